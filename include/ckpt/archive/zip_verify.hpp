@@ -1,0 +1,124 @@
+// ckpt/archive/zip_verify.hpp: checks everything about an archive that opening leaves for later.
+//
+// SPDX-License-Identifier: MIT
+// In:      a source and its directory.
+// Out:     every fault, one call each: local headers, data descriptors, exact overlap, checksums.
+// Refuses: nothing; the walk goes on behind a fault.
+#pragma once
+
+#include <ckpt/archive/record.hpp>
+#include <ckpt/archive/zip.hpp>
+#include <ckpt/core/checked.hpp>
+#include <ckpt/core/digest.hpp>
+#include <ckpt/core/error.hpp>
+#include <ckpt/core/reader.hpp>
+#include <ckpt/core/result.hpp>
+#include <ckpt/io/source.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <utility>
+#include <vector>
+
+namespace ckpt::inline CKPT_DETAIL_ABI::detail {
+
+/// What a walk did.
+struct zip_check {
+    std::uint64_t records{};       ///< whose headers were checked
+    std::uint64_t bytes{};         ///< of payload that were read for checksums
+    std::uint64_t unchecked_crc{}; ///< records whose checksum was not computed by their writer, or that are compressed
+    std::uint64_t findings{};      ///< calls
+};
+
+struct zip_check_options {
+    bool checksums{true}; ///< reads every stored payload
+};
+
+/// Called with one fault after the other.
+using finding_sink = void (*)(void* context, const error& found);
+
+namespace zip {
+
+/// Whether a data descriptor in one of its four forms (with or without a signature, 32 or 64 bits) stands at `at`.
+[[nodiscard]] inline result<bool> has_descriptor(const source& from, const record& r, std::uint64_t at) {
+    std::array<std::byte, 24> bytes{};
+    const auto room = static_cast<std::size_t>((std::min<std::uint64_t>)(r.bound - at, bytes.size()));
+    auto done = from.read(at, {bytes.data(), room});
+    if (!done) return std::move(done).error();
+    for (const std::size_t signature : {std::size_t{4}, std::size_t{0}}) {
+        const std::byte* const p = bytes.data() + signature;
+        if (signature != 0 && (room < 4 || load_le<std::uint32_t>(bytes.data()) != descriptor_signature)) continue;
+        if (room >= signature + 20 && load_le<std::uint32_t>(p) == r.crc32 && load_le<std::uint64_t>(p + 4) == r.stored_size &&
+            load_le<std::uint64_t>(p + 12) == r.size)
+            return true;
+        if (room >= signature + 12 && load_le<std::uint32_t>(p) == r.crc32 && load_le<std::uint32_t>(p + 4) == r.stored_size &&
+            load_le<std::uint32_t>(p + 8) == r.size)
+            return true;
+    }
+    return false;
+}
+
+/// The checksum of the payload at `at`, through a bounded buffer.
+[[nodiscard]] inline result<std::uint32_t> checksum(const source& from, const record& r, std::uint64_t at, std::vector<std::byte>& buffer) {
+    std::uint32_t crc = 0;
+    for (std::uint64_t left = r.stored_size; left != 0;) {
+        const std::span<std::byte> piece{buffer.data(), static_cast<std::size_t>((std::min<std::uint64_t>)(left, buffer.size()))};
+        auto done = from.read(at, piece);
+        if (!done) return std::move(done).error();
+        crc = detail::crc32(piece, crc);
+        at += piece.size();
+        left -= piece.size();
+    }
+    return crc;
+}
+
+} // namespace zip
+
+/// Walks all records. A fault does not end the walk; one that concerns the whole source (it cannot be read any
+/// longer) shows once for every record.
+inline zip_check verify_zip(const source& from, const zip_archive& archive, const zip_check_options& options, finding_sink sink, void* context) {
+    zip_check out;
+    std::vector<std::byte> buffer(options.checksums ? std::size_t{1} << 18 : 0); // stays in the second-level cache
+    const auto report = [&](error found, const record& r) {
+        found.record = r.name;
+        ++out.findings;
+        sink(context, found);
+    };
+    for (const record& r : archive.records()) {
+        ++out.records;
+        auto at = zip_archive::locate(from, r);
+        if (!at) {
+            report(std::move(at).error(), r);
+            continue;
+        }
+        const std::uint64_t end = *at + r.stored_size; // `locate` has checked that this lies before the bound
+        if ((r.flags & zip::flag_deferred) != 0) {
+            auto described = zip::has_descriptor(from, r, end);
+            if (!described) {
+                report(std::move(described).error(), r);
+            } else if (!*described) {
+                report(zip_archive::fail(from, errc::zip_header_mismatch, end, r.name,
+                                         "no data descriptor behind the payload that agrees with the directory", zip::damage_hint),
+                       r);
+            }
+        }
+        if (r.method != 0 || (r.crc32 == 0 && r.size != 0)) {
+            ++out.unchecked_crc;
+            continue;
+        }
+        if (!options.checksums) continue;
+        auto crc = zip::checksum(from, r, *at, buffer);
+        if (!crc) {
+            report(std::move(crc).error(), r);
+            continue;
+        }
+        out.bytes += r.stored_size;
+        if (*crc != r.crc32) report(zip_archive::wrong_checksum(from, r, *at, *crc), r);
+    }
+    return out;
+}
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI::detail

@@ -1,0 +1,26 @@
+// ckpt/ckpt.hpp: reads PyTorch checkpoints without PyTorch and without Python.
+//
+// SPDX-License-Identifier: MIT
+// The header that programs include. See docs/tour.md.
+#pragma once
+
+#include <array>
+#include <cstring>
+#include <optional>
+
+#include <ckpt/checkpoint.hpp>
+#include <ckpt/core/error.hpp>
+#include <ckpt/core/limits.hpp>
+#include <ckpt/core/result.hpp>
+#include <ckpt/pickle/globals.hpp>
+#include <ckpt/pickle/value.hpp>
+#include <ckpt/state/discovery.hpp>
+#include <ckpt/state/state_dict.hpp>
+#include <ckpt/state/walk.hpp>
+#include <ckpt/tensor/dtype.hpp>
+#include <ckpt/tensor/half.hpp>
+#include <ckpt/tensor/tensor.hpp>
+#include <ckpt/tensor/view.hpp>
+#include <ckpt/torch/policies.hpp>
+#include <ckpt/torch/scan.hpp>
+#include <ckpt/version.hpp>

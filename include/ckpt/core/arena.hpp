@@ -1,0 +1,201 @@
+// ckpt/core/arena.hpp: memory that is given back all at once.
+//
+// SPDX-License-Identifier: MIT
+// In:      sizes that the caller has checked against what the file can justify.
+// Out:     blocks, and arrays that grow without moving their elements.
+// Refuses: nothing; `std::bad_alloc` passes through and what was taken is given back.
+//
+// Fresh memory from the system costs more than parsing does, so a caller who opens many files passes a
+// `scratch`, which keeps the blocks of closed checkpoints for the next one.
+#pragma once
+
+#include <ckpt/core/shared.hpp>
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <new>
+#include <type_traits>
+#include <vector>
+
+namespace ckpt::inline CKPT_DETAIL_ABI {
+
+namespace detail {
+
+inline constexpr std::size_t block_bytes = std::size_t{1} << 16;
+inline constexpr std::size_t block_alignment = 64;
+
+struct block {
+    std::byte* data{};
+    std::size_t bytes{};
+};
+
+/// Free blocks: those of `block_bytes`, and larger ones.
+class block_pool final : public counted {
+  public:
+    block_pool() = default;
+    ~block_pool() override {
+        for (const block& b : standard_) drop(b);
+        for (const block& b : large_) drop(b);
+    }
+
+    [[nodiscard]] block take(std::size_t bytes) {
+        std::vector<block>& list = bytes <= block_bytes ? standard_ : large_;
+        for (std::size_t i = list.size(); i-- > 0;)
+            if (list[i].bytes >= bytes && list[i].bytes / 4 <= (bytes > block_bytes ? bytes : block_bytes)) {
+                const block out = list[i];
+                list[i] = list.back();
+                list.pop_back();
+                return out;
+            }
+        // Room to remember the block is made here, where failing is allowed, and not when it comes back.
+        if (list.capacity() <= made_) list.reserve(2 * made_ + 16);
+        const block out = fresh(bytes <= block_bytes ? block_bytes : bytes);
+        ++made_;
+        return out;
+    }
+
+    void give_back(const block& b) noexcept { (b.bytes == block_bytes ? standard_ : large_).push_back(b); }
+
+    static block fresh(std::size_t bytes) {
+        return {static_cast<std::byte*>(::operator new(bytes, std::align_val_t{block_alignment})), bytes};
+    }
+    static void drop(const block& b) noexcept { ::operator delete(b.data, std::align_val_t{block_alignment}); }
+
+  private:
+    std::vector<block> standard_{};
+    std::vector<block> large_{};
+    std::size_t made_{0};
+};
+
+} // namespace detail
+
+/// Memory that `open` may reuse: the blocks of checkpoints that are gone. A cheap handle; copies share the pool.
+/// For one thread: open and destroy the checkpoints that use it on the thread that owns it.
+class scratch {
+  public:
+    scratch() noexcept = default;
+    /// A handle with a pool behind it; a default-constructed one has none and changes nothing.
+    [[nodiscard]] static scratch make() {
+        scratch out;
+        out.pool_ = detail::make_shared<detail::block_pool>();
+        return out;
+    }
+    [[nodiscard]] const detail::shared<detail::block_pool>& pool() const noexcept { return pool_; }
+
+  private:
+    detail::shared<detail::block_pool> pool_{};
+};
+
+namespace detail {
+
+/// Bump allocation. Everything lives until the arena goes; no destructors run.
+class arena {
+  public:
+    arena() noexcept = default;
+    explicit arena(const shared<block_pool>& pool) noexcept : pool_{pool} {}
+    arena(arena&& other) noexcept
+        : pool_{std::move(other.pool_)}, blocks_{std::move(other.blocks_)}, at_{std::exchange(other.at_, nullptr)},
+          end_{std::exchange(other.end_, nullptr)}, total_{std::exchange(other.total_, 0)} {
+        other.blocks_.clear();
+    }
+    arena& operator=(arena&& other) noexcept {
+        if (this != &other) {
+            release();
+            pool_ = std::move(other.pool_);
+            blocks_ = std::move(other.blocks_);
+            other.blocks_.clear();
+            at_ = std::exchange(other.at_, nullptr);
+            end_ = std::exchange(other.end_, nullptr);
+            total_ = std::exchange(other.total_, 0);
+        }
+        return *this;
+    }
+    ~arena() { release(); }
+
+    /// `bytes` of uninitialised memory, aligned to `alignment` (a power of two, 64 at most).
+    [[nodiscard]] void* allocate(std::size_t bytes, std::size_t alignment) {
+        const auto address = reinterpret_cast<std::uintptr_t>(at_);
+        const std::size_t gap = (alignment - (address & (alignment - 1))) & (alignment - 1);
+        if (at_ != nullptr && static_cast<std::size_t>(end_ - at_) >= gap && static_cast<std::size_t>(end_ - at_) - gap >= bytes) {
+            std::byte* out = at_ + gap;
+            at_ = out + bytes;
+            return out;
+        }
+        if (bytes > block_bytes / 4) return whole_block(bytes).data; // does not waste the rest of the present block
+        const block b = whole_block(block_bytes);
+        at_ = b.data + bytes;
+        end_ = b.data + b.bytes;
+        return b.data;
+    }
+
+    template <class T>
+    [[nodiscard]] T* allocate(std::size_t count) {
+        static_assert(std::is_trivially_destructible_v<T>);
+        if (count > ~std::size_t{0} / sizeof(T)) throw_bad_alloc();
+        return static_cast<T*>(allocate(count * sizeof(T), alignof(T)));
+    }
+
+    /// A block of its own, at least `bytes` long.
+    [[nodiscard]] block whole_block(std::size_t bytes) {
+        if (blocks_.size() == blocks_.capacity()) blocks_.reserve(blocks_.empty() ? 16 : blocks_.size() * 2);
+        const block b = pool_ ? pool_->take(bytes) : block_pool::fresh(bytes < block_bytes ? block_bytes : bytes);
+        blocks_.push_back(b);
+        total_ += b.bytes;
+        return b;
+    }
+
+    /// Bytes taken from the system or the pool so far.
+    [[nodiscard]] std::uint64_t total() const noexcept { return total_; }
+
+  private:
+    [[noreturn]] static void throw_bad_alloc() {
+        // An allocation function reports it in the way of this build: by exception, or by ending the program.
+        (void)::operator new(~std::size_t{0} / 2);
+        std::terminate();
+    }
+    void release() noexcept {
+        for (const block& b : blocks_) {
+            if (pool_) pool_->give_back(b);
+            else block_pool::drop(b);
+        }
+        blocks_.clear();
+    }
+
+    shared<block_pool> pool_{};
+    std::vector<block> blocks_{};
+    std::byte* at_{nullptr};
+    std::byte* end_{nullptr};
+    std::uint64_t total_{0};
+};
+
+/// An array in whole blocks of an arena: grows at the end, never moves an element, indexes in constant time.
+template <class T>
+class chunked_array {
+    static_assert(std::is_trivially_copyable_v<T> && std::is_trivially_destructible_v<T>);
+
+  public:
+    static constexpr std::size_t chunk = std::bit_floor(block_bytes / sizeof(T));
+    static constexpr std::size_t shift = static_cast<std::size_t>(std::countr_zero(chunk));
+
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
+    [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
+    [[nodiscard]] T& operator[](std::size_t i) noexcept { return chunks_[i >> shift][i & (chunk - 1)]; }
+    [[nodiscard]] const T& operator[](std::size_t i) const noexcept { return chunks_[i >> shift][i & (chunk - 1)]; }
+    [[nodiscard]] T& back() noexcept { return (*this)[size_ - 1]; }
+
+    void push_back(arena& memory, const T& value) {
+        if ((size_ & (chunk - 1)) == 0 && (size_ >> shift) == chunks_.size()) {
+            chunks_.push_back(reinterpret_cast<T*>(memory.whole_block(block_bytes).data));
+        }
+        ::new (static_cast<void*>(&chunks_[size_ >> shift][size_ & (chunk - 1)])) T(value);
+        ++size_;
+    }
+
+  private:
+    std::vector<T*> chunks_{};
+    std::size_t size_{0};
+};
+
+} // namespace detail
+} // namespace ckpt::inline CKPT_DETAIL_ABI

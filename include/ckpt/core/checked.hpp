@@ -1,0 +1,41 @@
+// ckpt/core/checked.hpp: arithmetic on numbers that come from a file.
+//
+// SPDX-License-Identifier: MIT
+// In:      unsigned 64-bit operands.
+// Out:     true and the result, or false where the result does not fit.
+// Refuses: nothing; the caller turns false into an error with a place.
+#pragma once
+
+#include <ckpt/core/config.hpp>
+
+#include <concepts>
+#include <cstdint>
+#include <limits>
+#include <utility>
+
+namespace ckpt::inline CKPT_DETAIL_ABI::detail {
+
+[[nodiscard]] constexpr bool checked_add(std::uint64_t a, std::uint64_t b, std::uint64_t& out) noexcept {
+    out = a + b;
+    return out >= a;
+}
+
+[[nodiscard]] constexpr bool checked_mul(std::uint64_t a, std::uint64_t b, std::uint64_t& out) noexcept {
+    out = a * b;
+    return a == 0 || out / a == b;
+}
+
+/// Whether `value` is representable in `To`; `out` is set only then.
+template <std::integral To, std::integral From>
+[[nodiscard]] constexpr bool checked_narrow(From value, To& out) noexcept {
+    if (!std::in_range<To>(value)) return false;
+    out = static_cast<To>(value);
+    return true;
+}
+
+/// Whether [offset, offset + length) lies in [0, size); never wraps.
+[[nodiscard]] constexpr bool range_inside(std::uint64_t offset, std::uint64_t length, std::uint64_t size) noexcept {
+    return offset <= size && length <= size - offset;
+}
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI::detail

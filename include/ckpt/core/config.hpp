@@ -1,0 +1,32 @@
+// ckpt/core/config.hpp: what the compiler can do, and the inline namespace of this version.
+//
+// SPDX-License-Identifier: MIT
+// In:      the compiler's predefined macros.
+// Out:     CKPT_EXCEPTIONS (0 or 1; may be forced) and the inline namespace, which differs between
+//          the two, so that objects of both kinds cannot be linked together by accident.
+// Refuses: compilers below C++20.
+#pragma once
+
+#include <ckpt/version.hpp>
+
+#if defined(_MSVC_LANG)
+#if _MSVC_LANG < 202002L
+#error "ckpt needs C++20: compile this translation unit with /std:c++20, or wrap ckpt in one that does"
+#endif
+#elif __cplusplus < 202002L
+#error "ckpt needs C++20: compile this translation unit with -std=c++20, or wrap ckpt in one that does"
+#endif
+
+#if !defined(CKPT_EXCEPTIONS)
+#if defined(__cpp_exceptions) || defined(_CPPUNWIND)
+#define CKPT_EXCEPTIONS 1
+#else
+#define CKPT_EXCEPTIONS 0
+#endif
+#endif
+
+#if CKPT_EXCEPTIONS
+#define CKPT_DETAIL_ABI v0_1
+#else
+#define CKPT_DETAIL_ABI v0_1_noexcept
+#endif

@@ -1,0 +1,268 @@
+// ckpt/core/error.hpp: the one error type.
+//
+// SPDX-License-Identifier: MIT
+// In:      facts, filled in where they are known: code and offset innermost, record and path outside.
+// Out:     one printable line of at most 1,024 bytes by `message()`.
+// Refuses: nothing; text that comes from a file is cut to 64 bytes and escaped before it is shown.
+#pragma once
+
+#include <ckpt/core/config.hpp>
+
+#include <charconv>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace ckpt::inline CKPT_DETAIL_ABI {
+
+// The single list of error codes: name, stable number, exit code of the program `ckpt`, what it means.
+// Stages by number: 1xx io, 2xx archive, 3xx pickle, 4xx tensor, 5xx state, 900 internal.
+// Numbers are never reused. docs/errors.md has a heading for each; a test compares the two.
+#define CKPT_DETAIL_ERRORS(X)                                                                                  \
+    X(cannot_open, 101, 2, "the file cannot be opened")                                                        \
+    X(not_a_regular_file, 102, 2, "the path is a pipe, a device or another special file")                      \
+    X(is_a_directory, 103, 2, "the path is a directory")                                                       \
+    X(range_outside_file, 104, 2, "the requested part lies outside the file")                                  \
+    X(read_failed, 105, 2, "the system failed to read the file")                                               \
+    X(map_failed, 106, 2, "the system failed to map the file")                                                 \
+    X(truncated, 107, 2, "the file ended before the bytes that were asked for")                                \
+    X(not_a_checkpoint, 201, 2, "the bytes are not a PyTorch checkpoint")                                      \
+    X(zip_truncated, 202, 2, "the zip archive has no end record")                                              \
+    X(zip_bounds, 203, 2, "a record or header lies outside the archive")                                       \
+    X(zip_header_mismatch, 204, 2, "a local header disagrees with the directory")                              \
+    X(zip_duplicate_name, 205, 2, "two records have one name")                                                 \
+    X(zip_overlap, 206, 2, "two records overlap")                                                              \
+    X(zip_encrypted, 207, 4, "a record is encrypted")                                                          \
+    X(zip_multi_disk, 208, 4, "the archive is split over several disks, or patched")                           \
+    X(zip_count_mismatch, 209, 2, "the end record and the directory disagree")                                 \
+    X(zip64_invalid, 210, 2, "a ZIP64 field is missing, short, double or contradictory")                       \
+    X(compressed, 211, 4, "a record that is needed is compressed")                                             \
+    X(zip_name_invalid, 212, 2, "a record's name cannot be used")                                              \
+    X(checksum_mismatch, 213, 2, "a record does not have its stored checksum")                                 \
+    X(zip_prefix, 214, 2, "the archive does not begin at the first byte")                                      \
+    X(zip_ambiguous_end, 215, 2, "the archive's end record is ambiguous")                                      \
+    X(no_pickle, 216, 2, "the archive has no data.pkl")                                                        \
+    X(container_not_supported, 217, 4, "a known container that this version does not read")                    \
+    X(record_missing, 218, 2, "a record that is referred to does not exist")                                   \
+    X(format_version, 219, 4, "the archive has a file-format version that is not known")                       \
+    X(byte_order_unknown, 220, 2, "the byteorder record says neither little nor big")                          \
+    X(pickle_truncated, 301, 2, "the pickle ends inside an opcode or without STOP")                            \
+    X(pickle_opcode, 302, 2, "an unknown or misplaced opcode")                                                 \
+    X(global_not_allowed, 303, 1, "a global that the policy does not allow")                                   \
+    X(stack_underflow, 304, 2, "an opcode needs more values than the stack has")                               \
+    X(memo_missing, 305, 2, "a memo entry that was never stored")                                              \
+    X(pickle_text, 306, 2, "malformed text: a number, a string, an escape or UTF-8")                           \
+    X(pickle_target, 307, 2, "an opcode applied to a value that it is not for")                                \
+    X(unhashable_key, 308, 2, "a dictionary key or set element that Python could not hash")                    \
+    X(limit, 309, 2, "a budget of ckpt::limits is exhausted")                                                  \
+    X(pickle_not_supported, 310, 4, "an opcode that no checkpoint can give a meaning")                         \
+    X(persistent_id, 311, 2, "a persistent id of a form that the container does not define")                   \
+    X(bad_arguments, 312, 2, "a builder refused its arguments")                                                \
+    X(cyclic_arguments, 313, 2, "a value is built from itself")                                                \
+    X(wrong_type, 314, 1, "a value of another type than the one asked for")                                    \
+    X(output_limit, 315, 1, "the output would be larger than the limit")                                       \
+    X(dtype_unknown, 401, 2, "a storage or element type that is not known")                                    \
+    X(shape_invalid, 402, 2, "a negative or overflowing size, stride or offset, or too many dimensions")       \
+    X(out_of_bounds, 403, 2, "a tensor reaches past its storage")                                              \
+    X(storage_size_mismatch, 404, 2, "a storage's declared size is not its record's")                          \
+    X(dtype_mismatch, 405, 1, "the tensor has another dtype than the one asked for")                           \
+    X(rank_mismatch, 406, 1, "the tensor has another number of dimensions than the one asked for")             \
+    X(misaligned, 407, 1, "the bytes are not aligned for the element type")                                    \
+    X(byte_order, 408, 1, "the bytes are in the other byte order")                                             \
+    X(lazy_bit, 409, 1, "the tensor has a conj or neg bit, so its bytes are not its values")                   \
+    X(packed, 410, 1, "elements smaller than a byte have no typed view")                                       \
+    X(not_strided, 411, 1, "the tensor is not strided")                                                        \
+    X(not_mapped, 412, 1, "the storage is not in memory")                                                      \
+    X(needs_copy, 413, 1, "the tensor is the result of a gather and has no bytes of its own")                  \
+    X(no_data, 414, 1, "a meta tensor has no bytes")                                                           \
+    X(unsupported_tensor, 415, 4, "a kind of tensor that this version does not read")                          \
+    X(size_mismatch, 416, 1, "the destination has another number of elements")                                 \
+    X(conversion, 417, 1, "a conversion that would lose values silently")                                      \
+    X(path_missing, 501, 1, "the path does not exist")                                                         \
+    X(state_dict_missing, 502, 1, "no state_dict was found")                                                   \
+    X(state_dict_ambiguous, 503, 1, "several state_dicts are equally likely")                                  \
+    X(key_missing, 504, 1, "the state_dict has no such key")                                                   \
+    X(key_duplicate, 505, 1, "two entries have one key")                                                       \
+    X(internal, 900, 2, "a bug in ckpt")
+
+/// What went wrong, as a stable number.
+enum class errc : std::uint16_t {
+    none = 0,
+#define CKPT_DETAIL_X(name, number, exit, text) name = number,
+    CKPT_DETAIL_ERRORS(CKPT_DETAIL_X)
+#undef CKPT_DETAIL_X
+};
+
+/// One row of the table of error codes.
+struct error_info {
+    errc code{};
+    std::string_view name{};    ///< "global_not_allowed"
+    std::uint8_t exit_code{};   ///< of the program `ckpt`
+    std::string_view meaning{}; ///< one clause, for documents and lists
+};
+
+inline constexpr error_info error_table[]{
+#define CKPT_DETAIL_X(name, number, exit, text) {errc::name, #name, exit, text},
+    CKPT_DETAIL_ERRORS(CKPT_DETAIL_X)
+#undef CKPT_DETAIL_X
+};
+#undef CKPT_DETAIL_ERRORS
+
+/// The row of `code`; a row named "none" for a number that is not in the table.
+[[nodiscard]] constexpr error_info info(errc code) noexcept {
+    for (const error_info& row : error_table)
+        if (row.code == code) return row;
+    return {errc::none, "none", 2, "no error"};
+}
+
+namespace detail {
+
+inline constexpr std::size_t quoted_limit = 64;
+inline constexpr std::size_t message_limit = 1024;
+
+/// Length of the valid UTF-8 sequence at `text[at]`, or 0. Surrogates are not valid here.
+[[nodiscard]] constexpr std::size_t utf8_length(std::string_view text, std::size_t at) noexcept {
+    const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+    const unsigned lead = byte(at);
+    if (lead < 0x80) return 1;
+    const std::size_t n = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : 2;
+    if (lead < 0xC2 || lead > 0xF4 || at + n > text.size()) return 0;
+    for (std::size_t i = 1; i < n; ++i)
+        if ((byte(at + i) & 0xC0) != 0x80) return 0;
+    const unsigned second = byte(at + 1);
+    if (lead == 0xE0 && second < 0xA0) return 0;
+    if (lead == 0xED && second > 0x9F) return 0;
+    if (lead == 0xF0 && second < 0x90) return 0;
+    if (lead == 0xF4 && second > 0x8F) return 0;
+    return n;
+}
+
+/// Whether the sequence at `text[at]` (of `length` bytes) changes how a terminal or a reader shows what follows:
+/// C1 controls, bidirectional overrides and isolates, zero-width and line separators, the byte order mark.
+[[nodiscard]] constexpr bool invisible(std::string_view text, std::size_t at, std::size_t length) noexcept {
+    const auto byte = [&](std::size_t i) { return static_cast<unsigned>(static_cast<unsigned char>(text[at + i])); };
+    if (length == 2) return byte(0) == 0xC2 && byte(1) < 0xA0;
+    if (length != 3) return false;
+    const unsigned point = ((byte(0) & 0x0F) << 12) | ((byte(1) & 0x3F) << 6) | (byte(2) & 0x3F);
+    return (point >= 0x200B && point <= 0x200F) || (point >= 0x2028 && point <= 0x202E) ||
+           (point >= 0x2060 && point <= 0x206F) || point == 0xFEFF || point == 0x061C;
+}
+
+/// Appends `text` with everything unprintable as \n, \t, \\, \" or \xNN; one line of valid UTF-8 results.
+inline void append_escaped(std::string& out, std::string_view text) {
+    constexpr char digits[] = "0123456789abcdef";
+    for (std::size_t i = 0; i < text.size();) {
+        const std::size_t n = utf8_length(text, i);
+        const auto c = static_cast<unsigned char>(text[i]);
+        if (n == 0 || c < 0x20 || c == 0x7F || invisible(text, i, n)) {
+            for (std::size_t k = 0; k < (n == 0 ? 1 : n); ++k) {
+                const auto b = static_cast<unsigned char>(text[i + k]);
+                if (b == '\n') out += "\\n";
+                else if (b == '\t') out += "\\t";
+                else (out += "\\x").append(1, digits[b >> 4]).append(1, digits[b & 15]);
+            }
+            i += n == 0 ? 1 : n;
+            continue;
+        }
+        if (c == '"' || c == '\\') out += '\\';
+        out.append(text.substr(i, n));
+        i += n;
+    }
+}
+
+/// `text` from a file, cut to 64 bytes (the middle is left out) and escaped, without quotes.
+[[nodiscard]] inline std::string printable(std::string_view text) {
+    std::string out;
+    if (text.size() <= quoted_limit) {
+        append_escaped(out, text);
+        return out;
+    }
+    // Cut between UTF-8 sequences, so that the escaping does not show halves of characters.
+    std::size_t head = 40;
+    while (head > 36 && (static_cast<unsigned char>(text[head]) & 0xC0) == 0x80) --head;
+    std::size_t tail = text.size() - 20;
+    while (tail < text.size() - 16 && (static_cast<unsigned char>(text[tail]) & 0xC0) == 0x80) ++tail;
+    append_escaped(out, text.substr(0, head));
+    out += "...";
+    append_escaped(out, text.substr(tail));
+    return out;
+}
+
+/// The same between double quotes: how names from a file stand in `error::detail`.
+[[nodiscard]] inline std::string quoted(std::string_view text) { return '"' + printable(text) + '"'; }
+
+[[nodiscard]] inline std::string decimal(std::uint64_t value) {
+    char buffer[24];
+    return {buffer, std::to_chars(buffer, buffer + sizeof buffer, value).ptr};
+}
+[[nodiscard]] inline std::string decimal(std::int64_t value) {
+    char buffer[24];
+    return {buffer, std::to_chars(buffer, buffer + sizeof buffer, value).ptr};
+}
+[[nodiscard]] inline std::string hexadecimal(std::uint64_t value) {
+    char buffer[24];
+    return "0x" + std::string(buffer, std::to_chars(buffer, buffer + sizeof buffer, value, 16).ptr);
+}
+
+} // namespace detail
+
+inline constexpr std::uint64_t no_offset = ~std::uint64_t{0};
+
+/// The outcome of a call that failed. Plain data: copy it, compare `code`, print `message()`.
+struct error {
+    errc code{};                     ///< stable number
+    std::uint8_t opcode{};           ///< the pickle opcode concerned, 0 when there is none
+    std::int32_t os_code{};          ///< errno, GetLastError or cudaError_t
+    std::uint64_t offset{no_offset}; ///< into the file, not into the record
+    std::string file{};              ///< set when several files are involved
+    std::string record{};            ///< "archive/data.pkl"
+    std::string path{};              ///< where in the object: optimizer/state/0/exp_avg
+    std::string detail{};            ///< what was seen, with the numbers; already printable
+    std::string module{};            ///< of the global concerned, as written in the file
+    std::string name{};              ///< of the global concerned, as written in the file
+    std::string_view opcode_name{};  ///< "GLOBAL", where `opcode` is set
+    std::string_view hint{};         ///< what to do; {module} and {name} stand for the fields above
+
+    /// The hint with its names filled in, printable.
+    [[nodiscard]] std::string advice() const {
+        std::string out;
+        for (std::size_t i = 0; i < hint.size();) {
+            const std::string_view rest = hint.substr(i);
+            if (rest.starts_with("{module}")) out += detail::printable(module), i += 8;
+            else if (rest.starts_with("{name}")) out += detail::printable(name), i += 6;
+            else out += hint[i++];
+        }
+        return out;
+    }
+
+    /// One line of printable text, at most 1,024 bytes: what was seen, where, what to do.
+    [[nodiscard]] std::string message() const {
+        std::string out;
+        out += info(code).name;
+        out += " (" + detail::decimal(std::uint64_t{static_cast<std::uint16_t>(code)}) + "): ";
+        out += detail.empty() ? std::string(info(code).meaning) : detail;
+        std::string place;
+        const auto add = [&place](std::string_view separator, const std::string& text) {
+            if (!place.empty()) place += separator;
+            place += text;
+        };
+        if (!file.empty()) add("", detail::printable(file));
+        if (!record.empty()) add(": ", detail::printable(record));
+        if (offset != no_offset) add(" ", "at " + detail::hexadecimal(offset));
+        if (!opcode_name.empty()) add(", ", "opcode " + std::string(opcode_name));
+        if (!path.empty()) add(", ", "under " + detail::printable(path));
+        if (!place.empty()) out += "; " + place;
+        if (code == errc::global_not_allowed) out += "; nothing was run";
+        if (!hint.empty()) out += ". " + advice();
+        if (out.size() > detail::message_limit) {
+            std::size_t cut = detail::message_limit - 3;
+            while (cut > 0 && (static_cast<unsigned char>(out[cut]) & 0xC0) == 0x80) --cut;
+            out.resize(cut);
+            out += "...";
+        }
+        return out;
+    }
+};
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI

@@ -1,0 +1,189 @@
+// ckpt/core/result.hpp: a value or an error.
+//
+// SPDX-License-Identifier: MIT
+// In:      a `T` or an `error`.
+// Out:     the names and the meaning of std::expected, the same in every build.
+// Refuses: `value()` of a failure throws `checkpoint_error`, or ends the program where exceptions are off.
+//
+// One deliberate difference: `value() &&` and `operator*() &&` return by value, so that a range-for over
+// the value of a temporary is sound. `operator->` on a temporary is deleted for the same reason.
+#pragma once
+
+#include <ckpt/core/error.hpp>
+
+#include <concepts>
+#include <cstdio>
+#include <exception>
+#include <new>
+#include <type_traits>
+#include <utility>
+
+namespace ckpt::inline CKPT_DETAIL_ABI {
+
+/// Thrown by `result::value()`; holds the whole error.
+class checkpoint_error : public std::exception {
+  public:
+    explicit checkpoint_error(ckpt::error failure) : failure_{std::move(failure)}, text_{failure_.message()} {}
+    [[nodiscard]] const char* what() const noexcept override { return text_.c_str(); }
+    [[nodiscard]] const ckpt::error& error() const noexcept { return failure_; }
+
+  private:
+    ckpt::error failure_;
+    std::string text_;
+};
+
+namespace detail {
+
+/// The only place of the library that throws.
+[[noreturn]] inline void raise(const ckpt::error& failure) {
+#if CKPT_EXCEPTIONS
+    throw checkpoint_error{failure};
+#else
+    std::fprintf(stderr, "ckpt: %s\n", failure.message().c_str());
+    std::terminate();
+#endif
+}
+
+} // namespace detail
+
+template <class T>
+class [[nodiscard]] result;
+
+template <class T>
+inline constexpr bool is_result = false;
+template <class T>
+inline constexpr bool is_result<result<T>> = true;
+
+/// Either a `T` or an `error`. The error is kept on the heap, so a `result` costs little more than its `T`.
+template <class T>
+class [[nodiscard]] result {
+    static_assert(std::is_object_v<T> && !std::is_same_v<std::remove_cv_t<T>, ckpt::error>);
+
+  public:
+    using value_type = T;
+
+    template <class U = T>
+        requires std::constructible_from<T, U&&> && (!is_result<std::remove_cvref_t<U>>) &&
+                 (!std::same_as<std::remove_cvref_t<U>, ckpt::error>)
+    constexpr explicit(!std::convertible_to<U&&, T>) result(U&& value) : value_(std::forward<U>(value)), ok_{true} {}
+    result(ckpt::error failure) : error_{new ckpt::error(std::move(failure))}, ok_{false} {}
+
+    result(const result& other) : ok_{other.ok_} {
+        if (ok_) ::new (static_cast<void*>(&value_)) T(other.value_);
+        else error_ = new ckpt::error(*other.error_);
+    }
+    result(result&& other) noexcept(std::is_nothrow_move_constructible_v<T>) : ok_{other.ok_} {
+        if (ok_) ::new (static_cast<void*>(&value_)) T(std::move(other.value_));
+        else error_ = std::exchange(other.error_, nullptr);
+    }
+    result& operator=(result other) noexcept(std::is_nothrow_move_constructible_v<T>) {
+        destroy();
+        ok_ = other.ok_;
+        if (ok_) ::new (static_cast<void*>(&value_)) T(std::move(other.value_));
+        else error_ = std::exchange(other.error_, nullptr);
+        return *this;
+    }
+    ~result() { destroy(); }
+
+    [[nodiscard]] bool has_value() const noexcept { return ok_; }
+    [[nodiscard]] explicit operator bool() const noexcept { return ok_; }
+
+    [[nodiscard]] T& value() & { return require(), value_; }
+    [[nodiscard]] const T& value() const& { return require(), value_; }
+    [[nodiscard]] T value() && { return require(), std::move(value_); }
+    [[nodiscard]] T value() const&& { return require(), value_; }
+
+    [[nodiscard]] T& operator*() & noexcept { return value_; }
+    [[nodiscard]] const T& operator*() const& noexcept { return value_; }
+    [[nodiscard]] T operator*() && { return std::move(value_); }
+    [[nodiscard]] T* operator->() & noexcept { return &value_; }
+    [[nodiscard]] const T* operator->() const& noexcept { return &value_; }
+    T* operator->() && = delete;
+    const T* operator->() const&& = delete;
+
+    [[nodiscard]] const ckpt::error& error() const& noexcept { return *error_; }
+    [[nodiscard]] ckpt::error& error() & noexcept { return *error_; }
+    [[nodiscard]] ckpt::error error() && { return std::move(*error_); }
+
+    template <class U>
+    [[nodiscard]] T value_or(U&& other) const& {
+        return ok_ ? value_ : static_cast<T>(std::forward<U>(other));
+    }
+    template <class U>
+    [[nodiscard]] T value_or(U&& other) && {
+        return ok_ ? std::move(value_) : static_cast<T>(std::forward<U>(other));
+    }
+
+    /// Calls `next(value)`, which returns a result, where there is a value; passes the error on otherwise.
+    template <class F>
+    [[nodiscard]] auto and_then(F&& next) const& -> std::invoke_result_t<F, const T&> {
+        if (ok_) return std::forward<F>(next)(value_);
+        return *error_;
+    }
+    template <class F>
+    [[nodiscard]] auto and_then(F&& next) && -> std::invoke_result_t<F, T> {
+        if (ok_) return std::forward<F>(next)(std::move(value_));
+        return std::move(*error_);
+    }
+    /// A result of `next(value)` where there is a value; passes the error on otherwise.
+    template <class F>
+    [[nodiscard]] auto transform(F&& next) const& -> result<std::remove_cvref_t<std::invoke_result_t<F, const T&>>> {
+        if (ok_) return std::forward<F>(next)(value_);
+        return *error_;
+    }
+    template <class F>
+    [[nodiscard]] auto transform(F&& next) && -> result<std::remove_cvref_t<std::invoke_result_t<F, T>>> {
+        if (ok_) return std::forward<F>(next)(std::move(value_));
+        return std::move(*error_);
+    }
+
+  private:
+    void require() const {
+        if (!ok_) detail::raise(*error_);
+    }
+    void destroy() noexcept {
+        if (ok_) value_.~T();
+        else delete error_;
+    }
+
+    union {
+        T value_;
+        ckpt::error* error_;
+    };
+    bool ok_;
+};
+
+/// Success without a value, or an error.
+template <>
+class [[nodiscard]] result<void> {
+  public:
+    using value_type = void;
+
+    result() noexcept = default;
+    result(ckpt::error failure) : error_{new ckpt::error(std::move(failure))} {}
+    result(const result& other) : error_{other.error_ ? new ckpt::error(*other.error_) : nullptr} {}
+    result(result&& other) noexcept : error_{std::exchange(other.error_, nullptr)}, moved_{other.moved_} {
+        other.moved_ = moved_ || error_ != nullptr;
+    }
+    result& operator=(result other) noexcept {
+        std::swap(error_, other.error_);
+        std::swap(moved_, other.moved_);
+        return *this;
+    }
+    ~result() { delete error_; }
+
+    [[nodiscard]] bool has_value() const noexcept { return error_ == nullptr && !moved_; }
+    [[nodiscard]] explicit operator bool() const noexcept { return has_value(); }
+    void value() const {
+        if (error_ != nullptr) detail::raise(*error_);
+    }
+    [[nodiscard]] const ckpt::error& error() const& noexcept { return *error_; }
+    [[nodiscard]] ckpt::error& error() & noexcept { return *error_; }
+    [[nodiscard]] ckpt::error error() && { return std::move(*error_); }
+
+  private:
+    ckpt::error* error_{nullptr};
+    bool moved_{false}; // a failure whose error was moved out is still no success
+};
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI

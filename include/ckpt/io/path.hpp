@@ -1,0 +1,88 @@
+// ckpt/io/path.hpp: the name of a file, borrowed from whatever holds it.
+//
+// SPDX-License-Identifier: MIT
+// In:      `const char*`, or anything whose c_str() gives one: std::string, std::filesystem::path (which is not
+//          included here). On Windows `const wchar_t*` too; narrow names are UTF-8 there.
+// Out:     a terminated name for the system, and printable text for errors.
+// Refuses: nothing; a name with a NUL inside is remembered as such, and not opened.
+#pragma once
+
+#include <ckpt/core/error.hpp>
+
+#include <concepts>
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+namespace ckpt::inline CKPT_DETAIL_ABI {
+
+namespace detail {
+
+#if defined(_WIN32)
+template <class Char>
+inline constexpr bool is_path_char = std::same_as<Char, char> || std::same_as<Char, wchar_t>;
+#else
+template <class Char>
+inline constexpr bool is_path_char = std::same_as<Char, char>;
+#endif
+
+template <class Path>
+concept has_c_str = requires(const Path& path) {
+    { path.c_str() } -> std::convertible_to<const char*>;
+};
+template <class Path>
+concept has_wide_c_str = is_path_char<wchar_t> && requires(const Path& path) {
+    { path.c_str() } -> std::convertible_to<const wchar_t*>;
+};
+template <class Path>
+concept has_size = requires(const Path& path) {
+    { path.size() } -> std::convertible_to<std::size_t>;
+};
+
+} // namespace detail
+
+/// A path as a function parameter. Borrowed: it does not outlive what it was made from.
+class path_arg {
+  public:
+    path_arg(const char* path) noexcept : narrow_{path} {}
+    template <detail::has_c_str Path>
+    path_arg(const Path& path) noexcept : narrow_{path.c_str()} {
+        if constexpr (detail::has_size<Path>) cut_ = std::char_traits<char>::length(narrow_) != path.size();
+    }
+#if defined(_WIN32)
+    path_arg(const wchar_t* path) noexcept : wide_{path} {}
+    template <detail::has_wide_c_str Path>
+    path_arg(const Path& path) noexcept : wide_{path.c_str()} {
+        if constexpr (detail::has_size<Path>) cut_ = std::char_traits<wchar_t>::length(wide_) != path.size();
+    }
+    [[nodiscard]] const wchar_t* wide() const noexcept { return wide_; }
+#endif
+    [[nodiscard]] const char* narrow() const noexcept { return narrow_; }
+
+    /// Whether there is a name, and the whole of it: no null pointer, no NUL inside.
+    [[nodiscard]] bool usable() const noexcept {
+#if defined(_WIN32)
+        if (wide_ != nullptr) return !cut_;
+#endif
+        return narrow_ != nullptr && !cut_;
+    }
+
+    /// For `error::file` and texts; UTF-8 where it was.
+    [[nodiscard]] std::string text() const {
+#if defined(_WIN32)
+        std::string out;
+        for (const wchar_t* at = wide_; at != nullptr && *at != 0; ++at) out += *at < 0x7F ? static_cast<char>(*at) : '?';
+        if (wide_ != nullptr) return out;
+#endif
+        return narrow_ != nullptr ? std::string(narrow_) : std::string();
+    }
+
+  private:
+    const char* narrow_{nullptr};
+#if defined(_WIN32)
+    const wchar_t* wide_{nullptr};
+#endif
+    bool cut_{false};
+};
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI

@@ -1,0 +1,261 @@
+// ckpt/pickle/globals.hpp: which pickle globals may have a meaning, decided by a type.
+//
+// SPDX-License-Identifier: MIT
+// In:      a policy: a list of parts, each a sorted constexpr table, or one name written as `global<"m", "n">`.
+// Out:     a verdict for a (module, name) pair: build, inert, refuse, dangerous.
+// Refuses: at compile time, where the policy is used: two builders for one name, a builder on a pattern, names
+//          that can only be an attack. At run time: those names again, before anything else is looked at.
+//
+// Names are compared as a pair of byte strings, never as a joined string: "a.b" + "c" is not "a" + "b.c".
+#pragma once
+
+#include <ckpt/core/fixed_string.hpp>
+#include <ckpt/core/result.hpp>
+#include <ckpt/pickle/names.hpp>
+
+#include <array>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace ckpt::inline CKPT_DETAIL_ABI {
+
+class value;
+class call;
+
+/// Gives an allowed global its meaning: reads `call.args`, `call.state`, `call.items`, and makes a value. Runs once
+/// for each object, after the objects it is called with. It has no access to the file or to the machine.
+using builder = result<value> (*)(call&);
+
+/// What calling a global yields. The machine uses it to refuse opcodes that Python would refuse too.
+enum class global_kind : std::uint8_t {
+    other,    ///< an object
+    tensor,   ///< a tensor; its builder is part of the library
+    storage,  ///< a storage class: a name in persistent ids, never called
+    constant, ///< a dtype, a layout or another object that is never called
+    mapping,  ///< a dictionary of some class
+    sequence, ///< a list, a set or a tuple of some class
+    scalar,   ///< a number, a string or bytes
+    nested,   ///< bytes that hold a whole checkpoint
+};
+
+/// What may be done to the result of calling a global.
+enum class global_accepts : std::uint8_t {
+    nothing = 0,
+    items = 8,   ///< SETITEM and SETITEMS
+    appends = 16, ///< APPEND and APPENDS
+    state = 32,  ///< BUILD
+    everything = 56,
+};
+
+/// One allowed name. Without a builder it is inert: kept as name, arguments, state and items.
+struct global_entry {
+    std::string_view module{};
+    std::string_view name{}; ///< "*" for every name of the module; a dot is never spanned
+    builder build{nullptr};
+    global_kind kind{global_kind::other};
+    global_accepts accepts{global_accepts::everything};
+};
+
+/// What a policy says of a name.
+enum class verdict : std::uint8_t { build, inert, refuse, dangerous };
+
+[[nodiscard]] constexpr std::string_view name(verdict v) noexcept {
+    switch (v) {
+    case verdict::build: return "build";
+    case verdict::inert: return "inert";
+    case verdict::refuse: return "refuse";
+    case verdict::dangerous: return "dangerous";
+    }
+    return "refuse";
+}
+
+/// One allowed name, as a type. Without a builder, or with a pattern (`"my_project.**"`, `"*"`), it is kept inert.
+template <fixed_string Module, fixed_string Name, builder Build = nullptr>
+struct global {
+    static constexpr std::string_view module_text = Module.view();
+    static constexpr std::string_view name_text = Name.view();
+    static constexpr global_entry entries[1]{{module_text, name_text, Build}};
+};
+
+/// A part of a policy that keeps every name inert that no other part knows. Names that can only be an attack are
+/// refused all the same.
+struct inert_others {
+    static constexpr global_entry entries[1]{{"**", "*"}};
+    static constexpr bool shipped = true;
+};
+
+namespace detail {
+
+struct global_table {
+    const global_entry* entries{nullptr};
+    std::size_t size{0};
+    bool patterns{false}; // a list of patterns, tried one by one; otherwise exact pairs, sorted
+    bool shipped{false};
+};
+
+/// Everything that a policy says, without its type.
+struct allowlist {
+    std::span<const global_table> tables{};
+    bool admits_attacks{false};
+};
+
+struct global_lookup {
+    ckpt::verdict verdict{ckpt::verdict::refuse};
+    const global_entry* entry{nullptr};
+};
+
+[[nodiscard]] constexpr bool is_pattern(const global_entry& e) noexcept {
+    return e.module.find('*') != std::string_view::npos || e.name.find('*') != std::string_view::npos;
+}
+
+[[nodiscard]] constexpr int compare_pair(std::string_view module, std::string_view name, const global_entry& e) noexcept {
+    const int by_module = module.compare(e.module);
+    return by_module != 0 ? by_module : name.compare(e.name);
+}
+
+/// The entry of a sorted table for exactly this pair, or null.
+[[nodiscard]] constexpr const global_entry* find_exact(const global_table& table, std::string_view module,
+                                                       std::string_view name) noexcept {
+    std::size_t low = 0;
+    std::size_t high = table.size;
+    while (low < high) {
+        const std::size_t middle = low + (high - low) / 2;
+        const int order = compare_pair(module, name, table.entries[middle]);
+        if (order == 0) return &table.entries[middle];
+        if (order < 0) high = middle;
+        else low = middle + 1;
+    }
+    return nullptr;
+}
+
+[[nodiscard]] constexpr const global_entry* find_pattern(const global_table& table, std::string_view module,
+                                                         std::string_view name) noexcept {
+    for (std::size_t i = 0; i < table.size; ++i)
+        if (matches_dotted(table.entries[i].module, module) && matches_dotted(table.entries[i].name, name))
+            return &table.entries[i];
+    return nullptr;
+}
+
+/// The verdict for a name as it is written in a file. Exact beats pattern; a later part beats an earlier one; the
+/// written spelling is tried before the canonical one.
+[[nodiscard]] inline global_lookup look_up(const allowlist& list, std::string_view module, std::string_view name) {
+    const canonical_name canonical{module, name};
+    const bool differs = canonical.module() != module || canonical.name() != name;
+    if (is_attack(module, name) || (differs && is_attack(canonical.module(), canonical.name())))
+        return {verdict::dangerous, nullptr};
+    for (const bool patterns : {false, true})
+        for (std::size_t i = list.tables.size(); i-- > 0;) {
+            const global_table& table = list.tables[i];
+            if (table.patterns != patterns) continue;
+            const auto find = patterns ? find_pattern : find_exact;
+            const global_entry* e = find(table, module, name);
+            if (e == nullptr && differs) e = find(table, canonical.module(), canonical.name());
+            if (e != nullptr) return {e->build != nullptr || e->kind != global_kind::other ? verdict::build : verdict::inert, e};
+        }
+    return {verdict::refuse, nullptr};
+}
+
+// What a part may be: a struct with a static `entries` array, or a list of parts with `tables`.
+template <class P>
+concept table_part = requires {
+    { P::entries[0].module } -> std::convertible_to<std::string_view>;
+};
+template <class P>
+concept list_part = requires {
+    { P::tables.size() } -> std::convertible_to<std::size_t>;
+    { P::is_policy } -> std::convertible_to<bool>;
+};
+template <class P>
+concept names_global = requires { P::module_text; };
+template <class P>
+concept shipped_part = requires { requires P::shipped; };
+template <class P>
+concept admits_attacks_part = requires { requires P::admits_attacks; };
+
+template <class P>
+[[nodiscard]] constexpr std::size_t count_tables() {
+    if constexpr (list_part<P>) return P::tables.size();
+    else return 1;
+}
+
+template <class P>
+[[nodiscard]] constexpr global_table table_of() {
+    return {P::entries, sizeof(P::entries) / sizeof(P::entries[0]), is_pattern(P::entries[0]), shipped_part<P>};
+}
+
+template <class... Parts>
+[[nodiscard]] constexpr auto join_tables() {
+    std::array<global_table, (count_tables<Parts>() + ... + 0)> out{};
+    std::size_t at = 0;
+    const auto add = [&]<class P>(const P*) {
+        if constexpr (list_part<P>)
+            for (const global_table& t : P::tables) out[at++] = t;
+        else out[at++] = table_of<P>();
+    };
+    (add(static_cast<const Parts*>(nullptr)), ...);
+    return out;
+}
+
+// Faults of a policy, found where it is used. Each has its own assertion below, so that each has its own sentence.
+enum class policy_fault { none, unsorted, mixed, pattern_with_builder, attack, two_builders };
+
+[[nodiscard]] consteval policy_fault check_tables(std::span<const global_table> tables) {
+    for (std::size_t t = 0; t < tables.size(); ++t) {
+        const global_table& table = tables[t];
+        for (std::size_t i = 0; i < table.size; ++i) {
+            const global_entry& e = table.entries[i];
+            if (table.shipped) break; // ours are checked by a test, once, and not in every program
+            if (is_pattern(e) != table.patterns) return policy_fault::mixed;
+            if (is_pattern(e) && e.build != nullptr) return policy_fault::pattern_with_builder;
+            if (is_attack(e.module, e.name)) return policy_fault::attack;
+            if (!table.patterns && i > 0 && compare_pair(e.module, e.name, table.entries[i - 1]) <= 0)
+                return policy_fault::unsorted;
+        }
+        if (table.shipped || table.patterns || table.size != 1) continue;
+        const global_entry& e = table.entries[0];
+        for (std::size_t u = 0; u < t; ++u) {
+            if (tables[u].shipped || tables[u].patterns || tables[u].size != 1) continue;
+            const global_entry& other = tables[u].entries[0];
+            if (e.module == other.module && e.name == other.name && e.build != other.build) return policy_fault::two_builders;
+        }
+    }
+    return policy_fault::none;
+}
+
+} // namespace detail
+
+/// A policy: the names that its parts allow. A part is a `global<…>`, a struct with a sorted `entries` table, another
+/// policy, or `inert_others`. A part listed later replaces what an earlier one says of the same name.
+template <class... Parts>
+struct allow {
+    static constexpr bool is_policy = true;
+    static constexpr auto tables = detail::join_tables<Parts...>();
+    static constexpr bool wraps_inspection = (detail::admits_attacks_part<Parts> || ...);
+};
+
+/// What `open` takes: `weights_policy`, `training_policy`, `inspect_policy`, or an `allow<…>`.
+template <class P>
+concept policy = detail::list_part<P>;
+
+namespace detail {
+
+/// The content of a policy. The place where a faulty one stops the compiler.
+template <policy P>
+[[nodiscard]] constexpr allowlist allowlist_of() {
+    constexpr policy_fault fault = check_tables(P::tables);
+    static_assert(fault != policy_fault::unsorted, "ckpt: the entries of a table must be sorted by module, then name, without duplicates");
+    static_assert(fault != policy_fault::mixed, "ckpt: a table holds either exact names or patterns, not both");
+    static_assert(fault != policy_fault::pattern_with_builder, "ckpt: a pattern cannot have a builder; name the global exactly");
+    static_assert(fault != policy_fault::attack, "ckpt: this global can only be an attack and is never allowed");
+    static_assert(fault != policy_fault::two_builders, "ckpt: the same global is listed twice with different builders");
+    if constexpr (requires { P::wraps_inspection; })
+        static_assert(!P::wraps_inspection, "ckpt: inspect_policy cannot be part of another policy");
+    return {P::tables, admits_attacks_part<P>};
+}
+
+} // namespace detail
+} // namespace ckpt::inline CKPT_DETAIL_ABI

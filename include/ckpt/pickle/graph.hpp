@@ -1,0 +1,235 @@
+// ckpt/pickle/graph.hpp: the inert value graph that a pickle becomes.
+//
+// SPDX-License-Identifier: MIT
+// In:      nodes written by the machine, then overwritten once by the resolver.
+// Out:     nodes of 16 bytes in an arena, which refer to each other by 32-bit index, so that cycles and shared
+//          objects are ordinary and nothing recurses to build or to destroy them.
+// Refuses: nothing. After the resolver has run the graph never changes.
+#pragma once
+
+#include <ckpt/core/arena.hpp>
+#include <ckpt/core/error.hpp>
+#include <ckpt/tensor/storage.hpp>
+#include <ckpt/tensor/tensor.hpp>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+namespace ckpt::inline CKPT_DETAIL_ABI {
+struct global_entry;
+}
+
+namespace ckpt::inline CKPT_DETAIL_ABI::detail {
+
+enum class node_kind : std::uint8_t {
+    absent,      // index 0 only: no such value
+    none,
+    boolean,     // integer: 0 or 1
+    integer,     // integer: the value
+    big_integer, // text: two's complement, little-endian
+    real,        // real: the value
+    string,      // text: UTF-8, or what the flags say
+    bytes,       // text
+    byte_array,  // text
+    tuple,       // a: number of elements; items: their indices
+    list,        // a: container
+    dictionary,  // a: container of key, value, key, value; b: class (0: dict); c: extension (0: none)
+    set,         // a: container
+    frozen_set,  // a: container
+    global,      // a: occurrence
+    persistent,  // a: argument; b: offset in the pickle
+    application, // a: arguments (tuple); b: callable; c: keyword arguments (dictionary or 0); an extension follows
+    extension,   // of the node before: a: state; b: container of items; c: offset in the pickle
+    // Only after the resolver has run:
+    complex,     // a: index of the pair in `complexes`
+    tensor,      // a: tensor; its data holds the error where it was refused
+    storage,     // a: storage; extra: dtype, or 0xFFFF for bytes; integer: declared elements
+    array,       // a: array
+    refused,     // a: error
+};
+
+namespace node_flag {
+inline constexpr std::uint8_t eight_bit = 1;   // string: a Python 2 str, which may hold any bytes
+inline constexpr std::uint8_t not_utf8 = 2;    // string: lone surrogates, or bytes of another encoding
+inline constexpr std::uint8_t hashable = 4;    // tuple: was checked, and Python could hash it
+inline constexpr std::uint8_t items = 8;       // application: SETITEM(S) may apply
+inline constexpr std::uint8_t appends = 16;    // application: APPEND(S) may apply
+inline constexpr std::uint8_t state = 32;      // application: BUILD may apply
+inline constexpr std::uint8_t new_object = 64; // application: made by NEWOBJ, not REDUCE
+inline constexpr std::uint8_t text_form = 64;  // persistent: the argument is protocol 0's text
+inline constexpr std::uint8_t built = 128;     // application: BUILD was applied
+} // namespace node_flag
+
+struct node {
+    node_kind kind{node_kind::absent};
+    std::uint8_t flags{0};
+    std::uint16_t extra{0};
+    std::uint32_t a{0};
+    union {
+        struct {
+            std::uint32_t b;
+            std::uint32_t c;
+        } link;
+        std::int64_t integer{0};
+        double real;
+        const char* text;
+        const std::uint32_t* items;
+    };
+
+    [[nodiscard]] static constexpr node of(node_kind kind, std::uint32_t a = 0, unsigned flags = 0) noexcept {
+        node n{};
+        n.kind = kind;
+        n.flags = static_cast<std::uint8_t>(flags);
+        n.a = a;
+        return n;
+    }
+};
+static_assert(sizeof(node) == 16);
+
+/// The growing part of a list, a dictionary or a set.
+struct container {
+    std::uint32_t* data{nullptr};
+    std::uint32_t count{0};
+    std::uint32_t capacity{0};
+};
+
+/// One GLOBAL, STACK_GLOBAL or INST: the name as written, where, and what the policy said.
+struct global_occurrence {
+    std::string_view module{};
+    std::string_view name{};
+    std::uint32_t offset{0};
+    std::uint8_t verdict{0};           // a ckpt::verdict
+    const global_entry* entry{nullptr}; // what the policy says of the name; null where it says nothing
+};
+
+struct complex_value {
+    double real{};
+    double imaginary{};
+};
+
+/// A numpy array of a simple dtype: a tensor over bytes of the pickle, and how numpy called it.
+struct array_value {
+    std::string_view type{};  // "<f8"
+    std::uint32_t tensor{0};
+    bool fortran_order{false};
+};
+
+// Nodes that every graph begins with.
+inline constexpr std::uint32_t absent_node = 0;
+inline constexpr std::uint32_t none_node = 1;
+inline constexpr std::uint32_t false_node = 2;
+inline constexpr std::uint32_t true_node = 3;
+inline constexpr std::uint32_t empty_tuple_node = 4;
+inline constexpr std::uint32_t small_integers = 5; // 0 ... 255 follow
+inline constexpr std::uint32_t first_free_node = small_integers + 256;
+
+/// Where the resolver asks for storages while it works. `torch/` implements it.
+class storage_maker {
+  public:
+    virtual ~storage_maker() = default;
+    /// The number of the storage with this key; `errc::none` where it exists.
+    [[nodiscard]] virtual errc find(std::string_view key, std::uint32_t& storage) = 0;
+    /// A storage over bytes that live as long as the graph. `offset`: in the file, or `no_offset` for transcoded bytes.
+    [[nodiscard]] virtual std::uint32_t add(std::span<const std::byte> bytes, byte_order order, std::uint64_t offset) = 0;
+};
+
+class graph {
+  public:
+    explicit graph(const shared<block_pool>& pool) : memory{pool} {
+        node n{};
+        nodes.push_back(memory, n);
+        n.kind = node_kind::none;
+        nodes.push_back(memory, n);
+        n.kind = node_kind::boolean;
+        nodes.push_back(memory, n);
+        n.integer = 1;
+        nodes.push_back(memory, n);
+        n = {};
+        n.kind = node_kind::tuple;
+        n.items = nullptr;
+        n.flags = node_flag::hashable;
+        nodes.push_back(memory, n);
+        n = {};
+        n.kind = node_kind::integer;
+        for (n.integer = 0; n.integer < 256; ++n.integer) nodes.push_back(memory, n);
+        containers.push_back(memory, container{}); // 0: empty, shared by all that never got an element
+    }
+    graph(const graph&) = delete;
+    graph& operator=(const graph&) = delete;
+    graph(graph&&) noexcept = default;
+    graph& operator=(graph&&) noexcept = default;
+    ~graph() {
+        for (const error* e : errors) delete e;
+    }
+
+    [[nodiscard]] std::uint32_t add(const node& n) {
+        nodes.push_back(memory, n);
+        return static_cast<std::uint32_t>(nodes.size() - 1);
+    }
+
+    /// Appends to the container `index` (0: makes one and stores its number).
+    void append(std::uint32_t& index, std::span<const std::uint32_t> values) {
+        if (values.empty()) return;
+        if (index == 0) {
+            containers.push_back(memory, container{});
+            index = static_cast<std::uint32_t>(containers.size() - 1);
+        }
+        container& c = containers[index];
+        const std::size_t needed = c.count + values.size();
+        if (needed > c.capacity) {
+            // The first batch gets exactly what it needs: most containers are filled by one opcode.
+            const std::size_t capacity = c.count == 0 ? needed : needed > 2u * c.capacity ? needed : 2u * c.capacity;
+            auto* data = memory.allocate<std::uint32_t>(capacity);
+            for (std::uint32_t i = 0; i < c.count; ++i) data[i] = c.data[i];
+            c.data = data;
+            c.capacity = static_cast<std::uint32_t>(capacity);
+        }
+        for (const std::uint32_t v : values) c.data[c.count++] = v;
+    }
+
+    [[nodiscard]] std::span<const std::uint32_t> elements(const node& n) const noexcept {
+        if (n.kind == node_kind::tuple) return {n.items, n.a};
+        const container& c = containers[n.a];
+        return {c.data, c.count};
+    }
+    [[nodiscard]] std::span<const std::uint32_t> items_of(std::uint32_t container_index) const noexcept {
+        const container& c = containers[container_index];
+        return {c.data, c.count};
+    }
+    [[nodiscard]] static std::string_view text_of(const node& n) noexcept { return {n.text, n.a}; }
+
+    /// Keeps `e` and returns its number. Past the first ten thousand, errors of one code share one: a file that is
+    /// broken that often gets no more precise by spending memory on every place.
+    [[nodiscard]] std::uint32_t keep(error e) {
+        constexpr std::size_t described = 10'000;
+        if (errors.size() >= described) {
+            for (std::size_t i = described; i < errors.size(); ++i)
+                if (errors[i]->code == e.code) return static_cast<std::uint32_t>(i);
+            e = error{.code = e.code, .hint = "one of very many faults of this kind; see the first ones for places"};
+        }
+        errors.push_back(nullptr);
+        errors.back() = new error(std::move(e));
+        return static_cast<std::uint32_t>(errors.size() - 1);
+    }
+
+    arena memory;
+    chunked_array<node> nodes{};
+    chunked_array<container> containers{};
+    chunked_array<global_occurrence> globals{};
+    chunked_array<tensor_data> tensors{};
+    chunked_array<complex_value> complexes{};
+    chunked_array<array_value> arrays{};
+    std::vector<const error*> errors{};
+    std::span<const std::byte> pickle{};        // owned bytes; strings point into them
+    std::uint64_t base{0};                      // offset of the pickle in the file
+    std::string_view record{};                  // its name in the archive
+    const storage_source* storages{nullptr};    // of the file; set before tensors are handed out
+    storage_maker* maker{nullptr};              // only while resolving
+    std::uint32_t root{absent_node};
+};
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI::detail

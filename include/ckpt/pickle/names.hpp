@@ -1,0 +1,224 @@
+// ckpt/pickle/names.hpp: what is known about names of globals, whatever the policy.
+//
+// SPDX-License-Identifier: MIT
+// In:      a (module, name) pair as written in a pickle.
+// Out:     its present spelling (Python 2 to 3, numpy 1 to 2, renamed packages); whether it can only be an attack;
+//          whether a dotted pattern matches.
+// Refuses: nothing.
+#pragma once
+
+#include <ckpt/core/config.hpp>
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+namespace ckpt::inline CKPT_DETAIL_ABI::detail {
+
+/// Whether `pattern` matches the whole of `text`. `*` is any run of characters inside one dotted segment, `**` a
+/// whole number of segments, also none. Iterative; time is at most the product of the two lengths.
+[[nodiscard]] constexpr bool matches_dotted(std::string_view pattern, std::string_view text) noexcept {
+    constexpr std::size_t never = static_cast<std::size_t>(-1);
+    std::size_t p = 0;
+    std::size_t t = 0;
+    // Where to go on after a mismatch: behind the last `*`, and, if that fails, behind the last `**`.
+    std::size_t star_p = never;
+    std::size_t star_t = 0;
+    std::size_t deep_p = never;
+    std::size_t deep_t = 0;
+    while (true) {
+        if (pattern.substr(p).starts_with("**")) {
+            deep_p = p + 2;
+            deep_t = t;
+            star_p = never;
+            p += 2;
+            if (p == pattern.size()) return true;
+            if (t == 0 && p < pattern.size() && pattern[p] == '.') ++p; // `**.x` also matches `x`
+            continue;
+        }
+        if (p < pattern.size() && pattern[p] == '*') {
+            star_p = ++p;
+            star_t = t;
+            continue;
+        }
+        // `a.**` also matches `a`.
+        if (t == text.size() && pattern.substr(p) == ".**") return true;
+        if (p < pattern.size() && t < text.size() && pattern[p] == text[t]) {
+            ++p;
+            ++t;
+            continue;
+        }
+        if (p == pattern.size() && t == text.size()) return true;
+        if (star_p != never && star_t < text.size() && text[star_t] != '.') {
+            p = star_p;
+            t = ++star_t;
+            continue;
+        }
+        if (deep_p != never) {
+            // `**` takes one more segment: up to the next dot, or the rest.
+            while (deep_t < text.size() && text[deep_t] != '.') ++deep_t;
+            if (deep_t == text.size()) return deep_p == pattern.size();
+            p = deep_p;
+            t = deep_t;
+            if (p < pattern.size() && pattern[p] == '.') {
+                ++p;
+                ++t;
+            }
+            ++deep_t;
+            star_p = never;
+            continue;
+        }
+        return false;
+    }
+}
+
+struct renamed {
+    std::string_view from_module{};
+    std::string_view from_name{}; // empty: every name of the module
+    std::string_view to_module{};
+    std::string_view to_name{};   // empty: the name stays
+};
+
+// Python 2 names as protocol 2 writes them (CPython's Lib/_compat_pickle.py), and renames inside torch and its
+// neighbours (format facts: torch/_utils.py, torch/storage.py, numpy 2's release notes).
+inline constexpr renamed renamed_globals[]{
+    {"__builtin__", "xrange", "builtins", "range"},
+    {"__builtin__", "unicode", "builtins", "str"},
+    {"__builtin__", "long", "builtins", "int"},
+    {"__builtin__", "basestring", "builtins", "str"},
+    {"__builtin__", "reduce", "functools", "reduce"},
+    {"__builtin__", "intern", "sys", "intern"},
+    {"__builtin__", "unichr", "builtins", "chr"},
+    {"__builtin__", "raw_input", "builtins", "input"},
+    {"__builtin__", "", "builtins", ""},
+    {"copy_reg", "", "copyreg", ""},
+    {"exceptions", "", "builtins", ""},
+    {"cPickle", "", "pickle", ""},
+    {"_pickle", "", "pickle", ""},
+    {"Queue", "", "queue", ""},
+    {"commands", "", "subprocess", ""},
+    {"ConfigParser", "", "configparser", ""},
+    {"SocketServer", "", "socketserver", ""},
+    {"UserDict", "", "collections", ""},
+    {"UserList", "", "collections", ""},
+    {"UserString", "", "collections", ""},
+    {"StringIO", "StringIO", "io", "StringIO"},
+    {"cStringIO", "StringIO", "io", "StringIO"},
+    {"pathlib._local", "", "pathlib", ""},
+    {"torch.tensor", "_rebuild_from_type", "torch._tensor", "_rebuild_from_type"},
+    {"torch.tensor", "_rebuild_from_type_v2", "torch._tensor", "_rebuild_from_type_v2"},
+    {"torch._utils", "_rebuild_xla_tensor", "torch._utils", "_rebuild_device_tensor_from_numpy"},
+    {"torch.storage", "_UntypedStorage", "torch.storage", "UntypedStorage"},
+    {"torch.storage", "_TypedStorage", "torch.storage", "TypedStorage"},
+    {"torch", "UntypedStorage", "torch.storage", "UntypedStorage"},
+    {"torch", "TypedStorage", "torch.storage", "TypedStorage"},
+    {"torch.nn", "Parameter", "torch.nn.parameter", "Parameter"},
+};
+
+// Packages that moved with everything in them.
+inline constexpr struct {
+    std::string_view from{};
+    std::string_view to{};
+} renamed_packages[]{
+    {"numpy.core", "numpy._core"},
+    {"pytorch_lightning", "lightning.pytorch"},
+    {"torch.distributed._tensor", "torch.distributed.tensor"},
+};
+
+/// The present spelling of a global. Borrows from its arguments where nothing changes.
+class canonical_name {
+  public:
+    canonical_name(std::string_view module, std::string_view name) : module_{module}, name_{name} {
+        for (const renamed& r : renamed_globals)
+            if (r.from_module == module && (r.from_name.empty() || r.from_name == name)) {
+                module_ = r.to_module;
+                if (!r.to_name.empty()) name_ = r.to_name;
+                return;
+            }
+        for (const auto& r : renamed_packages)
+            if (module.starts_with(r.from) && (module.size() == r.from.size() || module[r.from.size()] == '.')) {
+                joined_.reserve(r.to.size() + module.size() - r.from.size());
+                joined_ += r.to;
+                joined_ += module.substr(r.from.size());
+                module_ = joined_;
+                return;
+            }
+    }
+    canonical_name(const canonical_name&) = delete;
+    canonical_name& operator=(const canonical_name&) = delete;
+
+    [[nodiscard]] std::string_view module() const noexcept { return module_; }
+    [[nodiscard]] std::string_view name() const noexcept { return name_; }
+
+  private:
+    std::string joined_{};
+    std::string_view module_;
+    std::string_view name_;
+};
+
+// Names whose only use in a checkpoint is an attack: modules that reach the system or the interpreter, resolvers that
+// turn a string into any object, and call gadgets inside packages that are otherwise admitted. An entry matches on
+// leading dotted segments of module and name together ("os" covers "os.path" and torch's "serialization.os.system"
+// is covered by its own line). `getattr` is not here: benign files hold it, and it is never resolved.
+inline constexpr std::string_view attack_names[]{
+    "os", "posix", "nt", "ntpath", "posixpath", "sys", "subprocess", "_posixsubprocess", "pty", "socket", "_socket", "ssl",
+    "runpy", "ctypes", "_ctypes", "importlib", "_imp", "imp", "zipimport", "pkgutil", "shutil", "tempfile", "glob",
+    "marshal", "code.interact", "code.InteractiveInterpreter", "code.InteractiveConsole", "codeop", "pdb", "bdb",
+    "profile.run", "profile.runctx", "profile.Profile", "cProfile", "trace.Trace", "timeit", "doctest", "_thread",
+    "asyncio", "signal.pthread_kill", "platform.popen", "webbrowser",
+    "antigravity", "http", "urllib", "urllib2", "httplib", "ftplib", "smtplib", "telnetlib", "poplib", "imaplib", "nntplib",
+    "xmlrpc", "socketserver", "requests", "aiohttp", "pip", "ensurepip", "venv", "setuptools", "distutils",
+    "site.main", "sysconfig", "inspect", "gc", "types.CodeType", "types.FunctionType", "pickle", "cloudpickle", "dill", "joblib", "shelve",
+    "sqlite3", "_sqlite3", "linecache", "fileinput", "commands", "popen2", "idlelib", "lib2to3", "test.support", "mailcap", "cgi",
+    "builtins.eval", "builtins.exec", "builtins.execfile", "builtins.compile", "builtins.__import__", "builtins.open",
+    "builtins.input", "builtins.breakpoint", "builtins.globals", "builtins.locals", "builtins.vars", "builtins.setattr",
+    "builtins.delattr", "builtins.file", "builtins.reload", "builtins.apply", "builtins.memoryview", "builtins.classmethod",
+    "io.open", "io.FileIO", "io.open_code", "_io.open", "_io.FileIO", "_io.open_code", "codecs.open",
+    "operator.attrgetter", "operator.methodcaller", "operator.itemgetter", "_operator.attrgetter",
+    "_operator.methodcaller", "_operator.itemgetter", "functools.reduce", "_functools.reduce",
+    "numpy.testing._private.utils.runstring", "numpy.testing.runstring", "numpy.load", "numpy.loadtxt",
+    "numpy.fromfile", "numpy.memmap", "numpy.f2py", "numpy.distutils", "numpy.testing", "numpy.ctypeslib",
+    "torch.load", "torch.save", "torch.hub", "torch.jit.load", "torch.serialization.load", "torch.serialization.os",
+    "torch.serialization.sys", "torch.serialization.shutil", "torch.serialization.pickle", "torch.storage.pickle", "torch.storage.io",
+    "torch.jit.unsupported_tensor_ops.execWrapper", "torch._inductor.codecache.compile_file",
+    "torch.fx.experimental.symbolic_shapes.ShapeEnv.evaluate_guards_expression",
+    "torch.fx.experimental.symbolic_shapes.ShapeEnv.evaluate_symexpr", "torch.utils._config_module.ConfigModule.load_config",
+    "torch.utils._config_module.load_config", "torch.utils.bottleneck", "torch.utils.collect_env.run", "torch.utils.cpp_extension",
+    "torch.utils.data.datapipes.utils.decoder.basichandlers", "torch._dynamo.guards.GuardBuilder.get",
+    "torch.distributed.rpc", "torch.distributed.elastic", "torch.distributed.run", "torch.distributed.launch",
+    "torch.multiprocessing", "torch.package", "torch._utils_internal", "torch.testing",
+    "tensorflow.io", "keras.utils.get_file", "pandas.read_pickle", "pandas.io", "pydoc.locate", "pydoc.pipepager", "pydoc.safeimport",
+};
+
+// Attributes by which a dotted name leaves the module that it begins in.
+inline constexpr std::string_view ways_out[]{
+    "os", "sys", "subprocess", "builtins", "__builtins__", "__globals__", "__class__", "__subclasses__",
+    "__reduce__", "__reduce_ex__", "__import__", "__getattribute__", "__init_subclass__", "__code__", "__dict__",
+};
+
+/// Whether `prefix` is `module.name` or leading dotted segments of it.
+[[nodiscard]] constexpr bool leads(std::string_view prefix, std::string_view module, std::string_view name) noexcept {
+    if (prefix.size() <= module.size())
+        return module.starts_with(prefix) && (prefix.size() == module.size() || module[prefix.size()] == '.');
+    if (!prefix.starts_with(module) || prefix[module.size()] != '.') return false;
+    const std::string_view rest = prefix.substr(module.size() + 1);
+    return name.starts_with(rest) && (rest.size() == name.size() || name[rest.size()] == '.');
+}
+
+/// Whether a name, in canonical spelling, can only be an attack.
+[[nodiscard]] constexpr bool is_attack(std::string_view module, std::string_view name) noexcept {
+    for (const std::string_view a : attack_names)
+        if (leads(a, module, name)) return true;
+    // A dotted name that walks through an attribute to where anything can be reached: "torch" + "nn.os.system".
+    for (std::size_t at = 0; at < name.size();) {
+        const std::size_t dot = name.find('.', at);
+        const std::string_view segment = name.substr(at, dot == std::string_view::npos ? dot : dot - at);
+        for (const std::string_view way : ways_out)
+            if (segment == way) return true;
+        if (dot == std::string_view::npos) break;
+        at = dot + 1;
+    }
+    return false;
+}
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI::detail

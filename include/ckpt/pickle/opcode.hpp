@@ -1,0 +1,121 @@
+// ckpt/pickle/opcode.hpp: the one table of pickle opcodes.
+//
+// SPDX-License-Identifier: MIT
+// In:      a byte.
+// Out:     its name, its argument and the protocol that brought it; an empty name for no opcode.
+// Refuses: nothing. The machine, error texts, documents and the fuzzing dictionary read this table.
+//
+// Source of the facts: CPython's Lib/pickle.py and Lib/pickletools.py, protocols 0 to 5.
+#pragma once
+
+#include <ckpt/core/config.hpp>
+
+#include <array>
+#include <cstdint>
+#include <string_view>
+
+namespace ckpt::inline CKPT_DETAIL_ABI::detail {
+
+/// What follows an opcode's byte. `bytesN` is a little-endian length of N bytes and that many bytes.
+enum class argument : std::uint8_t { none, u8, u16, u32, i32, u64, f64, line, two_lines, bytes1, bytes4, bytes8 };
+
+enum class opcode : std::uint8_t {
+    mark = '(', stop = '.', pop = '0', pop_mark = '1', dup = '2', float_text = 'F', int_text = 'I', binint = 'J',
+    binint1 = 'K', long_text = 'L', binint2 = 'M', none = 'N', persid = 'P', binpersid = 'Q', reduce = 'R',
+    string_text = 'S', binstring = 'T', short_binstring = 'U', unicode_text = 'V', binunicode = 'X', append = 'a',
+    build = 'b', global = 'c', dict = 'd', empty_dict = '}', appends = 'e', get = 'g', binget = 'h', inst = 'i',
+    long_binget = 'j', list = 'l', empty_list = ']', obj = 'o', put = 'p', binput = 'q', long_binput = 'r',
+    setitem = 's', tuple = 't', empty_tuple = ')', setitems = 'u', binfloat = 'G', binbytes = 'B',
+    short_binbytes = 'C', proto = 0x80, newobj = 0x81, ext1 = 0x82, ext2 = 0x83, ext4 = 0x84, tuple1 = 0x85,
+    tuple2 = 0x86, tuple3 = 0x87, newtrue = 0x88, newfalse = 0x89, long1 = 0x8a, long4 = 0x8b,
+    short_binunicode = 0x8c, binunicode8 = 0x8d, binbytes8 = 0x8e, empty_set = 0x8f, additems = 0x90,
+    frozenset = 0x91, newobj_ex = 0x92, stack_global = 0x93, memoize = 0x94, frame = 0x95, bytearray8 = 0x96,
+    next_buffer = 0x97, readonly_buffer = 0x98,
+};
+
+struct opcode_info {
+    std::string_view name{};
+    argument takes{argument::none};
+    std::uint8_t protocol{0};
+};
+
+[[nodiscard]] consteval std::array<opcode_info, 256> make_opcode_table() {
+    std::array<opcode_info, 256> t{};
+    const auto set = [&t](opcode op, std::string_view name, argument takes, std::uint8_t protocol) {
+        t[static_cast<std::uint8_t>(op)] = {name, takes, protocol};
+    };
+    using enum argument;
+    set(opcode::mark, "MARK", none, 0);
+    set(opcode::stop, "STOP", none, 0);
+    set(opcode::pop, "POP", none, 0);
+    set(opcode::pop_mark, "POP_MARK", none, 1);
+    set(opcode::dup, "DUP", none, 0);
+    set(opcode::float_text, "FLOAT", line, 0);
+    set(opcode::int_text, "INT", line, 0);
+    set(opcode::binint, "BININT", i32, 1);
+    set(opcode::binint1, "BININT1", u8, 1);
+    set(opcode::long_text, "LONG", line, 0);
+    set(opcode::binint2, "BININT2", u16, 1);
+    set(opcode::none, "NONE", none, 0);
+    set(opcode::persid, "PERSID", line, 0);
+    set(opcode::binpersid, "BINPERSID", none, 1);
+    set(opcode::reduce, "REDUCE", none, 0);
+    set(opcode::string_text, "STRING", line, 0);
+    set(opcode::binstring, "BINSTRING", bytes4, 1);
+    set(opcode::short_binstring, "SHORT_BINSTRING", bytes1, 1);
+    set(opcode::unicode_text, "UNICODE", line, 0);
+    set(opcode::binunicode, "BINUNICODE", bytes4, 1);
+    set(opcode::append, "APPEND", none, 0);
+    set(opcode::build, "BUILD", none, 0);
+    set(opcode::global, "GLOBAL", two_lines, 0);
+    set(opcode::dict, "DICT", none, 0);
+    set(opcode::empty_dict, "EMPTY_DICT", none, 1);
+    set(opcode::appends, "APPENDS", none, 1);
+    set(opcode::get, "GET", line, 0);
+    set(opcode::binget, "BINGET", u8, 1);
+    set(opcode::inst, "INST", two_lines, 0);
+    set(opcode::long_binget, "LONG_BINGET", u32, 1);
+    set(opcode::list, "LIST", none, 0);
+    set(opcode::empty_list, "EMPTY_LIST", none, 1);
+    set(opcode::obj, "OBJ", none, 1);
+    set(opcode::put, "PUT", line, 0);
+    set(opcode::binput, "BINPUT", u8, 1);
+    set(opcode::long_binput, "LONG_BINPUT", u32, 1);
+    set(opcode::setitem, "SETITEM", none, 0);
+    set(opcode::tuple, "TUPLE", none, 0);
+    set(opcode::empty_tuple, "EMPTY_TUPLE", none, 1);
+    set(opcode::setitems, "SETITEMS", none, 1);
+    set(opcode::binfloat, "BINFLOAT", f64, 1);
+    set(opcode::binbytes, "BINBYTES", bytes4, 3);
+    set(opcode::short_binbytes, "SHORT_BINBYTES", bytes1, 3);
+    set(opcode::proto, "PROTO", u8, 2);
+    set(opcode::newobj, "NEWOBJ", none, 2);
+    set(opcode::ext1, "EXT1", u8, 2);
+    set(opcode::ext2, "EXT2", u16, 2);
+    set(opcode::ext4, "EXT4", i32, 2);
+    set(opcode::tuple1, "TUPLE1", none, 2);
+    set(opcode::tuple2, "TUPLE2", none, 2);
+    set(opcode::tuple3, "TUPLE3", none, 2);
+    set(opcode::newtrue, "NEWTRUE", none, 2);
+    set(opcode::newfalse, "NEWFALSE", none, 2);
+    set(opcode::long1, "LONG1", bytes1, 2);
+    set(opcode::long4, "LONG4", bytes4, 2);
+    set(opcode::short_binunicode, "SHORT_BINUNICODE", bytes1, 4);
+    set(opcode::binunicode8, "BINUNICODE8", bytes8, 4);
+    set(opcode::binbytes8, "BINBYTES8", bytes8, 4);
+    set(opcode::empty_set, "EMPTY_SET", none, 4);
+    set(opcode::additems, "ADDITEMS", none, 4);
+    set(opcode::frozenset, "FROZENSET", none, 4);
+    set(opcode::newobj_ex, "NEWOBJ_EX", none, 4);
+    set(opcode::stack_global, "STACK_GLOBAL", none, 4);
+    set(opcode::memoize, "MEMOIZE", none, 4);
+    set(opcode::frame, "FRAME", u64, 4);
+    set(opcode::bytearray8, "BYTEARRAY8", bytes8, 5);
+    set(opcode::next_buffer, "NEXT_BUFFER", none, 5);
+    set(opcode::readonly_buffer, "READONLY_BUFFER", none, 5);
+    return t;
+}
+
+inline constexpr std::array<opcode_info, 256> opcode_table = make_opcode_table();
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI::detail

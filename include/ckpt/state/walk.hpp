@@ -1,0 +1,303 @@
+// ckpt/state/walk.hpp: finds tensors in an object, and the paths that lead to them.
+//
+// SPDX-License-Identifier: MIT
+// In:      a value.
+// Out:     every tensor below it, under every path that reaches it, in the file's order.
+// Refuses: more rows, or more steps, than it was allowed: shared containers can hold more paths than any memory.
+//
+// A path goes through keys of dictionaries, positions of lists and tuples, attributes and items of objects. Explicit
+// stack; a container that is on its own path is not entered again; what holds no tensor is not entered at all.
+#pragma once
+
+#include <ckpt/core/key_path.hpp>
+#include <ckpt/core/result.hpp>
+#include <ckpt/pickle/value.hpp>
+#include <ckpt/tensor/tensor.hpp>
+
+#include <algorithm>
+#include <charconv>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace ckpt::inline CKPT_DETAIL_ABI {
+
+/// One step of a path. Integer keys and positions are numbers, everything else is text.
+struct path_element {
+    std::string text{};
+    bool is_number{};
+    friend bool operator==(const path_element&, const path_element&) = default;
+};
+
+/// A tensor and where it is.
+struct located_tensor {
+    std::vector<path_element> path{}; ///< from the value where the search began
+    ckpt::tensor tensor{};
+    ckpt::value value{};
+
+    /// The elements joined by dots: the key of the tensor in a state_dict.
+    [[nodiscard]] std::string key() const {
+        std::string out;
+        for (const path_element& e : path) {
+            if (!out.empty()) out += '.';
+            out += e.text;
+        }
+        return out;
+    }
+};
+
+/// The text of a dictionary key: a str as it is, numbers, None and booleans as Python shows them, tuples of those in
+/// parentheses, a class by its qualified name; other objects by their kind in angle brackets.
+[[nodiscard]] inline std::string key_text(const value& key) {
+    std::string out;
+    const auto leaf = [&out](const value& v, bool inside) {
+        char buffer[40];
+        switch (v.kind()) {
+        case kind::string:
+            if (inside) (out += '\'').append(*v.as_string()) += '\'';
+            else out += *v.as_string();
+            return;
+        case kind::integer:
+            if (const auto i = v.as_int()) out += detail::decimal(*i);
+            else out += "<int>";
+            return;
+        case kind::boolean: out += *v.as_bool() ? "True" : "False"; return;
+        case kind::none: out += "None"; return;
+        case kind::real: {
+            const auto end = std::to_chars(buffer, buffer + sizeof buffer, *v.as_real()).ptr;
+            const std::string_view text(buffer, static_cast<std::size_t>(end - buffer));
+            out += text;
+            if (text.find_first_not_of("-0123456789") == std::string_view::npos) out += ".0";
+            return;
+        }
+        case kind::global: {
+            const auto g = *v.as_global();
+            (out.append(g.module) += '.').append(g.name);
+            return;
+        }
+        default: (out += '<').append(name(v.kind())) += '>'; return;
+        }
+    };
+    if (key.kind() != kind::tuple) {
+        leaf(key, false);
+        return out;
+    }
+    out += '(';
+    std::size_t n = 0;
+    for (const value v : key.elements()) {
+        if (n++ > 0) out += ", ";
+        if (n > 16) {
+            out += "...";
+            break;
+        }
+        leaf(v, true);
+    }
+    if (n == 1) out += ',';
+    out += ')';
+    return out;
+}
+
+namespace detail {
+
+/// The steps that lead on from one value, one after another.
+class step_cursor {
+  public:
+    explicit step_cursor(const value& v) noexcept : at_{v} {
+        if (v.kind() != kind::object) return;
+        // Attributes: the state, or a pair of it (or None) and the slots.
+        const value state = v.state();
+        if (state.kind() == kind::dictionary) attributes_[0] = state;
+        else if (state.kind() == kind::tuple && state.size() == 2)
+            for (std::size_t i = 0; i < 2; ++i)
+                if (state[i].kind() == kind::dictionary) attributes_[i] = state[i];
+    }
+    /// The next value below, and its key (absent: `position` counts). False at the end.
+    [[nodiscard]] bool next(value& key, std::uint64_t& position, value& below) noexcept {
+        key = {};
+        switch (at_.kind()) {
+        case kind::dictionary: return entry_of(at_, key, below);
+        case kind::list:
+        case kind::tuple:
+            position = i_;
+            below = at_[i_++];
+            return static_cast<bool>(below);
+        case kind::object: {
+            while (part_ < 2) {
+                if (attributes_[part_] && entry_of(attributes_[part_], key, below)) return true;
+                ++part_;
+                i_ = 0;
+            }
+            const value::range items = at_.items();
+            position = i_;
+            below = items[i_++];
+            return static_cast<bool>(below);
+        }
+        default: return false;
+        }
+    }
+
+  private:
+    [[nodiscard]] bool entry_of(const value& dictionary, value& key, value& below) noexcept {
+        if (i_ >= dictionary.entries().size()) return false;
+        auto it = dictionary.entries().begin();
+        it.skip(i_++);
+        const value::entry e = *it;
+        key = e.key;
+        below = e.mapped;
+        return true;
+    }
+
+    value at_;
+    value attributes_[2]{};
+    std::size_t part_{0};
+    std::size_t i_{0};
+};
+
+[[nodiscard]] inline bool is_walked(kind k) noexcept {
+    return k == kind::dictionary || k == kind::list || k == kind::tuple || k == kind::object;
+}
+
+/// Marks the values from which a tensor can be reached, so that a walk enters nothing else. Linear in what is below.
+class tensor_reach {
+  public:
+    explicit tensor_reach(const value& root) {
+        std::vector<std::pair<std::uint32_t, std::uint32_t>> edges; // from, to
+        std::vector<value> todo{root};
+        std::vector<std::uint32_t> tensors;
+        (void)note(root);
+        while (!todo.empty()) {
+            const value v = todo.back();
+            todo.pop_back();
+            if (v.kind() == kind::tensor || v.kind() == kind::array) {
+                tensors.push_back(v.object_id());
+                continue;
+            }
+            if (!is_walked(v.kind())) continue;
+            step_cursor cursor{v};
+            value key{};
+            value below{};
+            for (std::uint64_t position = 0; cursor.next(key, position, below);) {
+                const kind k = below.kind();
+                if (!is_walked(k) && k != kind::tensor && k != kind::array) continue;
+                edges.emplace_back(below.object_id(), v.object_id());
+                if (note(below)) todo.push_back(below);
+            }
+        }
+        std::sort(edges.begin(), edges.end());
+        for (const std::uint32_t t : tensors) marks_[t] |= reaches;
+        while (!tensors.empty()) {
+            const std::uint32_t id = tensors.back();
+            tensors.pop_back();
+            for (auto it = std::lower_bound(edges.begin(), edges.end(), std::pair<std::uint32_t, std::uint32_t>{id, 0}); it != edges.end() && it->first == id; ++it)
+                if ((marks_[it->second] & reaches) == 0) {
+                    marks_[it->second] |= reaches;
+                    tensors.push_back(it->second);
+                }
+        }
+    }
+    [[nodiscard]] bool has_tensors(const value& v) const noexcept { return v.object_id() < marks_.size() && (marks_[v.object_id()] & reaches) != 0; }
+
+  private:
+    enum mark : std::uint8_t { seen = 1, reaches = 2 };
+    [[nodiscard]] bool note(const value& v) {
+        const std::uint32_t id = v.object_id();
+        if (id >= marks_.size()) marks_.resize(std::size_t{id} + 1 + marks_.size() / 2);
+        if ((marks_[id] & seen) != 0) return false;
+        marks_[id] |= seen;
+        return true;
+    }
+    std::vector<std::uint8_t> marks_{};
+};
+
+/// Walks depth first and calls `visit(path, value)` for every tensor, array, and, with `all_leaves`, every other value
+/// that is not entered. `enter(value)` says whether to go below one. Fails with `code` past `limit` visits, or past 64
+/// times as many steps.
+template <class Enter, class Visit>
+[[nodiscard]] result<void> walk(const value& root, std::uint64_t limit, errc code, Enter&& enter, Visit&& visit) {
+    struct frame {
+        value at;
+        step_cursor cursor;
+    };
+    std::vector<frame> stack;
+    std::vector<path_element> path;
+    std::vector<std::uint8_t> open; // by object id: is on the path
+    std::uint64_t visits = 0;
+    std::uint64_t steps = 0;
+    const auto push = [&](const value& v) {
+        if (v.object_id() >= open.size()) open.resize(std::size_t{v.object_id()} + 1 + open.size() / 2);
+        open[v.object_id()] = 1;
+        stack.push_back({v, step_cursor{v}});
+    };
+    const auto too_many = [&](std::uint64_t n) {
+        return error{.code = code, .detail = "more than " + decimal(limit) + (n > limit ? " values are below this one, counted under every path that reaches them" : " steps times 64 lead through shared containers"),
+                     .hint = "select a smaller part by its path"};
+    };
+    if (!is_walked(root.kind()) || !enter(root)) {
+        visit(path, root);
+        return {};
+    }
+    push(root);
+    while (!stack.empty()) {
+        value key{};
+        value below{};
+        std::uint64_t position = 0;
+        if (!stack.back().cursor.next(key, position, below)) {
+            open[stack.back().at.object_id()] = 0;
+            stack.pop_back();
+            if (!path.empty()) path.pop_back();
+            continue;
+        }
+        if (++steps / 64 > limit) return too_many(0);
+        const bool walked = is_walked(below.kind()) && enter(below);
+        if (walked && below.object_id() < open.size() && open[below.object_id()] != 0) continue; // a cycle
+        if (!walked && is_walked(below.kind()) && !enter.leaves()) continue;
+        path.push_back(key ? path_element{key_text(key), key.kind() == kind::integer} : path_element{decimal(position), true});
+        if (walked) {
+            push(below);
+            continue;
+        }
+        if (enter.leaves() || below.kind() == kind::tensor || below.kind() == kind::array) {
+            if (++visits > limit) return too_many(visits);
+            visit(path, below);
+        }
+        path.pop_back();
+    }
+    return {};
+}
+
+/// Goes where tensors are, and nowhere else.
+class toward_tensors {
+  public:
+    explicit toward_tensors(const value& root) : reach_{root} {}
+    [[nodiscard]] bool operator()(const value& v) const noexcept { return reach_.has_tensors(v); }
+    [[nodiscard]] static bool leaves() noexcept { return false; }
+
+  private:
+    tensor_reach reach_;
+};
+
+/// What belongs to a state_dict: dictionaries, lists and tuples. Objects and other leaves are told as they are.
+struct state_dict_parts {
+    [[nodiscard]] bool operator()(const value& v) const noexcept { return v.kind() != kind::object; }
+    [[nodiscard]] static bool leaves() noexcept { return true; }
+};
+
+} // namespace detail
+
+/// Every tensor and every numpy array of a simple dtype below `root`, under every path that reaches it.
+/// Fails with `output_limit` past `limit` rows.
+[[nodiscard]] inline result<std::vector<located_tensor>> find_tensors(const value& root, std::uint64_t limit = 1'000'000) {
+    std::vector<located_tensor> out;
+    auto done = detail::walk(root, limit, errc::output_limit, detail::toward_tensors{root}, [&](const std::vector<path_element>& path, const value& v) {
+        if (v.kind() != kind::tensor && v.kind() != kind::array) return;
+        out.push_back({path, *v.as_tensor(), v});
+    });
+    if (!done) return std::move(done).error();
+    return out;
+}
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI

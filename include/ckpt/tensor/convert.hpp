@@ -1,0 +1,398 @@
+// ckpt/tensor/convert.hpp: byte order, lazy bits, conversions between element types.
+//
+// SPDX-License-Identifier: MIT
+// In:      elements that lie one after another, at any alignment, and their dtype.
+// Out:     the values that they mean, in the byte order and the type that is asked for.
+// Refuses: what PyTorch's `.to()` would do by losing values: floating to integer, complex to real, and integers
+//          that do not fit; real to complex, quantised and packed types.
+#pragma once
+
+#include <ckpt/core/reader.hpp>
+#include <ckpt/tensor/dtype.hpp>
+#include <ckpt/tensor/half.hpp>
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+namespace ckpt::inline CKPT_DETAIL_ABI::detail {
+
+// ---- in place: byte order, neg and conj, bool
+
+template <std::unsigned_integral T>
+inline void swap_all(std::byte* data, std::uint64_t n) noexcept {
+    for (std::uint64_t i = 0; i < n; ++i) {
+        T value{};
+        std::memcpy(&value, data + i * sizeof(T), sizeof(T));
+        value = byte_swap(value);
+        std::memcpy(data + i * sizeof(T), &value, sizeof(T));
+    }
+}
+
+/// Reverses the bytes of each component of `n` elements.
+inline void swap_components(dtype type, std::byte* data, std::uint64_t n) noexcept {
+    const std::size_t component = info(type).component_bytes;
+    const std::uint64_t parts = n * (itemsize(type) / component);
+    if (component == 2) swap_all<std::uint16_t>(data, parts);
+    else if (component == 4) swap_all<std::uint32_t>(data, parts);
+    else if (component == 8) swap_all<std::uint64_t>(data, parts);
+}
+
+/// Whether a negated element of this type is a value of the type.
+[[nodiscard]] constexpr bool has_negation(dtype type) noexcept {
+    const dtype_info& row = info(type);
+    return !row.packed && type != dtype::float8_e8m0fnu &&
+           (row.kind == dtype_kind::integer || row.kind == dtype_kind::floating || row.kind == dtype_kind::complex);
+}
+
+enum class negation : std::uint8_t { sign_bit, sign_bit_unless_zero, two_s_complement };
+
+template <std::unsigned_integral T>
+inline void negate_all(std::byte* data, std::uint64_t step, std::uint64_t n, negation how) noexcept {
+    constexpr T sign = static_cast<T>(T{1} << (sizeof(T) * 8 - 1));
+    for (std::uint64_t i = 0; i < n; ++i) {
+        T value{};
+        std::memcpy(&value, data + i * step, sizeof(T));
+        if (how == negation::two_s_complement) value = static_cast<T>(T{0} - value);
+        else if (how == negation::sign_bit || (value & static_cast<T>(~sign)) != 0)
+            value = static_cast<T>(value ^ sign);
+        std::memcpy(data + i * step, &value, sizeof(T));
+    }
+}
+
+/// Applies the neg and conj bits to `n` elements in native order; `has_negation(type)` holds where `neg` is set.
+inline void resolve_lazy_bits(dtype type, bool neg, bool conj, std::byte* data, std::uint64_t n) noexcept {
+    const dtype_info& row = info(type);
+    const std::size_t component = row.component_bytes;
+    std::uint64_t step = component;
+    if (row.kind == dtype_kind::complex) {
+        if (!neg && !conj) return;
+        step = conj ? 2 * component : component; // with both bits the imaginary part changes its sign twice
+        if (!conj) n *= 2;
+        else if (!neg) data += component;
+    } else if (!neg) {
+        return;
+    }
+    const negation how = row.kind == dtype_kind::integer ? negation::two_s_complement
+                         : type == dtype::float8_e4m3fnuz || type == dtype::float8_e5m2fnuz
+                             ? negation::sign_bit_unless_zero // zero has no sign, and the sign alone is NaN
+                             : negation::sign_bit;
+    switch (component) {
+    case 1: return negate_all<std::uint8_t>(data, step, n, how);
+    case 2: return negate_all<std::uint16_t>(data, step, n, how);
+    case 4: return negate_all<std::uint32_t>(data, step, n, how);
+    default: return negate_all<std::uint64_t>(data, step, n, how);
+    }
+}
+
+/// Any byte but 0 becomes 1: the file may hold what a C++ bool must not.
+inline void normalise_bools(std::byte* data, std::uint64_t n) noexcept {
+    for (std::uint64_t i = 0; i < n; ++i) data[i] = data[i] == std::byte{0} ? std::byte{0} : std::byte{1};
+}
+
+/// Turns `n` gathered elements as stored in `from` into the values they mean, in order `to`.
+inline void finish_elements(dtype type, byte_order from, byte_order to, bool neg, bool conj, std::byte* data,
+                            std::uint64_t n) noexcept {
+    if (type == dtype::bool_) return normalise_bools(data, n);
+    if (neg || conj) {
+        if (from != native_order()) swap_components(type, data, n);
+        resolve_lazy_bits(type, neg, conj, data, n);
+        from = native_order();
+    }
+    if (from != to) swap_components(type, data, n);
+}
+
+/// Whether stored elements already are their values in order `to`.
+[[nodiscard]] constexpr bool is_finished(dtype type, byte_order from, byte_order to, bool neg, bool conj) noexcept {
+    const dtype_info& row = info(type);
+    return type != dtype::bool_ && !neg && !(conj && row.kind == dtype_kind::complex) &&
+           (from == to || row.component_bytes == 1);
+}
+
+/// Values [first, first + n) of a packed type with `bits` bits each, the first of a byte in its low bits.
+inline void unpack(std::size_t bits, const std::byte* in, std::uint64_t first, std::uint64_t n,
+                   std::byte* out) noexcept {
+    const std::uint64_t per_byte = 8 / bits;
+    const auto mask = static_cast<std::byte>((1u << bits) - 1);
+    for (std::uint64_t i = 0; i < n; ++i)
+        out[i] = (in[(first + i) / per_byte] >> static_cast<unsigned>((first + i) % per_byte * bits)) & mask;
+}
+
+// ---- conversions
+
+/// float64 and float32 of the same value, as the processor converts them with subnormals and NaNs in force.
+[[nodiscard]] inline double to_double(float value) noexcept {
+    const std::uint32_t from = std::bit_cast<std::uint32_t>(value);
+    const std::uint32_t exponent = (from >> 23) & 0xFFu;
+    if (exponent != 0 && exponent != 0xFF) return static_cast<double>(value);
+    const std::uint64_t sign = static_cast<std::uint64_t>(from >> 31) << 63;
+    const std::uint64_t fraction = from & 0x007F'FFFFu;
+    if (exponent == 0xFF) {
+        const std::uint64_t quiet = fraction != 0 ? std::uint64_t{1} << 51 : 0;
+        return std::bit_cast<double>(sign | (std::uint64_t{0x7FF} << 52) | quiet | (fraction << 29));
+    }
+    if (fraction == 0) return std::bit_cast<double>(sign);
+    const int top = static_cast<int>(std::bit_width(fraction)) - 1;
+    return std::bit_cast<double>(sign | (static_cast<std::uint64_t>(1023 - 149 + top) << 52) |
+                                 ((fraction << (52 - top)) & ((std::uint64_t{1} << 52) - 1)));
+}
+[[nodiscard]] inline float to_float(double value) noexcept {
+    const std::uint64_t from = std::bit_cast<std::uint64_t>(value);
+    const auto exponent = static_cast<std::uint32_t>((from >> 52) & 0x7FFu);
+    if (exponent >= 1023 - 125 && exponent <= 1023 + 126) return static_cast<float>(value); // normal on both sides
+    const auto sign = static_cast<std::uint32_t>(from >> 63) << 31;
+    const std::uint64_t fraction = from & ((std::uint64_t{1} << 52) - 1);
+    if (exponent == 0x7FF) {
+        const std::uint32_t quiet = fraction != 0 ? 0x0040'0000u : 0;
+        return std::bit_cast<float>(sign | 0x7F80'0000u | quiet | static_cast<std::uint32_t>(fraction >> 29));
+    }
+    if (exponent > 1023 + 126) {
+        const std::uint64_t rounded =
+            shift_rounding((from & ~(std::uint64_t{1} << 63)) - (std::uint64_t{1023 - 127} << 52), 29);
+        return std::bit_cast<float>(sign |
+                                    (rounded < 0x7F80'0000u ? static_cast<std::uint32_t>(rounded) : 0x7F80'0000u));
+    }
+    if (exponent < 1023 - 150) return std::bit_cast<float>(sign);
+    const std::uint64_t significand = fraction | (std::uint64_t{1} << 52);
+    const std::uint32_t shift = exponent >= 1023 - 126 ? 29 : 29 + (1023 - 126 - exponent);
+    const std::uint64_t rounded = shift_rounding(significand, shift);
+    // With exponent 1023 - 126 the hidden bit itself is the exponent 1 of the float.
+    return std::bit_cast<float>(sign | static_cast<std::uint32_t>(rounded));
+}
+
+/// How values travel between two types.
+enum class carrier : std::uint8_t { none, signed_integer, unsigned_integer, single, real };
+
+[[nodiscard]] constexpr carrier carrier_of(dtype type) noexcept {
+    switch (type) {
+    case dtype::int8:
+    case dtype::int16:
+    case dtype::int32:
+    case dtype::int64: return carrier::signed_integer;
+    case dtype::bool_:
+    case dtype::uint8:
+    case dtype::uint16:
+    case dtype::uint32:
+    case dtype::uint64: return carrier::unsigned_integer;
+    case dtype::float64: return carrier::real;
+    case dtype::float16:
+    case dtype::bfloat16:
+    case dtype::float32:
+    case dtype::float8_e5m2:
+    case dtype::float8_e4m3fn:
+    case dtype::float8_e5m2fnuz:
+    case dtype::float8_e4m3fnuz:
+    case dtype::float8_e8m0fnu: return carrier::single;
+    default: return carrier::none;
+    }
+}
+
+/// The type of the halves of a complex type; the type itself otherwise.
+[[nodiscard]] constexpr dtype component_type(dtype type) noexcept {
+    switch (type) {
+    case dtype::complex32: return dtype::float16;
+    case dtype::complex64: return dtype::float32;
+    case dtype::complex128: return dtype::float64;
+    case dtype::bcomplex32: return dtype::bfloat16;
+    default: return type;
+    }
+}
+
+/// The integers that the elements of a bool, quantised or opaque type are stored as; the type itself otherwise.
+[[nodiscard]] constexpr dtype stored_integer(dtype type) noexcept {
+    switch (type) {
+    case dtype::qint8: return dtype::int8;
+    case dtype::qint32: return dtype::int32;
+    case dtype::bits16: return dtype::uint16;
+    case dtype::bool_:
+    case dtype::quint8:
+    case dtype::bits1x8:
+    case dtype::bits2x4:
+    case dtype::bits4x2:
+    case dtype::bits8:
+    case dtype::float4_e2m1fn_x2: return dtype::uint8;
+    default: return type;
+    }
+}
+
+/// Whether `convert` knows this conversion; integers may still turn out not to fit.
+[[nodiscard]] constexpr bool is_convertible(dtype from, dtype to) noexcept {
+    if (from == to) return true;
+    if (to == dtype::float8_e8m0fnu) return false;
+    const bool from_complex = info(from).kind == dtype_kind::complex;
+    if (from_complex != (info(to).kind == dtype_kind::complex)) return false;
+    const carrier a = carrier_of(component_type(from));
+    const carrier b = carrier_of(component_type(to));
+    if (a == carrier::none || b == carrier::none) return false;
+    const bool from_float = a == carrier::single || a == carrier::real;
+    const bool to_float_ = b == carrier::single || b == carrier::real;
+    return !from_float || to_float_;
+}
+
+inline constexpr std::size_t batch_size = 256;
+
+/// A batch of values on their way, in one of the four carriers.
+union batch_values {
+    std::int64_t signed_integer[batch_size];
+    std::uint64_t unsigned_integer[batch_size];
+    float single[batch_size];
+    double real[batch_size];
+};
+
+template <class Stored, class Carrier>
+inline void load_batch(const std::byte* in, std::size_t n, Carrier* out) noexcept {
+    for (std::size_t i = 0; i < n; ++i) {
+        Stored value{};
+        std::memcpy(&value, in + i * sizeof(Stored), sizeof(Stored));
+        out[i] = static_cast<Carrier>(value);
+    }
+}
+template <class Stored, class Carrier>
+inline void store_batch(const Carrier* in, std::size_t n, std::byte* out) noexcept {
+    for (std::size_t i = 0; i < n; ++i) {
+        const auto value = static_cast<Stored>(in[i]);
+        std::memcpy(out + i * sizeof(Stored), &value, sizeof(Stored));
+    }
+}
+template <class Stored>
+inline void round_batch(const float* in, std::size_t n, std::byte* out) noexcept {
+    for (std::size_t i = 0; i < n; ++i) {
+        const Stored value = Stored::from_float(in[i]);
+        std::memcpy(out + i * sizeof(Stored), &value, sizeof(Stored));
+    }
+}
+
+/// bfloat16 as PyTorch's vector code makes it of float32 and float64, not of smaller types: a NaN has all bits set.
+struct bf16_of_large_float {
+    bf16 value{};
+    [[nodiscard]] static constexpr bf16_of_large_float from_float(float from) noexcept {
+        const bool nan = (std::bit_cast<std::uint32_t>(from) & 0x7FFF'FFFFu) > 0x7F80'0000u;
+        return {nan ? bf16{0xFFFF} : bf16::from_float(from)};
+    }
+};
+
+inline void load_values(dtype type, const std::byte* in, std::size_t n, batch_values& out) noexcept {
+    switch (type) {
+    case dtype::int8: return load_batch<std::int8_t>(in, n, out.signed_integer);
+    case dtype::int16: return load_batch<std::int16_t>(in, n, out.signed_integer);
+    case dtype::int32: return load_batch<std::int32_t>(in, n, out.signed_integer);
+    case dtype::int64: return load_batch<std::int64_t>(in, n, out.signed_integer);
+    case dtype::bool_:
+    case dtype::uint8: return load_batch<std::uint8_t>(in, n, out.unsigned_integer);
+    case dtype::uint16: return load_batch<std::uint16_t>(in, n, out.unsigned_integer);
+    case dtype::uint32: return load_batch<std::uint32_t>(in, n, out.unsigned_integer);
+    case dtype::uint64: return load_batch<std::uint64_t>(in, n, out.unsigned_integer);
+    case dtype::float16: return load_batch<f16>(in, n, out.single);
+    case dtype::bfloat16: return load_batch<bf16>(in, n, out.single);
+    case dtype::float8_e5m2: return load_batch<f8_e5m2>(in, n, out.single);
+    case dtype::float8_e4m3fn: return load_batch<f8_e4m3fn>(in, n, out.single);
+    case dtype::float8_e5m2fnuz: return load_batch<f8_e5m2fnuz>(in, n, out.single);
+    case dtype::float8_e4m3fnuz: return load_batch<f8_e4m3fnuz>(in, n, out.single);
+    case dtype::float8_e8m0fnu: return load_batch<f8_e8m0fnu>(in, n, out.single);
+    case dtype::float32: std::memcpy(out.single, in, n * sizeof(float)); return;
+    default: std::memcpy(out.real, in, n * sizeof(double)); return;
+    }
+}
+
+inline void store_values(dtype type, const batch_values& in, std::size_t n, std::byte* out) noexcept {
+    switch (type) {
+    case dtype::int8: return store_batch<std::int8_t>(in.signed_integer, n, out);
+    case dtype::int16: return store_batch<std::int16_t>(in.signed_integer, n, out);
+    case dtype::int32: return store_batch<std::int32_t>(in.signed_integer, n, out);
+    case dtype::int64: return store_batch<std::int64_t>(in.signed_integer, n, out);
+    case dtype::bool_:
+    case dtype::uint8: return store_batch<std::uint8_t>(in.unsigned_integer, n, out);
+    case dtype::uint16: return store_batch<std::uint16_t>(in.unsigned_integer, n, out);
+    case dtype::uint32: return store_batch<std::uint32_t>(in.unsigned_integer, n, out);
+    case dtype::uint64: return store_batch<std::uint64_t>(in.unsigned_integer, n, out);
+    case dtype::float16: return round_batch<f16>(in.single, n, out);
+    case dtype::bfloat16: return round_batch<bf16>(in.single, n, out);
+    case dtype::float8_e5m2: return round_batch<f8_e5m2>(in.single, n, out);
+    case dtype::float8_e4m3fn: return round_batch<f8_e4m3fn>(in.single, n, out);
+    case dtype::float8_e5m2fnuz: return round_batch<f8_e5m2fnuz>(in.single, n, out);
+    case dtype::float8_e4m3fnuz: return round_batch<f8_e4m3fnuz>(in.single, n, out);
+    case dtype::float32: std::memcpy(out, in.single, n * sizeof(float)); return;
+    default: std::memcpy(out, in.real, n * sizeof(double)); return;
+    }
+}
+
+/// The numbers that an integer type or bool holds; both as 64 bits of their own signedness.
+struct integer_range {
+    std::int64_t least{};
+    std::uint64_t most{};
+};
+[[nodiscard]] constexpr integer_range range_of(dtype type) noexcept {
+    if (type == dtype::bool_) return {0, 1};
+    const std::size_t width = bits(type);
+    if (carrier_of(type) == carrier::unsigned_integer) return {0, ~std::uint64_t{0} >> (64 - width)};
+    const auto most = static_cast<std::int64_t>((std::uint64_t{1} << (width - 1)) - 1);
+    return {-most - 1, static_cast<std::uint64_t>(most)};
+}
+
+/// Moves a batch from carrier `a` to carrier `b`. Returns the number of values that fit before the first that does not.
+inline std::size_t change_carrier(carrier a, carrier b, dtype to, std::size_t n, batch_values& v) noexcept {
+    const bool to_integer = b == carrier::signed_integer || b == carrier::unsigned_integer;
+    if (to_integer) { // from an integer: the bits stay, once each value is known to fit
+        const integer_range range = range_of(to);
+        std::size_t i = 0;
+        if (a == carrier::signed_integer) {
+            while (i < n && v.signed_integer[i] >= range.least &&
+                   (v.signed_integer[i] < 0 || static_cast<std::uint64_t>(v.signed_integer[i]) <= range.most))
+                ++i;
+        } else {
+            while (i < n && v.unsigned_integer[i] <= range.most) ++i;
+        }
+        if (a != b) {
+            batch_values moved;
+            std::memcpy(&moved, &v, sizeof v);
+            if (b == carrier::signed_integer)
+                for (std::size_t k = 0; k < i; ++k)
+                    v.signed_integer[k] = static_cast<std::int64_t>(moved.unsigned_integer[k]);
+            else
+                for (std::size_t k = 0; k < i; ++k)
+                    v.unsigned_integer[k] = static_cast<std::uint64_t>(moved.signed_integer[k]);
+        }
+        return i;
+    }
+    if (a == b) return n;
+    const batch_values from = v;
+    for (std::size_t i = 0; i < n; ++i) {
+        if (b == carrier::single)
+            v.single[i] = a == carrier::real             ? to_float(from.real[i])
+                          : a == carrier::signed_integer ? static_cast<float>(from.signed_integer[i])
+                                                         : static_cast<float>(from.unsigned_integer[i]);
+        else
+            v.real[i] = a == carrier::single           ? to_double(from.single[i])
+                        : a == carrier::signed_integer ? static_cast<double>(from.signed_integer[i])
+                                                       : static_cast<double>(from.unsigned_integer[i]);
+    }
+    return n;
+}
+
+/// Converts `n` elements in native order. The caller has asked `is_convertible`.
+/// Returns `n`, or the index of the first element that the integer type `to` cannot hold.
+inline std::uint64_t convert(dtype from, const std::byte* in, dtype to, std::byte* out, std::uint64_t n) noexcept {
+    if (from == to) {
+        if (n != 0) std::memcpy(out, in, static_cast<std::size_t>(n * itemsize(from)));
+        return n;
+    }
+    const std::uint64_t parts = info(from).kind == dtype_kind::complex ? 2 * n : n;
+    from = component_type(from);
+    to = component_type(to);
+    batch_values values;
+    for (std::uint64_t done = 0; done < parts;) {
+        const std::size_t now = parts - done < batch_size ? static_cast<std::size_t>(parts - done) : batch_size;
+        load_values(from, in + done * itemsize(from), now, values);
+        const std::size_t fit = change_carrier(carrier_of(from), carrier_of(to), to, now, values);
+        if (fit < now) return done + fit; // never with complex types: they hold no integers
+        std::byte* at = out + done * itemsize(to);
+        if (to == dtype::bfloat16 && (from == dtype::float32 || from == dtype::float64))
+            round_batch<bf16_of_large_float>(values.single, now, at);
+        else store_values(to, values, now, at);
+        done += now;
+    }
+    return n;
+}
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI::detail

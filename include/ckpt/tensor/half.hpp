@@ -1,0 +1,307 @@
+// ckpt/tensor/half.hpp: element types that C++ lacks, and which dtype each C++ type is.
+//
+// SPDX-License-Identifier: MIT
+// In:      the bits of a small float, or a float to be rounded to one.
+// Out:     exact floats; roundings to nearest even that give the bits which PyTorch 2.13 gives on a CPU.
+// Refuses: nothing. Integer operations throughout, so that -ffast-math and flushed subnormals change nothing.
+#pragma once
+
+#include <ckpt/tensor/dtype.hpp>
+
+#include <bit>
+#include <concepts>
+#include <cstdint>
+#include <type_traits>
+
+namespace ckpt::inline CKPT_DETAIL_ABI {
+
+namespace detail {
+
+/// What distinguishes the small binary floats.
+enum class float_form : std::uint8_t {
+    ieee, ///< infinities and NaNs have the largest exponent
+    fn,   ///< no infinities; only all ones is NaN; overflow gives the largest number
+    fnuz, ///< neither infinities nor a negative zero; the sign alone is NaN
+};
+
+/// 2^exponent as a float, for any exponent of a float, subnormal ones included.
+[[nodiscard]] constexpr std::uint32_t power_of_two(int exponent) noexcept {
+    return exponent >= -126 ? static_cast<std::uint32_t>(exponent + 127) << 23
+                            : std::uint32_t{1} << static_cast<unsigned>(exponent + 149);
+}
+
+/// The float with the value of a small float of `Exponent` and `Mantissa` bits.
+template <int Exponent, int Mantissa, int Bias, float_form Form>
+[[nodiscard]] constexpr float widen(std::uint32_t bits) noexcept {
+    constexpr std::uint32_t magnitude_mask = (1u << (Exponent + Mantissa)) - 1;
+    constexpr std::uint32_t largest_exponent = (1u << Exponent) - 1;
+    const std::uint32_t sign = (bits >> (Exponent + Mantissa)) << 31;
+    const std::uint32_t magnitude = bits & magnitude_mask;
+    const std::uint32_t exponent = magnitude >> Mantissa;
+    const std::uint32_t fraction = magnitude & ((1u << Mantissa) - 1);
+    if constexpr (Form == float_form::ieee) {
+        if (exponent == largest_exponent) {
+            const std::uint32_t quiet = fraction != 0 ? 0x0040'0000u : 0;
+            return std::bit_cast<float>(sign | 0x7F80'0000u | quiet | (fraction << (23 - Mantissa)));
+        }
+    } else if constexpr (Form == float_form::fn) {
+        if (magnitude == magnitude_mask) return std::bit_cast<float>(sign | 0x7FF0'0000u);
+    } else {
+        if (magnitude == 0) return std::bit_cast<float>(sign != 0 ? 0x7F80'0001u : 0u);
+    }
+    if (exponent != 0)
+        return std::bit_cast<float>(sign | ((exponent + (127 - Bias)) << 23) | (fraction << (23 - Mantissa)));
+    if (fraction == 0) return std::bit_cast<float>(sign);
+    // A subnormal: its leading one becomes the hidden bit. All of these are normal floats.
+    const int top = static_cast<int>(std::bit_width(fraction)) - 1;
+    const std::uint32_t shifted = (fraction << (23 - top)) & 0x007F'FFFFu;
+    return std::bit_cast<float>(sign | (static_cast<std::uint32_t>(127 - Bias + 1 - Mantissa + top) << 23) | shifted);
+}
+
+/// `value >> shift`, rounded to nearest, ties to even.
+template <std::unsigned_integral T>
+[[nodiscard]] constexpr T shift_rounding(T value, unsigned shift) noexcept {
+    if (shift == 0) return value;
+    if (shift > static_cast<unsigned>(std::bit_width(value))) return 0; // below one half
+    const T quotient = shift == sizeof(T) * 8 ? T{0} : static_cast<T>(value >> shift);
+    const T half = static_cast<T>(T{1} << (shift - 1));
+    const T rest = static_cast<T>(value - (shift == sizeof(T) * 8 ? T{0} : static_cast<T>(quotient << shift)));
+    return rest > half || (rest == half && (quotient & 1u) != 0) ? static_cast<T>(quotient + 1) : quotient;
+}
+
+/// The small float nearest to `value`, ties to even.
+template <int Exponent, int Mantissa, int Bias, float_form Form>
+[[nodiscard]] constexpr std::uint32_t narrow(float value) noexcept {
+    constexpr std::uint32_t all_ones = (1u << (Exponent + Mantissa)) - 1;
+    constexpr std::uint32_t infinity = ((1u << Exponent) - 1) << Mantissa;
+    const std::uint32_t from = std::bit_cast<std::uint32_t>(value);
+    const std::uint32_t sign = (from >> 31) << (Exponent + Mantissa);
+    const std::uint32_t magnitude = from & 0x7FFF'FFFFu;
+    if (magnitude > 0x7F80'0000u) {
+        if constexpr (Form == float_form::fnuz) return 1u << (Exponent + Mantissa);
+        else if constexpr (Form == float_form::ieee && Mantissa == 10) // the processor's instruction keeps the payload
+            return sign | infinity | 0x200u | ((magnitude >> 13) & 0x3FFu);
+        else return sign | all_ones;
+    }
+    std::uint32_t rounded{};
+    if (magnitude >= static_cast<std::uint32_t>(128 - Bias) << 23) { // a normal number of the small type, or too large
+        rounded = shift_rounding(magnitude - (static_cast<std::uint32_t>(127 - Bias) << 23), 23 - Mantissa);
+    } else if (magnitude >= 0x0080'0000u) { // a subnormal of the small type; units of 2^(1 - Bias - Mantissa)
+        const std::uint32_t significand = (magnitude & 0x007F'FFFFu) | 0x0080'0000u;
+        rounded = shift_rounding(significand, static_cast<unsigned>(128 - Bias + 23 - Mantissa) - (magnitude >> 23));
+    } // A subnormal float is far below all of them.
+    if constexpr (Form == float_form::ieee) {
+        return sign | (rounded < infinity ? rounded : infinity);
+    } else if constexpr (Form == float_form::fn) {
+        return sign | (rounded < all_ones ? rounded : all_ones - 1);
+    } else {
+        if (rounded > all_ones) return 1u << (Exponent + Mantissa);
+        return rounded == 0 ? 0 : sign | rounded;
+    }
+}
+
+} // namespace detail
+
+/// float16: 5 bits of exponent, 10 of mantissa.
+struct f16 {
+    std::uint16_t bits{};
+
+    [[nodiscard]] static constexpr f16 from_float(float value) noexcept {
+        return {static_cast<std::uint16_t>(detail::narrow<5, 10, 15, detail::float_form::ieee>(value))};
+    }
+    [[nodiscard]] constexpr float to_float() const noexcept {
+        return detail::widen<5, 10, 15, detail::float_form::ieee>(bits);
+    }
+    [[nodiscard]] constexpr explicit operator float() const noexcept { return to_float(); }
+};
+
+/// bfloat16: the upper half of a float.
+struct bf16 {
+    std::uint16_t bits{};
+
+    [[nodiscard]] static constexpr bf16 from_float(float value) noexcept {
+        const std::uint32_t from = std::bit_cast<std::uint32_t>(value);
+        if ((from & 0x7FFF'FFFFu) > 0x7F80'0000u) return {0x7FC0};
+        return {static_cast<std::uint16_t>((from + 0x7FFFu + ((from >> 16) & 1u)) >> 16)};
+    }
+    [[nodiscard]] constexpr float to_float() const noexcept {
+        return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
+    }
+    [[nodiscard]] constexpr explicit operator float() const noexcept { return to_float(); }
+};
+
+/// float8_e4m3fn: no infinities; larger numbers become 448.
+struct f8_e4m3fn {
+    std::uint8_t bits{};
+
+    [[nodiscard]] static constexpr f8_e4m3fn from_float(float value) noexcept {
+        return {static_cast<std::uint8_t>(detail::narrow<4, 3, 7, detail::float_form::fn>(value))};
+    }
+    [[nodiscard]] constexpr float to_float() const noexcept {
+        return detail::widen<4, 3, 7, detail::float_form::fn>(bits);
+    }
+    [[nodiscard]] constexpr explicit operator float() const noexcept { return to_float(); }
+};
+
+/// float8_e5m2: the upper half of a float16.
+struct f8_e5m2 {
+    std::uint8_t bits{};
+
+    [[nodiscard]] static constexpr f8_e5m2 from_float(float value) noexcept {
+        return {static_cast<std::uint8_t>(detail::narrow<5, 2, 15, detail::float_form::ieee>(value))};
+    }
+    [[nodiscard]] constexpr float to_float() const noexcept {
+        return detail::widen<5, 2, 15, detail::float_form::ieee>(bits);
+    }
+    [[nodiscard]] constexpr explicit operator float() const noexcept { return to_float(); }
+};
+
+/// float8_e4m3fnuz: neither infinities nor a negative zero; larger numbers become NaN.
+struct f8_e4m3fnuz {
+    std::uint8_t bits{};
+
+    [[nodiscard]] static constexpr f8_e4m3fnuz from_float(float value) noexcept {
+        return {static_cast<std::uint8_t>(detail::narrow<4, 3, 8, detail::float_form::fnuz>(value))};
+    }
+    [[nodiscard]] constexpr float to_float() const noexcept {
+        return detail::widen<4, 3, 8, detail::float_form::fnuz>(bits);
+    }
+    [[nodiscard]] constexpr explicit operator float() const noexcept { return to_float(); }
+};
+
+/// float8_e5m2fnuz: neither infinities nor a negative zero; larger numbers become NaN.
+struct f8_e5m2fnuz {
+    std::uint8_t bits{};
+
+    [[nodiscard]] static constexpr f8_e5m2fnuz from_float(float value) noexcept {
+        return {static_cast<std::uint8_t>(detail::narrow<5, 2, 16, detail::float_form::fnuz>(value))};
+    }
+    [[nodiscard]] constexpr float to_float() const noexcept {
+        return detail::widen<5, 2, 16, detail::float_form::fnuz>(bits);
+    }
+    [[nodiscard]] constexpr explicit operator float() const noexcept { return to_float(); }
+};
+
+/// float8_e8m0fnu: a power of two, or NaN. A source of conversions, never a target.
+struct f8_e8m0fnu {
+    std::uint8_t bits{};
+
+    [[nodiscard]] constexpr float to_float() const noexcept {
+        if (bits == 0xFF) return std::bit_cast<float>(std::uint32_t{0x7F80'0001u});
+        return std::bit_cast<float>(detail::power_of_two(static_cast<int>(bits) - 127));
+    }
+    [[nodiscard]] constexpr explicit operator float() const noexcept { return to_float(); }
+};
+
+/// complex32.
+struct c32 {
+    f16 re{};
+    f16 im{};
+};
+/// complex64. `std::complex<float>` works too, once `dtype_of` is specialised for it.
+struct c64 {
+    float re{};
+    float im{};
+};
+/// complex128.
+struct c128 {
+    double re{};
+    double im{};
+};
+/// bcomplex32.
+struct bc32 {
+    bf16 re{};
+    bf16 im{};
+};
+
+namespace detail {
+
+/// The integer types; not bool and not the character types.
+template <class T>
+concept integer_element = std::integral<T> && std::same_as<T, std::remove_cv_t<T>> && !std::same_as<T, bool> &&
+                          !std::same_as<T, char> && !std::same_as<T, wchar_t> && !std::same_as<T, char8_t> &&
+                          !std::same_as<T, char16_t> && !std::same_as<T, char32_t> && sizeof(T) <= 8;
+
+[[nodiscard]] constexpr dtype integer_dtype(std::size_t bytes, bool is_signed) noexcept {
+    switch (bytes) {
+    case 1: return is_signed ? dtype::int8 : dtype::uint8;
+    case 2: return is_signed ? dtype::int16 : dtype::uint16;
+    case 4: return is_signed ? dtype::int32 : dtype::uint32;
+    default: return is_signed ? dtype::int64 : dtype::uint64;
+    }
+}
+
+} // namespace detail
+
+/// Which dtype a C++ type is. Specialise it (`static constexpr ckpt::dtype value`) for a type of your own
+/// that has the same bytes, such as `std::complex<float>`.
+template <class T>
+struct dtype_of;
+
+template <detail::integer_element T>
+struct dtype_of<T> {
+    static constexpr dtype value = detail::integer_dtype(sizeof(T), std::is_signed_v<T>);
+};
+template <>
+struct dtype_of<bool> {
+    static constexpr dtype value = dtype::bool_;
+};
+template <>
+struct dtype_of<float> {
+    static constexpr dtype value = dtype::float32;
+};
+template <>
+struct dtype_of<double> {
+    static constexpr dtype value = dtype::float64;
+};
+template <>
+struct dtype_of<f16> {
+    static constexpr dtype value = dtype::float16;
+};
+template <>
+struct dtype_of<bf16> {
+    static constexpr dtype value = dtype::bfloat16;
+};
+template <>
+struct dtype_of<f8_e4m3fn> {
+    static constexpr dtype value = dtype::float8_e4m3fn;
+};
+template <>
+struct dtype_of<f8_e5m2> {
+    static constexpr dtype value = dtype::float8_e5m2;
+};
+template <>
+struct dtype_of<f8_e4m3fnuz> {
+    static constexpr dtype value = dtype::float8_e4m3fnuz;
+};
+template <>
+struct dtype_of<f8_e5m2fnuz> {
+    static constexpr dtype value = dtype::float8_e5m2fnuz;
+};
+template <>
+struct dtype_of<f8_e8m0fnu> {
+    static constexpr dtype value = dtype::float8_e8m0fnu;
+};
+template <>
+struct dtype_of<c32> {
+    static constexpr dtype value = dtype::complex32;
+};
+template <>
+struct dtype_of<c64> {
+    static constexpr dtype value = dtype::complex64;
+};
+template <>
+struct dtype_of<c128> {
+    static constexpr dtype value = dtype::complex128;
+};
+template <>
+struct dtype_of<bc32> {
+    static constexpr dtype value = dtype::bcomplex32;
+};
+
+/// A type whose objects are the elements of a tensor: `dtype_of` knows it and it is as large as that dtype.
+template <class T>
+concept element =
+    requires { dtype_of<T>::value; } && std::is_trivially_copyable_v<T> && (sizeof(T) * 8 == bits(dtype_of<T>::value));
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI

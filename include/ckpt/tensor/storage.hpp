@@ -1,0 +1,40 @@
+// ckpt/tensor/storage.hpp: how a tensor reaches its bytes without knowing the file.
+//
+// SPDX-License-Identifier: MIT
+// In:      an index into the storages of one file (or of one arena of copies).
+// Out:     sizes, byte order, bytes in memory, positioned reads.
+// Refuses: by the errors of whoever implements it; each call validates anew, nothing is cached.
+#pragma once
+
+#include <ckpt/core/reader.hpp>
+#include <ckpt/core/result.hpp>
+#include <ckpt/core/shared.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+namespace ckpt::inline CKPT_DETAIL_ABI::detail {
+
+/// The storages of one file. `torch/` implements it; `tensor/`, `state/` and `gpu/` only use it.
+/// Immutable once it is handed out: all members may be called from many threads.
+class storage_source : public counted {
+  public:
+    /// Bytes of the storage; the record of a zip archive has exactly that many.
+    [[nodiscard]] virtual std::uint64_t nbytes(std::uint32_t storage) const noexcept = 0;
+    /// The order of the bytes of its elements.
+    [[nodiscard]] virtual byte_order order(std::uint32_t storage) const noexcept = 0;
+    /// The key in the archive ("0", "1", or an old file's address); empty for bytes that lie in the pickle itself.
+    [[nodiscard]] virtual std::string_view key(std::uint32_t storage) const noexcept = 0;
+    /// Where its first byte lies in the file, after its header was validated.
+    /// Fails with `no_data` where the bytes exist only in memory (transcoded text of a pickle).
+    [[nodiscard]] virtual result<std::uint64_t> file_offset(std::uint32_t storage) const = 0;
+    /// All bytes, in memory. Fails with `not_mapped` under `io_mode::read`, or as the header's validation does.
+    [[nodiscard]] virtual result<std::span<const std::byte>> bytes(std::uint32_t storage) const = 0;
+    /// Copies [offset, offset + out.size()) of the storage; the caller has checked that the range is inside it.
+    [[nodiscard]] virtual result<void> read(std::uint32_t storage, std::uint64_t offset,
+                                            std::span<std::byte> out) const = 0;
+};
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI::detail

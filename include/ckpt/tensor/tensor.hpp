@@ -1,0 +1,444 @@
+// ckpt/tensor/tensor.hpp: a tensor of a checkpoint.
+//
+// SPDX-License-Identifier: MIT
+// In:      a geometry that was checked against its storage, and the storages of the file.
+// Out:     dtype, shape, strides; bytes, typed views, copies, a digest.
+// Refuses: a view that would show wrong numbers; the hint says what works instead.
+#pragma once
+
+#include <ckpt/core/checked.hpp>
+#include <ckpt/core/digest.hpp>
+#include <ckpt/core/result.hpp>
+#include <ckpt/tensor/convert.hpp>
+#include <ckpt/tensor/dtype.hpp>
+#include <ckpt/tensor/geometry.hpp>
+#include <ckpt/tensor/half.hpp>
+#include <ckpt/tensor/storage.hpp>
+#include <ckpt/tensor/strided.hpp>
+#include <ckpt/tensor/view.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace ckpt::inline CKPT_DETAIL_ABI {
+
+namespace detail {
+
+/// What is common to every access to elements.
+[[nodiscard]] inline result<void> check_access(const tensor_data* data, const storage_source* source) {
+    if (data == nullptr) return error{.code = errc::no_data, .detail = "the tensor handle is empty"};
+    if (data->refusal != nullptr) return *data->refusal;
+    if (data->kind == layout::meta)
+        return error{.code = errc::no_data, .detail = "a meta tensor was saved without its values"};
+    if (data->kind != layout::strided)
+        return error{.code = errc::not_strided,
+                     .detail = "the tensor's layout is " + std::string(name(data->kind)),
+                     .hint = "its parts are tensors of their own: use them"};
+    if (source == nullptr) return error{.code = errc::no_data, .detail = "the tensor has no storage"};
+    return {};
+}
+
+[[nodiscard]] inline error not_contiguous() {
+    return {.code = errc::needs_copy,
+            .detail = "the tensor is not contiguous: its elements do not lie one after another",
+            .hint = "use a view, or copy it with copy_to"};
+}
+
+[[nodiscard]] inline error lazy_bit_error(const tensor_data& data) {
+    return {.code = errc::lazy_bit,
+            .detail = std::string("the tensor has its ") +
+                      (data.neg ? data.conj ? "neg and conj bits" : "neg bit" : "conj bit") +
+                      " set, so its bytes are not its values",
+            .hint = "copy_to and copy_as give the values"};
+}
+
+[[nodiscard]] inline error packed_error(ckpt::dtype type) {
+    return {.code = errc::packed,
+            .detail = "a byte of " + std::string(name(type)) + " holds several values",
+            .hint = bits(type) < 8
+                        ? std::string_view("bytes() gives the packed bytes, copy_as with std::uint8_t the values")
+                        : std::string_view("bytes() and copy_to with std::uint8_t give the packed bytes")};
+}
+
+/// A storage as a copy sees it: all its bytes, or, where they are not in memory, a way to read them.
+struct storage_access {
+    const storage_source* source{};
+    std::uint32_t storage{};
+    const std::byte* memory{}; ///< null: by reads
+    std::vector<std::byte> staging{};
+
+    [[nodiscard]] result<void> gather_part(const box& part, std::size_t size, std::byte* out) {
+        if (memory == nullptr) return gather(*source, storage, part, size, out, staging);
+        gather(memory, part, size, out);
+        return {};
+    }
+    [[nodiscard]] result<void> copy(std::uint64_t offset, std::span<std::byte> out) const {
+        if (memory == nullptr) return source->read(storage, offset, out);
+        std::memcpy(out.data(), memory + offset, out.size());
+        return {};
+    }
+};
+
+/// Opens the storage of a tensor with elements. That its geometry fits was checked when it was made, and is again here.
+[[nodiscard]] inline result<storage_access> open_storage(const tensor_data& data, const storage_source& source) {
+    storage_access out;
+    out.source = &source;
+    out.storage = data.storage;
+    std::uint64_t have = source.nbytes(data.storage);
+    auto bytes = source.bytes(data.storage);
+    if (bytes) {
+        have = bytes->size();
+        out.memory = bytes->data();
+    } else if (bytes.error().code != errc::not_mapped) {
+        return std::move(bytes).error();
+    }
+    std::uint64_t needed{};
+    if (!bytes_needed(data, needed) || needed > have)
+        return error{.code = errc::internal, .detail = "a tensor that was never checked against its storage"};
+    return out;
+}
+
+/// Bytes that are in memory at once while elements are converted or summed, beside the staging of reads.
+inline constexpr std::uint64_t part_bytes = std::uint64_t{1} << 17;
+
+/// The values of a packed type with less than 8 bits, one in a byte.
+[[nodiscard]] inline result<void> copy_unpacked(const tensor_data& data, storage_access& access, std::byte* out) {
+    if (!is_contiguous(data)) return packed_error(data.type);
+    const std::size_t width = bits(data.type);
+    const std::uint64_t per_byte = 8 / width;
+    std::vector<std::byte> buffer(static_cast<std::size_t>(part_bytes));
+    for (std::uint64_t done = 0; done < data.numel;) {
+        const std::uint64_t first = data.storage_offset + done;
+        const std::uint64_t skip = first % per_byte;
+        const std::uint64_t room = part_bytes * per_byte - skip;
+        const std::uint64_t n = data.numel - done < room ? data.numel - done : room;
+        auto read =
+            access.copy(first / per_byte, {buffer.data(), static_cast<std::size_t>(bytes_of(data.type, skip + n))});
+        if (!read) return read;
+        unpack(width, buffer.data(), skip, n, out + done);
+        done += n;
+    }
+    return {};
+}
+
+/// Copies all elements to `out` as type `to`, in row-major order and native byte order. `exact`: no conversions.
+[[nodiscard]] inline result<void> copy_tensor(const tensor_data* handle, const storage_source* source, ckpt::dtype to,
+                                              bool exact, std::byte* out, std::uint64_t room) {
+    if (auto usable = check_access(handle, source); !usable) return usable;
+    const tensor_data& data = *handle;
+    const bool unpacks = bits(data.type) < 8;
+    const bool same =
+        data.type == to || (stored_integer(data.type) == to && !(data.type == ckpt::dtype::bool_ && !exact));
+    if (unpacks && (exact || to != ckpt::dtype::uint8)) return packed_error(data.type);
+    if (!same && !unpacks && (exact || !is_convertible(data.type, to)))
+        return error{.code = exact ? errc::dtype_mismatch : errc::conversion,
+                     .detail =
+                         "the tensor is " + std::string(name(data.type)) + ", asked for was " + std::string(name(to)),
+                     .hint = is_convertible(data.type, to) ? std::string_view("copy_as converts")
+                                                           : std::string_view("ask for the tensor's own type")};
+    if (data.neg && !has_negation(data.type))
+        return error{.code = errc::lazy_bit,
+                     .detail = "the neg bit is set on a tensor of " + std::string(name(data.type)) +
+                               ", which has no negation"};
+    if (room != data.numel)
+        return error{.code = errc::size_mismatch,
+                     .detail = "the tensor has " + decimal(data.numel) + " elements, the destination " + decimal(room)};
+    if (data.numel == 0) return {};
+
+    auto access = open_storage(data, *source);
+    if (!access) return std::move(access).error();
+    if (unpacks) return copy_unpacked(data, *access, out);
+
+    box whole;
+    if (!make_box(data.sizes(), data.steps(), data.storage_offset, whole))
+        return error{.code = errc::internal, .detail = "a tensor that was never checked against its storage"};
+    const std::size_t size = itemsize(data.type);
+    const byte_order order = source->order(data.storage);
+    if (same) {
+        if (auto done = access->gather_part(whole, size, out); !done) return done;
+        finish_elements(data.type, order, native_order(), data.neg, data.conj, out, data.numel);
+        return {};
+    }
+    if (access->memory != nullptr && is_dense(whole) &&
+        is_finished(data.type, order, native_order(), data.neg, data.conj)) {
+        const std::uint64_t fit = convert(data.type, access->memory + whole.offset * size, to, out, data.numel);
+        if (fit == data.numel) return {};
+        return error{.code = errc::conversion,
+                     .detail = "element " + decimal(fit) + " does not fit into " + std::string(name(to))};
+    }
+    std::vector<std::byte> buffer(static_cast<std::size_t>(part_bytes));
+    return for_each_part(
+        whole, part_bytes / size, [&](const box& part, std::uint64_t first, std::uint64_t n) -> result<void> {
+            if (auto read = access->gather_part(part, size, buffer.data()); !read) return read;
+            finish_elements(data.type, order, native_order(), data.neg, data.conj, buffer.data(), n);
+            const std::uint64_t fit = convert(data.type, buffer.data(), to, out + first * itemsize(to), n);
+            if (fit < n)
+                return error{.code = errc::conversion,
+                             .detail =
+                                 "element " + decimal(first + fit) + " does not fit into " + std::string(name(to))};
+            return {};
+        });
+}
+
+/// CRC-32 of the values, each little-endian, in row-major order; of the stored bytes where several values share one.
+[[nodiscard]] inline result<std::uint32_t> digest_tensor(const tensor_data* handle, const storage_source* source) {
+    if (auto usable = check_access(handle, source); !usable) return std::move(usable).error();
+    const tensor_data& data = *handle;
+    if (data.neg && !has_negation(data.type))
+        return error{.code = errc::lazy_bit,
+                     .detail = "the neg bit is set on a tensor of " + std::string(name(data.type)) +
+                               ", which has no negation"};
+    if (data.numel == 0) return std::uint32_t{0};
+    const std::uint64_t total = bytes_of(data.type, data.numel);
+    const std::uint64_t have = source->nbytes(data.storage);
+    if (total / 16 > have || (total / 16 == have && total % 16 != 0))
+        return error{.code = errc::output_limit,
+                     .detail = "the digest is over " + decimal(total) + " bytes, more than 16 times the storage's " +
+                               decimal(have)};
+    const std::size_t width = bits(data.type);
+    const bool whole_bytes = width >= 8;
+    if (!whole_bytes && (!is_contiguous(data) || data.storage_offset % (8 / width) != 0))
+        return packed_error(data.type);
+
+    auto access = open_storage(data, *source);
+    if (!access) return std::move(access).error();
+    box whole;
+    if (whole_bytes) {
+        if (!make_box(data.sizes(), data.steps(), data.storage_offset, whole))
+            return error{.code = errc::internal, .detail = "a tensor that was never checked against its storage"};
+    } else { // bytes instead of values
+        whole.rank = 1;
+        whole.offset = data.storage_offset / (8 / width);
+        whole.sizes[0] = total;
+        whole.strides[0] = 1;
+    }
+    const std::size_t size = itemsize(data.type);
+    const byte_order order = source->order(data.storage);
+    const bool finished = is_finished(data.type, order, byte_order::little, data.neg, data.conj);
+    if (access->memory != nullptr && is_dense(whole) && finished)
+        return crc32({access->memory + whole.offset * size, static_cast<std::size_t>(total)});
+    std::vector<std::byte> buffer(static_cast<std::size_t>(total < part_bytes ? total : part_bytes));
+    std::uint32_t crc = 0;
+    auto all =
+        for_each_part(whole, part_bytes / size, [&](const box& part, std::uint64_t, std::uint64_t n) -> result<void> {
+            if (auto read = access->gather_part(part, size, buffer.data()); !read) return read;
+            if (!finished) finish_elements(data.type, order, byte_order::little, data.neg, data.conj, buffer.data(), n);
+            crc = crc32({buffer.data(), static_cast<std::size_t>(n * size)}, crc);
+            return {};
+        });
+    if (!all) return std::move(all).error();
+    return crc;
+}
+
+/// The first element of a tensor in memory, for a view of `as` and `rank`; null where there are no elements.
+[[nodiscard]] inline result<const std::byte*> view_address(const tensor_data* handle, const storage_source* source,
+                                                           ckpt::dtype as, std::size_t rank) {
+    if (auto usable = check_access(handle, source); !usable) return std::move(usable).error();
+    const tensor_data& data = *handle;
+    if (info(data.type).packed) return packed_error(data.type);
+    if (data.type != as && stored_integer(data.type) != as)
+        return error{.code = errc::dtype_mismatch,
+                     .detail =
+                         "the tensor is " + std::string(name(data.type)) + ", asked for was " + std::string(name(as)),
+                     .hint = is_convertible(data.type, as) ? std::string_view("copy_as converts")
+                                                           : std::string_view("ask for the tensor's own type")};
+    if (data.rank != rank)
+        return error{.code = errc::rank_mismatch,
+                     .detail = "the tensor has " + decimal(std::uint64_t{data.rank}) + " dimensions, asked for were " +
+                               decimal(std::uint64_t{rank}) + "; its shape is " + list_of(data.sizes())};
+    if (has_lazy_bit(data)) return lazy_bit_error(data);
+    if (data.numel == 0) return static_cast<const std::byte*>(nullptr);
+    if (info(data.type).component_bytes > 1 && source->order(data.storage) != native_order())
+        return error{.code = errc::byte_order,
+                     .detail = std::string("the elements are ") +
+                               (native_order() == byte_order::little ? "big-endian" : "little-endian"),
+                     .hint = "copy_to swaps, or open the file with storages = owned"};
+    auto access = open_storage(data, *source);
+    if (!access) return std::move(access).error();
+    if (access->memory == nullptr)
+        return error{.code = errc::not_mapped,
+                     .detail = "the storage is not in memory",
+                     .hint = "copy_to reads it, or open the file with storages = owned"};
+    return access->memory + data.storage_offset * itemsize(data.type);
+}
+
+/// The one place that makes a typed pointer of bytes: null where they are not aligned.
+template <class T>
+[[nodiscard]] inline const T* typed_pointer(const std::byte* at) noexcept {
+    if (reinterpret_cast<std::uintptr_t>(at) % alignof(T) != 0) return nullptr;
+    return reinterpret_cast<const T*>(at);
+}
+
+[[nodiscard]] inline error misaligned_error(ckpt::dtype type, std::size_t alignment) {
+    return {.code = errc::misaligned,
+            .detail = "the first element does not lie at a multiple of " + decimal(std::uint64_t{alignment}) +
+                      " bytes, as a view of " + std::string(name(type)) + " needs it",
+            .hint = "copy_to works, or open the file with storages = owned"};
+}
+
+struct tensor_access;
+
+} // namespace detail
+
+/// A tensor of a checkpoint. A borrowed handle, cheap to copy: the checkpoint or state_dict must live on.
+/// Nothing of its values is read before they are asked for. An empty handle answers with zeros and errors.
+class tensor {
+  public:
+    tensor() noexcept = default;
+
+    [[nodiscard]] explicit operator bool() const noexcept { return data_ != nullptr; }
+
+    [[nodiscard]] ckpt::dtype dtype() const noexcept { return data_ != nullptr ? data_->type : ckpt::dtype{}; }
+    [[nodiscard]] ckpt::layout layout() const noexcept { return data_ != nullptr ? data_->kind : ckpt::layout{}; }
+    [[nodiscard]] std::span<const std::int64_t> shape() const noexcept {
+        return data_ != nullptr ? data_->sizes() : std::span<const std::int64_t>{};
+    }
+    /// In elements.
+    [[nodiscard]] std::span<const std::int64_t> strides() const noexcept {
+        return data_ != nullptr ? data_->steps() : std::span<const std::int64_t>{};
+    }
+    [[nodiscard]] std::size_t rank() const noexcept { return data_ != nullptr ? data_->rank : 0; }
+    [[nodiscard]] std::uint64_t numel() const noexcept { return data_ != nullptr ? data_->numel : 0; }
+    /// Bytes of the elements, each counted once for every place that it has in the shape.
+    [[nodiscard]] std::uint64_t nbytes() const noexcept {
+        return data_ != nullptr ? detail::bytes_of(data_->type, data_->numel) : 0;
+    }
+    /// In elements.
+    [[nodiscard]] std::uint64_t storage_offset() const noexcept { return data_ != nullptr ? data_->storage_offset : 0; }
+    [[nodiscard]] bool requires_grad() const noexcept { return data_ != nullptr && data_->requires_grad; }
+    /// Whether the values are the stored ones negated; copies resolve it.
+    [[nodiscard]] bool is_neg() const noexcept { return data_ != nullptr && data_->neg; }
+    /// Whether the values are the stored ones conjugated; copies resolve it.
+    [[nodiscard]] bool is_conj() const noexcept { return data_ != nullptr && data_->conj; }
+    [[nodiscard]] bool is_contiguous() const noexcept { return data_ != nullptr && detail::is_contiguous(*data_); }
+
+    /// Equal for tensors of one file that share their bytes (tied weights, views).
+    [[nodiscard]] std::uint32_t storage_id() const noexcept { return data_ != nullptr ? data_->storage : 0; }
+    /// The storage's key in the archive ("0", "1", or an old file's address); empty where it has none.
+    [[nodiscard]] std::string_view storage_key() const noexcept {
+        return has_storage() ? source_->key(data_->storage) : std::string_view{};
+    }
+    [[nodiscard]] std::uint64_t storage_nbytes() const noexcept {
+        return has_storage() ? source_->nbytes(data_->storage) : 0;
+    }
+    /// Where the first element lies in the file, after the header of its record was validated.
+    [[nodiscard]] result<std::uint64_t> file_offset() const {
+        if (auto usable = detail::check_access(data_, source_); !usable) return std::move(usable).error();
+        auto start = source_->file_offset(data_->storage);
+        if (!start) return start;
+        // The offset of a tensor without elements may lie anywhere: it stays inside the storage here.
+        const std::uint64_t most = source_->nbytes(data_->storage);
+        std::uint64_t in_bits{};
+        std::uint64_t skip = most;
+        if (detail::checked_mul(data_->storage_offset, bits(data_->type), in_bits) && in_bits / 8 < most)
+            skip = in_bits / 8;
+        std::uint64_t out{};
+        if (!detail::checked_add(*start, skip, out))
+            return error{.code = errc::internal, .detail = "a storage past the end of 64 bits"};
+        return out;
+    }
+
+    /// Why the tensor could not be built; null where it was. Every access to the values returns this error.
+    [[nodiscard]] const ckpt::error* refusal() const noexcept { return data_ != nullptr ? data_->refusal : nullptr; }
+
+    /// The bytes of the elements as stored, in the file's byte order.
+    /// Fails with `needs_copy` where they do not lie one after another, `lazy_bit` where they are not the values,
+    /// and `not_mapped` where they are not in memory.
+    [[nodiscard]] result<std::span<const std::byte>> bytes() const {
+        if (auto usable = detail::check_access(data_, source_); !usable) return std::move(usable).error();
+        if (detail::has_lazy_bit(*data_)) return detail::lazy_bit_error(*data_);
+        const std::size_t width = bits(data_->type);
+        if (data_->numel == 0) return std::span<const std::byte>{};
+        if (!detail::is_contiguous(*data_) || (width < 8 && data_->storage_offset % (8 / width) != 0))
+            return detail::not_contiguous();
+        auto access = detail::open_storage(*data_, *source_);
+        if (!access) return std::move(access).error();
+        if (access->memory == nullptr)
+            return error{.code = errc::not_mapped,
+                         .detail = "the storage is not in memory",
+                         .hint = "copy_to reads it, or open the file with storages = owned"};
+        return std::span<const std::byte>{access->memory + data_->storage_offset * width / 8,
+                                          static_cast<std::size_t>(nbytes())};
+    }
+
+    /// A view of the elements, without a copy. `T` is the tensor's own type, or the integer that a bool, quantised
+    /// or opaque element is stored as. Fails where the view would show wrong numbers; the hint says what works instead.
+    template <class T, std::size_t Rank>
+    [[nodiscard]] result<tensor_view<T, Rank>> view() const {
+        tensor_view<T, Rank> out{};
+        auto address = detail::view_address(data_, source_, dtype_of<T>::value, Rank);
+        if (!address) return std::move(address).error();
+        out.data = detail::typed_pointer<T>(*address);
+        if (out.data == nullptr && *address != nullptr) return detail::misaligned_error(data_->type, alignof(T));
+        for (std::size_t i = 0; i != Rank; ++i) {
+            out.shape[i] = data_->shape[i];
+            out.strides[i] = data_->strides[i];
+        }
+        return out;
+    }
+
+    /// Copies the values in row-major order; `out` has `numel()` elements of the tensor's own type (or the integer it
+    /// is stored as; bools come out as 0 and 1). Strides, byte order, neg and conj bits are resolved.
+    template <element T>
+    [[nodiscard]] result<void> copy_to(std::span<T> out) const {
+        return detail::copy_tensor(data_, source_, dtype_of<T>::value, true, writable(out), out.size());
+    }
+    template <element T, std::size_t N>
+        requires(N != std::dynamic_extent)
+    [[nodiscard]] result<void> copy_to(std::span<T, N> out) const {
+        return copy_to(std::span<T>{out});
+    }
+
+    /// The same, converting as PyTorch's `.to()` does. Fails with `conversion` where an integer does not fit, and for
+    /// floating to integer, complex to real, real to complex. `out` then holds anything.
+    template <element T>
+    [[nodiscard]] result<void> copy_as(std::span<T> out) const {
+        return detail::copy_tensor(data_, source_, dtype_of<T>::value, false, writable(out), out.size());
+    }
+    template <element T, std::size_t N>
+        requires(N != std::dynamic_extent)
+    [[nodiscard]] result<void> copy_as(std::span<T, N> out) const {
+        return copy_as(std::span<T>{out});
+    }
+
+    /// CRC-32 of the values, little-endian, in row-major order. Needs a bounded buffer at most.
+    /// Fails with `output_limit` for more than 16 times the storage's bytes: an expanded tensor may claim any shape.
+    [[nodiscard]] result<std::uint32_t> crc32() const { return detail::digest_tensor(data_, source_); }
+
+  private:
+    friend struct detail::tensor_access;
+    tensor(const detail::tensor_data* data, const detail::storage_source* source) noexcept
+        : data_{data}, source_{source} {}
+
+    [[nodiscard]] bool has_storage() const noexcept {
+        return data_ != nullptr && data_->refusal == nullptr && data_->kind == ckpt::layout::strided &&
+               source_ != nullptr;
+    }
+    template <class T>
+    [[nodiscard]] static std::byte* writable(std::span<T> out) noexcept {
+        static_assert(sizeof(T) * 8 == ckpt::bits(dtype_of<T>::value));
+        return reinterpret_cast<std::byte*>(out.data());
+    }
+
+    const detail::tensor_data* data_{nullptr};
+    const detail::storage_source* source_{nullptr};
+};
+
+namespace detail {
+
+/// How the rest of the library makes tensors and looks into them.
+struct tensor_access {
+    [[nodiscard]] static tensor make(const tensor_data* data, const storage_source* source) noexcept {
+        return {data, source};
+    }
+    [[nodiscard]] static const tensor_data* data(const tensor& t) noexcept { return t.data_; }
+    [[nodiscard]] static const storage_source* source(const tensor& t) noexcept { return t.source_; }
+};
+
+} // namespace detail
+} // namespace ckpt::inline CKPT_DETAIL_ABI

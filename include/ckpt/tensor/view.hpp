@@ -1,0 +1,83 @@
+// ckpt/tensor/view.hpp: a typed, strided, read-only view.
+//
+// SPDX-License-Identifier: MIT
+// In:      elements that somebody else owns, checked when the view was made.
+// Out:     `w(row, column)`, shape, strides; a span where the elements lie one after another.
+// Refuses: bool and what is no element type, at compile time. Indices are not checked.
+#pragma once
+
+#include <ckpt/core/result.hpp>
+#include <ckpt/tensor/half.hpp>
+
+#include <array>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace ckpt::inline CKPT_DETAIL_ABI {
+
+/// Borrows the elements of a tensor: the checkpoint or state_dict that it came from must live on.
+template <class T, std::size_t Rank>
+struct tensor_view {
+    static_assert(!std::same_as<T, bool>,
+                  "ckpt: there is no view of bool, because a stored byte may be neither 0 nor 1: "
+                  "use std::uint8_t, or copy_to with bool");
+    static_assert(element<T>,
+                  "ckpt: this is no element type of a tensor (dtype_of does not know it): use float, double, "
+                  "std::int8_t to std::uint64_t, ckpt::f16, ckpt::bf16, ckpt::f8_*, ckpt::c64 and their kin, "
+                  "or specialise ckpt::dtype_of");
+
+    const T* data{nullptr};                   ///< the element with all indices 0; null where there are none
+    std::array<std::int64_t, Rank> shape{};   ///< sizes, as PyTorch prints them
+    std::array<std::int64_t, Rank> strides{}; ///< in elements, never negative
+
+    /// The element at `index`, one number for each dimension, each in [0, shape[i]).
+    template <std::integral... Index>
+        requires(sizeof...(Index) == Rank)
+    [[nodiscard]] constexpr const T& operator()(Index... index) const noexcept {
+        [[maybe_unused]] std::size_t dimension = 0;
+        std::int64_t at = 0;
+        ((at += static_cast<std::int64_t>(index) * strides[dimension++]), ...);
+        return data[at];
+    }
+
+    [[nodiscard]] constexpr std::int64_t numel() const noexcept {
+        std::int64_t out = 1;
+        for (const std::int64_t size : shape) {
+            if (size == 0) return 0;
+            out = at_most_all(out, size);
+        }
+        return out;
+    }
+
+    /// Whether the elements lie one after another, the last index fastest.
+    [[nodiscard]] constexpr bool is_contiguous() const noexcept {
+        std::int64_t expected = 1;
+        bool out = true;
+        for (std::size_t i = Rank; i-- > 0;) {
+            if (shape[i] == 0) return true;
+            if (shape[i] == 1) continue;
+            out = out && strides[i] == expected;
+            expected = at_most_all(expected, shape[i]);
+        }
+        return out;
+    }
+
+    /// All elements, the last index fastest. Fails with `needs_copy` where they do not lie one after another.
+    [[nodiscard]] result<std::span<const T>> span() const {
+        if (is_contiguous()) return std::span<const T>{data, static_cast<std::size_t>(numel())};
+        return error{.code = errc::needs_copy,
+                     .detail = "the elements of the view do not lie one after another",
+                     .hint = "index the view, or copy the tensor with copy_to"};
+    }
+
+  private:
+    // A product that stops growing where it would overflow: shapes with a zero in them may be as large as they like.
+    static constexpr std::int64_t at_most_all(std::int64_t a, std::int64_t b) noexcept {
+        constexpr std::int64_t most = INT64_MAX;
+        return a > most / b ? most : a * b;
+    }
+};
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI

@@ -1,0 +1,118 @@
+// ckpt/torch/checkpoint_file.hpp: one open file with everything that was read from it.
+//
+// SPDX-License-Identifier: MIT
+// In:      a source, an allowlist, options.
+// Out:     directory, layout, graph and storages of a zip checkpoint; immutable from then on.
+// Refuses: what archive, layout, machine and resolver refuse. Nothing of a refused file is kept.
+#pragma once
+
+#include <ckpt/archive/zip.hpp>
+#include <ckpt/core/arena.hpp>
+#include <ckpt/core/limits.hpp>
+#include <ckpt/io/source.hpp>
+#include <ckpt/pickle/graph.hpp>
+#include <ckpt/pickle/machine.hpp>
+#include <ckpt/torch/resolve.hpp>
+#include <ckpt/torch/sniff.hpp>
+#include <ckpt/torch/storage_table.hpp>
+#include <ckpt/torch/zip_layout.hpp>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+
+namespace ckpt::inline CKPT_DETAIL_ABI::detail {
+
+/// A zip archive of torch.save whose directory and layout are known, and whose pickle is in memory.
+struct opened_zip {
+    zip_archive archive{};
+    zip_layout layout{};
+    std::span<const std::byte> pickle{};
+    std::uint64_t pickle_offset{}; // in the file
+
+    [[nodiscard]] static result<opened_zip> read(const source& from, const limits& budget, arena& memory) {
+        std::byte head[4]{};
+        const bool four = from.size() >= 4;
+        if (four)
+            if (auto read = from.read(0, head); !read) return std::move(read).error();
+        if (!four || load_le<std::uint32_t>(head) != zip::local_signature) {
+            error named = name_the_file(from);
+            // An archive with something before it, or an empty one, says more about itself than its first bytes do.
+            if (named.code == errc::not_a_checkpoint && four) {
+                auto archive = zip_archive::read(from, budget, memory);
+                if (archive ? archive->records().empty() : archive.error().code == errc::zip_prefix) {
+                    if (!archive) return std::move(archive).error();
+                    named.detail = "an empty zip archive";
+                    named.hint = "a save that never finished; get the file again";
+                }
+            }
+            return named;
+        }
+        auto archive = zip_archive::read(from, budget, memory);
+        if (!archive) return std::move(archive).error();
+        opened_zip out;
+        out.archive = std::move(*archive);
+        auto layout = zip_layout::read(from, out.archive, memory);
+        if (!layout) return std::move(layout).error();
+        out.layout = *layout;
+        const record& pickle = *out.layout.pickle;
+        const std::uint64_t ceiling = std::min<std::uint64_t>(budget.pickle_bytes, 0xFFFF'FFFFu);
+        if (pickle.size > ceiling)
+            return error{.code = errc::limit, .offset = from.base() + pickle.header_offset, .record = std::string(pickle.name),
+                         .detail = "the pickle has " + decimal(pickle.size) + " bytes, limits.pickle_bytes is " + decimal(ceiling)};
+        auto bytes = zip_archive::read_record(from, pickle, memory, true);
+        if (!bytes) return std::move(bytes).error();
+        auto at = zip_archive::locate(from, pickle);
+        if (!at) return std::move(at).error();
+        out.pickle = *bytes;
+        out.pickle_offset = from.base() + *at;
+        return out;
+    }
+};
+
+/// Everything behind a `checkpoint`. Not movable: its parts point at each other.
+class checkpoint_file final : public counted {
+  public:
+    [[nodiscard]] static result<shared<checkpoint_file>> open(shared<source> from, const allowlist& allowed, const limits& budget, const scratch& reuse,
+                                                              std::optional<byte_order> order) {
+        auto out = make_shared<checkpoint_file>(std::move(from), budget, reuse);
+        auto zip = opened_zip::read(*out->from_, out->limits_, out->directory_);
+        if (!zip) return std::move(zip).error();
+        out->archive_ = std::move(zip->archive);
+        out->layout_ = zip->layout;
+        if (order) out->layout_.order = *order;
+        detail::graph& g = out->graph_;
+        g.pickle = zip->pickle;
+        g.base = zip->pickle_offset;
+        g.record = out->layout_.pickle->name;
+        machine reader{g, allowed, out->limits_};
+        if (auto read = reader.run(); !read) return std::move(read).error();
+        out->storages_.emplace(*out->from_, out->archive_, std::string(out->layout_.folder) + "data/", out->layout_.order, g.memory);
+        g.storages = &*out->storages_;
+        resolver meaning{g, *out->storages_, out->limits_};
+        if (auto done = meaning.run(); !done) return std::move(done).error();
+        return out;
+    }
+
+    checkpoint_file(shared<source> from, const limits& budget, const scratch& reuse)
+        : from_{std::move(from)}, limits_{budget}, directory_{reuse.pool()}, graph_{reuse.pool()} {}
+
+    [[nodiscard]] const source& from() const noexcept { return *from_; }
+    [[nodiscard]] const zip_archive& archive() const noexcept { return archive_; }
+    [[nodiscard]] const zip_layout& layout() const noexcept { return layout_; }
+    [[nodiscard]] const detail::graph& graph() const noexcept { return graph_; }
+    [[nodiscard]] const storage_table& storages() const noexcept { return *storages_; }
+    [[nodiscard]] const ckpt::limits& budget() const noexcept { return limits_; }
+
+  private:
+    shared<source> from_;
+    ckpt::limits limits_;
+    arena directory_;
+    zip_archive archive_{};
+    zip_layout layout_{};
+    detail::graph graph_;
+    std::optional<storage_table> storages_{};
+};
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI::detail

@@ -1,0 +1,200 @@
+// ckpt/torch/rebuild.hpp: builders of tensors and parameters.
+//
+// SPDX-License-Identifier: MIT
+// In:      the arguments of torch._utils._rebuild_* (torch/_utils.py, torch/_tensor.py; torch 0.1 to 2.15).
+// Out:     tensors, each checked once against its storage (V1, S2).
+// Refuses: other counts or types of arguments (V2), geometry outside the storage.
+#pragma once
+
+#include <ckpt/torch/containers.hpp>
+#include <ckpt/torch/storage_class.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace ckpt::inline CKPT_DETAIL_ABI::detail {
+
+namespace rebuild {
+
+/// A tuple or a list of non-negative or negative integers as an array in the arena; false where it is neither.
+[[nodiscard]] inline bool read_numbers(call& c, const node& n, const std::int64_t*& out, std::uint32_t& count) {
+    if (n.kind != node_kind::tuple && n.kind != node_kind::list) return false;
+    graph& g = c.graph();
+    const std::span<const std::uint32_t> elements = g.elements(n);
+    if (!c.charge(elements.size() * sizeof(std::int64_t))) return false;
+    auto* numbers = g.memory.allocate<std::int64_t>(elements.size());
+    for (std::size_t i = 0; i < elements.size(); ++i) {
+        const node& e = g.nodes[elements[i]];
+        if (e.kind != node_kind::integer) return false;
+        numbers[i] = e.integer;
+    }
+    out = numbers;
+    count = static_cast<std::uint32_t>(elements.size());
+    return true;
+}
+
+[[nodiscard]] inline bool read_flag(const node& n, bool& out) noexcept {
+    if (n.kind != node_kind::boolean && (n.kind != node_kind::integer || (n.integer != 0 && n.integer != 1))) return false;
+    out = n.integer != 0;
+    return true;
+}
+
+/// {'conj': True, 'neg': True}: written since torch 2.0 where a bit is set. Unknown names are refused: they would
+/// change what the bytes mean.
+[[nodiscard]] inline bool read_metadata(const graph& g, const node& n, tensor_data& t) noexcept {
+    if (n.kind == node_kind::none) return true;
+    if (n.kind != node_kind::dictionary) return false;
+    const std::span<const std::uint32_t> entries = g.elements(n);
+    for (std::size_t i = 0; i + 1 < entries.size(); i += 2) {
+        const node& key = g.nodes[entries[i]];
+        bool set = false;
+        if (key.kind != node_kind::string || !read_flag(g.nodes[entries[i + 1]], set)) return false;
+        if (graph::text_of(key) == "conj") t.conj = set;
+        else if (graph::text_of(key) == "neg") t.neg = set;
+        else return false;
+    }
+    return true;
+}
+
+[[nodiscard]] inline result<value> refuse_geometry(const call& c, errc code, const tensor_data& t, std::uint64_t bytes) {
+    error e = geometry_error(code, t, bytes, c.rank_limit());
+    const error place = c.fail(code, {});
+    e.offset = place.offset;
+    e.record = place.record;
+    return e;
+}
+
+/// What the plain forms share: arguments 0 to 3 are storage, offset, size, stride.
+[[nodiscard]] inline result<value> make_strided(call& c, std::span<const std::uint32_t> args, tensor_data& t) {
+    graph& g = c.graph();
+    const node& storage = g.nodes[args[0]];
+    const node& offset = g.nodes[args[1]];
+    if (storage.kind == node_kind::refused) return *g.errors[storage.a];
+    if (storage.kind != node_kind::storage) return c.fail(errc::bad_arguments, "a tensor is rebuilt from something that is not a storage");
+    if (offset.kind != node_kind::integer) return c.fail(errc::bad_arguments, "the storage offset of a tensor is not an integer");
+    std::uint32_t strides = 0;
+    if (!read_numbers(c, g.nodes[args[2]], t.shape, t.rank) || !read_numbers(c, g.nodes[args[3]], t.strides, strides)) {
+        if (c.over_limit()) return c.over_budget();
+        return c.fail(errc::bad_arguments, "the size or the stride of a tensor is not a tuple of integers");
+    }
+    if (strides != t.rank) return c.fail(errc::bad_arguments, "the size and the stride of a tensor differ in length");
+    t.storage = storage.a;
+    t.storage_offset = static_cast<std::uint64_t>(offset.integer); // a negative one is past every limit of the check
+    const std::uint64_t bytes = g.storages->nbytes(storage.a);
+    if (const errc code = check_geometry(t, bytes, c.rank_limit()); code != errc::none) return refuse_geometry(c, code, t, bytes);
+    return c.make_tensor(t);
+}
+
+} // namespace rebuild
+
+/// _rebuild_tensor(storage, offset, size, stride): torch 0.3 and before.
+inline result<value> builders::rebuild_tensor(call& c) {
+    graph& g = c.graph();
+    const auto args = c.arguments();
+    if (args.size() != 4) return c.fail(errc::bad_arguments, "_rebuild_tensor takes 4 arguments");
+    tensor_data t{};
+    if (const node& s = g.nodes[args[0]]; s.kind == node_kind::storage) t.type = static_cast<ckpt::dtype>(s.extra);
+    return rebuild::make_strided(c, args, t);
+}
+
+/// _rebuild_tensor_v2(storage, offset, size, stride, requires_grad, backward_hooks[, metadata]).
+inline result<value> builders::rebuild_tensor_v2(call& c) {
+    graph& g = c.graph();
+    const auto args = c.arguments();
+    if (args.size() != 6 && args.size() != 7) return c.fail(errc::bad_arguments, "_rebuild_tensor_v2 takes 6 or 7 arguments");
+    tensor_data t{};
+    if (const node& s = g.nodes[args[0]]; s.kind == node_kind::storage) {
+        // An untyped storage that a typed one shares is read by the tensor's own function (v3); here its elements are bytes.
+        t.type = s.extra == untyped ? ckpt::dtype::uint8 : static_cast<ckpt::dtype>(s.extra);
+    }
+    if (!rebuild::read_flag(g.nodes[args[4]], t.requires_grad)) return c.fail(errc::bad_arguments, "requires_grad is not a bool");
+    if (args.size() == 7 && !rebuild::read_metadata(g, g.nodes[args[6]], t)) return c.fail(errc::bad_arguments, "the metadata of a tensor holds something other than conj and neg");
+    return rebuild::make_strided(c, args, t);
+}
+
+/// _rebuild_tensor_v3(storage, offset, size, stride, requires_grad, backward_hooks, dtype[, metadata]).
+inline result<value> builders::rebuild_tensor_v3(call& c) {
+    graph& g = c.graph();
+    const auto args = c.arguments();
+    if (args.size() != 7 && args.size() != 8) return c.fail(errc::bad_arguments, "_rebuild_tensor_v3 takes 7 or 8 arguments");
+    tensor_data t{};
+    const auto type = detail_access::make(g, args[6]).as_dtype();
+    if (!type) return c.fail(errc::dtype_unknown, "the dtype of a tensor is not one that is known");
+    t.type = *type;
+    if (!rebuild::read_flag(g.nodes[args[4]], t.requires_grad)) return c.fail(errc::bad_arguments, "requires_grad is not a bool");
+    if (args.size() == 8 && !rebuild::read_metadata(g, g.nodes[args[7]], t)) return c.fail(errc::bad_arguments, "the metadata of a tensor holds something other than conj and neg");
+    return rebuild::make_strided(c, args, t);
+}
+
+/// _rebuild_parameter(data, requires_grad, backward_hooks), and with a state behind it since torch 2.0.
+inline result<value> builders::rebuild_parameter(call& c) {
+    graph& g = c.graph();
+    const auto args = c.arguments();
+    if (args.size() != 3 && args.size() != 4) return c.fail(errc::bad_arguments, "_rebuild_parameter takes 3 or 4 arguments");
+    const node& data = g.nodes[args[0]];
+    if (data.kind != node_kind::tensor) return c.fail(errc::bad_arguments, "a parameter is made from something that is not a tensor");
+    tensor_data t = g.tensors[data.a];
+    if (!rebuild::read_flag(g.nodes[args[1]], t.requires_grad)) return c.fail(errc::bad_arguments, "requires_grad is not a bool");
+    return c.make_tensor(t);
+}
+
+/// torch.nn.parameter.Parameter(data[, requires_grad]), and in torch 0.2 and 0.3 with the state
+/// (requires_grad, volatile, backward_hooks).
+inline result<value> builders::parameter_class(call& c) {
+    graph& g = c.graph();
+    const auto args = c.arguments();
+    if (args.empty() || args.size() > 2) return c.fail(errc::bad_arguments, "Parameter takes 1 or 2 arguments");
+    const node& data = g.nodes[args[0]];
+    if (data.kind != node_kind::tensor) return c.fail(errc::bad_arguments, "a parameter is made from something that is not a tensor");
+    tensor_data t = g.tensors[data.a];
+    t.requires_grad = true;
+    if (args.size() == 2 && !rebuild::read_flag(g.nodes[args[1]], t.requires_grad)) return c.fail(errc::bad_arguments, "requires_grad is not a bool");
+    if (c.state && !c.state.is_none()) {
+        const auto flag = c.state[0].as_bool();
+        if (!flag) return c.fail(errc::bad_arguments, "the state of a Parameter does not begin with requires_grad");
+        t.requires_grad = *flag;
+    }
+    return c.make_tensor(t);
+}
+
+/// _rebuild_from_type_v2(function, type, arguments, state): a tensor with Python attributes, or of a subclass. The
+/// attributes are not part of the tensor; the values are what `function(*arguments)` gives.
+inline result<value> builders::rebuild_from_type(call& c) {
+    graph& g = c.graph();
+    const auto args = c.arguments();
+    if (args.size() != 4) return c.fail(errc::bad_arguments, "_rebuild_from_type_v2 takes 4 arguments");
+    const node& function = g.nodes[args[0]];
+    const node& inner = g.nodes[args[2]];
+    if (function.kind != node_kind::global || inner.kind != node_kind::tuple) return c.fail(errc::bad_arguments, "_rebuild_from_type_v2 takes a function and a tuple");
+    const global_occurrence& f = g.globals[function.a];
+    if (f.entry == nullptr || f.entry->kind != global_kind::tensor || f.entry->build == nullptr || f.entry->build == &builders::rebuild_from_type)
+        return unsupported(c, "a tensor that is rebuilt by " + quoted(f.module) + ' ' + quoted(f.name));
+    call nested = c.with_arguments(args[2]);
+    result<value> out = f.entry->build(nested);
+    if (nested.over_limit()) (void)c.charge(no_offset);
+    return out;
+}
+
+/// _rebuild_meta_tensor_no_storage(dtype, size, stride, requires_grad): a tensor without values.
+inline result<value> builders::rebuild_meta(call& c) {
+    graph& g = c.graph();
+    const auto args = c.arguments();
+    if (args.size() != 4) return c.fail(errc::bad_arguments, "_rebuild_meta_tensor_no_storage takes 4 arguments");
+    tensor_data t{};
+    const auto type = detail_access::make(g, args[0]).as_dtype();
+    if (!type) return c.fail(errc::dtype_unknown, "the dtype of a tensor is not one that is known");
+    t.type = *type;
+    t.kind = layout::meta;
+    std::uint32_t strides = 0;
+    if (!rebuild::read_numbers(c, g.nodes[args[1]], t.shape, t.rank) || !rebuild::read_numbers(c, g.nodes[args[2]], t.strides, strides) || strides != t.rank) {
+        if (c.over_limit()) return c.over_budget();
+        return c.fail(errc::bad_arguments, "the size or the stride of a tensor is not a tuple of integers");
+    }
+    if (!rebuild::read_flag(g.nodes[args[3]], t.requires_grad)) return c.fail(errc::bad_arguments, "requires_grad is not a bool");
+    if (const errc code = check_sizes(t, c.rank_limit()); code != errc::none) return rebuild::refuse_geometry(c, code, t, 0);
+    return c.make_tensor(t);
+}
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI::detail

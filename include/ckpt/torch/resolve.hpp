@@ -1,0 +1,300 @@
+// ckpt/torch/resolve.hpp: gives every node of a parsed graph its meaning, once.
+//
+// SPDX-License-Identifier: MIT
+// In:      a graph that the machine has filled; the storages of the container.
+// Out:     the same graph: persistent ids are storages, applications with a builder are what it made.
+// Refuses: nothing but a spent budget: where a builder refuses, its node becomes an error, and the rest is unharmed.
+//
+// Nodes are visited in the order of the pickle, in which arguments nearly always come before the call; where they do
+// not (state set later, containers filled later), an explicit stack visits them first. No recursion, no repetition.
+#pragma once
+
+#include <ckpt/core/limits.hpp>
+#include <ckpt/pickle/keys.hpp>
+#include <ckpt/pickle/value.hpp>
+#include <ckpt/torch/storage_class.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace ckpt::inline CKPT_DETAIL_ABI::detail {
+
+class resolver {
+  public:
+    resolver(graph& g, storage_maker& storages, const limits& budget)
+        : graph_{g}, storages_{storages}, limits_{budget}, parsed_{g.nodes.size()},
+          made_left_{saturating(budget.made_per_byte, g.pickle.size(), 1u << 20)},
+          work_left_{saturating(budget.work_per_byte, g.pickle.size(), 1'000'000)} {
+        graph_.maker = &storages;
+    }
+
+    [[nodiscard]] result<void> run() {
+        state_.assign(parsed_, unseen);
+        for (std::uint32_t i = first_free_node; i < parsed_; ++i) {
+            const node& n = graph_.nodes[i];
+            if (n.kind == node_kind::persistent) resolve_persistent(i);
+            else if (n.kind == node_kind::application && state_[i] == unseen && !settle(i)) break;
+        }
+        graph_.maker = nullptr;
+        if (spent_) return limit_error();
+        return unique_keys();
+    }
+
+  private:
+    enum progress : std::uint8_t { unseen, open, settled };
+
+    [[nodiscard]] static std::uint64_t saturating(std::uint64_t factor, std::uint64_t bytes, std::uint64_t extra) noexcept {
+        std::uint64_t out{};
+        if (!checked_mul(factor, bytes, out) || !checked_add(out, extra, out)) return ~std::uint64_t{0};
+        return out;
+    }
+
+    [[nodiscard]] error limit_error() const {
+        return {.code = errc::limit, .offset = graph_.base, .record = std::string(graph_.record),
+                .detail = "the values of this pickle cost more to build than its size allows",
+                .hint = "raise limits.made_per_byte and limits.work_per_byte if the file is trusted"};
+    }
+
+    [[nodiscard]] const global_entry* entry_of(const node& application) const noexcept {
+        const node& callable = graph_.nodes[application.link.b];
+        return callable.kind == node_kind::global ? graph_.globals[callable.a].entry : nullptr;
+    }
+
+    void refuse(std::uint32_t index, error e, bool tensor) {
+        const std::uint32_t kept = graph_.keep(std::move(e));
+        node& n = graph_.nodes[index];
+        if (!tensor) {
+            n = node::of(node_kind::refused, kept);
+            return;
+        }
+        tensor_data t{};
+        t.refusal = graph_.errors[kept];
+        graph_.tensors.push_back(graph_.memory, t);
+        n = node::of(node_kind::tensor, static_cast<std::uint32_t>(graph_.tensors.size() - 1));
+    }
+
+    // S1: a form that the container defines, and a storage that exists. S2: as many bytes as its record holds.
+    void resolve_persistent(std::uint32_t index) {
+        node& n = graph_.nodes[index];
+        storage_id id{};
+        const bool known = (n.flags & node_flag::text_form) != 0 ? read_storage_text(graph::text_of(graph_.nodes[n.a]), id)
+                                                                 : read_storage_tuple(graph_, n.a, id);
+        error e{.offset = graph_.base + n.link.b, .record = std::string(known ? "" : graph_.record)};
+        std::uint64_t declared{};
+        std::uint32_t storage{};
+        if (!known) {
+            e.code = errc::persistent_id;
+            e.detail = "a persistent id that is not ('storage', class, key, location, number of elements)";
+        } else if (!storage_bytes(id, declared)) {
+            e.code = errc::storage_size_mismatch;
+            e.detail = "storage " + quoted(id.key) + " declares " + decimal(id.numel) + " elements, which overflows 64 bits";
+        } else if (const errc found = storages_.find(id.key, storage); found != errc::none) {
+            e.code = found;
+            e.detail = "storage " + quoted(id.key) + " has no record in the archive";
+        } else if (const std::uint64_t held = graph_.storages->nbytes(storage); held != declared) {
+            e.code = errc::storage_size_mismatch;
+            e.detail = "storage " + quoted(id.key) + " declares " + decimal(declared) + " bytes, its record holds " + decimal(held);
+        } else {
+            node s = node::of(node_kind::storage, storage);
+            s.extra = id.type;
+            s.integer = static_cast<std::int64_t>(id.numel);
+            n = s;
+            return;
+        }
+        e.record = std::string(graph_.record);
+        refuse(index, std::move(e), false);
+    }
+
+    /// Builds the application `root`, after everything that it is called with. False: a budget is spent.
+    [[nodiscard]] bool settle(std::uint32_t root) {
+        // The common case, without a stack: the arguments are done.
+        const global_entry* e = entry_of(graph_.nodes[root]);
+        if (e == nullptr || e->build == nullptr) {
+            state_[root] = settled;
+            return true;
+        }
+        if (!waits_for_state(*e, root) && arguments_done(root)) return build(root, *e);
+        return settle_slowly(root);
+    }
+
+    [[nodiscard]] bool waits_for_state(const global_entry& e, std::uint32_t index) const noexcept {
+        return e.kind != global_kind::mapping && graph_.nodes[index + 1].a != absent_node;
+    }
+
+    /// Whether no argument, looked at one level deep, still waits for a builder.
+    [[nodiscard]] bool arguments_done(std::uint32_t index) const noexcept {
+        const node& n = graph_.nodes[index];
+        if (n.link.c != absent_node) return false;
+        for (const std::uint32_t argument : graph_.elements(graph_.nodes[n.a])) {
+            const node& a = graph_.nodes[argument];
+            switch (a.kind) {
+            case node_kind::application: // inert ones are read by builders as they are: their state must be done too
+            case node_kind::persistent:
+            case node_kind::list:
+            case node_kind::set:
+            case node_kind::frozen_set: return false;
+            case node_kind::dictionary: // of hooks: empty; one with items is looked at by the slow way
+                if (a.a != 0) return false;
+                break;
+            case node_kind::tuple:
+                for (const std::uint32_t inner : graph_.elements(a)) {
+                    const node_kind k = graph_.nodes[inner].kind;
+                    if (k != node_kind::integer && k != node_kind::boolean && k != node_kind::string) return false;
+                }
+                break;
+            default: break;
+            }
+        }
+        return true;
+    }
+
+    struct frame {
+        std::uint32_t node{};
+        std::uint32_t next{}; // of its children
+    };
+
+    /// What must be done before a node can be used as an argument.
+    [[nodiscard]] std::uint32_t child(std::uint32_t index, std::uint32_t i, bool& more) const noexcept {
+        const node& n = graph_.nodes[index];
+        more = true;
+        switch (n.kind) {
+        case node_kind::application: {
+            if (i == 0) return n.a;
+            if (i == 1) return n.link.b;
+            if (i == 2) return n.link.c;
+            // Items of a mapping or a sequence are edges, not arguments; an inert object's and a user's builder's are read.
+            const global_entry* e = entry_of(n);
+            if (i == 3 && (e == nullptr || e->kind != global_kind::mapping)) return graph_.nodes[index + 1].a;
+            if (e != nullptr && e->build != nullptr && e->kind == global_kind::other) {
+                const auto items = graph_.items_of(graph_.nodes[index + 1].link.b);
+                if (i >= 4 && i - 4 < items.size()) return items[i - 4];
+            }
+            if (i == 3) return absent_node;
+            break;
+        }
+        case node_kind::tuple:
+        case node_kind::list:
+        case node_kind::set:
+        case node_kind::frozen_set:
+        case node_kind::dictionary: {
+            const auto elements = graph_.elements(n);
+            if (i < elements.size()) return elements[i];
+            break;
+        }
+        default: break;
+        }
+        more = false;
+        return absent_node;
+    }
+
+    [[nodiscard]] bool settle_slowly(std::uint32_t root) {
+        stack_.clear();
+        stack_.push_back({root, 0});
+        state_[root] = open;
+        while (!stack_.empty()) {
+            if (work_left_ == 0) return !(spent_ = true);
+            --work_left_;
+            frame& top = stack_.back();
+            bool more = false;
+            const std::uint32_t next = child(top.node, top.next++, more);
+            if (more) {
+                if (next < first_free_node || next >= parsed_) continue;
+                const node& n = graph_.nodes[next];
+                if (n.kind == node_kind::persistent) {
+                    resolve_persistent(next);
+                    continue;
+                }
+                const bool walks = n.kind == node_kind::application || n.kind == node_kind::tuple || n.kind == node_kind::list ||
+                                   n.kind == node_kind::set || n.kind == node_kind::frozen_set || n.kind == node_kind::dictionary;
+                if (!walks || state_[next] == settled) continue;
+                if (state_[next] == open) {
+                    note_cycle(next);
+                    continue;
+                }
+                state_[next] = open;
+                stack_.push_back({next, 0});
+                continue;
+            }
+            const std::uint32_t done = top.node;
+            stack_.pop_back();
+            if (graph_.nodes[done].kind == node_kind::application) {
+                const global_entry* e = entry_of(graph_.nodes[done]);
+                if (e != nullptr && e->build != nullptr) {
+                    if (!build(done, *e)) return false;
+                    continue;
+                }
+            }
+            state_[done] = settled;
+        }
+        return true;
+    }
+
+    /// `again` is open further down the stack. Every object between there and here that has a builder is made from
+    /// itself; plain containers and inert objects may be cyclic.
+    void note_cycle(std::uint32_t again) {
+        for (std::size_t i = stack_.size(); i-- > 0;) {
+            const std::uint32_t at = stack_[i].node;
+            const node& n = graph_.nodes[at];
+            if (n.kind == node_kind::application)
+                if (const global_entry* e = entry_of(n); e != nullptr && e->build != nullptr) cyclic_.push_back(at);
+            if (at == again) return;
+        }
+    }
+
+    [[nodiscard]] bool build(std::uint32_t index, const global_entry& e) {
+        state_[index] = settled;
+        if (!cyclic_.empty())
+            for (std::size_t i = cyclic_.size(); i-- > 0;)
+                if (cyclic_[i] == index) {
+                    cyclic_.erase(cyclic_.begin() + static_cast<std::ptrdiff_t>(i));
+                    error failure{.code = errc::cyclic_arguments, .offset = graph_.base + graph_.nodes[index + 1].link.c,
+                                  .record = std::string(graph_.record), .detail = quoted(e.module) + ' ' + quoted(e.name) + " is called with its own result"};
+                    refuse(index, std::move(failure), e.kind == global_kind::tensor);
+                    // The same object may be noted by several edges.
+                    std::erase(cyclic_, index);
+                    return true;
+                }
+        call c{graph_, index, made_left_, limits_.tensor_rank};
+        result<value> made = e.build(c);
+        if (c.over_limit()) return !(spent_ = true);
+        if (!made) {
+            refuse(index, std::move(made).error(), e.kind == global_kind::tensor);
+            return true;
+        }
+        const std::uint32_t to = detail_access::node(*made);
+        if (to != index) graph_.nodes[index] = graph_.nodes[to];
+        return true;
+    }
+
+    /// Dictionaries keep the last value of equal keys at the place of the first, sets the first of equal elements, as
+    /// Python's do.
+    [[nodiscard]] result<void> unique_keys() {
+        key_table table{graph_, work_left_};
+        for (std::uint32_t i = first_free_node; i < graph_.nodes.size(); ++i) {
+            const node_kind k = graph_.nodes[i].kind;
+            const std::uint32_t index = graph_.nodes[i].a;
+            if (k == node_kind::dictionary && index != 0) {
+                if (!table.unique(graph_.containers[index], 2)) return limit_error();
+            } else if ((k == node_kind::set || k == node_kind::frozen_set) && index != 0) {
+                if (!table.unique(graph_.containers[index], 1)) return limit_error();
+            }
+        }
+        return {};
+    }
+
+    graph& graph_;
+    storage_maker& storages_;
+    const limits& limits_;
+    std::size_t parsed_; // nodes that the machine made; builders add more, which need nothing
+    std::uint64_t made_left_;
+    std::uint64_t work_left_;
+    std::vector<progress> state_{};
+    std::vector<frame> stack_{};
+    std::vector<std::uint32_t> cyclic_{};
+    bool spent_{false};
+};
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI::detail

@@ -1,0 +1,141 @@
+// ckpt/torch/storage_class.hpp: what a storage class says of its bytes, and what a persistent id says.
+//
+// SPDX-License-Identifier: MIT
+// In:      the class of a storage, as a global; the argument of a persistent id, as a tuple or as protocol 0's text.
+// Out:     a dtype, or "bytes"; the key and the number of elements.
+// Refuses: a persistent id of any other form (S1).
+//
+// Sources: torch/serialization.py (persistent_id), torch/storage.py, c10/core/ScalarType.h; the classes that exist
+// only in C++ (Float8_e5m2Storage and others) are written by torch.jit.save.
+#pragma once
+
+#include <ckpt/core/checked.hpp>
+#include <ckpt/pickle/graph.hpp>
+#include <ckpt/tensor/dtype.hpp>
+
+#include <charconv>
+#include <cstdint>
+#include <string_view>
+
+namespace ckpt::inline CKPT_DETAIL_ABI::detail {
+
+struct storage_class_row {
+    std::string_view name{};
+    dtype type{};
+};
+
+// Sorted by name. The modules are "torch" and "torch.cuda".
+inline constexpr storage_class_row storage_classes[]{
+    {"BFloat16Storage", dtype::bfloat16},
+    {"Bits16Storage", dtype::bits16},
+    {"Bits1x8Storage", dtype::bits1x8},
+    {"Bits2x4Storage", dtype::bits2x4},
+    {"Bits4x2Storage", dtype::bits4x2},
+    {"Bits8Storage", dtype::bits8},
+    {"BoolStorage", dtype::bool_},
+    {"ByteStorage", dtype::uint8},
+    {"CharStorage", dtype::int8},
+    {"ComplexDoubleStorage", dtype::complex128},
+    {"ComplexFloatStorage", dtype::complex64},
+    {"ComplexHalfStorage", dtype::complex32},
+    {"DoubleStorage", dtype::float64},
+    {"Float4_e2m1fn_x2Storage", dtype::float4_e2m1fn_x2},
+    {"Float8_e4m3fnStorage", dtype::float8_e4m3fn},
+    {"Float8_e4m3fnuzStorage", dtype::float8_e4m3fnuz},
+    {"Float8_e5m2Storage", dtype::float8_e5m2},
+    {"Float8_e5m2fnuzStorage", dtype::float8_e5m2fnuz},
+    {"Float8_e8m0fnuStorage", dtype::float8_e8m0fnu},
+    {"FloatStorage", dtype::float32},
+    {"HalfStorage", dtype::float16},
+    {"IntStorage", dtype::int32},
+    {"LongStorage", dtype::int64},
+    {"QInt32Storage", dtype::qint32},
+    {"QInt8Storage", dtype::qint8},
+    {"QUInt2x4Storage", dtype::quint2x4},
+    {"QUInt4x2Storage", dtype::quint4x2},
+    {"QUInt8Storage", dtype::quint8},
+    {"ShortStorage", dtype::int16},
+    {"UInt16Storage", dtype::uint16},
+    {"UInt32Storage", dtype::uint32},
+    {"UInt64Storage", dtype::uint64},
+};
+
+inline constexpr std::uint16_t untyped = 0xFFFF; // a storage that counts bytes
+
+/// The dtype of a storage class, `untyped` for the classes that count bytes; false for any other name.
+[[nodiscard]] constexpr bool storage_class_type(std::string_view module, std::string_view name, std::uint16_t& out) noexcept {
+    if ((name == "UntypedStorage" || name == "_UntypedStorage") && (module == "torch.storage" || module == "torch")) {
+        out = untyped;
+        return true;
+    }
+    if (module != "torch" && module != "torch.cuda") return false;
+    for (const storage_class_row& row : storage_classes)
+        if (row.name == name) {
+            out = static_cast<std::uint16_t>(row.type);
+            return true;
+        }
+    return false;
+}
+
+/// What a persistent id names.
+struct storage_id {
+    std::string_view key{};
+    std::uint16_t type{untyped};
+    std::uint64_t numel{};
+};
+
+/// Bytes of `numel` elements of a storage class. Packed classes count bytes (torch.QUInt4x2Storage and its kin).
+[[nodiscard]] inline bool storage_bytes(const storage_id& id, std::uint64_t& out) noexcept {
+    if (id.type == untyped) {
+        out = id.numel;
+        return true;
+    }
+    return checked_mul(id.numel, itemsize(static_cast<dtype>(id.type)), out);
+}
+
+/// ('storage', StorageClass, key, location, numel) of a zip archive; the class is a global, the rest literals.
+[[nodiscard]] inline bool read_storage_tuple(const graph& g, std::uint32_t argument, storage_id& out) noexcept {
+    const node& tuple = g.nodes[argument];
+    if (tuple.kind != node_kind::tuple || tuple.a != 5) return false;
+    const auto element = [&](std::size_t i) -> const node& { return g.nodes[tuple.items[i]]; };
+    const node& tag = element(0);
+    const node& type = element(1);
+    const node& key = element(2);
+    const node& location = element(3);
+    const node& numel = element(4);
+    if (tag.kind != node_kind::string || graph::text_of(tag) != "storage" || type.kind != node_kind::global ||
+        key.kind != node_kind::string || location.kind != node_kind::string || numel.kind != node_kind::integer || numel.integer < 0)
+        return false;
+    const global_occurrence& named = g.globals[type.a];
+    if (!storage_class_type(named.module, named.name, out.type)) return false;
+    out.key = graph::text_of(key);
+    out.numel = static_cast<std::uint64_t>(numel.integer);
+    return true;
+}
+
+/// The same as protocol 0 writes it, the `repr` of the tuple:
+/// ('storage', <class 'torch.FloatStorage'>, '0', 'cpu', 12)
+[[nodiscard]] inline bool read_storage_text(std::string_view text, storage_id& out) noexcept {
+    const auto eat = [&text](std::string_view expected) {
+        if (!text.starts_with(expected)) return false;
+        text.remove_prefix(expected.size());
+        return true;
+    };
+    const auto until = [&text](std::string_view stop, std::string_view& found) {
+        const std::size_t at = text.find(stop);
+        if (at == std::string_view::npos) return false;
+        found = text.substr(0, at);
+        text.remove_prefix(at + stop.size());
+        return true;
+    };
+    std::string_view qualified{};
+    std::string_view location{};
+    if (!eat("('storage', <class '") || !until("'>, '", qualified) || !until("', '", out.key) || !until("', ", location)) return false;
+    const std::size_t dot = qualified.rfind('.');
+    if (dot == std::string_view::npos || !storage_class_type(qualified.substr(0, dot), qualified.substr(dot + 1), out.type)) return false;
+    if (out.key.find_first_of("'\\") != std::string_view::npos || location.find_first_of("'\\") != std::string_view::npos) return false;
+    const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), out.numel);
+    return failure == std::errc{} && std::string_view(end, static_cast<std::size_t>(text.data() + text.size() - end)) == ")";
+}
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI::detail

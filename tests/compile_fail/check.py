@@ -1,0 +1,41 @@
+#!/usr/bin/env python3
+"""check.py COMPILER...: no program in this folder compiles, and each fails with the text that its first line expects.
+
+Further lines at the top: `// expect: TEXT` again (each must appear) and `// flags: FLAG...` (added to the command).
+control.cpp is the exception: it must compile, so that a folder where nothing compiles at all is noticed.
+"""
+import pathlib
+import re
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+from harness import INCLUDE, Report, run_all, scratch
+
+
+def main(compiler):
+    if "nvcc" in pathlib.Path(compiler[0]).name:
+        base = [*compiler, "-x", "cu", "-Werror", "all-warnings", "-c"]
+    else:
+        base = [*compiler, "-Werror", "-c"]
+    report, jobs, wanted = Report(), {}, {}
+    with scratch() as folder:
+        for case in sorted(HERE.glob("*.cpp")):
+            head = re.match(r"(//[^\n]*\n)*", case.read_text())[0]
+            wanted[case.name] = re.findall(r"^// expect: (.*)$", head, re.M)
+            flags = [flag for line in re.findall(r"^// flags: (.*)$", head, re.M) for flag in line.split()]
+            if not any(flag.startswith("-std=") for flag in flags):
+                flags.append("-std=c++20")
+            jobs[case.name] = [*base, "-I", INCLUDE, *flags, "-o", pathlib.Path(folder) / (case.stem + ".o"), case]
+        for name, status, output in run_all(jobs):
+            start = "\n".join(output.splitlines()[:15])
+            if name == "control.cpp":
+                report.check(f"{name} compiles", status == 0, start)
+                continue
+            missing = [text for text in wanted[name] if text not in output]
+            report.check(f"{name} does not compile, and says why", status != 0 and wanted[name] and not missing,
+                         f"exit status {status}; expected {wanted[name]}, did not find {missing}\n{start}")
+    report.end()
+
+
+main(sys.argv[1:])

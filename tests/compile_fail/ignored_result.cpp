@@ -1,0 +1,6 @@
+// expect: nodiscard
+#include <ckpt/ckpt.hpp>
+
+int main(int, char** argv) {
+    ckpt::open(argv[1]);
+}

@@ -1,0 +1,6 @@
+// expect: policy
+#include <ckpt/ckpt.hpp>
+
+int main(int, char** argv) {
+    return ckpt::open<int>(argv[1]).has_value() ? 0 : 1;
+}

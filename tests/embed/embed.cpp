@@ -1,0 +1,35 @@
+// What an engine does with ckpt, in one translation unit: meson.build compiles it with the flags of several.
+#include <ckpt/ckpt.hpp>
+
+#include <cstdio>
+
+namespace {
+
+int fail(const char* what, const ckpt::error& why) {
+    std::fprintf(stderr, "%s: %s\n", what, why.message().c_str());
+    return 1;
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+    if (argc != 3) return 3;
+    const auto file = ckpt::open(argv[1]);
+    if (!file) return fail("open", file.error());
+    const auto weights = file->state_dict("model");
+    if (!weights) return fail("state_dict", weights.error());
+
+    const auto weight = weights->view<float, 2>("fc1.weight");
+    if (!weight) return fail("view", weight.error());
+    if (weight->shape[0] != 10 || weight->shape[1] != 784) return 1;
+
+    std::size_t bytes = 0;
+    for (const auto& [key, tensor] : *weights) bytes += key.empty() ? 0 : tensor.shape().size();
+    if (weights->size() != 2 || bytes != 3) return 1; // one matrix, one vector
+
+    // A failure is a value in every kind of build.
+    const auto absent = ckpt::open(argv[2]);
+    if (absent || absent.error().message().empty()) return 1;
+    const auto missing = weights->view<float, 2>("fc2.weight");
+    return missing ? 1 : 0;
+}

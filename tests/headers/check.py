@@ -1,0 +1,87 @@
+#!/usr/bin/env python3
+"""check.py COMPILER...: every public header compiles without a warning, alone, twice, and after hostile macros.
+
+Two checks for a header: by itself, included twice; and with what the macros of system headers and frameworks
+do to common words, defined after the standard headers (which do not survive them) and before ours.
+"""
+import pathlib
+import re
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+from harness import HEADERS, INCLUDE, STRICT, Report, os_leaf, run_all, scratch, spelled
+
+HOSTILE = """
+// <windows.h> and the headers below it
+#define min(a, b) (((a) < (b)) ? (a) : (b))
+#define max(a, b) (((a) > (b)) ? (a) : (b))
+#define near
+#define far
+#define small char
+#define interface struct
+#define ERROR 0
+#define NO_ERROR 0
+#define DELETE (0x00010000L)
+#define STRICT 1
+#define IN
+#define OUT
+#define OPTIONAL
+#define CONST const
+#define VOID void
+#define TRUE 1
+#define FALSE 0
+#define IGNORE 0
+#define INFINITE 0xFFFFFFFF
+#define GetMessage GetMessageA
+#define CreateFile CreateFileA
+#define GetObject GetObjectA
+// <complex.h>, <termios.h>, <sys/sysmacros.h>, <sys/param.h>, compilers
+#define I hostile macro I
+#define B0 0000000
+#define ECHO 0000010
+#define major(x) hostile macro major
+#define minor(x) hostile macro minor
+#define NBBY 8
+#define linux 1
+#define unix 1
+// <X11/Xlib.h>
+#define None 0L
+#define Bool int
+#define Status int
+#define Success 0
+#define True 1
+#define False 0
+#define Always 2
+// frameworks
+#define CHECK(x) hostile macro CHECK
+#define LOG(x) hostile macro LOG
+#define DEBUG 1
+#define NDEBUG 1
+"""
+
+
+def main(compiler):
+    std = sorted({name for header in HEADERS if not os_leaf(header, sys.platform)
+                  for name in re.findall(r"^\s*#\s*include <([a-z_./0-9]+)>", header.read_text(), re.M)
+                  if not name.startswith("ckpt/") and not name.startswith("cuda")})
+    prelude = "".join(f"#include <{name}>\n" for name in std)
+    report, jobs = Report(), {}
+    with scratch() as folder:
+        for header in HEADERS:
+            if os_leaf(header, sys.platform) or header.name.startswith("cuda"):
+                continue
+            name = spelled(header)
+            texts = {
+                f"{name}, alone and twice": f"#include <{name}>\n#include <{name}>\n",
+                f"{name}, after hostile macros": f"{prelude}{HOSTILE}#include <{name}>\n",
+            }
+            for title, text in texts.items():
+                source = pathlib.Path(folder) / f"{len(jobs)}.cpp"
+                source.write_text(text)
+                jobs[title] = [*compiler, "-std=c++20", *STRICT, "-I", INCLUDE, "-fsyntax-only", source]
+        for title, status, output in run_all(jobs):
+            report.check(title, status == 0, "\n".join(output.splitlines()[:12]))
+    report.end()
+
+
+main(sys.argv[1:])

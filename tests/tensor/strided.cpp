@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: MIT
+#include <ckpt/tensor/strided.hpp>
+
+#include <doctest/doctest.h>
+
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+// That strided copies give the right elements is tested through tensors, in tensor.cpp.
+namespace {
+
+namespace detail = ckpt::detail;
+
+TEST_CASE("neighbouring dimensions merge where one continues the other") {
+    detail::box b;
+    const std::int64_t shape[]{4, 1, 3, 5};
+    const std::int64_t dense[]{15, 99, 5, 1};
+    REQUIRE(detail::make_box(shape, dense, 7, b));
+    CHECK(b.rank == 1);
+    CHECK(b.sizes[0] == 60);
+    CHECK(detail::is_dense(b));
+    const std::int64_t sliced[]{20, 99, 5, 1};
+    REQUIRE(detail::make_box(shape, sliced, 7, b));
+    CHECK(b.rank == 2);
+    CHECK(b.sizes[0] == 4);
+    CHECK(b.sizes[1] == 15);
+    std::uint64_t end{};
+    REQUIRE(detail::reach(b, end));
+    CHECK(end == 7 + 3 * 20 + 14 + 1);
+    const std::int64_t zero[]{2, 0};
+    const std::int64_t steps[]{1, 1};
+    CHECK_FALSE(detail::make_box(zero, steps, 0, b));
+    const std::int64_t negative[]{2, -3};
+    CHECK_FALSE(detail::make_box(negative, steps, 0, b));
+}
+
+TEST_CASE("parts are as large as they may be, in order, and cover everything once") {
+    detail::box b;
+    const std::int64_t shape[]{3, 10, 4};
+    const std::int64_t strides[]{1000, 50, 7};
+    REQUIRE(detail::make_box(shape, strides, 5, b));
+    REQUIRE(b.rank == 3);
+    const auto parts_of = [&](std::uint64_t most) {
+        std::vector<std::pair<std::uint64_t, std::uint64_t>> out; // offset, elements
+        std::uint64_t expected = 0;
+        const auto done =
+            detail::for_each_part(b, most, [&](const detail::box& part, std::uint64_t first, std::uint64_t n) {
+                CHECK(first == expected);
+                CHECK(detail::count(part) == n);
+                CHECK(n <= most);
+                expected += n;
+                out.emplace_back(part.offset, n);
+                return ckpt::result<void>{};
+            });
+        CHECK(done.has_value());
+        CHECK(expected == 120);
+        return out;
+    };
+    using parts = std::vector<std::pair<std::uint64_t, std::uint64_t>>;
+    CHECK(parts_of(120) == parts{{5, 120}});
+    CHECK(parts_of(80) == parts{{5, 80}, {2005, 40}});
+    CHECK(parts_of(39) == parts{{5, 36}, {455, 4}, {1005, 36}, {1455, 4}, {2005, 36}, {2455, 4}});
+    CHECK(parts_of(3).size() == 60);
+    CHECK(parts_of(1).size() == 120);
+    int calls = 0;
+    const auto failed =
+        detail::for_each_part(b, 1, [&](const detail::box&, std::uint64_t, std::uint64_t) -> ckpt::result<void> {
+            if (++calls == 3) return ckpt::error{.code = ckpt::errc::truncated};
+            return {};
+        });
+    CHECK(failed.error().code == ckpt::errc::truncated);
+    CHECK(calls == 3);
+}
+
+} // namespace
