@@ -23,7 +23,7 @@ struct global_entry;
 template <class T>
 class result;
 template <class T, std::size_t Rank>
-class tensor_view;
+struct tensor_view;
 class tensor;
 class value;
 class call;

@@ -192,6 +192,23 @@ TEST_CASE("other alignments are read; predictions hold with the right one only")
     }
 }
 
+TEST_CASE("nothing is predicted for a compressed record, or with numbers that would wrap") {
+    const record stored{.name = "a", .header_offset = 0, .size = 64, .stored_size = 64, .bound = 64 + 64 + 16, .flags = 0x0808};
+    CHECK(zip_archive::predict(stored, 64) == 64);
+    record other = stored;
+    other.method = 8;
+    CHECK(zip_archive::predict(other, 64) == 0);
+    other = stored, other.bound += 1;
+    CHECK(zip_archive::predict(other, 64) == 0);
+    for (const std::uint64_t huge : {~std::uint64_t{0}, ~std::uint64_t{0} - 40, ~std::uint64_t{0} - 100}) {
+        other = stored, other.size = huge;
+        CHECK(zip_archive::predict(other, 64) == 0);
+        other = stored, other.header_offset = huge;
+        CHECK(zip_archive::predict(other, 64) == 0);
+        CHECK(zip_archive::predict(stored, huge) == 0);
+    }
+}
+
 TEST_CASE("a file with checksums switched off is read") {
     const zip_file file = write_zip(torch_members(), {.crc = false});
     REQUIRE(fine(file.bytes));

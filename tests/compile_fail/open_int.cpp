@@ -1,4 +1,4 @@
-// expect: policy
+// expect: policy | no instance of function template "ckpt
 #include <ckpt/ckpt.hpp>
 
 int main(int, char** argv) {

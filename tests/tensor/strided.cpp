@@ -63,6 +63,7 @@ TEST_CASE("parts are as large as they may be, in order, and cover everything onc
     CHECK(parts_of(39) == parts{{5, 36}, {455, 4}, {1005, 36}, {1455, 4}, {2005, 36}, {2455, 4}});
     CHECK(parts_of(3).size() == 60);
     CHECK(parts_of(1).size() == 120);
+    CHECK(parts_of(1).back().first == 5 + 2 * 1000 + 9 * 50 + 3 * 7);
     int calls = 0;
     const auto failed =
         detail::for_each_part(b, 1, [&](const detail::box&, std::uint64_t, std::uint64_t) -> ckpt::result<void> {

@@ -250,6 +250,8 @@ TEST_CASE("bytes are the stored ones, of contiguous tensors only") {
     CHECK(t.get().file_offset().value() == 1216 + 6);
     CHECK(t.get().storage_nbytes() == 24);
     CHECK(t.get().storage_key() == "7");
+    const fake::tensor row{store, dtype::int16, {1, 4}, {99, 1}};
+    CHECK(row.get().is_contiguous()); // nobody follows the stride of a size of 1
     const fake::tensor across{store, dtype::int16, {4, 2}, {1, 4}};
     CHECK(across.get().bytes().error().code == errc::needs_copy);
     fake::tensor negated{store, dtype::int16, {4}, {1}};

@@ -190,7 +190,11 @@ inline void append_escaped(std::string& out, std::string_view text) {
 }
 
 /// The same between double quotes: how names from a file stand in `error::detail`.
-[[nodiscard]] inline std::string quoted(std::string_view text) { return '"' + printable(text) + '"'; }
+/// An object, not a function: for a std::string, argument-dependent lookup would prefer std::quoted of <iomanip>.
+struct quoted_text {
+    [[nodiscard]] std::string operator()(std::string_view text) const { return '"' + printable(text) + '"'; }
+};
+inline constexpr quoted_text quoted{};
 
 [[nodiscard]] inline std::string decimal(std::uint64_t value) {
     char buffer[24];

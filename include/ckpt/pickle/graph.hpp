@@ -64,16 +64,18 @@ inline constexpr std::uint8_t text_form = 64;  // persistent: the argument is pr
 inline constexpr std::uint8_t built = 128;     // application: BUILD was applied
 } // namespace node_flag
 
+struct node_link {
+    std::uint32_t b;
+    std::uint32_t c;
+};
+
 struct node {
     node_kind kind{node_kind::absent};
     std::uint8_t flags{0};
     std::uint16_t extra{0};
     std::uint32_t a{0};
     union {
-        struct {
-            std::uint32_t b;
-            std::uint32_t c;
-        } link;
+        node_link link;
         std::int64_t integer{0};
         double real;
         const char* text;

@@ -704,12 +704,13 @@ inline std::string machine::path_here() const {
             }
         }
         // SETITEM and APPEND work without a mark: a container, and a key that waits for its value.
-        for (std::size_t i = begin; i + 1 < end && depth <= 64; ++i)
+        // Only the top of a long stack is looked at: a place in words is not worth more.
+        for (std::size_t i = end - begin > 64 ? end - 64 : begin; i + 1 < end && depth <= 64; ++i)
             if (graph_.nodes[stack_[i]].kind == node_kind::dictionary && graph_.nodes[stack_[i + 1]].kind == node_kind::string)
                 append_path_element(path, key_text(stack_[i + 1]), depth++ == 0);
     };
     std::size_t begin = 0;
-    for (std::size_t m = 0; m <= marks_.size() && depth <= 64; ++m) {
+    for (std::size_t m = 0; m <= marks_.size() && m <= 256 && depth <= 64; ++m) {
         const std::size_t top = m < marks_.size() ? marks_[m] : stack_.size();
         const std::size_t end = m < marks_.size() && top > begin ? top - 1 : top;
         segment(begin, end, m > 0);

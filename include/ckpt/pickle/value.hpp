@@ -495,9 +495,9 @@ inline result<value> value::find(std::string_view path) const {
     std::string done;
     while (!rest.empty()) {
         const std::string element = detail::take_path_element(rest);
-        result<value> next = here.at(element);
-        if (!next)
-            if (const auto index = detail::parse_index(element)) next = here.at(*index);
+        const auto by_name = here.at(element);
+        const auto index = by_name ? std::nullopt : detail::parse_index(element);
+        const result<value> next = index ? here.at(*index) : by_name;
         if (!next) {
             ckpt::error failure = next.error();
             failure.path = done;

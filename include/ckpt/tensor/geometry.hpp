@@ -89,7 +89,7 @@ inline constexpr std::uint64_t largest_signed = ~std::uint64_t{0} >> 1;
     for (std::uint32_t i = 0; i < data.rank; ++i)
         if (!checked_mul(n, static_cast<std::uint64_t>(data.shape[i]), n)) return errc::shape_invalid;
     std::uint64_t in_bits{};
-    if (n > largest_signed || !checked_mul(n, bits(data.type), in_bits)) return errc::shape_invalid;
+    if (!checked_mul(n, bits(data.type), in_bits)) return errc::shape_invalid;
     data.numel = n;
     return errc::none;
 }

@@ -44,7 +44,8 @@ class resolver {
     }
 
   private:
-    enum progress : std::uint8_t { unseen, open, settled };
+    // What is known of a node; bits.
+    enum progress : std::uint8_t { unseen = 0, open = 1, settled = 2, cyclic = 4 };
 
     [[nodiscard]] static std::uint64_t saturating(std::uint64_t factor, std::uint64_t bytes, std::uint64_t extra) noexcept {
         std::uint64_t out{};
@@ -52,6 +53,11 @@ class resolver {
         return out;
     }
 
+    /// Notes that a budget is gone: the file does not open.
+    [[nodiscard]] bool spend() noexcept {
+        spent_ = true;
+        return false;
+    }
     [[nodiscard]] error limit_error() const {
         return {.code = errc::limit, .offset = graph_.base, .record = std::string(graph_.record),
                 .detail = "the values of this pickle cost more to build than its size allows",
@@ -195,7 +201,7 @@ class resolver {
         stack_.push_back({root, 0});
         state_[root] = open;
         while (!stack_.empty()) {
-            if (work_left_ == 0) return !(spent_ = true);
+            if (work_left_ == 0) return spend();
             --work_left_;
             frame& top = stack_.back();
             bool more = false;
@@ -209,9 +215,9 @@ class resolver {
                 }
                 const bool walks = n.kind == node_kind::application || n.kind == node_kind::tuple || n.kind == node_kind::list ||
                                    n.kind == node_kind::set || n.kind == node_kind::frozen_set || n.kind == node_kind::dictionary;
-                if (!walks || state_[next] == settled) continue;
-                if (state_[next] == open) {
-                    note_cycle(next);
+                if (!walks || (state_[next] & settled) != 0) continue;
+                if ((state_[next] & open) != 0) {
+                    if (!note_cycle(next)) return spend();
                     continue;
                 }
                 state_[next] = open;
@@ -233,33 +239,31 @@ class resolver {
     }
 
     /// `again` is open further down the stack. Every object between there and here that has a builder is made from
-    /// itself; plain containers and inert objects may be cyclic.
-    void note_cycle(std::uint32_t again) {
+    /// itself; plain containers and inert objects may be cyclic. False: the budget is spent.
+    [[nodiscard]] bool note_cycle(std::uint32_t again) {
         for (std::size_t i = stack_.size(); i-- > 0;) {
+            if (work_left_ == 0) return false;
+            --work_left_;
             const std::uint32_t at = stack_[i].node;
             const node& n = graph_.nodes[at];
             if (n.kind == node_kind::application)
-                if (const global_entry* e = entry_of(n); e != nullptr && e->build != nullptr) cyclic_.push_back(at);
-            if (at == again) return;
+                if (const global_entry* e = entry_of(n); e != nullptr && e->build != nullptr) state_[at] |= cyclic;
+            if (at == again) break;
         }
+        return true;
     }
 
     [[nodiscard]] bool build(std::uint32_t index, const global_entry& e) {
+        const bool own_result = (state_[index] & cyclic) != 0;
         state_[index] = settled;
-        if (!cyclic_.empty())
-            for (std::size_t i = cyclic_.size(); i-- > 0;)
-                if (cyclic_[i] == index) {
-                    cyclic_.erase(cyclic_.begin() + static_cast<std::ptrdiff_t>(i));
-                    error failure{.code = errc::cyclic_arguments, .offset = graph_.base + graph_.nodes[index + 1].link.c,
-                                  .record = std::string(graph_.record), .detail = quoted(e.module) + ' ' + quoted(e.name) + " is called with its own result"};
-                    refuse(index, std::move(failure), e.kind == global_kind::tensor);
-                    // The same object may be noted by several edges.
-                    std::erase(cyclic_, index);
-                    return true;
-                }
+        if (own_result) {
+            refuse(index, {.code = errc::cyclic_arguments, .offset = graph_.base + graph_.nodes[index + 1].link.c, .record = std::string(graph_.record),
+                           .detail = quoted(e.module) + ' ' + quoted(e.name) + " is called with its own result"}, e.kind == global_kind::tensor);
+            return true;
+        }
         call c{graph_, index, made_left_, limits_.tensor_rank};
         result<value> made = e.build(c);
-        if (c.over_limit()) return !(spent_ = true);
+        if (c.over_limit()) return spend();
         if (!made) {
             refuse(index, std::move(made).error(), e.kind == global_kind::tensor);
             return true;
@@ -291,9 +295,8 @@ class resolver {
     std::size_t parsed_; // nodes that the machine made; builders add more, which need nothing
     std::uint64_t made_left_;
     std::uint64_t work_left_;
-    std::vector<progress> state_{};
+    std::vector<std::uint8_t> state_{};
     std::vector<frame> stack_{};
-    std::vector<std::uint32_t> cyclic_{};
     bool spent_{false};
 };
 

@@ -1,0 +1,44 @@
+// tools/commands.hpp: the commands of `ckpt`, and what they are told.
+//
+// SPDX-License-Identifier: MIT
+// In:      options as main.cpp read them.
+// Out:     the exit code: 0 fine, 1 a finding, 2 unreadable, 3 wrong usage, 4 valid but not supported.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace tool {
+
+inline constexpr int exit_fine = 0;
+inline constexpr int exit_finding = 1;
+inline constexpr int exit_unreadable = 2;
+inline constexpr int exit_usage = 3;
+
+/// Which globals a file may name.
+enum class policy_name : std::uint8_t { weights, training, inspect };
+
+struct options {
+    std::vector<std::string> files{};
+    std::vector<std::string> paths{};    // of show
+    std::optional<std::string> select{}; // of ls
+    policy_name policy{policy_name::training};
+    std::uint64_t max_nodes{1'000'000};
+    bool json{};
+    bool all{};
+    bool digest{};
+    bool strict{};
+    bool no_fold{};
+
+    [[nodiscard]] const std::string& file() const noexcept { return files.front(); }
+};
+
+int run_info(const options& wanted);
+int run_ls(const options& wanted);
+int run_show(const options& wanted);
+int run_globals(const options& wanted);
+int run_verify(const options& wanted);
+
+} // namespace tool

@@ -1,0 +1,199 @@
+#include "render.hpp"
+
+#include "commands.hpp"
+#include "json.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+
+#if defined(_WIN32)
+#include <io.h>
+#else
+#include <sys/ioctl.h>
+#include <unistd.h>
+#endif
+
+namespace tool {
+
+namespace {
+
+/// Whether a code point changes how the text around it is shown, or shows nothing.
+[[nodiscard]] bool invisible(std::uint32_t point) noexcept {
+    return point < 0x20 || (point >= 0x7F && point < 0xA0) || point == 0xAD || point == 0x61C || point == 0x180E || (point >= 0x200B && point <= 0x200F) ||
+           (point >= 0x2028 && point <= 0x202E) || (point >= 0x2060 && point <= 0x206F) || point == 0xFEFF || (point >= 0xFFF9 && point <= 0xFFFB) ||
+           (point >= 0xE0000 && point <= 0xE007F);
+}
+
+/// The byte where column `n` begins.
+[[nodiscard]] std::size_t byte_at(std::string_view text, std::size_t n) noexcept {
+    std::size_t i = 0;
+    for (; i < text.size() && n > 0; --n) {
+        const std::size_t step = utf8_length(text, i);
+        i += step == 0 ? 1 : step;
+    }
+    return i;
+}
+
+bool output_failed = false;
+
+} // namespace
+
+bool is_terminal() noexcept {
+#if defined(_WIN32)
+    static const bool out = _isatty(_fileno(stdout)) != 0;
+#else
+    static const bool out = isatty(STDOUT_FILENO) != 0;
+#endif
+    return out;
+}
+
+bool has_colours() noexcept {
+    static const bool out = [] {
+        const char* none = std::getenv("NO_COLOR");
+        const char* term = std::getenv("TERM");
+        return is_terminal() && (none == nullptr || *none == '\0') && (term == nullptr || std::string_view(term) != "dumb");
+    }();
+    return out;
+}
+
+std::size_t columns() noexcept {
+    if (const char* set = std::getenv("COLUMNS")) {
+        std::size_t n = 0;
+        const std::string_view text(set);
+        if (std::from_chars(text.data(), text.data() + text.size(), n).ec == std::errc{} && n >= 20 && n <= 10'000) return n;
+    }
+#if !defined(_WIN32)
+    winsize size{};
+    if (is_terminal() && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col >= 20) return size.ws_col;
+#endif
+    return 80;
+}
+
+std::string paint(colour c, std::string_view text) {
+    if (!has_colours() || c == colour::plain) return std::string(text);
+    std::string_view code;
+    switch (c) {
+    case colour::plain: break;
+    case colour::bold: code = "1"; break;
+    case colour::dim: code = "2"; break;
+    case colour::red: code = "1;31"; break;
+    case colour::green: code = "32"; break;
+    case colour::yellow: code = "33"; break;
+    case colour::cyan: code = "36"; break;
+    }
+    return "\x1b[" + std::string(code) + 'm' + std::string(text) + "\x1b[0m";
+}
+
+std::string printable(std::string_view text) {
+    constexpr char digits[] = "0123456789abcdef";
+    std::string out;
+    out.reserve(text.size());
+    for (std::size_t i = 0; i < text.size();) {
+        const std::size_t n = utf8_length(text, i);
+        if (n != 0 && !invisible(utf8_point(text, i, n))) {
+            out.append(text.substr(i, n));
+            i += n;
+            continue;
+        }
+        for (std::size_t k = 0; k < (n == 0 ? 1 : n); ++k, ++i) {
+            const auto b = static_cast<unsigned char>(text[i]);
+            if (b == '\n') out += "\\n";
+            else if (b == '\t') out += "\\t";
+            else if (b == '\r') out += "\\r";
+            else ((out += "\\x") += digits[b >> 4]) += digits[b & 15];
+        }
+    }
+    return out;
+}
+
+std::size_t width(std::string_view text) noexcept {
+    return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
+}
+
+std::string shortened(std::string text, std::size_t most) {
+    if (width(text) <= most) return text;
+    text.resize(byte_at(text, most > 1 ? most - 1 : 0));
+    return text + "\u2026";
+}
+
+std::string shortened_in_the_middle(std::string text, std::size_t most) {
+    const std::size_t n = width(text);
+    if (n <= most || most < 5) return shortened(std::move(text), most);
+    const std::size_t head = (most - 1) / 3;
+    const std::size_t tail = most - 1 - head;
+    return text.substr(0, byte_at(text, head)) + "\u2026" + text.substr(byte_at(text, n - tail));
+}
+
+std::string left(std::string text, std::size_t n) {
+    const std::size_t have = width(text);
+    if (have < n) text.append(n - have, ' ');
+    return text;
+}
+
+std::string right(std::string text, std::size_t n) {
+    const std::size_t have = width(text);
+    return have < n ? std::string(n - have, ' ') + text : text;
+}
+
+std::string grouped(std::uint64_t n) {
+    std::string out = std::to_string(n);
+    for (std::size_t i = out.size(); i > 3;) out.insert(i -= 3, 1, ',');
+    return out;
+}
+
+std::string human_bytes(std::uint64_t n) {
+    if (n < 1024) return std::to_string(n) + " B";
+    constexpr std::string_view units[]{"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+    double x = static_cast<double>(n) / 1024;
+    std::size_t unit = 0;
+    for (; x >= 1023.95 && unit + 1 < std::size(units); ++unit) x /= 1024;
+    char buffer[32];
+    std::snprintf(buffer, sizeof buffer, "%.1f ", x);
+    return std::string(buffer).append(units[unit]);
+}
+
+std::string counted(std::uint64_t n, std::string_view one, std::string_view many) { return grouped(n) + ' ' + std::string(n == 1 ? one : many); }
+
+std::string shape_text(std::span<const std::int64_t> shape) {
+    std::string out = "[";
+    for (const std::int64_t n : shape) out += (out.size() > 1 ? ", " : "") + std::to_string(n);
+    return out + ']';
+}
+
+std::string nearest(std::string_view typed, const std::vector<std::string>& all) {
+    constexpr std::size_t longest = 64;
+    std::size_t best = longest;
+    std::string out;
+    for (const std::string& candidate : all) {
+        if (typed.size() > longest || candidate.size() > longest) continue;
+        std::vector<std::size_t> row(candidate.size() + 1);
+        for (std::size_t j = 0; j < row.size(); ++j) row[j] = j;
+        for (std::size_t i = 1; i <= typed.size(); ++i) {
+            std::size_t diagonal = row[0];
+            row[0] = i;
+            for (std::size_t j = 1; j < row.size(); ++j) {
+                const std::size_t above = row[j];
+                row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (typed[i - 1] == candidate[j - 1] ? 0u : 1u)});
+                diagonal = above;
+            }
+        }
+        if (row.back() < best && row.back() <= std::max(typed.size(), candidate.size()) / 2) {
+            best = row.back();
+            out = candidate;
+        }
+    }
+    return out;
+}
+
+void print(std::string_view text) { output_failed |= std::fwrite(text.data(), 1, text.size(), stdout) != text.size(); }
+
+int written(int exit_code) {
+    if (std::fflush(stdout) != 0) output_failed = true;
+    if (!output_failed || errno == EPIPE) return exit_code; // who reads may have seen enough
+    std::fputs("ckpt: the output could not be written\n", stderr);
+    return exit_unreadable;
+}
+
+} // namespace tool

@@ -1,0 +1,58 @@
+// tools/render.hpp: text for people.
+//
+// SPDX-License-Identifier: MIT
+// In:      text from files, which is not trusted; numbers.
+// Out:     lines that a terminal shows as they are: control characters and what reorders text are escaped.
+// Refuses: nothing.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace tool {
+
+enum class colour : std::uint8_t { plain, bold, dim, red, green, yellow, cyan };
+
+/// Whether standard output shows colours: a terminal, and NO_COLOR is not set.
+[[nodiscard]] bool has_colours() noexcept;
+/// Whether standard output is a terminal.
+[[nodiscard]] bool is_terminal() noexcept;
+/// Columns of the output: COLUMNS, else the terminal's, else 80.
+[[nodiscard]] std::size_t columns() noexcept;
+
+/// `text` in a colour where there are colours.
+[[nodiscard]] std::string paint(colour c, std::string_view text);
+
+/// One line of printable UTF-8: \n, \t, \xNN for everything that is not.
+[[nodiscard]] std::string printable(std::string_view text);
+/// Columns that printable text takes: its code points.
+[[nodiscard]] std::size_t width(std::string_view text) noexcept;
+/// Cut to `most` columns, with an ellipsis at the end or in the middle.
+[[nodiscard]] std::string shortened(std::string text, std::size_t most);
+[[nodiscard]] std::string shortened_in_the_middle(std::string text, std::size_t most);
+/// Filled with blanks to `n` columns.
+[[nodiscard]] std::string left(std::string text, std::size_t n);
+[[nodiscard]] std::string right(std::string text, std::size_t n);
+
+/// 1234567 as "1,234,567".
+[[nodiscard]] std::string grouped(std::uint64_t n);
+/// 30720 as "30.0 KiB".
+[[nodiscard]] std::string human_bytes(std::uint64_t n);
+/// "3 tensors", "1 tensor".
+[[nodiscard]] std::string counted(std::uint64_t n, std::string_view one, std::string_view many);
+/// "[10, 784]".
+[[nodiscard]] std::string shape_text(std::span<const std::int64_t> shape);
+
+/// The nearest of `all` to what somebody typed; empty where none is near.
+[[nodiscard]] std::string nearest(std::string_view typed, const std::vector<std::string>& all);
+
+/// Writes to standard output; whether it succeeded shows at the end, by `written`.
+void print(std::string_view text);
+/// Ends the output: the exit code, or that of a stream that took no more.
+[[nodiscard]] int written(int exit_code);
+
+} // namespace tool
