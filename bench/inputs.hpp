@@ -86,7 +86,7 @@ class pickler {
     std::size_t memo_{0};
 };
 
-/// data.pkl of a dict of tensors.
+/// data.pkl of a dict of tensors; of two at least, because CPython writes one in another way.
 inline std::string pickle_of(const input_size& size) {
     constexpr std::size_t batch = 1'000; // of SETITEMS, as CPython has it
     pickler p;
@@ -134,6 +134,7 @@ inline std::string pickle_of(const input_size& size) {
         p.put();
         if (i % batch == batch - 1 || i + 1 == size.tensors) p.op("u");
     }
+    if (size.tensors % batch == 0) p.op("(u"); // CPython looks for more only after it has begun
     p.op(".");
     return p.text;
 }
@@ -155,12 +156,8 @@ inline test_support::zip_file zip_of(const input_size& size, const std::string& 
     return test_support::write_zip(members);
 }
 
-/// Writes the whole file to `file`.
-inline void write_input(const test_support::temporary_file& file, const input_size& size) {
-    file.write_sparse(zip_of(size, "archive").pieces);
-}
 
-/// The same below a name of the caller's choice.
+/// Writes the whole file; false where the disk is full.
 inline bool write_input(const std::string& path, const input_size& size) {
     std::ofstream file(path, std::ios::binary | std::ios::trunc);
     for (const auto& [offset, text] : zip_of(size, "archive").pieces) {

@@ -72,12 +72,13 @@ class checkpoint {
     [[nodiscard]] result<ckpt::state_dict> state_dict(std::string_view path) const {
         auto at = detail_access::make(file_->graph(), file_->graph().root).find(path);
         if (!at) return std::move(at).error();
+        if (at->kind() == kind::refused) return *at->refusal();
         if (at->kind() != kind::dictionary && at->kind() != kind::list && at->kind() != kind::tuple)
             return error{.code = errc::state_dict_missing, .path = std::string(path), .detail = "not a dictionary but a " + std::string(name(at->kind())),
                          .hint = "give the path of a dictionary of tensors"};
         auto out = detail::make_state_dict(*at, std::string(path), file_, file_->storages(), file_->budget());
         if (!out || storages_ == storage_mode::mapped) return out;
-        return std::move(*out).owned();
+        return out->owned();
     }
     /// All candidates, the likeliest first, with reasons.
     [[nodiscard]] std::vector<candidate> state_dicts() const { return find_candidates(detail_access::make(file_->graph(), file_->graph().root)); }

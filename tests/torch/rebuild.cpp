@@ -246,7 +246,7 @@ TEST_CASE("V1: the last byte of a view lies inside its storage") {
     CHECK(geometry(4, {}, {}) == errc::out_of_bounds);
     CHECK(geometry(0, {2, 2}, {3, 1}) == errc::out_of_bounds);
     CHECK(geometry(most, {1}, {1}) == errc::shape_invalid); // times the item size, it wraps
-    CHECK(geometry((std::int64_t{1} << 62) / 4, {1}, {1}) == errc::out_of_bounds);
+    CHECK(geometry(std::int64_t{1} << 50, {1}, {1}) == errc::out_of_bounds);
 }
 
 TEST_CASE("V1: nothing is negative, no product and no sum wraps") {
@@ -297,7 +297,8 @@ TEST_CASE("V1: at most limits.tensor_rank dimensions") {
     for (const std::size_t rank : {std::size_t{64}, std::size_t{65}, std::size_t{5000}})
         CHECK(entry_code(tensor(zero(), 0, std::vector<std::int64_t>(rank, 1), std::vector<std::int64_t>(rank, 1))) == (rank <= 64 ? errc::none : errc::shape_invalid));
     const std::string file = torch_file(tensor(zero(), 0, {1, 1, 4}, {4, 4, 1}), {{"0", four}});
-    CHECK(ckpt::open_bytes(bytes_of(file), {.limits = {.tensor_rank = 3}}).value().root().refusal() == nullptr);
+    const auto three = ckpt::open_bytes(bytes_of(file), {.limits = {.tensor_rank = 3}}).value();
+    CHECK(three.root().refusal() == nullptr);
     const auto two = ckpt::open_bytes(bytes_of(file), {.limits = {.tensor_rank = 2}}).value();
     REQUIRE(two.root().refusal() != nullptr);
     CHECK(two.root().refusal()->code == errc::shape_invalid);

@@ -14,7 +14,9 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <new>
+#include <span>
 #include <type_traits>
 #include <vector>
 
@@ -145,6 +147,8 @@ class arena {
         return b;
     }
 
+    /// Where blocks come from and go to; null for the system alone.
+    [[nodiscard]] const shared<block_pool>& pool() const noexcept { return pool_; }
     /// Bytes taken from the system or the pool so far.
     [[nodiscard]] std::uint64_t total() const noexcept { return total_; }
 
@@ -169,6 +173,68 @@ class arena {
     std::uint64_t total_{0};
 };
 
+/// An array in one block: its elements move when it grows, and the block goes back when it goes. For stacks and tables
+/// that live as long as one pass does.
+template <class T>
+class work_array {
+    static_assert(std::is_trivially_copyable_v<T> && std::is_trivially_destructible_v<T>);
+
+  public:
+    explicit work_array(const shared<block_pool>& pool) noexcept : pool_{pool} {}
+    work_array(const work_array&) = delete;
+    work_array& operator=(const work_array&) = delete;
+    ~work_array() { drop(block_); }
+
+    [[nodiscard]] CKPT_DETAIL_INLINE std::size_t size() const noexcept { return static_cast<std::size_t>(top_ - first_); }
+    [[nodiscard]] CKPT_DETAIL_INLINE bool empty() const noexcept { return top_ == first_; }
+    [[nodiscard]] CKPT_DETAIL_INLINE T* data() noexcept { return first_; }
+    [[nodiscard]] CKPT_DETAIL_INLINE const T* data() const noexcept { return first_; }
+    [[nodiscard]] CKPT_DETAIL_INLINE T& operator[](std::size_t i) noexcept { return first_[i]; }
+    [[nodiscard]] CKPT_DETAIL_INLINE const T& operator[](std::size_t i) const noexcept { return first_[i]; }
+    [[nodiscard]] CKPT_DETAIL_INLINE T& back() noexcept { return top_[-1]; }
+    [[nodiscard]] CKPT_DETAIL_INLINE const T& back() const noexcept { return top_[-1]; }
+
+    CKPT_DETAIL_INLINE void push_back(T value) {
+        if (top_ == end_) grow(size() + 1);
+        *top_++ = value;
+    }
+    CKPT_DETAIL_INLINE void pop_back() noexcept { --top_; }
+    /// Drops all elements but the first `n`.
+    CKPT_DETAIL_INLINE void shrink(std::size_t n) noexcept { top_ = first_ + n; }
+    /// Makes room for `n` elements at least, and fills all the room there is with `value`.
+    void extend(std::size_t n, T value) {
+        if (n > static_cast<std::size_t>(end_ - first_)) grow(n);
+        while (top_ != end_) *top_++ = value;
+    }
+
+  private:
+    void grow(std::size_t needed) {
+        constexpr std::size_t least = 64, most = ~std::size_t{0} / sizeof(T) / 4;
+        const std::size_t room = static_cast<std::size_t>(end_ - first_), used = size();
+        std::size_t wanted = room > most ? needed : room * 2;
+        if (wanted < needed) wanted = needed;
+        if (wanted < least) wanted = least;
+        const block b = pool_ ? pool_->take(wanted * sizeof(T)) : block_pool::fresh(wanted * sizeof(T));
+        if (used != 0) std::memcpy(b.data, first_, used * sizeof(T));
+        drop(block_);
+        block_ = b;
+        first_ = reinterpret_cast<T*>(b.data);
+        top_ = first_ + used;
+        end_ = first_ + b.bytes / sizeof(T);
+    }
+    void drop(const block& b) noexcept {
+        if (b.data == nullptr) return;
+        if (pool_) pool_->give_back(b);
+        else block_pool::drop(b);
+    }
+
+    shared<block_pool> pool_;
+    block block_{};
+    T* first_{nullptr};
+    T* top_{nullptr};
+    T* end_{nullptr};
+};
+
 /// An array in whole blocks of an arena: grows at the end, never moves an element, indexes in constant time.
 template <class T>
 class chunked_array {
@@ -183,17 +249,32 @@ class chunked_array {
     [[nodiscard]] T& operator[](std::size_t i) noexcept { return chunks_[i >> shift][i & (chunk - 1)]; }
     [[nodiscard]] const T& operator[](std::size_t i) const noexcept { return chunks_[i >> shift][i & (chunk - 1)]; }
     [[nodiscard]] T& back() noexcept { return (*this)[size_ - 1]; }
+    /// The elements from `i` to the end of its chunk or of the array: for loops over all of them.
+    [[nodiscard]] std::span<const T> run(std::size_t i) const noexcept {
+        const std::size_t in_chunk = chunk - (i & (chunk - 1));
+        return {&(*this)[i], in_chunk < size_ - i ? in_chunk : size_ - i};
+    }
 
-    void push_back(arena& memory, const T& value) {
-        if ((size_ & (chunk - 1)) == 0 && (size_ >> shift) == chunks_.size()) {
-            chunks_.push_back(reinterpret_cast<T*>(memory.whole_block(block_bytes).data));
-        }
-        ::new (static_cast<void*>(&chunks_[size_ >> shift][size_ & (chunk - 1)])) T(value);
+    CKPT_DETAIL_INLINE void push_back(arena& memory, const T& value) {
+        if ((size_ & (chunk - 1)) == 0) next_ = begin_chunk(memory);
+        ::new (static_cast<void*>(next_)) T(value);
+        ++next_;
         ++size_;
+    }
+    /// Forgets the last element; its place is used again.
+    void pop_back() noexcept {
+        --size_;
+        next_ = &(*this)[size_];
     }
 
   private:
+    [[nodiscard]] T* begin_chunk(arena& memory) {
+        if ((size_ >> shift) == chunks_.size()) chunks_.push_back(reinterpret_cast<T*>(memory.whole_block(block_bytes).data));
+        return chunks_[size_ >> shift];
+    }
+
     std::vector<T*> chunks_{};
+    T* next_{nullptr};
     std::size_t size_{0};
 };
 

@@ -33,6 +33,12 @@ template <std::integral To, std::integral From>
     return true;
 }
 
+/// `factor` for each of `units`, and `extra`; all ones where that does not fit: how budgets follow from sizes.
+[[nodiscard]] constexpr std::uint64_t budget_for(std::uint64_t factor, std::uint64_t units, std::uint64_t extra) noexcept {
+    std::uint64_t out{};
+    return checked_mul(factor, units, out) && checked_add(out, extra, out) ? out : ~std::uint64_t{0};
+}
+
 /// Whether [offset, offset + length) lies in [0, size); never wraps.
 [[nodiscard]] constexpr bool range_inside(std::uint64_t offset, std::uint64_t length, std::uint64_t size) noexcept {
     return offset <= size && length <= size - offset;

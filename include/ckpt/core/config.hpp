@@ -3,7 +3,8 @@
 // SPDX-License-Identifier: MIT
 // In:      the compiler's predefined macros.
 // Out:     CKPT_EXCEPTIONS (0 or 1; may be forced) and the inline namespace, which differs between
-//          the two, so that objects of both kinds cannot be linked together by accident.
+//          the two, so that objects of both kinds cannot be linked together by accident; how a function of an
+//          inner loop is declared.
 // Refuses: compilers below C++20.
 #pragma once
 
@@ -29,4 +30,13 @@
 #define CKPT_DETAIL_ABI v0_1
 #else
 #define CKPT_DETAIL_ABI v0_1_noexcept
+#endif
+
+// For the few small functions that an inner loop is made of: compilers leave them out of line where they are many.
+#if defined(__GNUC__)
+#define CKPT_DETAIL_INLINE [[gnu::always_inline]] inline
+#elif defined(_MSC_VER)
+#define CKPT_DETAIL_INLINE __forceinline
+#else
+#define CKPT_DETAIL_INLINE inline
 #endif

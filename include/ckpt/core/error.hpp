@@ -138,15 +138,17 @@ inline constexpr std::size_t message_limit = 1024;
     return n;
 }
 
-/// Whether the sequence at `text[at]` (of `length` bytes) changes how a terminal or a reader shows what follows:
-/// C1 controls, bidirectional overrides and isolates, zero-width and line separators, the byte order mark.
+/// Whether the sequence at `text[at]` (of `length` bytes) shows nothing, or changes how a terminal or a reader shows what
+/// follows: C1 controls, bidirectional marks, overrides and isolates, zero-width characters, line separators, the byte
+/// order mark, tags.
 [[nodiscard]] constexpr bool invisible(std::string_view text, std::size_t at, std::size_t length) noexcept {
     const auto byte = [&](std::size_t i) { return static_cast<unsigned>(static_cast<unsigned char>(text[at + i])); };
-    if (length == 2) return byte(0) == 0xC2 && byte(1) < 0xA0;
-    if (length != 3) return false;
-    const unsigned point = ((byte(0) & 0x0F) << 12) | ((byte(1) & 0x3F) << 6) | (byte(2) & 0x3F);
-    return (point >= 0x200B && point <= 0x200F) || (point >= 0x2028 && point <= 0x202E) ||
-           (point >= 0x2060 && point <= 0x206F) || point == 0xFEFF || point == 0x061C;
+    if (length < 2) return false;
+    unsigned point = byte(0) & (0x7Fu >> length);
+    for (std::size_t i = 1; i < length; ++i) point = (point << 6) | (byte(i) & 0x3F);
+    return point < 0xA0 || point == 0xAD || point == 0x061C || point == 0x180E || (point >= 0x200B && point <= 0x200F) ||
+           (point >= 0x2028 && point <= 0x202E) || (point >= 0x2060 && point <= 0x206F) || point == 0xFEFF ||
+           (point >= 0xFFF9 && point <= 0xFFFB) || (point >= 0xE0000 && point <= 0xE0FFF);
 }
 
 /// Appends `text` with everything unprintable as \n, \t, \\, \" or \xNN; one line of valid UTF-8 results.

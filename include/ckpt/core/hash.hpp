@@ -31,7 +31,7 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
         hash = (std::rotl(hash, 29) ^ word) * 0xD6E8'FEB8'6659'FD93u;
     }
     std::uint64_t rest = 0;
-    std::memcpy(&rest, text.data() + i, text.size() - i);
+    if (i < text.size()) std::memcpy(&rest, text.data() + i, text.size() - i);
     return mix(hash ^ rest);
 }
 

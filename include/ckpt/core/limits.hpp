@@ -21,9 +21,9 @@ struct limits {
     /// Bytes that builders may make, per pickle byte (plus one mebibyte).
     std::uint64_t made_per_byte{16};
     /// Records in one archive.
-    std::uint64_t records{4'000'000};
+    std::uint64_t records{2'000'000};
     /// Bytes of the archive's directory.
-    std::uint64_t directory_bytes{1u << 30};
+    std::uint64_t directory_bytes{1u << 27};
     /// Dimensions of one tensor.
     std::uint32_t tensor_rank{64};
     /// Keys of one state_dict.

@@ -168,7 +168,7 @@ class graph {
         for (const error* e : errors) delete e;
     }
 
-    [[nodiscard]] std::uint32_t add(const node& n) {
+    [[nodiscard]] CKPT_DETAIL_INLINE std::uint32_t add(const node& n) {
         nodes.push_back(memory, n);
         return static_cast<std::uint32_t>(nodes.size() - 1);
     }
@@ -204,10 +204,11 @@ class graph {
     }
     [[nodiscard]] static std::string_view text_of(const node& n) noexcept { return {n.text, n.a}; }
 
-    /// Keeps `e` and returns its number. Past the first ten thousand, errors of one code share one: a file that is
-    /// broken that often gets no more precise by spending memory on every place.
+    /// Keeps `e` and returns its number. Past the first thousand, errors of one code share one: a file that is broken
+    /// that often gets no more precise by spending memory on every place.
     [[nodiscard]] std::uint32_t keep(error e) {
-        constexpr std::size_t described = 10'000;
+        constexpr std::size_t described = 1'000;
+        if (e.record.size() > 4 * quoted_limit) e.record = printable(e.record); // a name may have 64 KiB
         if (errors.size() >= described) {
             for (std::size_t i = described; i < errors.size(); ++i)
                 if (errors[i]->code == e.code) return static_cast<std::uint32_t>(i);

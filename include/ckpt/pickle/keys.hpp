@@ -3,11 +3,13 @@
 // SPDX-License-Identifier: MIT
 // In:      containers of a resolved graph.
 // Out:     the same containers without doubles.
-// Refuses: more comparing than the work budget allows (keys that are large shared tuples).
+// Refuses: more comparing than the work budget allows (keys that are large shared tuples or texts); keys that a call
+//          made and that Python cannot hash.
 //
 // True, 1 and 1.0 are one key. Strings are equal by content, tuples element by element, objects by identity.
 #pragma once
 
+#include <ckpt/core/error.hpp>
 #include <ckpt/core/hash.hpp>
 #include <ckpt/pickle/graph.hpp>
 
@@ -24,14 +26,17 @@ class key_table {
   public:
     key_table(const graph& g, std::uint64_t& work) noexcept : graph_{g}, work_{work} {}
 
-    /// Makes the keys of a container (every `stride`th element) unique. False: the budget is spent.
-    [[nodiscard]] bool unique(container& c, std::uint32_t stride) {
+    /// Makes the keys of a container (every `stride`th element) unique. Fails with `limit` or `unhashable_key`.
+    [[nodiscard]] errc unique(container& c, std::uint32_t stride) {
         const std::uint32_t n = c.count / stride;
-        if (n < 2) return true;
-        if (work_ < n) return false;
-        work_ -= n;
-        kept_ = 0;
         spent_ = false;
+        if (!charge(n)) return errc::limit;
+        for (std::uint32_t i = 0; i < n; ++i)
+            if (const node_kind k = graph_.nodes[c.data[std::size_t{i} * stride]].kind;
+                k == node_kind::list || k == node_kind::dictionary || k == node_kind::set || k == node_kind::byte_array)
+                return errc::unhashable_key;
+        if (n < 2) return errc::none;
+        kept_ = 0;
         if (n <= 8) {
             for (std::uint32_t i = 0; i < n && !spent_; ++i) place(c, stride, i, find_short(c, stride, i));
         } else {
@@ -40,17 +45,28 @@ class key_table {
             for (std::uint32_t i = 0; i < n && !spent_; ++i) {
                 const std::uint64_t h = hash(c.data[std::size_t{i} * stride]);
                 const std::uint32_t found = find_hashed(c, stride, i, h);
-                if (crowded_) return unique_sorted(c, stride, i, n);
+                if (crowded_) return unique_sorted(c, stride, i, n) ? errc::none : errc::limit;
                 place(c, stride, i, found);
                 if (found == none) hashes_[kept_ - 1] = h;
             }
         }
         c.count = kept_ * stride;
-        return !spent_;
+        return spent_ ? errc::limit : errc::none;
     }
 
   private:
     static constexpr std::uint32_t none = 0xFFFF'FFFFu;
+
+    [[nodiscard]] bool charge(std::uint64_t n) noexcept {
+        if (n > work_) {
+            work_ = 0;
+            return !(spent_ = true);
+        }
+        work_ -= n;
+        return true;
+    }
+    /// Text may be shared by many containers, and is read each time: long ones cost.
+    [[nodiscard]] bool charge_text(const node& n) noexcept { return charge(n.a / 16); }
 
     void place(container& c, std::uint32_t stride, std::uint32_t from, std::uint32_t found) noexcept {
         if (found != none) {
@@ -98,8 +114,7 @@ class key_table {
             for (b = a + 1; b < count && order[b].first == order[a].first;) ++b;
             for (std::size_t i = a + 1; i < b; ++i)
                 for (std::size_t k = a; k < i && first[order[i].second] == none; ++k) {
-                    if (work_ == 0) return false;
-                    --work_;
+                    if (!charge(1)) return false;
                     if (first[order[k].second] == none && equal(all[std::size_t{order[k].second} * stride], all[std::size_t{order[i].second} * stride]))
                         first[order[i].second] = order[k].second;
                 }
@@ -130,7 +145,8 @@ class key_table {
         const auto exponent = static_cast<int>((bits >> 52) & 0x7FF) - 1023;
         whole = 0;
         part = n.real;
-        if (exponent < 63) {
+        constexpr std::uint64_t least_integer = 0xC3E0'0000'0000'0000u; // -2^63
+        if (exponent < 63 || bits == least_integer) {
             const auto truncated = static_cast<std::int64_t>(n.real);
             if (static_cast<double>(truncated) == n.real) {
                 whole = truncated;
@@ -145,7 +161,7 @@ class key_table {
         const auto bits = std::bit_cast<std::uint64_t>(a);
         return bits == std::bit_cast<std::uint64_t>(b) && (bits & ~(std::uint64_t{1} << 63)) <= 0x7FF0'0000'0000'0000u;
     }
-    [[nodiscard]] std::uint64_t hash_leaf(std::uint32_t index) const noexcept {
+    [[nodiscard]] std::uint64_t hash_leaf(std::uint32_t index) noexcept {
         const node& n = graph_.nodes[index];
         std::int64_t whole{};
         double part{};
@@ -153,13 +169,13 @@ class key_table {
         switch (n.kind) {
         case node_kind::string:
         case node_kind::big_integer:
-        case node_kind::bytes: return hash_bytes(graph::text_of(n)) + static_cast<std::uint64_t>(n.kind);
+        case node_kind::bytes: return charge_text(n) ? hash_bytes(graph::text_of(n)) + static_cast<std::uint64_t>(n.kind) : 0;
         case node_kind::global: return hash_bytes(graph_.globals[n.a].module) ^ mix(hash_bytes(graph_.globals[n.a].name));
         case node_kind::tuple: return mix(n.a);
         default: return mix(index);
         }
     }
-    [[nodiscard]] std::uint64_t hash(std::uint32_t index) const noexcept {
+    [[nodiscard]] std::uint64_t hash(std::uint32_t index) noexcept {
         const node& n = graph_.nodes[index];
         std::uint64_t out = hash_leaf(index);
         if (n.kind == node_kind::tuple)
@@ -167,7 +183,7 @@ class key_table {
         return out;
     }
 
-    [[nodiscard]] bool equal_leaf(std::uint32_t a, std::uint32_t b) const noexcept {
+    [[nodiscard]] bool equal_leaf(std::uint32_t a, std::uint32_t b) noexcept {
         if (a == b) return true;
         const node& x = graph_.nodes[a];
         const node& y = graph_.nodes[b];
@@ -181,7 +197,7 @@ class key_table {
         case node_kind::none: return true;
         case node_kind::string:
         case node_kind::big_integer:
-        case node_kind::bytes: return graph::text_of(x) == graph::text_of(y);
+        case node_kind::bytes: return x.a == y.a && charge_text(x) && graph::text_of(x) == graph::text_of(y);
         case node_kind::global:
             return graph_.globals[x.a].module == graph_.globals[y.a].module && graph_.globals[x.a].name == graph_.globals[y.a].name;
         default: return false;
@@ -202,12 +218,7 @@ class key_table {
                 continue;
             }
             if (p.a != q.a) return false;
-            if (work_ < p.a) {
-                work_ = 0;
-                spent_ = true;
-                return false;
-            }
-            work_ -= p.a;
+            if (!charge(p.a)) return false;
             for (std::uint32_t i = 0; i < p.a; ++i) pairs_.emplace_back(p.items[i], q.items[i]);
         }
         return true;

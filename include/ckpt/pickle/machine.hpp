@@ -38,10 +38,8 @@ class machine {
     machine(graph& out, const allowlist& allowed, const limits& budget, std::uint64_t begin = 0)
         : graph_{out}, allowed_{allowed}, limits_{budget},
           first_{reinterpret_cast<const char*>(out.pickle.data())}, end_{first_ + out.pickle.size()}, at_{first_ + begin} {
-        // Real pickles hold some eight memo entries and a shallow stack for each hundred bytes.
-        stack_.reserve(64);
-        marks_.reserve(16);
-        memo_.reserve(std::min<std::size_t>(out.pickle.size() / 16 + 16, std::size_t{1} << 16));
+        // Real pickles hold some seven memo entries for each hundred bytes.
+        memo_.extend(std::min<std::size_t>(out.pickle.size() / 16 + 16, std::size_t{1} << 16), absent_node);
     }
 
     /// Runs to STOP. On success the graph's root is set. A refused global is the error even if damage follows it.
@@ -63,6 +61,8 @@ class machine {
 
     /// The path of the place that is being read, from the pending keys of the open marks.
     [[nodiscard]] std::string path_here() const;
+    /// How many steps that takes at most.
+    [[nodiscard]] std::size_t depth() const noexcept { return stack_.size() + marks_.size(); }
 
     /// Called for each GLOBAL before the next opcode; used by scans to note paths.
     using observer = void (*)(void* context, const machine& self, std::uint32_t occurrence);
@@ -88,34 +88,33 @@ class machine {
     }
 
     [[nodiscard]] std::uint32_t offset_here() const noexcept { return static_cast<std::uint32_t>(opcode_at_ - first_); }
-    [[nodiscard]] std::size_t remaining() const noexcept { return static_cast<std::size_t>(end_ - at_); }
-    [[nodiscard]] std::size_t floor() const noexcept { return marks_.empty() ? 0 : marks_.back(); }
+    [[nodiscard]] CKPT_DETAIL_INLINE std::size_t remaining() const noexcept { return static_cast<std::size_t>(end_ - at_); }
 
-    [[nodiscard]] bool need_bytes(std::uint64_t n) {
+    [[nodiscard]] CKPT_DETAIL_INLINE bool need_bytes(std::uint64_t n) {
         return n <= remaining() ? true : fail(errc::pickle_truncated, "the pickle ends inside an opcode's argument", n, remaining());
     }
-    [[nodiscard]] bool need_values(std::size_t n) {
-        return stack_.size() - floor() >= n ? true : fail(errc::stack_underflow, "the opcode needs more values than the stack holds", n, stack_.size() - floor());
+    [[nodiscard]] CKPT_DETAIL_INLINE bool need_values(std::size_t n) {
+        return stack_.size() - floor_ >= n ? true : fail(errc::stack_underflow, "the opcode needs more values than the stack holds", n, stack_.size() - floor_);
     }
     [[nodiscard]] bool need_mark() {
         return !marks_.empty() ? true : fail(errc::stack_underflow, "the opcode needs a MARK, and none is open");
     }
 
     template <class T>
-    [[nodiscard]] bool take(T& out) {
+    [[nodiscard]] CKPT_DETAIL_INLINE bool take(T& out) {
         if (!need_bytes(sizeof(T))) return false;
         out = load_le<T>(reinterpret_cast<const std::byte*>(at_));
         at_ += sizeof(T);
         return true;
     }
-    [[nodiscard]] bool take_text(std::uint64_t length, std::string_view& out) {
+    [[nodiscard]] CKPT_DETAIL_INLINE bool take_text(std::uint64_t length, std::string_view& out) {
         if (!need_bytes(length)) return false;
         out = {at_, static_cast<std::size_t>(length)};
         at_ += length;
         return true;
     }
     template <class Length>
-    [[nodiscard]] bool take_counted(std::string_view& out) {
+    [[nodiscard]] CKPT_DETAIL_INLINE bool take_counted(std::string_view& out) {
         Length length{};
         return take(length) && take_text(length, out);
     }
@@ -134,11 +133,11 @@ class machine {
         return true;
     }
 
-    bool push(std::uint32_t node) {
+    CKPT_DETAIL_INLINE bool push(std::uint32_t node) {
         stack_.push_back(node);
         return true;
     }
-    bool push_node(const node& n) { return push(graph_.add(n)); }
+    CKPT_DETAIL_INLINE bool push_node(const node& n) { return push(graph_.add(n)); }
     bool push_text(node_kind kind, std::string_view text, std::uint8_t flags = 0) {
         node n = node::of(kind, static_cast<std::uint32_t>(text.size()), flags);
         n.text = text.data();
@@ -166,26 +165,34 @@ class machine {
         return {to, text.size()};
     }
 
-    [[nodiscard]] std::span<const std::uint32_t> above_mark() const noexcept {
+    [[nodiscard]] CKPT_DETAIL_INLINE std::span<const std::uint32_t> above_mark() const noexcept {
         return {stack_.data() + marks_.back(), stack_.size() - marks_.back()};
     }
-    void drop_mark() {
-        stack_.resize(marks_.back());
+    CKPT_DETAIL_INLINE void open_mark() {
+        marks_.push_back(stack_.size());
+        floor_ = stack_.size();
+    }
+    CKPT_DETAIL_INLINE void close_mark() noexcept {
         marks_.pop_back();
+        floor_ = marks_.empty() ? 0 : marks_.back();
+    }
+    CKPT_DETAIL_INLINE void drop_mark() noexcept {
+        stack_.shrink(marks_.back());
+        close_mark();
     }
 
     [[nodiscard]] std::uint32_t make_tuple(std::span<const std::uint32_t> values) {
         if (values.empty()) return empty_tuple_node;
         node n = node::of(node_kind::tuple, static_cast<std::uint32_t>(values.size()));
         auto* items = graph_.memory.allocate<std::uint32_t>(values.size());
-        std::memcpy(items, values.data(), values.size_bytes());
+        for (std::size_t i = 0; i < values.size(); ++i) items[i] = values[i];
         n.items = items;
         return graph_.add(n);
     }
     bool push_small_tuple(std::size_t n) {
         if (!need_values(n)) return false;
         const std::uint32_t tuple = make_tuple({stack_.data() + stack_.size() - n, n});
-        stack_.resize(stack_.size() - n);
+        stack_.shrink(stack_.size() - n);
         return push(tuple);
     }
     bool push_filled(node_kind kind, std::span<const std::uint32_t> values) {
@@ -196,19 +203,19 @@ class machine {
     }
 
     // --- memo -------------------------------------------------------------------------------------------------------
-    bool put(std::uint64_t index) {
+    CKPT_DETAIL_INLINE bool put(std::uint64_t index) {
         if (!need_values(1)) return false;
         // An index is bounded by the pickle, not by the entries: files with gaps are legal, and this keeps them cheap.
         if (index >= memo_.size()) {
             if (index > graph_.pickle.size()) return fail(errc::limit, "a memo index beyond the number of bytes in the pickle", index, graph_.pickle.size());
-            if (index >= memo_.capacity()) memo_.reserve(std::max<std::size_t>(static_cast<std::size_t>(index) + 1, memo_.capacity() * 2));
-            memo_.resize(static_cast<std::size_t>(index) + 1, absent_node);
+            memo_.extend(std::max(static_cast<std::size_t>(index) + 1, memo_.size() * 2), absent_node);
         }
-        if (memo_[static_cast<std::size_t>(index)] == absent_node) ++memo_count_;
-        memo_[static_cast<std::size_t>(index)] = stack_.back();
+        std::uint32_t& entry = memo_[static_cast<std::size_t>(index)];
+        if (entry == absent_node) ++memo_count_;
+        entry = stack_.back();
         return true;
     }
-    bool get(std::uint64_t index) {
+    CKPT_DETAIL_INLINE bool get(std::uint64_t index) {
         if (index >= memo_.size() || memo_[static_cast<std::size_t>(index)] == absent_node)
             return fail(errc::memo_missing, "a memo entry that was never stored", index);
         return push(memo_[static_cast<std::size_t>(index)]);
@@ -225,18 +232,22 @@ class machine {
     bool push_binary_integer(std::string_view bytes) {
         std::int64_t small{};
         if (fits_in_64_bits(bytes, small)) return push_integer(small);
-        return push_text(node_kind::big_integer, bytes);
+        return push_text(node_kind::big_integer, minimal_integer(bytes));
     }
     bool push_decimal(std::string_view line) {
-        if (line.size() > limits_.integer_digits + 1u) return fail(errc::limit, "a decimal integer with more digits than limits.integer_digits", line.size(), limits_.integer_digits);
+        if (line.size() > std::uint64_t{limits_.integer_digits} + 1) return fail(errc::limit, "a decimal integer with more digits than limits.integer_digits", line.size(), limits_.integer_digits);
         std::int64_t small{};
         std::string bytes;
         if (!parse_integer(line, small, bytes)) return fail(errc::pickle_text, "an integer that is not a decimal number");
         if (bytes.empty()) return push_integer(small);
-        return fits_in_64_bits(bytes, small) ? push_integer(small) : push_text(node_kind::big_integer, copy(bytes));
+        return fits_in_64_bits(bytes, small) ? push_integer(small) : push_text(node_kind::big_integer, copy(minimal_integer(bytes)));
     }
 
     // --- globals and applications -----------------------------------------------------------------------------------
+    [[nodiscard]] bool charge_names(std::uint64_t bytes) noexcept {
+        named_bytes_ += bytes;
+        return named_bytes_ <= budget_for(limits_.work_per_byte, graph_.pickle.size(), 1'000'000) / 16;
+    }
     bool push_global(std::string_view module, std::string_view name) {
         const global_lookup found = look_up(allowed_, module, name);
         const bool admitted = found.verdict == verdict::build || found.verdict == verdict::inert ||
@@ -249,7 +260,7 @@ class machine {
     }
     [[nodiscard]] bool take_name_line(std::string_view& out) {
         if (!take_line(out)) return false;
-        return check_utf8(out) != utf8_verdict::invalid ? true : fail(errc::pickle_text, "the name of a global is not UTF-8");
+        return check_utf8(out) == utf8_verdict::valid ? true : fail(errc::pickle_text, "the name of a global is not UTF-8");
     }
 
     [[nodiscard]] const global_entry* entry_of(std::uint32_t callable) const noexcept {
@@ -349,7 +360,7 @@ class machine {
     }
 
     void run_opcodes();
-    [[nodiscard]] bool step(opcode op);
+    [[nodiscard]] CKPT_DETAIL_INLINE bool step(opcode op);
 
     graph& graph_;
     const allowlist& allowed_;
@@ -358,10 +369,12 @@ class machine {
     const char* end_;
     const char* at_;
     const char* opcode_at_{first_};
-    std::vector<std::uint32_t> stack_{};
-    std::vector<std::size_t> marks_{}; // heights of the stack
-    std::vector<std::uint32_t> memo_{};
+    work_array<std::uint32_t> stack_{graph_.memory.pool()};
+    work_array<std::size_t> marks_{graph_.memory.pool()}; // heights of the stack
+    std::size_t floor_{0};                                // the last of them
+    work_array<std::uint32_t> memo_{graph_.memory.pool()}; // filled to its end with `absent_node`
     std::uint64_t memo_count_{0};
+    std::uint64_t named_bytes_{0}; // by STACK_GLOBAL
     fault fault_{};
     bool stopped_{false};
     std::uint64_t refused_count_{0};
@@ -383,7 +396,7 @@ inline void machine::run_opcodes() {
     }
 }
 
-inline bool machine::step(opcode op) {
+CKPT_DETAIL_INLINE bool machine::step(opcode op) {
     std::string_view text{};
     switch (op) {
     case opcode::binget: {
@@ -403,7 +416,7 @@ inline bool machine::step(opcode op) {
         return take(i) && put(i);
     }
     case opcode::memoize: return put(memo_count_);
-    case opcode::mark: marks_.push_back(stack_.size()); return true;
+    case opcode::mark: open_mark(); return true;
     case opcode::binint1: {
         std::uint8_t v{};
         return take(v) && push(small_integers + v);
@@ -433,7 +446,7 @@ inline bool machine::step(opcode op) {
         if (!need_values(2)) return false;
         const std::uint32_t arguments = stack_.back();
         const std::uint32_t callable = stack_[stack_.size() - 2];
-        stack_.resize(stack_.size() - 2);
+        stack_.shrink(stack_.size() - 2);
         return apply(callable, arguments, absent_node, false);
     }
     case opcode::binpersid: {
@@ -456,9 +469,12 @@ inline bool machine::step(opcode op) {
         const node& n = graph_.nodes[stack_.back()];
         const node& m = graph_.nodes[stack_[stack_.size() - 2]];
         if (n.kind != node_kind::string || m.kind != node_kind::string) return fail(errc::pickle_target, "the module and the name of a global are not both str");
+        if (((n.flags | m.flags) & node_flag::not_utf8) != 0) return fail(errc::pickle_text, "the name of a global is not UTF-8");
+        // Both may be long and named again and again, and every look-up reads them. Real names are written once.
+        if (!charge_names(std::uint64_t{n.a} + m.a)) return fail(errc::limit, "the names of globals, counted each time, are too long for a pickle of this size");
         const std::string_view module = graph::text_of(m);
         text = graph::text_of(n);
-        stack_.resize(stack_.size() - 2);
+        stack_.shrink(stack_.size() - 2);
         return push_global(module, text);
     }
     case opcode::setitems: {
@@ -471,7 +487,7 @@ inline bool machine::step(opcode op) {
     case opcode::setitem: {
         if (!need_values(3)) return false;
         if (!set_items(stack_[stack_.size() - 3], {stack_.data() + stack_.size() - 2, 2})) return false;
-        stack_.resize(stack_.size() - 2);
+        stack_.shrink(stack_.size() - 2);
         return true;
     }
     case opcode::appends: {
@@ -537,7 +553,7 @@ inline bool machine::step(opcode op) {
         const std::uint32_t arguments = stack_[stack_.size() - n + 1];
         const std::uint32_t keywords = n == 3 ? stack_.back() : absent_node;
         if (n == 3 && graph_.nodes[keywords].kind != node_kind::dictionary) return fail(errc::pickle_target, "the keyword arguments of NEWOBJ_EX are not a dictionary");
-        stack_.resize(stack_.size() - n);
+        stack_.shrink(stack_.size() - n);
         return apply(callable, arguments, keywords, true);
     }
     case opcode::obj: {
@@ -624,7 +640,7 @@ inline bool machine::step(opcode op) {
     }
     case opcode::pop: {
         if (!marks_.empty() && marks_.back() == stack_.size()) {
-            marks_.pop_back();
+            close_mark();
             return true;
         }
         if (!need_values(1)) return false;
@@ -674,17 +690,18 @@ inline error machine::refused_global() const {
 }
 
 inline std::string machine::path_here() const {
+    // A path is for people: its elements and their number are cut, so that no file makes it long.
     std::string path;
     std::size_t depth = 0;
     const auto key_text = [&](std::uint32_t index) -> std::string {
         const node& n = graph_.nodes[index];
-        if (n.kind == node_kind::string) return std::string(graph::text_of(n));
+        if (n.kind == node_kind::string) return n.a <= 2 * quoted_limit ? std::string(graph::text_of(n)) : printable(graph::text_of(n));
         if (n.kind == node_kind::integer) return decimal(n.integer);
         return std::string("?");
     };
     // A segment of the stack between two marks. What lies under a mark is filled by that mark, so it is no key.
     const auto segment = [&](std::size_t begin, std::size_t end, bool below_is_owner) {
-        if (depth > 64) return;
+        if (depth > 24) return;
         if (below_is_owner && begin > 0) {
             const node& owner = graph_.nodes[stack_[begin - 1]];
             const bool mapping = owner.kind == node_kind::dictionary || (owner.kind == node_kind::application && (owner.flags & node_flag::items) != 0);
@@ -705,12 +722,12 @@ inline std::string machine::path_here() const {
         }
         // SETITEM and APPEND work without a mark: a container, and a key that waits for its value.
         // Only the top of a long stack is looked at: a place in words is not worth more.
-        for (std::size_t i = end - begin > 64 ? end - 64 : begin; i + 1 < end && depth <= 64; ++i)
+        for (std::size_t i = end - begin > 64 ? end - 64 : begin; i + 1 < end && depth <= 24; ++i)
             if (graph_.nodes[stack_[i]].kind == node_kind::dictionary && graph_.nodes[stack_[i + 1]].kind == node_kind::string)
                 append_path_element(path, key_text(stack_[i + 1]), depth++ == 0);
     };
     std::size_t begin = 0;
-    for (std::size_t m = 0; m <= marks_.size() && m <= 256 && depth <= 64; ++m) {
+    for (std::size_t m = 0; m <= marks_.size() && m <= 256 && depth <= 24; ++m) {
         const std::size_t top = m < marks_.size() ? marks_[m] : stack_.size();
         const std::size_t end = m < marks_.size() && top > begin ? top - 1 : top;
         segment(begin, end, m > 0);

@@ -8,18 +8,41 @@
 
 #include <ckpt/core/error.hpp>
 
+#include <algorithm>
 #include <charconv>
 #include <cstdint>
 #include <cstring>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 enum class utf8_verdict : std::uint8_t { invalid, valid, surrogates };
 
+/// Whether all bytes are below 128, eight at a time; the last word repeats bytes of the one before.
+[[nodiscard]] inline bool is_ascii(std::string_view text) noexcept {
+    const char* const p = text.data();
+    const std::size_t n = text.size();
+    const auto word = [p]<class T>(std::size_t at, T value) -> std::uint64_t {
+        std::memcpy(&value, p + at, sizeof value);
+        return value;
+    };
+    std::uint64_t all = 0;
+    if (n >= 8) {
+        for (std::size_t i = 0; i + 8 < n; i += 8) all |= word(i, std::uint64_t{});
+        all |= word(n - 8, std::uint64_t{});
+    } else if (n >= 4) {
+        all = word(0, std::uint32_t{}) | word(n - 4, std::uint32_t{});
+    } else if (n > 0) {
+        all = word(0, std::uint8_t{}) | word(n / 2, std::uint8_t{}) | word(n - 1, std::uint8_t{});
+    }
+    return (all & 0x8080'8080'8080'8080u) == 0;
+}
+
 /// Judges UTF-8 as CPython's "surrogatepass" does: lone surrogates are allowed, and told.
 [[nodiscard]] inline utf8_verdict check_utf8(std::string_view text) noexcept {
+    if (is_ascii(text)) return utf8_verdict::valid;
     std::size_t i = 0;
     bool surrogates = false;
     while (true) {
@@ -144,15 +167,23 @@ inline void append_code_point(std::string& out, std::uint32_t point) {
 
 /// A double as Python's `repr` writes it, with nan, inf and -inf.
 [[nodiscard]] inline bool parse_real(std::string_view text, double& out) noexcept {
-    if (text.starts_with('+')) text.remove_prefix(1);
+    if (text.starts_with('+')) text.remove_prefix(text.starts_with("+-") ? 0 : 1); // from_chars knows no plus
     if (text.empty() || text.find('(') != std::string_view::npos) return false;
     const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), out);
     return failure == std::errc{} && end == text.data() + text.size();
 }
 
-/// A decimal integer as Python writes it. `small` is set where it fits in 64 bits; `bytes` (two's complement,
-/// little-endian) otherwise. Leading zeros, blanks and underscores are refused. Quadratic in the digits, which the
-/// caller has limited.
+/// The least number of bytes that hold the same two's complement integer, so that equal ones are equal as bytes.
+[[nodiscard]] inline std::string_view minimal_integer(std::string_view bytes) noexcept {
+    const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(bytes[i]); };
+    std::size_t n = bytes.size();
+    while (n > 1 && ((byte(n - 1) == 0x00 && byte(n - 2) < 0x80) || (byte(n - 1) == 0xFF && byte(n - 2) >= 0x80))) --n;
+    return bytes.substr(0, n);
+}
+
+/// A decimal integer as Python writes it. `small` is set and `bytes` left empty where it has at most 18 digits;
+/// `bytes` (two's complement, little-endian) otherwise. Leading zeros, blanks and underscores are refused. Quadratic in
+/// the digits, which the caller has limited, but by nine digits and four bytes at a time.
 [[nodiscard]] inline bool parse_integer(std::string_view text, std::int64_t& small, std::string& bytes) {
     const bool negative = text.starts_with('-');
     std::string_view digits = text.substr(negative || text.starts_with('+') ? 1 : 0);
@@ -165,15 +196,21 @@ inline void append_code_point(std::string& out, std::uint32_t point) {
         if (negative) small = -small;
         return true;
     }
-    for (const char c : digits) {
-        unsigned carry = static_cast<unsigned>(c - '0');
-        for (char& b : bytes) {
-            carry += 10u * static_cast<unsigned char>(b);
-            b = static_cast<char>(static_cast<unsigned char>(carry & 0xFF));
-            carry >>= 8;
+    std::vector<std::uint32_t> limbs;
+    for (std::size_t i = 0; i < digits.size();) {
+        std::uint64_t carry = 0;
+        std::uint64_t scale = 1;
+        for (const std::size_t end = std::min(i + 9, digits.size()); i < end; ++i, scale *= 10)
+            carry = carry * 10 + static_cast<std::uint64_t>(digits[i] - '0');
+        for (std::uint32_t& limb : limbs) {
+            carry += scale * limb;
+            limb = static_cast<std::uint32_t>(carry & 0xFFFF'FFFFu);
+            carry >>= 32;
         }
-        if (carry != 0) bytes += static_cast<char>(static_cast<unsigned char>(carry));
+        if (carry != 0) limbs.push_back(static_cast<std::uint32_t>(carry));
     }
+    for (const std::uint32_t limb : limbs)
+        for (unsigned shift = 0; shift < 32; shift += 8) bytes += static_cast<char>(static_cast<unsigned char>((limb >> shift) & 0xFF));
     bytes += '\0'; // the sign
     if (negative) {
         unsigned carry = 1;

@@ -10,6 +10,7 @@
 #include <ckpt/core/result.hpp>
 #include <ckpt/pickle/globals.hpp>
 #include <ckpt/pickle/graph.hpp>
+#include <ckpt/pickle/names.hpp>
 #include <ckpt/tensor/tensor.hpp>
 
 #include <cstddef>
@@ -60,6 +61,13 @@ struct global_name {
     std::string_view name{};
     friend bool operator==(const global_name&, const global_name&) = default;
 };
+
+/// The dotted name in present spelling: "numpy._core.multiarray.scalar" and "builtins.set", also where numpy 1 or
+/// Python 2 wrote another.
+[[nodiscard]] inline std::string canonical(const global_name& g) {
+    const detail::canonical_name present{g.module, g.name};
+    return std::string(present.module()).append(1, '.').append(present.name());
+}
 
 /// A storage that stands in the object for itself, or below a tensor.
 struct storage_value {

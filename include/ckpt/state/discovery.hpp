@@ -38,8 +38,8 @@ inline constexpr std::uint8_t rank_mixed = 20;  // the root holds tensors beside
 
 // Raw and averaged weights have one rank, so that a file with both is ambiguous.
 inline constexpr std::string_view weight_names[]{
-    "state_dict", "model_state_dict", "model_state", "model", "module", "net", "network", "params", "weights", "weight", "best_state", "model_dict", "netG",
-    "net_g", "generator", "discriminator", "student", "teacher", "encoder", "decoder", "backbone", "target_encoder", "online_encoder", "actor", "critic", "policy",
+    "state_dict", "model_state_dict", "model_state", "model", "module", "net", "network", "params", "weights", "weight", "best_state", "model_dict", "netG", "netD",
+    "net_g", "net_d", "generator", "discriminator", "student", "teacher", "encoder", "decoder", "backbone", "target_encoder", "online_encoder", "actor", "critic", "policy",
     "state_dict_ema", "model_ema", "ema", "ema_state_dict", "ema_model", "params_ema", "params-ema", "shadow_params", "average_model", "model_average",
 };
 // Never weights, whatever they hold.
@@ -62,16 +62,15 @@ struct tensor_count {
     std::size_t entries{0};
 };
 
-/// Tensors in a dictionary and below it; counting stops where it would cost more than knowing is worth.
-[[nodiscard]] inline tensor_count count_tensors(const value& dictionary) {
+/// Tensors in a dictionary and below it; counting stops where the budget, of all counts together, is spent.
+[[nodiscard]] inline tensor_count count_tensors(const value& dictionary, walk_budget& budget) {
     tensor_count out;
     for (const value::entry e : dictionary.entries()) {
         ++out.entries;
         out.direct += e.mapped.kind() == kind::tensor;
     }
-    std::uint64_t n = 0;
-    const auto done = walk(dictionary, 4'000'000, errc::limit, state_dict_parts{}, [&n](const std::vector<path_element>&, const value& v) { n += v.kind() == kind::tensor; });
-    out.below = done ? static_cast<std::size_t>(n) : 0;
+    budget.text = no_offset; // no path is kept
+    (void)walk(dictionary, budget, errc::limit, state_dict_parts{}, [&out](const std::vector<path_element>&, const value& v) { out.below += v.kind() == kind::tensor; });
     return out;
 }
 
@@ -81,14 +80,15 @@ struct tensor_count {
 [[nodiscard]] inline std::vector<candidate> find_candidates(const value& root) {
     std::vector<candidate> out;
     if (root.kind() != kind::dictionary) return out;
-    const detail::tensor_count at_root = detail::count_tensors(root);
+    detail::walk_budget budget{root, no_offset};
+    const detail::tensor_count at_root = detail::count_tensors(root, budget);
     const auto plural = [](std::size_t n) { return detail::decimal(std::uint64_t{n}) + (n == 1 ? " tensor" : " tensors"); };
 
     for (const value::entry e : root.entries()) {
         if (e.key.kind() != kind::string || e.mapped.kind() != kind::dictionary) continue;
         const std::string_view name = *e.key.as_string();
-        if (detail::is_among(detail::other_names, name)) continue;
-        const detail::tensor_count n = detail::count_tensors(e.mapped);
+        if (detail::is_among(detail::other_names, name) || (e.mapped.at("param_groups") && e.mapped.at("state"))) continue; // an optimizer, under any name
+        const detail::tensor_count n = detail::count_tensors(e.mapped, budget);
         if (n.below == 0) continue;
         candidate c;
         detail::append_path_element(c.path, name, true);

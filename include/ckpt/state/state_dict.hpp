@@ -43,7 +43,7 @@ struct state_dict_data final : counted {
         value content{};
     };
 
-    shared<counted> file{};                 // keeps the graph and its bytes alive
+    shared<counted> file{};                 // keeps the graph and its bytes alive, and keys that are not in `memory`
     shared<owned_storages> owned{};         // where storages were copied
     const storage_source* source{nullptr};
     arena memory{};                         // keys that were joined
@@ -143,17 +143,24 @@ class state_dict {
     value root() const&& = delete;
 
     /// The same state_dict with its storages copied into memory of its own; see `storage_mode::owned`.
-    [[nodiscard]] result<state_dict> owned() && {
+    [[nodiscard]] result<state_dict> owned() const {
         std::vector<const detail::tensor_data*> tensors;
         tensors.reserve(size());
         for (const auto& e : data_->entries) tensors.push_back(e.data);
         auto copies = detail::owned_storages::read(*data_->source, tensors);
         if (!copies) return std::move(copies).error();
-        // Freshly made, and not handed out yet: the one place where its data change.
-        for (std::size_t i = 0; i < tensors.size(); ++i) data_->entries[i].data = tensors[i];
-        data_->owned = *copies;
-        data_->source = data_->owned.get();
-        return std::move(*this);
+        auto out = detail::make_shared<detail::state_dict_data>();
+        out->file = data_; // its keys are there, and it keeps the file
+        out->owned = *copies;
+        out->source = out->owned.get();
+        out->entries = data_->entries;
+        for (std::size_t i = 0; i < tensors.size(); ++i) out->entries[i].data = tensors[i];
+        out->by_key = data_->by_key;
+        out->others = data_->others;
+        out->refused = data_->refused;
+        out->path = data_->path;
+        out->root = data_->root;
+        return state_dict{std::move(out)};
     }
 
     explicit state_dict(detail::shared<detail::state_dict_data> data) noexcept : data_{std::move(data)} {}
@@ -185,16 +192,14 @@ class state_dict {
 namespace detail {
 
 /// Flattens `root` into a state_dict. `file` keeps everything alive that the values borrow from.
-[[nodiscard]] inline result<state_dict> make_state_dict(const value& root, std::string path, shared<counted> file, const storage_source& source, const limits& budget) {
+[[nodiscard]] inline result<state_dict> make_state_dict(const value& root, std::string path, shared<counted> file, const storage_source& source, const limits& most) {
     auto out = make_shared<state_dict_data>();
     out->file = std::move(file);
     out->source = &source;
     out->path = std::move(path);
     out->root = root;
     auto& d = *out;
-    const auto keep = [&d](const std::vector<path_element>& elements, const value& v) -> std::string_view {
-        // One step by a str: its text is in the file's own memory already.
-        (void)v;
+    const auto keep = [&d](const std::vector<path_element>& elements) -> std::string_view {
         std::size_t bytes = elements.empty() ? 0 : elements.size() - 1;
         for (const path_element& e : elements) bytes += e.text.size();
         char* text = d.memory.allocate<char>(bytes + 1);
@@ -206,9 +211,10 @@ namespace detail {
         }
         return {text, at};
     };
-    auto walked = walk(root, budget.entries, errc::limit, state_dict_parts{}, [&](const std::vector<path_element>& elements, const value& v) {
+    walk_budget budget{root, most.entries};
+    auto walked = walk(root, budget, errc::limit, state_dict_parts{}, [&](const std::vector<path_element>& elements, const value& v) {
         if (elements.empty()) return; // a lone tensor is no state_dict
-        const std::string_view key = keep(elements, v);
+        const std::string_view key = keep(elements);
         if (v.kind() == kind::tensor || v.kind() == kind::array) {
             const tensor_data* data = tensor_access::data(*v.as_tensor());
             d.refused += data->refusal != nullptr;
@@ -232,7 +238,8 @@ namespace detail {
         if (d.entries[d.by_key[i - 1]].key != key) continue;
         // Two paths, one key: say both.
         std::vector<std::string> paths;
-        (void)walk(root, budget.entries, errc::limit, state_dict_parts{}, [&](const std::vector<path_element>& elements, const value&) {
+        walk_budget again{root, most.entries};
+        (void)walk(root, again, errc::limit, state_dict_parts{}, [&](const std::vector<path_element>& elements, const value&) {
             located_tensor at{elements, {}, {}};
             if (at.key() != key || paths.size() == 2) return;
             std::string text;

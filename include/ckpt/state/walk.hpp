@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: MIT
 // In:      a value.
 // Out:     every tensor below it, under every path that reaches it, in the file's order.
-// Refuses: more rows, or more steps, than it was allowed: shared containers can hold more paths than any memory.
+// Refuses: more rows than it was allowed, more steps or longer paths than the pickle's size allows.
 //
 // A path goes through keys of dictionaries, positions of lists and tuples, attributes and items of objects. Explicit
 // stack; a container that is on its own path is not entered again; what holds no tensor is not entered at all.
@@ -213,27 +213,55 @@ class tensor_reach {
     std::vector<std::uint8_t> marks_{};
 };
 
-/// Walks depth first and calls `visit(path, value)` for every tensor, array, and, with `all_leaves`, every other value
-/// that is not entered. `enter(value)` says whether to go below one. Fails with `code` past `limit` visits, or past 64
-/// times as many steps.
+/// What a walk may cost. Shared containers lead along more paths than any memory holds, in a file of a kilobyte too, so
+/// steps and the text of paths are paid for by the size of the pickle.
+struct walk_budget {
+    std::uint64_t visits{};
+    std::uint64_t steps{};
+    std::uint64_t text{};
+
+    walk_budget(const value& root, std::uint64_t limit) noexcept : visits{limit} {
+        const graph* const g = detail_access::graph(root);
+        const std::uint64_t pickle = g != nullptr ? g->pickle.size() : 0; // below 2^32
+        steps = 64 * pickle + 250'000;
+        text = 16 * pickle + (std::uint64_t{64} << 20);
+    }
+};
+
+/// Walks depth first and calls `visit(path, value)` for every tensor, array, and, where `enter.leaves()`, every other
+/// value that is not entered. `enter(value)` says whether to go below one. Fails with `code` where the budget is spent.
 template <class Enter, class Visit>
-[[nodiscard]] result<void> walk(const value& root, std::uint64_t limit, errc code, Enter&& enter, Visit&& visit) {
+[[nodiscard]] result<void> walk(const value& root, walk_budget& budget, errc code, Enter&& enter, Visit&& visit) {
     struct frame {
         value at;
         step_cursor cursor;
     };
     std::vector<frame> stack;
     std::vector<path_element> path;
+    std::uint64_t path_text = 0; // bytes that one visit costs who keeps its path
     std::vector<std::uint8_t> open; // by object id: is on the path
-    std::uint64_t visits = 0;
-    std::uint64_t steps = 0;
+    const std::uint64_t limit = budget.visits;
+    const std::uint64_t element = enter.leaves() ? 1 : sizeof(path_element);
     const auto push = [&](const value& v) {
         if (v.object_id() >= open.size()) open.resize(std::size_t{v.object_id()} + 1 + open.size() / 2);
         open[v.object_id()] = 1;
         stack.push_back({v, step_cursor{v}});
     };
-    const auto too_many = [&](std::uint64_t n) {
-        return error{.code = code, .detail = "more than " + decimal(limit) + (n > limit ? " values are below this one, counted under every path that reaches them" : " steps times 64 lead through shared containers"),
+    const auto pop = [&] {
+        path_text -= path.back().text.size() + element;
+        path.pop_back();
+    };
+    const auto take = [](std::uint64_t& left, std::uint64_t n) {
+        const bool enough = n <= left;
+        left = enough ? left - n : 0;
+        return enough;
+    };
+    const auto too_many = [&] {
+        return error{.code = code, .detail = "more than " + decimal(limit) + " values are below this one, counted under every path that reaches them",
+                     .hint = "select a smaller part by its path"};
+    };
+    const auto too_far = [&] {
+        return error{.code = code, .detail = "the paths below this value cost more than the size of the pickle allows: its containers are shared, or nested, very often",
                      .hint = "select a smaller part by its path"};
     };
     if (!is_walked(root.kind()) || !enter(root)) {
@@ -248,23 +276,26 @@ template <class Enter, class Visit>
         if (!stack.back().cursor.next(key, position, below)) {
             open[stack.back().at.object_id()] = 0;
             stack.pop_back();
-            if (!path.empty()) path.pop_back();
+            if (!path.empty()) pop();
             continue;
         }
-        if (++steps / 64 > limit) return too_many(0);
+        if (!take(budget.steps, 1)) return too_far();
         const bool walked = is_walked(below.kind()) && enter(below);
         if (walked && below.object_id() < open.size() && open[below.object_id()] != 0) continue; // a cycle
         if (!walked && is_walked(below.kind()) && !enter.leaves()) continue;
         path.push_back(key ? path_element{key_text(key), key.kind() == kind::integer} : path_element{decimal(position), true});
+        path_text += path.back().text.size() + element;
+        if (!take(budget.steps, path.back().text.size() / 64) || path_text > budget.text) return too_far();
         if (walked) {
             push(below);
             continue;
         }
         if (enter.leaves() || below.kind() == kind::tensor || below.kind() == kind::array) {
-            if (++visits > limit) return too_many(visits);
+            if (!take(budget.visits, 1)) return too_many();
+            if (!take(budget.text, path_text)) return too_far();
             visit(path, below);
         }
-        path.pop_back();
+        pop();
     }
     return {};
 }
@@ -292,7 +323,8 @@ struct state_dict_parts {
 /// Fails with `output_limit` past `limit` rows.
 [[nodiscard]] inline result<std::vector<located_tensor>> find_tensors(const value& root, std::uint64_t limit = 1'000'000) {
     std::vector<located_tensor> out;
-    auto done = detail::walk(root, limit, errc::output_limit, detail::toward_tensors{root}, [&](const std::vector<path_element>& path, const value& v) {
+    detail::walk_budget budget{root, limit};
+    auto done = detail::walk(root, budget, errc::output_limit, detail::toward_tensors{root}, [&](const std::vector<path_element>& path, const value& v) {
         if (v.kind() != kind::tensor && v.kind() != kind::array) return;
         out.push_back({path, *v.as_tensor(), v});
     });

@@ -61,13 +61,27 @@ struct opened_zip {
         if (pickle.size > ceiling)
             return error{.code = errc::limit, .offset = from.base() + pickle.header_offset, .record = std::string(pickle.name),
                          .detail = "the pickle has " + decimal(pickle.size) + " bytes, limits.pickle_bytes is " + decimal(ceiling)};
-        auto bytes = zip_archive::read_record(from, pickle, memory, true);
-        if (!bytes) return std::move(bytes).error();
+        if (pickle.method != 0) return zip_archive::not_stored(from, pickle);
         auto at = zip_archive::locate(from, pickle);
         if (!at) return std::move(at).error();
+        if (auto plausible = begins_as_pickle(from, pickle, *at); !plausible) return std::move(plausible).error();
+        auto bytes = zip_archive::read_record(from, pickle, memory, true);
+        if (!bytes) return std::move(bytes).error();
         out.pickle = *bytes;
         out.pickle_offset = from.base() + *at;
         return out;
+    }
+
+  private:
+    /// A hole of a sparse file, or other data, is told by its first byte, before gigabytes of it are read.
+    [[nodiscard]] static result<void> begins_as_pickle(const source& from, const record& pickle, std::uint64_t at) {
+        std::byte first[1]{};
+        if (pickle.size == 0) return {};
+        if (auto read = from.read(at, first); !read) return read;
+        const auto op = static_cast<std::uint8_t>(first[0]);
+        if (!opcode_table[op].name.empty()) return {};
+        return error{.code = errc::pickle_opcode, .opcode = op, .offset = from.base() + at, .record = std::string(pickle.name),
+                     .detail = "the pickle begins with the byte " + hexadecimal(op) + ", which is no opcode"};
     }
 };
 

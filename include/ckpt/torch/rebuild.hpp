@@ -47,6 +47,7 @@ namespace rebuild {
     if (n.kind == node_kind::none) return true;
     if (n.kind != node_kind::dictionary) return false;
     const std::span<const std::uint32_t> entries = g.elements(n);
+    if (entries.size() > 4) return false; // two names; a dictionary that repeats them may be shared, and costs each time
     for (std::size_t i = 0; i + 1 < entries.size(); i += 2) {
         const node& key = g.nodes[entries[i]];
         bool set = false;

@@ -35,7 +35,7 @@ struct record_globals {
         {"torch.nn.**", "*"}, {"torch.optim.**", "*"}, {"torch.ao.**", "*"}, {"torch.quantization.**", "*"}, {"torch.distributed.**", "*"},
         {"torch.utils.data.**", "*"}, {"torch.fx.**", "*"}, {"torch.jit.**", "*"}, {"torch.nested.**", "*"}, {"torch.amp.**", "*"},
         {"torch.cuda.**", "*"}, {"torch.sparse.**", "*"}, {"torch.autograd.**", "*"}, {"torch.distributions.**", "*"}, {"torch.torch_version", "*"}, {"torch.version", "*"},
-        {"torch.functional", "*"}, {"torch.random", "*"}, {"torch._ops", "*"}, {"torch._classes", "*"}, {"torch.serialization", "*"}, {"__torch__.**", "*"},
+        {"torch._dynamo.**", "*"}, {"torch.functional", "*"}, {"torch.random", "*"}, {"torch._ops", "*"}, {"torch._classes", "*"}, {"torch.serialization", "*"}, {"__torch__.**", "*"},
         // frameworks
         {"torchvision.**", "*"}, {"torchaudio.**", "*"}, {"torchtext.**", "*"}, {"torchao.**", "*"}, {"torchmetrics.**", "*"}, {"tensordict.**", "*"},
         {"lightning.**", "*"}, {"lightning_fabric.**", "*"}, {"lightning_utilities.**", "*"}, {"transformers.**", "*"}, {"accelerate.**", "*"},

@@ -14,8 +14,10 @@
 #include <ckpt/pickle/value.hpp>
 #include <ckpt/torch/storage_class.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -26,18 +28,19 @@ class resolver {
   public:
     resolver(graph& g, storage_maker& storages, const limits& budget)
         : graph_{g}, storages_{storages}, limits_{budget}, parsed_{g.nodes.size()},
-          made_left_{saturating(budget.made_per_byte, g.pickle.size(), 1u << 20)},
-          work_left_{saturating(budget.work_per_byte, g.pickle.size(), 1'000'000)} {
+          made_left_{budget_for(budget.made_per_byte, g.pickle.size(), 1u << 20)},
+          work_left_{budget_for(budget.work_per_byte, g.pickle.size(), 1'000'000)} {
         graph_.maker = &storages;
     }
 
     [[nodiscard]] result<void> run() {
         state_.assign(parsed_, unseen);
-        for (std::uint32_t i = first_free_node; i < parsed_; ++i) {
-            const node& n = graph_.nodes[i];
-            if (n.kind == node_kind::persistent) resolve_persistent(i);
-            else if (n.kind == node_kind::application && state_[i] == unseen && !settle(i)) break;
-        }
+        for (std::uint32_t i = first_free_node; i < parsed_ && !spent_;)
+            for (const node& n : graph_.nodes.run(i).first(std::min(graph_.nodes.run(i).size(), parsed_ - i))) {
+                if (n.kind == node_kind::persistent) resolve_persistent(i);
+                else if (n.kind == node_kind::application && state_[i] == unseen && !settle(i)) break;
+                ++i;
+            }
         graph_.maker = nullptr;
         if (spent_) return limit_error();
         return unique_keys();
@@ -47,14 +50,15 @@ class resolver {
     // What is known of a node; bits.
     enum progress : std::uint8_t { unseen = 0, open = 1, settled = 2, cyclic = 4 };
 
-    [[nodiscard]] static std::uint64_t saturating(std::uint64_t factor, std::uint64_t bytes, std::uint64_t extra) noexcept {
-        std::uint64_t out{};
-        if (!checked_mul(factor, bytes, out) || !checked_add(out, extra, out)) return ~std::uint64_t{0};
-        return out;
+    /// Takes `n` steps of work. False: the budget is gone, and the file does not open.
+    [[nodiscard]] bool work(std::uint64_t n) noexcept {
+        if (n > work_left_) return spend();
+        work_left_ -= n;
+        return true;
     }
-
-    /// Notes that a budget is gone: the file does not open.
+    /// Notes that a budget is gone.
     [[nodiscard]] bool spend() noexcept {
+        work_left_ = 0;
         spent_ = true;
         return false;
     }
@@ -87,31 +91,25 @@ class resolver {
         node& n = graph_.nodes[index];
         storage_id id{};
         const bool known = (n.flags & node_flag::text_form) != 0 ? read_storage_text(graph::text_of(graph_.nodes[n.a]), id)
-                                                                 : read_storage_tuple(graph_, n.a, id);
-        error e{.offset = graph_.base + n.link.b, .record = std::string(known ? "" : graph_.record)};
+                                                                 : read_storage_tuple(graph_, n.a, id, last_class_);
         std::uint64_t declared{};
         std::uint32_t storage{};
-        if (!known) {
-            e.code = errc::persistent_id;
-            e.detail = "a persistent id that is not ('storage', class, key, location, number of elements)";
-        } else if (!storage_bytes(id, declared)) {
-            e.code = errc::storage_size_mismatch;
-            e.detail = "storage " + quoted(id.key) + " declares " + decimal(id.numel) + " elements, which overflows 64 bits";
-        } else if (const errc found = storages_.find(id.key, storage); found != errc::none) {
-            e.code = found;
-            e.detail = "storage " + quoted(id.key) + " has no record in the archive";
-        } else if (const std::uint64_t held = graph_.storages->nbytes(storage); held != declared) {
-            e.code = errc::storage_size_mismatch;
-            e.detail = "storage " + quoted(id.key) + " declares " + decimal(declared) + " bytes, its record holds " + decimal(held);
-        } else {
-            node s = node::of(node_kind::storage, storage);
-            s.extra = id.type;
-            s.integer = static_cast<std::int64_t>(id.numel);
-            n = s;
-            return;
-        }
-        e.record = std::string(graph_.record);
-        refuse(index, std::move(e), false);
+        // A key may be long and shared by many ids, and every look-up reads it.
+        if (!work(id.key.size() / 16)) return;
+        if (!known) return refuse_storage(index, errc::persistent_id, "a persistent id that is not ('storage', class, key, location, number of elements)");
+        if (!storage_bytes(id, declared))
+            return refuse_storage(index, errc::storage_size_mismatch, "storage " + quoted(id.key) + " declares " + decimal(id.numel) + " elements, which overflows 64 bits");
+        if (const errc found = storages_.find(id.key, storage); found != errc::none)
+            return refuse_storage(index, found, "storage " + quoted(id.key) + " has no record in the archive");
+        if (const std::uint64_t held = graph_.storages->nbytes(storage); held != declared)
+            return refuse_storage(index, errc::storage_size_mismatch,
+                                  "storage " + quoted(id.key) + " declares " + decimal(declared) + " bytes, its record holds " + decimal(held));
+        n = node::of(node_kind::storage, storage);
+        n.extra = id.type;
+        n.integer = static_cast<std::int64_t>(id.numel);
+    }
+    void refuse_storage(std::uint32_t index, errc code, std::string seen) {
+        refuse(index, {.code = code, .offset = graph_.base + graph_.nodes[index].link.b, .record = std::string(graph_.record), .detail = std::move(seen)}, false);
     }
 
     /// Builds the application `root`, after everything that it is called with. False: a budget is spent.
@@ -133,7 +131,9 @@ class resolver {
     /// Whether no argument, looked at one level deep, still waits for a builder.
     [[nodiscard]] bool arguments_done(std::uint32_t index) const noexcept {
         const node& n = graph_.nodes[index];
-        if (n.link.c != absent_node) return false;
+        // Tuples may be shared by many calls: long ones are walked the slow way, which remembers them.
+        constexpr std::uint32_t short_tuple = 64;
+        if (n.link.c != absent_node || graph_.nodes[n.a].a > short_tuple) return false;
         for (const std::uint32_t argument : graph_.elements(graph_.nodes[n.a])) {
             const node& a = graph_.nodes[argument];
             switch (a.kind) {
@@ -146,6 +146,7 @@ class resolver {
                 if (a.a != 0) return false;
                 break;
             case node_kind::tuple:
+                if (a.a > short_tuple) return false;
                 for (const std::uint32_t inner : graph_.elements(a)) {
                     const node_kind k = graph_.nodes[inner].kind;
                     if (k != node_kind::integer && k != node_kind::boolean && k != node_kind::string) return false;
@@ -201,8 +202,7 @@ class resolver {
         stack_.push_back({root, 0});
         state_[root] = open;
         while (!stack_.empty()) {
-            if (work_left_ == 0) return spend();
-            --work_left_;
+            if (!work(1)) return false;
             frame& top = stack_.back();
             bool more = false;
             const std::uint32_t next = child(top.node, top.next++, more);
@@ -217,7 +217,7 @@ class resolver {
                                    n.kind == node_kind::set || n.kind == node_kind::frozen_set || n.kind == node_kind::dictionary;
                 if (!walks || (state_[next] & settled) != 0) continue;
                 if ((state_[next] & open) != 0) {
-                    if (!note_cycle(next)) return spend();
+                    if (!note_cycle(next)) return false;
                     continue;
                 }
                 state_[next] = open;
@@ -242,8 +242,7 @@ class resolver {
     /// itself; plain containers and inert objects may be cyclic. False: the budget is spent.
     [[nodiscard]] bool note_cycle(std::uint32_t again) {
         for (std::size_t i = stack_.size(); i-- > 0;) {
-            if (work_left_ == 0) return false;
-            --work_left_;
+            if (!work(1)) return false;
             const std::uint32_t at = stack_[i].node;
             const node& n = graph_.nodes[at];
             if (n.kind == node_kind::application)
@@ -261,6 +260,7 @@ class resolver {
                            .detail = quoted(e.module) + ' ' + quoted(e.name) + " is called with its own result"}, e.kind == global_kind::tensor);
             return true;
         }
+        const std::size_t before = graph_.nodes.size();
         call c{graph_, index, made_left_, limits_.tensor_rank};
         result<value> made = e.build(c);
         if (c.over_limit()) return spend();
@@ -269,7 +269,13 @@ class resolver {
             return true;
         }
         const std::uint32_t to = detail_access::node(*made);
-        if (to != index) graph_.nodes[index] = graph_.nodes[to];
+        if (to != index) {
+            graph_.nodes[index] = graph_.nodes[to];
+            // An inert object that a builder passes on brings what stands behind it.
+            if (graph_.nodes[to].kind == node_kind::application) graph_.nodes[index + 1] = graph_.nodes[to + 1];
+        }
+        // What the builder made last is what it returned, so nothing else refers to it by that number.
+        if (to >= before && to + 1 == graph_.nodes.size()) graph_.nodes.pop_back();
         return true;
     }
 
@@ -277,14 +283,18 @@ class resolver {
     /// Python's do.
     [[nodiscard]] result<void> unique_keys() {
         key_table table{graph_, work_left_};
-        for (std::uint32_t i = first_free_node; i < graph_.nodes.size(); ++i) {
-            const node_kind k = graph_.nodes[i].kind;
-            const std::uint32_t index = graph_.nodes[i].a;
-            if (k == node_kind::dictionary && index != 0) {
-                if (!table.unique(graph_.containers[index], 2)) return limit_error();
-            } else if ((k == node_kind::set || k == node_kind::frozen_set) && index != 0) {
-                if (!table.unique(graph_.containers[index], 1)) return limit_error();
+        for (std::size_t i = first_free_node; i < graph_.nodes.size();) {
+            const std::span<const node> part = graph_.nodes.run(i);
+            for (const node& n : part) {
+                static_assert(node_kind::dictionary < node_kind::set && static_cast<int>(node_kind::frozen_set) - static_cast<int>(node_kind::dictionary) == 2);
+                if (n.kind < node_kind::dictionary || n.kind > node_kind::frozen_set || n.a == 0) continue;
+                const errc failed = table.unique(graph_.containers[n.a], n.kind == node_kind::dictionary ? 2 : 1);
+                if (failed == errc::unhashable_key)
+                    return error{.code = failed, .offset = graph_.base, .record = std::string(graph_.record),
+                                 .detail = "a dictionary key or a set element that a call makes, and that Python cannot hash"};
+                if (failed != errc::none) return limit_error();
             }
+            i += part.size();
         }
         return {};
     }
@@ -295,6 +305,7 @@ class resolver {
     std::size_t parsed_; // nodes that the machine made; builders add more, which need nothing
     std::uint64_t made_left_;
     std::uint64_t work_left_;
+    storage_class_memory last_class_{};
     std::vector<std::uint8_t> state_{};
     std::vector<frame> stack_{};
     bool spent_{false};

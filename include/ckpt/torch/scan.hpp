@@ -63,23 +63,63 @@ class global_scanner {
 
     /// One pickle, then whatever follows it that still reads as pickles. The first one's damage is returned.
     std::optional<error> scan(std::span<const std::byte> bytes, std::uint64_t base, std::string_view record, int depth = 0) {
+        return scan_region({bytes, base, true}, record, depth);
+    }
+
+    [[nodiscard]] std::vector<global_use> take() {
+        // A name may have been met in several pickles: the first place stays, the counts add up.
+        std::vector<std::size_t> firsts;
+        for_each_run(seen_.size(), [this](std::size_t i) -> const global_use& { return seen_[i]; }, [&](std::span<const std::uint32_t> same) {
+            global_use& first = seen_[same.front()];
+            for (const std::uint32_t i : same.subspan(1)) first.count += seen_[i].count;
+            firsts.push_back(same.front());
+        });
+        std::sort(firsts.begin(), firsts.end());
+        std::vector<global_use> out;
+        out.reserve(firsts.size());
+        for (const std::size_t i : firsts) {
+            global_use& u = seen_[i];
+            const canonical_name canonical{u.module, u.name};
+            u.canonical_module = canonical.module();
+            u.canonical_name = canonical.name();
+            u.verdict = look_up(judge_, u.module, u.name).verdict;
+            out.push_back(std::move(u));
+        }
+        seen_.clear();
+        return out;
+    }
+
+  private:
+    struct region {
+        std::span<const std::byte> bytes{};
+        std::uint64_t base{};
+        bool in_file{}; // otherwise the bytes were transcoded, and every place in them is `base`
+    };
+    struct observed {
+        global_scanner* self{};
+        std::vector<std::string> paths{}; // of the first occurrences
+    };
+
+    std::optional<error> scan_region(const region& from, std::string_view record, int depth) {
+        constexpr int most_pickles = 10'000; // each costs more than its bytes; real files hold five at most
         std::optional<error> first_damage;
         std::uint64_t at = 0;
-        for (bool first = true; at < bytes.size(); first = false) {
-            graph g{shared<block_pool>{}};
-            g.pickle = bytes;
-            g.base = base;
+        for (int n = 0; at < from.bytes.size() && n < most_pickles; ++n) {
+            graph g{pool_};
+            g.pickle = from.bytes;
+            g.base = from.base;
             g.record = record;
             machine reader{g, everything_, limits_, at};
-            context_ = {this, &g};
-            reader.observe([](void* c, const machine& self, std::uint32_t number) {
-                auto& context = *static_cast<observed*>(c);
-                context.self->note(context.from->globals[number], context.from->base, self);
-            }, &context_);
+            observed context{this};
+            reader.observe([](void* c, const machine& self, std::uint32_t) {
+                auto& o = *static_cast<observed*>(c);
+                o.self->note_path(self, o.paths);
+            }, &context);
             const auto read = reader.run();
-            if (depth < 2) scan_nested(g, record, depth);
+            collect(g, from, context.paths);
+            if (depth < 2) scan_nested(g, from, record, depth);
             if (!read) {
-                if (first) first_damage = read.error();
+                if (n == 0) first_damage = read.error();
                 break;
             }
             at = reader.end_offset();
@@ -87,88 +127,91 @@ class global_scanner {
         return first_damage;
     }
 
-    [[nodiscard]] std::vector<global_use> take() {
-        std::vector<global_use> out;
-        // Occurrences in order of name, then of place: each run is one name.
-        std::vector<std::size_t> order(seen_.size());
-        for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
-        std::sort(order.begin(), order.end(), [this](std::size_t a, std::size_t b) {
-            if (seen_[a].module != seen_[b].module) return seen_[a].module < seen_[b].module;
-            return seen_[a].name != seen_[b].name ? seen_[a].name < seen_[b].name : a < b;
+    /// Paths are worth their cost for the first thousands of globals of a real file, and of no other.
+    void note_path(const machine& reader, std::vector<std::string>& paths) {
+        if (paths.size() > 4096 || path_bytes_ > (1u << 18) || path_steps_ > (1u << 22)) return;
+        path_steps_ += reader.depth();
+        path_bytes_ += paths.emplace_back(reader.path_here()).size();
+    }
+
+    /// Calls `visit` with the positions of each name, in order.
+    template <class At, class Visit>
+    static void for_each_run(std::size_t n, At&& at, Visit&& visit) {
+        std::vector<std::uint32_t> order(n);
+        for (std::size_t i = 0; i < n; ++i) order[i] = static_cast<std::uint32_t>(i);
+        const auto compare = [&](std::uint32_t a, std::uint32_t b) {
+            const int by_module = at(a).module.compare(at(b).module);
+            return by_module != 0 ? by_module : at(a).name.compare(at(b).name);
+        };
+        std::sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
+            const int order_of_names = compare(a, b);
+            return order_of_names != 0 ? order_of_names < 0 : a < b;
         });
-        std::vector<std::pair<std::size_t, global_use>> uses;
-        for (std::size_t i = 0; i < order.size();) {
-            const occurrence& o = seen_[order[i]];
-            std::size_t end = i + 1;
-            while (end < order.size() && seen_[order[end]].module == o.module && seen_[order[end]].name == o.name) ++end;
-            const canonical_name canonical{o.module, o.name};
-            const global_lookup found = look_up(judge_, o.module, o.name);
-            uses.emplace_back(order[i], global_use{o.module, o.name, std::string(canonical.module()), std::string(canonical.name()), end - i, o.offset, found.verdict, o.path});
-            i = end;
+        for (std::size_t i = 0, end = 0; i < n; i = end) {
+            for (end = i + 1; end < n && compare(order[i], order[end]) == 0;) ++end;
+            visit(std::span<const std::uint32_t>{order.data() + i, end - i});
         }
-        std::sort(uses.begin(), uses.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
-        for (auto& u : uses) out.push_back(std::move(u.second));
-        return out;
     }
 
-  private:
-    struct occurrence {
-        std::string module{};
-        std::string name{};
-        std::uint64_t offset{};
-        std::string path{};
-    };
-    struct observed {
-        global_scanner* self{};
-        const graph* from{};
-    };
-
-    void note(const global_occurrence& g, std::uint64_t base, const machine& reader) {
-        // Paths are worth their cost for the first thousands of names, and no file needs more.
-        constexpr std::size_t with_paths = 4096;
-        seen_.push_back({std::string(g.module), std::string(g.name), base + g.offset, seen_.size() < with_paths ? reader.path_here() : std::string{}});
+    /// One use for each name of a graph, in the order in which they first occur.
+    void collect(const graph& g, const region& from, std::vector<std::string>& paths) {
+        std::vector<std::pair<std::uint32_t, std::uint64_t>> firsts; // occurrence, count
+        for_each_run(g.globals.size(), [&g](std::size_t i) -> const global_occurrence& { return g.globals[i]; },
+                     [&](std::span<const std::uint32_t> same) { firsts.emplace_back(same.front(), same.size()); });
+        std::sort(firsts.begin(), firsts.end());
+        for (const auto& [i, count] : firsts) {
+            const global_occurrence& o = g.globals[i];
+            seen_.push_back({.module = std::string(o.module), .name = std::string(o.name), .count = count, .offset = from.base + (from.in_file ? o.offset : 0)});
+            if (i < paths.size()) seen_.back().path = std::move(paths[i]);
+        }
     }
 
-    /// Bytes that are the argument of torch.storage._load_from_bytes hold a whole checkpoint.
-    void scan_nested(const graph& g, std::string_view record, int depth) {
+    /// Bytes that are the argument of torch.storage._load_from_bytes hold a whole checkpoint. Each is scanned once.
+    void scan_nested(const graph& g, const region& from, std::string_view record, int depth) {
+        std::vector<bool> scanned;
         for (std::size_t i = first_free_node; i < g.nodes.size(); ++i) {
             const node& n = g.nodes[i];
             if (n.kind != node_kind::application || g.nodes[n.link.b].kind != node_kind::global || n.a == absent_node) continue;
             const global_occurrence& called = g.globals[g.nodes[n.link.b].a];
             if (called.module != "torch.storage" || called.name != "_load_from_bytes") continue;
-            for (const std::uint32_t argument : g.elements(g.nodes[n.a])) {
-                const node& bytes = g.nodes[argument];
-                if (bytes.kind == node_kind::bytes || bytes.kind == node_kind::byte_array) {
-                    const std::string_view text = graph::text_of(bytes);
-                    const auto in_file = static_cast<std::uint64_t>(reinterpret_cast<const std::byte*>(text.data()) - g.pickle.data());
-                    (void)scan(std::as_bytes(std::span<const char>{text.data(), text.size()}), g.base + in_file, record, depth + 1);
-                } else if (bytes.kind == node_kind::application) {
-                    scan_encoded(g, bytes, record, depth);
-                }
+            const std::span<const std::uint32_t> arguments = g.elements(g.nodes[n.a]);
+            if (arguments.empty()) continue;
+            std::uint32_t index = arguments.front();
+            const bool encoded = g.nodes[index].kind == node_kind::application && g.nodes[g.nodes[index].a].kind == node_kind::tuple && g.nodes[g.nodes[index].a].a > 0;
+            if (encoded) index = g.nodes[g.nodes[index].a].items[0]; // _codecs.encode(text, 'latin1'): bytes, as protocol 2 writes them
+            const node& content = g.nodes[index];
+            if (encoded ? content.kind != node_kind::string : content.kind != node_kind::bytes && content.kind != node_kind::byte_array) continue;
+            scanned.resize(g.nodes.size());
+            if (scanned[index]) continue;
+            scanned[index] = true;
+            const std::uint64_t called_at = from.base + (from.in_file ? g.nodes[i + 1].link.c : 0);
+            if (encoded) {
+                scan_encoded(graph::text_of(content), called_at, record, depth);
+                continue;
             }
+            const std::span<const std::byte> bytes = std::as_bytes(std::span<const char>{content.text, content.a});
+            const auto at = static_cast<std::uint64_t>(bytes.data() - g.pickle.data());
+            (void)scan_region({bytes, from.in_file ? from.base + at : from.base, from.in_file}, record, depth + 1);
         }
     }
-    /// The same bytes as protocol 2 writes them: _codecs.encode(text, 'latin1').
-    void scan_encoded(const graph& g, const node& encode, std::string_view record, int depth) {
-        if (g.nodes[encode.a].kind != node_kind::tuple || g.nodes[encode.a].a < 1) return;
-        const node& text = g.nodes[g.nodes[encode.a].items[0]];
-        if (text.kind != node_kind::string) return;
+    void scan_encoded(std::string_view from, std::uint64_t called_at, std::string_view record, int depth) {
         std::string bytes;
-        const std::string_view from = graph::text_of(text);
         for (std::size_t i = 0; i < from.size(); ++i) {
             const auto lead = static_cast<unsigned char>(from[i]);
             if (lead >= 0xC2 && lead <= 0xC3 && i + 1 < from.size()) bytes += static_cast<char>(static_cast<unsigned char>(((lead & 3) << 6) | (static_cast<unsigned char>(from[++i]) & 0x3F)));
             else bytes += from[i];
         }
-        // The names are copied out while `bytes` lives. Offsets inside transcoded bytes have no place: they count from the text.
-        (void)scan(std::as_bytes(std::span<const char>{bytes.data(), bytes.size()}), g.base + static_cast<std::uint64_t>(from.data() - reinterpret_cast<const char*>(g.pickle.data())), record, depth + 1);
+        // The names are copied out while `bytes` lives. What was transcoded has no place of its own: the call's stands for it.
+        (void)scan_region({std::as_bytes(std::span<const char>{bytes.data(), bytes.size()}), called_at, false}, record, depth + 1);
     }
 
     const allowlist& judge_;
     allowlist everything_;
     const limits& limits_;
-    observed context_{};
-    std::vector<occurrence> seen_{};
+    shared<block_pool> pool_{make_shared<block_pool>()};
+    std::size_t path_bytes_{0};
+    std::size_t path_steps_{0};
+    std::vector<global_use> seen_{};
 };
 
 } // namespace detail

@@ -93,8 +93,14 @@ struct storage_id {
     return checked_mul(id.numel, itemsize(static_cast<dtype>(id.type)), out);
 }
 
+/// The class that was read last: neighbours in a file are usually of one class.
+struct storage_class_memory {
+    std::uint32_t occurrence{0xFFFF'FFFFu};
+    std::uint16_t type{untyped};
+};
+
 /// ('storage', StorageClass, key, location, numel) of a zip archive; the class is a global, the rest literals.
-[[nodiscard]] inline bool read_storage_tuple(const graph& g, std::uint32_t argument, storage_id& out) noexcept {
+[[nodiscard]] inline bool read_storage_tuple(const graph& g, std::uint32_t argument, storage_id& out, storage_class_memory& last) noexcept {
     const node& tuple = g.nodes[argument];
     if (tuple.kind != node_kind::tuple || tuple.a != 5) return false;
     const auto element = [&](std::size_t i) -> const node& { return g.nodes[tuple.items[i]]; };
@@ -106,8 +112,12 @@ struct storage_id {
     if (tag.kind != node_kind::string || graph::text_of(tag) != "storage" || type.kind != node_kind::global ||
         key.kind != node_kind::string || location.kind != node_kind::string || numel.kind != node_kind::integer || numel.integer < 0)
         return false;
-    const global_occurrence& named = g.globals[type.a];
-    if (!storage_class_type(named.module, named.name, out.type)) return false;
+    if (type.a != last.occurrence) {
+        const global_occurrence& named = g.globals[type.a];
+        if (!storage_class_type(named.module, named.name, last.type)) return false;
+        last.occurrence = type.a;
+    }
+    out.type = last.type;
     out.key = graph::text_of(key);
     out.numel = static_cast<std::uint64_t>(numel.integer);
     return true;

@@ -33,11 +33,12 @@ class storage_table final : public storage_source, public storage_maker {
     [[nodiscard]] errc find(std::string_view key, std::uint32_t& storage) override {
         // torch writes the records in the order of the pickle, so the next one is usually the one.
         const std::span<const record> records = archive_.records();
-        name_.resize(folder_bytes_);
-        name_ += key;
-        const record* r = nullptr;
-        if (next_ < records.size() && records[next_].name == name_) r = &records[next_];
-        else r = archive_.find(name_);
+        const record* r = next_ < records.size() ? &records[next_] : nullptr;
+        if (r == nullptr || r->is_folder() || !names(*r, key)) {
+            name_.resize(folder_bytes_);
+            name_ += key;
+            r = archive_.find(name_);
+        }
         if (r == nullptr) return errc::record_missing;
         const auto number = static_cast<std::size_t>(r - records.data());
         next_ = number + 1;
@@ -108,6 +109,10 @@ class storage_table final : public storage_source, public storage_maker {
         byte_order order{byte_order::little};
     };
 
+    [[nodiscard]] bool names(const record& r, std::string_view key) const noexcept {
+        const std::string_view folder{name_.data(), folder_bytes_};
+        return r.name.size() == folder.size() + key.size() && r.name.ends_with(key) && r.name.starts_with(folder);
+    }
     [[nodiscard]] result<std::uint64_t> place(const entry& e) const {
         if (e.from->method != 0) return zip_archive::not_stored(from_, *e.from);
         return zip_archive::locate(from_, *e.from);

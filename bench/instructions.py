@@ -1,0 +1,57 @@
+#!/usr/bin/env python3
+"""Instructions and peak heap of opening a checkpoint, per tensor: what noise cannot disturb, so it can gate.
+
+    instructions.py PROGRAM [--most-instructions N] [--most-heap BYTES]
+
+PROGRAM is bench/once.cpp, built with optimisation. One open with a reused scratch is the difference between runs that
+open a file three times and twice under callgrind; the cost per tensor is the difference between two sizes, so that
+what is paid once does not count. Exits with 1 past a limit, with 77 where valgrind is missing.
+"""
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+SMALL, LARGE = 1_000, 5_000
+FIXED_HEAP = 4 << 20
+
+
+def instructions(program: str, file: Path, times: int) -> int:
+    command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", program, "open", str(file), str(times)]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    return int(re.search(r"Collected : (\d+)", run.stderr)[1])
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("program")
+    parser.add_argument("--most-instructions", type=float, default=float("inf"), metavar="N", help="per tensor")
+    parser.add_argument("--most-heap", type=float, default=float("inf"), metavar="BYTES", help=f"per tensor, beside {FIXED_HEAP:,}")
+    wanted = parser.parse_args()
+    if shutil.which("valgrind") is None:
+        print("valgrind is not installed")
+        return 77
+    good = True
+    with tempfile.TemporaryDirectory() as folder:
+        one_open = {}
+        for tensors in (SMALL, LARGE):
+            file = Path(folder) / f"{tensors}.pt"
+            subprocess.run([wanted.program, "write", file, str(tensors)], check=True)
+            one_open[tensors] = instructions(wanted.program, file, 3) - instructions(wanted.program, file, 2)
+            found, peak = map(int, subprocess.run([wanted.program, "heap", file], capture_output=True, text=True, check=True).stdout.split())
+            per_tensor = max(0, peak - FIXED_HEAP) / found
+            good = good and found == tensors and per_tensor <= wanted.most_heap
+            print(f"{tensors:,} tensors: peak heap {peak:,} bytes; one open with a reused scratch {one_open[tensors]:,} instructions")
+        each = (one_open[LARGE] - one_open[SMALL]) / (LARGE - SMALL)
+        print(f"{each:,.0f} instructions per tensor, and {one_open[LARGE] - each * LARGE:,.0f} once")
+        good = good and each <= wanted.most_instructions
+    print("within the limits" if good else "PAST A LIMIT")
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

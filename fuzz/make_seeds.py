@@ -1,0 +1,115 @@
+#!/usr/bin/env python3
+"""make_seeds.py [CORPUS]: writes the seeds of the targets pickle and open.
+
+Pickles: values of every kind in all six protocols, one use of every opcode, the pickles of small files in tests/data.
+Files for `open`: one byte of flags before the bytes (see fuzz/open.cpp); 0: as it is, 1: the rest is a pickle.
+Standard library only; the same bytes every time for one version of Python.
+"""
+import collections
+import pathlib
+import pickle
+import pickletools
+import struct
+import sys
+import zipfile
+
+HERE = pathlib.Path(__file__).resolve().parent
+DATA = HERE.parent / "tests" / "data"
+LARGEST = 6000
+
+cycle = []
+cycle.append(cycle)
+ring = {}
+ring["self"] = ring
+knot = ([],)
+knot[0].append(knot)
+shared = (1, 2)
+VALUES = {
+    "constants": [None, True, False, 0, 1, 255, 256, 65535, 65536, -1, 2**31 - 1, -(2**31), 2**63, -(2**63), 2**80, 0.0, -1.5, float("inf")],
+    "text": ["", "a", "\u00e9\u20ac\U0001f600", "a\nb\\", "x" * 300, b"", b"\x00\xff", b"y" * 300, bytearray(b"z")],
+    "containers": [(), (1,), (1, 2), (1, 2, 3), (1, 2, 3, 4), [], [1], {}, {"a": 1, 2: {3: 4}}, {1, 2}, frozenset([1])],
+    "dictionaries": [collections.OrderedDict(a=1), collections.Counter("aab"), collections.defaultdict(list, {1: [2]})],
+    "numbers": [complex(1, 2), range(3), slice(1, 2, 3), Ellipsis],
+    "cycles": [cycle, ring, knot],
+    "shared": [shared, shared, [shared]],
+    "keys": {1: "a", "b": 2, (1, "c"): 3, None: 4, 2.5: 5, b"d": 6},
+}
+
+
+def text(opcode, argument):
+    return opcode + argument + b"\n"
+
+
+T = b"ctorch._utils\n_rebuild_tensor_v2\n((X\7\0\0\0storagectorch\nFloatStorage\nX\1\0\0\0000X\3\0\0\0cpuK\4tQK\0K\2K\2\x86K\2K\1\x86\x89ccollections\nOrderedDict\n)RtR"
+OPCODES = {
+    "text": b"(lp0\n" + b"".join(o + b"a" for o in (
+        text(b"I", b"01"), text(b"I", b"-7"), text(b"L", b"123456789012345678901234567890L"), text(b"F", b"1.5e3"),
+        text(b"S", rb"'a\x41\n'"), text(b"V", rb"\u20ac"), text(b"g", b"0"), b"(dI1\nI2\ns", b"(I1\nt")) + b".",
+    "inst_and_obj": b"(ic\nd\n)b(cc\nd\nK\1ob.".replace(b"ic\nd\n)b", b"ic\nd\n0"),
+    "persid": text(b"P", b"('storage', <class 'torch.FloatStorage'>, '0', 'cpu', 4)") + b".",
+    "python2": b"T\1\0\0\0aU\1b\x86.",
+    "tensor": b"\x80\2" + T + b".",
+    "state_dict": b"\x80\2}X\6\0\0\0weight" + T + b"s.",
+    "pop_mark": b"\x80\2]q\0(h\0K\1\x861h\0.",
+    "memo": b"\x80\2]r\0\1\0\0j\0\1\0\0a0N2\x86.",
+    "new_objects": b"\x80\4\x8c\1m\x8c\1n\x93)}\x92}b\x8c\1m\x8c\1n\x93)\x81\x86.",
+    "extension": b"\x80\2\x82\1.",
+    "buffers": b"\x80\5\x97\x98.",
+    "large": b"\x8b\2\0\0\0\1\2\x8e" + struct.pack("<Q", 1) + b"a\x96" + struct.pack("<Q", 1) + b"b\x8d" + struct.pack("<Q", 1) + b"c\x87.",
+    "attack": b"cos\nsystem\n(S'x'\ntR.",
+    "numpy": b"\x80\2cnumpy.core.multiarray\nscalar\ncnumpy\ndtype\nX\2\0\0\0f8\x89\x88\x87R(K\3X\1\0\0\0<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\0tbc_codecs\nencode\n"
+             b"X\10\0\0\0abcdefghX\6\0\0\0latin1\x86R\x86R.",
+}
+
+
+def pickles():
+    for name, value in VALUES.items():
+        for protocol in range(6):
+            yield f"{name}_{protocol}", pickle.dumps(value, protocol)
+    for name, data in OPCODES.items():
+        yield f"opcodes_{name}", data
+
+
+def files():
+    """Small zip checkpoints of tests/data."""
+    for path in sorted(DATA.rglob("*.pt")):
+        if path.stat().st_size <= LARGEST and path.parent.name in ("torch-2.13", "rezipped") and zipfile.is_zipfile(path):
+            yield f"{path.parent.name}_{path.stem}", path
+
+
+def main(corpus):
+    for folder in ("pickle", "open"):
+        (corpus / folder).mkdir(parents=True, exist_ok=True)
+    written = 0
+    for name, data in pickles():
+        (corpus / "pickle" / f"{name}.pkl").write_bytes(data)
+        if name.endswith("_2") or name.startswith("opcodes"):
+            (corpus / "open" / f"wrapped_{name}").write_bytes(b"\1" + data)
+        written += 1
+    for name, path in files():
+        try:
+            with zipfile.ZipFile(path) as archive:
+                data = next((archive.read(n) for n in archive.namelist() if n.endswith("data.pkl")), None)
+        except (zipfile.BadZipFile, NotImplementedError):
+            data = None
+        if data is not None and len(data) <= 2000:
+            (corpus / "pickle" / f"{name}.pkl").write_bytes(data)
+        (corpus / "open" / name).write_bytes(b"\0" + path.read_bytes())
+        written += 1
+    seen = {op.name for _, data in pickles() for op, _, _ in ops(data)}
+    missing = {op.name for op in pickletools.opcodes} - seen - UNREACHED
+    assert not missing, missing
+    print(written, "seeds")
+
+
+UNREACHED = {"EXT2", "EXT4"}
+
+
+def ops(data):
+    try:
+        yield from pickletools.genops(data)
+    except ValueError:
+        return
+
+
+main(pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "corpus")

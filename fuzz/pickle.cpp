@@ -1,0 +1,150 @@
+// fuzz/pickle.cpp: the pickle machine and the resolver on any bytes, under each policy.
+//
+// SPDX-License-Identifier: MIT
+// Invariants: an error's place lies inside the input and its text is one bounded, printable line; errc::internal never;
+// the same answer twice; memory is at most 64 times the input and a mebibyte; every value that can be reached answers
+// every question; a scan tells exactly the globals that the machine met.
+#include "target.hpp"
+
+#include <ckpt/pickle/machine.hpp>
+#include <ckpt/torch/policies.hpp>
+#include <ckpt/torch/resolve.hpp>
+#include <ckpt/torch/scan.hpp>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
+
+namespace {
+
+using namespace ckpt::detail;
+using fuzzing::require;
+
+/// Storages "0" to "3" of 16 to 128 bytes, and what arrays bring.
+class fake_storages final : public storage_source, public storage_maker {
+  public:
+    fake_storages() {
+        for (std::size_t i = 0; i < 4; ++i) known_[i] = {std::span{zeros_}.first(std::size_t{16} << i), ckpt::byte_order::little, 0};
+    }
+    ckpt::errc find(std::string_view key, std::uint32_t& storage) override {
+        if (key.size() != 1 || key[0] < '0' || key[0] > '3') return ckpt::errc::record_missing;
+        storage = static_cast<std::uint32_t>(key[0] - '0');
+        return ckpt::errc::none;
+    }
+    std::uint32_t add(std::span<const std::byte> bytes, ckpt::byte_order order, std::uint64_t offset) override {
+        known_.push_back({bytes, order, offset});
+        return static_cast<std::uint32_t>(known_.size() - 1);
+    }
+    [[nodiscard]] std::uint64_t nbytes(std::uint32_t s) const noexcept override { return known_[s].bytes.size(); }
+    [[nodiscard]] ckpt::byte_order order(std::uint32_t s) const noexcept override { return known_[s].order; }
+    [[nodiscard]] std::string_view key(std::uint32_t s) const noexcept override { return s < 4 ? std::string_view{"0123"}.substr(s, 1) : std::string_view{}; }
+    [[nodiscard]] ckpt::result<std::uint64_t> file_offset(std::uint32_t s) const override { return known_[s].offset; }
+    [[nodiscard]] ckpt::result<std::span<const std::byte>> bytes(std::uint32_t s) const override { return known_[s].bytes; }
+    [[nodiscard]] ckpt::result<void> read(std::uint32_t s, std::uint64_t offset, std::span<std::byte> out) const override {
+        require(offset <= nbytes(s) && out.size() <= nbytes(s) - offset, "a read outside a storage");
+        if (!out.empty()) std::memcpy(out.data(), known_[s].bytes.data() + offset, out.size());
+        return {};
+    }
+
+  private:
+    struct entry {
+        std::span<const std::byte> bytes{};
+        ckpt::byte_order order{};
+        std::uint64_t offset{};
+    };
+    std::array<std::byte, 128> zeros_{};
+    std::vector<entry> known_{4};
+};
+
+constexpr std::uint64_t base = 1000; // where the pickle lies in its file
+
+struct outcome {
+    ckpt::errc code{};
+    fuzzing::digest seen{};
+    friend bool operator==(const outcome&, const outcome&) = default;
+};
+
+using names = std::map<std::pair<std::string, std::string>, std::uint64_t>;
+
+outcome read(std::span<const std::byte> bytes, const allowlist& allowed, names* met, std::uint64_t* end) {
+    const ckpt::limits limits{};
+    fake_storages storages;
+    static const shared<block_pool> pool = make_shared<block_pool>(); // fresh blocks cost more than small pickles do
+    graph g{pool};
+    g.pickle = bytes;
+    g.base = base;
+    g.record = "archive/data.pkl";
+    g.storages = &storages;
+    machine m{g, allowed, limits};
+    outcome out;
+    const auto refused = [&](const ckpt::error& e) {
+        out.code = e.code;
+        fuzzing::check_error(e, base + bytes.size(), out.seen);
+        return out;
+    };
+    const auto run = m.run();
+    (void)m.path_here();
+    for (std::size_t i = 0; met != nullptr && i < g.globals.size(); ++i) ++(*met)[{std::string(g.globals[i].module), std::string(g.globals[i].name)}];
+    if (end != nullptr) *end = run ? m.end_offset() : bytes.size();
+    require(m.end_offset() <= bytes.size(), "the machine left its pickle");
+    if (!run) return refused(run.error());
+    resolver meaning{g, storages, limits};
+    const auto resolved = meaning.run();
+    require(g.memory.total() <= 64 * bytes.size() + (1u << 20), "more memory than the input justifies");
+    if (!resolved) return refused(resolved.error());
+    fuzzing::check_graph(ckpt::detail_access::make(g, g.root), base + bytes.size(), out.seen);
+    return out;
+}
+
+template <class Policy>
+outcome read_twice(std::span<const std::byte> bytes, names* met = nullptr, std::uint64_t* end = nullptr) {
+    const allowlist allowed = allowlist_of<Policy>();
+    const outcome once = read(bytes, allowed, met, end);
+    require(once == read(bytes, allowed, nullptr, nullptr), "two answers to one input");
+    return once;
+}
+
+void compare_with_scan(std::span<const std::byte> bytes, const names& met, bool all_read) {
+    const allowlist judge = allowlist_of<ckpt::weights_policy>();
+    const ckpt::limits limits{};
+    global_scanner scanner{judge, limits};
+    const auto damage = scanner.scan(bytes, base, "archive/data.pkl");
+    fuzzing::digest ignored;
+    if (damage) fuzzing::check_error(*damage, base + bytes.size(), ignored);
+    bool alone = all_read; // no second pickle, and none inside bytes
+    names told;
+    for (const ckpt::global_use& u : scanner.take()) {
+        told[{u.module, u.name}] = u.count;
+        alone = alone && u.name != "_load_from_bytes";
+        require(u.offset <= base + bytes.size(), "a global outside the file");
+        require(u.path.size() <= 4096, "an endless path");
+    }
+    if (alone) require(told == met, "a scan that tells other globals than the machine met");
+    for (const auto& [name, count] : met) require(told.count(name) != 0 && told[name] >= count, "a global that a scan missed");
+}
+
+} // namespace
+
+int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+    const std::span<const std::byte> bytes = std::as_bytes(std::span(data, size));
+    names met;
+    std::uint64_t end = 0;
+    const outcome all = read_twice<ckpt::inspect_policy>(bytes, &met, &end);
+    const outcome training = read_twice<ckpt::training_policy>(bytes);
+    const outcome weights = read_twice<ckpt::weights_policy>(bytes);
+    require(all.code != ckpt::errc::global_not_allowed, "a global that inspection refuses");
+    // A narrower policy refuses more names, and builds the same of what it admits.
+    if (training.code == ckpt::errc::none) require(all == training, "inspection reads what training reads otherwise");
+    if (weights.code == ckpt::errc::none) require(training.code == ckpt::errc::none, "training refuses what weights admits");
+    compare_with_scan(bytes, met, end == bytes.size());
+    return 0;
+}

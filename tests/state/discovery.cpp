@@ -1,0 +1,123 @@
+// tests/state/discovery.cpp: where the weights are, in the shapes in which frameworks save them.
+//
+// SPDX-License-Identifier: MIT
+#include <ckpt/ckpt.hpp>
+
+#include "../support/torch_writer.hpp"
+
+#include <doctest/doctest.h>
+
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+using ckpt::errc;
+using namespace test_support;
+
+namespace {
+
+const std::vector<std::pair<std::string, std::string>> one_storage{{"0", std::string(16, '\0')}};
+
+std::string weights() { return pkl::dict({{pkl::str("a"), pkl::floats("0", 4)}, {pkl::str("b"), pkl::floats("0", 4)}}); }
+std::string optimizer() {
+    using namespace pkl;
+    return dict({{str("state"), dict({{num(0), dict({{str("exp_avg"), floats("0", 4)}})}})}, {str("param_groups"), list({dict({{str("lr"), real(0.1)}})})}});
+}
+
+/// The path of the state_dict that is chosen, or the name of the error.
+std::string chosen(const std::string& root) {
+    const std::string file = torch_file(root, one_storage);
+    const auto opened = ckpt::open_bytes(bytes_of(file)).value();
+    const auto found = opened.state_dict();
+    if (!found) return '!' + std::string(ckpt::info(found.error().code).name);
+    for (const ckpt::candidate& c : opened.state_dicts()) {
+        CHECK_FALSE(c.reason.empty());
+        CHECK(c.tensors > 0);
+        CHECK(opened.state_dict(c.path).has_value());
+    }
+    return '/' + found->path();
+}
+
+std::string dict_of(const std::vector<std::pair<const char*, std::string>>& entries) {
+    std::vector<std::pair<std::string, std::string>> out;
+    for (const auto& [key, value] : entries) out.emplace_back(pkl::str(key), value);
+    return pkl::dict(out);
+}
+
+} // namespace
+
+TEST_CASE("the state_dict is found where frameworks put it") {
+    CHECK(chosen(weights()) == "/");
+    CHECK(chosen(pkl::ordered({{pkl::str("a"), pkl::floats("0", 4)}})) == "/");
+    CHECK(chosen(dict_of({{"state_dict", weights()}})) == "/state_dict");
+    CHECK(chosen(dict_of({{"epoch", pkl::num(1)}, {"name", pkl::str("x")}, {"state_dict", weights()}, {"optimizer", optimizer()}})) == "/state_dict"); // OpenCLIP
+    CHECK(chosen(dict_of({{"epoch", pkl::num(1)}, {"global_step", pkl::num(9)}, {"loops", dict_of({{"x", dict_of({{"t", pkl::floats("0", 4)}})}})},
+                          {"callbacks", dict_of({{"c", weights()}})}, {"state_dict", weights()}, {"optimizer_states", pkl::list({optimizer()})}})) == "/state_dict"); // Lightning
+    CHECK(chosen(dict_of({{"model", weights()}, {"optimizer", optimizer()}, {"scaler", dict_of({{"scale", pkl::floats("0", 4)}})}})) == "/model");
+    CHECK(chosen(dict_of({{"my weights", weights()}, {"my optimizer", optimizer()}})) == "/my weights"); // by its parts, not by its name
+    CHECK(chosen(dict_of({{"a/b", weights()}, {"epoch", pkl::num(1)}})) == "/a\\/b");
+    CHECK(chosen(dict_of({{"best", weights()}, {"params", weights()}})) == "/params");
+}
+
+TEST_CASE("what is equally likely stays ambiguous, and the error names the candidates") {
+    CHECK(chosen(dict_of({{"model", weights()}, {"model_ema", weights()}})) == "!state_dict_ambiguous");
+    CHECK(chosen(dict_of({{"params", weights()}, {"params_ema", weights()}})) == "!state_dict_ambiguous");
+    CHECK(chosen(dict_of({{"generator", weights()}, {"discriminator", weights()}})) == "!state_dict_ambiguous");
+    CHECK(chosen(dict_of({{"netG", weights()}, {"netD", weights()}, {"optG", optimizer()}})) == "!state_dict_ambiguous");
+    CHECK(chosen(dict_of({{"G", weights()}, {"D", weights()}})) == "!state_dict_ambiguous");
+    const std::string file = torch_file(dict_of({{"net", weights()}, {"student", weights()}, {"teacher", weights()}, {"ema", weights()}, {"other", weights()}}), one_storage);
+    const auto opened = ckpt::open_bytes(bytes_of(file)).value();
+    const auto failure = opened.state_dict().error();
+    CHECK(failure.code == errc::state_dict_ambiguous);
+    CHECK(failure.detail == "several dictionaries may be the weights: \"net\" (2 tensors), \"student\" (2 tensors), \"teacher\" (2 tensors), +1 more");
+    CHECK_FALSE(failure.hint.empty());
+    const auto all = opened.state_dicts();
+    REQUIRE(all.size() == 6);
+    CHECK(all[0].path == "net");
+    CHECK(all[3].path == "ema");
+    CHECK(all[4].path == "other");
+    CHECK(all[5].path.empty());
+    CHECK(all[5].tensors == 10);
+}
+
+TEST_CASE("where no dictionary of tensors is, the error says what the root is") {
+    CHECK(chosen(pkl::dict({})) == "!state_dict_missing");
+    CHECK(chosen(pkl::num(1)) == "!state_dict_missing");
+    CHECK(chosen(pkl::none) == "!state_dict_missing");
+    CHECK(chosen(dict_of({{"epoch", pkl::num(1)}, {"names", pkl::list({pkl::str("a")})}})) == "!state_dict_missing");
+    const std::string lone = torch_file(pkl::floats("0", 4), one_storage);
+    const auto opened = ckpt::open_bytes(bytes_of(lone)).value();
+    const auto failure = opened.state_dict().error();
+    CHECK(failure.code == errc::state_dict_missing);
+    CHECK(failure.message().find("single tensor") != std::string::npos);
+    CHECK(opened.state_dict("").error().code == errc::state_dict_missing);
+    CHECK(opened.state_dict("nowhere").error().code == errc::path_missing);
+}
+
+TEST_CASE("a state_dict at a path: dictionaries, lists and tuples; other values are errors of their own") {
+    using namespace pkl;
+    const std::string file = torch_file(dict({{str("l"), list({floats("0", 4), dict({{str("x"), floats("0", 4)}})})}, {str("t"), tuple({floats("0", 4)})}, {str("n"), num(1)},
+                                              {str("bad"), call(global("collections", "OrderedDict"), {num(1)})}, {num(7), weights()}}), one_storage);
+    const auto opened = ckpt::open_bytes(bytes_of(file)).value();
+    const auto l = opened.state_dict("l").value();
+    REQUIRE(l.size() == 2);
+    CHECK(l.contains("0"));
+    CHECK(l.contains("1.x"));
+    CHECK(l.path() == "l");
+    CHECK(opened.state_dict("l/1").value().contains("x"));
+    CHECK(opened.state_dict("t").value().contains("0"));
+    CHECK(opened.state_dict("7").value().size() == 2);
+    CHECK(opened.state_dict("n").error().code == errc::state_dict_missing);
+    CHECK(opened.state_dict("l/0").error().code == errc::state_dict_missing);
+    CHECK(opened.state_dict("l/2").error().code == errc::path_missing);
+    CHECK(opened.state_dict("bad").error().code == errc::bad_arguments); // the stored error of the value
+}
+
+TEST_CASE("real files: OpenCLIP, Lightning, the demos") {
+    const auto at = [](const char* name) { const auto weights = ckpt::open(std::filesystem::path(CKPT_TEST_DATA) / name).value().state_dict().value(); return weights.path(); };
+    CHECK(at("frameworks/open_clip-2.24/epoch_2.pt") == "state_dict");
+    CHECK(at("frameworks/lightning-2/last.ckpt") == "state_dict");
+    CHECK(at("demo/mlp.pt") == "model");
+    CHECK(at("demo/plain.pt").empty());
+}

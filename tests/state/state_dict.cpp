@@ -1,0 +1,193 @@
+// tests/state/state_dict.cpp: keys, order, lookups, lifetimes.
+//
+// SPDX-License-Identifier: MIT
+#include <ckpt/ckpt.hpp>
+
+#include "../support/temporary_file.hpp"
+#include "../support/torch_writer.hpp"
+
+#include <doctest/doctest.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <functional>
+#include <thread>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+using ckpt::errc;
+using namespace test_support;
+
+namespace {
+
+const std::vector<std::pair<std::string, std::string>> one_storage{{"0", raw<float>({1, 2, 3, 4})}};
+std::string t() { return pkl::floats("0", 4); }
+
+std::vector<std::string> keys(const ckpt::state_dict& weights) {
+    std::vector<std::string> out;
+    for (const auto& [key, tensor] : weights) out.emplace_back(key);
+    return out;
+}
+
+// What borrows cannot be taken from a temporary.
+template <class T>
+concept root_of_temporary = requires(T x) { std::forward<T>(x).root(); };
+template <class T>
+concept at_of_temporary = requires(T x) { std::forward<T>(x).at("k"); };
+template <class T>
+concept view_of_temporary = requires(T x) { std::forward<T>(x).template view<float, 1>("k"); };
+template <class T>
+concept begin_of_temporary = requires(T x) { std::forward<T>(x).begin(); };
+template <class T>
+concept others_of_temporary = requires(T x) { std::forward<T>(x).others(); };
+template <class T>
+concept path_of_temporary = requires(T x) { std::forward<T>(x).path(); };
+template <class T>
+concept records_of_temporary = requires(T x) { std::forward<T>(x).records(); };
+template <class T>
+concept arrow_of_temporary = requires(T x) { std::forward<T>(x).operator->(); };
+
+} // namespace
+
+static_assert(!root_of_temporary<ckpt::checkpoint> && !records_of_temporary<ckpt::checkpoint>);
+static_assert(!root_of_temporary<ckpt::state_dict> && !at_of_temporary<ckpt::state_dict> && !view_of_temporary<ckpt::state_dict>);
+static_assert(!begin_of_temporary<ckpt::state_dict> && !others_of_temporary<ckpt::state_dict> && !path_of_temporary<ckpt::state_dict>);
+static_assert(!arrow_of_temporary<ckpt::result<ckpt::checkpoint>> && !arrow_of_temporary<ckpt::result<ckpt::state_dict>>);
+static_assert(root_of_temporary<const ckpt::checkpoint&> && at_of_temporary<const ckpt::state_dict&>); // the concepts can hold
+static_assert(std::is_copy_constructible_v<ckpt::checkpoint> && std::is_copy_constructible_v<ckpt::state_dict>);
+static_assert(std::is_nothrow_move_constructible_v<ckpt::checkpoint> && std::is_nothrow_move_constructible_v<ckpt::state_dict>);
+
+TEST_CASE("keys are in the file's order; nested dictionaries, lists and integer keys are joined by dots") {
+    using namespace pkl;
+    const std::string file = torch_file(dict({{str("z"), t()},
+                                              {str("a"), dict({{str("weight"), t()}, {num(3), t()}, {num(-1), t()}, {str("deep"), dict({{str("er.still"), t()}})}})},
+                                              {str("list"), list({t(), num(5), tuple({t(), t()})})},
+                                              {str(""), t()},
+                                              {none, t()},
+                                              {yes, t()},
+                                              {real(1.5), t()},
+                                              {tuple({num(1), str("x")}), t()},
+                                              {global("torch", "float32"), t()},
+                                              {str("b"), ordered({{str("c"), t()}})}}),
+                                        one_storage);
+    const auto weights = ckpt::open_bytes(bytes_of(file)).value().state_dict("").value();
+    CHECK(keys(weights) == std::vector<std::string>{"z", "a.weight", "a.3", "a.-1", "a.deep.er.still", "list.0", "list.2.0", "list.2.1", "", "None", "True", "1.5", "(1, 'x')", "torch.float32", "b.c"});
+    CHECK(weights.size() == 15);
+    CHECK_FALSE(weights.empty());
+    for (const auto& key : keys(weights)) {
+        CHECK(weights.contains(key));
+        CHECK(weights.view<float, 1>(key).value()(2) == 3);
+    }
+    REQUIRE(weights.others().size() == 1);
+    CHECK(weights.others()[0].key == "list.1");
+    CHECK(weights.others()[0].content.as_int().value() == 5);
+}
+
+TEST_CASE("two entries of one key are key_duplicate, which names both paths") {
+    using namespace pkl;
+    const std::string file = torch_file(dict({{str("x"), t()}, {str("a"), dict({{str("b/c"), t()}})}, {str("a.b/c"), t()}}), one_storage);
+    const auto opened = ckpt::open_bytes(bytes_of(file)).value();
+    const auto failure = opened.state_dict("").error();
+    CHECK(failure.code == errc::key_duplicate);
+    CHECK(failure.detail == R"(the key "a.b/c" comes from two entries: "a/b\\/c" and "a.b\\/c")");
+    CHECK(opened.state_dict("a").has_value());
+    const std::string numbers = torch_file(dict({{num(1), t()}, {str("1"), t()}}), one_storage);
+    CHECK(ckpt::open_bytes(bytes_of(numbers)).value().state_dict("").error().code == errc::key_duplicate);
+    // Python's own rule comes first: the last value of equal keys stands.
+    const std::string twice = torch_file(dict({{str("k"), num(1)}, {str("k"), t()}}), one_storage);
+    CHECK(ckpt::open_bytes(bytes_of(twice)).value().state_dict("").value().size() == 1);
+}
+
+TEST_CASE("a key that is not there is key_missing with the nearest ones") {
+    using namespace pkl;
+    const std::string file = torch_file(dict({{str("model"), dict({{str("encoder.fc1.weight"), t()}, {str("encoder.fc1.bias"), t()}, {str("other"), t()}})}}), one_storage);
+    const auto weights = ckpt::open_bytes(bytes_of(file)).value().state_dict("model").value();
+    CHECK_FALSE(weights.contains("encoder.fc1.wieght"));
+    const auto failure = weights.at("encoder.fc1.wieght").error();
+    CHECK(failure.code == errc::key_missing);
+    CHECK(failure.path == "model");
+    CHECK(failure.detail.starts_with(R"(no key "encoder.fc1.wieght" among 3; nearest: "encoder.fc1.weight")"));
+    CHECK(weights.at("fc1.bias").error().detail.find(R"(nearest: "encoder.fc1.bias")") != std::string::npos);
+    CHECK(weights.at("completely different").error().detail == R"(no key "completely different" among 3)");
+    CHECK(weights.view<float, 1>("nope").error().code == errc::key_missing);
+    CHECK(weights.at(std::string(1'000'000, 'k')).error().message().size() <= 1024);
+}
+
+TEST_CASE("errors of a view name the entry") {
+    using namespace pkl;
+    const std::string file = torch_file(dict({{str("model"), dict({{str("w"), t()}, {str("bad"), tensor(storage("FloatStorage", "0", 4), 1, {4}, {1})}})}}), one_storage);
+    const auto weights = ckpt::open_bytes(bytes_of(file)).value().state_dict("model").value();
+    const auto dtype = weights.view<double, 1>("w").error();
+    CHECK(dtype.code == errc::dtype_mismatch);
+    CHECK(dtype.path == "model/w");
+    CHECK(weights.view<float, 2>("w").error().code == errc::rank_mismatch);
+    CHECK(weights.refused() == 1);
+    CHECK(weights.at("bad").error().code == errc::out_of_bounds);
+    CHECK(weights.at("bad").error().path == "model/bad");
+    CHECK(weights.view<float, 1>("bad").error().code == errc::out_of_bounds);
+    CHECK(keys(weights) == std::vector<std::string>{"w", "bad"});
+}
+
+TEST_CASE("copies share, and a state_dict outlives the checkpoint, its file and its name") {
+    const std::string file = torch_file(pkl::dict({{pkl::str("w"), t()}}), one_storage);
+    for (const auto storages : {ckpt::storage_mode::mapped, ckpt::storage_mode::owned}) {
+        std::optional<test_support::temporary_file> on_disk(std::in_place, file);
+        std::optional<ckpt::checkpoint> opened(ckpt::open(on_disk->path(), {.storages = storages}).value());
+        std::optional<ckpt::checkpoint> copy(*opened);
+        auto weights = opened->state_dict().value();
+        opened.reset();
+        on_disk.reset(); // unlinked
+        CHECK(weights.view<float, 1>("w").value()(0) == 1);
+        copy.reset();
+        const auto shared = weights;
+        const auto moved = std::move(weights);
+        CHECK(moved.view<float, 1>("w").value()(3) == 4);
+        CHECK(shared.at("w").value().storage_id() == moved.at("w").value().storage_id());
+        CHECK(shared.root().kind() == ckpt::kind::dictionary);
+    }
+}
+
+TEST_CASE("the class and the attributes of the dictionary are no keys") {
+    using namespace pkl;
+    const std::string file = torch_file(global("collections", "OrderedDict") + ")R" + dict({{str("_metadata"), ordered({{str(""), dict({{str("version"), num(1)}})}})}}) + "b(" + str("w") + t() + "u", one_storage);
+    const auto weights = ckpt::open_bytes(bytes_of(file)).value().state_dict().value();
+    CHECK(keys(weights) == std::vector<std::string>{"w"});
+    CHECK(weights.others().empty());
+    CHECK(weights.root().class_of().as_global().value().name == "OrderedDict");
+    CHECK(weights.root().state().at("_metadata").has_value());
+}
+
+TEST_CASE("limits.entries bounds the keys") {
+    std::vector<std::pair<std::string, std::string>> entries;
+    for (int i = 0; i < 20; ++i) entries.emplace_back(pkl::num(i), t());
+    const std::string file = torch_file(pkl::dict(entries), one_storage);
+    CHECK(ckpt::open_bytes(bytes_of(file), {.limits = {.entries = 20}}).value().state_dict("").has_value());
+    CHECK(ckpt::open_bytes(bytes_of(file), {.limits = {.entries = 19}}).value().state_dict("").error().code == errc::limit);
+}
+
+TEST_CASE("two threads read one const checkpoint") {
+    std::vector<std::pair<std::string, std::string>> entries;
+    for (int i = 0; i < 500; ++i) entries.emplace_back(pkl::str("k" + std::to_string(i)), t());
+    const std::string file = torch_file(pkl::dict(entries), one_storage);
+    for (const auto io : {ckpt::io_mode::map, ckpt::io_mode::read}) {
+        const test_support::temporary_file on_disk(file);
+        const ckpt::checkpoint opened = ckpt::open(on_disk.path(), {.io = io}).value();
+        const ckpt::state_dict shared = opened.state_dict().value();
+        std::uint32_t sums[2]{};
+        const auto work = [&](std::uint32_t& sum) {
+            for (int round = 0; round < 4; ++round) {
+                const ckpt::state_dict own = opened.state_dict().value();
+                for (const auto& [key, tensor] : own) sum += shared.at(key).value().crc32().value() ^ tensor.crc32().value();
+                sum += static_cast<std::uint32_t>(ckpt::find_tensors(opened.root()).value().size());
+            }
+        };
+        std::thread first(work, std::ref(sums[0])), second(work, std::ref(sums[1]));
+        first.join();
+        second.join();
+        CHECK(sums[0] == sums[1]);
+        CHECK(sums[0] == 4u * 500u);
+    }
+}

@@ -1,0 +1,448 @@
+#include "common.hpp"
+
+#include "render.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <cstdio>
+#include <utility>
+
+namespace tool {
+
+namespace {
+
+[[nodiscard]] ckpt::open_options reading() {
+    ckpt::open_options out;
+    out.io = ckpt::io_mode::read;
+    return out;
+}
+
+} // namespace
+
+ckpt::result<ckpt::checkpoint> open(const std::string& file, policy_name policy) {
+    switch (policy) {
+    case policy_name::weights: return ckpt::open<ckpt::weights_policy>(file, reading());
+    case policy_name::training: return ckpt::open<ckpt::training_policy>(file, reading());
+    case policy_name::inspect: return ckpt::open<ckpt::inspect_policy>(file, reading());
+    }
+    return ckpt::open<ckpt::weights_policy>(file, reading());
+}
+
+ckpt::result<ckpt::global_scan> scan(const std::string& file, policy_name policy) {
+    switch (policy) {
+    case policy_name::weights: return ckpt::scan_globals<ckpt::weights_policy>(file, reading());
+    case policy_name::training: return ckpt::scan_globals<ckpt::training_policy>(file, reading());
+    case policy_name::inspect: return ckpt::scan_globals<ckpt::inspect_policy>(file, reading());
+    }
+    return ckpt::scan_globals<ckpt::weights_policy>(file, reading());
+}
+
+// --- paths ---
+
+namespace {
+
+[[nodiscard]] bool is_integer(std::string_view text, std::int64_t& out) {
+    const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), out);
+    return failure == std::errc{} && end == text.data() + text.size();
+}
+
+void append_utf8(std::string& out, std::uint32_t point) {
+    const auto put = [&out](std::uint32_t byte) { out += static_cast<char>(static_cast<unsigned char>(byte)); };
+    if (point < 0x80) {
+        put(point);
+    } else if (point < 0x800) {
+        put(0xC0 | point >> 6);
+        put(0x80 | (point & 0x3F));
+    } else if (point < 0x10000) { // surrogates too: as the file has them
+        put(0xE0 | point >> 12);
+        put(0x80 | (point >> 6 & 0x3F));
+        put(0x80 | (point & 0x3F));
+    } else {
+        put(0xF0 | point >> 18);
+        put(0x80 | (point >> 12 & 0x3F));
+        put(0x80 | (point >> 6 & 0x3F));
+        put(0x80 | (point & 0x3F));
+    }
+}
+
+/// Reads a JSON array of strings and integers.
+class array_reader {
+  public:
+    explicit array_reader(std::string_view text) : text_{text} {}
+
+    [[nodiscard]] bool read(key_path& out) {
+        if (!take('[')) return false;
+        if (!take(']')) {
+            do {
+                ckpt::path_element e;
+                if (!element(e)) return false;
+                out.push_back(std::move(e));
+            } while (take(','));
+            if (!take(']')) return false;
+        }
+        blanks();
+        return at_ == text_.size();
+    }
+
+  private:
+    void blanks() {
+        while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\t' || text_[at_] == '\n' || text_[at_] == '\r')) ++at_;
+    }
+    [[nodiscard]] bool take(char c) {
+        blanks();
+        if (at_ >= text_.size() || text_[at_] != c) return false;
+        ++at_;
+        return true;
+    }
+    [[nodiscard]] bool unit(std::uint32_t& out) {
+        const std::string_view digits = text_.substr(at_, 4);
+        const auto [end, failure] = std::from_chars(digits.data(), digits.data() + digits.size(), out, 16);
+        if (digits.size() != 4 || failure != std::errc{} || end != digits.data() + 4) return false;
+        at_ += 4;
+        return true;
+    }
+    [[nodiscard]] bool element(ckpt::path_element& out) {
+        blanks();
+        if (at_ < text_.size() && text_[at_] != '"') {
+            const std::size_t begin = at_;
+            while (at_ < text_.size() && (text_[at_] == '-' || (text_[at_] >= '0' && text_[at_] <= '9'))) ++at_;
+            std::int64_t n = 0;
+            if (!is_integer(text_.substr(begin, at_ - begin), n)) return false;
+            out = {std::to_string(n), true};
+            return true;
+        }
+        if (!take('"')) return false;
+        while (at_ < text_.size() && text_[at_] != '"') {
+            if (text_[at_] != '\\') {
+                out.text += text_[at_++];
+                continue;
+            }
+            if (++at_ >= text_.size()) return false;
+            const char c = text_[at_++];
+            constexpr std::string_view from = "\"\\/bfnrt";
+            constexpr std::string_view to = "\"\\/\b\f\n\r\t";
+            if (const std::size_t i = from.find(c); i != std::string_view::npos) {
+                out.text += to[i];
+                continue;
+            }
+            std::uint32_t point = 0;
+            if (c != 'u' || !unit(point)) return false;
+            if (point >= 0xD800 && point < 0xDC00 && text_.substr(at_).starts_with("\\u")) {
+                const std::size_t before = std::exchange(at_, at_ + 2);
+                std::uint32_t low = 0;
+                if (!unit(low)) return false;
+                if (low >= 0xDC00 && low < 0xE000) point = 0x10000 + ((point - 0xD800) << 10) + (low - 0xDC00);
+                else at_ = before;
+            }
+            append_utf8(out.text, point);
+        }
+        if (at_ >= text_.size()) return false;
+        ++at_;
+        return true;
+    }
+
+    std::string_view text_;
+    std::size_t at_{0};
+};
+
+/// One step. `wanted` is a number, a text, or either (as typed: text first).
+[[nodiscard]] ckpt::value step(const ckpt::value& from, const ckpt::path_element& wanted, bool either, ckpt::path_element& found) {
+    if (!wanted.is_number) {
+        if (auto below = from.at(wanted.text)) {
+            found = {wanted.text, false};
+            return *below;
+        }
+    }
+    std::int64_t n = 0;
+    if ((wanted.is_number || either) && is_integer(wanted.text, n)) {
+        if (auto below = from.at(n)) {
+            found = {std::to_string(n), true};
+            return *below;
+        }
+    }
+    if (!wanted.is_number && from.kind() == ckpt::kind::dictionary)
+        for (const ckpt::value::entry e : from.entries())
+            if (e.key.kind() != ckpt::kind::string && e.key.kind() != ckpt::kind::integer && ckpt::key_text(e.key) == wanted.text) {
+                found = {wanted.text, false};
+                return e.mapped;
+            }
+    return {};
+}
+
+/// Keys and attributes of a value, as many as are worth comparing.
+[[nodiscard]] std::vector<std::string> keys_of(const ckpt::value& v) {
+    constexpr std::size_t most = 20'000;
+    std::vector<std::string> out;
+    const auto add = [&out](const ckpt::value& dictionary) {
+        for (const ckpt::value::entry e : dictionary.entries()) {
+            if (out.size() >= most) return;
+            out.push_back(ckpt::key_text(e.key));
+        }
+    };
+    add(v);
+    add(v.state());
+    for (const ckpt::value part : v.state().elements()) add(part);
+    return out;
+}
+
+} // namespace
+
+bool parse_path(std::string_view text, key_path& out) {
+    if (text.starts_with('[')) return array_reader{text}.read(out);
+    out = elements_of(text);
+    for (ckpt::path_element& e : out) e.is_number = false; // what it is shows in the file
+    return true;
+}
+
+ckpt::path_element element_of(const ckpt::value& key) { return {ckpt::key_text(key), key.kind() == ckpt::kind::integer && key.as_int().has_value()}; }
+ckpt::path_element element_of(std::uint64_t position) { return {std::to_string(position), true}; }
+
+std::string path_text(std::span<const ckpt::path_element> path) {
+    std::string out;
+    for (const ckpt::path_element& e : path) {
+        if (&e != path.data()) out += '/';
+        for (const char c : e.text) {
+            if (c == '/' || c == '\\') out += '\\';
+            out += c;
+        }
+    }
+    return out;
+}
+
+key_path elements_of(std::string_view text, const ckpt::value& root) {
+    key_path out;
+    ckpt::value here = root;
+    for (std::size_t at = 0; at < text.size() || (at > 0 && at == text.size() && text[at - 1] == '/' && (at < 2 || text[at - 2] != '\\'));) {
+        ckpt::path_element e;
+        for (; at < text.size() && text[at] != '/'; ++at) {
+            if (text[at] == '\\' && at + 1 < text.size() && (text[at + 1] == '/' || text[at + 1] == '\\')) ++at;
+            e.text += text[at];
+        }
+        ckpt::path_element found;
+        std::int64_t n = 0;
+        if (here) here = step(here, e, true, found);
+        if (here) e.is_number = found.is_number;
+        else e.is_number = is_integer(e.text, n);
+        out.push_back(std::move(e));
+        if (at++ >= text.size()) break;
+    }
+    return out;
+}
+
+ckpt::result<found_value> find(const ckpt::value& root, const key_path& wanted) {
+    found_value out{root, {}};
+    for (const ckpt::path_element& e : wanted) {
+        ckpt::path_element found;
+        const ckpt::value below = step(out.value, e, true, found);
+        if (below) {
+            out.value = below;
+            out.path.push_back(std::move(found));
+            continue;
+        }
+        if (out.value.refusal() != nullptr) return *out.value.refusal();
+        ckpt::error missing{.code = ckpt::errc::path_missing, .path = path_text(out.path)};
+        const std::string kind(ckpt::name(out.value.kind()));
+        missing.detail = "no \"" + printable(shortened(e.text, 64)) + "\" in the " + kind + (out.path.empty() ? " at the root" : "");
+        const std::vector<std::string> keys = keys_of(out.value);
+        if (const std::string near = nearest(e.text, keys); !near.empty()) {
+            key_path there = out.path;
+            there.push_back({near, false});
+            missing.detail += "; nearest: \"" + printable(path_text(there)) + '"';
+        } else if (!out.path.empty()) {
+            missing.detail += "; \"" + printable(path_text(out.path)) + "\" exists";
+        } else if (!keys.empty()) {
+            missing.detail += "; it has";
+            for (std::size_t i = 0; i < keys.size() && i < 3; ++i) missing.detail += (i > 0 ? ", \"" : " \"") + printable(shortened(keys[i], 40)) + '"';
+            if (keys.size() > 3) missing.detail += ", +" + std::to_string(keys.size() - 3) + " more";
+        }
+        missing.hint = "see what is there with: ckpt show FILE";
+        return missing;
+    }
+    return out;
+}
+
+void write(json& to, std::span<const ckpt::path_element> path) {
+    to.begin_array();
+    for (const ckpt::path_element& e : path) {
+        std::int64_t n = 0;
+        if (e.is_number && is_integer(e.text, n)) to.number(n);
+        else to.text(e.text);
+    }
+    to.end_array();
+}
+
+// --- errors ---
+
+void write(json& to, const ckpt::error& e, const ckpt::value& root) {
+    to.begin_object();
+    to.member("code", ckpt::info(e.code).name);
+    to.member("number", static_cast<std::uint16_t>(e.code));
+    if (e.offset != ckpt::no_offset) to.member("offset", e.offset);
+    if (!e.file.empty()) to.member("file", e.file);
+    if (!e.record.empty()) to.member("record", e.record);
+    if (!e.opcode_name.empty()) to.member("opcode", e.opcode_name);
+    if (!e.path.empty()) {
+        to.key("path");
+        write(to, elements_of(e.path, root));
+    }
+    to.member("message", e.detail.empty() ? ckpt::info(e.code).meaning : std::string_view(e.detail));
+    if (const std::string advice = e.advice(); !advice.empty()) to.member("hint", advice);
+    to.end_object();
+}
+
+int finish(json& document, int exit_code) {
+    if (document.finish() || errno == EPIPE) return exit_code;
+    std::fputs("ckpt: the output could not be written\n", stderr);
+    return exit_unreadable;
+}
+
+int fail(const options& wanted, ckpt::error e, const ckpt::value& root) {
+    if (e.file.empty()) e.file = wanted.file();
+    const int exit_code = ckpt::info(e.code).exit_code;
+    if (wanted.json) {
+        json out{stdout};
+        out.begin_object().key("error");
+        write(out, e, root);
+        out.end_object();
+        return finish(out, exit_code);
+    }
+    std::fflush(stdout);
+    std::fprintf(stderr, "ckpt: %s\n", printable(e.message()).c_str());
+    return exit_code;
+}
+
+// --- tensors ---
+
+const std::string& storage_names::of(const ckpt::tensor& t) {
+    const auto [it, is_new] = names_.try_emplace(t.storage_id());
+    if (!is_new) return it->second;
+    std::string name(t.storage_key());
+    const std::uint32_t number = ++used_[name];
+    if (number > 1) name += '#' + std::to_string(number);
+    return it->second = std::move(name);
+}
+
+bool write_fields(json& to, const ckpt::value& v, storage_names& names, bool digest, const ckpt::value& root, const ckpt::error* fault) {
+    const ckpt::tensor t = *v.as_tensor();
+    if (const ckpt::error* refusal = t.refusal()) {
+        to.key("error");
+        write(to, *refusal, root);
+        return false;
+    }
+    const bool is_array = v.kind() == ckpt::kind::array;
+    const bool strided = t.layout() == ckpt::layout::strided;
+    to.member("dtype", ckpt::name(t.dtype()));
+    to.key("shape").numbers(t.shape());
+    if (strided) to.key("stride").numbers(t.strides());
+    to.member("layout", ckpt::name(t.layout()));
+    ckpt::result<std::uint64_t> offset = std::uint64_t{0};
+    if (strided) {
+        if (is_array) to.key("storage").null();
+        else to.member("storage", names.of(t));
+        to.member("storage_offset", t.storage_offset());
+        offset = t.file_offset();
+        if (offset && fault == nullptr) to.member("file_offset", *offset);
+        to.member("nbytes", t.nbytes());
+    }
+    to.member("requires_grad", t.requires_grad());
+    const auto wrong = [&](const ckpt::error& e) {
+        to.key("error");
+        write(to, e, root);
+        return false;
+    };
+    if (!strided) {
+        if (digest) to.key("crc32").null();
+        return true;
+    }
+    if (fault != nullptr) return wrong(*fault);
+    if (!offset && offset.error().code != ckpt::errc::no_data) return wrong(offset.error());
+    if (!digest) return true;
+    const auto crc = t.crc32();
+    if (!crc) return wrong(crc.error());
+    to.member("crc32", hex8(*crc));
+    return true;
+}
+
+// --- text ---
+
+std::string class_name(const ckpt::value& callable) {
+    std::vector<std::string> attributes;
+    ckpt::value at = callable;
+    std::string out;
+    for (std::size_t steps = 0; steps < 64; ++steps) {
+        if (const auto g = at.as_global()) {
+            out = ckpt::canonical(*g);
+            break;
+        }
+        if (at.kind() != ckpt::kind::object) break;
+        // What protocol 2 and 3 write for a nested class or a method: getattr(Outer, 'Inner').
+        const auto called = at.class_of().as_global();
+        const auto attribute = at.args()[1].as_string();
+        if (called && attribute && ckpt::canonical(*called) == "builtins.getattr") {
+            attributes.emplace_back(*attribute);
+            at = at.args()[0];
+        } else {
+            out += "(...)"; // a callable that a call gave: only what was called has a name
+            at = at.class_of();
+            if (const auto g = at.as_global()) out = ckpt::canonical(*g) + out;
+            break;
+        }
+    }
+    if (out.empty()) out = '<' + std::string(ckpt::name(at.kind())) + '>';
+    for (; !attributes.empty(); attributes.pop_back()) (out += '.') += attributes.back();
+    return out;
+}
+
+std::size_t integer_bytes(const ckpt::value& v) {
+    const auto bytes = v.as_integer_bytes();
+    return bytes ? bytes->size() : 0;
+}
+
+std::string integer_text(const ckpt::value& v) {
+    if (const auto small = v.as_int()) return std::to_string(*small);
+    const auto bytes = v.as_integer_bytes();
+    if (!bytes || bytes->empty()) return "0";
+    // The magnitude, in words of 32 bits, the lowest first.
+    const bool negative = (bytes->back() & std::byte{0x80}) != std::byte{0};
+    std::vector<std::uint32_t> words((bytes->size() + 3) / 4);
+    std::uint32_t carry = negative ? 1 : 0;
+    for (std::size_t i = 0; i < bytes->size(); ++i) {
+        std::uint32_t b = std::to_integer<std::uint32_t>((*bytes)[i]);
+        if (negative) {
+            b = (~b & 0xFF) + carry;
+            carry = b >> 8;
+            b &= 0xFF;
+        }
+        words[i / 4] |= b << (i % 4 * 8);
+    }
+    if (carry != 0 && negative) words.push_back(1);
+    while (!words.empty() && words.back() == 0) words.pop_back();
+    std::string out;
+    constexpr std::size_t longest = 4300;
+    if (words.size() <= longest / 9) { // 32 bits are more than 9 digits
+        for (std::vector<std::uint32_t> rest = words; !rest.empty();) {
+            std::uint64_t part = 0;
+            for (std::size_t i = rest.size(); i-- > 0;) {
+                part = part << 32 | rest[i];
+                rest[i] = static_cast<std::uint32_t>(part / 1'000'000'000);
+                part %= 1'000'000'000;
+            }
+            while (!rest.empty() && rest.back() == 0) rest.pop_back();
+            for (int k = 0; k < 9 && (part != 0 || !rest.empty()); ++k, part /= 10) out += static_cast<char>('0' + part % 10);
+        }
+        std::reverse(out.begin(), out.end());
+    }
+    if (out.empty() || out.size() > longest) {
+        constexpr char digits[] = "0123456789abcdef";
+        out.clear();
+        for (std::size_t i = words.size(); i-- > 0;)
+            for (int shift = 28; shift >= 0; shift -= 4) out += digits[words[i] >> shift & 15];
+        out.erase(0, std::min(out.find_first_not_of('0'), out.size() - 1));
+        out.insert(0, "0x");
+    }
+    return negative ? '-' + out : out;
+}
+
+} // namespace tool

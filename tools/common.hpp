@@ -1,0 +1,80 @@
+// tools/common.hpp: what the commands share: opening, paths, errors, the fields of a tensor.
+//
+// SPDX-License-Identifier: MIT
+// In:      options, a file.
+// Out:     a checkpoint; JSON in the forms that scripts rely on.
+// Refuses: what the library refuses.
+#pragma once
+
+#include "commands.hpp"
+#include "json.hpp"
+
+#include <ckpt/ckpt.hpp>
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+namespace tool {
+
+using key_path = std::vector<ckpt::path_element>;
+
+/// Opens without a mapping: a file that is cut while it is read is an error then, and not a signal.
+[[nodiscard]] ckpt::result<ckpt::checkpoint> open(const std::string& file, policy_name policy);
+[[nodiscard]] ckpt::result<ckpt::global_scan> scan(const std::string& file, policy_name policy);
+
+// Paths
+
+/// A path from the command line: elements joined by '/', or a JSON array. False for an array that is none.
+[[nodiscard]] bool parse_path(std::string_view text, key_path& out);
+/// The value at a path, and the path with each element in the kind that it has in the file.
+/// Fails with `path_missing`, naming the nearest key.
+struct found_value {
+    ckpt::value value{};
+    key_path path{};
+};
+[[nodiscard]] ckpt::result<found_value> find(const ckpt::value& root, const key_path& wanted);
+[[nodiscard]] std::string path_text(std::span<const ckpt::path_element> path);
+/// The elements of a path that the library gave as text; `root`, where there is one, tells numbers from digits.
+[[nodiscard]] key_path elements_of(std::string_view text, const ckpt::value& root = {});
+void write(json& to, std::span<const ckpt::path_element> path);
+[[nodiscard]] ckpt::path_element element_of(const ckpt::value& key);
+[[nodiscard]] ckpt::path_element element_of(std::uint64_t position);
+
+// Errors
+
+/// {"code": ..., "number": ..., ...}; fields that do not apply are left out.
+void write(json& to, const ckpt::error& e, const ckpt::value& root = {});
+/// Ends a command: the error document, or one line on standard error. Gives the exit code.
+[[nodiscard]] int fail(const options& wanted, ckpt::error e, const ckpt::value& root = {});
+/// Ends a JSON document: the exit code, or that of a stream that took no more.
+[[nodiscard]] int finish(json& document, int exit_code);
+
+// Tensors
+
+/// Gives each storage the name by which rows tell which tensors share bytes: its key, made unique where files are nested.
+class storage_names {
+  public:
+    [[nodiscard]] const std::string& of(const ckpt::tensor& t);
+
+  private:
+    std::unordered_map<std::uint32_t, std::string> names_{};
+    std::unordered_map<std::string, std::uint32_t> used_{};
+};
+
+/// The fields of a row behind key and path. False where one of them is an error. `fault`: of the storage's record.
+bool write_fields(json& to, const ckpt::value& v, storage_names& names, bool digest, const ckpt::value& root, const ckpt::error* fault = nullptr);
+
+// Text
+
+/// The dotted name of a class or a function, in present spelling; of getattr(class, name), the name that it stands for.
+[[nodiscard]] std::string class_name(const ckpt::value& callable);
+/// Any integer, as decimal text; beyond 4,300 digits as hexadecimal.
+[[nodiscard]] std::string integer_text(const ckpt::value& v);
+/// Bytes of an integer beyond 64 bits; 0 for others.
+[[nodiscard]] std::size_t integer_bytes(const ckpt::value& v);
+
+} // namespace tool

@@ -1,0 +1,301 @@
+// `ckpt ls`: the tensors of a state_dict, or of the whole file.
+#include "common.hpp"
+#include "render.hpp"
+
+#include <algorithm>
+#include <cstdio>
+#include <map>
+#include <optional>
+#include <tuple>
+
+namespace tool {
+
+namespace {
+
+struct row {
+    ckpt::located_tensor at{};
+    std::string key{};
+};
+
+struct listing {
+    key_path selected{};
+    std::vector<row> rows{};
+};
+
+/// The tensors that were asked for.
+[[nodiscard]] ckpt::result<listing> list(const ckpt::checkpoint& file, const options& wanted) {
+    listing out;
+    const ckpt::value root = file.root();
+    found_value start{root, {}};
+    if (wanted.select) {
+        key_path path;
+        (void)parse_path(*wanted.select, path); // main.cpp has refused what cannot be parsed
+        auto found = find(root, path);
+        if (!found) return std::move(found).error();
+        start = std::move(*found);
+    }
+    std::optional<ckpt::state_dict> weights;
+    if (!wanted.all) {
+        // Where several are equally likely, or none, the library says so.
+        auto chosen = wanted.select ? file.state_dict(path_text(start.path)) : file.state_dict();
+        if (!chosen) return std::move(chosen).error();
+        weights = std::move(*chosen);
+        if (!wanted.select) start = {weights->root(), elements_of(weights->path(), root)};
+    }
+    auto tensors = ckpt::find_tensors(start.value, wanted.max_nodes);
+    if (!tensors) {
+        ckpt::error e = std::move(tensors).error();
+        e.path = path_text(start.path);
+        e.hint = "select a smaller part with --select, or give a larger --max-nodes";
+        return e;
+    }
+    out.selected = start.path;
+    // A state_dict has the tensors of its dictionaries, lists and tuples, not those inside other objects: the rows of
+    // the search, in the same order, without some.
+    auto entry = weights ? std::optional(weights->begin()) : std::nullopt;
+    for (ckpt::located_tensor& t : *tensors) {
+        std::string key = t.key();
+        if (weights) {
+            if (*entry == weights->end() || (**entry).key != key) continue;
+            ++*entry;
+        }
+        t.path.insert(t.path.begin(), start.path.begin(), start.path.end());
+        if (wanted.all) key = t.key();
+        out.rows.push_back({std::move(t), std::move(key)});
+    }
+    return out;
+}
+
+/// Faults of records, for --strict.
+class record_faults {
+  public:
+    explicit record_faults(const ckpt::checkpoint& file) : report_{file.verify(false)} {
+        for (const ckpt::error& e : report_.findings) {
+            const bool of_a_value = static_cast<unsigned>(e.code) >= 300 || e.code == ckpt::errc::record_missing || e.code == ckpt::errc::compressed;
+            if (of_a_value) continue; // not of a record
+            const std::size_t at = e.record.rfind("/data/");
+            if (at != std::string::npos) by_storage_.emplace(e.record.substr(at + 6), &e);
+            else if (homeless_ == nullptr) homeless_ = &e;
+        }
+    }
+    record_faults(const record_faults&) = delete;
+    record_faults& operator=(const record_faults&) = delete;
+
+    [[nodiscard]] bool any() const noexcept { return !report_.ok(); }
+    /// The fault of the record that a tensor lies in, or null.
+    [[nodiscard]] const ckpt::error* of(const ckpt::tensor& t) const {
+        const auto found = by_storage_.find(std::string(t.storage_key()));
+        return found != by_storage_.end() ? found->second : nullptr;
+    }
+    /// A fault of a record that no row shows, or null.
+    [[nodiscard]] const ckpt::error* without_a_row(const std::vector<row>& rows) const {
+        if (homeless_ != nullptr) return homeless_;
+        auto left = by_storage_;
+        for (const row& r : rows) {
+            if (left.empty()) break;
+            // A tensor that was refused because of its record says which one.
+            if (const ckpt::error* refusal = r.at.tensor.refusal()) std::erase_if(left, [&](const auto& f) { return f.second->record == refusal->record; });
+            else left.erase(std::string(r.at.tensor.storage_key()));
+        }
+        return left.empty() ? nullptr : left.begin()->second;
+    }
+
+  private:
+    ckpt::verify_report report_;
+    std::map<std::string, const ckpt::error*> by_storage_{};
+    const ckpt::error* homeless_{nullptr};
+};
+
+// --- for people ---
+
+/// One line, which may stand for many tensors.
+struct folded {
+    std::vector<std::string> parts{}; // of the key, split at dots
+    std::string dtype{};
+    std::string shape{};
+    std::string note{}; // digest or error
+    std::uint64_t nbytes{};
+    std::uint64_t tensors{1};
+    bool refused{};
+};
+
+[[nodiscard]] std::vector<std::string> split(const std::string& key) {
+    std::vector<std::string> out;
+    std::size_t begin = 0;
+    for (std::size_t dot; (dot = key.find('.', begin)) != std::string::npos; begin = dot + 1) out.push_back(key.substr(begin, dot - begin));
+    out.push_back(key.substr(begin));
+    return out;
+}
+
+[[nodiscard]] std::string joined(const std::vector<std::string>& parts) {
+    std::string out;
+    for (const std::string& p : parts) (out += out.empty() && &p == parts.data() ? "" : ".") += p;
+    return out;
+}
+
+/// A number as PyTorch counts modules: digits without a leading zero.
+[[nodiscard]] std::optional<std::uint64_t> counter(const std::string& part) {
+    if (part.empty() || part.size() > 9 || (part[0] == '0' && part.size() > 1)) return std::nullopt;
+    std::uint64_t n = 0;
+    for (const char c : part) {
+        if (c < '0' || c > '9') return std::nullopt;
+        n = n * 10 + static_cast<std::uint64_t>(c - '0');
+    }
+    return n;
+}
+
+/// Merges lines that differ in one number of the key only, over consecutive numbers.
+void fold(std::vector<folded>& lines) {
+    constexpr std::size_t deepest = 16;
+    for (std::size_t position = 0; position < deepest; ++position) {
+        std::map<std::tuple<std::string, std::string, std::string, std::uint64_t>, std::vector<std::pair<std::uint64_t, std::size_t>>> alike;
+        for (std::size_t i = 0; i < lines.size(); ++i) {
+            folded& line = lines[i];
+            if (position >= line.parts.size() || line.refused || !line.note.empty()) continue;
+            const auto n = counter(line.parts[position]);
+            if (!n) continue;
+            const std::string kept = std::exchange(line.parts[position], "{}");
+            alike[{joined(line.parts), line.dtype, line.shape, line.tensors}].emplace_back(*n, i);
+            line.parts[position] = kept;
+        }
+        std::vector<bool> gone(lines.size());
+        for (auto& [what, numbers] : alike) {
+            std::sort(numbers.begin(), numbers.end());
+            for (std::size_t begin = 0; begin < numbers.size();) {
+                std::size_t end = begin + 1;
+                while (end < numbers.size() && numbers[end].first == numbers[end - 1].first + 1) ++end;
+                if (end - begin > 1) {
+                    std::size_t first = numbers[begin].second;
+                    for (std::size_t i = begin; i < end; ++i) first = std::min(first, numbers[i].second);
+                    folded& into = lines[first];
+                    into.parts[position] = '{' + std::to_string(numbers[begin].first) + ".." + std::to_string(numbers[end - 1].first) + '}';
+                    for (std::size_t i = begin; i < end; ++i) {
+                        if (numbers[i].second == first) continue;
+                        into.nbytes += lines[numbers[i].second].nbytes;
+                        into.tensors += lines[numbers[i].second].tensors;
+                        gone[numbers[i].second] = true;
+                    }
+                }
+                begin = end;
+            }
+        }
+        std::size_t kept = 0;
+        for (std::size_t i = 0; i < lines.size(); ++i)
+            if (!gone[i]) {
+                if (kept != i) lines[kept] = std::move(lines[i]);
+                ++kept;
+            }
+        lines.resize(kept);
+    }
+}
+
+[[nodiscard]] int print_listing(const listing& all, const options& wanted, const record_faults* faults) {
+    std::vector<folded> lines;
+    std::uint64_t elements = 0;
+    std::uint64_t bytes = 0;
+    std::map<std::uint32_t, std::uint64_t> stored; // bytes of each storage
+    std::size_t wrong = 0;
+    for (const row& r : all.rows) {
+        const ckpt::tensor& t = r.at.tensor;
+        folded line;
+        line.parts = split(printable(r.key));
+        const ckpt::error* error = t.refusal();
+        if (error == nullptr && faults != nullptr) error = faults->of(t);
+        ckpt::error found;
+        if (t.refusal() == nullptr) {
+            line.dtype = ckpt::name(t.dtype());
+            if (t.layout() != ckpt::layout::strided) line.dtype += ", " + std::string(ckpt::name(t.layout()));
+            if (r.at.value.kind() == ckpt::kind::array) line.dtype += ", numpy";
+            line.shape = shape_text(t.shape());
+            line.nbytes = t.nbytes();
+            elements += t.numel();
+            bytes += t.nbytes();
+            if (t.layout() == ckpt::layout::strided) stored[t.storage_id()] = t.storage_nbytes();
+        }
+        if (error == nullptr && (wanted.digest || wanted.strict)) {
+            if (const auto offset = t.file_offset(); !offset && offset.error().code != ckpt::errc::no_data) error = &(found = offset.error());
+            else if (wanted.digest && t.layout() == ckpt::layout::strided) {
+                if (const auto crc = t.crc32()) line.note = hex8(*crc);
+                else error = &(found = crc.error());
+            }
+        }
+        if (error != nullptr) {
+            line.refused = true;
+            ++wrong;
+            line.note = std::string(ckpt::info(error->code).name) + ": " + printable(error->detail.empty() ? ckpt::info(error->code).meaning : std::string_view(error->detail));
+        }
+        lines.push_back(std::move(line));
+    }
+    if (!wanted.no_fold) fold(lines);
+
+    std::size_t keys = 3;
+    std::size_t dtypes = 5;
+    std::size_t shapes = 5;
+    for (const folded& line : lines) {
+        keys = std::max(keys, width(joined(line.parts)));
+        dtypes = std::max(dtypes, width(line.dtype));
+        shapes = std::max(shapes, width(line.shape));
+    }
+    const std::size_t size_columns = 10;
+    shapes = std::min<std::size_t>(shapes, 40);
+    if (is_terminal()) {
+        const std::size_t others = 2 + dtypes + 2 + shapes + 2 + size_columns + (wanted.digest ? 10 : 0);
+        keys = std::min(keys, std::max<std::size_t>(columns() > others ? columns() - others : 0, 20));
+    }
+    print(paint(colour::dim, left("key", keys) + "  " + left("dtype", dtypes) + "  " + left("shape", shapes) + "  " + right("size", size_columns)) + '\n');
+    for (const folded& line : lines) {
+        std::string key = joined(line.parts);
+        if (is_terminal()) key = shortened_in_the_middle(std::move(key), keys);
+        std::string text = left(std::move(key), keys) + "  ";
+        if (line.refused) {
+            print(text + paint(colour::red, line.note) + '\n');
+            continue;
+        }
+        text += paint(colour::cyan, left(line.dtype, dtypes)) + "  " + left(line.shape, shapes) + "  " + right(human_bytes(line.nbytes), size_columns);
+        if (!line.note.empty()) text += "  " + line.note;
+        if (line.tensors > 1) text += paint(colour::dim, "  x" + std::to_string(line.tensors));
+        print(text + '\n');
+    }
+    std::uint64_t on_disk = 0;
+    for (const auto& [id, n] : stored) on_disk += n;
+    std::string total = counted(all.rows.size(), "tensor", "tensors") + ", " + counted(elements, "element", "elements") + ", " + human_bytes(bytes);
+    if (on_disk < bytes) total += " (" + human_bytes(on_disk) + " stored: some share their bytes)";
+    if (wrong > 0) total += ", " + paint(colour::red, grouped(wrong) + " with an error");
+    if (!wanted.all && !all.selected.empty()) total += ", under " + printable(path_text(all.selected));
+    print(total + '\n');
+    return written(wanted.strict && (wrong > 0 || faults->any()) ? exit_finding : exit_fine);
+}
+
+} // namespace
+
+int run_ls(const options& wanted) {
+    const auto file = open(wanted.file(), wanted.policy);
+    if (!file) return fail(wanted, file.error());
+    const ckpt::value root = file->root();
+    const auto all = list(*file, wanted);
+    if (!all) return fail(wanted, all.error(), root);
+    std::optional<record_faults> faults;
+    if (wanted.strict) {
+        faults.emplace(*file);
+        if (const ckpt::error* e = faults->without_a_row(all->rows)) return fail(wanted, *e, root);
+    }
+    if (!wanted.json) return print_listing(*all, wanted, faults ? &*faults : nullptr);
+
+    json out{stdout};
+    out.begin_object().member("schema", "ckpt.ls/1").member("file", wanted.file()).member("container", file->container());
+    out.member("byte_order", file->byte_order() == ckpt::byte_order::little ? "little" : "big").key("selected");
+    write(out, all->selected);
+    out.key("tensors").begin_array();
+    storage_names names;
+    bool good = true;
+    for (const row& r : all->rows) {
+        out.line().begin_object().member("key", r.key).key("path");
+        write(out, r.at.path);
+        good &= write_fields(out, r.at.value, names, wanted.digest, root, faults ? faults->of(r.at.tensor) : nullptr);
+        out.end_object();
+    }
+    out.end_array().end_object();
+    return finish(out, wanted.strict && (!good || faults->any()) ? exit_finding : exit_fine);
+}
+
+} // namespace tool

@@ -1,0 +1,153 @@
+// ckpt: looks into PyTorch checkpoints. The one file that knows CLI11.
+#include "commands.hpp"
+#include "common.hpp"
+#include "render.hpp"
+
+#include <CLI/CLI.hpp>
+
+#include <algorithm>
+#include <csignal>
+#include <cstdio>
+#include <exception>
+#include <map>
+#include <new>
+#include <string>
+#include <vector>
+
+namespace {
+
+using tool::options;
+using tool::policy_name;
+
+/// Wrong usage: a line on standard error, and a document where one was asked for.
+int misused(bool as_json, const std::string& what) {
+    if (as_json) {
+        tool::json out{stdout};
+        out.begin_object().key("error").begin_object().member("code", "usage").member("message", tool::printable(what)).end_object().end_object();
+        return tool::finish(out, tool::exit_usage);
+    }
+    std::fprintf(stderr, "ckpt: %s\n", tool::printable(what).c_str());
+    return tool::exit_usage;
+}
+
+struct command {
+    const char* name;
+    const char* about;
+    int (*run)(const options&);
+    policy_name policy;
+};
+
+constexpr command commands[]{
+    {"info", "What the file is: container, weights, dtypes, globals, on one screen", tool::run_info, policy_name::inspect},
+    {"ls", "The tensors of the weights, or with --all of the whole file", tool::run_ls, policy_name::training},
+    {"show", "The values at paths: numbers, texts, containers", tool::run_show, policy_name::inspect},
+    {"globals", "The classes and functions that files ask for; runs none of them", tool::run_globals, policy_name::training},
+    {"verify", "Checks checksums, headers and the bounds of every tensor", tool::run_verify, policy_name::inspect},
+};
+
+/// CLI11 takes what begins with '[' for a list of values: this hides it.
+constexpr char hidden = '\x01';
+void uncover(std::string& text) {
+    if (text.size() > 1 && text[0] == hidden && text[1] == '[') text.erase(0, 1);
+}
+
+/// Whether a first argument is meant as a file: it exists, or it looks like a name of one.
+bool is_file_like(const std::string& text) {
+    if (text.find_first_of("./\\") != std::string::npos) return true;
+    std::FILE* const opened = std::fopen(text.c_str(), "rb");
+    if (opened != nullptr) std::fclose(opened);
+    return opened != nullptr;
+}
+
+int run(std::vector<std::string> arguments) {
+    std::vector<std::string> names;
+    for (const command& c : commands) names.emplace_back(c.name);
+    const auto end_of_options = std::find(arguments.begin(), arguments.end(), "--");
+    const bool as_json = std::find(arguments.begin(), end_of_options, "--json") != end_of_options;
+
+    CLI::App app{"Looks into PyTorch checkpoints. Nothing in them is ever run.", "ckpt"};
+    app.set_version_flag("--version", std::string("ckpt ") + std::to_string(CKPT_VERSION_MAJOR) + '.' + std::to_string(CKPT_VERSION_MINOR) + '.' + std::to_string(CKPT_VERSION_PATCH));
+    app.require_subcommand(1);
+    app.footer("`ckpt FILE` is `ckpt info FILE`.\nExit codes: 0 fine, 1 a finding, 2 the file is unreadable, 3 wrong usage, 4 valid but not supported.");
+
+    options wanted;
+    const command* chosen = nullptr;
+    std::string file;
+    const std::map<std::string, policy_name> policies{{"weights", policy_name::weights}, {"training", policy_name::training}, {"inspect", policy_name::inspect}};
+    std::string policy;
+    for (const command& c : commands) {
+        CLI::App* const sub = app.add_subcommand(c.name, c.about);
+        const std::string name = c.name;
+        sub->add_flag("--json", wanted.json, "One JSON document for scripts");
+        sub->add_option("--policy", policy, name == "globals" ? "Judge by this policy: weights, training (default) or inspect" : "Which globals the file may name: weights, training or inspect")
+            ->check(CLI::IsMember({"weights", "training", "inspect"}))
+            ->type_name("NAME");
+        if (name == "globals") {
+            sub->add_option("FILE", wanted.files, "Checkpoints")->required()->type_name("");
+        } else {
+            sub->add_option("FILE", file, "A checkpoint")->required()->type_name("");
+        }
+        if (name == "show") sub->add_option("PATH", wanted.paths, "Keys and positions joined by '/', or a JSON array; the whole file if none")->type_name("");
+        if (name == "ls") {
+            sub->add_flag("--all", wanted.all, "Every tensor in the file, under every path");
+            sub->add_option("--select", wanted.select, "The path of the state_dict")->type_name("PATH");
+            sub->add_flag("--digest", wanted.digest, "CRC-32 of the values; reads them");
+            sub->add_flag("--strict", wanted.strict, "Exit with 1 if anything is wrong with any tensor or record");
+            sub->add_flag("--no-fold", wanted.no_fold, "One line for each tensor, without layers.{0..31}");
+        }
+        if (name == "ls" || name == "show") sub->add_option("--max-nodes", wanted.max_nodes, "Most rows or values to write (1000000)")->type_name("N");
+        sub->callback([&chosen, &c] { chosen = &c; });
+    }
+
+    // `ckpt FILE` and mistyped commands: CLI11 would complain of the wrong thing.
+    const auto first = std::find_if(arguments.begin(), arguments.end(), [](const std::string& a) { return a.empty() || a[0] != '-'; });
+    if (first != arguments.end() && std::find(names.begin(), names.end(), *first) == names.end()) {
+        if (!is_file_like(*first)) {
+            const std::string near = tool::nearest(*first, names);
+            return misused(as_json, "there is no command \"" + *first + '"' + (near.empty() ? "" : "; did you mean \"" + near + "\"?") + " See: ckpt --help");
+        }
+        arguments.insert(arguments.begin(), "info");
+    }
+    for (std::string& a : arguments)
+        if (a.starts_with('[')) a.insert(0, 1, hidden);
+
+    try {
+        std::reverse(arguments.begin(), arguments.end()); // as CLI11 wants it
+        app.parse(std::move(arguments));
+    } catch (const CLI::ParseError& e) {
+        if (e.get_exit_code() == 0) return app.exit(e); // --help, --version
+        return misused(as_json, std::string(e.what()) + ". See: ckpt --help");
+    }
+
+    if (wanted.files.empty()) wanted.files.push_back(file);
+    for (std::string& f : wanted.files) {
+        uncover(f);
+        if (f == "-") return misused(as_json, "\"-\" is not accepted: standard input cannot be read at any place; give a file");
+        if (f.empty()) return misused(as_json, "the name of a file is empty");
+    }
+    tool::key_path parsed;
+    for (std::string& p : wanted.paths) uncover(p);
+    if (wanted.select) uncover(*wanted.select);
+    std::vector<std::string> paths = wanted.paths;
+    if (wanted.select) paths.push_back(*wanted.select);
+    for (const std::string& p : paths)
+        if (!tool::parse_path(p, parsed)) return misused(as_json, "not a path: " + p + "; give keys joined by '/', or a JSON array of strings and integers");
+    wanted.policy = policy.empty() ? chosen->policy : policies.at(policy);
+    return chosen->run(wanted);
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+#if defined(SIGPIPE)
+    std::signal(SIGPIPE, SIG_IGN); // who reads may have seen enough
+#endif
+    try {
+        return run(std::vector<std::string>(argv + (argc > 0 ? 1 : 0), argv + argc));
+    } catch (const std::bad_alloc&) {
+        std::fputs("ckpt: out of memory\n", stderr);
+    } catch (const std::exception& e) {
+        std::fprintf(stderr, "ckpt: a bug in ckpt: %s\n", e.what());
+    }
+    return tool::exit_unreadable;
+}
