@@ -16,6 +16,7 @@ inline constexpr int exit_fine = 0;
 inline constexpr int exit_finding = 1;
 inline constexpr int exit_unreadable = 2;
 inline constexpr int exit_usage = 3;
+inline constexpr int exit_unsupported = 4;
 
 /// Which globals a file may name.
 enum class policy_name : std::uint8_t { weights, training, inspect };

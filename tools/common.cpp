@@ -162,7 +162,7 @@ class array_reader {
             return *below;
         }
     }
-    if (!wanted.is_number && from.kind() == ckpt::kind::dictionary)
+    if (!wanted.is_number && from.is_mapping())
         for (const ckpt::value::entry e : from.entries())
             if (e.key.kind() != ckpt::kind::string && e.key.kind() != ckpt::kind::integer && ckpt::key_text(e.key) == wanted.text) {
                 found = {wanted.text, false};
@@ -299,7 +299,8 @@ int finish(json& document, int exit_code) {
 }
 
 int fail(const options& wanted, ckpt::error e, const ckpt::value& root) {
-    if (e.file.empty()) e.file = wanted.file();
+    // An error of the system names the file already.
+    if (e.file.empty() && (wanted.json || static_cast<unsigned>(e.code) >= 200)) e.file = wanted.file();
     const int exit_code = ckpt::info(e.code).exit_code;
     if (wanted.json) {
         json out{stdout};
@@ -324,12 +325,14 @@ const std::string& storage_names::of(const ckpt::tensor& t) {
     return it->second = std::move(name);
 }
 
-bool write_fields(json& to, const ckpt::value& v, storage_names& names, bool digest, const ckpt::value& root, const ckpt::error* fault) {
+int exit_of_row(const ckpt::error& e) { return ckpt::info(e.code).exit_code == exit_unsupported ? exit_unsupported : exit_finding; }
+
+int write_fields(json& to, const ckpt::value& v, storage_names& names, bool digest, const ckpt::value& root, const ckpt::error* fault) {
     const ckpt::tensor t = *v.as_tensor();
     if (const ckpt::error* refusal = t.refusal()) {
         to.key("error");
         write(to, *refusal, root);
-        return false;
+        return exit_of_row(*refusal);
     }
     const bool is_array = v.kind() == ckpt::kind::array;
     const bool strided = t.layout() == ckpt::layout::strided;
@@ -350,19 +353,19 @@ bool write_fields(json& to, const ckpt::value& v, storage_names& names, bool dig
     const auto wrong = [&](const ckpt::error& e) {
         to.key("error");
         write(to, e, root);
-        return false;
+        return exit_of_row(e);
     };
     if (!strided) {
         if (digest) to.key("crc32").null();
-        return true;
+        return exit_fine;
     }
     if (fault != nullptr) return wrong(*fault);
     if (!offset && offset.error().code != ckpt::errc::no_data) return wrong(offset.error());
-    if (!digest) return true;
+    if (!digest) return exit_fine;
     const auto crc = t.crc32();
     if (!crc) return wrong(crc.error());
     to.member("crc32", hex8(*crc));
-    return true;
+    return exit_fine;
 }
 
 // --- text ---

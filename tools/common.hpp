@@ -65,8 +65,12 @@ class storage_names {
     std::unordered_map<std::string, std::uint32_t> used_{};
 };
 
-/// The fields of a row behind key and path. False where one of them is an error. `fault`: of the storage's record.
-bool write_fields(json& to, const ckpt::value& v, storage_names& names, bool digest, const ckpt::value& root, const ckpt::error* fault = nullptr);
+/// The fields of a row behind key and path. Gives the exit code of the error in them, if there is one: 1 for a finding, 4
+/// for what is valid and not supported. `fault`: of the storage's record.
+int write_fields(json& to, const ckpt::value& v, storage_names& names, bool digest, const ckpt::value& root, const ckpt::error* fault = nullptr);
+
+/// What --strict makes of an error in a row: a finding, or something valid that is not supported.
+[[nodiscard]] int exit_of_row(const ckpt::error& e);
 
 // Text
 

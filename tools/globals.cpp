@@ -95,7 +95,7 @@ void print_file(const judged& of, policy_name policy) {
     if (of.stopped) {
         std::fflush(stdout);
         ckpt::error e = *of.stopped;
-        if (e.file.empty()) e.file = of.file;
+        if (e.file.empty() && static_cast<unsigned>(e.code) >= 200) e.file = of.file;
         std::fprintf(stderr, "ckpt: %s\n", printable(e.message()).c_str());
     }
 }

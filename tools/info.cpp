@@ -163,7 +163,7 @@ void print_info(const options& wanted, const ckpt::checkpoint& file, const std::
     constexpr std::size_t most = 4;
     for (std::size_t i = 0; i < candidates.size() && i < most; ++i) {
         const bool best = i == 0 && equal == 1;
-        out.line(best ? "weights" : "", (best ? "" : i < equal ? "  either " : "  or ") + place(candidates[i]) + ": " + candidates[i].reason, best ? colour::green : colour::plain);
+        out.line(best ? "weights" : "", (best ? "" : i < equal ? "  either " : "  or ") + place(candidates[i]) + " (" + counted(candidates[i].tensors, "tensor", "tensors") + "): " + candidates[i].reason, best ? colour::green : colour::plain);
     }
     if (candidates.size() > most) out.line("", "  +" + std::to_string(candidates.size() - most) + " more");
 
@@ -198,8 +198,9 @@ void print_info(const options& wanted, const ckpt::checkpoint& file, const std::
         out.line("globals", "unreadable: see ckpt globals", colour::red);
     } else {
         const bool dangerous = said.verdict == "dangerous";
+        const auto attacks = std::count_if(said.outside.begin(), said.outside.end(), [](const ckpt::global_use& u) { return u.verdict == ckpt::verdict::dangerous; });
         std::string text(said.verdict);
-        text += ": " + counted(said.outside.size(), "name", "names") + (dangerous ? ", some of which can only be an attack; nothing was run" : " outside the default policy; nothing was run");
+        text += ": " + (dangerous ? counted(static_cast<std::uint64_t>(attacks), "name", "names") + " can only be an attack; nothing was run" : counted(said.outside.size(), "name", "names") + " outside the default policy; nothing was run");
         out.line("globals", std::move(text), dangerous ? colour::red : colour::yellow);
         for (std::size_t i = 0; i < said.outside.size() && i < 2; ++i) {
             const ckpt::global_use& u = said.outside[i];

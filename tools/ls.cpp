@@ -106,6 +106,9 @@ class record_faults {
     const ckpt::error* homeless_{nullptr};
 };
 
+/// A finding outweighs what is merely not supported.
+[[nodiscard]] int worse(int a, int b) noexcept { return a == exit_finding || b == exit_finding ? exit_finding : std::max(a, b); }
+
 // --- for people ---
 
 /// One line, which may stand for many tensors.
@@ -195,6 +198,7 @@ void fold(std::vector<folded>& lines) {
     std::uint64_t bytes = 0;
     std::map<std::uint32_t, std::uint64_t> stored; // bytes of each storage
     std::size_t wrong = 0;
+    int worst = exit_fine;
     for (const row& r : all.rows) {
         const ckpt::tensor& t = r.at.tensor;
         folded line;
@@ -222,6 +226,7 @@ void fold(std::vector<folded>& lines) {
         if (error != nullptr) {
             line.refused = true;
             ++wrong;
+            worst = worse(worst, exit_of_row(*error));
             line.note = std::string(ckpt::info(error->code).name) + ": " + printable(error->detail.empty() ? ckpt::info(error->code).meaning : std::string_view(error->detail));
         }
         lines.push_back(std::move(line));
@@ -263,7 +268,7 @@ void fold(std::vector<folded>& lines) {
     if (wrong > 0) total += ", " + paint(colour::red, grouped(wrong) + " with an error");
     if (!wanted.all && !all.selected.empty()) total += ", under " + printable(path_text(all.selected));
     print(total + '\n');
-    return written(wanted.strict && (wrong > 0 || faults->any()) ? exit_finding : exit_fine);
+    return written(wanted.strict ? worse(worst, faults->any() ? exit_finding : exit_fine) : exit_fine);
 }
 
 } // namespace
@@ -287,15 +292,15 @@ int run_ls(const options& wanted) {
     write(out, all->selected);
     out.key("tensors").begin_array();
     storage_names names;
-    bool good = true;
+    int worst = exit_fine;
     for (const row& r : all->rows) {
         out.line().begin_object().member("key", r.key).key("path");
         write(out, r.at.path);
-        good &= write_fields(out, r.at.value, names, wanted.digest, root, faults ? faults->of(r.at.tensor) : nullptr);
+        worst = worse(worst, write_fields(out, r.at.value, names, wanted.digest, root, faults ? faults->of(r.at.tensor) : nullptr));
         out.end_object();
     }
     out.end_array().end_object();
-    return finish(out, wanted.strict && (!good || faults->any()) ? exit_finding : exit_fine);
+    return finish(out, wanted.strict ? worse(worst, faults->any() ? exit_finding : exit_fine) : exit_fine);
 }
 
 } // namespace tool

@@ -240,7 +240,7 @@ class value_writer {
             return true;
         }
         if (v.size() > left_) return false;
-        switch (v.kind()) {
+        switch (v.is_mapping() ? kind::dictionary : v.kind()) {
         case kind::list:
             to_.begin_array();
             push(v, form::sequence, 0, true);
@@ -343,7 +343,7 @@ class tree {
 
   private:
     static constexpr std::size_t deepest = 12;
-    static constexpr std::size_t most_lines = 20'000;
+    static constexpr std::size_t most_lines = 2'000;
 
     void line(std::size_t depth, const std::string& label, const std::string& text) {
         ++lines_;
@@ -409,10 +409,10 @@ class tree {
         return out;
     }
     [[nodiscard]] static std::string summary(const ckpt::value& v) {
-        switch (v.kind()) {
+        switch (v.is_mapping() ? kind::dictionary : v.kind()) {
         case kind::dictionary: {
             const ckpt::value made_by = v.class_of();
-            return (made_by ? printable(class_name(made_by)) : "dict") + ", " + counted(v.size(), "entry", "entries");
+            return (made_by ? printable(class_name(made_by)) : "dict") + ", " + counted(v.entries().size(), "entry", "entries");
         }
         case kind::object: return printable(class_name(v.class_of()));
         case kind::persistent: return "persistent id";
@@ -424,6 +424,7 @@ class tree {
     // Recursion is as deep as what is shown: `deepest`.
     void item(std::size_t depth, const std::string& label, const ckpt::value& v) {
         if (lines_ > most_lines) return;
+        if (lines_ == most_lines) return line(0, {}, paint(colour::dim, "\u2026 and more: ask for a part by its path"));
         if (const auto text = leaf(v, depth == 0 && label.empty() ? std::size_t{100'000} : 60)) return line(depth, label, *text);
         if (const auto text = inline_sequence(v)) return line(depth, label, *text);
         if (std::find_if(around_.begin(), around_.end(), [&v](const ckpt::value& a) { return a.same_object(v); }) != around_.end())
@@ -444,7 +445,7 @@ class tree {
             if (n++ == most) break;
             item(depth, shortened(printable(ckpt::key_text(e.key)), 100), e.mapped);
         }
-        if (dictionary.size() > most) elided(depth, dictionary.size() - most);
+        if (dictionary.entries().size() > most) elided(depth, dictionary.entries().size() - most);
     }
     void elements(std::size_t depth, const ckpt::value::range& all) {
         const std::size_t most = depth <= 1 ? 30 : 8;
@@ -452,7 +453,7 @@ class tree {
         if (all.size() > most) elided(depth, all.size() - most);
     }
     void below(std::size_t depth, const ckpt::value& v) {
-        switch (v.kind()) {
+        switch (v.is_mapping() ? kind::dictionary : v.kind()) {
         case kind::dictionary: return entries(depth, v);
         case kind::list:
         case kind::tuple:

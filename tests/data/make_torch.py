@@ -303,7 +303,9 @@ def conj_neg():
            'real': fresh().real, 'd_conj': d.conj(), 'd_neg': d.clone().conj().imag, 'resolved': z.conj().resolve_conj()}
     out['neg_only'] = torch._neg_view(ramp(4))
     out['neg_ints'] = torch._neg_view(torch.arange(6)[1::2])
-    out['both'] = torch._neg_view(z.conj())
+    # Without zeros: torch negates complex numbers as 0 - x in whole vectors and as -x in what is left over, so the
+    # sign of a zero depends on where it stands.
+    out['both'] = torch._neg_view((z + (0.125 + 0.125j)).conj())
     return out
 
 

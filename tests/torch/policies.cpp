@@ -57,7 +57,7 @@ TEST_CASE("G1, G2: no shipped entry is an attack, no pattern has a builder, none
             CAPTURE(e.module);
             CAPTURE(e.name);
             CHECK_FALSE(ckpt::detail::is_attack(e.module, e.name));
-            if (part.patterns) CHECK_FALSE(e.build);
+            if (part.patterns) CHECK(bool(e.build == nullptr));
             for (std::size_t k = 0; k < i; ++k) {
                 CHECK_FALSE((entries[k].module == e.module && entries[k].name == e.name));
                 // A pattern before it that matches all that it matches hides it.

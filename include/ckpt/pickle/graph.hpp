@@ -56,6 +56,8 @@ namespace node_flag {
 inline constexpr std::uint8_t eight_bit = 1;   // string: a Python 2 str, which may hold any bytes
 inline constexpr std::uint8_t not_utf8 = 2;    // string: lone surrogates, or bytes of another encoding
 inline constexpr std::uint8_t hashable = 4;    // tuple: was checked, and Python could hash it
+inline constexpr std::uint8_t pairs = 1;       // application: SETITEM(S) was applied
+inline constexpr std::uint8_t elements = 4;    // application: APPEND(S) was applied
 inline constexpr std::uint8_t items = 8;       // application: SETITEM(S) may apply
 inline constexpr std::uint8_t appends = 16;    // application: APPEND(S) may apply
 inline constexpr std::uint8_t state = 32;      // application: BUILD may apply

@@ -303,6 +303,7 @@ class machine {
         for (std::size_t i = 0; i < pairs.size(); i += 2)
             if (!hashable(pairs[i])) return fail(errc::unhashable_key, "a dictionary key that Python cannot hash");
         if (!room_for(dictionary ? t.a : graph_.nodes[target + 1].link.b, pairs.size())) return false;
+        if (!dictionary) t.flags |= node_flag::pairs;
         graph_.append(dictionary ? t.a : graph_.nodes[target + 1].link.b, pairs);
         return true;
     }
@@ -312,6 +313,7 @@ class machine {
         if (!list && (t.kind != node_kind::application || (t.flags & node_flag::appends) == 0))
             return fail(errc::pickle_target, "an element appended to a value that is not a list");
         if (!room_for(list ? t.a : graph_.nodes[target + 1].link.b, values.size())) return false;
+        if (!list) t.flags |= node_flag::elements;
         graph_.append(list ? t.a : graph_.nodes[target + 1].link.b, values);
         return true;
     }
@@ -706,7 +708,11 @@ inline std::string machine::path_here() const {
             const node& owner = graph_.nodes[stack_[begin - 1]];
             const bool mapping = owner.kind == node_kind::dictionary || (owner.kind == node_kind::application && (owner.flags & node_flag::items) != 0);
             if (mapping && (end - begin) % 2 == 1) {
-                append_path_element(path, key_text(stack_[end - 1]), depth++ == 0);
+                // Above the key there may be the parts of a value that is not complete.
+                std::size_t at = end - 1;
+                const auto is_key = [&](std::size_t i) { return graph_.nodes[stack_[i]].kind == node_kind::string || graph_.nodes[stack_[i]].kind == node_kind::integer; };
+                while (!is_key(at) && at >= begin + 2 && end - at < 64) at -= 2;
+                append_path_element(path, key_text(stack_[is_key(at) ? at : end - 1]), depth++ == 0);
                 return;
             }
             // A key, its value's class or an object under construction: the key is one before.

@@ -121,6 +121,9 @@ class value {
     [[nodiscard]] bool is_utf8() const noexcept;
     [[nodiscard]] bool is_byte_array() const noexcept;
     [[nodiscard]] bool is_frozen_set() const noexcept;
+    /// A dictionary, or an object of another mapping class: its items are keys and values in turn. An object without
+    /// items does not show what it is.
+    [[nodiscard]] bool is_mapping() const noexcept;
 
     /// Elements of a list, tuple or set, entries of a dictionary, items of an object; 0 otherwise.
     [[nodiscard]] std::size_t size() const noexcept;
@@ -128,7 +131,7 @@ class value {
     [[nodiscard]] value operator[](std::size_t index) const noexcept;
     /// The elements of a list, a tuple or a set.
     [[nodiscard]] range elements() const noexcept;
-    /// The entries of a dictionary, in the file's order.
+    /// The entries of a dictionary, in the file's order; also those of an object that is a mapping.
     [[nodiscard]] entry_range entries() const noexcept;
 
     /// The class of an object or of a dictionary; absent for plain ones. A global, or an inert application.
@@ -400,8 +403,15 @@ inline value::range value::elements() const noexcept {
     return {};
 }
 
+inline bool value::is_mapping() const noexcept {
+    const detail::node n = self();
+    if (n.kind != detail::node_kind::application) return n.kind == detail::node_kind::dictionary;
+    return (n.flags & (detail::node_flag::pairs | detail::node_flag::elements)) == detail::node_flag::pairs;
+}
+
 inline value::entry_range value::entries() const noexcept {
     const detail::node n = self();
+    if (n.kind == detail::node_kind::application && is_mapping()) return entry_range{items()};
     if (n.kind != detail::node_kind::dictionary) return entry_range{};
     return entry_range{range{graph_, graph_->elements(n)}};
 }

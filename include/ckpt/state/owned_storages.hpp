@@ -36,6 +36,8 @@ class owned_storages final : public storage_source {
             const std::uint64_t nbytes = from.nbytes(storage);
             std::size_t length = 0;
             if (!checked_narrow(nbytes, length)) return error{.code = errc::limit, .detail = "a storage of " + decimal(nbytes) + " bytes does not fit into memory"};
+            // A size that the file only claims is not allocated: a compressed record may claim any.
+            if (auto there = from.read(storage, 0, {}); !there) return std::move(there).error();
             const block copy = out->memory_.whole_block(std::max<std::size_t>(length, 1));
             if (auto done = from.read(storage, 0, {copy.data, length}); !done) return std::move(done).error();
             out->entries_.push_back({std::string(from.key(storage)), {copy.data, length}, from.order(storage)});

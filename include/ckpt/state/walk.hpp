@@ -43,7 +43,7 @@ struct located_tensor {
     [[nodiscard]] std::string key() const {
         std::string out;
         for (const path_element& e : path) {
-            if (!out.empty()) out += '.';
+            if (&e != path.data()) out += '.';
             out += e.text;
         }
         return out;
@@ -51,7 +51,7 @@ struct located_tensor {
 };
 
 /// The text of a dictionary key: a str as it is, numbers, None and booleans as Python shows them, tuples of those in
-/// parentheses, a class by its qualified name; other objects by their kind in angle brackets.
+/// parentheses, bytes as b'...', a class by its qualified name; other objects by their kind in angle brackets.
 [[nodiscard]] inline std::string key_text(const value& key) {
     std::string out;
     const auto leaf = [&out](const value& v, bool inside) {
@@ -65,6 +65,24 @@ struct located_tensor {
             if (const auto i = v.as_int()) out += detail::decimal(*i);
             else out += "<int>";
             return;
+        case kind::bytes: {
+            const auto bytes = *v.as_bytes();
+            const std::string_view raw(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+            const char quote = raw.find('\'') != raw.npos && raw.find('"') == raw.npos ? '"' : '\'';
+            (out += 'b') += quote;
+            for (const char c : raw) {
+                constexpr char digits[] = "0123456789abcdef";
+                const auto b = static_cast<unsigned char>(c);
+                if (c == quote || c == '\\') (out += '\\') += c;
+                else if (c == '\n') out += "\\n";
+                else if (c == '\r') out += "\\r";
+                else if (c == '\t') out += "\\t";
+                else if (b < 0x20 || b >= 0x7F) ((out += "\\x") += digits[b >> 4]) += digits[b & 15];
+                else out += c;
+            }
+            out += quote;
+            return;
+        }
         case kind::boolean: out += *v.as_bool() ? "True" : "False"; return;
         case kind::none: out += "None"; return;
         case kind::real: {
@@ -131,6 +149,7 @@ class step_cursor {
                 ++part_;
                 i_ = 0;
             }
+            if (at_.is_mapping()) return entry_of(at_, key, below);
             const value::range items = at_.items();
             position = i_;
             below = items[i_++];

@@ -38,14 +38,10 @@ struct opened_zip {
             if (auto read = from.read(0, head); !read) return std::move(read).error();
         if (!four || load_le<std::uint32_t>(head) != zip::local_signature) {
             error named = name_the_file(from);
-            // An archive with something before it, or an empty one, says more about itself than its first bytes do.
-            if (named.code == errc::not_a_checkpoint && four) {
+            // An archive with something before it says more about itself than its first bytes do.
+            if (named.code == errc::not_a_checkpoint && four && load_le<std::uint32_t>(head) != zip::end_signature) {
                 auto archive = zip_archive::read(from, budget, memory);
-                if (archive ? archive->records().empty() : archive.error().code == errc::zip_prefix) {
-                    if (!archive) return std::move(archive).error();
-                    named.detail = "an empty zip archive";
-                    named.hint = "a save that never finished; get the file again";
-                }
+                if (!archive && archive.error().code == errc::zip_prefix) return std::move(archive).error();
             }
             return named;
         }

@@ -41,6 +41,7 @@ inline constexpr signature signatures[]{
     {11, "\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19", errc::container_not_supported, "a legacy stream of torch.save (protocol 4 or 5)", later_version},
     {2, "\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19", errc::container_not_supported, "a legacy stream of torch.save (protocol 4 or 5)", later_version},
     {0, "L119547037146038801333356L\n", errc::container_not_supported, "a legacy stream of torch.save (protocol 0 or 1)", later_version},
+    {0, "PK\x05\x06", errc::not_a_checkpoint, "an empty zip archive", "a save that never finished; get the file again"},
     {0, "PYTORCH1", errc::container_not_supported, "the PyTorch preview container of 2018, which no release read", later_version},
     {257, "ustar", errc::container_not_supported, "a tar archive: a checkpoint of torch 0.1, a .nemo file, or an archive around a checkpoint", unpack_first},
     {0, "GGUF", errc::not_a_checkpoint, "a GGUF model of llama.cpp", other_format},

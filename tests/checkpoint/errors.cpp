@@ -1,0 +1,249 @@
+// tests/checkpoint/errors.cpp: every error code with the smallest input that causes it; the documents name them all.
+//
+// SPDX-License-Identifier: MIT
+#include <ckpt/ckpt.hpp>
+
+#include "../support/temporary_file.hpp"
+#include "../support/torch_writer.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <iterator>
+#include <set>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#if !defined(_WIN32)
+#include <sys/stat.h>
+#endif
+
+using ckpt::errc;
+using namespace test_support;
+
+namespace {
+
+using storages = std::vector<std::pair<std::string, std::string>>;
+const std::string four = raw<float>({1, 2, 3, 4});
+
+/// What `open` says of these bytes.
+ckpt::error opening(const std::string& bytes, const ckpt::open_options& options = {}) {
+    const auto opened = ckpt::open_bytes(bytes_of(bytes), options);
+    return opened ? ckpt::error{} : opened.error();
+}
+/// Of an archive with this value, given as opcodes.
+ckpt::error pickled(const std::string& value, const ckpt::open_options& options = {}) { return opening(torch_file(value, {{"0", four}}), options); }
+/// Of an archive that is fine but for one change.
+ckpt::error patched(const std::function<void(zip_file&)>& change, const zip_style& style = {}) {
+    zip_file zip = write_zip(torch_records(pkl::pickle(pkl::none)), style);
+    change(zip);
+    return opening(zip.bytes);
+}
+ckpt::error archived(const std::vector<zip_member>& members) { return opening(write_zip(members).bytes); }
+
+/// What `use` says of the root of an archive that opens.
+ckpt::error using_root(const std::string& value, const std::function<ckpt::error(const ckpt::value&)>& use, const storages& of = {{"0", four}}, const torch_style& style = {}) {
+    const std::string file = torch_file(value, of, style);
+    const auto opened = ckpt::open_bytes(bytes_of(file)).value();
+    return use(opened.root());
+}
+ckpt::error refusal(const std::string& value) {
+    return using_root(value, [](const ckpt::value& v) { return v.refusal() != nullptr ? *v.refusal() : ckpt::error{}; });
+}
+template <class T, std::size_t Rank>
+ckpt::error viewing(const std::string& value, const torch_style& style = {}) {
+    return using_root(value, [](const ckpt::value& v) { auto view = v.as_tensor().value().view<T, Rank>(); return view ? ckpt::error{} : view.error(); }, {{"0", four}}, style);
+}
+ckpt::error selecting(const std::string& value, const std::function<ckpt::error(const ckpt::checkpoint&)>& use) {
+    const std::string file = torch_file(value, {{"0", four}});
+    return use(ckpt::open_bytes(bytes_of(file)).value());
+}
+template <class T>
+ckpt::error of(const ckpt::result<T>& r) { return r ? ckpt::error{} : r.error(); }
+
+std::string t() { return pkl::floats("0", 4); }
+
+ckpt::error truncated_meanwhile() {
+    const temporary_file file(torch_file(t(), {{"0", four}}));
+    const auto opened = ckpt::open(file.path(), {.io = ckpt::io_mode::read}).value();
+    std::filesystem::resize_file(file.path(), 100);
+    return of(opened.root().as_tensor().value().crc32());
+}
+ckpt::error special_file() {
+#if defined(_WIN32)
+    return of(ckpt::open("NUL"));
+#else
+    return of(ckpt::open("/dev/null"));
+#endif
+}
+ckpt::error mismatched_header() {
+    zip_file zip = write_zip(torch_records(pkl::pickle(pkl::none)));
+    zip.put(zip.local[0] + 31, "X");
+    return opening(zip.bytes);
+}
+ckpt::error unaligned() {
+    auto members = torch_records(pkl::pickle(t()), {{"0", four}});
+    for (int shift = 0; shift < 4; ++shift) {
+        members[0].gap = std::string(static_cast<std::size_t>(shift), 'x');
+        const std::string file = write_zip(members, {.torch = false, .end64 = false}).bytes;
+        const auto opened = ckpt::open_bytes(bytes_of(file)).value();
+        const auto view = opened.root().as_tensor().value().view<float, 1>();
+        if (!view) return view.error();
+    }
+    return {};
+}
+
+struct row {
+    errc code;
+    std::function<ckpt::error()> cause;
+};
+
+const std::vector<row>& rows() {
+    using namespace pkl;
+    static const std::vector<row> all{
+        {errc::cannot_open, [] { return of(ckpt::open("no such file")); }},
+        {errc::not_a_regular_file, special_file},
+        {errc::is_a_directory, [] { return of(ckpt::open(std::filesystem::temp_directory_path())); }},
+        {errc::range_outside_file, [] { return opening("x", {.offset = 2}); }},
+        {errc::truncated, truncated_meanwhile},
+        {errc::not_a_checkpoint, [] { return opening(""); }},
+        {errc::zip_truncated, [] { return opening("PK\x03\x04"); }},
+        {errc::zip_bounds, [] { return patched([](zip_file& z) { z.put32(z.central[0] + 42, 0x7FFF'FFFF); }); }},
+        {errc::zip_header_mismatch, mismatched_header},
+        {errc::zip_duplicate_name, [] { auto m = torch_records(pickle(none)); m.push_back(m[0]); return archived(m); }},
+        {errc::zip_overlap, [] { return patched([](zip_file& z) { z.put32(z.central[1] + 42, 0); }); }},
+        {errc::zip_encrypted, [] { return patched([](zip_file& z) { z.put16(z.central[0] + 8, 0x0809); }); }},
+        {errc::zip_multi_disk, [] { return patched([](zip_file& z) { z.put16(z.end + 4, 1); }); }},
+        {errc::zip_count_mismatch, [] { return patched([](zip_file& z) { z.put16(z.end + 8, 9); z.put16(z.end + 10, 9); }, {.end64 = false}); }},
+        {errc::zip64_invalid, [] { return patched([](zip_file& z) { z.put32(z.central[0] + 24, 0xFFFF'FFFF); }); }},
+        {errc::compressed, [] { auto m = torch_records(pickle(none)); m[0].method = 8; m[0].inflated = 9; return archived(m); }},
+        {errc::zip_name_invalid, [] { auto m = torch_records(pickle(none)); m[0].name = "../data.pkl"; return archived(m); }},
+        {errc::checksum_mismatch, [] { return patched([](zip_file& z) { z.put(z.payload[0] + 2, "x"); }); }},
+        {errc::zip_prefix, [] {
+             zip_file z = write_zip(torch_records(pickle(none)), {.torch = false, .end64 = false});
+             for (std::size_t i = 0; i < z.local.size(); ++i) z.put32(z.central[i] + 42, z.local[i] + 1);
+             z.put32(z.end + 16, z.directory + 1);
+             return opening("x" + z.bytes);
+         }},
+        {errc::zip_ambiguous_end, [] {
+             const std::string inner = write_zip(torch_records(pickle(none)), {.torch = false, .end64 = false}).bytes;
+             return opening(write_zip(torch_records(pickle(none)), {.torch = false, .end64 = false, .comment = inner.substr(inner.size() - 22)}).bytes);
+         }},
+        {errc::no_pickle, [] { return archived({{.name = "a", .data = "x"}}); }},
+        {errc::container_not_supported, [] { return opening("L119547037146038801333356L\n."); }},
+        {errc::record_missing, [] { return refusal(floats("1", 4)); }},
+        {errc::format_version, [] { return opening(torch_file(none, {}, {.version = "11"})); }},
+        {errc::byte_order_unknown, [] { return opening(torch_file(none, {}, {.byte_order = "x"})); }},
+        {errc::pickle_truncated, [] { return archived(torch_records("")); }},
+        {errc::pickle_opcode, [] { return archived(torch_records("\xFF")); }},
+        {errc::global_not_allowed, [] { return pickled(global("a", "b")); }},
+        {errc::stack_underflow, [] { return archived(torch_records(".")); }},
+        {errc::memo_missing, [] { return pickled("h\x01"); }},
+        {errc::pickle_text, [] { return pickled("Ix\n"); }},
+        {errc::pickle_target, [] { return pickled("NNNs"); }},
+        {errc::unhashable_key, [] { return pickled("}]Ns"); }},
+        {errc::limit, [] { return pickled(none, {.limits = {.pickle_bytes = 1}}); }},
+        {errc::pickle_not_supported, [] { return pickled("\x82\x01"); }},
+        {errc::persistent_id, [] { return refusal("NQ"); }},
+        {errc::bad_arguments, [] { return refusal(call(global("torch._utils", "_rebuild_tensor_v2"), {})); }},
+        {errc::cyclic_arguments, [] { return refusal("cbuiltins\nset\n(]q\x01tRq\x02" "0h\x01h\x02" "a0h\x02"); }},
+        {errc::wrong_type, [] { return using_root(none, [](const ckpt::value& v) { return of(v.as_int()); }); }},
+        {errc::output_limit, [] { return using_root(tensor(storage("FloatStorage", "0", 4), 0, {1000}, {0}), [](const ckpt::value& v) { return of(v.as_tensor().value().crc32()); }); }},
+        {errc::dtype_unknown, [] { return refusal(tensor_v3(storage("UntypedStorage", "0", 16), 0, {1}, {1}, "nothing")); }},
+        {errc::shape_invalid, [] { return refusal(tensor(storage("FloatStorage", "0", 4), 0, {-1}, {1})); }},
+        {errc::out_of_bounds, [] { return refusal(tensor(storage("FloatStorage", "0", 4), 1, {4}, {1})); }},
+        {errc::storage_size_mismatch, [] { return refusal(floats("0", 5)); }},
+        {errc::dtype_mismatch, [] { return viewing<double, 1>(t()); }},
+        {errc::rank_mismatch, [] { return viewing<float, 2>(t()); }},
+        {errc::misaligned, unaligned},
+        {errc::byte_order, [] { return viewing<float, 1>(t(), {.byte_order = "big"}); }},
+        {errc::lazy_bit, [] { return viewing<float, 1>(global("torch._utils", "_rebuild_tensor_v2") + tuple({storage("FloatStorage", "0", 4), num(0), ints({4}), ints({1}), no, none, dict({{str("neg"), yes}})}) + "R"); }},
+        {errc::packed, [] { return viewing<std::uint8_t, 1>(tensor_v3(storage("UntypedStorage", "0", 16), 0, {4}, {1}, "float4_e2m1fn_x2")); }},
+        {errc::not_mapped, [] {
+             const std::string file = torch_file(t(), {{"0", four}});
+             const auto opened = ckpt::open_bytes(bytes_of(file), {.io = ckpt::io_mode::read}).value();
+             return of(opened.root().as_tensor().value().bytes());
+         }},
+        {errc::needs_copy, [] { return using_root(tensor(storage("FloatStorage", "0", 4), 0, {2}, {2}), [](const ckpt::value& v) { return of(v.as_tensor().value().bytes()); }); }},
+        {errc::no_data, [] { return using_root(call(global("torch._utils", "_rebuild_meta_tensor_no_storage"), {global("torch", "float32"), ints({2}), ints({1}), no}), [](const ckpt::value& v) { return of(v.as_tensor().value().bytes()); }); }},
+        {errc::unsupported_tensor, [] { return refusal(call(global("torch._utils", "_rebuild_sparse_tensor"), {})); }},
+        {errc::size_mismatch, [] { return using_root(t(), [](const ckpt::value& v) { std::vector<float> out(3); return of(v.as_tensor().value().copy_to(std::span(out))); }); }},
+        {errc::conversion, [] { return using_root(t(), [](const ckpt::value& v) { std::vector<std::int32_t> out(4); return of(v.as_tensor().value().copy_as(std::span(out))); }); }},
+        {errc::path_missing, [] { return selecting(none, [](const ckpt::checkpoint& c) { return of(c.state_dict("x")); }); }},
+        {errc::state_dict_missing, [] { return selecting(none, [](const ckpt::checkpoint& c) { return of(c.state_dict()); }); }},
+        {errc::state_dict_ambiguous, [] { return selecting(dict({{str("model"), dict({{str("w"), t()}})}, {str("ema"), dict({{str("w"), t()}})}}), [](const ckpt::checkpoint& c) { return of(c.state_dict()); }); }},
+        {errc::key_missing, [] { return selecting(dict({{str("w"), t()}}), [](const ckpt::checkpoint& c) { const auto weights = c.state_dict().value(); return of(weights.at("x")); }); }},
+        {errc::key_duplicate, [] { return selecting(dict({{str("1"), t()}, {num(1), t()}}), [](const ckpt::checkpoint& c) { return of(c.state_dict()); }); }},
+    };
+    return all;
+}
+
+// Codes that no input of this version causes.
+constexpr struct {
+    errc code;
+    const char* why;
+} not_caused[]{
+    {errc::read_failed, "only a failing disk or network file system causes it"},
+    {errc::map_failed, "only a system that is out of address space, or that cannot map a file, causes it"},
+    {errc::not_strided, "sparse and nested tensors are unsupported_tensor so far, so no handle has another layout with values"},
+    {errc::internal, "a bug in ckpt"},
+};
+
+} // namespace
+
+TEST_CASE("every error code has a smallest input that causes it, or a reason why there is none yet") {
+    std::set<errc> caused;
+    for (const row& r : rows()) {
+        const ckpt::error e = r.cause();
+        CAPTURE(ckpt::info(r.code).name);
+        CAPTURE(e.message());
+        CHECK(e.code == r.code);
+        CHECK(caused.insert(r.code).second);
+        CHECK_FALSE(e.detail.empty());
+        const std::string message = e.message();
+        CHECK(message.size() <= 1024);
+        CHECK(message.starts_with(std::string(ckpt::info(r.code).name) + " (" + std::to_string(static_cast<int>(r.code)) + "): "));
+        for (const char c : message) CHECK(static_cast<unsigned char>(c) >= 0x20);
+    }
+    for (const auto& n : not_caused) {
+        CAPTURE(n.why);
+        CHECK(caused.insert(n.code).second);
+    }
+    for (const ckpt::error_info& i : ckpt::error_table) CHECK_MESSAGE(caused.count(i.code) == 1, i.name);
+    CHECK(caused.size() == std::size(ckpt::error_table));
+}
+
+TEST_CASE("numbers of error codes are unique, rise, and have an exit code of the program") {
+    int before = 0;
+    for (const ckpt::error_info& i : ckpt::error_table) {
+        CHECK(static_cast<int>(i.code) > before);
+        before = static_cast<int>(i.code);
+        CHECK((i.exit_code == 1 || i.exit_code == 2 || i.exit_code == 4));
+        CHECK_FALSE(i.meaning.empty());
+        CHECK(ckpt::info(i.code).name == i.name);
+    }
+    CHECK(ckpt::info(static_cast<errc>(9999)).name == "none");
+}
+
+TEST_CASE("docs/errors.md has a heading for every code, in the same order, with its exit code") {
+    std::ifstream in(std::filesystem::path(CKPT_TEST_DATA) / "../../docs/errors.md");
+    REQUIRE(in.good());
+    std::vector<std::string> headings, exits;
+    for (std::string line; std::getline(in, line);) {
+        if (line.starts_with("## ")) headings.push_back(line.substr(3));
+        else if (line.starts_with("Exit ") && exits.size() + 1 == headings.size()) exits.push_back(line.substr(5, 1));
+    }
+    std::vector<std::string> wanted, codes;
+    for (const ckpt::error_info& i : ckpt::error_table) {
+        wanted.push_back(std::to_string(static_cast<int>(i.code)) + ' ' + std::string(i.name));
+        codes.push_back(std::to_string(static_cast<int>(i.exit_code)));
+    }
+    CHECK(headings == wanted);
+    CHECK(exits == codes);
+}

@@ -1,0 +1,158 @@
+// tests/torch/sniff.cpp: files that are something else are refused by name, with what to do.
+//
+// SPDX-License-Identifier: MIT
+#include <ckpt/ckpt.hpp>
+
+#include "../support/temporary_file.hpp"
+#include "../support/torch_writer.hpp"
+
+#include <doctest/doctest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <string>
+#include <string_view>
+#include <vector>
+
+using ckpt::errc;
+using namespace test_support;
+using namespace std::string_literals;
+
+namespace {
+
+ckpt::error refusal(const std::string& bytes) {
+    const auto opened = ckpt::open_bytes(bytes_of(bytes));
+    REQUIRE_FALSE(opened.has_value());
+    const ckpt::error& out = opened.error();
+    CHECK(out.message().size() <= 1024);
+    for (const char c : out.message()) CHECK(static_cast<unsigned char>(c) >= 0x20);
+    // The same by a file, mapped and read, and as a part of a larger one.
+    const temporary_file file(bytes), within("xyz" + bytes + "PK\x05\x06");
+    for (const ckpt::io_mode io : {ckpt::io_mode::map, ckpt::io_mode::read}) {
+        CHECK(ckpt::open(file.path(), {.io = io}).error().message() == out.message());
+        CHECK(ckpt::open(within.path(), {.io = io, .offset = 3, .length = bytes.size()}).error().detail == out.detail);
+    }
+    const auto scan = ckpt::scan_globals_bytes(bytes_of(bytes));
+    REQUIRE_FALSE(scan.has_value());
+    CHECK(scan.error().code == out.code);
+    return out;
+}
+
+} // namespace
+
+TEST_CASE("C1: other formats are named, each with its code") {
+    struct row {
+        std::string bytes;
+        errc code;
+        const char* says;
+    };
+    const std::string magic = "\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
+    const std::string header = "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}";
+    const row rows[]{
+        {"", errc::not_a_checkpoint, "the file is empty"},
+        {"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n", errc::not_a_checkpoint, "Git LFS pointer"},
+        {"<!DOCTYPE html><html>", errc::not_a_checkpoint, "HTML"},
+        {"\r\n  <HTML lang=en>", errc::not_a_checkpoint, "HTML"},
+        {"<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code></Error>", errc::not_a_checkpoint, "HTML or XML"},
+        {"GGUF\x03\0\0\0"s, errc::not_a_checkpoint, "GGUF"},
+        {"ggml\1\0\0\0"s, errc::not_a_checkpoint, "GGML"},
+        {"lmgg\1\0\0\0"s, errc::not_a_checkpoint, "GGML"},
+        {"\x89HDF\r\n\x1a\n\0\0"s, errc::not_a_checkpoint, "HDF5"},
+        {"\x93NUMPY\x01\0v\0{'descr'"s, errc::not_a_checkpoint, "NumPy .npy"},
+        {"\x1c\0\0\0TFL3"s, errc::not_a_checkpoint, "TensorFlow Lite"},
+        {"\x18\0\0\0PTMF"s, errc::container_not_supported, "flatbuffer"},
+        {"\x1f\x8b\x08\0"s, errc::not_a_checkpoint, "gzip"},
+        {"7z\xbc\xaf\x27\x1c\0\4"s, errc::not_a_checkpoint, "7z"},
+        {"BZh91AY&SY", errc::not_a_checkpoint, "bzip2"},
+        {"\xfd" "7zXZ\0"s, errc::not_a_checkpoint, "xz file"},
+        {"\x28\xb5\x2f\xfd\x24", errc::not_a_checkpoint, "zstd"},
+        {"Rar!\x1a\x07\1\0"s, errc::not_a_checkpoint, "RAR"},
+        {"\x7f" "ELF\2\1\1", errc::not_a_checkpoint, "ELF"},
+        {"MZ\x90\0\3"s, errc::not_a_checkpoint, "Windows"},
+        {"%PDF-1.7\n", errc::not_a_checkpoint, "PDF"},
+        {"\x89PNG\r\n\x1a\n", errc::not_a_checkpoint, "PNG"},
+        {"\xff\xd8\xff\xe0", errc::not_a_checkpoint, "JPEG"},
+        {"\x08\x07\x12\x07pytorch\x1a\x05" "2.0.0", errc::not_a_checkpoint, "ONNX"},
+        {le64(header.size()) + header + "\0\0\0\0"s, errc::container_not_supported, "safetensors"},
+        {"\x80\x02" + magic + "\x80\x02M\xe9\x03.", errc::container_not_supported, "legacy stream"},
+        {"\x80\x03" + magic, errc::container_not_supported, "legacy stream"},
+        {"\x80\x04\x95\x0d\0\0\0\0\0\0\0"s + magic, errc::container_not_supported, "legacy stream"},
+        {"\x80\x05\x95\x0d\0\0\0\0\0\0\0"s + magic, errc::container_not_supported, "legacy stream"},
+        {"L119547037146038801333356L\n.", errc::container_not_supported, "legacy stream"},
+        {"PYTORCH1\0\0"s, errc::container_not_supported, "preview"},
+        {"storages" + std::string(249, '\0') + "ustar  \0"s + std::string(300, '\0'), errc::container_not_supported, "tar"},
+        {"\x80\x04\x95\x0a\0\0\0\0\0\0\0}\x94."s, errc::container_not_supported, "plain pickle"},
+        {"\x80\x02}q\0."s, errc::container_not_supported, "plain pickle"},
+        {"(dp0\nS'a'\n", errc::container_not_supported, "plain pickle"},
+        {"ctorch._utils\n_rebuild_tensor_v2\n", errc::container_not_supported, "plain pickle"},
+        {std::string(600, '\0'), errc::not_a_checkpoint, "zeros"},
+        {std::string(1, '\0'), errc::not_a_checkpoint, "zeros"},
+        {"Invalid username or password.", errc::not_a_checkpoint, "plain text that begins \"Invalid username or password.\""},
+        {"{\"error\": \"not found\"}", errc::not_a_checkpoint, "plain text"},
+        {"PK", errc::not_a_checkpoint, "plain text"},
+        {"\xde\xad\xbe\xef\0\1"s, errc::not_a_checkpoint, "begin with de ad be ef 00 01"},
+        {"PK\x03\x04" + std::string(100, '\0'), errc::zip_truncated, "no end record"},
+        {"PK\x05\x06" + std::string(18, '\0'), errc::not_a_checkpoint, "empty zip archive"},
+    };
+    for (const row& r : rows) {
+        const ckpt::error e = refusal(r.bytes);
+        CAPTURE(e.message());
+        CHECK(e.code == r.code);
+        CHECK(e.detail.find(r.says) != std::string::npos);
+    }
+}
+
+TEST_CASE("every signature of the table is one that a file with it gets") {
+    for (const auto& s : ckpt::detail::signatures) {
+        const std::string bytes = std::string(s.at, '\1') + std::string(s.bytes) + std::string(20, '\0');
+        CAPTURE(s.is);
+        const ckpt::error e = refusal(bytes);
+        CHECK(e.code == s.code);
+        CHECK(e.detail.find(s.is) != std::string::npos);
+        // Cut off before its end it is something else, or nothing, and no crash.
+        for (std::size_t n = 0; n < bytes.size() - 20; n += 1 + n / 16) (void)ckpt::open_bytes(bytes_of(bytes).first(n)).error();
+    }
+}
+
+TEST_CASE("C2: a truncated archive is refused as truncated wherever it is cut") {
+    const std::string file = torch_file(pkl::dict({{pkl::str("a"), pkl::floats("0", 4)}}), {{"0", std::string(16, 'x')}});
+    for (std::size_t n = 4; n < file.size(); n += 7) {
+        const auto opened = ckpt::open_bytes(bytes_of(file).first(n));
+        REQUIRE_FALSE(opened.has_value());
+        CHECK(opened.error().code == errc::zip_truncated);
+        CHECK_FALSE(opened.error().hint.empty());
+    }
+}
+
+TEST_CASE("Z11: an archive that something precedes is named as such") {
+    const std::string file = torch_file(pkl::dict({{pkl::str("a"), pkl::floats("0", 4)}}), {{"0", std::string(16, 'x')}});
+    for (const std::string& before : {"x"s, "#!/bin/sh\n"s, std::string(70'000, '\0'), "\x80\x02}."s}) {
+        const ckpt::error e = refusal(before + file);
+        CAPTURE(e.message());
+        CHECK(ckpt::info(e.code).exit_code != 0);
+    }
+    // Offsets that were corrected, as self-extracting archives have them.
+    auto members = torch_records(pkl::pickle(pkl::none));
+    zip_file zip = write_zip(members, {.torch = false, .end64 = false});
+    const std::string before(10, 'x');
+    for (std::size_t i = 0; i < members.size(); ++i) zip.put32(zip.central[i] + 42, zip.local[i] + before.size());
+    zip.put32(zip.end + 16, zip.directory + before.size());
+    CHECK(refusal(before + zip.bytes).code == errc::zip_prefix);
+}
+
+TEST_CASE("a safetensors file whose header is longer than the file is no safetensors file") {
+    CHECK(refusal(le64(1000) + "{\"a\":1}").code == errc::not_a_checkpoint);
+    CHECK(refusal(le64(~std::uint64_t{0}) + "{\"a\":1}").code == errc::not_a_checkpoint);
+}
+
+TEST_CASE("real files of other containers are named") {
+    const auto of = [](const char* name) { return ckpt::open(std::filesystem::path(CKPT_TEST_DATA) / name).error(); };
+    for (const char* name : {"torch-1.13/legacy.pt", "torch-1.13/legacy_protocol_0.pt", "torch-1.13/legacy_protocol_1.pt", "torch-1.13/legacy_protocol_3.pt", "torch-1.13/legacy_protocol_4.pt", "torch-1.13/legacy_protocol_5.pt"}) {
+        CAPTURE(name);
+        CHECK(of(name).code == errc::container_not_supported);
+        CHECK(of(name).detail.find("legacy stream") != std::string::npos);
+    }
+    CHECK(of("torch-1.13/plain_pickle_2.pkl").detail.find("plain pickle") != std::string::npos);
+    CHECK(of("torch-1.13/plain_pickle_4.pkl").detail.find("plain pickle") != std::string::npos);
+}
