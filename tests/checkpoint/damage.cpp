@@ -8,7 +8,6 @@
 #include <doctest/doctest.h>
 
 #include <cstdint>
-#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -79,7 +78,7 @@ struct reader {
 
 /// In memory of exactly this size, so that a sanitizer sees the first byte outside.
 struct exact {
-    explicit exact(std::string_view text) : bytes(text.size()) { std::memcpy(bytes.data(), text.data(), text.size()); }
+    explicit exact(std::string_view text) : bytes(bytes_of(text).begin(), bytes_of(text).end()) {}
     operator std::span<const std::byte>() const { return bytes; }
     std::vector<std::byte> bytes;
 };

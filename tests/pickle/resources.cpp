@@ -162,7 +162,7 @@ TEST_CASE("R1: what is shared is not visited again and again") {
 
 TEST_CASE("R1: cycles inside arguments cost what their edges do") {
     const std::string set = global("builtins", "set") + "q\1" "0";
-    check_cost("edges back to the outermost", set + "]q\0000"s + "h\1" + times(20'000, "]") + "(" + times(100'000, "h\0"s) + "l" + times(20'000, "a") + "q\2h\0h\2" "a0\x85R."s, errc::limit);
+    check_cost("edges back to the outermost", set + "h\1]q\0000"s + times(20'000, "]") + '(' + times(100'000, "h\0"s) + 'l' + times(20'001, "a") + "\x85R.", errc::limit);
     CHECK(read(global("collections", "OrderedDict") + "]q\0\x85Rq\1h\0h\1a0."s) == "refused cyclic_arguments");
 }
 
@@ -175,7 +175,7 @@ TEST_CASE("R1: keys that collide are compared within the budget, or refused") {
     for (std::uint32_t i = 0; i < 20'000; ++i) deep += "(NNNNNNNNM" + number(i % 65536, 2) + "tN";
     check_cost("tuples of one hash", deep + "u.", errc::limit);
     std::string few = "}(";
-    for (std::uint32_t i = 0; i < 1'000; ++i) few += "(NNNNNNNNM" + number(i, 2) + "tN";
+    for (std::uint32_t i = 0; i < 300; ++i) few += "(NNNNNNNNM" + number(i, 2) + "tN";
     check_cost("some tuples of one hash", few + "u.");
 }
 
@@ -189,7 +189,7 @@ TEST_CASE("R1: numbers, names and lengths of any size end soon") {
     check_cost("memo entries with gaps", times(1'000, "Nr\0\1\0\0"s + "Nq\1") + "N.");
     check_cost("a name of 500 KB", global(std::string(500'000, 'm'), std::string(500'000, 'n')) + '.');
     check_cost("many pickles", times(500'000, "N."));
-    check_cost("many globals under many keys", '}' + times(5'000, "(" + text(std::string(100, 'k')) + "]" + "ca\nb\na}") + '.', errc::stack_underflow);
+    check_cost("many globals under many keys", '}' + times(5'000, "(" + text(std::string(100, 'k')) + "]" + "ca\nb\na}") + '.');
     check_cost("nested pickles that are shared", bytes(times(100'000, "N0") + "N.") + "q\0000"s + global("torch.storage", "_load_from_bytes") + "q\1" + times(50'000, "h\1h\0\x85R0"s) + "N.");
 }
 

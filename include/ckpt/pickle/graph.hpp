@@ -224,6 +224,7 @@ class graph {
     arena memory;
     chunked_array<node> nodes{};
     chunked_array<container> containers{};
+    chunked_array<std::uint32_t> pending{}; // calls of names with a builder, and persistent ids, in order
     chunked_array<global_occurrence> globals{};
     chunked_array<tensor_data> tensors{};
     chunked_array<complex_value> complexes{};

@@ -185,7 +185,7 @@ class machine {
         if (values.empty()) return empty_tuple_node;
         node n = node::of(node_kind::tuple, static_cast<std::uint32_t>(values.size()));
         auto* items = graph_.memory.allocate<std::uint32_t>(values.size());
-        for (std::size_t i = 0; i < values.size(); ++i) items[i] = values[i];
+        std::memcpy(items, values.data(), values.size_bytes());
         n.items = items;
         return graph_.add(n);
     }
@@ -208,7 +208,7 @@ class machine {
         // An index is bounded by the pickle, not by the entries: files with gaps are legal, and this keeps them cheap.
         if (index >= memo_.size()) {
             if (index > graph_.pickle.size()) return fail(errc::limit, "a memo index beyond the number of bytes in the pickle", index, graph_.pickle.size());
-            memo_.extend(std::max(static_cast<std::size_t>(index) + 1, memo_.size() * 2), absent_node);
+            memo_.extend((std::max)(static_cast<std::size_t>(index) + 1, memo_.size() * 2), absent_node);
         }
         std::uint32_t& entry = memo_[static_cast<std::size_t>(index)];
         if (entry == absent_node) ++memo_count_;
@@ -274,11 +274,13 @@ class machine {
         const node& a = graph_.nodes[arguments];
         if (a.kind != node_kind::tuple) return fail(errc::pickle_target, "the arguments of a call are not a tuple");
         auto accepts = global_accepts::everything;
+        bool builds = false;
         if (c.kind == node_kind::global) {
             if (const global_entry* e = graph_.globals[c.a].entry) {
                 if (e->kind == global_kind::constant || e->kind == global_kind::storage)
                     return fail(errc::pickle_target, "a call of a name that is not callable");
                 accepts = e->accepts;
+                builds = e->build != nullptr;
             }
         } else if (c.kind != node_kind::application) {
             return fail(errc::pickle_target, "a call of a value that is neither a global nor an object");
@@ -291,7 +293,17 @@ class machine {
         more.link.b = 0;
         more.link.c = offset_here();
         (void)graph_.add(more);
+        if (builds) graph_.pending.push_back(graph_.memory, index);
         return push(index);
+    }
+    /// Records the persistent id whose argument is on the stack.
+    bool push_persistent(std::uint8_t flags) {
+        node n = node::of(node_kind::persistent, stack_.back(), flags);
+        n.link.b = offset_here();
+        n.link.c = 0;
+        stack_.back() = graph_.add(n);
+        graph_.pending.push_back(graph_.memory, stack_.back());
+        return true;
     }
 
     bool set_items(std::uint32_t target, std::span<const std::uint32_t> pairs) {
@@ -451,14 +463,7 @@ CKPT_DETAIL_INLINE bool machine::step(opcode op) {
         stack_.shrink(stack_.size() - 2);
         return apply(callable, arguments, absent_node, false);
     }
-    case opcode::binpersid: {
-        if (!need_values(1)) return false;
-        node n = node::of(node_kind::persistent, stack_.back());
-        n.link.b = offset_here();
-        n.link.c = 0;
-        stack_.pop_back();
-        return push_node(n);
-    }
+    case opcode::binpersid: return need_values(1) && push_persistent(0);
     case opcode::newfalse: return push(false_node);
     case opcode::newtrue: return push(true_node);
     case opcode::none: return push(none_node);
@@ -634,11 +639,7 @@ CKPT_DETAIL_INLINE bool machine::step(opcode op) {
     case opcode::persid: {
         if (!take_line(text)) return false;
         if (check_utf8(text) == utf8_verdict::invalid || !push_text(node_kind::string, text)) return fail(errc::pickle_text, "a persistent id that is not UTF-8");
-        node n = node::of(node_kind::persistent, stack_.back(), node_flag::text_form);
-        n.link.b = offset_here();
-        n.link.c = 0;
-        stack_.pop_back();
-        return push_node(n);
+        return push_persistent(node_flag::text_form);
     }
     case opcode::pop: {
         if (!marks_.empty() && marks_.back() == stack_.size()) {

@@ -15,61 +15,71 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
+/// The dotted segment that begins at `at`, which moves behind the next dot, or to npos after the last segment.
+[[nodiscard]] constexpr std::string_view take_segment(std::string_view text, std::size_t& at) noexcept {
+    const std::size_t begin = at;
+    const std::size_t dot = text.find('.', begin);
+    at = dot == std::string_view::npos ? dot : dot + 1;
+    return text.substr(begin, dot == std::string_view::npos ? dot : dot - begin);
+}
+
+/// Whether `pattern`, in which `*` is any run of characters, matches the whole of `text`.
+[[nodiscard]] constexpr bool matches_segment(std::string_view pattern, std::string_view text) noexcept {
+    std::size_t p = 0;
+    std::size_t t = 0;
+    std::size_t star = std::string_view::npos; // behind the last star, and how far it reaches
+    std::size_t reach = 0;
+    while (t < text.size() || p < pattern.size()) {
+        if (p < pattern.size() && pattern[p] == '*') {
+            star = ++p;
+            reach = t;
+        } else if (p < pattern.size() && t < text.size() && pattern[p] == text[t]) {
+            ++p;
+            ++t;
+        } else if (star != std::string_view::npos && reach < text.size()) {
+            p = star;
+            t = ++reach;
+        } else {
+            return false;
+        }
+    }
+    return true;
+}
+
 /// Whether `pattern` matches the whole of `text`. `*` is any run of characters inside one dotted segment, `**` a
 /// whole number of segments, also none. Iterative; time is at most the product of the two lengths.
 [[nodiscard]] constexpr bool matches_dotted(std::string_view pattern, std::string_view text) noexcept {
-    constexpr std::size_t never = static_cast<std::size_t>(-1);
+    constexpr std::size_t end = std::string_view::npos;
+    if (!pattern.empty() && pattern[0] != '*' && (text.empty() || text[0] != pattern[0])) return false; // most, at once
     std::size_t p = 0;
     std::size_t t = 0;
-    // Where to go on after a mismatch: behind the last `*`, and, if that fails, behind the last `**`.
-    std::size_t star_p = never;
-    std::size_t star_t = 0;
-    std::size_t deep_p = never;
+    bool deep = false; // a `**` was met: where the pattern goes on behind it, and from where in the text
+    std::size_t deep_p = 0;
     std::size_t deep_t = 0;
-    while (true) {
-        if (pattern.substr(p).starts_with("**")) {
-            deep_p = p + 2;
-            deep_t = t;
-            star_p = never;
-            p += 2;
-            if (p == pattern.size()) return true;
-            if (t == 0 && p < pattern.size() && pattern[p] == '.') ++p; // `**.x` also matches `x`
-            continue;
-        }
-        if (p < pattern.size() && pattern[p] == '*') {
-            star_p = ++p;
-            star_t = t;
-            continue;
-        }
-        // `a.**` also matches `a`.
-        if (t == text.size() && pattern.substr(p) == ".**") return true;
-        if (p < pattern.size() && t < text.size() && pattern[p] == text[t]) {
-            ++p;
-            ++t;
-            continue;
-        }
-        if (p == pattern.size() && t == text.size()) return true;
-        if (star_p != never && star_t < text.size() && text[star_t] != '.') {
-            p = star_p;
-            t = ++star_t;
-            continue;
-        }
-        if (deep_p != never) {
-            // `**` takes one more segment: up to the next dot, or the rest.
-            while (deep_t < text.size() && text[deep_t] != '.') ++deep_t;
-            if (deep_t == text.size()) return deep_p == pattern.size();
-            p = deep_p;
-            t = deep_t;
-            if (p < pattern.size() && pattern[p] == '.') {
-                ++p;
-                ++t;
+    while (p != end || t != end) {
+        if (p != end) {
+            std::size_t next_p = p;
+            const std::string_view segment = take_segment(pattern, next_p);
+            if (segment == "**") {
+                if (next_p == end) return true;
+                deep = true;
+                p = deep_p = next_p;
+                deep_t = t;
+                continue;
             }
-            ++deep_t;
-            star_p = never;
-            continue;
+            std::size_t next_t = t;
+            if (t != end && matches_segment(segment, take_segment(text, next_t))) {
+                p = next_p;
+                t = next_t;
+                continue;
+            }
         }
-        return false;
+        if (!deep || deep_t == end) return false;
+        (void)take_segment(text, deep_t); // `**` takes one more
+        p = deep_p;
+        t = deep_t;
     }
+    return true;
 }
 
 struct renamed {

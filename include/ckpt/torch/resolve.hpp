@@ -34,21 +34,22 @@ class resolver {
     }
 
     [[nodiscard]] result<void> run() {
-        state_.assign(parsed_, unseen);
-        for (std::uint32_t i = first_free_node; i < parsed_ && !spent_;)
-            for (const node& n : graph_.nodes.run(i).first(std::min(graph_.nodes.run(i).size(), parsed_ - i))) {
-                if (n.kind == node_kind::persistent) resolve_persistent(i);
-                else if (n.kind == node_kind::application && state_[i] == unseen && !settle(i)) break;
-                ++i;
-            }
+        for (std::size_t i = 0; i < graph_.pending.size() && !spent_; ++i) {
+            const std::uint32_t index = graph_.pending[i];
+            const node& n = graph_.nodes[index];
+            if (n.kind == node_kind::persistent) resolve_persistent(index);
+            else if (n.kind == node_kind::application && n.extra == unseen && !settle(index)) break;
+        }
         graph_.maker = nullptr;
         if (spent_) return limit_error();
         return unique_keys();
     }
 
   private:
-    // What is known of a node; bits.
-    enum progress : std::uint8_t { unseen = 0, open = 1, settled = 2, cyclic = 4 };
+    // What is known of an application or a container while this runs; bits of `node::extra`.
+    enum progress : std::uint16_t { unseen = 0, open = 1, settled = 2, cyclic = 4 };
+
+    [[nodiscard]] std::uint16_t& mark(std::uint32_t index) noexcept { return graph_.nodes[index].extra; }
 
     /// Takes `n` steps of work. False: the budget is gone, and the file does not open.
     [[nodiscard]] bool work(std::uint64_t n) noexcept {
@@ -116,10 +117,6 @@ class resolver {
     [[nodiscard]] bool settle(std::uint32_t root) {
         // The common case, without a stack: the arguments are done.
         const global_entry* e = entry_of(graph_.nodes[root]);
-        if (e == nullptr || e->build == nullptr) {
-            state_[root] = settled;
-            return true;
-        }
         if (!waits_for_state(*e, root) && arguments_done(root)) return build(root, *e);
         return settle_slowly(root);
     }
@@ -200,7 +197,7 @@ class resolver {
     [[nodiscard]] bool settle_slowly(std::uint32_t root) {
         stack_.clear();
         stack_.push_back({root, 0});
-        state_[root] = open;
+        mark(root) = open;
         while (!stack_.empty()) {
             if (!work(1)) return false;
             frame& top = stack_.back();
@@ -215,12 +212,12 @@ class resolver {
                 }
                 const bool walks = n.kind == node_kind::application || n.kind == node_kind::tuple || n.kind == node_kind::list ||
                                    n.kind == node_kind::set || n.kind == node_kind::frozen_set || n.kind == node_kind::dictionary;
-                if (!walks || (state_[next] & settled) != 0) continue;
-                if ((state_[next] & open) != 0) {
+                if (!walks || (n.extra & settled) != 0) continue;
+                if ((n.extra & open) != 0) {
                     if (!note_cycle(next)) return false;
                     continue;
                 }
-                state_[next] = open;
+                mark(next) = open;
                 stack_.push_back({next, 0});
                 continue;
             }
@@ -233,7 +230,7 @@ class resolver {
                     continue;
                 }
             }
-            state_[done] = settled;
+            mark(done) = settled;
         }
         return true;
     }
@@ -246,15 +243,15 @@ class resolver {
             const std::uint32_t at = stack_[i].node;
             const node& n = graph_.nodes[at];
             if (n.kind == node_kind::application)
-                if (const global_entry* e = entry_of(n); e != nullptr && e->build != nullptr) state_[at] |= cyclic;
+                if (const global_entry* e = entry_of(n); e != nullptr && e->build != nullptr) mark(at) |= cyclic;
             if (at == again) break;
         }
         return true;
     }
 
     [[nodiscard]] bool build(std::uint32_t index, const global_entry& e) {
-        const bool own_result = (state_[index] & cyclic) != 0;
-        state_[index] = settled;
+        const bool own_result = (mark(index) & cyclic) != 0;
+        mark(index) = settled;
         if (own_result) {
             refuse(index, {.code = errc::cyclic_arguments, .offset = graph_.base + graph_.nodes[index + 1].link.c, .record = std::string(graph_.record),
                            .detail = quoted(e.module) + ' ' + quoted(e.name) + " is called with its own result"}, e.kind == global_kind::tensor);
@@ -306,7 +303,6 @@ class resolver {
     std::uint64_t made_left_;
     std::uint64_t work_left_;
     storage_class_memory last_class_{};
-    std::vector<std::uint8_t> state_{};
     std::vector<frame> stack_{};
     bool spent_{false};
 };

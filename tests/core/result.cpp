@@ -1,0 +1,91 @@
+// tests/core/result.cpp: a value or an error.
+//
+// SPDX-License-Identifier: MIT
+#include <ckpt/core/result.hpp>
+
+#include <doctest/doctest.h>
+
+#include <memory>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+using ckpt::errc;
+using ckpt::result;
+
+namespace {
+
+result<std::string> good() { return std::string(100, 'x'); }
+result<std::string> bad() { return ckpt::error{.code = errc::limit, .detail = "too much"}; }
+
+TEST_CASE("a result has its value or its error") {
+    CHECK(good());
+    CHECK(good().value().size() == 100);
+    CHECK((*good()).size() == 100);
+    CHECK_FALSE(bad().has_value());
+    CHECK(bad().error().code == errc::limit);
+    CHECK(good().value_or("y") == std::string(100, 'x'));
+    CHECK(bad().value_or("y") == "y");
+}
+
+TEST_CASE("a result is copied, moved and assigned, between values and errors") {
+    for (const bool from_good : {false, true})
+        for (const bool to_good : {false, true}) {
+            const result<std::string> from = from_good ? good() : bad();
+            result<std::string> to = to_good ? good() : bad();
+            to = from;
+            CHECK(to.has_value() == from_good);
+            result<std::string> other = std::move(to);
+            CHECK(other.has_value() == from_good);
+            other = result<std::string>{other};
+            CHECK(other.has_value() == from_good);
+            if (!from_good) CHECK(other.error().detail == "too much");
+        }
+    result<std::unique_ptr<int>> only_moves{std::make_unique<int>(7)};
+    CHECK(*std::move(only_moves).value() == 7);
+}
+
+TEST_CASE("and_then goes on with a value, transform makes another, both pass an error on") {
+    const auto size = [](const std::string& s) -> result<std::size_t> { return s.size(); };
+    CHECK(good().and_then(size).value() == 100);
+    CHECK(bad().and_then(size).error().code == errc::limit);
+    CHECK(good().transform([](const std::string& s) { return s.size(); }).value() == 100);
+    CHECK(bad().transform([](const std::string& s) { return s.size(); }).error().detail == "too much");
+    const result<std::string> kept = good();
+    CHECK(kept.and_then(size).value() == 100);
+    CHECK(kept.transform([](const std::string& s) { return s.size(); }).value() == 100);
+}
+
+TEST_CASE("a result without a value is success or an error, and a moved-from error is no success") {
+    result<void> fine;
+    CHECK(fine);
+    fine.value();
+    result<void> failed{ckpt::error{.code = errc::truncated}};
+    CHECK_FALSE(failed);
+    result<void> moved = std::move(failed);
+    CHECK_FALSE(moved);
+    CHECK_FALSE(failed);
+    result<void> copy = moved;
+    CHECK(copy.error().code == errc::truncated);
+    copy = fine;
+    CHECK(copy);
+}
+
+#if CKPT_EXCEPTIONS
+TEST_CASE("value() of a failure throws the whole error") {
+    try {
+        (void)bad().value();
+        CHECK(false);
+    } catch (const ckpt::checkpoint_error& e) {
+        CHECK(e.error().code == errc::limit);
+        CHECK(std::string(e.what()) == e.error().message());
+    }
+    CHECK_THROWS_AS(result<void>{ckpt::error{.code = errc::limit}}.value(), ckpt::checkpoint_error);
+}
+#endif
+
+static_assert(std::is_nothrow_move_constructible_v<result<std::string>>);
+static_assert(std::is_same_v<decltype(std::declval<result<std::string>>().value()), std::string>);
+static_assert(std::is_same_v<decltype(*std::declval<result<std::string>>()), std::string>);
+
+} // namespace

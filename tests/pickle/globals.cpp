@@ -1,0 +1,215 @@
+// tests/pickle/globals.cpp: rules G1 and G2: which names a policy admits, and what is said of the others.
+//
+// SPDX-License-Identifier: MIT
+#include "../support/pickle_writer.hpp"
+
+#include <ckpt/torch/scan.hpp>
+
+#include <doctest/doctest.h>
+
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+using ckpt::errc;
+using ckpt::verdict;
+using namespace test_support;
+using namespace test_support::pickles;
+
+namespace {
+
+ckpt::result<ckpt::value> answer(ckpt::call& c) { return c.make_int(42); }
+ckpt::result<ckpt::value> first_argument(ckpt::call& c) { return c.args[0]; }
+ckpt::result<ckpt::value> past_the_end(ckpt::call& c) {
+    if (const auto n = c.args[1000].as_int(); !n) return n.error();
+    return c.make_none();
+}
+
+template <class Policy>
+verdict judge(std::string_view module, std::string_view name) {
+    const auto list = ckpt::detail::allowlist_of<Policy>();
+    return ckpt::detail::look_up(list, module, name).verdict;
+}
+
+using one = ckpt::allow<ckpt::global<"my.mod", "f", answer>>;
+
+TEST_CASE("G2: a builder is reached by exactly its pair, wherever the dots are") {
+    CHECK(judge<one>("my.mod", "f") == verdict::build);
+    const std::pair<std::string_view, std::string_view> others[]{{"my", "mod.f"}, {"my.mod.f", ""}, {"", "my.mod.f"}, {"my.mod", "F"}, {"my.mod", "f "}, {"my.mod", " f"}, {"my.mod", std::string_view("f\0", 2)},
+                                                                 {"my.mod", "f.g"}, {"my.mod.", "f"}, {"My.mod", "f"}, {"my.mod", ""}, {"my.mo", "f"}, {"xmy.mod", "f"}, {"my.mod", "ff"}};
+    for (const auto& [module, name] : others) CHECK(judge<one>(module, name) == verdict::refuse);
+    CHECK(read<one>(global("my.mod", "f") + ")R.") == "42");
+    CHECK(code_of<one>(global("my", "mod.f") + ")R.") == errc::global_not_allowed);
+    CHECK(code_of<one>(stack_global("my", "mod.f") + ")R.") == errc::global_not_allowed);
+    CHECK(judge<ckpt::weights_policy>("torch", "_utils._rebuild_tensor_v2") == verdict::refuse);
+    CHECK(judge<ckpt::weights_policy>("torch.nn", "parameter.Parameter") == verdict::refuse);
+}
+
+TEST_CASE("G2: every way to name a global has the same verdict") {
+    for (const std::string& named : std::vector<std::string>{global("my.mod", "f") + ")R", stack_global("my.mod", "f") + ")R", "(imy.mod\nf\n"s, "(" + global("my.mod", "f") + 'o', global("my.mod", "f") + ")\x81",
+                                     short_text("my.mod") + "\x94" + short_text("f") + "\x94" + "00h\0h\1\x93)R"s, text("f") + "q\1" + text("my.mod") + "h\1\x93)R"}) {
+        CHECK(read<one>(named + '.') == "42");
+        CHECK(code_of<ckpt::weights_policy>(named + '.') == errc::global_not_allowed);
+    }
+}
+
+TEST_CASE("G1: a global outside the allowlist is refused wherever it stands, called or not") {
+    const std::string g = global("my.mod", "C");
+    for (const std::string& p : std::vector<std::string>{g + '.', g + "0N.", '(' + g + "1N.", "}N" + g + "s.", "}" + g + "Ns.", g + ")R0N.", g + "q\0000N."s, "(imy.mod\nC\n0N.", stack_global("my.mod", "C") + "0N.", g + "Q0N.",
+                                 global("collections", "OrderedDict") + ")R}" + g + "Nsb.", global("collections", "OrderedDict") + g + "\x85R."}) {
+        CAPTURE(p);
+        CHECK(code_of<ckpt::weights_policy>(p) == errc::global_not_allowed);
+        CHECK(code_of<ckpt::training_policy>(p) == errc::global_not_allowed);
+        CHECK(code_of<ckpt::inspect_policy>(p) == errc::none);
+    }
+}
+
+TEST_CASE("G1: the error tells name, place, path, number and what to do, also when damage follows") {
+    const std::string before = "}(" + text("hyper");
+    for (const std::string& after : {"u."s, "\xff"s, ""s, "NNNu."s, "X\xff\xff\xff\xff"s}) {
+        const parsed p = parse<ckpt::weights_policy>(before + global("my.mod", "C") + global("other", "D") + "00" + global("my.mod", "C") + after);
+        REQUIRE(p.code() == errc::global_not_allowed);
+        CHECK(p.error.module == "my.mod");
+        CHECK(p.error.name == "C");
+        CHECK(p.error.path == "hyper");
+        CHECK(p.error.opcode == 'c');
+        CHECK(p.error.opcode_name == "GLOBAL");
+        CHECK(p.error.offset == parsed::base + before.size());
+        CHECK(p.error.detail.find("2 other uses") != std::string::npos);
+        CHECK(p.error.message().find("Add ckpt::global<\"my.mod\", \"C\"> to the policy") != std::string::npos);
+        CHECK(p.error.message().find("nothing was run") != std::string::npos);
+    }
+    CHECK(parse<ckpt::weights_policy>(stack_global("a", "b") + '.').error.opcode_name == "STACK_GLOBAL");
+    CHECK(parse<ckpt::weights_policy>("(ia\nb\n.").error.opcode_name == "INST");
+    CHECK(parse<ckpt::weights_policy>(global("a", "b") + '.').error.detail.find("other use") == std::string::npos);
+}
+
+TEST_CASE("G1: damage before the first refused global is told as damage") {
+    CHECK(code_of<ckpt::weights_policy>("\xff" + global("my.mod", "C") + '.') == errc::pickle_opcode);
+}
+
+TEST_CASE("G1: names that can only be an attack are refused by every policy but inspection") {
+    const std::pair<const char*, const char*> attacks[]{{"os", "system"}, {"posix", "system"}, {"builtins", "eval"}, {"__builtin__", "eval"}, {"__builtin__", "apply"}, {"torch", "serialization.os.system"},
+                                                        {"torch.nn", "os.system"}, {"collections", "abc.sys.modules"}, {"cPickle", "loads"}, {"commands", "getoutput"}, {"operator", "attrgetter"}};
+    using wide = ckpt::allow<ckpt::training_policy, ckpt::inert_others>;
+    for (const auto& pair : attacks) {
+        const std::string module = pair.first;
+        const std::string name = pair.second;
+        CAPTURE(module);
+        CAPTURE(name);
+        for (const std::string& g : {global(module, name), stack_global(module, name)}) {
+            CHECK(code_of<ckpt::weights_policy>(g + ")R.") == errc::global_not_allowed);
+            CHECK(code_of<ckpt::training_policy>(g + ")R.") == errc::global_not_allowed);
+            CHECK(code_of<wide>(g + ")R.") == errc::global_not_allowed);
+            CHECK(read<ckpt::inspect_policy>(g + ")R.") == module + '.' + name + "()");
+        }
+        CHECK(judge<wide>(module, name) == verdict::dangerous);
+        CHECK(judge<ckpt::inspect_policy>(module, name) == verdict::dangerous);
+        CHECK(parse<wide>(global(module, name) + '.').error.message().find("can only be an attack") != std::string::npos);
+    }
+    CHECK(judge<wide>("my.mod", "Outer.Inner") == verdict::inert);
+    CHECK(code_of<ckpt::inspect_policy>(stack_global("my.mod", "Outer.Inner") + '.') == errc::none);
+}
+
+TEST_CASE("G2: old spellings reach the builder of the present one") {
+    CHECK(read<ckpt::weights_policy>(global("__builtin__", "set") + "](K\1e\x85R.") == "set{1}");
+    CHECK(read<ckpt::weights_policy>(global("builtins", "set") + "](K\1e\x85R.") == "set{1}");
+    CHECK(judge<ckpt::training_policy>("numpy.core.multiarray", "scalar") == verdict::build);
+    CHECK(judge<ckpt::training_policy>("numpy._core.multiarray", "scalar") == verdict::build);
+    using mine = ckpt::allow<ckpt::training_policy, ckpt::global<"numpy._core.multiarray", "scalar", answer>>;
+    CHECK(read<mine>(global("numpy.core.multiarray", "scalar") + ")R.") == "42");
+    using old = ckpt::allow<ckpt::global<"numpy.core.multiarray", "scalar", answer>>;
+    CHECK(judge<old>("numpy.core.multiarray", "scalar") == verdict::build);
+    CHECK(judge<old>("numpy._core.multiarray", "scalar") == verdict::refuse);
+}
+
+TEST_CASE("G2: a later part replaces a shipped name, exact names beat patterns") {
+    using mine = ckpt::allow<ckpt::weights_policy, ckpt::global<"collections", "OrderedDict", answer>>;
+    CHECK(read<mine>(global("collections", "OrderedDict") + ")R.") == "42");
+    using inert = ckpt::allow<ckpt::weights_policy, ckpt::global<"collections", "OrderedDict">>;
+    CHECK(read<inert>(global("collections", "OrderedDict") + ")R.") == "collections.OrderedDict()");
+    using wide = ckpt::allow<ckpt::weights_policy, ckpt::global<"**", "*">>;
+    CHECK(read<wide>(global("collections", "OrderedDict") + ")R.") == "collections.OrderedDict{}");
+    CHECK(judge<wide>("a.b", "c") == verdict::inert);
+    CHECK(judge<wide>("a.b", "c.d") == verdict::refuse);
+    using one_module = ckpt::allow<ckpt::global<"my.*", "*">>;
+    CHECK(judge<one_module>("my.mod", "x") == verdict::inert);
+    CHECK(judge<one_module>("my", "mod.x") == verdict::refuse);
+    CHECK(judge<one_module>("my.a.b", "x") == verdict::refuse);
+}
+
+TEST_CASE("a builder that passes its argument on gives that very object, with its state and items") {
+    using mine = ckpt::allow<ckpt::inert_others, ckpt::global<"my.mod", "f", first_argument>>;
+    CHECK(read<mine>(global("my.mod", "f") + global("a", "b") + "K\7\x85R}K\1K\2sbK\5a\x85R.") == "a.b(7)!{1: 2}+[5]");
+    CHECK(read<mine>(global("my.mod", "f") + "](K\1e\x85R.") == "[1]");
+    CHECK(read<mine>(global("my.mod", "f") + ")R.") == "absent");
+    using strict = ckpt::allow<ckpt::global<"my.mod", "f", past_the_end>>;
+    CHECK(read<strict>(global("my.mod", "f") + ")R.") == "refused wrong_type");
+}
+
+TEST_CASE("the shipped tables are sorted, and none of their names is an attack") {
+    const auto sorted = []<std::size_t N>(const ckpt::global_entry (&entries)[N]) {
+        for (std::size_t i = 0; i < N; ++i) {
+            CAPTURE(entries[i].module);
+            CAPTURE(entries[i].name);
+            CHECK_FALSE(ckpt::detail::is_pattern(entries[i]));
+            CHECK_FALSE(ckpt::detail::is_attack(entries[i].module, entries[i].name));
+            if (i > 0) CHECK(ckpt::detail::compare_pair(entries[i].module, entries[i].name, entries[i - 1]) > 0);
+        }
+    };
+    sorted(ckpt::torch_globals::entries);
+    sorted(ckpt::numpy_globals::entries);
+    for (const ckpt::global_entry& e : ckpt::record_globals::entries) {
+        CHECK((e.build == nullptr));
+        CHECK_FALSE(ckpt::detail::is_attack(e.module, e.name));
+    }
+    CHECK(ckpt::detail::is_pattern(ckpt::record_globals::entries[0]));
+}
+
+TEST_CASE("a scan tells each name once, with count, first place and verdict, and what stopped it") {
+    const std::string p = "}(" + text("a") + global("my.mod", "C") + text("b") + global("collections", "OrderedDict") + text("c") + global("my.mod", "C") + text("d") + global("os", "system") + "u\xff";
+    const auto list = ckpt::detail::allowlist_of<ckpt::training_policy>();
+    const ckpt::limits limits{};
+    ckpt::detail::global_scanner scanner{list, limits};
+    const auto damage = scanner.scan(std::as_bytes(std::span{p}), 1000, "r");
+    REQUIRE(damage);
+    CHECK(damage->code == errc::pickle_opcode);
+    const auto uses = scanner.take();
+    REQUIRE(uses.size() == 3);
+    CHECK(uses[0].module == "my.mod");
+    CHECK(uses[0].count == 2);
+    CHECK(uses[0].offset == 1000 + 2 + 6);
+    CHECK(uses[0].verdict == verdict::refuse);
+    CHECK(uses[0].path == "a");
+    CHECK(uses[1].verdict == verdict::build);
+    CHECK(uses[2].verdict == verdict::dangerous);
+    CHECK(uses[2].path == "d");
+}
+
+TEST_CASE("a scan looks into nested pickles and behind the first one") {
+    const std::string inner = global("os", "system") + ")R.";
+    const auto uses_of = [](const std::string& p) {
+        const auto list = ckpt::detail::allowlist_of<ckpt::training_policy>();
+        const ckpt::limits limits{};
+        ckpt::detail::global_scanner scanner{list, limits};
+        (void)scanner.scan(std::as_bytes(std::span{p}), 0, "r");
+        return scanner.take();
+    };
+    const std::string load = global("torch.storage", "_load_from_bytes");
+    auto uses = uses_of(load + bytes(inner) + "\x85R.");
+    REQUIRE(uses.size() == 2);
+    CHECK(uses[1].offset == load.size() + 5);
+    uses = uses_of(load + global("_codecs", "encode") + text(inner) + text("latin1") + "\x86R\x85R.");
+    REQUIRE(uses.size() == 3);
+    CHECK(uses[2].module == "os");
+    uses = uses_of("N.N." + inner);
+    REQUIRE(uses.size() == 1);
+    CHECK(uses[0].offset == 4);
+    // Text that was unescaped lies nowhere in the file: the call's place stands for it.
+    uses = uses_of(load + global("_codecs", "encode") + "Vcos\\u000asystem\\u000a)R.\n" + text("latin1") + "\x86R\x85R.");
+    REQUIRE(uses.size() == 3);
+    CHECK(uses[2].offset < 200);
+}
+
+} // namespace

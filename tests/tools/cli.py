@@ -1,0 +1,429 @@
+#!/usr/bin/env python3
+"""Checks what the program `ckpt` prints and with which exit code it ends.
+
+    python tests/tools/cli.py --ckpt PROGRAM
+
+Files are written here, pickle by pickle, or come from tests/data. Standard library only. The last line is
+`N passed, N failed`; the exit code is 1 when something failed.
+"""
+import argparse
+import base64
+import json
+import os
+import pickle
+import struct
+import subprocess
+import sys
+import tempfile
+import zipfile
+import zlib
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+DATA = os.path.join(os.path.dirname(HERE), 'data')
+MLP = os.path.join(DATA, 'demo', 'mlp.pt')
+
+passed = failed = 0
+program = ''
+folder = ''
+
+
+def check(name, ok, detail=''):
+    global passed, failed
+    if ok:
+        passed += 1
+    else:
+        failed += 1
+        print('FAILED: ' + name)
+        if detail:
+            print('    ' + str(detail)[:600])
+
+
+def ckpt(*args, env=None, timeout=30):
+    done = subprocess.run([program, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
+                          timeout=timeout, env={**os.environ, **(env or {})})
+    return done.returncode, done.stdout.decode('utf-8'), done.stderr.decode('utf-8')
+
+
+def document(name, code, *args):
+    """The JSON document of a command that must end with `code`, on one document and nothing else."""
+    got, out, err = ckpt(*args, '--json')
+    try:
+        parsed = json.loads(out)
+    except ValueError as e:
+        check(name, False, 'exit %d, %s: %s %s' % (got, e, out[:200], err[:200]))
+        return {}
+    check(name, got == code and err == '', 'exit %d, should be %d; %s%s' % (got, code, out[:300], err[:200]))
+    return parsed
+
+
+def equal(name, got, want):
+    check(name, got == want and repr(got) == repr(want), 'got  %r\n    want %r' % (got, want))
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+def save(name, data, records=()):
+    """A zip checkpoint with this pickle and these records of data/."""
+    path = os.path.join(folder, name)
+    with zipfile.ZipFile(path, 'w') as z:
+        z.writestr('archive/data.pkl', data)
+        z.writestr('archive/byteorder', 'little')
+        for key, content in records:
+            z.writestr('archive/data/' + key, content)
+        z.writestr('archive/version', '3\n')
+    return path
+
+
+def text(s):
+    raw = s.encode('utf-8', 'surrogatepass')
+    return b'X' + struct.pack('<I', len(raw)) + raw
+
+
+def number(n):
+    return b'J' + struct.pack('<i', n)
+
+
+def tensor(key, numel, shape, offset=0, stride=None):
+    """torch._utils._rebuild_tensor_v2 over a FloatStorage."""
+    if stride is None:
+        stride, step = [], 1
+        for n in reversed(shape):
+            stride.insert(0, step)
+            step *= n
+    tup = lambda xs: b'(' + b''.join(number(x) for x in xs) + b't'
+    return (b'ctorch._utils\n_rebuild_tensor_v2\n((' + text('storage') + b'ctorch\nFloatStorage\n' + text(key) + text('cpu') +
+            number(numel) + b'tQ' + number(offset) + tup(shape) + tup(stride) + b'\x89ccollections\nOrderedDict\n)RtR')
+
+
+def dictionary(entries):
+    return b'}(' + b''.join((text(k) if isinstance(k, str) else k) + v for k, v in entries) + b'u'
+
+
+def floats(n):
+    return struct.pack('<%df' % n, *range(n))
+
+
+PROTO = b'\x80\x02'
+
+
+# --- usage ------------------------------------------------------------------------------------------------------------
+
+def usage():
+    for flag in ('--help', '-h', '--version'):
+        code, out, err = ckpt(flag)
+        check(flag, code == 0 and out and not err, (code, out, err))
+    for name in ('info', 'ls', 'show', 'globals', 'verify'):
+        code, out, _ = ckpt(name, '--help')
+        check(name + ' --help', code == 0 and 'FILE' in out, (code, out))
+    for args in ((), ('ls',), ('ls', '--frobnicate', MLP), ('ls', MLP, 'more'), ('ls', MLP, '--policy', 'lax'), ('show', '-'), ('globals', MLP, '-'),
+                 ('ls', MLP, '--max-nodes', 'many'), ('show', MLP, '[1'), ('show', MLP, '["a]'), ('show', MLP, '[1.5]'), ('sohw', MLP), ('ls', '')):
+        code, out, err = ckpt(*args)
+        check('wrong usage: %s' % (args,), code == 3 and not out and err.startswith('ckpt: ') and err.count('\n') == 1, (code, out, err))
+    check('a mistyped command suggests one', '"show"' in ckpt('sohw', MLP)[2])
+    check('wrong usage with --json is a document', document('usage --json', 3, 'ls')['error']['code'] == 'usage')
+    check('a file alone is info', ckpt(MLP)[:2] == ckpt('info', MLP)[:2])
+    code, out, err = ckpt(os.path.join(folder, 'absent.pt'))
+    check('an absent file', code == 2 and not out and 'cannot_open' in err and err.count('\n') == 1, (code, out, err))
+    check('an absent file, --json', document('absent', 2, 'show', os.path.join(folder, 'absent.pt'))['error']['number'] == 101)
+    check('a folder', document('folder', 2, 'ls', folder)['error']['code'] == 'is_a_directory')
+
+
+# --- the demo ---------------------------------------------------------------------------------------------------------
+
+def demo():
+    ls = document('ls', 0, 'ls', MLP, '--digest')
+    equal('ls: keys of the document', list(ls), ['schema', 'file', 'container', 'byte_order', 'selected', 'tensors'])
+    equal('ls: what is chosen', (ls['schema'], ls['container'], ls['byte_order'], ls['selected']), ('ckpt.ls/1', 'zip', 'little', ['model']))
+    first = ls['tensors'][0]
+    equal('ls: keys of a row', list(first), ['key', 'path', 'dtype', 'shape', 'stride', 'layout', 'storage', 'storage_offset', 'file_offset', 'nbytes',
+                                             'requires_grad', 'crc32'])
+    equal('ls: a row', (first['key'], first['path'], first['shape'], first['storage']), ('fc1.weight', ['model', 'fc1.weight'], [10, 784], '0'))
+    with open(MLP, 'rb') as f:
+        raw = f.read()
+    for row in ls['tensors']:
+        there = raw[row['file_offset']:row['file_offset'] + row['nbytes']]
+        equal('ls: the digest of ' + row['key'], row['crc32'], '%08x' % zlib.crc32(there))
+    check('ls without --digest has none', 'crc32' not in document('ls', 0, 'ls', MLP)['tensors'][0])
+    keys = [r['key'] for r in document('ls --all', 0, 'ls', MLP, '--all')['tensors']]
+    equal('ls --all: keys', keys, ['model.fc1.weight', 'model.fc1.bias', 'optimizer.state.0.step', 'optimizer.state.0.exp_avg', 'optimizer.state.0.exp_avg_sq'])
+    part = document('ls --select', 0, 'ls', MLP, '--select', 'optimizer/state/0')
+    equal('ls --select', (part['selected'], [r['key'] for r in part['tensors']], part['tensors'][0]['path']),
+          (['optimizer', 'state', 0], ['step', 'exp_avg', 'exp_avg_sq'], ['optimizer', 'state', 0, 'step']))
+    equal('ls --select by an array', document('ls --select', 0, 'ls', MLP, '--select', '["optimizer","state",0]'), part)
+    wrong = document('ls --select of nothing', 1, 'ls', MLP, '--select', 'optimizer/stat')
+    check('a wrong path names the nearest', 'optimizer/state' in wrong['error']['message'] and wrong['error']['path'] == ['optimizer'], wrong)
+    equal('ls --max-nodes', document('ls --max-nodes', 1, 'ls', MLP, '--all', '--max-nodes', '4')['error']['code'], 'output_limit')
+    equal('ls --policy weights', document('ls --policy', 1, 'ls', MLP, '--policy', 'weights')['error']['code'], 'global_not_allowed')
+
+    equal('show of a number', document('show', 0, 'show', MLP, 'epoch'), 3)
+    equal('show of several', document('show', 0, 'show', MLP, 'epoch', 'optimizer/param_groups/0/lr', 'best_loss'), [3, 0.001, 0.25])
+    equal('show of a tuple', document('show', 0, 'show', MLP, 'optimizer/param_groups/0/betas'), {'$tuple': [0.9, 0.999]})
+    whole = document('show', 0, 'show', MLP)
+    equal('show: the order of the file', list(whole), ['epoch', 'best_loss', 'model', 'optimizer'])
+    equal('show: integer keys', [k for k, _ in whole['optimizer']['state']['$dict']], [0])
+    equal('show: a tensor has the fields of ls', whole['model']['fc1.bias']['$tensor']['file_offset'], ls['tensors'][1]['file_offset'])
+    equal('show of nothing there', document('show', 1, 'show', MLP, 'epoch', 'epoc')['error']['code'], 'path_missing')
+    equal('show --max-nodes', document('show', 1, 'show', MLP, '--max-nodes', '10')['error']['code'], 'output_limit')
+
+    info = document('info', 0, 'info', MLP)
+    equal('info: keys', list(info), ['schema', 'file', 'container', 'writer', 'byte_order', 'candidates', 'dtypes', 'verdict'])
+    equal('info: dtypes', info['dtypes'], {'float32': {'tensors': 5, 'nbytes': 31484}})
+    equal('info: the best candidate', (info['candidates'][0]['path'], info['candidates'][0]['tensors']), (['model'], 2))
+    equal('info: verdict', info['verdict'], 'clean')
+
+    said = document('globals', 0, 'globals', MLP)['files'][0]
+    equal('globals: clean', (said['verdict'], len(said['globals'])), ('clean', 6))
+    equal('globals: a row', {k: v for k, v in said['globals'][0].items() if k != 'offset'},
+          {'module': 'numpy._core.multiarray', 'name': 'scalar', 'count': 1, 'verdict': 'build', 'key': 'best_loss'})
+    strict = document('globals --policy weights', 1, 'globals', MLP, '--policy', 'weights')['files'][0]
+    equal('globals --policy weights', strict['verdict'], 'foreign')
+
+    good = document('verify', 0, 'verify', MLP)
+    equal('verify', (good['schema'], good['ok'], good['findings']), ('ckpt.verify/1', True, []))
+    check('verify checks all records', good['checked']['records'] == 11 and good['checked']['unchecked_crc'] == 0, good)
+
+
+# --- values -----------------------------------------------------------------------------------------------------------
+
+def values():
+    root = {'none': None, 'yes': True, 'exact': 2 ** 53, 'more': 2 ** 53 + 1, 'less': -2 ** 53 - 1, 'long': -2 ** 64, 'digits': 10 ** 4299, 'hex': -10 ** 4300,
+            'real': [1.0, 1e300, 5e-324, -0.0, 0.1], 'odd': [float('nan'), float('inf'), float('-inf')], 'complex': complex(1, -2.5),
+            'bytes': b'\xff\x00', 'array': bytearray(b'ab'), 'tuple': (1, ()), 'set': {7}, 'list': [[]], 'text': 'caf\u00e9 \U0001f525 "\\/\n\x1b',
+            'surrogate': 'x\udcffy', 'dict': {'a': {}}, 'mixed': {1: 'a', None: 'b', (1, 'x'): 'c'}, 'dollar': {'$a': 1}, 'class': dict, 'range': range(3)}
+    for protocol in (0, 1, 2, 3, 4, 5):
+        path = save('values%d.pt' % protocol, pickle.dumps(root, protocol))
+        got = document('values, protocol %d' % protocol, 0, 'show', path)
+        b64 = lambda b: base64.b64encode(b).decode()
+        want = {'none': None, 'yes': True, 'exact': 2 ** 53, 'more': {'$int': str(2 ** 53 + 1)}, 'less': {'$int': str(-2 ** 53 - 1)}, 'long': {'$int': str(-2 ** 64)},
+                'digits': {'$int': '1' + '0' * 4299}, 'hex': {'$int': hex(-10 ** 4300)}, 'real': [1.0, 1e300, 5e-324, -0.0, 0.1],
+                'odd': [{'$float': 'nan'}, {'$float': 'inf'}, {'$float': '-inf'}], 'complex': {'$complex': [1.0, -2.5]}, 'bytes': {'$bytes': b64(b'\xff\x00')},
+                'array': {'$bytes': b64(b'ab')}, 'tuple': {'$tuple': [1, {'$tuple': []}]}, 'set': {'$set': [7]}, 'list': [[]], 'text': root['text'],
+                'surrogate': {'$bytes': b64('x\udcffy'.encode('utf-8', 'surrogatepass')), 'was': 'str'}, 'dict': {'a': {}},
+                'mixed': {'$dict': [[1, 'a'], [None, 'b'], [{'$tuple': [1, 'x']}, 'c']]}, 'dollar': {'$dict': [['$a', 1]]}, 'class': {'$global': 'builtins.dict'},
+                'range': {'$object': {'class': 'builtins.range', 'args': [0, 3, 1]}}}
+        if protocol < 2 and isinstance(got.get('hex'), dict) and 'error' in got:
+            continue
+        equal('the keys, protocol %d' % protocol, list(got), list(want))
+        for key in want:
+            equal('%s, protocol %d' % (key, protocol), got.get(key), want[key])
+
+    # Objects: class, arguments, state, items; mappings of any class are objects of JSON.
+    data = PROTO + dictionary([('n', b'cargparse\nNamespace\n)\x81' + dictionary([('lr', b'G' + struct.pack('>d', 0.5))]) + b'b'),
+                               ('m', b'cmy.code\nDict\n)\x81' + text('k') + number(1) + b's'),
+                               ('l', b'cmy.code\nList\n)\x81' + number(4) + b'a'),
+                               ('nested', b'c__builtin__\ngetattr\ncmy.code\nOuter\n' + text('Inner') + b'\x86R)R'),
+                               ('slots', b'cmy.code\nSlots\n)\x81N' + dictionary([('a', number(1))]) + b'\x86b')])
+    path = save('objects.pt', data)
+    equal('objects', document('objects', 0, 'show', path),
+          {'n': {'$object': {'class': 'argparse.Namespace', 'state': {'lr': 0.5}}}, 'm': {'k': 1}, 'l': {'$object': {'class': 'my.code.List', 'items': [4]}},
+           'nested': {'$object': {'class': 'my.code.Outer.Inner'}}, 'slots': {'$object': {'class': 'my.code.Slots', 'state': {'$tuple': [None, {'a': 1}]}}}})
+    equal('attributes are steps of paths', document('paths', 0, 'show', path, 'n/lr', 'm/k', 'slots/a', 'l/0'), [0.5, 1, 1, 4])
+
+    # Cycles and sharing.
+    d = {}
+    d['self'] = d
+    d['list'] = [d, (1, d)]
+    path = save('cycle.pt', pickle.dumps({'x': {'y': d}}, 4))
+    cycle = {'$cycle': ['x', 'y']}
+    equal('a cycle', document('cycle', 0, 'show', path), {'x': {'y': {'self': cycle, 'list': [cycle, {'$tuple': [1, cycle]}]}}})
+    equal('a cycle below a path', document('cycle', 0, 'show', path, 'x/y'), {'self': cycle, 'list': [cycle, {'$tuple': [1, cycle]}]})
+    shared = [1]
+    path = save('shared.pt', pickle.dumps([shared, shared], 2))
+    equal('what is shared is printed again', document('shared', 0, 'show', path), [[1], [1]])
+
+    # Depth, and more paths than memory.
+    n = 100_000
+    path = save('deep.pt', PROTO + b']' * n + b'a' * (n - 1) + b'.')
+    code, out, _ = ckpt('show', path, '--json')
+    check('a deep list', code == 0 and out == '[' * n + ']' * n + '\n', (code, out[:80]))
+    check('a deep list for people', ckpt('show', path)[0] == 0)
+    laugh = PROTO + b']q\x00(K\x01K\x02e0' + b''.join(b']q' + bytes([i]) + b'(h' + bytes([i - 1]) + b'h' + bytes([i - 1]) + b'e0' for i in range(1, 60)) + b'h\x3b.'
+    path = save('laugh.pt', laugh)
+    equal('more paths than memory', document('laugh', 1, 'show', path)['error']['code'], 'output_limit')
+    check('more paths than memory, for people', ckpt('show', path)[0] == 0)
+    path = save('long.pt', PROTO + b'](' + text('x' * 100_000) + b'q\x01' + b'h\x01' * 5000 + b'e.')
+    equal('more text than memory', document('long', 1, 'show', path)['error']['code'], 'output_limit')
+
+    # Paths.
+    path = save('paths.pt', pickle.dumps({'a/b': {'c\\d': 1}, '1': 'text', 1: 'number', None: 'none', (1, 'a'): 'pair', '[x': 2, 'e': [[5]], b'k': 6, '': {'': 7}}, 4))
+    for typed, want in (('a\\/b/c\\\\d', 1), ('1', 'text'), ('[1]', 'number'), ('["1"]', 'text'), ('None', 'none'), ("(1, 'a')", 'pair'), ('["[x"]', 2), ('e/0/0', 5),
+                        ('["e", 0, 0]', 5), ('["a/b","c\\\\d"]', 1), ('["\\u0065",0,0]', 5), ("b'k'", 6), ('["",""]', 7)):
+        equal('path ' + typed, document('path ' + typed, 0, 'show', path, typed), want)
+    equal('the empty path is the root', document('path', 0, 'show', path, '[]'), document('path', 0, 'show', path, ''))
+    equal('an index past the end', document('path', 1, 'show', path, 'e/1')['error']['path'], ['e'])
+
+
+# --- tensors ----------------------------------------------------------------------------------------------------------
+
+def tensors():
+    weights = dictionary([('a', tensor('0', 6, [2, 3])), ('t', tensor('0', 6, [3, 2], stride=[1, 3])), ('b', tensor('1', 2, [1], offset=1))])
+    path = save('tensors.pt', PROTO + weights + b'.', [('0', floats(6)), ('1', floats(2))])
+    rows = document('rows', 0, 'ls', path, '--digest', '--strict')['tensors']
+    equal('storages that are shared', [r['storage'] for r in rows], ['0', '0', '1'])
+    equal('the digest is of the values', rows[1]['crc32'], '%08x' % zlib.crc32(struct.pack('<6f', 0, 3, 1, 4, 2, 5)))
+    equal('file_offset is of the first element', rows[2]['file_offset'] - 4, open(path, 'rb').read().rfind(floats(2)))
+
+    # A tensor that reaches past its storage keeps its row.
+    path = save('past.pt', PROTO + dictionary([('good', tensor('0', 6, [6])), ('bad', tensor('0', 6, [7]))]) + b'.', [('0', floats(6))])
+    rows = document('past the end', 0, 'ls', path)['tensors']
+    equal('the row of a refused tensor', (list(rows[1]), rows[1]['key'], rows[1]['error']['code']), (['key', 'path', 'error'], 'bad', 'out_of_bounds'))
+    check('the rows beside it', 'error' not in rows[0])
+    document('past the end, --strict', 1, 'ls', path, '--strict')
+    equal('a refused tensor is an error value', list(document('past', 0, 'show', path, 'bad')), ['$error'])
+    equal('verify finds it', document('past', 1, 'verify', path)['findings'][0]['error']['code'], 'out_of_bounds')
+    check('a refused tensor for people', ckpt('ls', path, '--strict')[0] == 1 and 'out_of_bounds' in ckpt('ls', path)[1])
+
+    # An expanded tensor may claim any size: its digest is an error in the row.
+    path = save('expanded.pt', PROTO + dictionary([('w', tensor('0', 1, [1 << 20, 1 << 10], stride=[0, 0]))]) + b'.', [('0', floats(1))])
+    row = document('expanded', 0, 'ls', path, '--digest')['tensors'][0]
+    equal('a digest of too much', (row['shape'], row['error']['code'], 'crc32' in row), ([1 << 20, 1 << 10], 'output_limit', False))
+    document('expanded, --strict', 1, 'ls', path, '--digest', '--strict')
+
+    # Damage that opening does not see: a byte of a storage, and local headers of one that rows show and one that none shows.
+    path = save('damaged.pt', PROTO + dictionary([('w', tensor('0', 6, [6]))]) + b'.', [('0', floats(6)), ('unused', floats(3))])
+    with open(path, 'rb') as f:
+        whole = f.read()
+
+    def damaged(name, at):
+        out = os.path.join(folder, name)
+        with open(out, 'wb') as f:
+            f.write(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1:])
+        return out
+    byte = damaged('byte.pt', whole.find(floats(6)) + 9)
+    document('a changed byte lists', 0, 'ls', byte, '--strict')
+    found = document('a changed byte', 1, 'verify', byte)
+    equal('a changed byte is found', (found['ok'], found['findings'][0]['error']['code'], found['findings'][0]['error']['record']), (False, 'checksum_mismatch', 'archive/data/0'))
+    header = damaged('header.pt', whole.find(b'archive/data/0') + 13)
+    rows = document('a changed header', 1, 'ls', header, '--strict')
+    equal('a fault with a row stays in its row', rows['tensors'][0].get('error', {}).get('code'), 'zip_header_mismatch')
+    unused = damaged('unused.pt', whole.find(b'archive/data/unused') + 18)
+    document('a changed header of no tensor', 0, 'ls', unused)
+    equal('a fault without a row is a document', document('strict', 2, 'ls', unused, '--strict')['error']['code'], 'zip_header_mismatch')
+    equal('verify sees it', document('verify', 1, 'verify', unused)['findings'][0]['error']['code'], 'zip_header_mismatch')
+    cut = os.path.join(folder, 'cut.pt')
+    with open(cut, 'wb') as f:
+        f.write(whole[:-30])
+    equal('a cut file', document('cut', 2, 'ls', cut)['error']['number'] // 100, 2)
+    check('verify of a cut file is a verdict', document('cut', 2, 'verify', cut).get('ok') is False)
+    equal('globals of a cut file is a verdict', document('cut', 2, 'globals', cut)['files'][0]['verdict'], 'unreadable')
+
+    # Keys.
+    path = save('keys.pt', pickle.dumps({'a': {'b': 1}}, 2)[:-1] + b'0' + dictionary([('a', dictionary([('b', tensor('0', 6, [6]))])), ('a.b', tensor('0', 6, [6]))]) + b'.', [('0', floats(6))])
+    equal('two entries with one key', document('keys', 1, 'ls', path, '--select', '')['error']['code'], 'key_duplicate')
+    equal('both with --all', [r['path'] for r in document('keys', 0, 'ls', path, '--all')['tensors']], [['a', 'b'], ['a.b']])
+    both = dictionary([('state_dict', dictionary([('w', tensor('0', 6, [6]))])), ('state_dict_ema', dictionary([('w', tensor('0', 6, [6]))]))])
+    path = save('both.pt', PROTO + both + b'.', [('0', floats(6))])
+    equal('an ambiguous file', document('both', 1, 'ls', path)['error']['code'], 'state_dict_ambiguous')
+    equal('info shows both', [c['path'] for c in document('both', 0, 'info', path)['candidates'][:2]], [['state_dict'], ['state_dict_ema']])
+    check('info says so', 'ambiguous' in ckpt(path)[1])
+
+    # Folding.
+    entries = [('layers.%d.%s' % (i, leaf), tensor('0', 6, shape)) for i in range(12) for leaf, shape in (('w', [2, 3]), ('b', [6 if i != 5 else 5]))]
+    path = save('layers.pt', PROTO + dictionary(entries) + b'.', [('0', floats(6))])
+    lines = ckpt('ls', path)[1].splitlines()
+    equal('repeated layers are folded', [line.split('  ')[0] for line in lines[1:-1]], ['layers.{0..11}.w', 'layers.{0..4}.b', 'layers.5.b', 'layers.{6..11}.b'])
+    check('totals count what is folded', lines[-1].startswith('24 tensors'), lines[-1])
+    equal('--no-fold', len(ckpt('ls', path, '--no-fold')[1].splitlines()), 26)
+
+
+# --- globals ----------------------------------------------------------------------------------------------------------
+
+def names():
+    evil = PROTO + b'cposix\nsystem\n' + text('echo hi') + b'\x85R.'
+    path = save('evil.pt', evil)
+    said = document('evil', 1, 'globals', path)['files'][0]
+    equal('dangerous', (said['verdict'], said['globals'][0]['verdict']), ('dangerous', 'dangerous'))
+    equal('info exits 0', document('evil', 0, 'info', path)['verdict'], 'dangerous')
+    check('info says so', 'dangerous' in ckpt(path)[1])
+    refusal = document('evil', 1, 'ls', path)['error']
+    equal('ls refuses', (refusal['code'], refusal['number'], refusal['opcode'], refusal['record']), ('global_not_allowed', 303, 'GLOBAL', 'archive/data.pkl'))
+    equal('show shows', document('evil', 0, 'show', path), {'$object': {'class': 'posix.system', 'args': ['echo hi']}})
+    document('show with a policy', 1, 'show', path, '--policy', 'training')
+    cut = document('cut', 2, 'globals', save('evilcut.pt', evil[:-2]))['files'][0]
+    equal('names before damage are kept', (cut['verdict'], cut['globals'][0]['name'], cut['stopped']['code']), ('unreadable', 'system', 'pickle_truncated'))
+    own = save('own.pt', PROTO + dictionary([('hyper_parameters', dictionary([('cfg', b'cmy_project.config\nConfig\n)\x81')]))]) + b'.')
+    said = document('foreign', 1, 'globals', own)['files'][0]
+    equal('foreign', (said['verdict'], said['globals'][0]['verdict'], said['globals'][0]['key']), ('foreign', 'refuse', 'hyper_parameters/cfg'))
+    equal('the path is an array', document('foreign', 1, 'ls', own)['error']['path'], ['hyper_parameters', 'cfg'])
+    equal('inspect judges too', document('inspect', 0, 'globals', own, '--policy', 'inspect')['files'][0]['globals'][0]['verdict'], 'inert')
+    old = save('old.pt', PROTO + b'c__builtin__\nset\n](K\x01e\x85R.')
+    equal('the present spelling', document('old', 0, 'globals', old)['files'][0]['globals'][0]['canonical'], ['builtins', 'set'])
+    check('none where it is the same', 'canonical' not in said['globals'][0])
+    trailing = save('trailing.pt', PROTO + b'N.' + evil)
+    equal('a pickle behind the first', document('trailing', 1, 'globals', trailing)['files'][0]['verdict'], 'dangerous')
+    many = document('several', 2, 'globals', MLP, path, os.path.join(folder, 'absent.pt'))
+    equal('several files, the highest exit', [f['verdict'] for f in many['files']], ['clean', 'dangerous', 'unreadable'])
+
+
+# --- for people -------------------------------------------------------------------------------------------------------
+
+def people():
+    everything = [MLP] + [os.path.join(at, f) for at, _, all_files in os.walk(DATA) for f in sorted(all_files) if f.endswith(('.pt', '.ckpt'))]
+    for path in everything:
+        code, out, err = ckpt('info', path)
+        short = os.path.relpath(path, DATA)
+        if code != 0:
+            check('info of ' + short, code in (2, 4) and err.count('\n') == 1, (code, err))
+            continue
+        lines = out.splitlines()
+        check('info fits one screen: ' + short, len(lines) <= 24 and max(map(len, lines)) <= 80, '%d lines, %d columns' % (len(lines), max(map(len, lines))))
+    check('no colours in a pipe', all('\x1b' not in ckpt(*a)[1] for a in (('info', MLP), ('ls', MLP), ('show', MLP), ('globals', MLP), ('verify', MLP))))
+    strange = 'red\x1b[31m\u202e\x07\n\u009b'
+    path = save('strange.pt', pickle.dumps({strange: {strange: strange}}, 4)[:-1] + b'0' + dictionary([(strange, dictionary([(strange, tensor('0', 6, [6]))]))]) + b'.', [('0', floats(6))])
+    for args in (('info', path), ('ls', path), ('ls', path, '--all'), ('show', path), ('show', path, strange + 'x'), ('globals', path), ('ls', path, '--select', strange + 'x')):
+        code, out, err = ckpt(*args)
+        bad = [c for c in out + err if c != '\n' and (ord(c) < 32 or 0x7f <= ord(c) < 0xa0 or c == '\u202e')]
+        check('control characters are escaped: %s' % (args[0],), not bad and (out + err), (code, out, err))
+    equal('JSON keeps them', list(document('strange', 0, 'show', path)), [strange])
+    own = save('one_line.pt', PROTO + b'cmy\nC\n.')
+    code, out, err = ckpt('ls', own)
+    check('an error is one line', code == 1 and not out and err.count('\n') == 1 and 'global_not_allowed (303)' in err and 'one_line.pt' in err, err)
+    if sys.platform.startswith('linux'):
+        with open('/dev/full', 'w') as full:
+            done = subprocess.run([program, 'ls', MLP, '--json'], stdout=full, stderr=subprocess.DEVNULL)
+        equal('a full disk', done.returncode, 2)
+        reader, writer = os.pipe()
+        os.close(reader)
+        done = subprocess.run([program, 'ls', MLP], stdout=writer, stderr=subprocess.PIPE)
+        os.close(writer)
+        equal('a reader that went away', (done.returncode, done.stderr), (0, b''))
+    try:
+        import pty
+    except ImportError:
+        return
+    for env, wanted in (({'NO_COLOR': ''}, True), ({'NO_COLOR': '1'}, False)):
+        main, other = pty.openpty()
+        done = subprocess.Popen([program, 'info', MLP], stdout=other, stderr=subprocess.DEVNULL, env={**os.environ, 'TERM': 'xterm', **env})
+        done.wait()
+        os.close(other)
+        out = b''
+        try:
+            while True:
+                piece = os.read(main, 65536)
+                if not piece:
+                    break
+                out += piece
+        except OSError:
+            pass
+        os.close(main)
+        check('colours on a terminal, NO_COLOR=%r' % env['NO_COLOR'], (b'\x1b[' in out) == wanted, out[:200])
+
+
+def run():
+    global program, folder
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--ckpt', required=True, metavar='PROGRAM')
+    program = os.path.abspath(parser.parse_args().ckpt)
+    with tempfile.TemporaryDirectory() as made:
+        folder = made
+        for part in (usage, demo, values, tensors, names, people):
+            try:
+                part()
+            except (KeyError, IndexError, TypeError, subprocess.TimeoutExpired) as e:
+                check(part.__name__, False, repr(e))
+    print('%d passed, %d failed' % (passed, failed))
+    return 1 if failed or not passed else 0
+
+
+if __name__ == '__main__':
+    sys.exit(run())
