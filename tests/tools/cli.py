@@ -186,11 +186,15 @@ def demo():
 # --- values -----------------------------------------------------------------------------------------------------------
 
 def values():
-    root = {'none': None, 'yes': True, 'exact': 2 ** 53, 'more': 2 ** 53 + 1, 'less': -2 ** 53 - 1, 'long': -2 ** 64, 'digits': 10 ** 4299, 'hex': -10 ** 4300,
+    root = {'none': None, 'yes': True, 'exact': 2 ** 53, 'more': 2 ** 53 + 1, 'less': -2 ** 53 - 1, 'long': -2 ** 64, 'digits': 10 ** 4299,
             'real': [1.0, 1e300, 5e-324, -0.0, 0.1], 'odd': [float('nan'), float('inf'), float('-inf')], 'complex': complex(1, -2.5),
             'bytes': b'\xff\x00', 'array': bytearray(b'ab'), 'tuple': (1, ()), 'set': {7}, 'list': [[]], 'text': 'caf\u00e9 \U0001f525 "\\/\n\x1b',
             'surrogate': 'x\udcffy', 'dict': {'a': {}}, 'mixed': {1: 'a', None: 'b', (1, 'x'): 'c'}, 'dollar': {'$a': 1}, 'class': dict, 'range': range(3)}
     for protocol in (0, 1, 2, 3, 4, 5):
+        if protocol < 2:  # writes integers as decimal text, which Python bounds as the library does
+            root.pop('hex', None)
+        else:
+            root['hex'] = -10 ** 4300
         path = save('values%d.pt' % protocol, pickle.dumps(root, protocol))
         got = document('values, protocol %d' % protocol, 0, 'show', path)
         b64 = lambda b: base64.b64encode(b).decode()
@@ -201,9 +205,8 @@ def values():
                 'surrogate': {'$bytes': b64('x\udcffy'.encode('utf-8', 'surrogatepass')), 'was': 'str'}, 'dict': {'a': {}},
                 'mixed': {'$dict': [[1, 'a'], [None, 'b'], [{'$tuple': [1, 'x']}, 'c']]}, 'dollar': {'$dict': [['$a', 1]]}, 'class': {'$global': 'builtins.dict'},
                 'range': {'$object': {'class': 'builtins.range', 'args': [0, 3, 1]}}}
-        if protocol < 2 and isinstance(got.get('hex'), dict) and 'error' in got:
-            continue
-        equal('the keys, protocol %d' % protocol, list(got), list(want))
+        want = {k: want[k] for k in root}
+        equal('the keys, protocol %d' % protocol, list(got), list(root))
         for key in want:
             equal('%s, protocol %d' % (key, protocol), got.get(key), want[key])
 
@@ -212,7 +215,7 @@ def values():
                                ('m', b'cmy.code\nDict\n)\x81' + text('k') + number(1) + b's'),
                                ('l', b'cmy.code\nList\n)\x81' + number(4) + b'a'),
                                ('nested', b'c__builtin__\ngetattr\ncmy.code\nOuter\n' + text('Inner') + b'\x86R)R'),
-                               ('slots', b'cmy.code\nSlots\n)\x81N' + dictionary([('a', number(1))]) + b'\x86b')])
+                               ('slots', b'cmy.code\nSlots\n)\x81N' + dictionary([('a', number(1))]) + b'\x86b')]) + b'.'
     path = save('objects.pt', data)
     equal('objects', document('objects', 0, 'show', path),
           {'n': {'$object': {'class': 'argparse.Namespace', 'state': {'lr': 0.5}}}, 'm': {'k': 1}, 'l': {'$object': {'class': 'my.code.List', 'items': [4]}},

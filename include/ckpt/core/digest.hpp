@@ -10,6 +10,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <span>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
@@ -30,12 +31,11 @@ struct crc32_tables {
 };
 inline constexpr crc32_tables crc32_table{};
 
-/// The checksum of what gave `crc` followed by `bytes`; 0 is the checksum of nothing.
-[[nodiscard]] inline std::uint32_t crc32(std::span<const std::byte> bytes, std::uint32_t crc = 0) noexcept {
+/// The register after `bytes`, without the inversions at both ends.
+[[nodiscard]] inline std::uint32_t crc32_by_tables(std::span<const std::byte> bytes, std::uint32_t crc) noexcept {
     const auto& t = crc32_table.row;
     const std::byte* at = bytes.data();
     std::size_t left = bytes.size();
-    crc = ~crc;
     for (; left >= 16; left -= 16, at += 16) {
         const std::uint32_t a = load_le<std::uint32_t>(at) ^ crc;
         const std::uint32_t b = load_le<std::uint32_t>(at + 4);
@@ -47,7 +47,63 @@ inline constexpr crc32_tables crc32_table{};
               t[2][(d >> 8) & 0xFFu] ^ t[1][(d >> 16) & 0xFFu] ^ t[0][d >> 24];
     }
     for (; left > 0; --left, ++at) crc = t[0][(crc ^ static_cast<std::uint32_t>(*at)) & 0xFFu] ^ (crc >> 8);
-    return ~crc;
+    return crc;
+}
+
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__CUDACC__)
+// Carry-less multiplication folds 64 bytes a step (V. Gopal et al., "Fast CRC Computation for Generic Polynomials Using
+// PCLMULQDQ", Intel 2009). The constants are x^n mod P for the distances 512+-64 and 128+-64 bits, bit-reflected. What is
+// left, 16 bytes that leave the same remainder, goes through the tables.
+using clmul_lanes = long long __attribute__((vector_size(16)));
+
+[[nodiscard]] inline clmul_lanes clmul_load(const std::byte* at) noexcept {
+    clmul_lanes out;
+    std::memcpy(&out, at, sizeof out);
+    return out;
+}
+[[nodiscard, gnu::target("pclmul")]] inline clmul_lanes clmul_fold(clmul_lanes value, clmul_lanes by, clmul_lanes next) noexcept {
+    return __builtin_ia32_pclmulqdq128(value, by, 0x00) ^ __builtin_ia32_pclmulqdq128(value, by, 0x11) ^ next;
+}
+/// The register after a multiple of 16 bytes, 64 at least.
+[[nodiscard, gnu::target("pclmul")]] inline std::uint32_t crc32_by_folding(std::span<const std::byte> bytes, std::uint32_t crc) noexcept {
+    constexpr clmul_lanes by_four{0x1'5444'2BD4, 0x1'C6E4'1596};
+    constexpr clmul_lanes by_one{0x1'7519'97D0, 0x0'CCAA'009E};
+    const std::byte* at = bytes.data();
+    std::size_t left = bytes.size() - 64;
+    clmul_lanes a = clmul_load(at) ^ clmul_lanes{static_cast<long long>(crc), 0};
+    clmul_lanes b = clmul_load(at + 16);
+    clmul_lanes c = clmul_load(at + 32);
+    clmul_lanes d = clmul_load(at + 48);
+    for (at += 64; left >= 64; left -= 64, at += 64) {
+        a = clmul_fold(a, by_four, clmul_load(at));
+        b = clmul_fold(b, by_four, clmul_load(at + 16));
+        c = clmul_fold(c, by_four, clmul_load(at + 32));
+        d = clmul_fold(d, by_four, clmul_load(at + 48));
+    }
+    a = clmul_fold(a, by_one, b);
+    a = clmul_fold(a, by_one, c);
+    a = clmul_fold(a, by_one, d);
+    for (; left > 0; left -= 16, at += 16) a = clmul_fold(a, by_one, clmul_load(at));
+    std::byte rest[16];
+    std::memcpy(rest, &a, sizeof rest);
+    return crc32_by_tables(rest, 0);
+}
+#define CKPT_DETAIL_CLMUL 1
+#else
+#define CKPT_DETAIL_CLMUL 0
+#endif
+
+/// The checksum of what gave `crc` followed by `bytes`; 0 is the checksum of nothing.
+[[nodiscard]] inline std::uint32_t crc32(std::span<const std::byte> bytes, std::uint32_t crc = 0) noexcept {
+    crc = ~crc;
+#if CKPT_DETAIL_CLMUL
+    if (bytes.size() >= 64 && __builtin_cpu_supports("pclmul")) {
+        const std::size_t folded = bytes.size() & ~std::size_t{15};
+        crc = crc32_by_folding(bytes.first(folded), crc);
+        bytes = bytes.subspan(folded);
+    }
+#endif
+    return ~crc32_by_tables(bytes, crc);
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail
