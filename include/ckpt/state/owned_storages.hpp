@@ -3,8 +3,9 @@
 // SPDX-License-Identifier: MIT
 // In:      the tensors of a state_dict.
 // Out:     their storages, each read once, aligned to 64 bytes, in this machine's byte order; and tensors over them.
-// Refuses: what reading a storage refuses. A storage in the other byte order whose tensors disagree on the size of a
-//          number stays as it is: its views fail with `byte_order`, copies work.
+// Refuses: nothing as a whole: a storage that cannot be read fails where its bytes are asked for. One in the other byte
+//          order whose tensors disagree on the size of a number stays as it is: its views fail with `byte_order`,
+//          copies work.
 #pragma once
 
 #include <ckpt/core/arena.hpp>
@@ -15,6 +16,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -25,7 +27,7 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 class owned_storages final : public storage_source {
   public:
     /// Reads the storages behind `tensors` and replaces each pointer by one to a tensor over the copy.
-    [[nodiscard]] static result<shared<owned_storages>> read(const storage_source& from, std::span<const tensor_data*> tensors) {
+    [[nodiscard]] static shared<owned_storages> read(const storage_source& from, std::span<const tensor_data*> tensors) {
         auto out = make_shared<owned_storages>();
         std::vector<std::uint32_t> wanted;
         for (const tensor_data* t : tensors)
@@ -33,14 +35,11 @@ class owned_storages final : public storage_source {
         std::sort(wanted.begin(), wanted.end());
         wanted.erase(std::unique(wanted.begin(), wanted.end()), wanted.end());
         for (const std::uint32_t storage : wanted) {
-            const std::uint64_t nbytes = from.nbytes(storage);
-            std::size_t length = 0;
-            if (!checked_narrow(nbytes, length)) return error{.code = errc::limit, .detail = "a storage of " + decimal(nbytes) + " bytes does not fit into memory"};
-            // A size that the file only claims is not allocated: a compressed record may claim any.
-            if (auto there = from.read(storage, 0, {}); !there) return std::move(there).error();
-            const block copy = out->memory_.whole_block(std::max<std::size_t>(length, 1));
-            if (auto done = from.read(storage, 0, {copy.data, length}); !done) return std::move(done).error();
-            out->entries_.push_back({std::string(from.key(storage)), {copy.data, length}, from.order(storage)});
+            entry& e = out->entries_.emplace_back();
+            e.key = from.key(storage);
+            e.order = from.order(storage);
+            e.nbytes = from.nbytes(storage);
+            if (auto done = out->copy(from, storage, e); !done) e.failure = std::move(done).error();
         }
         const auto number = [&wanted](std::uint32_t storage) { return static_cast<std::size_t>(std::lower_bound(wanted.begin(), wanted.end(), storage) - wanted.begin()); };
         out->swap(tensors, number);
@@ -53,15 +52,21 @@ class owned_storages final : public storage_source {
         return out;
     }
 
-    [[nodiscard]] std::uint64_t nbytes(std::uint32_t storage) const noexcept override { return entries_[storage].bytes.size(); }
+    [[nodiscard]] std::uint64_t nbytes(std::uint32_t storage) const noexcept override { return entries_[storage].nbytes; }
     [[nodiscard]] byte_order order(std::uint32_t storage) const noexcept override { return entries_[storage].order; }
     [[nodiscard]] std::string_view key(std::uint32_t storage) const noexcept override { return entries_[storage].key; }
     [[nodiscard]] result<std::uint64_t> file_offset(std::uint32_t) const override {
         return error{.code = errc::no_data, .detail = "the storage is a copy in memory, without a place in the file"};
     }
-    [[nodiscard]] result<std::span<const std::byte>> bytes(std::uint32_t storage) const override { return std::span<const std::byte>{entries_[storage].bytes}; }
+    [[nodiscard]] result<std::span<const std::byte>> bytes(std::uint32_t storage) const override {
+        const entry& e = entries_[storage];
+        if (e.failure) return *e.failure;
+        return std::span<const std::byte>{e.bytes};
+    }
     [[nodiscard]] result<void> read(std::uint32_t storage, std::uint64_t offset, std::span<std::byte> out) const override {
-        if (!out.empty()) std::memcpy(out.data(), entries_[storage].bytes.data() + offset, out.size());
+        const entry& e = entries_[storage];
+        if (e.failure) return *e.failure;
+        if (!out.empty()) std::memcpy(out.data(), e.bytes.data() + offset, out.size());
         return {};
     }
 
@@ -69,8 +74,19 @@ class owned_storages final : public storage_source {
     struct entry {
         std::string key{};
         std::span<std::byte> bytes{};
+        std::uint64_t nbytes{};
         byte_order order{};
+        std::optional<error> failure{}; // of reading it; the other storages are not concerned
     };
+
+    [[nodiscard]] result<void> copy(const storage_source& from, std::uint32_t storage, entry& e) {
+        std::size_t length = 0;
+        if (!checked_narrow(e.nbytes, length)) return error{.code = errc::limit, .detail = "a storage of " + decimal(e.nbytes) + " bytes does not fit into memory"};
+        // A size that the file only claims is not allocated: a compressed record may claim any.
+        if (auto there = from.read(storage, 0, {}); !there) return there;
+        e.bytes = {memory_.whole_block((std::max)(length, std::size_t{1})).data, length};
+        return from.read(storage, 0, e.bytes);
+    }
 
     /// Brings storages of the other byte order into this machine's, where all their tensors agree on the unit.
     template <class Number>

@@ -143,15 +143,14 @@ class state_dict {
     value root() const&& = delete;
 
     /// The same state_dict with its storages copied into memory of its own; see `storage_mode::owned`.
-    [[nodiscard]] result<state_dict> owned() const {
+    /// A storage that cannot be read fails where its tensors' bytes are asked for.
+    [[nodiscard]] state_dict owned() const {
         std::vector<const detail::tensor_data*> tensors;
         tensors.reserve(size());
         for (const auto& e : data_->entries) tensors.push_back(e.data);
-        auto copies = detail::owned_storages::read(*data_->source, tensors);
-        if (!copies) return std::move(copies).error();
         auto out = detail::make_shared<detail::state_dict_data>();
         out->file = data_; // its keys are there, and it keeps the file
-        out->owned = *copies;
+        out->owned = detail::owned_storages::read(*data_->source, tensors);
         out->source = out->owned.get();
         out->entries = data_->entries;
         for (std::size_t i = 0; i < tensors.size(); ++i) out->entries[i].data = tensors[i];
