@@ -100,11 +100,48 @@ namespace sniffing {
     return !text.empty();
 }
 
-/// Whether the bytes begin as a pickle: PROTO of 2 to 5, or text opcodes of protocol 0 or 1 that lead to one another.
+/// Whether the bytes begin as a pickle: PROTO of 2 to 5 and an opcode, or opcodes that lead from one to the next, with one
+/// that stores into the memo among them (protocols 0 and 1 store after every object but the smallest).
 [[nodiscard]] inline bool looks_like_pickle(std::string_view text) noexcept {
     if (text.size() >= 3 && text[0] == '\x80' && text[1] >= 2 && text[1] <= 5) return !opcode_table[static_cast<unsigned char>(text[2])].name.empty();
-    return text.starts_with("(dp") || text.starts_with("(lp") || text.starts_with("ccollections\n") || text.starts_with("c__main__\n") ||
-           text.starts_with("ctorch") || text.starts_with("cnumpy") || text.starts_with("}q") || text.starts_with("]q");
+    bool stores = false;
+    for (std::size_t at = 0; at < text.size();) {
+        const auto op = static_cast<opcode>(static_cast<unsigned char>(text[at]));
+        const opcode_info& known = opcode_table[static_cast<unsigned char>(text[at])];
+        if (known.name.empty()) return false;
+        if (op == opcode::stop) return stores;
+        std::string_view rest = text.substr(++at);
+        const auto number = [&rest](std::size_t bytes) {
+            std::uint64_t value = 0;
+            for (std::size_t i = bytes; i-- > 0;) value = value << 8 | (i < rest.size() ? static_cast<unsigned char>(rest[i]) : 0u);
+            return value;
+        };
+        std::uint64_t length = 0;
+        switch (known.takes) {
+        case argument::none: break;
+        case argument::u8: length = 1; break;
+        case argument::u16: length = 2; break;
+        case argument::u32:
+        case argument::i32: length = 4; break;
+        case argument::u64:
+        case argument::f64: length = 8; break;
+        case argument::bytes1: length = 1 + number(1); break;
+        case argument::bytes4: length = 4 + number(4); break;
+        case argument::bytes8: length = number(8) < rest.size() ? 8 + number(8) : rest.size(); break;
+        case argument::line:
+        case argument::two_lines:
+            for (int lines = known.takes == argument::line ? 1 : 2; lines > 0; --lines) {
+                const std::size_t end = rest.find('\n', static_cast<std::size_t>(length));
+                if (end == std::string_view::npos) return stores;
+                if ((op == opcode::put || op == opcode::get) && rest.substr(0, end).find_first_not_of("0123456789") != std::string_view::npos) return false;
+                length = end + 1;
+            }
+            break;
+        }
+        stores = stores || op == opcode::put || op == opcode::binput || op == opcode::long_binput;
+        at = length < rest.size() ? at + static_cast<std::size_t>(length) : text.size();
+    }
+    return stores;
 }
 
 [[nodiscard]] inline bool all_zero(std::string_view text) noexcept {
