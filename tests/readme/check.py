@@ -26,6 +26,7 @@ def main():
     parser.add_argument("--compiler", required=True)
     parser.add_argument("--ckpt", required=True)
     options = parser.parse_args()
+    options.ckpt = os.path.abspath(options.ckpt)
     with open(os.path.join(root, "README.md"), encoding="utf-8") as file:
         blocks = re.findall(r"^```(\w*)\n(.*?)^```$", file.read(), re.MULTILINE | re.DOTALL)
     program = next(text for language, text in blocks if language == "cpp" and "int main" in text)

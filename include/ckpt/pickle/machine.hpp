@@ -230,17 +230,17 @@ class machine {
 
     // --- numbers ----------------------------------------------------------------------------------------------------
     bool push_binary_integer(std::string_view bytes) {
-        std::int64_t small{};
-        if (fits_in_64_bits(bytes, small)) return push_integer(small);
+        std::int64_t number{};
+        if (fits_in_64_bits(bytes, number)) return push_integer(number);
         return push_text(node_kind::big_integer, minimal_integer(bytes));
     }
     bool push_decimal(std::string_view line) {
         if (line.size() > std::uint64_t{limits_.integer_digits} + 1) return fail(errc::limit, "a decimal integer with more digits than limits.integer_digits", line.size(), limits_.integer_digits);
-        std::int64_t small{};
+        std::int64_t number{};
         std::string bytes;
-        if (!parse_integer(line, small, bytes)) return fail(errc::pickle_text, "an integer that is not a decimal number");
-        if (bytes.empty()) return push_integer(small);
-        return fits_in_64_bits(bytes, small) ? push_integer(small) : push_text(node_kind::big_integer, copy(minimal_integer(bytes)));
+        if (!parse_integer(line, number, bytes)) return fail(errc::pickle_text, "an integer that is not a decimal number");
+        if (bytes.empty()) return push_integer(number);
+        return fits_in_64_bits(bytes, number) ? push_integer(number) : push_text(node_kind::big_integer, copy(minimal_integer(bytes)));
     }
 
     // --- globals and applications -----------------------------------------------------------------------------------

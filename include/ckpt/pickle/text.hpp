@@ -181,26 +181,26 @@ inline void append_code_point(std::string& out, std::uint32_t point) {
     return bytes.substr(0, n);
 }
 
-/// A decimal integer as Python writes it. `small` is set and `bytes` left empty where it has at most 18 digits;
+/// A decimal integer as Python writes it. `number` is set and `bytes` left empty where it has at most 18 digits;
 /// `bytes` (two's complement, little-endian) otherwise. Leading zeros, blanks and underscores are refused. Quadratic in
 /// the digits, which the caller has limited, but by nine digits and four bytes at a time.
-[[nodiscard]] inline bool parse_integer(std::string_view text, std::int64_t& small, std::string& bytes) {
+[[nodiscard]] inline bool parse_integer(std::string_view text, std::int64_t& number, std::string& bytes) {
     const bool negative = text.starts_with('-');
     std::string_view digits = text.substr(negative || text.starts_with('+') ? 1 : 0);
     if (digits.empty() || (digits.size() > 1 && digits[0] == '0')) return false;
     for (const char c : digits)
         if (c < '0' || c > '9') return false;
     if (digits.size() <= 18) {
-        small = 0;
-        for (const char c : digits) small = small * 10 + (c - '0');
-        if (negative) small = -small;
+        number = 0;
+        for (const char c : digits) number = number * 10 + (c - '0');
+        if (negative) number = -number;
         return true;
     }
     std::vector<std::uint32_t> limbs;
     for (std::size_t i = 0; i < digits.size();) {
         std::uint64_t carry = 0;
         std::uint64_t scale = 1;
-        for (const std::size_t end = std::min(i + 9, digits.size()); i < end; ++i, scale *= 10)
+        for (const std::size_t end = (std::min)(i + 9, digits.size()); i < end; ++i, scale *= 10)
             carry = carry * 10 + static_cast<std::uint64_t>(digits[i] - '0');
         for (std::uint32_t& limb : limbs) {
             carry += scale * limb;

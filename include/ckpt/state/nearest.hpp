@@ -31,7 +31,7 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
         row[0] = static_cast<std::uint32_t>(i);
         for (std::size_t j = 1; j <= b.size(); ++j) {
             const std::uint32_t above = row[j];
-            row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0u : 1u)});
+            row[j] = (std::min)({above + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0u : 1u)});
             diagonal = above;
         }
     }

@@ -177,9 +177,9 @@ class state_dict {
         std::vector<std::string_view> keys;
         keys.reserve(size());
         for (const auto& e : data_->entries) keys.push_back(e.key);
-        if (const auto near = detail::nearest(key, keys); !near.empty()) {
+        if (const auto closest = detail::nearest(key, keys); !closest.empty()) {
             out.detail += "; nearest:";
-            for (const std::string_view k : near) out.detail += ' ' + detail::quoted(k);
+            for (const std::string_view k : closest) out.detail += ' ' + detail::quoted(k);
         }
         out.hint = "list the keys with: ckpt ls FILE";
         return out;
