@@ -60,7 +60,8 @@ class key_table {
     [[nodiscard]] bool charge(std::uint64_t n) noexcept {
         if (n > work_) {
             work_ = 0;
-            return !(spent_ = true);
+            spent_ = true;
+            return false;
         }
         work_ -= n;
         return true;
