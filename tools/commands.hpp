@@ -25,6 +25,7 @@ struct options {
     std::vector<std::string> files{};
     std::vector<std::string> paths{};    // of show
     std::optional<std::string> select{}; // of ls
+    std::optional<std::string> select_a{}, select_b{}; // of diff
     policy_name policy{policy_name::training};
     std::uint64_t max_nodes{1'000'000};
     bool json{};
@@ -41,5 +42,6 @@ int run_ls(const options& wanted);
 int run_show(const options& wanted);
 int run_globals(const options& wanted);
 int run_verify(const options& wanted);
+int run_diff(const options& wanted);
 
 } // namespace tool

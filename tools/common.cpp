@@ -7,6 +7,8 @@
 #include <cerrno>
 #include <charconv>
 #include <cstdio>
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 namespace tool {
@@ -21,22 +23,54 @@ namespace {
 
 } // namespace
 
-ckpt::result<ckpt::checkpoint> open(const std::string& file, policy_name policy) {
+namespace {
+
+/// Calls `f` with the policy of that name as its template argument.
+template <class F>
+[[nodiscard]] auto with_policy(policy_name policy, F&& f) {
     switch (policy) {
-    case policy_name::weights: return ckpt::open<ckpt::weights_policy>(file, reading());
-    case policy_name::training: return ckpt::open<ckpt::training_policy>(file, reading());
-    case policy_name::inspect: return ckpt::open<ckpt::inspect_policy>(file, reading());
+    case policy_name::training: return f.template operator()<ckpt::training_policy>();
+    case policy_name::inspect: return f.template operator()<ckpt::inspect_policy>();
+    case policy_name::weights: break;
     }
-    return ckpt::open<ckpt::weights_policy>(file, reading());
+    return f.template operator()<ckpt::weights_policy>();
+}
+
+} // namespace
+
+bool is_folder(const std::string& file) {
+    std::error_code ignored;
+    return file.ends_with(".json") || std::filesystem::is_directory(file, ignored);
+}
+
+ckpt::result<ckpt::checkpoint> open(const std::string& file, policy_name policy) {
+    return with_policy(policy, [&]<class P>() { return is_folder(file) ? ckpt::open_folder<P>(file, reading()) : ckpt::open<P>(file, reading()); });
+}
+
+ckpt::result<ckpt::folder_report> examine(const std::string& folder, policy_name policy) {
+    return with_policy(policy, [&]<class P>() { return ckpt::inspect_folder<P>(folder, reading()); });
 }
 
 ckpt::result<ckpt::global_scan> scan(const std::string& file, policy_name policy) {
-    switch (policy) {
-    case policy_name::weights: return ckpt::scan_globals<ckpt::weights_policy>(file, reading());
-    case policy_name::training: return ckpt::scan_globals<ckpt::training_policy>(file, reading());
-    case policy_name::inspect: return ckpt::scan_globals<ckpt::inspect_policy>(file, reading());
-    }
-    return ckpt::scan_globals<ckpt::weights_policy>(file, reading());
+    return with_policy(policy, [&]<class P>() { return ckpt::scan_globals<P>(file, reading()); });
+}
+
+std::string beside(const std::string& folder, const std::string& name) {
+    const bool index = folder.ends_with(".json");
+    const std::filesystem::path base = index ? std::filesystem::path(folder).parent_path() : std::filesystem::path(folder);
+    return (base / name).string();
+}
+
+std::vector<std::string> each_file(const std::string& file) {
+    if (!is_folder(file)) return {file};
+    const auto report = examine(file, policy_name::inspect);
+    if (!report) return {file};
+    std::vector<std::string> out;
+    const bool shards_only = file.ends_with(".json");
+    for (const ckpt::folder_file& f : report->files)
+        if (f.is_checkpoint && (!shards_only || f.is.starts_with("shard "))) out.push_back(beside(file, f.name));
+    if (out.empty()) out.push_back(file);
+    return out;
 }
 
 // --- paths ---
@@ -327,8 +361,9 @@ const std::string& storage_names::of(const ckpt::tensor& t) {
 
 int exit_of_row(const ckpt::error& e) { return ckpt::info(e.code).exit_code == exit_unsupported ? exit_unsupported : exit_finding; }
 
-int write_fields(json& to, const ckpt::value& v, storage_names& names, bool digest, const ckpt::value& root, const ckpt::error* fault) {
+int write_fields(json& to, const ckpt::value& v, storage_names& names, bool digest, const ckpt::value& root, const ckpt::error* fault, std::string_view file) {
     const ckpt::tensor t = *v.as_tensor();
+    if (const std::string_view own = t.file().empty() ? file : t.file(); !own.empty()) to.member("file", own);
     if (const ckpt::error* refusal = t.refusal()) {
         to.key("error");
         write(to, *refusal, root);

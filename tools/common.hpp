@@ -10,6 +10,7 @@
 #include "json.hpp"
 
 #include <ckpt/ckpt.hpp>
+#include <ckpt/folder.hpp>
 
 #include <cstdint>
 #include <span>
@@ -22,9 +23,20 @@ namespace tool {
 
 using key_path = std::vector<ckpt::path_element>;
 
-/// Opens without a mapping: a file that is cut while it is read is an error then, and not a signal.
+// Files
+
+/// Whether a command's FILE is a directory, or the index of a set of shards.
+[[nodiscard]] bool is_folder(const std::string& file);
+/// Opens a file, a directory or an index, without a mapping: a file that is cut while it is read is an error then, and not a
+/// signal.
 [[nodiscard]] ckpt::result<ckpt::checkpoint> open(const std::string& file, policy_name policy);
+/// What is in a directory, or beside an index.
+[[nodiscard]] ckpt::result<ckpt::folder_report> examine(const std::string& folder, policy_name policy);
 [[nodiscard]] ckpt::result<ckpt::global_scan> scan(const std::string& file, policy_name policy);
+/// The path of a file in a directory, or beside an index.
+[[nodiscard]] std::string beside(const std::string& folder, const std::string& name);
+/// The files that are looked at one by one: the checkpoints of a directory, the shards beside an index, or the file itself.
+[[nodiscard]] std::vector<std::string> each_file(const std::string& file);
 
 // Paths
 
@@ -66,8 +78,8 @@ class storage_names {
 };
 
 /// The fields of a row behind key and path. Gives the exit code of the error in them, if there is one: 1 for a finding, 4
-/// for what is valid and not supported. `fault`: of the storage's record.
-int write_fields(json& to, const ckpt::value& v, storage_names& names, bool digest, const ckpt::value& root, const ckpt::error* fault = nullptr);
+/// for what is valid and not supported. `fault`: of the storage's record. `file`: the one file of a folder that was opened.
+int write_fields(json& to, const ckpt::value& v, storage_names& names, bool digest, const ckpt::value& root, const ckpt::error* fault = nullptr, std::string_view file = {});
 
 /// What --strict makes of an error in a row: a finding, or something valid that is not supported.
 [[nodiscard]] int exit_of_row(const ckpt::error& e);

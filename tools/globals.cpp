@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <optional>
+#include <utility>
 
 namespace tool {
 
@@ -104,10 +106,13 @@ void print_file(const judged& of, policy_name policy) {
 
 int run_globals(const options& wanted) {
     int worst = exit_fine;
+    std::vector<std::string> files;
+    for (const std::string& given : wanted.files)
+        for (std::string& file : each_file(given)) files.push_back(std::move(file));
     if (wanted.json) {
         json out{stdout};
         out.begin_object().member("schema", "ckpt.globals/1").key("files").begin_array();
-        for (const std::string& file : wanted.files) {
+        for (const std::string& file : files) {
             const judged one = judge(file, wanted.policy);
             worst = std::max(worst, one.exit_code);
             write_file(out, one);
@@ -115,9 +120,9 @@ int run_globals(const options& wanted) {
         out.end_array().end_object();
         return finish(out, worst);
     }
-    for (std::size_t i = 0; i < wanted.files.size(); ++i) {
+    for (std::size_t i = 0; i < files.size(); ++i) {
         if (i > 0) print("\n");
-        const judged one = judge(wanted.files[i], wanted.policy);
+        const judged one = judge(files[i], wanted.policy);
         worst = std::max(worst, one.exit_code);
         print_file(one, wanted.policy);
     }

@@ -96,16 +96,17 @@ struct judgement {
 [[nodiscard]] judgement judge(const options& wanted) {
     judgement out;
     // What the default policy says; --policy of info only says what may be shown.
-    auto scanned = scan(wanted.file(), policy_name::training);
-    if (!scanned) {
-        out.verdict = "unreadable";
-        return out;
+    bool unreadable = false;
+    for (const std::string& file : each_file(wanted.file())) {
+        auto scanned = scan(file, policy_name::training);
+        unreadable = unreadable || !scanned || scanned->stopped() != nullptr;
+        if (!scanned) continue;
+        out.names += scanned->size();
+        for (const ckpt::global_use& u : *scanned)
+            if (u.verdict == ckpt::verdict::refuse || u.verdict == ckpt::verdict::dangerous) out.outside.push_back(u);
     }
-    out.names = scanned->size();
-    for (const ckpt::global_use& u : *scanned)
-        if (u.verdict == ckpt::verdict::refuse || u.verdict == ckpt::verdict::dangerous) out.outside.push_back(u);
     std::stable_sort(out.outside.begin(), out.outside.end(), [](const auto& a, const auto& b) { return a.verdict > b.verdict; });
-    if (scanned->stopped() != nullptr) out.verdict = "unreadable";
+    if (unreadable) out.verdict = "unreadable";
     else if (!out.outside.empty()) out.verdict = out.outside.front().verdict == ckpt::verdict::dangerous ? "dangerous" : "foreign";
     return out;
 }
@@ -234,17 +235,49 @@ void print_info(const options& wanted, const ckpt::checkpoint& file, const std::
     for (std::size_t i = 0; i < lines.size(); ++i) out.line(i == 0 ? "beside" : "", lines[i]);
 }
 
+/// What is in the directory that was given; nothing for a file.
+[[nodiscard]] std::optional<ckpt::folder_report> folder_of(const options& wanted) {
+    if (!is_folder(wanted.file())) return std::nullopt;
+    auto report = examine(wanted.file(), wanted.policy);
+    if (!report) return std::nullopt;
+    return std::move(*report);
+}
+
+/// What a file of a folder is, and whether it was chosen.
+[[nodiscard]] std::string description(const ckpt::folder_report& folder, const ckpt::folder_file& file) {
+    return file.is + (file.name == folder.chosen ? ", opened: " + folder.reason : "");
+}
+void print_files(const ckpt::folder_report& folder) {
+    screen out;
+    std::size_t names = 0;
+    for (const ckpt::folder_file& f : folder.files) names = std::max(names, width(printable(f.name)));
+    names = std::min<std::size_t>(names, 48);
+    for (const ckpt::folder_file& f : folder.files)
+        out.line(&f == folder.files.data() ? "files" : "", left(shortened_in_the_middle(printable(f.name), names), names) + "  " + right(human_bytes(f.bytes), 10) + "  " + printable(description(folder, f)),
+                 f.name == folder.chosen ? colour::green : colour::plain);
+}
+void write_files(json& to, const ckpt::folder_report& folder) {
+    to.key("files").begin_array();
+    for (const ckpt::folder_file& f : folder.files) to.line().begin_object().member("file", f.name).member("is", description(folder, f)).end_object();
+    to.end_array();
+}
+
 } // namespace
 
 int run_info(const options& wanted) {
+    const std::optional<ckpt::folder_report> folder = folder_of(wanted);
     const auto file = open(wanted.file(), wanted.policy);
-    if (!file) return fail(wanted, file.error());
+    if (!file) {
+        if (!wanted.json && folder) print_files(*folder);
+        return fail(wanted, file.error());
+    }
     const ckpt::value root = file->root();
     const std::vector<ckpt::candidate> candidates = file->state_dicts();
     const census sums = count(root);
     const judgement said = judge(wanted);
     if (!wanted.json) {
         print_info(wanted, *file, candidates, sums, said);
+        if (folder) print_files(*folder);
         return written(exit_fine);
     }
     json out{stdout};
@@ -257,7 +290,9 @@ int run_info(const options& wanted) {
     }
     out.end_array().key("dtypes").begin_object();
     for (const dtype_sum& d : sums.dtypes) out.key(d.name).begin_object().member("tensors", d.tensors).member("nbytes", d.nbytes).end_object();
-    out.end_object().member("verdict", said.verdict).end_object();
+    out.end_object().member("verdict", said.verdict);
+    if (folder) write_files(out, *folder);
+    out.end_object();
     return finish(out, exit_fine);
 }
 

@@ -20,6 +20,7 @@ struct row {
 struct listing {
     key_path selected{};
     std::vector<row> rows{};
+    std::string digest{}; // of the state_dict, where all its tensors have one
 };
 
 /// The tensors that were asked for.
@@ -42,6 +43,8 @@ struct listing {
         weights = std::move(*chosen);
         if (!wanted.select) start = {weights->root(), elements_of(weights->path(), root)};
     }
+    if (weights && wanted.digest)
+        if (auto sum = ckpt::checkpoint_digest(*weights)) out.digest = std::move(*sum);
     auto tensors = ckpt::find_tensors(start.value, wanted.max_nodes);
     if (!tensors) {
         ckpt::error e = std::move(tensors).error();
@@ -74,7 +77,7 @@ class record_faults {
             const bool of_a_value = static_cast<unsigned>(e.code) >= 300 || e.code == ckpt::errc::record_missing || e.code == ckpt::errc::compressed;
             if (of_a_value) continue; // not of a record
             const std::size_t at = e.record.rfind("/data/");
-            if (at != std::string::npos) by_storage_.emplace(e.record.substr(at + 6), &e);
+            if (at != std::string::npos) by_storage_.emplace(place{e.file, e.record.substr(at + 6)}, &e);
             else if (homeless_ == nullptr) homeless_ = &e;
         }
     }
@@ -84,7 +87,7 @@ class record_faults {
     [[nodiscard]] bool any() const noexcept { return !report_.ok(); }
     /// The fault of the record that a tensor lies in, or null.
     [[nodiscard]] const ckpt::error* of(const ckpt::tensor& t) const {
-        const auto found = by_storage_.find(std::string(t.storage_key()));
+        const auto found = by_storage_.find(place_of(t));
         return found != by_storage_.end() ? found->second : nullptr;
     }
     /// A fault of a record that no row shows, or null.
@@ -95,14 +98,17 @@ class record_faults {
             if (left.empty()) break;
             // A tensor that was refused because of its record says which one.
             if (const ckpt::error* refusal = r.at.tensor.refusal()) std::erase_if(left, [&](const auto& f) { return f.second->record == refusal->record; });
-            else left.erase(std::string(r.at.tensor.storage_key()));
+            else left.erase(place_of(r.at.tensor));
         }
         return left.empty() ? nullptr : left.begin()->second;
     }
 
   private:
+    using place = std::pair<std::string, std::string>; // a file of a set, and the storage's key
+    [[nodiscard]] static place place_of(const ckpt::tensor& t) { return {std::string(t.file()), std::string(t.storage_key())}; }
+
     ckpt::verify_report report_;
-    std::map<std::string, const ckpt::error*> by_storage_{};
+    std::map<place, const ckpt::error*> by_storage_{};
     const ckpt::error* homeless_{nullptr};
 };
 
@@ -268,6 +274,7 @@ void fold(std::vector<folded>& lines) {
     if (wrong > 0) total += ", " + paint(colour::red, grouped(wrong) + " with an error");
     if (!wanted.all && !all.selected.empty()) total += ", under " + printable(path_text(all.selected));
     print(total + '\n');
+    if (!all.digest.empty()) print("digest " + all.digest + '\n');
     return written(wanted.strict ? worse(worst, faults->any() ? exit_finding : exit_fine) : exit_fine);
 }
 
@@ -293,13 +300,16 @@ int run_ls(const options& wanted) {
     out.key("tensors").begin_array();
     storage_names names;
     int worst = exit_fine;
+    const std::string chosen = file->files().size() == 1 ? file->files().front() : std::string{};
     for (const row& r : all->rows) {
         out.line().begin_object().member("key", r.key).key("path");
         write(out, r.at.path);
-        worst = worse(worst, write_fields(out, r.at.value, names, wanted.digest, root, faults ? faults->of(r.at.tensor) : nullptr));
+        worst = worse(worst, write_fields(out, r.at.value, names, wanted.digest, root, faults ? faults->of(r.at.tensor) : nullptr, chosen));
         out.end_object();
     }
-    out.end_array().end_object();
+    out.end_array();
+    if (!all->digest.empty()) out.member("digest", all->digest);
+    out.end_object();
     return finish(out, wanted.strict ? worse(worst, faults->any() ? exit_finding : exit_fine) : exit_fine);
 }
 

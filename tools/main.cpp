@@ -11,6 +11,7 @@
 #include <exception>
 #include <map>
 #include <new>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -43,6 +44,7 @@ constexpr command commands[]{
     {"show", "The values at paths: numbers, texts, containers", tool::run_show, policy_name::inspect},
     {"globals", "The classes and functions that files ask for; runs none of them", tool::run_globals, policy_name::training},
     {"verify", "Checks checksums, headers and the bounds of every tensor", tool::run_verify, policy_name::inspect},
+    {"diff", "What is different in the weights of two checkpoints; exit code 1 if anything is", tool::run_diff, policy_name::training},
 };
 
 /// CLI11 takes what begins with '[' for a list of values: this hides it.
@@ -84,8 +86,12 @@ int run(std::vector<std::string> arguments) {
             ->type_name("NAME");
         if (name == "globals") {
             sub->add_option("FILE", wanted.files, "Checkpoints")->required()->type_name("");
+        } else if (name == "diff") {
+            sub->add_option("A B", wanted.files, "Two checkpoints: files, folders or indices")->required()->expected(2)->type_name("");
+            sub->add_option("--select-a", wanted.select_a, "The path of the state_dict in A")->type_name("PATH");
+            sub->add_option("--select-b", wanted.select_b, "The path of the state_dict in B")->type_name("PATH");
         } else {
-            sub->add_option("FILE", file, "A checkpoint")->required()->type_name("");
+            sub->add_option("FILE", file, "A checkpoint: a file, a folder, or the index of a set of shards")->required()->type_name("");
         }
         if (name == "show") sub->add_option("PATH", wanted.paths, "Keys and positions joined by '/', or a JSON array; the whole file if none")->type_name("");
         if (name == "ls") {
@@ -127,9 +133,12 @@ int run(std::vector<std::string> arguments) {
     }
     tool::key_path parsed;
     for (std::string& p : wanted.paths) uncover(p);
-    if (wanted.select) uncover(*wanted.select);
     std::vector<std::string> paths = wanted.paths;
-    if (wanted.select) paths.push_back(*wanted.select);
+    for (std::optional<std::string>* selected : {&wanted.select, &wanted.select_a, &wanted.select_b})
+        if (*selected) {
+            uncover(**selected);
+            paths.push_back(**selected);
+        }
     for (const std::string& p : paths)
         if (!tool::parse_path(p, parsed)) return misused(as_json, "not a path: " + p + "; give keys joined by '/', or a JSON array of strings and integers");
     wanted.policy = policy.empty() ? chosen->policy : policies.at(policy);

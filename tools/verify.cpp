@@ -2,7 +2,11 @@
 #include "common.hpp"
 #include "render.hpp"
 
+#include <algorithm>
 #include <cstdio>
+#include <filesystem>
+#include <string_view>
+#include <utility>
 
 namespace tool {
 
@@ -20,21 +24,48 @@ void write_report(json& to, const ckpt::verify_report& report) {
     to.end_array().end_object();
 }
 
+/// Adds a finding; gives the exit code that it asks for.
+[[nodiscard]] int add(ckpt::verify_report& to, const ckpt::error& e) {
+    to.findings.push_back(e);
+    return ckpt::info(e.code).exit_code;
+}
+
 } // namespace
 
 int run_verify(const options& wanted) {
-    const auto file = open(wanted.file(), wanted.policy);
-    // A file that cannot be had is no verdict on its content; damage that keeps it from opening is one.
-    const auto number = [](const ckpt::error& e) { return static_cast<unsigned>(e.code); };
-    if (!file && number(file.error()) < 200) return fail(wanted, file.error());
+    const bool folder = is_folder(wanted.file());
     ckpt::verify_report report;
     int exit_code = exit_fine;
-    if (file) {
-        report = file->verify();
-        if (!report.ok()) exit_code = exit_finding;
-    } else {
-        report.findings.push_back(file.error());
-        exit_code = ckpt::info(file.error().code).exit_code;
+    std::string_view refusal; // why nothing could be checked
+    if (folder) {
+        // The set against its index, then each checkpoint of the folder by itself.
+        const auto seen = examine(wanted.file(), wanted.policy);
+        if (!seen) return fail(wanted, seen.error());
+        for (const ckpt::error& e : seen->findings) exit_code = std::max(exit_code, add(report, e));
+    }
+    for (const std::string& path : each_file(wanted.file())) {
+        const auto file = is_folder(path) ? ckpt::result<ckpt::checkpoint>{ckpt::error{}} : open(path, wanted.policy);
+        const std::string name = folder ? std::filesystem::path(path).filename().string() : std::string{};
+        if (file) {
+            ckpt::verify_report one = file->verify();
+            report.records += one.records;
+            report.bytes += one.bytes;
+            report.unchecked_crc += one.unchecked_crc;
+            for (ckpt::error& e : one.findings) {
+                e.file = name;
+                exit_code = std::max(exit_code, exit_finding);
+                report.findings.push_back(std::move(e));
+            }
+            continue;
+        }
+        ckpt::error e = file.error();
+        // A file that cannot be had is no verdict on its content; damage that keeps it from opening is one.
+        if (!folder && static_cast<unsigned>(e.code) < 200) return fail(wanted, e);
+        const bool told = e.code == ckpt::errc::none || std::any_of(report.findings.begin(), report.findings.end(), [&](const ckpt::error& known) { return known.file == name && known.code == e.code; });
+        if (told) continue;
+        e.file = name;
+        exit_code = std::max(exit_code, add(report, e));
+        if (!folder) refusal = exit_code == exit_unsupported ? "not supported" : exit_code == exit_finding ? "refused" : "unreadable";
     }
     if (wanted.json) {
         json out{stdout};
@@ -43,8 +74,8 @@ int run_verify(const options& wanted) {
     }
     const std::string name = printable(wanted.file());
     for (const ckpt::error& e : report.findings) print(paint(colour::red, "  finding") + "  " + printable(e.message()) + '\n');
-    if (!file) {
-        print(name + ": " + paint(colour::red, exit_code == 4 ? "not supported" : exit_code == 1 ? "refused" : "unreadable") + '\n');
+    if (!refusal.empty()) {
+        print(name + ": " + paint(colour::red, refusal) + '\n');
         return written(exit_code);
     }
     print(name + ": " + (report.ok() ? paint(colour::green, "ok") : paint(colour::red, counted(report.findings.size(), "finding", "findings"))) + "; " +

@@ -10,13 +10,16 @@
 // threads.
 #pragma once
 
-#include <ckpt/archive/zip_verify.hpp>
+#include <ckpt/archive/safetensors.hpp>
 #include <ckpt/state/discovery.hpp>
 #include <ckpt/state/state_dict.hpp>
 #include <ckpt/torch/checkpoint_file.hpp>
 #include <ckpt/torch/policies.hpp>
+#include <ckpt/torch/safetensors_checkpoint.hpp>
 #include <ckpt/torch/scan.hpp>
+#include <ckpt/torch/zip_checkpoint.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -44,14 +47,9 @@ struct open_options {
     ckpt::scratch scratch{};                           ///< memory to reuse from one open to the next
 };
 
-/// What a full check of a file found.
-struct verify_report {
-    std::uint64_t records{};        ///< whose headers were compared with the directory
-    std::uint64_t bytes{};          ///< that were read for checksums
-    std::uint64_t unchecked_crc{};  ///< records without a checksum of their writer
-    std::vector<ckpt::error> findings{};
-    [[nodiscard]] bool ok() const noexcept { return findings.empty(); }
-};
+namespace detail {
+struct checkpoint_access;
+}
 
 /// An open checkpoint. A cheap handle to an immutable object; copies share it.
 class checkpoint {
@@ -68,13 +66,14 @@ class checkpoint {
         if (!best) return std::move(best).error();
         return state_dict(best->path);
     }
-    /// The state_dict at `path` ("model", "0/net"; elements joined by '/'); the empty path is the root.
+    /// The state_dict at `path` ("model", "0/net"; elements joined by '/'), of a dictionary, a list, a tuple or a whole
+    /// pickled module; the empty path is the root.
     [[nodiscard]] result<ckpt::state_dict> state_dict(std::string_view path) const {
         auto at = detail_access::make(file_->graph(), file_->graph().root).find(path);
         if (!at) return std::move(at).error();
         if (at->kind() == kind::refused) return *at->refusal();
-        if (at->kind() != kind::dictionary && at->kind() != kind::list && at->kind() != kind::tuple)
-            return error{.code = errc::state_dict_missing, .path = std::string(path), .detail = "not a dictionary but a " + std::string(name(at->kind())),
+        if (at->kind() != kind::dictionary && at->kind() != kind::list && at->kind() != kind::tuple && !at->is_module())
+            return error{.code = errc::state_dict_missing, .path = std::string(path), .detail = "not a dictionary or a module, but a " + std::string(name(at->kind())),
                          .hint = "give the path of a dictionary of tensors"};
         auto out = detail::make_state_dict(*at, std::string(path), file_, file_->storages(), file_->budget());
         if (!out || storages_ == storage_mode::mapped) return out;
@@ -83,28 +82,29 @@ class checkpoint {
     /// All candidates, the likeliest first, with reasons.
     [[nodiscard]] std::vector<candidate> state_dicts() const { return find_candidates(detail_access::make(file_->graph(), file_->graph().root)); }
 
-    /// "zip".
-    [[nodiscard]] std::string_view container() const noexcept { return "zip"; }
+    /// "zip", "safetensors", or "shards" for a model in several files.
+    [[nodiscard]] std::string_view container() const noexcept { return file_->facts().container; }
     /// What wrote the file, as far as it tells; a clause for people.
-    [[nodiscard]] std::string_view writer() const noexcept { return file_->layout().writer; }
-    [[nodiscard]] ckpt::byte_order byte_order() const noexcept { return file_->layout().order; }
+    [[nodiscard]] std::string_view writer() const noexcept { return file_->facts().writer; }
+    [[nodiscard]] ckpt::byte_order byte_order() const noexcept { return file_->facts().order; }
     /// False where the file does not say, and little-endian is assumed.
-    [[nodiscard]] bool byte_order_recorded() const noexcept { return file_->layout().order_recorded; }
-    [[nodiscard]] std::uint64_t file_bytes() const noexcept { return file_->from().size(); }
-    [[nodiscard]] std::uint64_t pickle_bytes() const noexcept { return file_->graph().pickle.size(); }
-    /// The records of the archive. Borrows from the checkpoint.
-    [[nodiscard]] std::span<const record> records() const& noexcept { return file_->archive().records(); }
+    [[nodiscard]] bool byte_order_recorded() const noexcept { return file_->facts().order_recorded; }
+    /// Of all files together, where there are several.
+    [[nodiscard]] std::uint64_t file_bytes() const noexcept { return file_->facts().file_bytes; }
+    /// Of the pickle, or of the header of a safetensors file.
+    [[nodiscard]] std::uint64_t pickle_bytes() const noexcept { return file_->graph().metadata_bytes(); }
+    /// What was opened of a folder (<ckpt/folder.hpp>): the names of its files. Empty for a file that was opened by itself.
+    [[nodiscard]] const std::vector<std::string>& files() const& noexcept { return file_->facts().files; }
+    const std::vector<std::string>& files() const&& = delete;
+    /// The records of a zip archive; none for other containers. Borrows from the checkpoint.
+    [[nodiscard]] std::span<const record> records() const& noexcept { return file_->records(); }
     std::span<const record> records() const&& = delete;
 
     /// Checks what opening leaves for later: every local header against the directory, every checksum that its writer
     /// stored, every tensor that was refused. Reads the whole file where `checksums` is set.
     [[nodiscard]] verify_report verify(bool checksums = true) const {
         verify_report out;
-        const auto note = [](void* context, const error& found) { static_cast<verify_report*>(context)->findings.push_back(found); };
-        const detail::zip_check done = detail::verify_zip(file_->from(), file_->archive(), {.checksums = checksums}, note, &out);
-        out.records = done.records;
-        out.bytes = done.bytes;
-        out.unchecked_crc = done.unchecked_crc;
+        file_->check(checksums, out);
         for (const error* e : file_->graph().errors)
             if (info(e->code).exit_code != 4) out.findings.push_back(*e); // what is merely not supported is no damage
         return out;
@@ -113,15 +113,31 @@ class checkpoint {
     explicit checkpoint(detail::shared<detail::checkpoint_file> file, storage_mode storages) noexcept : file_{std::move(file)}, storages_{storages} {}
 
   private:
+    friend struct detail::checkpoint_access;
     detail::shared<detail::checkpoint_file> file_;
     storage_mode storages_;
 };
 
 namespace detail {
 
+/// What is behind a checkpoint, for the headers that make others of it.
+struct checkpoint_access {
+    [[nodiscard]] static const shared<checkpoint_file>& file(const checkpoint& c) noexcept { return c.file_; }
+};
+
+[[nodiscard]] inline result<bool> is_safetensors(const source& from) {
+    std::byte head[64]{};
+    const auto n = static_cast<std::size_t>((std::min<std::uint64_t>)(from.size(), sizeof head));
+    if (auto read = from.read(0, {head, n}); !read) return std::move(read).error();
+    return safetensors::begins({head, n});
+}
+
 [[nodiscard]] inline result<checkpoint> open(result<shared<source>> from, const allowlist& allowed, const open_options& options) {
     if (!from) return std::move(from).error();
-    auto file = checkpoint_file::open(std::move(*from), allowed, options.limits, options.scratch, options.byte_order);
+    const auto other = is_safetensors(**from);
+    if (!other) return other.error();
+    auto file = *other ? safetensors_checkpoint::open(std::move(*from), options.limits, options.scratch)
+                       : zip_checkpoint::open(std::move(*from), allowed, options.limits, options.scratch, options.byte_order);
     if (!file) return std::move(file).error();
     return checkpoint{std::move(*file), options.storages};
 }
@@ -130,6 +146,7 @@ namespace detail {
 
 [[nodiscard]] inline result<global_scan> scan(const result<shared<source>>& from, const allowlist& judge, const open_options& options) {
     if (!from) return from.error();
+    if (const auto other = is_safetensors(**from); !other || *other) return other ? result<global_scan>{global_scan{{}, std::nullopt}} : other.error();
     arena memory{options.scratch.pool()};
     auto zip = opened_zip::read(**from, options.limits, memory);
     if (!zip) return std::move(zip).error();
@@ -152,8 +169,8 @@ template <policy P = training_policy>
     return detail::open(detail::source::memory(bytes, detail::part_of(options)), detail::allowlist_of<P>(), options);
 }
 
-/// The globals that the file at `path` asks for, judged by a policy. Builds nothing, and refuses no name.
-/// Fails only where no pickle is found; see `global_scan::stopped` for damage.
+/// The globals that the file at `path` asks for, judged by a policy. Builds nothing, and refuses no name. A safetensors
+/// file asks for none. Fails only where no pickle is found; see `global_scan::stopped` for damage.
 template <policy P = training_policy>
 [[nodiscard]] result<global_scan> scan_globals(path_arg path, const open_options& options = {}) {
     return detail::scan(detail::source::open(path, detail::part_of(options)), detail::allowlist_of<P>(), options);

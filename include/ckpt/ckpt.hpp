@@ -14,6 +14,7 @@
 #include <ckpt/core/result.hpp>
 #include <ckpt/pickle/globals.hpp>
 #include <ckpt/pickle/value.hpp>
+#include <ckpt/state/digest.hpp>
 #include <ckpt/state/discovery.hpp>
 #include <ckpt/state/state_dict.hpp>
 #include <ckpt/state/walk.hpp>

@@ -28,8 +28,6 @@ NAMED = ('dtype', 'shape', 'layout')
 SIGNALS = 'ended by a signal'
 
 
-# Their parameters are shown as data; no state_dict is made of them yet.
-WHOLE_MODULES = ('whole_module.pt', 'user_module.pt')
 
 
 class Failed(Exception):

@@ -47,6 +47,9 @@ namespace ckpt::inline CKPT_DETAIL_ABI {
     X(record_missing, 218, 2, "a record that is referred to does not exist")                                   \
     X(format_version, 219, 4, "the archive has a file-format version that is not known")                       \
     X(byte_order_unknown, 220, 2, "the byteorder record says neither little nor big")                          \
+    X(json_invalid, 221, 2, "a JSON text is malformed")                                                        \
+    X(safetensors_invalid, 222, 2, "a safetensors header breaks a rule of its format")                         \
+    X(shards_inconsistent, 223, 2, "the files of a set disagree with its index or with each other")            \
     X(pickle_truncated, 301, 2, "the pickle ends inside an opcode or without STOP")                            \
     X(pickle_opcode, 302, 2, "an unknown or misplaced opcode")                                                 \
     X(global_not_allowed, 303, 1, "a global that the policy does not allow")                                   \

@@ -57,6 +57,7 @@ inline constexpr std::uint8_t eight_bit = 1;   // string: a Python 2 str, which 
 inline constexpr std::uint8_t not_utf8 = 2;    // string: lone surrogates, or bytes of another encoding
 inline constexpr std::uint8_t hashable = 4;    // tuple: was checked, and Python could hash it
 inline constexpr std::uint8_t pairs = 1;       // application: SETITEM(S) was applied
+inline constexpr std::uint8_t module = 2;      // application: its state is that of a torch.nn.Module; set by the resolver
 inline constexpr std::uint8_t elements = 4;    // application: APPEND(S) was applied
 inline constexpr std::uint8_t items = 8;       // application: SETITEM(S) may apply
 inline constexpr std::uint8_t appends = 16;    // application: APPEND(S) may apply
@@ -175,6 +176,26 @@ class graph {
         return static_cast<std::uint32_t>(nodes.size() - 1);
     }
 
+    /// Bytes of metadata behind the graph: what walks through it may cost follows from them.
+    [[nodiscard]] std::uint64_t metadata_bytes() const noexcept { return pickle.size() + joined_bytes; }
+
+    /// A str whose text lives as long as the graph.
+    [[nodiscard]] std::uint32_t add_text(std::string_view text) {
+        node n = node::of(node_kind::string, static_cast<std::uint32_t>(text.size()));
+        n.text = text.data();
+        return add(n);
+    }
+    /// A dictionary of keys and values in turn.
+    [[nodiscard]] std::uint32_t add_dictionary(std::span<const std::uint32_t> pairs) {
+        std::uint32_t entries = 0;
+        append(entries, pairs);
+        return add(node::of(node_kind::dictionary, entries));
+    }
+    [[nodiscard]] std::uint32_t add_tensor(const tensor_data& t) {
+        tensors.push_back(memory, t);
+        return add(node::of(node_kind::tensor, static_cast<std::uint32_t>(tensors.size() - 1)));
+    }
+
     /// Appends to the container `index` (0: makes one and stores its number).
     void append(std::uint32_t& index, std::span<const std::uint32_t> values) {
         if (values.empty()) return;
@@ -231,6 +252,7 @@ class graph {
     chunked_array<array_value> arrays{};
     std::vector<const error*> errors{};
     std::span<const std::byte> pickle{};        // owned bytes; strings point into them
+    std::uint64_t joined_bytes{0};              // of pickles and headers whose values this graph joins from other graphs
     std::uint64_t base{0};                      // offset of the pickle in the file
     std::string_view record{};                  // its name in the archive
     const storage_source* storages{nullptr};    // of the file; set before tensors are handed out

@@ -124,6 +124,9 @@ class value {
     /// A dictionary, or an object of another mapping class: its items are keys and values in turn. An object without
     /// items does not show what it is.
     [[nodiscard]] bool is_mapping() const noexcept;
+    /// A torch.nn.Module that was pickled as a whole, of whatever class: an object with the attributes `_parameters`,
+    /// `_buffers` and `_modules`. Its tensors are found under their state_dict names.
+    [[nodiscard]] bool is_module() const noexcept;
 
     /// Elements of a list, tuple or set, entries of a dictionary, items of an object; 0 otherwise.
     [[nodiscard]] std::size_t size() const noexcept;
@@ -147,7 +150,8 @@ class value {
     /// The argument of a persistent id that has no meaning here.
     [[nodiscard]] value persistent_argument() const noexcept;
 
-    /// One step: an entry of a dictionary, an attribute of an object.
+    /// One step: an entry of a dictionary, an attribute of an object; of a module also a parameter, a buffer or a submodule
+    /// by its dotted name ("layer1.0.weight").
     [[nodiscard]] result<value> at(std::string_view key) const;
     /// One step: an element of a list or a tuple, an integer key of a dictionary.
     [[nodiscard]] result<value> at(std::int64_t index) const;
@@ -175,6 +179,11 @@ class value {
     [[nodiscard]] detail::node self() const noexcept { return graph_ != nullptr ? graph_->nodes[node_] : detail::node{}; }
     [[nodiscard]] value child(std::uint32_t node) const noexcept { return node == detail::absent_node ? value{} : value{graph_, node}; }
     [[nodiscard]] ckpt::error wrong(std::string_view wanted) const;
+    /// The entry of a dictionary under a str; absent for anything else.
+    [[nodiscard]] value entry_named(std::string_view key) const noexcept;
+    /// An attribute of an object: its state is a dictionary, or a pair of one (or None) and the slots.
+    [[nodiscard]] value attribute(std::string_view name) const noexcept;
+    [[nodiscard]] value module_member(std::string_view dotted) const noexcept;
 
     const detail::graph* graph_{nullptr};
     std::uint32_t node_{detail::absent_node};
@@ -409,6 +418,11 @@ inline bool value::is_mapping() const noexcept {
     return (n.flags & (detail::node_flag::pairs | detail::node_flag::elements)) == detail::node_flag::pairs;
 }
 
+inline bool value::is_module() const noexcept {
+    const detail::node n = self();
+    return n.kind == detail::node_kind::application && (n.flags & detail::node_flag::module) != 0;
+}
+
 inline value::entry_range value::entries() const noexcept {
     const detail::node n = self();
     if (n.kind == detail::node_kind::application && is_mapping()) return entry_range{items()};
@@ -457,37 +471,54 @@ inline value value::persistent_argument() const noexcept {
     return n.kind == detail::node_kind::persistent ? child(n.a) : value{};
 }
 
-inline result<value> value::at(std::string_view key) const {
-    const auto in_dictionary = [key](const value& d) -> value {
-        for (const entry e : d.entries())
-            if (const detail::node n = e.key.self(); n.kind == detail::node_kind::string && detail::graph::text_of(n) == key)
-                return e.mapped;
-        return {};
-    };
-    const auto missing = [&]() -> ckpt::error {
-        return {.code = errc::path_missing,
-                .detail = "no entry " + detail::quoted(key) + " in this " + std::string(name(kind()))};
-    };
-    if (kind() == ckpt::kind::dictionary) {
-        if (const value found = in_dictionary(*this)) return found;
-        return missing();
+inline value value::entry_named(std::string_view key) const noexcept {
+    for (const entry e : entries())
+        if (const detail::node n = e.key.self(); n.kind == detail::node_kind::string && detail::graph::text_of(n) == key)
+            return e.mapped;
+    return {};
+}
+
+inline value value::attribute(std::string_view name) const noexcept {
+    const value own = state();
+    if (own.kind() != ckpt::kind::tuple) return own.entry_named(name);
+    if (own.size() == 2)
+        for (const value part : own.elements())
+            if (const value found = part.entry_named(name)) return found;
+    return {};
+}
+
+inline value value::module_member(std::string_view dotted) const noexcept {
+    value here = *this;
+    while (here.is_module()) {
+        const std::size_t dot = dotted.find('.');
+        const std::string_view name = dotted.substr(0, dot);
+        if (dot != std::string_view::npos) {
+            here = here.attribute("_modules").entry_named(name);
+            dotted.remove_prefix(dot + 1);
+            continue;
+        }
+        for (const std::string_view part : {"_parameters", "_buffers", "_modules"})
+            if (const value found = here.attribute(part).entry_named(name)) return found;
+        break;
     }
-    if (kind() == ckpt::kind::object) {
-        // The state of an object is its attributes: a dictionary, or a pair of one (or None) and the slots.
-        const value own = state();
-        if (const value found = in_dictionary(own)) return found;
-        if (own.kind() == ckpt::kind::tuple && own.size() == 2)
-            for (const value part : own.elements())
-                if (const value found = in_dictionary(part)) return found;
+    return {};
+}
+
+inline result<value> value::at(std::string_view key) const {
+    if (kind() == ckpt::kind::dictionary) {
+        if (const value found = entry_named(key)) return found;
+    } else if (kind() == ckpt::kind::object) {
+        if (const value found = attribute(key)) return found;
+        if (const value found = module_member(key)) return found;
         // A mapping of a class without a builder: keys and values in turn.
         const range all = items();
         for (std::size_t i = 0; i + 1 < all.size(); i += 2)
             if (const detail::node n = all[i].self(); n.kind == detail::node_kind::string && detail::graph::text_of(n) == key)
                 return all[i + 1];
-        return missing();
     }
     if (refusal() != nullptr) return *refusal();
-    return missing();
+    return ckpt::error{.code = errc::path_missing,
+                       .detail = "no entry " + detail::quoted(key) + " in this " + std::string(name(kind()))};
 }
 
 inline result<value> value::at(std::int64_t index) const {

@@ -2,7 +2,7 @@
 //
 // SPDX-License-Identifier: MIT
 // In:      the root of a checkpoint.
-// Out:     dictionaries of tensors, the likeliest first, each with the reason.
+// Out:     dictionaries of tensors and whole modules, the likeliest first, each with the reason.
 // Refuses: nothing. Two that are equally likely stay equal: raw or averaged weights are never chosen silently.
 //
 // The names are those under which training programs save (a survey of some thirty frameworks).
@@ -21,12 +21,13 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
-/// A place that may hold a state_dict.
+/// A place that may hold a state_dict: a dictionary of tensors, or a whole pickled module.
 struct candidate {
     std::string path{};   ///< as `checkpoint::state_dict` takes it; empty for the root
     std::string reason{}; ///< one clause
     std::size_t tensors{};
     std::uint8_t rank{};  ///< larger is likelier
+    bool averaged{};      ///< by its name: EMA, SWA or another average over the steps of training
 };
 
 namespace detail {
@@ -37,12 +38,17 @@ inline constexpr std::uint8_t rank_plain = 40;  // a dictionary of tensors under
 inline constexpr std::uint8_t rank_mixed = 20;  // the root holds tensors beside other things
 
 // Raw and averaged weights have one rank, so that a file with both is ambiguous.
-inline constexpr std::string_view weight_names[]{
-    "state_dict", "model_state_dict", "model_state", "model", "module", "net", "network", "params", "weights", "weight", "best_state", "model_dict", "netG", "netD",
-    "net_g", "net_d", "generator", "discriminator", "student", "teacher", "encoder", "decoder", "backbone", "target_encoder", "online_encoder", "actor", "critic", "policy",
-    "state_dict_ema", "model_ema", "ema", "ema_state_dict", "ema_model", "params_ema", "params-ema", "shadow_params", "average_model", "model_average",
+inline constexpr std::string_view model_names[]{
+    "state_dict", "model_state_dict", "model_state", "model", "module", "net", "network", "params", "weights", "weight", "best_state", "model_dict", "current_model_state",
 };
-// Never weights, whatever they hold.
+inline constexpr std::string_view part_names[]{
+    "netG", "netD", "net_g", "net_d", "generator", "discriminator", "student", "teacher", "encoder", "decoder", "backbone", "target_encoder", "online_encoder", "actor", "critic", "policy",
+};
+inline constexpr std::string_view averaged_names[]{
+    "state_dict_ema", "model_ema", "ema", "ema_state_dict", "ema_model", "ema_model_state_dict", "model_ema_state_dict", "ema_params", "ema_weights", "params_ema", "params-ema", "shadow", "shadow_params",
+    "average_model", "average_model_state", "model_average", "averaged_model", "swa_model", "swa_state_dict", "swa_model_state_dict",
+};
+// Never weights, whatever they hold, but for averages that a callback keeps.
 inline constexpr std::string_view other_names[]{
     "optimizer", "optimizers", "optimizer_state", "optimizer_states", "optimizer_state_dict", "optim", "optim_state_dict", "opt", "opt_state", "lr_scheduler", "lr_schedulers", "scheduler", "schedulers",
     "scheduler_state_dict", "lr_scheduler_state_dict", "scaler", "grad_scaler", "amp", "amp_scaling_state", "callbacks", "loops", "rng_state", "rng_states", "random_state", "rng", "cuda_rng_state",
@@ -74,42 +80,103 @@ struct tensor_count {
     return out;
 }
 
+/// The state of an optimizer: {"state": {...}, "param_groups": [...]}, under any name.
+[[nodiscard]] inline bool is_optimizer(const value& v) { return v.kind() == kind::dictionary && v.at("param_groups") && v.at("state"); }
+
+[[nodiscard]] inline std::string tensors_text(std::size_t n) { return decimal(std::uint64_t{n}) + (n == 1 ? " tensor" : " tensors"); }
+
+/// Goes through the containers below a root, where training programs put weights, and lists what may be a state_dict.
+class candidate_finder {
+  public:
+    explicit candidate_finder(const value& root) : root_{root}, budget_{root, no_offset} {}
+
+    [[nodiscard]] std::vector<candidate> run() {
+        if (root_.is_module()) {
+            const std::size_t n = count_tensors(root_, budget_).below;
+            if (n > 0) out_.push_back({{}, "the root is a whole module with " + tensors_text(n), n, rank_bare, false});
+            return std::move(out_);
+        }
+        const tensor_count at_root = count_tensors(root_, budget_);
+        const bool optimizer = is_optimizer(root_);
+        if (!optimizer) look(root_, {}, 0, false);
+        const bool has_named = std::any_of(out_.begin(), out_.end(), [](const candidate& c) { return c.rank == rank_named; });
+        // A root that is a state_dict itself holds tensors in most of its entries.
+        const bool mostly_tensors = at_root.direct > 0 && at_root.direct * 2 >= at_root.entries;
+        if (mostly_tensors && !has_named) {
+            out_.insert(out_.begin(), {{}, "the root holds " + tensors_text(at_root.direct) + " in " + decimal(std::uint64_t{at_root.entries}) + " entries", at_root.below, rank_bare, false});
+        } else if (at_root.below > 0 && root_.kind() != kind::tensor) {
+            out_.push_back({{}, optimizer ? "the root is the state of an optimizer, not a model" : "the root, with everything in it", at_root.below, rank_mixed, false});
+        }
+        std::stable_sort(out_.begin(), out_.end(), [](const candidate& a, const candidate& b) { return a.rank > b.rank; });
+        return std::move(out_);
+    }
+
+  private:
+    static constexpr int deepest = 3; // "callbacks/StochasticWeightAveraging/average_model_state"
+
+    /// Looks at what stands in `container`. `averages_only`: below a name that means no weights.
+    void look(const value& container, const std::string& path, int depth, bool averages_only) {
+        step_cursor cursor{container};
+        value key{};
+        value below{};
+        for (std::uint64_t position = 0; cursor.next(key, position, below);) {
+            if (!is_walked(below.kind()) || is_optimizer(below)) continue;
+            if (key && key.kind() != kind::string && key.kind() != kind::integer) continue; // no path leads there
+            if (budget_.steps == 0) return;
+            --budget_.steps;
+            const std::string name = key ? key_text(key) : decimal(position);
+            std::string there = path;
+            append_path_element(there, name, path.empty());
+            const bool text_key = key.kind() == kind::string;
+            const bool averaged = text_key && is_among(averaged_names, name);
+            const bool named = averaged || (text_key && (is_among(model_names, name) || is_among(part_names, name)));
+            const bool other = averages_only || (text_key && is_among(other_names, name));
+            // Names of parts mean something at the top only: models have an encoder inside too.
+            const bool counts = depth == 0 ? !other : other ? averaged : named && !is_among(part_names, name);
+            if (other && !averaged) {
+                if (depth + 1 < deepest) look(below, there, depth + 1, true);
+                continue;
+            }
+            const bool weights = below.kind() == kind::dictionary || below.is_module();
+            const tensor_count n = count_tensors(below, budget_);
+            if (n.below == 0) continue;
+            const std::size_t before = out_.size();
+            // {"checkpoint": {"state_dict": ...}}, {"model": {"raw": ..., "ema": ...}}: what means weights is further down.
+            const bool goes_on = !below.is_module() && n.direct == 0 && depth + 1 < deepest && (!named || holds_averages(below));
+            if (goes_on) look(below, there, depth + 1, false);
+            if (out_.size() == before && weights && counts) add(below, std::move(there), name, n.below, named, averaged);
+        }
+    }
+    [[nodiscard]] static bool holds_averages(const value& dictionary) {
+        for (const value::entry e : dictionary.entries())
+            if (const auto name = e.key.as_string(); name && is_among(averaged_names, *name) && is_walked(e.mapped.kind())) return true;
+        return false;
+    }
+    void add(const value& what, std::string path, std::string_view name, std::size_t tensors, bool named, bool averaged) {
+        std::string reason = what.is_module() ? "a whole module with " : "a dictionary with ";
+        reason += tensors_text(tensors);
+        if (named) reason += ", and the name " + quoted(name) + (averaged ? " means averaged weights" : " means weights");
+        candidate made{std::move(path), std::move(reason), tensors, named ? rank_named : rank_plain, averaged};
+        for (std::size_t i = 0; i < found_.size(); ++i) {
+            if (!found_[i].same_object(what)) continue; // one object under two names: the better one counts
+            if (made.rank > out_[i].rank) out_[i] = std::move(made);
+            return;
+        }
+        constexpr std::size_t remembered = 64;
+        if (found_.size() == out_.size() && found_.size() < remembered) found_.push_back(what);
+        out_.push_back(std::move(made));
+    }
+
+    value root_;
+    walk_budget budget_;
+    std::vector<candidate> out_{};
+    std::vector<value> found_{}; // of the first candidates, what they are
+};
+
 } // namespace detail
 
-/// The dictionaries below `root` that may be state_dicts, likeliest first, in the file's order where equal.
-[[nodiscard]] inline std::vector<candidate> find_candidates(const value& root) {
-    std::vector<candidate> out;
-    if (root.kind() != kind::dictionary) return out;
-    detail::walk_budget budget{root, no_offset};
-    const detail::tensor_count at_root = detail::count_tensors(root, budget);
-    const auto plural = [](std::size_t n) { return detail::decimal(std::uint64_t{n}) + (n == 1 ? " tensor" : " tensors"); };
-
-    for (const value::entry e : root.entries()) {
-        if (e.key.kind() != kind::string || e.mapped.kind() != kind::dictionary) continue;
-        const std::string_view name = *e.key.as_string();
-        if (detail::is_among(detail::other_names, name) || (e.mapped.at("param_groups") && e.mapped.at("state"))) continue; // an optimizer, under any name
-        const detail::tensor_count n = detail::count_tensors(e.mapped, budget);
-        if (n.below == 0) continue;
-        candidate c;
-        detail::append_path_element(c.path, name, true);
-        c.tensors = n.below;
-        const bool named = detail::is_among(detail::weight_names, name);
-        c.rank = named ? detail::rank_named : detail::rank_plain;
-        c.reason = named ? "the name \"" + detail::printable(name) + "\" means weights, and " + plural(n.below) + (n.below == 1 ? " is" : " are") + " below it"
-                         : "a dictionary with " + plural(n.below);
-        out.push_back(std::move(c));
-    }
-    const bool has_named = std::any_of(out.begin(), out.end(), [](const candidate& c) { return c.rank == detail::rank_named; });
-    // A root that is a state_dict itself holds tensors in most of its entries.
-    const bool mostly_tensors = at_root.direct > 0 && at_root.direct * 2 >= at_root.entries;
-    if (mostly_tensors && !has_named) {
-        out.insert(out.begin(), {{}, "the root holds " + plural(at_root.direct) + " in " + detail::decimal(std::uint64_t{at_root.entries}) + " entries", at_root.below, detail::rank_bare});
-    } else if (at_root.below > 0) {
-        out.push_back({{}, "the root, with everything in it", at_root.below, detail::rank_mixed});
-    }
-    std::stable_sort(out.begin(), out.end(), [](const candidate& a, const candidate& b) { return a.rank > b.rank; });
-    return out;
-}
+/// The dictionaries and modules below `root` that may be state_dicts, likeliest first, in the file's order where equal.
+[[nodiscard]] inline std::vector<candidate> find_candidates(const value& root) { return detail::candidate_finder{root}.run(); }
 
 namespace detail {
 
@@ -128,7 +195,7 @@ namespace detail {
     for (const candidate& c : all) {
         if (c.rank != all[0].rank) continue;
         if (++equal > 3) continue;
-        e.detail += (shown++ > 0 ? ", " : " ") + quoted(c.path) + " (" + decimal(std::uint64_t{c.tensors}) + " tensors)";
+        e.detail += (shown++ > 0 ? ", " : " ") + quoted(c.path) + " (" + tensors_text(c.tensors) + (c.averaged ? ", averaged)" : ")");
     }
     if (equal > 3) e.detail += ", +" + decimal(std::uint64_t{equal - 3}) + " more";
     e.hint = "give the path of the one you mean: state_dict(path), or --select PATH";

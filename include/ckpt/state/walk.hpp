@@ -5,8 +5,10 @@
 // Out:     every tensor below it, under every path that reaches it, in the file's order.
 // Refuses: more rows than it was allowed, more steps or longer paths than the pickle's size allows.
 //
-// A path goes through keys of dictionaries, positions of lists and tuples, attributes and items of objects. Explicit
-// stack; a container that is on its own path is not entered again; what holds no tensor is not entered at all.
+// A path goes through keys of dictionaries, positions of lists and tuples, attributes and items of objects. A whole
+// pickled module is walked as its state_dict() would be: parameters, persistent buffers, submodules, in this order, and
+// one element of the path for the whole dotted name. Explicit stack; a container that is on its own path is not entered
+// again; what holds no tensor is not entered at all.
 #pragma once
 
 #include <ckpt/core/key_path.hpp>
@@ -124,8 +126,18 @@ namespace detail {
 /// The steps that lead on from one value, one after another.
 class step_cursor {
   public:
-    explicit step_cursor(const value& v) noexcept : at_{v} {
+    explicit step_cursor(const value& v) : at_{v} {
         if (v.kind() != kind::object) return;
+        if (v.is_module()) {
+            for (std::size_t i = 0; i < parts_of_modules; ++i)
+                if (auto part = v.at(module_parts[i])) attributes_[i] = *part;
+            if (const auto names = v.at("_non_persistent_buffers_set"))
+                for (const value name : names->elements())
+                    if (const auto text = name.as_string()) skipped_.push_back(*text);
+            std::sort(skipped_.begin(), skipped_.end());
+            cost_ = v.state().size() + skipped_.size();
+            return;
+        }
         // Attributes: the state, or a pair of it (or None) and the slots.
         const value state = v.state();
         if (state.kind() == kind::dictionary) attributes_[0] = state;
@@ -136,6 +148,7 @@ class step_cursor {
     /// The next value below, and its key (absent: `position` counts). False at the end.
     [[nodiscard]] bool next(value& key, std::uint64_t& position, value& below) noexcept {
         key = {};
+        if (at_.is_module()) return next_of_module(key, below);
         switch (at_.kind()) {
         case kind::dictionary: return entry_of(at_, key, below);
         case kind::list:
@@ -159,7 +172,29 @@ class step_cursor {
         }
     }
 
+    /// What making the cursor cost, beyond one step.
+    [[nodiscard]] std::uint64_t cost() const noexcept { return cost_; }
+
   private:
+    static constexpr std::size_t parts_of_modules = 3;
+    static constexpr std::string_view module_parts[parts_of_modules]{"_parameters", "_buffers", "_modules"};
+
+    /// As Module.state_dict() goes: without those that are None, and without the buffers that are not persistent.
+    [[nodiscard]] bool next_of_module(value& key, value& below) noexcept {
+        while (part_ < parts_of_modules) {
+            if (!entry_of(attributes_[part_], key, below)) {
+                ++part_;
+                i_ = 0;
+            } else if (!below.is_none() && !(part_ == 1 && is_skipped(key))) {
+                return true;
+            }
+        }
+        return false;
+    }
+    [[nodiscard]] bool is_skipped(const value& key) const noexcept {
+        const auto name = key.as_string();
+        return name && std::binary_search(skipped_.begin(), skipped_.end(), *name);
+    }
     [[nodiscard]] bool entry_of(const value& dictionary, value& key, value& below) noexcept {
         if (i_ >= dictionary.entries().size()) return false;
         auto it = dictionary.entries().begin();
@@ -171,7 +206,9 @@ class step_cursor {
     }
 
     value at_;
-    value attributes_[2]{};
+    value attributes_[parts_of_modules]{};
+    std::vector<std::string_view> skipped_{}; // sorted names of buffers that are not persistent
+    std::uint64_t cost_{0};
     std::size_t part_{0};
     std::size_t i_{0};
 };
@@ -241,9 +278,9 @@ struct walk_budget {
 
     walk_budget(const value& root, std::uint64_t limit) noexcept : visits{limit} {
         const graph* const g = detail_access::graph(root);
-        const std::uint64_t pickle = g != nullptr ? g->pickle.size() : 0; // below 2^32
-        steps = 64 * pickle + 250'000;
-        text = 16 * pickle + (std::uint64_t{64} << 20);
+        const std::uint64_t bytes = g != nullptr ? g->metadata_bytes() : 0; // below 2^32 for each file
+        steps = 64 * bytes + 250'000;
+        text = 16 * bytes + (std::uint64_t{64} << 20);
     }
 };
 
@@ -254,19 +291,27 @@ template <class Enter, class Visit>
     struct frame {
         value at;
         step_cursor cursor;
+        std::size_t before{};  // bytes of the last element of the path that belong to what is around it, or `fresh`
+        bool joins{false};     // a submodule: what is below goes on in the last element of the path
     };
+    constexpr std::size_t fresh = ~std::size_t{0}; // the step made an element of its own
     std::vector<frame> stack;
     std::vector<path_element> path;
     std::uint64_t path_text = 0; // bytes that one visit costs who keeps its path
     std::vector<std::uint8_t> open; // by object id: is on the path
     const std::uint64_t limit = budget.visits;
     const std::uint64_t element = enter.leaves() ? 1 : sizeof(path_element);
-    const auto push = [&](const value& v) {
+    const auto push = [&](const value& v, std::size_t before, bool joins) {
         if (v.object_id() >= open.size()) open.resize(std::size_t{v.object_id()} + 1 + open.size() / 2);
         open[v.object_id()] = 1;
-        stack.push_back({v, step_cursor{v}});
+        stack.push_back({v, step_cursor{v}, before, joins});
     };
-    const auto pop = [&] {
+    const auto pop = [&](std::size_t before) {
+        if (before != fresh) {
+            path_text -= path.back().text.size() - before;
+            path.back().text.resize(before);
+            return;
+        }
         path_text -= path.back().text.size() + element;
         path.pop_back();
     };
@@ -287,26 +332,35 @@ template <class Enter, class Visit>
         visit(path, root);
         return {};
     }
-    push(root);
+    push(root, fresh, false);
     while (!stack.empty()) {
         value key{};
         value below{};
         std::uint64_t position = 0;
         if (!stack.back().cursor.next(key, position, below)) {
             open[stack.back().at.object_id()] = 0;
+            const std::size_t before = stack.back().before;
             stack.pop_back();
-            if (!path.empty()) pop();
+            if (!path.empty()) pop(before);
             continue;
         }
         if (!take(budget.steps, 1)) return too_far();
         const bool walked = is_walked(below.kind()) && enter(below);
         if (walked && below.object_id() < open.size() && open[below.object_id()] != 0) continue; // a cycle
         if (!walked && is_walked(below.kind()) && !enter.leaves()) continue;
-        path.push_back(key ? path_element{key_text(key), key.kind() == kind::integer} : path_element{decimal(position), true});
-        path_text += path.back().text.size() + element;
+        std::size_t before = fresh;
+        if (stack.back().joins) {
+            before = path.back().text.size();
+            (path.back().text += '.') += key_text(key);
+            path_text += path.back().text.size() - before;
+        } else {
+            path.push_back(key ? path_element{key_text(key), key.kind() == kind::integer} : path_element{decimal(position), true});
+            path_text += path.back().text.size() + element;
+        }
         if (!take(budget.steps, path.back().text.size() / 64) || path_text > budget.text) return too_far();
         if (walked) {
-            push(below);
+            push(below, before, stack.back().at.is_module() && below.is_module());
+            if (!take(budget.steps, stack.back().cursor.cost())) return too_far();
             continue;
         }
         if (enter.leaves() || below.kind() == kind::tensor || below.kind() == kind::array) {
@@ -314,7 +368,7 @@ template <class Enter, class Visit>
             if (!take(budget.text, path_text)) return too_far();
             visit(path, below);
         }
-        pop();
+        pop(before);
     }
     return {};
 }
@@ -330,9 +384,9 @@ class toward_tensors {
     tensor_reach reach_;
 };
 
-/// What belongs to a state_dict: dictionaries, lists and tuples. Objects and other leaves are told as they are.
+/// What belongs to a state_dict: dictionaries, lists, tuples and modules. Other objects and leaves are told as they are.
 struct state_dict_parts {
-    [[nodiscard]] bool operator()(const value& v) const noexcept { return v.kind() != kind::object; }
+    [[nodiscard]] bool operator()(const value& v) const noexcept { return v.kind() != kind::object || v.is_module(); }
     [[nodiscard]] static bool leaves() noexcept { return true; }
 };
 

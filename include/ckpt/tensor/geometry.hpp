@@ -165,6 +165,18 @@ inline constexpr std::uint64_t largest_signed = ~std::uint64_t{0} >> 1;
     return out;
 }
 
+/// The strides of elements that lie one after another, the last index moving fastest, or (`fortran`) the first. A product
+/// that overflows is found by `check_geometry`; here it must only stay in range.
+inline void set_dense_strides(std::span<const std::int64_t> shape, bool fortran, std::int64_t* strides) noexcept {
+    std::uint64_t step = 1;
+    for (std::size_t i = 0; i < shape.size(); ++i) {
+        const std::size_t d = fortran ? i : shape.size() - 1 - i;
+        strides[d] = static_cast<std::int64_t>(step);
+        const auto n = static_cast<std::uint64_t>(shape[d] > 0 ? shape[d] : 1);
+        if (!checked_mul(step, n, step) || step > largest_signed) step = 1;
+    }
+}
+
 [[nodiscard]] inline bool is_contiguous(const tensor_data& data) noexcept {
     if (data.numel == 0) return true;
     std::uint64_t expected = 1; // a divisor of numel, so it does not overflow

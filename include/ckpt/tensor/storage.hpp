@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
@@ -35,6 +36,16 @@ class storage_source : public counted {
     /// Copies [offset, offset + out.size()) of the storage; the caller has checked that the range is inside it.
     [[nodiscard]] virtual result<void> read(std::uint32_t storage, std::uint64_t offset,
                                             std::span<std::byte> out) const = 0;
+    /// The file that holds it, by its name in the folder; empty where there is one file only.
+    [[nodiscard]] virtual std::string_view file(std::uint32_t) const noexcept { return {}; }
 };
+
+/// Why `bytes` has nothing to give under `io_mode::read`.
+[[nodiscard]] inline error not_mapped_error(std::string_view record) {
+    return {.code = errc::not_mapped,
+            .record = std::string(record),
+            .detail = "the file is read, not mapped, so the storage is not in memory",
+            .hint = "use copy_to or copy_as, or open with io_mode::map or with storage_mode::owned"};
+}
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

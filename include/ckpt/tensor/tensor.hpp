@@ -326,6 +326,10 @@ class tensor {
     [[nodiscard]] std::uint64_t storage_nbytes() const noexcept {
         return has_storage() ? source_->nbytes(data_->storage) : 0;
     }
+    /// The file that holds the storage, by its name in the folder; empty where the checkpoint is one file.
+    [[nodiscard]] std::string_view file() const noexcept {
+        return has_storage() ? source_->file(data_->storage) : std::string_view{};
+    }
     /// Where the first element lies in the file, after the header of its record was validated.
     [[nodiscard]] result<std::uint64_t> file_offset() const {
         if (auto usable = detail::check_access(data_, source_); !usable) return std::move(usable).error();

@@ -1,128 +1,69 @@
-// ckpt/torch/checkpoint_file.hpp: one open file with everything that was read from it.
+// ckpt/torch/checkpoint_file.hpp: what is behind a checkpoint, whatever container it came in.
 //
 // SPDX-License-Identifier: MIT
-// In:      a source, an allowlist, options.
-// Out:     directory, layout, graph and storages of a zip checkpoint; immutable from then on.
-// Refuses: what archive, layout, machine and resolver refuse. Nothing of a refused file is kept.
+// In:      what a container's reader found out.
+// Out:     the graph of the object, its storages, facts about the file; a full check on demand.
+// Refuses: nothing itself. Immutable once it is open, and never moved: its parts point at each other.
 #pragma once
 
-#include <ckpt/archive/zip.hpp>
-#include <ckpt/core/arena.hpp>
+#include <ckpt/archive/record.hpp>
+#include <ckpt/core/error.hpp>
 #include <ckpt/core/limits.hpp>
-#include <ckpt/io/source.hpp>
+#include <ckpt/core/reader.hpp>
+#include <ckpt/core/shared.hpp>
 #include <ckpt/pickle/graph.hpp>
-#include <ckpt/pickle/machine.hpp>
-#include <ckpt/torch/resolve.hpp>
-#include <ckpt/torch/sniff.hpp>
-#include <ckpt/torch/storage_table.hpp>
-#include <ckpt/torch/zip_layout.hpp>
 
 #include <cstdint>
-#include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 #include <utility>
+#include <vector>
 
-namespace ckpt::inline CKPT_DETAIL_ABI::detail {
+namespace ckpt::inline CKPT_DETAIL_ABI {
 
-/// A zip archive of torch.save whose directory and layout are known, and whose pickle is in memory.
-struct opened_zip {
-    zip_archive archive{};
-    zip_layout layout{};
-    std::span<const std::byte> pickle{};
-    std::uint64_t pickle_offset{}; // in the file
-
-    [[nodiscard]] static result<opened_zip> read(const source& from, const limits& budget, arena& memory) {
-        std::byte head[4]{};
-        const bool four = from.size() >= 4;
-        if (four)
-            if (auto read = from.read(0, head); !read) return std::move(read).error();
-        if (!four || load_le<std::uint32_t>(head) != zip::local_signature) {
-            error named = name_the_file(from);
-            // An archive with something before it says more about itself than its first bytes do.
-            if (named.code == errc::not_a_checkpoint && four && load_le<std::uint32_t>(head) != zip::end_signature) {
-                auto archive = zip_archive::read(from, budget, memory);
-                if (!archive && archive.error().code == errc::zip_prefix) return std::move(archive).error();
-            }
-            return named;
-        }
-        auto archive = zip_archive::read(from, budget, memory);
-        if (!archive) return std::move(archive).error();
-        opened_zip out;
-        out.archive = std::move(*archive);
-        auto layout = zip_layout::read(from, out.archive, memory);
-        if (!layout) return std::move(layout).error();
-        out.layout = *layout;
-        const record& pickle = *out.layout.pickle;
-        const std::uint64_t ceiling = std::min<std::uint64_t>(budget.pickle_bytes, 0xFFFF'FFFFu);
-        if (pickle.size > ceiling)
-            return error{.code = errc::limit, .offset = from.base() + pickle.header_offset, .record = std::string(pickle.name),
-                         .detail = "the pickle has " + decimal(pickle.size) + " bytes, limits.pickle_bytes is " + decimal(ceiling)};
-        if (pickle.method != 0) return zip_archive::not_stored(from, pickle);
-        auto at = zip_archive::locate(from, pickle);
-        if (!at) return std::move(at).error();
-        if (auto plausible = begins_as_pickle(from, pickle, *at); !plausible) return std::move(plausible).error();
-        auto bytes = zip_archive::read_record(from, pickle, memory, true);
-        if (!bytes) return std::move(bytes).error();
-        out.pickle = *bytes;
-        out.pickle_offset = from.base() + *at;
-        return out;
-    }
-
-  private:
-    /// A hole of a sparse file, or other data, is told by its first byte, before gigabytes of it are read.
-    [[nodiscard]] static result<void> begins_as_pickle(const source& from, const record& pickle, std::uint64_t at) {
-        std::byte first[1]{};
-        if (pickle.size == 0) return {};
-        if (auto read = from.read(at, first); !read) return read;
-        const auto op = static_cast<std::uint8_t>(first[0]);
-        if (!opcode_table[op].name.empty()) return {};
-        return error{.code = errc::pickle_opcode, .opcode = op, .offset = from.base() + at, .record = std::string(pickle.name),
-                     .detail = "the pickle begins with the byte " + hexadecimal(op) + ", which is no opcode"};
-    }
+/// What a full check of a file, or of a set of files, found.
+struct verify_report {
+    std::uint64_t records{};        ///< whose headers were compared with the directory
+    std::uint64_t bytes{};          ///< that were read for checksums
+    std::uint64_t unchecked_crc{};  ///< records without a checksum of their writer
+    std::vector<ckpt::error> findings{};
+    [[nodiscard]] bool ok() const noexcept { return findings.empty(); }
 };
 
-/// Everything behind a `checkpoint`. Not movable: its parts point at each other.
-class checkpoint_file final : public counted {
+namespace detail {
+
+/// What a file says of itself.
+struct file_facts {
+    std::string_view container{}; // "zip", "safetensors", "shards"
+    std::string_view writer{};    // a clause for people
+    byte_order order{byte_order::little};
+    bool order_recorded{true};
+    std::uint64_t file_bytes{};
+    std::vector<std::string> files{}; // what was opened of a folder; empty for a file by itself
+};
+
+class checkpoint_file : public counted {
   public:
-    [[nodiscard]] static result<shared<checkpoint_file>> open(shared<source> from, const allowlist& allowed, const limits& budget, const scratch& reuse,
-                                                              std::optional<byte_order> order) {
-        auto out = make_shared<checkpoint_file>(std::move(from), budget, reuse);
-        auto zip = opened_zip::read(*out->from_, out->limits_, out->directory_);
-        if (!zip) return std::move(zip).error();
-        out->archive_ = std::move(zip->archive);
-        out->layout_ = zip->layout;
-        if (order) out->layout_.order = *order;
-        detail::graph& g = out->graph_;
-        g.pickle = zip->pickle;
-        g.base = zip->pickle_offset;
-        g.record = out->layout_.pickle->name;
-        machine reader{g, allowed, out->limits_};
-        if (auto read = reader.run(); !read) return std::move(read).error();
-        out->storages_.emplace(*out->from_, out->archive_, std::string(out->layout_.folder) + "data/", out->layout_.order, g.memory);
-        g.storages = &*out->storages_;
-        resolver meaning{g, *out->storages_, out->limits_};
-        if (auto done = meaning.run(); !done) return std::move(done).error();
-        return out;
-    }
-
-    checkpoint_file(shared<source> from, const limits& budget, const scratch& reuse)
-        : from_{std::move(from)}, limits_{budget}, directory_{reuse.pool()}, graph_{reuse.pool()} {}
-
-    [[nodiscard]] const source& from() const noexcept { return *from_; }
-    [[nodiscard]] const zip_archive& archive() const noexcept { return archive_; }
-    [[nodiscard]] const zip_layout& layout() const noexcept { return layout_; }
     [[nodiscard]] const detail::graph& graph() const noexcept { return graph_; }
-    [[nodiscard]] const storage_table& storages() const noexcept { return *storages_; }
+    [[nodiscard]] const storage_source& storages() const noexcept { return *graph_.storages; }
     [[nodiscard]] const ckpt::limits& budget() const noexcept { return limits_; }
+    [[nodiscard]] const file_facts& facts() const noexcept { return facts_; }
+    /// The records of an archive; none for other containers.
+    [[nodiscard]] virtual std::span<const record> records() const noexcept { return {}; }
+    /// Adds what a check of the container finds: headers, and where `checksums` is set, every payload.
+    virtual void check(bool checksums, verify_report& out) const = 0;
 
-  private:
-    shared<source> from_;
+    /// Notes, before the file is handed out, that it was chosen in a folder.
+    void found_as(std::string name) { facts_.files.assign(1, std::move(name)); }
+
+  protected:
+    checkpoint_file(const limits& budget, const shared<block_pool>& pool) : limits_{budget}, graph_{pool} {}
+
     ckpt::limits limits_;
-    arena directory_;
-    zip_archive archive_{};
-    zip_layout layout_{};
     detail::graph graph_;
-    std::optional<storage_table> storages_{};
+    file_facts facts_{};
 };
 
-} // namespace ckpt::inline CKPT_DETAIL_ABI::detail
+} // namespace detail
+} // namespace ckpt::inline CKPT_DETAIL_ABI

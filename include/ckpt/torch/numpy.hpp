@@ -120,14 +120,7 @@ namespace numpy {
     if (t.rank > c.rank_limit()) return rebuild::refuse_geometry(c, errc::shape_invalid, t, bytes.a);
     if (!c.charge(t.rank * sizeof(std::int64_t))) return c.over_budget();
     auto* strides = g.memory.allocate<std::int64_t>(t.rank);
-    std::uint64_t step = 1;
-    for (std::uint32_t i = 0; i < t.rank; ++i) {
-        const std::uint32_t d = fortran ? i : t.rank - 1 - i;
-        strides[d] = static_cast<std::int64_t>(step);
-        // A product that overflows is found by the check below; here it must only stay in range.
-        const auto n = static_cast<std::uint64_t>(t.shape[d] > 0 ? t.shape[d] : 1);
-        if (!checked_mul(step, n, step) || step > largest_signed) step = 1;
-    }
+    set_dense_strides(t.sizes(), fortran, strides);
     t.strides = strides;
     if (const errc code = check_geometry(t, bytes.a, c.rank_limit()); code != errc::none) return rebuild::refuse_geometry(c, code, t, bytes.a);
     if (t.numel * itemsize(t.type) != bytes.a) return c.fail(errc::storage_size_mismatch, "an array has " + decimal(std::uint64_t{bytes.a}) + " bytes, its shape and dtype need " + decimal(t.numel * itemsize(t.type)));

@@ -42,12 +42,14 @@ class resolver {
         }
         graph_.maker = nullptr;
         if (spent_) return limit_error();
-        return unique_keys();
+        if (auto unique = unique_keys(); !unique) return unique;
+        for (const std::uint32_t object : objects_) note_module(object);
+        return {};
     }
 
   private:
     // What is known of an application or a container while this runs; bits of `node::extra`.
-    enum progress : std::uint16_t { unseen = 0, open = 1, settled = 2, cyclic = 4 };
+    enum progress : std::uint16_t { unseen = 0, open = 1, settled = 2, cyclic = 4, judged = 8, of_module = 16 };
 
     [[nodiscard]] std::uint16_t& mark(std::uint32_t index) noexcept { return graph_.nodes[index].extra; }
 
@@ -276,13 +278,43 @@ class resolver {
         return true;
     }
 
+    /// Marks an object that stayed inert and has a state as a torch.nn.Module where the state is one's. Objects may share
+    /// a state, which is read once.
+    void note_module(std::uint32_t object) {
+        const std::uint32_t state = graph_.nodes[object + 1].a;
+        bool found = is_module_state(state);
+        if (const node& n = graph_.nodes[state]; n.kind == node_kind::tuple && n.a == 2) // attributes and slots
+            for (const std::uint32_t part : graph_.elements(n)) found = is_module_state(part) || found;
+        if (found) graph_.nodes[object].flags |= node_flag::module;
+    }
+    [[nodiscard]] bool is_module_state(std::uint32_t state) {
+        const node& n = graph_.nodes[state];
+        if (n.kind != node_kind::dictionary) return false;
+        if ((n.extra & judged) == 0) {
+            unsigned parts = 0;
+            const std::span<const std::uint32_t> entries = graph_.elements(n);
+            for (std::size_t i = 0; i + 1 < entries.size(); i += 2) {
+                const node& key = graph_.nodes[entries[i]];
+                if (key.kind != node_kind::string || graph_.nodes[entries[i + 1]].kind != node_kind::dictionary) continue;
+                const std::string_view name = graph::text_of(key);
+                if (name == "_parameters") parts |= 1;
+                else if (name == "_buffers") parts |= 2;
+                else if (name == "_modules") parts |= 4;
+            }
+            mark(state) |= static_cast<std::uint16_t>(judged | (parts == 7 ? of_module : 0));
+        }
+        return (n.extra & of_module) != 0;
+    }
+
     /// Dictionaries keep the last value of equal keys at the place of the first, sets the first of equal elements, as
-    /// Python's do.
+    /// Python's do. Notes the objects that have a state on the way.
     [[nodiscard]] result<void> unique_keys() {
         key_table table{graph_, work_left_};
         for (std::size_t i = first_free_node; i < graph_.nodes.size();) {
             const std::span<const node> part = graph_.nodes.run(i);
             for (const node& n : part) {
+                if (n.kind == node_kind::application && (n.flags & node_flag::built) != 0)
+                    objects_.push_back(static_cast<std::uint32_t>(i + static_cast<std::size_t>(&n - part.data())));
                 static_assert(node_kind::dictionary < node_kind::set && static_cast<int>(node_kind::frozen_set) - static_cast<int>(node_kind::dictionary) == 2);
                 if (n.kind < node_kind::dictionary || n.kind > node_kind::frozen_set || n.a == 0) continue;
                 const errc failed = table.unique(graph_.containers[n.a], n.kind == node_kind::dictionary ? 2 : 1);
@@ -304,6 +336,7 @@ class resolver {
     std::uint64_t work_left_;
     storage_class_memory last_class_{};
     std::vector<frame> stack_{};
+    std::vector<std::uint32_t> objects_{}; // inert, with a state
     bool spent_{false};
 };
 

@@ -84,13 +84,6 @@ namespace sniffing {
            (text[2] == '\x12' || text[2] == '\x3a' || text.substr(0, 64).find("pytorch") != std::string_view::npos);
 }
 
-/// A safetensors file: a little-endian length, then a JSON object of that length.
-[[nodiscard]] inline bool looks_like_safetensors(std::string_view text, std::uint64_t size) noexcept {
-    if (text.size() < 9 || text[8] != '{') return false;
-    const auto length = load_le<std::uint64_t>(reinterpret_cast<const std::byte*>(text.data()));
-    return length >= 2 && length <= size - 8;
-}
-
 /// Plain text: no control characters but line ends and tabs.
 [[nodiscard]] inline bool looks_like_text(std::string_view text) noexcept {
     for (const char c : text) {
@@ -173,10 +166,6 @@ namespace sniffing {
     if (sniffing::looks_like_html(text)) {
         e.detail = bytes + ": an HTML or XML page";
         e.hint = download_again;
-    } else if (sniffing::looks_like_safetensors(text, from.size())) {
-        e.code = errc::container_not_supported;
-        e.detail = bytes + ": a safetensors file";
-        e.hint = "this version of ckpt reads what torch.save writes; use a safetensors reader";
     } else if (sniffing::looks_like_onnx(text)) {
         e.detail = bytes + ": an ONNX model, or another protobuf";
         e.hint = other_format;

@@ -75,9 +75,7 @@ class storage_table final : public storage_source, public storage_maker {
         const entry& e = entries_[storage];
         const auto length = static_cast<std::size_t>(e.nbytes);
         if (e.from == nullptr) return std::span<const std::byte>{e.memory, length};
-        if (!from_.is_mapped())
-            return error{.code = errc::not_mapped, .record = std::string(e.from->name), .detail = "the file is read, not mapped, so the storage is not in memory",
-                         .hint = "use copy_to or copy_as, or open with io_mode::map or with storage_mode::owned"};
+        if (!from_.is_mapped()) return not_mapped_error(e.from->name);
         auto at = place(e);
         if (!at) return std::move(at).error();
         return from_.mapped().subspan(static_cast<std::size_t>(*at), length);

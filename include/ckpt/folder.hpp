@@ -1,0 +1,7 @@
+// ckpt/folder.hpp: reads checkpoints that are folders.
+//
+// SPDX-License-Identifier: MIT
+// `open_folder` gives the same `checkpoint` that `open` gives for a file. See docs/tour.md.
+#pragma once
+
+#include <ckpt/folder/open.hpp>

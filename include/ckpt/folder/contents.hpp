@@ -1,0 +1,206 @@
+// ckpt/folder/contents.hpp: what the files of a checkpoint folder are, told by their names.
+//
+// SPDX-License-Identifier: MIT
+// In:      the entries of a directory.
+// Out:     a few words for each file; the sets of files that may hold the weights.
+// Refuses: nothing; kinds of folders that are not read are named.
+//
+// The names are those of transformers (utils/__init__.py, trainer.py), accelerate (utils/constants.py), peft, diffusers,
+// DeepSpeed and torch.distributed.checkpoint.
+#pragma once
+
+#include <ckpt/checkpoint.hpp>
+#include <ckpt/io/folder.hpp>
+
+#include <algorithm>
+#include <charconv>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace ckpt::inline CKPT_DETAIL_ABI {
+
+/// One entry of a checkpoint folder.
+struct folder_file {
+    std::string name{};
+    std::string is{};           ///< a few words: "the optimizer's state"
+    std::uint64_t bytes{};
+    bool is_checkpoint{};       ///< by its name: a file that `open` reads
+};
+
+namespace detail {
+
+enum class file_role : std::uint8_t { weights, index, possible, state, other };
+
+struct known_file {
+    std::string_view pattern{}; // `*` is any run of characters
+    file_role role{};
+    std::string_view is{};
+};
+
+// First match wins; shards are told before.
+inline constexpr known_file known_files[]{
+    {"*.index*.json", file_role::index, "the index of a set of shards"},
+    {"adapter_model.safetensors", file_role::weights, "the weights of an adapter"},
+    {"adapter_model.bin", file_role::weights, "the weights of an adapter"},
+    {"model.safetensors", file_role::weights, "the weights"},
+    {"pytorch_model.bin", file_role::weights, "the weights"},
+    {"model_*.safetensors", file_role::weights, "the weights of one of several models"},
+    {"pytorch_model_*.bin", file_role::weights, "the weights of one of several models"},
+    {"diffusion_pytorch_model*.safetensors", file_role::weights, "the weights"},
+    {"diffusion_pytorch_model*.bin", file_role::weights, "the weights"},
+    {"open_clip_*model*.safetensors", file_role::weights, "the weights"},
+    {"open_clip_*model*.bin", file_role::weights, "the weights"},
+    {"consolidated*.pth", file_role::weights, "the weights, or one rank's part of them"},
+    {"consolidated*.safetensors", file_role::weights, "the weights"},
+    {"optimizer*.pt", file_role::state, "the optimizer's state"},
+    {"optimizer*.bin", file_role::state, "the optimizer's state"},
+    {"scheduler*.pt", file_role::state, "the learning rate schedule's state"},
+    {"scheduler*.bin", file_role::state, "the learning rate schedule's state"},
+    {"scaler*.pt", file_role::state, "the gradient scaler's state"},
+    {"rng_state*.pth", file_role::state, "random states"},
+    {"random_states_*.pkl", file_role::state, "random states"},
+    {"training_args.bin", file_role::state, "the arguments of the training run"},
+    {"sampler*.bin", file_role::state, "a sampler's state"},
+    {"dl_state_dict*.bin", file_role::state, "a data loader's state"},
+    {"custom_checkpoint_*.pkl", file_role::state, "the state of an object of the program's own"},
+    {"value_head.*", file_role::state, "a value head beside the model"},
+    {"scaler.*", file_role::state, "the gradient scaler's state"},
+    {"trainer_state.json", file_role::other, "the trainer's progress and log"},
+    {"adapter_config.json", file_role::other, "the adapter's configuration"},
+    {"*config*.json", file_role::other, "configuration"},
+    {"*tokeniz*", file_role::other, "part of the tokenizer"},
+    {"vocab*", file_role::other, "part of the tokenizer"},
+    {"merges.txt", file_role::other, "part of the tokenizer"},
+    {"special_tokens_map.json", file_role::other, "part of the tokenizer"},
+    {"added_tokens.json", file_role::other, "part of the tokenizer"},
+    {"chat_template*", file_role::other, "part of the tokenizer"},
+    {"*.safetensors", file_role::possible, "tensors"},
+    {"*.pt", file_role::possible, "a checkpoint by its extension"},
+    {"*.pth", file_role::possible, "a checkpoint by its extension"},
+    {"*.ckpt", file_role::possible, "a checkpoint by its extension"},
+    {"*.bin", file_role::possible, "a checkpoint by its extension"},
+    {"*.json", file_role::other, "a text"},
+    {"*.md", file_role::other, "a text"},
+    {"*.txt", file_role::other, "a text"},
+    {"*.py", file_role::other, "a program; it is not run"},
+};
+
+/// The parts of "model-00002-of-00005.safetensors".
+struct shard_name {
+    std::string_view stem{};
+    std::string_view tail{};      // "-of-00005.safetensors"
+    std::string_view extension{}; // with its dot
+    std::uint32_t number{};       // from 1
+    std::uint32_t count{};
+};
+
+[[nodiscard]] inline std::optional<shard_name> parse_shard(std::string_view name) noexcept {
+    const std::size_t of = name.rfind("-of-");
+    if (of == std::string_view::npos || of == 0) return std::nullopt;
+    const std::size_t dash = name.rfind('-', of - 1);
+    const std::size_t dot = name.find('.', of);
+    if (dash == std::string_view::npos || dot == std::string_view::npos) return std::nullopt;
+    shard_name out{name.substr(0, dash), name.substr(of), name.substr(dot), 0, 0};
+    const auto number = [](std::string_view text, std::uint32_t& value) {
+        const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
+        return failure == std::errc{} && end == text.data() + text.size();
+    };
+    if (!number(name.substr(dash + 1, of - dash - 1), out.number) || !number(name.substr(of + 4, dot - of - 4), out.count)) return std::nullopt;
+    if (out.number == 0 || out.number > out.count || (out.extension != ".bin" && out.extension != ".safetensors" && out.extension != ".pt" && out.extension != ".pth")) return std::nullopt;
+    return out;
+}
+
+/// One or several files that together may be the weights of a folder.
+struct weight_set {
+    std::string name{};               // of the file, of the index, or "model-*-of-00005.safetensors"
+    std::string index{};              // empty where there is none
+    std::vector<std::string> files{}; // without an index: its files
+    std::uint32_t count{0};           // of shards that the names promise; 0 for a file
+    bool known{};                     // by a name that means weights
+};
+
+/// A folder, told by the names in it.
+struct folder_contents {
+    std::vector<folder_file> files{};
+    std::vector<weight_set> sets{};
+    std::vector<std::string> shards{};   // files that are named as shards
+    std::vector<std::string> folders{};
+    std::string_view not_read{};         // a kind of folder that is not read; empty for others
+
+    [[nodiscard]] static folder_contents of(std::span<const folder_entry> entries);
+
+  private:
+    void add_shard(const folder_entry& e, const shard_name& s);
+};
+
+/// Whether the index file `index` and a shard belong together: "model.safetensors.index.json" and
+/// "model-00001-of-00002.safetensors"; with a variant, "model.safetensors.index.fp16.json" and "model.fp16-...".
+[[nodiscard]] inline bool belongs_to_index(std::string_view index, const shard_name& shard) {
+    const std::size_t at = index.rfind(".index");
+    if (at == std::string_view::npos) return false;
+    std::string_view variant = index.substr(at + 6);
+    variant = variant.substr(0, variant.size() >= 5 ? variant.size() - 5 : 0); // ".json"
+    return index.substr(0, at) == std::string(shard.stem.substr(0, shard.stem.size() - (shard.stem.ends_with(variant) ? variant.size() : 0))).append(shard.extension);
+}
+
+inline void folder_contents::add_shard(const folder_entry& e, const shard_name& s) {
+    const std::string family = std::string(s.stem).append("-*").append(s.tail);
+    shards.push_back(e.name);
+    files.push_back({e.name, "shard " + decimal(std::uint64_t{s.number}) + " of " + decimal(std::uint64_t{s.count}), e.size, true});
+    for (weight_set& set : sets)
+        if (set.name == family) {
+            set.files.push_back(e.name);
+            return;
+        }
+    sets.push_back({family, {}, {e.name}, s.count, true});
+}
+
+inline folder_contents folder_contents::of(std::span<const folder_entry> entries) {
+    folder_contents out;
+    for (const folder_entry& e : entries) {
+        if (e.is_folder) {
+            out.folders.push_back(e.name);
+            out.files.push_back({e.name, "a folder", 0, false});
+            if (e.name.starts_with("global_step") && out.not_read.empty()) out.not_read = "a checkpoint of DeepSpeed (ZeRO)";
+            continue;
+        }
+        if (e.name == ".metadata" || e.name.ends_with(".distcp")) out.not_read = "a distributed checkpoint (DCP)";
+        if (e.name.ends_with("_optim_states.pt") || e.name.ends_with("_model_states.pt")) out.not_read = "a checkpoint of DeepSpeed (ZeRO)";
+        if (e.name == "latest_checkpointed_iteration.txt") out.not_read = "a checkpoint of Megatron-LM";
+        if (const auto shard = parse_shard(e.name)) {
+            out.add_shard(e, *shard);
+            continue;
+        }
+        const known_file* known = nullptr;
+        for (const known_file& k : known_files)
+            if (matches_segment(k.pattern, e.name)) {
+                known = &k;
+                break;
+            }
+        const file_role role = known != nullptr ? known->role : file_role::other;
+        out.files.push_back({e.name, known != nullptr ? std::string(known->is) : std::string("not known here"), e.size,
+                             role == file_role::weights || role == file_role::possible || role == file_role::state});
+        if (role == file_role::index) out.sets.push_back({e.name, e.name, {}, 0, true});
+        if (role == file_role::weights || role == file_role::possible) out.sets.push_back({e.name, {}, {e.name}, 0, role == file_role::weights});
+    }
+    // An index speaks for the shards that are named like it.
+    std::vector<std::string> indices;
+    for (const weight_set& set : out.sets)
+        if (!set.index.empty()) indices.push_back(set.index);
+    std::erase_if(out.sets, [&](const weight_set& set) {
+        if (set.count == 0) return false;
+        const auto shard = parse_shard(set.files.front());
+        return std::any_of(indices.begin(), indices.end(), [&](const std::string& index) { return belongs_to_index(index, *shard); });
+    });
+    const bool has_known = std::any_of(out.sets.begin(), out.sets.end(), [](const weight_set& set) { return set.known; });
+    if (has_known) std::erase_if(out.sets, [](const weight_set& set) { return !set.known; });
+    return out;
+}
+
+} // namespace detail
+} // namespace ckpt::inline CKPT_DETAIL_ABI
