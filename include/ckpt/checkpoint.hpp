@@ -146,8 +146,13 @@ struct checkpoint_access {
 
 [[nodiscard]] inline result<global_scan> scan(const result<shared<source>>& from, const allowlist& judge, const open_options& options) {
     if (!from) return from.error();
-    if (const auto other = is_safetensors(**from); !other || *other) return other ? result<global_scan>{global_scan{{}, std::nullopt}} : other.error();
     arena memory{options.scratch.pool()};
+    const auto other = is_safetensors(**from);
+    if (!other) return other.error();
+    if (*other) {
+        if (auto header = safetensors_header::read(**from, options.limits, memory); !header) return std::move(header).error();
+        return global_scan{{}, std::nullopt};
+    }
     auto zip = opened_zip::read(**from, options.limits, memory);
     if (!zip) return std::move(zip).error();
     global_scanner scanner{judge, options.limits};

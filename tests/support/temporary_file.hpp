@@ -1,4 +1,4 @@
-// tests/support/temporary_file.hpp: a file that goes away with its object.
+// tests/support/temporary_file.hpp: a file, or a folder of files, that goes away with its object.
 //
 // SPDX-License-Identifier: MIT
 #pragma once
@@ -49,6 +49,21 @@ class temporary_file {
     }
 
     std::filesystem::path path_;
+};
+
+/// A directory with files in it.
+class temporary_folder : public temporary_file {
+  public:
+    temporary_folder() { std::filesystem::create_directories(path()); }
+    explicit temporary_folder(const std::vector<std::pair<std::string, std::string>>& files) : temporary_folder() {
+        for (const auto& [name, bytes] : files) add(name, bytes);
+    }
+    void add(const std::string& name, std::string_view bytes) const {
+        const std::filesystem::path file = path() / name;
+        std::filesystem::create_directories(file.parent_path());
+        std::ofstream(file, std::ios::binary | std::ios::trunc).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+    }
+    void remove(const std::string& name) const { std::filesystem::remove_all(path() / name); }
 };
 
 } // namespace test_support

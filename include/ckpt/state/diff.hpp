@@ -69,6 +69,8 @@ class value_comparison {
             if (!usable) return std::move(usable).error();
         if (a_->numel == 0) return true;
         if (bits(a_->type) < 8) return by_digest();
+        for (auto bounded : {check_output(*a_, *from_a_), check_output(*b_, *from_b_)})
+            if (!bounded) return std::move(bounded).error();
         auto in_a = open_storage(*a_, *from_a_);
         auto in_b = open_storage(*b_, *from_b_);
         if (!in_a) return std::move(in_a).error();

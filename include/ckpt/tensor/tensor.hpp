@@ -185,6 +185,17 @@ inline constexpr std::uint64_t part_bytes = std::uint64_t{1} << 17;
         });
 }
 
+/// Whether reading all values is in proportion to what is stored: an expanded tensor may claim any shape.
+[[nodiscard]] inline result<void> check_output(const tensor_data& data, const storage_source& source) {
+    const std::uint64_t total = bytes_of(data.type, data.numel);
+    const std::uint64_t have = source.nbytes(data.storage);
+    if (total / 16 > have || (total / 16 == have && total % 16 != 0))
+        return error{.code = errc::output_limit,
+                     .detail = "the values are " + decimal(total) + " bytes, more than 16 times the storage's " +
+                               decimal(have)};
+    return {};
+}
+
 /// CRC-32 of the values, each little-endian, in row-major order; of the stored bytes where several values share one.
 [[nodiscard]] inline result<std::uint32_t> digest_tensor(const tensor_data* handle, const storage_source* source) {
     if (auto usable = check_access(handle, source); !usable) return std::move(usable).error();
@@ -194,12 +205,8 @@ inline constexpr std::uint64_t part_bytes = std::uint64_t{1} << 17;
                      .detail = "the neg bit is set on a tensor of " + std::string(name(data.type)) +
                                ", which has no negation"};
     if (data.numel == 0) return std::uint32_t{0};
+    if (auto bounded = check_output(data, *source); !bounded) return std::move(bounded).error();
     const std::uint64_t total = bytes_of(data.type, data.numel);
-    const std::uint64_t have = source->nbytes(data.storage);
-    if (total / 16 > have || (total / 16 == have && total % 16 != 0))
-        return error{.code = errc::output_limit,
-                     .detail = "the digest is over " + decimal(total) + " bytes, more than 16 times the storage's " +
-                               decimal(have)};
     const std::size_t width = bits(data.type);
     const bool whole_bytes = width >= 8;
     if (!whole_bytes && (!is_contiguous(data) || data.storage_offset % (8 / width) != 0))

@@ -1,0 +1,287 @@
+// tests/folder/open.cpp: models in folders: one file or a set of shards, and everything that can be wrong with a set.
+//
+// SPDX-License-Identifier: MIT
+#include <ckpt/ckpt.hpp>
+#include <ckpt/folder.hpp>
+
+#include "../support/safetensors_writer.hpp"
+#include "../support/temporary_file.hpp"
+#include "../support/torch_writer.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+using ckpt::errc;
+using namespace test_support;
+
+namespace {
+
+/// A torch.save file of one-dimensional float tensors; each has its own number as its only value.
+std::string shard(const std::vector<std::pair<std::string, float>>& tensors, const std::vector<std::pair<std::string, std::string>>& more = {}) {
+    std::vector<std::pair<std::string, std::string>> entries, storages;
+    for (const auto& [key, value] : tensors) {
+        const std::string storage = std::to_string(storages.size());
+        entries.emplace_back(pkl::str(key), pkl::floats(storage, 1));
+        storages.emplace_back(storage, raw<float>({value}));
+    }
+    for (const auto& [key, value] : more) entries.emplace_back(pkl::str(key), value);
+    return torch_file(pkl::dict(entries), storages);
+}
+std::string safetensors_shard(const std::vector<std::pair<std::string, float>>& tensors) {
+    std::string header = "{\"__metadata__\":{\"format\":\"pt\"}", data;
+    for (const auto& [key, value] : tensors) {
+        header += ',' + safetensors_entry(key, "F32", "[1]", data.size(), data.size() + 4);
+        data += raw<float>({value});
+    }
+    return safetensors_file(header + '}', data);
+}
+std::string index_of(const std::vector<std::pair<std::string, std::string>>& map) {
+    std::string out = "{\"metadata\": {\"total_size\": 12}, \"weight_map\": {";
+    for (const auto& [key, file] : map) out += (&key == &map.front().first ? "\"" : ", \"") + key + "\": \"" + file + '"';
+    return out + "}}";
+}
+
+const char* const first = "pytorch_model-00001-of-00002.bin";
+const char* const second = "pytorch_model-00002-of-00002.bin";
+const char* const index_name = "pytorch_model.bin.index.json";
+
+/// Two shards and their index, all in order.
+std::vector<std::pair<std::string, std::string>> sound() {
+    return {{first, shard({{"a", 1}, {"b", 2}})}, {second, shard({{"c", 3}})}, {index_name, index_of({{"a", first}, {"b", first}, {"c", second}})}};
+}
+
+/// "a=1 b=2 c=3": the keys of a state_dict in order, with the first value of each.
+std::string content(const ckpt::state_dict& weights) {
+    std::string out;
+    for (const auto& [key, tensor] : weights) {
+        std::vector<float> values(tensor.numel());
+        REQUIRE(tensor.copy_to(std::span(values)).has_value());
+        out.append(out.empty() ? "" : " ").append(key) += '=' + std::to_string(static_cast<int>(values.at(0)));
+    }
+    return out;
+}
+
+std::string opened_content(const temporary_folder& folder, const ckpt::open_options& options = {}) {
+    const auto file = ckpt::open_folder(folder.path(), options);
+    if (!file) return file.error().message();
+    return content(file->state_dict().value());
+}
+
+/// The details of all findings, one a line; what `open_folder` says must hold each of them.
+std::string findings(const temporary_folder& folder) {
+    const auto report = ckpt::inspect_folder(folder.path()).value();
+    const auto file = ckpt::open_folder(folder.path());
+    CHECK(file.has_value() == report.findings.empty());
+    std::string out;
+    for (const ckpt::error& e : report.findings) {
+        out += (e.file.empty() ? "" : e.file + ": ") + e.detail + '\n';
+        CHECK(e.message().size() <= 1024);
+        if (!file) CHECK(file.error().detail.find(e.detail) != std::string::npos);
+    }
+    return out;
+}
+
+} // namespace
+
+TEST_CASE("a set of shards is one checkpoint: by its folder and by its index") {
+    const temporary_folder folder(sound());
+    for (const std::string& path : {folder.path().string(), folder.path().string() + "/", (folder.path() / index_name).string()})
+        for (const ckpt::open_options& options : {ckpt::open_options{}, ckpt::open_options{.io = ckpt::io_mode::read}, ckpt::open_options{.storages = ckpt::storage_mode::owned}}) {
+            CAPTURE(path);
+            const auto file = ckpt::open_folder(path, options);
+            REQUIRE(file.has_value());
+            CHECK(file->container() == "shards");
+            CHECK(file->files() == std::vector<std::string>{first, second});
+            const auto weights = file->state_dict().value();
+            CHECK(content(weights) == "a=1 b=2 c=3");
+            CHECK(file->verify().ok());
+            CHECK(file->verify().records == 9); // of both files
+            CHECK(file->file_bytes() > 1000);
+        }
+    const auto file = ckpt::open_folder(folder.path()).value();
+    const auto weights = file.state_dict().value();
+    CHECK(weights.at("a").value().file() == first);
+    CHECK(weights.at("c").value().file() == second);
+    CHECK(weights.at("a").value().storage_id() != weights.at("c").value().storage_id()); // both have the key "0"
+    CHECK(weights.at("a").value().storage_key() == weights.at("c").value().storage_key());
+    CHECK(weights.view<float, 1>("c").value()(0) == 3);
+    // What was opened may outlive the checkpoint.
+    auto kept = ckpt::open_folder(folder.path()).value().state_dict().value();
+    CHECK(content(kept) == "a=1 b=2 c=3");
+}
+
+TEST_CASE("safetensors shards, with their metadata; shards without an index") {
+    const char* const one = "model-00001-of-00002.safetensors";
+    const char* const two = "model-00002-of-00002.safetensors";
+    const temporary_folder folder({{one, safetensors_shard({{"a", 1}})}, {two, safetensors_shard({{"b", 2}})}, {"model.safetensors.index.json", index_of({{"a", one}, {"b", two}})}});
+    CHECK(opened_content(folder) == "a=1 b=2");
+    const auto file = ckpt::open_folder(folder.path()).value();
+    CHECK(file.root().find("__metadata__/format").value().as_string().value() == "pt");
+    folder.remove("model.safetensors.index.json");
+    CHECK(opened_content(folder) == "a=1 b=2");
+    folder.remove(one);
+    CHECK(findings(folder) == "model-*-of-00002.safetensors: of 2 shards these are missing: \"shard 1\"\n");
+}
+
+TEST_CASE("tied tensors share a storage inside their shard") {
+    const std::string tied = torch_file(pkl::dict({{pkl::str("a"), pkl::floats("0", 2)}, {pkl::str("b"), pkl::tensor(pkl::storage("FloatStorage", "0", 2), 1, {1}, {1})}}), {{"0", raw<float>({1, 2})}});
+    const temporary_folder folder({{"model-1-of-2.bin", tied}, {"model-2-of-2.bin", shard({{"c", 3}})}});
+    const auto file = ckpt::open_folder(folder.path()).value();
+    const auto weights = file.state_dict().value();
+    CHECK(weights.at("a").value().storage_id() == weights.at("b").value().storage_id());
+    CHECK(weights.at("a").value().storage_id() != weights.at("c").value().storage_id());
+    CHECK(content(weights.owned()) == "a=1 b=2 c=3");
+}
+
+TEST_CASE("one file of a folder is chosen, and said") {
+    const temporary_folder folder({{"pytorch_model.bin", shard({{"w", 5}})}, {"optimizer.pt", torch_file(pkl::dict({{pkl::str("state"), pkl::dict({})}, {pkl::str("param_groups"), pkl::list({})}}))},
+                                   {"trainer_state.json", "{}"}, {"notes.txt", "x"}});
+    const auto file = ckpt::open_folder(folder.path()).value();
+    CHECK(file.container() == "zip");
+    CHECK(file.files() == std::vector<std::string>{"pytorch_model.bin"});
+    CHECK(opened_content(folder) == "w=5");
+    const auto report = ckpt::inspect_folder(folder.path()).value();
+    CHECK(report.chosen == "pytorch_model.bin");
+    CHECK(report.reason == "its name means weights");
+    REQUIRE(report.files.size() == 4);
+    CHECK(report.files[1].name == "optimizer.pt");
+    CHECK(report.files[1].is == "the optimizer's state");
+    const auto alone = ckpt::open(folder.path() / "pytorch_model.bin").value();
+    CHECK(alone.files().empty());
+}
+
+TEST_CASE("two candidate sets are a question, none is an error that lists what is there") {
+    const temporary_folder two({{"model.safetensors", safetensors_shard({{"a", 1}})}, {"pytorch_model.bin", shard({{"a", 1}})}});
+    const ckpt::error ambiguous = ckpt::open_folder(two.path()).error();
+    CHECK(ambiguous.code == errc::state_dict_ambiguous);
+    CHECK(ambiguous.detail.find("\"model.safetensors\" and \"pytorch_model.bin\"") != std::string::npos);
+    CHECK(ckpt::inspect_folder(two.path()).value().candidates.size() == 2);
+    CHECK(ckpt::inspect_folder(two.path()).value().chosen.empty());
+    const temporary_folder none({{"optimizer.pt", "x"}, {"notes.txt", "x"}});
+    const ckpt::error missing = ckpt::open_folder(none.path()).error();
+    CHECK(missing.code == errc::state_dict_missing);
+    CHECK(missing.detail.find("\"notes.txt\", \"optimizer.pt\"") != std::string::npos);
+    CHECK(ckpt::open_folder(temporary_folder().path()).error().detail.find("it is empty") != std::string::npos);
+    CHECK(ckpt::open_folder(two.path() / "nowhere").error().code == errc::cannot_open);
+    const temporary_folder dcp({{".metadata", "x"}, {"__0_0.distcp", "x"}});
+    CHECK(ckpt::open_folder(dcp.path()).error().code == errc::container_not_supported);
+    CHECK(ckpt::open(two.path()).error().code == errc::is_a_directory);
+    CHECK(ckpt::open(two.path()).error().hint.find("open_folder") != std::string_view::npos);
+}
+
+TEST_CASE("a missing shard, an extra shard") {
+    auto files = sound();
+    files.erase(files.begin() + 1);
+    const temporary_folder missing(files);
+    CHECK(findings(missing) == std::string(index_name) + ": the shard \"" + second + "\" is missing, which the index names for 1 key\n");
+    files = sound();
+    files.emplace_back("pytorch_model-00003-of-00003.bin", shard({{"d", 4}}));
+    const temporary_folder extra(files);
+    CHECK(findings(extra) == "pytorch_model-00003-of-00003.bin: a shard that the index \"pytorch_model.bin.index.json\" does not name\n");
+    CHECK(ckpt::open_folder(extra.path()).error().code == errc::shards_inconsistent);
+}
+
+TEST_CASE("an index and its shards disagree: keys that are not there, keys that nobody named, one key in two shards") {
+    auto files = sound();
+    files[2].second = index_of({{"a", first}, {"b", first}, {"c", second}, {"gone", second}, {"away", first}});
+    CHECK(findings(temporary_folder(files)) == std::string(first) + ": the index names 1 key that this shard has not: \"away\"\n" + second + ": the index names 1 key that this shard has not: \"gone\"\n");
+    files = sound();
+    files[0].second = shard({{"a", 1}, {"b", 2}, {"new", 9}});
+    CHECK(findings(temporary_folder(files)) == std::string(first) + ": this shard has 1 key that the index \"pytorch_model.bin.index.json\" does not name: \"new\"\n");
+    files = sound();
+    files[1].second = shard({{"c", 3}, {"a", 7}});
+    CHECK(findings(temporary_folder(files)) == std::string(second) + ": the key \"a\" is also in \"" + first + "\"\n");
+    // The index says "c" is in the first shard.
+    files = sound();
+    files[2].second = index_of({{"a", first}, {"b", first}, {"c", first}});
+    const std::string moved = findings(temporary_folder(files));
+    CHECK(moved.find("the index names 1 key that this shard has not: \"c\"") != std::string::npos);
+    CHECK(moved.find("a shard that the index \"pytorch_model.bin.index.json\" does not name") != std::string::npos);
+}
+
+TEST_CASE("everything that is wrong is told at once") {
+    const temporary_folder folder({{first, shard({{"a", 1}})}, {"pytorch_model-00009-of-00009.bin", "x"}, {"pytorch_model-00003-of-00003.bin", "not a checkpoint"},
+                                   {index_name, index_of({{"a", first}, {"b", first}, {"c", second}, {"d", "../outside.bin"}, {"e", "pytorch_model-00003-of-00003.bin"}})}});
+    const std::string all = findings(folder);
+    for (const char* part : {"outside the folder, \"../outside.bin\" for 1 key", "00002-of-00002.bin\" is missing", "00009-of-00009.bin: a shard that the index", "has not: \"b\"", "plain text that begins \"not a checkpoint\""}) {
+        CAPTURE(part);
+        CHECK(all.find(part) != std::string::npos);
+    }
+    CHECK(ckpt::open_folder(folder.path()).error().code == errc::shards_inconsistent);
+}
+
+TEST_CASE("a shard outside the folder is never opened") {
+    const temporary_folder outer({{"outside.bin", shard({{"d", 4}})}, {"set/" + std::string(index_name), ""}, {"set/sub/inside.bin", shard({{"d", 4}})}});
+    const std::string inner = (outer.path() / "set" / index_name).string();
+    for (const std::string& name : {std::string("../outside.bin"), (outer.path() / "outside.bin").string(), std::string("sub/inside.bin"), std::string(".."), std::string("."), std::string(), std::string("..\\\\outside.bin"),
+                                    std::string("c:outside.bin"), std::string("a\\u0000b")}) {
+        CAPTURE(name);
+        outer.add("set/" + std::string(index_name), index_of({{"d", name}}));
+        const auto file = ckpt::open_folder(inner);
+        REQUIRE_FALSE(file.has_value());
+        CHECK(file.error().code == errc::shards_inconsistent);
+        CHECK(file.error().detail.find("outside the folder") != std::string::npos);
+    }
+}
+
+TEST_CASE("an index that is none: JSON of another form, keys twice") {
+    for (const char* text : {"", "{", "[]", "{}", "{\"weight_map\": []}", "{\"weight_map\": {\"a\": 1}}", "{\"weight_map\": {\"a\": \"x.bin\", \"a\": \"x.bin\"}}", "{\"weight_map\": {}, \"weight_map\": {}}", "{\"weight_map\": {}} x",
+                             "{\"weight_map\": {\"a\": null}}"}) {
+        CAPTURE(text);
+        const temporary_folder folder;
+        folder.add(index_name, text);
+        CHECK(ckpt::open_folder(folder.path()).error().code == errc::json_invalid);
+    }
+    const temporary_folder empty;
+    empty.add(index_name, "{\"weight_map\": {}}");
+    CHECK(findings(empty) == std::string(index_name) + ": the index names no shard\n");
+    CHECK(ckpt::open_folder((empty.path() / "gone.index.json")).error().code == errc::cannot_open);
+}
+
+TEST_CASE("a refused class in a shard is the error, before any disagreement; damage inside a tensor stays at its key") {
+    auto files = sound();
+    files[0].second = shard({{"a", 1}}, {{"b", pkl::global("my_project", "Config")}});
+    const temporary_folder refused(files);
+    CHECK(ckpt::open_folder(refused.path()).error().code == errc::global_not_allowed);
+    CHECK(ckpt::open_folder(refused.path()).error().file == first);
+    files = sound();
+    files[1].second = torch_file(pkl::dict({{pkl::str("c"), pkl::floats("0", 1)}}), {{"0", "too long"}});
+    const temporary_folder damaged(files);
+    const auto file = ckpt::open_folder(damaged.path()).value();
+    const auto weights = file.state_dict().value();
+    CHECK(weights.refused() == 1);
+    CHECK(weights.at("c").error().code == errc::storage_size_mismatch);
+    CHECK(weights.at("c").error().file == second);
+    CHECK(weights.at("a").has_value());
+    CHECK_FALSE(file.verify().ok());
+}
+
+TEST_CASE("entries of shards that are no tensors: plain values stay, what has parts says where it is") {
+    auto files = sound();
+    files[1].second = shard({{"c", 3}}, {{"step", pkl::num(7)}, {"name", pkl::str("x")}, {"fn", pkl::global("torch", "relu")}});
+    const temporary_folder folder(files);
+    const auto file = ckpt::open_folder(folder.path()).value();
+    CHECK(file.root().find("step").value().as_int().value() == 7);
+    CHECK(file.root().find("name").value().as_string().value() == "x");
+    const auto fn = file.root().find("fn").value().as_global();
+    CHECK(fn.error().file == second);
+    const auto weights = file.state_dict().value();
+    CHECK(weights.others().size() == 3);
+}
+
+TEST_CASE("a shard that is cut while it is read names itself") {
+    const temporary_folder folder(sound());
+    const auto file = ckpt::open_folder(folder.path(), {.io = ckpt::io_mode::read}).value();
+    const auto weights = file.state_dict().value();
+    folder.add(second, "");
+    const auto crc = weights.at("c").value().crc32();
+    REQUIRE_FALSE(crc.has_value());
+    CHECK(crc.error().file == second);
+    CHECK(weights.at("a").value().crc32().has_value());
+}
