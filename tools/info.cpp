@@ -155,6 +155,9 @@ void print_info(const options& wanted, const ckpt::checkpoint& file, const std::
     out.line("file", shortened_in_the_middle(printable(wanted.file()), out.room()), colour::bold);
     out.line("", std::string(file.container()) + ", " + human_bytes(file.file_bytes()) + ", " + std::string(order) + (file.byte_order_recorded() ? "" : " (not recorded)"));
     out.line("", "written by " + printable(file.writer()));
+    std::string metadata;
+    for (const ckpt::value::entry e : file.metadata().entries()) metadata += (metadata.empty() ? "" : "; ") + shortened(printable(ckpt::key_text(e.key)), 30) + ": " + brief(e.mapped);
+    if (!metadata.empty()) out.line("metadata", std::move(metadata));
 
     // Where the weights are: one best place, several equal ones, or none.
     std::size_t equal = 0;
@@ -252,6 +255,8 @@ void print_files(const ckpt::folder_report& folder) {
     std::size_t names = 0;
     for (const ckpt::folder_file& f : folder.files) names = std::max(names, width(printable(f.name)));
     names = std::min<std::size_t>(names, 48);
+    const bool one_file = std::any_of(folder.files.begin(), folder.files.end(), [&](const ckpt::folder_file& f) { return f.name == folder.chosen; });
+    if (!folder.chosen.empty() && !one_file) out.line("opened", printable(folder.chosen) + ": " + folder.reason, colour::green);
     for (const ckpt::folder_file& f : folder.files)
         out.line(&f == folder.files.data() ? "files" : "", left(shortened_in_the_middle(printable(f.name), names), names) + "  " + right(human_bytes(f.bytes), 10) + "  " + printable(description(folder, f)),
                  f.name == folder.chosen ? colour::green : colour::plain);
@@ -291,6 +296,11 @@ int run_info(const options& wanted) {
     out.end_array().key("dtypes").begin_object();
     for (const dtype_sum& d : sums.dtypes) out.key(d.name).begin_object().member("tensors", d.tensors).member("nbytes", d.nbytes).end_object();
     out.end_object().member("verdict", said.verdict);
+    if (const ckpt::value metadata = file->metadata()) {
+        out.key("metadata").begin_object();
+        for (const ckpt::value::entry e : metadata.entries()) out.member(*e.key.as_string(), *e.mapped.as_string());
+        out.end_object();
+    }
     if (folder) write_files(out, *folder);
     out.end_object();
     return finish(out, exit_fine);

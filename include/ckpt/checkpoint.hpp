@@ -58,6 +58,10 @@ class checkpoint {
     [[nodiscard]] value root() const& noexcept { return detail_access::make(file_->graph(), file_->graph().root); }
     value root() const&& = delete;
 
+    /// What a safetensors file says beside its tensors ("__metadata__"): a dictionary of texts; absent where there is none.
+    [[nodiscard]] value metadata() const& { return file_->metadata(); }
+    value metadata() const&& = delete;
+
     /// The state_dict of the one best candidate. Fails with `state_dict_missing` or `state_dict_ambiguous`; both say
     /// what was found. Shares ownership of the file.
     [[nodiscard]] result<ckpt::state_dict> state_dict() const {

@@ -71,7 +71,10 @@ TEST_CASE("tensors, their values and their metadata, in the header's order") {
         CHECK(small == std::vector<std::int16_t>{1, -2});
         CHECK(weights.at("e").value().numel() == 0);
         CHECK(weights.at("s").value().rank() == 0);
-        CHECK(file.root().find("__metadata__/note").value().as_string().value() == "\xc3\xa9");
+        CHECK(file.metadata().find("note").value().as_string().value() == "\xc3\xa9");
+        CHECK(file.metadata().size() == 2);
+        CHECK(file.root().size() == 4);
+        CHECK(weights.others().empty());
         CHECK(file.verify().ok());
         CHECK(file.verify().unchecked_crc == 4);
     }

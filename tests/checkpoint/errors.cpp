@@ -2,6 +2,7 @@
 //
 // SPDX-License-Identifier: MIT
 #include <ckpt/ckpt.hpp>
+#include <ckpt/folder.hpp>
 
 #include "../support/temporary_file.hpp"
 #include "../support/torch_writer.hpp"
@@ -99,6 +100,12 @@ ckpt::error unaligned() {
     return {};
 }
 
+ckpt::error indexed(const std::string& index) {
+    const temporary_folder folder;
+    folder.add("model.safetensors.index.json", index);
+    return of(ckpt::open_folder(folder.path()));
+}
+
 struct row {
     errc code;
     std::function<ckpt::error()> cause;
@@ -140,6 +147,9 @@ const std::vector<row>& rows() {
         {errc::record_missing, [] { return refusal(floats("1", 4)); }},
         {errc::format_version, [] { return opening(torch_file(none, {}, {.version = "11"})); }},
         {errc::byte_order_unknown, [] { return opening(torch_file(none, {}, {.byte_order = "x"})); }},
+        {errc::json_invalid, [] { return indexed("{\"weight_map\": {"); }},
+        {errc::safetensors_invalid, [] { return opening(le64(2) + "{}x"); }},
+        {errc::shards_inconsistent, [] { return indexed("{\"weight_map\": {\"a\": \"../a.bin\"}}"); }},
         {errc::pickle_truncated, [] { return archived(torch_records("")); }},
         {errc::pickle_opcode, [] { return archived(torch_records("\xFF")); }},
         {errc::global_not_allowed, [] { return pickled(global("a", "b")); }},

@@ -122,7 +122,8 @@ TEST_CASE("safetensors shards, with their metadata; shards without an index") {
     const temporary_folder folder({{one, safetensors_shard({{"a", 1}})}, {two, safetensors_shard({{"b", 2}})}, {"model.safetensors.index.json", index_of({{"a", one}, {"b", two}})}});
     CHECK(opened_content(folder) == "a=1 b=2");
     const auto file = ckpt::open_folder(folder.path()).value();
-    CHECK(file.root().find("__metadata__/format").value().as_string().value() == "pt");
+    CHECK(file.metadata().find("format").value().as_string().value() == "pt");
+    CHECK(file.root().size() == 2);
     folder.remove("model.safetensors.index.json");
     CHECK(opened_content(folder) == "a=1 b=2");
     folder.remove(one);

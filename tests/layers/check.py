@@ -13,7 +13,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from harness import HEADERS, INCLUDE, Report, run, scratch, spelled
 
 MAX_LINES = 55_000  # of ckpt.hpp, preprocessed
-MAX_MEGABYTES = 255  # 77 of them are the standard headers that are included
+MAX_MEGABYTES = 265  # 77 of them are the standard headers that are included
 
 BASE = ["version", "fwd", "core/"]
 MAY_INCLUDE = {  # folder, or header beside the folders: folders and headers below it
@@ -33,6 +33,7 @@ MAY_INCLUDE = {  # folder, or header beside the folders: folders and headers bel
     "gpu/": [*BASE, "io/", "tensor/", "state/", "gpu/"],
     "ckpt": [*BASE, "io/", "archive/", "tensor/", "pickle/", "torch/", "state/", "checkpoint"],
     "folder": ["folder/"],
+    "python": [*BASE, "tensor/", "pickle/"],
     "write": ["write/"],
     "maps": ["maps/"],
     "host": [*BASE, "gpu/", "state/", "tensor/"],

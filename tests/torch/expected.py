@@ -6,7 +6,6 @@ A value {"$any": "why"} in an expectation matches everything: the form is not fi
 """
 import base64
 import collections
-import collections.abc
 import copyreg
 import ctypes
 import json
@@ -187,7 +186,7 @@ def state_of(value):
 def children(value):
     if isinstance(value, torch.nn.Module):
         return [(k, v) for k, v in value.state_dict(keep_vars=True).items()]
-    if isinstance(value, collections.abc.Mapping):
+    if isinstance(value, dict):
         return [(element(k), v) for k, v in value.items()]
     if isinstance(value, (list, tuple, collections.deque)):
         return list(enumerate(value))
@@ -265,7 +264,7 @@ def qualified(thing):
 
 
 def whichmodule(thing):
-    module = getattr(thing, '__module__', None)
+    module = getattr(thing, '__module__', None) or getattr(getattr(thing, '__self__', None), '__module__', None)
     return module if module else 'builtins'
 
 
@@ -321,9 +320,9 @@ class Renderer:
             what = {type(None): None, type(Ellipsis): {'$global': 'builtins.Ellipsis'},
                     type(NotImplemented): {'$global': 'builtins.NotImplemented'}}[v]
             return {'$object': {'class': 'builtins.type', 'args': [what]}}
-        if isinstance(v, (type, types.FunctionType)) or isinstance(v, types.BuiltinFunctionType) and (
-                v.__self__ is None or isinstance(v.__self__, types.ModuleType)):
-            return {'$global': '%s.%s' % (whichmodule(v), v.__qualname__)}
+        if isinstance(v, (type, types.FunctionType)) or isinstance(v, types.BuiltinFunctionType) and isinstance(
+                v.__reduce_ex__(self.protocol), str):
+            return self.named(whichmodule(v), v.__qualname__)
         if id(v) in self.on_path:
             return {'$cycle': self.on_path[id(v)]}
         self.on_path[id(v)] = list(path)
@@ -332,8 +331,15 @@ class Renderer:
         finally:
             del self.on_path[id(v)]
 
+    def named(self, module, qualname):
+        """A class or a function. Before protocol 4 a nested one is written as getattr(outer, name)."""
+        outer, _, name = qualname.rpartition('.')
+        if outer and self.protocol < 4:
+            return {'$object': {'class': 'builtins.getattr', 'args': [self.named(module, outer), name]}}
+        return {'$global': '%s.%s' % (module, qualname)}
+
     def container(self, v, path):
-        if isinstance(v, collections.abc.Mapping):
+        if isinstance(v, dict):
             items = [(k, self.render(x, path + (element(k),))) for k, x in v.items()]
             if all(type(k) is str and not k.startswith('$') and isinstance(text(k), str) for k, _ in items):
                 return dict(items)

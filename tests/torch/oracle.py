@@ -11,8 +11,11 @@ ls_error (the code with which `ls` refuses by default), ls_policy (with which it
 --strict, 0 otherwise), or_exit (exit codes that are an honest answer too), named_only (only key, path, dtype, shape and
 layout of rows are compared), key_only (not the path), same_as (another oracle from which the rest is taken).
 
-What this version names but does not read counts as skipped: a file that is refused with container_not_supported, a row
-whose tensor is refused with unsupported_tensor, and whole pickled modules (WHOLE_MODULES).
+An oracle stands beside the file or the folder that it is of, or names it (file, from the oracle's folder). weights is the path
+of the one best candidate, question the paths of equally good ones; user_globals lists the names of a user's own classes.
+
+What this version names but does not read counts as skipped: a file that is refused with container_not_supported, and a
+row whose tensor is refused with unsupported_tensor.
 """
 import argparse
 import json
@@ -137,12 +140,18 @@ def compare_sharing(want, got, name):
 def compare_offsets(want, got, path):
     """Where a row says at which byte of the file its tensor is, the bytes there must have the digest: either those at
     file_offset are the tensor's first, or those of its storage."""
-    out, table = [], {json.dumps(r.get('path')): r for r in got}
-    with open(path, 'rb') as f:
-        data = f.read()
+    out, table, files = [], {json.dumps(r.get('path')): r for r in got}, {}
     for row in want:
-        mine = table.get(json.dumps(row['path']))
-        offset = mine.get('file_offset') if mine else None
+        mine = table.get(json.dumps(row['path']), {})
+        offset = mine.get('file_offset')
+        name_of_file = os.path.join(path, mine.get('file', '')).rstrip('/')
+        if os.path.isdir(name_of_file):
+            out.append('%s: a row of a folder without file' % json.dumps(row['path']))
+            continue
+        if name_of_file not in files:
+            with open(name_of_file, 'rb') as f:
+                files[name_of_file] = f.read()
+        data = files[name_of_file]
         if offset is None or not row.get('crc32') or 'nbytes' not in row or row.get('lazy') or row.get('quant') or row.get('numpy'):
             continue
         size, step, dense = row['nbytes'], 1, True
@@ -279,7 +288,7 @@ def check_ls(program, path, oracle):
         args += ['--policy', oracle['ls_policy']]
     for strict in ([], ['--strict']):
         code, document = run(program, *args, *strict)
-        if code == 4 and error_of(document) == 'container_not_supported' or os.path.basename(path) in WHOLE_MODULES:
+        if code == 4 and error_of(document) == 'container_not_supported':
             raise NotReadYet
         if any(error_of(row) == 'unsupported_tensor' for row in document.get('tensors', [])):
             wanted, got = {r['key'] for r in oracle['tensors']}, {r['key'] for r in document['tensors']}
@@ -350,6 +359,9 @@ def pairs(data):
             if 'same_as' in oracle:
                 with open(os.path.join(folder, oracle['same_as']), encoding='utf-8') as f:
                     oracle = {**json.load(f), **oracle}
+            if 'file' in oracle:
+                yield os.path.join(folder, oracle['file']), oracle
+                continue
             beside = [f for f in files if f != name and os.path.splitext(f)[0] == stem and not f.endswith('.md')]
             if len(beside) == 1:
                 yield os.path.join(folder, beside[0]), oracle

@@ -20,7 +20,6 @@
 #include <ckpt/io/source.hpp>
 
 #include <algorithm>
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -61,8 +60,8 @@ struct safetensors_header {
     std::string_view json{};
     std::uint64_t data_offset{0};                // of the data, in the source
     std::vector<safetensors_entry> entries{};    // in the header's order
-    std::optional<std::size_t> metadata_place{}; // before which entry the metadata stood; nothing where there is none
     std::vector<safetensors_pair> metadata{};
+    bool has_metadata{};
 
     /// Reads and checks the header; text and shapes live in `memory`.
     [[nodiscard]] static result<safetensors_header> read(const source& from, const limits& budget, arena& memory);
@@ -167,11 +166,11 @@ inline bool safetensors_header::read_entries(json_reader& in, arena& memory, err
     std::vector<std::int64_t> sizes;
     for (std::string_view name; in.next_member(name);) {
         if (name == "__metadata__") {
-            if (metadata_place) {
+            if (has_metadata) {
                 fault.detail = "the header has __metadata__ twice";
                 return false;
             }
-            metadata_place = entries.size();
+            has_metadata = true;
             if (!read_metadata(in)) return false;
             continue;
         }

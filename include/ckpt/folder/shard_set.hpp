@@ -119,26 +119,21 @@ class shard_set final : public checkpoint_file {
         g.storages = &storages_;
         g.record = "the set";
         std::vector<std::uint32_t> pairs;
-        bool has_metadata = false;
+        std::uint32_t metadata = absent_node; // of the first shard that has any
         for (std::size_t i = 0; i < shards_.size(); ++i) {
             const shard& s = shards_[i];
             g.joined_bytes += s.file->graph().metadata_bytes();
-            const value root = s.weights.root();
-            if (const auto metadata = root.at("__metadata__"); metadata && s.file->facts().container == "safetensors" && !std::exchange(has_metadata, true)) {
-                pairs.push_back(g.add_text("__metadata__"));
-                pairs.push_back(copy_of_texts(*metadata));
-            }
+            if (const value own = s.file->metadata(); own && metadata == absent_node) metadata = copy_of_texts(own);
             for (const auto entry : s.weights) {
                 pairs.push_back(g.add_text(entry.key));
                 pairs.push_back(tensor_node(i, entry.tensor));
             }
             for (const auto& other : s.weights.others()) {
-                if (other.key.starts_with("__metadata__.") && s.file->facts().container == "safetensors") continue;
                 pairs.push_back(g.add_text(other.key));
                 pairs.push_back(leaf_node(s, other.content));
             }
         }
-        g.root = g.add_dictionary(pairs);
+        g.root = g.add_dictionary(pairs, metadata);
     }
 
     [[nodiscard]] std::uint32_t tensor_node(std::size_t shard, const tensor& t) {
@@ -158,7 +153,7 @@ class shard_set final : public checkpoint_file {
             pairs.push_back(graph_.add_text(*e.key.as_string()));
             pairs.push_back(graph_.add_text(*e.mapped.as_string()));
         }
-        return graph_.add_dictionary(pairs);
+        return graph_.add_metadata(pairs);
     }
     /// An entry that is no tensor. Plain values are copied; what has parts is in its own file only, and says so.
     [[nodiscard]] std::uint32_t leaf_node(const shard& s, const value& v) {

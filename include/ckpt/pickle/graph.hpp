@@ -185,11 +185,19 @@ class graph {
         n.text = text.data();
         return add(n);
     }
-    /// A dictionary of keys and values in turn.
-    [[nodiscard]] std::uint32_t add_dictionary(std::span<const std::uint32_t> pairs) {
+    /// A dictionary of keys and values in turn; `state`, where there is one, are its attributes, as BUILD sets them.
+    [[nodiscard]] std::uint32_t add_dictionary(std::span<const std::uint32_t> pairs, std::uint32_t state = absent_node) {
         std::uint32_t entries = 0;
         append(entries, pairs);
-        return add(node::of(node_kind::dictionary, entries));
+        node n = node::of(node_kind::dictionary, entries);
+        n.link = {absent_node, 0};
+        if (state != absent_node) n.link.c = add(node::of(node_kind::extension, state));
+        return add(n);
+    }
+    /// The attributes of a dictionary that came with metadata: {"__metadata__": {text: text}}.
+    [[nodiscard]] std::uint32_t add_metadata(std::span<const std::uint32_t> pairs) {
+        const std::uint32_t entry[2]{add_text("__metadata__"), add_dictionary(pairs)};
+        return add_dictionary(entry);
     }
     [[nodiscard]] std::uint32_t add_tensor(const tensor_data& t) {
         tensors.push_back(memory, t);

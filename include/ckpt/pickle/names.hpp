@@ -176,7 +176,7 @@ inline constexpr std::string_view attack_names[]{
     "marshal", "code.interact", "code.InteractiveInterpreter", "code.InteractiveConsole", "codeop", "pdb", "bdb",
     "profile.run", "profile.runctx", "profile.Profile", "cProfile", "trace.Trace", "timeit", "doctest", "_thread",
     "asyncio", "signal.pthread_kill", "platform.popen", "webbrowser",
-    "antigravity", "http", "urllib", "urllib2", "httplib", "ftplib", "smtplib", "telnetlib", "poplib", "imaplib", "nntplib",
+    "antigravity", "http.client", "http.server", "http.cookiejar", "urllib", "urllib2", "httplib", "ftplib", "smtplib", "telnetlib", "poplib", "imaplib", "nntplib",
     "xmlrpc", "socketserver", "requests", "aiohttp", "pip", "ensurepip", "venv", "setuptools", "distutils",
     "site.main", "sysconfig", "inspect", "gc", "types.CodeType", "types.FunctionType", "pickle", "cloudpickle", "dill", "joblib", "shelve",
     "sqlite3", "_sqlite3", "linecache", "fileinput", "commands", "popen2", "idlelib", "lib2to3", "test.support", "mailcap", "cgi",

@@ -9,13 +9,10 @@
 #include <ckpt/core/sha256.hpp>
 #include <ckpt/state/state_dict.hpp>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <utility>
-#include <vector>
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
@@ -25,13 +22,12 @@ namespace ckpt::inline CKPT_DETAIL_ABI {
 /// container do not count. It finds accidents, not adversaries: the sums of values are CRC-32.
 /// Reads all values; fails with the error of the first tensor that has none.
 [[nodiscard]] inline result<std::string> checkpoint_digest(const state_dict& weights) {
-    std::vector<state_dict::entry> entries;
-    entries.reserve(weights.size());
-    for (const auto entry : weights) entries.push_back(entry);
-    std::sort(entries.begin(), entries.end(), [](const state_dict::entry& a, const state_dict::entry& b) { return a.key < b.key; });
     detail::sha256 sum;
     std::string line;
-    for (const auto& [key, tensor] : entries) {
+    const detail::state_dict_data& data = *weights.data_;
+    for (const std::uint32_t at : data.by_key) {
+        const std::string_view key = data.entries[at].key;
+        const tensor tensor = detail::tensor_access::make(data.entries[at].data, data.source);
         const auto crc = tensor.crc32();
         if (!crc) {
             error e = crc.error();

@@ -62,6 +62,9 @@ struct state_dict_data final : counted {
 
 } // namespace detail
 
+class state_dict;
+result<std::string> checkpoint_digest(const state_dict& weights);
+
 /// Tensors by key, in the file's order. A cheap handle to an immutable object; copies share it.
 class state_dict {
   public:
@@ -165,6 +168,7 @@ class state_dict {
     explicit state_dict(detail::shared<detail::state_dict_data> data) noexcept : data_{std::move(data)} {}
 
   private:
+    friend result<std::string> checkpoint_digest(const state_dict& weights);
     [[nodiscard]] std::string where(std::string_view key) const { return data_->path.empty() ? std::string(key) : data_->path + '/' + std::string(key); }
     [[nodiscard]] ckpt::error refusal_of(const detail::state_dict_data::entry& e) const {
         ckpt::error out = *e.data->refusal;

@@ -12,6 +12,7 @@
 #include <ckpt/core/reader.hpp>
 #include <ckpt/core/shared.hpp>
 #include <ckpt/pickle/graph.hpp>
+#include <ckpt/pickle/value.hpp>
 
 #include <cstdint>
 #include <span>
@@ -49,6 +50,11 @@ class checkpoint_file : public counted {
     [[nodiscard]] const storage_source& storages() const noexcept { return *graph_.storages; }
     [[nodiscard]] const ckpt::limits& budget() const noexcept { return limits_; }
     [[nodiscard]] const file_facts& facts() const noexcept { return facts_; }
+    /// The metadata of a safetensors file: a dictionary of texts; absent elsewhere.
+    [[nodiscard]] value metadata() const {
+        const auto found = detail_access::make(graph_, graph_.root).state().at("__metadata__");
+        return found && facts_.container != "zip" ? *found : value{};
+    }
     /// The records of an archive; none for other containers.
     [[nodiscard]] virtual std::span<const record> records() const noexcept { return {}; }
     /// Adds what a check of the container finds: headers, and where `checksums` is set, every payload.

@@ -19,7 +19,7 @@ struct record_globals {
         {"argparse", "*"}, {"types", "*"}, {"pathlib", "*"}, {"datetime", "*"}, {"zoneinfo", "*"}, {"decimal", "*"},
         {"fractions", "*"}, {"uuid", "*"}, {"enum", "*"}, {"collections", "*"}, {"collections.**", "*"},
         {"functools", "partial"}, {"copyreg", "*"}, {"re", "*"}, {"random", "*"}, {"signal", "*"}, {"typing", "*"},
-        {"dataclasses", "*"}, {"string", "*"}, {"logging", "*"}, {"ipaddress", "*"}, {"array", "*"}, {"operator", "*"},
+        {"dataclasses", "*"}, {"string", "*"}, {"logging", "*"}, {"ipaddress", "*"}, {"http", "HTTPStatus"}, {"array", "*"}, {"operator", "*"},
         {"itertools", "*"}, {"_io", "BytesIO"}, {"io", "BytesIO"}, {"_io", "StringIO"}, {"io", "StringIO"}, {"_codecs", "encode"},
         {"builtins", "getattr"}, {"builtins", "object"}, {"builtins", "type"}, {"builtins", "int"}, {"builtins", "float"},
         {"builtins", "bool"}, {"builtins", "str"}, {"builtins", "list"}, {"builtins", "dict"}, {"builtins", "tuple"},

@@ -2,7 +2,7 @@
 //
 // SPDX-License-Identifier: MIT
 // In:      a source, options.
-// Out:     the same graph that a pickle becomes: a dictionary of tensors, with "__metadata__" as the dictionary that it is.
+// Out:     the same graph that a pickle becomes: a dictionary of tensors, whose state is {"__metadata__": {...}}.
 // Refuses: what the header's reader refuses. A tensor of a type that PyTorch has not (F6) is an error at its key.
 #pragma once
 
@@ -100,17 +100,12 @@ class safetensors_checkpoint final : public checkpoint_file {
         g.record = "header";
         g.storages = &*storages_;
         std::vector<std::uint32_t> pairs;
-        pairs.reserve(2 * (header_.entries.size() + 1));
-        for (std::size_t i = 0; i <= header_.entries.size(); ++i) {
-            if (header_.metadata_place == i) {
-                pairs.push_back(graph_.add_text("__metadata__"));
-                pairs.push_back(metadata_node());
-            }
-            if (i == header_.entries.size()) break;
-            pairs.push_back(graph_.add_text(header_.entries[i].name));
+        pairs.reserve(2 * header_.entries.size());
+        for (std::size_t i = 0; i < header_.entries.size(); ++i) {
+            pairs.push_back(g.add_text(header_.entries[i].name));
             pairs.push_back(tensor_node(i));
         }
-        g.root = g.add_dictionary(pairs);
+        g.root = g.add_dictionary(pairs, header_.has_metadata ? metadata_node() : absent_node);
     }
     [[nodiscard]] std::uint32_t metadata_node() {
         std::vector<std::uint32_t> pairs;
@@ -118,7 +113,7 @@ class safetensors_checkpoint final : public checkpoint_file {
             pairs.push_back(graph_.add_text(p.key));
             pairs.push_back(graph_.add_text(p.text));
         }
-        return graph_.add_dictionary(pairs);
+        return graph_.add_metadata(pairs);
     }
     [[nodiscard]] std::uint32_t tensor_node(std::size_t index) {
         const safetensors_entry& e = header_.entries[index];
