@@ -296,11 +296,6 @@ int run_info(const options& wanted) {
     out.end_array().key("dtypes").begin_object();
     for (const dtype_sum& d : sums.dtypes) out.key(d.name).begin_object().member("tensors", d.tensors).member("nbytes", d.nbytes).end_object();
     out.end_object().member("verdict", said.verdict);
-    if (const ckpt::value metadata = file->metadata()) {
-        out.key("metadata").begin_object();
-        for (const ckpt::value::entry e : metadata.entries()) out.member(*e.key.as_string(), *e.mapped.as_string());
-        out.end_object();
-    }
     if (folder) write_files(out, *folder);
     out.end_object();
     return finish(out, exit_fine);

@@ -43,7 +43,7 @@ struct listing {
         weights = std::move(*chosen);
         if (!wanted.select) start = {weights->root(), elements_of(weights->path(), root)};
     }
-    if (weights && wanted.digest)
+    if (weights && wanted.digest && !wanted.json)
         if (auto sum = ckpt::checkpoint_digest(*weights)) out.digest = std::move(*sum);
     auto tensors = ckpt::find_tensors(start.value, wanted.max_nodes);
     if (!tensors) {
@@ -307,9 +307,7 @@ int run_ls(const options& wanted) {
         worst = worse(worst, write_fields(out, r.at.value, names, wanted.digest, root, faults ? faults->of(r.at.tensor) : nullptr, chosen));
         out.end_object();
     }
-    out.end_array();
-    if (!all->digest.empty()) out.member("digest", all->digest);
-    out.end_object();
+    out.end_array().end_object();
     return finish(out, wanted.strict ? worse(worst, faults->any() ? exit_finding : exit_fine) : exit_fine);
 }
 

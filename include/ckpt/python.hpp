@@ -150,9 +150,9 @@ namespace detail {
     const auto number = v.at("int");
     if (!detail::is_of(v, "uuid", "UUID") || !number || number->kind() != kind::integer) return detail::not_that(v, "a UUID");
     std::uint8_t digits[17]{}; // little-endian
-    if (const auto small = number->as_int()) {
-        if (*small < 0) return detail::not_that(v, "a UUID");
-        for (std::size_t i = 0; i < 8; ++i) digits[i] = static_cast<std::uint8_t>(static_cast<std::uint64_t>(*small) >> (8 * i));
+    if (const auto low = number->as_int()) {
+        if (*low < 0) return detail::not_that(v, "a UUID");
+        for (std::size_t i = 0; i < 8; ++i) digits[i] = static_cast<std::uint8_t>(static_cast<std::uint64_t>(*low) >> (8 * i));
     } else {
         const auto bytes = *number->as_integer_bytes();
         if (bytes.size() > 17 || (bytes.size() == 17 && bytes[16] != std::byte{0}) || (bytes.back() & std::byte{0x80}) != std::byte{0}) return detail::not_that(v, "a UUID");

@@ -168,7 +168,9 @@ TEST_CASE("two candidate sets are a question, none is an error that lists what i
     const ckpt::error missing = ckpt::open_folder(none.path()).error();
     CHECK(missing.code == errc::state_dict_missing);
     CHECK(missing.detail.find("\"notes.txt\", \"optimizer.pt\"") != std::string::npos);
-    CHECK(ckpt::open_folder(temporary_folder().path()).error().detail.find("it is empty") != std::string::npos);
+    const temporary_folder empty;
+    CHECK(ckpt::open_folder(empty.path()).error().code == errc::not_a_checkpoint);
+    CHECK(ckpt::open_folder(empty.path()).error().detail.find("it is empty") != std::string::npos);
     CHECK(ckpt::open_folder(two.path() / "nowhere").error().code == errc::cannot_open);
     const temporary_folder dcp({{".metadata", "x"}, {"__0_0.distcp", "x"}});
     CHECK(ckpt::open_folder(dcp.path()).error().code == errc::container_not_supported);

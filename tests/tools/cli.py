@@ -11,6 +11,7 @@ import base64
 import json
 import os
 import pickle
+import shutil
 import struct
 import subprocess
 import sys
@@ -112,10 +113,11 @@ def usage():
     for flag in ('--help', '-h', '--version'):
         code, out, err = ckpt(flag)
         check(flag, code == 0 and out and not err, (code, out, err))
-    for name in ('info', 'ls', 'show', 'globals', 'verify'):
+    for name in ('info', 'ls', 'show', 'globals', 'verify', 'diff'):
         code, out, _ = ckpt(name, '--help')
-        check(name + ' --help', code == 0 and 'FILE' in out, (code, out))
+        check(name + ' --help', code == 0 and ('FILE' in out or 'A B' in out), (code, out))
     for args in ((), ('ls',), ('ls', '--frobnicate', MLP), ('ls', MLP, 'more'), ('ls', MLP, '--policy', 'lax'), ('show', '-'), ('globals', MLP, '-'),
+                 ('diff', MLP), ('diff', MLP, MLP, MLP), ('diff', MLP, '-'), ('diff', MLP, MLP, '--select-a', '[1'),
                  ('ls', MLP, '--max-nodes', 'many'), ('show', MLP, '[1'), ('show', MLP, '["a]'), ('show', MLP, '[1.5]'), ('sohw', MLP), ('ls', '')):
         code, out, err = ckpt(*args)
         check('wrong usage: %s' % (args,), code == 3 and not out and err.startswith('ckpt: ') and err.count('\n') == 1, (code, out, err))
@@ -125,7 +127,7 @@ def usage():
     code, out, err = ckpt(os.path.join(folder, 'absent.pt'))
     check('an absent file', code == 2 and not out and 'cannot_open' in err and err.count('\n') == 1, (code, out, err))
     check('an absent file, --json', document('absent', 2, 'show', os.path.join(folder, 'absent.pt'))['error']['number'] == 101)
-    check('a folder', document('folder', 2, 'ls', folder)['error']['code'] == 'is_a_directory')
+    check('a folder without checkpoints', document('folder', 2, 'ls', folder)['error']['code'] == 'not_a_checkpoint')
 
 
 # --- the demo ---------------------------------------------------------------------------------------------------------
@@ -358,6 +360,113 @@ def names():
     equal('several files, the highest exit', [f['verdict'] for f in many['files']], ['clean', 'dangerous', 'unreadable'])
 
 
+# --- folders, safetensors, modules ------------------------------------------------------------------------------------
+
+def framework(*parts):
+    return os.path.join(DATA, 'frameworks', *parts)
+
+
+def folders():
+    trainer, shards, index = framework('transformers-5.23', 'checkpoint-4'), framework('transformers-4.57', 'shards_bin'), 'pytorch_model.bin.index.json'
+    said = document('info of a Trainer folder', 0, 'info', trainer)
+    equal('its container', said['container'], 'safetensors')
+    equal('its files are described', {f['file']: f['is'].split(',')[0] for f in said['files']}['optimizer.pt'], "the optimizer's state")
+    equal('the file that was opened says so', [f['file'] for f in said['files'] if 'opened: ' in f['is']], ['model.safetensors'])
+    rows = document('ls of a Trainer folder', 0, 'ls', trainer, '--digest')['tensors']
+    equal('each row has its file', {r['file'] for r in rows}, {'model.safetensors'})
+    equal('the keys are the model\'s', rows[0]['path'], [rows[0]['key']])
+    whole = document('ls of shards', 0, 'ls', shards, '--digest')
+    equal('the container of a set', (whole['container'], whole['selected']), ('shards', []))
+    equal('a set of three files', len({r['file'] for r in whole['tensors']}), 3)
+    equal('an index opens its set', document('ls of an index', 0, 'ls', os.path.join(shards, index), '--digest')['tensors'], whole['tensors'])
+    equal('the other format has the same weights, but for the tied head', document('diff', 1, 'diff', shards, framework('transformers-4.57', 'shards_safetensors')),
+          {'schema': 'ckpt.diff/1', 'only_a': ['lm_head.weight'], 'only_b': [], 'changed': [], 'equal': 28})
+    said = document('globals of a folder', 0, 'globals', trainer)['files']
+    equal('one entry for each checkpoint', sorted(os.path.basename(f['file']) for f in said), ['model.safetensors', 'optimizer.pt', 'rng_state.pth', 'scheduler.pt', 'training_args.bin'])
+    equal('of an index, its shards', len(document('globals of an index', 0, 'globals', os.path.join(shards, index))['files']), 3)
+    checked = document('verify of a folder', 0, 'verify', trainer)
+    check('all checkpoints of a folder are verified', checked['ok'] and checked['checked']['records'] > 100, checked)
+    equal('show of a folder', document('show', 0, 'show', trainer, 'transformer.wte.weight')['$tensor']['dtype'], 'float32')
+
+    broken = os.path.join(folder, 'broken')
+    shutil.copytree(shards, broken)
+    os.remove(os.path.join(broken, 'pytorch_model-00002-of-00003.bin'))
+    with open(os.path.join(broken, 'pytorch_model-00001-of-00003.bin'), 'r+b') as f:
+        f.seek(f.seek(0, 2) // 2)
+        byte = f.read(1)
+        f.seek(-1, 1)
+        f.write(bytes([byte[0] ^ 1]))
+    refused = document('a missing shard', 2, 'ls', broken)['error']
+    check('it is named', refused['code'] == 'shards_inconsistent' and '00002-of-00003' in refused['message'], refused)
+    report = document('verify lists all', 2, 'verify', broken)
+    equal('what verify finds', sorted((f['error']['code'], f['error']['file']) for f in report['findings']),
+          [('checksum_mismatch', 'pytorch_model-00001-of-00003.bin'), ('shards_inconsistent', index)])
+    code, out, err = ckpt('info', broken)
+    check('info still shows the files', code == 2 and 'shard 3 of 3' in out and err.count('\n') == 1, (code, out, err))
+    two = os.path.join(folder, 'two')
+    os.mkdir(two)
+    for name, path in (('pytorch_model.bin', MLP), ('model.safetensors', os.path.join(trainer, 'model.safetensors'))):
+        shutil.copy(path, os.path.join(two, name))
+    equal('two candidate sets', document('two', 1, 'ls', two)['error']['code'], 'state_dict_ambiguous')
+    os.remove(os.path.join(two, 'model.safetensors'))
+    os.rename(os.path.join(two, 'pytorch_model.bin'), os.path.join(two, 'optimizer.pt'))
+    equal('no weights', document('none', 1, 'ls', two)['error']['code'], 'state_dict_missing')
+    equal('an index that is none', document('json', 2, 'ls', os.path.join(trainer, 'config.json'))['error']['code'], 'json_invalid')
+
+
+def safetensors():
+    path = framework('transformers-5.23', 'checkpoint-4', 'model.safetensors')
+    said = document('info of safetensors', 0, 'info', path)
+    equal('info', (said['container'], said['verdict'], said['candidates'][0]['path']), ('safetensors', 'clean', []))
+    check('metadata for people', "format: 'pt'" in ckpt('info', path)[1])
+    equal('no globals', document('globals', 0, 'globals', path)['files'][0]['globals'], [])
+    row = document('ls of safetensors', 0, 'ls', path, '--strict')['tensors'][0]
+    check('no file in a row of a file', 'file' not in row and row['layout'] == 'strided', row)
+    with open(path, 'rb') as f:
+        data = f.read()
+    cut = os.path.join(folder, 'cut.safetensors')
+    with open(cut, 'wb') as f:
+        f.write(data[:-1])
+    equal('a cut one', document('cut', 2, 'ls', cut)['error']['code'], 'safetensors_invalid')
+    equal('its verdict', document('cut', 2, 'globals', cut)['files'][0]['verdict'], 'unreadable')
+
+
+def modules():
+    path = framework('modules', 'torch_module.pt')
+    rows = document('ls of a module', 0, 'ls', path)['tensors']
+    check('state_dict names in one element', rows and all(r['path'] == [r['key']] for r in rows), rows[:2])
+    yolo = framework('ultralytics-8.4', 'epoch0.pt')
+    rows = document('ls of a module below a key', 0, 'ls', yolo)
+    equal('what was selected', rows['selected'], ['ema'])
+    equal('the path goes through the key', rows['tensors'][0]['path'], ['ema', rows['tensors'][0]['key']])
+    both = framework('ultralytics-8.4', 'like_8.0.pt')
+    question = document('raw and averaged', 1, 'ls', both)['error']
+    check('the error lists both', question['code'] == 'state_dict_ambiguous' and '"model"' in question['message'] and '"ema"' in question['message'], question)
+    equal('the same keys', [r['key'] for r in document('ema', 0, 'ls', both, '--select', 'ema')['tensors']], [r['key'] for r in document('model', 0, 'ls', both, '--select', 'model')['tensors']])
+    equal('a parameter by its name', document('show', 0, 'show', yolo, 'ema/' + rows['tensors'][0]['key'])['$tensor']['shape'], rows['tensors'][0]['shape'])
+
+
+def differences():
+    a = save('a.pt', PROTO + dictionary([('x', tensor('0', 6, [6])), ('y', tensor('0', 6, [2, 3])), ('z', tensor('0', 6, [3]))]) + b'.', [('0', floats(6))])
+    b = save('b.pt', PROTO + dictionary([('w', tensor('0', 6, [6])), ('x', tensor('0', 6, [6])), ('y', tensor('0', 6, [3, 2])), ('z', tensor('0', 6, [3]))]) + b'.',
+             [('0', struct.pack('<6f', 0, 1, 2, 3, 4, 5.5))])
+    said = document('diff', 1, 'diff', a, b)
+    equal('what differs', said, {'schema': 'ckpt.diff/1', 'only_a': [], 'only_b': ['w'],
+                                 'changed': [{'key': 'x', 'why': 'values', 'max_abs_diff': 0.5}, {'key': 'y', 'why': 'shape'}], 'equal': 1})
+    equal('nothing', document('equal', 0, 'diff', a, a), {'schema': 'ckpt.diff/1', 'only_a': [], 'only_b': [], 'changed': [], 'equal': 3})
+    code, out, err = ckpt('diff', a, b)
+    check('for people', code == 1 and not err and 'differ   x: other values, at most 0.5 apart' in out and '[2, 3] against [3, 2]' in out and 'only b   w' in out, (code, out, err))
+    nested = save('nested.pt', PROTO + dictionary([('model', dictionary([('x', tensor('0', 6, [6]))])), ('ema', dictionary([('x', tensor('0', 6, [6]))]))]) + b'.', [('0', floats(6))])
+    failure = document('an ambiguous side', 1, 'diff', a, nested)['error']
+    equal('says which side', (failure['code'], failure['file']), ('state_dict_ambiguous', nested))
+    equal('paths of both sides', document('paths', 0, 'diff', nested, nested, '--select-a', 'model', '--select-b', '["ema"]')['equal'], 1)
+    document('a path that is not there', 1, 'diff', nested, nested, '--select-a', 'model', '--select-b', 'nothing')
+    document('a file that is not there', 2, 'diff', a, os.path.join(folder, 'absent.pt'))
+    digest = [line for line in ckpt('ls', a, '--digest')[1].splitlines() if line.startswith('digest ')]
+    check('one digest for the whole', len(digest) == 1 and len(digest[0]) == 71, digest)
+    check('and none without --digest', 'digest' not in ckpt('ls', a)[1])
+
+
 # --- for people -------------------------------------------------------------------------------------------------------
 
 def people():
@@ -419,7 +528,7 @@ def run():
     program = os.path.abspath(parser.parse_args().ckpt)
     with tempfile.TemporaryDirectory() as made:
         folder = made
-        for part in (usage, demo, values, tensors, names, people):
+        for part in (usage, demo, values, tensors, names, folders, safetensors, modules, differences, people):
             try:
                 part()
             except (KeyError, IndexError, TypeError, subprocess.TimeoutExpired) as e:

@@ -94,7 +94,8 @@ class folder_examiner {
         }
         error e{.code = errc::state_dict_ambiguous};
         if (contents_.sets.empty()) {
-            e.code = errc::state_dict_missing;
+            const bool any = std::any_of(contents_.files.begin(), contents_.files.end(), [](const folder_file& f) { return f.is_checkpoint; });
+            e.code = any ? errc::state_dict_missing : errc::not_a_checkpoint;
             e.detail = "no file in " + quoted(folder_) + " is known to hold weights" + some_names();
             e.hint = "open the file that you mean by its own path";
         } else {

@@ -153,9 +153,11 @@ class candidate_finder {
         return false;
     }
     void add(const value& what, std::string path, std::string_view name, std::size_t tensors, bool named, bool averaged) {
-        std::string reason = what.is_module() ? "a whole module with " : "a dictionary with ";
-        reason += tensors_text(tensors);
-        if (named) reason += ", and the name " + quoted(name) + (averaged ? " means averaged weights" : " means weights");
+        std::string reason;
+        if (named) reason = "the name " + quoted(name) + (averaged ? " means averaged weights, and " : " means weights, and ");
+        if (what.is_module()) reason += (named ? "it is a whole module with " : "a whole module with ") + tensors_text(tensors);
+        else if (named) reason += tensors_text(tensors) + (tensors == 1 ? " is below it" : " are below it");
+        else reason += "a dictionary with " + tensors_text(tensors);
         candidate made{std::move(path), std::move(reason), tensors, named ? rank_named : rank_plain, averaged};
         for (std::size_t i = 0; i < found_.size(); ++i) {
             if (!found_[i].same_object(what)) continue; // one object under two names: the better one counts
