@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""make_seeds.py [CORPUS]: writes the seeds of the targets pickle and open.
+"""make_seeds.py [CORPUS]: writes the seeds of the targets pickle, safetensors and open.
 
 Pickles: values of every kind in all six protocols, one use of every opcode, the pickles of small files in tests/data.
-Files for `open`: one byte of flags before the bytes (see fuzz/open.cpp); 0: as it is, 1: the rest is a pickle.
+Headers for `safetensors`: one byte for the number of bytes of data before them. Files for `open`: one byte of flags before the bytes (see fuzz/open.cpp); 0: as it is, 1: the rest is a pickle.
 Standard library only; the same bytes every time for one version of Python.
 """
 import collections
+import json
 import pathlib
 import pickle
 import pickletools
@@ -77,10 +78,31 @@ def files():
             yield f"{path.parent.name}_{path.stem}", path
 
 
+def entry(dtype, shape, begin, end):
+    return {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
+
+
+HEADERS = {  # bytes of data, header
+    "empty": (0, {}),
+    "metadata": (4, {"__metadata__": {"format": "pt", "note": "\u00e9\n"}, "w": entry("F32", [1], 0, 4)}),
+    "several": (44, {"b": entry("F32", [2, 3], 4, 28), "a": entry("I16", [2], 0, 4), "s": entry("F64", [], 28, 36), "e": entry("BF16", [0, 5], 36, 36), "c": entry("C64", [1], 36, 44)}),
+    "odd_types": (9, {"f4": entry("F4", [2, 6], 0, 6), "f6": entry("F6_E2M3", [4], 6, 9)}),
+    "bytes": (3, {"bool": entry("BOOL", [1], 0, 1), "f8": entry("F8_E4M3", [1], 1, 2), "i8": entry("I8", [1], 2, 3)}),
+    "hole": (9, {"a": entry("U8", [4], 0, 4), "b": entry("U8", [4], 5, 9)}),
+    "overflow": (0, {"a": entry("F64", [1 << 61], 0, 0)}),
+    "more": (1, {"a": {**entry("U8", [1], 0, 1), "more": [None, True, -1.5e3, {"x": "y"}]}}),
+}
+
+
 def main(corpus):
-    for folder in ("pickle", "open"):
+    for folder in ("pickle", "safetensors", "open"):
         (corpus / folder).mkdir(parents=True, exist_ok=True)
     written = 0
+    for name, (size, header) in HEADERS.items():
+        text = json.dumps(header).encode()
+        (corpus / "safetensors" / name).write_bytes(bytes([size]) + text)
+        (corpus / "open" / f"safetensors_{name}").write_bytes(b"\0" + struct.pack("<Q", len(text)) + text + bytes(range(size)))
+        written += 1
     for name, data in pickles():
         (corpus / "pickle" / f"{name}.pkl").write_bytes(data)
         if name.endswith("_2") or name.startswith("opcodes"):

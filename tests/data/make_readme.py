@@ -13,14 +13,19 @@ file. Beside each stands `NAME.json`, the oracle: who wrote it, and what PyTorch
 |---|---|---|
 | `make_torch.py` | `torch-1.13`, `torch-2.13`, `demo` | torch 1.13 (numpy 1.24, Debian's `python3-torch`) and torch 2.13 (`pip install torch==2.13.0 numpy`); rows that a version cannot write are skipped, with the reason printed |
 | `make_rezipped.py` | `rezipped` | any Python 3 |
-| `../frameworks/open_clip_2_24.py` | `frameworks/open_clip-2.24` | the recipe is in the script |
-| `../frameworks/lightning_2.py` | `frameworks/lightning-2` | the recipe is in the script |
+| `../frameworks/*.py` | `frameworks` | the recipe is in each script; the section of a folder names it |
 | `make_readme.py` | this file | any Python 3 |
 
 `python tests/torch/oracle.py --ckpt PROGRAM` checks the program against all of them and needs no torch. What the fields of an
 oracle mean is said at its top. A value `{"$any": ...}` matches everything, as the form is not fixed there.
 
 """
+
+
+def size_of(path):
+    if os.path.isfile(path):
+        return os.path.getsize(path)
+    return sum(os.path.getsize(os.path.join(at, f)) for at, _, files in os.walk(path) for f in files)
 
 
 def rows():
@@ -35,8 +40,15 @@ def rows():
             if 'made_by' not in oracle:
                 continue
             beside = [f for f in files if os.path.splitext(f)[0] == stem and f != name]
-            if beside:
-                yield os.path.relpath(folder, HERE), beside[0], os.path.getsize(os.path.join(folder, beside[0])), oracle
+            if 'file' in oracle:
+                of = oracle['file']
+            elif beside:
+                of = beside[0]
+            elif stem in folders:
+                of = stem + '/'
+            else:
+                continue
+            yield os.path.relpath(folder, HERE), of, size_of(os.path.join(folder, of)), oracle
 
 
 def main():
@@ -55,6 +67,10 @@ def main():
             notes.append('torch loses the bits of ' + ', '.join(oracle['not_as_saved']))
         if 'ls_error' in oracle:
             notes.append('`ls` refuses it by default')
+        if 'weights' in oracle:
+            notes.append('the weights: %s' % (oracle['weights'] and '`%s`' % oracle['weights'] or 'the root'))
+        if 'question' in oracle:
+            notes.append('a question: %s' % ' or '.join('`%s`' % p for p in oracle['question']))
         if oracle.get('named_only'):
             notes.append('names, shapes and layouts only')
         if oracle.get('or_exit'):

@@ -265,7 +265,8 @@ def qualified(thing):
 
 def whichmodule(thing):
     module = getattr(thing, '__module__', None) or getattr(getattr(thing, '__self__', None), '__module__', None)
-    return module if module else 'builtins'
+    # As it is spelled today, where a package was renamed as a whole.
+    return module.replace('pytorch_lightning', 'lightning.pytorch', 1) if module else 'builtins'
 
 
 class Renderer:
