@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""Runs what README.md shows: its first program, and every `$ ckpt …` line, and compares what they print.
+"""Runs what README.md and docs/cookbook.md show, every program and every `$` line, and compares what they print.
+
+A line `$ c++ … NAME.cpp -o NAME && ./NAME ARGUMENTS` runs the program that was shown last before it; `$ ckpt …` the program
+`ckpt`, whose output may go through `head -N` or `tail -N`.
 
 usage: check.py --compiler CXX --ckpt PROGRAM
 The last line is `N passed, N failed`.
@@ -12,13 +15,59 @@ import subprocess
 import sys
 import tempfile
 
-root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+DOCUMENTS = {"README.md": (1, 3), "docs/cookbook.md": (5, 12)}  # how many programs and commands there are at least
 
 
 def run(command):
     environment = dict(os.environ, COLUMNS="80", NO_COLOR="1")
-    done = subprocess.run(command, cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     return done.stdout.rstrip("\n")
+
+
+def cut(text, filter_):
+    """What `| head -N` or `| tail -N` leaves of it."""
+    if not filter_:
+        return text
+    end, count = re.fullmatch(r"(head|tail) -(\d+)", filter_).groups()
+    lines = text.split("\n")
+    return "\n".join(lines[:int(count)] if end == "head" else lines[-int(count):])
+
+
+class Document:
+    def __init__(self, name, options, folder):
+        self.name, self.options, self.folder = name, options, folder
+        self.programs = self.commands = 0
+        self.results = []  # what was tried, expected, actual
+        self.binary = None
+
+    def check(self):
+        with open(os.path.join(ROOT, self.name), encoding="utf-8") as file:
+            blocks = re.findall(r"^```(\w*)\n(.*?)^```$", file.read(), re.MULTILINE | re.DOTALL)
+        for language, text in blocks:
+            if language == "cpp" and "int main" in text:
+                self.compile(text)
+            for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
+                command, _, output = part.partition("\n")
+                self.commands += 1
+                self.results.append((command, output.strip("\n"), self.output_of(command)))
+        least = DOCUMENTS[self.name]
+        self.results.append(("it shows enough", True, self.programs >= least[0] and self.commands >= least[1]))
+
+    def compile(self, text):
+        self.programs += 1
+        self.binary = os.path.join(self.folder, f"{os.path.basename(self.name)}{self.programs}")
+        with open(self.binary + ".cpp", "w", encoding="utf-8") as file:
+            file.write(text)
+        said = run([*shlex.split(self.options.compiler), "-std=c++20", "-Wall", "-Wextra", "-Werror", "-Iinclude", self.binary + ".cpp", "-o", self.binary])
+        self.results.append((f"program {self.programs} compiles", "", said))
+
+    def output_of(self, command):
+        if command.startswith("ckpt "):
+            command, _, filter_ = command.partition(" | ")
+            return cut(run([self.options.ckpt, *shlex.split(command)[1:]]), filter_)
+        program = re.fullmatch(r"c\+\+ .* (\w+)\.cpp -o \1 && \./\1 (.*)", command)
+        return run([self.binary, *shlex.split(program[2])]) if program else "check.py does not know how to run this"
 
 
 def main():
@@ -27,38 +76,18 @@ def main():
     parser.add_argument("--ckpt", required=True)
     options = parser.parse_args()
     options.ckpt = os.path.abspath(options.ckpt)
-    with open(os.path.join(root, "README.md"), encoding="utf-8") as file:
-        blocks = re.findall(r"^```(\w*)\n(.*?)^```$", file.read(), re.MULTILINE | re.DOTALL)
-    program = next(text for language, text in blocks if language == "cpp" and "int main" in text)
-    shown = []  # command, output
-    for _, text in blocks:
-        for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
-            command, _, output = part.partition("\n")
-            shown.append((command, output.strip("\n")))
-    results = []
+    passed = failed = 0
     with tempfile.TemporaryDirectory() as folder:
-        source, binary = os.path.join(folder, "readme.cpp"), os.path.join(folder, "readme")
-        with open(source, "w", encoding="utf-8") as file:
-            file.write(program)
-        said = run([*shlex.split(options.compiler), "-std=c++20", "-Wall", "-Wextra", "-Werror", "-Iinclude", source, "-o", binary])
-        results.append(("the first program compiles", "", said))
-        for command, expected in shown:
-            if command.startswith("ckpt "):
-                actual = run([options.ckpt, *shlex.split(command)[1:]])
-            elif "&& ./readme " in command:
-                actual = run([binary, *shlex.split(command.partition("&& ./readme ")[2])])
-            else:
-                actual = "check.py does not know how to run this"
-            results.append((command, expected, actual))
-    failed = 0
-    for name, expected, actual in results:
-        if expected != actual:
-            failed += 1
-            print(f"FAILED: {name}\n--- README.md\n{expected}\n--- now\n{actual}\n")
-    if len(shown) < 3:
-        failed += 1
-        print("README.md shows fewer commands than expected")
-    print(f"{len(results) - failed} passed, {failed} failed")
+        for name in DOCUMENTS:
+            document = Document(name, options, folder)
+            document.check()
+            for tried, expected, actual in document.results:
+                if expected == actual:
+                    passed += 1
+                    continue
+                failed += 1
+                print(f"FAILED: {name}: {tried}\n--- shown\n{expected}\n--- now\n{actual}\n")
+    print(f"{passed} passed, {failed} failed")
     return failed != 0
 
 
