@@ -110,10 +110,11 @@ def main() -> None:
             check_generator(program, folder, count)
             seconds = {}
             for _ in range(ROUNDS):
-                run = subprocess.run([program, "time", folder / "input.pt", "50"], capture_output=True, text=True, check=True).stdout.split()
-                if int(run[0]) != count:
-                    raise SystemExit("ckpt found other tensors")
-                seconds["ckpt"] = min(float(run[1]), seconds.get("ckpt", float("inf")))
+                for ours, file in (("ckpt", "input.pt"), ("ckpt, safetensors", "input.safetensors")):
+                    run = subprocess.run([program, "time", folder / file, "50"], capture_output=True, text=True, check=True).stdout.split()
+                    if int(run[0]) != count:
+                        raise SystemExit("ckpt found other tensors")
+                    seconds[ours] = min(float(run[1]), seconds.get(ours, float("inf")))
                 for reader in READERS:
                     command = [sys.executable, __file__, "--read", reader, str(folder), str(count)]
                     best = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
@@ -121,6 +122,8 @@ def main() -> None:
             print(f"{count:,} tensors: ckpt {seconds['ckpt'] * 1e3:.3f} ms")
             for reader, title in READERS.items():
                 print(f"  {seconds[reader] * 1e3:10.3f} ms  {seconds[reader] / seconds['ckpt']:8.1f}x  {title}")
+            same = seconds["ckpt, safetensors"]
+            print(f"  {same * 1e3:10.3f} ms  {same / seconds['ckpt']:8.1f}x  ckpt on the safetensors file; safe_open takes {seconds['safetensors'] / same:.1f}x of that")
 
 
 if __name__ == "__main__":
