@@ -227,6 +227,23 @@ TEST_CASE("every prefix of a file is refused, and every changed byte is refused 
     CHECK(accepted > 0);
 }
 
+TEST_CASE("opening does not depend on size: tensors behind 5 GiB are read where they are") {
+    constexpr std::uint64_t large = std::uint64_t{5} << 30;
+    const std::string header = '{' + entry("large", "U8", "[5368709120]", 0, large) + ',' + entry("last", "F32", "[2]", large, large + 8) + '}';
+    const temporary_file file;
+    file.write_sparse({{0, le64(header.size()) + header}, {8 + header.size() + large, raw<float>({1.5F, -2})}});
+    for (const ckpt::io_mode io : {ckpt::io_mode::map, ckpt::io_mode::read}) {
+        const auto opened = ckpt::open(file.path(), {.io = io}).value();
+        const auto weights = opened.state_dict().value();
+        CHECK(weights.at("large").value().nbytes() == large);
+        const auto last = weights.at("last").value();
+        CHECK(last.file_offset().value() == 8 + header.size() + large);
+        std::vector<float> values(2);
+        REQUIRE(last.copy_to(std::span(values)).has_value());
+        CHECK(values == std::vector<float>{1.5F, -2});
+    }
+}
+
 TEST_CASE("unaligned data: a view says so, copies work") {
     const std::string bytes = safetensors_file("{\"b\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}," + entry("f", "F32", "[1]", 1, 5) + '}', "x" + raw<float>({1.5F}));
     std::vector<std::uint64_t> aligned(bytes.size() / 8 + 1);

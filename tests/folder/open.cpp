@@ -12,10 +12,15 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <filesystem>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
+
+#if !defined(_WIN32)
+#include <sys/stat.h>
+#endif
 
 using ckpt::errc;
 using namespace test_support;
@@ -127,7 +132,12 @@ TEST_CASE("safetensors shards, with their metadata; shards without an index") {
     folder.remove("model.safetensors.index.json");
     CHECK(opened_content(folder) == "a=1 b=2");
     folder.remove(one);
-    CHECK(findings(folder) == "model-*-of-00002.safetensors: of 2 shards these are missing: \"shard 1\"\n");
+    CHECK(findings(folder) == "model-*-of-00002.safetensors: 1 of 2 shards are missing: number 1\n");
+    // A name may claim any number of shards.
+    const temporary_folder many;
+    many.add("model-2-of-4000000000.bin", shard({{"a", 1}}));
+    many.add("model-4-of-4000000000.bin", shard({{"b", 1}}));
+    CHECK(findings(many) == "model-*-of-4000000000.bin: 3999999998 of 4000000000 shards are missing: number 1, number 3, number 5, +3999999995 more\n");
 }
 
 TEST_CASE("tied tensors share a storage inside their shard") {
@@ -176,6 +186,25 @@ TEST_CASE("two candidate sets are a question, none is an error that lists what i
     CHECK(ckpt::open_folder(dcp.path()).error().code == errc::container_not_supported);
     CHECK(ckpt::open(two.path()).error().code == errc::is_a_directory);
     CHECK(ckpt::open(two.path()).error().hint.find("open_folder") != std::string_view::npos);
+}
+
+TEST_CASE("a directory that is named like an index is a directory; links, folders and pipes in place of shards are errors") {
+    const temporary_folder outer;
+    for (const auto& [name, bytes] : sound()) outer.add("set.json/" + name, bytes);
+    const auto set = ckpt::open_folder(outer.path() / "set.json").value();
+    CHECK(set.files().size() == 2);
+    const temporary_folder folder(sound());
+    folder.remove(second);
+    std::filesystem::create_directory(folder.path() / second);
+    CHECK(ckpt::open_folder(folder.path()).error().code == errc::is_a_directory);
+#if !defined(_WIN32)
+    folder.remove(second);
+    std::filesystem::create_symlink(second, folder.path() / second); // to itself
+    CHECK(ckpt::open_folder(folder.path()).error().code == errc::cannot_open);
+    folder.remove(second);
+    REQUIRE(::mkfifo((folder.path() / second).c_str(), 0600) == 0);
+    CHECK(ckpt::open_folder(folder.path()).error().code == errc::not_a_regular_file);
+#endif
 }
 
 TEST_CASE("a missing shard, an extra shard") {

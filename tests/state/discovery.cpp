@@ -81,6 +81,49 @@ TEST_CASE("what is equally likely stays ambiguous, and the error names the candi
     CHECK(all[5].tensors == 10);
 }
 
+TEST_CASE("averages are found where callbacks and trainers keep them, and make a question") {
+    const std::string swa = dict_of({{"StochasticWeightAveraging", dict_of({{"n_averaged", pkl::floats("0", 1)}, {"average_model_state", weights()}})}, {"ModelCheckpoint", weights()}});
+    CHECK(chosen(dict_of({{"state_dict", weights()}, {"callbacks", swa}})) == "!state_dict_ambiguous"); // Lightning
+    CHECK(chosen(dict_of({{"model", weights()}, {"extra_state", dict_of({{"ema", weights()}})}})) == "!state_dict_ambiguous"); // fairseq
+    CHECK(chosen(dict_of({{"model", dict_of({{"net", weights()}, {"ema", weights()}})}})) == "!state_dict_ambiguous"); // both below one name
+    CHECK(chosen(dict_of({{"state_dict", weights()}, {"current_model_state", weights()}})) == "!state_dict_ambiguous"); // Lightning's WeightAveraging
+    CHECK(chosen(dict_of({{"ema", dict_of({{"decay", pkl::real(0.9)}, {"shadow_params", pkl::list({pkl::floats("0", 4)})}})}})) == "/ema"); // torch_ema
+    const std::string file = torch_file(dict_of({{"state_dict", weights()}, {"callbacks", swa}}), one_storage);
+    const auto all = ckpt::open_bytes(bytes_of(file)).value().state_dicts();
+    REQUIRE(all.size() >= 2);
+    CHECK(all[0].path == "state_dict");
+    CHECK_FALSE(all[0].averaged);
+    CHECK(all[1].path == "callbacks/StochasticWeightAveraging/average_model_state");
+    CHECK(all[1].averaged);
+    CHECK(all[1].reason == "the name \"average_model_state\" means averaged weights, and 2 tensors are below it");
+    // Names of parts deep inside a model are no candidates.
+    CHECK(chosen(dict_of({{"vae", dict_of({{"encoder", weights()}, {"decoder", weights()}})}})) == "/vae");
+}
+
+TEST_CASE("weights further down, in lists and tuples, and below objects") {
+    CHECK(chosen(dict_of({{"checkpoint", dict_of({{"state_dict", weights()}, {"optimizer", optimizer()}})}, {"epoch", pkl::num(1)}})) == "/checkpoint/state_dict");
+    CHECK(chosen(pkl::tuple({weights(), optimizer(), pkl::num(3)})) == "/0");
+    CHECK(chosen(pkl::list({pkl::num(1), dict_of({{"model", weights()}})})) == "/1/model");
+    CHECK(chosen(pkl::object("argparse", "Namespace", dict_of({{"model", weights()}}))) == "/model");
+}
+
+TEST_CASE("one object under two names is one candidate, under the better name") {
+    const std::string shared = weights() + "q\x63";
+    CHECK(chosen(dict_of({{"model", shared}, {"ema", "h\x63"}})) == "/model");
+    CHECK(chosen(dict_of({{"mine", shared}, {"state_dict", "h\x63"}})) == "/state_dict");
+}
+
+TEST_CASE("an optimizer's own file is no model, and says so") {
+    const std::string file = torch_file(optimizer(), one_storage);
+    const auto opened = ckpt::open_bytes(bytes_of(file)).value();
+    const auto all = opened.state_dicts();
+    REQUIRE(all.size() == 1);
+    CHECK(all[0].path.empty());
+    CHECK(all[0].reason == "the root is the state of an optimizer, not a model");
+    const auto parts = opened.state_dict().value();
+    CHECK(parts.contains("state.0.exp_avg"));
+}
+
 TEST_CASE("where no dictionary of tensors is, the error says what the root is") {
     CHECK(chosen(pkl::dict({})) == "!state_dict_missing");
     CHECK(chosen(pkl::num(1)) == "!state_dict_missing");

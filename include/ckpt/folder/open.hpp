@@ -49,12 +49,13 @@ class folder_examiner {
     /// Fails only where the path itself cannot be looked at.
     [[nodiscard]] result<examined_folder> run() {
         std::string index;
-        if (folder_.ends_with(".json")) {
+        auto entries = list_folder(folder_);
+        if (!entries && folder_.ends_with(".json")) {
             const std::size_t slash = folder_.find_last_of('/');
             index = folder_.substr(slash == std::string::npos ? 0 : slash + 1);
             folder_ = slash == std::string::npos ? "." : folder_.substr(0, slash + 1);
+            entries = list_folder(folder_);
         }
-        auto entries = list_folder(folder_);
         if (!entries) return std::move(entries).error();
         contents_ = folder_contents::of(*entries);
         folder_report& report = out_.report;
@@ -148,13 +149,19 @@ class folder_examiner {
 
     /// Shards without an index: their names say how many belong together.
     void open_family(const weight_set& set) {
-        std::vector<bool> there(set.count);
-        for (const std::string& name : set.files) there[parse_shard(name)->number - 1] = true;
-        std::vector<std::string> missing;
-        for (std::uint32_t i = 0; i < set.count && missing.size() < 1000; ++i)
-            if (!there[i]) missing.push_back("shard " + decimal(std::uint64_t{i} + 1));
-        if (!missing.empty())
-            inconsistent(set.name, "of " + decimal(std::uint64_t{set.count}) + " shards these are missing: " + listed(missing, ", "), "get the missing files; the names of the others say how many there are");
+        std::vector<std::uint32_t> there;
+        for (const std::string& name : set.files) there.push_back(parse_shard(name)->number);
+        std::sort(there.begin(), there.end());
+        there.erase(std::unique(there.begin(), there.end()), there.end());
+        std::vector<std::string> missing; // the first of them; a name may claim any number
+        for (std::uint32_t i = 1; i <= set.count && missing.size() < 3; ++i)
+            if (!std::binary_search(there.begin(), there.end(), i)) missing.push_back("number " + decimal(std::uint64_t{i}));
+        if (const std::uint64_t all = set.count - there.size(); all > 0) {
+            std::string which;
+            for (const std::string& name : missing) which.append(which.empty() ? "" : ", ") += name;
+            inconsistent(set.name, decimal(all) + " of " + decimal(std::uint64_t{set.count}) + " shards are missing: " + which + (all > missing.size() ? ", +" + decimal(all - missing.size()) + " more" : ""),
+                         "get the missing files; the names of the others say how many there are");
+        }
         for (const std::string& name : set.files) open_shard(name);
         find_duplicates();
     }
