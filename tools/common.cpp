@@ -38,9 +38,19 @@ template <class F>
 
 } // namespace
 
+namespace {
+
+/// Whether a file is named as the index of a set of shards is.
+[[nodiscard]] bool is_index(const std::string& file) {
+    const std::size_t at = file.rfind(".index");
+    return at != std::string::npos && file.find('/', at) == std::string::npos && file.ends_with(".json");
+}
+
+} // namespace
+
 bool is_folder(const std::string& file) {
     std::error_code ignored;
-    return file.ends_with(".json") || std::filesystem::is_directory(file, ignored);
+    return is_index(file) || std::filesystem::is_directory(file, ignored);
 }
 
 ckpt::result<ckpt::checkpoint> open(const std::string& file, policy_name policy) {
@@ -56,8 +66,7 @@ ckpt::result<ckpt::global_scan> scan(const std::string& file, policy_name policy
 }
 
 std::string beside(const std::string& folder, const std::string& name) {
-    const bool index = folder.ends_with(".json");
-    const std::filesystem::path base = index ? std::filesystem::path(folder).parent_path() : std::filesystem::path(folder);
+    const std::filesystem::path base = is_index(folder) ? std::filesystem::path(folder).parent_path() : std::filesystem::path(folder);
     return (base / name).string();
 }
 
@@ -65,10 +74,15 @@ std::vector<std::string> each_file(const std::string& file) {
     if (!is_folder(file)) return {file};
     const auto report = examine(file, policy_name::inspect);
     if (!report) return {file};
+    // What an index opens may have any name.
+    std::vector<std::string> names = report->parts;
+    if (!is_index(file))
+        for (const ckpt::folder_file& f : report->files)
+            if (f.is_checkpoint) names.push_back(f.name);
+    std::sort(names.begin(), names.end());
+    names.erase(std::unique(names.begin(), names.end()), names.end());
     std::vector<std::string> out;
-    const bool shards_only = file.ends_with(".json");
-    for (const ckpt::folder_file& f : report->files)
-        if (f.is_checkpoint && (!shards_only || f.is.starts_with("shard "))) out.push_back(beside(file, f.name));
+    for (const std::string& name : names) out.push_back(beside(file, name));
     if (out.empty()) out.push_back(file);
     return out;
 }

@@ -65,8 +65,7 @@ class checkpoint {
     /// The state_dict of the one best candidate. Fails with `state_dict_missing` or `state_dict_ambiguous`; both say
     /// what was found. Shares ownership of the file.
     [[nodiscard]] result<ckpt::state_dict> state_dict() const {
-        const value all = detail_access::make(file_->graph(), file_->graph().root);
-        auto best = detail::choose(find_candidates(all), all);
+        auto best = detail::choose(detail_access::make(file_->graph(), file_->graph().root));
         if (!best) return std::move(best).error();
         return state_dict(best->path);
     }

@@ -70,6 +70,7 @@ TEST_CASE("one set is found where one is") {
     CHECK(sets({"diffusion_pytorch_model.safetensors", "config.json"}) == names{"diffusion_pytorch_model.safetensors"});
     CHECK(sets({"open_clip_pytorch_model.bin", "open_clip_config.json"}) == names{"open_clip_pytorch_model.bin"});
     CHECK(sets({"epoch_latest.pt", "params.txt"}) == names{"epoch_latest.pt"});
+    CHECK(sets({"model.safetensors", "tokenizer.index.json", "index.json"}) == names{"model.safetensors"});
     CHECK(sets({"pytorch_model.bin", "something.pt"}) == names{"pytorch_model.bin"}); // a name that means weights outweighs an extension
 }
 
@@ -90,6 +91,7 @@ TEST_CASE("folders of other kinds are named") {
     CHECK(of({"mp_rank_00_model_states.pt", "zero_pp_rank_0_mp_rank_00_optim_states.pt"}).not_read == "a checkpoint of DeepSpeed (ZeRO)");
     CHECK(of({"iter_0000100/", "latest_checkpointed_iteration.txt"}).not_read == "a checkpoint of Megatron-LM");
     CHECK(of({"model.safetensors"}).not_read.empty());
+    CHECK(of({"global_step4/", "latest", "model.safetensors"}).not_read.empty()); // the consolidated model is there
 }
 
 TEST_CASE("every file has a few words") {

@@ -147,7 +147,9 @@ TEST_CASE("tied tensors share a storage inside their shard") {
     const auto weights = file.state_dict().value();
     CHECK(weights.at("a").value().storage_id() == weights.at("b").value().storage_id());
     CHECK(weights.at("a").value().storage_id() != weights.at("c").value().storage_id());
-    CHECK(content(weights.owned()) == "a=1 b=2 c=3");
+    const auto owned = weights.owned();
+    CHECK(content(owned) == "a=1 b=2 c=3");
+    CHECK(owned.at("c").value().file() == "model-2-of-2.bin");
 }
 
 TEST_CASE("one file of a folder is chosen, and said") {
@@ -229,6 +231,13 @@ TEST_CASE("an index and its shards disagree: keys that are not there, keys that 
     files = sound();
     files[1].second = shard({{"c", 3}, {"a", 7}});
     CHECK(findings(temporary_folder(files)) == std::string(second) + ": the key \"a\" is also in \"" + first + "\"\n");
+    // One key for a tensor and for something else, and an index that names an entry that is no tensor.
+    files = sound();
+    files[1].second = shard({{"c", 3}}, {{"a", pkl::none}});
+    CHECK(findings(temporary_folder(files)) == std::string(second) + ": the key \"a\" is also in \"" + first + "\"\n");
+    files[1].second = shard({{"c", 3}}, {{"step", pkl::num(1)}});
+    files[2].second = index_of({{"a", first}, {"b", first}, {"c", second}, {"step", second}});
+    CHECK(findings(temporary_folder(files)) == "");
     // The index says "c" is in the first shard.
     files = sound();
     files[2].second = index_of({{"a", first}, {"b", first}, {"c", first}});

@@ -87,7 +87,20 @@ TEST_CASE("averages are found where callbacks and trainers keep them, and make a
     CHECK(chosen(dict_of({{"model", weights()}, {"extra_state", dict_of({{"ema", weights()}})}})) == "!state_dict_ambiguous"); // fairseq
     CHECK(chosen(dict_of({{"model", dict_of({{"net", weights()}, {"ema", weights()}})}})) == "!state_dict_ambiguous"); // both below one name
     CHECK(chosen(dict_of({{"state_dict", weights()}, {"current_model_state", weights()}})) == "!state_dict_ambiguous"); // Lightning's WeightAveraging
-    CHECK(chosen(dict_of({{"ema", dict_of({{"decay", pkl::real(0.9)}, {"shadow_params", pkl::list({pkl::floats("0", 4)})}})}})) == "/ema"); // torch_ema
+    CHECK(chosen(dict_of({{"ema", dict_of({{"decay", pkl::real(0.9)}, {"shadow_params", pkl::list({pkl::floats("0", 4)})}})}})) == "/ema/shadow_params"); // torch_ema
+    // Whatever the average is called, and wherever the raw one stands.
+    for (const char* name : {"generator_ema", "net_ema", "net_g_ema", "module_ema", "ema_network", "EMA", "model_swa", "model_averaged", "params_avg", "state_dict_swa", "netEma", "params-ema", "model.ema"}) {
+        CAPTURE(name);
+        CHECK(chosen(dict_of({{"model", weights()}, {name, weights()}})) == "!state_dict_ambiguous");
+        CHECK(chosen(dict_of({{"a", pkl::floats("0", 4)}, {"b", pkl::floats("0", 4)}, {name, weights()}})) == "!state_dict_ambiguous"); // raw at the root
+        CHECK(chosen(dict_of({{"model", dict_of({{"anything", weights()}, {name, weights()}})}})) == "!state_dict_ambiguous");
+        CHECK(chosen(dict_of({{"epoch", pkl::num(1)}, {name, weights()}})) == '/' + std::string(name)); // the only one there is
+    }
+    CHECK(chosen(dict_of({{"model", weights()}, {"shadow_params", pkl::list({pkl::floats("0", 4)})}})) == "!state_dict_ambiguous");
+    for (const char* name : {"schema", "remap", "cinema", "emad", "themes"}) {
+        CAPTURE(name);
+        CHECK(chosen(dict_of({{"model", weights()}, {name, weights()}})) == "/model"); // a word only in part
+    }
     const std::string file = torch_file(dict_of({{"state_dict", weights()}, {"callbacks", swa}}), one_storage);
     const auto all = ckpt::open_bytes(bytes_of(file)).value().state_dicts();
     REQUIRE(all.size() >= 2);

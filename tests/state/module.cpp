@@ -110,6 +110,10 @@ TEST_CASE("below a key of a larger file, and in lists; the path of a module is o
         CAPTURE(path);
         CHECK(file.root().find(path).value().kind() == ckpt::kind::tensor);
     }
+    // PyTorch allows no dots in these names; a file may have them, and what is listed can be asked for.
+    const auto dotted = opened(module_of({{{"x.y", t}}, {}, {{"a.b", module_of({{{"w", t}}, {}, {}, {}, {}})}, {"a", module_of({{{"v", t}}, {}, {}, {}, {}})}}, {}, {}}));
+    CHECK(paths(dotted) == "x.y a.b.w a.v");
+    for (const char* path : {"x.y", "a.v"}) CHECK(dotted.root().find(path).value().kind() == ckpt::kind::tensor);
     for (const char* path : {"model/sub.", "model/.v", "model/sub.v.x", "model/sub.none", "model/nothing", "model/w.x"}) {
         CAPTURE(path);
         CHECK(file.root().find(path).error().code == errc::path_missing);
@@ -168,21 +172,29 @@ TEST_CASE("entries that are no tensors are told, and tensors that were refused k
 }
 
 TEST_CASE("R1: many modules that share one large state cost time in proportion to the file") {
-    // 20,000 submodules with one state of 20,000 attributes, and 5,000 names of buffers that are not persistent.
-    entries attributes;
-    for (int i = 0; i < 20'000; ++i) attributes.emplace_back("a" + std::to_string(i), pkl::none);
+    // 8,000 submodules with one state: of 8,000 attributes and 2,000 names of buffers that are not persistent; the same
+    // in a pair with slots; of 8,000 submodules, each of which is one more.
+    entries attributes, children;
+    for (int i = 0; i < 8'000; ++i) attributes.emplace_back("a" + std::to_string(i), pkl::none);
+    for (int i = 0; i < 8'000; ++i) children.emplace_back("c" + std::to_string(i), pkl::object("torch.nn", "X", pkl::dict({})));
     std::string absent = pkl::global("__builtin__", "set") + "(](";
-    for (int i = 0; i < 5'000; ++i) absent += pkl::str("n" + std::to_string(i));
+    for (int i = 0; i < 2'000; ++i) absent += pkl::str("n" + std::to_string(i));
     absent += "etR";
-    const std::string state = state_of({{{"w", t}}, {}, {}, absent, attributes});
-    std::string submodules = "}(";
-    const std::string x = pkl::global("torch.nn", "X");
-    submodules += pkl::str("m") + x + ")\x81" + state + "q\x63" "b";
-    for (int i = 0; i < 20'000; ++i) submodules += pkl::str("m" + std::to_string(i)) + x + ")\x81h\x63" "b";
-    submodules += "u";
-    const std::string file = torch_file(pkl::object("torch.nn", "Y", pkl::dict({{pkl::str("_parameters"), pkl::dict({})}, {pkl::str("_buffers"), pkl::dict({})}, {pkl::str("_modules"), submodules}})), storage);
-    const auto opened_file = ckpt::open_bytes(bytes_of(file));
-    REQUIRE(opened_file.has_value());
-    const auto weights = opened_file->state_dict("");
-    CHECK((!weights.has_value() && weights.error().code == errc::limit)); // 20,000 x 25,000 steps are more than the file pays for
+    const std::string plain = state_of({{{"w", t}}, {}, {}, absent, attributes});
+    for (const std::string& state : {plain, pkl::tuple({plain, pkl::none}), state_of({{{"w", t}}, {}, children, {}, {}})}) {
+        const std::string x = pkl::global("torch.nn", "X");
+        std::string submodules = "}(" + pkl::str("m") + x + ")\x81" + state + "q\x63" "b";
+        for (int i = 0; i < 8'000; ++i) submodules += pkl::str("m" + std::to_string(i)) + x + ")\x81h\x63" "b";
+        submodules += "u";
+        const std::string file = torch_file(pkl::object("torch.nn", "Y", pkl::dict({{pkl::str("_parameters"), pkl::dict({})}, {pkl::str("_buffers"), pkl::dict({})}, {pkl::str("_modules"), submodules}})), storage);
+        const auto opened_file = ckpt::open_bytes(bytes_of(file));
+        REQUIRE(opened_file.has_value());
+        // More steps than the file pays for: an error, and soon.
+        CHECK(opened_file->state_dict("").error().code == errc::limit);
+        CHECK(ckpt::find_tensors(opened_file->root()).error().code == errc::output_limit);
+        CHECK(opened_file->state_dict().error().code == errc::state_dict_ambiguous);
+        const auto all = opened_file->state_dicts();
+        REQUIRE(all.size() == 1);
+        CHECK(all[0].reason.find("at least") != std::string::npos);
+    }
 }

@@ -411,7 +411,18 @@ def folders():
     os.remove(os.path.join(two, 'model.safetensors'))
     os.rename(os.path.join(two, 'pytorch_model.bin'), os.path.join(two, 'optimizer.pt'))
     equal('no weights', document('none', 1, 'ls', two)['error']['code'], 'state_dict_missing')
-    equal('an index that is none', document('json', 2, 'ls', os.path.join(trainer, 'config.json'))['error']['code'], 'json_invalid')
+    equal('JSON that is no index', document('json', 2, 'ls', os.path.join(trainer, 'config.json'))['error']['code'], 'not_a_checkpoint')
+    # An index opens what it names, whatever that is called; nothing of it may go unseen.
+    odd = os.path.join(folder, 'odd')
+    os.mkdir(odd)
+    with zipfile.ZipFile(os.path.join(odd, 'weights.dat'), 'w') as z:
+        z.writestr('archive/data.pkl', PROTO + b'cposix\nsystem\n' + text('echo hi') + b'\x85R.')
+    with open(os.path.join(odd, 'model.safetensors.index.json'), 'w') as f:
+        json.dump({'weight_map': {'a': 'weights.dat'}}, f)
+    for where in (odd, os.path.join(odd, 'model.safetensors.index.json')):
+        equal('a dangerous name behind an index', document('odd', 1, 'globals', where)['files'][0]['verdict'], 'dangerous')
+        check('verify of it', document('odd', 1, 'verify', where)['ok'] is False)
+    equal('ls of it', document('odd', 1, 'ls', odd)['error']['code'], 'global_not_allowed')
 
 
 def safetensors():

@@ -16,6 +16,7 @@
 #include <charconv>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <span>
 #include <string>
@@ -44,7 +45,9 @@ struct known_file {
 
 // First match wins; shards are told before.
 inline constexpr known_file known_files[]{
-    {"*.index*.json", file_role::index, "the index of a set of shards"},
+    {"*.safetensors.index*.json", file_role::index, "the index of a set of shards"},
+    {"*.bin.index*.json", file_role::index, "the index of a set of shards"},
+    {"*.pt*.index*.json", file_role::index, "the index of a set of shards"},
     {"adapter_model.safetensors", file_role::weights, "the weights of an adapter"},
     {"adapter_model.bin", file_role::weights, "the weights of an adapter"},
     {"model.safetensors", file_role::weights, "the weights"},
@@ -132,35 +135,42 @@ struct folder_contents {
     std::string_view not_read{};         // a kind of folder that is not read; empty for others
 
     [[nodiscard]] static folder_contents of(std::span<const folder_entry> entries);
+    /// Whether there is a file of this name.
+    [[nodiscard]] bool has(std::string_view name) const noexcept {
+        const auto at = std::lower_bound(files.begin(), files.end(), name, [](const folder_file& f, std::string_view n) { return f.name < n; });
+        return at != files.end() && at->name == name;
+    }
 
   private:
-    void add_shard(const folder_entry& e, const shard_name& s);
+    void add_shard(const folder_entry& e, const shard_name& s, std::map<std::string, std::size_t>& families);
 };
 
-/// Whether the index file `index` and a shard belong together: "model.safetensors.index.json" and
-/// "model-00001-of-00002.safetensors"; with a variant, "model.safetensors.index.fp16.json" and "model.fp16-...".
-[[nodiscard]] inline bool belongs_to_index(std::string_view index, const shard_name& shard) {
+/// What the names of the shards of an index have in common, stem and extension: "model.safetensors" for
+/// "model.safetensors.index.json"; with a variant, "model.fp16.safetensors" for "model.safetensors.index.fp16.json".
+[[nodiscard]] inline std::string family_of_index(std::string_view index) {
     const std::size_t at = index.rfind(".index");
-    if (at == std::string_view::npos) return false;
-    std::string_view variant = index.substr(at + 6);
-    variant = variant.substr(0, variant.size() >= 5 ? variant.size() - 5 : 0); // ".json"
-    return index.substr(0, at) == std::string(shard.stem.substr(0, shard.stem.size() - (shard.stem.ends_with(variant) ? variant.size() : 0))).append(shard.extension);
+    const std::size_t dot = at == std::string_view::npos ? at : index.substr(0, at).rfind('.');
+    if (dot == std::string_view::npos || !index.ends_with(".json")) return {};
+    const std::string_view variant = index.substr(at + 6, index.size() - at - 11);
+    return std::string(index.substr(0, dot)).append(variant).append(index.substr(dot, at - dot));
 }
+[[nodiscard]] inline std::string family_of_shard(const shard_name& shard) { return std::string(shard.stem).append(shard.extension); }
 
-inline void folder_contents::add_shard(const folder_entry& e, const shard_name& s) {
+/// Whether a shard is named like those of an index.
+[[nodiscard]] inline bool belongs_to_index(std::string_view index, const shard_name& shard) { return family_of_index(index) == family_of_shard(shard); }
+
+inline void folder_contents::add_shard(const folder_entry& e, const shard_name& s, std::map<std::string, std::size_t>& families) {
     const std::string family = std::string(s.stem).append("-*").append(s.tail);
     shards.push_back(e.name);
     files.push_back({e.name, "shard " + decimal(std::uint64_t{s.number}) + " of " + decimal(std::uint64_t{s.count}), e.size, true});
-    for (weight_set& set : sets)
-        if (set.name == family) {
-            set.files.push_back(e.name);
-            return;
-        }
-    sets.push_back({family, {}, {e.name}, s.count, true});
+    const auto [place, is_new] = families.try_emplace(family, sets.size());
+    if (is_new) sets.push_back({family, {}, {}, s.count, true});
+    sets[place->second].files.push_back(e.name);
 }
 
 inline folder_contents folder_contents::of(std::span<const folder_entry> entries) {
     folder_contents out;
+    std::map<std::string, std::size_t> families; // and where their sets are
     for (const folder_entry& e : entries) {
         if (e.is_folder) {
             out.folders.push_back(e.name);
@@ -172,7 +182,7 @@ inline folder_contents folder_contents::of(std::span<const folder_entry> entries
         if (e.name.ends_with("_optim_states.pt") || e.name.ends_with("_model_states.pt")) out.not_read = "a checkpoint of DeepSpeed (ZeRO)";
         if (e.name == "latest_checkpointed_iteration.txt") out.not_read = "a checkpoint of Megatron-LM";
         if (const auto shard = parse_shard(e.name)) {
-            out.add_shard(e, *shard);
+            out.add_shard(e, *shard, families);
             continue;
         }
         const known_file* known = nullptr;
@@ -188,16 +198,14 @@ inline folder_contents folder_contents::of(std::span<const folder_entry> entries
         if (role == file_role::weights || role == file_role::possible) out.sets.push_back({e.name, {}, {e.name}, 0, role == file_role::weights});
     }
     // An index speaks for the shards that are named like it.
-    std::vector<std::string> indices;
+    std::vector<std::string> indexed;
     for (const weight_set& set : out.sets)
-        if (!set.index.empty()) indices.push_back(set.index);
-    std::erase_if(out.sets, [&](const weight_set& set) {
-        if (set.count == 0) return false;
-        const auto shard = parse_shard(set.files.front());
-        return std::any_of(indices.begin(), indices.end(), [&](const std::string& index) { return belongs_to_index(index, *shard); });
-    });
+        if (!set.index.empty()) indexed.push_back(family_of_index(set.index));
+    std::sort(indexed.begin(), indexed.end());
+    std::erase_if(out.sets, [&](const weight_set& set) { return set.count > 0 && std::binary_search(indexed.begin(), indexed.end(), family_of_shard(*parse_shard(set.files.front()))); });
     const bool has_known = std::any_of(out.sets.begin(), out.sets.end(), [](const weight_set& set) { return set.known; });
     if (has_known) std::erase_if(out.sets, [](const weight_set& set) { return !set.known; });
+    if (has_known) out.not_read = {}; // what lies beside a model does not keep it from being read
     return out;
 }
 

@@ -29,6 +29,7 @@ struct folder_report {
     std::vector<std::string> candidates{};  ///< files, indices or families of shards that may be the weights
     std::string chosen{};                   ///< the one that `open_folder` opens; empty where there is no one
     std::string reason{};                   ///< why, in a clause
+    std::vector<std::string> parts{};       ///< the files of the folder that belong to it, as far as they exist
     std::vector<ckpt::error> findings{};    ///< everything that keeps `open_folder` from opening it
 };
 
@@ -122,11 +123,12 @@ class folder_examiner {
     }
 
     [[nodiscard]] result<checkpoint> open_one(const std::string& name) const {
-        auto opened = open(source::open(path_in(folder_, name), {options_.io, 0, ~std::uint64_t{0}}), allowed_, options_);
+        auto opened = detail::open(source::open(path_in(folder_, name), {options_.io, 0, ~std::uint64_t{0}}), allowed_, options_);
         if (!opened) opened.error().file = name;
         return opened;
     }
     void open_single(const std::string& name) {
+        out_.report.parts.push_back(name);
         auto opened = open_one(name);
         if (!opened) return find(std::move(opened).error());
         checkpoint_access::file(*opened)->found_as(name);
@@ -134,6 +136,7 @@ class folder_examiner {
     }
     /// Opens a shard; its tensors are those of its root.
     void open_shard(const std::string& name) {
+        out_.report.parts.push_back(name);
         auto opened = open_one(name);
         if (!opened) return find(std::move(opened).error());
         auto weights = opened->state_dict("");
@@ -142,9 +145,6 @@ class folder_examiner {
             return find(std::move(weights).error());
         }
         out_.shards.push_back({name, checkpoint_access::file(*opened), std::move(*weights)});
-    }
-    [[nodiscard]] bool exists(std::string_view name) const {
-        return std::any_of(contents_.files.begin(), contents_.files.end(), [name](const folder_file& f) { return f.name == name; });
     }
 
     /// Shards without an index: their names say how many belong together.
@@ -181,7 +181,7 @@ class folder_examiner {
             const std::string keys = " for " + decimal(keys_of[i]) + (keys_of[i] == 1 ? " key" : " keys");
             if (!is_plain_name(name)) {
                 inconsistent(index_name, "the index names a file outside the folder, " + quoted(name) + keys, "shards lie beside their index; do not trust this one");
-            } else if (!exists(name)) {
+            } else if (!contents_.has(name)) {
                 inconsistent(index_name, "the shard " + quoted(name) + " is missing, which the index names" + keys, "get the missing file");
             } else {
                 const std::size_t before = out_.shards.size();
@@ -201,7 +201,7 @@ class folder_examiner {
         std::vector<std::vector<std::string_view>> absent(index.files.size());
         for (const shard_index::entry& e : index.entries) {
             const std::size_t at = place[e.file];
-            if (at != no_shard && !out_.shards[at].weights.contains(e.key)) absent[e.file].push_back(e.key);
+            if (at != no_shard && !out_.shards[at].has(e.key)) absent[e.file].push_back(e.key);
         }
         for (std::size_t i = 0; i < index.files.size(); ++i) {
             if (!absent[i].empty())
@@ -211,7 +211,7 @@ class folder_examiner {
             std::vector<std::string_view> unknown;
             for (const auto entry : out_.shards[place[i]].weights) {
                 const auto found = std::lower_bound(index.entries.begin(), index.entries.end(), entry.key, [](const shard_index::entry& e, std::string_view key) { return e.key < key; });
-                if (found == index.entries.end() || found->key != entry.key) unknown.push_back(entry.key);
+                if (found == index.entries.end() || found->key != entry.key) unknown.push_back(entry.key); // a tensor; what else is there need not be named
             }
             if (!unknown.empty())
                 inconsistent(index.files[i], "this shard has " + decimal(std::uint64_t{unknown.size()}) + (unknown.size() == 1 ? " key" : " keys") + " that the index " + quoted(index_name) + " does not name: " + listed(unknown, ", "),
@@ -239,7 +239,12 @@ class folder_examiner {
     error out = findings.front();
     if (findings.size() == 1) return out;
     out = {.code = errc::shards_inconsistent, .hint = "`ckpt verify` lists each finding by itself"};
+    constexpr std::size_t most = 100; // a set may lack any number of shards
     for (const error& e : findings) {
+        if (&e - findings.data() == most) {
+            out.detail += "; +" + decimal(std::uint64_t{findings.size() - most}) + " more";
+            break;
+        }
         if (!out.detail.empty()) out.detail += "; ";
         if (!e.file.empty()) out.detail += printable(e.file) + ": ";
         out.detail += e.detail.empty() ? std::string(info(e.code).meaning) : e.detail;

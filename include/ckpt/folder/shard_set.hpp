@@ -24,6 +24,12 @@ struct shard {
     std::string name{};
     shared<checkpoint_file> file{};
     state_dict weights;
+    std::vector<state_dict::other> others{weights.others()}; // entries that are no tensors
+
+    /// Whether there is an entry of this key, a tensor or not.
+    [[nodiscard]] bool has(std::string_view key) const {
+        return weights.contains(key) || std::any_of(others.begin(), others.end(), [key](const state_dict::other& o) { return o.key == key; });
+    }
 };
 
 /// The storages of all files of a set.
@@ -95,8 +101,10 @@ class shard_set final : public checkpoint_file {
     };
     [[nodiscard]] static std::vector<duplicate> duplicates(std::span<const shard> shards) {
         std::vector<std::pair<std::string_view, std::size_t>> keys;
-        for (std::size_t i = 0; i < shards.size(); ++i)
+        for (std::size_t i = 0; i < shards.size(); ++i) {
             for (const auto entry : shards[i].weights) keys.emplace_back(entry.key, i);
+            for (const state_dict::other& o : shards[i].others) keys.emplace_back(o.key, i);
+        }
         std::sort(keys.begin(), keys.end());
         std::vector<duplicate> out;
         for (std::size_t i = 1; i < keys.size(); ++i)
@@ -128,7 +136,7 @@ class shard_set final : public checkpoint_file {
                 pairs.push_back(g.add_text(entry.key));
                 pairs.push_back(tensor_node(i, entry.tensor));
             }
-            for (const auto& other : s.weights.others()) {
+            for (const state_dict::other& other : s.others) {
                 pairs.push_back(g.add_text(other.key));
                 pairs.push_back(leaf_node(s, other.content));
             }

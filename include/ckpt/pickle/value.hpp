@@ -490,16 +490,16 @@ inline value value::attribute(std::string_view name) const noexcept {
 inline value value::module_member(std::string_view dotted) const noexcept {
     value here = *this;
     while (here.is_module()) {
-        const std::size_t dot = dotted.find('.');
-        const std::string_view name = dotted.substr(0, dot);
-        if (dot != std::string_view::npos) {
-            here = here.attribute("_modules").entry_named(name);
-            dotted.remove_prefix(dot + 1);
-            continue;
-        }
         for (const std::string_view part : {"_parameters", "_buffers", "_modules"})
-            if (const value found = here.attribute(part).entry_named(name)) return found;
-        break;
+            if (const value found = here.attribute(part).entry_named(dotted)) return found;
+        // The first submodule that leads on; PyTorch allows no dot in a name.
+        const value submodules = here.attribute("_modules");
+        here = {};
+        for (std::size_t dot = dotted.find('.'); dot != std::string_view::npos && !here; dot = dotted.find('.', dot + 1))
+            if (const value below = submodules.entry_named(dotted.substr(0, dot))) {
+                here = below;
+                dotted.remove_prefix(dot + 1);
+            }
     }
     return {};
 }

@@ -37,6 +37,7 @@ class owned_storages final : public storage_source {
         for (const std::uint32_t storage : wanted) {
             entry& e = out->entries_.emplace_back();
             e.key = from.key(storage);
+            e.file = from.file(storage);
             e.order = from.order(storage);
             e.nbytes = from.nbytes(storage);
             if (auto done = out->copy(from, storage, e); !done) e.failure = std::move(done).error();
@@ -55,6 +56,7 @@ class owned_storages final : public storage_source {
     [[nodiscard]] std::uint64_t nbytes(std::uint32_t storage) const noexcept override { return entries_[storage].nbytes; }
     [[nodiscard]] byte_order order(std::uint32_t storage) const noexcept override { return entries_[storage].order; }
     [[nodiscard]] std::string_view key(std::uint32_t storage) const noexcept override { return entries_[storage].key; }
+    [[nodiscard]] std::string_view file(std::uint32_t storage) const noexcept override { return entries_[storage].file; }
     [[nodiscard]] result<std::uint64_t> file_offset(std::uint32_t) const override {
         return error{.code = errc::no_data, .detail = "the storage is a copy in memory, without a place in the file"};
     }
@@ -73,6 +75,7 @@ class owned_storages final : public storage_source {
   private:
     struct entry {
         std::string key{};
+        std::string file{};
         std::span<std::byte> bytes{};
         std::uint64_t nbytes{};
         byte_order order{};

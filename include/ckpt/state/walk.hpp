@@ -135,7 +135,8 @@ class step_cursor {
                 for (const value name : names->elements())
                     if (const auto text = name.as_string()) skipped_.push_back(*text);
             std::sort(skipped_.begin(), skipped_.end());
-            cost_ = v.state().size() + skipped_.size();
+            cost_ = skipped_.size() + v.state().size();
+            for (const value part : v.state().elements()) cost_ += part.size(); // attributes and slots
             return;
         }
         // Attributes: the state, or a pair of it (or None) and the slots.
@@ -217,7 +218,8 @@ class step_cursor {
     return k == kind::dictionary || k == kind::list || k == kind::tuple || k == kind::object;
 }
 
-/// Marks the values from which a tensor can be reached, so that a walk enters nothing else. Linear in what is below.
+/// Marks the values from which a tensor can be reached, so that a walk enters little else. Linear in what is below: objects
+/// lead to their state as a whole, which many of them may share, so that it is looked through once.
 class tensor_reach {
   public:
     explicit tensor_reach(const value& root) {
@@ -232,16 +234,17 @@ class tensor_reach {
                 tensors.push_back(v.object_id());
                 continue;
             }
-            if (!is_walked(v.kind())) continue;
-            step_cursor cursor{v};
-            value key{};
-            value below{};
-            for (std::uint64_t position = 0; cursor.next(key, position, below);) {
+            const auto lead_to = [&](const value& below) {
                 const kind k = below.kind();
-                if (!is_walked(k) && k != kind::tensor && k != kind::array) continue;
+                if (!is_walked(k) && k != kind::tensor && k != kind::array) return;
                 edges.emplace_back(below.object_id(), v.object_id());
                 if (note(below)) todo.push_back(below);
-            }
+            };
+            if (v.kind() == kind::object) lead_to(v.state());
+            if (v.kind() == kind::dictionary)
+                for (const value::entry e : v.entries()) lead_to(e.mapped);
+            for (const value e : v.elements()) lead_to(e);
+            for (const value e : v.items()) lead_to(e);
         }
         std::sort(edges.begin(), edges.end());
         for (const std::uint32_t t : tensors) marks_[t] |= reaches;
