@@ -152,6 +152,14 @@ TEST_CASE("tied tensors share a storage inside their shard") {
     CHECK(owned.at("c").value().file() == "model-2-of-2.bin");
 }
 
+TEST_CASE("owned storages of a set are those of its tensors, also where a shard has others") {
+    const std::string odd = torch_file(pkl::dict({{pkl::str("alone"), pkl::storage("FloatStorage", "0", 1)}, {pkl::str("b"), pkl::floats("1", 1)}}), {{"0", raw<float>({8})}, {"1", raw<float>({2})}});
+    const temporary_folder folder({{"model-1-of-2.bin", shard({{"a", 1}})}, {"model-2-of-2.bin", odd}});
+    CHECK(opened_content(folder) == "a=1 b=2");
+    CHECK(opened_content(folder, {.storages = ckpt::storage_mode::owned}) == "a=1 b=2");
+    CHECK(opened_content(folder, {.io = ckpt::io_mode::read, .storages = ckpt::storage_mode::owned}) == "a=1 b=2");
+}
+
 TEST_CASE("one file of a folder is chosen, and said") {
     const temporary_folder folder({{"pytorch_model.bin", shard({{"w", 5}})}, {"optimizer.pt", torch_file(pkl::dict({{pkl::str("state"), pkl::dict({})}, {pkl::str("param_groups"), pkl::list({})}}))},
                                    {"trainer_state.json", "{}"}, {"notes.txt", "x"}});

@@ -122,14 +122,14 @@ class folder_examiner {
         return names.size() > 3 ? out + ", +" + decimal(std::uint64_t{names.size() - 3}) + " more" : out;
     }
 
-    [[nodiscard]] result<checkpoint> open_one(const std::string& name) const {
-        auto opened = detail::open(source::open(path_in(folder_, name), {options_.io, 0, ~std::uint64_t{0}}), allowed_, options_);
+    [[nodiscard]] result<checkpoint> open_one(const std::string& name, const open_options& options) const {
+        auto opened = detail::open(source::open(path_in(folder_, name), {options.io, 0, ~std::uint64_t{0}}), allowed_, options);
         if (!opened) opened.error().file = name;
         return opened;
     }
     void open_single(const std::string& name) {
         out_.report.parts.push_back(name);
-        auto opened = open_one(name);
+        auto opened = open_one(name, options_);
         if (!opened) return find(std::move(opened).error());
         checkpoint_access::file(*opened)->found_as(name);
         out_.file = std::move(*opened);
@@ -137,7 +137,9 @@ class folder_examiner {
     /// Opens a shard; its tensors are those of its root.
     void open_shard(const std::string& name) {
         out_.report.parts.push_back(name);
-        auto opened = open_one(name);
+        open_options as_stored = options_; // the set's own state_dict makes the copies, where any are wanted
+        as_stored.storages = storage_mode::mapped;
+        auto opened = open_one(name, as_stored);
         if (!opened) return find(std::move(opened).error());
         auto weights = opened->state_dict("");
         if (!weights) {
