@@ -50,13 +50,12 @@ class folder_examiner {
     /// Fails only where the path itself cannot be looked at.
     [[nodiscard]] result<examined_folder> run() {
         std::string index;
-        auto entries = list_folder(folder_);
-        if (!entries && folder_.ends_with(".json")) {
+        if (folder_.ends_with(".json") && !list_folder(folder_)) {
             const std::size_t slash = folder_.find_last_of('/');
             index = folder_.substr(slash == std::string::npos ? 0 : slash + 1);
             folder_ = slash == std::string::npos ? "." : folder_.substr(0, slash + 1);
-            entries = list_folder(folder_);
         }
+        auto entries = list_folder(folder_);
         if (!entries) return std::move(entries).error();
         contents_ = folder_contents::of(*entries);
         folder_report& report = out_.report;
