@@ -1,5 +1,8 @@
 // What an engine does with ckpt, in one translation unit: meson.build compiles it with the flags of several.
 #include <ckpt/ckpt.hpp>
+#include <ckpt/folder.hpp>
+#include <ckpt/python.hpp>
+#include <ckpt/state/diff.hpp>
 
 #include <cstdio>
 
@@ -26,6 +29,10 @@ int main(int argc, char** argv) {
     std::size_t bytes = 0;
     for (const auto& [key, tensor] : *weights) bytes += key.empty() ? 0 : tensor.shape().size();
     if (weights->size() != 2 || bytes != 3) return 1; // one matrix, one vector
+
+    // The headers beside the first.
+    if (!ckpt::diff(*weights, *weights).same() || !ckpt::checkpoint_digest(*weights)) return 1;
+    if (ckpt::as_path(file->root()) || ckpt::open_folder(argv[2])) return 1;
 
     // A failure is a value in every kind of build.
     const auto absent = ckpt::open(argv[2]);
