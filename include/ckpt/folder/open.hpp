@@ -100,7 +100,7 @@ class folder_examiner {
             e.detail = "no file in " + quoted(folder_) + " is known to hold weights" + some_names();
             e.hint = "open the file that you mean by its own path";
         } else {
-            e.detail = "several files in " + quoted(folder_) + " may hold the weights: " + listed(out_.report.candidates, " and ");
+            e.detail = "several files in " + quoted(folder_) + " may hold the weights: " + listed(out_.report.candidates, contents_.sets.size() == 2 ? " and " : ", ");
             e.hint = "open the one you mean: the file itself, or the index of a set of shards";
         }
         find(std::move(e));
