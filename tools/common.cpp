@@ -21,10 +21,6 @@ namespace {
     return out;
 }
 
-} // namespace
-
-namespace {
-
 /// Calls `f` with the policy of that name as its template argument.
 template <class F>
 [[nodiscard]] auto with_policy(policy_name policy, F&& f) {
@@ -35,10 +31,6 @@ template <class F>
     }
     return f.template operator()<ckpt::weights_policy>();
 }
-
-} // namespace
-
-namespace {
 
 /// Whether a file is named as the index of a set of shards is.
 [[nodiscard]] bool is_index(const std::string& file) {
@@ -70,19 +62,20 @@ std::string beside(const std::string& folder, const std::string& name) {
     return (base / name).string();
 }
 
-std::vector<std::string> each_file(const std::string& file) {
-    if (!is_folder(file)) return {file};
-    const auto report = examine(file, policy_name::inspect);
-    if (!report) return {file};
-    // What an index opens may have any name.
-    std::vector<std::string> names = report->parts;
-    if (!is_index(file))
-        for (const ckpt::folder_file& f : report->files)
-            if (f.is_checkpoint) names.push_back(f.name);
-    std::sort(names.begin(), names.end());
-    names.erase(std::unique(names.begin(), names.end()), names.end());
+std::vector<std::string> names_in(const std::string& folder, const ckpt::folder_report& report) {
+    std::vector<std::string> out = report.parts; // what an index opens may have any name
+    if (!is_index(folder))
+        for (const ckpt::folder_file& f : report.files)
+            if (f.is_checkpoint) out.push_back(f.name);
+    std::sort(out.begin(), out.end());
+    out.erase(std::unique(out.begin(), out.end()), out.end());
+    return out;
+}
+
+std::vector<std::string> each_file(const std::string& file, const ckpt::folder_report* report) {
     std::vector<std::string> out;
-    for (const std::string& name : names) out.push_back(beside(file, name));
+    if (report != nullptr)
+        for (const std::string& name : names_in(file, *report)) out.push_back(beside(file, name));
     if (out.empty()) out.push_back(file);
     return out;
 }

@@ -35,9 +35,11 @@ using key_path = std::vector<ckpt::path_element>;
 [[nodiscard]] ckpt::result<ckpt::global_scan> scan(const std::string& file, policy_name policy);
 /// The path of a file in a directory, or beside an index.
 [[nodiscard]] std::string beside(const std::string& folder, const std::string& name);
-/// The files that are looked at one by one: of a directory its checkpoints and what belongs to its model, of an index its
-/// shards, or the file itself.
-[[nodiscard]] std::vector<std::string> each_file(const std::string& file);
+/// The names of the files that are looked at one by one: of a directory its checkpoints and what belongs to its model, of an
+/// index its shards.
+[[nodiscard]] std::vector<std::string> names_in(const std::string& folder, const ckpt::folder_report& report);
+/// Their paths; the file itself where it is no folder (`report` is null) or has none.
+[[nodiscard]] std::vector<std::string> each_file(const std::string& file, const ckpt::folder_report* report);
 
 // Paths
 

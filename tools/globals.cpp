@@ -107,8 +107,10 @@ void print_file(const judged& of, policy_name policy) {
 int run_globals(const options& wanted) {
     int worst = exit_fine;
     std::vector<std::string> files;
-    for (const std::string& given : wanted.files)
-        for (std::string& file : each_file(given)) files.push_back(std::move(file));
+    for (const std::string& given : wanted.files) {
+        const auto report = is_folder(given) ? examine(given, policy_name::inspect) : ckpt::folder_report{};
+        for (std::string& file : each_file(given, report ? &*report : nullptr)) files.push_back(std::move(file));
+    }
     if (wanted.json) {
         json out{stdout};
         out.begin_object().member("schema", "ckpt.globals/1").key("files").begin_array();

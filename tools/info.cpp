@@ -93,11 +93,11 @@ struct judgement {
     std::size_t names{};
 };
 
-[[nodiscard]] judgement judge(const options& wanted) {
+[[nodiscard]] judgement judge(const options& wanted, const ckpt::folder_report* folder) {
     judgement out;
     // What the default policy says; --policy of info only says what may be shown.
     bool unreadable = false;
-    for (const std::string& file : each_file(wanted.file())) {
+    for (const std::string& file : each_file(wanted.file(), folder)) {
         auto scanned = scan(file, policy_name::training);
         unreadable = unreadable || !scanned || scanned->stopped() != nullptr;
         if (!scanned) continue;
@@ -279,7 +279,7 @@ int run_info(const options& wanted) {
     const ckpt::value root = file->root();
     const std::vector<ckpt::candidate> candidates = file->state_dicts();
     const census sums = count(root);
-    const judgement said = judge(wanted);
+    const judgement said = judge(wanted, folder ? &*folder : nullptr);
     if (!wanted.json) {
         print_info(wanted, *file, candidates, sums, said);
         if (folder) print_files(*folder);

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <filesystem>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -29,43 +29,46 @@ void write_report(json& to, const ckpt::verify_report& report) {
     to.findings.push_back(e);
     return ckpt::info(e.code).exit_code;
 }
+/// Adds what was found in one file; `name` is its name in a folder.
+[[nodiscard]] int add(ckpt::verify_report& to, ckpt::verify_report one, const std::string& name) {
+    to.records += one.records;
+    to.bytes += one.bytes;
+    to.unchecked_crc += one.unchecked_crc;
+    for (ckpt::error& e : one.findings) {
+        e.file = name;
+        to.findings.push_back(std::move(e));
+    }
+    return one.findings.empty() ? exit_fine : exit_finding;
+}
 
 } // namespace
 
 int run_verify(const options& wanted) {
-    const bool folder = is_folder(wanted.file());
     ckpt::verify_report report;
     int exit_code = exit_fine;
     std::string_view refusal; // why nothing could be checked
-    if (folder) {
+    if (is_folder(wanted.file())) {
         // The set against its index, then each checkpoint of the folder by itself.
         const auto seen = examine(wanted.file(), wanted.policy);
         if (!seen) return fail(wanted, seen.error());
         for (const ckpt::error& e : seen->findings) exit_code = std::max(exit_code, add(report, e));
-    }
-    for (const std::string& path : each_file(wanted.file())) {
-        const auto file = is_folder(path) ? ckpt::result<ckpt::checkpoint>{ckpt::error{}} : open(path, wanted.policy);
-        const std::string name = folder ? std::filesystem::path(path).filename().string() : std::string{};
-        if (file) {
-            ckpt::verify_report one = file->verify();
-            report.records += one.records;
-            report.bytes += one.bytes;
-            report.unchecked_crc += one.unchecked_crc;
-            for (ckpt::error& e : one.findings) {
-                e.file = name;
-                exit_code = std::max(exit_code, exit_finding);
-                report.findings.push_back(std::move(e));
+        for (const std::string& name : names_in(wanted.file(), *seen)) {
+            const auto file = open(beside(wanted.file(), name), wanted.policy);
+            if (file) {
+                exit_code = std::max(exit_code, add(report, file->verify(), name));
+                continue;
             }
-            continue;
+            ckpt::error e = file.error();
+            e.file = name;
+            const bool told = std::any_of(report.findings.begin(), report.findings.end(), [&](const ckpt::error& known) { return known.file == name && known.code == e.code; });
+            if (!told) exit_code = std::max(exit_code, add(report, e));
         }
-        ckpt::error e = file.error();
+    } else {
+        const auto file = open(wanted.file(), wanted.policy);
         // A file that cannot be had is no verdict on its content; damage that keeps it from opening is one.
-        if (!folder && static_cast<unsigned>(e.code) < 200) return fail(wanted, e);
-        const bool told = e.code == ckpt::errc::none || std::any_of(report.findings.begin(), report.findings.end(), [&](const ckpt::error& known) { return known.file == name && known.code == e.code; });
-        if (told) continue;
-        e.file = name;
-        exit_code = std::max(exit_code, add(report, e));
-        if (!folder) refusal = exit_code == exit_unsupported ? "not supported" : exit_code == exit_finding ? "refused" : "unreadable";
+        if (!file && static_cast<unsigned>(file.error().code) < 200) return fail(wanted, file.error());
+        exit_code = file ? add(report, file->verify(), {}) : add(report, file.error());
+        if (!file) refusal = exit_code == exit_unsupported ? "not supported" : exit_code == exit_finding ? "refused" : "unreadable";
     }
     if (wanted.json) {
         json out{stdout};

@@ -17,6 +17,12 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
+/// The 8 hexadecimal digits of a word.
+inline void append_hex(std::string& out, std::uint32_t word) {
+    constexpr char digits[] = "0123456789abcdef";
+    for (int shift = 28; shift >= 0; shift -= 4) out += digits[(word >> shift) & 15];
+}
+
 class sha256 {
   public:
     void add(std::string_view text) noexcept {
@@ -34,10 +40,8 @@ class sha256 {
             const char byte = static_cast<char>(static_cast<unsigned char>(in_bits >> shift));
             add({&byte, 1});
         }
-        constexpr char digits[] = "0123456789abcdef";
         std::string out;
-        for (const std::uint32_t word : state_)
-            for (int shift = 28; shift >= 0; shift -= 4) out += digits[(word >> shift) & 15];
+        for (const std::uint32_t word : state_) append_hex(out, word);
         return out;
     }
 

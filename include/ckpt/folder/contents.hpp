@@ -131,7 +131,6 @@ struct folder_contents {
     std::vector<folder_file> files{};
     std::vector<weight_set> sets{};
     std::vector<std::string> shards{};   // files that are named as shards
-    std::vector<std::string> folders{};
     std::string_view not_read{};         // a kind of folder that is not read; empty for others
 
     [[nodiscard]] static folder_contents of(std::span<const folder_entry> entries);
@@ -173,7 +172,6 @@ inline folder_contents folder_contents::of(std::span<const folder_entry> entries
     std::map<std::string, std::size_t> families; // and where their sets are
     for (const folder_entry& e : entries) {
         if (e.is_folder) {
-            out.folders.push_back(e.name);
             out.files.push_back({e.name, "a folder", 0, false});
             if (e.name.starts_with("global_step") && out.not_read.empty()) out.not_read = "a checkpoint of DeepSpeed (ZeRO)";
             continue;

@@ -154,13 +154,14 @@ class folder_examiner {
         for (const std::string& name : set.files) there.push_back(parse_shard(name)->number);
         std::sort(there.begin(), there.end());
         there.erase(std::unique(there.begin(), there.end()), there.end());
-        std::vector<std::string> missing; // the first of them; a name may claim any number
-        for (std::uint32_t i = 1; i <= set.count && missing.size() < 3; ++i)
-            if (!std::binary_search(there.begin(), there.end(), i)) missing.push_back("number " + decimal(std::uint64_t{i}));
-        if (const std::uint64_t all = set.count - there.size(); all > 0) {
-            std::string which;
-            for (const std::string& name : missing) which.append(which.empty() ? "" : ", ") += name;
-            inconsistent(set.name, decimal(all) + " of " + decimal(std::uint64_t{set.count}) + " shards are missing: " + which + (all > missing.size() ? ", +" + decimal(all - missing.size()) + " more" : ""),
+        if (const std::uint64_t missing = set.count - there.size(); missing > 0) {
+            std::string which; // the first of them; a name may claim any number
+            std::uint64_t told = 0;
+            for (std::uint32_t i = 1; i <= set.count && told < 3; ++i) {
+                if (std::binary_search(there.begin(), there.end(), i)) continue;
+                which.append(told++ > 0 ? ", number " : "number ") += decimal(std::uint64_t{i});
+            }
+            inconsistent(set.name, decimal(missing) + " of " + decimal(std::uint64_t{set.count}) + " shards are missing: " + which + (missing > told ? ", +" + decimal(missing - told) + " more" : ""),
                          "get the missing files; the names of the others say how many there are");
         }
         for (const std::string& name : set.files) open_shard(name);

@@ -25,10 +25,16 @@ struct shard {
     shared<checkpoint_file> file{};
     state_dict weights;
     std::vector<state_dict::other> others{weights.others()}; // entries that are no tensors
+    std::vector<std::string_view> other_keys{sorted_keys(others)};
 
     /// Whether there is an entry of this key, a tensor or not.
-    [[nodiscard]] bool has(std::string_view key) const {
-        return weights.contains(key) || std::any_of(others.begin(), others.end(), [key](const state_dict::other& o) { return o.key == key; });
+    [[nodiscard]] bool has(std::string_view key) const noexcept { return weights.contains(key) || std::binary_search(other_keys.begin(), other_keys.end(), key); }
+
+    [[nodiscard]] static std::vector<std::string_view> sorted_keys(const std::vector<state_dict::other>& of) {
+        std::vector<std::string_view> out;
+        for (const state_dict::other& o : of) out.push_back(o.key);
+        std::sort(out.begin(), out.end());
+        return out;
     }
 };
 

@@ -44,8 +44,7 @@ namespace ckpt::inline CKPT_DETAIL_ABI {
         (line += '\t').append(name(tensor.dtype())) += "\t[";
         for (std::size_t i = 0; i < tensor.rank(); ++i) (line += i > 0 ? ", " : "") += detail::decimal(tensor.shape()[i]);
         line += "]\t";
-        constexpr char digits[] = "0123456789abcdef";
-        for (int shift = 28; shift >= 0; shift -= 4) line += digits[(*crc >> shift) & 15];
+        detail::append_hex(line, *crc);
         line += '\n';
         sum.add(line);
     }
