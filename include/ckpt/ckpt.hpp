@@ -11,11 +11,14 @@
 #include <ckpt/checkpoint.hpp>
 #include <ckpt/core/error.hpp>
 #include <ckpt/core/limits.hpp>
+#include <ckpt/core/pattern.hpp>
 #include <ckpt/core/result.hpp>
 #include <ckpt/pickle/globals.hpp>
 #include <ckpt/pickle/value.hpp>
 #include <ckpt/state/digest.hpp>
 #include <ckpt/state/discovery.hpp>
+#include <ckpt/state/key_map.hpp>
+#include <ckpt/state/remap.hpp>
 #include <ckpt/state/state_dict.hpp>
 #include <ckpt/state/walk.hpp>
 #include <ckpt/tensor/dtype.hpp>

@@ -87,6 +87,13 @@ namespace ckpt::inline CKPT_DETAIL_ABI {
     X(state_dict_ambiguous, 503, 1, "several state_dicts are equally likely")                                  \
     X(key_missing, 504, 1, "the state_dict has no such key")                                                   \
     X(key_duplicate, 505, 1, "two entries have one key")                                                       \
+    X(load_incomplete, 506, 1, "a load that would leave targets unwritten or sources unused")                  \
+    X(pattern_invalid, 701, 1, "a key pattern that cannot mean anything")                                      \
+    X(rule_invalid, 702, 1, "a key rule that cannot mean anything")                                            \
+    X(rules_unreadable, 703, 1, "a rules text that is too long or is not text")                                \
+    X(remap_failed, 704, 1, "key rules that do not fit the keys that they are given")                          \
+    X(equality_broken, 705, 1, "two tensors that a rule says are equal are not")                               \
+    X(not_reversible, 706, 1, "a map that cannot be undone")                                                   \
     X(internal, 900, 2, "a bug in ckpt")
 
 /// What went wrong, as a stable number.

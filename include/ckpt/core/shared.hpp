@@ -36,12 +36,14 @@ class counted {
 template <class T>
 class shared {
   public:
-    shared() noexcept = default;
+    constexpr shared() noexcept = default;
     explicit shared(T* object) noexcept : object_{object} {
         if (object_ != nullptr) object_->retain();
     }
-    shared(const shared& other) noexcept : shared{other.object_} {}
-    shared(shared&& other) noexcept : object_{std::exchange(other.object_, nullptr)} {}
+    constexpr shared(const shared& other) noexcept : object_{other.object_} {
+        if (object_ != nullptr) object_->retain();
+    }
+    constexpr shared(shared&& other) noexcept : object_{std::exchange(other.object_, nullptr)} {}
     template <class U>
         requires std::is_convertible_v<U*, T*>
     shared(const shared<U>& other) noexcept : shared{other.get()} {}
@@ -49,7 +51,7 @@ class shared {
         std::swap(object_, other.object_);
         return *this;
     }
-    ~shared() {
+    constexpr ~shared() {
         if (object_ != nullptr) object_->release();
     }
 

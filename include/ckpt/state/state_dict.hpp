@@ -14,6 +14,7 @@
 #include <ckpt/core/result.hpp>
 #include <ckpt/core/shared.hpp>
 #include <ckpt/pickle/value.hpp>
+#include <ckpt/state/lineage.hpp>
 #include <ckpt/state/nearest.hpp>
 #include <ckpt/state/owned_storages.hpp>
 #include <ckpt/state/walk.hpp>
@@ -44,7 +45,7 @@ struct state_dict_data final : counted {
     };
 
     shared<counted> file{};                 // keeps the graph and its bytes alive, and keys that are not in `memory`
-    shared<owned_storages> owned{};         // where storages were copied
+    shared<storage_source> storages{};      // copies of storages, or what gathers tensors; null where the file's serve
     const storage_source* source{nullptr};
     arena memory{};                         // keys that were joined
     std::vector<entry> entries{};
@@ -53,12 +54,15 @@ struct state_dict_data final : counted {
     std::size_t refused{0};
     std::string path{};                     // where the dictionary stands in the file
     value root{};
+    shared<lineage> history{};              // where entries came from; null where nothing was remapped
 
     [[nodiscard]] const entry* find(std::string_view key) const noexcept {
         const auto at = std::lower_bound(by_key.begin(), by_key.end(), key, [this](std::uint32_t i, std::string_view k) { return entries[i].key < k; });
         return at != by_key.end() && entries[*at].key == key ? &entries[*at] : nullptr;
     }
 };
+
+struct state_dict_access;
 
 } // namespace detail
 
@@ -153,8 +157,8 @@ class state_dict {
         for (const auto& e : data_->entries) tensors.push_back(e.data);
         auto out = detail::make_shared<detail::state_dict_data>();
         out->file = data_; // its keys are there, and it keeps the file
-        out->owned = detail::owned_storages::read(*data_->source, tensors);
-        out->source = out->owned.get();
+        out->storages = detail::owned_storages::read(*data_->source, tensors);
+        out->source = out->storages.get();
         out->entries = data_->entries;
         for (std::size_t i = 0; i < tensors.size(); ++i) out->entries[i].data = tensors[i];
         out->by_key = data_->by_key;
@@ -162,6 +166,7 @@ class state_dict {
         out->refused = data_->refused;
         out->path = data_->path;
         out->root = data_->root;
+        out->history = data_->history;
         return state_dict{std::move(out)};
     }
 
@@ -169,6 +174,7 @@ class state_dict {
 
   private:
     friend result<std::string> checkpoint_digest(const state_dict& weights);
+    friend struct detail::state_dict_access;
     [[nodiscard]] std::string where(std::string_view key) const { return data_->path.empty() ? std::string(key) : data_->path + '/' + std::string(key); }
     [[nodiscard]] ckpt::error refusal_of(const detail::state_dict_data::entry& e) const {
         ckpt::error out = *e.data->refusal;
@@ -193,6 +199,11 @@ class state_dict {
 };
 
 namespace detail {
+
+/// How the rest of `state/` looks into a state_dict.
+struct state_dict_access {
+    [[nodiscard]] static const shared<state_dict_data>& data(const state_dict& weights) noexcept { return weights.data_; }
+};
 
 /// Flattens `root` into a state_dict. `file` keeps everything alive that the values borrow from.
 [[nodiscard]] inline result<state_dict> make_state_dict(const value& root, std::string path, shared<counted> file, const storage_source& source, const limits& most) {

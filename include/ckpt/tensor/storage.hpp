@@ -38,6 +38,8 @@ class storage_source : public counted {
                                             std::span<std::byte> out) const = 0;
     /// The file that holds it, by its name in the folder; empty where there is one file only.
     [[nodiscard]] virtual std::string_view file(std::uint32_t) const noexcept { return {}; }
+    /// Whether it is no storage of a file but the elements of one tensor, gathered from others when they are read.
+    [[nodiscard]] virtual bool is_gathered(std::uint32_t) const noexcept { return false; }
 };
 
 /// Why `bytes` has nothing to give under `io_mode::read`.

@@ -65,6 +65,12 @@ namespace detail {
                         : std::string_view("bytes() and copy_to with std::uint8_t give the packed bytes")};
 }
 
+[[nodiscard]] inline error rank_error(const tensor_data& data, std::size_t rank) {
+    return {.code = errc::rank_mismatch,
+            .detail = "the tensor has " + decimal(std::uint64_t{data.rank}) + " dimensions, asked for were " +
+                      decimal(std::uint64_t{rank}) + "; its shape is " + list_of(data.sizes())};
+}
+
 /// A storage as a copy sees it: all its bytes, or, where they are not in memory, a way to read them.
 struct storage_access {
     const storage_source* source{};
@@ -94,7 +100,7 @@ struct storage_access {
     if (bytes) {
         have = bytes->size();
         out.memory = bytes->data();
-    } else if (bytes.error().code != errc::not_mapped) {
+    } else if (bytes.error().code != errc::not_mapped && bytes.error().code != errc::needs_copy) {
         return std::move(bytes).error();
     }
     std::uint64_t needed{};
@@ -126,16 +132,19 @@ inline constexpr std::uint64_t part_bytes = std::uint64_t{1} << 17;
     return {};
 }
 
-/// Copies all elements to `out` as type `to`, in row-major order and native byte order. `exact`: no conversions.
-[[nodiscard]] inline result<void> copy_tensor(const tensor_data* handle, const storage_source* source, ckpt::dtype to,
-                                              bool exact, std::byte* out, std::uint64_t room) {
+/// Whether the elements are copied as they are: `to` is their type, or what it is stored as. `exact`: no conversions.
+[[nodiscard]] constexpr bool is_plain_copy(ckpt::dtype type, ckpt::dtype to, bool exact) noexcept {
+    return type == to || (stored_integer(type) == to && !(type == ckpt::dtype::bool_ && !exact));
+}
+
+/// What a copy of all elements as type `to` asks of a tensor; nothing is read.
+[[nodiscard]] inline result<void> check_copy(const tensor_data* handle, const storage_source* source, ckpt::dtype to,
+                                             bool exact) {
     if (auto usable = check_access(handle, source); !usable) return usable;
     const tensor_data& data = *handle;
     const bool unpacks = bits(data.type) < 8;
-    const bool same =
-        data.type == to || (stored_integer(data.type) == to && !(data.type == ckpt::dtype::bool_ && !exact));
-    if (unpacks && (exact || to != ckpt::dtype::uint8)) return packed_error(data.type);
-    if (!same && !unpacks && (exact || !is_convertible(data.type, to)))
+    if (unpacks && (exact || to != ckpt::dtype::uint8 || !is_contiguous(data))) return packed_error(data.type);
+    if (!is_plain_copy(data.type, to, exact) && !unpacks && (exact || !is_convertible(data.type, to)))
         return error{.code = exact ? errc::dtype_mismatch : errc::conversion,
                      .detail =
                          "the tensor is " + std::string(name(data.type)) + ", asked for was " + std::string(name(to)),
@@ -145,6 +154,14 @@ inline constexpr std::uint64_t part_bytes = std::uint64_t{1} << 17;
         return error{.code = errc::lazy_bit,
                      .detail = "the neg bit is set on a tensor of " + std::string(name(data.type)) +
                                ", which has no negation"};
+    return {};
+}
+
+/// Copies all elements to `out` as type `to`, in row-major order and native byte order. `exact`: no conversions.
+[[nodiscard]] inline result<void> copy_tensor(const tensor_data* handle, const storage_source* source, ckpt::dtype to,
+                                              bool exact, std::byte* out, std::uint64_t room) {
+    if (auto usable = check_copy(handle, source, to, exact); !usable) return usable;
+    const tensor_data& data = *handle;
     if (room != data.numel)
         return error{.code = errc::size_mismatch,
                      .detail = "the tensor has " + decimal(data.numel) + " elements, the destination " + decimal(room)};
@@ -152,14 +169,14 @@ inline constexpr std::uint64_t part_bytes = std::uint64_t{1} << 17;
 
     auto access = open_storage(data, *source);
     if (!access) return std::move(access).error();
-    if (unpacks) return copy_unpacked(data, *access, out);
+    if (bits(data.type) < 8) return copy_unpacked(data, *access, out);
 
     box whole;
     if (!make_box(data.sizes(), data.steps(), data.storage_offset, whole))
         return error{.code = errc::internal, .detail = "a tensor that was never checked against its storage"};
     const std::size_t size = itemsize(data.type);
     const byte_order order = source->order(data.storage);
-    if (same) {
+    if (is_plain_copy(data.type, to, exact)) {
         if (auto done = access->gather_part(whole, size, out); !done) return done;
         finish_elements(data.type, order, native_order(), data.neg, data.conj, out, data.numel);
         return {};
@@ -242,6 +259,14 @@ inline constexpr std::uint64_t part_bytes = std::uint64_t{1} << 17;
     return crc;
 }
 
+/// Why there is no pointer to the elements: the file is read, or the tensor is the result of a gather.
+[[nodiscard]] inline error not_in_memory(const tensor_data& data, const storage_source& source) {
+    if (auto bytes = source.bytes(data.storage); !bytes && bytes.error().code == errc::needs_copy) return std::move(bytes).error();
+    return {.code = errc::not_mapped,
+            .detail = "the storage is not in memory",
+            .hint = "copy_to reads it, or open the file with storages = owned"};
+}
+
 /// The first element of a tensor in memory, for a view of `as` and `rank`; null where there are no elements.
 [[nodiscard]] inline result<const std::byte*> view_address(const tensor_data* handle, const storage_source* source,
                                                            ckpt::dtype as, std::size_t rank) {
@@ -254,10 +279,7 @@ inline constexpr std::uint64_t part_bytes = std::uint64_t{1} << 17;
                          "the tensor is " + std::string(name(data.type)) + ", asked for was " + std::string(name(as)),
                      .hint = is_convertible(data.type, as) ? std::string_view("copy_as converts")
                                                            : std::string_view("ask for the tensor's own type")};
-    if (data.rank != rank)
-        return error{.code = errc::rank_mismatch,
-                     .detail = "the tensor has " + decimal(std::uint64_t{data.rank}) + " dimensions, asked for were " +
-                               decimal(std::uint64_t{rank}) + "; its shape is " + list_of(data.sizes())};
+    if (data.rank != rank) return rank_error(data, rank);
     if (has_lazy_bit(data)) return lazy_bit_error(data);
     if (data.numel == 0) return static_cast<const std::byte*>(nullptr);
     if (info(data.type).component_bytes > 1 && source->order(data.storage) != native_order())
@@ -267,10 +289,7 @@ inline constexpr std::uint64_t part_bytes = std::uint64_t{1} << 17;
                      .hint = "copy_to swaps, or open the file with storages = owned"};
     auto access = open_storage(data, *source);
     if (!access) return std::move(access).error();
-    if (access->memory == nullptr)
-        return error{.code = errc::not_mapped,
-                     .detail = "the storage is not in memory",
-                     .hint = "copy_to reads it, or open the file with storages = owned"};
+    if (access->memory == nullptr) return not_in_memory(data, *source);
     return access->memory + data.storage_offset * itemsize(data.type);
 }
 
@@ -333,6 +352,8 @@ class tensor {
     [[nodiscard]] std::uint64_t storage_nbytes() const noexcept {
         return has_storage() ? source_->nbytes(data_->storage) : 0;
     }
+    /// Whether the values are gathered from other tensors when they are copied: there are no bytes to view.
+    [[nodiscard]] bool is_gathered() const noexcept { return has_storage() && source_->is_gathered(data_->storage); }
     /// The file that holds the storage, by its name in the folder; empty where the checkpoint is one file.
     [[nodiscard]] std::string_view file() const noexcept {
         return has_storage() ? source_->file(data_->storage) : std::string_view{};
@@ -369,10 +390,7 @@ class tensor {
             return detail::not_contiguous();
         auto access = detail::open_storage(*data_, *source_);
         if (!access) return std::move(access).error();
-        if (access->memory == nullptr)
-            return error{.code = errc::not_mapped,
-                         .detail = "the storage is not in memory",
-                         .hint = "copy_to reads it, or open the file with storages = owned"};
+        if (access->memory == nullptr) return detail::not_in_memory(*data_, *source_);
         return std::span<const std::byte>{access->memory + data_->storage_offset * width / 8,
                                           static_cast<std::size_t>(nbytes())};
     }

@@ -1,0 +1,532 @@
+// ckpt/core/pattern.hpp: patterns over keys: wildcards, captures, alternatives.
+//
+// SPDX-License-Identifier: MIT
+// In:      the text of a pattern: "blocks.{i:int}.**", and keys.
+// Out:     whether a key matches, and what its captures are bound to.
+// Refuses: a text that cannot mean anything, while compiling for literals and with its place at run time; a match that
+//          would cost more steps than any sensible pattern needs.
+//
+// A key is a list of segments joined by dots; a pattern matches the whole key. The grammar is the one of
+// docs/key-rules.md. The parser is constexpr: the same code checks literals while the user's program is compiled.
+#pragma once
+
+#include <ckpt/core/error.hpp>
+#include <ckpt/core/result.hpp>
+#include <ckpt/core/shared.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace ckpt::inline CKPT_DETAIL_ABI {
+
+namespace detail {
+
+/// Not constexpr: a call while compiling ends the compilation with the sentence in the compiler's message.
+inline void this_key_rule_is_invalid(const char* /*sentence*/) {}
+
+/// Where a text cannot mean anything, and why. The first fault counts.
+struct syntax_fault {
+    std::string_view why{}; ///< a sentence; {it} stands for the text under [from, to)
+    std::size_t from{0};    ///< in bytes of the whole text
+    std::size_t to{0};
+
+    [[nodiscard]] constexpr bool failed() const noexcept { return !why.empty(); }
+    /// The sentence is a literal where it is called, so that it stands in the messages of all compilers.
+    constexpr bool fail(const char* sentence, std::size_t begin, std::size_t end) {
+        if (std::is_constant_evaluated()) this_key_rule_is_invalid(sentence);
+        if (!failed()) {
+            why = sentence;
+            from = begin;
+            to = end > begin ? end : begin + 1;
+        }
+        return false;
+    }
+    /// The sentence with the text under the fault in it, printable.
+    [[nodiscard]] std::string message(std::string_view text) const {
+        constexpr std::string_view prefix = "ckpt: ";
+        const std::string_view sentence = why.substr(why.starts_with(prefix) ? prefix.size() : 0);
+        const std::size_t it = sentence.find("{it}");
+        if (it == std::string_view::npos) return std::string(sentence);
+        const std::string_view seen = from < text.size() ? text.substr(from, to - from) : std::string_view{};
+        return std::string(sentence.substr(0, it)) + (seen.empty() ? std::string("the end of the line") : quoted(seen)) +
+               std::string(sentence.substr(it + 4));
+    }
+};
+
+/// A word of a rule: its text with the escapes of its quotes undone, and where it stands.
+struct spelled {
+    std::string_view text{};
+    std::string_view raw{}; ///< as written between the quotes
+    std::size_t at{0};      ///< of `raw`, in the whole text
+    bool in_quotes{false};
+
+    /// Where byte `i` of `text` stands in the whole text.
+    [[nodiscard]] constexpr std::size_t place(std::size_t i) const noexcept {
+        if (text.size() == raw.size()) return at + i;
+        std::size_t r = 0;
+        for (; i > 0 && r < raw.size(); --i) r += raw[r] == '\\' && r + 1 < raw.size() && (raw[r + 1] == '"' || raw[r + 1] == '\\') ? 2u : 1u;
+        return at + r;
+    }
+    constexpr bool fail(syntax_fault& fault, const char* sentence, std::size_t begin, std::size_t end) const {
+        return fault.fail(sentence, place(begin), place(end));
+    }
+};
+
+[[nodiscard]] constexpr bool is_name_start(char c) noexcept { return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '_'; }
+[[nodiscard]] constexpr bool is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
+[[nodiscard]] constexpr bool is_name_part(char c) noexcept { return is_name_start(c) || is_digit(c); }
+
+/// Words that no capture may be named by: those of conditions, and the names of dtypes.
+[[nodiscard]] constexpr bool is_reserved_name(std::string_view name) noexcept {
+    constexpr std::string_view words[]{
+        "ndim",         "numel",           "dtype",           "shape",  "has",    "not",    "and",      "or",     "where",        "uint8",         "int8",
+        "int16",        "int32",           "int64",           "uint16", "uint32", "uint64", "float16",  "float32", "float64",     "complex32",     "complex64",
+        "complex128",   "bool",            "qint8",           "quint8", "qint32", "bfloat16", "quint4x2", "quint2x4", "bits1x8",  "bits2x4",       "bits4x2",
+        "bits8",        "bits16",          "float8_e5m2",     "float8_e4m3fn", "float8_e5m2fnuz", "float8_e4m3fnuz", "float8_e8m0fnu", "float4_e2m1fn_x2", "bcomplex32"};
+    for (const std::string_view word : words)
+        if (word == name) return true;
+    return false;
+}
+
+enum class pattern_part : std::uint8_t { literal, star, text, integer, choice, many, end };
+
+struct pattern_element {
+    pattern_part kind{};
+    bool repeated{false};    ///< the name was bound further left: the same text stands here
+    std::int32_t slot{-1};   ///< of the capture; -1: none
+    std::string_view text{}; ///< of a literal
+    std::uint32_t first{0};  ///< of the alternatives
+    std::uint32_t count{0};
+};
+
+struct capture_name {
+    std::string_view name{};
+    bool integer{false};
+};
+
+/// A pattern as the matcher runs it. Borrows the pattern's text.
+struct pattern_code {
+    std::vector<pattern_element> elements{};
+    std::vector<std::string_view> choices{};
+    std::vector<capture_name> captures{};
+    bool literal{true};    ///< no wildcard and no capture: it matches one key
+    bool repeats{false};   ///< some name is bound twice
+    std::string_view tail{}; ///< what every key that matches ends in
+
+    [[nodiscard]] constexpr std::int32_t slot_of(std::string_view name) const noexcept {
+        for (std::size_t i = 0; i < captures.size(); ++i)
+            if (captures[i].name == name) return static_cast<std::int32_t>(i);
+        return -1;
+    }
+    /// The key of a literal pattern.
+    [[nodiscard]] std::string literal_key() const {
+        std::string out;
+        for (std::size_t i = 0; i + 1 < elements.size(); ++i) {
+            if (elements[i].kind == pattern_part::end) out += '.';
+            else out += elements[i].text;
+        }
+        return out;
+    }
+};
+
+/// What a capture is bound to.
+struct binding_value {
+    std::string_view text{};
+    std::int64_t number{0};
+};
+
+/// Parses one pattern. Names that `out.captures` already holds keep their slots.
+class pattern_parser {
+  public:
+    constexpr pattern_parser(const spelled& word, pattern_code& out, syntax_fault& fault) : word_{word}, s_{word.text}, out_{out}, fault_{fault} {}
+
+    constexpr bool run() {
+        bound_.assign(out_.captures.size(), char{0});
+        while (true) {
+            if (!segment()) return false;
+            out_.elements.push_back({.kind = pattern_part::end});
+            if (at_ == s_.size()) break;
+            ++at_; // the dot
+        }
+        if (out_.elements.size() >= 2 && out_.elements[out_.elements.size() - 2].kind == pattern_part::literal)
+            out_.tail = out_.elements[out_.elements.size() - 2].text;
+        return true;
+    }
+    /// Whether the pattern binds the capture of `slot`.
+    [[nodiscard]] constexpr bool binds(std::size_t slot) const noexcept { return slot < bound_.size() && bound_[slot] != 0; }
+
+  private:
+    [[nodiscard]] constexpr bool ends_segment(std::size_t i) const noexcept { return i == s_.size() || s_[i] == '.'; }
+    constexpr bool fail(const char* sentence, std::size_t from, std::size_t to) { return word_.fail(fault_, sentence, from, to); }
+
+    constexpr bool segment() {
+        const std::size_t start = at_;
+        if (s_.substr(at_).starts_with("**")) {
+            if (!ends_segment(at_ + 2)) return fail("ckpt: ** stands alone between dots", at_, at_ + 2);
+            out_.elements.push_back({.kind = pattern_part::many});
+            out_.literal = false;
+            at_ += 2;
+            // A whole number of segments: what follows is its neighbour's dot, not one of its own.
+            return separate_many();
+        }
+        std::size_t literal = at_;
+        const auto flush = [&](std::size_t to) {
+            if (to > literal) out_.elements.push_back({.kind = pattern_part::literal, .text = s_.substr(literal, to - literal)});
+        };
+        while (!ends_segment(at_)) {
+            const char c = s_[at_];
+            if (c == '\\') {
+                flush(at_);
+                if (at_ + 1 == s_.size()) return fail("ckpt: a backslash at the end escapes nothing", at_, at_ + 1);
+                if (s_[at_ + 1] == '.') return fail("ckpt: a dot always separates segments and cannot be escaped", at_, at_ + 2);
+                literal = at_ + 1;
+                at_ += 2;
+                // Bytes of one character stay together.
+                while (at_ < s_.size() && (static_cast<unsigned char>(s_[at_]) & 0xC0) == 0x80) ++at_;
+            } else if (c == '*') {
+                flush(at_);
+                if (at_ + 1 < s_.size() && s_[at_ + 1] == '*') return fail("ckpt: ** stands alone between dots", at_, at_ + 2);
+                out_.elements.push_back({.kind = pattern_part::star});
+                out_.literal = false;
+                literal = ++at_;
+            } else if (c == '{') {
+                flush(at_);
+                bool whole = false;
+                if (!capture(at_ == start, whole)) return false;
+                literal = at_;
+                if (whole) return separate_many();
+            } else if (c == '}') {
+                return fail("ckpt: a closing brace without an opening one: write \\} for the character", at_, at_ + 1);
+            } else {
+                ++at_;
+            }
+        }
+        flush(at_);
+        return true;
+    }
+    /// `many` brings the ends of its segments along, so the end after it is dropped again by `run`.
+    constexpr bool separate_many() {
+        if (at_ < s_.size()) {
+            ++at_;
+            return segment();
+        }
+        // At the end of the pattern: the end that `run` adds would ask for one more segment.
+        last_is_many_ = true;
+        return true;
+    }
+
+    constexpr bool capture(bool at_start, bool& whole) {
+        const std::size_t open = at_++;
+        const std::size_t begin = at_;
+        if (at_ < s_.size() && is_name_start(s_[at_]))
+            while (at_ < s_.size() && is_name_part(s_[at_])) ++at_;
+        const std::string_view name = s_.substr(begin, at_ - begin);
+        if (name.empty()) return fail("ckpt: a capture begins with its name: {name}, {name:int}, {name:a|b} or {name:**}", open, at_ + 1);
+        if (is_reserved_name(name)) return fail("ckpt: {it} is a word of conditions and cannot name a capture", begin, at_);
+        pattern_element element{.kind = pattern_part::text};
+        if (at_ < s_.size() && s_[at_] == ':') {
+            const std::size_t type = ++at_;
+            while (at_ < s_.size() && s_[at_] != '}' && s_[at_] != '{') ++at_;
+            const std::string_view text = s_.substr(type, at_ - type);
+            if (text == "int") element.kind = pattern_part::integer;
+            else if (text == "**") element.kind = pattern_part::many;
+            else if (!alternatives(text, type, element)) return false;
+        }
+        if (at_ == s_.size() || s_[at_] != '}') return fail("ckpt: {it} where the closing brace of a capture should be", at_, at_ + 1);
+        ++at_;
+        whole = element.kind == pattern_part::many;
+        if (whole && !(at_start && ends_segment(at_))) return fail("ckpt: a capture of whole segments stands alone between dots", open, at_);
+        const bool integer = element.kind == pattern_part::integer;
+        element.slot = out_.slot_of(name);
+        if (element.slot < 0) {
+            element.slot = static_cast<std::int32_t>(out_.captures.size());
+            out_.captures.push_back({name, integer});
+            bound_.push_back(char{0});
+        }
+        const auto slot = static_cast<std::size_t>(element.slot);
+        if (out_.captures[slot].integer != integer) return fail("ckpt: {it} has two types", open, at_);
+        element.repeated = bound_[slot] != 0;
+        bound_[slot] = 1;
+        out_.repeats = out_.repeats || element.repeated;
+        out_.literal = false;
+        out_.elements.push_back(element);
+        return true;
+    }
+
+    constexpr bool alternatives(std::string_view text, std::size_t at, pattern_element& element) {
+        element.kind = pattern_part::choice;
+        element.first = static_cast<std::uint32_t>(out_.choices.size());
+        for (std::size_t i = 0;; ++i) {
+            const std::size_t bar = text.find('|', i);
+            const std::string_view one = text.substr(i, bar == std::string_view::npos ? bar : bar - i);
+            if (bar == std::string_view::npos && i == 0) return fail("ckpt: {it} is no type of a capture: int, ** or alternatives such as a|b", at, at + text.size());
+            if (one.empty()) return fail("ckpt: an alternative is empty", at + i, at + i + 1);
+            for (const char c : one)
+                if (c == '.' || c == '\\' || c == '*') return fail("ckpt: an alternative is plain text without dots, backslashes and stars", at + i, at + i + one.size());
+            // Shortest first: insertion keeps the order of equals.
+            std::size_t to = out_.choices.size();
+            out_.choices.push_back(one);
+            for (; to > element.first && out_.choices[to - 1].size() > one.size(); --to) out_.choices[to] = out_.choices[to - 1];
+            out_.choices[to] = one;
+            ++element.count;
+            if (bar == std::string_view::npos) return true;
+            i = bar;
+        }
+    }
+
+    spelled word_;
+    std::string_view s_;
+    pattern_code& out_;
+    syntax_fault& fault_;
+    std::vector<char> bound_{};
+    std::size_t at_{0};
+    bool last_is_many_{false};
+
+  public:
+    [[nodiscard]] constexpr bool last_is_many() const noexcept { return last_is_many_; }
+};
+
+/// Parses the pattern that `word` spells into `out`. Sets `binds[slot]` for the captures that it binds, where asked.
+constexpr bool parse_pattern(const spelled& word, pattern_code& out, syntax_fault& fault, std::vector<char>* binds = nullptr) {
+    pattern_parser parser{word, out, fault};
+    if (!parser.run()) return false;
+    if (parser.last_is_many()) out.elements.pop_back();
+    if (binds != nullptr) {
+        binds->assign(out.captures.size(), char{0});
+        for (std::size_t i = 0; i < out.captures.size(); ++i) (*binds)[i] = parser.binds(i) ? 1 : 0;
+    }
+    return true;
+}
+
+enum class match_outcome : std::uint8_t { no, yes, too_many_steps };
+
+/// Runs patterns over keys. Keeps its stacks from key to key, so one matcher serves one thread.
+class matcher {
+  public:
+    /// Sets `slots` (one for each capture) where the key matches.
+    [[nodiscard]] match_outcome match(const pattern_code& code, std::string_view key, std::vector<binding_value>& slots) {
+        if (!key.ends_with(code.tail)) return match_outcome::no;
+        if (slots.size() < code.captures.size()) slots.resize(code.captures.size());
+        code_ = &code;
+        key_ = key;
+        stack_.clear();
+        failed_.clear();
+        e_ = 0;
+        p_ = 0;
+        for (std::uint64_t steps = 0;; ++steps) {
+            if (e_ == code.elements.size()) {
+                if (p_ == key.size() + 1) return match_outcome::yes;
+                if (!backtrack(slots)) return match_outcome::no;
+                continue;
+            }
+            if (!step(code.elements[e_], slots) && !backtrack(slots)) return match_outcome::no;
+            if (steps == memo_after && !code.repeats) failed_.assign(code.elements.size() * (key.size() + 2), false);
+            if (steps == most_steps) return match_outcome::too_many_steps;
+        }
+    }
+
+  private:
+    // The key is read as if a dot followed it, so that every segment ends in one.
+    static constexpr std::uint64_t memo_after = 4096;
+    static constexpr std::uint64_t most_steps = std::uint64_t{1} << 22;
+    struct choice_point {
+        std::size_t element{0};
+        std::size_t from{0};
+        std::size_t taken{0}; ///< bytes, or for alternatives the number of the one taken
+    };
+
+    [[nodiscard]] bool is_end(std::size_t p) const noexcept { return p == key_.size() || (p < key_.size() && key_[p] == '.'); }
+    /// Where the character after the one at `p` begins: bytes of one character stay together.
+    [[nodiscard]] std::size_t next_character(std::size_t p) const noexcept {
+        ++p;
+        while (p < key_.size() && (static_cast<unsigned char>(key_[p]) & 0xC0) == 0x80) ++p;
+        return p;
+    }
+    [[nodiscard]] std::size_t cell(std::size_t e, std::size_t p) const noexcept { return e * (key_.size() + 2) + p; }
+
+    bool step(const pattern_element& x, std::vector<binding_value>& slots) {
+        if (x.kind == pattern_part::literal) {
+            if (key_.size() < p_ + x.text.size() || key_.compare(p_, x.text.size(), x.text) != 0) return false;
+            p_ += x.text.size();
+            ++e_;
+            return true;
+        }
+        if (x.kind == pattern_part::end) {
+            if (!is_end(p_)) return false;
+            ++p_;
+            ++e_;
+            return true;
+        }
+        if (x.repeated) return again(x, slots[static_cast<std::size_t>(x.slot)].text);
+        if (!failed_.empty() && failed_[cell(e_, p_)]) return false;
+        choice_point point{e_, p_, 0};
+        if (x.kind == pattern_part::text || x.kind == pattern_part::integer) {
+            if (p_ >= key_.size() || key_[p_] == '.' || (x.kind == pattern_part::integer && !is_digit(key_[p_]))) return false;
+            point.taken = next_character(p_) - p_;
+        } else if (x.kind == pattern_part::choice && !next_choice(x, point)) {
+            return false;
+        }
+        stack_.push_back(point);
+        take(x, point, slots);
+        return true;
+    }
+    /// A name that is bound: its text stands here again, in a way that this element could have bound.
+    bool again(const pattern_element& x, std::string_view text) {
+        if (x.kind == pattern_part::choice) {
+            bool known = false;
+            for (std::uint32_t i = 0; i < x.count; ++i) known = known || code_->choices[x.first + i] == text;
+            if (!known) return false;
+        }
+        if (x.kind == pattern_part::many && text.empty()) return ++e_, true;
+        if (text.empty() || key_.size() < p_ + text.size() || key_.compare(p_, text.size(), text) != 0) return false;
+        if (x.kind != pattern_part::many && text.find('.') != std::string_view::npos) return false;
+        p_ += text.size();
+        if (x.kind == pattern_part::many) {
+            if (!is_end(p_)) return false;
+            ++p_;
+        }
+        ++e_;
+        return true;
+    }
+    bool next_choice(const pattern_element& x, choice_point& point) const {
+        for (; point.taken < x.count; ++point.taken) {
+            const std::string_view text = code_->choices[x.first + point.taken];
+            if (key_.size() >= point.from + text.size() && key_.compare(point.from, text.size(), text) == 0) return true;
+        }
+        return false;
+    }
+    void take(const pattern_element& x, const choice_point& point, std::vector<binding_value>& slots) {
+        const std::size_t bytes = x.kind == pattern_part::choice ? code_->choices[x.first + point.taken].size() : point.taken;
+        e_ = point.element + 1;
+        p_ = point.from + bytes;
+        if (x.slot < 0) return;
+        binding_value& slot = slots[static_cast<std::size_t>(x.slot)];
+        slot.text = key_.substr(point.from, x.kind == pattern_part::many && bytes != 0 ? bytes - 1 : bytes);
+        slot.number = 0;
+        if (x.kind == pattern_part::integer)
+            for (const char c : slot.text) slot.number = slot.number * 10 + (c - '0');
+    }
+    /// The next longer way for the choice that was made last.
+    bool backtrack(std::vector<binding_value>& slots) {
+        while (!stack_.empty()) {
+            choice_point& point = stack_.back();
+            const pattern_element& x = code_->elements[point.element];
+            const std::size_t next = point.from + point.taken;
+            bool more = false;
+            switch (x.kind) {
+            case pattern_part::star:
+            case pattern_part::text: more = next < key_.size() && key_[next] != '.'; break;
+            case pattern_part::integer: {
+                more = next < key_.size() && is_digit(key_[next]) && key_[point.from] != '0' && point.taken < 10;
+                if (more && point.taken == 9) {
+                    std::int64_t number = 0;
+                    for (std::size_t i = point.from; i <= next; ++i) number = number * 10 + (key_[i] - '0');
+                    more = number < (std::int64_t{1} << 31);
+                }
+                break;
+            }
+            case pattern_part::choice:
+                ++point.taken;
+                if (next_choice(x, point)) return take(x, point, slots), true;
+                break;
+            case pattern_part::many: {
+                if (next > key_.size()) break;
+                const std::size_t dot = key_.find('.', next);
+                point.taken = (dot == std::string_view::npos ? key_.size() : dot) + 1 - point.from;
+                return take(x, point, slots), true;
+            }
+            default: break;
+            }
+            if (more) {
+                point.taken = next_character(next) - point.from;
+                return take(x, point, slots), true;
+            }
+            if (!failed_.empty()) failed_[cell(point.element, point.from)] = true;
+            stack_.pop_back();
+        }
+        return false;
+    }
+
+    const pattern_code* code_{nullptr};
+    std::string_view key_{};
+    std::size_t e_{0};
+    std::size_t p_{0};
+    std::vector<choice_point> stack_{};
+    std::vector<bool> failed_{};
+};
+
+/// A text of its own, for patterns and rules that come in at run time.
+struct owned_text final : counted {
+    std::string text{};
+};
+
+} // namespace detail
+
+/// A pattern over keys: `adapter.**`, `blocks.{i:int}.*`. A literal is checked while compiling.
+class pattern {
+  public:
+    consteval pattern(const char* literal) : text_{literal} {
+        detail::pattern_code code;
+        detail::syntax_fault fault;
+        (void)detail::parse_pattern({text_, text_, 0, false}, code, fault);
+    }
+    /// A pattern of text that is known at run time. Fails with `pattern_invalid`; `offset` is the byte of the text.
+    [[nodiscard]] static result<pattern> parse(std::string_view text) {
+        auto owned = detail::make_shared<detail::owned_text>();
+        owned->text = text;
+        detail::pattern_code code;
+        detail::syntax_fault fault;
+        const std::string_view kept = owned->text;
+        if (!detail::parse_pattern({kept, kept, 0, false}, code, fault))
+            return error{.code = errc::pattern_invalid,
+                         .detail = "in the pattern " + detail::quoted(text) + " at byte " + detail::decimal(std::uint64_t{fault.from}) + ": " + fault.message(text)};
+        pattern out;
+        out.text_ = kept;
+        out.owned_ = std::move(owned);
+        return out;
+    }
+    /// Whether the whole of `key` matches. A match that would take more than four million steps counts as none.
+    [[nodiscard]] bool matches(std::string_view key) const;
+    [[nodiscard]] constexpr std::string_view text() const noexcept { return text_; }
+
+  private:
+    constexpr pattern() noexcept = default;
+    std::string_view text_{};
+    detail::shared<detail::owned_text> owned_{};
+};
+
+namespace detail {
+
+/// Some patterns, ready to be asked about many keys.
+class pattern_list {
+  public:
+    explicit pattern_list(const std::vector<pattern>& patterns) {
+        codes_.resize(patterns.size());
+        syntax_fault fault;
+        for (std::size_t i = 0; i < patterns.size(); ++i) (void)parse_pattern({patterns[i].text(), patterns[i].text(), 0, false}, codes_[i], fault);
+    }
+    /// Whether one of them matches.
+    [[nodiscard]] bool matches(std::string_view key) {
+        for (const pattern_code& code : codes_)
+            if (matcher_.match(code, key, slots_) == match_outcome::yes) return true;
+        return false;
+    }
+
+  private:
+    std::vector<pattern_code> codes_{};
+    std::vector<binding_value> slots_{};
+    matcher matcher_{};
+};
+
+} // namespace detail
+
+inline bool pattern::matches(std::string_view key) const {
+    return detail::pattern_list{{*this}}.matches(key);
+}
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI

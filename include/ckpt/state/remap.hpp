@@ -1,0 +1,539 @@
+// ckpt/state/remap.hpp: what a key_map would do to a state_dict, and doing it.
+//
+// SPDX-License-Identifier: MIT
+// In:      a state_dict and a key_map.
+// Out:     `plan_remap`: every move with the rule that made it, what is dropped, merged, filled, unused; the inverse.
+//          `remap`: the state_dict under its new names, without a copy; tensors that no stride can show are gathered
+//          when they are read.
+// Refuses: `plan_remap` nothing: faults are listed. `remap` a plan with collisions or errors, and a tie whose two sides
+//          are not equal.
+#pragma once
+
+#include <ckpt/state/remap_planner.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace ckpt::inline CKPT_DETAIL_ABI {
+
+/// What a key_map would do. All lists are filled when `plan_remap` returns; nothing was read or copied.
+struct remap_plan {
+    /// A source key and a key of the result that is made of it. A merge has several moves to one key.
+    struct move {
+        std::string from{};
+        std::string to{};
+        std::string_view op{};   ///< verb of the last rule that touched it
+        std::size_t rule{0};     ///< number of that rule, from 1
+    };
+    struct drop {
+        std::string from{};      ///< key of the source
+        std::size_t rule{0};
+    };
+    /// Two source keys that came to one name and are the same view of the same storage.
+    struct alias {
+        std::string key{};       ///< the source key that was merged away
+        std::string same_as{};   ///< the source key that stands for both
+    };
+    struct collision {
+        std::string to{};
+        std::vector<std::string> from{};   ///< source keys, one for each claimant
+        std::vector<std::size_t> rules{};  ///< the rule that gave each its name; 0: none, it had the name already
+    };
+
+    std::vector<move> moves{};
+    std::vector<drop> dropped{};
+    std::vector<alias> aliased{};
+    std::vector<std::string> filled{};
+    std::vector<std::size_t> unused_rules{}; ///< numbers of rules that touched nothing and are not marked with `?`
+    std::vector<collision> collisions{};
+    std::vector<ckpt::error> errors{};
+
+    /// Whether `remap` would carry it out (but for equalities and casts, which only the values can tell).
+    [[nodiscard]] bool ok() const noexcept { return collisions.empty() && errors.empty(); }
+    /// The keys of the result, in order.
+    [[nodiscard]] std::vector<std::string> keys() const;
+    /// The text of a rule, by its number.
+    [[nodiscard]] std::string rule_text(std::size_t number) const { return std::string(record_->rule(static_cast<std::uint32_t>(number)).text); }
+
+    /// One rule's effect on the way of a key.
+    struct trace_line {
+        std::size_t rule{0};
+        std::vector<std::string> before{};
+        std::vector<std::string> after{}; ///< empty: dropped
+        std::string what{};               ///< dtype and shape of what came out
+    };
+    /// The way of `key`, a key of the source or of the result, rule by rule. Empty where no rule touched it.
+    /// Fails with `key_missing` where neither has such a key.
+    [[nodiscard]] result<std::vector<trace_line>> explain(std::string_view key) const;
+
+    /// A map from the result back to the source: its names and its tensors, bit for bit; the order of the keys may differ.
+    /// Fails with `not_reversible`, naming the first rule that prevents it, and as `remap` does where the plan is not ok.
+    [[nodiscard]] result<key_map> inverse() const;
+
+    explicit remap_plan(detail::shared<detail::remap_record> record) : record_{std::move(record)} {}
+    [[nodiscard]] const detail::remap_record& record() const noexcept { return *record_; }
+    [[nodiscard]] const detail::shared<detail::remap_record>& shared_record() const noexcept { return record_; }
+
+  private:
+    detail::shared<detail::remap_record> record_;
+};
+
+/// What `map` would do to the keys of `weights`. Never fails, reads no element; the plan shares the weights' file.
+[[nodiscard]] inline remap_plan plan_remap(const state_dict& weights, const key_map& map) {
+    auto record = detail::make_shared<detail::remap_record>(weights, map);
+    record->plan = detail::make_shared<detail::gather_plan>();
+    record->plan->keep(detail::state_dict_access::data(weights));
+    detail::remap_planner{*record}.run();
+    const detail::remap_record& r = *record;
+    remap_plan out{record};
+    out.errors = r.errors;
+    std::vector<std::uint32_t> roots;
+    const auto first_root = [&](std::uint32_t item) {
+        roots.clear();
+        r.roots(item, roots);
+        return std::string(roots.empty() ? r.items[item].name : r.items[roots[0]].name);
+    };
+    for (std::uint32_t i = r.items[0].next; i != 0; i = r.items[i].next) {
+        const detail::remap_item& item = r.items[i];
+        if (item.rule == 0) continue;
+        const detail::rule_verb verb = r.rule(item.rule).verb;
+        if (verb == detail::rule_verb::fill) {
+            out.filled.push_back(std::string(item.name));
+            continue;
+        }
+        roots.clear();
+        r.roots(i, roots);
+        if (roots.empty()) out.filled.push_back(std::string(item.name)); // made of what was filled
+        for (const std::uint32_t root : roots) out.moves.push_back({std::string(r.items[root].name), std::string(item.name), detail::name(verb), item.rule});
+    }
+    for (const detail::remap_change& c : r.dropped) {
+        roots.clear();
+        r.roots(r.links[c.inputs], roots);
+        if (roots.empty()) out.dropped.push_back({std::string(r.items[r.links[c.inputs]].name), c.rule});
+        for (const std::uint32_t root : roots) out.dropped.push_back({std::string(r.items[root].name), c.rule});
+    }
+    for (const detail::remap_alias& a : r.aliased) out.aliased.push_back({first_root(a.gone), first_root(a.kept)});
+    for (const detail::remap_collision& c : r.collisions) {
+        out.collisions.push_back({std::string(c.name), {}, {}});
+        for (const std::uint32_t i : c.items) {
+            out.collisions.back().from.push_back(first_root(i));
+            out.collisions.back().rules.push_back(r.items[i].rule);
+        }
+    }
+    // What stopped before a rule was asked says nothing of it.
+    if (out.ok())
+        for (std::size_t i = 0; i < r.used.size(); ++i)
+            if (r.used[i] == 0 && !r.map.data().rules[i].code.optional) out.unused_rules.push_back(i + 1);
+    return out;
+}
+
+inline std::vector<std::string> remap_plan::keys() const {
+    std::vector<std::string> out;
+    for (std::uint32_t i = record_->items[0].next; i != 0; i = record_->items[i].next) out.push_back(std::string(record_->items[i].name));
+    return out;
+}
+
+namespace detail {
+
+/// The first fault of a plan that cannot be carried out, with counts.
+[[nodiscard]] inline error remap_failure(const remap_plan& plan) {
+    error out{.code = errc::remap_failed};
+    if (!plan.collisions.empty()) {
+        const remap_plan::collision& c = plan.collisions.front();
+        out.detail = decimal(std::uint64_t{plan.collisions.size()}) + (plan.collisions.size() == 1 ? " collision: " : " collisions, the first: ");
+        for (std::size_t i = 0; i < c.from.size() && i < 3; ++i)
+            out.detail += (i == 0 ? "" : " and ") + quoted(c.from[i]) + (c.rules[i] == 0 ? " (untouched)" : " (rule " + decimal(std::uint64_t{c.rules[i]}) + ", " + printable(plan.rule_text(c.rules[i])) + ")");
+        if (c.from.size() > 3) out.detail += " and " + decimal(std::uint64_t{c.from.size() - 3}) + " more";
+        out.detail += " all become " + quoted(c.to);
+        out.hint = "rename or drop one of them; plan_remap lists all";
+        return out;
+    }
+    out.detail = plan.errors.front().detail;
+    if (plan.errors.size() > 1) out.detail += " (and " + decimal(std::uint64_t{plan.errors.size() - 1}) + " more)";
+    out.hint = "plan_remap lists all; ckpt map --rules shows them";
+    return out;
+}
+
+/// Compares two nodes bit by bit, in bounded pieces.
+[[nodiscard]] inline result<bool> equal_values(const gather_plan& plan, std::uint32_t a, std::uint32_t b) {
+    const std::size_t size = itemsize(plan.node(a).type);
+    const std::uint64_t most = part_bytes / size;
+    std::vector<std::byte> left(static_cast<std::size_t>(part_bytes));
+    std::vector<std::byte> right(static_cast<std::size_t>(part_bytes));
+    const std::uint64_t numel = plan.node(a).numel;
+    for (std::uint64_t done = 0; done < numel;) {
+        const std::uint64_t n = numel - done < most ? numel - done : most;
+        if (auto read = plan.read(a, done, n, left.data()); !read) return std::move(read).error();
+        if (auto read = plan.read(b, done, n, right.data()); !read) return std::move(read).error();
+        if (std::memcmp(left.data(), right.data(), static_cast<std::size_t>(n * size)) != 0) return false;
+        done += n;
+    }
+    return true;
+}
+
+/// Makes the state_dict of a plan that is ok.
+[[nodiscard]] inline state_dict make_remapped(const remap_plan& plan) {
+    const remap_record& r = plan.record();
+    const auto& from = *state_dict_access::data(r.weights);
+    auto storages = make_shared<gathered_storages>(r.plan);
+    auto out = make_shared<state_dict_data>();
+    out->history = make_shared<lineage>();
+    out->path = from.path;
+    out->root = from.root;
+    out->others = from.others;
+    std::vector<std::uint32_t> roots;
+    for (std::uint32_t i = r.items[0].next; i != 0; i = r.items[i].next) {
+        const remap_item& item = r.items[i];
+        const gather_node& node = r.plan->node(item.node);
+        auto* data = ::new (out->memory.allocate(sizeof(tensor_data), alignof(tensor_data))) tensor_data{};
+        if (node.op == gather_op::leaf) {
+            *data = *node.data;
+            if (data->refusal == nullptr && data->kind == layout::strided && node.source != nullptr) data->storage = storages->number_of(node.source, data->storage);
+        } else {
+            data->type = node.type;
+            data->rank = node.rank;
+            data->shape = node.shape;
+            data->numel = node.numel;
+            auto* strides = out->memory.allocate<std::int64_t>(node.rank + std::size_t{1});
+            set_dense_strides(node.sizes(), false, strides);
+            data->strides = strides;
+            data->storage = storages->number_of_node(item.node);
+        }
+        out->refused += data->refusal != nullptr;
+        out->entries.push_back({item.name, data});
+
+        lineage::origin origin;
+        roots.clear();
+        r.roots(i, roots);
+        for (const std::uint32_t root : roots) {
+            const auto& history = from.history;
+            if (!history) origin.from.push_back(std::string(r.items[root].name));
+            else { // a map after a map, or after an overlay
+                const lineage::origin& before = history->entries[root - 1];
+                origin.from.insert(origin.from.end(), before.from.begin(), before.from.end());
+                origin.alias.insert(origin.alias.end(), before.alias.begin(), before.alias.end());
+                origin.cast = origin.cast || before.cast;
+                origin.converted = origin.converted || before.converted;
+                if (roots.size() == 1) origin.chain = before.chain;
+            }
+        }
+        std::vector<std::string_view> verbs;
+        for (std::uint32_t at = i; r.items[at].rule != 0; at = r.links[r.items[at].parents]) {
+            const rule_verb verb = r.rule(r.items[at].rule).verb;
+            verbs.push_back(name(verb));
+            origin.cast = origin.cast || verb == rule_verb::cast;
+            origin.converted = origin.converted || (verb >= rule_verb::split && verb != rule_verb::fill);
+            if (r.items[at].parent_count == 0) break;
+        }
+        for (std::size_t k = verbs.size(); k-- > 0;) origin.chain += (origin.chain.empty() ? "" : ", ") + std::string(verbs[k]);
+        out->history->entries.push_back(std::move(origin));
+    }
+    if (!r.aliased.empty()) {
+        // Where the ones that were kept stand now: their descendants carry the names on.
+        std::vector<std::uint32_t> entry_of(r.items.size(), 0); // 1 + entry, by the first root
+        std::uint32_t entry = 0;
+        for (std::uint32_t i = r.items[0].next; i != 0; i = r.items[i].next) {
+            ++entry;
+            roots.clear();
+            r.roots(i, roots);
+            if (!roots.empty() && entry_of[roots[0]] == 0) entry_of[roots[0]] = entry;
+        }
+        for (const remap_plan::alias& a : plan.aliased) {
+            const std::uint32_t kept = r.root_named(a.same_as);
+            if (kept != 0 && entry_of[kept] != 0) out->history->entries[entry_of[kept] - 1].alias.push_back(a.key);
+        }
+    }
+    if (from.history) out->history->dropped = from.history->dropped;
+    for (const auto& d : plan.dropped) out->history->dropped.push_back({d.from, plan.rule_text(d.rule)});
+    out->by_key.resize(out->entries.size());
+    for (std::size_t i = 0; i < out->by_key.size(); ++i) out->by_key[i] = static_cast<std::uint32_t>(i);
+    const auto& entries = out->entries;
+    std::sort(out->by_key.begin(), out->by_key.end(), [&entries](std::uint32_t a, std::uint32_t b) { return entries[a].key < entries[b].key; });
+    out->file = plan.shared_record(); // names, geometries, and what keeps the files
+    out->storages = storages;
+    out->source = storages.get();
+    return state_dict{std::move(out)};
+}
+
+/// Writes the inverse of a plan, step by step from the last to the first.
+class inverse_writer {
+  public:
+    explicit inverse_writer(const remap_record& record) : r_{record} {}
+
+    [[nodiscard]] result<key_map> run() {
+        if (auto free = check(); !free) return std::move(free).error();
+        std::uint32_t end = static_cast<std::uint32_t>(r_.changes.size());
+        for (std::size_t step = r_.step_ends.size(); step-- > 0;) {
+            const std::uint32_t begin = step == 0 ? 0 : r_.step_ends[step - 1];
+            write_step(begin, end);
+            end = begin;
+        }
+        return key_map{out_};
+    }
+
+  private:
+    /// Fails where some rule did what cannot be undone; the first of them in the order of the rules.
+    [[nodiscard]] result<void> check() const {
+        std::uint32_t first = ~std::uint32_t{0};
+        std::string why;
+        const auto blame = [&](std::uint32_t rule, std::string reason) {
+            if (rule >= first) return;
+            first = rule;
+            why = std::move(reason);
+        };
+        for (const remap_change& d : r_.dropped) blame(d.rule, "it dropped " + quoted(r_.items[r_.links[d.inputs]].name));
+        for (const remap_alias& a : r_.aliased) {
+            const std::uint32_t rule = (std::max)(r_.items[a.kept].rule, r_.items[a.gone].rule);
+            blame(rule, "it merged two names of one tensor under " + quoted(r_.items[a.kept].name));
+        }
+        for (const remap_change& c : r_.changes) {
+            const rule_verb verb = r_.rule(c.rule).verb;
+            const std::string key = c.output_count != 0 ? quoted(r_.items[r_.links[c.outputs]].name) : std::string{};
+            if (verb == rule_verb::narrow) blame(c.rule, "it cut " + key);
+            if (verb == rule_verb::fill) blame(c.rule, "it filled " + key);
+            if (verb == rule_verb::cast) {
+                const ckpt::dtype from = r_.plan->node(r_.items[r_.links[c.inputs]].node).type;
+                const ckpt::dtype to = r_.plan->node(r_.items[r_.links[c.outputs]].node).type;
+                if (!holds_all(from, to)) blame(c.rule, "its cast of " + key + " from " + std::string(ckpt::name(from)) + " to " + std::string(ckpt::name(to)) + " loses values");
+            }
+        }
+        if (why.empty()) return {};
+        return error{.code = errc::not_reversible, .detail = "rule " + decimal(std::uint64_t{first}) + " (" + printable(r_.rule(first).text) + ") cannot be undone: " + why};
+    }
+    /// Whether every value of `from` survives the way to `to` and back.
+    [[nodiscard]] static bool holds_all(ckpt::dtype from, ckpt::dtype to) noexcept {
+        if (!is_convertible(to, from)) return false;
+        const ckpt::dtype a = component_type(from);
+        const ckpt::dtype b = component_type(to);
+        if (a == b) return true;
+        const auto is_integer = [](ckpt::dtype t) { return carrier_of(t) == carrier::signed_integer || carrier_of(t) == carrier::unsigned_integer; };
+        if (is_integer(a) != is_integer(b)) return false;
+        if (is_integer(a)) {
+            const integer_range x = range_of(a);
+            const integer_range y = range_of(b);
+            return x.least >= y.least && x.most <= y.most;
+        }
+        switch (b) {
+        case dtype::float64: return true;
+        case dtype::float32: return a != dtype::float64;
+        case dtype::float16: return a != dtype::float64 && a != dtype::float32 && a != dtype::bfloat16;
+        case dtype::bfloat16: return a != dtype::float64 && a != dtype::float32 && a != dtype::float16;
+        default: return false;
+        }
+    }
+
+    [[nodiscard]] std::string_view name_of(std::uint32_t item) const noexcept { return r_.items[item].name; }
+    static void word(std::string& out, std::string_view key) {
+        // A key as a pattern or template: what has a meaning there is escaped.
+        std::string literal;
+        for (const char c : key) {
+            if (c == '\\' || c == '{' || c == '}' || c == '*') literal += '\\';
+            literal += c;
+        }
+        append_rule_word(out, literal);
+    }
+    void rule(std::string line, bool in_group = false) { out_->add_known(std::move(line), in_group); }
+    void line_to(std::string_view verb, std::string_view from, std::string_view to, bool in_group) {
+        std::string line(verb);
+        line += ' ';
+        word(line, from);
+        line += " -> ";
+        word(line, to);
+        rule(std::move(line), in_group);
+    }
+
+    void write_step(std::uint32_t begin, std::uint32_t end) {
+        if (begin == end) return;
+        // Names that are given back while others still bear them go by way of names that nobody has.
+        std::vector<std::string_view> borne;
+        for (std::uint32_t i = begin; i < end; ++i)
+            for (const std::uint32_t out : outputs(i)) borne.push_back(name_of(out));
+        std::sort(borne.begin(), borne.end());
+        pending_.clear();
+        const auto target = [&](std::uint32_t item) {
+            const std::string_view name = name_of(item);
+            if (!std::binary_search(borne.begin(), borne.end(), name)) return std::string(name);
+            std::string other = "ckpt_inverse." + decimal(std::uint64_t{next_++}) + '.' + std::string(name);
+            pending_.push_back({other, std::string(name)});
+            return other;
+        };
+        bool group = false;
+        for (std::uint32_t i = begin; i < end; ++i)
+            if (is_rename(i)) {
+                if (!group) out_->begin_group();
+                group = true;
+                line_to("rename", name_of(outputs(i)[0]), name_of(inputs(i)[0]), true);
+            }
+        for (std::uint32_t i = begin; i < end; ++i)
+            if (!is_rename(i)) undo(i, target);
+        if (pending_.empty()) return;
+        out_->begin_group();
+        for (const auto& [from, to] : pending_) line_to("rename", from, to, true);
+    }
+    [[nodiscard]] std::span<const std::uint32_t> inputs(std::uint32_t change) const noexcept { return r_.linked(r_.changes[change].inputs, r_.changes[change].input_count); }
+    [[nodiscard]] std::span<const std::uint32_t> outputs(std::uint32_t change) const noexcept { return r_.linked(r_.changes[change].outputs, r_.changes[change].output_count); }
+    [[nodiscard]] bool is_rename(std::uint32_t change) const noexcept {
+        const rule_verb verb = r_.rule(r_.changes[change].rule).verb;
+        return verb <= rule_verb::rename;
+    }
+
+    template <class Target>
+    void undo(std::uint32_t i, Target& target) {
+        const remap_change& c = r_.changes[i];
+        const rule_code& code = r_.rule(c.rule);
+        const std::string d = decimal(std::uint64_t{c.dimension});
+        const auto shape_text = [&](std::uint32_t item) {
+            std::string out = "(";
+            for (const std::int64_t n : r_.plan->node(r_.items[item].node).sizes()) out += (out.size() == 1 ? "" : ", ") + decimal(n);
+            return out + ')';
+        };
+        const auto size_of = [&](std::uint32_t item) { return r_.plan->node(r_.items[item].node).shape[c.dimension]; };
+        const auto on = [&](std::string line, std::string_view key) {
+            line += ' ';
+            word(line, key);
+            rule(std::move(line));
+        };
+        std::string qkv;
+        if (code.layout != qkv_layout::none)
+            qkv = "qkv(heads=" + decimal(code.heads) + ", kv_heads=" + decimal(code.kv_heads) + ", layout=" + (code.layout == qkv_layout::concat ? "concat" : code.layout == qkv_layout::grouped ? "grouped" : "interleaved") + ") ";
+        const std::uint32_t in = inputs(i)[0];
+        switch (code.verb) {
+        case rule_verb::copy:
+        case rule_verb::tie: return on("drop", name_of(outputs(i)[0]));
+        case rule_verb::split:
+        case rule_verb::unstack: {
+            if (code.verb == rule_verb::unstack)
+                for (const std::uint32_t part : outputs(i)) on("unsqueeze " + d, name_of(part));
+            if (outputs(i).size() == 1) return code.verb == rule_verb::split ? move_to(outputs(i)[0], target(in)) : move_to(outputs(i)[0], target(in));
+            std::string line = "merge " + d + ' ' + qkv;
+            for (std::size_t k = 0; k < outputs(i).size(); ++k) {
+                if (k != 0) line += ", ";
+                word(line, name_of(outputs(i)[k]));
+            }
+            line += " -> ";
+            word(line, target(in));
+            return rule(std::move(line));
+        }
+        case rule_verb::merge:
+        case rule_verb::stack: {
+            std::vector<std::string> names;
+            for (const std::uint32_t part : inputs(i)) names.push_back(target(part));
+            std::string line = "split " + d + ' ' + qkv;
+            if (qkv.empty()) {
+                line += '[';
+                for (std::size_t k = 0; k < names.size(); ++k) line += (k == 0 ? "" : ", ") + decimal(code.verb == rule_verb::stack ? std::int64_t{1} : size_of(inputs(i)[k]));
+                line += "] ";
+            }
+            word(line, name_of(outputs(i)[0]));
+            line += " -> ";
+            for (std::size_t k = 0; k < names.size(); ++k) {
+                if (k != 0) line += ", ";
+                word(line, names[k]);
+            }
+            rule(std::move(line));
+            if (code.verb == rule_verb::stack)
+                for (const std::string& part : names) on("squeeze " + d, part);
+            return;
+        }
+        case rule_verb::transpose: return on("transpose " + decimal(code.numbers[0]) + ' ' + decimal(code.numbers[1]), name_of(in));
+        case rule_verb::permute: {
+            const auto rank = static_cast<std::int64_t>(code.numbers.size());
+            std::vector<std::int64_t> order(code.numbers.size());
+            for (std::size_t k = 0; k < order.size(); ++k) order[static_cast<std::size_t>(code.numbers[k] < 0 ? code.numbers[k] + rank : code.numbers[k])] = static_cast<std::int64_t>(k);
+            std::string line = "permute (";
+            for (std::size_t k = 0; k < order.size(); ++k) line += (k == 0 ? "" : ", ") + decimal(order[k]);
+            return on(line + ')', name_of(in));
+        }
+        case rule_verb::pad: return on("narrow " + d + ' ' + decimal(code.numbers[1]) + ' ' + decimal(size_of(in)), name_of(in));
+        case rule_verb::cast: return on("cast " + std::string(ckpt::name(r_.plan->node(r_.items[in].node).type)), name_of(in));
+        default: return on("reshape " + shape_text(in), name_of(in)); // reshape, squeeze, unsqueeze
+        }
+    }
+    void move_to(std::uint32_t item, const std::string& name) {
+        if (name_of(item) != name) line_to("rename", name_of(item), name, false);
+    }
+
+    const remap_record& r_;
+    shared<key_map_data> out_{make_shared<key_map_data>()};
+    std::vector<std::pair<std::string, std::string>> pending_{};
+    std::uint64_t next_{0};
+};
+
+} // namespace detail
+
+/// Carries a plan out: the state_dict under its new names. Fails with `remap_failed` where the plan is not ok, and with
+/// `equality_broken` where two tensors that a rule ties are not equal. The result shares the files of its source.
+[[nodiscard]] inline result<state_dict> remap(const remap_plan& plan) {
+    if (!plan.ok()) return detail::remap_failure(plan);
+    const detail::remap_record& r = plan.record();
+    for (const detail::remap_equality& e : r.equalities) {
+        auto same = detail::equal_values(*r.plan, e.left, e.right);
+        if (!same) return std::move(same).error();
+        if (*same) continue;
+        return error{.code = errc::equality_broken,
+                     .detail = "rule " + detail::decimal(std::uint64_t{e.rule}) + " (" + detail::printable(r.rule(e.rule).text) + ") ties two tensors whose values differ",
+                     .hint = "drop one of them before the rule, or leave the rule out"};
+    }
+    return detail::make_remapped(plan);
+}
+/// `remap(plan_remap(weights, map))`.
+[[nodiscard]] inline result<state_dict> remap(const state_dict& weights, const key_map& map) { return remap(plan_remap(weights, map)); }
+
+inline result<key_map> remap_plan::inverse() const {
+    if (!ok()) return detail::remap_failure(*this);
+    return detail::inverse_writer{*record_}.run();
+}
+
+inline result<std::vector<remap_plan::trace_line>> remap_plan::explain(std::string_view key) const {
+    const detail::remap_record& r = *record_;
+    std::vector<char> concerned(r.items.size(), 0);
+    bool found = false;
+    // From a key of the source all that is made of it; from a key of the result all that it is made of.
+    for (std::uint32_t i = 1; i < r.items.size() && r.items[i].rule == 0; ++i)
+        if (r.items[i].name == key) concerned[i] = 1, found = true;
+    if (found) {
+        for (const detail::remap_change& c : r.changes) {
+            bool touched = false;
+            for (const std::uint32_t i : r.linked(c.inputs, c.input_count)) touched = touched || concerned[i] != 0;
+            if (touched)
+                for (const std::uint32_t o : r.linked(c.outputs, c.output_count)) concerned[o] = 1;
+        }
+    } else {
+        for (std::uint32_t i = r.items[0].next; i != 0; i = r.items[i].next)
+            if (r.items[i].name == key) concerned[i] = 1, found = true;
+        for (std::size_t k = r.changes.size(); k-- > 0;) {
+            bool touched = false;
+            for (const std::uint32_t o : r.linked(r.changes[k].outputs, r.changes[k].output_count)) touched = touched || concerned[o] != 0;
+            if (touched)
+                for (const std::uint32_t i : r.linked(r.changes[k].inputs, r.changes[k].input_count)) concerned[i] = 1;
+        }
+    }
+    if (!found) return error{.code = errc::key_missing, .detail = "neither the source nor the result has the key " + detail::quoted(key), .hint = "list the keys with: ckpt ls FILE"};
+    std::vector<trace_line> out;
+    const auto add = [&](const detail::remap_change& c) {
+        bool touched = false;
+        for (const std::uint32_t i : r.linked(c.inputs, c.input_count)) touched = touched || concerned[i] != 0;
+        if (!touched && c.input_count != 0) return;
+        trace_line line{.rule = c.rule};
+        for (const std::uint32_t i : r.linked(c.inputs, c.input_count)) line.before.push_back(std::string(r.items[i].name));
+        for (const std::uint32_t o : r.linked(c.outputs, c.output_count)) {
+            if (c.input_count == 0 && concerned[o] == 0) return;
+            const detail::gather_node& node = r.plan->node(r.items[o].node);
+            line.after.push_back(std::string(r.items[o].name));
+            if (line.what.empty()) line.what = std::string(ckpt::name(node.type)) + ' ' + detail::list_of(node.sizes());
+        }
+        out.push_back(std::move(line));
+    };
+    for (const detail::remap_change& c : r.changes) add(c);
+    for (const detail::remap_change& c : r.dropped) add(c);
+    return out;
+}
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI

@@ -1,0 +1,185 @@
+// ckpt/tensor/copy.hpp: the values of a tensor in memory of their own.
+//
+// SPDX-License-Identifier: MIT
+// In:      a tensor, gathered ones too; an element type and a number of dimensions.
+// Out:     `tensor_copy`: row-major values, aligned to 64 bytes, in this machine's byte order, converted where asked.
+// Refuses: another type, unless conversions are asked for; another number of dimensions; a copy that would need far
+//          more memory than the storage behind it has: an expanded tensor may claim any shape.
+#pragma once
+
+#include <ckpt/core/checked.hpp>
+#include <ckpt/core/result.hpp>
+#include <ckpt/tensor/tensor.hpp>
+#include <ckpt/tensor/view.hpp>
+
+#include <array>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <new>
+#include <span>
+#include <string>
+#include <utility>
+
+namespace ckpt::inline CKPT_DETAIL_ABI {
+
+namespace detail {
+
+/// Owns bytes that begin at a multiple of 64.
+class aligned_memory {
+  public:
+    static constexpr std::size_t alignment = 64;
+
+    aligned_memory() noexcept = default;
+    explicit aligned_memory(std::size_t size)
+        : data_{size != 0 ? static_cast<std::byte*>(::operator new(size, std::align_val_t{alignment})) : nullptr} {}
+    aligned_memory(aligned_memory&& other) noexcept : data_{std::exchange(other.data_, nullptr)} {}
+    aligned_memory& operator=(aligned_memory&& other) noexcept {
+        if (this != &other) {
+            release();
+            data_ = std::exchange(other.data_, nullptr);
+        }
+        return *this;
+    }
+    ~aligned_memory() { release(); }
+
+    [[nodiscard]] std::byte* data() const noexcept { return data_; }
+
+  private:
+    void release() noexcept {
+        if (data_ != nullptr) ::operator delete(data_, std::align_val_t{alignment});
+    }
+    std::byte* data_{nullptr};
+};
+
+/// Bytes of memory that a copy may take beside 16 times those of the storages that it reads.
+inline constexpr std::uint64_t free_copy_bytes = std::uint64_t{64} << 20;
+
+/// What a copy as `to` with `rank` dimensions asks of a tensor; gives the bytes that it needs. Reads nothing.
+[[nodiscard]] inline result<std::size_t> check_owned_copy(const tensor& from, ckpt::dtype to, std::size_t rank, bool casts) {
+    if (auto usable = check_copy(tensor_access::data(from), tensor_access::source(from), to, !casts); !usable) {
+        auto failure = std::move(usable).error();
+        if (failure.code == errc::dtype_mismatch && is_convertible(from.dtype(), to)) failure.hint = "it is converted where casts are asked for";
+        return failure;
+    }
+    if (from.rank() != rank) return rank_error(*tensor_access::data(from), rank);
+    std::uint64_t bytes{};
+    std::size_t out{};
+    const std::uint64_t most = from.storage_nbytes();
+    if (!checked_mul(from.numel(), itemsize(to), bytes) || !checked_narrow(bytes, out) ||
+        (bytes > free_copy_bytes && (bytes - free_copy_bytes) / 16 > most))
+        return error{.code = errc::output_limit,
+                     .detail = "the copy would need " + decimal(from.numel()) + " elements of " + std::string(name(to)) +
+                               ", far more than its storage of " + decimal(most) + " bytes"};
+    return out;
+}
+
+/// Copies the values of a tensor that `check_owned_copy` let pass.
+[[nodiscard]] inline result<aligned_memory> make_owned_copy(const tensor& from, ckpt::dtype to, bool casts, std::size_t bytes) {
+    aligned_memory out{bytes};
+    auto done = copy_tensor(tensor_access::data(from), tensor_access::source(from), to, !casts, out.data(), from.numel());
+    if (!done) return std::move(done).error();
+    return out;
+}
+
+struct copy_access;
+
+} // namespace detail
+
+/// Owns the values of a tensor: the same names as `tensor_view`, and bool too. Moves, does not copy.
+template <class T, std::size_t Rank>
+class tensor_copy {
+    static_assert(element<T>,
+                  "ckpt: this is no element type of a tensor (dtype_of does not know it): use bool, float, double, "
+                  "std::int8_t to std::uint64_t, ckpt::f16, ckpt::bf16, ckpt::f8_*, ckpt::c64 and their kin, "
+                  "or specialise ckpt::dtype_of");
+
+  public:
+    std::array<std::int64_t, Rank> shape{}; ///< sizes, as PyTorch prints them; to be read, not written
+
+    /// Holds nothing; all sizes are 0.
+    tensor_copy() noexcept = default;
+    tensor_copy(tensor_copy&& other) noexcept
+        : shape{std::exchange(other.shape, {})}, memory_{std::move(other.memory_)}, numel_{std::exchange(other.numel_, 0)} {}
+    tensor_copy& operator=(tensor_copy&& other) noexcept {
+        if (this == &other) return *this;
+        shape = std::exchange(other.shape, {});
+        memory_ = std::move(other.memory_);
+        numel_ = std::exchange(other.numel_, 0);
+        return *this;
+    }
+    ~tensor_copy() = default;
+
+    /// Copies the values of a tensor of `Rank` dimensions. `casts`: converts them where they are of another type, as
+    /// `tensor::copy_as` does.
+    [[nodiscard]] static result<tensor_copy> of(const tensor& from, bool casts = false) {
+        const auto bytes = detail::check_owned_copy(from, dtype_of<T>::value, Rank, casts);
+        if (!bytes) return bytes.error();
+        auto memory = detail::make_owned_copy(from, dtype_of<T>::value, casts, *bytes);
+        if (!memory) return std::move(memory).error();
+        return tensor_copy{from, *std::move(memory)};
+    }
+
+    /// The element at `index`, one number for each dimension, each in [0, shape[i]).
+    template <std::integral... Index>
+        requires(sizeof...(Index) == Rank)
+    [[nodiscard]] T& operator()(Index... index) noexcept {
+        return values()[place(static_cast<std::int64_t>(index)...)];
+    }
+    template <std::integral... Index>
+        requires(sizeof...(Index) == Rank)
+    [[nodiscard]] const T& operator()(Index... index) const noexcept {
+        return values()[place(static_cast<std::int64_t>(index)...)];
+    }
+
+    [[nodiscard]] std::int64_t numel() const noexcept { return static_cast<std::int64_t>(numel_); }
+    /// All elements, the last index fastest.
+    [[nodiscard]] std::span<T> span() & noexcept { return {values(), numel_}; }
+    [[nodiscard]] std::span<const T> span() const& noexcept { return {values(), numel_}; }
+    std::span<T> span() && = delete;
+
+    /// A view of the elements; it borrows from the copy.
+    [[nodiscard]] tensor_view<T, Rank> view() const& noexcept
+        requires(!std::same_as<T, bool>)
+    {
+        tensor_view<T, Rank> out{};
+        out.data = values();
+        out.shape = shape;
+        detail::set_dense_strides(shape, false, out.strides.data());
+        return out;
+    }
+    void view() && = delete;
+
+  private:
+    friend struct detail::copy_access;
+    static_assert(alignof(T) <= detail::aligned_memory::alignment);
+
+    tensor_copy(const tensor& from, detail::aligned_memory memory) noexcept
+        : memory_{std::move(memory)}, numel_{static_cast<std::size_t>(from.numel())} {
+        for (std::size_t i = 0; i != Rank; ++i) shape[i] = from.shape()[i];
+    }
+    template <class... Index>
+    [[nodiscard]] std::size_t place(Index... index) const noexcept {
+        [[maybe_unused]] std::size_t dimension = 0;
+        std::int64_t at = 0;
+        ((at = at * shape[dimension++] + index), ...);
+        return static_cast<std::size_t>(at);
+    }
+    [[nodiscard]] T* values() const noexcept { return reinterpret_cast<T*>(memory_.data()); }
+
+    detail::aligned_memory memory_{};
+    std::size_t numel_{0};
+};
+
+namespace detail {
+
+/// How a load makes copies of memory that it filled.
+struct copy_access {
+    template <class T, std::size_t Rank>
+    [[nodiscard]] static tensor_copy<T, Rank> make(const tensor& from, aligned_memory memory) noexcept {
+        return {from, std::move(memory)};
+    }
+};
+
+} // namespace detail
+} // namespace ckpt::inline CKPT_DETAIL_ABI
