@@ -5,10 +5,13 @@
 //   once write-huge FILE         the sparse one, past 16 GiB
 //   once open FILE TIMES         opens it so many times with one scratch, and checks what it found
 //   once time FILE TIMES         the same; prints the seconds of the fastest time
+//   once plan FILE TIMES         opens it once and plans a map of 20 rules over its keys so many times
+//   once plan-time FILE TIMES    the same; prints the seconds of the fastest time
 //   once heap FILE               opens it once, without a scratch; prints tensors and peak bytes of the heap
 //   once walk FILE               the opcodes of a pickle, by the floor's walk
 #include "floor.hpp"
 #include "inputs.hpp"
+#include "rules.hpp"
 
 #include <ckpt/ckpt.hpp>
 
@@ -98,6 +101,23 @@ int main(int argc, char** argv) {
         }
         if (command == "time") std::printf("%zu %.9f\n", tensors, best);
         else std::printf("%zu\n", tensors);
+        return 0;
+    }
+    if (command == "plan" || command == "plan-time") {
+        const auto weights = ckpt::open(path).value().state_dict().value();
+        const ckpt::key_map map = bench::twenty_rules();
+        double best = 1e9;
+        for (std::size_t i = 0; i < number; ++i) {
+            const auto begin = std::chrono::steady_clock::now();
+            {
+                const ckpt::remap_plan plan = ckpt::plan_remap(weights, map);
+                if (!plan.ok() || plan.moves.size() != weights.size()) return 1;
+            }
+            const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+            if (seconds < best) best = seconds;
+        }
+        if (command == "plan-time") std::printf("%zu %.9f\n", weights.size(), best);
+        else std::printf("%zu\n", weights.size());
         return 0;
     }
     std::fprintf(stderr, "see the first lines of once.cpp\n");

@@ -88,6 +88,8 @@ namespace ckpt::inline CKPT_DETAIL_ABI {
     X(key_missing, 504, 1, "the state_dict has no such key")                                                   \
     X(key_duplicate, 505, 1, "two entries have one key")                                                       \
     X(load_incomplete, 506, 1, "a load that would leave targets unwritten or sources unused")                  \
+    X(shapes_differ, 507, 1, "two layers or parts of one tensor that have different shapes")                    \
+    X(adapter_unmatched, 508, 1, "a part of an adapter that belongs to nothing")                               \
     X(pattern_invalid, 701, 1, "a key pattern that cannot mean anything")                                      \
     X(rule_invalid, 702, 1, "a key rule that cannot mean anything")                                            \
     X(rules_unreadable, 703, 1, "a rules text that is too long or is not text")                                \

@@ -116,7 +116,10 @@ struct pattern_code {
     std::vector<capture_name> captures{};
     bool literal{true};    ///< no wildcard and no capture: it matches one key
     bool repeats{false};   ///< some name is bound twice
-    std::string_view tail{}; ///< what every key that matches ends in
+    // What every key that matches begins with, ends in and contains: most keys are told apart by these alone.
+    std::string_view head{};
+    std::string_view tail{};
+    std::string_view inside{};
 
     [[nodiscard]] constexpr std::int32_t slot_of(std::string_view name) const noexcept {
         for (std::size_t i = 0; i < captures.size(); ++i)
@@ -296,6 +299,9 @@ constexpr bool parse_pattern(const spelled& word, pattern_code& out, syntax_faul
     pattern_parser parser{word, out, fault};
     if (!parser.run()) return false;
     if (parser.last_is_many()) out.elements.pop_back();
+    if (!out.elements.empty() && out.elements.front().kind == pattern_part::literal) out.head = out.elements.front().text;
+    for (const pattern_element& element : out.elements)
+        if (element.kind == pattern_part::literal && element.text.size() > out.inside.size()) out.inside = element.text;
     if (binds != nullptr) {
         binds->assign(out.captures.size(), char{0});
         for (std::size_t i = 0; i < out.captures.size(); ++i) (*binds)[i] = parser.binds(i) ? 1 : 0;
@@ -310,7 +316,8 @@ class matcher {
   public:
     /// Sets `slots` (one for each capture) where the key matches.
     [[nodiscard]] match_outcome match(const pattern_code& code, std::string_view key, std::vector<binding_value>& slots) {
-        if (!key.ends_with(code.tail)) return match_outcome::no;
+        if (!key.ends_with(code.tail) || !key.starts_with(code.head)) return match_outcome::no;
+        if (code.inside.size() > code.head.size() && code.inside.size() > code.tail.size() && key.find(code.inside) == std::string_view::npos) return match_outcome::no;
         if (slots.size() < code.captures.size()) slots.resize(code.captures.size());
         code_ = &code;
         key_ = key;

@@ -16,7 +16,6 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -66,6 +65,16 @@ inline void append_rule_word(std::string& out, std::string_view word) {
         out += c;
     }
     out += '"';
+}
+
+/// Appends a key as a pattern or template that means just it.
+inline void append_key_word(std::string& out, std::string_view key) {
+    std::string literal;
+    for (const char c : key) {
+        if (c == '\\' || c == '{' || c == '}' || c == '*') literal += '\\';
+        literal += c;
+    }
+    append_rule_word(out, literal);
 }
 
 } // namespace detail
@@ -222,7 +231,7 @@ struct map_step {
     bool group{false};
 };
 struct key_map_data final : counted {
-    std::deque<std::string> texts{}; ///< what the rules borrow from; never moves
+    std::vector<shared<owned_text>> texts{}; ///< what the rules borrow from
     std::vector<map_rule> rules{};
     std::vector<map_step> steps{};
 
@@ -238,10 +247,14 @@ struct key_map_data final : counted {
     }
     void begin_group() { steps.push_back({static_cast<std::uint32_t>(rules.size()), 0, true}); }
 
+    [[nodiscard]] std::string_view own(std::string_view text) {
+        texts.push_back(make_shared<owned_text>());
+        texts.back()->text = text;
+        return texts.back()->text;
+    }
     /// A rule that was checked, or that is made here.
-    void add_known(std::string line, bool in_group) {
-        texts.push_back(std::move(line));
-        const std::string_view text = texts.back();
+    void add_known(std::string_view line, bool in_group) {
+        const std::string_view text = own(line);
         syntax_fault fault;
         (void)add(text, 0, end_of_rule(text, 0, text.size()), fault, in_group);
     }
@@ -313,10 +326,10 @@ class key_map {
     /// and the place for people; the error's `offset` is the byte of the text.
     [[nodiscard]] static result<key_map> parse(std::string_view text, std::string_view name = "rules", parse_error* where = nullptr) {
         auto made = detail::make_shared<detail::key_map_data>();
-        made->texts.emplace_back(text);
+        const std::string_view kept = made->own(text);
         detail::syntax_fault fault;
         const bool too_long = text.size() > detail::rules_text_limit;
-        if (!too_long && read(*made, made->texts.back(), fault)) {
+        if (!too_long && read(*made, kept, fault)) {
             key_map out;
             out.data_ = std::move(made);
             return out;

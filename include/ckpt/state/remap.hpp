@@ -9,6 +9,7 @@
 //          are not equal.
 #pragma once
 
+#include <ckpt/state/assemble.hpp>
 #include <ckpt/state/remap_planner.hpp>
 
 #include <algorithm>
@@ -182,48 +183,24 @@ namespace detail {
 [[nodiscard]] inline state_dict make_remapped(const remap_plan& plan) {
     const remap_record& r = plan.record();
     const auto& from = *state_dict_access::data(r.weights);
-    auto storages = make_shared<gathered_storages>(r.plan);
-    auto out = make_shared<state_dict_data>();
-    out->history = make_shared<lineage>();
-    out->path = from.path;
-    out->root = from.root;
-    out->others = from.others;
+    assembler out{r.plan, r.weights, plan.shared_record()};
     std::vector<std::uint32_t> roots;
+    std::vector<std::uint32_t> entry_of(r.aliased.empty() ? 0 : r.items.size(), 0); // 1 + entry, by the first root
+    std::uint32_t entry = 0;
     for (std::uint32_t i = r.items[0].next; i != 0; i = r.items[i].next) {
-        const remap_item& item = r.items[i];
-        const gather_node& node = r.plan->node(item.node);
-        auto* data = ::new (out->memory.allocate(sizeof(tensor_data), alignof(tensor_data))) tensor_data{};
-        if (node.op == gather_op::leaf) {
-            *data = *node.data;
-            if (data->refusal == nullptr && data->kind == layout::strided && node.source != nullptr) data->storage = storages->number_of(node.source, data->storage);
-        } else {
-            data->type = node.type;
-            data->rank = node.rank;
-            data->shape = node.shape;
-            data->numel = node.numel;
-            auto* strides = out->memory.allocate<std::int64_t>(node.rank + std::size_t{1});
-            set_dense_strides(node.sizes(), false, strides);
-            data->strides = strides;
-            data->storage = storages->number_of_node(item.node);
-        }
-        out->refused += data->refusal != nullptr;
-        out->entries.push_back({item.name, data});
-
-        lineage::origin origin;
+        ++entry;
         roots.clear();
         r.roots(i, roots);
-        for (const std::uint32_t root : roots) {
-            const auto& history = from.history;
-            if (!history) origin.from.push_back(std::string(r.items[root].name));
-            else { // a map after a map, or after an overlay
-                const lineage::origin& before = history->entries[root - 1];
-                origin.from.insert(origin.from.end(), before.from.begin(), before.from.end());
-                origin.alias.insert(origin.alias.end(), before.alias.begin(), before.alias.end());
-                origin.cast = origin.cast || before.cast;
-                origin.converted = origin.converted || before.converted;
-                if (roots.size() == 1) origin.chain = before.chain;
-            }
+        lineage::origin origin;
+        for (const std::uint32_t root : roots) { // more than one for a merge; each may have a history of its own
+            lineage::origin before = origin_of(from, root - 1);
+            origin.from.insert(origin.from.end(), before.from.begin(), before.from.end());
+            origin.alias.insert(origin.alias.end(), before.alias.begin(), before.alias.end());
+            origin.cast = origin.cast || before.cast;
+            origin.converted = origin.converted || before.converted;
+            if (roots.size() == 1) origin.chain = std::move(before.chain);
         }
+        if (!entry_of.empty() && !roots.empty() && entry_of[roots[0]] == 0) entry_of[roots[0]] = entry;
         std::vector<std::string_view> verbs;
         for (std::uint32_t at = i; r.items[at].rule != 0; at = r.links[r.items[at].parents]) {
             const rule_verb verb = r.rule(r.items[at].rule).verb;
@@ -233,33 +210,14 @@ namespace detail {
             if (r.items[at].parent_count == 0) break;
         }
         for (std::size_t k = verbs.size(); k-- > 0;) origin.chain += (origin.chain.empty() ? "" : ", ") + std::string(verbs[k]);
-        out->history->entries.push_back(std::move(origin));
+        out.add(r.items[i].name, r.items[i].node, std::move(origin));
     }
-    if (!r.aliased.empty()) {
-        // Where the ones that were kept stand now: their descendants carry the names on.
-        std::vector<std::uint32_t> entry_of(r.items.size(), 0); // 1 + entry, by the first root
-        std::uint32_t entry = 0;
-        for (std::uint32_t i = r.items[0].next; i != 0; i = r.items[i].next) {
-            ++entry;
-            roots.clear();
-            r.roots(i, roots);
-            if (!roots.empty() && entry_of[roots[0]] == 0) entry_of[roots[0]] = entry;
-        }
-        for (const remap_plan::alias& a : plan.aliased) {
-            const std::uint32_t kept = r.root_named(a.same_as);
-            if (kept != 0 && entry_of[kept] != 0) out->history->entries[entry_of[kept] - 1].alias.push_back(a.key);
-        }
-    }
-    if (from.history) out->history->dropped = from.history->dropped;
-    for (const auto& d : plan.dropped) out->history->dropped.push_back({d.from, plan.rule_text(d.rule)});
-    out->by_key.resize(out->entries.size());
-    for (std::size_t i = 0; i < out->by_key.size(); ++i) out->by_key[i] = static_cast<std::uint32_t>(i);
-    const auto& entries = out->entries;
-    std::sort(out->by_key.begin(), out->by_key.end(), [&entries](std::uint32_t a, std::uint32_t b) { return entries[a].key < entries[b].key; });
-    out->file = plan.shared_record(); // names, geometries, and what keeps the files
-    out->storages = storages;
-    out->source = storages.get();
-    return state_dict{std::move(out)};
+    // Where the names that were kept stand now: their descendants carry the merged ones on.
+    for (const remap_plan::alias& a : plan.aliased)
+        if (const std::uint32_t kept = r.root_named(a.same_as); kept != 0 && entry_of[kept] != 0) out.history().entries[entry_of[kept] - 1].alias.push_back(a.key);
+    if (from.history) out.history().dropped = from.history->dropped;
+    for (const auto& d : plan.dropped) out.history().dropped.push_back({d.from, plan.rule_text(d.rule)});
+    return out.finish();
 }
 
 /// Writes the inverse of a plan, step by step from the last to the first.
@@ -330,23 +288,14 @@ class inverse_writer {
     }
 
     [[nodiscard]] std::string_view name_of(std::uint32_t item) const noexcept { return r_.items[item].name; }
-    static void word(std::string& out, std::string_view key) {
-        // A key as a pattern or template: what has a meaning there is escaped.
-        std::string literal;
-        for (const char c : key) {
-            if (c == '\\' || c == '{' || c == '}' || c == '*') literal += '\\';
-            literal += c;
-        }
-        append_rule_word(out, literal);
-    }
-    void rule(std::string line, bool in_group = false) { out_->add_known(std::move(line), in_group); }
+    void rule(const std::string& line, bool in_group = false) { out_->add_known(line, in_group); }
     void line_to(std::string_view verb, std::string_view from, std::string_view to, bool in_group) {
         std::string line(verb);
         line += ' ';
-        word(line, from);
+        append_key_word(line, from);
         line += " -> ";
-        word(line, to);
-        rule(std::move(line), in_group);
+        append_key_word(line, to);
+        rule(line, in_group);
     }
 
     void write_step(std::uint32_t begin, std::uint32_t end) {
@@ -397,8 +346,8 @@ class inverse_writer {
         const auto size_of = [&](std::uint32_t item) { return r_.plan->node(r_.items[item].node).shape[c.dimension]; };
         const auto on = [&](std::string line, std::string_view key) {
             line += ' ';
-            word(line, key);
-            rule(std::move(line));
+            append_key_word(line, key);
+            rule(line);
         };
         std::string qkv;
         if (code.layout != qkv_layout::none)
@@ -415,11 +364,11 @@ class inverse_writer {
             std::string line = "merge " + d + ' ' + qkv;
             for (std::size_t k = 0; k < outputs(i).size(); ++k) {
                 if (k != 0) line += ", ";
-                word(line, name_of(outputs(i)[k]));
+                append_key_word(line, name_of(outputs(i)[k]));
             }
             line += " -> ";
-            word(line, target(in));
-            return rule(std::move(line));
+            append_key_word(line, target(in));
+            return rule(line);
         }
         case rule_verb::merge:
         case rule_verb::stack: {
@@ -431,13 +380,13 @@ class inverse_writer {
                 for (std::size_t k = 0; k < names.size(); ++k) line += (k == 0 ? "" : ", ") + decimal(code.verb == rule_verb::stack ? std::int64_t{1} : size_of(inputs(i)[k]));
                 line += "] ";
             }
-            word(line, name_of(outputs(i)[0]));
+            append_key_word(line, name_of(outputs(i)[0]));
             line += " -> ";
             for (std::size_t k = 0; k < names.size(); ++k) {
                 if (k != 0) line += ", ";
-                word(line, names[k]);
+                append_key_word(line, names[k]);
             }
-            rule(std::move(line));
+            rule(line);
             if (code.verb == rule_verb::stack)
                 for (const std::string& part : names) on("squeeze " + d, part);
             return;

@@ -487,19 +487,21 @@ class remap_planner {
     [[nodiscard]] static bool is_wrapper(std::string_view segment) noexcept {
         return segment == "module" || segment == "_orig_mod" || segment == "_fsdp_wrapped_module" || segment == "_checkpoint_wrapped_module";
     }
-    /// The name without wrappers; false where there are none.
+    /// The name without wrappers; false where there are none, and `out` is then as it was.
     [[nodiscard]] static bool without_wrappers(std::string_view name, std::string& out) {
-        out.clear();
         bool found = false;
-        while (true) {
-            const std::size_t dot = name.find('.');
-            if (dot == std::string_view::npos) break;
-            if (is_wrapper(name.substr(0, dot))) found = true;
-            else out.append(name.substr(0, dot + 1));
-            name.remove_prefix(dot + 1);
+        for (std::size_t at = 0;;) {
+            const std::size_t dot = name.find('.', at);
+            if (dot == std::string_view::npos) {
+                if (found) out.append(name.substr(at));
+                return found;
+            }
+            const bool wrapper = is_wrapper(name.substr(at, dot - at));
+            if (wrapper && !found) out.assign(name.substr(0, at));
+            else if (!wrapper && found) out.append(name.substr(at, dot + 1 - at));
+            found = found || wrapper;
+            at = dot + 1;
         }
-        out += name;
-        return found;
     }
 
     /// Offers one key to one rule of the kinds that a group takes; whether the rule took it.

@@ -56,6 +56,11 @@ struct state_dict_data final : counted {
     value root{};
     shared<lineage> history{};              // where entries came from; null where nothing was remapped
 
+    void sort_keys() {
+        by_key.resize(entries.size());
+        for (std::size_t i = 0; i < by_key.size(); ++i) by_key[i] = static_cast<std::uint32_t>(i);
+        std::sort(by_key.begin(), by_key.end(), [this](std::uint32_t a, std::uint32_t b) { return entries[a].key != entries[b].key ? entries[a].key < entries[b].key : a < b; });
+    }
     [[nodiscard]] const entry* find(std::string_view key) const noexcept {
         const auto at = std::lower_bound(by_key.begin(), by_key.end(), key, [this](std::uint32_t i, std::string_view k) { return entries[i].key < k; });
         return at != by_key.end() && entries[*at].key == key ? &entries[*at] : nullptr;
@@ -242,11 +247,7 @@ struct state_dict_access {
         e.path = d.path;
         return e;
     }
-    d.by_key.resize(d.entries.size());
-    for (std::size_t i = 0; i < d.by_key.size(); ++i) d.by_key[i] = static_cast<std::uint32_t>(i);
-    std::sort(d.by_key.begin(), d.by_key.end(), [&d](std::uint32_t a, std::uint32_t b) {
-        return d.entries[a].key != d.entries[b].key ? d.entries[a].key < d.entries[b].key : a < b;
-    });
+    d.sort_keys();
     for (std::size_t i = 1; i < d.by_key.size(); ++i) {
         const std::string_view key = d.entries[d.by_key[i]].key;
         if (d.entries[d.by_key[i - 1]].key != key) continue;

@@ -1,0 +1,75 @@
+// ckpt/state/assemble.hpp: makes a state_dict of named nodes of a gather plan.
+//
+// SPDX-License-Identifier: MIT
+// In:      a plan, and names in their order, each with a node and where it came from. The names are unique.
+// Out:     a state_dict that keeps the plan and its files alive.
+// Refuses: nothing: whoever planned has checked.
+#pragma once
+
+#include <ckpt/state/gather.hpp>
+#include <ckpt/state/lineage.hpp>
+#include <ckpt/state/state_dict.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <new>
+#include <string_view>
+#include <utility>
+
+namespace ckpt::inline CKPT_DETAIL_ABI::detail {
+
+class assembler {
+  public:
+    /// Path, root and entries that are no tensors are those of `like`. `owner` keeps the names alive.
+    assembler(shared<gather_plan> plan, const state_dict& like, shared<counted> owner) : plan_{std::move(plan)}, storages_{make_shared<gathered_storages>(plan_)} {
+        const auto& from = *state_dict_access::data(like);
+        out_->history = make_shared<lineage>();
+        out_->path = from.path;
+        out_->root = from.root;
+        out_->others = from.others;
+        out_->file = std::move(owner);
+        plan_->keep(state_dict_access::data(like));
+    }
+
+    void add(std::string_view name, std::uint32_t index, lineage::origin origin) {
+        const gather_node& node = plan_->node(index);
+        auto* data = ::new (out_->memory.allocate(sizeof(tensor_data), alignof(tensor_data))) tensor_data{};
+        if (node.op == gather_op::leaf) {
+            *data = *node.data;
+            if (data->refusal == nullptr && data->kind == layout::strided && node.source != nullptr) data->storage = storages_->number_of(node.source, data->storage);
+        } else {
+            data->type = node.type;
+            data->rank = node.rank;
+            data->shape = node.shape;
+            data->numel = node.numel;
+            auto* strides = out_->memory.allocate<std::int64_t>(node.rank + std::size_t{1});
+            set_dense_strides(node.sizes(), false, strides);
+            data->strides = strides;
+            data->storage = storages_->number_of_node(index);
+        }
+        out_->refused += data->refusal != nullptr;
+        out_->entries.push_back({name, data});
+        out_->history->entries.push_back(std::move(origin));
+    }
+    [[nodiscard]] lineage& history() noexcept { return *out_->history; }
+
+    [[nodiscard]] state_dict finish() {
+        out_->sort_keys();
+        out_->storages = storages_;
+        out_->source = storages_.get();
+        return state_dict{std::move(out_)};
+    }
+
+  private:
+    shared<gather_plan> plan_;
+    shared<gathered_storages> storages_;
+    shared<state_dict_data> out_{make_shared<state_dict_data>()};
+};
+
+/// Where an entry of a state_dict came from: itself, or what an earlier map or overlay says.
+[[nodiscard]] inline lineage::origin origin_of(const state_dict_data& from, std::size_t entry) {
+    if (from.history) return from.history->entries[entry];
+    return {.from = {std::string(from.entries[entry].key)}};
+}
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI::detail
