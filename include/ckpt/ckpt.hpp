@@ -15,12 +15,16 @@
 #include <ckpt/core/result.hpp>
 #include <ckpt/pickle/globals.hpp>
 #include <ckpt/pickle/value.hpp>
+#include <ckpt/state/binding.hpp>
 #include <ckpt/state/digest.hpp>
 #include <ckpt/state/discovery.hpp>
 #include <ckpt/state/key_map.hpp>
+#include <ckpt/state/load.hpp>
+#include <ckpt/state/load_report.hpp>
 #include <ckpt/state/remap.hpp>
 #include <ckpt/state/state_dict.hpp>
 #include <ckpt/state/walk.hpp>
+#include <ckpt/tensor/copy.hpp>
 #include <ckpt/tensor/dtype.hpp>
 #include <ckpt/tensor/half.hpp>
 #include <ckpt/tensor/tensor.hpp>

@@ -3,6 +3,8 @@
 // SPDX-License-Identifier: MIT
 #include <ckpt/ckpt.hpp>
 #include <ckpt/folder.hpp>
+#include <ckpt/state/lora.hpp>
+#include <ckpt/state/overlay.hpp>
 
 #include "../support/temporary_file.hpp"
 #include "../support/torch_writer.hpp"
@@ -106,6 +108,8 @@ ckpt::error indexed(const std::string& index) {
     return of(ckpt::open_folder(folder.path()));
 }
 
+ckpt::result<ckpt::state_dict> remapped(const ckpt::state_dict& weights, const char* rules) { return ckpt::remap(weights, ckpt::key_map::parse(rules).value()); }
+
 struct row {
     errc code;
     std::function<ckpt::error()> cause;
@@ -190,6 +194,15 @@ const std::vector<row>& rows() {
         {errc::state_dict_ambiguous, [] { return selecting(dict({{str("model"), dict({{str("w"), t()}})}, {str("ema"), dict({{str("w"), t()}})}}), [](const ckpt::checkpoint& c) { return of(c.state_dict()); }); }},
         {errc::key_missing, [] { return selecting(dict({{str("w"), t()}}), [](const ckpt::checkpoint& c) { const auto weights = c.state_dict().value(); return of(weights.at("x")); }); }},
         {errc::key_duplicate, [] { return selecting(dict({{str("1"), t()}, {num(1), t()}}), [](const ckpt::checkpoint& c) { return of(c.state_dict()); }); }},
+        {errc::load_incomplete, [] { return selecting(dict({{str("w"), t()}}), [](const ckpt::checkpoint& c) { const auto weights = c.state_dict().value(); std::vector<ckpt::tensor> none; return of(ckpt::load(weights, none)); }); }},
+        {errc::shapes_differ, [] { return selecting(dict({{str("w"), t()}}), [](const ckpt::checkpoint& c) { const auto w = c.state_dict().value(); const std::vector<ckpt::layer> two{{w, "a"}, {remapped(w, "unsqueeze 0 w").value(), "b"}}; return of(ckpt::overlay(two)); }); }},
+        {errc::adapter_unmatched, [] { return selecting(dict({{str("w"), t()}}), [](const ckpt::checkpoint& c) { const auto w = c.state_dict().value(); return of(ckpt::merge_lora(w, w)); }); }},
+        {errc::pattern_invalid, [] { return of(ckpt::pattern::parse("{")); }},
+        {errc::rule_invalid, [] { return of(ckpt::key_map::parse("x")); }},
+        {errc::rules_unreadable, [] { return of(ckpt::key_map::parse(std::string((std::size_t{1} << 20) + 1, '\n'))); }},
+        {errc::remap_failed, [] { return selecting(dict({{str("w"), t()}}), [](const ckpt::checkpoint& c) { return of(remapped(c.state_dict().value(), "squeeze 9 w")); }); }},
+        {errc::equality_broken, [] { return selecting(dict({{str("w"), t()}}), [](const ckpt::checkpoint& c) { return of(remapped(c.state_dict().value(), "copy w -> v\npad 0 0 1 v\npad 0 0 1 with 1 w\ntie v = w")); }); }},
+        {errc::not_reversible, [] { return selecting(dict({{str("w"), t()}}), [](const ckpt::checkpoint& c) { return of(ckpt::plan_remap(c.state_dict().value(), ckpt::key_map{ckpt::drop("w")}).inverse()); }); }},
     };
     return all;
 }

@@ -122,6 +122,29 @@ def demo_plain():
     return torch.nn.Sequential(collections.OrderedDict(fc1=torch.nn.Linear(784, 10))).state_dict()
 
 
+@file('blocks', folder='demo')
+def demo_blocks():
+    """demo: fc1 with its bias and twelve blocks without one, all of 784 inputs"""
+    linear = lambda rows, bias: torch.nn.Linear(784, rows, bias=bias)
+    return torch.nn.Sequential(collections.OrderedDict(
+        fc1=linear(2, True), blocks=torch.nn.Sequential(*[linear(1, False) for _ in range(12)]))).state_dict()
+
+
+@file('head', folder='demo')
+def demo_head():
+    """demo: a weight [3, 4] beside keys that a head has no use for"""
+    return {'weight': torch.arange(12, dtype=torch.float32).reshape(3, 4), 'bias': torch.zeros(3),
+            'encoder.0.weight': torch.ones(4, 4), 'encoder.1.weight': torch.ones(4, 4)}
+
+
+@file('encoder', folder='demo')
+def demo_encoder():
+    """demo: two layers under the names that DataParallel gives them"""
+    torch.manual_seed(5)
+    return {'module.encoder.layers.%d.fc1.%s' % (i, leaf): torch.randn(shape)
+            for i in range(2) for leaf, shape in [('weight', (3, 4)), ('bias', (3,))]}
+
+
 # --- dtypes -------------------------------------------------------------------------------------------------------
 
 def all_dtypes():

@@ -1,0 +1,363 @@
+// ckpt/state/binding.hpp: how a C++ struct names its tensors.
+//
+// SPDX-License-Identifier: MIT
+// In:      a specialisation of `binding` for each struct: keys, members, sizes.
+// Out:     the list of tensors that a struct wants from a state_dict, and the struct filled with what was found.
+// Refuses: at compile time what can be no target of a load: a struct without a binding, a member of another type, sizes
+//          of another rank than the member's.
+//
+// Only what depends on the user's types is a template: it makes a flat list of targets, and later takes what became of
+// each from the same list in the same order. Everything between (state/load.hpp) is ordinary code.
+#pragma once
+
+#include <ckpt/core/fixed_string.hpp>
+#include <ckpt/state/state_dict.hpp>
+#include <ckpt/tensor/copy.hpp>
+#include <ckpt/tensor/tensor.hpp>
+#include <ckpt/tensor/view.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace ckpt::inline CKPT_DETAIL_ABI {
+
+/// In a shape: any size.
+inline constexpr std::int64_t any = -1;
+
+/// The sizes that a field must have: `shape<any, 784>`. On an array, a vector or an optional they are those of its tensors.
+template <std::int64_t... Sizes>
+struct shape {
+    static_assert(((Sizes >= 0 || Sizes == any) && ...), "ckpt: a size in a shape<...> is a number that is not negative, or ckpt::any");
+    static constexpr std::array<std::int64_t, sizeof...(Sizes)> sizes{Sizes...};
+};
+
+namespace detail {
+
+/// No `shape<...>` was given.
+struct no_shape {};
+
+template <class Struct, class Member>
+Member member_type_of(Member Struct::*);
+
+} // namespace detail
+
+/// A member of a struct and its key: the whole key of a tensor, or the part that comes before a dot for a struct, an
+/// array or a vector. The key "" adds nothing.
+template <fixed_string Key, auto Member, class Shape = detail::no_shape>
+struct field {
+    using value_type = decltype(detail::member_type_of(Member));
+    using shape_type = Shape;
+    [[nodiscard]] static constexpr std::string_view key() noexcept { return Key.view(); }
+    template <class Struct>
+    [[nodiscard]] static constexpr value_type& of(Struct& object) noexcept {
+        return object.*Member;
+    }
+};
+
+/// The fields of a struct, in the order in which a report lists them.
+template <class... Fields>
+struct fields {
+    using field_list = fields;
+};
+
+/// How `T` names its tensors. Specialise it for each struct, derived from `fields`:
+/// `template <> struct ckpt::binding<linear> : ckpt::fields<ckpt::field<"weight", &linear::weight>> {};`
+/// A member is a `tensor_view`, a `tensor_copy`, a `tensor`, another struct with a binding, or a `std::array`,
+/// `std::vector` or `std::optional` of those.
+template <class T>
+struct binding;
+
+namespace detail {
+
+enum class target_kind : std::uint8_t { view, copy, handle, place };
+
+/// What a target takes. Plain data, borrowed sizes.
+struct target_type {
+    target_kind kind{target_kind::handle};
+    bool sized{false}; ///< `sizes` must be the tensor's
+    ckpt::dtype type{};
+    std::uint32_t rank{};
+    std::size_t alignment{1};
+    std::size_t room{0}; ///< bytes of a place that somebody else owns
+    std::span<const std::int64_t> sizes{};
+};
+
+enum class target_outcome : std::uint8_t { missing, mismatched, loaded };
+
+/// One tensor that is wanted, and what became of it.
+struct load_target {
+    std::string key{};
+    target_type type{};
+    target_outcome outcome{target_outcome::missing};
+    const state_dict_data::entry* found{nullptr};
+    ckpt::tensor source{};
+    const std::byte* address{nullptr}; ///< of the first element, for a view
+    std::size_t bytes{0};              ///< of a copy
+    aligned_memory memory{};           ///< of a copy, filled
+};
+
+/// Makes the list of targets: walks the types of a struct, not the struct. Asks the state_dict only for which keys exist.
+class target_list {
+  public:
+    explicit target_list(const state_dict_data& weights) noexcept : weights_{&weights}, elements_left_{8 * std::uint64_t{weights.entries.size()}} {}
+
+    std::vector<load_target> targets{};
+    std::vector<std::size_t> decisions{}; ///< for each vector its size, for each optional whether it is there; in order
+    std::vector<std::string> absent{};    ///< optionals that are not there
+
+    /// Goes below a name or an index; gives what `leave` takes to come back.
+    [[nodiscard]] std::size_t enter(std::string_view name) {
+        const std::size_t before = key_.size();
+        if (before > 0 && !name.empty()) key_ += '.';
+        key_ += name;
+        return before;
+    }
+    [[nodiscard]] std::size_t enter(std::size_t index) { return enter(decimal(std::uint64_t{index})); }
+    void leave(std::size_t before) { key_.resize(before); }
+
+    void add(const target_type& type) {
+        load_target& t = targets.emplace_back();
+        t.key = key_;
+        t.type = type;
+        t.found = weights_->find(key_);
+    }
+
+    /// The size of a vector: the largest index below it and one. An index that is not below the number of keys does not
+    /// count, nor do elements beyond eight for each key, so that a key costs nobody memory by its number.
+    [[nodiscard]] std::size_t count_elements() {
+        const std::string prefix = key_.empty() ? std::string{} : key_ + '.';
+        const auto& d = *weights_;
+        const std::uint64_t most = (std::min)(std::uint64_t{d.entries.size()}, elements_left_);
+        std::uint64_t size = 0;
+        auto at = std::lower_bound(d.by_key.begin(), d.by_key.end(), std::string_view{prefix}, [&d](std::uint32_t i, std::string_view k) { return d.entries[i].key < k; });
+        for (; at != d.by_key.end() && d.entries[*at].key.starts_with(prefix); ++at) {
+            std::string_view digits = d.entries[*at].key.substr(prefix.size());
+            digits = digits.substr(0, digits.find('.'));
+            if (digits.empty() || digits.size() > 10 || (digits.size() > 1 && digits[0] == '0')) continue;
+            std::uint64_t index = 0;
+            bool number = true;
+            for (const char c : digits) {
+                number = number && c >= '0' && c <= '9';
+                index = index * 10 + static_cast<unsigned char>(c - '0');
+            }
+            if (number && index < most) size = (std::max)(size, index + 1);
+        }
+        elements_left_ -= size;
+        decisions.push_back(static_cast<std::size_t>(size));
+        return decisions.back();
+    }
+
+    struct mark {
+        std::size_t targets{};
+        std::size_t decisions{};
+        std::size_t absent{};
+        std::uint64_t elements_left{};
+    };
+    [[nodiscard]] mark begin_optional() {
+        mark out{targets.size(), decisions.size(), absent.size(), elements_left_};
+        decisions.push_back(1);
+        return out;
+    }
+    /// An optional is there where one of the tensors below it is.
+    void end_optional(const mark& since) {
+        for (std::size_t i = since.targets; i < targets.size(); ++i)
+            if (targets[i].found != nullptr) return;
+        targets.resize(since.targets);
+        decisions.resize(since.decisions);
+        absent.resize(since.absent);
+        elements_left_ = since.elements_left;
+        decisions.push_back(0);
+        absent.push_back(key_);
+    }
+
+  private:
+    const state_dict_data* weights_;
+    std::uint64_t elements_left_;
+    std::string key_{};
+};
+
+/// Gives out what the list holds, in the same order. First everything grows that must (memory may run out), then values
+/// are written, which cannot fail.
+class target_reader {
+  public:
+    target_reader(target_list& list, bool writes) noexcept : list_{&list}, writes_{writes} {}
+    [[nodiscard]] bool writes() const noexcept { return writes_; }
+    [[nodiscard]] std::size_t decision() noexcept { return list_->decisions[decision_++]; }
+    [[nodiscard]] load_target& next() noexcept { return list_->targets[target_++]; }
+
+  private:
+    target_list* list_;
+    bool writes_;
+    std::size_t target_{0};
+    std::size_t decision_{0};
+};
+
+// ---- what a member's type is to a load
+
+template <class T>
+struct target_traits {
+    static constexpr bool is_leaf = false;
+};
+template <class T, std::size_t Rank>
+struct target_traits<tensor_view<T, Rank>> {
+    static constexpr bool is_leaf = true;
+    static constexpr bool has_rank = true;
+    static constexpr std::size_t rank = Rank;
+    static constexpr target_type type() noexcept { return {.kind = target_kind::view, .type = dtype_of<T>::value, .rank = Rank, .alignment = alignof(T)}; }
+    static void write(tensor_view<T, Rank>& out, load_target& from) noexcept {
+        out.data = typed_pointer<T>(from.address);
+        for (std::size_t i = 0; i != Rank; ++i) {
+            out.shape[i] = from.source.shape()[i];
+            out.strides[i] = from.source.strides()[i];
+        }
+    }
+};
+template <class T, std::size_t Rank>
+struct target_traits<tensor_copy<T, Rank>> {
+    static constexpr bool is_leaf = true;
+    static constexpr bool has_rank = true;
+    static constexpr std::size_t rank = Rank;
+    static constexpr target_type type() noexcept { return {.kind = target_kind::copy, .type = dtype_of<T>::value, .rank = Rank}; }
+    static void write(tensor_copy<T, Rank>& out, load_target& from) noexcept { out = copy_access::make<T, Rank>(from.source, std::move(from.memory)); }
+};
+template <>
+struct target_traits<ckpt::tensor> {
+    static constexpr bool is_leaf = true;
+    static constexpr bool has_rank = false;
+    static constexpr std::size_t rank = 0;
+    static constexpr target_type type() noexcept { return {}; }
+    static void write(ckpt::tensor& out, load_target& from) noexcept { out = from.source; }
+};
+
+template <class T>
+concept leaf_target = target_traits<T>::is_leaf;
+template <class T>
+concept bound_target = requires { typename binding<T>::field_list; };
+
+template <class T>
+inline constexpr std::size_t array_size = 0;
+template <class T, std::size_t N>
+inline constexpr std::size_t array_size<std::array<T, N>> = N;
+template <class T>
+inline constexpr bool is_array_target = false;
+template <class T, std::size_t N>
+inline constexpr bool is_array_target<std::array<T, N>> = true;
+template <class T>
+inline constexpr bool is_vector_target = false;
+template <class T, class Allocator>
+inline constexpr bool is_vector_target<std::vector<T, Allocator>> = true;
+template <class T>
+inline constexpr bool is_optional_target = false;
+template <class T>
+inline constexpr bool is_optional_target<std::optional<T>> = true;
+
+/// The target_type of a leaf with its sizes, where it has some.
+template <class T, class Shape>
+[[nodiscard]] constexpr target_type target_type_of() noexcept {
+    target_type out = target_traits<T>::type();
+    if constexpr (!std::is_same_v<Shape, no_shape>) {
+        static_assert(!target_traits<T>::has_rank || Shape::sizes.size() == target_traits<T>::rank,
+                      "ckpt: the shape<...> of this field has more or fewer sizes than the field has dimensions");
+        out.sized = true;
+        out.sizes = Shape::sizes;
+    }
+    return out;
+}
+
+template <class T, class Shape>
+void collect_targets(target_list& out);
+
+// The struct is an argument of its own: GCC gives a function whose arguments name a struct of an unnamed namespace only by
+// a pointer to its member one symbol in all translation units.
+template <class Struct, class Field>
+void collect_field(target_list& out) {
+    const std::size_t before = out.enter(Field::key());
+    collect_targets<typename Field::value_type, typename Field::shape_type>(out);
+    out.leave(before);
+}
+template <class Struct, class... Fields>
+void collect_fields(target_list& out, fields<Fields...>*) {
+    (collect_field<Struct, Fields>(out), ...);
+}
+template <class T, class Shape>
+void collect_elements(target_list& out, std::size_t count) {
+    for (std::size_t i = 0; i < count; ++i) {
+        const std::size_t before = out.enter(i);
+        collect_targets<T, Shape>(out);
+        out.leave(before);
+    }
+}
+
+/// Adds the targets of a member of type `T` to the list.
+template <class T, class Shape>
+void collect_targets(target_list& out) {
+    if constexpr (leaf_target<T>) {
+        out.add(target_type_of<T, Shape>());
+    } else if constexpr (is_array_target<T>) {
+        collect_elements<typename T::value_type, Shape>(out, array_size<T>);
+    } else if constexpr (is_vector_target<T>) {
+        collect_elements<typename T::value_type, Shape>(out, out.count_elements());
+    } else if constexpr (is_optional_target<T>) {
+        const target_list::mark since = out.begin_optional();
+        collect_targets<typename T::value_type, Shape>(out);
+        out.end_optional(since);
+    } else if constexpr (bound_target<T>) {
+        static_assert(std::is_same_v<Shape, no_shape>, "ckpt: a shape<...> is for tensors: give the fields of this struct theirs in its own binding");
+        collect_fields<T>(out, static_cast<typename binding<T>::field_list*>(nullptr));
+    } else {
+        static_assert(bound_target<T>, "ckpt: a load cannot fill a member of this type: use tensor_view, tensor_copy or tensor, a struct "
+                                       "with a ckpt::binding of its own, or std::array, std::vector or std::optional of those");
+    }
+}
+
+template <class T>
+void assign_targets(T& object, target_reader& from);
+
+template <class T, class... Fields>
+void assign_fields(T& object, target_reader& from, fields<Fields...>*) {
+    (assign_targets(Fields::of(object), from), ...);
+}
+
+/// Writes into a member what became of its targets.
+template <class T>
+void assign_targets(T& object, target_reader& from) {
+    if constexpr (leaf_target<T>) {
+        load_target& t = from.next();
+        if (from.writes() && t.outcome == target_outcome::loaded) target_traits<T>::write(object, t);
+    } else if constexpr (is_array_target<T>) {
+        for (auto& element : object) assign_targets(element, from);
+    } else if constexpr (is_vector_target<T>) {
+        const std::size_t size = from.decision();
+        if (from.writes() || object.size() < size) object.resize(size);
+        for (std::size_t i = 0; i < size; ++i) assign_targets(object[i], from);
+    } else if constexpr (is_optional_target<T>) {
+        if (from.decision() == 0) {
+            if (from.writes()) object.reset();
+            return;
+        }
+        if (!object) object.emplace();
+        assign_targets(*object, from);
+    } else {
+        assign_fields(object, from, static_cast<typename binding<T>::field_list*>(nullptr));
+    }
+}
+
+/// What `load` and its kin say of a struct that they cannot fill.
+template <class T>
+constexpr void check_model() {
+    static_assert(!std::is_const_v<T>, "ckpt: this struct is const, so that a load cannot fill it");
+    static_assert(bound_target<T> || is_array_target<T> || is_vector_target<T>,
+                  "ckpt: this struct has no binding: specialise ckpt::binding for it, derived from ckpt::fields<ckpt::field<\"key\", &T::member>, ...>");
+}
+
+} // namespace detail
+} // namespace ckpt::inline CKPT_DETAIL_ABI

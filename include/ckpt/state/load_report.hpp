@@ -1,0 +1,274 @@
+// ckpt/state/load_report.hpp: what a load did, or would do.
+//
+// SPDX-License-Identifier: MIT
+// In:      what became of each target and of each source; filled by load, plan_load and their kin.
+// Out:     lists; whether all is well; text for people, JSON for machines.
+// Refuses: nothing: plain data.
+#pragma once
+
+#include <ckpt/core/error.hpp>
+#include <ckpt/core/json_text.hpp>
+#include <ckpt/state/fold.hpp>
+#include <ckpt/tensor/dtype.hpp>
+#include <ckpt/tensor/geometry.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace ckpt::inline CKPT_DETAIL_ABI {
+
+/// A target that was written.
+struct loaded_tensor {
+    std::string key{};                   ///< of the target
+    std::vector<std::string> from{};     ///< its keys in the file: several where rules merged them, none for a filled one
+    std::string file{};                  ///< the file of a folder that holds it, where there are several
+    std::string chain{};                 ///< what was done on the way: "strip module., merge 0"; empty: nothing
+    std::vector<std::string> aliases{};  ///< other keys of the file that were the same view
+    bool aliased{};                      ///< there are such keys
+    bool converted{};                    ///< more than its name changed on the way
+    bool cast{};                         ///< its values were converted to another dtype
+    std::optional<std::uint32_t> crc32{}; ///< of its values, where digests were asked for and the tensor has one
+};
+
+/// A target whose tensor is there and does not fit.
+struct mismatched_tensor {
+    std::string key{};
+    std::vector<std::int64_t> want_shape{};    ///< `any` where every size fits
+    std::vector<std::int64_t> got_shape{};
+    std::optional<ckpt::dtype> want_dtype{};   ///< absent: every dtype fits
+    std::optional<ckpt::dtype> got_dtype{};    ///< absent: the entry is no readable tensor
+    std::string why{};                         ///< printable
+};
+
+/// A key of the file that a rule dropped.
+struct dropped_tensor {
+    std::string from{};
+    std::string rule{};
+};
+
+/// For a missing key the unexpected ones that were probably meant, the likeliest first.
+struct nearest_keys {
+    std::string key{};
+    std::vector<std::string> nearest{};
+};
+
+/// What a load did, or would do. Each target is in one of `loaded`, `missing_keys` and `mismatched`, or below one of
+/// `absent`; each key of the file is in one of `used` and `dropped`, or came to be one of `unexpected_keys`.
+struct load_report {
+    std::vector<loaded_tensor> loaded{};
+    std::vector<std::string> missing_keys{};
+    std::vector<mismatched_tensor> mismatched{};
+    std::vector<std::string> absent{};          ///< optional members that the file does not have
+    std::vector<std::string> used{};            ///< keys of the file that a target asked for, also where they did not fit
+    std::vector<dropped_tensor> dropped{};
+    std::vector<std::string> unexpected_keys{}; ///< of the state_dict: no target asked for them
+    std::vector<nearest_keys> nearest{};        ///< for the first few missing keys
+    std::size_t missing_not_allowed{};          ///< of `missing_keys`, how many no pattern allows
+    std::size_t unexpected_not_allowed{};
+
+    /// Whether each target is written, whatever was allowed. Optional members that are absent are no targets.
+    [[nodiscard]] bool complete() const noexcept { return missing_keys.empty() && mismatched.empty(); }
+    /// Whether all is as it was asked for: what is missing or unexpected was allowed, and nothing is mismatched.
+    [[nodiscard]] bool ok() const noexcept { return missing_not_allowed == 0 && unexpected_not_allowed == 0 && mismatched.empty(); }
+
+    /// Counts, then folded lists of what is not as it should be. Lines of printable text, for people.
+    [[nodiscard]] std::string to_text() const;
+    /// One JSON object with the members of this struct in a fixed order, and "complete" and "ok" before them.
+    [[nodiscard]] std::string json() const;
+};
+
+namespace detail {
+
+[[nodiscard]] inline std::string sizes_text(std::span<const std::int64_t> sizes) {
+    std::string out = "[";
+    for (std::size_t i = 0; i < sizes.size(); ++i) {
+        if (i == 16) return out + ", ...]";
+        out += i == 0 ? "" : ", ";
+        out += sizes[i] < 0 ? std::string("any") : decimal(sizes[i]);
+    }
+    return out + "]";
+}
+
+inline void append_list(std::string& out, std::string_view title, std::span<const std::string> keys) {
+    if (keys.empty()) return;
+    out.append(title) += ":\n";
+    key_folding{keys}.append_to(out, "  ", 200);
+}
+
+/// Writes the members of one object or array, each after its comma.
+class json_members {
+  public:
+    json_members(std::string& out, char open, char close) : out_{&out}, close_{close} { out += open; }
+    json_members(const json_members&) = delete;
+    json_members& operator=(const json_members&) = delete;
+    ~json_members() = default;
+    void end() { *out_ += close_; }
+
+    json_members& next() {
+        if (!first_) *out_ += ", ";
+        first_ = false;
+        return *this;
+    }
+    json_members& name(std::string_view key) {
+        next();
+        append_json(*out_, key);
+        *out_ += ": ";
+        return *this;
+    }
+    void text(std::string_view key, std::string_view s) {
+        name(key);
+        append_json(*out_, s);
+    }
+    void boolean(std::string_view key, bool b) { (name(key), *out_ += b ? "true" : "false"); }
+    void texts(std::string_view key, std::span<const std::string> all) {
+        name(key);
+        json_members list{*out_, '[', ']'};
+        for (const std::string& s : all) {
+            list.next();
+            append_json(*out_, s);
+        }
+        list.end();
+    }
+    void sizes(std::string_view key, std::span<const std::int64_t> all) {
+        name(key);
+        json_members list{*out_, '[', ']'};
+        for (const std::int64_t n : all) {
+            list.next();
+            *out_ += n < 0 ? std::string("null") : decimal(n);
+        }
+        list.end();
+    }
+    void dtype(std::string_view key, const std::optional<ckpt::dtype>& type) {
+        if (type) return text(key, ckpt::name(*type));
+        name(key);
+        *out_ += "null";
+    }
+
+  private:
+    std::string* out_;
+    char close_;
+    bool first_{true};
+};
+
+inline void append_member(std::string& out, const loaded_tensor& t) {
+    json_members o{out, '{', '}'};
+    o.text("key", t.key);
+    o.texts("from", t.from);
+    o.text("file", t.file);
+    o.text("chain", t.chain);
+    o.texts("aliases", t.aliases);
+    o.boolean("aliased", t.aliased);
+    o.boolean("converted", t.converted);
+    o.boolean("cast", t.cast);
+    o.name("crc32");
+    if (t.crc32) {
+        std::string digits = hexadecimal(*t.crc32).substr(2);
+        append_json(out, digits.insert(0, 8 - digits.size(), '0'));
+    } else {
+        out += "null";
+    }
+    o.end();
+}
+inline void append_member(std::string& out, const mismatched_tensor& t) {
+    json_members o{out, '{', '}'};
+    o.text("key", t.key);
+    o.sizes("want_shape", t.want_shape);
+    o.sizes("got_shape", t.got_shape);
+    o.dtype("want_dtype", t.want_dtype);
+    o.dtype("got_dtype", t.got_dtype);
+    o.text("why", t.why);
+    o.end();
+}
+inline void append_member(std::string& out, const dropped_tensor& t) {
+    json_members o{out, '{', '}'};
+    o.text("from", t.from);
+    o.text("rule", t.rule);
+    o.end();
+}
+inline void append_member(std::string& out, const nearest_keys& t) {
+    json_members o{out, '{', '}'};
+    o.text("key", t.key);
+    o.texts("nearest", t.nearest);
+    o.end();
+}
+template <class T>
+inline void append_members(std::string& out, json_members& o, std::string_view key, const std::vector<T>& all) {
+    o.name(key);
+    json_members list{out, '[', ']'};
+    for (const T& t : all) {
+        list.next();
+        append_member(out, t);
+    }
+    list.end();
+}
+
+} // namespace detail
+
+inline std::string load_report::to_text() const {
+    constexpr std::size_t most_lines = 50;
+    const auto count = [](std::size_t n) { return detail::decimal(std::uint64_t{n}); };
+    std::string out = "loaded " + count(loaded.size()) + ", missing " + count(missing_keys.size()) + ", mismatched " + count(mismatched.size()) + ", absent " +
+                      count(absent.size()) + "; used " + count(used.size()) + ", dropped " + count(dropped.size()) + ", unexpected " +
+                      count(unexpected_keys.size()) + ": ";
+    out += complete() ? "complete" : "incomplete";
+    if (!ok()) out += ", not as it was asked for";
+    else if (!complete() || !unexpected_keys.empty()) out += ", as it was allowed";
+    out += '\n';
+    detail::append_list(out, "missing", missing_keys);
+    for (const nearest_keys& n : nearest) {
+        out += "  " + detail::report_text(n.key) + ": perhaps";
+        for (std::size_t i = 0; i < n.nearest.size(); ++i) out += (i > 0 ? ", " : " ") + detail::report_text(n.nearest[i]);
+        out += '\n';
+    }
+    if (!mismatched.empty()) out += "mismatched:\n";
+    for (std::size_t i = 0; i < mismatched.size(); ++i) {
+        if (i == most_lines) {
+            out += "  +" + count(mismatched.size() - i) + " more\n";
+            break;
+        }
+        const mismatched_tensor& m = mismatched[i];
+        out += "  " + detail::report_text(m.key) + ": ";
+        if (m.got_dtype)
+            out += "wanted " + (m.want_dtype ? std::string(name(*m.want_dtype)) + ' ' : std::string()) + detail::sizes_text(m.want_shape) + ", got " +
+                   std::string(name(*m.got_dtype)) + ' ' + detail::sizes_text(m.got_shape) + ": ";
+        out += m.why + '\n';
+    }
+    detail::append_list(out, "unexpected", unexpected_keys);
+    detail::append_list(out, "absent", absent);
+    std::vector<std::string> keys;
+    for (const dropped_tensor& d : dropped) keys.push_back(d.from);
+    detail::append_list(out, "dropped", keys);
+    keys.clear();
+    for (const loaded_tensor& t : loaded)
+        if (t.cast) keys.push_back(t.key);
+    detail::append_list(out, "cast", keys);
+    return out;
+}
+
+inline std::string load_report::json() const {
+    std::string out;
+    detail::json_members o{out, '{', '}'};
+    o.boolean("complete", complete());
+    o.boolean("ok", ok());
+    detail::append_members(out, o, "loaded", loaded);
+    o.texts("missing_keys", missing_keys);
+    detail::append_members(out, o, "mismatched", mismatched);
+    o.texts("absent", absent);
+    o.texts("used", used);
+    detail::append_members(out, o, "dropped", dropped);
+    o.texts("unexpected_keys", unexpected_keys);
+    detail::append_members(out, o, "nearest", nearest);
+    o.name("missing_not_allowed");
+    out += detail::decimal(std::uint64_t{missing_not_allowed});
+    o.name("unexpected_not_allowed");
+    out += detail::decimal(std::uint64_t{unexpected_not_allowed});
+    o.end();
+    return out;
+}
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI

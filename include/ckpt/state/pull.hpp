@@ -1,0 +1,193 @@
+// ckpt/state/pull.hpp: for engines that ask for tensors by name while they build themselves.
+//
+// SPDX-License-Identifier: MIT
+// In:      a state_dict; keys, types and sizes, one request at a time.
+// Out:     views, copies, tensors; and at the end a report of what was asked for and what never was.
+// Refuses: each request by its own error; the report knows it too.
+#pragma once
+
+#include <ckpt/core/result.hpp>
+#include <ckpt/core/shared.hpp>
+#include <ckpt/state/load.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <initializer_list>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace ckpt::inline CKPT_DETAIL_ABI {
+
+namespace detail {
+
+/// What was asked for so far. Scopes share it.
+class pull_record final : public counted {
+  public:
+    pull_record(const state_dict& weights, load_options options) : weights_{weights}, options_{std::move(options)} {}
+
+    [[nodiscard]] const state_dict& weights() const noexcept { return weights_; }
+    [[nodiscard]] bool casts() const noexcept { return options_.casts; }
+
+    /// Judges one request and remembers it. A tensor that is there and fits, or the error.
+    [[nodiscard]] result<load_target> ask(std::string key, const target_type& type, bool optional) {
+        request& r = requests_.emplace_back();
+        r.key = std::move(key);
+        r.type = type;
+        r.optional = optional;
+        r.sizes.assign(type.sizes.begin(), type.sizes.end());
+        const state_dict_data& data = *state_dict_access::data(weights_);
+        load_target out;
+        out.key = r.key;
+        out.type = type;
+        out.found = data.find(r.key);
+        if (out.found == nullptr) return weights_.at(r.key).error();
+        out.source = tensor_access::make(out.found->data, data.source);
+        auto fits = fit(out.source, type, options_.casts);
+        if (!fits) {
+            error e = std::move(fits).error();
+            e.path = data.path.empty() ? r.key : data.path + '/' + r.key;
+            return e;
+        }
+        out.address = fits->address;
+        out.bytes = fits->bytes;
+        return out;
+    }
+    /// The last request failed after all: its values cannot be read.
+    [[nodiscard]] error fail(error e) {
+        requests_.back().failure = e.message();
+        return e;
+    }
+
+    /// The last request of each key counts: an engine may try one type, and then another.
+    [[nodiscard]] load_report report() const {
+        std::vector<std::size_t> order(requests_.size());
+        for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
+        std::sort(order.begin(), order.end(), [this](std::size_t a, std::size_t b) { return requests_[a].key != requests_[b].key ? requests_[a].key < requests_[b].key : a < b; });
+        std::vector<std::size_t> last;
+        for (std::size_t i = 0; i < order.size(); ++i)
+            if (i + 1 == order.size() || requests_[order[i]].key != requests_[order[i + 1]].key) last.push_back(order[i]);
+        std::sort(last.begin(), last.end());
+
+        const state_dict_data& data = *state_dict_access::data(weights_);
+        load_judge judge{weights_, options_};
+        std::vector<load_target> loaded;
+        for (const std::size_t i : last) {
+            const request& r = requests_[i];
+            load_target t;
+            t.key = r.key;
+            t.type = r.type;
+            t.type.sizes = r.sizes;
+            t.found = data.find(r.key);
+            if (t.found == nullptr && r.optional) {
+                judge.absent(r.key);
+            } else if (r.failure) {
+                t.source = tensor_access::make(t.found->data, data.source);
+                judge.mismatch(t, *r.failure);
+            } else if (judge.judge(t)) {
+                loaded.push_back(std::move(t));
+            }
+        }
+        load_report out = judge.finish();
+        if (options_.digests)
+            for (std::size_t i = 0; i < loaded.size(); ++i) (void)add_digest(loaded[i].source, out.loaded[i]);
+        return out;
+    }
+
+  private:
+    struct request {
+        std::string key{};
+        target_type type{};
+        std::vector<std::int64_t> sizes{};
+        bool optional{};
+        std::optional<std::string> failure{};
+    };
+    state_dict weights_;
+    load_options options_;
+    std::vector<request> requests_{};
+};
+
+} // namespace detail
+
+/// Gives out tensors by name and remembers what was asked for. What it gives borrows from the state_dict. Scopes share
+/// what is remembered. For one thread.
+class puller {
+  public:
+    explicit puller(const state_dict& weights, load_options options = {}) : record_{detail::make_shared<detail::pull_record>(weights, std::move(options))} {}
+    explicit puller(const state_dict&&, load_options = {}) = delete;
+
+    /// The same puller for keys below `name`: its `view("weight")` asks for "name.weight".
+    [[nodiscard]] puller scope(std::string_view name) const {
+        puller out{*this};
+        out.prefix_ = key_of(name);
+        return out;
+    }
+    /// What stands before the keys of this scope, without the last dot.
+    [[nodiscard]] std::string prefix() const { return prefix_; }
+
+    /// Whether the state_dict has the key. Asks for nothing.
+    [[nodiscard]] bool contains(std::string_view key) const { return record_->weights().contains(key_of(key)); }
+
+    /// A view, as `state_dict::view`; `sizes` are those that it must have: `{any, 784}`.
+    template <class T, std::size_t Rank>
+    [[nodiscard]] result<tensor_view<T, Rank>> view(std::string_view key, std::initializer_list<std::int64_t> sizes = {}) const {
+        auto found = record_->ask(key_of(key), type_of<tensor_view<T, Rank>>(sizes), false);
+        if (!found) return std::move(found).error();
+        return write<tensor_view<T, Rank>>(*found);
+    }
+    /// The same where the tensor may be absent.
+    template <class T, std::size_t Rank>
+    [[nodiscard]] result<std::optional<tensor_view<T, Rank>>> optional_view(std::string_view key, std::initializer_list<std::int64_t> sizes = {}) const {
+        auto found = record_->ask(key_of(key), type_of<tensor_view<T, Rank>>(sizes), true);
+        if (found) return std::optional{write<tensor_view<T, Rank>>(*found)};
+        if (found.error().code == errc::key_missing) return std::optional<tensor_view<T, Rank>>{};
+        return std::move(found).error();
+    }
+    /// A copy; it converts other dtypes where `load_options::casts` is set.
+    template <class T, std::size_t Rank>
+    [[nodiscard]] result<tensor_copy<T, Rank>> copy(std::string_view key, std::initializer_list<std::int64_t> sizes = {}) const {
+        auto found = record_->ask(key_of(key), type_of<tensor_copy<T, Rank>>(sizes), false);
+        if (!found) return std::move(found).error();
+        auto memory = detail::make_owned_copy(found->source, found->type.type, record_->casts(), found->bytes);
+        if (!memory) return record_->fail(std::move(memory).error());
+        found->memory = *std::move(memory);
+        return write<tensor_copy<T, Rank>>(*found);
+    }
+    /// The tensor, whatever its type.
+    [[nodiscard]] result<tensor> get(std::string_view key) const {
+        auto found = record_->ask(key_of(key), {}, false);
+        if (!found) return std::move(found).error();
+        return found->source;
+    }
+
+    /// What was asked for in this and in all other scopes, and what never was. Of several requests for one key the last counts.
+    [[nodiscard]] load_report report() const { return record_->report(); }
+
+  private:
+    [[nodiscard]] std::string key_of(std::string_view name) const {
+        std::string out = prefix_;
+        if (!out.empty() && !name.empty()) out += '.';
+        return out += name;
+    }
+    template <class Target>
+    [[nodiscard]] static detail::target_type type_of(std::initializer_list<std::int64_t> sizes) noexcept {
+        detail::target_type out = detail::target_traits<Target>::type();
+        out.sized = sizes.size() > 0;
+        out.sizes = {sizes.begin(), sizes.size()};
+        return out;
+    }
+    template <class Target>
+    [[nodiscard]] static Target write(detail::load_target& from) noexcept {
+        Target out{};
+        detail::target_traits<Target>::write(out, from);
+        return out;
+    }
+
+    detail::shared<detail::pull_record> record_;
+    std::string prefix_{};
+};
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI

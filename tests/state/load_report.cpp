@@ -1,0 +1,104 @@
+// tests/state/load_report.cpp: reports as text and as JSON.
+//
+// SPDX-License-Identifier: MIT
+#include <ckpt/ckpt.hpp>
+
+#include <doctest/doctest.h>
+
+#include <string>
+#include <vector>
+
+namespace {
+
+std::string folded(const std::vector<std::string>& keys, std::size_t most = 100) {
+    std::string out;
+    ckpt::detail::key_folding{keys}.append_to(out, "", most);
+    return out;
+}
+
+} // namespace
+
+TEST_CASE("runs of numbers and names of siblings are folded, and the count says of how many keys") {
+    std::vector<std::string> keys;
+    for (int i = 0; i < 32; ++i)
+        for (const char* const name : {"q", "k", "v"}) keys.push_back("blocks." + std::to_string(i) + ".attn." + name + ".weight");
+    keys.push_back("head");
+    CHECK(folded(keys) == "blocks.{0..31}.attn.{q,k,v}.weight (96)\nhead\n");
+    CHECK(folded({"a.0.w", "a.1.w", "a.3.w", "a.7.w", "a.8.w", "a.9.w", "a.10.w"}) == "a.{0,1,3,7..10}.w (7)\n");
+    CHECK(folded({"fc.weight", "fc.bias", "x"}) == "fc.{weight,bias} (2)\nx\n");
+    CHECK(folded({"only"}) == "only\n");
+    CHECK(folded({}).empty());
+    CHECK(folded({"0", "1", "2"}) == "{0..2} (3)\n");
+    // Two kinds of numbers: experts inside of layers.
+    keys.clear();
+    for (int i = 0; i < 3; ++i)
+        for (int e = 0; e < 4; ++e) keys.push_back(std::to_string(i) + ".experts." + std::to_string(e));
+    CHECK(folded(keys) == "{0..2}.experts.{0..3} (12)\n");
+}
+
+TEST_CASE("what differs in more than one place is not folded together, nor are many names, nor numbers that are none") {
+    CHECK(folded({"a.0.x", "b.1.x"}) == "a.0.x\nb.1.x\n");
+    CHECK(folded({"a.0.x", "a.1.y"}) == "a.0.x\na.1.y\n");
+    std::vector<std::string> names;
+    for (char c = 'a'; c < 'k'; ++c) names.push_back(std::string("x.") + c);
+    CHECK(folded(names).find('{') == std::string::npos);
+    CHECK(folded({"a.{0..9}", "a.b"}) == "a.{0..9}\na.b\n"); // braces of the file's own
+}
+
+TEST_CASE("lists and lines are bounded, and what a file wrote is printable") {
+    CHECK(folded({"a", "b.c", "d.e.f"}, 2) == "a\nb.c\n+1 more\n");
+    CHECK(folded({"a\nb\x1b[2J", "x.\xff"}) == "a\\nb\\x1b[2J\nx.\\xff\n");
+    CHECK(folded({std::string(100'000, 'k')}).size() < 300);
+    std::string deep;
+    for (int i = 0; i < 40; ++i) deep += "s.";
+    CHECK(folded({deep + "1", deep + "2"}) == deep + "1\n" + deep + "2\n");
+}
+
+TEST_CASE("the text has counts, and a list for what is not as it should be") {
+    ckpt::load_report report;
+    CHECK(report.to_text() == "loaded 0, missing 0, mismatched 0, absent 0; used 0, dropped 0, unexpected 0: complete\n");
+    report.loaded.resize(2);
+    report.loaded[0].key = "a";
+    report.loaded[1].key = "b";
+    report.loaded[1].cast = true;
+    report.used = {"a", "b"};
+    report.unexpected_keys = {"x.0", "x.1", "x.2"};
+    CHECK(report.to_text() == "loaded 2, missing 0, mismatched 0, absent 0; used 2, dropped 0, unexpected 3: complete, as it was allowed\n"
+                              "unexpected:\n  x.{0..2} (3)\ncast:\n  b\n");
+    report.missing_keys = {"m"};
+    report.missing_not_allowed = 1;
+    report.nearest.push_back({"m", {"n", "o"}});
+    report.mismatched.push_back({"c", {ckpt::any, 784}, {10, 783}, ckpt::dtype::float32, ckpt::dtype::float16, "why"});
+    report.mismatched.push_back({"d", {ckpt::any}, {}, {}, {}, "refused"});
+    report.absent = {"opt"};
+    report.dropped.push_back({"old", "drop old"});
+    CHECK(report.to_text() == "loaded 2, missing 1, mismatched 2, absent 1; used 2, dropped 1, unexpected 3: incomplete, not as it was asked for\n"
+                              "missing:\n  m\n  m: perhaps n, o\n"
+                              "mismatched:\n  c: wanted float32 [any, 784], got float16 [10, 783]: why\n  d: refused\n"
+                              "unexpected:\n  x.{0..2} (3)\nabsent:\n  opt\ndropped:\n  old\ncast:\n  b\n");
+}
+
+TEST_CASE("the JSON has every list, in a fixed order, and is valid whatever the keys are") {
+    ckpt::load_report report;
+    ckpt::loaded_tensor t;
+    t.key = "a\"\\\n\x01\xff\xc3\xa9";
+    t.from = {"x", "y"};
+    t.file = "f.bin";
+    t.chain = "merge 0";
+    t.aliases = {"z"};
+    t.aliased = t.converted = true;
+    t.crc32 = 0xAB;
+    report.loaded.push_back(t);
+    report.mismatched.push_back({"c", {ckpt::any, 784}, {10, 783}, ckpt::dtype::float32, {}, "why"});
+    report.dropped.push_back({"old", "drop old"});
+    report.nearest.push_back({"m", {"n"}});
+    report.missing_keys = {"m"};
+    report.missing_not_allowed = 1;
+    CHECK(report.json() ==
+          R"({"complete": false, "ok": false, "loaded": [{"key": "a\"\\\n\u0001\udcff)"
+          "\xc3\xa9"
+          R"(", "from": ["x", "y"], "file": "f.bin", "chain": "merge 0", "aliases": ["z"], "aliased": true, "converted": true, "cast": false, "crc32": "000000ab"}], )"
+          R"("missing_keys": ["m"], "mismatched": [{"key": "c", "want_shape": [null, 784], "got_shape": [10, 783], "want_dtype": "float32", "got_dtype": null, "why": "why"}], )"
+          R"("absent": [], "used": [], "dropped": [{"from": "old", "rule": "drop old"}], "unexpected_keys": [], "nearest": [{"key": "m", "nearest": ["n"]}], )"
+          R"("missing_not_allowed": 1, "unexpected_not_allowed": 0})");
+}

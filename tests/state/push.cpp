@@ -1,0 +1,148 @@
+// tests/state/push.cpp: values copied straight into memory that somebody else owns.
+//
+// SPDX-License-Identifier: MIT
+#include <ckpt/ckpt.hpp>
+#include <ckpt/state/push.hpp>
+
+#include "../support/temporary_file.hpp"
+#include "../support/torch_writer.hpp"
+
+#include <doctest/doctest.h>
+
+#include <array>
+#include <cstdint>
+#include <cstring>
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+using ckpt::destination;
+using ckpt::dtype;
+using ckpt::errc;
+using namespace test_support;
+
+namespace {
+
+using keys = std::vector<std::string>;
+constexpr std::int64_t square[]{2, 2};
+constexpr std::int64_t pair[]{2};
+
+std::string pushed_file() {
+    using namespace pkl;
+    return torch_file(dict({{str("model"), dict({{str("t"), tensor(storage("FloatStorage", "0", 4), 0, {2, 2}, {1, 2})},
+                                                 {str("big"), floats("1", 2)},
+                                                 {str("flags"), tensor(storage("BoolStorage", "2", 2), 0, {2}, {1})}})}}),
+                      {{"0", raw<float>({1, 2, 3, 4})}, {"1", raw<float>({5, 600})}, {"2", std::string("\0\7", 2)}});
+}
+ckpt::state_dict pushed() {
+    static const std::string file = pushed_file();
+    return ckpt::open_bytes(bytes_of(file)).value().state_dict("model").value();
+}
+
+template <class T>
+std::span<std::byte> place(std::vector<T>& memory) {
+    return std::as_writable_bytes(std::span{memory});
+}
+
+} // namespace
+
+TEST_CASE("load_into writes row-major values into the places, misaligned ones too") {
+    const auto weights = pushed();
+    std::vector<float> t(4), big(2);
+    std::vector<std::byte> flags(3);
+    const destination places[]{{"t", dtype::float32, square, place(t)}, {"big", dtype::float32, pair, place(big)}, {"flags", dtype::bool_, pair, std::span{flags}.subspan(1)}};
+    const auto report = ckpt::load_into(weights, places, {.digests = true}).value();
+    CHECK(report.complete());
+    CHECK(report.used == keys{"t", "big", "flags"});
+    CHECK(t == std::vector<float>{1, 3, 2, 4});
+    CHECK(big == std::vector<float>{5, 600});
+    CHECK(flags == std::vector{std::byte{0}, std::byte{0}, std::byte{1}});
+    CHECK(report.loaded[2].key == "flags");
+    CHECK(report.loaded[2].crc32 == weights.at("flags").value().crc32().value());
+}
+
+TEST_CASE("all places are checked before the first byte is written") {
+    const auto weights = pushed();
+    std::vector<float> t(4, 9), big(3, 9);
+    std::vector<std::uint8_t> flags(2, 9);
+    const auto detail = [&](const std::vector<destination>& places, const ckpt::load_options& options = {}) {
+        const auto failure = ckpt::load_into(weights, places, options).error();
+        CHECK(failure.code == errc::load_incomplete);
+        CHECK(t == std::vector<float>(4, 9));
+        return failure.detail;
+    };
+    const destination good{"t", dtype::float32, square, place(t)};
+    const destination flag{"flags", dtype::uint8, pair, place(flags)};
+    CHECK(detail({good, flag, {"big", dtype::float32, pair, place(big)}}) == R"(1 mismatched: "big" (the place has 12 bytes, the elements need 2 times 4))");
+    CHECK(detail({good, flag, {"big", dtype::float16, pair, place(big).first(4)}}) == R"(1 mismatched: "big" (the tensor is float32, asked for was float16: it is converted where load_options::casts is set))");
+    CHECK(detail({good, flag, {"big", dtype::int32, pair, place(big).first(8)}}, {.casts = true}) == R"(1 mismatched: "big" (the tensor is float32, asked for was int32))");
+    CHECK(detail({good, flag, {"big", dtype::float32, square, place(big).first(8)}}) == R"(1 mismatched: "big" (the tensor's shape is [2], asked for was [2, 2]))");
+    CHECK(detail({good, flag}) == R"(1 unexpected: "big")");
+    CHECK(detail({good, flag, {"bigger", dtype::float32, pair, place(big).first(8)}}) == R"(1 missing: "bigger"; 1 unexpected: "big")");
+    CHECK(ckpt::load_into(weights, std::vector{good, flag, destination{"bigger", dtype::float32, pair, {}}}, {.allow_missing = {"big*"}, .allow_unexpected = {"big"}}).has_value());
+    CHECK(t == std::vector<float>{1, 3, 2, 4});
+    CHECK(flags == std::vector<std::uint8_t>{0, 1});
+}
+
+TEST_CASE("a size of a place may be any") {
+    const auto weights = pushed();
+    std::vector<float> t(4);
+    const std::int64_t free[]{ckpt::any, 2};
+    const destination places[]{{"t", dtype::float32, free, place(t)}};
+    CHECK(ckpt::load_into(weights, places, {.allow_unexpected = {"**"}}).has_value());
+}
+
+TEST_CASE("push offers every tensor, writes where it was given a sink, and converts where casts are asked for") {
+    const auto weights = pushed();
+    std::vector<ckpt::f16> t(4), big(2);
+    keys offered;
+    const auto visitor = [&](const ckpt::offered_tensor& o) -> std::optional<ckpt::sink> {
+        offered.emplace_back(o.key);
+        CHECK(o.refusal == nullptr);
+        if (o.key == "flags") {
+            CHECK(o.dtype == dtype::bool_);
+            CHECK(o.nbytes == 2);
+            return std::nullopt;
+        }
+        CHECK(o.shape.size() == (o.key == "t" ? 2 : 1));
+        return ckpt::sink{dtype::float16, place(o.key == "t" ? t : big)};
+    };
+    CHECK(ckpt::push(weights, visitor, {.casts = true}).error().detail == R"(1 unexpected: "flags")");
+    CHECK(t[0].bits == 0);
+    CHECK(ckpt::push(weights, visitor, {.allow_unexpected = {"flags"}}).error().code == errc::load_incomplete); // no casts
+    offered.clear();
+    const auto report = ckpt::push(weights, visitor, {.allow_unexpected = {"flags"}, .casts = true}).value();
+    CHECK(offered == keys{"t", "big", "flags"});
+    CHECK(report.unexpected_keys == keys{"flags"});
+    CHECK(report.loaded.at(0).cast);
+    CHECK(report.loaded[0].chain == "cast float16");
+    CHECK(t[1].bits == 0x4200); // 3
+    CHECK(big[0].bits == 0x4500);
+}
+
+TEST_CASE("a tensor that was refused is offered as such, and no sink helps") {
+    using namespace pkl;
+    const std::string file = torch_file(dict({{str("model"), dict({{str("w"), tensor(storage("FloatStorage", "0", 4), 1, {4}, {1})}})}}), {{"0", raw<float>({1, 2, 3, 4})}});
+    const auto weights = ckpt::open_bytes(bytes_of(file)).value().state_dict("model").value();
+    const auto skip = [](const ckpt::offered_tensor& o) -> std::optional<ckpt::sink> {
+        CHECK(o.refusal->code == errc::out_of_bounds);
+        return std::nullopt;
+    };
+    CHECK(ckpt::push(weights, skip, {.allow_unexpected = {"w"}}).value().unexpected_keys == keys{"w"});
+    const auto take = [](const ckpt::offered_tensor&) -> std::optional<ckpt::sink> { return ckpt::sink{}; };
+    CHECK(ckpt::push(weights, take).error().detail.find("out_of_bounds (403)") != std::string::npos);
+}
+
+TEST_CASE("a file that cannot be read fails with its own error, which names the key") {
+    const temporary_file file(pushed_file());
+    const auto weights = ckpt::open(file.path(), {.io = ckpt::io_mode::read}).value().state_dict("model").value();
+    std::filesystem::resize_file(file.path(), weights.at("big").value().file_offset().value() + 4);
+    std::vector<float> t(4), big(2);
+    const destination places[]{{"t", dtype::float32, square, place(t)}, {"big", dtype::float32, pair, place(big)}};
+    const auto failure = ckpt::load_into(weights, places, {.allow_unexpected = {"**"}}).error();
+    CHECK(failure.code == errc::truncated);
+    CHECK(failure.path == "model/big");
+}

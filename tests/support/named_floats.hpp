@@ -1,0 +1,49 @@
+// tests/support/named_floats.hpp: a checkpoint of a few float32 tensors, in the memory of the test.
+//
+// SPDX-License-Identifier: MIT
+// In:      names, shapes, values.
+// Out:     the state_dict of a safetensors file; the object must live on, because the file is its memory.
+#pragma once
+
+#include <ckpt/ckpt.hpp>
+
+#include "safetensors_writer.hpp"
+#include "torch_writer.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <initializer_list>
+#include <string>
+#include <vector>
+
+namespace test_support {
+
+class named_floats {
+  public:
+    struct one {
+        std::string name{};
+        std::vector<std::int64_t> shape{};
+        std::vector<float> values{};
+    };
+    named_floats(std::initializer_list<one> tensors) : named_floats(std::vector<one>(tensors)) {}
+    explicit named_floats(const std::vector<one>& tensors) {
+        std::string header = "{";
+        std::string data;
+        for (const one& t : tensors) {
+            std::string shape = "[";
+            for (const std::int64_t n : t.shape) shape += (shape.size() == 1 ? "" : ",") + std::to_string(n);
+            const std::string bytes = raw(t.values);
+            header += (header.size() == 1 ? "" : ",") + safetensors_entry(t.name, "F32", shape + "]", data.size(), data.size() + bytes.size());
+            data += bytes;
+        }
+        header += '}';
+        header.resize((header.size() + 7) / 8 * 8, ' '); // as its own writer pads it, so that the data is aligned
+        bytes_ = safetensors_file(header, data);
+    }
+    [[nodiscard]] ckpt::state_dict weights(const ckpt::open_options& options = {}) const { return ckpt::open_bytes(bytes_of(bytes_), options).value().state_dict("").value(); }
+
+  private:
+    std::string bytes_{};
+};
+
+} // namespace test_support
