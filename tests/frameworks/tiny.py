@@ -36,6 +36,17 @@ def module_named(name):
     return move
 
 
+def randomized(net):
+    """All floating parameters and buffers random and counters too, so that no two tensors of a shape are equal."""
+    with torch.no_grad():
+        for tensor in [*net.parameters(), *net.buffers()]:
+            if tensor.is_floating_point():
+                tensor.normal_()
+            elif tensor.ndim == 0:
+                tensor.random_(1, 1 << 30)
+    return net
+
+
 @contextlib.contextmanager
 def empty_folder():
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):

@@ -105,6 +105,13 @@ TEST_CASE("names: strip, add, rename, drop, keep, copy; order is kept") {
     CHECK(result_of(layers, RULES_1("rename l.{i:int}.w -> l.{3/i}.w")).find("division by zero") != std::string::npos);
 }
 
+TEST_CASE("a capture of segments may be empty at the end of a key, at its beginning and between") {
+    const named_floats from{{"a", {1}, {1}}, {"a.b", {1}, {2}}, {"a.b.c", {1}, {3}}};
+    CHECK(result_of(from, RULES_1("rename a.{rest:**} -> z.{rest}")) == "z [1] 1 | z.b [1] 2 | z.b.c [1] 3");
+    CHECK(result_of(from, RULES_1("rename a.{r:**}.{last} -> {r}.y.{last}")) == "a [1] 1 | y.b [1] 2 | b.y.c [1] 3");
+    CHECK(result_of(from, RULES_1("drop {p:**}.b.{q:**}")) == "a [1] 1");
+}
+
 TEST_CASE("a group moves all keys at once: a swap") {
     const named_floats from{{"a", {1}, {1}}, {"b", {1}, {2}}};
     CHECK(result_of(from, ckpt::key_map{ckpt::first(ckpt::rename("a", "b"), ckpt::rename("b", "a"))}, "first {\n  rename a -> b\n  rename b -> a\n}\n") == "b [1] 1 | a [1] 2");

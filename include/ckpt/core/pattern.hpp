@@ -52,7 +52,8 @@ struct syntax_fault {
         const std::string_view sentence = why.substr(why.starts_with(prefix) ? prefix.size() : 0);
         const std::size_t it = sentence.find("{it}");
         if (it == std::string_view::npos) return std::string(sentence);
-        const std::string_view seen = from < text.size() ? text.substr(from, to - from) : std::string_view{};
+        std::string_view seen = from < text.size() ? text.substr(from, to - from) : std::string_view{};
+        if (seen.find_first_not_of(" \t\r\n") == std::string_view::npos) seen = {}; // where a rule ends before its line or its comment does
         return std::string(sentence.substr(0, it)) + (seen.empty() ? std::string("the end of the line") : quoted(seen)) +
                std::string(sentence.substr(it + 4));
     }
@@ -151,13 +152,14 @@ class pattern_parser {
     constexpr bool run() {
         bound_.assign(out_.captures.size(), char{0});
         while (true) {
-            if (!segment()) return false;
-            out_.elements.push_back({.kind = pattern_part::end});
+            bool many = false;
+            if (!segment(many)) return false;
+            if (!many) out_.elements.push_back({.kind = pattern_part::end}); // `many` brings the ends of its segments along
             if (at_ == s_.size()) break;
             ++at_; // the dot
         }
-        if (out_.elements.size() >= 2 && out_.elements[out_.elements.size() - 2].kind == pattern_part::literal)
-            out_.tail = out_.elements[out_.elements.size() - 2].text;
+        const std::size_t n = out_.elements.size();
+        if (n >= 2 && out_.elements[n - 1].kind == pattern_part::end && out_.elements[n - 2].kind == pattern_part::literal) out_.tail = out_.elements[n - 2].text;
         return true;
     }
     /// Whether the pattern binds the capture of `slot`.
@@ -167,15 +169,14 @@ class pattern_parser {
     [[nodiscard]] constexpr bool ends_segment(std::size_t i) const noexcept { return i == s_.size() || s_[i] == '.'; }
     constexpr bool fail(const char* sentence, std::size_t from, std::size_t to) { return word_.fail(fault_, sentence, from, to); }
 
-    constexpr bool segment() {
+    constexpr bool segment(bool& many) {
         const std::size_t start = at_;
         if (s_.substr(at_).starts_with("**")) {
             if (!ends_segment(at_ + 2)) return fail("ckpt: ** stands alone between dots", at_, at_ + 2);
             out_.elements.push_back({.kind = pattern_part::many});
             out_.literal = false;
             at_ += 2;
-            // A whole number of segments: what follows is its neighbour's dot, not one of its own.
-            return separate_many();
+            return many = true;
         }
         std::size_t literal = at_;
         const auto flush = [&](std::size_t to) {
@@ -199,10 +200,8 @@ class pattern_parser {
                 literal = ++at_;
             } else if (c == '{') {
                 flush(at_);
-                bool whole = false;
-                if (!capture(at_ == start, whole)) return false;
+                if (!capture(at_ == start, many)) return false;
                 literal = at_;
-                if (whole) return separate_many();
             } else if (c == '}') {
                 return fail("ckpt: a closing brace without an opening one: write \\} for the character", at_, at_ + 1);
             } else {
@@ -210,16 +209,6 @@ class pattern_parser {
             }
         }
         flush(at_);
-        return true;
-    }
-    /// `many` brings the ends of its segments along, so the end after it is dropped again by `run`.
-    constexpr bool separate_many() {
-        if (at_ < s_.size()) {
-            ++at_;
-            return segment();
-        }
-        // At the end of the pattern: the end that `run` adds would ask for one more segment.
-        last_is_many_ = true;
         return true;
     }
 
@@ -288,17 +277,12 @@ class pattern_parser {
     syntax_fault& fault_;
     std::vector<char> bound_{};
     std::size_t at_{0};
-    bool last_is_many_{false};
-
-  public:
-    [[nodiscard]] constexpr bool last_is_many() const noexcept { return last_is_many_; }
 };
 
 /// Parses the pattern that `word` spells into `out`. Sets `binds[slot]` for the captures that it binds, where asked.
 constexpr bool parse_pattern(const spelled& word, pattern_code& out, syntax_fault& fault, std::vector<char>* binds = nullptr) {
     pattern_parser parser{word, out, fault};
     if (!parser.run()) return false;
-    if (parser.last_is_many()) out.elements.pop_back();
     if (!out.elements.empty() && out.elements.front().kind == pattern_part::literal) out.head = out.elements.front().text;
     for (const pattern_element& element : out.elements)
         if (element.kind == pattern_part::literal && element.text.size() > out.inside.size()) out.inside = element.text;
@@ -332,7 +316,7 @@ class matcher {
                 continue;
             }
             if (!step(code.elements[e_], slots) && !backtrack(slots)) return match_outcome::no;
-            if (steps == memo_after && !code.repeats) failed_.assign(code.elements.size() * (key.size() + 2), false);
+            if (steps == memo_after && !code.repeats && cell(code.elements.size(), 0) <= most_cells) failed_.assign(cell(code.elements.size(), 0), false);
             if (steps == most_steps) return match_outcome::too_many_steps;
         }
     }
@@ -341,6 +325,7 @@ class matcher {
     // The key is read as if a dot followed it, so that every segment ends in one.
     static constexpr std::uint64_t memo_after = 4096;
     static constexpr std::uint64_t most_steps = std::uint64_t{1} << 22;
+    static constexpr std::size_t most_cells = std::size_t{1} << 27; // 16 MiB; more would hardly be filled within most_steps
     struct choice_point {
         std::size_t element{0};
         std::size_t from{0};
@@ -374,7 +359,7 @@ class matcher {
         choice_point point{e_, p_, 0};
         if (x.kind == pattern_part::text || x.kind == pattern_part::integer) {
             if (p_ >= key_.size() || key_[p_] == '.' || (x.kind == pattern_part::integer && !is_digit(key_[p_]))) return false;
-            point.taken = next_character(p_) - p_;
+            point.taken = x.kind == pattern_part::text ? next_character(p_) - p_ : 1;
         } else if (x.kind == pattern_part::choice && !next_choice(x, point)) {
             return false;
         }
@@ -413,7 +398,8 @@ class matcher {
         p_ = point.from + bytes;
         if (x.slot < 0) return;
         binding_value& slot = slots[static_cast<std::size_t>(x.slot)];
-        slot.text = key_.substr(point.from, x.kind == pattern_part::many && bytes != 0 ? bytes - 1 : bytes);
+        // Without segments there is no place either: `**` may stand behind the end of the key.
+        slot.text = bytes == 0 ? std::string_view{} : key_.substr(point.from, x.kind == pattern_part::many ? bytes - 1 : bytes);
         slot.number = 0;
         if (x.kind == pattern_part::integer)
             for (const char c : slot.text) slot.number = slot.number * 10 + (c - '0');
@@ -450,7 +436,7 @@ class matcher {
             default: break;
             }
             if (more) {
-                point.taken = next_character(next) - point.from;
+                point.taken = (x.kind == pattern_part::integer ? next + 1 : next_character(next)) - point.from;
                 return take(x, point, slots), true;
             }
             if (!failed_.empty()) failed_[cell(point.element, point.from)] = true;
