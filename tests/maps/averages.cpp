@@ -22,7 +22,8 @@ TEST_CASE("latent diffusion: each average takes its raw tensor's place and name;
     const auto averaged = ckpt::remap(plan).value();
     std::size_t replaced = 0;
     for (const auto& [key, tensor] : weights) {
-        CAPTURE(std::string(key));
+        const std::string shown_key(key); // a structured binding cannot be captured
+        CAPTURE(shown_key);
         if (key.starts_with("model_ema.")) {
             CHECK_FALSE(averaged.contains(key));
             continue;

@@ -32,7 +32,8 @@ void same(const ckpt::state_dict& from, const ckpt::key_map& map, const ckpt::st
     const auto mapped = ckpt::remap(plan).value();
     CHECK(mapped.size() == to.size());
     for (const auto& [key, tensor] : to) {
-        CAPTURE(std::string(key));
+        const std::string shown_key(key); // a structured binding cannot be captured
+        CAPTURE(shown_key);
         REQUIRE(mapped.contains(key));
         const auto got = mapped.at(key).value();
         CHECK(got.dtype() == tensor.dtype());

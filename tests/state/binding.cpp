@@ -52,6 +52,11 @@ struct derived : base {
 struct grid {
     std::vector<std::vector<ckpt::tensor>> rows;
 };
+struct maybe {
+    std::optional<linear> proj;
+    std::optional<std::vector<std::optional<ckpt::tensor>>> list;
+    std::optional<ckpt::tensor> last;
+};
 struct two_lists {
     std::optional<std::vector<ckpt::tensor>> list;
     std::vector<std::optional<ckpt::tensor>> sparse;
@@ -68,6 +73,7 @@ template <> struct ckpt::binding<model>
 template <> struct ckpt::binding<derived> : ckpt::fields<ckpt::field<"a", &derived::a>, ckpt::field<"", &derived::flat>, ckpt::field<"b", &derived::b>> {};
 template <> struct ckpt::binding<base> : ckpt::fields<ckpt::field<"a2", &base::a>> {};
 template <> struct ckpt::binding<grid> : ckpt::fields<ckpt::field<"", &grid::rows>> {};
+template <> struct ckpt::binding<maybe> : ckpt::fields<ckpt::field<"proj", &maybe::proj>, ckpt::field<"list", &maybe::list>, ckpt::field<"last", &maybe::last>> {};
 template <> struct ckpt::binding<two_lists> : ckpt::fields<ckpt::field<"list", &two_lists::list>, ckpt::field<"sparse", &two_lists::sparse>> {};
 
 namespace {
@@ -162,7 +168,7 @@ TEST_CASE("an array of a wrong size makes keys missing or unexpected; a gap in a
 
 TEST_CASE("only canonical numbers below the number of keys make a vector longer, and nested vectors share a bound") {
     model m;
-    for (const char* const key : {"h.999999999.norm.weight", "h.13.norm.weight", "h.01.norm.weight", "h.-1.norm.weight", "h.99999999999999999999.x", "h.x.norm.weight", "h..norm.weight"}) {
+    for (const char* const key : {"h.999999999.norm.weight", "h.13.norm.weight", "h.02.norm.weight", "h.-1.norm.weight", "h.99999999999999999999.x", "h.x.norm.weight", "h..norm.weight"}) {
         auto entries = whole_model();
         entries.emplace_back(key, vec());
         CAPTURE(key);
@@ -210,6 +216,16 @@ TEST_CASE("optionals of vectors and vectors of optionals") {
     CHECK(ckpt::load(second, t).value().complete());
     CHECK(t.list.value().size() == 2);
     CHECK(t.sparse.empty());
+}
+
+TEST_CASE("what is inside of an absent optional is not absent by itself") {
+    maybe m;
+    const auto weights = weights_of({{"last", vec()}, {"list.1.x", vec()}});
+    const auto report = ckpt::load(weights, m, {.allow_unexpected = {"list.**"}}).value();
+    CHECK(report.absent == std::vector<std::string>{"proj", "list"});
+    CHECK_FALSE(m.proj.has_value());
+    CHECK_FALSE(m.list.has_value());
+    CHECK(m.last.value().rank() == 1);
 }
 
 TEST_CASE("an array or a vector of structs can be loaded without a struct around it") {

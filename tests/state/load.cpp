@@ -331,6 +331,16 @@ TEST_CASE("a source is used, dropped or unexpected, and one of them only") {
     check_partition(ckpt::load(ours, model).value(), {"weight", "bias"}, {"weight", "bias", "old"});
 }
 
+TEST_CASE("a source of several targets is used once") {
+    const auto source = weights_of({{"v", vec()}});
+    const auto ours = ckpt::remap(source, ckpt::key_map{ckpt::rule("split 0 v -> w.0, w.1")}).value();
+    many_copies model;
+    const auto report = ckpt::load(ours, model).value();
+    CHECK(model.all.at(1)(1) == 4);
+    CHECK(report.loaded.size() == 2);
+    CHECK(report.used == keys{"v"});
+}
+
 TEST_CASE("a missing key is told its nearest: of the wanted shape first") {
     const auto hint = [](const entries& of, auto model) {
         const auto report = ckpt::plan_load(weights_of(of), model);
@@ -353,6 +363,7 @@ TEST_CASE("many copies of one storage are refused before they are made") {
     const auto report = ckpt::plan_load(weights_of(of), model);
     CHECK(report.loaded.size() == 4); // 64 MiB are free
     CHECK(report.mismatched.size() == 96);
+    CHECK(report.unexpected_keys.empty());
     CHECK(report.mismatched[0].got_shape == std::vector<std::int64_t>{1 << 22});
 }
 

@@ -26,6 +26,7 @@ TEST_CASE("runs of numbers and names of siblings are folded, and the count says 
     CHECK(folded(keys) == "blocks.{0..31}.attn.{q,k,v}.weight (96)\nhead\n");
     CHECK(folded({"a.0.w", "a.1.w", "a.3.w", "a.7.w", "a.8.w", "a.9.w", "a.10.w"}) == "a.{0,1,3,7..10}.w (7)\n");
     CHECK(folded({"fc.weight", "fc.bias", "x"}) == "fc.{weight,bias} (2)\nx\n");
+    CHECK(folded({"a.0.x", "a.0.y", "a.1.x"}) == "a.{0,1}.x (2)\na.0.y\n"); // numbers first
     CHECK(folded({"only"}) == "only\n");
     CHECK(folded({}).empty());
     CHECK(folded({"0", "1", "2"}) == "{0..2} (3)\n");

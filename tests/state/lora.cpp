@@ -50,7 +50,8 @@ TEST_CASE("PEFT's own merge of linear, convolution and embedding, to the last pl
     CHECK(merged.others.empty());
     REQUIRE(merged.weights.size() == expected.size());
     for (const auto& [key, tensor] : expected) {
-        CAPTURE(std::string(key));
+        const std::string shown_key(key); // a structured binding cannot be captured
+        CAPTURE(shown_key);
         const auto got = values(merged.weights, key);
         const auto want = values(expected, key);
         REQUIRE(got.size() == want.size());

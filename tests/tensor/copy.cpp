@@ -96,6 +96,7 @@ TEST_CASE("moving leaves nothing behind; a failed read is passed on") {
     CHECK(a.span().empty());
     a = std::move(b);
     CHECK(a(0) == 1);
+    CHECK(b.numel() == 0); // NOLINT
     auto& same = a;
     a = std::move(same);
     CHECK(a(1) == 2);

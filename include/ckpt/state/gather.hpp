@@ -619,7 +619,7 @@ class gather_plan final : public counted {
             for (std::uint64_t i = 0; i < rows; ++i) {
                 for (double& x : row) x = 0;
                 for (std::uint64_t k = 0; k < r; ++k) {
-                    const double factor = b[static_cast<std::size_t>(i * r + k)];
+                    const auto factor = static_cast<double>(b[static_cast<std::size_t>(i * r + k)]);
                     const float* line = a.data() + k * columns;
                     for (std::uint64_t j = 0; j < columns; ++j) row[static_cast<std::size_t>(j)] += factor * static_cast<double>(line[j]);
                 }

@@ -36,6 +36,7 @@ constexpr bool check_rule_text(std::string_view text, std::size_t from, std::siz
         if ((c < 0x20 && c != '\t') || c == 0x7F) return fault.fail("ckpt: a control character in a rule", i, i + 1);
         const std::size_t n = utf8_length(text.substr(0, to), i);
         if (n == 0) return fault.fail("ckpt: bytes in a rule that are not UTF-8", i, i + 1);
+        if (c == 0xC2 && static_cast<unsigned char>(text[i + 1]) < 0xA0) return fault.fail("ckpt: a control character in a rule", i, i + 2);
         i += n;
     }
     return true;
@@ -103,6 +104,12 @@ class rule {
     friend consteval rule keep(const char* pattern, const char* second, const char* third, const char* fourth);
 
     consteval rule() = default;
+    /// A short form; its words are patterns, templates or prefixes.
+    consteval rule(detail::rule_verb verb, std::string_view word) : words_{word, {}, {}, {}}, count_{1}, verb_{verb}, short_form_{true} { check_word(word); }
+    static consteval void check_word(std::string_view word) {
+        detail::syntax_fault fault;
+        (void)detail::check_rule_text(word, 0, word.size(), fault);
+    }
 
     /// The rule as a line of a rules text.
     [[nodiscard]] std::string line() const {
@@ -139,11 +146,7 @@ struct rule_group<0> {};
 
 /// Takes `prefix`, literal text that ends in a dot, off the keys that begin with it; the others stay.
 [[nodiscard]] consteval rule strip_prefix(const char* prefix) {
-    rule out;
-    out.verb_ = detail::rule_verb::strip;
-    out.short_form_ = true;
-    out.words_[0] = prefix;
-    out.count_ = 1;
+    rule out{detail::rule_verb::strip, prefix};
     if (!out.words_[0].ends_with('.')) detail::this_key_rule_is_invalid("ckpt: a prefix ends in a dot");
     return out;
 }
@@ -163,12 +166,9 @@ struct rule_group<0> {};
 }
 /// Renames the keys that match `pattern`; `replacement` may use what it captures: rename("a.{i:int}.w", "b.{i+1}.w").
 [[nodiscard]] consteval rule rename(const char* pattern, const char* replacement) {
-    rule out;
-    out.verb_ = detail::rule_verb::rename;
-    out.short_form_ = true;
-    out.words_[0] = pattern;
-    out.words_[1] = replacement;
-    out.count_ = 2;
+    rule out{detail::rule_verb::rename, pattern};
+    rule::check_word(replacement);
+    out.words_[out.count_++] = replacement;
     detail::rule_code code;
     detail::pattern_code parsed;
     detail::template_code made;
@@ -179,11 +179,7 @@ struct rule_group<0> {};
 }
 /// Leaves out the keys that match; each is listed as dropped, with this rule.
 [[nodiscard]] consteval rule drop(const char* pattern) {
-    rule out;
-    out.verb_ = detail::rule_verb::drop;
-    out.short_form_ = true;
-    out.words_[0] = pattern;
-    out.count_ = 1;
+    const rule out{detail::rule_verb::drop, pattern};
     detail::pattern_code parsed;
     detail::syntax_fault fault;
     (void)detail::parse_pattern({out.words_[0], out.words_[0], 0, true}, parsed, fault);

@@ -121,7 +121,7 @@ class formula_parser {
     enum class type : std::uint8_t { none, number, text, dtype, truth };
 
     constexpr formula_parser(const spelled& word, std::size_t from, std::size_t to, const std::vector<capture_name>& captures, bool condition, rule_code& rule, syntax_fault& fault)
-        : word_{word}, s_{word.text.substr(0, to)}, at_{from}, captures_{captures}, condition_{condition}, rule_{rule}, fault_{fault} {}
+        : word_{word}, s_{word.text.substr(0, to)}, begin_{from}, at_{from}, captures_{captures}, condition_{condition}, rule_{rule}, fault_{fault} {}
 
     /// `hidden` is a slot that must not be named; -1: none.
     std::int32_t hidden{-1};
@@ -133,8 +133,8 @@ class formula_parser {
         if (!(condition_ ? disjunction(t) : sum(t))) return false;
         blanks();
         if (at_ != s_.size()) return fail("ckpt: {it} where the expression should end", at_, at_ + 1);
-        if (condition_ && t != type::truth) return fail("ckpt: a bare number, text or dtype is no condition", 0, s_.size());
-        if (!condition_ && t != type::number) return fail("ckpt: a text capture cannot stand in an expression", 0, s_.size());
+        while (begin_ < at_ && (s_[begin_] == ' ' || s_[begin_] == '\t')) ++begin_;
+        if (condition_ && t != type::truth) return fail("ckpt: a bare number, text or dtype is no condition", begin_, at_);
         return true;
     }
 
@@ -320,6 +320,7 @@ class formula_parser {
 
     spelled word_;
     std::string_view s_;
+    std::size_t begin_;
     std::size_t at_;
     const std::vector<capture_name>& captures_;
     bool condition_;
@@ -457,8 +458,12 @@ class rule_reader {
     /// A pattern, a template, a prefix or a name: bare or in quotes.
     constexpr bool word(spelled& out, const char* what_is_missing) {
         blanks();
-        if (peek() == '"') return quoted_word(s_, at_, out, out_, fault_);
         const std::size_t from = at_;
+        if (peek() == '"') {
+            if (!quoted_word(s_, at_, out, out_, fault_)) return false;
+            const bool ends = at_blank_or_end() || peek() == ',' || peek() == '=' || s_.substr(at_).starts_with("->");
+            return ends || fault_.fail("ckpt: {it} directly behind a quote: a word ends there", at_, word_end());
+        }
         while (!at_blank_or_end() && s_[at_] != ',' && s_[at_] != '=' && !s_.substr(at_).starts_with("->")) {
             if (s_[at_] == '"') return fault_.fail("ckpt: a quote inside a bare word: put the whole word in quotes", at_, at_ + 1);
             ++at_;
@@ -541,6 +546,8 @@ class rule_reader {
         out_.numbers.push_back(n);
         return true;
     }
+    /// Whether a blank or the end follows.
+    constexpr bool ends_here() { return at_blank_or_end() || fault_.fail("ckpt: {it} where a blank should be", at_, word_end()); }
     constexpr bool dimension() { return number("ckpt: {it} where a dimension should be"); }
     /// Integers between `open` and `close`, joined by commas, a last comma allowed.
     constexpr bool number_list(char open, char close, const char* what_is_missing) {
@@ -548,7 +555,7 @@ class rule_reader {
         if (!expect(std::string_view{sign, 1}, what_is_missing)) return false;
         while (true) {
             blanks();
-            if (peek() == close) return ++at_, true;
+            if (peek() == close) return ++at_, ends_here();
             if (!number("ckpt: {it} where an integer should be")) return false;
             blanks();
             if (peek() == ',') ++at_;
@@ -590,7 +597,7 @@ class rule_reader {
         if (!expect(")", "ckpt: {it} where ) should be")) return false;
         if (out_.heads % out_.kv_heads != 0) return fault_.fail("ckpt: heads is no multiple of kv_heads", from, at_);
         if (out_.layout == qkv_layout::interleaved && out_.heads != out_.kv_heads) return fault_.fail("ckpt: the interleaved layout needs as many kv_heads as heads", from, at_);
-        return true;
+        return ends_here();
     }
 
     constexpr bool prefix() {
@@ -662,15 +669,16 @@ class rule_reader {
         const std::size_t from = at_;
         while (at_ < s_.size() && is_name_part(s_[at_])) ++at_;
         const auto named = parse_dtype(s_.substr(from, at_ - from));
-        if (named) out_.type = *named;
+        if (named && at_blank_or_end()) out_.type = *named;
+        else if (named) return ends_here();
         else return fault_.fail("ckpt: {it} is no dtype: PyTorch's names without torch., as in float16", from, at_ == from ? word_end() : at_);
         return true;
     }
     constexpr bool fill() {
-        if (!fill_value() || !dtype_word() || !number_list('(', ')', "ckpt: {it} where a shape such as (2, 3) should be")) return false;
+        if (!fill_value() || !dtype_word()) return false;
+        blanks();
         const std::size_t from = at_;
-        for (const std::int64_t n : out_.numbers)
-            if (n < 0) return fault_.fail("ckpt: a shape has no negative sizes", from, from + 1);
+        if (!number_list('(', ')', "ckpt: {it} where a shape such as (2, 3) should be") || !not_negative(0, "ckpt: {it} has a negative size", from)) return false;
         if (!one_pattern()) return false;
         const spelled& w = out_.words.back();
         if (!out_.patterns.front().literal) return w.fail(fault_, "ckpt: {it} is filled, so it is one key without wildcards and captures", 0, w.text.size());
@@ -762,7 +770,7 @@ class rule_reader {
         }
         case rule_verb::cast: {
             if (!dtype_word()) return false;
-            if (out_.type == ckpt::dtype::float8_e8m0fnu) return fault_.fail("ckpt: nothing can be cast to float8_e8m0fnu", at_ - 1, at_);
+            if (out_.type == ckpt::dtype::float8_e8m0fnu) return fault_.fail("ckpt: nothing can be cast to {it}", at_ - ckpt::name(out_.type).size(), at_);
             return one_pattern() && condition();
         }
         case rule_verb::fill: return fill();
@@ -869,6 +877,9 @@ constexpr bool formula_parser::has(std::size_t from, type& t) {
         while (end > begin && (s_[end - 1] == ' ' || s_[end - 1] == '\t')) --end;
         w.text = w.raw = s_.substr(begin, end - begin);
         w.at = begin;
+        for (std::size_t i = begin; i < end; ++i)
+            if (s_[i] == ' ' || s_[i] == '\t' || s_[i] == ',' || s_[i] == '=' || s_[i] == '"' || s_.substr(i, end - i).starts_with("->"))
+                return fail("ckpt: {it} inside a bare word: put the whole word in quotes", i, i + 1);
     }
     if (at_ == s_.size() || s_[at_] != ')') return fail("ckpt: {it} where the closing parenthesis should be", at_, at_ + 1);
     if (w.text.empty()) return fail("ckpt: has is asked for a key: has(name)", from, at_);

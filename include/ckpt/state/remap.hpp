@@ -227,6 +227,8 @@ class inverse_writer {
 
     [[nodiscard]] result<key_map> run() {
         if (auto free = check(); !free) return std::move(free).error();
+        for (const remap_item& item : r_.items)
+            while (item.name.starts_with(unused_)) unused_.insert(unused_.size() - 1, 1, '_');
         std::uint32_t end = static_cast<std::uint32_t>(r_.changes.size());
         for (std::size_t step = r_.step_ends.size(); step-- > 0;) {
             const std::uint32_t begin = step == 0 ? 0 : r_.step_ends[step - 1];
@@ -253,6 +255,10 @@ class inverse_writer {
         }
         for (const remap_change& c : r_.changes) {
             const rule_verb verb = r_.rule(c.rule).verb;
+            // Tensors that keep their names need no template.
+            const bool renames = c.removes && (verb <= rule_verb::rename || (verb >= rule_verb::split && verb <= rule_verb::unstack));
+            for (const std::uint32_t in : r_.linked(c.inputs, c.input_count))
+                if (renames && check_name(r_.items[in].name) != nullptr) blame(c.rule, "no rule can give " + quoted(r_.items[in].name) + " its name back");
             const std::string key = c.output_count != 0 ? quoted(r_.items[r_.links[c.outputs]].name) : std::string{};
             if (verb == rule_verb::narrow) blame(c.rule, "it cut " + key);
             if (verb == rule_verb::fill) blame(c.rule, "it filled " + key);
@@ -309,7 +315,7 @@ class inverse_writer {
         const auto target = [&](std::uint32_t item) {
             const std::string_view name = name_of(item);
             if (!std::binary_search(borne.begin(), borne.end(), name)) return std::string(name);
-            std::string other = "ckpt_inverse." + decimal(std::uint64_t{next_++}) + '.' + std::string(name);
+            std::string other = unused_ + decimal(std::uint64_t{next_++}) + '.' + std::string(name);
             pending_.push_back({other, std::string(name)});
             return other;
         };
@@ -412,6 +418,7 @@ class inverse_writer {
     const remap_record& r_;
     shared<key_map_data> out_{make_shared<key_map_data>()};
     std::vector<std::pair<std::string, std::string>> pending_{};
+    std::string unused_{"ckpt_inverse."}; ///< no key begins with it
     std::uint64_t next_{0};
 };
 

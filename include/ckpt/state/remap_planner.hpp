@@ -100,19 +100,29 @@ struct remap_record final : counted {
     }
     /// The items of the source that `item` is made of, each once, in order.
     void roots(std::uint32_t item, std::vector<std::uint32_t>& out) const {
+        while (items[item].rule != 0 && items[item].parent_count == 1) item = links[items[item].parents];
         std::vector<std::uint32_t> open{item};
+        std::vector<std::uint32_t> seen; // sorted: a tensor may be part of another by many ways
         while (!open.empty()) {
             const std::uint32_t at = open.back();
             open.pop_back();
             const remap_item& i = items[at];
-            if (i.rule == 0) {
-                if (std::find(out.begin(), out.end(), at) == out.end()) out.push_back(at);
-                continue;
-            }
-            for (std::uint32_t k = i.parent_count; k-- > 0;) open.push_back(links[i.parents + k]);
+            const auto place = std::lower_bound(seen.begin(), seen.end(), at);
+            if (place != seen.end() && *place == at) continue;
+            seen.insert(place, at);
+            if (i.rule == 0) out.push_back(at);
+            else
+                for (std::uint32_t k = i.parent_count; k-- > 0;) open.push_back(links[i.parents + k]);
         }
     }
 };
+
+/// Null, or why no rule may give a key this name.
+[[nodiscard]] inline const char* check_name(std::string_view name) noexcept {
+    if (name.empty()) return "the new name is empty";
+    if (name.front() == '.' || name.back() == '.' || name.find("..") != std::string_view::npos) return "the new name has an empty segment";
+    return nullptr;
+}
 
 /// The value of an expression or of a part of a condition.
 struct formula_value {
@@ -216,8 +226,12 @@ class remap_planner {
     void fail_at(std::uint32_t rule, std::uint32_t item, const std::string& what) { fail(rule, "at " + quoted(r_.items[item].name) + ": " + what); }
     /// False where the matcher gave up.
     [[nodiscard]] bool matches(std::uint32_t rule, const pattern_code& code, std::uint32_t item, std::vector<binding_value>& slots) {
+        if (gave_up_) return false;
         const match_outcome outcome = matcher_.match(code, r_.items[item].name, slots);
-        if (outcome == match_outcome::too_many_steps) fail_at(rule, item, "the pattern takes too many steps to match this key");
+        if (outcome == match_outcome::too_many_steps) {
+            gave_up_ = true; // the plan has failed, and more keys would only take more time
+            fail_at(rule, item, "the pattern takes too many steps to match this key");
+        }
         return outcome == match_outcome::yes;
     }
 
@@ -360,12 +374,6 @@ class remap_planner {
         out.pop_back();
         return check_name(out);
     }
-    [[nodiscard]] static const char* check_name(std::string_view name) noexcept {
-        if (name.empty()) return "the new name is empty";
-        if (name.front() == '.' || name.back() == '.' || name.find("..") != std::string_view::npos) return "the new name has an empty segment";
-        return nullptr;
-    }
-
     /// Whether the condition of `rule` holds for `item`; conditions are numbered by pattern for keep.
     [[nodiscard]] bool holds(const map_rule& rule, std::size_t which, std::uint32_t item, const std::vector<binding_value>& slots) {
         if (rule.code.conditions.empty()) return true;
@@ -841,19 +849,16 @@ class remap_planner {
                 return fail(rule.number, "two keys are the same part: " + quoted(r_.items[set.parts[i - 1].second].name) + " and " + quoted(r_.items[set.parts[i].second].name)), false;
         const bool has_first = set.parts.front().first == 0;
         if (has_first && !holds(rule, 0, set.parts.front().second, set.first_slots)) return false;
-        const std::size_t wanted = n != 0 ? n : set.parts.size();
-        std::string missing;
-        std::size_t count = 0;
-        std::size_t at = 0;
-        for (std::size_t number = 0; number < wanted; ++number) {
-            if (at < set.parts.size() && set.parts[at].first == static_cast<std::int64_t>(number)) {
-                ++at;
-                continue;
-            }
-            if (++count > 3) continue;
-            missing += (count == 1 ? "" : ", ") + quoted(spell(pattern_of(static_cast<std::int64_t>(number)), set.slots, code.counter, static_cast<std::int64_t>(number)));
-        }
+        const std::size_t wanted = n != 0 ? n : static_cast<std::size_t>(set.parts.back().first) + 1;
+        const std::size_t count = wanted - set.parts.size();
         if (count == 0) return true;
+        std::string missing;
+        std::size_t at = 0;
+        std::size_t named = 0;
+        for (std::int64_t number = 0; named < count && named < 3; ++number) {
+            if (at < set.parts.size() && set.parts[at].first == number) ++at;
+            else missing += (named++ == 0 ? "" : ", ") + quoted(spell(pattern_of(number), set.slots, code.counter, number));
+        }
         if (count > 3) missing += " and " + decimal(std::uint64_t{count - 3}) + " more";
         fail(rule.number, "the set of " + quoted(r_.items[set.parts.front().second].name) + " is incomplete; missing: " + missing);
         return false;
@@ -1134,7 +1139,7 @@ class remap_planner {
         if (value == back) return nullptr;
         const double distance = value < back ? back - value : value - back;
         const double size = value < 0 ? -value : value;
-        return distance <= size / 4 ? nullptr : wrong; // rounded, but neither overflowed, saturated nor vanished
+        return size <= 1.7976931348623157e308 && distance <= size / 4 ? nullptr : wrong; // rounded, but neither overflowed, saturated nor vanished
     }
 
     remap_record& r_;
@@ -1145,6 +1150,7 @@ class remap_planner {
     std::vector<binding_value> slots_{};
     std::string text_{};
     matcher matcher_{};
+    bool gave_up_{false};
 };
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

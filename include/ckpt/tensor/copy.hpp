@@ -102,7 +102,6 @@ class tensor_copy {
     tensor_copy(tensor_copy&& other) noexcept
         : shape{std::exchange(other.shape, {})}, memory_{std::move(other.memory_)}, numel_{std::exchange(other.numel_, 0)} {}
     tensor_copy& operator=(tensor_copy&& other) noexcept {
-        if (this == &other) return *this;
         shape = std::exchange(other.shape, {});
         memory_ = std::move(other.memory_);
         numel_ = std::exchange(other.numel_, 0);
