@@ -26,6 +26,10 @@ struct options {
     std::vector<std::string> paths{};    // of show
     std::optional<std::string> select{}; // of ls
     std::optional<std::string> select_a{}, select_b{}; // of diff
+    std::optional<std::string> rules{};  // a rules file
+    std::optional<std::string> target{}; // of map: a checkpoint, or a list of keys
+    std::optional<std::string> select_target{};
+    std::optional<std::string> explain{}; // a key
     policy_name policy{policy_name::training};
     std::uint64_t max_nodes{1'000'000};
     bool json{};
@@ -33,6 +37,7 @@ struct options {
     bool digest{};
     bool strict{};
     bool no_fold{};
+    bool suggest{};
 
     [[nodiscard]] const std::string& file() const noexcept { return files.front(); }
 };
@@ -43,5 +48,6 @@ int run_show(const options& wanted);
 int run_globals(const options& wanted);
 int run_verify(const options& wanted);
 int run_diff(const options& wanted);
+int run_map(const options& wanted);
 
 } // namespace tool

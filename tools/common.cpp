@@ -80,6 +80,55 @@ std::vector<std::string> each_file(const std::string& file, const ckpt::folder_r
     return out;
 }
 
+ckpt::result<ckpt::state_dict> weights_of(const ckpt::checkpoint& file, const std::optional<std::string>& select) {
+    if (!select) return file.state_dict();
+    key_path path;
+    (void)parse_path(*select, path); // main.cpp has refused what cannot be parsed
+    auto found = find(file.root(), path);
+    if (!found) return std::move(found).error();
+    return file.state_dict(path_text(found->path));
+}
+
+ckpt::result<std::string> read_text(const std::string& file, std::size_t most) {
+    const auto failure = [&](ckpt::errc code) {
+        return ckpt::error{.code = code, .file = file, .detail = printable(file) + ": " + std::generic_category().message(errno)};
+    };
+    errno = 0;
+    std::FILE* const opened = std::fopen(file.c_str(), "rb");
+    if (opened == nullptr) return failure(ckpt::errc::cannot_open);
+    std::string out;
+    char part[16384];
+    for (std::size_t n = 1; n > 0 && out.size() <= most; out.append(part, n)) n = std::fread(part, 1, std::min(sizeof part, most + 1 - out.size()), opened);
+    const bool whole = std::ferror(opened) == 0;
+    if (whole) errno = 0;
+    const int reason = errno;
+    std::fclose(opened);
+    errno = reason;
+    if (!whole) return failure(ckpt::errc::read_failed);
+    return out;
+}
+
+bool read_rules(const options& wanted, std::optional<ckpt::key_map>& out, int& exit_code) {
+    constexpr std::size_t most = std::size_t{1} << 20;
+    const std::string& file = *wanted.rules;
+    const auto text = read_text(file, most);
+    if (!text) {
+        exit_code = fail(wanted, text.error(), {}, exit_usage);
+        return false;
+    }
+    ckpt::parse_error where;
+    auto parsed = ckpt::key_map::parse(*text, file, &where);
+    if (parsed) {
+        out = std::move(*parsed);
+        return true;
+    }
+    exit_code = exit_usage;
+    where.error.file = file;
+    if (wanted.json) exit_code = fail(wanted, where.error, {}, exit_usage);
+    else std::fprintf(stderr, "%s\n", where.pretty().c_str());
+    return false;
+}
+
 // --- paths ---
 
 namespace {
@@ -339,10 +388,10 @@ int finish(json& document, int exit_code) {
     return exit_unreadable;
 }
 
-int fail(const options& wanted, ckpt::error e, const ckpt::value& root) {
+int fail(const options& wanted, ckpt::error e, const ckpt::value& root, std::optional<int> exit) {
     // An error of the system names the file already.
     if (e.file.empty() && (wanted.json || static_cast<unsigned>(e.code) >= 200)) e.file = wanted.file();
-    const int exit_code = ckpt::info(e.code).exit_code;
+    const int exit_code = exit.value_or(ckpt::info(e.code).exit_code);
     if (wanted.json) {
         json out{stdout};
         out.begin_object().key("error");
@@ -353,6 +402,16 @@ int fail(const options& wanted, ckpt::error e, const ckpt::value& root) {
     std::fflush(stdout);
     std::fprintf(stderr, "ckpt: %s\n", printable(e.message()).c_str());
     return exit_code;
+}
+
+int misused(bool as_json, const std::string& what) {
+    if (as_json) {
+        json out{stdout};
+        out.begin_object().key("error").begin_object().member("code", "usage").member("message", printable(what)).end_object().end_object();
+        return finish(out, exit_usage);
+    }
+    std::fprintf(stderr, "ckpt: %s\n", printable(what).c_str());
+    return exit_usage;
 }
 
 // --- tensors ---
@@ -369,14 +428,16 @@ const std::string& storage_names::of(const ckpt::tensor& t) {
 int exit_of_row(const ckpt::error& e) { return ckpt::info(e.code).exit_code == exit_unsupported ? exit_unsupported : exit_finding; }
 
 int write_fields(json& to, const ckpt::value& v, storage_names& names, bool digest, const ckpt::value& root, const ckpt::error* fault, std::string_view file) {
-    const ckpt::tensor t = *v.as_tensor();
+    return write_fields(to, *v.as_tensor(), v.kind() == ckpt::kind::array, names, digest, root, fault, file);
+}
+
+int write_fields(json& to, const ckpt::tensor& t, bool is_array, storage_names& names, bool digest, const ckpt::value& root, const ckpt::error* fault, std::string_view file) {
     if (const std::string_view own = t.file().empty() ? file : t.file(); !own.empty()) to.member("file", own);
     if (const ckpt::error* refusal = t.refusal()) {
         to.key("error");
         write(to, *refusal, root);
         return exit_of_row(*refusal);
     }
-    const bool is_array = v.kind() == ckpt::kind::array;
     const bool strided = t.layout() == ckpt::layout::strided;
     to.member("dtype", ckpt::name(t.dtype()));
     to.key("shape").numbers(t.shape());
@@ -384,11 +445,12 @@ int write_fields(json& to, const ckpt::value& v, storage_names& names, bool dige
     to.member("layout", ckpt::name(t.layout()));
     ckpt::result<std::uint64_t> offset = std::uint64_t{0};
     if (strided) {
-        if (is_array) to.key("storage").null();
+        const bool gathered = t.is_gathered(); // made of pieces: it lies nowhere
+        if (is_array || gathered) to.key("storage").null();
         else to.member("storage", names.of(t));
         to.member("storage_offset", t.storage_offset());
-        offset = t.file_offset();
-        if (offset && fault == nullptr) to.member("file_offset", *offset);
+        if (!gathered) offset = t.file_offset();
+        if (!gathered && offset && fault == nullptr) to.member("file_offset", *offset);
         to.member("nbytes", t.nbytes());
     }
     to.member("requires_grad", t.requires_grad());

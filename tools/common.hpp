@@ -12,7 +12,9 @@
 #include <ckpt/ckpt.hpp>
 #include <ckpt/folder.hpp>
 
+#include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -41,6 +43,14 @@ using key_path = std::vector<ckpt::path_element>;
 /// Their paths; the file itself where it is no folder (`report` is null) or has none.
 [[nodiscard]] std::vector<std::string> each_file(const std::string& file, const ckpt::folder_report* report);
 
+/// The state_dict at a path of a file, or the one best candidate.
+[[nodiscard]] ckpt::result<ckpt::state_dict> weights_of(const ckpt::checkpoint& file, const std::optional<std::string>& select);
+
+/// The bytes of a file of at most `most` bytes; of a larger one the first `most` and one more.
+[[nodiscard]] ckpt::result<std::string> read_text(const std::string& file, std::size_t most);
+/// Reads the rules file that was asked for. False where it cannot be read: the command ends with `exit_code` then.
+[[nodiscard]] bool read_rules(const options& wanted, std::optional<ckpt::key_map>& out, int& exit_code);
+
 // Paths
 
 /// A path from the command line: elements joined by '/', or a JSON array. False for an array that is none.
@@ -63,8 +73,10 @@ void write(json& to, std::span<const ckpt::path_element> path);
 
 /// {"code": ..., "number": ..., ...}; fields that do not apply are left out.
 void write(json& to, const ckpt::error& e, const ckpt::value& root = {});
-/// Ends a command: the error document, or one line on standard error. Gives the exit code.
-[[nodiscard]] int fail(const options& wanted, ckpt::error e, const ckpt::value& root = {});
+/// Ends a command: the error document, or one line on standard error. Gives the exit code: the error's own, or `exit_code`.
+[[nodiscard]] int fail(const options& wanted, ckpt::error e, const ckpt::value& root = {}, std::optional<int> exit_code = {});
+/// Ends a command that was used wrongly: a document with the code "usage", or one line on standard error.
+[[nodiscard]] int misused(bool as_json, const std::string& what);
 /// Ends a JSON document: the exit code, or that of a stream that took no more.
 [[nodiscard]] int finish(json& document, int exit_code);
 
@@ -83,6 +95,8 @@ class storage_names {
 /// The fields of a row behind key and path. Gives the exit code of the error in them, if there is one: 1 for a finding, 4
 /// for what is valid and not supported. `fault`: of the storage's record. `file`: the one file of a folder that was opened.
 int write_fields(json& to, const ckpt::value& v, storage_names& names, bool digest, const ckpt::value& root, const ckpt::error* fault = nullptr, std::string_view file = {});
+/// The same of a tensor by itself; `is_array`: it is a numpy array.
+int write_fields(json& to, const ckpt::tensor& t, bool is_array, storage_names& names, bool digest, const ckpt::value& root, const ckpt::error* fault, std::string_view file);
 
 /// What --strict makes of an error in a row: a finding, or something valid that is not supported.
 [[nodiscard]] int exit_of_row(const ckpt::error& e);

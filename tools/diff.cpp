@@ -12,16 +12,6 @@ namespace tool {
 
 namespace {
 
-/// The state_dict at a path of a file, or the one best candidate.
-[[nodiscard]] ckpt::result<ckpt::state_dict> weights_of(const ckpt::checkpoint& file, const std::optional<std::string>& select) {
-    if (!select) return file.state_dict();
-    key_path path;
-    (void)parse_path(*select, path); // main.cpp has refused what cannot be parsed
-    auto found = find(file.root(), path);
-    if (!found) return std::move(found).error();
-    return file.state_dict(path_text(found->path));
-}
-
 void write_difference(json& to, const ckpt::changed_tensor& c) {
     to.line().begin_object().member("key", c.key).member("why", ckpt::name(c.why));
     if (c.max_abs_diff) to.key("max_abs_diff").real(*c.max_abs_diff);
@@ -63,6 +53,9 @@ void print_list(const Range& all, colour c, std::string_view label, Line&& line)
 } // namespace
 
 int run_diff(const options& wanted) {
+    std::optional<ckpt::key_map> rules;
+    int failed = exit_fine;
+    if (wanted.rules && !read_rules(wanted, rules, failed)) return failed;
     std::vector<ckpt::checkpoint> files;
     for (const std::string& name : wanted.files) {
         auto opened = open(name, wanted.policy);
@@ -75,6 +68,7 @@ int run_diff(const options& wanted) {
     std::vector<ckpt::state_dict> weights;
     for (std::size_t i = 0; i < 2; ++i) {
         auto chosen = weights_of(files[i], i == 0 ? wanted.select_a : wanted.select_b);
+        if (chosen && i == 0 && rules) chosen = ckpt::remap(*chosen, *rules);
         if (!chosen) {
             ckpt::error e = chosen.error();
             e.file = wanted.files[i];

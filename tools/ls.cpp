@@ -1,4 +1,4 @@
-// `ckpt ls`: the tensors of a state_dict, or of the whole file.
+// `ckpt ls`: the tensors of a state_dict, as it is or after key rules, or of the whole file.
 #include "common.hpp"
 #include "render.hpp"
 
@@ -6,25 +6,65 @@
 #include <cstdio>
 #include <map>
 #include <optional>
+#include <string>
+#include <string_view>
 #include <tuple>
+#include <unordered_map>
+#include <unordered_set>
 
 namespace tool {
 
 namespace {
 
 struct row {
-    ckpt::located_tensor at{};
+    ckpt::tensor tensor{};
     std::string key{};
+    key_path path{};
+    bool is_array{};
+    std::vector<ckpt::tensor> made_of{}; // with rules: the tensors of the file that it consists of
 };
 
 struct listing {
     key_path selected{};
     std::vector<row> rows{};
     std::string digest{}; // of the state_dict, where all its tensors have one
+    std::optional<ckpt::state_dict> remapped{}; // keeps what the rows borrow
 };
 
+/// The rows of a state_dict after the rules. A key of the result stands at no place of the file: its path is the selected
+/// one with the new key as the last element.
+[[nodiscard]] ckpt::result<void> remap_rows(listing& all, const ckpt::state_dict& weights, const ckpt::key_map& rules, const options& wanted) {
+    const ckpt::remap_plan plan = ckpt::plan_remap(weights, rules);
+    auto made = ckpt::remap(plan);
+    if (!made) return std::move(made).error();
+    all.remapped = std::move(*made);
+    if (all.remapped->size() > wanted.max_nodes)
+        return ckpt::error{.code = ckpt::errc::output_limit, .detail = "there are more than " + std::to_string(wanted.max_nodes) + " tensors", .hint = "give a larger --max-nodes"};
+    std::unordered_map<std::string_view, std::size_t> source; // numbers of rows
+    for (std::size_t i = 0; i < all.rows.size(); ++i) source.emplace(all.rows[i].key, i);
+    std::unordered_map<std::string_view, std::vector<std::size_t>> sources;
+    for (const ckpt::remap_plan::move& m : plan.moves)
+        if (const auto from = source.find(m.from); from != source.end()) sources[m.to].push_back(from->second);
+    const std::unordered_set<std::string_view> filled(plan.filled.begin(), plan.filled.end());
+    std::vector<row> rows;
+    for (const auto entry : *all.remapped) {
+        row made_row{entry.tensor, std::string(entry.key), all.selected, false, {}};
+        made_row.path.push_back({made_row.key, false});
+        std::vector<std::size_t> from;
+        if (const auto moved = sources.find(entry.key); moved != sources.end()) from = moved->second;
+        else if (const auto same = source.find(entry.key); same != source.end() && !filled.contains(entry.key)) from.push_back(same->second);
+        for (const std::size_t i : from) {
+            made_row.made_of.push_back(all.rows[i].tensor);
+            made_row.is_array = made_row.is_array || all.rows[i].is_array;
+        }
+        rows.push_back(std::move(made_row));
+    }
+    all.rows = std::move(rows);
+    return {};
+}
+
 /// The tensors that were asked for.
-[[nodiscard]] ckpt::result<listing> list(const ckpt::checkpoint& file, const options& wanted) {
+[[nodiscard]] ckpt::result<listing> list(const ckpt::checkpoint& file, const options& wanted, const ckpt::key_map* rules) {
     listing out;
     const ckpt::value root = file.root();
     found_value start{root, {}};
@@ -43,8 +83,6 @@ struct listing {
         weights = std::move(*chosen);
         if (!wanted.select) start = {weights->root(), elements_of(weights->path(), root)};
     }
-    if (weights && wanted.digest && !wanted.json)
-        if (auto sum = ckpt::checkpoint_digest(*weights)) out.digest = std::move(*sum);
     auto tensors = ckpt::find_tensors(start.value, wanted.max_nodes);
     if (!tensors) {
         ckpt::error e = std::move(tensors).error();
@@ -64,8 +102,12 @@ struct listing {
         }
         t.path.insert(t.path.begin(), start.path.begin(), start.path.end());
         if (wanted.all) key = t.key();
-        out.rows.push_back({std::move(t), std::move(key)});
+        out.rows.push_back({t.tensor, std::move(key), std::move(t.path), t.value.kind() == ckpt::kind::array, {}});
     }
+    if (rules != nullptr)
+        if (auto renamed = remap_rows(out, *weights, *rules, wanted); !renamed) return std::move(renamed).error();
+    if (weights && wanted.digest && !wanted.json)
+        if (auto sum = ckpt::checkpoint_digest(out.remapped ? *out.remapped : *weights)) out.digest = std::move(*sum);
     return out;
 }
 
@@ -85,10 +127,12 @@ class record_faults {
     record_faults& operator=(const record_faults&) = delete;
 
     [[nodiscard]] bool any() const noexcept { return !report_.ok(); }
-    /// The fault of the record that a tensor lies in, or null.
-    [[nodiscard]] const ckpt::error* of(const ckpt::tensor& t) const {
-        const auto found = by_storage_.find(place_of(t));
-        return found != by_storage_.end() ? found->second : nullptr;
+    /// The fault of a record that a tensor lies in, or null.
+    [[nodiscard]] const ckpt::error* of(const row& r) const {
+        if (r.made_of.empty()) return of(r.tensor);
+        for (const ckpt::tensor& t : r.made_of)
+            if (const ckpt::error* fault = of(t)) return fault;
+        return nullptr;
     }
     /// A fault of a record that no row shows, or null.
     [[nodiscard]] const ckpt::error* without_a_row(const std::vector<row>& rows) const {
@@ -96,14 +140,22 @@ class record_faults {
         auto left = by_storage_;
         for (const row& r : rows) {
             if (left.empty()) break;
-            // A tensor that was refused because of its record says which one.
-            if (const ckpt::error* refusal = r.at.tensor.refusal()) std::erase_if(left, [&](const auto& f) { return f.second->record == refusal->record; });
-            else left.erase(place_of(r.at.tensor));
+            const auto take = [&](const ckpt::tensor& t) {
+                // A tensor that was refused because of its record says which one.
+                if (const ckpt::error* refusal = t.refusal()) std::erase_if(left, [&](const auto& f) { return f.second->record == refusal->record; });
+                else left.erase(place_of(t));
+            };
+            if (r.made_of.empty()) take(r.tensor);
+            for (const ckpt::tensor& t : r.made_of) take(t);
         }
         return left.empty() ? nullptr : left.begin()->second;
     }
 
   private:
+    [[nodiscard]] const ckpt::error* of(const ckpt::tensor& t) const {
+        const auto found = by_storage_.find(place_of(t));
+        return found != by_storage_.end() ? found->second : nullptr;
+    }
     using place = std::pair<std::string, std::string>; // a file of a set, and the storage's key
     [[nodiscard]] static place place_of(const ckpt::tensor& t) { return {std::string(t.file()), std::string(t.storage_key())}; }
 
@@ -111,6 +163,13 @@ class record_faults {
     std::map<place, const ckpt::error*> by_storage_{};
     const ckpt::error* homeless_{nullptr};
 };
+
+/// The file that a gathered tensor comes from; empty where its parts are in several.
+[[nodiscard]] std::string_view file_of(const row& r, std::string_view chosen) {
+    if (!chosen.empty() || r.made_of.empty()) return chosen;
+    const std::string_view first = r.made_of.front().file();
+    return std::all_of(r.made_of.begin(), r.made_of.end(), [&](const ckpt::tensor& t) { return t.file() == first; }) ? first : std::string_view{};
+}
 
 /// A finding outweighs what is merely not supported.
 [[nodiscard]] int worse(int a, int b) noexcept { return a == exit_finding || b == exit_finding ? exit_finding : std::max(a, b); }
@@ -206,16 +265,16 @@ void fold(std::vector<folded>& lines) {
     std::size_t wrong = 0;
     int worst = exit_fine;
     for (const row& r : all.rows) {
-        const ckpt::tensor& t = r.at.tensor;
+        const ckpt::tensor& t = r.tensor;
         folded line;
         line.parts = split(printable(r.key));
         const ckpt::error* error = t.refusal();
-        if (error == nullptr && faults != nullptr) error = faults->of(t);
+        if (error == nullptr && faults != nullptr) error = faults->of(r);
         ckpt::error found;
         if (t.refusal() == nullptr) {
             line.dtype = ckpt::name(t.dtype());
             if (t.layout() != ckpt::layout::strided) line.dtype += ", " + std::string(ckpt::name(t.layout()));
-            if (r.at.value.kind() == ckpt::kind::array) line.dtype += ", numpy";
+            if (r.is_array) line.dtype += ", numpy";
             line.shape = shape_text(t.shape());
             line.nbytes = t.nbytes();
             elements += t.numel();
@@ -223,7 +282,7 @@ void fold(std::vector<folded>& lines) {
             if (t.layout() == ckpt::layout::strided) stored[t.storage_id()] = t.storage_nbytes();
         }
         if (error == nullptr && (wanted.digest || wanted.strict)) {
-            if (const auto offset = t.file_offset(); !offset && offset.error().code != ckpt::errc::no_data) error = &(found = offset.error());
+            if (const auto offset = t.file_offset(); !offset && !t.is_gathered() && offset.error().code != ckpt::errc::no_data) error = &(found = offset.error());
             else if (wanted.digest && t.layout() == ckpt::layout::strided) {
                 if (const auto crc = t.crc32()) line.note = hex8(*crc);
                 else error = &(found = crc.error());
@@ -281,10 +340,13 @@ void fold(std::vector<folded>& lines) {
 } // namespace
 
 int run_ls(const options& wanted) {
+    std::optional<ckpt::key_map> rules;
+    int failed = exit_fine;
+    if (wanted.rules && !read_rules(wanted, rules, failed)) return failed;
     const auto file = open(wanted.file(), wanted.policy);
     if (!file) return fail(wanted, file.error());
     const ckpt::value root = file->root();
-    const auto all = list(*file, wanted);
+    const auto all = list(*file, wanted, rules ? &*rules : nullptr);
     if (!all) return fail(wanted, all.error(), root);
     std::optional<record_faults> faults;
     if (wanted.strict) {
@@ -303,8 +365,8 @@ int run_ls(const options& wanted) {
     const std::string chosen = file->files().size() == 1 ? file->files().front() : std::string{};
     for (const row& r : all->rows) {
         out.line().begin_object().member("key", r.key).key("path");
-        write(out, r.at.path);
-        worst = worse(worst, write_fields(out, r.at.value, names, wanted.digest, root, faults ? faults->of(r.at.tensor) : nullptr, chosen));
+        write(out, r.path);
+        worst = worse(worst, write_fields(out, r.tensor, r.is_array, names, wanted.digest, root, faults ? faults->of(r) : nullptr, r.tensor.is_gathered() ? file_of(r, chosen) : chosen));
         out.end_object();
     }
     out.end_array().end_object();

@@ -13,23 +13,14 @@
 #include <new>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace {
 
+using tool::misused;
 using tool::options;
 using tool::policy_name;
-
-/// Wrong usage: a line on standard error, and a document where one was asked for.
-int misused(bool as_json, const std::string& what) {
-    if (as_json) {
-        tool::json out{stdout};
-        out.begin_object().key("error").begin_object().member("code", "usage").member("message", tool::printable(what)).end_object().end_object();
-        return tool::finish(out, tool::exit_usage);
-    }
-    std::fprintf(stderr, "ckpt: %s\n", tool::printable(what).c_str());
-    return tool::exit_usage;
-}
 
 struct command {
     const char* name;
@@ -45,6 +36,7 @@ constexpr command commands[]{
     {"globals", "The classes and functions that files ask for; runs none of them", tool::run_globals, policy_name::training},
     {"verify", "Checks checksums, headers and the bounds of every tensor", tool::run_verify, policy_name::inspect},
     {"diff", "What is different in the weights of two checkpoints; exit code 1 if anything is", tool::run_diff, policy_name::training},
+    {"map", "What key rules would do to the weights: a dry run, which writes nothing", tool::run_map, policy_name::training},
 };
 
 /// CLI11 takes what begins with '[' for a list of values: this hides it.
@@ -101,6 +93,18 @@ int run(std::vector<std::string> arguments) {
             sub->add_flag("--strict", wanted.strict, "Exit with 1 if anything is wrong with any tensor or record");
             sub->add_flag("--no-fold", wanted.no_fold, "One line for each tensor, without layers.{0..31}");
         }
+        if (name == "ls" || name == "diff" || name == "map")
+            sub->add_option("--rules", wanted.rules, name == "diff" ? "Key rules for A: a text file" : "Key rules: a text file")->type_name("RULES");
+        if (name == "map") {
+            sub->add_option("--target", wanted.target, "What shall come out: a checkpoint, or a text with a key on each line, and its shape if you like: fc.weight [10, 512]")->type_name("FILE");
+            sub->add_option("--select", wanted.select, "The path of the state_dict")->type_name("PATH");
+            sub->add_option("--select-target", wanted.select_target, "The path of the state_dict in the target")->type_name("PATH");
+            sub->add_flag("--strict", wanted.strict, "Exit with 1 also if a rule is unused");
+            sub->add_option("--explain", wanted.explain, "The way of one key, rule by rule")->type_name("KEY");
+            sub->add_flag("--suggest", wanted.suggest, "Print rules that would lead to the target, for you to read; applies none");
+            sub->add_flag("--no-fold", wanted.no_fold, "One line for each key, without layers.{0..31}");
+            sub->footer("Exit code 1 on a collision, a rule that does not fit the keys, or a key that --target misses, does not want, or wants in another shape;\n3 where the rules cannot be read.");
+        }
         if (name == "ls" || name == "show") sub->add_option("--max-nodes", wanted.max_nodes, "Most rows or values to write (1000000)")->type_name("N");
         sub->callback([&chosen, &c] { chosen = &c; });
     }
@@ -126,15 +130,27 @@ int run(std::vector<std::string> arguments) {
     }
 
     if (wanted.files.empty()) wanted.files.push_back(file);
-    for (std::string& f : wanted.files) {
-        uncover(f);
-        if (f == "-") return misused(as_json, "\"-\" is not accepted: standard input cannot be read at any place; give a file");
-        if (f.empty()) return misused(as_json, "the name of a file is empty");
+    std::vector<std::string*> named;
+    for (std::string& f : wanted.files) named.push_back(&f);
+    for (std::optional<std::string>* f : {&wanted.rules, &wanted.target})
+        if (*f) named.push_back(&**f);
+    for (std::string* f : named) {
+        uncover(*f);
+        if (*f == "-") return misused(as_json, "\"-\" is not accepted: standard input cannot be read at any place; give a file");
+        if (f->empty()) return misused(as_json, "the name of a file is empty");
+    }
+    if (wanted.explain) uncover(*wanted.explain);
+    if (wanted.all && wanted.rules) return misused(as_json, "--rules work on the keys of a state_dict, and --all lists the whole file: give one of them");
+    if (wanted.select_target && !wanted.target) return misused(as_json, "--select-target needs a --target");
+    if (std::string_view(chosen->name) == "map") {
+        if (!wanted.rules && !wanted.suggest) return misused(as_json, "map needs --rules RULES, or --suggest --target FILE");
+        if (wanted.suggest && (wanted.rules || wanted.explain || wanted.strict)) return misused(as_json, "--suggest proposes rules from scratch: it takes no --rules, --explain or --strict");
+        if (wanted.suggest && !wanted.target) return misused(as_json, "--suggest needs a --target to lead to");
     }
     tool::key_path parsed;
     for (std::string& p : wanted.paths) uncover(p);
     std::vector<std::string> paths = wanted.paths;
-    for (std::optional<std::string>* selected : {&wanted.select, &wanted.select_a, &wanted.select_b})
+    for (std::optional<std::string>* selected : {&wanted.select, &wanted.select_a, &wanted.select_b, &wanted.select_target})
         if (*selected) {
             uncover(**selected);
             paths.push_back(**selected);

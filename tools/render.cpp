@@ -4,6 +4,7 @@
 #include "json.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -162,26 +163,32 @@ std::string shape_text(std::span<const std::int64_t> shape) {
     return out + ']';
 }
 
-std::string nearest(std::string_view typed, const std::vector<std::string>& all) {
-    constexpr std::size_t longest = 64;
-    std::size_t best = longest;
-    std::string out;
-    for (const std::string& candidate : all) {
-        if (typed.size() > longest || candidate.size() > longest) continue;
-        std::vector<std::size_t> row(candidate.size() + 1);
-        for (std::size_t j = 0; j < row.size(); ++j) row[j] = j;
-        for (std::size_t i = 1; i <= typed.size(); ++i) {
-            std::size_t diagonal = row[0];
-            row[0] = i;
-            for (std::size_t j = 1; j < row.size(); ++j) {
-                const std::size_t above = row[j];
-                row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (typed[i - 1] == candidate[j - 1] ? 0u : 1u)});
-                diagonal = above;
-            }
+std::size_t edit_distance(std::string_view a, std::string_view b) {
+    if (a.size() > compared) a.remove_prefix(a.size() - compared);
+    if (b.size() > compared) b.remove_prefix(b.size() - compared);
+    std::array<std::size_t, compared + 1> row{};
+    for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
+    for (std::size_t i = 1; i <= a.size(); ++i) {
+        std::size_t diagonal = row[0];
+        row[0] = i;
+        for (std::size_t j = 1; j <= b.size(); ++j) {
+            const std::size_t above = row[j];
+            row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0u : 1u)});
+            diagonal = above;
         }
-        if (row.back() < best && row.back() <= std::max(typed.size(), candidate.size()) / 2) {
-            best = row.back();
-            out = candidate;
+    }
+    return row[b.size()];
+}
+
+std::string nearest(std::string_view typed, const std::vector<std::string>& all) {
+    constexpr std::size_t examined = 20'000;
+    std::size_t best = compared;
+    std::string out;
+    for (std::size_t i = 0; i < all.size() && i < examined; ++i) {
+        const std::size_t distance = edit_distance(typed, all[i]);
+        if (distance < best && distance <= std::min(std::max(typed.size(), all[i].size()), compared) / 2) {
+            best = distance;
+            out = all[i];
         }
     }
     return out;

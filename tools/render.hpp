@@ -47,6 +47,10 @@ enum class colour : std::uint8_t { plain, bold, dim, red, green, yellow, cyan };
 /// "[10, 784]".
 [[nodiscard]] std::string shape_text(std::span<const std::int64_t> shape);
 
+/// How many letters of two texts are compared, from the end.
+inline constexpr std::size_t compared = 64;
+/// How many of them have to change.
+[[nodiscard]] std::size_t edit_distance(std::string_view a, std::string_view b);
 /// The nearest of `all` to what somebody typed; empty where none is near.
 [[nodiscard]] std::string nearest(std::string_view typed, const std::vector<std::string>& all);
 

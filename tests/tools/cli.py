@@ -113,11 +113,14 @@ def usage():
     for flag in ('--help', '-h', '--version'):
         code, out, err = ckpt(flag)
         check(flag, code == 0 and out and not err, (code, out, err))
-    for name in ('info', 'ls', 'show', 'globals', 'verify', 'diff'):
+    for name in ('info', 'ls', 'show', 'globals', 'verify', 'diff', 'map'):
         code, out, _ = ckpt(name, '--help')
         check(name + ' --help', code == 0 and ('FILE' in out or 'A B' in out), (code, out))
     for args in ((), ('ls',), ('ls', '--frobnicate', MLP), ('ls', MLP, 'more'), ('ls', MLP, '--policy', 'lax'), ('show', '-'), ('globals', MLP, '-'),
                  ('diff', MLP), ('diff', MLP, MLP, MLP), ('diff', MLP, '-'), ('diff', MLP, MLP, '--select-a', '[1'),
+                 ('map', MLP), ('map', MLP, '--suggest'), ('map', MLP, '--rules', '-'), ('map', MLP, '--rules', ''), ('map', MLP, '--suggest', '--target', '-'),
+                 ('map', MLP, '--suggest', '--target', MLP, '--rules', MLP), ('map', MLP, '--suggest', '--target', MLP, '--explain', 'x'),
+                 ('map', MLP, '--rules', MLP, '--select-target', 'x'), ('map', MLP, '--rules', MLP, '--select', '[1'), ('ls', MLP, '--all', '--rules', MLP),
                  ('ls', MLP, '--max-nodes', 'many'), ('show', MLP, '[1'), ('show', MLP, '["a]'), ('show', MLP, '[1.5]'), ('sohw', MLP), ('ls', '')):
         code, out, err = ckpt(*args)
         check('wrong usage: %s' % (args,), code == 3 and not out and err.startswith('ckpt: ') and err.count('\n') == 1, (code, out, err))
@@ -478,6 +481,246 @@ def differences():
     check('and none without --digest', 'digest' not in ckpt('ls', a)[1])
 
 
+# --- key rules --------------------------------------------------------------------------------------------------------
+
+def written(name, content):
+    path = os.path.join(folder, name)
+    with open(path, 'wb') as f:
+        f.write(content if isinstance(content, bytes) else content.encode('utf-8'))
+    return path
+
+
+MAP_KEYS = ['schema', 'moves', 'dropped', 'aliased', 'filled', 'unused_rules', 'collisions', 'missing', 'unexpected', 'mismatched', 'ok']
+CHINESE_CLIP = '''# from DDP to flash attention
+strip wrappers
+?drop  bert.pooler.**
+rename visual.transformer.resblocks.{i:int}.attn.in_proj_{leaf:weight|bias} -> visual.transformer.resblocks.{i}.attn.Wqkv.{leaf}
+rename bert.encoder.layer.{i:int}.attention.output.dense.{leaf} -> bert.encoder.layer.{i}.attention.self.out_proj.{leaf}
+merge 0 {p:**}.self.query.{leaf}, {p:**}.self.key.{leaf}, {p:**}.self.value.{leaf} -> {p}.self.Wqkv.{leaf}
+'''
+
+
+def maps():
+    plain, flash = framework('cn_clip-1.6', 'epoch_latest.pt'), framework('cn_clip-1.6', 'epoch_latest_flash.pt')
+    rules = written('flash.rules', CHINESE_CLIP + 'add module.\n')
+    said = document('map of the example', 0, 'map', plain, '--rules', rules, '--target', flash, '--strict')
+    equal('map: keys of the document', list(said), MAP_KEYS)
+    equal('map: schema and verdict', (said['schema'], said['ok'], said['missing'], said['unexpected'], said['mismatched'], said['dropped']), ('ckpt.map/1', True, [], [], [], []))
+    moves = {m['from']: m for m in said['moves']}
+    query = 'module.bert.encoder.layer.0.attention.self.query.weight'
+    equal('map: a move', moves[query], {'from': query, 'to': 'module.bert.encoder.layer.0.attention.self.Wqkv.weight', 'op': 'add', 'rule': 6})
+    equal('map: every key of this file moves', len(said['moves']), 59)
+    equal('the values are those of the other model', document('diff after rules', 0, 'diff', plain, flash, '--rules', rules), {'schema': 'ckpt.diff/1', 'only_a': [], 'only_b': [], 'changed': [], 'equal': 51})
+    document('diff without rules', 1, 'diff', plain, flash)
+    code, out, err = ckpt('map', plain, '--rules', rules, '--target', flash)
+    check('map for people', code == 0 and not err and 'Wqkv.{weight,bias}' in out and '{query,key,value}' in out and out.splitlines()[-1].startswith('59 keys -> 51: 59 moved')
+          and out.endswith('as the target wants them; ok\n'), (code, out, err))
+    rows = document('ls after rules', 0, 'ls', plain, '--rules', rules, '--digest', '--strict')
+    there = {r['key']: r for r in document('ls of the other', 0, 'ls', flash, '--digest')['tensors']}
+    equal('ls --rules: the keys', sorted(r['key'] for r in rows['tensors']), sorted(there))
+    equal('ls --rules: the digests', sorted((r['key'], r['crc32']) for r in rows['tensors']), sorted((k, r['crc32']) for k, r in there.items()))
+    merged = [r for r in rows['tensors'] if r['key'] == moves[query]['to']][0]
+    equal('ls --rules: a gathered row', (list(merged), merged['storage'], merged['shape'], merged['stride']),
+          (['key', 'path', 'dtype', 'shape', 'stride', 'layout', 'storage', 'storage_offset', 'nbytes', 'requires_grad', 'crc32'], None, [12, 4], [4, 1]))
+    equal('ls --rules: the path is the new key below the selected one', merged['path'], ['state_dict', merged['key']])
+    renamed = [r for r in rows['tensors'] if r['key'].endswith('resblocks.0.attn.Wqkv.weight')][0]
+    check('ls --rules: what is only renamed keeps its place in the file', renamed['storage'] is not None and 'file_offset' in renamed, renamed)
+    check('ls --rules for people', ckpt('ls', plain, '--rules', rules)[1].splitlines()[-1].startswith('51 tensors'))
+    equal('ls --rules --max-nodes', document('too many', 1, 'ls', plain, '--rules', rules, '--max-nodes', '20')['error']['code'], 'output_limit')
+
+    # Small files with every list.
+    path = save('parts.pt', PROTO + dictionary([('module.a', tensor('0', 6, [6])), ('module.b', tensor('0', 6, [2, 3])), ('module.t', tensor('0', 6, [6])), ('x.0.w', tensor('1', 3, [3])),
+                                                ('x.1.w', tensor('1', 3, [3], offset=0))]) + b'.', [('0', floats(6)), ('1', floats(3))])
+    all_rules = written('all.rules', 'strip module.\nrename t -> a\ndrop b\nstrip nothing.\nfill 0 float32 (2) extra\n? strip neither.\n')
+    said = document('map with every list', 0, 'map', path, '--rules', all_rules)
+    equal('map: every list', said, {'schema': 'ckpt.map/1', 'moves': [{'from': 'module.a', 'to': 'a', 'op': 'strip', 'rule': 1}], 'dropped': [{'from': 'module.b', 'rule': 3}],
+                                    'aliased': [{'key': 'module.t', 'same_as': 'module.a'}], 'filled': ['extra'], 'unused_rules': [4], 'collisions': [], 'missing': [], 'unexpected': [],
+                                    'mismatched': [], 'ok': True})
+    check('--strict: an unused rule is a finding', document('map --strict', 1, 'map', path, '--rules', all_rules, '--strict')['ok'] is False)
+    filled = [r for r in document('ls of a filled one', 0, 'ls', path, '--rules', all_rules, '--digest')['tensors'] if r['key'] == 'extra'][0]
+    equal('a filled row', (filled['storage'], filled['crc32'], 'file_offset' in filled), (None, '%08x' % zlib.crc32(bytes(8)), False))
+    clash = written('clash.rules', 'rename module.b -> x.0.w\n')
+    said = document('a collision', 1, 'map', path, '--rules', clash, '--target', path)
+    equal('map: a collision', (said['collisions'], said['ok'], said['missing'], list(said)), ([{'to': 'x.0.w', 'from': ['x.0.w', 'module.b'], 'rules': [None, 1]}], False, [], MAP_KEYS))
+    equal('ls of it', document('ls of a collision', 1, 'ls', path, '--rules', clash)['error']['code'], 'remap_failed')
+    equal('diff of it', document('diff of a collision', 1, 'diff', path, path, '--rules', clash)['error']['code'], 'remap_failed')
+    code, out, err = ckpt('map', path, '--rules', clash, '--target', path)
+    check('a collision for people', code == 1 and not err and 'collision   x.0.w' in out and 'x.0.w (untouched)' in out and '(rule 1, rename module.b -> x.0.w)' in out and 'not ok' in out, (code, out, err))
+    part = written('part.rules', 'merge 0 {p}.a, {p}.c -> {p}.ac\n')
+    said = document('an incomplete merge', 1, 'map', path, '--rules', part)
+    equal('map: errors are there where there are any', (list(said), said['errors'][0]['error']['code'], said['ok']), (MAP_KEYS[:-1] + ['errors', 'ok'], 'remap_failed', False))
+    check('an error names the rule and the missing part', 'rule 1' in said['errors'][0]['error']['message'] and 'module.c' in said['errors'][0]['error']['message'], said)
+    check('for people too', 'error       rule 1' in ckpt('map', path, '--rules', part)[1])
+    none = written('none.rules', '# nothing\n\n')
+    equal('no rules change nothing', document('no rules', 0, 'map', path, '--rules', none, '--target', path, '--strict')['moves'], [])
+
+    # Targets.
+    keys = written('keys.txt', '\ufeff# what is wanted\r\na 6\r\n"b" [2, 3]  # a comment\n\n\tx.0.w (3,)\nx.1.w\n')
+    strip = written('strip.rules', 'strip module.\n')
+    said = document('a list of keys', 1, 'map', path, '--rules', strip, '--target', keys)
+    equal('what it finds', (said['missing'], said['unexpected'], said['mismatched']), ([], ['t'], []))
+    keys = written('keys2.txt', 'a [7]\nb 3 2\nc\nt\nx.0.w 3\nx.1.w []\n')
+    said = document('another', 1, 'map', path, '--rules', strip, '--target', keys)
+    equal('missing and mismatched', (said['missing'], said['unexpected'], said['mismatched']),
+          (['c'], [], [{'key': 'a', 'want': [7], 'got': [6]}, {'key': 'b', 'want': [3, 2], 'got': [2, 3]}, {'key': 'x.1.w', 'want': [], 'got': [3]}]))
+    near = written('keys3.txt', 'head.weight [6]\nb\nt\nx.0.w\nx.1.w\nlayers.weighs 5\n')
+    code, out, _ = ckpt('map', save('near.pt', PROTO + dictionary([('heads.weight', tensor('0', 6, [3])), ('header.weight', tensor('0', 6, [6])), ('b', tensor('0', 6, [6]))]) + b'.', [('0', floats(6))]),
+                        '--rules', none, '--target', near)
+    check('a hint prefers the same shape', code == 1 and 'head.weight [6]; nearest: header.weight' in out, out)
+    for content, what in (('a b c\n', 'is no size'), ('a [1, 2\n', 'without its'), ('"a\n', 'do not end'), ('a\nb\na\n', 'line 1 already'), ('a 1,\n', 'comma'), ('a [1] x\n', 'behind the shape'), ('a -1\n', 'is no size'),
+                          ('a 99999999999999999999\n', 'is no size'), ('a' + ' 1' * 65, '64 dimensions'), ('""\n', 'empty key')):
+        wrong = written('wrong.txt', content)
+        code, out, err = ckpt('map', path, '--rules', strip, '--target', wrong)
+        check('a list that cannot be read: %r' % content[:20], code == 3 and not out and what in err and 'wrong.txt:' in err and err.count('\n') == 1, (code, out, err))
+        equal('the same with --json', document('wrong list', 3, 'map', path, '--rules', strip, '--target', wrong)['error']['code'], 'usage')
+    equal('a target that is neither', document('binary', 2, 'map', path, '--rules', strip, '--target', written('binary.bin', bytes(range(256))))['error']['code'], 'not_a_checkpoint')
+    equal('an empty target', document('empty', 2, 'map', path, '--rules', strip, '--target', written('empty.txt', b''))['error']['code'], 'not_a_checkpoint')
+    equal('an absent target', document('absent', 2, 'map', path, '--rules', strip, '--target', os.path.join(folder, 'absent.txt'))['error']['number'], 101)
+    document('paths in a list', 3, 'map', path, '--rules', strip, '--target', near, '--select-target', 'a')
+    trainer, shards = framework('transformers-5.23', 'checkpoint-4'), framework('transformers-4.57', 'shards_bin')
+    tied = written('tied.rules', 'drop lm_head.weight\n')
+    index = os.path.join(shards, 'pytorch_model.bin.index.json')
+    for file in (shards, index):
+        check('a folder or an index as FILE, a folder as the target', document('folder', 0, 'map', file, '--rules', tied, '--target', framework('transformers-4.57', 'shards_safetensors'))['ok'])
+    equal('a set of files: rows have theirs', [r for r in document('ls of shards', 0, 'ls', index, '--rules', tied)['tensors'] if 'file' not in r], [])
+    stacked = [r for r in document('rules over a folder', 0, 'ls', trainer, '--rules', written('fuse.rules', 'merge 0 **.ln_1.weight, **.ln_1.bias -> all\n'.replace('**', 'transformer.h.0')))['tensors'] if r['key'] == 'all'][0]
+    equal('a gathered row of one file in a folder', (stacked['file'], stacked['storage']), ('model.safetensors', None))
+    equal('a target with a path', document('select', 0, 'map', MLP, '--rules', none, '--select', 'optimizer/state/0', '--target', MLP, '--select-target', '["optimizer","state",0]')['ok'], True)
+    document('a path that is not there', 1, 'map', MLP, '--rules', none, '--select', 'optimizer/stat')
+    document('a global that is refused', 1, 'map', MLP, '--rules', none, '--policy', 'weights')
+    document('a file that is none', 2, 'map', rules, '--rules', none)
+    bad = save('pastmap.pt', PROTO + dictionary([('good', tensor('0', 6, [6])), ('bad', tensor('0', 6, [7]))]) + b'.', [('0', floats(6))])
+    equal('a tensor that cannot be built fits no shape', document('refused', 1, 'map', bad, '--rules', none, '--target', written('bad.txt', 'good\nbad 7\n'))['mismatched'], [{'key': 'bad', 'want': [7], 'got': None}])
+    equal('its row after rules', [r['error']['code'] for r in document('ls refused', 0, 'ls', bad, '--rules', written('x.rules', 'add x.\n'))['tensors'] if r['key'] == 'x.bad'], ['out_of_bounds'])
+
+    # Faults of records follow the tensors.
+    path2 = save('damagedmap.pt', PROTO + dictionary([('w', tensor('0', 6, [6])), ('v', tensor('1', 3, [3]))]) + b'.', [('0', floats(6)), ('1', floats(3))])
+    with open(path2, 'rb') as f:
+        whole = f.read()
+    at = whole.find(b'archive/data/0') + 13
+    header = written('headermap.pt', whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1:])
+    fuse = written('wv.rules', 'merge 0 w, v -> wv\n')
+    equal('a fault of a part stays in the row that is made of it', [r['error']['code'] for r in document('strict', 1, 'ls', header, '--rules', fuse, '--strict')['tensors']], ['zip_header_mismatch'])
+    equal('a fault of a dropped one is a document', document('strict', 2, 'ls', header, '--rules', written('w.rules', 'drop w\n'), '--strict')['error']['code'], 'zip_header_mismatch')
+    document('not without --strict', 0, 'ls', header, '--rules', fuse)
+
+    explanations(plain, rules, path, clash)
+    hostile_rules(path)
+    suggestions(plain, flash)
+
+
+def explanations(plain, rules, path, clash):
+    query = 'module.bert.encoder.layer.0.attention.self.query.weight'
+    said = document('explain', 0, 'map', plain, '--rules', rules, '--explain', query)
+    equal('explain: keys', (list(said), said['schema'], said['key']), (['schema', 'key', 'trace'], 'ckpt.map.explain/1', query))
+    equal('explain: the rules on the way', [(list(t), t['rule']) for t in said['trace']], [(['rule', 'text', 'before', 'after'], n) for n in (1, 5, 6)])
+    equal('explain: a step', said['trace'][0], {'rule': 1, 'text': 'strip wrappers', 'before': [query], 'after': [query[7:]]})
+    equal('explain: a merge has all its parts', len(said['trace'][1]['before']), 3)
+    code, out, err = ckpt('map', plain, '--rules', rules, '--explain', query)
+    check('explain for people', code == 0 and not err and 'rule 1: strip wrappers\n' in out and 'float32 [12, 4]' in out and out.count('rule ') == 3, (code, out, err))
+    equal('explain of a key of the result', [t['rule'] for t in document('result', 0, 'map', plain, '--rules', rules, '--explain', 'module.bert.encoder.layer.1.attention.self.Wqkv.bias')['trace']][-1], 6)
+    wrong = document('explain of nothing', 1, 'map', plain, '--rules', rules, '--explain', query + 's')['error']
+    check('a wrong key names the nearest', wrong['code'] == 'key_missing' and '"%s"' % query in wrong['message'], wrong)
+    check('and the target', 'which the target wants' in document('of the target', 1, 'map', plain, '--rules', rules, '--target', written('zz.txt', 'zz\n'), '--explain', 'zz')['error']['message'])
+    stopped = document('explain of a stop', 1, 'map', path, '--rules', clash, '--explain', 'module.b')
+    equal('a trace up to the stop', stopped['trace'], [{'rule': 1, 'text': 'rename module.b -> x.0.w', 'before': ['module.b'], 'after': ['x.0.w']}])
+    check('a key that no rule touches', 'no rule touches it' in ckpt('map', path, '--rules', clash, '--explain', 'module.a')[1])
+    dropped = ckpt('map', path, '--rules', written('dropb.rules', 'drop module.b\n'), '--explain', 'module.b')[1]
+    check('a dropped key', 'module.b -> dropped' in dropped, dropped)
+    odd = save('odd_key.pt', PROTO + dictionary([('[x', tensor('0', 6, [6]))]) + b'.', [('0', floats(6))])
+    check('a key that begins with a bracket', 'no rule touches it' in ckpt('map', odd, '--rules', clash, '--explain', '[x')[1])
+
+
+def hostile_rules(path):
+    broken = written('broken.rules', '# first\nrename a.{i:int}.b -> c.{j}.b\n')
+    for command in (('map', path), ('ls', path), ('diff', path, path)):
+        code, out, err = ckpt(*command, '--rules', broken)
+        lines = err.splitlines()
+        check('the caret of ' + command[0], code == 3 and not out and len(lines) == 3 and lines[0] == broken + ':2: "{j}" is not bound by the pattern' and lines[1] == '  rename a.{i:int}.b -> c.{j}.b'
+              and lines[2] == ' ' * 26 + '^^^', (code, out, err))
+        said = document('a broken rules file, ' + command[0], 3, *command, '--rules', broken)['error']
+        equal('its error', (said['code'], said['number'], said['offset'], said['file']), ('rule_invalid', 702, 32, broken))
+    for name, content, what in (('nul', b'strip a.\0\n', 'control character'), ('utf8', b'strip \xff.\n', 'not UTF-8'), ('long', b'drop ' + b'a' * 5000, '4096'), ('huge', b'#' * 4000 + (b'\n#' + b'x' * 4000) * 300, '1 MiB'),
+                                ('deep', b'drop a where ' + b'(' * 200 + b'ndim == 1' + b')' * 200, ''), ('open', b'first {\ndrop a\n', 'not closed'), ('words', b'frobnicate a\n', ''), ('bytes', bytes(range(256)) * 8, 'control'),
+                                ('escape', b'drop \x1b[31mred\n', 'control'), ('bidi', 'drop a -> \u202e'.encode(), '')):
+        file = written('hostile_%s.rules' % name, content)
+        code, out, err = ckpt('map', path, '--rules', file)
+        bad = [c for c in err if c != '\n' and (ord(c) < 32 or 0x7f <= ord(c) < 0xa0 or c == '\u202e')]
+        check('hostile rules: ' + name, code == 3 and not out and not bad and what in err and max(map(len, err.splitlines())) < 400, (code, out[:100], err[:300]))
+        check('hostile rules, --json: ' + name, document('hostile ' + name, 3, 'map', path, '--rules', file)['error']['code'] in ('rule_invalid', 'rules_unreadable'))
+    equal('no rules file', document('none', 3, 'map', path, '--rules', os.path.join(folder, 'absent.rules'))['error']['code'], 'cannot_open')
+    equal('a folder as the rules', document('a folder', 3, 'map', path, '--rules', folder)['error']['code'], 'read_failed')
+    check('an error is one line', ckpt('map', path, '--rules', folder)[2].count('\n') == 1)
+    windows = written('windows.rules', b'\xef\xbb\xbfstrip module.\r\n# \xc3\xa9\r\n')
+    equal('a byte order mark and CRLF', len(document('windows', 0, 'map', path, '--rules', windows)['moves']), 3)
+    # A rule that matches slowly, one that grows, one that asks for too much: answers all the same.
+    many = save('many.pt', PROTO + dictionary([('a.' * 40 + '%d' % i, tensor('0', 6, [6])) for i in range(50)]) + b'.', [('0', floats(6))])
+    for name, content in (('slow', 'drop **.**.**.**.**.**.**.**.**.b\n'), ('grow', ''.join('copy {p:**} -> c%d.{p}\n' % i for i in range(17))), ('pad', 'pad 0 0 4611686018427387904 **\n')):
+        code, out, err = ckpt('map', many, '--rules', written(name + '.rules', content), '--json', timeout=60)
+        check('a costly map ends: ' + name, code in (0, 1) and json.loads(out)['schema'] == 'ckpt.map/1', (code, out[:200], err[:200]))
+    strange = 'red\x1b[31m\u202e\x07\n\u009b'
+    file = save('strangemap.pt', PROTO + dictionary([(strange + '.a', tensor('0', 6, [6])), ('b', tensor('0', 6, [6]))]) + b'.', [('0', floats(6))])
+    drop = written('dropall.rules', 'add x.\ndrop **.b\n')
+    for args in (('map', file, '--rules', drop), ('map', file, '--rules', drop, '--target', path), ('map', file, '--rules', drop, '--explain', strange + '.a'), ('map', file, '--rules', drop, '--explain', strange),
+                 ('ls', file, '--rules', drop), ('map', file, '--suggest', '--target', path), ('map', path, '--suggest', '--target', file)):
+        code, out, err = ckpt(*args)
+        bad = [c for c in out + err if c != '\n' and (ord(c) < 32 or 0x7f <= ord(c) < 0xa0 or c == '\u202e')]
+        check('control characters are escaped: %s' % (args[0::2],), not bad and (out + err), (code, out, err))
+
+
+def suggestions(plain, flash):
+    def suggested(name, source, target, *more):
+        text = ckpt('map', source, '--suggest', '--target', target, *more)
+        check('%s: exit 0 and no error' % name, text[0] == 0 and not text[2], text)
+        equal('%s: the same with --json' % name, document(name, 0, 'map', source, '--suggest', '--target', target, *more), {'rules': text[1]})
+        file = written('suggested.rules', text[1])
+        return text[1], file
+    for name, source, target in (('to flash attention', plain, flash), ('and back', flash, plain)):
+        text, file = suggested(name, source, target)
+        check(name + ': the rules do it', document(name, 0, 'map', source, '--rules', file, '--target', target, '--strict')['ok'])
+        equal(name + ': value by value', document(name, 0, 'diff', source, target, '--rules', file)['changed'], [])
+        check(name + ': what cannot be known is said', 'cannot tell another order' in text, text)
+    for name, source, target, wanted in (
+            ('clip', ('names_clip', 'open_clip.pt'), ('names_clip', 'open_clip_text.pt'), (0, 0, 0)),
+            ('openai', ('names_clip', 'openai.pt'), ('names_clip', 'hf.pt'), (5, 2, 0)),
+            ('densenet', ('names_torchvision', 'densenet_earlier.pt'), ('names_torchvision', 'densenet.pt'), (0, 13, 0)),
+            ('vit', ('names_torchvision', 'vit_earlier.pt'), ('names_torchvision', 'vit.pt'), (0, 0, 0)),
+            ('ddp', ('wrappers', 'ddp.pt'), ('wrappers', 'fsdp_of_checkpoint.pt'), (0, 0, 0))):
+        source, target = framework(*source), framework(*target)
+        text, file = suggested(name, source, target)
+        got = document('%s: diff' % name, 1 if any(wanted) else 0, 'diff', source, target, '--rules', file)
+        equal('%s: keys of one side, and tensors with other values' % name, (len(got['only_a']), len(got['only_b']), len(got['changed'])), wanted)
+        check('%s: readable' % name, len([line for line in text.splitlines() if line and not line.startswith('#')]) <= 20, text)
+    text, _ = suggested('wrappers are stripped', framework('wrappers', 'ddp.pt'), framework('wrappers', 'fsdp_of_checkpoint.pt'))
+    check('wrappers', 'strip wrappers\n' in text, text)
+
+    # What names cannot tell, and what is left over.
+    a = save('sa.pt', PROTO + dictionary([('blue.weight', tensor('0', 6, [6])), ('green.weight', tensor('0', 6, [6])), ('red.weight', tensor('0', 6, [2, 3])), ('pool.x', tensor('0', 6, [1])), ('pool.y', tensor('0', 6, [1])),
+                                          ('same', tensor('0', 6, [5]))]) + b'.', [('0', floats(6))])
+    target = written('starget.txt', 'one.weight [6]\ntwo.weight [6]\nthree.weight [2, 3]\nsame [4]\nlast [9]\n')
+    text, file = suggested('position', a, target)
+    check('by position is said', '# by shape and position only\nrename blue.weight -> one.weight\nrename green.weight -> two.weight\n' in text, text)
+    check('the only ones of a shape', '# the only ones of this shape\nrename red.weight -> three.weight\n' in text, text)
+    check('left-overs are comments', '# drop pool.**\n' in text and 'same: [5], not [4]' in text and '#   last\n' in text and '\ndrop' not in text, text)
+    said = document('the rules of it', 1, 'map', a, '--rules', file, '--target', target)
+    equal('they drop nothing', (said['dropped'], said['collisions'], said['missing'], sorted(said['unexpected'])), ([], [], ['last'], ['pool.x', 'pool.y']))
+    swapped = written('swap.txt', 'green.weight 2 3\nred.weight 6\nblue.weight 6\npool.x 1\npool.y 1\nsame 5\n')
+    text, file = suggested('a swap', a, swapped)
+    check('a swap is one group', 'first {' in text and document('a swap', 0, 'map', a, '--rules', file, '--target', swapped)['ok'], text)
+    text, _ = suggested('nothing to do', a, a)
+    check('no rules where names agree', not [line for line in text.splitlines() if not line.startswith('#')], text)
+    text, file = suggested('names only', plain, written('names.txt', ''.join(r['key'][7:].replace('resblocks', 'blocks') + '\n' for r in document('names', 0, 'ls', plain)['tensors'])))
+    check('a list without shapes', document('names only', 0, 'map', plain, '--rules', file, '--target', os.path.join(folder, 'names.txt'))['ok'], text)
+    # Bounded for many keys.
+    names = ['w%d.%s.weight' % (i, chr(97 + i % 26) * (1 + i % 7)) for i in range(20_000)]
+    header = json.dumps({n: {'dtype': 'U8', 'shape': [1], 'data_offsets': [i, i + 1]} for i, n in enumerate(names)}).encode()
+    big = written('big.safetensors', struct.pack('<Q', len(header)) + header + bytes(len(names)))
+    text, file = suggested('many keys', big, written('big.txt', ''.join('v.%s [1]\n' % n for n in names)))
+    check('one rule for them', document('many keys', 0, 'map', big, '--rules', file, '--target', os.path.join(folder, 'big.txt'))['ok'] and 'add v.\n' in text, text[:300])
+    code, out, _ = ckpt('map', big, '--rules', file)
+    check('and one line', code == 0 and len(out.splitlines()) == 3, out[:300])
+
+
 # --- for people -------------------------------------------------------------------------------------------------------
 
 def people():
@@ -539,7 +782,7 @@ def run():
     program = os.path.abspath(parser.parse_args().ckpt)
     with tempfile.TemporaryDirectory() as made:
         folder = made
-        for part in (usage, demo, values, tensors, names, folders, safetensors, modules, differences, people):
+        for part in (usage, demo, values, tensors, names, folders, safetensors, modules, differences, maps, people):
             try:
                 part()
             except (KeyError, IndexError, TypeError, subprocess.TimeoutExpired) as e:

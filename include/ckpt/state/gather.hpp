@@ -660,11 +660,12 @@ class gathered_storages final : public storage_source {
     }
 
     [[nodiscard]] std::uint64_t nbytes(std::uint32_t i) const noexcept override {
-        return is_gathered(i) ? plan_->node(slots_[i].number).numel * itemsize(plan_->node(slots_[i].number).type) : slots_[i].source->nbytes(slots_[i].number);
+        const slot& s = slots_[i];
+        return s.source != nullptr ? s.source->nbytes(s.number) : bytes_of(plan_->node(s.number).type, plan_->node(s.number).numel);
     }
-    [[nodiscard]] byte_order order(std::uint32_t i) const noexcept override { return is_gathered(i) ? native_order() : slots_[i].source->order(slots_[i].number); }
-    [[nodiscard]] std::string_view key(std::uint32_t i) const noexcept override { return is_gathered(i) ? std::string_view{} : slots_[i].source->key(slots_[i].number); }
-    [[nodiscard]] std::string_view file(std::uint32_t i) const noexcept override { return is_gathered(i) ? std::string_view{} : slots_[i].source->file(slots_[i].number); }
+    [[nodiscard]] byte_order order(std::uint32_t i) const noexcept override { return slots_[i].source != nullptr ? slots_[i].source->order(slots_[i].number) : native_order(); }
+    [[nodiscard]] std::string_view key(std::uint32_t i) const noexcept override { return slots_[i].source != nullptr ? slots_[i].source->key(slots_[i].number) : std::string_view{}; }
+    [[nodiscard]] std::string_view file(std::uint32_t i) const noexcept override { return slots_[i].source != nullptr ? slots_[i].source->file(slots_[i].number) : std::string_view{}; }
     [[nodiscard]] bool is_gathered(std::uint32_t i) const noexcept override { return slots_[i].source == nullptr || slots_[i].source->is_gathered(slots_[i].number); }
     [[nodiscard]] result<std::uint64_t> file_offset(std::uint32_t i) const override {
         if (slots_[i].source != nullptr) return slots_[i].source->file_offset(slots_[i].number);

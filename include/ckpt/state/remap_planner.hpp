@@ -1139,7 +1139,8 @@ class remap_planner {
         if (value == back) return nullptr;
         const double distance = value < back ? back - value : value - back;
         const double size = value < 0 ? -value : value;
-        return size <= 1.7976931348623157e308 && distance <= size / 4 ? nullptr : wrong; // rounded, but neither overflowed, saturated nor vanished
+        if (component == dtype::float8_e4m3fn && size > 448) return wrong; // it saturates, also at infinity
+        return distance <= size / 4 ? nullptr : wrong; // rounded, but neither overflowed nor vanished
     }
 
     remap_record& r_;
