@@ -156,7 +156,11 @@ class formula_parser {
         return true;
     }
     constexpr void push(formula_op op, std::int64_t number = 0) { steps.push_back({.op = op, .number = number}); }
-    constexpr bool wants(type have, type want, const char* sentence, std::size_t from) { return have == want || fail(sentence, from, at_); }
+    /// The value that stands in [from, to), but for blanks behind it.
+    constexpr bool wants(type have, type want, const char* sentence, std::size_t from, std::size_t to) {
+        while (to > from && (s_[to - 1] == ' ' || s_[to - 1] == '\t')) --to;
+        return have == want || fail(sentence, from, to);
+    }
 
     constexpr bool disjunction(type& t) { return chain(t, true); }
     constexpr bool chain(type& t, bool any) {
@@ -164,14 +168,14 @@ class formula_parser {
         const std::size_t from = at_;
         if (!(any ? chain(t, false) : negation(t))) return false;
         std::vector<std::size_t> skips;
-        while (take_word(any ? "or" : "and")) {
-            if (!wants(t, type::truth, "ckpt: {it} is no condition, but `and` and `or` join conditions", from)) return false;
+        for (std::size_t end = at_; take_word(any ? "or" : "and"); end = at_) {
+            if (!wants(t, type::truth, "ckpt: {it} is no condition, but `and` and `or` join conditions", from, end)) return false;
             skips.push_back(steps.size());
             push(any ? formula_op::skip_if_true : formula_op::skip_if_false);
             blanks();
             const std::size_t right = at_;
             if (!(any ? chain(t, false) : negation(t))) return false;
-            if (!wants(t, type::truth, "ckpt: {it} is no condition, but `and` and `or` join conditions", right)) return false;
+            if (!wants(t, type::truth, "ckpt: {it} is no condition, but `and` and `or` join conditions", right, at_)) return false;
         }
         for (const std::size_t skip : skips) steps[skip].number = static_cast<std::int64_t>(steps.size());
         return true;
@@ -183,7 +187,7 @@ class formula_parser {
         const std::size_t from = at_;
         if (!comparison(t)) return false;
         if (times == 0) return true;
-        if (!wants(t, type::truth, "ckpt: {it} is no condition, so `not` means nothing", from)) return false;
+        if (!wants(t, type::truth, "ckpt: {it} is no condition, so `not` means nothing", from, at_)) return false;
         if (times % 2 == 1) push(formula_op::negate);
         return true;
     }
@@ -237,12 +241,12 @@ class formula_parser {
             else if (!product && c == '+') op = formula_op::add;
             else if (!product && c == '-') op = formula_op::subtract;
             else return true;
-            if (!wants(t, type::number, "ckpt: {it} is no number", from)) return false;
+            if (!wants(t, type::number, "ckpt: {it} is no number", from, at_)) return false;
             ++at_;
             blanks();
             const std::size_t right = at_;
             if (!(product ? primary(t) : series(t, true))) return false;
-            if (!wants(t, type::number, "ckpt: {it} is no number", right)) return false;
+            if (!wants(t, type::number, "ckpt: {it} is no number", right, at_)) return false;
             push(op);
         }
     }
@@ -705,6 +709,7 @@ class rule_reader {
             if (!qkv()) return false;
         }
         if (!(is_split ? one_pattern() : pattern_list_of_one_set()) || !arrow()) return false;
+        blanks();
         const std::size_t from = at_;
         if (!(is_split ? template_list() : one_template())) return false;
         const std::size_t parts = is_split ? out_.templates.size() : out_.patterns.size();
@@ -756,12 +761,14 @@ class rule_reader {
         case rule_verb::unsqueeze: return dimension() && one_pattern() && condition();
         case rule_verb::narrow: {
             if (!dimension()) return false;
+            blanks();
             const std::size_t from = at_;
             return number("ckpt: {it} where a start should be") && number("ckpt: {it} where a length should be") &&
                    not_negative(1, "ckpt: start and length of narrow are not negative", from) && one_pattern() && condition();
         }
         case rule_verb::pad: {
             if (!dimension()) return false;
+            blanks();
             const std::size_t from = at_;
             if (!number("ckpt: {it} where a count should be") || !number("ckpt: {it} where a count should be") || !not_negative(1, "ckpt: the counts of pad are not negative", from)) return false;
             out_.filling = "0";
@@ -778,6 +785,7 @@ class rule_reader {
         return false;
     }
     constexpr bool reshape() {
+        blanks();
         const std::size_t from = at_;
         if (!number_list('(', ')', "ckpt: {it} where a shape such as (2, -1) should be")) return false;
         std::size_t open = 0;
