@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""make_seeds.py [CORPUS]: writes the seeds of the targets pickle, safetensors and open.
+"""make_seeds.py [CORPUS]: writes the seeds of the targets pickle, safetensors, open and key_rules.
 
 Pickles: values of every kind in all six protocols, one use of every opcode, the pickles of small files in tests/data.
 Headers for `safetensors`: one byte for the number of bytes of data before them. Files for `open`: one byte of flags before the bytes (see fuzz/open.cpp); 0: as it is, 1: the rest is a pickle.
@@ -93,15 +93,33 @@ HEADERS = {  # bytes of data, header
     "more": (1, {"a": {**entry("U8", [1], 0, 1), "more": [None, True, -1.5e3, {"x": "y"}]}}),
 }
 
+RULES = {  # rules, more keys
+    "names": ("strip module.\nadd m.\n?strip wrappers\nrename m.{a}.{i:int} -> {a}.{i+1}.{2*i%3}\n", ("module.x.0", "module._orig_mod.y.1")),
+    "swap": ("first {\nrename a -> b\nrename b -> a\ndrop c.**\n}\n", ("a", "b", "c.d")),
+    "keep": ("keep **.w, {k} where ndim >= 1 and not has(x.{k}) or numel == 2 # comment\n", ("a.w", "b")),
+    "copies": ("copy {p:**}.w -> {p}.v\ntie head.w = emb.w\nfill 1.5 float16 (2, 3) new.key\n", ("emb.w",)),
+    "split": ("split 0 [1, 2] a -> b, c where shape[0] == 3\nsplit -1 d -> e, f\nmerge 1 f, e -> d\n", ("a", "d")),
+    "qkv": ("split 0 qkv(heads=4, kv_heads=2, layout=grouped) {p:**}.qkv -> {p}.q, {p}.k, {p}.v\nmerge 0 qkv(layout=concat, heads=4, kv_heads=2) {p:**}.q, {p:**}.k, {p:**}.v -> {p}.w\n", ("l.0.qkv",)),
+    "stack": ("stack 0 e.{e:int}.{l:w|b} -> e.{l} by {e}\nunstack 1 e.w -> x.{n} by {n}\n", ("e.0.w", "e.1.w", "e.2.w")),
+    "views": ("transpose 0 -1 a\npermute (1, 0) b\nreshape (2, -1) a\nunsqueeze 0 a\nsqueeze a\nsqueeze 0 b where shape[0] == 1\nnarrow 0 0 1 b\npad -1 1 2 with -1 a\n", ("a", "b")),
+    "casts": ("cast float64 ** where dtype == float32\ncast int8 {x} where dtype == bool\ncast float8_e4m3fn \"a b\"\n", ("x", "y", "a b")),
+    "quotes": ('rename "a, \\"b\\"" -> "\\\\{c\\\\}"\r\n\r\n drop \\*\n', ('a, "b"', "*")),
+    "repeats": ("rename {a}.{a} -> {a}\nrename {p:**}.x.{p:**} -> {p}\n", ("s.s", "t.x.t")),
+    "fault": ("\n  rename a.{i:int}.b -> c.{j}.b # x\n", ()),
+}
+
 
 def main(corpus):
-    for folder in ("pickle", "safetensors", "open"):
+    for folder in ("pickle", "safetensors", "open", "key_rules"):
         (corpus / folder).mkdir(parents=True, exist_ok=True)
     written = 0
     for name, (size, header) in HEADERS.items():
         text = json.dumps(header).encode()
         (corpus / "safetensors" / name).write_bytes(bytes([size]) + text)
         (corpus / "open" / f"safetensors_{name}").write_bytes(b"\0" + struct.pack("<Q", len(text)) + text + bytes(range(size)))
+        written += 1
+    for name, (text, keys) in RULES.items():
+        (corpus / "key_rules" / name).write_bytes(text.encode() + b"\0" + "\n".join(keys).encode())
         written += 1
     for name, data in pickles():
         (corpus / "pickle" / f"{name}.pkl").write_bytes(data)

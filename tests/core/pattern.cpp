@@ -247,7 +247,7 @@ TEST_CASE("a pattern that is checked while compiling") {
     CHECK(blocks.matches("blocks.3"));
     CHECK_FALSE(blocks.matches("blocks.x.a"));
     CHECK(blocks.text() == text);
-    pattern_list list{{pattern{"a.*"}, pattern{"**.b"}}};
+    pattern_list list{std::vector<pattern>{"a.*", "**.b"}};
     CHECK(list.matches("a.x"));
     CHECK(list.matches("x.y.b"));
     CHECK_FALSE(list.matches("x"));

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Runs what README.md and docs/cookbook.md show, every program and every `$` line, and compares what they print.
+"""Runs what README.md, docs/cookbook.md and docs/key-rules.md show, every program and every `$` line, and compares what they print.
 
 A line `$ c++ … NAME.cpp -o NAME && ./NAME ARGUMENTS` runs the program that was shown last before it; `$ ckpt …` the program
-`ckpt`, whose output may go through `head -N` or `tail -N`.
+`ckpt`, whose output may go through `head -N` or `tail -N`. What was shown last as ```rules is the file rules.txt.
 
 usage: check.py --compiler CXX --ckpt PROGRAM
 The last line is `N passed, N failed`.
@@ -16,7 +16,7 @@ import sys
 import tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-DOCUMENTS = {"README.md": (1, 3), "docs/cookbook.md": (5, 12)}  # how many programs and commands there are at least
+DOCUMENTS = {"README.md": (1, 3), "docs/cookbook.md": (5, 12), "docs/key-rules.md": (0, 1)}  # how many programs and commands there are at least
 
 
 def run(command):
@@ -47,6 +47,9 @@ class Document:
         for language, text in blocks:
             if language == "cpp" and "int main" in text:
                 self.compile(text)
+            if language == "rules":
+                with open(os.path.join(self.folder, "rules.txt"), "w", encoding="utf-8") as file:
+                    file.write(text)
             for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
                 command, _, output = part.partition("\n")
                 self.commands += 1
@@ -65,7 +68,8 @@ class Document:
     def output_of(self, command):
         if command.startswith("ckpt "):
             command, _, filter_ = command.partition(" | ")
-            return cut(run([self.options.ckpt, *shlex.split(command)[1:]]), filter_)
+            words = [os.path.join(self.folder, w) if w == "rules.txt" else w for w in shlex.split(command)[1:]]
+            return cut(run([self.options.ckpt, *words]), filter_)
         program = re.fullmatch(r"c\+\+ .* (\w+)\.cpp -o \1 && \./\1 (.*)", command)
         return run([self.binary, *shlex.split(program[2])]) if program else "check.py does not know how to run this"
 

@@ -493,6 +493,20 @@ TEST_CASE("a plan does not take longer where one tensor is part of another by ve
     CHECK_FALSE(deep.ok());
 }
 
+TEST_CASE("an expanded tensor may claim any shape: it is moved and viewed, and nothing is read or gathered out of proportion") {
+    const std::int64_t many = std::int64_t{1} << 40;
+    const std::string bytes = torch_file(pkl::dict({{pkl::str("a"), pkl::tensor(pkl::storage("FloatStorage", "0", 1), 0, {many, 2}, {0, 0})}, {pkl::str("b"), pkl::tensor(pkl::storage("FloatStorage", "1", 1), 0, {many, 2}, {0, 0})}}), {{"0", raw<float>({1})}, {"1", raw<float>({1})}});
+    const auto weights = ckpt::open_bytes(bytes_of(bytes)).value().state_dict("").value();
+    const auto first_fault = [&](const char* text) {
+        const auto plan = ckpt::plan_remap(weights, ckpt::key_map::parse(text).value());
+        return plan.ok() ? std::string("ok") : plan.errors.empty() ? std::string("collision") : plan.errors[0].detail;
+    };
+    for (const char* view : {"strip m.", "transpose 0 1 *", "reshape (-1) *", "split 0 a -> p, q", "narrow 0 5 7 a", "unstack 1 a -> a.{i} by {i}", "narrow 0 0 9 *\ncast float16 *\nmerge 0 a, b -> c", "tie c = a", "tie a = a"}) CHECK_MESSAGE(first_fault(view) == "ok", std::string(view), ": ", first_fault(view));
+    for (const char* gather : {"cast float16 a", "merge 0 a, b -> c", "pad 0 0 1 a", "pad 1 1 1 b", "tie a = b"}) CHECK_MESSAGE(first_fault(gather).find("more than 16 times what is stored") != std::string::npos, std::string(gather), ": ", first_fault(gather));
+    CHECK(first_fault("unstack 0 a -> a.{i} by {i}").find("there would be more than") != std::string::npos);
+    CHECK(first_fault("fill 0 int8 (1000000000000) c") == "ok"); // the rules themselves ask for it
+}
+
 TEST_CASE("tensors without elements of their own keep their names and nothing else") {
     const std::string sparse = pkl::call(pkl::global("torch._utils", "_rebuild_sparse_tensor"), {});
     const std::string bytes = torch_file(pkl::dict({{pkl::str("m.s"), sparse}, {pkl::str("m.w"), pkl::floats("0", 1)}, {pkl::str("m.f4"), pkl::tensor_v3(pkl::storage("UntypedStorage", "1", 4), 0, {4}, {1}, "float4_e2m1fn_x2")}}), {{"0", raw<float>({1})}, {"1", "1234"}});

@@ -120,6 +120,9 @@ class gather_plan final : public counted {
         return true;
     }
 
+    /// Whether the values are at most about 16 times what is stored for them: an expanded tensor may claim any shape.
+    [[nodiscard]] bool in_proportion(std::uint32_t i) const noexcept { return bytes_of(nodes_[i].type, nodes_[i].numel) / 16 <= nodes_[i].backing + (std::uint64_t{1} << 16); }
+
     // ---- operations; the caller has checked dimensions and sizes against the node's shape
 
     [[nodiscard]] std::uint32_t permute(std::uint32_t of, std::span<const std::int64_t> order) {
@@ -234,7 +237,9 @@ class gather_plan final : public counted {
   private:
     [[nodiscard]] std::uint32_t add(gather_node node) {
         for (std::uint32_t i = 0; i < node.count; ++i) add_backing(node.backing, nodes_[node.parts[i]].backing);
-        if (node.op == gather_op::pad || node.op == gather_op::fill) add_backing(node.backing, bytes_of(node.type, node.numel));
+        if (node.op == gather_op::fill) add_backing(node.backing, bytes_of(node.type, node.numel));
+        // What is put around an expanded tensor is as large as it claims to be.
+        if (node.op == gather_op::pad && in_proportion(node.parts[0])) add_backing(node.backing, bytes_of(node.type, node.numel - nodes_[node.parts[0]].numel));
         nodes_.push_back(node);
         return static_cast<std::uint32_t>(nodes_.size() - 1);
     }

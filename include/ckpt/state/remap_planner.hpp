@@ -658,7 +658,7 @@ class remap_planner {
             const gather_node& y = plan_.node(b);
             if (x.type != y.type || x.rank != y.rank || !std::equal(x.shape, x.shape + x.rank, y.shape))
                 return fail_at(rule.number, item, "it is tied to " + quoted(text_) + ", which is " + describe(x) + ", but it is " + describe(y));
-            if (!usable(rule.number, item) || !usable(rule.number, there)) return;
+            if (!usable(rule.number, item) || !usable(rule.number, there) || !in_proportion(rule.number, item, b, true) || !in_proportion(rule.number, there, a, true)) return;
             r_.equalities.push_back({a, b, rule.number});
         });
     }
@@ -696,10 +696,10 @@ class remap_planner {
             if (size < 0 || (!empty && !checked_mul(n, static_cast<std::uint64_t>(size), n))) return false;
         return shape.size() <= 64 && n <= largest_signed;
     }
-    /// Whether a node that is gathered is in proportion to what is stored: an expanded tensor may claim any shape.
-    [[nodiscard]] bool in_proportion(std::uint32_t rule, std::uint32_t item, std::uint32_t node) {
+    /// Whether a node that is gathered, or read while the plan is carried out, is in proportion to what is stored.
+    [[nodiscard]] bool in_proportion(std::uint32_t rule, std::uint32_t item, std::uint32_t node, bool is_read = false) {
         const gather_node& n = plan_.node(node);
-        if (n.op == gather_op::leaf || bytes_of(n.type, n.numel) / 16 <= n.backing + (std::uint64_t{1} << 16)) return true;
+        if ((n.op == gather_op::leaf && !is_read) || plan_.in_proportion(node)) return true;
         fail_at(rule, item, "the values would be " + decimal(bytes_of(n.type, n.numel)) + " bytes, more than 16 times what is stored");
         return false;
     }
@@ -979,6 +979,7 @@ class remap_planner {
             std::vector<std::int64_t> shape = shape_of(node);
             const std::int64_t n = shape[d];
             if (n == 0) return fail_at(rule.number, item, "dimension " + decimal(std::uint64_t{d}) + " has the size 0, so the tensor would vanish");
+            if (static_cast<std::uint64_t>(n) > limits{}.entries) return fail_at(rule.number, item, "there would be more than " + decimal(std::uint64_t{limits{}.entries}) + " keys");
             shape.erase(shape.begin() + d);
             std::vector<std::uint32_t> outputs;
             std::vector<binding_value> slots = slots_;

@@ -91,7 +91,7 @@ class word_table {
     [[nodiscard]] std::vector<std::uint32_t> words(std::string_view pattern) {
         std::vector<std::uint32_t> out;
         for (std::size_t at = 0; at <= pattern.size();) {
-            const std::size_t end = std::min(pattern.find('.', at), pattern.size());
+            const std::size_t end = (std::min)(pattern.find('.', at), pattern.size());
             segment(pattern.substr(at, end - at), out);
             at = end + 1;
         }
@@ -126,7 +126,7 @@ class word_table {
 
     void add(std::string_view means, std::vector<std::uint32_t>& out) {
         while (!means.empty()) {
-            const std::size_t end = std::min(means.find(' '), means.size());
+            const std::size_t end = (std::min)(means.find(' '), means.size());
             const auto [it, is_new] = known_.try_emplace(std::string(means.substr(0, end)), static_cast<std::uint32_t>(known_.size()));
             out.push_back(it->second);
             means.remove_prefix(std::min(end + 1, means.size()));

@@ -1,0 +1,7 @@
+// expect: a control character in a rule
+#include <ckpt/ckpt.hpp>
+
+int main() {
+    const ckpt::key_map map{ckpt::drop("a\nb")};
+    return map.empty() ? 1 : 0;
+}
