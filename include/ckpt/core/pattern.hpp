@@ -110,6 +110,18 @@ struct capture_name {
     bool integer{false};
 };
 
+/// The place of `name` among captures; -1 where it is not bound.
+[[nodiscard]] constexpr std::int32_t slot_of(const std::vector<capture_name>& captures, std::string_view name) noexcept {
+    for (std::size_t i = 0; i < captures.size(); ++i)
+        if (captures[i].name == name) return static_cast<std::int32_t>(i);
+    return -1;
+}
+
+/// Whether a key is empty, or two dots stand together or one at an end.
+[[nodiscard]] constexpr bool has_empty_segment(std::string_view key) noexcept {
+    return key.empty() || key.front() == '.' || key.back() == '.' || key.find("..") != std::string_view::npos;
+}
+
 /// A pattern as the matcher runs it. Borrows the pattern's text.
 struct pattern_code {
     std::vector<pattern_element> elements{};
@@ -122,11 +134,6 @@ struct pattern_code {
     std::string_view tail{};
     std::string_view inside{};
 
-    [[nodiscard]] constexpr std::int32_t slot_of(std::string_view name) const noexcept {
-        for (std::size_t i = 0; i < captures.size(); ++i)
-            if (captures[i].name == name) return static_cast<std::int32_t>(i);
-        return -1;
-    }
     /// The key of a literal pattern.
     [[nodiscard]] std::string literal_key() const {
         std::string out;
@@ -234,7 +241,7 @@ class pattern_parser {
         whole = element.kind == pattern_part::many;
         if (whole && !(at_start && ends_segment(at_))) return fail("ckpt: a capture of whole segments stands alone between dots", open, at_);
         const bool integer = element.kind == pattern_part::integer;
-        element.slot = out_.slot_of(name);
+        element.slot = slot_of(out_.captures, name);
         if (element.slot < 0) {
             element.slot = static_cast<std::int32_t>(out_.captures.size());
             out_.captures.push_back({name, integer});

@@ -49,13 +49,12 @@ constexpr bool check_rule_text(std::string_view text, std::size_t from, std::siz
 /// Appends a word of a rule, in quotes where it would mean something else without them.
 inline void append_rule_word(std::string& out, std::string_view word) {
     bool quotes = word.empty() || word.front() == '#' || word.front() == '[' || word.front() == '?' || word.starts_with("qkv(") || word == "where" || word == "with" || word == "by" || word == "wrappers";
-    const std::size_t brace = word.find('{');
     for (std::size_t i = 0; i < word.size(); ++i) {
         const char c = word[i];
         quotes = quotes || c == ' ' || c == '\t' || c == ',' || c == '=' || c == '"' || (c == '-' && i + 1 < word.size() && word[i + 1] == '>');
     }
     // A word that is digits only could be read as a dimension.
-    quotes = quotes || (brace == std::string_view::npos && (is_digit(word.front()) || word.front() == '-') && word.find_first_not_of("-0123456789") == std::string_view::npos);
+    quotes = quotes || word.find_first_not_of("-0123456789") == std::string_view::npos;
     if (!quotes) {
         out += word;
         return;
@@ -68,13 +67,15 @@ inline void append_rule_word(std::string& out, std::string_view word) {
     out += '"';
 }
 
+/// Appends a character of a key to a pattern or template, escaped where it would mean something else.
+inline void append_literal(std::string& out, char c) {
+    if (c == '\\' || c == '{' || c == '}' || c == '*') out += '\\';
+    out += c;
+}
 /// Appends a key as a pattern or template that means just it.
 inline void append_key_word(std::string& out, std::string_view key) {
     std::string literal;
-    for (const char c : key) {
-        if (c == '\\' || c == '{' || c == '}' || c == '*') literal += '\\';
-        literal += c;
-    }
+    for (const char c : key) append_literal(literal, c);
     append_rule_word(out, literal);
 }
 
@@ -154,7 +155,7 @@ struct rule_group<0> {};
 [[nodiscard]] consteval rule add_prefix(const char* prefix) {
     rule out = strip_prefix(prefix);
     out.verb_ = detail::rule_verb::add;
-    if (out.words_[0].front() == '.' || out.words_[0].find("..") != std::string_view::npos) detail::this_key_rule_is_invalid("ckpt: an empty segment in a prefix that is added");
+    if (detail::has_empty_segment(out.words_[0].substr(0, out.words_[0].size() - 1))) detail::this_key_rule_is_invalid("ckpt: an empty segment in a prefix that is added");
     return out;
 }
 /// Takes the segments out of all keys that DataParallel, DDP, torch.compile, FSDP and activation checkpointing put in.

@@ -281,11 +281,11 @@ class formula_parser {
         if (word.empty()) return fail("ckpt: {it} where a value should be", at_, at_ + 1);
         at_ += word.size();
         if (condition_ && own_word(word, from, t)) return !fault_.failed();
-        for (std::size_t i = 0; i < captures_.size(); ++i) {
-            if (captures_[i].name != word) continue;
-            if (static_cast<std::int32_t>(i) == hidden) return fail("ckpt: {it} is the number that is counted and cannot be used here", from, at_);
+        if (const std::int32_t slot = slot_of(captures_, word); slot >= 0) {
+            const auto i = static_cast<std::size_t>(slot);
+            if (slot == hidden) return fail("ckpt: {it} is the number that is counted and cannot be used here", from, at_);
             if (!captures_[i].integer && !condition_) return fail("ckpt: {it} is bound to text, and an expression takes numbers: write {name:int} in the pattern", from, at_);
-            push(captures_[i].integer ? formula_op::capture : formula_op::text_capture, static_cast<std::int64_t>(i));
+            push(captures_[i].integer ? formula_op::capture : formula_op::text_capture, slot);
             t = captures_[i].integer ? type::number : type::text;
             return true;
         }
@@ -365,10 +365,7 @@ constexpr bool parse_template(const spelled& word, const std::vector<capture_nam
                 if (from == to) return word.fail(fault, "ckpt: empty braces: name a capture or write an expression", at, close + 1);
                 bool is_name = is_name_start(s[from]);
                 for (std::size_t i = from; i < to; ++i) is_name = is_name && is_name_part(s[i]);
-                std::int32_t slot = -1;
-                if (is_name)
-                    for (std::size_t i = 0; i < captures.size(); ++i)
-                        if (captures[i].name == s.substr(from, to - from)) slot = static_cast<std::int32_t>(i);
+                const std::int32_t slot = is_name ? slot_of(captures, s.substr(from, to - from)) : -1;
                 if (is_name && slot < 0) return word.fail(fault, "ckpt: {it} is not bound by the pattern", at, close + 1);
                 if (slot >= 0 && slot == hidden) return word.fail(fault, "ckpt: {it} is the number that is counted and cannot stand in the template", at, close + 1);
                 template_piece piece{.kind = template_part::capture, .slot = slot};
@@ -517,11 +514,11 @@ class rule_reader {
         ++at_;
         return true;
     }
-    constexpr bool one_template(std::int32_t hidden = -1) {
+    constexpr bool one_template() {
         spelled w;
         if (!pattern_word(w)) return false;
         out_.templates.emplace_back();
-        return parse_template(w, out_.patterns.front().captures, hidden, out_.templates.back(), out_, fault_);
+        return parse_template(w, out_.patterns.front().captures, -1, out_.templates.back(), out_, fault_);
     }
     constexpr bool template_list() {
         do {
@@ -609,7 +606,7 @@ class rule_reader {
         if (!word(w, "ckpt: {it} where a prefix should be")) return false;
         if (!w.text.ends_with('.')) return w.fail(fault_, "ckpt: a prefix ends in a dot", 0, w.text.size());
         out_.prefix = w.text;
-        if (out_.verb == rule_verb::add && (w.text.front() == '.' || w.text.find("..") != std::string_view::npos))
+        if (out_.verb == rule_verb::add && (has_empty_segment(w.text.substr(0, w.text.size() - 1))))
             return w.fail(fault_, "ckpt: an empty segment in a prefix that is added", 0, w.text.size());
         return true;
     }
@@ -628,14 +625,17 @@ class rule_reader {
         if (is_reserved_name(name)) return fault_.fail("ckpt: {it} is a word of conditions and cannot name a capture", from, to);
         return true;
     }
+    /// What stack and unstack have in common: all their words, of which the template is only parsed by its own.
+    constexpr bool counted(spelled& w, std::string_view& name, std::size_t& from, std::size_t& to) {
+        return dimension() && one_pattern() && arrow() && pattern_word(w) && counter(name, from, to);
+    }
     constexpr bool stack() {
         std::string_view name;
         std::size_t from = 0;
         std::size_t to = 0;
-        if (!dimension() || !one_pattern() || !arrow()) return false;
         spelled w;
-        if (!pattern_word(w) || !counter(name, from, to)) return false;
-        out_.counter = out_.patterns.front().slot_of(name);
+        if (!counted(w, name, from, to)) return false;
+        out_.counter = slot_of(out_.patterns.front().captures, name);
         if (out_.counter < 0) return fault_.fail("ckpt: {it} is not bound by the pattern", from, to);
         if (!out_.patterns.front().captures[static_cast<std::size_t>(out_.counter)].integer) return fault_.fail("ckpt: {it} is bound to text, and stack counts numbers: write {name:int} in the pattern", from, to);
         out_.templates.emplace_back();
@@ -645,10 +645,9 @@ class rule_reader {
         std::string_view name;
         std::size_t from = 0;
         std::size_t to = 0;
-        if (!dimension() || !one_pattern() || !arrow()) return false;
         spelled w;
-        if (!pattern_word(w) || !counter(name, from, to)) return false;
-        if (out_.patterns.front().slot_of(name) >= 0) return fault_.fail("ckpt: {it} is bound by the pattern, so it cannot count", from, to);
+        if (!counted(w, name, from, to)) return false;
+        if (slot_of(out_.patterns.front().captures, name) >= 0) return fault_.fail("ckpt: {it} is bound by the pattern, so it cannot count", from, to);
         std::vector<capture_name> captures = out_.patterns.front().captures;
         out_.counter = static_cast<std::int32_t>(captures.size());
         captures.push_back({name, true});
@@ -686,8 +685,7 @@ class rule_reader {
         if (!one_pattern()) return false;
         const spelled& w = out_.words.back();
         if (!out_.patterns.front().literal) return w.fail(fault_, "ckpt: {it} is filled, so it is one key without wildcards and captures", 0, w.text.size());
-        bool empty = w.text.empty() || w.text.front() == '.' || w.text.back() == '.' || w.text.find("..") != std::string_view::npos;
-        if (empty) return w.fail(fault_, "ckpt: a key with an empty segment cannot be filled", 0, w.text.size());
+        if (has_empty_segment(w.text)) return w.fail(fault_, "ckpt: a key with an empty segment cannot be filled", 0, w.text.size());
         return true;
     }
     constexpr bool not_negative(std::size_t first, const char* sentence, std::size_t from) {

@@ -156,7 +156,7 @@ class load_judge {
         return std::move(report_);
     }
 
-    [[nodiscard]] std::string where(std::string_view key) const { return data_->path.empty() ? std::string(key) : data_->path + '/' + std::string(key); }
+    [[nodiscard]] std::string where(std::string_view key) const { return data_->where(key); }
 
     /// The keys that no pattern matches.
     [[nodiscard]] static std::vector<std::string_view> not_allowed(std::span<const std::string> keys, const std::vector<pattern>& allowed) {
@@ -241,13 +241,12 @@ class load_judge {
         };
         const bool exact = std::any_of(sizes.begin(), sizes.end(), [](std::int64_t n) { return n >= 0; });
         std::vector<near_key> found;
-        const auto ends_in = [](std::string_view text, std::string_view end) { return text.size() > end.size() && text.ends_with(end) && text[text.size() - end.size() - 1] == '.'; };
         for (std::size_t i = 0; i < asked_.size() && comparisons_left_ > 0; ++i) {
             if (asked_[i] != 0) continue;
             --comparisons_left_;
             const std::string_view k = data_->entries[i].key;
             const bool same_shape = sizes_fit(sizes, data_->entries[i].data->sizes());
-            const bool tail = ends_in(k, key) || ends_in(key, k);
+            const bool tail = ends_in_segments(k, key) || ends_in_segments(key, k);
             const std::uint32_t distance = tail ? 0 : edit_distance(key, k);
             const std::size_t longest = (std::max)(k.size(), key.size());
             // Known sizes that agree are worth as much as half of the spelling.

@@ -8,6 +8,7 @@
 
 #include <ckpt/core/error.hpp>
 #include <ckpt/core/json_text.hpp>
+#include <ckpt/core/sha256.hpp>
 #include <ckpt/state/fold.hpp>
 #include <ckpt/tensor/dtype.hpp>
 #include <ckpt/tensor/geometry.hpp>
@@ -125,23 +126,22 @@ class json_members {
         append_json(*out_, s);
     }
     void boolean(std::string_view key, bool b) { (name(key), *out_ += b ? "true" : "false"); }
-    void texts(std::string_view key, std::span<const std::string> all) {
+    /// An array; `write` appends one element.
+    template <class Range, class Write>
+    void list(std::string_view key, const Range& all, Write&& write) {
         name(key);
-        json_members list{*out_, '[', ']'};
-        for (const std::string& s : all) {
-            list.next();
-            append_json(*out_, s);
+        json_members elements{*out_, '[', ']'};
+        for (const auto& element : all) {
+            elements.next();
+            write(element);
         }
-        list.end();
+        elements.end();
+    }
+    void texts(std::string_view key, std::span<const std::string> all) {
+        list(key, all, [this](const std::string& s) { append_json(*out_, s); });
     }
     void sizes(std::string_view key, std::span<const std::int64_t> all) {
-        name(key);
-        json_members list{*out_, '[', ']'};
-        for (const std::int64_t n : all) {
-            list.next();
-            *out_ += n < 0 ? std::string("null") : decimal(n);
-        }
-        list.end();
+        list(key, all, [this](std::int64_t n) { *out_ += n < 0 ? std::string("null") : decimal(n); });
     }
     void dtype(std::string_view key, const std::optional<ckpt::dtype>& type) {
         if (type) return text(key, ckpt::name(*type));
@@ -167,8 +167,9 @@ inline void append_member(std::string& out, const loaded_tensor& t) {
     o.boolean("cast", t.cast);
     o.name("crc32");
     if (t.crc32) {
-        std::string digits = hexadecimal(*t.crc32).substr(2);
-        append_json(out, digits.insert(0, 8 - digits.size(), '0'));
+        out += '"';
+        append_hex(out, *t.crc32);
+        out += '"';
     } else {
         out += "null";
     }
@@ -198,13 +199,7 @@ inline void append_member(std::string& out, const nearest_keys& t) {
 }
 template <class T>
 inline void append_members(std::string& out, json_members& o, std::string_view key, const std::vector<T>& all) {
-    o.name(key);
-    json_members list{out, '[', ']'};
-    for (const T& t : all) {
-        list.next();
-        append_member(out, t);
-    }
-    list.end();
+    o.list(key, all, [&out](const T& t) { append_member(out, t); });
 }
 
 } // namespace detail

@@ -49,7 +49,7 @@ class pull_record final : public counted {
         auto fits = fit(out.source, type, options_.casts);
         if (!fits) {
             error e = std::move(fits).error();
-            e.path = data.path.empty() ? r.key : data.path + '/' + r.key;
+            e.path = data.where(r.key);
             return e;
         }
         out.address = fits->address;

@@ -97,7 +97,6 @@ struct remap_plan {
     out.errors = r.errors;
     std::vector<std::uint32_t> roots;
     const auto first_root = [&](std::uint32_t item) {
-        roots.clear();
         r.roots(item, roots);
         return std::string(roots.empty() ? r.items[item].name : r.items[roots[0]].name);
     };
@@ -109,13 +108,11 @@ struct remap_plan {
             out.filled.push_back(std::string(item.name));
             continue;
         }
-        roots.clear();
         r.roots(i, roots);
         if (roots.empty()) out.filled.push_back(std::string(item.name)); // made of what was filled
         for (const std::uint32_t root : roots) out.moves.push_back({std::string(r.items[root].name), std::string(item.name), detail::name(verb), item.rule});
     }
     for (const detail::remap_change& c : r.dropped) {
-        roots.clear();
         r.roots(r.links[c.inputs], roots);
         if (roots.empty()) out.dropped.push_back({std::string(r.items[r.links[c.inputs]].name), c.rule});
         for (const std::uint32_t root : roots) out.dropped.push_back({std::string(r.items[root].name), c.rule});
@@ -189,7 +186,6 @@ namespace detail {
     std::uint32_t entry = 0;
     for (std::uint32_t i = r.items[0].next; i != 0; i = r.items[i].next) {
         ++entry;
-        roots.clear();
         r.roots(i, roots);
         lineage::origin origin;
         for (const std::uint32_t root : roots) { // more than one for a merge; each may have a history of its own
@@ -366,7 +362,7 @@ class inverse_writer {
         case rule_verb::unstack: {
             if (code.verb == rule_verb::unstack)
                 for (const std::uint32_t part : outputs(i)) on("unsqueeze " + d, name_of(part));
-            if (outputs(i).size() == 1) return code.verb == rule_verb::split ? move_to(outputs(i)[0], target(in)) : move_to(outputs(i)[0], target(in));
+            if (outputs(i).size() == 1) return move_to(outputs(i)[0], target(in));
             std::string line = "merge " + d + ' ' + qkv;
             for (std::size_t k = 0; k < outputs(i).size(); ++k) {
                 if (k != 0) line += ", ";

@@ -42,7 +42,6 @@ struct remap_item {
     std::uint32_t rule{0};    ///< 1-based; 0: stood in the source
     std::uint32_t prev{0};
     std::uint32_t next{0};
-    bool alive{false};        ///< stands in the list
 };
 
 /// One application of a rule.
@@ -98,8 +97,9 @@ struct remap_record final : counted {
         const auto* entry = data.find(key);
         return entry == nullptr ? 0 : static_cast<std::uint32_t>(entry - data.entries.data()) + 1;
     }
-    /// The items of the source that `item` is made of, each once, in order.
+    /// Sets `out` to the items of the source that `item` is made of, each once, in order.
     void roots(std::uint32_t item, std::vector<std::uint32_t>& out) const {
+        out.clear();
         while (items[item].rule != 0 && items[item].parent_count == 1) item = links[items[item].parents];
         std::vector<std::uint32_t> open{item};
         std::vector<std::uint32_t> seen; // sorted: a tensor may be part of another by many ways
@@ -120,8 +120,27 @@ struct remap_record final : counted {
 /// Null, or why no rule may give a key this name.
 [[nodiscard]] inline const char* check_name(std::string_view name) noexcept {
     if (name.empty()) return "the new name is empty";
-    if (name.front() == '.' || name.back() == '.' || name.find("..") != std::string_view::npos) return "the new name has an empty segment";
-    return nullptr;
+    return has_empty_segment(name) ? "the new name has an empty segment" : nullptr;
+}
+
+[[nodiscard]] inline bool is_wrapper(std::string_view segment) noexcept {
+    return segment == "module" || segment == "_orig_mod" || segment == "_fsdp_wrapped_module" || segment == "_checkpoint_wrapped_module";
+}
+/// The name without wrappers; false where there are none, and `out` is then as it was.
+[[nodiscard]] inline bool without_wrappers(std::string_view name, std::string& out) {
+    bool found = false;
+    for (std::size_t at = 0;;) {
+        const std::size_t dot = name.find('.', at);
+        if (dot == std::string_view::npos) {
+            if (found) out.append(name.substr(at));
+            return found;
+        }
+        const bool wrapper = is_wrapper(name.substr(at, dot - at));
+        if (wrapper && !found) out.assign(name.substr(0, at));
+        else if (!wrapper && found) out.append(name.substr(at, dot + 1 - at));
+        found = found || wrapper;
+        at = dot + 1;
+    }
 }
 
 /// The value of an expression or of a part of a condition.
@@ -174,13 +193,11 @@ class remap_planner {
         x.next = r_.items[at].next;
         r_.items[x.next].prev = item;
         r_.items[at].next = item;
-        x.alive = true;
     }
     void unlink(std::uint32_t item) {
         remap_item& x = r_.items[item];
         r_.items[x.prev].next = x.next;
         r_.items[x.next].prev = x.prev;
-        x.alive = false;
     }
     [[nodiscard]] std::uint32_t find(std::string_view name) const noexcept {
         const std::uint64_t hash = hash_bytes(name);
@@ -455,21 +472,24 @@ class remap_planner {
         for (const remap_change& c : changes)
             if (c.removes)
                 for (const std::uint32_t i : r_.linked(c.inputs, c.input_count)) unlink(i);
-        std::vector<std::pair<std::uint32_t, std::uint32_t>> conflicts;
+        std::vector<std::uint32_t> conflicts; // items whose name another one has
         for (const remap_change& c : changes)
             for (const std::uint32_t out : r_.linked(c.outputs, c.output_count))
-                if (const std::uint32_t there = insert(out); there != 0) conflicts.push_back({there, out});
+                if (insert(out) != 0) conflicts.push_back(out);
         if (!conflicts.empty()) resolve(conflicts);
     }
-    void resolve(const std::vector<std::pair<std::uint32_t, std::uint32_t>>& conflicts) {
-        std::vector<std::uint32_t> place(r_.items.size(), 0);
+    /// Where each item stands in the list, from 1; 0 for those that do not.
+    [[nodiscard]] std::vector<std::uint32_t> places() const {
+        std::vector<std::uint32_t> out(r_.items.size(), 0);
         std::uint32_t n = 0;
-        for (std::uint32_t i = r_.items[0].next; i != 0; i = r_.items[i].next) place[i] = ++n;
+        for (std::uint32_t i = r_.items[0].next; i != 0; i = r_.items[i].next) out[i] = ++n;
+        return out;
+    }
+    void resolve(const std::vector<std::uint32_t>& conflicts) {
+        const std::vector<std::uint32_t> place = places();
         std::vector<std::uint32_t> collided(r_.items.size(), 0); // 1 + number of the collision that the name's holder is in
-        for (const auto& [there, added] : conflicts) {
-            // The holder of the name may have changed since: it is looked up again.
-            const std::uint32_t holder = find(r_.items[added].name);
-            (void)there;
+        for (const std::uint32_t added : conflicts) {
+            const std::uint32_t holder = find(r_.items[added].name); // another one with each conflict that is resolved
             if (collided[holder] == 0 && plan_.same_view(r_.items[holder].node, r_.items[added].node)) {
                 const bool earlier = place[added] < place[holder];
                 const std::uint32_t kept = earlier ? added : holder;
@@ -491,26 +511,6 @@ class remap_planner {
     }
 
     // ---- names: strip, add, rename, drop, keep, copy, tie, fill
-
-    [[nodiscard]] static bool is_wrapper(std::string_view segment) noexcept {
-        return segment == "module" || segment == "_orig_mod" || segment == "_fsdp_wrapped_module" || segment == "_checkpoint_wrapped_module";
-    }
-    /// The name without wrappers; false where there are none, and `out` is then as it was.
-    [[nodiscard]] static bool without_wrappers(std::string_view name, std::string& out) {
-        bool found = false;
-        for (std::size_t at = 0;;) {
-            const std::size_t dot = name.find('.', at);
-            if (dot == std::string_view::npos) {
-                if (found) out.append(name.substr(at));
-                return found;
-            }
-            const bool wrapper = is_wrapper(name.substr(at, dot - at));
-            if (wrapper && !found) out.assign(name.substr(0, at));
-            else if (!wrapper && found) out.append(name.substr(at, dot + 1 - at));
-            found = found || wrapper;
-            at = dot + 1;
-        }
-    }
 
     /// Offers one key to one rule of the kinds that a group takes; whether the rule took it.
     bool offer(const map_rule& rule, std::uint32_t item) {
@@ -821,9 +821,7 @@ class remap_planner {
         }
         if (sets.size() < 2) return;
         // In the order of the keys, so that what is made and what is said does not depend on how names sort.
-        std::vector<std::uint32_t> place(r_.items.size(), 0);
-        std::uint32_t n = 0;
-        for (std::uint32_t i = r_.items[0].next; i != 0; i = r_.items[i].next) place[i] = ++n;
+        const std::vector<std::uint32_t> place = places();
         std::sort(sets.begin(), sets.end(), [&](const part_set& a, const part_set& b) { return place[a.parts.front().second] < place[b.parts.front().second]; });
     }
     /// The key that a part would have, for messages.

@@ -56,6 +56,8 @@ struct state_dict_data final : counted {
     value root{};
     shared<lineage> history{};              // where entries came from; null where nothing was remapped
 
+    /// The path of an entry, for errors.
+    [[nodiscard]] std::string where(std::string_view key) const { return path.empty() ? std::string(key) : path + '/' + std::string(key); }
     void sort_keys() {
         by_key.resize(entries.size());
         for (std::size_t i = 0; i < by_key.size(); ++i) by_key[i] = static_cast<std::uint32_t>(i);
@@ -126,7 +128,7 @@ class state_dict {
         auto found = at(key);
         if (!found) return std::move(found).error();
         auto out = found->view<T, Rank>();
-        if (!out) out.error().path = where(key);
+        if (!out) out.error().path = data_->where(key);
         return out;
     }
     template <class T, std::size_t Rank>
@@ -180,10 +182,9 @@ class state_dict {
   private:
     friend result<std::string> checkpoint_digest(const state_dict& weights);
     friend struct detail::state_dict_access;
-    [[nodiscard]] std::string where(std::string_view key) const { return data_->path.empty() ? std::string(key) : data_->path + '/' + std::string(key); }
     [[nodiscard]] ckpt::error refusal_of(const detail::state_dict_data::entry& e) const {
         ckpt::error out = *e.data->refusal;
-        out.path = where(e.key);
+        out.path = data_->where(e.key);
         return out;
     }
     [[nodiscard]] ckpt::error missing(std::string_view key) const {

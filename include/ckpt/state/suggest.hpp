@@ -129,7 +129,7 @@ class word_table {
             const std::size_t end = (std::min)(means.find(' '), means.size());
             const auto [it, is_new] = known_.try_emplace(std::string(means.substr(0, end)), static_cast<std::uint32_t>(known_.size()));
             out.push_back(it->second);
-            means.remove_prefix(std::min(end + 1, means.size()));
+            means.remove_prefix((std::min)(end + 1, means.size()));
         }
     }
     void word(std::string_view w, std::vector<std::uint32_t>& out) {
@@ -223,15 +223,9 @@ class rule_suggester {
 
     // ---- prefixes
 
-    [[nodiscard]] static bool is_wrapper(std::string_view s) noexcept { return s == "module" || s == "_orig_mod" || s == "_fsdp_wrapped_module" || s == "_checkpoint_wrapped_module"; }
-    [[nodiscard]] static std::string without_wrappers(std::string_view key) {
-        std::string out;
-        while (true) {
-            const std::size_t dot = key.find('.');
-            if (dot == std::string_view::npos) return out.append(key);
-            if (!is_wrapper(key.substr(0, dot))) out.append(key.substr(0, dot + 1));
-            key.remove_prefix(dot + 1);
-        }
+    [[nodiscard]] static bool is_wrapped(std::string_view key) {
+        std::string ignored;
+        return without_wrappers(key, ignored);
     }
     struct prefix_rule {
         std::string line{};
@@ -239,7 +233,7 @@ class rule_suggester {
         std::string add{};
         bool wrappers{false};
         [[nodiscard]] std::string apply(std::string_view name) const {
-            if (wrappers) return without_wrappers(name);
+            if (std::string out; wrappers && without_wrappers(name, out)) return out;
             if (!add.empty()) return add + std::string(name);
             return std::string(name.starts_with(strip) ? name.substr(strip.size()) : name);
         }
@@ -268,7 +262,7 @@ class rule_suggester {
             std::size_t base = 0;
             std::size_t wrapped = 0;
             for (const item& s : sources_) {
-                wrapped += without_wrappers(s.name).size() != s.name.size() ? 1u : 0u;
+                wrapped += is_wrapped(s.name) ? 1u : 0u;
                 if (is_target(s.name, s.shape)) {
                     ++base;
                     continue;
@@ -278,7 +272,7 @@ class rule_suggester {
             }
             bool targets_wrapped = false;
             for (const item& t : targets_) {
-                targets_wrapped = targets_wrapped || without_wrappers(t.name).size() != t.name.size();
+                targets_wrapped = targets_wrapped || is_wrapped(t.name);
                 if (source_of.contains(t.name)) continue;
                 for (std::size_t dot = t.name.find('.'); dot != std::string::npos; dot = t.name.find('.', dot + 1))
                     if (const auto s = source_of.find(std::string_view(t.name).substr(dot + 1)); s != source_of.end() && fits(sources_[s->second].shape, t.shape)) ++adds[t.name.substr(0, dot + 1)];
@@ -788,8 +782,7 @@ class rule_suggester {
         std::size_t k = 0;
         for (const char c : pattern.substr(0, pattern.size() - leaf)) {
             if (c != number_mark) {
-                if (c == '\\' || c == '{' || c == '}' || c == '*') out += '\\';
-                out += c;
+                append_literal(out, c);
                 continue;
             }
             const std::size_t at = k++;
