@@ -562,14 +562,14 @@ class rule_suggester {
                 std::vector<std::uint32_t>& all = of_word[w];
                 if (all.size() <= most_of_word) all.push_back(b);
             }
-        std::vector<std::uint32_t> near;
+        std::vector<std::uint32_t> sharing;
         for (const std::uint32_t a : left) {
-            near.clear();
+            sharing.clear();
             for (const std::uint32_t w : s[a].words)
-                if (const auto all = of_word.find(w); all != of_word.end() && all->second.size() <= most_of_word) near.insert(near.end(), all->second.begin(), all->second.end());
-            std::sort(near.begin(), near.end());
-            near.erase(std::unique(near.begin(), near.end()), near.end());
-            for (const std::uint32_t b : near) add(a, b);
+                if (const auto all = of_word.find(w); all != of_word.end() && all->second.size() <= most_of_word) sharing.insert(sharing.end(), all->second.begin(), all->second.end());
+            std::sort(sharing.begin(), sharing.end());
+            sharing.erase(std::unique(sharing.begin(), sharing.end()), sharing.end());
+            for (const std::uint32_t b : sharing) add(a, b);
         }
     }
     [[nodiscard]] static std::uint64_t pair_hash(std::uint64_t a, std::uint64_t b) noexcept { return mix(a ^ mix(b + 0x51ED)); }
