@@ -359,7 +359,7 @@ class resolver {
         const std::byte* const outside = graph_.pickle.data();
         const bool in_file = in_file_ && !bytes.empty() && bytes.data() >= outside && bytes.data() < outside + graph_.pickle.size();
         const std::uint64_t at = in_file ? graph_.base + static_cast<std::uint64_t>(bytes.data() - outside) : no_offset;
-        if (!work(bytes.size() / 64 + 64)) return false;
+        if (!work(64)) return false;
 
         // The inner pickle takes the outer one's place in the graph until its nodes have a meaning.
         const auto saved = std::pair{std::pair{graph_.pickle, graph_.base}, std::pair{graph_.pending, graph_.root}};
