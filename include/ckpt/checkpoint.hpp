@@ -11,6 +11,7 @@
 #pragma once
 
 #include <ckpt/archive/safetensors.hpp>
+#include <ckpt/archive/tar.hpp>
 #include <ckpt/pickle/graph.hpp>
 #include <ckpt/state/discovery.hpp>
 #include <ckpt/state/state_dict.hpp>
@@ -21,6 +22,7 @@
 #include <ckpt/torch/safetensors_checkpoint.hpp>
 #include <ckpt/torch/scan.hpp>
 #include <ckpt/torch/sniff.hpp>
+#include <ckpt/torch/tar_checkpoint.hpp>
 #include <ckpt/torch/zip_checkpoint.hpp>
 
 #include <algorithm>
@@ -90,7 +92,7 @@ class checkpoint {
     /// All candidates, the likeliest first, with reasons.
     [[nodiscard]] std::vector<candidate> state_dicts() const { return find_candidates(detail_access::make(file_->graph(), file_->graph().root)); }
 
-    /// "zip", "legacy" (the stream of torch.save before torch 1.6), "pickle", "safetensors", or "shards" for a model in several files.
+    /// "zip", "legacy" (the stream of torch.save before torch 1.6), "tar" (before torch 0.1.10), "pickle", "safetensors", or "shards" for a model in several files.
     [[nodiscard]] std::string_view container() const noexcept { return file_->facts().container; }
     /// What wrote the file, as far as it tells; a clause for people.
     [[nodiscard]] std::string_view writer() const noexcept { return file_->facts().writer; }
@@ -133,6 +135,23 @@ struct checkpoint_access {
     [[nodiscard]] static const shared<checkpoint_file>& file(const checkpoint& c) noexcept { return c.file_; }
 };
 
+/// What is in a tar archive that is no checkpoint of torch 0.1.
+[[nodiscard]] inline error no_checkpoint_in(const source& from, const tar_archive& archive) {
+    error e{.code = errc::container_not_supported, .offset = from.base(), .hint = "unpack it, then open the file inside"};
+    e.detail = "a tar archive of " + decimal(std::uint64_t{archive.entries().size()}) + " members";
+    std::size_t shown = 0;
+    for (const tar_entry& entry : archive.entries()) e.detail += shown < 3 ? (shown++ == 0 ? ": " : ", ") + quoted(entry.name) : std::string{};
+    return e;
+}
+
+[[nodiscard]] inline result<shared<checkpoint_file>> open_tar(shared<source> from, const allowlist& allowed, const limits& budget, const scratch& reuse) {
+    arena names{reuse.pool()};
+    const auto archive = tar_archive::read(*from, budget, names);
+    if (!archive) return archive.error();
+    if (!tar_checkpoint::is_one(*archive)) return no_checkpoint_in(*from, *archive);
+    return tar_checkpoint::open(std::move(from), *archive, allowed, budget, reuse);
+}
+
 [[nodiscard]] inline result<shared<checkpoint_file>> open_container(shared<source> from, const allowlist& allowed, const open_options& options) {
     const auto is = container_of(*from);
     if (!is) return is.error();
@@ -140,6 +159,7 @@ struct checkpoint_access {
     if (*is == container_kind::legacy) return legacy_checkpoint::open(std::move(from), allowed, budget, options.scratch, options.index);
     if (*is == container_kind::pickle) return pickle_checkpoint::open(std::move(from), allowed, budget, options.scratch, options.index);
     if (options.index != 0) return no_such_checkpoint(options.index, 1);
+    if (*is == container_kind::tar) return open_tar(std::move(from), allowed, budget, options.scratch);
     if (*is == container_kind::safetensors) return safetensors_checkpoint::open(std::move(from), budget, options.scratch);
     return zip_checkpoint::open(std::move(from), allowed, budget, options.scratch, options.byte_order);
 }
@@ -161,6 +181,12 @@ struct checkpoint_access {
     if (*is == container_kind::safetensors) {
         if (auto header = safetensors_header::read(**from, options.limits, memory); !header) return std::move(header).error();
         return global_scan{{}, std::nullopt};
+    }
+    if (*is == container_kind::tar) {
+        const auto archive = tar_archive::read(**from, options.limits, memory);
+        if (!archive) return archive.error();
+        if (!tar_checkpoint::is_one(*archive)) return no_checkpoint_in(**from, *archive);
+        return tar_checkpoint::scan(*from, *archive, judge, options.limits);
     }
     if (*is == container_kind::legacy || *is == container_kind::pickle) return scan_stream(**from, *is == container_kind::legacy, judge, options.limits);
     auto zip = opened_zip::read(**from, options.limits, memory);
