@@ -427,6 +427,26 @@ const std::string& storage_names::of(const ckpt::tensor& t) {
 
 int exit_of_row(const ckpt::error& e) { return ckpt::info(e.code).exit_code == exit_unsupported ? exit_unsupported : exit_finding; }
 
+std::string kind_text(const ckpt::tensor& t) {
+    std::string out;
+    if (const auto q = t.quantizer()) out = q->scales ? "per channel, axis " + std::to_string(q->axis) : "scale " + shortest(q->scale) + ", zero point " + std::to_string(q->zero_point);
+    const std::string_view called = t.class_name();
+    for (const std::string& more : {printable(called.substr(called.rfind('.') + 1)), printable(t.placement())})
+        if (!more.empty()) out += (out.empty() ? "" : ", ") + more;
+    return out;
+}
+
+std::uint64_t count_parts(const ckpt::tensor& t, std::uint64_t most) {
+    std::uint64_t n = t.parts().size();
+    for (const ckpt::named_part p : t.parts()) {
+        if (n >= most) break;
+        n += count_parts(p.tensor, most - n);
+    }
+    return n;
+}
+
+int worse(int a, int b) noexcept { return a == exit_finding || b == exit_finding ? exit_finding : std::max(a, b); }
+
 int write_fields(json& to, const ckpt::value& v, storage_names& names, bool digest, const ckpt::value& root, const ckpt::error* fault, std::string_view file) {
     return write_fields(to, *v.as_tensor(), v.kind() == ckpt::kind::array, names, digest, root, fault, file);
 }
@@ -454,22 +474,49 @@ int write_fields(json& to, const ckpt::tensor& t, bool is_array, storage_names& 
         to.member("nbytes", t.nbytes());
     }
     to.member("requires_grad", t.requires_grad());
+    int worst = exit_fine;
+    const auto part = [&](const ckpt::tensor& of) { // at most eight levels down
+        worst = worse(worst, write_fields(to, of, false, names, digest, root, nullptr, file));
+        to.end_object();
+    };
+    if (const auto quantizer = t.quantizer()) {
+        to.key("quant").begin_object().member("scheme", ckpt::name(quantizer->scheme));
+        if (quantizer->scales) {
+            to.member("axis", quantizer->axis).key("scale").begin_object();
+            part(quantizer->scales);
+            to.key("zero_point").begin_object();
+            part(quantizer->zero_points);
+        } else {
+            to.key("scale").real(quantizer->scale).member("zero_point", quantizer->zero_point);
+        }
+        to.end_object();
+    }
+    if (!t.class_name().empty()) to.member("class", t.class_name());
+    if (!t.placement().empty()) to.member("placement", t.placement());
     const auto wrong = [&](const ckpt::error& e) {
         to.key("error");
         write(to, e, root);
         return exit_of_row(e);
     };
     if (!strided) {
+        if (!t.parts().empty()) {
+            to.key("parts").begin_array();
+            for (const ckpt::named_part p : t.parts()) {
+                to.begin_object().member("key", p.name);
+                part(p.tensor);
+            }
+            to.end_array();
+        }
         if (digest) to.key("crc32").null();
-        return exit_fine;
+        return fault != nullptr ? worse(worst, wrong(*fault)) : worst;
     }
     if (fault != nullptr) return wrong(*fault);
     if (!offset && offset.error().code != ckpt::errc::no_data) return wrong(offset.error());
-    if (!digest) return exit_fine;
+    if (!digest) return worst;
     const auto crc = t.crc32();
     if (!crc) return wrong(crc.error());
     to.member("crc32", hex8(*crc));
-    return exit_fine;
+    return worst;
 }
 
 // --- text ---

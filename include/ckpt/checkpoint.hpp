@@ -15,6 +15,7 @@
 #include <ckpt/pickle/graph.hpp>
 #include <ckpt/state/discovery.hpp>
 #include <ckpt/state/state_dict.hpp>
+#include <ckpt/tensor/sparse.hpp>
 #include <ckpt/torch/checkpoint_file.hpp>
 #include <ckpt/torch/legacy_checkpoint.hpp>
 #include <ckpt/torch/pickle_checkpoint.hpp>
@@ -111,12 +112,14 @@ class checkpoint {
     std::span<const record> records() const&& = delete;
 
     /// Checks what opening leaves for later: every local header against the directory, every checksum that its writer
-    /// stored, every tensor that was refused. Reads the whole file where `checksums` is set.
+    /// stored, every tensor that was refused, the indices of sparse and nested tensors. Reads the whole file where
+    /// `checksums` is set.
     [[nodiscard]] verify_report verify(bool checksums = true) const {
         verify_report out;
         file_->check(checksums, out);
         for (const error* e : file_->graph().errors)
             if (info(e->code).exit_code != 4) out.findings.push_back(*e); // what is merely not supported is no damage
+        check_indices(out);
         return out;
     }
 
@@ -124,6 +127,28 @@ class checkpoint {
 
   private:
     friend struct detail::checkpoint_access;
+    /// The indices of all sparse and nested tensors, each once. Many tensors may share their indices: what is read in all is in
+    /// proportion to the file.
+    void check_indices(verify_report& out) const {
+        const detail::graph& g = file_->graph();
+        std::vector<const detail::tensor_data*> checked;
+        for (std::size_t i = 0; i < g.tensors.size(); ++i) // what a wrapper consists of was made before it
+            if (const detail::tensor_data& t = g.tensors[i]; t.extra != nullptr && t.kind != layout::wrapper && t.kind != layout::strided) checked.push_back(&t);
+        const auto by_parts = [](const detail::tensor_data* a, const detail::tensor_data* b) { return a->extra < b->extra; };
+        const auto same_parts = [](const detail::tensor_data* a, const detail::tensor_data* b) { return a->extra == b->extra; };
+        std::stable_sort(checked.begin(), checked.end(), by_parts);
+        checked.erase(std::unique(checked.begin(), checked.end(), same_parts), checked.end());
+        std::uint64_t left = 16 * file_->facts().file_bytes + (std::uint64_t{64} << 20);
+        for (const detail::tensor_data* t : checked) {
+            const std::uint64_t cost = detail::bytes_of(*t);
+            if (cost > left) {
+                out.findings.push_back({.code = errc::limit, .detail = "the indices of the sparse tensors of this file are shared so often that not all were checked"});
+                return;
+            }
+            left -= cost;
+            if (auto valid = detail::check_values(t, &file_->storages()); !valid) out.findings.push_back(std::move(valid).error());
+        }
+    }
     detail::shared<detail::checkpoint_file> file_;
     storage_mode storages_;
 };

@@ -153,7 +153,8 @@ class value {
     /// One step: an entry of a dictionary, an attribute of an object; of a module also a parameter, a buffer or a submodule
     /// by its dotted name ("layer1.0.weight").
     [[nodiscard]] result<value> at(std::string_view key) const;
-    /// One step: an element of a list or a tuple, an integer key of a dictionary.
+    /// One step: an element of a list or a tuple, an integer key of a dictionary, an item of an object, or an element of its
+    /// state where that is a list or a tuple.
     [[nodiscard]] result<value> at(std::int64_t index) const;
     /// Several steps: elements joined by '/', with `\/` and `\\` for those characters inside one.
     /// Fails with `path_missing`, naming the longest part that exists.
@@ -531,6 +532,8 @@ inline result<value> value::at(std::int64_t index) const {
     } else if (kind() == ckpt::kind::object) {
         const range all = items();
         if (unsigned_index < all.size()) return all[static_cast<std::size_t>(unsigned_index)];
+        const value own = state();
+        if (all.empty() && (own.kind() == ckpt::kind::tuple || own.kind() == ckpt::kind::list) && unsigned_index < own.size()) return own[static_cast<std::size_t>(unsigned_index)];
     }
     if (refusal() != nullptr) return *refusal();
     return ckpt::error{.code = errc::path_missing,

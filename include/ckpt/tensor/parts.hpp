@@ -74,6 +74,16 @@ inline constexpr std::uint8_t most_part_depth = 8;
 
 [[nodiscard]] inline bool is_quantised(const tensor_data& data) noexcept { return data.extra != nullptr && data.extra->quantised; }
 
+/// Bytes of the elements, or of the parts that a tensor consists of.
+[[nodiscard]] inline std::uint64_t bytes_of(const tensor_data& data) noexcept {
+    if (data.kind == layout::strided || data.kind == layout::meta) return bytes_of(data.type, data.numel);
+    std::uint64_t sum = 0;
+    if (data.extra == nullptr) return sum;
+    for (const named_data& part : data.extra->parts()) // at most most_part_depth deep
+        if (!checked_add(sum, bytes_of(part.data), sum)) return ~std::uint64_t{0};
+    return sum;
+}
+
 /// Copies tensors together with what hangs below them, for a `storage_source` with other numbers. What several tensors
 /// share is copied once.
 class part_copies {

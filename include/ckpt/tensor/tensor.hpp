@@ -114,24 +114,34 @@ struct storage_access {
 /// Bytes that are in memory at once while elements are converted or summed, beside the staging of reads.
 inline constexpr std::uint64_t part_bytes = std::uint64_t{1} << 17;
 
-/// The values of a packed type with less than 8 bits, one in a byte.
-[[nodiscard]] inline result<void> copy_unpacked(const tensor_data& data, storage_access& access, std::byte* out) {
-    if (!is_contiguous(data)) return packed_error(data.type);
+/// Calls `f(values, first, count)` with the values of a packed type of less than 8 bits, one in a byte, in parts of at most
+/// `most`. The tensor is contiguous.
+template <class F>
+[[nodiscard]] inline result<void> unpack_parts(const tensor_data& data, storage_access& access, std::uint64_t most, F&& f) {
     const std::size_t width = bits(data.type);
     const std::uint64_t per_byte = 8 / width;
-    std::vector<std::byte> buffer(static_cast<std::size_t>(part_bytes));
+    std::vector<std::byte> buffer(static_cast<std::size_t>(bytes_of(data.type, most) + 1));
+    std::vector<std::byte> values(static_cast<std::size_t>(most));
     for (std::uint64_t done = 0; done < data.numel;) {
         const std::uint64_t first = data.storage_offset + done;
         const std::uint64_t skip = first % per_byte;
-        const std::uint64_t room = part_bytes * per_byte - skip;
-        const std::uint64_t n = data.numel - done < room ? data.numel - done : room;
+        const std::uint64_t n = data.numel - done < most ? data.numel - done : most;
         auto read =
             access.copy(first / per_byte, {buffer.data(), static_cast<std::size_t>(bytes_of(data.type, skip + n))});
         if (!read) return read;
-        unpack(width, buffer.data(), skip, n, out + done);
+        unpack(width, buffer.data(), skip, n, values.data());
+        f(static_cast<const std::byte*>(values.data()), done, n);
         done += n;
     }
     return {};
+}
+
+/// The values of a packed type with less than 8 bits, one in a byte.
+[[nodiscard]] inline result<void> copy_unpacked(const tensor_data& data, storage_access& access, std::byte* out) {
+    if (!is_contiguous(data)) return packed_error(data.type);
+    return unpack_parts(data, access, part_bytes, [out](const std::byte* values, std::uint64_t first, std::uint64_t n) {
+        std::memcpy(out + first, values, static_cast<std::size_t>(n));
+    });
 }
 
 /// Whether the elements are copied as they are: `to` is their type, or what it is stored as. `exact`: no conversions.
@@ -334,11 +344,11 @@ class tensor {
         return data_ != nullptr ? data_->steps() : std::span<const std::int64_t>{};
     }
     [[nodiscard]] std::size_t rank() const noexcept { return data_ != nullptr ? data_->rank : 0; }
+    /// Elements of the shape; of a nested or jagged tensor, those that are stored.
     [[nodiscard]] std::uint64_t numel() const noexcept { return data_ != nullptr ? data_->numel : 0; }
-    /// Bytes of the elements, each counted once for every place that it has in the shape.
-    [[nodiscard]] std::uint64_t nbytes() const noexcept {
-        return data_ != nullptr ? detail::bytes_of(data_->type, data_->numel) : 0;
-    }
+    /// Bytes of the elements, each counted once for every place that it has in the shape; of a tensor that consists of
+    /// parts, those of its parts.
+    [[nodiscard]] std::uint64_t nbytes() const noexcept { return data_ != nullptr ? detail::bytes_of(*data_) : 0; }
     /// In elements.
     [[nodiscard]] std::uint64_t storage_offset() const noexcept { return data_ != nullptr ? data_->storage_offset : 0; }
     [[nodiscard]] bool requires_grad() const noexcept { return data_ != nullptr && data_->requires_grad; }
@@ -359,9 +369,12 @@ class tensor {
     }
     /// Whether the values are gathered from other tensors when they are copied: there are no bytes to view.
     [[nodiscard]] bool is_gathered() const noexcept { return has_storage() && source_->is_gathered(data_->storage); }
-    /// The file that holds the storage, by its name in the folder; empty where the checkpoint is one file.
+    /// The file that holds the storage (of a tensor that consists of parts: that of the first one), by its name in the
+    /// folder; empty where the checkpoint is one file.
     [[nodiscard]] std::string_view file() const noexcept {
-        return has_storage() ? source_->file(data_->storage) : std::string_view{};
+        if (has_storage()) return source_->file(data_->storage);
+        if (data_ == nullptr || data_->extra == nullptr || data_->extra->count == 0) return {};
+        return tensor{&data_->extra->first->data, source_}.file();
     }
     /// Where the first element lies in the file, after the header of its record was validated.
     [[nodiscard]] result<std::uint64_t> file_offset() const {

@@ -99,11 +99,16 @@ namespace rebuild {
     auto* strides = g.memory.allocate<std::int64_t>(t.rank);
     set_dense_strides(t.sizes(), false, strides);
     t.strides = strides;
-    // A sparse matrix may have more elements than bits can be counted: of one byte each they must be countable.
-    tensor_data counted = t;
-    counted.type = ckpt::dtype::uint8;
-    if (const errc code = check_sizes(counted, c.rank_limit()); code != errc::none) return refuse_geometry(c, code, t, 0);
-    t.numel = counted.numel;
+    // A sparse matrix may have more elements than have bytes or bits that 64 bits can count.
+    bool valid = true;
+    bool empty = false;
+    for (const std::int64_t n : t.sizes()) {
+        valid = valid && n >= 0;
+        empty = empty || n == 0;
+    }
+    t.numel = empty ? 0 : 1;
+    for (const std::int64_t n : t.sizes()) valid = valid && (empty || (checked_mul(t.numel, static_cast<std::uint64_t>(n), t.numel) && t.numel <= largest_signed));
+    if (!valid) return refuse_geometry(c, errc::shape_invalid, t, 0);
     return {};
 }
 
