@@ -18,6 +18,7 @@ namespace {
 [[nodiscard]] ckpt::open_options reading() {
     ckpt::open_options out;
     out.io = ckpt::io_mode::read;
+    out.inflate = inflater();
     return out;
 }
 
@@ -365,6 +366,16 @@ void write(json& to, std::span<const ckpt::path_element> path) {
 
 // --- errors ---
 
+namespace {
+
+/// What to do about an error, in this program's terms.
+[[nodiscard]] ckpt::error advised(ckpt::error e) {
+    if (e.code == ckpt::errc::compressed && !inflater()) e.hint = "This ckpt was built without zlib: build it with zlib1g-dev installed, or pack the archive again without compression: zip -0";
+    return e;
+}
+
+} // namespace
+
 void write(json& to, const ckpt::error& e, const ckpt::value& root) {
     to.begin_object();
     to.member("code", ckpt::info(e.code).name);
@@ -378,7 +389,7 @@ void write(json& to, const ckpt::error& e, const ckpt::value& root) {
         write(to, elements_of(e.path, root));
     }
     to.member("message", e.detail.empty() ? ckpt::info(e.code).meaning : std::string_view(e.detail));
-    if (const std::string advice = e.advice(); !advice.empty()) to.member("hint", advice);
+    if (const std::string advice = advised(e).advice(); !advice.empty()) to.member("hint", advice);
     to.end_object();
 }
 
@@ -400,7 +411,7 @@ int fail(const options& wanted, ckpt::error e, const ckpt::value& root, std::opt
         return finish(out, exit_code);
     }
     std::fflush(stdout);
-    std::fprintf(stderr, "ckpt: %s\n", printable(e.message()).c_str());
+    std::fprintf(stderr, "ckpt: %s\n", printable(advised(std::move(e)).message()).c_str());
     return exit_code;
 }
 

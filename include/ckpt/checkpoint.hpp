@@ -10,6 +10,7 @@
 // threads.
 #pragma once
 
+#include <ckpt/archive/inflate.hpp>
 #include <ckpt/archive/safetensors.hpp>
 #include <ckpt/state/discovery.hpp>
 #include <ckpt/state/state_dict.hpp>
@@ -44,6 +45,8 @@ struct open_options {
     std::optional<ckpt::byte_order> byte_order{};      ///< overrides what the file says: before torch 2.1 it said nothing
     std::uint64_t offset{0};                           ///< where the checkpoint begins in the file
     std::uint64_t length{~std::uint64_t{0}};           ///< its bytes; all ones: to the end of the file
+    /// For archives whose records are compressed; without it they are refused with `compressed`, or fail where they are read.
+    ckpt::inflater inflate{};
     ckpt::scratch scratch{};                           ///< memory to reuse from one open to the next
 };
 
@@ -85,7 +88,7 @@ class checkpoint {
     /// All candidates, the likeliest first, with reasons.
     [[nodiscard]] std::vector<candidate> state_dicts() const { return find_candidates(detail_access::make(file_->graph(), file_->graph().root)); }
 
-    /// "zip", "safetensors", or "shards" for a model in several files.
+    /// "zip", "torchscript", "torch_package", "pt2", "safetensors", or "shards" for a model in several files.
     [[nodiscard]] std::string_view container() const noexcept { return file_->facts().container; }
     /// What wrote the file, as far as it tells; a clause for people.
     [[nodiscard]] std::string_view writer() const noexcept { return file_->facts().writer; }
@@ -99,7 +102,7 @@ class checkpoint {
     /// What was opened of a folder (<ckpt/folder.hpp>): the names of its files. Empty for a file that was opened by itself.
     [[nodiscard]] const std::vector<std::string>& files() const& noexcept { return file_->facts().files; }
     const std::vector<std::string>& files() const&& = delete;
-    /// The records of a zip archive; none for other containers. Borrows from the checkpoint.
+    /// The records of a zip archive, of whichever kind; none for other containers. Borrows from the checkpoint.
     [[nodiscard]] std::span<const record> records() const& noexcept { return file_->records(); }
     std::span<const record> records() const&& = delete;
 
@@ -140,7 +143,7 @@ struct checkpoint_access {
     const auto other = is_safetensors(**from);
     if (!other) return other.error();
     auto file = *other ? safetensors_checkpoint::open(std::move(*from), options.limits, options.scratch)
-                       : zip_checkpoint::open(std::move(*from), allowed, options.limits, options.scratch, options.byte_order);
+                       : zip_checkpoint::open(std::move(*from), allowed, options.limits, options.scratch, options.byte_order, options.inflate);
     if (!file) return std::move(file).error();
     return checkpoint{std::move(*file), options.storages};
 }
@@ -156,10 +159,16 @@ struct checkpoint_access {
         if (auto header = safetensors_header::read(**from, options.limits, memory); !header) return std::move(header).error();
         return global_scan{{}, std::nullopt};
     }
-    auto zip = opened_zip::read(**from, options.limits, memory);
+    auto zip = opened_zip::read(**from, options.limits, options.inflate, memory);
     if (!zip) return std::move(zip).error();
+    const other_pickles others = other_pickles::read(*from, *zip, options.limits, options.inflate, memory);
     global_scanner scanner{judge, options.limits};
-    auto damage = scanner.scan(zip->pickle, zip->pickle_offset, zip->layout.pickle->name);
+    std::optional<error> damage = others.fault;
+    for (const auto& pickles : {zip->pickles, others.pickles})
+        for (const opened_pickle& p : pickles) {
+            auto stopped = scanner.scan(p.bytes, p.offset, p.place.from->name, !p.transcoded);
+            if (stopped && !damage && p.place.certain) damage = std::move(stopped);
+        }
     return global_scan{scanner.take(), std::move(damage)};
 }
 

@@ -26,15 +26,15 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 class resolver {
   public:
-    resolver(graph& g, storage_maker& storages, const limits& budget)
-        : graph_{g}, storages_{storages}, limits_{budget}, parsed_{g.nodes.size()},
+    resolver(graph& g, storage_maker& storages, const limits& budget, id_form ids = id_form::zip)
+        : graph_{g}, storages_{storages}, limits_{budget}, ids_{ids}, parsed_{g.nodes.size()},
           made_left_{budget_for(budget.made_per_byte, g.pickle.size(), 1u << 20)},
           work_left_{budget_for(budget.work_per_byte, g.pickle.size(), 1'000'000)} {
         graph_.maker = &storages;
     }
 
     [[nodiscard]] result<void> run() {
-        for (std::size_t i = 0; i < graph_.pending.size() && !spent_; ++i) {
+        for (std::size_t i = graph_.resolved_pending; i < graph_.pending.size() && !spent_; ++i) {
             const std::uint32_t index = graph_.pending[i];
             const node& n = graph_.nodes[index];
             if (n.kind == node_kind::persistent) resolve_persistent(index);
@@ -44,6 +44,8 @@ class resolver {
         if (spent_) return limit_error();
         if (auto unique = unique_keys(); !unique) return unique;
         for (const std::uint32_t object : objects_) note_module(object);
+        graph_.resolved_nodes = graph_.nodes.size();
+        graph_.resolved_pending = graph_.pending.size();
         return {};
     }
 
@@ -93,8 +95,12 @@ class resolver {
     void resolve_persistent(std::uint32_t index) {
         node& n = graph_.nodes[index];
         storage_id id{};
+        if (ids_ == id_form::package && is_reduced(graph_, n)) {
+            n = graph_.nodes[n.a]; // an object that was packed by a function of its own: its parts, as a tuple
+            return;
+        }
         const bool known = (n.flags & node_flag::text_form) != 0 ? read_storage_text(graph::text_of(graph_.nodes[n.a]), id)
-                                                                 : read_storage_tuple(graph_, n.a, id, last_class_);
+                                                                 : read_storage_tuple(graph_, n.a, ids_, id, last_class_);
         std::uint64_t declared{};
         std::uint32_t storage{};
         // A key may be long and shared by many ids, and every look-up reads it.
@@ -112,7 +118,7 @@ class resolver {
         n.integer = static_cast<std::int64_t>(id.numel);
     }
     void refuse_storage(std::uint32_t index, errc code, std::string seen) {
-        refuse(index, {.code = code, .offset = graph_.base + graph_.nodes[index].link.b, .record = std::string(graph_.record), .detail = std::move(seen)}, false);
+        refuse(index, {.code = code, .offset = graph_.place(graph_.nodes[index].link.b), .record = std::string(graph_.record), .detail = std::move(seen)}, false);
     }
 
     /// Builds the application `root`, after everything that it is called with. False: a budget is spent.
@@ -255,7 +261,7 @@ class resolver {
         const bool own_result = (mark(index) & cyclic) != 0;
         mark(index) = settled;
         if (own_result) {
-            refuse(index, {.code = errc::cyclic_arguments, .offset = graph_.base + graph_.nodes[index + 1].link.c, .record = std::string(graph_.record),
+            refuse(index, {.code = errc::cyclic_arguments, .offset = graph_.place(graph_.nodes[index + 1].link.c), .record = std::string(graph_.record),
                            .detail = quoted(e.module) + ' ' + quoted(e.name) + " is called with its own result"}, e.kind == global_kind::tensor);
             return true;
         }
@@ -278,14 +284,21 @@ class resolver {
         return true;
     }
 
-    /// Marks an object that stayed inert and has a state as a torch.nn.Module where the state is one's. Objects may share
+    /// Marks an object that stayed inert and has a state as a torch.nn.Module where the state is one's, or TorchScript's. Objects may share
     /// a state, which is read once.
     void note_module(std::uint32_t object) {
         const std::uint32_t state = graph_.nodes[object + 1].a;
-        bool found = is_module_state(state);
+        bool found = is_module_state(state) || is_script_object(graph_.nodes[object], graph_.nodes[state]);
         if (const node& n = graph_.nodes[state]; n.kind == node_kind::tuple && n.a == 2) // attributes and slots
             for (const std::uint32_t part : graph_.elements(n)) found = is_module_state(part) || found;
         if (found) graph_.nodes[object].flags |= node_flag::module;
+    }
+    /// What torch.jit.save writes of a module: NEWOBJ of a class below __torch__, with its attributes.
+    [[nodiscard]] bool is_script_object(const node& object, const node& state) const noexcept {
+        const node& called = graph_.nodes[object.link.b];
+        if (called.kind != node_kind::global || state.kind != node_kind::dictionary || (object.flags & node_flag::new_object) == 0) return false;
+        const std::string_view module = graph_.globals[called.a].module;
+        return module == "__torch__" || module.starts_with("__torch__.");
     }
     [[nodiscard]] bool is_module_state(std::uint32_t state) {
         const node& n = graph_.nodes[state];
@@ -310,7 +323,7 @@ class resolver {
     /// Python's do. Notes the objects that have a state on the way.
     [[nodiscard]] result<void> unique_keys() {
         key_table table{graph_, work_left_};
-        for (std::size_t i = first_free_node; i < graph_.nodes.size();) {
+        for (std::size_t i = graph_.resolved_nodes; i < graph_.nodes.size();) {
             const std::span<const node> part = graph_.nodes.run(i);
             for (const node& n : part) {
                 if (n.kind == node_kind::application && (n.flags & node_flag::built) != 0)
@@ -331,6 +344,7 @@ class resolver {
     graph& graph_;
     storage_maker& storages_;
     const limits& limits_;
+    id_form ids_;
     std::size_t parsed_; // nodes that the machine made; builders add more, which need nothing
     std::uint64_t made_left_;
     std::uint64_t work_left_;

@@ -82,6 +82,7 @@ struct storage_id {
     std::string_view key{};
     std::uint16_t type{untyped};
     std::uint64_t numel{};
+    char digits[20]{}; // of a key that is a number
 };
 
 /// Bytes of `numel` elements of a storage class. Packed classes count bytes (torch.QUInt4x2Storage and its kin).
@@ -99,10 +100,31 @@ struct storage_class_memory {
     std::uint16_t type{untyped};
 };
 
-/// ('storage', StorageClass, key, location, numel) of a zip archive; the class is a global, the rest literals.
-[[nodiscard]] inline bool read_storage_tuple(const graph& g, std::uint32_t argument, storage_id& out, storage_class_memory& last) noexcept {
+/// Whose persistent ids a pickle has.
+enum class id_form : std::uint8_t { zip, script, package };
+
+/// A key that torch.package wrote: a number that is not negative, as the text by which its record is named.
+[[nodiscard]] inline std::string_view package_key(const node& key, storage_id& into) noexcept {
+    if (key.kind != node_kind::integer || key.integer < 0) return {};
+    const char* const end = std::to_chars(into.digits, into.digits + sizeof into.digits, key.integer).ptr;
+    return {into.digits, static_cast<std::size_t>(end - into.digits)};
+}
+
+/// torch.package's ('reduce_package', id, function, arguments): an object that packs itself; not a storage.
+[[nodiscard]] inline bool is_reduced(const graph& g, const node& persistent) noexcept {
+    const node& tuple = g.nodes[persistent.a];
+    if ((persistent.flags & node_flag::text_form) != 0 || tuple.kind != node_kind::tuple || (tuple.a != 3 && tuple.a != 4)) return false;
+    const node& tag = g.nodes[tuple.items[0]];
+    return tag.kind == node_kind::string && graph::text_of(tag) == "reduce_package";
+}
+
+/// ('storage', StorageClass, key, location, numel); the class is a global, the rest literals. torch.package's key is a number.
+[[nodiscard]] inline bool read_storage_tuple(const graph& g, std::uint32_t argument, id_form form, storage_id& out, storage_class_memory& last) noexcept {
     const node& tuple = g.nodes[argument];
-    if (tuple.kind != node_kind::tuple || tuple.a != 5) return false;
+    if (tuple.kind != node_kind::tuple) return false;
+    // TorchScript of torch 1.3 writes None behind the number, as legacy files do.
+    const bool longer = form == id_form::script && tuple.a == 6 && tuple.items[5] == none_node;
+    if (tuple.a != 5 && !longer) return false;
     const auto element = [&](std::size_t i) -> const node& { return g.nodes[tuple.items[i]]; };
     const node& tag = element(0);
     const node& type = element(1);
@@ -110,7 +132,7 @@ struct storage_class_memory {
     const node& location = element(3);
     const node& numel = element(4);
     if (tag.kind != node_kind::string || graph::text_of(tag) != "storage" || type.kind != node_kind::global ||
-        key.kind != node_kind::string || location.kind != node_kind::string || numel.kind != node_kind::integer || numel.integer < 0)
+        key.kind != (form == id_form::package ? node_kind::integer : node_kind::string) || location.kind != node_kind::string || numel.kind != node_kind::integer || numel.integer < 0)
         return false;
     if (type.a != last.occurrence) {
         const global_occurrence& named = g.globals[type.a];
@@ -118,7 +140,8 @@ struct storage_class_memory {
         last.occurrence = type.a;
     }
     out.type = last.type;
-    out.key = graph::text_of(key);
+    out.key = form == id_form::package ? package_key(key, out) : graph::text_of(key);
+    if (out.key.empty() && form == id_form::package) return false;
     out.numel = static_cast<std::uint64_t>(numel.integer);
     return true;
 }
