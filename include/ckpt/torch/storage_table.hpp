@@ -89,7 +89,7 @@ class storage_table final : public storage_source, public storage_maker {
         const entry& e = entries_[storage];
         if (e.from == nullptr) {
             if (e.offset != no_offset) return e.offset;
-            return error{.code = errc::no_data, .detail = "the bytes were written as text, so they have no place in the file"};
+            return transcoded_error();
         }
         if (e.from->method != 0 && inflate_) return error{.code = errc::no_data, .record = std::string(e.from->name), .detail = "the record is compressed, so its bytes have no place in the file"};
         auto at = place(e);

@@ -240,7 +240,7 @@ class zip_checkpoint final : public checkpoint_file {
             return std::move(read).error();
         }
         storages_.enter(folder);
-        resolver meaning{g, storages_, limits_, ids};
+        resolver meaning{g, storages_, limits_, allowed, ids};
         if (auto done = meaning.run(); !done) return std::move(done).error();
         return g.root;
     }
