@@ -80,6 +80,17 @@ struct opened {
         for (const auto& [key, tensor] : *weights) out += (out.empty() ? "" : " ") + std::string(key) + (tensor.refusal() != nullptr ? '!' + std::string(ckpt::info(tensor.refusal()->code).name) : "");
         return out;
     }
+    /// A tensor of the state_dict at a path; an empty handle where there is none.
+    ckpt::tensor at(std::string_view path, std::string_view key) const {
+        const auto weights = file.value().state_dict(path).value();
+        const auto found = weights.at(key);
+        CHECK(found.has_value());
+        return found ? *found : ckpt::tensor{};
+    }
+    std::string path() const {
+        const auto weights = file.value().state_dict().value();
+        return weights.path();
+    }
     std::vector<float> values(std::string_view key) const {
         const auto weights = file.value().state_dict().value();
         const auto t = weights.at(key).value();
@@ -114,7 +125,7 @@ TEST_CASE("TorchScript: tensors under the paths of their attributes, in every mo
     CHECK(root.at("inner.b").value().as_tensor().has_value());
     CHECK(root.find("inner/b").value().as_tensor().has_value());
     CHECK(root.find("inner.b").value().as_tensor().has_value());
-    CHECK(o.file->state_dict("inner").value().at("b").has_value());
+    CHECK(o.at("inner", "b"));
     CHECK_FALSE(root.at("inner.c").has_value());
     for (const ckpt::storage_mode mode : {ckpt::storage_mode::mapped, ckpt::storage_mode::owned})
         for (const ckpt::io_mode io : {ckpt::io_mode::map, ckpt::io_mode::read}) CHECK(opened(members, {.io = io, .storages = mode}).values("inner.b") == std::vector<float>{2, 4});
@@ -124,13 +135,13 @@ TEST_CASE("TorchScript: constants stand beside the module, with storages of thei
     const auto with = [](const std::string& root) { return opened(script(root, pkl::tuple({pkl::floats("0", 2)}))); };
     const opened both = with(module("Net", {{pkl::str("w"), pkl::floats("0", 4)}}));
     CHECK(both.keys() == "w");
-    CHECK(both.file->state_dict().value().path() == "module");
+    CHECK(both.path() == "module");
     CHECK(both.values("w") == std::vector<float>{1, 2, 3, 4});
     const auto constants = both.file->state_dict("constants").value();
     std::vector<float> values(2);
     REQUIRE(constants.at("0").value().copy_to(std::span(values)).has_value());
     CHECK(values == std::vector<float>{7, 8});
-    CHECK(constants.at("0").value().storage_id() != both.file->state_dict("module").value().at("w").value().storage_id());
+    CHECK(constants.at("0").value().storage_id() != both.at("module", "w").storage_id());
     // Frozen: nothing is left in the module.
     const opened frozen = with(module("Net", {}));
     CHECK(frozen.keys() == "constants.0");
@@ -161,7 +172,7 @@ TEST_CASE("TorchScript: conj and neg bits come in a typed dictionary") {
         return opened(script(module("Net", {{pkl::str("a"), pkl::call(pkl::global("torch._utils", "_rebuild_tensor_v2"), {pkl::storage("ComplexFloatStorage", "0", 2), pkl::num(0), pkl::ints({2}), pkl::ints({1}), pkl::no, pkl::ordered(), metadata})}})));
     };
     const opened conj = lazy(tagged(pkl::dict({{pkl::str("conj"), pkl::yes}})));
-    CHECK(conj.file->state_dict().value().at("a").value().is_conj());
+    CHECK(conj.at("", "a").is_conj());
     CHECK(lazy(tagged(pkl::dict({{pkl::str("other"), pkl::yes}}))).keys() == "a!bad_arguments");
     CHECK(lazy(tagged(pkl::none)).keys() == "a");
 }
@@ -286,10 +297,10 @@ TEST_CASE("PT2: weights by their own names, tied ones share their bytes") {
     CHECK(weights.at("tied").value().requires_grad());
     const opened with(pt2(entry("w", "weight_0", plain), {{.name = "e/data/constants/tensor_0", .data = two}, {.name = "e/data/constants/model_constants_config.json", .data = "{\"config\": {" + entry("c", "tensor_0", meta(7, numbers({2}), numbers({1}))) + "}}"}}));
     CHECK(with.keys() == "w");
-    CHECK(with.file->state_dict("constants").value().at("c").value().shape()[0] == 2);
+    CHECK(with.at("constants", "c").shape()[0] == 2);
     const opened models(pt2(entry("w", "weight_0", plain), {{.name = "e/data/weights/other_weights_config.json", .data = "{\"config\": {" + entry("v", "weight_0", plain) + "}}"}}));
-    CHECK(models.file->state_dict("model").value().at("w").has_value());
-    CHECK(models.file->state_dict("other").value().at("v").has_value());
+    CHECK(models.at("model", "w"));
+    CHECK(models.at("other", "v"));
 }
 
 TEST_CASE("PT2: an entry that cannot be right is an error at its key") {
@@ -321,12 +332,13 @@ TEST_CASE("PT2: what was pickled is read as a file of its own") {
     CHECK(o.values("sub") == std::vector<float>{7, 8});
     CHECK(o.values("w") == std::vector<float>{1, 2, 3, 4});
     // Where its bytes lie in the whole file.
-    const auto at = o.file->state_dict().value().at("sub").value().file_offset().value();
+    const auto at = o.at("", "sub").file_offset().value();
     CHECK(o.bytes.substr(static_cast<std::size_t>(at), two.size()) == two);
     CHECK(ckpt::scan_globals_bytes(bytes_of(o.bytes)).value().size() == 3);
     CHECK(holding(torch_file(pkl::global("os", "system"))).code() == errc::global_not_allowed);
     CHECK(holding(pkl::pickle(pkl::num(3))).keys() == "w"); // no tensor, and another value
-    CHECK(holding(pkl::pickle(pkl::num(3))).file->root().at("sub").value().as_int().value() == 3);
+    const opened number = holding(pkl::pickle(pkl::num(3)));
+    CHECK(number.file->root().at("sub").value().as_int().value() == 3);
     for (const std::string& bad : {inner.substr(0, inner.size() - 9), "x"s, ""s, write_zip(pt2(entry("w", "weight_0", "null"))).bytes, pkl::pickle(pkl::floats("0", 2))}) {
         const opened damaged = holding(bad);
         REQUIRE(damaged.file.has_value());
@@ -334,18 +346,20 @@ TEST_CASE("PT2: what was pickled is read as a file of its own") {
         const auto value = damaged.file->root().at("sub").value();
         CHECK(value.refusal() != nullptr);
     }
-    CHECK(opened(pt2(entry("sub", "weight_9", "null", true))).file->root().at("sub").value().refusal()->code == errc::record_missing);
+    const opened absent(pt2(entry("sub", "weight_9", "null", true)));
+    CHECK(absent.file->root().at("sub").value().refusal()->code == errc::record_missing);
 }
 
 TEST_CASE("PT2 before torch 2.8: whole files of torch.save") {
     const auto blob = [](const char* key) { return torch_file(pkl::dict({{pkl::str(key), pkl::floats("0", 4)}}), {{"0", four}}); };
     const std::vector<zip_member> old{{.name = "serialized_exported_program.json", .data = "{}"}, {.name = "serialized_state_dict.pt", .data = blob("w")}, {.name = "version", .data = "8.2"}};
     CHECK(opened(old).keys() == "w");
-    CHECK(opened(old).file->container() == "pt2");
+    const opened alone(old);
+    CHECK(alone.file->container() == "pt2");
     auto with = old;
     with.push_back({.name = "serialized_constants.pt", .data = blob("c")});
     CHECK(opened(with).keys() == "w");
-    CHECK(opened(with).file->state_dict("constants").value().at("c").has_value());
+    CHECK(opened(with).at("constants", "c"));
     with.back().data = "garbage";
     CHECK(opened(with).keys() == "w");
     CHECK(opened({{.name = "e/archive_format", .data = "pt2"}, {.name = "e/data/weights/model.pt", .data = blob("w")}}).keys() == "w"); // torch 2.8

@@ -693,8 +693,10 @@ inline error machine::refused_global() const {
     e.opcode_name = opcode_table[e.opcode].name;
     e.detail = quoted(g.module) + ' ' + quoted(g.name) + (attack ? " can only be an attack" : " is not in the allowlist");
     if (refused_count_ > 1) e.detail += " (and " + decimal(refused_count_ - 1) + " other use" + (refused_count_ > 2 ? "s" : "") + " of refused names: see ckpt globals)";
-    e.hint = attack ? std::string_view{"Do not load this file with anything that executes pickles; ckpt::inspect_policy shows what is in it"}
-                    : std::string_view{"Add ckpt::global<\"{module}\", \"{name}\"> to the policy given to ckpt::open, or open with ckpt::inspect_policy"};
+    const bool code = g.module.starts_with("dill.") || g.module.starts_with("cloudpickle.");
+    e.hint = code   ? std::string_view{"It was pickled by dill or cloudpickle, which store code, and none is run here: save tensors and plain values with torch.save; ckpt::inspect_policy shows what is in it"}
+             : attack ? std::string_view{"Do not load this file with anything that executes pickles; ckpt::inspect_policy shows what is in it"}
+                      : std::string_view{"Add ckpt::global<\"{module}\", \"{name}\"> to the policy given to ckpt::open, or open with ckpt::inspect_policy"};
     return e;
 }
 
