@@ -15,10 +15,11 @@ namespace tool {
 
 namespace {
 
-[[nodiscard]] ckpt::open_options reading() {
+[[nodiscard]] ckpt::open_options reading(std::string member = {}) {
     ckpt::open_options out;
     out.io = ckpt::io_mode::read;
     out.inflate = inflater();
+    out.member = std::move(member);
     return out;
 }
 
@@ -31,6 +32,19 @@ template <class F>
     case policy_name::weights: break;
     }
     return f.template operator()<ckpt::weights_policy>();
+}
+
+/// A file, or behind the path of a tar archive the name of one of its members: "model.nemo/mp_rank_00/model_weights.ckpt".
+struct file_place {
+    std::string file{};
+    std::string member{};
+};
+[[nodiscard]] file_place place_of(const std::string& named) {
+    std::error_code ignored;
+    if (!std::filesystem::exists(named, ignored))
+        for (std::size_t slash = named.rfind('/'); slash != std::string::npos && slash > 0; slash = named.rfind('/', slash - 1))
+            if (std::filesystem::is_regular_file(named.substr(0, slash), ignored)) return {named.substr(0, slash), named.substr(slash + 1)};
+    return {named, {}};
 }
 
 /// Whether a file is named as the index of a set of shards is.
@@ -47,7 +61,8 @@ bool is_folder(const std::string& file) {
 }
 
 ckpt::result<ckpt::checkpoint> open(const std::string& file, policy_name policy) {
-    return with_policy(policy, [&]<class P>() { return is_folder(file) ? ckpt::open_folder<P>(file, reading()) : ckpt::open<P>(file, reading()); });
+    const file_place at = place_of(file);
+    return with_policy(policy, [&]<class P>() { return is_folder(file) ? ckpt::open_folder<P>(file, reading()) : ckpt::open<P>(at.file, reading(at.member)); });
 }
 
 ckpt::result<ckpt::folder_report> examine(const std::string& folder, policy_name policy) {
@@ -55,7 +70,8 @@ ckpt::result<ckpt::folder_report> examine(const std::string& folder, policy_name
 }
 
 ckpt::result<ckpt::global_scan> scan(const std::string& file, policy_name policy) {
-    return with_policy(policy, [&]<class P>() { return ckpt::scan_globals<P>(file, reading()); });
+    const file_place at = place_of(file);
+    return with_policy(policy, [&]<class P>() { return ckpt::scan_globals<P>(at.file, reading(at.member)); });
 }
 
 std::string beside(const std::string& folder, const std::string& name) {

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <ckpt/archive/safetensors.hpp>
+#include <ckpt/archive/tar.hpp>
 #include <ckpt/archive/zip.hpp>
 #include <ckpt/core/reader.hpp>
 #include <ckpt/core/result.hpp>
@@ -45,7 +46,6 @@ inline constexpr signature signatures[]{
     {0, "version https://git-lfs", errc::not_a_checkpoint, "a Git LFS pointer, not the file itself", "fetch the object with: git lfs pull"},
     {0, "PK\x05\x06", errc::not_a_checkpoint, "an empty zip archive", "a save that never finished; get the file again"},
     {0, "PYTORCH1", errc::container_not_supported, "the PyTorch preview container of 2018, which no release read", save_again},
-    {257, "ustar", errc::container_not_supported, "a tar archive: a checkpoint of torch 0.1, a .nemo file, or an archive around a checkpoint", unpack_first},
     // Models of other programs
     {0, "GGUF", errc::not_a_checkpoint, "a GGUF model of llama.cpp", other_format},
     {0, "ggml", errc::not_a_checkpoint, "a GGML model", other_format},
@@ -247,7 +247,7 @@ class head_reader {
 } // namespace sniffing
 
 /// What a file is, by its first bytes.
-enum class container_kind : std::uint8_t { zip, legacy, pickle, safetensors, none };
+enum class container_kind : std::uint8_t { zip, legacy, tar, pickle, safetensors, none };
 
 /// The one place that decides it. A plain pickle begins as many things could, so it comes last.
 [[nodiscard]] inline result<container_kind> container_of(const source& from) {
@@ -258,6 +258,7 @@ enum class container_kind : std::uint8_t { zip, legacy, pickle, safetensors, non
     if (safetensors::begins({head.data(), (std::min<std::size_t>)(n, 64)})) return container_kind::safetensors;
     if (n >= 4 && load_le<std::uint32_t>(head.data()) == zip::local_signature) return container_kind::zip;
     if (legacy::begins(text)) return container_kind::legacy;
+    if (tar::begins(text)) return container_kind::tar;
     for (const signature& s : signatures)
         if (text.size() > s.at && text.substr(s.at).starts_with(s.bytes)) return container_kind::none;
     if (sniffing::looks_like_html(text) || sniffing::looks_like_joblib(text)) return container_kind::none;
@@ -278,6 +279,12 @@ enum class container_kind : std::uint8_t { zip, legacy, pickle, safetensors, non
     if (auto read = from.read(0, {head.data(), n}); !read) return std::move(read).error();
     const std::string_view text{reinterpret_cast<const char*>(head.data()), n};
     const std::string bytes = decimal(from.size()) + " bytes";
+    if (tar::begins(text)) {
+        e.code = errc::container_not_supported;
+        e.detail = bytes + ": a tar archive inside another";
+        e.hint = unpack_first;
+        return e;
+    }
     for (const signature& s : signatures)
         if (text.size() > s.at && text.substr(s.at).starts_with(s.bytes)) {
             e.code = s.code;
