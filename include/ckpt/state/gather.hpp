@@ -113,7 +113,8 @@ class gather_plan final : public counted {
         if (x.data == y.data) return true;
         const tensor_data& p = *x.data;
         const tensor_data& q = *y.data;
-        if (p.refusal != nullptr || q.refusal != nullptr || p.kind != layout::strided || q.kind != layout::strided) return false;
+        if (p.refusal != nullptr || q.refusal != nullptr || p.kind != q.kind || p.extra != q.extra) return false;
+        if (p.kind != layout::strided) return p.extra != nullptr;
         if (p.type != q.type || p.neg != q.neg || p.conj != q.conj || p.rank != q.rank || p.storage != q.storage || p.storage_offset != q.storage_offset) return false;
         for (std::uint32_t i = 0; i < p.rank; ++i)
             if (p.shape[i] != q.shape[i] || p.strides[i] != q.strides[i]) return false;

@@ -2,7 +2,7 @@
 //
 // SPDX-License-Identifier: MIT
 // In:      a geometry that was checked against its storage, and the storages of the file.
-// Out:     dtype, shape, strides; bytes, typed views, copies, a digest.
+// Out:     dtype, shape, strides; bytes, typed views, copies, a digest; the parts of one that is no single array.
 // Refuses: a view that would show wrong numbers; the hint says what works instead.
 #pragma once
 
@@ -13,6 +13,7 @@
 #include <ckpt/tensor/dtype.hpp>
 #include <ckpt/tensor/geometry.hpp>
 #include <ckpt/tensor/half.hpp>
+#include <ckpt/tensor/parts.hpp>
 #include <ckpt/tensor/storage.hpp>
 #include <ckpt/tensor/strided.hpp>
 #include <ckpt/tensor/view.hpp>
@@ -20,6 +21,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -325,6 +327,9 @@ struct tensor_access;
 
 } // namespace detail
 
+class part_range;
+struct quantizer;
+
 /// A tensor of a checkpoint. A borrowed handle, cheap to copy: the checkpoint or state_dict must live on.
 /// Nothing of its values is read before they are asked for. An empty handle answers with zeros and errors.
 class tensor {
@@ -387,6 +392,25 @@ class tensor {
         if (!detail::checked_add(*start, skip, out))
             return error{.code = errc::internal, .detail = "a storage past the end of 64 bits"};
         return out;
+    }
+
+    /// What a tensor consists of that is no single array, by name. Sparse: `indices` or `crow_indices`, `col_indices`
+    /// (`ccol_indices`, `row_indices`), and `values`. Nested: `buffer`, `sizes`, `strides`, `offsets`. Jagged: `values`,
+    /// `offsets`, `lengths`, `min_seqlen`, `max_seqlen`, those that there are. Wrapper: the tensors among its attributes.
+    /// Quantised per channel: `scales` and `zero_points`. Empty for others. Parts may have parts of their own.
+    [[nodiscard]] part_range parts() const noexcept;
+    /// The part of this name; of a part of a part, the names joined by dots. Fails with `key_missing`.
+    [[nodiscard]] result<tensor> part(std::string_view name) const;
+    /// How the integers of a quantised tensor stand for numbers; nothing for others.
+    [[nodiscard]] std::optional<ckpt::quantizer> quantizer() const;
+    /// The dotted name of a tensor subclass ("torch.distributed.tensor.DTensor"); empty for plain tensors.
+    [[nodiscard]] std::string_view class_name() const noexcept {
+        return data_ != nullptr && data_->extra != nullptr ? data_->extra->class_name : std::string_view{};
+    }
+    /// How a distributed tensor is laid out over its processes ("Shard(0), Replicate() on cpu mesh [2, 2]"), or where a
+    /// shard lies in the whole ("offsets [0, 4]"); for people. Empty for others.
+    [[nodiscard]] std::string_view placement() const noexcept {
+        return data_ != nullptr && data_->extra != nullptr ? data_->extra->placement : std::string_view{};
     }
 
     /// Why the tensor could not be built; null where it was. Every access to the values returns this error.
@@ -472,6 +496,53 @@ class tensor {
     const detail::storage_source* source_{nullptr};
 };
 
+/// One part of a tensor.
+struct named_part {
+    std::string_view name{};
+    ckpt::tensor tensor{};
+};
+
+/// The parts of a tensor, in their order. Borrows what the tensor borrows.
+class part_range {
+  public:
+    class iterator {
+      public:
+        using value_type = named_part;
+        using difference_type = std::ptrdiff_t;
+        iterator() noexcept = default;
+        iterator(const detail::named_data* at, const detail::storage_source* source) noexcept : at_{at}, source_{source} {}
+        [[nodiscard]] named_part operator*() const noexcept;
+        iterator& operator++() noexcept { return ++at_, *this; }
+        iterator operator++(int) noexcept { return {at_++, source_}; }
+        [[nodiscard]] bool operator==(const iterator& other) const noexcept { return at_ == other.at_; }
+
+      private:
+        const detail::named_data* at_{nullptr};
+        const detail::storage_source* source_{nullptr};
+    };
+
+    part_range() noexcept = default;
+    part_range(std::span<const detail::named_data> parts, const detail::storage_source* source) noexcept : parts_{parts}, source_{source} {}
+    [[nodiscard]] iterator begin() const noexcept { return {parts_.data(), source_}; }
+    [[nodiscard]] iterator end() const noexcept { return {parts_.data() + parts_.size(), source_}; }
+    [[nodiscard]] std::size_t size() const noexcept { return parts_.size(); }
+    [[nodiscard]] bool empty() const noexcept { return parts_.empty(); }
+
+  private:
+    std::span<const detail::named_data> parts_{};
+    const detail::storage_source* source_{nullptr};
+};
+
+/// What quantised integers stand for. Borrows what the tensor borrows.
+struct quantizer {
+    qscheme scheme{};
+    double scale{1};          ///< per tensor
+    std::int64_t zero_point{}; ///< per tensor
+    std::size_t axis{};       ///< per channel: the dimension that has a scale for each index
+    tensor scales{};          ///< per channel: [shape[axis]]; empty otherwise
+    tensor zero_points{};     ///< likewise
+};
+
 namespace detail {
 
 /// How the rest of the library makes tensors and looks into them.
@@ -484,4 +555,41 @@ struct tensor_access {
 };
 
 } // namespace detail
+
+inline named_part part_range::iterator::operator*() const noexcept {
+    return {at_->name, detail::tensor_access::make(&at_->data, source_)};
+}
+
+inline part_range tensor::parts() const noexcept {
+    if (data_ == nullptr || data_->extra == nullptr) return {};
+    return {data_->extra->parts(), source_};
+}
+
+inline result<tensor> tensor::part(std::string_view name) const {
+    if (const ckpt::error* own = refusal()) return *own;
+    for (const named_part p : parts()) {
+        if (p.name == name) return p.tensor;
+        if (name.size() <= p.name.size() || name[p.name.size()] != '.' || !name.starts_with(p.name)) continue;
+        if (auto below = p.tensor.part(name.substr(p.name.size() + 1)); below) return below;
+    }
+    ckpt::error missing{.code = errc::key_missing, .detail = "no part " + detail::quoted(name) + " among " + detail::decimal(std::uint64_t{parts().size()})};
+    std::size_t shown = 0;
+    for (const named_part p : parts()) {
+        if (++shown > 3) break;
+        missing.detail += (shown == 1 ? ": " : ", ") + detail::quoted(p.name);
+    }
+    return missing;
+}
+
+inline std::optional<quantizer> tensor::quantizer() const {
+    if (data_ == nullptr || !detail::is_quantised(*data_)) return std::nullopt;
+    const detail::tensor_extra& extra = *data_->extra;
+    ckpt::quantizer out{extra.scheme, extra.scale, extra.zero_point, extra.axis, {}, {}};
+    if (detail::is_per_channel(extra.scheme)) {
+        out.scales = {&extra.first[0].data, source_};
+        out.zero_points = {&extra.first[1].data, source_};
+    }
+    return out;
+}
+
 } // namespace ckpt::inline CKPT_DETAIL_ABI

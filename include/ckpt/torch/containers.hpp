@@ -103,11 +103,15 @@ struct builders {
     static result<value> parameter_class(call& c);
     static result<value> rebuild_from_type(call& c);
     static result<value> rebuild_meta(call& c);
-    static result<value> quantised_tensor(call& c) { return unsupported(c, "a quantised tensor"); }
-    static result<value> sparse_tensor(call& c) { return unsupported(c, "a sparse tensor"); }
-    static result<value> nested_tensor(call& c) { return unsupported(c, "a nested tensor"); }
-    static result<value> wrapper_tensor(call& c) { return unsupported(c, "a tensor subclass that wraps other tensors"); }
-    static result<value> device_tensor(call& c) { return unsupported(c, "a tensor saved through another device"); }
+
+    // --- tensors that are more than one array: quantized.hpp, sparse.hpp, nested.hpp, wrapper.hpp ---------------------------
+    static result<value> quantised_tensor(call& c);
+    static result<value> sparse_tensor(call& c);
+    static result<value> sparse_csr_tensor(call& c);
+    static result<value> nested_tensor(call& c);
+    static result<value> jagged_tensor(call& c);
+    static result<value> wrapper_tensor(call& c);
+    static result<value> device_tensor(call& c);
 
     // --- numpy: numpy.hpp -----------------------------------------------------------------------------------------------
     static result<value> numpy_scalar(call& c);
@@ -115,12 +119,6 @@ struct builders {
     static result<value> numpy_frombuffer(call& c);
 
   private:
-    static error unsupported(const call& c, std::string_view what) {
-        error e = c.fail(errc::unsupported_tensor, std::string(what) + " is not read by this version");
-        e.hint = "the other entries of the file are not affected";
-        return e;
-    }
-
     /// The node becomes a dictionary that keeps its class, its state and its items; `initial` comes before them.
     static result<value> mapping(call& c, const value& initial, bool none_allowed) {
         graph& g = c.graph();
