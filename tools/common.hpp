@@ -27,6 +27,8 @@ using key_path = std::vector<ckpt::path_element>;
 
 // Files
 
+/// zlib, or nothing where the program was built without it.
+[[nodiscard]] ckpt::inflater inflater() noexcept;
 /// Whether a command's FILE is a directory, or the index of a set of shards.
 [[nodiscard]] bool is_folder(const std::string& file);
 /// Opens a file, a directory or an index, without a mapping: a file that is cut while it is read is an error then, and not a

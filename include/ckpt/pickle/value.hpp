@@ -125,7 +125,8 @@ class value {
     /// items does not show what it is.
     [[nodiscard]] bool is_mapping() const noexcept;
     /// A torch.nn.Module that was pickled as a whole, of whatever class: an object with the attributes `_parameters`,
-    /// `_buffers` and `_modules`. Its tensors are found under their state_dict names.
+    /// `_buffers` and `_modules`; or a module of a TorchScript archive, whose attributes are tensors and modules. Its tensors are
+    /// found under their state_dict names.
     [[nodiscard]] bool is_module() const noexcept;
 
     /// Elements of a list, tuple or set, entries of a dictionary, items of an object; 0 otherwise.
@@ -493,8 +494,12 @@ inline value value::module_member(std::string_view dotted) const noexcept {
     while (here.is_module()) {
         for (const std::string_view part : {"_parameters", "_buffers", "_modules"})
             if (const value found = here.attribute(part).entry_named(dotted)) return found;
+        value submodules = here.attribute("_modules");
+        if (!submodules) { // of TorchScript: tensors and submodules are attributes
+            submodules = here.state();
+            if (const value found = submodules.entry_named(dotted)) return found;
+        }
         // The first submodule that leads on; PyTorch allows no dot in a name.
-        const value submodules = here.attribute("_modules");
         here = {};
         for (std::size_t dot = dotted.find('.'); dot != std::string_view::npos && !here; dot = dotted.find('.', dot + 1))
             if (const value below = submodules.entry_named(dotted.substr(0, dot))) {
@@ -667,7 +672,7 @@ class call {
     }
 
   private:
-    [[nodiscard]] std::uint64_t offset() const noexcept { return graph_->base + graph_->nodes[node_ + 1].link.c; }
+    [[nodiscard]] std::uint64_t offset() const noexcept { return graph_->place(graph_->nodes[node_ + 1].link.c); }
     [[nodiscard]] result<value> make_text(detail::node_kind kind, std::string_view text) {
         if (text.size() > 0xFFFF'FFFFu || !charge(text.size())) return over_budget();
         char* copy = graph_->memory.allocate<char>(text.size() + 1);

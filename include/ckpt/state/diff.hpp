@@ -73,8 +73,8 @@ class value_comparison {
         if (bits(a_->type) < 8) return by_digest();
         for (auto bounded : {check_output(*a_, *from_a_), check_output(*b_, *from_b_)})
             if (!bounded) return std::move(bounded).error();
-        auto in_a = open_storage(*a_, *from_a_);
-        auto in_b = open_storage(*b_, *from_b_);
+        auto in_a = open_storage(*a_, *from_a_, true);
+        auto in_b = open_storage(*b_, *from_b_, true);
         if (!in_a) return std::move(in_a).error();
         if (!in_b) return std::move(in_b).error();
         // The parts of both follow from the shape alone.

@@ -672,6 +672,7 @@ class gathered_storages final : public storage_source {
     [[nodiscard]] byte_order order(std::uint32_t i) const noexcept override { return slots_[i].source != nullptr ? slots_[i].source->order(slots_[i].number) : native_order(); }
     [[nodiscard]] std::string_view key(std::uint32_t i) const noexcept override { return slots_[i].source != nullptr ? slots_[i].source->key(slots_[i].number) : std::string_view{}; }
     [[nodiscard]] std::string_view file(std::uint32_t i) const noexcept override { return slots_[i].source != nullptr ? slots_[i].source->file(slots_[i].number) : std::string_view{}; }
+    [[nodiscard]] bool is_compressed(std::uint32_t i) const noexcept override { return slots_[i].source != nullptr && slots_[i].source->is_compressed(slots_[i].number); }
     [[nodiscard]] bool is_gathered(std::uint32_t i) const noexcept override { return slots_[i].source == nullptr || slots_[i].source->is_gathered(slots_[i].number); }
     [[nodiscard]] result<std::uint64_t> file_offset(std::uint32_t i) const override {
         if (slots_[i].source != nullptr) return slots_[i].source->file_offset(slots_[i].number);

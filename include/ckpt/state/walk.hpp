@@ -8,7 +8,7 @@
 // A path goes through keys of dictionaries, positions of lists and tuples, attributes and items of objects (positions of a
 // state that is a tuple). A whole
 // pickled module is walked as its state_dict() would be: parameters, persistent buffers, submodules, in this order, and
-// one element of the path for the whole dotted name. Explicit stack; a container that is on its own path is not entered
+// one element of the path for the whole dotted name; a module of TorchScript by its attributes. Explicit stack; a container that is on its own path is not entered
 // again; what holds no tensor is not entered at all.
 #pragma once
 
@@ -138,6 +138,7 @@ class step_cursor {
         if (v.is_module()) {
             for (std::size_t i = 0; i < parts_of_modules; ++i)
                 if (auto part = v.at(module_parts[i])) attributes_[i] = *part;
+            if (!attributes_[0] && !attributes_[2]) attributes_[0] = v.state(); // of TorchScript
             if (const auto names = v.at("_non_persistent_buffers_set"))
                 for (const value name : names->elements())
                     if (const auto text = name.as_string()) skipped_.push_back(*text);

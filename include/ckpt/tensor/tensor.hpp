@@ -78,7 +78,7 @@ struct storage_access {
     const storage_source* source{};
     std::uint32_t storage{};
     const std::byte* memory{}; ///< null: by reads
-    std::vector<std::byte> staging{};
+    std::vector<std::byte> staging{}; ///< of reads; or what `memory` points to
 
     [[nodiscard]] result<void> gather_part(const box& part, std::size_t size, std::byte* out) {
         if (memory == nullptr) return gather(*source, storage, part, size, out, staging);
@@ -93,7 +93,8 @@ struct storage_access {
 };
 
 /// Opens the storage of a tensor with elements. That its geometry fits was checked when it was made, and is again here.
-[[nodiscard]] inline result<storage_access> open_storage(const tensor_data& data, const storage_source& source) {
+/// `inflate`: for one copy of it; a compressed storage is then inflated once, into memory of the access.
+[[nodiscard]] inline result<storage_access> open_storage(const tensor_data& data, const storage_source& source, bool inflate = false) {
     storage_access out;
     out.source = &source;
     out.storage = data.storage;
@@ -102,6 +103,13 @@ struct storage_access {
     if (bytes) {
         have = bytes->size();
         out.memory = bytes->data();
+    } else if (inflate && source.is_compressed(data.storage)) {
+        if (auto there = source.read(data.storage, 0, {}); !there) return std::move(there).error();
+        std::size_t length = 0;
+        if (!checked_narrow(have, length)) return error{.code = errc::limit, .detail = "a storage of " + decimal(have) + " bytes does not fit into memory"};
+        out.staging.resize(length);
+        if (auto read = source.read(data.storage, 0, out.staging); !read) return std::move(read).error();
+        out.memory = out.staging.data();
     } else if (bytes.error().code != errc::not_mapped && bytes.error().code != errc::needs_copy) {
         return std::move(bytes).error();
     }
@@ -179,7 +187,7 @@ template <class F>
                      .detail = "the tensor has " + decimal(data.numel) + " elements, the destination " + decimal(room)};
     if (data.numel == 0) return {};
 
-    auto access = open_storage(data, *source);
+    auto access = open_storage(data, *source, true);
     if (!access) return std::move(access).error();
     if (bits(data.type) < 8) return copy_unpacked(data, *access, out);
 
@@ -222,6 +230,12 @@ template <class F>
         return error{.code = errc::output_limit,
                      .detail = "the values are " + decimal(total) + " bytes, more than 16 times the storage's " +
                                decimal(have)};
+    constexpr std::uint64_t always = std::uint64_t{1} << 20;
+    if (source.is_compressed(data.storage) && have > always && have / 16 > total)
+        return error{.code = errc::output_limit,
+                     .detail = "the values are " + decimal(total) + " bytes of a compressed storage of " + decimal(have) +
+                               ", all of which would be inflated for them",
+                     .hint = "open the file with storages = owned, which inflates each storage once"};
     return {};
 }
 
@@ -241,7 +255,7 @@ template <class F>
     if (!whole_bytes && (!is_contiguous(data) || data.storage_offset % (8 / width) != 0))
         return packed_error(data.type);
 
-    auto access = open_storage(data, *source);
+    auto access = open_storage(data, *source, true);
     if (!access) return std::move(access).error();
     box whole;
     if (whole_bytes) {

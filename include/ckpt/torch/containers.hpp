@@ -81,6 +81,20 @@ struct builders {
         return c.make_complex(*re, *im);
     }
 
+    // --- TorchScript ----------------------------------------------------------------------------------------------------
+    /// restore_type_tag(value, "Dict[str, int]"), build_intlist([...]) and its kin: the value itself.
+    static result<value> typed_container(call& c) {
+        if (c.args.size() != 1 && c.args.size() != 2) return c.fail(errc::bad_arguments, "a typed container is made from a value and the name of its type");
+        return c.args[0];
+    }
+    /// build_tensor_from_id(3): a tensor that stands in model.json.
+    static result<value> numbered_tensor(call& c) {
+        const auto table = c.graph().tensor_table;
+        const auto number = c.args[0].as_int();
+        if (c.args.size() != 1 || !number || static_cast<std::uint64_t>(*number) >= table.size()) return c.fail(errc::bad_arguments, "a tensor by a number that no tensor of the archive has");
+        return detail_access::make(c.graph(), table[static_cast<std::size_t>(*number)]);
+    }
+
     // --- tensors: rebuild.hpp -------------------------------------------------------------------------------------------
     static result<value> rebuild_tensor(call& c);
     static result<value> rebuild_tensor_v2(call& c);

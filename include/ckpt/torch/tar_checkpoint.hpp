@@ -82,10 +82,10 @@ class tar_objects final : public storage_maker {
 };
 
 /// Reads a member of a checkpoint's archive from record to record.
-class tar_member {
+class part_reader {
   public:
     /// `names`: where every pickle is scanned for globals too; null where it is not.
-    tar_member(const source& from, const tar_entry& entry, graph& g, const allowlist& allowed, const limits& budget, global_scanner* names)
+    part_reader(const source& from, const tar_entry& entry, graph& g, const allowlist& allowed, const limits& budget, global_scanner* names)
         : from_{from}, entry_{entry}, graph_{g}, allowed_{allowed}, limits_{budget}, names_{names}, window_{from, 1024}, at_{entry.offset} {}
 
     [[nodiscard]] std::uint64_t at() const noexcept { return at_; }
@@ -214,13 +214,13 @@ class tar_checkpoint final : public checkpoint_file {
     }
 
   private:
-    [[nodiscard]] result<void> read_member(std::string_view name, tar_member in, tar_objects& objects) {
+    [[nodiscard]] result<void> read_member(std::string_view name, part_reader in, tar_objects& objects) {
         if (name == "storages") return read_storages(in, objects);
         if (name == "tensors") return read_tensors(in, objects);
         if (auto read = in.pickle(true); !read) return std::move(read).error();
         return name == "sys_info" ? check_info(in) : result<void>{};
     }
-    [[nodiscard]] result<void> check_info(const tar_member& in) const {
+    [[nodiscard]] result<void> check_info(const part_reader& in) const {
         const value info = detail_access::make(graph_, graph_.root);
         if (info.kind() != kind::dictionary) return in.invalid("the pickle where the system information belongs holds something else");
         if (const auto version = info.at("protocol_version"); version && version->as_int() && *version->as_int() != 1000)
@@ -243,7 +243,7 @@ class tar_checkpoint final : public checkpoint_file {
         return storage_class_type(named.module, storage, out) && out != untyped;
     }
 
-    [[nodiscard]] result<void> read_storages(tar_member& in, tar_objects& objects) {
+    [[nodiscard]] result<void> read_storages(part_reader& in, tar_objects& objects) {
         const auto count = in.count();
         if (!count) return count.error();
         bool with_views = true;
@@ -270,7 +270,7 @@ class tar_checkpoint final : public checkpoint_file {
         if (with_views && (*count > 0 || in.left() > 0)) return read_views(in, objects);
         return in.left() == 0 ? result<void>{} : in.invalid(decimal(in.left()) + " bytes behind the last storage");
     }
-    [[nodiscard]] result<void> read_views(tar_member& in, tar_objects& objects) {
+    [[nodiscard]] result<void> read_views(part_reader& in, tar_objects& objects) {
         const auto list = in.pickle(true);
         if (!list) return list.error();
         if (graph_.nodes[*list].kind != node_kind::list) return in.invalid("the list of views is something else");
@@ -293,7 +293,7 @@ class tar_checkpoint final : public checkpoint_file {
         return {};
     }
 
-    [[nodiscard]] result<void> read_tensors(tar_member& in, tar_objects& objects) {
+    [[nodiscard]] result<void> read_tensors(part_reader& in, tar_objects& objects) {
         const auto count = in.count();
         if (!count) return count.error();
         std::vector<std::pair<std::int64_t, node>> tensors;
@@ -323,7 +323,7 @@ class tar_checkpoint final : public checkpoint_file {
         if (const auto twice = objects.sort()) return in.invalid("two objects have the key " + decimal(*twice));
         return {};
     }
-    [[nodiscard]] result<void> read_geometry(tar_member& in, tensor_data& t) {
+    [[nodiscard]] result<void> read_geometry(part_reader& in, tensor_data& t) {
         const auto rank = in.number();
         if (!rank) return rank.error();
         const auto dimensions = static_cast<std::uint32_t>(static_cast<std::uint64_t>(*rank) & 0xFFFF'FFFFu);
