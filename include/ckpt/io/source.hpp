@@ -56,6 +56,18 @@ class source final : public counted {
         return out;
     }
 
+    /// A part of an open source, which it keeps: no file is opened or mapped anew. The part lies inside.
+    [[nodiscard]] static shared<source> part(shared<source> whole, std::uint64_t offset, std::uint64_t length) {
+        shared<source> out{new source};
+        out->base_ = whole->base_ + offset;
+        out->size_ = length;
+        out->is_mapped_ = whole->is_mapped_;
+        if (out->is_mapped_) out->mapped_ = whole->mapped_.subspan(static_cast<std::size_t>(offset), static_cast<std::size_t>(length));
+        out->before_ = offset;
+        out->whole_ = std::move(whole);
+        return out;
+    }
+
     /// Bytes that the caller keeps alive and unchanged. In `io_mode::read` they are only copied from.
     [[nodiscard]] static result<shared<source>> memory(std::span<const std::byte> bytes, const source_options& options = {}) {
         shared<source> out{new source};
@@ -80,6 +92,7 @@ class source final : public counted {
                          .detail = decimal(std::uint64_t{out.size()}) + " bytes at " + decimal(offset) + " of " + decimal(size_)};
         }
         if (out.empty()) return {};
+        if (whole_) return whole_->read(before_ + offset, out);
         if (!in_memory_) return file_.read(base_ + offset, out);
         std::memcpy(out.data(), memory_.data() + offset, out.size());
         return {};
@@ -110,6 +123,8 @@ class source final : public counted {
     mapping pages_{};
     std::span<const std::byte> memory_{};
     std::span<const std::byte> mapped_{};
+    shared<source> whole_{};  // of a part of another source
+    std::uint64_t before_{0}; // and where in that it begins
     std::uint64_t base_{0};
     std::uint64_t size_{0};
     bool in_memory_{false};
