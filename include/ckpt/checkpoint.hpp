@@ -11,12 +11,16 @@
 #pragma once
 
 #include <ckpt/archive/safetensors.hpp>
+#include <ckpt/pickle/graph.hpp>
 #include <ckpt/state/discovery.hpp>
 #include <ckpt/state/state_dict.hpp>
 #include <ckpt/torch/checkpoint_file.hpp>
+#include <ckpt/torch/legacy_checkpoint.hpp>
+#include <ckpt/torch/pickle_checkpoint.hpp>
 #include <ckpt/torch/policies.hpp>
 #include <ckpt/torch/safetensors_checkpoint.hpp>
 #include <ckpt/torch/scan.hpp>
+#include <ckpt/torch/sniff.hpp>
 #include <ckpt/torch/zip_checkpoint.hpp>
 
 #include <algorithm>
@@ -44,6 +48,7 @@ struct open_options {
     std::optional<ckpt::byte_order> byte_order{};      ///< overrides what the file says: before torch 2.1 it said nothing
     std::uint64_t offset{0};                           ///< where the checkpoint begins in the file
     std::uint64_t length{~std::uint64_t{0}};           ///< its bytes; all ones: to the end of the file
+    std::uint32_t index{0};                            ///< which of several checkpoints that torch.save wrote one after another before torch 1.6
     ckpt::scratch scratch{};                           ///< memory to reuse from one open to the next
 };
 
@@ -85,7 +90,7 @@ class checkpoint {
     /// All candidates, the likeliest first, with reasons.
     [[nodiscard]] std::vector<candidate> state_dicts() const { return find_candidates(detail_access::make(file_->graph(), file_->graph().root)); }
 
-    /// "zip", "safetensors", or "shards" for a model in several files.
+    /// "zip", "legacy" (the stream of torch.save before torch 1.6), "pickle", "safetensors", or "shards" for a model in several files.
     [[nodiscard]] std::string_view container() const noexcept { return file_->facts().container; }
     /// What wrote the file, as far as it tells; a clause for people.
     [[nodiscard]] std::string_view writer() const noexcept { return file_->facts().writer; }
@@ -128,19 +133,20 @@ struct checkpoint_access {
     [[nodiscard]] static const shared<checkpoint_file>& file(const checkpoint& c) noexcept { return c.file_; }
 };
 
-[[nodiscard]] inline result<bool> is_safetensors(const source& from) {
-    std::byte head[64]{};
-    const auto n = static_cast<std::size_t>((std::min<std::uint64_t>)(from.size(), sizeof head));
-    if (auto read = from.read(0, {head, n}); !read) return std::move(read).error();
-    return safetensors::begins({head, n});
+[[nodiscard]] inline result<shared<checkpoint_file>> open_container(shared<source> from, const allowlist& allowed, const open_options& options) {
+    const auto is = container_of(*from);
+    if (!is) return is.error();
+    const limits& budget = options.limits;
+    if (*is == container_kind::legacy) return legacy_checkpoint::open(std::move(from), allowed, budget, options.scratch, options.index);
+    if (*is == container_kind::pickle) return pickle_checkpoint::open(std::move(from), allowed, budget, options.scratch, options.index);
+    if (options.index != 0) return no_such_checkpoint(options.index, 1);
+    if (*is == container_kind::safetensors) return safetensors_checkpoint::open(std::move(from), budget, options.scratch);
+    return zip_checkpoint::open(std::move(from), allowed, budget, options.scratch, options.byte_order);
 }
 
 [[nodiscard]] inline result<checkpoint> open(result<shared<source>> from, const allowlist& allowed, const open_options& options) {
     if (!from) return std::move(from).error();
-    const auto other = is_safetensors(**from);
-    if (!other) return other.error();
-    auto file = *other ? safetensors_checkpoint::open(std::move(*from), options.limits, options.scratch)
-                       : zip_checkpoint::open(std::move(*from), allowed, options.limits, options.scratch, options.byte_order);
+    auto file = open_container(std::move(*from), allowed, options);
     if (!file) return std::move(file).error();
     return checkpoint{std::move(*file), options.storages};
 }
@@ -150,12 +156,13 @@ struct checkpoint_access {
 [[nodiscard]] inline result<global_scan> scan(const result<shared<source>>& from, const allowlist& judge, const open_options& options) {
     if (!from) return from.error();
     arena memory{options.scratch.pool()};
-    const auto other = is_safetensors(**from);
-    if (!other) return other.error();
-    if (*other) {
+    const auto is = container_of(**from);
+    if (!is) return is.error();
+    if (*is == container_kind::safetensors) {
         if (auto header = safetensors_header::read(**from, options.limits, memory); !header) return std::move(header).error();
         return global_scan{{}, std::nullopt};
     }
+    if (*is == container_kind::legacy || *is == container_kind::pickle) return scan_stream(**from, *is == container_kind::legacy, judge, options.limits);
     auto zip = opened_zip::read(**from, options.limits, memory);
     if (!zip) return std::move(zip).error();
     global_scanner scanner{judge, options.limits};

@@ -140,6 +140,10 @@ class storage_maker {
     [[nodiscard]] virtual errc find(std::string_view key, std::uint32_t& storage) = 0;
     /// A storage over bytes that live as long as the graph. `offset`: in the file, or `no_offset` for transcoded bytes.
     [[nodiscard]] virtual std::uint32_t add(std::span<const std::byte> bytes, byte_order order, std::uint64_t offset) = 0;
+    /// The storage that is a part of the one that was found last, and has a key of its own (torch 0.1 to 0.3).
+    [[nodiscard]] virtual errc view(std::uint32_t, std::string_view, std::uint64_t, std::uint64_t, std::uint32_t&) { return errc::persistent_id; }
+    /// The tensor or storage that a bare key names (torch 0.1), as a node to take the place of the id.
+    [[nodiscard]] virtual errc object(std::string_view, node&) { return errc::persistent_id; }
 };
 
 class graph {
@@ -168,7 +172,7 @@ class graph {
     graph(graph&&) noexcept = default;
     graph& operator=(graph&&) noexcept = default;
     ~graph() {
-        for (const error* e : errors) delete e;
+        for (error* e : errors) delete e;
     }
 
     [[nodiscard]] CKPT_DETAIL_INLINE std::uint32_t add(const node& n) {
@@ -258,7 +262,7 @@ class graph {
     chunked_array<tensor_data> tensors{};
     chunked_array<complex_value> complexes{};
     chunked_array<array_value> arrays{};
-    std::vector<const error*> errors{};
+    std::vector<error*> errors{};
     std::span<const std::byte> pickle{};        // owned bytes; strings point into them
     std::uint64_t joined_bytes{0};              // of pickles and headers whose values this graph joins from other graphs
     std::uint64_t base{0};                      // offset of the pickle in the file

@@ -61,6 +61,9 @@ class machine {
 
     /// The path of the place that is being read, from the pending keys of the open marks.
     [[nodiscard]] std::string path_here() const;
+    /// Persistent ids may name classes, which may be called (legacy files of whole modules). Whoever resolves the graph
+    /// judges what they are.
+    void admit_class_ids() noexcept { class_ids_ = true; }
     /// How many steps that takes at most.
     [[nodiscard]] std::size_t depth() const noexcept { return stack_.size() + marks_.size(); }
 
@@ -280,8 +283,10 @@ class machine {
                 if (e->kind == global_kind::constant || e->kind == global_kind::storage)
                     return fail(errc::pickle_target, "a call of a name that is not callable");
                 accepts = e->accepts;
-                builds = e->build != nullptr;
+                builds = e->build != nullptr || e->kind == global_kind::nested;
             }
+        } else if (c.kind == node_kind::persistent && class_ids_) {
+            builds = true;
         } else if (c.kind != node_kind::application) {
             return fail(errc::pickle_target, "a call of a value that is neither a global nor an object");
         }
@@ -391,6 +396,7 @@ class machine {
     std::uint64_t named_bytes_{0}; // by STACK_GLOBAL
     fault fault_{};
     bool stopped_{false};
+    bool class_ids_{false};
     std::uint64_t refused_count_{0};
     std::uint32_t first_refused_{0};
     std::string refused_path_{};

@@ -50,4 +50,9 @@ class storage_source : public counted {
             .hint = "use copy_to or copy_as, or open with io_mode::map or with storage_mode::owned"};
 }
 
+/// Why `file_offset` has nothing to give for bytes that a pickle holds as text.
+[[nodiscard]] inline error transcoded_error() {
+    return {.code = errc::no_data, .detail = "the bytes were written as text, so they have no place in the file"};
+}
+
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

@@ -191,4 +191,12 @@ struct torch_globals {
     };
 };
 
+/// Checkpoints in bytes, as pickle.dump writes the storages of tensors. The resolver reads them, with the policy of the file.
+struct nested_globals {
+    static constexpr bool shipped = true;
+    static constexpr global_entry entries[]{
+        {"torch.storage", "_load_from_bytes", nullptr, global_kind::nested, global_accepts::nothing},
+    };
+};
+
 } // namespace ckpt::inline CKPT_DETAIL_ABI

@@ -1,15 +1,18 @@
-// ckpt/torch/sniff.hpp: what a file is that does not begin as a zip archive does.
+// ckpt/torch/sniff.hpp: which container a file is, by its first bytes, and what it is if it is none.
 //
 // SPDX-License-Identifier: MIT
 // In:      the first bytes of a file, and its size.
-// Out:     never a checkpoint: an error that names what the bytes look like, and what to do.
-// Refuses: everything.
+// Out:     the container; for what is none, an error that names what the bytes look like, and what to do.
+// Refuses: nothing itself: what begins as a container may still be damaged.
 #pragma once
 
+#include <ckpt/archive/safetensors.hpp>
+#include <ckpt/archive/zip.hpp>
 #include <ckpt/core/reader.hpp>
 #include <ckpt/core/result.hpp>
 #include <ckpt/io/source.hpp>
 #include <ckpt/pickle/opcode.hpp>
+#include <ckpt/torch/legacy_layout.hpp>
 
 #include <algorithm>
 #include <array>
@@ -31,18 +34,13 @@ struct signature {
 inline constexpr std::string_view other_format = "convert it with the tools of its own format; only PyTorch checkpoints are read here";
 inline constexpr std::string_view unpack_first = "unpack it first, then open the file inside";
 inline constexpr std::string_view download_again = "the download brought a page or a pointer instead of the file; fetch the real one";
-inline constexpr std::string_view later_version = "this version of ckpt reads what torch.save writes as a zip archive; load it with torch and save it again, without _use_new_zipfile_serialization=False";
+inline constexpr std::string_view save_again = "load it with the program that wrote it, and save it again with torch.save";
 
 // First match wins.
 inline constexpr signature signatures[]{
     {0, "version https://git-lfs", errc::not_a_checkpoint, "a Git LFS pointer, not the file itself", "fetch the object with: git lfs pull"},
-    {0, "\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19", errc::container_not_supported, "a legacy stream of torch.save (before torch 1.6)", later_version},
-    {0, "\x80\x03\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19", errc::container_not_supported, "a legacy stream of torch.save (before torch 1.6)", later_version},
-    {11, "\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19", errc::container_not_supported, "a legacy stream of torch.save (protocol 4 or 5)", later_version},
-    {2, "\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19", errc::container_not_supported, "a legacy stream of torch.save (protocol 4 or 5)", later_version},
-    {0, "L119547037146038801333356L\n", errc::container_not_supported, "a legacy stream of torch.save (protocol 0 or 1)", later_version},
     {0, "PK\x05\x06", errc::not_a_checkpoint, "an empty zip archive", "a save that never finished; get the file again"},
-    {0, "PYTORCH1", errc::container_not_supported, "the PyTorch preview container of 2018, which no release read", later_version},
+    {0, "PYTORCH1", errc::container_not_supported, "the PyTorch preview container of 2018, which no release read", save_again},
     {257, "ustar", errc::container_not_supported, "a tar archive: a checkpoint of torch 0.1, a .nemo file, or an archive around a checkpoint", unpack_first},
     {0, "GGUF", errc::not_a_checkpoint, "a GGUF model of llama.cpp", other_format},
     {0, "ggml", errc::not_a_checkpoint, "a GGML model", other_format},
@@ -52,7 +50,7 @@ inline constexpr signature signatures[]{
     {0, "\x89HDF\r\n\x1a\n", errc::not_a_checkpoint, "an HDF5 file, probably a Keras model", other_format},
     {0, "\x93NUMPY", errc::not_a_checkpoint, "a NumPy .npy array", other_format},
     {4, "TFL3", errc::not_a_checkpoint, "a TensorFlow Lite model", other_format},
-    {4, "PTMF", errc::container_not_supported, "a PyTorch mobile flatbuffer module", later_version},
+    {4, "PTMF", errc::container_not_supported, "a PyTorch mobile flatbuffer module", save_again},
     {0, "\x1f\x8b", errc::not_a_checkpoint, "a gzip file", unpack_first},
     {0, "7z\xbc\xaf\x27\x1c", errc::not_a_checkpoint, "a 7z archive", unpack_first},
     {0, "BZh", errc::not_a_checkpoint, "a bzip2 file", unpack_first},
@@ -143,7 +141,25 @@ namespace sniffing {
 
 } // namespace sniffing
 
-/// The error for bytes that are not a zip archive from their first byte on.
+/// What a file is, by its first bytes.
+enum class container_kind : std::uint8_t { zip, legacy, pickle, safetensors, none };
+
+/// The one place that decides it. A plain pickle begins as many things could, so it comes last.
+[[nodiscard]] inline result<container_kind> container_of(const source& from) {
+    std::array<std::byte, 512> head{};
+    const auto n = static_cast<std::size_t>((std::min<std::uint64_t>)(from.size(), head.size()));
+    if (auto read = from.read(0, {head.data(), n}); !read) return std::move(read).error();
+    const std::string_view text{reinterpret_cast<const char*>(head.data()), n};
+    if (safetensors::begins({head.data(), (std::min<std::size_t>)(n, 64)})) return container_kind::safetensors;
+    if (n >= 4 && load_le<std::uint32_t>(head.data()) == zip::local_signature) return container_kind::zip;
+    if (legacy::begins(text)) return container_kind::legacy;
+    for (const signature& s : signatures)
+        if (text.size() > s.at && text.substr(s.at).starts_with(s.bytes)) return container_kind::none;
+    if (!sniffing::looks_like_html(text) && !sniffing::looks_like_onnx(text) && sniffing::looks_like_pickle(text)) return container_kind::pickle;
+    return container_kind::none;
+}
+
+/// The error for bytes that are no container.
 [[nodiscard]] inline error name_the_file(const source& from) {
     error e{.code = errc::not_a_checkpoint, .offset = from.base()};
     if (from.size() == 0) {
@@ -169,10 +185,6 @@ namespace sniffing {
     } else if (sniffing::looks_like_onnx(text)) {
         e.detail = bytes + ": an ONNX model, or another protobuf";
         e.hint = other_format;
-    } else if (sniffing::looks_like_pickle(text)) {
-        e.code = errc::container_not_supported;
-        e.detail = bytes + ": a plain pickle, as pickle.dump writes it";
-        e.hint = "this version of ckpt reads what torch.save writes as a zip archive; load it in Python and use torch.save";
     } else if (sniffing::all_zero(text)) {
         e.detail = bytes + " that begin with " + decimal(std::uint64_t{n}) + " zeros: space that was reserved and never written";
         e.hint = "a download or a copy that never finished; get the file again";

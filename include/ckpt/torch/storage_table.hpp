@@ -65,7 +65,7 @@ class storage_table final : public storage_source, public storage_maker {
         const entry& e = entries_[storage];
         if (e.from == nullptr) {
             if (e.offset != no_offset) return e.offset;
-            return error{.code = errc::no_data, .detail = "the bytes were written as text, so they have no place in the file"};
+            return transcoded_error();
         }
         auto at = place(e);
         if (!at) return at;

@@ -101,7 +101,7 @@ class zip_checkpoint final : public checkpoint_file {
         if (auto read = reader.run(); !read) return std::move(read).error();
         out->storages_.emplace(*out->from_, out->archive_, std::string(layout.folder) + "data/", out->facts_.order, g.memory);
         g.storages = &*out->storages_;
-        resolver meaning{g, *out->storages_, out->limits_};
+        resolver meaning{g, *out->storages_, out->limits_, allowed};
         if (auto done = meaning.run(); !done) return std::move(done).error();
         return shared<checkpoint_file>{out};
     }
