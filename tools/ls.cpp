@@ -164,13 +164,6 @@ class record_faults {
     const ckpt::error* homeless_{nullptr};
 };
 
-/// The file that a gathered tensor comes from; empty where its parts are in several.
-[[nodiscard]] std::string_view file_of(const row& r, std::string_view chosen) {
-    if (!chosen.empty() || r.made_of.empty()) return chosen;
-    const std::string_view first = r.made_of.front().file();
-    return std::all_of(r.made_of.begin(), r.made_of.end(), [&](const ckpt::tensor& t) { return t.file() == first; }) ? first : std::string_view{};
-}
-
 /// A finding outweighs what is merely not supported.
 [[nodiscard]] int worse(int a, int b) noexcept { return a == exit_finding || b == exit_finding ? exit_finding : std::max(a, b); }
 
@@ -366,7 +359,7 @@ int run_ls(const options& wanted) {
     for (const row& r : all->rows) {
         out.line().begin_object().member("key", r.key).key("path");
         write(out, r.path);
-        worst = worse(worst, write_fields(out, r.tensor, r.is_array, names, wanted.digest, root, faults ? faults->of(r) : nullptr, r.tensor.is_gathered() ? file_of(r, chosen) : chosen));
+        worst = worse(worst, write_fields(out, r.tensor, r.is_array, names, wanted.digest, root, faults ? faults->of(r) : nullptr, chosen));
         out.end_object();
     }
     out.end_array().end_object();

@@ -73,6 +73,7 @@ class dcp_reader {
                 files.push_back(name);
                 bytes += items_->file_at(seen.number).from->size();
             }
+        items_->seal();
         out_->keep(items_);
         out_->finish(root_, std::move(files), bytes);
         return shared<checkpoint_file>{out_};
@@ -231,6 +232,7 @@ class dcp_reader {
             const std::uint32_t node = e.mapped.at("chunks") ? tensor_of(*key, e.mapped) : object_of(*key);
             if (!tree.add(*key, node)) work_.inconsistent(step_ + ".metadata", "planner_data puts " + quoted(*key) + " where another entry is, or too deep", ".metadata is damaged: get it again");
         }
+        if (!work_.report.findings.empty()) return;
         std::vector<std::string> surplus;
         for (const place& p : places_)
             if (!p.used) surplus.push_back(chunk_text(p.key, p.at));
@@ -269,7 +271,8 @@ class dcp_reader {
                 return absent_node;
             }
             place* const at = find_place(key, *offsets);
-            if (std::find(sizes->begin(), sizes->end(), 0) != sizes->end()) continue;
+            const bool whole_chunk = std::equal(sizes->begin(), sizes->end(), shape->begin());
+            if (std::find(sizes->begin(), sizes->end(), 0) != sizes->end() && !(whole_chunk && parts.empty())) continue; // without elements
             boxes.offsets.insert(boxes.offsets.end(), offsets->begin(), offsets->end());
             boxes.sizes.insert(boxes.sizes.end(), sizes->begin(), sizes->end());
             ++boxes.count;
@@ -277,8 +280,7 @@ class dcp_reader {
             if (part) parts.push_back(*part);
             else lost.push_back(std::move(part).error());
         }
-        if (boxes.count > 0 || whole.numel > 0)
-            if (!fill_whole(key, *shape, boxes)) return absent_node;
+        if (whole.numel > 0 && !fill_whole(key, *shape, boxes)) return absent_node;
         if (!lost.empty()) {
             error e = std::move(lost.front());
             if (lost.size() > 1) e.detail += "; and " + decimal(std::uint64_t{lost.size() - 1}) + " more of its " + decimal(std::uint64_t{boxes.count}) + " chunks";

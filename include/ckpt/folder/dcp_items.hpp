@@ -3,16 +3,20 @@
 // SPDX-License-Identifier: MIT
 // In:      places of items in open files, and what .metadata says of each: dtype and sizes.
 // Out:     one storage for each item: the elements of its tensor in row-major order.
-// Refuses: an item that is no tensor, or another one than .metadata says, each time that its elements are asked for:
-//          nothing is remembered, so nothing can be raced. `check` looks at all of them.
+// Refuses: an item that is no tensor, or another one than .metadata says, when its elements are asked for. `check` looks at
+//          all of them.
 //
-// An item is a whole file of torch.save. To open a folder only .metadata is parsed, however many items there are.
+// An item is a whole file of torch.save. To open a folder only .metadata is parsed, however many items there are. Where
+// the elements of an item lie is remembered once it was found right: a slice takes many reads, and each would read the
+// item's directory and pickle again. The number is atomic, and whoever finds it finds the same.
 #pragma once
 
 #include <ckpt/checkpoint.hpp>
 #include <ckpt/folder/joined.hpp>
 #include <ckpt/state/gather.hpp>
 
+#include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -57,6 +61,8 @@ class dcp_items final : public folder_storages {
     [[nodiscard]] std::uint32_t add(const item& i) { return items_.push_back(i), static_cast<std::uint32_t>(items_.size() - 1); }
 
     void add_object(const object& o) { objects_.push_back(o); }
+    /// After the last item was added.
+    void seal() { places_ = std::vector<std::atomic<std::uint64_t>>(items_.size()); }
     /// Opens what lies at a place of a file; errors name the file.
     [[nodiscard]] result<checkpoint> open_at(std::uint32_t of, std::uint64_t offset, std::uint64_t length) const {
         auto opened = detail::open(source::part(files_[of].from, offset, length), allowed_, options_);
@@ -74,7 +80,10 @@ class dcp_items final : public folder_storages {
         return named(i, opened->tensor.file_offset());
     }
     [[nodiscard]] result<std::span<const std::byte>> bytes(std::uint32_t i) const override {
-        if (!files_[items_[i].file].from->is_mapped()) return not_mapped_error(items_[i].key);
+        const source& from = *files_[items_[i].file].from;
+        if (!from.is_mapped()) return not_mapped_error(items_[i].key);
+        const std::uint64_t known = places_[i].load(std::memory_order_relaxed);
+        if (known != 0) return from.mapped().subspan(static_cast<std::size_t>(known), static_cast<std::size_t>(nbytes(i)));
         auto opened = open_item(i);
         if (!opened) return std::move(opened).error();
         if (!opened->plain)
@@ -82,6 +91,8 @@ class dcp_items final : public folder_storages {
         return named(i, opened->tensor.bytes()); // in the mapping of the whole file
     }
     [[nodiscard]] result<void> read(std::uint32_t i, std::uint64_t offset, std::span<std::byte> out) const override {
+        const std::uint64_t known = places_[i].load(std::memory_order_relaxed);
+        if (known != 0) return named(i, files_[items_[i].file].from->read(known + offset, out));
         auto opened = open_item(i);
         if (!opened) return std::move(opened).error();
         const tensor_data& data = *tensor_access::data(opened->tensor);
@@ -134,6 +145,11 @@ class dcp_items final : public folder_storages {
             return wrong(it, "the item is a tensor of " + std::string(name(t->dtype())) + ", shape " + list_of(t->shape()) + ", .metadata says " + std::string(name(it.type)) + ", " + list_of(it.sizes));
         const tensor_data& data = *tensor_access::data(*t);
         const bool plain = is_contiguous(data) && is_finished(data.type, tensor_access::source(*t)->order(data.storage), native_order(), data.neg, data.conj);
+        if (plain && data.numel > 0) {
+            auto at = t->file_offset();
+            if (!at) return named(i, result<opened_item>{std::move(at).error()});
+            places_[i].store(*at, std::memory_order_relaxed); // never 0: a header is before it
+        }
         return opened_item{std::move(*opened), *t, plain};
     }
     [[nodiscard]] error wrong(const item& it, std::string detail) const {
@@ -151,6 +167,7 @@ class dcp_items final : public folder_storages {
     std::vector<struct file> files_{};
     std::vector<item> items_{};
     std::vector<object> objects_{};
+    mutable std::vector<std::atomic<std::uint64_t>> places_{}; // by item: where its elements begin in its file; 0: not known yet
 };
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

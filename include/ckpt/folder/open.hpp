@@ -10,11 +10,10 @@
 
 #include <ckpt/checkpoint.hpp>
 #include <ckpt/folder/contents.hpp>
-#include <ckpt/folder/dcp.hpp>
+#include <ckpt/folder/distributed.hpp>
 #include <ckpt/folder/index.hpp>
 #include <ckpt/folder/report.hpp>
 #include <ckpt/folder/shard_set.hpp>
-#include <ckpt/folder/zero.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -74,8 +73,9 @@ class folder_examiner {
         if (!index.empty()) {
             report.reason = "it was asked for";
             open_set(chosen);
-        } else if (contents_.kind != folder_kind::files) {
-            open_distributed(*entries);
+        } else if (distributed_finder distributed{work_, contents_}; distributed.run(*entries)) {
+            out_.joined = std::move(distributed.joined);
+            if (!distributed.file.empty()) open_single(distributed.file);
         } else if (choose(chosen)) {
             open_set(chosen);
         }
@@ -216,58 +216,6 @@ class folder_examiner {
     void find_duplicates() {
         for (const shard_set::duplicate& d : shard_set::duplicates(out_.shards))
             inconsistent(d.files[1], "the key " + quoted(d.key) + " is also in " + quoted(d.files[0]), "two shards of one model share no key: get them again");
-    }
-
-    /// The folder of one step inside this one; empty where the files are here, nothing where there is none.
-    [[nodiscard]] std::optional<std::string> step_of_zero(std::vector<folder_entry>& entries) {
-        const auto has_states = [](const std::vector<folder_entry>& in) { return std::any_of(in.begin(), in.end(), [](const folder_entry& e) { return !e.is_folder && parse_zero_name(e.name); }); };
-        if (has_states(entries)) return std::string{};
-        std::string step;
-        if (contents_.has("latest")) {
-            step = first_line("latest");
-            work_.report.reason = "latest names it";
-        } else {
-            std::vector<std::string> steps;
-            for (const std::string& f : contents_.folders)
-                if (f.starts_with("global_step")) steps.push_back(f);
-            if (steps.size() > 1) {
-                find({.code = errc::state_dict_ambiguous, .detail = quoted(work_.folder) + " holds several steps and no file latest: " + listed(steps), .hint = "open the folder of one step"});
-                return std::nullopt;
-            }
-            step = steps.front();
-            work_.report.reason = "the only step";
-        }
-        auto inside = is_plain_name(step) ? list_folder(path_in(work_.folder, step)) : result<std::vector<folder_entry>>{error{.code = errc::shards_inconsistent, .file = "latest", .detail = "latest names no folder beside it, " + quoted(step), .hint = "open the folder of one step"}};
-        if (!inside) {
-            find(std::move(inside).error());
-            return std::nullopt;
-        }
-        entries = std::move(*inside);
-        if (has_states(entries)) return step + '/';
-        find({.code = errc::state_dict_missing, .file = step, .detail = "there is no file *_model_states.pt or *_optim_states.pt", .hint = "open the file that you mean by its own path"});
-        return std::nullopt;
-    }
-    /// The first line of a short text of the folder; empty where it is none.
-    [[nodiscard]] std::string first_line(const std::string& name) const {
-        auto from = source::open(path_in(work_.folder, name), {.mode = io_mode::read});
-        if (!from || (*from)->size() > 256) return {};
-        std::string out(static_cast<std::size_t>((*from)->size()), '\0');
-        if (!(*from)->read(0, std::as_writable_bytes(std::span<char>{out.data(), out.size()}))) return {};
-        return out.substr(0, out.find_first_of("\r\n"));
-    }
-
-    void open_distributed(std::vector<folder_entry>& entries) {
-        if (contents_.kind == folder_kind::zero) {
-            if (const auto step = step_of_zero(entries)) {
-                work_.report.chosen = step->empty() ? "*_optim_states.pt" : step->substr(0, step->size() - 1);
-                if (step->empty()) work_.report.reason = "one step of DeepSpeed with ZeRO";
-                out_.joined = zero_reader{work_, *step, entries}.run();
-            }
-        } else if (contents_.kind == folder_kind::dcp) {
-            work_.report.chosen = ".metadata";
-            work_.report.reason = "a distributed checkpoint";
-            out_.joined = dcp_reader{work_, std::string{}}.run();
-        }
     }
 
     static constexpr std::size_t no_shard = ~std::size_t{0};
