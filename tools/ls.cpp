@@ -189,13 +189,6 @@ class record_faults {
     return &room;
 }
 
-/// The file that a gathered tensor comes from; empty where its parts are in several.
-[[nodiscard]] std::string_view file_of(const row& r, std::string_view chosen) {
-    if (!chosen.empty() || r.made_of.empty()) return chosen;
-    const std::string_view first = r.made_of.front().file();
-    return std::all_of(r.made_of.begin(), r.made_of.end(), [&](const ckpt::tensor& t) { return t.file() == first; }) ? first : std::string_view{};
-}
-
 // --- for people ---
 
 /// One line, which may stand for many tensors.
@@ -416,7 +409,7 @@ int run_ls(const options& wanted) {
         out.line().begin_object().member("key", r.key).key("path");
         write(out, r.path);
         ckpt::error found;
-        worst = worse(worst, write_fields(out, r.tensor, r.is_array, names, wanted.digest, root, fault_of(r, faults ? &*faults : nullptr, found), r.tensor.is_gathered() ? file_of(r, chosen) : chosen));
+        worst = worse(worst, write_fields(out, r.tensor, r.is_array, names, wanted.digest, root, fault_of(r, faults ? &*faults : nullptr, found), chosen));
         out.end_object();
     }
     out.end_array().end_object();

@@ -383,8 +383,8 @@ class tensor {
     }
     /// Whether the values are gathered from other tensors when they are copied: there are no bytes to view.
     [[nodiscard]] bool is_gathered() const noexcept { return has_storage() && source_->is_gathered(data_->storage); }
-    /// The file that holds the storage (of a tensor that consists of parts: that of the first one), by its name in the
-    /// folder; empty where the checkpoint is one file.
+    /// The file that holds the storage, by its name in the folder; empty where the checkpoint is one file. Of a tensor
+    /// that consists of parts, or is gathered from several files, the one with its first elements.
     [[nodiscard]] std::string_view file() const noexcept {
         if (has_storage()) return source_->file(data_->storage);
         if (data_ == nullptr || data_->extra == nullptr || data_->extra->count == 0) return {};
