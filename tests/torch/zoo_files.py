@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Writes the files of the zoo: every option of PyTorch's writers times every dtype, layout and view pattern.
 
-    python tests/torch/zoo_files.py FOLDER [--only TEXT]…
+    python tests/torch/zoo_files.py FOLDER [--only TEXT ...]
 
 Runs under any PyTorch from 0.4.1 on, with Python 2.7 or 3.6 and later, and needs nothing else. FOLDER receives the
 files and zoo.json: for each file its recipe, what must be said of it, and what torch itself reads in it. Everything is
@@ -140,6 +140,8 @@ def strided_batch():
 
 def lazy_batch():
     """Conjugations and negations that are only marked. Small finite numbers: torch may change the bytes of a NaN."""
+    if not hasattr(torch.Tensor, 'resolve_neg'):
+        raise Absent
     out = collections.OrderedDict()
     for name, dtype in dtypes():
         items = collections.OrderedDict()
@@ -708,23 +710,24 @@ def rezipped(method, keep=lambda name: True):
 
 
 def write_legacy(root, path, protocol):
+    if sys.version_info[0] == 2 and protocol == 0:
+        raise Absent  # its pickle wants persistent ids of text
     save(root, path, protocol, legacy=True)
 
 
 def write_legacy_big(root, path, protocol):
     """A stream of a machine of the other byte order: only sys_info tells, the data are little-endian all the same."""
-    out = io.BytesIO()
-    save(root, out, protocol, legacy=True)
-    data = out.getvalue()
+    write_legacy(root, path, protocol)
+    with open(path, 'rb') as f:
+        data = f.read()
     begin = data.index(b'little_endian')
-    seen = io.BytesIO(data[begin:begin + 200])
     for yes, no in ((b'\x88', b'\x89'), (b'I01\n', b'I00\n')):
         at = data.find(yes, begin, begin + 40)
         if at >= 0:
             data = data[:at] + no + data[at + len(yes):]
             break
     else:
-        raise RuntimeError('no little_endian in sys_info: %r' % seen.getvalue()[:40])
+        raise RuntimeError('no little_endian in sys_info')
     with open(path, 'wb') as f:
         f.write(data)
 
@@ -828,8 +831,8 @@ def write_tar(root, path, protocol):
 Named = collections.namedtuple('Named', 'module name')
 
 EVERY = tuple(b for b in BATCHES if b != 'typed')
-PROTOCOLS = tuple(p for p in range(6) if p <= pickle.HIGHEST_PROTOCOL)
-STREAMS = [((2, 4), EVERY), (PROTOCOLS, ('typed', 'wrapped', 'quantized', 'module', 'root_tensor', 'root_list')), ((0, 1, 3, 5), ('storages',))]
+PROTOCOLS = (0, 1, 2, 3, 4, 5)
+STREAMS = [((2, 4), EVERY), (PROTOCOLS, ('typed', 'wrapped', 'quantized', 'module', 'root_tensor', 'root_list')), (PROTOCOLS, ('storages',))]
 # name: (container, writer, what is written: protocols and batches)
 OPTIONS = collections.OrderedDict([
     ('zip', ('zip', write_zip, [(PROTOCOLS, EVERY)])),
@@ -909,6 +912,10 @@ def known(option, batch, protocol, differs):
         return 'cannot read a subclass without attributes'
     if container == 'legacy' and batch == 'nested':
         return 'builds nested tensors of a stream before their sizes are read'
+    if container == 'legacy' and batch == 'sparse' and 'ind' in differs:
+        return 'checks sparse tensors of a stream before their indices are read'
+    if container == 'legacy' and 'storage has wrong size: expected 0' in differs:
+        return 'enlarges the storage of an empty tensor of a stream before it is read'
     if option == 'big_endian' and 'crc32' in differs:
         return 'does not swap what _rebuild_tensor_v3 builds'
     return None
@@ -1020,7 +1027,7 @@ def main():
     for option, (_, _, written) in OPTIONS.items():
         done = set()
         for batch, protocol in ((b, p) for protocols, batches in written for b in batches for p in protocols):
-            if (batch, protocol) not in done:
+            if (batch, protocol) not in done and protocol <= pickle.HIGHEST_PROTOCOL:
                 done.add((batch, protocol))
                 if args.only and not any(o in '%s-%s-p%d' % (option, batch, protocol) for o in args.only):
                     continue
