@@ -213,7 +213,7 @@ def package(path):
     return {'model/weights.pkl': read.load_pickle('model', 'weights.pkl'), 'model/extra': read.load_pickle('model', 'extra')}
 
 
-@file('package_module.pt', weights='res/m.pkl')
+@file('package_module.pt', weights='res\\/m.pkl')
 def package_module(path):
     """torch.package of a whole module of torch's own classes"""
     with torch.package.PackageExporter(path) as e:
