@@ -404,7 +404,7 @@ int run_ls(const options& wanted) {
     out.key("tensors").begin_array();
     storage_names names;
     int worst = exit_fine;
-    const std::string chosen = file->files().size() == 1 ? file->files().front() : std::string{};
+    const std::string chosen = is_folder(wanted.file()) && file->files().size() == 1 ? file->files().front() : std::string{};
     for (const row& r : all->rows) {
         out.line().begin_object().member("key", r.key).key("path");
         write(out, r.path);

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #include <ckpt/ckpt.hpp>
 
+#include "../support/inflate.hpp"
 #include "../support/torch_writer.hpp"
 
 #include <doctest/doctest.h>
@@ -348,6 +349,24 @@ TEST_CASE("PT2: what was pickled is read as a file of its own") {
     }
     const opened absent(pt2(entry("sub", "weight_9", "null", true)));
     CHECK(absent.file->root().at("sub").value().refusal()->code == errc::record_missing);
+}
+
+TEST_CASE("PT2: of a file that is compressed inside the archive, nothing claims a place in the archive") {
+    std::vector<zip_member> members{{.name = "serialized_exported_program.json", .data = "{}"}, {.name = "serialized_state_dict.pt", .data = torch_file(pkl::dict({{pkl::str("w"), pkl::floats("0", 4)}, {pkl::str("bad"), pkl::floats("1", 4)}}), {{"0", four}})}};
+    zip_member& blob = members.back();
+    blob.inflated = blob.data.size();
+    blob.inflated_crc = ckpt::detail::crc32(bytes_of(blob.data));
+    blob.data = deflate_stored(blob.data);
+    blob.method = 8;
+    ckpt::open_options options;
+    options.inflate = test_inflater();
+    const opened o(members, options);
+    CHECK(o.keys() == "w bad!record_missing");
+    CHECK(o.values("w") == std::vector<float>{1, 2, 3, 4});
+    CHECK(o.at("", "w").file_offset().error().code == errc::no_data);
+    const auto weights = o.file->state_dict().value();
+    CHECK(weights.view<float, 1>("w").value()(2) == 3); // it lies in memory
+    CHECK(weights.at("bad").error().offset <= o.bytes.size());
 }
 
 TEST_CASE("PT2 before torch 2.8: whole files of torch.save") {

@@ -30,6 +30,7 @@ struct storage_folder {
     std::string_view before{}; ///< "archive/data/"
     std::string_view after{};  ///< ".storage" in torch.package
     byte_order order{byte_order::little};
+    bool in_file{true};        ///< false: the archive was compressed inside another, and its bytes have no place in the file
 };
 
 class storage_table final : public storage_source, public storage_maker {
@@ -91,7 +92,7 @@ class storage_table final : public storage_source, public storage_maker {
             if (e.offset != no_offset) return e.offset;
             return transcoded_error();
         }
-        if (e.from->method != 0 && inflate_) return error{.code = errc::no_data, .record = std::string(e.from->name), .detail = "the record is compressed, so its bytes have no place in the file"};
+        if (!folders_[e.folder].in_file || (e.from->method != 0 && inflate_)) return error{.code = errc::no_data, .record = std::string(e.from->name), .detail = "the record is compressed, so its bytes have no place in the file"};
         auto at = place(e);
         if (!at) return at;
         return folders_[e.folder].from->base() + *at;

@@ -159,7 +159,12 @@ struct other_pickles {
         };
         const auto add = [&](const record& r) {
             if (!holds_zip(*from, r)) return keep(opened_zip::open_pickle(*from, {&r, {}, {}}, budget, inflate, memory), [&](const opened_pickle& p) { out.pickles.push_back(p); });
-            keep(nested_zip::read(from, r, budget, inflate, memory), [&](const shared<nested_zip>& file) { out.pickles.push_back(file->zip.pickles[0]); });
+            keep(nested_zip::read(from, r, budget, inflate, memory), [&](const shared<nested_zip>& file) {
+                out.pickles.push_back(file->zip.pickles[0]);
+                if (r.method == 0) return;
+                out.pickles.back().offset = from->base() + r.header_offset;
+                out.pickles.back().transcoded = true;
+            });
         };
         const std::string_view folder = zip.layout.folder;
         const zip_kind kind = zip.layout.kind;
@@ -435,8 +440,13 @@ class zip_checkpoint final : public checkpoint_file {
         if (!inner) return std::move(inner).error();
         const nested_zip& opened = **inner;
         nested_.push_back(std::move(*inner));
-        const opened_pickle& p = opened.zip.pickles[0];
-        return parse(p, {&*opened.from, &opened.zip.archive, p.place.before, p.place.after, order_.value_or(opened.zip.layout.order)}, allowed);
+        opened_pickle p = opened.zip.pickles[0];
+        const bool in_file = r.method == 0;
+        if (!in_file) {
+            p.offset = from_->base() + r.header_offset;
+            p.transcoded = true;
+        }
+        return parse(p, {&*opened.from, &opened.zip.archive, p.place.before, p.place.after, order_.value_or(opened.zip.layout.order), in_file}, allowed);
     }
 
     /// Of torch 2.8: data/weights/MODEL.pt and data/constants/MODEL.pt.
