@@ -87,9 +87,12 @@ struct builders {
     static result<value> rebuild_tensor_v3(call& c);
     static result<value> rebuild_parameter(call& c);
     static result<value> parameter_class(call& c);
+    static result<value> variable_class(call& c);
+    static result<value> tensor_class(call& c);
     static result<value> rebuild_from_type(call& c);
     static result<value> rebuild_meta(call& c);
     static result<value> quantised_tensor(call& c) { return unsupported(c, "a quantised tensor"); }
+    static result<value> sparse_class(call& c) { return unsupported(c, "a sparse tensor of torch 0.1 to 0.4"); }
     static result<value> sparse_tensor(call& c) { return unsupported(c, "a sparse tensor"); }
     static result<value> nested_tensor(call& c) { return unsupported(c, "a nested tensor"); }
     static result<value> wrapper_tensor(call& c) { return unsupported(c, "a tensor subclass that wraps other tensors"); }
