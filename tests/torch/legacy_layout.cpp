@@ -10,9 +10,11 @@
 
 #include <chrono>
 #include <cstdint>
+#include <deque>
 #include <filesystem>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 using ckpt::errc;
@@ -21,6 +23,12 @@ using namespace pkl;
 using namespace std::string_literals;
 
 namespace {
+
+/// For values that are looked at in the same expression.
+const ckpt::checkpoint& kept(ckpt::result<ckpt::checkpoint> opened) {
+    static std::deque<ckpt::checkpoint> all;
+    return all.emplace_back(std::move(opened).value());
+}
 
 using whole_modules = ckpt::allow<ckpt::training_policy, ckpt::global<"net", "Net">>;
 
@@ -35,7 +43,7 @@ errc code_of(const std::string& file, const ckpt::open_options& options = {}) {
     CHECK((opened.error().offset == ckpt::no_offset || opened.error().offset <= file.size()));
     return opened.error().code;
 }
-errc refusal_of(const ckpt::value& v) { return v.refusal() != nullptr ? v.refusal().value().code : errc::none; }
+errc refusal_of(const ckpt::value& v) { return v.refusal() != nullptr ? v.refusal()->code : errc::none; }
 std::vector<float> floats_of(const ckpt::value& v) {
     const ckpt::tensor t = v.as_tensor().value();
     std::vector<float> out(t.numel());
@@ -65,7 +73,7 @@ TEST_CASE("L1: a complete stream opens, in any alignment, and says what it is") 
             const auto address = reinterpret_cast<std::uintptr_t>(t.bytes().value().data());
             if (const auto view = t.view<float, 1>(); !view) CHECK((view.error().code == errc::misaligned && address % 4 != 0));
             const auto owned = ckpt::open_bytes(bytes_of(file), {.storages = ckpt::storage_mode::owned}).value().state_dict("").value();
-            CHECK(owned->at("w")->view<float, 1>().value()(3) == 4.0f);
+            CHECK((owned.at("w").value().view<float, 1>().value()(3) == 4.0f));
         }
     }
 }
@@ -111,7 +119,7 @@ TEST_CASE("L1: one key with several classes: bytes are compared, and the first c
     const std::string other = legacy_file(list({legacy_floats("k", 4), legacy_floats("k", 5)}), {{"k", 4, four}});
     const auto half = ckpt::open_bytes(bytes_of(other)).value();
     CHECK(refusal_of(half.root()[0]) == errc::none);
-    CHECK(half.root()[1].as_tensor().value().refusal().value().code == errc::storage_size_mismatch);
+    CHECK(half.root()[1].as_tensor().value().refusal()->code == errc::storage_size_mismatch);
 }
 
 TEST_CASE("views of storages (torch 0.1 to 0.3): a part with a key of its own is one storage") {
@@ -123,11 +131,11 @@ TEST_CASE("views of storages (torch 0.1 to 0.3): a part with a key of its own is
     CHECK(at(0).storage_id() == at(1).storage_id());
     CHECK(at(0).storage_id() != at(2).storage_id());
     CHECK(at(0).storage_nbytes() == 16);
-    CHECK(at(3).refusal().value().code == errc::out_of_bounds);          // past the whole
-    CHECK(at(4).refusal().value().code == errc::storage_size_mismatch);  // the same key, another part
-    CHECK(at(5).refusal().value().code == errc::out_of_bounds);          // the tensor, past the part
+    CHECK(at(3).refusal()->code == errc::out_of_bounds);          // past the whole
+    CHECK(at(4).refusal()->code == errc::storage_size_mismatch);  // the same key, another part
+    CHECK(at(5).refusal()->code == errc::out_of_bounds);          // the tensor, past the part
     const std::string broken = legacy_file(list({part(tuple({str("v"), num(-1), num(2)})), legacy_floats("k", 8)}), {{"k", 8, eight}});
-    CHECK(ckpt::open_bytes(bytes_of(broken)).value().root()[0].as_tensor().value().refusal().value().code == errc::persistent_id);
+    CHECK(kept(ckpt::open_bytes(bytes_of(broken))).root()[0].as_tensor().value().refusal()->code == errc::persistent_id);
 }
 
 TEST_CASE("S1: persistent ids in other forms are errors where they stand; ids of classes are the class") {
@@ -146,7 +154,7 @@ TEST_CASE("S1: persistent ids in other forms are errors where they stand; ids of
     // What is no class, or has a builder, is not called by such an id.
     for (const std::string& called : {legacy_storage("FloatStorage", "k", 4), module_id(global("torch._utils", "_rebuild_tensor_v2"))}) {
         const std::string bad = legacy_file(list({called + ")R", legacy_floats("k", 4)}), {{"k", 4, four}});
-        CHECK(refusal_of(ckpt::open_bytes(bytes_of(bad)).value().root()[0]) == errc::persistent_id);
+        CHECK(refusal_of(kept(ckpt::open_bytes(bytes_of(bad))).root()[0]) == errc::persistent_id);
     }
     CHECK(code_of(torch_file(storage("FloatStorage", "0", 4) + ")R", {{"0", four}})) == errc::pickle_target);
 }
@@ -157,13 +165,13 @@ TEST_CASE("protocol 0: ids are text") {
     p.version = "I1001\n.";
     p.object = "ctorch._utils\n_rebuild_tensor_v2\n(P('storage', <class 'torch.FloatStorage'>, 'k', 'cpu', 4, None)\nI0\n(I4\nt(I1\ntI00\nNtR.";
     p.keys = "(lVk\na.";
-    CHECK(floats_of(ckpt::open_bytes(bytes_of(p.all())).value().root()) == std::vector<float>{1, 2, 3, 4});
+    CHECK(floats_of(kept(ckpt::open_bytes(bytes_of(p.all()))).root()) == std::vector<float>{1, 2, 3, 4});
 }
 
 TEST_CASE("several checkpoints in one file: each by its number, and all of them checked") {
     const std::string first = legacy_file(entry(legacy_floats("k", 4)), {{"k", 4, four}}), second = legacy_file(entry(legacy_floats("k", 8)), {{"k", 8, eight}});
     const std::string file = first + second;
-    CHECK(floats_of(ckpt::open_bytes(bytes_of(file)).value().root().at("w").value()).size() == 4);
+    CHECK(floats_of(kept(ckpt::open_bytes(bytes_of(file))).root().at("w").value()).size() == 4);
     const auto other = ckpt::open_bytes(bytes_of(file), {.index = 1}).value();
     CHECK(floats_of(other.root().at("w").value()) == std::vector<float>{0, 1, 2, 3, 4, 5, 6, 7});
     const auto missing = ckpt::open_bytes(bytes_of(file), {.index = 2}).error();
@@ -185,7 +193,7 @@ TEST_CASE("several checkpoints in one file: each by its number, and all of them 
     const auto cut = ckpt::scan_globals_bytes(bytes_of(bad + first).first(bad.size() + first.size() - 1)).value();
     CHECK(cut[0].module == "a");
     REQUIRE(cut.stopped() != nullptr);
-    CHECK(cut.stopped().value().code == errc::truncated);
+    CHECK(cut.stopped()->code == errc::truncated);
     CHECK(ckpt::scan_globals_bytes(bytes_of(first).first(first.size() - 30)).value().size() > 0);
 }
 
