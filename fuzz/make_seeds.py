@@ -1,17 +1,19 @@
 #!/usr/bin/env python3
-"""make_seeds.py [CORPUS]: writes the seeds of the targets pickle, safetensors, open and key_rules.
+"""make_seeds.py [CORPUS]: writes the seeds of the targets pickle, safetensors, open, key_rules, legacy and tar.
 
 Pickles: values of every kind in all six protocols, one use of every opcode, the pickles of small files in tests/data.
 Headers for `safetensors`: one byte for the number of bytes of data before them. Files for `open`: one byte of flags before the bytes (see fuzz/open.cpp); 0: as it is, 1: the rest is a pickle.
 Standard library only; the same bytes every time for one version of Python.
 """
 import collections
+import io
 import json
 import pathlib
 import pickle
 import pickletools
 import struct
 import sys
+import tarfile
 import zipfile
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -78,6 +80,30 @@ def files():
             yield f"{path.parent.name}_{path.stem}", path
 
 
+def streams():
+    """Files of torch that are no archives, plain pickles, and two checkpoints in one file."""
+    for path in sorted([*DATA.rglob("*.pt"), *DATA.rglob("*.pkl")]):
+        if path.parent.name in ("torch-2.13", "torch-old") and path.stat().st_size <= LARGEST and (path.stem.startswith("legacy") or path.stem.startswith("plain")):
+            yield f"{path.parent.name}_{path.stem}", path.read_bytes()
+
+
+def tars():
+    """Checkpoints of torch 0.1, and archives in every form that Python's tarfile writes."""
+    for path in sorted((DATA / "torch-old").glob("tar_*.pt")):
+        yield path.stem, path.read_bytes()
+    for name, form in ("ustar", tarfile.USTAR_FORMAT), ("gnu", tarfile.GNU_FORMAT), ("pax", tarfile.PAX_FORMAT):
+        out = io.BytesIO()
+        with tarfile.open(fileobj=out, mode="w", format=form) as archive:
+            for member in ("a", "folder/" + 60 * "n", 130 * "m" if form != tarfile.USTAR_FORMAT else "p" * 80 + "/" + "q" * 60):
+                info = tarfile.TarInfo(member)
+                info.size = 3
+                archive.addfile(info, io.BytesIO(b"abc"))
+            link = tarfile.TarInfo("link")
+            link.type, link.linkname = tarfile.SYMTYPE, "a"
+            archive.addfile(link)
+        yield name, out.getvalue()[:5120]
+
+
 def entry(dtype, shape, begin, end):
     return {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
 
@@ -110,7 +136,7 @@ RULES = {  # rules, more keys
 
 
 def main(corpus):
-    for folder in ("pickle", "safetensors", "open", "key_rules"):
+    for folder in ("pickle", "safetensors", "open", "key_rules", "legacy", "tar"):
         (corpus / folder).mkdir(parents=True, exist_ok=True)
     written = 0
     for name, (size, header) in HEADERS.items():
@@ -121,6 +147,10 @@ def main(corpus):
     for name, (text, keys) in RULES.items():
         (corpus / "key_rules" / name).write_bytes(text.encode() + b"\0" + "\n".join(keys).encode())
         written += 1
+    for folder, seeds in ("legacy", streams()), ("tar", tars()):
+        for name, data in seeds:
+            (corpus / folder / name).write_bytes(data)
+            written += 1
     for name, data in pickles():
         (corpus / "pickle" / f"{name}.pkl").write_bytes(data)
         if name.endswith("_2") or name.startswith("opcodes"):

@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Writes tests/data/torch-old: what torch wrote before the zip format, and an oracle beside each file.
 
-    OLD python    tests/data/make_old_torch.py write    the files of an old torch: run with Python 2.7 and torch 1.0, and with
+    OLD python    tests/data/make_old_torch.py write    the files of an old torch: run with Python 2.7 and torch 1.4, and with
                                                         Python 3.7 and torch 1.0
     python        tests/data/make_old_torch.py tar      the files of torch 0.1, of which no program runs any more: the bytes
                                                         that its writer of 2017 (torch/serialization.py, _save, with the tar
@@ -20,9 +20,9 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 OUT = os.path.join(HERE, 'torch-old')
 SHOWS = {
     'legacy_1.0_py3.pt': 'torch 1.0, Python 3.7: a training checkpoint in the stream format, views and shared storages',
-    'legacy_1.0_py2.pt': 'torch 1.0, Python 2.7: the same; names are Python 2 strings',
+    'legacy_1.4_py2.pt': 'torch 1.4, Python 2.7: the same; names are Python 2 strings',
     'legacy_two_1.0_py3.pt': 'torch 1.0, Python 3.7: two checkpoints one after another in one file',
-    'plain_pickle_1.0_py2.pkl': 'torch 1.0, Python 2.7: pickle.dump of a dictionary of tensors',
+    'plain_pickle_1.4_py2.pkl': 'torch 1.4, Python 2.7: pickle.dump of a dictionary of tensors',
     'tar_0.1_py3.pt': 'torch 0.1 (replayed), protocol 2: a dictionary of tensors of several types, views, an empty tensor',
     'tar_0.1_py2.pt': 'torch 0.1 (replayed), protocol 0: persistent ids as text',
     'tar_0.1_first.pt': 'torch 0.1 (replayed), the first form: no locations, no views',
@@ -64,7 +64,7 @@ class FakeTensor(object):
         self.key, self.storage, self.size, self.stride, self.offset = key, storage, size, stride, offset
 
 
-class Writer(pickle._Pickler):
+class Writer(getattr(pickle, '_Pickler', pickle.Pickler)):
     """The pickler of that writer: tensors and storages are persistent ids of their keys, and classes by name."""
 
     def persistent_id(self, obj):
@@ -156,8 +156,8 @@ def oracles():
             seen = collections.OrderedDict(seen)
             document['oracle_from'] = 'the same tensors in the later form, which torch reads'
         elif name.endswith('.pkl'):
-            with open(path, 'rb') as f:
-                seen = pickle.load(f, encoding='latin1')
+            with open(path, 'rb') as f:  # the names are bytes to Python 3
+                seen = {k.decode(): v for k, v in pickle.load(f, encoding='bytes').items()}
         else:
             seen = torch.load(path, weights_only=False)
         document.update(expected.describe(seen, 2))

@@ -101,6 +101,8 @@ struct builders {
     static result<value> rebuild_tensor_v3(call& c);
     static result<value> rebuild_parameter(call& c);
     static result<value> parameter_class(call& c);
+    static result<value> variable_class(call& c);
+    static result<value> tensor_class(call& c);
     static result<value> rebuild_from_type(call& c);
     static result<value> rebuild_meta(call& c);
 
@@ -112,6 +114,7 @@ struct builders {
     static result<value> jagged_tensor(call& c);
     static result<value> wrapper_tensor(call& c);
     static result<value> device_tensor(call& c);
+    static result<value> sparse_class(call& c) { return unsupported(c, "a sparse tensor of torch 0.1 to 0.4"); }
 
     // --- numpy: numpy.hpp -----------------------------------------------------------------------------------------------
     static result<value> numpy_scalar(call& c);

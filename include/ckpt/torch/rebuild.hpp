@@ -138,6 +138,24 @@ namespace rebuild {
     return c.make_tensor(t);
 }
 
+[[nodiscard]] inline result<value> make_variable(call& c, bool requires_grad) {
+    graph& g = c.graph();
+    const auto args = c.arguments();
+    const bool first_form = c.state.kind() == kind::tuple && c.state.size() == 5;
+    if (args.size() > 2 || (args.empty() && !first_form)) return c.fail(errc::bad_arguments, "Parameter takes 1 or 2 arguments");
+    const node& data = g.nodes[first_form ? detail_access::node(c.state[0]) : args[0]];
+    if (data.kind != node_kind::tensor) return c.fail(errc::bad_arguments, "a parameter is made from something that is not a tensor");
+    tensor_data t = g.tensors[data.a];
+    t.requires_grad = requires_grad;
+    if (args.size() == 2 && !read_flag(g.nodes[args[1]], t.requires_grad)) return c.fail(errc::bad_arguments, "requires_grad is not a bool");
+    if (c.state && !c.state.is_none()) {
+        const auto flag = c.state[first_form ? 3 : 0].as_bool();
+        if (!flag) return c.fail(errc::bad_arguments, "the state of a Parameter has no requires_grad");
+        t.requires_grad = *flag;
+    }
+    return c.make_tensor(t);
+}
+
 } // namespace rebuild
 
 /// _rebuild_tensor(storage, offset, size, stride): torch 0.3 and before.
@@ -191,23 +209,19 @@ inline result<value> builders::rebuild_parameter(call& c) {
     return c.make_tensor(t);
 }
 
-/// torch.nn.parameter.Parameter(data[, requires_grad]), and in torch 0.2 and 0.3 with the state
-/// (requires_grad, volatile, backward_hooks).
-inline result<value> builders::parameter_class(call& c) {
+/// torch.nn.parameter.Parameter(data[, requires_grad]) and torch.autograd.variable.Variable(data): in torch 0.2 and 0.3 with
+/// the state (requires_grad, volatile, backward_hooks), in 0.1 with (data, creator, backward_hooks, requires_grad, volatile).
+inline result<value> builders::parameter_class(call& c) { return rebuild::make_variable(c, true); }
+inline result<value> builders::variable_class(call& c) { return rebuild::make_variable(c, false); }
+
+/// torch.FloatTensor() and its kin with the state (storage, offset, size, stride): torch 0.1.
+inline result<value> builders::tensor_class(call& c) {
     graph& g = c.graph();
-    const auto args = c.arguments();
-    if (args.empty() || args.size() > 2) return c.fail(errc::bad_arguments, "Parameter takes 1 or 2 arguments");
-    const node& data = g.nodes[args[0]];
-    if (data.kind != node_kind::tensor) return c.fail(errc::bad_arguments, "a parameter is made from something that is not a tensor");
-    tensor_data t = g.tensors[data.a];
-    t.requires_grad = true;
-    if (args.size() == 2 && !rebuild::read_flag(g.nodes[args[1]], t.requires_grad)) return c.fail(errc::bad_arguments, "requires_grad is not a bool");
-    if (c.state && !c.state.is_none()) {
-        const auto flag = c.state[0].as_bool();
-        if (!flag) return c.fail(errc::bad_arguments, "the state of a Parameter does not begin with requires_grad");
-        t.requires_grad = *flag;
-    }
-    return c.make_tensor(t);
+    const node& state = g.nodes[detail_access::node(c.state)];
+    if (!c.arguments().empty() || state.kind != node_kind::tuple || state.a != 4) return c.fail(errc::bad_arguments, "a tensor of torch 0.1 is not a class without arguments and the state (storage, offset, size, stride)");
+    tensor_data t{};
+    if (const node& s = g.nodes[state.items[0]]; s.kind == node_kind::storage) t.type = static_cast<ckpt::dtype>(s.extra);
+    return rebuild::make_strided(c, g.elements(state), t);
 }
 
 /// _rebuild_meta_tensor_no_storage(dtype, size, stride, requires_grad): a tensor without values.

@@ -1,0 +1,154 @@
+// tests/torch/pickle_checkpoint.cpp: plain pickles, and the checkpoints that they nest in bytes.
+//
+// SPDX-License-Identifier: MIT
+#include <ckpt/ckpt.hpp>
+
+#include "../support/legacy_writer.hpp"
+
+#include <doctest/doctest.h>
+
+#include <cstdint>
+#include <deque>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+using ckpt::errc;
+using namespace test_support;
+using namespace pkl;
+using namespace std::string_literals;
+
+namespace {
+
+/// For values that are looked at in the same expression.
+const ckpt::checkpoint& kept(ckpt::result<ckpt::checkpoint> opened) {
+    static std::deque<ckpt::checkpoint> all;
+    return all.emplace_back(std::move(opened).value());
+}
+
+const std::string four = raw<float>({1, 2, 3, 4});
+
+template <class Policy = ckpt::training_policy>
+errc code_of(const std::string& file, const ckpt::open_options& options = {}) {
+    const auto opened = ckpt::open_bytes<Policy>(bytes_of(file), options);
+    return opened ? errc::none : opened.error().code;
+}
+errc refusal_of(const std::string& value) {
+    const std::string file = pickle(value);
+    const auto opened = ckpt::open_bytes(bytes_of(file));
+    REQUIRE(opened.has_value());
+    const ckpt::error* e = opened->root().refusal();
+    if (e == nullptr) return errc::none;
+    CHECK(e->offset <= file.size());
+    return e->code;
+}
+std::vector<float> floats_of(const ckpt::value& v) {
+    const ckpt::tensor t = v.as_tensor().value();
+    std::vector<float> out(t.numel());
+    REQUIRE(t.copy_to(std::span(out)).has_value());
+    return out;
+}
+/// A storage as pickle.dump writes it.
+std::string blob() { return legacy_file(legacy_storage("FloatStorage", "k", 4), {{"k", 4, four}}); }
+/// Each byte as a code point, in UTF-8: how protocol 2 writes bytes.
+std::string encoded(const std::string& bytes) {
+    std::string text;
+    for (const char c : bytes) {
+        const auto b = static_cast<unsigned char>(c);
+        if (b < 0x80) text += c;
+        else (text += static_cast<char>(0xC0 | b >> 6)) += static_cast<char>(0x80 | (b & 0x3F));
+    }
+    return call(global("_codecs", "encode"), {str(text), str("latin1")});
+}
+
+} // namespace
+
+TEST_CASE("a plain pickle opens; what follows it is another one, or it is refused") {
+    const std::string file = pickle(dict({{str("epoch"), "K\3"}})), second = pickle("K\7");
+    const auto opened = ckpt::open_bytes(bytes_of(file)).value();
+    CHECK(opened.container() == "pickle");
+    CHECK(opened.root().at("epoch").value().as_int().value() == 3);
+    CHECK(opened.verify().ok());
+    CHECK(kept(ckpt::open_bytes(bytes_of(file + second), {.index = 1})).root().as_int().value() == 7);
+    CHECK(code_of(file + second, {.index = 2}) == errc::range_outside_file);
+    CHECK(code_of(file + "\xff") == errc::pickle_opcode);
+    CHECK(code_of(file + second.substr(0, 3)) == errc::pickle_truncated);
+    CHECK(code_of(file + pickle(global("a", "b"))) == errc::global_not_allowed);
+    CHECK(code_of(pickle("B\xff\xff\xff\xff" "abc")) == errc::pickle_truncated);
+    CHECK(code_of(pickle("\x8e" + le64(~std::uint64_t{0}))) == errc::pickle_truncated);
+    CHECK(code_of(pickle(str(std::string(100, 'x'))), {.limits = {.pickle_bytes = 50}}) == errc::limit);
+    CHECK(refusal_of(str("0") + "Q") == errc::persistent_id);
+}
+
+TEST_CASE("the argument of _load_from_bytes is read, in every container and in both encodings") {
+    for (const std::string& bytes : {load_from_bytes(blob()), call(global("torch.storage", "_load_from_bytes"), {encoded(blob())})}) {
+        const std::string value = dict({{str("w"), tensor(bytes, 1, {3}, {1})}, {str("v"), tensor(bytes, 0, {4}, {1})}});
+        const std::string plain = pickle(value), zip = torch_file(value), legacy = legacy_file(value);
+        for (const std::string& file : {plain, zip, legacy})
+            for (const ckpt::io_mode io : {ckpt::io_mode::map, ckpt::io_mode::read}) {
+                const auto opened = ckpt::open_bytes(bytes_of(file), {.io = io});
+                REQUIRE(opened.has_value());
+                CHECK(floats_of(opened->root().at("w").value()) == std::vector<float>{2, 3, 4});
+                const ckpt::tensor v = opened->root().at("v").value().as_tensor().value();
+                CHECK(v.storage_id() != opened->root().at("w").value().as_tensor().value().storage_id()); // two blobs
+                if (const auto at = v.file_offset()) CHECK(file.substr(static_cast<std::size_t>(*at), 16) == four);
+                else CHECK(at.error().code == errc::no_data);
+            }
+        CHECK(code_of<ckpt::weights_policy>(plain) == errc::global_not_allowed);
+    }
+}
+
+TEST_CASE("nested checkpoints: two deep at most; refused names inside refuse the file, damage inside only the value") {
+    const std::string one = load_from_bytes(blob()), two = load_from_bytes(legacy_file(one)), three = load_from_bytes(legacy_file(two));
+    CHECK(refusal_of(one) == errc::none);
+    CHECK(refusal_of(two) == errc::none);
+    CHECK(code_of(pickle(three)) == errc::limit);
+    CHECK(code_of(pickle(load_from_bytes(legacy_file(global("a", "b"))))) == errc::global_not_allowed);
+    CHECK(code_of(pickle(load_from_bytes(legacy_file(global("os", "system"))))) == errc::global_not_allowed);
+    CHECK(refusal_of(load_from_bytes("")) == errc::pickle_truncated);
+    CHECK(refusal_of(load_from_bytes("\xffhello")) == errc::pickle_opcode);
+    CHECK(refusal_of(load_from_bytes(std::string(1000, 'N'))) == errc::legacy_invalid);
+    CHECK(refusal_of(load_from_bytes(blob() + "x")) == errc::legacy_invalid);
+    CHECK(refusal_of(load_from_bytes(blob() + blob())) == errc::legacy_invalid);
+    CHECK(refusal_of(load_from_bytes(blob().substr(0, blob().size() - 1))) == errc::truncated);
+    CHECK(refusal_of(call(global("torch.storage", "_load_from_bytes"), {none})) == errc::bad_arguments);
+    CHECK(refusal_of(call(global("torch.storage", "_load_from_bytes"), {})) == errc::bad_arguments);
+    const auto names = ckpt::scan_globals_bytes(bytes_of(pickle(load_from_bytes(legacy_file(global("a", "b")))))).value();
+    CHECK(names.size() == 2);
+}
+
+TEST_CASE("R1: a blob that many calls share is paid for each time") {
+    const std::string inside = legacy_file(list({std::string(20'000, ')')}));
+    const std::string shared = "B" + le32(inside.size()) + inside + "q\1" + "0" + global("torch.storage", "_load_from_bytes") + "q\2" + "0](";
+    std::string calls;
+    for (int i = 0; i < 20'000; ++i) calls += "h\2h\1\x85R";
+    CHECK(code_of(pickle(shared + calls + "e")) == errc::limit);
+    CHECK(code_of(pickle(shared + calls.substr(0, 12) + "e")) == errc::none);
+}
+
+TEST_CASE("tensors of torch 0.1 to 0.3: classes with a state, Variables, Parameters") {
+    const std::string bytes = load_from_bytes(blob());
+    const auto tensor_of = [&](const std::string& value) {
+        const std::string file = pickle(value);
+        const auto opened = ckpt::open_bytes(bytes_of(file)).value();
+        const ckpt::tensor t = opened.root().as_tensor().value();
+        if (t.refusal() != nullptr) return std::string(ckpt::info(t.refusal()->code).name);
+        return std::to_string(t.numel()) + (t.requires_grad() ? " grad" : "");
+    };
+    const std::string old = call(global("torch._utils", "_rebuild_tensor"), {bytes, num(1), ints({3}), ints({1})});
+    CHECK(tensor_of(old) == "3");
+    const std::string state = tuple({bytes, num(0), ints({2, 2}), ints({2, 1})});
+    CHECK(tensor_of(global("torch", "FloatTensor") + ")R" + state + "b") == "4");
+    CHECK(tensor_of(global("torch.cuda", "FloatTensor") + ")\x81" + state + "b") == "4");
+    CHECK(tensor_of(global("torch", "FloatTensor") + ")R") == "bad_arguments");
+    CHECK(tensor_of(global("torch", "FloatTensor") + ")R" + tuple({bytes, num(0), ints({5}), ints({1})}) + "b") == "out_of_bounds");
+    CHECK(tensor_of(call(global("torch.sparse", "FloatTensor"), {old, old, ints({3})})) == "unsupported_tensor");
+    for (const auto& [module, name] : {std::pair{"torch.autograd.variable", "Variable"}, std::pair{"torch.nn.parameter", "Parameter"}}) {
+        CAPTURE(name);
+        CHECK(tensor_of(call(global(module, name), {old}) + tuple({yes, no, ordered()}) + "b") == "3 grad");
+        CHECK(tensor_of(call(global(module, name), {old}) + tuple({no, no, ordered()}) + "b") == "3");
+        CHECK(tensor_of(global(module, name) + ")\x81(" + old + none + ordered() + yes + no + "tb") == "3 grad");
+        CHECK(tensor_of(global(module, name) + ")\x81" + tuple({yes, no, none}) + "b") == "bad_arguments");
+    }
+}
