@@ -139,7 +139,11 @@ class checkpoint {
                 return;
             }
             left -= cost;
-            if (auto valid = detail::check_values(t, &file_->storages()); !valid) out.findings.push_back(std::move(valid).error());
+            auto valid = detail::check_values(t, &file_->storages());
+            if (valid) continue;
+            out.findings.push_back(std::move(valid).error());
+            for (const detail::named_data& part : t->extra->parts().first(1)) // where to look for it
+                out.findings.back().detail += "; its " + std::string(part.name) + " lie in storage " + detail::quoted(file_->storages().key(part.data.storage));
         }
     }
     detail::shared<detail::checkpoint_file> file_;
