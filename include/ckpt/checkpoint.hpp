@@ -13,7 +13,7 @@
 #include <ckpt/archive/safetensors.hpp>
 #include <ckpt/state/discovery.hpp>
 #include <ckpt/state/state_dict.hpp>
-#include <ckpt/tensor/sparse.hpp>
+#include <ckpt/tensor/indices.hpp>
 #include <ckpt/torch/checkpoint_file.hpp>
 #include <ckpt/torch/policies.hpp>
 #include <ckpt/torch/safetensors_checkpoint.hpp>
