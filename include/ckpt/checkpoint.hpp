@@ -16,7 +16,7 @@
 #include <ckpt/pickle/graph.hpp>
 #include <ckpt/state/discovery.hpp>
 #include <ckpt/state/state_dict.hpp>
-#include <ckpt/tensor/sparse.hpp>
+#include <ckpt/tensor/indices.hpp>
 #include <ckpt/torch/checkpoint_file.hpp>
 #include <ckpt/torch/legacy_checkpoint.hpp>
 #include <ckpt/torch/pickle_checkpoint.hpp>
@@ -152,7 +152,11 @@ class checkpoint {
                 return;
             }
             left -= cost;
-            if (auto valid = detail::check_values(t, &file_->storages()); !valid) out.findings.push_back(std::move(valid).error());
+            auto valid = detail::check_values(t, &file_->storages());
+            if (valid) continue;
+            out.findings.push_back(std::move(valid).error());
+            for (const detail::named_data& part : t->extra->parts().first(1)) // where to look for it
+                out.findings.back().detail += "; its " + std::string(part.name) + " lie in storage " + detail::quoted(file_->storages().key(part.data.storage));
         }
     }
     detail::shared<detail::checkpoint_file> file_;

@@ -460,6 +460,41 @@ def modules():
     equal('a parameter by its name', document('show', 0, 'show', yolo, 'ema/' + rows['tensors'][0]['key'])['$tensor']['shape'], rows['tensors'][0]['shape'])
 
 
+def kinds():
+    """Tensors that are not one array: sparse, quantised, wrapped, distributed."""
+    path = framework('distributed', 'dtensor.pt')
+    rows = {r['key']: r for r in document('a DTensor', 0, 'ls', path, '--digest', '--strict')['tensors']}
+    columns = rows['columns']
+    equal('shape, layout, class', (columns['shape'], columns['layout'], columns['class'], columns['crc32']), ([6, 4], 'wrapper', 'torch.distributed.tensor.DTensor', None))
+    equal('placement', columns['placement'], 'Replicate(), Shard(1) on cpu mesh [2, 2] (dp, tp) at [0, 1]')
+    equal('its part', [(p['key'], p['shape'], p['layout']) for p in columns['parts']], [('_local_tensor', [6, 2], 'strided')])
+    check('a part has a storage and a digest', len(columns['parts'][0]['crc32']) == 8 and columns['parts'][0]['storage'] and columns['parts'][0]['file_offset'], columns)
+    equal('show says the same', document('show', 0, 'show', path, 'columns')['$tensor']['placement'], columns['placement'])
+    code, out, err = ckpt('ls', path)
+    check('for people', code == 0 and not err and 'columns:_local_tensor' in out and 'DTensor, Replicate(), Shard(1) on cpu mesh' in out, out)
+    equal('parts count as rows', document('too many', 1, 'ls', path, '--max-nodes', '8')['error']['code'], 'output_limit')
+    quantised = os.path.join(DATA, 'torch-2.13', 'quantized.pt')
+    rows = {r['key']: r for r in document('quantised', 0, 'ls', quantised, '--digest')['tensors']}
+    equal('per tensor', rows['quint8']['quant'], {'scheme': 'per_tensor_affine', 'scale': 0.1, 'zero_point': 10})
+    quant = rows['channel']['quant']
+    equal('per channel', (quant['scheme'], quant['axis'], quant['scale']['shape'], quant['zero_point']['dtype']), ('per_channel_affine', 0, [4], 'int64'))
+    check('digest of the integers', 'crc32' in rows['quint4x2'] and 'parts' not in rows['channel'], rows)
+    equal('equal to itself', document('diff', 0, 'diff', quantised, quantised)['equal'], 5)
+    equal('sparse too', document('diff', 0, 'diff', *[os.path.join(DATA, 'torch-2.13', 'sparse.pt')] * 2)['equal'], 6)
+    # An index outside the shape: the row stands, and whoever checks says so.
+    long_tensor = tensor('0', 2, [1, 2]).replace(b'FloatStorage', b'LongStorage')
+    shape = b'(' + number(3) + b't'
+    bad = PROTO + dictionary([('s', b'ctorch._utils\n_rebuild_sparse_tensor\n(' + number(1) + shape + b'\x89' + long_tensor + tensor('1', 2, [2]) + b'NtR')]) + b'.'
+    for last, exit_code in ((2, 0), (3, 1)):
+        path = save('sparse_%d.pt' % last, bad, [('0', struct.pack('<2q', 0, last)), ('1', floats(2))])
+        equal('listed', document('ls', 0, 'ls', path)['tensors'][0]['layout'], 'sparse_coo')
+        row = document('strict', exit_code, 'ls', path, '--strict')['tensors'][0]
+        verified = document('verify', exit_code, 'verify', path)
+        if exit_code:
+            equal('the row says why', row['error']['code'], 'indices_invalid')
+            equal('so does verify', [f['error']['code'] for f in verified['findings']], ['indices_invalid'])
+
+
 def differences():
     a = save('a.pt', PROTO + dictionary([('x', tensor('0', 6, [6])), ('y', tensor('0', 6, [2, 3])), ('z', tensor('0', 6, [3]))]) + b'.', [('0', floats(6))])
     b = save('b.pt', PROTO + dictionary([('w', tensor('0', 6, [6])), ('x', tensor('0', 6, [6])), ('y', tensor('0', 6, [3, 2])), ('z', tensor('0', 6, [3]))]) + b'.',
@@ -782,7 +817,7 @@ def run():
     program = os.path.abspath(parser.parse_args().ckpt)
     with tempfile.TemporaryDirectory() as made:
         folder = made
-        for part in (usage, demo, values, tensors, names, folders, safetensors, modules, differences, maps, people):
+        for part in (usage, demo, values, tensors, names, folders, safetensors, modules, kinds, differences, maps, people):
             try:
                 part()
             except (KeyError, IndexError, TypeError, subprocess.TimeoutExpired) as e:

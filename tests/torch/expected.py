@@ -86,10 +86,14 @@ def parts_of(tensor, names):
 def wrapper_row(tensor):
     """What torch's own protocol says of a subclass that wraps other tensors; None for any other tensor."""
     kind = type(tensor)
-    if kind.__name__ == 'ShardedTensor':
-        inner = [('_local_shards.%d' % i, s.tensor) for i, s in enumerate(tensor.local_shards())]
-    elif hasattr(kind, '__tensor_flatten__'):
+    if kind.__name__ == 'ShardedTensor':  # answers few questions
+        shards = tensor.local_shards()
+        return {'dtype': name_of_dtype(tensor.dtype), 'shape': list(tensor.size()), 'layout': 'wrapper', 'class': qualified(kind), 'crc32': None,
+                'placement': '%s(%d), %d shards' % (type(tensor.sharding_spec()).__name__, tensor.sharding_spec().dim, len(tensor.metadata().shards_metadata)),
+                'parts': [dict(part('_local_shards.%d' % i, s.tensor), placement='offsets %s' % list(s.metadata.shard_offsets)) for i, s in enumerate(shards)]}
+    if hasattr(kind, '__tensor_flatten__'):
         inner = [(name, getattr(tensor, name)) for name in tensor.__tensor_flatten__()[0]]
+        inner = [(name, t) for name, t in inner if isinstance(t, torch.Tensor)]
     else:
         return None
     row = {'dtype': name_of_dtype(tensor.dtype), 'shape': list(tensor.shape), 'layout': 'wrapper', 'class': qualified(kind),
@@ -105,6 +109,9 @@ def wrapper_row(tensor):
 
 def tensor_row(tensor, with_digest=True):
     """The fields of one row without key, path and storage."""
+    wrapper = wrapper_row(tensor) if type(tensor) is not torch.Tensor and type(tensor).__name__ != 'NestedTensor' else None
+    if wrapper is not None:
+        return wrapper
     meta = {'dtype': name_of_dtype(tensor.dtype), 'requires_grad': bool(tensor.requires_grad)}
     layout = name_of_dtype(tensor.layout)
     if tensor.device.type == 'meta':
@@ -124,9 +131,6 @@ def tensor_row(tensor, with_digest=True):
                 row['key'] = name
         meta.update(shape=shape, layout='jagged' if layout == 'jagged' else 'nested', crc32=None, parts=parts)
         return meta
-    wrapper = wrapper_row(tensor)
-    if wrapper is not None:
-        return wrapper
     if layout != 'strided':
         names = {'sparse_coo': ('_indices', '_values'), 'sparse_csr': ('crow_indices', 'col_indices', 'values'),
                  'sparse_bsr': ('crow_indices', 'col_indices', 'values'),

@@ -2,6 +2,8 @@
 //
 // SPDX-License-Identifier: MIT
 #include <ckpt/ckpt.hpp>
+#include <ckpt/tensor/quantized.hpp>
+#include <ckpt/tensor/sparse.hpp>
 
 #include "../support/torch_writer.hpp"
 

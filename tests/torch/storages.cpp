@@ -368,7 +368,7 @@ TEST_CASE("Z10: damage in a storage is found by verify, damage in the pickle ref
 
 TEST_CASE("verify tells refused tensors, but not those that are merely not supported") {
     using namespace pkl;
-    const std::string file = torch_file(dict({{str("a"), floats("0", 5)}, {str("q"), call(global("torch._utils", "_rebuild_qtensor"), {none})}, {str("b"), floats("0", 4)}}), {{"0", raw<float>({1, 2, 3, 4})}});
+    const std::string file = torch_file(dict({{str("a"), floats("0", 5)}, {str("q"), call(global("torch._tensor", "_rebuild_from_type_v2"), {global("collections", "OrderedDict"), global("torch", "Tensor"), tuple({}), none})}, {str("b"), floats("0", 4)}}), {{"0", raw<float>({1, 2, 3, 4})}});
     const auto report = ckpt::open_bytes(bytes_of(file)).value().verify();
     CHECK_FALSE(report.ok());
     for (const ckpt::error& e : report.findings) CHECK(e.code == errc::storage_size_mismatch);

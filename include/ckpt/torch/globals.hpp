@@ -145,7 +145,6 @@ struct torch_globals {
         {"torch._utils", "_rebuild_tensor_v2", builders::rebuild_tensor_v2, global_kind::tensor, global_accepts::nothing},
         {"torch._utils", "_rebuild_tensor_v3", builders::rebuild_tensor_v3, global_kind::tensor, global_accepts::nothing},
         {"torch._utils", "_rebuild_wrapper_subclass", builders::wrapper_tensor, global_kind::tensor, global_accepts::nothing},
-        {"torch._utils", "_rebuild_xla_tensor", builders::device_tensor, global_kind::tensor, global_accepts::nothing},
         {"torch.autograd.variable", "Variable", builders::variable_class, global_kind::tensor, global_accepts::state},
         {"torch.cuda", "BFloat16Storage", nullptr, global_kind::storage, global_accepts::nothing},
         {"torch.cuda", "BFloat16Tensor", builders::tensor_class, global_kind::tensor, global_accepts::state},

@@ -5,7 +5,7 @@
 //          torch.nested._internal.nested_tensor._rebuild_njt (values, and where each row of the batch begins).
 // Out:     tensors of the layouts nested and jagged; a size that differs from row to row is -1.
 // Refuses: dtypes, dimensions and counts of parts that disagree. Sizes and offsets themselves are checked when they are used
-//          (tensor/sparse.hpp).
+//          (tensor/indices.hpp).
 #pragma once
 
 #include <ckpt/torch/rebuild.hpp>

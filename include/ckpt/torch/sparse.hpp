@@ -5,7 +5,7 @@
 //          _rebuild_sparse_csr_tensor (torch 1.8 to 1.13).
 // Out:     tensors of the layouts sparse_coo, sparse_csr, sparse_csc, sparse_bsr and sparse_bsc; indices and values are parts.
 // Refuses: rule V3, as far as it can be told without reading values: dtypes, dimensions, counts, blocks that do not divide
-//          the shape. The indices themselves are checked when they are used (tensor/sparse.hpp).
+//          the shape. The indices themselves are checked when they are used (tensor/indices.hpp).
 //
 // Sources: torch/_utils.py, aten/src/ATen/native/sparse/ValidateCompressedIndicesCommon.h, SparseTensor.cpp; layouts by
 // number: c10/core/Layout.h.
