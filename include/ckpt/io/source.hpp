@@ -56,18 +56,6 @@ class source final : public counted {
         return out;
     }
 
-    /// A part of an open source, which it keeps: no file is opened or mapped anew. The part lies inside.
-    [[nodiscard]] static shared<source> part(shared<source> whole, std::uint64_t offset, std::uint64_t length) {
-        shared<source> out{new source};
-        out->base_ = whole->base_ + offset;
-        out->size_ = length;
-        out->is_mapped_ = whole->is_mapped_;
-        if (out->is_mapped_) out->mapped_ = whole->mapped_.subspan(static_cast<std::size_t>(offset), static_cast<std::size_t>(length));
-        out->before_ = offset;
-        out->whole_ = std::move(whole);
-        return out;
-    }
-
     /// Bytes that the caller keeps alive and unchanged. In `io_mode::read` they are only copied from.
     [[nodiscard]] static result<shared<source>> memory(std::span<const std::byte> bytes, const source_options& options = {}) {
         shared<source> out{new source};
@@ -77,6 +65,20 @@ class source final : public counted {
         out->in_memory_ = true;
         out->is_mapped_ = options.mode == io_mode::map;
         if (out->is_mapped_) out->mapped_ = out->memory_;
+        return out;
+    }
+
+    /// A part of another source: of the same file, mapping or memory, which it keeps open.
+    [[nodiscard]] static result<shared<source>> part(const shared<source>& of, std::uint64_t offset, std::uint64_t length) {
+        shared<source> out{new source};
+        auto placed = out->place({.offset = offset, .length = length}, of->size_);
+        if (!placed) return std::move(placed).error();
+        out->whole_ = of->whole_ ? of->whole_ : of;
+        out->base_ += of->base_;
+        out->in_memory_ = of->in_memory_;
+        out->is_mapped_ = of->is_mapped_;
+        if (out->in_memory_) out->memory_ = of->memory_.subspan(static_cast<std::size_t>(offset), static_cast<std::size_t>(length));
+        if (out->is_mapped_) out->mapped_ = of->mapped_.subspan(static_cast<std::size_t>(offset), static_cast<std::size_t>(length));
         return out;
     }
 
@@ -92,8 +94,7 @@ class source final : public counted {
                          .detail = decimal(std::uint64_t{out.size()}) + " bytes at " + decimal(offset) + " of " + decimal(size_)};
         }
         if (out.empty()) return {};
-        if (whole_) return whole_->read(before_ + offset, out);
-        if (!in_memory_) return file_.read(base_ + offset, out);
+        if (!in_memory_) return (whole_ ? whole_->file_ : file_).read(base_ + offset, out);
         std::memcpy(out.data(), memory_.data() + offset, out.size());
         return {};
     }
@@ -119,12 +120,11 @@ class source final : public counted {
         return {};
     }
 
+    shared<source> whole_{}; // of a part: what has the file
     file file_{};
     mapping pages_{};
     std::span<const std::byte> memory_{};
     std::span<const std::byte> mapped_{};
-    shared<source> whole_{};  // of a part of another source
-    std::uint64_t before_{0}; // and where in that it begins
     std::uint64_t base_{0};
     std::uint64_t size_{0};
     bool in_memory_{false};

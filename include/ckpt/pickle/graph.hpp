@@ -183,6 +183,24 @@ class graph {
     /// Bytes of metadata behind the graph: what walks through it may cost follows from them.
     [[nodiscard]] std::uint64_t metadata_bytes() const noexcept { return pickle.size() + joined_bytes; }
 
+    /// The offset in the file of byte `at` of the pickle.
+    [[nodiscard]] std::uint64_t place(std::uint64_t at) const noexcept { return transcoded ? base : base + at; }
+
+    /// Goes on to another pickle, whose values join those of the pickles before, which are resolved.
+    void begin(std::span<const std::byte> bytes, std::uint64_t offset, std::string_view of) noexcept {
+        joined_bytes += pickle.size();
+        pickle = bytes;
+        base = offset;
+        record = of;
+        transcoded = false;
+    }
+
+    /// Leaves nothing of a pickle that failed to the resolver of the next one.
+    void forget_pending() noexcept {
+        while (pending.size() > resolved_pending) pending.pop_back();
+        resolved_nodes = nodes.size();
+    }
+
     /// A str whose text lives as long as the graph.
     [[nodiscard]] std::uint32_t add_text(std::string_view text) {
         node n = node::of(node_kind::string, static_cast<std::uint32_t>(text.size()));
@@ -267,8 +285,12 @@ class graph {
     std::uint64_t joined_bytes{0};              // of pickles and headers whose values this graph joins from other graphs
     std::uint64_t base{0};                      // offset of the pickle in the file
     std::string_view record{};                  // its name in the archive
+    bool transcoded{false};                     // the file holds it in another form (compressed): its places are all `base`
+    std::size_t resolved_nodes{first_free_node}; // of the pickles before this one
+    std::size_t resolved_pending{0};
     const storage_source* storages{nullptr};    // of the file; set before tensors are handed out
     storage_maker* maker{nullptr};              // only while resolving
+    std::span<const std::uint32_t> tensor_table{}; // nodes that a pickle names by number (TorchScript before torch 1.3)
     std::uint32_t root{absent_node};
 };
 

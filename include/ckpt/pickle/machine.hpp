@@ -368,7 +368,7 @@ class machine {
     }
     [[nodiscard]] error refused_global() const;
     [[nodiscard]] error describe_fault() const {
-        error e{.code = fault_.code, .opcode = fault_.opcode, .offset = graph_.base + fault_.at, .record = std::string(graph_.record),
+        error e{.code = fault_.code, .opcode = fault_.opcode, .offset = graph_.place(fault_.at), .record = std::string(graph_.record),
                 .path = path_here(), .detail = fault_.what, .opcode_name = opcode_table[fault_.opcode].name};
         if (fault_.wanted != no_offset) {
             e.detail += ": " + decimal(fault_.wanted);
@@ -687,14 +687,16 @@ CKPT_DETAIL_INLINE bool machine::step(opcode op) {
 inline error machine::refused_global() const {
     const global_occurrence& g = graph_.globals[first_refused_];
     const bool attack = static_cast<verdict>(g.verdict) == verdict::dangerous;
-    error e{.code = errc::global_not_allowed, .offset = graph_.base + g.offset, .record = std::string(graph_.record), .path = refused_path_,
+    error e{.code = errc::global_not_allowed, .offset = graph_.place(g.offset), .record = std::string(graph_.record), .path = refused_path_,
             .module = std::string(g.module), .name = std::string(g.name)};
     e.opcode = g.offset < graph_.pickle.size() ? static_cast<std::uint8_t>(first_[g.offset]) : std::uint8_t{0};
     e.opcode_name = opcode_table[e.opcode].name;
     e.detail = quoted(g.module) + ' ' + quoted(g.name) + (attack ? " can only be an attack" : " is not in the allowlist");
     if (refused_count_ > 1) e.detail += " (and " + decimal(refused_count_ - 1) + " other use" + (refused_count_ > 2 ? "s" : "") + " of refused names: see ckpt globals)";
-    e.hint = attack ? std::string_view{"Do not load this file with anything that executes pickles; ckpt::inspect_policy shows what is in it"}
-                    : std::string_view{"Add ckpt::global<\"{module}\", \"{name}\"> to the policy given to ckpt::open, or open with ckpt::inspect_policy"};
+    const bool code = g.module.starts_with("dill.") || g.module.starts_with("cloudpickle.");
+    e.hint = code   ? std::string_view{"It was pickled by dill or cloudpickle, which store code, and none is run here: save tensors and plain values with torch.save; ckpt::inspect_policy shows what is in it"}
+             : attack ? std::string_view{"Do not load this file with anything that executes pickles; ckpt::inspect_policy shows what is in it"}
+                      : std::string_view{"Add ckpt::global<\"{module}\", \"{name}\"> to the policy given to ckpt::open, or open with ckpt::inspect_policy"};
     return e;
 }
 

@@ -120,7 +120,8 @@ class gather_plan final : public counted {
         if (x.data == y.data) return true;
         const tensor_data& p = *x.data;
         const tensor_data& q = *y.data;
-        if (p.refusal != nullptr || q.refusal != nullptr || p.kind != layout::strided || q.kind != layout::strided) return false;
+        if (p.refusal != nullptr || q.refusal != nullptr || p.kind != q.kind || p.extra != q.extra) return false;
+        if (p.kind != layout::strided) return p.extra != nullptr;
         if (p.type != q.type || p.neg != q.neg || p.conj != q.conj || p.rank != q.rank || p.storage != q.storage || p.storage_offset != q.storage_offset) return false;
         for (std::uint32_t i = 0; i < p.rank; ++i)
             if (p.shape[i] != q.shape[i] || p.strides[i] != q.strides[i]) return false;
@@ -723,6 +724,7 @@ class gathered_storages final : public storage_source {
     [[nodiscard]] byte_order order(std::uint32_t i) const noexcept override { return slots_[i].source != nullptr ? slots_[i].source->order(slots_[i].number) : native_order(); }
     [[nodiscard]] std::string_view key(std::uint32_t i) const noexcept override { return slots_[i].source != nullptr ? slots_[i].source->key(slots_[i].number) : std::string_view{}; }
     [[nodiscard]] std::string_view file(std::uint32_t i) const noexcept override { return slots_[i].source != nullptr ? slots_[i].source->file(slots_[i].number) : plan_->file_of(slots_[i].number); }
+    [[nodiscard]] bool is_compressed(std::uint32_t i) const noexcept override { return slots_[i].source != nullptr && slots_[i].source->is_compressed(slots_[i].number); }
     [[nodiscard]] bool is_gathered(std::uint32_t i) const noexcept override { return slots_[i].source == nullptr || slots_[i].source->is_gathered(slots_[i].number); }
     [[nodiscard]] result<std::uint64_t> file_offset(std::uint32_t i) const override {
         if (slots_[i].source != nullptr) return slots_[i].source->file_offset(slots_[i].number);

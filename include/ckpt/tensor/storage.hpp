@@ -38,6 +38,8 @@ class storage_source : public counted {
                                             std::span<std::byte> out) const = 0;
     /// The file that holds it, by its name in the folder; empty where there is one file only.
     [[nodiscard]] virtual std::string_view file(std::uint32_t) const noexcept { return {}; }
+    /// Whether its record is compressed, so that a part of it costs as much to read as all of it.
+    [[nodiscard]] virtual bool is_compressed(std::uint32_t) const noexcept { return false; }
     /// Whether it is no storage of a file but the elements of one tensor, gathered from others when they are read.
     [[nodiscard]] virtual bool is_gathered(std::uint32_t) const noexcept { return false; }
 };

@@ -36,7 +36,7 @@ namespace detail {
 
 /// What a file says of itself.
 struct file_facts {
-    std::string_view container{}; // "zip", "legacy", "tar", "pickle", "safetensors", "shards"
+    std::string_view container{}; // as checkpoint::container gives it
     std::string_view writer{};    // a clause for people
     byte_order order{byte_order::little};
     bool order_recorded{true};

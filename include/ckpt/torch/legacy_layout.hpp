@@ -64,8 +64,10 @@ struct legacy_pickles {
         legacy_pickles out;
         out.at[0] = begin;
         for (std::size_t i = 0; i < 5; ++i) {
+            constexpr std::uint64_t longest_magic = 256; // what is no checkpoint is not stepped through
             const std::uint64_t most = pickle_ceiling(budget) - (std::min)(pickle_ceiling(budget), out.at[i] - begin);
-            auto end = pickle_end(window, from, out.at[i], i == 0 ? (std::min<std::uint64_t>)(most, 256) : most);
+            auto end = pickle_end(window, from, out.at[i], i == 0 ? (std::min)(most, longest_magic) : most);
+            if (!end && i == 0 && most > longest_magic && end.error().code == errc::limit) return legacy::invalid(from.base() + begin, "no magic number where a checkpoint should begin");
             if (!end) return std::move(end).error();
             out.at[i + 1] = *end;
         }

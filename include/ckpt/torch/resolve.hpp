@@ -37,6 +37,8 @@ class resolver {
         if (auto done = settle_all(); !done) return done;
         if (auto unique = unique_keys(); !unique) return unique;
         for (const std::uint32_t object : objects_) note_module(object);
+        graph_.resolved_nodes = graph_.nodes.size();
+        graph_.resolved_pending = graph_.pending.size();
         return {};
     }
 
@@ -49,7 +51,7 @@ class resolver {
     /// Gives every call and every persistent id of the pickle its meaning.
     [[nodiscard]] result<void> settle_all() {
         graph_.maker = &storages_;
-        for (std::size_t i = 0; i < graph_.pending.size() && !spent_; ++i) {
+        for (std::size_t i = first_pending_; i < graph_.pending.size() && !spent_; ++i) {
             const std::uint32_t index = graph_.pending[i];
             const node& n = graph_.nodes[index];
             if (n.kind == node_kind::persistent) resolve_persistent(index);
@@ -106,6 +108,10 @@ class resolver {
         if ((form_ == id_form::legacy || form_ == id_form::tar) && (n.flags & node_flag::text_form) == 0 && name_class(index)) return;
         if (form_ == id_form::tar) return resolve_key(index);
         storage_id id{};
+        if (form_ == id_form::package && is_reduced(graph_, n)) {
+            n = graph_.nodes[n.a]; // an object that was packed by a function of its own: its parts, as a tuple
+            return;
+        }
         const bool known = (n.flags & node_flag::text_form) != 0 ? read_storage_text(graph::text_of(graph_.nodes[n.a]), form_, id)
                                                                  : read_storage_tuple(graph_, n.a, form_, id, last_class_);
         std::uint64_t declared{};
@@ -161,7 +167,7 @@ class resolver {
         return true;
     }
     void refuse_storage(std::uint32_t index, errc code, std::string seen) {
-        refuse(index, {.code = code, .offset = graph_.base + graph_.nodes[index].link.b, .record = std::string(graph_.record), .detail = std::move(seen)}, false);
+        refuse(index, {.code = code, .offset = graph_.place(graph_.nodes[index].link.b), .record = std::string(graph_.record), .detail = std::move(seen)}, false);
     }
 
     /// Builds the application `root`, after everything that it is called with. False: a budget is spent.
@@ -311,7 +317,7 @@ class resolver {
         const bool own_result = (mark(index) & cyclic) != 0;
         mark(index) = settled;
         if (own_result) {
-            refuse(index, {.code = errc::cyclic_arguments, .offset = graph_.base + graph_.nodes[index + 1].link.c, .record = std::string(graph_.record),
+            refuse(index, {.code = errc::cyclic_arguments, .offset = graph_.place(graph_.nodes[index + 1].link.c), .record = std::string(graph_.record),
                            .detail = quoted(e.module) + ' ' + quoted(e.name) + " is called with its own result"}, e.kind == global_kind::tensor);
             return true;
         }
@@ -338,7 +344,7 @@ class resolver {
     /// torch.storage._load_from_bytes(bytes): a whole legacy stream, read with the same allowlist and what is left of the
     /// same budgets, at most two deep. False: the file does not open.
     [[nodiscard]] bool load_nested(std::uint32_t index) {
-        const std::uint64_t called_at = graph_.base + graph_.nodes[index + 1].link.c;
+        const std::uint64_t called_at = graph_.place(graph_.nodes[index + 1].link.c);
         const auto refused = [&](errc code, std::string seen) {
             refuse(index, {.code = code, .offset = called_at, .record = std::string(graph_.record), .detail = std::move(seen)}, false);
             return true;
@@ -359,13 +365,15 @@ class resolver {
         const std::byte* const outside = graph_.pickle.data();
         const bool in_file = in_file_ && !bytes.empty() && bytes.data() >= outside && bytes.data() < outside + graph_.pickle.size();
         const std::uint64_t at = in_file ? graph_.base + static_cast<std::uint64_t>(bytes.data() - outside) : no_offset;
-        if (!work(bytes.size() / 64 + 64)) return false;
+        if (!work(64)) return false;
 
         // The inner pickle takes the outer one's place in the graph until its nodes have a meaning.
         const auto saved = std::pair{std::pair{graph_.pickle, graph_.base}, std::pair{graph_.pending, graph_.root}};
         const std::size_t errors = graph_.errors.size();
         graph_.pending = {};
+        const bool transcoded = std::exchange(graph_.transcoded, !in_file);
         auto done = read_nested(bytes, at);
+        graph_.transcoded = transcoded;
         graph_.pickle = saved.first.first;
         graph_.base = saved.first.second;
         graph_.pending = saved.second.first;
@@ -413,6 +421,7 @@ class resolver {
         legacy_keys keys{*layout, places};
         resolver inner{graph_, keys, limits_, allowed_, id_form::legacy};
         inner.depth_ = depth_ + 1;
+        inner.first_pending_ = 0;
         inner.in_file_ = at != no_offset;
         inner.made_left_ = made_left_;
         inner.work_left_ = work_left_;
@@ -422,14 +431,21 @@ class resolver {
         return done;
     }
 
-    /// Marks an object that stayed inert and has a state as a torch.nn.Module where the state is one's. Objects may share
+    /// Marks an object that stayed inert and has a state as a torch.nn.Module where the state is one's, or TorchScript's. Objects may share
     /// a state, which is read once.
     void note_module(std::uint32_t object) {
         const std::uint32_t state = graph_.nodes[object + 1].a;
-        bool found = is_module_state(state);
+        bool found = is_module_state(state) || is_script_object(graph_.nodes[object], graph_.nodes[state]);
         if (const node& n = graph_.nodes[state]; n.kind == node_kind::tuple && n.a == 2) // attributes and slots
             for (const std::uint32_t part : graph_.elements(n)) found = is_module_state(part) || found;
         if (found) graph_.nodes[object].flags |= node_flag::module;
+    }
+    /// What torch.jit.save writes of a module: NEWOBJ of a class below __torch__, with its attributes.
+    [[nodiscard]] bool is_script_object(const node& object, const node& state) const noexcept {
+        const node& called = graph_.nodes[object.link.b];
+        if (called.kind != node_kind::global || state.kind != node_kind::dictionary || (object.flags & node_flag::new_object) == 0) return false;
+        const std::string_view module = graph_.globals[called.a].module;
+        return module == "__torch__" || module.starts_with("__torch__.");
     }
     [[nodiscard]] bool is_module_state(std::uint32_t state) {
         const node& n = graph_.nodes[state];
@@ -454,7 +470,7 @@ class resolver {
     /// Python's do. Notes the objects that have a state on the way.
     [[nodiscard]] result<void> unique_keys() {
         key_table table{graph_, work_left_};
-        for (std::size_t i = first_free_node; i < graph_.nodes.size();) {
+        for (std::size_t i = graph_.resolved_nodes; i < graph_.nodes.size();) {
             const std::span<const node> part = graph_.nodes.run(i);
             for (const node& n : part) {
                 if (n.kind == node_kind::application && (n.flags & node_flag::built) != 0)
@@ -477,6 +493,7 @@ class resolver {
     const limits& limits_;
     const allowlist& allowed_;
     id_form form_;
+    std::size_t first_pending_{graph_.resolved_pending};
     std::size_t parsed_; // nodes that the machine made; builders add more, which need nothing
     std::uint64_t made_left_;
     std::uint64_t work_left_;
@@ -485,7 +502,7 @@ class resolver {
     std::vector<std::uint32_t> objects_{}; // inert, with a state
     std::optional<error> fatal_{}; // why the file does not open, where it is more than a spent budget
     int depth_{0};                 // of checkpoints in bytes of checkpoints
-    bool in_file_{true};           // the pickle lies in the file as it is, not transcoded
+    bool in_file_{!graph_.transcoded}; // the pickle lies in the file as it is, not transcoded
     bool spent_{false};
 };
 

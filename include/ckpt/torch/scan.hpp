@@ -65,8 +65,9 @@ class global_scanner {
     global_scanner(const allowlist& judge, const limits& budget) : judge_{judge}, everything_{allowlist_of<inspect_policy>()}, limits_{budget} {}
 
     /// One pickle, then whatever follows it that still reads as pickles. The first one's damage is returned.
-    std::optional<error> scan(std::span<const std::byte> bytes, std::uint64_t base, std::string_view record, int depth = 0) {
-        return scan_region({bytes, base, true}, record, depth);
+    /// `in_file`: the file holds these bytes as they are, and not compressed.
+    std::optional<error> scan(std::span<const std::byte> bytes, std::uint64_t base, std::string_view record, bool in_file = true) {
+        return scan_region({bytes, base, in_file}, record, 0);
     }
 
     [[nodiscard]] std::vector<global_use> take() {
@@ -112,6 +113,7 @@ class global_scanner {
             g.pickle = from.bytes;
             g.base = from.base;
             g.record = record;
+            g.transcoded = !from.in_file;
             machine reader{g, everything_, limits_, at};
             reader.admit_class_ids();
             observed context{this};

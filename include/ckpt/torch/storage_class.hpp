@@ -80,9 +80,10 @@ inline constexpr std::uint16_t untyped = 0xFFFF; // a storage that counts bytes
 /// Which persistent ids a container defines.
 enum class id_form : std::uint8_t {
     zip,     // ('storage', class, key, location, numel)
+    script,  // the same, in torch 1.3 with None behind it
     legacy,  // the same with the place of a view behind it, and ('module', class, file, source)
     tar,     // the decimal key of a tensor or of a storage, and (class, file, source)
-    package, // of torch.package
+    package, // as zip, with a number as the key; and ('reduce_package', id, function, arguments)
     none,    // a plain pickle has none
 };
 
@@ -94,6 +95,7 @@ struct storage_id {
     std::string_view view_key{}; // of a part that has a storage of its own (torch 0.1 to 0.3); empty where it is the whole
     std::uint64_t view_offset{}; // elements
     std::uint64_t view_numel{};
+    char digits[20]{}; // of a key that is a number
 };
 
 /// Bytes of `numel` elements of a storage class. Packed classes count bytes (torch.QUInt4x2Storage and its kin).
@@ -111,6 +113,21 @@ struct storage_class_memory {
     std::uint16_t type{untyped};
 };
 
+/// A key that torch.package wrote: a number that is not negative, as the text by which its record is named.
+[[nodiscard]] inline std::string_view package_key(const node& key, storage_id& into) noexcept {
+    if (key.kind != node_kind::integer || key.integer < 0) return {};
+    const char* const end = std::to_chars(into.digits, into.digits + sizeof into.digits, key.integer).ptr;
+    return {into.digits, static_cast<std::size_t>(end - into.digits)};
+}
+
+/// torch.package's ('reduce_package', id, function, arguments): an object that packs itself; not a storage.
+[[nodiscard]] inline bool is_reduced(const graph& g, const node& persistent) noexcept {
+    const node& tuple = g.nodes[persistent.a];
+    if ((persistent.flags & node_flag::text_form) != 0 || tuple.kind != node_kind::tuple || (tuple.a != 3 && tuple.a != 4)) return false;
+    const node& tag = g.nodes[tuple.items[0]];
+    return tag.kind == node_kind::string && graph::text_of(tag) == "reduce_package";
+}
+
 /// None, or (view_key, offset, numel) of a legacy file.
 [[nodiscard]] inline bool read_view(const graph& g, const node& n, storage_id& out) noexcept {
     if (n.kind == node_kind::none) return true;
@@ -126,10 +143,12 @@ struct storage_class_memory {
 }
 
 /// ('storage', StorageClass, key, location, numel) of a zip archive, and with view metadata behind it of a legacy file; the
-/// class is a global, the rest literals.
+/// class is a global, the rest literals. TorchScript of torch 1.3 has None in the place of that metadata.
 [[nodiscard]] inline bool read_storage_tuple(const graph& g, std::uint32_t argument, id_form form, storage_id& out, storage_class_memory& last) noexcept {
     const node& tuple = g.nodes[argument];
-    if (tuple.kind != node_kind::tuple || tuple.a != (form == id_form::legacy ? 6u : 5u)) return false;
+    if (tuple.kind != node_kind::tuple) return false;
+    const bool longer = form == id_form::legacy || (form == id_form::script && tuple.a == 6 && tuple.items[5] == none_node);
+    if (tuple.a != (longer ? 6u : 5u)) return false;
     if (form == id_form::legacy && !read_view(g, g.nodes[tuple.items[5]], out)) return false;
     const auto element = [&](std::size_t i) -> const node& { return g.nodes[tuple.items[i]]; };
     const node& tag = element(0);
@@ -138,7 +157,7 @@ struct storage_class_memory {
     const node& location = element(3);
     const node& numel = element(4);
     if (tag.kind != node_kind::string || graph::text_of(tag) != "storage" || type.kind != node_kind::global ||
-        key.kind != node_kind::string || location.kind != node_kind::string || numel.kind != node_kind::integer || numel.integer < 0)
+        key.kind != (form == id_form::package ? node_kind::integer : node_kind::string) || location.kind != node_kind::string || numel.kind != node_kind::integer || numel.integer < 0)
         return false;
     if (type.a != last.occurrence) {
         const global_occurrence& named = g.globals[type.a];
@@ -146,7 +165,8 @@ struct storage_class_memory {
         last.occurrence = type.a;
     }
     out.type = last.type;
-    out.key = graph::text_of(key);
+    out.key = form == id_form::package ? package_key(key, out) : graph::text_of(key);
+    if (out.key.empty() && form == id_form::package) return false;
     out.numel = static_cast<std::uint64_t>(numel.integer);
     return true;
 }
