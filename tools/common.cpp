@@ -84,6 +84,7 @@ std::vector<std::string> names_in(const std::string& folder, const ckpt::folder_
     if (!is_index(folder))
         for (const ckpt::folder_file& f : report.files)
             if (f.is_checkpoint) out.push_back(f.name);
+    std::erase_if(out, [](const std::string& name) { return name.ends_with(".distcp"); }); // many files in one: nothing to open by itself
     std::sort(out.begin(), out.end());
     out.erase(std::unique(out.begin(), out.end()), out.end());
     return out;

@@ -244,6 +244,19 @@ TEST_CASE("an item that is another than .metadata says fails where it is read, a
     CHECK_FALSE(read(std::string(100, 'x')).empty());
 }
 
+TEST_CASE("chunks of a quantised dtype cost only their own key") {
+    dcp_writer out;
+    out.tensor("w", {2}, {{{0}, {2}}});
+    out.describe("q", {4}, "](" + pkl::object("torch.distributed.checkpoint.metadata", "ChunkStorageMetadata", pkl::dict({{pkl::str("offsets"), dcp_writer::size({0})}, {pkl::str("sizes"), dcp_writer::size({4})}})) + 'e', "quint8");
+    out.place("q", dcp_writer::size({0}), "a", std::string(64, 'x'));
+    const temporary_folder folder(out.files());
+    const auto file = ckpt::open_folder(folder.path());
+    REQUIRE_MESSAGE(file.has_value(), file.error().message());
+    const auto weights = file->state_dict().value();
+    CHECK(weights.at("q").error().code == errc::unsupported_tensor);
+    CHECK(counts(weights.at("w").value()));
+}
+
 TEST_CASE("chunks with strides or in the other byte order come out right") {
     dcp_writer out;
     const auto chunk = [](const numbers& sizes) { return "](" + pkl::object("torch.distributed.checkpoint.metadata", "ChunkStorageMetadata", pkl::dict({{pkl::str("offsets"), dcp_writer::size(numbers(sizes.size(), 0))}, {pkl::str("sizes"), dcp_writer::size(sizes)}})) + 'e'; };

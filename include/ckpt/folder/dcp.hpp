@@ -257,6 +257,13 @@ class dcp_reader {
         tensor_data whole{.type = *type, .rank = static_cast<std::uint32_t>(shape->size()), .shape = shape->data(), .strides = shape->data()};
         if (check_sizes(whole, work_.options.limits.tensor_rank) != errc::none) return wrong("the tensor " + quoted(key) + " has impossible sizes, " + list_of(*shape)), absent_node;
 
+        if (bits(*type) < 8 || info(*type).kind == dtype_kind::quantised) {
+            const value all = *chunks;
+            for (const value v : all.elements())
+                if (const auto offsets = numbers(v.at("offsets"))) (void)find_place(key, *offsets);
+            return out_->refused({.code = errc::unsupported_tensor, .file = step_ + ".metadata", .path = printable(key), .detail = "chunks of " + std::string(name(*type)) + ", whose scales are in each chunk by itself", .hint = "the other entries of the folder are not affected"});
+        }
+
         box_list boxes{.rank = shape->size()};
         std::vector<std::uint32_t> parts;
         std::vector<error> lost;
@@ -404,7 +411,7 @@ class dcp_reader {
         auto copy = out_->grafter_of(part);
         auto node = copy.copy(detail_access::node(root));
         if (!node) return work_.find(std::move(node).error()), absent_node;
-        if (copy.used_storages()) out_->keep(part);
+        if (copy.needs_file()) out_->keep(part);
         return *node;
     }
 

@@ -9,6 +9,7 @@
 #include <ckpt/core/result.hpp>
 #include <ckpt/pickle/graph.hpp>
 #include <ckpt/pickle/value.hpp>
+#include <ckpt/tensor/parts.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -40,8 +41,8 @@ class grafter {
         if (work_.empty()) return out;
         return error{.code = errc::limit, .file = std::string(file_), .detail = "the files of the folder hold more values than 32 bits number"};
     }
-    /// Whether something that was copied reads from the storages of its file.
-    [[nodiscard]] bool used_storages() const noexcept { return used_storages_; }
+    /// Whether something that was copied reads from its file.
+    [[nodiscard]] bool needs_file() const noexcept { return needs_file_; }
 
   private:
     static constexpr std::size_t most_nodes = 0xFFFF'0000u;
@@ -74,21 +75,25 @@ class grafter {
     }
     [[nodiscard]] std::uint32_t tensor_of(std::uint32_t old) {
         tensor_data t = from_.tensors[old];
-        const auto numbers = [&](const std::int64_t* list) {
-            if (list == nullptr) return list;
-            auto* out = to_.memory.template allocate<std::int64_t>(t.rank + std::size_t{1});
-            std::copy(list, list + t.rank, out);
-            return static_cast<const std::int64_t*>(out);
+        needs_file_ = needs_file_ || t.extra != nullptr; // names of parts are the file's
+        const auto change = [&](tensor_data& data) {
+            const auto numbers = [&](const std::int64_t* list) {
+                if (list == nullptr) return list;
+                auto* out = to_.memory.template allocate<std::int64_t>(data.rank + std::size_t{1});
+                std::copy(list, list + data.rank, out);
+                return static_cast<const std::int64_t*>(out);
+            };
+            data.shape = numbers(data.shape);
+            data.strides = numbers(data.strides);
+            if (data.refusal != nullptr) data.refusal = to_.errors[error_of(*data.refusal)];
+            else if (data.kind == layout::strided) data.storage = storage_of(data.storage);
         };
-        t.shape = numbers(t.shape);
-        t.strides = numbers(t.strides);
-        if (t.refusal != nullptr) t.refusal = to_.errors[error_of(*t.refusal)];
-        else if (t.kind == layout::strided) t.storage = storage_of(t.storage);
+        parts_.adopt(t, from_.storages, change);
         to_.tensors.push_back(to_.memory, t);
         return static_cast<std::uint32_t>(to_.tensors.size() - 1);
     }
     [[nodiscard]] std::uint32_t storage_of(std::uint32_t old) {
-        used_storages_ = true;
+        needs_file_ = true;
         return number_(old);
     }
     [[nodiscard]] std::uint32_t error_of(error e) {
@@ -172,7 +177,8 @@ class grafter {
     NumberOfStorage number_;
     std::vector<std::uint32_t> copies_; // by node of `from`
     std::vector<std::uint32_t> work_{};
-    bool used_storages_{false};
+    part_copies parts_{to_.memory};
+    bool needs_file_{false};
 };
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

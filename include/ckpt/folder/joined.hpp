@@ -9,6 +9,7 @@
 #include <ckpt/checkpoint.hpp>
 #include <ckpt/folder/graft.hpp>
 #include <ckpt/state/gather.hpp>
+#include <ckpt/tensor/parts.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -103,7 +104,10 @@ class joined_checkpoint final : public checkpoint_file {
         if (from.op == gather_op::leaf) {
             data = *from.data;
             if (data.refusal != nullptr) return refused(*data.refusal, from.source != nullptr ? from.source->file(data.storage) : std::string_view{});
-            if (data.kind == layout::strided) data.storage = storages_->number_of(from.source, data.storage);
+            const auto change = [&](tensor_data& t) {
+                if (t.refusal == nullptr && t.kind == layout::strided) t.storage = storages_->number_of(from.source, t.storage);
+            };
+            copies_.adopt(data, from.source, change);
         } else {
             data.type = from.type;
             data.rank = from.rank;
@@ -149,6 +153,7 @@ class joined_checkpoint final : public checkpoint_file {
     shared<gather_plan> plan_{make_shared<gather_plan>()};
     shared<gathered_storages> storages_{make_shared<gathered_storages>(plan_)};
     std::vector<shared<folder_storages>> parts_{};
+    part_copies copies_{graph_.memory};
 };
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail
