@@ -12,8 +12,8 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from harness import HEADERS, INCLUDE, Report, run, scratch, spelled
 
-MAX_LINES = 56_000  # of ckpt.hpp, preprocessed
-MAX_MEGABYTES = 420  # 77 of them are the standard headers that are included
+MAX_LINES = 60_000  # of ckpt.hpp, preprocessed
+MAX_MEGABYTES = 500  # 77 of them are the standard headers that are included
 
 BASE = ["version", "fwd", "core/"]
 MAY_INCLUDE = {  # folder, or header beside the folders: folders and headers below it

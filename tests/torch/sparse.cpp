@@ -127,6 +127,14 @@ TEST_CASE("V3: sparse tensors of every layout: parts, values, dense copies") {
     CHECK(owned.has_value());
 }
 
+TEST_CASE("torch 0.1 to 0.4 called the class of a sparse tensor itself") {
+    const parts coo{};
+    const std::string shape = pkl::call(pkl::global("torch", "Size"), {pkl::ints(coo.size)});
+    CHECK(judge(coo, pkl::call(pkl::global("torch.sparse", "FloatTensor"), {coo.indices(), coo.data(), shape})).dense == judge(coo).dense);
+    CHECK(judge(coo, pkl::call(pkl::global("torch.cuda.sparse", "FloatTensor"), {coo.data(), coo.indices(), shape})).entry == errc::bad_arguments);
+    CHECK(judge(coo, pkl::call(pkl::global("torch.sparse", "FloatTensor"), {coo.indices(), coo.data()})).entry == errc::bad_arguments);
+}
+
 TEST_CASE("hybrid, batched and empty ones; values of one place are added") {
     parts p{};
     p.values_shape = {2, 3};

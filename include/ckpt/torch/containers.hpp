@@ -114,7 +114,7 @@ struct builders {
     static result<value> jagged_tensor(call& c);
     static result<value> wrapper_tensor(call& c);
     static result<value> device_tensor(call& c);
-    static result<value> sparse_class(call& c) { return unsupported(c, "a sparse tensor of torch 0.1 to 0.4"); }
+    static result<value> sparse_class(call& c);
 
     // --- numpy: numpy.hpp -----------------------------------------------------------------------------------------------
     static result<value> numpy_scalar(call& c);

@@ -1,8 +1,8 @@
 // ckpt/torch/sparse.hpp: builders of sparse tensors.
 //
 // SPDX-License-Identifier: MIT
-// In:      the arguments of torch._utils._rebuild_sparse_tensor, as Python and as TorchScript write them, and of
-//          _rebuild_sparse_csr_tensor (torch 1.8 to 1.13).
+// In:      the arguments of torch._utils._rebuild_sparse_tensor, as Python and as TorchScript write them, of
+//          _rebuild_sparse_csr_tensor (torch 1.8 to 1.13), and of the classes themselves (torch 0.1 to 0.4).
 // Out:     tensors of the layouts sparse_coo, sparse_csr, sparse_csc, sparse_bsr and sparse_bsc; indices and values are parts.
 // Refuses: rule V3, as far as it can be told without reading values: dtypes, dimensions, counts, blocks that do not divide
 //          the shape. The indices themselves are checked when they are used (tensor/indices.hpp).
@@ -173,6 +173,13 @@ inline result<value> builders::sparse_csr_tensor(call& c) {
     if (rebuild::read_sparse_layout(g, args[0]) != layout::sparse_csr) return c.fail(errc::bad_arguments, "the layout of a sparse tensor is none that is known");
     const std::uint32_t* part = g.nodes[args[1]].items;
     return rebuild::make_sparse(c, layout::sparse_csr, part[3], part[0], part[1], part[2], false, false);
+}
+
+/// torch.sparse.FloatTensor(indices, values, size) and its kin, as torch 0.1 to 0.4 called the class itself.
+inline result<value> builders::sparse_class(call& c) {
+    const auto args = c.arguments();
+    if (args.size() != 3) return c.fail(errc::bad_arguments, "a sparse tensor's class takes 3 arguments");
+    return rebuild::make_sparse(c, layout::sparse_coo, args[2], args[0], args[0], args[1], false, false);
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail
