@@ -118,6 +118,31 @@ TEST_CASE("nested checkpoints: two deep at most; refused names inside refuse the
     CHECK(names.size() == 2);
 }
 
+TEST_CASE("G1: what opening refuses inside bytes, a scan shows, in every form that bytes are written in") {
+    const std::string inner = legacy_file(global("a", "b")), plain = "B" + le32(inner.size()) + inner;
+    legacy_parts text{none};
+    text.magic = "L119547037146038801333356L\n.";
+    text.version = "I1001\n.";
+    text.info = "(d.";
+    text.object = "c\xc3\xa4\nb\n.";
+    text.keys = "(l.";
+    const std::string forms[]{plain, "T" + le32(inner.size()) + inner, encoded(inner), call(global("builtins", "bytearray"), {encoded(inner)}), call(global("builtins", "bytes"), {plain}),
+                              call(global("_codecs", "encode"), {str(text.all()), str("utf-8")})};
+    for (const std::string& bytes : forms) {
+        CAPTURE(bytes);
+        const std::string file = pickle(call(global("torch.storage", "_load_from_bytes"), {bytes}));
+        CHECK(code_of(file) == errc::global_not_allowed);
+        const auto names = ckpt::scan_globals_bytes(bytes_of(file)).value();
+        std::size_t refused = 0;
+        for (const ckpt::global_use& u : names) {
+            refused += u.verdict == ckpt::verdict::refuse;
+            CHECK(u.count == 1);
+            CHECK(u.offset < file.size());
+        }
+        CHECK(refused == 1);
+    }
+}
+
 TEST_CASE("R1: a blob that many calls share is paid for each time") {
     const std::string inside = legacy_file(list({std::string(20'000, ')')}));
     const std::string shared = "B" + le32(inside.size()) + inside + "q\1" + "0" + global("torch.storage", "_load_from_bytes") + "q\2" + "0](";

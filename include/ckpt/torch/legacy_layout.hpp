@@ -22,6 +22,7 @@
 #include <ckpt/pickle/machine.hpp>
 #include <ckpt/torch/pickle_stream.hpp>
 #include <ckpt/torch/storage_class.hpp>
+#include <ckpt/torch/stream_storages.hpp>
 
 #include <algorithm>
 #include <array>
@@ -151,18 +152,22 @@ struct legacy_layout {
             const bool known = (n.flags & node_flag::text_form) != 0 ? read_storage_text(graph::text_of(g.nodes[n.a]), id_form::legacy, id) : read_storage_tuple(g, n.a, id_form::legacy, id, last);
             if (known) out.push_back({id.key, id.numel, id.type, false, i});
         }
-        const auto keep_first = [&out](auto same) { out.erase(std::unique(out.begin(), out.end(), same), out.end()); };
         // Equal texts are mostly one text: told apart by their place first, a long one is not compared again and again.
-        std::sort(out.begin(), out.end(), [](const named& a, const named& b) {
-            const auto place = [](const named& n) { return reinterpret_cast<std::uintptr_t>(n.key.data()); };
-            return place(a) != place(b) ? place(a) < place(b) : a.key.size() != b.key.size() ? a.key.size() < b.key.size() : a.order < b.order;
-        });
-        keep_first([](const named& a, const named& b) { return a.key.data() == b.key.data() && a.key.size() == b.key.size(); });
-        std::sort(out.begin(), out.end(), [](const named& a, const named& b) {
-            const int order = a.key.compare(b.key);
-            return order != 0 ? order < 0 : a.order < b.order;
-        });
-        keep_first([](const named& a, const named& b) { return a.key == b.key; });
+        for (const bool by_text : {false, true}) {
+            const auto compare = [by_text](const named& a, const named& b) {
+                if (by_text) return a.key.compare(b.key);
+                const auto x = reinterpret_cast<std::uintptr_t>(a.key.data()), y = reinterpret_cast<std::uintptr_t>(b.key.data());
+                return x != y ? (x < y ? -1 : 1) : a.key.size() != b.key.size() ? (a.key.size() < b.key.size() ? -1 : 1) : 0;
+            };
+            std::sort(out.begin(), out.end(), [&](const named& a, const named& b) {
+                const int order = compare(a, b);
+                return order != 0 ? order < 0 : a.order < b.order;
+            });
+            std::size_t kept = 0;
+            for (std::size_t i = 0; i < out.size(); ++i)
+                if (i == 0 || compare(out[kept - 1], out[i]) != 0) out[kept++] = out[i];
+            out.resize(kept);
+        }
         return out;
     }
 
@@ -198,13 +203,11 @@ struct legacy_layout {
     }
 };
 
-/// The storages of a stream by their keys, while the object is resolved. `Places` makes a storage of a range of the stream:
-/// `place(key, offset, nbytes)`, and of other bytes: `add`.
-template <class Places>
+/// The storages of a stream by their keys, while the object is resolved.
 class legacy_keys final : public storage_maker {
   public:
     /// Both outlive this.
-    legacy_keys(const legacy_layout& layout, Places& places) : layout_{layout}, places_{places} {
+    legacy_keys(const legacy_layout& layout, stream_maker& places) : layout_{layout}, places_{places} {
         for (const legacy_storage& s : layout.storages) {
             sorted_.push_back(static_cast<std::uint32_t>(numbers_.size()));
             numbers_.push_back(places.place(s.key, s.offset, s.nbytes));
@@ -257,7 +260,7 @@ class legacy_keys final : public storage_maker {
     }
 
     const legacy_layout& layout_;
-    Places& places_;
+    stream_maker& places_;
     std::vector<std::uint32_t> numbers_{};
     std::vector<std::uint32_t> sorted_{}; // by key
     std::vector<known_view> views_{};
@@ -266,14 +269,14 @@ class legacy_keys final : public storage_maker {
 };
 
 /// Storages of a stream that lies in bytes of a pickle.
-class nested_places {
+class nested_places final : public stream_maker {
   public:
     /// `offset`: of the bytes in the file, or `no_offset` for transcoded ones.
     nested_places(storage_maker& outer, std::span<const std::byte> bytes, std::uint64_t offset) noexcept : outer_{outer}, bytes_{bytes}, offset_{offset} {}
-    [[nodiscard]] std::uint32_t place(std::string_view, std::uint64_t offset, std::uint64_t nbytes) {
+    [[nodiscard]] std::uint32_t place(std::string_view, std::uint64_t offset, std::uint64_t nbytes) override {
         return add(bytes_.subspan(static_cast<std::size_t>(offset), static_cast<std::size_t>(nbytes)), byte_order::little, offset_ == no_offset ? no_offset : offset_ + offset);
     }
-    [[nodiscard]] std::uint32_t add(std::span<const std::byte> bytes, byte_order order, std::uint64_t offset) { return outer_.add(bytes, order, offset); }
+    [[nodiscard]] std::uint32_t add(std::span<const std::byte> bytes, byte_order order, std::uint64_t offset) override { return outer_.add(bytes, order, offset); }
 
   private:
     storage_maker& outer_;

@@ -178,26 +178,29 @@ class global_scanner {
         for (std::size_t i = first_free_node; i < g.nodes.size(); ++i) {
             const node& n = g.nodes[i];
             if (n.kind != node_kind::application || g.nodes[n.link.b].kind != node_kind::global || n.a == absent_node) continue;
-            const global_occurrence& called = g.globals[g.nodes[n.link.b].a];
-            if (called.module != "torch.storage" || called.name != "_load_from_bytes") continue;
+            const global_entry* const called = g.globals[g.nodes[n.link.b].a].entry;
+            if (called == nullptr || called->kind != global_kind::nested) continue;
             const std::span<const std::uint32_t> arguments = g.elements(g.nodes[n.a]);
             if (arguments.empty()) continue;
+            // Bytes may be made by a call, and that of another: bytearray(_codecs.encode(text, 'latin1')).
             std::uint32_t index = arguments.front();
-            const bool encoded = g.nodes[index].kind == node_kind::application && g.nodes[g.nodes[index].a].kind == node_kind::tuple && g.nodes[g.nodes[index].a].a > 0;
-            if (encoded) index = g.nodes[g.nodes[index].a].items[0]; // _codecs.encode(text, 'latin1'): bytes, as protocol 2 writes them
+            for (int calls = 0; calls < 4 && g.nodes[index].kind == node_kind::application && g.nodes[g.nodes[index].a].kind == node_kind::tuple && g.nodes[g.nodes[index].a].a > 0; ++calls)
+                index = g.nodes[g.nodes[index].a].items[0];
             const node& content = g.nodes[index];
-            if (encoded ? content.kind != node_kind::string : content.kind != node_kind::bytes && content.kind != node_kind::byte_array) continue;
+            if (content.kind != node_kind::string && content.kind != node_kind::bytes && content.kind != node_kind::byte_array) continue;
             scanned.resize(g.nodes.size());
             if (scanned[index]) continue;
             scanned[index] = true;
             const std::uint64_t called_at = from.base + (from.in_file ? g.nodes[i + 1].link.c : 0);
-            if (encoded) {
-                scan_encoded(graph::text_of(content), called_at, record, depth);
-                continue;
+            if (content.kind == node_kind::string && (content.flags & node_flag::eight_bit) == 0) {
+                const std::string_view text = graph::text_of(content);
+                scan_encoded(text, called_at, record, depth);
+                if (std::all_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; })) continue;
+                // Encoded as UTF-8 the bytes are those of the text itself.
             }
             const std::span<const std::byte> bytes = std::as_bytes(std::span<const char>{content.text, content.a});
-            const auto at = static_cast<std::uint64_t>(bytes.data() - g.pickle.data());
-            (void)scan_region({bytes, from.in_file ? from.base + at : from.base, from.in_file}, record, depth + 1);
+            const bool in_file = from.in_file && !bytes.empty() && bytes.data() >= g.pickle.data() && bytes.data() < g.pickle.data() + g.pickle.size();
+            (void)scan_region({bytes, in_file ? from.base + static_cast<std::uint64_t>(bytes.data() - g.pickle.data()) : called_at, in_file}, record, depth + 1);
         }
     }
     void scan_encoded(std::string_view from, std::uint64_t called_at, std::string_view record, int depth) {

@@ -19,19 +19,25 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-class stream_storages final : public storage_source, public storage_maker {
+/// Makes storages of ranges of a stream, wherever the stream lies.
+class stream_maker : public storage_maker {
+  public:
+    /// The range lies inside the stream, and the key lives as long as the graph.
+    [[nodiscard]] virtual std::uint32_t place(std::string_view key, std::uint64_t offset, std::uint64_t nbytes) = 0;
+    [[nodiscard]] errc find(std::string_view, std::uint32_t&) final { return errc::record_missing; }
+};
+
+class stream_storages final : public storage_source, public stream_maker {
   public:
     /// Both outlive the storages.
     stream_storages(const source& from, arena& memory) noexcept : from_{from}, memory_{memory} {}
 
-    /// A storage in the file; the range lies inside it, and the key lives as long as the arena.
-    [[nodiscard]] std::uint32_t place(std::string_view key, std::uint64_t offset, std::uint64_t nbytes) {
+    // storage_maker, while resolving
+    [[nodiscard]] std::uint32_t place(std::string_view key, std::uint64_t offset, std::uint64_t nbytes) override {
         entries_.push_back(memory_, {key, nullptr, nbytes, offset, byte_order::little});
         return static_cast<std::uint32_t>(entries_.size() - 1);
     }
 
-    // storage_maker, while resolving
-    [[nodiscard]] errc find(std::string_view, std::uint32_t&) override { return errc::record_missing; }
     [[nodiscard]] std::uint32_t add(std::span<const std::byte> bytes, byte_order order, std::uint64_t offset) override {
         static constexpr std::byte nothing{};
         entries_.push_back(memory_, {{}, bytes.empty() ? &nothing : bytes.data(), bytes.size(), offset, order});
