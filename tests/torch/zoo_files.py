@@ -959,7 +959,8 @@ def make(folder, option, batch, protocol):
         shown = None
     out['rows'] = rows
     out['show'] = shown
-    if container == 'torchscript':
+    if container == 'torchscript':  # the names of a module's state_dict, and not the pickled object
+        out['rows'] = [dict(r, key='of_' + r['key'], path=['of_' + r['key']]) for r in rows]
         out['show'] = None
     if container == 'pickle':
         for row in rows:
@@ -979,7 +980,7 @@ def make(folder, option, batch, protocol):
             'requires_grad' in differs or 'layout' in differs):
         if theirs is not None:  # this torch forgets it while writing: no byte of the file tells
             wanted = dict((r['key'], r) for r in theirs)
-            out['rows'] = [dict(wanted[r['key']], path=r['path']) for r in rows]
+            out['rows'] = [dict(wanted[r['key']], key=o['key'], path=o['path']) for r, o in zip(rows, out['rows'])]
             out['show'] = None
             out['forgotten'] = differs
             differs = None
