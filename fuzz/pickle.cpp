@@ -97,7 +97,7 @@ outcome read(std::span<const std::byte> bytes, const allowlist& allowed, names* 
     if (end != nullptr) *end = run ? m.end_offset() : bytes.size();
     require(m.end_offset() <= bytes.size(), "the machine left its pickle");
     if (!run) return refused(run.error());
-    resolver meaning{g, storages, limits};
+    resolver meaning{g, storages, limits, allowed};
     const auto resolved = meaning.run();
     require(g.memory.total() <= 64 * bytes.size() + (1u << 20), "more memory than the input justifies");
     if (!resolved) return refused(resolved.error());

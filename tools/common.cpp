@@ -15,9 +15,11 @@ namespace tool {
 
 namespace {
 
-[[nodiscard]] ckpt::open_options reading() {
+[[nodiscard]] ckpt::open_options reading(std::string member = {}) {
     ckpt::open_options out;
     out.io = ckpt::io_mode::read;
+    out.inflate = inflater();
+    out.member = std::move(member);
     return out;
 }
 
@@ -30,6 +32,19 @@ template <class F>
     case policy_name::weights: break;
     }
     return f.template operator()<ckpt::weights_policy>();
+}
+
+/// A file, or behind the path of a tar archive the name of one of its members: "model.nemo/mp_rank_00/model_weights.ckpt".
+struct file_place {
+    std::string file{};
+    std::string member{};
+};
+[[nodiscard]] file_place place_of(const std::string& named) {
+    std::error_code ignored;
+    if (!std::filesystem::exists(named, ignored))
+        for (std::size_t slash = named.rfind('/'); slash != std::string::npos && slash > 0; slash = named.rfind('/', slash - 1))
+            if (std::filesystem::is_regular_file(named.substr(0, slash), ignored)) return {named.substr(0, slash), named.substr(slash + 1)};
+    return {named, {}};
 }
 
 /// Whether a file is named as the index of a set of shards is.
@@ -46,7 +61,8 @@ bool is_folder(const std::string& file) {
 }
 
 ckpt::result<ckpt::checkpoint> open(const std::string& file, policy_name policy) {
-    return with_policy(policy, [&]<class P>() { return is_folder(file) ? ckpt::open_folder<P>(file, reading()) : ckpt::open<P>(file, reading()); });
+    const file_place at = place_of(file);
+    return with_policy(policy, [&]<class P>() { return is_folder(file) ? ckpt::open_folder<P>(file, reading()) : ckpt::open<P>(at.file, reading(at.member)); });
 }
 
 ckpt::result<ckpt::folder_report> examine(const std::string& folder, policy_name policy) {
@@ -54,7 +70,8 @@ ckpt::result<ckpt::folder_report> examine(const std::string& folder, policy_name
 }
 
 ckpt::result<ckpt::global_scan> scan(const std::string& file, policy_name policy) {
-    return with_policy(policy, [&]<class P>() { return ckpt::scan_globals<P>(file, reading()); });
+    const file_place at = place_of(file);
+    return with_policy(policy, [&]<class P>() { return ckpt::scan_globals<P>(at.file, reading(at.member)); });
 }
 
 std::string beside(const std::string& folder, const std::string& name) {
@@ -365,6 +382,16 @@ void write(json& to, std::span<const ckpt::path_element> path) {
 
 // --- errors ---
 
+namespace {
+
+/// What to do about an error, in this program's terms.
+[[nodiscard]] ckpt::error advised(ckpt::error e) {
+    if (e.code == ckpt::errc::compressed && !inflater()) e.hint = "This ckpt was built without zlib: build it with zlib1g-dev installed, or pack the archive again without compression: zip -0";
+    return e;
+}
+
+} // namespace
+
 void write(json& to, const ckpt::error& e, const ckpt::value& root) {
     to.begin_object();
     to.member("code", ckpt::info(e.code).name);
@@ -378,7 +405,7 @@ void write(json& to, const ckpt::error& e, const ckpt::value& root) {
         write(to, elements_of(e.path, root));
     }
     to.member("message", e.detail.empty() ? ckpt::info(e.code).meaning : std::string_view(e.detail));
-    if (const std::string advice = e.advice(); !advice.empty()) to.member("hint", advice);
+    if (const std::string advice = advised(e).advice(); !advice.empty()) to.member("hint", advice);
     to.end_object();
 }
 
@@ -400,7 +427,7 @@ int fail(const options& wanted, ckpt::error e, const ckpt::value& root, std::opt
         return finish(out, exit_code);
     }
     std::fflush(stdout);
-    std::fprintf(stderr, "ckpt: %s\n", printable(e.message()).c_str());
+    std::fprintf(stderr, "ckpt: %s\n", printable(advised(std::move(e)).message()).c_str());
     return exit_code;
 }
 
@@ -426,6 +453,26 @@ const std::string& storage_names::of(const ckpt::tensor& t) {
 }
 
 int exit_of_row(const ckpt::error& e) { return ckpt::info(e.code).exit_code == exit_unsupported ? exit_unsupported : exit_finding; }
+
+std::string kind_text(const ckpt::tensor& t) {
+    std::string out;
+    if (const auto q = t.quantizer()) out = q->scales ? "per channel, axis " + std::to_string(q->axis) : "scale " + shortest(q->scale) + ", zero point " + std::to_string(q->zero_point);
+    const std::string_view called = t.class_name();
+    for (const std::string& more : {printable(called.substr(called.rfind('.') + 1)), printable(t.placement())})
+        if (!more.empty()) out += (out.empty() ? "" : ", ") + more;
+    return out;
+}
+
+std::uint64_t count_parts(const ckpt::tensor& t, std::uint64_t most) {
+    std::uint64_t n = t.parts().size();
+    for (const ckpt::named_part p : t.parts()) {
+        if (n >= most) break;
+        n += count_parts(p.tensor, most - n);
+    }
+    return n;
+}
+
+int worse(int a, int b) noexcept { return a == exit_finding || b == exit_finding ? exit_finding : std::max(a, b); }
 
 int write_fields(json& to, const ckpt::value& v, storage_names& names, bool digest, const ckpt::value& root, const ckpt::error* fault, std::string_view file) {
     return write_fields(to, *v.as_tensor(), v.kind() == ckpt::kind::array, names, digest, root, fault, file);
@@ -454,22 +501,49 @@ int write_fields(json& to, const ckpt::tensor& t, bool is_array, storage_names& 
         to.member("nbytes", t.nbytes());
     }
     to.member("requires_grad", t.requires_grad());
+    int worst = exit_fine;
+    const auto part = [&](const ckpt::tensor& of) { // at most eight levels down
+        worst = worse(worst, write_fields(to, of, false, names, digest, root, nullptr, file));
+        to.end_object();
+    };
+    if (const auto quantizer = t.quantizer()) {
+        to.key("quant").begin_object().member("scheme", ckpt::name(quantizer->scheme));
+        if (quantizer->scales) {
+            to.member("axis", quantizer->axis).key("scale").begin_object();
+            part(quantizer->scales);
+            to.key("zero_point").begin_object();
+            part(quantizer->zero_points);
+        } else {
+            to.key("scale").real(quantizer->scale).member("zero_point", quantizer->zero_point);
+        }
+        to.end_object();
+    }
+    if (!t.class_name().empty()) to.member("class", t.class_name());
+    if (!t.placement().empty()) to.member("placement", t.placement());
     const auto wrong = [&](const ckpt::error& e) {
         to.key("error");
         write(to, e, root);
         return exit_of_row(e);
     };
     if (!strided) {
+        if (!t.parts().empty()) {
+            to.key("parts").begin_array();
+            for (const ckpt::named_part p : t.parts()) {
+                to.begin_object().member("key", p.name);
+                part(p.tensor);
+            }
+            to.end_array();
+        }
         if (digest) to.key("crc32").null();
-        return exit_fine;
+        return fault != nullptr ? worse(worst, wrong(*fault)) : worst;
     }
     if (fault != nullptr) return wrong(*fault);
     if (!offset && offset.error().code != ckpt::errc::no_data) return wrong(offset.error());
-    if (!digest) return exit_fine;
+    if (!digest) return worst;
     const auto crc = t.crc32();
     if (!crc) return wrong(crc.error());
     to.member("crc32", hex8(*crc));
-    return exit_fine;
+    return worst;
 }
 
 // --- text ---

@@ -27,6 +27,8 @@ using key_path = std::vector<ckpt::path_element>;
 
 // Files
 
+/// zlib, or nothing where the program was built without it.
+[[nodiscard]] ckpt::inflater inflater() noexcept;
 /// Whether a command's FILE is a directory, or the index of a set of shards.
 [[nodiscard]] bool is_folder(const std::string& file);
 /// Opens a file, a directory or an index, without a mapping: a file that is cut while it is read is an error then, and not a
@@ -91,6 +93,13 @@ class storage_names {
     std::unordered_map<std::uint32_t, std::string> names_{};
     std::unordered_map<std::string, std::uint32_t> used_{};
 };
+
+/// For people: what makes a tensor more than one array: its quantizer, its class, how it is distributed. Empty for others.
+[[nodiscard]] std::string kind_text(const ckpt::tensor& t);
+/// Parts of a tensor, and parts of parts; counted to `most` at least.
+[[nodiscard]] std::uint64_t count_parts(const ckpt::tensor& t, std::uint64_t most);
+/// A finding outweighs what is merely not supported.
+[[nodiscard]] int worse(int a, int b) noexcept;
 
 /// The fields of a row behind key and path. Gives the exit code of the error in them, if there is one: 1 for a finding, 4
 /// for what is valid and not supported. `fault`: of the storage's record. `file`: the one file of a folder that was opened.

@@ -34,6 +34,7 @@ void write_keys(json& to, std::string_view member, const std::vector<std::string
     switch (c.why) {
     case ckpt::difference::dtype: return std::string(ckpt::name(left->dtype())) + " against " + std::string(ckpt::name(right->dtype()));
     case ckpt::difference::shape: return shape_text(left->shape()) + " against " + shape_text(right->shape());
+    case ckpt::difference::layout: return std::string(ckpt::name(left->layout())) + " against " + std::string(ckpt::name(right->layout()));
     case ckpt::difference::values:
         if (!c.max_abs_diff) return "other values";
         return "other values, at most " + (not_finite(*c.max_abs_diff).empty() ? shortest(*c.max_abs_diff) : std::string(not_finite(*c.max_abs_diff))) + " apart";

@@ -104,6 +104,14 @@ struct listing {
         if (wanted.all) key = t.key();
         out.rows.push_back({t.tensor, std::move(key), std::move(t.path), t.value.kind() == ckpt::kind::array, {}});
     }
+    std::uint64_t parts = 0;
+    for (const row& r : out.rows) {
+        if (parts + out.rows.size() > wanted.max_nodes) break;
+        parts += count_parts(r.tensor, wanted.max_nodes);
+    }
+    if (parts > 0 && parts + out.rows.size() > wanted.max_nodes)
+        return ckpt::error{.code = ckpt::errc::output_limit, .path = path_text(start.path), .detail = "there are more than " + std::to_string(wanted.max_nodes) + " tensors and parts of tensors",
+                           .hint = "select a smaller part with --select, or give a larger --max-nodes"};
     if (rules != nullptr)
         if (auto renamed = remap_rows(out, *weights, *rules, wanted); !renamed) return std::move(renamed).error();
     if (weights && wanted.digest && !wanted.json)
@@ -140,23 +148,30 @@ class record_faults {
         auto left = by_storage_;
         for (const row& r : rows) {
             if (left.empty()) break;
-            const auto take = [&](const ckpt::tensor& t) {
-                // A tensor that was refused because of its record says which one.
-                if (const ckpt::error* refusal = t.refusal()) std::erase_if(left, [&](const auto& f) { return f.second->record == refusal->record; });
-                else left.erase(place_of(t));
-            };
-            if (r.made_of.empty()) take(r.tensor);
-            for (const ckpt::tensor& t : r.made_of) take(t);
+            if (r.made_of.empty()) take(r.tensor, left);
+            for (const ckpt::tensor& t : r.made_of) take(t, left);
         }
         return left.empty() ? nullptr : left.begin()->second;
     }
 
   private:
+    using place = std::pair<std::string, std::string>; // a file of a set, and the storage's key
+    /// Of the tensor's own record, or of one that a part lies in.
     [[nodiscard]] const ckpt::error* of(const ckpt::tensor& t) const {
         const auto found = by_storage_.find(place_of(t));
-        return found != by_storage_.end() ? found->second : nullptr;
+        if (found != by_storage_.end()) return found->second;
+        if (by_storage_.empty()) return nullptr;
+        for (const ckpt::named_part p : t.parts())
+            if (const ckpt::error* fault = of(p.tensor)) return fault;
+        return nullptr;
     }
-    using place = std::pair<std::string, std::string>; // a file of a set, and the storage's key
+    /// Takes out what the row of `t` shows.
+    static void take(const ckpt::tensor& t, std::map<place, const ckpt::error*>& left) {
+        // A tensor that was refused because of its record says which one.
+        if (const ckpt::error* refusal = t.refusal()) std::erase_if(left, [&](const auto& f) { return f.second->record == refusal->record; });
+        else left.erase(place_of(t));
+        for (const ckpt::named_part p : t.parts()) take(p.tensor, left);
+    }
     [[nodiscard]] static place place_of(const ckpt::tensor& t) { return {std::string(t.file()), std::string(t.storage_key())}; }
 
     ckpt::verify_report report_;
@@ -164,15 +179,15 @@ class record_faults {
     const ckpt::error* homeless_{nullptr};
 };
 
-/// The file that a gathered tensor comes from; empty where its parts are in several.
-[[nodiscard]] std::string_view file_of(const row& r, std::string_view chosen) {
-    if (!chosen.empty() || r.made_of.empty()) return chosen;
-    const std::string_view first = r.made_of.front().file();
-    return std::all_of(r.made_of.begin(), r.made_of.end(), [&](const ckpt::tensor& t) { return t.file() == first; }) ? first : std::string_view{};
+/// What is wrong with a row: with a record that it lies in, or with its indices. Null for nothing; `room` keeps what was found.
+[[nodiscard]] const ckpt::error* fault_of(const row& r, const record_faults* faults, ckpt::error& room) {
+    if (faults == nullptr || r.tensor.refusal() != nullptr) return nullptr;
+    if (const ckpt::error* fault = faults->of(r)) return fault;
+    auto valid = ckpt::check_values(r.tensor);
+    if (valid) return nullptr;
+    room = std::move(valid).error();
+    return &room;
 }
-
-/// A finding outweighs what is merely not supported.
-[[nodiscard]] int worse(int a, int b) noexcept { return a == exit_finding || b == exit_finding ? exit_finding : std::max(a, b); }
 
 // --- for people ---
 
@@ -181,6 +196,7 @@ struct folded {
     std::vector<std::string> parts{}; // of the key, split at dots
     std::string dtype{};
     std::string shape{};
+    std::string kind{}; // of a tensor that is more than one array
     std::string note{}; // digest or error
     std::uint64_t nbytes{};
     std::uint64_t tensors{1};
@@ -216,14 +232,14 @@ struct folded {
 void fold(std::vector<folded>& lines) {
     constexpr std::size_t deepest = 16;
     for (std::size_t position = 0; position < deepest; ++position) {
-        std::map<std::tuple<std::string, std::string, std::string, std::uint64_t>, std::vector<std::pair<std::uint64_t, std::size_t>>> alike;
+        std::map<std::tuple<std::string, std::string, std::string, std::string, std::uint64_t>, std::vector<std::pair<std::uint64_t, std::size_t>>> alike;
         for (std::size_t i = 0; i < lines.size(); ++i) {
             folded& line = lines[i];
             if (position >= line.parts.size() || line.refused || !line.note.empty()) continue;
             const auto n = counter(line.parts[position]);
             if (!n) continue;
             const std::string kept = std::exchange(line.parts[position], "{}");
-            alike[{joined(line.parts), line.dtype, line.shape, line.tensors}].emplace_back(*n, i);
+            alike[{joined(line.parts), line.dtype, line.shape, line.kind, line.tensors}].emplace_back(*n, i);
             line.parts[position] = kept;
         }
         std::vector<bool> gone(lines.size());
@@ -257,6 +273,37 @@ void fold(std::vector<folded>& lines) {
     }
 }
 
+/// Bytes of each storage that a tensor or a part of it lies in.
+void add_storages(const ckpt::tensor& t, std::map<std::uint32_t, std::uint64_t>& stored) {
+    if (t.refusal() != nullptr) return;
+    if (t.layout() == ckpt::layout::strided) stored[t.storage_id()] = t.storage_nbytes();
+    for (const ckpt::named_part p : t.parts()) add_storages(p.tensor, stored);
+}
+
+/// The line of a tensor, and one for each part of a tensor that consists of parts: "key:part".
+void add_lines(std::vector<folded>& lines, const std::string& key, const ckpt::tensor& t, bool is_array, const options& wanted) {
+    folded& line = lines.emplace_back();
+    line.parts = split(printable(key));
+    if (t.refusal() != nullptr) return;
+    line.dtype = ckpt::name(t.dtype());
+    if (t.layout() != ckpt::layout::strided) line.dtype += ", " + std::string(ckpt::name(t.layout()));
+    if (is_array) line.dtype += ", numpy";
+    line.shape = shape_text(t.shape());
+    line.kind = kind_text(t);
+    line.nbytes = t.nbytes();
+    if (t.layout() == ckpt::layout::strided) return;
+    for (const ckpt::named_part p : t.parts()) {
+        const std::size_t at = lines.size();
+        add_lines(lines, key + ':' + std::string(p.name), p.tensor, false, wanted);
+        if (const ckpt::error* refusal = p.tensor.refusal()) {
+            lines[at].refused = true;
+            lines[at].note = std::string(ckpt::info(refusal->code).name) + ": " + printable(refusal->detail);
+        } else if (wanted.digest && p.tensor.layout() == ckpt::layout::strided) {
+            if (const auto crc = p.tensor.crc32()) lines[at].note = hex8(*crc);
+        }
+    }
+}
+
 [[nodiscard]] int print_listing(const listing& all, const options& wanted, const record_faults* faults) {
     std::vector<folded> lines;
     std::uint64_t elements = 0;
@@ -266,23 +313,18 @@ void fold(std::vector<folded>& lines) {
     int worst = exit_fine;
     for (const row& r : all.rows) {
         const ckpt::tensor& t = r.tensor;
-        folded line;
-        line.parts = split(printable(r.key));
-        const ckpt::error* error = t.refusal();
-        if (error == nullptr && faults != nullptr) error = faults->of(r);
         ckpt::error found;
+        const ckpt::error* error = t.refusal() != nullptr ? t.refusal() : fault_of(r, faults, found);
         if (t.refusal() == nullptr) {
-            line.dtype = ckpt::name(t.dtype());
-            if (t.layout() != ckpt::layout::strided) line.dtype += ", " + std::string(ckpt::name(t.layout()));
-            if (r.is_array) line.dtype += ", numpy";
-            line.shape = shape_text(t.shape());
-            line.nbytes = t.nbytes();
             elements += t.numel();
             bytes += t.nbytes();
-            if (t.layout() == ckpt::layout::strided) stored[t.storage_id()] = t.storage_nbytes();
+            add_storages(t, stored);
         }
+        const std::size_t first = lines.size();
+        add_lines(lines, r.key, t, r.is_array, wanted);
+        folded& line = lines[first];
         if (error == nullptr && (wanted.digest || wanted.strict)) {
-            if (const auto offset = t.file_offset(); !offset && !t.is_gathered() && offset.error().code != ckpt::errc::no_data) error = &(found = offset.error());
+            if (const auto offset = t.file_offset(); t.layout() == ckpt::layout::strided && !offset && !t.is_gathered() && offset.error().code != ckpt::errc::no_data) error = &(found = offset.error());
             else if (wanted.digest && t.layout() == ckpt::layout::strided) {
                 if (const auto crc = t.crc32()) line.note = hex8(*crc);
                 else error = &(found = crc.error());
@@ -294,7 +336,6 @@ void fold(std::vector<folded>& lines) {
             worst = worse(worst, exit_of_row(*error));
             line.note = std::string(ckpt::info(error->code).name) + ": " + printable(error->detail.empty() ? ckpt::info(error->code).meaning : std::string_view(error->detail));
         }
-        lines.push_back(std::move(line));
     }
     if (!wanted.no_fold) fold(lines);
 
@@ -323,6 +364,7 @@ void fold(std::vector<folded>& lines) {
         }
         text += paint(colour::cyan, left(line.dtype, dtypes)) + "  " + left(line.shape, shapes) + "  " + right(human_bytes(line.nbytes), size_columns);
         if (!line.note.empty()) text += "  " + line.note;
+        if (!line.kind.empty()) text += paint(colour::dim, "  " + line.kind);
         if (line.tensors > 1) text += paint(colour::dim, "  x" + std::to_string(line.tensors));
         print(text + '\n');
     }
@@ -362,11 +404,12 @@ int run_ls(const options& wanted) {
     out.key("tensors").begin_array();
     storage_names names;
     int worst = exit_fine;
-    const std::string chosen = file->files().size() == 1 ? file->files().front() : std::string{};
+    const std::string chosen = is_folder(wanted.file()) && file->files().size() == 1 ? file->files().front() : std::string{};
     for (const row& r : all->rows) {
         out.line().begin_object().member("key", r.key).key("path");
         write(out, r.path);
-        worst = worse(worst, write_fields(out, r.tensor, r.is_array, names, wanted.digest, root, faults ? faults->of(r) : nullptr, r.tensor.is_gathered() ? file_of(r, chosen) : chosen));
+        ckpt::error found;
+        worst = worse(worst, write_fields(out, r.tensor, r.is_array, names, wanted.digest, root, fault_of(r, faults ? &*faults : nullptr, found), chosen));
         out.end_object();
     }
     out.end_array().end_object();

@@ -207,10 +207,12 @@ class value_writer {
         }
         case kind::tensor: {
             if (const ckpt::error* refusal = v.refusal()) return write_error(*refusal);
+            const ckpt::tensor t = *v.as_tensor();
+            if (!charge(t.rank() + 4 * count_parts(t, left_))) return false;
             to_.begin_object().key("$tensor").begin_object();
             if (!measure_) (void)write_fields(to_, v, names_, false, root_);
             to_.end_object().end_object();
-            return charge((*v.as_tensor()).rank());
+            return true;
         }
         case kind::array: return write_array(v);
         case kind::storage: {
@@ -380,8 +382,10 @@ class tree {
             const ckpt::tensor t = *v.as_tensor();
             std::string out = paint(colour::cyan, ckpt::name(t.dtype())) + ' ' + shape_text(t.shape());
             if (v.kind() == kind::array) out += " numpy";
-            if (t.layout() != ckpt::layout::strided) return out + ' ' + std::string(ckpt::name(t.layout()));
-            return out + paint(colour::dim, "  " + human_bytes(t.nbytes()));
+            if (t.layout() != ckpt::layout::strided) out += ' ' + std::string(ckpt::name(t.layout()));
+            if (t.layout() != ckpt::layout::meta) out += paint(colour::dim, "  " + human_bytes(t.nbytes()));
+            if (const std::string more = kind_text(t); !more.empty()) out += paint(colour::dim, "  " + more);
+            return out;
         }
         case kind::storage: return "storage " + printable((*v.as_storage()).key) + ", " + human_bytes((*v.as_storage()).nbytes);
         case kind::global: return printable(class_name(v));

@@ -10,13 +10,22 @@
 // threads.
 #pragma once
 
+#include <ckpt/archive/inflate.hpp>
 #include <ckpt/archive/safetensors.hpp>
+#include <ckpt/archive/tar.hpp>
+#include <ckpt/pickle/graph.hpp>
 #include <ckpt/state/discovery.hpp>
 #include <ckpt/state/state_dict.hpp>
+#include <ckpt/tensor/sparse.hpp>
 #include <ckpt/torch/checkpoint_file.hpp>
+#include <ckpt/torch/legacy_checkpoint.hpp>
+#include <ckpt/torch/pickle_checkpoint.hpp>
 #include <ckpt/torch/policies.hpp>
 #include <ckpt/torch/safetensors_checkpoint.hpp>
 #include <ckpt/torch/scan.hpp>
+#include <ckpt/torch/sniff.hpp>
+#include <ckpt/torch/tar_checkpoint.hpp>
+#include <ckpt/torch/tar_member.hpp>
 #include <ckpt/torch/zip_checkpoint.hpp>
 
 #include <algorithm>
@@ -44,6 +53,10 @@ struct open_options {
     std::optional<ckpt::byte_order> byte_order{};      ///< overrides what the file says: before torch 2.1 it said nothing
     std::uint64_t offset{0};                           ///< where the checkpoint begins in the file
     std::uint64_t length{~std::uint64_t{0}};           ///< its bytes; all ones: to the end of the file
+    std::string member{};                              ///< of a tar archive: the checkpoint inside it; empty: the only one
+    std::uint32_t index{0};                            ///< which of several checkpoints that torch.save wrote one after another before torch 1.6
+    /// For archives whose records are compressed; without it they are refused with `compressed`, or fail where they are read.
+    ckpt::inflater inflate{};
     ckpt::scratch scratch{};                           ///< memory to reuse from one open to the next
 };
 
@@ -85,7 +98,8 @@ class checkpoint {
     /// All candidates, the likeliest first, with reasons.
     [[nodiscard]] std::vector<candidate> state_dicts() const { return find_candidates(detail_access::make(file_->graph(), file_->graph().root)); }
 
-    /// "zip", "safetensors", or "shards" for a model in several files.
+    /// "zip" (of torch.save), "legacy" (the stream of torch.save before torch 1.6), "tar" (before torch 0.1.10), "pickle",
+    /// "torchscript", "torch_package", "pt2", "safetensors", or "shards" for a model in several files.
     [[nodiscard]] std::string_view container() const noexcept { return file_->facts().container; }
     /// What wrote the file, as far as it tells; a clause for people.
     [[nodiscard]] std::string_view writer() const noexcept { return file_->facts().writer; }
@@ -96,20 +110,22 @@ class checkpoint {
     [[nodiscard]] std::uint64_t file_bytes() const noexcept { return file_->facts().file_bytes; }
     /// Of the pickle, or of the header of a safetensors file.
     [[nodiscard]] std::uint64_t pickle_bytes() const noexcept { return file_->graph().metadata_bytes(); }
-    /// What was opened of a folder (<ckpt/folder.hpp>): the names of its files. Empty for a file that was opened by itself.
+    /// What was opened of a folder (<ckpt/folder.hpp>) or of a tar archive: the names of its files. Empty for a file that was opened by itself.
     [[nodiscard]] const std::vector<std::string>& files() const& noexcept { return file_->facts().files; }
     const std::vector<std::string>& files() const&& = delete;
-    /// The records of a zip archive; none for other containers. Borrows from the checkpoint.
+    /// The records of a zip archive, of whichever kind; none for other containers. Borrows from the checkpoint.
     [[nodiscard]] std::span<const record> records() const& noexcept { return file_->records(); }
     std::span<const record> records() const&& = delete;
 
     /// Checks what opening leaves for later: every local header against the directory, every checksum that its writer
-    /// stored, every tensor that was refused. Reads the whole file where `checksums` is set.
+    /// stored, every tensor that was refused, the indices of sparse and nested tensors. Reads the whole file where
+    /// `checksums` is set.
     [[nodiscard]] verify_report verify(bool checksums = true) const {
         verify_report out;
         file_->check(checksums, out);
         for (const error* e : file_->graph().errors)
             if (info(e->code).exit_code != 4) out.findings.push_back(*e); // what is merely not supported is no damage
+        check_indices(out);
         return out;
     }
 
@@ -117,6 +133,28 @@ class checkpoint {
 
   private:
     friend struct detail::checkpoint_access;
+    /// The indices of all sparse and nested tensors, each once. Many tensors may share their indices: what is read in all is in
+    /// proportion to the file.
+    void check_indices(verify_report& out) const {
+        const detail::graph& g = file_->graph();
+        std::vector<const detail::tensor_data*> checked;
+        for (std::size_t i = 0; i < g.tensors.size(); ++i) // what a wrapper consists of was made before it
+            if (const detail::tensor_data& t = g.tensors[i]; t.extra != nullptr && t.kind != layout::wrapper && t.kind != layout::strided) checked.push_back(&t);
+        const auto by_parts = [](const detail::tensor_data* a, const detail::tensor_data* b) { return a->extra < b->extra; };
+        const auto same_parts = [](const detail::tensor_data* a, const detail::tensor_data* b) { return a->extra == b->extra; };
+        std::stable_sort(checked.begin(), checked.end(), by_parts);
+        checked.erase(std::unique(checked.begin(), checked.end(), same_parts), checked.end());
+        std::uint64_t left = 16 * file_->facts().file_bytes + (std::uint64_t{64} << 20);
+        for (const detail::tensor_data* t : checked) {
+            const std::uint64_t cost = detail::bytes_of(*t);
+            if (cost > left) {
+                out.findings.push_back({.code = errc::limit, .detail = "the indices of the sparse tensors of this file are shared so often that not all were checked"});
+                return;
+            }
+            left -= cost;
+            if (auto valid = detail::check_values(t, &file_->storages()); !valid) out.findings.push_back(std::move(valid).error());
+        }
+    }
     detail::shared<detail::checkpoint_file> file_;
     storage_mode storages_;
 };
@@ -128,19 +166,57 @@ struct checkpoint_access {
     [[nodiscard]] static const shared<checkpoint_file>& file(const checkpoint& c) noexcept { return c.file_; }
 };
 
-[[nodiscard]] inline result<bool> is_safetensors(const source& from) {
-    std::byte head[64]{};
-    const auto n = static_cast<std::size_t>((std::min<std::uint64_t>)(from.size(), sizeof head));
-    if (auto read = from.read(0, {head, n}); !read) return std::move(read).error();
-    return safetensors::begins({head, n});
+/// What is opened: the whole source, or of a tar archive around checkpoints the one that is meant.
+struct chosen_source {
+    shared<source> from{};
+    container_kind is{container_kind::none};
+    std::string member{}; // its name in the archive
+
+    [[nodiscard]] static result<chosen_source> of(shared<source> whole, const open_options& options) {
+        const auto is = container_of(*whole);
+        if (!is) return is.error();
+        if (*is != container_kind::tar) {
+            if (options.member.empty()) return chosen_source{std::move(whole), *is, {}};
+            return error{.code = errc::record_missing, .offset = whole->base(), .detail = "no member " + quoted(options.member) + ": the file is no tar archive"};
+        }
+        arena names{options.scratch.pool()};
+        const auto archive = tar_archive::read(*whole, options.limits, names);
+        if (!archive) return archive.error();
+        if (options.member.empty() && tar_checkpoint::is_one(*archive)) return chosen_source{std::move(whole), container_kind::tar, {}};
+        auto member = tar_member::find(whole, *archive, options.member);
+        if (!member) return std::move(member).error();
+        const auto inner = container_of(*member->from);
+        if (!inner) return inner.error();
+        return chosen_source{std::move(member->from), *inner == container_kind::tar ? container_kind::none : *inner, std::string(member->name)};
+    }
+};
+
+[[nodiscard]] inline result<shared<checkpoint_file>> open_kind(shared<source> from, container_kind is, const allowlist& allowed, const open_options& options) {
+    const limits& budget = options.limits;
+    if (is == container_kind::legacy) return legacy_checkpoint::open(std::move(from), allowed, budget, options.scratch, options.index);
+    if (is == container_kind::pickle) return pickle_checkpoint::open(std::move(from), allowed, budget, options.scratch, options.index);
+    if (options.index != 0) return no_such_checkpoint(options.index, 1);
+    if (is == container_kind::tar) {
+        arena names{options.scratch.pool()};
+        const auto archive = tar_archive::read(*from, budget, names);
+        if (!archive) return archive.error();
+        return tar_checkpoint::open(std::move(from), *archive, allowed, budget, options.scratch);
+    }
+    if (is == container_kind::safetensors) return safetensors_checkpoint::open(std::move(from), budget, options.scratch);
+    return zip_checkpoint::open(std::move(from), allowed, budget, options.scratch, options.byte_order, options.inflate);
+}
+
+[[nodiscard]] inline result<shared<checkpoint_file>> open_container(shared<source> whole, const allowlist& allowed, const open_options& options) {
+    auto chosen = chosen_source::of(std::move(whole), options);
+    if (!chosen) return std::move(chosen).error();
+    auto file = open_kind(std::move(chosen->from), chosen->is, allowed, options);
+    if (file && !chosen->member.empty()) (*file)->found_as(std::move(chosen->member));
+    return file;
 }
 
 [[nodiscard]] inline result<checkpoint> open(result<shared<source>> from, const allowlist& allowed, const open_options& options) {
     if (!from) return std::move(from).error();
-    const auto other = is_safetensors(**from);
-    if (!other) return other.error();
-    auto file = *other ? safetensors_checkpoint::open(std::move(*from), options.limits, options.scratch)
-                       : zip_checkpoint::open(std::move(*from), allowed, options.limits, options.scratch, options.byte_order);
+    auto file = open_container(std::move(*from), allowed, options);
     if (!file) return std::move(file).error();
     return checkpoint{std::move(*file), options.storages};
 }
@@ -150,16 +226,29 @@ struct checkpoint_access {
 [[nodiscard]] inline result<global_scan> scan(const result<shared<source>>& from, const allowlist& judge, const open_options& options) {
     if (!from) return from.error();
     arena memory{options.scratch.pool()};
-    const auto other = is_safetensors(**from);
-    if (!other) return other.error();
-    if (*other) {
-        if (auto header = safetensors_header::read(**from, options.limits, memory); !header) return std::move(header).error();
+    const auto chosen = chosen_source::of(*from, options);
+    if (!chosen) return chosen.error();
+    const shared<source>& file = chosen->from;
+    if (chosen->is == container_kind::safetensors) {
+        if (auto header = safetensors_header::read(*file, options.limits, memory); !header) return std::move(header).error();
         return global_scan{{}, std::nullopt};
     }
-    auto zip = opened_zip::read(**from, options.limits, memory);
+    if (chosen->is == container_kind::tar) {
+        const auto archive = tar_archive::read(*file, options.limits, memory);
+        if (!archive) return archive.error();
+        return tar_checkpoint::scan(file, *archive, judge, options.limits);
+    }
+    if (chosen->is == container_kind::legacy || chosen->is == container_kind::pickle) return scan_stream(*file, chosen->is == container_kind::legacy, judge, options.limits);
+    auto zip = opened_zip::read(*file, options.limits, options.inflate, memory);
     if (!zip) return std::move(zip).error();
+    const other_pickles others = other_pickles::read(file, *zip, options.limits, options.inflate, memory);
     global_scanner scanner{judge, options.limits};
-    auto damage = scanner.scan(zip->pickle, zip->pickle_offset, zip->layout.pickle->name);
+    std::optional<error> damage = others.fault;
+    for (const auto& pickles : {zip->pickles, others.pickles})
+        for (const opened_pickle& p : pickles) {
+            auto stopped = scanner.scan(p.bytes, p.offset, p.place.from->name, !p.transcoded);
+            if (stopped && !damage && p.place.certain) damage = std::move(stopped);
+        }
     return global_scan{scanner.take(), std::move(damage)};
 }
 

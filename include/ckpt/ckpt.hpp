@@ -27,6 +27,8 @@
 #include <ckpt/tensor/copy.hpp>
 #include <ckpt/tensor/dtype.hpp>
 #include <ckpt/tensor/half.hpp>
+#include <ckpt/tensor/quantized.hpp>
+#include <ckpt/tensor/sparse.hpp>
 #include <ckpt/tensor/tensor.hpp>
 #include <ckpt/tensor/view.hpp>
 #include <ckpt/torch/policies.hpp>

@@ -72,6 +72,13 @@ ckpt::error of(const ckpt::result<T>& r) { return r ? ckpt::error{} : r.error();
 
 std::string t() { return pkl::floats("0", 4); }
 
+/// What `use` says of a COO tensor of shape [2] with one value at `index`.
+ckpt::error using_sparse(std::int64_t index, const std::function<ckpt::error(const ckpt::tensor&)>& use) {
+    const std::string indices = pkl::tensor(pkl::storage("LongStorage", "0", 1), 0, {1, 1}, {1, 1});
+    const std::string value = pkl::call(pkl::global("torch._utils", "_rebuild_sparse_tensor"), {pkl::num(1), pkl::ints({2}), pkl::no, indices, pkl::floats("1", 1), pkl::none});
+    return using_root(value, [&](const ckpt::value& v) { return use(v.as_tensor().value()); }, {{"0", raw<std::int64_t>({index})}, {"1", raw<float>({1})}});
+}
+
 ckpt::error truncated_meanwhile() {
     const temporary_file file(torch_file(t(), {{"0", four}}));
     const auto opened = ckpt::open(file.path(), {.io = ckpt::io_mode::read}).value();
@@ -147,13 +154,14 @@ const std::vector<row>& rows() {
              return opening(write_zip(torch_records(pickle(none)), {.torch = false, .end64 = false, .comment = inner.substr(inner.size() - 22)}).bytes);
          }},
         {errc::no_pickle, [] { return archived({{.name = "a", .data = "x"}}); }},
-        {errc::container_not_supported, [] { return opening("L119547037146038801333356L\n."); }},
+        {errc::container_not_supported, [] { return opening("PYTORCH1"); }},
         {errc::record_missing, [] { return refusal(floats("1", 4)); }},
         {errc::format_version, [] { return opening(torch_file(none, {}, {.version = "11"})); }},
         {errc::byte_order_unknown, [] { return opening(torch_file(none, {}, {.byte_order = "x"})); }},
         {errc::json_invalid, [] { return indexed("{\"weight_map\": {"); }},
         {errc::safetensors_invalid, [] { return opening(le64(2) + "{}x"); }},
         {errc::shards_inconsistent, [] { return indexed("{\"weight_map\": {\"a\": \"../a.bin\"}}"); }},
+        {errc::legacy_invalid, [] { return opening("L119547037146038801333356L\n.I1001\n.N.N.(l."); }},
         {errc::pickle_truncated, [] { return archived(torch_records("")); }},
         {errc::pickle_opcode, [] { return archived(torch_records("\xFF")); }},
         {errc::global_not_allowed, [] { return pickled(global("a", "b")); }},
@@ -179,6 +187,8 @@ const std::vector<row>& rows() {
         {errc::byte_order, [] { return viewing<float, 1>(t(), {.byte_order = "big"}); }},
         {errc::lazy_bit, [] { return viewing<float, 1>(global("torch._utils", "_rebuild_tensor_v2") + tuple({storage("FloatStorage", "0", 4), num(0), ints({4}), ints({1}), no, none, dict({{str("neg"), yes}})}) + "R"); }},
         {errc::packed, [] { return viewing<std::uint8_t, 1>(tensor_v3(storage("UntypedStorage", "0", 16), 0, {4}, {1}, "float4_e2m1fn_x2")); }},
+        {errc::not_strided, [] { return using_sparse(1, [](const ckpt::tensor& s) { return of(s.bytes()); }); }},
+        {errc::indices_invalid, [] { return using_sparse(2, [](const ckpt::tensor& s) { return of(ckpt::check_values(s)); }); }},
         {errc::not_mapped, [] {
              const std::string file = torch_file(t(), {{"0", four}});
              const auto opened = ckpt::open_bytes(bytes_of(file), {.io = ckpt::io_mode::read}).value();
@@ -186,7 +196,7 @@ const std::vector<row>& rows() {
          }},
         {errc::needs_copy, [] { return using_root(tensor(storage("FloatStorage", "0", 4), 0, {2}, {2}), [](const ckpt::value& v) { return of(v.as_tensor().value().bytes()); }); }},
         {errc::no_data, [] { return using_root(call(global("torch._utils", "_rebuild_meta_tensor_no_storage"), {global("torch", "float32"), ints({2}), ints({1}), no}), [](const ckpt::value& v) { return of(v.as_tensor().value().bytes()); }); }},
-        {errc::unsupported_tensor, [] { return refusal(call(global("torch._utils", "_rebuild_sparse_tensor"), {})); }},
+        {errc::unsupported_tensor, [] { return refusal(call(global("torch._tensor", "_rebuild_from_type_v2"), {global("collections", "OrderedDict"), global("torch", "Tensor"), tuple({}), none})); }},
         {errc::size_mismatch, [] { return using_root(t(), [](const ckpt::value& v) { std::vector<float> out(3); return of(v.as_tensor().value().copy_to(std::span(out))); }); }},
         {errc::conversion, [] { return using_root(t(), [](const ckpt::value& v) { std::vector<std::int32_t> out(4); return of(v.as_tensor().value().copy_as(std::span(out))); }); }},
         {errc::path_missing, [] { return selecting(none, [](const ckpt::checkpoint& c) { return of(c.state_dict("x")); }); }},
@@ -214,7 +224,6 @@ constexpr struct {
 } not_caused[]{
     {errc::read_failed, "only a failing disk or network file system causes it"},
     {errc::map_failed, "only a system that is out of address space, or that cannot map a file, causes it"},
-    {errc::not_strided, "sparse and nested tensors are unsupported_tensor so far, so no handle has another layout with values"},
     {errc::internal, "a bug in ckpt"},
 };
 

@@ -659,9 +659,9 @@ def whole_module():
     return {'epoch': 1, 'model': torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.BatchNorm1d(2))}
 
 
-# --- kinds that are not dense: named, not read ----------------------------------------------------------------
+# --- kinds that are not one array ----------------------------------------------------------------
 
-@file(named_only=True)
+@file()
 def sparse():
     """sparse tensors of every layout"""
     dense = torch.tensor([[0., 1., 0., 2.], [0., 0., 3., 0.], [4., 0., 0., 0.], [0., 0., 0., 5.]])
@@ -675,7 +675,7 @@ def sparse():
     return {k: v for k, v in out.items() if savable(v)}
 
 
-@file(named_only=True)
+@file()
 def quantized():
     """quantised tensors: per tensor, per channel, 4 bits"""
     x = ramp(4, 4)
@@ -690,7 +690,7 @@ def quantized():
     return out
 
 
-@file(named_only=True)
+@file()
 def nested():
     """nested tensor, strided"""
     try:
@@ -699,7 +699,7 @@ def nested():
         raise Skip(e)
 
 
-@file(named_only=True)
+@file()
 def jagged():
     """nested tensor, jagged"""
     try:
@@ -708,7 +708,90 @@ def jagged():
         raise Skip(e)
 
 
+@file()
+def sparse_kinds():
+    """sparse tensors with batch and dense dimensions, 32-bit indices, blocks, no values; each with its dense copy"""
+    dense = torch.tensor([[0., 1., 0., 2.], [0., 0., 3., 0.], [4., 0., 0., 0.], [0., 0., 0., 5.]])
+    batch = torch.stack([dense, dense.flip(0) * 2])
+    out = {'coo_twice': torch.sparse_coo_tensor(torch.tensor([[1, 1, 0], [2, 2, 3]]), torch.tensor([1., 2., 4.]), (2, 4)),
+           'coo_dense2': torch.sparse_coo_tensor(torch.tensor([[0, 2], [1, 0]]), ramp(2, 2, 3), (3, 2, 2, 3)).coalesce(),
+           'coo_empty': torch.sparse_coo_tensor((3, 4)), 'coo_int': (dense * 2).to(torch.int32).to_sparse(),
+           'coo_half': dense.half().to_sparse(), 'coo_bool': dense.bool().to_sparse(), 'coo_complex': torch.complex(dense, dense.flip(0)).to_sparse()}
+    for kind in ('csr', 'csc', 'bsr', 'bsc'):
+        blocks = [] if kind in ('csr', 'csc') else [(2, 2)]
+        for name, source, dims in (('batch', batch, 0), ('hybrid', torch.stack([dense, dense + dense], -1), 1)):
+            try:
+                made = getattr(source, 'to_sparse_' + kind)(*blocks, **({'dense_dim': dims} if dims else {}))
+                outer, inner = (made.crow_indices(), made.col_indices()) if kind in ('csr', 'bsr') else (made.ccol_indices(), made.row_indices())
+                out['%s_%s' % (kind, name)] = made
+                out['%s_%s_int32' % (kind, name)] = torch.sparse_compressed_tensor(outer.int(), inner.int(), made.values(), made.shape, layout=made.layout)
+            except Exception as e:
+                print('  no', kind, name, str(e)[:80])
+    out = {k: v for k, v in out.items() if savable(v)}
+    for name, t in list(out.items()):
+        if name.endswith('_int32') and not name.startswith('csr'):
+            continue  # the same numbers as without
+        try:
+            out[name + '.dense'] = t.to_dense()
+        except Exception as e:
+            print('  no dense', name, str(e)[:80])
+    return out
+
+
+@file()
+def quantized_kinds():
+    """quantised tensors: every type and scheme, strided, packed with odd sizes, axes; each with what torch makes of it"""
+    x = torch.linspace(-3, 3, 30).reshape(5, 6)
+    scales, zeros = torch.tensor([.1, .07, .3, .01, .2]), torch.tensor([.5, -.25, 1., 0., 3.])
+    out = {'strided': torch.quantize_per_tensor(x, 0.1, 3, torch.quint8).t(),
+           'slice': torch.quantize_per_tensor(x, 0.1, 3, torch.qint8)[1:4, 2:],
+           'channel_0': torch.quantize_per_channel(x, scales.double(), torch.tensor([1, -2, 0, 3, 4]), 0, torch.qint8),
+           'channel_1': torch.quantize_per_channel(x.t().contiguous(), scales.double(), torch.tensor([1, 2, 0, 3, 4]), 1, torch.quint8),
+           'channel_int32': torch.quantize_per_channel(x, scales.double() / 1e8, torch.tensor([1, -2, 0, 3, 4]), 0, torch.qint32),
+           'int32': torch.quantize_per_tensor(x, 1e-9, 5, torch.qint32),
+           'float_qparams': torch.quantize_per_channel(x, scales, zeros, 0, torch.quint8)}
+    for name, make in (('quint4x2', lambda t: torch.quantize_per_channel(x[:, :5] + 3, scales, zeros, 0, t)),
+                       ('quint2x4', lambda t: torch.quantize_per_channel(x[:, :5] + 3, scales * 5, zeros, 0, t)),
+                       ('quint4x2_tensor', lambda t: torch.quantize_per_tensor(x[0, :5] + 3, .3, 2, t))):
+        try:
+            out[name] = make(getattr(torch, name[:8]))
+        except Exception as e:
+            print('  no', name, str(e)[:80])
+    out = {k: v for k, v in out.items() if savable(v)}
+    for name, t in list(out.items()):
+        out[name + '.dequantized'] = t.dequantize()
+    return out
+
+
 @file(named_only=True)
+def quantized_module():
+    """state_dict of quantised modules (packed parameters as a tuple), a packed parameter as an object, a generator"""
+    from torch.ao.nn import quantized as nnq
+    linear = nnq.Linear(4, 3)
+    out = {'model': torch.nn.Sequential(linear, nnq.Conv2d(1, 2, 2)).state_dict(), 'packed': linear._packed_params._packed_params}
+    try:
+        torch.save(torch.Generator(), io.BytesIO())
+        out['generator'] = torch.Generator()
+    except Exception as e:
+        print('  no generator', e)
+    return out
+
+
+@file()
+def nested_kinds():
+    """nested tensors: strided, with other dtypes, transposed and empty; jagged with lengths, along another dimension"""
+    try:
+        lists = [ramp(2, 3), ramp(1, 3), ramp(4, 3)]
+        out = {'double': torch.nested.nested_tensor([t.double() for t in lists]), 'flat': torch.nested.nested_tensor([ramp(3), ramp(5)]),
+               'transposed': torch.nested.nested_tensor(lists).transpose(1, 2)}
+        out['lengths'] = torch.nested.nested_tensor_from_jagged(ramp(8, 3), torch.tensor([0, 3, 6, 8]), lengths=torch.tensor([2, 3, 1]))
+        out['ragged_2'] = torch.nested.nested_tensor(lists, layout=torch.jagged).transpose(1, 2)
+    except Exception as e:
+        raise Skip(e)
+    return {k: v for k, v in out.items() if savable(v)}
+
+
+@file()
 def meta():
     """meta tensors: no data"""
     return {'meta': torch.empty(2, 3, device='meta'), 'real': ramp(2)}

@@ -86,12 +86,12 @@ TEST_CASE("several sets stay several") {
 }
 
 TEST_CASE("folders of other kinds are named") {
-    CHECK(of({".metadata", "__0_0.distcp"}).not_read == "a distributed checkpoint (DCP)");
-    CHECK(of({"global_step4/", "latest", "zero_to_fp32.py"}).not_read == "a checkpoint of DeepSpeed (ZeRO)");
-    CHECK(of({"mp_rank_00_model_states.pt", "zero_pp_rank_0_mp_rank_00_optim_states.pt"}).not_read == "a checkpoint of DeepSpeed (ZeRO)");
-    CHECK(of({"iter_0000100/", "latest_checkpointed_iteration.txt"}).not_read == "a checkpoint of Megatron-LM");
-    CHECK(of({"model.safetensors"}).not_read.empty());
-    CHECK(of({"global_step4/", "latest", "model.safetensors"}).not_read.empty()); // the consolidated model is there
+    CHECK(of({".metadata", "__0_0.distcp"}).kind == folder_kind::dcp);
+    CHECK(of({"global_step4/", "latest", "zero_to_fp32.py"}).kind == folder_kind::zero);
+    CHECK(of({"mp_rank_00_model_states.pt", "zero_pp_rank_0_mp_rank_00_optim_states.pt"}).kind == folder_kind::zero);
+    CHECK(of({"iter_0000100/", "latest_checkpointed_iteration.txt"}).kind == folder_kind::megatron);
+    CHECK(of({"model.safetensors"}).kind == folder_kind::files);
+    CHECK(of({"global_step4/", "latest", "model.safetensors"}).kind == folder_kind::files); // the consolidated model is there
 }
 
 TEST_CASE("every file has a few words") {

@@ -2,6 +2,7 @@
 
 Needs torch and numpy. The fields of an oracle are described at the top of tests/torch/oracle.py.
 """
+import json
 import os
 import shutil
 import sys
@@ -61,6 +62,33 @@ def keep_folder(source, folder, name, framework, shows, weights, files, leave_ou
         seen = torch.load(os.path.join(target, path), weights_only=False)
         stem = os.path.splitext(path)[0].replace('/', '.')
         oracle('%s.%s.json' % (target, stem), framework, own.pop('shows'), seen, file=name + '/' + path, **own)
+    for at, _, found in os.walk(target):
+        for f in found:
+            print(os.path.relpath(os.path.join(at, f), TESTS), os.path.getsize(os.path.join(at, f)))
+
+
+def keep_distributed(source, folder, name, framework, shows, seen, selected=None, values=None, leave_out=()):
+    """Copies the directory `source` of a distributed checkpoint to tests/data/frameworks/FOLDER/NAME and writes its oracle
+    NAME.json: `seen` is what the framework's own consolidation makes of it. With `selected` that is the dictionary of
+    tensors at that path, which is the best candidate; else the whole object. `values` replaces what `show` must print.
+    Where a tensor lies is not compared, as the consolidated one lies nowhere."""
+    out = os.path.join(DATA, folder)
+    os.makedirs(out, exist_ok=True)
+    target = os.path.join(out, name)
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns(*leave_out))
+    fields = {} if selected is None else {'selected': selected}
+    oracle(target + '.json', framework, shows, seen, **fields)
+    with open(target + '.json') as f:
+        document = json.load(f)
+    for row in document['tensors']:
+        for field in ('shares', 'storage_offset', 'requires_grad'):
+            row.pop(field, None)
+    if values is not None:
+        document['values'] = values
+    document['oracle_from'] = "the framework's own consolidation"
+    with open(target + '.json', 'w') as f:
+        f.write(expected.dumps(document))
     for at, _, found in os.walk(target):
         for f in found:
             print(os.path.relpath(os.path.join(at, f), TESTS), os.path.getsize(os.path.join(at, f)))

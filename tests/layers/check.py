@@ -27,7 +27,7 @@ MAY_INCLUDE = {  # folder, or header beside the folders: folders and headers bel
     "torch/": [*BASE, "io/", "archive/", "tensor/", "pickle/", "torch/"],
     "state/": [*BASE, "tensor/", "pickle/value", "torch/resolved", "state/"],
     "checkpoint": [*BASE, "io/", "archive/", "tensor/", "pickle/", "torch/", "state/"],
-    "folder/": [*BASE, "io/", "tensor/", "checkpoint", "folder/"],
+    "folder/": [*BASE, "io/", "archive/", "tensor/", "pickle/", "torch/", "state/", "checkpoint", "folder/"],
     "write/": [*BASE, "io/", "tensor/", "state/", "write/"],
     "maps/": [*BASE, "state/", "maps/"],
     "gpu/": [*BASE, "io/", "tensor/", "state/", "gpu/"],

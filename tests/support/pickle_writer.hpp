@@ -112,7 +112,7 @@ class parsed {
             error = run.error();
             return;
         }
-        ckpt::detail::resolver meaning{graph, storages, limits_};
+        ckpt::detail::resolver meaning{graph, storages, limits_, allowed_};
         if (auto resolved = meaning.run(); !resolved) error = resolved.error();
     }
 

@@ -75,8 +75,31 @@ def plain_row(tensor):
 
 def part(key, tensor):
     row = {'key': key}
-    row.update(plain_row(tensor))
-    row['crc32'] = crc(element_bytes(tensor))
+    row.update(tensor_row(tensor))
+    return row
+
+
+def parts_of(tensor, names):
+    return [part(name.strip('_'), getattr(tensor, name)()) for name in names]
+
+
+def wrapper_row(tensor):
+    """What torch's own protocol says of a subclass that wraps other tensors; None for any other tensor."""
+    kind = type(tensor)
+    if kind.__name__ == 'ShardedTensor':
+        inner = [('_local_shards.%d' % i, s.tensor) for i, s in enumerate(tensor.local_shards())]
+    elif hasattr(kind, '__tensor_flatten__'):
+        inner = [(name, getattr(tensor, name)) for name in tensor.__tensor_flatten__()[0]]
+    else:
+        return None
+    row = {'dtype': name_of_dtype(tensor.dtype), 'shape': list(tensor.shape), 'layout': 'wrapper', 'class': qualified(kind),
+           'requires_grad': bool(tensor.requires_grad), 'crc32': None, 'parts': [part(name, t) for name, t in inner]}
+    if hasattr(tensor, 'placements'):
+        mesh = tensor.device_mesh
+        how = ['%s(%s)' % (type(p).__name__, p.dim if hasattr(p, 'dim') else getattr(p, 'reduce_op', '')) for p in tensor.placements]
+        row['placement'] = '%s on %s mesh %s' % (', '.join(how), mesh.device_type, list(mesh.shape))
+        if mesh.mesh_dim_names:
+            row['placement'] += ' (%s)' % ', '.join(mesh.mesh_dim_names)
     return row
 
 
@@ -89,18 +112,27 @@ def tensor_row(tensor, with_digest=True):
         return meta
     if getattr(tensor, 'is_nested', False):
         if layout == 'jagged':
-            parts = [part('values', tensor.values()), part('offsets', tensor.offsets())]
-            meta.update(layout='jagged', crc32=None, parts=parts)
+            names = ['values', 'offsets'] + (['lengths'] if tensor.lengths() is not None else [])
+            ragged = tensor._ragged_idx
+            shape = [-1 if i == ragged else n for i, n in enumerate(tensor.shape)]
         else:
-            meta.update(layout='nested', crc32=None)
+            names = ['values', '_nested_tensor_size', '_nested_tensor_strides', '_nested_tensor_storage_offsets']
+            shape = [tensor.size(0)] + [-1] * (tensor.dim() - 1)
+        parts = parts_of(tensor, names)
+        if layout != 'jagged':
+            for row, name in zip(parts, ('buffer', 'sizes', 'strides', 'offsets')):
+                row['key'] = name
+        meta.update(shape=shape, layout='jagged' if layout == 'jagged' else 'nested', crc32=None, parts=parts)
         return meta
+    wrapper = wrapper_row(tensor)
+    if wrapper is not None:
+        return wrapper
     if layout != 'strided':
         names = {'sparse_coo': ('_indices', '_values'), 'sparse_csr': ('crow_indices', 'col_indices', 'values'),
                  'sparse_bsr': ('crow_indices', 'col_indices', 'values'),
                  'sparse_csc': ('ccol_indices', 'row_indices', 'values'),
                  'sparse_bsc': ('ccol_indices', 'row_indices', 'values')}[layout]
-        meta.update(shape=list(tensor.shape), layout=layout, crc32=None,
-                    parts=[part(n.lstrip('_'), getattr(tensor, n)()) for n in names])
+        meta.update(shape=list(tensor.shape), layout=layout, crc32=None, parts=parts_of(tensor, names))
         return meta
     row = plain_row(tensor)
     if tensor.is_conj() or tensor.is_neg():
@@ -111,7 +143,8 @@ def tensor_row(tensor, with_digest=True):
         if 'per_tensor' in scheme:
             quant.update(scale=tensor.q_scale(), zero_point=tensor.q_zero_point())
         else:
-            quant.update(axis=tensor.q_per_channel_axis())
+            quant.update(axis=tensor.q_per_channel_axis(), scale=part('scale', tensor.q_per_channel_scales()),
+                         zero_point=part('zero_point', tensor.q_per_channel_zero_points()))
         row['quant'] = quant
         if tensor.dtype in (torch.qint8, torch.quint8, torch.qint32):
             row['crc32'] = crc(element_bytes(tensor.int_repr()))
@@ -167,6 +200,8 @@ def element(key):
 
 def state_of(value):
     """The state that pickle stores for an object, where it is a dictionary (or a pair with slots)."""
+    if isinstance(value, torch.ScriptObject):
+        return dict(enumerate(value.__getstate__()))
     try:
         reduced = value.__reduce_ex__(2)
     except Exception:
@@ -180,6 +215,8 @@ def state_of(value):
         out = dict(state[0] or {})
         out.update(state[1])
         return out
+    if isinstance(state, (tuple, list)) and len(reduced) < 4:  # of a class that keeps a state of its own making
+        return dict(enumerate(state))
     return {}
 
 

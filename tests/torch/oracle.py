@@ -12,7 +12,8 @@ ls_error (the code with which `ls` refuses by default), ls_policy (with which it
 layout of rows are compared), key_only (not the path), same_as (another oracle from which the rest is taken).
 
 An oracle stands beside the file or the folder that it is of, or names it (file, from the oracle's folder). weights is the path
-of the one best candidate, question the paths of equally good ones; user_globals lists the names of a user's own classes.
+of the one best candidate, question the paths of equally good ones; user_globals lists the names of a user's own classes;
+selected is the path of the dictionary that the tensors are of, where they are not all: what `ls` without --all must choose.
 
 What this version names but does not read counts as skipped: a file that is refused with container_not_supported, and a
 row whose tensor is refused with unsupported_tensor.
@@ -167,26 +168,35 @@ def compare_offsets(want, got, path):
 
 
 def compare_parts(want, got):
-    """The parts of tensors that are not dense, and the parameters of quantised ones."""
+    """What makes tensors more than one array: parts, quantizers, classes, placements."""
     out, table = [], {json.dumps(r.get('path')): r for r in got}
     for row in want:
-        mine = table.get(json.dumps(row['path']), {})
-        if 'parts' in row:
-            parts = {p.get('key'): p for p in mine.get('parts', [])}
-            for part in row['parts']:
-                have = parts.get(part['key'], {})
-                for field in ('dtype', 'shape', 'crc32'):
-                    if not same(have.get(field), part[field]):
-                        out.append('%s: part %s: %s is %s, should be %s' % (
-                            row['key'], part['key'], field, short(have.get(field)), short(part[field])))
-        if 'quant' in row:
-            have = mine.get('quant', {})
-            for field, x in row['quant'].items():
-                if not same(have.get(field), x):
-                    out.append('%s: quant %s is %s, should be %s' % (row['key'], field, short(have.get(field)), short(x)))
-            if 'crc32' in row and mine.get('crc32') != row['crc32']:
-                out.append('%s: crc32 is %s, should be %s' % (row['key'], mine.get('crc32'), row['crc32']))
+        compare_kind(row['key'], row, table.get(json.dumps(row['path']), {}), out)
     return out
+
+
+def compare_kind(name, row, mine, out):
+    if 'parts' in row:
+        parts = {p.get('key'): p for p in mine.get('parts', [])}
+        for part in row['parts']:
+            compare_part('%s: part %s' % (name, part['key']), part, parts.get(part['key'], {}), out)
+    have = mine.get('quant', {})
+    for field, x in row.get('quant', {}).items():
+        if isinstance(x, dict):
+            compare_part('%s: quant %s' % (name, field), x, have.get(field) or {}, out)
+        elif not same(have.get(field), x):
+            out.append('%s: quant %s is %s, should be %s' % (name, field, short(have.get(field)), short(x)))
+    if 'class' in row and mine.get('class') != row['class']:
+        out.append('%s: class is %s, should be %s' % (name, mine.get('class'), row['class']))
+    if 'placement' in row and not str(mine.get('placement')).startswith(row['placement']):
+        out.append('%s: placement is %s, should begin with %s' % (name, mine.get('placement'), row['placement']))
+
+
+def compare_part(name, part, have, out):
+    for field in ('dtype', 'shape', 'layout', 'crc32'):
+        if field in part and not same(have.get(field), part[field]):
+            out.append('%s: %s is %s, should be %s' % (name, field, short(have.get(field)), short(part[field])))
+    compare_kind(name, part, have, out)
 
 
 # --- values -----------------------------------------------------------------------------------------------------------
@@ -280,7 +290,7 @@ def compare_object(want, got, path, out):
 
 def check_ls(program, path, oracle):
     problems = []
-    args = ['ls', path, '--all', '--digest', '--json']
+    args = ['ls', path, '--digest', '--json'] + ([] if 'selected' in oracle else ['--all'])
     if 'ls_error' in oracle:
         code, document = run(program, *args)
         if code != 1 or error_of(document) != oracle['ls_error']:
@@ -311,7 +321,7 @@ def check_ls(program, path, oracle):
             problems += compare_rows(oracle['tensors'], document['tensors'], oracle.get('named_only'), oracle.get('key_only'))
             if not oracle.get('named_only') and not strict:
                 problems += compare_offsets(oracle['tensors'], document['tensors'], path)
-            if oracle.get('check_parts') and not strict:
+            if not strict:
                 problems += compare_parts(oracle['tensors'], document['tensors'])
         if problems:
             break
@@ -374,7 +384,6 @@ def main():
     parser.add_argument('--ckpt', required=True, metavar='PROGRAM')
     parser.add_argument('--data', default=os.path.join(os.path.dirname(HERE), 'data'))
     parser.add_argument('--most', type=int, default=6, help='mismatches to print per file')
-    parser.add_argument('--parts', action='store_true', help='also compare the parts of sparse and quantised tensors')
     parser.add_argument('names', nargs='*', help='only files whose path contains one of these')
     args = parser.parse_args()
     passed = failed = skipped = 0
@@ -382,7 +391,6 @@ def main():
         shown = os.path.relpath(path, args.data)
         if args.names and not any(re.search(n, shown) for n in args.names):
             continue
-        oracle['check_parts'] = args.parts
         for check in (check_ls, check_show):
             if check is check_show and not oracle['values']:
                 continue

@@ -410,11 +410,16 @@ TEST_CASE("V2: parameters, typed rebuilds and meta tensors take their own argume
     CHECK(entry_code(call(meta, {str("float32"), ints({2, 3}), ints({3, 1}), no})) == errc::dtype_unknown);
 }
 
-TEST_CASE("V3: what is not read yet is refused by name, and costs nothing else") {
+TEST_CASE("V2: every rebuild function refuses other counts of arguments, and costs nothing else") {
     using namespace pkl;
     for (const char* name : {"_rebuild_sparse_tensor", "_rebuild_sparse_csr_tensor", "_rebuild_qtensor", "_rebuild_nested_tensor", "_rebuild_wrapper_subclass",
-                             "_rebuild_device_tensor_from_numpy", "_rebuild_device_tensor_from_cpu_tensor", "_rebuild_xla_tensor"})
-        CHECK_MESSAGE(entry_code(call(global("torch._utils", name), {none})) == errc::unsupported_tensor, name);
+                             "_rebuild_device_tensor_from_numpy", "_rebuild_device_tensor_from_cpu_tensor", "_rebuild_xla_tensor"}) {
+        CHECK_MESSAGE(entry_code(call(global("torch._utils", name), {})) == errc::bad_arguments, name);
+        CHECK_MESSAGE(entry_code(call(global("torch._utils", name), {none})) == errc::bad_arguments, name);
+        CHECK_MESSAGE(entry_code(call(global("torch._utils", name), {none, none, none, none, none, none, none, none, none})) == errc::bad_arguments, name);
+    }
+    CHECK(entry_code(call(global("torch.nested._internal.nested_tensor", "_rebuild_njt"), {})) == errc::bad_arguments);
+    CHECK(entry_code(call(global("torch._utils", "_rebuild_other"), {none})) == errc::none); // an inert object
 }
 
 TEST_CASE("R2: a tensor built from itself, or from what holds it, is an error value") {

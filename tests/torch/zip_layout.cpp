@@ -141,13 +141,13 @@ TEST_CASE("other zip containers are named: PyTorch's with exit 4, the rest with 
         const char* says;
     };
     const row rows[]{
-        {with(records(), "archive/constants.pkl", "\x80\x02)."), errc::container_not_supported, "TorchScript"},
-        {{{.name = "m/constants.pkl", .data = "x"}}, errc::container_not_supported, "TorchScript"},
-        {{{.name = "m/model.json", .data = "{}"}, {.name = "m/tensors/0", .data = four}}, errc::container_not_supported, "TorchScript"},
-        {{{.name = "p/.data/version", .data = "6"}, {.name = "p/.data/extern_modules", .data = "torch"}, {.name = "p/res/w.pkl", .data = tiny}}, errc::container_not_supported, "torch.package"},
+        {{{.name = "m/constants.pkl", .data = "x"}}, errc::no_pickle, "TorchScript"},
         {{{.name = "e/archive_format", .data = "pt2"}, {.name = "e/data/weights/weight_0", .data = four}}, errc::container_not_supported, "PT2"},
         {{{.name = "arr_0.npy", .data = "\x93NUMPY"}}, errc::no_pickle, "npz"},
         {{{.name = "config.json", .data = "{}"}, {.name = "model.weights.h5", .data = "x"}}, errc::no_pickle, "Keras"},
+        {{{.name = "metadata.json", .data = "{}"}, {.name = "model.weights.h5", .data = "x"}}, errc::no_pickle, "Keras 3"},
+        {{{.name = "net.mlpackage/Manifest.json", .data = "{}"}}, errc::no_pickle, "CoreML"},
+        {{{.name = "m/model.json", .data = "{}"}, {.name = "m/weights.bin", .data = four}}, errc::no_pickle, "no data.pkl"},
         {{{.name = "[Content_Types].xml", .data = "x"}, {.name = "word/document.xml", .data = "x"}}, errc::no_pickle, "office"},
         {{{.name = "META-INF/MANIFEST.MF", .data = "x"}}, errc::no_pickle, "Java"},
         {{{.name = "readme.txt", .data = "x"}}, errc::no_pickle, "no data.pkl (1 records)"},

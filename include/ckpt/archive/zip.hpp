@@ -178,7 +178,8 @@ class zip_archive {
         const std::string method = r.method == 8 ? "deflated" : "compressed by method " + decimal(std::uint64_t{r.method});
         return fail(from, errc::compressed, r.header_offset, r.name,
                     "the record is " + method + ": " + decimal(r.stored_size) + " bytes for " + decimal(r.size),
-                    "Pack the archive again without compression: torch.save, or zip -0");
+                    r.method == 8 ? "Give open_options.inflate a function that inflates, or pack the archive again without compression: zip -0"
+                                  : "Pack the archive again without compression: torch.save, or zip -0");
     }
     [[nodiscard]] static error wrong_checksum(const source& from, const record& r, std::uint64_t at, std::uint32_t computed) {
         return fail(from, errc::checksum_mismatch, at, r.name,

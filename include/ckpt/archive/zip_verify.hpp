@@ -6,6 +6,7 @@
 // Refuses: nothing; the walk goes on behind a fault.
 #pragma once
 
+#include <ckpt/archive/inflate.hpp>
 #include <ckpt/archive/record.hpp>
 #include <ckpt/archive/zip.hpp>
 #include <ckpt/core/checked.hpp>
@@ -34,7 +35,8 @@ struct zip_check {
 };
 
 struct zip_check_options {
-    bool checksums{true}; ///< reads every stored payload
+    bool checksums{true};   ///< reads every payload
+    ckpt::inflater inflate{}; ///< for compressed ones
 };
 
 /// Called with one fault after the other.
@@ -75,6 +77,16 @@ namespace zip {
     return crc;
 }
 
+/// Whether a compressed record becomes what its directory entry says.
+[[nodiscard]] inline result<void> inflates_soundly(const source& from, const record& r, const inflater& inflate) {
+    auto at = locate_deflated(from, r, inflate);
+    if (!at) return std::move(at).error();
+    std::size_t length = 0;
+    if (!checked_narrow(r.size, length)) return zip_archive::fail(from, errc::limit, *at, r.name, decimal(r.size) + " bytes are more than this program can address", {});
+    std::vector<std::byte> content(length);
+    return inflate_record(from, r, *at, inflate, content);
+}
+
 } // namespace zip
 
 /// Walks all records. A fault does not end the walk; one that concerns the whole source (it cannot be read any
@@ -105,11 +117,18 @@ inline zip_check verify_zip(const source& from, const zip_archive& archive, cons
                        r);
             }
         }
-        if (r.method != 0 || (r.crc32 == 0 && r.size != 0)) {
+        const bool inflates = r.method == 8 && options.inflate;
+        if ((r.method != 0 && !inflates) || (r.crc32 == 0 && r.size != 0)) {
             ++out.unchecked_crc;
             continue;
         }
         if (!options.checksums) continue;
+        if (inflates) {
+            auto sound = zip::inflates_soundly(from, r, options.inflate);
+            if (sound) out.bytes += r.stored_size;
+            else report(std::move(sound).error(), r);
+            continue;
+        }
         auto crc = zip::checksum(from, r, *at, buffer);
         if (!crc) {
             report(std::move(crc).error(), r);

@@ -50,6 +50,8 @@ namespace ckpt::inline CKPT_DETAIL_ABI {
     X(json_invalid, 221, 2, "a JSON text is malformed")                                                        \
     X(safetensors_invalid, 222, 2, "a safetensors header breaks a rule of its format")                         \
     X(shards_inconsistent, 223, 2, "the files of a set disagree with its index or with each other")            \
+    X(legacy_invalid, 224, 2, "the parts of a legacy stream are not complete or disagree")                     \
+    X(tar_invalid, 225, 2, "a tar archive breaks a rule of its format")                                        \
     X(pickle_truncated, 301, 2, "the pickle ends inside an opcode or without STOP")                            \
     X(pickle_opcode, 302, 2, "an unknown or misplaced opcode")                                                 \
     X(global_not_allowed, 303, 1, "a global that the policy does not allow")                                   \
@@ -82,6 +84,7 @@ namespace ckpt::inline CKPT_DETAIL_ABI {
     X(unsupported_tensor, 415, 4, "a kind of tensor that this version does not read")                          \
     X(size_mismatch, 416, 1, "the destination has another number of elements")                                 \
     X(conversion, 417, 1, "a conversion that would lose values silently")                                      \
+    X(indices_invalid, 418, 2, "indices or offsets of a sparse or nested tensor that contradict its shape")    \
     X(path_missing, 501, 1, "the path does not exist")                                                         \
     X(state_dict_missing, 502, 1, "no state_dict was found")                                                   \
     X(state_dict_ambiguous, 503, 1, "several state_dicts are equally likely")                                  \

@@ -106,6 +106,12 @@ class json_reader {
         return done();
     }
 
+    [[nodiscard]] bool boolean(bool& out) {
+        if (peek() != json_kind::boolean) return fail("true or false was expected");
+        out = text_[at_] == 't';
+        return word(out ? "true" : "false");
+    }
+
     /// Goes over one value of any kind.
     [[nodiscard]] bool skip() {
         std::string closers; // of the arrays and objects around what comes next

@@ -3,10 +3,10 @@
 // SPDX-License-Identifier: MIT
 // In:      the entries of a directory.
 // Out:     a few words for each file; the sets of files that may hold the weights.
-// Refuses: nothing; kinds of folders that are not read are named.
+// Refuses: nothing.
 //
 // The names are those of transformers (utils/__init__.py, trainer.py), accelerate (utils/constants.py), peft, diffusers,
-// DeepSpeed and torch.distributed.checkpoint.
+// DeepSpeed, Megatron-LM and torch.distributed.checkpoint.
 #pragma once
 
 #include <ckpt/checkpoint.hpp>
@@ -35,7 +35,7 @@ struct folder_file {
 
 namespace detail {
 
-enum class file_role : std::uint8_t { weights, index, possible, state, other };
+enum class file_role : std::uint8_t { weights, index, possible, state, part, other };
 
 struct known_file {
     std::string_view pattern{}; // `*` is any run of characters
@@ -45,6 +45,12 @@ struct known_file {
 
 // First match wins; shards are told before.
 inline constexpr known_file known_files[]{
+    {".metadata", file_role::part, "what is where in a distributed checkpoint"},
+    {"*.distcp", file_role::part, "chunks of a distributed checkpoint"},
+    {"*_model_states.pt", file_role::state, "the model's states of DeepSpeed"},
+    {"*optim_states.pt", file_role::state, "one rank's partition of DeepSpeed's optimizer"},
+    {"model_optim_rng.pt", file_role::state, "one rank of Megatron-LM"},
+    {"latest", file_role::other, "the name of the newest step"},
     {"*.safetensors.index*.json", file_role::index, "the index of a set of shards"},
     {"*.bin.index*.json", file_role::index, "the index of a set of shards"},
     {"*.pt*.index*.json", file_role::index, "the index of a set of shards"},
@@ -126,12 +132,16 @@ struct weight_set {
     bool known{};                     // by a name that means weights
 };
 
+/// What a folder is as a whole.
+enum class folder_kind : std::uint8_t { files, zero, dcp, megatron };
+
 /// A folder, told by the names in it.
 struct folder_contents {
     std::vector<folder_file> files{};
     std::vector<weight_set> sets{};
     std::vector<std::string> shards{};   // files that are named as shards
-    std::string_view not_read{};         // a kind of folder that is not read; empty for others
+    folder_kind kind{};                  // `files` wherever a file or a set is known to be the weights
+    std::vector<std::string> folders{};  // names of folders in it
 
     [[nodiscard]] static folder_contents of(std::span<const folder_entry> entries);
     /// Whether there is a file of this name.
@@ -173,12 +183,14 @@ inline folder_contents folder_contents::of(std::span<const folder_entry> entries
     for (const folder_entry& e : entries) {
         if (e.is_folder) {
             out.files.push_back({e.name, "a folder", 0, false});
-            if (e.name.starts_with("global_step") && out.not_read.empty()) out.not_read = "a checkpoint of DeepSpeed (ZeRO)";
+            out.folders.push_back(e.name);
+            if (out.kind == folder_kind::files && e.name.starts_with("global_step")) out.kind = folder_kind::zero;
+            if (out.kind == folder_kind::files && e.name.starts_with("mp_rank_")) out.kind = folder_kind::megatron;
             continue;
         }
-        if (e.name == ".metadata" || e.name.ends_with(".distcp")) out.not_read = "a distributed checkpoint (DCP)";
-        if (e.name.ends_with("_optim_states.pt") || e.name.ends_with("_model_states.pt")) out.not_read = "a checkpoint of DeepSpeed (ZeRO)";
-        if (e.name == "latest_checkpointed_iteration.txt") out.not_read = "a checkpoint of Megatron-LM";
+        if (e.name == ".metadata" || e.name.ends_with(".distcp")) out.kind = folder_kind::dcp;
+        if (e.name == "latest" || e.name.ends_with("optim_states.pt") || e.name.ends_with("_model_states.pt")) out.kind = folder_kind::zero;
+        if (e.name == "latest_checkpointed_iteration.txt") out.kind = folder_kind::megatron;
         if (const auto shard = parse_shard(e.name)) {
             out.add_shard(e, *shard, families);
             continue;
@@ -203,7 +215,7 @@ inline folder_contents folder_contents::of(std::span<const folder_entry> entries
     std::erase_if(out.sets, [&](const weight_set& set) { return set.count > 0 && std::binary_search(indexed.begin(), indexed.end(), family_of_shard(*parse_shard(set.files.front()))); });
     const bool has_known = std::any_of(out.sets.begin(), out.sets.end(), [](const weight_set& set) { return set.known; });
     if (has_known) std::erase_if(out.sets, [](const weight_set& set) { return !set.known; });
-    if (has_known) out.not_read = {}; // what lies beside a model does not keep it from being read
+    if (has_known) out.kind = folder_kind::files; // what lies beside a model does not keep it from being read
     return out;
 }
 

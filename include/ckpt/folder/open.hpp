@@ -2,14 +2,17 @@
 //
 // SPDX-License-Identifier: MIT
 // In:      a directory, or the "*.index.json" of a set of shards; a policy; options.
-// Out:     the same `checkpoint` that `open` gives, of the one file or the set of shards that holds the weights.
-// Refuses: folders with several candidate sets or none, kinds of folders that are not read, and sets that disagree with
-//          their index or with each other: everything that is wrong is told at once.
+// Out:     the same `checkpoint` that `open` gives, of the one file, the set of shards or the distributed checkpoint that
+//          holds the weights.
+// Refuses: folders with several candidate sets or none, and sets that disagree with their index or with each other:
+//          everything that is wrong is told at once.
 #pragma once
 
 #include <ckpt/checkpoint.hpp>
 #include <ckpt/folder/contents.hpp>
+#include <ckpt/folder/distributed.hpp>
 #include <ckpt/folder/index.hpp>
+#include <ckpt/folder/report.hpp>
 #include <ckpt/folder/shard_set.hpp>
 
 #include <algorithm>
@@ -23,84 +26,90 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
-/// What is in a checkpoint folder, and whether it fits together.
-struct folder_report {
-    std::vector<folder_file> files{};       ///< sorted by name
-    std::vector<std::string> candidates{};  ///< files, indices or families of shards that may be the weights
-    std::string chosen{};                   ///< the one that `open_folder` opens; empty where there is no one
-    std::string reason{};                   ///< why, in a clause
-    std::vector<std::string> parts{};       ///< the files of the folder that belong to it, as far as they exist
-    std::vector<ckpt::error> findings{};    ///< everything that keeps `open_folder` from opening it
-};
-
 namespace detail {
 
-/// A folder while it is looked through.
+/// What the files of a folder may name.
+struct folder_policy {
+    allowlist files{};
+    allowlist metadata{}; // .metadata of a distributed checkpoint
+
+    template <policy P>
+    [[nodiscard]] static constexpr folder_policy of() {
+        if constexpr (admits_attacks_part<P>) return {allowlist_of<P>(), allowlist_of<P>()};
+        else return {allowlist_of<P>(), allowlist_of<allow<dcp_globals, P>>()};
+    }
+};
+
+/// What was found in a folder, and opened.
 struct examined_folder {
     folder_report report{};
-    std::vector<shard> shards{};      // of a set, opened
-    std::optional<checkpoint> file{}; // or the one file
+    std::vector<shard> shards{};       // of a set, opened
+    std::optional<checkpoint> file{};  // or the one file
+    shared<checkpoint_file> joined{};  // or what a distributed checkpoint became
 };
 
 /// What stands between a directory and its model.
 class folder_examiner {
   public:
-    folder_examiner(std::string path, const allowlist& allowed, const open_options& options) : folder_{std::move(path)}, allowed_{allowed}, options_{options} {}
+    folder_examiner(std::string path, const folder_policy& allowed, const open_options& options, const folder_options& how) : work_{std::move(path), allowed.files, allowed.metadata, options, how, {}} {}
 
     /// Fails only where the path itself cannot be looked at.
     [[nodiscard]] result<examined_folder> run() {
         std::string index;
-        if (folder_.ends_with(".json") && !list_folder(folder_)) {
-            const std::size_t slash = folder_.find_last_of('/');
-            index = folder_.substr(slash == std::string::npos ? 0 : slash + 1);
-            folder_ = slash == std::string::npos ? "." : folder_.substr(0, slash + 1);
+        std::string& folder = work_.folder;
+        if (folder.ends_with(".json") && !list_folder(folder)) {
+            const std::size_t slash = folder.find_last_of('/');
+            index = folder.substr(slash == std::string::npos ? 0 : slash + 1);
+            folder = slash == std::string::npos ? "." : folder.substr(0, slash + 1);
         }
-        auto entries = list_folder(folder_);
+        auto entries = list_folder(folder);
         if (!entries) return std::move(entries).error();
         contents_ = folder_contents::of(*entries);
-        folder_report& report = out_.report;
+        folder_report& report = work_.report;
         report.files = contents_.files;
         for (const weight_set& set : contents_.sets) report.candidates.push_back(set.name);
 
         weight_set chosen{index, index, {}, 0, true};
-        if (index.empty()) {
-            if (!choose(chosen)) return std::move(out_);
-        } else {
+        if (!index.empty()) {
             report.reason = "it was asked for";
+            open_set(chosen);
+        } else if (distributed_finder distributed{work_, contents_}; distributed.run(*entries)) {
+            out_.joined = std::move(distributed.joined);
+            if (!distributed.file.empty()) open_single(distributed.file);
+        } else if (choose(chosen)) {
+            open_set(chosen);
         }
-        report.chosen = chosen.name;
-        if (!chosen.index.empty()) open_indexed(chosen.index);
-        else if (chosen.count > 0) open_family(chosen);
-        else open_single(chosen.files.front());
         if (!report.findings.empty()) out_.shards.clear();
+        out_.report = std::move(report);
         return std::move(out_);
     }
 
   private:
-    void find(error e) { out_.report.findings.push_back(std::move(e)); }
-    void inconsistent(std::string_view file, std::string detail, std::string_view hint) {
-        find({.code = errc::shards_inconsistent, .file = std::string(file), .detail = std::move(detail), .hint = hint});
+    void find(error e) { work_.find(std::move(e)); }
+    void inconsistent(std::string_view file, std::string detail, std::string_view hint) { work_.inconsistent(file, std::move(detail), hint); }
+
+    void open_set(const weight_set& chosen) {
+        work_.report.chosen = chosen.name;
+        if (!chosen.index.empty()) open_indexed(chosen.index);
+        else if (chosen.count > 0) open_family(chosen);
+        else open_single(chosen.files.front());
     }
 
     /// The one set that may be the weights, or a finding.
     [[nodiscard]] bool choose(weight_set& chosen) {
-        if (!contents_.not_read.empty()) {
-            find({.code = errc::container_not_supported, .detail = quoted(folder_) + " is " + std::string(contents_.not_read), .hint = "this version of ckpt reads single files and sets of shards"});
-            return false;
-        }
         if (contents_.sets.size() == 1) {
             chosen = contents_.sets.front();
-            out_.report.reason = chosen.known ? "its name means weights" : "no other file of the folder can hold the weights";
+            work_.report.reason = chosen.known ? "its name means weights" : "no other file of the folder can hold the weights";
             return true;
         }
         error e{.code = errc::state_dict_ambiguous};
         if (contents_.sets.empty()) {
             const bool any = std::any_of(contents_.files.begin(), contents_.files.end(), [](const folder_file& f) { return f.is_checkpoint; });
             e.code = any ? errc::state_dict_missing : errc::not_a_checkpoint;
-            e.detail = "no file in " + quoted(folder_) + " is known to hold weights" + some_names();
+            e.detail = "no file in " + quoted(work_.folder) + " is known to hold weights" + some_names();
             e.hint = "open the file that you mean by its own path";
         } else {
-            e.detail = "several files in " + quoted(folder_) + " may hold the weights: " + listed(out_.report.candidates, contents_.sets.size() == 2 ? " and " : ", ");
+            e.detail = "several files in " + quoted(work_.folder) + " may hold the weights: " + listed(work_.report.candidates, contents_.sets.size() == 2 ? " and " : ", ");
             e.hint = "open the one you mean: the file itself, or the index of a set of shards";
         }
         find(std::move(e));
@@ -113,33 +122,17 @@ class folder_examiner {
         for (const folder_file& f : contents_.files) names.push_back(f.name);
         return "; it has " + listed(names, ", ");
     }
-    /// Up to three, quoted, and how many more.
-    template <class Names>
-    [[nodiscard]] static std::string listed(const Names& names, std::string_view separator) {
-        std::string out;
-        for (std::size_t i = 0; i < names.size() && i < 3; ++i) out.append(i > 0 ? separator : std::string_view{}) += quoted(names[i]);
-        return names.size() > 3 ? out + ", +" + decimal(std::uint64_t{names.size() - 3}) + " more" : out;
-    }
-
-    [[nodiscard]] result<checkpoint> open_one(const std::string& name, const open_options& options) const {
-        auto opened = detail::open(source::open(path_in(folder_, name), {options.io, 0, ~std::uint64_t{0}}), allowed_, options);
-        if (!opened) opened.error().file = name;
-        return opened;
-    }
     void open_single(const std::string& name) {
-        out_.report.parts.push_back(name);
-        auto opened = open_one(name, options_);
+        work_.report.parts.push_back(name);
+        auto opened = work_.open_one(name, work_.options);
         if (!opened) return find(std::move(opened).error());
         checkpoint_access::file(*opened)->found_as(name);
         out_.file = std::move(*opened);
     }
     /// Opens a shard; its tensors are those of its root.
     void open_shard(const std::string& name) {
-        out_.report.parts.push_back(name);
-        open_options as_stored = options_; // the set's own state_dict makes the copies, where any are wanted
-        as_stored.storages = storage_mode::mapped;
-        auto opened = open_one(name, as_stored);
-        if (!opened) return find(std::move(opened).error());
+        const auto opened = work_.open_part(name);
+        if (!opened) return;
         auto weights = opened->state_dict("");
         if (!weights) {
             weights.error().file = name;
@@ -169,7 +162,7 @@ class folder_examiner {
     }
 
     void open_indexed(const std::string& index_name) {
-        auto index = shard_index::read(path_in(folder_, index_name), options_.limits);
+        auto index = shard_index::read(path_in(work_.folder, index_name), work_.options.limits);
         if (!index) {
             if (index.error().file.empty()) index.error().file = index_name;
             return find(std::move(index).error());
@@ -227,9 +220,7 @@ class folder_examiner {
 
     static constexpr std::size_t no_shard = ~std::size_t{0};
 
-    std::string folder_;
-    const allowlist& allowed_;
-    const open_options& options_;
+    folder_work work_;
     folder_contents contents_{};
     examined_folder out_{};
 };
@@ -255,33 +246,34 @@ class folder_examiner {
     return out;
 }
 
-[[nodiscard]] inline result<checkpoint> open_folder(const std::string& path, const allowlist& allowed, const open_options& options) {
-    auto seen = folder_examiner{path, allowed, options}.run();
+[[nodiscard]] inline result<checkpoint> open_folder(const std::string& path, const folder_policy& allowed, const open_options& options, const folder_options& how) {
+    auto seen = folder_examiner{path, allowed, options, how}.run();
     if (!seen) return std::move(seen).error();
     if (!seen->report.findings.empty()) return joined_findings(seen->report.findings);
     if (seen->file) return std::move(*seen->file);
+    if (seen->joined) return checkpoint{std::move(seen->joined), options.storages};
     return checkpoint{shared<checkpoint_file>{make_shared<shard_set>(std::move(seen->shards), options.limits)}, options.storages};
 }
 
 } // namespace detail
 
-/// Opens the model in a directory (a Trainer's or accelerate's checkpoint folder, a downloaded model), or in the set of
-/// shards that an "*.index.json" describes. `checkpoint::files` says which files were opened. The options concern each
-/// file; `offset` and `length` do not apply.
+/// Opens the model in a directory (a Trainer's or accelerate's checkpoint folder, a downloaded model, a distributed
+/// checkpoint of PyTorch or of DeepSpeed), or in the set of shards that an "*.index.json" describes. `checkpoint::files`
+/// says which files were opened. The options concern each file; `offset` and `length` do not apply.
 template <policy P = training_policy>
-[[nodiscard]] result<checkpoint> open_folder(path_arg path, const open_options& options = {}) {
+[[nodiscard]] result<checkpoint> open_folder(path_arg path, const open_options& options = {}, const folder_options& how = {}) {
     if (!path.usable()) return error{.code = errc::cannot_open, .detail = "the path is null or has a NUL byte inside"};
-    constexpr auto allowed = detail::allowlist_of<P>();
-    return detail::open_folder(path.text(), allowed, options);
+    constexpr auto allowed = detail::folder_policy::of<P>();
+    return detail::open_folder(path.text(), allowed, options, how);
 }
 
 /// Looks through a directory as `open_folder` does, and tells what each file is and everything that is wrong. Fails only
 /// where the directory cannot be read.
 template <policy P = training_policy>
-[[nodiscard]] result<folder_report> inspect_folder(path_arg path, const open_options& options = {}) {
+[[nodiscard]] result<folder_report> inspect_folder(path_arg path, const open_options& options = {}, const folder_options& how = {}) {
     if (!path.usable()) return error{.code = errc::cannot_open, .detail = "the path is null or has a NUL byte inside"};
-    constexpr auto allowed = detail::allowlist_of<P>();
-    auto seen = detail::folder_examiner{path.text(), allowed, options}.run();
+    constexpr auto allowed = detail::folder_policy::of<P>();
+    auto seen = detail::folder_examiner{path.text(), allowed, options, how}.run();
     if (!seen) return std::move(seen).error();
     return std::move(seen->report);
 }

@@ -58,6 +58,7 @@ class joined_storages final : public storage_source {
     [[nodiscard]] byte_order order(std::uint32_t storage) const noexcept override { return source_of(storage).order(entries_[storage].storage); }
     [[nodiscard]] std::string_view key(std::uint32_t storage) const noexcept override { return source_of(storage).key(entries_[storage].storage); }
     [[nodiscard]] std::string_view file(std::uint32_t storage) const noexcept override { return shards_[entries_[storage].shard].name; }
+    [[nodiscard]] bool is_compressed(std::uint32_t storage) const noexcept override { return source_of(storage).is_compressed(entries_[storage].storage); }
     [[nodiscard]] result<std::uint64_t> file_offset(std::uint32_t storage) const override {
         return named(storage, source_of(storage).file_offset(entries_[storage].storage));
     }
@@ -132,6 +133,7 @@ class shard_set final : public checkpoint_file {
         detail::graph& g = graph_;
         g.storages = &storages_;
         g.record = "the set";
+        part_copies copies{g.memory};
         std::vector<std::uint32_t> pairs;
         std::uint32_t metadata = absent_node; // of the first shard that has any
         for (std::size_t i = 0; i < shards_.size(); ++i) {
@@ -140,7 +142,7 @@ class shard_set final : public checkpoint_file {
             if (const value own = s.file->metadata(); own && metadata == absent_node) metadata = copy_of_texts(own);
             for (const auto entry : s.weights) {
                 pairs.push_back(g.add_text(entry.key));
-                pairs.push_back(tensor_node(i, entry.tensor));
+                pairs.push_back(tensor_node(copies, i, entry.tensor));
             }
             for (const state_dict::other& other : s.others) {
                 pairs.push_back(g.add_text(other.key));
@@ -150,15 +152,18 @@ class shard_set final : public checkpoint_file {
         g.root = g.add_dictionary(pairs, metadata);
     }
 
-    [[nodiscard]] std::uint32_t tensor_node(std::size_t shard, const tensor& t) {
+    [[nodiscard]] std::uint32_t tensor_node(part_copies& copies, std::size_t shard, const tensor& t) {
         tensor_data data = *tensor_access::data(t);
-        if (data.refusal != nullptr) {
-            error e = *data.refusal;
-            e.file = shards_[shard].name;
-            data.refusal = graph_.errors[graph_.keep(std::move(e))];
-        } else if (data.kind == layout::strided) {
-            data.storage = storages_.number(shard, data.storage);
-        }
+        const auto change = [&](tensor_data& d) {
+            if (d.refusal != nullptr) {
+                error e = *d.refusal;
+                e.file = shards_[shard].name;
+                d.refusal = graph_.errors[graph_.keep(std::move(e))];
+            } else if (d.kind == layout::strided) {
+                d.storage = storages_.number(shard, d.storage);
+            }
+        };
+        copies.adopt(data, tensor_access::source(t), change);
         return graph_.add_tensor(data);
     }
     [[nodiscard]] std::uint32_t copy_of_texts(const value& dictionary) {

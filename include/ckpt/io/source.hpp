@@ -68,6 +68,20 @@ class source final : public counted {
         return out;
     }
 
+    /// A part of another source: of the same file, mapping or memory, which it keeps open.
+    [[nodiscard]] static result<shared<source>> part(const shared<source>& of, std::uint64_t offset, std::uint64_t length) {
+        shared<source> out{new source};
+        auto placed = out->place({.offset = offset, .length = length}, of->size_);
+        if (!placed) return std::move(placed).error();
+        out->whole_ = of->whole_ ? of->whole_ : of;
+        out->base_ += of->base_;
+        out->in_memory_ = of->in_memory_;
+        out->is_mapped_ = of->is_mapped_;
+        if (out->in_memory_) out->memory_ = of->memory_.subspan(static_cast<std::size_t>(offset), static_cast<std::size_t>(length));
+        if (out->is_mapped_) out->mapped_ = of->mapped_.subspan(static_cast<std::size_t>(offset), static_cast<std::size_t>(length));
+        return out;
+    }
+
     [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
     /// Where byte 0 of this source lies in the whole file: offsets in errors count from there.
     [[nodiscard]] std::uint64_t base() const noexcept { return base_; }
@@ -80,7 +94,7 @@ class source final : public counted {
                          .detail = decimal(std::uint64_t{out.size()}) + " bytes at " + decimal(offset) + " of " + decimal(size_)};
         }
         if (out.empty()) return {};
-        if (!in_memory_) return file_.read(base_ + offset, out);
+        if (!in_memory_) return (whole_ ? whole_->file_ : file_).read(base_ + offset, out);
         std::memcpy(out.data(), memory_.data() + offset, out.size());
         return {};
     }
@@ -106,6 +120,7 @@ class source final : public counted {
         return {};
     }
 
+    shared<source> whole_{}; // of a part: what has the file
     file file_{};
     mapping pages_{};
     std::span<const std::byte> memory_{};

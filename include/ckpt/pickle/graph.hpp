@@ -140,6 +140,10 @@ class storage_maker {
     [[nodiscard]] virtual errc find(std::string_view key, std::uint32_t& storage) = 0;
     /// A storage over bytes that live as long as the graph. `offset`: in the file, or `no_offset` for transcoded bytes.
     [[nodiscard]] virtual std::uint32_t add(std::span<const std::byte> bytes, byte_order order, std::uint64_t offset) = 0;
+    /// The storage that is a part of the one that was found last, and has a key of its own (torch 0.1 to 0.3).
+    [[nodiscard]] virtual errc view(std::uint32_t, std::string_view, std::uint64_t, std::uint64_t, std::uint32_t&) { return errc::persistent_id; }
+    /// The tensor or storage that a bare key names (torch 0.1), as a node to take the place of the id.
+    [[nodiscard]] virtual errc object(std::string_view, node&) { return errc::persistent_id; }
 };
 
 class graph {
@@ -168,7 +172,7 @@ class graph {
     graph(graph&&) noexcept = default;
     graph& operator=(graph&&) noexcept = default;
     ~graph() {
-        for (const error* e : errors) delete e;
+        for (error* e : errors) delete e;
     }
 
     [[nodiscard]] CKPT_DETAIL_INLINE std::uint32_t add(const node& n) {
@@ -178,6 +182,24 @@ class graph {
 
     /// Bytes of metadata behind the graph: what walks through it may cost follows from them.
     [[nodiscard]] std::uint64_t metadata_bytes() const noexcept { return pickle.size() + joined_bytes; }
+
+    /// The offset in the file of byte `at` of the pickle.
+    [[nodiscard]] std::uint64_t place(std::uint64_t at) const noexcept { return transcoded ? base : base + at; }
+
+    /// Goes on to another pickle, whose values join those of the pickles before, which are resolved.
+    void begin(std::span<const std::byte> bytes, std::uint64_t offset, std::string_view of) noexcept {
+        joined_bytes += pickle.size();
+        pickle = bytes;
+        base = offset;
+        record = of;
+        transcoded = false;
+    }
+
+    /// Leaves nothing of a pickle that failed to the resolver of the next one.
+    void forget_pending() noexcept {
+        while (pending.size() > resolved_pending) pending.pop_back();
+        resolved_nodes = nodes.size();
+    }
 
     /// A str whose text lives as long as the graph.
     [[nodiscard]] std::uint32_t add_text(std::string_view text) {
@@ -258,13 +280,17 @@ class graph {
     chunked_array<tensor_data> tensors{};
     chunked_array<complex_value> complexes{};
     chunked_array<array_value> arrays{};
-    std::vector<const error*> errors{};
+    std::vector<error*> errors{};
     std::span<const std::byte> pickle{};        // owned bytes; strings point into them
     std::uint64_t joined_bytes{0};              // of pickles and headers whose values this graph joins from other graphs
     std::uint64_t base{0};                      // offset of the pickle in the file
     std::string_view record{};                  // its name in the archive
+    bool transcoded{false};                     // the file holds it in another form (compressed): its places are all `base`
+    std::size_t resolved_nodes{first_free_node}; // of the pickles before this one
+    std::size_t resolved_pending{0};
     const storage_source* storages{nullptr};    // of the file; set before tensors are handed out
     storage_maker* maker{nullptr};              // only while resolving
+    std::span<const std::uint32_t> tensor_table{}; // nodes that a pickle names by number (TorchScript before torch 1.3)
     std::uint32_t root{absent_node};
 };
 

@@ -61,6 +61,9 @@ class machine {
 
     /// The path of the place that is being read, from the pending keys of the open marks.
     [[nodiscard]] std::string path_here() const;
+    /// Persistent ids may name classes, which may be called (legacy files of whole modules). Whoever resolves the graph
+    /// judges what they are.
+    void admit_class_ids() noexcept { class_ids_ = true; }
     /// How many steps that takes at most.
     [[nodiscard]] std::size_t depth() const noexcept { return stack_.size() + marks_.size(); }
 
@@ -280,8 +283,10 @@ class machine {
                 if (e->kind == global_kind::constant || e->kind == global_kind::storage)
                     return fail(errc::pickle_target, "a call of a name that is not callable");
                 accepts = e->accepts;
-                builds = e->build != nullptr;
+                builds = e->build != nullptr || e->kind == global_kind::nested;
             }
+        } else if (c.kind == node_kind::persistent && class_ids_) {
+            builds = true;
         } else if (c.kind != node_kind::application) {
             return fail(errc::pickle_target, "a call of a value that is neither a global nor an object");
         }
@@ -363,7 +368,7 @@ class machine {
     }
     [[nodiscard]] error refused_global() const;
     [[nodiscard]] error describe_fault() const {
-        error e{.code = fault_.code, .opcode = fault_.opcode, .offset = graph_.base + fault_.at, .record = std::string(graph_.record),
+        error e{.code = fault_.code, .opcode = fault_.opcode, .offset = graph_.place(fault_.at), .record = std::string(graph_.record),
                 .path = path_here(), .detail = fault_.what, .opcode_name = opcode_table[fault_.opcode].name};
         if (fault_.wanted != no_offset) {
             e.detail += ": " + decimal(fault_.wanted);
@@ -391,6 +396,7 @@ class machine {
     std::uint64_t named_bytes_{0}; // by STACK_GLOBAL
     fault fault_{};
     bool stopped_{false};
+    bool class_ids_{false};
     std::uint64_t refused_count_{0};
     std::uint32_t first_refused_{0};
     std::string refused_path_{};
@@ -681,14 +687,16 @@ CKPT_DETAIL_INLINE bool machine::step(opcode op) {
 inline error machine::refused_global() const {
     const global_occurrence& g = graph_.globals[first_refused_];
     const bool attack = static_cast<verdict>(g.verdict) == verdict::dangerous;
-    error e{.code = errc::global_not_allowed, .offset = graph_.base + g.offset, .record = std::string(graph_.record), .path = refused_path_,
+    error e{.code = errc::global_not_allowed, .offset = graph_.place(g.offset), .record = std::string(graph_.record), .path = refused_path_,
             .module = std::string(g.module), .name = std::string(g.name)};
     e.opcode = g.offset < graph_.pickle.size() ? static_cast<std::uint8_t>(first_[g.offset]) : std::uint8_t{0};
     e.opcode_name = opcode_table[e.opcode].name;
     e.detail = quoted(g.module) + ' ' + quoted(g.name) + (attack ? " can only be an attack" : " is not in the allowlist");
     if (refused_count_ > 1) e.detail += " (and " + decimal(refused_count_ - 1) + " other use" + (refused_count_ > 2 ? "s" : "") + " of refused names: see ckpt globals)";
-    e.hint = attack ? std::string_view{"Do not load this file with anything that executes pickles; ckpt::inspect_policy shows what is in it"}
-                    : std::string_view{"Add ckpt::global<\"{module}\", \"{name}\"> to the policy given to ckpt::open, or open with ckpt::inspect_policy"};
+    const bool code = g.module.starts_with("dill.") || g.module.starts_with("cloudpickle.");
+    e.hint = code   ? std::string_view{"It was pickled by dill or cloudpickle, which store code, and none is run here: save tensors and plain values with torch.save; ckpt::inspect_policy shows what is in it"}
+             : attack ? std::string_view{"Do not load this file with anything that executes pickles; ckpt::inspect_policy shows what is in it"}
+                      : std::string_view{"Add ckpt::global<\"{module}\", \"{name}\"> to the policy given to ckpt::open, or open with ckpt::inspect_policy"};
     return e;
 }
 

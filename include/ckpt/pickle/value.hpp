@@ -125,7 +125,8 @@ class value {
     /// items does not show what it is.
     [[nodiscard]] bool is_mapping() const noexcept;
     /// A torch.nn.Module that was pickled as a whole, of whatever class: an object with the attributes `_parameters`,
-    /// `_buffers` and `_modules`. Its tensors are found under their state_dict names.
+    /// `_buffers` and `_modules`; or a module of a TorchScript archive, whose attributes are tensors and modules. Its tensors are
+    /// found under their state_dict names.
     [[nodiscard]] bool is_module() const noexcept;
 
     /// Elements of a list, tuple or set, entries of a dictionary, items of an object; 0 otherwise.
@@ -153,7 +154,8 @@ class value {
     /// One step: an entry of a dictionary, an attribute of an object; of a module also a parameter, a buffer or a submodule
     /// by its dotted name ("layer1.0.weight").
     [[nodiscard]] result<value> at(std::string_view key) const;
-    /// One step: an element of a list or a tuple, an integer key of a dictionary.
+    /// One step: an element of a list or a tuple, an integer key of a dictionary, an item of an object, or an element of its
+    /// state where that is a list or a tuple.
     [[nodiscard]] result<value> at(std::int64_t index) const;
     /// Several steps: elements joined by '/', with `\/` and `\\` for those characters inside one.
     /// Fails with `path_missing`, naming the longest part that exists.
@@ -492,8 +494,12 @@ inline value value::module_member(std::string_view dotted) const noexcept {
     while (here.is_module()) {
         for (const std::string_view part : {"_parameters", "_buffers", "_modules"})
             if (const value found = here.attribute(part).entry_named(dotted)) return found;
+        value submodules = here.attribute("_modules");
+        if (!submodules) { // of TorchScript: tensors and submodules are attributes
+            submodules = here.state();
+            if (const value found = submodules.entry_named(dotted)) return found;
+        }
         // The first submodule that leads on; PyTorch allows no dot in a name.
-        const value submodules = here.attribute("_modules");
         here = {};
         for (std::size_t dot = dotted.find('.'); dot != std::string_view::npos && !here; dot = dotted.find('.', dot + 1))
             if (const value below = submodules.entry_named(dotted.substr(0, dot))) {
@@ -531,6 +537,8 @@ inline result<value> value::at(std::int64_t index) const {
     } else if (kind() == ckpt::kind::object) {
         const range all = items();
         if (unsigned_index < all.size()) return all[static_cast<std::size_t>(unsigned_index)];
+        const value own = state();
+        if (all.empty() && (own.kind() == ckpt::kind::tuple || own.kind() == ckpt::kind::list) && unsigned_index < own.size()) return own[static_cast<std::size_t>(unsigned_index)];
     }
     if (refusal() != nullptr) return *refusal();
     return ckpt::error{.code = errc::path_missing,
@@ -664,7 +672,7 @@ class call {
     }
 
   private:
-    [[nodiscard]] std::uint64_t offset() const noexcept { return graph_->base + graph_->nodes[node_ + 1].link.c; }
+    [[nodiscard]] std::uint64_t offset() const noexcept { return graph_->place(graph_->nodes[node_ + 1].link.c); }
     [[nodiscard]] result<value> make_text(detail::node_kind kind, std::string_view text) {
         if (text.size() > 0xFFFF'FFFFu || !charge(text.size())) return over_budget();
         char* copy = graph_->memory.allocate<char>(text.size() + 1);

@@ -9,6 +9,7 @@
 #include <ckpt/state/gather.hpp>
 #include <ckpt/state/lineage.hpp>
 #include <ckpt/state/state_dict.hpp>
+#include <ckpt/tensor/parts.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -36,7 +37,10 @@ class assembler {
         auto* data = ::new (out_->memory.allocate(sizeof(tensor_data), alignof(tensor_data))) tensor_data{};
         if (node.op == gather_op::leaf) {
             *data = *node.data;
-            if (data->refusal == nullptr && data->kind == layout::strided && node.source != nullptr) data->storage = storages_->number_of(node.source, data->storage);
+            const auto number = [&](tensor_data& t) {
+                if (t.refusal == nullptr && t.kind == layout::strided && node.source != nullptr) t.storage = storages_->number_of(node.source, t.storage);
+            };
+            copies_.adopt(*data, node.source, number);
         } else {
             data->type = node.type;
             data->rank = node.rank;
@@ -64,6 +68,7 @@ class assembler {
     shared<gather_plan> plan_;
     shared<gathered_storages> storages_;
     shared<state_dict_data> out_{make_shared<state_dict_data>()};
+    part_copies copies_{out_->memory};
 };
 
 /// Where an entry of a state_dict came from: itself, or what an earlier map or overlay says.

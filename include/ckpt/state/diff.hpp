@@ -6,7 +6,8 @@
 // Refuses: nothing: a tensor that cannot be read counts as different, with its error.
 //
 // Equal are tensors of one dtype, one shape and the same values, bit by bit, whatever their strides, their byte order and
-// the file that they come from. Two buffers of 128 KiB are all that it needs.
+// the file that they come from. Tensors that consist of parts are compared part by part, quantised ones by their integers and
+// what these stand for. Two buffers of 128 KiB are all that it needs.
 #pragma once
 
 #include <ckpt/core/result.hpp>
@@ -27,13 +28,14 @@
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
 /// In what two tensors of one key differ.
-enum class difference : std::uint8_t { dtype, shape, values, unreadable };
+enum class difference : std::uint8_t { dtype, shape, layout, values, unreadable };
 
-/// "dtype", "shape", "values", "unreadable".
+/// "dtype", "shape", "layout", "values", "unreadable".
 [[nodiscard]] constexpr std::string_view name(difference d) noexcept {
     switch (d) {
     case difference::dtype: return "dtype";
     case difference::shape: return "shape";
+    case difference::layout: return "layout";
     case difference::values: return "values";
     case difference::unreadable: return "unreadable";
     }
@@ -71,8 +73,8 @@ class value_comparison {
         if (bits(a_->type) < 8) return by_digest();
         for (auto bounded : {check_output(*a_, *from_a_), check_output(*b_, *from_b_)})
             if (!bounded) return std::move(bounded).error();
-        auto in_a = open_storage(*a_, *from_a_);
-        auto in_b = open_storage(*b_, *from_b_);
+        auto in_a = open_storage(*a_, *from_a_, true);
+        auto in_b = open_storage(*b_, *from_b_, true);
         if (!in_a) return std::move(in_a).error();
         if (!in_b) return std::move(in_b).error();
         // The parts of both follow from the shape alone.
@@ -164,6 +166,23 @@ class value_comparison {
 };
 
 /// Nothing where the two are equal.
+[[nodiscard]] inline std::optional<changed_tensor> compare(const tensor& a, const tensor& b);
+
+/// The same of what hangs below two tensors: parts by their names, and quantizers.
+[[nodiscard]] inline std::optional<changed_tensor> compare_parts(const tensor& a, const tensor& b) {
+    const auto p = a.quantizer();
+    const auto q = b.quantizer();
+    const bool same = p.has_value() == q.has_value() && (!p || (p->scheme == q->scheme && p->axis == q->axis && p->zero_point == q->zero_point && std::bit_cast<std::uint64_t>(p->scale) == std::bit_cast<std::uint64_t>(q->scale)));
+    if (!same || a.parts().size() != b.parts().size()) return changed_tensor{{}, difference::values, {}, {}};
+    auto right = b.parts().begin();
+    for (const named_part left : a.parts()) { // at most eight levels down
+        if (left.name != (*right).name) return changed_tensor{{}, difference::values, {}, {}};
+        if (auto changed = compare(left.tensor, (*right).tensor)) return changed;
+        ++right;
+    }
+    return std::nullopt;
+}
+
 [[nodiscard]] inline std::optional<changed_tensor> compare(const tensor& a, const tensor& b) {
     changed_tensor out;
     for (const tensor& t : {a, b})
@@ -180,6 +199,12 @@ class value_comparison {
         out.why = difference::shape;
         return out;
     }
+    if (a.layout() != b.layout()) {
+        out.why = difference::layout;
+        return out;
+    }
+    if (a.layout() == layout::meta) return std::nullopt; // neither has values
+    if (auto changed = compare_parts(a, b); changed || a.layout() != layout::strided) return changed;
     value_comparison values{a, b};
     const auto equal = values.run();
     if (equal && *equal) return std::nullopt;

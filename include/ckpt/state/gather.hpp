@@ -35,7 +35,7 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-enum class gather_op : std::uint8_t { leaf, permute, narrow, reshape, concat, pad, cast, fill, product };
+enum class gather_op : std::uint8_t { leaf, permute, narrow, reshape, concat, paste, pad, cast, fill, product };
 
 /// One tensor of a plan. Sizes are those of the result.
 struct gather_node {
@@ -50,7 +50,8 @@ struct gather_node {
     const std::uint32_t* parts{};  ///< other nodes
     std::uint32_t count{0};
     std::uint32_t dimension{0};    ///< of narrow, concat and pad
-    const std::int64_t* numbers{}; ///< permute: the dimensions; narrow: start; concat: where each part begins; pad: before
+    const std::int64_t* numbers{}; ///< permute: the dimensions; narrow: start; concat: where each part begins; pad: before;
+                                   ///< paste: the offsets of each part, then the ends of all parts so far in the first dimension
     std::array<std::byte, 16> value{}; ///< of fill and pad: one element
     double scale{1};               ///< of product: base + scale * B * A
     std::uint64_t backing{0};      ///< bytes of the storages and values that it is made of
@@ -103,6 +104,12 @@ class gather_plan final : public counted {
         return add(out);
     }
     [[nodiscard]] bool is_leaf(std::uint32_t i) const noexcept { return nodes_[i].op == gather_op::leaf; }
+    /// The file of a node's first stored elements, by its name in the folder.
+    [[nodiscard]] std::string_view file_of(std::uint32_t i) const noexcept {
+        while (nodes_[i].count > 0) i = nodes_[i].parts[0];
+        const gather_node& n = nodes_[i];
+        return n.op == gather_op::leaf && n.source != nullptr && n.data->refusal == nullptr && n.data->kind == layout::strided ? n.source->file(n.data->storage) : std::string_view{};
+    }
 
     /// Whether two nodes are the same view: of one storage, or one node.
     [[nodiscard]] bool same_view(std::uint32_t a, std::uint32_t b) const noexcept {
@@ -113,7 +120,8 @@ class gather_plan final : public counted {
         if (x.data == y.data) return true;
         const tensor_data& p = *x.data;
         const tensor_data& q = *y.data;
-        if (p.refusal != nullptr || q.refusal != nullptr || p.kind != layout::strided || q.kind != layout::strided) return false;
+        if (p.refusal != nullptr || q.refusal != nullptr || p.kind != q.kind || p.extra != q.extra) return false;
+        if (p.kind != layout::strided) return p.extra != nullptr;
         if (p.type != q.type || p.neg != q.neg || p.conj != q.conj || p.rank != q.rank || p.storage != q.storage || p.storage_offset != q.storage_offset) return false;
         for (std::uint32_t i = 0; i < p.rank; ++i)
             if (p.shape[i] != q.shape[i] || p.strides[i] != q.strides[i]) return false;
@@ -185,6 +193,26 @@ class gather_plan final : public counted {
         set_shape(out, shape);
         out.dimension = dimension;
         out.numbers = copy(std::span<const std::int64_t>{begins});
+        out.parts = copy(parts);
+        out.count = static_cast<std::uint32_t>(parts.size());
+        return add(out);
+    }
+
+    /// Boxes pasted into a tensor of `shape` at their offsets, one row of `rank` numbers for each; they tile it: every
+    /// element is in one of them. At least one part and one dimension; sorted by the first offset.
+    [[nodiscard]] std::uint32_t paste(std::span<const std::uint32_t> parts, std::span<const std::int64_t> offsets, std::span<const std::int64_t> shape) {
+        gather_node out{.op = gather_op::paste, .type = nodes_[parts[0]].type};
+        set_shape(out, shape);
+        std::vector<std::int64_t> numbers(offsets.begin(), offsets.end());
+        std::int64_t end = 0;
+        for (std::size_t i = 0; i < parts.size(); ++i) {
+            const gather_node& part = nodes_[parts[i]];
+            end = (std::max)(end, offsets[i * out.rank] + part.shape[0]);
+            numbers.push_back(end);
+            if (part.depth > out.depth) out.depth = part.depth;
+        }
+        ++out.depth;
+        out.numbers = copy(std::span<const std::int64_t>{numbers});
         out.parts = copy(parts);
         out.count = static_cast<std::uint32_t>(parts.size());
         return add(out);
@@ -436,6 +464,7 @@ class gather_plan final : public counted {
         }
         case gather_op::reshape: return fetch_reshaped(node, region, out);
         case gather_op::concat: return fetch_parts(node, region, out);
+        case gather_op::paste: return fetch_boxes(node, region, out);
         case gather_op::pad: return fetch_padded(node, region, out);
         case gather_op::cast: return fetch_cast(node, region, out);
         case gather_op::fill: return fetch_value(node, region, out), result<void>{};
@@ -543,6 +572,30 @@ class gather_plan final : public counted {
             inner.start[d] = from - part_begin;
             inner.size[d] = to - from;
             if (auto one = fetch(node.parts[i], inner, out + (from - begin) * region.stride[d] * itemsize(node.type)); !one) return one;
+        }
+        return {};
+    }
+
+    [[nodiscard]] result<void> fetch_boxes(const gather_node& node, const gather_region& region, std::byte* out) const {
+        const std::int64_t* ends = node.numbers + std::size_t{node.count} * node.rank;
+        const std::int64_t* first = std::upper_bound(ends, ends + node.count, static_cast<std::int64_t>(region.start[0]));
+        for (auto i = static_cast<std::size_t>(first - ends); i < node.count; ++i) {
+            const std::int64_t* offsets = node.numbers + i * node.rank;
+            if (static_cast<std::uint64_t>(offsets[0]) >= region.start[0] + region.size[0]) break;
+            gather_region inner = region;
+            std::uint64_t to = 0;
+            bool meets = true;
+            for (std::uint32_t d = 0; d < node.rank && meets; ++d) {
+                const auto offset = static_cast<std::uint64_t>(offsets[d]);
+                const std::uint64_t begin = (std::max)(offset, region.start[d]);
+                const std::uint64_t end = (std::min)(offset + static_cast<std::uint64_t>(nodes_[node.parts[i]].shape[d]), region.start[d] + region.size[d]);
+                meets = begin < end;
+                inner.start[d] = begin - offset;
+                inner.size[d] = end - begin;
+                to += (begin - region.start[d]) * region.stride[d];
+            }
+            if (!meets) continue;
+            if (auto one = fetch(node.parts[i], inner, out + to * itemsize(node.type)); !one) return one;
         }
         return {};
     }
@@ -670,7 +723,8 @@ class gathered_storages final : public storage_source {
     }
     [[nodiscard]] byte_order order(std::uint32_t i) const noexcept override { return slots_[i].source != nullptr ? slots_[i].source->order(slots_[i].number) : native_order(); }
     [[nodiscard]] std::string_view key(std::uint32_t i) const noexcept override { return slots_[i].source != nullptr ? slots_[i].source->key(slots_[i].number) : std::string_view{}; }
-    [[nodiscard]] std::string_view file(std::uint32_t i) const noexcept override { return slots_[i].source != nullptr ? slots_[i].source->file(slots_[i].number) : std::string_view{}; }
+    [[nodiscard]] std::string_view file(std::uint32_t i) const noexcept override { return slots_[i].source != nullptr ? slots_[i].source->file(slots_[i].number) : plan_->file_of(slots_[i].number); }
+    [[nodiscard]] bool is_compressed(std::uint32_t i) const noexcept override { return slots_[i].source != nullptr && slots_[i].source->is_compressed(slots_[i].number); }
     [[nodiscard]] bool is_gathered(std::uint32_t i) const noexcept override { return slots_[i].source == nullptr || slots_[i].source->is_gathered(slots_[i].number); }
     [[nodiscard]] result<std::uint64_t> file_offset(std::uint32_t i) const override {
         if (slots_[i].source != nullptr) return slots_[i].source->file_offset(slots_[i].number);

@@ -10,6 +10,7 @@
 
 #include <ckpt/core/arena.hpp>
 #include <ckpt/tensor/convert.hpp>
+#include <ckpt/tensor/parts.hpp>
 #include <ckpt/tensor/storage.hpp>
 #include <ckpt/tensor/tensor.hpp>
 
@@ -29,26 +30,37 @@ class owned_storages final : public storage_source {
     /// Reads the storages behind `tensors` and replaces each pointer by one to a tensor over the copy.
     [[nodiscard]] static shared<owned_storages> read(const storage_source& from, std::span<const tensor_data*> tensors) {
         auto out = make_shared<owned_storages>();
-        std::vector<std::uint32_t> wanted;
-        for (const tensor_data* t : tensors)
-            if (t->refusal == nullptr && t->kind == layout::strided) wanted.push_back(t->storage);
-        std::sort(wanted.begin(), wanted.end());
-        wanted.erase(std::unique(wanted.begin(), wanted.end()), wanted.end());
-        for (const std::uint32_t storage : wanted) {
-            entry& e = out->entries_.emplace_back();
-            e.key = from.key(storage);
-            e.file = from.file(storage);
-            e.order = from.order(storage);
-            e.nbytes = from.nbytes(storage);
-            if (auto done = out->copy(from, storage, e); !done) e.failure = std::move(done).error();
-        }
-        const auto number = [&wanted](std::uint32_t storage) { return static_cast<std::size_t>(std::lower_bound(wanted.begin(), wanted.end(), storage) - wanted.begin()); };
-        out->swap(tensors, number);
+        std::vector<source_storage> wanted;
+        std::vector<std::uint32_t> numbers; // here, by the storage's number there
+        const auto change = [&](tensor_data& t) {
+            if (t.refusal != nullptr || t.kind != layout::strided) return;
+            if (t.storage >= numbers.size()) numbers.resize(std::size_t{t.storage} + 1 + numbers.size() / 2, none);
+            if (numbers[t.storage] == none) {
+                numbers[t.storage] = static_cast<std::uint32_t>(wanted.size());
+                wanted.push_back({t.storage, numbers[t.storage], unknown});
+            }
+            std::uint8_t& unit = wanted[numbers[t.storage]].unit;
+            const std::uint8_t own = info(t.type).component_bytes;
+            unit = unit == unknown || unit == own ? own : mixed;
+            t.storage = numbers[t.storage];
+        };
+        part_copies copies{out->memory_};
         for (const tensor_data*& t : tensors) {
             tensor_data copy = *t;
-            if (copy.refusal == nullptr && copy.kind == layout::strided) copy.storage = static_cast<std::uint32_t>(number(copy.storage));
+            copies.adopt(copy, &from, change);
             out->tensors_.push_back(out->memory_, copy);
             t = &out->tensors_.back();
+        }
+        out->entries_.resize(wanted.size());
+        std::sort(wanted.begin(), wanted.end(), [](const source_storage& a, const source_storage& b) { return a.there < b.there; });
+        for (const source_storage& s : wanted) {
+            entry& e = out->entries_[s.here];
+            e.key = from.key(s.there);
+            e.file = from.file(s.there);
+            e.order = from.order(s.there);
+            e.nbytes = from.nbytes(s.there);
+            if (auto done = out->copy(from, s.there, e); !done) e.failure = std::move(done).error();
+            swap(e, s.unit);
         }
         return out;
     }
@@ -81,6 +93,15 @@ class owned_storages final : public storage_source {
         byte_order order{};
         std::optional<error> failure{}; // of reading it; the other storages are not concerned
     };
+    /// A storage of the file while all are numbered.
+    struct source_storage {
+        std::uint32_t there{};
+        std::uint32_t here{};
+        std::uint8_t unit{unknown}; // bytes of what is swapped in it
+    };
+    static constexpr std::uint32_t none = ~std::uint32_t{0};
+    static constexpr std::uint8_t unknown = 0;
+    static constexpr std::uint8_t mixed = 0xFF;
 
     [[nodiscard]] result<void> copy(const storage_source& from, std::uint32_t storage, entry& e) {
         std::size_t length = 0;
@@ -91,24 +112,11 @@ class owned_storages final : public storage_source {
         return from.read(storage, 0, e.bytes);
     }
 
-    /// Brings storages of the other byte order into this machine's, where all their tensors agree on the unit.
-    template <class Number>
-    void swap(std::span<const tensor_data*> tensors, const Number& number) {
-        constexpr std::uint8_t unknown = 0;
-        constexpr std::uint8_t mixed = 0xFF;
-        std::vector<std::uint8_t> units(entries_.size(), unknown);
-        for (const tensor_data* t : tensors) {
-            if (t->refusal != nullptr || t->kind != layout::strided) continue;
-            std::uint8_t& unit = units[number(t->storage)];
-            const std::uint8_t own = info(t->type).component_bytes;
-            unit = unit == unknown || unit == own ? own : mixed;
-        }
-        for (std::size_t i = 0; i < entries_.size(); ++i) {
-            entry& e = entries_[i];
-            if (e.order == native_order() || units[i] == mixed || units[i] == unknown) continue;
-            for (std::size_t at = 0; at + units[i] <= e.bytes.size(); at += units[i]) std::reverse(e.bytes.begin() + static_cast<std::ptrdiff_t>(at), e.bytes.begin() + static_cast<std::ptrdiff_t>(at + units[i]));
-            e.order = native_order();
-        }
+    /// Brings a storage of the other byte order into this machine's, where all its tensors agree on the unit.
+    static void swap(entry& e, std::uint8_t unit) {
+        if (e.order == native_order() || unit == mixed) return;
+        for (std::size_t at = 0; at + unit <= e.bytes.size(); at += unit) std::reverse(e.bytes.begin() + static_cast<std::ptrdiff_t>(at), e.bytes.begin() + static_cast<std::ptrdiff_t>(at + unit));
+        e.order = native_order();
     }
 
     arena memory_{};

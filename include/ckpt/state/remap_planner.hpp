@@ -683,6 +683,7 @@ class remap_planner {
         if (node.op == gather_op::leaf) {
             if (node.data->refusal != nullptr) return fail_at(rule, item, "the tensor could not be built: " + node.data->refusal->detail), false;
             if (node.data->kind != layout::strided || node.source == nullptr) return fail_at(rule, item, "the tensor's layout is " + std::string(name(node.data->kind)) + ", and only strided ones have elements to move"), false;
+            if (is_quantised(*node.data)) return fail_at(rule, item, "the tensor is quantised, and pieces of it would not fit its scales"), false;
         }
         if (bits(node.type) < 8 || info(node.type).packed) return fail_at(rule, item, "a byte of " + std::string(ckpt::name(node.type)) + " holds several values"), false;
         if (node.depth >= gather_plan::most_depth) return fail_at(rule, item, "more than " + decimal(std::uint64_t{gather_plan::most_depth}) + " operations on one tensor"), false;

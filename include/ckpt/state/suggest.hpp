@@ -682,13 +682,13 @@ class rule_suggester {
             if (!a || !b || !c || a->empty() || b->size() != a->size() || c->size() != a->size()) continue;
             std::vector<std::int64_t> sum = *a;
             sum[0] += (*b)[0] + (*c)[0];
-            const auto near = by_first.find(first_key(sum, parts[q].members.size()));
-            if (near == by_first.end()) continue;
+            const auto sums = by_first.find(first_key(sum, parts[q].members.size()));
+            if (sums == by_first.end()) continue;
             family stem;
             stem.leaf = parts[q].leaf;
             stem.words = stem_words[i];
             std::size_t looked = 0;
-            for (const std::uint32_t w : near->second) {
+            for (const std::uint32_t w : sums->second) {
                 if (++looked > 64) break;
                 if (stem.leaf != wholes[w].leaf && stem.leaf != 0 && wholes[w].leaf != 0) continue;
                 bool fit = aligned(parts[q], wholes[w]);

@@ -5,9 +5,10 @@
 // Out:     every tensor below it, under every path that reaches it, in the file's order.
 // Refuses: more rows than it was allowed, more steps or longer paths than the pickle's size allows.
 //
-// A path goes through keys of dictionaries, positions of lists and tuples, attributes and items of objects. A whole
+// A path goes through keys of dictionaries, positions of lists and tuples, attributes and items of objects (positions of a
+// state that is a tuple). A whole
 // pickled module is walked as its state_dict() would be: parameters, persistent buffers, submodules, in this order, and
-// one element of the path for the whole dotted name. Explicit stack; a container that is on its own path is not entered
+// one element of the path for the whole dotted name; a module of TorchScript by its attributes. Explicit stack; a container that is on its own path is not entered
 // again; what holds no tensor is not entered at all.
 #pragma once
 
@@ -123,6 +124,12 @@ struct located_tensor {
 
 namespace detail {
 
+/// Whether an object's state is a pair of its attributes and its slots, each a dictionary or None.
+[[nodiscard]] inline bool is_slots_pair(const value& state) noexcept {
+    const auto fits = [](const value& v) { return v.kind() == kind::dictionary || v.is_none(); };
+    return state.kind() == kind::tuple && state.size() == 2 && fits(state[0]) && fits(state[1]);
+}
+
 /// The steps that lead on from one value, one after another.
 class step_cursor {
   public:
@@ -131,6 +138,7 @@ class step_cursor {
         if (v.is_module()) {
             for (std::size_t i = 0; i < parts_of_modules; ++i)
                 if (auto part = v.at(module_parts[i])) attributes_[i] = *part;
+            if (!attributes_[0] && !attributes_[2]) attributes_[0] = v.state(); // of TorchScript
             if (const auto names = v.at("_non_persistent_buffers_set"))
                 for (const value name : names->elements())
                     if (const auto text = name.as_string()) skipped_.push_back(*text);
@@ -140,11 +148,12 @@ class step_cursor {
             return;
         }
         // Attributes: the state, or a pair of it (or None) and the slots.
+        // Some classes keep a tuple of their own making: a generator its random state, packed parameters their weight.
         const value state = v.state();
         if (state.kind() == kind::dictionary) attributes_[0] = state;
-        else if (state.kind() == kind::tuple && state.size() == 2)
-            for (std::size_t i = 0; i < 2; ++i)
-                if (state[i].kind() == kind::dictionary) attributes_[i] = state[i];
+        else if (is_slots_pair(state))
+            for (std::size_t i = 0; i < 2; ++i) attributes_[i] = state[i].is_none() ? value{} : state[i];
+        else if ((state.kind() == kind::tuple || state.kind() == kind::list) && v.items().empty()) elements_ = state;
     }
     /// The next value below, and its key (absent: `position` counts). False at the end.
     [[nodiscard]] bool next(value& key, std::uint64_t& position, value& below) noexcept {
@@ -164,9 +173,9 @@ class step_cursor {
                 i_ = 0;
             }
             if (at_.is_mapping()) return entry_of(at_, key, below);
-            const value::range items = at_.items();
             position = i_;
-            below = items[i_++];
+            below = elements_ ? elements_[i_] : at_.items()[i_];
+            ++i_;
             return static_cast<bool>(below);
         }
         default: return false;
@@ -208,6 +217,7 @@ class step_cursor {
 
     value at_;
     value attributes_[parts_of_modules]{};
+    value elements_{};                         // of an object whose state is a tuple or a list
     std::vector<std::string_view> skipped_{}; // sorted names of buffers that are not persistent
     std::uint64_t cost_{0};
     std::size_t part_{0};

@@ -19,7 +19,7 @@
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
 /// How the values of a tensor are kept. Only `strided` tensors have elements of their own; others have
-/// parts or nothing.
+/// parts or nothing. A size of a `jagged` or `nested` tensor that differs from row to row is -1.
 enum class layout : std::uint8_t {
     strided,
     sparse_coo,
@@ -52,6 +52,8 @@ enum class layout : std::uint8_t {
 
 namespace detail {
 
+struct tensor_extra; // tensor/parts.hpp
+
 /// What is known of a tensor. Lives in the arena of a graph; immutable once it is handed out.
 struct tensor_data {
     ckpt::dtype type{};
@@ -66,6 +68,7 @@ struct tensor_data {
     const std::int64_t* shape{};
     const std::int64_t* strides{};
     const ckpt::error* refusal{}; ///< not null: the builder refused, every access returns this
+    const tensor_extra* extra{};  ///< parts, quantizer, class; null for a plain tensor
 
     [[nodiscard]] std::span<const std::int64_t> sizes() const noexcept { return {shape, rank}; }
     [[nodiscard]] std::span<const std::int64_t> steps() const noexcept { return {strides, rank}; }

@@ -38,6 +38,8 @@ class storage_source : public counted {
                                             std::span<std::byte> out) const = 0;
     /// The file that holds it, by its name in the folder; empty where there is one file only.
     [[nodiscard]] virtual std::string_view file(std::uint32_t) const noexcept { return {}; }
+    /// Whether its record is compressed, so that a part of it costs as much to read as all of it.
+    [[nodiscard]] virtual bool is_compressed(std::uint32_t) const noexcept { return false; }
     /// Whether it is no storage of a file but the elements of one tensor, gathered from others when they are read.
     [[nodiscard]] virtual bool is_gathered(std::uint32_t) const noexcept { return false; }
 };
@@ -48,6 +50,11 @@ class storage_source : public counted {
             .record = std::string(record),
             .detail = "the file is read, not mapped, so the storage is not in memory",
             .hint = "use copy_to or copy_as, or open with io_mode::map or with storage_mode::owned"};
+}
+
+/// Why `file_offset` has nothing to give for bytes that a pickle holds as text.
+[[nodiscard]] inline error transcoded_error() {
+    return {.code = errc::no_data, .detail = "the bytes were written as text, so they have no place in the file"};
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

@@ -2,7 +2,7 @@
 //
 // SPDX-License-Identifier: MIT
 // In:      a geometry that was checked against its storage, and the storages of the file.
-// Out:     dtype, shape, strides; bytes, typed views, copies, a digest.
+// Out:     dtype, shape, strides; bytes, typed views, copies, a digest; the parts of one that is no single array.
 // Refuses: a view that would show wrong numbers; the hint says what works instead.
 #pragma once
 
@@ -13,6 +13,7 @@
 #include <ckpt/tensor/dtype.hpp>
 #include <ckpt/tensor/geometry.hpp>
 #include <ckpt/tensor/half.hpp>
+#include <ckpt/tensor/parts.hpp>
 #include <ckpt/tensor/storage.hpp>
 #include <ckpt/tensor/strided.hpp>
 #include <ckpt/tensor/view.hpp>
@@ -20,6 +21,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -76,7 +78,7 @@ struct storage_access {
     const storage_source* source{};
     std::uint32_t storage{};
     const std::byte* memory{}; ///< null: by reads
-    std::vector<std::byte> staging{};
+    std::vector<std::byte> staging{}; ///< of reads; or what `memory` points to
 
     [[nodiscard]] result<void> gather_part(const box& part, std::size_t size, std::byte* out) {
         if (memory == nullptr) return gather(*source, storage, part, size, out, staging);
@@ -91,7 +93,8 @@ struct storage_access {
 };
 
 /// Opens the storage of a tensor with elements. That its geometry fits was checked when it was made, and is again here.
-[[nodiscard]] inline result<storage_access> open_storage(const tensor_data& data, const storage_source& source) {
+/// `inflate`: for one copy of it; a compressed storage is then inflated once, into memory of the access.
+[[nodiscard]] inline result<storage_access> open_storage(const tensor_data& data, const storage_source& source, bool inflate = false) {
     storage_access out;
     out.source = &source;
     out.storage = data.storage;
@@ -100,6 +103,13 @@ struct storage_access {
     if (bytes) {
         have = bytes->size();
         out.memory = bytes->data();
+    } else if (inflate && source.is_compressed(data.storage)) {
+        if (auto there = source.read(data.storage, 0, {}); !there) return std::move(there).error();
+        std::size_t length = 0;
+        if (!checked_narrow(have, length)) return error{.code = errc::limit, .detail = "a storage of " + decimal(have) + " bytes does not fit into memory"};
+        out.staging.resize(length);
+        if (auto read = source.read(data.storage, 0, out.staging); !read) return std::move(read).error();
+        out.memory = out.staging.data();
     } else if (bytes.error().code != errc::not_mapped && bytes.error().code != errc::needs_copy) {
         return std::move(bytes).error();
     }
@@ -112,24 +122,34 @@ struct storage_access {
 /// Bytes that are in memory at once while elements are converted or summed, beside the staging of reads.
 inline constexpr std::uint64_t part_bytes = std::uint64_t{1} << 17;
 
-/// The values of a packed type with less than 8 bits, one in a byte.
-[[nodiscard]] inline result<void> copy_unpacked(const tensor_data& data, storage_access& access, std::byte* out) {
-    if (!is_contiguous(data)) return packed_error(data.type);
+/// Calls `f(values, first, count)` with the values of a packed type of less than 8 bits, one in a byte, in parts of at most
+/// `most`. The tensor is contiguous.
+template <class F>
+[[nodiscard]] inline result<void> unpack_parts(const tensor_data& data, storage_access& access, std::uint64_t most, F&& f) {
     const std::size_t width = bits(data.type);
     const std::uint64_t per_byte = 8 / width;
-    std::vector<std::byte> buffer(static_cast<std::size_t>(part_bytes));
+    std::vector<std::byte> buffer(static_cast<std::size_t>(bytes_of(data.type, most) + 1));
+    std::vector<std::byte> values(static_cast<std::size_t>(most));
     for (std::uint64_t done = 0; done < data.numel;) {
         const std::uint64_t first = data.storage_offset + done;
         const std::uint64_t skip = first % per_byte;
-        const std::uint64_t room = part_bytes * per_byte - skip;
-        const std::uint64_t n = data.numel - done < room ? data.numel - done : room;
+        const std::uint64_t n = data.numel - done < most ? data.numel - done : most;
         auto read =
             access.copy(first / per_byte, {buffer.data(), static_cast<std::size_t>(bytes_of(data.type, skip + n))});
         if (!read) return read;
-        unpack(width, buffer.data(), skip, n, out + done);
+        unpack(width, buffer.data(), skip, n, values.data());
+        f(static_cast<const std::byte*>(values.data()), done, n);
         done += n;
     }
     return {};
+}
+
+/// The values of a packed type with less than 8 bits, one in a byte.
+[[nodiscard]] inline result<void> copy_unpacked(const tensor_data& data, storage_access& access, std::byte* out) {
+    if (!is_contiguous(data)) return packed_error(data.type);
+    return unpack_parts(data, access, part_bytes, [out](const std::byte* values, std::uint64_t first, std::uint64_t n) {
+        std::memcpy(out + first, values, static_cast<std::size_t>(n));
+    });
 }
 
 /// Whether the elements are copied as they are: `to` is their type, or what it is stored as. `exact`: no conversions.
@@ -167,7 +187,7 @@ inline constexpr std::uint64_t part_bytes = std::uint64_t{1} << 17;
                      .detail = "the tensor has " + decimal(data.numel) + " elements, the destination " + decimal(room)};
     if (data.numel == 0) return {};
 
-    auto access = open_storage(data, *source);
+    auto access = open_storage(data, *source, true);
     if (!access) return std::move(access).error();
     if (bits(data.type) < 8) return copy_unpacked(data, *access, out);
 
@@ -210,6 +230,12 @@ inline constexpr std::uint64_t part_bytes = std::uint64_t{1} << 17;
         return error{.code = errc::output_limit,
                      .detail = "the values are " + decimal(total) + " bytes, more than 16 times the storage's " +
                                decimal(have)};
+    constexpr std::uint64_t always = std::uint64_t{1} << 20;
+    if (source.is_compressed(data.storage) && have > always && have / 16 > total)
+        return error{.code = errc::output_limit,
+                     .detail = "the values are " + decimal(total) + " bytes of a compressed storage of " + decimal(have) +
+                               ", all of which would be inflated for them",
+                     .hint = "open the file with storages = owned, which inflates each storage once"};
     return {};
 }
 
@@ -229,7 +255,7 @@ inline constexpr std::uint64_t part_bytes = std::uint64_t{1} << 17;
     if (!whole_bytes && (!is_contiguous(data) || data.storage_offset % (8 / width) != 0))
         return packed_error(data.type);
 
-    auto access = open_storage(data, *source);
+    auto access = open_storage(data, *source, true);
     if (!access) return std::move(access).error();
     box whole;
     if (whole_bytes) {
@@ -311,6 +337,9 @@ struct tensor_access;
 
 } // namespace detail
 
+class part_range;
+struct quantizer;
+
 /// A tensor of a checkpoint. A borrowed handle, cheap to copy: the checkpoint or state_dict must live on.
 /// Nothing of its values is read before they are asked for. An empty handle answers with zeros and errors.
 class tensor {
@@ -329,11 +358,11 @@ class tensor {
         return data_ != nullptr ? data_->steps() : std::span<const std::int64_t>{};
     }
     [[nodiscard]] std::size_t rank() const noexcept { return data_ != nullptr ? data_->rank : 0; }
+    /// Elements of the shape; of a nested or jagged tensor, those that are stored.
     [[nodiscard]] std::uint64_t numel() const noexcept { return data_ != nullptr ? data_->numel : 0; }
-    /// Bytes of the elements, each counted once for every place that it has in the shape.
-    [[nodiscard]] std::uint64_t nbytes() const noexcept {
-        return data_ != nullptr ? detail::bytes_of(data_->type, data_->numel) : 0;
-    }
+    /// Bytes of the elements, each counted once for every place that it has in the shape; of a tensor that consists of
+    /// parts, those of its parts.
+    [[nodiscard]] std::uint64_t nbytes() const noexcept { return data_ != nullptr ? detail::bytes_of(*data_) : 0; }
     /// In elements.
     [[nodiscard]] std::uint64_t storage_offset() const noexcept { return data_ != nullptr ? data_->storage_offset : 0; }
     [[nodiscard]] bool requires_grad() const noexcept { return data_ != nullptr && data_->requires_grad; }
@@ -354,9 +383,12 @@ class tensor {
     }
     /// Whether the values are gathered from other tensors when they are copied: there are no bytes to view.
     [[nodiscard]] bool is_gathered() const noexcept { return has_storage() && source_->is_gathered(data_->storage); }
-    /// The file that holds the storage, by its name in the folder; empty where the checkpoint is one file.
+    /// The file that holds the storage, by its name in the folder; empty where the checkpoint is one file. Of a tensor
+    /// that consists of parts, or is gathered from several files, the one with its first elements.
     [[nodiscard]] std::string_view file() const noexcept {
-        return has_storage() ? source_->file(data_->storage) : std::string_view{};
+        if (has_storage()) return source_->file(data_->storage);
+        if (data_ == nullptr || data_->extra == nullptr || data_->extra->count == 0) return {};
+        return tensor{&data_->extra->first->data, source_}.file();
     }
     /// Where the first element lies in the file, after the header of its record was validated.
     [[nodiscard]] result<std::uint64_t> file_offset() const {
@@ -373,6 +405,25 @@ class tensor {
         if (!detail::checked_add(*start, skip, out))
             return error{.code = errc::internal, .detail = "a storage past the end of 64 bits"};
         return out;
+    }
+
+    /// What a tensor consists of that is no single array, by name. Sparse: `indices` or `crow_indices`, `col_indices`
+    /// (`ccol_indices`, `row_indices`), and `values`. Nested: `buffer`, `sizes`, `strides`, `offsets`. Jagged: `values`,
+    /// `offsets`, `lengths`, `min_seqlen`, `max_seqlen`, those that there are. Wrapper: the tensors among its attributes.
+    /// Quantised per channel: `scales` and `zero_points`. Empty for others. Parts may have parts of their own.
+    [[nodiscard]] part_range parts() const noexcept;
+    /// The part of this name; of a part of a part, the names joined by dots. Fails with `key_missing`.
+    [[nodiscard]] result<tensor> part(std::string_view name) const;
+    /// How the integers of a quantised tensor stand for numbers; nothing for others.
+    [[nodiscard]] std::optional<ckpt::quantizer> quantizer() const;
+    /// The dotted name of a tensor subclass ("torch.distributed.tensor.DTensor"); empty for plain tensors.
+    [[nodiscard]] std::string_view class_name() const noexcept {
+        return data_ != nullptr && data_->extra != nullptr ? data_->extra->class_name : std::string_view{};
+    }
+    /// How a distributed tensor is laid out over its processes ("Shard(0), Replicate() on cpu mesh [2, 2]"), or where a
+    /// shard lies in the whole ("offsets [0, 4]"); for people. Empty for others.
+    [[nodiscard]] std::string_view placement() const noexcept {
+        return data_ != nullptr && data_->extra != nullptr ? data_->extra->placement : std::string_view{};
     }
 
     /// Why the tensor could not be built; null where it was. Every access to the values returns this error.
@@ -458,6 +509,53 @@ class tensor {
     const detail::storage_source* source_{nullptr};
 };
 
+/// One part of a tensor.
+struct named_part {
+    std::string_view name{};
+    ckpt::tensor tensor{};
+};
+
+/// The parts of a tensor, in their order. Borrows what the tensor borrows.
+class part_range {
+  public:
+    class iterator {
+      public:
+        using value_type = named_part;
+        using difference_type = std::ptrdiff_t;
+        iterator() noexcept = default;
+        iterator(const detail::named_data* at, const detail::storage_source* source) noexcept : at_{at}, source_{source} {}
+        [[nodiscard]] named_part operator*() const noexcept;
+        iterator& operator++() noexcept { return ++at_, *this; }
+        iterator operator++(int) noexcept { return {at_++, source_}; }
+        [[nodiscard]] bool operator==(const iterator& other) const noexcept { return at_ == other.at_; }
+
+      private:
+        const detail::named_data* at_{nullptr};
+        const detail::storage_source* source_{nullptr};
+    };
+
+    part_range() noexcept = default;
+    part_range(std::span<const detail::named_data> parts, const detail::storage_source* source) noexcept : parts_{parts}, source_{source} {}
+    [[nodiscard]] iterator begin() const noexcept { return {parts_.data(), source_}; }
+    [[nodiscard]] iterator end() const noexcept { return {parts_.data() + parts_.size(), source_}; }
+    [[nodiscard]] std::size_t size() const noexcept { return parts_.size(); }
+    [[nodiscard]] bool empty() const noexcept { return parts_.empty(); }
+
+  private:
+    std::span<const detail::named_data> parts_{};
+    const detail::storage_source* source_{nullptr};
+};
+
+/// What quantised integers stand for. Borrows what the tensor borrows.
+struct quantizer {
+    qscheme scheme{};
+    double scale{1};          ///< per tensor
+    std::int64_t zero_point{}; ///< per tensor
+    std::size_t axis{};       ///< per channel: the dimension that has a scale for each index
+    tensor scales{};          ///< per channel: [shape[axis]]; empty otherwise
+    tensor zero_points{};     ///< likewise
+};
+
 namespace detail {
 
 /// How the rest of the library makes tensors and looks into them.
@@ -470,4 +568,41 @@ struct tensor_access {
 };
 
 } // namespace detail
+
+inline named_part part_range::iterator::operator*() const noexcept {
+    return {at_->name, detail::tensor_access::make(&at_->data, source_)};
+}
+
+inline part_range tensor::parts() const noexcept {
+    if (data_ == nullptr || data_->extra == nullptr) return {};
+    return {data_->extra->parts(), source_};
+}
+
+inline result<tensor> tensor::part(std::string_view name) const {
+    if (const ckpt::error* own = refusal()) return *own;
+    for (const named_part p : parts()) {
+        if (p.name == name) return p.tensor;
+        if (name.size() <= p.name.size() || name[p.name.size()] != '.' || !name.starts_with(p.name)) continue;
+        if (auto below = p.tensor.part(name.substr(p.name.size() + 1)); below) return below;
+    }
+    ckpt::error missing{.code = errc::key_missing, .detail = "no part " + detail::quoted(name) + " among " + detail::decimal(std::uint64_t{parts().size()})};
+    std::size_t shown = 0;
+    for (const named_part p : parts()) {
+        if (++shown > 3) break;
+        missing.detail += (shown == 1 ? ": " : ", ") + detail::quoted(p.name);
+    }
+    return missing;
+}
+
+inline std::optional<quantizer> tensor::quantizer() const {
+    if (data_ == nullptr || !detail::is_quantised(*data_)) return std::nullopt;
+    const detail::tensor_extra& extra = *data_->extra;
+    ckpt::quantizer out{extra.scheme, extra.scale, extra.zero_point, extra.axis, {}, {}};
+    if (detail::is_per_channel(extra.scheme)) {
+        out.scales = {&extra.first[0].data, source_};
+        out.zero_points = {&extra.first[1].data, source_};
+    }
+    return out;
+}
+
 } // namespace ckpt::inline CKPT_DETAIL_ABI

@@ -36,7 +36,7 @@ namespace detail {
 
 /// What a file says of itself.
 struct file_facts {
-    std::string_view container{}; // "zip", "safetensors", "shards"
+    std::string_view container{}; // as checkpoint::container gives it
     std::string_view writer{};    // a clause for people
     byte_order order{byte_order::little};
     bool order_recorded{true};
@@ -53,7 +53,7 @@ class checkpoint_file : public counted {
     /// The metadata of a safetensors file: a dictionary of texts; absent elsewhere.
     [[nodiscard]] value metadata() const {
         const auto found = detail_access::make(graph_, graph_.root).state().at("__metadata__");
-        return found && facts_.container != "zip" ? *found : value{};
+        return found && (facts_.container == "safetensors" || facts_.container == "shards") ? *found : value{};
     }
     /// The records of an archive; none for other containers.
     [[nodiscard]] virtual std::span<const record> records() const noexcept { return {}; }

@@ -81,6 +81,20 @@ struct builders {
         return c.make_complex(*re, *im);
     }
 
+    // --- TorchScript ----------------------------------------------------------------------------------------------------
+    /// restore_type_tag(value, "Dict[str, int]"), build_intlist([...]) and its kin: the value itself.
+    static result<value> typed_container(call& c) {
+        if (c.args.size() != 1 && c.args.size() != 2) return c.fail(errc::bad_arguments, "a typed container is made from a value and the name of its type");
+        return c.args[0];
+    }
+    /// build_tensor_from_id(3): a tensor that stands in model.json.
+    static result<value> numbered_tensor(call& c) {
+        const auto table = c.graph().tensor_table;
+        const auto number = c.args[0].as_int();
+        if (c.args.size() != 1 || !number || static_cast<std::uint64_t>(*number) >= table.size()) return c.fail(errc::bad_arguments, "a tensor by a number that no tensor of the archive has");
+        return detail_access::make(c.graph(), table[static_cast<std::size_t>(*number)]);
+    }
+
     // --- tensors: rebuild.hpp -------------------------------------------------------------------------------------------
     static result<value> rebuild_tensor(call& c);
     static result<value> rebuild_tensor_v2(call& c);
@@ -89,11 +103,15 @@ struct builders {
     static result<value> parameter_class(call& c);
     static result<value> rebuild_from_type(call& c);
     static result<value> rebuild_meta(call& c);
-    static result<value> quantised_tensor(call& c) { return unsupported(c, "a quantised tensor"); }
-    static result<value> sparse_tensor(call& c) { return unsupported(c, "a sparse tensor"); }
-    static result<value> nested_tensor(call& c) { return unsupported(c, "a nested tensor"); }
-    static result<value> wrapper_tensor(call& c) { return unsupported(c, "a tensor subclass that wraps other tensors"); }
-    static result<value> device_tensor(call& c) { return unsupported(c, "a tensor saved through another device"); }
+
+    // --- tensors that are more than one array: quantized.hpp, sparse.hpp, nested.hpp, wrapper.hpp ---------------------------
+    static result<value> quantised_tensor(call& c);
+    static result<value> sparse_tensor(call& c);
+    static result<value> sparse_csr_tensor(call& c);
+    static result<value> nested_tensor(call& c);
+    static result<value> jagged_tensor(call& c);
+    static result<value> wrapper_tensor(call& c);
+    static result<value> device_tensor(call& c);
 
     // --- numpy: numpy.hpp -----------------------------------------------------------------------------------------------
     static result<value> numpy_scalar(call& c);
@@ -101,12 +119,6 @@ struct builders {
     static result<value> numpy_frombuffer(call& c);
 
   private:
-    static error unsupported(const call& c, std::string_view what) {
-        error e = c.fail(errc::unsupported_tensor, std::string(what) + " is not read by this version");
-        e.hint = "the other entries of the file are not affected";
-        return e;
-    }
-
     /// The node becomes a dictionary that keeps its class, its state and its items; `initial` comes before them.
     static result<value> mapping(call& c, const value& initial, bool none_allowed) {
         graph& g = c.graph();

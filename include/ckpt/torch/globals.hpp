@@ -2,15 +2,19 @@
 //
 // SPDX-License-Identifier: MIT
 // In:      `torch_globals` as a part of a policy.
-// Out:     containers, bytes, sizes, parameters and tensors.
-// Refuses: kinds of tensors that this version does not read: the value is an error, the rest of the file opens.
+// Out:     containers, bytes, sizes, parameters and tensors of every kind.
+// Refuses: tensors that cannot be represented: the value is an error, the rest of the file opens.
 //
 // The names are those of torch/_weights_only_unpickler.py (torch 1.13 to 2.15), and what older files hold.
 #pragma once
 
 #include <ckpt/pickle/globals.hpp>
 #include <ckpt/torch/containers.hpp>
+#include <ckpt/torch/nested.hpp>
+#include <ckpt/torch/quantized.hpp>
 #include <ckpt/torch/rebuild.hpp>
+#include <ckpt/torch/sparse.hpp>
+#include <ckpt/torch/wrapper.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
@@ -135,12 +139,13 @@ struct torch_globals {
         {"torch._utils", "_rebuild_parameter", builders::rebuild_parameter, global_kind::tensor, global_accepts::nothing},
         {"torch._utils", "_rebuild_parameter_with_state", builders::rebuild_parameter, global_kind::tensor, global_accepts::nothing},
         {"torch._utils", "_rebuild_qtensor", builders::quantised_tensor, global_kind::tensor, global_accepts::nothing},
-        {"torch._utils", "_rebuild_sparse_csr_tensor", builders::sparse_tensor, global_kind::tensor, global_accepts::nothing},
+        {"torch._utils", "_rebuild_sparse_csr_tensor", builders::sparse_csr_tensor, global_kind::tensor, global_accepts::nothing},
         {"torch._utils", "_rebuild_sparse_tensor", builders::sparse_tensor, global_kind::tensor, global_accepts::nothing},
         {"torch._utils", "_rebuild_tensor", builders::rebuild_tensor, global_kind::tensor, global_accepts::nothing},
         {"torch._utils", "_rebuild_tensor_v2", builders::rebuild_tensor_v2, global_kind::tensor, global_accepts::nothing},
         {"torch._utils", "_rebuild_tensor_v3", builders::rebuild_tensor_v3, global_kind::tensor, global_accepts::nothing},
         {"torch._utils", "_rebuild_wrapper_subclass", builders::wrapper_tensor, global_kind::tensor, global_accepts::nothing},
+        {"torch._utils", "_rebuild_xla_tensor", builders::device_tensor, global_kind::tensor, global_accepts::nothing},
         {"torch.cuda", "BFloat16Storage", nullptr, global_kind::storage, global_accepts::nothing},
         {"torch.cuda", "BFloat16Tensor"},
         {"torch.cuda", "BoolStorage", nullptr, global_kind::storage, global_accepts::nothing},
@@ -173,6 +178,14 @@ struct torch_globals {
         {"torch.cuda.sparse", "IntTensor"},
         {"torch.cuda.sparse", "LongTensor"},
         {"torch.cuda.sparse", "ShortTensor"},
+        {"torch.jit._pickle", "build_boollist", builders::typed_container, global_kind::other, global_accepts::nothing},
+        {"torch.jit._pickle", "build_doublelist", builders::typed_container, global_kind::other, global_accepts::nothing},
+        {"torch.jit._pickle", "build_intlist", builders::typed_container, global_kind::other, global_accepts::nothing},
+        {"torch.jit._pickle", "build_tensor_from_id", builders::numbered_tensor, global_kind::tensor, global_accepts::nothing},
+        {"torch.jit._pickle", "build_tensorlist", builders::typed_container, global_kind::other, global_accepts::nothing},
+        {"torch.jit._pickle", "restore_type_tag", builders::typed_container, global_kind::other, global_accepts::nothing},
+        {"torch.nested._internal.nested_tensor", "NestedTensor"},
+        {"torch.nested._internal.nested_tensor", "_rebuild_njt", builders::jagged_tensor, global_kind::tensor, global_accepts::nothing},
         {"torch.nn.parameter", "Parameter", builders::parameter_class, global_kind::tensor, global_accepts::state},
         {"torch.serialization", "_get_layout"},
         {"torch.sparse", "BFloat16Tensor"},
@@ -188,6 +201,14 @@ struct torch_globals {
         {"torch.storage", "TypedStorage", nullptr, global_kind::storage, global_accepts::nothing},
         {"torch.storage", "UntypedStorage", nullptr, global_kind::storage, global_accepts::nothing},
         {"typing", "OrderedDict", builders::ordered_dict, global_kind::mapping, items_and_state},
+    };
+};
+
+/// Checkpoints in bytes, as pickle.dump writes the storages of tensors. The resolver reads them, with the policy of the file.
+struct nested_globals {
+    static constexpr bool shipped = true;
+    static constexpr global_entry entries[]{
+        {"torch.storage", "_load_from_bytes", nullptr, global_kind::nested, global_accepts::nothing},
     };
 };
 

@@ -127,7 +127,7 @@ namespace numpy {
     // Bytes that are still where the file has them have a place in it; transcoded ones have none.
     const auto* first = reinterpret_cast<const std::byte*>(bytes.text);
     const std::byte* begin = g.pickle.data();
-    const bool in_file = bytes.a > 0 && first >= begin && first < begin + g.pickle.size();
+    const bool in_file = !g.transcoded && bytes.a > 0 && first >= begin && first < begin + g.pickle.size();
     t.storage = g.maker->add({first, bytes.a}, type.order, in_file ? g.base + static_cast<std::uint64_t>(first - begin) : no_offset);
     g.tensors.push_back(g.memory, t);
     g.arrays.push_back(g.memory, {type.text, static_cast<std::uint32_t>(g.tensors.size() - 1), fortran});

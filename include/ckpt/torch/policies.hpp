@@ -17,13 +17,13 @@ using weights_policy = allow<torch_globals>;
 
 /// The default: weights, numpy scalars and arrays, and the records of the known frameworks as inert data. A user's own
 /// class is refused; the error prints the line that admits it.
-using training_policy = allow<record_globals, numpy_globals, torch_globals>;
+using training_policy = allow<record_globals, numpy_globals, nested_globals, torch_globals>;
 
 /// Everything is admitted as inert data, names that can only be an attack too. For viewers and for the command line.
 struct inspect_policy {
     static constexpr bool is_policy = true;
     static constexpr bool admits_attacks = true;
-    static constexpr auto tables = detail::join_tables<inert_others, record_globals, numpy_globals, torch_globals>();
+    static constexpr auto tables = detail::join_tables<inert_others, record_globals, numpy_globals, nested_globals, torch_globals>();
 };
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI

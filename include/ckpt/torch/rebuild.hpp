@@ -6,11 +6,15 @@
 // Refuses: other counts or types of arguments (V2), geometry outside the storage.
 #pragma once
 
+#include <ckpt/tensor/parts.hpp>
 #include <ckpt/torch/containers.hpp>
 #include <ckpt/torch/storage_class.hpp>
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
+#include <new>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -59,7 +63,7 @@ namespace rebuild {
     return true;
 }
 
-[[nodiscard]] inline result<value> refuse_geometry(const call& c, errc code, const tensor_data& t, std::uint64_t bytes) {
+[[nodiscard]] inline error refuse_geometry(const call& c, errc code, const tensor_data& t, std::uint64_t bytes) {
     error e = geometry_error(code, t, bytes, c.rank_limit());
     const error place = c.fail(code, {});
     e.offset = place.offset;
@@ -68,7 +72,7 @@ namespace rebuild {
 }
 
 /// What the plain forms share: arguments 0 to 3 are storage, offset, size, stride.
-[[nodiscard]] inline result<value> make_strided(call& c, std::span<const std::uint32_t> args, tensor_data& t) {
+[[nodiscard]] CKPT_DETAIL_INLINE result<void> read_strided(call& c, std::span<const std::uint32_t> args, tensor_data& t) {
     graph& g = c.graph();
     const node& storage = g.nodes[args[0]];
     const node& offset = g.nodes[args[1]];
@@ -85,6 +89,52 @@ namespace rebuild {
     t.storage_offset = static_cast<std::uint64_t>(offset.integer); // a negative one is past every limit of the check
     const std::uint64_t bytes = g.storages->nbytes(storage.a);
     if (const errc code = check_geometry(t, bytes, c.rank_limit()); code != errc::none) return refuse_geometry(c, code, t, bytes);
+    return {};
+}
+[[nodiscard]] inline result<value> make_strided(call& c, std::span<const std::uint32_t> args, tensor_data& t) {
+    if (auto read = read_strided(c, args, t); !read) return std::move(read).error();
+    return c.make_tensor(t);
+}
+
+[[nodiscard]] inline error unsupported(const call& c, std::string_view what) {
+    error e = c.fail(errc::unsupported_tensor, std::string(what) + " is not read by this version");
+    e.hint = "the other entries of the file are not affected";
+    return e;
+}
+
+/// The tensor that a node is, or that a numpy array is read by; null for anything else.
+[[nodiscard]] inline const tensor_data* tensor_of(const graph& g, std::uint32_t index) noexcept {
+    const node& n = g.nodes[index];
+    if (n.kind == node_kind::tensor) return &g.tensors[n.a];
+    return n.kind == node_kind::array ? &g.tensors[g.arrays[n.a].tensor] : nullptr;
+}
+
+/// A text that lives as long as the graph; nothing where a budget is spent, as the call then knows.
+[[nodiscard]] inline std::string_view keep_text(call& c, std::string_view text) {
+    if (!c.charge(text.size())) return {};
+    char* out = c.graph().memory.allocate<char>(text.size() + 1);
+    if (!text.empty()) std::memcpy(out, text.data(), text.size());
+    return {out, text.size()};
+}
+
+/// Makes `t` with what hangs below it. Parts count as often as they are reached, so that walks below stay in proportion.
+[[nodiscard]] inline result<value> make_with_parts(call& c, tensor_data& t, tensor_extra extra, std::span<const named_data> parts) {
+    std::uint64_t total = parts.size();
+    extra.depth = parts.empty() ? 0 : 1;
+    for (const named_data& part : parts) {
+        if (part.data.extra == nullptr) continue;
+        total += part.data.extra->total;
+        if (part.data.extra->depth >= extra.depth) extra.depth = static_cast<std::uint8_t>(part.data.extra->depth + 1);
+    }
+    if (extra.depth > most_part_depth) return unsupported(c, "a tensor whose parts have parts more than " + decimal(std::uint64_t{most_part_depth}) + " levels down");
+    if (!c.charge(sizeof extra + total * sizeof(named_data))) return c.over_budget();
+    graph& g = c.graph();
+    auto* kept = g.memory.allocate<named_data>(parts.size());
+    for (std::size_t i = 0; i < parts.size(); ++i) ::new (static_cast<void*>(kept + i)) named_data(parts[i]);
+    extra.first = kept;
+    extra.count = static_cast<std::uint32_t>(parts.size());
+    extra.total = static_cast<std::uint32_t>(total);
+    t.extra = ::new (g.memory.allocate(sizeof(tensor_extra), alignof(tensor_extra))) tensor_extra(extra);
     return c.make_tensor(t);
 }
 
@@ -158,24 +208,6 @@ inline result<value> builders::parameter_class(call& c) {
         t.requires_grad = *flag;
     }
     return c.make_tensor(t);
-}
-
-/// _rebuild_from_type_v2(function, type, arguments, state): a tensor with Python attributes, or of a subclass. The
-/// attributes are not part of the tensor; the values are what `function(*arguments)` gives.
-inline result<value> builders::rebuild_from_type(call& c) {
-    graph& g = c.graph();
-    const auto args = c.arguments();
-    if (args.size() != 4) return c.fail(errc::bad_arguments, "_rebuild_from_type_v2 takes 4 arguments");
-    const node& function = g.nodes[args[0]];
-    const node& inner = g.nodes[args[2]];
-    if (function.kind != node_kind::global || inner.kind != node_kind::tuple) return c.fail(errc::bad_arguments, "_rebuild_from_type_v2 takes a function and a tuple");
-    const global_occurrence& f = g.globals[function.a];
-    if (f.entry == nullptr || f.entry->kind != global_kind::tensor || f.entry->build == nullptr || f.entry->build == &builders::rebuild_from_type)
-        return unsupported(c, "a tensor that is rebuilt by " + quoted(f.module) + ' ' + quoted(f.name));
-    call nested = c.with_arguments(args[2]);
-    result<value> out = f.entry->build(nested);
-    if (nested.over_limit()) (void)c.charge(no_offset);
-    return out;
 }
 
 /// _rebuild_meta_tensor_no_storage(dtype, size, stride, requires_grad): a tensor without values.

@@ -12,11 +12,13 @@
 #include <ckpt/core/limits.hpp>
 #include <ckpt/pickle/keys.hpp>
 #include <ckpt/pickle/value.hpp>
+#include <ckpt/torch/legacy_layout.hpp>
 #include <ckpt/torch/storage_class.hpp>
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -26,24 +28,17 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 class resolver {
   public:
-    resolver(graph& g, storage_maker& storages, const limits& budget)
-        : graph_{g}, storages_{storages}, limits_{budget}, parsed_{g.nodes.size()},
+    resolver(graph& g, storage_maker& storages, const limits& budget, const allowlist& allowed, id_form form = id_form::zip)
+        : graph_{g}, storages_{storages}, limits_{budget}, allowed_{allowed}, form_{form}, parsed_{g.nodes.size()},
           made_left_{budget_for(budget.made_per_byte, g.pickle.size(), 1u << 20)},
-          work_left_{budget_for(budget.work_per_byte, g.pickle.size(), 1'000'000)} {
-        graph_.maker = &storages;
-    }
+          work_left_{budget_for(budget.work_per_byte, g.pickle.size(), 1'000'000)} {}
 
     [[nodiscard]] result<void> run() {
-        for (std::size_t i = 0; i < graph_.pending.size() && !spent_; ++i) {
-            const std::uint32_t index = graph_.pending[i];
-            const node& n = graph_.nodes[index];
-            if (n.kind == node_kind::persistent) resolve_persistent(index);
-            else if (n.kind == node_kind::application && n.extra == unseen && !settle(index)) break;
-        }
-        graph_.maker = nullptr;
-        if (spent_) return limit_error();
+        if (auto done = settle_all(); !done) return done;
         if (auto unique = unique_keys(); !unique) return unique;
         for (const std::uint32_t object : objects_) note_module(object);
+        graph_.resolved_nodes = graph_.nodes.size();
+        graph_.resolved_pending = graph_.pending.size();
         return {};
     }
 
@@ -52,6 +47,21 @@ class resolver {
     enum progress : std::uint16_t { unseen = 0, open = 1, settled = 2, cyclic = 4, judged = 8, of_module = 16 };
 
     [[nodiscard]] std::uint16_t& mark(std::uint32_t index) noexcept { return graph_.nodes[index].extra; }
+
+    /// Gives every call and every persistent id of the pickle its meaning.
+    [[nodiscard]] result<void> settle_all() {
+        graph_.maker = &storages_;
+        for (std::size_t i = first_pending_; i < graph_.pending.size() && !spent_; ++i) {
+            const std::uint32_t index = graph_.pending[i];
+            const node& n = graph_.nodes[index];
+            if (n.kind == node_kind::persistent) resolve_persistent(index);
+            else if (n.kind == node_kind::application && n.extra == unseen && !settle(index)) break;
+        }
+        graph_.maker = nullptr;
+        if (fatal_) return std::move(*fatal_);
+        if (spent_) return limit_error();
+        return {};
+    }
 
     /// Takes `n` steps of work. False: the budget is gone, and the file does not open.
     [[nodiscard]] bool work(std::uint64_t n) noexcept {
@@ -76,6 +86,8 @@ class resolver {
         return callable.kind == node_kind::global ? graph_.globals[callable.a].entry : nullptr;
     }
 
+    [[nodiscard]] static bool builds(const global_entry* e) noexcept { return e != nullptr && (e->build != nullptr || e->kind == global_kind::nested); }
+
     void refuse(std::uint32_t index, error e, bool tensor) {
         const std::uint32_t kept = graph_.keep(std::move(e));
         node& n = graph_.nodes[index];
@@ -92,14 +104,23 @@ class resolver {
     // S1: a form that the container defines, and a storage that exists. S2: as many bytes as its record holds.
     void resolve_persistent(std::uint32_t index) {
         node& n = graph_.nodes[index];
+        if (form_ == id_form::none) return refuse_storage(index, errc::persistent_id, "a persistent id, which a plain pickle cannot have");
+        if ((form_ == id_form::legacy || form_ == id_form::tar) && (n.flags & node_flag::text_form) == 0 && name_class(index)) return;
+        if (form_ == id_form::tar) return resolve_key(index);
         storage_id id{};
-        const bool known = (n.flags & node_flag::text_form) != 0 ? read_storage_text(graph::text_of(graph_.nodes[n.a]), id)
-                                                                 : read_storage_tuple(graph_, n.a, id, last_class_);
+        if (form_ == id_form::package && is_reduced(graph_, n)) {
+            n = graph_.nodes[n.a]; // an object that was packed by a function of its own: its parts, as a tuple
+            return;
+        }
+        const bool known = (n.flags & node_flag::text_form) != 0 ? read_storage_text(graph::text_of(graph_.nodes[n.a]), form_, id)
+                                                                 : read_storage_tuple(graph_, n.a, form_, id, last_class_);
         std::uint64_t declared{};
         std::uint32_t storage{};
         // A key may be long and shared by many ids, and every look-up reads it.
-        if (!work(id.key.size() / 16)) return;
-        if (!known) return refuse_storage(index, errc::persistent_id, "a persistent id that is not ('storage', class, key, location, number of elements)");
+        if (!work((id.key.size() + id.view_key.size()) / 16)) return;
+        if (!known)
+            return refuse_storage(index, errc::persistent_id, form_ == id_form::legacy ? "a persistent id that is neither ('storage', class, key, location, number of elements, view) nor ('module', class, file, source)"
+                                                                                       : "a persistent id that is not ('storage', class, key, location, number of elements)");
         if (!storage_bytes(id, declared))
             return refuse_storage(index, errc::storage_size_mismatch, "storage " + quoted(id.key) + " declares " + decimal(id.numel) + " elements, which overflows 64 bits");
         if (const errc found = storages_.find(id.key, storage); found != errc::none)
@@ -107,18 +128,59 @@ class resolver {
         if (const std::uint64_t held = graph_.storages->nbytes(storage); held != declared)
             return refuse_storage(index, errc::storage_size_mismatch,
                                   "storage " + quoted(id.key) + " declares " + decimal(declared) + " bytes, its record holds " + decimal(held));
+        if (!id.view_key.empty()) {
+            std::uint64_t offset{}, bytes{};
+            const bool fits = storage_bytes({.type = id.type, .numel = id.view_offset}, offset) && storage_bytes({.type = id.type, .numel = id.view_numel}, bytes);
+            if (const errc found = fits ? storages_.view(storage, id.view_key, offset, bytes, storage) : errc::out_of_bounds; found != errc::none)
+                return refuse_storage(index, found, "view " + quoted(id.view_key) + " of storage " + quoted(id.key) + ": " + decimal(id.view_numel) + " elements from " + decimal(id.view_offset) +
+                                                    (found == errc::out_of_bounds ? ", which the storage has not" : ", elsewhere it is another part"));
+            id.numel = id.view_numel;
+        }
         n = node::of(node_kind::storage, storage);
         n.extra = id.type;
         n.integer = static_cast<std::int64_t>(id.numel);
     }
+    /// The key of a tensor or of a storage, as decimal text.
+    void resolve_key(std::uint32_t index) {
+        const node& argument = graph_.nodes[graph_.nodes[index].a];
+        const std::string_view key = argument.kind == node_kind::string ? graph::text_of(argument) : std::string_view{};
+        if (!work(key.size() / 16)) return;
+        if (key.empty() || key.find_first_not_of("0123456789") != std::string_view::npos)
+            return refuse_storage(index, errc::persistent_id, "a persistent id that is neither the decimal key of a tensor or a storage nor (class, file, source)");
+        node found{};
+        if (const errc failed = storages_.object(key, found); failed != errc::none) return refuse_storage(index, failed, "no tensor and no storage has the key " + quoted(key));
+        graph_.nodes[index] = found;
+    }
+    /// ('module', class, file, source) of a legacy file, and (class, file, source) of a tar: stands for the class, if it is one
+    /// without a builder, which nobody can subclass.
+    [[nodiscard]] bool name_class(std::uint32_t index) {
+        const node& tuple = graph_.nodes[graph_.nodes[index].a];
+        const std::uint32_t before = form_ == id_form::legacy ? 1 : 0;
+        if (tuple.kind != node_kind::tuple || tuple.a != 3 + before) return false;
+        if (before == 1 && (graph_.nodes[tuple.items[0]].kind != node_kind::string || graph::text_of(graph_.nodes[tuple.items[0]]) != "module")) return false;
+        const node& type = graph_.nodes[tuple.items[before]];
+        if (type.kind != node_kind::global) return false;
+        if (const global_entry* e = graph_.globals[type.a].entry; e != nullptr && (e->build != nullptr || e->kind != global_kind::other)) return false;
+        for (std::uint32_t i = before + 1; i < tuple.a; ++i)
+            if (const node_kind k = graph_.nodes[tuple.items[i]].kind; k != node_kind::string && k != node_kind::none) return false;
+        graph_.nodes[index] = type;
+        return true;
+    }
     void refuse_storage(std::uint32_t index, errc code, std::string seen) {
-        refuse(index, {.code = code, .offset = graph_.base + graph_.nodes[index].link.b, .record = std::string(graph_.record), .detail = std::move(seen)}, false);
+        refuse(index, {.code = code, .offset = graph_.place(graph_.nodes[index].link.b), .record = std::string(graph_.record), .detail = std::move(seen)}, false);
     }
 
     /// Builds the application `root`, after everything that it is called with. False: a budget is spent.
     [[nodiscard]] bool settle(std::uint32_t root) {
         // The common case, without a stack: the arguments are done.
         const global_entry* e = entry_of(graph_.nodes[root]);
+        if (!builds(e)) { // called through a persistent id
+            const node_kind called = graph_.nodes[graph_.nodes[root].link.b].kind;
+            mark(root) = settled;
+            if (called != node_kind::global && called != node_kind::application)
+                refuse(root, {.code = errc::persistent_id, .offset = graph_.base + graph_.nodes[root + 1].link.c, .record = std::string(graph_.record), .detail = "a call of a persistent id that names no class"}, false);
+            return true;
+        }
         if (!waits_for_state(*e, root) && arguments_done(root)) return build(root, *e);
         return settle_slowly(root);
     }
@@ -227,7 +289,7 @@ class resolver {
             stack_.pop_back();
             if (graph_.nodes[done].kind == node_kind::application) {
                 const global_entry* e = entry_of(graph_.nodes[done]);
-                if (e != nullptr && e->build != nullptr) {
+                if (builds(e)) {
                     if (!build(done, *e)) return false;
                     continue;
                 }
@@ -245,7 +307,7 @@ class resolver {
             const std::uint32_t at = stack_[i].node;
             const node& n = graph_.nodes[at];
             if (n.kind == node_kind::application)
-                if (const global_entry* e = entry_of(n); e != nullptr && e->build != nullptr) mark(at) |= cyclic;
+                if (builds(entry_of(n))) mark(at) |= cyclic;
             if (at == again) break;
         }
         return true;
@@ -255,10 +317,11 @@ class resolver {
         const bool own_result = (mark(index) & cyclic) != 0;
         mark(index) = settled;
         if (own_result) {
-            refuse(index, {.code = errc::cyclic_arguments, .offset = graph_.base + graph_.nodes[index + 1].link.c, .record = std::string(graph_.record),
+            refuse(index, {.code = errc::cyclic_arguments, .offset = graph_.place(graph_.nodes[index + 1].link.c), .record = std::string(graph_.record),
                            .detail = quoted(e.module) + ' ' + quoted(e.name) + " is called with its own result"}, e.kind == global_kind::tensor);
             return true;
         }
+        if (e.kind == global_kind::nested) return load_nested(index);
         const std::size_t before = graph_.nodes.size();
         call c{graph_, index, made_left_, limits_.tensor_rank};
         result<value> made = e.build(c);
@@ -278,14 +341,111 @@ class resolver {
         return true;
     }
 
-    /// Marks an object that stayed inert and has a state as a torch.nn.Module where the state is one's. Objects may share
+    /// torch.storage._load_from_bytes(bytes): a whole legacy stream, read with the same allowlist and what is left of the
+    /// same budgets, at most two deep. False: the file does not open.
+    [[nodiscard]] bool load_nested(std::uint32_t index) {
+        const std::uint64_t called_at = graph_.place(graph_.nodes[index + 1].link.c);
+        const auto refused = [&](errc code, std::string seen) {
+            refuse(index, {.code = code, .offset = called_at, .record = std::string(graph_.record), .detail = std::move(seen)}, false);
+            return true;
+        };
+        const std::span<const std::uint32_t> arguments = graph_.elements(graph_.nodes[graph_.nodes[index].a]);
+        const node content = arguments.size() == 1 ? graph_.nodes[arguments[0]] : node{};
+        if (content.kind == node_kind::refused) {
+            graph_.nodes[index] = content;
+            return true;
+        }
+        const bool held = content.kind == node_kind::bytes || content.kind == node_kind::byte_array || (content.kind == node_kind::string && (content.flags & node_flag::eight_bit) != 0);
+        if (!held) return refused(errc::bad_arguments, "_load_from_bytes takes bytes");
+        if (depth_ == 2) {
+            fatal_ = error{.code = errc::limit, .offset = called_at, .record = std::string(graph_.record), .detail = "checkpoints inside checkpoints inside a checkpoint: two deep is the most"};
+            return spend();
+        }
+        const std::span<const std::byte> bytes = std::as_bytes(std::span<const char>{content.text, content.a});
+        const std::byte* const outside = graph_.pickle.data();
+        const bool in_file = in_file_ && !bytes.empty() && bytes.data() >= outside && bytes.data() < outside + graph_.pickle.size();
+        const std::uint64_t at = in_file ? graph_.base + static_cast<std::uint64_t>(bytes.data() - outside) : no_offset;
+        if (!work(64)) return false;
+
+        // The inner pickle takes the outer one's place in the graph until its nodes have a meaning.
+        const auto saved = std::pair{std::pair{graph_.pickle, graph_.base}, std::pair{graph_.pending, graph_.root}};
+        const std::size_t errors = graph_.errors.size();
+        graph_.pending = {};
+        const bool transcoded = std::exchange(graph_.transcoded, !in_file);
+        auto done = read_nested(bytes, at);
+        graph_.transcoded = transcoded;
+        graph_.pickle = saved.first.first;
+        graph_.base = saved.first.second;
+        graph_.pending = saved.second.first;
+        const std::uint32_t root = std::exchange(graph_.root, saved.second.second);
+        graph_.maker = &storages_;
+        if (!in_file) // what was transcoded has no place of its own: the call's stands for it
+            for (std::size_t i = errors; i < graph_.errors.size(); ++i) graph_.errors[i]->offset = called_at;
+        if (!done) {
+            error e = std::move(done).error();
+            if (!in_file) e.offset = called_at;
+            if (e.code != errc::global_not_allowed && e.code != errc::limit) {
+                refuse(index, std::move(e), false);
+                return true;
+            }
+            fatal_ = std::move(e);
+            return spend();
+        }
+        graph_.nodes[index] = graph_.nodes[root];
+        if (graph_.nodes[root].kind == node_kind::application) graph_.nodes[index + 1] = graph_.nodes[root + 1];
+        return true;
+    }
+    [[nodiscard]] result<void> read_nested(std::span<const std::byte> bytes, std::uint64_t at) {
+        auto stream = source::memory(bytes);
+        if (!stream) return std::move(stream).error();
+        const std::uint64_t base = at == no_offset ? 0 : at;
+        const auto placed = [&](error e) {
+            if (e.offset != no_offset) e.offset += base;
+            e.record = graph_.record;
+            return e;
+        };
+        read_window window{**stream, 256};
+        auto pickles = legacy_pickles::find(window, **stream, 0, limits_);
+        if (!pickles) return placed(std::move(pickles).error());
+        // A blob that many calls share is parsed for each of them, so each pays for the nodes that it makes.
+        constexpr std::uint64_t work_for_a_byte = 24;
+        if (!work(work_for_a_byte * pickles->bytes())) return limit_error();
+        auto layout = legacy_layout::read(**stream, *pickles, graph_, allowed_, limits_, base);
+        if (!layout) {
+            error e = std::move(layout).error();
+            e.record = graph_.record;
+            return e;
+        }
+        if (layout->end != bytes.size()) return placed(legacy::invalid(layout->end, decimal(bytes.size() - layout->end) + " bytes behind the storages of a nested checkpoint"));
+        nested_places places{storages_, bytes, at};
+        legacy_keys keys{*layout, places};
+        resolver inner{graph_, keys, limits_, allowed_, id_form::legacy};
+        inner.depth_ = depth_ + 1;
+        inner.first_pending_ = 0;
+        inner.in_file_ = at != no_offset;
+        inner.made_left_ = made_left_;
+        inner.work_left_ = work_left_;
+        auto done = inner.settle_all();
+        made_left_ = inner.made_left_;
+        work_left_ = inner.work_left_;
+        return done;
+    }
+
+    /// Marks an object that stayed inert and has a state as a torch.nn.Module where the state is one's, or TorchScript's. Objects may share
     /// a state, which is read once.
     void note_module(std::uint32_t object) {
         const std::uint32_t state = graph_.nodes[object + 1].a;
-        bool found = is_module_state(state);
+        bool found = is_module_state(state) || is_script_object(graph_.nodes[object], graph_.nodes[state]);
         if (const node& n = graph_.nodes[state]; n.kind == node_kind::tuple && n.a == 2) // attributes and slots
             for (const std::uint32_t part : graph_.elements(n)) found = is_module_state(part) || found;
         if (found) graph_.nodes[object].flags |= node_flag::module;
+    }
+    /// What torch.jit.save writes of a module: NEWOBJ of a class below __torch__, with its attributes.
+    [[nodiscard]] bool is_script_object(const node& object, const node& state) const noexcept {
+        const node& called = graph_.nodes[object.link.b];
+        if (called.kind != node_kind::global || state.kind != node_kind::dictionary || (object.flags & node_flag::new_object) == 0) return false;
+        const std::string_view module = graph_.globals[called.a].module;
+        return module == "__torch__" || module.starts_with("__torch__.");
     }
     [[nodiscard]] bool is_module_state(std::uint32_t state) {
         const node& n = graph_.nodes[state];
@@ -310,7 +470,7 @@ class resolver {
     /// Python's do. Notes the objects that have a state on the way.
     [[nodiscard]] result<void> unique_keys() {
         key_table table{graph_, work_left_};
-        for (std::size_t i = first_free_node; i < graph_.nodes.size();) {
+        for (std::size_t i = graph_.resolved_nodes; i < graph_.nodes.size();) {
             const std::span<const node> part = graph_.nodes.run(i);
             for (const node& n : part) {
                 if (n.kind == node_kind::application && (n.flags & node_flag::built) != 0)
@@ -331,12 +491,18 @@ class resolver {
     graph& graph_;
     storage_maker& storages_;
     const limits& limits_;
+    const allowlist& allowed_;
+    id_form form_;
+    std::size_t first_pending_{graph_.resolved_pending};
     std::size_t parsed_; // nodes that the machine made; builders add more, which need nothing
     std::uint64_t made_left_;
     std::uint64_t work_left_;
     storage_class_memory last_class_{};
     std::vector<frame> stack_{};
     std::vector<std::uint32_t> objects_{}; // inert, with a state
+    std::optional<error> fatal_{}; // why the file does not open, where it is more than a spent budget
+    int depth_{0};                 // of checkpoints in bytes of checkpoints
+    bool in_file_{!graph_.transcoded}; // the pickle lies in the file as it is, not transcoded
     bool spent_{false};
 };
 

@@ -8,9 +8,12 @@
 #pragma once
 
 #include <ckpt/core/limits.hpp>
+#include <ckpt/io/source.hpp>
 #include <ckpt/pickle/machine.hpp>
 #include <ckpt/pickle/names.hpp>
 #include <ckpt/pickle/value.hpp>
+#include <ckpt/torch/legacy_layout.hpp>
+#include <ckpt/torch/pickle_stream.hpp>
 #include <ckpt/torch/policies.hpp>
 
 #include <algorithm>
@@ -62,8 +65,9 @@ class global_scanner {
     global_scanner(const allowlist& judge, const limits& budget) : judge_{judge}, everything_{allowlist_of<inspect_policy>()}, limits_{budget} {}
 
     /// One pickle, then whatever follows it that still reads as pickles. The first one's damage is returned.
-    std::optional<error> scan(std::span<const std::byte> bytes, std::uint64_t base, std::string_view record, int depth = 0) {
-        return scan_region({bytes, base, true}, record, depth);
+    /// `in_file`: the file holds these bytes as they are, and not compressed.
+    std::optional<error> scan(std::span<const std::byte> bytes, std::uint64_t base, std::string_view record, bool in_file = true) {
+        return scan_region({bytes, base, in_file}, record, 0);
     }
 
     [[nodiscard]] std::vector<global_use> take() {
@@ -109,7 +113,9 @@ class global_scanner {
             g.pickle = from.bytes;
             g.base = from.base;
             g.record = record;
+            g.transcoded = !from.in_file;
             machine reader{g, everything_, limits_, at};
+            reader.admit_class_ids();
             observed context{this};
             reader.observe([](void* c, const machine& self, std::uint32_t) {
                 auto& o = *static_cast<observed*>(c);
@@ -213,6 +219,42 @@ class global_scanner {
     std::size_t path_steps_{0};
     std::vector<global_use> seen_{};
 };
+
+/// Scans a file of pickles one after another; `legacy`: with the storages of checkpoints between them.
+[[nodiscard]] inline result<global_scan> scan_stream(const source& from, bool legacy, const allowlist& judge, const limits& budget) {
+    global_scanner scanner{judge, budget};
+    std::optional<error> stopped;
+    read_window window{from, 4096};
+    for (std::uint64_t at = 0; at < from.size() && !stopped;) {
+        // What comes before the place of damage is scanned all the same.
+        std::uint64_t end = at, next = at;
+        arena memory;
+        const auto note = [&](const error& e) { stopped = e, end = e.offset != no_offset && e.offset > from.base() + end ? e.offset - from.base() : end; };
+        if (legacy) {
+            const auto pickles = legacy_pickles::find(window, from, at, budget);
+            if (pickles) {
+                end = pickles->at[5];
+                graph g{shared<block_pool>{}};
+                const auto layout = legacy_layout::read(from, *pickles, g, allowlist_of<inspect_policy>(), budget, from.base());
+                if (layout) next = layout->end;
+                else stopped = layout.error();
+            } else {
+                note(pickles.error());
+            }
+        } else if (const auto found = pickle_end(window, from, at, pickle_ceiling(budget))) {
+            end = next = *found;
+        } else {
+            note(found.error());
+        }
+        if (end > from.size()) end = from.size();
+        if (end - at > pickle_ceiling(budget)) break;
+        const auto bytes = read_owned(from, at, end, memory);
+        if (!bytes) return bytes.error();
+        if (auto damage = scanner.scan(*bytes, from.base() + at, {}); damage && !stopped) stopped = std::move(damage);
+        at = next;
+    }
+    return global_scan{scanner.take(), std::move(stopped)};
+}
 
 } // namespace detail
 } // namespace ckpt::inline CKPT_DETAIL_ABI

@@ -77,11 +77,25 @@ inline constexpr std::uint16_t untyped = 0xFFFF; // a storage that counts bytes
     return false;
 }
 
+/// Which persistent ids a container defines.
+enum class id_form : std::uint8_t {
+    zip,     // ('storage', class, key, location, numel)
+    script,  // the same, in torch 1.3 with None behind it
+    legacy,  // the same with the place of a view behind it, and ('module', class, file, source)
+    tar,     // the decimal key of a tensor or of a storage, and (class, file, source)
+    package, // as zip, with a number as the key; and ('reduce_package', id, function, arguments)
+    none,    // a plain pickle has none
+};
+
 /// What a persistent id names.
 struct storage_id {
     std::string_view key{};
     std::uint16_t type{untyped};
     std::uint64_t numel{};
+    std::string_view view_key{}; // of a part that has a storage of its own (torch 0.1 to 0.3); empty where it is the whole
+    std::uint64_t view_offset{}; // elements
+    std::uint64_t view_numel{};
+    char digits[20]{}; // of a key that is a number
 };
 
 /// Bytes of `numel` elements of a storage class. Packed classes count bytes (torch.QUInt4x2Storage and its kin).
@@ -99,10 +113,43 @@ struct storage_class_memory {
     std::uint16_t type{untyped};
 };
 
-/// ('storage', StorageClass, key, location, numel) of a zip archive; the class is a global, the rest literals.
-[[nodiscard]] inline bool read_storage_tuple(const graph& g, std::uint32_t argument, storage_id& out, storage_class_memory& last) noexcept {
+/// A key that torch.package wrote: a number that is not negative, as the text by which its record is named.
+[[nodiscard]] inline std::string_view package_key(const node& key, storage_id& into) noexcept {
+    if (key.kind != node_kind::integer || key.integer < 0) return {};
+    const char* const end = std::to_chars(into.digits, into.digits + sizeof into.digits, key.integer).ptr;
+    return {into.digits, static_cast<std::size_t>(end - into.digits)};
+}
+
+/// torch.package's ('reduce_package', id, function, arguments): an object that packs itself; not a storage.
+[[nodiscard]] inline bool is_reduced(const graph& g, const node& persistent) noexcept {
+    const node& tuple = g.nodes[persistent.a];
+    if ((persistent.flags & node_flag::text_form) != 0 || tuple.kind != node_kind::tuple || (tuple.a != 3 && tuple.a != 4)) return false;
+    const node& tag = g.nodes[tuple.items[0]];
+    return tag.kind == node_kind::string && graph::text_of(tag) == "reduce_package";
+}
+
+/// None, or (view_key, offset, numel) of a legacy file.
+[[nodiscard]] inline bool read_view(const graph& g, const node& n, storage_id& out) noexcept {
+    if (n.kind == node_kind::none) return true;
+    if (n.kind != node_kind::tuple || n.a != 3) return false;
+    const node& key = g.nodes[n.items[0]];
+    const node& offset = g.nodes[n.items[1]];
+    const node& numel = g.nodes[n.items[2]];
+    if (key.kind != node_kind::string || key.a == 0 || offset.kind != node_kind::integer || offset.integer < 0 || numel.kind != node_kind::integer || numel.integer < 0) return false;
+    out.view_key = graph::text_of(key);
+    out.view_offset = static_cast<std::uint64_t>(offset.integer);
+    out.view_numel = static_cast<std::uint64_t>(numel.integer);
+    return true;
+}
+
+/// ('storage', StorageClass, key, location, numel) of a zip archive, and with view metadata behind it of a legacy file; the
+/// class is a global, the rest literals. TorchScript of torch 1.3 has None in the place of that metadata.
+[[nodiscard]] inline bool read_storage_tuple(const graph& g, std::uint32_t argument, id_form form, storage_id& out, storage_class_memory& last) noexcept {
     const node& tuple = g.nodes[argument];
-    if (tuple.kind != node_kind::tuple || tuple.a != 5) return false;
+    if (tuple.kind != node_kind::tuple) return false;
+    const bool longer = form == id_form::legacy || (form == id_form::script && tuple.a == 6 && tuple.items[5] == none_node);
+    if (tuple.a != (longer ? 6u : 5u)) return false;
+    if (form == id_form::legacy && !read_view(g, g.nodes[tuple.items[5]], out)) return false;
     const auto element = [&](std::size_t i) -> const node& { return g.nodes[tuple.items[i]]; };
     const node& tag = element(0);
     const node& type = element(1);
@@ -110,7 +157,7 @@ struct storage_class_memory {
     const node& location = element(3);
     const node& numel = element(4);
     if (tag.kind != node_kind::string || graph::text_of(tag) != "storage" || type.kind != node_kind::global ||
-        key.kind != node_kind::string || location.kind != node_kind::string || numel.kind != node_kind::integer || numel.integer < 0)
+        key.kind != (form == id_form::package ? node_kind::integer : node_kind::string) || location.kind != node_kind::string || numel.kind != node_kind::integer || numel.integer < 0)
         return false;
     if (type.a != last.occurrence) {
         const global_occurrence& named = g.globals[type.a];
@@ -118,14 +165,15 @@ struct storage_class_memory {
         last.occurrence = type.a;
     }
     out.type = last.type;
-    out.key = graph::text_of(key);
+    out.key = form == id_form::package ? package_key(key, out) : graph::text_of(key);
+    if (out.key.empty() && form == id_form::package) return false;
     out.numel = static_cast<std::uint64_t>(numel.integer);
     return true;
 }
 
 /// The same as protocol 0 writes it, the `repr` of the tuple:
-/// ('storage', <class 'torch.FloatStorage'>, '0', 'cpu', 12)
-[[nodiscard]] inline bool read_storage_text(std::string_view text, storage_id& out) noexcept {
+/// ('storage', <class 'torch.FloatStorage'>, '0', 'cpu', 12) or ('storage', <class 'torch.FloatStorage'>, '0', 'cpu', 12, None)
+[[nodiscard]] inline bool read_storage_text(std::string_view text, id_form form, storage_id& out) noexcept {
     const auto eat = [&text](std::string_view expected) {
         if (!text.starts_with(expected)) return false;
         text.remove_prefix(expected.size());
@@ -145,7 +193,7 @@ struct storage_class_memory {
     if (dot == std::string_view::npos || !storage_class_type(qualified.substr(0, dot), qualified.substr(dot + 1), out.type)) return false;
     if (out.key.find_first_of("'\\") != std::string_view::npos || location.find_first_of("'\\") != std::string_view::npos) return false;
     const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), out.numel);
-    return failure == std::errc{} && std::string_view(end, static_cast<std::size_t>(text.data() + text.size() - end)) == ")";
+    return failure == std::errc{} && std::string_view(end, static_cast<std::size_t>(text.data() + text.size() - end)) == (form == id_form::legacy ? ", None)" : ")");
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

@@ -1,12 +1,13 @@
 // ckpt/torch/storage_table.hpp: the storages of one file.
 //
 // SPDX-License-Identifier: MIT
-// In:      keys met while resolving; records of the archive; bytes that lie in the pickle itself.
-// Out:     a number for each storage, and their bytes afterwards: mapped, or by positioned reads.
-// Refuses: a storage whose record is compressed, or whose local header disagrees with the directory, each time its
-//          bytes are asked for: nothing is remembered, so nothing can be raced.
+// In:      keys met while resolving; records of the archive, or of archives inside it; bytes that lie in a pickle itself.
+// Out:     a number for each storage, and their bytes afterwards: mapped, by positioned reads, or inflated.
+// Refuses: a storage whose record is compressed where there is no inflater, or whose local header disagrees with the
+//          directory, each time its bytes are asked for: nothing is remembered, so nothing can be raced.
 #pragma once
 
+#include <ckpt/archive/inflate.hpp>
 #include <ckpt/archive/zip.hpp>
 #include <ckpt/core/arena.hpp>
 #include <ckpt/io/source.hpp>
@@ -22,35 +23,56 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
+/// Where the storages of one pickle are: the record of a key has the name `before` + key + `after`.
+struct storage_folder {
+    const source* from{nullptr};
+    const zip_archive* archive{nullptr};
+    std::string_view before{}; ///< "archive/data/"
+    std::string_view after{};  ///< ".storage" in torch.package
+    byte_order order{byte_order::little};
+    bool in_file{true};        ///< false: the archive was compressed inside another, and its bytes have no place in the file
+};
+
 class storage_table final : public storage_source, public storage_maker {
   public:
-    /// `folder` is where the storages' records lie: "archive/data/". All arguments outlive the table.
-    storage_table(const source& from, const zip_archive& archive, std::string_view folder, byte_order order, arena& memory)
-        : from_{from}, archive_{archive}, memory_{memory}, name_{folder}, folder_bytes_{folder.size()}, order_{order},
-          of_record_(archive.records().size(), none) {}
+    /// Both outlive the table, and so does what folders point to.
+    storage_table(const inflater& inflate, arena& memory) : inflate_{inflate}, memory_{memory} {}
+
+    /// Looks for the keys that come in this folder from now on.
+    void enter(const storage_folder& folder) {
+        folders_.push_back(folder);
+        name_ = folder.before;
+        next_ = 0;
+        for (archive_ = 0; archive_ < archives_.size(); ++archive_)
+            if (archives_[archive_].archive == folder.archive) return;
+        archives_.push_back({folder.archive, std::vector<std::uint32_t>(folder.archive->records().size(), none)});
+    }
 
     // storage_maker, while resolving
     [[nodiscard]] errc find(std::string_view key, std::uint32_t& storage) override {
         // torch writes the records in the order of the pickle, so the next one is usually the one.
-        const std::span<const record> records = archive_.records();
+        const storage_folder& folder = folders_.back();
+        const std::span<const record> records = folder.archive->records();
         const record* r = next_ < records.size() ? &records[next_] : nullptr;
-        if (r == nullptr || r->is_folder() || !names(*r, key)) {
-            name_.resize(folder_bytes_);
+        if (r == nullptr || r->is_folder() || !names(folder, *r, key)) {
+            name_.resize(folder.before.size());
             name_ += key;
-            r = archive_.find(name_);
+            name_ += folder.after;
+            r = folder.archive->find(name_);
         }
         if (r == nullptr) return errc::record_missing;
         const auto number = static_cast<std::size_t>(r - records.data());
         next_ = number + 1;
-        if (of_record_[number] == none) {
-            of_record_[number] = static_cast<std::uint32_t>(entries_.size());
-            entries_.push_back(memory_, {r, nullptr, r->size, no_offset, order_});
+        std::uint32_t& known = archives_[archive_].storages[number];
+        if (known == none) {
+            known = static_cast<std::uint32_t>(entries_.size());
+            entries_.push_back(memory_, {r, nullptr, r->size, no_offset, static_cast<std::uint32_t>(folders_.size() - 1), folder.order});
         }
-        storage = of_record_[number];
+        storage = known;
         return errc::none;
     }
     [[nodiscard]] std::uint32_t add(std::span<const std::byte> bytes, byte_order order, std::uint64_t offset) override {
-        entries_.push_back(memory_, {nullptr, bytes.data(), bytes.size(), offset, order});
+        entries_.push_back(memory_, {nullptr, bytes.data(), bytes.size(), offset, 0, order});
         return static_cast<std::uint32_t>(entries_.size() - 1);
     }
 
@@ -58,27 +80,37 @@ class storage_table final : public storage_source, public storage_maker {
     [[nodiscard]] std::uint64_t nbytes(std::uint32_t storage) const noexcept override { return entries_[storage].nbytes; }
     [[nodiscard]] byte_order order(std::uint32_t storage) const noexcept override { return entries_[storage].order; }
     [[nodiscard]] std::string_view key(std::uint32_t storage) const noexcept override {
-        const record* r = entries_[storage].from;
-        return r != nullptr ? r->name.substr(folder_bytes_) : std::string_view{};
+        const entry& e = entries_[storage];
+        if (e.from == nullptr) return {};
+        const storage_folder& in = folders_[e.folder];
+        return e.from->name.substr(in.before.size(), e.from->name.size() - in.before.size() - in.after.size());
     }
+    [[nodiscard]] bool is_compressed(std::uint32_t storage) const noexcept override { return entries_[storage].from != nullptr && entries_[storage].from->method != 0; }
     [[nodiscard]] result<std::uint64_t> file_offset(std::uint32_t storage) const override {
         const entry& e = entries_[storage];
         if (e.from == nullptr) {
             if (e.offset != no_offset) return e.offset;
-            return error{.code = errc::no_data, .detail = "the bytes were written as text, so they have no place in the file"};
+            return transcoded_error();
         }
+        if (!folders_[e.folder].in_file || (e.from->method != 0 && inflate_)) return error{.code = errc::no_data, .record = std::string(e.from->name), .detail = "the record is compressed, so its bytes have no place in the file"};
         auto at = place(e);
         if (!at) return at;
-        return from_.base() + *at;
+        return folders_[e.folder].from->base() + *at;
     }
     [[nodiscard]] result<std::span<const std::byte>> bytes(std::uint32_t storage) const override {
         const entry& e = entries_[storage];
         const auto length = static_cast<std::size_t>(e.nbytes);
         if (e.from == nullptr) return std::span<const std::byte>{e.memory, length};
-        if (!from_.is_mapped()) return not_mapped_error(e.from->name);
+        const source& from = *folders_[e.folder].from;
+        if (e.from->method != 0 && inflate_) {
+            error compressed = zip_archive::not_stored(from, *e.from);
+            compressed.hint = "use copy_to or copy_as, or open with storage_mode::owned";
+            return compressed;
+        }
+        if (!from.is_mapped()) return not_mapped_error(e.from->name);
         auto at = place(e);
         if (!at) return std::move(at).error();
-        return from_.mapped().subspan(static_cast<std::size_t>(*at), length);
+        return from.mapped().subspan(static_cast<std::size_t>(*at), length);
     }
     [[nodiscard]] result<void> read(std::uint32_t storage, std::uint64_t offset, std::span<std::byte> out) const override {
         const entry& e = entries_[storage];
@@ -88,13 +120,12 @@ class storage_table final : public storage_source, public storage_maker {
         }
         auto at = place(e);
         if (!at) return std::move(at).error();
-        auto done = from_.read(*at + offset, out);
+        const source& from = *folders_[e.folder].from;
+        if (e.from->method != 0) return read_compressed(e, *at, offset, out);
+        auto done = from.read(*at + offset, out);
         if (!done) done.error().record = std::string(e.from->name);
         return done;
     }
-
-    /// The record behind a storage; null for bytes of the pickle.
-    [[nodiscard]] const record* record_of(std::uint32_t storage) const noexcept { return entries_[storage].from; }
 
   private:
     static constexpr std::uint32_t none = 0xFFFF'FFFFu;
@@ -104,27 +135,43 @@ class storage_table final : public storage_source, public storage_maker {
         const std::byte* memory{nullptr};
         std::uint64_t nbytes{0};
         std::uint64_t offset{no_offset};
+        std::uint32_t folder{0};
         byte_order order{byte_order::little};
     };
+    struct known_archive {
+        const zip_archive* archive{nullptr};
+        std::vector<std::uint32_t> storages{}; // by record
+    };
 
-    [[nodiscard]] bool names(const record& r, std::string_view key) const noexcept {
-        const std::string_view folder{name_.data(), folder_bytes_};
-        return r.name.size() == folder.size() + key.size() && r.name.ends_with(key) && r.name.starts_with(folder);
+    [[nodiscard]] static bool names(const storage_folder& in, const record& r, std::string_view key) noexcept {
+        return r.name.size() == in.before.size() + key.size() + in.after.size() && r.name.substr(in.before.size(), key.size()) == key &&
+               r.name.starts_with(in.before) && r.name.ends_with(in.after);
     }
     [[nodiscard]] result<std::uint64_t> place(const entry& e) const {
-        if (e.from->method != 0) return zip_archive::not_stored(from_, *e.from);
-        return zip_archive::locate(from_, *e.from);
+        const source& from = *folders_[e.folder].from;
+        return e.from->method == 0 ? zip_archive::locate(from, *e.from) : locate_deflated(from, *e.from, inflate_);
+    }
+    /// A part of a compressed record costs as much as all of it.
+    [[nodiscard]] result<void> read_compressed(const entry& e, std::uint64_t at, std::uint64_t offset, std::span<std::byte> out) const {
+        const source& from = *folders_[e.folder].from;
+        if (out.empty()) return {};
+        if (out.size() == e.nbytes) return inflate_record(from, *e.from, at, inflate_, out);
+        std::size_t length = 0;
+        if (!checked_narrow(e.nbytes, length)) return zip_archive::fail(from, errc::limit, at, e.from->name, decimal(e.nbytes) + " bytes are more than this program can address", {});
+        std::vector<std::byte> whole(length);
+        if (auto done = inflate_record(from, *e.from, at, inflate_, whole); !done) return done;
+        std::memcpy(out.data(), whole.data() + offset, out.size());
+        return {};
     }
 
-    const source& from_;
-    const zip_archive& archive_;
+    const inflater& inflate_;
     arena& memory_;
-    std::string name_;
-    std::size_t folder_bytes_;
-    byte_order order_;
-    chunked_array<entry> entries_{};
-    std::vector<std::uint32_t> of_record_;
+    std::vector<storage_folder> folders_{};
+    std::vector<known_archive> archives_{};
+    std::size_t archive_{0}; // of the last folder
+    std::string name_{};     // of a record, made anew for each key that is looked up
     std::size_t next_{0};
+    chunked_array<entry> entries_{};
 };
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

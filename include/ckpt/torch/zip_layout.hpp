@@ -1,52 +1,90 @@
-// ckpt/torch/zip_layout.hpp: where torch.save puts things in a zip archive.
+// ckpt/torch/zip_layout.hpp: where PyTorch's writers put things in a zip archive.
 //
 // SPDX-License-Identifier: MIT
 // In:      the records of an archive.
-// Out:     the top folder, the pickle's record, byte order, alignment, what wrote the file as far as it tells.
-// Refuses: archives without data.pkl, with an unknown byte order or format version; other containers of PyTorch's that
-//          are zips too (TorchScript, torch.package, PT2), by name.
+// Out:     which of the writers it was, the top folder, the pickles with the folders of their storages, byte order,
+//          alignment, what wrote the file as far as it tells.
+// Refuses: archives that hold no model of PyTorch's, by what they are; an unknown byte order or format version.
 //
-// Sources: caffe2/serialize/inline_container.cc, torch/serialization.py; files of torch 1.6 to 2.15.
+// Sources: caffe2/serialize/inline_container.cc, torch/serialization.py, torch/csrc/jit/serialization/export_module.cpp,
+// torch/package/package_exporter.py, torch/export/pt2_archive/_package.py; files of torch 1.6 to 2.15.
 #pragma once
 
+#include <ckpt/archive/inflate.hpp>
 #include <ckpt/archive/zip.hpp>
 #include <ckpt/core/arena.hpp>
 #include <ckpt/core/limits.hpp>
 #include <ckpt/io/source.hpp>
 
+#include <algorithm>
 #include <charconv>
 #include <cstdint>
+#include <cstring>
+#include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
+/// What wrote an archive.
+enum class zip_kind : std::uint8_t {
+    torch_save,    // data.pkl
+    torchscript,   // torch.jit.save since torch 1.3: data.pkl and constants.pkl
+    script_model,  // torch.jit.save before: model.json and attributes.pkl
+    torch_package, // torch.package: pickles under any name
+    pt2,           // torch.export.save since torch 2.8: JSON for each model
+    pt2_blobs,     // torch.export.save before: whole files of torch.save
+};
+
+/// The name of a container, as `checkpoint::container` gives it.
+[[nodiscard]] constexpr std::string_view name(zip_kind kind) noexcept {
+    switch (kind) {
+    case zip_kind::torch_save: return "zip";
+    case zip_kind::torchscript:
+    case zip_kind::script_model: return "torchscript";
+    case zip_kind::torch_package: return "torch_package";
+    case zip_kind::pt2:
+    case zip_kind::pt2_blobs: return "pt2";
+    }
+    return "zip";
+}
+
+/// A pickle of an archive, and where its storages are: in records of the name `before` + key + `after`.
+struct zip_pickle {
+    const record* from{nullptr};
+    std::string_view before{};
+    std::string_view after{};
+    bool certain{true}; // false: only its first bytes look like one
+};
+
 struct zip_layout {
+    zip_kind kind{zip_kind::torch_save};
     std::string_view folder{};            // with its slash: "archive/", or empty
-    const record* pickle{nullptr};
+    std::vector<zip_pickle> pickles{};    // none for the kinds of PT2
     byte_order order{byte_order::little};
     bool order_recorded{false};
     std::uint64_t alignment{64};
     std::uint32_t format_version{0};      // of the record `version`; 0 where it is absent
     std::string_view writer{};            // a static sentence
 
-    [[nodiscard]] static result<zip_layout> read(const source& from, const zip_archive& archive, arena& memory);
+    [[nodiscard]] static result<zip_layout> read(const source& from, const zip_archive& archive, const inflater& inflate, arena& memory);
 };
 
-namespace layout_names {
+namespace zip_layouts {
 
-inline constexpr std::string_view unsupported_hint = "this version of ckpt reads what torch.save writes as a zip archive";
-
-[[nodiscard]] inline error unsupported(const source& from, std::string_view what, std::string_view record_name) {
-    return {.code = errc::container_not_supported, .offset = from.base(), .record = std::string(record_name), .detail = std::string(what), .hint = unsupported_hint};
+/// Two texts as one, which lives as long as the memory.
+[[nodiscard]] inline std::string_view join(std::string_view a, std::string_view b, arena& memory) {
+    char* const out = memory.allocate<char>(a.size() + b.size() + 1);
+    if (!a.empty()) std::memcpy(out, a.data(), a.size());
+    if (!b.empty()) std::memcpy(out + a.size(), b.data(), b.size());
+    return {out, a.size() + b.size()};
 }
 
-} // namespace layout_names
-
-inline result<zip_layout> zip_layout::read(const source& from, const zip_archive& archive, arena& memory) {
-    zip_layout out;
-    // The shortest name that ends in data.pkl decides the folder: people re-zip with another top folder, or with one
-    // more around it. Two of equal depth would be two checkpoints in one archive.
+/// Finds data.pkl. The shortest name that ends so decides the folder: people re-zip with another top folder, or with one more
+/// around it. Two of equal depth would be two checkpoints in one archive. Null where there is none.
+[[nodiscard]] inline result<const record*> find_data(const source& from, const zip_archive& archive) {
+    const record* out = nullptr;
     bool several = false;
     std::size_t depth = ~std::size_t{0};
     for (const record& r : archive.records()) {
@@ -60,36 +98,123 @@ inline result<zip_layout> zip_layout::read(const source& from, const zip_archive
         if (slashes >= depth) continue;
         depth = slashes;
         several = false;
-        out.pickle = &r;
-        out.folder = folder;
+        out = &r;
     }
-    const auto has = [&](std::string_view name) { return archive.find(std::string(out.folder) + std::string(name)); };
-    if (out.pickle == nullptr) {
-        std::string_view seen = "the archive holds no data.pkl";
-        std::string_view hint = "it is probably another kind of zip file; list it with: unzip -l";
-        for (const record& r : archive.records()) {
-            const std::string_view folder = r.name.substr(0, r.name.find('/') == std::string_view::npos ? 0 : r.name.find('/') + 1);
-            const std::string_view name = r.name.substr(folder.size());
-            if (name == ".data/extern_modules" || name == ".data/python_version") return layout_names::unsupported(from, "a torch.package archive", r.name);
-            if (name == "archive_format" || name.starts_with("data/weights/") || name == "serialized_exported_program.json") return layout_names::unsupported(from, "a PT2 archive of torch.export", r.name);
-            if (name == "constants.pkl" || name == "model.json") return layout_names::unsupported(from, "a TorchScript archive of torch.jit.save", r.name);
-            if (r.name == "word/document.xml" || r.name == "xl/workbook.xml") seen = "an office document";
-            if (r.name == "META-INF/MANIFEST.MF") seen = "a Java archive";
-            if (r.name == "config.json" && seen.starts_with("the archive")) seen = "a zip archive with config.json, probably a Keras model";
-            if (r.name.ends_with(".npy") && seen.starts_with("the archive")) seen = "a NumPy .npz archive";
-            if (name == ".data/serialization_id" && seen.starts_with("the archive")) {
-                seen = "the archive has the records that torch.save writes last, but no data.pkl";
-                hint = "torch.save failed half way when this was written, probably at an object that cannot be pickled; save again";
-            }
+    if (several) return error{.code = errc::no_pickle, .offset = from.base(), .record = std::string(out->name), .detail = "the archive holds several data.pkl at one depth", .hint = "unpack it and open the checkpoints one by one"};
+    return out;
+}
+
+/// Whether a record lies in a torch.package archive.
+[[nodiscard]] inline bool is_package(const zip_archive& archive, std::string_view name) {
+    const std::string top(name.substr(0, name.find('/') + 1));
+    return archive.find(top + ".data/extern_modules") != nullptr && archive.find(top + ".data/version") != nullptr;
+}
+
+/// What an archive without data.pkl is: one of PyTorch's other kinds with its top folder, or an error that names it.
+[[nodiscard]] inline result<void> name_other(const source& from, const zip_archive& archive, zip_layout& out) {
+    std::string_view seen{};
+    std::string_view hint = "it is probably another kind of zip file; list it with: unzip -l";
+    const auto is = [&](std::string_view what, std::string_view advice = {}) {
+        if (!seen.empty()) return;
+        seen = what;
+        if (!advice.empty()) hint = advice;
+    };
+    for (const record& r : archive.records()) {
+        const std::size_t slash = r.name.find('/');
+        const std::string_view folder = r.name.substr(0, slash == std::string_view::npos ? 0 : slash + 1);
+        const std::string_view name = r.name.substr(folder.size());
+        const auto found = [&](zip_kind kind, std::string_view top) {
+            out.kind = kind;
+            out.folder = top;
+            return result<void>{};
+        };
+        if (name == ".data/extern_modules" || name == ".data/python_version") return found(zip_kind::torch_package, folder);
+        if (name == "archive_format" || name.starts_with("data/weights/") || name.starts_with("data/constants/")) return found(zip_kind::pt2, folder);
+        if (r.name == "serialized_exported_program.json" || r.name == "serialized_state_dict.pt") return found(zip_kind::pt2_blobs, {});
+        if (name == "model.json" && archive.find(std::string(folder) + "version") != nullptr) return found(zip_kind::script_model, folder);
+        if (r.name == "word/document.xml" || r.name == "xl/workbook.xml") is("an office document");
+        if (r.name == "META-INF/MANIFEST.MF") is("a Java archive");
+        if (r.name == "model.weights.h5") is("a Keras 3 model (.keras)", "load it with keras, and save its weights as .npz or safetensors");
+        if (r.name == "config.json") is("a zip archive with config.json, probably a Keras model");
+        if (r.name.ends_with(".npy")) is("a NumPy .npz archive", "load it with numpy.load, and save its arrays with torch.save or as safetensors");
+        if (r.name.find(".mlpackage/") != std::string_view::npos || r.name.ends_with(".mlmodel")) is("a CoreML package", "its weights are read by coremltools only");
+        if (r.name.ends_with(".pdparams") || r.name.ends_with(".pdiparams")) is("an archive around a PaddlePaddle model");
+        if (name == "constants.pkl") is("a TorchScript archive without data.pkl", "it was packed again without its weights; get the file again");
+        if (name == ".data/serialization_id")
+            is("the archive has the records that torch.save writes last, but no data.pkl", "torch.save failed half way when this was written, probably at an object that cannot be pickled; save again");
+    }
+    is("the archive holds no data.pkl");
+    return error{.code = errc::no_pickle, .offset = from.base(), .detail = std::string(seen) + " (" + decimal(std::uint64_t{archive.records().size()}) + " records)", .hint = hint};
+}
+
+/// The pickles of a package: what its writer was given as a name says nothing, so each is told by its first bytes. What lies
+/// in .data and Python sources are none.
+[[nodiscard]] inline result<void> find_package_pickles(const source& from, const zip_archive& archive, zip_layout& out, arena& memory) {
+    const std::string_view before = join(out.folder, ".data/", memory);
+    for (const record& r : archive.records()) {
+        if (r.is_folder() || !r.name.starts_with(out.folder) || r.name.starts_with(before) || r.name.ends_with(".py") || r.size < 3) continue;
+        if (r.method == 0) {
+            std::byte first[2]{};
+            auto at = zip_archive::locate(from, r);
+            if (!at) return std::move(at).error();
+            if (auto read = from.read(*at, first); !read) return read;
+            if (first[0] != std::byte{0x80} || first[1] < std::byte{2} || first[1] > std::byte{5}) continue;
+        } else if (!r.name.ends_with(".pkl")) {
+            continue;
         }
-        return error{.code = errc::no_pickle, .offset = from.base(), .detail = std::string(seen) + " (" + decimal(std::uint64_t{archive.records().size()}) + " records)", .hint = hint};
+        out.pickles.push_back({&r, before, ".storage", r.name.ends_with(".pkl")});
     }
-    if (several) return error{.code = errc::no_pickle, .offset = from.base(), .record = std::string(out.pickle->name), .detail = "the archive holds several data.pkl at one depth", .hint = "unpack it and open the checkpoints one by one"};
-    if (const record* constants = has("constants.pkl")) return layout_names::unsupported(from, "a TorchScript archive of torch.jit.save", constants->name);
+    return {};
+}
+
+/// The writer by the records that a version of torch began to write (seen with 1.7, 1.13, 2.6, 2.13, 2.14).
+[[nodiscard]] constexpr std::string_view writer_of(const zip_layout& layout, bool ours, bool numbered, bool identified) noexcept {
+    if (!ours) return "a zip tool (repacked), or another program than PyTorch";
+    switch (layout.kind) {
+    case zip_kind::torch_save:
+        if (numbered) return "torch.save of torch 2.7 or later";
+        if (layout.order_recorded) return "torch.save of torch 2.1 to 2.6";
+        return identified ? "torch.save of torch 2.0 or 2.1" : "torch.save of torch 1.6 to 2.0";
+    case zip_kind::torchscript:
+        if (layout.order_recorded) return "torch.jit.save of torch 2.1 or later";
+        return identified ? "torch.jit.save of torch 2.0 or 2.1" : "torch.jit.save of torch 1.3 to 2.0";
+    case zip_kind::script_model: return "torch.jit.save of torch 1.0 to 1.2";
+    case zip_kind::torch_package:
+        if (layout.order_recorded) return "torch.package of torch 2.1 or later";
+        return identified ? "torch.package of torch 2.0 or 2.1" : "torch.package of torch 1.9 to 2.0";
+    case zip_kind::pt2: return "torch.export.save of torch 2.8 or later";
+    case zip_kind::pt2_blobs: return "torch.export.save of torch 2.1 to 2.7";
+    }
+    return "PyTorch";
+}
+
+} // namespace zip_layouts
+
+inline result<zip_layout> zip_layout::read(const source& from, const zip_archive& archive, const inflater& inflate, arena& memory) {
+    zip_layout out;
+    auto data = zip_layouts::find_data(from, archive);
+    if (!data) return std::move(data).error();
+    const record* first = *data; // whose place tells torch's writer from others
+    if (first != nullptr && zip_layouts::is_package(archive, first->name)) first = nullptr; // a resource of this name
+    if (first != nullptr) out.folder = first->name.substr(0, first->name.size() - 8);
+    const auto has = [&](std::string_view name) { return archive.find(std::string(out.folder) + std::string(name)); };
+    if (first == nullptr) {
+        if (auto named = zip_layouts::name_other(from, archive, out); !named) return std::move(named).error();
+        first = archive.records().data();
+        if (out.kind == zip_kind::torch_package)
+            if (auto found = zip_layouts::find_package_pickles(from, archive, out, memory); !found) return std::move(found).error();
+        if (const record* attributes = has("attributes.pkl"); attributes != nullptr && out.kind == zip_kind::script_model) out.pickles.push_back({attributes, out.folder, {}});
+    } else {
+        out.pickles.push_back({first, zip_layouts::join(out.folder, "data/", memory), {}});
+        if (const record* constants = has("constants.pkl")) {
+            out.kind = zip_kind::torchscript;
+            out.pickles.push_back({constants, zip_layouts::join(out.folder, "constants/", memory), {}});
+        }
+    }
 
     const auto small_text = [&](const record& r, std::string& text) -> result<void> {
         if (r.size > 64) return error{.code = errc::zip_bounds, .offset = from.base() + r.header_offset, .record = std::string(r.name), .detail = "a record of " + decimal(r.size) + " bytes where a short text belongs"};
-        auto bytes = zip_archive::read_record(from, r, memory, true);
+        auto bytes = read_content(from, r, inflate, 64, memory);
         if (!bytes) return std::move(bytes).error();
         text.assign(reinterpret_cast<const char*>(bytes->data()), bytes->size());
         while (!text.empty() && (text.back() == '\n' || text.back() == '\r' || text.back() == ' ')) text.pop_back();
@@ -103,7 +228,7 @@ inline result<zip_layout> zip_layout::read(const source& from, const zip_archive
     std::string text;
     const record* version = has(".data/version");
     if (version == nullptr) version = has("version");
-    if (version != nullptr) {
+    if (version != nullptr && out.kind != zip_kind::pt2_blobs) { // there it is the schema's, "8.2"
         std::uint64_t v = 0;
         if (auto read = small_text(*version, text); !read) return std::move(read).error();
         if (!number(text, v) || v < 1 || v > 10)
@@ -125,13 +250,10 @@ inline result<zip_layout> zip_layout::read(const source& from, const zip_archive
         // Only a prediction depends on it, so a strange value costs speed and nothing else.
         if (number(text, v) && v >= 1 && v <= (std::uint64_t{1} << 30)) out.alignment = v;
     }
-    // The records that a version of torch began to write (seen with 1.7, 1.13, 2.6, 2.14).
-    const bool ours = zip_archive::predict(*out.pickle, out.alignment) != 0;
-    if (!ours) out.writer = "a zip tool (repacked), or another program than torch.save";
-    else if (alignment != nullptr || has(".format_version") != nullptr) out.writer = "torch.save of torch 2.7 or later";
-    else if (out.order_recorded) out.writer = "torch.save of torch 2.1 to 2.6";
-    else if (has(".data/serialization_id") != nullptr) out.writer = "torch.save of torch 2.0 or 2.1";
-    else out.writer = "torch.save of torch 1.6 to 2.0";
+    const bool numbered = alignment != nullptr || has(".format_version") != nullptr;
+    // Before torch 2.8, torch.export.save used Python's zipfile; the writer of torch 1.0 to 1.2 filled the gaps in another way.
+    const bool ours = out.kind == zip_kind::pt2_blobs || out.kind == zip_kind::script_model || zip_archive::predict(*first, out.alignment) != 0;
+    out.writer = zip_layouts::writer_of(out, ours, numbered, has(".data/serialization_id") != nullptr);
     return out;
 }
 

@@ -1,0 +1,90 @@
+// ckpt/folder/report.hpp: what is found out about a folder while it is looked through.
+//
+// SPDX-License-Identifier: MIT
+// In:      the folder's path, a policy, options; what each kind of folder finds.
+// Out:     a report; files of the folder, opened.
+// Refuses: nothing itself: findings are collected, so that everything that is wrong is told at once.
+#pragma once
+
+#include <ckpt/checkpoint.hpp>
+#include <ckpt/folder/contents.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace ckpt::inline CKPT_DETAIL_ABI {
+
+/// How a folder of several files is put together.
+struct folder_options {
+    bool partial{false}; ///< of ZeRO, FSDP and DCP: missing files and chunks only cost the tensors that need them
+};
+
+/// What is in a checkpoint folder, and whether it fits together.
+struct folder_report {
+    std::vector<folder_file> files{};       ///< sorted by name
+    std::vector<std::string> candidates{};  ///< files, indices or families of shards that may be the weights
+    std::string chosen{};                   ///< the one that `open_folder` opens; empty where there is no one
+    std::string reason{};                   ///< why, in a clause
+    std::vector<std::string> parts{};       ///< the files of the folder that belong to it, as far as they exist
+    std::vector<ckpt::error> findings{};    ///< everything that keeps `open_folder` from opening it
+    std::vector<ckpt::error> absent{};      ///< with `folder_options::partial`: what is missing; `path` is the tensor's key
+};
+
+namespace detail {
+
+/// Up to three, quoted, and how many more.
+template <class Names>
+[[nodiscard]] std::string listed(const Names& names, std::string_view separator = ", ") {
+    std::string out;
+    for (std::size_t i = 0; i < names.size() && i < 3; ++i) out.append(i > 0 ? separator : std::string_view{}) += quoted(names[i]);
+    return names.size() > 3 ? out + ", +" + decimal(std::uint64_t{names.size() - 3}) + " more" : out;
+}
+/// The same for numbers: "rank 1", "ranks 1, 2, 3, +4 more".
+[[nodiscard]] inline std::string listed_ranks(const std::vector<std::uint64_t>& ranks) {
+    std::string out = ranks.size() == 1 ? "rank " : "ranks ";
+    for (std::size_t i = 0; i < ranks.size() && i < 3; ++i) out.append(i > 0 ? ", " : "") += decimal(ranks[i]);
+    return ranks.size() > 3 ? out + ", +" + decimal(std::uint64_t{ranks.size() - 3}) + " more" : out;
+}
+
+/// A folder while it is looked through.
+struct folder_work {
+    std::string folder{};
+    allowlist allowed{};
+    allowlist metadata{}; // of .metadata: the same, and the names that it always has
+    const open_options& options;
+    folder_options how{};
+    folder_report report{};
+
+    void find(error e) { report.findings.push_back(std::move(e)); }
+    void inconsistent(std::string_view file, std::string detail, std::string_view hint) {
+        find({.code = errc::shards_inconsistent, .file = std::string(file), .detail = std::move(detail), .hint = hint});
+    }
+    /// Notes what a missing part costs: a finding, or with `partial` a tensor that is absent.
+    void lack(error e) { (how.partial ? report.absent : report.findings).push_back(std::move(e)); }
+
+    /// Opens a file of the folder; `name` may have '/' inside.
+    [[nodiscard]] result<checkpoint> open_one(const std::string& name, const open_options& with) const {
+        auto opened = detail::open(source::open(path_in(folder, name), {with.io, 0, ~std::uint64_t{0}}), allowed, with);
+        if (!opened) opened.error().file = name;
+        return opened;
+    }
+    /// Opens one of several files; where that fails, there is a finding.
+    [[nodiscard]] std::optional<checkpoint> open_part(const std::string& name) {
+        report.parts.push_back(name);
+        open_options as_stored = options; // the set's own state_dict makes the copies, where any are wanted
+        as_stored.storages = storage_mode::mapped;
+        auto opened = open_one(name, as_stored);
+        if (opened) return std::move(*opened);
+        find(std::move(opened).error());
+        return std::nullopt;
+    }
+};
+
+} // namespace detail
+} // namespace ckpt::inline CKPT_DETAIL_ABI

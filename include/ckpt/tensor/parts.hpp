@@ -1,0 +1,142 @@
+// ckpt/tensor/parts.hpp: what hangs below a tensor that is more than one array: named parts, a quantizer, a class.
+//
+// SPDX-License-Identifier: MIT
+// In:      parts that were checked when they were made.
+// Out:     the record that a tensor refers to; its copy for other storages.
+// Refuses: nothing: builders bound how many parts there are and how deep they go.
+#pragma once
+
+#include <ckpt/core/arena.hpp>
+#include <ckpt/core/hash.hpp>
+#include <ckpt/tensor/geometry.hpp>
+#include <ckpt/tensor/storage.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <new>
+#include <span>
+#include <string_view>
+#include <vector>
+
+namespace ckpt::inline CKPT_DETAIL_ABI {
+
+/// How the integers of a quantised tensor stand for numbers: (q - zero_point) * scale, with one pair for the tensor, or
+/// one for each index of an axis.
+enum class qscheme : std::uint8_t {
+    per_tensor_affine,
+    per_tensor_symmetric,
+    per_channel_affine,
+    per_channel_symmetric,
+    per_channel_affine_float_qparams ///< scales and zero points are float32
+};
+
+/// PyTorch's name without "torch."; NUL-terminated.
+[[nodiscard]] constexpr std::string_view name(qscheme scheme) noexcept {
+    switch (scheme) {
+    case qscheme::per_tensor_affine: return "per_tensor_affine";
+    case qscheme::per_tensor_symmetric: return "per_tensor_symmetric";
+    case qscheme::per_channel_affine: return "per_channel_affine";
+    case qscheme::per_channel_symmetric: return "per_channel_symmetric";
+    case qscheme::per_channel_affine_float_qparams: return "per_channel_affine_float_qparams";
+    }
+    return "unknown";
+}
+
+namespace detail {
+
+[[nodiscard]] constexpr bool is_per_channel(qscheme scheme) noexcept { return scheme >= qscheme::per_channel_affine; }
+
+struct named_data {
+    std::string_view name{};
+    tensor_data data{};
+};
+
+/// Lives in the arena of a graph, and is shared by the tensors that are made from one another.
+struct tensor_extra {
+    const named_data* first{}; ///< per channel: "scales" and "zero_points"
+    std::uint32_t count{};
+    std::uint32_t total{};     ///< parts, and parts of parts
+    std::uint8_t depth{};      ///< levels of parts
+    bool quantised{};
+    bool coalesced{};          ///< of a COO tensor: its writer says that its indices are sorted, each once
+    qscheme scheme{};
+    std::uint32_t axis{};      ///< per channel; of a jagged tensor, the dimension that is ragged
+    double scale{};            ///< per tensor
+    std::int64_t zero_point{}; ///< per tensor
+    std::string_view class_name{};
+    std::string_view placement{};
+
+    [[nodiscard]] std::span<const named_data> parts() const noexcept { return {first, count}; }
+};
+
+/// A tensor that is a part has parts of its own at most so many levels down, so that whoever follows them may recurse.
+inline constexpr std::uint8_t most_part_depth = 8;
+
+[[nodiscard]] inline bool is_quantised(const tensor_data& data) noexcept { return data.extra != nullptr && data.extra->quantised; }
+
+/// Bytes of the elements, or of the parts that a tensor consists of.
+[[nodiscard]] inline std::uint64_t bytes_of(const tensor_data& data) noexcept {
+    if (data.kind == layout::strided || data.kind == layout::meta) return bytes_of(data.type, data.numel);
+    std::uint64_t sum = 0;
+    if (data.extra == nullptr) return sum;
+    for (const named_data& part : data.extra->parts()) // at most most_part_depth deep
+        if (!checked_add(sum, bytes_of(part.data), sum)) return ~std::uint64_t{0};
+    return sum;
+}
+
+/// Copies tensors together with what hangs below them, for a `storage_source` with other numbers. What several tensors
+/// share is copied once.
+class part_copies {
+  public:
+    explicit part_copies(arena& memory) noexcept : memory_{memory} {}
+
+    /// Calls `change(tensor_data&)` for `data` and, on copies, for every part below it. `from` is where they read from.
+    template <class Change>
+    void adopt(tensor_data& data, const storage_source* from, Change& change) {
+        change(data);
+        if (data.extra != nullptr && data.extra->count != 0) data.extra = copy(data.extra, from, change);
+    }
+
+  private:
+    struct pair {
+        const tensor_extra* original{nullptr};
+        const storage_source* from{nullptr};
+        const tensor_extra* copied{nullptr};
+    };
+
+    template <class Change>
+    [[nodiscard]] const tensor_extra* copy(const tensor_extra* original, const storage_source* from, Change& change) {
+        if (known_.size() * 2 >= table_.size()) grow();
+        std::size_t at = place(original, from);
+        if (table_[at] != none) return known_[table_[at]].copied;
+        auto* parts = memory_.allocate<named_data>(original->count);
+        for (std::uint32_t i = 0; i < original->count; ++i) {
+            auto* part = ::new (static_cast<void*>(parts + i)) named_data(original->first[i]);
+            adopt(part->data, from, change); // at most most_part_depth deep
+        }
+        auto* out = ::new (memory_.allocate(sizeof(tensor_extra), alignof(tensor_extra))) tensor_extra(*original);
+        out->first = parts;
+        if (known_.size() * 2 >= table_.size()) grow();
+        at = place(original, from); // the table may have changed below
+        table_[at] = static_cast<std::uint32_t>(known_.size());
+        known_.push_back({original, from, out});
+        return out;
+    }
+    [[nodiscard]] std::size_t place(const tensor_extra* original, const storage_source* from) const noexcept {
+        std::size_t at = mix(reinterpret_cast<std::uintptr_t>(original) ^ mix(reinterpret_cast<std::uintptr_t>(from))) & (table_.size() - 1);
+        while (table_[at] != none && (known_[table_[at]].original != original || known_[table_[at]].from != from)) at = (at + 1) & (table_.size() - 1);
+        return at;
+    }
+    void grow() {
+        table_.assign(table_.empty() ? 16 : table_.size() * 2, none);
+        for (std::uint32_t i = 0; i < known_.size(); ++i) table_[place(known_[i].original, known_[i].from)] = i;
+    }
+
+    static constexpr std::uint32_t none = ~std::uint32_t{0};
+    arena& memory_;
+    std::vector<pair> known_{};
+    std::vector<std::uint32_t> table_{}; // open addressing; numbers in known_
+};
+
+} // namespace detail
+} // namespace ckpt::inline CKPT_DETAIL_ABI

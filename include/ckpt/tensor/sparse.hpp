@@ -1,0 +1,378 @@
+// ckpt/tensor/sparse.hpp: the values that say where others lie: indices of sparse tensors, sizes and offsets of nested ones.
+//
+// SPDX-License-Identifier: MIT
+// In:      a tensor whose parts were checked against each other when it was made, without reading them.
+// Out:     a verdict on its indices; a dense copy of a sparse tensor.
+// Refuses: indices outside the shape, out of order or there twice where the layout forbids it (rule V3); offsets and sizes
+//          outside the buffer.
+//
+// Opening a file reads no values, so this is done where they are used: by `verify`, by strict listings, before a dense copy.
+#pragma once
+
+#include <ckpt/tensor/tensor.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <span>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace ckpt::inline CKPT_DETAIL_ABI {
+
+namespace detail {
+
+/// One line of an integer tensor, read from its beginning to its end in bounded pieces.
+class integer_line {
+  public:
+    /// `line` counts in row-major order over all dimensions but the one called `along`.
+    [[nodiscard]] static result<integer_line> open(const tensor_data& data, const storage_source* source, std::uint32_t along, std::uint64_t line) {
+        integer_line out;
+        out.data_ = &data;
+        out.left_ = data.numel == 0 ? 0 : static_cast<std::uint64_t>(data.shape[along]);
+        if (out.left_ == 0) return out;
+        auto access = open_storage(data, *source);
+        if (!access) return std::move(access).error();
+        out.access_ = std::move(*access);
+        out.at_ = data.storage_offset;
+        out.step_ = static_cast<std::uint64_t>(data.strides[along]);
+        for (std::uint32_t i = data.rank; i-- > 0;) {
+            if (i == along) continue;
+            const auto n = static_cast<std::uint64_t>(data.shape[i]);
+            out.at_ += line % n * static_cast<std::uint64_t>(data.strides[i]);
+            line /= n;
+        }
+        return out;
+    }
+
+    /// False at the end, and where reading fails: `failure` then says why.
+    [[nodiscard]] bool next(std::int64_t& out) {
+        if (used_ == have_ && !fill()) return false;
+        const std::byte* from = buffer_.data() + used_++ * itemsize(data_->type);
+        out = data_->type == ckpt::dtype::int64 ? static_cast<std::int64_t>(load<std::uint64_t>(from, native_order()))
+                                                : static_cast<std::int32_t>(load<std::uint32_t>(from, native_order()));
+        return true;
+    }
+    [[nodiscard]] const std::optional<error>& failure() const noexcept { return failure_; }
+
+  private:
+    static constexpr std::uint64_t most = 1024; // numbers in memory
+
+    [[nodiscard]] bool fill() {
+        if (left_ == 0) return false;
+        const std::uint64_t n = left_ < most ? left_ : most;
+        box part;
+        part.offset = at_;
+        part.rank = n > 1 ? 1 : 0;
+        part.sizes[0] = n;
+        part.strides[0] = step_;
+        const std::size_t size = itemsize(data_->type);
+        buffer_.resize(static_cast<std::size_t>(n) * size);
+        if (auto read = access_.gather_part(part, size, buffer_.data()); !read) {
+            failure_ = std::move(read).error();
+            left_ = 0;
+            return false;
+        }
+        finish_elements(data_->type, access_.source->order(data_->storage), native_order(), data_->neg, data_->conj, buffer_.data(), n);
+        used_ = 0;
+        have_ = static_cast<std::size_t>(n);
+        left_ -= n;
+        at_ += n * step_;
+        return true;
+    }
+
+    const tensor_data* data_{nullptr};
+    storage_access access_{};
+    std::vector<std::byte> buffer_{};
+    std::uint64_t at_{0};   // of the next piece, in elements
+    std::uint64_t step_{0};
+    std::uint64_t left_{0}; // behind the piece in memory
+    std::size_t used_{0};
+    std::size_t have_{0};
+    std::optional<error> failure_{};
+};
+
+/// Walks over the indices of a sparse tensor and checks them on the way.
+class index_walk {
+  public:
+    index_walk(const tensor_data& data, const storage_source* source) noexcept : data_{data}, source_{source} {}
+
+    /// Calls `visit(position, k)` for every value: where it lies among the sparse dimensions of the shape, and its number.
+    template <class Visit>
+    [[nodiscard]] result<void> run(Visit&& visit) {
+        const std::span<const named_data> parts = data_.extra->parts();
+        // An expanded part may claim any shape.
+        for (const named_data& part : parts.first(parts.size() - 1))
+            if (auto bounded = check_output(part.data, *source_); !bounded) return bounded;
+        return data_.kind == layout::sparse_coo ? coordinates(visit) : compressed(visit);
+    }
+
+  private:
+    [[nodiscard]] error wrong(std::string what) const {
+        return {.code = errc::indices_invalid, .detail = "a " + std::string(name(data_.kind)) + " tensor of shape " + list_of(data_.sizes()) + " has " + std::move(what)};
+    }
+    /// Why a line ended early.
+    [[nodiscard]] static error ended(const integer_line& line) {
+        if (line.failure()) return *line.failure();
+        return {.code = errc::internal, .detail = "a line of indices that is shorter than its shape"};
+    }
+
+    template <class Visit>
+    [[nodiscard]] result<void> coordinates(Visit& visit) {
+        const tensor_data& indices = data_.extra->first[0].data;
+        const auto dimensions = static_cast<std::uint32_t>(indices.shape[0]);
+        const auto count = static_cast<std::uint64_t>(indices.shape[1]);
+        std::vector<integer_line> lines;
+        for (std::uint32_t i = 0; i < dimensions; ++i) {
+            auto line = integer_line::open(indices, source_, 1, i);
+            if (!line) return std::move(line).error();
+            lines.push_back(*std::move(line));
+        }
+        std::vector<std::int64_t> before(dimensions, -1);
+        std::vector<std::int64_t> here(dimensions);
+        if (dimensions == 0 && count > 1 && data_.extra->coalesced) return wrong(decimal(count) + " values in one place, and says that it is coalesced");
+        for (std::uint64_t k = 0; k < count; ++k) {
+            std::uint64_t position = 0;
+            for (std::uint32_t i = 0; i < dimensions; ++i) {
+                if (!lines[i].next(here[i])) return ended(lines[i]);
+                if (here[i] < 0 || here[i] >= data_.shape[i]) return wrong("the index " + decimal(here[i]) + " in dimension " + decimal(std::uint64_t{i}));
+                position = position * static_cast<std::uint64_t>(data_.shape[i]) + static_cast<std::uint64_t>(here[i]);
+            }
+            if (data_.extra->coalesced && k > 0 && !std::lexicographical_compare(before.begin(), before.end(), here.begin(), here.end()))
+                return wrong("the index " + list_of(here) + " behind " + list_of(before) + ", and says that it is coalesced");
+            std::swap(before, here);
+            visit(position, k);
+        }
+        return {};
+    }
+
+    template <class Visit>
+    [[nodiscard]] result<void> compressed(Visit& visit) {
+        const tensor_data& outer = data_.extra->first[0].data;
+        const tensor_data& inner = data_.extra->first[1].data;
+        const tensor_data& values = data_.extra->first[2].data;
+        const bool by_rows = data_.kind == layout::sparse_csr || data_.kind == layout::sparse_bsr;
+        const bool blocks = data_.kind == layout::sparse_bsr || data_.kind == layout::sparse_bsc;
+        const std::uint32_t batch = outer.rank - 1;
+        std::uint64_t batches = 1;
+        for (std::uint32_t i = 0; i < batch; ++i) batches *= static_cast<std::uint64_t>(data_.shape[i]);
+        const auto count = inner.shape[batch]; // values of each batch
+        const std::int64_t rows = data_.shape[batch] / (blocks ? values.shape[batch + 1] : 1);
+        const std::int64_t columns = data_.shape[batch + 1] / (blocks ? values.shape[batch + 2] : 1);
+        const std::int64_t lines = by_rows ? rows : columns;
+        const std::int64_t most = by_rows ? columns : rows;
+        const char* const called = by_rows ? "row" : "column";
+        for (std::uint64_t b = 0; b < batches; ++b) {
+            auto bounds = integer_line::open(outer, source_, batch, b);
+            if (!bounds) return std::move(bounds).error();
+            auto places = integer_line::open(inner, source_, batch, b);
+            if (!places) return std::move(places).error();
+            std::int64_t begin = 0;
+            if (!bounds->next(begin)) return ended(*bounds);
+            if (begin != 0) return wrong("a first compressed index of " + decimal(begin) + ", not 0");
+            for (std::int64_t line = 0; line < lines; ++line) {
+                std::int64_t end = 0;
+                if (!bounds->next(end)) return ended(*bounds);
+                if (end < begin || end - begin > most || end > count)
+                    return wrong("compressed indices " + decimal(begin) + " and " + decimal(end) + " around " + called + ' ' + decimal(line) + ", of " + decimal(count) + " values and " + decimal(most) + " places");
+                std::int64_t last = -1;
+                for (; begin < end; ++begin) {
+                    std::int64_t place = 0;
+                    if (!places->next(place)) return ended(*places);
+                    if (place <= last || place >= most) return wrong("the index " + decimal(place) + (last < 0 ? std::string() : " behind " + decimal(last)) + " in " + called + ' ' + decimal(line) + ", of " + decimal(most) + " places");
+                    last = place;
+                    const auto row = static_cast<std::uint64_t>(by_rows ? line : place);
+                    const auto column = static_cast<std::uint64_t>(by_rows ? place : line);
+                    visit((b * static_cast<std::uint64_t>(rows) + row) * static_cast<std::uint64_t>(columns) + column, b * static_cast<std::uint64_t>(count) + static_cast<std::uint64_t>(begin));
+                }
+            }
+            if (begin != count) return wrong("compressed indices that end at " + decimal(begin) + ", with " + decimal(count) + " values");
+        }
+        return {};
+    }
+
+    const tensor_data& data_;
+    const storage_source* source_;
+};
+
+/// Sizes, strides and offsets of the tensors in a nested one; offsets and lengths of the rows of a jagged one.
+[[nodiscard]] inline result<void> check_nested(const tensor_data& data, const storage_source* source) {
+    const std::span<const named_data> parts = data.extra->parts();
+    const auto wrong = [&](std::uint64_t row, std::string what) {
+        return error{.code = errc::indices_invalid, .detail = "row " + decimal(row) + " of a " + std::string(name(data.kind)) + " tensor " + std::move(what)};
+    };
+    for (const named_data& part : parts.subspan(1))
+        if (auto bounded = check_output(part.data, *source); !bounded) return bounded;
+    const auto rows = static_cast<std::uint64_t>(data.shape[0]);
+    if (data.kind == layout::nested) {
+        auto offsets = integer_line::open(parts[3].data, source, 0, 0);
+        if (!offsets) return std::move(offsets).error();
+        for (std::uint64_t row = 0; row < rows; ++row) {
+            auto sizes = integer_line::open(parts[1].data, source, 1, row);
+            auto strides = integer_line::open(parts[2].data, source, 1, row);
+            if (!sizes) return std::move(sizes).error();
+            if (!strides) return std::move(strides).error();
+            std::vector<std::int64_t> shape(data.rank - 1);
+            std::vector<std::int64_t> steps(data.rank - 1);
+            std::int64_t offset = 0;
+            bool read = offsets->next(offset);
+            for (std::uint32_t i = 0; i + 1 < data.rank; ++i) read = read && sizes->next(shape[i]) && strides->next(steps[i]);
+            for (const integer_line* line : {&*offsets, &*sizes, &*strides})
+                if (line->failure()) return *line->failure();
+            if (!read) return error{.code = errc::internal, .detail = "a nested tensor with fewer sizes than rows"};
+            tensor_data one{};
+            one.type = data.type;
+            one.rank = data.rank - 1;
+            one.shape = shape.data();
+            one.strides = steps.data();
+            one.storage_offset = static_cast<std::uint64_t>(offset);
+            const std::uint64_t bytes = bytes_of(data.type, parts[0].data.numel);
+            if (const errc code = check_geometry(one, bytes, one.rank); code != errc::none) return wrong(row, "does not lie in its buffer: " + geometry_error(code, one, bytes, one.rank).detail);
+        }
+        return {};
+    }
+    const tensor_data& values = parts[0].data;
+    const std::int64_t most = values.shape[data.extra->axis - 1];
+    const bool has_lengths = parts.size() > 2 && parts[2].name == "lengths";
+    auto offsets = integer_line::open(parts[1].data, source, 0, 0);
+    if (!offsets) return std::move(offsets).error();
+    auto lengths = integer_line::open(parts[has_lengths ? 2 : 1].data, source, 0, 0);
+    if (!lengths) return std::move(lengths).error();
+    std::int64_t begin = 0;
+    if (!offsets->next(begin) && offsets->failure()) return *offsets->failure();
+    for (std::uint64_t row = 0; row < rows; ++row) {
+        std::int64_t next = 0;
+        std::int64_t length = 0;
+        const bool read = offsets->next(next) && (!has_lengths || lengths->next(length));
+        for (const integer_line* line : {&*offsets, &*lengths})
+            if (line->failure()) return *line->failure();
+        if (!read) return error{.code = errc::internal, .detail = "a jagged tensor with fewer offsets than rows"};
+        if (begin < 0 || begin > most || (has_lengths ? length < 0 || length > most - begin : next < begin || next > most))
+            return wrong(row, "reaches from " + decimal(begin) + (has_lengths ? " over " + decimal(length) : " to " + decimal(next)) + ", of " + decimal(most) + " in its values");
+        begin = next;
+    }
+    return {};
+}
+
+[[nodiscard]] inline result<void> check_values(const tensor_data* data, const storage_source* source) {
+    if (data == nullptr || source == nullptr) return {};
+    if (data->refusal != nullptr) return *data->refusal;
+    if (data->extra == nullptr) return {};
+    switch (data->kind) {
+    case layout::sparse_coo:
+    case layout::sparse_csr:
+    case layout::sparse_csc:
+    case layout::sparse_bsr:
+    case layout::sparse_bsc: return index_walk{*data, source}.run([](std::uint64_t, std::uint64_t) {});
+    case layout::nested:
+    case layout::jagged: return check_nested(*data, source);
+    case layout::wrapper:
+        for (const named_data& part : data->extra->parts()) // at most most_part_depth deep
+            if (auto checked = check_values(&part.data, source); !checked) {
+                error e = std::move(checked).error();
+                e.detail = "part " + quoted(part.name) + ": " + e.detail;
+                return e;
+            }
+        return {};
+    case layout::strided:
+    case layout::meta: break;
+    }
+    return {};
+}
+
+/// Adds `n` elements to others, as torch's to_dense() does where an index is there twice.
+template <class T>
+inline void add_numbers(const std::byte* in, std::byte* out, std::uint64_t n) noexcept {
+    for (std::uint64_t i = 0; i < n; ++i) {
+        T sum;
+        T more;
+        std::memcpy(&sum, out + i * sizeof(T), sizeof(T));
+        std::memcpy(&more, in + i * sizeof(T), sizeof(T));
+        if constexpr (std::is_same_v<T, f16> || std::is_same_v<T, bf16>) sum = T::from_float(static_cast<float>(sum) + static_cast<float>(more));
+        else if constexpr (std::is_same_v<T, bool>) sum = sum || more;
+        else sum = static_cast<T>(sum + more);
+        std::memcpy(out + i * sizeof(T), &sum, sizeof(T));
+    }
+}
+/// False for types that torch has no sum for.
+[[nodiscard]] inline bool add_elements(ckpt::dtype type, const std::byte* in, std::byte* out, std::uint64_t n) noexcept {
+    switch (type) {
+    case ckpt::dtype::float32: add_numbers<float>(in, out, n); return true;
+    case ckpt::dtype::complex64: add_numbers<float>(in, out, 2 * n); return true;
+    case ckpt::dtype::float64: add_numbers<double>(in, out, n); return true;
+    case ckpt::dtype::complex128: add_numbers<double>(in, out, 2 * n); return true;
+    case ckpt::dtype::float16: add_numbers<f16>(in, out, n); return true;
+    case ckpt::dtype::bfloat16: add_numbers<bf16>(in, out, n); return true;
+    case ckpt::dtype::bool_: add_numbers<bool>(in, out, n); return true;
+    case ckpt::dtype::uint8:
+    case ckpt::dtype::int8: add_numbers<std::uint8_t>(in, out, n); return true;
+    case ckpt::dtype::uint16:
+    case ckpt::dtype::int16: add_numbers<std::uint16_t>(in, out, n); return true;
+    case ckpt::dtype::uint32:
+    case ckpt::dtype::int32: add_numbers<std::uint32_t>(in, out, n); return true;
+    case ckpt::dtype::uint64:
+    case ckpt::dtype::int64: add_numbers<std::uint64_t>(in, out, n); return true;
+    default: return false;
+    }
+}
+
+[[nodiscard]] inline result<void> copy_dense(const tensor_data* handle, const storage_source* source, ckpt::dtype to, std::byte* out, std::uint64_t room) {
+    if (handle != nullptr && handle->refusal == nullptr && (handle->kind < layout::sparse_coo || handle->kind > layout::sparse_bsc)) return copy_tensor(handle, source, to, true, out, room);
+    if (handle == nullptr || handle->refusal != nullptr || source == nullptr) return check_access(handle, source);
+    const tensor_data& data = *handle;
+    const tensor_data& values = data.extra->parts().back().data;
+    if (data.type != to)
+        return error{.code = errc::dtype_mismatch, .detail = "the tensor is " + std::string(name(data.type)) + ", asked for was " + std::string(name(to)), .hint = "ask for the tensor's own type"};
+    if (room != data.numel) return error{.code = errc::size_mismatch, .detail = "the tensor has " + decimal(data.numel) + " elements, the destination " + decimal(room)};
+    if (auto bounded = check_output(values, *source); values.numel != 0 && !bounded) return bounded;
+    std::byte none[16]{};
+    if (!add_elements(to, none, none, 1)) return error{.code = errc::unsupported_tensor, .detail = "a dense copy of a sparse tensor of " + std::string(name(to)), .hint = "its parts can be read"};
+    const std::size_t size = itemsize(to);
+    std::vector<std::byte> stored(static_cast<std::size_t>(bytes_of(to, values.numel)));
+    if (auto read = copy_tensor(&values, source, to, true, stored.data(), values.numel); !read) return read;
+    // What belongs to one index: a block of a block layout, and the dense dimensions.
+    const bool blocks = data.kind == layout::sparse_bsr || data.kind == layout::sparse_bsc;
+    const std::uint32_t leading = data.kind == layout::sparse_coo ? static_cast<std::uint32_t>(data.extra->first[0].data.shape[0]) : data.extra->first[0].data.rank + 1;
+    std::uint64_t dense = 1;
+    for (std::uint32_t i = leading; i < data.rank; ++i) dense *= static_cast<std::uint64_t>(data.shape[i]);
+    const std::uint32_t block_at = data.extra->first[0].data.rank; // of the values' dimensions
+    const std::uint64_t height = blocks ? static_cast<std::uint64_t>(values.shape[block_at]) : 1;
+    const std::uint64_t width = blocks ? static_cast<std::uint64_t>(values.shape[block_at + 1]) : 1;
+    const std::uint64_t columns = blocks ? static_cast<std::uint64_t>(data.shape[leading - 1]) / width : 1; // of blocks
+    std::memset(out, 0, static_cast<std::size_t>(bytes_of(to, data.numel)));
+    return index_walk{data, source}.run([&](std::uint64_t position, std::uint64_t k) {
+        const std::byte* from = stored.data() + k * height * width * dense * size;
+        if (!blocks) {
+            (void)add_elements(to, from, out + position * dense * size, dense);
+            return;
+        }
+        const std::uint64_t row = position / columns;
+        const std::uint64_t column = position % columns;
+        for (std::uint64_t i = 0; i < height; ++i)
+            (void)add_elements(to, from + i * width * dense * size, out + ((row * height + i) * columns * width + column * width) * dense * size, width * dense);
+    });
+}
+
+} // namespace detail
+
+/// Checks what opening leaves for later: the indices of a sparse tensor, the sizes and offsets of a nested or jagged one,
+/// those of the parts of a wrapper. Reads them all, in bounded memory. Tensors of other kinds pass.
+/// Fails with `indices_invalid`.
+[[nodiscard]] inline result<void> check_values(const tensor& of) {
+    return detail::check_values(detail::tensor_access::data(of), detail::tensor_access::source(of));
+}
+
+/// Copies a sparse tensor as a dense one, in row-major order; `out` has `numel()` elements of the tensor's own type. Values of
+/// one index are added, as torch's to_dense() does; indices are checked on the way. Needs memory for the values beside `out`,
+/// which holds anything where it fails. Of a strided tensor it is `copy_to`.
+template <element T>
+[[nodiscard]] result<void> copy_dense(const tensor& from, std::span<T> out) {
+    static_assert(sizeof(T) * 8 == bits(dtype_of<T>::value));
+    return detail::copy_dense(detail::tensor_access::data(from), detail::tensor_access::source(from), dtype_of<T>::value, reinterpret_cast<std::byte*>(out.data()), out.size());
+}
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI

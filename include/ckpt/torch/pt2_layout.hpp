@@ -1,0 +1,186 @@
+// ckpt/torch/pt2_layout.hpp: the tensors of a PT2 archive, which torch.export.save writes since torch 2.8.
+//
+// SPDX-License-Identifier: MIT
+// In:      the records of the archive: a JSON text for the weights and one for the constants of each model.
+// Out:     each tensor's name, record and geometry; which records hold whole files of torch.save instead.
+// Refuses: JSON of another form. A tensor whose numbers cannot be right is told where it is built, and costs no other.
+//
+// Source: torch/_export/serde/schema.py (PayloadConfig, TensorMeta), torch/export/pt2_archive/_package.py. The numbers of dtypes and
+// layouts are those of the schema, not of C++.
+#pragma once
+
+#include <ckpt/archive/inflate.hpp>
+#include <ckpt/archive/zip.hpp>
+#include <ckpt/core/arena.hpp>
+#include <ckpt/core/json.hpp>
+#include <ckpt/core/limits.hpp>
+#include <ckpt/io/source.hpp>
+#include <ckpt/tensor/dtype.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace ckpt::inline CKPT_DETAIL_ABI::detail {
+
+/// One entry of a configuration.
+struct pt2_entry {
+    std::string_view name{};
+    std::string_view path{};      // of its record, below the configuration's folder
+    bool pickled{false};          // the record is a file of torch.save, or a pickle
+    bool described{false};        // there is a tensor_meta
+    bool symbolic{false};         // a size is an expression
+    bool requires_grad{false};
+    std::uint64_t dtype{0};
+    std::uint64_t layout{0};
+    std::uint64_t offset{0};
+    std::uint32_t rank{0};
+    std::uint32_t strides_rank{0};
+    const std::int64_t* shape{nullptr};
+    const std::int64_t* strides{nullptr};
+};
+
+/// The weights or the constants of one model.
+struct pt2_config {
+    const record* from{nullptr};
+    std::string_view model{};
+    std::string_view folder{}; // "archive/data/weights/"
+    bool constants{false};
+    std::vector<pt2_entry> entries{};
+};
+
+/// The dtype for a number of schema.py's ScalarType.
+[[nodiscard]] constexpr std::optional<ckpt::dtype> dtype_of_pt2(std::uint64_t number) noexcept {
+    using enum ckpt::dtype;
+    constexpr struct {
+        std::uint8_t number{};
+        ckpt::dtype type{};
+    } rows[]{
+        {1, uint8}, {2, int8}, {3, int16}, {4, int32}, {5, int64}, {6, float16}, {7, float32}, {8, float64}, {9, complex32}, {10, complex64}, {11, complex128},
+        {12, bool_}, {13, bfloat16}, {28, uint16}, {29, float8_e4m3fn}, {30, float8_e5m2}, {31, float8_e4m3fnuz}, {32, float8_e5m2fnuz}, {33, float8_e8m0fnu}, {34, uint32}, {35, uint64},
+    };
+    for (const auto& row : rows)
+        if (row.number == number) return row.type;
+    return std::nullopt;
+}
+inline constexpr std::uint64_t pt2_strided = 7;
+
+/// Reads one configuration.
+class pt2_config_reader {
+  public:
+    pt2_config_reader(std::string_view text, arena& memory) : json_{text, memory}, memory_{memory} {}
+
+    /// {"config": {name: {...}}}
+    [[nodiscard]] bool read(std::vector<pt2_entry>& out) {
+        return members([&](std::string_view member) {
+                   if (member != "config") return json_.skip();
+                   return members([&](std::string_view name) {
+                       pt2_entry e;
+                       e.name = name;
+                       if (!entry(e)) return false;
+                       out.push_back(e);
+                       return true;
+                   });
+               }) && json_.finish();
+    }
+    [[nodiscard]] std::string_view fault() const noexcept { return json_.fault().empty() ? "a number beyond what a size can be" : json_.fault(); }
+    [[nodiscard]] std::size_t offset() const noexcept { return json_.offset(); }
+
+  private:
+    template <class Visit>
+    [[nodiscard]] bool members(Visit&& visit) {
+        if (!json_.enter_object()) return false;
+        std::string_view name;
+        while (json_.next_member(name))
+            if (!visit(name)) return false;
+        return json_.fault().empty();
+    }
+    [[nodiscard]] bool entry(pt2_entry& e) {
+        return members([&](std::string_view member) {
+            if (member == "path_name") return json_.string(e.path);
+            if (member == "use_pickle") return json_.boolean(e.pickled);
+            if (member != "tensor_meta" || json_.peek() == json_kind::null) return json_.skip();
+            e.described = true;
+            return meta(e);
+        });
+    }
+    [[nodiscard]] bool meta(pt2_entry& e) {
+        return members([&](std::string_view member) {
+            if (member == "dtype") return json_.whole(e.dtype);
+            if (member == "layout") return json_.whole(e.layout);
+            if (member == "requires_grad") return json_.boolean(e.requires_grad);
+            if (member == "storage_offset") return number(e, e.offset);
+            if (member == "sizes") return numbers(e, e.shape, e.rank);
+            if (member == "strides") return numbers(e, e.strides, e.strides_rank);
+            return json_.skip();
+        });
+    }
+    /// {"as_int": 3}; {"as_expr": ...} makes the entry symbolic.
+    [[nodiscard]] bool number(pt2_entry& e, std::uint64_t& out) {
+        bool known = false;
+        const bool fine = members([&](std::string_view member) {
+            if (member != "as_int") return json_.skip();
+            known = true;
+            return json_.whole(out);
+        });
+        e.symbolic = e.symbolic || !known;
+        return fine;
+    }
+    [[nodiscard]] bool numbers(pt2_entry& e, const std::int64_t*& out, std::uint32_t& count) {
+        if (!json_.enter_array()) return false;
+        read_.clear();
+        while (json_.next_element()) {
+            std::uint64_t n = 0;
+            if (!number(e, n) || n > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())) return false;
+            read_.push_back(static_cast<std::int64_t>(n));
+        }
+        auto* const kept = memory_.allocate<std::int64_t>(read_.size() + 1);
+        std::copy(read_.begin(), read_.end(), kept);
+        out = kept;
+        count = static_cast<std::uint32_t>(read_.size());
+        return json_.fault().empty();
+    }
+
+    json_reader json_;
+    arena& memory_;
+    std::vector<std::int64_t> read_{}; // of the list that is being read
+};
+
+/// The configurations of an archive, in its order. `folder` is its top folder, with the slash.
+[[nodiscard]] inline result<std::vector<pt2_config>> read_pt2(const source& from, const zip_archive& archive, std::string_view folder, const limits& budget, const inflater& inflate,
+                                                              arena& memory) {
+    std::vector<pt2_config> out;
+    constexpr struct {
+        std::string_view folder{};
+        std::string_view suffix{};
+        bool constants{};
+    } kinds[]{{"data/weights/", "_weights_config.json", false}, {"data/constants/", "_constants_config.json", true}};
+    for (const record& r : archive.records()) {
+        if (r.is_folder() || !r.name.starts_with(folder)) continue;
+        const std::string_view name = r.name.substr(folder.size());
+        for (const auto& k : kinds) {
+            if (!name.starts_with(k.folder) || !name.ends_with(k.suffix) || name.size() < k.folder.size() + k.suffix.size()) continue;
+            pt2_config& c = out.emplace_back();
+            c.from = &r;
+            c.folder = r.name.substr(0, folder.size() + k.folder.size());
+            c.model = name.substr(k.folder.size(), name.size() - k.folder.size() - k.suffix.size());
+            c.constants = k.constants;
+            auto text = read_parsed(from, r, budget, inflate, memory);
+            if (!text) return std::move(text).error();
+            pt2_config_reader reader{{reinterpret_cast<const char*>(text->data()), text->size()}, memory};
+            if (!reader.read(c.entries))
+                return error{.code = errc::json_invalid, .offset = from.base() + r.header_offset, .record = std::string(r.name),
+                             .detail = std::string(reader.fault()) + ", at byte " + decimal(std::uint64_t{reader.offset()}) + " of the configuration", .hint = zip::damage_hint};
+        }
+    }
+    return out;
+}
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI::detail

@@ -1,0 +1,79 @@
+// ckpt/torch/stream_storages.hpp: the storages of a file that is no archive.
+//
+// SPDX-License-Identifier: MIT
+// In:      ranges of the source, which its reader has checked; bytes that lie in a pickle.
+// Out:     a number for each storage, and their bytes: mapped in place, or by positioned reads.
+// Refuses: nothing.
+#pragma once
+
+#include <ckpt/core/arena.hpp>
+#include <ckpt/io/source.hpp>
+#include <ckpt/pickle/graph.hpp>
+#include <ckpt/tensor/storage.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <string_view>
+
+namespace ckpt::inline CKPT_DETAIL_ABI::detail {
+
+class stream_storages final : public storage_source, public storage_maker {
+  public:
+    /// Both outlive the storages.
+    stream_storages(const source& from, arena& memory) noexcept : from_{from}, memory_{memory} {}
+
+    /// A storage in the file; the range lies inside it, and the key lives as long as the arena.
+    [[nodiscard]] std::uint32_t place(std::string_view key, std::uint64_t offset, std::uint64_t nbytes) {
+        entries_.push_back(memory_, {key, nullptr, nbytes, offset, byte_order::little});
+        return static_cast<std::uint32_t>(entries_.size() - 1);
+    }
+
+    // storage_maker, while resolving
+    [[nodiscard]] errc find(std::string_view, std::uint32_t&) override { return errc::record_missing; }
+    [[nodiscard]] std::uint32_t add(std::span<const std::byte> bytes, byte_order order, std::uint64_t offset) override {
+        static constexpr std::byte nothing{};
+        entries_.push_back(memory_, {{}, bytes.empty() ? &nothing : bytes.data(), bytes.size(), offset, order});
+        return static_cast<std::uint32_t>(entries_.size() - 1);
+    }
+
+    // storage_source, afterwards
+    [[nodiscard]] std::uint64_t nbytes(std::uint32_t storage) const noexcept override { return entries_[storage].nbytes; }
+    [[nodiscard]] byte_order order(std::uint32_t storage) const noexcept override { return entries_[storage].order; }
+    [[nodiscard]] std::string_view key(std::uint32_t storage) const noexcept override { return entries_[storage].key; }
+    [[nodiscard]] result<std::uint64_t> file_offset(std::uint32_t storage) const override {
+        const entry& e = entries_[storage];
+        if (e.memory == nullptr) return from_.base() + e.offset;
+        if (e.offset != no_offset) return e.offset;
+        return transcoded_error();
+    }
+    [[nodiscard]] result<std::span<const std::byte>> bytes(std::uint32_t storage) const override {
+        const entry& e = entries_[storage];
+        const auto length = static_cast<std::size_t>(e.nbytes);
+        if (e.memory != nullptr) return std::span<const std::byte>{e.memory, length};
+        if (!from_.is_mapped()) return not_mapped_error(e.key);
+        return from_.mapped().subspan(static_cast<std::size_t>(e.offset), length);
+    }
+    [[nodiscard]] result<void> read(std::uint32_t storage, std::uint64_t offset, std::span<std::byte> out) const override {
+        const entry& e = entries_[storage];
+        if (e.memory == nullptr) return from_.read(e.offset + offset, out);
+        if (!out.empty()) std::memcpy(out.data(), e.memory + offset, out.size());
+        return {};
+    }
+
+  private:
+    struct entry {
+        std::string_view key{};
+        const std::byte* memory{nullptr}; // null: in the file
+        std::uint64_t nbytes{0};
+        std::uint64_t offset{no_offset}; // in the source where it is in the file; else of the whole file, or none
+        byte_order order{byte_order::little};
+    };
+
+    const source& from_;
+    arena& memory_;
+    chunked_array<entry> entries_{};
+};
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI::detail

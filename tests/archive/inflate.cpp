@@ -1,0 +1,217 @@
+// tests/archive/inflate.cpp: compressed records: read through the caller's function, bounded, checked, or named.
+//
+// SPDX-License-Identifier: MIT
+#include <ckpt/ckpt.hpp>
+
+#include "../support/inflate.hpp"
+#include "../support/temporary_file.hpp"
+#include "../support/torch_writer.hpp"
+
+#include <doctest/doctest.h>
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+using ckpt::errc;
+using namespace test_support;
+using namespace std::string_literals;
+
+namespace {
+
+zip_member deflated(zip_member m) {
+    m.inflated = m.data.size();
+    m.inflated_crc = ckpt::detail::crc32(bytes_of(m.data));
+    m.data = deflate_stored(m.data);
+    m.method = 8;
+    return m;
+}
+/// {"a": float[4], "b": its elements 1 and 3, "c": float[2] of another storage}.
+std::vector<zip_member> records() {
+    using namespace pkl;
+    return torch_records(pickle(dict({{str("a"), floats("0", 4)}, {str("b"), tensor(storage("FloatStorage", "0", 4), 1, {2}, {2})}, {str("c"), floats("1", 2)}})),
+                         {{"0", raw<float>({1, 2, 3, 4})}, {"1", raw<float>({5, 6})}});
+}
+std::vector<zip_member> all_deflated(std::vector<zip_member> members) {
+    for (zip_member& m : members) m = deflated(m);
+    return members;
+}
+std::vector<float> values(const ckpt::tensor& t) {
+    std::vector<float> out(static_cast<std::size_t>(t.numel()));
+    const auto done = t.copy_to(std::span(out));
+    INFO((done ? std::string() : done.error().message()));
+    CHECK(done.has_value());
+    return out;
+}
+
+} // namespace
+
+TEST_CASE("the inflater of these tests is one") {
+    const auto inflate = [](const std::string& data, std::size_t size) {
+        std::string out(size, 'x');
+        const std::size_t n = test_inflater().function(nullptr, bytes_of(data), std::as_writable_bytes(std::span(out)));
+        return n == size ? out : "failed"s;
+    };
+    CHECK(inflate(deflate_stored("hello"), 5) == "hello");
+    CHECK(inflate(deflate_stored(std::string(200'000, 'z')), 200'000) == std::string(200'000, 'z'));
+    CHECK(inflate(deflate_zeros(100'000), 100'000) == std::string(100'000, '\0'));
+    CHECK(inflate(deflate_stored("hello"), 4) == "failed");
+    CHECK(inflate("\x4b\x04\0"s, 1) == "a");
+    CHECK(inflate("\x0b\xc9\xc8\x2c\x56\x00\xa2\x44\x85\xe2\xcc\xdc\x82\x9c\x54\x85\x92\xd4\x8a\x12\x85\xcc\xf4\x8c\x92\xd4\xa2\x5c\x85\xcc\x3c\x00"s, 35).size() > 0);
+}
+
+TEST_CASE("every record may be deflated, the pickle too, in every mode of reading") {
+    const std::string plain = write_zip(records()).bytes;
+    const auto reference = ckpt::open_bytes(bytes_of(plain)).value().state_dict().value();
+    for (const zip_style& style : {zip_style{}, zip_style{.torch = false, .end64 = false}}) {
+        const std::string file = write_zip(all_deflated(records()), style).bytes;
+        const temporary_file on_disk(file);
+        for (const ckpt::io_mode io : {ckpt::io_mode::map, ckpt::io_mode::read}) {
+            const auto opened = ckpt::open(on_disk.path(), {.io = io, .inflate = test_inflater()}).value();
+            const auto weights = opened.state_dict().value();
+            CHECK(values(weights.at("a").value()) == std::vector<float>{1, 2, 3, 4});
+            CHECK(values(weights.at("b").value()) == std::vector<float>{2, 4});
+            for (const char* key : {"a", "b", "c"}) CHECK(weights.at(key).value().crc32().value() == reference.at(key).value().crc32().value());
+            // Views cannot be had; what can is said.
+            const auto view = weights.view<float, 1>("a");
+            CHECK(view.error().code == errc::compressed);
+            CHECK(view.error().hint.find("copy_to") != std::string_view::npos);
+            CHECK(weights.at("a").value().bytes().error().code == errc::compressed);
+            CHECK(weights.at("a").value().file_offset().error().code == errc::no_data);
+            CHECK(opened.verify().ok());
+            CHECK(opened.verify().unchecked_crc == 0);
+        }
+        const auto owned = ckpt::open_bytes(bytes_of(file), {.storages = ckpt::storage_mode::owned, .inflate = test_inflater()}).value().state_dict().value();
+        CHECK(owned.view<float, 1>("a").value()(3) == 4);
+        CHECK(owned.view<float, 1>("b").value()(1) == 4);
+        CHECK(ckpt::open_bytes(bytes_of(file)).error().code == errc::compressed);
+        CHECK(ckpt::open_bytes(bytes_of(file)).error().hint.find("open_options.inflate") != std::string_view::npos);
+        CHECK(ckpt::scan_globals_bytes(bytes_of(file), {.inflate = test_inflater()}).value().size() == 3);
+    }
+}
+
+TEST_CASE("a copy, a digest and an owned storage inflate once each") {
+    int calls = 0;
+    auto members = records();
+    for (zip_member& m : members)
+        if (m.name.find("/data/") != std::string::npos) m = deflated(m);
+    const std::string file = write_zip(members).bytes;
+    const auto opened = ckpt::open_bytes(bytes_of(file), {.inflate = test_inflater(&calls)}).value();
+    CHECK(calls == 0);
+    const auto weights = opened.state_dict().value();
+    CHECK(calls == 0);
+    (void)values(weights.at("b").value());
+    CHECK(calls == 1);
+    CHECK(weights.at("b").value().crc32().has_value());
+    CHECK(calls == 2);
+    const auto owned = weights.owned(); // two storages, three tensors
+    CHECK(calls == 4);
+    CHECK(owned.view<float, 1>("c").value()(0) == 5);
+    CHECK(calls == 4);
+}
+
+TEST_CASE("Z8: what does not inflate to exactly what the directory says is damage") {
+    const auto judge = [](void (*spoil)(zip_member&), std::size_t which) {
+        auto members = all_deflated(records());
+        spoil(members[which]);
+        const std::string file = write_zip(members).bytes;
+        const auto opened = ckpt::open_bytes(bytes_of(file), {.inflate = test_inflater()});
+        if (!opened) return opened.error().code;
+        const auto weights = opened->state_dict().value();
+        const auto crc = weights.at("a").value().crc32();
+        std::vector<float> out(4);
+        const auto copied = weights.at("a").value().copy_to(std::span(out));
+        CHECK(copied.has_value() == crc.has_value());
+        const auto owned = weights.owned();
+        CHECK(owned.view<float, 1>("a").has_value() == crc.has_value());
+        CHECK(owned.view<float, 1>("c").has_value()); // the others are not concerned
+        CHECK(opened->verify().ok() == (crc.has_value() || crc.error().code == errc::compressed)); // what no one can inflate is unchecked
+        return crc ? errc::none : crc.error().code;
+    };
+    struct row {
+        const char* what;
+        void (*spoil)(zip_member&);
+        errc pickle;
+        errc storage;
+    };
+    const row rows[]{
+        {"another content", [](zip_member& m) { m.data[7] = static_cast<char>(m.data[7] ^ 1); }, errc::checksum_mismatch, errc::checksum_mismatch},
+        {"cut", [](zip_member& m) { m.data.resize(m.data.size() - 1); }, errc::checksum_mismatch, errc::checksum_mismatch},
+        {"no deflate data", [](zip_member& m) { m.data.assign(m.data.size(), '\xFF'); }, errc::checksum_mismatch, errc::checksum_mismatch},
+        {"another method", [](zip_member& m) { m.method = 14; }, errc::compressed, errc::compressed},
+        {"an impossible size", [](zip_member& m) { m.inflated = 1033 * m.data.size() + 65; }, errc::limit, errc::storage_size_mismatch},
+    };
+    for (const row& r : rows) {
+        CAPTURE(r.what);
+        CHECK(judge(r.spoil, 0) == r.pickle);
+        if (r.storage != errc::storage_size_mismatch) CHECK(judge(r.spoil, 2) == r.storage);
+    }
+    // A CRC of zero means that its writer computed none.
+    auto members = all_deflated(records());
+    members[2].inflated_crc = 0;
+    const std::string file = write_zip(members).bytes;
+    const auto opened = ckpt::open_bytes(bytes_of(file), {.inflate = test_inflater()}).value();
+    const auto weights = opened.state_dict().value();
+    CHECK(values(weights.at("a").value()) == std::vector<float>{1, 2, 3, 4});
+    CHECK(opened.verify().unchecked_crc == 1);
+}
+
+TEST_CASE("Z8, R1: a size that no deflate data can have is refused before memory is taken, and a pickle's growth is bounded") {
+    using namespace pkl;
+    constexpr std::int64_t huge = std::int64_t{1} << 40;
+    auto members = torch_records(pickle(dict({{str("a"), tensor(storage("ByteStorage", "0", huge), 0, {huge}, {1})}, {str("b"), tensor(storage("ByteStorage", "0", huge), 0, {1}, {1})}})), {{"0", deflate_zeros(100)}});
+    members[2].method = 8;
+    members[2].inflated = static_cast<std::uint64_t>(huge);
+    const std::string file = write_zip(members, {.torch = false}).bytes;
+    const auto opened = ckpt::open_bytes(bytes_of(file), {.inflate = test_inflater()}).value();
+    const auto weights = opened.state_dict().value();
+    CHECK(weights.at("a").value().crc32().error().code == errc::limit);
+    CHECK(weights.at("b").value().crc32().error().code == errc::output_limit);
+    std::vector<std::uint8_t> one(1);
+    CHECK(weights.at("b").value().copy_to(std::span(one)).error().code == errc::limit);
+    const auto owned = weights.owned();
+    CHECK(owned.view<std::uint8_t, 1>("b").error().code == errc::limit);
+    // Two mebibytes of zeros in two kilobytes: deflate can, a pickle does not need to.
+    auto bomb = records();
+    const std::string grown = "\x80\x02" + std::string(2'000'000, 'N');
+    bomb[0] = {.name = bomb[0].name, .data = deflate_zeros(grown.size()), .method = 8, .inflated = grown.size()};
+    const std::string small = write_zip(bomb).bytes;
+    CHECK(ckpt::open_bytes(bytes_of(small), {.inflate = test_inflater()}).error().code == errc::limit);
+    ckpt::open_options wide;
+    wide.limits.inflated_per_byte = 1032;
+    wide.inflate = test_inflater();
+    CHECK(ckpt::open_bytes(bytes_of(small), wide).error().code != errc::limit);
+}
+
+TEST_CASE("R1: many small tensors on one large compressed storage do not inflate it again and again for digests") {
+    using namespace pkl;
+    constexpr std::int64_t bytes = 3 << 20;
+    auto members = torch_records(pickle(dict({{str("a"), tensor(storage("ByteStorage", "0", bytes), 7, {10}, {1})}, {str("all"), tensor(storage("ByteStorage", "0", bytes), 0, {bytes}, {1})}})), {{"0", deflate_zeros(bytes)}});
+    members[2].method = 8;
+    members[2].inflated = static_cast<std::uint64_t>(bytes);
+    const std::string file = write_zip(members).bytes;
+    const auto weights = ckpt::open_bytes(bytes_of(file), {.inflate = test_inflater()}).value().state_dict().value();
+    CHECK(weights.at("all").value().crc32().has_value());
+    CHECK(weights.at("a").value().crc32().error().code == errc::output_limit);
+    const auto owned = weights.owned();
+    CHECK(owned.at("a").value().crc32().has_value());
+    std::vector<std::uint8_t> ten(10);
+    CHECK(weights.at("a").value().copy_to(std::span(ten)).has_value());
+}
+
+TEST_CASE("what is renamed of a compressed file is copied as it was; what is gathered of it wants owned storages") {
+    const std::string file = write_zip(all_deflated(records())).bytes;
+    const auto weights = ckpt::open_bytes(bytes_of(file), {.inflate = test_inflater()}).value().state_dict().value();
+    const auto map = ckpt::key_map::parse("rename a -> x").value();
+    const auto renamed = ckpt::remap(weights, map).value();
+    CHECK(values(renamed.at("x").value()) == std::vector<float>{1, 2, 3, 4});
+    const auto gather = ckpt::key_map::parse("merge 0 a, b -> x").value();
+    const auto gathered = ckpt::remap(weights, gather);
+    REQUIRE(gathered.has_value());
+    CHECK(gathered->at("x").value().crc32().error().code == errc::compressed);
+    const auto owned = weights.owned();
+    const auto joined = ckpt::remap(owned, gather).value();
+    CHECK(values(joined.at("x").value()) == std::vector<float>{1, 2, 3, 4, 2, 4});
+}
