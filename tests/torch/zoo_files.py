@@ -859,9 +859,10 @@ OPTIONS = collections.OrderedDict([
 
 
 def strided_of_tar():
-    """Tensors of the dtypes that torch 0.1 had; a storage of no elements is not shared there."""
+    """Tensors of the dtypes that torch 0.1 had. It knew no scalars: what has no dimensions there is empty."""
     old = ('uint8', 'int8', 'int16', 'int32', 'int64', 'float16', 'float32', 'float64')
-    return collections.OrderedDict((name, collections.OrderedDict(patterns(getattr(torch, name)))) for name in old)
+    return collections.OrderedDict(
+        (name, collections.OrderedDict((what, t) for what, t in patterns(getattr(torch, name)) if t.dim())) for name in old)
 
 
 BATCHES['strided_of_tar'] = strided_of_tar
