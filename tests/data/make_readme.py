@@ -14,6 +14,7 @@ file. Beside each stands `NAME.json`, the oracle: who wrote it, and what PyTorch
 | `make_torch.py` | `torch-1.13`, `torch-2.13`, `demo` | torch 1.13 (numpy 1.24, Debian's `python3-torch`) and torch 2.13 (`pip install torch==2.13.0 numpy`); rows that a version cannot write are skipped, with the reason printed |
 | `make_rezipped.py` | `rezipped` | any Python 3 |
 | `make_archives.py` | `archives` | torch 1.13 and 2.13; with `--old` torch 1.0 to 1.3 (Python 3.6), for `script_model.pt` |
+| `../torch/zoo_files.py` | `zoo-VERSION` | that version of torch, with `--selection` (torch 1.0 under Python 2.7; 1.5 under 3.6; 1.7, 1.8 and 1.10 under 3.8) |
 | `../frameworks/*.py` | `frameworks` | the recipe is in each script; the section of a folder names it |
 | `make_readme.py` | this file | any Python 3 |
 

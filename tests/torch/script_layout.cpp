@@ -167,6 +167,22 @@ TEST_CASE("TorchScript: a storage id may be remembered, and may have the form of
     CHECK(opened(torch_records(pkl::pickle(pkl::dict({{pkl::str("a"), longer(pkl::none)}})), {{"0", four}})).keys() == "a!persistent_id"); // torch.save never did
 }
 
+TEST_CASE("TorchScript: what is on the device meta has an empty record") {
+    const auto rebuilt = [](std::string_view location, std::string_view key) {
+        return pkl::tensor(pkl::tuple({pkl::str("storage"), pkl::global("torch", "FloatStorage"), pkl::str(key), pkl::str(location), pkl::num(4)}) + "Q", 0, {4}, {1});
+    };
+    const std::vector<zip_member> empty{{.name = "m/data/1", .data = ""}};
+    const opened o(script(module("Net", {{pkl::str("a"), rebuilt("meta", "1")}}), ")", empty));
+    CHECK(o.keys() == "a");
+    CHECK(o.at("", "a").layout() == ckpt::layout::meta);
+    CHECK(o.at("", "a").numel() == 4);
+    CHECK(o.at("", "a").bytes().error().code == errc::no_data);
+    CHECK(o.file->verify().findings.empty());
+    CHECK(opened(script(module("Net", {{pkl::str("a"), rebuilt("cpu", "1")}}), ")", empty)).keys() == "a!storage_size_mismatch");
+    CHECK(opened(script(module("Net", {{pkl::str("a"), rebuilt("meta", "1")}}), ")", {{.name = "m/data/1", .data = two}})).keys() == "a!storage_size_mismatch");
+    CHECK(opened(torch_records(pkl::pickle(pkl::dict({{pkl::str("a"), rebuilt("meta", "0")}})), {{"0", ""}})).keys() == "a!storage_size_mismatch"); // torch.save names no storage
+}
+
 TEST_CASE("TorchScript: conj and neg bits come in a typed dictionary") {
     const auto tagged = [](const std::string& entries) { return pkl::call(pkl::global("torch.jit._pickle", "restore_type_tag"), {entries, pkl::str("Dict[str, bool]")}); };
     const auto lazy = [&](const std::string& metadata) {

@@ -2,10 +2,12 @@
 """Writes the files of the zoo: every option of PyTorch's writers times every dtype, layout and view pattern.
 
     python tests/torch/zoo_files.py FOLDER [--only TEXT ...]
+    python tests/torch/zoo_files.py tests/data/zoo-1.5 --selection
 
 Runs under any PyTorch from 0.4.1 on, with Python 2.7 or 3.6 and later, and needs nothing else. FOLDER receives the
 files and zoo.json: for each file its recipe, what must be said of it, and what torch itself reads in it. Everything is
-made from fixed seeds. zoo.py runs this script and compares.
+made from fixed seeds. zoo.py runs this script and compares. With --selection a few small files are written, each with an
+oracle beside it as tests/torch/oracle.py reads them: those of old versions are kept in tests/data.
 """
 from __future__ import print_function
 
@@ -859,12 +861,29 @@ OPTIONS = collections.OrderedDict([
 
 
 def strided_of_tar():
-    """Tensors of the dtypes that torch 0.1 had; a storage of no elements is not shared there."""
+    """Tensors of the dtypes that torch 0.1 had. It knew no scalars: what has no dimensions there is empty."""
     old = ('uint8', 'int8', 'int16', 'int32', 'int64', 'float16', 'float32', 'float64')
-    return collections.OrderedDict((name, collections.OrderedDict(patterns(getattr(torch, name)))) for name in old)
+    return collections.OrderedDict(
+        (name, collections.OrderedDict((what, t) for what, t in patterns(getattr(torch, name)) if t.dim())) for name in old)
+
+
+def few_batch():
+    """A little of every dtype: views of one storage, a scalar, an empty tensor, a Parameter."""
+    out = collections.OrderedDict()
+    for name, dtype in dtypes():
+        base = filled(dtype, 14, 98)
+        out[name] = collections.OrderedDict([
+            ('transposed', strided(base, [3, 2], [1, 3], 2)), ('stepped', base[1::4]), ('scalar', strided(base, [], [], 13)),
+            ('empty', torch.empty(0, 3, dtype=dtype)), ('parameter', torch.nn.Parameter(base[:2], requires_grad=False))])
+    return out
 
 
 BATCHES['strided_of_tar'] = strided_of_tar
+BATCHES['few'] = few_batch
+BATCHES['sparse_few'] = lambda: {'float32': sparse_batch()['float32']}
+
+SELECTION = [('zip', 'few', 2), ('zip', 'few', 4), ('zip', 'module', 2), ('zip', 'quantized', 2), ('legacy', 'few', 2), ('legacy', 'few', 1),
+             ('legacy', 'module', 2), ('legacy', 'quantized', 2), ('legacy', 'sparse_few', 2), ('pickle', 'few', 2), ('script', 'few', 2)]
 
 
 # --- one file -----------------------------------------------------------------------------------------------------------
@@ -912,7 +931,7 @@ def known(option, batch, protocol, differs):
         return 'cannot read a subclass without attributes'
     if container == 'legacy' and batch == 'nested':
         return 'builds nested tensors of a stream before their sizes are read'
-    if container == 'legacy' and batch == 'sparse' and 'ind' in differs:
+    if container == 'legacy' and 'sparse' in batch and 'ind' in differs:
         return 'checks sparse tensors of a stream before their indices are read'
     if container == 'legacy' and 'storage has wrong size: expected 0' in differs:
         return 'enlarges the storage of an empty tensor of a stream before it is read'
@@ -959,7 +978,8 @@ def make(folder, option, batch, protocol):
         shown = None
     out['rows'] = rows
     out['show'] = shown
-    if container == 'torchscript':
+    if container == 'torchscript':  # the names of a module's state_dict, and not the pickled object
+        out['rows'] = [dict(r, key='of_' + r['key'], path=['of_' + r['key']]) for r in rows]
         out['show'] = None
     if container == 'pickle':
         for row in rows:
@@ -979,7 +999,7 @@ def make(folder, option, batch, protocol):
             'requires_grad' in differs or 'layout' in differs):
         if theirs is not None:  # this torch forgets it while writing: no byte of the file tells
             wanted = dict((r['key'], r) for r in theirs)
-            out['rows'] = [dict(wanted[r['key']], path=r['path']) for r in rows]
+            out['rows'] = [dict(wanted[r['key']], key=o['key'], path=o['path']) for r, o in zip(rows, out['rows'])]
             out['show'] = None
             out['forgotten'] = differs
             differs = None
@@ -1015,16 +1035,38 @@ def without_refused(root, write, path, protocol):
     return kept, left
 
 
+def select(folder):
+    first = {}
+    for option, batch, protocol in SELECTION:
+        try:
+            made = make(folder, option, batch, protocol)
+        except Absent:
+            made = None
+        if made is None or 'rows' not in made:
+            continue
+        name = made['file'].rsplit('.', 1)[0]
+        rows = ' "tensors": [\n%s\n ],\n "values": {}\n' % ',\n'.join('  ' + json.dumps(r, sort_keys=True) for r in made['rows'])
+        same = first.setdefault(rows, name + '.json')
+        with open(os.path.join(folder, name + '.json'), 'w') as f:
+            f.write('{\n "made_by": {"script": "tests/torch/zoo_files.py", "torch": "%s", "python": "%s", "protocol": %d},\n "shows": "zoo: %s, %s",\n'
+                    ' "oracle_from": "the saved object%s",\n%s}\n' % (
+                        torch.__version__, sys.version.split()[0], protocol, option, batch, ': torch ' + made['why'] if made.get('torch') else '',
+                        rows if same == name + '.json' else ' "same_as": "%s"\n' % same))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('folder')
     parser.add_argument('--only', action='append', default=[], help='only files whose name contains this')
+    parser.add_argument('--selection', action='store_true', help='a few small files, each with an oracle')
     args = parser.parse_args()
     warnings.filterwarnings('ignore')
     if hasattr(torch, 'set_num_threads'):
         torch.set_num_threads(1)
     sys.modules['zoo_files'] = sys.modules['__main__']
     OfUser.__module__ = 'zoo_files'
+    if args.selection:
+        return select(args.folder)
     files, unwritten = [], []
     for option, (_, _, written) in OPTIONS.items():
         done = set()

@@ -56,6 +56,7 @@ namespace node_flag {
 inline constexpr std::uint8_t eight_bit = 1;   // string: a Python 2 str, which may hold any bytes
 inline constexpr std::uint8_t not_utf8 = 2;    // string: lone surrogates, or bytes of another encoding
 inline constexpr std::uint8_t hashable = 4;    // tuple: was checked, and Python could hash it
+inline constexpr std::uint8_t no_data = 1;     // storage: of the device meta, saved without its bytes
 inline constexpr std::uint8_t pairs = 1;       // application: SETITEM(S) was applied
 inline constexpr std::uint8_t module = 2;      // application: its state is that of a torch.nn.Module; set by the resolver
 inline constexpr std::uint8_t elements = 4;    // application: APPEND(S) was applied

@@ -131,6 +131,7 @@ inline result<value> builders::quantised_tensor(call& c) {
     named_data parts[2]{};
     if (auto read = rebuild::read_quantizer(c, args[4], quantizer, parts); !read) return std::move(read).error();
     if (auto read = rebuild::read_strided(c, args, t); !read) return std::move(read).error();
+    if (t.kind == layout::meta) return rebuild::unsupported(c, "a quantised tensor of the device meta");
     if (!is_per_channel(quantizer.scheme)) return rebuild::make_with_parts(c, t, quantizer, {});
     if (quantizer.axis >= t.rank)
         return c.fail(errc::bad_arguments, "the axis " + decimal(std::uint64_t{quantizer.axis}) + " of a quantised tensor is not in its shape " + list_of(t.sizes()));

@@ -85,6 +85,11 @@ namespace rebuild {
         return c.fail(errc::bad_arguments, "the size or the stride of a tensor is not a tuple of integers");
     }
     if (strides != t.rank) return c.fail(errc::bad_arguments, "the size and the stride of a tensor differ in length");
+    if ((storage.flags & node_flag::no_data) != 0) {
+        t.kind = layout::meta;
+        if (const errc code = check_sizes(t, c.rank_limit()); code != errc::none) return refuse_geometry(c, code, t, 0);
+        return {};
+    }
     t.storage = storage.a;
     t.storage_offset = static_cast<std::uint64_t>(offset.integer); // a negative one is past every limit of the check
     const std::uint64_t bytes = g.storages->nbytes(storage.a);

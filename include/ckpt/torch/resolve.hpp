@@ -125,7 +125,9 @@ class resolver {
             return refuse_storage(index, errc::storage_size_mismatch, "storage " + quoted(id.key) + " declares " + decimal(id.numel) + " elements, which overflows 64 bits");
         if (const errc found = storages_.find(id.key, storage); found != errc::none)
             return refuse_storage(index, found, "storage " + quoted(id.key) + " has no record in the archive");
-        if (const std::uint64_t held = graph_.storages->nbytes(storage); held != declared)
+        const std::uint64_t held = graph_.storages->nbytes(storage);
+        const bool no_data = id.meta && held == 0;
+        if (held != declared && !no_data)
             return refuse_storage(index, errc::storage_size_mismatch,
                                   "storage " + quoted(id.key) + " declares " + decimal(declared) + " bytes, its record holds " + decimal(held));
         if (!id.view_key.empty()) {
@@ -137,6 +139,7 @@ class resolver {
             id.numel = id.view_numel;
         }
         n = node::of(node_kind::storage, storage);
+        n.flags = no_data ? node_flag::no_data : std::uint8_t{0};
         n.extra = id.type;
         n.integer = static_cast<std::int64_t>(id.numel);
     }

@@ -92,6 +92,7 @@ struct storage_id {
     std::string_view key{};
     std::uint16_t type{untyped};
     std::uint64_t numel{};
+    bool meta{}; // TorchScript of a module on the device meta: the record is there, and empty
     std::string_view view_key{}; // of a part that has a storage of its own (torch 0.1 to 0.3); empty where it is the whole
     std::uint64_t view_offset{}; // elements
     std::uint64_t view_numel{};
@@ -168,6 +169,7 @@ struct storage_class_memory {
     out.key = form == id_form::package ? package_key(key, out) : graph::text_of(key);
     if (out.key.empty() && form == id_form::package) return false;
     out.numel = static_cast<std::uint64_t>(numel.integer);
+    out.meta = form == id_form::script && graph::text_of(location) == "meta";
     return true;
 }
 
