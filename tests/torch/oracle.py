@@ -161,7 +161,7 @@ def compare_offsets(want, got, path):
             step *= n
         if not dense or step == 0:
             continue
-        starts = (offset, offset + row['storage_offset'] * (size // step))
+        starts = (offset, offset + row.get('storage_offset', 0) * (size // step))
         if not any('%08x' % zlib.crc32(data[a:a + size]) == row['crc32'] and a + size <= len(data) for a in starts):
             out.append('%s: the bytes at file_offset %s are others' % (json.dumps(row['path']), offset))
     return out
@@ -290,6 +290,8 @@ def compare_object(want, got, path, out):
 
 def check_ls(program, path, oracle):
     problems = []
+    if 'selected' in oracle:
+        oracle = {**oracle, 'tensors': [{**row, 'path': oracle['selected'] + row['path']} for row in oracle['tensors']]}
     args = ['ls', path, '--digest', '--json'] + ([] if 'selected' in oracle else ['--all'])
     if 'ls_error' in oracle:
         code, document = run(program, *args)

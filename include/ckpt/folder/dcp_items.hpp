@@ -77,6 +77,7 @@ class dcp_items final : public folder_storages {
     [[nodiscard]] result<std::uint64_t> file_offset(std::uint32_t i) const override {
         auto opened = open_item(i);
         if (!opened) return std::move(opened).error();
+        if (!opened->plain) return error{.code = errc::no_data, .file = std::string(file(i)), .detail = "the elements lie in another order in the file than they are given in"};
         return named(i, opened->tensor.file_offset());
     }
     [[nodiscard]] result<std::span<const std::byte>> bytes(std::uint32_t i) const override {
