@@ -268,10 +268,15 @@ TEST_CASE("every tensor of every real file is the one that PyTorch loads: path, 
             }
             std::map<std::int64_t, std::uint32_t> shares;
             std::size_t not_named = 0;
+            std::string above, key_above; // the dictionary that the oracle is of, where it is not the root
+            for (const json& e : oracle["selected"].elements) {
+                above += '\n' + e.value;
+                key_above += e.value + '.';
+            }
             for (const json& want : oracle["tensors"].elements) {
                 const std::string key = want["key"].value;
                 CAPTURE(key);
-                std::string path;
+                std::string path = above;
                 for (const json& e : want["path"].elements) path += (e.is == json::number ? "\n#" : "\n") + e.value;
                 const auto found = by_path.find(path);
                 if (found == by_path.end()) {
@@ -280,7 +285,7 @@ TEST_CASE("every tensor of every real file is the one that PyTorch loads: path, 
                     continue;
                 }
                 const ckpt::tensor t = found->second->tensor;
-                CHECK(found->second->key() == key);
+                CHECK(found->second->key() == key_above + key);
                 by_path.erase(found);
                 if (const ckpt::error* e = t.refusal()) {
                     FAIL_CHECK(e->message());
@@ -304,7 +309,7 @@ TEST_CASE("every tensor of every real file is the one that PyTorch loads: path, 
                 if (want["stride"].is == json::array) CHECK(list(t.strides()) == want["stride"].integers());
                 if (want.has("storage_offset")) CHECK(t.storage_offset() == static_cast<std::uint64_t>(want["storage_offset"].integer()));
                 if (want.has("nbytes")) CHECK(t.nbytes() == static_cast<std::uint64_t>(want["nbytes"].integer()));
-                CHECK(t.requires_grad() == (want["requires_grad"].value == "true"));
+                if (want.has("requires_grad")) CHECK(t.requires_grad() == (want["requires_grad"].value == "true"));
                 if (want["shares"].is == json::number) {
                     const auto [at, fresh] = shares.emplace(want["shares"].integer(), t.storage_id());
                     if (!fresh) CHECK(at->second == t.storage_id());
@@ -318,7 +323,7 @@ TEST_CASE("every tensor of every real file is the one that PyTorch loads: path, 
                     ++digests;
                 }
             }
-            if (not_named == 0) CHECK_MESSAGE(by_path.empty(), by_path.size() << " more, " << (by_path.empty() ? "" : by_path.begin()->first));
+            if (not_named == 0 && above.empty()) CHECK_MESSAGE(by_path.empty(), by_path.size() << " more, " << (by_path.empty() ? "" : by_path.begin()->first));
         }
     }
     CHECK(compared > 1000);
@@ -347,7 +352,8 @@ TEST_CASE("every global that a framework's file names is build or inert under th
     std::size_t names = 0;
     for (const char* folder : {"frameworks", "demo"})
         for (const auto& entry : fs::recursive_directory_iterator(fs::path(CKPT_TEST_DATA) / folder)) {
-            if (!entry.is_regular_file() || !is_zip(contents(entry.path()))) continue;
+            // A .distcp file is a row of archives; what they name is looked at by the folder's tests.
+            if (!entry.is_regular_file() || entry.path().extension() == ".distcp" || !is_zip(contents(entry.path()))) continue;
             CAPTURE(entry.path().string());
             const auto scan = ckpt::scan_globals(entry.path());
             REQUIRE(scan.has_value());
