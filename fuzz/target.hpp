@@ -62,8 +62,9 @@ inline void check_error(const ckpt::error& e, std::uint64_t file_bytes, digest& 
 inline void check_tensor(const ckpt::tensor& t, std::uint64_t file_bytes, digest& seen) {
     if (const ckpt::error* refused = t.refusal()) return check_error(*refused, file_bytes, seen);
     seen.add(static_cast<std::uint64_t>(t.dtype()));
+    const bool ragged = t.layout() == ckpt::layout::nested || t.layout() == ckpt::layout::jagged; // -1: one size for each element
     for (const std::int64_t n : t.shape()) {
-        require(n >= 0, "a negative size");
+        require(n >= 0 || (ragged && n == -1), "a negative size");
         seen.add(static_cast<std::uint64_t>(n));
     }
     for (const std::int64_t n : t.strides()) {

@@ -155,6 +155,7 @@ class checkpoint {
             auto valid = detail::check_values(t, &file_->storages());
             if (valid) continue;
             out.findings.push_back(std::move(valid).error());
+            if (out.findings.back().code != errc::indices_invalid) continue;
             for (const detail::named_data& part : t->extra->parts().first(1)) // where to look for it
                 out.findings.back().detail += "; its " + std::string(part.name) + " lie in storage " + detail::quoted(file_->storages().key(part.data.storage));
         }

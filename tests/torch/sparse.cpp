@@ -127,6 +127,21 @@ TEST_CASE("V3: sparse tensors of every layout: parts, values, dense copies") {
     CHECK(owned.has_value());
 }
 
+TEST_CASE("V3: two faults in one sparse tensor: the same one is told mapped and read") {
+    parts p = csr;
+    p.outer = {7, 2, 3};
+    std::string bytes = torch_file(p.python(), p.storages());
+    bytes[bytes.find("data/1")] = 'D'; // the name in the local header of the plain indices
+    for (const ckpt::io_mode mode : {ckpt::io_mode::map, ckpt::io_mode::read}) {
+        const auto file = ckpt::open_bytes(bytes_of(bytes), {.io = mode}).value();
+        CHECK(ckpt::check_values(file.root().as_tensor().value()).error().code == errc::zip_header_mismatch);
+        for (const ckpt::error& e : file.verify().findings) {
+            CHECK(e.code == errc::zip_header_mismatch);
+            CHECK(e.message().find("lie in storage") == std::string::npos); // its place is in the error
+        }
+    }
+}
+
 TEST_CASE("torch 0.1 to 0.4 called the class of a sparse tensor itself") {
     const parts coo{};
     const std::string shape = pkl::call(pkl::global("torch", "Size"), {pkl::ints(coo.size)});

@@ -44,6 +44,8 @@ class integer_line {
             out.at_ += line % n * static_cast<std::uint64_t>(data.strides[i]);
             line /= n;
         }
+        // At once, so that what cannot be read says so before anything is checked, mapped or not.
+        if (!out.fill()) return *std::move(out.failure_);
         return out;
     }
 
