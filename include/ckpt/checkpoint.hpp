@@ -146,7 +146,9 @@ class checkpoint {
         checked.erase(std::unique(checked.begin(), checked.end(), same_parts), checked.end());
         std::uint64_t left = 16 * file_->facts().file_bytes + (std::uint64_t{64} << 20);
         for (const detail::tensor_data* t : checked) {
-            const std::uint64_t cost = detail::bytes_of(*t);
+            std::uint64_t cost = detail::bytes_of(*t);
+            for (const detail::named_data& part : t->extra->parts()) // each is inflated as a whole
+                if (part.data.kind == layout::strided && part.data.numel != 0 && file_->storages().is_compressed(part.data.storage)) cost += file_->storages().nbytes(part.data.storage);
             if (cost > left) {
                 out.findings.push_back({.code = errc::limit, .detail = "the indices of the sparse tensors of this file are shared so often that not all were checked"});
                 return;

@@ -62,6 +62,22 @@ TEST_CASE("the inflater of these tests is one") {
     CHECK(inflate("\x0b\xc9\xc8\x2c\x56\x00\xa2\x44\x85\xe2\xcc\xdc\x82\x9c\x54\x85\x92\xd4\x8a\x12\x85\xcc\xf4\x8c\x92\xd4\xa2\x5c\x85\xcc\x3c\x00"s, 35).size() > 0);
 }
 
+TEST_CASE("indices of a sparse tensor are checked in compressed records too") {
+    using namespace pkl;
+    const auto sparse = [](std::int64_t last) {
+        const std::string data = tuple({tensor(storage("LongStorage", "0", 2), 0, {1, 2}, {2, 1}), floats("1", 2), call(global("torch", "Size"), {ints({4})})});
+        const std::string layout = call(global("torch.serialization", "_get_layout"), {str("torch.sparse_coo")});
+        return write_zip(all_deflated(torch_records(pickle(dict({{str("s"), call(global("torch._utils", "_rebuild_sparse_tensor"), {layout, data})}})),
+                                                    {{"0", raw<std::int64_t>({1, last})}, {"1", raw<float>({5, 6})}}))).bytes;
+    };
+    const std::string good = sparse(3);
+    const std::string bad = sparse(4);
+    CHECK(ckpt::open_bytes(bytes_of(good), {.inflate = test_inflater()}).value().verify().ok());
+    const auto report = ckpt::open_bytes(bytes_of(bad), {.inflate = test_inflater()}).value().verify();
+    REQUIRE(report.findings.size() == 1);
+    CHECK(report.findings.front().code == errc::indices_invalid);
+}
+
 TEST_CASE("every record may be deflated, the pickle too, in every mode of reading") {
     const std::string plain = write_zip(records()).bytes;
     const auto reference = ckpt::open_bytes(bytes_of(plain)).value().state_dict().value();

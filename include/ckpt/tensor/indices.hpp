@@ -12,6 +12,7 @@
 #include <ckpt/tensor/tensor.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -27,15 +28,13 @@ namespace detail {
 /// One line of an integer tensor, read from its beginning to its end in bounded pieces.
 class integer_line {
   public:
-    /// `line` counts in row-major order over all dimensions but the one called `along`.
-    [[nodiscard]] static result<integer_line> open(const tensor_data& data, const storage_source* source, std::uint32_t along, std::uint64_t line) {
+    /// `line` counts in row-major order over all dimensions but the one called `along`. The access outlives the line.
+    [[nodiscard]] static result<integer_line> open(const tensor_data& data, storage_access& access, std::uint32_t along, std::uint64_t line) {
         integer_line out;
         out.data_ = &data;
+        out.access_ = &access;
         out.left_ = data.numel == 0 ? 0 : static_cast<std::uint64_t>(data.shape[along]);
         if (out.left_ == 0) return out;
-        auto access = open_storage(data, *source);
-        if (!access) return std::move(access).error();
-        out.access_ = std::move(*access);
         out.at_ = data.storage_offset;
         out.step_ = static_cast<std::uint64_t>(data.strides[along]);
         for (std::uint32_t i = data.rank; i-- > 0;) {
@@ -72,12 +71,12 @@ class integer_line {
         part.strides[0] = step_;
         const std::size_t size = itemsize(data_->type);
         buffer_.resize(static_cast<std::size_t>(n) * size);
-        if (auto read = access_.gather_part(part, size, buffer_.data()); !read) {
+        if (auto read = access_->gather_part(part, size, buffer_.data()); !read) {
             failure_ = std::move(read).error();
             left_ = 0;
             return false;
         }
-        finish_elements(data_->type, access_.source->order(data_->storage), native_order(), data_->neg, data_->conj, buffer_.data(), n);
+        finish_elements(data_->type, access_->source->order(data_->storage), native_order(), data_->neg, data_->conj, buffer_.data(), n);
         used_ = 0;
         have_ = static_cast<std::size_t>(n);
         left_ -= n;
@@ -86,7 +85,7 @@ class integer_line {
     }
 
     const tensor_data* data_{nullptr};
-    storage_access access_{};
+    storage_access* access_{nullptr};
     std::vector<std::byte> buffer_{};
     std::uint64_t at_{0};   // of the next piece, in elements
     std::uint64_t step_{0};
@@ -95,6 +94,12 @@ class integer_line {
     std::size_t have_{0};
     std::optional<error> failure_{};
 };
+
+/// The storage of a part that is read line by line: opened, and inflated where it is compressed, once for all lines.
+[[nodiscard]] inline result<storage_access> open_part(const tensor_data& data, const storage_source* source) {
+    if (data.numel == 0) return storage_access{};
+    return open_storage(data, *source, true);
+}
 
 /// Walks over the indices of a sparse tensor and checks them on the way.
 class index_walk {
@@ -126,9 +131,11 @@ class index_walk {
         const tensor_data& indices = data_.extra->first[0].data;
         const auto dimensions = static_cast<std::uint32_t>(indices.shape[0]);
         const auto count = static_cast<std::uint64_t>(indices.shape[1]);
+        auto access = open_part(indices, source_);
+        if (!access) return std::move(access).error();
         std::vector<integer_line> lines;
         for (std::uint32_t i = 0; i < dimensions; ++i) {
-            auto line = integer_line::open(indices, source_, 1, i);
+            auto line = integer_line::open(indices, *access, 1, i);
             if (!line) return std::move(line).error();
             lines.push_back(*std::move(line));
         }
@@ -166,10 +173,14 @@ class index_walk {
         const std::int64_t lines = by_rows ? rows : columns;
         const std::int64_t most = by_rows ? columns : rows;
         const char* const called = by_rows ? "row" : "column";
+        auto outer_access = open_part(outer, source_);
+        if (!outer_access) return std::move(outer_access).error();
+        auto inner_access = open_part(inner, source_);
+        if (!inner_access) return std::move(inner_access).error();
         for (std::uint64_t b = 0; b < batches; ++b) {
-            auto bounds = integer_line::open(outer, source_, batch, b);
+            auto bounds = integer_line::open(outer, *outer_access, batch, b);
             if (!bounds) return std::move(bounds).error();
-            auto places = integer_line::open(inner, source_, batch, b);
+            auto places = integer_line::open(inner, *inner_access, batch, b);
             if (!places) return std::move(places).error();
             std::int64_t begin = 0;
             if (!bounds->next(begin)) return ended(*bounds);
@@ -207,13 +218,19 @@ class index_walk {
     };
     for (const named_data& part : parts.subspan(1))
         if (auto bounded = check_output(part.data, *source); !bounded) return bounded;
+    std::array<storage_access, 4> access{}; // of nested: sizes, strides, offsets; of jagged: offsets, lengths
+    for (std::size_t i = 1; i < parts.size() && i < access.size(); ++i) {
+        auto opened = open_part(parts[i].data, source);
+        if (!opened) return std::move(opened).error();
+        access[i] = *std::move(opened);
+    }
     const auto rows = static_cast<std::uint64_t>(data.shape[0]);
     if (data.kind == layout::nested) {
-        auto offsets = integer_line::open(parts[3].data, source, 0, 0);
+        auto offsets = integer_line::open(parts[3].data, access[3], 0, 0);
         if (!offsets) return std::move(offsets).error();
         for (std::uint64_t row = 0; row < rows; ++row) {
-            auto sizes = integer_line::open(parts[1].data, source, 1, row);
-            auto strides = integer_line::open(parts[2].data, source, 1, row);
+            auto sizes = integer_line::open(parts[1].data, access[1], 1, row);
+            auto strides = integer_line::open(parts[2].data, access[2], 1, row);
             if (!sizes) return std::move(sizes).error();
             if (!strides) return std::move(strides).error();
             std::vector<std::int64_t> shape(data.rank - 1);
@@ -238,9 +255,9 @@ class index_walk {
     const tensor_data& values = parts[0].data;
     const std::int64_t most = values.shape[data.extra->axis - 1];
     const bool has_lengths = parts.size() > 2 && parts[2].name == "lengths";
-    auto offsets = integer_line::open(parts[1].data, source, 0, 0);
+    auto offsets = integer_line::open(parts[1].data, access[1], 0, 0);
     if (!offsets) return std::move(offsets).error();
-    auto lengths = integer_line::open(parts[has_lengths ? 2 : 1].data, source, 0, 0);
+    auto lengths = integer_line::open(parts[has_lengths ? 2 : 1].data, access[has_lengths ? 2 : 1], 0, 0);
     if (!lengths) return std::move(lengths).error();
     std::int64_t begin = 0;
     if (!offsets->next(begin) && offsets->failure()) return *offsets->failure();
