@@ -62,6 +62,15 @@ class json_reader {
     }
     /// Goes to the next element of an array; false at the array's end, and after a fault.
     [[nodiscard]] bool next_element() { return next(']'); }
+    /// A whole object: `visit(name)` reads the value of each member, and says whether it could.
+    template <class Visit>
+    [[nodiscard]] bool members(Visit&& visit) {
+        if (!enter_object()) return false;
+        std::string_view name;
+        while (next_member(name))
+            if (!visit(name)) return false;
+        return fault().empty();
+    }
 
     [[nodiscard]] bool string(std::string_view& out) {
         if (peek() != json_kind::string) return fail("a string was expected");

@@ -79,9 +79,9 @@ class pt2_config_reader {
 
     /// {"config": {name: {...}}}
     [[nodiscard]] bool read(std::vector<pt2_entry>& out) {
-        return members([&](std::string_view member) {
+        return json_.members([&](std::string_view member) {
                    if (member != "config") return json_.skip();
-                   return members([&](std::string_view name) {
+                   return json_.members([&](std::string_view name) {
                        pt2_entry e;
                        e.name = name;
                        if (!entry(e)) return false;
@@ -94,16 +94,8 @@ class pt2_config_reader {
     [[nodiscard]] std::size_t offset() const noexcept { return json_.offset(); }
 
   private:
-    template <class Visit>
-    [[nodiscard]] bool members(Visit&& visit) {
-        if (!json_.enter_object()) return false;
-        std::string_view name;
-        while (json_.next_member(name))
-            if (!visit(name)) return false;
-        return json_.fault().empty();
-    }
     [[nodiscard]] bool entry(pt2_entry& e) {
-        return members([&](std::string_view member) {
+        return json_.members([&](std::string_view member) {
             if (member == "path_name") return json_.string(e.path);
             if (member == "use_pickle") return json_.boolean(e.pickled);
             if (member != "tensor_meta" || json_.peek() == json_kind::null) return json_.skip();
@@ -112,7 +104,7 @@ class pt2_config_reader {
         });
     }
     [[nodiscard]] bool meta(pt2_entry& e) {
-        return members([&](std::string_view member) {
+        return json_.members([&](std::string_view member) {
             if (member == "dtype") return json_.whole(e.dtype);
             if (member == "layout") return json_.whole(e.layout);
             if (member == "requires_grad") return json_.boolean(e.requires_grad);
@@ -125,7 +117,7 @@ class pt2_config_reader {
     /// {"as_int": 3}; {"as_expr": ...} makes the entry symbolic.
     [[nodiscard]] bool number(pt2_entry& e, std::uint64_t& out) {
         bool known = false;
-        const bool fine = members([&](std::string_view member) {
+        const bool fine = json_.members([&](std::string_view member) {
             if (member != "as_int") return json_.skip();
             known = true;
             return json_.whole(out);

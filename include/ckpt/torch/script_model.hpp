@@ -69,7 +69,7 @@ class script_model_reader {
     std::vector<script_tensor> tensors{};
 
     [[nodiscard]] bool read() {
-        return members([&](std::string_view member) {
+        return json_.members([&](std::string_view member) {
                    if (member == "mainModule") return read_modules();
                    if (member == "tensors") return elements([&] { return tensor(tensors.emplace_back()); });
                    return json_.skip();
@@ -79,14 +79,6 @@ class script_model_reader {
     [[nodiscard]] std::size_t offset() const noexcept { return json_.offset(); }
 
   private:
-    template <class Visit>
-    [[nodiscard]] bool members(Visit&& visit) {
-        if (!json_.enter_object()) return false;
-        std::string_view name;
-        while (json_.next_member(name))
-            if (!visit(name)) return false;
-        return json_.fault().empty();
-    }
     template <class Visit>
     [[nodiscard]] bool elements(Visit&& visit) {
         if (!json_.enter_array()) return false;
@@ -128,14 +120,14 @@ class script_model_reader {
     }
     [[nodiscard]] bool read_member(script_member& m, bool attribute) {
         m.attribute = attribute;
-        return members([&](std::string_view member) {
+        return json_.members([&](std::string_view member) {
             if (member == "name") return json_.string(m.name);
             if (member == (attribute ? "id" : "tensorId")) return number(m.id);
             return json_.skip();
         });
     }
     [[nodiscard]] bool tensor(script_tensor& t) {
-        return members([&](std::string_view member) {
+        return json_.members([&](std::string_view member) {
             if (member == "dataType") return json_.string(t.type);
             if (member == "requiresGrad") return json_.boolean(t.requires_grad);
             if (member == "isQuantized") return json_.boolean(t.quantised);
@@ -143,7 +135,7 @@ class script_model_reader {
             if (member == "dims") return numbers(t.shape, t.rank);
             if (member == "strides") return numbers(t.strides, t.strides_rank);
             if (member != "data") return json_.skip();
-            return members([&](std::string_view inner) { return inner == "key" ? json_.string(t.record) : json_.skip(); });
+            return json_.members([&](std::string_view inner) { return inner == "key" ? json_.string(t.record) : json_.skip(); });
         });
     }
     /// "3" or 3; a negative one becomes one that is past everything.
