@@ -16,11 +16,11 @@
 #include <ckpt/core/limits.hpp>
 #include <ckpt/io/source.hpp>
 #include <ckpt/tensor/dtype.hpp>
+#include <ckpt/tensor/geometry.hpp>
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <optional>
 #include <span>
 #include <string>
@@ -130,7 +130,7 @@ class pt2_config_reader {
         read_.clear();
         while (json_.next_element()) {
             std::uint64_t n = 0;
-            if (!number(e, n) || n > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())) return false;
+            if (!number(e, n) || n > largest_signed) return false;
             read_.push_back(static_cast<std::int64_t>(n));
         }
         auto* const kept = memory_.allocate<std::int64_t>(read_.size() + 1);

@@ -103,15 +103,9 @@ class resolver {
 
     // S1: a form that the container defines, and a storage that exists. S2: as many bytes as its record holds.
     void resolve_persistent(std::uint32_t index) {
+        if (form_ != id_form::zip && resolve_other(index)) return;
         node& n = graph_.nodes[index];
-        if (form_ == id_form::none) return refuse_storage(index, errc::persistent_id, "a persistent id, which a plain pickle cannot have");
-        if ((form_ == id_form::legacy || form_ == id_form::tar) && (n.flags & node_flag::text_form) == 0 && name_class(index)) return;
-        if (form_ == id_form::tar) return resolve_key(index);
         storage_id id{};
-        if (form_ == id_form::package && is_reduced(graph_, n)) {
-            n = graph_.nodes[n.a]; // an object that was packed by a function of its own: its parts, as a tuple
-            return;
-        }
         const bool known = (n.flags & node_flag::text_form) != 0 ? read_storage_text(graph::text_of(graph_.nodes[n.a]), form_, id)
                                                                  : read_storage_tuple(graph_, n.a, form_, id, last_class_);
         std::uint64_t declared{};
@@ -142,6 +136,16 @@ class resolver {
         n.flags = no_data ? node_flag::no_data : std::uint8_t{0};
         n.extra = id.type;
         n.integer = static_cast<std::int64_t>(id.numel);
+    }
+    /// The ids of other containers than torch.save's archives that name no storage by a tuple. False: it is such a tuple.
+    [[nodiscard]] bool resolve_other(std::uint32_t index) {
+        node& n = graph_.nodes[index];
+        if (form_ == id_form::none) return refuse_storage(index, errc::persistent_id, "a persistent id, which a plain pickle cannot have"), true;
+        if ((form_ == id_form::legacy || form_ == id_form::tar) && (n.flags & node_flag::text_form) == 0 && name_class(index)) return true;
+        if (form_ == id_form::tar) return resolve_key(index), true;
+        if (form_ != id_form::package || !is_reduced(graph_, n)) return false;
+        n = graph_.nodes[n.a]; // an object that was packed by a function of its own: its parts, as a tuple
+        return true;
     }
     /// The key of a tensor or of a storage, as decimal text.
     void resolve_key(std::uint32_t index) {
@@ -174,7 +178,7 @@ class resolver {
     }
 
     /// Builds the application `root`, after everything that it is called with. False: a budget is spent.
-    [[nodiscard]] bool settle(std::uint32_t root) {
+    [[nodiscard]] CKPT_DETAIL_INLINE bool settle(std::uint32_t root) {
         // The common case, without a stack: the arguments are done.
         const global_entry* e = entry_of(graph_.nodes[root]);
         if (!builds(e)) { // called through a persistent id

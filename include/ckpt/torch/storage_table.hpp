@@ -144,8 +144,9 @@ class storage_table final : public storage_source, public storage_maker {
     };
 
     [[nodiscard]] static bool names(const storage_folder& in, const record& r, std::string_view key) noexcept {
-        return r.name.size() == in.before.size() + key.size() + in.after.size() && r.name.substr(in.before.size(), key.size()) == key &&
-               r.name.starts_with(in.before) && r.name.ends_with(in.after);
+        const char* const name = r.name.data();
+        return r.name.size() == in.before.size() + key.size() + in.after.size() && std::memcmp(name + in.before.size(), key.data(), key.size()) == 0 &&
+               std::memcmp(name, in.before.data(), in.before.size()) == 0 && (in.after.empty() || r.name.ends_with(in.after));
     }
     [[nodiscard]] result<std::uint64_t> place(const entry& e) const {
         const source& from = *folders_[e.folder].from;

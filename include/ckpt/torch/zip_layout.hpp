@@ -88,7 +88,7 @@ namespace zip_layouts {
     bool several = false;
     std::size_t depth = ~std::size_t{0};
     for (const record& r : archive.records()) {
-        if (r.is_folder() || !r.name.ends_with("data.pkl")) continue;
+        if (r.name.empty() || r.name.back() != 'l' || !r.name.ends_with("data.pkl")) continue; // most end in a digit
         const std::string_view folder = r.name.substr(0, r.name.size() - 8);
         if (!folder.empty() && folder.back() != '/') continue;
         if (folder.starts_with("__MACOSX/")) continue;
