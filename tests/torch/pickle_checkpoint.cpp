@@ -168,7 +168,9 @@ TEST_CASE("tensors of torch 0.1 to 0.3: classes with a state, Variables, Paramet
     CHECK(tensor_of(global("torch.cuda", "FloatTensor") + ")\x81" + state + "b") == "4");
     CHECK(tensor_of(global("torch", "FloatTensor") + ")R") == "bad_arguments");
     CHECK(tensor_of(global("torch", "FloatTensor") + ")R" + tuple({bytes, num(0), ints({5}), ints({1})}) + "b") == "out_of_bounds");
-    for (const auto& [module, name] : {std::pair{"torch.autograd.variable", "Variable"}, std::pair{"torch.nn.parameter", "Parameter"}}) {
+    for (const auto& named : {std::pair{"torch.autograd.variable", "Variable"}, std::pair{"torch.nn.parameter", "Parameter"}}) {
+        const char* const module = named.first;
+        const char* const name = named.second;
         CAPTURE(name);
         CHECK(tensor_of(call(global(module, name), {old}) + tuple({yes, no, ordered()}) + "b") == "3 grad");
         CHECK(tensor_of(call(global(module, name), {old}) + tuple({no, no, ordered()}) + "b") == "3");
