@@ -254,7 +254,10 @@ class Plain(torch.nn.Module):
 def export(module, *inputs):
     if not hasattr(torch, 'export'):
         raise Skip('no torch.export')
-    return torch.export.export(module, inputs)
+    program = torch.export.export(module, inputs)
+    for node in program.graph.nodes:
+        node.meta.pop('stack_trace', None)  # the paths of this machine
+    return program
 
 
 @file('tied.pt2', weights='weights')
