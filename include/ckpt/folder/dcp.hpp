@@ -73,7 +73,7 @@ class dcp_reader {
                 files.push_back(name);
                 bytes += items_->file_at(seen.number).from->size();
             }
-        items_->seal();
+        items_->seal(checkpoint_access::file(*metadata_));
         out_->keep(items_);
         out_->finish(root_, std::move(files), bytes);
         return shared<checkpoint_file>{out_};

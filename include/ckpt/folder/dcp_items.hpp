@@ -61,8 +61,11 @@ class dcp_items final : public folder_storages {
     [[nodiscard]] std::uint32_t add(const item& i) { return items_.push_back(i), static_cast<std::uint32_t>(items_.size() - 1); }
 
     void add_object(const object& o) { objects_.push_back(o); }
-    /// After the last item was added.
-    void seal() { places_ = std::vector<std::atomic<std::uint64_t>>(items_.size()); }
+    /// After the last item was added. Keys are texts of `metadata`, which is kept.
+    void seal(shared<checkpoint_file> metadata) {
+        metadata_ = std::move(metadata);
+        places_ = std::vector<std::atomic<std::uint64_t>>(items_.size());
+    }
     /// Opens what lies at a place of a file; errors name the file.
     [[nodiscard]] result<checkpoint> open_at(std::uint32_t of, std::uint64_t offset, std::uint64_t length) const {
         auto opened = detail::open(source::part(files_[of].from, offset, length), allowed_, options_);
@@ -165,6 +168,7 @@ class dcp_items final : public folder_storages {
 
     allowlist allowed_;
     open_options options_;
+    shared<checkpoint_file> metadata_{};
     std::vector<struct file> files_{};
     std::vector<item> items_{};
     std::vector<object> objects_{};
