@@ -21,13 +21,6 @@ using namespace std::string_literals;
 
 namespace {
 
-zip_member deflated(zip_member m) {
-    m.inflated = m.data.size();
-    m.inflated_crc = ckpt::detail::crc32(bytes_of(m.data));
-    m.data = deflate_stored(m.data);
-    m.method = 8;
-    return m;
-}
 /// {"a": float[4], "b": its elements 1 and 3, "c": float[2] of another storage}.
 std::vector<zip_member> records() {
     using namespace pkl;

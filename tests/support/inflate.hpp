@@ -6,6 +6,9 @@
 #pragma once
 
 #include <ckpt/archive/inflate.hpp>
+#include <ckpt/core/digest.hpp>
+
+#include "zip_writer.hpp"
 
 #include <array>
 #include <cstddef>
@@ -156,6 +159,15 @@ inline std::string deflate_stored(std::string_view data) {
         out += part;
     } while (!data.empty());
     return out;
+}
+
+/// A record as a compressing writer leaves it.
+inline zip_member deflated(zip_member m) {
+    m.inflated = m.data.size();
+    m.inflated_crc = ckpt::detail::crc32(std::as_bytes(std::span(m.data)));
+    m.data = deflate_stored(m.data);
+    m.method = 8;
+    return m;
 }
 
 /// Deflate data of zeros: `bytes` of them, some thousand for each byte. Fixed codes: a literal, then lengths of 258.

@@ -5,6 +5,7 @@
 #include <ckpt/tensor/quantized.hpp>
 #include <ckpt/tensor/sparse.hpp>
 
+#include "../support/inflate.hpp"
 #include "../support/torch_writer.hpp"
 
 #include <doctest/doctest.h>
@@ -54,6 +55,14 @@ std::vector<float> numbers_of(const std::string& value, const std::string& data)
         INFO((copied ? std::string() : copied.error().message()));
         CHECK(copied.has_value());
     }
+    CHECK(out[0] == out[1]);
+    auto members = torch_records(pkl::pickle(value), {{"0", data}, {"s", raw<double>({0.5, 3})}, {"z", raw<std::int64_t>({1, -2})}});
+    members[2] = deflated(members[2]); // the integers
+    const std::string bytes = write_zip(members).bytes;
+    ckpt::open_options options;
+    options.inflate = test_inflater();
+    const auto file = ckpt::open_bytes(bytes_of(bytes), options).value();
+    CHECK(ckpt::copy_dequantized(file.root().as_tensor().value(), out[1]).has_value());
     CHECK(out[0] == out[1]);
     return out[0];
 }

@@ -98,7 +98,7 @@ class dequantizer {
         load_integers(type, in, count, integers.data());
         numbers->next(integers.data(), count, out.data() + static_cast<std::size_t>(first));
     };
-    auto access = open_storage(data, *source);
+    auto access = open_storage(data, *source, true);
     if (!access) return std::move(access).error();
     if (packs) return unpack_parts(data, *access, part_bytes / 4, [&](const std::byte* in, std::uint64_t first, std::uint64_t n) { take(in, ckpt::dtype::quint8, first, n); });
     box whole;
