@@ -96,24 +96,25 @@ def plain(value):
 NET = ('base', 'view', 'listed', 'named', 'halves', 'empty')
 
 
-@file('scripted.pt', weights='')
-def scripted(path):
-    """torch.jit.script: submodules, tied weights, one module under two names, lists, dictionaries, views"""
-    torch.jit.script(Net().eval()).save(path)
+def net_in(path):
     loaded = torch.jit.load(path)
     out = plain(attributes(loaded, *NET))
     out.update({'again.' + k: v for k, v in loaded.again.state_dict(keep_vars=True).items()})
     return out
+
+
+@file('scripted.pt', weights='')
+def scripted(path):
+    """torch.jit.script: submodules, tied weights, one module under two names, lists, dictionaries, views"""
+    torch.jit.script(Net().eval()).save(path)
+    return net_in(path)
 
 
 @file('lite.ptl', weights='')
 def lite(path):
     """the same for the lite interpreter"""
     torch.jit.script(Net().eval())._save_for_lite_interpreter(path)
-    loaded = torch.jit.load(path)
-    out = plain(attributes(loaded, *NET))
-    out.update({'again.' + k: v for k, v in loaded.again.state_dict(keep_vars=True).items()})
-    return out
+    return net_in(path)
 
 
 @file('traced.pt', weights='module')

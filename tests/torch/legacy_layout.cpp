@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #include <ckpt/ckpt.hpp>
 
+#include "../support/kept.hpp"
 #include "../support/legacy_writer.hpp"
 #include "../support/temporary_file.hpp"
 
@@ -10,7 +11,6 @@
 
 #include <chrono>
 #include <cstdint>
-#include <deque>
 #include <filesystem>
 #include <span>
 #include <string>
@@ -23,12 +23,6 @@ using namespace pkl;
 using namespace std::string_literals;
 
 namespace {
-
-/// For values that are looked at in the same expression.
-const ckpt::checkpoint& kept(ckpt::result<ckpt::checkpoint> opened) {
-    static std::deque<ckpt::checkpoint> all;
-    return all.emplace_back(std::move(opened).value());
-}
 
 using whole_modules = ckpt::allow<ckpt::training_policy, ckpt::global<"net", "Net">>;
 

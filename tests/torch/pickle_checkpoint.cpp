@@ -3,12 +3,12 @@
 // SPDX-License-Identifier: MIT
 #include <ckpt/ckpt.hpp>
 
+#include "../support/kept.hpp"
 #include "../support/legacy_writer.hpp"
 
 #include <doctest/doctest.h>
 
 #include <cstdint>
-#include <deque>
 #include <span>
 #include <string>
 #include <utility>
@@ -20,12 +20,6 @@ using namespace pkl;
 using namespace std::string_literals;
 
 namespace {
-
-/// For values that are looked at in the same expression.
-const ckpt::checkpoint& kept(ckpt::result<ckpt::checkpoint> opened) {
-    static std::deque<ckpt::checkpoint> all;
-    return all.emplace_back(std::move(opened).value());
-}
 
 const std::string four = raw<float>({1, 2, 3, 4});
 
