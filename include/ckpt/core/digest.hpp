@@ -106,4 +106,25 @@ using clmul_lanes = long long __attribute__((vector_size(16)));
     return ~crc32_by_tables(bytes, crc);
 }
 
+/// The product of two polynomials modulo that of CRC-32, in the checksum's own order of bits: the highest is x^0.
+[[nodiscard]] constexpr std::uint32_t crc32_multiply(std::uint32_t a, std::uint32_t b) noexcept {
+    std::uint32_t out = 0;
+    for (std::uint32_t bit = 0x8000'0000u; bit != 0; bit >>= 1) {
+        if ((a & bit) != 0) out ^= b;
+        b = (b >> 1) ^ ((b & 1u) != 0 ? 0xEDB8'8320u : 0u);
+    }
+    return out;
+}
+
+/// The checksum of two pieces behind one another, of theirs and the length of the second: the first one's register is
+/// moved on by as many zero bytes, which multiplies it by x^(8 * length).
+[[nodiscard]] constexpr std::uint32_t crc32_joined(std::uint32_t first, std::uint32_t second, std::uint64_t length) noexcept {
+    std::uint32_t power = 0x0080'0000u; // x^8
+    for (; length != 0; length >>= 1) {
+        if ((length & 1) != 0) first = crc32_multiply(first, power);
+        power = crc32_multiply(power, power);
+    }
+    return first ^ second;
+}
+
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

@@ -40,7 +40,9 @@ class part_storages final : public folder_storages {
     [[nodiscard]] byte_order order(std::uint32_t storage) const noexcept override { return file_->storages().order(storage); }
     [[nodiscard]] std::string_view key(std::uint32_t storage) const noexcept override { return file_->storages().key(storage); }
     [[nodiscard]] std::string_view file(std::uint32_t) const noexcept override { return name_; }
+    [[nodiscard]] bool is_compressed(std::uint32_t storage) const noexcept override { return file_->storages().is_compressed(storage); }
     [[nodiscard]] bool is_gathered(std::uint32_t storage) const noexcept override { return file_->storages().is_gathered(storage); }
+    [[nodiscard]] result<stored_place> place_of(std::uint32_t storage) const override { return named(file_->storages().place_of(storage)); }
     [[nodiscard]] result<std::uint64_t> file_offset(std::uint32_t storage) const override { return named(file_->storages().file_offset(storage)); }
     [[nodiscard]] result<std::span<const std::byte>> bytes(std::uint32_t storage) const override { return named(file_->storages().bytes(storage)); }
     [[nodiscard]] result<void> read(std::uint32_t storage, std::uint64_t offset, std::span<std::byte> out) const override {

@@ -59,6 +59,7 @@ class joined_storages final : public storage_source {
     [[nodiscard]] std::string_view key(std::uint32_t storage) const noexcept override { return source_of(storage).key(entries_[storage].storage); }
     [[nodiscard]] std::string_view file(std::uint32_t storage) const noexcept override { return shards_[entries_[storage].shard].name; }
     [[nodiscard]] bool is_compressed(std::uint32_t storage) const noexcept override { return source_of(storage).is_compressed(entries_[storage].storage); }
+    [[nodiscard]] result<stored_place> place_of(std::uint32_t storage) const override { return named(storage, source_of(storage).place_of(entries_[storage].storage)); }
     [[nodiscard]] result<std::uint64_t> file_offset(std::uint32_t storage) const override {
         return named(storage, source_of(storage).file_offset(entries_[storage].storage));
     }

@@ -115,6 +115,23 @@ class file {
         return out;
     }
 
+    /// The same file for reads that bypass the system's cache: their offsets, lengths and memory are multiples of
+    /// `direct_alignment`. Fails with `cannot_open` where the system or the file system has no such reads.
+    [[nodiscard]] result<file> reopen_direct() const {
+        int failure = 0;
+        file out;
+        out.handle_ = file_system::open_direct(handle_, failure);
+        out.size_ = size_;
+        if (out.handle_ != file_system::no_handle) return out;
+        return error{.code = errc::cannot_open, .os_code = failure, .detail = "direct reads: " + system_reason(failure)};
+    }
+    static constexpr std::uint64_t direct_alignment = 4096;
+
+    /// A part of `out` from `offset` on, up to the end of the file; `got` bytes of it. For direct reads.
+    [[nodiscard]] int read_some(std::uint64_t offset, std::span<std::byte> out, std::size_t& got) const noexcept { return file_system::read_at(handle_, offset, out.data(), out.size(), got); }
+    /// What the system knows it by; it stays this object's.
+    [[nodiscard]] file_system::handle handle() const noexcept { return handle_; }
+
     /// As it was when the file was opened.
     [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
 

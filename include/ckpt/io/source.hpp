@@ -99,6 +99,17 @@ class source final : public counted {
         return {};
     }
 
+    /// The file itself, in which this source begins at `base()`; null where it lies in memory.
+    [[nodiscard]] const file* whole_file() const noexcept { return in_memory_ ? nullptr : whole_ ? &whole_->file_ : &file_; }
+    /// Bytes [begin, end) of that file in the mapping that this source is a part of; empty where they are not mapped.
+    [[nodiscard]] std::span<const std::byte> mapped_part(std::uint64_t begin, std::uint64_t end) const noexcept {
+        const source& all = whole_ ? *whole_ : *this;
+        if (!all.is_mapped_ || begin < all.base_ || end < begin || end - all.base_ > all.mapped_.size()) return {};
+        return all.mapped_.subspan(static_cast<std::size_t>(begin - all.base_), static_cast<std::size_t>(end - begin));
+    }
+    /// The bytes of a source in the caller's memory, whatever its mode; empty for files.
+    [[nodiscard]] std::span<const std::byte> memory() const noexcept { return memory_; }
+
     [[nodiscard]] bool is_mapped() const noexcept { return is_mapped_; }
     /// The whole source in memory; empty unless `is_mapped()`. Touching it after the file was cut raises a signal.
     [[nodiscard]] std::span<const std::byte> mapped() const noexcept { return mapped_; }

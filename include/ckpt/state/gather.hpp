@@ -726,6 +726,10 @@ class gathered_storages final : public storage_source {
     [[nodiscard]] std::string_view file(std::uint32_t i) const noexcept override { return slots_[i].source != nullptr ? slots_[i].source->file(slots_[i].number) : plan_->file_of(slots_[i].number); }
     [[nodiscard]] bool is_compressed(std::uint32_t i) const noexcept override { return slots_[i].source != nullptr && slots_[i].source->is_compressed(slots_[i].number); }
     [[nodiscard]] bool is_gathered(std::uint32_t i) const noexcept override { return slots_[i].source == nullptr || slots_[i].source->is_gathered(slots_[i].number); }
+    [[nodiscard]] result<stored_place> place_of(std::uint32_t i) const override {
+        if (slots_[i].source != nullptr) return slots_[i].source->place_of(slots_[i].number);
+        return stored_place{};
+    }
     [[nodiscard]] result<std::uint64_t> file_offset(std::uint32_t i) const override {
         if (slots_[i].source != nullptr) return slots_[i].source->file_offset(slots_[i].number);
         return error{.code = errc::no_data, .detail = "the tensor is gathered from others, so it has no place in a file"};

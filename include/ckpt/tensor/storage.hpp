@@ -18,6 +18,15 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
+class source; // io/source.hpp
+
+/// Where the bytes of a storage lie as they are: what is read straight from a file needs no more.
+struct stored_place {
+    const source* from{};     ///< null where they lie in no file, or not as they are
+    std::uint64_t offset{};   ///< of the first byte, in the source, after its header was validated
+    std::uint32_t crc32{};    ///< of all bytes; 0 where the file has none
+};
+
 /// The storages of one file. `torch/` implements it; `tensor/`, `state/` and `gpu/` only use it.
 /// Immutable once it is handed out: all members may be called from many threads.
 class storage_source : public counted {
@@ -36,6 +45,8 @@ class storage_source : public counted {
     /// Copies [offset, offset + out.size()) of the storage; the caller has checked that the range is inside it.
     [[nodiscard]] virtual result<void> read(std::uint32_t storage, std::uint64_t offset,
                                             std::span<std::byte> out) const = 0;
+    /// The place of its bytes, for whoever reads many storages at once.
+    [[nodiscard]] virtual result<stored_place> place_of(std::uint32_t) const { return stored_place{}; }
     /// The file that holds it, by its name in the folder; empty where there is one file only.
     [[nodiscard]] virtual std::string_view file(std::uint32_t) const noexcept { return {}; }
     /// Whether its record is compressed, so that a part of it costs as much to read as all of it.

@@ -55,6 +55,7 @@ class safetensors_storages final : public storage_source {
     [[nodiscard]] byte_order order(std::uint32_t) const noexcept override { return byte_order::little; }
     [[nodiscard]] std::string_view key(std::uint32_t storage) const noexcept override { return entries_[storage].name; }
     [[nodiscard]] result<std::uint64_t> file_offset(std::uint32_t storage) const override { return from_.base() + place(storage); }
+    [[nodiscard]] result<stored_place> place_of(std::uint32_t storage) const override { return stored_place{&from_, place(storage)}; }
     [[nodiscard]] result<std::span<const std::byte>> bytes(std::uint32_t storage) const override {
         if (!from_.is_mapped()) return not_mapped_error(entries_[storage].name);
         return from_.mapped().subspan(static_cast<std::size_t>(place(storage)), static_cast<std::size_t>(nbytes(storage)));

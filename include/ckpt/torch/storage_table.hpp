@@ -97,6 +97,13 @@ class storage_table final : public storage_source, public storage_maker {
         if (!at) return at;
         return folders_[e.folder].from->base() + *at;
     }
+    [[nodiscard]] result<stored_place> place_of(std::uint32_t storage) const override {
+        const entry& e = entries_[storage];
+        if (e.from == nullptr || e.from->method != 0) return stored_place{};
+        auto at = place(e);
+        if (!at) return std::move(at).error();
+        return stored_place{folders_[e.folder].from, *at, e.from->crc32};
+    }
     [[nodiscard]] result<std::span<const std::byte>> bytes(std::uint32_t storage) const override {
         const entry& e = entries_[storage];
         const auto length = static_cast<std::size_t>(e.nbytes);

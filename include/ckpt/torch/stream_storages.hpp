@@ -54,6 +54,10 @@ class stream_storages final : public storage_source, public stream_maker {
         if (e.offset != no_offset) return e.offset;
         return transcoded_error();
     }
+    [[nodiscard]] result<stored_place> place_of(std::uint32_t storage) const override {
+        const entry& e = entries_[storage];
+        return e.memory == nullptr ? stored_place{&from_, e.offset} : stored_place{};
+    }
     [[nodiscard]] result<std::span<const std::byte>> bytes(std::uint32_t storage) const override {
         const entry& e = entries_[storage];
         const auto length = static_cast<std::size_t>(e.nbytes);

@@ -36,7 +36,7 @@ __declspec(dllimport) int __stdcall UnmapViewOfFile(const void*);
 __declspec(dllimport) int __stdcall MultiByteToWideChar(unsigned, unsigned long, const char*, int, wchar_t*, int);
 }
 
-namespace ckpt::file_system::inline win32_1 {
+namespace ckpt::file_system::inline win32_2 {
 
 using handle = void*;
 inline const handle no_handle = reinterpret_cast<handle>(~std::uintptr_t{0}); // INVALID_HANDLE_VALUE
@@ -55,6 +55,13 @@ inline handle open_file(const wchar_t* path, int& failure) noexcept {
     const handle file = ::CreateFileW(path, read_access, share_all, nullptr, existing, normal, nullptr);
     if (file == no_handle) failure = static_cast<int>(::GetLastError());
     return file;
+}
+
+/// Reads that bypass the system's cache are not offered here.
+inline handle open_direct(handle, int& failure) noexcept {
+    constexpr int not_supported = 50;
+    failure = not_supported;
+    return no_handle;
 }
 
 inline void close_file(handle file) noexcept { (void)::CloseHandle(file); }
@@ -137,4 +144,4 @@ inline const char* reason(int failure) noexcept {
     }
 }
 
-} // namespace ckpt::file_system::inline win32_1
+} // namespace ckpt::file_system::inline win32_2

@@ -1,0 +1,34 @@
+// ckpt/io/detail/pages_posix.hpp: memory in whole pages by POSIX calls.
+//
+// SPDX-License-Identifier: MIT
+// In:      a number of bytes.
+// Out:     zeroed memory that begins at a page, of huge pages where the system gives them.
+// Refuses: nothing; null where the system has no memory left.
+//
+// Includes nothing of ours, and so has a namespace of its own. Raise its number when a function changes.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include <sys/mman.h>
+
+namespace ckpt::file_system::inline posix_pages_1 {
+
+inline void* take_pages(std::size_t bytes) noexcept {
+#if defined(MAP_ANONYMOUS)
+    constexpr int anonymous = MAP_PRIVATE | MAP_ANONYMOUS;
+#else
+    constexpr int anonymous = MAP_PRIVATE | MAP_ANON;
+#endif
+    void* const pages = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, anonymous, -1, 0);
+    if (pages == reinterpret_cast<void*>(~std::uintptr_t{0})) return nullptr; // MAP_FAILED
+#if defined(MADV_HUGEPAGE)
+    (void)::madvise(pages, bytes, MADV_HUGEPAGE);
+#endif
+    return pages;
+}
+
+inline void give_pages(void* pages, std::size_t bytes) noexcept { (void)::munmap(pages, bytes); }
+
+} // namespace ckpt::file_system::inline posix_pages_1

@@ -1,0 +1,45 @@
+// ckpt/io/pages.hpp: a block of memory in whole pages.
+//
+// SPDX-License-Identifier: MIT
+// In:      a number of bytes.
+// Out:     an owner of zeroed memory that begins at a page. Nothing is touched yet.
+// Refuses: nothing; an owner of nothing where the system has no memory left.
+#pragma once
+
+#include <ckpt/core/config.hpp>
+
+#if defined(_WIN32)
+#include <ckpt/io/detail/pages_win32.hpp>
+#else
+#include <ckpt/io/detail/pages_posix.hpp>
+#endif
+
+#include <cstddef>
+#include <span>
+#include <utility>
+
+namespace ckpt::inline CKPT_DETAIL_ABI::detail {
+
+/// Owns pages. Empty when moved from.
+class pages {
+  public:
+    pages() noexcept = default;
+    explicit pages(std::size_t bytes) noexcept : data_{bytes != 0 ? file_system::take_pages(bytes) : nullptr}, size_{data_ != nullptr ? bytes : 0} {}
+    pages(pages&& other) noexcept : data_{std::exchange(other.data_, nullptr)}, size_{std::exchange(other.size_, 0)} {}
+    pages& operator=(pages&& other) noexcept {
+        std::swap(data_, other.data_);
+        std::swap(size_, other.size_);
+        return *this;
+    }
+    ~pages() {
+        if (data_ != nullptr) file_system::give_pages(data_, size_);
+    }
+
+    [[nodiscard]] std::span<std::byte> bytes() const noexcept { return {static_cast<std::byte*>(data_), size_}; }
+
+  private:
+    void* data_{nullptr};
+    std::size_t size_{0};
+};
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI::detail
