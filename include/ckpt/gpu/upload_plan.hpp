@@ -183,6 +183,7 @@ struct upload_plan_data final : counted {
     std::uint32_t storages{};    ///< numbers of them that tensors have
     std::uint64_t unchecked{};   ///< storages that are read in part, or have no checksum
     std::uint64_t piece_bytes{};
+    std::uint64_t slot_bytes{};  ///< whole pages that hold any piece, at its place in the first page
     std::uint64_t read_bytes{};  ///< of runs
     std::uint64_t built_bytes{};
     const device_kernels* kernels{};
@@ -310,6 +311,10 @@ class upload_planner {
         read();
         check();
         build();
+        for (const upload_piece& p : out_->pieces) {
+            const std::uint64_t lead = p.run != no_run ? p.begin % 4096 : 0;
+            out_->slot_bytes = (std::max)(out_->slot_bytes, align_up(lead + p.bytes, 4096));
+        }
         return upload_plan{std::move(out_)};
     }
 

@@ -1,0 +1,26 @@
+// ckpt/gpu/direct_read.hpp: reading a file straight into device memory, where something can.
+//
+// SPDX-License-Identifier: MIT
+// In:      a descriptor, ranges of its file, device memory.
+// Out:     a table of functions; <ckpt/cuda_gds.hpp> has one over GPUDirect Storage.
+// Refuses: nothing here.
+#pragma once
+
+#include <ckpt/core/config.hpp>
+
+#include <cstdint>
+#include <string>
+
+namespace ckpt::inline CKPT_DETAIL_ABI {
+
+/// How an upload reads past the host. All may be called from many threads.
+struct direct_reader {
+    /// A handle for the file of a descriptor, which stays open meanwhile; null, and why, where it cannot be read so.
+    void* (*open)(int descriptor, std::string& reason){nullptr};
+    /// Reads `bytes` at `file_offset` to `device_offset` of the memory that begins at `device_base`; returns when they are there.
+    /// The number of bytes that were read, or a negative number.
+    std::int64_t (*read)(void* handle, void* device_base, std::uint64_t bytes, std::uint64_t file_offset, std::uint64_t device_offset){nullptr};
+    void (*close)(void* handle){nullptr};
+};
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI

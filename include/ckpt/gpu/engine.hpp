@@ -1,0 +1,655 @@
+// ckpt/gpu/engine.hpp: carries out an upload plan on a device.
+//
+// SPDX-License-Identifier: MIT
+// In:      a plan, a `device_api`, how many threads read, how many slots of pinned memory there are.
+// Out:     device memory that holds every tensor of the plan, an event behind the last copy, a report.
+// Refuses: whatever fails, first failure first: then nothing is handed out, and nothing is freed before what was issued has ended.
+//
+//   readers ──fill──▶ slot 0..n-1 (pinned, reused) ──issue, in order, one thread──▶ one stream for each device ──event──▶ slot free
+//
+// A reader that wants a slot waits for the event behind its last copy. On a host device there are no slots: readers write
+// straight into its memory.
+#pragma once
+
+#include <ckpt/core/result.hpp>
+#include <ckpt/core/shared.hpp>
+#include <ckpt/gpu/device_api.hpp>
+#include <ckpt/gpu/direct_read.hpp>
+#include <ckpt/gpu/kernels.hpp>
+#include <ckpt/gpu/staging.hpp>
+#include <ckpt/gpu/upload_plan.hpp>
+#include <ckpt/io/pages.hpp>
+
+#include <algorithm>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <exception>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace ckpt::inline CKPT_DETAIL_ABI {
+
+/// How far an upload is.
+struct upload_progress {
+    std::uint64_t done{};  ///< bytes whose copies were issued
+    std::uint64_t total{}; ///< bytes of the plan
+};
+
+/// Refers to a function `bool(const upload_progress&)` that the caller keeps while the upload runs; false stops it.
+class progress_callback {
+  public:
+    progress_callback() noexcept = default;
+    template <class F>
+        requires(!std::is_same_v<std::remove_cvref_t<F>, progress_callback> && std::is_invocable_r_v<bool, F&, const upload_progress&>)
+    progress_callback(F&& f) noexcept : context_{const_cast<void*>(static_cast<const void*>(&f))}, call_{[](void* context, const upload_progress& p) -> bool { return (*static_cast<std::remove_reference_t<F>*>(context))(p); }} {}
+    [[nodiscard]] bool operator()(const upload_progress& p) const { return call_ == nullptr || call_(context_, p); }
+
+  private:
+    void* context_{nullptr};
+    bool (*call_)(void*, const upload_progress&){nullptr};
+};
+
+/// Device memory of the caller's.
+struct device_place {
+    void* data{};
+    std::size_t bytes{};
+};
+
+/// What an upload did.
+struct upload_report {
+    std::uint64_t bytes{};        ///< read and built, each once
+    std::uint64_t copies{};       ///< issued to devices
+    std::uint64_t pinned_bytes{}; ///< of host memory, at most, at any time
+    std::uint64_t verified{};     ///< records whose checksum was compared
+    std::uint64_t unverified{};   ///< storages that were read in part, or without a checksum, where `verify` was asked for
+    std::string fallback{};       ///< why not everything was read as `source` says; empty where it was
+};
+
+namespace detail {
+
+struct engine_options {
+    upload_source source{upload_source::buffered};
+    unsigned readers{2};  ///< threads beside the one that issues; 0: that one reads, too
+    unsigned slots{8};    ///< of the plan's `piece_bytes` each
+    bool verify{false};
+    progress_callback progress{};
+    const direct_reader* past_host{};        ///< for gpu_direct
+    std::span<const device_place> places{};  ///< one for each target, or none
+};
+
+/// The device that was current is so again at the end.
+template <device_api Api>
+class device_scope {
+  public:
+    explicit device_scope(const Api& api) : api_{api}, failure_{api.current_device(before_)}, now_{before_} {}
+    device_scope(const device_scope&) = delete;
+    device_scope& operator=(const device_scope&) = delete;
+    ~device_scope() {
+        if (failure_ == 0 && now_ != before_) (void)api_.use_device(before_);
+    }
+    [[nodiscard]] int failure() const noexcept { return failure_; }
+    [[nodiscard]] int use(int device) {
+        if (device == now_) return 0;
+        const int code = api_.use_device(device);
+        if (code == 0) now_ = device;
+        return code;
+    }
+
+  private:
+    const Api& api_;
+    int before_{0};
+    int failure_;
+    int now_;
+};
+
+/// What an upload holds on its devices. The last owner waits for what was issued, then frees.
+template <device_api Api>
+class device_memory final : public counted {
+  public:
+    struct target {
+        int device{};
+        void* memory{};  ///< null where it needs none
+        bool owned{};
+        void* scratch{};
+        typename Api::stream stream{};
+        bool has_stream{};
+        typename Api::event done{};
+        bool has_done{};
+        bool busy{}; ///< something may have been issued that no one has waited for
+    };
+
+    device_memory(const Api& api, shared<upload_plan_data> plan) : api_{api}, plan_{std::move(plan)} {}
+    ~device_memory() override {
+        device_scope<Api> scope{api_};
+        (void)drain(scope);
+        for (target& t : targets_) {
+            (void)scope.use(t.device);
+            if (t.owned && t.memory != nullptr) (void)api_.release(t.memory, t.stream);
+            if (t.has_done) (void)api_.drop_event(t.done);
+            if (t.has_stream) (void)api_.drop_stream(t.stream);
+        }
+    }
+
+    [[nodiscard]] const Api& api() const noexcept { return api_; }
+    [[nodiscard]] const upload_plan_data& plan() const noexcept { return *plan_; }
+    [[nodiscard]] std::vector<target>& targets() noexcept { return targets_; }
+    [[nodiscard]] const target& at(std::uint32_t i) const noexcept { return targets_[i]; }
+    [[nodiscard]] std::byte* address(const placed_tensor& t) const noexcept { return static_cast<std::byte*>(targets_[t.target].memory) + t.offset; }
+    [[nodiscard]] const std::optional<error>& failure() const noexcept { return failure_; }
+    upload_report report{};
+
+    /// Makes streams, memory and slots. On failure the destructor undoes what was done.
+    [[nodiscard]] result<void> prepare(device_scope<Api>& scope, const engine_options& options) {
+        if (scope.failure() != 0) return api_.failure(device_call::current_device, scope.failure());
+        targets_.resize(plan_->targets.size());
+        for (std::uint32_t i = 0; i < targets_.size(); ++i) {
+            target& t = targets_[i];
+            const auto& wanted = plan_->targets[i];
+            t.device = wanted.device;
+            if (const int code = scope.use(t.device); code != 0) return api_.failure(device_call::use_device, code);
+            if (const int code = api_.make_stream(t.stream); code != 0) return api_.failure(device_call::make_stream, code);
+            t.has_stream = true;
+            if (const int code = api_.make_event(t.done); code != 0) return api_.failure(device_call::make_event, code);
+            t.has_done = true;
+            if (auto made = make_memory(t, i, options); !made) return made;
+            if (wanted.scratch != 0)
+                if (auto made = allocate(t.scratch, wanted.scratch, t); !made) return made;
+        }
+        if constexpr (Api::is_host) return {};
+        const std::size_t used = (std::min)(std::size_t{options.slots < 1 ? 1 : options.slots}, plan_->pieces.size());
+        if (used == 0) return {};
+        slots_.resize(used);
+        for (slot& s : slots_) {
+            s.events.resize(targets_.size());
+            s.made.resize(targets_.size());
+            s.pending.resize(targets_.size());
+            for (std::uint32_t i = 0; i < targets_.size(); ++i) {
+                if (const int code = scope.use(targets_[i].device); code != 0) return api_.failure(device_call::use_device, code);
+                if (const int code = api_.make_event(s.events[i]); code != 0) return api_.failure(device_call::make_event, code);
+                s.made[i] = true;
+            }
+        }
+        return {};
+    }
+    /// The ring that slots are cut of: touched first, which makes pinning it several times cheaper.
+    [[nodiscard]] result<void> pin_ring() {
+        const std::uint64_t bytes = slots_.size() * plan_->slot_bytes;
+        std::size_t wanted = 0;
+        if (!checked_narrow(bytes, wanted)) return error{.code = errc::limit, .detail = "slots of " + decimal(bytes) + " bytes are more than this program can address"};
+        ring_ = pages{wanted};
+        if (ring_.bytes().empty()) return error{.code = errc::limit, .detail = "the system has no " + decimal(bytes) + " bytes of memory for staging", .hint = "ask for fewer slots or smaller pieces"};
+        for (std::size_t at = 0; at < wanted; at += page_bytes) ring_.bytes()[at] = std::byte{0};
+        if (const int code = api_.pin(ring_.bytes().data(), wanted, false); code != 0) return api_.failure(device_call::pin, code);
+        ring_pinned_ = true;
+        report.pinned_bytes = bytes;
+        return {};
+    }
+
+    struct slot {
+        std::vector<typename Api::event> events{}; // by target, behind its last copy
+        std::vector<bool> made{};
+        std::vector<bool> pending{};
+        const std::byte* data{};                   // of the piece that it holds
+        void* window{};                            // a part of a mapping that is pinned for it
+        std::uint64_t holds{};                     // number of its piece, and 1
+    };
+    [[nodiscard]] std::vector<slot>& slots() noexcept { return slots_; }
+    [[nodiscard]] std::byte* slot_memory(std::size_t i) const noexcept { return ring_.bytes().data() + i * static_cast<std::size_t>(plan_->slot_bytes); }
+    [[nodiscard]] bool has_ring() const noexcept { return ring_pinned_; }
+
+    /// Waits until a slot may be written again.
+    [[nodiscard]] result<void> reclaim(slot& s) {
+        for (std::uint32_t t = 0; t < s.pending.size(); ++t) {
+            if (!s.pending[t]) continue;
+            if (const int code = api_.wait_event(s.events[t]); code != 0) return api_.failure(device_call::wait_event, code);
+            s.pending[t] = false;
+        }
+        return unpin(s);
+    }
+    [[nodiscard]] result<void> unpin(slot& s) {
+        if (s.window == nullptr) return {};
+        if (const int code = api_.unpin(std::exchange(s.window, nullptr)); code != 0) return api_.failure(device_call::unpin, code);
+        return {};
+    }
+
+    /// Waits for everything; what only the copies needed is freed. The first failure stays.
+    [[nodiscard]] result<void> wait() {
+        device_scope<Api> scope{api_};
+        if (scope.failure() != 0) return api_.failure(device_call::current_device, scope.failure());
+        if (auto done = drain(scope); !done && !failure_) failure_ = done.error();
+        if (failure_) return *failure_;
+        return {};
+    }
+    void fail(const error& e) {
+        if (!failure_) failure_ = e;
+    }
+
+  private:
+    [[nodiscard]] result<void> allocate(void*& out, std::uint64_t bytes, const target& t) {
+        std::size_t size = 0;
+        if (!checked_narrow(bytes, size)) return error{.code = errc::device_memory, .detail = decimal(bytes) + " bytes are more than this program can address"};
+        const int code = api_.allocate(out, size, t.stream);
+        if (code == 0) return {};
+        out = nullptr;
+        error e = api_.failure(device_call::allocate, code);
+        e.detail += "; " + decimal(bytes) + " bytes were asked for on device " + decimal(std::int64_t{t.device});
+        return e;
+    }
+    [[nodiscard]] result<void> make_memory(target& t, std::uint32_t i, const engine_options& options) {
+        const std::uint64_t bytes = plan_->targets[i].bytes;
+        if (options.places.empty()) {
+            if (bytes == 0) return {};
+            if (auto made = allocate(t.memory, bytes, t); !made) return made;
+            t.owned = true;
+            return {};
+        }
+        if (i >= options.places.size() || options.places[i].bytes < bytes)
+            return error{.code = errc::device_memory,
+                         .detail = "the plan needs " + decimal(bytes) + " bytes for target " + decimal(std::uint64_t{i}) + ", the caller gave " + decimal(std::uint64_t{i < options.places.size() ? options.places[i].bytes : 0}),
+                         .hint = "upload_plan::device_bytes says how many"};
+        if (reinterpret_cast<std::uintptr_t>(options.places[i].data) % 256 != 0)
+            return error{.code = errc::misaligned, .detail = "the caller's memory for target " + decimal(std::uint64_t{i}) + " does not begin at a multiple of 256"};
+        t.memory = options.places[i].data;
+        return {};
+    }
+    /// Waits for all streams, whatever fails, then frees slots and scratch.
+    result<void> drain(device_scope<Api>& scope) {
+        std::optional<error> first;
+        const auto keep = [&](device_call call, int code) {
+            if (code != 0 && !first) first = api_.failure(call, code);
+        };
+        for (target& t : targets_) {
+            if (!std::exchange(t.busy, false)) continue;
+            keep(device_call::use_device, scope.use(t.device));
+            keep(device_call::synchronise, api_.synchronise(t.stream));
+        }
+        for (slot& s : slots_) {
+            if (auto done = unpin(s); !done && !first) first = done.error();
+            for (std::uint32_t t = 0; t < s.made.size(); ++t)
+                if (s.made[t]) keep(device_call::drop_event, api_.drop_event(s.events[t]));
+        }
+        slots_.clear();
+        if (std::exchange(ring_pinned_, false)) keep(device_call::unpin, api_.unpin(ring_.bytes().data()));
+        ring_ = pages{};
+        for (target& t : targets_) {
+            if (t.scratch == nullptr) continue;
+            keep(device_call::use_device, scope.use(t.device));
+            keep(device_call::release, api_.release(std::exchange(t.scratch, nullptr), t.stream));
+        }
+        if (first) return *std::move(first);
+        return {};
+    }
+
+    const Api api_;
+    shared<upload_plan_data> plan_;
+    std::vector<target> targets_{};
+    std::vector<slot> slots_{};
+    pages ring_{};
+    bool ring_pinned_{false};
+    std::optional<error> failure_{};
+};
+
+/// One run of a plan.
+template <device_api Api>
+class upload_engine {
+  public:
+    upload_engine(device_memory<Api>& memory, const engine_options& options)
+        : memory_{memory}, plan_{memory.plan()}, api_{memory.api()}, options_{options}, stager_{plan_, options.source, options.verify} {}
+    upload_engine(const upload_engine&) = delete;
+    upload_engine& operator=(const upload_engine&) = delete;
+    ~upload_engine() {
+        for (void* handle : handles_)
+            if (handle != nullptr) options_.past_host->close(handle);
+    }
+
+    [[nodiscard]] result<void> run(device_scope<Api>& scope) {
+        for (const upload_piece& p : plan_.pieces) total_ += p.bytes;
+        if (auto ready = prepare(); !ready) return ready;
+        if (auto done = move_pieces(scope); !done) return done;
+        const auto compared = stager_.verified();
+        if (!compared) return compared.error();
+        upload_report& r = memory_.report;
+        r.bytes = total_;
+        if (options_.verify) {
+            r.verified = *compared;
+            r.unverified = plan_.unchecked + plan_.checksums.size() - r.verified;
+        }
+        r.fallback = reason_.empty() ? stager_.fallback() : reason_;
+        return {};
+    }
+
+  private:
+    using slot = typename device_memory<Api>::slot;
+
+    [[nodiscard]] result<void> prepare() {
+        if constexpr (!Api::is_host) {
+            mapped_ = options_.source == upload_source::mapped;
+            past_host_ = options_.source == upload_source::gpu_direct;
+            if (past_host_) open_past_host();
+            if (!mapped_ && !past_host_ && !memory_.slots().empty()) return memory_.pin_ring();
+            // Memory that a stream has yet to provide cannot be written past it.
+            for (auto& target : memory_.targets())
+                if (past_host_ && target.owned)
+                    if (const int code = api_.synchronise(target.stream); code != 0) return api_.failure(device_call::synchronise, code);
+        }
+        return {};
+    }
+    void open_past_host() {
+        if (options_.past_host == nullptr) reason_ = "no direct_reader was given";
+        else if (options_.verify) reason_ = "checksums can only be compared of what the host reads";
+        handles_.resize(plan_.runs.size());
+        for (std::size_t r = 0; r < handles_.size() && reason_.empty(); ++r) {
+            const file* const in = plan_.runs[r].in;
+            if (in == nullptr) continue;
+            if constexpr (std::is_same_v<file_system::handle, int>) handles_[r] = options_.past_host->open(in->handle(), reason_);
+            else reason_ = "descriptors are POSIX's";
+        }
+        past_host_ = reason_.empty();
+    }
+
+    // ---- the threads
+
+    struct reader_threads {
+        upload_engine& of;
+        std::vector<std::thread> threads{};
+        ~reader_threads() {
+            of.stop();
+            for (std::thread& t : threads) t.join();
+        }
+    };
+
+    [[nodiscard]] result<void> move_pieces(device_scope<Api>& scope) {
+        reader_threads readers{*this};
+        const std::size_t wanted = (std::min)(std::size_t{options_.readers}, plan_.pieces.size());
+        for (std::size_t i = 0; i < wanted; ++i) readers.threads.emplace_back([this] { read_pieces(); });
+        std::uint64_t done = 0;
+        for (std::uint32_t p = 0; p < plan_.pieces.size(); ++p) {
+            if (wanted == 0) take(p);
+            {
+                std::unique_lock lock{mutex_};
+                filled_.wait(lock, [&] { return stopped_ || is_filled(p); });
+                if (stopped_) break;
+            }
+            if (auto sent = issue(scope, p); !sent) {
+                fail(std::move(sent).error());
+                break;
+            }
+            done += plan_.pieces[p].bytes;
+            const bool go_on = options_.progress({done, total_});
+            const std::lock_guard lock{mutex_};
+            if (!go_on && !failure_) failure_ = error{.code = errc::upload_cancelled, .detail = "the progress callback said so after " + decimal(done) + " of " + decimal(total_) + " bytes"};
+            issued_ = p + std::uint64_t{1};
+            stopped_ = stopped_ || failure_;
+            freed_.notify_all();
+            if (stopped_) break;
+        }
+        stop();
+        for (std::thread& t : readers.threads) t.join();
+        readers.threads.clear();
+#if CKPT_EXCEPTIONS
+        if (thrown_) std::rethrow_exception(thrown_);
+#endif
+        if (failure_) return *std::move(failure_);
+        return {};
+    }
+    void stop() {
+        const std::lock_guard lock{mutex_};
+        stopped_ = true;
+        freed_.notify_all();
+        filled_.notify_all();
+    }
+    void fail(error e) {
+        const std::lock_guard lock{mutex_};
+        if (!failure_) failure_ = std::move(e);
+        stopped_ = true;
+        freed_.notify_all();
+        filled_.notify_all();
+    }
+    [[nodiscard]] bool is_filled(std::uint32_t p) const {
+        if constexpr (Api::is_host) return host_filled_ > p;
+        else return memory_.slots()[p % memory_.slots().size()].holds == p + std::uint64_t{1};
+    }
+
+    void read_pieces() {
+        for (;;) {
+            std::uint32_t p = 0;
+            {
+                const std::lock_guard lock{mutex_};
+                if (stopped_ || next_ == plan_.pieces.size()) return;
+                p = next_++;
+            }
+            take(p);
+        }
+    }
+    /// Fills one piece, whatever happens.
+    void take(std::uint32_t p) {
+#if CKPT_EXCEPTIONS
+        try {
+#endif
+            auto done = fill(p);
+            if (!done) return fail(placed(std::move(done).error(), p));
+#if CKPT_EXCEPTIONS
+        } catch (...) {
+            const std::lock_guard lock{mutex_};
+            thrown_ = std::current_exception();
+            stopped_ = true;
+            freed_.notify_all();
+            filled_.notify_all();
+            return;
+        }
+#endif
+    }
+    /// A device's error says which bytes of the file it was about.
+    [[nodiscard]] error placed(error e, std::uint32_t p) const {
+        const upload_piece& piece = plan_.pieces[p];
+        if (e.offset != no_offset || piece.run == no_run || plan_.runs[piece.run].in == nullptr) return e;
+        e.offset = piece.begin;
+        e.file = plan_.runs[piece.run].file_name;
+        return e;
+    }
+
+    [[nodiscard]] result<void> fill(std::uint32_t p) {
+        if constexpr (Api::is_host) return fill_host(p);
+        else return fill_slot(p);
+    }
+
+    // ---- to a device
+
+    [[nodiscard]] result<void> fill_slot(std::uint32_t p) {
+        const std::size_t number = p % memory_.slots().size();
+        slot& s = memory_.slots()[number];
+        {
+            std::unique_lock lock{mutex_};
+            freed_.wait(lock, [&] { return stopped_ || issued_ + memory_.slots().size() > p; });
+            if (stopped_) return {};
+        }
+        if (auto free = memory_.reclaim(s); !free) return free;
+        s.data = nullptr;
+        if (!read_past_host(p) && !map_window(p, s)) {
+            if (auto ring = need_ring(); !ring) return ring;
+            std::byte* const room = memory_.slot_memory(number);
+            if (auto done = stager_.fill(p, room); !done) return done;
+            s.data = room + stager_.lead(plan_.pieces[p]);
+        }
+        const std::lock_guard lock{mutex_};
+        s.holds = p + std::uint64_t{1};
+        filled_.notify_all();
+        return {};
+    }
+    /// Where windows of a mapping are used, the ring is only made when one of them cannot be.
+    [[nodiscard]] result<void> need_ring() {
+        const std::lock_guard lock{ring_mutex_};
+        if (memory_.has_ring()) return {};
+        return memory_.pin_ring();
+    }
+
+    /// Pins the pages of a piece where its file is mapped. What shares a page with another piece is copied instead.
+    [[nodiscard]] bool map_window(std::uint32_t p, slot& s) {
+        const upload_piece& piece = plan_.pieces[p];
+        if (!mapped_ || piece.run == no_run || plan_.runs[piece.run].in == nullptr) return false;
+        const auto bytes = plan_.runs[piece.run].from->mapped_part(piece.begin, piece.begin + piece.bytes);
+        if (bytes.empty()) {
+            const std::lock_guard lock{ring_mutex_};
+            if (reason_.empty()) reason_ = "the file is not mapped";
+            return false;
+        }
+        const auto address = reinterpret_cast<std::uintptr_t>(bytes.data());
+        const std::uintptr_t first = address / page_bytes * page_bytes;
+        const std::uintptr_t last = (address + bytes.size() + page_bytes - 1) / page_bytes * page_bytes;
+        const auto shares = [&](std::uint32_t other) {
+            const upload_piece& o = plan_.pieces[other];
+            return o.run != no_run && plan_.runs[o.run].in == plan_.runs[piece.run].in && o.begin / page_bytes <= (piece.begin + piece.bytes - 1) / page_bytes && (o.begin + o.bytes - 1) / page_bytes >= piece.begin / page_bytes;
+        };
+        if ((p > 0 && shares(p - 1)) || (p + 1 < plan_.pieces.size() && shares(p + 1))) return false;
+        volatile std::byte touched{};
+        for (std::size_t at = 0; at < bytes.size(); at += page_bytes) touched = bytes[at]; // faults are taken here, by many threads
+        (void)touched;
+        void* const window = const_cast<std::byte*>(bytes.data() - (address - first));
+        if (const int code = api_.pin(window, static_cast<std::size_t>(last - first), true); code != 0) {
+            const std::lock_guard lock{ring_mutex_};
+            if (reason_.empty()) reason_ = "pinning a part of the mapping: " + api_.failure(device_call::pin, code).detail;
+            return false;
+        }
+        s.window = window;
+        s.data = bytes.data();
+        stager_.checked(p, piece.begin, bytes);
+        return true;
+    }
+
+    /// Large pieces that go to one place as they are may bypass the host.
+    [[nodiscard]] bool read_past_host(std::uint32_t p) {
+        constexpr std::uint64_t worthwhile = std::uint64_t{1} << 20;
+        const upload_piece& piece = plan_.pieces[p];
+        if (!past_host_ || piece.run == no_run || plan_.runs[piece.run].in == nullptr || piece.bytes < worthwhile || piece.copies != 1) return false;
+        const staged_copy& c = plan_.copies[piece.first_copy];
+        if (c.to_scratch || c.bytes != piece.bytes) return false;
+        const std::int64_t got = options_.past_host->read(handles_[piece.run], memory_.at(c.target).memory, c.bytes, piece.begin, c.to);
+        if (got >= 0 && static_cast<std::uint64_t>(got) == c.bytes) return true;
+        const std::lock_guard lock{ring_mutex_};
+        if (reason_.empty()) reason_ = "a read past the host gave " + decimal(got) + " instead of " + decimal(c.bytes) + " bytes at " + decimal(piece.begin);
+        return false;
+    }
+
+    [[nodiscard]] result<void> issue(device_scope<Api>& scope, std::uint32_t p) {
+        if constexpr (Api::is_host) return {};
+        else {
+            const upload_piece& piece = plan_.pieces[p];
+            slot& s = memory_.slots()[p % memory_.slots().size()];
+            if (s.data == nullptr) return {};
+            for (std::uint32_t t = 0; t < plan_.targets.size(); ++t)
+                if (auto done = issue_to(scope, piece, s, t); !done) return placed(std::move(done).error(), p);
+            return {};
+        }
+    }
+    [[nodiscard]] result<void> issue_to(device_scope<Api>& scope, const upload_piece& piece, slot& s, std::uint32_t t) {
+        auto& target = memory_.targets()[t];
+        batch_.clear();
+        for (std::uint32_t i = 0; i < piece.copies; ++i) {
+            const staged_copy& c = plan_.copies[piece.first_copy + i];
+            if (c.target != t) continue;
+            std::byte* const base = static_cast<std::byte*>(c.to_scratch ? target.scratch : target.memory);
+            batch_.push_back({base + c.to, s.data + c.from, static_cast<std::size_t>(c.bytes)});
+        }
+        if (batch_.empty()) return {};
+        if (const int code = scope.use(target.device); code != 0) return api_.failure(device_call::use_device, code);
+        target.busy = true;
+        if (const int code = api_.copy(batch_, target.stream); code != 0) return api_.failure(device_call::copy, code);
+        memory_.report.copies += batch_.size();
+        for (std::uint32_t i = 0; i < piece.casts; ++i) {
+            const device_cast& c = plan_.casts[piece.first_cast + i];
+            if (c.target != t) continue;
+            const int code = plan_.kernels->cast(static_cast<std::byte*>(target.memory) + c.to, c.wanted, static_cast<const std::byte*>(target.scratch) + c.from, c.type, c.swap_bytes, c.count, api_.native(target.stream));
+            if (code != 0) return api_.failure(device_call::convert, code);
+        }
+        if (const int code = api_.record(s.events[t], target.stream); code != 0) return api_.failure(device_call::record, code);
+        s.pending[t] = true;
+        return {};
+    }
+
+    // ---- to the host itself
+
+    [[nodiscard]] result<void> fill_host(std::uint32_t p) {
+        const upload_piece& piece = plan_.pieces[p];
+        const auto address = [&](const staged_copy& c, std::uint64_t at) { return static_cast<std::byte*>(memory_.at(c.target).memory) + c.to + (at - c.from); };
+        pages room;
+        if (options_.source == upload_source::direct && piece.run != no_run && plan_.runs[piece.run].in != nullptr) room = pages{static_cast<std::size_t>(plan_.slot_bytes)};
+        for (std::uint32_t i = 0; i < piece.copies; ++i) {
+            const staged_copy& c = plan_.copies[piece.first_copy + i];
+            const std::size_t bytes = static_cast<std::size_t>(c.bytes);
+            if (piece.run != no_run) {
+                std::byte* const out = address(c, c.from);
+                if (auto done = stager_.read(piece.run, piece.begin + c.from, {out, bytes}, room.bytes().data()); !done) return done;
+                stager_.checked(p, piece.begin + c.from, {out, bytes});
+                continue;
+            }
+            for (std::uint32_t k = 0; k < piece.parts; ++k) {
+                const built_part& part = plan_.parts[piece.first_part + k];
+                if (part.at < c.from || part.at >= c.from + c.bytes) continue;
+                if (auto done = stager_.build(part, address(c, part.at)); !done) return done;
+            }
+        }
+        const std::lock_guard lock{mutex_};
+        memory_.report.copies += piece.copies;
+        // Pieces may end in another order than they were begun in.
+        finished_.resize(plan_.pieces.size());
+        finished_[p] = true;
+        while (host_filled_ < finished_.size() && finished_[host_filled_]) ++host_filled_;
+        filled_.notify_all();
+        return {};
+    }
+
+    device_memory<Api>& memory_;
+    const upload_plan_data& plan_;
+    const Api& api_;
+    const engine_options& options_;
+    stager stager_;
+    bool mapped_{false};
+    bool past_host_{false};
+    std::string reason_{}; // written under ring_mutex_ once readers run
+    std::vector<void*> handles_{};
+    std::vector<device_copy> batch_{};
+    std::uint64_t total_{0};
+
+    std::mutex ring_mutex_{};
+    std::mutex mutex_{}; // of all below, and of what slots hold
+    std::condition_variable filled_{};
+    std::condition_variable freed_{};
+    std::uint32_t next_{0};      // piece that the next free reader takes
+    std::uint64_t issued_{0};
+    std::uint64_t host_filled_{0};
+    std::vector<bool> finished_{};
+    bool stopped_{false};
+    std::optional<error> failure_{};
+#if CKPT_EXCEPTIONS
+    std::exception_ptr thrown_{};
+#endif
+};
+
+/// Carries out a plan. What is returned holds the memory; its streams may still be copying out of its slots.
+template <device_api Api>
+[[nodiscard]] result<shared<device_memory<Api>>> run_upload(const Api& api, const upload_plan& plan, const engine_options& options) {
+    auto memory = make_shared<device_memory<Api>>(api, upload_plan_access::data(plan));
+    device_scope<Api> scope{api};
+    if (auto ready = memory->prepare(scope, options); !ready) return std::move(ready).error();
+    {
+        upload_engine<Api> engine{*memory, options};
+        if (auto done = engine.run(scope); !done) return std::move(done).error();
+    }
+    for (auto& target : memory->targets()) {
+        if (const int code = scope.use(target.device); code != 0) return api.failure(device_call::use_device, code);
+        if (const int code = api.record(target.done, target.stream); code != 0) return api.failure(device_call::record, code);
+    }
+    return memory;
+}
+
+} // namespace detail
+} // namespace ckpt::inline CKPT_DETAIL_ABI
