@@ -149,6 +149,7 @@ namespace ckpt::inline CKPT_DETAIL_ABI::host {
         data->strides = t.strides;
         data->numel = t.numel;
         data->storage = t.storage;
+        data->extra = t.quantised;
         if (t.nbytes != 0) data->storage_offset = storages->offset(t) * 8 / bits(t.type);
         out->entries.push_back({{key, t.key.size()}, data});
     }

@@ -159,6 +159,7 @@ struct placed_tensor {
     std::uint64_t nbytes{}; ///< from the first to the last element; 0 where there are none
     std::uint64_t numel{};
     std::uint32_t storage{}; ///< equal numbers share memory, as the tensors of one storage do
+    const tensor_extra* quantised{}; ///< scale and zero point of one that is quantised as a whole; null for others
 };
 
 struct upload_plan_data final : counted {
@@ -416,6 +417,7 @@ class upload_planner {
 
     [[nodiscard]] result<void> take_strided(std::string_view key, const tensor_data& data, const storage_source& from, std::uint32_t target) {
         placed_tensor placed{.key = key, .type = wanted_type(key, data), .target = target, .rank = data.rank, .shape = copy(data.sizes()), .strides = copy(data.steps()), .numel = data.numel};
+        if (is_quantised(data) && !is_per_channel(data.extra->scheme)) placed.quantised = data.extra;
         const auto number = static_cast<std::uint32_t>(out_->tensors.size());
         const bool casts = placed.type != data.type;
         if (casts && (bits(data.type) < 8 || !is_convertible(data.type, placed.type)))

@@ -1,0 +1,284 @@
+// ckpt/cuda.hpp: a state_dict in the memory of CUDA devices.
+//
+// SPDX-License-Identifier: MIT
+// In:      a state_dict for one device, or a plan for several; a stream that will use the tensors.
+// Out:     `device_tensors`: an owner of device memory that gives pointers by key.
+// Refuses: what an upload refuses, all or nothing: a failure frees everything, after what was issued has ended.
+//
+// Plain C++ over <cuda_runtime_api.h>; any compiler will do, nvcc too. Conversions on the device are in <ckpt/cuda_kernels.cuh>.
+// How it works, and who owns what for how long: docs/cuda.md.
+#pragma once
+
+#include <ckpt/ckpt.hpp>
+#include <ckpt/gpu/engine.hpp>
+
+#include <cuda_runtime_api.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace ckpt::inline CKPT_DETAIL_ABI::detail {
+
+/// The CUDA runtime as the upload engine sees it.
+struct cuda_api {
+    static constexpr bool is_host = false;
+    using stream = cudaStream_t;
+    using event = cudaEvent_t;
+
+    bool stream_ordered{false}; ///< memory of the device's pool
+
+    int current_device(int& device) const { return cudaGetDevice(&device); }
+    int use_device(int device) const { return cudaSetDevice(device); }
+    int allocate(void*& out, std::size_t bytes, stream s) const { return stream_ordered ? cudaMallocAsync(&out, bytes, s) : cudaMalloc(&out, bytes); }
+    int release(void* memory, stream s) const { return stream_ordered ? cudaFreeAsync(memory, s) : cudaFree(memory); }
+    int pin(void* memory, std::size_t bytes, bool read_only) const { return cudaHostRegister(memory, bytes, read_only ? cudaHostRegisterReadOnly : cudaHostRegisterPortable); }
+    int unpin(void* memory) const { return cudaHostUnregister(memory); }
+    int make_stream(stream& s) const { return cudaStreamCreateWithFlags(&s, cudaStreamNonBlocking); }
+    int drop_stream(stream s) const { return cudaStreamDestroy(s); }
+    int make_event(event& e) const { return cudaEventCreateWithFlags(&e, cudaEventDisableTiming); }
+    int drop_event(event e) const { return cudaEventDestroy(e); }
+    int record(event e, stream s) const { return cudaEventRecord(e, s); }
+    int wait_event(event e) const { return cudaEventSynchronize(e); }
+    int order(stream s, event e) const { return cudaStreamWaitEvent(s, e, 0); }
+    int synchronise(stream s) const { return cudaStreamSynchronize(s); }
+    void* native(stream s) const { return s; }
+
+    int copy(std::span<const device_copy> copies, stream s) const {
+#if CUDART_VERSION >= 12080
+        // Thousands of small copies cost one call where the driver has it, too.
+        constexpr std::size_t worthwhile = 8;
+        int driver = 0;
+        if (copies.size() >= worthwhile && cudaDriverGetVersion(&driver) == cudaSuccess && driver >= 12080)
+            if (const int code = copy_batch(copies, s); code != cudaErrorNotSupported) return code;
+#endif
+        for (const device_copy& c : copies)
+            if (const int code = cudaMemcpyAsync(c.to, c.from, c.bytes, cudaMemcpyHostToDevice, s); code != 0) return code;
+        return 0;
+    }
+
+    [[nodiscard]] error failure(device_call call, int code) const {
+        const auto status = static_cast<cudaError_t>(code);
+        error out{.code = errc::device_failed, .os_code = code};
+        switch (status) {
+        case cudaErrorMemoryAllocation: out.code = errc::device_memory; break;
+        case cudaErrorInsufficientDriver:
+        case cudaErrorNoDevice:
+        case cudaErrorInvalidDevice:
+        case cudaErrorInitializationError: out.code = errc::no_device; break;
+        case cudaErrorIllegalAddress:
+        case cudaErrorLaunchFailure:
+        case cudaErrorHardwareStackError:
+        case cudaErrorECCUncorrectable:
+        case cudaErrorDevicesUnavailable:
+        case cudaErrorSystemDriverMismatch: out.code = errc::device_lost; break;
+        default: break;
+        }
+        out.detail = std::string(name_of(call)) + ": " + cudaGetErrorName(status) + ", " + cudaGetErrorString(status);
+        if (out.code == errc::device_memory) out.hint = "upload fewer tensors, or convert them to a smaller type";
+        else if (out.code == errc::no_device) out.hint = "check the driver with nvidia-smi, and CUDA_VISIBLE_DEVICES";
+        else if (out.code == errc::device_lost) out.hint = "an earlier failure of the device or of another kernel; the process must be started again";
+        return out;
+    }
+
+  private:
+#if CUDART_VERSION >= 12080
+    static int copy_batch(std::span<const device_copy> copies, stream s) {
+        std::vector<void*> to, from;
+        std::vector<std::size_t> sizes;
+        for (const device_copy& c : copies) {
+            to.push_back(c.to);
+            from.push_back(const_cast<void*>(c.from));
+            sizes.push_back(c.bytes);
+        }
+        cudaMemcpyAttributes attributes{};
+        attributes.srcAccessOrder = cudaMemcpySrcAccessOrderStream;
+        std::size_t first = 0;
+#if CUDART_VERSION >= 13000
+        return cudaMemcpyBatchAsync(to.data(), from.data(), sizes.data(), sizes.size(), &attributes, &first, 1, s);
+#else
+        std::size_t failed = 0;
+        return cudaMemcpyBatchAsync(to.data(), from.data(), sizes.data(), sizes.size(), &attributes, &first, 1, &failed, s);
+#endif
+    }
+#endif
+    [[nodiscard]] std::string_view name_of(device_call call) const noexcept {
+        switch (call) {
+        case device_call::current_device: return "cudaGetDevice";
+        case device_call::use_device: return "cudaSetDevice";
+        case device_call::allocate: return stream_ordered ? "cudaMallocAsync" : "cudaMalloc";
+        case device_call::release: return stream_ordered ? "cudaFreeAsync" : "cudaFree";
+        case device_call::pin: return "cudaHostRegister";
+        case device_call::unpin: return "cudaHostUnregister";
+        case device_call::make_stream: return "cudaStreamCreateWithFlags";
+        case device_call::drop_stream: return "cudaStreamDestroy";
+        case device_call::make_event: return "cudaEventCreateWithFlags";
+        case device_call::drop_event: return "cudaEventDestroy";
+        case device_call::record: return "cudaEventRecord";
+        case device_call::wait_event: return "cudaEventSynchronize";
+        case device_call::order: return "cudaStreamWaitEvent";
+        case device_call::synchronise: return "cudaStreamSynchronize";
+        case device_call::copy: return "cudaMemcpyAsync";
+        case device_call::convert: return "a kernel";
+        }
+        return "the runtime";
+    }
+};
+static_assert(device_api<cuda_api>);
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI::detail
+
+namespace ckpt::inline CKPT_DETAIL_ABI::cuda {
+
+struct upload_options {
+    cudaStream_t stream{};                      ///< where the tensors will be used: it waits for the last copy
+    int device{-1};                             ///< -1: the current one. Plans for several devices say it themselves
+    std::vector<pattern> select{};              ///< keys that are uploaded; empty: all
+    std::vector<upload_cast> casts{};
+    upload_layout layout{upload_layout::file_image};
+    const device_kernels* kernels{};            ///< `ckpt::cuda::kernels()`: conversions on the device; null: on the host
+    upload_source source{upload_source::buffered};
+    const direct_reader* past_host{};           ///< for upload_source::gpu_direct
+    unsigned readers{2};                        ///< threads that read; 3 fill a PCIe 4 link from the page cache, 6 one of PCIe 5
+    unsigned slots{8};                          ///< of pinned memory
+    std::uint64_t piece_bytes{std::uint64_t{8} << 20}; ///< of one slot
+    bool stream_ordered{false};                 ///< allocates from the device's pool (cudaMallocAsync)
+    bool verify{false};                         ///< compares the checksums of records that are read whole
+    progress_callback progress{};               ///< called by the calling thread; false stops the upload
+    std::span<const device_place> places{};     ///< memory of the caller's, one for each target, at multiples of 256; none: the upload's own
+};
+
+/// A tensor in device memory. Borrows from its device_tensors.
+struct device_tensor {
+    void* data{};                            ///< element 0; null for a tensor without elements
+    ckpt::dtype dtype{};
+    std::span<const std::int64_t> shape{};
+    std::span<const std::int64_t> strides{}; ///< in elements
+    int device{};
+    double scale{1};                         ///< of one that is quantised as a whole, and its zero point
+    std::int64_t zero_point{};
+};
+
+/// Owns what was uploaded. Moves, does not copy; the destructor waits for what is still copying.
+class device_tensors {
+  public:
+    device_tensors(device_tensors&&) noexcept = default;
+    device_tensors& operator=(device_tensors&&) noexcept = default;
+    device_tensors(const device_tensors&) = delete;
+    device_tensors& operator=(const device_tensors&) = delete;
+
+    [[nodiscard]] std::size_t size() const noexcept { return plan().tensors.size(); }
+    [[nodiscard]] std::size_t targets() const noexcept { return plan().targets.size(); }
+    /// Keys of a target, sorted.
+    [[nodiscard]] std::vector<std::string_view> keys(std::size_t target = 0) const& {
+        std::vector<std::string_view> out;
+        for (const std::uint32_t i : plan().targets[target].by_key) out.push_back(plan().tensors[i].key);
+        return out;
+    }
+    std::vector<std::string_view> keys(std::size_t = 0) const&& = delete;
+
+    /// The tensor of a key. Never waits: its data is there in the order of `upload_options::stream`, or after `wait()`.
+    /// Fails with `key_missing`, or as a `wait()` that failed before.
+    [[nodiscard]] result<device_tensor> at(std::string_view key, std::size_t target = 0) const& {
+        auto found = find(key, target);
+        if (!found) return std::move(found).error();
+        const detail::placed_tensor& t = **found;
+        device_tensor out{t.nbytes != 0 ? memory_->address(t) : nullptr, t.type, {t.shape, t.rank}, {t.strides, t.rank}, memory_->at(t.target).device};
+        if (t.quantised != nullptr) {
+            out.scale = t.quantised->scale;
+            out.zero_point = t.quantised->zero_point;
+        }
+        return out;
+    }
+    result<device_tensor> at(std::string_view, std::size_t = 0) const&& = delete;
+
+    /// The first element of a contiguous tensor of type T. Tied tensors give the same pointer.
+    /// Fails with `dtype_mismatch`, with `needs_copy` where the tensor is not contiguous, and as `at` does.
+    template <class T>
+    [[nodiscard]] result<T*> data(std::string_view key, std::size_t target = 0) & {
+        return typed<T>(key, target);
+    }
+    template <class T>
+    [[nodiscard]] result<const T*> data(std::string_view key, std::size_t target = 0) const& {
+        auto out = typed<T>(key, target);
+        if (!out) return std::move(out).error();
+        return static_cast<const T*>(*out);
+    }
+    template <class T>
+    result<const T*> data(std::string_view, std::size_t = 0) && = delete;
+
+    /// Waits for the copies, and frees what only they needed. A failure stays: nothing is given out afterwards.
+    [[nodiscard]] result<void> wait() { return memory_->wait(); }
+    [[nodiscard]] const upload_report& report() const noexcept { return memory_->report; }
+
+    explicit device_tensors(detail::shared<detail::device_memory<detail::cuda_api>> memory) noexcept : memory_{std::move(memory)} {}
+
+  private:
+    [[nodiscard]] const detail::upload_plan_data& plan() const noexcept { return memory_->plan(); }
+    [[nodiscard]] result<const detail::placed_tensor*> find(std::string_view key, std::size_t target) const {
+        if (memory_->failure()) return *memory_->failure();
+        const detail::placed_tensor* const found = target < targets() ? plan().find(key, static_cast<std::uint32_t>(target)) : nullptr;
+        if (found != nullptr) return found;
+        return error{.code = errc::key_missing, .detail = "no key " + detail::quoted(key) + " was uploaded to target " + detail::decimal(std::uint64_t{target})};
+    }
+    template <class T>
+    [[nodiscard]] result<T*> typed(std::string_view key, std::size_t target) const {
+        static_assert(element<T>, "ckpt: this is no element type of a tensor (dtype_of does not know it)");
+        auto found = find(key, target);
+        if (!found) return std::move(found).error();
+        const detail::placed_tensor& t = **found;
+        if (t.type != dtype_of<T>::value)
+            return error{.code = errc::dtype_mismatch, .path = std::string(key), .detail = "the tensor is " + std::string(name(t.type)) + ", asked for was " + std::string(name(dtype_of<T>::value)), .hint = "a cast in the upload's options converts it"};
+        detail::tensor_data shape{};
+        shape.rank = t.rank;
+        shape.shape = t.shape;
+        shape.strides = t.strides;
+        shape.numel = t.numel;
+        if (!detail::is_contiguous(shape)) {
+            error e = detail::not_contiguous();
+            e.path = key;
+            e.hint = "at() has its strides";
+            return e;
+        }
+        return t.nbytes != 0 ? reinterpret_cast<T*>(memory_->address(t)) : static_cast<T*>(nullptr);
+    }
+
+    detail::shared<detail::device_memory<detail::cuda_api>> memory_;
+};
+
+/// Carries out a plan, which may be for several devices. Returns when the files are read: copies may go on, `options.stream`
+/// waits for them, and so does `wait()`. The device that was current stays so. `select`, `casts`, `layout`, `kernels`, `piece_bytes` and `device` are the plan's.
+/// Fails with `device_memory`, `device_lost`, `no_device`, `device_failed`, `truncated`, `read_failed`, `checksum_mismatch`, `conversion`, `upload_cancelled`.
+[[nodiscard]] inline result<device_tensors> upload(const upload_plan& plan, const upload_options& options = {}) {
+    detail::engine_options how;
+    how.source = options.source;
+    how.readers = options.readers;
+    how.slots = options.slots;
+    how.verify = options.verify;
+    how.progress = options.progress;
+    how.past_host = options.past_host;
+    how.places = options.places;
+    const detail::cuda_api api{options.stream_ordered};
+    auto memory = detail::run_upload(api, plan, how);
+    if (!memory) return std::move(memory).error();
+    for (auto& target : (*memory)->targets())
+        if (const int code = api.order(options.stream, target.done); code != 0) return api.failure(device_call::order, code);
+    return device_tensors{*std::move(memory)};
+}
+
+/// Uploads a state_dict to one device.
+[[nodiscard]] inline result<device_tensors> upload(const state_dict& weights, const upload_options& options = {}) {
+    int device = options.device;
+    if (device < 0)
+        if (const int code = cudaGetDevice(&device); code != 0) return detail::cuda_api{}.failure(device_call::current_device, code);
+    auto plan = plan_upload(weights, {.select = options.select, .casts = options.casts, .layout = options.layout, .piece_bytes = options.piece_bytes, .kernels = options.kernels}, device);
+    if (!plan) return std::move(plan).error();
+    return upload(*plan, options);
+}
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI::cuda
