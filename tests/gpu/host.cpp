@@ -1,0 +1,193 @@
+// tests/gpu/host.cpp: the upload engine on the host itself: everything in one block of memory.
+//
+// SPDX-License-Identifier: MIT
+#include <ckpt/folder.hpp>
+#include <ckpt/host.hpp>
+#include <ckpt/state/shard.hpp>
+
+#include "../support/inflate.hpp"
+#include "../support/temporary_file.hpp"
+#include "../support/upload_files.hpp"
+
+#include <doctest/doctest.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+using ckpt::errc;
+using ckpt::upload_layout;
+using ckpt::upload_source;
+using namespace test_support;
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr ckpt::dtype bf16 = ckpt::dtype::bfloat16, f32 = ckpt::dtype::float32;
+
+/// Compares what was loaded with what it came from, tensor by tensor; parts are keys of their own.
+std::size_t compare(const ckpt::state_dict& loaded, std::string_view key, const ckpt::tensor& from) {
+    std::size_t n = 0;
+    for (const auto part : from.parts()) n += compare(loaded, std::string(key) + '.' + std::string(part.name), part.tensor);
+    if (from.layout() != ckpt::layout::strided) return n;
+    const auto there = loaded.at(key);
+    REQUIRE_MESSAGE(there.has_value(), std::string(key) << ": " << there.error().message());
+    CHECK(std::vector<std::int64_t>(there->shape().begin(), there->shape().end()) == std::vector<std::int64_t>(from.shape().begin(), from.shape().end()));
+    CHECK(there->dtype() == from.dtype());
+    const auto before = from.crc32(), after = there->crc32();
+    REQUIRE_MESSAGE(before.has_value() == after.has_value(), std::string(key));
+    if (before) CHECK_MESSAGE(*after == *before, std::string(key));
+    else CHECK(after.error().code == before.error().code);
+    return n + 1;
+}
+
+} // namespace
+
+TEST_CASE("host: every tensor of every file of tests/data, in each layout, read in each way") {
+    std::size_t files = 0, tensors = 0, refused = 0;
+    for (const auto& found : fs::recursive_directory_iterator(CKPT_TEST_DATA)) {
+        if (!found.is_regular_file() || found.path().extension() == ".json" || found.path().extension() == ".py") continue;
+        const auto file = ckpt::open(found.path(), {.inflate = test_inflater()});
+        if (!file) continue;
+        for (const auto& candidate : file->state_dicts()) {
+            const auto weights = file->state_dict(candidate.path);
+            if (!weights) continue;
+            CAPTURE(found.path().string());
+            CAPTURE(candidate.path);
+            ++files;
+            for (const auto layout : {upload_layout::file_image, upload_layout::packed})
+                for (const auto source : {upload_source::buffered, upload_source::direct}) {
+                    const bool small = layout == upload_layout::packed;
+                    const auto loaded = ckpt::host::load(*weights, {.plan = {.layout = layout, .piece_bytes = small ? 4'096u : 1u << 20}, .source = source, .readers = small ? 0u : 2u, .verify = true});
+                    if (!loaded) {
+                        // Only for what has no values.
+                        const errc why = loaded.error().code;
+                        CHECK_MESSAGE((why == errc::no_data || weights->refused() != 0 || why == errc::packed || why == errc::output_limit || why == errc::compressed), loaded.error().message());
+                        ++refused;
+                        continue;
+                    }
+                    for (const auto [key, tensor] : *weights) tensors += compare(loaded->weights, key, tensor);
+                }
+        }
+    }
+    MESSAGE(files << " state_dicts, " << tensors << " tensors, " << refused << " refused");
+    CHECK(files > 100);
+    CHECK(tensors > 5'000);
+}
+
+TEST_CASE("host: conversions give what copy_as gives, and leave integers alone") {
+    const std::string bytes = upload_file();
+    const auto file = ckpt::open_bytes(bytes_of(bytes)).value();
+    const auto weights = file.state_dict().value();
+    for (const ckpt::dtype to : {bf16, f32, ckpt::dtype::float16, ckpt::dtype::float64, ckpt::dtype::float8_e4m3fn}) {
+        const auto loaded = ckpt::host::load(weights, {.plan = {.casts = {{"**", to}}, .piece_bytes = 4'096}, .readers = 1});
+        REQUIRE_MESSAGE(loaded.has_value(), loaded.error().message());
+        for (const auto [key, tensor] : weights) {
+            const auto there = loaded->weights.at(key).value();
+            const bool integer = key == "steps" || key == "mask";
+            CHECK(there.dtype() == (integer ? tensor.dtype() : to));
+            CHECK_MESSAGE(values_of(there, there.dtype()) == values_of(tensor, there.dtype()), std::string(key));
+        }
+        CHECK(loaded->weights.at("tied").value().storage_id() == loaded->weights.at("a.weight").value().storage_id());
+        CHECK(loaded->weights.at("a.bias").value().storage_id() != loaded->weights.at("a.weight").value().storage_id());
+    }
+    const auto refused = ckpt::host::load(weights, {.plan = {.casts = {{"half", ckpt::dtype::int64}}}});
+    REQUIRE(!refused);
+    CHECK(refused.error().code == errc::conversion);
+    CHECK(refused.error().path == "half");
+}
+
+TEST_CASE("host: typed views and tied tensors of what was loaded") {
+    const temporary_file path{upload_file()};
+    const auto file = ckpt::open(path.path(), {.io = ckpt::io_mode::read}).value();
+    const auto weights = file.state_dict().value();
+    CHECK(!weights.view<float, 2>("a.weight"));
+    const auto loaded = ckpt::host::load(weights).value();
+    const auto whole = loaded.weights.view<float, 2>("a.weight").value();
+    CHECK(loaded.weights.view<float, 2>("tied").value().data == whole.data);
+    CHECK(loaded.weights.view<float, 2>("a.rows").value().data == whole.data + 960);
+    CHECK(loaded.weights.view<float, 2>("turned").value().strides[1] == 33);
+    CHECK(loaded.weights.size() == weights.size());
+    CHECK(loaded.report.bytes >= 64 * 96 * 4);
+}
+
+TEST_CASE("host: a whole rank is loaded from its slice of the file") {
+    const std::string bytes = upload_file();
+    const auto file = ckpt::open_bytes(bytes_of(bytes)).value();
+    const auto weights = file.state_dict().value();
+    const auto whole = values_of(weights.at("a.weight").value(), f32);
+    const std::vector<ckpt::shard_rule> rules{{"a.weight", 1}, {"brain", 0}};
+    std::vector<std::byte> joined(whole.size());
+    for (std::uint32_t rank = 0; rank < 4; ++rank) {
+        const auto loaded = ckpt::host::load(ckpt::shard(weights, rules, rank, 4).value(), {.plan = {.select = {"a.weight"}}}).value();
+        const auto part = loaded.weights.view<float, 2>("a.weight").value();
+        for (int r = 0; r < 64; ++r)
+            for (int c = 0; c < 24; ++c) std::memcpy(joined.data() + 4 * (r * 96 + static_cast<int>(rank) * 24 + c), &part(r, c), 4);
+    }
+    CHECK(joined == whole);
+    const auto indivisible = ckpt::shard(weights, rules, 0, 7);
+    REQUIRE(!indivisible);
+    CHECK(indivisible.error().code == errc::slice_invalid);
+}
+
+TEST_CASE("host: checksums of records are compared when asked for") {
+    std::string bytes = upload_file();
+    const auto at = bytes.find(some_floats(96, 2));
+    REQUIRE(at != std::string::npos);
+    bytes[at + 100] = static_cast<char>(bytes[at + 100] ^ 1);
+    const temporary_file path{bytes};
+    for (const bool mapped : {true, false}) {
+        const auto file = ckpt::open(path.path(), {.io = mapped ? ckpt::io_mode::map : ckpt::io_mode::read}).value();
+        const auto weights = file.state_dict().value();
+        for (const unsigned readers : {0u, 2u})
+            for (const auto layout : {upload_layout::file_image, upload_layout::packed}) {
+                const ckpt::host::load_options how{.plan = {.layout = layout, .piece_bytes = 4'096}, .readers = readers, .verify = true};
+                const auto loaded = ckpt::host::load(weights, how);
+                REQUIRE(!loaded);
+                CHECK(loaded.error().code == errc::checksum_mismatch);
+                CHECK(loaded.error().record == "1");
+            }
+        CHECK(ckpt::host::load(weights).has_value());
+    }
+    // What is read in part cannot be compared, and is counted.
+    const auto file = ckpt::open_bytes(bytes_of(bytes)).value();
+    const auto weights = file.state_dict().value();
+    const auto part = ckpt::host::load(weights, {.plan = {.select = {"a.rows", "half"}}, .verify = true}).value();
+    CHECK(part.report.verified == 1);
+    CHECK(part.report.unverified == 1);
+}
+
+TEST_CASE("host: a file that was cut, a caller that stops, memory that is not there: an error and nothing else") {
+    const std::string bytes = upload_file();
+    const temporary_file path{bytes};
+    const auto file = ckpt::open(path.path(), {.io = ckpt::io_mode::read}).value();
+    const auto weights = file.state_dict().value();
+    for (const unsigned readers : {0u, 1u, 3u}) {
+        int calls = 0;
+        const auto stopped = ckpt::host::load(weights, {.plan = {.piece_bytes = 4'096}, .readers = readers, .progress = [&](const ckpt::upload_progress& p) {
+                                                            CHECK(p.done <= p.total);
+                                                            return ++calls < 3;
+                                                        }});
+        REQUIRE(!stopped);
+        CHECK(stopped.error().code == errc::upload_cancelled);
+        CHECK(calls == 3);
+    }
+    fs::resize_file(path.path(), bytes.size() / 2);
+    for (const auto source : {upload_source::buffered, upload_source::direct}) {
+        const auto cut = ckpt::host::load(weights, {.plan = {.piece_bytes = 4'096}, .source = source});
+        REQUIRE(!cut);
+        CHECK(cut.error().code == errc::truncated);
+        CHECK(cut.error().offset >= bytes.size() / 2 - 4'096);
+    }
+}
+
+TEST_CASE("host: values that a conversion would lose are an error, not a number") {
+    const std::string bytes = torch_file(pkl::ordered({{pkl::str("n"), pkl::tensor(pkl::storage("LongStorage", "0", 3), 0, {3}, {1})}}), {{"0", raw<std::int64_t>({1, 2, 300})}});
+    const auto file = ckpt::open_bytes(bytes_of(bytes)).value();
+    const auto weights = file.state_dict().value();
+    const auto loaded = ckpt::host::load(weights, {.plan = {.casts = {{"n", ckpt::dtype::uint8}}}});
+    REQUIRE(!loaded);
+    CHECK(loaded.error().code == errc::conversion);
+}

@@ -1,0 +1,332 @@
+// tests/gpu/upload_plan.cpp: what an upload reads and where it goes.
+//
+// SPDX-License-Identifier: MIT
+#include <ckpt/ckpt.hpp>
+#include <ckpt/gpu/upload_plan.hpp>
+#include <ckpt/state/shard.hpp>
+
+#include "../support/temporary_file.hpp"
+#include "../support/upload_files.hpp"
+
+#include <doctest/doctest.h>
+
+#include <cstdint>
+#include <map>
+#include <random>
+#include <string>
+#include <string_view>
+#include <vector>
+
+using ckpt::errc;
+using ckpt::plan_upload;
+using ckpt::upload_layout;
+using ckpt::upload_plan;
+using ckpt::upload_way;
+using namespace test_support;
+
+namespace {
+
+/// A file that stays as long as its state_dict is used.
+struct opened {
+    temporary_file path;
+    ckpt::state_dict weights;
+    explicit opened(const std::string& bytes) : path{bytes}, weights{ckpt::open(path.path()).value().state_dict().value()} {}
+};
+
+std::map<std::string, upload_plan::tensor> by_key(const upload_plan& plan, std::uint32_t target = 0) {
+    std::map<std::string, upload_plan::tensor> out;
+    for (std::size_t i = 0; i < plan.size(); ++i)
+        if (plan[i].target == target) out.emplace(std::string(plan[i].key), plan[i]);
+    return out;
+}
+
+bool widens(ckpt::dtype from, ckpt::dtype to) { return from == ckpt::dtype::bfloat16 && to == ckpt::dtype::float32; }
+const ckpt::device_kernels widening{.can_cast = widens};
+
+/// Carries a plan out in the plainest way, without slots, threads or a device. Bytes that are written twice are counted.
+struct carried_out {
+    std::vector<std::vector<std::byte>> memory{};
+    std::vector<std::vector<int>> written{};
+
+    explicit carried_out(const upload_plan& plan) {
+        const auto& d = *ckpt::detail::upload_plan_access::data(plan);
+        for (const auto& t : d.targets) {
+            memory.emplace_back(static_cast<std::size_t>(t.bytes), std::byte{0xA5});
+            written.emplace_back(static_cast<std::size_t>(t.bytes), 0);
+        }
+        std::uint64_t read = 0;
+        for (const auto& piece : d.pieces) {
+            std::vector<std::byte> slot(static_cast<std::size_t>(piece.bytes));
+            CHECK(piece.bytes <= d.piece_bytes);
+            CHECK(piece.bytes <= d.slot_bytes);
+            if (piece.run != ckpt::detail::no_run) {
+                const auto& run = d.runs[piece.run];
+                CHECK(piece.begin >= run.begin);
+                CHECK(piece.begin + piece.bytes <= run.end);
+                if (run.in != nullptr) REQUIRE(run.in->read(piece.begin, slot).has_value());
+                else std::memcpy(slot.data(), reinterpret_cast<const std::byte*>(static_cast<std::uintptr_t>(piece.begin)), slot.size());
+                read += piece.bytes;
+            }
+            for (std::uint32_t i = 0; i < piece.parts; ++i) {
+                const auto& part = d.parts[piece.first_part + i];
+                REQUIRE(d.plan.read(d.built[part.tensor].node, part.first, part.count, slot.data() + part.at).has_value());
+            }
+            std::map<std::uint32_t, std::vector<std::byte>> scratch;
+            for (std::uint32_t i = 0; i < piece.copies; ++i) {
+                const auto& c = d.copies[piece.first_copy + i];
+                REQUIRE(c.from + c.bytes <= piece.bytes);
+                if (c.to_scratch) {
+                    REQUIRE(c.to + c.bytes <= d.targets[c.target].scratch);
+                    auto& s = scratch[c.target];
+                    s.resize(static_cast<std::size_t>(d.targets[c.target].scratch));
+                    std::memcpy(s.data() + c.to, slot.data() + c.from, static_cast<std::size_t>(c.bytes));
+                    continue;
+                }
+                put(c.target, c.to, {slot.data() + c.from, static_cast<std::size_t>(c.bytes)});
+            }
+            for (std::uint32_t i = 0; i < piece.casts; ++i) {
+                const auto& c = d.casts[piece.first_cast + i];
+                std::vector<std::byte> out(static_cast<std::size_t>(c.count) * ckpt::itemsize(c.wanted));
+                CHECK(c.from % ckpt::itemsize(c.type) == 0);
+                ckpt::detail::convert(c.type, scratch[c.target].data() + c.from, c.wanted, out.data(), c.count);
+                put(c.target, c.to, out);
+            }
+        }
+        CHECK(read == plan.read_bytes());
+    }
+    void put(std::uint32_t target, std::uint64_t at, std::span<const std::byte> bytes) {
+        REQUIRE(at + bytes.size() <= memory[target].size());
+        std::memcpy(memory[target].data() + at, bytes.data(), bytes.size());
+        for (std::size_t i = 0; i < bytes.size(); ++i) ++written[target][static_cast<std::size_t>(at) + i];
+    }
+    /// Whether each tensor of a state_dict is where the plan says; no byte may have been written twice.
+    void check(const upload_plan& plan, const ckpt::state_dict& weights, std::uint32_t target = 0) const {
+        for (const auto& [key, t] : by_key(plan, target)) {
+            CAPTURE(key);
+            const auto from = weights.at(key).value();
+            CHECK(dense_of(std::span{memory[target]}.subspan(static_cast<std::size_t>(t.offset)), t.shape, t.strides, t.dtype) == values_of(from, t.dtype));
+            CHECK(t.offset % ckpt::itemsize(t.dtype) == 0);
+        }
+        for (const int times : written[target]) REQUIRE(times <= 1);
+    }
+};
+
+} // namespace
+
+TEST_CASE("plan: a file image is one run, mirrors the file and keeps tied tensors together") {
+    const opened file{upload_file()};
+    const auto plan = plan_upload(file.weights).value();
+    const auto t = by_key(plan);
+    CHECK(plan.runs().size() == 1);
+    CHECK(plan.pieces() == 1);
+    CHECK(plan.copies() == 1);
+    CHECK(plan.built_bytes() == 0);
+    CHECK(t.at("tied").offset == t.at("a.weight").offset);
+    CHECK(t.at("a.rows").offset == t.at("a.weight").offset + 4 * 960);
+    CHECK(t.at("turned").strides[1] == 33);
+    const auto file_offset = [&](const char* key) { return file.weights.at(key).value().file_offset().value(); };
+    CHECK(t.at("a.bias").offset - t.at("a.weight").offset == file_offset("a.bias") - file_offset("a.weight"));
+    for (const auto& [key, tensor] : t)
+        if (key != "mask" && key != "a.rows" && key != "repeated" && key != "empty") CHECK_MESSAGE(tensor.offset % 64 == 0, key);
+    carried_out{plan}.check(plan, file.weights);
+    CHECK(plan.text().find("11 tensors") != std::string::npos);
+}
+
+TEST_CASE("plan: pieces are cut at multiples of their size in the file, and copies are as many as pieces") {
+    const opened file{upload_file()};
+    const auto plan = plan_upload(file.weights, {.piece_bytes = 4'096}).value();
+    const auto run = plan.runs().front();
+    CHECK(plan.pieces() == (run.offset + run.bytes + 4'095) / 4'096 - run.offset / 4'096);
+    CHECK(plan.copies() == plan.pieces());
+    carried_out{plan}.check(plan, file.weights);
+}
+
+TEST_CASE("plan: packed storages lie at multiples of the alignment, with nothing else between them") {
+    const opened file{upload_file()};
+    for (const std::uint64_t alignment : {16u, 256u, 4'096u}) {
+        const auto plan = plan_upload(file.weights, {.layout = upload_layout::packed, .alignment = alignment, .piece_bytes = 8'192}).value();
+        const auto t = by_key(plan);
+        for (const auto& key : {"a.weight", "a.bias", "turned", "half", "brain", "steps"}) CHECK_MESSAGE(t.at(key).offset % alignment == 0, key);
+        CHECK(t.at("a.rows").offset == t.at("a.weight").offset + 4 * 960);
+        CHECK(plan.device_bytes(0) <= 4 * (64 * 96 + 96 + 2'310) + 10'000 + 6'000 + 6'216 + 1'001 + 8 * alignment);
+        carried_out{plan}.check(plan, file.weights);
+    }
+}
+
+TEST_CASE("plan: only what is selected is read") {
+    const opened file{upload_file()};
+    const auto plan = plan_upload(file.weights, {.select = {"a.rows", "steps"}}).value();
+    CHECK(plan.size() == 2);
+    CHECK(plan.read_bytes() == 4 * 5 * 96 + 8 * 777);
+    carried_out{plan}.check(plan, file.weights);
+    const auto none = plan_upload(file.weights, {.select = {"steps", "b.*"}});
+    REQUIRE(!none);
+    CHECK(none.error().code == errc::key_missing);
+    CHECK(none.error().detail.find("b.*") != std::string::npos);
+}
+
+TEST_CASE("plan: the host converts to narrower types, the device to wider ones where it can") {
+    const opened file{upload_file()};
+    const auto narrow = plan_upload(file.weights, {.casts = {{"a.*", ckpt::dtype::bfloat16}, {"tied", ckpt::dtype::bfloat16}}, .piece_bytes = 4'096, .kernels = &widening}).value();
+    auto t = by_key(narrow);
+    CHECK(t.at("a.weight").way == upload_way::host);
+    CHECK(t.at("tied").offset == t.at("a.weight").offset);
+    CHECK(t.at("half").way == upload_way::stored);
+    CHECK(narrow.built_bytes() >= 2 * (64 * 96 + 96 + 480));
+    carried_out{narrow}.check(narrow, file.weights);
+
+    const auto wide = plan_upload(file.weights, {.casts = {{"**", ckpt::dtype::float32}}, .piece_bytes = 4'096, .kernels = &widening}).value();
+    t = by_key(wide);
+    CHECK(t.at("brain").way == upload_way::device);
+    CHECK(t.at("half").way == upload_way::host); // these kernels do not have it
+    CHECK(t.at("steps").dtype == ckpt::dtype::int64);
+    CHECK(wide.scratch_bytes(0) > 0);
+    CHECK(wide.scratch_bytes(0) <= 4'096 + 256);
+    carried_out{wide}.check(wide, file.weights);
+    CHECK(by_key(plan_upload(file.weights, {.casts = {{"brain", ckpt::dtype::float32}}}).value()).at("brain").way == upload_way::host);
+}
+
+TEST_CASE("plan: one file for several devices is read once") {
+    const opened file{upload_file()};
+    const auto alone = plan_upload(file.weights).value();
+    const ckpt::upload_target both[]{{0, file.weights}, {1, file.weights}};
+    const auto plan = plan_upload(both, {.casts = {{"turned", ckpt::dtype::float16}}, .piece_bytes = 4'096}).value();
+    CHECK(plan.targets() == 2);
+    CHECK(plan.device(1) == 1);
+    CHECK(plan.read_bytes() <= alone.read_bytes());
+    CHECK(plan.built_bytes() == 2 * 2'310); // once for both
+    const carried_out done{plan};
+    done.check(plan, file.weights, 0);
+    done.check(plan, file.weights, 1);
+}
+
+TEST_CASE("plan: ranks read their rows and nothing else, columns of each device are disjoint") {
+    const opened file{upload_file()};
+    std::uint64_t sum = 0;
+    for (std::uint32_t rank = 0; rank < 4; ++rank) {
+        const std::vector<ckpt::shard_rule> rows{{"a.weight", 0}};
+        const auto part = ckpt::shard(file.weights, rows, rank, 4).value();
+        const auto plan = plan_upload(part, {.select = {"a.weight"}}).value();
+        CHECK(plan.read_bytes() == 4 * 16 * 96);
+        sum += plan.read_bytes();
+        carried_out{plan}.check(plan, part);
+    }
+    CHECK(sum == 4 * 64 * 96);
+    std::vector<ckpt::upload_target> ranks;
+    const std::vector<ckpt::shard_rule> columns{{"a.weight", 1}};
+    for (std::uint32_t rank = 0; rank < 4; ++rank) ranks.push_back({static_cast<int>(rank), ckpt::shard(file.weights, columns, rank, 4).value()});
+    const auto plan = plan_upload(ranks, {.select = {"a.weight", "half"}, .piece_bytes = 4'096}).value();
+    const carried_out done{plan};
+    for (std::uint32_t rank = 0; rank < 4; ++rank) done.check(plan, ranks[rank].weights, rank);
+}
+
+TEST_CASE("shard: what cannot be cut is named") {
+    const opened file{upload_file()};
+    const auto refused = [&](std::vector<ckpt::shard_rule> rules, std::uint32_t rank, std::uint32_t world) {
+        const auto out = ckpt::shard(file.weights, rules, rank, world);
+        return out ? ckpt::error{} : out.error();
+    };
+    CHECK(refused({{"a.bias", 0}}, 0, 7).code == errc::slice_invalid);
+    CHECK(refused({{"a.bias", 0}}, 0, 7).path == "a.bias");
+    CHECK(refused({{"a.bias", 1}}, 0, 2).code == errc::slice_invalid);
+    CHECK(refused({{"b.*", 0}}, 0, 2).code == errc::slice_invalid);
+    CHECK(refused({{"a.bias", 0}}, 2, 2).code == errc::slice_invalid);
+    CHECK(refused({{"a.bias", 0}}, 0, 0).code == errc::slice_invalid);
+    CHECK(refused({{"a.bias", 0}}, 1, 2).code == errc::none);
+}
+
+TEST_CASE("plan: storages at odd places of a stream are moved to even ones") {
+    for (const char* name : {"/torch-2.13/legacy_dtypes.pt", "/torch-2.13/legacy_views.pt", "/torch-1.13/legacy_dtypes.pt"}) {
+        const auto file = ckpt::open(std::string(CKPT_TEST_DATA) + name).value();
+        const auto weights = file.state_dict().value();
+        for (const auto layout : {upload_layout::file_image, upload_layout::packed}) {
+            const auto plan = plan_upload(weights, {.layout = layout}).value();
+            carried_out{plan}.check(plan, weights);
+        }
+    }
+}
+
+TEST_CASE("plan: random views of random storages, in each layout, for two devices") {
+    std::mt19937_64 random{7};
+    const auto below = [&](std::uint64_t n) { return random() % n; };
+    for (int round = 0; round < 60; ++round) {
+        CAPTURE(round);
+        std::vector<std::pair<std::string, std::string>> entries, storages;
+        for (int s = 0; s < 6; ++s) {
+            const auto numel = static_cast<std::int64_t>(1 + below(3'000));
+            const bool wide = below(2) == 0;
+            storages.push_back({std::to_string(s), noise(static_cast<std::size_t>(numel) * (wide ? 4 : 2), random())});
+            for (std::uint64_t v = below(4) + 1; v-- > 0;) {
+                const auto offset = static_cast<std::int64_t>(below(static_cast<std::uint64_t>(numel)));
+                const auto room = numel - offset;
+                const auto rows = static_cast<std::int64_t>(1 + below(4));
+                const auto step = static_cast<std::int64_t>(below(static_cast<std::uint64_t>(room / rows + 1)));
+                const auto columns = static_cast<std::int64_t>(1 + below(static_cast<std::uint64_t>((std::max)(std::int64_t{1}, room - step * (rows - 1)))));
+                if (step * (rows - 1) + columns > room) continue;
+                entries.push_back({pkl::str("t" + std::to_string(entries.size())), pkl::tensor(pkl::storage(wide ? "FloatStorage" : "BFloat16Storage", std::to_string(s), numel), offset, {rows, columns}, {step, 1})});
+            }
+        }
+        if (entries.empty()) continue;
+        const opened file{torch_file(pkl::ordered(entries), storages)};
+        const ckpt::upload_target both[]{{0, file.weights}, {1, file.weights}};
+        ckpt::upload_plan_options options{.layout = below(2) == 0 ? upload_layout::file_image : upload_layout::packed, .piece_bytes = 4'096 * (1 + below(3)), .kernels = &widening};
+        if (below(2) == 0) options.casts = {{"t1*", ckpt::dtype::float32}, {"t2*", ckpt::dtype::float16}};
+        const auto plan = plan_upload(std::span{both}.first(1 + below(2)), options).value();
+        const carried_out done{plan};
+        for (std::uint32_t t = 0; t < plan.targets(); ++t) done.check(plan, file.weights, t);
+    }
+}
+
+TEST_CASE("plan: thousands of small tensors are few copies") {
+    std::vector<std::pair<std::string, std::string>> entries, storages;
+    for (int i = 0; i < 3'000; ++i) {
+        entries.push_back({pkl::str("k" + std::to_string(i)), pkl::floats(std::to_string(i), 4)});
+        storages.push_back({std::to_string(i), some_floats(4, static_cast<std::uint64_t>(i))});
+    }
+    const std::string bytes = torch_file(pkl::ordered(entries), storages);
+    const opened file{bytes};
+    const auto plan = plan_upload(file.weights, {.piece_bytes = 65'536}).value();
+    CHECK(plan.runs().size() == 1);
+    CHECK(plan.copies() <= bytes.size() / 65'536 + 1);
+    const auto built = plan_upload(file.weights, {.casts = {{"**", ckpt::dtype::float16}}, .piece_bytes = 65'536}).value();
+    CHECK(built.copies() <= 3'000 * 256 / 65'536 + 1);
+    CHECK(built.copies() == built.pieces());
+}
+
+TEST_CASE("plan: what has no values is refused by name, and sizes are checked") {
+    const auto meta = ckpt::open(std::string(CKPT_TEST_DATA) + "/torch-2.13/meta.pt").value();
+    const auto refused = plan_upload(meta.state_dict().value());
+    REQUIRE(!refused);
+    CHECK(refused.error().code == errc::no_data);
+    CHECK(!refused.error().path.empty());
+    const opened file{upload_file()};
+    CHECK(plan_upload(file.weights, {.piece_bytes = 0}).error().code == errc::limit);
+    CHECK(plan_upload(file.weights, {.piece_bytes = 5'000}).error().code == errc::limit);
+    CHECK(plan_upload(file.weights, {.alignment = 48}).error().code == errc::limit);
+    CHECK(plan_upload(file.weights, {.alignment = 8}).error().code == errc::limit);
+    // 2^40 values of one stored element, to be built.
+    const std::string expanded = torch_file(pkl::ordered({{pkl::str("e"), pkl::tensor(pkl::storage("FloatStorage", "0", 1), 0, {1 << 20, 1 << 20}, {0, 0})}}), {{"0", raw<float>({1})}});
+    const opened far{expanded};
+    CHECK(plan_upload(far.weights).has_value()); // as a view it needs four bytes
+    CHECK(plan_upload(far.weights, {.casts = {{"e", ckpt::dtype::float16}}}).error().code == errc::output_limit);
+}
+
+TEST_CASE("plan: the estimate names the slowest stage") {
+    const opened file{upload_file()};
+    const auto plan = plan_upload(file.weights).value();
+    CHECK(plan.estimate({.disk = 1e6}).bound == "disk");
+    CHECK(plan.estimate({.link = 1e6}).bound == "link");
+    CHECK(plan.estimate({.copy = 1e6, .readers = 1}).bound == "host");
+    CHECK(plan.estimate({.copy = 1e6, .readers = 4}).seconds < plan.estimate({.copy = 1e6, .readers = 1}).seconds);
+    CHECK(plan.estimate({.issue = 1.0}).seconds >= 1.0);
+}
+
+TEST_CASE("plan: equal state_dicts give equal plans, and memory is planned like a file") {
+    const std::string bytes = upload_file();
+    const auto file = ckpt::open_bytes(bytes_of(bytes)).value();
+    const auto weights = file.state_dict().value();
+    const auto plan = plan_upload(weights, {.piece_bytes = 4'096}).value();
+    CHECK(plan.text(100) == plan_upload(weights, {.piece_bytes = 4'096}).value().text(100));
+    CHECK(plan.runs().front().in_memory);
+    carried_out{plan}.check(plan, weights);
+}
