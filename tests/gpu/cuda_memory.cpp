@@ -68,15 +68,16 @@ bool is_mapped(const void* p, std::size_t bytes) {
 }
 
 struct mapping {
-    bool is_mapped{false};      ///< all of it
-    bool is_writable{true};     ///< all of it
+    bool is_mapped{false};       ///< all of it
+    bool is_readable{true};      ///< all of it
+    bool is_writable{true};      ///< all of it
     bool is_private_file{false}; ///< a part of it
 };
 
 mapping mapping_of(std::uintptr_t begin, std::size_t bytes) {
     mapping out;
     std::FILE* const maps = std::fopen("/proc/self/maps", "r");
-    if (maps == nullptr) return {true, true, false};
+    if (maps == nullptr) return {true, true, true, false};
     std::uintptr_t reached = begin;
     char line[512];
     while (std::fgets(line, sizeof line, maps) != nullptr) {
@@ -85,6 +86,7 @@ mapping mapping_of(std::uintptr_t begin, std::size_t bytes) {
         if (std::sscanf(line, "%lx-%lx %7s %*x %*s %lu", &from, &to, rights, &inode) != 4) continue;
         if (to <= begin || from >= begin + bytes) continue;
         if (from <= reached) reached = std::max<std::uintptr_t>(reached, to);
+        out.is_readable = out.is_readable && rights[0] == 'r';
         out.is_writable = out.is_writable && rights[1] == 'w';
         out.is_private_file = out.is_private_file || (rights[3] == 'p' && inode != 0);
     }
@@ -232,7 +234,7 @@ cudaError_t model::register_host(void* begin, std::size_t bytes, bool read_only)
     const auto after = memory_.lower_bound(last);
     if (after != memory_.begin() && std::prev(after)->second.begin + std::prev(after)->second.bytes > first) return cudaErrorHostMemoryAlreadyRegistered;
     const mapping pages = mapping_of(number_of(begin), bytes);
-    if (!pages.is_mapped || (!pages.is_writable && !read_only)) return cudaErrorInvalidValue;
+    if (!pages.is_mapped || !pages.is_readable || (!pages.is_writable && !read_only)) return cudaErrorInvalidValue;
     if (pages.is_private_file) report(kind::private_mapping, here() + " registers pages of a private mapping");
     region& r = memory_.try_emplace(number_of(begin), number_of(begin), bytes, thread().device).first->second;
     r.is_host = true;
@@ -360,7 +362,7 @@ void model::prepare(copy_part& part, const stream_state& stream) {
             for (stream_id s = 0; s < r->touched.streams(); ++s) is_free = is_free && streams_[s].done >= r->touched.of(s);
             if (is_free) std::memset(part.to, garbage, part.bytes);
         }
-        r->touched.raise(stream.id, stream.issued + 1);
+        if (p == part.to || !part.reads_at_once) r->touched.raise(stream.id, stream.issued + 1);
     }
     if (is_device_address(part.from)) return;
     const auto* const from = static_cast<const std::byte*>(part.from);
@@ -395,6 +397,7 @@ cudaError_t model::copy(stream_state& stream, std::vector<copy_part> parts, host
     bool ends_at_once = false;
     for (copy_part& part : parts) {
         const bool from_device = is_device_address(part.from), to_device = is_device_address(part.to);
+        part.reads_at_once = part.reads_at_once && !from_device;
         if (part.direction == cudaMemcpyDefault)
             part.direction = from_device ? (to_device ? cudaMemcpyDeviceToDevice : cudaMemcpyDeviceToHost) : (to_device ? cudaMemcpyHostToDevice : cudaMemcpyHostToHost);
         const bool from_host = part.direction == cudaMemcpyHostToDevice || part.direction == cudaMemcpyHostToHost;

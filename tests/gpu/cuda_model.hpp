@@ -8,13 +8,11 @@
 #include "cuda_double.hpp"
 #include "cuda_history.hpp"
 
-#include <array>
 #include <cstdlib>
 #include <deque>
 #include <map>
 #include <memory>
 #include <mutex>
-#include <set>
 #include <unordered_map>
 
 namespace cuda_double::detail {
