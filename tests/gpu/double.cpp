@@ -307,7 +307,7 @@ TEST_CASE("pointers of the other side, or of nobody") {
     caught(kind::bad_pointer, [](bool right) {
         const rig r;
         CHECK(cudaHostRegister(r.host, bytes, 0) == cudaErrorHostMemoryAlreadyRegistered);
-        CHECK(cudaHostRegister(r.device, bytes, cudaHostRegisterReadOnly) == cudaErrorInvalidValue);
+        CHECK(cudaHostRegister(r.device + 2 * bytes, bytes, cudaHostRegisterReadOnly) == cudaErrorInvalidValue);
         if (!right) CHECK(cudaHostUnregister(r.host) == cudaErrorHostMemoryNotRegistered);
     });
 }
