@@ -69,7 +69,7 @@ void model::end(int device) {
         if (!s.destroyed && known_.of(s.id) < s.last_work) report(kind::unfinished_work, "nobody waited for the last work of " + tell(s));
     drain();
     for (const auto& [begin, r] : memory_)
-        if (!r.freed) report(r.is_host ? kind::leaked_registration : kind::leaked_memory, std::to_string(r.bytes) + " bytes, " + text(r.allocated.call));
+        if (!r.freed && !r.giving_back) report(r.is_host ? kind::leaked_registration : kind::leaked_memory, std::to_string(r.bytes) + " bytes, " + text(r.allocated.call));
     for (const auto& [handle, id] : handles_) report(kind::leaked_stream, tell(streams_[id]) + ", " + text(streams_[id].created));
     for (const auto& [handle, event] : events_) report(kind::leaked_event, "an event " + text(event.created));
     // Whoever asked for it and was refused can do no more.

@@ -86,15 +86,23 @@ struct engine_options {
     std::span<const device_place> places{};  ///< one for each target, or none
 };
 
+/// For cleaning up: what fails is done once more, because a call may only report what failed before it. The first failure counts.
+template <class F>
+[[nodiscard]] int insist(F&& call) {
+    const int code = call();
+    if (code != 0) (void)call();
+    return code;
+}
+
 /// The device that was current is so again at the end.
 template <device_api Api>
 class device_scope {
   public:
-    explicit device_scope(const Api& api) : api_{api}, failure_{api.current_device(before_)}, now_{before_} {}
+    explicit device_scope(const Api& api) : api_{api}, failure_{insist([&] { return api.current_device(before_); })}, now_{before_} {}
     device_scope(const device_scope&) = delete;
     device_scope& operator=(const device_scope&) = delete;
     ~device_scope() {
-        if (failure_ == 0 && now_ != before_) (void)api_.use_device(before_);
+        if (now_ != before_) (void)insist([&] { return api_.use_device(before_); });
     }
     [[nodiscard]] int failure() const noexcept { return failure_; }
     [[nodiscard]] int use(int device) {
@@ -102,6 +110,9 @@ class device_scope {
         const int code = api_.use_device(device);
         if (code == 0) now_ = device;
         return code;
+    }
+    [[nodiscard]] int insist_on(int device) {
+        return insist([&] { return use(device); });
     }
 
   private:
@@ -132,7 +143,7 @@ class device_memory final : public counted {
         device_scope<Api> scope{api_};
         (void)drain(scope);
         for (target& t : targets_) {
-            (void)scope.use(t.device);
+            (void)scope.insist_on(t.device);
             if (t.owned && t.memory != nullptr) (void)api_.release(t.memory, t.stream);
             if (t.has_done) (void)api_.drop_event(t.done);
             if (t.has_stream) (void)api_.drop_stream(t.stream);
@@ -224,8 +235,8 @@ class device_memory final : public counted {
     /// Waits for everything; what only the copies needed is freed. The first failure stays.
     [[nodiscard]] result<void> wait() {
         device_scope<Api> scope{api_};
-        if (scope.failure() != 0) return api_.failure(device_call::current_device, scope.failure());
-        if (auto done = drain(scope); !done && !failure_) failure_ = done.error();
+        if (scope.failure() != 0) fail(api_.failure(device_call::current_device, scope.failure()));
+        if (auto done = drain(scope); !done) fail(done.error());
         if (failure_) return *failure_;
         return {};
     }
@@ -269,8 +280,8 @@ class device_memory final : public counted {
         };
         for (target& t : targets_) {
             if (!std::exchange(t.busy, false)) continue;
-            keep(device_call::use_device, scope.use(t.device));
-            keep(device_call::synchronise, api_.synchronise(t.stream));
+            keep(device_call::use_device, scope.insist_on(t.device));
+            keep(device_call::synchronise, insist([&] { return api_.synchronise(t.stream); }));
         }
         for (slot& s : slots_) {
             if (auto done = unpin(s); !done && !first) first = done.error();
@@ -282,7 +293,7 @@ class device_memory final : public counted {
         ring_ = pages{};
         for (target& t : targets_) {
             if (t.scratch == nullptr) continue;
-            keep(device_call::use_device, scope.use(t.device));
+            keep(device_call::use_device, scope.insist_on(t.device));
             keep(device_call::release, api_.release(std::exchange(t.scratch, nullptr), t.stream));
         }
         if (first) return *std::move(first);

@@ -1,0 +1,442 @@
+// tests/gpu/upload.cpp: ckpt/cuda.hpp over the double of the CUDA runtime.
+//
+// SPDX-License-Identifier: MIT
+#include <ckpt/cuda.hpp>
+#include <ckpt/state/shard.hpp>
+
+#include "../support/temporary_file.hpp"
+#include "../support/upload_files.hpp"
+#include "cuda_double.hpp"
+
+#include <doctest/doctest.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+using cuda_double::kind;
+using cuda_double::mode;
+using ckpt::errc;
+using ckpt::upload_layout;
+using ckpt::upload_source;
+using ckpt::cuda::upload;
+using ckpt::cuda::upload_options;
+using namespace test_support;
+namespace fs = std::filesystem;
+
+namespace {
+
+struct opened {
+    temporary_file path;
+    ckpt::state_dict weights;
+    explicit opened(const std::string& bytes, ckpt::io_mode how = ckpt::io_mode::map) : path{bytes}, weights{ckpt::open(path.path(), {.io = how}).value().state_dict().value()} {}
+};
+
+/// Compares all tensors of a target with what they came from; the double is asked without waiting.
+void compare(const ckpt::cuda::device_tensors& there, const ckpt::state_dict& from, std::size_t target = 0) {
+    for (const std::string_view key : there.keys(target)) {
+        CAPTURE(std::string(key));
+        const auto t = there.at(key, target).value();
+        const auto origin = from.at(key).value();
+        CHECK(std::vector<std::int64_t>(t.shape.begin(), t.shape.end()) == std::vector<std::int64_t>(origin.shape().begin(), origin.shape().end()));
+        if (t.data == nullptr) {
+            CHECK(origin.numel() == 0);
+            continue;
+        }
+        std::uint64_t last = 0;
+        for (std::size_t d = 0; d < t.shape.size(); ++d) last += static_cast<std::uint64_t>((t.shape[d] - 1) * t.strides[d]);
+        const auto bytes = cuda_double::read(t.data, static_cast<std::size_t>(last + 1) * ckpt::itemsize(t.dtype));
+        CHECK(dense_of(bytes, t.shape, t.strides, t.dtype) == values_of(origin, t.dtype));
+    }
+}
+
+/// No violation, and nothing left behind.
+void clean_end() {
+    cuda_double::end();
+    CHECK_MESSAGE(cuda_double::violations().empty(), cuda_double::report());
+}
+
+bool widens(ckpt::dtype from, ckpt::dtype to) { return from == ckpt::dtype::bfloat16 && to == ckpt::dtype::float32; }
+/// Stands for a compiled kernel: its body is the double's.
+void widen_kernel(float*, const std::uint16_t*, bool, std::uint64_t) {}
+int launch_widen(void* out, ckpt::dtype, const void* in, ckpt::dtype, bool swap, std::uint64_t n, void* stream) {
+    auto* to = static_cast<float*>(out);
+    auto* from = static_cast<const std::uint16_t*>(in);
+    void* arguments[]{&to, &from, &swap, &n};
+    return cudaLaunchKernel(reinterpret_cast<const void*>(widen_kernel), {1, 1, 1}, {32, 1, 1}, arguments, 0, static_cast<cudaStream_t>(stream));
+}
+constexpr ckpt::device_kernels widening{.can_cast = widens, .cast = launch_widen};
+void give_kernel_a_body() {
+    cuda_double::implement(&widen_kernel, [](cuda_double::kernel& k, float* out, const std::uint16_t* in, bool, std::uint64_t n) {
+        const auto from = k.read(in, static_cast<std::size_t>(n));
+        const auto to = k.write(out, static_cast<std::size_t>(n));
+        for (std::size_t i = 0; i < from.size(); ++i) {
+            const std::uint32_t bits = std::uint32_t{from[i]} << 16;
+            std::memcpy(&to[i], &bits, 4);
+        }
+    });
+}
+
+/// Small pieces and few slots, so that a small file goes round the ring many times.
+upload_options busy(unsigned readers = 0) {
+    upload_options out;
+    out.piece_bytes = 4'096;
+    out.slots = 2;
+    out.readers = readers;
+    return out;
+}
+
+} // namespace
+
+TEST_CASE("upload: the tensors are there in every mode of the device, layout, number of threads and slots") {
+    const opened file{upload_file()};
+    for (const mode how : {mode::eager, mode::lazy, mode::random})
+        for (const auto layout : {upload_layout::file_image, upload_layout::packed})
+            for (const unsigned readers : {0u, 1u, 3u})
+                for (const unsigned slots : {1u, 2u, 8u})
+                    for (const bool ordered : {false, true}) {
+                        CAPTURE(static_cast<int>(how));
+                        CAPTURE(readers);
+                        CAPTURE(slots);
+                        cuda_double::reset({.how = how, .seed = slots + 10 * readers});
+                        {
+                            upload_options options;
+                            options.layout = layout;
+                            options.readers = readers;
+                            options.slots = slots;
+                            options.piece_bytes = 4'096;
+                            options.stream_ordered = ordered;
+                            options.verify = true;
+                            auto there = upload(file.weights, options).value();
+                            REQUIRE(there.wait().has_value());
+                            compare(there, file.weights);
+                            CHECK(there.data<float>("tied").value() == there.data<float>("a.weight").value());
+                            CHECK(there.report().pinned_bytes <= slots * 4'096u);
+                            CHECK(cuda_double::totals().peak_registered_bytes <= slots * 4'096u);
+                            CHECK(there.report().verified >= 7);
+                        }
+                        clean_end();
+                    }
+}
+
+TEST_CASE("upload: the caller's stream may use the tensors at once, and nothing waits for the host") {
+    const opened file{upload_file()};
+    for (const mode how : {mode::lazy, mode::random}) {
+        cuda_double::reset({.how = how});
+        cudaStream_t stream{};
+        REQUIRE(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking) == cudaSuccess);
+        {
+            upload_options options = busy(1);
+            options.stream = stream;
+            auto there = upload(file.weights, options).value();
+            // A copy back on that stream, before anybody waited: ordered behind the last copy, or the double sees a race.
+            std::vector<std::byte> back(4 * 64 * 96);
+            REQUIRE(cudaHostRegister(back.data(), back.size(), cudaHostRegisterDefault) == cudaSuccess);
+            REQUIRE(cudaMemcpyAsync(back.data(), there.data<float>("a.weight").value(), back.size(), cudaMemcpyDeviceToHost, stream) == cudaSuccess);
+            REQUIRE(cudaStreamSynchronize(stream) == cudaSuccess);
+            REQUIRE(cudaHostUnregister(back.data()) == cudaSuccess);
+            CHECK(back == values_of(file.weights.at("a.weight").value(), ckpt::dtype::float32));
+        }
+        REQUIRE(cudaStreamDestroy(stream) == cudaSuccess);
+        clean_end();
+    }
+}
+
+TEST_CASE("upload: pointers by type and key") {
+    cuda_double::reset();
+    const opened file{upload_file()};
+    auto there = upload(file.weights, busy()).value();
+    REQUIRE(there.wait().has_value());
+    CHECK(there.data<double>("a.weight").error().code == errc::dtype_mismatch);
+    CHECK(there.data<float>("turned").error().code == errc::needs_copy);
+    CHECK(there.data<float>("a.weigth").error().code == errc::key_missing);
+    CHECK(there.data<float>("empty").value() == nullptr);
+    const auto& constant = there;
+    CHECK(constant.data<ckpt::bf16>("brain").has_value());
+    CHECK(there.at("turned").value().strides[1] == 33);
+    CHECK(there.size() == 11);
+    auto moved = std::move(there);
+    CHECK(moved.data<float>("a.bias").has_value());
+}
+
+TEST_CASE("upload: the host narrows, the device widens, in every mode") {
+    const opened file{upload_file()};
+    give_kernel_a_body();
+    for (const mode how : {mode::eager, mode::lazy, mode::random})
+        for (const unsigned readers : {0u, 2u}) {
+            cuda_double::reset({.how = how, .seed = 5});
+            {
+                upload_options options = busy(readers);
+                options.casts = {{"a.**", ckpt::dtype::float16}, {"tied", ckpt::dtype::float16}, {"brain", ckpt::dtype::float32}};
+                options.kernels = &widening;
+                auto there = upload(file.weights, options).value();
+                REQUIRE(there.wait().has_value());
+                compare(there, file.weights);
+                CHECK(there.data<ckpt::f16>("tied").value() == there.data<ckpt::f16>("a.weight").value());
+                CHECK(cuda_double::totals().kernels > 0);
+            }
+            clean_end();
+        }
+}
+
+TEST_CASE("upload: two devices from one plan, each byte read once, the caller's device restored") {
+    const opened file{upload_file()};
+    for (const mode how : {mode::eager, mode::lazy, mode::random})
+        for (const int current : {0, 1}) {
+            cuda_double::reset({.how = how, .seed = 3});
+            REQUIRE(cudaSetDevice(current) == cudaSuccess);
+            {
+                const std::vector<ckpt::shard_rule> rows{{"a.weight", 0}, {"half", 1}};
+                const ckpt::upload_target both[]{{0, ckpt::shard(file.weights, rows, 0, 2).value()}, {1, ckpt::shard(file.weights, rows, 1, 2).value()}};
+                const auto plan = ckpt::plan_upload(both, {.piece_bytes = 4'096}).value();
+                auto there = upload(plan, busy(1)).value();
+                REQUIRE(there.wait().has_value());
+                compare(there, both[0].weights, 0);
+                compare(there, both[1].weights, 1);
+                CHECK(there.at("a.bias", 1).value().device == 1);
+                int now = -1;
+                CHECK(cudaGetDevice(&now) == cudaSuccess);
+                CHECK(now == current);
+                REQUIRE(cudaSetDevice(1 - current) == cudaSuccess); // whatever is current when it is freed
+            }
+            int now = -1;
+            CHECK(cudaGetDevice(&now) == cudaSuccess);
+            CHECK(now == 1 - current);
+            cuda_double::end(1 - current);
+            CHECK_MESSAGE(cuda_double::violations().empty(), cuda_double::report());
+        }
+}
+
+TEST_CASE("upload: windows of a mapping are pinned where the device can read them, and copied where not") {
+    std::vector<std::pair<std::string, std::string>> entries, storages;
+    entries.push_back({pkl::str("w"), pkl::floats("0", 50'000)});
+    storages.push_back({"0", some_floats(50'000, 9)});
+    const opened file{torch_file(pkl::ordered(entries), storages)};
+    for (const bool able : {true, false}) {
+        cuda_double::reset({.how = mode::lazy});
+        for (int d = 0; d < 2; ++d) cuda_double::set_attribute(d, cudaDevAttrHostRegisterReadOnlySupported, able ? 1 : 0);
+        {
+            upload_options options = busy(2);
+            options.piece_bytes = 8'192;
+            options.source = upload_source::mapped;
+            options.verify = true;
+            auto there = upload(file.weights, options).value();
+            REQUIRE(there.wait().has_value());
+            compare(there, file.weights);
+            CHECK(there.report().fallback.empty() == able);
+            CHECK((there.report().pinned_bytes == 0) == able);
+            CHECK(there.report().verified == 1);
+        }
+        clean_end();
+    }
+    // A file that is read has no mapping, which the report says.
+    const opened read{upload_file(), ckpt::io_mode::read};
+    cuda_double::reset();
+    {
+        upload_options options = busy();
+        options.source = upload_source::mapped;
+        auto there = upload(read.weights, options).value();
+        REQUIRE(there.wait().has_value());
+        compare(there, read.weights);
+        CHECK(there.report().fallback == "the file is not mapped");
+    }
+    clean_end();
+}
+
+TEST_CASE("upload: direct reads give the same, from any place of a file") {
+    const opened file{upload_file()};
+    for (const unsigned readers : {0u, 2u}) {
+        cuda_double::reset({.how = mode::lazy});
+        {
+            upload_options options = busy(readers);
+            options.source = upload_source::direct;
+            options.select = {"a.rows", "half", "mask"};
+            auto there = upload(file.weights, options).value();
+            REQUIRE(there.wait().has_value());
+            compare(there, file.weights);
+        }
+        clean_end();
+    }
+}
+
+TEST_CASE("upload: memory of the caller's is used, and checked") {
+    const opened file{upload_file()};
+    cuda_double::reset({.how = mode::lazy});
+    const auto plan = ckpt::plan_upload(file.weights, {.piece_bytes = 4'096}).value();
+    void* memory{};
+    REQUIRE(cudaMalloc(&memory, plan.device_bytes(0) + 256) == cudaSuccess);
+    {
+        const ckpt::device_place place[]{{memory, plan.device_bytes(0)}};
+        upload_options options = busy(1);
+        options.places = place;
+        auto there = upload(plan, options).value();
+        REQUIRE(there.wait().has_value());
+        compare(there, file.weights);
+        CHECK(there.at("a.weight").value().data >= memory);
+
+        const ckpt::device_place small_place[]{{memory, plan.device_bytes(0) - 1}};
+        options.places = small_place;
+        CHECK(upload(plan, options).error().code == errc::device_memory);
+        const ckpt::device_place odd[]{{static_cast<std::byte*>(memory) + 4, plan.device_bytes(0)}};
+        options.places = odd;
+        CHECK(upload(plan, options).error().code == errc::misaligned);
+    }
+    CHECK(cudaFree(memory) == cudaSuccess);
+    clean_end();
+}
+
+TEST_CASE("upload: thousands of small tensors in a packed layout are batches") {
+    std::vector<std::pair<std::string, std::string>> entries, storages;
+    for (int i = 0; i < 2'000; ++i) {
+        entries.push_back({pkl::str("k" + std::to_string(i)), pkl::floats(std::to_string(i), 4)});
+        storages.push_back({std::to_string(i), some_floats(4, static_cast<std::uint64_t>(i))});
+    }
+    const opened file{torch_file(pkl::ordered(entries), storages)};
+    for (const int driver : {CUDART_VERSION, 12'070}) {
+        cuda_double::reset({.how = mode::random, .driver_version = driver, .runtime_version = driver});
+        upload_options options = busy(1);
+        options.piece_bytes = 65'536;
+        {
+            options.layout = upload_layout::packed;
+            auto there = upload(file.weights, options).value();
+            REQUIRE(there.wait().has_value());
+            compare(there, file.weights);
+            CHECK(cuda_double::totals().copies == 2'000);
+            CHECK((cuda_double::totals().batches != 0) == (driver >= 12'080));
+            CHECK(cuda_double::totals().batches <= fs::file_size(file.path.path()) / 65'536 + 1);
+        }
+        clean_end();
+        cuda_double::reset({.how = mode::random});
+        {
+            options.layout = upload_layout::file_image;
+            auto there = upload(file.weights, options).value();
+            REQUIRE(there.wait().has_value());
+            compare(there, file.weights);
+            CHECK(cuda_double::totals().copies <= fs::file_size(file.path.path()) / 65'536 + 1);
+        }
+        clean_end();
+    }
+}
+
+TEST_CASE("upload: every call of the runtime fails once: a typed error or the tensors, no leak, nothing pending, the device restored") {
+    const opened file{upload_file()};
+    give_kernel_a_body();
+    const std::vector<ckpt::shard_rule> rows{{"a.weight", 0}};
+    const ckpt::upload_target both[]{{0, ckpt::shard(file.weights, rows, 0, 2).value()}, {1, ckpt::shard(file.weights, rows, 1, 2).value()}};
+    const auto plan = ckpt::plan_upload(both, {.casts = {{"half", ckpt::dtype::float64}, {"brain", ckpt::dtype::float32}}, .piece_bytes = 4'096, .kernels = &widening}).value();
+    struct failure {
+        cudaError_t code;
+        bool sticky;
+        errc expected;
+    };
+    std::size_t runs = 0;
+    for (const mode how : {mode::lazy, mode::random})
+        for (const bool ordered : {false, true})
+            for (const failure& f : {failure{cudaErrorUnknown, false, errc::device_failed}, failure{cudaErrorMemoryAllocation, false, errc::device_memory}, failure{cudaErrorIllegalAddress, true, errc::device_lost}}) {
+                const auto once = [&](std::uint64_t n) {
+                    cuda_double::reset({.how = how, .seed = n});
+                    if (n != 0) cuda_double::fail_call(n, f.code, f.sticky);
+                    {
+                        upload_options options = busy(0);
+                        options.stream_ordered = ordered;
+                        auto there = upload(plan, options);
+                        if (!there) {
+                            CHECK(there.error().code == f.expected);
+                            CHECK(there.error().os_code == f.code);
+                            CHECK(there.error().message().find("cuda") != std::string::npos);
+                        } else if (const auto waited = there->wait(); !waited) {
+                            CHECK(waited.error().code == f.expected);
+                            CHECK(!there->at("a.weight")); // nothing is given out any more
+                        } else {
+                            compare(*there, both[0].weights, 0);
+                            compare(*there, both[1].weights, 1);
+                        }
+                    }
+                    const std::uint64_t calls = cuda_double::calls();
+                    cuda_double::end();
+                    CAPTURE(n);
+                    CHECK_MESSAGE(cuda_double::violations().empty(), cuda_double::report());
+                    ++runs;
+                    return calls;
+                };
+                const std::uint64_t calls = once(0);
+                REQUIRE(calls > 100);
+                for (std::uint64_t n = 1; n <= calls; ++n) (void)once(n);
+            }
+    MESSAGE(runs << " runs");
+}
+
+TEST_CASE("upload: a driver that is too old for the runtime is told from a device that fails") {
+    const opened file{upload_file()};
+    cuda_double::reset({.driver_version = 11'000});
+    const auto none = upload(file.weights);
+    CHECK(none.error().code == errc::no_device);
+    CHECK(none.error().hint.find("nvidia-smi") != std::string_view::npos);
+    CHECK(cuda_double::violations().empty());
+}
+
+TEST_CASE("upload: a device without memory, a file that was cut, a damaged record, a caller that stops: all or nothing") {
+    std::string bytes = upload_file();
+    for (const mode how : {mode::lazy, mode::random})
+        for (const unsigned readers : {0u, 2u}) {
+            const opened file{bytes};
+            cuda_double::reset({.how = how});
+            cuda_double::set_memory(0, 10'000);
+            const auto none = upload(file.weights, busy(readers));
+            CHECK(none.error().code == errc::device_memory);
+            CHECK(none.error().detail.find("cudaMalloc") != std::string::npos);
+            CHECK(none.error().detail.find("bytes were asked for on device 0") != std::string::npos);
+            clean_end();
+
+            for (int stop = 1; stop < 12; stop += 5) {
+                cuda_double::reset({.how = how});
+                int calls = 0;
+                upload_options options = busy(readers);
+                auto progress = [&](const ckpt::upload_progress&) { return ++calls < stop; };
+                options.progress = progress;
+                CHECK(upload(file.weights, options).error().code == errc::upload_cancelled);
+                CHECK(calls == stop);
+                clean_end();
+            }
+
+            std::string damaged = bytes;
+            const auto at = damaged.find(some_floats(2'310, 3));
+            damaged[at + 5'000] = static_cast<char>(damaged[at + 5'000] ^ 4);
+            const opened bad{damaged};
+            cuda_double::reset({.how = how});
+            upload_options options = busy(readers);
+            options.verify = true;
+            const auto refused = upload(bad.weights, options);
+            CHECK(refused.error().code == errc::checksum_mismatch);
+            CHECK(refused.error().record == "2");
+            clean_end();
+
+            const opened cut{bytes, ckpt::io_mode::read};
+            fs::resize_file(cut.path.path(), bytes.size() / 2);
+            cuda_double::reset({.how = how});
+            const auto truncated = upload(cut.weights, busy(readers));
+            CHECK(truncated.error().code == errc::truncated);
+            CHECK(truncated.error().offset >= bytes.size() / 2);
+            clean_end();
+        }
+}
+
+TEST_CASE("upload: files of the folder tests/data, for what small hand-made ones do not have") {
+    std::size_t tensors = 0;
+    for (const char* name : {"/torch-2.13/legacy_views.pt", "/torch-2.13/legacy_dtypes.pt", "/torch-2.13/alignment_4096.pt", "/torch-2.13/many_tensors.pt", "/torch-2.13/conj_neg.pt", "/torch-2.13/mixed_views.pt"}) {
+        CAPTURE(name);
+        const auto file = ckpt::open(std::string(CKPT_TEST_DATA) + name).value();
+        const auto weights = file.state_dict().value();
+        cuda_double::reset({.how = mode::random});
+        {
+            auto there = upload(weights, busy(1)).value();
+            REQUIRE(there.wait().has_value());
+            compare(there, weights);
+            tensors += there.size();
+        }
+        clean_end();
+    }
+    CHECK(tensors > 100);
+}
