@@ -156,7 +156,7 @@ TEST_CASE("upload: pointers by type and key") {
     const auto& constant = there;
     CHECK(constant.data<ckpt::bf16>("brain").has_value());
     CHECK(there.at("turned").value().strides[1] == 33);
-    CHECK(there.size() == 11);
+    CHECK(there.size() == 12);
     auto moved = std::move(there);
     CHECK(moved.data<float>("a.bias").has_value());
 }
@@ -169,7 +169,7 @@ TEST_CASE("upload: the host narrows, the device widens, in every mode") {
             cuda_double::reset({.how = how, .seed = 5});
             {
                 upload_options options = busy(readers);
-                options.casts = {{"a.**", ckpt::dtype::float16}, {"tied", ckpt::dtype::float16}, {"brain", ckpt::dtype::float32}};
+                options.casts = {{"a.**", ckpt::dtype::float16}, {"tied", ckpt::dtype::float16}, {"br*", ckpt::dtype::float32}};
                 options.kernels = &widening;
                 auto there = upload(file.weights, options).value();
                 REQUIRE(there.wait().has_value());
@@ -325,7 +325,7 @@ TEST_CASE("upload: every call of the runtime fails once: a typed error or the te
     give_kernel_a_body();
     const std::vector<ckpt::shard_rule> rows{{"a.weight", 0}};
     const ckpt::upload_target both[]{{0, ckpt::shard(file.weights, rows, 0, 2).value()}, {1, ckpt::shard(file.weights, rows, 1, 2).value()}};
-    const auto plan = ckpt::plan_upload(both, {.casts = {{"half", ckpt::dtype::float64}, {"brain", ckpt::dtype::float32}}, .piece_bytes = 4'096, .kernels = &widening}).value();
+    const auto plan = ckpt::plan_upload(both, {.casts = {{"half", ckpt::dtype::float64}, {"br*", ckpt::dtype::float32}}, .piece_bytes = 4'096, .kernels = &widening}).value();
     struct failure {
         cudaError_t code;
         bool sticky;

@@ -129,7 +129,7 @@ TEST_CASE("plan: a file image is one run, mirrors the file and keeps tied tensor
     for (const auto& [key, tensor] : t)
         if (key != "mask" && key != "a.rows" && key != "repeated" && key != "empty") CHECK_MESSAGE(tensor.offset % 64 == 0, key);
     carried_out{plan}.check(plan, file.weights);
-    CHECK(plan.text().find("11 tensors") != std::string::npos);
+    CHECK(plan.text().find("12 tensors") != std::string::npos);
 }
 
 TEST_CASE("plan: pieces are cut at multiples of their size in the file, and copies are as many as pieces") {
@@ -148,7 +148,7 @@ TEST_CASE("plan: packed storages lie at multiples of the alignment, with nothing
         const auto t = by_key(plan);
         for (const auto& key : {"a.weight", "a.bias", "turned", "half", "brain", "steps"}) CHECK_MESSAGE(t.at(key).offset % alignment == 0, key);
         CHECK(t.at("a.rows").offset == t.at("a.weight").offset + 4 * 960);
-        CHECK(plan.device_bytes(0) <= 4 * (64 * 96 + 96 + 2'310) + 10'000 + 6'000 + 6'216 + 1'001 + 8 * alignment);
+        CHECK(plan.device_bytes(0) <= 4 * (64 * 96 + 96 + 2'310) + 10'000 + 6'000 + 6'216 + 1'001 + 60 + 9 * alignment);
         carried_out{plan}.check(plan, file.weights);
     }
 }

@@ -53,6 +53,7 @@ inline std::vector<zip_member> upload_members() {
                                        {str("turned"), tensor(storage("FloatStorage", "2", 2'310), 0, {33, 70}, {1, 33})},
                                        {str("half"), tensor(storage("HalfStorage", "3", 5'000), 0, {50, 100}, {100, 1})},
                                        {str("brain"), tensor(storage("BFloat16Storage", "4", 3'000), 0, {3'000}, {1})},
+                                       {str("brief"), tensor(storage("BFloat16Storage", "8", 30), 0, {30}, {1})},
                                        {str("steps"), tensor(storage("LongStorage", "5", 777), 0, {777}, {1})},
                                        {str("mask"), tensor(storage("ByteStorage", "6", 1'001), 1, {1'000}, {1})},
                                        {str("empty"), tensor(storage("FloatStorage", "7", 0), 0, {0, 4}, {4, 1})},
@@ -64,7 +65,8 @@ inline std::vector<zip_member> upload_members() {
                                          {"4", noise(6'000, 5)},
                                          {"5", noise(6'216, 6)},
                                          {"6", noise(1'001, 7)},
-                                         {"7", {}}});
+                                         {"7", {}},
+                                         {"8", noise(60, 8)}});
 }
 inline std::string upload_file() { return write_zip(upload_members()).bytes; }
 

@@ -1,0 +1,128 @@
+// ckpt/gpu/cuda_api.hpp: the CUDA runtime as the upload engine sees it.
+//
+// SPDX-License-Identifier: MIT
+// In:      calls of `device_api`.
+// Out:     calls of the runtime; many small copies as one batch where driver and toolkit are 12.8 or newer.
+// Refuses: nothing by itself; what the runtime refuses becomes an error with its words.
+#pragma once
+
+#include <ckpt/core/error.hpp>
+#include <ckpt/gpu/device_api.hpp>
+
+#include <cuda_runtime_api.h>
+
+#include <cstddef>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace ckpt::inline CKPT_DETAIL_ABI::detail {
+
+/// The CUDA runtime as the upload engine sees it.
+struct cuda_api {
+    static constexpr bool is_host = false;
+    using stream = cudaStream_t;
+    using event = cudaEvent_t;
+
+    bool stream_ordered{false}; ///< memory of the device's pool
+
+    int current_device(int& device) const { return cudaGetDevice(&device); }
+    int use_device(int device) const { return cudaSetDevice(device); }
+    int allocate(void*& out, std::size_t bytes, stream s) const { return stream_ordered ? cudaMallocAsync(&out, bytes, s) : cudaMalloc(&out, bytes); }
+    int release(void* memory, stream s) const { return stream_ordered ? cudaFreeAsync(memory, s) : cudaFree(memory); }
+    int pin(void* memory, std::size_t bytes, bool read_only) const { return cudaHostRegister(memory, bytes, read_only ? cudaHostRegisterReadOnly : cudaHostRegisterPortable); }
+    int unpin(void* memory) const { return cudaHostUnregister(memory); }
+    int make_stream(stream& s) const { return cudaStreamCreateWithFlags(&s, cudaStreamNonBlocking); }
+    int drop_stream(stream s) const { return cudaStreamDestroy(s); }
+    int make_event(event& e) const { return cudaEventCreateWithFlags(&e, cudaEventDisableTiming); }
+    int drop_event(event e) const { return cudaEventDestroy(e); }
+    int record(event e, stream s) const { return cudaEventRecord(e, s); }
+    int wait_event(event e) const { return cudaEventSynchronize(e); }
+    int order(stream s, event e) const { return cudaStreamWaitEvent(s, e, 0); }
+    int synchronise(stream s) const { return cudaStreamSynchronize(s); }
+    void* native(stream s) const { return s; }
+
+    int copy(std::span<const device_copy> copies, stream s) const {
+#if CUDART_VERSION >= 12080
+        // Thousands of small copies cost one call where the driver has it, too.
+        constexpr std::size_t worthwhile = 8;
+        int driver = 0;
+        if (copies.size() >= worthwhile && cudaDriverGetVersion(&driver) == cudaSuccess && driver >= 12080)
+            if (const int code = copy_batch(copies, s); code != cudaErrorNotSupported) return code;
+#endif
+        for (const device_copy& c : copies)
+            if (const int code = cudaMemcpyAsync(c.to, c.from, c.bytes, cudaMemcpyHostToDevice, s); code != 0) return code;
+        return 0;
+    }
+
+    [[nodiscard]] error failure(device_call call, int code) const {
+        const auto status = static_cast<cudaError_t>(code);
+        error out{.code = errc::device_failed, .os_code = code};
+        switch (status) {
+        case cudaErrorMemoryAllocation: out.code = errc::device_memory; break;
+        case cudaErrorInsufficientDriver:
+        case cudaErrorNoDevice:
+        case cudaErrorInvalidDevice:
+        case cudaErrorInitializationError: out.code = errc::no_device; break;
+        case cudaErrorIllegalAddress:
+        case cudaErrorLaunchFailure:
+        case cudaErrorHardwareStackError:
+        case cudaErrorECCUncorrectable:
+        case cudaErrorDevicesUnavailable:
+        case cudaErrorSystemDriverMismatch: out.code = errc::device_lost; break;
+        default: break;
+        }
+        out.detail = std::string(name_of(call)) + ": " + cudaGetErrorName(status) + ", " + cudaGetErrorString(status);
+        if (out.code == errc::device_memory) out.hint = "upload fewer tensors, or convert them to a smaller type";
+        else if (out.code == errc::no_device) out.hint = "check the driver with nvidia-smi, and CUDA_VISIBLE_DEVICES";
+        else if (out.code == errc::device_lost) out.hint = "an earlier failure of the device or of another kernel; the process must be started again";
+        return out;
+    }
+
+  private:
+#if CUDART_VERSION >= 12080
+    static int copy_batch(std::span<const device_copy> copies, stream s) {
+        std::vector<void*> to, from;
+        std::vector<std::size_t> sizes;
+        for (const device_copy& c : copies) {
+            to.push_back(c.to);
+            from.push_back(const_cast<void*>(c.from));
+            sizes.push_back(c.bytes);
+        }
+        cudaMemcpyAttributes attributes{};
+        attributes.srcAccessOrder = cudaMemcpySrcAccessOrderStream;
+        std::size_t first = 0;
+#if CUDART_VERSION >= 13000
+        return cudaMemcpyBatchAsync(to.data(), from.data(), sizes.data(), sizes.size(), &attributes, &first, 1, s);
+#else
+        std::size_t failed = 0;
+        return cudaMemcpyBatchAsync(to.data(), from.data(), sizes.data(), sizes.size(), &attributes, &first, 1, &failed, s);
+#endif
+    }
+#endif
+    [[nodiscard]] std::string_view name_of(device_call call) const noexcept {
+        switch (call) {
+        case device_call::current_device: return "cudaGetDevice";
+        case device_call::use_device: return "cudaSetDevice";
+        case device_call::allocate: return stream_ordered ? "cudaMallocAsync" : "cudaMalloc";
+        case device_call::release: return stream_ordered ? "cudaFreeAsync" : "cudaFree";
+        case device_call::pin: return "cudaHostRegister";
+        case device_call::unpin: return "cudaHostUnregister";
+        case device_call::make_stream: return "cudaStreamCreateWithFlags";
+        case device_call::drop_stream: return "cudaStreamDestroy";
+        case device_call::make_event: return "cudaEventCreateWithFlags";
+        case device_call::drop_event: return "cudaEventDestroy";
+        case device_call::record: return "cudaEventRecord";
+        case device_call::wait_event: return "cudaEventSynchronize";
+        case device_call::order: return "cudaStreamWaitEvent";
+        case device_call::synchronise: return "cudaStreamSynchronize";
+        case device_call::copy: return "cudaMemcpyAsync";
+        case device_call::convert: return "a kernel";
+        }
+        return "the runtime";
+    }
+};
+static_assert(device_api<cuda_api>);
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI::detail

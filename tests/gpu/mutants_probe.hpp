@@ -1,0 +1,239 @@
+// tests/gpu/mutants_probe.hpp: whether an upload engine is wrong, over the double of the CUDA runtime.
+//
+// SPDX-License-Identifier: MIT
+// In:      an engine: `run(api, plan, options)` and its options.
+// Out:     what is wrong with it, where one of the scenarios finds fault. A crash and a wait without end count as found.
+#pragma once
+
+#include <ckpt/ckpt.hpp>
+#include <ckpt/gpu/cuda_api.hpp>
+#include <ckpt/gpu/upload_plan.hpp>
+#include <ckpt/state/shard.hpp>
+
+#include "../support/temporary_file.hpp"
+#include "../support/upload_files.hpp"
+#include "cuda_double.hpp"
+
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+namespace probing {
+
+using cuda_double::mode;
+using ckpt::errc;
+namespace fs = std::filesystem;
+
+inline bool widens(ckpt::dtype from, ckpt::dtype to) { return from == ckpt::dtype::bfloat16 && to == ckpt::dtype::float32; }
+inline void widen_kernel(float*, const std::uint16_t*, std::uint64_t) {}
+inline int launch_widen(void* out, ckpt::dtype, const void* in, ckpt::dtype, bool, std::uint64_t n, void* stream) {
+    auto* to = static_cast<float*>(out);
+    auto* from = static_cast<const std::uint16_t*>(in);
+    void* arguments[]{&to, &from, &n};
+    return cudaLaunchKernel(reinterpret_cast<const void*>(widen_kernel), {1, 1, 1}, {32, 1, 1}, arguments, 0, static_cast<cudaStream_t>(stream));
+}
+inline constexpr ckpt::device_kernels widening{.can_cast = widens, .cast = launch_widen};
+
+/// The file of all scenarios, for two devices, with tensors that the host and the device convert.
+struct subject {
+    std::string bytes{test_support::upload_file()};
+    test_support::temporary_file path{bytes};
+    ckpt::state_dict weights{ckpt::open(path.path(), {.io = ckpt::io_mode::map}).value().state_dict().value()};
+    std::vector<ckpt::upload_target> targets{};
+
+    subject() {
+        const std::vector<ckpt::shard_rule> rows{{"a.weight", 0}};
+        for (std::uint32_t rank = 0; rank < 2; ++rank) targets.push_back({static_cast<int>(rank), ckpt::shard(weights, rows, rank, 2).value()});
+        cuda_double::implement(&widen_kernel, [](cuda_double::kernel& k, float* out, const std::uint16_t* in, std::uint64_t n) {
+            const auto from = k.read(in, static_cast<std::size_t>(n));
+            const auto to = k.write(out, static_cast<std::size_t>(n));
+            for (std::size_t i = 0; i < from.size(); ++i) {
+                const std::uint32_t bits = std::uint32_t{from[i]} << 16;
+                std::memcpy(&to[i], &bits, 4);
+            }
+        });
+    }
+    [[nodiscard]] ckpt::upload_plan plan(ckpt::upload_layout layout = ckpt::upload_layout::file_image) const {
+        return ckpt::plan_upload(targets, {.casts = {{"half", ckpt::dtype::float64}, {"br*", ckpt::dtype::float32}}, .layout = layout, .piece_bytes = 4'096, .kernels = &widening}).value();
+    }
+};
+
+/// Whether the tensors of all targets are what they should be.
+template <class Memory>
+bool is_right(Memory& memory, const std::vector<ckpt::upload_target>& from) {
+    for (const auto& t : memory.plan().tensors) {
+        if (t.nbytes == 0) continue;
+        const auto bytes = cuda_double::read(memory.address(t), static_cast<std::size_t>(t.nbytes));
+        if (test_support::dense_of(bytes, {t.shape, t.rank}, {t.strides, t.rank}, t.type) != test_support::values_of(from[t.target].weights.at(t.key).value(), t.type)) return false;
+    }
+    return true;
+}
+
+/// What was wrong, in a few words; empty: nothing.
+using fault = std::string;
+
+/// Ends a scenario: anything that the double has to say counts.
+inline fault at_the_end() {
+    cuda_double::end();
+    return cuda_double::report();
+}
+
+/// An upload that should succeed, used by another stream at once, then waited for.
+template <class Engine>
+fault fails_to_upload(const subject& s, const ckpt::upload_plan& plan, typename Engine::options how) {
+    {
+        const ckpt::detail::cuda_api api{};
+        auto memory = Engine::run(api, plan, how);
+        if (!memory) return "no upload: " + memory.error().message();
+        // Streams of the caller's read at once what the last copies may have to write yet.
+        std::vector<std::byte> back(256);
+        bool works = cudaHostRegister(back.data(), back.size(), cudaHostRegisterDefault) == cudaSuccess;
+        const auto end_of = [&](const auto& target) {
+            return static_cast<std::byte*>(target.memory) + (*memory)->plan().targets[static_cast<std::size_t>(&target - (*memory)->targets().data())].bytes;
+        };
+        for (auto& target : (*memory)->targets()) {
+            cudaStream_t user{};
+            works = works && cudaSetDevice(target.device) == cudaSuccess && cudaStreamCreateWithFlags(&user, cudaStreamNonBlocking) == cudaSuccess && api.order(user, target.done) == 0 &&
+                    cudaMemcpyAsync(back.data(), end_of(target) - back.size(), back.size(), cudaMemcpyDeviceToHost, user) == cudaSuccess && cudaStreamSynchronize(user) == cudaSuccess && cudaStreamDestroy(user) == cudaSuccess;
+        }
+        works = works && cudaSetDevice(0) == cudaSuccess && cudaHostUnregister(back.data()) == cudaSuccess;
+        if (!works) return "the double refused the test itself";
+        if (!(*memory)->wait()) return "a wait that failed";
+        if (!is_right(**memory, s.targets)) return "wrong values";
+    }
+    return at_the_end();
+}
+
+template <class Engine>
+fault fails_with_an_error(const ckpt::upload_plan& plan, const typename Engine::options& how, errc expected) {
+    {
+        auto memory = Engine::run(ckpt::detail::cuda_api{}, plan, how);
+        if (memory) return "an upload that should have failed";
+        if (memory.error().code != expected) return "the wrong error: " + memory.error().message();
+    }
+    return at_the_end();
+}
+
+template <class Engine>
+fault probe() {
+    const subject s;
+    const auto plan = s.plan();
+    typename Engine::options how;
+    how.slots = 2;
+    how.verify = true;
+    for (const mode m : {mode::eager, mode::lazy, mode::random})
+        for (const auto layout : {ckpt::upload_layout::file_image, ckpt::upload_layout::packed})
+            for (const auto source : {ckpt::upload_source::buffered, ckpt::upload_source::direct, ckpt::upload_source::mapped})
+                for (const unsigned readers : {0u, 1u, 3u}) {
+                    cuda_double::reset({.how = m, .seed = readers + 1});
+                    how.source = source;
+                    how.readers = readers;
+                    if (auto f = fails_to_upload<Engine>(s, layout == ckpt::upload_layout::packed ? s.plan(layout) : plan, how); !f.empty()) return f;
+                }
+    how.source = ckpt::upload_source::buffered;
+    how.readers = 0;
+
+    // Pieces of a mapping that share no page, which are pinned.
+    const test_support::temporary_file large{test_support::torch_file(test_support::pkl::ordered({{test_support::pkl::str("w"), test_support::pkl::floats("0", 50'000)}}), {{"0", test_support::some_floats(50'000, 9)}})};
+    subject other;
+    other.targets = {{0, ckpt::open(large.path()).value().state_dict().value()}};
+    for (const mode m : {mode::lazy, mode::random}) {
+        cuda_double::reset({.how = m});
+        auto mapped = how;
+        mapped.source = ckpt::upload_source::mapped;
+        if (auto f = fails_to_upload<Engine>(other, ckpt::plan_upload(other.targets, {.piece_bytes = 4'096}).value(), mapped); !f.empty()) return f;
+    }
+
+    // Each call fails once.
+    for (const bool sticky : {false, true})
+        for (std::uint64_t n = 1, calls = 1; n <= calls; ++n) {
+            cuda_double::reset({.how = mode::lazy});
+            cuda_double::fail_call(n, sticky ? cudaErrorIllegalAddress : cudaErrorUnknown, sticky);
+            {
+                auto memory = Engine::run(ckpt::detail::cuda_api{}, plan, how);
+                if (memory) {
+                    const bool waited = (*memory)->wait().has_value();
+                    if (waited == (*memory)->failure().has_value()) return "a failed wait that is forgotten";
+                    if (waited && !is_right(**memory, s.targets)) return "wrong values after a failure";
+                } else if (memory.error().code != (sticky ? errc::device_lost : errc::device_failed)) {
+                    return "the wrong error: " + memory.error().message();
+                }
+            }
+            calls = cuda_double::calls();
+            if (auto f = at_the_end(); !f.empty()) return f;
+        }
+
+    // What cannot succeed.
+    for (const unsigned readers : {0u, 2u}) {
+        how.readers = readers;
+        cuda_double::reset({.how = mode::lazy});
+        cuda_double::set_memory(1, 10'000);
+        if (auto f = fails_with_an_error<Engine>(plan, how, errc::device_memory); !f.empty()) return f;
+
+        cuda_double::reset({.how = mode::lazy});
+        const std::vector<ckpt::device_place> places(2, {reinterpret_cast<void*>(std::uintptr_t{4'096}), 512});
+        auto given = how;
+        given.places = places;
+        if (auto f = fails_with_an_error<Engine>(plan, given, errc::device_memory); !f.empty()) return f;
+
+        cuda_double::reset({.how = mode::lazy});
+        int calls = 0;
+        auto stop = [&](const auto&) { return ++calls < 3; };
+        auto stopped = how;
+        stopped.progress = stop;
+        if (auto f = fails_with_an_error<Engine>(plan, stopped, errc::upload_cancelled); !f.empty()) return f;
+
+        subject damaged;
+        damaged.bytes[damaged.bytes.find(test_support::some_floats(2'310, 3)) + 5'000] ^= 4;
+        damaged.path.write(damaged.bytes);
+        cuda_double::reset({.how = mode::lazy});
+        if (auto f = fails_with_an_error<Engine>(damaged.plan(), how, errc::checksum_mismatch); !f.empty()) return f;
+
+        const subject cut;
+        const std::vector<ckpt::upload_target> stored{{0, cut.weights}};
+        const auto cut_plan = ckpt::plan_upload(stored, {.piece_bytes = 4'096}).value();
+        fs::resize_file(cut.path.path(), cut.bytes.size() / 2);
+        cuda_double::reset({.how = mode::lazy});
+        auto unverified = how;
+        unverified.verify = false;
+        if (auto f = fails_with_an_error<Engine>(cut_plan, unverified, errc::truncated); !f.empty()) return f;
+    }
+    return {};
+}
+
+/// Judges each engine in a process of its own; the last line counts.
+inline int judge(const std::vector<std::pair<const char*, fault (*)()>>& engines) {
+    int passed = 0, failed = 0;
+    for (const auto& [name, run] : engines) {
+        const bool is_engine = std::string(name) == "none";
+        std::fflush(stdout);
+        const pid_t child = fork();
+        if (child == 0) {
+            alarm(20);
+            const fault found = run();
+            if (is_engine && !found.empty()) std::fprintf(stderr, "%s\n", found.c_str());
+            std::_Exit(found.empty() ? 0 : 1);
+        }
+        int status = 0;
+        waitpid(child, &status, 0);
+        const bool found = !WIFEXITED(status) || WEXITSTATUS(status) != 0;
+        const bool good = found != is_engine;
+        (good ? passed : failed) += 1;
+        std::printf("%s: %s\n", name, is_engine ? (found ? "FOUND GUILTY, and is the engine itself" : "no fault found") : found ? (WIFEXITED(status) ? "caught" : "caught: it crashed or hung") : "NOT CAUGHT");
+    }
+    std::printf("%d passed, %d failed\n", passed, failed);
+    return failed == 0 ? 0 : 1;
+}
+
+} // namespace probing
+
+using probing::judge;
+using probing::probe;
