@@ -195,9 +195,8 @@ cudaError_t model::release(void* device) {
         report(kind::use_after_free, here() + " frees again " + std::to_string(r->bytes) + " bytes of " + tell(r->allocated));
         return cudaErrorInvalidValue;
     }
-    const bool was_known = known_.covers(r->touched);
     drain(); // while the memory is there; kernels say only now what they touch
-    if (!was_known || !known_.covers(r->touched)) report(kind::freed_in_use, here() + " frees memory of " + tell(r->allocated) + " before its work is known to be done");
+    if (!known_.covers(r->touched)) report(kind::freed_in_use, here() + " frees memory of " + tell(r->allocated) + " before its work is known to be done");
     give_back(*r);
     return cudaSuccess;
 }

@@ -155,7 +155,6 @@ cudaStream_t model::add_stream(bool blocking) {
 
 void model::destroy(stream_state& stream, cudaStream_t handle) {
     if (known_.of(stream.id) < stream.last_work) report(kind::destroyed_in_use, here() + " destroys " + tell(stream) + " before its work is known to be done");
-    run_to(stream, stream.issued);
     stream.destroyed = true;
     handles_.erase(handle);
 }

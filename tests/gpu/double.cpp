@@ -186,20 +186,37 @@ TEST_CASE("a race on host memory") {
     });
 }
 
-TEST_CASE("the NULL stream orders streams that do not say otherwise") {
+TEST_CASE("an event carries what its stream had waited for") {
     caught(kind::race, [](bool right) {
         const rig r;
-        cudaStream_t s = nullptr;
-        if (right)
-            cudaStreamCreate(&s);
-        else
-            cudaStreamCreateWithFlags(&s, cudaStreamNonBlocking);
-        r.up(nullptr);
-        cudaMemsetAsync(r.device, 0, bytes, s);
-        cudaMemsetAsync(r.device, 1, bytes, nullptr);
+        cudaStream_t c = nullptr;
+        cudaStreamCreateWithFlags(&c, cudaStreamNonBlocking);
+        r.up(r.a);
+        cudaEventRecord(r.event, r.a);
+        if (right) cudaStreamWaitEvent(r.b, r.event, 0);
+        cudaEventRecord(r.event, r.b);
+        cudaStreamWaitEvent(c, r.event, 0);
+        cudaMemsetAsync(r.device, 0, bytes, c);
         cudaDeviceSynchronize();
-        cudaStreamDestroy(s);
+        cudaStreamDestroy(c);
     });
+}
+
+TEST_CASE("the NULL stream orders streams that do not say otherwise, before it and after it") {
+    for (const bool null_first : {false, true}) {
+        caught(kind::race, [&](bool right) {
+            const rig r;
+            cudaStream_t s = nullptr;
+            if (right)
+                cudaStreamCreate(&s);
+            else
+                cudaStreamCreateWithFlags(&s, cudaStreamNonBlocking);
+            r.up(null_first ? nullptr : s);
+            cudaMemsetAsync(r.device, 0, bytes, null_first ? s : nullptr);
+            cudaDeviceSynchronize();
+            cudaStreamDestroy(s);
+        });
+    }
 }
 
 TEST_CASE("copies of one batch that overlap") {
@@ -216,6 +233,20 @@ TEST_CASE("copies of one batch that overlap") {
         CHECK(cuda_double::totals().copies == 2);
         CHECK(cuda_double::totals().batches == 1);
         if (right) CHECK(cuda_double::read(r.device, 200) == std::vector<std::byte>(200, std::byte{1}));
+    });
+}
+
+TEST_CASE("a copy of a batch that writes what another one reads") {
+    caught(kind::race, [](bool right) {
+        const rig r;
+        r.up(r.a);
+        void* const dsts[] = {r.device + 200, r.device + (right ? 400 : 0)};
+        const void* const srcs[] = {r.device, r.device};
+        const std::size_t sizes[] = {100, 100};
+        cudaMemcpyAttributes attributes{};
+        attributes.srcAccessOrder = cudaMemcpySrcAccessOrderStream;
+        std::size_t first = 0;
+        cudaMemcpyBatchAsync(dsts, srcs, sizes, 2, &attributes, &first, 1, r.a);
     });
 }
 
@@ -247,6 +278,21 @@ TEST_CASE("a query that says no is not taken for yes") {
         seen::when_late);
 }
 
+TEST_CASE("a query that says yes is a wait") {
+    caught(
+        kind::freed_in_use,
+        [](bool right) {
+            rig r;
+            r.up(r.a);
+            cudaEventRecord(r.event, r.a);
+            while (cudaEventQuery(r.event) == cudaErrorNotReady)
+                if (!right) break;
+            cudaFree(r.device);
+            r.device = nullptr;
+        },
+        seen::when_late);
+}
+
 TEST_CASE("pageable memory in an asynchronous copy") {
     caught(kind::pageable, [](bool right) {
         const rig r;
@@ -255,7 +301,7 @@ TEST_CASE("pageable memory in an asynchronous copy") {
         cudaMemcpyAsync(r.device, pageable.data(), bytes, cudaMemcpyHostToDevice, r.a);
         wait(r.a);
         cudaMemcpyAsync(pageable.data(), r.device, bytes, cudaMemcpyDeviceToHost, r.a);
-        wait(r.a);
+        if (right) wait(r.a);
         CHECK(pageable == std::vector<std::byte>(bytes, std::byte{9}));
         if (right) cudaHostUnregister(pageable.data());
         CHECK(cuda_double::count(kind::pageable) == (right ? 0 : 2));
@@ -375,6 +421,9 @@ TEST_CASE("memory is freed or unregistered while work on it goes on") {
         cudaMemcpyAsync(r.device, p, bytes, cudaMemcpyHostToDevice, r.a);
         if (right) wait(r.a);
         cudaHostUnregister(p);
+        std::memset(p, 4, bytes);
+        wait(r.a);
+        CHECK(cuda_double::count(kind::source_changed) == 0); // one violation is enough
         std::free(p);
     });
     implement_fill();
@@ -442,6 +491,8 @@ TEST_CASE("another device is current than a launch, an event or memory needs") {
         cudaSetDevice(0);
         cudaMemcpyAsync(p, r.host, bytes, cudaMemcpyHostToDevice, right ? s : r.a);
         wait(right ? s : r.a);
+        std::byte back{};
+        CHECK(cudaMemcpy(&back, p, 1, cudaMemcpyDeviceToHost) == cudaSuccess); // from whatever device
         cudaMemcpyPeerAsync(r.device, 0, p, right ? 1 : 0, bytes, r.a);
         wait(r.a);
         cudaFree(p);
@@ -629,6 +680,28 @@ TEST_CASE("the lazy mode does nothing that nobody waits for, and gives in to tho
     CHECK(cudaEventQuery(r.event) == cudaSuccess);
 }
 
+TEST_CASE("the eager mode does everything at once") {
+    cuda_double::reset();
+    const rig r;
+    r.up(r.a);
+    CHECK(cudaStreamQuery(r.a) == cudaSuccess);
+}
+
+TEST_CASE("through the same host memory there and back, in one stream") {
+    for (const cuda_double::options& way : ways()) {
+        cuda_double::reset(way);
+        {
+            const rig r;
+            r.up(r.a);
+            r.down(r.a);
+            wait(r.a);
+            CHECK(r.host[7] == std::byte{1});
+        }
+        cuda_double::end();
+        CHECK(cuda_double::report() == "");
+    }
+}
+
 TEST_CASE("events order work across streams and devices, as deep as it goes") {
     for (const cuda_double::options& way : ways()) {
         cuda_double::reset(way);
@@ -743,9 +816,15 @@ TEST_CASE("a sticky error stays, for its device") {
         cuda_double::reset(way);
         {
             rig r;
+            cudaSetDevice(1);
+            void* there = nullptr;
+            cudaMalloc(&there, bytes);
+            cudaMemsetAsync(there, 4, bytes, nullptr);
+            cudaSetDevice(0);
             r.up(r.a);
             cuda_double::fail_call(cuda_double::calls() + 1, cudaErrorIllegalAddress, true);
             CHECK(cudaStreamSynchronize(r.a) == cudaErrorIllegalAddress);
+            r.host[0] = std::byte{9}; // its copy is lost, or done
             CHECK(r.up(r.a) == cudaErrorIllegalAddress);
             CHECK(cudaGetLastError() == cudaErrorIllegalAddress);
             CHECK(cudaPeekAtLastError() == cudaErrorIllegalAddress);
@@ -757,6 +836,9 @@ TEST_CASE("a sticky error stays, for its device") {
             CHECK(cudaSetDevice(1) == cudaSuccess);
             CHECK(cudaMalloc(&p, 1) == cudaSuccess);
             CHECK(cudaFree(p) == cudaSuccess);
+            CHECK(cudaDeviceSynchronize() == cudaSuccess);
+            CHECK(cuda_double::read(there, 2) == std::vector<std::byte>(2, std::byte{4}));
+            CHECK(cudaFree(there) == cudaSuccess);
             CHECK(cudaSetDevice(0) == cudaErrorIllegalAddress);
         }
         cuda_double::end();
@@ -824,6 +906,11 @@ TEST_CASE("a batch wants a stream, attributes and a driver that knows it") {
     void* const there[] = {r.device + 200, r.device + 300};
     const void* const here[] = {r.host, r.device + 100};
     attributes[0].srcAccessOrder = attributes[1].srcAccessOrder = cudaMemcpySrcAccessOrderDuringApiCall;
+    void* brief = nullptr;
+    cudaHostAlloc(&brief, bytes, 0);
+    const void* const once[] = {brief, brief};
+    CHECK(cudaMemcpyBatchAsync(there, once, sizes, 2, attributes, firsts, 2, r.a) == cudaSuccess);
+    CHECK(cudaFreeHost(brief) == cudaSuccess); // read during the call, too
     CHECK(cudaMemcpyBatchAsync(there, here, sizes, 2, attributes, firsts, 2, r.a) == cudaSuccess);
     wait(r.a);
     CHECK(cuda_double::read(r.device + 200, 100) == std::vector<std::byte>(100, std::byte{1}));
