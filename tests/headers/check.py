@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
-"""check.py COMPILER...: every public header compiles without a warning, alone, twice, and after hostile macros.
+"""check.py [--nvcc] COMPILER...: every public header compiles without a warning, alone, twice, and after hostile macros.
 
 Two checks for a header: by itself, included twice; and with what the macros of system headers and frameworks
-do to common words, defined after the standard headers (which do not survive them) and before ours.
+do to common words, defined after the standard headers (which do not survive them) and before ours. With --nvcc, the
+headers that include CUDA's.
 """
 import pathlib
 import re
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-from harness import HEADERS, INCLUDE, STRICT, Report, os_leaf, run_all, scratch, spelled
+from harness import DEVICE_HEADERS, HEADERS, INCLUDE, STRICT, Report, os_leaf, run_all, scratch, spelled
 
 HOSTILE = """
 // <windows.h> and the headers below it
@@ -60,15 +61,25 @@ HOSTILE = """
 """
 
 
+def needs_cuda(header):
+    return re.search(r"^\s*#\s*include <cuda", header.read_text(), re.M) is not None
+
+
 def main(compiler):
-    std = sorted({name for header in HEADERS if not os_leaf(header, sys.platform)
+    with_nvcc = compiler[0] == "--nvcc"
+    headers = [h for h in HEADERS + DEVICE_HEADERS if not os_leaf(h, sys.platform)]
+    std = sorted({name for header in headers
                   for name in re.findall(r"^\s*#\s*include <([a-z_./0-9]+)>", header.read_text(), re.M)
-                  if not name.startswith("ckpt/") and not name.startswith("cuda")})
+                  if not name.startswith("ckpt/") and (with_nvcc or not name.startswith("cuda"))})
     prelude = "".join(f"#include <{name}>\n" for name in std)
+    if with_nvcc:
+        command = [compiler[1], "-std=c++20", "-x", "cu", "-Werror", "all-warnings", "-I", INCLUDE, "-c", "-o", "/dev/null"]
+    else:
+        command = [*compiler, "-std=c++20", *STRICT, "-I", INCLUDE, "-fsyntax-only"]
     report, jobs = Report(), {}
     with scratch() as folder:
-        for header in HEADERS:
-            if os_leaf(header, sys.platform) or header.name.startswith("cuda"):
+        for header in headers:
+            if needs_cuda(header) != with_nvcc:
                 continue
             name = spelled(header)
             texts = {
@@ -78,7 +89,7 @@ def main(compiler):
             for title, text in texts.items():
                 source = pathlib.Path(folder) / f"{len(jobs)}.cpp"
                 source.write_text(text)
-                jobs[title] = [*compiler, "-std=c++20", *STRICT, "-I", INCLUDE, "-fsyntax-only", source]
+                jobs[title] = [*command, source]
         for title, status, output in run_all(jobs):
             report.check(title, status == 0, "\n".join(output.splitlines()[:12]))
     report.end()

@@ -10,7 +10,7 @@ import re
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-from harness import HEADERS, INCLUDE, Report, run, scratch, spelled
+from harness import DEVICE_HEADERS, HEADERS, INCLUDE, Report, run, scratch, spelled
 
 MAX_LINES = 60_000  # of ckpt.hpp, preprocessed
 MAX_MEGABYTES = 500  # 77 of them are the standard headers that are included
@@ -38,20 +38,25 @@ MAY_INCLUDE = {  # folder, or header beside the folders: folders and headers bel
     "maps": ["maps/"],
     "host": [*BASE, "gpu/", "state/", "tensor/"],
     "cuda": [*BASE, "ckpt", "gpu/", "state/", "tensor/"],
+    "cuda_kernels": [*BASE, "gpu/"],
 }
 HEAVY = "complex filesystem fstream functional iomanip ios iostream istream memory ostream ranges regex sstream".split()
 THREADS = "condition_variable future mutex thread shared_mutex stop_token".split()
 PUBLIC_MACROS = {"CKPT_VERSION_MAJOR", "CKPT_VERSION_MINOR", "CKPT_VERSION_PATCH", "CKPT_EXCEPTIONS"}
 
 
+def without_suffix(name):
+    return name.removeprefix("ckpt/").removesuffix(".hpp").removesuffix(".cuh")
+
+
 def layer(name):
     """`io/` for ckpt/io/source.hpp, `checkpoint` for ckpt/checkpoint.hpp."""
-    inside = name.removeprefix("ckpt/").removesuffix(".hpp")
+    inside = without_suffix(name)
     return inside.split("/")[0] + "/" if "/" in inside else inside
 
 
 def allowed(name, included):
-    inside = included.removeprefix("ckpt/").removesuffix(".hpp")
+    inside = without_suffix(included)
     return any(inside.startswith(may) if may.endswith("/") else inside == may for may in MAY_INCLUDE[layer(name)])
 
 
@@ -119,10 +124,10 @@ def budgets(report, compiler, folder):
 
 def main(compiler):
     report = Report()
-    for header in HEADERS:
+    for header in HEADERS + DEVICE_HEADERS:
         found = list(complaints(header))
         report.check(spelled(header), not found, "\n".join(found))
-    throws = [spelled(h) for h in HEADERS for _ in re.findall(r"\bthrow\b", without_comments_and_strings(h.read_text()))]
+    throws = [spelled(h) for h in HEADERS + DEVICE_HEADERS for _ in re.findall(r"\bthrow\b", without_comments_and_strings(h.read_text()))]
     report.check("one throw in the library, in core/", len(throws) == 1 and throws[0].startswith("ckpt/core/"), str(throws))
     if "Free Software Foundation" in run([*compiler, "--version"])[1]:
         with scratch() as folder:

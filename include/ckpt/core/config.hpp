@@ -4,7 +4,7 @@
 // In:      the compiler's predefined macros.
 // Out:     CKPT_EXCEPTIONS (0 or 1; may be forced) and the inline namespace, which differs between
 //          the two, so that objects of both kinds cannot be linked together by accident; how a function of an
-//          inner loop is declared.
+//          inner loop is declared, and one that kernels call, too.
 // Refuses: compilers below C++20.
 #pragma once
 
@@ -39,4 +39,11 @@
 #define CKPT_DETAIL_INLINE __forceinline
 #else
 #define CKPT_DETAIL_INLINE inline
+#endif
+
+// For functions that run in kernels, too; where there are none, they are ordinary functions.
+#if defined(__CUDACC__)
+#define CKPT_DETAIL_HOST_DEVICE __host__ __device__
+#else
+#define CKPT_DETAIL_HOST_DEVICE
 #endif

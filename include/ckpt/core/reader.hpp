@@ -29,7 +29,7 @@ static_assert(std::endian::native == std::endian::little || std::endian::native 
 }
 
 template <std::unsigned_integral T>
-[[nodiscard]] constexpr T byte_swap(T value) noexcept {
+[[nodiscard]] CKPT_DETAIL_HOST_DEVICE constexpr T byte_swap(T value) noexcept {
     T out{};
     for (std::size_t i = 0; i < sizeof(T); ++i) {
         out = static_cast<T>(static_cast<T>(out << 8) | static_cast<T>(value & 0xFFu));
@@ -38,7 +38,7 @@ template <std::unsigned_integral T>
     return out;
 }
 template <>
-[[nodiscard]] constexpr std::uint8_t byte_swap(std::uint8_t value) noexcept {
+[[nodiscard]] CKPT_DETAIL_HOST_DEVICE constexpr std::uint8_t byte_swap(std::uint8_t value) noexcept {
     return value;
 }
 

@@ -3,12 +3,12 @@
 // SPDX-License-Identifier: MIT
 // In:      the bits of a small float, or a float to be rounded to one.
 // Out:     exact floats; roundings to nearest even that give the bits which PyTorch 2.13 gives on a CPU.
-// Refuses: nothing. Integer operations throughout, so that -ffast-math and flushed subnormals change nothing.
+// Refuses: nothing. Integer operations throughout, so that -ffast-math and flushed subnormals change nothing;
+//          the same functions run in kernels, where those of <bit> may not be called.
 #pragma once
 
 #include <ckpt/tensor/dtype.hpp>
 
-#include <bit>
 #include <concepts>
 #include <cstdint>
 #include <type_traits>
@@ -16,6 +16,12 @@
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
 namespace detail {
+
+/// `std::bit_cast`, in kernels, too.
+template <class To, class From>
+[[nodiscard]] CKPT_DETAIL_HOST_DEVICE constexpr To bit_cast(const From& from) noexcept {
+    return __builtin_bit_cast(To, from);
+}
 
 /// What distinguishes the small binary floats.
 enum class float_form : std::uint8_t {
@@ -25,14 +31,14 @@ enum class float_form : std::uint8_t {
 };
 
 /// 2^exponent as a float, for any exponent of a float, subnormal ones included.
-[[nodiscard]] constexpr std::uint32_t power_of_two(int exponent) noexcept {
+[[nodiscard]] CKPT_DETAIL_HOST_DEVICE constexpr std::uint32_t power_of_two(int exponent) noexcept {
     return exponent >= -126 ? static_cast<std::uint32_t>(exponent + 127) << 23
                             : std::uint32_t{1} << static_cast<unsigned>(exponent + 149);
 }
 
 /// The float with the value of a small float of `Exponent` and `Mantissa` bits.
 template <int Exponent, int Mantissa, int Bias, float_form Form>
-[[nodiscard]] constexpr float widen(std::uint32_t bits) noexcept {
+[[nodiscard]] CKPT_DETAIL_HOST_DEVICE constexpr float widen(std::uint32_t bits) noexcept {
     constexpr std::uint32_t magnitude_mask = (1u << (Exponent + Mantissa)) - 1;
     constexpr std::uint32_t largest_exponent = (1u << Exponent) - 1;
     const std::uint32_t sign = (bits >> (Exponent + Mantissa)) << 31;
@@ -42,39 +48,39 @@ template <int Exponent, int Mantissa, int Bias, float_form Form>
     if constexpr (Form == float_form::ieee) {
         if (exponent == largest_exponent) {
             const std::uint32_t quiet = fraction != 0 ? 0x0040'0000u : 0;
-            return std::bit_cast<float>(sign | 0x7F80'0000u | quiet | (fraction << (23 - Mantissa)));
+            return bit_cast<float>(sign | 0x7F80'0000u | quiet | (fraction << (23 - Mantissa)));
         }
     } else if constexpr (Form == float_form::fn) {
-        if (magnitude == magnitude_mask) return std::bit_cast<float>(sign | 0x7FF0'0000u);
+        if (magnitude == magnitude_mask) return bit_cast<float>(sign | 0x7FF0'0000u);
     } else {
-        if (magnitude == 0) return std::bit_cast<float>(sign != 0 ? 0x7F80'0001u : 0u);
+        if (magnitude == 0) return bit_cast<float>(sign != 0 ? 0x7F80'0001u : 0u);
     }
     if (exponent != 0)
-        return std::bit_cast<float>(sign | ((exponent + (127 - Bias)) << 23) | (fraction << (23 - Mantissa)));
-    if (fraction == 0) return std::bit_cast<float>(sign);
-    // A subnormal: its leading one becomes the hidden bit. All of these are normal floats.
-    const int top = static_cast<int>(std::bit_width(fraction)) - 1;
-    const std::uint32_t shifted = (fraction << (23 - top)) & 0x007F'FFFFu;
-    return std::bit_cast<float>(sign | (static_cast<std::uint32_t>(127 - Bias + 1 - Mantissa + top) << 23) | shifted);
+        return bit_cast<float>(sign | ((exponent + (127 - Bias)) << 23) | (fraction << (23 - Mantissa)));
+    if (fraction == 0) return bit_cast<float>(sign);
+    // A subnormal: as an integer it is exact and a normal float, and only its exponent is wrong.
+    return bit_cast<float>(sign | (bit_cast<std::uint32_t>(static_cast<float>(fraction)) -
+                                   (static_cast<std::uint32_t>(Bias - 1 + Mantissa) << 23)));
 }
 
 /// `value >> shift`, rounded to nearest, ties to even.
 template <std::unsigned_integral T>
-[[nodiscard]] constexpr T shift_rounding(T value, unsigned shift) noexcept {
+[[nodiscard]] CKPT_DETAIL_HOST_DEVICE constexpr T shift_rounding(T value, unsigned shift) noexcept {
+    constexpr unsigned width = sizeof(T) * 8;
     if (shift == 0) return value;
-    if (shift > static_cast<unsigned>(std::bit_width(value))) return 0; // below one half
-    const T quotient = shift == sizeof(T) * 8 ? T{0} : static_cast<T>(value >> shift);
+    if (shift > width) return 0; // below one half
+    const T quotient = shift == width ? T{0} : static_cast<T>(value >> shift);
     const T half = static_cast<T>(T{1} << (shift - 1));
-    const T rest = static_cast<T>(value - (shift == sizeof(T) * 8 ? T{0} : static_cast<T>(quotient << shift)));
+    const T rest = static_cast<T>(value - (shift == width ? T{0} : static_cast<T>(quotient << shift)));
     return rest > half || (rest == half && (quotient & 1u) != 0) ? static_cast<T>(quotient + 1) : quotient;
 }
 
 /// The small float nearest to `value`, ties to even.
 template <int Exponent, int Mantissa, int Bias, float_form Form>
-[[nodiscard]] constexpr std::uint32_t narrow(float value) noexcept {
+[[nodiscard]] CKPT_DETAIL_HOST_DEVICE constexpr std::uint32_t narrow(float value) noexcept {
     constexpr std::uint32_t all_ones = (1u << (Exponent + Mantissa)) - 1;
     constexpr std::uint32_t infinity = ((1u << Exponent) - 1) << Mantissa;
-    const std::uint32_t from = std::bit_cast<std::uint32_t>(value);
+    const std::uint32_t from = bit_cast<std::uint32_t>(value);
     const std::uint32_t sign = (from >> 31) << (Exponent + Mantissa);
     const std::uint32_t magnitude = from & 0x7FFF'FFFFu;
     if (magnitude > 0x7F80'0000u) {
@@ -106,91 +112,91 @@ template <int Exponent, int Mantissa, int Bias, float_form Form>
 struct f16 {
     std::uint16_t bits{};
 
-    [[nodiscard]] static constexpr f16 from_float(float value) noexcept {
+    [[nodiscard]] CKPT_DETAIL_HOST_DEVICE static constexpr f16 from_float(float value) noexcept {
         return {static_cast<std::uint16_t>(detail::narrow<5, 10, 15, detail::float_form::ieee>(value))};
     }
-    [[nodiscard]] constexpr float to_float() const noexcept {
+    [[nodiscard]] CKPT_DETAIL_HOST_DEVICE constexpr float to_float() const noexcept {
         return detail::widen<5, 10, 15, detail::float_form::ieee>(bits);
     }
-    [[nodiscard]] constexpr explicit operator float() const noexcept { return to_float(); }
+    [[nodiscard]] CKPT_DETAIL_HOST_DEVICE constexpr explicit operator float() const noexcept { return to_float(); }
 };
 
 /// bfloat16: the upper half of a float.
 struct bf16 {
     std::uint16_t bits{};
 
-    [[nodiscard]] static constexpr bf16 from_float(float value) noexcept {
-        const std::uint32_t from = std::bit_cast<std::uint32_t>(value);
+    [[nodiscard]] CKPT_DETAIL_HOST_DEVICE static constexpr bf16 from_float(float value) noexcept {
+        const std::uint32_t from = detail::bit_cast<std::uint32_t>(value);
         if ((from & 0x7FFF'FFFFu) > 0x7F80'0000u) return {0x7FC0};
         return {static_cast<std::uint16_t>((from + 0x7FFFu + ((from >> 16) & 1u)) >> 16)};
     }
-    [[nodiscard]] constexpr float to_float() const noexcept {
-        return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
+    [[nodiscard]] CKPT_DETAIL_HOST_DEVICE constexpr float to_float() const noexcept {
+        return detail::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
     }
-    [[nodiscard]] constexpr explicit operator float() const noexcept { return to_float(); }
+    [[nodiscard]] CKPT_DETAIL_HOST_DEVICE constexpr explicit operator float() const noexcept { return to_float(); }
 };
 
 /// float8_e4m3fn: no infinities; larger numbers become 448.
 struct f8_e4m3fn {
     std::uint8_t bits{};
 
-    [[nodiscard]] static constexpr f8_e4m3fn from_float(float value) noexcept {
+    [[nodiscard]] CKPT_DETAIL_HOST_DEVICE static constexpr f8_e4m3fn from_float(float value) noexcept {
         return {static_cast<std::uint8_t>(detail::narrow<4, 3, 7, detail::float_form::fn>(value))};
     }
-    [[nodiscard]] constexpr float to_float() const noexcept {
+    [[nodiscard]] CKPT_DETAIL_HOST_DEVICE constexpr float to_float() const noexcept {
         return detail::widen<4, 3, 7, detail::float_form::fn>(bits);
     }
-    [[nodiscard]] constexpr explicit operator float() const noexcept { return to_float(); }
+    [[nodiscard]] CKPT_DETAIL_HOST_DEVICE constexpr explicit operator float() const noexcept { return to_float(); }
 };
 
 /// float8_e5m2: the upper half of a float16.
 struct f8_e5m2 {
     std::uint8_t bits{};
 
-    [[nodiscard]] static constexpr f8_e5m2 from_float(float value) noexcept {
+    [[nodiscard]] CKPT_DETAIL_HOST_DEVICE static constexpr f8_e5m2 from_float(float value) noexcept {
         return {static_cast<std::uint8_t>(detail::narrow<5, 2, 15, detail::float_form::ieee>(value))};
     }
-    [[nodiscard]] constexpr float to_float() const noexcept {
+    [[nodiscard]] CKPT_DETAIL_HOST_DEVICE constexpr float to_float() const noexcept {
         return detail::widen<5, 2, 15, detail::float_form::ieee>(bits);
     }
-    [[nodiscard]] constexpr explicit operator float() const noexcept { return to_float(); }
+    [[nodiscard]] CKPT_DETAIL_HOST_DEVICE constexpr explicit operator float() const noexcept { return to_float(); }
 };
 
 /// float8_e4m3fnuz: neither infinities nor a negative zero; larger numbers become NaN.
 struct f8_e4m3fnuz {
     std::uint8_t bits{};
 
-    [[nodiscard]] static constexpr f8_e4m3fnuz from_float(float value) noexcept {
+    [[nodiscard]] CKPT_DETAIL_HOST_DEVICE static constexpr f8_e4m3fnuz from_float(float value) noexcept {
         return {static_cast<std::uint8_t>(detail::narrow<4, 3, 8, detail::float_form::fnuz>(value))};
     }
-    [[nodiscard]] constexpr float to_float() const noexcept {
+    [[nodiscard]] CKPT_DETAIL_HOST_DEVICE constexpr float to_float() const noexcept {
         return detail::widen<4, 3, 8, detail::float_form::fnuz>(bits);
     }
-    [[nodiscard]] constexpr explicit operator float() const noexcept { return to_float(); }
+    [[nodiscard]] CKPT_DETAIL_HOST_DEVICE constexpr explicit operator float() const noexcept { return to_float(); }
 };
 
 /// float8_e5m2fnuz: neither infinities nor a negative zero; larger numbers become NaN.
 struct f8_e5m2fnuz {
     std::uint8_t bits{};
 
-    [[nodiscard]] static constexpr f8_e5m2fnuz from_float(float value) noexcept {
+    [[nodiscard]] CKPT_DETAIL_HOST_DEVICE static constexpr f8_e5m2fnuz from_float(float value) noexcept {
         return {static_cast<std::uint8_t>(detail::narrow<5, 2, 16, detail::float_form::fnuz>(value))};
     }
-    [[nodiscard]] constexpr float to_float() const noexcept {
+    [[nodiscard]] CKPT_DETAIL_HOST_DEVICE constexpr float to_float() const noexcept {
         return detail::widen<5, 2, 16, detail::float_form::fnuz>(bits);
     }
-    [[nodiscard]] constexpr explicit operator float() const noexcept { return to_float(); }
+    [[nodiscard]] CKPT_DETAIL_HOST_DEVICE constexpr explicit operator float() const noexcept { return to_float(); }
 };
 
 /// float8_e8m0fnu: a power of two, or NaN. A source of conversions, never a target.
 struct f8_e8m0fnu {
     std::uint8_t bits{};
 
-    [[nodiscard]] constexpr float to_float() const noexcept {
-        if (bits == 0xFF) return std::bit_cast<float>(std::uint32_t{0x7F80'0001u});
-        return std::bit_cast<float>(detail::power_of_two(static_cast<int>(bits) - 127));
+    [[nodiscard]] CKPT_DETAIL_HOST_DEVICE constexpr float to_float() const noexcept {
+        if (bits == 0xFF) return detail::bit_cast<float>(std::uint32_t{0x7F80'0001u});
+        return detail::bit_cast<float>(detail::power_of_two(static_cast<int>(bits) - 127));
     }
-    [[nodiscard]] constexpr explicit operator float() const noexcept { return to_float(); }
+    [[nodiscard]] CKPT_DETAIL_HOST_DEVICE constexpr explicit operator float() const noexcept { return to_float(); }
 };
 
 /// complex32.
