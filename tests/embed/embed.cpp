@@ -1,5 +1,6 @@
 // What an engine does with ckpt, in one translation unit: meson.build compiles it with the flags of several.
 #include <ckpt/ckpt.hpp>
+#include <ckpt/dlpack.hpp>
 #include <ckpt/folder.hpp>
 #include <ckpt/python.hpp>
 #include <ckpt/state/diff.hpp>
@@ -33,6 +34,10 @@ int main(int argc, char** argv) {
     // The headers beside the first.
     if (!ckpt::diff(*weights, *weights).same() || !ckpt::checkpoint_digest(*weights)) return 1;
     if (ckpt::as_path(file->root()) || ckpt::open_folder(argv[2])) return 1;
+
+    const auto exported = ckpt::to_dlpack(*weights->at("fc1.weight"), *weights);
+    if (!exported || (*exported)->dl_tensor.data != weight->data) return 1;
+    (*exported)->deleter(*exported);
 
     // A failure is a value in every kind of build.
     const auto absent = ckpt::open(argv[2]);

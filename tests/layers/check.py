@@ -37,7 +37,8 @@ MAY_INCLUDE = {  # folder, or header beside the folders: folders and headers bel
     "write": ["write/"],
     "maps": ["maps/"],
     "host": [*BASE, "gpu/", "state/", "tensor/"],
-    "cuda": [*BASE, "ckpt", "gpu/", "state/", "tensor/"],
+    "dlpack": [*BASE, "tensor/", "state/", "checkpoint"],
+    "cuda": [*BASE, "ckpt", "dlpack", "gpu/", "state/", "tensor/"],
     "cuda_kernels": [*BASE, "gpu/"],
 }
 HEAVY = "complex filesystem fstream functional iomanip ios iostream istream memory ostream ranges regex sstream".split()
