@@ -40,6 +40,7 @@ MAY_INCLUDE = {  # folder, or header beside the folders: folders and headers bel
     "dlpack": [*BASE, "tensor/", "state/", "checkpoint"],
     "cuda": [*BASE, "ckpt", "dlpack", "gpu/", "state/", "tensor/"],
     "cuda_kernels": [*BASE, "gpu/"],
+    "cuda_gds": [*BASE, "gpu/direct_read"],
 }
 HEAVY = "complex filesystem fstream functional iomanip ios iostream istream memory ostream ranges regex sstream".split()
 THREADS = "condition_variable future mutex thread shared_mutex stop_token".split()

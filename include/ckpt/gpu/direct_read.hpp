@@ -15,10 +15,13 @@ namespace ckpt::inline CKPT_DETAIL_ABI {
 
 /// How an upload reads past the host. All may be called from many threads.
 struct direct_reader {
-    /// A handle for the file of a descriptor, which stays open meanwhile; null, and why, where it cannot be read so.
-    void* (*open)(int descriptor, std::string& reason){nullptr};
+    /// Of `open`: what the owner of the table keeps. Files that are open do not need it.
+    void* context{nullptr};
+    /// A handle for the file of a descriptor; null, and why, where it cannot be read so.
+    void* (*open)(void* context, int descriptor, std::string& reason){nullptr};
     /// Reads `bytes` at `file_offset` to `device_offset` of the memory that begins at `device_base`; returns when they are there.
-    /// The number of bytes that were read, or a negative number.
+    /// The number of bytes that were read, fewer only at the end of the file, or a negative number: an errno, or one of the
+    /// library's beyond 5000.
     std::int64_t (*read)(void* handle, void* device_base, std::uint64_t bytes, std::uint64_t file_offset, std::uint64_t device_offset){nullptr};
     void (*close)(void* handle){nullptr};
 };

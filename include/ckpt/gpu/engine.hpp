@@ -361,7 +361,7 @@ class upload_engine {
         for (std::size_t r = 0; r < handles_.size() && reason_.empty(); ++r) {
             const file* const in = plan_.runs[r].in;
             if (in == nullptr) continue;
-            if constexpr (std::is_same_v<file_system::handle, int>) handles_[r] = options_.past_host->open(in->handle(), reason_);
+            if constexpr (std::is_same_v<file_system::handle, int>) handles_[r] = options_.past_host->open(options_.past_host->context, in->handle(), reason_);
             else reason_ = "descriptors are POSIX's";
         }
         past_host_ = reason_.empty();

@@ -1,0 +1,239 @@
+// ckpt/cuda_gds.hpp: GPUDirect Storage, where libcufile is installed.
+//
+// SPDX-License-Identifier: MIT
+// In:      nothing; the library is looked for when a program asks for it, and is no dependency.
+// Out:     `gds()`, the owner of the opened driver, whose `reader()` is an option of `ckpt::cuda::upload`.
+// Refuses: nothing: where library, driver or file system cannot do it, there is a reason, and the upload stages as usual.
+//
+// No CUDA header is needed. The library has a configuration and a log file of its own (cufile.json), and may itself go by
+// way of the host's memory ("compatibility mode") where it has no direct way.
+#pragma once
+
+#include <ckpt/core/config.hpp>
+#include <ckpt/core/error.hpp>
+#include <ckpt/core/shared.hpp>
+#include <ckpt/gpu/direct_read.hpp>
+
+#if defined(__linux__)
+#include <cerrno>
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <sys/types.h>
+#include <unistd.h>
+#endif
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace ckpt::inline CKPT_DETAIL_ABI {
+
+namespace detail {
+
+// ---- what libcufile.so.0 has, in the layout that it has had since its first version
+
+struct cufile_status {
+    int error{};
+    int cuda_error{}; ///< of the driver, where `error` is `cufile_cuda_error`
+};
+
+struct cufile_descriptor {
+    int type{1}; ///< a file descriptor
+    union {
+        int fd;
+        void* other;
+    } file{};
+    const void* operations{};
+};
+
+inline constexpr int cufile_cuda_error = 5011;
+inline constexpr int cufile_already_open = 5026;
+
+/// What a number of the library means, for those that a user can do something about.
+[[nodiscard]] constexpr std::string_view cufile_meaning(int number) noexcept {
+    switch (number) {
+    case 5001: return "the nvidia-fs driver is not loaded";
+    case 5004: return "the nvidia-fs driver has another version";
+    case 5007: return "this platform is not supported";
+    case 5008: return "the file system is not supported";
+    case 5009: return "this GPU is not supported";
+    case cufile_cuda_error: return "the CUDA driver failed";
+    case 5018: return "this is no regular file";
+    case 5019: return "the file is opened in a mode that is not supported";
+    case 5020: return "the file is not opened with O_DIRECT";
+    case 5025: return "permission denied";
+    case 5034: return "the configuration of the library forbids it for this file";
+    default: return {};
+    }
+}
+
+[[nodiscard]] inline std::string cufile_message(std::string_view what, cufile_status status) {
+    std::string out = std::string(what) + " failed with " + decimal(static_cast<std::int64_t>(status.error));
+    if (const std::string_view meaning = cufile_meaning(status.error); !meaning.empty()) (out += ": ") += meaning;
+    if (status.error == cufile_cuda_error) out += " with " + decimal(static_cast<std::int64_t>(status.cuda_error));
+    return out;
+}
+
+// ---- the driver, and files
+
+#if defined(__linux__)
+
+/// The library with its driver open, or why it is not. Files share it with the owner: the driver is closed by the last.
+class gds_state final : public counted {
+  public:
+    gds_state() {
+        // What the library's threads run must stay, whoever closes it.
+        library_ = ::dlopen("libcufile.so.0", RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+        if (library_ == nullptr) {
+            const char* why = ::dlerror();
+            reason_ = printable(why != nullptr ? why : "libcufile.so.0 cannot be loaded");
+            return;
+        }
+        cufile_status (*driver_open)() = nullptr;
+        // The header gives the close that counts users this name; old libraries have the other only.
+        if (!find("cuFileDriverClose_v2", driver_close_)) find("cuFileDriverClose", driver_close_);
+        if (!find("cuFileDriverOpen", driver_open) || driver_close_ == nullptr || !find("cuFileHandleRegister", handle_register_) ||
+            !find("cuFileHandleDeregister", handle_deregister_) || !find("cuFileRead", read_)) {
+            reason_ = "libcufile.so.0 lacks a function";
+            return;
+        }
+        const cufile_status status = driver_open();
+        opened_ = status.error == 0;
+        // Open already: by another part of the program, which will close it.
+        if (!opened_ && status.error != cufile_already_open) reason_ = cufile_message("cuFileDriverOpen", status);
+    }
+    gds_state(const gds_state&) = delete;
+    gds_state& operator=(const gds_state&) = delete;
+    ~gds_state() override {
+        if (opened_) driver_close_();
+        if (library_ != nullptr) ::dlclose(library_);
+    }
+
+    [[nodiscard]] const std::string& reason() const noexcept { return reason_; }
+    [[nodiscard]] const direct_reader& reader() const noexcept { return reader_; }
+
+  private:
+    struct file {
+        shared<gds_state> driver{};
+        void* handle{};
+        int fd{-1};
+    };
+
+    template <class F>
+    bool find(const char* name, F*& out) noexcept {
+        out = reinterpret_cast<F*>(::dlsym(library_, name));
+        return out != nullptr;
+    }
+
+    /// The library wants a descriptor with O_DIRECT, which the caller's cannot be given without its other reads feeling it.
+    /// Where the file system has no such thing newer versions take one without, and older ones refuse it.
+    [[nodiscard]] static int reopen(int fd) {
+        const std::string path = "/proc/self/fd/" + decimal(static_cast<std::int64_t>(fd));
+        const int direct = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_DIRECT);
+        return direct >= 0 || errno != EINVAL ? direct : ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    }
+
+    static void* open(void* context, int fd, std::string& reason) {
+        auto& driver = *static_cast<gds_state*>(context);
+        if (!driver.reason_.empty()) {
+            reason = driver.reason_;
+            return nullptr;
+        }
+        const int own = reopen(fd);
+        if (own < 0) {
+            reason = "the file cannot be opened once more: error " + decimal(static_cast<std::int64_t>(errno));
+            return nullptr;
+        }
+        cufile_descriptor descriptor;
+        descriptor.file.fd = own;
+        void* handle = nullptr;
+        const cufile_status status = driver.handle_register_(&handle, &descriptor);
+        if (status.error != 0) {
+            ::close(own);
+            reason = cufile_message("cuFileHandleRegister", status);
+            return nullptr;
+        }
+        return new file{shared<gds_state>{&driver}, handle, own};
+    }
+
+    static std::int64_t read(void* handle, void* device_base, std::uint64_t bytes, std::uint64_t file_offset, std::uint64_t device_offset) {
+        const auto& from = *static_cast<const file*>(handle);
+        std::uint64_t done = 0;
+        while (done < bytes) {
+            errno = 0;
+            const ::ssize_t got = from.driver->read_(from.handle, device_base, static_cast<std::size_t>(bytes - done),
+                                                     static_cast<::off_t>(file_offset + done), static_cast<::off_t>(device_offset + done));
+            if (got < 0) return got == -1 ? -static_cast<std::int64_t>(errno != 0 ? errno : EIO) : static_cast<std::int64_t>(got);
+            if (got == 0) break;
+            done += static_cast<std::uint64_t>(got);
+        }
+        return static_cast<std::int64_t>(done);
+    }
+
+    static void close(void* handle) {
+        auto* from = static_cast<file*>(handle);
+        from->driver->handle_deregister_(from->handle);
+        ::close(from->fd);
+        delete from;
+    }
+
+    void* library_{};
+    cufile_status (*driver_close_)(){};
+    cufile_status (*handle_register_)(void** handle, cufile_descriptor* descriptor){};
+    void (*handle_deregister_)(void* handle){};
+    ::ssize_t (*read_)(void* handle, void* device_base, std::size_t bytes, ::off_t file_offset, ::off_t device_offset){};
+    bool opened_{false};
+    std::string reason_{};
+    direct_reader reader_{this, &gds_state::open, &gds_state::read, &gds_state::close};
+};
+
+#else
+
+/// Where the library does not exist.
+class gds_state final : public counted {
+  public:
+    [[nodiscard]] const std::string& reason() const noexcept { return reason_; }
+    [[nodiscard]] const direct_reader& reader() const noexcept { return reader_; }
+
+  private:
+    static void* open(void* context, int, std::string& reason) {
+        reason = static_cast<gds_state*>(context)->reason_;
+        return nullptr;
+    }
+    std::string reason_{"GPUDirect Storage exists for Linux only"};
+    direct_reader reader_{this, &gds_state::open, nullptr, nullptr};
+};
+
+#endif
+
+} // namespace detail
+
+namespace cuda {
+
+/// Keeps the driver of GPUDirect Storage open. Files that an upload has open keep it, too. Moves, does not copy.
+class gds_driver {
+  public:
+    explicit gds_driver(detail::shared<detail::gds_state> state) noexcept : state_{std::move(state)} {}
+    gds_driver(const gds_driver&) = delete;
+    gds_driver(gds_driver&&) noexcept = default;
+    gds_driver& operator=(const gds_driver&) = delete;
+    gds_driver& operator=(gds_driver&&) noexcept = default;
+    ~gds_driver() = default;
+
+    /// Why nothing can be read so; empty where the driver is open. A file may still be refused.
+    [[nodiscard]] std::string reason() const { return state_ ? state_->reason() : "the driver was moved away"; }
+    /// For `ckpt::cuda::upload`, as long as this lives; never null, unless it was moved away. What it cannot read is staged.
+    [[nodiscard]] const direct_reader* reader() const& noexcept { return state_ ? &state_->reader() : nullptr; }
+    const direct_reader* reader() const&& = delete;
+
+  private:
+    detail::shared<detail::gds_state> state_;
+};
+
+/// Looks for the library and opens its driver. Never fails: `reason()` says what is missing.
+[[nodiscard]] inline gds_driver gds() { return gds_driver{detail::make_shared<detail::gds_state>()}; }
+
+} // namespace cuda
+} // namespace ckpt::inline CKPT_DETAIL_ABI
