@@ -50,6 +50,31 @@ TEST_CASE("the names of shards") {
     }
 }
 
+TEST_CASE("the names of what one process saved") {
+    const auto parts = [](std::string_view name) {
+        const auto r = parse_rank_name(name);
+        return r ? std::string(r->before) + '|' + std::to_string(r->rank) + '|' + std::string(r->after) : std::string();
+    };
+    CHECK(parts("rank_0.pt") == "rank_|0|.pt");
+    CHECK(parts("rank12.ckpt") == "rank|12|.ckpt");
+    CHECK(parts("model_world_size_8_rank_3.pt") == "model_world_size_8_rank_|3|.pt");
+    CHECK(parts("pytorch_model_fsdp_rank01.bin") == "pytorch_model_fsdp_rank|1|.bin");
+    CHECK(parts("ep0-ba2-rank1.pt") == "ep0-ba2-rank|1|.pt");
+    CHECK(parts("checkpoint-rank=2.pth") == "checkpoint-rank=|2|.pth");
+    CHECK(parts("local_rank_4_step_10.pt") == "local_rank_|4|_step_10.pt");
+    CHECK(parts("local_3.pt") == "local_|3|.pt");
+    for (const char* name : {"rank.pt", "rank_.pt", "crank3.pt", "rank3", "rank3.safetensors", "rank3x.pt", "rank--3.pt", "rank99999999999.pt", "model.pt", "frank_3.pt", "local3.pt", ""}) {
+        CAPTURE(name);
+        CHECK(parts(name).empty());
+    }
+    CHECK(sets({"rank_0.pt", "rank_10.pt", "rank_2.pt", "other.pt", "config.json"}) == names{"rank_*.pt"});
+    CHECK(sets({"a_rank0.pt", "b_rank0.pt"}) == names{"a_rank*.pt", "b_rank*.pt"});
+    CHECK(sets({"rank_0.pt", "model.safetensors"}) == names{"model.safetensors"});
+    CHECK(sets({"rng_state_rank_0.pth", "random_states_rank0.pkl", "optim_world_size_1_rank_0.pt", "extra_state_world_size_1_rank_0.pt"}).empty());
+    CHECK(of({"rank_0.pt"}).files[0].is == "what rank 0 saved");
+    CHECK(of({"mp_rank_00_model_states.pt"}).kind == folder_kind::zero);
+}
+
 TEST_CASE("an index speaks for the shards that are named like it") {
     const auto belongs = [](const char* index, const char* shard) { return belongs_to_index(index, *parse_shard(shard)); };
     CHECK(belongs("model.safetensors.index.json", "model-00001-of-00002.safetensors"));

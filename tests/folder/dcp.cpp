@@ -5,6 +5,7 @@
 #include <ckpt/folder.hpp>
 
 #include "../support/dcp_writer.hpp"
+#include "../support/folder_findings.hpp"
 #include "../support/safetensors_writer.hpp"
 #include "../support/temporary_file.hpp"
 
@@ -32,19 +33,7 @@ bool counts(const ckpt::tensor& t) {
     return t.crc32().value() == ckpt::detail::crc32(bytes_of(raw(values)));
 }
 
-std::string findings(const dcp_writer& of) {
-    const temporary_folder folder(of.files());
-    const auto report = ckpt::inspect_folder(folder.path()).value();
-    const auto file = ckpt::open_folder(folder.path());
-    CHECK(file.has_value() == report.findings.empty());
-    std::string out;
-    for (const ckpt::error& e : report.findings) {
-        out += (e.file.empty() ? "" : e.file + ": ") + e.detail + '\n';
-        CHECK(e.message().size() <= 1024);
-        if (!file) CHECK(file.error().detail.find(e.detail) != std::string::npos);
-    }
-    return out;
-}
+std::string findings(const dcp_writer& of) { return findings(temporary_folder(of.files())); }
 
 } // namespace
 

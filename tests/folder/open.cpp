@@ -4,6 +4,7 @@
 #include <ckpt/ckpt.hpp>
 #include <ckpt/folder.hpp>
 
+#include "../support/folder_findings.hpp"
 #include "../support/safetensors_writer.hpp"
 #include "../support/temporary_file.hpp"
 #include "../support/torch_writer.hpp"
@@ -76,20 +77,6 @@ std::string opened_content(const temporary_folder& folder, const ckpt::open_opti
     const auto file = ckpt::open_folder(folder.path(), options);
     if (!file) return file.error().message();
     return content(file->state_dict().value());
-}
-
-/// The details of all findings, one a line; what `open_folder` says must hold each of them.
-std::string findings(const temporary_folder& folder) {
-    const auto report = ckpt::inspect_folder(folder.path()).value();
-    const auto file = ckpt::open_folder(folder.path());
-    CHECK(file.has_value() == report.findings.empty());
-    std::string out;
-    for (const ckpt::error& e : report.findings) {
-        out += (e.file.empty() ? "" : e.file + ": ") + e.detail + '\n';
-        CHECK(e.message().size() <= 1024);
-        if (!file) CHECK(file.error().detail.find(e.detail) != std::string::npos);
-    }
-    return out;
 }
 
 } // namespace

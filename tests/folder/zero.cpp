@@ -4,6 +4,7 @@
 #include <ckpt/ckpt.hpp>
 #include <ckpt/folder.hpp>
 
+#include "../support/folder_findings.hpp"
 #include "../support/temporary_file.hpp"
 #include "../support/torch_writer.hpp"
 
@@ -125,15 +126,7 @@ std::string opened(const files& of, const ckpt::folder_options& how = {}) {
     }
     return out;
 }
-std::string findings(const files& of) {
-    const temporary_folder folder(of);
-    const auto report = ckpt::inspect_folder(folder.path()).value();
-    const auto file = ckpt::open_folder(folder.path());
-    CHECK(file.has_value() == report.findings.empty());
-    std::string out;
-    for (const ckpt::error& e : report.findings) out += (e.file.empty() ? "" : e.file + ": ") + e.detail + '\n';
-    return out;
-}
+std::string findings(const files& of) { return findings(temporary_folder(of)); }
 /// The files with one of them replaced, or removed where it is empty.
 files with(files of, const std::string& name, const std::string& bytes) {
     std::erase_if(of, [&](const auto& f) { return f.first == name; });

@@ -6,7 +6,7 @@
 // Refuses: nothing.
 //
 // The names are those of transformers (utils/__init__.py, trainer.py), accelerate (utils/constants.py), peft, diffusers,
-// DeepSpeed, Megatron-LM and torch.distributed.checkpoint.
+// DeepSpeed, Megatron-LM, torch.distributed.checkpoint, verl and Composer.
 #pragma once
 
 #include <ckpt/checkpoint.hpp>
@@ -66,6 +66,8 @@ inline constexpr known_file known_files[]{
     {"open_clip_*model*.bin", file_role::weights, "the weights"},
     {"consolidated*.pth", file_role::weights, "the weights, or one rank's part of them"},
     {"consolidated*.safetensors", file_role::weights, "the weights"},
+    {"optim_*rank*.pt", file_role::state, "one rank's part of the optimizer's state"},
+    {"extra_state_*rank*.pt", file_role::state, "one rank's random states and the like"},
     {"optimizer*.pt", file_role::state, "the optimizer's state"},
     {"optimizer*.bin", file_role::state, "the optimizer's state"},
     {"scheduler*.pt", file_role::state, "the learning rate schedule's state"},
@@ -123,6 +125,34 @@ struct shard_name {
     return out;
 }
 
+/// Where the number of a process stands in the name of a file: "model_world_size_4_rank_2.pt", "ep0-ba2-rank2.pt".
+struct rank_name {
+    std::string_view before{};
+    std::string_view after{};
+    std::uint32_t rank{};
+};
+
+[[nodiscard]] inline std::optional<rank_name> parse_rank_name(std::string_view name) noexcept {
+    const auto is_letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); };
+    const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
+    const std::size_t dot = name.rfind('.');
+    if (dot == std::string_view::npos) return std::nullopt;
+    const std::string_view extension = name.substr(dot);
+    if (extension != ".pt" && extension != ".pth" && extension != ".bin" && extension != ".ckpt") return std::nullopt;
+    for (const std::string_view word : {"rank", "local_"}) {
+        const std::size_t at = name.rfind(word);
+        if (at == std::string_view::npos || (at > 0 && is_letter(name[at - 1]))) continue;
+        std::size_t begin = at + word.size();
+        if (begin < name.size() && std::string_view("_-=.").find(name[begin]) != std::string_view::npos) ++begin;
+        std::size_t end = begin;
+        while (end < name.size() && is_digit(name[end])) ++end;
+        rank_name out{name.substr(0, begin), name.substr(end), 0};
+        if (end == begin || is_letter(name[end]) || std::from_chars(name.data() + begin, name.data() + end, out.rank).ec != std::errc{}) continue;
+        return out;
+    }
+    return std::nullopt;
+}
+
 /// One or several files that together may be the weights of a folder.
 struct weight_set {
     std::string name{};               // of the file, of the index, or "model-*-of-00005.safetensors"
@@ -130,6 +160,7 @@ struct weight_set {
     std::vector<std::string> files{}; // without an index: its files
     std::uint32_t count{0};           // of shards that the names promise; 0 for a file
     bool known{};                     // by a name that means weights
+    bool ranks{};                     // one file for each process
 };
 
 /// What a folder is as a whole.
@@ -152,6 +183,7 @@ struct folder_contents {
 
   private:
     void add_shard(const folder_entry& e, const shard_name& s, std::map<std::string, std::size_t>& families);
+    void add_rank(const folder_entry& e, const rank_name& r, std::map<std::string, std::size_t>& families);
 };
 
 /// What the names of the shards of an index have in common, stem and extension: "model.safetensors" for
@@ -174,6 +206,14 @@ inline void folder_contents::add_shard(const folder_entry& e, const shard_name& 
     files.push_back({e.name, "shard " + decimal(std::uint64_t{s.number}) + " of " + decimal(std::uint64_t{s.count}), e.size, true});
     const auto [place, is_new] = families.try_emplace(family, sets.size());
     if (is_new) sets.push_back({family, {}, {}, s.count, true});
+    sets[place->second].files.push_back(e.name);
+}
+
+inline void folder_contents::add_rank(const folder_entry& e, const rank_name& r, std::map<std::string, std::size_t>& families) {
+    const std::string family = std::string(r.before).append("*").append(r.after);
+    files.push_back({e.name, "what rank " + decimal(std::uint64_t{r.rank}) + " saved", e.size, true});
+    const auto [place, is_new] = families.try_emplace(family, sets.size());
+    if (is_new) sets.push_back({family, {}, {}, 0, false, true});
     sets[place->second].files.push_back(e.name);
 }
 
@@ -202,6 +242,10 @@ inline folder_contents folder_contents::of(std::span<const folder_entry> entries
                 break;
             }
         const file_role role = known != nullptr ? known->role : file_role::other;
+        if (const auto rank = parse_rank_name(e.name); rank && (role == file_role::possible || role == file_role::weights)) {
+            out.add_rank(e, *rank, families);
+            continue;
+        }
         out.files.push_back({e.name, known != nullptr ? std::string(known->is) : std::string("not known here"), e.size,
                              role == file_role::weights || role == file_role::possible || role == file_role::state});
         if (role == file_role::index) out.sets.push_back({e.name, e.name, {}, 0, true});
@@ -215,6 +259,7 @@ inline folder_contents folder_contents::of(std::span<const folder_entry> entries
     std::erase_if(out.sets, [&](const weight_set& set) { return set.count > 0 && std::binary_search(indexed.begin(), indexed.end(), family_of_shard(*parse_shard(set.files.front()))); });
     const bool has_known = std::any_of(out.sets.begin(), out.sets.end(), [](const weight_set& set) { return set.known; });
     if (has_known) std::erase_if(out.sets, [](const weight_set& set) { return !set.known; });
+    else if (std::any_of(out.sets.begin(), out.sets.end(), [](const weight_set& set) { return set.ranks; })) std::erase_if(out.sets, [](const weight_set& set) { return !set.ranks; });
     if (has_known) out.kind = folder_kind::files; // what lies beside a model does not keep it from being read
     return out;
 }

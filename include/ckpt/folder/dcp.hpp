@@ -294,7 +294,7 @@ class dcp_reader {
             return absent(key, std::move(e));
         }
         if (parts.empty()) return out_->tensor_of(out_->plan().fill(*type, *shape, {}));
-        return out_->tensor_of(joined(*shape, boxes, parts));
+        return out_->tensor_of(join_boxes(out_->plan(), *shape, boxes, parts, cut_));
     }
 
     /// Whether the chunks fill the tensor; a finding where they do not.
@@ -310,23 +310,6 @@ class dcp_reader {
         work_.inconsistent(step_ + ".metadata", (fit.covered == 0 ? std::string("no chunk") : decimal(fit.covered) + " chunks") + " of " + quoted(key) + (fit.covered == 0 ? " has" : " have") + " the element at " + list_of(fit.element), "the chunks leave a gap or overlap: get .metadata again");
         return false;
     }
-    [[nodiscard]] std::uint32_t joined(std::span<const std::int64_t> shape, const box_list& boxes, const std::vector<std::uint32_t>& parts) {
-        if (parts.size() == 1) return parts.front();
-        std::vector<std::uint32_t> order(parts.size());
-        for (std::size_t i = 0; i < order.size(); ++i) order[i] = static_cast<std::uint32_t>(i);
-        const auto offset = [&](std::uint32_t box, std::size_t d) { return boxes.offsets[box * boxes.rank + d]; };
-        const std::size_t d = cut_.size() == 1 ? cut_.front() : 0;
-        std::stable_sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) { return offset(a, d) < offset(b, d); });
-        std::vector<std::uint32_t> sorted;
-        std::vector<std::int64_t> offsets;
-        for (const std::uint32_t i : order) {
-            sorted.push_back(parts[i]);
-            for (std::size_t k = 0; k < boxes.rank; ++k) offsets.push_back(offset(i, k));
-        }
-        if (cut_.size() == 1) return out_->plan().concat(sorted, static_cast<std::uint32_t>(d));
-        return out_->plan().paste(sorted, offsets, shape);
-    }
-
     /// The node of a chunk, or why it is missing.
     [[nodiscard]] result<std::uint32_t> chunk(std::string_view key, ckpt::dtype type, std::span<const std::int64_t> offsets, std::span<const std::int64_t> sizes, const place* at) {
         tensor_data data{.type = type, .rank = static_cast<std::uint32_t>(sizes.size()), .shape = sizes.data()};

@@ -41,6 +41,8 @@ class grafter {
         if (work_.empty()) return out;
         return error{.code = errc::limit, .file = std::string(file_), .detail = "the files of the folder hold more values than 32 bits number"};
     }
+    /// Lets node `fresh` of the new graph take the place of node `old`, which is not copied.
+    void replace(std::uint32_t old, std::uint32_t fresh) { copies_[old] = fresh; }
     /// Whether something that was copied reads from its file.
     [[nodiscard]] bool needs_file() const noexcept { return needs_file_; }
 

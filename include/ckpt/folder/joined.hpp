@@ -8,9 +8,11 @@
 
 #include <ckpt/checkpoint.hpp>
 #include <ckpt/folder/graft.hpp>
+#include <ckpt/folder/tiling.hpp>
 #include <ckpt/state/gather.hpp>
 #include <ckpt/tensor/parts.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -64,6 +66,24 @@ class part_storages final : public folder_storages {
     std::string name_;
     shared<checkpoint_file> file_;
 };
+
+/// The node for a tensor that the boxes, whose elements are in `parts`, fill; they are cut along the dimensions `cut`.
+[[nodiscard]] inline std::uint32_t join_boxes(gather_plan& plan, std::span<const std::int64_t> shape, const box_list& boxes, const std::vector<std::uint32_t>& parts, const std::vector<std::size_t>& cut) {
+    if (parts.size() == 1) return parts.front();
+    std::vector<std::uint32_t> order(parts.size());
+    for (std::size_t i = 0; i < order.size(); ++i) order[i] = static_cast<std::uint32_t>(i);
+    const auto offset = [&](std::uint32_t box, std::size_t d) { return boxes.offsets[box * boxes.rank + d]; };
+    const std::size_t d = cut.size() == 1 ? cut.front() : 0;
+    std::stable_sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) { return offset(a, d) < offset(b, d); });
+    std::vector<std::uint32_t> sorted;
+    std::vector<std::int64_t> offsets;
+    for (const std::uint32_t i : order) {
+        sorted.push_back(parts[i]);
+        for (std::size_t k = 0; k < boxes.rank; ++k) offsets.push_back(offset(i, k));
+    }
+    if (cut.size() == 1) return plan.concat(sorted, static_cast<std::uint32_t>(d));
+    return plan.paste(sorted, offsets, shape);
+}
 
 class joined_checkpoint final : public checkpoint_file {
   public:

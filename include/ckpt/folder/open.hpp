@@ -12,6 +12,7 @@
 #include <ckpt/folder/contents.hpp>
 #include <ckpt/folder/distributed.hpp>
 #include <ckpt/folder/index.hpp>
+#include <ckpt/folder/ranks.hpp>
 #include <ckpt/folder/report.hpp>
 #include <ckpt/folder/shard_set.hpp>
 
@@ -45,7 +46,7 @@ struct examined_folder {
     folder_report report{};
     std::vector<shard> shards{};       // of a set, opened
     std::optional<checkpoint> file{};  // or the one file
-    shared<checkpoint_file> joined{};  // or what a distributed checkpoint became
+    shared<checkpoint_file> joined{};  // or what a distributed checkpoint, or the files of all ranks, became
 };
 
 /// What stands between a directory and its model.
@@ -91,6 +92,7 @@ class folder_examiner {
     void open_set(const weight_set& chosen) {
         work_.report.chosen = chosen.name;
         if (!chosen.index.empty()) open_indexed(chosen.index);
+        else if (chosen.ranks) open_ranks(chosen);
         else if (chosen.count > 0) open_family(chosen);
         else open_single(chosen.files.front());
     }
@@ -99,7 +101,7 @@ class folder_examiner {
     [[nodiscard]] bool choose(weight_set& chosen) {
         if (contents_.sets.size() == 1) {
             chosen = contents_.sets.front();
-            work_.report.reason = chosen.known ? "its name means weights" : "no other file of the folder can hold the weights";
+            work_.report.reason = chosen.known ? "its name means weights" : chosen.ranks ? "one file for each rank" : "no other file of the folder can hold the weights";
             return true;
         }
         error e{.code = errc::state_dict_ambiguous};
@@ -128,6 +130,11 @@ class folder_examiner {
         if (!opened) return find(std::move(opened).error());
         checkpoint_access::file(*opened)->found_as(name);
         out_.file = std::move(*opened);
+    }
+    void open_ranks(const weight_set& set) {
+        rank_reader reader{work_, set.files};
+        out_.joined = reader.run();
+        if (reader.is_whole()) open_single(set.files.front());
     }
     /// Opens a shard; its tensors are those of its root.
     void open_shard(const std::string& name) {

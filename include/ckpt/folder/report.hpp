@@ -33,7 +33,8 @@ struct folder_report {
     std::string reason{};                   ///< why, in a clause
     std::vector<std::string> parts{};       ///< the files of the folder that belong to it, as far as they exist
     std::vector<ckpt::error> findings{};    ///< everything that keeps `open_folder` from opening it
-    std::vector<ckpt::error> absent{};      ///< with `folder_options::partial`: what is missing; `path` is the tensor's key
+    std::vector<ckpt::error> absent{};      ///< with `folder_options::partial`: what is missing; `path` is the tensor's key.
+                                            ///< Always: flat parameters of FSDP, in which the parameters themselves cannot be told apart
 };
 
 namespace detail {

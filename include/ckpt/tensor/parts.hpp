@@ -51,6 +51,28 @@ struct named_data {
     tensor_data data{};
 };
 
+/// How one dimension of a mesh of processes cuts a tensor, and where on it the process stands that saved a file.
+struct mesh_cut {
+    enum class how : std::uint8_t { whole, cut, other };
+    how kind{how::whole};
+    std::uint32_t dimension{};
+    std::int64_t split_factor{1}; ///< blocks that are each cut by themselves
+    std::int64_t size{1};
+    std::int64_t at{0};
+};
+
+/// Whose file it is that has a piece of a distributed tensor; of a DTensor also how all of it is cut.
+struct rank_place {
+    static constexpr std::uint64_t unknown = ~std::uint64_t{0};
+    std::uint64_t rank{unknown};
+    std::uint64_t ranks{0};    ///< that share the tensor
+    const mesh_cut* cuts{};
+    std::uint32_t count{0};
+    bool is_known{true};       ///< the cuts say where everything lies
+
+    [[nodiscard]] std::span<const mesh_cut> all() const noexcept { return {cuts, count}; }
+};
+
 /// Lives in the arena of a graph, and is shared by the tensors that are made from one another.
 struct tensor_extra {
     const named_data* first{}; ///< per channel: "scales" and "zero_points"
@@ -65,6 +87,8 @@ struct tensor_extra {
     std::int64_t zero_point{}; ///< per tensor
     std::string_view class_name{};
     std::string_view placement{};
+    const rank_place* place{};     ///< of a distributed tensor
+    const std::int64_t* offsets{}; ///< of one of the shards of a ShardedTensor: where it begins in the whole
 
     [[nodiscard]] std::span<const named_data> parts() const noexcept { return {first, count}; }
 };

@@ -153,16 +153,13 @@ inline constexpr std::size_t most_shown = 16; // elements of lists in texts for 
     return out;
 }
 
-/// "cpu mesh [2, 2] (dp, tp) at [0, 1]", as far as a DeviceMesh tells.
-[[nodiscard]] inline std::string mesh_text(call& c, const value& mesh) {
-    std::string out;
-    if (const auto device = attribute_of(c, mesh, "_device_type", "device_type").as_string()) out += printable(*device) + ' ';
-    out += "mesh";
-    // Its shape: of the tensor of ranks in early versions, of a layout with one axis for each dimension in later ones.
+/// The shape of a DeviceMesh: of its tensor of ranks in early versions, of a layout with one axis for each dimension in later ones.
+[[nodiscard]] inline std::vector<std::int64_t> mesh_sizes(call& c, const value& mesh) {
     std::vector<std::int64_t> shape;
     const value layout = attribute_of(c, mesh, "_layout");
-    if (const auto ranks = attribute_of(c, mesh, "mesh").as_tensor()) shape.assign(ranks->shape().begin(), ranks->shape().end());
-    else if (!read_list(attribute_of(c, layout, "shape"), shape)) {
+    if (const auto ranks = attribute_of(c, mesh, "mesh").as_tensor()) {
+        shape.assign(ranks->shape().begin(), ranks->shape().end());
+    } else if (!read_list(attribute_of(c, layout, "shape"), shape)) {
         shape.clear();
         for (const value axis : attribute_of(c, layout, "axes").elements()) {
             std::vector<std::int64_t> sizes;
@@ -173,6 +170,64 @@ inline constexpr std::size_t most_shown = 16; // elements of lists in texts for 
             shape.push_back(static_cast<std::int64_t>(n));
         }
     }
+    return shape;
+}
+
+/// How a DTensor is cut, in the order in which it was; null where the budget is spent.
+[[nodiscard]] inline const rank_place* place_of(call& c, const value& spec, std::uint32_t rank) {
+    const value mesh = attribute_of(c, spec, "mesh");
+    const std::vector<std::int64_t> sizes = mesh_sizes(c, mesh);
+    std::vector<std::int64_t> here;
+    rank_place out;
+    out.is_known = read_list(attribute_of(c, mesh, "_coordinate_on_dim"), here) && here.size() == sizes.size();
+    out.ranks = 1;
+    std::vector<mesh_cut> cuts;
+    for (const value p : attribute_of(c, spec, "placements").elements()) {
+        const std::size_t i = cuts.size();
+        if (i >= sizes.size() || i >= here.size()) {
+            out.is_known = false;
+            break;
+        }
+        mesh_cut cut{.size = sizes[i], .at = here[i]};
+        const auto named = p.class_of().as_global();
+        const auto dim = attribute_of(c, p, "dim").as_int();
+        const bool strided = named && named->name == "_StridedShard";
+        if (strided || (named && named->name == "Shard")) {
+            const auto factor = attribute_of(c, p, "split_factor").as_int();
+            if (factor) cut.split_factor = *factor;
+            const bool good = dim && *dim >= 0 && *dim < static_cast<std::int64_t>(rank) && (!strided || factor) && cut.split_factor > 0;
+            cut.kind = good ? mesh_cut::how::cut : mesh_cut::how::other;
+            if (good) cut.dimension = static_cast<std::uint32_t>(*dim);
+        } else if (!named || named->name != "Replicate") {
+            cut.kind = mesh_cut::how::other;
+        }
+        if (cut.kind == mesh_cut::how::other || cut.size <= 0 || cut.at < 0 || cut.at >= cut.size || !checked_mul(out.ranks, static_cast<std::uint64_t>(cut.size), out.ranks)) {
+            out.is_known = false;
+            break;
+        }
+        cuts.push_back(cut);
+    }
+    out.is_known = out.is_known && cuts.size() == sizes.size();
+    // Recent versions can cut a tensor in another order than that of the mesh's dimensions, and say so here.
+    for (const value entry : attribute_of(c, spec, "shard_order").elements()) {
+        std::vector<std::int64_t> order;
+        if (!c.charge(1) || !read_list(entry.args()[1], order) || !std::is_sorted(order.begin(), order.end())) out.is_known = false;
+    }
+    if (const auto own = attribute_of(c, mesh, "_rank").as_int(); own && *own >= 0) out.rank = static_cast<std::uint64_t>(*own);
+    if (!c.charge(sizeof out + cuts.size() * sizeof(mesh_cut))) return nullptr;
+    auto* kept = c.graph().memory.allocate<mesh_cut>(cuts.size() + 1);
+    std::copy(cuts.begin(), cuts.end(), kept);
+    out.cuts = kept;
+    out.count = static_cast<std::uint32_t>(cuts.size());
+    return ::new (c.graph().memory.allocate(sizeof out, alignof(rank_place))) rank_place(out);
+}
+
+/// "cpu mesh [2, 2] (dp, tp) at [0, 1]", as far as a DeviceMesh tells.
+[[nodiscard]] inline std::string mesh_text(call& c, const value& mesh) {
+    std::string out;
+    if (const auto device = attribute_of(c, mesh, "_device_type", "device_type").as_string()) out += printable(*device) + ' ';
+    out += "mesh";
+    const std::vector<std::int64_t> shape = mesh_sizes(c, mesh);
     if (!shape.empty()) out += ' ' + list_of(shape);
     std::string names;
     std::size_t shown = 0;
@@ -187,19 +242,24 @@ inline constexpr std::size_t most_shown = 16; // elements of lists in texts for 
     return out;
 }
 
-/// Gives a tensor a class or a placement that it has not yet. False: the budget is spent.
-[[nodiscard]] inline bool annotate(call& c, tensor_data& t, std::string_view class_name, std::string_view placement) {
-    if (!c.charge(sizeof(tensor_extra))) return false;
+/// Gives a tensor a class, or a placement and its offsets, that it has not yet. False: the budget is spent.
+[[nodiscard]] inline bool annotate(call& c, tensor_data& t, std::string_view class_name, std::string_view placement, std::span<const std::int64_t> offsets = {}) {
+    if (!c.charge(sizeof(tensor_extra) + offsets.size_bytes())) return false;
     auto* extra = ::new (c.graph().memory.allocate(sizeof(tensor_extra), alignof(tensor_extra))) tensor_extra(t.extra != nullptr ? *t.extra : tensor_extra{});
     if (!class_name.empty()) extra->class_name = class_name;
-    if (!placement.empty()) extra->placement = placement;
+    if (!placement.empty()) {
+        extra->placement = placement;
+        auto* kept = c.graph().memory.allocate<std::int64_t>(offsets.size() + 1);
+        std::copy(offsets.begin(), offsets.end(), kept);
+        extra->offsets = kept;
+    }
     t.extra = extra;
     return true;
 }
 
 /// The local shards of a torch.distributed._shard.sharded_tensor.ShardedTensor, whose state is (shards, metadata, process
 /// group, sharding specification, init_rrefs).
-[[nodiscard]] inline result<void> read_shards(call& c, const value& state, const tensor_data& whole, std::vector<named_data>& parts, std::string& placement) {
+[[nodiscard]] inline result<void> read_shards(call& c, const value& state, const tensor_data& whole, std::vector<named_data>& parts, tensor_extra& extra, std::string& placement) {
     for (const value shard : state[0].elements()) {
         const value piece = attribute_of(c, shard, "tensor");
         const value where = attribute_of(c, shard, "metadata");
@@ -215,7 +275,7 @@ inline constexpr std::size_t most_shown = 16; // elements of lists in texts for 
             return c.fail(errc::bad_arguments, "a shard of shape " + list_of(found->sizes()) + ", said to have sizes " + list_of(sizes) + " at offsets " + list_of(offsets) + ", of a ShardedTensor of shape " + list_of(whole.sizes()));
         named_data part{keep_text(c, "_local_shards." + decimal(std::uint64_t{parts.size()})), *found};
         if (!c.charge(sizeof part)) return c.over_budget();
-        if (part.data.refusal == nullptr && !annotate(c, part.data, {}, keep_text(c, "offsets " + list_of(offsets)))) return c.over_budget();
+        if (part.data.refusal == nullptr && !annotate(c, part.data, {}, keep_text(c, "offsets " + list_of(offsets)), offsets)) return c.over_budget();
         parts.push_back(part);
     }
     const auto named = state[3].class_of().as_global();
@@ -223,6 +283,11 @@ inline constexpr std::size_t most_shown = 16; // elements of lists in texts for 
     if (const auto dim = attribute_of(c, state[3], "dim").as_int()) placement += '(' + decimal(*dim) + ')';
     if (const value all = attribute_of(c, state[1], "shards_metadata"); all.kind() == kind::list)
         placement += (placement.empty() ? "" : ", ") + decimal(std::uint64_t{all.size()}) + " shards";
+    rank_place place;
+    if (const auto own = attribute_of(c, state[2], "global_rank").as_int(); own && *own >= 0) place.rank = static_cast<std::uint64_t>(*own);
+    if (const auto all = attribute_of(c, state[2], "local_world_size").as_int(); all && *all >= 0) place.ranks = static_cast<std::uint64_t>(*all);
+    if (!c.charge(sizeof place)) return c.over_budget();
+    extra.place = ::new (c.graph().memory.allocate(sizeof place, alignof(rank_place))) rank_place(place);
     return {};
 }
 
@@ -269,8 +334,9 @@ inline constexpr std::size_t most_shown = 16; // elements of lists in texts for 
         const value spec = attribute_of(c, state, "_spec");
         placement = placements_text(c, attribute_of(c, spec, "placements"));
         if (const value mesh = attribute_of(c, spec, "mesh"); mesh.kind() == kind::object) placement += " on " + mesh_text(c, mesh);
+        extra.place = place_of(c, spec, t.rank);
     } else if (is_distributed(extra.class_name, "ShardedTensor") && state.kind() == kind::tuple && state.size() == 5 && state[0].kind() == kind::list) {
-        if (auto read = read_shards(c, state, t, parts, placement); !read) return std::move(read).error();
+        if (auto read = read_shards(c, state, t, parts, extra, placement); !read) return std::move(read).error();
     } else {
         part_collector all{c};
         all.collect(state);
