@@ -10,6 +10,7 @@
 #pragma once
 
 #include <ckpt/ckpt.hpp>
+#include <ckpt/dlpack.hpp>
 #include <ckpt/gpu/cuda_api.hpp>
 #include <ckpt/gpu/engine.hpp>
 
@@ -103,6 +104,17 @@ class device_tensors {
     template <class T>
     result<const T*> data(std::string_view, std::size_t = 0) && = delete;
 
+    /// The tensor as other frameworks take it, read-only, without a copy; it keeps all of this device memory until its deleter is
+    /// called. Its consumer works in the order of `upload_options::stream`, or after `wait()`.
+    /// Fails with `dtype_mismatch` for types that DLPack does not have, and as `at` does.
+    template <class Managed = dlpack_managed_tensor>
+    [[nodiscard]] result<Managed*> to_dlpack(std::string_view key, std::size_t target = 0) const {
+        const auto found = find(key, target);
+        if (!found) return found.error();
+        const detail::placed_tensor& t = **found;
+        return detail::make_dlpack<Managed>(memory_->address(t), t.type, {t.shape, t.rank}, {t.strides, t.rank}, {detail::dlpack_cuda, memory_->at(t.target).device}, true, memory_);
+    }
+
     /// Waits for the copies, and frees what only they needed. A failure stays: nothing is given out afterwards.
     [[nodiscard]] result<void> wait() { return memory_->wait(); }
     [[nodiscard]] const upload_report& report() const noexcept { return memory_->report; }
@@ -170,6 +182,20 @@ class device_tensors {
     auto plan = plan_upload(weights, {.select = options.select, .casts = options.casts, .layout = options.layout, .piece_bytes = options.piece_bytes, .kernels = options.kernels}, device);
     if (!plan) return std::move(plan).error();
     return upload(*plan, options);
+}
+
+/// Copies a strided tensor to dense elements in row-major order, by a kernel on `stream`, in whose order both sides are used. `out`: memory
+/// of the tensor's device for all elements. Nothing is waited for.
+/// Fails with `packed` where a byte holds several elements, and with the device's errors.
+[[nodiscard]] inline result<void> contiguous(void* out, const device_tensor& from, const device_kernels* kernels, cudaStream_t stream = {}) {
+    const detail::cuda_api api{};
+    if (bits(from.dtype) < 8) return detail::packed_error(from.dtype);
+    detail::device_scope<detail::cuda_api> scope{api};
+    if (scope.failure() != 0) return api.failure(device_call::current_device, scope.failure());
+    if (const int code = scope.use(from.device); code != 0) return api.failure(device_call::use_device, code);
+    const int code = kernels->gather(out, from.data, itemsize(from.dtype), static_cast<std::uint32_t>(from.shape.size()), from.shape.data(), from.strides.data(), 0, stream);
+    if (code != 0) return api.failure(device_call::convert, code);
+    return {};
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::cuda

@@ -3,8 +3,10 @@
 // SPDX-License-Identifier: MIT
 #include <ckpt/ckpt.hpp>
 #include <ckpt/folder.hpp>
+#include <ckpt/host.hpp>
 #include <ckpt/state/lora.hpp>
 #include <ckpt/state/overlay.hpp>
+#include <ckpt/state/shard.hpp>
 
 #include "../support/temporary_file.hpp"
 #include "../support/torch_writer.hpp"
@@ -208,6 +210,16 @@ const std::vector<row>& rows() {
         {errc::load_incomplete, [] { return selecting(dict({{str("w"), t()}}), [](const ckpt::checkpoint& c) { const auto weights = c.state_dict().value(); std::vector<ckpt::tensor> none; return of(ckpt::load(weights, none)); }); }},
         {errc::shapes_differ, [] { return selecting(dict({{str("w"), t()}}), [](const ckpt::checkpoint& c) { const auto w = c.state_dict().value(); const std::vector<ckpt::layer> two{{w, "a"}, {remapped(w, "unsqueeze 0 w").value(), "b"}}; return of(ckpt::overlay(two)); }); }},
         {errc::adapter_unmatched, [] { return selecting(dict({{str("w"), t()}}), [](const ckpt::checkpoint& c) { const auto w = c.state_dict().value(); return of(ckpt::merge_lora(w, w)); }); }},
+        {errc::slice_invalid, [] { return selecting(dict({{str("w"), t()}}), [](const ckpt::checkpoint& c) { const ckpt::shard_rule rows[]{{"w", 0}}; return of(ckpt::shard(c.state_dict().value(), rows, 0, 3)); }); }},
+        {errc::device_memory, [] {
+             return selecting(dict({{str("w"), t()}}), [](const ckpt::checkpoint& c) {
+                 const ckpt::device_place nothing[]{{nullptr, 0}};
+                 ckpt::detail::engine_options how;
+                 how.places = nothing;
+                 return of(ckpt::detail::run_upload(ckpt::detail::host_api{}, ckpt::plan_upload(c.state_dict().value()).value(), how));
+             });
+         }},
+        {errc::upload_cancelled, [] { return selecting(dict({{str("w"), t()}}), [](const ckpt::checkpoint& c) { return of(ckpt::host::load(c.state_dict().value(), {.progress = [](const ckpt::upload_progress&) { return false; }})); }); }},
         {errc::pattern_invalid, [] { return of(ckpt::pattern::parse("{")); }},
         {errc::rule_invalid, [] { return of(ckpt::key_map::parse("x")); }},
         {errc::rules_unreadable, [] { return of(ckpt::key_map::parse(std::string((std::size_t{1} << 20) + 1, '\n'))); }},
@@ -225,6 +237,9 @@ constexpr struct {
 } not_caused[]{
     {errc::read_failed, "only a failing disk or network file system causes it"},
     {errc::map_failed, "only a system that is out of address space, or that cannot map a file, causes it"},
+    {errc::device_failed, "only a device's runtime causes it: tests/gpu/upload.cpp"},
+    {errc::device_lost, "only a device's runtime causes it: tests/gpu/upload.cpp"},
+    {errc::no_device, "only a device's runtime causes it: tests/gpu/upload.cpp"},
     {errc::internal, "a bug in ckpt"},
 };
 

@@ -2,11 +2,13 @@
 //
 // SPDX-License-Identifier: MIT
 #include <ckpt/cuda.hpp>
+#include <ckpt/cuda_gds.hpp>
 #include <ckpt/state/shard.hpp>
 
 #include "../support/temporary_file.hpp"
 #include "../support/upload_files.hpp"
 #include "cuda_double.hpp"
+#include "cufile_double.hpp"
 
 #include <doctest/doctest.h>
 
@@ -16,7 +18,8 @@
 #include <string_view>
 #include <vector>
 
-using cuda_double::kind;
+#include <dlfcn.h>
+
 using cuda_double::mode;
 using ckpt::errc;
 using ckpt::upload_layout;
@@ -439,4 +442,125 @@ TEST_CASE("upload: files of the folder tests/data, for what small hand-made ones
         clean_end();
     }
     CHECK(tensors > 100);
+}
+
+namespace {
+
+/// The functions by which a test steers the double of GPUDirect Storage, which the program opens as any library.
+struct storage_double {
+    void* library{dlopen("libcufile.so.0", RTLD_NOW)};
+    template <class F>
+    F* find(const char* name) const {
+        REQUIRE(library != nullptr);
+        return reinterpret_cast<F*>(dlsym(library, name));
+    }
+    void reset(cufile_failure failure, unsigned long good_reads = 0) const { find<void(cufile_failure, unsigned long)>("cufile_double_reset")(failure, good_reads); }
+    unsigned long reads() const { return find<unsigned long()>("cufile_double_reads")(); }
+    void end() const { find<void()>("cufile_double_end")(); }
+};
+
+/// One tensor of several megabytes.
+std::string large_file() { return torch_file(pkl::ordered({{pkl::str("w"), pkl::floats("0", 1'500'000)}, {pkl::str("b"), pkl::floats("1", 5)}}), {{"0", some_floats(1'500'000, 1)}, {"1", some_floats(5, 2)}}); }
+
+} // namespace
+
+TEST_CASE("upload: GPUDirect Storage reads large pieces past the host, and whatever it cannot do is staged, with the reason") {
+    const opened file{large_file()};
+    const storage_double storage;
+    struct trial {
+        cufile_failure failure;
+        unsigned long good_reads;
+        const char* reason;
+    };
+    for (const trial& t : {trial{cufile_no_failure, 0, ""}, trial{cufile_no_driver, 0, "cuFileDriverOpen failed"}, trial{cufile_no_file_system, 0, "cuFileHandleRegister failed"},
+                           trial{cufile_failing_read, 1, "a read past the host gave"}, trial{cufile_failing_file_read, 0, "a read past the host gave"}})
+        for (const mode how : {mode::eager, mode::lazy, mode::random})
+            for (const unsigned readers : {0u, 2u})
+                for (const bool ordered : {false, true}) {
+                    CAPTURE(t.reason);
+                    cuda_double::reset({.how = how});
+                    storage.reset(t.failure, t.good_reads);
+                    {
+                        const auto driver = ckpt::cuda::gds();
+                        upload_options options;
+                        options.readers = readers;
+                        options.piece_bytes = 1u << 20;
+                        options.source = upload_source::gpu_direct;
+                        options.past_host = driver.reader();
+                        options.stream_ordered = ordered;
+                        auto there = upload(file.weights, options).value();
+                        REQUIRE(there.wait().has_value());
+                        compare(there, file.weights);
+                        CHECK(there.report().fallback.starts_with(t.reason));
+                        CHECK(there.report().fallback.empty() == (t.failure == cufile_no_failure));
+                        if (t.failure == cufile_no_failure) CHECK(storage.reads() >= 4);
+                    }
+                    storage.end();
+                    clean_end();
+                }
+    cuda_double::reset();
+    storage.reset(cufile_no_failure);
+    {
+        const auto driver = ckpt::cuda::gds();
+        upload_options options;
+        options.source = upload_source::gpu_direct;
+        CHECK(upload(file.weights, options).value().report().fallback == "no direct_reader was given");
+        options.past_host = driver.reader();
+        options.verify = true;
+        const auto there = upload(file.weights, options).value();
+        CHECK(there.report().fallback == "checksums can only be compared of what the host reads");
+        CHECK(there.report().verified == 2);
+    }
+    storage.end();
+    clean_end();
+}
+
+TEST_CASE("upload: other frameworks take a tensor as DLPack has it, and keep its memory") {
+    const opened file{upload_file()};
+    cuda_double::reset({.how = mode::lazy});
+    ckpt::dlpack_managed_tensor* taken = nullptr;
+    const void* data = nullptr;
+    {
+        auto there = upload(file.weights, busy()).value();
+        taken = there.to_dlpack("turned").value();
+        data = there.at("turned").value().data;
+        CHECK(there.to_dlpack("missing").error().code == errc::key_missing);
+        ckpt::dlpack_managed_tensor* const empty = there.to_dlpack("empty").value();
+        CHECK(empty->dl_tensor.data == nullptr);
+        empty->deleter(empty);
+    }
+    CHECK(taken->dl_tensor.data == data);
+    CHECK(taken->dl_tensor.device.device_type == 2);
+    CHECK(taken->dl_tensor.device.device_id == 0);
+    CHECK(taken->dl_tensor.strides[1] == 33);
+    CHECK(cuda_double::totals().device_bytes.at(0) != 0);
+    taken->deleter(taken);
+    CHECK(cuda_double::totals().device_bytes.at(0) == 0);
+    clean_end();
+}
+
+TEST_CASE("upload: a strided tensor becomes dense by a kernel, on its own device") {
+    const opened file{upload_file()};
+    cuda_double::reset({.how = mode::lazy});
+    {
+        const ckpt::upload_target one[]{{1, file.weights}};
+        auto there = upload(ckpt::plan_upload(one).value(), busy()).value();
+        const auto turned = there.at("turned").value();
+        static int device_of_call = -1;
+        const ckpt::device_kernels kernels{.gather = [](void* out, const void* in, std::size_t itemsize, std::uint32_t rank, const std::int64_t* shape, const std::int64_t* strides, std::uint64_t offset, void*) {
+            CHECK(out == reinterpret_cast<void*>(std::uintptr_t{4'096}));
+            CHECK(in != nullptr);
+            CHECK(itemsize == 4);
+            CHECK(rank == 2);
+            CHECK(shape[0] == 33);
+            CHECK(strides[1] == 33);
+            CHECK(offset == 0);
+            return static_cast<int>(cudaGetDevice(&device_of_call));
+        }};
+        CHECK(ckpt::cuda::contiguous(reinterpret_cast<void*>(std::uintptr_t{4'096}), turned, &kernels).has_value());
+        CHECK(device_of_call == 1);
+        const ckpt::device_kernels failing{.gather = [](void*, const void*, std::size_t, std::uint32_t, const std::int64_t*, const std::int64_t*, std::uint64_t, void*) { return static_cast<int>(cudaErrorInvalidValue); }};
+        CHECK(ckpt::cuda::contiguous(nullptr, turned, &failing).error().code == errc::device_failed);
+    }
+    clean_end();
 }

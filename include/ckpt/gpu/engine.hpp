@@ -318,8 +318,7 @@ class upload_engine {
     upload_engine(const upload_engine&) = delete;
     upload_engine& operator=(const upload_engine&) = delete;
     ~upload_engine() {
-        for (void* handle : handles_)
-            if (handle != nullptr) options_.past_host->close(handle);
+        for (const auto& [in, handle] : handles_) options_.past_host->close(handle);
     }
 
     [[nodiscard]] result<void> run(device_scope<Api>& scope) {
@@ -357,12 +356,15 @@ class upload_engine {
     void open_past_host() {
         if (options_.past_host == nullptr) reason_ = "no direct_reader was given";
         else if (options_.verify) reason_ = "checksums can only be compared of what the host reads";
-        handles_.resize(plan_.runs.size());
-        for (std::size_t r = 0; r < handles_.size() && reason_.empty(); ++r) {
-            const file* const in = plan_.runs[r].in;
-            if (in == nullptr) continue;
-            if constexpr (std::is_same_v<file_system::handle, int>) handles_[r] = options_.past_host->open(options_.past_host->context, in->handle(), reason_);
-            else reason_ = "descriptors are POSIX's";
+        for (const byte_run& run : plan_.runs) {
+            const bool known = run.in == nullptr || std::any_of(handles_.begin(), handles_.end(), [&](const auto& h) { return h.first == run.in; });
+            if (known || !reason_.empty()) continue;
+            if constexpr (std::is_same_v<file_system::handle, int>) {
+                if (void* const handle = options_.past_host->open(options_.past_host->context, run.in->handle(), reason_); handle != nullptr) handles_.emplace_back(run.in, handle);
+                else if (reason_.empty()) reason_ = "the file was refused";
+            } else {
+                reason_ = "descriptors are POSIX's";
+            }
         }
         past_host_ = reason_.empty();
     }
@@ -543,7 +545,10 @@ class upload_engine {
         if (!past_host_ || piece.run == no_run || plan_.runs[piece.run].in == nullptr || piece.bytes < worthwhile || piece.copies != 1) return false;
         const staged_copy& c = plan_.copies[piece.first_copy];
         if (c.to_scratch || c.bytes != piece.bytes) return false;
-        const std::int64_t got = options_.past_host->read(handles_[piece.run], memory_.at(c.target).memory, c.bytes, piece.begin, c.to);
+        device_scope<Api> here{api_}; // this thread's device, which the library may ask for
+        if (here.failure() != 0 || here.use(memory_.at(c.target).device) != 0) return false;
+        const auto handle = std::find_if(handles_.begin(), handles_.end(), [&](const auto& h) { return h.first == plan_.runs[piece.run].in; });
+        const std::int64_t got = options_.past_host->read(handle->second, memory_.at(c.target).memory, c.bytes, piece.begin, c.to);
         if (got >= 0 && static_cast<std::uint64_t>(got) == c.bytes) return true;
         const std::lock_guard lock{ring_mutex_};
         if (reason_.empty()) reason_ = "a read past the host gave " + decimal(got) + " instead of " + decimal(c.bytes) + " bytes at " + decimal(piece.begin);
@@ -626,7 +631,7 @@ class upload_engine {
     bool mapped_{false};
     bool past_host_{false};
     std::string reason_{}; // written under ring_mutex_ once readers run
-    std::vector<void*> handles_{};
+    std::vector<std::pair<const file*, void*>> handles_{};
     std::vector<device_copy> batch_{};
     std::uint64_t total_{0};
 
