@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #include <ckpt/cuda.hpp>
 #include <ckpt/cuda_gds.hpp>
+#include <ckpt/folder.hpp>
 #include <ckpt/state/shard.hpp>
 
 #include "../support/temporary_file.hpp"
@@ -424,6 +425,41 @@ TEST_CASE("upload: a device without memory, a file that was cut, a damaged recor
             CHECK(truncated.error().offset >= bytes.size() / 2);
             clean_end();
         }
+}
+
+TEST_CASE("upload: tensors that key rules make, and those of a folder of shards, are built while they are staged") {
+    const opened file{upload_file()};
+    const ckpt::key_map rules = ckpt::key_map::parse("split 0 a.weight -> top, bottom\nmerge 1 top, bottom -> wide\ntranspose 0 1 half\ncast f16 a.bias\ncopy brain -> again").value();
+    const auto ours = ckpt::remap(file.weights, rules);
+    REQUIRE_MESSAGE(ours.has_value(), ours.error().message());
+    for (const auto layout : {upload_layout::file_image, upload_layout::packed})
+        for (const mode how : {mode::lazy, mode::random}) {
+            cuda_double::reset({.how = how});
+            {
+                upload_options options = busy(2);
+                options.layout = layout;
+                auto there = upload(*ours, options).value();
+                REQUIRE(there.wait().has_value());
+                compare(there, *ours);
+                CHECK(there.at("wide").value().shape[1] == 192);
+                CHECK(there.at("again").value().data == there.at("brain").value().data);
+            }
+            clean_end();
+        }
+    for (const char* name : {"/frameworks/transformers-4.57/shards_bin", "/frameworks/dcp/mesh_2d"}) {
+        CAPTURE(name);
+        const auto folder = ckpt::open_folder(std::string(CKPT_TEST_DATA) + name).value();
+        for (const auto& candidate : folder.state_dicts()) {
+            const auto weights = folder.state_dict(candidate.path).value();
+            cuda_double::reset({.how = mode::random});
+            {
+                auto there = upload(weights, busy(2)).value();
+                REQUIRE(there.wait().has_value());
+                compare(there, weights);
+            }
+            clean_end();
+        }
+    }
 }
 
 TEST_CASE("upload: files of the folder tests/data, for what small hand-made ones do not have") {

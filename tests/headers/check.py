@@ -13,6 +13,11 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from harness import DEVICE_HEADERS, HEADERS, INCLUDE, STRICT, Report, os_leaf, run_all, scratch, spelled
 
 HOSTILE = """
+// what argument-dependent lookup would find in std beside ours
+#include <complex>
+#include <functional>
+#include <iomanip>
+#include <memory>
 // <windows.h> and the headers below it
 #define min(a, b) (((a) < (b)) ? (a) : (b))
 #define max(a, b) (((a) > (b)) ? (a) : (b))

@@ -388,7 +388,7 @@ class dcp_reader {
             return out_->refused(std::move(opened).error());
         }
         items_->add_object({file, at->offset, at->length});
-        const auto part = make_shared<part_storages>(name, checkpoint_access::file(*opened));
+        const auto part = detail::make_shared<part_storages>(name, checkpoint_access::file(*opened));
         out_->values().joined_bytes += part->content().graph().metadata_bytes();
         const value root = opened->root();
         auto copy = out_->grafter_of(part);
@@ -401,8 +401,8 @@ class dcp_reader {
     folder_work& work_;
     std::string step_;
     std::optional<checkpoint> metadata_{};
-    shared<joined_checkpoint> out_{make_shared<joined_checkpoint>(work_.options.limits, "dcp", "torch.distributed.checkpoint")};
-    shared<dcp_items> items_{make_shared<dcp_items>(work_.allowed, work_.options)};
+    shared<joined_checkpoint> out_{detail::make_shared<joined_checkpoint>(work_.options.limits, "dcp", "torch.distributed.checkpoint")};
+    shared<dcp_items> items_{detail::make_shared<dcp_items>(work_.allowed, work_.options)};
     std::map<std::string, seen_file> files_{};     // by name
     std::vector<place> places_{};                  // sorted by key and offsets
     std::map<std::uint32_t, tensor_file> safetensors_{};

@@ -107,7 +107,7 @@ class joined_checkpoint final : public checkpoint_file {
             facts_.order = file->facts().order;
             facts_.order_recorded = file->facts().order_recorded;
         }
-        auto out = make_shared<part_storages>(std::move(name), std::move(file));
+        auto out = detail::make_shared<part_storages>(std::move(name), std::move(file));
         keep(out);
         return out;
     }
@@ -172,8 +172,8 @@ class joined_checkpoint final : public checkpoint_file {
     }
 
   private:
-    shared<gather_plan> plan_{make_shared<gather_plan>()};
-    shared<gathered_storages> storages_{make_shared<gathered_storages>(plan_)};
+    shared<gather_plan> plan_{detail::make_shared<gather_plan>()};
+    shared<gathered_storages> storages_{detail::make_shared<gathered_storages>(plan_)};
     std::vector<shared<folder_storages>> parts_{};
     part_copies copies_{graph_.memory};
 };

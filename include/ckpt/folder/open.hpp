@@ -259,7 +259,7 @@ class folder_examiner {
     if (!seen->report.findings.empty()) return joined_findings(seen->report.findings);
     if (seen->file) return std::move(*seen->file);
     if (seen->joined) return checkpoint{std::move(seen->joined), options.storages};
-    return checkpoint{shared<checkpoint_file>{make_shared<shard_set>(std::move(seen->shards), options.limits)}, options.storages};
+    return checkpoint{shared<checkpoint_file>{detail::make_shared<shard_set>(std::move(seen->shards), options.limits)}, options.storages};
 }
 
 } // namespace detail

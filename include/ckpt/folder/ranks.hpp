@@ -323,7 +323,7 @@ class rank_reader {
     }
 
     folder_work& work_;
-    shared<joined_checkpoint> out_{make_shared<joined_checkpoint>(work_.options.limits, "ranks", "torch.distributed")};
+    shared<joined_checkpoint> out_{detail::make_shared<joined_checkpoint>(work_.options.limits, "ranks", "torch.distributed")};
     std::vector<one_rank> ranks_{};
     std::uint64_t total_{0}; // of ranks, as the files say
     std::uint64_t corners_{};

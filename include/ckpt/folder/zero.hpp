@@ -599,7 +599,7 @@ class zero_reader {
 
     folder_work& work_;
     std::string step_;
-    shared<joined_checkpoint> out_{make_shared<joined_checkpoint>(work_.options.limits, "zero", "DeepSpeed")};
+    shared<joined_checkpoint> out_{detail::make_shared<joined_checkpoint>(work_.options.limits, "zero", "DeepSpeed")};
     std::vector<file> models_{};
     std::vector<file> optimizers_{};
     bool ranks_of_models_{false};

@@ -653,7 +653,7 @@ class upload_engine {
 /// Carries out a plan. What is returned holds the memory; its streams may still be copying out of its slots.
 template <device_api Api>
 [[nodiscard]] result<shared<device_memory<Api>>> run_upload(const Api& api, const upload_plan& plan, const engine_options& options) {
-    auto memory = make_shared<device_memory<Api>>(api, upload_plan_access::data(plan));
+    auto memory = detail::make_shared<device_memory<Api>>(api, upload_plan_access::data(plan));
     device_scope<Api> scope{api};
     if (auto ready = memory->prepare(scope, options); !ready) return std::move(ready).error();
     {

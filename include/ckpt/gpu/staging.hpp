@@ -14,6 +14,7 @@
 #include <ckpt/io/file.hpp>
 #include <ckpt/io/source.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -73,8 +74,14 @@ class stager {
         const upload_piece& piece = plan_.pieces[number];
         if (piece.run == no_run) return build(piece, slot);
         std::byte* const out = slot + lead(piece);
-        if (auto done = read(piece.run, piece.begin, {out, static_cast<std::size_t>(piece.bytes)}, slot); !done) return done;
-        checked(number, piece.begin, {out, static_cast<std::size_t>(piece.bytes)});
+        // What is summed is read in parts that stay in the cache meanwhile; direct reads are the larger the better.
+        constexpr std::uint64_t hot = std::uint64_t{256} << 10;
+        const std::uint64_t step = verify_ && runs_[piece.run].direct == 0 ? hot : piece.bytes;
+        for (std::uint64_t at = 0; at < piece.bytes; at += step) {
+            const std::span<std::byte> part{out + at, static_cast<std::size_t>((std::min)(step, piece.bytes - at))};
+            if (auto done = read(piece.run, piece.begin + at, part, slot); !done) return done;
+            checked(number, piece.begin + at, part);
+        }
         return {};
     }
 

@@ -805,7 +805,7 @@ class upload_planner {
     const upload_plan_options& options_;
     pattern_list selected_;
     std::vector<pattern_list> casts_{};
-    shared<upload_plan_data> out_{make_shared<upload_plan_data>()};
+    shared<upload_plan_data> out_{detail::make_shared<upload_plan_data>()};
     std::vector<open_file> files_{1}; // the first one stands for memory
     std::vector<std::uint32_t> run_files_{};
     std::vector<const storage_source*> sources_{};

@@ -22,9 +22,9 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 class assembler {
   public:
     /// Path, root and entries that are no tensors are those of `like`. `owner` keeps the names alive.
-    assembler(shared<gather_plan> plan, const state_dict& like, shared<counted> owner) : plan_{std::move(plan)}, storages_{make_shared<gathered_storages>(plan_)} {
+    assembler(shared<gather_plan> plan, const state_dict& like, shared<counted> owner) : plan_{std::move(plan)}, storages_{detail::make_shared<gathered_storages>(plan_)} {
         const auto& from = *state_dict_access::data(like);
-        out_->history = make_shared<lineage>();
+        out_->history = detail::make_shared<lineage>();
         out_->path = from.path;
         out_->root = from.root;
         out_->others = from.others;
@@ -67,7 +67,7 @@ class assembler {
   private:
     shared<gather_plan> plan_;
     shared<gathered_storages> storages_;
-    shared<state_dict_data> out_{make_shared<state_dict_data>()};
+    shared<state_dict_data> out_{detail::make_shared<state_dict_data>()};
     part_copies copies_{out_->memory};
 };
 

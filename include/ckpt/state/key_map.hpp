@@ -245,7 +245,7 @@ struct key_map_data final : counted {
     void begin_group() { steps.push_back({static_cast<std::uint32_t>(rules.size()), 0, true}); }
 
     [[nodiscard]] std::string_view own(std::string_view text) {
-        texts.push_back(make_shared<owned_text>());
+        texts.push_back(detail::make_shared<owned_text>());
         texts.back()->text = text;
         return texts.back()->text;
     }

@@ -29,7 +29,7 @@ class owned_storages final : public storage_source {
   public:
     /// Reads the storages behind `tensors` and replaces each pointer by one to a tensor over the copy.
     [[nodiscard]] static shared<owned_storages> read(const storage_source& from, std::span<const tensor_data*> tensors) {
-        auto out = make_shared<owned_storages>();
+        auto out = detail::make_shared<owned_storages>();
         std::vector<source_storage> wanted;
         std::vector<std::uint32_t> numbers; // here, by the storage's number there
         const auto change = [&](tensor_data& t) {

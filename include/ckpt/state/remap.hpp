@@ -412,7 +412,7 @@ class inverse_writer {
     }
 
     const remap_record& r_;
-    shared<key_map_data> out_{make_shared<key_map_data>()};
+    shared<key_map_data> out_{detail::make_shared<key_map_data>()};
     std::vector<std::pair<std::string, std::string>> pending_{};
     std::string unused_{"ckpt_inverse."}; ///< no key begins with it
     std::uint64_t next_{0};

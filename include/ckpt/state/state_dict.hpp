@@ -213,7 +213,7 @@ struct state_dict_access {
 
 /// Flattens `root` into a state_dict. `file` keeps everything alive that the values borrow from.
 [[nodiscard]] inline result<state_dict> make_state_dict(const value& root, std::string path, shared<counted> file, const storage_source& source, const limits& most) {
-    auto out = make_shared<state_dict_data>();
+    auto out = detail::make_shared<state_dict_data>();
     out->file = std::move(file);
     out->source = &source;
     out->path = std::move(path);

@@ -25,7 +25,7 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 class pickle_checkpoint final : public checkpoint_file {
   public:
     [[nodiscard]] static result<shared<checkpoint_file>> open(shared<source> from, const allowlist& allowed, const limits& budget, const scratch& reuse, std::uint32_t index = 0) {
-        auto out = make_shared<pickle_checkpoint>(std::move(from), budget, reuse);
+        auto out = detail::make_shared<pickle_checkpoint>(std::move(from), budget, reuse);
         const source& file = *out->from_;
         read_window window{file, 4096};
         std::uint64_t count = 0;

@@ -75,7 +75,7 @@ class safetensors_storages final : public storage_source {
 class safetensors_checkpoint final : public checkpoint_file {
   public:
     [[nodiscard]] static result<shared<checkpoint_file>> open(shared<source> from, const limits& budget, const scratch& reuse) {
-        auto out = make_shared<safetensors_checkpoint>(std::move(from), budget, reuse);
+        auto out = detail::make_shared<safetensors_checkpoint>(std::move(from), budget, reuse);
         auto header = safetensors_header::read(*out->from_, out->limits_, out->graph_.memory);
         if (!header) return std::move(header).error();
         out->header_ = std::move(*header);

@@ -217,7 +217,7 @@ class global_scanner {
     const allowlist& judge_;
     allowlist everything_;
     const limits& limits_;
-    shared<block_pool> pool_{make_shared<block_pool>()};
+    shared<block_pool> pool_{detail::make_shared<block_pool>()};
     std::size_t path_bytes_{0};
     std::size_t path_steps_{0};
     std::vector<global_use> seen_{};

@@ -161,7 +161,7 @@ class tar_checkpoint final : public checkpoint_file {
     [[nodiscard]] static bool is_one(const tar_archive& archive) noexcept { return archive.find("storages") != nullptr || archive.find("tensors") != nullptr; }
 
     [[nodiscard]] static result<shared<checkpoint_file>> open(shared<source> from, const tar_archive& archive, const allowlist& allowed, const limits& budget, const scratch& reuse) {
-        auto out = make_shared<tar_checkpoint>(std::move(from), budget, reuse);
+        auto out = detail::make_shared<tar_checkpoint>(std::move(from), budget, reuse);
         const source& file = *out->from_;
         if (auto complete = check_members(file, archive); !complete) return std::move(complete).error();
         tar_objects objects{*out->storages_};
@@ -179,7 +179,7 @@ class tar_checkpoint final : public checkpoint_file {
     /// The globals that the pickles of all members name. Fails nowhere: what is damaged is told, and the rest is scanned.
     [[nodiscard]] static global_scan scan(shared<source> from, const tar_archive& archive, const allowlist& judge, const limits& budget) {
         const allowlist everything = allowlist_of<inspect_policy>();
-        const auto file = make_shared<tar_checkpoint>(std::move(from), budget, scratch{});
+        const auto file = detail::make_shared<tar_checkpoint>(std::move(from), budget, scratch{});
         tar_objects objects{*file->storages_};
         global_scanner scanner{judge, budget};
         std::optional<error> stopped;

@@ -111,7 +111,7 @@ struct nested_zip final : public counted {
 
     /// `memory` outlives it. The record is stored as it is, or fits into what a compressed pickle may become.
     [[nodiscard]] static result<shared<nested_zip>> read(const shared<source>& outer, const record& r, const limits& budget, const inflater& inflate, arena& memory) {
-        auto out = make_shared<nested_zip>();
+        auto out = detail::make_shared<nested_zip>();
         auto opened = open_record(outer, r, budget, inflate, memory);
         if (!opened) return std::move(opened).error();
         out->from = std::move(*opened);
@@ -189,7 +189,7 @@ class zip_checkpoint final : public checkpoint_file {
   public:
     [[nodiscard]] static result<shared<checkpoint_file>> open(shared<source> from, const allowlist& allowed, const limits& budget, const scratch& reuse,
                                                               std::optional<byte_order> order, const inflater& inflate) {
-        auto out = make_shared<zip_checkpoint>(std::move(from), budget, reuse, inflate);
+        auto out = detail::make_shared<zip_checkpoint>(std::move(from), budget, reuse, inflate);
         auto zip = opened_zip::read(*out->from_, out->limits_, out->inflate_, out->directory_);
         if (!zip) return std::move(zip).error();
         out->archive_ = std::move(zip->archive);
