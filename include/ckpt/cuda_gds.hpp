@@ -80,15 +80,22 @@ inline constexpr int cufile_already_open = 5026;
 
 #if defined(__linux__)
 
+inline constexpr const char* kernel_modules = "/proc/modules";
+
 /// The library with its driver open, or why it is not. Files share it with the owner: the driver is closed by the last.
 class gds_state final : public counted {
   public:
-    gds_state() {
+    /// `modules` is `kernel_modules`: where there is no such file, as in some containers, the library (1.20) searches it without end.
+    explicit gds_state(const char* modules) {
+        if (::access(modules, R_OK) != 0) {
+            reason_ = std::string(modules) + " cannot be read, in which the library looks for its drivers";
+            return;
+        }
         // What the library's threads run must stay, whoever closes it.
         library_ = ::dlopen("libcufile.so.0", RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
         if (library_ == nullptr) {
             const char* why = ::dlerror();
-            reason_ = printable(why != nullptr ? why : "libcufile.so.0 cannot be loaded");
+            reason_ = why != nullptr ? std::string_view(why).substr(0, 200) : std::string_view("libcufile.so.0 cannot be loaded");
             return;
         }
         cufile_status (*driver_open)() = nullptr;
@@ -191,9 +198,12 @@ class gds_state final : public counted {
 
 #else
 
+inline constexpr const char* kernel_modules = "";
+
 /// Where the library does not exist.
 class gds_state final : public counted {
   public:
+    explicit gds_state(const char*) {}
     [[nodiscard]] const std::string& reason() const noexcept { return reason_; }
     [[nodiscard]] const direct_reader& reader() const noexcept { return reader_; }
 
@@ -233,7 +243,7 @@ class gds_driver {
 };
 
 /// Looks for the library and opens its driver. Never fails: `reason()` says what is missing.
-[[nodiscard]] inline gds_driver gds() { return gds_driver{detail::make_shared<detail::gds_state>()}; }
+[[nodiscard]] inline gds_driver gds() { return gds_driver{detail::make_shared<detail::gds_state>(detail::kernel_modules)}; }
 
 } // namespace cuda
 } // namespace ckpt::inline CKPT_DETAIL_ABI

@@ -1,11 +1,13 @@
 // What an engine does with ckpt, in one translation unit: meson.build compiles it with the flags of several.
 #include <ckpt/ckpt.hpp>
+#include <ckpt/cuda_gds.hpp>
 #include <ckpt/dlpack.hpp>
 #include <ckpt/folder.hpp>
 #include <ckpt/python.hpp>
 #include <ckpt/state/diff.hpp>
 
 #include <cstdio>
+#include <string>
 
 namespace {
 
@@ -38,6 +40,12 @@ int main(int argc, char** argv) {
     const auto exported = ckpt::to_dlpack(*weights->at("fc1.weight"), *weights);
     if (!exported || (*exported)->dl_tensor.data != weight->data) return 1;
     (*exported)->deleter(*exported);
+
+    // Without its library GPUDirect Storage gives a reason.
+    const auto storage = ckpt::cuda::gds();
+    std::string reason;
+    if (storage.reader() == nullptr) return 1;
+    if (!storage.reason().empty() && (storage.reader()->open(storage.reader()->context, 0, reason) != nullptr || reason != storage.reason())) return 1;
 
     // A failure is a value in every kind of build.
     const auto absent = ckpt::open(argv[2]);
