@@ -287,7 +287,7 @@ inline constexpr std::size_t most_shown = 16; // elements of lists in texts for 
     if (const auto own = attribute_of(c, state[2], "global_rank").as_int(); own && *own >= 0) place.rank = static_cast<std::uint64_t>(*own);
     if (const auto all = attribute_of(c, state[2], "local_world_size").as_int(); all && *all >= 0) place.ranks = static_cast<std::uint64_t>(*all);
     if (!c.charge(sizeof place)) return c.over_budget();
-    extra.place = ::new (c.graph().memory.allocate(sizeof place, alignof(rank_place))) rank_place(place);
+    extra.place = ::new (c.graph().memory.allocate(sizeof place, alignof(rank_place))) rank_place{place};
     return {};
 }
 
