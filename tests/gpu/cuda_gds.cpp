@@ -5,6 +5,7 @@
 
 #include "cuda_double.hpp"
 #include "cufile_double.hpp"
+#include "opened_gds.hpp"
 
 #include "../support/temporary_file.hpp"
 
@@ -24,9 +25,6 @@ namespace {
 
 using driver = ckpt::cuda::gds_driver;
 static_assert(!std::is_copy_constructible_v<driver> && std::is_nothrow_move_constructible_v<driver> && std::is_nothrow_move_assignable_v<driver>);
-
-/// `ckpt::cuda::gds()` where the kernel's modules can be read, which is not so in every container.
-driver opened() { return driver{ckpt::detail::make_shared<ckpt::detail::gds_state>("/proc/self/maps")}; }
 
 template <class F>
 F* steering(const char* name) {
@@ -83,7 +81,7 @@ struct scene {
 
 TEST_CASE("a file is read to its place in device memory, by a handle that needs the descriptor no more") {
     const scene s;
-    const driver gds = opened();
+    const driver gds = opened_gds();
     CHECK(gds.reason().empty());
     std::string reason;
     const int own = ::dup(s.fd);
@@ -100,7 +98,7 @@ TEST_CASE("a file is read to its place in device memory, by a handle that needs 
 TEST_CASE("a short read goes on, a failing one gives its number") {
     for (const unsigned long good : {0ul, 1ul}) {
         const scene s{cufile_short_read, good};
-        const driver gds = opened();
+        const driver gds = opened_gds();
         std::string reason;
         void* handle = s.open(gds, reason);
         REQUIRE(handle != nullptr);
@@ -111,7 +109,7 @@ TEST_CASE("a short read goes on, a failing one gives its number") {
     }
     for (const auto& [failure, number] : {std::pair{cufile_failing_read, -5030}, std::pair{cufile_failing_file_read, -EIO}}) {
         const scene s{failure};
-        const driver gds = opened();
+        const driver gds = opened_gds();
         std::string reason;
         void* handle = s.open(gds, reason);
         REQUIRE(handle != nullptr);
@@ -124,7 +122,7 @@ TEST_CASE("a short read goes on, a failing one gives its number") {
 TEST_CASE("a driver that does not open and a file system that is not supported give a reason") {
     {
         const scene s{cufile_no_driver};
-        const driver gds = opened();
+        const driver gds = opened_gds();
         CHECK(gds.reason() == "cuFileDriverOpen failed with 5001: the nvidia-fs driver is not loaded");
         std::string reason;
         CHECK(s.open(gds, reason) == nullptr);
@@ -132,7 +130,7 @@ TEST_CASE("a driver that does not open and a file system that is not supported g
     }
     {
         const scene s{cufile_no_file_system};
-        const driver gds = opened();
+        const driver gds = opened_gds();
         CHECK(gds.reason().empty());
         std::string reason;
         CHECK(s.open(gds, reason) == nullptr);
@@ -155,7 +153,7 @@ TEST_CASE("the driver is closed once: by its owner, or after it by the last file
     std::string reason;
     void* handle = nullptr;
     const ckpt::direct_reader table = [&] {
-        driver first = opened();
+        driver first = opened_gds();
         driver moved = std::move(first);
         CHECK(first.reader() == nullptr); // NOLINT: what is moved from says so
         CHECK_FALSE(first.reason().empty());
@@ -165,7 +163,7 @@ TEST_CASE("the driver is closed once: by its owner, or after it by the last file
     REQUIRE(handle != nullptr);
     CHECK(table.read(handle, s.memory, 10, 0, 0) == 10);
     {
-        const driver second = opened(); // the driver is open already: used, and left open
+        const driver second = opened_gds(); // the driver is open already: used, and left open
         CHECK(second.reason().empty());
         void* other = s.open(second, reason);
         REQUIRE(other != nullptr);

@@ -2,7 +2,6 @@
 //
 // SPDX-License-Identifier: MIT
 #include <ckpt/cuda.hpp>
-#include <ckpt/cuda_gds.hpp>
 #include <ckpt/folder.hpp>
 #include <ckpt/state/shard.hpp>
 
@@ -10,6 +9,7 @@
 #include "../support/upload_files.hpp"
 #include "cuda_double.hpp"
 #include "cufile_double.hpp"
+#include "opened_gds.hpp"
 
 #include <doctest/doctest.h>
 
@@ -517,7 +517,7 @@ TEST_CASE("upload: GPUDirect Storage reads large pieces past the host, and whate
                     cuda_double::reset({.how = how});
                     storage.reset(t.failure, t.good_reads);
                     {
-                        const auto driver = ckpt::cuda::gds();
+                        const auto driver = opened_gds();
                         upload_options options;
                         options.readers = readers;
                         options.piece_bytes = 1u << 20;
@@ -537,7 +537,7 @@ TEST_CASE("upload: GPUDirect Storage reads large pieces past the host, and whate
     cuda_double::reset();
     storage.reset(cufile_no_failure);
     {
-        const auto driver = ckpt::cuda::gds();
+        const auto driver = opened_gds();
         upload_options options;
         options.source = upload_source::gpu_direct;
         CHECK(upload(file.weights, options).value().report().fallback == "no direct_reader was given");
