@@ -140,12 +140,16 @@ class checkpoint {
         std::vector<const detail::tensor_data*> checked;
         for (std::size_t i = 0; i < g.tensors.size(); ++i) // what a wrapper consists of was made before it
             if (const detail::tensor_data& t = g.tensors[i]; t.extra != nullptr && t.kind != layout::wrapper && t.kind != layout::strided) checked.push_back(&t);
-        const auto by_parts = [](const detail::tensor_data* a, const detail::tensor_data* b) { return a->extra < b->extra; };
-        const auto same_parts = [](const detail::tensor_data* a, const detail::tensor_data* b) { return a->extra == b->extra; };
-        std::stable_sort(checked.begin(), checked.end(), by_parts);
-        checked.erase(std::unique(checked.begin(), checked.end(), same_parts), checked.end());
+        // Of those with the same parts the first stays, and all stay in the file's order.
+        std::vector<std::uint32_t> order(checked.size());
+        for (std::uint32_t i = 0; i < order.size(); ++i) order[i] = i;
+        const auto parts = [&](std::uint32_t i) { return std::pair{reinterpret_cast<std::uintptr_t>(checked[i]->extra), i}; };
+        std::sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) { return parts(a) < parts(b); });
+        order.erase(std::unique(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) { return checked[a]->extra == checked[b]->extra; }), order.end());
+        std::sort(order.begin(), order.end());
         std::uint64_t left = 16 * file_->facts().file_bytes + (std::uint64_t{64} << 20);
-        for (const detail::tensor_data* t : checked) {
+        for (const std::uint32_t i : order) {
+            const detail::tensor_data* const t = checked[i];
             std::uint64_t cost = detail::bytes_of(*t);
             for (const detail::named_data& part : t->extra->parts()) // each is inflated as a whole
                 if (part.data.kind == layout::strided && part.data.numel != 0 && file_->storages().is_compressed(part.data.storage)) cost += file_->storages().nbytes(part.data.storage);

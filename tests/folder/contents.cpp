@@ -72,6 +72,7 @@ TEST_CASE("the names of what one process saved") {
     CHECK(sets({"rank_0.pt", "model.safetensors"}) == names{"model.safetensors"});
     CHECK(sets({"rng_state_rank_0.pth", "random_states_rank0.pkl", "optim_world_size_1_rank_0.pt", "extra_state_world_size_1_rank_0.pt"}).empty());
     CHECK(of({"rank_0.pt"}).files[0].is == "what rank 0 saved");
+    CHECK(sets({"model.pdparams", "model.pdopt"}) == names{"model.pdparams"});
     CHECK(of({"mp_rank_00_model_states.pt"}).kind == folder_kind::zero);
 }
 

@@ -146,6 +146,59 @@ TEST_CASE("R1: a blob that many calls share is paid for each time") {
     CHECK(code_of(pickle(shared + calls.substr(0, 12) + "e")) == errc::none);
 }
 
+TEST_CASE("what paddle.save wrote is named") {
+    const std::string array = call(global("numpy.core.multiarray", "_reconstruct"), {global("numpy", "ndarray"), ints({0}), "C\1b"}) +
+                              tuple({num(1), ints({2}), call(global("numpy", "dtype"), {str("f4"), no, yes}) + tuple({num(3), str("<"), none, none, none, num(-1), num(-1), num(0)}) + "b", no, "C\x08" + raw<float>({1, 2})}) + "b";
+    const std::string names = dict({{str("fc.weight"), str("linear_0.w_0")}});
+    const auto written_by = [](const std::string& value) {
+        const std::string file = pickle(value);
+        const auto opened = ckpt::open_bytes(bytes_of(file)).value();
+        CHECK(floats_of(opened.root().at("fc.weight").value()) == std::vector<float>{1, 2});
+        return std::string(opened.writer());
+    };
+    CHECK(written_by(dict({{str("fc.weight"), array}, {str("StructuredToParameterName@@"), names}})) == "PaddlePaddle");
+    CHECK(written_by(dict({{str("fc.weight"), array}})) == "pickle.dump");
+    CHECK(ckpt::open_bytes(bytes_of(pickle(num(1)))).value().writer() == "pickle.dump");
+}
+
+TEST_CASE("storages as lists of numbers, which pickle.dump wrote before torch 0.4.1") {
+    const auto storage = [](const char* module, const char* name, const std::string& list) { return call(global(module, name), {list}); };
+    const auto read = [&](const std::string& of, std::int64_t n) {
+        const std::string file = pickle(call(global("torch._utils", "_rebuild_tensor_v2"), {of, num(0), ints({n}), ints({1}), no, ordered()}));
+        const auto opened = ckpt::open_bytes(bytes_of(file)).value();
+        const ckpt::tensor t = opened.root().as_tensor().value();
+        if (t.refusal() != nullptr) return std::string(ckpt::info(t.refusal()->code).name);
+        CHECK(opened.verify().ok());
+        std::vector<double> values(t.numel());
+        REQUIRE(t.copy_as(std::span(values)).has_value());
+        std::string out(ckpt::name(t.dtype()));
+        for (const double v : values) out += ' ' + std::to_string(v).substr(0, 6);
+        return out;
+    };
+    const std::string reals = list({real(0.5), real(-2), num(3)});
+    CHECK(read(storage("torch", "FloatStorage", reals), 3) == "float32 0.5000 -2.000 3.0000");
+    CHECK(read(storage("torch", "DoubleStorage", reals), 3) == "float64 0.5000 -2.000 3.0000");
+    CHECK(read(storage("torch.cuda", "HalfStorage", reals), 3) == "float16 0.5000 -2.000 3.0000");
+    CHECK(read(storage("torch", "LongStorage", list({num(1), num(-7)})), 2) == "int64 1.0000 -7.000");
+    CHECK(read(storage("torch", "ByteStorage", list({num(255), num(0)})), 2) == "uint8 255.00 0.0000");
+    CHECK(read(storage("torch", "FloatStorage", "]"), 0) == "float32");
+    CHECK(read(storage("torch", "ByteStorage", list({num(256)})), 1) == "bad_arguments");
+    CHECK(read(storage("torch", "LongStorage", list({real(1)})), 1) == "bad_arguments");
+    CHECK(read(storage("torch", "FloatStorage", list({str("1")})), 1) == "bad_arguments");
+    CHECK(read(storage("torch", "LongStorage", list({yes})), 1) == "bad_arguments");
+    CHECK(read(storage("torch", "FloatStorage", num(4)), 4) == "bad_arguments"); // a size: without values
+    CHECK(read(global("torch", "FloatStorage") + ")R", 0) == "bad_arguments");
+    CHECK(read(storage("torch", "FloatStorage", reals), 4) == "out_of_bounds");
+    // Classes that came later were never written so.
+    CHECK(code_of(pickle(storage("torch", "BFloat16Storage", reals))) == errc::pickle_target);
+    // One list in many storages is paid for each time.
+    std::string big = "](" ;
+    for (int i = 0; i < 2000; ++i) big += "K\x01";
+    std::string many = "](" + storage("torch", "DoubleStorage", big + "eq\x01");
+    for (int i = 0; i < 3000; ++i) many += storage("torch", "DoubleStorage", "h\x01");
+    CHECK(code_of(pickle(many + "e")) == errc::limit);
+}
+
 TEST_CASE("tensors of torch 0.1 to 0.3: classes with a state, Variables, Parameters") {
     const std::string bytes = load_from_bytes(blob());
     const auto tensor_of = [&](const std::string& value) {

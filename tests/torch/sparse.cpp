@@ -142,6 +142,25 @@ TEST_CASE("V3: two faults in one sparse tensor: the same one is told mapped and 
     }
 }
 
+TEST_CASE("verify tells of sparse tensors in the file's order, wherever their parts lie in memory") {
+    constexpr int count = 3000;
+    std::string all = "](";
+    std::vector<std::pair<std::string, std::string>> storages{{"v", raw<float>({5})}};
+    for (int i = 0; i < count; ++i) {
+        const std::string key = std::to_string(i);
+        storages.emplace_back(key, raw<std::int64_t>({9})); // of three
+        all += pkl::call(pkl::global("torch._utils", "_rebuild_sparse_tensor"), {pkl::call(pkl::global("torch.serialization", "_get_layout"), {pkl::str("torch.sparse_coo")}),
+                         pkl::tuple({pkl::tensor(pkl::storage("LongStorage", key, 1), 0, {1, 1}, {1, 1}), pkl::floats("v", 1), pkl::call(pkl::global("torch", "Size"), {pkl::ints({3})})})});
+    }
+    const std::string file = torch_file(all + 'e', storages);
+    // Blocks of memory that are used again come in another order.
+    const ckpt::open_options options{.scratch = ckpt::scratch::make()};
+    CHECK_FALSE(ckpt::open_bytes(bytes_of(file), options).value().verify().ok());
+    const auto report = ckpt::open_bytes(bytes_of(file), options).value().verify();
+    REQUIRE(report.findings.size() == count);
+    for (int i = 0; i < count; ++i) CHECK(report.findings[static_cast<std::size_t>(i)].detail.find("storage \"" + std::to_string(i) + '"') != std::string::npos);
+}
+
 TEST_CASE("torch 0.1 to 0.4 called the class of a sparse tensor itself") {
     const parts coo{};
     const std::string shape = pkl::call(pkl::global("torch", "Size"), {pkl::ints(coo.size)});

@@ -89,6 +89,8 @@ inline constexpr known_file known_files[]{
     {"special_tokens_map.json", file_role::other, "part of the tokenizer"},
     {"added_tokens.json", file_role::other, "part of the tokenizer"},
     {"chat_template*", file_role::other, "part of the tokenizer"},
+    {"*.pdopt", file_role::state, "the optimizer's state of PaddlePaddle"},
+    {"*.pdparams", file_role::possible, "weights of PaddlePaddle"},
     {"*.safetensors", file_role::possible, "tensors"},
     {"*.pt", file_role::possible, "a checkpoint by its extension"},
     {"*.pth", file_role::possible, "a checkpoint by its extension"},

@@ -34,7 +34,7 @@ using builder = result<value> (*)(call&);
 enum class global_kind : std::uint8_t {
     other,    ///< an object
     tensor,   ///< a tensor; its builder is part of the library
-    storage,  ///< a storage class: a name in persistent ids, never called
+    storage,  ///< a storage class: a name in persistent ids; called, with a builder, with a list of numbers
     constant, ///< a dtype, a layout or another object that is never called
     mapping,  ///< a dictionary of some class
     sequence, ///< a list, a set or a tuple of some class

@@ -280,7 +280,7 @@ class machine {
         bool builds = false;
         if (c.kind == node_kind::global) {
             if (const global_entry* e = graph_.globals[c.a].entry) {
-                if (e->kind == global_kind::constant || e->kind == global_kind::storage)
+                if (e->kind == global_kind::constant || (e->kind == global_kind::storage && e->build == nullptr))
                     return fail(errc::pickle_target, "a call of a name that is not callable");
                 accepts = e->accepts;
                 builds = e->build != nullptr || e->kind == global_kind::nested;

@@ -96,6 +96,7 @@ struct builders {
     }
 
     // --- tensors: rebuild.hpp -------------------------------------------------------------------------------------------
+    static result<value> listed_storage(call& c);
     static result<value> rebuild_tensor(call& c);
     static result<value> rebuild_tensor_v2(call& c);
     static result<value> rebuild_tensor_v3(call& c);

@@ -52,6 +52,8 @@ class pickle_checkpoint final : public checkpoint_file {
         g.storages = &*out->storages_;
         resolver meaning{g, *out->storages_, out->limits_, allowed, id_form::none};
         if (auto done = meaning.run(); !done) return std::move(done).error();
+        // paddle.save puts the parameters' own names beside the arrays of a state_dict.
+        if (detail_access::make(g, g.root).at("StructuredToParameterName@@")) out->facts_.writer = "PaddlePaddle";
         return shared<checkpoint_file>{out};
     }
 

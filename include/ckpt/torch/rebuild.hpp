@@ -6,10 +6,13 @@
 // Refuses: other counts or types of arguments (V2), geometry outside the storage.
 #pragma once
 
+#include <ckpt/tensor/convert.hpp>
 #include <ckpt/tensor/parts.hpp>
 #include <ckpt/torch/containers.hpp>
 #include <ckpt/torch/storage_class.hpp>
 
+#include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -17,6 +20,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
@@ -162,6 +166,36 @@ namespace rebuild {
 }
 
 } // namespace rebuild
+
+/// FloatStorage([1.0, 2.0]): what pickle.dump made of a storage before torch 0.4.1.
+inline result<value> builders::listed_storage(call& c) {
+    graph& g = c.graph();
+    const global_occurrence& named = g.globals[g.nodes[g.nodes[c.node()].link.b].a];
+    const value list = c.args[0];
+    std::uint16_t type = untyped;
+    if (c.args.size() != 1 || list.kind() != kind::list || !storage_class_type(named.module, named.name, type)) return c.fail(errc::bad_arguments, "a storage is made from one list of numbers");
+    const auto of = static_cast<dtype>(type);
+    const std::size_t n = list.size();
+    if (!c.charge(n * (sizeof(std::int64_t) + itemsize(of)))) return c.over_budget();
+    const bool floating = info(of).kind == dtype_kind::floating;
+    std::vector<std::byte> numbers;
+    numbers.reserve(n * sizeof(std::int64_t));
+    for (const value v : list.elements()) {
+        std::array<std::byte, 8> bytes{};
+        const auto whole = v.as_int();
+        const auto real = v.as_real();
+        if (floating && real) bytes = std::bit_cast<std::array<std::byte, 8>>(*real);
+        else if (whole && v.kind() == kind::integer) bytes = std::bit_cast<std::array<std::byte, 8>>(floating ? std::bit_cast<std::int64_t>(static_cast<double>(*whole)) : *whole);
+        else return c.fail(errc::bad_arguments, "an element of the list that a storage is made from is not a number of its type");
+        numbers.insert(numbers.end(), bytes.begin(), bytes.end());
+    }
+    auto* values = g.memory.allocate<std::byte>(n * itemsize(of) + 1);
+    if (convert(floating ? dtype::float64 : dtype::int64, numbers.data(), of, values, n) != n) return c.fail(errc::bad_arguments, "an element of the list that a storage is made from does not fit its type");
+    node made = node::of(node_kind::storage, g.maker->add({values, n * itemsize(of)}, native_order(), no_offset));
+    made.extra = type;
+    made.integer = static_cast<std::int64_t>(n);
+    return c.make(made, 0);
+}
 
 /// _rebuild_tensor(storage, offset, size, stride): torch 0.3 and before.
 inline result<value> builders::rebuild_tensor(call& c) {
