@@ -64,7 +64,7 @@ TEST_CASE("host: every tensor of every file of tests/data, in each layout, read 
                     if (!loaded) {
                         // Only for what has no values.
                         const errc why = loaded.error().code;
-                        CHECK_MESSAGE((why == errc::no_data || weights->refused() != 0 || why == errc::packed || why == errc::output_limit || why == errc::compressed), loaded.error().message());
+                        CHECK_MESSAGE((why == errc::no_data || weights->refused() != 0 || why == errc::packed || why == errc::output_limit || why == errc::compressed || why == errc::not_strided), loaded.error().message());
                         ++refused;
                         continue;
                     }
@@ -166,10 +166,12 @@ TEST_CASE("host: a file that was cut, a caller that stops, memory that is not th
     const auto weights = file.state_dict().value();
     for (const unsigned readers : {0u, 1u, 3u}) {
         int calls = 0;
-        const auto stopped = ckpt::host::load(weights, {.plan = {.piece_bytes = 4'096}, .readers = readers, .progress = [&](const ckpt::upload_progress& p) {
-                                                            CHECK(p.done <= p.total);
-                                                            return ++calls < 3;
-                                                        }});
+        const auto third_time = [&](const ckpt::upload_progress& p) {
+            CHECK(p.done <= p.total);
+            return ++calls < 3;
+        };
+        static_assert(!std::is_convertible_v<decltype(third_time), ckpt::progress_callback>); // as a temporary, it would be gone
+        const auto stopped = ckpt::host::load(weights, {.plan = {.piece_bytes = 4'096}, .readers = readers, .progress = third_time});
         REQUIRE(!stopped);
         CHECK(stopped.error().code == errc::upload_cancelled);
         CHECK(calls == 3);

@@ -44,17 +44,30 @@ struct upload_progress {
     std::uint64_t total{}; ///< bytes of the plan
 };
 
-/// Refers to a function `bool(const upload_progress&)` that the caller keeps while the upload runs; false stops it.
+/// A function `bool(const upload_progress&)`, or an object with such a call, which the caller keeps while the upload runs: one that
+/// would be gone by then does not compile. False stops the upload.
 class progress_callback {
   public:
     progress_callback() noexcept = default;
     template <class F>
-        requires(!std::is_same_v<std::remove_cvref_t<F>, progress_callback> && std::is_invocable_r_v<bool, F&, const upload_progress&>)
-    progress_callback(F&& f) noexcept : context_{const_cast<void*>(static_cast<const void*>(&f))}, call_{[](void* context, const upload_progress& p) -> bool { return (*static_cast<std::remove_reference_t<F>*>(context))(p); }} {}
-    [[nodiscard]] bool operator()(const upload_progress& p) const { return call_ == nullptr || call_(context_, p); }
+        requires(!std::is_same_v<std::remove_cvref_t<F>, progress_callback> && std::is_invocable_r_v<bool, F&, const upload_progress&> &&
+                 (std::is_lvalue_reference_v<F> || std::is_convertible_v<F, bool (*)(const upload_progress&)>))
+    progress_callback(F&& f) noexcept {
+        if constexpr (std::is_convertible_v<F, bool (*)(const upload_progress&)>) {
+            function_ = f;
+        } else {
+            object_ = const_cast<void*>(static_cast<const void*>(&f));
+            call_ = [](void* object, const upload_progress& p) -> bool { return (*static_cast<std::remove_reference_t<F>*>(object))(p); };
+        }
+    }
+    [[nodiscard]] bool operator()(const upload_progress& p) const {
+        if (function_ != nullptr) return function_(p);
+        return call_ == nullptr || call_(object_, p);
+    }
 
   private:
-    void* context_{nullptr};
+    bool (*function_)(const upload_progress&){nullptr};
+    void* object_{nullptr};
     bool (*call_)(void*, const upload_progress&){nullptr};
 };
 
@@ -433,6 +446,10 @@ class upload_engine {
     }
 
     void read_pieces() {
+        // A thread that asks for no device gets the first one, and what it pins would be made for that.
+        if constexpr (!Api::is_host) {
+            if (const int code = api_.use_device(memory_.at(0).device); code != 0) return fail(api_.failure(device_call::use_device, code));
+        }
         for (;;) {
             std::uint32_t p = 0;
             {
