@@ -13,6 +13,7 @@
 #include "../support/temporary_file.hpp"
 #include "../support/upload_files.hpp"
 #include "cuda_double.hpp"
+#include "widening.hpp"
 
 #include <cstdint>
 #include <cstdio>
@@ -32,16 +33,6 @@ using cuda_double::mode;
 using ckpt::errc;
 namespace fs = std::filesystem;
 
-inline bool widens(ckpt::dtype from, ckpt::dtype to) { return from == ckpt::dtype::bfloat16 && to == ckpt::dtype::float32; }
-inline void widen_kernel(float*, const std::uint16_t*, std::uint64_t) {}
-inline int launch_widen(void* out, ckpt::dtype, const void* in, ckpt::dtype, bool, std::uint64_t n, void* stream) {
-    auto* to = static_cast<float*>(out);
-    auto* from = static_cast<const std::uint16_t*>(in);
-    void* arguments[]{&to, &from, &n};
-    return cudaLaunchKernel(reinterpret_cast<const void*>(widen_kernel), {1, 1, 1}, {32, 1, 1}, arguments, 0, static_cast<cudaStream_t>(stream));
-}
-inline constexpr ckpt::device_kernels widening{.can_cast = widens, .cast = launch_widen};
-
 /// The file of all scenarios, for two devices, with tensors that the host and the device convert.
 struct subject {
     std::string bytes{test_support::upload_file()};
@@ -52,17 +43,10 @@ struct subject {
     subject() {
         const std::vector<ckpt::shard_rule> rows{{"a.weight", 0}};
         for (std::uint32_t rank = 0; rank < 2; ++rank) targets.push_back({static_cast<int>(rank), ckpt::shard(weights, rows, rank, 2).value()});
-        cuda_double::implement(&widen_kernel, [](cuda_double::kernel& k, float* out, const std::uint16_t* in, std::uint64_t n) {
-            const auto from = k.read(in, static_cast<std::size_t>(n));
-            const auto to = k.write(out, static_cast<std::size_t>(n));
-            for (std::size_t i = 0; i < from.size(); ++i) {
-                const std::uint32_t bits = std::uint32_t{from[i]} << 16;
-                std::memcpy(&to[i], &bits, 4);
-            }
-        });
+        widening_kernel::give_kernel_a_body();
     }
     [[nodiscard]] ckpt::upload_plan plan(ckpt::upload_layout layout = ckpt::upload_layout::file_image) const {
-        return ckpt::plan_upload(targets, {.casts = {{"half", ckpt::dtype::float64}, {"br*", ckpt::dtype::float32}}, .layout = layout, .piece_bytes = 4'096, .kernels = &widening}).value();
+        return ckpt::plan_upload(targets, {.casts = {{"half", ckpt::dtype::float64}, {"br*", ckpt::dtype::float32}}, .layout = layout, .piece_bytes = 4'096, .kernels = &widening_kernel::widening}).value();
     }
 };
 

@@ -10,6 +10,7 @@
 #include "cuda_double.hpp"
 #include "cufile_double.hpp"
 #include "opened_gds.hpp"
+#include "widening.hpp"
 
 #include <doctest/doctest.h>
 
@@ -28,6 +29,8 @@ using ckpt::upload_source;
 using ckpt::cuda::upload;
 using ckpt::cuda::upload_options;
 using namespace test_support;
+using widening_kernel::give_kernel_a_body;
+using widening_kernel::widening;
 namespace fs = std::filesystem;
 
 namespace {
@@ -60,27 +63,6 @@ void compare(const ckpt::cuda::device_tensors& there, const ckpt::state_dict& fr
 void clean_end() {
     cuda_double::end();
     CHECK_MESSAGE(cuda_double::violations().empty(), cuda_double::report());
-}
-
-bool widens(ckpt::dtype from, ckpt::dtype to) { return from == ckpt::dtype::bfloat16 && to == ckpt::dtype::float32; }
-/// Stands for a compiled kernel: its body is the double's.
-void widen_kernel(float*, const std::uint16_t*, bool, std::uint64_t) {}
-int launch_widen(void* out, ckpt::dtype, const void* in, ckpt::dtype, bool swap, std::uint64_t n, void* stream) {
-    auto* to = static_cast<float*>(out);
-    auto* from = static_cast<const std::uint16_t*>(in);
-    void* arguments[]{&to, &from, &swap, &n};
-    return cudaLaunchKernel(reinterpret_cast<const void*>(widen_kernel), {1, 1, 1}, {32, 1, 1}, arguments, 0, static_cast<cudaStream_t>(stream));
-}
-constexpr ckpt::device_kernels widening{.can_cast = widens, .cast = launch_widen};
-void give_kernel_a_body() {
-    cuda_double::implement(&widen_kernel, [](cuda_double::kernel& k, float* out, const std::uint16_t* in, bool, std::uint64_t n) {
-        const auto from = k.read(in, static_cast<std::size_t>(n));
-        const auto to = k.write(out, static_cast<std::size_t>(n));
-        for (std::size_t i = 0; i < from.size(); ++i) {
-            const std::uint32_t bits = std::uint32_t{from[i]} << 16;
-            std::memcpy(&to[i], &bits, 4);
-        }
-    });
 }
 
 /// Small pieces and few slots, so that a small file goes round the ring many times.
