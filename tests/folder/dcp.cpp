@@ -4,6 +4,7 @@
 #include <ckpt/ckpt.hpp>
 #include <ckpt/folder.hpp>
 
+#include "../support/bytes_read.hpp"
 #include "../support/dcp_writer.hpp"
 #include "../support/folder_findings.hpp"
 #include "../support/safetensors_writer.hpp"
@@ -12,7 +13,6 @@
 #include <doctest/doctest.h>
 
 #include <cstdint>
-#include <fstream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -322,32 +322,18 @@ TEST_CASE("one folder further down, as accelerate saves it") {
 
 #if defined(__linux__)
 TEST_CASE("a slice reads the bytes that it needs") {
-    const auto bytes_read = [] {
-        std::ifstream io("/proc/self/io");
-        std::string word;
-        std::uint64_t n = 0;
-        io >> word >> n; // rchar
-        return n;
-    };
     constexpr std::int64_t rows = 1024, columns = 512; // 2 MiB in four chunks
     dcp_writer out;
     out.tensor("w", {rows, columns}, {{{0, 0}, {rows / 4, columns}}, {{rows / 4, 0}, {rows / 4, columns}}, {{rows / 2, 0}, {rows / 4, columns}}, {{3 * rows / 4, 0}, {rows / 4, columns}, other_file}});
     const temporary_folder folder(out.files());
     const auto weights = ckpt::open_folder(folder.path(), {.io = ckpt::io_mode::read}).value().state_dict().value();
-    const auto cost = [&](const char* rule) {
-        const auto slice = ckpt::remap(weights, ckpt::key_map::parse(rule).value()).value();
-        std::vector<float> values(slice.at("w").value().numel());
-        const std::uint64_t before = bytes_read();
-        REQUIRE(slice.at("w").value().copy_to(std::span(values)).has_value());
-        return std::pair{bytes_read() - before, values};
-    };
-    const auto [by_rows, top] = cost("narrow 0 512 256 w"); // the third of four ranks
+    const auto [by_rows, top] = cost_of_slice(weights, "narrow 0 512 256 w"); // the third of four ranks
     CHECK(top.front() == 512 * columns);
     CHECK(top.back() == 768 * columns - 1);
     CHECK(by_rows >= top.size() * 4);
     constexpr std::uint64_t opening = 80'000; // of an item: the end of the archive, its directory, its pickle
     CHECK(by_rows < top.size() * 4 + opening);
-    const auto [by_columns, left] = cost("narrow 1 0 128 w"); // gaps are longer than what is worth reading over
+    const auto [by_columns, left] = cost_of_slice(weights, "narrow 1 0 128 w"); // gaps are longer than what is worth reading over
     CHECK(left[128] == columns);
     CHECK(by_columns >= left.size() * 4);
     CHECK(by_columns < left.size() * 4 + 4 * opening);

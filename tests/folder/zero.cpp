@@ -4,12 +4,15 @@
 #include <ckpt/ckpt.hpp>
 #include <ckpt/folder.hpp>
 
+#include "../support/bytes_read.hpp"
 #include "../support/folder_findings.hpp"
 #include "../support/temporary_file.hpp"
 #include "../support/torch_writer.hpp"
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -300,3 +303,37 @@ TEST_CASE("Megatron-LM: one rank is the model, several are named") {
     CHECK(several.detail.find("cut over 2 ranks: \"iter_0000100/mp_rank_00\", \"iter_0000100/mp_rank_01\"") != std::string::npos);
     CHECK(ckpt::open_folder(folder.path() / "iter_0000100").error().code == errc::container_not_supported);
 }
+
+#if defined(__linux__)
+TEST_CASE("a slice reads the bytes that it needs") {
+    constexpr std::int64_t rows = 128, columns = 4096; // 2 MiB, and as much again before it, over two ranks
+    constexpr std::size_t half = static_cast<std::size_t>(rows * columns);
+    const states model{.module = {{"before", {}}, {"w", {}}}, .groups = {{{"before", {rows, columns}}, {"w", {rows, columns}}}}};
+    floats first(half), second(half);
+    for (std::size_t i = 0; i < half; ++i) second[i] = static_cast<float>(i);
+    for (const bool three : {false, true}) {
+        files all;
+        for (int r = 0; r < 2; ++r) all.emplace_back(three ? model_name(r) : r == 0 ? model_file : "", three || r == 0 ? model_states(model) : "");
+        std::erase_if(all, [](const auto& f) { return f.first.empty(); });
+        for (int r = 0; r < 2; ++r) {
+            floats own = r == 0 ? first : second;
+            if (three) { // the half of each
+                own.assign(half, 0);
+                std::copy_n(second.begin() + (r == 0 ? 0 : static_cast<std::ptrdiff_t>(half / 2)), half / 2, own.begin() + static_cast<std::ptrdiff_t>(half / 2));
+            }
+            all.emplace_back(optim_name(r), optim_states({.groups = {own}}, three));
+        }
+        const temporary_folder folder(all);
+        const auto weights = ckpt::open_folder(folder.path(), {.io = ckpt::io_mode::read}).value().state_dict().value();
+        const auto [by_rows, middle] = cost_of_slice(weights, "narrow 0 48 32 w"); // of both ranks under stage 3
+        CHECK(middle.front() == 48 * columns);
+        CHECK(middle.back() == 80 * columns - 1);
+        CHECK(by_rows >= middle.size() * 4);
+        CHECK(by_rows < middle.size() * 4 + 4096);
+        const auto [by_columns, left] = cost_of_slice(weights, "narrow 1 0 512 w"); // gaps are longer than what is worth reading over
+        CHECK(left[512] == columns);
+        CHECK(by_columns >= left.size() * 4);
+        CHECK(by_columns < left.size() * 4 + rows * 512 + 4096); // each read looks at the local header of its record
+    }
+}
+#endif

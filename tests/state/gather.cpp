@@ -139,13 +139,45 @@ class composer {
                 }),
                 parts[0].type};
     }
+    /// Cut into boxes at random, which are pasted again.
+    both pasted(const both& x) {
+        const std::size_t rank = x.expected.shape.size();
+        if (product(x.expected.shape) == 0) return x;
+        struct box {
+            sizes offset{};
+            sizes size{};
+        };
+        std::vector<box> boxes{{sizes(rank, 0), x.expected.shape}};
+        for (std::int64_t cuts = 1 + below(6); cuts > 0; --cuts) {
+            const auto i = static_cast<std::size_t>(below(static_cast<std::int64_t>(boxes.size())));
+            const auto d = static_cast<std::size_t>(below(static_cast<std::int64_t>(rank)));
+            if (boxes[i].size[d] < 2) continue;
+            const std::int64_t at = 1 + below(boxes[i].size[d] - 1);
+            box rest = boxes[i];
+            rest.offset[d] += at;
+            rest.size[d] -= at;
+            boxes[i].size[d] = at;
+            boxes.push_back(rest);
+        }
+        std::shuffle(boxes.begin(), boxes.end(), random_);
+        std::stable_sort(boxes.begin(), boxes.end(), [](const box& a, const box& b) { return a.offset[0] < b.offset[0]; });
+        std::vector<std::uint32_t> nodes;
+        sizes offsets;
+        for (const box& b : boxes) {
+            both part = x;
+            for (std::size_t d = 0; d < rank; ++d) part = narrowed(part, d, b.offset[d], b.size[d]);
+            nodes.push_back(part.node);
+            offsets.insert(offsets.end(), b.offset.begin(), b.offset.end());
+        }
+        return {plan_.paste(nodes, offsets, x.expected.shape), x.expected, x.type};
+    }
     both cast(const both& x, dtype type) { return {plan_.cast(x.node, type), x.expected, type}; }
 
     /// One random operation on `x`.
     both step(const both& x) {
         const std::size_t rank = x.expected.shape.size();
         const std::size_t d = rank == 0 ? 0 : static_cast<std::size_t>(below(static_cast<std::int64_t>(rank)));
-        switch (rank == 0 ? 2 : below(7)) {
+        switch (rank == 0 ? 2 : below(8)) {
         case 0: return permuted(x);
         case 1: {
             const std::int64_t start = below(x.expected.shape[d] + 1);
@@ -160,6 +192,7 @@ class composer {
         case 5: // in the right order: what is adjacent becomes one view again
             if (x.expected.shape[d] > 1) return joined({narrowed(x, d, 0, 1), narrowed(x, d, 1, x.expected.shape[d] - 1)}, d);
             return joined({x, x}, d);
+        case 6: return pasted(x);
         default: return cast(x, x.type == dtype::float32 ? dtype::float64 : dtype::float32);
         }
     }
