@@ -38,6 +38,7 @@ class simulated_devices {
         std::uint64_t bytes{};
         std::uint64_t pinned{};      // now
         std::uint64_t most_pinned{};
+        clock::time_point ready{}; // when memory was first pinned
     };
 
     simulated_devices(double bytes_per_second, int devices = 1, double issue = 0) : rate_{bytes_per_second}, issue_{issue}, links_(static_cast<std::size_t>(devices)) {}
@@ -88,6 +89,7 @@ class simulated_link {
         const std::lock_guard lock{of_->mutex_};
         of_->pinned_[static_cast<const std::byte*>(memory)] = bytes;
         auto& c = of_->counts_;
+        if (c.most_pinned == 0) c.ready = clock::now();
         c.pinned += bytes;
         if (c.pinned > c.most_pinned) c.most_pinned = c.pinned;
         return 0;

@@ -395,11 +395,12 @@ class upload_engine {
 
     [[nodiscard]] result<void> move_pieces(device_scope<Api>& scope) {
         reader_threads readers{*this};
+        pages room;
         const std::size_t wanted = (std::min)(std::size_t{options_.readers}, plan_.pieces.size());
         for (std::size_t i = 0; i < wanted; ++i) readers.threads.emplace_back([this] { read_pieces(); });
         std::uint64_t done = 0;
         for (std::uint32_t p = 0; p < plan_.pieces.size(); ++p) {
-            if (wanted == 0) take(p);
+            if (wanted == 0) take(p, room);
             {
                 std::unique_lock lock{mutex_};
                 filled_.wait(lock, [&] { return stopped_ || is_filled(p); });
@@ -450,6 +451,7 @@ class upload_engine {
         if constexpr (!Api::is_host) {
             if (const int code = api_.use_device(memory_.at(0).device); code != 0) return fail(api_.failure(device_call::use_device, code));
         }
+        pages room; // for direct reads to the host
         for (;;) {
             std::uint32_t p = 0;
             {
@@ -457,15 +459,15 @@ class upload_engine {
                 if (stopped_ || next_ == plan_.pieces.size()) return;
                 p = next_++;
             }
-            take(p);
+            take(p, room);
         }
     }
     /// Fills one piece, whatever happens.
-    void take(std::uint32_t p) {
+    void take(std::uint32_t p, pages& room) {
 #if CKPT_EXCEPTIONS
         try {
 #endif
-            auto done = fill(p);
+            auto done = fill(p, room);
             if (!done) return fail(placed(std::move(done).error(), p));
 #if CKPT_EXCEPTIONS
         } catch (...) {
@@ -487,8 +489,8 @@ class upload_engine {
         return e;
     }
 
-    [[nodiscard]] result<void> fill(std::uint32_t p) {
-        if constexpr (Api::is_host) return fill_host(p);
+    [[nodiscard]] result<void> fill(std::uint32_t p, [[maybe_unused]] pages& room) {
+        if constexpr (Api::is_host) return fill_host(p, room);
         else return fill_slot(p);
     }
 
@@ -610,11 +612,10 @@ class upload_engine {
 
     // ---- to the host itself
 
-    [[nodiscard]] result<void> fill_host(std::uint32_t p) {
+    [[nodiscard]] result<void> fill_host(std::uint32_t p, pages& room) {
         const upload_piece& piece = plan_.pieces[p];
         const auto address = [&](const staged_copy& c, std::uint64_t at) { return static_cast<std::byte*>(memory_.at(c.target).memory) + c.to + (at - c.from); };
-        pages room;
-        if (options_.source == upload_source::direct && piece.run != no_run && plan_.runs[piece.run].in != nullptr) room = pages{static_cast<std::size_t>(plan_.slot_bytes)};
+        if (room.bytes().empty() && options_.source == upload_source::direct && piece.run != no_run && plan_.runs[piece.run].in != nullptr) room = pages{static_cast<std::size_t>(plan_.slot_bytes)};
         for (std::uint32_t i = 0; i < piece.copies; ++i) {
             const staged_copy& c = plan_.copies[piece.first_copy + i];
             const std::size_t bytes = static_cast<std::size_t>(c.bytes);
