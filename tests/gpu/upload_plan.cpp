@@ -102,7 +102,8 @@ struct carried_out {
     /// Whether each tensor of a state_dict is where the plan says; no byte may have been written twice.
     void check(const upload_plan& plan, const ckpt::state_dict& weights, std::uint32_t target = 0) const {
         for (const auto& [key, t] : by_key(plan, target)) {
-            CAPTURE(key);
+            const std::string name = key;
+            CAPTURE(name);
             const auto from = weights.at(key).value();
             CHECK(dense_of(std::span{memory[target]}.subspan(static_cast<std::size_t>(t.offset)), t.shape, t.strides, t.dtype) == values_of(from, t.dtype));
             CHECK(t.offset % ckpt::itemsize(t.dtype) == 0);
@@ -126,8 +127,8 @@ TEST_CASE("plan: a file image is one run, mirrors the file and keeps tied tensor
     CHECK(t.at("turned").strides[1] == 33);
     const auto file_offset = [&](const char* key) { return file.weights.at(key).value().file_offset().value(); };
     CHECK(t.at("a.bias").offset - t.at("a.weight").offset == file_offset("a.bias") - file_offset("a.weight"));
-    for (const auto& [key, tensor] : t)
-        if (key != "mask" && key != "a.rows" && key != "repeated" && key != "empty") CHECK_MESSAGE(tensor.offset % 64 == 0, key);
+    for (const auto& entry : t)
+        if (entry.first != "mask" && entry.first != "a.rows" && entry.first != "repeated" && entry.first != "empty") CHECK_MESSAGE(entry.second.offset % 64 == 0, entry.first);
     carried_out{plan}.check(plan, file.weights);
     CHECK(plan.text().find("12 tensors") != std::string::npos);
 }
