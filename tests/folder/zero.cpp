@@ -306,9 +306,9 @@ TEST_CASE("Megatron-LM: one rank is the model, several are named") {
 
 #if defined(__linux__)
 TEST_CASE("a slice reads the bytes that it needs") {
-    constexpr std::int64_t rows = 128, columns = 4096; // 2 MiB, and as much again before it, over two ranks
-    constexpr std::size_t half = static_cast<std::size_t>(rows * columns);
-    const states model{.module = {{"before", {}}, {"w", {}}}, .groups = {{{"before", {rows, columns}}, {"w", {rows, columns}}}}};
+    constexpr std::int64_t height = 128, width = 4096; // 2 MiB, and as much again before it, over two ranks
+    constexpr std::size_t half = static_cast<std::size_t>(height * width);
+    const states model{.module = {{"before", {}}, {"w", {}}}, .groups = {{{"before", {height, width}}, {"w", {height, width}}}}};
     floats first(half), second(half);
     for (std::size_t i = 0; i < half; ++i) second[i] = static_cast<float>(i);
     for (const bool three : {false, true}) {
@@ -326,14 +326,14 @@ TEST_CASE("a slice reads the bytes that it needs") {
         const temporary_folder folder(all);
         const auto weights = ckpt::open_folder(folder.path(), {.io = ckpt::io_mode::read}).value().state_dict().value();
         const auto [by_rows, middle] = cost_of_slice(weights, "narrow 0 48 32 w"); // of both ranks under stage 3
-        CHECK(middle.front() == 48 * columns);
-        CHECK(middle.back() == 80 * columns - 1);
+        CHECK(middle.front() == 48 * width);
+        CHECK(middle.back() == 80 * width - 1);
         CHECK(by_rows >= middle.size() * 4);
         CHECK(by_rows < middle.size() * 4 + 4096);
         const auto [by_columns, left] = cost_of_slice(weights, "narrow 1 0 512 w"); // gaps are longer than what is worth reading over
-        CHECK(left[512] == columns);
+        CHECK(left[512] == width);
         CHECK(by_columns >= left.size() * 4);
-        CHECK(by_columns < left.size() * 4 + rows * 512 + 4096); // each read looks at the local header of its record
+        CHECK(by_columns < left.size() * 4 + height * 512 + 4096); // each read looks at the local header of its record
     }
 }
 #endif
