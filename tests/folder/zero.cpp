@@ -309,17 +309,17 @@ TEST_CASE("a slice reads the bytes that it needs") {
     constexpr std::int64_t height = 128, width = 4096; // 2 MiB, and as much again before it, over two ranks
     constexpr std::size_t half = static_cast<std::size_t>(height * width);
     const states model{.module = {{"before", {}}, {"w", {}}}, .groups = {{{"before", {height, width}}, {"w", {height, width}}}}};
-    floats first(half), second(half);
-    for (std::size_t i = 0; i < half; ++i) second[i] = static_cast<float>(i);
+    floats low(half), high(half);
+    for (std::size_t i = 0; i < half; ++i) high[i] = static_cast<float>(i);
     for (const bool three : {false, true}) {
         files all;
         for (int r = 0; r < 2; ++r) all.emplace_back(three ? model_name(r) : r == 0 ? model_file : "", three || r == 0 ? model_states(model) : "");
         std::erase_if(all, [](const auto& f) { return f.first.empty(); });
         for (int r = 0; r < 2; ++r) {
-            floats own = r == 0 ? first : second;
+            floats own = r == 0 ? low : high;
             if (three) { // the half of each
                 own.assign(half, 0);
-                std::copy_n(second.begin() + (r == 0 ? 0 : static_cast<std::ptrdiff_t>(half / 2)), half / 2, own.begin() + static_cast<std::ptrdiff_t>(half / 2));
+                std::copy_n(high.begin() + (r == 0 ? 0 : static_cast<std::ptrdiff_t>(half / 2)), half / 2, own.begin() + static_cast<std::ptrdiff_t>(half / 2));
             }
             all.emplace_back(optim_name(r), optim_states({.groups = {own}}, three));
         }
