@@ -84,12 +84,12 @@ class Document:
         self.for_a_device += 1
         if language == "cuda":
             source = self.write(f"-device{self.for_a_device}.cu", text)
-            command = [self.options.nvcc, "-std=c++20", "-Werror", "all-warnings"]
+            command = [self.options.nvcc, "-std=c++20", "-Werror", "all-warnings", "-o", source + ".o"]
         else:
             source = self.write(f"-device{self.for_a_device}.cpp", text)
             includes = re.search(r'INCLUDES="-I([^"]*)"', run([self.options.nvcc, "--dryrun", "-c", "x.cu"]))[1]
-            command = [*shlex.split(self.options.compiler), "-std=c++20", "-Wall", "-Wextra", "-Werror", "-isystem", includes]
-        said = run([*command, "-Iinclude", "-c", source, "-o", source + ".o"])
+            command = [*shlex.split(self.options.compiler), "-std=c++20", "-Wall", "-Wextra", "-Werror", "-isystem", includes, "-fsyntax-only"]
+        said = run([*command, "-Iinclude", "-c", source])
         self.results.append((f"program {self.for_a_device} for a device compiles", "", said))
 
     def output_of(self, command):
