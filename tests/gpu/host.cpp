@@ -33,7 +33,7 @@ std::size_t compare(const ckpt::state_dict& loaded, std::string_view key, const 
     for (const auto part : from.parts()) n += compare(loaded, std::string(key) + '.' + std::string(part.name), part.tensor);
     if (from.layout() != ckpt::layout::strided) return n;
     const auto there = loaded.at(key);
-    REQUIRE_MESSAGE(there.has_value(), std::string(key) << ": " << there.error().message());
+    if (!there) FAIL(std::string(key) << ": " << there.error().message());
     CHECK(std::vector<std::int64_t>(there->shape().begin(), there->shape().end()) == std::vector<std::int64_t>(from.shape().begin(), from.shape().end()));
     CHECK(there->dtype() == from.dtype());
     const auto before = from.crc32(), after = there->crc32();
@@ -83,7 +83,7 @@ TEST_CASE("host: conversions give what copy_as gives, and leave integers alone")
     const auto weights = file.state_dict().value();
     for (const ckpt::dtype to : {bf16, f32, ckpt::dtype::float16, ckpt::dtype::float64, ckpt::dtype::float8_e4m3fn}) {
         const auto loaded = ckpt::host::load(weights, {.plan = {.casts = {{"**", to}}, .piece_bytes = 4'096}, .readers = 1});
-        REQUIRE_MESSAGE(loaded.has_value(), loaded.error().message());
+        if (!loaded) FAIL(loaded.error().message());
         for (const auto [key, tensor] : weights) {
             const auto there = loaded->weights.at(key).value();
             const bool integer = key == "steps" || key == "mask";
@@ -159,6 +159,11 @@ TEST_CASE("host: checksums of records are compared when asked for") {
     const auto part = ckpt::host::load(weights, {.plan = {.select = {"a.rows", "half"}}, .verify = true}).value();
     CHECK(part.report.verified == 1);
     CHECK(part.report.unverified == 1);
+    // The host's conversions do not sum what they read.
+    const auto narrow = ckpt::host::load(weights, {.plan = {.select = {"half", "a.weight"}, .casts = {{"a.weight", bf16}}}, .verify = true}).value();
+    CHECK(narrow.report.verified == 1);
+    CHECK(narrow.report.unverified == 1);
+    CHECK(ckpt::host::load(weights, {.source = upload_source::mapped}).value().report.fallback == "the host reads straight into its own memory");
 }
 
 TEST_CASE("host: a file that was cut, a caller that stops, memory that is not there: an error and nothing else") {

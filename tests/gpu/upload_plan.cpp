@@ -5,6 +5,7 @@
 #include <ckpt/gpu/upload_plan.hpp>
 #include <ckpt/state/shard.hpp>
 
+#include "../support/safetensors_writer.hpp"
 #include "../support/temporary_file.hpp"
 #include "../support/upload_files.hpp"
 
@@ -219,6 +220,25 @@ TEST_CASE("plan: ranks read their rows and nothing else, columns of each device 
     const auto plan = plan_upload(ranks, {.select = {"a.weight", "half"}, .piece_bytes = 4'096}).value();
     const carried_out done{plan};
     for (std::uint32_t rank = 0; rank < 4; ++rank) done.check(plan, ranks[rank].weights, rank);
+    // Each device holds its columns and not the whole, unless others need the rest.
+    auto t = by_key(plan, 2);
+    CHECK(t.at("a.weight").way == upload_way::host);
+    CHECK(t.at("a.weight").strides[0] == 24);
+    CHECK(plan.device_bytes(2) < 4 * 64 * 24 + 10'000 + 1'024);
+    const auto with_whole = plan_upload(ranks[2].weights, {.select = {"a.weight", "tied"}}).value();
+    t = by_key(with_whole);
+    CHECK(t.at("a.weight").way == upload_way::stored);
+    CHECK(t.at("a.weight").offset == t.at("tied").offset + 4 * 48);
+    CHECK(with_whole.read_bytes() == 4 * 64 * 96);
+    carried_out{with_whole}.check(with_whole, ranks[2].weights);
+}
+
+TEST_CASE("plan: packed tensors keep the alignment, wherever they lie in their file") {
+    const std::string header = '{' + safetensors_entry("a", "F32", "[3]", 0, 12) + ',' + safetensors_entry("b", "F32", "[5]", 12, 32) + ',' + safetensors_entry("c", "BF16", "[4]", 32, 40) + '}';
+    const opened file{safetensors_file(header + std::string((8 - header.size() % 8) % 8 + 4, ' '), noise(40, 3))};
+    const auto plan = plan_upload(file.weights, {.layout = upload_layout::packed}).value();
+    for (std::size_t i = 0; i < plan.size(); ++i) CHECK(plan[i].offset % 256 == 0);
+    carried_out{plan}.check(plan, file.weights);
 }
 
 TEST_CASE("shard: what cannot be cut is named") {

@@ -12,7 +12,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from harness import Report, run, scratch
 
 RANKS = 4
-MOST = 0.45  # of the bytes: a slice by columns is a view, whose rows are read whole
+MOST = 0.3  # of the bytes: norms and some biases are whole
 
 
 def main(mpirun, model, slices):

@@ -81,7 +81,7 @@ struct device_place {
 struct upload_report {
     std::uint64_t bytes{};        ///< read and built, each once
     std::uint64_t copies{};       ///< issued to devices
-    std::uint64_t pinned_bytes{}; ///< of host memory, at most, at any time
+    std::uint64_t pinned_bytes{}; ///< of staging memory; windows of a mapping are beside it, at most one for each slot
     std::uint64_t verified{};     ///< records whose checksum was compared
     std::uint64_t unverified{};   ///< storages that were read in part, or without a checksum, where `verify` was asked for
     std::string fallback{};       ///< why not everything was read as `source` says; empty where it was
@@ -354,7 +354,9 @@ class upload_engine {
     using slot = typename device_memory<Api>::slot;
 
     [[nodiscard]] result<void> prepare() {
-        if constexpr (!Api::is_host) {
+        if constexpr (Api::is_host) {
+            if (options_.source == upload_source::mapped || options_.source == upload_source::gpu_direct) reason_ = "the host reads straight into its own memory";
+        } else {
             mapped_ = options_.source == upload_source::mapped;
             past_host_ = options_.source == upload_source::gpu_direct;
             if (past_host_) open_past_host();

@@ -27,6 +27,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -35,7 +36,7 @@ namespace ckpt::inline CKPT_DETAIL_ABI {
 /// How tensors lie in device memory.
 enum class upload_layout : std::uint8_t {
     file_image, ///< runs of the file as they are, so that many tensors are one copy; aligned as in the file
-    packed      ///< each storage at a multiple of `alignment`, nothing between them
+    packed      ///< what is used of each storage at a multiple of `alignment`, nothing between them
 };
 
 /// The tensors that match `keys` become `to`, as Module.to(dtype) does: a floating `to` leaves integers alone.
@@ -209,7 +210,7 @@ class upload_plan {
         std::string_view key{};
         ckpt::dtype dtype{};
         std::span<const std::int64_t> shape{};
-        std::span<const std::int64_t> strides{}; ///< in elements
+        std::span<const std::int64_t> strides{}; ///< in elements; the file's where the way is `stored`
         std::uint32_t target{};                  ///< index of its target
         std::uint64_t offset{};                  ///< of its first element, in the target's memory
         upload_way way{};
@@ -307,6 +308,7 @@ class upload_planner {
             if (std::none_of(out_->tensors.begin(), out_->tensors.end(), [&, one = pattern_list{{p}}](const placed_tensor& t) mutable { return one.matches(t.key); }))
                 return error{.code = errc::key_missing, .detail = "no key matches " + quoted(p.text()), .hint = "list the keys with: ckpt ls FILE"};
         }
+        thin_out();
         if (auto sorted = sort_keys(); !sorted) return std::move(sorted).error();
         if (auto placed = place(); !placed) return std::move(placed).error();
         read();
@@ -332,6 +334,8 @@ class upload_planner {
         bool cast{};            // by the device
         dtype type{};           // as stored
         bool swap_bytes{};
+        const tensor_data* sparse{}; // where it uses a part of the bytes between its first and its last, as a slice by columns does
+        const storage_source* source{}; // of that
     };
     /// What the host builds.
     struct wish {
@@ -458,10 +462,8 @@ class upload_planner {
         if (stored && by_device && !aligned) stored = false;
         if (!stored && width < 8) return packed_error(data.type);
         if (!stored) {
-            placed.way = upload_way::host;
-            set_dense(placed, data);
-            wishes_.push_back({number, &data, &from, number_in(sources_, &from), placed.type});
             out_->tensors.push_back(placed);
+            wish_for(number, data, from);
             return {};
         }
         std::uint64_t end = 0;
@@ -470,11 +472,50 @@ class upload_planner {
         n.end = storage_begin + end;
         n.storage = storage_begin;
         n.aligned = aligned;
+        const std::uint64_t used = bytes_of(data.type, data.numel);
+        if (!by_device && !dense && used < (n.end - n.begin) / 4 * 3) {
+            n.sparse = &data;
+            n.source = &from;
+        }
         placed.way = by_device ? upload_way::device : upload_way::stored;
         placed.nbytes = by_device ? bytes_of(placed.type, placed.numel) : n.end - n.begin;
         needs_.push_back(n);
         out_->tensors.push_back(placed);
         return {};
+    }
+    /// The host builds this tensor.
+    void wish_for(std::uint32_t number, const tensor_data& data, const storage_source& from) {
+        placed_tensor& placed = out_->tensors[number];
+        placed.way = upload_way::host;
+        set_dense(placed, data);
+        wishes_.push_back({number, &data, &from, number_in(sources_, &from), placed.type});
+        ++out_->unchecked; // a record is only summed as it lies in the file
+    }
+    /// Sparse views whose other bytes no one needs are gathered by the host: else a slice by columns would take the room of the whole.
+    void thin_out() {
+        std::vector<std::uint32_t> order;
+        for (std::uint32_t i = 0; i < needs_.size(); ++i) order.push_back(i);
+        const auto place = [this](std::uint32_t i) {
+            const need& n = needs_[i];
+            return std::tuple{n.target, n.cast, n.file, n.begin};
+        };
+        std::sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) { return place(a) != place(b) ? place(a) < place(b) : a < b; });
+        // What the others need, as ranges that do not touch.
+        std::vector<need> covered;
+        for (const std::uint32_t i : order) {
+            const need& n = needs_[i];
+            if (n.sparse != nullptr || n.cast) continue;
+            if (!covered.empty() && covered.back().target == n.target && covered.back().file == n.file && n.begin <= covered.back().end) covered.back().end = (std::max)(covered.back().end, n.end);
+            else covered.push_back(n);
+        }
+        const auto before = [](const need& a, const need& b) { return std::tuple{a.target, a.file, a.begin} < std::tuple{b.target, b.file, b.begin}; };
+        std::erase_if(needs_, [&](const need& n) {
+            if (n.sparse == nullptr) return false;
+            const auto after = std::upper_bound(covered.begin(), covered.end(), n, before);
+            if (after != covered.begin() && (after - 1)->target == n.target && (after - 1)->file == n.file && (after - 1)->end >= n.end) return false;
+            wish_for(n.tensor, *n.sparse, *n.source);
+            return true;
+        });
     }
     void set_dense(placed_tensor& placed, const tensor_data& data) {
         auto* strides = out_->memory.allocate<std::int64_t>(data.rank + std::size_t{1});
@@ -524,7 +565,9 @@ class upload_planner {
             const std::uint64_t alignment = image ? image_alignment : options_.alignment;
             std::uint64_t lead = 0;
             if (image) lead = g.begin % alignment;
-            else lead = (g.begin - (first.aligned ? 0 : first.storage)) % 16;
+            else
+                for (std::size_t k = i; k < next; ++k) // elements of several types that overlap oddly
+                    if ((needs_[order[k]].begin - g.begin) % (std::min)(std::uint64_t{16}, std::uint64_t{itemsize(needs_[order[k]].type)}) != 0) lead = (g.begin - (first.aligned ? 0 : first.storage)) % 16;
             if (auto room = reserve(g.target, lead, g.end - g.begin, alignment); room) g.to = *room;
             else return std::move(room).error();
             for (; i < next; ++i) {
