@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Instructions and peak heap of opening a checkpoint, and instructions of planning a map of 20 rules over its keys, per
-tensor: what noise cannot disturb, so it can gate.
+"""Instructions and peak heap of opening a checkpoint, and instructions of planning a map of 20 rules over its keys and of
+planning its upload, per tensor: what noise cannot disturb, so it can gate.
 
-    instructions.py PROGRAM [--most-instructions N] [--most-heap BYTES] [--most-plan-instructions N]
+    instructions.py PROGRAM [--most-instructions N] [--most-heap BYTES] [--most-plan-instructions N] [--most-upload-instructions N]
 
 PROGRAM is bench/once.cpp, built with optimisation. One open with a reused scratch is the difference between runs that
 open a file three times and twice under callgrind; the cost per tensor is the difference between two sizes, so that
@@ -33,6 +33,7 @@ def main() -> int:
     parser.add_argument("--most-instructions", type=float, default=float("inf"), metavar="N", help="per tensor")
     parser.add_argument("--most-heap", type=float, default=float("inf"), metavar="BYTES", help=f"per tensor, beside {FIXED_HEAP:,}")
     parser.add_argument("--most-plan-instructions", type=float, default=float("inf"), metavar="N", help="per key")
+    parser.add_argument("--most-upload-instructions", type=float, default=float("inf"), metavar="N", help="of planning, per tensor")
     wanted = parser.parse_args()
     if shutil.which("valgrind") is None:
         print("valgrind is not installed")
@@ -41,11 +42,13 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         one_open = {}
         one_plan = {}
+        one_upload = {}
         for tensors in (SMALL, LARGE):
             file = Path(folder) / f"{tensors}.pt"
             subprocess.run([wanted.program, "write", file, str(tensors)], check=True)
             one_open[tensors] = instructions(wanted.program, "open", file, 3) - instructions(wanted.program, "open", file, 2)
             one_plan[tensors] = instructions(wanted.program, "plan", file, 2) - instructions(wanted.program, "plan", file, 1)
+            one_upload[tensors] = instructions(wanted.program, "upload-plan", file, 2) - instructions(wanted.program, "upload-plan", file, 1)
             found, peak = map(int, subprocess.run([wanted.program, "heap", file], capture_output=True, text=True, check=True).stdout.split())
             per_tensor = max(0, peak - FIXED_HEAP) / found
             good = good and found == tensors and per_tensor <= wanted.most_heap
@@ -56,6 +59,9 @@ def main() -> int:
         each = (one_plan[LARGE] - one_plan[SMALL]) / (LARGE - SMALL)
         print(f"{each:,.0f} instructions per key for planning 20 rules, and {one_plan[LARGE] - each * LARGE:,.0f} once")
         good = good and each <= wanted.most_plan_instructions
+        each = (one_upload[LARGE] - one_upload[SMALL]) / (LARGE - SMALL)
+        print(f"{each:,.0f} instructions per tensor for planning its upload, and {one_upload[LARGE] - each * LARGE:,.0f} once")
+        good = good and each <= wanted.most_upload_instructions
     print("within the limits" if good else "PAST A LIMIT")
     return 0 if good else 1
 

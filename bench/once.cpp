@@ -7,10 +7,12 @@
 //   once time FILE TIMES         the same; prints the seconds of the fastest time
 //   once plan FILE TIMES         opens it once and plans a map of 20 rules over its keys so many times
 //   once plan-time FILE TIMES    the same; prints the seconds of the fastest time
+//   once upload-plan FILE TIMES  opens it once and plans an upload of all of it so many times
 //   once heap FILE               opens it once, without a scratch; prints tensors and peak bytes of the heap
 //   once walk FILE               the opcodes of a pickle, by the floor's walk
 #include "floor.hpp"
 #include "inputs.hpp"
+#include "once_upload.hpp"
 #include "rules.hpp"
 
 #include <ckpt/ckpt.hpp>
@@ -118,6 +120,13 @@ int main(int argc, char** argv) {
         }
         if (command == "plan-time") std::printf("%zu %.9f\n", weights.size(), best);
         else std::printf("%zu\n", weights.size());
+        return 0;
+    }
+    if (command == "upload-plan") {
+        const auto weights = ckpt::open(path).value().state_dict().value();
+        for (std::size_t i = 0; i < number; ++i)
+            if (bench::planned_tensors(weights) != weights.size()) return 1;
+        std::printf("%zu\n", weights.size());
         return 0;
     }
     std::fprintf(stderr, "see the first lines of once.cpp\n");
