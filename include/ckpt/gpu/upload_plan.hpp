@@ -493,6 +493,7 @@ class upload_planner {
     }
     /// Sparse views whose other bytes no one needs are gathered by the host: else a slice by columns would take the room of the whole.
     void thin_out() {
+        if (std::none_of(needs_.begin(), needs_.end(), [](const need& n) { return n.sparse != nullptr; })) return;
         std::vector<std::uint32_t> order;
         for (std::uint32_t i = 0; i < needs_.size(); ++i) order.push_back(i);
         const auto place = [this](std::uint32_t i) {
