@@ -300,6 +300,11 @@ TEST_CASE(".metadata: absent, damaged, with names that no policy allows") {
     CHECK_FALSE(ckpt::open_folder(folder.path()).has_value());
     folder.remove(".metadata");
     CHECK(ckpt::open_folder(folder.path()).error().detail == "there is no .metadata, which says what is where; it is written last");
+    folder.add("__0.metadata", "x");
+    folder.add("__1.metadata", "x");
+    const auto alone = ckpt::open_folder(folder.path()).error();
+    CHECK(alone.code == errc::container_not_supported);
+    CHECK(alone.detail.find("it was saved without collectives: 2 ranks have metadata of their own") == 0);
     dcp_writer evil;
     evil.object("x", pkl::call(pkl::global("os", "system"), {pkl::str("true")}));
     CHECK(ckpt::open_folder(temporary_folder(evil.files()).path()).error().code == errc::global_not_allowed);

@@ -25,12 +25,13 @@ import warnings
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 import oracle  # noqa: E402
+import seeded  # noqa: E402
 
 try:
     import numpy as np
     import torch
 except ImportError as e:
-    torch, absent = None, e
+    torch = e
 else:
     import expected
 
@@ -417,21 +418,9 @@ def outline(v, depth=0):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--ckpt', required=True, metavar='PROGRAM')
-    parser.add_argument('--count', type=int, default=200)
-    parser.add_argument('--seed', type=int, default=None)
-    parser.add_argument('--first', type=int, default=0)
-    parser.add_argument('--keep', metavar='FOLDER', help='keep the files of mismatches here')
-    parser.add_argument('--skip-code', type=int, default=0, help='exit code where torch is absent (77 for meson)')
-    args = parser.parse_args()
-    if torch is None:
-        print('torch cannot be imported (%s): nothing was compared' % absent)
-        print('0 passed, 0 failed, %d skipped' % args.count)
-        return args.skip_code
-    seed = args.seed if args.seed is not None else random.SystemRandom().randrange(2 ** 31)
-    print('seed %d, torch %s, numpy %s' % (seed, torch.__version__, np.__version__))
-    warnings.filterwarnings('ignore')
+    args = seeded.arguments(__doc__, 200, torch, (('--first', {'type': int, 'default': 0}),
+                                                  ('--keep', {'metavar': 'FOLDER', 'help': 'keep the files of mismatches here'})))
+    seed = args.seed
     sys.setrecursionlimit(10000)
     if hasattr(sys, 'set_int_max_str_digits'):
         sys.set_int_max_str_digits(0)
@@ -462,8 +451,7 @@ def main():
                 os.remove(path)
     if skipped:
         print('%d objects are skipped: torch does not write them, or the program does not read them yet' % skipped)
-    print('%d passed, %d failed' % (passed, failed) + (', %d skipped' % skipped if skipped else ''))
-    return 1 if failed else 0
+    return seeded.report(passed, failed, skipped)
 
 
 if __name__ == '__main__':

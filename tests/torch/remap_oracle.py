@@ -8,20 +8,21 @@ chains of split, merge, stack, unstack, transpose, permute, reshape, squeeze, un
 of qkv, on tensors of all dtypes and all strides. `ckpt ls --rules --digest` must give the keys, dtypes, shapes and digests.
 Where torch cannot be imported nothing is run, and the exit code is --skip-code (0 unless given).
 """
-import argparse
 import json
 import os
 import random
 import subprocess
 import sys
 import tempfile
-import warnings
 import zlib
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import seeded  # noqa: E402
 
 try:
     import torch
 except ImportError as e:
-    torch, absent = None, e
+    torch = e
 
 NAMES = ('uint8 int8 int16 int32 int64 uint16 uint32 uint64 float16 bfloat16 float32 float64 complex32 complex64 complex128 bool '
          'float8_e5m2 float8_e4m3fn float8_e5m2fnuz float8_e4m3fnuz float8_e8m0fnu bcomplex32').split()
@@ -390,20 +391,8 @@ def check_chains(program, folder, r, count):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--ckpt', required=True, metavar='PROGRAM')
-    parser.add_argument('--count', type=int, default=1000)
-    parser.add_argument('--seed', type=int, default=None)
-    parser.add_argument('--skip-code', type=int, default=0, help='exit code where torch is absent (77 for meson)')
-    args = parser.parse_args()
-    if torch is None:
-        print('torch cannot be imported (%s): nothing was compared' % absent)
-        print('0 passed, 0 failed, %d skipped' % args.count)
-        return args.skip_code
-    seed = args.seed if args.seed is not None else random.SystemRandom().randrange(2 ** 31)
-    print('seed %d, torch %s' % (seed, torch.__version__))
-    warnings.filterwarnings('ignore')
-    r = random.Random(seed)
+    args = seeded.arguments(__doc__, 1000, torch)
+    r = random.Random(args.seed)
     passed = failed = skipped = 0
     with tempfile.TemporaryDirectory() as folder:
         for checks in (check_casts(args.ckpt, folder, r), check_chains(args.ckpt, folder, r, args.count)):
@@ -416,8 +405,7 @@ def main():
                     failed += 1
                     if failed <= 20:
                         print('%s: %s' % (what, '\n    '.join(problems[:12])))
-    print('%d passed, %d failed' % (passed, failed) + (', %d skipped' % skipped if skipped else ''))
-    return 1 if failed else 0
+    return seeded.report(passed, failed, skipped)
 
 
 if __name__ == '__main__':

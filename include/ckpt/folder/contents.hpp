@@ -46,6 +46,7 @@ struct known_file {
 // First match wins; shards are told before.
 inline constexpr known_file known_files[]{
     {".metadata", file_role::part, "what is where in a distributed checkpoint"},
+    {"__*.metadata", file_role::part, "what one rank saved of a distributed checkpoint"},
     {"*.distcp", file_role::part, "chunks of a distributed checkpoint"},
     {"*_model_states.pt", file_role::state, "the model's states of DeepSpeed"},
     {"*optim_states.pt", file_role::state, "one rank's partition of DeepSpeed's optimizer"},

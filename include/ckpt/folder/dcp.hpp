@@ -118,12 +118,24 @@ class dcp_reader {
                 e.code = errc::shards_inconsistent;
                 e.detail = "there is no .metadata, which says what is where; it is written last";
                 e.hint = "the save was not finished, or the file was left behind: names that begin with a dot are easily lost";
+                if (const std::uint64_t n = metadata_of_ranks(); n > 0) {
+                    e.code = errc::container_not_supported;
+                    e.detail = "it was saved without collectives: " + decimal(n) + (n == 1 ? " rank has" : " ranks have") + " metadata of their own (__0.metadata and so on), and no file says what all of them have";
+                    e.hint = "load it on as many ranks and save it with collectives, or open the file of one rank's chunks by itself";
+                }
             }
             work_.find(std::move(e));
             return false;
         }
         metadata_ = checkpoint{std::move(*opened), storage_mode::mapped};
         return true;
+    }
+
+    /// How many files there are of the name "__3.metadata".
+    [[nodiscard]] std::uint64_t metadata_of_ranks() const {
+        const auto entries = list_folder(path_in(work_.folder, step_));
+        if (!entries) return 0;
+        return static_cast<std::uint64_t>(std::count_if(entries->begin(), entries->end(), [](const folder_entry& e) { return e.name.starts_with("__") && e.name.ends_with(".metadata"); }));
     }
 
     /// A list of sizes or offsets; nothing where it is none.
