@@ -243,7 +243,7 @@ TEST_CASE("P6: items, elements, states and calls only where Python has them") {
 }
 
 TEST_CASE("P6: what torch's own classes do not take is refused") {
-    check_codes(errc::pickle_target, {global("torch", "float32") + ")R.", global("torch", "FloatStorage") + ")R.", global("torch._utils", "_rebuild_tensor_v2") + ")RNNs.",
+    check_codes(errc::pickle_target, {global("torch", "float32") + ")R.", global("torch", "ComplexFloatStorage") + ")R.", global("torch._utils", "_rebuild_tensor_v2") + ")RNNs.",
                                       global("torch._utils", "_rebuild_tensor_v2") + ")R}b.", global("collections", "OrderedDict") + ")RNa.", global("builtins", "set") + ")RNa.",
                                       global("builtins", "complex") + ")R}b.", global("torch", "Size") + ")RNa."});
 }
