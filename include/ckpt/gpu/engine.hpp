@@ -512,7 +512,7 @@ class upload_engine {
             if (auto ring = need_ring(); !ring) return ring;
             std::byte* const room = memory_.slot_memory(number);
             if (auto done = stager_.fill(p, room); !done) return done;
-            s.data = room + stager_.lead(plan_.pieces[p]);
+            s.data = room + plan_.lead(plan_.pieces[p]);
         }
         const std::lock_guard lock{mutex_};
         s.holds = p + std::uint64_t{1};

@@ -66,14 +66,11 @@ class stager {
         }
     }
 
-    /// Where the bytes of a piece begin in its slot: at their place in the page, so that direct reads need no second copy.
-    [[nodiscard]] std::uint64_t lead(const upload_piece& piece) const noexcept { return piece.run != no_run && plan_.runs[piece.run].in != nullptr ? piece.begin % page_bytes : 0; }
-
     /// Fills a slot of `slot_bytes`, which begins at a page.
     [[nodiscard]] result<void> fill(std::uint32_t number, std::byte* slot) {
         const upload_piece& piece = plan_.pieces[number];
         if (piece.run == no_run) return build(piece, slot);
-        std::byte* const out = slot + lead(piece);
+        std::byte* const out = slot + plan_.lead(piece);
         // What is summed is read in parts that stay in the cache meanwhile; direct reads are the larger the better.
         constexpr std::uint64_t hot = std::uint64_t{256} << 10;
         const std::uint64_t step = verify_ && runs_[piece.run].direct == 0 ? hot : piece.bytes;

@@ -190,6 +190,8 @@ struct upload_plan_data final : counted {
     std::uint64_t built_bytes{};
     const device_kernels* kernels{};
 
+    /// Where the bytes of a piece begin in its slot: at their place in the page, so that direct reads need no second copy.
+    [[nodiscard]] std::uint64_t lead(const upload_piece& piece) const noexcept { return piece.run != no_run && runs[piece.run].in != nullptr ? piece.begin % file::direct_alignment : 0; }
     [[nodiscard]] const placed_tensor* find(std::string_view key, std::uint32_t of) const noexcept {
         const auto& order = targets[of].by_key;
         const auto at = std::lower_bound(order.begin(), order.end(), key, [this](std::uint32_t i, std::string_view k) { return tensors[i].key < k; });
@@ -315,8 +317,7 @@ class upload_planner {
         check();
         build();
         for (const upload_piece& p : out_->pieces) {
-            const std::uint64_t lead = p.run != no_run ? p.begin % 4096 : 0;
-            out_->slot_bytes = (std::max)(out_->slot_bytes, align_up(lead + p.bytes, 4096));
+            out_->slot_bytes = (std::max)(out_->slot_bytes, align_up(out_->lead(p) + p.bytes, file::direct_alignment));
         }
         return upload_plan{std::move(out_)};
     }
