@@ -95,10 +95,14 @@ class integer_line {
     std::optional<error> failure_{};
 };
 
-/// The storage of a part that is read line by line: opened, and inflated where it is compressed, once for all lines.
+/// The storage of a part that is read line by line: opened, and inflated where it is compressed, once for all lines. What is
+/// wrong with its header is said here, mapped or not, so that the first of several damaged parts is the same either way.
 [[nodiscard]] inline result<storage_access> open_part(const tensor_data& data, const storage_source* source) {
     if (data.numel == 0) return storage_access{};
-    return open_storage(data, *source, true);
+    auto access = open_storage(data, *source, true);
+    if (!access || access->memory != nullptr) return access;
+    if (auto there = source->read(data.storage, 0, {}); !there) return std::move(there).error();
+    return access;
 }
 
 /// Walks over the indices of a sparse tensor and checks them on the way.
