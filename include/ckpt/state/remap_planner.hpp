@@ -410,7 +410,8 @@ class remap_planner {
     }
     std::uint32_t new_item(std::string_view name, std::uint32_t node, std::uint32_t rule) {
         if (r_.items.size() > limits{}.entries) {
-            fail(rule, "there would be more than " + decimal(std::uint64_t{limits{}.entries}) + " keys");
+            if (!gave_up_) fail(rule, "there would be more than " + decimal(std::uint64_t{limits{}.entries}) + " keys");
+            gave_up_ = true;
             return 0;
         }
         r_.items.push_back({.name = name, .hash = hash_bytes(name), .node = node, .rule = rule});
