@@ -331,6 +331,58 @@ TEST_CASE("a source is used, dropped or unexpected, and one of them only") {
     check_partition(ckpt::load(ours, model).value(), {"weight", "bias"}, {"weight", "bias", "old"});
 }
 
+TEST_CASE("names of one tensor are used or dropped with the one that stands for them") {
+    const auto source = weights_of({{"a", vec()}, {"b", vec()}, {"c", vec()}, {"weight", mat()}, {"bias", vec()}});
+    linear model{};
+    const auto report_of = [&](const ckpt::state_dict& weights, const char* rules) {
+        const auto ours = ckpt::remap(weights, ckpt::key_map::parse(rules).value()).value();
+        return ckpt::load(ours, model).value();
+    };
+    // What stands for a name is merged away itself.
+    const auto merged = report_of(source, "rename {x:b|c} -> both\nrename both -> bias\nrename a -> bias\n");
+    check_partition(merged, {"weight", "bias"}, {"a", "b", "c", "weight", "bias"});
+    CHECK(merged.dropped.empty());
+    CHECK(merged.loaded[1].from == keys{"a"}); // the earlier place stays
+    CHECK(merged.loaded[1].aliases == keys{"c", "bias", "b"});
+    // And it is dropped.
+    const auto dropped = report_of(source, "rename {x:a|b|c} -> all\ndrop all\n");
+    check_partition(dropped, {"weight", "bias"}, {"a", "b", "c", "weight", "bias"});
+    REQUIRE(dropped.dropped.size() == 3);
+    for (const auto& d : dropped.dropped) CHECK(d.rule == "drop all");
+    // Two merges of pieces that lie behind one another are one view, and both pieces of the second are listed.
+    const auto half = [](std::int64_t at) { return pkl::tensor(pkl::storage("FloatStorage", "0", 4), at, {2}, {1}); };
+    const auto pieces = weights_of({{"weight", mat()}, {"q", half(0)}, {"k", half(2)}, {"r", half(0)}, {"l", half(2)}});
+    const ckpt::key_map joined{ckpt::rule("merge 0 q, k -> bias"), ckpt::rule("merge 0 r, l -> bias")};
+    const auto plan = ckpt::plan_remap(pieces, joined);
+    REQUIRE(plan.aliased.size() == 2);
+    CHECK(plan.aliased[0].key == "r");
+    CHECK(plan.aliased[0].same_as == "q");
+    CHECK(plan.aliased[1].key == "l");
+    CHECK(plan.aliased[1].same_as == "k");
+    check_partition(report_of(pieces, "merge 0 q, k -> bias\nmerge 0 r, l -> bias\n"), {"weight", "bias"}, {"weight", "q", "k", "r", "l"});
+    // Parts that are dropped one by one are one key of the file.
+    check_partition(report_of(source, "drop {x:b|c}\nsplit 0 a -> x, y\ndrop x\ndrop y\n"), {"weight", "bias"}, {"a", "b", "c", "weight", "bias"});
+}
+
+TEST_CASE("after two remaps the report leads back to the keys of the file") {
+    const auto source = weights_of({{"module.a", vec()}, {"module.b", vec()}, {"module.c", vec()}, {"module.old", vec()}, {"module.weight", mat()}});
+    const auto once = ckpt::remap(source, ckpt::key_map{ckpt::strip_wrappers(), ckpt::rename("c", "b")}).value();
+    const auto report_of = [&](const char* rules) {
+        linear model{};
+        const auto twice = ckpt::remap(once, ckpt::key_map::parse(rules).value()).value();
+        return ckpt::load(twice, model).value();
+    };
+    const auto used = report_of("drop old\nrename {x:a|b} -> bias\n");
+    check_partition(used, {"weight", "bias"}, {"module.a", "module.b", "module.c", "module.old", "module.weight"});
+    CHECK(used.loaded[1].from == keys{"module.a"});
+    CHECK(used.loaded[1].aliases == keys{"module.b", "module.c"});
+    REQUIRE(used.dropped.size() == 1);
+    CHECK(used.dropped[0].from == "module.old");
+    const auto dropped = report_of("drop old\ndrop b\nrename a -> bias\n");
+    check_partition(dropped, {"weight", "bias"}, {"module.a", "module.b", "module.c", "module.old", "module.weight"});
+    CHECK(dropped.dropped.size() == 3);
+}
+
 TEST_CASE("a source of several targets is used once") {
     const auto source = weights_of({{"v", vec()}});
     const auto ours = ckpt::remap(source, ckpt::key_map{ckpt::rule("split 0 v -> w.0, w.1")}).value();

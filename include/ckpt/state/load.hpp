@@ -220,16 +220,19 @@ class load_judge {
             for (const auto& key : history->entries[i].alias) keys.push_back(key);
         }
         if (history == nullptr) return;
+        // What was dropped under one name may be used under another, and parts of one tensor may be dropped one by one.
+        const std::size_t used = keys.size();
+        for (const auto& loss : history->dropped) keys.push_back(loss.from);
         std::vector<std::size_t> order(keys.size());
         for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
         std::sort(order.begin(), order.end(), [&keys](std::size_t a, std::size_t b) { return keys[a] != keys[b] ? keys[a] < keys[b] : a < b; });
         std::vector<char> again(keys.size(), char{0});
         for (std::size_t i = 1; i < order.size(); ++i) again[order[i]] = keys[order[i]] == keys[order[i - 1]] ? 1 : 0;
-        for (std::size_t i = 0; i < keys.size(); ++i)
-            if (again[i] == 0) report_.used.emplace_back(keys[i]);
-        std::sort(keys.begin(), keys.end());
-        for (const auto& loss : history->dropped) // what was dropped under one name may be used under another
-            if (!std::binary_search(keys.begin(), keys.end(), std::string_view{loss.from})) report_.dropped.push_back({loss.from, loss.rule});
+        for (std::size_t i = 0; i < keys.size(); ++i) {
+            if (again[i] != 0) continue;
+            if (i < used) report_.used.emplace_back(keys[i]);
+            else report_.dropped.push_back({history->dropped[i - used].from, history->dropped[i - used].rule});
+        }
     }
 
     /// For one missing key, the unexpected keys that are near it: those of the wanted shape first, then by spelling.

@@ -117,7 +117,17 @@ struct remap_plan {
         if (roots.empty()) out.dropped.push_back({std::string(r.items[r.links[c.inputs]].name), c.rule});
         for (const std::uint32_t root : roots) out.dropped.push_back({std::string(r.items[root].name), c.rule});
     }
-    for (const detail::remap_alias& a : r.aliased) out.aliased.push_back({first_root(a.gone), first_root(a.kept)});
+    std::vector<std::uint32_t> kept;
+    for (const detail::remap_alias& a : r.aliased) {
+        r.roots(a.gone, roots);
+        r.roots(a.kept, kept);
+        if (roots.empty() || kept.empty()) {
+            out.aliased.push_back({first_root(a.gone), first_root(a.kept)});
+            continue;
+        }
+        // Of many where a merge was one view: none of them disappears without its line.
+        for (std::size_t i = 0; i < roots.size(); ++i) out.aliased.push_back({std::string(r.items[roots[i]].name), std::string(r.items[kept[(std::min)(i, kept.size() - 1)]].name)});
+    }
     for (const detail::remap_collision& c : r.collisions) {
         out.collisions.push_back({std::string(c.name), {}, {}});
         for (const std::uint32_t i : c.items) {
@@ -182,7 +192,7 @@ namespace detail {
     const auto& from = *state_dict_access::data(r.weights);
     assembler out{r.plan, r.weights, plan.shared_record()};
     std::vector<std::uint32_t> roots;
-    std::vector<std::uint32_t> entry_of(r.aliased.empty() ? 0 : r.items.size(), 0); // 1 + entry, by the first root
+    std::vector<std::uint32_t> entry_of(r.aliased.empty() ? 0 : r.items.size(), 0); // 1 + entry, by root
     std::uint32_t entry = 0;
     for (std::uint32_t i = r.items[0].next; i != 0; i = r.items[i].next) {
         ++entry;
@@ -196,7 +206,9 @@ namespace detail {
             origin.converted = origin.converted || before.converted;
             if (roots.size() == 1) origin.chain = std::move(before.chain);
         }
-        if (!entry_of.empty() && !roots.empty() && entry_of[roots[0]] == 0) entry_of[roots[0]] = entry;
+        if (!entry_of.empty())
+            for (const std::uint32_t root : roots)
+                if (entry_of[root] == 0) entry_of[root] = entry;
         std::vector<std::string_view> verbs;
         for (std::uint32_t at = i; r.items[at].rule != 0; at = r.links[r.items[at].parents]) {
             const rule_verb verb = r.rule(r.items[at].rule).verb;
@@ -208,11 +220,38 @@ namespace detail {
         for (std::size_t k = verbs.size(); k-- > 0;) origin.chain += (origin.chain.empty() ? "" : ", ") + std::string(verbs[k]);
         out.add(r.items[i].name, r.items[i].node, std::move(origin));
     }
-    // Where the names that were kept stand now: their descendants carry the merged ones on.
-    for (const remap_plan::alias& a : plan.aliased)
-        if (const std::uint32_t kept = r.root_named(a.same_as); kept != 0 && entry_of[kept] != 0) out.history().entries[entry_of[kept] - 1].alias.push_back(a.key);
+    // What the file calls a key of the source: a map before this one may have given it its name.
+    const auto add_names = [&](std::string_view key, const auto& add) {
+        const std::uint32_t root = r.root_named(key);
+        if (root == 0) return;
+        const lineage::origin origin = origin_of(from, root - 1);
+        for (const std::string& name : origin.from) add(name);
+        for (const std::string& name : origin.alias) add(name);
+    };
     if (from.history) out.history().dropped = from.history->dropped;
-    for (const auto& d : plan.dropped) out.history().dropped.push_back({d.from, plan.rule_text(d.rule)});
+    std::vector<std::size_t> dropped_by(entry_of.size(), 0); // the rule, by root
+    for (const auto& d : plan.dropped) {
+        add_names(d.from, [&](const std::string& name) { out.history().dropped.push_back({name, plan.rule_text(d.rule)}); });
+        if (const std::uint32_t root = r.root_named(d.from); root != 0 && !entry_of.empty()) dropped_by[root] = d.rule;
+    }
+    // Where the names that were kept stand now: their descendants carry the merged ones on, and take them along where they are
+    // dropped. From the last merge to the first, because what stands for a name may be merged away itself.
+    std::vector<std::uint32_t> stands_for(entry_of.size(), 0);
+    std::vector<std::uint32_t> bearer(plan.aliased.size(), 0);
+    for (std::size_t i = bearer.size(); i-- > 0;) {
+        const std::uint32_t kept = r.root_named(plan.aliased[i].same_as);
+        const std::uint32_t gone = r.root_named(plan.aliased[i].key);
+        if (kept == 0 || gone == 0 || kept == gone) continue; // made of what was filled, or one key by two ways
+        bearer[i] = entry_of[kept] == 0 && stands_for[kept] != 0 ? stands_for[kept] : kept;
+        stands_for[gone] = bearer[i];
+    }
+    for (std::size_t i = 0; i < bearer.size(); ++i) {
+        const std::uint32_t at = bearer[i];
+        add_names(plan.aliased[i].key, [&](const std::string& name) {
+            if (entry_of[at] != 0) out.history().entries[entry_of[at] - 1].alias.push_back(name);
+            else if (dropped_by[at] != 0) out.history().dropped.push_back({name, plan.rule_text(dropped_by[at])});
+        });
+    }
     return out.finish();
 }
 
