@@ -3,6 +3,9 @@
 // SPDX-License-Identifier: MIT
 #include <ckpt/ckpt.hpp>
 #include <ckpt/state/lora.hpp>
+#include <ckpt/state/overlay.hpp>
+#include <ckpt/state/pull.hpp>
+#include <ckpt/state/shard.hpp>
 
 #include "../support/named_floats.hpp"
 
@@ -123,6 +126,20 @@ TEST_CASE("no part of an adapter is lost silently") {
 
     const named_floats more{{"w.lora_A", {1, 2}, {1, 1}}, {"w.lora_B", {2, 1}, {1, 1}}, {"head.weight", {1}, {1}}, {"x.alpha", {}, {1}}};
     CHECK(ckpt::merge_lora(base.weights(), more.weights(), {.scale = 1}).value().others == std::vector<std::string>{"head.weight", "x.alpha"});
+}
+
+TEST_CASE("what a map dropped before is still in the report after a merge, a cut and an overlay") {
+    const named_floats base{{"w.weight", {2, 2}, {0, 0, 0, 0}}, {"old", {1}, {1}}};
+    const named_floats adapter{{"w.lora_A", {1, 2}, {1, 1}}, {"w.lora_B", {2, 1}, {1, 1}}};
+    const auto weights = ckpt::remap(base.weights(), ckpt::key_map{ckpt::drop("old")}).value();
+    const std::vector<ckpt::layer> layers{{weights, "base"}, {base.weights(), "more"}};
+    const std::vector<ckpt::shard_rule> rules{{"**.weight", 0}};
+    for (const ckpt::state_dict& made : {ckpt::merge_lora(weights, adapter.weights(), {.scale = 1}).value().weights, ckpt::shard(weights, rules, 1, 2).value(),
+                                         ckpt::overlay(std::span{layers}.first(1)).value().weights}) {
+        const ckpt::load_report report = ckpt::puller{made}.report();
+        REQUIRE(report.dropped.size() == 1);
+        CHECK(report.dropped[0].from == "old");
+    }
 }
 
 TEST_CASE("a square weight stored as [in, out] is transposed when it is asked for, another one by its shape") {

@@ -21,13 +21,14 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 class assembler {
   public:
-    /// Path, root and entries that are no tensors are those of `like`. `owner` keeps the names alive.
+    /// Path, root, entries that are no tensors and what was dropped before are those of `like`. `owner` keeps the names alive.
     assembler(shared<gather_plan> plan, const state_dict& like, shared<counted> owner) : plan_{std::move(plan)}, storages_{detail::make_shared<gathered_storages>(plan_)} {
         const auto& from = *state_dict_access::data(like);
         out_->history = detail::make_shared<lineage>();
         out_->path = from.path;
         out_->root = from.root;
         out_->others = from.others;
+        if (from.history) out_->history->dropped = from.history->dropped;
         out_->file = std::move(owner);
         plan_->keep(state_dict_access::data(like));
     }

@@ -127,7 +127,7 @@ class layer_storages final : public storage_source {
         const auto& data = *detail::state_dict_access::data(layers[c.winner.layer].weights);
         out.add(c.winner.key, plan->add_leaf(data.entries[c.winner.entry].data, sources[c.winner.layer].get()), detail::origin_of(data, c.winner.entry));
     }
-    for (const layer& one : layers)
+    for (const layer& one : layers.subspan(1))
         if (const auto& history = detail::state_dict_access::data(one.weights)->history) out.history().dropped.insert(out.history().dropped.end(), history->dropped.begin(), history->dropped.end());
     return overlaid{out.finish(), std::move(replaced), std::move(added)};
 }

@@ -228,7 +228,6 @@ namespace detail {
         for (const std::string& name : origin.from) add(name);
         for (const std::string& name : origin.alias) add(name);
     };
-    if (from.history) out.history().dropped = from.history->dropped;
     std::vector<std::size_t> dropped_by(entry_of.size(), 0); // the rule, by root
     for (const auto& d : plan.dropped) {
         add_names(d.from, [&](const std::string& name) { out.history().dropped.push_back({name, plan.rule_text(d.rule)}); });
