@@ -124,6 +124,10 @@ TEST_CASE("no part of an adapter is lost silently") {
     CHECK(error_of(named_floats{{"w.lora_A", {2, 2}, {1, 1, 1, 1}}, {"w.lora_B", {2, 1}, {1, 1}}}).detail.find("no partner") != std::string::npos);
     CHECK(error_of(named_floats{{"w", {1}, {1}}}).detail.find("no low-rank pairs") != std::string::npos);
 
+    // DoRA scales the sum, and other kinds have biases or a third factor.
+    for (const char* extra : {"w.lora_magnitude_vector", "w.lora_magnitude_vector.default.weight", "w.dora_scale", "w.lora_B.bias", "w.lora_mid.weight"})
+        CHECK(error_of(named_floats{{"w.lora_A.weight", {1, 2}, {1, 1}}, {"w.lora_B.weight", {2, 1}, {1, 1}}, {extra, {2}, {1, 1}}}).detail.starts_with('"' + std::string(extra) + "\" says that"));
+
     const named_floats more{{"w.lora_A", {1, 2}, {1, 1}}, {"w.lora_B", {2, 1}, {1, 1}}, {"head.weight", {1}, {1}}, {"x.alpha", {}, {1}}};
     CHECK(ckpt::merge_lora(base.weights(), more.weights(), {.scale = 1}).value().others == std::vector<std::string>{"head.weight", "x.alpha"});
 }

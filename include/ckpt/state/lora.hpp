@@ -3,7 +3,8 @@
 // SPDX-License-Identifier: MIT
 // In:      the state_dict of an adapter, in the names of PEFT, diffusers, loralib or kohya's scripts; a base.
 // Out:     the pairs with their places in the base; a state_dict in which base + scale * B * A stands for each.
-// Refuses: a pair that belongs to no tensor of the base, shapes that do not fit, a scale that nobody gave.
+// Refuses: a pair that belongs to no tensor of the base, shapes that do not fit, a scale that nobody gave; adapters that do
+//          more than add scale * B * A: DoRA's magnitudes, biases of the updates, a third factor.
 //
 // Merging is a gather plan with arithmetic: nothing is computed before a tensor is read, and then piece by piece. Every
 // product is summed in float64 and rounded once to float32; a base of another floating type is rounded once more.
@@ -99,6 +100,12 @@ inline constexpr lora_ending lora_endings[]{
         return true;
     }
     return false;
+}
+
+/// Whether a key that is no part of a pair says that pairs mean something else than scale * B * A: `lora_magnitude_vector` of
+/// PEFT and `dora_scale` of others (DoRA), `lora_B.bias` (lora_bias), `lora_mid` (a third factor of convolutions).
+[[nodiscard]] inline bool changes_lora(std::string_view key) noexcept {
+    return key.find(".lora_") != std::string_view::npos || key.ends_with(".dora_scale");
 }
 
 } // namespace detail
@@ -255,13 +262,19 @@ class lora_targets {
 
 /// The base with every pair of the adapter merged into it: base + scale * B * A. The other tensors of the base stay as
 /// they are; keys of the adapter that are no pairs are listed in `others` (lay them over with `overlay`).
-/// Fails where a pair belongs to nothing in the base, so that no part of an adapter is lost silently.
+/// Fails where a pair belongs to nothing in the base, so that no part of an adapter is lost silently, and where the adapter
+/// holds what gives its pairs another meaning, as DoRA does.
 [[nodiscard]] inline result<lora_merged> merge_lora(const state_dict& base, const state_dict& adapter, const lora_options& options = {}) {
     const lora_set found = find_lora(adapter);
     if (!found.unpaired.empty())
         return error{.code = errc::adapter_unmatched,
                      .detail = detail::decimal(std::uint64_t{found.unpaired.size()}) + " keys of the adapter have no partner, the first: " + detail::quoted(found.unpaired.front())};
     if (found.pairs.empty()) return error{.code = errc::adapter_unmatched, .detail = "no low-rank pairs among the " + detail::decimal(std::uint64_t{adapter.size()}) + " keys"};
+    for (const std::string& key : found.others)
+        if (detail::changes_lora(key))
+            return error{.code = errc::adapter_unmatched,
+                         .detail = detail::quoted(key) + " says that the adapter does more than add scale * B * A, and what comes out without it would be wrong",
+                         .hint = "merge such an adapter (DoRA, biases of updates, three factors) with the program that made it"};
     const detail::lora_targets targets{base};
     const auto& base_data = *detail::state_dict_access::data(base);
     const auto& adapter_data = *detail::state_dict_access::data(adapter);
