@@ -112,7 +112,7 @@ class target_list {
 
     std::vector<load_target> targets{};
     std::vector<std::size_t> decisions{}; ///< for each vector its size, for each optional whether it is there; in order
-    std::vector<std::string> absent{};    ///< optionals that are not there
+    std::vector<std::string> absent{};    ///< optionals that are not there, and vectors that are empty
 
     /// Goes below a name or an index; gives what `leave` takes to come back.
     [[nodiscard]] std::size_t enter(std::string_view name) {
@@ -152,6 +152,7 @@ class target_list {
             if (number && index < most) size = (std::max)(size, index + 1);
         }
         elements_left_ -= size;
+        if (size == 0) absent.push_back(key_); // said, because nothing below it can be missing
         decisions.push_back(static_cast<std::size_t>(size));
         return decisions.back();
     }

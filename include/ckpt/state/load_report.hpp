@@ -64,7 +64,7 @@ struct load_report {
     std::vector<loaded_tensor> loaded{};
     std::vector<std::string> missing_keys{};
     std::vector<mismatched_tensor> mismatched{};
-    std::vector<std::string> absent{};          ///< optional members that the file does not have
+    std::vector<std::string> absent{};          ///< optional members that the file does not have, and vectors without elements there
     std::vector<std::string> used{};            ///< keys of the file that a target asked for, also where they did not fit
     std::vector<dropped_tensor> dropped{};
     std::vector<std::string> unexpected_keys{}; ///< of the state_dict: no target asked for them
@@ -72,7 +72,7 @@ struct load_report {
     std::size_t missing_not_allowed{};          ///< of `missing_keys`, how many no pattern allows
     std::size_t unexpected_not_allowed{};
 
-    /// Whether each target is written, whatever was allowed. Optional members that are absent are no targets.
+    /// Whether each target is written, whatever was allowed. Optional members and elements of vectors that are absent are no targets.
     [[nodiscard]] bool complete() const noexcept { return missing_keys.empty() && mismatched.empty(); }
     /// Whether all is as it was asked for: what is missing or unexpected was allowed, and nothing is mismatched.
     [[nodiscard]] bool ok() const noexcept { return missing_not_allowed == 0 && unexpected_not_allowed == 0 && mismatched.empty(); }
