@@ -17,7 +17,7 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 struct lineage final : counted {
     struct origin {
         std::vector<std::string> from{};  ///< keys of the source; several for a merge, none for a filled entry
-        std::string chain{};              ///< what the rules did, in order: "strip, merge 0"; empty: nothing
+        std::string chain{};              ///< what the rules did, in order: "strip, merge"; empty: nothing
         std::vector<std::string> alias{}; ///< other source keys that were the same view and were merged into it
         bool cast{false};                 ///< a cast is part of the chain
         bool converted{false};            ///< more than its name changed

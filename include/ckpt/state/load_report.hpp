@@ -28,7 +28,7 @@ struct loaded_tensor {
     std::string key{};                   ///< of the target
     std::vector<std::string> from{};     ///< its keys in the file: several where rules merged them, none for a filled one
     std::string file{};                  ///< the file of a folder that holds it, where there are several
-    std::string chain{};                 ///< what was done on the way: "strip module., merge 0"; empty: nothing
+    std::string chain{};                 ///< what was done on the way: "strip, merge, cast float16"; empty: nothing
     std::vector<std::string> aliases{};  ///< other keys of the file that were the same view
     bool aliased{};                      ///< there are such keys
     bool converted{};                    ///< more than its name changed on the way
