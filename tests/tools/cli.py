@@ -743,6 +743,8 @@ def suggestions(plain, flash):
     check('left-overs are comments', '# drop pool.**\n' in text and 'same: [5], not [4]' in text and '#   last\n' in text and '\ndrop' not in text, text)
     said = document('the rules of it', 1, 'map', a, '--rules', file, '--target', target)
     equal('they drop nothing', (said['dropped'], said['collisions'], said['missing'], sorted(said['unexpected'])), ([], [], ['last'], ['pool.x', 'pool.y']))
+    text, _ = suggested('a line feed in a key', save('slf.pt', PROTO + dictionary([('end\n', tensor('0', 6, [6])), ('w', tensor('0', 6, [6]))]) + b'.', [('0', floats(6))]), written('slf.txt', 'q 5\n'))
+    check('no rule spells a line feed', '#   end\\n (no rule can spell it)\n# drop w\n' in text, text)
     swapped = written('swap.txt', 'green.weight 2 3\nred.weight 6\nblue.weight 6\npool.x 1\npool.y 1\nsame 5\n')
     text, file = suggested('a swap', a, swapped)
     check('a swap is one group', 'first {' in text and document('a swap', 0, 'map', a, '--rules', file, '--target', swapped)['ok'], text)

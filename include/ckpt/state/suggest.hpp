@@ -774,7 +774,8 @@ class rule_suggester {
         constexpr std::string_view names = "ijkmn";
         return k < names.size() ? std::string(1, names[k]) : "n" + decimal(std::uint64_t{k});
     }
-    [[nodiscard]] static bool parses(std::string_view line) { return key_map::parse(line).has_value(); }
+    /// Whether a line is a rule. A key with a line feed at its end would leave a rule about another key before it.
+    [[nodiscard]] static bool parses(std::string_view line) { return line.find('\n') == std::string_view::npos && key_map::parse(line).has_value(); }
 
     /// A pattern or a template of a link. `leaf`: bytes at the end that `leaf_text` stands for.
     [[nodiscard]] static std::string word_of(const link& l, std::string_view pattern, bool is_template, std::size_t leaf, std::string_view leaf_text) {
