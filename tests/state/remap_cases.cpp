@@ -209,6 +209,24 @@ TEST_CASE("a plan lists moves from source to result, what was dropped by which r
     CHECK(plan.explain("nowhere").error().code == ckpt::errc::key_missing);
 }
 
+TEST_CASE("the way of a key that was merged into another as the same view goes on with what stands for both") {
+    const auto weights = ckpt::open(CKPT_TEST_DATA "/torch-2.13/tied.pt").value().state_dict().value();
+    const auto way = [&](const char* rules, const char* key) {
+        std::string out;
+        for (const auto& line : ckpt::plan_remap(weights, ckpt::key_map::parse(rules).value()).explain(key).value()) {
+            out += std::to_string(line.rule) + ':';
+            for (const auto& name : line.before) out += ' ' + name;
+            out += " ->";
+            for (const auto& name : line.after) out += ' ' + name;
+            out += "; ";
+        }
+        return out;
+    };
+    CHECK(way("rename {x:encoder|decoder}.weight -> c\nrename c -> d\ndrop d\n", "decoder.weight") == "1: decoder.weight -> c; 2: c -> d; 3: d ->; ");
+    // The one that stood there gives way to one with an earlier place.
+    CHECK(way("rename encoder.weight -> decoder.weight\nrename decoder.weight -> d\n", "decoder.weight") == "2: decoder.weight -> d; ");
+}
+
 TEST_CASE("renamed tensors are views of the file; no map changes nothing") {
     const auto weights = two().weights();
     const auto same = ckpt::remap(weights, ckpt::key_map{}).value();

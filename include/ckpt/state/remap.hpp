@@ -485,15 +485,21 @@ inline result<std::vector<remap_plan::trace_line>> remap_plan::explain(std::stri
     const detail::remap_record& r = *record_;
     std::vector<char> concerned(r.items.size(), 0);
     bool found = false;
+    // What was merged away goes on as what stands for it.
+    std::vector<std::uint32_t> kept(r.items.size(), 0);
+    for (const detail::remap_alias& a : r.aliased) kept[a.gone] = a.kept;
+    const auto follow = [&](std::uint32_t i) {
+        for (; i != 0 && concerned[i] == 0; i = kept[i]) concerned[i] = 1;
+    };
     // From a key of the source all that is made of it; from a key of the result all that it is made of.
     for (std::uint32_t i = 1; i < r.items.size() && r.items[i].rule == 0; ++i)
-        if (r.items[i].name == key) concerned[i] = 1, found = true;
+        if (r.items[i].name == key) follow(i), found = true;
     if (found) {
         for (const detail::remap_change& c : r.changes) {
             bool touched = false;
             for (const std::uint32_t i : r.linked(c.inputs, c.input_count)) touched = touched || concerned[i] != 0;
             if (touched)
-                for (const std::uint32_t o : r.linked(c.outputs, c.output_count)) concerned[o] = 1;
+                for (const std::uint32_t o : r.linked(c.outputs, c.output_count)) follow(o);
         }
     } else {
         for (std::uint32_t i = r.items[0].next; i != 0; i = r.items[i].next)
