@@ -429,6 +429,8 @@ void print_map(const ckpt::state_dict& weights, const ckpt::remap_plan& plan, st
     for (const auto n : {plan.collisions.size(), plan.errors.size()})
         if (n > most_lines) print(std::string(label_columns, ' ') + "\u2026 " + grouped(n - most_lines) + " more: see --json\n");
     for (const std::size_t rule : plan.unused_rules) print(paint(wanted.strict ? colour::red : colour::yellow, left("unused", label_columns)) + rule_and_text(plan, rule) + '\n');
+    const auto reversible = plan.reversible();
+    if (!reversible && plan.ok()) print(left("one way", label_columns) + printable(reversible.error().detail) + '\n');
     print_comparison(with, fold);
 
     std::unordered_set<std::string_view> moved;
@@ -445,6 +447,7 @@ void print_map(const ckpt::state_dict& weights, const ckpt::remap_plan& plan, st
     add(plan.unused_rules.size(), plan.unused_rules.size() == 1 ? "rule unused" : "rules unused");
     add(plan.collisions.size(), plan.collisions.size() == 1 ? "collision" : "collisions");
     add(plan.errors.size(), plan.errors.size() == 1 ? "error" : "errors");
+    if (reversible) total += ", reversible";
     add(with.missing.size(), "missing");
     add(with.unexpected.size(), "unexpected");
     add(with.mismatched.size(), "mismatched");

@@ -529,6 +529,7 @@ TEST_CASE("the inverse goes around names that are borne, and says which rule can
         return back ? "text: " + back->text() : back.error().detail;
     };
     const std::vector<typed_tensor> ab{f("a", {2}), f("b", {2})};
+    CHECK(blamed(ab, "drop \"b\" # as it stands, to be pasted back\n") == "rule 1 (drop \"b\") cannot be undone: it dropped \"b\"");
     CHECK(blamed(ab, "rename a -> c\ndrop b\nnarrow 0 0 1 c\n") == "rule 2 (drop b) cannot be undone: it dropped \"b\"");
     CHECK(blamed(ab, "rename a -> c\nnarrow 0 0 1 c\n").starts_with("rule 2 (narrow 0 0 1 c) cannot be undone: it cut \"c\""));
     CHECK(blamed(ab, "keep a\n").starts_with("rule 1 "));

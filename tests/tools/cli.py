@@ -548,7 +548,7 @@ def maps():
     equal('the values are those of the other model', document('diff after rules', 0, 'diff', plain, flash, '--rules', rules), {'schema': 'ckpt.diff/1', 'only_a': [], 'only_b': [], 'changed': [], 'equal': 51})
     document('diff without rules', 1, 'diff', plain, flash)
     code, out, err = ckpt('map', plain, '--rules', rules, '--target', flash)
-    check('map for people', code == 0 and not err and 'Wqkv.{weight,bias}' in out and '{query,key,value}' in out and out.splitlines()[-1].startswith('59 keys -> 51: 59 moved')
+    check('map for people', code == 0 and not err and 'Wqkv.{weight,bias}' in out and '{query,key,value}' in out and out.splitlines()[-1].startswith('59 keys -> 51: 59 moved, reversible')
           and out.endswith('as the target wants them; ok\n'), (code, out, err))
     rows = document('ls after rules', 0, 'ls', plain, '--rules', rules, '--digest', '--strict')
     there = {r['key']: r for r in document('ls of the other', 0, 'ls', flash, '--digest')['tensors']}
@@ -571,6 +571,8 @@ def maps():
     equal('map: every list', said, {'schema': 'ckpt.map/1', 'moves': [{'from': 'module.a', 'to': 'a', 'op': 'strip', 'rule': 1}], 'dropped': [{'from': 'module.b', 'rule': 3}],
                                     'aliased': [{'key': 'module.t', 'same_as': 'module.a'}], 'filled': ['extra'], 'unused_rules': [4], 'collisions': [], 'missing': [], 'unexpected': [],
                                     'mismatched': [], 'ok': True})
+    out = ckpt('map', path, '--rules', all_rules)[1]
+    check('map says what cannot be undone', 'one way     rule 2 (rename t -> a) cannot be undone: it merged two names of one tensor under "a"\n' in out and 'reversible' not in out, out)
     check('--strict: an unused rule is a finding', document('map --strict', 1, 'map', path, '--rules', all_rules, '--strict')['ok'] is False)
     filled = [r for r in document('ls of a filled one', 0, 'ls', path, '--rules', all_rules, '--digest')['tensors'] if r['key'] == 'extra'][0]
     equal('a filled row', (filled['storage'], filled['crc32'], 'file_offset' in filled), (None, '%08x' % zlib.crc32(bytes(8)), False))

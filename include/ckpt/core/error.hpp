@@ -172,8 +172,9 @@ inline constexpr std::size_t message_limit = 1024;
            (point >= 0xFFF9 && point <= 0xFFFB) || (point >= 0xE0000 && point <= 0xE0FFF);
 }
 
-/// Appends `text` with everything unprintable as \n, \t, \\, \" or \xNN; one line of valid UTF-8 results.
-inline void append_escaped(std::string& out, std::string_view text) {
+/// Appends `text` with everything unprintable as \n, \t, \\, \" or \xNN; one line of valid UTF-8 results. `in_quotes`: whether
+/// quotes and backslashes need an escape, because quotes stand around it.
+inline void append_escaped(std::string& out, std::string_view text, bool in_quotes = true) {
     constexpr char digits[] = "0123456789abcdef";
     for (std::size_t i = 0; i < text.size();) {
         const std::size_t n = utf8_length(text, i);
@@ -188,17 +189,17 @@ inline void append_escaped(std::string& out, std::string_view text) {
             i += n == 0 ? 1 : n;
             continue;
         }
-        if (c == '"' || c == '\\') out += '\\';
+        if (in_quotes && (c == '"' || c == '\\')) out += '\\';
         out.append(text.substr(i, n));
         i += n;
     }
 }
 
 /// `text` from a file, cut to 64 bytes (the middle is left out) and escaped, without quotes.
-[[nodiscard]] inline std::string printable(std::string_view text) {
+[[nodiscard]] inline std::string printable(std::string_view text, bool in_quotes = true) {
     std::string out;
     if (text.size() <= quoted_limit) {
-        append_escaped(out, text);
+        append_escaped(out, text, in_quotes);
         return out;
     }
     // Cut between UTF-8 sequences, so that the escaping does not show halves of characters.
@@ -206,9 +207,9 @@ inline void append_escaped(std::string& out, std::string_view text) {
     while (head > 36 && (static_cast<unsigned char>(text[head]) & 0xC0) == 0x80) --head;
     std::size_t tail = text.size() - 20;
     while (tail < text.size() - 16 && (static_cast<unsigned char>(text[tail]) & 0xC0) == 0x80) ++tail;
-    append_escaped(out, text.substr(0, head));
+    append_escaped(out, text.substr(0, head), in_quotes);
     out += "...";
-    append_escaped(out, text.substr(tail));
+    append_escaped(out, text.substr(tail), in_quotes);
     return out;
 }
 

@@ -33,7 +33,7 @@ struct loaded_tensor {
     bool aliased{};                      ///< there are such keys
     bool converted{};                    ///< more than its name changed on the way
     bool cast{};                         ///< its values were converted to another dtype
-    std::optional<std::uint32_t> crc32{}; ///< of its values, where digests were asked for and the tensor has one
+    std::optional<std::uint32_t> crc32{}; ///< of its values in the file (before a cast to the target), where digests were asked for and the tensor has one
 };
 
 /// A target whose tensor is there and does not fit.

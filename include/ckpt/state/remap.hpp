@@ -74,8 +74,11 @@ struct remap_plan {
     /// Fails with `key_missing` where neither has such a key.
     [[nodiscard]] result<std::vector<trace_line>> explain(std::string_view key) const;
 
+    /// Whether there is an inverse. Fails with `not_reversible`, naming the first rule that prevents it, and as `remap` does
+    /// where the plan is not ok.
+    [[nodiscard]] result<void> reversible() const;
     /// A map from the result back to the source: its names and its tensors, bit for bit; the order of the keys may differ.
-    /// Fails with `not_reversible`, naming the first rule that prevents it, and as `remap` does where the plan is not ok.
+    /// Fails as `reversible` does.
     [[nodiscard]] result<key_map> inverse() const;
 
     explicit remap_plan(detail::shared<detail::remap_record> record) : record_{std::move(record)} {}
@@ -157,7 +160,7 @@ namespace detail {
         const remap_plan::collision& c = plan.collisions.front();
         out.detail = decimal(std::uint64_t{plan.collisions.size()}) + (plan.collisions.size() == 1 ? " collision: " : " collisions, the first: ");
         for (std::size_t i = 0; i < c.from.size() && i < 3; ++i)
-            out.detail += (i == 0 ? "" : " and ") + quoted(c.from[i]) + (c.rules[i] == 0 ? " (untouched)" : " (rule " + decimal(std::uint64_t{c.rules[i]}) + ", " + printable(plan.rule_text(c.rules[i])) + ")");
+            out.detail += (i == 0 ? "" : " and ") + quoted(c.from[i]) + (c.rules[i] == 0 ? " (untouched)" : " (rule " + decimal(std::uint64_t{c.rules[i]}) + ", " + printable(plan.rule_text(c.rules[i]), false) + ")");
         if (c.from.size() > 3) out.detail += " and " + decimal(std::uint64_t{c.from.size() - 3}) + " more";
         out.detail += " all become " + quoted(c.to);
         out.hint = "rename or drop one of them; plan_remap lists all";
@@ -259,8 +262,8 @@ class inverse_writer {
   public:
     explicit inverse_writer(const remap_record& record) : r_{record} {}
 
-    [[nodiscard]] result<key_map> run() {
-        if (auto free = check(); !free) return std::move(free).error();
+    /// Of a plan that `check` has found reversible.
+    [[nodiscard]] key_map run() {
         for (const remap_item& item : r_.items)
             while (item.name.starts_with(unused_)) unused_.insert(unused_.size() - 1, 1, '_');
         std::uint32_t end = static_cast<std::uint32_t>(r_.changes.size());
@@ -272,7 +275,6 @@ class inverse_writer {
         return key_map{out_};
     }
 
-  private:
     /// Fails where some rule did what cannot be undone; the first of them in the order of the rules.
     [[nodiscard]] result<void> check() const {
         std::uint32_t first = ~std::uint32_t{0};
@@ -303,8 +305,9 @@ class inverse_writer {
             }
         }
         if (why.empty()) return {};
-        return error{.code = errc::not_reversible, .detail = "rule " + decimal(std::uint64_t{first}) + " (" + printable(r_.rule(first).text) + ") cannot be undone: " + why};
+        return error{.code = errc::not_reversible, .detail = "rule " + decimal(std::uint64_t{first}) + " (" + printable(r_.rule(first).text, false) + ") cannot be undone: " + why};
     }
+  private:
     /// Whether every value of `from` survives the way to `to` and back.
     [[nodiscard]] static bool holds_all(ckpt::dtype from, ckpt::dtype to) noexcept {
         if (!is_convertible(to, from)) return false;
@@ -468,7 +471,7 @@ class inverse_writer {
         if (!same) return std::move(same).error();
         if (*same) continue;
         return error{.code = errc::equality_broken,
-                     .detail = "rule " + detail::decimal(std::uint64_t{e.rule}) + " (" + detail::printable(r.rule(e.rule).text) + ") ties two tensors whose values differ",
+                     .detail = "rule " + detail::decimal(std::uint64_t{e.rule}) + " (" + detail::printable(r.rule(e.rule).text, false) + ") ties two tensors whose values differ",
                      .hint = "drop one of them before the rule, or leave the rule out"};
     }
     return detail::make_remapped(plan);
@@ -476,8 +479,13 @@ class inverse_writer {
 /// `remap(plan_remap(weights, map))`.
 [[nodiscard]] inline result<state_dict> remap(const state_dict& weights, const key_map& map) { return remap(plan_remap(weights, map)); }
 
-inline result<key_map> remap_plan::inverse() const {
+inline result<void> remap_plan::reversible() const {
     if (!ok()) return detail::remap_failure(*this);
+    return detail::inverse_writer{*record_}.check();
+}
+
+inline result<key_map> remap_plan::inverse() const {
+    if (auto possible = reversible(); !possible) return std::move(possible).error();
     return detail::inverse_writer{*record_}.run();
 }
 

@@ -238,7 +238,7 @@ class remap_planner {
 
     void fail(std::uint32_t rule, std::string what) {
         if (r_.errors.size() >= most_errors) return;
-        r_.errors.push_back({.code = errc::remap_failed, .detail = "rule " + decimal(std::uint64_t{rule}) + " (" + printable(r_.rule(rule).text) + "): " + std::move(what)});
+        r_.errors.push_back({.code = errc::remap_failed, .detail = "rule " + decimal(std::uint64_t{rule}) + " (" + printable(r_.rule(rule).text, false) + "): " + std::move(what)});
     }
     void fail_at(std::uint32_t rule, std::uint32_t item, const std::string& what) { fail(rule, "at " + quoted(r_.items[item].name) + ": " + what); }
     /// False where the matcher gave up.
