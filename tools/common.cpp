@@ -387,7 +387,7 @@ namespace {
 
 /// What to do about an error, in this program's terms.
 [[nodiscard]] ckpt::error advised(ckpt::error e) {
-    if (e.code == ckpt::errc::compressed && !inflater()) e.hint = "This ckpt was built without zlib: build it with zlib1g-dev installed, or pack the archive again without compression: zip -0";
+    if (e.code == ckpt::errc::compressed && !inflater() && e.hint.find("open_options.inflate") != e.hint.npos) e.hint = "This ckpt was built without zlib: build it with zlib1g-dev installed, or pack the archive again without compression: zip -0";
     return e;
 }
 

@@ -287,6 +287,14 @@ def tensors():
     equal('a digest of too much', (row['shape'], row['error']['code'], 'crc32' in row), ([1 << 20, 1 << 10], 'output_limit', False))
     document('expanded, --strict', 1, 'ls', path, '--digest', '--strict')
 
+    # What no inflater helps with is not blamed on one that is missing.
+    path = os.path.join(folder, 'bzip2.pt')
+    with zipfile.ZipFile(path, 'w', zipfile.ZIP_BZIP2) as z:
+        z.writestr('archive/data.pkl', PROTO + dictionary([]) + b'.')
+        z.writestr('archive/version', '3\n')
+    wrong = document('another compression', 4, 'ls', path)['error']
+    equal('what to do about another compression', (wrong['code'], 'zlib' in wrong['hint']), ('compressed', False))
+
     # Damage that opening does not see: a byte of a storage, and local headers of one that rows show and one that none shows.
     path = save('damaged.pt', PROTO + dictionary([('w', tensor('0', 6, [6]))]) + b'.', [('0', floats(6)), ('unused', floats(3))])
     with open(path, 'rb') as f:
