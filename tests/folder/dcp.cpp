@@ -157,6 +157,7 @@ TEST_CASE("places: short items, places outside, names that leave the folder, mis
     CHECK(findings(with("a", 0, 0)).empty());
     CHECK(findings(with("a", 1, 0)) == "a: the chunk of \"w\" at [0] of [4] is to be at byte 1, " + size + " bytes; the file has " + size + "\n");
     CHECK(findings(with("a", 0, 1)).find("is to be at byte 0") != std::string::npos);
+    CHECK(ckpt::inspect_folder(temporary_folder(with("a", 1, 0).files()).path()).value().findings.at(0).hint == "get the file again, whole; folder_options::partial opens what is there");
     CHECK(findings(with("a", 0, 3 - static_cast<std::int64_t>(item.size()))) == "a: the chunk of \"w\" at [0] of [4] needs 16 bytes, its item has 3\n");
     CHECK(findings(with("a", -1, 0)) == ".metadata: the place of an item of \"w\" has no offset and length\n");
     for (const char* const name : {"/etc/passwd", "../a", "a/../../b", "", "a//b", "C:\\a", "a/", "."}) {

@@ -329,13 +329,13 @@ class dcp_reader {
         set_dense_strides(sizes, false, strides);
         data.strides = strides;
         (void)check_sizes(data, work_.options.limits.tensor_rank); // no larger than the tensor
-        const auto lacking = [&](std::string file, std::string detail) {
-            return error{.code = errc::shards_inconsistent, .file = std::move(file), .detail = chunk_text(key, offsets) + " of " + list_of(sizes) + ' ' + std::move(detail), .hint = "get the missing file; folder_options::partial opens what is there"};
+        const auto lacking = [&](std::string file, std::string detail, std::string_view hint = "get the file again, whole; folder_options::partial opens what is there") {
+            return error{.code = errc::shards_inconsistent, .file = std::move(file), .detail = chunk_text(key, offsets) + " of " + list_of(sizes) + ' ' + std::move(detail), .hint = hint};
         };
         if (at == nullptr) return lacking(step_ + ".metadata", "has no place in storage_data");
         const std::string name = step_ + std::string(at->file);
         const std::uint32_t file = files_.find(name)->second.number;
-        if (file == missing) return lacking(name, "is in this file, which is missing");
+        if (file == missing) return lacking(name, "is in this file, which is missing", "get the missing file; folder_options::partial opens what is there");
         if (!at->transform.empty()) return error{.code = errc::compressed, .file = name, .detail = chunk_text(key, offsets) + " is compressed (" + printable(at->transform) + ')', .hint = "save again without transforms"};
         const std::uint64_t have = items_->file_at(file).from->size();
         const std::uint64_t bytes = bytes_of(type, data.numel);
