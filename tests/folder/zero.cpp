@@ -281,12 +281,25 @@ TEST_CASE("a missing rank costs only its tensors where that was asked for") {
     const temporary_folder folder(with(stage2(), optim_name(1), {}));
     const auto report = ckpt::inspect_folder(folder.path(), {}, partial).value();
     CHECK(report.findings.empty());
-    REQUIRE(report.absent.size() == 3);
+    REQUIRE(report.absent.size() == 4);
     CHECK(report.absent[0].path == "w");
+    CHECK(report.absent[3].path == "t");
+    CHECK(report.absent[3].detail == "this tensor is tied to \"w\", of which a part is missing");
     const auto file = ckpt::open_folder(folder.path(), {}, partial).value();
     const auto weights = file.state_dict().value();
     CHECK(weights.refused() == 4);
     CHECK(weights.at("w").error().code == errc::shards_inconsistent);
+
+    // Under stage 3 only the first rank says that t is w.
+    states other = of_stage3(1);
+    other.shared.clear();
+    const temporary_folder third(with(with(stage3(), model_name(1), model_states(other)), model_name(0), {}));
+    const auto seen = ckpt::inspect_folder(third.path(), {}, partial).value();
+    CHECK(seen.findings.empty());
+    REQUIRE(seen.absent.size() == 2);
+    CHECK(seen.absent[0].path == "f");
+    CHECK(seen.absent[1].path == "t");
+    CHECK(seen.absent[1].detail.find("model states of other ranks, which may, are missing") != std::string::npos);
 }
 
 TEST_CASE("Megatron-LM: one rank is the model, several are named") {

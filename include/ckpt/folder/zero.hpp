@@ -451,6 +451,7 @@ class zero_reader {
         if (!missing.empty()) {
             error e{.code = errc::shards_inconsistent, .path = std::string(p.name), .detail = "a part of this tensor is in the partition of " + listed_ranks(missing) + ", which is missing", .hint = "get the missing files"};
             out.node = out_->refused(e);
+            out.lacks = true;
             work_.report.absent.push_back(std::move(e));
         } else {
             std::uint32_t node = parts.empty() ? out_->plan().fill(type_.value_or(ckpt::dtype::float32), p.shape, {}) : out_->plan().concat(parts, 0);
@@ -495,6 +496,7 @@ class zero_reader {
     struct entry {
         std::uint32_t node{}; // of the graph
         bool used{false};
+        bool lacks{false}; // a part of it
     };
 
     [[nodiscard]] std::uint32_t build() {
@@ -564,6 +566,12 @@ class zero_reader {
             found->second.used = true;
             return found->second.node;
         };
+        const auto use_tied = [&](std::string_view alias, std::string_view source) -> std::uint32_t {
+            const std::uint32_t node = use(source);
+            if (node != absent_node && named_.find(source)->second.lacks)
+                work_.report.absent.push_back({.code = errc::shards_inconsistent, .path = printable(alias), .detail = "this tensor is tied to " + quoted(source) + ", of which a part is missing", .hint = "get the missing files"});
+            return node;
+        };
         std::vector<std::string_view> written;
         const value module = content.at("module").value();
         for (const value::entry e : module.entries()) {
@@ -576,13 +584,19 @@ class zero_reader {
             written.push_back(*key);
             const auto alias = aliases.find(*key);
             std::uint32_t node = use(*key);
-            if (node == absent_node && alias != aliases.end()) node = use(alias->second);
+            if (node == absent_node && alias != aliases.end()) node = use_tied(*key, alias->second);
             if (node == absent_node && frozen.count(*key) > 0) node = copy(frozen.find(*key)->second);
             // Under stage 3 a weight leaves an empty tensor behind.
             const auto tensor = e.mapped.as_tensor();
             const bool hollow = stage3_ && tensor && tensor->refusal() == nullptr && tensor->numel() == 0 && !std::binary_search(buffers.begin(), buffers.end(), *key);
-            if (node == absent_node && hollow)
-                node = out_->refused({.code = errc::shards_inconsistent, .path = std::string(*key), .detail = "a weight of stage 3 that neither param_shapes nor frozen_param_shapes has", .hint = "get all files of one step"}, first.name);
+            if (node == absent_node && hollow) {
+                error lost{.code = errc::shards_inconsistent, .path = printable(*key), .detail = "a weight of stage 3 that neither param_shapes nor frozen_param_shapes has", .hint = "get all files of one step"};
+                if (ranks_of_models_ && models_.size() < ranks_) { // with `partial`: only the first rank says what is tied
+                    lost.detail += "; model states of other ranks, which may, are missing";
+                    work_.report.absent.push_back(lost);
+                }
+                node = out_->refused(std::move(lost), first.name);
+            }
             add(*key, node != absent_node ? node : copy(e.mapped));
         }
         std::sort(written.begin(), written.end());
@@ -593,7 +607,7 @@ class zero_reader {
             if (!is_written(key)) add(key, own.node);
         for (const auto& [alias, source] : aliases)
             if (!is_written(alias))
-                if (const std::uint32_t node = use(source); node != absent_node) add(alias, node);
+                if (const std::uint32_t node = use_tied(alias, source); node != absent_node) add(alias, node);
         return out_->values().add_dictionary(pairs);
     }
 
