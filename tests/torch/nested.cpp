@@ -97,6 +97,16 @@ TEST_CASE("V3: strided nested tensors") {
     CHECK(judge(nested{{2, 2, 1, 5}}).text.find("row 1 of a nested tensor does not lie in its buffer") != std::string::npos);
 }
 
+TEST_CASE("a nested tensor without any tensor in it, which torch 2.13 saves and cannot load") {
+    const std::string number = pkl::tensor(pkl::storage("FloatStorage", "1", 1), 0, {}, {});
+    const std::string none = pkl::call(pkl::global("torch._utils", "_rebuild_nested_tensor"), {pkl::floats("0", 0), number, number, longs("3", {}, {0})});
+    const outcome seen = judge(none, {{"0", {}}, {"1", raw<float>({1})}, {"3", {}}});
+    CHECK(seen.entry == errc::none);
+    CHECK(seen.checked == errc::none);
+    CHECK(seen.shape == numbers{0});
+    CHECK(judge(pkl::call(pkl::global("torch._utils", "_rebuild_nested_tensor"), {pkl::floats("0", 0), number, number, longs("3", {0}, {1})}), {{"0", {}}, {"1", raw<float>({1})}, {"3", raw(numbers{0})}}).entry == errc::bad_arguments);
+}
+
 TEST_CASE("V3: jagged tensors") {
     CHECK(judge(jagged{}).checked == errc::none);
     CHECK(judge(jagged{}).shape == numbers{2, -1, 2});

@@ -57,10 +57,11 @@ inline result<value> builders::nested_tensor(call& c) {
     const tensor_data& sizes = parts[1].data;
     const tensor_data& strides = parts[2].data;
     const tensor_data& offsets = parts[3].data;
-    for (std::size_t i = 1; i < 4; ++i)
+    // Without any tensor in it, torch keeps sizes and strides without dimensions: a number of the default dtype that means nothing.
+    const auto nothing = [](const tensor_data& part) { return part.rank == 0 || part.numel == 0; };
+    const bool none = offsets.rank == 1 && offsets.numel == 0 && nothing(sizes) && nothing(strides);
+    for (std::size_t i = none ? 3 : 1; i < 4; ++i)
         if (parts[i].data.type != ckpt::dtype::int64) return c.fail(errc::bad_arguments, "the " + std::string(parts[i].name) + " of a nested tensor are " + std::string(name(parts[i].data.type)) + ", not int64");
-    // Without any tensor in it, torch keeps sizes without dimensions.
-    const bool none = offsets.rank == 1 && offsets.numel == 0 && sizes.numel == 0 && strides.numel == 0;
     const bool agree = buffer.rank == 1 && offsets.rank == 1 && sizes.rank == 2 && strides.rank == 2 && sizes.shape[0] == offsets.shape[0] && strides.shape[0] == sizes.shape[0] && strides.shape[1] == sizes.shape[1];
     if (!none && !agree)
         return c.fail(errc::bad_arguments, "the parts of a nested tensor disagree: buffer " + list_of(buffer.sizes()) + ", sizes " + list_of(sizes.sizes()) + ", strides " + list_of(strides.sizes()) + ", offsets " + list_of(offsets.sizes()));
