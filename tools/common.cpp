@@ -417,8 +417,8 @@ int finish(json& document, int exit_code) {
 }
 
 int fail(const options& wanted, ckpt::error e, const ckpt::value& root, std::optional<int> exit) {
-    // An error of the system names the file already.
-    if (e.file.empty() && (wanted.json || static_cast<unsigned>(e.code) >= 200)) e.file = wanted.file();
+    // Most errors of the system name the file already.
+    if (e.file.empty() && (wanted.json || static_cast<unsigned>(e.code) >= 200 || e.detail.find(printable(wanted.file())) == e.detail.npos)) e.file = wanted.file();
     const int exit_code = exit.value_or(ckpt::info(e.code).exit_code);
     if (wanted.json) {
         json out{stdout};

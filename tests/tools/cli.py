@@ -129,8 +129,14 @@ def usage():
     check('a file alone is info', ckpt(MLP)[:2] == ckpt('info', MLP)[:2])
     code, out, err = ckpt(os.path.join(folder, 'absent.pt'))
     check('an absent file', code == 2 and not out and 'cannot_open' in err and err.count('\n') == 1, (code, out, err))
+    check('it is named once', err.count('absent') == 1, err)
     check('an absent file, --json', document('absent', 2, 'show', os.path.join(folder, 'absent.pt'))['error']['number'] == 101)
     check('a folder without checkpoints', document('folder', 2, 'ls', folder)['error']['code'] == 'not_a_checkpoint')
+    path = os.path.join(folder, 'cut_stream.pt')
+    with open(os.path.join(DATA, 'torch-2.13', 'legacy.pt'), 'rb') as f, open(path, 'wb') as cut:
+        cut.write(f.read()[:-1])
+    code, out, err = ckpt('info', path)
+    check('a stream that was cut is named', code == 2 and not out and 'truncated (107)' in err and err.count('cut_stream.pt') == 1, (code, out, err))
 
 
 # --- the demo ---------------------------------------------------------------------------------------------------------
