@@ -494,6 +494,12 @@ def kinds():
     equal('per channel', (quant['scheme'], quant['axis'], quant['scale']['shape'], quant['zero_point']['dtype']), ('per_channel_affine', 0, [4], 'int64'))
     check('digest of the integers', 'crc32' in rows['quint4x2'] and 'parts' not in rows['channel'], rows)
     equal('equal to itself', document('diff', 0, 'diff', quantised, quantised)['equal'], 5)
+    path = os.path.join(folder, 'infinite_scale.pt')
+    with zipfile.ZipFile(quantised) as old, zipfile.ZipFile(path, 'w') as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name).replace(b'G' + struct.pack('>d', 0.1), b'G' + struct.pack('>d', float('inf'))))
+    equal('an infinite scale', document('infinite', 0, 'show', path, 'quint8')['$tensor']['quant']['scale'], {'$float': 'inf'})
+    check('an infinite scale for people', 'scale inf, zero point 10' in ckpt('ls', path)[1], ckpt('ls', path)[1])
     equal('sparse too', document('diff', 0, 'diff', *[os.path.join(DATA, 'torch-2.13', 'sparse.pt')] * 2)['equal'], 6)
     # An index outside the shape: the row stands, and whoever checks says so.
     long_tensor = tensor('0', 2, [1, 2]).replace(b'FloatStorage', b'LongStorage')
