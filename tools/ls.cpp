@@ -375,6 +375,7 @@ void add_lines(std::vector<folded>& lines, const std::string& key, const ckpt::t
     if (wrong > 0) total += ", " + paint(colour::red, grouped(wrong) + " with an error");
     if (!wanted.all && !all.selected.empty()) total += ", under " + printable(path_text(all.selected));
     print(total + '\n');
+    if (wanted.strict && wrong == 0 && faults->any()) print(paint(colour::red, "values that have no row here are damaged; list them with: ckpt verify") + '\n');
     if (!all.digest.empty()) print("digest " + all.digest + '\n');
     return written(wanted.strict ? worse(worst, faults->any() ? exit_finding : exit_fine) : exit_fine);
 }

@@ -293,6 +293,12 @@ def tensors():
     equal('a digest of too much', (row['shape'], row['error']['code'], 'crc32' in row), ([1 << 20, 1 << 10], 'output_limit', False))
     document('expanded, --strict', 1, 'ls', path, '--digest', '--strict')
 
+    # What is no tensor has no row; --strict says why it fails.
+    lost = b'(' + text('storage') + b'ctorch\nFloatStorage\n' + text('9') + text('cpu') + number(1) + b'tQ'
+    path = save('lost.pt', PROTO + dictionary([('good', tensor('0', 6, [6])), ('lost', lost)]) + b'.', [('0', floats(6))])
+    equal('a value without a row', [r['key'] for r in document('lost', 1, 'ls', path, '--strict')['tensors']], ['good'])
+    check('it is told', 'list them with: ckpt verify' in ckpt('ls', path, '--strict')[1] and 'ckpt verify' not in ckpt('ls', path)[1], ckpt('ls', path, '--strict'))
+
     # What no inflater helps with is not blamed on one that is missing.
     path = os.path.join(folder, 'bzip2.pt')
     with zipfile.ZipFile(path, 'w', zipfile.ZIP_BZIP2) as z:
