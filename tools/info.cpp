@@ -155,6 +155,7 @@ void print_info(const options& wanted, const ckpt::checkpoint& file, const std::
     out.line("file", shortened_in_the_middle(printable(wanted.file()), out.room()), colour::bold);
     out.line("", std::string(file.container()) + ", " + human_bytes(file.file_bytes()) + ", " + std::string(order) + (file.byte_order_recorded() ? "" : " (not recorded)"));
     out.line("", "written by " + printable(file.writer()));
+    if (const auto n = file.checkpoints_in_file(); n > 1) out.line("", "the first of " + grouped(n) + " checkpoints in the file: open_options.index opens the others");
     if (!is_folder(wanted.file()) && file.files().size() == 1) out.line("", "of a tar archive: " + printable(file.files().front()));
     std::string metadata;
     for (const ckpt::value::entry e : file.metadata().entries()) metadata += (metadata.empty() ? "" : "; ") + shortened(printable(ckpt::key_text(e.key)), 30) + ": " + brief(e.mapped);

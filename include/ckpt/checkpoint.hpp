@@ -106,6 +106,9 @@ class checkpoint {
     [[nodiscard]] ckpt::byte_order byte_order() const noexcept { return file_->facts().order; }
     /// False where the file does not say, and little-endian is assumed.
     [[nodiscard]] bool byte_order_recorded() const noexcept { return file_->facts().order_recorded; }
+    /// How many checkpoints lie one after another in the file (streams before torch 1.6 and plain pickles can);
+    /// `open_options::index` says which of them this is.
+    [[nodiscard]] std::uint64_t checkpoints_in_file() const noexcept { return file_->facts().checkpoints; }
     /// Of all files together, where there are several.
     [[nodiscard]] std::uint64_t file_bytes() const noexcept { return file_->facts().file_bytes; }
     /// Of the pickle, or of the header of a safetensors file.

@@ -96,6 +96,17 @@ TEST_CASE("None is left out, and so are buffers that are not persistent; other a
     CHECK(keys(opened(module_of({{}, {{"a", t}, {"b", t}}, {}, {}, {}})).state_dict().value()) == "a b");
 }
 
+TEST_CASE("every tensor of a module: its other attributes, too, and buffers that are not persistent") {
+    const std::string inner = module_of({{{"w", t}}, {{"cache", t}}, {}, set_of({pkl::str("cache")}), {{"table", t}, {"rows", pkl::list({t})}, {"count", pkl::num(1)}}});
+    const auto file = opened(module_of({{}, {}, {{"0", inner}}, {}, {{"packed", pkl::object("torch.nn", "Packed", names({{"v", t}}))}}}));
+    CHECK(keys(file.state_dict().value()) == "0.w");
+    CHECK(paths(file) == "0.w 0.cache 0.table 0.rows|0 packed|v");
+    for (const char* path : {"0.cache", "0.table", "0.rows/0", "packed/v"}) {
+        CAPTURE(path);
+        CHECK(file.root().find(path).value().kind() == ckpt::kind::tensor);
+    }
+}
+
 TEST_CASE("below a key of a larger file, and in lists; the path of a module is one element for each tensor") {
     const std::string net = module_of({{{"w", t}}, {}, {{"sub", module_of({{{"v", t}}, {}, {}, {}, {}})}}, {}, {}});
     const auto file = opened(names({{"epoch", pkl::num(1)}, {"model", net}, {"extra", pkl::list({net})}}));

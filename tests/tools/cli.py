@@ -135,6 +135,10 @@ def usage():
     path = os.path.join(folder, 'cut_stream.pt')
     with open(os.path.join(DATA, 'torch-2.13', 'legacy.pt'), 'rb') as f, open(path, 'wb') as cut:
         cut.write(f.read()[:-1])
+    several = os.path.join(folder, 'several.pt')
+    with open(os.path.join(DATA, 'torch-2.13', 'legacy.pt'), 'rb') as f, open(several, 'wb') as both:
+        both.write(2 * f.read())
+    check('several checkpoints in a file', '  the first of 2 checkpoints in the file' in ckpt('info', several)[1], ckpt('info', several)[1])
     code, out, err = ckpt('info', path)
     check('a stream that was cut is named', code == 2 and not out and 'truncated (107)' in err and err.count('cut_stream.pt') == 1, (code, out, err))
 

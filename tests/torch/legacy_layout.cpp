@@ -168,6 +168,8 @@ TEST_CASE("several checkpoints in one file: each by its number, and all of them 
     CHECK(floats_of(kept(ckpt::open_bytes(bytes_of(file))).root().at("w").value()).size() == 4);
     const auto other = ckpt::open_bytes(bytes_of(file), {.index = 1}).value();
     CHECK(floats_of(other.root().at("w").value()) == std::vector<float>{0, 1, 2, 3, 4, 5, 6, 7});
+    CHECK(other.checkpoints_in_file() == 2);
+    CHECK(ckpt::open_bytes(bytes_of(first)).value().checkpoints_in_file() == 1);
     const auto missing = ckpt::open_bytes(bytes_of(file), {.index = 2}).error();
     CHECK(missing.code == errc::range_outside_file);
     CHECK(missing.detail.find("holds 2") != std::string::npos);

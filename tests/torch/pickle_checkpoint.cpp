@@ -65,6 +65,7 @@ TEST_CASE("a plain pickle opens; what follows it is another one, or it is refuse
     CHECK(opened.root().at("epoch").value().as_int().value() == 3);
     CHECK(opened.verify().ok());
     CHECK(kept(ckpt::open_bytes(bytes_of(file + second), {.index = 1})).root().as_int().value() == 7);
+    CHECK(kept(ckpt::open_bytes(bytes_of(file + second), {.index = 1})).checkpoints_in_file() == 2);
     CHECK(code_of(file + second, {.index = 2}) == errc::range_outside_file);
     CHECK(code_of(file + "\xff") == errc::pickle_opcode);
     CHECK(code_of(file + second.substr(0, 3)) == errc::pickle_truncated);

@@ -498,6 +498,8 @@ inline value value::module_member(std::string_view dotted) const noexcept {
         if (!submodules) { // of TorchScript: tensors and submodules are attributes
             submodules = here.state();
             if (const value found = submodules.entry_named(dotted)) return found;
+        } else if (const value found = here.attribute(dotted)) {
+            return found; // what is no part of a state_dict
         }
         // The first submodule that leads on; PyTorch allows no dot in a name.
         here = {};

@@ -21,6 +21,7 @@
 #include <charconv>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <span>
 #include <string>
 #include <string_view>
@@ -130,16 +131,21 @@ namespace detail {
     return state.kind() == kind::tuple && state.size() == 2 && fits(state[0]) && fits(state[1]);
 }
 
-/// The steps that lead on from one value, one after another.
+/// The steps that lead on from one value, one after another. `whole`: from a module also to what is no part of its state_dict.
 class step_cursor {
   public:
-    explicit step_cursor(const value& v) : at_{v} {
+    explicit step_cursor(const value& v, bool whole = false) : at_{v} {
         if (v.kind() != kind::object) return;
         if (v.is_module()) {
             for (std::size_t i = 0; i < parts_of_modules; ++i)
                 if (auto part = v.at(module_parts[i])) attributes_[i] = *part;
-            if (!attributes_[0] && !attributes_[2]) attributes_[0] = v.state(); // of TorchScript
-            if (const auto names = v.at("_non_persistent_buffers_set"))
+            const bool script = !attributes_[0] && !attributes_[2];
+            if (script) attributes_[0] = v.state();
+            if (const value state = v.state(); whole && !script) {
+                const bool slots = is_slots_pair(state);
+                for (std::size_t i = 0; i < (slots ? 2u : 1u); ++i) attributes_[parts_of_modules + i] = slots ? state[i] : state;
+            }
+            if (const auto names = v.at("_non_persistent_buffers_set"); names && !whole)
                 for (const value name : names->elements())
                     if (const auto text = name.as_string()) skipped_.push_back(*text);
             std::sort(skipped_.begin(), skipped_.end());
@@ -189,17 +195,22 @@ class step_cursor {
     static constexpr std::size_t parts_of_modules = 3;
     static constexpr std::string_view module_parts[parts_of_modules]{"_parameters", "_buffers", "_modules"};
 
-    /// As Module.state_dict() goes: without those that are None, and without the buffers that are not persistent.
+    /// As Module.state_dict() goes: without those that are None, and without the buffers that are not persistent. Then, of the
+    /// whole, its other attributes.
     [[nodiscard]] bool next_of_module(value& key, value& below) noexcept {
-        while (part_ < parts_of_modules) {
+        while (part_ < std::size(attributes_)) {
             if (!entry_of(attributes_[part_], key, below)) {
                 ++part_;
                 i_ = 0;
-            } else if (!below.is_none() && !(part_ == 1 && is_skipped(key))) {
+            } else if (!below.is_none() && !(part_ == 1 && is_skipped(key)) && !(part_ >= parts_of_modules && is_part(key))) {
                 return true;
             }
         }
         return false;
+    }
+    [[nodiscard]] static bool is_part(const value& key) noexcept {
+        const auto name = key.as_string();
+        return name && std::find(module_parts, module_parts + parts_of_modules, *name) != module_parts + parts_of_modules;
     }
     [[nodiscard]] bool is_skipped(const value& key) const noexcept {
         const auto name = key.as_string();
@@ -216,7 +227,7 @@ class step_cursor {
     }
 
     value at_;
-    value attributes_[parts_of_modules]{};
+    value attributes_[parts_of_modules + 2]{}; // of a whole module, then its state, or what is in its slots, too
     value elements_{};                         // of an object whose state is a tuple or a list
     std::vector<std::string_view> skipped_{}; // sorted names of buffers that are not persistent
     std::uint64_t cost_{0};
@@ -317,7 +328,7 @@ template <class Enter, class Visit>
     const auto push = [&](const value& v, std::size_t before, bool joins) {
         if (v.object_id() >= open.size()) open.resize(std::size_t{v.object_id()} + 1 + open.size() / 2);
         open[v.object_id()] = 1;
-        stack.push_back({v, step_cursor{v}, before, joins});
+        stack.push_back({v, step_cursor{v, !enter.leaves()}, before, joins});
     };
     const auto pop = [&](std::size_t before) {
         if (before != fresh) {

@@ -42,6 +42,7 @@ struct file_facts {
     bool order_recorded{true};
     std::uint64_t file_bytes{};
     std::vector<std::string> files{}; // what was opened of a folder; empty for a file by itself
+    std::uint64_t checkpoints{1};     // that lie one after another in the file
 };
 
 class checkpoint_file : public counted {

@@ -44,7 +44,7 @@ class legacy_checkpoint final : public checkpoint_file {
         }
         if (index >= count) return no_such_checkpoint(index, count);
         detail::graph& g = out->graph_;
-        out->facts_ = {"legacy", writer_of(g), byte_order::little, true, file.size(), {}};
+        out->facts_ = {"legacy", writer_of(g), byte_order::little, true, file.size(), {}, count};
         g.storages = &*out->storages_;
         legacy_keys keys{out->layout_, *out->storages_};
         resolver meaning{g, keys, out->limits_, allowed, id_form::legacy};

@@ -47,7 +47,7 @@ class pickle_checkpoint final : public checkpoint_file {
             at = *end;
         }
         if (index >= count) return no_such_checkpoint(index, count);
-        out->facts_ = {"pickle", "pickle.dump", byte_order::little, true, file.size(), {}};
+        out->facts_ = {"pickle", "pickle.dump", byte_order::little, true, file.size(), {}, count};
         detail::graph& g = out->graph_;
         g.storages = &*out->storages_;
         resolver meaning{g, *out->storages_, out->limits_, allowed, id_form::none};

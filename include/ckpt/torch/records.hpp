@@ -33,7 +33,7 @@ struct record_globals {
         // PyTorch
         {"torch", "*"}, {"torch._C", "*"}, {"torch._C.**", "*"}, {"torch._tensor", "*"}, {"torch._utils", "*"}, {"torch.storage", "*"},
         {"torch.nn.**", "*"}, {"torch.optim.**", "*"}, {"torch.ao.**", "*"}, {"torch.quantization.**", "*"}, {"torch.distributed.**", "*"},
-        {"torch.utils.data.**", "*"}, {"torch.fx.**", "*"}, {"torch.jit.**", "*"}, {"torch.nested.**", "*"}, {"torch.amp.**", "*"},
+        {"torch.utils.data.**", "*"}, {"torch.fx.**", "*"}, {"torch.jit.**", "*"}, {"torch.nested.**", "*"}, {"torch.masked.**", "*"}, {"torch.amp.**", "*"},
         {"torch.cuda.**", "*"}, {"torch.sparse.**", "*"}, {"torch.autograd.**", "*"}, {"torch.distributions.**", "*"}, {"torch.torch_version", "*"}, {"torch.version", "*"},
         {"torch._dynamo.**", "*"}, {"torch.functional", "*"}, {"torch.random", "*"}, {"torch._ops", "*"}, {"torch._classes", "*"}, {"torch.serialization", "*"}, {"__torch__.**", "*"},
         // frameworks
