@@ -21,7 +21,6 @@
 #include <charconv>
 #include <cstddef>
 #include <cstdint>
-#include <iterator>
 #include <span>
 #include <string>
 #include <string_view>
@@ -193,12 +192,13 @@ class step_cursor {
 
   private:
     static constexpr std::size_t parts_of_modules = 3;
+    static constexpr std::size_t all_parts = parts_of_modules + 2;
     static constexpr std::string_view module_parts[parts_of_modules]{"_parameters", "_buffers", "_modules"};
 
     /// As Module.state_dict() goes: without those that are None, and without the buffers that are not persistent. Then, of the
     /// whole, its other attributes.
     [[nodiscard]] bool next_of_module(value& key, value& below) noexcept {
-        while (part_ < std::size(attributes_)) {
+        while (part_ < all_parts) {
             if (!entry_of(attributes_[part_], key, below)) {
                 ++part_;
                 i_ = 0;
@@ -227,7 +227,7 @@ class step_cursor {
     }
 
     value at_;
-    value attributes_[parts_of_modules + 2]{}; // of a whole module, then its state, or what is in its slots, too
+    value attributes_[all_parts]{}; // of a whole module, then its state, or what is in its slots, too
     value elements_{};                         // of an object whose state is a tuple or a list
     std::vector<std::string_view> skipped_{}; // sorted names of buffers that are not persistent
     std::uint64_t cost_{0};
