@@ -54,6 +54,16 @@ TEST_CASE("the later layer wins, keys keep the first layer's order, and each ten
     CHECK(all.added[0].layer == "patch.pt");
 }
 
+TEST_CASE("a tensor of another dtype may replace one, and the report says so") {
+    const named_floats base{{"a", {1}, {1}}};
+    const auto half = ckpt::remap(base.weights(), ckpt::key_map{ckpt::rule("cast float16 a")}).value();
+    const std::vector<ckpt::layer> layers{{base.weights(), "base.pt"}, {half, "patch.pt"}};
+    const auto all = ckpt::overlay(layers).value();
+    REQUIRE(all.replaced.size() == 1);
+    CHECK(all.replaced[0].type == ckpt::dtype::float16);
+    CHECK(all.replaced[0].type_before == ckpt::dtype::float32);
+}
+
 TEST_CASE("nothing is copied: a tensor that no later layer has is a view of its file, and tied tensors stay tied") {
     const named_floats base{{"a", {2}, {1, 2}}};
     const auto weights = base.weights();

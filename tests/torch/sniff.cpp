@@ -53,6 +53,7 @@ TEST_CASE("C1: other formats are named, each with its code") {
         {"GGUF\x03\0\0\0"s, errc::not_a_checkpoint, "GGUF"},
         {"ggml\1\0\0\0"s, errc::not_a_checkpoint, "GGML"},
         {"lmgg\1\0\0\0"s, errc::not_a_checkpoint, "GGML"},
+        {"algg\1\0\0\0"s, errc::not_a_checkpoint, "GGML adapter"},
         {"\x89HDF\r\n\x1a\n\0\0"s, errc::not_a_checkpoint, "HDF5"},
         {"\x93NUMPY\x01\0v\0{'descr'"s, errc::not_a_checkpoint, "NumPy .npy"},
         {"\x1c\0\0\0TFL3"s, errc::not_a_checkpoint, "TensorFlow Lite"},

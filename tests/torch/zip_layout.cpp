@@ -144,6 +144,7 @@ TEST_CASE("other zip containers are named: PyTorch's with exit 4, the rest with 
         {{{.name = "m/constants.pkl", .data = "x"}}, errc::no_pickle, "TorchScript"},
         {{{.name = "e/archive_format", .data = "pt2"}, {.name = "e/data/weights/weight_0", .data = four}}, errc::container_not_supported, "PT2"},
         {{{.name = "arr_0.npy", .data = "\x93NUMPY"}}, errc::no_pickle, "npz"},
+        {{{.name = "model/readme.txt", .data = "x"}, {.name = "model/net.pt", .data = "x"}}, errc::no_pickle, "around a checkpoint (2 records)"},
         {{{.name = "config.json", .data = "{}"}, {.name = "model.weights.h5", .data = "x"}}, errc::no_pickle, "Keras"},
         {{{.name = "metadata.json", .data = "{}"}, {.name = "model.weights.h5", .data = "x"}}, errc::no_pickle, "Keras 3"},
         {{{.name = "net.mlpackage/Manifest.json", .data = "{}"}}, errc::no_pickle, "CoreML"},
@@ -152,6 +153,7 @@ TEST_CASE("other zip containers are named: PyTorch's with exit 4, the rest with 
         {{{.name = "META-INF/MANIFEST.MF", .data = "x"}}, errc::no_pickle, "Java"},
         {{{.name = "readme.txt", .data = "x"}}, errc::no_pickle, "no data.pkl (1 records)"},
     };
+    CHECK(refusal({{.name = "model/readme.txt", .data = "x"}, {.name = "model/net.pt", .data = "x"}}).record == "model/net.pt");
     for (const row& r : rows) {
         const ckpt::error e = refusal(r.members);
         CAPTURE(e.message());

@@ -39,6 +39,8 @@ struct overlaid {
         std::string key{};
         std::string layer{};    ///< the one that won
         std::string replaced{}; ///< the one whose tensor is not used
+        dtype type{};           ///< of the tensor that won
+        dtype type_before{};    ///< of the tensor that is not used
     };
     struct addition {
         std::string key{};
@@ -115,7 +117,7 @@ class layer_storages final : public storage_source {
                              .file = layers[last.layer].name,
                              .detail = "the tensor " + detail::quoted(last.key) + " has the shape " + detail::list_of(above->sizes()) + ", in " + detail::quoted(layers[all[k].layer].name) + " it has " + detail::list_of(below->sizes()),
                              .hint = "check that the layers belong together, or set allow_other_shapes"};
-            replaced.push_back({std::string(last.key), layers[last.layer].name, layers[all[k].layer].name});
+            replaced.push_back({std::string(last.key), layers[last.layer].name, layers[all[k].layer].name, above->type, below->type});
         }
         if (all[i].layer != 0) added.push_back({std::string(last.key), layers[last.layer].name});
         chosen.push_back({last, all[i]});

@@ -52,6 +52,7 @@ inline constexpr signature signatures[]{
     {0, "lmgg", errc::not_a_checkpoint, "a GGML model", other_format},
     {0, "fmgg", errc::not_a_checkpoint, "a GGML model", other_format},
     {0, "tjgg", errc::not_a_checkpoint, "a GGML model", other_format},
+    {0, "algg", errc::not_a_checkpoint, "a GGML adapter", other_format},
     {0, "\x89HDF\r\n\x1a\n", errc::not_a_checkpoint, "an HDF5 file, probably a Keras model", "load it with Keras or h5py, and save its arrays as safetensors or with torch.save"},
     {0, "\x93NUMPY", errc::not_a_checkpoint, "a NumPy .npy array", "load it with numpy.load, and save it as safetensors or with torch.save"},
     {4, "TFL3", errc::not_a_checkpoint, "a TensorFlow Lite model", other_format},

@@ -143,8 +143,13 @@ namespace zip_layouts {
         if (name == ".data/serialization_id")
             is("the archive has the records that torch.save writes last, but no data.pkl", "torch.save failed half way when this was written, probably at an object that cannot be pickled; save again");
     }
+    std::string inside;
+    for (const record& r : archive.records())
+        for (const std::string_view ending : {".pt", ".pth", ".ckpt", ".safetensors", "pytorch_model.bin"})
+            if (seen.empty() && inside.empty() && r.name.ends_with(ending)) inside = r.name;
+    if (!inside.empty()) is("a zip archive around a checkpoint", "unpack it, and open what was in it");
     is("the archive holds no data.pkl");
-    return error{.code = errc::no_pickle, .offset = from.base(), .detail = std::string(seen) + " (" + decimal(std::uint64_t{archive.records().size()}) + " records)", .hint = hint};
+    return error{.code = errc::no_pickle, .offset = from.base(), .record = inside, .detail = std::string(seen) + " (" + decimal(std::uint64_t{archive.records().size()}) + " records)", .hint = hint};
 }
 
 /// The pickles of a package: what its writer was given as a name says nothing, so each is told by its first bytes. What lies
