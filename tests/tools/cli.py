@@ -727,7 +727,7 @@ def hostile_rules(path):
         code, out, err = ckpt('map', many, '--rules', written(name + '.rules', content), '--json', timeout=60)
         check('a costly map ends: ' + name, code in (0, 1) and json.loads(out)['schema'] == 'ckpt.map/1', (code, out[:200], err[:200]))
     grow = written('grow.rules', ''.join('copy {p:**} -> c%d.{p}\n' % i for i in range(17)))
-    code, out, err = ckpt('map', many, '--rules', grow, timeout=60)
+    code, out, err = ckpt('map', many, '--rules', grow, timeout=200)
     check('a costly map ends: grow', code == 1 and out.count('there would be more than 4000000 keys') == 1, (code, out[-600:], err[:200]))
     strange = 'red\x1b[31m\u202e\x07\n\u009b'
     file = save('strangemap.pt', PROTO + dictionary([(strange + '.a', tensor('0', 6, [6])), ('b', tensor('0', 6, [6]))]) + b'.', [('0', floats(6))])
@@ -753,7 +753,7 @@ def suggestions(plain, flash):
         check(name + ': what cannot be known is said', 'cannot tell another order' in text, text)
     for name, source, target, wanted in (
             ('clip', ('names_clip', 'open_clip.pt'), ('names_clip', 'open_clip_text.pt'), (0, 0, 0)),
-            ('openai', ('names_clip', 'openai.pt'), ('names_clip', 'hf.pt'), (5, 2, 0)),
+            ('openai', ('names_clip', 'openai.pt'), ('names_clip', 'hf.pt'), (3, 0, 0)),
             ('densenet', ('names_torchvision', 'densenet_earlier.pt'), ('names_torchvision', 'densenet.pt'), (0, 13, 0)),
             ('vit', ('names_torchvision', 'vit_earlier.pt'), ('names_torchvision', 'vit.pt'), (0, 0, 0)),
             ('ddp', ('wrappers', 'ddp.pt'), ('wrappers', 'fsdp_of_checkpoint.pt'), (0, 0, 0))):
@@ -761,7 +761,7 @@ def suggestions(plain, flash):
         text, file = suggested(name, source, target)
         got = document('%s: diff' % name, 1 if any(wanted) else 0, 'diff', source, target, '--rules', file)
         equal('%s: keys of one side, and tensors with other values' % name, (len(got['only_a']), len(got['only_b']), len(got['changed'])), wanted)
-        check('%s: readable' % name, len([line for line in text.splitlines() if line and not line.startswith('#')]) <= 20, text)
+        check('%s: readable' % name, len([line for line in text.splitlines() if line and not line.startswith('#')]) <= 24, text)
     text, _ = suggested('wrappers are stripped', framework('wrappers', 'ddp.pt'), framework('wrappers', 'fsdp_of_checkpoint.pt'))
     check('wrappers', 'strip wrappers\n' in text, text)
 
@@ -780,6 +780,12 @@ def suggestions(plain, flash):
     swapped = written('swap.txt', 'green.weight 2 3\nred.weight 6\nblue.weight 6\npool.x 1\npool.y 1\nsame 5\n')
     text, file = suggested('a swap', a, swapped)
     check('a swap is one group', 'first {' in text and document('a swap', 0, 'map', a, '--rules', file, '--target', swapped)['ok'], text)
+    lying = written('lying.txt', 'blue.weight 6\ngreen.weight 6\nred.weight 3 2\npool.x 1\npool.y 1\nsame 5\n')
+    text, file = suggested('a transpose', a, lying)
+    check('what lies down is turned', '# transposed, because of the shapes alone\ntranspose 0 1 red.weight\n' in text and document('a transpose', 0, 'map', a, '--rules', file, '--target', lying)['ok'], text)
+    lying = written('lying.txt', 'blue.weight 6\ngreen.weight 6\nprojection 3 2\npool.x 1\npool.y 1\nsame 5\n')
+    text, file = suggested('a transpose under another name', a, lying)
+    check('and named', 'transpose 0 1 red.weight\nrename red.weight -> projection\n' in text and document('a transpose under another name', 0, 'map', a, '--rules', file, '--target', lying)['ok'], text)
     text, _ = suggested('nothing to do', a, a)
     check('no rules where names agree', not [line for line in text.splitlines() if not line.startswith('#')], text)
     text, file = suggested('names only', plain, written('names.txt', ''.join(r['key'][7:].replace('resblocks', 'blocks') + '\n' for r in document('names', 0, 'ls', plain)['tensors'])))

@@ -1059,7 +1059,55 @@ class rule_suggester {
             text = join(prefixes_, {}, false, whole);
             best = try_out(text);
         }
+        if (const std::string more = transposes(best); !more.empty())
+            if (outcome made = try_out(text + more); made.ok && made.hits > best.hits) {
+                best = std::move(made);
+                text += more;
+            }
         return finish(std::move(text), best);
+    }
+    /// Rules for matrices that are wanted lying down: under the names that they have, or the only ones left of their sizes.
+    [[nodiscard]] std::string transposes(const outcome& made) const {
+        struct matrix {
+            std::int64_t rows{};
+            std::int64_t columns{};
+            std::string_view name{};
+        };
+        const auto is_matrix = [](const shape_type& s) { return s && s->size() == 2 && (*s)[0] != (*s)[1]; };
+        std::unordered_map<std::string_view, const shape_type*> results;
+        for (const auto& [key, shape] : made.results) results.emplace(key, &shape);
+        std::string out;
+        const auto add = [&out](std::string_view from, std::string_view to) {
+            std::string turn = "transpose 0 1 ";
+            append_key_word(turn, from);
+            std::string name = "rename ";
+            append_key_word(name, from);
+            name += " -> ";
+            append_key_word(name, to);
+            if (!parses(turn) || (from != to && !parses(name))) return;
+            out += turn + '\n';
+            if (from != to) out += name + '\n';
+        };
+        std::vector<matrix> missing;
+        for (const item& t : targets_) {
+            if (!is_matrix(t.shape)) continue;
+            const std::vector<std::int64_t>& shape = *t.shape;
+            const auto found = results.find(t.name);
+            if (found == results.end()) missing.push_back({shape[0], shape[1], t.name});
+            else if (*found->second && **found->second == std::vector<std::int64_t>{shape[1], shape[0]}) add(t.name, t.name);
+        }
+        std::vector<matrix> left;
+        for (const auto& [key, shape] : made.results)
+            if (is_matrix(shape) && !target_of_.contains(key)) left.push_back({(*shape)[1], (*shape)[0], key});
+        const auto before = [](const matrix& a, const matrix& b) { return a.rows != b.rows ? a.rows < b.rows : a.columns < b.columns; };
+        std::sort(left.begin(), left.end(), before);
+        std::sort(missing.begin(), missing.end(), before);
+        for (std::size_t i = 0; i < missing.size(); ++i) {
+            const bool alone = (i == 0 || before(missing[i - 1], missing[i])) && (i + 1 == missing.size() || before(missing[i], missing[i + 1]));
+            const auto [first, last] = std::equal_range(left.begin(), left.end(), missing[i], before);
+            if (alone && last - first == 1) add(first->name, missing[i].name);
+        }
+        return out.empty() ? out : "# transposed, because of the shapes alone\n" + out;
     }
     static constexpr std::uint64_t most_matches = 100'000'000;
     /// Leaves out the patterns beyond the first `most`, those that explain least.
@@ -1194,7 +1242,7 @@ class rule_suggester {
 } // namespace detail
 
 /// Rules that lead from the keys of `weights` to the wanted ones, as far as names and shapes tell: prefixes, renames,
-/// queries, keys and values fused or taken apart. Reads no element and changes nothing.
+/// queries, keys and values fused or taken apart, matrices transposed. Reads no element and changes nothing.
 [[nodiscard]] inline rule_suggestion suggest_rules(const state_dict& weights, std::span<const wanted_tensor> wanted) { return detail::rule_suggester{weights, wanted}.run(); }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI
