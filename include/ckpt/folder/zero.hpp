@@ -58,6 +58,39 @@ struct zero_name {
     return out;
 }
 
+/// The pieces of one tensor, in the order of its elements: the nodes of those that are there, and what ranks are missing for.
+struct tensor_pieces {
+    struct lost {
+        std::uint64_t rank{};
+        std::uint64_t first{}; ///< an element of the tensor
+        std::uint64_t count{};
+    };
+    std::vector<std::uint32_t> parts{};
+    std::vector<lost> missing{};
+    std::uint64_t size{0};
+
+    void add(std::uint64_t n, std::uint32_t node) {
+        parts.push_back(node);
+        size += n;
+    }
+    void lose(std::uint64_t n, std::uint64_t rank) {
+        missing.push_back({rank, size, n});
+        size += n;
+    }
+    /// "elements 4 to 7 of this tensor are in the partition of rank 1, which is missing"
+    [[nodiscard]] std::string what_is_missing() const {
+        std::string ranges;
+        std::vector<std::uint64_t> ranks;
+        for (const lost& l : missing) {
+            if (ranks.size() < 3) ranges += (ranks.empty() ? "" : ", ") + decimal(l.first) + (l.count > 1 ? " to " + decimal(l.first + l.count - 1) : std::string());
+            ranks.push_back(l.rank);
+        }
+        if (ranks.size() > 3) ranges += ", +" + decimal(std::uint64_t{ranks.size() - 3}) + " more";
+        const bool one = missing.size() == 1 && missing[0].count == 1;
+        return (one ? "element " : "elements ") + ranges + " of this tensor " + (one ? "is" : "are") + " in the partition of " + listed_ranks(ranks) + ", which is missing";
+    }
+};
+
 /// Stretches of one vector, one after another; a stretch of a rank that is missing has no node.
 struct flat_vector {
     struct stretch {
@@ -73,15 +106,15 @@ struct flat_vector {
         stretches.push_back({size, n, node, rank});
         size += n;
     }
-    /// Adds the nodes of elements [first, first + n), which lie inside, to `parts`, or ranks that miss some to `missing`.
-    void cut(gather_plan& plan, std::uint64_t first, std::uint64_t n, std::vector<std::uint32_t>& parts, std::vector<std::uint64_t>& missing) const {
+    /// Adds elements [first, first + n), which lie inside, to `out`.
+    void cut(gather_plan& plan, std::uint64_t first, std::uint64_t n, tensor_pieces& out) const {
         auto at = std::upper_bound(stretches.begin(), stretches.end(), first, [](std::uint64_t f, const stretch& s) { return f < s.begin + s.size; });
         for (std::uint64_t done = 0; done < n; ++at) {
             const std::uint64_t skip = first + done - at->begin;
             const std::uint64_t here = (std::min)(at->size - skip, n - done);
             if (here == 0) continue;
-            if (at->node == gather_plan::none) missing.push_back(at->rank);
-            else parts.push_back(plan.narrow(at->node, 0, static_cast<std::int64_t>(skip), static_cast<std::int64_t>(here)));
+            if (at->node == gather_plan::none) out.lose(here, at->rank);
+            else out.add(here, plan.narrow(at->node, 0, static_cast<std::int64_t>(skip), static_cast<std::int64_t>(here)));
             done += here;
         }
     }
@@ -379,10 +412,9 @@ class zero_reader {
         if (whole.size < needed || (all_there && aligned(whole.size) != aligned(needed))) return adds_up(group, whole.size, needed);
         std::uint64_t at = 0;
         for (std::size_t i = 0; i < parameters.size(); ++i) {
-            std::vector<std::uint32_t> parts;
-            std::vector<std::uint64_t> missing;
-            whole.cut(out_->plan(), at, parameters[i].numel, parts, missing);
-            keep(parameters[i], parts, missing);
+            tensor_pieces pieces;
+            whole.cut(out_->plan(), at, parameters[i].numel, pieces);
+            keep(parameters[i], pieces);
             at += parameters[i].numel + (paddings.empty() ? 0 : paddings[i]);
         }
     }
@@ -419,7 +451,7 @@ class zero_reader {
         if (!work_.report.findings.empty()) return;
         std::uint64_t at = 0;
         for (const parameter& p : parameters) {
-            gather_ranks(p, [&](std::size_t i, std::uint64_t n, std::vector<std::uint32_t>& parts, std::vector<std::uint64_t>& missing) { vectors[i].cut(out_->plan(), at, n, parts, missing); }, optimizers_);
+            gather_ranks(p, [&](std::size_t i, std::uint64_t n, tensor_pieces& out) { vectors[i].cut(out_->plan(), at, n, out); }, optimizers_);
             at += per_rank(p.numel);
         }
     }
@@ -427,29 +459,24 @@ class zero_reader {
     /// Joins the pieces of all ranks; `cut(i, n, …)` gives the first n elements of those of the i-th file.
     template <class F>
     void gather_ranks(const parameter& p, F&& cut, const std::vector<file>& files) {
-        std::vector<std::uint32_t> parts;
-        std::vector<std::uint64_t> missing;
-        std::uint64_t left = p.numel;
+        tensor_pieces pieces;
         std::uint64_t next = 0;
-        for (std::size_t i = 0; i < files.size() && left > 0; ++i) {
-            if (files[i].rank > next) {
-                missing.push_back(next);
-                left -= (std::min)(left, (files[i].rank - next) * per_rank(p.numel));
-            }
+        const auto left = [&] { return p.numel - pieces.size; };
+        for (std::size_t i = 0; i < files.size() && left() > 0; ++i) {
+            if (files[i].rank > next) pieces.lose((std::min)(left(), (files[i].rank - next) * per_rank(p.numel)), next);
             next = files[i].rank + std::uint64_t{1};
-            const std::uint64_t n = (std::min)(left, per_rank(p.numel));
-            if (n > 0) cut(i, n, parts, missing);
-            left -= n;
+            if (const std::uint64_t n = (std::min)(left(), per_rank(p.numel)); n > 0) cut(i, n, pieces);
         }
-        if (left > 0) missing.push_back(next);
-        keep(p, parts, missing);
+        if (left() > 0) pieces.lose(left(), next);
+        keep(p, pieces);
     }
 
     /// The node of a parameter's pieces, under its name.
-    void keep(const parameter& p, const std::vector<std::uint32_t>& parts, const std::vector<std::uint64_t>& missing) {
+    void keep(const parameter& p, const tensor_pieces& pieces) {
         entry out{};
-        if (!missing.empty()) {
-            error e{.code = errc::shards_inconsistent, .path = std::string(p.name), .detail = "a part of this tensor is in the partition of " + listed_ranks(missing) + ", which is missing", .hint = "get the missing files"};
+        const std::vector<std::uint32_t>& parts = pieces.parts;
+        if (!pieces.missing.empty()) {
+            error e{.code = errc::shards_inconsistent, .path = std::string(p.name), .detail = pieces.what_is_missing(), .hint = "get the missing files"};
             out.node = out_->refused(e);
             out.lacks = true;
             work_.report.absent.push_back(std::move(e));
@@ -485,8 +512,8 @@ class zero_reader {
                 break;
             }
             if (!good) continue;
-            gather_ranks(p, [&](std::size_t i, std::uint64_t n, std::vector<std::uint32_t>& parts, std::vector<std::uint64_t>&) {
-                parts.push_back(out_->plan().narrow(out_->leaf(models_[i].part, fragments[i].find(p.name)->second), 0, 0, static_cast<std::int64_t>(n)));
+            gather_ranks(p, [&](std::size_t i, std::uint64_t n, tensor_pieces& out) {
+                out.add(n, out_->plan().narrow(out_->leaf(models_[i].part, fragments[i].find(p.name)->second), 0, 0, static_cast<std::int64_t>(n)));
             }, models_);
         }
     }
