@@ -96,12 +96,13 @@ TEST_CASE("None is left out, and so are buffers that are not persistent; other a
     CHECK(keys(opened(module_of({{}, {{"a", t}, {"b", t}}, {}, {}, {}})).state_dict().value()) == "a b");
 }
 
-TEST_CASE("every tensor of a module: its other attributes, too, and buffers that are not persistent") {
-    const std::string inner = module_of({{{"w", t}}, {{"cache", t}}, {}, set_of({pkl::str("cache")}), {{"table", t}, {"rows", pkl::list({t})}, {"count", pkl::num(1)}}});
-    const auto file = opened(module_of({{}, {}, {{"0", inner}}, {}, {{"packed", pkl::object("torch.nn", "Packed", names({{"v", t}}))}}}));
+TEST_CASE("packed parameters of a quantised module are listed with its tensors; its other attributes can be asked for") {
+    const std::string packed = pkl::object("torch", "ScriptObject", pkl::tuple({t, t}));
+    const std::string inner = module_of({{{"w", t}}, {{"cache", t}}, {}, set_of({pkl::str("cache")}), {{"table", t}, {"rows", pkl::list({t})}, {"_packed_params", packed}}});
+    const auto file = opened(module_of({{}, {}, {{"0", inner}}, {}, {{"loss", pkl::object("torch.nn", "Loss", names({{"v", t}}))}}}));
     CHECK(keys(file.state_dict().value()) == "0.w");
-    CHECK(paths(file) == "0.w 0.cache 0.table 0.rows|0 packed|v");
-    for (const char* path : {"0.cache", "0.table", "0.rows/0", "packed/v"}) {
+    CHECK(paths(file) == "0.w 0._packed_params|0 0._packed_params|1");
+    for (const char* path : {"0._packed_params/1", "0.cache", "0.table", "0.rows/0", "loss/v"}) {
         CAPTURE(path);
         CHECK(file.root().find(path).value().kind() == ckpt::kind::tensor);
     }

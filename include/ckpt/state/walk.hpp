@@ -130,7 +130,8 @@ namespace detail {
     return state.kind() == kind::tuple && state.size() == 2 && fits(state[0]) && fits(state[1]);
 }
 
-/// The steps that lead on from one value, one after another. `whole`: from a module also to what is no part of its state_dict.
+/// The steps that lead on from one value, one after another. `whole`: from a module also to packed parameters of
+/// quantised ones, which are attributes.
 class step_cursor {
   public:
     explicit step_cursor(const value& v, bool whole = false) : at_{v} {
@@ -144,7 +145,7 @@ class step_cursor {
                 const bool slots = is_slots_pair(state);
                 for (std::size_t i = 0; i < (slots ? 2u : 1u); ++i) attributes_[parts_of_modules + i] = slots ? state[i] : state;
             }
-            if (const auto names = v.at("_non_persistent_buffers_set"); names && !whole)
+            if (const auto names = v.at("_non_persistent_buffers_set"))
                 for (const value name : names->elements())
                     if (const auto text = name.as_string()) skipped_.push_back(*text);
             std::sort(skipped_.begin(), skipped_.end());
@@ -196,21 +197,23 @@ class step_cursor {
     static constexpr std::string_view module_parts[parts_of_modules]{"_parameters", "_buffers", "_modules"};
 
     /// As Module.state_dict() goes: without those that are None, and without the buffers that are not persistent. Then, of the
-    /// whole, its other attributes.
+    /// whole, the attributes that are packed parameters.
     [[nodiscard]] bool next_of_module(value& key, value& below) noexcept {
         while (part_ < all_parts) {
             if (!entry_of(attributes_[part_], key, below)) {
                 ++part_;
                 i_ = 0;
-            } else if (!below.is_none() && !(part_ == 1 && is_skipped(key)) && !(part_ >= parts_of_modules && is_part(key))) {
+            } else if (!below.is_none() && !(part_ == 1 && is_skipped(key)) && (part_ < parts_of_modules || is_packed(below))) {
                 return true;
             }
         }
         return false;
     }
-    [[nodiscard]] static bool is_part(const value& key) noexcept {
-        const auto name = key.as_string();
-        return name && std::find(module_parts, module_parts + parts_of_modules, *name) != module_parts + parts_of_modules;
+    /// Whether torch.ao.nn.quantized would have it in its state_dict: an object of torch's own, with a weight in its state.
+    [[nodiscard]] static bool is_packed(const value& v) noexcept {
+        if (v.kind() != kind::object) return false;
+        const auto of = v.class_of().as_global();
+        return of && of->module == "torch" && of->name == "ScriptObject";
     }
     [[nodiscard]] bool is_skipped(const value& key) const noexcept {
         const auto name = key.as_string();
