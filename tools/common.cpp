@@ -457,7 +457,7 @@ int exit_of_row(const ckpt::error& e) { return ckpt::info(e.code).exit_code == e
 
 std::string kind_text(const ckpt::tensor& t) {
     std::string out;
-    if (const auto q = t.quantizer()) out = q->scales ? "per channel, axis " + std::to_string(q->axis) : "scale " + (not_finite(q->scale).empty() ? shortest(q->scale) : std::string(not_finite(q->scale))) + ", zero point " + std::to_string(q->zero_point);
+    if (const auto q = t.quantizer()) out = q->scales ? "per channel, axis " + std::to_string(q->axis) : "scale " + number_text(q->scale) + ", zero point " + std::to_string(q->zero_point);
     const std::string_view called = t.class_name();
     for (const std::string& more : {printable(called.substr(called.rfind('.') + 1)), printable(t.placement())})
         if (!more.empty()) out += (out.empty() ? "" : ", ") + more;

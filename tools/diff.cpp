@@ -37,7 +37,7 @@ void write_keys(json& to, std::string_view member, const std::vector<std::string
     case ckpt::difference::layout: return std::string(ckpt::name(left->layout())) + " against " + std::string(ckpt::name(right->layout()));
     case ckpt::difference::values:
         if (!c.max_abs_diff) return "other values";
-        return "other values, at most " + (not_finite(*c.max_abs_diff).empty() ? shortest(*c.max_abs_diff) : std::string(not_finite(*c.max_abs_diff))) + " apart";
+        return "other values, at most " + number_text(*c.max_abs_diff) + " apart";
     case ckpt::difference::unreadable: break;
     }
     return printable(c.failure->message());

@@ -117,7 +117,7 @@ struct judgement {
     case kind::none: return "None";
     case kind::boolean: return *v.as_bool() ? "True" : "False";
     case kind::integer: return integer_bytes(v) > 16 ? "int" : integer_text(v);
-    case kind::real: return not_finite(*v.as_real()).empty() ? shortest(*v.as_real()) : std::string(not_finite(*v.as_real()));
+    case kind::real: return number_text(*v.as_real());
     case kind::string: return '\'' + shortened(printable((*v.as_string()).substr(0, 200)), 24) + '\'';
     case kind::object: return shortened(printable(class_name(v.class_of())), 32);
     case kind::global: return shortened(printable(class_name(v)), 32);

@@ -58,6 +58,12 @@ namespace tool {
     return bits >> 63 != 0 ? "-inf" : "inf";
 }
 
+/// A number for people.
+[[nodiscard]] inline std::string number_text(double x) {
+    const std::string_view special = not_finite(x);
+    return special.empty() ? shortest(x) : std::string(special);
+}
+
 [[nodiscard]] inline std::string base64(std::span<const std::byte> bytes) {
     constexpr char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     std::string out;

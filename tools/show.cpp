@@ -365,14 +365,10 @@ class tree {
         case kind::none: return "None";
         case kind::boolean: return *v.as_bool() ? "True" : "False";
         case kind::integer: return shortened(integer_bytes(v) > 64 ? "<an int of " + human_bytes(integer_bytes(v)) + '>' : integer_text(v), most);
-        case kind::real: {
-            const double x = *v.as_real();
-            return not_finite(x).empty() ? shortest(x) : std::string(not_finite(x));
-        }
+        case kind::real: return number_text(*v.as_real());
         case kind::complex: {
             const auto c = *v.as_complex();
-            const auto part = [](double x) { return not_finite(x).empty() ? shortest(x) : std::string(not_finite(x)); };
-            return "complex(" + part(c.real) + ", " + part(c.imaginary) + ')';
+            return "complex(" + number_text(c.real) + ", " + number_text(c.imaginary) + ')';
         }
         case kind::string: return quoted(*v.as_string(), most);
         case kind::bytes: return std::string(v.is_byte_array() ? "bytearray" : "bytes") + ", " + human_bytes((*v.as_bytes()).size());

@@ -184,11 +184,11 @@ TEST_CASE("entries that are no tensors are told, and tensors that were refused k
 }
 
 TEST_CASE("R1: many modules that share one large state cost time in proportion to the file") {
-    // 4,000 submodules with one state: of 4,000 attributes and 2,000 names of buffers that are not persistent; the same
-    // in a pair with slots; of 4,000 submodules, each of which is one more.
+    // 8,000 submodules with one state: of 8,000 attributes and 2,000 names of buffers that are not persistent; the same
+    // in a pair with slots; of 8,000 submodules, each of which is one more.
     entries attributes, children;
-    for (int i = 0; i < 4'000; ++i) attributes.emplace_back("a" + std::to_string(i), pkl::none);
-    for (int i = 0; i < 4'000; ++i) children.emplace_back("c" + std::to_string(i), pkl::object("torch.nn", "X", pkl::dict({})));
+    for (int i = 0; i < 8'000; ++i) attributes.emplace_back("a" + std::to_string(i), pkl::none);
+    for (int i = 0; i < 8'000; ++i) children.emplace_back("c" + std::to_string(i), pkl::object("torch.nn", "X", pkl::dict({})));
     std::string absent = pkl::global("__builtin__", "set") + "(](";
     for (int i = 0; i < 2'000; ++i) absent += pkl::str("n" + std::to_string(i));
     absent += "etR";
@@ -196,7 +196,7 @@ TEST_CASE("R1: many modules that share one large state cost time in proportion t
     for (const std::string& state : {plain, pkl::tuple({plain, pkl::none}), state_of({{{"w", t}}, {}, children, {}, {}})}) {
         const std::string x = pkl::global("torch.nn", "X");
         std::string submodules = "}(" + pkl::str("m") + x + ")\x81" + state + "q\x63" "b";
-        for (int i = 0; i < 4'000; ++i) submodules += pkl::str("m" + std::to_string(i)) + x + ")\x81h\x63" "b";
+        for (int i = 0; i < 8'000; ++i) submodules += pkl::str("m" + std::to_string(i)) + x + ")\x81h\x63" "b";
         submodules += "u";
         const std::string file = torch_file(pkl::object("torch.nn", "Y", pkl::dict({{pkl::str("_parameters"), pkl::dict({})}, {pkl::str("_buffers"), pkl::dict({})}, {pkl::str("_modules"), submodules}})), storage);
         const auto opened_file = ckpt::open_bytes(bytes_of(file));

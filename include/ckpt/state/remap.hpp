@@ -305,7 +305,7 @@ class inverse_writer {
             }
         }
         if (why.empty()) return {};
-        return error{.code = errc::not_reversible, .detail = "rule " + decimal(std::uint64_t{first}) + " (" + printable(r_.rule(first).text, false) + ") cannot be undone: " + why};
+        return error{.code = errc::not_reversible, .detail = r_.named(first) + " cannot be undone: " + why};
     }
   private:
     /// Whether every value of `from` survives the way to `to` and back.
@@ -471,7 +471,7 @@ class inverse_writer {
         if (!same) return std::move(same).error();
         if (*same) continue;
         return error{.code = errc::equality_broken,
-                     .detail = "rule " + detail::decimal(std::uint64_t{e.rule}) + " (" + detail::printable(r.rule(e.rule).text, false) + ") ties two tensors whose values differ",
+                     .detail = r.named(e.rule) + " ties two tensors whose values differ",
                      .hint = "drop one of them before the rule, or leave the rule out"};
     }
     return detail::make_remapped(plan);

@@ -89,6 +89,8 @@ struct remap_record final : counted {
 
     remap_record(const state_dict& w, const key_map& m) : weights{w}, map{m} {}
     [[nodiscard]] const rule_code& rule(std::uint32_t number) const noexcept { return map.data().rules[number - 1].code; }
+    /// "rule 3 (drop a)": how errors name it, as it was written, so that it can be pasted back.
+    [[nodiscard]] std::string named(std::uint32_t number) const { return "rule " + decimal(std::uint64_t{number}) + " (" + printable(rule(number).text, false) + ')'; }
     [[nodiscard]] std::span<const std::uint32_t> linked(std::uint32_t first, std::uint32_t count) const noexcept { return {links.data() + first, count}; }
 
     /// The item of the source with this key; 0 where there is none.
@@ -238,7 +240,7 @@ class remap_planner {
 
     void fail(std::uint32_t rule, std::string what) {
         if (r_.errors.size() >= most_errors) return;
-        r_.errors.push_back({.code = errc::remap_failed, .detail = "rule " + decimal(std::uint64_t{rule}) + " (" + printable(r_.rule(rule).text, false) + "): " + std::move(what)});
+        r_.errors.push_back({.code = errc::remap_failed, .detail = r_.named(rule) + ": " + std::move(what)});
     }
     void fail_at(std::uint32_t rule, std::uint32_t item, const std::string& what) { fail(rule, "at " + quoted(r_.items[item].name) + ": " + what); }
     /// False where the matcher gave up.

@@ -774,6 +774,13 @@ class rule_suggester {
         constexpr std::string_view names = "ijkmn";
         return k < names.size() ? std::string(1, names[k]) : "n" + decimal(std::uint64_t{k});
     }
+    [[nodiscard]] static std::string literal_rename(std::string_view from, std::string_view to) {
+        std::string out = "rename ";
+        append_key_word(out, from);
+        out += " -> ";
+        append_key_word(out, to);
+        return out;
+    }
     /// Whether a line is a rule. A key with a line feed at its end would leave a rule about another key before it.
     [[nodiscard]] static bool parses(std::string_view line) { return line.find('\n') == std::string_view::npos && key_map::parse(line).has_value(); }
 
@@ -1080,10 +1087,7 @@ class rule_suggester {
         const auto add = [&out](std::string_view from, std::string_view to) {
             std::string turn = "transpose 0 1 ";
             append_key_word(turn, from);
-            std::string name = "rename ";
-            append_key_word(name, from);
-            name += " -> ";
-            append_key_word(name, to);
+            const std::string name = literal_rename(from, to);
             if (!parses(turn) || (from != to && !parses(name))) return;
             out += turn + '\n';
             if (from != to) out += name + '\n';
@@ -1133,11 +1137,7 @@ class rule_suggester {
                 continue;
             }
             for (std::size_t m = 0; m < l.sources[0].size(); ++m) {
-                std::string text = "rename ";
-                append_key_word(text, sources_[l.sources[0][m]].name);
-                text += " -> ";
-                append_key_word(text, targets_[l.targets[0][m]].name);
-                out.push_back({std::move(text), l.sure, l.kind, i, {i}});
+                out.push_back({literal_rename(sources_[l.sources[0][m]].name, targets_[l.targets[0][m]].name), l.sure, l.kind, i, {i}});
             }
         }
         return out;

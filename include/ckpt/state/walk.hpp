@@ -141,10 +141,7 @@ class step_cursor {
                 if (auto part = v.at(module_parts[i])) attributes_[i] = *part;
             const bool script = !attributes_[0] && !attributes_[2];
             if (script) attributes_[0] = v.state();
-            if (const value state = v.state(); whole && !script) {
-                const bool slots = is_slots_pair(state);
-                for (std::size_t i = 0; i < (slots ? 2u : 1u); ++i) attributes_[parts_of_modules + i] = slots ? state[i] : state;
-            }
+            if (whole && !script) (void)take_attributes(v.state(), parts_of_modules);
             if (const auto names = v.at("_non_persistent_buffers_set"))
                 for (const value name : names->elements())
                     if (const auto text = name.as_string()) skipped_.push_back(*text);
@@ -153,13 +150,10 @@ class step_cursor {
             for (const value part : v.state().elements()) cost_ += part.size(); // attributes and slots
             return;
         }
-        // Attributes: the state, or a pair of it (or None) and the slots.
         // Some classes keep a tuple of their own making: a generator its random state, packed parameters their weight.
         const value state = v.state();
-        if (state.kind() == kind::dictionary) attributes_[0] = state;
-        else if (is_slots_pair(state))
-            for (std::size_t i = 0; i < 2; ++i) attributes_[i] = state[i].is_none() ? value{} : state[i];
-        else if ((state.kind() == kind::tuple || state.kind() == kind::list) && v.items().empty()) elements_ = state;
+        if (take_attributes(state, 0)) return;
+        if ((state.kind() == kind::tuple || state.kind() == kind::list) && v.items().empty()) elements_ = state;
     }
     /// The next value below, and its key (absent: `position` counts). False at the end.
     [[nodiscard]] bool next(value& key, std::uint64_t& position, value& below) noexcept {
@@ -196,6 +190,14 @@ class step_cursor {
     static constexpr std::size_t all_parts = parts_of_modules + 2;
     static constexpr std::string_view module_parts[parts_of_modules]{"_parameters", "_buffers", "_modules"};
 
+    /// Attributes: the state, or a pair of it (or None) and the slots. False where it is neither.
+    [[nodiscard]] bool take_attributes(const value& state, std::size_t at) noexcept {
+        if (is_slots_pair(state))
+            for (std::size_t i = 0; i < 2; ++i) attributes_[at + i] = state[i].is_none() ? value{} : state[i];
+        else if (state.kind() == kind::dictionary) attributes_[at] = state;
+        else return false;
+        return true;
+    }
     /// As Module.state_dict() goes: without those that are None, and without the buffers that are not persistent. Then, of the
     /// whole, the attributes that are packed parameters.
     [[nodiscard]] bool next_of_module(value& key, value& below) noexcept {
