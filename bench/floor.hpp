@@ -22,7 +22,8 @@ struct skip_table {
 
     consteval skip_table() {
         how.fill(unknown);
-        for (const char c : std::string_view("}])(tsuaebRQ\x81\x85\x86\x87\x88\x89N.012dlo")) how[static_cast<unsigned char>(c)] = 0;
+        for (const char c : std::string_view("}])(tsuaebRQ\x81\x85\x86\x87\x88\x89N.012dlo"))
+            how[static_cast<unsigned char>(c)] = 0;
         for (const char c : std::string_view("Kqh\x80")) how[static_cast<unsigned char>(c)] = 1;
         how['M'] = 2;
         for (const char c : std::string_view("Jrj")) how[static_cast<unsigned char>(c)] = 4;

@@ -4,11 +4,12 @@
 //
 //     bench_folder FOLDER [MEBIBYTES]
 //
-// Writes a checkpoint of ZeRO 2 (eight ranks) and one of DCP (each tensor in four chunks of rows, and in a grid of two by two)
-// to FOLDER, each with that many MiB of weights (default 1024), and copies all tensors. Fifteen times in turns with a plain copy
-// of the same bytes: prints the medians, the median of the ratios of each turn, and the most memory that operator new had
-// handed out meanwhile. The verdict is by the time of the processor, which a busy machine disturbs less; the clock's is beside it.
-// Exit code 1 where throughput is below 0.8 of the plain copy, or memory above the largest tensor and 64 MiB.
+// Writes a checkpoint of ZeRO 2 (eight ranks) and one of DCP (each tensor in four chunks of rows, and in a grid of two
+// by two) to FOLDER, each with that many MiB of weights (default 1024), and copies all tensors. Fifteen times in turns
+// with a plain copy of the same bytes: prints the medians, the median of the ratios of each turn, and the most memory
+// that operator new had handed out meanwhile. The verdict is by the time of the processor, which a busy machine
+// disturbs less; the clock's is beside it. Exit code 1 where throughput is below 0.8 of the plain copy, or memory above
+// the largest tensor and 64 MiB.
 #include <ckpt/ckpt.hpp>
 #include <ckpt/folder.hpp>
 
@@ -63,7 +64,9 @@ using clock_type = std::chrono::steady_clock;
 
 constexpr std::int64_t rows = 2048, columns = 2048; // 16 MiB of floats
 
-void write(const std::filesystem::path& file, const std::string& bytes) { std::ofstream(file, std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size())); }
+void write(const std::filesystem::path& file, const std::string& bytes) {
+    std::ofstream(file, std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+}
 
 std::string part(std::int64_t n, std::size_t seed) {
     std::vector<float> values(static_cast<std::size_t>(n));
@@ -75,13 +78,20 @@ void write_zero(const std::filesystem::path& folder, std::int64_t tensors) {
     std::filesystem::create_directories(folder);
     constexpr std::int64_t ranks = 8;
     std::vector<std::pair<std::string, std::string>> shapes;
-    for (std::int64_t i = 0; i < tensors; ++i) shapes.emplace_back(pkl::str("layers." + std::to_string(i) + ".weight"), dcp_writer::size({rows, columns}));
-    const auto model = pkl::dict({{pkl::str("module"), pkl::ordered()}, {pkl::str("buffer_names"), "]"}, {pkl::str("param_shapes"), pkl::list({pkl::ordered(shapes)})}, {pkl::str("shared_params"), pkl::dict({})}});
+    for (std::int64_t i = 0; i < tensors; ++i)
+        shapes.emplace_back(pkl::str("layers." + std::to_string(i) + ".weight"), dcp_writer::size({rows, columns}));
+    const auto model = pkl::dict({{pkl::str("module"), pkl::ordered()},
+                                  {pkl::str("buffer_names"), "]"},
+                                  {pkl::str("param_shapes"), pkl::list({pkl::ordered(shapes)})},
+                                  {pkl::str("shared_params"), pkl::dict({})}});
     write(folder / "mp_rank_00_model_states.pt", torch_file(model));
     const std::int64_t n = tensors * rows * columns / ranks;
     for (std::int64_t r = 0; r < ranks; ++r) {
-        const auto state = pkl::dict({{pkl::str("single_partition_of_fp32_groups"), pkl::list({pkl::floats("0", n)})}, {pkl::str("partition_count"), pkl::list({pkl::num(ranks)})}});
-        write(folder / ("zero_pp_rank_" + std::to_string(r) + "_mp_rank_00_optim_states.pt"), torch_file(pkl::dict({{pkl::str("optimizer_state_dict"), state}}), {{"0", part(n, static_cast<std::size_t>(r))}}));
+        const auto state = pkl::dict({{pkl::str("single_partition_of_fp32_groups"), pkl::list({pkl::floats("0", n)})},
+                                      {pkl::str("partition_count"), pkl::list({pkl::num(ranks)})}});
+        write(folder / ("zero_pp_rank_" + std::to_string(r) + "_mp_rank_00_optim_states.pt"),
+              torch_file(pkl::dict({{pkl::str("optimizer_state_dict"), state}}),
+                         {{"0", part(n, static_cast<std::size_t>(r))}}));
     }
 }
 
@@ -104,12 +114,12 @@ void write_dcp(const std::filesystem::path& folder, std::int64_t tensors, bool g
 struct times {
     double wall{}, processor{};
 };
-template <class F>
-times timed(F&& f) {
+template <class F> times timed(F&& f) {
     const auto begin = clock_type::now();
     const std::clock_t ticks = std::clock();
     f();
-    return {std::chrono::duration<double>(clock_type::now() - begin).count(), static_cast<double>(std::clock() - ticks) / CLOCKS_PER_SEC};
+    return {std::chrono::duration<double>(clock_type::now() - begin).count(),
+            static_cast<double>(std::clock() - ticks) / CLOCKS_PER_SEC};
 }
 double median(std::vector<double> of) {
     std::sort(of.begin(), of.end());
@@ -138,7 +148,9 @@ bool measure(const char* name, const std::filesystem::path& folder, ckpt::io_mod
         const std::size_t before = most_in_use = in_use;
         const times own = timed([&] {
             std::optional<ckpt::state_dict> weights;
-            opening.push_back(timed([&] { weights = ckpt::open_folder(folder, {.io = mode}).value().state_dict().value(); }).processor);
+            opening.push_back(timed([&] {
+                                  weights = ckpt::open_folder(folder, {.io = mode}).value().state_dict().value();
+                              }).processor);
             std::size_t at = 0;
             for (const auto& [key, tensor] : *weights) {
                 tensor.copy_to(to.subspan(at, static_cast<std::size_t>(tensor.numel()))).value();
@@ -153,10 +165,14 @@ bool measure(const char* name, const std::filesystem::path& folder, ckpt::io_mod
         by_processor.push_back(copy.processor / own.processor);
     }
     const double gib = static_cast<double>(to.size_bytes()) / (1 << 30);
-    const bool good = median(by_processor) >= 0.8 && memory <= (std::size_t{rows * columns * 4} + (std::size_t{64} << 20));
+    const bool good =
+        median(by_processor) >= 0.8 && memory <= (std::size_t{rows * columns * 4} + (std::size_t{64} << 20));
     const auto [low, high] = std::minmax_element(by_processor.begin(), by_processor.end());
-    std::printf("%-9s %-4s %5.2f GiB/s, plain copy %5.2f GiB/s, ratio %.2f (%.2f to %.2f; by the clock %.2f); opening %.2f ms; at most %.2f MiB beside the destination%s\n", name, mode == ckpt::io_mode::map ? "map" : "read",
-                gib / median(ours), gib / median(plain), median(by_processor), *low, *high, median(by_wall), median(opening) * 1e3, static_cast<double>(memory) / (1 << 20), good ? "" : "  <-- outside the bounds");
+    std::printf("%-9s %-4s %5.2f GiB/s, plain copy %5.2f GiB/s, ratio %.2f (%.2f to %.2f; by the clock %.2f); opening "
+                "%.2f ms; at most %.2f MiB beside the destination%s\n",
+                name, mode == ckpt::io_mode::map ? "map" : "read", gib / median(ours), gib / median(plain),
+                median(by_processor), *low, *high, median(by_wall), median(opening) * 1e3,
+                static_cast<double>(memory) / (1 << 20), good ? "" : "  <-- outside the bounds");
     std::fflush(stdout);
     return good;
 }

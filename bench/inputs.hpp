@@ -21,9 +21,9 @@ namespace bench {
 
 struct input_size {
     std::size_t tensors{};
-    std::uint64_t rows{2};    ///< of a weight of `rows` x `columns`; a bias has as many elements
+    std::uint64_t rows{2}; ///< of a weight of `rows` x `columns`; a bias has as many elements
     std::uint64_t columns{2};
-    bool holes{false};        ///< the weights take no space on the disk
+    bool holes{false}; ///< the weights take no space on the disk
 
     [[nodiscard]] std::uint64_t elements() const { return rows * columns; }
 };
@@ -64,8 +64,7 @@ class pickler {
         put();
     }
     /// Writes what `first` writes the first time, and a GET of it from then on.
-    template <class Write>
-    void shared(std::size_t& entry, const Write& first) {
+    template <class Write> void shared(std::size_t& entry, const Write& first) {
         if (entry != none) return get(entry);
         entry = memo_;
         first();
@@ -90,7 +89,8 @@ class pickler {
 inline std::string pickle_of(const input_size& size) {
     constexpr std::size_t batch = 1'000; // of SETITEMS, as CPython has it
     pickler p;
-    std::size_t rebuild = pickler::none, storage = pickler::none, type = pickler::none, cpu = pickler::none, ordered = pickler::none;
+    std::size_t rebuild = pickler::none, storage = pickler::none, type = pickler::none, cpu = pickler::none,
+                ordered = pickler::none;
     p.op("}");
     p.put();
     for (std::size_t i = 0; i < size.tensors; ++i) {
@@ -156,7 +156,6 @@ inline test_support::zip_file zip_of(const input_size& size, const std::string& 
     return test_support::write_zip(members);
 }
 
-
 /// Writes the whole file; false where the disk is full.
 inline bool write_input(const std::string& path, const input_size& size) {
     std::ofstream file(path, std::ios::binary | std::ios::trunc);
@@ -185,7 +184,10 @@ class inputs {
         made->file.write_sparse(zip.pieces);
         made->in = {size, made->file.path().string(), pickle_of(size), 0};
         made->in.bytes_read = made->in.pickle.size() + (zip.size - zip.directory);
-        if (all.empty()) std::atexit([] { for (const entry* e : all) delete e; });
+        if (all.empty())
+            std::atexit([] {
+                for (const entry* e : all) delete e;
+            });
         all.push_back(made);
         return all.back()->in;
     }

@@ -43,7 +43,8 @@ void* counted_new(std::size_t bytes, std::size_t alignment) {
     void* const block = room < bytes ? nullptr : std::malloc(room);
     if (block == nullptr) std::abort();
     const auto begin = reinterpret_cast<std::uintptr_t>(block) + sizeof(prefix);
-    auto* const out = reinterpret_cast<std::byte*>((begin + alignment - 1) & ~static_cast<std::uintptr_t>(alignment - 1));
+    auto* const out =
+        reinterpret_cast<std::byte*>((begin + alignment - 1) & ~static_cast<std::uintptr_t>(alignment - 1));
     reinterpret_cast<prefix*>(out)[-1] = {block, bytes};
     heap_now += bytes;
     if (heap_now > heap_peak) heap_peak = heap_now;
@@ -60,7 +61,9 @@ void counted_delete(void* p) {
 } // namespace
 
 void* operator new(std::size_t bytes) { return counted_new(bytes, alignof(std::max_align_t)); }
-void* operator new(std::size_t bytes, std::align_val_t alignment) { return counted_new(bytes, static_cast<std::size_t>(alignment)); }
+void* operator new(std::size_t bytes, std::align_val_t alignment) {
+    return counted_new(bytes, static_cast<std::size_t>(alignment));
+}
 void operator delete(void* p) noexcept { counted_delete(p); }
 void operator delete(void* p, std::size_t) noexcept { counted_delete(p); }
 void operator delete(void* p, std::align_val_t) noexcept { counted_delete(p); }

@@ -5,4 +5,6 @@
 
 #include <ckpt/gpu/upload_plan.hpp>
 
-std::size_t bench::planned_tensors(const ckpt::state_dict& weights) { return ckpt::plan_upload(weights).value().size(); }
+std::size_t bench::planned_tensors(const ckpt::state_dict& weights) {
+    return ckpt::plan_upload(weights).value().size();
+}

@@ -1,7 +1,8 @@
 // bench/once_upload.hpp: planning an upload, for once.cpp.
 //
 // SPDX-License-Identifier: MIT
-// Compiled apart, so that what it includes does not change how the code of opening is inlined, whose instructions are counted.
+// Compiled apart, so that what it includes does not change how the code of opening is inlined, whose instructions are
+// counted.
 #pragma once
 
 #include <ckpt/ckpt.hpp>

@@ -25,7 +25,9 @@ using bench::inputs;
 
 const bench::input_size sizes[] = {bench::small_input, bench::middle_input, bench::large_input, bench::huge_input};
 
-const inputs::input& input_of(const benchmark::State& state) { return inputs::of(sizes[static_cast<std::size_t>(state.range(0))]); }
+const inputs::input& input_of(const benchmark::State& state) {
+    return inputs::of(sizes[static_cast<std::size_t>(state.range(0))]);
+}
 
 /// The fastest of several walks over the same pickle, in seconds: the unit of `x_floor`.
 double walk_seconds(const std::string& pickle) {
@@ -38,7 +40,8 @@ double walk_seconds(const std::string& pickle) {
     return best;
 }
 
-/// Reports ns per tensor, and the ratio to the opcode walk; both by the fastest iteration, which other programs disturb least.
+/// Reports ns per tensor, and the ratio to the opcode walk; both by the fastest iteration, which other programs disturb
+/// least.
 class report {
   public:
     explicit report(benchmark::State& state) : state_{state}, walk_{walk_seconds(input_of(state).pickle)} {}
@@ -115,12 +118,14 @@ bool is_right(const ckpt::result<ckpt::checkpoint>& file, const inputs::input& i
     if (root.size() != in.size.tensors) return false;
     const ckpt::value::entry first = *root.entries().begin();
     const auto tensor = first.mapped.as_tensor();
-    return first.key.as_string().value() == bench::key_of(0) && tensor && static_cast<std::uint64_t>(tensor->numel()) == in.size.elements();
+    return first.key.as_string().value() == bench::key_of(0) && tensor &&
+           static_cast<std::uint64_t>(tensor->numel()) == in.size.elements();
 }
 
 void open_with(benchmark::State& state, const ckpt::open_options& options) {
     const inputs::input& in = input_of(state);
-    if (!is_right(ckpt::open(in.path, options), in)) return state.SkipWithError("the file does not open, or holds something else");
+    if (!is_right(ckpt::open(in.path, options), in))
+        return state.SkipWithError("the file does not open, or holds something else");
     report measured{state};
     for (auto _ : state) {
         measured.begin();
@@ -148,9 +153,11 @@ void open_and_list(benchmark::State& state) {
             const auto file = ckpt::open(in.path, options);
             if (!file) return state.SkipWithError("the file does not open");
             const auto weights = file->state_dict();
-            if (!weights || weights->size() != in.size.tensors) return state.SkipWithError("no state_dict, or another one");
+            if (!weights || weights->size() != in.size.tensors)
+                return state.SkipWithError("no state_dict, or another one");
             std::uint64_t elements = 0;
-            for (const auto& [key, tensor] : *weights) elements += static_cast<std::uint64_t>(tensor.numel()) + key.size();
+            for (const auto& [key, tensor] : *weights)
+                elements += static_cast<std::uint64_t>(tensor.numel()) + key.size();
             benchmark::DoNotOptimize(elements);
         }
         measured.end();

@@ -19,7 +19,8 @@ inline ckpt::key_map twenty_rules() {
         ckpt::rename("layers.{i:int}.attention.{leaf:weight|bias}", "blocks.{i}.attn.qkv.{leaf}"),
         ckpt::rule("rename layers.{i:int}.input_layernorm.{leaf} -> blocks.{i}.norm1.{leaf}"),
         ckpt::rule("rename layers.{i:int}.post_attention_layernorm.{leaf} -> blocks.{i}.norm2.{leaf}"),
-        ckpt::rule("rename layers.{i:int}.mlp.{part:gate_proj|up_proj|down_proj}.{leaf} -> blocks.{i}.ffn.{part}.{leaf}"),
+        ckpt::rule(
+            "rename layers.{i:int}.mlp.{part:gate_proj|up_proj|down_proj}.{leaf} -> blocks.{i}.ffn.{part}.{leaf}"),
         ckpt::rule("rename {p:**}.gamma -> {p}.weight"),
         ckpt::rule("rename {p:**}.beta -> {p}.bias"),
         ckpt::rule("rename embed_tokens.weight -> embed.weight"),

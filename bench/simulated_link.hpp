@@ -1,12 +1,12 @@
 // bench/simulated_link.hpp: devices that are nothing but the time that their links would take.
 //
 // SPDX-License-Identifier: MIT
-// In:      how many devices, the bytes that each link moves in a second, the seconds that each copy costs beside its bytes.
-// Out:     a `device_api` whose copies end when such a link would have moved them; counts of what was asked of it.
-// Refuses: copies from memory that is not pinned.
+// In:      how many devices, the bytes that each link moves in a second, the seconds that each copy costs beside its
+// bytes. Out:     a `device_api` whose copies end when such a link would have moved them; counts of what was asked of
+// it. Refuses: copies from memory that is not pinned.
 //
-// A copy takes no time of the processor and moves no byte, as the processor moves none where a device fetches them itself.
-// What a simulation leaves out is that such a device takes its share of the memory's bandwidth.
+// A copy takes no time of the processor and moves no byte, as the processor moves none where a device fetches them
+// itself. What a simulation leaves out is that such a device takes its share of the memory's bandwidth.
 #pragma once
 
 #include <ckpt/gpu/device_api.hpp>
@@ -36,12 +36,13 @@ class simulated_devices {
     struct counts {
         std::uint64_t copies{};
         std::uint64_t bytes{};
-        std::uint64_t pinned{};      // now
+        std::uint64_t pinned{}; // now
         std::uint64_t most_pinned{};
         clock::time_point ready{}; // when memory was first pinned
     };
 
-    simulated_devices(double bytes_per_second, int devices = 1, double issue = 0) : rate_{bytes_per_second}, issue_{issue}, links_(static_cast<std::size_t>(devices)) {}
+    simulated_devices(double bytes_per_second, int devices = 1, double issue = 0)
+        : rate_{bytes_per_second}, issue_{issue}, links_(static_cast<std::size_t>(devices)) {}
 
     [[nodiscard]] counts counted() const {
         const std::lock_guard lock{mutex_};
@@ -149,7 +150,9 @@ class simulated_link {
         return 0;
     }
     void* native(stream) const noexcept { return nullptr; }
-    [[nodiscard]] ckpt::error failure(ckpt::device_call, int) const { return {.code = ckpt::errc::internal, .detail = "the simulated device was asked for what it cannot do"}; }
+    [[nodiscard]] ckpt::error failure(ckpt::device_call, int) const {
+        return {.code = ckpt::errc::internal, .detail = "the simulated device was asked for what it cannot do"};
+    }
 
   private:
     static int& current() noexcept {

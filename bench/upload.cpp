@@ -4,16 +4,20 @@
 //
 //     bench_upload [--mebibytes=N] [--rounds=N] [options of Google Benchmark]
 //
-// Groups of runs over one file of float32 weights (1,024 MiB) take turns for some rounds (4), so that what else the machine
-// does disturbs all of them alike; the fastest turn of each counts. The file is written first and lies in the page cache;
-// every turn opens it anew, outside the clock, and checks what it got. Exit code 1 where something was wrong.
-//   host   ckpt::host::load. Counters: how many times as long it takes as one thread that copies the tensors out of a mapping
-//          into memory that was used before, into fresh memory of huge pages, into fresh memory of operator new; as owned().
-//   link   staged uploads over links that are simulated, so that their rates are exact. Counters: host, the time that the same
-//          staging takes when copies take no time; link, the time of the bytes at that rate; efficiency, the larger of the two
-//          divided by the time that it took; streaming, the same from when the ring was pinned. Where host and link are equal:
-//          x_serial, how many times as long a loop takes that reads a piece, copies it and waits, and x_whole, reading
-//          everything before one copy.
+// Groups of runs over one file of float32 weights (1,024 MiB) take turns for some rounds (4), so that what else the
+// machine does disturbs all of them alike; the fastest turn of each counts. The file is written first and lies in the
+// page cache; every turn opens it anew, outside the clock, and checks what it got. Exit code 1 where something was
+// wrong.
+//   host   ckpt::host::load. Counters: how many times as long it takes as one thread that copies the tensors out of a
+//   mapping
+//          into memory that was used before, into fresh memory of huge pages, into fresh memory of operator new; as
+//          owned().
+//   link   staged uploads over links that are simulated, so that their rates are exact. Counters: host, the time that
+//   the same
+//          staging takes when copies take no time; link, the time of the bytes at that rate; efficiency, the larger of
+//          the two divided by the time that it took; streaming, the same from when the ring was pinned. Where host and
+//          link are equal: x_serial, how many times as long a loop takes that reads a piece, copies it and waits, and
+//          x_whole, reading everything before one copy.
 //   small  100,000 tensors of 16 bytes: planning, and an upload where each copy costs 5 us beside its bytes.
 //   cpu    seconds of the processor, in the program and in the system, for each GiB that is staged.
 // None of this says how fast a GPU is fed: see docs/performance.md.
@@ -65,8 +69,7 @@ void require(bool good, const char* what) {
     all_good = false;
 }
 
-template <class F>
-double seconds_of(F&& f) {
+template <class F> double seconds_of(F&& f) {
     const auto begin = std::chrono::steady_clock::now();
     f();
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
@@ -76,7 +79,9 @@ double seconds_of(F&& f) {
 double processor_seconds() {
     rusage used{};
     ::getrusage(RUSAGE_SELF, &used);
-    const auto of = [](const timeval& t) { return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) * 1e-6; };
+    const auto of = [](const timeval& t) {
+        return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) * 1e-6;
+    };
     return of(used.ru_utime) + of(used.ru_stime);
 }
 
@@ -88,7 +93,8 @@ class weights_file {
     static constexpr std::uint64_t side = 2'048, bytes_each = side * side * 4;
 
     weights_file() {
-        const std::size_t tensors = (std::max)(std::size_t{2}, static_cast<std::size_t>(mebibytes * mebibyte / bytes_each));
+        const std::size_t tensors =
+            (std::max)(std::size_t{2}, static_cast<std::size_t>(mebibytes * mebibyte / bytes_each));
         const bench::input_size size{tensors, side, side, true};
         const auto zip = bench::zip_of(size, "archive");
         file_.write_sparse(zip.pieces);
@@ -121,11 +127,14 @@ class weights_file {
     [[nodiscard]] const std::filesystem::path& path() const { return file_.path(); }
     [[nodiscard]] std::size_t tensors() const { return tensors_; }
     [[nodiscard]] std::uint64_t bytes() const { return tensors_ * bytes_each; }
-    [[nodiscard]] ckpt::state_dict open(ckpt::io_mode mode = ckpt::io_mode::map) const { return ckpt::open(path(), {.io = mode}).value().state_dict("").value(); }
+    [[nodiscard]] ckpt::state_dict open(ckpt::io_mode mode = ckpt::io_mode::map) const {
+        return ckpt::open(path(), {.io = mode}).value().state_dict("").value();
+    }
     void drop_from_cache() const {
 #if defined(POSIX_FADV_DONTNEED)
         const int descriptor = ::open(path().c_str(), O_RDONLY | O_CLOEXEC);
-        require(descriptor >= 0 && ::posix_fadvise(descriptor, 0, 0, POSIX_FADV_DONTNEED) == 0, "the page cache keeps the file");
+        require(descriptor >= 0 && ::posix_fadvise(descriptor, 0, 0, POSIX_FADV_DONTNEED) == 0,
+                "the page cache keeps the file");
         ::close(descriptor);
 #endif
     }
@@ -151,7 +160,8 @@ void check(const ckpt::state_dict& got) {
     for (std::size_t i = 0; i < file.tensors(); ++i) {
         const auto tensor = got.at(bench::key_of(i)).value();
         const auto bytes = tensor.bytes().value();
-        const std::size_t width = tensor.dtype() == ckpt::dtype::bfloat16 ? 2 : 4; // a bfloat16 is the upper half of a float32
+        const std::size_t width =
+            tensor.dtype() == ckpt::dtype::bfloat16 ? 2 : 4; // a bfloat16 is the upper half of a float32
         std::uint32_t pattern{};
         std::memcpy(reinterpret_cast<std::byte*>(&pattern) + 4 - width, bytes.data(), width);
         require(std::bit_cast<float>(pattern) == static_cast<float>(i), "an element");
@@ -179,16 +189,24 @@ struct contestant {
 class contest {
   public:
     /// `fresh_mebibytes`: how much memory a run takes from the system.
-    contest(std::string name, std::uint64_t fresh_mebibytes) : name_{std::move(name)}, fresh_{fresh_mebibytes * mebibyte} {}
+    contest(std::string name, std::uint64_t fresh_mebibytes)
+        : name_{std::move(name)}, fresh_{fresh_mebibytes * mebibyte} {}
 
-    contestant& add(std::string name, std::function<times()> once) { return all_.emplace_back(contestant{std::move(name), std::move(once)}); }
+    contestant& add(std::string name, std::function<times()> once) {
+        return all_.emplace_back(contestant{std::move(name), std::move(once)});
+    }
     void enter() {
         for (contestant& c : all_)
-            benchmark::RegisterBenchmark((name_ + '/' + c.name).c_str(), [this, &c](benchmark::State& state) {
-                hold();
-                for (auto _ : state) state.SetIterationTime(c.best);
-                for (const auto& [name, value] : c.counters) state.counters[name] = value();
-            })->Iterations(1)->UseManualTime()->Unit(benchmark::kMillisecond);
+            benchmark::RegisterBenchmark((name_ + '/' + c.name).c_str(),
+                                         [this, &c](benchmark::State& state) {
+                                             hold();
+                                             for (auto _ : state) state.SetIterationTime(c.best);
+                                             for (const auto& [name, value] : c.counters)
+                                                 state.counters[name] = value();
+                                         })
+                ->Iterations(1)
+                ->UseManualTime()
+                ->Unit(benchmark::kMillisecond);
     }
 
   private:
@@ -205,11 +223,12 @@ class contest {
             }
     }
 
-    /// Memory that a virtual machine gave back to its host is slow to get, by a second for a GiB: which of the runs would have
-    /// to get it is chance, so it is had before each of them.
+    /// Memory that a virtual machine gave back to its host is slow to get, by a second for a GiB: which of the runs
+    /// would have to get it is chance, so it is had before each of them.
     void recycle() const {
         const ckpt::detail::pages memory{static_cast<std::size_t>(fresh_)};
-        for (std::size_t at = 0; at < memory.bytes().size(); at += ckpt::detail::page_bytes) memory.bytes()[at] = std::byte{1};
+        for (std::size_t at = 0; at < memory.bytes().size(); at += ckpt::detail::page_bytes)
+            memory.bytes()[at] = std::byte{1};
     }
 
     std::string name_;
@@ -234,10 +253,11 @@ void host_runs(contest& of) {
             benchmark::ClobberMemory();
         });
     };
-    const contestant& reused = of.add("floor, memcpy to reused memory", [=, block = std::vector<std::byte>{}]() mutable {
-        block.resize(static_cast<std::size_t>(weights_file::get().bytes()));
-        return copied([&] { return block.data(); });
-    });
+    const contestant& reused =
+        of.add("floor, memcpy to reused memory", [=, block = std::vector<std::byte>{}]() mutable {
+            block.resize(static_cast<std::size_t>(weights_file::get().bytes()));
+            return copied([&] { return block.data(); });
+        });
     const contestant& fresh = of.add("floor, memcpy to fresh huge pages", [=] {
         ckpt::detail::pages block;
         return copied([&] {
@@ -247,7 +267,10 @@ void host_runs(contest& of) {
     });
     const contestant& plain = of.add("floor, memcpy to fresh memory of new", [=] {
         void* block = nullptr;
-        const double took = copied([&] { return static_cast<std::byte*>(block = ::operator new(static_cast<std::size_t>(weights_file::get().bytes()))); });
+        const double took = copied([&] {
+            return static_cast<std::byte*>(block =
+                                               ::operator new(static_cast<std::size_t>(weights_file::get().bytes())));
+        });
         ::operator delete(block);
         return took;
     });
@@ -265,7 +288,8 @@ void host_runs(contest& of) {
             const double took = seconds_of([&] { out.push_back(ckpt::host::load(weights, how).value()); });
             check(out[0].weights);
             require(out[0].report.fallback.empty(), "a fallback");
-            require(!how.verify || out[0].report.verified == weights_file::get().tensors(), "checksums that were not compared");
+            require(!how.verify || out[0].report.verified == weights_file::get().tensors(),
+                    "checksums that were not compared");
             return took;
         });
         c.counters["x_reused"] = [&] { return c.best / reused.best; };
@@ -282,7 +306,8 @@ void host_runs(contest& of) {
         const std::string by = ", " + std::to_string(readers) + " readers";
         load("file image, direct" + by, {.source = upload_source::direct, .readers = readers});
         load("file image, verified" + by, {.readers = readers, .verify = true});
-        load("file image, float32 to bfloat16" + by, {.plan = {.casts = {{"**", ckpt::dtype::bfloat16}}}, .readers = readers});
+        load("file image, float32 to bfloat16" + by,
+             {.plan = {.casts = {{"**", ckpt::dtype::bfloat16}}}, .readers = readers});
     }
 }
 
@@ -316,7 +341,9 @@ times upload(const staging& how, double rate) {
     });
     const auto end = std::chrono::steady_clock::now();
     const auto counted = devices.counted();
-    require(counted.bytes == plan.read_bytes() * static_cast<std::uint64_t>(how.devices) && counted.copies == plan.copies(), "what was copied");
+    require(counted.bytes == plan.read_bytes() * static_cast<std::uint64_t>(how.devices) &&
+                counted.copies == plan.copies(),
+            "what was copied");
     require(counted.pinned == 0 && counted.most_pinned <= how.slots * (how.piece + 4'096), "what was pinned");
     return {took, std::chrono::duration<double>(end - counted.ready).count()};
 }
@@ -331,7 +358,8 @@ double read_then_copy(std::uint64_t piece, double rate) {
     return seconds_of([&] {
         ckpt::detail::pages room{static_cast<std::size_t>(piece)};
         bench::simulated_link::stream stream{};
-        require(link.make_stream(stream) == 0 && link.pin(room.bytes().data(), room.bytes().size(), false) == 0, "pinning");
+        require(link.make_stream(stream) == 0 && link.pin(room.bytes().data(), room.bytes().size(), false) == 0,
+                "pinning");
         void* memory{};
         require(link.allocate(memory, static_cast<std::size_t>(plan.device_bytes(0)), stream) == 0, "memory");
         for (const auto& run : runs)
@@ -357,14 +385,21 @@ double host_rate() {
 
 void link_runs(contest& of) {
     of.add("read a piece, copy, wait, copies in no time", [] { return read_then_copy(8 * mebibyte, infinite); });
-    const contestant& serial = of.add("read a piece, copy, wait, link as fast as that reads", [] { return read_then_copy(8 * mebibyte, host_rate()); });
-    const contestant& whole = of.add("read everything, copy, the same link", [] { return read_then_copy(weights_file::get().bytes() + mebibyte, host_rate()); });
+    const contestant& serial = of.add("read a piece, copy, wait, link as fast as that reads",
+                                      [] { return read_then_copy(8 * mebibyte, host_rate()); });
+    const contestant& whole = of.add("read everything, copy, the same link", [] {
+        return read_then_copy(weights_file::get().bytes() + mebibyte, host_rate());
+    });
     const auto uploads = [&](const staging& how, std::span<const double> rates) {
-        const std::string name = (how.devices > 1 ? std::to_string(how.devices) + " devices, " : "") + std::to_string(how.slots) + " slots of " + std::to_string(how.piece / mebibyte) + " MiB, " + std::to_string(how.readers) + " readers, ";
+        const std::string name = (how.devices > 1 ? std::to_string(how.devices) + " devices, " : "") +
+                                 std::to_string(how.slots) + " slots of " + std::to_string(how.piece / mebibyte) +
+                                 " MiB, " + std::to_string(how.readers) + " readers, ";
         const contestant& host = of.add(name + "copies in no time", [=] { return upload(how, infinite); });
         for (const double rate : rates) {
             const auto actual = [=] { return rate != 0 ? rate * 1e9 : host_rate(); };
-            contestant& c = of.add(name + (rate != 0 ? std::to_string(static_cast<int>(rate)) + " GB/s" : "as fast as the loop reads"), [=] { return upload(how, actual()); });
+            contestant& c = of.add(
+                name + (rate != 0 ? std::to_string(static_cast<int>(rate)) + " GB/s" : "as fast as the loop reads"),
+                [=] { return upload(how, actual()); });
             const auto link = [=] { return static_cast<double>(weights_file::get().bytes()) / actual(); };
             c.counters["host"] = [&] { return host.best; };
             c.counters["link"] = link;
@@ -415,7 +450,8 @@ void small_runs(contest& of, std::size_t tensors) {
     uploaded.counters["pieces"] = [] { return static_cast<double>(pieces); };
     uploaded.counters["pinned"] = [] { return static_cast<double>(pinned); };
     uploaded.counters["file"] = [] { return static_cast<double>(file_bytes); };
-    contestant& single = of.add("one copy for each tensor, by this arithmetic", [=] { return static_cast<double>(tensors) * (5e-6 + 16 / 25e9); });
+    contestant& single = of.add("one copy for each tensor, by this arithmetic",
+                                [=] { return static_cast<double>(tensors) * (5e-6 + 16 / 25e9); });
     single.counters["x_upload"] = [&] { return single.best / uploaded.best; };
 }
 
@@ -436,7 +472,8 @@ void cpu_runs(contest& of) {
     buffered = &add("staged, buffered, page cache", upload_source::buffered, false, 1);
     const contestant& cold = add("staged, buffered, cold", upload_source::buffered, true, 1);
     for (const unsigned readers : {1u, 2u}) {
-        contestant& direct = add("staged, direct, " + std::to_string(readers) + " readers", upload_source::direct, true, readers);
+        contestant& direct =
+            add("staged, direct, " + std::to_string(readers) + " readers", upload_source::direct, true, readers);
         direct.counters["buffered/direct"] = [=, &direct] { return buffered->best / direct.best; };
         direct.counters["cold/direct"] = [&] { return cold.best / direct.best; };
     }

@@ -1,5 +1,5 @@
-// Each rank of MPI loads its slice of one checkpoint of bfloat16, as tensor parallelism cuts a Llama; rank 0 joins the slices
-// again and compares them with the file.
+// Each rank of MPI loads its slice of one checkpoint of bfloat16, as tensor parallelism cuts a Llama; rank 0 joins the
+// slices again and compares them with the file.
 #include <ckpt/host.hpp>
 #include <ckpt/state/shard.hpp>
 
@@ -9,8 +9,7 @@
 #include <mpi.h>
 
 /// Ends all ranks: one that failed would leave the others waiting.
-template <class T>
-static T must(ckpt::result<T> got) {
+template <class T> static T must(ckpt::result<T> got) {
     if (got) {
         if constexpr (std::is_void_v<T>) return;
         else return *std::move(got);
@@ -21,7 +20,8 @@ static T must(ckpt::result<T> got) {
 }
 
 /// Copies the part of one rank to its place: along `dimension` the whole is `world` parts.
-static void paste(std::vector<ckpt::bf16>& whole, const ckpt::bf16* part, std::span<const std::int64_t> shape, std::size_t dimension, std::size_t rank, std::size_t world) {
+static void paste(std::vector<ckpt::bf16>& whole, const ckpt::bf16* part, std::span<const std::int64_t> shape,
+                  std::size_t dimension, std::size_t rank, std::size_t world) {
     std::size_t rows = 1, row = 1; // of the part
     for (std::size_t d = 0; d < shape.size(); ++d) (d < dimension ? rows : row) *= static_cast<std::size_t>(shape[d]);
     for (std::size_t r = 0; r < rows; ++r) std::copy_n(part + r * row, row, whole.data() + (r * world + rank) * row);
@@ -33,12 +33,15 @@ int main(int argc, char** argv) {
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     MPI_Comm_size(MPI_COMM_WORLD, &world);
 
-    // All ranks open the file, which reads no weights. Layers that give features are cut by rows, with their biases; layers that take
-    // them by columns, and their biases stay whole, as norms do.
+    // All ranks open the file, which reads no weights. Layers that give features are cut by rows, with their biases;
+    // layers that take them by columns, and their biases stay whole, as norms do.
     const auto file = must(ckpt::open(argv[1]));
     const auto weights = must(file.state_dict());
-    const ckpt::shard_rule rules[]{{"**.{layer:q_proj|k_proj|v_proj|gate_proj|up_proj}.{leaf:weight|bias}", 0}, {"**.embed_tokens.weight", 0}, {"**.{layer:o_proj|down_proj}.weight", 1}};
-    const auto mine = must(ckpt::shard(weights, rules, static_cast<std::uint32_t>(rank), static_cast<std::uint32_t>(world)));
+    const ckpt::shard_rule rules[]{{"**.{layer:q_proj|k_proj|v_proj|gate_proj|up_proj}.{leaf:weight|bias}", 0},
+                                   {"**.embed_tokens.weight", 0},
+                                   {"**.{layer:o_proj|down_proj}.weight", 1}};
+    const auto mine =
+        must(ckpt::shard(weights, rules, static_cast<std::uint32_t>(rank), static_cast<std::uint32_t>(world)));
     const auto loaded = must(ckpt::host::load(mine));
 
     std::uint64_t whole_bytes = 0;
@@ -48,7 +51,9 @@ int main(int argc, char** argv) {
     MPI_Gather(&bytes, 1, MPI_UINT64_T, of_ranks.data(), 1, MPI_UINT64_T, 0, MPI_COMM_WORLD);
     if (rank == 0)
         for (int r = 0; r < world; ++r)
-            std::printf("rank %d: %llu of %llu bytes, %.4f\n", r, static_cast<unsigned long long>(of_ranks[static_cast<std::size_t>(r)]), static_cast<unsigned long long>(whole_bytes),
+            std::printf("rank %d: %llu of %llu bytes, %.4f\n", r,
+                        static_cast<unsigned long long>(of_ranks[static_cast<std::size_t>(r)]),
+                        static_cast<unsigned long long>(whole_bytes),
                         double(of_ranks[static_cast<std::size_t>(r)]) / double(whole_bytes));
 
     int tensors = 0, cut = 0, different = 0;

@@ -4,9 +4,9 @@
 // In:      a rules text; behind a zero byte, more keys, one a line. The words of the rules are keys too, so that rules
 //          match; the shapes and dtypes are derived from the keys.
 // Invariants: a text is a map whose text is the same map, or an error with a place in the text; no plan ends with
-//          errc::internal; every source key stands in the result, among the moves, the dropped or the aliased; keys of the
-//          result are unique; values can be read wherever nothing is refused; the inverse gives back all keys and values;
-//          no rules change nothing.
+//          errc::internal; every source key stands in the result, among the moves, the dropped or the aliased; keys of
+//          the result are unique; values can be read wherever nothing is refused; the inverse gives back all keys and
+//          values; no rules change nothing.
 #include "target.hpp"
 
 #include <ckpt/checkpoint.hpp>
@@ -35,7 +35,8 @@ std::vector<std::string> keys_of(std::string_view rules, std::string_view more) 
     std::set<std::string> seen;
     std::vector<std::string> out;
     const auto add = [&](const std::string& key) {
-        if (key.empty() || key.size() > 200 || out.size() == 40 || key == "__metadata__" || !seen.insert(key).second) return;
+        if (key.empty() || key.size() > 200 || out.size() == 40 || key == "__metadata__" || !seen.insert(key).second)
+            return;
         for (std::size_t i = 0; i < key.size();) {
             const std::size_t n = ckpt::detail::utf8_length(key, i);
             if (n == 0 || static_cast<unsigned char>(key[i]) < 0x20) return;
@@ -57,9 +58,13 @@ std::vector<std::string> keys_of(std::string_view rules, std::string_view more) 
             if (close == std::string_view::npos) continue;
             const std::string_view inside = rules.substr(i + 1, close - i - 1);
             const std::size_t colon = inside.find(':');
-            const std::string_view type = colon == std::string_view::npos ? std::string_view{} : inside.substr(colon + 1);
+            const std::string_view type =
+                colon == std::string_view::npos ? std::string_view{} : inside.substr(colon + 1);
             word += type == "int" ? "0" : type == "**" ? "x.y" : std::string(type.substr(0, type.find('|')));
-            other += type == "int" ? "1" : type == "**" ? "z" : type.empty() ? "t" : std::string(type.substr(type.rfind('|') + 1));
+            other += type == "int"  ? "1"
+                     : type == "**" ? "z"
+                     : type.empty() ? "t"
+                                    : std::string(type.substr(type.rfind('|') + 1));
             if (type.empty()) word += 's';
             i = close;
         } else if (c != '"' && c != '\\' && c != '*') {
@@ -102,14 +107,18 @@ std::vector<std::byte> file_of(const std::vector<std::string>& keys) {
             if (c == '"' || c == '\\') quoted += '\\';
             quoted += c;
         }
-        header += (header.size() == 1 ? "" : ",") + ('"' + quoted + R"(":{"dtype":")" + t.name + R"(","shape":[)" + shape + R"(],"data_offsets":[)" + std::to_string(at) + ',' + std::to_string(at + numel * t.bytes) + "]}");
+        header += (header.size() == 1 ? "" : ",") +
+                  ('"' + quoted + R"(":{"dtype":")" + t.name + R"(","shape":[)" + shape + R"(],"data_offsets":[)" +
+                   std::to_string(at) + ',' + std::to_string(at + numel * t.bytes) + "]}");
         at += numel * t.bytes;
     }
     header += '}';
     std::vector<std::byte> out(8 + header.size() + at);
-    for (std::size_t i = 0; i < 8; ++i) out[i] = static_cast<std::byte>(static_cast<unsigned char>(std::uint64_t{header.size()} >> (8 * i)));
+    for (std::size_t i = 0; i < 8; ++i)
+        out[i] = static_cast<std::byte>(static_cast<unsigned char>(std::uint64_t{header.size()} >> (8 * i)));
     std::memcpy(out.data() + 8, header.data(), header.size());
-    for (std::size_t i = 0; i < at; ++i) out[8 + header.size() + i] = static_cast<std::byte>(static_cast<unsigned char>(i % 120));
+    for (std::size_t i = 0; i < at; ++i)
+        out[8 + header.size() + i] = static_cast<std::byte>(static_cast<unsigned char>(i % 120));
     return out;
 }
 
@@ -123,9 +132,12 @@ void check_plan(const ckpt::state_dict& weights, const ckpt::key_map& map) {
     const auto made = ckpt::remap(plan);
     if (!made) {
         check_error(made.error(), 0, seen);
-        require(!plan.ok() || made.error().code == ckpt::errc::equality_broken || made.error().code == ckpt::errc::conversion, "a plan that is ok and fails");
+        require(!plan.ok() || made.error().code == ckpt::errc::equality_broken ||
+                    made.error().code == ckpt::errc::conversion,
+                "a plan that is ok and fails");
         const auto back = plan.inverse(); // of a plan that only the values refute there is one
-        require(back.has_value() == plan.ok() || back.error().code == ckpt::errc::not_reversible, "an inverse of no plan");
+        require(back.has_value() == plan.ok() || back.error().code == ckpt::errc::not_reversible,
+                "an inverse of no plan");
         return;
     }
     std::set<std::string> accounted;
@@ -134,7 +146,9 @@ void check_plan(const ckpt::state_dict& weights, const ckpt::key_map& map) {
         require(result.insert(std::string(key)).second, "two tensors under one key");
         if (tensor.refusal() == nullptr && is_small(tensor)) {
             const auto crc = tensor.crc32();
-            require(crc.has_value() || crc.error().code == ckpt::errc::conversion || crc.error().code == ckpt::errc::output_limit, "values that cannot be read");
+            require(crc.has_value() || crc.error().code == ckpt::errc::conversion ||
+                        crc.error().code == ckpt::errc::output_limit,
+                    "values that cannot be read");
         }
     }
     require(plan.keys().size() == result.size(), "a plan with other keys");
@@ -146,7 +160,8 @@ void check_plan(const ckpt::state_dict& weights, const ckpt::key_map& map) {
     for (const auto& d : plan.dropped) accounted.insert(d.from);
     for (const auto& a : plan.aliased) accounted.insert(a.key);
     for (const auto& [key, tensor] : weights) {
-        require(accounted.count(std::string(key)) == 1 || result.count(std::string(key)) == 1, "a tensor that disappeared");
+        require(accounted.count(std::string(key)) == 1 || result.count(std::string(key)) == 1,
+                "a tensor that disappeared");
         require(plan.explain(key).has_value(), "a key without a way");
     }
     const auto back = plan.inverse();
@@ -160,7 +175,9 @@ void check_plan(const ckpt::state_dict& weights, const ckpt::key_map& map) {
     for (const auto& [key, tensor] : weights) {
         require(again->contains(key), "a key that does not come back");
         const auto now = again->at(key).value();
-        require(now.dtype() == tensor.dtype() && std::equal(now.shape().begin(), now.shape().end(), tensor.shape().begin(), tensor.shape().end()), "another dtype or shape");
+        require(now.dtype() == tensor.dtype() &&
+                    std::equal(now.shape().begin(), now.shape().end(), tensor.shape().begin(), tensor.shape().end()),
+                "another dtype or shape");
         const auto crc = now.crc32();
         require(crc.has_value() && *crc == tensor.crc32().value(), "other values");
     }
@@ -177,8 +194,12 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     const auto map = ckpt::key_map::parse(rules, "rules", &where);
     if (!map) {
         check_error(map.error(), rules.size(), seen);
-        require(map.error().code == ckpt::errc::rules_unreadable || where.line <= 1 + static_cast<std::size_t>(std::count(rules.begin(), rules.end(), '\n')), "a line behind the text");
-        require(where.line == 0 || (where.column >= 1 && where.column <= rules.size() + 1 && where.width >= 1 && where.caret <= 110), "a place behind the line");
+        require(map.error().code == ckpt::errc::rules_unreadable ||
+                    where.line <= 1 + static_cast<std::size_t>(std::count(rules.begin(), rules.end(), '\n')),
+                "a line behind the text");
+        require(where.line == 0 ||
+                    (where.column >= 1 && where.column <= rules.size() + 1 && where.width >= 1 && where.caret <= 110),
+                "a place behind the line");
         (void)where.pretty();
     }
     const auto pattern = ckpt::pattern::parse(rules.substr(0, rules.find('\n')));
@@ -188,11 +209,13 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     else check_error(pattern.error(), rules.size(), seen);
     if (!map) return 0;
     const auto again = ckpt::key_map::parse(map->text());
-    require(again.has_value() && again->text() == map->text() && again->size() == map->size(), "a text that is another map");
+    require(again.has_value() && again->text() == map->text() && again->size() == map->size(),
+            "a text that is another map");
     // Copies of copies are as many as they are asked for: only time limits them.
     std::size_t multiplied = 0;
     for (const char* verb : {"copy", "tie", "split", "stack"})
-        for (std::size_t at = rules.find(verb); at != std::string_view::npos; at = rules.find(verb, at + 1)) ++multiplied;
+        for (std::size_t at = rules.find(verb); at != std::string_view::npos; at = rules.find(verb, at + 1))
+            ++multiplied;
     if (multiplied > 8) return 0;
     const std::vector<std::byte> file = file_of(keys);
     const auto opened = ckpt::open_bytes(file);

@@ -2,9 +2,10 @@
 //
 // SPDX-License-Identifier: MIT
 // In:      a file, whatever it begins with.
-// Invariants: the same answer twice, and by mapping and by reading; every byte that a tensor shows lies in the file, at the
-//          place that it says, or in the pickle; every checkpoint of the file opens by its number, and no other; a scan finds
-//          a name where opening refused one; errors have a place in the file; memory is bounded by the metadata.
+// Invariants: the same answer twice, and by mapping and by reading; every byte that a tensor shows lies in the file, at
+// the
+//          place that it says, or in the pickle; every checkpoint of the file opens by its number, and no other; a scan
+//          finds a name where opening refused one; errors have a place in the file; memory is bounded by the metadata.
 #include "target.hpp"
 
 #include <ckpt/checkpoint.hpp>
@@ -29,7 +30,9 @@ void check_places(const ckpt::checkpoint& opened, std::span<const std::byte> fil
         const auto bytes = row.tensor.bytes();
         if (!bytes || bytes->empty() || row.tensor.storage_key().empty()) continue;
         const auto at = row.tensor.file_offset();
-        require(at.has_value() && *at <= file.size() && bytes->size() <= file.size() - *at && bytes->data() == file.data() + *at, "a tensor that is not where it says");
+        require(at.has_value() && *at <= file.size() && bytes->size() <= file.size() - *at &&
+                    bytes->data() == file.data() + *at,
+                "a tensor that is not where it says");
     }
 }
 
@@ -44,7 +47,8 @@ digest look(std::span<const std::byte> file, ckpt::io_mode mode, std::uint32_t i
     }
     if (opened->container() == "zip" || opened->container() == "safetensors") return out; // other targets
     fuzzing::check_graph(opened->root(), file.size(), out);
-    require(opened->verify().ok() || opened->verify().findings.front().code != ckpt::errc::internal, "an internal error");
+    require(opened->verify().ok() || opened->verify().findings.front().code != ckpt::errc::internal,
+            "an internal error");
     if (mode == ckpt::io_mode::map) check_places(*opened, file);
     return out;
 }
@@ -60,8 +64,10 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     require(first == by_reading, "mapping and reading have another verdict");
     if (first == ckpt::errc::none) {
         ckpt::errc code = ckpt::errc::none;
-        for (std::uint32_t i = 1; i < 64 && code == ckpt::errc::none; ++i) (void)look(file, ckpt::io_mode::map, i, code);
-        require(code == ckpt::errc::none || code == ckpt::errc::range_outside_file || code == ckpt::errc::limit, "a file that opens, and whose other checkpoints do not");
+        for (std::uint32_t i = 1; i < 64 && code == ckpt::errc::none; ++i)
+            (void)look(file, ckpt::io_mode::map, i, code);
+        require(code == ckpt::errc::none || code == ckpt::errc::range_outside_file || code == ckpt::errc::limit,
+                "a file that opens, and whose other checkpoints do not");
     }
     const auto scan = ckpt::scan_globals_bytes(file);
     digest ignored;

@@ -62,7 +62,8 @@ std::string wrap(std::string_view pickle) {
     add("a/byteorder", "little");
     std::string content;
     for (int i = 0; i < 128; ++i) content += static_cast<char>(i);
-    for (std::size_t i = 0; i < 4; ++i) add("a/data/" + std::to_string(i), std::string_view{content}.substr(0, std::size_t{16} << i));
+    for (std::size_t i = 0; i < 4; ++i)
+        add("a/data/" + std::to_string(i), std::string_view{content}.substr(0, std::size_t{16} << i));
     add("a/version", "3\n");
     const std::uint64_t begin = out.size();
     out += directory + "PK\5\6";
@@ -88,7 +89,7 @@ bool inside(std::span<const std::byte> part, std::span<const std::byte> whole) {
 
 struct outcome {
     ckpt::errc code{};
-    digest seen{};      // what does not depend on how the file is read
+    digest seen{}; // what does not depend on how the file is read
     friend bool operator==(const outcome&, const outcome&) = default;
 };
 
@@ -106,7 +107,8 @@ void check_dictionary(const ckpt::state_dict& d, std::span<const std::byte> file
         const ckpt::tensor& t = *found;
         std::uint64_t product = 1;
         for (const std::int64_t n : t.shape()) product *= static_cast<std::uint64_t>(n);
-        require(product == t.numel() || t.layout() == ckpt::layout::nested || t.layout() == ckpt::layout::jagged, "a number of elements that is not the product of the sizes");
+        require(product == t.numel() || t.layout() == ckpt::layout::nested || t.layout() == ckpt::layout::jagged,
+                "a number of elements that is not the product of the sizes");
         for (const std::int64_t n : t.shape()) seen.add(static_cast<std::uint64_t>(n));
         if (const auto at = t.file_offset()) {
             require(*at <= file.size(), "a tensor past the end of the file");
@@ -151,7 +153,8 @@ outcome look(std::span<const std::byte> bytes, ckpt::io_mode mode) {
         return out;
     }
     const bool mapped = mode == ckpt::io_mode::map;
-    require(file->file_bytes() <= bytes.size(), "a larger size than the file's"); // that of a member, where a tar archive is around it
+    require(file->file_bytes() <= bytes.size(),
+            "a larger size than the file's"); // that of a member, where a tar archive is around it
     for (const ckpt::record& r : file->records()) out.seen.add(r.name);
     digest ignored; // tells of memory, so it differs between the two ways
     fuzzing::check_graph(file->root(), bytes.size(), ignored);

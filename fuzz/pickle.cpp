@@ -33,7 +33,8 @@ using fuzzing::require;
 class fake_storages final : public storage_source, public storage_maker {
   public:
     fake_storages() {
-        for (std::size_t i = 0; i < 4; ++i) known_[i] = {std::span{zeros_}.first(std::size_t{16} << i), ckpt::byte_order::little, 0};
+        for (std::size_t i = 0; i < 4; ++i)
+            known_[i] = {std::span{zeros_}.first(std::size_t{16} << i), ckpt::byte_order::little, 0};
     }
     ckpt::errc find(std::string_view key, std::uint32_t& storage) override {
         if (key.size() != 1 || key[0] < '0' || key[0] > '3') return ckpt::errc::record_missing;
@@ -46,10 +47,15 @@ class fake_storages final : public storage_source, public storage_maker {
     }
     [[nodiscard]] std::uint64_t nbytes(std::uint32_t s) const noexcept override { return known_[s].bytes.size(); }
     [[nodiscard]] ckpt::byte_order order(std::uint32_t s) const noexcept override { return known_[s].order; }
-    [[nodiscard]] std::string_view key(std::uint32_t s) const noexcept override { return s < 4 ? std::string_view{"0123"}.substr(s, 1) : std::string_view{}; }
+    [[nodiscard]] std::string_view key(std::uint32_t s) const noexcept override {
+        return s < 4 ? std::string_view{"0123"}.substr(s, 1) : std::string_view{};
+    }
     [[nodiscard]] ckpt::result<std::uint64_t> file_offset(std::uint32_t s) const override { return known_[s].offset; }
-    [[nodiscard]] ckpt::result<std::span<const std::byte>> bytes(std::uint32_t s) const override { return known_[s].bytes; }
-    [[nodiscard]] ckpt::result<void> read(std::uint32_t s, std::uint64_t offset, std::span<std::byte> out) const override {
+    [[nodiscard]] ckpt::result<std::span<const std::byte>> bytes(std::uint32_t s) const override {
+        return known_[s].bytes;
+    }
+    [[nodiscard]] ckpt::result<void> read(std::uint32_t s, std::uint64_t offset,
+                                          std::span<std::byte> out) const override {
         require(offset <= nbytes(s) && out.size() <= nbytes(s) - offset, "a read outside a storage");
         if (!out.empty()) std::memcpy(out.data(), known_[s].bytes.data() + offset, out.size());
         return {};
@@ -108,8 +114,7 @@ outcome read(std::span<const std::byte> bytes, const allowlist& allowed) {
     return out;
 }
 
-template <class Policy>
-outcome read_twice(std::span<const std::byte> bytes) {
+template <class Policy> outcome read_twice(std::span<const std::byte> bytes) {
     const allowlist allowed = allowlist_of<Policy>();
     const outcome once = read(bytes, allowed);
     require(once == read(bytes, allowed), "two answers to one input");
@@ -127,7 +132,8 @@ void compare_with_scan(std::span<const std::byte> bytes) {
     m.admit_class_ids(); // as the scan does, which does not know its container: a stream's ids may be called
     const bool all_read = !m.run() || m.end_offset() == bytes.size();
     names met;
-    for (std::size_t i = 0; i < g.globals.size(); ++i) ++met[{std::string(g.globals[i].module), std::string(g.globals[i].name)}];
+    for (std::size_t i = 0; i < g.globals.size(); ++i)
+        ++met[{std::string(g.globals[i].module), std::string(g.globals[i].name)}];
     global_scanner scanner{judge, limits};
     const auto damage = scanner.scan(bytes, base, "archive/data.pkl");
     fuzzing::digest ignored;
@@ -141,7 +147,8 @@ void compare_with_scan(std::span<const std::byte> bytes) {
         require(u.path.size() <= 4096, "an endless path");
     }
     if (alone) require(told == met, "a scan that tells other globals than the machine met");
-    for (const auto& [name, count] : met) require(told.count(name) != 0 && told[name] >= count, "a global that a scan missed");
+    for (const auto& [name, count] : met)
+        require(told.count(name) != 0 && told[name] >= count, "a global that a scan missed");
 }
 
 } // namespace
@@ -154,7 +161,8 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     require(all.code != ckpt::errc::global_not_allowed, "a global that inspection refuses");
     // A narrower policy refuses more names, and builds the same of what it admits.
     if (training.code == ckpt::errc::none) require(all == training, "inspection reads what training reads otherwise");
-    if (weights.code == ckpt::errc::none) require(training.code == ckpt::errc::none, "training refuses what weights admits");
+    if (weights.code == ckpt::errc::none)
+        require(training.code == ckpt::errc::none, "training refuses what weights admits");
     compare_with_scan(bytes);
     return 0;
 }

@@ -2,9 +2,10 @@
 //
 // SPDX-License-Identifier: MIT
 // In:      one byte: how many bytes of data follow the header; then the header's text.
-// Invariants: the same verdict by mapping and by reading; what is accepted is JSON, its tensors cover the data without a
-//          hole and without an overlap, and each has the bytes that its shape and dtype need; a digest of the whole exists
-//          where no tensor was refused; errors have a place in the file; memory is bounded by the file.
+// Invariants: the same verdict by mapping and by reading; what is accepted is JSON, its tensors cover the data without
+// a
+//          hole and without an overlap, and each has the bytes that its shape and dtype need; a digest of the whole
+//          exists where no tensor was refused; errors have a place in the file; memory is bounded by the file.
 #include "target.hpp"
 
 #include <ckpt/checkpoint.hpp>
@@ -56,7 +57,8 @@ digest look(std::span<const std::byte> file, std::string_view header, ckpt::io_m
             continue;
         }
         const auto at = entry.tensor.file_offset();
-        require(at.has_value() && entry.tensor.storage_nbytes() == entry.tensor.nbytes(), "a tensor that is not its storage");
+        require(at.has_value() && entry.tensor.storage_nbytes() == entry.tensor.nbytes(),
+                "a tensor that is not its storage");
         ranges.emplace_back(*at, *at + entry.tensor.nbytes());
         fuzzing::check_graph(opened->root(), file.size(), out);
         const auto crc = entry.tensor.crc32();
@@ -87,10 +89,12 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     const std::string_view header{reinterpret_cast<const char*>(data) + 1, size - 1};
     (void)is_json(header);
     std::vector<std::byte> file(8 + header.size() + data[0]);
-    for (std::size_t i = 0; i < 8; ++i) file[i] = static_cast<std::byte>(static_cast<unsigned char>(std::uint64_t{header.size()} >> (8 * i)));
+    for (std::size_t i = 0; i < 8; ++i)
+        file[i] = static_cast<std::byte>(static_cast<unsigned char>(std::uint64_t{header.size()} >> (8 * i)));
     if (!header.empty()) std::memcpy(file.data() + 8, header.data(), header.size());
     for (std::size_t i = 0; i < data[0]; ++i) file[8 + header.size() + i] = static_cast<std::byte>(i);
-    require(look(file, header, ckpt::io_mode::read) == look(file, header, ckpt::io_mode::read), "another answer the second time");
+    require(look(file, header, ckpt::io_mode::read) == look(file, header, ckpt::io_mode::read),
+            "another answer the second time");
     (void)look(file, header, ckpt::io_mode::map);
     const auto mapped = ckpt::open_bytes(file);
     const auto read = ckpt::open_bytes(file, {.io = ckpt::io_mode::read});

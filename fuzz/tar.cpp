@@ -2,7 +2,8 @@
 //
 // SPDX-License-Identifier: MIT
 // In:      an archive; the checksums of its headers are mended first, so that what is behind them is reached.
-// Invariants: the same answer twice, and by mapping and by reading; members lie in the archive, one behind the other, and
+// Invariants: the same answer twice, and by mapping and by reading; members lie in the archive, one behind the other,
+// and
 //          have different names; what a tensor shows is where it says; errors have a place in the file.
 #include "target.hpp"
 
@@ -52,7 +53,9 @@ digest look(std::span<const std::byte> file, ckpt::io_mode mode, ckpt::errc& cod
         const auto bytes = row.tensor.bytes();
         if (!bytes || bytes->empty() || row.tensor.storage_key().empty()) continue;
         const auto at = row.tensor.file_offset();
-        require(at.has_value() && *at <= file.size() && bytes->size() <= file.size() - *at && bytes->data() == file.data() + *at, "a tensor that is not where it says");
+        require(at.has_value() && *at <= file.size() && bytes->size() <= file.size() - *at &&
+                    bytes->data() == file.data() + *at,
+                "a tensor that is not where it says");
     }
     return out;
 }
@@ -67,7 +70,8 @@ void check_members(std::span<const std::byte> file) {
     std::set<std::string_view> names;
     std::uint64_t end = 0;
     for (const ckpt::detail::tar_entry& e : archive->entries()) {
-        require(e.header_offset >= end && e.offset == e.header_offset + 512 && e.size <= file.size() - e.offset, "a member that is not in the archive");
+        require(e.header_offset >= end && e.offset == e.header_offset + 512 && e.size <= file.size() - e.offset,
+                "a member that is not in the archive");
         require(names.insert(e.name).second && !e.name.empty(), "two members of one name, or none");
         end = e.offset + e.size;
     }

@@ -34,7 +34,9 @@ class digest {
         add(text.size());
         add(ckpt::detail::hash_bytes(text));
     }
-    void add(std::span<const std::byte> bytes) noexcept { add(std::string_view{reinterpret_cast<const char*>(bytes.data()), bytes.size()}); }
+    void add(std::span<const std::byte> bytes) noexcept {
+        add(std::string_view{reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+    }
     [[nodiscard]] std::uint64_t sum() const noexcept { return sum_; }
     friend bool operator==(const digest&, const digest&) = default;
 
@@ -50,7 +52,9 @@ inline void check_error(const ckpt::error& e, std::uint64_t file_bytes, digest& 
     require(text.size() <= 1024, "a message of more than 1,024 bytes");
     for (std::size_t i = 0; i < text.size();) {
         const std::size_t n = ckpt::detail::utf8_length(text, i);
-        require(n != 0 && static_cast<unsigned char>(text[i]) >= 0x20 && text[i] != 0x7F && !ckpt::detail::invisible(text, i, n), "a message that is not printable");
+        require(n != 0 && static_cast<unsigned char>(text[i]) >= 0x20 && text[i] != 0x7F &&
+                    !ckpt::detail::invisible(text, i, n),
+                "a message that is not printable");
         i += n;
     }
     seen.add(static_cast<std::uint64_t>(e.code));
@@ -62,7 +66,8 @@ inline void check_error(const ckpt::error& e, std::uint64_t file_bytes, digest& 
 inline void check_tensor(const ckpt::tensor& t, std::uint64_t file_bytes, digest& seen) {
     if (const ckpt::error* refused = t.refusal()) return check_error(*refused, file_bytes, seen);
     seen.add(static_cast<std::uint64_t>(t.dtype()));
-    const bool ragged = t.layout() == ckpt::layout::nested || t.layout() == ckpt::layout::jagged; // -1: one size for each element
+    const bool ragged =
+        t.layout() == ckpt::layout::nested || t.layout() == ckpt::layout::jagged; // -1: one size for each element
     for (const std::int64_t n : t.shape()) {
         require(n >= 0 || (ragged && n == -1), "a negative size");
         seen.add(static_cast<std::uint64_t>(n));
@@ -87,12 +92,14 @@ inline void check_tensor(const ckpt::tensor& t, std::uint64_t file_bytes, digest
 inline void check_value(const ckpt::value& v, std::uint64_t file_bytes, digest& seen, std::vector<ckpt::value>& next) {
     seen.add(static_cast<std::uint64_t>(v.kind()));
     seen.add(v.size());
-    seen.add(static_cast<std::uint64_t>(v.is_utf8()) | static_cast<std::uint64_t>(v.is_byte_array()) << 1 | static_cast<std::uint64_t>(v.is_frozen_set()) << 2);
+    seen.add(static_cast<std::uint64_t>(v.is_utf8()) | static_cast<std::uint64_t>(v.is_byte_array()) << 1 |
+             static_cast<std::uint64_t>(v.is_frozen_set()) << 2);
     if (const auto x = v.as_bool()) seen.add(static_cast<std::uint64_t>(*x));
     if (const auto x = v.as_int()) seen.add(static_cast<std::uint64_t>(*x));
     if (const auto x = v.as_integer_bytes()) seen.add(*x);
     if (const auto x = v.as_real()) seen.add(std::bit_cast<std::uint64_t>(*x));
-    if (const auto x = v.as_complex()) seen.add(std::bit_cast<std::uint64_t>(x->real) ^ std::bit_cast<std::uint64_t>(x->imaginary));
+    if (const auto x = v.as_complex())
+        seen.add(std::bit_cast<std::uint64_t>(x->real) ^ std::bit_cast<std::uint64_t>(x->imaginary));
     if (const auto x = v.as_string()) seen.add(*x);
     if (const auto x = v.as_bytes()) seen.add(*x);
     if (const auto x = v.as_dtype()) seen.add(static_cast<std::uint64_t>(*x));

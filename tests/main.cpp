@@ -12,7 +12,9 @@ struct counter : doctest::IReporter {
     explicit counter(const doctest::ContextOptions& /*options*/) {}
     void report_query(const doctest::QueryData& /*query*/) override {}
     void test_run_start() override {}
-    void test_run_end(const doctest::TestRunStats& stats) override { test_cases_run = stats.numTestCasesPassingFilters; }
+    void test_run_end(const doctest::TestRunStats& stats) override {
+        test_cases_run = stats.numTestCasesPassingFilters;
+    }
     void test_case_start(const doctest::TestCaseData& /*test*/) override {}
     void test_case_reenter(const doctest::TestCaseData& /*test*/) override {}
     void test_case_end(const doctest::CurrentTestCaseStats& /*stats*/) override {}

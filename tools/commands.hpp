@@ -23,11 +23,11 @@ enum class policy_name : std::uint8_t { weights, training, inspect };
 
 struct options {
     std::vector<std::string> files{};
-    std::vector<std::string> paths{};    // of show
-    std::optional<std::string> select{}; // of ls
+    std::vector<std::string> paths{};                  // of show
+    std::optional<std::string> select{};               // of ls
     std::optional<std::string> select_a{}, select_b{}; // of diff
-    std::optional<std::string> rules{};  // a rules file
-    std::optional<std::string> target{}; // of map: a checkpoint, or a list of keys
+    std::optional<std::string> rules{};                // a rules file
+    std::optional<std::string> target{};               // of map: a checkpoint, or a list of keys
     std::optional<std::string> select_target{};
     std::optional<std::string> explain{}; // a key
     policy_name policy{policy_name::training};

@@ -24,8 +24,7 @@ namespace {
 }
 
 /// Calls `f` with the policy of that name as its template argument.
-template <class F>
-[[nodiscard]] auto with_policy(policy_name policy, F&& f) {
+template <class F> [[nodiscard]] auto with_policy(policy_name policy, F&& f) {
     switch (policy) {
     case policy_name::training: return f.template operator()<ckpt::training_policy>();
     case policy_name::inspect: return f.template operator()<ckpt::inspect_policy>();
@@ -34,7 +33,8 @@ template <class F>
     return f.template operator()<ckpt::weights_policy>();
 }
 
-/// A file, or behind the path of a tar archive the name of one of its members: "model.nemo/mp_rank_00/model_weights.ckpt".
+/// A file, or behind the path of a tar archive the name of one of its members:
+/// "model.nemo/mp_rank_00/model_weights.ckpt".
 struct file_place {
     std::string file{};
     std::string member{};
@@ -42,8 +42,10 @@ struct file_place {
 [[nodiscard]] file_place place_of(const std::string& named) {
     std::error_code ignored;
     if (!std::filesystem::exists(named, ignored))
-        for (std::size_t slash = named.rfind('/'); slash != std::string::npos && slash > 0; slash = named.rfind('/', slash - 1))
-            if (std::filesystem::is_regular_file(named.substr(0, slash), ignored)) return {named.substr(0, slash), named.substr(slash + 1)};
+        for (std::size_t slash = named.rfind('/'); slash != std::string::npos && slash > 0;
+             slash = named.rfind('/', slash - 1))
+            if (std::filesystem::is_regular_file(named.substr(0, slash), ignored))
+                return {named.substr(0, slash), named.substr(slash + 1)};
     return {named, {}};
 }
 
@@ -62,7 +64,9 @@ bool is_folder(const std::string& file) {
 
 ckpt::result<ckpt::checkpoint> open(const std::string& file, policy_name policy) {
     const file_place at = place_of(file);
-    return with_policy(policy, [&]<class P>() { return is_folder(file) ? ckpt::open_folder<P>(file, reading()) : ckpt::open<P>(at.file, reading(at.member)); });
+    return with_policy(policy, [&]<class P>() {
+        return is_folder(file) ? ckpt::open_folder<P>(file, reading()) : ckpt::open<P>(at.file, reading(at.member));
+    });
 }
 
 ckpt::result<ckpt::folder_report> examine(const std::string& folder, policy_name policy) {
@@ -75,7 +79,8 @@ ckpt::result<ckpt::global_scan> scan(const std::string& file, policy_name policy
 }
 
 std::string beside(const std::string& folder, const std::string& name) {
-    const std::filesystem::path base = is_index(folder) ? std::filesystem::path(folder).parent_path() : std::filesystem::path(folder);
+    const std::filesystem::path base =
+        is_index(folder) ? std::filesystem::path(folder).parent_path() : std::filesystem::path(folder);
     return (base / name).string();
 }
 
@@ -84,7 +89,9 @@ std::vector<std::string> names_in(const std::string& folder, const ckpt::folder_
     if (!is_index(folder))
         for (const ckpt::folder_file& f : report.files)
             if (f.is_checkpoint) out.push_back(f.name);
-    std::erase_if(out, [](const std::string& name) { return name.ends_with(".distcp"); }); // many files in one: nothing to open by itself
+    std::erase_if(out, [](const std::string& name) {
+        return name.ends_with(".distcp");
+    }); // many files in one: nothing to open by itself
     std::sort(out.begin(), out.end());
     out.erase(std::unique(out.begin(), out.end()), out.end());
     return out;
@@ -109,14 +116,16 @@ ckpt::result<ckpt::state_dict> weights_of(const ckpt::checkpoint& file, const st
 
 ckpt::result<std::string> read_text(const std::string& file, std::size_t most) {
     const auto failure = [&](ckpt::errc code) {
-        return ckpt::error{.code = code, .file = file, .detail = printable(file) + ": " + std::generic_category().message(errno)};
+        return ckpt::error{
+            .code = code, .file = file, .detail = printable(file) + ": " + std::generic_category().message(errno)};
     };
     errno = 0;
     std::FILE* const opened = std::fopen(file.c_str(), "rb");
     if (opened == nullptr) return failure(ckpt::errc::cannot_open);
     std::string out;
     char part[16384];
-    for (std::size_t n = 1; n > 0 && out.size() <= most; out.append(part, n)) n = std::fread(part, 1, std::min(sizeof part, most + 1 - out.size()), opened);
+    for (std::size_t n = 1; n > 0 && out.size() <= most; out.append(part, n))
+        n = std::fread(part, 1, std::min(sizeof part, most + 1 - out.size()), opened);
     const bool whole = std::ferror(opened) == 0;
     if (whole) errno = 0;
     const int reason = errno;
@@ -196,7 +205,9 @@ class array_reader {
 
   private:
     void blanks() {
-        while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\t' || text_[at_] == '\n' || text_[at_] == '\r')) ++at_;
+        while (at_ < text_.size() &&
+               (text_[at_] == ' ' || text_[at_] == '\t' || text_[at_] == '\n' || text_[at_] == '\r'))
+            ++at_;
     }
     [[nodiscard]] bool take(char c) {
         blanks();
@@ -256,7 +267,8 @@ class array_reader {
 };
 
 /// One step. `wanted` is a number, a text, or either (as typed: text first).
-[[nodiscard]] ckpt::value step(const ckpt::value& from, const ckpt::path_element& wanted, bool either, ckpt::path_element& found) {
+[[nodiscard]] ckpt::value step(const ckpt::value& from, const ckpt::path_element& wanted, bool either,
+                               ckpt::path_element& found) {
     if (!wanted.is_number) {
         if (auto below = from.at(wanted.text)) {
             found = {wanted.text, false};
@@ -272,7 +284,8 @@ class array_reader {
     }
     if (!wanted.is_number && from.is_mapping())
         for (const ckpt::value::entry e : from.entries())
-            if (e.key.kind() != ckpt::kind::string && e.key.kind() != ckpt::kind::integer && ckpt::key_text(e.key) == wanted.text) {
+            if (e.key.kind() != ckpt::kind::string && e.key.kind() != ckpt::kind::integer &&
+                ckpt::key_text(e.key) == wanted.text) {
                 found = {wanted.text, false};
                 return e.mapped;
             }
@@ -304,7 +317,9 @@ bool parse_path(std::string_view text, key_path& out) {
     return true;
 }
 
-ckpt::path_element element_of(const ckpt::value& key) { return {ckpt::key_text(key), key.kind() == ckpt::kind::integer && key.as_int().has_value()}; }
+ckpt::path_element element_of(const ckpt::value& key) {
+    return {ckpt::key_text(key), key.kind() == ckpt::kind::integer && key.as_int().has_value()};
+}
 ckpt::path_element element_of(std::uint64_t position) { return {std::to_string(position), true}; }
 
 std::string path_text(std::span<const ckpt::path_element> path) {
@@ -322,7 +337,8 @@ std::string path_text(std::span<const ckpt::path_element> path) {
 key_path elements_of(std::string_view text, const ckpt::value& root) {
     key_path out;
     ckpt::value here = root;
-    for (std::size_t at = 0; at < text.size() || (at > 0 && at == text.size() && text[at - 1] == '/' && (at < 2 || text[at - 2] != '\\'));) {
+    for (std::size_t at = 0; at < text.size() || (at > 0 && at == text.size() && text[at - 1] == '/' &&
+                                                  (at < 2 || text[at - 2] != '\\'));) {
         ckpt::path_element e;
         for (; at < text.size() && text[at] != '/'; ++at) {
             if (text[at] == '\\' && at + 1 < text.size() && (text[at + 1] == '/' || text[at + 1] == '\\')) ++at;
@@ -352,7 +368,8 @@ ckpt::result<found_value> find(const ckpt::value& root, const key_path& wanted) 
         if (out.value.refusal() != nullptr) return *out.value.refusal();
         ckpt::error missing{.code = ckpt::errc::path_missing, .path = path_text(out.path)};
         const std::string kind(ckpt::name(out.value.kind()));
-        missing.detail = "no \"" + printable(shortened(e.text, 64)) + "\" in the " + kind + (out.path.empty() ? " at the root" : "");
+        missing.detail =
+            "no \"" + printable(shortened(e.text, 64)) + "\" in the " + kind + (out.path.empty() ? " at the root" : "");
         const std::vector<std::string> keys = keys_of(out.value);
         if (const std::string near = nearest(e.text, keys); !near.empty()) {
             key_path there = out.path;
@@ -362,7 +379,8 @@ ckpt::result<found_value> find(const ckpt::value& root, const key_path& wanted) 
             missing.detail += "; \"" + printable(path_text(out.path)) + "\" exists";
         } else if (!keys.empty()) {
             missing.detail += "; it has";
-            for (std::size_t i = 0; i < keys.size() && i < 3; ++i) missing.detail += (i > 0 ? ", \"" : " \"") + printable(shortened(keys[i], 40)) + '"';
+            for (std::size_t i = 0; i < keys.size() && i < 3; ++i)
+                missing.detail += (i > 0 ? ", \"" : " \"") + printable(shortened(keys[i], 40)) + '"';
             if (keys.size() > 3) missing.detail += ", +" + std::to_string(keys.size() - 3) + " more";
         }
         missing.hint = "see what is there with: ckpt show FILE";
@@ -387,7 +405,9 @@ namespace {
 
 /// What to do about an error, in this program's terms.
 [[nodiscard]] ckpt::error advised(ckpt::error e) {
-    if (e.code == ckpt::errc::compressed && !inflater() && e.hint.find("open_options.inflate") != e.hint.npos) e.hint = "This ckpt was built without zlib: build it with zlib1g-dev installed, or pack the archive again without compression: zip -0";
+    if (e.code == ckpt::errc::compressed && !inflater() && e.hint.find("open_options.inflate") != e.hint.npos)
+        e.hint = "This ckpt was built without zlib: build it with zlib1g-dev installed, or pack the archive again "
+                 "without compression: zip -0";
     return e;
 }
 
@@ -418,7 +438,9 @@ int finish(json& document, int exit_code) {
 
 int fail(const options& wanted, ckpt::error e, const ckpt::value& root, std::optional<int> exit) {
     // Most errors of the system name the file already.
-    if (e.file.empty() && (wanted.json || static_cast<unsigned>(e.code) >= 200 || e.detail.find(printable(wanted.file())) == e.detail.npos)) e.file = wanted.file();
+    if (e.file.empty() && (wanted.json || static_cast<unsigned>(e.code) >= 200 ||
+                           e.detail.find(printable(wanted.file())) == e.detail.npos))
+        e.file = wanted.file();
     const int exit_code = exit.value_or(ckpt::info(e.code).exit_code);
     if (wanted.json) {
         json out{stdout};
@@ -435,7 +457,13 @@ int fail(const options& wanted, ckpt::error e, const ckpt::value& root, std::opt
 int misused(bool as_json, const std::string& what) {
     if (as_json) {
         json out{stdout};
-        out.begin_object().key("error").begin_object().member("code", "usage").member("message", printable(what)).end_object().end_object();
+        out.begin_object()
+            .key("error")
+            .begin_object()
+            .member("code", "usage")
+            .member("message", printable(what))
+            .end_object()
+            .end_object();
         return finish(out, exit_usage);
     }
     std::fprintf(stderr, "ckpt: %s\n", printable(what).c_str());
@@ -453,11 +481,15 @@ const std::string& storage_names::of(const ckpt::tensor& t) {
     return it->second = std::move(name);
 }
 
-int exit_of_row(const ckpt::error& e) { return ckpt::info(e.code).exit_code == exit_unsupported ? exit_unsupported : exit_finding; }
+int exit_of_row(const ckpt::error& e) {
+    return ckpt::info(e.code).exit_code == exit_unsupported ? exit_unsupported : exit_finding;
+}
 
 std::string kind_text(const ckpt::tensor& t) {
     std::string out;
-    if (const auto q = t.quantizer()) out = q->scales ? "per channel, axis " + std::to_string(q->axis) : "scale " + number_text(q->scale) + ", zero point " + std::to_string(q->zero_point);
+    if (const auto q = t.quantizer())
+        out = q->scales ? "per channel, axis " + std::to_string(q->axis)
+                        : "scale " + number_text(q->scale) + ", zero point " + std::to_string(q->zero_point);
     const std::string_view called = t.class_name();
     for (const std::string& more : {printable(called.substr(called.rfind('.') + 1)), printable(t.placement())})
         if (!more.empty()) out += (out.empty() ? "" : ", ") + more;
@@ -475,11 +507,13 @@ std::uint64_t count_parts(const ckpt::tensor& t, std::uint64_t most) {
 
 int worse(int a, int b) noexcept { return a == exit_finding || b == exit_finding ? exit_finding : std::max(a, b); }
 
-int write_fields(json& to, const ckpt::value& v, storage_names& names, bool digest, const ckpt::value& root, const ckpt::error* fault, std::string_view file) {
+int write_fields(json& to, const ckpt::value& v, storage_names& names, bool digest, const ckpt::value& root,
+                 const ckpt::error* fault, std::string_view file) {
     return write_fields(to, *v.as_tensor(), v.kind() == ckpt::kind::array, names, digest, root, fault, file);
 }
 
-int write_fields(json& to, const ckpt::tensor& t, bool is_array, storage_names& names, bool digest, const ckpt::value& root, const ckpt::error* fault, std::string_view file) {
+int write_fields(json& to, const ckpt::tensor& t, bool is_array, storage_names& names, bool digest,
+                 const ckpt::value& root, const ckpt::error* fault, std::string_view file) {
     if (const std::string_view own = t.file().empty() ? file : t.file(); !own.empty()) to.member("file", own);
     if (const ckpt::error* refusal = t.refusal()) {
         to.key("error");
@@ -612,7 +646,8 @@ std::string integer_text(const ckpt::value& v) {
                 part %= 1'000'000'000;
             }
             while (!rest.empty() && rest.back() == 0) rest.pop_back();
-            for (int k = 0; k < 9 && (part != 0 || !rest.empty()); ++k, part /= 10) out += static_cast<char>('0' + part % 10);
+            for (int k = 0; k < 9 && (part != 0 || !rest.empty()); ++k, part /= 10)
+                out += static_cast<char>('0' + part % 10);
         }
         std::reverse(out.begin(), out.end());
     }

@@ -31,22 +31,23 @@ using key_path = std::vector<ckpt::path_element>;
 [[nodiscard]] ckpt::inflater inflater() noexcept;
 /// Whether a command's FILE is a directory, or the index of a set of shards.
 [[nodiscard]] bool is_folder(const std::string& file);
-/// Opens a file, a directory or an index, without a mapping: a file that is cut while it is read is an error then, and not a
-/// signal.
+/// Opens a file, a directory or an index, without a mapping: a file that is cut while it is read is an error then, and
+/// not a signal.
 [[nodiscard]] ckpt::result<ckpt::checkpoint> open(const std::string& file, policy_name policy);
 /// What is in a directory, or beside an index.
 [[nodiscard]] ckpt::result<ckpt::folder_report> examine(const std::string& folder, policy_name policy);
 [[nodiscard]] ckpt::result<ckpt::global_scan> scan(const std::string& file, policy_name policy);
 /// The path of a file in a directory, or beside an index.
 [[nodiscard]] std::string beside(const std::string& folder, const std::string& name);
-/// The names of the files that are looked at one by one: of a directory its checkpoints and what belongs to its model, of an
-/// index its shards.
+/// The names of the files that are looked at one by one: of a directory its checkpoints and what belongs to its model,
+/// of an index its shards.
 [[nodiscard]] std::vector<std::string> names_in(const std::string& folder, const ckpt::folder_report& report);
 /// Their paths; the file itself where it is no folder (`report` is null) or has none.
 [[nodiscard]] std::vector<std::string> each_file(const std::string& file, const ckpt::folder_report* report);
 
 /// The state_dict at a path of a file, or the one best candidate.
-[[nodiscard]] ckpt::result<ckpt::state_dict> weights_of(const ckpt::checkpoint& file, const std::optional<std::string>& select);
+[[nodiscard]] ckpt::result<ckpt::state_dict> weights_of(const ckpt::checkpoint& file,
+                                                        const std::optional<std::string>& select);
 
 /// The bytes of a file of at most `most` bytes; of a larger one the first `most` and one more.
 [[nodiscard]] ckpt::result<std::string> read_text(const std::string& file, std::size_t most);
@@ -75,8 +76,10 @@ void write(json& to, std::span<const ckpt::path_element> path);
 
 /// {"code": ..., "number": ..., ...}; fields that do not apply are left out.
 void write(json& to, const ckpt::error& e, const ckpt::value& root = {});
-/// Ends a command: the error document, or one line on standard error. Gives the exit code: the error's own, or `exit_code`.
-[[nodiscard]] int fail(const options& wanted, ckpt::error e, const ckpt::value& root = {}, std::optional<int> exit_code = {});
+/// Ends a command: the error document, or one line on standard error. Gives the exit code: the error's own, or
+/// `exit_code`.
+[[nodiscard]] int fail(const options& wanted, ckpt::error e, const ckpt::value& root = {},
+                       std::optional<int> exit_code = {});
 /// Ends a command that was used wrongly: a document with the code "usage", or one line on standard error.
 [[nodiscard]] int misused(bool as_json, const std::string& what);
 /// Ends a JSON document: the exit code, or that of a stream that took no more.
@@ -84,7 +87,8 @@ void write(json& to, const ckpt::error& e, const ckpt::value& root = {});
 
 // Tensors
 
-/// Gives each storage the name by which rows tell which tensors share bytes: its key, made unique where files are nested.
+/// Gives each storage the name by which rows tell which tensors share bytes: its key, made unique where files are
+/// nested.
 class storage_names {
   public:
     [[nodiscard]] const std::string& of(const ckpt::tensor& t);
@@ -94,18 +98,22 @@ class storage_names {
     std::unordered_map<std::string, std::uint32_t> used_{};
 };
 
-/// For people: what makes a tensor more than one array: its quantizer, its class, how it is distributed. Empty for others.
+/// For people: what makes a tensor more than one array: its quantizer, its class, how it is distributed. Empty for
+/// others.
 [[nodiscard]] std::string kind_text(const ckpt::tensor& t);
 /// Parts of a tensor, and parts of parts; counted to `most` at least.
 [[nodiscard]] std::uint64_t count_parts(const ckpt::tensor& t, std::uint64_t most);
 /// A finding outweighs what is merely not supported.
 [[nodiscard]] int worse(int a, int b) noexcept;
 
-/// The fields of a row behind key and path. Gives the exit code of the error in them, if there is one: 1 for a finding, 4
-/// for what is valid and not supported. `fault`: of the storage's record. `file`: the one file of a folder that was opened.
-int write_fields(json& to, const ckpt::value& v, storage_names& names, bool digest, const ckpt::value& root, const ckpt::error* fault = nullptr, std::string_view file = {});
+/// The fields of a row behind key and path. Gives the exit code of the error in them, if there is one: 1 for a finding,
+/// 4 for what is valid and not supported. `fault`: of the storage's record. `file`: the one file of a folder that was
+/// opened.
+int write_fields(json& to, const ckpt::value& v, storage_names& names, bool digest, const ckpt::value& root,
+                 const ckpt::error* fault = nullptr, std::string_view file = {});
 /// The same of a tensor by itself; `is_array`: it is a numpy array.
-int write_fields(json& to, const ckpt::tensor& t, bool is_array, storage_names& names, bool digest, const ckpt::value& root, const ckpt::error* fault, std::string_view file);
+int write_fields(json& to, const ckpt::tensor& t, bool is_array, storage_names& names, bool digest,
+                 const ckpt::value& root, const ckpt::error* fault, std::string_view file);
 
 /// What --strict makes of an error in a row: a finding, or something valid that is not supported.
 [[nodiscard]] int exit_of_row(const ckpt::error& e);

@@ -28,13 +28,16 @@ void write_keys(json& to, std::string_view member, const std::vector<std::string
     to.end_array();
 }
 
-[[nodiscard]] std::string in_words(const ckpt::changed_tensor& c, const ckpt::state_dict& a, const ckpt::state_dict& b) {
+[[nodiscard]] std::string in_words(const ckpt::changed_tensor& c, const ckpt::state_dict& a,
+                                   const ckpt::state_dict& b) {
     const auto left = a.at(c.key);
     const auto right = b.at(c.key);
     switch (c.why) {
-    case ckpt::difference::dtype: return std::string(ckpt::name(left->dtype())) + " against " + std::string(ckpt::name(right->dtype()));
+    case ckpt::difference::dtype:
+        return std::string(ckpt::name(left->dtype())) + " against " + std::string(ckpt::name(right->dtype()));
     case ckpt::difference::shape: return shape_text(left->shape()) + " against " + shape_text(right->shape());
-    case ckpt::difference::layout: return std::string(ckpt::name(left->layout())) + " against " + std::string(ckpt::name(right->layout()));
+    case ckpt::difference::layout:
+        return std::string(ckpt::name(left->layout())) + " against " + std::string(ckpt::name(right->layout()));
     case ckpt::difference::values:
         if (!c.max_abs_diff) return "other values";
         return "other values, at most " + number_text(*c.max_abs_diff) + " apart";
@@ -44,10 +47,10 @@ void write_keys(json& to, std::string_view member, const std::vector<std::string
 }
 
 /// A list for people, cut where it gets too long.
-template <class Range, class Line>
-void print_list(const Range& all, colour c, std::string_view label, Line&& line) {
+template <class Range, class Line> void print_list(const Range& all, colour c, std::string_view label, Line&& line) {
     constexpr std::size_t most = 40;
-    for (std::size_t i = 0; i < all.size() && i < most; ++i) print(paint(c, left(std::string(label), 9)) + line(all[i]) + '\n');
+    for (std::size_t i = 0; i < all.size() && i < most; ++i)
+        print(paint(c, left(std::string(label), 9)) + line(all[i]) + '\n');
     if (all.size() > most) print("         \u2026 " + grouped(all.size() - most) + " more: see --json\n");
 }
 
@@ -93,8 +96,10 @@ int run_diff(const options& wanted) {
     }
     print_list(found.only_a, colour::red, "only a", [](const std::string& key) { return printable(key); });
     print_list(found.only_b, colour::green, "only b", [](const std::string& key) { return printable(key); });
-    print_list(found.changed, colour::yellow, "differ", [&](const ckpt::changed_tensor& c) { return printable(c.key) + ": " + in_words(c, a, b); });
-    print(counted(found.equal, "tensor is", "tensors are") + " equal" + (found.same() ? ": the same keys, dtypes, shapes and values" : "") + '\n');
+    print_list(found.changed, colour::yellow, "differ",
+               [&](const ckpt::changed_tensor& c) { return printable(c.key) + ": " + in_words(c, a, b); });
+    print(counted(found.equal, "tensor is", "tensors are") + " equal" +
+          (found.same() ? ": the same keys, dtypes, shapes and values" : "") + '\n');
     return written(exit_code);
 }
 

@@ -12,7 +12,7 @@ namespace tool {
 
 namespace {
 
-constexpr std::size_t deepest = 16;  // positions of a key that are looked at
+constexpr std::size_t deepest = 16;   // positions of a key that are looked at
 constexpr std::size_t most_names = 8; // in one pair of braces
 
 using segments = std::vector<std::string>;
@@ -26,7 +26,8 @@ struct line {
 
 [[nodiscard]] segments split(std::string_view key) {
     segments out;
-    for (std::size_t dot; (dot = key.find('.')) != std::string_view::npos; key.remove_prefix(dot + 1)) out.emplace_back(key.substr(0, dot));
+    for (std::size_t dot; (dot = key.find('.')) != std::string_view::npos; key.remove_prefix(dot + 1))
+        out.emplace_back(key.substr(0, dot));
     out.emplace_back(key);
     return out;
 }
@@ -50,10 +51,13 @@ struct line {
 /// How many numbers stand before position `at`.
 [[nodiscard]] std::size_t numbers_before(const segments& all, std::size_t at) {
     std::size_t n = 0;
-    for (std::size_t i = 0; i < at && i < all.size(); ++i) n += counter(all[i]) || (is_folded(all[i]) && all[i].find("..") != std::string::npos) ? 1u : 0u;
+    for (std::size_t i = 0; i < at && i < all.size(); ++i)
+        n += counter(all[i]) || (is_folded(all[i]) && all[i].find("..") != std::string::npos) ? 1u : 0u;
     return n;
 }
-[[nodiscard]] std::string range(std::int64_t first, std::int64_t last) { return '{' + std::to_string(first) + ".." + std::to_string(last) + '}'; }
+[[nodiscard]] std::string range(std::int64_t first, std::int64_t last) {
+    return '{' + std::to_string(first) + ".." + std::to_string(last) + '}';
+}
 
 /// Where the number or the name at one position of a line comes back on its other side.
 struct echo {
@@ -61,8 +65,8 @@ struct echo {
     std::int64_t offset{};
 };
 
-/// The numbers of `to` that go with the number `n` at `from[at]`: the one in the same place among the numbers, where both
-/// sides have as many; else those that are equal.
+/// The numbers of `to` that go with the number `n` at `from[at]`: the one in the same place among the numbers, where
+/// both sides have as many; else those that are equal.
 [[nodiscard]] std::vector<echo> echoes_of_number(const line& l, std::size_t at, std::int64_t n) {
     std::vector<echo> out;
     const bool aligned = numbers_before(l.from, l.from.size()) == numbers_before(l.to, l.to.size());
@@ -145,7 +149,9 @@ class folding {
             put(std::move(key), {i, *n, {}, std::move(echoes)});
         }
         for (std::vector<member>& all : groups_) {
-            std::sort(all.begin(), all.end(), [](const member& a, const member& b) { return a.number != b.number ? a.number < b.number : a.line < b.line; });
+            std::sort(all.begin(), all.end(), [](const member& a, const member& b) {
+                return a.number != b.number ? a.number < b.number : a.line < b.line;
+            });
             for (std::size_t from = 0; from < all.size();) {
                 std::size_t to = from + 1;
                 while (to < all.size() && all[to].number == all[to - 1].number + 1) ++to;
@@ -210,9 +216,11 @@ class folding {
 std::vector<key_pair> folded(const std::vector<key_pair>& pairs) {
     std::vector<line> lines;
     lines.reserve(pairs.size());
-    for (const key_pair& p : pairs) lines.push_back({split(p.from), p.to.empty() ? segments{} : split(p.to), p.label, p.count});
+    for (const key_pair& p : pairs)
+        lines.push_back({split(p.from), p.to.empty() ? segments{} : split(p.to), p.label, p.count});
     std::vector<key_pair> out;
-    for (const line& l : folding{std::move(lines)}.run()) out.push_back({joined(l.from), joined(l.to), l.label, l.count});
+    for (const line& l : folding{std::move(lines)}.run())
+        out.push_back({joined(l.from), joined(l.to), l.label, l.count});
     return out;
 }
 

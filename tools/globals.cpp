@@ -29,7 +29,9 @@ struct judged {
         out.uses.assign(scanned->begin(), scanned->end());
         if (scanned->stopped() != nullptr) out.stopped = *scanned->stopped();
     }
-    const auto has = [&out](ckpt::verdict v) { return std::any_of(out.uses.begin(), out.uses.end(), [v](const auto& u) { return u.verdict == v; }); };
+    const auto has = [&out](ckpt::verdict v) {
+        return std::any_of(out.uses.begin(), out.uses.end(), [v](const auto& u) { return u.verdict == v; });
+    };
     if (out.stopped) {
         out.verdict = "unreadable";
         const int code = ckpt::info(out.stopped->code).exit_code;
@@ -50,7 +52,11 @@ void write_file(json& to, const judged& of) {
         to.line().begin_object().member("module", u.module).member("name", u.name);
         if (u.canonical_module != u.module || u.canonical_name != u.name)
             to.key("canonical").begin_array().text(u.canonical_module).text(u.canonical_name).end_array();
-        to.member("count", u.count).member("offset", u.offset).member("verdict", ckpt::name(u.verdict)).member("key", u.path).end_object();
+        to.member("count", u.count)
+            .member("offset", u.offset)
+            .member("verdict", ckpt::name(u.verdict))
+            .member("key", u.path)
+            .end_object();
     }
     to.end_array();
     if (of.stopped) {
@@ -69,29 +75,36 @@ void write_file(json& to, const judged& of) {
 
 void print_file(const judged& of, policy_name policy) {
     constexpr std::string_view policies[]{"weights", "training", "inspect"};
-    std::string line = printable(of.file) + ": " + paint(colour_of(of.verdict), of.verdict) + ", " + counted(of.uses.size(), "name", "names");
-    if (of.verdict == "foreign") line += " (not all of them in the policy " + std::string(policies[static_cast<std::size_t>(policy)]) + ')';
+    std::string line = printable(of.file) + ": " + paint(colour_of(of.verdict), of.verdict) + ", " +
+                       counted(of.uses.size(), "name", "names");
+    if (of.verdict == "foreign")
+        line += " (not all of them in the policy " + std::string(policies[static_cast<std::size_t>(policy)]) + ')';
     print(line + '\n');
     // The worst first, otherwise in the file's order.
     std::vector<const ckpt::global_use*> order;
     for (const ckpt::global_use& u : of.uses) order.push_back(&u);
     std::stable_sort(order.begin(), order.end(), [](const auto* a, const auto* b) { return a->verdict > b->verdict; });
     std::size_t name_columns = 4;
-    for (const auto* u : order) name_columns = std::max(name_columns, width(printable(u->module)) + 1 + width(printable(u->name)));
+    for (const auto* u : order)
+        name_columns = std::max(name_columns, width(printable(u->module)) + 1 + width(printable(u->name)));
     name_columns = std::min(name_columns, is_terminal() ? columns() / 2 : std::size_t{120});
     if (!order.empty())
-        print(paint(colour::dim, "  " + left("verdict", 9) + "  " + left("name", name_columns) + "  " + right("count", 7) + "  " + right("offset", 10) + "  first under") + '\n');
+        print(paint(colour::dim, "  " + left("verdict", 9) + "  " + left("name", name_columns) + "  " +
+                                     right("count", 7) + "  " + right("offset", 10) + "  first under") +
+              '\n');
     for (const auto* u : order) {
         std::string name = printable(u->module) + '.' + printable(u->name);
         name = is_terminal() ? shortened_in_the_middle(std::move(name), name_columns) : name;
-        std::string row = "  " + paint(colour_of(ckpt::name(u->verdict)), left(std::string(ckpt::name(u->verdict)), 9)) + "  " + left(name, name_columns) + "  " +
-                          right(grouped(u->count), 7) + "  ";
+        std::string row = "  " +
+                          paint(colour_of(ckpt::name(u->verdict)), left(std::string(ckpt::name(u->verdict)), 9)) +
+                          "  " + left(name, name_columns) + "  " + right(grouped(u->count), 7) + "  ";
         char offset[24];
         std::snprintf(offset, sizeof offset, "%#llx", static_cast<unsigned long long>(u->offset));
         row += right(offset, 10);
         const std::string under = printable(u->path);
         const std::size_t used = 2 + 9 + 2 + name_columns + 2 + 7 + 2 + 10 + 2;
-        if (!under.empty()) row += "  " + (is_terminal() ? shortened(under, columns() > used + 8 ? columns() - used : 8) : under);
+        if (!under.empty())
+            row += "  " + (is_terminal() ? shortened(under, columns() > used + 8 ? columns() - used : 8) : under);
         print(row + '\n');
     }
     if (of.stopped) {

@@ -24,7 +24,9 @@ std::size_t inflate_all(void*, std::span<const std::byte> in, std::span<std::byt
     state.next_in = reinterpret_cast<const Bytef*>(in.data());
     state.next_out = out.empty() ? &nothing : reinterpret_cast<Bytef*>(out.data());
     std::size_t unread = in.size(), room = out.size();
-    const auto part = [](std::size_t n) { return static_cast<uInt>(std::min<std::size_t>(n, std::numeric_limits<uInt>::max())); };
+    const auto part = [](std::size_t n) {
+        return static_cast<uInt>(std::min<std::size_t>(n, std::numeric_limits<uInt>::max()));
+    };
     int status = Z_OK;
     while (status == Z_OK) {
         const uInt given = part(unread), free = part(room);

@@ -69,7 +69,8 @@ struct census {
                 break;
             }
             const std::string_view name = ckpt::name(t.dtype());
-            auto at = std::find_if(out.dtypes.begin(), out.dtypes.end(), [name](const dtype_sum& d) { return d.name == name; });
+            auto at = std::find_if(out.dtypes.begin(), out.dtypes.end(),
+                                   [name](const dtype_sum& d) { return d.name == name; });
             if (at == out.dtypes.end()) at = out.dtypes.insert(at, {name, 0, 0, 0});
             ++at->tensors;
             at->elements += t.numel();
@@ -77,13 +78,15 @@ struct census {
             ++out.tensors;
             out.elements += t.numel();
             out.nbytes += t.nbytes();
-            if (t.layout() == ckpt::layout::strided && is_new(storages, t.storage_id())) out.stored += t.storage_nbytes();
+            if (t.layout() == ckpt::layout::strided && is_new(storages, t.storage_id()))
+                out.stored += t.storage_nbytes();
             break;
         }
         default: break;
         }
     }
-    std::stable_sort(out.dtypes.begin(), out.dtypes.end(), [](const dtype_sum& a, const dtype_sum& b) { return a.nbytes > b.nbytes; });
+    std::stable_sort(out.dtypes.begin(), out.dtypes.end(),
+                     [](const dtype_sum& a, const dtype_sum& b) { return a.nbytes > b.nbytes; });
     return out;
 }
 
@@ -105,9 +108,11 @@ struct judgement {
         for (const ckpt::global_use& u : *scanned)
             if (u.verdict == ckpt::verdict::refuse || u.verdict == ckpt::verdict::dangerous) out.outside.push_back(u);
     }
-    std::stable_sort(out.outside.begin(), out.outside.end(), [](const auto& a, const auto& b) { return a.verdict > b.verdict; });
+    std::stable_sort(out.outside.begin(), out.outside.end(),
+                     [](const auto& a, const auto& b) { return a.verdict > b.verdict; });
     if (unreadable) out.verdict = "unreadable";
-    else if (!out.outside.empty()) out.verdict = out.outside.front().verdict == ckpt::verdict::dangerous ? "dangerous" : "foreign";
+    else if (!out.outside.empty())
+        out.verdict = out.outside.front().verdict == ckpt::verdict::dangerous ? "dangerous" : "foreign";
     return out;
 }
 
@@ -122,7 +127,10 @@ struct judgement {
     case kind::object: return shortened(printable(class_name(v.class_of())), 32);
     case kind::global: return shortened(printable(class_name(v)), 32);
     case kind::tensor:
-    case kind::array: return v.refusal() != nullptr ? std::string("refused") : std::string(ckpt::name((*v.as_tensor()).dtype())) + ' ' + shape_text((*v.as_tensor()).shape());
+    case kind::array:
+        return v.refusal() != nullptr
+                   ? std::string("refused")
+                   : std::string(ckpt::name((*v.as_tensor()).dtype())) + ' ' + shape_text((*v.as_tensor()).shape());
     case kind::dictionary:
     case kind::list:
     case kind::tuple:
@@ -149,37 +157,54 @@ class screen {
 
 [[nodiscard]] std::string place(const ckpt::candidate& c) { return c.path.empty() ? "the root" : printable(c.path); }
 
-void print_info(const options& wanted, const ckpt::checkpoint& file, const std::vector<ckpt::candidate>& candidates, const census& sums, const judgement& said) {
+void print_info(const options& wanted, const ckpt::checkpoint& file, const std::vector<ckpt::candidate>& candidates,
+                const census& sums, const judgement& said) {
     screen out;
     const std::string_view order = file.byte_order() == ckpt::byte_order::little ? "little-endian" : "big-endian";
     out.line("file", shortened_in_the_middle(printable(wanted.file()), out.room()), colour::bold);
-    out.line("", std::string(file.container()) + ", " + human_bytes(file.file_bytes()) + ", " + std::string(order) + (file.byte_order_recorded() ? "" : " (not recorded)"));
+    out.line("", std::string(file.container()) + ", " + human_bytes(file.file_bytes()) + ", " + std::string(order) +
+                     (file.byte_order_recorded() ? "" : " (not recorded)"));
     out.line("", "written by " + printable(file.writer()));
-    if (const auto n = file.checkpoints_in_file(); n > 1) out.line("", "the first of " + grouped(n) + " checkpoints in the file: open_options.index opens the others");
-    if (!is_folder(wanted.file()) && file.files().size() == 1) out.line("", "of a tar archive: " + printable(file.files().front()));
+    if (const auto n = file.checkpoints_in_file(); n > 1)
+        out.line("", "the first of " + grouped(n) + " checkpoints in the file: open_options.index opens the others");
+    if (!is_folder(wanted.file()) && file.files().size() == 1)
+        out.line("", "of a tar archive: " + printable(file.files().front()));
     std::string metadata;
-    for (const ckpt::value::entry e : file.metadata().entries()) metadata += (metadata.empty() ? "" : "; ") + shortened(printable(ckpt::key_text(e.key)), 30) + ": " + brief(e.mapped);
+    for (const ckpt::value::entry e : file.metadata().entries())
+        metadata +=
+            (metadata.empty() ? "" : "; ") + shortened(printable(ckpt::key_text(e.key)), 30) + ": " + brief(e.mapped);
     if (!metadata.empty()) out.line("metadata", std::move(metadata));
 
     // Where the weights are: one best place, several equal ones, or none.
     std::size_t equal = 0;
     while (equal < candidates.size() && candidates[equal].rank == candidates.front().rank) ++equal;
     if (candidates.empty()) out.line("weights", "no dictionary of tensors was found", colour::yellow);
-    else if (equal > 1) out.line("weights", "ambiguous: " + std::to_string(equal) + " places are equally likely; choose with --select", colour::yellow);
+    else if (equal > 1)
+        out.line("weights", "ambiguous: " + std::to_string(equal) + " places are equally likely; choose with --select",
+                 colour::yellow);
     constexpr std::size_t most = 4;
     for (std::size_t i = 0; i < candidates.size() && i < most; ++i) {
         const bool best = i == 0 && equal == 1;
-        out.line(best ? "weights" : "", (best ? "" : i < equal ? "  either " : "  or ") + place(candidates[i]) + " (" + counted(candidates[i].tensors, "tensor", "tensors") + "): " + candidates[i].reason, best ? colour::green : colour::plain);
+        out.line(best ? "weights" : "",
+                 (best        ? ""
+                  : i < equal ? "  either "
+                              : "  or ") +
+                     place(candidates[i]) + " (" + counted(candidates[i].tensors, "tensor", "tensors") +
+                     "): " + candidates[i].reason,
+                 best ? colour::green : colour::plain);
     }
     if (candidates.size() > most) out.line("", "  +" + std::to_string(candidates.size() - most) + " more");
 
-    const auto row = [&](std::string_view label, std::string_view name, const std::string& tensors, const std::string& elements, std::uint64_t bytes) {
-        out.line(label, left(std::string(name), 16) + right(tensors, 12) + right(elements, 18) + right(human_bytes(bytes), 12));
+    const auto row = [&](std::string_view label, std::string_view name, const std::string& tensors,
+                         const std::string& elements, std::uint64_t bytes) {
+        out.line(label, left(std::string(name), 16) + right(tensors, 12) + right(elements, 18) +
+                            right(human_bytes(bytes), 12));
     };
     if (sums.tensors == 0) {
         out.line("tensors", "none");
     } else {
-        out.line("tensors", left("dtype", 16) + right("tensors", 12) + right("parameters", 18) + right("bytes", 12), colour::dim);
+        out.line("tensors", left("dtype", 16) + right("tensors", 12) + right("parameters", 18) + right("bytes", 12),
+                 colour::dim);
         constexpr std::size_t most_dtypes = 5;
         dtype_sum rest{"others", 0, 0, 0};
         for (std::size_t i = 0; i < sums.dtypes.size(); ++i) {
@@ -194,9 +219,11 @@ void print_info(const options& wanted, const ckpt::checkpoint& file, const std::
         }
         if (rest.tensors > 0) row("", rest.name, grouped(rest.tensors), grouped(rest.elements), rest.nbytes);
         if (sums.dtypes.size() > 1) row("", "all", grouped(sums.tensors), grouped(sums.elements), sums.nbytes);
-        if (sums.stored < sums.nbytes) out.line("", "shared: " + human_bytes(sums.stored) + " are stored, some tensors share their bytes");
+        if (sums.stored < sums.nbytes)
+            out.line("", "shared: " + human_bytes(sums.stored) + " are stored, some tensors share their bytes");
     }
-    if (sums.refused > 0) out.line("", counted(sums.refused, "tensor", "tensors") + " could not be read: see ckpt ls --all", colour::red);
+    if (sums.refused > 0)
+        out.line("", counted(sums.refused, "tensor", "tensors") + " could not be read: see ckpt ls --all", colour::red);
 
     if (said.verdict == "clean") {
         out.line("globals", "clean: " + counted(said.names, "name", "names") + ", all of them known", colour::green);
@@ -204,22 +231,32 @@ void print_info(const options& wanted, const ckpt::checkpoint& file, const std::
         out.line("globals", "unreadable: see ckpt globals", colour::red);
     } else {
         const bool dangerous = said.verdict == "dangerous";
-        const auto attacks = std::count_if(said.outside.begin(), said.outside.end(), [](const ckpt::global_use& u) { return u.verdict == ckpt::verdict::dangerous; });
+        const auto attacks = std::count_if(said.outside.begin(), said.outside.end(), [](const ckpt::global_use& u) {
+            return u.verdict == ckpt::verdict::dangerous;
+        });
         std::string text(said.verdict);
-        text += ": " + (dangerous ? counted(static_cast<std::uint64_t>(attacks), "name", "names") + " can only be an attack; nothing was run" : counted(said.outside.size(), "name", "names") + " outside the default policy; nothing was run");
+        text += ": " + (dangerous ? counted(static_cast<std::uint64_t>(attacks), "name", "names") +
+                                        " can only be an attack; nothing was run"
+                                  : counted(said.outside.size(), "name", "names") +
+                                        " outside the default policy; nothing was run");
         out.line("globals", std::move(text), dangerous ? colour::red : colour::yellow);
         for (std::size_t i = 0; i < said.outside.size() && i < 2; ++i) {
             const ckpt::global_use& u = said.outside[i];
-            out.line("", "  " + printable(u.module) + '.' + printable(u.name) + (u.verdict == ckpt::verdict::dangerous ? "  (dangerous)" : ""),
+            out.line("",
+                     "  " + printable(u.module) + '.' + printable(u.name) +
+                         (u.verdict == ckpt::verdict::dangerous ? "  (dangerous)" : ""),
                      u.verdict == ckpt::verdict::dangerous ? colour::red : colour::plain);
         }
-        if (said.outside.size() > 2) out.line("", "  +" + std::to_string(said.outside.size() - 2) + " more: see ckpt globals");
+        if (said.outside.size() > 2)
+            out.line("", "  +" + std::to_string(said.outside.size() - 2) + " more: see ckpt globals");
     }
 
     // What stands beside the weights, as much as fits into three lines.
     const ckpt::value root = file.root();
-    const std::string_view weights = candidates.empty() ? std::string_view{} : std::string_view(candidates.front().path);
-    if (root.kind() != kind::dictionary || (!candidates.empty() && weights.empty() && equal == 1 && candidates.front().rank >= 100)) {
+    const std::string_view weights =
+        candidates.empty() ? std::string_view{} : std::string_view(candidates.front().path);
+    if (root.kind() != kind::dictionary ||
+        (!candidates.empty() && weights.empty() && equal == 1 && candidates.front().rank >= 100)) {
         if (root.kind() != kind::dictionary) out.line("root", brief(root));
         return;
     }
@@ -231,7 +268,8 @@ void print_info(const options& wanted, const ckpt::checkpoint& file, const std::
         if (key == weights && equal == 1) continue;
         const std::string item = shortened(key, 30) + ": " + brief(e.mapped);
         if (lines.back().empty()) lines.back() = item;
-        else if (width(lines.back()) + 2 + width(item) <= out.room() - (lines.size() == most_lines ? 12 : 0)) lines.back() += "; " + item;
+        else if (width(lines.back()) + 2 + width(item) <= out.room() - (lines.size() == most_lines ? 12 : 0))
+            lines.back() += "; " + item;
         else if (lines.size() < most_lines) lines.push_back(item);
         else ++left_out;
     }
@@ -257,15 +295,20 @@ void print_files(const ckpt::folder_report& folder) {
     std::size_t names = 0;
     for (const ckpt::folder_file& f : folder.files) names = std::max(names, width(printable(f.name)));
     names = std::min<std::size_t>(names, 48);
-    const bool one_file = std::any_of(folder.files.begin(), folder.files.end(), [&](const ckpt::folder_file& f) { return f.name == folder.chosen; });
-    if (!folder.chosen.empty() && !one_file) out.line("opened", printable(folder.chosen) + ": " + folder.reason, colour::green);
+    const bool one_file = std::any_of(folder.files.begin(), folder.files.end(),
+                                      [&](const ckpt::folder_file& f) { return f.name == folder.chosen; });
+    if (!folder.chosen.empty() && !one_file)
+        out.line("opened", printable(folder.chosen) + ": " + folder.reason, colour::green);
     for (const ckpt::folder_file& f : folder.files)
-        out.line(&f == folder.files.data() ? "files" : "", left(shortened_in_the_middle(printable(f.name), names), names) + "  " + right(human_bytes(f.bytes), 10) + "  " + printable(description(folder, f)),
+        out.line(&f == folder.files.data() ? "files" : "",
+                 left(shortened_in_the_middle(printable(f.name), names), names) + "  " +
+                     right(human_bytes(f.bytes), 10) + "  " + printable(description(folder, f)),
                  f.name == folder.chosen ? colour::green : colour::plain);
 }
 void write_files(json& to, const ckpt::folder_report& folder) {
     to.key("files").begin_array();
-    for (const ckpt::folder_file& f : folder.files) to.line().begin_object().member("file", f.name).member("is", description(folder, f)).end_object();
+    for (const ckpt::folder_file& f : folder.files)
+        to.line().begin_object().member("file", f.name).member("is", description(folder, f)).end_object();
     to.end_array();
 }
 
@@ -288,15 +331,22 @@ int run_info(const options& wanted) {
         return written(exit_fine);
     }
     json out{stdout};
-    out.begin_object().member("schema", "ckpt.info/1").member("file", wanted.file()).member("container", file->container()).member("writer", file->writer());
-    out.member("byte_order", file->byte_order() == ckpt::byte_order::little ? "little" : "big").key("candidates").begin_array();
+    out.begin_object()
+        .member("schema", "ckpt.info/1")
+        .member("file", wanted.file())
+        .member("container", file->container())
+        .member("writer", file->writer());
+    out.member("byte_order", file->byte_order() == ckpt::byte_order::little ? "little" : "big")
+        .key("candidates")
+        .begin_array();
     for (const ckpt::candidate& c : candidates) {
         out.begin_object().key("path");
         write(out, elements_of(c.path, root));
         out.member("reason", c.reason).member("tensors", c.tensors).end_object();
     }
     out.end_array().key("dtypes").begin_object();
-    for (const dtype_sum& d : sums.dtypes) out.key(d.name).begin_object().member("tensors", d.tensors).member("nbytes", d.nbytes).end_object();
+    for (const dtype_sum& d : sums.dtypes)
+        out.key(d.name).begin_object().member("tensors", d.tensors).member("nbytes", d.nbytes).end_object();
     out.end_object().member("verdict", said.verdict);
     if (folder) write_files(out, *folder);
     out.end_object();

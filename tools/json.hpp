@@ -2,8 +2,9 @@
 //
 // SPDX-License-Identifier: MIT
 // In:      values in order, keys as the caller orders them.
-// Out:     UTF-8 with `", "` and `": "` between things, to a stream, in pieces; or nothing, to know beforehand how much.
-// Refuses: nothing. Bytes that are not UTF-8 become lone surrogates, as Python writes them: \udcff for the byte 0xff.
+// Out:     UTF-8 with `", "` and `": "` between things, to a stream, in pieces; or nothing, to know beforehand how
+// much. Refuses: nothing. Bytes that are not UTF-8 become lone surrogates, as Python writes them: \udcff for the byte
+// 0xff.
 #pragma once
 
 #include <bit>
@@ -29,13 +30,16 @@ namespace tool {
     for (std::size_t i = 1; i < n; ++i)
         if ((byte(at + i) & 0xC0) != 0x80) return 0;
     const unsigned second = byte(at + 1);
-    const bool wrong = (lead == 0xE0 && second < 0xA0) || (lead == 0xED && second > 0x9F) || (lead == 0xF0 && second < 0x90) || (lead == 0xF4 && second > 0x8F);
+    const bool wrong = (lead == 0xE0 && second < 0xA0) || (lead == 0xED && second > 0x9F) ||
+                       (lead == 0xF0 && second < 0x90) || (lead == 0xF4 && second > 0x8F);
     return wrong ? 0 : n;
 }
 
 /// The value of a valid sequence.
 [[nodiscard]] inline std::uint32_t utf8_point(std::string_view text, std::size_t at, std::size_t n) noexcept {
-    const auto byte = [&](std::size_t i) { return static_cast<std::uint32_t>(static_cast<unsigned char>(text[at + i])); };
+    const auto byte = [&](std::size_t i) {
+        return static_cast<std::uint32_t>(static_cast<unsigned char>(text[at + i]));
+    };
     if (n == 1) return byte(0);
     std::uint32_t out = byte(0) & (0xFFu >> (n + 1));
     for (std::size_t i = 1; i < n; ++i) out = out << 6 | (byte(i) & 0x3Fu);
@@ -69,7 +73,9 @@ namespace tool {
     std::string out;
     out.reserve((bytes.size() + 2) / 3 * 4);
     for (std::size_t i = 0; i < bytes.size(); i += 3) {
-        const auto at = [&](std::size_t k) { return i + k < bytes.size() ? std::to_integer<std::uint32_t>(bytes[i + k]) : 0u; };
+        const auto at = [&](std::size_t k) {
+            return i + k < bytes.size() ? std::to_integer<std::uint32_t>(bytes[i + k]) : 0u;
+        };
         const std::uint32_t three = at(0) << 16 | at(1) << 8 | at(2);
         out += digits[three >> 18];
         out += digits[three >> 12 & 63];
@@ -119,8 +125,7 @@ class json {
     }
     json& boolean(bool b) { return raw(b ? "true" : "false"); }
     json& null() { return raw("null"); }
-    template <std::integral Integer>
-    json& number(Integer x) {
+    template <std::integral Integer> json& number(Integer x) {
         char buffer[24];
         return raw({buffer, std::to_chars(buffer, buffer + sizeof buffer, x).ptr});
     }
@@ -136,12 +141,8 @@ class json {
     json& member(std::string_view name, std::string_view s) { return key(name).text(s); }
     json& member(std::string_view name, const char* s) { return key(name).text(s); }
     json& member(std::string_view name, bool b) { return key(name).boolean(b); }
-    template <std::integral Integer>
-    json& member(std::string_view name, Integer x) {
-        return key(name).number(x);
-    }
-    template <class Range>
-    json& numbers(const Range& all) {
+    template <std::integral Integer> json& member(std::string_view name, Integer x) { return key(name).number(x); }
+    template <class Range> json& numbers(const Range& all) {
         begin_array();
         for (const auto x : all) number(x);
         return end_array();
@@ -193,7 +194,9 @@ class json {
             const std::size_t n = utf8_length(s, i);
             if (n == 0) {
                 // A surrogate that Python's strings may hold, or a byte that stands for itself.
-                const auto at = [&](std::size_t k) { return static_cast<std::uint32_t>(static_cast<unsigned char>(s[i + k])); };
+                const auto at = [&](std::size_t k) {
+                    return static_cast<std::uint32_t>(static_cast<unsigned char>(s[i + k]));
+                };
                 if (c == 0xED && i + 2 < s.size() && (at(1) & 0xE0) == 0xA0 && (at(2) & 0xC0) == 0x80) {
                     unit(0xD000u | (at(1) & 0x3F) << 6 | (at(2) & 0x3F));
                     i += 3;
@@ -213,7 +216,8 @@ class json {
         out_ += '"';
     }
     void flush() {
-        if (to_ != nullptr && !out_.empty()) failed_ |= std::fwrite(out_.data(), 1, out_.size(), to_) != out_.size() || (std::fflush(to_) != 0);
+        if (to_ != nullptr && !out_.empty())
+            failed_ |= std::fwrite(out_.data(), 1, out_.size(), to_) != out_.size() || (std::fflush(to_) != 0);
         out_.clear();
     }
 

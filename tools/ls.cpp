@@ -27,19 +27,22 @@ struct row {
 struct listing {
     key_path selected{};
     std::vector<row> rows{};
-    std::string digest{}; // of the state_dict, where all its tensors have one
+    std::string digest{};                       // of the state_dict, where all its tensors have one
     std::optional<ckpt::state_dict> remapped{}; // keeps what the rows borrow
 };
 
-/// The rows of a state_dict after the rules. A key of the result stands at no place of the file: its path is the selected
-/// one with the new key as the last element.
-[[nodiscard]] ckpt::result<void> remap_rows(listing& all, const ckpt::state_dict& weights, const ckpt::key_map& rules, const options& wanted) {
+/// The rows of a state_dict after the rules. A key of the result stands at no place of the file: its path is the
+/// selected one with the new key as the last element.
+[[nodiscard]] ckpt::result<void> remap_rows(listing& all, const ckpt::state_dict& weights, const ckpt::key_map& rules,
+                                            const options& wanted) {
     const ckpt::remap_plan plan = ckpt::plan_remap(weights, rules);
     auto made = ckpt::remap(plan);
     if (!made) return std::move(made).error();
     all.remapped = std::move(*made);
     if (all.remapped->size() > wanted.max_nodes)
-        return ckpt::error{.code = ckpt::errc::output_limit, .detail = "there are more than " + std::to_string(wanted.max_nodes) + " tensors", .hint = "give a larger --max-nodes"};
+        return ckpt::error{.code = ckpt::errc::output_limit,
+                           .detail = "there are more than " + std::to_string(wanted.max_nodes) + " tensors",
+                           .hint = "give a larger --max-nodes"};
     std::unordered_map<std::string_view, std::size_t> source; // numbers of rows
     for (std::size_t i = 0; i < all.rows.size(); ++i) source.emplace(all.rows[i].key, i);
     std::unordered_map<std::string_view, std::vector<std::size_t>> sources;
@@ -52,7 +55,8 @@ struct listing {
         made_row.path.push_back({made_row.key, false});
         std::vector<std::size_t> from;
         if (const auto moved = sources.find(entry.key); moved != sources.end()) from = moved->second;
-        else if (const auto same = source.find(entry.key); same != source.end() && !filled.contains(entry.key)) from.push_back(same->second);
+        else if (const auto same = source.find(entry.key); same != source.end() && !filled.contains(entry.key))
+            from.push_back(same->second);
         for (const std::size_t i : from) {
             made_row.made_of.push_back(all.rows[i].tensor);
             made_row.is_array = made_row.is_array || all.rows[i].is_array;
@@ -64,7 +68,8 @@ struct listing {
 }
 
 /// The tensors that were asked for.
-[[nodiscard]] ckpt::result<listing> list(const ckpt::checkpoint& file, const options& wanted, const ckpt::key_map* rules) {
+[[nodiscard]] ckpt::result<listing> list(const ckpt::checkpoint& file, const options& wanted,
+                                         const ckpt::key_map* rules) {
     listing out;
     const ckpt::value root = file.root();
     found_value start{root, {}};
@@ -110,7 +115,10 @@ struct listing {
         parts += count_parts(r.tensor, wanted.max_nodes);
     }
     if (parts > 0 && parts + out.rows.size() > wanted.max_nodes)
-        return ckpt::error{.code = ckpt::errc::output_limit, .path = path_text(start.path), .detail = "there are more than " + std::to_string(wanted.max_nodes) + " tensors and parts of tensors",
+        return ckpt::error{.code = ckpt::errc::output_limit,
+                           .path = path_text(start.path),
+                           .detail = "there are more than " + std::to_string(wanted.max_nodes) +
+                                     " tensors and parts of tensors",
                            .hint = "select a smaller part with --select, or give a larger --max-nodes"};
     if (rules != nullptr)
         if (auto renamed = remap_rows(out, *weights, *rules, wanted); !renamed) return std::move(renamed).error();
@@ -124,7 +132,8 @@ class record_faults {
   public:
     explicit record_faults(const ckpt::checkpoint& file) : report_{file.verify(false)} {
         for (const ckpt::error& e : report_.findings) {
-            const bool of_a_value = static_cast<unsigned>(e.code) >= 300 || e.code == ckpt::errc::record_missing || e.code == ckpt::errc::compressed;
+            const bool of_a_value = static_cast<unsigned>(e.code) >= 300 || e.code == ckpt::errc::record_missing ||
+                                    e.code == ckpt::errc::compressed;
             if (of_a_value) continue; // not of a record
             const std::size_t at = e.record.rfind("/data/");
             if (at != std::string::npos) by_storage_.emplace(place{e.file, e.record.substr(at + 6)}, &e);
@@ -168,18 +177,22 @@ class record_faults {
     /// Takes out what the row of `t` shows.
     static void take(const ckpt::tensor& t, std::map<place, const ckpt::error*>& left) {
         // A tensor that was refused because of its record says which one.
-        if (const ckpt::error* refusal = t.refusal()) std::erase_if(left, [&](const auto& f) { return f.second->record == refusal->record; });
+        if (const ckpt::error* refusal = t.refusal())
+            std::erase_if(left, [&](const auto& f) { return f.second->record == refusal->record; });
         else left.erase(place_of(t));
         for (const ckpt::named_part p : t.parts()) take(p.tensor, left);
     }
-    [[nodiscard]] static place place_of(const ckpt::tensor& t) { return {std::string(t.file()), std::string(t.storage_key())}; }
+    [[nodiscard]] static place place_of(const ckpt::tensor& t) {
+        return {std::string(t.file()), std::string(t.storage_key())};
+    }
 
     ckpt::verify_report report_;
     std::map<place, const ckpt::error*> by_storage_{};
     const ckpt::error* homeless_{nullptr};
 };
 
-/// What is wrong with a row: with a record that it lies in, or with its indices. Null for nothing; `room` keeps what was found.
+/// What is wrong with a row: with a record that it lies in, or with its indices. Null for nothing; `room` keeps what
+/// was found.
 [[nodiscard]] const ckpt::error* fault_of(const row& r, const record_faults* faults, ckpt::error& room) {
     if (faults == nullptr || r.tensor.refusal() != nullptr) return nullptr;
     if (const ckpt::error* fault = faults->of(r)) return fault;
@@ -206,7 +219,8 @@ struct folded {
 [[nodiscard]] std::vector<std::string> split(const std::string& key) {
     std::vector<std::string> out;
     std::size_t begin = 0;
-    for (std::size_t dot; (dot = key.find('.', begin)) != std::string::npos; begin = dot + 1) out.push_back(key.substr(begin, dot - begin));
+    for (std::size_t dot; (dot = key.find('.', begin)) != std::string::npos; begin = dot + 1)
+        out.push_back(key.substr(begin, dot - begin));
     out.push_back(key.substr(begin));
     return out;
 }
@@ -232,7 +246,9 @@ struct folded {
 void fold(std::vector<folded>& lines) {
     constexpr std::size_t deepest = 16;
     for (std::size_t position = 0; position < deepest; ++position) {
-        std::map<std::tuple<std::string, std::string, std::string, std::string, std::uint64_t>, std::vector<std::pair<std::uint64_t, std::size_t>>> alike;
+        std::map<std::tuple<std::string, std::string, std::string, std::string, std::uint64_t>,
+                 std::vector<std::pair<std::uint64_t, std::size_t>>>
+            alike;
         for (std::size_t i = 0; i < lines.size(); ++i) {
             folded& line = lines[i];
             if (position >= line.parts.size() || line.refused || !line.note.empty()) continue;
@@ -252,7 +268,8 @@ void fold(std::vector<folded>& lines) {
                     std::size_t first = numbers[begin].second;
                     for (std::size_t i = begin; i < end; ++i) first = std::min(first, numbers[i].second);
                     folded& into = lines[first];
-                    into.parts[position] = '{' + std::to_string(numbers[begin].first) + ".." + std::to_string(numbers[end - 1].first) + '}';
+                    into.parts[position] = '{' + std::to_string(numbers[begin].first) + ".." +
+                                           std::to_string(numbers[end - 1].first) + '}';
                     for (std::size_t i = begin; i < end; ++i) {
                         if (numbers[i].second == first) continue;
                         into.nbytes += lines[numbers[i].second].nbytes;
@@ -281,7 +298,8 @@ void add_storages(const ckpt::tensor& t, std::map<std::uint32_t, std::uint64_t>&
 }
 
 /// The line of a tensor, and one for each part of a tensor that consists of parts: "key:part".
-void add_lines(std::vector<folded>& lines, const std::string& key, const ckpt::tensor& t, bool is_array, const options& wanted) {
+void add_lines(std::vector<folded>& lines, const std::string& key, const ckpt::tensor& t, bool is_array,
+               const options& wanted) {
     folded& line = lines.emplace_back();
     line.parts = split(printable(key));
     if (t.refusal() != nullptr) return;
@@ -324,7 +342,9 @@ void add_lines(std::vector<folded>& lines, const std::string& key, const ckpt::t
         add_lines(lines, r.key, t, r.is_array, wanted);
         folded& line = lines[first];
         if (error == nullptr && (wanted.digest || wanted.strict)) {
-            if (const auto offset = t.file_offset(); t.layout() == ckpt::layout::strided && !offset && !t.is_gathered() && offset.error().code != ckpt::errc::no_data) error = &(found = offset.error());
+            if (const auto offset = t.file_offset(); t.layout() == ckpt::layout::strided && !offset &&
+                                                     !t.is_gathered() && offset.error().code != ckpt::errc::no_data)
+                error = &(found = offset.error());
             else if (wanted.digest && t.layout() == ckpt::layout::strided) {
                 if (const auto crc = t.crc32()) line.note = hex8(*crc);
                 else error = &(found = crc.error());
@@ -334,7 +354,9 @@ void add_lines(std::vector<folded>& lines, const std::string& key, const ckpt::t
             line.refused = true;
             ++wrong;
             worst = worse(worst, exit_of_row(*error));
-            line.note = std::string(ckpt::info(error->code).name) + ": " + printable(error->detail.empty() ? ckpt::info(error->code).meaning : std::string_view(error->detail));
+            line.note =
+                std::string(ckpt::info(error->code).name) + ": " +
+                printable(error->detail.empty() ? ckpt::info(error->code).meaning : std::string_view(error->detail));
         }
     }
     if (!wanted.no_fold) fold(lines);
@@ -353,7 +375,9 @@ void add_lines(std::vector<folded>& lines, const std::string& key, const ckpt::t
         const std::size_t others = 2 + dtypes + 2 + shapes + 2 + size_columns + (wanted.digest ? 10 : 0);
         keys = std::min(keys, std::max<std::size_t>(columns() > others ? columns() - others : 0, 20));
     }
-    print(paint(colour::dim, left("key", keys) + "  " + left("dtype", dtypes) + "  " + left("shape", shapes) + "  " + right("size", size_columns)) + '\n');
+    print(paint(colour::dim, left("key", keys) + "  " + left("dtype", dtypes) + "  " + left("shape", shapes) + "  " +
+                                 right("size", size_columns)) +
+          '\n');
     for (const folded& line : lines) {
         std::string key = joined(line.parts);
         if (is_terminal()) key = shortened_in_the_middle(std::move(key), keys);
@@ -362,7 +386,8 @@ void add_lines(std::vector<folded>& lines, const std::string& key, const ckpt::t
             print(text + paint(colour::red, line.note) + '\n');
             continue;
         }
-        text += paint(colour::cyan, left(line.dtype, dtypes)) + "  " + left(line.shape, shapes) + "  " + right(human_bytes(line.nbytes), size_columns);
+        text += paint(colour::cyan, left(line.dtype, dtypes)) + "  " + left(line.shape, shapes) + "  " +
+                right(human_bytes(line.nbytes), size_columns);
         if (!line.note.empty()) text += "  " + line.note;
         if (!line.kind.empty()) text += paint(colour::dim, "  " + line.kind);
         if (line.tensors > 1) text += paint(colour::dim, "  x" + std::to_string(line.tensors));
@@ -370,12 +395,14 @@ void add_lines(std::vector<folded>& lines, const std::string& key, const ckpt::t
     }
     std::uint64_t on_disk = 0;
     for (const auto& [id, n] : stored) on_disk += n;
-    std::string total = counted(all.rows.size(), "tensor", "tensors") + ", " + counted(elements, "element", "elements") + ", " + human_bytes(bytes);
+    std::string total = counted(all.rows.size(), "tensor", "tensors") + ", " +
+                        counted(elements, "element", "elements") + ", " + human_bytes(bytes);
     if (on_disk < bytes) total += " (" + human_bytes(on_disk) + " stored: some share their bytes)";
     if (wrong > 0) total += ", " + paint(colour::red, grouped(wrong) + " with an error");
     if (!wanted.all && !all.selected.empty()) total += ", under " + printable(path_text(all.selected));
     print(total + '\n');
-    if (wanted.strict && wrong == 0 && faults->any()) print(paint(colour::red, "values that have no row here are damaged; list them with: ckpt verify") + '\n');
+    if (wanted.strict && wrong == 0 && faults->any())
+        print(paint(colour::red, "values that have no row here are damaged; list them with: ckpt verify") + '\n');
     if (!all.digest.empty()) print("digest " + all.digest + '\n');
     return written(wanted.strict ? worse(worst, faults->any() ? exit_finding : exit_fine) : exit_fine);
 }
@@ -399,18 +426,23 @@ int run_ls(const options& wanted) {
     if (!wanted.json) return print_listing(*all, wanted, faults ? &*faults : nullptr);
 
     json out{stdout};
-    out.begin_object().member("schema", "ckpt.ls/1").member("file", wanted.file()).member("container", file->container());
+    out.begin_object()
+        .member("schema", "ckpt.ls/1")
+        .member("file", wanted.file())
+        .member("container", file->container());
     out.member("byte_order", file->byte_order() == ckpt::byte_order::little ? "little" : "big").key("selected");
     write(out, all->selected);
     out.key("tensors").begin_array();
     storage_names names;
     int worst = exit_fine;
-    const std::string chosen = is_folder(wanted.file()) && file->files().size() == 1 ? file->files().front() : std::string{};
+    const std::string chosen =
+        is_folder(wanted.file()) && file->files().size() == 1 ? file->files().front() : std::string{};
     for (const row& r : all->rows) {
         out.line().begin_object().member("key", r.key).key("path");
         write(out, r.path);
         ckpt::error found;
-        worst = worse(worst, write_fields(out, r.tensor, r.is_array, names, wanted.digest, root, fault_of(r, faults ? &*faults : nullptr, found), chosen));
+        worst = worse(worst, write_fields(out, r.tensor, r.is_array, names, wanted.digest, root,
+                                          fault_of(r, faults ? &*faults : nullptr, found), chosen));
         out.end_object();
     }
     out.end_array().end_object();

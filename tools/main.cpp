@@ -30,13 +30,17 @@ struct command {
 };
 
 constexpr command commands[]{
-    {"info", "What the file is: container, weights, dtypes, globals, on one screen", tool::run_info, policy_name::inspect},
+    {"info", "What the file is: container, weights, dtypes, globals, on one screen", tool::run_info,
+     policy_name::inspect},
     {"ls", "The tensors of the weights, or with --all of the whole file", tool::run_ls, policy_name::training},
     {"show", "The values at paths: numbers, texts, containers", tool::run_show, policy_name::inspect},
-    {"globals", "The classes and functions that files ask for; runs none of them", tool::run_globals, policy_name::training},
+    {"globals", "The classes and functions that files ask for; runs none of them", tool::run_globals,
+     policy_name::training},
     {"verify", "Checks checksums, headers and the bounds of every tensor", tool::run_verify, policy_name::inspect},
-    {"diff", "What is different in the weights of two checkpoints; exit code 1 if anything is", tool::run_diff, policy_name::training},
-    {"map", "What key rules would do to the weights: a dry run, which writes nothing", tool::run_map, policy_name::training},
+    {"diff", "What is different in the weights of two checkpoints; exit code 1 if anything is", tool::run_diff,
+     policy_name::training},
+    {"map", "What key rules would do to the weights: a dry run, which writes nothing", tool::run_map,
+     policy_name::training},
 };
 
 /// CLI11 takes what begins with '[' for a list of values: this hides it.
@@ -60,32 +64,46 @@ int run(std::vector<std::string> arguments) {
     const bool as_json = std::find(arguments.begin(), end_of_options, "--json") != end_of_options;
 
     CLI::App app{"Looks into PyTorch checkpoints. Nothing in them is ever run.", "ckpt"};
-    app.set_version_flag("--version", std::string("ckpt ") + std::to_string(CKPT_VERSION_MAJOR) + '.' + std::to_string(CKPT_VERSION_MINOR) + '.' + std::to_string(CKPT_VERSION_PATCH));
+    app.set_version_flag("--version", std::string("ckpt ") + std::to_string(CKPT_VERSION_MAJOR) + '.' +
+                                          std::to_string(CKPT_VERSION_MINOR) + '.' +
+                                          std::to_string(CKPT_VERSION_PATCH));
     app.require_subcommand(1);
-    app.footer("`ckpt FILE` is `ckpt info FILE`.\nExit codes: 0 fine, 1 a finding, 2 the file is unreadable, 3 wrong usage, 4 valid but not supported.");
+    app.footer("`ckpt FILE` is `ckpt info FILE`.\nExit codes: 0 fine, 1 a finding, 2 the file is unreadable, 3 wrong "
+               "usage, 4 valid but not supported.");
 
     options wanted;
     const command* chosen = nullptr;
     std::string file;
-    const std::map<std::string, policy_name> policies{{"weights", policy_name::weights}, {"training", policy_name::training}, {"inspect", policy_name::inspect}};
+    const std::map<std::string, policy_name> policies{
+        {"weights", policy_name::weights}, {"training", policy_name::training}, {"inspect", policy_name::inspect}};
     std::string policy;
     for (const command& c : commands) {
         CLI::App* const sub = app.add_subcommand(c.name, c.about);
         const std::string name = c.name;
         sub->add_flag("--json", wanted.json, "One JSON document for scripts");
-        sub->add_option("--policy", policy, name == "globals" ? "Judge by this policy: weights, training (default) or inspect" : "Which globals the file may name: weights, training or inspect")
+        sub->add_option("--policy", policy,
+                        name == "globals" ? "Judge by this policy: weights, training (default) or inspect"
+                                          : "Which globals the file may name: weights, training or inspect")
             ->check(CLI::IsMember({"weights", "training", "inspect"}))
             ->type_name("NAME");
         if (name == "globals") {
             sub->add_option("FILE", wanted.files, "Checkpoints")->required()->type_name("");
         } else if (name == "diff") {
-            sub->add_option("A B", wanted.files, "Two checkpoints: files, folders or indices")->required()->expected(2)->type_name("");
+            sub->add_option("A B", wanted.files, "Two checkpoints: files, folders or indices")
+                ->required()
+                ->expected(2)
+                ->type_name("");
             sub->add_option("--select-a", wanted.select_a, "The path of the state_dict in A")->type_name("PATH");
             sub->add_option("--select-b", wanted.select_b, "The path of the state_dict in B")->type_name("PATH");
         } else {
-            sub->add_option("FILE", file, "A checkpoint: a file, a folder, or the index of a set of shards")->required()->type_name("");
+            sub->add_option("FILE", file, "A checkpoint: a file, a folder, or the index of a set of shards")
+                ->required()
+                ->type_name("");
         }
-        if (name == "show") sub->add_option("PATH", wanted.paths, "Keys and positions joined by '/', or a JSON array; the whole file if none")->type_name("");
+        if (name == "show")
+            sub->add_option("PATH", wanted.paths,
+                            "Keys and positions joined by '/', or a JSON array; the whole file if none")
+                ->type_name("");
         if (name == "ls") {
             sub->add_flag("--all", wanted.all, "Every tensor in the file, under every path");
             sub->add_option("--select", wanted.select, "The path of the state_dict")->type_name("PATH");
@@ -94,27 +112,38 @@ int run(std::vector<std::string> arguments) {
             sub->add_flag("--no-fold", wanted.no_fold, "One line for each tensor, without layers.{0..31}");
         }
         if (name == "ls" || name == "diff" || name == "map")
-            sub->add_option("--rules", wanted.rules, name == "diff" ? "Key rules for A: a text file" : "Key rules: a text file")->type_name("RULES");
+            sub->add_option("--rules", wanted.rules,
+                            name == "diff" ? "Key rules for A: a text file" : "Key rules: a text file")
+                ->type_name("RULES");
         if (name == "map") {
-            sub->add_option("--target", wanted.target, "What shall come out: a checkpoint, or a text with a key on each line, and its shape if you like: fc.weight [10, 512]")->type_name("FILE");
+            sub->add_option("--target", wanted.target,
+                            "What shall come out: a checkpoint, or a text with a key on each line, and its shape if "
+                            "you like: fc.weight [10, 512]")
+                ->type_name("FILE");
             sub->add_option("--select", wanted.select, "The path of the state_dict")->type_name("PATH");
-            sub->add_option("--select-target", wanted.select_target, "The path of the state_dict in the target")->type_name("PATH");
+            sub->add_option("--select-target", wanted.select_target, "The path of the state_dict in the target")
+                ->type_name("PATH");
             sub->add_flag("--strict", wanted.strict, "Exit with 1 also if a rule is unused");
             sub->add_option("--explain", wanted.explain, "The way of one key, rule by rule")->type_name("KEY");
-            sub->add_flag("--suggest", wanted.suggest, "Print rules that would lead to the target, for you to read; applies none");
+            sub->add_flag("--suggest", wanted.suggest,
+                          "Print rules that would lead to the target, for you to read; applies none");
             sub->add_flag("--no-fold", wanted.no_fold, "One line for each key, without layers.{0..31}");
-            sub->footer("Exit code 1 on a collision, a rule that does not fit the keys, or a key that --target misses, does not want, or wants in another shape;\n3 where the rules cannot be read.");
+            sub->footer("Exit code 1 on a collision, a rule that does not fit the keys, or a key that --target misses, "
+                        "does not want, or wants in another shape;\n3 where the rules cannot be read.");
         }
-        if (name == "ls" || name == "show") sub->add_option("--max-nodes", wanted.max_nodes, "Most rows or values to write (1000000)")->type_name("N");
+        if (name == "ls" || name == "show")
+            sub->add_option("--max-nodes", wanted.max_nodes, "Most rows or values to write (1000000)")->type_name("N");
         sub->callback([&chosen, &c] { chosen = &c; });
     }
 
     // `ckpt FILE` and mistyped commands: CLI11 would complain of the wrong thing.
-    const auto first = std::find_if(arguments.begin(), arguments.end(), [](const std::string& a) { return a.empty() || a[0] != '-'; });
+    const auto first =
+        std::find_if(arguments.begin(), arguments.end(), [](const std::string& a) { return a.empty() || a[0] != '-'; });
     if (first != arguments.end() && std::find(names.begin(), names.end(), *first) == names.end()) {
         if (!is_file_like(*first)) {
             const std::string near = tool::nearest(*first, names);
-            return misused(as_json, "there is no command \"" + *first + '"' + (near.empty() ? "" : "; did you mean \"" + near + "\"?") + " See: ckpt --help");
+            return misused(as_json, "there is no command \"" + *first + '"' +
+                                        (near.empty() ? "" : "; did you mean \"" + near + "\"?") + " See: ckpt --help");
         }
         arguments.insert(arguments.begin(), "info");
     }
@@ -136,27 +165,36 @@ int run(std::vector<std::string> arguments) {
         if (*f) named.push_back(&**f);
     for (std::string* f : named) {
         uncover(*f);
-        if (*f == "-") return misused(as_json, "\"-\" is not accepted: standard input cannot be read at any place; give a file");
+        if (*f == "-")
+            return misused(as_json, "\"-\" is not accepted: standard input cannot be read at any place; give a file");
         if (f->empty()) return misused(as_json, "the name of a file is empty");
     }
     if (wanted.explain) uncover(*wanted.explain);
-    if (wanted.all && wanted.rules) return misused(as_json, "--rules work on the keys of a state_dict, and --all lists the whole file: give one of them");
+    if (wanted.all && wanted.rules)
+        return misused(as_json,
+                       "--rules work on the keys of a state_dict, and --all lists the whole file: give one of them");
     if (wanted.select_target && !wanted.target) return misused(as_json, "--select-target needs a --target");
     if (std::string_view(chosen->name) == "map") {
-        if (!wanted.rules && !wanted.suggest) return misused(as_json, "map needs --rules RULES, or --suggest --target FILE");
-        if (wanted.suggest && (wanted.rules || wanted.explain || wanted.strict)) return misused(as_json, "--suggest proposes rules from scratch: it takes no --rules, --explain or --strict");
+        if (!wanted.rules && !wanted.suggest)
+            return misused(as_json, "map needs --rules RULES, or --suggest --target FILE");
+        if (wanted.suggest && (wanted.rules || wanted.explain || wanted.strict))
+            return misused(as_json,
+                           "--suggest proposes rules from scratch: it takes no --rules, --explain or --strict");
         if (wanted.suggest && !wanted.target) return misused(as_json, "--suggest needs a --target to lead to");
     }
     tool::key_path parsed;
     for (std::string& p : wanted.paths) uncover(p);
     std::vector<std::string> paths = wanted.paths;
-    for (std::optional<std::string>* selected : {&wanted.select, &wanted.select_a, &wanted.select_b, &wanted.select_target})
+    for (std::optional<std::string>* selected :
+         {&wanted.select, &wanted.select_a, &wanted.select_b, &wanted.select_target})
         if (*selected) {
             uncover(**selected);
             paths.push_back(**selected);
         }
     for (const std::string& p : paths)
-        if (!tool::parse_path(p, parsed)) return misused(as_json, "not a path: " + p + "; give keys joined by '/', or a JSON array of strings and integers");
+        if (!tool::parse_path(p, parsed))
+            return misused(as_json,
+                           "not a path: " + p + "; give keys joined by '/', or a JSON array of strings and integers");
     wanted.policy = policy.empty() ? chosen->policy : policies.at(policy);
     return chosen->run(wanted);
 }

@@ -54,7 +54,8 @@ class key_list {
             wanted_key w;
             std::string why = read_line(w);
             if (why.empty() && !w.key.empty())
-                if (const auto [it, is_new] = seen.try_emplace(w.key, number); !is_new) why = "the key \"" + w.key + "\" stands on line " + std::to_string(it->second) + " already";
+                if (const auto [it, is_new] = seen.try_emplace(w.key, number); !is_new)
+                    why = "the key \"" + w.key + "\" stands on line " + std::to_string(it->second) + " already";
             if (!why.empty()) return std::to_string(number) + ": " + why;
             if (!w.key.empty()) out.push_back(std::move(w));
         }
@@ -95,10 +96,12 @@ class key_list {
             std::int64_t n = 0;
             const auto [end, failure] = std::from_chars(line_.data(), line_.data() + line_.size(), n);
             const auto length = static_cast<std::size_t>(end - line_.data());
-            const bool ends = length == line_.size() || std::string_view(" \t,])").find(line_[length]) != std::string_view::npos;
+            const bool ends =
+                length == line_.size() || std::string_view(" \t,])").find(line_[length]) != std::string_view::npos;
             if (failure != std::errc{} || n < 0 || !ends) {
                 const std::string_view word = line_.substr(0, std::min(line_.find_first_of(" \t,])"), line_.size()));
-                return '"' + std::string(word.empty() ? line_.substr(0, 1) : word) + "\" is no size: a line is a key, or a key and its shape, as in: fc.weight [10, 512]";
+                return '"' + std::string(word.empty() ? line_.substr(0, 1) : word) +
+                       "\" is no size: a line is a key, or a key and its shape, as in: fc.weight [10, 512]";
             }
             line_.remove_prefix(length);
             shape.push_back(n);
@@ -126,13 +129,15 @@ class key_list {
     for (std::size_t i = 0; i < bytes.size();) {
         const std::size_t n = utf8_length(bytes, i);
         const char c = bytes[i];
-        if (n == 0 || (static_cast<unsigned char>(c) < 0x20 && c != '\n' && c != '\r' && c != '\t') || c == 0x7F) return false;
+        if (n == 0 || (static_cast<unsigned char>(c) < 0x20 && c != '\n' && c != '\r' && c != '\t') || c == 0x7F)
+            return false;
         i += n;
     }
     return !bytes.empty();
 }
 
-/// Reads the target: a checkpoint if the file is one, else a list of keys. False where it is neither: the command ends then.
+/// Reads the target: a checkpoint if the file is one, else a list of keys. False where it is neither: the command ends
+/// then.
 [[nodiscard]] bool read_target(const options& wanted, target_keys& out, int& exit_code) {
     const std::string& name = *wanted.target;
     const auto failed = [&](ckpt::error e, const ckpt::value& root = {}) {
@@ -146,7 +151,8 @@ class key_list {
         if (!weights) return failed(weights.error(), file->root());
         for (const auto entry : *weights) {
             out.keys.push_back({std::string(entry.key), {}});
-            if (entry.tensor.refusal() == nullptr) out.keys.back().shape.emplace(entry.tensor.shape().begin(), entry.tensor.shape().end());
+            if (entry.tensor.refusal() == nullptr)
+                out.keys.back().shape.emplace(entry.tensor.shape().begin(), entry.tensor.shape().end());
         }
     } else {
         if (file.error().code != ckpt::errc::not_a_checkpoint || is_folder(name)) return failed(file.error());
@@ -180,7 +186,8 @@ struct outcome {
     for (std::uint32_t i = record.items[0].next; i != 0; i = record.items[i].next) {
         const auto& node = record.plan->node(record.items[i].node);
         out.push_back({record.items[i].name, {}});
-        if (node.data == nullptr || node.data->refusal == nullptr) out.back().shape.emplace(node.sizes().begin(), node.sizes().end());
+        if (node.data == nullptr || node.data->refusal == nullptr)
+            out.back().shape.emplace(node.sizes().begin(), node.sizes().end());
     }
     return out;
 }
@@ -208,7 +215,8 @@ struct comparison {
     for (const wanted_key& w : target.keys) {
         const auto found = made.find(w.key);
         if (found == made.end()) out.missing.push_back(&w);
-        else if (w.shape && found->second->shape != w.shape) out.mismatched.push_back({w.key, *w.shape, found->second->shape});
+        else if (w.shape && found->second->shape != w.shape)
+            out.mismatched.push_back({w.key, *w.shape, found->second->shape});
     }
     return out;
 }
@@ -232,8 +240,7 @@ void write_errors(json& to, const ckpt::remap_plan& plan) {
     to.end_array();
 }
 
-template <class Range>
-void write_texts(json& to, std::string_view member, const Range& all) {
+template <class Range> void write_texts(json& to, std::string_view member, const Range& all) {
     to.key(member).begin_array();
     for (const auto& s : all) to.text(s);
     to.end_array();
@@ -241,11 +248,20 @@ void write_texts(json& to, std::string_view member, const Range& all) {
 
 void write_map(json& to, const ckpt::remap_plan& plan, const comparison& with, bool ok) {
     to.begin_object().member("schema", "ckpt.map/1").key("moves").begin_array();
-    for (const auto& m : plan.moves) to.line().begin_object().member("from", m.from).member("to", m.to).member("op", m.op).member("rule", m.rule).end_object();
+    for (const auto& m : plan.moves)
+        to.line()
+            .begin_object()
+            .member("from", m.from)
+            .member("to", m.to)
+            .member("op", m.op)
+            .member("rule", m.rule)
+            .end_object();
     to.end_array().key("dropped").begin_array();
-    for (const auto& d : plan.dropped) to.line().begin_object().member("from", d.from).member("rule", d.rule).end_object();
+    for (const auto& d : plan.dropped)
+        to.line().begin_object().member("from", d.from).member("rule", d.rule).end_object();
     to.end_array().key("aliased").begin_array();
-    for (const auto& a : plan.aliased) to.line().begin_object().member("key", a.key).member("same_as", a.same_as).end_object();
+    for (const auto& a : plan.aliased)
+        to.line().begin_object().member("key", a.key).member("same_as", a.same_as).end_object();
     to.end_array();
     write_texts(to, "filled", plan.filled);
     to.key("unused_rules").numbers(plan.unused_rules);
@@ -275,7 +291,9 @@ void write_map(json& to, const ckpt::remap_plan& plan, const comparison& with, b
 
 // --- for people ---
 
-[[nodiscard]] std::string rule_and_text(const ckpt::remap_plan& plan, std::size_t rule) { return "rule " + std::to_string(rule) + ", " + printable(plan.rule_text(rule)); }
+[[nodiscard]] std::string rule_and_text(const ckpt::remap_plan& plan, std::size_t rule) {
+    return "rule " + std::to_string(rule) + ", " + printable(plan.rule_text(rule));
+}
 
 /// Pairs that differ in a prefix only become one: `module.** -> **`.
 [[nodiscard]] std::vector<key_pair> with_prefixes(const std::vector<key_pair>& pairs, std::vector<key_pair>& rest) {
@@ -287,7 +305,9 @@ void write_map(json& to, const ckpt::remap_plan& plan, const comparison& with, b
         const bool shorter = p.from.size() > p.to.size();
         const std::string_view longer = shorter ? p.from : p.to;
         const std::string_view other = shorter ? p.to : p.from;
-        if (longer.size() == other.size() || !longer.ends_with(other) || longer[longer.size() - other.size() - 1] != '.') continue;
+        if (longer.size() == other.size() || !longer.ends_with(other) ||
+            longer[longer.size() - other.size() - 1] != '.')
+            continue;
         const std::string prefix(longer.substr(0, longer.size() - other.size()));
         const auto [it, is_new] = known.try_emplace(prefix + (shorter ? "<" : ">") + p.label, out.size());
         if (is_new) out.push_back({shorter ? prefix + "**" : "**", shorter ? "**" : prefix + "**", p.label, 0});
@@ -305,13 +325,17 @@ void write_map(json& to, const ckpt::remap_plan& plan, const comparison& with, b
     return out;
 }
 
-[[nodiscard]] std::string times(std::uint64_t n) { return n > 1 ? paint(colour::dim, "  x" + std::to_string(n)) : std::string(); }
+[[nodiscard]] std::string times(std::uint64_t n) {
+    return n > 1 ? paint(colour::dim, "  x" + std::to_string(n)) : std::string();
+}
 
 void print_moves(const ckpt::remap_plan& plan, bool fold) {
     std::vector<key_pair> pairs;
     for (const auto& m : plan.moves)
-        if (m.from != m.to || (m.op != "strip" && m.op != "add" && m.op != "rename")) // its own name again: nothing to see
-            pairs.push_back({printable(m.from), printable(m.to), std::string(m.op) + ", rule " + std::to_string(m.rule)});
+        if (m.from != m.to ||
+            (m.op != "strip" && m.op != "add" && m.op != "rename")) // its own name again: nothing to see
+            pairs.push_back(
+                {printable(m.from), printable(m.to), std::string(m.op) + ", rule " + std::to_string(m.rule)});
     if (pairs.empty()) return;
     if (fold) {
         std::vector<key_pair> rest;
@@ -335,16 +359,21 @@ void print_moves(const ckpt::remap_plan& plan, bool fold) {
             from = room - to;
         }
     }
-    const auto fitted = [](std::string s, std::size_t n) { return left(is_terminal() ? shortened_in_the_middle(std::move(s), n) : std::move(s), n); };
+    const auto fitted = [](std::string s, std::size_t n) {
+        return left(is_terminal() ? shortened_in_the_middle(std::move(s), n) : std::move(s), n);
+    };
     print(paint(colour::dim, left("old", from) + "    " + left("new", to) + "  by") + '\n');
-    for (const key_pair& p : pairs) print(fitted(p.from, from) + " -> " + fitted(p.to, to) + "  " + paint(colour::cyan, p.count > 1 ? left(p.label, label) : p.label) + times(p.count) + '\n');
+    for (const key_pair& p : pairs)
+        print(fitted(p.from, from) + " -> " + fitted(p.to, to) + "  " +
+              paint(colour::cyan, p.count > 1 ? left(p.label, label) : p.label) + times(p.count) + '\n');
 }
 
 constexpr std::size_t most_lines = 40;
 constexpr std::size_t label_columns = 12;
 
 /// A folded list behind a label, cut where it gets too long.
-void print_list(std::string_view label, colour c, const std::vector<key_pair>& pairs, bool fold, std::string_view between) {
+void print_list(std::string_view label, colour c, const std::vector<key_pair>& pairs, bool fold,
+                std::string_view between) {
     const std::vector<key_pair> lines = fold ? folded(pairs) : pairs;
     std::uint64_t shown = 0;
     std::uint64_t all = 0;
@@ -390,27 +419,35 @@ class hints {
     std::size_t left_{40'000};
 };
 
-[[nodiscard]] std::string shape_or_nothing(const std::optional<sizes>& shape) { return shape ? shape_text(*shape) : std::string(); }
+[[nodiscard]] std::string shape_or_nothing(const std::optional<sizes>& shape) {
+    return shape ? shape_text(*shape) : std::string();
+}
 
 void print_comparison(const comparison& with, bool fold) {
     hints near{with};
     std::vector<key_pair> lines;
-    for (const wanted_key* w : with.missing) lines.push_back({printable(w->key), near.of(*w), shape_or_nothing(w->shape)});
+    for (const wanted_key* w : with.missing)
+        lines.push_back({printable(w->key), near.of(*w), shape_or_nothing(w->shape)});
     print_list("missing", colour::red, lines, fold, "; nearest: ");
     lines.clear();
     for (const outcome* o : with.unexpected) lines.push_back({printable(o->key), {}, shape_or_nothing(o->shape)});
     print_list("unexpected", colour::red, lines, fold, {});
     lines.clear();
     for (const mismatch& m : with.mismatched)
-        lines.push_back({printable(m.key), {}, "should be " + shape_text(m.want) + ", is " + (m.got ? shape_text(*m.got) : "a tensor that could not be built")});
+        lines.push_back({printable(m.key),
+                         {},
+                         "should be " + shape_text(m.want) + ", is " +
+                             (m.got ? shape_text(*m.got) : "a tensor that could not be built")});
     print_list("mismatched", colour::red, lines, fold, {});
 }
 
-void print_map(const ckpt::state_dict& weights, const ckpt::remap_plan& plan, std::size_t results, const comparison& with, const options& wanted, bool ok) {
+void print_map(const ckpt::state_dict& weights, const ckpt::remap_plan& plan, std::size_t results,
+               const comparison& with, const options& wanted, bool ok) {
     const bool fold = !wanted.no_fold;
     print_moves(plan, fold);
     std::vector<key_pair> lines;
-    for (const auto& d : plan.dropped) lines.push_back({printable(d.from), {}, "(" + rule_and_text(plan, d.rule) + ')'});
+    for (const auto& d : plan.dropped)
+        lines.push_back({printable(d.from), {}, "(" + rule_and_text(plan, d.rule) + ')'});
     print_list("dropped", colour::yellow, lines, fold, {});
     lines.clear();
     for (const auto& a : plan.aliased) lines.push_back({printable(a.key), printable(a.same_as), {}});
@@ -422,13 +459,17 @@ void print_map(const ckpt::state_dict& weights, const ckpt::remap_plan& plan, st
         const auto& c = plan.collisions[i];
         print(paint(colour::red, left("collision", label_columns)) + printable(c.to) + '\n');
         for (std::size_t k = 0; k < c.from.size() && k < most_lines; ++k)
-            print(std::string(label_columns, ' ') + "  from " + printable(c.from[k]) + (c.rules[k] == 0 ? " (untouched)" : " (" + rule_and_text(plan, c.rules[k]) + ')') + '\n');
+            print(std::string(label_columns, ' ') + "  from " + printable(c.from[k]) +
+                  (c.rules[k] == 0 ? " (untouched)" : " (" + rule_and_text(plan, c.rules[k]) + ')') + '\n');
     }
     for (std::size_t i = 0; i < plan.errors.size() && i < most_lines; ++i)
         print(paint(colour::red, left("error", label_columns)) + printable(plan.errors[i].detail) + '\n');
     for (const auto n : {plan.collisions.size(), plan.errors.size()})
-        if (n > most_lines) print(std::string(label_columns, ' ') + "\u2026 " + grouped(n - most_lines) + " more: see --json\n");
-    for (const std::size_t rule : plan.unused_rules) print(paint(wanted.strict ? colour::red : colour::yellow, left("unused", label_columns)) + rule_and_text(plan, rule) + '\n');
+        if (n > most_lines)
+            print(std::string(label_columns, ' ') + "\u2026 " + grouped(n - most_lines) + " more: see --json\n");
+    for (const std::size_t rule : plan.unused_rules)
+        print(paint(wanted.strict ? colour::red : colour::yellow, left("unused", label_columns)) +
+              rule_and_text(plan, rule) + '\n');
     const auto reversible = plan.reversible();
     if (!reversible && plan.ok()) print(left("one way", label_columns) + printable(reversible.error().detail) + '\n');
     print_comparison(with, fold);
@@ -464,7 +505,8 @@ void print_map(const ckpt::state_dict& weights, const ckpt::remap_plan& plan, st
     return out;
 }
 
-[[nodiscard]] int explain(const options& wanted, const ckpt::remap_plan& plan, const ckpt::state_dict& weights, const target_keys& target) {
+[[nodiscard]] int explain(const options& wanted, const ckpt::remap_plan& plan, const ckpt::state_dict& weights,
+                          const target_keys& target) {
     const std::string& key = *wanted.explain;
     const auto trace = plan.explain(key);
     if (!trace) {
@@ -473,7 +515,8 @@ void print_map(const ckpt::state_dict& weights, const ckpt::remap_plan& plan, st
         for (const auto entry : weights) keys.emplace_back(entry.key);
         for (std::string& k : plan.keys()) keys.push_back(std::move(k));
         if (target.by_key.contains(key)) e.detail += ", which the target wants";
-        if (const std::string near = nearest(key, keys); !near.empty()) e.detail += "; nearest: \"" + printable(near) + '"';
+        if (const std::string near = nearest(key, keys); !near.empty())
+            e.detail += "; nearest: \"" + printable(near) + '"';
         return fail(wanted, std::move(e));
     }
     const int exit_code = plan.ok() ? exit_fine : exit_finding;
@@ -493,13 +536,16 @@ void print_map(const ckpt::state_dict& weights, const ckpt::remap_plan& plan, st
     }
     if (trace->empty()) print(printable(key) + ": no rule touches it\n");
     for (const auto& line : *trace) {
-        print(paint(colour::bold, "rule " + std::to_string(line.rule)) + ": " + printable(plan.rule_text(line.rule)) + '\n');
+        print(paint(colour::bold, "rule " + std::to_string(line.rule)) + ": " + printable(plan.rule_text(line.rule)) +
+              '\n');
         std::string text = "  " + (line.before.empty() ? "nothing" : listed(line.before)) + " -> ";
         if (line.after.empty()) text += paint(colour::yellow, "dropped");
         else text += listed(line.after) + "  " + paint(colour::cyan, line.what);
         print(text + '\n');
     }
-    if (!plan.ok()) print(paint(colour::red, "the rules stop: ") + grouped(plan.collisions.size() + plan.errors.size()) + " collisions and errors; ckpt map without --explain lists them\n");
+    if (!plan.ok())
+        print(paint(colour::red, "the rules stop: ") + grouped(plan.collisions.size() + plan.errors.size()) +
+              " collisions and errors; ckpt map without --explain lists them\n");
     return written(exit_code);
 }
 

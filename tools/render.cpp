@@ -22,8 +22,9 @@ namespace {
 
 /// Whether a code point changes how the text around it is shown, or shows nothing.
 [[nodiscard]] bool invisible(std::uint32_t point) noexcept {
-    return point < 0x20 || (point >= 0x7F && point < 0xA0) || point == 0xAD || point == 0x61C || point == 0x180E || (point >= 0x200B && point <= 0x200F) ||
-           (point >= 0x2028 && point <= 0x202E) || (point >= 0x2060 && point <= 0x206F) || point == 0xFEFF || (point >= 0xFFF9 && point <= 0xFFFB) ||
+    return point < 0x20 || (point >= 0x7F && point < 0xA0) || point == 0xAD || point == 0x61C || point == 0x180E ||
+           (point >= 0x200B && point <= 0x200F) || (point >= 0x2028 && point <= 0x202E) ||
+           (point >= 0x2060 && point <= 0x206F) || point == 0xFEFF || (point >= 0xFFF9 && point <= 0xFFFB) ||
            (point >= 0xE0000 && point <= 0xE007F);
 }
 
@@ -54,7 +55,8 @@ bool has_colours() noexcept {
     static const bool out = [] {
         const char* none = std::getenv("NO_COLOR");
         const char* term = std::getenv("TERM");
-        return is_terminal() && (none == nullptr || *none == '\0') && (term == nullptr || std::string_view(term) != "dumb");
+        return is_terminal() && (none == nullptr || *none == '\0') &&
+               (term == nullptr || std::string_view(term) != "dumb");
     }();
     return out;
 }
@@ -63,7 +65,8 @@ std::size_t columns() noexcept {
     if (const char* set = std::getenv("COLUMNS")) {
         std::size_t n = 0;
         const std::string_view text(set);
-        if (std::from_chars(text.data(), text.data() + text.size(), n).ec == std::errc{} && n >= 20 && n <= 10'000) return n;
+        if (std::from_chars(text.data(), text.data() + text.size(), n).ec == std::errc{} && n >= 20 && n <= 10'000)
+            return n;
     }
 #if !defined(_WIN32)
     winsize size{};
@@ -110,7 +113,8 @@ std::string printable(std::string_view text) {
 }
 
 std::size_t width(std::string_view text) noexcept {
-    return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
+    return static_cast<std::size_t>(
+        std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
 }
 
 std::string shortened(std::string text, std::size_t most) {
@@ -155,7 +159,9 @@ std::string human_bytes(std::uint64_t n) {
     return std::string(buffer).append(units[unit]);
 }
 
-std::string counted(std::uint64_t n, std::string_view one, std::string_view many) { return grouped(n) + ' ' + std::string(n == 1 ? one : many); }
+std::string counted(std::uint64_t n, std::string_view one, std::string_view many) {
+    return grouped(n) + ' ' + std::string(n == 1 ? one : many);
+}
 
 std::string shape_text(std::span<const std::int64_t> shape) {
     std::string out = "[";

@@ -24,7 +24,8 @@ using ckpt::kind;
 class value_writer {
   public:
     /// With `measure`, nothing is read or converted: the output goes nowhere.
-    value_writer(json& to, const ckpt::value& root, std::uint64_t budget, bool measure) : to_{to}, root_{root}, left_{budget}, measure_{measure} {}
+    value_writer(json& to, const ckpt::value& root, std::uint64_t budget, bool measure)
+        : to_{to}, root_{root}, left_{budget}, measure_{measure} {}
 
     /// False past the budget; the document is then unfinished.
     [[nodiscard]] bool write_value(const found_value& from) {
@@ -172,9 +173,7 @@ class value_writer {
                 push(at, form::items, 0, false);
             }
             return true;
-        default:
-            to_.end_object();
-            return end();
+        default: to_.end_object(); return end();
         }
     }
 
@@ -217,12 +216,16 @@ class value_writer {
         case kind::array: return write_array(v);
         case kind::storage: {
             const auto s = *v.as_storage();
-            to_.begin_object().key("$storage").begin_object().member("key", s.key).member("nbytes", s.nbytes).end_object().end_object();
+            to_.begin_object()
+                .key("$storage")
+                .begin_object()
+                .member("key", s.key)
+                .member("nbytes", s.nbytes)
+                .end_object()
+                .end_object();
             return true;
         }
-        case kind::global:
-            to_.begin_object().member("$global", class_name(v)).end_object();
-            return true;
+        case kind::global: to_.begin_object().member("$global", class_name(v)).end_object(); return true;
         case kind::refused: return write_error(*v.refusal());
         case kind::tuple:
         case kind::list:
@@ -301,7 +304,13 @@ class value_writer {
         const auto a = *v.as_array();
         if (const ckpt::error* refusal = a.tensor.refusal()) return write_error(*refusal);
         if (!charge(a.tensor.rank() + a.tensor.nbytes() / 4096)) return false;
-        to_.begin_object().key("$ndarray").begin_object().member("dtype", a.type).key("shape").numbers(a.tensor.shape()).member("fortran_order", a.fortran_order);
+        to_.begin_object()
+            .key("$ndarray")
+            .begin_object()
+            .member("dtype", a.type)
+            .key("shape")
+            .numbers(a.tensor.shape())
+            .member("fortran_order", a.fortran_order);
         if (!measure_) {
             if (const auto crc = a.tensor.crc32()) {
                 to_.member("crc32", hex8(*crc));
@@ -322,12 +331,14 @@ class value_writer {
     bool measure_;
     key_path path_{};
     std::vector<frame> stack_{};
-    std::unordered_map<std::uint32_t, std::size_t> open_{}; // objects around the current one, and how long their paths are
+    std::unordered_map<std::uint32_t, std::size_t>
+        open_{}; // objects around the current one, and how long their paths are
     storage_names names_{};
 };
 
 /// Writes all values; false past the budget.
-[[nodiscard]] bool write_all(json& to, const std::vector<found_value>& values, const ckpt::value& root, std::uint64_t budget, bool measure) {
+[[nodiscard]] bool write_all(json& to, const std::vector<found_value>& values, const ckpt::value& root,
+                             std::uint64_t budget, bool measure) {
     value_writer writer{to, root, budget, measure};
     if (values.size() != 1) to.begin_array();
     for (const found_value& v : values)
@@ -364,14 +375,17 @@ class tree {
         case kind::absent: return "absent";
         case kind::none: return "None";
         case kind::boolean: return *v.as_bool() ? "True" : "False";
-        case kind::integer: return shortened(integer_bytes(v) > 64 ? "<an int of " + human_bytes(integer_bytes(v)) + '>' : integer_text(v), most);
+        case kind::integer:
+            return shortened(
+                integer_bytes(v) > 64 ? "<an int of " + human_bytes(integer_bytes(v)) + '>' : integer_text(v), most);
         case kind::real: return number_text(*v.as_real());
         case kind::complex: {
             const auto c = *v.as_complex();
             return "complex(" + number_text(c.real) + ", " + number_text(c.imaginary) + ')';
         }
         case kind::string: return quoted(*v.as_string(), most);
-        case kind::bytes: return std::string(v.is_byte_array() ? "bytearray" : "bytes") + ", " + human_bytes((*v.as_bytes()).size());
+        case kind::bytes:
+            return std::string(v.is_byte_array() ? "bytearray" : "bytes") + ", " + human_bytes((*v.as_bytes()).size());
         case kind::tensor:
         case kind::array: {
             if (const ckpt::error* e = v.refusal()) return paint(colour::red, printable(e->message()));
@@ -383,7 +397,8 @@ class tree {
             if (const std::string more = kind_text(t); !more.empty()) out += paint(colour::dim, "  " + more);
             return out;
         }
-        case kind::storage: return "storage " + printable((*v.as_storage()).key) + ", " + human_bytes((*v.as_storage()).nbytes);
+        case kind::storage:
+            return "storage " + printable((*v.as_storage()).key) + ", " + human_bytes((*v.as_storage()).nbytes);
         case kind::global: return printable(class_name(v));
         case kind::refused: return paint(colour::red, printable(v.refusal()->message()));
         default: break;
@@ -412,7 +427,8 @@ class tree {
         switch (v.is_mapping() ? kind::dictionary : v.kind()) {
         case kind::dictionary: {
             const ckpt::value made_by = v.class_of();
-            return (made_by ? printable(class_name(made_by)) : "dict") + ", " + counted(v.entries().size(), "entry", "entries");
+            return (made_by ? printable(class_name(made_by)) : "dict") + ", " +
+                   counted(v.entries().size(), "entry", "entries");
         }
         case kind::object: return printable(class_name(v.class_of()));
         case kind::persistent: return "persistent id";
@@ -425,9 +441,11 @@ class tree {
     void item(std::size_t depth, const std::string& label, const ckpt::value& v) {
         if (lines_ > most_lines) return;
         if (lines_ == most_lines) return line(0, {}, paint(colour::dim, "\u2026 and more: ask for a part by its path"));
-        if (const auto text = leaf(v, depth == 0 && label.empty() ? std::size_t{100'000} : 60)) return line(depth, label, *text);
+        if (const auto text = leaf(v, depth == 0 && label.empty() ? std::size_t{100'000} : 60))
+            return line(depth, label, *text);
         if (const auto text = inline_sequence(v)) return line(depth, label, *text);
-        if (std::find_if(around_.begin(), around_.end(), [&v](const ckpt::value& a) { return a.same_object(v); }) != around_.end())
+        if (std::find_if(around_.begin(), around_.end(), [&v](const ckpt::value& a) { return a.same_object(v); }) !=
+            around_.end())
             return line(depth, label, paint(colour::dim, "(one of the values around it)"));
         if (depth >= deepest) return line(depth, label, summary(v) + paint(colour::dim, "  \u2026"));
         line(depth, label, summary(v));
@@ -494,16 +512,19 @@ int run_show(const options& wanted) {
 
     if (!wanted.json) {
         tree out;
-        for (const found_value& v : values) out.show(values.size() > 1 ? printable(path_text(v.path)) : std::string{}, v.value);
+        for (const found_value& v : values)
+            out.show(values.size() > 1 ? printable(path_text(v.path)) : std::string{}, v.value);
         return written(exit_fine);
     }
     // Once without output, so that what is too large costs neither memory nor half a document.
     json nowhere{nullptr};
     if (!write_all(nowhere, values, root, wanted.max_nodes, true))
-        return fail(wanted, {.code = ckpt::errc::output_limit,
-                             .path = values.size() == 1 ? path_text(values.front().path) : std::string{},
-                             .detail = "the values have more than " + std::to_string(wanted.max_nodes) + " nodes, counted under every path that reaches them; 128 bytes of text count as one",
-                             .hint = "ask for a smaller part by its path, or give a larger --max-nodes"},
+        return fail(wanted,
+                    {.code = ckpt::errc::output_limit,
+                     .path = values.size() == 1 ? path_text(values.front().path) : std::string{},
+                     .detail = "the values have more than " + std::to_string(wanted.max_nodes) +
+                               " nodes, counted under every path that reaches them; 128 bytes of text count as one",
+                     .hint = "ask for a smaller part by its path, or give a larger --max-nodes"},
                     root);
     json out{stdout};
     (void)write_all(out, values, root, wanted.max_nodes, false);

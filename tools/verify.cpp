@@ -14,7 +14,12 @@ namespace {
 
 void write_report(json& to, const ckpt::verify_report& report) {
     to.begin_object().member("schema", "ckpt.verify/1").member("ok", report.ok());
-    to.key("checked").begin_object().member("records", report.records).member("bytes", report.bytes).member("unchecked_crc", report.unchecked_crc).end_object();
+    to.key("checked")
+        .begin_object()
+        .member("records", report.records)
+        .member("bytes", report.bytes)
+        .member("unchecked_crc", report.unchecked_crc)
+        .end_object();
     to.key("findings").begin_array();
     for (const ckpt::error& e : report.findings) {
         to.line().begin_object().key("error");
@@ -60,7 +65,9 @@ int run_verify(const options& wanted) {
             }
             ckpt::error e = file.error();
             e.file = name;
-            const bool told = std::any_of(report.findings.begin(), report.findings.end(), [&](const ckpt::error& known) { return known.file == name && known.code == e.code; });
+            const bool told =
+                std::any_of(report.findings.begin(), report.findings.end(),
+                            [&](const ckpt::error& known) { return known.file == name && known.code == e.code; });
             if (!told) exit_code = std::max(exit_code, add(report, e));
         }
         // The chunks of a distributed checkpoint are no files: the whole looks through them.
@@ -76,7 +83,10 @@ int run_verify(const options& wanted) {
         // A file that cannot be had is no verdict on its content; damage that keeps it from opening is one.
         if (!file && static_cast<unsigned>(file.error().code) < 200) return fail(wanted, file.error());
         exit_code = file ? add(report, file->verify(), {}) : add(report, file.error());
-        if (!file) refusal = exit_code == exit_unsupported ? "not supported" : exit_code == exit_finding ? "refused" : "unreadable";
+        if (!file)
+            refusal = exit_code == exit_unsupported ? "not supported"
+                      : exit_code == exit_finding   ? "refused"
+                                                    : "unreadable";
     }
     if (wanted.json) {
         json out{stdout};
@@ -84,14 +94,20 @@ int run_verify(const options& wanted) {
         return finish(out, exit_code);
     }
     const std::string name = printable(wanted.file());
-    for (const ckpt::error& e : report.findings) print(paint(colour::red, "  finding") + "  " + printable(e.message()) + '\n');
+    for (const ckpt::error& e : report.findings)
+        print(paint(colour::red, "  finding") + "  " + printable(e.message()) + '\n');
     if (!refusal.empty()) {
         print(name + ": " + paint(colour::red, refusal) + '\n');
         return written(exit_code);
     }
-    print(name + ": " + (report.ok() ? paint(colour::green, "ok") : paint(colour::red, counted(report.findings.size(), "finding", "findings"))) + "; " +
-          counted(report.records, "record", "records") + " checked against the directory, " + human_bytes(report.bytes) + " against their checksums" +
-          (report.unchecked_crc > 0 ? ", " + counted(report.unchecked_crc, "record has", "records have") + " none" : "") + '\n');
+    print(
+        name + ": " +
+        (report.ok() ? paint(colour::green, "ok")
+                     : paint(colour::red, counted(report.findings.size(), "finding", "findings"))) +
+        "; " + counted(report.records, "record", "records") + " checked against the directory, " +
+        human_bytes(report.bytes) + " against their checksums" +
+        (report.unchecked_crc > 0 ? ", " + counted(report.unchecked_crc, "record has", "records have") + " none" : "") +
+        '\n');
     return written(exit_code);
 }
 

@@ -5,8 +5,8 @@
 // Out:     `device_tensors`: an owner of device memory that gives pointers by key.
 // Refuses: what an upload refuses, all or nothing: a failure frees everything, after what was issued has ended.
 //
-// Plain C++ over <cuda_runtime_api.h>; any compiler will do, nvcc too. Conversions on the device are in <ckpt/cuda_kernels.cuh>.
-// How it works, and who owns what for how long: docs/cuda.md.
+// Plain C++ over <cuda_runtime_api.h>; any compiler will do, nvcc too. Conversions on the device are in
+// <ckpt/cuda_kernels.cuh>. How it works, and who owns what for how long: docs/cuda.md.
 #pragma once
 
 #include <ckpt/ckpt.hpp>
@@ -24,35 +24,35 @@
 #include <utility>
 #include <vector>
 
-
 namespace ckpt::inline CKPT_DETAIL_ABI::cuda {
 
 struct upload_options {
-    cudaStream_t stream{};                      ///< where the tensors will be used: it waits for the last copy
-    int device{-1};                             ///< -1: the current one. Plans for several devices say it themselves
-    std::vector<pattern> select{};              ///< keys that are uploaded; empty: all
+    cudaStream_t stream{};         ///< where the tensors will be used: it waits for the last copy
+    int device{-1};                ///< -1: the current one. Plans for several devices say it themselves
+    std::vector<pattern> select{}; ///< keys that are uploaded; empty: all
     std::vector<upload_cast> casts{};
     upload_layout layout{upload_layout::file_image};
-    const device_kernels* kernels{};            ///< `ckpt::cuda::kernels()`: conversions on the device; null: on the host
+    const device_kernels* kernels{}; ///< `ckpt::cuda::kernels()`: conversions on the device; null: on the host
     upload_source source{upload_source::buffered};
-    const direct_reader* past_host{};           ///< for upload_source::gpu_direct
-    unsigned readers{2};                        ///< threads that read; 3 fill a PCIe 4 link from the page cache, 6 one of PCIe 5
-    unsigned slots{8};                          ///< of pinned memory
+    const direct_reader* past_host{}; ///< for upload_source::gpu_direct
+    unsigned readers{2};              ///< threads that read; 3 fill a PCIe 4 link from the page cache, 6 one of PCIe 5
+    unsigned slots{8};                ///< of pinned memory
     std::uint64_t piece_bytes{std::uint64_t{8} << 20}; ///< of one slot
-    bool stream_ordered{false};                 ///< allocates from the device's pool (cudaMallocAsync)
-    bool verify{false};                         ///< compares the checksums of records that are read whole
-    progress_callback progress{};               ///< called by the calling thread; false stops the upload
-    std::span<const device_place> places{};     ///< memory of the caller's, one for each target, at multiples of 256; none: the upload's own
+    bool stream_ordered{false};                        ///< allocates from the device's pool (cudaMallocAsync)
+    bool verify{false};                                ///< compares the checksums of records that are read whole
+    progress_callback progress{};                      ///< called by the calling thread; false stops the upload
+    std::span<const device_place>
+        places{}; ///< memory of the caller's, one for each target, at multiples of 256; none: the upload's own
 };
 
 /// A tensor in device memory. Borrows from its device_tensors.
 struct device_tensor {
-    void* data{};                            ///< element 0; null for a tensor without elements
+    void* data{}; ///< element 0; null for a tensor without elements
     ckpt::dtype dtype{};
     std::span<const std::int64_t> shape{};
     std::span<const std::int64_t> strides{}; ///< in elements
     int device{};
-    double scale{1};                         ///< of one that is quantised as a whole, and its zero point
+    double scale{1}; ///< of one that is quantised as a whole, and its zero point
     std::int64_t zero_point{};
 };
 
@@ -80,7 +80,11 @@ class device_tensors {
         auto found = find(key, target);
         if (!found) return std::move(found).error();
         const detail::placed_tensor& t = **found;
-        device_tensor out{t.nbytes != 0 ? memory_->address(t) : nullptr, t.type, {t.shape, t.rank}, {t.strides, t.rank}, memory_->at(t.target).device};
+        device_tensor out{t.nbytes != 0 ? memory_->address(t) : nullptr,
+                          t.type,
+                          {t.shape, t.rank},
+                          {t.strides, t.rank},
+                          memory_->at(t.target).device};
         if (t.quantised != nullptr) {
             out.scale = t.quantised->scale;
             out.zero_point = t.quantised->zero_point;
@@ -91,52 +95,57 @@ class device_tensors {
 
     /// The first element of a contiguous tensor of type T. Tied tensors give the same pointer.
     /// Fails with `dtype_mismatch`, with `needs_copy` where the tensor is not contiguous, and as `at` does.
-    template <class T>
-    [[nodiscard]] result<T*> data(std::string_view key, std::size_t target = 0) & {
+    template <class T> [[nodiscard]] result<T*> data(std::string_view key, std::size_t target = 0) & {
         return typed<T>(key, target);
     }
-    template <class T>
-    [[nodiscard]] result<const T*> data(std::string_view key, std::size_t target = 0) const& {
+    template <class T> [[nodiscard]] result<const T*> data(std::string_view key, std::size_t target = 0) const& {
         auto out = typed<T>(key, target);
         if (!out) return std::move(out).error();
         return static_cast<const T*>(*out);
     }
-    template <class T>
-    result<const T*> data(std::string_view, std::size_t = 0) && = delete;
+    template <class T> result<const T*> data(std::string_view, std::size_t = 0) && = delete;
 
-    /// The tensor as other frameworks take it, read-only, without a copy; it keeps all of this device memory until its deleter is
-    /// called. Its consumer works in the order of `upload_options::stream`, or after `wait()`.
-    /// Fails with `dtype_mismatch` for types that DLPack does not have, and as `at` does.
+    /// The tensor as other frameworks take it, read-only, without a copy; it keeps all of this device memory until its
+    /// deleter is called. Its consumer works in the order of `upload_options::stream`, or after `wait()`. Fails with
+    /// `dtype_mismatch` for types that DLPack does not have, and as `at` does.
     template <class Managed = dlpack_managed_tensor>
     [[nodiscard]] result<Managed*> to_dlpack(std::string_view key, std::size_t target = 0) const {
         const auto found = find(key, target);
         if (!found) return found.error();
         const detail::placed_tensor& t = **found;
-        return detail::make_dlpack<Managed>(memory_->address(t), t.type, {t.shape, t.rank}, {t.strides, t.rank}, {detail::dlpack_cuda, memory_->at(t.target).device}, true, memory_);
+        return detail::make_dlpack<Managed>(memory_->address(t), t.type, {t.shape, t.rank}, {t.strides, t.rank},
+                                            {detail::dlpack_cuda, memory_->at(t.target).device}, true, memory_);
     }
 
     /// Waits for the copies, and frees what only they needed. A failure stays: nothing is given out afterwards.
     [[nodiscard]] result<void> wait() { return memory_->wait(); }
     [[nodiscard]] const upload_report& report() const noexcept { return memory_->report; }
 
-    explicit device_tensors(detail::shared<detail::device_memory<detail::cuda_api>> memory) noexcept : memory_{std::move(memory)} {}
+    explicit device_tensors(detail::shared<detail::device_memory<detail::cuda_api>> memory) noexcept
+        : memory_{std::move(memory)} {}
 
   private:
     [[nodiscard]] const detail::upload_plan_data& plan() const noexcept { return memory_->plan(); }
     [[nodiscard]] result<const detail::placed_tensor*> find(std::string_view key, std::size_t target) const {
         if (memory_->failure()) return *memory_->failure();
-        const detail::placed_tensor* const found = target < targets() ? plan().find(key, static_cast<std::uint32_t>(target)) : nullptr;
+        const detail::placed_tensor* const found =
+            target < targets() ? plan().find(key, static_cast<std::uint32_t>(target)) : nullptr;
         if (found != nullptr) return found;
-        return error{.code = errc::key_missing, .detail = "no key " + detail::quoted(key) + " was uploaded to target " + detail::decimal(std::uint64_t{target})};
+        return error{.code = errc::key_missing,
+                     .detail = "no key " + detail::quoted(key) + " was uploaded to target " +
+                               detail::decimal(std::uint64_t{target})};
     }
-    template <class T>
-    [[nodiscard]] result<T*> typed(std::string_view key, std::size_t target) const {
+    template <class T> [[nodiscard]] result<T*> typed(std::string_view key, std::size_t target) const {
         static_assert(element<T>, "ckpt: this is no element type of a tensor (dtype_of does not know it)");
         auto found = find(key, target);
         if (!found) return std::move(found).error();
         const detail::placed_tensor& t = **found;
         if (t.type != dtype_of<T>::value)
-            return error{.code = errc::dtype_mismatch, .path = std::string(key), .detail = "the tensor is " + std::string(name(t.type)) + ", asked for was " + std::string(name(dtype_of<T>::value)), .hint = "a cast in the upload's options converts it"};
+            return error{.code = errc::dtype_mismatch,
+                         .path = std::string(key),
+                         .detail = "the tensor is " + std::string(name(t.type)) + ", asked for was " +
+                                   std::string(name(dtype_of<T>::value)),
+                         .hint = "a cast in the upload's options converts it"};
         detail::tensor_data shape{};
         shape.rank = t.rank;
         shape.shape = t.shape;
@@ -154,9 +163,10 @@ class device_tensors {
     detail::shared<detail::device_memory<detail::cuda_api>> memory_;
 };
 
-/// Carries out a plan, which may be for several devices. Returns when the files are read: copies may go on, `options.stream`
-/// waits for them, and so does `wait()`. The device that was current stays so. `select`, `casts`, `layout`, `kernels`, `piece_bytes` and `device` are the plan's.
-/// Fails with `device_memory`, `device_lost`, `no_device`, `device_failed`, `truncated`, `read_failed`, `checksum_mismatch`, `conversion`, `upload_cancelled`.
+/// Carries out a plan, which may be for several devices. Returns when the files are read: copies may go on,
+/// `options.stream` waits for them, and so does `wait()`. The device that was current stays so. `select`, `casts`,
+/// `layout`, `kernels`, `piece_bytes` and `device` are the plan's. Fails with `device_memory`, `device_lost`,
+/// `no_device`, `device_failed`, `truncated`, `read_failed`, `checksum_mismatch`, `conversion`, `upload_cancelled`.
 [[nodiscard]] inline result<device_tensors> upload(const upload_plan& plan, const upload_options& options = {}) {
     detail::engine_options how;
     how.source = options.source;
@@ -170,7 +180,8 @@ class device_tensors {
     auto memory = detail::run_upload(api, plan, how);
     if (!memory) return std::move(memory).error();
     for (auto& target : (*memory)->targets())
-        if (const int code = api.order(options.stream, target.done); code != 0) return api.failure(device_call::order, code);
+        if (const int code = api.order(options.stream, target.done); code != 0)
+            return api.failure(device_call::order, code);
     return device_tensors{*std::move(memory)};
 }
 
@@ -178,22 +189,32 @@ class device_tensors {
 [[nodiscard]] inline result<device_tensors> upload(const state_dict& weights, const upload_options& options = {}) {
     int device = options.device;
     if (device < 0)
-        if (const int code = cudaGetDevice(&device); code != 0) return detail::cuda_api{}.failure(device_call::current_device, code);
-    auto plan = plan_upload(weights, {.select = options.select, .casts = options.casts, .layout = options.layout, .piece_bytes = options.piece_bytes, .kernels = options.kernels}, device);
+        if (const int code = cudaGetDevice(&device); code != 0)
+            return detail::cuda_api{}.failure(device_call::current_device, code);
+    auto plan = plan_upload(weights,
+                            {.select = options.select,
+                             .casts = options.casts,
+                             .layout = options.layout,
+                             .piece_bytes = options.piece_bytes,
+                             .kernels = options.kernels},
+                            device);
     if (!plan) return std::move(plan).error();
     return upload(*plan, options);
 }
 
-/// Copies a strided tensor to dense elements in row-major order, by a kernel on `stream`, in whose order both sides are used. `out`: memory
-/// of the tensor's device for all elements. Nothing is waited for.
-/// Fails with `packed` where a byte holds several elements, and with the device's errors.
-[[nodiscard]] inline result<void> contiguous(void* out, const device_tensor& from, const device_kernels* kernels, cudaStream_t stream = {}) {
+/// Copies a strided tensor to dense elements in row-major order, by a kernel on `stream`, in whose order both sides are
+/// used. `out`: memory of the tensor's device for all elements. Nothing is waited for. Fails with `packed` where a byte
+/// holds several elements, and with the device's errors.
+[[nodiscard]] inline result<void> contiguous(void* out, const device_tensor& from, const device_kernels* kernels,
+                                             cudaStream_t stream = {}) {
     const detail::cuda_api api{};
     if (bits(from.dtype) < 8) return detail::packed_error(from.dtype);
     detail::device_scope<detail::cuda_api> scope{api};
     if (scope.failure() != 0) return api.failure(device_call::current_device, scope.failure());
     if (const int code = scope.use(from.device); code != 0) return api.failure(device_call::use_device, code);
-    const int code = kernels->gather(out, from.data, itemsize(from.dtype), static_cast<std::uint32_t>(from.shape.size()), from.shape.data(), from.strides.data(), 0, stream);
+    const int code =
+        kernels->gather(out, from.data, itemsize(from.dtype), static_cast<std::uint32_t>(from.shape.size()),
+                        from.shape.data(), from.strides.data(), 0, stream);
     if (code != 0) return api.failure(device_call::convert, code);
     return {};
 }

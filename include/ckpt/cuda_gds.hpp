@@ -3,10 +3,11 @@
 // SPDX-License-Identifier: MIT
 // In:      nothing; the library is looked for when a program asks for it, and is no dependency.
 // Out:     `gds()`, the owner of the opened driver, whose `reader()` is an option of `ckpt::cuda::upload`.
-// Refuses: nothing: where library, driver or file system cannot do it, there is a reason, and the upload stages as usual.
+// Refuses: nothing: where library, driver or file system cannot do it, there is a reason, and the upload stages as
+// usual.
 //
-// No CUDA header is needed. The library has a configuration and a log file of its own (cufile.json), and may itself go by
-// way of the host's memory ("compatibility mode") where it has no direct way.
+// No CUDA header is needed. The library has a configuration and a log file of its own (cufile.json), and may itself go
+// by way of the host's memory ("compatibility mode") where it has no direct way.
 #pragma once
 
 #include <ckpt/core/config.hpp>
@@ -85,7 +86,8 @@ inline constexpr const char* kernel_modules = "/proc/modules";
 /// The library with its driver open, or why it is not. Files share it with the owner: the driver is closed by the last.
 class gds_state final : public counted {
   public:
-    /// `modules` is `kernel_modules`: where there is no such file, as in some containers, the library (1.20) searches it without end.
+    /// `modules` is `kernel_modules`: where there is no such file, as in some containers, the library (1.20) searches
+    /// it without end.
     explicit gds_state(const char* modules) {
         if (::access(modules, R_OK) != 0) {
             reason_ = std::string(modules) + " cannot be read, in which the library looks for its drivers";
@@ -95,14 +97,16 @@ class gds_state final : public counted {
         library_ = ::dlopen("libcufile.so.0", RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
         if (library_ == nullptr) {
             const char* why = ::dlerror();
-            reason_ = why != nullptr ? std::string_view(why).substr(0, 200) : std::string_view("libcufile.so.0 cannot be loaded");
+            reason_ = why != nullptr ? std::string_view(why).substr(0, 200)
+                                     : std::string_view("libcufile.so.0 cannot be loaded");
             return;
         }
         cufile_status (*driver_open)() = nullptr;
         // The header gives the close that counts users this name; old libraries have the other only.
         if (!find("cuFileDriverClose_v2", driver_close_)) find("cuFileDriverClose", driver_close_);
-        if (!find("cuFileDriverOpen", driver_open) || driver_close_ == nullptr || !find("cuFileHandleRegister", handle_register_) ||
-            !find("cuFileHandleDeregister", handle_deregister_) || !find("cuFileRead", read_)) {
+        if (!find("cuFileDriverOpen", driver_open) || driver_close_ == nullptr ||
+            !find("cuFileHandleRegister", handle_register_) || !find("cuFileHandleDeregister", handle_deregister_) ||
+            !find("cuFileRead", read_)) {
             reason_ = "libcufile.so.0 lacks a function";
             return;
         }
@@ -128,14 +132,13 @@ class gds_state final : public counted {
         int fd{-1};
     };
 
-    template <class F>
-    bool find(const char* name, F*& out) noexcept {
+    template <class F> bool find(const char* name, F*& out) noexcept {
         out = reinterpret_cast<F*>(::dlsym(library_, name));
         return out != nullptr;
     }
 
-    /// The library wants a descriptor with O_DIRECT, which the caller's cannot be given without its other reads feeling it.
-    /// Where the file system has no such thing newer versions take one without, and older ones refuse it.
+    /// The library wants a descriptor with O_DIRECT, which the caller's cannot be given without its other reads feeling
+    /// it. Where the file system has no such thing newer versions take one without, and older ones refuse it.
     [[nodiscard]] static int reopen(int fd) {
         const std::string path = "/proc/self/fd/" + decimal(static_cast<std::int64_t>(fd));
         const int direct = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_DIRECT);
@@ -165,14 +168,18 @@ class gds_state final : public counted {
         return new file{shared<gds_state>{&driver}, handle, own};
     }
 
-    static std::int64_t read(void* handle, void* device_base, std::uint64_t bytes, std::uint64_t file_offset, std::uint64_t device_offset) {
+    static std::int64_t read(void* handle, void* device_base, std::uint64_t bytes, std::uint64_t file_offset,
+                             std::uint64_t device_offset) {
         const auto& from = *static_cast<const file*>(handle);
         std::uint64_t done = 0;
         while (done < bytes) {
             errno = 0;
             const ::ssize_t got = from.driver->read_(from.handle, device_base, static_cast<std::size_t>(bytes - done),
-                                                     static_cast<::off_t>(file_offset + done), static_cast<::off_t>(device_offset + done));
-            if (got < 0) return got == -1 ? -static_cast<std::int64_t>(errno != 0 ? errno : EIO) : static_cast<std::int64_t>(got);
+                                                     static_cast<::off_t>(file_offset + done),
+                                                     static_cast<::off_t>(device_offset + done));
+            if (got < 0)
+                return got == -1 ? -static_cast<std::int64_t>(errno != 0 ? errno : EIO)
+                                 : static_cast<std::int64_t>(got);
             if (got == 0) break;
             done += static_cast<std::uint64_t>(got);
         }
@@ -190,7 +197,8 @@ class gds_state final : public counted {
     cufile_status (*driver_close_)(){};
     cufile_status (*handle_register_)(void** handle, cufile_descriptor* descriptor){};
     void (*handle_deregister_)(void* handle){};
-    ::ssize_t (*read_)(void* handle, void* device_base, std::size_t bytes, ::off_t file_offset, ::off_t device_offset){};
+    ::ssize_t (*read_)(void* handle, void* device_base, std::size_t bytes, ::off_t file_offset,
+                       ::off_t device_offset){};
     bool opened_{false};
     std::string reason_{};
     direct_reader reader_{this, &gds_state::open, &gds_state::read, &gds_state::close};
@@ -234,7 +242,8 @@ class gds_driver {
 
     /// Why nothing can be read so; empty where the driver is open. A file may still be refused.
     [[nodiscard]] std::string reason() const { return state_ ? state_->reason() : "the driver was moved away"; }
-    /// For `ckpt::cuda::upload`, as long as this lives; never null, unless it was moved away. What it cannot read is staged.
+    /// For `ckpt::cuda::upload`, as long as this lives; never null, unless it was moved away. What it cannot read is
+    /// staged.
     [[nodiscard]] const direct_reader* reader() const& noexcept { return state_ ? &state_->reader() : nullptr; }
     const direct_reader* reader() const&& = delete;
 
@@ -243,7 +252,9 @@ class gds_driver {
 };
 
 /// Looks for the library and opens its driver. Never fails: `reason()` says what is missing.
-[[nodiscard]] inline gds_driver gds() { return gds_driver{detail::make_shared<detail::gds_state>(detail::kernel_modules)}; }
+[[nodiscard]] inline gds_driver gds() {
+    return gds_driver{detail::make_shared<detail::gds_state>(detail::kernel_modules)};
+}
 
 } // namespace cuda
 } // namespace ckpt::inline CKPT_DETAIL_ABI

@@ -24,15 +24,13 @@ namespace detail {
 inline constexpr unsigned threads_of_block = 256;
 inline constexpr std::uint64_t most_blocks = 65'536;
 
-template <class Job>
-__global__ void __launch_bounds__(threads_of_block) run_job(const __grid_constant__ Job job) {
+template <class Job> __global__ void __launch_bounds__(threads_of_block) run_job(const __grid_constant__ Job job) {
     const std::uint64_t step = std::uint64_t{gridDim.x} * threads_of_block;
     const std::uint64_t items = job.items();
     for (std::uint64_t i = std::uint64_t{blockIdx.x} * threads_of_block + threadIdx.x; i < items; i += step) job(i);
 }
 
-template <class Job>
-int launch(Job job, void* stream) {
+template <class Job> int launch(Job job, void* stream) {
     const std::uint64_t blocks = (job.items() + threads_of_block - 1) / threads_of_block;
     if (blocks == 0) return cudaSuccess;
     void* arguments[]{&job};
@@ -44,13 +42,15 @@ int launch(Job job, void* stream) {
 
 inline bool can_cast_on_device(dtype from, dtype to) { return is_castable(from, to); }
 
-inline int cast_on_device(void* out, dtype to, const void* in, dtype from, bool swap_bytes, std::uint64_t n, void* stream) {
+inline int cast_on_device(void* out, dtype to, const void* in, dtype from, bool swap_bytes, std::uint64_t n,
+                          void* stream) {
     if (!is_castable(from, to)) return cudaErrorInvalidValue;
     return launch(cast_job::make(out, to, in, from, swap_bytes, n), stream);
 }
 
-inline int gather_on_device(void* out, const void* in, std::size_t itemsize, std::uint32_t rank, const std::int64_t* shape,
-                            const std::int64_t* strides, std::uint64_t offset, void* stream) {
+inline int gather_on_device(void* out, const void* in, std::size_t itemsize, std::uint32_t rank,
+                            const std::int64_t* shape, const std::int64_t* strides, std::uint64_t offset,
+                            void* stream) {
     gather_job job;
     if (!gather_job::make(out, in, itemsize, {shape, rank}, {strides, rank}, offset, job)) return cudaErrorInvalidValue;
     return launch(job, stream);

@@ -112,8 +112,7 @@ inline constexpr std::int32_t dlpack_cpu = 1;
 inline constexpr std::int32_t dlpack_cuda = 2;
 
 /// What the consumer holds, and what it keeps alive.
-template <class Managed>
-struct dlpack_export {
+template <class Managed> struct dlpack_export {
     Managed managed{};
     shared<counted> owner{};
     std::vector<std::int64_t> sizes{}; // the shape, then the strides
@@ -123,8 +122,9 @@ struct dlpack_export {
 
 /// A managed tensor over elements that `owner` keeps. `data` is its first element, on whichever device.
 template <class Managed>
-[[nodiscard]] result<Managed*> make_dlpack(const void* data, dtype type, std::span<const std::int64_t> shape, std::span<const std::int64_t> strides,
-                                           dlpack_device device, bool read_only, shared<counted> owner) {
+[[nodiscard]] result<Managed*> make_dlpack(const void* data, dtype type, std::span<const std::int64_t> shape,
+                                           std::span<const std::int64_t> strides, dlpack_device device, bool read_only,
+                                           shared<counted> owner) {
     const dlpack_type element = dlpack_type_of(type);
     if (element.bits == 0) return no_dlpack_type(type);
     bool empty = false;
@@ -159,7 +159,9 @@ template <class Managed>
 [[nodiscard]] result<Managed*> host_dlpack(const tensor& t, const storage_source* from, shared<counted> owner) {
     const storage_source* source = tensor_access::source(t);
     if (auto usable = check_access(tensor_access::data(t), source); !usable) return std::move(usable).error();
-    if (source != from) return error{.code = errc::key_missing, .detail = "the tensor does not belong to the owner that is to keep it alive"};
+    if (source != from)
+        return error{.code = errc::key_missing,
+                     .detail = "the tensor does not belong to the owner that is to keep it alive"};
     tensor_data data = *tensor_access::data(t);
     const dtype type = data.type;
     if (type == dtype::float4_e2m1fn_x2) data.type = dtype::uint8; // DLPack can say that a byte holds two
@@ -174,8 +176,8 @@ template <class Managed>
 
 /// The tensor as other frameworks take it, read-only, without a copy; it keeps the file of `owner` open. The caller, or
 /// whoever gets it from there, calls its deleter. Bytes of bools are what the file has, which need not be 0 and 1.
-/// Fails as `tensor::view` does; with `dtype_mismatch` for quantised and opaque types and bcomplex32; with `key_missing`
-/// where the tensor is not one of the owner's.
+/// Fails as `tensor::view` does; with `dtype_mismatch` for quantised and opaque types and bcomplex32; with
+/// `key_missing` where the tensor is not one of the owner's.
 template <class Managed = dlpack_managed_tensor>
 [[nodiscard]] result<Managed*> to_dlpack(const tensor& t, const state_dict& owner) {
     const auto& data = detail::state_dict_access::data(owner);

@@ -20,10 +20,8 @@ struct limits;
 struct open_options;
 struct record;
 struct global_entry;
-template <class T>
-class result;
-template <class T, std::size_t Rank>
-struct tensor_view;
+template <class T> class result;
+template <class T, std::size_t Rank> struct tensor_view;
 class tensor;
 class value;
 class call;

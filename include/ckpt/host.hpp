@@ -49,7 +49,8 @@ struct host_api {
     int use_device(int) const noexcept { return 0; }
     int allocate(void*& out, std::size_t bytes, stream) const noexcept {
         // The block before the memory remembers how large it is.
-        void* const block = bytes <= ~std::size_t{0} - page_bytes ? file_system::take_pages(bytes + page_bytes) : nullptr;
+        void* const block =
+            bytes <= ~std::size_t{0} - page_bytes ? file_system::take_pages(bytes + page_bytes) : nullptr;
         if (block == nullptr) return 1;
         const std::size_t whole = bytes + page_bytes;
         std::memcpy(block, &whole, sizeof whole);
@@ -75,14 +76,17 @@ struct host_api {
     int synchronise(stream) const noexcept { return 0; }
     int copy(std::span<const device_copy>, stream) const noexcept { return 0; }
     void* native(stream) const noexcept { return nullptr; }
-    [[nodiscard]] error failure(device_call, int) const { return {.code = errc::device_memory, .detail = "the system has not enough memory"}; }
+    [[nodiscard]] error failure(device_call, int) const {
+        return {.code = errc::device_memory, .detail = "the system has not enough memory"};
+    }
 };
 static_assert(device_api<host_api>);
 
 /// The tensors of a plan in the host's memory.
 class loaded_storages final : public storage_source {
   public:
-    explicit loaded_storages(shared<device_memory<host_api>> memory) : memory_{std::move(memory)}, blocks_(memory_->plan().storages) {
+    explicit loaded_storages(shared<device_memory<host_api>> memory)
+        : memory_{std::move(memory)}, blocks_(memory_->plan().storages) {
         for (const placed_tensor& t : memory_->plan().tensors) {
             block& b = blocks_[t.storage];
             if (t.nbytes == 0) continue;
@@ -90,14 +94,23 @@ class loaded_storages final : public storage_source {
             b = {(std::min)(b.begin, t.offset), (std::max)(b.end, t.offset + t.nbytes)};
         }
     }
-    [[nodiscard]] std::uint64_t offset(const placed_tensor& t) const noexcept { return t.offset - blocks_[t.storage].begin; }
+    [[nodiscard]] std::uint64_t offset(const placed_tensor& t) const noexcept {
+        return t.offset - blocks_[t.storage].begin;
+    }
 
-    [[nodiscard]] std::uint64_t nbytes(std::uint32_t storage) const noexcept override { return blocks_[storage].end - blocks_[storage].begin; }
+    [[nodiscard]] std::uint64_t nbytes(std::uint32_t storage) const noexcept override {
+        return blocks_[storage].end - blocks_[storage].begin;
+    }
     [[nodiscard]] byte_order order(std::uint32_t) const noexcept override { return native_order(); }
     [[nodiscard]] std::string_view key(std::uint32_t) const noexcept override { return {}; }
-    [[nodiscard]] result<std::uint64_t> file_offset(std::uint32_t) const override { return error{.code = errc::no_data, .detail = "the storage is a copy in memory, without a place in the file"}; }
-    [[nodiscard]] result<std::span<const std::byte>> bytes(std::uint32_t storage) const override { return std::span<const std::byte>{base(storage), static_cast<std::size_t>(nbytes(storage))}; }
-    [[nodiscard]] result<void> read(std::uint32_t storage, std::uint64_t offset, std::span<std::byte> out) const override {
+    [[nodiscard]] result<std::uint64_t> file_offset(std::uint32_t) const override {
+        return error{.code = errc::no_data, .detail = "the storage is a copy in memory, without a place in the file"};
+    }
+    [[nodiscard]] result<std::span<const std::byte>> bytes(std::uint32_t storage) const override {
+        return std::span<const std::byte>{base(storage), static_cast<std::size_t>(nbytes(storage))};
+    }
+    [[nodiscard]] result<void> read(std::uint32_t storage, std::uint64_t offset,
+                                    std::span<std::byte> out) const override {
         if (!out.empty()) std::memcpy(out.data(), base(storage) + offset, out.size());
         return {};
     }
@@ -107,7 +120,9 @@ class loaded_storages final : public storage_source {
         std::uint64_t begin{};
         std::uint64_t end{};
     };
-    [[nodiscard]] const std::byte* base(std::uint32_t storage) const noexcept { return static_cast<const std::byte*>(memory_->at(0).memory) + blocks_[storage].begin; }
+    [[nodiscard]] const std::byte* base(std::uint32_t storage) const noexcept {
+        return static_cast<const std::byte*>(memory_->at(0).memory) + blocks_[storage].begin;
+    }
 
     shared<device_memory<host_api>> memory_;
     std::vector<block> blocks_;
@@ -142,7 +157,8 @@ namespace ckpt::inline CKPT_DETAIL_ABI::host {
     for (const detail::placed_tensor& t : (*memory)->plan().tensors) {
         char* const key = out->memory.allocate<char>(t.key.size() + 1);
         std::memcpy(key, t.key.data(), t.key.size());
-        auto* data = ::new (out->memory.allocate(sizeof(detail::tensor_data), alignof(detail::tensor_data))) detail::tensor_data{};
+        auto* data = ::new (out->memory.allocate(sizeof(detail::tensor_data), alignof(detail::tensor_data)))
+            detail::tensor_data{};
         data->type = t.type;
         data->rank = t.rank;
         data->shape = t.shape;

@@ -61,7 +61,8 @@ namespace detail {
 
 [[nodiscard]] inline error not_that(const value& v, std::string_view wanted) {
     if (const error* own = v.refusal()) return *own;
-    error e{.code = errc::wrong_type, .detail = "expected " + std::string(wanted) + ", found " + std::string(name(v.kind()))};
+    error e{.code = errc::wrong_type,
+            .detail = "expected " + std::string(wanted) + ", found " + std::string(name(v.kind()))};
     if (const auto g = v.class_of().as_global()) e.detail += " of " + quoted(g->module) + ' ' + quoted(g->name);
     return e;
 }
@@ -79,7 +80,8 @@ namespace detail {
 /// pathlib's paths, of every flavour: parts joined by '/', or by '\' for Windows' own.
 [[nodiscard]] inline result<std::string> as_path(const value& v) {
     const bool windows = detail::is_of(v, "pathlib", "WindowsPath") || detail::is_of(v, "pathlib", "PureWindowsPath");
-    const bool posix = detail::is_of(v, "pathlib", "PosixPath") || detail::is_of(v, "pathlib", "PurePosixPath") || detail::is_of(v, "pathlib", "Path") || detail::is_of(v, "pathlib", "PurePath");
+    const bool posix = detail::is_of(v, "pathlib", "PosixPath") || detail::is_of(v, "pathlib", "PurePosixPath") ||
+                       detail::is_of(v, "pathlib", "Path") || detail::is_of(v, "pathlib", "PurePath");
     if (!windows && !posix) return detail::not_that(v, "a path of pathlib");
     const char separator = windows ? '\\' : '/';
     std::string out;
@@ -98,7 +100,8 @@ namespace detail {
     const auto days = args[0].as_int();
     const auto seconds = args[1].as_int();
     const auto microseconds = args[2].as_int();
-    if (!detail::is_of(v, "datetime", "timedelta") || args.size() != 3 || !days || !seconds || !microseconds) return detail::not_that(v, "a timedelta");
+    if (!detail::is_of(v, "datetime", "timedelta") || args.size() != 3 || !days || !seconds || !microseconds)
+        return detail::not_that(v, "a timedelta");
     return time_delta{*days, *seconds, *microseconds};
 }
 
@@ -109,7 +112,8 @@ namespace detail {
     const bool time = both || detail::is_of(v, "datetime", "time");
     const auto packed = v.args()[0].as_bytes();
     const std::size_t length = both ? 10 : date ? 4 : 6;
-    if ((!date && !time) || !packed || packed->size() != length) return detail::not_that(v, "a datetime, a date or a time");
+    if ((!date && !time) || !packed || packed->size() != length)
+        return detail::not_that(v, "a datetime, a date or a time");
     std::size_t at = 0;
     const auto next = [&] { return std::to_integer<int>((*packed)[at++]); };
     date_time out;
@@ -131,7 +135,8 @@ namespace detail {
         out.microsecond += next() << 8;
         out.microsecond += next();
     }
-    const bool sensible = (!date || (out.month >= 1 && out.month <= 12 && out.day >= 1 && out.day <= 31)) && out.hour < 24 && out.minute < 60 && out.second < 60 && out.microsecond < 1'000'000;
+    const bool sensible = (!date || (out.month >= 1 && out.month <= 12 && out.day >= 1 && out.day <= 31)) &&
+                          out.hour < 24 && out.minute < 60 && out.second < 60 && out.microsecond < 1'000'000;
     if (!sensible) return detail::not_that(v, "a datetime, a date or a time");
     if (const value zone = v.args()[1]; detail::is_of(zone, "datetime", "timezone"))
         if (const auto offset = as_time_delta(zone.args()[0])) out.offset = *offset;
@@ -148,14 +153,18 @@ namespace detail {
 /// uuid.UUID, as 32 digits in five groups.
 [[nodiscard]] inline result<std::string> as_uuid(const value& v) {
     const auto number = v.at("int");
-    if (!detail::is_of(v, "uuid", "UUID") || !number || number->kind() != kind::integer) return detail::not_that(v, "a UUID");
+    if (!detail::is_of(v, "uuid", "UUID") || !number || number->kind() != kind::integer)
+        return detail::not_that(v, "a UUID");
     std::uint8_t digits[17]{}; // little-endian
     if (const auto low = number->as_int()) {
         if (*low < 0) return detail::not_that(v, "a UUID");
-        for (std::size_t i = 0; i < 8; ++i) digits[i] = static_cast<std::uint8_t>(static_cast<std::uint64_t>(*low) >> (8 * i));
+        for (std::size_t i = 0; i < 8; ++i)
+            digits[i] = static_cast<std::uint8_t>(static_cast<std::uint64_t>(*low) >> (8 * i));
     } else {
         const auto bytes = *number->as_integer_bytes();
-        if (bytes.size() > 17 || (bytes.size() == 17 && bytes[16] != std::byte{0}) || (bytes.back() & std::byte{0x80}) != std::byte{0}) return detail::not_that(v, "a UUID");
+        if (bytes.size() > 17 || (bytes.size() == 17 && bytes[16] != std::byte{0}) ||
+            (bytes.back() & std::byte{0x80}) != std::byte{0})
+            return detail::not_that(v, "a UUID");
         for (std::size_t i = 0; i < bytes.size(); ++i) digits[i] = std::to_integer<std::uint8_t>(bytes[i]);
     }
     constexpr char hex[] = "0123456789abcdef";
@@ -168,13 +177,14 @@ namespace detail {
     return out;
 }
 
-/// A member of an enum: an object that a class was called with one value to make, or getattr(class, name). A file does not
-/// say that the class is an enum: whoever reads it knows.
+/// A member of an enum: an object that a class was called with one value to make, or getattr(class, name). A file does
+/// not say that the class is an enum: whoever reads it knows.
 [[nodiscard]] inline result<enum_member> as_enum(const value& v) {
     enum_member out;
     const bool by_name = detail::is_of(v, "builtins", "getattr");
     const auto type = by_name ? v.args()[0].as_global() : v.class_of().as_global();
-    if (v.kind() != kind::object || !type || v.args().size() != (by_name ? 2u : 1u)) return detail::not_that(v, "a member of an enum");
+    if (v.kind() != kind::object || !type || v.args().size() != (by_name ? 2u : 1u))
+        return detail::not_that(v, "a member of an enum");
     out.type = *type;
     if (!by_name) {
         out.member = v.args()[0];
@@ -189,7 +199,8 @@ namespace detail {
 /// range or slice.
 [[nodiscard]] inline result<python_range> as_range(const value& v) {
     const auto args = v.args();
-    if ((!detail::is_of(v, "builtins", "range") && !detail::is_of(v, "builtins", "slice")) || args.size() != 3) return detail::not_that(v, "a range or a slice");
+    if ((!detail::is_of(v, "builtins", "range") && !detail::is_of(v, "builtins", "slice")) || args.size() != 3)
+        return detail::not_that(v, "a range or a slice");
     return python_range{args[0], args[1], args[2]};
 }
 

@@ -24,7 +24,9 @@ namespace {
 /// {"a": float[4], "b": its elements 1 and 3, "c": float[2] of another storage}.
 std::vector<zip_member> records() {
     using namespace pkl;
-    return torch_records(pickle(dict({{str("a"), floats("0", 4)}, {str("b"), tensor(storage("FloatStorage", "0", 4), 1, {2}, {2})}, {str("c"), floats("1", 2)}})),
+    return torch_records(pickle(dict({{str("a"), floats("0", 4)},
+                                      {str("b"), tensor(storage("FloatStorage", "0", 4), 1, {2}, {2})},
+                                      {str("c"), floats("1", 2)}})),
                          {{"0", raw<float>({1, 2, 3, 4})}, {"1", raw<float>({5, 6})}});
 }
 std::vector<zip_member> all_deflated(std::vector<zip_member> members) {
@@ -52,16 +54,24 @@ TEST_CASE("the inflater of these tests is one") {
     CHECK(inflate(deflate_zeros(100'000), 100'000) == std::string(100'000, '\0'));
     CHECK(inflate(deflate_stored("hello"), 4) == "failed");
     CHECK(inflate("\x4b\x04\0"s, 1) == "a");
-    CHECK(inflate("\x0b\xc9\xc8\x2c\x56\x00\xa2\x44\x85\xe2\xcc\xdc\x82\x9c\x54\x85\x92\xd4\x8a\x12\x85\xcc\xf4\x8c\x92\xd4\xa2\x5c\x85\xcc\x3c\x00"s, 35).size() > 0);
+    CHECK(
+        inflate(
+            "\x0b\xc9\xc8\x2c\x56\x00\xa2\x44\x85\xe2\xcc\xdc\x82\x9c\x54\x85\x92\xd4\x8a\x12\x85\xcc\xf4\x8c\x92\xd4\xa2\x5c\x85\xcc\x3c\x00"s,
+            35)
+            .size() > 0);
 }
 
 TEST_CASE("indices of a sparse tensor are checked in compressed records too") {
     using namespace pkl;
     const auto sparse = [](std::int64_t last) {
-        const std::string data = tuple({tensor(storage("LongStorage", "0", 2), 0, {1, 2}, {2, 1}), floats("1", 2), call(global("torch", "Size"), {ints({4})})});
+        const std::string data = tuple({tensor(storage("LongStorage", "0", 2), 0, {1, 2}, {2, 1}), floats("1", 2),
+                                        call(global("torch", "Size"), {ints({4})})});
         const std::string layout = call(global("torch.serialization", "_get_layout"), {str("torch.sparse_coo")});
-        return write_zip(all_deflated(torch_records(pickle(dict({{str("s"), call(global("torch._utils", "_rebuild_sparse_tensor"), {layout, data})}})),
-                                                    {{"0", raw<std::int64_t>({1, last})}, {"1", raw<float>({5, 6})}}))).bytes;
+        return write_zip(all_deflated(torch_records(
+                             pickle(dict(
+                                 {{str("s"), call(global("torch._utils", "_rebuild_sparse_tensor"), {layout, data})}})),
+                             {{"0", raw<std::int64_t>({1, last})}, {"1", raw<float>({5, 6})}})))
+            .bytes;
     };
     const std::string good = sparse(3);
     const std::string bad = sparse(4);
@@ -82,7 +92,8 @@ TEST_CASE("every record may be deflated, the pickle too, in every mode of readin
             const auto weights = opened.state_dict().value();
             CHECK(values(weights.at("a").value()) == std::vector<float>{1, 2, 3, 4});
             CHECK(values(weights.at("b").value()) == std::vector<float>{2, 4});
-            for (const char* key : {"a", "b", "c"}) CHECK(weights.at(key).value().crc32().value() == reference.at(key).value().crc32().value());
+            for (const char* key : {"a", "b", "c"})
+                CHECK(weights.at(key).value().crc32().value() == reference.at(key).value().crc32().value());
             // Views cannot be had; what can is said.
             const auto view = weights.view<float, 1>("a");
             CHECK(view.error().code == errc::compressed);
@@ -92,7 +103,11 @@ TEST_CASE("every record may be deflated, the pickle too, in every mode of readin
             CHECK(opened.verify().ok());
             CHECK(opened.verify().unchecked_crc == 0);
         }
-        const auto owned = ckpt::open_bytes(bytes_of(file), {.storages = ckpt::storage_mode::owned, .inflate = test_inflater()}).value().state_dict().value();
+        const auto owned =
+            ckpt::open_bytes(bytes_of(file), {.storages = ckpt::storage_mode::owned, .inflate = test_inflater()})
+                .value()
+                .state_dict()
+                .value();
         CHECK(owned.view<float, 1>("a").value()(3) == 4);
         CHECK(owned.view<float, 1>("b").value()(1) == 4);
         CHECK(ckpt::open_bytes(bytes_of(file)).error().code == errc::compressed);
@@ -136,7 +151,8 @@ TEST_CASE("Z8: what does not inflate to exactly what the directory says is damag
         const auto owned = weights.owned();
         CHECK(owned.view<float, 1>("a").has_value() == crc.has_value());
         CHECK(owned.view<float, 1>("c").has_value()); // the others are not concerned
-        CHECK(opened->verify().ok() == (crc.has_value() || crc.error().code == errc::compressed)); // what no one can inflate is unchecked
+        CHECK(opened->verify().ok() ==
+              (crc.has_value() || crc.error().code == errc::compressed)); // what no one can inflate is unchecked
         return crc ? errc::none : crc.error().code;
     };
     struct row {
@@ -146,11 +162,15 @@ TEST_CASE("Z8: what does not inflate to exactly what the directory says is damag
         errc storage;
     };
     const row rows[]{
-        {"another content", [](zip_member& m) { m.data[7] = static_cast<char>(m.data[7] ^ 1); }, errc::checksum_mismatch, errc::checksum_mismatch},
-        {"cut", [](zip_member& m) { m.data.resize(m.data.size() - 1); }, errc::checksum_mismatch, errc::checksum_mismatch},
-        {"no deflate data", [](zip_member& m) { m.data.assign(m.data.size(), '\xFF'); }, errc::checksum_mismatch, errc::checksum_mismatch},
+        {"another content", [](zip_member& m) { m.data[7] = static_cast<char>(m.data[7] ^ 1); },
+         errc::checksum_mismatch, errc::checksum_mismatch},
+        {"cut", [](zip_member& m) { m.data.resize(m.data.size() - 1); }, errc::checksum_mismatch,
+         errc::checksum_mismatch},
+        {"no deflate data", [](zip_member& m) { m.data.assign(m.data.size(), '\xFF'); }, errc::checksum_mismatch,
+         errc::checksum_mismatch},
         {"another method", [](zip_member& m) { m.method = 14; }, errc::compressed, errc::compressed},
-        {"an impossible size", [](zip_member& m) { m.inflated = 1033 * m.data.size() + 65; }, errc::limit, errc::storage_size_mismatch},
+        {"an impossible size", [](zip_member& m) { m.inflated = 1033 * m.data.size() + 65; }, errc::limit,
+         errc::storage_size_mismatch},
     };
     for (const row& r : rows) {
         CAPTURE(r.what);
@@ -167,10 +187,13 @@ TEST_CASE("Z8: what does not inflate to exactly what the directory says is damag
     CHECK(opened.verify().unchecked_crc == 1);
 }
 
-TEST_CASE("Z8, R1: a size that no deflate data can have is refused before memory is taken, and a pickle's growth is bounded") {
+TEST_CASE("Z8, R1: a size that no deflate data can have is refused before memory is taken, and a pickle's growth is "
+          "bounded") {
     using namespace pkl;
     constexpr std::int64_t huge = std::int64_t{1} << 40;
-    auto members = torch_records(pickle(dict({{str("a"), tensor(storage("ByteStorage", "0", huge), 0, {huge}, {1})}, {str("b"), tensor(storage("ByteStorage", "0", huge), 0, {1}, {1})}})), {{"0", deflate_zeros(100)}});
+    auto members = torch_records(pickle(dict({{str("a"), tensor(storage("ByteStorage", "0", huge), 0, {huge}, {1})},
+                                              {str("b"), tensor(storage("ByteStorage", "0", huge), 0, {1}, {1})}})),
+                                 {{"0", deflate_zeros(100)}});
     members[2].method = 8;
     members[2].inflated = static_cast<std::uint64_t>(huge);
     const std::string file = write_zip(members, {.torch = false}).bytes;
@@ -197,7 +220,10 @@ TEST_CASE("Z8, R1: a size that no deflate data can have is refused before memory
 TEST_CASE("R1: many small tensors on one large compressed storage do not inflate it again and again for digests") {
     using namespace pkl;
     constexpr std::int64_t bytes = 3 << 20;
-    auto members = torch_records(pickle(dict({{str("a"), tensor(storage("ByteStorage", "0", bytes), 7, {10}, {1})}, {str("all"), tensor(storage("ByteStorage", "0", bytes), 0, {bytes}, {1})}})), {{"0", deflate_zeros(bytes)}});
+    auto members =
+        torch_records(pickle(dict({{str("a"), tensor(storage("ByteStorage", "0", bytes), 7, {10}, {1})},
+                                   {str("all"), tensor(storage("ByteStorage", "0", bytes), 0, {bytes}, {1})}})),
+                      {{"0", deflate_zeros(bytes)}});
     members[2].method = 8;
     members[2].inflated = static_cast<std::uint64_t>(bytes);
     const std::string file = write_zip(members).bytes;

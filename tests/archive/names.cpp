@@ -25,15 +25,18 @@ TEST_CASE("case is folded for ASCII capitals and for nothing else, at every plac
         for (unsigned place = 0; place < 8; ++place) {
             const std::uint64_t folded = byte >= 'A' && byte <= 'Z' ? byte + 32 : byte;
             const std::uint64_t around = 0xFF5B'4080'007F'6101u & ~(std::uint64_t{0xFF} << (8 * place));
-            REQUIRE(fold_case(around | (std::uint64_t{byte} << (8 * place))) == (fold_case(around) | (folded << (8 * place))));
+            REQUIRE(fold_case(around | (std::uint64_t{byte} << (8 * place))) ==
+                    (fold_case(around) | (folded << (8 * place))));
         }
 }
 
 TEST_CASE("a byte is found in a word where it is, and only there") {
-    for (const auto wanted : {static_cast<unsigned char>(0x00), static_cast<unsigned char>(0x5C), static_cast<unsigned char>(0x2E)})
+    for (const auto wanted :
+         {static_cast<unsigned char>(0x00), static_cast<unsigned char>(0x5C), static_cast<unsigned char>(0x2E)})
         for (unsigned byte = 0; byte < 256; ++byte)
             for (unsigned place = 0; place < 8; ++place) {
-                const std::uint64_t word = (0x0101'0101'0101'0101u & ~(std::uint64_t{0xFF} << (8 * place))) | (std::uint64_t{byte} << (8 * place));
+                const std::uint64_t word = (0x0101'0101'0101'0101u & ~(std::uint64_t{0xFF} << (8 * place))) |
+                                           (std::uint64_t{byte} << (8 * place));
                 REQUIRE((has_byte(word, wanted) != 0) == (byte == wanted));
             }
 }

@@ -21,7 +21,10 @@ using namespace std::string_literals;
 
 namespace {
 
-std::string entry(std::string_view name, std::string_view dtype, std::string_view shape, std::uint64_t begin, std::uint64_t end) { return safetensors_entry(name, dtype, shape, begin, end); }
+std::string entry(std::string_view name, std::string_view dtype, std::string_view shape, std::uint64_t begin,
+                  std::uint64_t end) {
+    return safetensors_entry(name, dtype, shape, begin, end);
+}
 
 /// "" where the file opens, else the code and what was seen.
 std::string outcome(const std::string& bytes) {
@@ -36,7 +39,9 @@ std::string outcome(const std::string& bytes) {
     CHECK_FALSE(e.detail.empty());
     return std::string(ckpt::info(e.code).name) + ": " + e.detail;
 }
-std::string of_header(const std::string& header, std::size_t data = 0) { return outcome(safetensors_file(header, std::string(data, 'd'))); }
+std::string of_header(const std::string& header, std::size_t data = 0) {
+    return outcome(safetensors_file(header, std::string(data, 'd')));
+}
 
 constexpr const char* invalid = "safetensors_invalid";
 
@@ -44,10 +49,13 @@ constexpr const char* invalid = "safetensors_invalid";
 
 TEST_CASE("tensors, their values and their metadata, in the header's order") {
     const std::string data = raw<std::int16_t>({1, -2}) + raw<float>({1, 2, 3, 4, 5, 6}) + raw<float>({7});
-    const std::string header = '{' + entry("z", "F32", "[2,3]", 4, 28) + ",\"__metadata__\":{\"format\":\"pt\",\"note\":\"\\u00e9\"}," + entry("a.b", "I16", "[2]", 0, 4) + ',' +
-                               entry("s", "F32", "[]", 28, 32) + ',' + entry("e", "BF16", "[0,5]", 32, 32) + '}';
+    const std::string header = '{' + entry("z", "F32", "[2,3]", 4, 28) +
+                               ",\"__metadata__\":{\"format\":\"pt\",\"note\":\"\\u00e9\"}," +
+                               entry("a.b", "I16", "[2]", 0, 4) + ',' + entry("s", "F32", "[]", 28, 32) + ',' +
+                               entry("e", "BF16", "[0,5]", 32, 32) + '}';
     const std::string bytes = safetensors_file(header, data);
-    for (const ckpt::open_options& options : {ckpt::open_options{}, ckpt::open_options{.io = ckpt::io_mode::read}, ckpt::open_options{.storages = ckpt::storage_mode::owned}}) {
+    for (const ckpt::open_options& options : {ckpt::open_options{}, ckpt::open_options{.io = ckpt::io_mode::read},
+                                              ckpt::open_options{.storages = ckpt::storage_mode::owned}}) {
         const auto file = ckpt::open_bytes(bytes_of(bytes), options).value();
         CHECK(file.container() == "safetensors");
         CHECK(file.file_bytes() == bytes.size());
@@ -93,12 +101,29 @@ TEST_CASE("every type has the dtype of PyTorch's; those that it has not are erro
         const char* dtype;
         std::size_t bytes;
     };
-    constexpr row rows[]{{"BOOL", "bool", 1}, {"U8", "uint8", 1}, {"I8", "int8", 1}, {"F8_E5M2", "float8_e5m2", 1}, {"F8_E4M3", "float8_e4m3fn", 1}, {"F8_E8M0", "float8_e8m0fnu", 1},
-                         {"F8_E4M3FNUZ", "float8_e4m3fnuz", 1}, {"F8_E5M2FNUZ", "float8_e5m2fnuz", 1}, {"I16", "int16", 2}, {"U16", "uint16", 2}, {"F16", "float16", 2}, {"BF16", "bfloat16", 2},
-                         {"I32", "int32", 4}, {"U32", "uint32", 4}, {"F32", "float32", 4}, {"C64", "complex64", 8}, {"F64", "float64", 8}, {"I64", "int64", 8}, {"U64", "uint64", 8}};
+    constexpr row rows[]{{"BOOL", "bool", 1},
+                         {"U8", "uint8", 1},
+                         {"I8", "int8", 1},
+                         {"F8_E5M2", "float8_e5m2", 1},
+                         {"F8_E4M3", "float8_e4m3fn", 1},
+                         {"F8_E8M0", "float8_e8m0fnu", 1},
+                         {"F8_E4M3FNUZ", "float8_e4m3fnuz", 1},
+                         {"F8_E5M2FNUZ", "float8_e5m2fnuz", 1},
+                         {"I16", "int16", 2},
+                         {"U16", "uint16", 2},
+                         {"F16", "float16", 2},
+                         {"BF16", "bfloat16", 2},
+                         {"I32", "int32", 4},
+                         {"U32", "uint32", 4},
+                         {"F32", "float32", 4},
+                         {"C64", "complex64", 8},
+                         {"F64", "float64", 8},
+                         {"I64", "int64", 8},
+                         {"U64", "uint64", 8}};
     for (const row& r : rows) {
         CAPTURE(r.type);
-        const std::string bytes = safetensors_file('{' + entry("t", r.type, "[3]", 0, 3 * r.bytes) + '}', std::string(3 * r.bytes, '\1'));
+        const std::string bytes =
+            safetensors_file('{' + entry("t", r.type, "[3]", 0, 3 * r.bytes) + '}', std::string(3 * r.bytes, '\1'));
         const auto file = ckpt::open_bytes(bytes_of(bytes)).value();
         const auto weights = file.state_dict().value();
         const auto t = weights.at("t").value();
@@ -113,7 +138,8 @@ TEST_CASE("every type has the dtype of PyTorch's; those that it has not are erro
     CHECK(ckpt::name(t.at("t").value().dtype()) == "float4_e2m1fn_x2");
     CHECK(t.at("t").value().shape()[1] == 3);
     CHECK(t.at("t").value().nbytes() == 6);
-    for (const std::string& odd : {entry("t", "F6_E2M3", "[4]", 0, 3), entry("t", "F6_E3M2", "[4]", 0, 3), entry("t", "F4", "[2,3]", 0, 3)}) {
+    for (const std::string& odd :
+         {entry("t", "F6_E2M3", "[4]", 0, 3), entry("t", "F6_E3M2", "[4]", 0, 3), entry("t", "F4", "[2,3]", 0, 3)}) {
         CAPTURE(odd);
         const std::string bytes = safetensors_file('{' + odd + ',' + entry("u", "U8", "[1]", 3, 4) + '}', "abcd");
         const auto file = ckpt::open_bytes(bytes_of(bytes)).value();
@@ -122,7 +148,8 @@ TEST_CASE("every type has the dtype of PyTorch's; those that it has not are erro
         CHECK(weights.at("t").error().code == errc::unsupported_tensor);
         CHECK(weights.at("u").value().numel() == 1);
     }
-    CHECK(of_header('{' + entry("t", "F7", "[1]", 0, 1) + '}', 1) == "safetensors_invalid: tensor \"t\" has the dtype \"F7\", which the format does not know");
+    CHECK(of_header('{' + entry("t", "F7", "[1]", 0, 1) + '}', 1) ==
+          "safetensors_invalid: tensor \"t\" has the dtype \"F7\", which the format does not know");
 }
 
 TEST_CASE("a header may be odd and valid: an empty one, blanks, members that nobody knows, no metadata") {
@@ -130,12 +157,17 @@ TEST_CASE("a header may be odd and valid: an empty one, blanks, members that nob
     CHECK(of_header("{}        ") == "");
     CHECK(of_header(" \n{\"__metadata__\":{}}") == "");
     CHECK(of_header("{\"__metadata__\":null}") == "");
-    CHECK(of_header("{ \"t\" : { \"more\" : [1, {\"x\": null}], \"data_offsets\" : [ 0 , 2 ] , \"shape\" : [ 2 ] , \"dtype\" : \"U8\" } }", 2) == "");
+    CHECK(of_header("{ \"t\" : { \"more\" : [1, {\"x\": null}], \"data_offsets\" : [ 0 , 2 ] , \"shape\" : [ 2 ] , "
+                    "\"dtype\" : \"U8\" } }",
+                    2) == "");
     CHECK(of_header('{' + entry("\\u0061\\n", "U8", "[1]", 0, 1) + '}', 1) == "");
     // Names that differ only in an escape are one name.
-    CHECK(of_header('{' + entry("a", "U8", "[1]", 0, 1) + ',' + entry("\\u0061", "U8", "[1]", 1, 2) + '}', 2) == "safetensors_invalid: two tensors are named \"a\"");
+    CHECK(of_header('{' + entry("a", "U8", "[1]", 0, 1) + ',' + entry("\\u0061", "U8", "[1]", 1, 2) + '}', 2) ==
+          "safetensors_invalid: two tensors are named \"a\"");
     // Without elements, several tensors may stand at one place.
-    CHECK(of_header('{' + entry("a", "F32", "[0]", 4, 4) + ',' + entry("b", "F32", "[1]", 0, 4) + ',' + entry("c", "F32", "[0,9]", 4, 4) + ',' + entry("d", "F32", "[0]", 0, 0) + '}', 4) == "");
+    CHECK(of_header('{' + entry("a", "F32", "[0]", 4, 4) + ',' + entry("b", "F32", "[1]", 0, 4) + ',' +
+                        entry("c", "F32", "[0,9]", 4, 4) + ',' + entry("d", "F32", "[0]", 0, 0) + '}',
+                    4) == "");
 }
 
 TEST_CASE("the header's length: within the file, within 100 MB, within the limits") {
@@ -157,11 +189,14 @@ TEST_CASE("ranges overlap neither each other nor the end, and leave no hole (no 
     const std::string a = entry("a", "U8", "[4]", 0, 4);
     CHECK(of_header('{' + a + ',' + entry("b", "U8", "[4]", 4, 8) + '}', 8) == "");
     CHECK(of_header('{' + entry("b", "U8", "[4]", 4, 8) + ',' + a + '}', 8) == "");
-    CHECK(of_header('{' + a + ',' + entry("b", "U8", "[4]", 3, 7) + '}', 7) == "safetensors_invalid: tensor \"b\" has the bytes 3 to 7, which overlaps the one before it");
+    CHECK(of_header('{' + a + ',' + entry("b", "U8", "[4]", 3, 7) + '}', 7) ==
+          "safetensors_invalid: tensor \"b\" has the bytes 3 to 7, which overlaps the one before it");
     CHECK(of_header('{' + a + ',' + entry("b", "U8", "[4]", 0, 4) + '}', 4).starts_with(invalid));
-    CHECK(of_header('{' + a + ',' + entry("b", "U8", "[4]", 5, 9) + '}', 9) == "safetensors_invalid: tensor \"b\" has the bytes 5 to 9, which leaves a hole behind the one before it");
+    CHECK(of_header('{' + a + ',' + entry("b", "U8", "[4]", 5, 9) + '}', 9) ==
+          "safetensors_invalid: tensor \"b\" has the bytes 5 to 9, which leaves a hole behind the one before it");
     CHECK(of_header('{' + entry("b", "U8", "[4]", 1, 5) + '}', 5).starts_with(invalid));
-    CHECK(of_header('{' + a + '}', 3) == "safetensors_invalid: tensor \"a\" has the bytes 0 to 4, the file has 3 bytes of data");
+    CHECK(of_header('{' + a + '}', 3) ==
+          "safetensors_invalid: tensor \"a\" has the bytes 0 to 4, the file has 3 bytes of data");
     CHECK(of_header('{' + a + '}', 5) == "safetensors_invalid: the tensors have 4 bytes, the file has 5 of data");
     CHECK(of_header("{}", 1).starts_with(invalid));
     CHECK(of_header('{' + entry("a", "U8", "[4]", 4, 0) + '}', 4).starts_with(invalid));
@@ -169,16 +204,21 @@ TEST_CASE("ranges overlap neither each other nor the end, and leave no hole (no 
 }
 
 TEST_CASE("sizes fit their ranges, and no product wraps") {
-    CHECK(of_header('{' + entry("a", "F32", "[4]", 0, 4) + '}', 4) == "safetensors_invalid: tensor \"a\" has the bytes 0 to 4, its shape and dtype need 16");
+    CHECK(of_header('{' + entry("a", "F32", "[4]", 0, 4) + '}', 4) ==
+          "safetensors_invalid: tensor \"a\" has the bytes 0 to 4, its shape and dtype need 16");
     CHECK(of_header('{' + entry("a", "F32", "[]", 0, 3) + '}', 3).starts_with(invalid));
-    CHECK(of_header('{' + entry("a", "F4", "[3]", 0, 1) + '}', 1) == "safetensors_invalid: tensor \"a\" of F4 does not end at a whole byte");
-    CHECK(of_header('{' + entry("a", "U8", "[4611686018427387904,4]", 0, 0) + '}') == "safetensors_invalid: the shape of tensor \"a\" overflows 64 bits");
+    CHECK(of_header('{' + entry("a", "F4", "[3]", 0, 1) + '}', 1) ==
+          "safetensors_invalid: tensor \"a\" of F4 does not end at a whole byte");
+    CHECK(of_header('{' + entry("a", "U8", "[4611686018427387904,4]", 0, 0) + '}') ==
+          "safetensors_invalid: the shape of tensor \"a\" overflows 64 bits");
     CHECK(of_header('{' + entry("a", "F64", "[2305843009213693952]", 0, 0) + '}').starts_with(invalid));
     CHECK(of_header('{' + entry("a", "F64", "[288230376151711744]", 0, 0) + '}').starts_with(invalid));
     CHECK(of_header('{' + entry("a", "U8", "[9223372036854775808]", 0, 0) + '}').starts_with(invalid));
     CHECK(of_header('{' + entry("a", "U8", "[18446744073709551616]", 0, 0) + '}').starts_with(invalid));
-    CHECK(of_header("{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,18446744073709551615]}}", 1).starts_with(invalid));
-    CHECK(of_header("{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[18446744073709551615,0]}}", 1).starts_with(invalid));
+    CHECK(of_header("{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,18446744073709551615]}}", 1)
+              .starts_with(invalid));
+    CHECK(of_header("{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[18446744073709551615,0]}}", 1)
+              .starts_with(invalid));
     // More dimensions than a tensor may have are an error of the tensor.
     std::string shape = "[1";
     for (int i = 0; i < 70; ++i) shape += ",1";
@@ -188,25 +228,48 @@ TEST_CASE("sizes fit their ranges, and no product wraps") {
 }
 
 TEST_CASE("JSON of another form is refused, with the place") {
-    for (const char* header : {"{\"t\":1}", "{\"t\":null}", "{\"t\":[]}", "{\"t\":{}}", "{\"t\":{\"dtype\":\"U8\",\"shape\":[1]}}", "{\"t\":{\"dtype\":\"U8\",\"data_offsets\":[0,1]}}",
-                               "{\"t\":{\"shape\":[1],\"data_offsets\":[0,1]}}", "{\"t\":{\"dtype\":1,\"shape\":[1],\"data_offsets\":[0,1]}}", "{\"t\":{\"dtype\":\"U8\",\"shape\":1,\"data_offsets\":[0,1]}}",
-                               "{\"t\":{\"dtype\":\"U8\",\"shape\":[-1],\"data_offsets\":[0,1]}}", "{\"t\":{\"dtype\":\"U8\",\"shape\":[1.0],\"data_offsets\":[0,1]}}",
-                               "{\"t\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0]}}", "{\"t\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1,2]}}", "{\"t\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[]}}",
-                               "{\"t\":{\"dtype\":\"U8\",\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}", "{\"t\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]},}", "{\"t\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}x",
-                               "{\"__metadata__\":{\"a\":1}}", "{\"__metadata__\":[]}", "{\"__metadata__\":{\"a\":\"1\",\"a\":\"2\"}}", "{\"__metadata__\":{},\"__metadata__\":{}}", "{\"\\ud800\":{}}"}) {
+    for (const char* header : {"{\"t\":1}",
+                               "{\"t\":null}",
+                               "{\"t\":[]}",
+                               "{\"t\":{}}",
+                               "{\"t\":{\"dtype\":\"U8\",\"shape\":[1]}}",
+                               "{\"t\":{\"dtype\":\"U8\",\"data_offsets\":[0,1]}}",
+                               "{\"t\":{\"shape\":[1],\"data_offsets\":[0,1]}}",
+                               "{\"t\":{\"dtype\":1,\"shape\":[1],\"data_offsets\":[0,1]}}",
+                               "{\"t\":{\"dtype\":\"U8\",\"shape\":1,\"data_offsets\":[0,1]}}",
+                               "{\"t\":{\"dtype\":\"U8\",\"shape\":[-1],\"data_offsets\":[0,1]}}",
+                               "{\"t\":{\"dtype\":\"U8\",\"shape\":[1.0],\"data_offsets\":[0,1]}}",
+                               "{\"t\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0]}}",
+                               "{\"t\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1,2]}}",
+                               "{\"t\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[]}}",
+                               "{\"t\":{\"dtype\":\"U8\",\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}",
+                               "{\"t\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]},}",
+                               "{\"t\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}x",
+                               "{\"__metadata__\":{\"a\":1}}",
+                               "{\"__metadata__\":[]}",
+                               "{\"__metadata__\":{\"a\":\"1\",\"a\":\"2\"}}",
+                               "{\"__metadata__\":{},\"__metadata__\":{}}",
+                               "{\"\\ud800\":{}}"}) {
         CAPTURE(header);
         CHECK(of_header(header, 1).starts_with(invalid));
     }
-    const std::string text = safetensors_file("{\"first\":{\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[0,1]},\"t\":{\"dtype\":\"U8\",\"shape\":[x]}}", "d");
+    const std::string text = safetensors_file(
+        "{\"first\":{\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[0,1]},\"t\":{\"dtype\":\"U8\",\"shape\":[x]}}",
+        "d");
     const ckpt::error e = ckpt::open_bytes(bytes_of(text)).error();
     CHECK(e.offset == text.find("x]"));
-    CHECK(e.detail == "the header at byte " + std::to_string(text.find("x]") - 8) + ": a whole number was expected; the last tensor that was read is \"first\"");
+    CHECK(e.detail == "the header at byte " + std::to_string(text.find("x]") - 8) +
+                          ": a whole number was expected; the last tensor that was read is \"first\"");
 }
 
 TEST_CASE("every prefix of a file is refused, and every changed byte is refused or stays inside the file") {
-    const std::string bytes = safetensors_file("{\"__metadata__\":{\"format\":\"pt\"}," + entry("a", "F32", "[2]", 0, 8) + ',' + entry("b", "U8", "[3]", 8, 11) + '}', "0123456789a");
+    const std::string bytes =
+        safetensors_file("{\"__metadata__\":{\"format\":\"pt\"}," + entry("a", "F32", "[2]", 0, 8) + ',' +
+                             entry("b", "U8", "[3]", 8, 11) + '}',
+                         "0123456789a");
     REQUIRE(outcome(bytes) == "");
-    for (std::size_t n = 0; n < bytes.size(); ++n) CHECK_FALSE(ckpt::open_bytes(bytes_of(std::string_view(bytes).substr(0, n))).has_value());
+    for (std::size_t n = 0; n < bytes.size(); ++n)
+        CHECK_FALSE(ckpt::open_bytes(bytes_of(std::string_view(bytes).substr(0, n))).has_value());
     std::size_t accepted = 0;
     for (std::size_t at = 0; at < bytes.size(); ++at)
         for (int value = 0; value < 256; ++value) {
@@ -229,7 +292,8 @@ TEST_CASE("every prefix of a file is refused, and every changed byte is refused 
 
 TEST_CASE("opening does not depend on size: tensors behind 5 GiB are read where they are") {
     constexpr std::uint64_t large = std::uint64_t{5} << 30;
-    const std::string header = '{' + entry("large", "U8", "[5368709120]", 0, large) + ',' + entry("last", "F32", "[2]", large, large + 8) + '}';
+    const std::string header = '{' + entry("large", "U8", "[5368709120]", 0, large) + ',' +
+                               entry("last", "F32", "[2]", large, large + 8) + '}';
     const temporary_file file;
     file.write_sparse({{0, le64(header.size()) + header}, {8 + header.size() + large, raw<float>({1.5F, -2})}});
     for (const ckpt::io_mode io : {ckpt::io_mode::map, ckpt::io_mode::read}) {
@@ -245,7 +309,9 @@ TEST_CASE("opening does not depend on size: tensors behind 5 GiB are read where 
 }
 
 TEST_CASE("unaligned data: a view says so, copies work") {
-    const std::string bytes = safetensors_file("{\"b\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}," + entry("f", "F32", "[1]", 1, 5) + '}', "x" + raw<float>({1.5F}));
+    const std::string bytes = safetensors_file("{\"b\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}," +
+                                                   entry("f", "F32", "[1]", 1, 5) + '}',
+                                               "x" + raw<float>({1.5F}));
     std::vector<std::uint64_t> aligned(bytes.size() / 8 + 1);
     std::memcpy(aligned.data(), bytes.data(), bytes.size());
     const auto file = ckpt::open_bytes(std::as_bytes(std::span(aligned)).first(bytes.size())).value();

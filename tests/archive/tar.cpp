@@ -21,7 +21,8 @@ namespace {
 
 struct opened {
     explicit opened(const std::string& bytes, const ckpt::limits& limits = {})
-        : from{ckpt::detail::source::memory(bytes_of(bytes)).value()}, archive{tar_archive::read(*from, limits, memory)} {}
+        : from{ckpt::detail::source::memory(bytes_of(bytes)).value()},
+          archive{tar_archive::read(*from, limits, memory)} {}
     ckpt::detail::arena memory{};
     ckpt::detail::shared<ckpt::detail::source> from;
     ckpt::result<tar_archive> archive;
@@ -41,7 +42,8 @@ std::string listed(const std::string& bytes) {
     std::string out;
     for (const auto& e : o.archive->entries()) {
         out += (out.empty() ? "" : " ") + std::string(e.name);
-        if (e.kind == tar_kind::file) out += '=' + bytes.substr(static_cast<std::size_t>(e.offset), static_cast<std::size_t>(e.size));
+        if (e.kind == tar_kind::file)
+            out += '=' + bytes.substr(static_cast<std::size_t>(e.offset), static_cast<std::size_t>(e.size));
     }
     return out;
 }
@@ -52,17 +54,29 @@ const tar_member a{.name = "a", .data = "one"};
 
 TEST_CASE("ustar, GNU, PAX and the old form are read") {
     const std::string v7(8, '\0'), gnu = "ustar  \0"s, long_name(150, 'n');
-    CHECK(listed(write_tar({a, {.name = "b/c", .data = std::string(600, 'x')}})) == "a=one b/c=" + std::string(600, 'x'));
+    CHECK(listed(write_tar({a, {.name = "b/c", .data = std::string(600, 'x')}})) ==
+          "a=one b/c=" + std::string(600, 'x'));
     CHECK(listed(write_tar({{.name = "d/", .type = '5'}, a})) == "d/ a=one");
     CHECK(listed(write_tar({{.name = "l", .type = '2'}, {.name = "p", .type = '6'}, a})) == "l p a=one");
-    CHECK(listed(write_tar({{.name = "l", .type = '1', .size = "00000000777"}, a})) == "l a=one"); // old programs give hard links a size
+    CHECK(listed(write_tar({{.name = "l", .type = '1', .size = "00000000777"}, a})) ==
+          "l a=one"); // old programs give hard links a size
     CHECK(listed(write_tar({{.name = "name", .data = "x", .prefix = "some/folder"}})) == "some/folder/name=x");
-    CHECK(listed(write_tar({{.name = "name", .data = "x", .magic = gnu, .prefix = "00000000000"}})) == "name=x"); // GNU keeps times there
-    CHECK(listed(write_tar({{.name = "old", .data = "x", .type = '\0', .magic = v7}, {.name = "folder/", .type = '\0', .magic = v7}})) == "old=x folder/");
+    CHECK(listed(write_tar({{.name = "name", .data = "x", .magic = gnu, .prefix = "00000000000"}})) ==
+          "name=x"); // GNU keeps times there
+    CHECK(listed(write_tar({{.name = "old", .data = "x", .type = '\0', .magic = v7},
+                            {.name = "folder/", .type = '\0', .magic = v7}})) == "old=x folder/");
     CHECK(listed(write_tar({{.name = "c", .data = "x", .type = '7'}})) == "c=x");
-    CHECK(listed(write_tar({{.name = "././@LongLink", .data = long_name + '\0', .type = 'L', .magic = gnu}, {.name = "short", .data = "x", .magic = gnu}, a})) == long_name + "=x a=one");
-    CHECK(listed(write_tar({{.name = "././@LongLink", .data = long_name + '\0', .type = 'K', .magic = gnu}, {.name = "l", .type = '2', .magic = gnu}, a})) == "l a=one");
-    CHECK(listed(write_tar({{.name = "p", .data = pax_line("path", long_name) + pax_line("mtime", "1.5") + pax_line("size", "4"), .type = 'x'}, {.name = "short", .data = "four", .size = "00000000000"}, a})) == long_name + "=four a=one");
+    CHECK(listed(write_tar({{.name = "././@LongLink", .data = long_name + '\0', .type = 'L', .magic = gnu},
+                            {.name = "short", .data = "x", .magic = gnu},
+                            a})) == long_name + "=x a=one");
+    CHECK(listed(write_tar({{.name = "././@LongLink", .data = long_name + '\0', .type = 'K', .magic = gnu},
+                            {.name = "l", .type = '2', .magic = gnu},
+                            a})) == "l a=one");
+    CHECK(listed(write_tar({{.name = "p",
+                             .data = pax_line("path", long_name) + pax_line("mtime", "1.5") + pax_line("size", "4"),
+                             .type = 'x'},
+                            {.name = "short", .data = "four", .size = "00000000000"},
+                            a})) == long_name + "=four a=one");
     CHECK(listed(write_tar({{.name = "g", .data = pax_line("comment", "x=y"), .type = 'g'}, a})) == "a=one");
     CHECK(listed(write_tar({{.name = "b", .data = "base", .size = "\x80\0\0\0\0\0\0\0\0\0\0\4"s}})) == "b=base");
     CHECK(listed(write_tar({{.name = "b", .data = "base", .size = "         4 \0"s}})) == "b=base");
@@ -78,17 +92,22 @@ TEST_CASE("ustar, GNU, PAX and the old form are read") {
 TEST_CASE("T1: headers, sizes and names that cannot be meant are refused") {
     CHECK(code_of(write_tar({{.name = "a", .data = "one", .good_checksum = false}})) == errc::tar_invalid);
     CHECK(code_of(write_tar({a, {.name = "b", .good_checksum = false}})) == errc::tar_invalid);
-    for (const std::string& size : {"-0000000001"s, "0000000000x"s, "00000000009"s, "           "s, "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"s, "\x80\1\0\0\0\0\0\0\0\0\0\0"s, "\x80\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff"s, "77777777777"s, "00000010000"s})
+    for (const std::string& size : {"-0000000001"s, "0000000000x"s, "00000000009"s, "           "s,
+                                    "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"s, "\x80\1\0\0\0\0\0\0\0\0\0\0"s,
+                                    "\x80\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff"s, "77777777777"s, "00000010000"s})
         CHECK_MESSAGE(code_of(write_tar({{.name = "a", .data = "one", .size = size}})) == errc::tar_invalid, size);
     CHECK(code_of(write_tar({a, a})) == errc::tar_invalid);
     CHECK(code_of(write_tar({{.name = "", .data = "x"}})) == errc::tar_invalid);
     CHECK(code_of(write_tar({{.name = "s", .type = 'S'}})) == errc::tar_invalid); // sparse
     CHECK(code_of(write_tar({{.name = "v", .type = 'V'}})) == errc::tar_invalid);
     CHECK(code_of(write_tar({{.name = "d/", .data = "x", .type = '0'}})) == errc::tar_invalid);
-    CHECK(code_of(write_tar({{.name = "p", .data = pax_line("path", "x"), .type = 'x'}})) == errc::tar_invalid); // of no member
+    CHECK(code_of(write_tar({{.name = "p", .data = pax_line("path", "x"), .type = 'x'}})) ==
+          errc::tar_invalid); // of no member
     CHECK(code_of(write_tar({{.name = "g", .data = pax_line("path", "x"), .type = 'g'}, a})) == errc::tar_invalid);
     CHECK(code_of(write_tar({{.name = "p", .data = pax_line("path", "x\0y"s), .type = 'x'}, a})) == errc::tar_invalid);
-    for (const std::string& pax : {"8 path=x\n"s, "99 path=x\n"s, "path=x\n"s, "10 path=xy"s, "5 =x\n"s, "7 pathx\n"s, pax_line("size", "-1"), pax_line("size", ""), pax_line("size", "1000000000000000000000"), pax_line("GNU.sparse.major", "1")})
+    for (const std::string& pax :
+         {"8 path=x\n"s, "99 path=x\n"s, "path=x\n"s, "10 path=xy"s, "5 =x\n"s, "7 pathx\n"s, pax_line("size", "-1"),
+          pax_line("size", ""), pax_line("size", "1000000000000000000000"), pax_line("GNU.sparse.major", "1")})
         CHECK_MESSAGE(code_of(write_tar({{.name = "p", .data = pax, .type = 'x'}, a})) == errc::tar_invalid, pax);
 }
 
@@ -107,5 +126,6 @@ TEST_CASE("C2: an archive without its end, or with something behind it, is refus
 
 TEST_CASE("R1: limits of members and of extended headers hold") {
     CHECK(code_of(write_tar({a, {.name = "b"}, {.name = "c"}}), {.records = 2}) == errc::limit);
-    CHECK(code_of(write_tar({{.name = "p", .data = pax_line("path", std::string(2000, 'x')), .type = 'x'}, a}), {.directory_bytes = 1000}) == errc::limit);
+    CHECK(code_of(write_tar({{.name = "p", .data = pax_line("path", std::string(2000, 'x')), .type = 'x'}, a}),
+                  {.directory_bytes = 1000}) == errc::limit);
 }

@@ -74,7 +74,9 @@ verdict judge_source(const source& from, const ckpt::limits& budget = {}) {
         (void)from.read(*at, std::as_writable_bytes(std::span(payload)));
         out.payloads.push_back(std::move(payload));
     }
-    const auto sink = [](void* context, const ckpt::error& found) { static_cast<verdict*>(context)->findings.push_back(found.code); };
+    const auto sink = [](void* context, const ckpt::error& found) {
+        static_cast<verdict*>(context)->findings.push_back(found.code);
+    };
     const auto check = ckpt::detail::verify_zip(from, *archive, {}, sink, &out);
     CHECK(check.findings == out.findings.size());
     CHECK(check.records == archive->records().size());
@@ -95,7 +97,9 @@ verdict judge(const std::string& bytes) {
     const temporary_file file(bytes), within(padded);
     for (const io_mode mode : {io_mode::map, io_mode::read}) {
         CHECK(judge_source(*source::open(file.path(), {.mode = mode}).value()) == out);
-        CHECK(judge_source(*source::open(within.path(), {.mode = mode, .offset = part.offset, .length = part.length}).value()) == out);
+        CHECK(judge_source(
+                  *source::open(within.path(), {.mode = mode, .offset = part.offset, .length = part.length}).value()) ==
+              out);
     }
     return out;
 }
@@ -153,7 +157,8 @@ TEST_CASE("a file as torch.save writes it is read: names, sizes, checksums, payl
 
 TEST_CASE("the writer of these tests gives the bytes of a real file") {
     // The first record of a file that torch 2.14 wrote to tiny.pt: 162 bytes of pickle at 0x40.
-    const std::string header("PK\x03\x04\0\0\x08\x08\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x0d\0\x15\0tiny/data.pkl\x46\x42\x11\0", 47);
+    const std::string header(
+        "PK\x03\x04\0\0\x08\x08\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x0d\0\x15\0tiny/data.pkl\x46\x42\x11\0", 47);
     const zip_file file = write_zip({{.name = "tiny/data.pkl", .data = std::string(162, 'x')}});
     CHECK(file.bytes.substr(0, 47) == header);
     CHECK(file.bytes.substr(47, 17) == std::string(17, 'Z'));
@@ -193,7 +198,8 @@ TEST_CASE("other alignments are read; predictions hold with the right one only")
 }
 
 TEST_CASE("nothing is predicted for a compressed record, or with numbers that would wrap") {
-    const record stored{.name = "a", .header_offset = 0, .size = 64, .stored_size = 64, .bound = 64 + 64 + 16, .flags = 0x0808};
+    const record stored{
+        .name = "a", .header_offset = 0, .size = 64, .stored_size = 64, .bound = 64 + 64 + 16, .flags = 0x0808};
     CHECK(zip_archive::predict(stored, 64) == 64);
     record other = stored;
     other.method = 8;
@@ -221,7 +227,8 @@ TEST_CASE("a file with checksums switched off is read") {
     CHECK(check.bytes == 0);
 }
 
-TEST_CASE("a file that Python or Info-ZIP packed again is read: sizes in local headers, folders, extra fields, comments") {
+TEST_CASE(
+    "a file that Python or Info-ZIP packed again is read: sizes in local headers, folders, extra fields, comments") {
     const std::string times = extra_field(0x5455, std::string(9, 't')) + extra_field(0x7875, std::string(11, 'u'));
     auto members = torch_members();
     for (auto& m : members) {
@@ -321,7 +328,8 @@ TEST_CASE("many records are found by name and nothing else is") {
 
 TEST_CASE("a directory larger than the window for the end record is read, with a comment too") {
     for (const std::size_t comment : {std::size_t{0}, std::size_t{10}, std::size_t{65'535}})
-        CHECK(judge_memory(write_zip(torch_members(2000), {.comment = std::string(comment, 'c')}).bytes).code == errc::none);
+        CHECK(judge_memory(write_zip(torch_members(2000), {.comment = std::string(comment, 'c')}).bytes).code ==
+              errc::none);
 }
 
 // ---- ZIP64 and large files ----
@@ -356,7 +364,9 @@ TEST_CASE("Z7: records beyond 4 GiB are read as torch writes them") {
             CHECK(*at == file.payload[i]);
         }
         std::vector<errc> findings;
-        const auto sink = [](void* context, const ckpt::error& found) { static_cast<std::vector<errc>*>(context)->push_back(found.code); };
+        const auto sink = [](void* context, const ckpt::error& found) {
+            static_cast<std::vector<errc>*>(context)->push_back(found.code);
+        };
         (void)ckpt::detail::verify_zip(from, *archive, {.checksums = false}, sink, &findings);
         CHECK(findings.empty());
     }
@@ -379,8 +389,10 @@ TEST_CASE("Z7: records beyond 4 GiB are read as Python writes them") {
         CHECK(zip_archive::payload_offset(*from, archive.records()[i]).value() == file.payload[i]);
 }
 
-TEST_CASE("Z7: a ZIP64 field of the directory holds the fields that ask for it, and repeats others truly or is refused") {
-    const auto with = [](const std::string& extra, const std::function<void(zip_file&)>& change = [](zip_file&) {}) {
+TEST_CASE(
+    "Z7: a ZIP64 field of the directory holds the fields that ask for it, and repeats others truly or is refused") {
+    const auto with = [](
+                          const std::string& extra, const std::function<void(zip_file&)>& change = [](zip_file&) {}) {
         auto members = torch_members();
         members[5].central_extra = extra;
         zip_file file = write_zip(members);
@@ -401,7 +413,8 @@ TEST_CASE("Z7: a ZIP64 field of the directory holds the fields that ask for it, 
     CHECK(with(extra_field(1, le64(size)), ask_stored) == errc::none);
     CHECK(with(extra_field(1, le64(offset)), ask_offset) == errc::none);
     CHECK(with(extra_field(1, le64(size) + le64(size) + le64(offset)), ask_all) == errc::none);
-    CHECK(with(extra_field(0x5455, "ttttt") + extra_field(1, le64(offset)) + extra_field(7, ""), ask_offset) == errc::none);
+    CHECK(with(extra_field(0x5455, "ttttt") + extra_field(1, le64(offset)) + extra_field(7, ""), ask_offset) ==
+          errc::none);
     // Good: more than that, all true (Go writes all three); the disk; an empty field; a tail that is no field.
     CHECK(with(extra_field(1, le64(size) + le64(size) + le64(offset)), ask_sizes) == errc::none);
     CHECK(with(extra_field(1, le64(size) + le64(size) + le64(offset) + le32(0)), ask_all) == errc::none);
@@ -430,7 +443,9 @@ TEST_CASE("Z7: a ZIP64 field of the directory holds the fields that ask for it, 
 }
 
 TEST_CASE("Z7: a ZIP64 field of a local header is true or refused") {
-    const auto with = [](const std::string& extra, bool torch, const std::function<void(zip_file&)>& change = [](zip_file&) {}) {
+    const auto with = [](
+                          const std::string& extra, bool torch,
+                          const std::function<void(zip_file&)>& change = [](zip_file&) {}) {
         auto members = torch_members();
         members[5].local_extra = extra;
         zip_file file = write_zip(members, torch ? zip_style{} : python_style());
@@ -438,7 +453,8 @@ TEST_CASE("Z7: a ZIP64 field of a local header is true or refused") {
         return code_of(file.bytes);
     };
     const std::uint64_t size = torch_members()[5].data.size();
-    const std::uint64_t torch_at = torch_file().local[5], python_at = write_zip(torch_members(), python_style()).local[5];
+    const std::uint64_t torch_at = torch_file().local[5],
+                        python_at = write_zip(torch_members(), python_style()).local[5];
     const auto ask = [](zip_file& f) { f.put32(f.local[5] + 18, 0xFFFF'FFFF), f.put32(f.local[5] + 22, 0xFFFF'FFFF); };
     const auto ask_one = [](zip_file& f) { f.put32(f.local[5] + 22, 0xFFFF'FFFF); };
     CHECK(with(extra_field(1, le64(size) + le64(0)), true) == errc::none);
@@ -527,9 +543,12 @@ TEST_CASE("M1: every change of one byte is refused or read, and nothing lies out
         for (std::size_t at = 0; at < bytes.size(); ++at)
             for (const int value : {0x00, 0x01, 0x50, 0x7F, 0x80, 0xFF, -1, -2}) {
                 const char before = bytes[at];
-                bytes[at] = value == -1 ? static_cast<char>(before + 1) : value == -2 ? static_cast<char>(before ^ 0x20) : static_cast<char>(value);
+                bytes[at] = value == -1   ? static_cast<char>(before + 1)
+                            : value == -2 ? static_cast<char>(before ^ 0x20)
+                                          : static_cast<char>(value);
                 const verdict mapped = judge_memory(bytes);
-                if ((at + static_cast<std::size_t>(value & 7)) % 8 == 0) REQUIRE(judge_memory(bytes, io_mode::read) == mapped);
+                if ((at + static_cast<std::size_t>(value & 7)) % 8 == 0)
+                    REQUIRE(judge_memory(bytes, io_mode::read) == mapped);
                 bytes[at] = before;
             }
     }
@@ -538,13 +557,20 @@ TEST_CASE("M1: every change of one byte is refused or read, and nothing lies out
 TEST_CASE("Z1: a record past the end of the file is refused") {
     CHECK(code_after([](zip_file& f) { f.put32(f.central[5] + 42, 0x7FFF'FFFF); }) == errc::zip_bounds);
     CHECK(code_after([](zip_file& f) { f.put32(f.central[5] + 42, 0xFFFF'FFFE); }) == errc::zip_bounds);
-    CHECK(code_after([](zip_file& f) { f.put32(f.central[5] + 20, 0xFFFF'FFFE), f.put32(f.central[5] + 24, 0xFFFF'FFFE); }) == errc::zip_bounds);
+    CHECK(code_after([](zip_file& f) {
+              f.put32(f.central[5] + 20, 0xFFFF'FFFE), f.put32(f.central[5] + 24, 0xFFFF'FFFE);
+          }) == errc::zip_bounds);
 }
 
 TEST_CASE("Z1: a directory or an entry past its end is refused") {
-    CHECK(code_after([](zip_file& f) { f.put32(f.end + 16, 0x7FFF'FFFF), f.put64(f.end64 + 48, 0x7FFF'FFFF); }) == errc::zip_bounds);
-    CHECK(code_after([](zip_file& f) { f.put32(f.end + 16, 0xFFFF'FFFF), f.put64(f.end64 + 48, ~std::uint64_t{0} - 8); }) == errc::zip_bounds);
-    CHECK(code_after([](zip_file& f) { f.put32(f.end + 12, 0xFFFF'FFFF), f.put64(f.end64 + 40, ~std::uint64_t{0} - 8); }) == errc::zip_bounds);
+    CHECK(code_after([](zip_file& f) { f.put32(f.end + 16, 0x7FFF'FFFF), f.put64(f.end64 + 48, 0x7FFF'FFFF); }) ==
+          errc::zip_bounds);
+    CHECK(code_after([](zip_file& f) {
+              f.put32(f.end + 16, 0xFFFF'FFFF), f.put64(f.end64 + 48, ~std::uint64_t{0} - 8);
+          }) == errc::zip_bounds);
+    CHECK(code_after([](zip_file& f) {
+              f.put32(f.end + 12, 0xFFFF'FFFF), f.put64(f.end64 + 40, ~std::uint64_t{0} - 8);
+          }) == errc::zip_bounds);
     CHECK(code_after([](zip_file& f) { f.put16(f.central.back() + 28, 0xFFFF); }) == errc::zip_bounds);
     CHECK(code_after([](zip_file& f) { f.put16(f.central.back() + 30, 0xFFFF); }) == errc::zip_bounds);
     CHECK(code_after([](zip_file& f) { f.put16(f.central.back() + 32, 1); }) == errc::zip_bounds);
@@ -595,7 +621,9 @@ TEST_CASE("Z3: names that differ only in the case of ASCII letters are refused")
         CHECK(code_of(write_zip(members).bytes) == errc::zip_duplicate_name);
     }
     // Not letters: '[' and '{', '@' and '`', and bytes beyond ASCII are different.
-    for (const auto& [a, b] : {std::pair{"archive/x[y", "archive/x{y"}, {"archive/@", "archive/`"}, {"archive/\xC3\x84", "archive/\xC3\xA4"}}) {
+    for (const auto& [a, b] : {std::pair{"archive/x[y", "archive/x{y"},
+                               {"archive/@", "archive/`"},
+                               {"archive/\xC3\x84", "archive/\xC3\xA4"}}) {
         auto two = torch_members();
         two.push_back({.name = a, .data = "1"});
         two.push_back({.name = b, .data = "2"});
@@ -606,8 +634,10 @@ TEST_CASE("Z3: names that differ only in the case of ASCII letters are refused")
 TEST_CASE("Z4: records that overlap each other or the directory are refused") {
     // The same header twice, and one record quoted inside another.
     CHECK(code_after([](zip_file& f) { f.put32(f.central[5] + 42, f.local[4]); }) == errc::zip_overlap);
-    CHECK(code_after([](zip_file& f) { f.put32(f.central[4] + 20, 200), f.put32(f.central[4] + 24, 200); }) == errc::zip_overlap);
-    CHECK(code_after([](zip_file& f) { f.put32(f.central.back() + 20, 300), f.put32(f.central.back() + 24, 300); }) == errc::zip_overlap);
+    CHECK(code_after([](zip_file& f) { f.put32(f.central[4] + 20, 200), f.put32(f.central[4] + 24, 200); }) ==
+          errc::zip_overlap);
+    CHECK(code_after([](zip_file& f) { f.put32(f.central.back() + 20, 300), f.put32(f.central.back() + 24, 300); }) ==
+          errc::zip_overlap);
     CHECK(code_after([](zip_file& f) { f.put32(f.central.back() + 42, f.directory - 10); }) == errc::zip_overlap);
     // Too small to be seen before the local header is read: its extra fields push the payload into the next record.
     CHECK(code_after([](zip_file& f) { f.put16(f.local[4] + 28, 100); }) == errc::zip_overlap);
@@ -642,7 +672,8 @@ TEST_CASE("Z5: patches and archives on several disks are refused") {
 
 TEST_CASE("Z6: counts, size and place of the directory agree with the directory") {
     const auto counts = [](zip_file& f, std::uint64_t count) {
-        f.put16(f.end + 8, count), f.put16(f.end + 10, count), f.put64(f.end64 + 24, count), f.put64(f.end64 + 32, count);
+        f.put16(f.end + 8, count), f.put16(f.end + 10, count), f.put64(f.end64 + 24, count),
+            f.put64(f.end64 + 32, count);
     };
     const auto bad = errc::zip_count_mismatch;
     CHECK(code_after([&](zip_file& f) { counts(f, f.central.size() - 1); }) == bad);
@@ -653,9 +684,15 @@ TEST_CASE("Z6: counts, size and place of the directory agree with the directory"
               f.put16(f.end + 8, 0xFFFF), f.put16(f.end + 10, 0xFFFF);
               f.put64(f.end64 + 24, ~std::uint64_t{0}), f.put64(f.end64 + 32, ~std::uint64_t{0});
           }) == bad);
-    CHECK(code_after([](zip_file& f) { f.put32(f.end + 12, f.directory_size - 1), f.put64(f.end64 + 40, f.directory_size - 1); }) == bad);
-    CHECK(code_after([](zip_file& f) { f.put32(f.end + 12, f.directory_size + 1), f.put64(f.end64 + 40, f.directory_size + 1); }) == bad);
-    CHECK(code_after([](zip_file& f) { f.put32(f.end + 16, f.directory + 1), f.put64(f.end64 + 48, f.directory + 1); }) == bad);
+    CHECK(code_after([](zip_file& f) {
+              f.put32(f.end + 12, f.directory_size - 1), f.put64(f.end64 + 40, f.directory_size - 1);
+          }) == bad);
+    CHECK(code_after([](zip_file& f) {
+              f.put32(f.end + 12, f.directory_size + 1), f.put64(f.end64 + 40, f.directory_size + 1);
+          }) == bad);
+    CHECK(code_after([](zip_file& f) {
+              f.put32(f.end + 16, f.directory + 1), f.put64(f.end64 + 48, f.directory + 1);
+          }) == bad);
     CHECK(code_after([](zip_file& f) { f.put32(f.central[3], 0x0201'4B51); }) == bad);
     // A comment of an entry that is longer than it says moves all that follow.
     CHECK(code_after([](zip_file& f) { f.put16(f.central[3] + 32, 1); }) == bad);
@@ -667,13 +704,15 @@ TEST_CASE("Z9: names that cannot be used are refused") {
         members.push_back({.name = name, .data = "x"});
         return code_of(write_zip(members).bytes);
     };
-    for (const std::string& name : {std::string(), std::string("archive/data/0\0", 15), std::string("\0archive", 8),
-                                    std::string("archive/a_long_name_with_nul\0inside", 35), std::string("archive\\data\\0"), std::string("/archive/data/9"),
-                                    std::string(".."), std::string("../x"), std::string("archive/../x"), std::string("archive/x/.."),
-                                    std::string("archive/folder/")})
+    for (const std::string& name :
+         {std::string(), std::string("archive/data/0\0", 15), std::string("\0archive", 8),
+          std::string("archive/a_long_name_with_nul\0inside", 35), std::string("archive\\data\\0"),
+          std::string("/archive/data/9"), std::string(".."), std::string("../x"), std::string("archive/../x"),
+          std::string("archive/x/.."), std::string("archive/folder/")})
         CHECK(with(name) == errc::zip_name_invalid);
-    for (const std::string& name : {std::string("archive/..x"), std::string("archive/x.."), std::string("archive/..."), std::string("x"),
-                                    std::string("archive/.data/y"), std::string("archive/\xFF\xFE"), std::string(60'000, 'n')})
+    for (const std::string& name :
+         {std::string("archive/..x"), std::string("archive/x.."), std::string("archive/..."), std::string("x"),
+          std::string("archive/.data/y"), std::string("archive/\xFF\xFE"), std::string(60'000, 'n')})
         CHECK(with(name) == errc::none);
 }
 
@@ -718,18 +757,21 @@ TEST_CASE("Z11: an archive that does not begin at byte 0 is refused") {
     auto members = torch_members();
     zip_file hidden = write_zip(members);
     REQUIRE(fine(hidden.bytes));
-    hidden.bytes.erase(static_cast<std::size_t>(hidden.central[0]), static_cast<std::size_t>(hidden.central[1] - hidden.central[0]));
+    hidden.bytes.erase(static_cast<std::size_t>(hidden.central[0]),
+                       static_cast<std::size_t>(hidden.central[1] - hidden.central[0]));
     const std::uint64_t shift = hidden.central[1] - hidden.central[0], size = hidden.directory_size - shift;
     const std::uint64_t count = members.size() - 1;
     hidden.end64 -= shift, hidden.locator -= shift, hidden.end -= shift;
-    hidden.put64(hidden.locator + 8, hidden.end64), hidden.put64(hidden.end64 + 40, size), hidden.put32(hidden.end + 12, size);
+    hidden.put64(hidden.locator + 8, hidden.end64), hidden.put64(hidden.end64 + 40, size),
+        hidden.put32(hidden.end + 12, size);
     hidden.put64(hidden.end64 + 24, count), hidden.put64(hidden.end64 + 32, count);
     hidden.put16(hidden.end + 8, count), hidden.put16(hidden.end + 10, count);
     CHECK(code_of(hidden.bytes) == errc::zip_prefix);
 }
 
 TEST_CASE("Z11: two archives in one file are refused") {
-    const std::string a = write_zip(torch_members(1), python_style()).bytes, b = write_zip(torch_members(2), python_style()).bytes;
+    const std::string a = write_zip(torch_members(1), python_style()).bytes,
+                      b = write_zip(torch_members(2), python_style()).bytes;
     CHECK(code_of(a + b) == errc::zip_prefix);
     CHECK(code_of(torch_file(1).bytes + torch_file(2).bytes) != errc::none);
 }
@@ -738,8 +780,8 @@ TEST_CASE("Z11: an archive without records is refused") {
     CHECK(code_of("PK\x05\x06" + std::string(18, '\0')) == errc::zip_prefix);
     CHECK(code_of(write_zip({}).bytes) == errc::zip_prefix);
     zip_file none = write_zip(torch_members(1), python_style());
-    none.bytes = none.bytes.substr(0, static_cast<std::size_t>(none.directory)) + "PK\x05\x06" + std::string(8, '\0') + le32(0) +
-                 le32(none.directory) + le16(0);
+    none.bytes = none.bytes.substr(0, static_cast<std::size_t>(none.directory)) + "PK\x05\x06" + std::string(8, '\0') +
+                 le32(0) + le32(none.directory) + le16(0);
     CHECK(code_of(none.bytes) == errc::zip_prefix);
 }
 
@@ -754,8 +796,10 @@ TEST_CASE("Z12: an end record in the comment of another one is refused") {
     CHECK(code_of(write_zip(torch_members(), style).bytes) == errc::zip_ambiguous_end);
     // A second directory, whose records share the first header, and its end record in the comment of the first.
     zip_file outer = write_zip(torch_members(), {.torch = false, .end64 = false});
-    const std::string first_entry = outer.bytes.substr(static_cast<std::size_t>(outer.central[0]), static_cast<std::size_t>(outer.central[1] - outer.central[0]));
-    const std::string inner = first_entry + "PK\x05\x06" + le32(0) + le16(1) + le16(1) + le32(first_entry.size()) + le32(outer.size) + le16(0);
+    const std::string first_entry = outer.bytes.substr(static_cast<std::size_t>(outer.central[0]),
+                                                       static_cast<std::size_t>(outer.central[1] - outer.central[0]));
+    const std::string inner = first_entry + "PK\x05\x06" + le32(0) + le16(1) + le16(1) + le32(first_entry.size()) +
+                              le32(outer.size) + le16(0);
     outer.put16(outer.end + 20, inner.size());
     CHECK(code_of(outer.bytes + inner) == errc::zip_ambiguous_end);
     // The benign twin: a comment that only mentions the letters.
@@ -792,8 +836,9 @@ TEST_CASE("R1: a small tail that claims a huge directory in a huge file costs no
     // 64 GiB of nothing with an end record that says it is all directory.
     constexpr std::uint64_t size = std::uint64_t{1} << 36;
     const std::uint64_t end64 = size - 98;
-    const std::string tail = "PK\x06\x06" + le64(44) + le32(0) + le64(0) + le64(1) + le64(1) + le64(end64) + le64(0) + "PK\x06\x07" + le32(0) +
-                             le64(end64) + le32(1) + "PK\x05\x06" + le32(0) + le16(1) + le16(1) + le32(0xFFFF'FFFF) + le32(0xFFFF'FFFF) + le16(0);
+    const std::string tail = "PK\x06\x06" + le64(44) + le32(0) + le64(0) + le64(1) + le64(1) + le64(end64) + le64(0) +
+                             "PK\x06\x07" + le32(0) + le64(end64) + le32(1) + "PK\x05\x06" + le32(0) + le16(1) +
+                             le16(1) + le32(0xFFFF'FFFF) + le32(0xFFFF'FFFF) + le16(0);
     const temporary_file path;
     path.write_sparse({{0, "PK\x03\x04"}, {end64, tail}});
     const auto from = source::open(path.path(), {.mode = io_mode::read}).value();
@@ -839,7 +884,8 @@ TEST_CASE("verify: a descriptor that disagrees is a finding, and the walk goes o
     file.put32(descriptor + 4, 1);
     file.bytes[static_cast<std::size_t>(file.payload[1])] ^= 1;
     file.bytes[static_cast<std::size_t>(file.payload[7])] ^= 1;
-    CHECK(judge(file.bytes).findings == std::vector{errc::checksum_mismatch, errc::zip_header_mismatch, errc::checksum_mismatch});
+    CHECK(judge(file.bytes).findings ==
+          std::vector{errc::checksum_mismatch, errc::zip_header_mismatch, errc::checksum_mismatch});
     file = torch_file();
     file.put32(descriptor, 0x0807'4B51);
     CHECK(judge(file.bytes).findings == std::vector{errc::zip_header_mismatch});
@@ -853,7 +899,9 @@ TEST_CASE("verify: a damaged local header is a finding that names its record, an
     arena memory;
     const auto archive = zip_archive::read(*from, {}, memory).value();
     std::vector<std::string> found;
-    const auto sink = [](void* context, const ckpt::error& e) { static_cast<std::vector<std::string>*>(context)->push_back(e.record); };
+    const auto sink = [](void* context, const ckpt::error& e) {
+        static_cast<std::vector<std::string>*>(context)->push_back(e.record);
+    };
     const auto check = ckpt::detail::verify_zip(*from, archive, {}, sink, &found);
     CHECK(found == std::vector<std::string>{"archive/.storage_alignment", "archive/data/0"});
     CHECK(check.records == 8);
@@ -873,7 +921,8 @@ TEST_CASE("verify: checksums of payloads larger than the buffer are right") {
 
 #if !defined(_WIN32)
 
-TEST_CASE("a file that changes between opening and reading gives an error or its own bytes, never a mixture of headers") {
+TEST_CASE(
+    "a file that changes between opening and reading gives an error or its own bytes, never a mixture of headers") {
     zip_file file = torch_file();
     const temporary_file path(file.bytes);
     const auto from = source::open(path.path()).value();

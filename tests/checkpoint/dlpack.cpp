@@ -24,10 +24,11 @@ using namespace test_support;
 namespace {
 
 /// The consumer of one export.
-template <class Managed>
-class consumer {
+template <class Managed> class consumer {
   public:
-    explicit consumer(ckpt::result<Managed*> exported) : managed_{exported ? *exported : nullptr} { REQUIRE(managed_ != nullptr); }
+    explicit consumer(ckpt::result<Managed*> exported) : managed_{exported ? *exported : nullptr} {
+        REQUIRE(managed_ != nullptr);
+    }
     consumer(const consumer&) = delete;
     consumer& operator=(const consumer&) = delete;
     ~consumer() { managed_->deleter(managed_); }
@@ -54,17 +55,19 @@ errc refused(const fake::storage& from, const ckpt::tensor& t) {
     return out.error().code;
 }
 
-template <class A, class B>
-constexpr bool same_layout() {
+template <class A, class B> constexpr bool same_layout() {
     using tensor_a = decltype(A::dl_tensor);
     using tensor_b = decltype(B::dl_tensor);
     return sizeof(A) == sizeof(B) && alignof(A) == alignof(B) && offsetof(A, version) == offsetof(B, version) &&
            offsetof(A, manager_ctx) == offsetof(B, manager_ctx) && offsetof(A, deleter) == offsetof(B, deleter) &&
            offsetof(A, flags) == offsetof(B, flags) && offsetof(A, dl_tensor) == offsetof(B, dl_tensor) &&
            sizeof(tensor_a) == sizeof(tensor_b) && offsetof(tensor_a, data) == offsetof(tensor_b, data) &&
-           offsetof(tensor_a, device) == offsetof(tensor_b, device) && offsetof(tensor_a, ndim) == offsetof(tensor_b, ndim) &&
-           offsetof(tensor_a, dtype) == offsetof(tensor_b, dtype) && offsetof(tensor_a, shape) == offsetof(tensor_b, shape) &&
-           offsetof(tensor_a, strides) == offsetof(tensor_b, strides) && offsetof(tensor_a, byte_offset) == offsetof(tensor_b, byte_offset);
+           offsetof(tensor_a, device) == offsetof(tensor_b, device) &&
+           offsetof(tensor_a, ndim) == offsetof(tensor_b, ndim) &&
+           offsetof(tensor_a, dtype) == offsetof(tensor_b, dtype) &&
+           offsetof(tensor_a, shape) == offsetof(tensor_b, shape) &&
+           offsetof(tensor_a, strides) == offsetof(tensor_b, strides) &&
+           offsetof(tensor_a, byte_offset) == offsetof(tensor_b, byte_offset);
 }
 static_assert(same_layout<ckpt::dlpack_managed_tensor, DLManagedTensorVersioned>());
 static_assert(sizeof(ckpt::dlpack_type) == 4 && offsetof(ckpt::dlpack_type, lanes) == 2);
@@ -72,7 +75,8 @@ static_assert(sizeof(ckpt::dlpack_type) == 4 && offsetof(ckpt::dlpack_type, lane
 std::string file_of_two() {
     std::vector<float> values(12);
     for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i);
-    return torch_file(pkl::dict({{pkl::str("w"), pkl::floats("0", 12)}, {pkl::str("b"), pkl::floats("0", 12)}}), {{"0", raw(values)}});
+    return torch_file(pkl::dict({{pkl::str("w"), pkl::floats("0", 12)}, {pkl::str("b"), pkl::floats("0", 12)}}),
+                      {{"0", raw(values)}});
 }
 
 } // namespace
@@ -128,7 +132,10 @@ TEST_CASE("types by DLPack's codes; those that it has none for are refused") {
             case ckpt::dtype_kind::floating: break;
             default: return -1;
             }
-            constexpr std::pair<dtype, int> floats[]{{dtype::bfloat16, 4}, {dtype::float8_e4m3fn, 10}, {dtype::float8_e4m3fnuz, 11}, {dtype::float8_e5m2, 12}, {dtype::float8_e5m2fnuz, 13}, {dtype::float8_e8m0fnu, 14}, {dtype::float4_e2m1fn_x2, 17}};
+            constexpr std::pair<dtype, int> floats[]{{dtype::bfloat16, 4},         {dtype::float8_e4m3fn, 10},
+                                                     {dtype::float8_e4m3fnuz, 11}, {dtype::float8_e5m2, 12},
+                                                     {dtype::float8_e5m2fnuz, 13}, {dtype::float8_e8m0fnu, 14},
+                                                     {dtype::float4_e2m1fn_x2, 17}};
             for (const auto& f : floats)
                 if (f.first == row.type) return f.second;
             return 2;
@@ -192,8 +199,10 @@ TEST_CASE("the owner lives until the last export is deleted") {
     const std::int64_t shape[]{2}, strides[]{1};
     float values[2]{};
     auto keep = detail::make_shared<owner>(gone);
-    auto first = detail::make_dlpack<ckpt::dlpack_managed_tensor>(values, dtype::float32, shape, strides, {detail::dlpack_cuda, 3}, false, keep);
-    auto second = detail::make_dlpack<DLManagedTensorVersioned>(values, dtype::float32, shape, strides, {detail::dlpack_cuda, 3}, false, keep);
+    auto first = detail::make_dlpack<ckpt::dlpack_managed_tensor>(values, dtype::float32, shape, strides,
+                                                                  {detail::dlpack_cuda, 3}, false, keep);
+    auto second = detail::make_dlpack<DLManagedTensorVersioned>(values, dtype::float32, shape, strides,
+                                                                {detail::dlpack_cuda, 3}, false, keep);
     keep = {};
     REQUIRE(first);
     REQUIRE(second);

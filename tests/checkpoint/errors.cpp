@@ -43,7 +43,9 @@ ckpt::error opening(const std::string& bytes, const ckpt::open_options& options 
     return opened ? ckpt::error{} : opened.error();
 }
 /// Of an archive with this value, given as opcodes.
-ckpt::error pickled(const std::string& value, const ckpt::open_options& options = {}) { return opening(torch_file(value, {{"0", four}}), options); }
+ckpt::error pickled(const std::string& value, const ckpt::open_options& options = {}) {
+    return opening(torch_file(value, {{"0", four}}), options);
+}
 /// Of an archive that is fine but for one change.
 ckpt::error patched(const std::function<void(zip_file&)>& change, const zip_style& style = {}) {
     zip_file zip = write_zip(torch_records(pkl::pickle(pkl::none)), style);
@@ -53,32 +55,41 @@ ckpt::error patched(const std::function<void(zip_file&)>& change, const zip_styl
 ckpt::error archived(const std::vector<zip_member>& members) { return opening(write_zip(members).bytes); }
 
 /// What `use` says of the root of an archive that opens.
-ckpt::error using_root(const std::string& value, const std::function<ckpt::error(const ckpt::value&)>& use, const storages& of = {{"0", four}}, const torch_style& style = {}) {
+ckpt::error using_root(const std::string& value, const std::function<ckpt::error(const ckpt::value&)>& use,
+                       const storages& of = {{"0", four}}, const torch_style& style = {}) {
     const std::string file = torch_file(value, of, style);
     const auto opened = ckpt::open_bytes(bytes_of(file)).value();
     return use(opened.root());
 }
 ckpt::error refusal(const std::string& value) {
-    return using_root(value, [](const ckpt::value& v) { return v.refusal() != nullptr ? *v.refusal() : ckpt::error{}; });
+    return using_root(value,
+                      [](const ckpt::value& v) { return v.refusal() != nullptr ? *v.refusal() : ckpt::error{}; });
 }
-template <class T, std::size_t Rank>
-ckpt::error viewing(const std::string& value, const torch_style& style = {}) {
-    return using_root(value, [](const ckpt::value& v) { auto view = v.as_tensor().value().view<T, Rank>(); return view ? ckpt::error{} : view.error(); }, {{"0", four}}, style);
+template <class T, std::size_t Rank> ckpt::error viewing(const std::string& value, const torch_style& style = {}) {
+    return using_root(
+        value,
+        [](const ckpt::value& v) {
+            auto view = v.as_tensor().value().view<T, Rank>();
+            return view ? ckpt::error{} : view.error();
+        },
+        {{"0", four}}, style);
 }
 ckpt::error selecting(const std::string& value, const std::function<ckpt::error(const ckpt::checkpoint&)>& use) {
     const std::string file = torch_file(value, {{"0", four}});
     return use(ckpt::open_bytes(bytes_of(file)).value());
 }
-template <class T>
-ckpt::error of(const ckpt::result<T>& r) { return r ? ckpt::error{} : r.error(); }
+template <class T> ckpt::error of(const ckpt::result<T>& r) { return r ? ckpt::error{} : r.error(); }
 
 std::string t() { return pkl::floats("0", 4); }
 
 /// What `use` says of a COO tensor of shape [2] with one value at `index`.
 ckpt::error using_sparse(std::int64_t index, const std::function<ckpt::error(const ckpt::tensor&)>& use) {
     const std::string indices = pkl::tensor(pkl::storage("LongStorage", "0", 1), 0, {1, 1}, {1, 1});
-    const std::string value = pkl::call(pkl::global("torch._utils", "_rebuild_sparse_tensor"), {pkl::num(1), pkl::ints({2}), pkl::no, indices, pkl::floats("1", 1), pkl::none});
-    return using_root(value, [&](const ckpt::value& v) { return use(v.as_tensor().value()); }, {{"0", raw<std::int64_t>({index})}, {"1", raw<float>({1})}});
+    const std::string value =
+        pkl::call(pkl::global("torch._utils", "_rebuild_sparse_tensor"),
+                  {pkl::num(1), pkl::ints({2}), pkl::no, indices, pkl::floats("1", 1), pkl::none});
+    return using_root(value, [&](const ckpt::value& v) { return use(v.as_tensor().value()); },
+                      {{"0", raw<std::int64_t>({index})}, {"1", raw<float>({1})}});
 }
 
 ckpt::error truncated_meanwhile() {
@@ -117,7 +128,9 @@ ckpt::error indexed(const std::string& index) {
     return of(ckpt::open_folder(folder.path()));
 }
 
-ckpt::result<ckpt::state_dict> remapped(const ckpt::state_dict& weights, const char* rules) { return ckpt::remap(weights, ckpt::key_map::parse(rules).value()); }
+ckpt::result<ckpt::state_dict> remapped(const ckpt::state_dict& weights, const char* rules) {
+    return ckpt::remap(weights, ckpt::key_map::parse(rules).value());
+}
 
 struct row {
     errc code;
@@ -136,24 +149,52 @@ const std::vector<row>& rows() {
         {errc::zip_truncated, [] { return opening("PK\x03\x04"); }},
         {errc::zip_bounds, [] { return patched([](zip_file& z) { z.put32(z.central[0] + 42, 0x7FFF'FFFF); }); }},
         {errc::zip_header_mismatch, mismatched_header},
-        {errc::zip_duplicate_name, [] { auto m = torch_records(pickle(none)); m.push_back(m[0]); return archived(m); }},
+        {errc::zip_duplicate_name,
+         [] {
+             auto m = torch_records(pickle(none));
+             m.push_back(m[0]);
+             return archived(m);
+         }},
         {errc::zip_overlap, [] { return patched([](zip_file& z) { z.put32(z.central[1] + 42, 0); }); }},
         {errc::zip_encrypted, [] { return patched([](zip_file& z) { z.put16(z.central[0] + 8, 0x0809); }); }},
         {errc::zip_multi_disk, [] { return patched([](zip_file& z) { z.put16(z.end + 4, 1); }); }},
-        {errc::zip_count_mismatch, [] { return patched([](zip_file& z) { z.put16(z.end + 8, 9); z.put16(z.end + 10, 9); }, {.end64 = false}); }},
+        {errc::zip_count_mismatch,
+         [] {
+             return patched(
+                 [](zip_file& z) {
+                     z.put16(z.end + 8, 9);
+                     z.put16(z.end + 10, 9);
+                 },
+                 {.end64 = false});
+         }},
         {errc::zip64_invalid, [] { return patched([](zip_file& z) { z.put32(z.central[0] + 24, 0xFFFF'FFFF); }); }},
-        {errc::compressed, [] { auto m = torch_records(pickle(none)); m[0].method = 8; m[0].inflated = 9; return archived(m); }},
-        {errc::zip_name_invalid, [] { auto m = torch_records(pickle(none)); m[0].name = "../data.pkl"; return archived(m); }},
+        {errc::compressed,
+         [] {
+             auto m = torch_records(pickle(none));
+             m[0].method = 8;
+             m[0].inflated = 9;
+             return archived(m);
+         }},
+        {errc::zip_name_invalid,
+         [] {
+             auto m = torch_records(pickle(none));
+             m[0].name = "../data.pkl";
+             return archived(m);
+         }},
         {errc::checksum_mismatch, [] { return patched([](zip_file& z) { z.put(z.payload[0] + 2, "x"); }); }},
-        {errc::zip_prefix, [] {
+        {errc::zip_prefix,
+         [] {
              zip_file z = write_zip(torch_records(pickle(none)), {.torch = false, .end64 = false});
              for (std::size_t i = 0; i < z.local.size(); ++i) z.put32(z.central[i] + 42, z.local[i] + 1);
              z.put32(z.end + 16, z.directory + 1);
              return opening("x" + z.bytes);
          }},
-        {errc::zip_ambiguous_end, [] {
+        {errc::zip_ambiguous_end,
+         [] {
              const std::string inner = write_zip(torch_records(pickle(none)), {.torch = false, .end64 = false}).bytes;
-             return opening(write_zip(torch_records(pickle(none)), {.torch = false, .end64 = false, .comment = inner.substr(inner.size() - 22)}).bytes);
+             return opening(write_zip(torch_records(pickle(none)),
+                                      {.torch = false, .end64 = false, .comment = inner.substr(inner.size() - 22)})
+                                .bytes);
          }},
         {errc::no_pickle, [] { return archived({{.name = "a", .data = "x"}}); }},
         {errc::container_not_supported, [] { return opening("PYTORCH1"); }},
@@ -177,10 +218,20 @@ const std::vector<row>& rows() {
         {errc::pickle_not_supported, [] { return pickled("\x82\x01"); }},
         {errc::persistent_id, [] { return refusal("NQ"); }},
         {errc::bad_arguments, [] { return refusal(call(global("torch._utils", "_rebuild_tensor_v2"), {})); }},
-        {errc::cyclic_arguments, [] { return refusal("cbuiltins\nset\n(]q\x01tRq\x02" "0h\x01h\x02" "a0h\x02"); }},
+        {errc::cyclic_arguments,
+         [] {
+             return refusal("cbuiltins\nset\n(]q\x01tRq\x02"
+                            "0h\x01h\x02"
+                            "a0h\x02");
+         }},
         {errc::wrong_type, [] { return using_root(none, [](const ckpt::value& v) { return of(v.as_int()); }); }},
-        {errc::output_limit, [] { return using_root(tensor(storage("FloatStorage", "0", 4), 0, {1000}, {0}), [](const ckpt::value& v) { return of(v.as_tensor().value().crc32()); }); }},
-        {errc::dtype_unknown, [] { return refusal(tensor_v3(storage("UntypedStorage", "0", 16), 0, {1}, {1}, "nothing")); }},
+        {errc::output_limit,
+         [] {
+             return using_root(tensor(storage("FloatStorage", "0", 4), 0, {1000}, {0}),
+                               [](const ckpt::value& v) { return of(v.as_tensor().value().crc32()); });
+         }},
+        {errc::dtype_unknown,
+         [] { return refusal(tensor_v3(storage("UntypedStorage", "0", 16), 0, {1}, {1}, "nothing")); }},
         {errc::shape_invalid, [] { return refusal(tensor(storage("FloatStorage", "0", 4), 0, {-1}, {1})); }},
         {errc::out_of_bounds, [] { return refusal(tensor(storage("FloatStorage", "0", 4), 1, {4}, {1})); }},
         {errc::storage_size_mismatch, [] { return refusal(floats("0", 5)); }},
@@ -188,44 +239,147 @@ const std::vector<row>& rows() {
         {errc::rank_mismatch, [] { return viewing<float, 2>(t()); }},
         {errc::misaligned, unaligned},
         {errc::byte_order, [] { return viewing<float, 1>(t(), {.byte_order = "big"}); }},
-        {errc::lazy_bit, [] { return viewing<float, 1>(global("torch._utils", "_rebuild_tensor_v2") + tuple({storage("FloatStorage", "0", 4), num(0), ints({4}), ints({1}), no, none, dict({{str("neg"), yes}})}) + "R"); }},
-        {errc::packed, [] { return viewing<std::uint8_t, 1>(tensor_v3(storage("UntypedStorage", "0", 16), 0, {4}, {1}, "float4_e2m1fn_x2")); }},
+        {errc::lazy_bit,
+         [] {
+             return viewing<float, 1>(global("torch._utils", "_rebuild_tensor_v2") +
+                                      tuple({storage("FloatStorage", "0", 4), num(0), ints({4}), ints({1}), no, none,
+                                             dict({{str("neg"), yes}})}) +
+                                      "R");
+         }},
+        {errc::packed,
+         [] {
+             return viewing<std::uint8_t, 1>(
+                 tensor_v3(storage("UntypedStorage", "0", 16), 0, {4}, {1}, "float4_e2m1fn_x2"));
+         }},
         {errc::not_strided, [] { return using_sparse(1, [](const ckpt::tensor& s) { return of(s.bytes()); }); }},
-        {errc::indices_invalid, [] { return using_sparse(2, [](const ckpt::tensor& s) { return of(ckpt::check_values(s)); }); }},
-        {errc::not_mapped, [] {
+        {errc::indices_invalid,
+         [] { return using_sparse(2, [](const ckpt::tensor& s) { return of(ckpt::check_values(s)); }); }},
+        {errc::not_mapped,
+         [] {
              const std::string file = torch_file(t(), {{"0", four}});
              const auto opened = ckpt::open_bytes(bytes_of(file), {.io = ckpt::io_mode::read}).value();
              return of(opened.root().as_tensor().value().bytes());
          }},
-        {errc::needs_copy, [] { return using_root(tensor(storage("FloatStorage", "0", 4), 0, {2}, {2}), [](const ckpt::value& v) { return of(v.as_tensor().value().bytes()); }); }},
-        {errc::no_data, [] { return using_root(call(global("torch._utils", "_rebuild_meta_tensor_no_storage"), {global("torch", "float32"), ints({2}), ints({1}), no}), [](const ckpt::value& v) { return of(v.as_tensor().value().bytes()); }); }},
-        {errc::unsupported_tensor, [] { return refusal(call(global("torch._tensor", "_rebuild_from_type_v2"), {global("collections", "OrderedDict"), global("torch", "Tensor"), tuple({}), none})); }},
-        {errc::size_mismatch, [] { return using_root(t(), [](const ckpt::value& v) { std::vector<float> out(3); return of(v.as_tensor().value().copy_to(std::span(out))); }); }},
-        {errc::conversion, [] { return using_root(t(), [](const ckpt::value& v) { std::vector<std::int32_t> out(4); return of(v.as_tensor().value().copy_as(std::span(out))); }); }},
-        {errc::path_missing, [] { return selecting(none, [](const ckpt::checkpoint& c) { return of(c.state_dict("x")); }); }},
-        {errc::state_dict_missing, [] { return selecting(none, [](const ckpt::checkpoint& c) { return of(c.state_dict()); }); }},
-        {errc::state_dict_ambiguous, [] { return selecting(dict({{str("model"), dict({{str("w"), t()}})}, {str("ema"), dict({{str("w"), t()}})}}), [](const ckpt::checkpoint& c) { return of(c.state_dict()); }); }},
-        {errc::key_missing, [] { return selecting(dict({{str("w"), t()}}), [](const ckpt::checkpoint& c) { const auto weights = c.state_dict().value(); return of(weights.at("x")); }); }},
-        {errc::key_duplicate, [] { return selecting(dict({{str("1"), t()}, {num(1), t()}}), [](const ckpt::checkpoint& c) { return of(c.state_dict()); }); }},
-        {errc::load_incomplete, [] { return selecting(dict({{str("w"), t()}}), [](const ckpt::checkpoint& c) { const auto weights = c.state_dict().value(); std::vector<ckpt::tensor> none; return of(ckpt::load(weights, none)); }); }},
-        {errc::shapes_differ, [] { return selecting(dict({{str("w"), t()}}), [](const ckpt::checkpoint& c) { const auto w = c.state_dict().value(); const std::vector<ckpt::layer> two{{w, "a"}, {remapped(w, "unsqueeze 0 w").value(), "b"}}; return of(ckpt::overlay(two)); }); }},
-        {errc::adapter_unmatched, [] { return selecting(dict({{str("w"), t()}}), [](const ckpt::checkpoint& c) { const auto w = c.state_dict().value(); return of(ckpt::merge_lora(w, w)); }); }},
-        {errc::slice_invalid, [] { return selecting(dict({{str("w"), t()}}), [](const ckpt::checkpoint& c) { const ckpt::shard_rule rows[]{{"w", 0}}; return of(ckpt::shard(c.state_dict().value(), rows, 0, 3)); }); }},
-        {errc::device_memory, [] {
+        {errc::needs_copy,
+         [] {
+             return using_root(tensor(storage("FloatStorage", "0", 4), 0, {2}, {2}),
+                               [](const ckpt::value& v) { return of(v.as_tensor().value().bytes()); });
+         }},
+        {errc::no_data,
+         [] {
+             return using_root(call(global("torch._utils", "_rebuild_meta_tensor_no_storage"),
+                                    {global("torch", "float32"), ints({2}), ints({1}), no}),
+                               [](const ckpt::value& v) { return of(v.as_tensor().value().bytes()); });
+         }},
+        {errc::unsupported_tensor,
+         [] {
+             return refusal(call(global("torch._tensor", "_rebuild_from_type_v2"),
+                                 {global("collections", "OrderedDict"), global("torch", "Tensor"), tuple({}), none}));
+         }},
+        {errc::size_mismatch,
+         [] {
+             return using_root(t(), [](const ckpt::value& v) {
+                 std::vector<float> out(3);
+                 return of(v.as_tensor().value().copy_to(std::span(out)));
+             });
+         }},
+        {errc::conversion,
+         [] {
+             return using_root(t(), [](const ckpt::value& v) {
+                 std::vector<std::int32_t> out(4);
+                 return of(v.as_tensor().value().copy_as(std::span(out)));
+             });
+         }},
+        {errc::path_missing,
+         [] { return selecting(none, [](const ckpt::checkpoint& c) { return of(c.state_dict("x")); }); }},
+        {errc::state_dict_missing,
+         [] { return selecting(none, [](const ckpt::checkpoint& c) { return of(c.state_dict()); }); }},
+        {errc::state_dict_ambiguous,
+         [] {
+             return selecting(dict({{str("model"), dict({{str("w"), t()}})}, {str("ema"), dict({{str("w"), t()}})}}),
+                              [](const ckpt::checkpoint& c) { return of(c.state_dict()); });
+         }},
+        {errc::key_missing,
+         [] {
+             return selecting(dict({{str("w"), t()}}), [](const ckpt::checkpoint& c) {
+                 const auto weights = c.state_dict().value();
+                 return of(weights.at("x"));
+             });
+         }},
+        {errc::key_duplicate,
+         [] {
+             return selecting(dict({{str("1"), t()}, {num(1), t()}}),
+                              [](const ckpt::checkpoint& c) { return of(c.state_dict()); });
+         }},
+        {errc::load_incomplete,
+         [] {
+             return selecting(dict({{str("w"), t()}}), [](const ckpt::checkpoint& c) {
+                 const auto weights = c.state_dict().value();
+                 std::vector<ckpt::tensor> none;
+                 return of(ckpt::load(weights, none));
+             });
+         }},
+        {errc::shapes_differ,
+         [] {
+             return selecting(dict({{str("w"), t()}}), [](const ckpt::checkpoint& c) {
+                 const auto w = c.state_dict().value();
+                 const std::vector<ckpt::layer> two{{w, "a"}, {remapped(w, "unsqueeze 0 w").value(), "b"}};
+                 return of(ckpt::overlay(two));
+             });
+         }},
+        {errc::adapter_unmatched,
+         [] {
+             return selecting(dict({{str("w"), t()}}), [](const ckpt::checkpoint& c) {
+                 const auto w = c.state_dict().value();
+                 return of(ckpt::merge_lora(w, w));
+             });
+         }},
+        {errc::slice_invalid,
+         [] {
+             return selecting(dict({{str("w"), t()}}), [](const ckpt::checkpoint& c) {
+                 const ckpt::shard_rule rows[]{{"w", 0}};
+                 return of(ckpt::shard(c.state_dict().value(), rows, 0, 3));
+             });
+         }},
+        {errc::device_memory,
+         [] {
              return selecting(dict({{str("w"), t()}}), [](const ckpt::checkpoint& c) {
                  const ckpt::device_place nothing[]{{nullptr, 0}};
                  ckpt::detail::engine_options how;
                  how.places = nothing;
-                 return of(ckpt::detail::run_upload(ckpt::detail::host_api{}, ckpt::plan_upload(c.state_dict().value()).value(), how));
+                 return of(ckpt::detail::run_upload(ckpt::detail::host_api{},
+                                                    ckpt::plan_upload(c.state_dict().value()).value(), how));
              });
          }},
-        {errc::upload_cancelled, [] { return selecting(dict({{str("w"), t()}}), [](const ckpt::checkpoint& c) { return of(ckpt::host::load(c.state_dict().value(), {.progress = [](const ckpt::upload_progress&) { return false; }})); }); }},
+        {errc::upload_cancelled,
+         [] {
+             return selecting(dict({{str("w"), t()}}), [](const ckpt::checkpoint& c) {
+                 return of(ckpt::host::load(c.state_dict().value(),
+                                            {.progress = [](const ckpt::upload_progress&) { return false; }}));
+             });
+         }},
         {errc::pattern_invalid, [] { return of(ckpt::pattern::parse("{")); }},
         {errc::rule_invalid, [] { return of(ckpt::key_map::parse("x")); }},
-        {errc::rules_unreadable, [] { return of(ckpt::key_map::parse(std::string((std::size_t{1} << 20) + 1, '\n'))); }},
-        {errc::remap_failed, [] { return selecting(dict({{str("w"), t()}}), [](const ckpt::checkpoint& c) { return of(remapped(c.state_dict().value(), "squeeze 9 w")); }); }},
-        {errc::equality_broken, [] { return selecting(dict({{str("w"), t()}}), [](const ckpt::checkpoint& c) { return of(remapped(c.state_dict().value(), "copy w -> v\npad 0 0 1 v\npad 0 0 1 with 1 w\ntie v = w")); }); }},
-        {errc::not_reversible, [] { return selecting(dict({{str("w"), t()}}), [](const ckpt::checkpoint& c) { return of(ckpt::plan_remap(c.state_dict().value(), ckpt::key_map{ckpt::drop("w")}).inverse()); }); }},
+        {errc::rules_unreadable,
+         [] { return of(ckpt::key_map::parse(std::string((std::size_t{1} << 20) + 1, '\n'))); }},
+        {errc::remap_failed,
+         [] {
+             return selecting(dict({{str("w"), t()}}), [](const ckpt::checkpoint& c) {
+                 return of(remapped(c.state_dict().value(), "squeeze 9 w"));
+             });
+         }},
+        {errc::equality_broken,
+         [] {
+             return selecting(dict({{str("w"), t()}}), [](const ckpt::checkpoint& c) {
+                 return of(remapped(c.state_dict().value(), "copy w -> v\npad 0 0 1 v\npad 0 0 1 with 1 w\ntie v = w"));
+             });
+         }},
+        {errc::not_reversible,
+         [] {
+             return selecting(dict({{str("w"), t()}}), [](const ckpt::checkpoint& c) {
+                 return of(ckpt::plan_remap(c.state_dict().value(), ckpt::key_map{ckpt::drop("w")}).inverse());
+             });
+         }},
     };
     return all;
 }
@@ -256,7 +410,8 @@ TEST_CASE("every error code has a smallest input that causes it, or a reason why
         CHECK_FALSE(e.detail.empty());
         const std::string message = e.message();
         CHECK(message.size() <= 1024);
-        CHECK(message.starts_with(std::string(ckpt::info(r.code).name) + " (" + std::to_string(static_cast<int>(r.code)) + "): "));
+        CHECK(message.starts_with(std::string(ckpt::info(r.code).name) + " (" +
+                                  std::to_string(static_cast<int>(r.code)) + "): "));
         for (const char c : message) CHECK(static_cast<unsigned char>(c) >= 0x20);
     }
     for (const auto& n : not_caused) {

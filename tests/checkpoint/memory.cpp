@@ -59,8 +59,12 @@ void* take_or_throw(std::size_t bytes, std::size_t alignment) {
 
 void* operator new(std::size_t bytes) { return take_or_throw(bytes, 16); }
 void* operator new[](std::size_t bytes) { return take_or_throw(bytes, 16); }
-void* operator new(std::size_t bytes, std::align_val_t alignment) { return take_or_throw(bytes, static_cast<std::size_t>(alignment)); }
-void* operator new[](std::size_t bytes, std::align_val_t alignment) { return take_or_throw(bytes, static_cast<std::size_t>(alignment)); }
+void* operator new(std::size_t bytes, std::align_val_t alignment) {
+    return take_or_throw(bytes, static_cast<std::size_t>(alignment));
+}
+void* operator new[](std::size_t bytes, std::align_val_t alignment) {
+    return take_or_throw(bytes, static_cast<std::size_t>(alignment));
+}
 void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept { return take(bytes, 16); }
 void* operator new[](std::size_t bytes, const std::nothrow_t&) noexcept { return take(bytes, 16); }
 void operator delete(void* at) noexcept { give_back(at); }
@@ -77,8 +81,7 @@ void operator delete[](void* at, const std::nothrow_t&) noexcept { give_back(at)
 namespace {
 
 /// The most that `f` had in use at once, beyond what was there before.
-template <class F>
-std::uint64_t peak_of(F&& f) {
+template <class F> std::uint64_t peak_of(F&& f) {
     const std::uint64_t before = in_use.load();
     most.store(before);
     f();
@@ -107,13 +110,28 @@ TEST_CASE("R1: opening takes at most 64 times the metadata and a mebibyte, whate
         std::string before; ///< once
         std::string piece;  ///< over and over; everything ends in one tuple
     };
-    const std::string memo_1 = "q\x01" "0", bad = global("torch._utils", "_rebuild_tensor_v2") + memo_1;
-    const std::string pieces_of_id = str("storage") + "q\x02" "0" + global("torch", "FloatStorage") + "q\x03" "0" + str("0") + "q\x04" "0" + str("cpu") + "q\x05" "0";
+    const std::string memo_1 = "q\x01"
+                               "0",
+                      bad = global("torch._utils", "_rebuild_tensor_v2") + memo_1;
+    const std::string pieces_of_id = str("storage") +
+                                     "q\x02"
+                                     "0" +
+                                     global("torch", "FloatStorage") +
+                                     "q\x03"
+                                     "0" +
+                                     str("0") +
+                                     "q\x04"
+                                     "0" +
+                                     str("cpu") +
+                                     "q\x05"
+                                     "0";
     const row rows[]{
         {"None", "", "N"},
         {"small integers", "", "K\x01"},
         {"integers", "", "M\x01\x01"},
-        {"large integers", "", "\x8a\x09" "123456789"},
+        {"large integers", "",
+         "\x8a\x09"
+         "123456789"},
         {"decimal integers", "", "I7\n"},
         {"floats", "", "G12345678"},
         {"empty tuples", "", ")"},
@@ -140,23 +158,56 @@ TEST_CASE("R1: opening takes at most 64 times the metadata and a mebibyte, whate
         {"globals", "", "ctorch\nSize\n"},
         {"persistent ids of no form", "", "NQ"},
         {"persistent ids of text", "", "P\n"},
-        {"persistent ids of a missing record", "", tuple({str("storage"), global("torch", "FloatStorage"), str("9"), str("cpu"), num(4)}) + "Q"},
+        {"persistent ids of a missing record", "",
+         tuple({str("storage"), global("torch", "FloatStorage"), str("9"), str("cpu"), num(4)}) + "Q"},
         {"storages", pieces_of_id, "(h\x02h\x03h\x04h\x05K\x04tQ"},
         {"storages of another size", pieces_of_id, "(h\x02h\x03h\x04h\x05K\x05tQ"},
         {"tensors without arguments", bad, "h\x01)R"},
-        {"tensors", pieces_of_id + bad + "h\x02h\x03h\x04h\x05(h\x02h\x03h\x04h\x05K\x04tQq\x06" "0000" "0", "h\x01(h\x06K\0K\x04\x85K\x01\x85\x89NtR"},
+        {"tensors",
+         pieces_of_id + bad +
+             "h\x02h\x03h\x04h\x05(h\x02h\x03h\x04h\x05K\x04tQq\x06"
+             "0000"
+             "0",
+         "h\x01(h\x06K\0K\x04\x85K\x01\x85\x89NtR"},
         {"ordered dictionaries", global("collections", "OrderedDict") + memo_1, "h\x01)R"},
-        {"ordered dictionaries from pairs", global("collections", "OrderedDict") + memo_1 + "](NN\x86" "e\x85q\x02" "0", "h\x01h\x02R"},
+        {"ordered dictionaries from pairs",
+         global("collections", "OrderedDict") + memo_1 +
+             "](NN\x86"
+             "e\x85q\x02"
+             "0",
+         "h\x01h\x02R"},
         {"ordered dictionaries from an integer", global("collections", "OrderedDict") + memo_1, "h\x01N\x85R"},
         {"builtin sets", global("builtins", "set") + memo_1, "h\x01)R"},
-        {"sizes", global("torch", "Size") + memo_1 + "](NNNNe\x85q\x02" "0", "h\x01h\x02R"},
+        {"sizes",
+         global("torch", "Size") + memo_1 +
+             "](NNNNe\x85q\x02"
+             "0",
+         "h\x01h\x02R"},
         {"inert objects", global("argparse", "Namespace") + memo_1, "h\x01)R"},
         {"inert new objects with a state", global("argparse", "Namespace") + memo_1, "h\x01)\x81}b"},
-        {"encoded bytes", global("_codecs", "encode") + memo_1 + str(std::string(100, 'x')) + str("latin1") + "\x86q\x02" "0", "h\x01h\x02R"},
+        {"encoded bytes",
+         global("_codecs", "encode") + memo_1 + str(std::string(100, 'x')) + str("latin1") +
+             "\x86q\x02"
+             "0",
+         "h\x01h\x02R"},
         {"byte arrays", global("builtins", "bytearray") + memo_1, "h\x01)R"},
-        {"complex numbers", global("builtins", "complex") + memo_1 + "K\x01K\x02\x86q\x02" "0", "h\x01h\x02R"},
-        {"scalars", global("numpy.core.multiarray", "scalar") + memo_1 + call(global("numpy", "dtype"), {str("f8"), no, yes}) + "C\x08" "12345678\x86q\x02" "0", "h\x01h\x02R"},
-        {"arrays of bytes", global("numpy.core.numeric", "_frombuffer") + memo_1 + "(C\x02xx" + call(global("numpy", "dtype"), {str("u1"), no, yes}) + "K\x02\x85" + str("C") + "tq\x02" "0", "h\x01h\x02R"},
+        {"complex numbers",
+         global("builtins", "complex") + memo_1 +
+             "K\x01K\x02\x86q\x02"
+             "0",
+         "h\x01h\x02R"},
+        {"scalars",
+         global("numpy.core.multiarray", "scalar") + memo_1 + call(global("numpy", "dtype"), {str("f8"), no, yes}) +
+             "C\x08"
+             "12345678\x86q\x02"
+             "0",
+         "h\x01h\x02R"},
+        {"arrays of bytes",
+         global("numpy.core.numeric", "_frombuffer") + memo_1 + "(C\x02xx" +
+             call(global("numpy", "dtype"), {str("u1"), no, yes}) + "K\x02\x85" + str("C") +
+             "tq\x02"
+             "0",
+         "h\x01h\x02R"},
     };
     std::uint64_t worst = 0;
     for (const row& r : rows)
@@ -188,9 +239,19 @@ TEST_CASE("R1: a directory of many records takes memory in proportion") {
 TEST_CASE("R1: sizes that a file only claims allocate nothing") {
     using namespace pkl;
     const std::vector<std::string> claims{
-        "X\xFF\xFF\xFF\x7F", std::string("\x8d\0\0\0\0\1\0\0\0", 9), "B\xFF\xFF\xFF\x7F", std::string("\x96\0\0\0\0\1\0\0\0", 9), "\x8b\xFF\xFF\xFF\x7F", "r\xFF\xFF\xFF\xFF",
-        std::string("\x95\0\0\0\0\1\0\0\0", 9), "T\xFF\xFF\xFF\x7F", "p4294967295\n", call(global("builtins", "bytearray"), {num(std::int64_t{1} << 40)}), call(global("torch", "Tensor"), {num(std::int64_t{1} << 40)}),
-        call(global("builtins", "bytes"), {num(std::int64_t{1} << 40)}), tensor(storage("FloatStorage", "0", 4), 0, {std::int64_t{1} << 40}, {0}),
+        "X\xFF\xFF\xFF\x7F",
+        std::string("\x8d\0\0\0\0\1\0\0\0", 9),
+        "B\xFF\xFF\xFF\x7F",
+        std::string("\x96\0\0\0\0\1\0\0\0", 9),
+        "\x8b\xFF\xFF\xFF\x7F",
+        "r\xFF\xFF\xFF\xFF",
+        std::string("\x95\0\0\0\0\1\0\0\0", 9),
+        "T\xFF\xFF\xFF\x7F",
+        "p4294967295\n",
+        call(global("builtins", "bytearray"), {num(std::int64_t{1} << 40)}),
+        call(global("torch", "Tensor"), {num(std::int64_t{1} << 40)}),
+        call(global("builtins", "bytes"), {num(std::int64_t{1} << 40)}),
+        tensor(storage("FloatStorage", "0", 4), 0, {std::int64_t{1} << 40}, {0}),
         tensor_v3(storage("UntypedStorage", "0", 16), 0, {std::int64_t{1} << 40, 0}, {0, 0}, "float32")};
     for (const std::string& claim : claims) {
         const std::string file = torch_file("N" + claim, {{"0", std::string(16, 'x')}});
@@ -213,7 +274,8 @@ TEST_CASE("R1: state_dicts and rows of a bomb stay below 256 MiB") {
     std::string bomb = floats("0", 4);
     for (int i = 0; i < 60; ++i) {
         const char memo = static_cast<char>(10 + i);
-        bomb += std::string("q") + memo + "0}(" + str("a key of some length that is not short") + "h" + memo + str("b") + "h" + memo + "u";
+        bomb += std::string("q") + memo + "0}(" + str("a key of some length that is not short") + "h" + memo +
+                str("b") + "h" + memo + "u";
     }
     const std::string file = torch_file(bomb, {{"0", std::string(16, 'x')}});
     const auto opened = ckpt::open_bytes(bytes_of(file)).value();
@@ -224,7 +286,8 @@ TEST_CASE("R1: state_dicts and rows of a bomb stay below 256 MiB") {
 }
 
 TEST_CASE("what is refused gives everything back") {
-    std::vector<std::string> files{torch_file("NQ"), torch_file("}]Ns"), torch_file(pkl::global("os", "system")), "PK\x03\x04", torch_file(pkl::floats("0", 4))};
+    std::vector<std::string> files{torch_file("NQ"), torch_file("}]Ns"), torch_file(pkl::global("os", "system")),
+                                   "PK\x03\x04", torch_file(pkl::floats("0", 4))};
     for (const std::string& file : files) {
         const std::uint64_t before = in_use.load();
         for (int i = 0; i < 3; ++i) (void)ckpt::open_bytes(bytes_of(file)).has_value();

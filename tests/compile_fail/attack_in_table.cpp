@@ -5,6 +5,4 @@ struct mine {
     static constexpr ckpt::global_entry entries[]{{"builtins", "eval"}};
 };
 
-int main(int, char** argv) {
-    return ckpt::open<ckpt::allow<ckpt::torch_globals, mine>>(argv[1]).has_value() ? 0 : 1;
-}
+int main(int, char** argv) { return ckpt::open<ckpt::allow<ckpt::torch_globals, mine>>(argv[1]).has_value() ? 0 : 1; }

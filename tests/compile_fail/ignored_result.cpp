@@ -1,6 +1,4 @@
 // expect: nodiscard
 #include <ckpt/ckpt.hpp>
 
-int main(int, char** argv) {
-    ckpt::open(argv[1]);
-}
+int main(int, char** argv) { ckpt::open(argv[1]); }

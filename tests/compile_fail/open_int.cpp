@@ -1,6 +1,4 @@
 // expect: policy | no instance of function template "ckpt
 #include <ckpt/ckpt.hpp>
 
-int main(int, char** argv) {
-    return ckpt::open<int>(argv[1]).has_value() ? 0 : 1;
-}
+int main(int, char** argv) { return ckpt::open<int>(argv[1]).has_value() ? 0 : 1; }

@@ -5,6 +5,4 @@ struct mine {
     static constexpr ckpt::global_entry entries[]{{"mine.b", "scalar"}, {"mine.a", "scalar"}};
 };
 
-int main(int, char** argv) {
-    return ckpt::open<ckpt::allow<ckpt::torch_globals, mine>>(argv[1]).has_value() ? 0 : 1;
-}
+int main(int, char** argv) { return ckpt::open<ckpt::allow<ckpt::torch_globals, mine>>(argv[1]).has_value() ? 0 : 1; }

@@ -36,7 +36,8 @@ TEST_CASE("allocations are aligned, apart from each other, and of any size") {
         }
         std::size_t wrong = 0;
         for (std::size_t i = 0; i < all.size(); ++i)
-            for (std::size_t k = 0; k < all[i].second; ++k) wrong += all[i].first[k] != static_cast<std::byte>(i & 0xFF);
+            for (std::size_t k = 0; k < all[i].second; ++k)
+                wrong += all[i].first[k] != static_cast<std::byte>(i & 0xFF);
         CHECK(wrong == 0);
         arena moved{std::move(memory)};
         CHECK(memory.total() == 0);
@@ -125,7 +126,8 @@ TEST_CASE("checked arithmetic tells what does not fit, at the very ends") {
 }
 
 TEST_CASE("a reader never leaves its bytes, and does not move where it fails") {
-    const std::array<std::byte, 9> bytes{std::byte{1}, std::byte{2}, std::byte{3}, std::byte{4}, std::byte{5}, std::byte{6}, std::byte{7}, std::byte{8}, std::byte{9}};
+    const std::array<std::byte, 9> bytes{std::byte{1}, std::byte{2}, std::byte{3}, std::byte{4}, std::byte{5},
+                                         std::byte{6}, std::byte{7}, std::byte{8}, std::byte{9}};
     reader in{bytes};
     std::uint16_t two{};
     std::uint32_t four{};
@@ -150,6 +152,7 @@ TEST_CASE("a reader never leaves its bytes, and does not move where it fails") {
     CHECK(byte_swap(std::uint64_t{0x0102030405060708u}) == 0x0807060504030201u);
 }
 
-static_assert(!std::is_copy_constructible_v<arena> && std::is_nothrow_move_constructible_v<arena> && std::is_nothrow_move_assignable_v<arena>);
+static_assert(!std::is_copy_constructible_v<arena> && std::is_nothrow_move_constructible_v<arena> &&
+              std::is_nothrow_move_assignable_v<arena>);
 
 } // namespace

@@ -20,7 +20,8 @@ namespace {
 bool is_one_printable_line(std::string_view text) {
     for (std::size_t i = 0; i < text.size();) {
         const std::size_t n = utf8_length(text, i);
-        if (n == 0 || static_cast<unsigned char>(text[i]) < 0x20 || text[i] == 0x7F || invisible(text, i, n)) return false;
+        if (n == 0 || static_cast<unsigned char>(text[i]) < 0x20 || text[i] == 0x7F || invisible(text, i, n))
+            return false;
         i += n;
     }
     return true;
@@ -43,10 +44,21 @@ TEST_CASE("codes have numbers and names of their own, and an exit code of the pr
 }
 
 TEST_CASE("a message tells what, where and what to do, in one line") {
-    const ckpt::error e{.code = errc::global_not_allowed, .opcode = 'c', .offset = 0x1f3, .file = "m.pt", .record = "archive/data.pkl", .path = "hyper/cfg", .detail = "\"m\" \"C\" is not in the allowlist",
-                        .module = "m", .name = "C", .opcode_name = "GLOBAL", .hint = "Add ckpt::global<\"{module}\", \"{name}\">"};
-    CHECK(e.message() == "global_not_allowed (303): \"m\" \"C\" is not in the allowlist; m.pt: archive/data.pkl at 0x1f3, opcode GLOBAL, under hyper/cfg; nothing was run. Add ckpt::global<\"m\", \"C\">");
-    CHECK(ckpt::error{.code = errc::truncated}.message() == "truncated (107): the file ended before the bytes that were asked for");
+    const ckpt::error e{.code = errc::global_not_allowed,
+                        .opcode = 'c',
+                        .offset = 0x1f3,
+                        .file = "m.pt",
+                        .record = "archive/data.pkl",
+                        .path = "hyper/cfg",
+                        .detail = "\"m\" \"C\" is not in the allowlist",
+                        .module = "m",
+                        .name = "C",
+                        .opcode_name = "GLOBAL",
+                        .hint = "Add ckpt::global<\"{module}\", \"{name}\">"};
+    CHECK(e.message() == "global_not_allowed (303): \"m\" \"C\" is not in the allowlist; m.pt: archive/data.pkl at "
+                         "0x1f3, opcode GLOBAL, under hyper/cfg; nothing was run. Add ckpt::global<\"m\", \"C\">");
+    CHECK(ckpt::error{.code = errc::truncated}.message() ==
+          "truncated (107): the file ended before the bytes that were asked for");
 }
 
 TEST_CASE("text from a file is cut to 64 bytes and escaped") {
@@ -56,7 +68,8 @@ TEST_CASE("text from a file is cut to 64 bytes and escaped") {
     CHECK(printable(std::string(64, 'x')) == std::string(64, 'x'));
     CHECK(printable(std::string(65, 'x')) == std::string(40, 'x') + "..." + std::string(20, 'x'));
     for (std::size_t n = 0; n < 8; ++n) { // cut between characters
-        const std::string euros = std::string(n, 'a') + test_support::pickles::times(100, "\xe2\x82\xac") + std::string(7 - n, 'b');
+        const std::string euros =
+            std::string(n, 'a') + test_support::pickles::times(100, "\xe2\x82\xac") + std::string(7 - n, 'b');
         CHECK(is_one_printable_line(printable(euros)));
         CHECK(printable(euros).find("\\x") == std::string::npos);
     }
@@ -64,13 +77,16 @@ TEST_CASE("text from a file is cut to 64 bytes and escaped") {
 }
 
 TEST_CASE("what turns or hides text is escaped: bidirectional marks, zero width, controls, tags") {
-    for (const std::string_view hidden : {"\xd8\x9c", "\xe2\x80\x8b", "\xe2\x80\x8f", "\xe2\x80\xa8", "\xe2\x80\xaa", "\xe2\x80\xae", "\xe2\x81\xa0", "\xe2\x81\xa6", "\xe2\x81\xa9", "\xef\xbb\xbf", "\xc2\x85",
-                                          "\xc2\xad", "\xe1\xa0\x8e", "\xef\xbf\xb9", "\xf3\xa0\x80\xa0", "\xed\xa0\x80", "\x1b", "\r", "\b"}) {
+    for (const std::string_view hidden :
+         {"\xd8\x9c", "\xe2\x80\x8b", "\xe2\x80\x8f", "\xe2\x80\xa8", "\xe2\x80\xaa", "\xe2\x80\xae", "\xe2\x81\xa0",
+          "\xe2\x81\xa6", "\xe2\x81\xa9", "\xef\xbb\xbf", "\xc2\x85", "\xc2\xad", "\xe1\xa0\x8e", "\xef\xbf\xb9",
+          "\xf3\xa0\x80\xa0", "\xed\xa0\x80", "\x1b", "\r", "\b"}) {
         CAPTURE(hidden.size());
         CHECK(printable(hidden).starts_with("\\x"));
         CHECK(is_one_printable_line(printable("a" + std::string(hidden) + "b")));
     }
-    for (const std::string_view shown : {"\xc2\xa0", "\xd8\xa7", "\xe2\x80\x94", "\xef\xbc\xa1", "\xf0\x9f\x98\x80"}) CHECK(printable(shown) == shown);
+    for (const std::string_view shown : {"\xc2\xa0", "\xd8\xa7", "\xe2\x80\x94", "\xef\xbc\xa1", "\xf0\x9f\x98\x80"})
+        CHECK(printable(shown) == shown);
 }
 
 TEST_CASE("a message has at most 1,024 bytes and ends between characters") {
@@ -82,7 +98,14 @@ TEST_CASE("a message has at most 1,024 bytes and ends between characters") {
         CHECK(is_one_printable_line(e.message()));
     }
     const std::string hostile = std::string(500'000, '\x01');
-    const ckpt::error e{.code = errc::global_not_allowed, .file = hostile, .record = hostile, .path = hostile, .detail = quoted(hostile) + quoted(hostile), .module = hostile, .name = hostile, .hint = "{module} {name}"};
+    const ckpt::error e{.code = errc::global_not_allowed,
+                        .file = hostile,
+                        .record = hostile,
+                        .path = hostile,
+                        .detail = quoted(hostile) + quoted(hostile),
+                        .module = hostile,
+                        .name = hostile,
+                        .hint = "{module} {name}"};
     CHECK(e.message().size() <= 1024);
     CHECK(is_one_printable_line(e.message()));
 }

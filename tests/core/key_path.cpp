@@ -45,7 +45,8 @@ TEST_CASE("an index is a whole decimal number of 64 bits") {
     CHECK(parse_index("0") == 0);
     CHECK(parse_index("-1") == -1);
     CHECK(parse_index("9223372036854775807") == INT64_MAX);
-    for (const char* bad : {"", "9223372036854775808", "1x", " 1", "1 ", "+1", "0x1", "1.0"}) CHECK_FALSE(parse_index(bad));
+    for (const char* bad : {"", "9223372036854775808", "1x", " 1", "1 ", "+1", "0x1", "1.0"})
+        CHECK_FALSE(parse_index(bad));
 }
 
 } // namespace

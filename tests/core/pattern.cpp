@@ -235,8 +235,11 @@ TEST_CASE("what cannot mean anything, and where") {
         CAPTURE(r.first);
         CHECK(fault_of(r.first) == r.second);
     }
-    for (const char* good : {"{_}", "{A_9}", "{ndims}", "{Ndim}", "{int}", "{a:int|b}", "a*", "*a*", "[x]", "a-b", "a->b", "\xC3\xA9", "", "."}) CHECK_MESSAGE(fault_of(good) == "fine", good);
-    for (const char* word : {"ndim", "numel", "dtype", "shape", "has", "not", "and", "or", "where"}) CHECK(is_reserved_name(word));
+    for (const char* good : {"{_}", "{A_9}", "{ndims}", "{Ndim}", "{int}", "{a:int|b}", "a*", "*a*", "[x]", "a-b",
+                             "a->b", "\xC3\xA9", "", "."})
+        CHECK_MESSAGE(fault_of(good) == "fine", good);
+    for (const char* word : {"ndim", "numel", "dtype", "shape", "has", "not", "and", "or", "where"})
+        CHECK(is_reserved_name(word));
     CHECK_FALSE(is_reserved_name("by"));
 }
 
@@ -281,6 +284,7 @@ TEST_CASE("no pattern takes long: what was tried is remembered, and a match ends
     CHECK(match("{p:**}.{x}.c", times("ab.", 1000) + "c") == "yes p=" + times("ab.", 998) + "ab x=ab");
     CHECK(fault_of(times("**.", 1000000) + "x") == "fine");
     CHECK(match(times("**.", 3000) + "*q*.c", long_key) != "yes");
-    const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(std::chrono::steady_clock::now() - start).count();
+    const auto seconds =
+        std::chrono::duration_cast<std::chrono::seconds>(std::chrono::steady_clock::now() - start).count();
     CHECK(seconds < 60); // far less; a pattern that explodes would take years
 }

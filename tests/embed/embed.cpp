@@ -45,7 +45,9 @@ int main(int argc, char** argv) {
     const auto storage = ckpt::cuda::gds();
     std::string reason;
     if (storage.reader() == nullptr) return 1;
-    if (!storage.reason().empty() && (storage.reader()->open(storage.reader()->context, 0, reason) != nullptr || reason != storage.reason())) return 1;
+    if (!storage.reason().empty() &&
+        (storage.reader()->open(storage.reader()->context, 0, reason) != nullptr || reason != storage.reason()))
+        return 1;
 
     // A failure is a value in every kind of build.
     const auto absent = ckpt::open(argv[2]);

@@ -1,4 +1,5 @@
-// tests/folder/dcp.cpp: distributed checkpoints of PyTorch: chunks of every arrangement, nested values, and what can be wrong.
+// tests/folder/dcp.cpp: distributed checkpoints of PyTorch: chunks of every arrangement, nested values, and what can be
+// wrong.
 //
 // SPDX-License-Identifier: MIT
 #include <ckpt/ckpt.hpp>
@@ -41,15 +42,20 @@ TEST_CASE("chunks become one tensor: rows, columns, grids, and boxes that no cut
     dcp_writer out;
     out.tensor("rows", {5, 3}, {{{2, 0}, {2, 3}, other_file}, {{0, 0}, {2, 3}}, {{4, 0}, {1, 3}}});
     out.tensor("columns", {3, 5}, {{{0, 0}, {3, 1}}, {{0, 1}, {3, 4}, other_file}});
-    out.tensor("grid", {5, 7}, {{{0, 0}, {3, 4}}, {{0, 4}, {3, 3}, other_file}, {{3, 0}, {2, 4}}, {{3, 4}, {2, 3}, other_file}});
-    out.tensor("pinwheel", {3, 3}, {{{0, 0}, {1, 2}}, {{0, 2}, {2, 1}}, {{2, 1}, {1, 2}}, {{1, 0}, {2, 1}}, {{1, 1}, {1, 1}, other_file}});
-    out.tensor("cube", {2, 3, 4}, {{{0, 0, 0}, {2, 3, 2}}, {{0, 0, 2}, {1, 3, 2}}, {{1, 0, 2}, {1, 1, 2}}, {{1, 1, 2}, {1, 2, 2}, other_file}});
+    out.tensor("grid", {5, 7},
+               {{{0, 0}, {3, 4}}, {{0, 4}, {3, 3}, other_file}, {{3, 0}, {2, 4}}, {{3, 4}, {2, 3}, other_file}});
+    out.tensor("pinwheel", {3, 3},
+               {{{0, 0}, {1, 2}}, {{0, 2}, {2, 1}}, {{2, 1}, {1, 2}}, {{1, 0}, {2, 1}}, {{1, 1}, {1, 1}, other_file}});
+    out.tensor(
+        "cube", {2, 3, 4},
+        {{{0, 0, 0}, {2, 3, 2}}, {{0, 0, 2}, {1, 3, 2}}, {{1, 0, 2}, {1, 1, 2}}, {{1, 1, 2}, {1, 2, 2}, other_file}});
     out.tensor("whole", {2, 2}, {{{0, 0}, {2, 2}}});
     out.tensor("scalar", {}, {{{}, {}}});
     out.tensor("few", {2}, {{{0}, {1}}, {{1}, {1}, other_file}, {{2}, {0}, other_file}});
     out.tensor("empty", {0, 3}, {{{0, 0}, {0, 3}}});
     const temporary_folder folder(out.files());
-    for (const ckpt::open_options& options : {ckpt::open_options{}, ckpt::open_options{.io = ckpt::io_mode::read}, ckpt::open_options{.storages = ckpt::storage_mode::owned}}) {
+    for (const ckpt::open_options& options : {ckpt::open_options{}, ckpt::open_options{.io = ckpt::io_mode::read},
+                                              ckpt::open_options{.storages = ckpt::storage_mode::owned}}) {
         const auto file = ckpt::open_folder(folder.path(), options);
         REQUIRE_MESSAGE(file.has_value(), file.error().message());
         CHECK(file->container() == "dcp");
@@ -73,7 +79,8 @@ TEST_CASE("chunks become one tensor: rows, columns, grids, and boxes that no cut
 TEST_CASE("keys are nested as planner_data says, and what is no tensor is a value") {
     dcp_writer out;
     out.tensor("model.w", {2}, {{{0}, {2}}});
-    out.object("list.1.b", pkl::tuple({pkl::num(7), pkl::str("x"), pkl::dict({{pkl::str("k"), pkl::list({pkl::none, pkl::real(0.5)})}})}));
+    out.object("list.1.b", pkl::tuple({pkl::num(7), pkl::str("x"),
+                                       pkl::dict({{pkl::str("k"), pkl::list({pkl::none, pkl::real(0.5)})}})}));
     out.tensor("list.0", {1}, {{{0}, {1}}});
     out.object("epoch", pkl::num(300), other_file);
     out.object("with_tensor", pkl::list({pkl::str("s")}));
@@ -124,10 +131,13 @@ TEST_CASE("gaps, overlaps and chunks outside are told with a place") {
     CHECK(with({4}, {{{0}, {2}}, {{3}, {1}}}) == ".metadata: no chunk of \"w\" has the element at [2]\n");
     CHECK(with({4}, {{{0}, {3}}, {{2}, {2}}}) == ".metadata: 2 chunks of \"w\" have the element at [2]\n");
     CHECK(with({4}, {{{1}, {3}}}) == ".metadata: no chunk of \"w\" has the element at [0]\n");
-    CHECK(with({2, 2}, {{{0, 0}, {1, 2}}, {{1, 1}, {1, 1}}}) == ".metadata: no chunk of \"w\" has the element at [1, 0]\n");
-    CHECK(with({2, 2}, {{{0, 0}, {2, 1}}, {{0, 1}, {1, 1}}, {{1, 0}, {1, 1}}}) == ".metadata: 2 chunks of \"w\" have the element at [1, 0]\n"); // as many elements as there should be
+    CHECK(with({2, 2}, {{{0, 0}, {1, 2}}, {{1, 1}, {1, 1}}}) ==
+          ".metadata: no chunk of \"w\" has the element at [1, 0]\n");
+    CHECK(with({2, 2}, {{{0, 0}, {2, 1}}, {{0, 1}, {1, 1}}, {{1, 0}, {1, 1}}}) ==
+          ".metadata: 2 chunks of \"w\" have the element at [1, 0]\n"); // as many elements as there should be
     CHECK(with({4}, {}) == ".metadata: the tensor \"w\" of [4] has no chunks\n");
-    CHECK(with({4}, {{{0}, {4}}, {{4}, {1}}}) == ".metadata: a chunk of \"w\" at [4] of [1] lies outside the tensor, [4]\n");
+    CHECK(with({4}, {{{0}, {4}}, {{4}, {1}}}) ==
+          ".metadata: a chunk of \"w\" at [4] of [1] lies outside the tensor, [4]\n");
     CHECK(with({4}, {{{0}, {4}}, {{5}, {0}}}).find("lies outside") != std::string::npos);
     CHECK(with({4}, {{{9223372036854775807}, {1}}}).find("lies outside") != std::string::npos);
     CHECK(with({4}, {{{0, 0}, {4, 1}}}).find("lies outside") != std::string::npos);
@@ -137,14 +147,23 @@ TEST_CASE("gaps, overlaps and chunks outside are told with a place") {
 TEST_CASE("corners along many dimensions are refused instead of counted") {
     dcp_writer out;
     const numbers shape(30, 2), ones(30, 1);
-    std::string list = "](" + pkl::object("torch.distributed.checkpoint.metadata", "ChunkStorageMetadata", pkl::dict({{pkl::str("offsets"), dcp_writer::size(numbers(30, 0))}, {pkl::str("sizes"), dcp_writer::size(ones)}})) + 'e';
+    std::string list = "](" +
+                       pkl::object("torch.distributed.checkpoint.metadata", "ChunkStorageMetadata",
+                                   pkl::dict({{pkl::str("offsets"), dcp_writer::size(numbers(30, 0))},
+                                              {pkl::str("sizes"), dcp_writer::size(ones)}})) +
+                       'e';
     out.describe("w", shape, list);
     out.place("w", dcp_writer::size(numbers(30, 0)), "__0_0.distcp", dcp_writer::item({0}, ones));
     CHECK(findings(out) == ".metadata: the chunks of \"w\" are cut along 30 dimensions, too many to check\n");
 }
 
 TEST_CASE("places: short items, places outside, names that leave the folder, missing files, what belongs to nothing") {
-    const auto chunk = [](const std::string& offsets, const std::string& sizes) { return "](" + pkl::object("torch.distributed.checkpoint.metadata", "ChunkStorageMetadata", pkl::dict({{pkl::str("offsets"), offsets}, {pkl::str("sizes"), sizes}})) + 'e'; };
+    const auto chunk = [](const std::string& offsets, const std::string& sizes) {
+        return "](" +
+               pkl::object("torch.distributed.checkpoint.metadata", "ChunkStorageMetadata",
+                           pkl::dict({{pkl::str("offsets"), offsets}, {pkl::str("sizes"), sizes}})) +
+               'e';
+    };
     const std::string zero = dcp_writer::size({0}), four = dcp_writer::size({4});
     const std::string item = dcp_writer::item({0, 1, 2, 3}, {4});
     const auto with = [&](const std::string& file, std::int64_t offset_by, std::int64_t length_by) {
@@ -155,10 +174,13 @@ TEST_CASE("places: short items, places outside, names that leave the folder, mis
     };
     const std::string size = std::to_string(item.size());
     CHECK(findings(with("a", 0, 0)).empty());
-    CHECK(findings(with("a", 1, 0)) == "a: the chunk of \"w\" at [0] of [4] is to be at byte 1, " + size + " bytes; the file has " + size + "\n");
+    CHECK(findings(with("a", 1, 0)) ==
+          "a: the chunk of \"w\" at [0] of [4] is to be at byte 1, " + size + " bytes; the file has " + size + "\n");
     CHECK(findings(with("a", 0, 1)).find("is to be at byte 0") != std::string::npos);
-    CHECK(ckpt::inspect_folder(temporary_folder(with("a", 1, 0).files()).path()).value().findings.at(0).hint == "get the file again, whole; folder_options::partial opens what is there");
-    CHECK(findings(with("a", 0, 3 - static_cast<std::int64_t>(item.size()))) == "a: the chunk of \"w\" at [0] of [4] needs 16 bytes, its item has 3\n");
+    CHECK(ckpt::inspect_folder(temporary_folder(with("a", 1, 0).files()).path()).value().findings.at(0).hint ==
+          "get the file again, whole; folder_options::partial opens what is there");
+    CHECK(findings(with("a", 0, 3 - static_cast<std::int64_t>(item.size()))) ==
+          "a: the chunk of \"w\" at [0] of [4] needs 16 bytes, its item has 3\n");
     CHECK(findings(with("a", -1, 0)) == ".metadata: the place of an item of \"w\" has no offset and length\n");
     for (const char* const name : {"/etc/passwd", "../a", "a/../../b", "", "a//b", "C:\\a", "a/", "."}) {
         dcp_writer out;
@@ -212,7 +234,11 @@ TEST_CASE("a missing file is told, and with partial it costs only its tensors") 
 }
 
 TEST_CASE("an item that is another than .metadata says fails where it is read, and verify finds it") {
-    const auto chunk = "](" + pkl::object("torch.distributed.checkpoint.metadata", "ChunkStorageMetadata", pkl::dict({{pkl::str("offsets"), dcp_writer::size({0})}, {pkl::str("sizes"), dcp_writer::size({4})}})) + 'e';
+    const auto chunk = "](" +
+                       pkl::object("torch.distributed.checkpoint.metadata", "ChunkStorageMetadata",
+                                   pkl::dict({{pkl::str("offsets"), dcp_writer::size({0})},
+                                              {pkl::str("sizes"), dcp_writer::size({4})}})) +
+                       'e';
     const auto read = [&](const std::string& bytes) {
         dcp_writer out;
         out.describe("w", {4}, chunk);
@@ -227,17 +253,26 @@ TEST_CASE("an item that is another than .metadata says fails where it is read, a
         CHECK(copied.error().file == "a");
         return copied.error().detail;
     };
-    CHECK(read(dcp_writer::item({0, 1, 2, 3, 4}, {5})) == "the item is a tensor of float32, shape [5], .metadata says float32, [4]");
+    CHECK(read(dcp_writer::item({0, 1, 2, 3, 4}, {5})) ==
+          "the item is a tensor of float32, shape [5], .metadata says float32, [4]");
     CHECK(read(dcp_writer::item({0, 1, 2, 3}, {2, 2})).find("shape [2, 2]") != std::string::npos);
     CHECK(read(torch_file(pkl::str("no tensor"))) == "the item is no tensor but a str");
-    CHECK(read(torch_file(pkl::tensor(pkl::storage("IntStorage", "0", 4), 0, {4}, {1}), {{"0", raw<float>({0, 1, 2, 3})}})).find("tensor of int32") != std::string::npos);
+    CHECK(read(torch_file(pkl::tensor(pkl::storage("IntStorage", "0", 4), 0, {4}, {1}),
+                          {{"0", raw<float>({0, 1, 2, 3})}}))
+              .find("tensor of int32") != std::string::npos);
     CHECK_FALSE(read(std::string(100, 'x')).empty());
 }
 
 TEST_CASE("chunks of a quantised dtype cost only their own key") {
     dcp_writer out;
     out.tensor("w", {2}, {{{0}, {2}}});
-    out.describe("q", {4}, "](" + pkl::object("torch.distributed.checkpoint.metadata", "ChunkStorageMetadata", pkl::dict({{pkl::str("offsets"), dcp_writer::size({0})}, {pkl::str("sizes"), dcp_writer::size({4})}})) + 'e', "quint8");
+    out.describe("q", {4},
+                 "](" +
+                     pkl::object("torch.distributed.checkpoint.metadata", "ChunkStorageMetadata",
+                                 pkl::dict({{pkl::str("offsets"), dcp_writer::size({0})},
+                                            {pkl::str("sizes"), dcp_writer::size({4})}})) +
+                     'e',
+                 "quint8");
     out.place("q", dcp_writer::size({0}), "a", std::string(64, 'x'));
     const temporary_folder folder(out.files());
     const auto file = ckpt::open_folder(folder.path());
@@ -249,19 +284,31 @@ TEST_CASE("chunks of a quantised dtype cost only their own key") {
 
 TEST_CASE("chunks with strides or in the other byte order come out right") {
     dcp_writer out;
-    const auto chunk = [](const numbers& sizes) { return "](" + pkl::object("torch.distributed.checkpoint.metadata", "ChunkStorageMetadata", pkl::dict({{pkl::str("offsets"), dcp_writer::size(numbers(sizes.size(), 0))}, {pkl::str("sizes"), dcp_writer::size(sizes)}})) + 'e'; };
+    const auto chunk = [](const numbers& sizes) {
+        return "](" +
+               pkl::object("torch.distributed.checkpoint.metadata", "ChunkStorageMetadata",
+                           pkl::dict({{pkl::str("offsets"), dcp_writer::size(numbers(sizes.size(), 0))},
+                                      {pkl::str("sizes"), dcp_writer::size(sizes)}})) +
+               'e';
+    };
     out.describe("t", {2, 3}, chunk({2, 3}));
-    out.place("t", dcp_writer::size({0, 0}), "a", torch_file(pkl::tensor(pkl::storage("FloatStorage", "0", 6), 0, {2, 3}, {1, 2}), {{"0", raw<float>({0, 3, 1, 4, 2, 5})}}));
+    out.place("t", dcp_writer::size({0, 0}), "a",
+              torch_file(pkl::tensor(pkl::storage("FloatStorage", "0", 6), 0, {2, 3}, {1, 2}),
+                         {{"0", raw<float>({0, 3, 1, 4, 2, 5})}}));
     std::string swapped = raw<float>({0, 1, 2, 3});
-    for (std::size_t i = 0; i < swapped.size(); i += 4) std::swap(swapped[i], swapped[i + 3]), std::swap(swapped[i + 1], swapped[i + 2]);
+    for (std::size_t i = 0; i < swapped.size(); i += 4)
+        std::swap(swapped[i], swapped[i + 3]), std::swap(swapped[i + 1], swapped[i + 2]);
     out.describe("b", {4}, chunk({4}));
-    out.place("b", dcp_writer::size({0}), "a", torch_file(pkl::floats("0", 4), {{"0", swapped}}, {.byte_order = "big"}));
+    out.place("b", dcp_writer::size({0}), "a",
+              torch_file(pkl::floats("0", 4), {{"0", swapped}}, {.byte_order = "big"}));
     const temporary_folder folder(out.files());
     for (const ckpt::io_mode io : {ckpt::io_mode::map, ckpt::io_mode::read}) {
         const auto weights = ckpt::open_folder(folder.path(), {.io = io}).value().state_dict().value();
         CHECK(counts(weights.at("t").value()));
         CHECK(counts(weights.at("b").value()));
-        for (const char* const key : {"t", "b"}) CHECK(weights.at(key).value().file_offset().error().code == errc::no_data); // what lies there is no row-major tensor
+        for (const char* const key : {"t", "b"})
+            CHECK(weights.at(key).value().file_offset().error().code ==
+                  errc::no_data); // what lies there is no row-major tensor
     }
 }
 
@@ -270,12 +317,18 @@ TEST_CASE("chunks as safetensors are found by name behind what is no tensor") {
     out.object("epoch", pkl::num(4));
     const auto chunks = [](const std::vector<std::pair<std::int64_t, std::int64_t>>& list) {
         std::string text = "](";
-        for (const auto& [at, n] : list) text += pkl::object("torch.distributed.checkpoint.metadata", "ChunkStorageMetadata", pkl::dict({{pkl::str("offsets"), dcp_writer::size({at})}, {pkl::str("sizes"), dcp_writer::size({n})}}));
+        for (const auto& [at, n] : list)
+            text += pkl::object(
+                "torch.distributed.checkpoint.metadata", "ChunkStorageMetadata",
+                pkl::dict({{pkl::str("offsets"), dcp_writer::size({at})}, {pkl::str("sizes"), dcp_writer::size({n})}}));
         return text + 'e';
     };
     out.describe("w", {5}, chunks({{0, 3}, {3, 2}}));
-    // Each file of torch holds its tensors in one piece behind the objects; the place of each is where the piece begins.
-    const auto piece = [](const std::string& shape, const std::vector<float>& values) { return safetensors_file('{' + safetensors_entry("w", "F32", shape, 0, values.size() * 4) + '}', raw(values)); };
+    // Each file of torch holds its tensors in one piece behind the objects; the place of each is where the piece
+    // begins.
+    const auto piece = [](const std::string& shape, const std::vector<float>& values) {
+        return safetensors_file('{' + safetensors_entry("w", "F32", shape, 0, values.size() * 4) + '}', raw(values));
+    };
     const std::string first = piece("[3]", {0, 1, 2}), second = piece("[2]", {3, 4});
     out.place("w", dcp_writer::size({0}), "__0_0.distcp", first, 0, 12 - static_cast<std::int64_t>(first.size()));
     out.place("w", dcp_writer::size({3}), other_file, second, 0, 8 - static_cast<std::int64_t>(second.size()));
@@ -300,7 +353,8 @@ TEST_CASE(".metadata: absent, damaged, with names that no policy allows") {
     folder.add(".metadata", "x");
     CHECK_FALSE(ckpt::open_folder(folder.path()).has_value());
     folder.remove(".metadata");
-    CHECK(ckpt::open_folder(folder.path()).error().detail == "there is no .metadata, which says what is where; it is written last");
+    CHECK(ckpt::open_folder(folder.path()).error().detail ==
+          "there is no .metadata, which says what is where; it is written last");
     folder.add("__0.metadata", "x");
     folder.add("__1.metadata", "x");
     const auto alone = ckpt::open_folder(folder.path()).error();
@@ -319,7 +373,8 @@ TEST_CASE("one folder further down, as accelerate saves it") {
     for (const char* const inner : {"pytorch_model_fsdp_0/", "optimizer_0/"})
         for (const auto& [name, bytes] : out.files()) folder.add(inner + name, bytes);
     const auto file = ckpt::open_folder(folder.path()).value();
-    CHECK(file.files() == std::vector<std::string>{"pytorch_model_fsdp_0/.metadata", "pytorch_model_fsdp_0/__0_0.distcp"});
+    CHECK(file.files() ==
+          std::vector<std::string>{"pytorch_model_fsdp_0/.metadata", "pytorch_model_fsdp_0/__0_0.distcp"});
     const auto weights = file.state_dict().value();
     CHECK(counts(weights.at("w").value()));
     for (const auto& [name, bytes] : out.files()) folder.add("another/" + name, bytes);
@@ -330,7 +385,11 @@ TEST_CASE("one folder further down, as accelerate saves it") {
 TEST_CASE("a slice reads the bytes that it needs") {
     constexpr std::int64_t rows = 1024, columns = 512; // 2 MiB in four chunks
     dcp_writer out;
-    out.tensor("w", {rows, columns}, {{{0, 0}, {rows / 4, columns}}, {{rows / 4, 0}, {rows / 4, columns}}, {{rows / 2, 0}, {rows / 4, columns}}, {{3 * rows / 4, 0}, {rows / 4, columns}, other_file}});
+    out.tensor("w", {rows, columns},
+               {{{0, 0}, {rows / 4, columns}},
+                {{rows / 4, 0}, {rows / 4, columns}},
+                {{rows / 2, 0}, {rows / 4, columns}},
+                {{3 * rows / 4, 0}, {rows / 4, columns}, other_file}});
     const temporary_folder folder(out.files());
     const auto weights = ckpt::open_folder(folder.path(), {.io = ckpt::io_mode::read}).value().state_dict().value();
     const auto [by_rows, top] = cost_of_slice(weights, "narrow 0 512 256 w"); // the third of four ranks
@@ -339,7 +398,8 @@ TEST_CASE("a slice reads the bytes that it needs") {
     CHECK(by_rows >= top.size() * 4);
     constexpr std::uint64_t opening = 80'000; // of an item: the end of the archive, its directory, its pickle
     CHECK(by_rows < top.size() * 4 + opening);
-    const auto [by_columns, left] = cost_of_slice(weights, "narrow 1 0 128 w"); // gaps are longer than what is worth reading over
+    const auto [by_columns, left] =
+        cost_of_slice(weights, "narrow 1 0 128 w"); // gaps are longer than what is worth reading over
     CHECK(left[128] == columns);
     CHECK(by_columns >= left.size() * 4);
     CHECK(by_columns < left.size() * 4 + 4 * opening);

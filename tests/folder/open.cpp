@@ -29,7 +29,8 @@ using namespace test_support;
 namespace {
 
 /// A torch.save file of one-dimensional float tensors; each has its own number as its only value.
-std::string shard(const std::vector<std::pair<std::string, float>>& tensors, const std::vector<std::pair<std::string, std::string>>& more = {}) {
+std::string shard(const std::vector<std::pair<std::string, float>>& tensors,
+                  const std::vector<std::pair<std::string, std::string>>& more = {}) {
     std::vector<std::pair<std::string, std::string>> entries, storages;
     for (const auto& [key, value] : tensors) {
         const std::string storage = std::to_string(storages.size());
@@ -49,7 +50,8 @@ std::string safetensors_shard(const std::vector<std::pair<std::string, float>>& 
 }
 std::string index_of(const std::vector<std::pair<std::string, std::string>>& map) {
     std::string out = "{\"metadata\": {\"total_size\": 12}, \"weight_map\": {";
-    for (const auto& [key, file] : map) out += (&key == &map.front().first ? "\"" : ", \"") + key + "\": \"" + file + '"';
+    for (const auto& [key, file] : map)
+        out += (&key == &map.front().first ? "\"" : ", \"") + key + "\": \"" + file + '"';
     return out + "}}";
 }
 
@@ -59,7 +61,9 @@ const char* const index_name = "pytorch_model.bin.index.json";
 
 /// Two shards and their index, all in order.
 std::vector<std::pair<std::string, std::string>> sound() {
-    return {{first, shard({{"a", 1}, {"b", 2}})}, {second, shard({{"c", 3}})}, {index_name, index_of({{"a", first}, {"b", first}, {"c", second}})}};
+    return {{first, shard({{"a", 1}, {"b", 2}})},
+            {second, shard({{"c", 3}})},
+            {index_name, index_of({{"a", first}, {"b", first}, {"c", second}})}};
 }
 
 /// "a=1 b=2 c=3": the keys of a state_dict in order, with the first value of each.
@@ -83,8 +87,10 @@ std::string opened_content(const temporary_folder& folder, const ckpt::open_opti
 
 TEST_CASE("a set of shards is one checkpoint: by its folder and by its index") {
     const temporary_folder folder(sound());
-    for (const std::string& path : {folder.path().string(), folder.path().string() + "/", (folder.path() / index_name).string()})
-        for (const ckpt::open_options& options : {ckpt::open_options{}, ckpt::open_options{.io = ckpt::io_mode::read}, ckpt::open_options{.storages = ckpt::storage_mode::owned}}) {
+    for (const std::string& path :
+         {folder.path().string(), folder.path().string() + "/", (folder.path() / index_name).string()})
+        for (const ckpt::open_options& options : {ckpt::open_options{}, ckpt::open_options{.io = ckpt::io_mode::read},
+                                                  ckpt::open_options{.storages = ckpt::storage_mode::owned}}) {
             CAPTURE(path);
             const auto file = ckpt::open_folder(path, options);
             REQUIRE(file.has_value());
@@ -111,7 +117,9 @@ TEST_CASE("a set of shards is one checkpoint: by its folder and by its index") {
 TEST_CASE("safetensors shards, with their metadata; shards without an index") {
     const char* const one = "model-00001-of-00002.safetensors";
     const char* const two = "model-00002-of-00002.safetensors";
-    const temporary_folder folder({{one, safetensors_shard({{"a", 1}})}, {two, safetensors_shard({{"b", 2}})}, {"model.safetensors.index.json", index_of({{"a", one}, {"b", two}})}});
+    const temporary_folder folder({{one, safetensors_shard({{"a", 1}})},
+                                   {two, safetensors_shard({{"b", 2}})},
+                                   {"model.safetensors.index.json", index_of({{"a", one}, {"b", two}})}});
     CHECK(opened_content(folder) == "a=1 b=2");
     const auto file = ckpt::open_folder(folder.path()).value();
     CHECK(file.metadata().find("format").value().as_string().value() == "pt");
@@ -124,11 +132,15 @@ TEST_CASE("safetensors shards, with their metadata; shards without an index") {
     const temporary_folder many;
     many.add("model-2-of-4000000000.bin", shard({{"a", 1}}));
     many.add("model-4-of-4000000000.bin", shard({{"b", 1}}));
-    CHECK(findings(many) == "model-*-of-4000000000.bin: 3999999998 of 4000000000 shards are missing: number 1, number 3, number 5, +3999999995 more\n");
+    CHECK(findings(many) == "model-*-of-4000000000.bin: 3999999998 of 4000000000 shards are missing: number 1, number "
+                            "3, number 5, +3999999995 more\n");
 }
 
 TEST_CASE("tied tensors share a storage inside their shard") {
-    const std::string tied = torch_file(pkl::dict({{pkl::str("a"), pkl::floats("0", 2)}, {pkl::str("b"), pkl::tensor(pkl::storage("FloatStorage", "0", 2), 1, {1}, {1})}}), {{"0", raw<float>({1, 2})}});
+    const std::string tied =
+        torch_file(pkl::dict({{pkl::str("a"), pkl::floats("0", 2)},
+                              {pkl::str("b"), pkl::tensor(pkl::storage("FloatStorage", "0", 2), 1, {1}, {1})}}),
+                   {{"0", raw<float>({1, 2})}});
     const temporary_folder folder({{"model-1-of-2.bin", tied}, {"model-2-of-2.bin", shard({{"c", 3}})}});
     const auto file = ckpt::open_folder(folder.path()).value();
     const auto weights = file.state_dict().value();
@@ -140,7 +152,9 @@ TEST_CASE("tied tensors share a storage inside their shard") {
 }
 
 TEST_CASE("owned storages of a set are those of its tensors, also where a shard has others") {
-    const std::string odd = torch_file(pkl::dict({{pkl::str("alone"), pkl::storage("FloatStorage", "0", 1)}, {pkl::str("b"), pkl::floats("1", 1)}}), {{"0", raw<float>({8})}, {"1", raw<float>({2})}});
+    const std::string odd = torch_file(
+        pkl::dict({{pkl::str("alone"), pkl::storage("FloatStorage", "0", 1)}, {pkl::str("b"), pkl::floats("1", 1)}}),
+        {{"0", raw<float>({8})}, {"1", raw<float>({2})}});
     const temporary_folder folder({{"model-1-of-2.bin", shard({{"a", 1}})}, {"model-2-of-2.bin", odd}});
     CHECK(opened_content(folder) == "a=1 b=2");
     CHECK(opened_content(folder, {.storages = ckpt::storage_mode::owned}) == "a=1 b=2");
@@ -148,8 +162,11 @@ TEST_CASE("owned storages of a set are those of its tensors, also where a shard 
 }
 
 TEST_CASE("one file of a folder is chosen, and said") {
-    const temporary_folder folder({{"pytorch_model.bin", shard({{"w", 5}})}, {"optimizer.pt", torch_file(pkl::dict({{pkl::str("state"), pkl::dict({})}, {pkl::str("param_groups"), pkl::list({})}}))},
-                                   {"trainer_state.json", "{}"}, {"notes.txt", "x"}});
+    const temporary_folder folder({{"pytorch_model.bin", shard({{"w", 5}})},
+                                   {"optimizer.pt", torch_file(pkl::dict({{pkl::str("state"), pkl::dict({})},
+                                                                          {pkl::str("param_groups"), pkl::list({})}}))},
+                                   {"trainer_state.json", "{}"},
+                                   {"notes.txt", "x"}});
     const auto file = ckpt::open_folder(folder.path()).value();
     CHECK(file.container() == "zip");
     CHECK(file.files() == std::vector<std::string>{"pytorch_model.bin"});
@@ -165,7 +182,8 @@ TEST_CASE("one file of a folder is chosen, and said") {
 }
 
 TEST_CASE("two candidate sets are a question, none is an error that lists what is there") {
-    const temporary_folder two({{"model.safetensors", safetensors_shard({{"a", 1}})}, {"pytorch_model.bin", shard({{"a", 1}})}});
+    const temporary_folder two(
+        {{"model.safetensors", safetensors_shard({{"a", 1}})}, {"pytorch_model.bin", shard({{"a", 1}})}});
     const ckpt::error ambiguous = ckpt::open_folder(two.path()).error();
     CHECK(ambiguous.code == errc::state_dict_ambiguous);
     CHECK(ambiguous.detail.find("\"model.safetensors\" and \"pytorch_model.bin\"") != std::string::npos);
@@ -183,7 +201,8 @@ TEST_CASE("two candidate sets are a question, none is an error that lists what i
     CHECK(ckpt::open(two.path()).error().hint.find("open_folder") != std::string_view::npos);
 }
 
-TEST_CASE("a directory that is named like an index is a directory; links, folders and pipes in place of shards are errors") {
+TEST_CASE(
+    "a directory that is named like an index is a directory; links, folders and pipes in place of shards are errors") {
     const temporary_folder outer;
     for (const auto& [name, bytes] : sound()) outer.add("set.json/" + name, bytes);
     const auto set = ckpt::open_folder(outer.path() / "set.json").value();
@@ -206,21 +225,27 @@ TEST_CASE("a missing shard, an extra shard") {
     auto files = sound();
     files.erase(files.begin() + 1);
     const temporary_folder missing(files);
-    CHECK(findings(missing) == std::string(index_name) + ": the shard \"" + second + "\" is missing, which the index names for 1 key\n");
+    CHECK(findings(missing) ==
+          std::string(index_name) + ": the shard \"" + second + "\" is missing, which the index names for 1 key\n");
     files = sound();
     files.emplace_back("pytorch_model-00003-of-00003.bin", shard({{"d", 4}}));
     const temporary_folder extra(files);
-    CHECK(findings(extra) == "pytorch_model-00003-of-00003.bin: a shard that the index \"pytorch_model.bin.index.json\" does not name\n");
+    CHECK(findings(extra) ==
+          "pytorch_model-00003-of-00003.bin: a shard that the index \"pytorch_model.bin.index.json\" does not name\n");
     CHECK(ckpt::open_folder(extra.path()).error().code == errc::shards_inconsistent);
 }
 
 TEST_CASE("an index and its shards disagree: keys that are not there, keys that nobody named, one key in two shards") {
     auto files = sound();
     files[2].second = index_of({{"a", first}, {"b", first}, {"c", second}, {"gone", second}, {"away", first}});
-    CHECK(findings(temporary_folder(files)) == std::string(first) + ": the index names 1 key that this shard has not: \"away\"\n" + second + ": the index names 1 key that this shard has not: \"gone\"\n");
+    CHECK(findings(temporary_folder(files)) ==
+          std::string(first) + ": the index names 1 key that this shard has not: \"away\"\n" + second +
+              ": the index names 1 key that this shard has not: \"gone\"\n");
     files = sound();
     files[0].second = shard({{"a", 1}, {"b", 2}, {"new", 9}});
-    CHECK(findings(temporary_folder(files)) == std::string(first) + ": this shard has 1 key that the index \"pytorch_model.bin.index.json\" does not name: \"new\"\n");
+    CHECK(findings(temporary_folder(files)) ==
+          std::string(first) +
+              ": this shard has 1 key that the index \"pytorch_model.bin.index.json\" does not name: \"new\"\n");
     files = sound();
     files[1].second = shard({{"c", 3}, {"a", 7}});
     CHECK(findings(temporary_folder(files)) == std::string(second) + ": the key \"a\" is also in \"" + first + "\"\n");
@@ -240,10 +265,18 @@ TEST_CASE("an index and its shards disagree: keys that are not there, keys that 
 }
 
 TEST_CASE("everything that is wrong is told at once") {
-    const temporary_folder folder({{first, shard({{"a", 1}})}, {"pytorch_model-00009-of-00009.bin", "x"}, {"pytorch_model-00003-of-00003.bin", "not a checkpoint"},
-                                   {index_name, index_of({{"a", first}, {"b", first}, {"c", second}, {"d", "../outside.bin"}, {"e", "pytorch_model-00003-of-00003.bin"}})}});
+    const temporary_folder folder({{first, shard({{"a", 1}})},
+                                   {"pytorch_model-00009-of-00009.bin", "x"},
+                                   {"pytorch_model-00003-of-00003.bin", "not a checkpoint"},
+                                   {index_name, index_of({{"a", first},
+                                                          {"b", first},
+                                                          {"c", second},
+                                                          {"d", "../outside.bin"},
+                                                          {"e", "pytorch_model-00003-of-00003.bin"}})}});
     const std::string all = findings(folder);
-    for (const char* part : {"outside the folder, \"../outside.bin\" for 1 key", "00002-of-00002.bin\" is missing", "00009-of-00009.bin: a shard that the index", "has not: \"b\"", "plain text that begins \"not a checkpoint\""}) {
+    for (const char* part : {"outside the folder, \"../outside.bin\" for 1 key", "00002-of-00002.bin\" is missing",
+                             "00009-of-00009.bin: a shard that the index", "has not: \"b\"",
+                             "plain text that begins \"not a checkpoint\""}) {
         CAPTURE(part);
         CHECK(all.find(part) != std::string::npos);
     }
@@ -251,10 +284,14 @@ TEST_CASE("everything that is wrong is told at once") {
 }
 
 TEST_CASE("a shard outside the folder is never opened") {
-    const temporary_folder outer({{"outside.bin", shard({{"d", 4}})}, {"set/" + std::string(index_name), ""}, {"set/sub/inside.bin", shard({{"d", 4}})}});
+    const temporary_folder outer({{"outside.bin", shard({{"d", 4}})},
+                                  {"set/" + std::string(index_name), ""},
+                                  {"set/sub/inside.bin", shard({{"d", 4}})}});
     const std::string inner = (outer.path() / "set" / index_name).string();
-    for (const std::string& name : {std::string("../outside.bin"), (outer.path() / "outside.bin").string(), std::string("sub/inside.bin"), std::string(".."), std::string("."), std::string(), std::string("..\\\\outside.bin"),
-                                    std::string("c:outside.bin"), std::string("a\\u0000b")}) {
+    for (const std::string& name :
+         {std::string("../outside.bin"), (outer.path() / "outside.bin").string(), std::string("sub/inside.bin"),
+          std::string(".."), std::string("."), std::string(), std::string("..\\\\outside.bin"),
+          std::string("c:outside.bin"), std::string("a\\u0000b")}) {
         CAPTURE(name);
         outer.add("set/" + std::string(index_name), index_of({{"d", name}}));
         const auto file = ckpt::open_folder(inner);
@@ -265,8 +302,10 @@ TEST_CASE("a shard outside the folder is never opened") {
 }
 
 TEST_CASE("an index that is none: JSON of another form, keys twice") {
-    for (const char* text : {"", "{", "[]", "{}", "{\"weight_map\": []}", "{\"weight_map\": {\"a\": 1}}", "{\"weight_map\": {\"a\": \"x.bin\", \"a\": \"x.bin\"}}", "{\"weight_map\": {}, \"weight_map\": {}}", "{\"weight_map\": {}} x",
-                             "{\"weight_map\": {\"a\": null}}"}) {
+    for (const char* text :
+         {"", "{", "[]", "{}", "{\"weight_map\": []}", "{\"weight_map\": {\"a\": 1}}",
+          "{\"weight_map\": {\"a\": \"x.bin\", \"a\": \"x.bin\"}}", "{\"weight_map\": {}, \"weight_map\": {}}",
+          "{\"weight_map\": {}} x", "{\"weight_map\": {\"a\": null}}"}) {
         CAPTURE(text);
         const temporary_folder folder;
         folder.add(index_name, text);
@@ -298,7 +337,8 @@ TEST_CASE("a refused class in a shard is the error, before any disagreement; dam
 
 TEST_CASE("entries of shards that are no tensors: plain values stay, what has parts says where it is") {
     auto files = sound();
-    files[1].second = shard({{"c", 3}}, {{"step", pkl::num(7)}, {"name", pkl::str("x")}, {"fn", pkl::global("torch", "relu")}});
+    files[1].second =
+        shard({{"c", 3}}, {{"step", pkl::num(7)}, {"name", pkl::str("x")}, {"fn", pkl::global("torch", "relu")}});
     const temporary_folder folder(files);
     const auto file = ckpt::open_folder(folder.path()).value();
     CHECK(file.root().find("step").value().as_int().value() == 7);

@@ -21,7 +21,8 @@ std::vector<numbers> chunk(const numbers& of, std::int64_t n) {
     const auto all = static_cast<std::int64_t>(of.size());
     const std::int64_t size = (all + n - 1) / n;
     std::vector<numbers> out;
-    for (std::int64_t i = 0; i < n; ++i) out.emplace_back(of.begin() + (std::min)(i * size, all), of.begin() + (std::min)((i + 1) * size, all));
+    for (std::int64_t i = 0; i < n; ++i)
+        out.emplace_back(of.begin() + (std::min)(i * size, all), of.begin() + (std::min)((i + 1) * size, all));
     return out;
 }
 /// The indices of each dimension that one process has.
@@ -47,7 +48,9 @@ std::vector<numbers> indices(const numbers& shape, const std::vector<mesh_cut>& 
 
 TEST_CASE("placements cut a tensor as lists of indices are cut") {
     std::mt19937 random(5);
-    const auto below = [&random](std::int64_t n) { return static_cast<std::int64_t>(random() % static_cast<unsigned>(n)); };
+    const auto below = [&random](std::int64_t n) {
+        return static_cast<std::int64_t>(random() % static_cast<unsigned>(n));
+    };
     std::size_t several = 0;
     std::size_t none = 0;
     for (int round = 0; round < 3000; ++round) {
@@ -55,7 +58,9 @@ TEST_CASE("placements cut a tensor as lists of indices are cut") {
         for (auto& n : shape) n = below(9);
         std::vector<mesh_cut> cuts(random() % 4);
         for (mesh_cut& c : cuts) {
-            c = {random() % 4 == 0 ? mesh_cut::how::whole : mesh_cut::how::cut, static_cast<std::uint32_t>(random() % shape.size()), random() % 3 == 0 ? 1 + below(4) : 1, 1 + below(4), 0};
+            c = {random() % 4 == 0 ? mesh_cut::how::whole : mesh_cut::how::cut,
+                 static_cast<std::uint32_t>(random() % shape.size()), random() % 3 == 0 ? 1 + below(4) : 1,
+                 1 + below(4), 0};
             c.at = below(c.size);
         }
         const shard_boxes got = boxes_of_shard(shape, cuts);
@@ -77,7 +82,8 @@ TEST_CASE("placements cut a tensor as lists of indices are cut") {
             for (std::size_t d = 0; d < rank; ++d) {
                 const std::size_t i = b * rank + d;
                 n *= got.whole.sizes[i];
-                for (std::int64_t k = 0; k < got.whole.sizes[i]; ++k) CHECK(want[d][static_cast<std::size_t>(got.inner[i] + k)] == got.whole.offsets[i] + k);
+                for (std::int64_t k = 0; k < got.whole.sizes[i]; ++k)
+                    CHECK(want[d][static_cast<std::size_t>(got.inner[i] + k)] == got.whole.offsets[i] + k);
             }
             elements += n;
         }
@@ -92,7 +98,9 @@ TEST_CASE("placements cut a tensor as lists of indices are cut") {
 TEST_CASE("sizes and factors of any magnitude are done at once, and too many stretches are refused") {
     constexpr std::int64_t huge = 9'223'372'036'854'775'807;
     using how = mesh_cut::how;
-    const auto with = [](std::int64_t shape, std::vector<mesh_cut> cuts) { return boxes_of_shard(std::vector<std::int64_t>{shape}, cuts); };
+    const auto with = [](std::int64_t shape, std::vector<mesh_cut> cuts) {
+        return boxes_of_shard(std::vector<std::int64_t>{shape}, cuts);
+    };
     CHECK(with(huge, {{how::cut, 0, 1, huge, huge - 1}}).whole.offsets == numbers{huge - 1});
     CHECK(with(5, {{how::cut, 0, 1, huge, huge - 1}}).whole.count == 0);
     CHECK(with(5, {{how::cut, 0, huge, 1, 0}}).whole.sizes == numbers{5});

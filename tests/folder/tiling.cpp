@@ -23,7 +23,8 @@ numbers counted(const numbers& shape, const box_list& boxes) {
     for (std::size_t i = 0; i < n; ++i) {
         numbers index(shape.size());
         std::size_t rest = i;
-        for (std::size_t d = shape.size(); d-- > 0; rest /= static_cast<std::size_t>(shape[d])) index[d] = static_cast<std::int64_t>(rest % static_cast<std::size_t>(shape[d]));
+        for (std::size_t d = shape.size(); d-- > 0; rest /= static_cast<std::size_t>(shape[d]))
+            index[d] = static_cast<std::int64_t>(rest % static_cast<std::size_t>(shape[d]));
         for (std::size_t b = 0; b < boxes.count; ++b) {
             bool inside = true;
             for (std::size_t d = 0; d < shape.size(); ++d) {
@@ -46,7 +47,8 @@ void compare(const numbers& shape, const box_list& boxes) {
     REQUIRE(got.element.empty() == (wrong == counts.size()));
     if (got.element.empty()) return;
     std::size_t place = 0;
-    for (std::size_t d = 0; d < shape.size(); ++d) place = place * static_cast<std::size_t>(shape[d]) + static_cast<std::size_t>(got.element[d]);
+    for (std::size_t d = 0; d < shape.size(); ++d)
+        place = place * static_cast<std::size_t>(shape[d]) + static_cast<std::size_t>(got.element[d]);
     CHECK(place == wrong);
     CHECK(got.covered == counts[wrong]);
 }
@@ -55,7 +57,9 @@ void compare(const numbers& shape, const box_list& boxes) {
 
 TEST_CASE("random boxes, and tilings cut at random with one box moved") {
     std::mt19937 random(11);
-    const auto below = [&random](std::int64_t n) { return static_cast<std::int64_t>(random() % static_cast<unsigned>(n)); };
+    const auto below = [&random](std::int64_t n) {
+        return static_cast<std::int64_t>(random() % static_cast<unsigned>(n));
+    };
     std::size_t whole = 0;
     for (int round = 0; round < 3000; ++round) {
         numbers shape(1 + random() % 3);
@@ -72,8 +76,10 @@ TEST_CASE("random boxes, and tilings cut at random with one box moved") {
             std::int64_t& size = boxes.sizes[b * boxes.rank + d];
             if (size < 2) continue;
             const std::int64_t first = 1 + below(size - 1);
-            numbers at(boxes.offsets.begin() + static_cast<std::ptrdiff_t>(b * boxes.rank), boxes.offsets.begin() + static_cast<std::ptrdiff_t>((b + 1) * boxes.rank));
-            numbers rest(boxes.sizes.begin() + static_cast<std::ptrdiff_t>(b * boxes.rank), boxes.sizes.begin() + static_cast<std::ptrdiff_t>((b + 1) * boxes.rank));
+            numbers at(boxes.offsets.begin() + static_cast<std::ptrdiff_t>(b * boxes.rank),
+                       boxes.offsets.begin() + static_cast<std::ptrdiff_t>((b + 1) * boxes.rank));
+            numbers rest(boxes.sizes.begin() + static_cast<std::ptrdiff_t>(b * boxes.rank),
+                         boxes.sizes.begin() + static_cast<std::ptrdiff_t>((b + 1) * boxes.rank));
             at[d] += first;
             rest[d] -= first;
             size = first;
@@ -95,10 +101,16 @@ TEST_CASE("no dimension, huge sizes, a budget") {
     CHECK(check_tiling({}, {.rank = 0, .offsets = {}, .sizes = {}, .count = 2}, budget).covered == 2);
     const numbers huge{std::int64_t{1} << 61};
     const std::int64_t half = huge[0] / 2;
-    CHECK(check_tiling(huge, {.rank = 1, .offsets = {0, half}, .sizes = {half, half}, .count = 2}, budget).element.empty());
-    CHECK(check_tiling(huge, {.rank = 1, .offsets = {0, half}, .sizes = {half, half - 1}, .count = 2}, budget).element == numbers{huge[0] - 1});
+    CHECK(check_tiling(huge, {.rank = 1, .offsets = {0, half}, .sizes = {half, half}, .count = 2}, budget)
+              .element.empty());
+    CHECK(
+        check_tiling(huge, {.rank = 1, .offsets = {0, half}, .sizes = {half, half - 1}, .count = 2}, budget).element ==
+        numbers{huge[0] - 1});
     CHECK(budget == 71); // two and three corners without coordinates, then twice three boxes of two corners with one
     const numbers many(31, 2);
-    CHECK_FALSE(check_tiling(many, {.rank = 31, .offsets = numbers(31, 0), .sizes = numbers(31, 1), .count = 1}, budget).fits);
-    CHECK_FALSE(check_tiling(numbers(60, 2), {.rank = 60, .offsets = numbers(60, 0), .sizes = numbers(60, 1), .count = 1}, budget).fits);
+    CHECK_FALSE(
+        check_tiling(many, {.rank = 31, .offsets = numbers(31, 0), .sizes = numbers(31, 1), .count = 1}, budget).fits);
+    CHECK_FALSE(check_tiling(numbers(60, 2),
+                             {.rank = 60, .offsets = numbers(60, 0), .sizes = numbers(60, 1), .count = 1}, budget)
+                    .fits);
 }

@@ -29,7 +29,8 @@ using floats = std::vector<float>;
 
 std::string shape_dict(const shapes& of) {
     std::vector<std::pair<std::string, std::string>> out;
-    for (const auto& [key, shape] : of) out.emplace_back(pkl::str(key), pkl::call(pkl::global("torch", "Size"), {pkl::ints(shape)}));
+    for (const auto& [key, shape] : of)
+        out.emplace_back(pkl::str(key), pkl::call(pkl::global("torch", "Size"), {pkl::ints(shape)}));
     return pkl::ordered(out);
 }
 std::string list_of(const std::vector<std::string>& parts) {
@@ -63,7 +64,16 @@ std::string model_states(const states& s) {
     std::vector<std::string> groups, buffers;
     for (const shapes& g : s.groups) groups.push_back(shape_dict(g));
     for (const std::string& b : s.buffers) buffers.push_back(pkl::str(b));
-    return torch_file(pkl::dict({{pkl::str("module"), pkl::ordered(module)}, {pkl::str("buffer_names"), list_of(buffers)}, {pkl::str("optimizer"), pkl::none}, {pkl::str("param_shapes"), list_of(groups)}, {pkl::str("frozen_param_shapes"), shape_dict(s.frozen)}, {pkl::str("frozen_param_fragments"), pkl::ordered(fragments)}, {pkl::str("shared_params"), pkl::dict(shared)}, {pkl::str("global_steps"), pkl::num(s.step)}, {pkl::str("dp_world_size"), pkl::num(s.world)}, {pkl::str("ds_version"), pkl::str(s.version)}}),
+    return torch_file(pkl::dict({{pkl::str("module"), pkl::ordered(module)},
+                                 {pkl::str("buffer_names"), list_of(buffers)},
+                                 {pkl::str("optimizer"), pkl::none},
+                                 {pkl::str("param_shapes"), list_of(groups)},
+                                 {pkl::str("frozen_param_shapes"), shape_dict(s.frozen)},
+                                 {pkl::str("frozen_param_fragments"), pkl::ordered(fragments)},
+                                 {pkl::str("shared_params"), pkl::dict(shared)},
+                                 {pkl::str("global_steps"), pkl::num(s.step)},
+                                 {pkl::str("dp_world_size"), pkl::num(s.world)},
+                                 {pkl::str("ds_version"), pkl::str(s.version)}}),
                       storages);
 }
 
@@ -89,10 +99,17 @@ std::string optim_states(const partition& p, bool stage3) {
         paddings.push_back(list_of(own));
     }
     const std::string steps = pkl::tensor(pkl::storage("FloatStorage", "step", 1), 0, {}, {});
-    const std::string base = pkl::dict({{pkl::str("state"), pkl::dict({{pkl::num(0), pkl::dict({{pkl::str("step"), steps}})}})}, {pkl::str("param_groups"), list_of({pkl::none})}});
-    std::vector<std::pair<std::string, std::string>> content{{pkl::str(stage3 ? "optimizer_state_dict" : "base_optimizer_state"), base}, {pkl::str(stage3 ? "fp32_flat_groups" : "single_partition_of_fp32_groups"), list_of(groups)}, {pkl::str("partition_count"), stage3 ? pkl::num(p.count) : list_of(counts)}};
+    const std::string base =
+        pkl::dict({{pkl::str("state"), pkl::dict({{pkl::num(0), pkl::dict({{pkl::str("step"), steps}})}})},
+                   {pkl::str("param_groups"), list_of({pkl::none})}});
+    std::vector<std::pair<std::string, std::string>> content{
+        {pkl::str(stage3 ? "optimizer_state_dict" : "base_optimizer_state"), base},
+        {pkl::str(stage3 ? "fp32_flat_groups" : "single_partition_of_fp32_groups"), list_of(groups)},
+        {pkl::str("partition_count"), stage3 ? pkl::num(p.count) : list_of(counts)}};
     if (!p.paddings.empty()) content.emplace_back(pkl::str("param_alignment_paddings"), list_of(paddings));
-    return torch_file(pkl::dict({{pkl::str("optimizer_state_dict"), pkl::dict(content)}, {pkl::str("ds_version"), pkl::str(p.version)}}), storages);
+    return torch_file(pkl::dict({{pkl::str("optimizer_state_dict"), pkl::dict(content)},
+                                 {pkl::str("ds_version"), pkl::str(p.version)}}),
+                      storages);
 }
 
 std::string optim_name(int rank) { return "zero_pp_rank_" + std::to_string(rank) + "_mp_rank_00_optim_states.pt"; }
@@ -117,7 +134,8 @@ std::string content(const ckpt::state_dict& weights) {
 std::string opened(const files& of, const ckpt::folder_options& how = {}) {
     const temporary_folder folder(of);
     std::string out;
-    for (const ckpt::open_options& options : {ckpt::open_options{}, ckpt::open_options{.io = ckpt::io_mode::read}, ckpt::open_options{.storages = ckpt::storage_mode::owned}}) {
+    for (const ckpt::open_options& options : {ckpt::open_options{}, ckpt::open_options{.io = ckpt::io_mode::read},
+                                              ckpt::open_options{.storages = ckpt::storage_mode::owned}}) {
         const auto file = ckpt::open_folder(folder.path(), options, how);
         if (!file) return file.error().message();
         CHECK(file->container() == "zero");
@@ -138,20 +156,38 @@ files with(files of, const std::string& name, const std::string& bytes) {
 }
 
 // Eleven elements over two ranks, in two groups: w [2, 3], v [2] and b [3]; f is frozen, t is w.
-const states of_stage2{.module = {{"w", floats(6)}, {"f", {7, 8}}, {"v", floats(2)}, {"b", floats(3)}, {"buf", {9}}, {"t", floats(6)}}, .groups = {{{"w", {2, 3}}, {"v", {2}}}, {{"b", {3}}}}, .buffers = {"buf"}, .frozen = {{"f", {2}}}, .fragments = {{"f", {7, 8}}}, .shared = {{"t", "w"}}};
+const states of_stage2{
+    .module = {{"w", floats(6)}, {"f", {7, 8}}, {"v", floats(2)}, {"b", floats(3)}, {"buf", {9}}, {"t", floats(6)}},
+    .groups = {{{"w", {2, 3}}, {"v", {2}}}, {{"b", {3}}}},
+    .buffers = {"buf"},
+    .frozen = {{"f", {2}}},
+    .fragments = {{"f", {7, 8}}},
+    .shared = {{"t", "w"}}};
 const partition first{.groups = {{1, 2, 3, 4}, {21, 22}}}, second{.groups = {{5, 6, 11, 12}, {23}}};
-files stage2() { return {{model_file, model_states(of_stage2)}, {optim_name(0), optim_states(first, false)}, {optim_name(1), optim_states(second, false)}}; }
+files stage2() {
+    return {{model_file, model_states(of_stage2)},
+            {optim_name(0), optim_states(first, false)},
+            {optim_name(1), optim_states(second, false)}};
+}
 const char* const whole = "w [2, 3] 1 2 3 4 5 6;f [2] 7 8;v [2] 11 12;b [3] 21 22 23;buf [1] 9;t [2, 3] 1 2 3 4 5 6;";
 
 // Stage 3: each parameter is split and padded by itself; a rank's pieces lie over two flat groups.
 states of_stage3(int rank) {
-    states s{.module = {{"w", {}}, {"f", {}}, {"v", {}}, {"b", {}}, {"buf", {9}}, {"t", {}}}, .groups = of_stage2.groups, .buffers = {"buf"}, .frozen = {{"f", {3}}}, .fragments = {}, .shared = {{"t", "w"}}};
+    states s{.module = {{"w", {}}, {"f", {}}, {"v", {}}, {"b", {}}, {"buf", {9}}, {"t", {}}},
+             .groups = of_stage2.groups,
+             .buffers = {"buf"},
+             .frozen = {{"f", {3}}},
+             .fragments = {},
+             .shared = {{"t", "w"}}};
     s.fragments = rank == 0 ? decltype(s.fragments){{"f", {31, 32}}} : decltype(s.fragments){{"f", {33, 0}}};
     return s;
 }
 const partition third0{.groups = {{1, 2}, {3, 11, 21, 22}}}, third1{.groups = {{4, 5}, {6, 12, 23, 0}}};
 files stage3() {
-    return {{model_name(0), model_states(of_stage3(0))}, {model_name(1), model_states(of_stage3(1))}, {optim_name(0), optim_states(third0, true)}, {optim_name(1), optim_states(third1, true)}};
+    return {{model_name(0), model_states(of_stage3(0))},
+            {model_name(1), model_states(of_stage3(1))},
+            {optim_name(0), optim_states(third0, true)},
+            {optim_name(1), optim_states(third1, true)}};
 }
 
 } // namespace
@@ -170,14 +206,20 @@ TEST_CASE("stages 1 and 2: groups over ranks, frozen, tied and buffers, in the m
     // Padding at the end, as older versions leave it, and after each parameter, as newer ones may.
     CHECK(opened(with(stage2(), optim_name(1), optim_states({.groups = {{5, 6, 11, 12}, {23, 0}}}, false))) == whole);
     const std::vector<numbers> paddings{{1, 1}, {0}};
-    files padded = with(stage2(), optim_name(0), optim_states({.groups = {{1, 2, 3, 4, 5}, {21, 22}}, .paddings = paddings}, false));
-    CHECK(opened(with(padded, optim_name(1), optim_states({.groups = {{6, 0, 11, 12, 0}, {23}}, .paddings = paddings}, false))) == whole);
+    files padded = with(stage2(), optim_name(0),
+                        optim_states({.groups = {{1, 2, 3, 4, 5}, {21, 22}}, .paddings = paddings}, false));
+    CHECK(opened(with(padded, optim_name(1),
+                      optim_states({.groups = {{6, 0, 11, 12, 0}, {23}}, .paddings = paddings}, false))) == whole);
     const temporary_folder folder(stage2());
     const auto file = ckpt::open_folder(folder.path()).value();
     CHECK(file.verify().ok());
     CHECK(file.files().size() == 3);
     CHECK(file.root().find("global_steps").value().as_int().value() == 2);
-    CHECK(file.root().find("optimizer/" + optim_name(1) + "/optimizer_state_dict/partition_count/0").value().as_int().value() == 2);
+    CHECK(file.root()
+              .find("optimizer/" + optim_name(1) + "/optimizer_state_dict/partition_count/0")
+              .value()
+              .as_int()
+              .value() == 2);
     const auto weights = file.state_dict().value();
     CHECK(weights.at("w").value().is_gathered());
     CHECK(weights.at("v").value().file() == optim_name(1)); // in one partition: seen where it lies
@@ -186,16 +228,19 @@ TEST_CASE("stages 1 and 2: groups over ranks, frozen, tied and buffers, in the m
 }
 
 TEST_CASE("stage 3: each parameter over all ranks, also across flat groups; frozen fragments") {
-    const std::string expected = "w [2, 3] 1 2 3 4 5 6;f [3] 31 32 33;v [2] 11 12;b [3] 21 22 23;buf [1] 9;t [2, 3] 1 2 3 4 5 6;";
+    const std::string expected =
+        "w [2, 3] 1 2 3 4 5 6;f [3] 31 32 33;v [2] 11 12;b [3] 21 22 23;buf [1] 9;t [2, 3] 1 2 3 4 5 6;";
     CHECK(opened(stage3()) == expected);
     states hollow = of_stage3(0);
     hollow.module.emplace_back("left", floats{});
-    CHECK(opened(with(stage3(), model_name(0), model_states(hollow))) == expected + "left [] !a weight of stage 3 that neither param_shapes nor frozen_param_shapes has;");
+    CHECK(opened(with(stage3(), model_name(0), model_states(hollow))) ==
+          expected + "left [] !a weight of stage 3 that neither param_shapes nor frozen_param_shapes has;");
 }
 
 TEST_CASE("ranks are sorted as numbers") {
     files of{{model_file, model_states({.module = {{"w", floats(12)}}, .groups = {{{"w", {12}}}}, .world = 12})}};
-    for (int r = 0; r < 12; ++r) of.emplace_back(optim_name(r), optim_states({.groups = {{static_cast<float>(r)}}, .count = 12}, false));
+    for (int r = 0; r < 12; ++r)
+        of.emplace_back(optim_name(r), optim_states({.groups = {{static_cast<float>(r)}}, .count = 12}, false));
     CHECK(opened(of) == "w [12] 0 1 2 3 4 5 6 7 8 9 10 11;");
 }
 
@@ -225,49 +270,74 @@ TEST_CASE("the folder of a run: latest, the only step, several steps") {
 TEST_CASE("what is missing, surplus or contradictory is told") {
     CHECK(findings(with(stage2(), optim_name(1), {})) == "*_optim_states.pt: 1 of 2 files are missing: rank 1\n");
     CHECK(findings(with(stage2(), model_file, {})).find("there is no file *_model_states.pt") != std::string::npos);
-    CHECK(findings(with(with(stage2(), optim_name(0), {}), optim_name(1), {})).find("there is no file *_optim_states.pt") != std::string::npos);
-    CHECK(findings(with(stage2(), optim_name(2), optim_states(second, false))) == optim_name(2) + ": a file of rank 2 where partition_count says 2 ranks\n");
-    CHECK(findings(with(stage2(), "bf16_" + optim_name(1), optim_states(second, false))).find("the rank of ") != std::string::npos);
+    CHECK(findings(with(with(stage2(), optim_name(0), {}), optim_name(1), {}))
+              .find("there is no file *_optim_states.pt") != std::string::npos);
+    CHECK(findings(with(stage2(), optim_name(2), optim_states(second, false))) ==
+          optim_name(2) + ": a file of rank 2 where partition_count says 2 ranks\n");
+    CHECK(findings(with(stage2(), "bf16_" + optim_name(1), optim_states(second, false))).find("the rank of ") !=
+          std::string::npos);
     const auto changed = [](auto change, bool three = false) {
         partition p = three ? third1 : second;
         change(p);
         return findings(with(three ? stage3() : stage2(), optim_name(1), optim_states(p, three)));
     };
-    CHECK(changed([](partition& p) { p.count = 3; }) == optim_name(1) + ": this rank's partition_count is 3, and of \"" + optim_name(0) + "\" 2\n");
-    CHECK(changed([](partition& p) { p.step = 4; }) == optim_name(1) + ": the optimizer's step of this rank is 4, and of \"" + optim_name(0) + "\" 2\n");
-    CHECK(changed([](partition& p) { p.version = "0.9"; }).find("the version of DeepSpeed of this rank is \"0.9\"") != std::string::npos);
-    CHECK(changed([](partition& p) { p.groups.pop_back(); }).find("the number of groups of this rank is 1") != std::string::npos);
+    CHECK(changed([](partition& p) { p.count = 3; }) ==
+          optim_name(1) + ": this rank's partition_count is 3, and of \"" + optim_name(0) + "\" 2\n");
+    CHECK(changed([](partition& p) { p.step = 4; }) ==
+          optim_name(1) + ": the optimizer's step of this rank is 4, and of \"" + optim_name(0) + "\" 2\n");
+    CHECK(changed([](partition& p) { p.version = "0.9"; }).find("the version of DeepSpeed of this rank is \"0.9\"") !=
+          std::string::npos);
+    CHECK(changed([](partition& p) { p.groups.pop_back(); }).find("the number of groups of this rank is 1") !=
+          std::string::npos);
     CHECK(changed([](partition& p) { p.groups[0].pop_back(); }).empty() == false); // 7 of 8 elements
-    CHECK(changed([](partition& p) { p.groups[0] = {5}; }) == "the partitions of group 0 hold 5 elements together, param_shapes asks for 8\n");
-    CHECK(changed([](partition& p) { p.groups[0].resize(16); }).find("behind one that is shorter than 16") != std::string::npos);
-    CHECK(changed([](partition& p) { p.groups[1].pop_back(); }, true) == optim_name(1) + ": the partition holds 5 elements, param_shapes asks for 6 of each rank\n");
+    CHECK(changed([](partition& p) { p.groups[0] = {5}; }) ==
+          "the partitions of group 0 hold 5 elements together, param_shapes asks for 8\n");
+    CHECK(changed([](partition& p) { p.groups[0].resize(16); }).find("behind one that is shorter than 16") !=
+          std::string::npos);
+    CHECK(changed([](partition& p) { p.groups[1].pop_back(); }, true) ==
+          optim_name(1) + ": the partition holds 5 elements, param_shapes asks for 6 of each rank\n");
     const auto changed_model = [](auto change) {
         states s = of_stage2;
         change(s);
         return findings(with(stage2(), model_file, model_states(s)));
     };
-    CHECK(changed_model([](states& s) { s.groups.pop_back(); }).find("param_shapes has 1 groups, the partitions 2") != std::string::npos);
-    CHECK(changed_model([](states& s) { s.groups[0][0].second = {200, 3}; }) == "the partitions of group 0 hold 8 elements together, param_shapes asks for 602\n");
-    CHECK(changed_model([](states& s) { s.groups[0][0].second = {-1, 3}; }).find("the shape of \"w\" is no list of sizes") != std::string::npos);
-    CHECK(changed_model([](states& s) { s.groups[0][0].second = {1LL << 62, 1LL << 62}; }).find("the shape of \"w\" is no list of sizes") != std::string::npos);
-    CHECK(changed_model([](states& s) { s.groups[1][0].first = "w"; }).find("param_shapes has \"w\" twice") != std::string::npos);
-    CHECK(changed_model([](states& s) { s.world = 8; }).find("dp_world_size is 8, the optimizer's partition_count 2") != std::string::npos);
+    CHECK(changed_model([](states& s) { s.groups.pop_back(); }).find("param_shapes has 1 groups, the partitions 2") !=
+          std::string::npos);
+    CHECK(changed_model([](states& s) { s.groups[0][0].second = {200, 3}; }) ==
+          "the partitions of group 0 hold 8 elements together, param_shapes asks for 602\n");
+    CHECK(changed_model([](states& s) {
+              s.groups[0][0].second = {-1, 3};
+          }).find("the shape of \"w\" is no list of sizes") != std::string::npos);
+    CHECK(changed_model([](states& s) {
+              s.groups[0][0].second = {1LL << 62, 1LL << 62};
+          }).find("the shape of \"w\" is no list of sizes") != std::string::npos);
+    CHECK(changed_model([](states& s) { s.groups[1][0].first = "w"; }).find("param_shapes has \"w\" twice") !=
+          std::string::npos);
+    CHECK(changed_model([](states& s) { s.world = 8; }).find("dp_world_size is 8, the optimizer's partition_count 2") !=
+          std::string::npos);
     states other = of_stage3(1);
     other.step = 3;
-    CHECK(findings(with(stage3(), model_name(1), model_states(other))).find("this rank's global_steps is 3") != std::string::npos);
+    CHECK(findings(with(stage3(), model_name(1), model_states(other))).find("this rank's global_steps is 3") !=
+          std::string::npos);
     CHECK(findings(with(stage3(), model_name(1), {})) == "*_model_states.pt: 1 of 2 files are missing: rank 1\n");
     other = of_stage3(1);
     other.fragments.clear();
-    CHECK(findings(with(stage3(), model_name(1), model_states(other))).find("has no piece of 2 elements of \"f\"") != std::string::npos);
-    CHECK(findings(with(stage2(), optim_name(1), optim_states(third1, true))).find("this rank's stage is 3") != std::string::npos);
+    CHECK(findings(with(stage3(), model_name(1), model_states(other))).find("has no piece of 2 elements of \"f\"") !=
+          std::string::npos);
+    CHECK(findings(with(stage2(), optim_name(1), optim_states(third1, true))).find("this rank's stage is 3") !=
+          std::string::npos);
     CHECK(findings(with(stage2(), optim_name(1), "x")).find(optim_name(1)) != std::string::npos);
-    CHECK(findings(with(stage2(), "mp_rank_01_model_states.pt", model_states(of_stage2))).find("cut over 2 ranks of tensor parallelism") != std::string::npos);
-    CHECK(findings(with(stage2(), "layer_3_expert_0_mp_rank_00_model_states.pt", "x")).find("experts of a mixture") != std::string::npos);
+    CHECK(findings(with(stage2(), "mp_rank_01_model_states.pt", model_states(of_stage2)))
+              .find("cut over 2 ranks of tensor parallelism") != std::string::npos);
+    CHECK(findings(with(stage2(), "layer_3_expert_0_mp_rank_00_model_states.pt", "x")).find("experts of a mixture") !=
+          std::string::npos);
 }
 
 TEST_CASE("partition_count may claim any number of ranks") {
-    for (const std::int64_t n : {std::int64_t{0}, std::int64_t{-1}, std::int64_t{1} << 62, std::int64_t{4'000'000'000}}) {
-        files of{{model_file, model_states({.module = {{"w", floats(2)}}, .groups = {{{"w", {2}}}}, .world = n})}, {optim_name(0), optim_states({.groups = {{1, 2}}, .count = n}, false)}};
+    for (const std::int64_t n :
+         {std::int64_t{0}, std::int64_t{-1}, std::int64_t{1} << 62, std::int64_t{4'000'000'000}}) {
+        files of{{model_file, model_states({.module = {{"w", floats(2)}}, .groups = {{{"w", {2}}}}, .world = n})},
+                 {optim_name(0), optim_states({.groups = {{1, 2}}, .count = n}, false)}};
         const temporary_folder folder(of);
         CHECK(ckpt::open_folder(folder.path()).error().code == errc::shards_inconsistent);
         (void)ckpt::open_folder(folder.path(), {}, {.partial = true}); // no crash, no hang
@@ -277,7 +347,10 @@ TEST_CASE("partition_count may claim any number of ranks") {
 TEST_CASE("a missing rank costs only its tensors where that was asked for") {
     const ckpt::folder_options partial{.partial = true};
     const std::string gone = " in the partition of rank 1, which is missing;";
-    CHECK(opened(with(stage2(), optim_name(1), {}), partial) == "w [] !elements 4 to 5 of this tensor are" + gone + "f [2] 7 8;v [] !elements 0 to 1 of this tensor are" + gone + "b [] !element 2 of this tensor is" + gone + "buf [1] 9;t [] !elements 4 to 5 of this tensor are" + gone);
+    CHECK(opened(with(stage2(), optim_name(1), {}), partial) ==
+          "w [] !elements 4 to 5 of this tensor are" + gone + "f [2] 7 8;v [] !elements 0 to 1 of this tensor are" +
+              gone + "b [] !element 2 of this tensor is" + gone + "buf [1] 9;t [] !elements 4 to 5 of this tensor are" +
+              gone);
     const temporary_folder folder(with(stage2(), optim_name(1), {}));
     const auto report = ckpt::inspect_folder(folder.path(), {}, partial).value();
     CHECK(report.findings.empty());
@@ -305,7 +378,8 @@ TEST_CASE("a missing rank costs only its tensors where that was asked for") {
 TEST_CASE("Megatron-LM: one rank is the model, several are named") {
     const temporary_folder folder;
     folder.add("latest_checkpointed_iteration.txt", "100");
-    const std::string model = torch_file(pkl::dict({{pkl::str("model"), pkl::dict({{pkl::str("w"), pkl::floats("0", 1)}})}}), {{"0", raw<float>({5})}});
+    const std::string model = torch_file(
+        pkl::dict({{pkl::str("model"), pkl::dict({{pkl::str("w"), pkl::floats("0", 1)}})}}), {{"0", raw<float>({5})}});
     folder.add("iter_0000100/mp_rank_00/model_optim_rng.pt", model);
     const auto file = ckpt::open_folder(folder.path()).value();
     CHECK(content(file.state_dict().value()) == "w [1] 5;");
@@ -313,7 +387,8 @@ TEST_CASE("Megatron-LM: one rank is the model, several are named") {
     folder.add("iter_0000100/mp_rank_01/model_optim_rng.pt", model);
     const auto several = ckpt::open_folder(folder.path()).error();
     CHECK(several.code == errc::container_not_supported);
-    CHECK(several.detail.find("cut over 2 ranks: \"iter_0000100/mp_rank_00\", \"iter_0000100/mp_rank_01\"") != std::string::npos);
+    CHECK(several.detail.find("cut over 2 ranks: \"iter_0000100/mp_rank_00\", \"iter_0000100/mp_rank_01\"") !=
+          std::string::npos);
     CHECK(ckpt::open_folder(folder.path() / "iter_0000100").error().code == errc::container_not_supported);
 }
 
@@ -321,18 +396,24 @@ TEST_CASE("Megatron-LM: one rank is the model, several are named") {
 TEST_CASE("a slice reads the bytes that it needs") {
     constexpr std::int64_t height = 128, width = 4096; // 2 MiB, and as much again before it, over two ranks
     constexpr std::size_t half = static_cast<std::size_t>(height * width);
-    const states model{.module = {{"before", {}}, {"w", {}}}, .groups = {{{"before", {height, width}}, {"w", {height, width}}}}};
+    const states model{.module = {{"before", {}}, {"w", {}}},
+                       .groups = {{{"before", {height, width}}, {"w", {height, width}}}}};
     floats low(half), high(half);
     for (std::size_t i = 0; i < half; ++i) high[i] = static_cast<float>(i);
     for (const bool three : {false, true}) {
         files all;
-        for (int r = 0; r < 2; ++r) all.emplace_back(three ? model_name(r) : r == 0 ? model_file : "", three || r == 0 ? model_states(model) : "");
+        for (int r = 0; r < 2; ++r)
+            all.emplace_back(three    ? model_name(r)
+                             : r == 0 ? model_file
+                                      : "",
+                             three || r == 0 ? model_states(model) : "");
         std::erase_if(all, [](const auto& f) { return f.first.empty(); });
         for (int r = 0; r < 2; ++r) {
             floats own = r == 0 ? low : high;
             if (three) { // the half of each
                 own.assign(half, 0);
-                std::copy_n(high.begin() + (r == 0 ? 0 : static_cast<std::ptrdiff_t>(half / 2)), half / 2, own.begin() + static_cast<std::ptrdiff_t>(half / 2));
+                std::copy_n(high.begin() + (r == 0 ? 0 : static_cast<std::ptrdiff_t>(half / 2)), half / 2,
+                            own.begin() + static_cast<std::ptrdiff_t>(half / 2));
             }
             all.emplace_back(optim_name(r), optim_states({.groups = {own}}, three));
         }
@@ -343,7 +424,8 @@ TEST_CASE("a slice reads the bytes that it needs") {
         CHECK(middle.back() == 80 * width - 1);
         CHECK(by_rows >= middle.size() * 4);
         CHECK(by_rows < middle.size() * 4 + 4096);
-        const auto [by_columns, left] = cost_of_slice(weights, "narrow 1 0 512 w"); // gaps are longer than what is worth reading over
+        const auto [by_columns, left] =
+            cost_of_slice(weights, "narrow 1 0 512 w"); // gaps are longer than what is worth reading over
         CHECK(left[512] == width);
         CHECK(by_columns >= left.size() * 4);
         CHECK(by_columns < left.size() * 4 + height * 512 + 4096); // each read looks at the local header of its record

@@ -20,13 +20,16 @@ extern "C" {
 void** __cudaRegisterFatBinary(void* binary);
 void __cudaRegisterFatBinaryEnd(void** handle);
 void __cudaUnregisterFatBinary(void** handle);
-void __cudaRegisterFunction(void** handle, const char* host, char* device, const char* name, int limit, uint3*, uint3*, dim3*, dim3*, int*);
-void __cudaRegisterVar(void** handle, char* host, char* device, const char* name, int external, std::size_t bytes, int constant, int global);
+void __cudaRegisterFunction(void** handle, const char* host, char* device, const char* name, int limit, uint3*, uint3*,
+                            dim3*, dim3*, int*);
+void __cudaRegisterVar(void** handle, char* host, char* device, const char* name, int external, std::size_t bytes,
+                       int constant, int global);
 char __cudaInitModule(void** handle);
 unsigned __cudaPushCallConfiguration(dim3 grid, dim3 block, std::size_t shared, struct CUstream_st* stream);
 cudaError_t __cudaPopCallConfiguration(dim3* grid, dim3* block, std::size_t* shared, void* stream);
 cudaError_t __cudaGetKernel(cudaKernel_t* kernel, const void* function);
-cudaError_t __cudaLaunchKernel(cudaKernel_t kernel, dim3 grid, dim3 block, void** arguments, std::size_t shared, cudaStream_t stream);
+cudaError_t __cudaLaunchKernel(cudaKernel_t kernel, dim3 grid, dim3 block, void** arguments, std::size_t shared,
+                               cudaStream_t stream);
 // For cufile_double.cpp, which is another library.
 void* cuda_double_shadow(void* device, std::size_t bytes);
 void cuda_double_storage(const char* text);
@@ -38,8 +41,7 @@ namespace {
 enum class failing : std::uint8_t { does_nothing, gives_back, waits };
 
 /// A call that needs no device, such as one that asks for versions.
-template <class Body>
-cudaError_t plain_call(const char* name, Body body) {
+template <class Body> cudaError_t plain_call(const char* name, Body body) {
     model& m = model::get();
     const std::lock_guard lock{m.mutex};
     m.begin_call(name);
@@ -55,8 +57,7 @@ cudaError_t plain_call(const char* name, Body body) {
 }
 
 /// A call that works with a device. `device_of` gives it, or nothing where a handle is none.
-template <class DeviceOf, class Body>
-cudaError_t call(const char* name, failing how, DeviceOf device_of, Body body) {
+template <class DeviceOf, class Body> cudaError_t call(const char* name, failing how, DeviceOf device_of, Body body) {
     model& m = model::get();
     const std::lock_guard lock{m.mutex};
     m.begin_call(name);
@@ -72,7 +73,8 @@ cudaError_t call(const char* name, failing how, DeviceOf device_of, Body body) {
         const auto failure = m.failures.find(m.log.size());
         const bool fails = failure != m.failures.end();
         if (fails && failure->second.second) m.break_device(device, failure->second.first);
-        const bool works = (!fails && broken == cudaSuccess) || how == failing::gives_back || (how == failing::waits && fails && m.with.failed_wait_waits);
+        const bool works = (!fails && broken == cudaSuccess) || how == failing::gives_back ||
+                           (how == failing::waits && fails && m.with.failed_wait_waits);
         cudaError_t out = works ? body(m) : cudaSuccess;
         if (broken != cudaSuccess) out = broken;
         return fails ? failure->second.first : out;
@@ -82,8 +84,7 @@ cudaError_t call(const char* name, failing how, DeviceOf device_of, Body body) {
     return out;
 }
 
-template <class Body>
-cudaError_t call(const char* name, Body body, failing how = failing::does_nothing) {
+template <class Body> cudaError_t call(const char* name, Body body, failing how = failing::does_nothing) {
     return call(name, how, [](model& m) { return m.thread().device; }, body);
 }
 
@@ -113,7 +114,8 @@ cudaError_t done(bool yes) { return yes ? cudaSuccess : cudaErrorNotReady; }
 
 bool needs_current(model& m, const stream_state& stream) {
     if (stream.device == m.thread().device) return true;
-    m.report(kind::wrong_device, m.here() + ": device " + std::to_string(m.thread().device) + " is current and the stream is of device " + std::to_string(stream.device));
+    m.report(kind::wrong_device, m.here() + ": device " + std::to_string(m.thread().device) +
+                                     " is current and the stream is of device " + std::to_string(stream.device));
     return false;
 }
 
@@ -125,14 +127,20 @@ cudaError_t copy_now(model& m, stream_state& stream, copy_part part) {
     return out;
 }
 
-cudaError_t copy_batch(model& m, stream_state& stream, void* const* dsts, const void* const* srcs, const std::size_t* sizes, std::size_t count, const cudaMemcpyAttributes* attributes, const std::size_t* firsts, std::size_t kinds) {
+cudaError_t copy_batch(model& m, stream_state& stream, void* const* dsts, const void* const* srcs,
+                       const std::size_t* sizes, std::size_t count, const cudaMemcpyAttributes* attributes,
+                       const std::size_t* firsts, std::size_t kinds) {
     if (m.with.driver_version < 12080) return cudaErrorCallRequiresNewerDriver;
-    if (stream.is_null || count == 0 || kinds == 0 || kinds > count || dsts == nullptr || srcs == nullptr || sizes == nullptr || attributes == nullptr || firsts == nullptr || firsts[0] != 0) return cudaErrorInvalidValue;
+    if (stream.is_null || count == 0 || kinds == 0 || kinds > count || dsts == nullptr || srcs == nullptr ||
+        sizes == nullptr || attributes == nullptr || firsts == nullptr || firsts[0] != 0)
+        return cudaErrorInvalidValue;
     std::vector<copy_part> parts(count);
     for (std::size_t k = 0; k < kinds; ++k) {
         const std::size_t end = k + 1 < kinds ? firsts[k + 1] : count;
         const auto order = attributes[k].srcAccessOrder;
-        if (end <= firsts[k] || end > count || order < cudaMemcpySrcAccessOrderStream || order > cudaMemcpySrcAccessOrderAny) return cudaErrorInvalidValue;
+        if (end <= firsts[k] || end > count || order < cudaMemcpySrcAccessOrderStream ||
+            order > cudaMemcpySrcAccessOrderAny)
+            return cudaErrorInvalidValue;
         for (std::size_t i = firsts[k]; i < end; ++i) {
             parts[i].to = dsts[i];
             parts[i].from = srcs[i];
@@ -145,8 +153,12 @@ cudaError_t copy_batch(model& m, stream_state& stream, void* const* dsts, const 
     return out;
 }
 
-cudaError_t launch(cudaStream_t handle, const void* function, dim3 grid, dim3 block, void** arguments, std::size_t shared) {
-    return stream_call("cudaLaunchKernel", handle, [&](model& m, stream_state& s) { return needs_current(m, s) ? m.launch(s, function, grid, block, arguments, shared) : cudaErrorInvalidResourceHandle; });
+cudaError_t launch(cudaStream_t handle, const void* function, dim3 grid, dim3 block, void** arguments,
+                   std::size_t shared) {
+    return stream_call("cudaLaunchKernel", handle, [&](model& m, stream_state& s) {
+        return needs_current(m, s) ? m.launch(s, function, grid, block, arguments, shared)
+                                   : cudaErrorInvalidResourceHandle;
+    });
 }
 
 const std::map<int, int>& usual_attributes() {
@@ -185,16 +197,20 @@ constexpr error_text error_texts[] = {
     {cudaErrorMemoryAllocation, "cudaErrorMemoryAllocation", "out of memory"},
     {cudaErrorInitializationError, "cudaErrorInitializationError", "initialization error"},
     {cudaErrorInvalidConfiguration, "cudaErrorInvalidConfiguration", "invalid configuration argument"},
-    {cudaErrorInsufficientDriver, "cudaErrorInsufficientDriver", "CUDA driver version is insufficient for CUDA runtime version"},
-    {cudaErrorCallRequiresNewerDriver, "cudaErrorCallRequiresNewerDriver", "API call is not supported in the installed CUDA driver"},
+    {cudaErrorInsufficientDriver, "cudaErrorInsufficientDriver",
+     "CUDA driver version is insufficient for CUDA runtime version"},
+    {cudaErrorCallRequiresNewerDriver, "cudaErrorCallRequiresNewerDriver",
+     "API call is not supported in the installed CUDA driver"},
     {cudaErrorInvalidDeviceFunction, "cudaErrorInvalidDeviceFunction", "invalid device function"},
     {cudaErrorNoDevice, "cudaErrorNoDevice", "no CUDA-capable device is detected"},
     {cudaErrorInvalidDevice, "cudaErrorInvalidDevice", "invalid device ordinal"},
     {cudaErrorInvalidResourceHandle, "cudaErrorInvalidResourceHandle", "invalid resource handle"},
     {cudaErrorNotReady, "cudaErrorNotReady", "device not ready"},
     {cudaErrorIllegalAddress, "cudaErrorIllegalAddress", "an illegal memory access was encountered"},
-    {cudaErrorHostMemoryAlreadyRegistered, "cudaErrorHostMemoryAlreadyRegistered", "part or all of the requested memory range is already mapped"},
-    {cudaErrorHostMemoryNotRegistered, "cudaErrorHostMemoryNotRegistered", "pointer does not correspond to a registered memory region"},
+    {cudaErrorHostMemoryAlreadyRegistered, "cudaErrorHostMemoryAlreadyRegistered",
+     "part or all of the requested memory range is already mapped"},
+    {cudaErrorHostMemoryNotRegistered, "cudaErrorHostMemoryNotRegistered",
+     "pointer does not correspond to a registered memory region"},
     {cudaErrorLaunchFailure, "cudaErrorLaunchFailure", "unspecified launch failure"},
     {cudaErrorNotSupported, "cudaErrorNotSupported", "operation not supported"},
     {cudaErrorECCUncorrectable, "cudaErrorECCUncorrectable", "uncorrectable ECC error encountered"},
@@ -202,7 +218,8 @@ constexpr error_text error_texts[] = {
 };
 
 const error_text* find_text(cudaError_t error) {
-    const auto* const at = std::find_if(std::begin(error_texts), std::end(error_texts), [&](const error_text& t) { return t.error == error; });
+    const auto* const at = std::find_if(std::begin(error_texts), std::end(error_texts),
+                                        [&](const error_text& t) { return t.error == error; });
     return at == std::end(error_texts) ? nullptr : at;
 }
 
@@ -313,16 +330,21 @@ cudaError_t cudaFree(void* device) {
     return call("cudaFree", [&](model& m) { return m.release(device); }, failing::gives_back);
 }
 cudaError_t cudaMallocAsync(void** out, std::size_t bytes, cudaStream_t stream) {
-    return stream_call("cudaMallocAsync", stream, [&](model& m, stream_state& s) { return attribute(m, s.device, cudaDevAttrMemoryPoolsSupported) != 0 ? m.allocate(out, bytes, s.device, &s) : cudaErrorNotSupported; });
+    return stream_call("cudaMallocAsync", stream, [&](model& m, stream_state& s) {
+        return attribute(m, s.device, cudaDevAttrMemoryPoolsSupported) != 0 ? m.allocate(out, bytes, s.device, &s)
+                                                                            : cudaErrorNotSupported;
+    });
 }
 cudaError_t cudaFreeAsync(void* device, cudaStream_t stream) {
-    return stream_call("cudaFreeAsync", stream, [&](model& m, stream_state& s) { return m.release(device, s); }, failing::gives_back);
+    return stream_call(
+        "cudaFreeAsync", stream, [&](model& m, stream_state& s) { return m.release(device, s); }, failing::gives_back);
 }
 cudaError_t cudaHostRegister(void* begin, std::size_t bytes, unsigned flags) {
     return call("cudaHostRegister", [&](model& m) {
         const bool read_only = (flags & cudaHostRegisterReadOnly) != 0;
         if (attribute(m, m.thread().device, cudaDevAttrHostRegisterSupported) == 0) return cudaErrorNotSupported;
-        if (read_only && attribute(m, m.thread().device, cudaDevAttrHostRegisterReadOnlySupported) == 0) return cudaErrorNotSupported;
+        if (read_only && attribute(m, m.thread().device, cudaDevAttrHostRegisterReadOnlySupported) == 0)
+            return cudaErrorNotSupported;
         return m.register_host(begin, bytes, read_only);
     });
 }
@@ -342,7 +364,9 @@ cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* out, const void* p) 
     return call("cudaPointerGetAttributes", [&](model& m) {
         std::memset(out, 0, sizeof *out);
         const detail::region* const r = m.find(p);
-        out->type = r == nullptr || r->freed ? cudaMemoryTypeUnregistered : r->is_host ? cudaMemoryTypeHost : cudaMemoryTypeDevice;
+        out->type = r == nullptr || r->freed ? cudaMemoryTypeUnregistered
+                    : r->is_host             ? cudaMemoryTypeHost
+                                             : cudaMemoryTypeDevice;
         out->device = out->type != cudaMemoryTypeUnregistered ? r->device : cudaInvalidDeviceId;
         auto* const pointer = reinterpret_cast<void*>(reinterpret_cast<std::uintptr_t>(p));
         if (out->type != cudaMemoryTypeUnregistered) out->devicePointer = pointer;
@@ -449,46 +473,66 @@ cudaError_t cudaEventQuery(cudaEvent_t event) {
 
 // Copies.
 
-cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind direction, cudaStream_t stream) {
-    return stream_call("cudaMemcpyAsync", stream, [&](model& m, stream_state& s) { return m.copy(s, {{to, from, bytes, direction}}, host_memory::must_be_registered); });
+cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind direction,
+                            cudaStream_t stream) {
+    return stream_call("cudaMemcpyAsync", stream, [&](model& m, stream_state& s) {
+        return m.copy(s, {{to, from, bytes, direction}}, host_memory::must_be_registered);
+    });
 }
 cudaError_t cudaMemcpy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind direction) {
-    return stream_call("cudaMemcpy", nullptr, [&](model& m, stream_state& s) { return copy_now(m, s, {to, from, bytes, direction}); });
+    return stream_call("cudaMemcpy", nullptr,
+                       [&](model& m, stream_state& s) { return copy_now(m, s, {to, from, bytes, direction}); });
 }
-cudaError_t cudaMemcpyPeerAsync(void* to, int to_device, const void* from, int from_device, std::size_t bytes, cudaStream_t stream) {
+cudaError_t cudaMemcpyPeerAsync(void* to, int to_device, const void* from, int from_device, std::size_t bytes,
+                                cudaStream_t stream) {
     return stream_call("cudaMemcpyPeerAsync", stream, [&](model& m, stream_state& s) {
-        const cudaError_t out = m.copy(s, {{to, from, bytes, cudaMemcpyDeviceToDevice}}, host_memory::must_be_registered);
-        if (out == cudaSuccess && bytes != 0 && (m.find(to)->device != to_device || m.find(from)->device != from_device)) m.report(kind::wrong_device, m.here() + ": the memory is not of the devices that the call names");
+        const cudaError_t out =
+            m.copy(s, {{to, from, bytes, cudaMemcpyDeviceToDevice}}, host_memory::must_be_registered);
+        if (out == cudaSuccess && bytes != 0 &&
+            (m.find(to)->device != to_device || m.find(from)->device != from_device))
+            m.report(kind::wrong_device, m.here() + ": the memory is not of the devices that the call names");
         return out;
     });
 }
 #if CUDART_VERSION >= 13000
-cudaError_t cudaMemcpyBatchAsync(void* const* dsts, const void* const* srcs, const std::size_t* sizes, std::size_t count, cudaMemcpyAttributes* attributes, std::size_t* firsts, std::size_t kinds, cudaStream_t stream) {
-    return stream_call("cudaMemcpyBatchAsync", stream, [&](model& m, stream_state& s) { return copy_batch(m, s, dsts, srcs, sizes, count, attributes, firsts, kinds); });
+cudaError_t cudaMemcpyBatchAsync(void* const* dsts, const void* const* srcs, const std::size_t* sizes,
+                                 std::size_t count, cudaMemcpyAttributes* attributes, std::size_t* firsts,
+                                 std::size_t kinds, cudaStream_t stream) {
+    return stream_call("cudaMemcpyBatchAsync", stream, [&](model& m, stream_state& s) {
+        return copy_batch(m, s, dsts, srcs, sizes, count, attributes, firsts, kinds);
+    });
 }
 #elif CUDART_VERSION >= 12080
-cudaError_t cudaMemcpyBatchAsync(void** dsts, void** srcs, std::size_t* sizes, std::size_t count, cudaMemcpyAttributes* attributes, std::size_t* firsts, std::size_t kinds, std::size_t* failed, cudaStream_t stream) {
+cudaError_t cudaMemcpyBatchAsync(void** dsts, void** srcs, std::size_t* sizes, std::size_t count,
+                                 cudaMemcpyAttributes* attributes, std::size_t* firsts, std::size_t kinds,
+                                 std::size_t* failed, cudaStream_t stream) {
     if (failed != nullptr) *failed = ~std::size_t{0};
-    return stream_call("cudaMemcpyBatchAsync", stream, [&](model& m, stream_state& s) { return copy_batch(m, s, dsts, srcs, sizes, count, attributes, firsts, kinds); });
+    return stream_call("cudaMemcpyBatchAsync", stream, [&](model& m, stream_state& s) {
+        return copy_batch(m, s, dsts, srcs, sizes, count, attributes, firsts, kinds);
+    });
 }
 #endif
 cudaError_t cudaMemsetAsync(void* device, int value, std::size_t bytes, cudaStream_t stream) {
-    return stream_call("cudaMemsetAsync", stream, [&](model& m, stream_state& s) { return m.set(s, device, value, bytes); });
+    return stream_call("cudaMemsetAsync", stream,
+                       [&](model& m, stream_state& s) { return m.set(s, device, value, bytes); });
 }
 cudaError_t cudaMemset(void* device, int value, std::size_t bytes) {
-    return stream_call("cudaMemset", nullptr, [&](model& m, stream_state& s) { return m.set(s, device, value, bytes); });
+    return stream_call("cudaMemset", nullptr,
+                       [&](model& m, stream_state& s) { return m.set(s, device, value, bytes); });
 }
 
 // Kernels.
 
-cudaError_t cudaLaunchKernel(const void* function, dim3 grid, dim3 block, void** arguments, std::size_t shared, cudaStream_t stream) {
+cudaError_t cudaLaunchKernel(const void* function, dim3 grid, dim3 block, void** arguments, std::size_t shared,
+                             cudaStream_t stream) {
     return launch(stream, function, grid, block, arguments, shared);
 }
 cudaError_t __cudaGetKernel(cudaKernel_t* kernel, const void* function) {
     *kernel = reinterpret_cast<cudaKernel_t>(reinterpret_cast<std::uintptr_t>(function));
     return cudaSuccess;
 }
-cudaError_t __cudaLaunchKernel(cudaKernel_t kernel, dim3 grid, dim3 block, void** arguments, std::size_t shared, cudaStream_t stream) {
+cudaError_t __cudaLaunchKernel(cudaKernel_t kernel, dim3 grid, dim3 block, void** arguments, std::size_t shared,
+                               cudaStream_t stream) {
     return launch(stream, kernel, grid, block, arguments, shared);
 }
 unsigned __cudaPushCallConfiguration(dim3 grid, dim3 block, std::size_t shared, struct CUstream_st* stream) {
@@ -514,7 +558,8 @@ void** __cudaRegisterFatBinary(void*) {
 }
 void __cudaRegisterFatBinaryEnd(void**) {}
 void __cudaUnregisterFatBinary(void**) {}
-void __cudaRegisterFunction(void**, const char* host, char*, const char* name, int, uint3*, uint3*, dim3*, dim3*, int*) {
+void __cudaRegisterFunction(void**, const char* host, char*, const char* name, int, uint3*, uint3*, dim3*, dim3*,
+                            int*) {
     detail::kernel_table::get().names[host] = name;
 }
 void __cudaRegisterVar(void**, char*, char*, const char*, int, std::size_t, int, int) {}

@@ -40,9 +40,9 @@ struct options {
     std::uint64_t seed{1};
     int devices{2};
     std::size_t memory{std::size_t{8} << 30}; ///< of each device
-    int driver_version{CUDART_VERSION};       ///< below 12.8 there are no batches; of a lower major version nothing works
+    int driver_version{CUDART_VERSION}; ///< below 12.8 there are no batches; of a lower major version nothing works
     int runtime_version{CUDART_VERSION};
-    int polls{3};                 ///< how often a query says "not ready" before the lazy mode does the work
+    int polls{3};                  ///< how often a query says "not ready" before the lazy mode does the work
     bool failed_wait_waits{false}; ///< whether a wait that `fail_call` makes fail has waited
 };
 
@@ -118,16 +118,13 @@ class kernel {
     dim3 block;
     std::size_t shared_bytes{0};
 
-    template <class T>
-    [[nodiscard]] std::span<const T> read(const T* device, std::size_t elements) {
+    template <class T> [[nodiscard]] std::span<const T> read(const T* device, std::size_t elements) {
         return {static_cast<const T*>(access(device, elements * sizeof(T), true, false)), elements};
     }
-    template <class T>
-    [[nodiscard]] std::span<T> write(T* device, std::size_t elements) {
+    template <class T> [[nodiscard]] std::span<T> write(T* device, std::size_t elements) {
         return {static_cast<T*>(access(device, elements * sizeof(T), false, true)), elements};
     }
-    template <class T>
-    [[nodiscard]] std::span<T> update(T* device, std::size_t elements) {
+    template <class T> [[nodiscard]] std::span<T> update(T* device, std::size_t elements) {
         return {static_cast<T*>(access(device, elements * sizeof(T), true, true)), elements};
     }
 
@@ -142,8 +139,7 @@ class kernel {
 /// Copies the arguments of a launch and gives the work to do with them.
 using launcher = std::function<std::function<void(kernel&)>(void** arguments)>;
 
-template <class... Args, class Body>
-[[nodiscard]] launcher make_launcher(Body body) {
+template <class... Args, class Body> [[nodiscard]] launcher make_launcher(Body body) {
     return [body](void** arguments) -> std::function<void(kernel&)> {
         const auto values = [&]<std::size_t... I>(std::index_sequence<I...>) {
             return std::tuple<Args...>{*static_cast<const Args*>(arguments[I])...};
@@ -156,13 +152,11 @@ void set_body(const void* function, launcher with);
 void set_body(std::string_view name, launcher with);
 
 /// What a kernel does, given the function that the host launches.
-template <class... Args, class Body>
-void implement(void (*function)(Args...), Body body) {
+template <class... Args, class Body> void implement(void (*function)(Args...), Body body) {
     set_body(reinterpret_cast<const void*>(function), make_launcher<Args...>(body));
 }
 /// The same by name, mangled, or a part of the demangled one such as "widen<float>": for instances of templates.
-template <class... Args, class Body>
-void implement(std::string_view name, Body body) {
+template <class... Args, class Body> void implement(std::string_view name, Body body) {
     set_body(name, make_launcher<Args...>(body));
 }
 

@@ -24,10 +24,10 @@
 namespace {
 
 using driver = ckpt::cuda::gds_driver;
-static_assert(!std::is_copy_constructible_v<driver> && std::is_nothrow_move_constructible_v<driver> && std::is_nothrow_move_assignable_v<driver>);
+static_assert(!std::is_copy_constructible_v<driver> && std::is_nothrow_move_constructible_v<driver> &&
+              std::is_nothrow_move_assignable_v<driver>);
 
-template <class F>
-F* steering(const char* name) {
+template <class F> F* steering(const char* name) {
     static void* const library = dlopen("libcufile.so.0", RTLD_NOW | RTLD_LOCAL);
     REQUIRE(library != nullptr);
     void* const found = dlsym(library, name);
@@ -62,10 +62,13 @@ struct scene {
     }
     [[nodiscard]] static std::size_t open_descriptors() {
         std::size_t n = 0;
-        for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) n += static_cast<std::size_t>(!entry.path().empty());
+        for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd"))
+            n += static_cast<std::size_t>(!entry.path().empty());
         return n;
     }
-    [[nodiscard]] void* open(const driver& from, std::string& reason) const { return from.reader()->open(from.reader()->context, fd, reason); }
+    [[nodiscard]] void* open(const driver& from, std::string& reason) const {
+        return from.reader()->open(from.reader()->context, fd, reason);
+    }
     [[nodiscard]] std::string at(std::size_t offset, std::size_t n) const {
         const auto bytes = cuda_double::read(static_cast<std::byte*>(memory) + offset, n);
         return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
@@ -107,7 +110,8 @@ TEST_CASE("a short read goes on, a failing one gives its number") {
         CHECK(steering<unsigned long()>("cufile_double_reads")() == good + 2);
         gds.reader()->close(handle);
     }
-    for (const auto& [failure, number] : {std::pair{cufile_failing_read, -5030}, std::pair{cufile_failing_file_read, -EIO}}) {
+    for (const auto& [failure, number] :
+         {std::pair{cufile_failing_read, -5030}, std::pair{cufile_failing_file_read, -EIO}}) {
         const scene s{failure};
         const driver gds = opened_gds();
         std::string reason;

@@ -65,7 +65,8 @@ class history {
     explicit history(std::size_t bytes) : bytes_{bytes} { ranges_.emplace(0, range{}); }
 
     /// Records work on [begin, end), and gives what conflicts with it.
-    std::optional<moment> record(std::size_t begin, std::size_t end, bool writes, const moment& at, const clock& before) {
+    std::optional<moment> record(std::size_t begin, std::size_t end, bool writes, const moment& at,
+                                 const clock& before) {
         std::optional<moment> conflict;
         if (begin >= end) return conflict;
         const auto first = split(begin), last = split(end);
@@ -76,8 +77,7 @@ class history {
             check(i->second.written);
             if (writes)
                 for (const moment& read : i->second.reads) check(read);
-            else
-                i->second.add_read(at);
+            else i->second.add_read(at);
         }
         if (writes) {
             first->second = range{at, {}};

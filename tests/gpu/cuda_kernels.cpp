@@ -29,13 +29,12 @@ struct device {
         cuda_double::end();
         CHECK_MESSAGE(cuda_double::violations().empty(), cuda_double::report());
     }
-    template <class T>
-    void upload(const std::vector<T>& values) const {
+    template <class T> void upload(const std::vector<T>& values) const {
         std::memcpy(pinned, values.data(), values.size() * sizeof(T));
-        REQUIRE(cudaMemcpyAsync(memory, pinned, values.size() * sizeof(T), cudaMemcpyHostToDevice, stream) == cudaSuccess);
+        REQUIRE(cudaMemcpyAsync(memory, pinned, values.size() * sizeof(T), cudaMemcpyHostToDevice, stream) ==
+                cudaSuccess);
     }
-    template <class T>
-    [[nodiscard]] std::vector<T> at(std::size_t offset, std::size_t n) const {
+    template <class T> [[nodiscard]] std::vector<T> at(std::size_t offset, std::size_t n) const {
         REQUIRE(cudaStreamSynchronize(stream) == cudaSuccess);
         std::vector<T> out(n);
         std::memcpy(out.data(), cuda_double::read(byte(offset), n * sizeof(T)).data(), n * sizeof(T));
@@ -80,5 +79,6 @@ TEST_CASE("what is refused or empty is not launched; a launch that fails says so
     CHECK(kernels.gather(on.byte(64), on.memory, 3, 2, shape, strides, 0, on.stream) == cudaErrorInvalidValue);
     CHECK(cuda_double::totals().kernels == 0);
     cuda_double::fail_call(cuda_double::calls() + 1, cudaErrorLaunchOutOfResources);
-    CHECK(kernels.cast(on.memory, dtype::float16, on.memory, dtype::float16, true, 2, on.stream) == cudaErrorLaunchOutOfResources);
+    CHECK(kernels.cast(on.memory, dtype::float16, on.memory, dtype::float16, true, 2, on.stream) ==
+          cudaErrorLaunchOutOfResources);
 }

@@ -102,7 +102,8 @@ struct kernel_fault {};
 
 class running_kernel final : public kernel {
   public:
-    running_kernel(model& m, const work& w, dim3 g, dim3 b, std::size_t shared) : kernel{g, b, shared}, model_{m}, work_{w} {}
+    running_kernel(model& m, const work& w, dim3 g, dim3 b, std::size_t shared)
+        : kernel{g, b, shared}, model_{m}, work_{w} {}
     ~running_kernel() = default;
     running_kernel(const running_kernel&) = delete;
     running_kernel& operator=(const running_kernel&) = delete;
@@ -146,10 +147,12 @@ region* model::find(const void* p) {
 /// Says what is wrong with an address that `find` does not know.
 void model::report_address(const void* p, const std::string& by) {
     auto at = memory_.upper_bound(number_of(p));
-    const bool is_past = at != memory_.begin() && number_of(p) - std::prev(at)->second.begin - std::prev(at)->second.bytes < gap;
+    const bool is_past =
+        at != memory_.begin() && number_of(p) - std::prev(at)->second.begin - std::prev(at)->second.bytes < gap;
     char text[32];
     std::snprintf(text, sizeof text, "%p", p);
-    report(is_past && is_device_address(p) ? kind::out_of_bounds : kind::bad_pointer, by + ": nothing is allocated at " + text);
+    report(is_past && is_device_address(p) ? kind::out_of_bounds : kind::bad_pointer,
+           by + ": nothing is allocated at " + text);
 }
 
 // Allocations.
@@ -192,11 +195,14 @@ cudaError_t model::release(void* device) {
         return cudaErrorInvalidValue;
     }
     if (r->freed || r->giving_back) {
-        report(kind::use_after_free, here() + " frees again " + std::to_string(r->bytes) + " bytes of " + tell(r->allocated));
+        report(kind::use_after_free,
+               here() + " frees again " + std::to_string(r->bytes) + " bytes of " + tell(r->allocated));
         return cudaErrorInvalidValue;
     }
     drain(); // while the memory is there; kernels say only now what they touch
-    if (!known_.covers(r->touched)) report(kind::freed_in_use, here() + " frees memory of " + tell(r->allocated) + " before its work is known to be done");
+    if (!known_.covers(r->touched))
+        report(kind::freed_in_use,
+               here() + " frees memory of " + tell(r->allocated) + " before its work is known to be done");
     give_back(*r);
     return cudaSuccess;
 }
@@ -209,13 +215,16 @@ cudaError_t model::release(void* device, stream_state& stream) {
         return cudaErrorInvalidValue;
     }
     if (r->freed || r->giving_back) {
-        report(kind::use_after_free, here() + " frees again " + std::to_string(r->bytes) + " bytes of " + tell(r->allocated));
+        report(kind::use_after_free,
+               here() + " frees again " + std::to_string(r->bytes) + " bytes of " + tell(r->allocated));
         return cudaErrorInvalidValue;
     }
     r->giving_back = true;
     issue(stream, false, [this, r](const work& w) {
-        if (!is_ordered(r->allocated, w.at, *w.before)) report(kind::unordered_allocation, tell(w.at) + " is not ordered after " + tell(r->allocated));
-        if (const auto other = r->past.record(0, r->bytes, true, w.at, *w.before)) report(kind::use_after_free, tell(*other) + " is not ordered before " + tell(w.at));
+        if (!is_ordered(r->allocated, w.at, *w.before))
+            report(kind::unordered_allocation, tell(w.at) + " is not ordered after " + tell(r->allocated));
+        if (const auto other = r->past.record(0, r->bytes, true, w.at, *w.before))
+            report(kind::use_after_free, tell(*other) + " is not ordered before " + tell(w.at));
         give_back(*r);
     });
     return cudaSuccess;
@@ -231,7 +240,8 @@ cudaError_t model::register_host(void* begin, std::size_t bytes, bool read_only)
     // Whole pages are pinned, so two registrations may not share one.
     const std::uintptr_t first = number_of(begin) / page * page, last = round_up(number_of(begin) + bytes, page);
     const auto after = memory_.lower_bound(last);
-    if (after != memory_.begin() && std::prev(after)->second.begin + std::prev(after)->second.bytes > first) return cudaErrorHostMemoryAlreadyRegistered;
+    if (after != memory_.begin() && std::prev(after)->second.begin + std::prev(after)->second.bytes > first)
+        return cudaErrorHostMemoryAlreadyRegistered;
     const mapping pages = mapping_of(number_of(begin), bytes);
     if (!pages.is_mapped || !pages.is_readable || (!pages.is_writable && !read_only)) return cudaErrorInvalidValue;
     if (pages.is_private_file) report(kind::private_mapping, here() + " registers pages of a private mapping");
@@ -265,7 +275,8 @@ cudaError_t model::release_host(void* begin, bool allocated) {
         return allocated ? cudaErrorInvalidValue : cudaErrorHostMemoryNotRegistered;
     }
     if (!known_.covers(r->touched)) {
-        report(kind::freed_in_use, here() + " gives back memory of " + tell(r->allocated) + " before its work is known to be done");
+        report(kind::freed_in_use,
+               here() + " gives back memory of " + tell(r->allocated) + " before its work is known to be done");
         drain(); // while the memory is there
     }
     total.registered_bytes -= r->bytes;
@@ -285,7 +296,8 @@ void* model::touch(const work& w, std::uint32_t part, const void* p, std::size_t
     }
     const std::size_t offset = number_of(p) - r->begin;
     if (bytes > r->bytes - offset) {
-        report(kind::out_of_bounds, tell(w.at) + ": " + span_of(p, bytes) + " pass the end of " + std::to_string(r->bytes) + " bytes of " + tell(r->allocated));
+        report(kind::out_of_bounds, tell(w.at) + ": " + span_of(p, bytes) + " pass the end of " +
+                                        std::to_string(r->bytes) + " bytes of " + tell(r->allocated));
         return nullptr;
     }
     if (r->freed) {
@@ -293,10 +305,12 @@ void* model::touch(const work& w, std::uint32_t part, const void* p, std::size_t
         return nullptr;
     }
     if (writes && r->read_only) {
-        report(kind::read_only_memory, tell(w.at) + " writes to memory that " + tell(r->allocated) + " registered for reading");
+        report(kind::read_only_memory,
+               tell(w.at) + " writes to memory that " + tell(r->allocated) + " registered for reading");
         return nullptr;
     }
-    if (!is_ordered(r->allocated, w.at, *w.before)) report(kind::unordered_allocation, tell(w.at) + " is not ordered after " + tell(r->allocated));
+    if (!is_ordered(r->allocated, w.at, *w.before))
+        report(kind::unordered_allocation, tell(w.at) + " is not ordered after " + tell(r->allocated));
     moment at = w.at;
     at.part = part;
     std::optional<moment> other;
@@ -305,7 +319,9 @@ void* model::touch(const work& w, std::uint32_t part, const void* p, std::size_t
         const auto second = r->past.record(offset, offset + bytes, true, at, *w.before);
         if (!other) other = second;
     }
-    if (other) report(kind::race, tell(w.at) + (writes ? " writes " : " reads ") + span_of(p, bytes) + "; nothing orders it and " + tell(*other));
+    if (other)
+        report(kind::race, tell(w.at) + (writes ? " writes " : " reads ") + span_of(p, bytes) +
+                               "; nothing orders it and " + tell(*other));
     r->touched.raise(w.at.stream, w.at.number);
     return r->is_host ? reinterpret_cast<void*>(number_of(p)) : r->memory.get() + offset;
 }
@@ -322,7 +338,8 @@ bool model::check_device(const void* p, std::size_t bytes) {
         return false;
     }
     if (bytes > r->bytes - (number_of(p) - r->begin)) {
-        report(kind::out_of_bounds, here() + ": " + span_of(p, bytes) + " pass the end of " + std::to_string(r->bytes) + " bytes of " + tell(r->allocated));
+        report(kind::out_of_bounds, here() + ": " + span_of(p, bytes) + " pass the end of " + std::to_string(r->bytes) +
+                                        " bytes of " + tell(r->allocated));
         return false;
     }
     if (r->freed) report(kind::use_after_free, here() + " works on freed memory of " + tell(r->allocated));
@@ -338,15 +355,18 @@ bool model::check(const void* p, std::size_t bytes, bool writes, bool is_host, c
     }
     const region* const r = find(p);
     if (r == nullptr) {
-        if (host == host_memory::must_be_registered && !part.reads_at_once) report(kind::pageable, here() + ": " + span_of(p, bytes) + " are not registered");
+        if (host == host_memory::must_be_registered && !part.reads_at_once)
+            report(kind::pageable, here() + ": " + span_of(p, bytes) + " are not registered");
         (writes ? part.ends_at_once : part.reads_at_once) = true;
         return true;
     }
     if (bytes > r->bytes - (number_of(p) - r->begin)) {
-        report(kind::out_of_bounds, here() + ": " + span_of(p, bytes) + " pass the end of " + std::to_string(r->bytes) + " registered bytes");
+        report(kind::out_of_bounds, here() + ": " + span_of(p, bytes) + " pass the end of " + std::to_string(r->bytes) +
+                                        " registered bytes");
         return false;
     }
-    if (writes && r->read_only) report(kind::read_only_memory, here() + " writes to memory that is registered for reading");
+    if (writes && r->read_only)
+        report(kind::read_only_memory, here() + " writes to memory that is registered for reading");
     return !writes || !r->read_only;
 }
 
@@ -358,7 +378,8 @@ void model::prepare(copy_part& part, const stream_state& stream) {
         if (p == part.to && r->is_host && with.how != mode::eager) {
             // Whoever reads the destination too early finds garbage, unless other work may still need it.
             bool is_free = true;
-            for (stream_id s = 0; s < r->touched.streams(); ++s) is_free = is_free && streams_[s].done >= r->touched.of(s);
+            for (stream_id s = 0; s < r->touched.streams(); ++s)
+                is_free = is_free && streams_[s].done >= r->touched.of(s);
             if (is_free) std::memset(part.to, garbage, part.bytes);
         }
         if (p == part.to || !part.reads_at_once) r->touched.raise(stream.id, stream.issued + 1);
@@ -376,7 +397,8 @@ void model::prepare(copy_part& part, const stream_state& stream) {
 void model::run_copy(const work& w, copy_part& part, std::uint32_t number) {
     const bool from_device = is_device_address(part.from), to_device = is_device_address(part.to);
     const void* from = part.from;
-    if (from_device || (!part.reads_at_once && find(from) != nullptr)) from = touch(w, number, from, part.bytes, true, false);
+    if (from_device || (!part.reads_at_once && find(from) != nullptr))
+        from = touch(w, number, from, part.bytes, true, false);
     void* to = part.to;
     if (to_device || find(to) != nullptr) to = touch(w, number, to, part.bytes, false, true);
     if (from == nullptr || to == nullptr) return;
@@ -386,7 +408,9 @@ void model::run_copy(const work& w, copy_part& part, std::uint32_t number) {
             report(kind::source_changed, tell(w.at) + ": its source is gone");
             return;
         }
-        if (hash_of(from, part.bytes) != part.hash) report(kind::source_changed, tell(w.at) + ": " + span_of(from, part.bytes) + " changed before they were copied");
+        if (hash_of(from, part.bytes) != part.hash)
+            report(kind::source_changed,
+                   tell(w.at) + ": " + span_of(from, part.bytes) + " changed before they were copied");
     }
     std::memmove(to, from, part.bytes);
 }
@@ -398,13 +422,16 @@ cudaError_t model::copy(stream_state& stream, std::vector<copy_part> parts, host
         const bool from_device = is_device_address(part.from), to_device = is_device_address(part.to);
         part.reads_at_once = part.reads_at_once && !from_device;
         if (part.direction == cudaMemcpyDefault)
-            part.direction = from_device ? (to_device ? cudaMemcpyDeviceToDevice : cudaMemcpyDeviceToHost) : (to_device ? cudaMemcpyHostToDevice : cudaMemcpyHostToHost);
+            part.direction = from_device ? (to_device ? cudaMemcpyDeviceToDevice : cudaMemcpyDeviceToHost)
+                                         : (to_device ? cudaMemcpyHostToDevice : cudaMemcpyHostToHost);
         const bool from_host = part.direction == cudaMemcpyHostToDevice || part.direction == cudaMemcpyHostToHost;
         const bool to_host = part.direction == cudaMemcpyDeviceToHost || part.direction == cudaMemcpyHostToHost;
         const bool reads_well = check(part.from, part.bytes, false, from_host, part, host);
         if (!check(part.to, part.bytes, true, to_host, part, host) || !reads_well) return cudaErrorInvalidValue;
         ends_at_once = ends_at_once || part.ends_at_once;
-        if (host == host_memory::must_be_registered && from_host != to_host && find(from_host ? part.to : part.from)->device != stream.device) report(kind::wrong_device, here() + " copies memory of another device in " + tell(stream));
+        if (host == host_memory::must_be_registered && from_host != to_host &&
+            find(from_host ? part.to : part.from)->device != stream.device)
+            report(kind::wrong_device, here() + " copies memory of another device in " + tell(stream));
     }
     if (parts.empty()) return cudaSuccess;
     for (copy_part& part : parts) {
@@ -434,16 +461,21 @@ cudaError_t model::set(stream_state& stream, void* device, int value, std::size_
     return cudaSuccess;
 }
 
-cudaError_t model::launch(stream_state& stream, const void* function, dim3 grid, dim3 block, void** arguments, std::size_t shared) {
+cudaError_t model::launch(stream_state& stream, const void* function, dim3 grid, dim3 block, void** arguments,
+                          std::size_t shared) {
     const launcher* const found = kernel_table::get().find(function);
     if (found == nullptr) {
         const auto& names = kernel_table::get().names;
         const auto named = names.find(function);
-        report(kind::unknown_kernel, here() + " launches " + (named != names.end() ? named->second : "a function without a name"));
+        report(kind::unknown_kernel,
+               here() + " launches " + (named != names.end() ? named->second : "a function without a name"));
         return cudaErrorInvalidDeviceFunction;
     }
-    const auto within = [](const dim3& size, unsigned x, unsigned y, unsigned z) { return size.x - 1 < x && size.y - 1 < y && size.z - 1 < z; };
-    if (!within(grid, 2147483647u, 65535, 65535) || !within(block, 1024, 1024, 64) || std::uint64_t{block.x} * block.y * block.z > 1024 || shared > 48 << 10) {
+    const auto within = [](const dim3& size, unsigned x, unsigned y, unsigned z) {
+        return size.x - 1 < x && size.y - 1 < y && size.z - 1 < z;
+    };
+    if (!within(grid, 2147483647u, 65535, 65535) || !within(block, 1024, 1024, 64) ||
+        std::uint64_t{block.x} * block.y * block.z > 1024 || shared > 48 << 10) {
         report(kind::bad_launch, here() + ": no device takes such a grid, block or shared memory");
         return cudaErrorInvalidConfiguration;
     }
@@ -470,7 +502,8 @@ std::vector<std::byte> model::read(const void* device, std::size_t bytes) {
         return {};
     }
     const std::size_t offset = number_of(device) - r->begin;
-    if (const auto other = r->past.unknown_write(offset, offset + bytes, known_)) report(kind::unfinished_read, "a test reads what " + tell(*other) + " writes and is not known to have done");
+    if (const auto other = r->past.unknown_write(offset, offset + bytes, known_))
+        report(kind::unfinished_read, "a test reads what " + tell(*other) + " writes and is not known to have done");
     return {r->memory.get() + offset, r->memory.get() + offset + bytes};
 }
 

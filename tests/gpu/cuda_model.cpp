@@ -66,14 +66,19 @@ void model::reset(const options& w) {
 void model::end(int device) {
     const auto text = [&](std::uint64_t call) { return "made by " + tell(moment{0, 0, 0, call}); };
     for (const stream_state& s : streams_)
-        if (!s.destroyed && known_.of(s.id) < s.last_work) report(kind::unfinished_work, "nobody waited for the last work of " + tell(s));
+        if (!s.destroyed && known_.of(s.id) < s.last_work)
+            report(kind::unfinished_work, "nobody waited for the last work of " + tell(s));
     drain();
     for (const auto& [begin, r] : memory_)
-        if (!r.freed && !r.giving_back) report(r.is_host ? kind::leaked_registration : kind::leaked_memory, std::to_string(r.bytes) + " bytes, " + text(r.allocated.call));
-    for (const auto& [handle, id] : handles_) report(kind::leaked_stream, tell(streams_[id]) + ", " + text(streams_[id].created));
+        if (!r.freed && !r.giving_back)
+            report(r.is_host ? kind::leaked_registration : kind::leaked_memory,
+                   std::to_string(r.bytes) + " bytes, " + text(r.allocated.call));
+    for (const auto& [handle, id] : handles_)
+        report(kind::leaked_stream, tell(streams_[id]) + ", " + text(streams_[id].created));
     for (const auto& [handle, event] : events_) report(kind::leaked_event, "an event " + text(event.created));
     // Whoever asked for it and was refused can do no more.
-    if (thread().device != device && thread().wanted_device != device) report(kind::device_not_restored, "device " + std::to_string(thread().device) + " is current at the end");
+    if (thread().device != device && thread().wanted_device != device)
+        report(kind::device_not_restored, "device " + std::to_string(thread().device) + " is current at the end");
 }
 
 void model::begin_call(const char* name) {
@@ -142,7 +147,8 @@ stream_state& model::new_stream(int device, bool blocking, bool is_null) {
 }
 
 stream_state* model::find(cudaStream_t handle) {
-    if (handle == nullptr || handle == cudaStreamLegacy) return &streams_[static_cast<std::size_t>(thread().device) + 1];
+    if (handle == nullptr || handle == cudaStreamLegacy)
+        return &streams_[static_cast<std::size_t>(thread().device) + 1];
     const auto at = handles_.find(handle);
     return at == handles_.end() ? nullptr : &streams_[at->second];
 }
@@ -154,7 +160,8 @@ cudaStream_t model::add_stream(bool blocking) {
 }
 
 void model::destroy(stream_state& stream, cudaStream_t handle) {
-    if (known_.of(stream.id) < stream.last_work) report(kind::destroyed_in_use, here() + " destroys " + tell(stream) + " before its work is known to be done");
+    if (known_.of(stream.id) < stream.last_work)
+        report(kind::destroyed_in_use, here() + " destroys " + tell(stream) + " before its work is known to be done");
     stream.destroyed = true;
     handles_.erase(handle);
 }
@@ -242,7 +249,8 @@ void model::synchronise_device(int device) {
 }
 
 bool model::is_done(int& asked, stream_state& stream, std::uint64_t number) {
-    if (stream.done < number && ++asked > (with.how == mode::random ? most_random_polls : with.polls)) run_to(stream, number);
+    if (stream.done < number && ++asked > (with.how == mode::random ? most_random_polls : with.polls))
+        run_to(stream, number);
     if (stream.done < number) return false;
     asked = 0;
     return true;
@@ -282,12 +290,9 @@ void model::run_to(stream_state& stream, std::uint64_t number) {
     while (!goals.empty()) {
         if (with.how == mode::random && random() % 2 == 0) run_any();
         stream_state& next = streams_[goals.back().first];
-        if (next.done >= goals.back().second)
-            goals.pop_back();
-        else if (const auto other = blocker(next))
-            goals.push_back(*other);
-        else
-            run_front(next);
+        if (next.done >= goals.back().second) goals.pop_back();
+        else if (const auto other = blocker(next)) goals.push_back(*other);
+        else run_front(next);
     }
 }
 
@@ -335,8 +340,7 @@ using detail::model;
 namespace {
 
 /// Runs f on the model while nothing else does.
-template <class F>
-decltype(auto) with_model(F f) {
+template <class F> decltype(auto) with_model(F f) {
     model& m = model::get();
     const std::lock_guard lock{m.mutex};
     return f(m);
@@ -383,7 +387,10 @@ std::vector<violation> violations() {
     return with_model([](model& m) { return m.violations; });
 }
 std::size_t count(kind what) {
-    return with_model([&](model& m) { return static_cast<std::size_t>(std::count_if(m.violations.begin(), m.violations.end(), [&](const violation& v) { return v.what == what; })); });
+    return with_model([&](model& m) {
+        return static_cast<std::size_t>(std::count_if(m.violations.begin(), m.violations.end(),
+                                                      [&](const violation& v) { return v.what == what; }));
+    });
 }
 std::string report() {
     std::string out;

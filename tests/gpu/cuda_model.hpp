@@ -62,9 +62,9 @@ struct region {
     std::size_t bytes;
     int device; ///< that was current
     bool is_host{false};
-    bool read_only{false}; ///< registered so
-    bool from_pool{false}; ///< cudaMallocAsync
-    bool freed{false};     ///< kept, so that later use is told from other wrong pointers
+    bool read_only{false};   ///< registered so
+    bool from_pool{false};   ///< cudaMallocAsync
+    bool freed{false};       ///< kept, so that later use is told from other wrong pointers
     bool giving_back{false}; ///< cudaFreeAsync was called
     aligned_memory memory{}; ///< shadow, or what cudaHostAlloc gave
     moment allocated{};      ///< by which call, and if from a pool where in its stream
@@ -151,7 +151,8 @@ class model {
     // Work.
     [[nodiscard]] cudaError_t copy(stream_state& stream, std::vector<copy_part> parts, host_memory host);
     [[nodiscard]] cudaError_t set(stream_state& stream, void* device, int value, std::size_t bytes);
-    [[nodiscard]] cudaError_t launch(stream_state& stream, const void* function, dim3 grid, dim3 block, void** arguments, std::size_t shared);
+    [[nodiscard]] cudaError_t launch(stream_state& stream, const void* function, dim3 grid, dim3 block,
+                                     void** arguments, std::size_t shared);
 
   private:
     friend class running_kernel;
@@ -171,7 +172,8 @@ class model {
 
     [[nodiscard]] std::string tell(const moment& at) const;
     [[nodiscard]] static std::string tell(const stream_state& stream);
-    [[nodiscard]] bool check(const void* p, std::size_t bytes, bool writes, bool is_host, copy_part& part, host_memory host);
+    [[nodiscard]] bool check(const void* p, std::size_t bytes, bool writes, bool is_host, copy_part& part,
+                             host_memory host);
     [[nodiscard]] bool check_device(const void* p, std::size_t bytes);
     void report_address(const void* p, const std::string& by);
     void prepare(copy_part& part, const stream_state& stream);

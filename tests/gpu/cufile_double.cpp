@@ -80,10 +80,7 @@ state& all() {
     return only;
 }
 
-template <class F>
-F* find_in_program(const char* name) {
-    return reinterpret_cast<F*>(dlsym(RTLD_DEFAULT, name));
-}
+template <class F> F* find_in_program(const char* name) { return reinterpret_cast<F*>(dlsym(RTLD_DEFAULT, name)); }
 
 void report(const std::string& text) {
     if (auto* const f = find_in_program<void(const char*)>("cuda_double_storage")) f(text.c_str());
@@ -174,7 +171,8 @@ ssize_t cuFileRead(void* handle, void* device, std::size_t bytes, off_t file_off
             return -invalid_value;
         }
         const auto buffer = s.buffers.find(device);
-        if (buffer != s.buffers.end() && (static_cast<std::size_t>(device_offset) > buffer->second || bytes > buffer->second - static_cast<std::size_t>(device_offset))) {
+        if (buffer != s.buffers.end() && (static_cast<std::size_t>(device_offset) > buffer->second ||
+                                          bytes > buffer->second - static_cast<std::size_t>(device_offset))) {
             report("a read past the end of a registered buffer");
             return -invalid_value;
         }

@@ -21,14 +21,16 @@ int failed = 0;
 void check(bool ok, const char* what, std::string_view from = {}, std::string_view to = {}) {
     if (ok) return;
     ++failed;
-    std::printf("FAILED: %s %s %s\n", what, from.data() != nullptr ? from.data() : "", to.data() != nullptr ? to.data() : "");
+    std::printf("FAILED: %s %s %s\n", what, from.data() != nullptr ? from.data() : "",
+                to.data() != nullptr ? to.data() : "");
 }
 
 void casts(const ckpt::device_kernels& kernels, std::byte* in, std::byte* out, cudaStream_t stream) {
     constexpr std::uint64_t n = 65'536 + 5;
     std::vector<std::byte> bytes(n * 16);
     std::uint64_t state = 1;
-    for (std::byte& b : bytes) b = static_cast<std::byte>((state = state * 6364136223846793005u + 1442695040888963407u) >> 56);
+    for (std::byte& b : bytes)
+        b = static_cast<std::byte>((state = state * 6364136223846793005u + 1442695040888963407u) >> 56);
     for (std::uint64_t i = 0; i < 65'536; ++i) { // all of 16 bits, behind every other number
         const auto all = static_cast<std::uint16_t>(i);
         std::memcpy(bytes.data() + 2 * i, &all, 2);
@@ -42,7 +44,8 @@ void casts(const ckpt::device_kernels& kernels, std::byte* in, std::byte* out, c
                     const std::size_t size = ckpt::itemsize(from.type), to_size = ckpt::itemsize(to.type);
                     auto values = bytes;
                     cudaMemcpyAsync(in + off * size, values.data(), n * size, cudaMemcpyHostToDevice, stream);
-                    check(kernels.cast(out + off * to_size, to.type, in + off * size, from.type, swap, n, stream) == 0, "launch");
+                    check(kernels.cast(out + off * to_size, to.type, in + off * size, from.type, swap, n, stream) == 0,
+                          "launch");
                     cudaMemcpyAsync(result.data(), out + off * to_size, n * to_size, cudaMemcpyDeviceToHost, stream);
                     cudaStreamSynchronize(stream);
                     if (swap) ckpt::detail::swap_components(from.type, values.data(), n);
@@ -60,12 +63,15 @@ void gathers(const ckpt::device_kernels& kernels, std::byte* in, std::byte* out,
         std::vector<std::int64_t> shape, strides;
         std::uint64_t offset;
     };
-    for (const geometry& g : {geometry{{100, 64}, {128, 1}, 32}, geometry{{64, 100}, {1, 128}, 3}, geometry{{5, 1, 7, 3}, {0, 9, 21, 5}, 1}, geometry{{}, {}, 9}})
+    for (const geometry& g : {geometry{{100, 64}, {128, 1}, 32}, geometry{{64, 100}, {1, 128}, 3},
+                              geometry{{5, 1, 7, 3}, {0, 9, 21, 5}, 1}, geometry{{}, {}, 9}})
         for (const std::size_t size : {1, 2, 4, 8, 16}) {
             ckpt::detail::box b;
             if (!ckpt::detail::make_box(g.shape, g.strides, g.offset, b)) std::abort();
             ckpt::detail::gather(bytes.data(), b, size, expected.data());
-            check(kernels.gather(out, in, size, static_cast<std::uint32_t>(g.shape.size()), g.shape.data(), g.strides.data(), g.offset, stream) == 0, "launch");
+            check(kernels.gather(out, in, size, static_cast<std::uint32_t>(g.shape.size()), g.shape.data(),
+                                 g.strides.data(), g.offset, stream) == 0,
+                  "launch");
             cudaMemcpyAsync(result.data(), out, bytes.size(), cudaMemcpyDeviceToHost, stream);
             cudaStreamSynchronize(stream);
             check(std::memcmp(result.data(), expected.data(), ckpt::detail::count(b) * size) == 0, "gather");
@@ -81,22 +87,26 @@ int main() {
     using ckpt::dtype;
 
     // What is refused or empty launches nothing, with a device or without.
-    check(kernels.can_cast(dtype::float32, dtype::bfloat16) && !kernels.can_cast(dtype::float32, dtype::int32), "can_cast");
-    check(kernels.cast(host, dtype::int32, host, dtype::float32, false, 1, nullptr) == cudaErrorInvalidValue, "a refused conversion");
+    check(kernels.can_cast(dtype::float32, dtype::bfloat16) && !kernels.can_cast(dtype::float32, dtype::int32),
+          "can_cast");
+    check(kernels.cast(host, dtype::int32, host, dtype::float32, false, 1, nullptr) == cudaErrorInvalidValue,
+          "a refused conversion");
     check(kernels.cast(host, dtype::float32, host, dtype::float16, false, 0, nullptr) == 0, "an empty cast");
     check(kernels.gather(host, host, 4, 2, shape, negative, 0, nullptr) == cudaErrorInvalidValue, "a refused gather");
 
     int devices = 0;
     const cudaError_t none = cudaGetDeviceCount(&devices);
     if (none != cudaSuccess) {
-        check(kernels.cast(host, dtype::float32, host + 32, dtype::float16, false, 8, nullptr) == none, "a cast without a device");
+        check(kernels.cast(host, dtype::float32, host + 32, dtype::float16, false, 8, nullptr) == none,
+              "a cast without a device");
         check(kernels.gather(host, host + 32, 4, 2, shape, strides, 0, nullptr) == none, "a gather without a device");
         std::printf("no device: %s\n", cudaGetErrorString(none));
         return failed != 0;
     }
     std::byte *in = nullptr, *out = nullptr;
     cudaStream_t stream{};
-    check(cudaMalloc(&in, 1u << 22) == 0 && cudaMalloc(&out, 1u << 22) == 0 && cudaStreamCreate(&stream) == 0, "device memory");
+    check(cudaMalloc(&in, 1u << 22) == 0 && cudaMalloc(&out, 1u << 22) == 0 && cudaStreamCreate(&stream) == 0,
+          "device memory");
     casts(kernels, in, out, stream);
     gathers(kernels, in, out, stream);
     check(cudaStreamSynchronize(stream) == 0, "a kernel failed");

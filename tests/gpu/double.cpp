@@ -72,8 +72,12 @@ struct rig {
         cudaStreamDestroy(a);
     }
 
-    cudaError_t up(cudaStream_t stream, std::size_t n = bytes) const { return cudaMemcpyAsync(device, host, n, cudaMemcpyHostToDevice, stream); }
-    cudaError_t down(cudaStream_t stream, std::size_t n = bytes) const { return cudaMemcpyAsync(host, device, n, cudaMemcpyDeviceToHost, stream); }
+    cudaError_t up(cudaStream_t stream, std::size_t n = bytes) const {
+        return cudaMemcpyAsync(device, host, n, cudaMemcpyHostToDevice, stream);
+    }
+    cudaError_t down(cudaStream_t stream, std::size_t n = bytes) const {
+        return cudaMemcpyAsync(host, device, n, cudaMemcpyDeviceToHost, stream);
+    }
 };
 
 // A kernel of the tests: functions whose addresses are launched, and what they do.
@@ -92,11 +96,13 @@ cudaError_t launch_fill(std::byte* to, std::size_t n, float value, cudaStream_t 
     return cudaLaunchKernel(reinterpret_cast<const void*>(&fill), grid, block, arguments, 0, stream);
 }
 
-enum class seen : std::uint8_t { always, when_late }; ///< when late: not in the eager mode, and maybe not in the random one
+enum class seen : std::uint8_t {
+    always,
+    when_late
+}; ///< when late: not in the eager mode, and maybe not in the random one
 
 /// Each way of running: the wrong program is caught as what it is, its right twin as nothing.
-template <class Program>
-void caught(kind what, Program program, seen when = seen::always) {
+template <class Program> void caught(kind what, Program program, seen when = seen::always) {
     bool once = false;
     for (const cuda_double::options& way : ways()) {
         CAPTURE(static_cast<int>(way.how));
@@ -146,15 +152,11 @@ TEST_CASE("a race of a kernel and a copy, either first") {
     for (const bool kernel_first : {false, true}) {
         caught(kind::race, [&](bool right) {
             const rig r;
-            if (kernel_first)
-                launch_fill(r.device, bytes / 4, 1, r.a);
-            else
-                r.up(r.a);
+            if (kernel_first) launch_fill(r.device, bytes / 4, 1, r.a);
+            else r.up(r.a);
             if (right) wait(r.a);
-            if (kernel_first)
-                r.up(r.b);
-            else
-                launch_fill(r.device, bytes / 4, 1, r.b);
+            if (kernel_first) r.up(r.b);
+            else launch_fill(r.device, bytes / 4, 1, r.b);
         });
     }
 }
@@ -167,10 +169,8 @@ TEST_CASE("two reads are no race, a read and a write are one") {
         void* other = nullptr;
         cudaHostAlloc(&other, bytes, 0);
         r.down(r.a);
-        if (right)
-            cudaMemcpyAsync(other, r.device, bytes, cudaMemcpyDeviceToHost, r.b);
-        else
-            cudaMemcpyAsync(r.device, other, bytes, cudaMemcpyHostToDevice, r.b);
+        if (right) cudaMemcpyAsync(other, r.device, bytes, cudaMemcpyDeviceToHost, r.b);
+        else cudaMemcpyAsync(r.device, other, bytes, cudaMemcpyHostToDevice, r.b);
         cudaDeviceSynchronize();
         cudaFreeHost(other);
     });
@@ -207,10 +207,8 @@ TEST_CASE("the NULL stream orders streams that do not say otherwise, before it a
         caught(kind::race, [&](bool right) {
             const rig r;
             cudaStream_t s = nullptr;
-            if (right)
-                cudaStreamCreate(&s);
-            else
-                cudaStreamCreateWithFlags(&s, cudaStreamNonBlocking);
+            if (right) cudaStreamCreate(&s);
+            else cudaStreamCreateWithFlags(&s, cudaStreamNonBlocking);
             r.up(null_first ? nullptr : s);
             cudaMemsetAsync(r.device, 0, bytes, null_first ? s : nullptr);
             cudaDeviceSynchronize();
@@ -313,12 +311,11 @@ TEST_CASE("a copy past the end, of the device's memory or of the host's") {
         caught(kind::out_of_bounds, [&](bool right) {
             const rig r;
             void* longer = nullptr;
-            if (of_device)
-                cudaHostAlloc(&longer, 2 * bytes, 0);
-            else
-                cudaMalloc(&longer, 2 * bytes);
+            if (of_device) cudaHostAlloc(&longer, 2 * bytes, 0);
+            else cudaMalloc(&longer, 2 * bytes);
             const std::size_t n = bytes + !right;
-            const cudaError_t got = of_device ? cudaMemcpyAsync(r.device, longer, n, cudaMemcpyHostToDevice, r.a) : cudaMemcpyAsync(longer, r.host, n, cudaMemcpyHostToDevice, r.a);
+            const cudaError_t got = of_device ? cudaMemcpyAsync(r.device, longer, n, cudaMemcpyHostToDevice, r.a)
+                                              : cudaMemcpyAsync(longer, r.host, n, cudaMemcpyHostToDevice, r.a);
             CHECK(got == (right ? cudaSuccess : cudaErrorInvalidValue));
             wait(r.a);
             of_device ? cudaFreeHost(longer) : cudaFree(longer);
@@ -344,7 +341,8 @@ TEST_CASE("pointers of the other side, or of nobody") {
     caught(kind::bad_pointer, [](bool right) {
         const rig r;
         const auto direction = right ? cudaMemcpyHostToDevice : cudaMemcpyDeviceToHost;
-        CHECK(cudaMemcpyAsync(r.device, r.host, bytes, direction, r.a) == (right ? cudaSuccess : cudaErrorInvalidValue));
+        CHECK(cudaMemcpyAsync(r.device, r.host, bytes, direction, r.a) ==
+              (right ? cudaSuccess : cudaErrorInvalidValue));
     });
     caught(kind::bad_pointer, [](bool right) {
         const rig r;
@@ -524,7 +522,8 @@ TEST_CASE("a mapping for reading is registered so, and never written to") {
         const mapped_file map(PROT_READ, MAP_SHARED);
         CHECK(cudaHostRegister(map.at, 2 * bytes, cudaHostRegisterDefault) == cudaErrorInvalidValue);
         CHECK(cudaHostRegister(map.at, 2 * bytes, cudaHostRegisterReadOnly) == cudaSuccess);
-        const cudaError_t got = right ? cudaMemcpyAsync(r.device, map.at, bytes, cudaMemcpyHostToDevice, r.a) : cudaMemcpyAsync(map.at, r.device, bytes, cudaMemcpyDeviceToHost, r.a);
+        const cudaError_t got = right ? cudaMemcpyAsync(r.device, map.at, bytes, cudaMemcpyHostToDevice, r.a)
+                                      : cudaMemcpyAsync(map.at, r.device, bytes, cudaMemcpyDeviceToHost, r.a);
         CHECK(got == (right ? cudaSuccess : cudaErrorInvalidValue));
         wait(r.a);
         cudaHostUnregister(map.at);
@@ -570,12 +569,14 @@ TEST_CASE("a kernel without a body, and grids that no device takes") {
         int argument = 0;
         void* arguments[] = {&argument};
         if (right) return;
-        CHECK(cudaLaunchKernel(reinterpret_cast<const void*>(&no_body), 1, 1, arguments, 0, r.a) == cudaErrorInvalidDeviceFunction);
+        CHECK(cudaLaunchKernel(reinterpret_cast<const void*>(&no_body), 1, 1, arguments, 0, r.a) ==
+              cudaErrorInvalidDeviceFunction);
     });
     for (const dim3 wrong : {dim3{0, 1, 1}, dim3{1, 65536, 1}}) {
         caught(kind::bad_launch, [&](bool right) {
             const rig r;
-            CHECK(launch_fill(r.device, 8, 1, r.a, right ? dim3{1, 65535, 1} : wrong) == (right ? cudaSuccess : cudaErrorInvalidConfiguration));
+            CHECK(launch_fill(r.device, 8, 1, r.a, right ? dim3{1, 65535, 1} : wrong) ==
+                  (right ? cudaSuccess : cudaErrorInvalidConfiguration));
         });
     }
     caught(kind::bad_launch, [](bool right) {
@@ -894,7 +895,9 @@ TEST_CASE("a batch wants a stream, attributes and a driver that knows it") {
     const std::size_t sizes[] = {100, 100};
     cudaMemcpyAttributes attributes[2]{};
     std::size_t firsts[] = {0, 1};
-    const auto batch = [&](cudaStream_t stream) { return cudaMemcpyBatchAsync(dsts, srcs, sizes, 2, attributes, firsts, 2, stream); };
+    const auto batch = [&](cudaStream_t stream) {
+        return cudaMemcpyBatchAsync(dsts, srcs, sizes, 2, attributes, firsts, 2, stream);
+    };
     CHECK(batch(r.a) == cudaErrorInvalidValue);
     attributes[0].srcAccessOrder = cudaMemcpySrcAccessOrderStream;
     attributes[1].srcAccessOrder = cudaMemcpySrcAccessOrderDuringApiCall;
@@ -994,9 +997,11 @@ TEST_CASE("kernels that nvcc compiled are launched and found by their names") {
             const float floats[] = {1, 2, 3};
             const int ints[] = {10, 20, 30};
             cudaMemcpy(r.device, floats, sizeof floats, cudaMemcpyHostToDevice);
-            CHECK(add_floats(reinterpret_cast<float*>(r.device), reinterpret_cast<const float*>(r.device), 3, r.a) == cudaSuccess);
+            CHECK(add_floats(reinterpret_cast<float*>(r.device), reinterpret_cast<const float*>(r.device), 3, r.a) ==
+                  cudaSuccess);
             cudaMemcpy(r.device + 256, ints, sizeof ints, cudaMemcpyHostToDevice);
-            CHECK(add_ints(reinterpret_cast<int*>(r.device + 256), reinterpret_cast<const int*>(r.device + 256), 3, r.b) == cudaSuccess);
+            CHECK(add_ints(reinterpret_cast<int*>(r.device + 256), reinterpret_cast<const int*>(r.device + 256), 3,
+                           r.b) == cudaSuccess);
             cudaDeviceSynchronize();
             float got_floats[3]{};
             int got_ints[3]{};

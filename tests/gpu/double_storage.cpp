@@ -34,8 +34,7 @@ struct descriptor {
 struct library {
     void* opened{dlopen("libcufile.so.0", RTLD_NOW | RTLD_LOCAL)};
 
-    template <class F>
-    [[nodiscard]] F* find(const char* name) const {
+    template <class F> [[nodiscard]] F* find(const char* name) const {
         REQUIRE(opened != nullptr);
         void* const f = dlsym(opened, name);
         REQUIRE_MESSAGE(f != nullptr, name);
@@ -46,9 +45,11 @@ struct library {
     status (*close)() = find<status()>("cuFileDriverClose_v2");
     status (*add)(void**, descriptor*) = find<status(void**, descriptor*)>("cuFileHandleRegister");
     void (*remove)(void*) = find<void(void*)>("cuFileHandleDeregister");
-    status (*add_buffer)(const void*, std::size_t, int) = find<status(const void*, std::size_t, int)>("cuFileBufRegister");
+    status (*add_buffer)(const void*, std::size_t,
+                         int) = find<status(const void*, std::size_t, int)>("cuFileBufRegister");
     status (*remove_buffer)(const void*) = find<status(const void*)>("cuFileBufDeregister");
-    ssize_t (*read)(void*, void*, std::size_t, off_t, off_t) = find<ssize_t(void*, void*, std::size_t, off_t, off_t)>("cuFileRead");
+    ssize_t (*read)(void*, void*, std::size_t, off_t,
+                    off_t) = find<ssize_t(void*, void*, std::size_t, off_t, off_t)>("cuFileRead");
     void (*start)(cufile_failure, unsigned long) = find<void(cufile_failure, unsigned long)>("cufile_double_reset");
     void (*end)() = find<void()>("cufile_double_end");
     unsigned long (*reads)() = find<unsigned long()>("cufile_double_reads");
@@ -93,7 +94,8 @@ struct rig {
         cuda_double::end();
     }
     [[nodiscard]] std::vector<std::byte> part(std::size_t begin, std::size_t bytes) const {
-        return {content.begin() + static_cast<std::ptrdiff_t>(begin), content.begin() + static_cast<std::ptrdiff_t>(begin + bytes)};
+        return {content.begin() + static_cast<std::ptrdiff_t>(begin),
+                content.begin() + static_cast<std::ptrdiff_t>(begin + bytes)};
     }
 
     int opened{-1};

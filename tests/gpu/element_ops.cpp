@@ -41,11 +41,12 @@ void run(const detail::cast_job& job) {
 
 void put(std::vector<std::byte>& out, std::uint64_t bits, std::size_t size) {
     for (std::size_t k = 0; k < size; ++k)
-        out.push_back(static_cast<std::byte>(bits >> 8 * (std::endian::native == std::endian::little ? k : size - 1 - k)));
+        out.push_back(
+            static_cast<std::byte>(bits >> 8 * (std::endian::native == std::endian::little ? k : size - 1 - k)));
 }
 
-/// Bits of floats at which roundings turn: every float16 and bfloat16, half way to the next float16, bfloat16 and float8 of
-/// each kind, and their neighbours.
+/// Bits of floats at which roundings turn: every float16 and bfloat16, half way to the next float16, bfloat16 and
+/// float8 of each kind, and their neighbours.
 std::vector<std::uint32_t> interesting_floats() {
     std::vector<std::uint32_t> out;
     const auto around = [&out](std::uint32_t bits) { out.insert(out.end(), {bits - 1, bits, bits + 1}); };
@@ -60,8 +61,9 @@ std::vector<std::uint32_t> interesting_floats() {
     for (std::uint32_t i = 1; i < 2048; i += 2) around(std::bit_cast<std::uint32_t>(static_cast<float>(i) * 0x1p-25f));
     for (std::uint32_t i = 0; i < 256; ++i) {
         const auto byte = static_cast<std::uint8_t>(i);
-        for (const float value : {ckpt::f8_e4m3fn{byte}.to_float(), ckpt::f8_e5m2{byte}.to_float(), ckpt::f8_e4m3fnuz{byte}.to_float(),
-                                  ckpt::f8_e5m2fnuz{byte}.to_float(), ckpt::f8_e8m0fnu{byte}.to_float()}) {
+        for (const float value :
+             {ckpt::f8_e4m3fn{byte}.to_float(), ckpt::f8_e5m2{byte}.to_float(), ckpt::f8_e4m3fnuz{byte}.to_float(),
+              ckpt::f8_e5m2fnuz{byte}.to_float(), ckpt::f8_e8m0fnu{byte}.to_float()}) {
             const auto bits = std::bit_cast<std::uint32_t>(value);
             for (const std::uint32_t up : {0u, 0x8'0000u, 0x10'0000u, 0x18'0000u}) around(bits + up);
         }
@@ -166,7 +168,8 @@ TEST_CASE("a conversion that may refuse a value stays on the host") {
 
 TEST_CASE("packets are taken where both ends are aligned for them; the rest one by one, and nothing beyond") {
     for (const auto& from : {dtype::uint8, dtype::float16, dtype::float32, dtype::float64, dtype::complex64})
-        for (const auto& to : {dtype::float8_e5m2, dtype::bfloat16, dtype::float32, dtype::float64, dtype::complex128}) {
+        for (const auto& to :
+             {dtype::float8_e5m2, dtype::bfloat16, dtype::float32, dtype::float64, dtype::complex128}) {
             if (!detail::is_castable(from, to)) continue;
             const std::size_t in_part = ckpt::info(from).component_bytes;
             const std::size_t out_part = ckpt::info(to).component_bytes;
@@ -175,7 +178,8 @@ TEST_CASE("packets are taken where both ends are aligned for them; the rest one 
                 for (const std::size_t out_off : {std::size_t{0}, out_part})
                     for (std::uint64_t n = 0; n < 40; ++n) {
                         buffer in{static_cast<std::size_t>(n * itemsize(from)), in_off};
-                        for (std::size_t i = 0; i < n * itemsize(from); ++i) in.data()[i] = static_cast<std::byte>(i * 37 + 1);
+                        for (std::size_t i = 0; i < n * itemsize(from); ++i)
+                            in.data()[i] = static_cast<std::byte>(i * 37 + 1);
                         const std::size_t size = static_cast<std::size_t>(n * itemsize(to));
                         buffer out{size + out_part, out_off};
                         const auto job = detail::cast_job::make(out.data(), to, in.data(), from, false, n);
@@ -190,7 +194,8 @@ TEST_CASE("packets are taken where both ends are aligned for them; the rest one 
 }
 
 TEST_CASE("a byte swap may be in place") {
-    for (const dtype type : {dtype::uint8, dtype::float16, dtype::int32, dtype::float64, dtype::complex64, dtype::complex128, dtype::bits16})
+    for (const dtype type : {dtype::uint8, dtype::float16, dtype::int32, dtype::float64, dtype::complex64,
+                             dtype::complex128, dtype::bits16})
         for (const std::uint64_t n : {std::uint64_t{1}, std::uint64_t{7}, std::uint64_t{64}}) {
             const std::size_t size = static_cast<std::size_t>(n * itemsize(type));
             buffer both{size};
@@ -210,7 +215,8 @@ struct strided_case {
     std::uint64_t offset{};
 };
 
-std::vector<std::byte> gathered(std::span<const std::byte> in, std::size_t size, const strided_case& c, std::size_t out_off = 0) {
+std::vector<std::byte> gathered(std::span<const std::byte> in, std::size_t size, const strided_case& c,
+                                std::size_t out_off = 0) {
     detail::gather_job job;
     std::uint64_t n = 1;
     for (const std::int64_t s : c.shape) n *= static_cast<std::uint64_t>(s);
@@ -247,7 +253,8 @@ TEST_CASE("gathers give what the host's give") {
                 for (std::size_t k = 0; k + 1 < c.strides.size(); ++k) c.strides[k] &= ~15;
             }
         }
-        for (std::size_t i = 0; i < c.shape.size(); ++i) needed += static_cast<std::uint64_t>((c.shape[i] - 1) * c.strides[i]);
+        for (std::size_t i = 0; i < c.shape.size(); ++i)
+            needed += static_cast<std::uint64_t>((c.shape[i] - 1) * c.strides[i]);
         std::vector<std::byte> in(static_cast<std::size_t>(needed) * size);
         for (std::byte& b : in) b = static_cast<std::byte>(random());
         CAPTURE(round);

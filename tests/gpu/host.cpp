@@ -30,11 +30,13 @@ constexpr ckpt::dtype bf16 = ckpt::dtype::bfloat16, f32 = ckpt::dtype::float32;
 /// Compares what was loaded with what it came from, tensor by tensor; parts are keys of their own.
 std::size_t compare(const ckpt::state_dict& loaded, std::string_view key, const ckpt::tensor& from) {
     std::size_t n = 0;
-    for (const auto part : from.parts()) n += compare(loaded, std::string(key) + '.' + std::string(part.name), part.tensor);
+    for (const auto part : from.parts())
+        n += compare(loaded, std::string(key) + '.' + std::string(part.name), part.tensor);
     if (from.layout() != ckpt::layout::strided) return n;
     const auto there = loaded.at(key);
     if (!there) FAIL(std::string(key) << ": " << there.error().message());
-    CHECK(std::vector<std::int64_t>(there->shape().begin(), there->shape().end()) == std::vector<std::int64_t>(from.shape().begin(), from.shape().end()));
+    CHECK(std::vector<std::int64_t>(there->shape().begin(), there->shape().end()) ==
+          std::vector<std::int64_t>(from.shape().begin(), from.shape().end()));
     CHECK(there->dtype() == from.dtype());
     const auto before = from.crc32(), after = there->crc32();
     REQUIRE_MESSAGE(before.has_value() == after.has_value(), std::string(key));
@@ -48,7 +50,8 @@ std::size_t compare(const ckpt::state_dict& loaded, std::string_view key, const 
 TEST_CASE("host: every tensor of every file of tests/data, in each layout, read in each way") {
     std::size_t files = 0, tensors = 0, refused = 0;
     for (const auto& found : fs::recursive_directory_iterator(CKPT_TEST_DATA)) {
-        if (!found.is_regular_file() || found.path().extension() == ".json" || found.path().extension() == ".py") continue;
+        if (!found.is_regular_file() || found.path().extension() == ".json" || found.path().extension() == ".py")
+            continue;
         const auto file = ckpt::open(found.path(), {.inflate = test_inflater()});
         if (!file) continue;
         for (const auto& candidate : file->state_dicts()) {
@@ -60,11 +63,18 @@ TEST_CASE("host: every tensor of every file of tests/data, in each layout, read 
             for (const auto layout : {upload_layout::file_image, upload_layout::packed})
                 for (const auto source : {upload_source::buffered, upload_source::direct}) {
                     const bool small = layout == upload_layout::packed;
-                    const auto loaded = ckpt::host::load(*weights, {.plan = {.layout = layout, .piece_bytes = small ? 4'096u : 1u << 20}, .source = source, .readers = small ? 0u : 2u, .verify = true});
+                    const auto loaded = ckpt::host::load(
+                        *weights, {.plan = {.layout = layout, .piece_bytes = small ? 4'096u : 1u << 20},
+                                   .source = source,
+                                   .readers = small ? 0u : 2u,
+                                   .verify = true});
                     if (!loaded) {
                         // Only for what has no values.
                         const errc why = loaded.error().code;
-                        CHECK_MESSAGE((why == errc::no_data || weights->refused() != 0 || why == errc::packed || why == errc::output_limit || why == errc::compressed || why == errc::not_strided), loaded.error().message());
+                        CHECK_MESSAGE((why == errc::no_data || weights->refused() != 0 || why == errc::packed ||
+                                       why == errc::output_limit || why == errc::compressed ||
+                                       why == errc::not_strided),
+                                      loaded.error().message());
                         ++refused;
                         continue;
                     }
@@ -82,7 +92,8 @@ TEST_CASE("host: conversions give what copy_as gives, and leave integers alone")
     const auto file = ckpt::open_bytes(bytes_of(bytes)).value();
     const auto weights = file.state_dict().value();
     for (const ckpt::dtype to : {bf16, f32, ckpt::dtype::float16, ckpt::dtype::float64, ckpt::dtype::float8_e4m3fn}) {
-        const auto loaded = ckpt::host::load(weights, {.plan = {.casts = {{"**", to}}, .piece_bytes = 4'096}, .readers = 1});
+        const auto loaded =
+            ckpt::host::load(weights, {.plan = {.casts = {{"**", to}}, .piece_bytes = 4'096}, .readers = 1});
         if (!loaded) FAIL(loaded.error().message());
         for (const auto [key, tensor] : weights) {
             const auto there = loaded->weights.at(key).value();
@@ -123,10 +134,12 @@ TEST_CASE("host: a whole rank is loaded from its slice of the file") {
     const std::vector<ckpt::shard_rule> rules{{"a.weight", 1}, {"brain", 0}};
     std::vector<std::byte> joined(whole.size());
     for (std::uint32_t rank = 0; rank < 4; ++rank) {
-        const auto loaded = ckpt::host::load(ckpt::shard(weights, rules, rank, 4).value(), {.plan = {.select = {"a.weight"}}}).value();
+        const auto loaded =
+            ckpt::host::load(ckpt::shard(weights, rules, rank, 4).value(), {.plan = {.select = {"a.weight"}}}).value();
         const auto part = loaded.weights.view<float, 2>("a.weight").value();
         for (int r = 0; r < 64; ++r)
-            for (int c = 0; c < 24; ++c) std::memcpy(joined.data() + 4 * (r * 96 + static_cast<int>(rank) * 24 + c), &part(r, c), 4);
+            for (int c = 0; c < 24; ++c)
+                std::memcpy(joined.data() + 4 * (r * 96 + static_cast<int>(rank) * 24 + c), &part(r, c), 4);
     }
     CHECK(joined == whole);
     const auto indivisible = ckpt::shard(weights, rules, 0, 7);
@@ -145,7 +158,8 @@ TEST_CASE("host: checksums of records are compared when asked for") {
         const auto weights = file.state_dict().value();
         for (const unsigned readers : {0u, 2u})
             for (const auto layout : {upload_layout::file_image, upload_layout::packed}) {
-                const ckpt::host::load_options how{.plan = {.layout = layout, .piece_bytes = 4'096}, .readers = readers, .verify = true};
+                const ckpt::host::load_options how{
+                    .plan = {.layout = layout, .piece_bytes = 4'096}, .readers = readers, .verify = true};
                 const auto loaded = ckpt::host::load(weights, how);
                 REQUIRE(!loaded);
                 CHECK(loaded.error().code == errc::checksum_mismatch);
@@ -160,10 +174,14 @@ TEST_CASE("host: checksums of records are compared when asked for") {
     CHECK(part.report.verified == 1);
     CHECK(part.report.unverified == 1);
     // The host's conversions do not sum what they read.
-    const auto narrow = ckpt::host::load(weights, {.plan = {.select = {"half", "a.weight"}, .casts = {{"a.weight", bf16}}}, .verify = true}).value();
+    const auto narrow =
+        ckpt::host::load(weights,
+                         {.plan = {.select = {"half", "a.weight"}, .casts = {{"a.weight", bf16}}}, .verify = true})
+            .value();
     CHECK(narrow.report.verified == 1);
     CHECK(narrow.report.unverified == 1);
-    CHECK(ckpt::host::load(weights, {.source = upload_source::mapped}).value().report.fallback == "the host reads straight into its own memory");
+    CHECK(ckpt::host::load(weights, {.source = upload_source::mapped}).value().report.fallback ==
+          "the host reads straight into its own memory");
 }
 
 TEST_CASE("host: a file that was cut, a caller that stops, memory that is not there: an error and nothing else") {
@@ -177,8 +195,10 @@ TEST_CASE("host: a file that was cut, a caller that stops, memory that is not th
             CHECK(p.done <= p.total);
             return ++calls < 3;
         };
-        static_assert(!std::is_convertible_v<decltype(third_time), ckpt::progress_callback>); // as a temporary, it would be gone
-        const auto stopped = ckpt::host::load(weights, {.plan = {.piece_bytes = 4'096}, .readers = readers, .progress = third_time});
+        static_assert(
+            !std::is_convertible_v<decltype(third_time), ckpt::progress_callback>); // as a temporary, it would be gone
+        const auto stopped =
+            ckpt::host::load(weights, {.plan = {.piece_bytes = 4'096}, .readers = readers, .progress = third_time});
         REQUIRE(!stopped);
         CHECK(stopped.error().code == errc::upload_cancelled);
         CHECK(calls == 3);
@@ -193,7 +213,9 @@ TEST_CASE("host: a file that was cut, a caller that stops, memory that is not th
 }
 
 TEST_CASE("host: values that a conversion would lose are an error, not a number") {
-    const std::string bytes = torch_file(pkl::ordered({{pkl::str("n"), pkl::tensor(pkl::storage("LongStorage", "0", 3), 0, {3}, {1})}}), {{"0", raw<std::int64_t>({1, 2, 300})}});
+    const std::string bytes =
+        torch_file(pkl::ordered({{pkl::str("n"), pkl::tensor(pkl::storage("LongStorage", "0", 3), 0, {3}, {1})}}),
+                   {{"0", raw<std::int64_t>({1, 2, 300})}});
     const auto file = ckpt::open_bytes(bytes_of(bytes)).value();
     const auto weights = file.state_dict().value();
     const auto loaded = ckpt::host::load(weights, {.plan = {.casts = {{"n", ckpt::dtype::uint8}}}});

@@ -27,12 +27,13 @@ inline void implement_library_kernels() {
         }
         for (std::uint64_t i = 0; i < job.items(); ++i) job(i);
     });
-    cuda_double::implement<ckpt::detail::gather_job>("gather_job", [](cuda_double::kernel& k, ckpt::detail::gather_job job) {
-        std::uint64_t reach = 1;
-        for (std::uint32_t i = 0; i < job.rank; ++i) reach += (job.sizes[i] - 1) * job.strides[i];
-        job.in = k.read(job.in, static_cast<std::size_t>(reach * job.bytes)).data();
-        job.out = k.write(job.out, static_cast<std::size_t>(job.n * job.bytes)).data();
-        for (std::uint64_t i = 0; i < job.items(); ++i) job(i);
-    });
+    cuda_double::implement<ckpt::detail::gather_job>(
+        "gather_job", [](cuda_double::kernel& k, ckpt::detail::gather_job job) {
+            std::uint64_t reach = 1;
+            for (std::uint32_t i = 0; i < job.rank; ++i) reach += (job.sizes[i] - 1) * job.strides[i];
+            job.in = k.read(job.in, static_cast<std::size_t>(reach * job.bytes)).data();
+            job.out = k.write(job.out, static_cast<std::size_t>(job.n * job.bytes)).data();
+            for (std::uint64_t i = 0; i < job.items(); ++i) job(i);
+        });
 }
 #endif

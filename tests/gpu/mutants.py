@@ -2,10 +2,12 @@
 """mutants.py INCLUDE OUTPUT: writes a program that holds the upload engine once as it is and once for each seeded bug.
 
 Each mutant is one edit of the private part of gpu/staging.hpp or gpu/engine.hpp, in a namespace of its own; the probe
-(mutants_probe.hpp) must find every one and must not find the engine itself guilty. An edit whose place is not there exactly once
-is an error: a list that has gone stale proves nothing.
+(mutants_probe.hpp) must find every one and must not find the engine itself guilty. Edits are told in tokens, so that how the
+headers are laid out does not matter. An edit whose place is not there exactly once is an error: a list that has gone stale
+proves nothing.
 """
 import pathlib
+import re
 import sys
 
 # name: (old text, new text)
@@ -56,6 +58,16 @@ MUTANTS = {
     "small_memory_of_the_caller_is_used": ("if (i >= options.places.size() || options.places[i].bytes < bytes)", "if (i >= options.places.size())"),
 }
 
+TOKEN = re.compile(
+    r"""//[^\n]*|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])'|[A-Za-z0-9_']+|::|->|\+\+|--|<<=|>>=|<<|<=|>=|==|!=|&&|\|\||[-+*/%&|^]=|\.\.\.|\S"""
+)
+
+
+def in_tokens(text):
+    """The text without comments, one blank between tokens."""
+    return " ".join(t for t in TOKEN.findall(text) if not t.startswith("//"))
+
+
 PARTS = ["gpu/staging.hpp", "gpu/engine.hpp"]
 
 
@@ -76,7 +88,9 @@ def main():
         includes += [line for line in text.splitlines() if line.startswith("#include") and not any(p in line for p in PARTS)]
     out = ["// Made by mutants.py."] + sorted(set(includes)) + [public, '#include "mutants_probe.hpp"']
     calls = []
-    for name, (old, new) in {"none": ("", ""), **MUTANTS}.items():
+    private = in_tokens(private)
+    for name, edit in {"none": ("", ""), **MUTANTS}.items():
+        old, new = map(in_tokens, edit)
         if old and private.count(old) != 1:
             sys.exit(f"mutants.py: the place of {name} is there {private.count(old)} times")
         body = private.replace(old, new) if old else private

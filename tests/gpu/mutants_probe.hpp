@@ -2,7 +2,8 @@
 //
 // SPDX-License-Identifier: MIT
 // In:      an engine: `run(api, plan, options)` and its options.
-// Out:     what is wrong with it, where one of the scenarios finds fault. A crash and a wait without end count as found.
+// Out:     what is wrong with it, where one of the scenarios finds fault. A crash and a wait without end count as
+// found.
 #pragma once
 
 #include <ckpt/ckpt.hpp>
@@ -29,8 +30,8 @@
 
 namespace probing {
 
-using cuda_double::mode;
 using ckpt::errc;
+using cuda_double::mode;
 namespace fs = std::filesystem;
 
 /// The file of all scenarios, for two devices, with tensors that the host and the device convert.
@@ -42,21 +43,27 @@ struct subject {
 
     subject() {
         const std::vector<ckpt::shard_rule> rows{{"a.weight", 0}};
-        for (std::uint32_t rank = 0; rank < 2; ++rank) targets.push_back({static_cast<int>(rank), ckpt::shard(weights, rows, rank, 2).value()});
+        for (std::uint32_t rank = 0; rank < 2; ++rank)
+            targets.push_back({static_cast<int>(rank), ckpt::shard(weights, rows, rank, 2).value()});
         widening_kernel::give_kernel_a_body();
     }
     [[nodiscard]] ckpt::upload_plan plan(ckpt::upload_layout layout = ckpt::upload_layout::file_image) const {
-        return ckpt::plan_upload(targets, {.casts = {{"half", ckpt::dtype::float64}, {"br*", ckpt::dtype::float32}}, .layout = layout, .piece_bytes = 4'096, .kernels = &widening_kernel::widening}).value();
+        return ckpt::plan_upload(targets, {.casts = {{"half", ckpt::dtype::float64}, {"br*", ckpt::dtype::float32}},
+                                           .layout = layout,
+                                           .piece_bytes = 4'096,
+                                           .kernels = &widening_kernel::widening})
+            .value();
     }
 };
 
 /// Whether the tensors of all targets are what they should be.
-template <class Memory>
-bool is_right(Memory& memory, const std::vector<ckpt::upload_target>& from) {
+template <class Memory> bool is_right(Memory& memory, const std::vector<ckpt::upload_target>& from) {
     for (const auto& t : memory.plan().tensors) {
         if (t.nbytes == 0) continue;
         const auto bytes = cuda_double::read(memory.address(t), static_cast<std::size_t>(t.nbytes));
-        if (test_support::dense_of(bytes, {t.shape, t.rank}, {t.strides, t.rank}, t.type) != test_support::values_of(from[t.target].weights.at(t.key).value(), t.type)) return false;
+        if (test_support::dense_of(bytes, {t.shape, t.rank}, {t.strides, t.rank}, t.type) !=
+            test_support::values_of(from[t.target].weights.at(t.key).value(), t.type))
+            return false;
     }
     return true;
 }
@@ -81,12 +88,17 @@ fault fails_to_upload(const subject& s, const ckpt::upload_plan& plan, typename 
         std::vector<std::byte> back(256);
         bool works = cudaHostRegister(back.data(), back.size(), cudaHostRegisterDefault) == cudaSuccess;
         const auto end_of = [&](const auto& target) {
-            return static_cast<std::byte*>(target.memory) + (*memory)->plan().targets[static_cast<std::size_t>(&target - (*memory)->targets().data())].bytes;
+            return static_cast<std::byte*>(target.memory) +
+                   (*memory)->plan().targets[static_cast<std::size_t>(&target - (*memory)->targets().data())].bytes;
         };
         for (auto& target : (*memory)->targets()) {
             cudaStream_t user{};
-            works = works && cudaSetDevice(target.device) == cudaSuccess && cudaStreamCreateWithFlags(&user, cudaStreamNonBlocking) == cudaSuccess && api.order(user, target.done) == 0 &&
-                    cudaMemcpyAsync(back.data(), end_of(target) - back.size(), back.size(), cudaMemcpyDeviceToHost, user) == cudaSuccess && cudaStreamSynchronize(user) == cudaSuccess && cudaStreamDestroy(user) == cudaSuccess;
+            works = works && cudaSetDevice(target.device) == cudaSuccess &&
+                    cudaStreamCreateWithFlags(&user, cudaStreamNonBlocking) == cudaSuccess &&
+                    api.order(user, target.done) == 0 &&
+                    cudaMemcpyAsync(back.data(), end_of(target) - back.size(), back.size(), cudaMemcpyDeviceToHost,
+                                    user) == cudaSuccess &&
+                    cudaStreamSynchronize(user) == cudaSuccess && cudaStreamDestroy(user) == cudaSuccess;
         }
         works = works && cudaSetDevice(0) == cudaSuccess && cudaHostUnregister(back.data()) == cudaSuccess;
         if (!works) return "the double refused the test itself";
@@ -106,8 +118,7 @@ fault fails_with_an_error(const ckpt::upload_plan& plan, const typename Engine::
     return at_the_end();
 }
 
-template <class Engine>
-fault probe() {
+template <class Engine> fault probe() {
     const subject s;
     const auto plan = s.plan();
     typename Engine::options how;
@@ -115,25 +126,34 @@ fault probe() {
     how.verify = true;
     for (const mode m : {mode::eager, mode::lazy, mode::random})
         for (const auto layout : {ckpt::upload_layout::file_image, ckpt::upload_layout::packed})
-            for (const auto source : {ckpt::upload_source::buffered, ckpt::upload_source::direct, ckpt::upload_source::mapped})
+            for (const auto source :
+                 {ckpt::upload_source::buffered, ckpt::upload_source::direct, ckpt::upload_source::mapped})
                 for (const unsigned readers : {0u, 1u, 3u}) {
                     cuda_double::reset({.how = m, .seed = readers + 1});
                     how.source = source;
                     how.readers = readers;
-                    if (auto f = fails_to_upload<Engine>(s, layout == ckpt::upload_layout::packed ? s.plan(layout) : plan, how); !f.empty()) return f;
+                    if (auto f = fails_to_upload<Engine>(
+                            s, layout == ckpt::upload_layout::packed ? s.plan(layout) : plan, how);
+                        !f.empty())
+                        return f;
                 }
     how.source = ckpt::upload_source::buffered;
     how.readers = 0;
 
     // Pieces of a mapping that share no page, which are pinned.
-    const test_support::temporary_file large{test_support::torch_file(test_support::pkl::ordered({{test_support::pkl::str("w"), test_support::pkl::floats("0", 50'000)}}), {{"0", test_support::some_floats(50'000, 9)}})};
+    const test_support::temporary_file large{test_support::torch_file(
+        test_support::pkl::ordered({{test_support::pkl::str("w"), test_support::pkl::floats("0", 50'000)}}),
+        {{"0", test_support::some_floats(50'000, 9)}})};
     subject other;
     other.targets = {{0, ckpt::open(large.path()).value().state_dict().value()}};
     for (const mode m : {mode::lazy, mode::random}) {
         cuda_double::reset({.how = m});
         auto mapped = how;
         mapped.source = ckpt::upload_source::mapped;
-        if (auto f = fails_to_upload<Engine>(other, ckpt::plan_upload(other.targets, {.piece_bytes = 4'096}).value(), mapped); !f.empty()) return f;
+        if (auto f = fails_to_upload<Engine>(other, ckpt::plan_upload(other.targets, {.piece_bytes = 4'096}).value(),
+                                             mapped);
+            !f.empty())
+            return f;
     }
 
     // Each call fails once.
@@ -211,7 +231,10 @@ inline int judge(const std::vector<std::pair<const char*, fault (*)()>>& engines
         const bool found = !WIFEXITED(status) || WEXITSTATUS(status) != 0;
         const bool good = found != is_engine;
         (good ? passed : failed) += 1;
-        std::printf("%s: %s\n", name, is_engine ? (found ? "FOUND GUILTY, and is the engine itself" : "no fault found") : found ? (WIFEXITED(status) ? "caught" : "caught: it crashed or hung") : "NOT CAUGHT");
+        std::printf("%s: %s\n", name,
+                    is_engine ? (found ? "FOUND GUILTY, and is the engine itself" : "no fault found")
+                    : found   ? (WIFEXITED(status) ? "caught" : "caught: it crashed or hung")
+                              : "NOT CAUGHT");
     }
     std::printf("%d passed, %d failed\n", passed, failed);
     return failed == 0 ? 0 : 1;

@@ -22,12 +22,12 @@
 
 #include <dlfcn.h>
 
-using cuda_double::mode;
 using ckpt::errc;
 using ckpt::upload_layout;
 using ckpt::upload_source;
 using ckpt::cuda::upload;
 using ckpt::cuda::upload_options;
+using cuda_double::mode;
 using namespace test_support;
 using widening_kernel::give_kernel_a_body;
 using widening_kernel::widening;
@@ -38,7 +38,8 @@ namespace {
 struct opened {
     temporary_file path;
     ckpt::state_dict weights;
-    explicit opened(const std::string& bytes, ckpt::io_mode how = ckpt::io_mode::map) : path{bytes}, weights{ckpt::open(path.path(), {.io = how}).value().state_dict().value()} {}
+    explicit opened(const std::string& bytes, ckpt::io_mode how = ckpt::io_mode::map)
+        : path{bytes}, weights{ckpt::open(path.path(), {.io = how}).value().state_dict().value()} {}
 };
 
 /// Compares all tensors of a target with what they came from; the double is asked without waiting.
@@ -47,13 +48,15 @@ void compare(const ckpt::cuda::device_tensors& there, const ckpt::state_dict& fr
         CAPTURE(std::string(key));
         const auto t = there.at(key, target).value();
         const auto origin = from.at(key).value();
-        CHECK(std::vector<std::int64_t>(t.shape.begin(), t.shape.end()) == std::vector<std::int64_t>(origin.shape().begin(), origin.shape().end()));
+        CHECK(std::vector<std::int64_t>(t.shape.begin(), t.shape.end()) ==
+              std::vector<std::int64_t>(origin.shape().begin(), origin.shape().end()));
         if (t.data == nullptr) {
             CHECK(origin.numel() == 0);
             continue;
         }
         std::uint64_t last = 0;
-        for (std::size_t d = 0; d < t.shape.size(); ++d) last += static_cast<std::uint64_t>((t.shape[d] - 1) * t.strides[d]);
+        for (std::size_t d = 0; d < t.shape.size(); ++d)
+            last += static_cast<std::uint64_t>((t.shape[d] - 1) * t.strides[d]);
         const auto bytes = cuda_double::read(t.data, static_cast<std::size_t>(last + 1) * ckpt::itemsize(t.dtype));
         CHECK(dense_of(bytes, t.shape, t.strides, t.dtype) == values_of(origin, t.dtype));
     }
@@ -117,10 +120,12 @@ TEST_CASE("upload: the caller's stream may use the tensors at once, and nothing 
             upload_options options = busy(1);
             options.stream = stream;
             auto there = upload(file.weights, options).value();
-            // A copy back on that stream, before anybody waited: ordered behind the last copy, or the double sees a race.
+            // A copy back on that stream, before anybody waited: ordered behind the last copy, or the double sees a
+            // race.
             std::vector<std::byte> back(4 * 64 * 96);
             REQUIRE(cudaHostRegister(back.data(), back.size(), cudaHostRegisterDefault) == cudaSuccess);
-            REQUIRE(cudaMemcpyAsync(back.data(), there.data<float>("a.weight").value(), back.size(), cudaMemcpyDeviceToHost, stream) == cudaSuccess);
+            REQUIRE(cudaMemcpyAsync(back.data(), there.data<float>("a.weight").value(), back.size(),
+                                    cudaMemcpyDeviceToHost, stream) == cudaSuccess);
             REQUIRE(cudaStreamSynchronize(stream) == cudaSuccess);
             REQUIRE(cudaHostUnregister(back.data()) == cudaSuccess);
             CHECK(back == values_of(file.weights.at("a.weight").value(), ckpt::dtype::float32));
@@ -155,7 +160,8 @@ TEST_CASE("upload: the host narrows, the device widens, in every mode") {
             cuda_double::reset({.how = how, .seed = 5});
             {
                 upload_options options = busy(readers);
-                options.casts = {{"a.**", ckpt::dtype::float16}, {"tied", ckpt::dtype::float16}, {"br*", ckpt::dtype::float32}};
+                options.casts = {
+                    {"a.**", ckpt::dtype::float16}, {"tied", ckpt::dtype::float16}, {"br*", ckpt::dtype::float32}};
                 options.kernels = &widening;
                 auto there = upload(file.weights, options).value();
                 REQUIRE(there.wait().has_value());
@@ -175,7 +181,8 @@ TEST_CASE("upload: two devices from one plan, each byte read once, the caller's 
             REQUIRE(cudaSetDevice(current) == cudaSuccess);
             {
                 const std::vector<ckpt::shard_rule> rows{{"a.weight", 0}, {"half", 1}};
-                const ckpt::upload_target both[]{{0, ckpt::shard(file.weights, rows, 0, 2).value()}, {1, ckpt::shard(file.weights, rows, 1, 2).value()}};
+                const ckpt::upload_target both[]{{0, ckpt::shard(file.weights, rows, 0, 2).value()},
+                                                 {1, ckpt::shard(file.weights, rows, 1, 2).value()}};
                 const auto plan = ckpt::plan_upload(both, {.piece_bytes = 4'096}).value();
                 auto there = upload(plan, busy(1)).value();
                 REQUIRE(there.wait().has_value());
@@ -202,7 +209,8 @@ TEST_CASE("upload: windows of a mapping are pinned where the device can read the
     const opened file{torch_file(pkl::ordered(entries), storages)};
     for (const bool able : {true, false}) {
         cuda_double::reset({.how = mode::lazy});
-        for (int d = 0; d < 2; ++d) cuda_double::set_attribute(d, cudaDevAttrHostRegisterReadOnlySupported, able ? 1 : 0);
+        for (int d = 0; d < 2; ++d)
+            cuda_double::set_attribute(d, cudaDevAttrHostRegisterReadOnlySupported, able ? 1 : 0);
         {
             upload_options options = busy(2);
             options.piece_bytes = 8'192;
@@ -306,12 +314,17 @@ TEST_CASE("upload: thousands of small tensors in a packed layout are batches") {
     }
 }
 
-TEST_CASE("upload: every call of the runtime fails once: a typed error or the tensors, no leak, nothing pending, the device restored") {
+TEST_CASE("upload: every call of the runtime fails once: a typed error or the tensors, no leak, nothing pending, the "
+          "device restored") {
     const opened file{upload_file()};
     give_kernel_a_body();
     const std::vector<ckpt::shard_rule> rows{{"a.weight", 0}};
-    const ckpt::upload_target both[]{{0, ckpt::shard(file.weights, rows, 0, 2).value()}, {1, ckpt::shard(file.weights, rows, 1, 2).value()}};
-    const auto plan = ckpt::plan_upload(both, {.casts = {{"half", ckpt::dtype::float64}, {"br*", ckpt::dtype::float32}}, .piece_bytes = 4'096, .kernels = &widening}).value();
+    const ckpt::upload_target both[]{{0, ckpt::shard(file.weights, rows, 0, 2).value()},
+                                     {1, ckpt::shard(file.weights, rows, 1, 2).value()}};
+    const auto plan = ckpt::plan_upload(both, {.casts = {{"half", ckpt::dtype::float64}, {"br*", ckpt::dtype::float32}},
+                                               .piece_bytes = 4'096,
+                                               .kernels = &widening})
+                          .value();
     struct failure {
         cudaError_t code;
         bool sticky;
@@ -320,7 +333,9 @@ TEST_CASE("upload: every call of the runtime fails once: a typed error or the te
     std::size_t runs = 0;
     for (const mode how : {mode::lazy, mode::random})
         for (const bool ordered : {false, true})
-            for (const failure& f : {failure{cudaErrorUnknown, false, errc::device_failed}, failure{cudaErrorMemoryAllocation, false, errc::device_memory}, failure{cudaErrorIllegalAddress, true, errc::device_lost}}) {
+            for (const failure& f : {failure{cudaErrorUnknown, false, errc::device_failed},
+                                     failure{cudaErrorMemoryAllocation, false, errc::device_memory},
+                                     failure{cudaErrorIllegalAddress, true, errc::device_lost}}) {
                 const auto once = [&](std::uint64_t n) {
                     cuda_double::reset({.how = how, .seed = n});
                     if (n != 0) cuda_double::fail_call(n, f.code, f.sticky);
@@ -363,7 +378,8 @@ TEST_CASE("upload: a driver that is too old for the runtime is told from a devic
     CHECK(cuda_double::violations().empty());
 }
 
-TEST_CASE("upload: a device without memory, a file that was cut, a damaged record, a caller that stops: all or nothing") {
+TEST_CASE(
+    "upload: a device without memory, a file that was cut, a damaged record, a caller that stops: all or nothing") {
     std::string bytes = upload_file();
     for (const mode how : {mode::lazy, mode::random})
         for (const unsigned readers : {0u, 2u}) {
@@ -411,7 +427,10 @@ TEST_CASE("upload: a device without memory, a file that was cut, a damaged recor
 
 TEST_CASE("upload: tensors that key rules make, and those of a folder of shards, are built while they are staged") {
     const opened file{upload_file()};
-    const ckpt::key_map rules = ckpt::key_map::parse("split 0 a.weight -> top, bottom\nmerge 1 top, bottom -> wide\ntranspose 0 1 half\ncast float16 a.bias\ncopy brain -> again").value();
+    const ckpt::key_map rules =
+        ckpt::key_map::parse("split 0 a.weight -> top, bottom\nmerge 1 top, bottom -> wide\ntranspose 0 1 half\ncast "
+                             "float16 a.bias\ncopy brain -> again")
+            .value();
     const auto ours = ckpt::remap(file.weights, rules);
     if (!ours) FAIL(ours.error().message());
     for (const auto layout : {upload_layout::file_image, upload_layout::packed})
@@ -446,7 +465,9 @@ TEST_CASE("upload: tensors that key rules make, and those of a folder of shards,
 
 TEST_CASE("upload: files of the folder tests/data, for what small hand-made ones do not have") {
     std::size_t tensors = 0;
-    for (const char* name : {"/torch-2.13/legacy_views.pt", "/torch-2.13/legacy_dtypes.pt", "/torch-2.13/alignment_4096.pt", "/torch-2.13/many_tensors.pt", "/torch-2.13/conj_neg.pt", "/torch-2.13/mixed_views.pt"}) {
+    for (const char* name :
+         {"/torch-2.13/legacy_views.pt", "/torch-2.13/legacy_dtypes.pt", "/torch-2.13/alignment_4096.pt",
+          "/torch-2.13/many_tensors.pt", "/torch-2.13/conj_neg.pt", "/torch-2.13/mixed_views.pt"}) {
         CAPTURE(name);
         const auto file = ckpt::open(std::string(CKPT_TEST_DATA) + name).value();
         const auto weights = file.state_dict().value();
@@ -467,22 +488,28 @@ namespace {
 /// The functions by which a test steers the double of GPUDirect Storage, which the program opens as any library.
 struct storage_double {
     void* library{dlopen("libcufile.so.0", RTLD_NOW)};
-    template <class F>
-    F* find(const char* name) const {
+    template <class F> F* find(const char* name) const {
         REQUIRE(library != nullptr);
         return reinterpret_cast<F*>(dlsym(library, name));
     }
-    void reset(cufile_failure failure, unsigned long good_reads = 0) const { find<void(cufile_failure, unsigned long)>("cufile_double_reset")(failure, good_reads); }
+    void reset(cufile_failure failure, unsigned long good_reads = 0) const {
+        find<void(cufile_failure, unsigned long)>("cufile_double_reset")(failure, good_reads);
+    }
     unsigned long reads() const { return find<unsigned long()>("cufile_double_reads")(); }
     void end() const { find<void()>("cufile_double_end")(); }
 };
 
 /// One tensor of several megabytes.
-std::string large_file() { return torch_file(pkl::ordered({{pkl::str("w"), pkl::floats("0", 1'500'000)}, {pkl::str("b"), pkl::floats("1", 5)}}), {{"0", some_floats(1'500'000, 1)}, {"1", some_floats(5, 2)}}); }
+std::string large_file() {
+    return torch_file(
+        pkl::ordered({{pkl::str("w"), pkl::floats("0", 1'500'000)}, {pkl::str("b"), pkl::floats("1", 5)}}),
+        {{"0", some_floats(1'500'000, 1)}, {"1", some_floats(5, 2)}});
+}
 
 } // namespace
 
-TEST_CASE("upload: GPUDirect Storage reads large pieces past the host, and whatever it cannot do is staged, with the reason") {
+TEST_CASE("upload: GPUDirect Storage reads large pieces past the host, and whatever it cannot do is staged, with the "
+          "reason") {
     const opened file{large_file()};
     const storage_double storage;
     struct trial {
@@ -490,8 +517,10 @@ TEST_CASE("upload: GPUDirect Storage reads large pieces past the host, and whate
         unsigned long good_reads;
         const char* reason;
     };
-    for (const trial& t : {trial{cufile_no_failure, 0, ""}, trial{cufile_no_driver, 0, "cuFileDriverOpen failed"}, trial{cufile_no_file_system, 0, "cuFileHandleRegister failed"},
-                           trial{cufile_failing_read, 1, "a read past the host gave"}, trial{cufile_failing_file_read, 0, "a read past the host gave"}})
+    for (const trial& t : {trial{cufile_no_failure, 0, ""}, trial{cufile_no_driver, 0, "cuFileDriverOpen failed"},
+                           trial{cufile_no_file_system, 0, "cuFileHandleRegister failed"},
+                           trial{cufile_failing_read, 1, "a read past the host gave"},
+                           trial{cufile_failing_file_read, 0, "a read past the host gave"}})
         for (const mode how : {mode::eager, mode::lazy, mode::random})
             for (const unsigned readers : {0u, 2u})
                 for (const bool ordered : {false, true}) {
@@ -565,7 +594,9 @@ TEST_CASE("upload: a strided tensor becomes dense by a kernel, on its own device
         auto there = upload(ckpt::plan_upload(one).value(), busy()).value();
         const auto turned = there.at("turned").value();
         static int device_of_call = -1;
-        const ckpt::device_kernels kernels{.gather = [](void* out, const void* in, std::size_t itemsize, std::uint32_t rank, const std::int64_t* shape, const std::int64_t* strides, std::uint64_t offset, void*) {
+        const ckpt::device_kernels kernels{.gather = [](void* out, const void* in, std::size_t itemsize,
+                                                        std::uint32_t rank, const std::int64_t* shape,
+                                                        const std::int64_t* strides, std::uint64_t offset, void*) {
             CHECK(out == reinterpret_cast<void*>(std::uintptr_t{4'096}));
             CHECK(in != nullptr);
             CHECK(itemsize == 4);
@@ -577,7 +608,9 @@ TEST_CASE("upload: a strided tensor becomes dense by a kernel, on its own device
         }};
         CHECK(ckpt::cuda::contiguous(reinterpret_cast<void*>(std::uintptr_t{4'096}), turned, &kernels).has_value());
         CHECK(device_of_call == 1);
-        const ckpt::device_kernels failing{.gather = [](void*, const void*, std::size_t, std::uint32_t, const std::int64_t*, const std::int64_t*, std::uint64_t, void*) { return static_cast<int>(cudaErrorInvalidValue); }};
+        const ckpt::device_kernels failing{.gather = [](void*, const void*, std::size_t, std::uint32_t,
+                                                        const std::int64_t*, const std::int64_t*, std::uint64_t,
+                                                        void*) { return static_cast<int>(cudaErrorInvalidValue); }};
         CHECK(ckpt::cuda::contiguous(nullptr, turned, &failing).error().code == errc::device_failed);
     }
     clean_end();

@@ -31,7 +31,8 @@ namespace {
 struct opened {
     temporary_file path;
     ckpt::state_dict weights;
-    explicit opened(const std::string& bytes) : path{bytes}, weights{ckpt::open(path.path()).value().state_dict().value()} {}
+    explicit opened(const std::string& bytes)
+        : path{bytes}, weights{ckpt::open(path.path()).value().state_dict().value()} {}
 };
 
 std::map<std::string, upload_plan::tensor> by_key(const upload_plan& plan, std::uint32_t target = 0) {
@@ -44,7 +45,8 @@ std::map<std::string, upload_plan::tensor> by_key(const upload_plan& plan, std::
 bool widens(ckpt::dtype from, ckpt::dtype to) { return from == ckpt::dtype::bfloat16 && to == ckpt::dtype::float32; }
 const ckpt::device_kernels widening{.can_cast = widens};
 
-/// Carries a plan out in the plainest way, without slots, threads or a device. Bytes that are written twice are counted.
+/// Carries a plan out in the plainest way, without slots, threads or a device. Bytes that are written twice are
+/// counted.
 struct carried_out {
     std::vector<std::vector<std::byte>> memory{};
     std::vector<std::vector<int>> written{};
@@ -65,12 +67,16 @@ struct carried_out {
                 CHECK(piece.begin >= run.begin);
                 CHECK(piece.begin + piece.bytes <= run.end);
                 if (run.in != nullptr) REQUIRE(run.in->read(piece.begin, slot).has_value());
-                else std::memcpy(slot.data(), reinterpret_cast<const std::byte*>(static_cast<std::uintptr_t>(piece.begin)), slot.size());
+                else
+                    std::memcpy(slot.data(),
+                                reinterpret_cast<const std::byte*>(static_cast<std::uintptr_t>(piece.begin)),
+                                slot.size());
                 read += piece.bytes;
             }
             for (std::uint32_t i = 0; i < piece.parts; ++i) {
                 const auto& part = d.parts[piece.first_part + i];
-                REQUIRE(d.plan.read(d.built[part.tensor].node, part.first, part.count, slot.data() + part.at).has_value());
+                REQUIRE(
+                    d.plan.read(d.built[part.tensor].node, part.first, part.count, slot.data() + part.at).has_value());
             }
             std::map<std::uint32_t, std::vector<std::byte>> scratch;
             for (std::uint32_t i = 0; i < piece.copies; ++i) {
@@ -106,7 +112,8 @@ struct carried_out {
             const std::string name = key;
             CAPTURE(name);
             const auto from = weights.at(key).value();
-            CHECK(dense_of(std::span{memory[target]}.subspan(static_cast<std::size_t>(t.offset)), t.shape, t.strides, t.dtype) == values_of(from, t.dtype));
+            CHECK(dense_of(std::span{memory[target]}.subspan(static_cast<std::size_t>(t.offset)), t.shape, t.strides,
+                           t.dtype) == values_of(from, t.dtype));
             CHECK(t.offset % ckpt::itemsize(t.dtype) == 0);
         }
         for (const int times : written[target]) REQUIRE(times <= 1);
@@ -129,7 +136,8 @@ TEST_CASE("plan: a file image is one run, mirrors the file and keeps tied tensor
     const auto file_offset = [&](const char* key) { return file.weights.at(key).value().file_offset().value(); };
     CHECK(t.at("a.bias").offset - t.at("a.weight").offset == file_offset("a.bias") - file_offset("a.weight"));
     for (const auto& entry : t)
-        if (entry.first != "mask" && entry.first != "a.rows" && entry.first != "repeated" && entry.first != "empty") CHECK_MESSAGE(entry.second.offset % 64 == 0, entry.first);
+        if (entry.first != "mask" && entry.first != "a.rows" && entry.first != "repeated" && entry.first != "empty")
+            CHECK_MESSAGE(entry.second.offset % 64 == 0, entry.first);
     carried_out{plan}.check(plan, file.weights);
     CHECK(plan.text().find("12 tensors") != std::string::npos);
 }
@@ -146,9 +154,12 @@ TEST_CASE("plan: pieces are cut at multiples of their size in the file, and copi
 TEST_CASE("plan: packed storages lie at multiples of the alignment, with nothing else between them") {
     const opened file{upload_file()};
     for (const std::uint64_t alignment : {16u, 256u, 4'096u}) {
-        const auto plan = plan_upload(file.weights, {.layout = upload_layout::packed, .alignment = alignment, .piece_bytes = 8'192}).value();
+        const auto plan =
+            plan_upload(file.weights, {.layout = upload_layout::packed, .alignment = alignment, .piece_bytes = 8'192})
+                .value();
         const auto t = by_key(plan);
-        for (const auto& key : {"a.weight", "a.bias", "turned", "half", "brain", "steps"}) CHECK_MESSAGE(t.at(key).offset % alignment == 0, key);
+        for (const auto& key : {"a.weight", "a.bias", "turned", "half", "brain", "steps"})
+            CHECK_MESSAGE(t.at(key).offset % alignment == 0, key);
         CHECK(t.at("a.rows").offset == t.at("a.weight").offset + 4 * 960);
         CHECK(plan.device_bytes(0) <= 4 * (64 * 96 + 96 + 2'310) + 10'000 + 6'000 + 6'216 + 1'001 + 60 + 9 * alignment);
         carried_out{plan}.check(plan, file.weights);
@@ -169,7 +180,11 @@ TEST_CASE("plan: only what is selected is read") {
 
 TEST_CASE("plan: the host converts to narrower types, the device to wider ones where it can") {
     const opened file{upload_file()};
-    const auto narrow = plan_upload(file.weights, {.casts = {{"a.*", ckpt::dtype::bfloat16}, {"tied", ckpt::dtype::bfloat16}}, .piece_bytes = 4'096, .kernels = &widening}).value();
+    const auto narrow =
+        plan_upload(file.weights, {.casts = {{"a.*", ckpt::dtype::bfloat16}, {"tied", ckpt::dtype::bfloat16}},
+                                   .piece_bytes = 4'096,
+                                   .kernels = &widening})
+            .value();
     auto t = by_key(narrow);
     CHECK(t.at("a.weight").way == upload_way::host);
     CHECK(t.at("tied").offset == t.at("a.weight").offset);
@@ -177,7 +192,9 @@ TEST_CASE("plan: the host converts to narrower types, the device to wider ones w
     CHECK(narrow.built_bytes() >= 2 * (64 * 96 + 96 + 480));
     carried_out{narrow}.check(narrow, file.weights);
 
-    const auto wide = plan_upload(file.weights, {.casts = {{"**", ckpt::dtype::float32}}, .piece_bytes = 4'096, .kernels = &widening}).value();
+    const auto wide =
+        plan_upload(file.weights, {.casts = {{"**", ckpt::dtype::float32}}, .piece_bytes = 4'096, .kernels = &widening})
+            .value();
     t = by_key(wide);
     CHECK(t.at("brain").way == upload_way::device);
     CHECK(t.at("half").way == upload_way::host); // these kernels do not have it
@@ -185,7 +202,8 @@ TEST_CASE("plan: the host converts to narrower types, the device to wider ones w
     CHECK(wide.scratch_bytes(0) > 0);
     CHECK(wide.scratch_bytes(0) <= 4'096 + 256);
     carried_out{wide}.check(wide, file.weights);
-    CHECK(by_key(plan_upload(file.weights, {.casts = {{"brain", ckpt::dtype::float32}}}).value()).at("brain").way == upload_way::host);
+    CHECK(by_key(plan_upload(file.weights, {.casts = {{"brain", ckpt::dtype::float32}}}).value()).at("brain").way ==
+          upload_way::host);
 }
 
 TEST_CASE("plan: one file for several devices is read once") {
@@ -216,7 +234,8 @@ TEST_CASE("plan: ranks read their rows and nothing else, columns of each device 
     CHECK(sum == 4 * 64 * 96);
     std::vector<ckpt::upload_target> ranks;
     const std::vector<ckpt::shard_rule> columns{{"a.weight", 1}};
-    for (std::uint32_t rank = 0; rank < 4; ++rank) ranks.push_back({static_cast<int>(rank), ckpt::shard(file.weights, columns, rank, 4).value()});
+    for (std::uint32_t rank = 0; rank < 4; ++rank)
+        ranks.push_back({static_cast<int>(rank), ckpt::shard(file.weights, columns, rank, 4).value()});
     const auto plan = plan_upload(ranks, {.select = {"a.weight", "half"}, .piece_bytes = 4'096}).value();
     const carried_out done{plan};
     for (std::uint32_t rank = 0; rank < 4; ++rank) done.check(plan, ranks[rank].weights, rank);
@@ -234,7 +253,9 @@ TEST_CASE("plan: ranks read their rows and nothing else, columns of each device 
 }
 
 TEST_CASE("plan: packed tensors keep the alignment, wherever they lie in their file") {
-    const std::string header = '{' + safetensors_entry("a", "F32", "[3]", 0, 12) + ',' + safetensors_entry("b", "F32", "[5]", 12, 32) + ',' + safetensors_entry("c", "BF16", "[4]", 32, 40) + '}';
+    const std::string header = '{' + safetensors_entry("a", "F32", "[3]", 0, 12) + ',' +
+                               safetensors_entry("b", "F32", "[5]", 12, 32) + ',' +
+                               safetensors_entry("c", "BF16", "[4]", 32, 40) + '}';
     const opened file{safetensors_file(header + std::string((8 - header.size() % 8) % 8 + 4, ' '), noise(40, 3))};
     const auto plan = plan_upload(file.weights, {.layout = upload_layout::packed}).value();
     for (std::size_t i = 0; i < plan.size(); ++i) CHECK(plan[i].offset % 256 == 0);
@@ -257,7 +278,8 @@ TEST_CASE("shard: what cannot be cut is named") {
 }
 
 TEST_CASE("plan: storages at odd places of a stream are moved to even ones") {
-    for (const char* name : {"/torch-2.13/legacy_dtypes.pt", "/torch-2.13/legacy_views.pt", "/torch-1.13/legacy_dtypes.pt"}) {
+    for (const char* name :
+         {"/torch-2.13/legacy_dtypes.pt", "/torch-2.13/legacy_views.pt", "/torch-1.13/legacy_dtypes.pt"}) {
         const auto file = ckpt::open(std::string(CKPT_TEST_DATA) + name).value();
         const auto weights = file.state_dict().value();
         for (const auto layout : {upload_layout::file_image, upload_layout::packed}) {
@@ -282,15 +304,21 @@ TEST_CASE("plan: random views of random storages, in each layout, for two device
                 const auto room = numel - offset;
                 const auto rows = static_cast<std::int64_t>(1 + below(4));
                 const auto step = static_cast<std::int64_t>(below(static_cast<std::uint64_t>(room / rows + 1)));
-                const auto columns = static_cast<std::int64_t>(1 + below(static_cast<std::uint64_t>((std::max)(std::int64_t{1}, room - step * (rows - 1)))));
+                const auto columns = static_cast<std::int64_t>(
+                    1 + below(static_cast<std::uint64_t>((std::max)(std::int64_t{1}, room - step * (rows - 1)))));
                 if (step * (rows - 1) + columns > room) continue;
-                entries.push_back({pkl::str("t" + std::to_string(entries.size())), pkl::tensor(pkl::storage(wide ? "FloatStorage" : "BFloat16Storage", std::to_string(s), numel), offset, {rows, columns}, {step, 1})});
+                entries.push_back(
+                    {pkl::str("t" + std::to_string(entries.size())),
+                     pkl::tensor(pkl::storage(wide ? "FloatStorage" : "BFloat16Storage", std::to_string(s), numel),
+                                 offset, {rows, columns}, {step, 1})});
             }
         }
         if (entries.empty()) continue;
         const opened file{torch_file(pkl::ordered(entries), storages)};
         const ckpt::upload_target both[]{{0, file.weights}, {1, file.weights}};
-        ckpt::upload_plan_options options{.layout = below(2) == 0 ? upload_layout::file_image : upload_layout::packed, .piece_bytes = 4'096 * (1 + below(3)), .kernels = &widening};
+        ckpt::upload_plan_options options{.layout = below(2) == 0 ? upload_layout::file_image : upload_layout::packed,
+                                          .piece_bytes = 4'096 * (1 + below(3)),
+                                          .kernels = &widening};
         if (below(2) == 0) options.casts = {{"t1*", ckpt::dtype::float32}, {"t2*", ckpt::dtype::float16}};
         const auto plan = plan_upload(std::span{both}.first(1 + below(2)), options).value();
         const carried_out done{plan};
@@ -309,7 +337,8 @@ TEST_CASE("plan: thousands of small tensors are few copies") {
     const auto plan = plan_upload(file.weights, {.piece_bytes = 65'536}).value();
     CHECK(plan.runs().size() == 1);
     CHECK(plan.copies() <= bytes.size() / 65'536 + 1);
-    const auto built = plan_upload(file.weights, {.casts = {{"**", ckpt::dtype::float16}}, .piece_bytes = 65'536}).value();
+    const auto built =
+        plan_upload(file.weights, {.casts = {{"**", ckpt::dtype::float16}}, .piece_bytes = 65'536}).value();
     CHECK(built.copies() <= 3'000 * 256 / 65'536 + 1);
     CHECK(built.copies() == built.pieces());
 }
@@ -326,7 +355,10 @@ TEST_CASE("plan: what has no values is refused by name, and sizes are checked") 
     CHECK(plan_upload(file.weights, {.alignment = 48}).error().code == errc::limit);
     CHECK(plan_upload(file.weights, {.alignment = 8}).error().code == errc::limit);
     // 2^40 values of one stored element, to be built.
-    const std::string expanded = torch_file(pkl::ordered({{pkl::str("e"), pkl::tensor(pkl::storage("FloatStorage", "0", 1), 0, {1 << 20, 1 << 20}, {0, 0})}}), {{"0", raw<float>({1})}});
+    const std::string expanded =
+        torch_file(pkl::ordered({{pkl::str("e"),
+                                  pkl::tensor(pkl::storage("FloatStorage", "0", 1), 0, {1 << 20, 1 << 20}, {0, 0})}}),
+                   {{"0", raw<float>({1})}});
     const opened far{expanded};
     CHECK(plan_upload(far.weights).has_value()); // as a view it needs four bytes
     CHECK(plan_upload(far.weights, {.casts = {{"e", ckpt::dtype::float16}}}).error().code == errc::output_limit);

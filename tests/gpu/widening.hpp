@@ -15,14 +15,17 @@
 
 namespace widening_kernel {
 
-inline bool widens(ckpt::dtype from, ckpt::dtype to) { return from == ckpt::dtype::bfloat16 && to == ckpt::dtype::float32; }
+inline bool widens(ckpt::dtype from, ckpt::dtype to) {
+    return from == ckpt::dtype::bfloat16 && to == ckpt::dtype::float32;
+}
 /// Stands for a compiled kernel.
 inline void widen(float*, const std::uint16_t*, std::uint64_t) {}
 inline int launch(void* out, ckpt::dtype, const void* in, ckpt::dtype, bool, std::uint64_t n, void* stream) {
     auto* to = static_cast<float*>(out);
     auto* from = static_cast<const std::uint16_t*>(in);
     void* arguments[]{&to, &from, &n};
-    return cudaLaunchKernel(reinterpret_cast<const void*>(widen), {1, 1, 1}, {32, 1, 1}, arguments, 0, static_cast<cudaStream_t>(stream));
+    return cudaLaunchKernel(reinterpret_cast<const void*>(widen), {1, 1, 1}, {32, 1, 1}, arguments, 0,
+                            static_cast<cudaStream_t>(stream));
 }
 inline constexpr ckpt::device_kernels widening{.can_cast = widens, .cast = launch};
 

@@ -32,7 +32,9 @@ namespace {
 
 std::span<const std::byte> bytes_of(const std::string& text) { return std::as_bytes(std::span(text)); }
 
-std::string text_of(std::span<const std::byte> bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
+std::string text_of(std::span<const std::byte> bytes) {
+    return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
 
 std::string read_text(const source& from, std::uint64_t offset, std::size_t length) {
     std::string out(length, '?');
@@ -103,8 +105,8 @@ TEST_CASE("a part of a file is a source of its own, wherever it begins") {
 TEST_CASE("a part outside the file is refused, with numbers that would wrap too") {
     const std::string text = "0123456789";
     const temporary_file file(text);
-    const std::array<std::pair<std::uint64_t, std::uint64_t>, 5> parts{{
-        {11, ~std::uint64_t{0}}, {0, 11}, {10, 1}, {1, ~std::uint64_t{0} - 1}, {~std::uint64_t{0} - 1, 5}}};
+    const std::array<std::pair<std::uint64_t, std::uint64_t>, 5> parts{
+        {{11, ~std::uint64_t{0}}, {0, 11}, {10, 1}, {1, ~std::uint64_t{0} - 1}, {~std::uint64_t{0} - 1, 5}}};
     for (const auto& [offset, length] : parts) {
         const source_options part{.offset = offset, .length = length};
         CHECK(code_of(file.path(), part) == errc::range_outside_file);

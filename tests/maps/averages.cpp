@@ -14,7 +14,8 @@
 using namespace test_support;
 
 TEST_CASE("latent diffusion: each average takes its raw tensor's place and name; the raw ones are listed as dropped") {
-    const auto weights = ckpt::open(CKPT_TEST_DATA "/frameworks/like/latent_diffusion.ckpt").value().state_dict("state_dict").value();
+    const auto weights =
+        ckpt::open(CKPT_TEST_DATA "/frameworks/like/latent_diffusion.ckpt").value().state_dict("state_dict").value();
     const auto map = ckpt::maps::averages_to_raw(weights).value();
     const auto plan = ckpt::plan_remap(weights, map);
     REQUIRE(plan.ok());
@@ -35,7 +36,8 @@ TEST_CASE("latent diffusion: each average takes its raw tensor's place and name;
                 if (c != '.') dotless += c;
         const auto* source = weights.contains(dotless) ? &dotless : nullptr;
         replaced += source != nullptr;
-        CHECK(averaged.at(key).value().crc32().value() == weights.at(source != nullptr ? *source : std::string(key)).value().crc32().value());
+        CHECK(averaged.at(key).value().crc32().value() ==
+              weights.at(source != nullptr ? *source : std::string(key)).value().crc32().value());
     }
     CHECK(replaced == 4);
     CHECK(plan.dropped.size() == replaced + 2); // and the two counters

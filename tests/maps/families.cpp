@@ -1,4 +1,5 @@
-// tests/maps/families.cpp: the ready-made maps on real files of both sides: the same keys, and the same values by digest.
+// tests/maps/families.cpp: the ready-made maps on real files of both sides: the same keys, and the same values by
+// digest.
 //
 // SPDX-License-Identifier: MIT
 #include <ckpt/ckpt.hpp>
@@ -19,10 +20,13 @@ namespace {
 
 ckpt::state_dict weights_of(const std::string& file) {
     const auto opened = ckpt::open(CKPT_TEST_DATA "/frameworks/" + file).value();
-    return file.ends_with(".ckpt") || file.starts_with("cn_clip") || file.find("pooler") != std::string::npos ? opened.state_dict("state_dict").value() : opened.state_dict("").value();
+    return file.ends_with(".ckpt") || file.starts_with("cn_clip") || file.find("pooler") != std::string::npos
+               ? opened.state_dict("state_dict").value()
+               : opened.state_dict("").value();
 }
 
-/// `from` under `map` has the keys and the values of `to`, and every rule that is not marked as optional does something.
+/// `from` under `map` has the keys and the values of `to`, and every rule that is not marked as optional does
+/// something.
 void same(const ckpt::state_dict& from, const ckpt::key_map& map, const ckpt::state_dict& to) {
     const auto plan = ckpt::plan_remap(from, map);
     for (const auto& e : plan.errors) MESSAGE(e.message());
@@ -41,7 +45,9 @@ void same(const ckpt::state_dict& from, const ckpt::key_map& map, const ckpt::st
         CHECK(got.crc32().value() == tensor.crc32().value());
     }
 }
-ckpt::state_dict unwrapped(const std::string& file) { return ckpt::remap(weights_of(file), ckpt::maps::without_wrappers()).value(); }
+ckpt::state_dict unwrapped(const std::string& file) {
+    return ckpt::remap(weights_of(file), ckpt::maps::without_wrappers()).value();
+}
 
 } // namespace
 
@@ -52,7 +58,8 @@ TEST_CASE("Chinese-CLIP to the flash-attention model's names and back, with and 
     const auto flash = weights_of("cn_clip-1.6/epoch_latest_flash.pt");
     same(plain, maps::chinese_clip_to_flash(), unwrapped("cn_clip-1.6/epoch_latest_flash.pt"));
     same(flash, maps::chinese_clip_from_flash(), unwrapped("cn_clip-1.6/epoch_latest.pt"));
-    same(weights_of("names_chinese_clip/epoch_latest_pooler.pt"), maps::chinese_clip_to_flash(), unwrapped("cn_clip-1.6/epoch_latest_flash.pt"));
+    same(weights_of("names_chinese_clip/epoch_latest_pooler.pt"), maps::chinese_clip_to_flash(),
+         unwrapped("cn_clip-1.6/epoch_latest_flash.pt"));
     const auto there = ckpt::plan_remap(plain, maps::chinese_clip_to_flash());
     const auto back = there.inverse().value();
     same(ckpt::remap(there).value(), back, plain);
@@ -60,7 +67,8 @@ TEST_CASE("Chinese-CLIP to the flash-attention model's names and back, with and 
 
 TEST_CASE("Chinese-CLIP and transformers") {
     same(weights_of("cn_clip-1.6/epoch_latest.pt"), maps::chinese_clip_to_hf(), weights_of("names_chinese_clip/hf.pt"));
-    same(weights_of("names_chinese_clip/hf.pt"), maps::chinese_clip_from_hf(), unwrapped("cn_clip-1.6/epoch_latest.pt"));
+    same(weights_of("names_chinese_clip/hf.pt"), maps::chinese_clip_from_hf(),
+         unwrapped("cn_clip-1.6/epoch_latest.pt"));
 }
 
 TEST_CASE("CLIP: OpenAI, OpenCLIP, its CustomTextCLIP, transformers") {
@@ -74,32 +82,50 @@ TEST_CASE("CLIP: OpenAI, OpenCLIP, its CustomTextCLIP, transformers") {
 
 TEST_CASE("torchvision's earlier names") {
     // Files of that time have no counters of batches.
-    const auto densenet = ckpt::remap(weights_of("names_torchvision/densenet.pt"), ckpt::key_map{ckpt::drop("**.num_batches_tracked")}).value();
+    const auto densenet =
+        ckpt::remap(weights_of("names_torchvision/densenet.pt"), ckpt::key_map{ckpt::drop("**.num_batches_tracked")})
+            .value();
     same(weights_of("names_torchvision/densenet_earlier.pt"), maps::torchvision_densenet_from_earlier(), densenet);
-    same(weights_of("names_torchvision/densenet.pt"), maps::torchvision_densenet_to_earlier(), weights_of("names_torchvision/densenet_earlier.pt"));
-    same(weights_of("names_torchvision/vit_earlier.pt"), maps::torchvision_vit_from_earlier(), weights_of("names_torchvision/vit.pt"));
-    same(weights_of("names_torchvision/vit.pt"), maps::torchvision_vit_to_earlier(), weights_of("names_torchvision/vit_earlier.pt"));
+    same(weights_of("names_torchvision/densenet.pt"), maps::torchvision_densenet_to_earlier(),
+         weights_of("names_torchvision/densenet_earlier.pt"));
+    same(weights_of("names_torchvision/vit_earlier.pt"), maps::torchvision_vit_from_earlier(),
+         weights_of("names_torchvision/vit.pt"));
+    same(weights_of("names_torchvision/vit.pt"), maps::torchvision_vit_to_earlier(),
+         weights_of("names_torchvision/vit_earlier.pt"));
 }
 
-TEST_CASE("Llama and GGUF: names, and rows of q and k in the other order; with a head of its own, and tied with biases") {
+TEST_CASE(
+    "Llama and GGUF: names, and rows of q and k in the other order; with a head of its own, and tied with biases") {
     const maps::llama_heads heads{.heads = 4, .kv_heads = 2, .head_dim = 8};
     const maps::llama_heads tied{.heads = 4, .kv_heads = 2, .head_dim = 8, .tied = true};
-    same(weights_of("names_llama/llama_hf.pt"), maps::hf_llama_to_gguf(heads).value(), weights_of("names_llama/llama_gguf.pt"));
-    same(weights_of("names_llama/llama_gguf.pt"), maps::gguf_to_hf_llama(heads).value(), weights_of("names_llama/llama_hf.pt"));
-    same(weights_of("names_llama/llama_tied_hf.pt"), maps::hf_llama_to_gguf(tied).value(), weights_of("names_llama/llama_tied_gguf.pt"));
-    same(weights_of("names_llama/llama_tied_gguf.pt"), maps::gguf_to_hf_llama(tied).value(), weights_of("names_llama/llama_tied_hf.pt"));
+    same(weights_of("names_llama/llama_hf.pt"), maps::hf_llama_to_gguf(heads).value(),
+         weights_of("names_llama/llama_gguf.pt"));
+    same(weights_of("names_llama/llama_gguf.pt"), maps::gguf_to_hf_llama(heads).value(),
+         weights_of("names_llama/llama_hf.pt"));
+    same(weights_of("names_llama/llama_tied_hf.pt"), maps::hf_llama_to_gguf(tied).value(),
+         weights_of("names_llama/llama_tied_gguf.pt"));
+    same(weights_of("names_llama/llama_tied_gguf.pt"), maps::gguf_to_hf_llama(tied).value(),
+         weights_of("names_llama/llama_tied_hf.pt"));
     CHECK_FALSE(maps::hf_llama_to_gguf({.heads = 4, .kv_heads = 3, .head_dim = 8}).has_value());
     CHECK_FALSE(maps::gguf_to_hf_llama({.heads = 4, .kv_heads = 2, .head_dim = 7}).has_value());
 }
 
 TEST_CASE("Stable Diffusion: U-Net, autoencoder and text encoder, raw or averaged") {
     const auto all = weights_of("names_latent_diffusion/ldm.ckpt");
-    const auto part = [&](const char* prefix) { return ckpt::remap(all, ckpt::key_map::parse(std::string("keep ") + prefix + "**").value()).value(); };
-    same(part("model.diffusion_model."), maps::ldm_unet_to_diffusers(1).value(), weights_of("names_latent_diffusion/unet.pt"));
-    same(weights_of("names_latent_diffusion/unet.pt"), maps::diffusers_unet_to_ldm(1).value(), part("model.diffusion_model."));
-    same(part("first_stage_model."), maps::ldm_vae_to_diffusers(2).value(), weights_of("names_latent_diffusion/vae.pt"));
-    same(weights_of("names_latent_diffusion/vae.pt"), maps::diffusers_vae_to_ldm(2).value(), part("first_stage_model."));
-    same(part("cond_stage_model."), maps::ldm_text_encoder_to_transformers(), weights_of("names_latent_diffusion/text_encoder.pt"));
+    const auto part = [&](const char* prefix) {
+        return ckpt::remap(all, ckpt::key_map::parse(std::string("keep ") + prefix + "**").value()).value();
+    };
+    same(part("model.diffusion_model."), maps::ldm_unet_to_diffusers(1).value(),
+         weights_of("names_latent_diffusion/unet.pt"));
+    same(weights_of("names_latent_diffusion/unet.pt"), maps::diffusers_unet_to_ldm(1).value(),
+         part("model.diffusion_model."));
+    same(part("first_stage_model."), maps::ldm_vae_to_diffusers(2).value(),
+         weights_of("names_latent_diffusion/vae.pt"));
+    same(weights_of("names_latent_diffusion/vae.pt"), maps::diffusers_vae_to_ldm(2).value(),
+         part("first_stage_model."));
+    same(part("cond_stage_model."), maps::ldm_text_encoder_to_transformers(),
+         weights_of("names_latent_diffusion/text_encoder.pt"));
     const auto averaged = ckpt::remap(all, maps::averages_to_raw(all).value()).value();
-    same(ckpt::remap(averaged, ckpt::key_map{ckpt::rule("keep model.diffusion_model.**")}).value(), maps::ldm_unet_to_diffusers(1).value(), weights_of("names_latent_diffusion/unet_ema.pt"));
+    same(ckpt::remap(averaged, ckpt::key_map{ckpt::rule("keep model.diffusion_model.**")}).value(),
+         maps::ldm_unet_to_diffusers(1).value(), weights_of("names_latent_diffusion/unet_ema.pt"));
 }

@@ -18,9 +18,14 @@ struct model {
     void add(const std::string& key, const std::vector<std::int64_t>& shape) {
         const auto number = std::to_string(storages.size());
         const std::int64_t rows = shape.front(), columns = shape.size() == 2 ? shape.back() : 1;
-        const std::vector<std::int64_t> strides = shape.size() == 2 ? std::vector<std::int64_t>{columns, 1} : std::vector<std::int64_t>{1};
-        entries.emplace_back(test_support::pkl::str(key), test_support::pkl::tensor(test_support::pkl::storage("BFloat16Storage", number, rows * columns), 0, shape, strides));
-        storages.emplace_back(number, test_support::noise(static_cast<std::size_t>(2 * rows * columns), storages.size() + 1));
+        const std::vector<std::int64_t> strides =
+            shape.size() == 2 ? std::vector<std::int64_t>{columns, 1} : std::vector<std::int64_t>{1};
+        entries.emplace_back(
+            test_support::pkl::str(key),
+            test_support::pkl::tensor(test_support::pkl::storage("BFloat16Storage", number, rows * columns), 0, shape,
+                                      strides));
+        storages.emplace_back(number,
+                              test_support::noise(static_cast<std::size_t>(2 * rows * columns), storages.size() + 1));
     }
 };
 

@@ -26,8 +26,7 @@ ckpt::result<ckpt::value> past_the_end(ckpt::call& c) {
     return c.make_none();
 }
 
-template <class Policy>
-verdict judge(std::string_view module, std::string_view name) {
+template <class Policy> verdict judge(std::string_view module, std::string_view name) {
     const auto list = ckpt::detail::allowlist_of<Policy>();
     return ckpt::detail::look_up(list, module, name).verdict;
 }
@@ -36,8 +35,20 @@ using one = ckpt::allow<ckpt::global<"my.mod", "f", answer>>;
 
 TEST_CASE("G2: a builder is reached by exactly its pair, wherever the dots are") {
     CHECK(judge<one>("my.mod", "f") == verdict::build);
-    const std::pair<std::string_view, std::string_view> others[]{{"my", "mod.f"}, {"my.mod.f", ""}, {"", "my.mod.f"}, {"my.mod", "F"}, {"my.mod", "f "}, {"my.mod", " f"}, {"my.mod", std::string_view("f\0", 2)},
-                                                                 {"my.mod", "f.g"}, {"my.mod.", "f"}, {"My.mod", "f"}, {"my.mod", ""}, {"my.mo", "f"}, {"xmy.mod", "f"}, {"my.mod", "ff"}};
+    const std::pair<std::string_view, std::string_view> others[]{{"my", "mod.f"},
+                                                                 {"my.mod.f", ""},
+                                                                 {"", "my.mod.f"},
+                                                                 {"my.mod", "F"},
+                                                                 {"my.mod", "f "},
+                                                                 {"my.mod", " f"},
+                                                                 {"my.mod", std::string_view("f\0", 2)},
+                                                                 {"my.mod", "f.g"},
+                                                                 {"my.mod.", "f"},
+                                                                 {"My.mod", "f"},
+                                                                 {"my.mod", ""},
+                                                                 {"my.mo", "f"},
+                                                                 {"xmy.mod", "f"},
+                                                                 {"my.mod", "ff"}};
     for (const auto& [module, name] : others) CHECK(judge<one>(module, name) == verdict::refuse);
     CHECK(read<one>(global("my.mod", "f") + ")R.") == "42");
     CHECK(code_of<one>(global("my", "mod.f") + ")R.") == errc::global_not_allowed);
@@ -47,8 +58,11 @@ TEST_CASE("G2: a builder is reached by exactly its pair, wherever the dots are")
 }
 
 TEST_CASE("G2: every way to name a global has the same verdict") {
-    for (const std::string& named : std::vector<std::string>{global("my.mod", "f") + ")R", stack_global("my.mod", "f") + ")R", "(imy.mod\nf\n"s, "(" + global("my.mod", "f") + 'o', global("my.mod", "f") + ")\x81",
-                                     short_text("my.mod") + "\x94" + short_text("f") + "\x94" + "00h\0h\1\x93)R"s, text("f") + "q\1" + text("my.mod") + "h\1\x93)R"}) {
+    for (const std::string& named :
+         std::vector<std::string>{global("my.mod", "f") + ")R", stack_global("my.mod", "f") + ")R", "(imy.mod\nf\n"s,
+                                  "(" + global("my.mod", "f") + 'o', global("my.mod", "f") + ")\x81",
+                                  short_text("my.mod") + "\x94" + short_text("f") + "\x94" + "00h\0h\1\x93)R"s,
+                                  text("f") + "q\1" + text("my.mod") + "h\1\x93)R"}) {
         CHECK(read<one>(named + '.') == "42");
         CHECK(code_of<ckpt::weights_policy>(named + '.') == errc::global_not_allowed);
     }
@@ -56,8 +70,11 @@ TEST_CASE("G2: every way to name a global has the same verdict") {
 
 TEST_CASE("G1: a global outside the allowlist is refused wherever it stands, called or not") {
     const std::string g = global("my.mod", "C");
-    for (const std::string& p : std::vector<std::string>{g + '.', g + "0N.", '(' + g + "1N.", "}N" + g + "s.", "}" + g + "Ns.", g + ")R0N.", g + "q\0000N."s, "(imy.mod\nC\n0N.", stack_global("my.mod", "C") + "0N.", g + "Q0N.",
-                                 global("collections", "OrderedDict") + ")R}" + g + "Nsb.", global("collections", "OrderedDict") + g + "\x85R."}) {
+    for (const std::string& p :
+         std::vector<std::string>{g + '.', g + "0N.", '(' + g + "1N.", "}N" + g + "s.", "}" + g + "Ns.", g + ")R0N.",
+                                  g + "q\0000N."s, "(imy.mod\nC\n0N.", stack_global("my.mod", "C") + "0N.", g + "Q0N.",
+                                  global("collections", "OrderedDict") + ")R}" + g + "Nsb.",
+                                  global("collections", "OrderedDict") + g + "\x85R."}) {
         CAPTURE(p);
         CHECK(code_of<ckpt::weights_policy>(p) == errc::global_not_allowed);
         CHECK(code_of<ckpt::training_policy>(p) == errc::global_not_allowed);
@@ -68,7 +85,8 @@ TEST_CASE("G1: a global outside the allowlist is refused wherever it stands, cal
 TEST_CASE("G1: the error tells name, place, path, number and what to do, also when damage follows") {
     const std::string before = "}(" + text("hyper");
     for (const std::string& after : {"u."s, "\xff"s, ""s, "NNNu."s, "X\xff\xff\xff\xff"s}) {
-        const parsed p = parse<ckpt::weights_policy>(before + global("my.mod", "C") + global("other", "D") + "00" + global("my.mod", "C") + after);
+        const parsed p = parse<ckpt::weights_policy>(before + global("my.mod", "C") + global("other", "D") + "00" +
+                                                     global("my.mod", "C") + after);
         REQUIRE(p.code() == errc::global_not_allowed);
         CHECK(p.error.module == "my.mod");
         CHECK(p.error.name == "C");
@@ -90,8 +108,12 @@ TEST_CASE("G1: damage before the first refused global is told as damage") {
 }
 
 TEST_CASE("G1: names that can only be an attack are refused by every policy but inspection") {
-    const std::pair<const char*, const char*> attacks[]{{"os", "system"}, {"posix", "system"}, {"builtins", "eval"}, {"__builtin__", "eval"}, {"__builtin__", "apply"}, {"torch", "serialization.os.system"},
-                                                        {"torch.nn", "os.system"}, {"collections", "abc.sys.modules"}, {"cPickle", "loads"}, {"commands", "getoutput"}, {"operator", "attrgetter"}};
+    const std::pair<const char*, const char*> attacks[]{{"os", "system"},          {"posix", "system"},
+                                                        {"builtins", "eval"},      {"__builtin__", "eval"},
+                                                        {"__builtin__", "apply"},  {"torch", "serialization.os.system"},
+                                                        {"torch.nn", "os.system"}, {"collections", "abc.sys.modules"},
+                                                        {"cPickle", "loads"},      {"commands", "getoutput"},
+                                                        {"operator", "attrgetter"}};
     using wide = ckpt::allow<ckpt::training_policy, ckpt::inert_others>;
     for (const auto& pair : attacks) {
         const std::string module = pair.first;
@@ -106,7 +128,8 @@ TEST_CASE("G1: names that can only be an attack are refused by every policy but 
         }
         CHECK(judge<wide>(module, name) == verdict::dangerous);
         CHECK(judge<ckpt::inspect_policy>(module, name) == verdict::dangerous);
-        CHECK(parse<wide>(global(module, name) + '.').error.message().find("can only be an attack") != std::string::npos);
+        CHECK(parse<wide>(global(module, name) + '.').error.message().find("can only be an attack") !=
+              std::string::npos);
     }
     CHECK(judge<wide>("my.mod", "Outer.Inner") == verdict::inert);
     CHECK(code_of<ckpt::inspect_policy>(stack_global("my.mod", "Outer.Inner") + '.') == errc::none);
@@ -149,7 +172,7 @@ TEST_CASE("a builder that passes its argument on gives that very object, with it
 }
 
 TEST_CASE("the shipped tables are sorted, and none of their names is an attack") {
-    const auto sorted = []<std::size_t N>(const ckpt::global_entry (&entries)[N]) {
+    const auto sorted = []<std::size_t N>(const ckpt::global_entry(&entries)[N]) {
         for (std::size_t i = 0; i < N; ++i) {
             CAPTURE(entries[i].module);
             CAPTURE(entries[i].name);
@@ -168,7 +191,8 @@ TEST_CASE("the shipped tables are sorted, and none of their names is an attack")
 }
 
 TEST_CASE("a scan tells each name once, with count, first place and verdict, and what stopped it") {
-    const std::string p = "}(" + text("a") + global("my.mod", "C") + text("b") + global("collections", "OrderedDict") + text("c") + global("my.mod", "C") + text("d") + global("os", "system") + "u\xff";
+    const std::string p = "}(" + text("a") + global("my.mod", "C") + text("b") + global("collections", "OrderedDict") +
+                          text("c") + global("my.mod", "C") + text("d") + global("os", "system") + "u\xff";
     const auto list = ckpt::detail::allowlist_of<ckpt::training_policy>();
     const ckpt::limits limits{};
     ckpt::detail::global_scanner scanner{list, limits};
@@ -207,7 +231,8 @@ TEST_CASE("a scan looks into nested pickles and behind the first one") {
     REQUIRE(uses.size() == 1);
     CHECK(uses[0].offset == 4);
     // Text that was unescaped lies nowhere in the file: the call's place stands for it.
-    uses = uses_of(load + global("_codecs", "encode") + "Vcos\\u000asystem\\u000a)R.\n" + text("latin1") + "\x86R\x85R.");
+    uses =
+        uses_of(load + global("_codecs", "encode") + "Vcos\\u000asystem\\u000a)R.\n" + text("latin1") + "\x86R\x85R.");
     REQUIRE(uses.size() == 3);
     CHECK(uses[2].offset < 200);
 }

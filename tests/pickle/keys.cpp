@@ -39,7 +39,9 @@ const std::vector<std::vector<std::string>> keys{
 
 TEST_CASE("keys that Python finds equal are one, in containers of every size and order") {
     std::uint32_t state = 3;
-    const auto next = [&state](std::size_t n) { return static_cast<std::size_t>((state = state * 1664525u + 1013904223u) >> 8) % n; };
+    const auto next = [&state](std::size_t n) {
+        return static_cast<std::size_t>((state = state * 1664525u + 1013904223u) >> 8) % n;
+    };
     for (int round = 0; round < 600; ++round) {
         const std::size_t n = 1 + next(round % 3 == 0 ? 60 : 9);
         std::string p = "}(";

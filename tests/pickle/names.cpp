@@ -25,10 +25,12 @@ std::vector<std::string_view> split(std::string_view text) {
 }
 bool segment_matches(std::string_view pattern, std::string_view text) {
     if (pattern.empty()) return text.empty();
-    if (pattern[0] == '*') return segment_matches(pattern.substr(1), text) || (!text.empty() && segment_matches(pattern, text.substr(1)));
+    if (pattern[0] == '*')
+        return segment_matches(pattern.substr(1), text) || (!text.empty() && segment_matches(pattern, text.substr(1)));
     return !text.empty() && pattern[0] == text[0] && segment_matches(pattern.substr(1), text.substr(1));
 }
-bool segments_match(const std::vector<std::string_view>& pattern, std::size_t p, const std::vector<std::string_view>& text, std::size_t t) {
+bool segments_match(const std::vector<std::string_view>& pattern, std::size_t p,
+                    const std::vector<std::string_view>& text, std::size_t t) {
     if (p == pattern.size()) return t == text.size();
     if (pattern[p] == "**") {
         for (std::size_t k = t; k <= text.size(); ++k)
@@ -102,22 +104,59 @@ TEST_CASE("old spellings have a present one") {
         return std::string(c.module()) + ' ' + std::string(c.name());
     };
     const std::pair<std::pair<const char*, const char*>, const char*> rows[]{
-        {{"__builtin__", "set"}, "builtins set"}, {{"__builtin__", "xrange"}, "builtins range"}, {{"__builtin__", "unicode"}, "builtins str"}, {{"__builtin__", "long"}, "builtins int"},
-        {{"copy_reg", "_reconstructor"}, "copyreg _reconstructor"}, {{"exceptions", "ValueError"}, "builtins ValueError"}, {{"numpy.core.multiarray", "scalar"}, "numpy._core.multiarray scalar"},
-        {{"numpy.core", "x"}, "numpy._core x"}, {{"numpy.corex", "x"}, "numpy.corex x"}, {{"pytorch_lightning.callbacks", "X"}, "lightning.pytorch.callbacks X"},
-        {{"torch.tensor", "_rebuild_from_type_v2"}, "torch._tensor _rebuild_from_type_v2"}, {{"torch.tensor", "other"}, "torch.tensor other"}, {{"torch.storage", "_UntypedStorage"}, "torch.storage UntypedStorage"},
-        {{"torch._utils", "_rebuild_xla_tensor"}, "torch._utils _rebuild_device_tensor_from_numpy"}, {{"cPickle", "loads"}, "pickle loads"}, {{"pathlib._local", "PosixPath"}, "pathlib PosixPath"},
-        {{"torch", "FloatStorage"}, "torch FloatStorage"}, {{"", ""}, " "}};
+        {{"__builtin__", "set"}, "builtins set"},
+        {{"__builtin__", "xrange"}, "builtins range"},
+        {{"__builtin__", "unicode"}, "builtins str"},
+        {{"__builtin__", "long"}, "builtins int"},
+        {{"copy_reg", "_reconstructor"}, "copyreg _reconstructor"},
+        {{"exceptions", "ValueError"}, "builtins ValueError"},
+        {{"numpy.core.multiarray", "scalar"}, "numpy._core.multiarray scalar"},
+        {{"numpy.core", "x"}, "numpy._core x"},
+        {{"numpy.corex", "x"}, "numpy.corex x"},
+        {{"pytorch_lightning.callbacks", "X"}, "lightning.pytorch.callbacks X"},
+        {{"torch.tensor", "_rebuild_from_type_v2"}, "torch._tensor _rebuild_from_type_v2"},
+        {{"torch.tensor", "other"}, "torch.tensor other"},
+        {{"torch.storage", "_UntypedStorage"}, "torch.storage UntypedStorage"},
+        {{"torch._utils", "_rebuild_xla_tensor"}, "torch._utils _rebuild_device_tensor_from_numpy"},
+        {{"cPickle", "loads"}, "pickle loads"},
+        {{"pathlib._local", "PosixPath"}, "pathlib PosixPath"},
+        {{"torch", "FloatStorage"}, "torch FloatStorage"},
+        {{"", ""}, " "}};
     for (const auto& [written, present] : rows) CHECK(now(written.first, written.second) == present);
 }
 
 TEST_CASE("G1: names that can only be an attack are known, however they are cut") {
     const std::pair<const char*, const char*> attacks[]{
-        {"os", "system"}, {"posix", "system"}, {"nt", "system"}, {"os.path", "join"}, {"subprocess", "Popen"}, {"builtins", "eval"}, {"builtins", "exec"}, {"builtins", "__import__"}, {"sys", "modules"},
-        {"importlib", "import_module"}, {"runpy", "_run_code"}, {"ctypes", "CDLL"}, {"pickle", "loads"}, {"operator", "attrgetter"}, {"_operator", "methodcaller"}, {"functools", "reduce"},
-        {"pydoc", "locate"}, {"torch", "serialization.os.system"}, {"torch.serialization", "os.system"}, {"torch", "nn.os.system"}, {"collections", "abc.sys.modules"}, {"torch", "load"}, {"torch.hub", "load"},
-        {"torch.jit.unsupported_tensor_ops", "execWrapper"}, {"torch.jit", "unsupported_tensor_ops.execWrapper"}, {"torch.fx.experimental.symbolic_shapes", "ShapeEnv.evaluate_guards_expression"},
-        {"numpy", "testing._private.utils.runstring"}, {"x", "y.__globals__"}, {"x", "__class__"}, {"m", "a.__reduce__.b"}};
+        {"os", "system"},
+        {"posix", "system"},
+        {"nt", "system"},
+        {"os.path", "join"},
+        {"subprocess", "Popen"},
+        {"builtins", "eval"},
+        {"builtins", "exec"},
+        {"builtins", "__import__"},
+        {"sys", "modules"},
+        {"importlib", "import_module"},
+        {"runpy", "_run_code"},
+        {"ctypes", "CDLL"},
+        {"pickle", "loads"},
+        {"operator", "attrgetter"},
+        {"_operator", "methodcaller"},
+        {"functools", "reduce"},
+        {"pydoc", "locate"},
+        {"torch", "serialization.os.system"},
+        {"torch.serialization", "os.system"},
+        {"torch", "nn.os.system"},
+        {"collections", "abc.sys.modules"},
+        {"torch", "load"},
+        {"torch.hub", "load"},
+        {"torch.jit.unsupported_tensor_ops", "execWrapper"},
+        {"torch.jit", "unsupported_tensor_ops.execWrapper"},
+        {"torch.fx.experimental.symbolic_shapes", "ShapeEnv.evaluate_guards_expression"},
+        {"numpy", "testing._private.utils.runstring"},
+        {"x", "y.__globals__"},
+        {"x", "__class__"},
+        {"m", "a.__reduce__.b"}};
     for (const auto& pair : attacks) {
         const std::string_view module = pair.first;
         const std::string_view name = pair.second;
@@ -125,8 +164,18 @@ TEST_CASE("G1: names that can only be an attack are known, however they are cut"
         CAPTURE(name);
         CHECK(is_attack(module, name));
     }
-    const std::pair<const char*, const char*> benign[]{{"torch", "FloatStorage"}, {"oss", "x"}, {"torch.nn.modules.conv", "Conv2d"}, {"builtins", "getattr"}, {"builtins", "evaluate"}, {"collections", "OrderedDict"},
-                                                       {"my.os", "x"}, {"torch", "osx"}, {"functools", "partial"}, {"", ""}, {"", "os"}, {"torch.serialization", "_get_layout"}};
+    const std::pair<const char*, const char*> benign[]{{"torch", "FloatStorage"},
+                                                       {"oss", "x"},
+                                                       {"torch.nn.modules.conv", "Conv2d"},
+                                                       {"builtins", "getattr"},
+                                                       {"builtins", "evaluate"},
+                                                       {"collections", "OrderedDict"},
+                                                       {"my.os", "x"},
+                                                       {"torch", "osx"},
+                                                       {"functools", "partial"},
+                                                       {"", ""},
+                                                       {"", "os"},
+                                                       {"torch.serialization", "_get_layout"}};
     for (const auto& pair : benign) {
         const std::string_view module = pair.first;
         const std::string_view name = pair.second;

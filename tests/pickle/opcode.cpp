@@ -41,7 +41,9 @@ TEST_CASE("what follows an opcode is what pickletools says") {
     for (const char op : {'\x8d', '\x8e', '\x96'}) CHECK(takes(op) == argument::bytes8);
     CHECK(takes('\x95') == argument::u64);
     CHECK(takes('G') == argument::f64);
-    CHECK(std::count_if(opcode_table.begin(), opcode_table.end(), [](const opcode_info& row) { return !row.name.empty() && row.takes == argument::none; }) == 68 - 34);
+    CHECK(std::count_if(opcode_table.begin(), opcode_table.end(), [](const opcode_info& row) {
+              return !row.name.empty() && row.takes == argument::none;
+          }) == 68 - 34);
 }
 
 TEST_CASE("the fuzzers' dictionary has a word for every opcode of the table") {
@@ -51,7 +53,8 @@ TEST_CASE("the fuzzers' dictionary has a word for every opcode of the table") {
     REQUIRE(words.size() > 1);
     for (const opcode_info& row : opcode_table) {
         std::string name{row.name};
-        std::transform(name.begin(), name.end(), name.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+        std::transform(name.begin(), name.end(), name.begin(),
+                       [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
         CAPTURE(name);
         CHECK((name.empty() || words.count(name) == 1));
     }

@@ -28,13 +28,19 @@ ckpt::value made(const std::string& opcodes) {
     open.push_back(ckpt::open_bytes(bytes_of(files.back())).value());
     return open.back().root();
 }
-std::string bytes(std::string_view text) { return "C" + std::string(1, static_cast<char>(text.size())) + std::string(text); }
+std::string bytes(std::string_view text) {
+    return "C" + std::string(1, static_cast<char>(text.size())) + std::string(text);
+}
 std::string of_path(const char* type, std::initializer_list<std::string> parts) {
     const auto path = ckpt::as_path(made(call(global("pathlib", type), parts)));
     return path ? *path : "!" + std::string(ckpt::info(path.error().code).name);
 }
-ckpt::date_time of_time(const char* type, std::initializer_list<std::string> args) { return ckpt::as_date_time(made(call(global("datetime", type), args))).value(); }
-std::string delta(std::int64_t days, std::int64_t seconds, std::int64_t micro) { return call(global("datetime", "timedelta"), {num(days), num(seconds), num(micro)}); }
+ckpt::date_time of_time(const char* type, std::initializer_list<std::string> args) {
+    return ckpt::as_date_time(made(call(global("datetime", type), args))).value();
+}
+std::string delta(std::int64_t days, std::int64_t seconds, std::int64_t micro) {
+    return call(global("datetime", "timedelta"), {num(days), num(seconds), num(micro)});
+}
 
 } // namespace
 
@@ -50,7 +56,8 @@ TEST_CASE("paths: parts, one string, Windows, the module of Python 3.13") {
     CHECK(of_path("Other", {str("a")}) == "!wrong_type");
     const auto text = ckpt::as_path(made(str("a/b")));
     CHECK(text.error().detail == "expected a path of pathlib, found str");
-    CHECK(ckpt::as_path(made(delta(1, 2, 3))).error().detail == "expected a path of pathlib, found object of \"datetime\" \"timedelta\"");
+    CHECK(ckpt::as_path(made(delta(1, 2, 3))).error().detail ==
+          "expected a path of pathlib, found object of \"datetime\" \"timedelta\"");
     CHECK_FALSE(ckpt::as_path(ckpt::value{}).has_value());
 }
 
@@ -62,16 +69,23 @@ TEST_CASE("datetime, date, time: the packed bytes, zones and folds") {
     folded[2] = static_cast<char>(folded[2] | '\x80');
     CHECK(of_time("datetime", {bytes(folded)}).fold);
     CHECK(of_time("datetime", {bytes(folded)}).month == 11);
-    const auto zoned = of_time("datetime", {bytes(moment), call(global("datetime", "timezone"), {delta(-1, 68'400, 0)})});
+    const auto zoned =
+        of_time("datetime", {bytes(moment), call(global("datetime", "timezone"), {delta(-1, 68'400, 0)})});
     CHECK(zoned.offset == ckpt::time_delta{-1, 68'400, 0});
-    CHECK_FALSE(of_time("datetime", {bytes(moment), call(global("zoneinfo", "ZoneInfo"), {str("Europe/Berlin")})}).offset.has_value()); // a rule, not an offset
+    CHECK_FALSE(of_time("datetime", {bytes(moment), call(global("zoneinfo", "ZoneInfo"), {str("Europe/Berlin")})})
+                    .offset.has_value()); // a rule, not an offset
     CHECK(of_time("date", {bytes("\x07\xe9\x0b\x18"s)}) == ckpt::date_time{2025, 11, 24, 0, 0, 0, 0, false, {}});
-    CHECK(of_time("time", {bytes("\x8d\x2d\x1e\x01\xe2\x40"s)}) == ckpt::date_time{0, 0, 0, 13, 45, 30, 123456, true, {}});
+    CHECK(of_time("time", {bytes("\x8d\x2d\x1e\x01\xe2\x40"s)}) ==
+          ckpt::date_time{0, 0, 0, 13, 45, 30, 123456, true, {}});
     // Protocol 2 writes bytes as text.
-    CHECK(of_time("date", {call(global("_codecs", "encode"), {str("\x07\xc3\xa9\x0b\x18"s), str("latin1")})}).year == 2025);
-    for (const std::string& wrong : {moment.substr(1), moment + "x", "\x07\xe9\x0d\x18\x0d\x2d\x1e\x01\xe2\x40"s, "\x07\xe9\x0b\x20\x0d\x2d\x1e\x01\xe2\x40"s, "\x07\xe9\x0b\x18\x18\x2d\x1e\x01\xe2\x40"s,
-                                     "\x07\xe9\x0b\x18\x0d\x2d\x1e\xff\xff\xff"s})
-        CHECK(ckpt::as_date_time(made(call(global("datetime", "datetime"), {bytes(wrong)}))).error().code == errc::wrong_type);
+    CHECK(of_time("date", {call(global("_codecs", "encode"), {str("\x07\xc3\xa9\x0b\x18"s), str("latin1")})}).year ==
+          2025);
+    for (const std::string& wrong :
+         {moment.substr(1), moment + "x", "\x07\xe9\x0d\x18\x0d\x2d\x1e\x01\xe2\x40"s,
+          "\x07\xe9\x0b\x20\x0d\x2d\x1e\x01\xe2\x40"s, "\x07\xe9\x0b\x18\x18\x2d\x1e\x01\xe2\x40"s,
+          "\x07\xe9\x0b\x18\x0d\x2d\x1e\xff\xff\xff"s})
+        CHECK(ckpt::as_date_time(made(call(global("datetime", "datetime"), {bytes(wrong)}))).error().code ==
+              errc::wrong_type);
     CHECK(ckpt::as_date_time(made(call(global("datetime", "datetime"), {num(1)}))).error().code == errc::wrong_type);
     CHECK(ckpt::as_date_time(made(num(1))).error().code == errc::wrong_type);
 }
@@ -86,8 +100,10 @@ TEST_CASE("timedelta, Decimal, UUID") {
         return out ? *out : std::string("!");
     };
     CHECK(uuid(num(1)) == "00000000-0000-0000-0000-000000000001");
-    CHECK(uuid("\x8a\x10\x0f\x0e\x0d\x0c\x0b\x0a\x09\x08\x07\x06\x05\x04\x03\x02\x01\x00"s) == "00010203-0405-0607-0809-0a0b0c0d0e0f");
-    CHECK(uuid("\x8a\x11\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x00"s) == "ffffffff-ffff-ffff-ffff-ffffffffffff");
+    CHECK(uuid("\x8a\x10\x0f\x0e\x0d\x0c\x0b\x0a\x09\x08\x07\x06\x05\x04\x03\x02\x01\x00"s) ==
+          "00010203-0405-0607-0809-0a0b0c0d0e0f");
+    CHECK(uuid("\x8a\x11\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x00"s) ==
+          "ffffffff-ffff-ffff-ffff-ffffffffffff");
     CHECK(uuid("\x8a\x11\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01"s) == "!"); // 2^128
     CHECK(uuid("\x8a\x10\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xfe"s) == "!");     // negative
     CHECK(uuid(num(-1)) == "!");
@@ -99,7 +115,8 @@ TEST_CASE("enums by value and by name; ranges and slices") {
     CHECK(by_value.type == ckpt::global_name{"uuid", "SafeUUID"});
     CHECK(by_value.member.as_int().value() == 0);
     CHECK(by_value.name.empty());
-    const auto by_name = ckpt::as_enum(made(call(global("__builtin__", "getattr"), {global("uuid", "SafeUUID"), str("safe")}))).value();
+    const auto by_name =
+        ckpt::as_enum(made(call(global("__builtin__", "getattr"), {global("uuid", "SafeUUID"), str("safe")}))).value();
     CHECK(by_name.type == ckpt::global_name{"uuid", "SafeUUID"});
     CHECK(by_name.name == "safe");
     CHECK_FALSE(static_cast<bool>(by_name.member));

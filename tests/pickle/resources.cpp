@@ -64,8 +64,12 @@ void operator delete(void* p, std::size_t) noexcept { counted_delete(p, 0); }
 void operator delete[](void* p, std::size_t) noexcept { counted_delete(p, 0); }
 void operator delete(void* p, std::align_val_t a) noexcept { counted_delete(p, static_cast<std::size_t>(a)); }
 void operator delete[](void* p, std::align_val_t a) noexcept { counted_delete(p, static_cast<std::size_t>(a)); }
-void operator delete(void* p, std::size_t, std::align_val_t a) noexcept { counted_delete(p, static_cast<std::size_t>(a)); }
-void operator delete[](void* p, std::size_t, std::align_val_t a) noexcept { counted_delete(p, static_cast<std::size_t>(a)); }
+void operator delete(void* p, std::size_t, std::align_val_t a) noexcept {
+    counted_delete(p, static_cast<std::size_t>(a));
+}
+void operator delete[](void* p, std::size_t, std::align_val_t a) noexcept {
+    counted_delete(p, static_cast<std::size_t>(a));
+}
 
 using ckpt::errc;
 using namespace test_support;
@@ -81,8 +85,7 @@ struct cost {
     std::size_t bytes{};
 };
 
-template <class F>
-cost measure(F&& work) {
+template <class F> cost measure(F&& work) {
     cost out;
     const std::size_t before = in_use;
     peak = before;
@@ -99,7 +102,8 @@ void check_cost(const std::string& what, std::string pickle, errc expected = err
     const std::size_t bound = 64 * pickle.size() + (std::size_t{1} << 20);
     for (const bool weights : {true, false}) {
         const cost c = measure([&] {
-            const parsed p{pickle, weights ? ckpt::detail::allowlist_of<ckpt::weights_policy>() : ckpt::detail::allowlist_of<ckpt::inspect_policy>()};
+            const parsed p{pickle, weights ? ckpt::detail::allowlist_of<ckpt::weights_policy>()
+                                           : ckpt::detail::allowlist_of<ckpt::inspect_policy>()};
             return p.code();
         });
         CAPTURE(pickle.size());
@@ -130,7 +134,8 @@ TEST_CASE("R2: nesting of a hundred thousand levels is read, walked and destroye
     check_cost("keys", "N" + times(n, "\x85") + "q\0000}h\0Ns."s);
     check_cost("objects", global("m", "n") + times(n, ")R") + '.');
     check_cost("states", global("m", "n") + "q\0000"s + times(n, "h\0)R"s) + times(n - 1, "b") + '.');
-    check_cost("arguments", global("collections", "OrderedDict") + "q\0000"s + times(n, "h\0"s) + ')' + times(n, "\x85R").substr(1) + '.');
+    check_cost("arguments", global("collections", "OrderedDict") + "q\0000"s + times(n, "h\0"s) + ')' +
+                                times(n, "\x85R").substr(1) + '.');
     check_cost("persistent ids", "N" + times(n, "Q") + '.');
     check_cost("marks", times(n, "(") + "N" + times(n, "t") + '.');
 }
@@ -145,8 +150,10 @@ TEST_CASE("R1: a million tiny objects cost what their bytes justify") {
     check_cost("frames", times(80'000, "\x95\0\0\0\0\0\0\0\0"s) + "N.");
     check_cost("objects", global("m", "n") + "q\0000("s + times(n / 4, "h\0)R"s) + "l.");
     check_cost("globals", '(' + times(n / 5, "ca\nb\n") + "l.");
-    check_cost("refused tensors", global("torch._utils", "_rebuild_tensor_v2") + "q\0000("s + times(n / 4, "h\0)R"s) + "l.");
-    check_cost("few refused tensors", global("torch._utils", "_rebuild_tensor_v2") + "q\0000("s + times(5'000, "h\0)R"s) + "l.");
+    check_cost("refused tensors",
+               global("torch._utils", "_rebuild_tensor_v2") + "q\0000("s + times(n / 4, "h\0)R"s) + "l.");
+    check_cost("few refused tensors",
+               global("torch._utils", "_rebuild_tensor_v2") + "q\0000("s + times(5'000, "h\0)R"s) + "l.");
     check_cost("refused ids", '(' + times(n / 2, "NQ") + "l.");
     check_cost("few refused ids", '(' + times(5'000, "NQ") + "l.");
     check_cost("dictionaries", global("collections", "OrderedDict") + "q\0000("s + times(n / 4, "h\0)R"s) + "l.");
@@ -157,25 +164,63 @@ TEST_CASE("R1: what is shared is not visited again and again") {
     check_cost("a DAG", "N\x85q\0000"s + doubled + "h\0."s);
     check_cost("a DAG as a key", "N\x85q\0000"s + doubled + "}h\0Ns."s);
     check_cost("two DAGs as keys", "}(N\x85q\0000"s + doubled + "h\0NN\x85q\0000"s + doubled + "h\0Nu."s, errc::limit);
-    check_cost("two DAGs by DUP as keys", "}(N\x85" + times(60, "2\x86") + "NN\x85" + times(60, "2\x86") + "Nu.", errc::limit);
+    check_cost("two DAGs by DUP as keys", "}(N\x85" + times(60, "2\x86") + "NN\x85" + times(60, "2\x86") + "Nu.",
+               errc::limit);
     check_cost("a list doubled by DUP", "]" + times(60, "2\x86") + '.');
     const std::string big_tuple = "(" + times(100'000, "N") + "tq\0000"s;
-    check_cost("a long tuple as arguments", big_tuple + global("torch._utils", "_rebuild_tensor_v2") + "q\1" + times(100'000, "h\1h\0R0"s) + "N.");
-    check_cost("a long tuple inside arguments", big_tuple + global("torch._utils", "_rebuild_tensor_v2") + "q\1" + times(100'000, "h\1h\0\x85R0"s) + "N.");
-    check_cost("a long tuple as a size", "(" + times(100'000, "K\1") + "tq\0000"s + global("torch", "Size") + "q\1" + times(10'000, "h\1h\0\x85R0"s) + "N.", errc::limit);
-    check_cost("a long list as a set", "](" + times(100'000, "N") + "eq\0000"s + global("builtins", "set") + "q\1" + times(10'000, "h\1h\0\x85R0"s) + "N.", errc::limit);
-    check_cost("metadata that repeats itself", "}(" + times(50'000, text("conj") + "\x88") + "uq\0000"s + global("torch._utils", "_rebuild_tensor_v2") + "q\1" +
+    check_cost("a long tuple as arguments",
+               big_tuple + global("torch._utils", "_rebuild_tensor_v2") + "q\1" + times(100'000, "h\1h\0R0"s) + "N.");
+    check_cost("a long tuple inside arguments", big_tuple + global("torch._utils", "_rebuild_tensor_v2") + "q\1" +
+                                                    times(100'000, "h\1h\0\x85R0"s) + "N.");
+    check_cost("a long tuple as a size",
+               "(" + times(100'000, "K\1") + "tq\0000"s + global("torch", "Size") + "q\1" +
+                   times(10'000, "h\1h\0\x85R0"s) + "N.",
+               errc::limit);
+    check_cost("a long list as a set",
+               "](" + times(100'000, "N") + "eq\0000"s + global("builtins", "set") + "q\1" +
+                   times(10'000, "h\1h\0\x85R0"s) + "N.",
+               errc::limit);
+    check_cost("metadata that repeats itself", "}(" + times(50'000, text("conj") + "\x88") + "uq\0000"s +
+                                                   global("torch._utils", "_rebuild_tensor_v2") + "q\1" +
                                                    times(100'000, "h\1(NNNN\x89Nh\0tR0"s) + "N.");
-    check_cost("long text in short dictionaries", text(std::string(1'000'000, 'x')) + "q\0000"s + text(std::string(1'000'000, 'x')) + "q\1" "0" + times(200'000, "}(h\0Nh\1Nu0"s) + "N.", errc::limit);
-    check_cost("long text in long dictionaries", text(std::string(1'000'000, 'x')) + "q\0000"s + times(20'000, "}(K\1NK\2NK\3NK\4NK\5NK\6NK\7NK\x8NK\x9Nh\0Nu0"s) + "N.", errc::limit);
-    check_cost("long keys of storages", text(std::string(1'000'000, '0')) + "q\1" "0(" + text("storage") + global("torch", "FloatStorage") + "h\1" + text("cpu") + "K\4tq\0000"s + times(200'000, "h\0Q0"s) + "N.", errc::limit);
-    check_cost("long names of globals", text(std::string(500'000, 'a')) + "q\0000"s + times(200'000, "h\0h\0\x93""0"s) + "N.", errc::limit);
-    check_cost("long dotted names of globals", text(times(250'000, "a.")) + "q\0000"s + times(200'000, "h\0h\0\x93""0"s) + "N.", errc::limit);
+    check_cost("long text in short dictionaries",
+               text(std::string(1'000'000, 'x')) + "q\0000"s + text(std::string(1'000'000, 'x')) +
+                   "q\1"
+                   "0" +
+                   times(200'000, "}(h\0Nh\1Nu0"s) + "N.",
+               errc::limit);
+    check_cost("long text in long dictionaries",
+               text(std::string(1'000'000, 'x')) + "q\0000"s +
+                   times(20'000, "}(K\1NK\2NK\3NK\4NK\5NK\6NK\7NK\x8NK\x9Nh\0Nu0"s) + "N.",
+               errc::limit);
+    check_cost("long keys of storages",
+               text(std::string(1'000'000, '0')) +
+                   "q\1"
+                   "0(" +
+                   text("storage") + global("torch", "FloatStorage") + "h\1" + text("cpu") + "K\4tq\0000"s +
+                   times(200'000, "h\0Q0"s) + "N.",
+               errc::limit);
+    check_cost("long names of globals",
+               text(std::string(500'000, 'a')) + "q\0000"s +
+                   times(200'000, "h\0h\0\x93"
+                                  "0"s) +
+                   "N.",
+               errc::limit);
+    check_cost("long dotted names of globals",
+               text(times(250'000, "a.")) + "q\0000"s +
+                   times(200'000, "h\0h\0\x93"
+                                  "0"s) +
+                   "N.",
+               errc::limit);
 }
 
 TEST_CASE("R1: cycles inside arguments cost what their edges do") {
-    const std::string set = global("builtins", "set") + "q\1" "0";
-    check_cost("edges back to the outermost", set + "h\1]q\0"s + times(20'000, "]") + '(' + times(100'000, "h\0"s) + 'l' + times(20'001, "a") + "\x85R.", errc::limit);
+    const std::string set = global("builtins", "set") + "q\1"
+                                                        "0";
+    check_cost("edges back to the outermost",
+               set + "h\1]q\0"s + times(20'000, "]") + '(' + times(100'000, "h\0"s) + 'l' + times(20'001, "a") +
+                   "\x85R.",
+               errc::limit);
     CHECK(read(global("collections", "OrderedDict") + "]q\0\x85Rq\1h\0h\1a0."s) == "refused cyclic_arguments");
 }
 
@@ -202,8 +247,11 @@ TEST_CASE("R1: numbers, names and lengths of any size end soon") {
     check_cost("memo entries with gaps", times(1'000, "Nr\0\1\0\0"s + "Nq\1") + "N.");
     check_cost("a name of 500 KB", global(std::string(500'000, 'm'), std::string(500'000, 'n')) + '.');
     check_cost("many pickles", times(500'000, "N."));
-    check_cost("many globals under many keys", '}' + times(5'000, "(" + text(std::string(100, 'k')) + "]" + "ca\nb\na}") + '.');
-    check_cost("nested pickles that are shared", bytes(times(100'000, "N0") + "N.") + "q\0000"s + global("torch.storage", "_load_from_bytes") + "q\1" + times(50'000, "h\1h\0\x85R0"s) + "N.");
+    check_cost("many globals under many keys",
+               '}' + times(5'000, "(" + text(std::string(100, 'k')) + "]" + "ca\nb\na}") + '.');
+    check_cost("nested pickles that are shared", bytes(times(100'000, "N0") + "N.") + "q\0000"s +
+                                                     global("torch.storage", "_load_from_bytes") + "q\1" +
+                                                     times(50'000, "h\1h\0\x85R0"s) + "N.");
 }
 
 TEST_CASE("R1: the budgets of limits hold") {
@@ -229,9 +277,13 @@ TEST_CASE("R2: a thread with a small stack reads, walks and destroys everything"
     const auto work = [](void*) -> void* {
         const std::size_t n = 200'000;
         const std::string set = global("builtins", "set") + "q\0000"s;
-        const std::string pickles[]{times(n, "(") + times(n, "l") + '.', "N" + times(n, "\x85") + '.', global("m", "n") + times(n, ")R") + '.',
-                                    times(n, "}N") + 'N' + times(n, "s") + '.', set + "h\0("s + times(n, "(") + times(n, "l") + "ltR.",
-                                    "N" + times(n, "\x85") + "q\0000}h\0Ns."s, "}(N" + times(n, "\x85") + "NN" + times(n, "\x85") + "Nu."};
+        const std::string pickles[]{times(n, "(") + times(n, "l") + '.',
+                                    "N" + times(n, "\x85") + '.',
+                                    global("m", "n") + times(n, ")R") + '.',
+                                    times(n, "}N") + 'N' + times(n, "s") + '.',
+                                    set + "h\0("s + times(n, "(") + times(n, "l") + "ltR.",
+                                    "N" + times(n, "\x85") + "q\0000}h\0Ns."s,
+                                    "}(N" + times(n, "\x85") + "NN" + times(n, "\x85") + "Nu."};
         for (const std::string& p : pickles) {
             const parsed out{p};
             std::vector<ckpt::value> todo{out.root()};

@@ -20,7 +20,8 @@ utf8_verdict by_bytes(std::string_view text) {
     for (std::size_t i = 0; i < text.size();) {
         if (const std::size_t n = utf8_length(text, i); n != 0) {
             i += n;
-        } else if (text.substr(i, 1) == "\xed" && i + 2 < text.size() && (text[i + 1] & 0xE0) == 0xA0 && (text[i + 2] & 0xC0) == 0x80) {
+        } else if (text.substr(i, 1) == "\xed" && i + 2 < text.size() && (text[i + 1] & 0xE0) == 0xA0 &&
+                   (text[i + 2] & 0xC0) == 0x80) {
             surrogates = true;
             i += 3;
         } else {
@@ -40,7 +41,9 @@ std::optional<std::string> unicode_of(std::string_view text) {
 }
 
 TEST_CASE("UTF-8 is judged alike at every length and place") {
-    const std::string_view pieces[]{"", "\x80", "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x98\x80", "\xed\xa0\x80", "\xed\xbf\xbf", "\xc0\xaf", "\xe2\x82", "\xff", "\xf4\x90\x80\x80", "\xed\xa0"};
+    const std::string_view pieces[]{
+        "",         "\x80",     "\xc3\xa9", "\xe2\x82\xac",     "\xf0\x9f\x98\x80", "\xed\xa0\x80", "\xed\xbf\xbf",
+        "\xc0\xaf", "\xe2\x82", "\xff",     "\xf4\x90\x80\x80", "\xed\xa0"};
     for (const std::string_view piece : pieces)
         for (std::size_t before = 0; before < 20; ++before)
             for (std::size_t after = 0; after < 20; ++after) {
@@ -53,7 +56,8 @@ TEST_CASE("every code point goes through UTF-8 and back") {
     for (std::uint32_t point = 0; point <= 0x10FFFF; point += point < 0x3000 ? 1 : 251) {
         std::string out;
         append_code_point(out, point);
-        REQUIRE(check_utf8(out) == (point >= 0xD800 && point <= 0xDFFF ? utf8_verdict::surrogates : utf8_verdict::valid));
+        REQUIRE(check_utf8(out) ==
+                (point >= 0xD800 && point <= 0xDFFF ? utf8_verdict::surrogates : utf8_verdict::valid));
     }
 }
 
@@ -64,7 +68,8 @@ TEST_CASE("the escapes of STRING are Python's") {
     CHECK(string_of(R"(\x41\xFf)") == "A\xff");
     CHECK(string_of("\\\n") == "");
     CHECK(string_of(R"(\q\8)") == R"(\q\8)");
-    for (const char* bad : {"\\", "a\\", "\\x", "\\x1", "\\xg1", "\\x1g", "\\400", "\\777"}) CHECK_FALSE(string_of(bad));
+    for (const char* bad : {"\\", "a\\", "\\x", "\\x1", "\\xg1", "\\x1g", "\\400", "\\777"})
+        CHECK_FALSE(string_of(bad));
 }
 
 TEST_CASE("the escapes of UNICODE are raw-unicode-escape, and nothing else is one") {
@@ -74,7 +79,8 @@ TEST_CASE("the escapes of UNICODE are raw-unicode-escape, and nothing else is on
     CHECK(unicode_of("a\\") == "a\\");
     CHECK(unicode_of(R"(\ud83d\ude00)") == "\xed\xa0\xbd\xed\xb8\x80");
     CHECK(unicode_of(R"(\U0010ffff)") == "\xf4\x8f\xbf\xbf");
-    for (const char* bad : {"\\u", "\\u123", "\\u123g", "\\U0000004", "\\U00110000", "\\Uffffffff"}) CHECK_FALSE(unicode_of(bad));
+    for (const char* bad : {"\\u", "\\u123", "\\u123g", "\\U0000004", "\\U00110000", "\\Uffffffff"})
+        CHECK_FALSE(unicode_of(bad));
 }
 
 TEST_CASE("decimal integers of any size become the bytes that divide back to the same digits") {

@@ -64,17 +64,31 @@ struct two_lists {
 
 } // namespace
 
-template <> struct ckpt::binding<linear> : ckpt::fields<ckpt::field<"weight", &linear::weight>, ckpt::field<"bias", &linear::bias>> {};
-template <> struct ckpt::binding<attention> : ckpt::fields<ckpt::field<"q_proj", &attention::q>, ckpt::field<"k_proj", &attention::k>> {};
-template <> struct ckpt::binding<block> : ckpt::fields<ckpt::field<"attn", &block::attn>, ckpt::field<"norm.weight", &block::norm>> {};
-template <> struct ckpt::binding<adapter> : ckpt::fields<ckpt::field<"down", &adapter::down>, ckpt::field<"up", &adapter::up>> {};
-template <> struct ckpt::binding<model>
-    : ckpt::fields<ckpt::field<"h", &model::blocks>, ckpt::field<"tables", &model::tables>, ckpt::field<"lora", &model::lora>, ckpt::field<"mask", &model::mask>> {};
-template <> struct ckpt::binding<derived> : ckpt::fields<ckpt::field<"a", &derived::a>, ckpt::field<"", &derived::flat>, ckpt::field<"b", &derived::b>> {};
+template <>
+struct ckpt::binding<linear>
+    : ckpt::fields<ckpt::field<"weight", &linear::weight>, ckpt::field<"bias", &linear::bias>> {};
+template <>
+struct ckpt::binding<attention>
+    : ckpt::fields<ckpt::field<"q_proj", &attention::q>, ckpt::field<"k_proj", &attention::k>> {};
+template <>
+struct ckpt::binding<block>
+    : ckpt::fields<ckpt::field<"attn", &block::attn>, ckpt::field<"norm.weight", &block::norm>> {};
+template <>
+struct ckpt::binding<adapter> : ckpt::fields<ckpt::field<"down", &adapter::down>, ckpt::field<"up", &adapter::up>> {};
+template <>
+struct ckpt::binding<model> : ckpt::fields<ckpt::field<"h", &model::blocks>, ckpt::field<"tables", &model::tables>,
+                                           ckpt::field<"lora", &model::lora>, ckpt::field<"mask", &model::mask>> {};
+template <>
+struct ckpt::binding<derived>
+    : ckpt::fields<ckpt::field<"a", &derived::a>, ckpt::field<"", &derived::flat>, ckpt::field<"b", &derived::b>> {};
 template <> struct ckpt::binding<base> : ckpt::fields<ckpt::field<"a2", &base::a>> {};
 template <> struct ckpt::binding<grid> : ckpt::fields<ckpt::field<"", &grid::rows>> {};
-template <> struct ckpt::binding<maybe> : ckpt::fields<ckpt::field<"proj", &maybe::proj>, ckpt::field<"list", &maybe::list>, ckpt::field<"last", &maybe::last>> {};
-template <> struct ckpt::binding<two_lists> : ckpt::fields<ckpt::field<"list", &two_lists::list>, ckpt::field<"sparse", &two_lists::sparse>> {};
+template <>
+struct ckpt::binding<maybe> : ckpt::fields<ckpt::field<"proj", &maybe::proj>, ckpt::field<"list", &maybe::list>,
+                                           ckpt::field<"last", &maybe::last>> {};
+template <>
+struct ckpt::binding<two_lists>
+    : ckpt::fields<ckpt::field<"list", &two_lists::list>, ckpt::field<"sparse", &two_lists::sparse>> {};
 
 namespace {
 
@@ -163,12 +177,15 @@ TEST_CASE("an array of a wrong size makes keys missing or unexpected; a gap in a
     entries = whole_model();
     entries.emplace_back("h.3.norm.weight", vec());
     const auto gap = ckpt::plan_load(weights_of(entries), m);
-    CHECK(gap.missing_keys == std::vector<std::string>{"h.2.attn.q_proj.weight", "h.2.attn.k_proj.weight", "h.2.norm.weight", "h.3.attn.q_proj.weight", "h.3.attn.k_proj.weight"});
+    CHECK(gap.missing_keys == std::vector<std::string>{"h.2.attn.q_proj.weight", "h.2.attn.k_proj.weight",
+                                                       "h.2.norm.weight", "h.3.attn.q_proj.weight",
+                                                       "h.3.attn.k_proj.weight"});
 }
 
 TEST_CASE("only canonical numbers below the number of keys make a vector longer, and nested vectors share a bound") {
     model m;
-    for (const char* const key : {"h.999999999.norm.weight", "h.13.norm.weight", "h.02.norm.weight", "h.-1.norm.weight", "h.99999999999999999999.x", "h.x.norm.weight", "h..norm.weight"}) {
+    for (const char* const key : {"h.999999999.norm.weight", "h.13.norm.weight", "h.02.norm.weight", "h.-1.norm.weight",
+                                  "h.99999999999999999999.x", "h.x.norm.weight", "h..norm.weight"}) {
         auto entries = whole_model();
         entries.emplace_back(key, vec());
         CAPTURE(key);

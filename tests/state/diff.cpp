@@ -20,10 +20,14 @@ using namespace test_support;
 
 namespace {
 
-ckpt::state_dict weights(const std::string& bytes, ckpt::io_mode io = ckpt::io_mode::map) { return ckpt::open_bytes(bytes_of(bytes), {.io = io}).value().state_dict("").value(); }
+ckpt::state_dict weights(const std::string& bytes, ckpt::io_mode io = ckpt::io_mode::map) {
+    return ckpt::open_bytes(bytes_of(bytes), {.io = io}).value().state_dict("").value();
+}
 
 /// A file with one tensor "t".
-std::string one(std::string_view dtype, std::string_view shape, const std::string& data) { return safetensors_file('{' + safetensors_entry("t", dtype, shape, 0, data.size()) + '}', data); }
+std::string one(std::string_view dtype, std::string_view shape, const std::string& data) {
+    return safetensors_file('{' + safetensors_entry("t", dtype, shape, 0, data.size()) + '}', data);
+}
 
 /// How the tensors "t" of two files differ, mapped and read.
 ckpt::changed_tensor change(const std::string& a, const std::string& b) {
@@ -35,8 +39,7 @@ ckpt::changed_tensor change(const std::string& a, const std::string& b) {
     CHECK(again.changed[0].why == found.changed[0].why);
     return found.changed[0];
 }
-template <class T>
-double apart(std::string_view dtype, const std::vector<T>& a, const std::vector<T>& b) {
+template <class T> double apart(std::string_view dtype, const std::vector<T>& a, const std::vector<T>& b) {
     const std::string shape = '[' + std::to_string(a.size()) + ']';
     const auto c = change(one(dtype, shape, raw(a)), one(dtype, shape, raw(b)));
     CHECK(c.why == difference::values);
@@ -52,8 +55,12 @@ double apart_complex() {
 
 TEST_CASE("keys of one side only, in the order of their file; what is equal is counted") {
     using namespace pkl;
-    const std::string a = torch_file(dict({{str("z"), floats("0", 1)}, {str("same"), floats("0", 1)}, {str("b"), floats("0", 1)}}), {{"0", raw<float>({1})}});
-    const std::string b = torch_file(dict({{str("same"), floats("0", 1)}, {str("y"), floats("0", 1)}, {str("x"), floats("0", 1)}}), {{"0", raw<float>({1})}});
+    const std::string a =
+        torch_file(dict({{str("z"), floats("0", 1)}, {str("same"), floats("0", 1)}, {str("b"), floats("0", 1)}}),
+                   {{"0", raw<float>({1})}});
+    const std::string b =
+        torch_file(dict({{str("same"), floats("0", 1)}, {str("y"), floats("0", 1)}, {str("x"), floats("0", 1)}}),
+                   {{"0", raw<float>({1})}});
     const auto found = ckpt::diff(weights(a), weights(b));
     CHECK(found.only_a == std::vector<std::string>{"z", "b"});
     CHECK(found.only_b == std::vector<std::string>{"y", "x"});
@@ -81,19 +88,22 @@ TEST_CASE("how far apart values are, of every kind") {
     CHECK(apart<std::uint8_t>("BOOL", {1, 0}, {1, 1}) == 1.0);
     // Beyond 2^53, where doubles are too coarse.
     CHECK(apart<std::int64_t>("I64", {(std::int64_t{1} << 62) + 1}, {std::int64_t{1} << 62}) == 1.0);
-    CHECK(apart<std::int64_t>("I64", {std::numeric_limits<std::int64_t>::min()}, {std::numeric_limits<std::int64_t>::max()}) == 18446744073709551615.0);
+    CHECK(apart<std::int64_t>("I64", {std::numeric_limits<std::int64_t>::min()},
+                              {std::numeric_limits<std::int64_t>::max()}) == 18446744073709551615.0);
     CHECK(apart<std::uint64_t>("U64", {~std::uint64_t{0}}, {~std::uint64_t{0} - 3}) == 3.0);
     CHECK(apart_complex() == 5.0);
     CHECK(apart<std::uint16_t>("F16", {0x3C00}, {0x4000}) == 1.0);  // 1 and 2
     CHECK(apart<std::uint16_t>("BF16", {0x3F80}, {0x4000}) == 1.0); // 1 and 2
     CHECK(apart<std::uint8_t>("F8_E4M3", {0x38}, {0x40}) == 1.0);   // 1 and 2
-    CHECK(apart<float>("F32", {0.0F}, {-0.0F}) == 0.0); // other bytes, no distance
+    CHECK(apart<float>("F32", {0.0F}, {-0.0F}) == 0.0);             // other bytes, no distance
 }
 
 TEST_CASE("NaN: the same bits are equal, others are a distance that is no number") {
     const float nan = std::numeric_limits<float>::quiet_NaN();
     const float infinity = std::numeric_limits<float>::infinity();
-    CHECK(ckpt::diff(weights(one("F32", "[2]", raw<float>({nan, infinity}))), weights(one("F32", "[2]", raw<float>({nan, infinity})))).same());
+    CHECK(ckpt::diff(weights(one("F32", "[2]", raw<float>({nan, infinity}))),
+                     weights(one("F32", "[2]", raw<float>({nan, infinity}))))
+              .same());
     CHECK(std::isnan(apart<float>("F32", {nan, 1, 2}, {3, 1, 9})));
     CHECK(std::isnan(apart<float>("F32", {5, 1, nan}, {3, 1, 9})));
     CHECK(apart<float>("F32", {infinity}, {1}) == std::numeric_limits<double>::infinity());
@@ -104,9 +114,11 @@ TEST_CASE("strides do not count, in one part and in many") {
     // 300 x 500 floats, as rows and as columns, with a row of size 1 between: more than one part of 128 KiB.
     std::vector<float> rows(150'000), columns(150'000);
     for (std::size_t r = 0; r < 300; ++r)
-        for (std::size_t c = 0; c < 500; ++c) rows[r * 500 + c] = columns[c * 300 + r] = static_cast<float>(r * 1000 + c);
+        for (std::size_t c = 0; c < 500; ++c)
+            rows[r * 500 + c] = columns[c * 300 + r] = static_cast<float>(r * 1000 + c);
     const auto file = [](const std::vector<float>& values, const std::vector<std::int64_t>& strides) {
-        return torch_file(dict({{str("t"), tensor(storage("FloatStorage", "0", 150'000), 0, {300, 1, 500}, strides)}}), {{"0", raw(values)}});
+        return torch_file(dict({{str("t"), tensor(storage("FloatStorage", "0", 150'000), 0, {300, 1, 500}, strides)}}),
+                          {{"0", raw(values)}});
     };
     const std::string a = file(rows, {500, 7, 1});
     const std::string b = file(columns, {1, 1, 300});
@@ -122,7 +134,8 @@ TEST_CASE("strides do not count, in one part and in many") {
 
 TEST_CASE("a tensor that cannot be read is a difference with its error, and no other entry is lost") {
     using namespace pkl;
-    const std::string bad = torch_file(dict({{str("t"), floats("0", 1)}, {str("u"), floats("1", 1)}}), {{"0", "too long"}, {"1", raw<float>({1})}});
+    const std::string bad = torch_file(dict({{str("t"), floats("0", 1)}, {str("u"), floats("1", 1)}}),
+                                       {{"0", "too long"}, {"1", raw<float>({1})}});
     const auto found = ckpt::diff(weights(bad), weights(bad));
     REQUIRE(found.changed.size() == 1);
     CHECK(found.changed[0].key == "t");
@@ -130,7 +143,9 @@ TEST_CASE("a tensor that cannot be read is a difference with its error, and no o
     CHECK(found.changed[0].failure.value().code == ckpt::errc::storage_size_mismatch);
     CHECK(found.equal == 1);
     // An expanded tensor may claim any size: it is not walked.
-    const std::string wide = torch_file(dict({{str("t"), tensor(storage("FloatStorage", "0", 1), 0, {std::int64_t{1} << 50}, {0})}}), {{"0", raw<float>({1})}});
+    const std::string wide =
+        torch_file(dict({{str("t"), tensor(storage("FloatStorage", "0", 1), 0, {std::int64_t{1} << 50}, {0})}}),
+                   {{"0", raw<float>({1})}});
     const auto refused = ckpt::diff(weights(wide), weights(wide));
     REQUIRE(refused.changed.size() == 1);
     CHECK(refused.changed[0].failure.value().code == ckpt::errc::output_limit);

@@ -19,10 +19,13 @@ namespace {
 
 const std::vector<std::pair<std::string, std::string>> one_storage{{"0", std::string(16, '\0')}};
 
-std::string weights() { return pkl::dict({{pkl::str("a"), pkl::floats("0", 4)}, {pkl::str("b"), pkl::floats("0", 4)}}); }
+std::string weights() {
+    return pkl::dict({{pkl::str("a"), pkl::floats("0", 4)}, {pkl::str("b"), pkl::floats("0", 4)}});
+}
 std::string optimizer() {
     using namespace pkl;
-    return dict({{str("state"), dict({{num(0), dict({{str("exp_avg"), floats("0", 4)}})}})}, {str("param_groups"), list({dict({{str("lr"), real(0.1)}})})}});
+    return dict({{str("state"), dict({{num(0), dict({{str("exp_avg"), floats("0", 4)}})}})},
+                 {str("param_groups"), list({dict({{str("lr"), real(0.1)}})})}});
 }
 
 /// The path of the state_dict that is chosen, or the name of the error.
@@ -51,11 +54,21 @@ TEST_CASE("the state_dict is found where frameworks put it") {
     CHECK(chosen(weights()) == "/");
     CHECK(chosen(pkl::ordered({{pkl::str("a"), pkl::floats("0", 4)}})) == "/");
     CHECK(chosen(dict_of({{"state_dict", weights()}})) == "/state_dict");
-    CHECK(chosen(dict_of({{"epoch", pkl::num(1)}, {"name", pkl::str("x")}, {"state_dict", weights()}, {"optimizer", optimizer()}})) == "/state_dict"); // OpenCLIP
-    CHECK(chosen(dict_of({{"epoch", pkl::num(1)}, {"global_step", pkl::num(9)}, {"loops", dict_of({{"x", dict_of({{"t", pkl::floats("0", 4)}})}})},
-                          {"callbacks", dict_of({{"c", weights()}})}, {"state_dict", weights()}, {"optimizer_states", pkl::list({optimizer()})}})) == "/state_dict"); // Lightning
-    CHECK(chosen(dict_of({{"model", weights()}, {"optimizer", optimizer()}, {"scaler", dict_of({{"scale", pkl::floats("0", 4)}})}})) == "/model");
-    CHECK(chosen(dict_of({{"my weights", weights()}, {"my optimizer", optimizer()}})) == "/my weights"); // by its parts, not by its name
+    CHECK(chosen(dict_of({{"epoch", pkl::num(1)},
+                          {"name", pkl::str("x")},
+                          {"state_dict", weights()},
+                          {"optimizer", optimizer()}})) == "/state_dict"); // OpenCLIP
+    CHECK(chosen(dict_of({{"epoch", pkl::num(1)},
+                          {"global_step", pkl::num(9)},
+                          {"loops", dict_of({{"x", dict_of({{"t", pkl::floats("0", 4)}})}})},
+                          {"callbacks", dict_of({{"c", weights()}})},
+                          {"state_dict", weights()},
+                          {"optimizer_states", pkl::list({optimizer()})}})) == "/state_dict"); // Lightning
+    CHECK(chosen(dict_of({{"model", weights()},
+                          {"optimizer", optimizer()},
+                          {"scaler", dict_of({{"scale", pkl::floats("0", 4)}})}})) == "/model");
+    CHECK(chosen(dict_of({{"my weights", weights()}, {"my optimizer", optimizer()}})) ==
+          "/my weights"); // by its parts, not by its name
     CHECK(chosen(dict_of({{"a/b", weights()}, {"epoch", pkl::num(1)}})) == "/a\\/b");
     CHECK(chosen(dict_of({{"best", weights()}, {"params", weights()}})) == "/params");
 }
@@ -64,13 +77,20 @@ TEST_CASE("what is equally likely stays ambiguous, and the error names the candi
     CHECK(chosen(dict_of({{"model", weights()}, {"model_ema", weights()}})) == "!state_dict_ambiguous");
     CHECK(chosen(dict_of({{"params", weights()}, {"params_ema", weights()}})) == "!state_dict_ambiguous");
     CHECK(chosen(dict_of({{"generator", weights()}, {"discriminator", weights()}})) == "!state_dict_ambiguous");
-    CHECK(chosen(dict_of({{"netG", weights()}, {"netD", weights()}, {"optG", optimizer()}})) == "!state_dict_ambiguous");
+    CHECK(chosen(dict_of({{"netG", weights()}, {"netD", weights()}, {"optG", optimizer()}})) ==
+          "!state_dict_ambiguous");
     CHECK(chosen(dict_of({{"G", weights()}, {"D", weights()}})) == "!state_dict_ambiguous");
-    const std::string file = torch_file(dict_of({{"net", weights()}, {"student", weights()}, {"teacher", weights()}, {"ema", weights()}, {"other", weights()}}), one_storage);
+    const std::string file = torch_file(dict_of({{"net", weights()},
+                                                 {"student", weights()},
+                                                 {"teacher", weights()},
+                                                 {"ema", weights()},
+                                                 {"other", weights()}}),
+                                        one_storage);
     const auto opened = ckpt::open_bytes(bytes_of(file)).value();
     const auto failure = opened.state_dict().error();
     CHECK(failure.code == errc::state_dict_ambiguous);
-    CHECK(failure.detail == "several dictionaries may be the weights: \"net\" (2 tensors), \"student\" (2 tensors), \"teacher\" (2 tensors), +1 more");
+    CHECK(failure.detail == "several dictionaries may be the weights: \"net\" (2 tensors), \"student\" (2 tensors), "
+                            "\"teacher\" (2 tensors), +1 more");
     CHECK_FALSE(failure.hint.empty());
     const auto all = opened.state_dicts();
     REQUIRE(all.size() == 6);
@@ -82,21 +102,34 @@ TEST_CASE("what is equally likely stays ambiguous, and the error names the candi
 }
 
 TEST_CASE("averages are found where callbacks and trainers keep them, and make a question") {
-    const std::string swa = dict_of({{"StochasticWeightAveraging", dict_of({{"n_averaged", pkl::floats("0", 1)}, {"average_model_state", weights()}})}, {"ModelCheckpoint", weights()}});
+    const std::string swa =
+        dict_of({{"StochasticWeightAveraging",
+                  dict_of({{"n_averaged", pkl::floats("0", 1)}, {"average_model_state", weights()}})},
+                 {"ModelCheckpoint", weights()}});
     CHECK(chosen(dict_of({{"state_dict", weights()}, {"callbacks", swa}})) == "!state_dict_ambiguous"); // Lightning
-    CHECK(chosen(dict_of({{"model", weights()}, {"extra_state", dict_of({{"ema", weights()}})}})) == "!state_dict_ambiguous"); // fairseq
-    CHECK(chosen(dict_of({{"model", dict_of({{"net", weights()}, {"ema", weights()}})}})) == "!state_dict_ambiguous"); // both below one name
-    CHECK(chosen(dict_of({{"state_dict", weights()}, {"current_model_state", weights()}})) == "!state_dict_ambiguous"); // Lightning's WeightAveraging
-    CHECK(chosen(dict_of({{"ema", dict_of({{"decay", pkl::real(0.9)}, {"shadow_params", pkl::list({pkl::floats("0", 4)})}})}})) == "/ema/shadow_params"); // torch_ema
+    CHECK(chosen(dict_of({{"model", weights()}, {"extra_state", dict_of({{"ema", weights()}})}})) ==
+          "!state_dict_ambiguous"); // fairseq
+    CHECK(chosen(dict_of({{"model", dict_of({{"net", weights()}, {"ema", weights()}})}})) ==
+          "!state_dict_ambiguous"); // both below one name
+    CHECK(chosen(dict_of({{"state_dict", weights()}, {"current_model_state", weights()}})) ==
+          "!state_dict_ambiguous"); // Lightning's WeightAveraging
+    CHECK(chosen(dict_of(
+              {{"ema", dict_of({{"decay", pkl::real(0.9)}, {"shadow_params", pkl::list({pkl::floats("0", 4)})}})}})) ==
+          "/ema/shadow_params"); // torch_ema
     // Whatever the average is called, and wherever the raw one stands.
-    for (const char* name : {"generator_ema", "net_ema", "net_g_ema", "module_ema", "ema_network", "EMA", "model_swa", "model_averaged", "params_avg", "state_dict_swa", "netEma", "params-ema", "model.ema"}) {
+    for (const char* name : {"generator_ema", "net_ema", "net_g_ema", "module_ema", "ema_network", "EMA", "model_swa",
+                             "model_averaged", "params_avg", "state_dict_swa", "netEma", "params-ema", "model.ema"}) {
         CAPTURE(name);
         CHECK(chosen(dict_of({{"model", weights()}, {name, weights()}})) == "!state_dict_ambiguous");
-        CHECK(chosen(dict_of({{"a", pkl::floats("0", 4)}, {"b", pkl::floats("0", 4)}, {name, weights()}})) == "!state_dict_ambiguous"); // raw at the root
-        CHECK(chosen(dict_of({{"model", dict_of({{"anything", weights()}, {name, weights()}})}})) == "!state_dict_ambiguous");
-        CHECK(chosen(dict_of({{"epoch", pkl::num(1)}, {name, weights()}})) == '/' + std::string(name)); // the only one there is
+        CHECK(chosen(dict_of({{"a", pkl::floats("0", 4)}, {"b", pkl::floats("0", 4)}, {name, weights()}})) ==
+              "!state_dict_ambiguous"); // raw at the root
+        CHECK(chosen(dict_of({{"model", dict_of({{"anything", weights()}, {name, weights()}})}})) ==
+              "!state_dict_ambiguous");
+        CHECK(chosen(dict_of({{"epoch", pkl::num(1)}, {name, weights()}})) ==
+              '/' + std::string(name)); // the only one there is
     }
-    CHECK(chosen(dict_of({{"model", weights()}, {"shadow_params", pkl::list({pkl::floats("0", 4)})}})) == "!state_dict_ambiguous");
+    CHECK(chosen(dict_of({{"model", weights()}, {"shadow_params", pkl::list({pkl::floats("0", 4)})}})) ==
+          "!state_dict_ambiguous");
     for (const char* name : {"schema", "remap", "cinema", "emad", "themes"}) {
         CAPTURE(name);
         CHECK(chosen(dict_of({{"model", weights()}, {name, weights()}})) == "/model"); // a word only in part
@@ -114,7 +147,8 @@ TEST_CASE("averages are found where callbacks and trainers keep them, and make a
 }
 
 TEST_CASE("weights further down, in lists and tuples, and below objects") {
-    CHECK(chosen(dict_of({{"checkpoint", dict_of({{"state_dict", weights()}, {"optimizer", optimizer()}})}, {"epoch", pkl::num(1)}})) == "/checkpoint/state_dict");
+    CHECK(chosen(dict_of({{"checkpoint", dict_of({{"state_dict", weights()}, {"optimizer", optimizer()}})},
+                          {"epoch", pkl::num(1)}})) == "/checkpoint/state_dict");
     CHECK(chosen(pkl::tuple({weights(), optimizer(), pkl::num(3)})) == "/0");
     CHECK(chosen(pkl::list({pkl::num(1), dict_of({{"model", weights()}})})) == "/1/model");
     CHECK(chosen(pkl::object("argparse", "Namespace", dict_of({{"model", weights()}}))) == "/model");
@@ -153,8 +187,12 @@ TEST_CASE("where no dictionary of tensors is, the error says what the root is") 
 
 TEST_CASE("a state_dict at a path: dictionaries, lists and tuples; other values are errors of their own") {
     using namespace pkl;
-    const std::string file = torch_file(dict({{str("l"), list({floats("0", 4), dict({{str("x"), floats("0", 4)}})})}, {str("t"), tuple({floats("0", 4)})}, {str("n"), num(1)},
-                                              {str("bad"), call(global("collections", "OrderedDict"), {num(1)})}, {num(7), weights()}}), one_storage);
+    const std::string file = torch_file(dict({{str("l"), list({floats("0", 4), dict({{str("x"), floats("0", 4)}})})},
+                                              {str("t"), tuple({floats("0", 4)})},
+                                              {str("n"), num(1)},
+                                              {str("bad"), call(global("collections", "OrderedDict"), {num(1)})},
+                                              {num(7), weights()}}),
+                                        one_storage);
     const auto opened = ckpt::open_bytes(bytes_of(file)).value();
     const auto l = opened.state_dict("l").value();
     REQUIRE(l.size() == 2);
@@ -171,7 +209,10 @@ TEST_CASE("a state_dict at a path: dictionaries, lists and tuples; other values 
 }
 
 TEST_CASE("real files: OpenCLIP, Lightning, the demos") {
-    const auto at = [](const char* name) { const auto weights = ckpt::open(std::filesystem::path(CKPT_TEST_DATA) / name).value().state_dict().value(); return weights.path(); };
+    const auto at = [](const char* name) {
+        const auto weights = ckpt::open(std::filesystem::path(CKPT_TEST_DATA) / name).value().state_dict().value();
+        return weights.path();
+    };
     CHECK(at("frameworks/open_clip-2.24/epoch_2.pt") == "state_dict");
     CHECK(at("frameworks/lightning-2/last.ckpt") == "state_dict");
     CHECK(at("demo/mlp.pt") == "model");

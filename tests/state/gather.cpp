@@ -38,13 +38,13 @@ struct array {
 
     [[nodiscard]] double at(const sizes& index) const {
         std::size_t i = 0;
-        for (std::size_t d = 0; d < shape.size(); ++d) i = i * static_cast<std::size_t>(shape[d]) + static_cast<std::size_t>(index[d]);
+        for (std::size_t d = 0; d < shape.size(); ++d)
+            i = i * static_cast<std::size_t>(shape[d]) + static_cast<std::size_t>(index[d]);
         return values[i];
     }
 };
 /// The array of this shape whose elements `f(index)` gives.
-template <class F>
-array made(const sizes& shape, F&& f) {
+template <class F> array made(const sizes& shape, F&& f) {
     array out{shape, {}};
     const std::size_t n = product(shape);
     out.values.reserve(n);
@@ -70,7 +70,9 @@ class composer {
   public:
     composer(gather_plan& plan, std::uint32_t seed) : plan_{plan}, random_{seed} {}
 
-    [[nodiscard]] std::int64_t below(std::int64_t n) { return static_cast<std::int64_t>(random_() % static_cast<std::uint64_t>(n)); }
+    [[nodiscard]] std::int64_t below(std::int64_t n) {
+        return static_cast<std::int64_t>(random_() % static_cast<std::uint64_t>(n));
+    }
 
     both permuted(const both& x) {
         sizes order;
@@ -82,22 +84,29 @@ class composer {
         sizes shape;
         for (const std::int64_t d : order) shape.push_back(x.expected.shape[static_cast<std::size_t>(d)]);
         sizes from(order.size());
-        return {plan_.permute(x.node, order), made(shape, [&](const sizes& index) {
-                    for (std::size_t i = 0; i < order.size(); ++i) from[static_cast<std::size_t>(order[i])] = index[i];
-                    return x.expected.at(from);
-                }),
+        return {plan_.permute(x.node, order),
+                made(shape,
+                     [&](const sizes& index) {
+                         for (std::size_t i = 0; i < order.size(); ++i)
+                             from[static_cast<std::size_t>(order[i])] = index[i];
+                         return x.expected.at(from);
+                     }),
                 x.type};
     }
     both narrowed(const both& x, std::size_t d, std::int64_t start, std::int64_t length) {
         sizes shape = x.expected.shape;
         shape[d] = length;
-        return {plan_.narrow(x.node, static_cast<std::uint32_t>(d), start, length), made(shape, [&](sizes index) {
-                    index[d] += start;
-                    return x.expected.at(index);
-                }),
+        return {plan_.narrow(x.node, static_cast<std::uint32_t>(d), start, length),
+                made(shape,
+                     [&](sizes index) {
+                         index[d] += start;
+                         return x.expected.at(index);
+                     }),
                 x.type};
     }
-    both reshaped(const both& x, const sizes& shape) { return {plan_.reshape(x.node, shape), {shape, x.expected.values}, x.type}; }
+    both reshaped(const both& x, const sizes& shape) {
+        return {plan_.reshape(x.node, shape), {shape, x.expected.values}, x.type};
+    }
     both reshaped(const both& x) {
         std::size_t rest = product(x.expected.shape);
         sizes shape;
@@ -117,11 +126,14 @@ class composer {
         shape[d] += before + after;
         std::array<std::byte, 16> value{};
         const double number = -1;
-        (void)ckpt::detail::convert(dtype::float64, reinterpret_cast<const std::byte*>(&number), x.type, value.data(), 1);
-        return {plan_.pad(x.node, static_cast<std::uint32_t>(d), before, after, value), made(shape, [&](sizes index) {
-                    index[d] -= before;
-                    return index[d] < 0 || index[d] >= x.expected.shape[d] ? -1 : x.expected.at(index);
-                }),
+        (void)ckpt::detail::convert(dtype::float64, reinterpret_cast<const std::byte*>(&number), x.type, value.data(),
+                                    1);
+        return {plan_.pad(x.node, static_cast<std::uint32_t>(d), before, after, value),
+                made(shape,
+                     [&](sizes index) {
+                         index[d] -= before;
+                         return index[d] < 0 || index[d] >= x.expected.shape[d] ? -1 : x.expected.at(index);
+                     }),
                 x.type};
     }
     both joined(const std::vector<both>& parts, std::size_t d) {
@@ -132,11 +144,13 @@ class composer {
             nodes.push_back(part.node);
             shape[d] += part.expected.shape[d];
         }
-        return {plan_.concat(nodes, static_cast<std::uint32_t>(d)), made(shape, [&](sizes index) {
-                    std::size_t i = 0;
-                    for (; index[d] >= parts[i].expected.shape[d]; ++i) index[d] -= parts[i].expected.shape[d];
-                    return parts[i].expected.at(index);
-                }),
+        return {plan_.concat(nodes, static_cast<std::uint32_t>(d)),
+                made(shape,
+                     [&](sizes index) {
+                         std::size_t i = 0;
+                         for (; index[d] >= parts[i].expected.shape[d]; ++i) index[d] -= parts[i].expected.shape[d];
+                         return parts[i].expected.at(index);
+                     }),
                 parts[0].type};
     }
     /// Cut into boxes at random, which are pasted again.
@@ -160,7 +174,8 @@ class composer {
             boxes.push_back(rest);
         }
         std::shuffle(boxes.begin(), boxes.end(), random_);
-        std::stable_sort(boxes.begin(), boxes.end(), [](const box& a, const box& b) { return a.offset[0] < b.offset[0]; });
+        std::stable_sort(boxes.begin(), boxes.end(),
+                         [](const box& a, const box& b) { return a.offset[0] < b.offset[0]; });
         std::vector<std::uint32_t> nodes;
         sizes offsets;
         for (const box& b : boxes) {
@@ -190,7 +205,8 @@ class composer {
             return joined({narrowed(x, d, cut, x.expected.shape[d] - cut), narrowed(x, d, 0, cut)}, d);
         }
         case 5: // in the right order: what is adjacent becomes one view again
-            if (x.expected.shape[d] > 1) return joined({narrowed(x, d, 0, 1), narrowed(x, d, 1, x.expected.shape[d] - 1)}, d);
+            if (x.expected.shape[d] > 1)
+                return joined({narrowed(x, d, 0, 1), narrowed(x, d, 1, x.expected.shape[d] - 1)}, d);
             return joined({x, x}, d);
         case 6: return pasted(x);
         default: return cast(x, x.type == dtype::float32 ? dtype::float64 : dtype::float32);
@@ -216,11 +232,13 @@ class composer {
         plan_.read(x.node, first, n, bytes_.data()).value();
         for (std::size_t i = 0; i < n; ++i) {
             double value{};
-            (void)ckpt::detail::convert(x.type, bytes_.data() + i * size, dtype::float64, reinterpret_cast<std::byte*>(&value), 1);
+            (void)ckpt::detail::convert(x.type, bytes_.data() + i * size, dtype::float64,
+                                        reinterpret_cast<std::byte*>(&value), 1);
             if (value != x.expected.values[static_cast<std::size_t>(first) + i]) return false;
         }
         for (std::size_t i = 0; i < 8; ++i)
-            if (bytes_[static_cast<std::size_t>(n) * size + i] != std::byte{0xA5}) return false; // nothing is written behind
+            if (bytes_[static_cast<std::size_t>(n) * size + i] != std::byte{0xA5})
+                return false; // nothing is written behind
         return true;
     }
 
@@ -237,16 +255,20 @@ typed_tensor counted(const char* name, const sizes& shape) {
 }
 both leaf(gather_plan& plan, const ckpt::state_dict& weights, const typed_tensor& t) {
     const ckpt::tensor tensor = weights.at(t.name).value();
-    return {plan.add_leaf(ckpt::detail::tensor_access::data(tensor), ckpt::detail::tensor_access::source(tensor)), {t.shape, t.values}, t.type};
+    return {plan.add_leaf(ckpt::detail::tensor_access::data(tensor), ckpt::detail::tensor_access::source(tensor)),
+            {t.shape, t.values},
+            t.type};
 }
 
 } // namespace
 
 TEST_CASE("random compositions give what loops give, in whole and in any range") {
-    const std::vector<typed_tensor> tensors{counted("cube", {3, 4, 5}), counted("thin", {1, 7, 1, 2}), counted("one", {}), counted("none", {2, 0, 3})};
+    const std::vector<typed_tensor> tensors{counted("cube", {3, 4, 5}), counted("thin", {1, 7, 1, 2}),
+                                            counted("one", {}), counted("none", {2, 0, 3})};
     for (const lying how : {lying::plain, lying::scattered, lying::big_endian}) {
         const typed_tensors file(tensors, how);
-        for (const ckpt::open_options& options : {ckpt::open_options{}, ckpt::open_options{.io = ckpt::io_mode::read}}) {
+        for (const ckpt::open_options& options :
+             {ckpt::open_options{}, ckpt::open_options{.io = ckpt::io_mode::read}}) {
             const auto weights = file.weights(options);
             for (std::uint32_t seed = 0; seed < 400; ++seed) {
                 CAPTURE(seed);
@@ -265,7 +287,11 @@ TEST_CASE("random compositions give what loops give, in whole and in any range")
 TEST_CASE("strides of a reshape: every shape of small tensors that are permuted, narrowed or expanded") {
     // Expanded dimensions have the stride 0, which no writer above makes.
     const std::vector<float> data{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11};
-    const std::string file = torch_file(pkl::dict({{pkl::str("e"), pkl::tensor(pkl::storage("FloatStorage", "0", 12), 1, {2, 3, 2, 2}, {0, 3, 1, 0})}, {pkl::str("s"), pkl::tensor(pkl::storage("FloatStorage", "0", 12), 0, {1, 3, 1, 2}, {99, 4, 0, 2})}}), {{"0", raw(data)}});
+    const std::string file = torch_file(
+        pkl::dict(
+            {{pkl::str("e"), pkl::tensor(pkl::storage("FloatStorage", "0", 12), 1, {2, 3, 2, 2}, {0, 3, 1, 0})},
+             {pkl::str("s"), pkl::tensor(pkl::storage("FloatStorage", "0", 12), 0, {1, 3, 1, 2}, {99, 4, 0, 2})}}),
+        {{"0", raw(data)}});
     const auto weights = ckpt::open_bytes(bytes_of(file)).value().state_dict("").value();
     for (const char* key : {"e", "s"})
         for (std::uint32_t seed = 0; seed < 500; ++seed) {
@@ -273,7 +299,10 @@ TEST_CASE("strides of a reshape: every shape of small tensors that are permuted,
             gather_plan plan;
             composer make(plan, seed);
             const ckpt::tensor tensor = weights.at(key).value();
-            both x{plan.add_leaf(ckpt::detail::tensor_access::data(tensor), ckpt::detail::tensor_access::source(tensor)), {}, dtype::float32};
+            both x{
+                plan.add_leaf(ckpt::detail::tensor_access::data(tensor), ckpt::detail::tensor_access::source(tensor)),
+                {},
+                dtype::float32};
             x.expected = made({tensor.shape().begin(), tensor.shape().end()}, [&](const sizes& index) {
                 auto at = static_cast<std::int64_t>(tensor.storage_offset());
                 for (std::size_t d = 0; d < index.size(); ++d) at += index[d] * tensor.strides()[d];
@@ -295,8 +324,10 @@ TEST_CASE("what strides can show stays a view") {
     const both x = leaf(plan, weights, tensors[0]);
     const both turned = make.permuted(x, {1, 0});
     const both parts[]{make.narrowed(x, 0, 0, 1), make.narrowed(x, 0, 1, 3), make.narrowed(x, 1, 2, 2)};
-    for (const both& view : {turned, parts[0], parts[1], parts[2], make.reshaped(x, {2, 2, 3, 2}), make.reshaped(turned, {3, 2, 2, 2}), make.reshaped(parts[2], {4, 2, 1}), make.joined({parts[0], parts[1]}, 0),
-                             make.joined({make.narrowed(turned, 0, 0, 4), make.narrowed(turned, 0, 4, 2)}, 0)}) {
+    for (const both& view :
+         {turned, parts[0], parts[1], parts[2], make.reshaped(x, {2, 2, 3, 2}), make.reshaped(turned, {3, 2, 2, 2}),
+          make.reshaped(parts[2], {4, 2, 1}), make.joined({parts[0], parts[1]}, 0),
+          make.joined({make.narrowed(turned, 0, 0, 4), make.narrowed(turned, 0, 4, 2)}, 0)}) {
         CHECK(plan.is_leaf(view.node));
         make.check(view);
     }
@@ -310,7 +341,8 @@ TEST_CASE("large tensors of odd sizes are read in parts, into strided destinatio
     const std::vector<typed_tensor> tensors{counted("a", {331, 257}), counted("b", {257, 331})};
     for (const lying how : {lying::plain, lying::big_endian}) {
         const typed_tensors file(tensors, how);
-        for (const ckpt::open_options& options : {ckpt::open_options{}, ckpt::open_options{.io = ckpt::io_mode::read}}) {
+        for (const ckpt::open_options& options :
+             {ckpt::open_options{}, ckpt::open_options{.io = ckpt::io_mode::read}}) {
             const auto weights = file.weights(options);
             gather_plan plan;
             composer make(plan, 7);
@@ -318,7 +350,11 @@ TEST_CASE("large tensors of odd sizes are read in parts, into strided destinatio
             const both b = leaf(plan, weights, tensors[1]);
             // Slices of transposed and reshaped tensors, merged along the last dimension: nothing is dense on the way.
             const both turned = make.permuted(a, {1, 0});
-            const both slices = make.joined({make.narrowed(turned, 1, 3, 101), make.narrowed(make.reshaped(make.reshaped(turned, {331, 257}), {257, 331}), 1, 100, 57), make.narrowed(b, 1, 0, 331)}, 1);
+            const both slices =
+                make.joined({make.narrowed(turned, 1, 3, 101),
+                             make.narrowed(make.reshaped(make.reshaped(turned, {331, 257}), {257, 331}), 1, 100, 57),
+                             make.narrowed(b, 1, 0, 331)},
+                            1);
             make.check(slices);
             const both wide = make.cast(make.padded(slices, 1, 1, 3), dtype::float64);
             make.check(wide);
@@ -338,10 +374,15 @@ TEST_CASE("large tensors of odd sizes are read in parts, into strided destinatio
 
 TEST_CASE("digests of gathered tensors, read in 128 KiB parts, are those of whole copies") {
     const typed_tensors file({counted("a", {331, 257}), counted("b", {257, 331})}, lying::scattered);
-    for (const ckpt::open_options& options : {ckpt::open_options{}, ckpt::open_options{.io = ckpt::io_mode::read}, ckpt::open_options{.storages = ckpt::storage_mode::owned}}) {
+    for (const ckpt::open_options& options : {ckpt::open_options{}, ckpt::open_options{.io = ckpt::io_mode::read},
+                                              ckpt::open_options{.storages = ckpt::storage_mode::owned}}) {
         const auto weights = file.weights(options);
-        for (const char* text : {"transpose 0 1 a\nmerge 1 a, b -> c\n", "transpose 0 1 a\nreshape (331, 257) a\n", "transpose 0 1 b\nmerge 0 a, b -> c\nreshape (-1, 7, 257) c where shape[0] % 7 == 0\ntranspose 0 1 c\ncast float64 c\n",
-                                 "pad 1 13 1 with 3 *\ncast bfloat16 *\n", "reshape (-1) *\nmerge 0 b, a -> c\nreshape (-1, 2, 257) c\npermute (2, 0, 1) c\nnarrow 0 1 250 c\n"}) {
+        for (const char* text :
+             {"transpose 0 1 a\nmerge 1 a, b -> c\n", "transpose 0 1 a\nreshape (331, 257) a\n",
+              "transpose 0 1 b\nmerge 0 a, b -> c\nreshape (-1, 7, 257) c where shape[0] % 7 == 0\ntranspose 0 1 "
+              "c\ncast float64 c\n",
+              "pad 1 13 1 with 3 *\ncast bfloat16 *\n",
+              "reshape (-1) *\nmerge 0 b, a -> c\nreshape (-1, 2, 257) c\npermute (2, 0, 1) c\nnarrow 0 1 250 c\n"}) {
             CAPTURE(text);
             const auto made_of = ckpt::remap(weights, ckpt::key_map::parse(text).value()).value();
             const auto own = made_of.owned();

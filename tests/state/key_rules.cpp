@@ -30,7 +30,8 @@ std::string fault_of(const std::string& line) {
     CHECK(where.line == 2);
     CHECK(map.error().offset == where.error.offset);
     CHECK(where.error.detail.starts_with("r:2: "));
-    CHECK(where.pretty() == where.error.detail + "\n  " + where.line_text + "\n  " + std::string(where.caret, ' ') + std::string(where.width, '^'));
+    CHECK(where.pretty() == where.error.detail + "\n  " + where.line_text + "\n  " + std::string(where.caret, ' ') +
+                                std::string(where.width, '^'));
     return std::to_string(where.column) + '+' + std::to_string(where.width) + ": " + where.error.detail.substr(5);
 }
 
@@ -52,17 +53,115 @@ TEST_CASE("every rule is read, in several spellings") {
         const auto map = key_map::parse(line).value();
         CHECK(only(map).prefix == "module.");
     }
-    for (const std::string& line : std::vector<std::string>{"strip wrappers", "strip\twrappers", "?strip wrappers", "? strip  wrappers # comment", "add m.", "add \"a b.\"", "add a.b.", "rename a -> b", "rename a->b", "rename \"a\"->\"b\"", "rename a\t->\tb", "rename {x} -> {x}",
-                             "rename {i:int}.** -> \"a.{ 2 * i + 1 }\"", "rename {i:int} -> {i+1}", "rename {i:int} -> \"{ i + 1 }\"", "rename a- -> b", "rename a-b->c", "rename \"a->b\" -> \"->\"", "rename * -> *", "rename a -> \\{b\\}", "rename a -> a#b", "drop a", "drop a where ndim == 1",
-                             "drop a  where  ndim==1", "drop \"where\"", "drop \"with\"", "drop \"[1\"", "drop \"qkv(\"", "drop by.x", "drop whereabouts", "drop a#b", "drop \"a # b\" # c", "keep a", "keep a,b", "keep a , b ,c where numel > 0", "keep {x}.a, {x}.b where x == \"y\"", "keep {i:int}, {i:int}.{y} where i > 1",
-                             "copy a -> b", "copy {x} -> {x}.{x} where x != \"b\"", "tie a = b", "tie a=b", "tie \"a=b\"=c", "tie {x}.a = {x}.b", "split 0 a -> b", "split 0 a -> b,c , d", "split -1 [1,2] a -> b, c", "split 0 [ 768 , 256, ] a -> b, c", "split 0 [0] a -> b",
-                             "split 0 qkv(heads=4, kv_heads=2, layout=concat) a -> q, k, v", "split 0 qkv( layout = grouped , kv_heads = 2, heads=4 ) a -> q,k,v", "split 0 qkv(heads=3,kv_heads=3,layout=interleaved) a -> q, k, v where ndim == 2",
-                             "split 0 \"qkv(\" -> a, b", "merge 0 a, b -> c", "merge -2 a,b->c", "merge 0 a -> c", "merge 0 {x}.a, b.{x} -> {x}", "merge 0 {x}.{i:int}, {i:int}.{x} -> {x}{i}", "merge 0 qkv(heads=4, kv_heads=4, layout=interleaved) q, k, v -> a", "merge 0 \"[1\", b -> c",
-                             "stack 0 e.{e:int} -> e by {e}", "stack -1 {p:**}.{e:int}.{l} -> {p}.{l} by {e} where l == \"w\"", "stack 0 \"e.{e:int}\" -> \"e\" by {e}", "unstack 0 e -> e.{e} by {e}", "unstack 0 {p:**}.w -> {p}.{2*n+1}.w by {n}", "unstack 0 e -> e.{e}{e} by {e} where ndim > 1",
-                             "transpose 0 1 a", "transpose -1 -2 \"a\"", "transpose 0 1 0", "permute (2, 0, 1) a", "permute (2,0,1,) a", "permute ( -1 ,0 ) a", "permute () a", "permute (0) a", "reshape (2, -1) a", "reshape () a", "reshape (-1,) a", "reshape (0, 3) a", "squeeze a", "squeeze 0 a", "squeeze -1 a",
-                             "squeeze 1", "squeeze 1 where ndim == 1", "squeeze \"0\"", "squeeze 0 \"0\"", "squeeze 0 where", "unsqueeze 0 a", "unsqueeze -3 a", "narrow 0 0 0 a", "narrow -1 5 7 a", "pad 0 1 1 a", "pad -1 0 0 with 0 a", "pad 0 1 1 with -1.5e-3 a",
-                             "pad 0 1 1 with inf a", "pad 0 1 1 with nan a", "pad 0 1 1 with true a", "pad 0 1 1 \"with\"", "cast float16 a", "cast bool a", "cast float8_e4m3fnuz **", "cast complex32 a where dtype == complex64", "fill 0 float32 () a", "fill -1.5 float16 (2, 3) a.b", "fill 1e5 float32 (2,) \"a b\"",
-                             "fill .5 float32 () a", "fill 5. float32 () a", "fill -inf float32 (0) a\\*", "fill true bool () a", "fill 18446744073709551615 uint64 () a"}) {
+    for (const std::string& line :
+         std::vector<std::string>{"strip wrappers",
+                                  "strip\twrappers",
+                                  "?strip wrappers",
+                                  "? strip  wrappers # comment",
+                                  "add m.",
+                                  "add \"a b.\"",
+                                  "add a.b.",
+                                  "rename a -> b",
+                                  "rename a->b",
+                                  "rename \"a\"->\"b\"",
+                                  "rename a\t->\tb",
+                                  "rename {x} -> {x}",
+                                  "rename {i:int}.** -> \"a.{ 2 * i + 1 }\"",
+                                  "rename {i:int} -> {i+1}",
+                                  "rename {i:int} -> \"{ i + 1 }\"",
+                                  "rename a- -> b",
+                                  "rename a-b->c",
+                                  "rename \"a->b\" -> \"->\"",
+                                  "rename * -> *",
+                                  "rename a -> \\{b\\}",
+                                  "rename a -> a#b",
+                                  "drop a",
+                                  "drop a where ndim == 1",
+                                  "drop a  where  ndim==1",
+                                  "drop \"where\"",
+                                  "drop \"with\"",
+                                  "drop \"[1\"",
+                                  "drop \"qkv(\"",
+                                  "drop by.x",
+                                  "drop whereabouts",
+                                  "drop a#b",
+                                  "drop \"a # b\" # c",
+                                  "keep a",
+                                  "keep a,b",
+                                  "keep a , b ,c where numel > 0",
+                                  "keep {x}.a, {x}.b where x == \"y\"",
+                                  "keep {i:int}, {i:int}.{y} where i > 1",
+                                  "copy a -> b",
+                                  "copy {x} -> {x}.{x} where x != \"b\"",
+                                  "tie a = b",
+                                  "tie a=b",
+                                  "tie \"a=b\"=c",
+                                  "tie {x}.a = {x}.b",
+                                  "split 0 a -> b",
+                                  "split 0 a -> b,c , d",
+                                  "split -1 [1,2] a -> b, c",
+                                  "split 0 [ 768 , 256, ] a -> b, c",
+                                  "split 0 [0] a -> b",
+                                  "split 0 qkv(heads=4, kv_heads=2, layout=concat) a -> q, k, v",
+                                  "split 0 qkv( layout = grouped , kv_heads = 2, heads=4 ) a -> q,k,v",
+                                  "split 0 qkv(heads=3,kv_heads=3,layout=interleaved) a -> q, k, v where ndim == 2",
+                                  "split 0 \"qkv(\" -> a, b",
+                                  "merge 0 a, b -> c",
+                                  "merge -2 a,b->c",
+                                  "merge 0 a -> c",
+                                  "merge 0 {x}.a, b.{x} -> {x}",
+                                  "merge 0 {x}.{i:int}, {i:int}.{x} -> {x}{i}",
+                                  "merge 0 qkv(heads=4, kv_heads=4, layout=interleaved) q, k, v -> a",
+                                  "merge 0 \"[1\", b -> c",
+                                  "stack 0 e.{e:int} -> e by {e}",
+                                  "stack -1 {p:**}.{e:int}.{l} -> {p}.{l} by {e} where l == \"w\"",
+                                  "stack 0 \"e.{e:int}\" -> \"e\" by {e}",
+                                  "unstack 0 e -> e.{e} by {e}",
+                                  "unstack 0 {p:**}.w -> {p}.{2*n+1}.w by {n}",
+                                  "unstack 0 e -> e.{e}{e} by {e} where ndim > 1",
+                                  "transpose 0 1 a",
+                                  "transpose -1 -2 \"a\"",
+                                  "transpose 0 1 0",
+                                  "permute (2, 0, 1) a",
+                                  "permute (2,0,1,) a",
+                                  "permute ( -1 ,0 ) a",
+                                  "permute () a",
+                                  "permute (0) a",
+                                  "reshape (2, -1) a",
+                                  "reshape () a",
+                                  "reshape (-1,) a",
+                                  "reshape (0, 3) a",
+                                  "squeeze a",
+                                  "squeeze 0 a",
+                                  "squeeze -1 a",
+                                  "squeeze 1",
+                                  "squeeze 1 where ndim == 1",
+                                  "squeeze \"0\"",
+                                  "squeeze 0 \"0\"",
+                                  "squeeze 0 where",
+                                  "unsqueeze 0 a",
+                                  "unsqueeze -3 a",
+                                  "narrow 0 0 0 a",
+                                  "narrow -1 5 7 a",
+                                  "pad 0 1 1 a",
+                                  "pad -1 0 0 with 0 a",
+                                  "pad 0 1 1 with -1.5e-3 a",
+                                  "pad 0 1 1 with inf a",
+                                  "pad 0 1 1 with nan a",
+                                  "pad 0 1 1 with true a",
+                                  "pad 0 1 1 \"with\"",
+                                  "cast float16 a",
+                                  "cast bool a",
+                                  "cast float8_e4m3fnuz **",
+                                  "cast complex32 a where dtype == complex64",
+                                  "fill 0 float32 () a",
+                                  "fill -1.5 float16 (2, 3) a.b",
+                                  "fill 1e5 float32 (2,) \"a b\"",
+                                  "fill .5 float32 () a",
+                                  "fill 5. float32 () a",
+                                  "fill -inf float32 (0) a\\*",
+                                  "fill true bool () a",
+                                  "fill 18446744073709551615 uint64 () a"}) {
         CAPTURE(line);
         if (line == "squeeze 0 where") {
             CHECK(fault_of(line).ends_with("where a value should be")); // 0 is the pattern
@@ -83,7 +182,8 @@ TEST_CASE("what a rule means as data") {
     CHECK(only(split).words[0].text == "a\"b.{x}");
     CHECK(only(split).templates[1].word.text == "k.\\{{x}");
     CHECK(only(split).text == "?split -1 [768, 256] \"a\\\"b.{x}\" -> q.{x}, \"k.\\\\{{x}\"");
-    const auto qkv = key_map::parse("merge 0 qkv(layout=grouped, heads=8, kv_heads=2) {p:**}.q, {p:**}.k, {p:**}.v -> {p}").value();
+    const auto qkv =
+        key_map::parse("merge 0 qkv(layout=grouped, heads=8, kv_heads=2) {p:**}.q, {p:**}.k, {p:**}.v -> {p}").value();
     CHECK(only(qkv).layout == qkv_layout::grouped);
     CHECK(only(qkv).heads == 8);
     CHECK(only(qkv).kv_heads == 2);
@@ -156,7 +256,8 @@ TEST_CASE("faults of patterns and templates stand at their place, also in quotes
         {"merge 0 {a:int}, x.{a} -> {a}", "20+3: \"{a}\" has two types"},
         {"rename a.{i:int}.b -> c.{j}.b", "25+3: \"{j}\" is not bound by the pattern"},
         {"rename \"a\\\"b.{i:int}\" -> \"\\\"\\\"{j}\"", "31+3: \"{j}\" is not bound by the pattern"},
-        {"rename {x} -> {x+1}", "16+1: \"x\" is bound to text, and an expression takes numbers: write {name:int} in the pattern"},
+        {"rename {x} -> {x+1}",
+         "16+1: \"x\" is bound to text, and an expression takes numbers: write {name:int} in the pattern"},
         {"rename {i:int} -> {i+j}", "22+1: \"j\" is not bound by the pattern"},
         {"rename {i:int} -> {i+}", "22+1: \"}\" where a value should be"},
         {"rename {i:int} -> {i i}", "19+1: a brace that is not closed"},
@@ -195,25 +296,35 @@ TEST_CASE("faults of numbers, lists and arguments") {
         {"split 0 [1, 2 a -> b, c", "15+1: \"a\" where a comma or the end of the list should be"},
         {"split 0 [1, 2]a -> b, c", "15+1: \"a\" where a blank should be"},
         {"split 0 qkv(heads=4, kv_heads=2) a -> q, k, v", "32+1: qkv takes heads=, kv_heads= and layout=, all three"},
-        {"split 0 qkv(heads=4, heads=2, layout=concat) a -> q, k, v", "22+5: \"heads\" is no argument of qkv that is missing: it takes heads=, kv_heads= and layout=, all three"},
-        {"split 0 qkv(heads=4, kv_heads=2, size=3) a -> q, k, v", "34+4: \"size\" is no argument of qkv that is missing: it takes heads=, kv_heads= and layout=, all three"},
-        {"split 0 qkv(heads=4, kv_heads=2, layout=other) a -> q, k, v", "41+5: \"other\" is no layout: concat, interleaved or grouped"},
-        {"split 0 qkv(heads=0, kv_heads=2, layout=concat) a -> q, k, v", "19+1: \"0\" is no number of heads: at least 1"},
+        {"split 0 qkv(heads=4, heads=2, layout=concat) a -> q, k, v",
+         "22+5: \"heads\" is no argument of qkv that is missing: it takes heads=, kv_heads= and layout=, all three"},
+        {"split 0 qkv(heads=4, kv_heads=2, size=3) a -> q, k, v",
+         "34+4: \"size\" is no argument of qkv that is missing: it takes heads=, kv_heads= and layout=, all three"},
+        {"split 0 qkv(heads=4, kv_heads=2, layout=other) a -> q, k, v",
+         "41+5: \"other\" is no layout: concat, interleaved or grouped"},
+        {"split 0 qkv(heads=0, kv_heads=2, layout=concat) a -> q, k, v",
+         "19+1: \"0\" is no number of heads: at least 1"},
         {"split 0 qkv(heads=x, kv_heads=2, layout=concat) a -> q, k, v", "19+1: \"x\" is no number of heads"},
         {"split 0 qkv(heads=3, kv_heads=2, layout=concat) a -> q, k, v", "12+36: heads is no multiple of kv_heads"},
-        {"split 0 qkv(heads=4, kv_heads=2, layout=interleaved) a -> q, k, v", "12+41: the interleaved layout needs as many kv_heads as heads"},
+        {"split 0 qkv(heads=4, kv_heads=2, layout=interleaved) a -> q, k, v",
+         "12+41: the interleaved layout needs as many kv_heads as heads"},
         {"split 0 qkv(heads=4, kv_heads=2, layout=concat, heads=4) a -> q, k, v", "47+1: \",\" where ) should be"},
         {"split 0 qkv(heads=4, kv_heads=2, layout=concat) a -> q, k", "54+4: qkv has three parts: q, k and v"},
         {"merge 0 qkv(heads=4, kv_heads=2, layout=concat) q, k -> a", "57+1: qkv has three parts: q, k and v"},
         {"stack 0 a.{i:int} -> b", "23+1: the end of the line where by {name} should be"},
         {"stack 0 a.{i:int} -> b by i", "27+1: \"i\" where {name} should be"},
         {"stack 0 a.{i:int} -> b by {j}", "27+3: \"{j}\" is not bound by the pattern"},
-        {"stack 0 a.{i} -> b by {i}", "23+3: \"{i}\" is bound to text, and stack counts numbers: write {name:int} in the pattern"},
-        {"stack 0 a.{i:int} -> b.{i} by {i}", "24+3: \"{i}\" is the number that is counted and cannot stand in the template"},
+        {"stack 0 a.{i} -> b by {i}",
+         "23+3: \"{i}\" is bound to text, and stack counts numbers: write {name:int} in the pattern"},
+        {"stack 0 a.{i:int} -> b.{i} by {i}",
+         "24+3: \"{i}\" is the number that is counted and cannot stand in the template"},
         {"stack 0 a.{i:int} -> b.{i+1} by {i}", "25+1: \"i\" is the number that is counted and cannot be used here"},
-        {"stack 0 a.{i:int} -> b by {i} where i == 0", "37+1: \"i\" is the number that is counted and cannot be used here"},
-        {"stack 0 a.{i:int} -> b by {i} where has(c.{i})", "43+3: \"{i}\" is the number that is counted and cannot stand in the template"},
-        {"unstack 0 a -> b by {i}", "16+1: the template does not contain the number that is counted, so all parts would have one name"},
+        {"stack 0 a.{i:int} -> b by {i} where i == 0",
+         "37+1: \"i\" is the number that is counted and cannot be used here"},
+        {"stack 0 a.{i:int} -> b by {i} where has(c.{i})",
+         "43+3: \"{i}\" is the number that is counted and cannot stand in the template"},
+        {"unstack 0 a -> b by {i}",
+         "16+1: the template does not contain the number that is counted, so all parts would have one name"},
         {"unstack 0 a.{i:int} -> b.{i} by {i}", "33+3: \"{i}\" is bound by the pattern, so it cannot count"},
         {"unstack 0 a -> b.{i} by {where}", "25+7: \"{where}\" is a word of conditions and cannot name a capture"},
         {"unstack 0 a -> b.{i} by {i} where i == 0", "35+1: \"i\" is not bound by the pattern"},
@@ -252,11 +363,13 @@ TEST_CASE("faults of conditions") {
         {"drop {x} where x", "16+1: a bare number, text or dtype is no condition"},
         {"drop a where   dtype ", "16+5: a bare number, text or dtype is no condition"},
         {"drop a where 1 < 2 < 3", "20+1: comparisons do not chain: join two of them with `and`"},
-        {"drop a where (ndim == 1) == (ndim == 2)", "14+26: \"(ndim == 1) == (ndim == 2)\" compares two things of different kinds"},
+        {"drop a where (ndim == 1) == (ndim == 2)",
+         "14+26: \"(ndim == 1) == (ndim == 2)\" compares two things of different kinds"},
         {"drop a where dtype < float16", "20+1: \"<\" has no order here: text and dtypes take only == and !="},
         {"drop {x} where x >= \"a\"", "18+2: \">=\" has no order here: text and dtypes take only == and !="},
         {"drop {x} where x == 1", "16+6: \"x == 1\" compares two things of different kinds"},
-        {"drop a where dtype == \"float16\"", "14+18: \"dtype == \\\"float16\\\"\" compares two things of different kinds"},
+        {"drop a where dtype == \"float16\"",
+         "14+18: \"dtype == \\\"float16\\\"\" compares two things of different kinds"},
         {"drop a where dtype == half", "23+4: \"half\" is not bound by the pattern"},
         {"drop a where i == 1", "14+1: \"i\" is not bound by the pattern"},
         {"drop a where ndim and ndim == 1", "14+4: \"ndim\" is no condition, but `and` and `or` join conditions"},
@@ -287,13 +400,26 @@ TEST_CASE("faults of conditions") {
         {"keep {i:int}, {i} where i == 1", "25+6: \"i == 1\" compares two things of different kinds"},
         {"drop a where 9223372036854775808 == 1", "14+19: \"9223372036854775808\" does not fit into 64 bits"},
     });
-    const auto nested = [](std::size_t n) { return "drop a where " + std::string(n, '(') + "ndim == 1" + std::string(n, ')'); };
+    const auto nested = [](std::size_t n) {
+        return "drop a where " + std::string(n, '(') + "ndim == 1" + std::string(n, ')');
+    };
     CHECK(fault_of(nested(64)) == "fine");
     CHECK(fault_of(nested(65)) == "78+1: more than 64 nested parentheses");
-    const auto braces = [](std::size_t n) { return "rename {i:int} -> {" + std::string(n, '(') + "i" + std::string(n, ')') + "}"; };
+    const auto braces = [](std::size_t n) {
+        return "rename {i:int} -> {" + std::string(n, '(') + "i" + std::string(n, ')') + "}";
+    };
     CHECK(fault_of(braces(64)) == "fine");
     CHECK(fault_of(braces(65)) == "84+1: more than 64 nested parentheses");
-    for (const char* good : {"drop a where ndim == 1 and not not (dtype != bool or has(b))", "drop a where not ndim == 1", "drop a where ndim- 1==-1", "drop a where 1 - -1 == 2", "drop a where has( \"b)\" )", "drop a where has(b(c) and shape[ -1 ] == 2", "drop {x} where x==\"a\\\"b\"",
-                             "drop {x} where \"a # b\" != x # comment", "drop {i:int} where has(\"a.{ i + 1 }\")", "drop a where dtype==float16or ndim==1", "drop a where(ndim)==1", "drop a where -9223372036854775808 < numel"})
-        CHECK_MESSAGE(fault_of(good) == (std::string_view(good) == "drop a where(ndim)==1" ? "8+11: \"where(ndim)\" where the rule should end" : std::string_view(good).find("float16or") != std::string_view::npos ? "21+9: \"float16or\" is not bound by the pattern" : "fine"), good);
+    for (const char* good : {"drop a where ndim == 1 and not not (dtype != bool or has(b))",
+                             "drop a where not ndim == 1", "drop a where ndim- 1==-1", "drop a where 1 - -1 == 2",
+                             "drop a where has( \"b)\" )", "drop a where has(b(c) and shape[ -1 ] == 2",
+                             "drop {x} where x==\"a\\\"b\"", "drop {x} where \"a # b\" != x # comment",
+                             "drop {i:int} where has(\"a.{ i + 1 }\")", "drop a where dtype==float16or ndim==1",
+                             "drop a where(ndim)==1", "drop a where -9223372036854775808 < numel"})
+        CHECK_MESSAGE(fault_of(good) == (std::string_view(good) == "drop a where(ndim)==1"
+                                             ? "8+11: \"where(ndim)\" where the rule should end"
+                                         : std::string_view(good).find("float16or") != std::string_view::npos
+                                             ? "21+9: \"float16or\" is not bound by the pattern"
+                                             : "fine"),
+                      good);
 }

@@ -57,12 +57,21 @@ concept load_of_temporary = requires(T x, linear& model) { ckpt::load(std::forwa
 
 } // namespace
 
-template <> struct ckpt::binding<linear> : ckpt::fields<ckpt::field<"weight", &linear::weight>, ckpt::field<"bias", &linear::bias>> {};
-template <> struct ckpt::binding<copied> : ckpt::fields<ckpt::field<"weight", &copied::weight>, ckpt::field<"bias", &copied::bias>> {};
-template <> struct ckpt::binding<untyped> : ckpt::fields<ckpt::field<"weight", &untyped::weight, ckpt::shape<2, ckpt::any>>, ckpt::field<"bias", &untyped::bias>> {};
-template <> struct ckpt::binding<sized> : ckpt::fields<ckpt::field<"weight", &sized::weight, ckpt::shape<ckpt::any, 3>>> {};
+template <>
+struct ckpt::binding<linear>
+    : ckpt::fields<ckpt::field<"weight", &linear::weight>, ckpt::field<"bias", &linear::bias>> {};
+template <>
+struct ckpt::binding<copied>
+    : ckpt::fields<ckpt::field<"weight", &copied::weight>, ckpt::field<"bias", &copied::bias>> {};
+template <>
+struct ckpt::binding<untyped> : ckpt::fields<ckpt::field<"weight", &untyped::weight, ckpt::shape<2, ckpt::any>>,
+                                             ckpt::field<"bias", &untyped::bias>> {};
+template <>
+struct ckpt::binding<sized> : ckpt::fields<ckpt::field<"weight", &sized::weight, ckpt::shape<ckpt::any, 3>>> {};
 template <> struct ckpt::binding<many_copies> : ckpt::fields<ckpt::field<"w", &many_copies::all>> {};
-template <> struct ckpt::binding<attention> : ckpt::fields<ckpt::field<"qkv", &attention::qkv>, ckpt::field<"scale", &attention::scale>> {};
+template <>
+struct ckpt::binding<attention>
+    : ckpt::fields<ckpt::field<"qkv", &attention::qkv>, ckpt::field<"scale", &attention::scale>> {};
 template <> struct ckpt::binding<viewed_attention> : ckpt::fields<ckpt::field<"qkv", &viewed_attention::qkv>> {};
 template <> struct ckpt::binding<half_model> : ckpt::fields<ckpt::field<"w", &half_model::w>> {};
 
@@ -83,7 +92,8 @@ std::string refused() { return pkl::tensor(pkl::storage("FloatStorage", "0", 4),
 std::string file_of(const entries& of) {
     entries pickled;
     for (const auto& [key, value] : of) pickled.emplace_back(pkl::str(key), value);
-    return torch_file(pkl::dict({{pkl::str("model"), pkl::dict(pickled)}}), {{"0", raw<float>({1, 2, 3, 4})}, {"1", raw<double>({0.5, 1e300})}});
+    return torch_file(pkl::dict({{pkl::str("model"), pkl::dict(pickled)}}),
+                      {{"0", raw<float>({1, 2, 3, 4})}, {"1", raw<double>({0.5, 1e300})}});
 }
 ckpt::state_dict weights_of(const entries& of, const ckpt::open_options& options = {}) {
     static std::deque<std::string> files;
@@ -125,12 +135,15 @@ TEST_CASE("a strict load wants every key, both ways; the error counts and names 
     CHECK_FALSE(report.loaded[0].crc32.has_value());
 
     linear untouched{};
-    const auto bad = weights_of({{"weight", vec()}, {"a", vec()}, {"b", vec()}, {"c", vec()}, {"d", vec()}, {"e", vec()}});
+    const auto bad =
+        weights_of({{"weight", vec()}, {"a", vec()}, {"b", vec()}, {"c", vec()}, {"d", vec()}, {"e", vec()}});
     const auto failure = ckpt::load(bad, untouched).error();
     CHECK(failure.code == errc::load_incomplete);
     CHECK(failure.path == "model");
-    CHECK(failure.detail == R"(1 missing: "bias"; 1 mismatched: "weight" (the tensor has 1 dimensions, asked for were 2; its shape is [4]); )"
-                            R"(5 unexpected: "a", "b", "c", +2 more)");
+    CHECK(
+        failure.detail ==
+        R"(1 missing: "bias"; 1 mismatched: "weight" (the tensor has 1 dimensions, asked for were 2; its shape is [4]); )"
+        R"(5 unexpected: "a", "b", "c", +2 more)");
     CHECK(failure.hint.find("allow_missing") != std::string_view::npos);
     CHECK(untouched.weight.data == nullptr);
     check_partition(ckpt::plan_load(bad, untouched), {"weight", "bias"}, {"weight", "a", "b", "c", "d", "e"});
@@ -141,10 +154,14 @@ TEST_CASE("leniency is by patterns; complete() ignores it, ok() honours it, and 
     model.bias.shape[0] = 99;
     const auto weights = weights_of({{"weight", mat()}, {"head.weight", vec()}, {"head.bias", vec()}});
     CHECK(ckpt::load(weights, model, {.allow_unexpected = {"head.*"}}).error().detail == R"(1 missing: "bias")");
-    CHECK(ckpt::load(weights, model, {.allow_missing = {"bias"}}).error().detail == R"(2 unexpected: "head.weight", "head.bias")");
-    CHECK(ckpt::load(weights, model, {.allow_missing = {"bia"}, .allow_unexpected = {"*.weight"}}).error().detail == R"(1 missing: "bias"; 1 unexpected: "head.bias")");
+    CHECK(ckpt::load(weights, model, {.allow_missing = {"bias"}}).error().detail ==
+          R"(2 unexpected: "head.weight", "head.bias")");
+    CHECK(ckpt::load(weights, model, {.allow_missing = {"bia"}, .allow_unexpected = {"*.weight"}}).error().detail ==
+          R"(1 missing: "bias"; 1 unexpected: "head.bias")");
     CHECK(model.weight.data == nullptr);
-    const auto report = ckpt::load(weights, model, {.allow_missing = {"bias"}, .allow_unexpected = {"x", "head.{leaf:weight|bias}"}}).value();
+    const auto report =
+        ckpt::load(weights, model, {.allow_missing = {"bias"}, .allow_unexpected = {"x", "head.{leaf:weight|bias}"}})
+            .value();
     CHECK(report.ok());
     CHECK_FALSE(report.complete());
     CHECK(report.missing_keys == keys{"bias"});
@@ -191,8 +208,10 @@ TEST_CASE("dtypes are exact unless casts are asked for, and views never convert"
     const auto weights = weights_of({{"weight", mat()}, {"bias", doubles()}});
     linear views{};
     copied copies{};
-    CHECK(ckpt::plan_load(weights, views, {.casts = true}).mismatched.at(0).why == "the tensor is float64, asked for was float32: a tensor_copy converts where load_options::casts is set");
-    CHECK(ckpt::plan_load(weights, copies).mismatched.at(0).why == "the tensor is float64, asked for was float32: it is converted where load_options::casts is set");
+    CHECK(ckpt::plan_load(weights, views, {.casts = true}).mismatched.at(0).why ==
+          "the tensor is float64, asked for was float32: a tensor_copy converts where load_options::casts is set");
+    CHECK(ckpt::plan_load(weights, copies).mismatched.at(0).why ==
+          "the tensor is float64, asked for was float32: it is converted where load_options::casts is set");
     const auto report = ckpt::load(weights, copies, {.casts = true}).value();
     CHECK(copies.bias(0) == 0.5f);
     CHECK(copies.weight(1, 1) == 4);
@@ -203,7 +222,8 @@ TEST_CASE("dtypes are exact unless casts are asked for, and views never convert"
     CHECK(report.loaded[1].chain == "cast float32");
     half_model half{};
     const auto integers = weights_of({{"w", pkl::tensor(pkl::storage("ComplexFloatStorage", "0", 2), 0, {2}, {1})}});
-    CHECK(ckpt::plan_load(integers, half, {.casts = true}).mismatched.at(0).why == "the tensor is complex64, asked for was float16");
+    CHECK(ckpt::plan_load(integers, half, {.casts = true}).mismatched.at(0).why ==
+          "the tensor is complex64, asked for was float16");
 }
 
 TEST_CASE("a tensor that was refused, and an entry that is no tensor, are mismatched and say why") {
@@ -216,7 +236,8 @@ TEST_CASE("a tensor that was refused, and an entry that is no tensor, are mismat
     CHECK(report.mismatched[1].why == "the entry is no tensor but a value of kind int");
     check_partition(report, {"weight", "bias"}, {"weight"});
     // A refused tensor that nobody wants is merely unexpected.
-    CHECK(ckpt::plan_load(weights_of({{"weight", mat()}, {"bias", vec()}, {"x", refused()}}), model).unexpected_keys == keys{"x"});
+    CHECK(ckpt::plan_load(weights_of({{"weight", mat()}, {"bias", vec()}, {"x", refused()}}), model).unexpected_keys ==
+          keys{"x"});
 }
 
 TEST_CASE("where bytes are not in memory a view is mismatched and a copy is made") {
@@ -245,7 +266,9 @@ TEST_CASE("misaligned elements and those in the other byte order are mismatched 
     };
     std::uint32_t swapped = 0;
     const std::string foreign = ckpt::detail::native_order() == ckpt::byte_order::little ? "big" : "little";
-    const float two = check(torch_file(pkl::dict({{pkl::str("weight"), mat()}, {pkl::str("bias"), vec()}}), {{"0", raw<std::uint32_t>({0, 0x40, 0, 0})}}, {.byte_order = foreign}), "-endian");
+    const float two = check(torch_file(pkl::dict({{pkl::str("weight"), mat()}, {pkl::str("bias"), vec()}}),
+                                       {{"0", raw<std::uint32_t>({0, 0x40, 0, 0})}}, {.byte_order = foreign}),
+                            "-endian");
     std::memcpy(&swapped, &two, 4);
     CHECK(swapped == 0x4000'0000);
     int misaligned = 0;
@@ -254,7 +277,8 @@ TEST_CASE("misaligned elements and those in the other byte order are mismatched 
         members[0].gap = std::string(shift, 'x');
         const std::string file = write_zip(members, {.torch = false, .end64 = false}).bytes;
         const auto weights = ckpt::open_bytes(bytes_of(file)).value().state_dict("").value();
-        if (reinterpret_cast<std::uintptr_t>(weights.at("weight").value().bytes().value().data()) % alignof(float) == 0) continue;
+        if (reinterpret_cast<std::uintptr_t>(weights.at("weight").value().bytes().value().data()) % alignof(float) == 0)
+            continue;
         CHECK(check(file, "multiple of 4 bytes") == 2);
         ++misaligned;
     }
@@ -263,7 +287,8 @@ TEST_CASE("misaligned elements and those in the other byte order are mismatched 
 
 TEST_CASE("a copy that fails midway leaves the struct as it was, and the error names the key") {
     entries pickled{{pkl::str("weight"), mat()}, {pkl::str("bias"), pkl::floats("1", 4)}};
-    const temporary_file file(torch_file(pkl::dict({{pkl::str("model"), pkl::dict(pickled)}}), {{"0", raw<float>({5, 6, 7, 8})}, {"1", raw<float>({1, 2, 3, 4})}}));
+    const temporary_file file(torch_file(pkl::dict({{pkl::str("model"), pkl::dict(pickled)}}),
+                                         {{"0", raw<float>({5, 6, 7, 8})}, {"1", raw<float>({1, 2, 3, 4})}}));
     copied model{};
     {
         const auto first = weights_of({{"weight", mat()}, {"bias", vec()}});
@@ -295,8 +320,14 @@ TEST_CASE("digests are those of the values") {
 }
 
 TEST_CASE("after a remap the report leads back to the keys of the file") {
-    const auto source = weights_of({{"m.q.weight", mat()}, {"m.k.weight", mat()}, {"m.scale", vec()}, {"m.tied", vec()}, {"m.old", vec()}, {"m.x", vec()}});
-    const ckpt::key_map map{ckpt::strip_prefix("m."), ckpt::rule("merge 0 q.weight, k.weight -> qkv"), ckpt::rule("rename tied -> scale"), ckpt::drop("old")};
+    const auto source = weights_of({{"m.q.weight", mat()},
+                                    {"m.k.weight", mat()},
+                                    {"m.scale", vec()},
+                                    {"m.tied", vec()},
+                                    {"m.old", vec()},
+                                    {"m.x", vec()}});
+    const ckpt::key_map map{ckpt::strip_prefix("m."), ckpt::rule("merge 0 q.weight, k.weight -> qkv"),
+                            ckpt::rule("rename tied -> scale"), ckpt::drop("old")};
     const auto ours = ckpt::remap(source, map).value();
     attention model{};
     const auto report = ckpt::load(ours, model, {.allow_unexpected = {"x"}}).value();
@@ -325,7 +356,8 @@ TEST_CASE("after a remap the report leads back to the keys of the file") {
 
 TEST_CASE("a source is used, dropped or unexpected, and one of them only") {
     const auto source = weights_of({{"weight", mat()}, {"bias", vec()}, {"old", vec()}});
-    const ckpt::key_map map{ckpt::rule("copy bias -> again"), ckpt::drop("bias"), ckpt::drop("old"), ckpt::rename("again", "bias")};
+    const ckpt::key_map map{ckpt::rule("copy bias -> again"), ckpt::drop("bias"), ckpt::drop("old"),
+                            ckpt::rename("again", "bias")};
     linear model{};
     const auto ours = ckpt::remap(source, map).value();
     check_partition(ckpt::load(ours, model).value(), {"weight", "bias"}, {"weight", "bias", "old"});
@@ -359,13 +391,19 @@ TEST_CASE("names of one tensor are used or dropped with the one that stands for 
     CHECK(plan.aliased[0].same_as == "q");
     CHECK(plan.aliased[1].key == "l");
     CHECK(plan.aliased[1].same_as == "k");
-    check_partition(report_of(pieces, "merge 0 q, k -> bias\nmerge 0 r, l -> bias\n"), {"weight", "bias"}, {"weight", "q", "k", "r", "l"});
+    check_partition(report_of(pieces, "merge 0 q, k -> bias\nmerge 0 r, l -> bias\n"), {"weight", "bias"},
+                    {"weight", "q", "k", "r", "l"});
     // Parts that are dropped one by one are one key of the file.
-    check_partition(report_of(source, "drop {x:b|c}\nsplit 0 a -> x, y\ndrop x\ndrop y\n"), {"weight", "bias"}, {"a", "b", "c", "weight", "bias"});
+    check_partition(report_of(source, "drop {x:b|c}\nsplit 0 a -> x, y\ndrop x\ndrop y\n"), {"weight", "bias"},
+                    {"a", "b", "c", "weight", "bias"});
 }
 
 TEST_CASE("after two remaps the report leads back to the keys of the file") {
-    const auto source = weights_of({{"module.a", vec()}, {"module.b", vec()}, {"module.c", vec()}, {"module.old", vec()}, {"module.weight", mat()}});
+    const auto source = weights_of({{"module.a", vec()},
+                                    {"module.b", vec()},
+                                    {"module.c", vec()},
+                                    {"module.old", vec()},
+                                    {"module.weight", mat()}});
     const auto once = ckpt::remap(source, ckpt::key_map{ckpt::strip_wrappers(), ckpt::rename("c", "b")}).value();
     const auto report_of = [&](const char* rules) {
         linear model{};
@@ -399,7 +437,8 @@ TEST_CASE("a missing key is told its nearest: of the wanted shape first") {
         return report.nearest.empty() ? keys{} : report.nearest.front().nearest;
     };
     CHECK(hint({{"bias", vec()}, {"wieght", mat()}, {"weigh", vec()}}, linear{}) == keys{"wieght", "weigh"});
-    CHECK(hint({{"bias", vec()}, {"model.weight", vec()}, {"weihgt", mat()}}, linear{}) == keys{"weihgt", "model.weight"});
+    CHECK(hint({{"bias", vec()}, {"model.weight", vec()}, {"weihgt", mat()}}, linear{}) ==
+          keys{"weihgt", "model.weight"});
     CHECK(hint({{"bias", vec()}, {"something else", vec()}}, linear{}).empty());
     // Sizes that are known and agree make up for spelling.
     const std::string wide = pkl::tensor(pkl::storage("FloatStorage", "0", 4), 0, {1, 3}, {3, 1});

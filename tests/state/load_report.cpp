@@ -21,7 +21,8 @@ std::string folded(const std::vector<std::string>& keys, std::size_t most = 100)
 TEST_CASE("runs of numbers and names of siblings are folded, and the count says of how many keys") {
     std::vector<std::string> keys;
     for (int i = 0; i < 32; ++i)
-        for (const char* const name : {"q", "k", "v"}) keys.push_back("blocks." + std::to_string(i) + ".attn." + name + ".weight");
+        for (const char* const name : {"q", "k", "v"})
+            keys.push_back("blocks." + std::to_string(i) + ".attn." + name + ".weight");
     keys.push_back("head");
     CHECK(folded(keys) == "blocks.{0..31}.attn.{q,k,v}.weight (96)\nhead\n");
     CHECK(folded({"a.0.w", "a.1.w", "a.3.w", "a.7.w", "a.8.w", "a.9.w", "a.10.w"}) == "a.{0,1,3,7..10}.w (7)\n");
@@ -57,15 +58,17 @@ TEST_CASE("lists and lines are bounded, and what a file wrote is printable") {
 
 TEST_CASE("the text has counts, and a list for what is not as it should be") {
     ckpt::load_report report;
-    CHECK(report.to_text() == "loaded 0, missing 0, mismatched 0, absent 0; used 0, dropped 0, unexpected 0: complete\n");
+    CHECK(report.to_text() ==
+          "loaded 0, missing 0, mismatched 0, absent 0; used 0, dropped 0, unexpected 0: complete\n");
     report.loaded.resize(2);
     report.loaded[0].key = "a";
     report.loaded[1].key = "b";
     report.loaded[1].cast = true;
     report.used = {"a", "b"};
     report.unexpected_keys = {"x.0", "x.1", "x.2"};
-    CHECK(report.to_text() == "loaded 2, missing 0, mismatched 0, absent 0; used 2, dropped 0, unexpected 3: complete, as it was allowed\n"
-                              "unexpected:\n  x.{0..2} (3)\ncast:\n  b\n");
+    CHECK(report.to_text() ==
+          "loaded 2, missing 0, mismatched 0, absent 0; used 2, dropped 0, unexpected 3: complete, as it was allowed\n"
+          "unexpected:\n  x.{0..2} (3)\ncast:\n  b\n");
     report.missing_keys = {"m"};
     report.missing_not_allowed = 1;
     report.nearest.push_back({"m", {"n", "o"}});
@@ -73,7 +76,8 @@ TEST_CASE("the text has counts, and a list for what is not as it should be") {
     report.mismatched.push_back({"d", {ckpt::any}, {}, {}, {}, "refused"});
     report.absent = {"opt"};
     report.dropped.push_back({"old", "drop old"});
-    CHECK(report.to_text() == "loaded 2, missing 1, mismatched 2, absent 1; used 2, dropped 1, unexpected 3: incomplete, not as it was asked for\n"
+    CHECK(report.to_text() == "loaded 2, missing 1, mismatched 2, absent 1; used 2, dropped 1, unexpected 3: "
+                              "incomplete, not as it was asked for\n"
                               "missing:\n  m\n  m: perhaps n, o\n"
                               "mismatched:\n  c: wanted float32 [any, 784], got float16 [10, 783]: why\n  d: refused\n"
                               "unexpected:\n  x.{0..2} (3)\nabsent:\n  opt\ndropped:\n  old\ncast:\n  b\n");
@@ -95,11 +99,12 @@ TEST_CASE("the JSON has every list, in a fixed order, and is valid whatever the 
     report.nearest.push_back({"m", {"n"}});
     report.missing_keys = {"m"};
     report.missing_not_allowed = 1;
-    CHECK(report.json() ==
-          R"({"complete": false, "ok": false, "loaded": [{"key": "a\"\\\n\u0001\udcff)"
-          "\xc3\xa9"
-          R"(", "from": ["x", "y"], "file": "f.bin", "chain": "merge 0", "aliases": ["z"], "aliased": true, "converted": true, "cast": false, "crc32": "000000ab"}], )"
-          R"("missing_keys": ["m"], "mismatched": [{"key": "c", "want_shape": [null, 784], "got_shape": [10, 783], "want_dtype": "float32", "got_dtype": null, "why": "why"}], )"
-          R"("absent": [], "used": [], "dropped": [{"from": "old", "rule": "drop old"}], "unexpected_keys": [], "nearest": [{"key": "m", "nearest": ["n"]}], )"
-          R"("missing_not_allowed": 1, "unexpected_not_allowed": 0})");
+    CHECK(
+        report.json() ==
+        R"({"complete": false, "ok": false, "loaded": [{"key": "a\"\\\n\u0001\udcff)"
+        "\xc3\xa9"
+        R"(", "from": ["x", "y"], "file": "f.bin", "chain": "merge 0", "aliases": ["z"], "aliased": true, "converted": true, "cast": false, "crc32": "000000ab"}], )"
+        R"("missing_keys": ["m"], "mismatched": [{"key": "c", "want_shape": [null, 784], "got_shape": [10, 783], "want_dtype": "float32", "got_dtype": null, "why": "why"}], )"
+        R"("absent": [], "used": [], "dropped": [{"from": "old", "rule": "drop old"}], "unexpected_keys": [], "nearest": [{"key": "m", "nearest": ["n"]}], )"
+        R"("missing_not_allowed": 1, "unexpected_not_allowed": 0})");
 }

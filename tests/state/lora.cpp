@@ -26,10 +26,13 @@ std::vector<float> values(const ckpt::state_dict& weights, std::string_view key)
     tensor.copy_as(std::span{out}).value();
     return out;
 }
-ckpt::state_dict file(const char* name) { return ckpt::open(std::string(CKPT_TEST_DATA "/frameworks/peft-0.21/") + name).value().state_dict("").value(); }
+ckpt::state_dict file(const char* name) {
+    return ckpt::open(std::string(CKPT_TEST_DATA "/frameworks/peft-0.21/") + name).value().state_dict("").value();
+}
 
 /// base + scale * B * A of row-major matrices, in double, rounded once.
-std::vector<float> by_hand(const std::vector<float>& base, const std::vector<float>& b, const std::vector<float>& a, std::size_t rank, double scale) {
+std::vector<float> by_hand(const std::vector<float>& base, const std::vector<float>& b, const std::vector<float>& a,
+                           std::size_t rank, double scale) {
     const std::size_t rows = b.size() / rank;
     const std::size_t columns = a.size() / rank;
     std::vector<float> out(base.size());
@@ -64,9 +67,11 @@ TEST_CASE("PEFT's own merge of linear, convolution and embedding, to the last pl
     CHECK(values(merged.weights, "head.weight") == values(base, "head.weight"));
     // And exactly: one rounding.
     CHECK(values(merged.weights, "wide.weight") ==
-          by_hand(values(base, "wide.weight"), values(adapter, "base_model.model.wide.lora_B.weight"), values(adapter, "base_model.model.wide.lora_A.weight"), 4, 2));
+          by_hand(values(base, "wide.weight"), values(adapter, "base_model.model.wide.lora_B.weight"),
+                  values(adapter, "base_model.model.wide.lora_A.weight"), 4, 2));
     CHECK(values(merged.weights, "conv.weight") ==
-          by_hand(values(base, "conv.weight"), values(adapter, "base_model.model.conv.lora_B.weight"), values(adapter, "base_model.model.conv.lora_A.weight"), 4, 2));
+          by_hand(values(base, "conv.weight"), values(adapter, "base_model.model.conv.lora_B.weight"),
+                  values(adapter, "base_model.model.conv.lora_A.weight"), 4, 2));
 }
 
 TEST_CASE("every dialect's names") {
@@ -76,11 +81,13 @@ TEST_CASE("every dialect's names") {
         const char* base;
     } cases[]{
         {"base_model.model.layers.0.q.lora_A.weight", "base_model.model.layers.0.q.lora_B.weight", "layers.0.q.weight"},
-        {"base_model.model.layers.0.q.lora_A.default.weight", "base_model.model.layers.0.q.lora_B.default.weight", "layers.0.q.weight"},
+        {"base_model.model.layers.0.q.lora_A.default.weight", "base_model.model.layers.0.q.lora_B.default.weight",
+         "layers.0.q.weight"},
         {"unet.mid.attn.lora.down.weight", "unet.mid.attn.lora.up.weight", "mid.attn.weight"},
         {"unet.mid.attn.lora_A.weight", "unet.mid.attn.lora_B.weight", "mid.attn.weight"},
         {"layers.0.q.lora_A", "layers.0.q.lora_B", "layers.0.q.weight"},
-        {"lora_unet_down_blocks_0_attn_1.lora_down.weight", "lora_unet_down_blocks_0_attn_1.lora_up.weight", "down_blocks.0.attn.1.weight"},
+        {"lora_unet_down_blocks_0_attn_1.lora_down.weight", "lora_unet_down_blocks_0_attn_1.lora_up.weight",
+         "down_blocks.0.attn.1.weight"},
         {"layers.0.q.lora_A", "layers.0.q.lora_B", "layers.0.q"},
     };
     for (const auto& c : cases) {
@@ -99,7 +106,9 @@ TEST_CASE("the scale: given, from a stored alpha, from a given alpha; never gues
     const named_floats base{{"w.weight", {1, 1}, {0}}};
     const named_floats plain{{"w.lora_A", {2, 1}, {1, 1}}, {"w.lora_B", {1, 2}, {1, 1}}};
     const named_floats stored{{"w.lora_A", {2, 1}, {1, 1}}, {"w.lora_B", {1, 2}, {1, 1}}, {"w.alpha", {}, {8}}};
-    const auto one = [&](const named_floats& adapter, const ckpt::lora_options& options) { return values(ckpt::merge_lora(base.weights(), adapter.weights(), options).value().weights, "w.weight")[0]; };
+    const auto one = [&](const named_floats& adapter, const ckpt::lora_options& options) {
+        return values(ckpt::merge_lora(base.weights(), adapter.weights(), options).value().weights, "w.weight")[0];
+    };
     CHECK(one(plain, {.scale = 3}) == 6);
     CHECK(one(plain, {.alpha = 6}) == 6);
     CHECK(one(stored, {}) == 8);
@@ -118,18 +127,28 @@ TEST_CASE("no part of an adapter is lost silently") {
         REQUIRE_FALSE(merged.has_value());
         return merged.error();
     };
-    CHECK(error_of(named_floats{{"v.lora_A", {1, 2}, {1, 1}}, {"v.lora_B", {2, 1}, {1, 1}}}).detail.find("no module for \"v\"; nearest: \"w.weight\"") != std::string::npos);
-    CHECK(error_of(named_floats{{"w.lora_A", {1, 2}, {1, 1}}}).detail.find("no partner, the first: \"w.lora_A\"") != std::string::npos);
-    CHECK(error_of(named_floats{{"w.lora_A", {1, 3}, {1, 1, 1}}, {"w.lora_B", {2, 1}, {1, 1}}}).code == ckpt::errc::shapes_differ);
-    CHECK(error_of(named_floats{{"w.lora_A", {2, 2}, {1, 1, 1, 1}}, {"w.lora_B", {2, 1}, {1, 1}}}).detail.find("no partner") != std::string::npos);
+    CHECK(error_of(named_floats{{"v.lora_A", {1, 2}, {1, 1}}, {"v.lora_B", {2, 1}, {1, 1}}})
+              .detail.find("no module for \"v\"; nearest: \"w.weight\"") != std::string::npos);
+    CHECK(error_of(named_floats{{"w.lora_A", {1, 2}, {1, 1}}}).detail.find("no partner, the first: \"w.lora_A\"") !=
+          std::string::npos);
+    CHECK(error_of(named_floats{{"w.lora_A", {1, 3}, {1, 1, 1}}, {"w.lora_B", {2, 1}, {1, 1}}}).code ==
+          ckpt::errc::shapes_differ);
+    CHECK(error_of(named_floats{{"w.lora_A", {2, 2}, {1, 1, 1, 1}}, {"w.lora_B", {2, 1}, {1, 1}}})
+              .detail.find("no partner") != std::string::npos);
     CHECK(error_of(named_floats{{"w", {1}, {1}}}).detail.find("no low-rank pairs") != std::string::npos);
 
     // DoRA scales the sum, and other kinds have biases or a third factor.
-    for (const char* extra : {"w.lora_magnitude_vector", "w.lora_magnitude_vector.default.weight", "w.dora_scale", "w.lora_B.bias", "w.lora_mid.weight"})
-        CHECK(error_of(named_floats{{"w.lora_A.weight", {1, 2}, {1, 1}}, {"w.lora_B.weight", {2, 1}, {1, 1}}, {extra, {2}, {1, 1}}}).detail.starts_with('"' + std::string(extra) + "\" says that"));
+    for (const char* extra : {"w.lora_magnitude_vector", "w.lora_magnitude_vector.default.weight", "w.dora_scale",
+                              "w.lora_B.bias", "w.lora_mid.weight"})
+        CHECK(error_of(named_floats{{"w.lora_A.weight", {1, 2}, {1, 1}},
+                                    {"w.lora_B.weight", {2, 1}, {1, 1}},
+                                    {extra, {2}, {1, 1}}})
+                  .detail.starts_with('"' + std::string(extra) + "\" says that"));
 
-    const named_floats more{{"w.lora_A", {1, 2}, {1, 1}}, {"w.lora_B", {2, 1}, {1, 1}}, {"head.weight", {1}, {1}}, {"x.alpha", {}, {1}}};
-    CHECK(ckpt::merge_lora(base.weights(), more.weights(), {.scale = 1}).value().others == std::vector<std::string>{"head.weight", "x.alpha"});
+    const named_floats more{
+        {"w.lora_A", {1, 2}, {1, 1}}, {"w.lora_B", {2, 1}, {1, 1}}, {"head.weight", {1}, {1}}, {"x.alpha", {}, {1}}};
+    CHECK(ckpt::merge_lora(base.weights(), more.weights(), {.scale = 1}).value().others ==
+          std::vector<std::string>{"head.weight", "x.alpha"});
 }
 
 TEST_CASE("what a map dropped before is still in the report after a merge, a cut and an overlay") {
@@ -138,8 +157,9 @@ TEST_CASE("what a map dropped before is still in the report after a merge, a cut
     const auto weights = ckpt::remap(base.weights(), ckpt::key_map{ckpt::drop("old")}).value();
     const std::vector<ckpt::layer> layers{{weights, "base"}, {base.weights(), "more"}};
     const std::vector<ckpt::shard_rule> rules{{"**.weight", 0}};
-    for (const ckpt::state_dict& made : {ckpt::merge_lora(weights, adapter.weights(), {.scale = 1}).value().weights, ckpt::shard(weights, rules, 1, 2).value(),
-                                         ckpt::overlay(std::span{layers}.first(1)).value().weights}) {
+    for (const ckpt::state_dict& made :
+         {ckpt::merge_lora(weights, adapter.weights(), {.scale = 1}).value().weights,
+          ckpt::shard(weights, rules, 1, 2).value(), ckpt::overlay(std::span{layers}.first(1)).value().weights}) {
         const ckpt::load_report report = ckpt::puller{made}.report();
         REQUIRE(report.dropped.size() == 1);
         CHECK(report.dropped[0].from == "old");
@@ -149,11 +169,16 @@ TEST_CASE("what a map dropped before is still in the report after a merge, a cut
 TEST_CASE("a square weight stored as [in, out] is transposed when it is asked for, another one by its shape") {
     const named_floats adapter{{"w.lora_A", {1, 2}, {1, 2}}, {"w.lora_B", {2, 1}, {1, 10}}};
     const named_floats square{{"w.weight", {2, 2}, {0, 0, 0, 0}}};
-    CHECK(values(ckpt::merge_lora(square.weights(), adapter.weights(), {.scale = 1}).value().weights, "w.weight") == std::vector<float>{1, 2, 10, 20});
-    CHECK(values(ckpt::merge_lora(square.weights(), adapter.weights(), {.scale = 1, .fan_in_fan_out = true}).value().weights, "w.weight") == std::vector<float>{1, 10, 2, 20});
+    CHECK(values(ckpt::merge_lora(square.weights(), adapter.weights(), {.scale = 1}).value().weights, "w.weight") ==
+          std::vector<float>{1, 2, 10, 20});
+    CHECK(
+        values(
+            ckpt::merge_lora(square.weights(), adapter.weights(), {.scale = 1, .fan_in_fan_out = true}).value().weights,
+            "w.weight") == std::vector<float>{1, 10, 2, 20});
     const named_floats tall{{"w.lora_A", {1, 2}, {1, 2}}, {"w.lora_B", {3, 1}, {1, 10, 100}}};
     const named_floats turned{{"w.weight", {2, 3}, {0, 0, 0, 0, 0, 0}}};
-    CHECK(values(ckpt::merge_lora(turned.weights(), tall.weights(), {.scale = 1}).value().weights, "w.weight") == std::vector<float>{1, 10, 100, 2, 20, 200});
+    CHECK(values(ckpt::merge_lora(turned.weights(), tall.weights(), {.scale = 1}).value().weights, "w.weight") ==
+          std::vector<float>{1, 10, 100, 2, 20, 200});
 }
 
 TEST_CASE("a base of another floating type is rounded once more, and large matrices are read in pieces") {

@@ -43,8 +43,12 @@ std::string state_of(const parts& p) {
     for (const auto& one : p.more) state.push_back(one);
     return names(state);
 }
-std::string module_of(const parts& p, std::string_view name = "Linear") { return pkl::object("torch.nn.modules.linear", name, state_of(p)); }
-std::string set_of(std::initializer_list<std::string> elements) { return pkl::call(pkl::global("__builtin__", "set"), {pkl::list(elements)}); }
+std::string module_of(const parts& p, std::string_view name = "Linear") {
+    return pkl::object("torch.nn.modules.linear", name, state_of(p));
+}
+std::string set_of(std::initializer_list<std::string> elements) {
+    return pkl::call(pkl::global("__builtin__", "set"), {pkl::list(elements)});
+}
 
 ckpt::checkpoint opened(const std::string& value) {
     static std::vector<std::string> kept;
@@ -83,7 +87,10 @@ TEST_CASE("parameters, buffers, submodules, in the module's own order") {
 }
 
 TEST_CASE("None is left out, and so are buffers that are not persistent; other attributes are no part of it") {
-    const auto file = opened(module_of({{{"weight", t}, {"bias", pkl::none}}, {{"kept", t}, {"cache", t}, {"empty", pkl::none}, {"other", t}}, {{"gone", pkl::none}}, set_of({pkl::str("cache"), pkl::str("absent"), pkl::str("other")}),
+    const auto file = opened(module_of({{{"weight", t}, {"bias", pkl::none}},
+                                        {{"kept", t}, {"cache", t}, {"empty", pkl::none}, {"other", t}},
+                                        {{"gone", pkl::none}},
+                                        set_of({pkl::str("cache"), pkl::str("absent"), pkl::str("other")}),
                                         {{"stride", t}, {"names", pkl::list({pkl::str("x")})}}}));
     const auto weights = file.state_dict().value();
     CHECK(keys(weights) == "weight kept");
@@ -96,10 +103,16 @@ TEST_CASE("None is left out, and so are buffers that are not persistent; other a
     CHECK(keys(opened(module_of({{}, {{"a", t}, {"b", t}}, {}, {}, {}})).state_dict().value()) == "a b");
 }
 
-TEST_CASE("packed parameters of a quantised module are listed with its tensors; its other attributes can be asked for") {
+TEST_CASE(
+    "packed parameters of a quantised module are listed with its tensors; its other attributes can be asked for") {
     const std::string packed = pkl::object("torch", "ScriptObject", pkl::tuple({t, t}));
-    const std::string inner = module_of({{{"w", t}}, {{"cache", t}}, {}, set_of({pkl::str("cache")}), {{"table", t}, {"rows", pkl::list({t})}, {"_packed_params", packed}}});
-    const auto file = opened(module_of({{}, {}, {{"0", inner}}, {}, {{"loss", pkl::object("torch.nn", "Loss", names({{"v", t}}))}}}));
+    const std::string inner = module_of({{{"w", t}},
+                                         {{"cache", t}},
+                                         {},
+                                         set_of({pkl::str("cache")}),
+                                         {{"table", t}, {"rows", pkl::list({t})}, {"_packed_params", packed}}});
+    const auto file =
+        opened(module_of({{}, {}, {{"0", inner}}, {}, {{"loss", pkl::object("torch.nn", "Loss", names({{"v", t}}))}}}));
     CHECK(keys(file.state_dict().value()) == "0.w");
     CHECK(paths(file) == "0.w 0._packed_params|0 0._packed_params|1");
     for (const char* path : {"0._packed_params/1", "0.cache", "0.table", "0.rows/0", "loss/v"}) {
@@ -123,10 +136,16 @@ TEST_CASE("below a key of a larger file, and in lists; the path of a module is o
         CHECK(file.root().find(path).value().kind() == ckpt::kind::tensor);
     }
     // PyTorch allows no dots in these names; a file may have them, and what is listed can be asked for.
-    const auto dotted = opened(module_of({{{"x.y", t}}, {}, {{"a.b", module_of({{{"w", t}}, {}, {}, {}, {}})}, {"a", module_of({{{"v", t}}, {}, {}, {}, {}})}}, {}, {}}));
+    const auto dotted = opened(
+        module_of({{{"x.y", t}},
+                   {},
+                   {{"a.b", module_of({{{"w", t}}, {}, {}, {}, {}})}, {"a", module_of({{{"v", t}}, {}, {}, {}, {}})}},
+                   {},
+                   {}}));
     CHECK(paths(dotted) == "x.y a.b.w a.v");
     for (const char* path : {"x.y", "a.v"}) CHECK(dotted.root().find(path).value().kind() == ckpt::kind::tensor);
-    for (const char* path : {"model/sub.", "model/.v", "model/sub.v.x", "model/sub.none", "model/nothing", "model/w.x"}) {
+    for (const char* path :
+         {"model/sub.", "model/.v", "model/sub.v.x", "model/sub.none", "model/nothing", "model/w.x"}) {
         CAPTURE(path);
         CHECK(file.root().find(path).error().code == errc::path_missing);
     }
@@ -136,7 +155,8 @@ TEST_CASE("{model: module, ema: module}: averaged weights are not chosen silentl
     const std::string net = module_of({{{"w", t}}, {}, {}, {}, {}});
     const auto both = opened(names({{"model", net}, {"ema", net}})).state_dict();
     CHECK(both.error().code == errc::state_dict_ambiguous);
-    CHECK(both.error().detail == "several dictionaries may be the weights: \"model\" (1 tensor), \"ema\" (1 tensor, averaged)");
+    CHECK(both.error().detail ==
+          "several dictionaries may be the weights: \"model\" (1 tensor), \"ema\" (1 tensor, averaged)");
     const auto averaged = opened(names({{"model", pkl::none}, {"ema", net}})).state_dict().value();
     CHECK(averaged.path() == "ema");
 }
@@ -148,33 +168,48 @@ TEST_CASE("what only looks like a module is an object") {
     };
     const std::string d = pkl::dict({});
     CHECK(is_module(pkl::object("torch.nn", "X", names({{"_parameters", d}, {"_buffers", d}, {"_modules", d}}))));
-    CHECK(is_module(pkl::object("torch.nn", "X", pkl::tuple({names({{"_parameters", d}, {"_buffers", d}, {"_modules", d}}), names({{"slot", pkl::num(1)}})}))));
-    CHECK(is_module(pkl::object("torch.nn", "X", pkl::tuple({pkl::none, names({{"_parameters", pkl::ordered()}, {"_buffers", d}, {"_modules", d}})}))));
+    CHECK(is_module(pkl::object(
+        "torch.nn", "X",
+        pkl::tuple({names({{"_parameters", d}, {"_buffers", d}, {"_modules", d}}), names({{"slot", pkl::num(1)}})}))));
+    CHECK(is_module(pkl::object(
+        "torch.nn", "X",
+        pkl::tuple({pkl::none, names({{"_parameters", pkl::ordered()}, {"_buffers", d}, {"_modules", d}})}))));
     CHECK_FALSE(is_module(pkl::object("torch.nn", "X", names({{"_parameters", d}, {"_buffers", d}}))));
-    CHECK_FALSE(is_module(pkl::object("torch.nn", "X", names({{"_parameters", d}, {"_buffers", pkl::list({})}, {"_modules", d}}))));
+    CHECK_FALSE(is_module(
+        pkl::object("torch.nn", "X", names({{"_parameters", d}, {"_buffers", pkl::list({})}, {"_modules", d}}))));
     CHECK_FALSE(is_module(names({{"_parameters", d}, {"_buffers", d}, {"_modules", d}}))); // a dictionary
     CHECK_FALSE(is_module(pkl::object("torch.nn", "X", pkl::list({}))));
     // The last of equal keys counts, as in Python.
-    CHECK_FALSE(is_module(pkl::object("torch.nn", "X", names({{"_parameters", d}, {"_buffers", d}, {"_modules", d}, {"_modules", pkl::none}}))));
+    CHECK_FALSE(is_module(pkl::object(
+        "torch.nn", "X", names({{"_parameters", d}, {"_buffers", d}, {"_modules", d}, {"_modules", pkl::none}}))));
 }
 
 TEST_CASE("shared modules and tied parameters keep all their names; a module in itself ends") {
     using namespace pkl;
     // One object under two names, by the memo.
-    const std::string shared = module_of({{}, {}, {{"a", module_of({{{"w", t}}, {}, {}, {}, {}}) + "q\x63"}, {"b", "h\x63"}}, {}, {}});
+    const std::string shared =
+        module_of({{}, {}, {{"a", module_of({{{"w", t}}, {}, {}, {}, {}}) + "q\x63"}, {"b", "h\x63"}}, {}, {}});
     CHECK(keys(opened(shared).state_dict().value()) == "a.w b.w");
     const auto file = opened(module_of({{{"w", t + "q\x63"}, {"tied", "h\x63"}}, {}, {}, {}, {}}));
     const auto weights = file.state_dict().value();
     CHECK(keys(weights) == "w tied");
     CHECK(weights.at("w").value().storage_id() == weights.at("tied").value().storage_id());
     // A module whose submodule is the module itself.
-    const std::string cycle = global("torch.nn", "X") + ")\x81q\x63" + names({{"_parameters", names({{"w", t}})}, {"_buffers", dict({})}, {"_modules", names({{"self", "h\x63"}})}}) + "b";
+    const std::string cycle =
+        global("torch.nn", "X") + ")\x81q\x63" +
+        names({{"_parameters", names({{"w", t}})}, {"_buffers", dict({})}, {"_modules", names({{"self", "h\x63"}})}}) +
+        "b";
     CHECK(keys(opened(cycle).state_dict().value()) == "w");
     CHECK(paths(opened(cycle)) == "w");
 }
 
 TEST_CASE("entries that are no tensors are told, and tensors that were refused keep their names") {
-    const auto file = opened(module_of({{{"bad", pkl::floats("0", 5)}, {"odd", pkl::num(7)}}, {}, {{"list", pkl::list({t})}, {"foreign", pkl::object("torch.nn", "Y", pkl::dict({}))}}, {}, {}}));
+    const auto file =
+        opened(module_of({{{"bad", pkl::floats("0", 5)}, {"odd", pkl::num(7)}},
+                          {},
+                          {{"list", pkl::list({t})}, {"foreign", pkl::object("torch.nn", "Y", pkl::dict({}))}},
+                          {},
+                          {}}));
     const auto weights = file.state_dict().value();
     CHECK(keys(weights) == "bad list.0");
     CHECK(weights.refused() == 1);
@@ -188,17 +223,28 @@ TEST_CASE("R1: many modules that share one large state cost time in proportion t
     // in a pair with slots; of 8,000 submodules, each of which is one more.
     entries attributes, children;
     for (int i = 0; i < 8'000; ++i) attributes.emplace_back("a" + std::to_string(i), pkl::none);
-    for (int i = 0; i < 8'000; ++i) children.emplace_back("c" + std::to_string(i), pkl::object("torch.nn", "X", pkl::dict({})));
+    for (int i = 0; i < 8'000; ++i)
+        children.emplace_back("c" + std::to_string(i), pkl::object("torch.nn", "X", pkl::dict({})));
     std::string absent = pkl::global("__builtin__", "set") + "(](";
     for (int i = 0; i < 2'000; ++i) absent += pkl::str("n" + std::to_string(i));
     absent += "etR";
     const std::string plain = state_of({{{"w", t}}, {}, {}, absent, attributes});
-    for (const std::string& state : {plain, pkl::tuple({plain, pkl::none}), state_of({{{"w", t}}, {}, children, {}, {}})}) {
+    for (const std::string& state :
+         {plain, pkl::tuple({plain, pkl::none}), state_of({{{"w", t}}, {}, children, {}, {}})}) {
         const std::string x = pkl::global("torch.nn", "X");
-        std::string submodules = "}(" + pkl::str("m") + x + ")\x81" + state + "q\x63" "b";
-        for (int i = 0; i < 8'000; ++i) submodules += pkl::str("m" + std::to_string(i)) + x + ")\x81h\x63" "b";
+        std::string submodules = "}(" + pkl::str("m") + x + ")\x81" + state +
+                                 "q\x63"
+                                 "b";
+        for (int i = 0; i < 8'000; ++i)
+            submodules += pkl::str("m" + std::to_string(i)) + x +
+                          ")\x81h\x63"
+                          "b";
         submodules += "u";
-        const std::string file = torch_file(pkl::object("torch.nn", "Y", pkl::dict({{pkl::str("_parameters"), pkl::dict({})}, {pkl::str("_buffers"), pkl::dict({})}, {pkl::str("_modules"), submodules}})), storage);
+        const std::string file = torch_file(pkl::object("torch.nn", "Y",
+                                                        pkl::dict({{pkl::str("_parameters"), pkl::dict({})},
+                                                                   {pkl::str("_buffers"), pkl::dict({})},
+                                                                   {pkl::str("_modules"), submodules}})),
+                                            storage);
         const auto opened_file = ckpt::open_bytes(bytes_of(file));
         REQUIRE(opened_file.has_value());
         // More steps than the file pays for: an error, and soon.

@@ -33,7 +33,8 @@ TEST_CASE("the later layer wins, keys keep the first layer's order, and each ten
     const named_floats base{{"a", {1}, {1}}, {"head.w", {2}, {2, 3}}, {"b", {1}, {4}}};
     const named_floats adapter{{"new.w", {1}, {9}}, {"head.w", {2}, {7, 8}}};
     const named_floats patch{{"new.w", {1}, {10}}, {"b", {1}, {11}}};
-    const std::vector<ckpt::layer> layers{{base.weights(), "base.pt"}, {adapter.weights(), "adapter.pt"}, {patch.weights(), "patch.pt"}};
+    const std::vector<ckpt::layer> layers{
+        {base.weights(), "base.pt"}, {adapter.weights(), "adapter.pt"}, {patch.weights(), "patch.pt"}};
     const auto all = ckpt::overlay(layers).value();
     CHECK(keys_of(all.weights) == std::vector<std::string>{"a", "head.w", "b", "new.w"});
     CHECK(values(all.weights, "a") == std::vector<float>{1});
@@ -99,7 +100,10 @@ TEST_CASE("a merge of transposed slices of two files is one plan, read straight 
     const named_floats other{{"k", {2, 2}, {5, 6, 7, 8}}};
     const std::vector<ckpt::layer> layers{{base.weights(), "base.pt"}, {other.weights(), "other.pt"}};
     const auto all = ckpt::overlay(layers).value();
-    const auto mapped = ckpt::remap(all.weights, ckpt::key_map{ckpt::rule("transpose 0 1 *"), ckpt::rule("narrow 0 1 1 *"), ckpt::rule("merge 1 q, k -> qk")}).value();
+    const auto mapped =
+        ckpt::remap(all.weights, ckpt::key_map{ckpt::rule("transpose 0 1 *"), ckpt::rule("narrow 0 1 1 *"),
+                                               ckpt::rule("merge 1 q, k -> qk")})
+            .value();
     CHECK(values(mapped, "qk") == std::vector<float>{2, 4, 6, 8});
     CHECK(mapped.at("qk").value().is_gathered());
     CHECK(mapped.view<float, 2>("qk").error().code == ckpt::errc::needs_copy);

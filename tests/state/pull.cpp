@@ -20,8 +20,10 @@
 using ckpt::errc;
 using namespace test_support;
 
-static_assert(!std::is_constructible_v<ckpt::puller, ckpt::state_dict> && !std::is_constructible_v<ckpt::puller, const ckpt::state_dict>);
-static_assert(std::is_constructible_v<ckpt::puller, ckpt::state_dict&> && std::is_constructible_v<ckpt::puller, const ckpt::state_dict&>);
+static_assert(!std::is_constructible_v<ckpt::puller, ckpt::state_dict> &&
+              !std::is_constructible_v<ckpt::puller, const ckpt::state_dict>);
+static_assert(std::is_constructible_v<ckpt::puller, ckpt::state_dict&> &&
+              std::is_constructible_v<ckpt::puller, const ckpt::state_dict&>);
 
 namespace {
 
@@ -30,12 +32,13 @@ using keys = std::vector<std::string>;
 std::string pulled_file() {
     using namespace pkl;
     const std::string matrix = tensor(storage("FloatStorage", "0", 4), 0, {2, 2}, {2, 1});
-    return torch_file(dict({{str("model"), dict({{str("blocks.0.w"), matrix},
-                                                 {str("blocks.0.b"), floats("0", 4)},
-                                                 {str("blocks.1.w"), matrix},
-                                                 {str("head"), floats("1", 2)},
-                                                 {str("bad"), tensor(storage("FloatStorage", "0", 4), 1, {4}, {1})}})}}),
-                      {{"0", raw<float>({1, 2, 3, 4})}, {"1", raw<float>({5, 6})}});
+    return torch_file(
+        dict({{str("model"), dict({{str("blocks.0.w"), matrix},
+                                   {str("blocks.0.b"), floats("0", 4)},
+                                   {str("blocks.1.w"), matrix},
+                                   {str("head"), floats("1", 2)},
+                                   {str("bad"), tensor(storage("FloatStorage", "0", 4), 1, {4}, {1})}})}}),
+        {{"0", raw<float>({1, 2, 3, 4})}, {"1", raw<float>({5, 6})}});
 }
 ckpt::state_dict pulled() {
     static const std::string file = pulled_file();
@@ -87,7 +90,7 @@ TEST_CASE("what fails is in the report as missing or mismatched") {
     CHECK(report.missing_not_allowed == 1);
     REQUIRE(report.mismatched.size() == 5);
     CHECK(report.mismatched[2].want_shape == std::vector<std::int64_t>{ckpt::any, 3}); // the sizes outlived the request
-    CHECK(report.nearest.empty()); // "head" was asked for
+    CHECK(report.nearest.empty());                                                     // "head" was asked for
     const ckpt::puller again{weights};
     CHECK_FALSE(again.view<float, 1>("heat").has_value());
     CHECK(again.report().nearest.at(0).nearest == keys{"head"});

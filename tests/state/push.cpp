@@ -32,18 +32,18 @@ constexpr std::int64_t pair[]{2};
 
 std::string pushed_file() {
     using namespace pkl;
-    return torch_file(dict({{str("model"), dict({{str("t"), tensor(storage("FloatStorage", "0", 4), 0, {2, 2}, {1, 2})},
-                                                 {str("big"), floats("1", 2)},
-                                                 {str("flags"), tensor(storage("BoolStorage", "2", 2), 0, {2}, {1})}})}}),
-                      {{"0", raw<float>({1, 2, 3, 4})}, {"1", raw<float>({5, 600})}, {"2", std::string("\0\7", 2)}});
+    return torch_file(
+        dict({{str("model"), dict({{str("t"), tensor(storage("FloatStorage", "0", 4), 0, {2, 2}, {1, 2})},
+                                   {str("big"), floats("1", 2)},
+                                   {str("flags"), tensor(storage("BoolStorage", "2", 2), 0, {2}, {1})}})}}),
+        {{"0", raw<float>({1, 2, 3, 4})}, {"1", raw<float>({5, 600})}, {"2", std::string("\0\7", 2)}});
 }
 ckpt::state_dict pushed() {
     static const std::string file = pushed_file();
     return ckpt::open_bytes(bytes_of(file)).value().state_dict("model").value();
 }
 
-template <class T>
-std::span<std::byte> place(std::vector<T>& memory) {
+template <class T> std::span<std::byte> place(std::vector<T>& memory) {
     return std::as_writable_bytes(std::span{memory});
 }
 
@@ -53,7 +53,9 @@ TEST_CASE("load_into writes row-major values into the places, misaligned ones to
     const auto weights = pushed();
     std::vector<float> t(4), big(2);
     std::vector<std::byte> flags(3);
-    const destination places[]{{"t", dtype::float32, square, place(t)}, {"big", dtype::float32, pair, place(big)}, {"flags", dtype::bool_, pair, std::span{flags}.subspan(1)}};
+    const destination places[]{{"t", dtype::float32, square, place(t)},
+                               {"big", dtype::float32, pair, place(big)},
+                               {"flags", dtype::bool_, pair, std::span{flags}.subspan(1)}};
     const auto report = ckpt::load_into(weights, places, {.digests = true}).value();
     CHECK(report.complete());
     CHECK(report.used == keys{"t", "big", "flags"});
@@ -76,13 +78,21 @@ TEST_CASE("all places are checked before the first byte is written") {
     };
     const destination good{"t", dtype::float32, square, place(t)};
     const destination flag{"flags", dtype::uint8, pair, place(flags)};
-    CHECK(detail({good, flag, {"big", dtype::float32, pair, place(big)}}) == R"(1 mismatched: "big" (the place has 12 bytes, the elements need 2 times 4))");
-    CHECK(detail({good, flag, {"big", dtype::float16, pair, place(big).first(4)}}) == R"(1 mismatched: "big" (the tensor is float32, asked for was float16: it is converted where load_options::casts is set))");
-    CHECK(detail({good, flag, {"big", dtype::int32, pair, place(big).first(8)}}, {.casts = true}) == R"(1 mismatched: "big" (the tensor is float32, asked for was int32))");
-    CHECK(detail({good, flag, {"big", dtype::float32, square, place(big).first(8)}}) == R"(1 mismatched: "big" (the tensor's shape is [2], asked for was [2, 2]))");
+    CHECK(detail({good, flag, {"big", dtype::float32, pair, place(big)}}) ==
+          R"(1 mismatched: "big" (the place has 12 bytes, the elements need 2 times 4))");
+    CHECK(
+        detail({good, flag, {"big", dtype::float16, pair, place(big).first(4)}}) ==
+        R"(1 mismatched: "big" (the tensor is float32, asked for was float16: it is converted where load_options::casts is set))");
+    CHECK(detail({good, flag, {"big", dtype::int32, pair, place(big).first(8)}}, {.casts = true}) ==
+          R"(1 mismatched: "big" (the tensor is float32, asked for was int32))");
+    CHECK(detail({good, flag, {"big", dtype::float32, square, place(big).first(8)}}) ==
+          R"(1 mismatched: "big" (the tensor's shape is [2], asked for was [2, 2]))");
     CHECK(detail({good, flag}) == R"(1 unexpected: "big")");
-    CHECK(detail({good, flag, {"bigger", dtype::float32, pair, place(big).first(8)}}) == R"(1 missing: "bigger"; 1 unexpected: "big")");
-    CHECK(ckpt::load_into(weights, std::vector{good, flag, destination{"bigger", dtype::float32, pair, {}}}, {.allow_missing = {"big*"}, .allow_unexpected = {"big"}}).has_value());
+    CHECK(detail({good, flag, {"bigger", dtype::float32, pair, place(big).first(8)}}) ==
+          R"(1 missing: "bigger"; 1 unexpected: "big")");
+    CHECK(ckpt::load_into(weights, std::vector{good, flag, destination{"bigger", dtype::float32, pair, {}}},
+                          {.allow_missing = {"big*"}, .allow_unexpected = {"big"}})
+              .has_value());
     CHECK(t == std::vector<float>{1, 3, 2, 4});
     CHECK(flags == std::vector<std::uint8_t>{0, 1});
 }
@@ -112,7 +122,8 @@ TEST_CASE("push offers every tensor, writes where it was given a sink, and conve
     };
     CHECK(ckpt::push(weights, visitor, {.casts = true}).error().detail == R"(1 unexpected: "flags")");
     CHECK(t[0].bits == 0);
-    CHECK(ckpt::push(weights, visitor, {.allow_unexpected = {"flags"}}).error().code == errc::load_incomplete); // no casts
+    CHECK(ckpt::push(weights, visitor, {.allow_unexpected = {"flags"}}).error().code ==
+          errc::load_incomplete); // no casts
     offered.clear();
     const auto report = ckpt::push(weights, visitor, {.allow_unexpected = {"flags"}, .casts = true}).value();
     CHECK(offered == keys{"t", "big", "flags"});
@@ -125,7 +136,9 @@ TEST_CASE("push offers every tensor, writes where it was given a sink, and conve
 
 TEST_CASE("a tensor that was refused is offered as such, and no sink helps") {
     using namespace pkl;
-    const std::string file = torch_file(dict({{str("model"), dict({{str("w"), tensor(storage("FloatStorage", "0", 4), 1, {4}, {1})}})}}), {{"0", raw<float>({1, 2, 3, 4})}});
+    const std::string file =
+        torch_file(dict({{str("model"), dict({{str("w"), tensor(storage("FloatStorage", "0", 4), 1, {4}, {1})}})}}),
+                   {{"0", raw<float>({1, 2, 3, 4})}});
     const auto weights = ckpt::open_bytes(bytes_of(file)).value().state_dict("model").value();
     const auto skip = [](const ckpt::offered_tensor& o) -> std::optional<ckpt::sink> {
         CHECK(o.refusal->code == errc::out_of_bounds);

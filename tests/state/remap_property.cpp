@@ -26,17 +26,19 @@ class chooser {
   public:
     explicit chooser(std::uint32_t seed) : random_{seed} {}
     [[nodiscard]] std::size_t below(std::size_t n) { return random_() % n; }
-    [[nodiscard]] std::string one_of(std::initializer_list<const char*> all) { return *(all.begin() + below(all.size())); }
-    template <class T>
-    [[nodiscard]] const T& one_of(const std::vector<T>& all) {
-        return all[below(all.size())];
+    [[nodiscard]] std::string one_of(std::initializer_list<const char*> all) {
+        return *(all.begin() + below(all.size()));
     }
+    template <class T> [[nodiscard]] const T& one_of(const std::vector<T>& all) { return all[below(all.size())]; }
 
   private:
     std::mt19937 random_;
 };
 
-std::string segment(chooser& choose) { return choose.one_of({"a", "b", "c", "w", "x", "y", "module", "0", "1", "2", "10", "q", "k", "v", "a b", "*", "{z}", "=", "#", "\\", "\"", "->", "\xC3\xA9"}); }
+std::string segment(chooser& choose) {
+    return choose.one_of({"a", "b", "c",   "w", "x",   "y", "module", "0",  "1",  "2",  "10",      "q",
+                          "k", "v", "a b", "*", "{z}", "=", "#",      "\\", "\"", "->", "\xC3\xA9"});
+}
 
 std::vector<typed_tensor> some_tensors(chooser& choose) {
     std::vector<typed_tensor> out;
@@ -46,13 +48,18 @@ std::vector<typed_tensor> some_tensors(chooser& choose) {
         std::string name = segment(choose);
         for (std::size_t i = choose.below(3); i > 0; --i) name += '.' + segment(choose);
         if (!names.insert(name).second) continue;
-        typed_tensor t{name, choose.one_of(std::vector<dtype>{dtype::float32, dtype::float32, dtype::float16, dtype::int16, dtype::bool_, dtype::complex64}), {}, {}};
+        typed_tensor t{name,
+                       choose.one_of(std::vector<dtype>{dtype::float32, dtype::float32, dtype::float16, dtype::int16,
+                                                        dtype::bool_, dtype::complex64}),
+                       {},
+                       {}};
         std::size_t numel = 1;
         for (std::size_t i = choose.below(4); i > 0; --i) {
             t.shape.push_back(static_cast<std::int64_t>(choose.one_of(std::vector<int>{1, 2, 3, 4, 8, 0})));
             numel *= static_cast<std::size_t>(t.shape.back());
         }
-        for (std::size_t i = 0; i < (t.type == dtype::complex64 ? 2 * numel : numel); ++i) t.values.push_back(static_cast<double>(choose.below(t.type == dtype::bool_ ? 2 : 100)));
+        for (std::size_t i = 0; i < (t.type == dtype::complex64 ? 2 * numel : numel); ++i)
+            t.values.push_back(static_cast<double>(choose.below(t.type == dtype::bool_ ? 2 : 100)));
         out.push_back(t);
     }
     return out;
@@ -73,26 +80,43 @@ std::string some_rule(chooser& choose) {
     case 6: return "rename {h:**}.{i:int} -> {h}." + choose.one_of({"{i+1}", "{2*i}", "l{i}", "{i/2}", "{10-i}"});
     case 7: return "copy " + p + " -> copy." + choose.one_of({"{p}", "of.{p}.x"});
     case 8: return "tie tied.{p} = " + p;
-    case 9: return "first {\n?rename a -> b\n?rename b -> a\n?rename a.{p:**} -> b.{p}\nrename b.{p:**} -> a.{p}\n" + choose.one_of({"", "?strip module.\n", "add k.\n"}) + "}";
-    case 10: return "split " + d + " " + p + " -> " + choose.one_of({"s1.{p}, s2.{p}", "{p}, t.{p}", "s2.{p}.0, s2.{p}.1"}) + " where " + there + " and shape[" + d + "] % 2 == 0";
-    case 11: return "split " + d + " [1, 0, 2] " + p + " -> {p}, t.{p}, u.{p} where " + there + " and shape[" + d + "] == 3";
-    case 12: return "unstack " + d + " " + p + " -> {p}." + choose.one_of({"{e}", "{e+1}", "x{e}"}) + " by {e} where " + there + " and shape[" + d + "] > 0";
+    case 9:
+        return "first {\n?rename a -> b\n?rename b -> a\n?rename a.{p:**} -> b.{p}\nrename b.{p:**} -> a.{p}\n" +
+               choose.one_of({"", "?strip module.\n", "add k.\n"}) + "}";
+    case 10:
+        return "split " + d + " " + p + " -> " + choose.one_of({"s1.{p}, s2.{p}", "{p}, t.{p}", "s2.{p}.0, s2.{p}.1"}) +
+               " where " + there + " and shape[" + d + "] % 2 == 0";
+    case 11:
+        return "split " + d + " [1, 0, 2] " + p + " -> {p}, t.{p}, u.{p} where " + there + " and shape[" + d + "] == 3";
+    case 12:
+        return "unstack " + d + " " + p + " -> {p}." + choose.one_of({"{e}", "{e+1}", "x{e}"}) + " by {e} where " +
+               there + " and shape[" + d + "] > 0";
     case 13: return "stack " + choose.one_of({"0", "-1", "1"}) + " {p:**}.{e:int} -> {p}.s by {e}";
     case 14: return "merge 0 s1.{p:**}, s2.{p:**} -> " + choose.one_of({"{p}", "m.{p}"});
     case 15: return "merge " + d + " {p:**}.q, {p:**}.k, {p:**}.v -> {p}.qkv";
     case 16: return "transpose 0 -1 " + p + " where ndim > 0";
     case 17: return "permute " + choose.one_of({"(2, 0, 1)", "(1, -1, 0)", "(0, 2, 1)"}) + " " + p + " where ndim == 3";
-    case 18: return "reshape " + choose.one_of({"(-1)", "(2, -1)", "(-1, 1, 2)"}) + " " + p + " where numel > 0 and numel % 2 == 0";
+    case 18:
+        return "reshape " + choose.one_of({"(-1)", "(2, -1)", "(-1, 1, 2)"}) + " " + p +
+               " where numel > 0 and numel % 2 == 0";
     case 19: return "squeeze " + p;
     case 20: return "unsqueeze " + choose.one_of({"0", "-1"}) + " " + p;
     case 21: return "pad " + d + " " + choose.one_of({"1 0", "0 2", "1 1"}) + " with 1 " + p + " where " + there;
-    case 22: return "cast " + choose.one_of({"float64 ** where dtype == float32 or dtype == float16", "int32 ** where dtype == int16", "int8 {p:**} where dtype == bool", "complex128 ** where dtype == complex64"});
+    case 22:
+        return "cast " +
+               choose.one_of({"float64 ** where dtype == float32 or dtype == float16", "int32 ** where dtype == int16",
+                              "int8 {p:**} where dtype == bool", "complex128 ** where dtype == complex64"});
     case 23: {
-        const std::string layout = choose.one_of({"heads=2, kv_heads=1, layout=grouped", "heads=2, kv_heads=1, layout=concat", "layout=interleaved, heads=1, kv_heads=1"});
+        const std::string layout =
+            choose.one_of({"heads=2, kv_heads=1, layout=grouped", "heads=2, kv_heads=1, layout=concat",
+                           "layout=interleaved, heads=1, kv_heads=1"});
         const std::string rows = layout.front() == 'l' ? "3" : "4";
-        return "split 0 qkv(" + layout + ") " + p + " -> {p}.q, {p}.k, {p}.v where ndim > 0 and shape[0] % " + rows + " == 0";
+        return "split 0 qkv(" + layout + ") " + p + " -> {p}.q, {p}.k, {p}.v where ndim > 0 and shape[0] % " + rows +
+               " == 0";
     }
-    default: return "merge 0 qkv(heads=2, kv_heads=1, layout=" + choose.one_of({"grouped", "concat"}) + ") {p:**}.q, {p:**}.k, {p:**}.v -> {p}.f";
+    default:
+        return "merge 0 qkv(heads=2, kv_heads=1, layout=" + choose.one_of({"grouped", "concat"}) +
+               ") {p:**}.q, {p:**}.k, {p:**}.v -> {p}.f";
     }
 }
 
@@ -102,7 +126,9 @@ bool same(const ckpt::state_dict& a, const ckpt::state_dict& b) {
     for (const auto& [key, tensor] : a) {
         if (!b.contains(key)) return false;
         const auto other = b.at(key).value();
-        if (tensor.dtype() != other.dtype() || !std::equal(tensor.shape().begin(), tensor.shape().end(), other.shape().begin(), other.shape().end())) return false;
+        if (tensor.dtype() != other.dtype() ||
+            !std::equal(tensor.shape().begin(), tensor.shape().end(), other.shape().begin(), other.shape().end()))
+            return false;
         if (tensor.crc32().value() != other.crc32().value()) return false;
     }
     return true;
@@ -144,18 +170,86 @@ TEST_CASE("a map and its inverse are the identity") {
         // The inverse of the inverse does what the map did.
         if (seed % 4 != 0) continue;
         const auto back_plan = ckpt::plan_remap(made, *back);
-        if (const auto forth = back_plan.inverse()) CHECK_MESSAGE(same(made, ckpt::remap(ckpt::remap(back_plan).value(), *forth).value()), forth->text());
+        if (const auto forth = back_plan.inverse())
+            CHECK_MESSAGE(same(made, ckpt::remap(ckpt::remap(back_plan).value(), *forth).value()), forth->text());
     }
     MESSAGE(ok << " plans, " << inverted << " inverted, " << moved << " of them moved something");
     CHECK(moved > 3000);
 }
 
 TEST_CASE("a text is a map, whose text is the same map, or an error with a place inside the text") {
-    const std::vector<std::string> pieces{"strip ", "module.", "add ", "rename ", "drop ", "keep ", "copy ", "tie ", "split 0 ", "merge -1 ", "stack 0 ", "unstack 1 ", "transpose 0 1 ", "permute (1, 0) ", "reshape (2, -1) ", "squeeze ",
-                                          "unsqueeze 0 ", "narrow 0 1 2 ", "pad 0 1 1 with 1.5 ", "cast float16 ", "fill 0 int8 (2,) ", "first {\n", "}\n", "\n", "\r\n", " -> ", "->", ", ", " = ", "\"", "\\", "\\\"", "#", " # x", "?", "{i:int}",
-                                          "{p:**}", "{x}", "{l:a|b}", "**", "*", "a.b", ".", "{i+1}", "{(i*2)/3%4}", " by {i}", " where ", "ndim > 1", " and ", " or ", " not ", "(", ")", "[1, 2] ", "qkv(heads=2, kv_heads=1, layout=concat) ",
-                                          "has(a.{x})", "shape[-1]", "dtype == bool", "\"text\" == x", "\t", "\xC3\xA9", "\xFF", "\x01", "}", "{", "99999999999999999999", "-1", "\xEF\xBB\xBF"};
-    const typed_tensors file({{"a.b", dtype::float32, {2, 2}, {1, 2, 3, 4}}, {"module.a", dtype::bool_, {2}, {0, 1}}, {"a.1", dtype::float32, {2}, {1, 2}}, {"a.0", dtype::float32, {2}, {1, 2}}});
+    const std::vector<std::string> pieces{"strip ",
+                                          "module.",
+                                          "add ",
+                                          "rename ",
+                                          "drop ",
+                                          "keep ",
+                                          "copy ",
+                                          "tie ",
+                                          "split 0 ",
+                                          "merge -1 ",
+                                          "stack 0 ",
+                                          "unstack 1 ",
+                                          "transpose 0 1 ",
+                                          "permute (1, 0) ",
+                                          "reshape (2, -1) ",
+                                          "squeeze ",
+                                          "unsqueeze 0 ",
+                                          "narrow 0 1 2 ",
+                                          "pad 0 1 1 with 1.5 ",
+                                          "cast float16 ",
+                                          "fill 0 int8 (2,) ",
+                                          "first {\n",
+                                          "}\n",
+                                          "\n",
+                                          "\r\n",
+                                          " -> ",
+                                          "->",
+                                          ", ",
+                                          " = ",
+                                          "\"",
+                                          "\\",
+                                          "\\\"",
+                                          "#",
+                                          " # x",
+                                          "?",
+                                          "{i:int}",
+                                          "{p:**}",
+                                          "{x}",
+                                          "{l:a|b}",
+                                          "**",
+                                          "*",
+                                          "a.b",
+                                          ".",
+                                          "{i+1}",
+                                          "{(i*2)/3%4}",
+                                          " by {i}",
+                                          " where ",
+                                          "ndim > 1",
+                                          " and ",
+                                          " or ",
+                                          " not ",
+                                          "(",
+                                          ")",
+                                          "[1, 2] ",
+                                          "qkv(heads=2, kv_heads=1, layout=concat) ",
+                                          "has(a.{x})",
+                                          "shape[-1]",
+                                          "dtype == bool",
+                                          "\"text\" == x",
+                                          "\t",
+                                          "\xC3\xA9",
+                                          "\xFF",
+                                          "\x01",
+                                          "}",
+                                          "{",
+                                          "99999999999999999999",
+                                          "-1",
+                                          "\xEF\xBB\xBF"};
+    const typed_tensors file({{"a.b", dtype::float32, {2, 2}, {1, 2, 3, 4}},
+                              {"module.a", dtype::bool_, {2}, {0, 1}},
+                              {"a.1", dtype::float32, {2}, {1, 2}},
+                              {"a.0", dtype::float32, {2}, {1, 2}}});
     const auto weights = file.weights();
     std::size_t good = 0;
     for (std::uint32_t seed = 0; seed < 40000; ++seed) {
@@ -177,7 +271,9 @@ TEST_CASE("a text is a map, whose text is the same map, or an error with a place
         const auto map = ckpt::key_map::parse(text, "r", &where);
         if (!map) {
             const auto lines = 1 + std::count(text.begin(), text.end(), '\n');
-            const bool placed = where.line >= 1 && static_cast<std::ptrdiff_t>(where.line) <= lines && where.column >= 1 && where.error.offset <= text.size() && where.width >= 1 && where.column <= text.size() + 1;
+            const bool placed = where.line >= 1 && static_cast<std::ptrdiff_t>(where.line) <= lines &&
+                                where.column >= 1 && where.error.offset <= text.size() && where.width >= 1 &&
+                                where.column <= text.size() + 1;
             CHECK(placed);
             CHECK(map.error().code == ckpt::errc::rule_invalid);
             CHECK(map.error().detail.starts_with("r:" + std::to_string(where.line) + ": "));
@@ -192,12 +288,14 @@ TEST_CASE("a text is a map, whose text is the same map, or an error with a place
         CHECK(again->text() == map->text());
         const auto plan = ckpt::plan_remap(weights, *map);
         const auto made = ckpt::remap(plan);
-        CHECK((made.has_value() || made.error().code == ckpt::errc::remap_failed || made.error().code == ckpt::errc::equality_broken));
+        CHECK((made.has_value() || made.error().code == ckpt::errc::remap_failed ||
+               made.error().code == ckpt::errc::equality_broken));
         CHECK(plan.keys() == ckpt::plan_remap(weights, *again).keys());
         if (made)
             for (const auto& [key, tensor] : *made) {
                 const auto crc = tensor.crc32();
-                CHECK((crc.has_value() || crc.error().code == ckpt::errc::conversion || crc.error().code == ckpt::errc::output_limit));
+                CHECK((crc.has_value() || crc.error().code == ckpt::errc::conversion ||
+                       crc.error().code == ckpt::errc::output_limit));
             }
     }
     MESSAGE(good << " texts were maps");

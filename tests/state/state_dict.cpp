@@ -9,10 +9,10 @@
 #include <doctest/doctest.h>
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <functional>
 #include <thread>
 #include <type_traits>
 #include <utility>
@@ -53,17 +53,25 @@ concept arrow_of_temporary = requires(T x) { std::forward<T>(x).operator->(); };
 } // namespace
 
 static_assert(!root_of_temporary<ckpt::checkpoint> && !records_of_temporary<ckpt::checkpoint>);
-static_assert(!root_of_temporary<ckpt::state_dict> && !at_of_temporary<ckpt::state_dict> && !view_of_temporary<ckpt::state_dict>);
-static_assert(!begin_of_temporary<ckpt::state_dict> && !others_of_temporary<ckpt::state_dict> && !path_of_temporary<ckpt::state_dict>);
-static_assert(!arrow_of_temporary<ckpt::result<ckpt::checkpoint>> && !arrow_of_temporary<ckpt::result<ckpt::state_dict>>);
-static_assert(root_of_temporary<const ckpt::checkpoint&> && at_of_temporary<const ckpt::state_dict&>); // the concepts can hold
+static_assert(!root_of_temporary<ckpt::state_dict> && !at_of_temporary<ckpt::state_dict> &&
+              !view_of_temporary<ckpt::state_dict>);
+static_assert(!begin_of_temporary<ckpt::state_dict> && !others_of_temporary<ckpt::state_dict> &&
+              !path_of_temporary<ckpt::state_dict>);
+static_assert(!arrow_of_temporary<ckpt::result<ckpt::checkpoint>> &&
+              !arrow_of_temporary<ckpt::result<ckpt::state_dict>>);
+static_assert(root_of_temporary<const ckpt::checkpoint&> &&
+              at_of_temporary<const ckpt::state_dict&>); // the concepts can hold
 static_assert(std::is_copy_constructible_v<ckpt::checkpoint> && std::is_copy_constructible_v<ckpt::state_dict>);
-static_assert(std::is_nothrow_move_constructible_v<ckpt::checkpoint> && std::is_nothrow_move_constructible_v<ckpt::state_dict>);
+static_assert(std::is_nothrow_move_constructible_v<ckpt::checkpoint> &&
+              std::is_nothrow_move_constructible_v<ckpt::state_dict>);
 
 TEST_CASE("keys are in the file's order; nested dictionaries, lists and integer keys are joined by dots") {
     using namespace pkl;
     const std::string file = torch_file(dict({{str("z"), t()},
-                                              {str("a"), dict({{str("weight"), t()}, {num(3), t()}, {num(-1), t()}, {str("deep"), dict({{str("er.still"), t()}})}})},
+                                              {str("a"), dict({{str("weight"), t()},
+                                                               {num(3), t()},
+                                                               {num(-1), t()},
+                                                               {str("deep"), dict({{str("er.still"), t()}})}})},
                                               {str("list"), list({t(), num(5), tuple({t(), t()})})},
                                               {str(""), t()},
                                               {none, t()},
@@ -74,7 +82,9 @@ TEST_CASE("keys are in the file's order; nested dictionaries, lists and integer 
                                               {str("b"), ordered({{str("c"), t()}})}}),
                                         one_storage);
     const auto weights = ckpt::open_bytes(bytes_of(file)).value().state_dict("").value();
-    CHECK(keys(weights) == std::vector<std::string>{"z", "a.weight", "a.3", "a.-1", "a.deep.er.still", "list.0", "list.2.0", "list.2.1", "", "None", "True", "1.5", "(1, 'x')", "torch.float32", "b.c"});
+    CHECK(keys(weights) == std::vector<std::string>{"z", "a.weight", "a.3", "a.-1", "a.deep.er.still", "list.0",
+                                                    "list.2.0", "list.2.1", "", "None", "True", "1.5", "(1, 'x')",
+                                                    "torch.float32", "b.c"});
     CHECK(weights.size() == 15);
     CHECK_FALSE(weights.empty());
     for (const auto& key : keys(weights)) {
@@ -88,7 +98,8 @@ TEST_CASE("keys are in the file's order; nested dictionaries, lists and integer 
 
 TEST_CASE("two entries of one key are key_duplicate, which names both paths") {
     using namespace pkl;
-    const std::string file = torch_file(dict({{str("x"), t()}, {str("a"), dict({{str("b/c"), t()}})}, {str("a.b/c"), t()}}), one_storage);
+    const std::string file =
+        torch_file(dict({{str("x"), t()}, {str("a"), dict({{str("b/c"), t()}})}, {str("a.b/c"), t()}}), one_storage);
     const auto opened = ckpt::open_bytes(bytes_of(file)).value();
     const auto failure = opened.state_dict("").error();
     CHECK(failure.code == errc::key_duplicate);
@@ -103,7 +114,10 @@ TEST_CASE("two entries of one key are key_duplicate, which names both paths") {
 
 TEST_CASE("a key that is not there is key_missing with the nearest ones") {
     using namespace pkl;
-    const std::string file = torch_file(dict({{str("model"), dict({{str("encoder.fc1.weight"), t()}, {str("encoder.fc1.bias"), t()}, {str("other"), t()}})}}), one_storage);
+    const std::string file = torch_file(
+        dict({{str("model"),
+               dict({{str("encoder.fc1.weight"), t()}, {str("encoder.fc1.bias"), t()}, {str("other"), t()}})}}),
+        one_storage);
     const auto weights = ckpt::open_bytes(bytes_of(file)).value().state_dict("model").value();
     CHECK_FALSE(weights.contains("encoder.fc1.wieght"));
     const auto failure = weights.at("encoder.fc1.wieght").error();
@@ -118,7 +132,10 @@ TEST_CASE("a key that is not there is key_missing with the nearest ones") {
 
 TEST_CASE("errors of a view name the entry") {
     using namespace pkl;
-    const std::string file = torch_file(dict({{str("model"), dict({{str("w"), t()}, {str("bad"), tensor(storage("FloatStorage", "0", 4), 1, {4}, {1})}})}}), one_storage);
+    const std::string file = torch_file(
+        dict({{str("model"),
+               dict({{str("w"), t()}, {str("bad"), tensor(storage("FloatStorage", "0", 4), 1, {4}, {1})}})}}),
+        one_storage);
     const auto weights = ckpt::open_bytes(bytes_of(file)).value().state_dict("model").value();
     const auto dtype = weights.view<double, 1>("w").error();
     CHECK(dtype.code == errc::dtype_mismatch);
@@ -152,7 +169,11 @@ TEST_CASE("copies share, and a state_dict outlives the checkpoint, its file and 
 
 TEST_CASE("the class and the attributes of the dictionary are no keys") {
     using namespace pkl;
-    const std::string file = torch_file(global("collections", "OrderedDict") + ")R" + dict({{str("_metadata"), ordered({{str(""), dict({{str("version"), num(1)}})}})}}) + "b(" + str("w") + t() + "u", one_storage);
+    const std::string file =
+        torch_file(global("collections", "OrderedDict") + ")R" +
+                       dict({{str("_metadata"), ordered({{str(""), dict({{str("version"), num(1)}})}})}}) + "b(" +
+                       str("w") + t() + "u",
+                   one_storage);
     const auto weights = ckpt::open_bytes(bytes_of(file)).value().state_dict().value();
     CHECK(keys(weights) == std::vector<std::string>{"w"});
     CHECK(weights.others().empty());
@@ -165,7 +186,8 @@ TEST_CASE("limits.entries bounds the keys") {
     for (int i = 0; i < 20; ++i) entries.emplace_back(pkl::num(i), t());
     const std::string file = torch_file(pkl::dict(entries), one_storage);
     CHECK(ckpt::open_bytes(bytes_of(file), {.limits = {.entries = 20}}).value().state_dict("").has_value());
-    CHECK(ckpt::open_bytes(bytes_of(file), {.limits = {.entries = 19}}).value().state_dict("").error().code == errc::limit);
+    CHECK(ckpt::open_bytes(bytes_of(file), {.limits = {.entries = 19}}).value().state_dict("").error().code ==
+          errc::limit);
 }
 
 TEST_CASE("two threads read one const checkpoint") {
@@ -180,7 +202,8 @@ TEST_CASE("two threads read one const checkpoint") {
         const auto work = [&](std::uint32_t& sum) {
             for (int round = 0; round < 4; ++round) {
                 const ckpt::state_dict own = opened.state_dict().value();
-                for (const auto& [key, tensor] : own) sum += shared.at(key).value().crc32().value() ^ tensor.crc32().value();
+                for (const auto& [key, tensor] : own)
+                    sum += shared.at(key).value().crc32().value() ^ tensor.crc32().value();
                 sum += static_cast<std::uint32_t>(ckpt::find_tensors(opened.root()).value().size());
             }
         };

@@ -25,7 +25,8 @@ std::string t() { return pkl::floats("0", 4); }
 ckpt::checkpoint open_pickle(const std::string& root) {
     static std::deque<std::string> kept; // the bytes are borrowed
     kept.push_back(torch_file(root, one_storage));
-    return ckpt::open_bytes<ckpt::allow<ckpt::training_policy, ckpt::global<"mine", "*">>>(bytes_of(kept.back())).value();
+    return ckpt::open_bytes<ckpt::allow<ckpt::training_policy, ckpt::global<"mine", "*">>>(bytes_of(kept.back()))
+        .value();
 }
 
 std::vector<std::string> keys(const ckpt::result<std::vector<ckpt::located_tensor>>& rows) {
@@ -38,9 +39,11 @@ std::vector<std::string> keys(const ckpt::result<std::vector<ckpt::located_tenso
 std::string bomb(const std::string& leaf, int depth, const std::string& key = {}) {
     std::string out = leaf;
     for (int i = 0; i < depth; ++i) {
-        const std::string memo = "r" + le32(static_cast<std::uint64_t>(10 + i)), again = "j" + le32(static_cast<std::uint64_t>(10 + i));
+        const std::string memo = "r" + le32(static_cast<std::uint64_t>(10 + i)),
+                          again = "j" + le32(static_cast<std::uint64_t>(10 + i));
         // value PUT POP, then the next level with two references
-        const std::string a = key.empty() ? "](" + again + again + "e" : "}(" + pkl::str(key + "a") + again + pkl::str(key + "b") + again + "u";
+        const std::string a = key.empty() ? "](" + again + again + "e"
+                                          : "}(" + pkl::str(key + "a") + again + pkl::str(key + "b") + again + "u";
         out += memo + "0" + a;
     }
     return out;
@@ -55,7 +58,11 @@ struct timed {
 
 TEST_CASE("a tensor is found under every path that reaches it, in the file's order") {
     using namespace pkl;
-    const auto opened = open_pickle(dict({{str("b"), t() + "q\x01"}, {num(3), list({num(1), "h\x01", tuple({"h\x01"})})}, {str("a"), "h\x01"}, {str("empty"), dict({})}, {str("text"), str("x")}}));
+    const auto opened = open_pickle(dict({{str("b"), t() + "q\x01"},
+                                          {num(3), list({num(1), "h\x01", tuple({"h\x01"})})},
+                                          {str("a"), "h\x01"},
+                                          {str("empty"), dict({})},
+                                          {str("text"), str("x")}}));
     const auto rows = ckpt::find_tensors(opened.root()).value();
     REQUIRE(rows.size() == 4);
     CHECK(keys(rows) == std::vector<std::string>{"b", "3.1", "3.2.0", "a"});
@@ -71,11 +78,13 @@ TEST_CASE("a tensor is found under every path that reaches it, in the file's ord
 
 TEST_CASE("attributes and items of objects are walked: state, slots, list items, dictionary items") {
     using namespace pkl;
-    const auto opened = open_pickle(dict({{str("plain"), object("mine", "Thing", dict({{str("w"), t()}}))},
-                                          {str("slots"), object("mine", "Thing", tuple({dict({{str("w"), t()}}), dict({{str("s"), t()}})}))},
-                                          {str("none"), object("mine", "Thing", tuple({none, dict({{str("s"), t()}})}))},
-                                          {str("list"), global("mine", "List") + ")\x81(" + t() + t() + "e"}}));
-    CHECK(keys(ckpt::find_tensors(opened.root())) == std::vector<std::string>{"plain.w", "slots.w", "slots.s", "none.s", "list.0", "list.1"});
+    const auto opened = open_pickle(
+        dict({{str("plain"), object("mine", "Thing", dict({{str("w"), t()}}))},
+              {str("slots"), object("mine", "Thing", tuple({dict({{str("w"), t()}}), dict({{str("s"), t()}})}))},
+              {str("none"), object("mine", "Thing", tuple({none, dict({{str("s"), t()}})}))},
+              {str("list"), global("mine", "List") + ")\x81(" + t() + t() + "e"}}));
+    CHECK(keys(ckpt::find_tensors(opened.root())) ==
+          std::vector<std::string>{"plain.w", "slots.w", "slots.s", "none.s", "list.0", "list.1"});
     // In a state_dict an object is one entry that is no tensor.
     const auto weights = opened.state_dict("").value();
     CHECK(weights.empty());
@@ -84,10 +93,12 @@ TEST_CASE("attributes and items of objects are walked: state, slots, list items,
 
 TEST_CASE("R2: a container on its own path is not entered again") {
     using namespace pkl;
-    const auto list_cycle = open_pickle("]q\x01(" + t() + "h\x01" + dict({{str("again"), "h\x01"}, {str("w"), t()}}) + "e");
+    const auto list_cycle =
+        open_pickle("]q\x01(" + t() + "h\x01" + dict({{str("again"), "h\x01"}, {str("w"), t()}}) + "e");
     CHECK(keys(ckpt::find_tensors(list_cycle.root())) == std::vector<std::string>{"0", "2.w"});
     CHECK(list_cycle.state_dict("").value().size() == 2);
-    const auto object_cycle = open_pickle(global("mine", "Node") + ")\x81q\x01" + dict({{str("self"), "h\x01"}, {str("w"), t()}}) + "b");
+    const auto object_cycle =
+        open_pickle(global("mine", "Node") + ")\x81q\x01" + dict({{str("self"), "h\x01"}, {str("w"), t()}}) + "b");
     CHECK(keys(ckpt::find_tensors(object_cycle.root())) == std::vector<std::string>{"w"});
     const auto dict_cycle = open_pickle("}q\x01(" + str("me") + "h\x01" + str("w") + t() + "u");
     CHECK(dict_cycle.state_dict().value().size() == 1);
@@ -116,7 +127,8 @@ TEST_CASE("R1: shared containers with more paths than any memory end in a limit,
 
 TEST_CASE("R1: a root with a thousand bombs costs no more than one") {
     using namespace pkl;
-    std::string root = bomb(t(), 40, "k") + "q\x01" "0}(";
+    std::string root = bomb(t(), 40, "k") + "q\x01"
+                                            "0}(";
     for (int i = 0; i < 1000; ++i) root += str("entry" + std::to_string(i)) + "h\x01";
     const timed soon;
     const auto opened = open_pickle(root + "u");
@@ -132,7 +144,8 @@ TEST_CASE("R1: long keys on many paths end in a limit, soon") {
     CHECK(wide.state_dict("").error().code == errc::limit);
     CHECK(ckpt::find_tensors(wide.root()).error().code == errc::output_limit);
     // One key of 60 kB, by the memo at every level of a nest: the path itself is the load.
-    std::string nest = str(std::string(60'000, 'k')) + "q\x01" "0";
+    std::string nest = str(std::string(60'000, 'k')) + "q\x01"
+                                                       "0";
     for (int i = 0; i < 20'000; ++i) nest += "}h\x01";
     nest += t() + std::string(20'000, 's');
     const auto deep = open_pickle(nest);
@@ -163,7 +176,9 @@ TEST_CASE("R2: an object nested a hundred thousand times is opened, walked and f
 TEST_CASE("large honest files stay far from the bounds") {
     using namespace pkl;
     std::string root = "}(";
-    for (int layer = 0; layer < 20'000; ++layer) root += str("backbone.encoder.layers." + std::to_string(layer) + ".self_attn.q_proj.weight") + (layer == 0 ? t() + "q\x01" : "h\x01");
+    for (int layer = 0; layer < 20'000; ++layer)
+        root += str("backbone.encoder.layers." + std::to_string(layer) + ".self_attn.q_proj.weight") +
+                (layer == 0 ? t() + "q\x01" : "h\x01");
     root += str("history") + "](";
     for (int i = 0; i < 300'000; ++i) root += "K\x01";
     const auto opened = open_pickle(root + "eu");
@@ -176,9 +191,15 @@ TEST_CASE("large honest files stay far from the bounds") {
 
 TEST_CASE("keys are told as Python shows them") {
     using namespace pkl;
-    const auto opened = open_pickle(dict({{tuple({}), num(0)}, {tuple({num(1)}), num(0)}, {tuple({str("a"), none, yes, real(2)}), num(0)}, {real(-1e300), num(0)}, {tuple({tuple({num(1)})}), num(0)},
-                                          {"\x8a\x09" + std::string(9, '\1'), num(0)}, {no, num(0)}}));
+    const auto opened = open_pickle(dict({{tuple({}), num(0)},
+                                          {tuple({num(1)}), num(0)},
+                                          {tuple({str("a"), none, yes, real(2)}), num(0)},
+                                          {real(-1e300), num(0)},
+                                          {tuple({tuple({num(1)})}), num(0)},
+                                          {"\x8a\x09" + std::string(9, '\1'), num(0)},
+                                          {no, num(0)}}));
     std::vector<std::string> texts;
     for (const auto entry : opened.root().entries()) texts.push_back(ckpt::key_text(entry.key));
-    CHECK(texts == std::vector<std::string>{"()", "(1,)", "('a', None, True, 2.0)", "-1e+300", "(<tuple>,)", "<int>", "False"});
+    CHECK(texts ==
+          std::vector<std::string>{"()", "(1,)", "('a', None, True, 2.0)", "-1e+300", "(<tuple>,)", "<int>", "False"});
 }

@@ -31,15 +31,25 @@ class dcp_writer {
     void tensor(const std::string& key, const numbers& shape, const std::vector<chunk>& chunks) {
         std::string list = "](";
         for (const chunk& c : chunks) {
-            list += pkl::object(metadata, "ChunkStorageMetadata", pkl::dict({{pkl::str("offsets"), size(c.offsets)}, {pkl::str("sizes"), size(c.sizes)}}));
+            list +=
+                pkl::object(metadata, "ChunkStorageMetadata",
+                            pkl::dict({{pkl::str("offsets"), size(c.offsets)}, {pkl::str("sizes"), size(c.sizes)}}));
             place(key, size(c.offsets), c.file, item(values_of(shape, c), c.sizes));
         }
         describe(key, shape, list + 'e');
     }
     /// What state_dict_metadata says of a tensor; `chunks` is a list.
-    void describe(const std::string& key, const numbers& shape, const std::string& chunks, std::string_view type = "float32") {
-        const std::string properties = pkl::object(metadata, "TensorProperties", pkl::tuple({pkl::global("torch", type), pkl::call(pkl::global("torch.serialization", "_get_layout"), {pkl::str("torch.strided")}), pkl::no, pkl::call(pkl::global(metadata, "_MEM_FORMAT_ENCODING"), {pkl::num(0)}), pkl::no}));
-        entries_.emplace_back(pkl::str(key), pkl::object(metadata, "TensorStorageMetadata", pkl::dict({{pkl::str("properties"), properties}, {pkl::str("size"), size(shape)}, {pkl::str("chunks"), chunks}})));
+    void describe(const std::string& key, const numbers& shape, const std::string& chunks,
+                  std::string_view type = "float32") {
+        const std::string properties = pkl::object(
+            metadata, "TensorProperties",
+            pkl::tuple({pkl::global("torch", type),
+                        pkl::call(pkl::global("torch.serialization", "_get_layout"), {pkl::str("torch.strided")}),
+                        pkl::no, pkl::call(pkl::global(metadata, "_MEM_FORMAT_ENCODING"), {pkl::num(0)}), pkl::no}));
+        entries_.emplace_back(pkl::str(key), pkl::object(metadata, "TensorStorageMetadata",
+                                                         pkl::dict({{pkl::str("properties"), properties},
+                                                                    {pkl::str("size"), size(shape)},
+                                                                    {pkl::str("chunks"), chunks}})));
     }
     /// Another value: opcodes that leave it on the stack.
     void object(const std::string& key, const std::string& value, const std::string& file = "__0_0.distcp") {
@@ -47,11 +57,19 @@ class dcp_writer {
         place(key, pkl::none, file, torch_file(value));
     }
     /// Puts bytes at the end of a file, and says so in storage_data.
-    void place(const std::string& key, const std::string& offsets, const std::string& file, const std::string& bytes, std::int64_t offset_by = 0, std::int64_t length_by = 0, const std::string& transforms = {}) {
+    void place(const std::string& key, const std::string& offsets, const std::string& file, const std::string& bytes,
+               std::int64_t offset_by = 0, std::int64_t length_by = 0, const std::string& transforms = {}) {
         std::string& to = files_[file];
-        std::vector<std::pair<std::string, std::string>> info{{pkl::str("relative_path"), pkl::str(file)}, {pkl::str("offset"), pkl::num(static_cast<std::int64_t>(to.size()) + offset_by)}, {pkl::str("length"), pkl::num(static_cast<std::int64_t>(bytes.size()) + length_by)}};
+        std::vector<std::pair<std::string, std::string>> info{
+            {pkl::str("relative_path"), pkl::str(file)},
+            {pkl::str("offset"), pkl::num(static_cast<std::int64_t>(to.size()) + offset_by)},
+            {pkl::str("length"), pkl::num(static_cast<std::int64_t>(bytes.size()) + length_by)}};
         if (!transforms.empty()) info.emplace_back(pkl::str("transform_descriptors"), transforms);
-        storage_.emplace_back(pkl::object(metadata, "MetadataIndex", pkl::dict({{pkl::str("fqn"), pkl::str(key)}, {pkl::str("offset"), offsets}, {pkl::str("index"), pkl::none}})), pkl::object("torch.distributed.checkpoint.filesystem", "_StorageInfo", pkl::dict(info)));
+        storage_.emplace_back(pkl::object(metadata, "MetadataIndex",
+                                          pkl::dict({{pkl::str("fqn"), pkl::str(key)},
+                                                     {pkl::str("offset"), offsets},
+                                                     {pkl::str("index"), pkl::none}})),
+                              pkl::object("torch.distributed.checkpoint.filesystem", "_StorageInfo", pkl::dict(info)));
         to += bytes;
     }
     /// The path that a key stands for.
@@ -59,7 +77,11 @@ class dcp_writer {
 
     /// All files of the folder.
     [[nodiscard]] std::vector<std::pair<std::string, std::string>> files() const {
-        std::vector<std::pair<std::string, std::string>> out{{".metadata", pkl::pickle(pkl::object(metadata, "Metadata", pkl::dict({{pkl::str("state_dict_metadata"), pkl::dict(entries_)}, {pkl::str("planner_data"), pkl::dict(planner_)}, {pkl::str("storage_data"), pkl::dict(storage_)}})))}};
+        std::vector<std::pair<std::string, std::string>> out{
+            {".metadata", pkl::pickle(pkl::object(metadata, "Metadata",
+                                                  pkl::dict({{pkl::str("state_dict_metadata"), pkl::dict(entries_)},
+                                                             {pkl::str("planner_data"), pkl::dict(planner_)},
+                                                             {pkl::str("storage_data"), pkl::dict(storage_)}})))}};
         for (const auto& [name, bytes] : files_) out.emplace_back(name, bytes);
         return out;
     }
@@ -69,7 +91,9 @@ class dcp_writer {
     static std::string item(const std::vector<float>& values, const numbers& shape) {
         numbers strides(shape.size(), 1);
         for (std::size_t d = shape.size(); d-- > 1;) strides[d - 1] = strides[d] * shape[d];
-        return torch_file(pkl::tensor(pkl::storage("FloatStorage", "0", static_cast<std::int64_t>(values.size())), 0, shape, strides), {{"0", raw(values)}});
+        return torch_file(
+            pkl::tensor(pkl::storage("FloatStorage", "0", static_cast<std::int64_t>(values.size())), 0, shape, strides),
+            {{"0", raw(values)}});
     }
 
   private:

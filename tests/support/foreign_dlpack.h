@@ -1,4 +1,5 @@
-/* tests/support/foreign_dlpack.h: the declarations of DLPack's own header that a program would include, as far as tests need them.
+/* tests/support/foreign_dlpack.h: the declarations of DLPack's own header that a program would include, as far as tests
+ * need them.
  *
  * SPDX-License-Identifier: MIT
  * The names and the order of the members are the interface (DLPack 1.1). tests/torch/dlpack.py uses the real header. */

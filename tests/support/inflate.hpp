@@ -111,8 +111,10 @@ class inflate_stream {
         coded({all.begin(), middle}, {middle, all.end()});
     }
     void coded(const std::vector<std::uint8_t>& literals, const std::vector<std::uint8_t>& distances) {
-        constexpr std::uint16_t base[]{3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 15, 17, 19, 23, 27, 31, 35, 43, 51, 59, 67, 83, 99, 115, 131, 163, 195, 227, 258};
-        constexpr std::uint8_t extra[]{0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 0};
+        constexpr std::uint16_t base[]{3,  4,  5,  6,  7,  8,  9,  10, 11,  13,  15,  17,  19,  23, 27,
+                                       31, 35, 43, 51, 59, 67, 83, 99, 115, 131, 163, 195, 227, 258};
+        constexpr std::uint8_t extra[]{0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2,
+                                       2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 0};
         const code of_literals{literals}, of_distances{distances};
         while (!failed_) {
             const unsigned s = symbol(of_literals);
@@ -155,7 +157,8 @@ inline std::string deflate_stored(std::string_view data) {
         const std::string_view part = data.substr(0, 65'535);
         data.remove_prefix(part.size());
         const auto n = static_cast<unsigned>(part.size());
-        for (const unsigned b : {data.empty() ? 1u : 0u, n & 0xFF, n >> 8, ~n & 0xFF, ~n >> 8 & 0xFF}) out += static_cast<char>(static_cast<unsigned char>(b));
+        for (const unsigned b : {data.empty() ? 1u : 0u, n & 0xFF, n >> 8, ~n & 0xFF, ~n >> 8 & 0xFF})
+            out += static_cast<char>(static_cast<unsigned char>(b));
         out += part;
     } while (!data.empty());
     return out;

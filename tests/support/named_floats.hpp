@@ -33,14 +33,17 @@ class named_floats {
             std::string shape = "[";
             for (const std::int64_t n : t.shape) shape += (shape.size() == 1 ? "" : ",") + std::to_string(n);
             const std::string bytes = raw(t.values);
-            header += (header.size() == 1 ? "" : ",") + safetensors_entry(t.name, "F32", shape + "]", data.size(), data.size() + bytes.size());
+            header += (header.size() == 1 ? "" : ",") +
+                      safetensors_entry(t.name, "F32", shape + "]", data.size(), data.size() + bytes.size());
             data += bytes;
         }
         header += '}';
         header.resize((header.size() + 7) / 8 * 8, ' '); // as its own writer pads it, so that the data is aligned
         bytes_ = safetensors_file(header, data);
     }
-    [[nodiscard]] ckpt::state_dict weights(const ckpt::open_options& options = {}) const { return ckpt::open_bytes(bytes_of(bytes_), options).value().state_dict("").value(); }
+    [[nodiscard]] ckpt::state_dict weights(const ckpt::open_options& options = {}) const {
+        return ckpt::open_bytes(bytes_of(bytes_), options).value().state_dict("").value();
+    }
 
   private:
     std::string bytes_{};

@@ -37,8 +37,12 @@ inline std::string short_text(std::string_view s) { return "\x8c" + number(s.siz
 inline std::string bytes(std::string_view s) { return 'B' + number(s.size(), 4) + std::string(s); }
 inline std::string int4(std::int64_t v) { return 'J' + number(static_cast<std::uint64_t>(v), 4); }
 inline std::string long1(std::string_view s) { return "\x8a" + number(s.size(), 1) + std::string(s); }
-inline std::string global(std::string_view module, std::string_view name) { return 'c' + std::string(module) + '\n' + std::string(name) + '\n'; }
-inline std::string stack_global(std::string_view module, std::string_view name) { return text(module) + text(name) + "\x93"; }
+inline std::string global(std::string_view module, std::string_view name) {
+    return 'c' + std::string(module) + '\n' + std::string(name) + '\n';
+}
+inline std::string stack_global(std::string_view module, std::string_view name) {
+    return text(module) + text(name) + "\x93";
+}
 inline std::string put(std::uint32_t i) { return i < 256 ? 'q' + number(i, 1) : 'r' + number(i, 4); }
 inline std::string get(std::uint32_t i) { return i < 256 ? 'h' + number(i, 1) : 'j' + number(i, 4); }
 inline std::string real(double v) {
@@ -55,12 +59,13 @@ inline std::string times(std::size_t n, std::string_view what) {
 }
 /// ('storage', class, key, 'cpu', numel) and BINPERSID.
 inline std::string storage(std::string_view type, std::string_view key, std::uint64_t numel) {
-    return '(' + text("storage") + global("torch", type) + text(key) + text("cpu") + int4(static_cast<std::int64_t>(numel)) + "tQ";
+    return '(' + text("storage") + global("torch", type) + text(key) + text("cpu") +
+           int4(static_cast<std::int64_t>(numel)) + "tQ";
 }
 /// A one-dimensional tensor of the first `numel` elements.
 inline std::string tensor(std::string_view type, std::string_view key, std::uint64_t numel) {
-    return global("torch._utils", "_rebuild_tensor_v2") + '(' + storage(type, key, numel) + "K\0"s + int4(static_cast<std::int64_t>(numel)) + "\x85K\1\x85\x89" +
-           global("collections", "OrderedDict") + ")RtR";
+    return global("torch._utils", "_rebuild_tensor_v2") + '(' + storage(type, key, numel) + "K\0"s +
+           int4(static_cast<std::int64_t>(numel)) + "\x85K\1\x85\x89" + global("collections", "OrderedDict") + ")RtR";
 }
 
 } // namespace pickles
@@ -82,10 +87,13 @@ class pickle_storages final : public ckpt::detail::storage_source, public ckpt::
     }
     [[nodiscard]] std::uint64_t nbytes(std::uint32_t s) const noexcept override { return known_[s].size(); }
     [[nodiscard]] ckpt::byte_order order(std::uint32_t) const noexcept override { return ckpt::byte_order::little; }
-    [[nodiscard]] std::string_view key(std::uint32_t s) const noexcept override { return s < 4 ? std::string_view{"0123"}.substr(s, 1) : std::string_view{}; }
+    [[nodiscard]] std::string_view key(std::uint32_t s) const noexcept override {
+        return s < 4 ? std::string_view{"0123"}.substr(s, 1) : std::string_view{};
+    }
     [[nodiscard]] ckpt::result<std::uint64_t> file_offset(std::uint32_t) const override { return std::uint64_t{0}; }
     [[nodiscard]] ckpt::result<std::span<const std::byte>> bytes(std::uint32_t s) const override { return known_[s]; }
-    [[nodiscard]] ckpt::result<void> read(std::uint32_t s, std::uint64_t offset, std::span<std::byte> out) const override {
+    [[nodiscard]] ckpt::result<void> read(std::uint32_t s, std::uint64_t offset,
+                                          std::span<std::byte> out) const override {
         for (std::size_t i = 0; i < out.size(); ++i) out[i] = known_[s][static_cast<std::size_t>(offset) + i];
         return {};
     }
@@ -100,7 +108,9 @@ class parsed {
   public:
     static constexpr std::uint64_t base = 0x100;
 
-    explicit parsed(std::string pickle, const ckpt::detail::allowlist& allowed = ckpt::detail::allowlist_of<ckpt::inspect_policy>(), const ckpt::limits& limits = {})
+    explicit parsed(std::string pickle,
+                    const ckpt::detail::allowlist& allowed = ckpt::detail::allowlist_of<ckpt::inspect_policy>(),
+                    const ckpt::limits& limits = {})
         : bytes_{std::move(pickle)}, allowed_{allowed}, limits_{limits} {
         graph.pickle = std::as_bytes(std::span<const char>{bytes_.data(), bytes_.size()});
         graph.base = base;
@@ -118,7 +128,9 @@ class parsed {
 
     [[nodiscard]] ckpt::errc code() const { return error.code; }
     [[nodiscard]] bool ok() const { return code() == ckpt::errc::none; }
-    [[nodiscard]] ckpt::value root() const { return ok() ? ckpt::detail_access::make(graph, graph.root) : ckpt::value{}; }
+    [[nodiscard]] ckpt::value root() const {
+        return ok() ? ckpt::detail_access::make(graph, graph.root) : ckpt::value{};
+    }
 
   private:
     std::string bytes_;
@@ -132,8 +144,7 @@ class parsed {
     ckpt::error error{};
 };
 
-template <class Policy>
-[[nodiscard]] parsed parse(std::string pickle, const ckpt::limits& limits = {}) {
+template <class Policy> [[nodiscard]] parsed parse(std::string pickle, const ckpt::limits& limits = {}) {
     return parsed{std::move(pickle), ckpt::detail::allowlist_of<Policy>(), limits};
 }
 template <class Policy = ckpt::inspect_policy>
@@ -174,7 +185,8 @@ inline std::string show(const ckpt::value& v, std::vector<std::uint32_t> path = 
         if (const auto i = v.as_int()) return ckpt::detail::decimal(*i);
         return "int:" + hex(*v.as_integer_bytes());
     case kind::real: return "f" + number(*v.as_real());
-    case kind::complex: return "complex(" + number(v.as_complex().value().real) + ", " + number(v.as_complex().value().imaginary) + ')';
+    case kind::complex:
+        return "complex(" + number(v.as_complex().value().real) + ", " + number(v.as_complex().value().imaginary) + ')';
     case kind::string: return (v.is_utf8() ? "'" : "?'") + hex(std::as_bytes(std::span{*v.as_string()})) + '\'';
     case kind::bytes: return (v.is_byte_array() ? "bytearray'" : "b'") + hex(*v.as_bytes()) + '\'';
     case kind::tuple: return '(' + list(v.elements()) + ')';
@@ -182,12 +194,14 @@ inline std::string show(const ckpt::value& v, std::vector<std::uint32_t> path = 
     case kind::set: return (v.is_frozen_set() ? "frozenset{" : "set{") + list(v.elements()) + '}';
     case kind::dictionary: {
         std::string out;
-        for (const ckpt::value::entry e : v.entries()) out += (out.empty() ? "" : ", ") + show(e.key, path) + ": " + show(e.mapped, path);
+        for (const ckpt::value::entry e : v.entries())
+            out += (out.empty() ? "" : ", ") + show(e.key, path) + ": " + show(e.mapped, path);
         out = '{' + out + '}';
         if (v.class_of()) out = show(v.class_of(), path) + out;
         return v.state() ? out + '!' + show(v.state(), path) : out;
     }
-    case kind::tensor: return v.refusal() != nullptr ? "tensor refused " + std::string(ckpt::info(v.refusal()->code).name) : "tensor";
+    case kind::tensor:
+        return v.refusal() != nullptr ? "tensor refused " + std::string(ckpt::info(v.refusal()->code).name) : "tensor";
     case kind::storage: return "storage " + std::string(v.as_storage().value().key);
     case kind::array: return "array";
     case kind::global: return std::string(v.as_global().value().module) + '.' + std::string(v.as_global().value().name);
@@ -205,8 +219,7 @@ inline std::string show(const ckpt::value& v, std::vector<std::uint32_t> path = 
 }
 
 /// The value of a pickle as text, or the name of its error.
-template <class Policy = ckpt::inspect_policy>
-[[nodiscard]] std::string read(std::string pickle) {
+template <class Policy = ckpt::inspect_policy> [[nodiscard]] std::string read(std::string pickle) {
     const parsed p = parse<Policy>(std::move(pickle));
     return p.ok() ? show(p.root()) : std::string(ckpt::info(p.code()).name);
 }

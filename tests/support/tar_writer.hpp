@@ -20,8 +20,10 @@ struct tar_member {
     std::string name{};
     std::string data{};
     char type{'0'};
-    std::string size{};              ///< the field of 12 bytes; empty: the size in octal
-    std::string magic{"ustar\0" "00", 8};
+    std::string size{}; ///< the field of 12 bytes; empty: the size in octal
+    std::string magic{"ustar\0"
+                      "00",
+                      8};
     std::string prefix{};
     bool good_checksum{true};
 };
@@ -60,7 +62,8 @@ inline std::string write_tar(const std::vector<tar_member>& members, std::size_t
 /// One line of an extended header: "length key=value\n".
 inline std::string pax_line(const std::string& key, const std::string& value) {
     std::size_t length = key.size() + value.size() + 3;
-    while (std::to_string(length).size() + key.size() + value.size() + 3 != length) length = std::to_string(length).size() + key.size() + value.size() + 3;
+    while (std::to_string(length).size() + key.size() + value.size() + 3 != length)
+        length = std::to_string(length).size() + key.size() + value.size() + 3;
     return std::to_string(length) + ' ' + key + '=' + value + '\n';
 }
 
@@ -71,31 +74,44 @@ struct tar_parts {
     std::string tensors{};
     std::string object{};
 
-    /// Two storages: floats 0 to 5 (key 10), int64 7 (key 11); a view of 4 floats from 1 (key 12); tensors 20 [2, 3] of 10,
-    /// 21 [1] of 11, 22 [4] of 12, 23 without a storage.
+    /// Two storages: floats 0 to 5 (key 10), int64 7 (key 11); a view of 4 floats from 1 (key 12); tensors 20 [2, 3] of
+    /// 10, 21 [1] of 11, 22 [4] of 12, 23 without a storage.
     tar_parts() {
         using namespace pkl;
-        storages = pickle(num(2)) + storage(10, "FloatStorage", 6, raw<float>({0, 1, 2, 3, 4, 5})) + storage(11, "LongStorage", 1, raw<std::int64_t>({7})) + views({{12, 10, 1, 4}});
-        tensors = pickle(num(4)) + tensor(20, num(10), "FloatTensor", {2, 3}, {3, 1}, 0) + tensor(21, num(11), "LongTensor", {1}, {1}, 0) + tensor(22, num(12), "FloatTensor", {4}, {1}, 0) +
+        storages = pickle(num(2)) + storage(10, "FloatStorage", 6, raw<float>({0, 1, 2, 3, 4, 5})) +
+                   storage(11, "LongStorage", 1, raw<std::int64_t>({7})) + views({{12, 10, 1, 4}});
+        tensors = pickle(num(4)) + tensor(20, num(10), "FloatTensor", {2, 3}, {3, 1}, 0) +
+                  tensor(21, num(11), "LongTensor", {1}, {1}, 0) + tensor(22, num(12), "FloatTensor", {4}, {1}, 0) +
                   tensor(23, none, "FloatTensor", {}, {}, 0);
-        object = pickle(ordered({{str("a"), str("20") + "Q"}, {str("b"), str("21") + "Q"}, {str("c"), str("22") + "Q"}, {str("d"), str("23") + "Q"}}));
+        object = pickle(ordered({{str("a"), str("20") + "Q"},
+                                 {str("b"), str("21") + "Q"},
+                                 {str("c"), str("22") + "Q"},
+                                 {str("d"), str("23") + "Q"}}));
     }
-    [[nodiscard]] static std::string storage(std::int64_t key, std::string_view type, std::int64_t numel, const std::string& bytes) {
-        return pkl::pickle(pkl::tuple({pkl::num(key), pkl::str("cpu"), pkl::global("torch", type)})) + le64(static_cast<std::uint64_t>(numel)) + bytes;
+    [[nodiscard]] static std::string storage(std::int64_t key, std::string_view type, std::int64_t numel,
+                                             const std::string& bytes) {
+        return pkl::pickle(pkl::tuple({pkl::num(key), pkl::str("cpu"), pkl::global("torch", type)})) +
+               le64(static_cast<std::uint64_t>(numel)) + bytes;
     }
     [[nodiscard]] static std::string views(const std::vector<std::vector<std::int64_t>>& list) {
         std::string out = "](";
         for (const auto& view : list) out += pkl::ints(view);
         return pkl::pickle(out + "e");
     }
-    [[nodiscard]] static std::string tensor(std::int64_t key, const std::string& storage, std::string_view type, const std::vector<std::int64_t>& size, const std::vector<std::int64_t>& stride, std::int64_t offset) {
-        std::string out = pkl::pickle(pkl::tuple({pkl::num(key), storage, pkl::global("torch", type)})) + le32(size.size()) + "\x7f\x01\x02\x80";
+    [[nodiscard]] static std::string tensor(std::int64_t key, const std::string& storage, std::string_view type,
+                                            const std::vector<std::int64_t>& size,
+                                            const std::vector<std::int64_t>& stride, std::int64_t offset) {
+        std::string out = pkl::pickle(pkl::tuple({pkl::num(key), storage, pkl::global("torch", type)})) +
+                          le32(size.size()) + "\x7f\x01\x02\x80";
         for (const std::int64_t n : size) out += le64(static_cast<std::uint64_t>(n));
         for (const std::int64_t n : stride) out += le64(static_cast<std::uint64_t>(n));
         return out + le64(static_cast<std::uint64_t>(offset));
     }
     [[nodiscard]] std::vector<tar_member> members() const {
-        return {{.name = "sys_info", .data = info}, {.name = "pickle", .data = object}, {.name = "tensors", .data = tensors}, {.name = "storages", .data = storages}};
+        return {{.name = "sys_info", .data = info},
+                {.name = "pickle", .data = object},
+                {.name = "tensors", .data = tensors},
+                {.name = "storages", .data = storages}};
     }
     [[nodiscard]] std::string all() const { return write_tar(members()); }
 };

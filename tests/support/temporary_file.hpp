@@ -61,7 +61,8 @@ class temporary_folder : public temporary_file {
     void add(const std::string& name, std::string_view bytes) const {
         const std::filesystem::path file = path() / name;
         std::filesystem::create_directories(file.parent_path());
-        std::ofstream(file, std::ios::binary | std::ios::trunc).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+        std::ofstream(file, std::ios::binary | std::ios::trunc)
+            .write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
     }
     void remove(const std::string& name) const { std::filesystem::remove_all(path() / name); }
 };

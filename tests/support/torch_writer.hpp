@@ -1,4 +1,5 @@
-// tests/support/torch_writer.hpp: checkpoints for tests: pickles opcode by opcode, in archives as torch.save lays them out.
+// tests/support/torch_writer.hpp: checkpoints for tests: pickles opcode by opcode, in archives as torch.save lays them
+// out.
 //
 // SPDX-License-Identifier: MIT
 // In:      pieces of pickle, the bytes of storages.
@@ -72,11 +73,13 @@ inline std::string storage_id(const std::string& type, const std::string& key, s
     return tuple({str("storage"), type, key, str("cpu"), num(numel)}) + "Q";
 }
 inline std::string storage(std::string_view type, std::string_view key, std::int64_t numel) {
-    return storage_id(type == "UntypedStorage" ? global("torch.storage", type) : global("torch", type), str(key), numel);
+    return storage_id(type == "UntypedStorage" ? global("torch.storage", type) : global("torch", type), str(key),
+                      numel);
 }
 inline std::string tensor(const std::string& of, std::int64_t offset, const std::vector<std::int64_t>& size,
                           const std::vector<std::int64_t>& stride) {
-    return call(global("torch._utils", "_rebuild_tensor_v2"), {of, num(offset), ints(size), ints(stride), no, ordered()});
+    return call(global("torch._utils", "_rebuild_tensor_v2"),
+                {of, num(offset), ints(size), ints(stride), no, ordered()});
 }
 inline std::string tensor_v3(const std::string& of, std::int64_t offset, const std::vector<std::int64_t>& size,
                              const std::vector<std::int64_t>& stride, std::string_view type) {
@@ -99,7 +102,8 @@ struct torch_style {
 };
 
 /// The members of an archive: a pickle, and storages by key.
-inline std::vector<zip_member> torch_records(const std::string& pickled, const std::vector<std::pair<std::string, std::string>>& storages = {},
+inline std::vector<zip_member> torch_records(const std::string& pickled,
+                                             const std::vector<std::pair<std::string, std::string>>& storages = {},
                                              const torch_style& style = {}) {
     std::vector<zip_member> out{{.name = style.folder + "/data.pkl", .data = pickled}};
     if (!style.byte_order.empty()) out.push_back({.name = style.folder + "/byteorder", .data = style.byte_order});
@@ -108,7 +112,8 @@ inline std::vector<zip_member> torch_records(const std::string& pickled, const s
     return out;
 }
 /// The same, written; `value` is one value, not a whole pickle.
-inline std::string torch_file(const std::string& value, const std::vector<std::pair<std::string, std::string>>& storages = {},
+inline std::string torch_file(const std::string& value,
+                              const std::vector<std::pair<std::string, std::string>>& storages = {},
                               const torch_style& style = {}) {
     return write_zip(torch_records(pkl::pickle(value), storages, style), style.zip).bytes;
 }
@@ -116,9 +121,9 @@ inline std::string torch_file(const std::string& value, const std::vector<std::p
 inline std::span<const std::byte> bytes_of(std::string_view text) { return std::as_bytes(std::span(text)); }
 
 /// The bytes of numbers as this machine has them.
-template <class T>
-std::string raw(const std::vector<T>& values) {
-    return values.empty() ? std::string() : std::string(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T));
+template <class T> std::string raw(const std::vector<T>& values) {
+    return values.empty() ? std::string()
+                          : std::string(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T));
 }
 
 } // namespace test_support

@@ -2,7 +2,8 @@
 //
 // SPDX-License-Identifier: MIT
 // In:      names, dtypes, shapes, values in row-major order; how they are to lie in the file.
-// Out:     the state_dict of an archive as torch.save writes it; the object must live on, because the file is its memory.
+// Out:     the state_dict of an archive as torch.save writes it; the object must live on, because the file is its
+// memory.
 //          `row_major`: the bytes of a tensor's values; `shown`: a state_dict as text.
 #pragma once
 
@@ -52,7 +53,8 @@ inline std::string encoded(const std::vector<double>& values, ckpt::dtype type) 
         } else if (type == ckpt::dtype::float8_e8m0fnu) {
             *to = static_cast<std::byte>(127 + std::ilogb(values[i])); // nothing is converted to powers of two
         } else {
-            (void)ckpt::detail::convert(ckpt::dtype::float64, reinterpret_cast<const std::byte*>(&values[i]), component, to, 1);
+            (void)ckpt::detail::convert(ckpt::dtype::float64, reinterpret_cast<const std::byte*>(&values[i]), component,
+                                        to, 1);
         }
     }
     return out;
@@ -61,7 +63,9 @@ inline std::string encoded(const std::vector<double>& values, ckpt::dtype type) 
 /// The values of a tensor one after another, in the order of this machine.
 inline std::string row_major(const ckpt::tensor& tensor) {
     std::string out(static_cast<std::size_t>(tensor.nbytes()), '\0');
-    ckpt::detail::copy_tensor(ckpt::detail::tensor_access::data(tensor), ckpt::detail::tensor_access::source(tensor), tensor.dtype(), true, reinterpret_cast<std::byte*>(out.data()), tensor.numel()).value();
+    ckpt::detail::copy_tensor(ckpt::detail::tensor_access::data(tensor), ckpt::detail::tensor_access::source(tensor),
+                              tensor.dtype(), true, reinterpret_cast<std::byte*>(out.data()), tensor.numel())
+        .value();
     return out;
 }
 
@@ -79,7 +83,8 @@ inline std::string shown(const ckpt::state_dict& weights) {
         char number[40];
         for (std::size_t at = 0; at < bytes.size(); at += size) {
             double value{};
-            (void)ckpt::detail::convert(component, reinterpret_cast<const std::byte*>(bytes.data() + at), ckpt::dtype::float64, reinterpret_cast<std::byte*>(&value), 1);
+            (void)ckpt::detail::convert(component, reinterpret_cast<const std::byte*>(bytes.data() + at),
+                                        ckpt::dtype::float64, reinterpret_cast<std::byte*>(&value), 1);
             std::snprintf(number, sizeof number, " %.17g", value);
             out += number;
         }
@@ -125,7 +130,8 @@ class typed_tensors {
             for (std::int64_t i = 0; i < numel; ++i) {
                 std::int64_t at = offset;
                 for (std::size_t d = 0; d < rank; ++d) at += index[d] * strides[d];
-                bytes.replace(static_cast<std::size_t>(at) * size, size, elements, static_cast<std::size_t>(i) * size, size);
+                bytes.replace(static_cast<std::size_t>(at) * size, size, elements, static_cast<std::size_t>(i) * size,
+                              size);
                 for (std::size_t d = rank; d-- > 0;) {
                     if (++index[d] < t.shape[d]) break;
                     index[d] = 0;
@@ -133,19 +139,26 @@ class typed_tensors {
             }
             if (how == lying::big_endian) {
                 const std::size_t component = ckpt::info(t.type).component_bytes;
-                for (std::size_t at = 0; at < bytes.size(); at += component) std::reverse(bytes.begin() + static_cast<std::ptrdiff_t>(at), bytes.begin() + static_cast<std::ptrdiff_t>(at + component));
+                for (std::size_t at = 0; at < bytes.size(); at += component)
+                    std::reverse(bytes.begin() + static_cast<std::ptrdiff_t>(at),
+                                 bytes.begin() + static_cast<std::ptrdiff_t>(at + component));
             }
             std::vector<std::pair<std::string, std::string>> lazy;
             if (t.conj) lazy.emplace_back(pkl::str("conj"), pkl::yes);
             if (t.neg) lazy.emplace_back(pkl::str("neg"), pkl::yes);
-            entries.emplace_back(pkl::str(t.name), pkl::call(pkl::global("torch._utils", "_rebuild_tensor_v3"),
-                                                             {pkl::storage("UntypedStorage", key, static_cast<std::int64_t>(bytes.size())), pkl::num(offset), pkl::ints(t.shape), pkl::ints(strides), pkl::no, pkl::ordered(),
-                                                              pkl::global("torch", ckpt::name(t.type)), pkl::dict(lazy)}));
+            entries.emplace_back(
+                pkl::str(t.name),
+                pkl::call(pkl::global("torch._utils", "_rebuild_tensor_v3"),
+                          {pkl::storage("UntypedStorage", key, static_cast<std::int64_t>(bytes.size())),
+                           pkl::num(offset), pkl::ints(t.shape), pkl::ints(strides), pkl::no, pkl::ordered(),
+                           pkl::global("torch", ckpt::name(t.type)), pkl::dict(lazy)}));
             storages.emplace_back(key, bytes);
         }
         bytes_ = torch_file(pkl::dict(entries), storages, {.byte_order = how == lying::big_endian ? "big" : "little"});
     }
-    [[nodiscard]] ckpt::state_dict weights(const ckpt::open_options& options = {}) const { return ckpt::open_bytes(bytes_of(bytes_), options).value().state_dict("").value(); }
+    [[nodiscard]] ckpt::state_dict weights(const ckpt::open_options& options = {}) const {
+        return ckpt::open_bytes(bytes_of(bytes_), options).value().state_dict("").value();
+    }
 
   private:
     std::string bytes_{};

@@ -2,7 +2,8 @@
 //
 // SPDX-License-Identifier: MIT
 // In:      nothing, or a state_dict.
-// Out:     a file as torch.save writes it, of several pages: tied tensors, views, strides, small and large types; the values of
+// Out:     a file as torch.save writes it, of several pages: tied tensors, views, strides, small and large types; the
+// values of
 //          any strided tensor, dense and in this machine's order.
 #pragma once
 
@@ -46,18 +47,19 @@ inline std::string some_floats(std::size_t n, std::uint64_t seed) {
 inline std::vector<zip_member> upload_members() {
     using namespace pkl;
     const std::string weight = storage("FloatStorage", "0", 64 * 96);
-    const std::string value = ordered({{str("a.weight"), tensor(weight, 0, {64, 96}, {96, 1})},
-                                       {str("a.bias"), floats("1", 96)},
-                                       {str("tied"), tensor(weight, 0, {64, 96}, {96, 1})},
-                                       {str("a.rows"), tensor(weight, 960, {5, 96}, {96, 1})},
-                                       {str("turned"), tensor(storage("FloatStorage", "2", 2'310), 0, {33, 70}, {1, 33})},
-                                       {str("half"), tensor(storage("HalfStorage", "3", 5'000), 0, {50, 100}, {100, 1})},
-                                       {str("brain"), tensor(storage("BFloat16Storage", "4", 3'000), 0, {3'000}, {1})},
-                                       {str("brief"), tensor(storage("BFloat16Storage", "8", 30), 0, {30}, {1})},
-                                       {str("steps"), tensor(storage("LongStorage", "5", 777), 0, {777}, {1})},
-                                       {str("mask"), tensor(storage("ByteStorage", "6", 1'001), 1, {1'000}, {1})},
-                                       {str("empty"), tensor(storage("FloatStorage", "7", 0), 0, {0, 4}, {4, 1})},
-                                       {str("repeated"), tensor(storage("FloatStorage", "1", 96), 3, {7, 2}, {0, 1})}});
+    const std::string value =
+        ordered({{str("a.weight"), tensor(weight, 0, {64, 96}, {96, 1})},
+                 {str("a.bias"), floats("1", 96)},
+                 {str("tied"), tensor(weight, 0, {64, 96}, {96, 1})},
+                 {str("a.rows"), tensor(weight, 960, {5, 96}, {96, 1})},
+                 {str("turned"), tensor(storage("FloatStorage", "2", 2'310), 0, {33, 70}, {1, 33})},
+                 {str("half"), tensor(storage("HalfStorage", "3", 5'000), 0, {50, 100}, {100, 1})},
+                 {str("brain"), tensor(storage("BFloat16Storage", "4", 3'000), 0, {3'000}, {1})},
+                 {str("brief"), tensor(storage("BFloat16Storage", "8", 30), 0, {30}, {1})},
+                 {str("steps"), tensor(storage("LongStorage", "5", 777), 0, {777}, {1})},
+                 {str("mask"), tensor(storage("ByteStorage", "6", 1'001), 1, {1'000}, {1})},
+                 {str("empty"), tensor(storage("FloatStorage", "7", 0), 0, {0, 4}, {4, 1})},
+                 {str("repeated"), tensor(storage("FloatStorage", "1", 96), 3, {7, 2}, {0, 1})}});
     return torch_records(pickle(value), {{"0", some_floats(64 * 96, 1)},
                                          {"1", some_floats(96, 2)},
                                          {"2", some_floats(2'310, 3)},
@@ -73,11 +75,14 @@ inline std::string upload_file() { return write_zip(upload_members()).bytes; }
 /// The values of a tensor, row-major, in this machine's order.
 inline std::vector<std::byte> values_of(const ckpt::tensor& t, ckpt::dtype to) {
     std::vector<std::byte> out(static_cast<std::size_t>(t.numel()) * ckpt::itemsize(to));
-    (void)ckpt::detail::copy_tensor(ckpt::detail::tensor_access::data(t), ckpt::detail::tensor_access::source(t), to, t.dtype() == to, out.data(), static_cast<std::uint64_t>(t.numel())).value();
+    (void)ckpt::detail::copy_tensor(ckpt::detail::tensor_access::data(t), ckpt::detail::tensor_access::source(t), to,
+                                    t.dtype() == to, out.data(), static_cast<std::uint64_t>(t.numel()))
+        .value();
     return out;
 }
 /// The elements of a strided tensor whose element 0 is the first of `bytes`.
-inline std::vector<std::byte> dense_of(std::span<const std::byte> bytes, std::span<const std::int64_t> shape, std::span<const std::int64_t> strides, ckpt::dtype type) {
+inline std::vector<std::byte> dense_of(std::span<const std::byte> bytes, std::span<const std::int64_t> shape,
+                                       std::span<const std::int64_t> strides, ckpt::dtype type) {
     ckpt::detail::box all;
     if (!ckpt::detail::make_box(shape, strides, 0, all)) return {};
     std::vector<std::byte> out(static_cast<std::size_t>(ckpt::detail::count(all)) * ckpt::itemsize(type));

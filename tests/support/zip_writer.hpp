@@ -27,7 +27,9 @@ inline std::string le32(std::uint64_t value) { return le(value, 4); }
 inline std::string le64(std::uint64_t value) { return le(value, 8); }
 
 /// An extra field.
-inline std::string extra_field(std::uint16_t id, const std::string& data) { return le16(id) + le16(data.size()) + data; }
+inline std::string extra_field(std::uint16_t id, const std::string& data) {
+    return le16(id) + le16(data.size()) + data;
+}
 
 inline std::uint32_t slow_crc32(std::string_view bytes) {
     std::uint32_t crc = 0xFFFF'FFFFu;
@@ -41,25 +43,25 @@ inline std::uint32_t slow_crc32(std::string_view bytes) {
 struct zip_member {
     std::string name{};
     std::string data{};
-    std::uint64_t hole{0};               ///< zero bytes instead of data, not written to a sparse file
-    std::uint16_t method{0};             ///< with others than 0, `data` is already compressed
-    std::uint64_t inflated{0};           ///< size before that
+    std::uint64_t hole{0};     ///< zero bytes instead of data, not written to a sparse file
+    std::uint16_t method{0};   ///< with others than 0, `data` is already compressed
+    std::uint64_t inflated{0}; ///< size before that
     std::uint32_t inflated_crc{0};
-    std::string local_extra{};           ///< before the padding
-    std::string central_extra{};         ///< behind the ZIP64 field
+    std::string local_extra{};   ///< before the padding
+    std::string central_extra{}; ///< behind the ZIP64 field
     std::string comment{};
-    bool descriptor{false};              ///< Python's style only: bit 3, and zeros in the local header
+    bool descriptor{false}; ///< Python's style only: bit 3, and zeros in the local header
     bool descriptor_signature{true};
-    std::string gap{};                   ///< bytes between this record and the next header
+    std::string gap{}; ///< bytes between this record and the next header
 };
 
 struct zip_style {
     bool torch{true};
     std::uint64_t alignment{64};
-    bool crc{true};           ///< false: zero everywhere, as after set_crc32_options(False)
-    bool end64{true};         ///< Python's style writes it only where needed
+    bool crc{true};   ///< false: zero everywhere, as after set_crc32_options(False)
+    bool end64{true}; ///< Python's style writes it only where needed
     std::string comment{};
-    std::string junk{};       ///< behind the end record
+    std::string junk{}; ///< behind the end record
     bool reversed_directory{false};
 };
 
@@ -72,7 +74,9 @@ struct zip_file {
     void put16(std::uint64_t at, std::uint64_t value) { bytes.replace(static_cast<std::size_t>(at), 2, le16(value)); }
     void put32(std::uint64_t at, std::uint64_t value) { bytes.replace(static_cast<std::size_t>(at), 4, le32(value)); }
     void put64(std::uint64_t at, std::uint64_t value) { bytes.replace(static_cast<std::size_t>(at), 8, le64(value)); }
-    void put(std::uint64_t at, std::string_view text) { bytes.replace(static_cast<std::size_t>(at), text.size(), text); }
+    void put(std::uint64_t at, std::string_view text) {
+        bytes.replace(static_cast<std::size_t>(at), text.size(), text);
+    }
 };
 
 inline zip_file write_zip(const std::vector<zip_member>& members, const zip_style& style = {}) {
@@ -99,22 +103,30 @@ inline zip_file write_zip(const std::vector<zip_member>& members, const zip_styl
             if (large || far_off) // csize is left at zero, the 32-bit fields too
                 extra += extra_field(1, (large ? le64(size) + le64(0) : "") + (far_off ? le64(header) : ""));
             const std::uint64_t before = header + 30 + m.name.size() + extra.size() + 4;
-            extra += extra_field(0x4246, std::string((style.alignment - before % style.alignment) % style.alignment, 'Z'));
-            emit("PK\x03\x04" + le16(0) + le16(flags) + le16(m.method) + le32(0) + le32(0) + le32(0) + le32(0) + le16(m.name.size()) +
-                 le16(extra.size()) + m.name + extra);
+            extra +=
+                extra_field(0x4246, std::string((style.alignment - before % style.alignment) % style.alignment, 'Z'));
+            emit("PK\x03\x04" + le16(0) + le16(flags) + le16(m.method) + le32(0) + le32(0) + le32(0) + le32(0) +
+                 le16(m.name.size()) + le16(extra.size()) + m.name + extra);
         } else {
             flags = m.descriptor ? 0x0008 : 0;
             if (large && !m.descriptor) extra = extra_field(1, le64(size) + le64(stored)) + extra;
             emit("PK\x03\x04" + le16(large ? 45 : 20) + le16(flags) + le16(m.method) + le16(0x6000) + le16(0x5A21) +
-                 le32(m.descriptor ? 0 : crc) + le32(m.descriptor ? 0 : large ? full : stored) +
-                 le32(m.descriptor ? 0 : large ? full : size) + le16(m.name.size()) + le16(extra.size()) + m.name + extra);
+                 le32(m.descriptor ? 0 : crc) +
+                 le32(m.descriptor ? 0
+                      : large      ? full
+                                   : stored) +
+                 le32(m.descriptor ? 0
+                      : large      ? full
+                                   : size) +
+                 le16(m.name.size()) + le16(extra.size()) + m.name + extra);
         }
         out.payload.push_back(at);
         if (holes) at += m.hole;
         else emit(m.data);
         if ((flags & 8) != 0) {
             const bool wide = style.torch ? large || far_off : large;
-            emit((m.descriptor_signature ? "PK\x07\x08" : "") + le32(crc) + le(stored, wide ? 8 : 4) + le(size, wide ? 8 : 4));
+            emit((m.descriptor_signature ? "PK\x07\x08" : "") + le32(crc) + le(stored, wide ? 8 : 4) +
+                 le(size, wide ? 8 : 4));
         }
         emit(m.gap);
         std::string wide;
@@ -123,10 +135,12 @@ inline zip_file write_zip(const std::vector<zip_member>& members, const zip_styl
         if (far_off) wide += le64(header);
         if (!wide.empty()) wide = extra_field(1, wide);
         wide += m.central_extra;
-        entries.push_back("PK\x01\x02" + le16(style.torch ? 0 : 0x0314) + le16(style.torch ? 0 : 20) + le16(flags) + le16(m.method) +
-                          le32(style.torch ? 0 : 0x5A216000) + le32(crc) + le32(stored >= full ? full : stored) +
-                          le32(size >= full ? full : size) + le16(m.name.size()) + le16(wide.size()) + le16(m.comment.size()) + le16(0) +
-                          le16(0) + le32(style.torch ? 0 : 0x81A40000u) + le32(far_off ? full : header) + m.name + wide + m.comment);
+        entries.push_back("PK\x01\x02" + le16(style.torch ? 0 : 0x0314) + le16(style.torch ? 0 : 20) + le16(flags) +
+                          le16(m.method) + le32(style.torch ? 0 : 0x5A216000) + le32(crc) +
+                          le32(stored >= full ? full : stored) + le32(size >= full ? full : size) +
+                          le16(m.name.size()) + le16(wide.size()) + le16(m.comment.size()) + le16(0) + le16(0) +
+                          le32(style.torch ? 0 : 0x81A40000u) + le32(far_off ? full : header) + m.name + wide +
+                          m.comment);
     }
     out.directory = at;
     for (std::size_t i = 0; i < entries.size(); ++i) {
@@ -143,14 +157,15 @@ inline zip_file write_zip(const std::vector<zip_member>& members, const zip_styl
         emit("PK\x06\x07" + le32(0) + le64(out.end64) + le32(1));
     }
     out.end = at;
-    emit("PK\x05\x06" + le16(0) + le16(0) + le16(count > 0xFFFF ? 0xFFFF : count) + le16(count > 0xFFFF ? 0xFFFF : count) +
-         le32(out.directory_size >= full ? full : out.directory_size) + le32(out.directory >= full ? full : out.directory) +
-         le16(style.comment.size()) + style.comment);
+    emit("PK\x05\x06" + le16(0) + le16(0) + le16(count > 0xFFFF ? 0xFFFF : count) +
+         le16(count > 0xFFFF ? 0xFFFF : count) + le32(out.directory_size >= full ? full : out.directory_size) +
+         le32(out.directory >= full ? full : out.directory) + le16(style.comment.size()) + style.comment);
     emit(style.junk);
     out.size = at;
     if (at < (std::uint64_t{1} << 28)) {
         out.bytes.resize(static_cast<std::size_t>(at), '\0');
-        for (const auto& [offset, text] : out.pieces) out.bytes.replace(static_cast<std::size_t>(offset), text.size(), text);
+        for (const auto& [offset, text] : out.pieces)
+            out.bytes.replace(static_cast<std::size_t>(offset), text.size(), text);
     }
     return out;
 }

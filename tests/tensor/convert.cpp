@@ -16,8 +16,7 @@ namespace {
 using ckpt::dtype;
 namespace detail = ckpt::detail;
 
-template <class To, class From>
-std::vector<To> converted(const std::vector<From>& from) {
+template <class To, class From> std::vector<To> converted(const std::vector<From>& from) {
     REQUIRE(detail::is_convertible(ckpt::dtype_of<From>::value, ckpt::dtype_of<To>::value));
     std::vector<std::byte> in(from.size() * sizeof(From));
     std::memcpy(in.data(), from.data(), in.size());
@@ -30,8 +29,7 @@ std::vector<To> converted(const std::vector<From>& from) {
 }
 
 /// How many elements were converted before one did not fit.
-template <class To, class From>
-std::uint64_t fitting(const std::vector<From>& from) {
+template <class To, class From> std::uint64_t fitting(const std::vector<From>& from) {
     std::vector<std::byte> in(from.size() * sizeof(From));
     std::memcpy(in.data(), from.data(), in.size());
     std::vector<std::byte> raw(from.size() * sizeof(To));
@@ -151,8 +149,7 @@ TEST_CASE("complex types convert by halves") {
     CHECK(small[0].im.bits == 0xBC00);
 }
 
-template <class T>
-T resolved(dtype type, bool neg, bool conj, T value) {
+template <class T> T resolved(dtype type, bool neg, bool conj, T value) {
     std::array<std::byte, sizeof(T)> raw{};
     std::memcpy(raw.data(), &value, sizeof value);
     detail::resolve_lazy_bits(type, neg, conj, raw.data(), 1);

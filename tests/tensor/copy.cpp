@@ -16,8 +16,10 @@ using ckpt::dtype;
 using ckpt::errc;
 using ckpt::tensor_copy;
 
-static_assert(!std::is_copy_constructible_v<tensor_copy<float, 2>> && !std::is_copy_assignable_v<tensor_copy<float, 2>>);
-static_assert(std::is_nothrow_move_constructible_v<tensor_copy<float, 2>> && std::is_nothrow_move_assignable_v<tensor_copy<float, 2>>);
+static_assert(!std::is_copy_constructible_v<tensor_copy<float, 2>> &&
+              !std::is_copy_assignable_v<tensor_copy<float, 2>>);
+static_assert(std::is_nothrow_move_constructible_v<tensor_copy<float, 2>> &&
+              std::is_nothrow_move_assignable_v<tensor_copy<float, 2>>);
 
 TEST_CASE("a copy has the values in row-major order, whatever the strides, at an address that is a multiple of 64") {
     const fake::storage storage(fake::bytes_of<float>({0, 1, 2, 3, 4, 5}), 1); // misaligned
@@ -52,7 +54,8 @@ TEST_CASE("bools are 0 and 1; foreign byte order, scalars and empty tensors are 
     CHECK(tensor_copy<std::uint8_t, 1>::of(flags.get()).value()(1) == 1); // the integer that a bool is stored as
 
     fake::storage swapped(fake::bytes_of<std::uint16_t>({0x0102}));
-    swapped.endian = ckpt::detail::native_order() == ckpt::byte_order::little ? ckpt::byte_order::big : ckpt::byte_order::little;
+    swapped.endian =
+        ckpt::detail::native_order() == ckpt::byte_order::little ? ckpt::byte_order::big : ckpt::byte_order::little;
     swapped.mapped = false;
     const fake::tensor scalar(swapped, dtype::uint16, {}, {});
     CHECK(tensor_copy<std::uint16_t, 0>::of(scalar.get()).value()() == 0x0201);

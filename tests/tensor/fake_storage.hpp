@@ -60,8 +60,7 @@ class storage final : public ckpt::detail::storage_source {
     std::size_t start_{};
 };
 
-template <class T>
-[[nodiscard]] std::vector<std::byte> bytes_of(const std::vector<T>& values) {
+template <class T> [[nodiscard]] std::vector<std::byte> bytes_of(const std::vector<T>& values) {
     std::vector<std::byte> out(values.size() * sizeof(T));
     if (!out.empty()) std::memcpy(out.data(), values.data(), out.size());
     return out;

@@ -22,15 +22,13 @@ using ckpt::detail::byte_swap;
 constexpr ckpt::byte_order foreign =
     ckpt::detail::native_order() == ckpt::byte_order::little ? ckpt::byte_order::big : ckpt::byte_order::little;
 
-template <class T>
-std::vector<T> counting(std::size_t n, T first = T{}) {
+template <class T> std::vector<T> counting(std::size_t n, T first = T{}) {
     std::vector<T> out(n);
     std::iota(out.begin(), out.end(), first);
     return out;
 }
 
-template <class T>
-std::vector<T> copied(const ckpt::tensor& t) {
+template <class T> std::vector<T> copied(const ckpt::tensor& t) {
     std::vector<T> out(static_cast<std::size_t>(t.numel()));
     const auto done = t.copy_to(std::span{out});
     CAPTURE((done ? std::string() : done.error().message()));
@@ -38,8 +36,7 @@ std::vector<T> copied(const ckpt::tensor& t) {
     return out;
 }
 
-template <class T>
-std::uint32_t crc_of(const std::vector<T>& values) { // as a little-endian machine keeps them
+template <class T> std::uint32_t crc_of(const std::vector<T>& values) { // as a little-endian machine keeps them
     auto raw = fake::bytes_of(values);
     if (ckpt::detail::native_order() == ckpt::byte_order::big)
         ckpt::detail::swap_components(ckpt::dtype_of<T>::value, raw.data(), values.size());

@@ -52,7 +52,10 @@ std::string entry(const std::string& value) { return dict({{str("w"), value}}); 
 TEST_CASE("L1: a complete stream opens, in any alignment, and says what it is") {
     for (int shift = 0; shift < 4; ++shift) {
         CAPTURE(shift);
-        const std::string file = legacy_file(dict({{str("w"), legacy_floats("b", 4)}, {str(std::string(static_cast<std::size_t>(shift), 'x')), legacy_floats("a", 0)}}), {{"a", 0, ""}, {"b", 4, four}});
+        const std::string file =
+            legacy_file(dict({{str("w"), legacy_floats("b", 4)},
+                              {str(std::string(static_cast<std::size_t>(shift), 'x')), legacy_floats("a", 0)}}),
+                        {{"a", 0, ""}, {"b", 4, four}});
         for (const ckpt::io_mode io : {ckpt::io_mode::map, ckpt::io_mode::read}) {
             const auto opened = ckpt::open_bytes(bytes_of(file), {.io = io});
             REQUIRE(opened.has_value());
@@ -65,8 +68,12 @@ TEST_CASE("L1: a complete stream opens, in any alignment, and says what it is") 
             CHECK(t.storage_key() == "b");
             if (io == ckpt::io_mode::read) continue;
             const auto address = reinterpret_cast<std::uintptr_t>(t.bytes().value().data());
-            if (const auto view = t.view<float, 1>(); !view) CHECK((view.error().code == errc::misaligned && address % 4 != 0));
-            const auto owned = ckpt::open_bytes(bytes_of(file), {.storages = ckpt::storage_mode::owned}).value().state_dict("").value();
+            if (const auto view = t.view<float, 1>(); !view)
+                CHECK((view.error().code == errc::misaligned && address % 4 != 0));
+            const auto owned = ckpt::open_bytes(bytes_of(file), {.storages = ckpt::storage_mode::owned})
+                                   .value()
+                                   .state_dict("")
+                                   .value();
             CHECK((owned.at("w").value().view<float, 1>().value()(3) == 4.0f));
         }
     }
@@ -84,23 +91,38 @@ TEST_CASE("L1: parts that are missing, wrong, too many or too few refuse the fil
     CHECK(with([](auto& p) { p.info = pickle(none); }) == errc::legacy_invalid);
     CHECK(with([](auto& p) { p.keys = pickle(tuple({str("k")})); }) == errc::legacy_invalid);
     CHECK(with([](auto& p) { p.keys = pickle(list({"K\1"})); }) == errc::legacy_invalid);
-    CHECK(with([](auto& p) { p.keys = pickle("]"); p.raw.clear(); }) == errc::legacy_invalid);                                             // torch hands out memory that nothing filled
+    CHECK(with([](auto& p) {
+              p.keys = pickle("]");
+              p.raw.clear();
+          }) == errc::legacy_invalid); // torch hands out memory that nothing filled
     CHECK(with([](auto& p) { p.keys = pickle("]"); }) == errc::legacy_invalid);
-    CHECK(with([](auto& p) { p.keys = pickle(list({str("k"), str("j")})); p.raw += le64(0); }) == errc::legacy_invalid);                   // of unknown element size
-    CHECK(with([](auto& p) { p.keys = pickle(list({str("k"), str("k")})); p.raw += p.raw; }) == errc::legacy_invalid);
+    CHECK(with([](auto& p) {
+              p.keys = pickle(list({str("k"), str("j")}));
+              p.raw += le64(0);
+          }) == errc::legacy_invalid); // of unknown element size
+    CHECK(with([](auto& p) {
+              p.keys = pickle(list({str("k"), str("k")}));
+              p.raw += p.raw;
+          }) == errc::legacy_invalid);
     CHECK(with([](auto& p) { p.raw = le64(3) + four; }) == errc::legacy_invalid);
     CHECK(with([](auto& p) { p.raw = le64(5) + four + "1234"; }) == errc::legacy_invalid);
     CHECK(with([](auto& p) { p.raw.clear(); }) == errc::truncated);
     CHECK(with([](auto& p) { p.raw.pop_back(); }) == errc::truncated);
-    CHECK(with([](auto& p) { p.keys.clear(); p.raw.clear(); }) == errc::pickle_truncated);
+    CHECK(with([](auto& p) {
+              p.keys.clear();
+              p.raw.clear();
+          }) == errc::pickle_truncated);
     CHECK(with([](auto& p) { p.raw += '\0'; }) == errc::pickle_opcode);
     CHECK(with([](auto& p) { p.raw += "garbage"; }) != errc::none);
     CHECK(with([](auto& p) { p.raw += p.magic; }) == errc::pickle_truncated);
     CHECK(with([](auto& p) { p.raw += pickle(none); }) != errc::none);
     // (2^62 + 6) floats are 24 bytes where the product wraps.
     const std::int64_t wraps = (std::int64_t{1} << 62) + 6;
-    CHECK(code_of(legacy_file(entry(tensor(legacy_storage("FloatStorage", "k", wraps), 0, {6}, {1})), {{"k", static_cast<std::uint64_t>(wraps), std::string(24, 'x')}})) == errc::legacy_invalid);
-    CHECK(code_of(legacy_file(entry(legacy_floats("k", std::int64_t{1} << 40)), {{"k", std::uint64_t{1} << 40, four}})) == errc::truncated);
+    CHECK(code_of(legacy_file(entry(tensor(legacy_storage("FloatStorage", "k", wraps), 0, {6}, {1})),
+                              {{"k", static_cast<std::uint64_t>(wraps), std::string(24, 'x')}})) ==
+          errc::legacy_invalid);
+    CHECK(code_of(legacy_file(entry(legacy_floats("k", std::int64_t{1} << 40)),
+                              {{"k", std::uint64_t{1} << 40, four}})) == errc::truncated);
 }
 
 TEST_CASE("L1: one key with several classes: bytes are compared, and the first class decides what an element is") {
@@ -117,36 +139,51 @@ TEST_CASE("L1: one key with several classes: bytes are compared, and the first c
 }
 
 TEST_CASE("views of storages (torch 0.1 to 0.3): a part with a key of its own is one storage") {
-    const auto part = [](const std::string& view) { return tensor(legacy_storage("FloatStorage", "k", 8, view), 0, {2}, {1}); };
-    const std::string file = legacy_file(list({part(view_of("v", 2, 4)), part(view_of("v", 2, 4)), legacy_floats("k", 8), part(view_of("u", 7, 2)), part(view_of("v", 3, 4)), part(view_of("w", 0, 1))}), {{"k", 8, eight}});
+    const auto part = [](const std::string& view) {
+        return tensor(legacy_storage("FloatStorage", "k", 8, view), 0, {2}, {1});
+    };
+    const std::string file =
+        legacy_file(list({part(view_of("v", 2, 4)), part(view_of("v", 2, 4)), legacy_floats("k", 8),
+                          part(view_of("u", 7, 2)), part(view_of("v", 3, 4)), part(view_of("w", 0, 1))}),
+                    {{"k", 8, eight}});
     const auto opened = ckpt::open_bytes(bytes_of(file)).value();
     const auto at = [&](std::size_t i) { return opened.root()[i].as_tensor().value(); };
     CHECK(floats_of(opened.root()[0]) == std::vector<float>{2, 3});
     CHECK(at(0).storage_id() == at(1).storage_id());
     CHECK(at(0).storage_id() != at(2).storage_id());
     CHECK(at(0).storage_nbytes() == 16);
-    CHECK(at(3).refusal()->code == errc::out_of_bounds);          // past the whole
-    CHECK(at(4).refusal()->code == errc::storage_size_mismatch);  // the same key, another part
-    CHECK(at(5).refusal()->code == errc::out_of_bounds);          // the tensor, past the part
-    const std::string broken = legacy_file(list({part(tuple({str("v"), num(-1), num(2)})), legacy_floats("k", 8)}), {{"k", 8, eight}});
-    CHECK(kept(ckpt::open_bytes(bytes_of(broken))).root()[0].as_tensor().value().refusal()->code == errc::persistent_id);
+    CHECK(at(3).refusal()->code == errc::out_of_bounds);         // past the whole
+    CHECK(at(4).refusal()->code == errc::storage_size_mismatch); // the same key, another part
+    CHECK(at(5).refusal()->code == errc::out_of_bounds);         // the tensor, past the part
+    const std::string broken =
+        legacy_file(list({part(tuple({str("v"), num(-1), num(2)})), legacy_floats("k", 8)}), {{"k", 8, eight}});
+    CHECK(kept(ckpt::open_bytes(bytes_of(broken))).root()[0].as_tensor().value().refusal()->code ==
+          errc::persistent_id);
 }
 
 TEST_CASE("S1: persistent ids in other forms are errors where they stand; ids of classes are the class") {
-    const std::string odd = tuple({str("storage"), global("torch", "FloatStorage"), str("k"), str("cpu"), num(4)}) + "Q"; // zip's
-    const std::string file = legacy_file(list({odd, legacy_floats("k", 4), "NQ", "K\1Q", tuple({str("module"), none, str(""), str("")}) + "Q"}), {{"k", 4, four}});
+    const std::string odd =
+        tuple({str("storage"), global("torch", "FloatStorage"), str("k"), str("cpu"), num(4)}) + "Q"; // zip's
+    const std::string file = legacy_file(
+        list({odd, legacy_floats("k", 4), "NQ", "K\1Q", tuple({str("module"), none, str(""), str("")}) + "Q"}),
+        {{"k", 4, four}});
     const auto opened = ckpt::open_bytes(bytes_of(file)).value();
     for (const std::size_t i : {0u, 2u, 3u, 4u}) CHECK(refusal_of(opened.root()[i]) == errc::persistent_id);
     CHECK(floats_of(opened.root()[1]).size() == 4);
 
-    const auto module_id = [](const std::string& type) { return tuple({str("module"), type, str("net.py"), str("class Net: ...")}) + "Q"; };
-    const std::string net = legacy_file(module_id(global("net", "Net")) + ")\x81" + dict({{str("weight"), legacy_floats("k", 4)}}) + "b", {{"k", 4, four}});
+    const auto module_id = [](const std::string& type) {
+        return tuple({str("module"), type, str("net.py"), str("class Net: ...")}) + "Q";
+    };
+    const std::string net =
+        legacy_file(module_id(global("net", "Net")) + ")\x81" + dict({{str("weight"), legacy_floats("k", 4)}}) + "b",
+                    {{"k", 4, four}});
     CHECK(code_of(net) == errc::global_not_allowed);
     const auto module = ckpt::open_bytes<whole_modules>(bytes_of(net)).value();
     CHECK(module.root().class_of().as_global().value().name == "Net");
     CHECK(floats_of(module.root().at("weight").value()).size() == 4);
     // What is no class, or has a builder, is not called by such an id.
-    for (const std::string& called : {legacy_storage("FloatStorage", "k", 4), module_id(global("torch._utils", "_rebuild_tensor_v2"))}) {
+    for (const std::string& called :
+         {legacy_storage("FloatStorage", "k", 4), module_id(global("torch._utils", "_rebuild_tensor_v2"))}) {
         const std::string bad = legacy_file(list({called + ")R", legacy_floats("k", 4)}), {{"k", 4, four}});
         CHECK(refusal_of(kept(ckpt::open_bytes(bytes_of(bad))).root()[0]) == errc::persistent_id);
     }
@@ -157,13 +194,15 @@ TEST_CASE("protocol 0: ids are text") {
     legacy_parts p{none, {{"k", 4, four}}};
     p.magic = "L119547037146038801333356L\n.";
     p.version = "I1001\n.";
-    p.object = "ctorch._utils\n_rebuild_tensor_v2\n(P('storage', <class 'torch.FloatStorage'>, 'k', 'cpu', 4, None)\nI0\n(I4\nt(I1\ntI00\nNtR.";
+    p.object = "ctorch._utils\n_rebuild_tensor_v2\n(P('storage', <class 'torch.FloatStorage'>, 'k', 'cpu', 4, "
+               "None)\nI0\n(I4\nt(I1\ntI00\nNtR.";
     p.keys = "(lVk\na.";
     CHECK(floats_of(kept(ckpt::open_bytes(bytes_of(p.all()))).root()) == std::vector<float>{1, 2, 3, 4});
 }
 
 TEST_CASE("several checkpoints in one file: each by its number, and all of them checked") {
-    const std::string first = legacy_file(entry(legacy_floats("k", 4)), {{"k", 4, four}}), second = legacy_file(entry(legacy_floats("k", 8)), {{"k", 8, eight}});
+    const std::string first = legacy_file(entry(legacy_floats("k", 4)), {{"k", 4, four}}),
+                      second = legacy_file(entry(legacy_floats("k", 8)), {{"k", 8, eight}});
     const std::string file = first + second;
     CHECK(floats_of(kept(ckpt::open_bytes(bytes_of(file))).root().at("w").value()).size() == 4);
     const auto other = ckpt::open_bytes(bytes_of(file), {.index = 1}).value();
@@ -195,7 +234,9 @@ TEST_CASE("several checkpoints in one file: each by its number, and all of them 
 
 TEST_CASE("a stream of 16 GiB opens by its metadata alone") {
     constexpr std::uint64_t numel = std::uint64_t{1} << 32;
-    const temporary_file file(legacy_file(entry(tensor(legacy_storage("FloatStorage", "k", static_cast<std::int64_t>(numel)), 0, {4}, {1})), {{"k", numel, four}}));
+    const temporary_file file(
+        legacy_file(entry(tensor(legacy_storage("FloatStorage", "k", static_cast<std::int64_t>(numel)), 0, {4}, {1})),
+                    {{"k", numel, four}}));
     std::error_code failed;
     const std::uint64_t before = std::filesystem::file_size(file.path());
     std::filesystem::resize_file(file.path(), before - 16 + 4 * numel, failed); // a hole

@@ -1,4 +1,5 @@
-// tests/torch/nested.cpp: nested tensors, strided and jagged: parts, what is refused, sizes and offsets that are checked.
+// tests/torch/nested.cpp: nested tensors, strided and jagged: parts, what is refused, sizes and offsets that are
+// checked.
 //
 // SPDX-License-Identifier: MIT
 #include <ckpt/ckpt.hpp>
@@ -65,18 +66,25 @@ outcome judge(const std::string& value, const std::vector<std::pair<std::string,
 }
 outcome judge(const nested& n) {
     const std::string buffer = pkl::floats("0", 8);
-    return judge(pkl::call(pkl::global("torch._utils", "_rebuild_nested_tensor"), {buffer, longs("1", n.sizes, n.shape), longs("2", n.strides, n.shape), longs("3", n.offsets, {static_cast<std::int64_t>(n.offsets.size())})}),
+    return judge(pkl::call(pkl::global("torch._utils", "_rebuild_nested_tensor"),
+                           {buffer, longs("1", n.sizes, n.shape), longs("2", n.strides, n.shape),
+                            longs("3", n.offsets, {static_cast<std::int64_t>(n.offsets.size())})}),
                  {{"0", raw(eight)}, {"1", raw(n.sizes)}, {"2", raw(n.strides)}, {"3", raw(n.offsets)}});
 }
 outcome judge(const jagged& j, const std::string& extra = {}) {
     const std::string values = pkl::tensor(pkl::storage("FloatStorage", "0", 8), 0, {4, 2}, {2, 1});
-    const std::string fields = pkl::dict({{pkl::str("values"), values},
-                                          {pkl::str("offsets"), longs("1", j.offsets, {static_cast<std::int64_t>(j.offsets.size())})},
-                                          {pkl::str("lengths"), j.lengths.empty() ? pkl::none : longs("2", j.lengths, {static_cast<std::int64_t>(j.lengths.size())})},
-                                          {pkl::str("_ragged_idx"), pkl::num(j.ragged)},
-                                          {pkl::str("requires_grad"), pkl::yes}});
+    const std::string fields = pkl::dict(
+        {{pkl::str("values"), values},
+         {pkl::str("offsets"), longs("1", j.offsets, {static_cast<std::int64_t>(j.offsets.size())})},
+         {pkl::str("lengths"),
+          j.lengths.empty() ? pkl::none : longs("2", j.lengths, {static_cast<std::int64_t>(j.lengths.size())})},
+         {pkl::str("_ragged_idx"), pkl::num(j.ragged)},
+         {pkl::str("requires_grad"), pkl::yes}});
     const std::string module = "torch.nested._internal.nested_tensor";
-    return judge(pkl::call(pkl::global("torch._tensor", "_rebuild_from_type_v2"), {pkl::global(module, "_rebuild_njt"), pkl::global(module, "NestedTensor"), pkl::tuple({fields}), pkl::dict({})}) + extra,
+    return judge(pkl::call(pkl::global("torch._tensor", "_rebuild_from_type_v2"),
+                           {pkl::global(module, "_rebuild_njt"), pkl::global(module, "NestedTensor"),
+                            pkl::tuple({fields}), pkl::dict({})}) +
+                     extra,
                  {{"0", raw(eight)}, {"1", raw(j.offsets)}, {"2", raw(j.lengths)}});
 }
 
@@ -94,17 +102,22 @@ TEST_CASE("V3: strided nested tensors") {
     CHECK(judge(nested{{2, 2, 1, 3}, {2, 1, 3, 1}, {0}}).entry == errc::bad_arguments);
     CHECK(judge(nested{{2, 2, 1, 3}, {2, 1, 3, 1}, {0, 4}, {4}}).entry == errc::bad_arguments);
     CHECK(judge(nested{{2, 2, 1, 3}, {2, 1, 3, 1}, {0, 4}, {1, 4}}).entry == errc::bad_arguments);
-    CHECK(judge(nested{{2, 2, 1, 5}}).text.find("row 1 of a nested tensor does not lie in its buffer") != std::string::npos);
+    CHECK(judge(nested{{2, 2, 1, 5}}).text.find("row 1 of a nested tensor does not lie in its buffer") !=
+          std::string::npos);
 }
 
 TEST_CASE("a nested tensor without any tensor in it, which torch 2.13 saves and cannot load") {
     const std::string number = pkl::tensor(pkl::storage("FloatStorage", "1", 1), 0, {}, {});
-    const std::string none = pkl::call(pkl::global("torch._utils", "_rebuild_nested_tensor"), {pkl::floats("0", 0), number, number, longs("3", {}, {0})});
+    const std::string none = pkl::call(pkl::global("torch._utils", "_rebuild_nested_tensor"),
+                                       {pkl::floats("0", 0), number, number, longs("3", {}, {0})});
     const outcome seen = judge(none, {{"0", {}}, {"1", raw<float>({1})}, {"3", {}}});
     CHECK(seen.entry == errc::none);
     CHECK(seen.checked == errc::none);
     CHECK(seen.shape == numbers{0});
-    CHECK(judge(pkl::call(pkl::global("torch._utils", "_rebuild_nested_tensor"), {pkl::floats("0", 0), number, number, longs("3", {0}, {1})}), {{"0", {}}, {"1", raw<float>({1})}, {"3", raw(numbers{0})}}).entry == errc::bad_arguments);
+    CHECK(judge(pkl::call(pkl::global("torch._utils", "_rebuild_nested_tensor"),
+                          {pkl::floats("0", 0), number, number, longs("3", {0}, {1})}),
+                {{"0", {}}, {"1", raw<float>({1})}, {"3", raw(numbers{0})}})
+              .entry == errc::bad_arguments);
 }
 
 TEST_CASE("V3: jagged tensors") {
@@ -120,5 +133,6 @@ TEST_CASE("V3: jagged tensors") {
     CHECK(judge(jagged{{0, 1, 4}, {-1, 1}}).checked == errc::indices_invalid);
     CHECK(judge(jagged{{0, 1, 4}, {1, 1, 1}}).entry == errc::bad_arguments);
     CHECK(judge(jagged{{}, {}}).entry == errc::bad_arguments);
-    for (const std::int64_t ragged : {-1, 0, 3}) CHECK(judge(jagged{{0, 1, 4}, {}, ragged}).entry == errc::bad_arguments);
+    for (const std::int64_t ragged : {-1, 0, 3})
+        CHECK(judge(jagged{{0, 1, 4}, {}, ragged}).entry == errc::bad_arguments);
 }

@@ -70,15 +70,18 @@ TEST_CASE("a plain pickle opens; what follows it is another one, or it is refuse
     CHECK(code_of(file + "\xff") == errc::pickle_opcode);
     CHECK(code_of(file + second.substr(0, 3)) == errc::pickle_truncated);
     CHECK(code_of(file + pickle(global("a", "b"))) == errc::global_not_allowed);
-    CHECK(code_of(pickle("B\xff\xff\xff\xff" "abc")) == errc::pickle_truncated);
+    CHECK(code_of(pickle("B\xff\xff\xff\xff"
+                         "abc")) == errc::pickle_truncated);
     CHECK(code_of(pickle("\x8e" + le64(~std::uint64_t{0}))) == errc::pickle_truncated);
     CHECK(code_of(pickle(str(std::string(100, 'x'))), {.limits = {.pickle_bytes = 50}}) == errc::limit);
     CHECK(refusal_of(str("0") + "Q") == errc::persistent_id);
 }
 
 TEST_CASE("the argument of _load_from_bytes is read, in every container and in both encodings") {
-    for (const std::string& bytes : {load_from_bytes(blob()), call(global("torch.storage", "_load_from_bytes"), {encoded(blob())})}) {
-        const std::string value = dict({{str("w"), tensor(bytes, 1, {3}, {1})}, {str("v"), tensor(bytes, 0, {4}, {1})}});
+    for (const std::string& bytes :
+         {load_from_bytes(blob()), call(global("torch.storage", "_load_from_bytes"), {encoded(blob())})}) {
+        const std::string value =
+            dict({{str("w"), tensor(bytes, 1, {3}, {1})}, {str("v"), tensor(bytes, 0, {4}, {1})}});
         const std::string plain = pickle(value), zip = torch_file(value), legacy = legacy_file(value);
         for (const std::string& file : {plain, zip, legacy})
             for (const ckpt::io_mode io : {ckpt::io_mode::map, ckpt::io_mode::read}) {
@@ -95,7 +98,8 @@ TEST_CASE("the argument of _load_from_bytes is read, in every container and in b
 }
 
 TEST_CASE("nested checkpoints: two deep at most; refused names inside refuse the file, damage inside only the value") {
-    const std::string one = load_from_bytes(blob()), two = load_from_bytes(legacy_file(one)), three = load_from_bytes(legacy_file(two));
+    const std::string one = load_from_bytes(blob()), two = load_from_bytes(legacy_file(one)),
+                      three = load_from_bytes(legacy_file(two));
     CHECK(refusal_of(one) == errc::none);
     CHECK(refusal_of(two) == errc::none);
     CHECK(code_of(pickle(three)) == errc::limit);
@@ -109,7 +113,8 @@ TEST_CASE("nested checkpoints: two deep at most; refused names inside refuse the
     CHECK(refusal_of(load_from_bytes(blob().substr(0, blob().size() - 1))) == errc::truncated);
     CHECK(refusal_of(call(global("torch.storage", "_load_from_bytes"), {none})) == errc::bad_arguments);
     CHECK(refusal_of(call(global("torch.storage", "_load_from_bytes"), {})) == errc::bad_arguments);
-    const auto names = ckpt::scan_globals_bytes(bytes_of(pickle(load_from_bytes(legacy_file(global("a", "b")))))).value();
+    const auto names =
+        ckpt::scan_globals_bytes(bytes_of(pickle(load_from_bytes(legacy_file(global("a", "b")))))).value();
     CHECK(names.size() == 2);
 }
 
@@ -121,7 +126,11 @@ TEST_CASE("G1: what opening refuses inside bytes, a scan shows, in every form th
     text.info = "(d.";
     text.object = "c\xc3\xa4\nb\n.";
     text.keys = "(l.";
-    const std::string forms[]{plain, "T" + le32(inner.size()) + inner, encoded(inner), call(global("builtins", "bytearray"), {encoded(inner)}), call(global("builtins", "bytes"), {plain}),
+    const std::string forms[]{plain,
+                              "T" + le32(inner.size()) + inner,
+                              encoded(inner),
+                              call(global("builtins", "bytearray"), {encoded(inner)}),
+                              call(global("builtins", "bytes"), {plain}),
                               call(global("_codecs", "encode"), {str(text.all()), str("utf-8")})};
     for (const std::string& bytes : forms) {
         CAPTURE(bytes);
@@ -140,7 +149,8 @@ TEST_CASE("G1: what opening refuses inside bytes, a scan shows, in every form th
 
 TEST_CASE("R1: a blob that many calls share is paid for each time") {
     const std::string inside = legacy_file(list({std::string(20'000, ')')}));
-    const std::string shared = "B" + le32(inside.size()) + inside + "q\1" + "0" + global("torch.storage", "_load_from_bytes") + "q\2" + "0](";
+    const std::string shared =
+        "B" + le32(inside.size()) + inside + "q\1" + "0" + global("torch.storage", "_load_from_bytes") + "q\2" + "0](";
     std::string calls;
     for (int i = 0; i < 20'000; ++i) calls += "h\2h\1\x85R";
     CHECK(code_of(pickle(shared + calls + "e")) == errc::limit);
@@ -148,8 +158,13 @@ TEST_CASE("R1: a blob that many calls share is paid for each time") {
 }
 
 TEST_CASE("what paddle.save wrote is named") {
-    const std::string array = call(global("numpy.core.multiarray", "_reconstruct"), {global("numpy", "ndarray"), ints({0}), "C\1b"}) +
-                              tuple({num(1), ints({2}), call(global("numpy", "dtype"), {str("f4"), no, yes}) + tuple({num(3), str("<"), none, none, none, num(-1), num(-1), num(0)}) + "b", no, "C\x08" + raw<float>({1, 2})}) + "b";
+    const std::string array =
+        call(global("numpy.core.multiarray", "_reconstruct"), {global("numpy", "ndarray"), ints({0}), "C\1b"}) +
+        tuple({num(1), ints({2}),
+               call(global("numpy", "dtype"), {str("f4"), no, yes}) +
+                   tuple({num(3), str("<"), none, none, none, num(-1), num(-1), num(0)}) + "b",
+               no, "C\x08" + raw<float>({1, 2})}) +
+        "b";
     const std::string names = dict({{str("fc.weight"), str("linear_0.w_0")}});
     const auto written_by = [](const std::string& value) {
         const std::string file = pickle(value);
@@ -163,9 +178,12 @@ TEST_CASE("what paddle.save wrote is named") {
 }
 
 TEST_CASE("storages as lists of numbers, which pickle.dump wrote before torch 0.4.1") {
-    const auto storage = [](const char* module, const char* name, const std::string& list) { return call(global(module, name), {list}); };
+    const auto storage = [](const char* module, const char* name, const std::string& list) {
+        return call(global(module, name), {list});
+    };
     const auto read = [&](const std::string& of, std::int64_t n) {
-        const std::string file = pickle(call(global("torch._utils", "_rebuild_tensor_v2"), {of, num(0), ints({n}), ints({1}), no, ordered()}));
+        const std::string file = pickle(
+            call(global("torch._utils", "_rebuild_tensor_v2"), {of, num(0), ints({n}), ints({1}), no, ordered()}));
         const auto opened = ckpt::open_bytes(bytes_of(file)).value();
         const ckpt::tensor t = opened.root().as_tensor().value();
         if (t.refusal() != nullptr) return std::string(ckpt::info(t.refusal()->code).name);
@@ -193,7 +211,7 @@ TEST_CASE("storages as lists of numbers, which pickle.dump wrote before torch 0.
     // Classes that came later were never written so.
     CHECK(code_of(pickle(storage("torch", "BFloat16Storage", reals))) == errc::pickle_target);
     // One list in many storages is paid for each time.
-    std::string big = "](" ;
+    std::string big = "](";
     for (int i = 0; i < 2000; ++i) big += "K\x01";
     std::string many = "](" + storage("torch", "DoubleStorage", big + "eq\x01");
     for (int i = 0; i < 3000; ++i) many += storage("torch", "DoubleStorage", "h\x01");
@@ -215,8 +233,10 @@ TEST_CASE("tensors of torch 0.1 to 0.3: classes with a state, Variables, Paramet
     CHECK(tensor_of(global("torch", "FloatTensor") + ")R" + state + "b") == "4");
     CHECK(tensor_of(global("torch.cuda", "FloatTensor") + ")\x81" + state + "b") == "4");
     CHECK(tensor_of(global("torch", "FloatTensor") + ")R") == "bad_arguments");
-    CHECK(tensor_of(global("torch", "FloatTensor") + ")R" + tuple({bytes, num(0), ints({5}), ints({1})}) + "b") == "out_of_bounds");
-    for (const auto& named : {std::pair{"torch.autograd.variable", "Variable"}, std::pair{"torch.nn.parameter", "Parameter"}}) {
+    CHECK(tensor_of(global("torch", "FloatTensor") + ")R" + tuple({bytes, num(0), ints({5}), ints({1})}) + "b") ==
+          "out_of_bounds");
+    for (const auto& named :
+         {std::pair{"torch.autograd.variable", "Variable"}, std::pair{"torch.nn.parameter", "Parameter"}}) {
         const char* const module = named.first;
         const char* const name = named.second;
         CAPTURE(name);

@@ -18,18 +18,17 @@ using namespace test_support;
 
 namespace {
 
-std::span<const ckpt::global_entry> entries_of(const ckpt::detail::global_table& table) { return {table.entries, table.size}; }
+std::span<const ckpt::global_entry> entries_of(const ckpt::detail::global_table& table) {
+    return {table.entries, table.size};
+}
 
-template <class Part>
-std::span<const ckpt::global_entry> table() { return Part::entries; }
+template <class Part> std::span<const ckpt::global_entry> table() { return Part::entries; }
 
-template <class Policy>
-verdict says(std::string_view module, std::string_view name) {
+template <class Policy> verdict says(std::string_view module, std::string_view name) {
     return ckpt::detail::look_up(ckpt::detail::allowlist_of<Policy>(), module, name).verdict;
 }
 
-template <class Policy>
-errc opens(const std::string& root) {
+template <class Policy> errc opens(const std::string& root) {
     const std::string file = torch_file(root, {{"0", std::string(16, '\0')}});
     const auto opened = ckpt::open_bytes<Policy>(bytes_of(file));
     return opened ? errc::none : opened.error().code;
@@ -61,7 +60,9 @@ TEST_CASE("G1, G2: no shipped entry is an attack, no pattern has a builder, none
             for (std::size_t k = 0; k < i; ++k) {
                 CHECK_FALSE((entries[k].module == e.module && entries[k].name == e.name));
                 // A pattern before it that matches all that it matches hides it.
-                if (part.patterns) CHECK_FALSE((ckpt::detail::matches_dotted(entries[k].module, e.module) && ckpt::detail::matches_dotted(entries[k].name, e.name)));
+                if (part.patterns)
+                    CHECK_FALSE((ckpt::detail::matches_dotted(entries[k].module, e.module) &&
+                                 ckpt::detail::matches_dotted(entries[k].name, e.name)));
             }
             // What the table holds is written in the spelling that lookups use.
             const ckpt::detail::canonical_name canonical{e.module, e.name};
@@ -89,15 +90,19 @@ TEST_CASE("the storage classes are sorted and each is in the table of globals") 
 TEST_CASE("G1: a global outside the policy refuses the file wherever it stands, called or not") {
     using namespace pkl;
     const std::string foreign = global("my_project.models", "Net");
-    for (const std::string& root : {foreign, list({foreign}), dict({{str("a"), foreign}}), foreign + "0" + none, call(foreign, {}), object("my_project.models", "Net", dict({})),
-                                    str("my_project.models") + str("Net") + "\x93", std::string("(imy_project.models\nNet\n"), "(" + foreign + "o"}) {
+    for (const std::string& root :
+         {foreign, list({foreign}), dict({{str("a"), foreign}}), foreign + "0" + none, call(foreign, {}),
+          object("my_project.models", "Net", dict({})), str("my_project.models") + str("Net") + "\x93",
+          std::string("(imy_project.models\nNet\n"), "(" + foreign + "o"}) {
         CHECK(opens<ckpt::weights_policy>(root) == errc::global_not_allowed);
         CHECK(opens<ckpt::training_policy>(root) == errc::global_not_allowed);
         CHECK(opens<ckpt::inspect_policy>(root) == errc::none);
         CHECK((opens<ckpt::allow<ckpt::training_policy, ckpt::global<"my_project.**", "*">>>(root)) == errc::none);
     }
     const std::string attack = global("os", "system");
-    for (const std::string& root : {attack, call(attack, {str("true")}), call(global("posix", "system"), {str("true")}), call(global("builtins", "eval"), {str("1")}), global("torch", "serialization.os.system")}) {
+    for (const std::string& root :
+         {attack, call(attack, {str("true")}), call(global("posix", "system"), {str("true")}),
+          call(global("builtins", "eval"), {str("1")}), global("torch", "serialization.os.system")}) {
         CHECK(opens<ckpt::training_policy>(root) == errc::global_not_allowed);
         CHECK((opens<ckpt::allow<ckpt::training_policy, ckpt::inert_others>>(root)) == errc::global_not_allowed);
         CHECK(opens<ckpt::inspect_policy>(root) == errc::none);
@@ -147,14 +152,21 @@ TEST_CASE("the policies contain one another, and know what frameworks save") {
 
 TEST_CASE("scan_globals tells every name with its verdict, count and place, and refuses none") {
     using namespace pkl;
-    const std::string file = torch_file(dict({{str("a"), floats("0", 4)}, {str("b"), floats("0", 4)}, {str("c"), call(global("os", "system"), {str("x")})}, {str("d"), global("mine", "Net")}}), {{"0", std::string(16, '\0')}});
+    const std::string file = torch_file(dict({{str("a"), floats("0", 4)},
+                                              {str("b"), floats("0", 4)},
+                                              {str("c"), call(global("os", "system"), {str("x")})},
+                                              {str("d"), global("mine", "Net")}}),
+                                        {{"0", std::string(16, '\0')}});
     const auto scan = ckpt::scan_globals_bytes(bytes_of(file)).value();
     CHECK(scan.stopped() == nullptr);
     std::vector<std::string> seen;
     for (const auto& g : scan) {
-        seen.push_back(g.module + ' ' + g.name + ' ' + std::to_string(g.count) + ' ' + std::string(ckpt::name(g.verdict)) + ' ' + g.path);
+        seen.push_back(g.module + ' ' + g.name + ' ' + std::to_string(g.count) + ' ' +
+                       std::string(ckpt::name(g.verdict)) + ' ' + g.path);
         CHECK(file.substr(g.offset, 1) == "c");
         CHECK(file.substr(g.offset + 1, g.module.size()) == g.module);
     }
-    CHECK(seen == std::vector<std::string>{"torch._utils _rebuild_tensor_v2 2 build a", "torch FloatStorage 2 build a", "collections OrderedDict 2 build a", "os system 1 dangerous c", "mine Net 1 refuse d"});
+    CHECK(seen == std::vector<std::string>{"torch._utils _rebuild_tensor_v2 2 build a", "torch FloatStorage 2 build a",
+                                           "collections OrderedDict 2 build a", "os system 1 dangerous c",
+                                           "mine Net 1 refuse d"});
 }

@@ -23,10 +23,15 @@ using namespace test_support;
 
 namespace {
 
-std::string qtensor(const std::string& storage, std::int64_t offset, const std::vector<std::int64_t>& size, const std::vector<std::int64_t>& stride, const std::string& quantizer) {
-    return pkl::call(pkl::global("torch._utils", "_rebuild_qtensor"), {storage, pkl::num(offset), pkl::ints(size), pkl::ints(stride), quantizer, pkl::no, pkl::ordered()});
+std::string qtensor(const std::string& storage, std::int64_t offset, const std::vector<std::int64_t>& size,
+                    const std::vector<std::int64_t>& stride, const std::string& quantizer) {
+    return pkl::call(
+        pkl::global("torch._utils", "_rebuild_qtensor"),
+        {storage, pkl::num(offset), pkl::ints(size), pkl::ints(stride), quantizer, pkl::no, pkl::ordered()});
 }
-std::string per_tensor(double scale, std::int64_t zero) { return pkl::tuple({pkl::global("torch", "per_tensor_affine"), pkl::real(scale), pkl::num(zero)}); }
+std::string per_tensor(double scale, std::int64_t zero) {
+    return pkl::tuple({pkl::global("torch", "per_tensor_affine"), pkl::real(scale), pkl::num(zero)});
+}
 std::string doubles(std::int64_t n) { return pkl::tensor(pkl::storage("DoubleStorage", "s", n), 0, {n}, {1}); }
 std::string longs(std::int64_t n) { return pkl::tensor(pkl::storage("LongStorage", "z", n), 0, {n}, {1}); }
 std::string per_channel(const std::string& scales, const std::string& zeros, const std::string& axis) {
@@ -34,7 +39,8 @@ std::string per_channel(const std::string& scales, const std::string& zeros, con
 }
 const std::string six = raw<std::uint8_t>({0, 1, 2, 127, 128, 255});
 
-ckpt::checkpoint opened(const std::string& value, const std::string& data, std::string& keep, ckpt::io_mode mode = ckpt::io_mode::map) {
+ckpt::checkpoint opened(const std::string& value, const std::string& data, std::string& keep,
+                        ckpt::io_mode mode = ckpt::io_mode::map) {
     keep = torch_file(value, {{"0", data}, {"s", raw<double>({0.5, 3})}, {"z", raw<std::int64_t>({1, -2})}});
     return ckpt::open_bytes(bytes_of(keep), {.io = mode}).value();
 }
@@ -56,7 +62,8 @@ std::vector<float> numbers_of(const std::string& value, const std::string& data)
         CHECK(copied.has_value());
     }
     CHECK(out[0] == out[1]);
-    auto members = torch_records(pkl::pickle(value), {{"0", data}, {"s", raw<double>({0.5, 3})}, {"z", raw<std::int64_t>({1, -2})}});
+    auto members = torch_records(pkl::pickle(value),
+                                 {{"0", data}, {"s", raw<double>({0.5, 3})}, {"z", raw<std::int64_t>({1, -2})}});
     members[2] = deflated(members[2]); // the integers
     const std::string bytes = write_zip(members).bytes;
     ckpt::open_options options;
@@ -83,16 +90,20 @@ TEST_CASE("integers, a quantizer, and torch's arithmetic") {
     CHECK(q.scale == 0.1);
     CHECK(q.zero_point == 2);
     const float s = 0.1F;
-    CHECK(numbers_of(qtensor(bytes, 0, {2, 3}, {3, 1}, per_tensor(0.1, 2)), six) == std::vector<float>{-2 * s, -1 * s, 0, 125 * s, 126 * s, 253 * s});
-    CHECK(numbers_of(qtensor(bytes, 1, {2, 2}, {1, 2}, per_tensor(0.1, 2)), six) == std::vector<float>{-1 * s, 125 * s, 0, 126 * s});
+    CHECK(numbers_of(qtensor(bytes, 0, {2, 3}, {3, 1}, per_tensor(0.1, 2)), six) ==
+          std::vector<float>{-2 * s, -1 * s, 0, 125 * s, 126 * s, 253 * s});
+    CHECK(numbers_of(qtensor(bytes, 1, {2, 2}, {1, 2}, per_tensor(0.1, 2)), six) ==
+          std::vector<float>{-1 * s, 125 * s, 0, 126 * s});
     // Casts never guess: they are of the integers, which are no numbers by themselves.
     std::vector<float> wrong(6);
     CHECK(t.copy_as(std::span(wrong)).error().code == errc::conversion);
     CHECK(ckpt::copy_dequantized(t, std::span(wrong).first(5)).error().code == errc::size_mismatch);
     // Integers are subtracted before they become float32, and wrap.
     const std::string ints = raw<std::int32_t>({16777217, std::numeric_limits<std::int32_t>::min(), 7});
-    CHECK(numbers_of(qtensor(pkl::storage("QInt32Storage", "0", 3), 0, {3}, {1}, per_tensor(1, 1)), ints) == std::vector<float>{16777216.0F, 2147483648.0F, 6});
-    CHECK(numbers_of(qtensor(pkl::storage("QInt8Storage", "0", 6), 0, {6}, {1}, per_tensor(2, 0)), six) == std::vector<float>{0, 2, 4, 254, -256, -2});
+    CHECK(numbers_of(qtensor(pkl::storage("QInt32Storage", "0", 3), 0, {3}, {1}, per_tensor(1, 1)), ints) ==
+          std::vector<float>{16777216.0F, 2147483648.0F, 6});
+    CHECK(numbers_of(qtensor(pkl::storage("QInt8Storage", "0", 6), 0, {6}, {1}, per_tensor(2, 0)), six) ==
+          std::vector<float>{0, 2, 4, 254, -256, -2});
 }
 
 TEST_CASE("per channel: scales and zero points are parts; along either axis, as lists, with floating ones") {
@@ -106,8 +117,12 @@ TEST_CASE("per channel: scales and zero points are parts; along either axis, as 
     CHECK(t.quantizer()->axis == 0);
     CHECK(t.quantizer()->zero_points.view<std::int64_t, 1>().value()(1) == -2);
     CHECK(numbers_of(by_row, six) == std::vector<float>{-0.5F, 0, 0.5F, 387, -378, 3});
-    CHECK(numbers_of(qtensor(bytes, 0, {3, 2}, {2, 1}, per_channel(doubles(2), longs(2), pkl::num(1))), six) == std::vector<float>{-0.5F, 9, 0.5F, 387, -64.5F, 3});
-    CHECK(numbers_of(qtensor(bytes, 0, {2, 3}, {3, 1}, per_channel(pkl::list({pkl::real(0.5), pkl::num(3)}), pkl::list({pkl::num(1), pkl::num(-2)}), pkl::num(0))), six) == std::vector<float>{-0.5F, 0, 0.5F, 387, -378, 3});
+    CHECK(numbers_of(qtensor(bytes, 0, {3, 2}, {2, 1}, per_channel(doubles(2), longs(2), pkl::num(1))), six) ==
+          std::vector<float>{-0.5F, 9, 0.5F, 387, -64.5F, 3});
+    CHECK(numbers_of(qtensor(bytes, 0, {2, 3}, {3, 1},
+                             per_channel(pkl::list({pkl::real(0.5), pkl::num(3)}),
+                                         pkl::list({pkl::num(1), pkl::num(-2)}), pkl::num(0))),
+                     six) == std::vector<float>{-0.5F, 0, 0.5F, 387, -378, 3});
     // torch writes float32 parameters under the name of the other scheme.
     const std::string floats = qtensor(bytes, 0, {2, 3}, {3, 1}, per_channel(doubles(2), doubles(2), pkl::num(0)));
     const auto other = opened(floats, six, keep);
@@ -126,33 +141,44 @@ TEST_CASE("packed: two or four values in a byte, the first in the low bits") {
     CHECK(t.copy_as(std::span(values)).has_value());
     CHECK(values == std::vector<std::uint8_t>{0, 1, 2, 3, 4});
     CHECK(t.bytes().value().size() == 3);
-    CHECK(numbers_of(qtensor(pkl::storage("QUInt2x4Storage", "0", 3), 1, {2, 2}, {2, 1}, per_tensor(1, 0)), two) == std::vector<float>{0, 1, 0, 2});
-    const auto transposed = opened(qtensor(pkl::storage("QUInt4x2Storage", "0", 3), 0, {2, 2}, {1, 2}, per_tensor(1, 0)), two, keep);
+    CHECK(numbers_of(qtensor(pkl::storage("QUInt2x4Storage", "0", 3), 1, {2, 2}, {2, 1}, per_tensor(1, 0)), two) ==
+          std::vector<float>{0, 1, 0, 2});
+    const auto transposed =
+        opened(qtensor(pkl::storage("QUInt4x2Storage", "0", 3), 0, {2, 2}, {1, 2}, per_tensor(1, 0)), two, keep);
     std::vector<float> four(4);
     CHECK(ckpt::copy_dequantized(transposed.root().as_tensor().value(), four).error().code == errc::packed);
 }
 
 TEST_CASE("V3: what a quantised tensor must fulfil") {
     const std::string bytes = pkl::storage("QUInt8Storage", "0", 6);
-    const auto with = [&](const std::string& quantizer) { return code_of(qtensor(bytes, 0, {2, 3}, {3, 1}, quantizer)); };
+    const auto with = [&](const std::string& quantizer) {
+        return code_of(qtensor(bytes, 0, {2, 3}, {3, 1}, quantizer));
+    };
     CHECK(with(per_tensor(1, 0)) == errc::none);
     CHECK(with(per_tensor(1, std::int64_t{1} << 31)) == errc::bad_arguments);
-    CHECK(with(pkl::tuple({pkl::global("torch", "per_tensor_affine"), pkl::str("1"), pkl::num(0)})) == errc::bad_arguments);
-    CHECK(with(pkl::tuple({pkl::global("torch", "per_tensor_affine"), pkl::real(1), pkl::real(0)})) == errc::bad_arguments);
+    CHECK(with(pkl::tuple({pkl::global("torch", "per_tensor_affine"), pkl::str("1"), pkl::num(0)})) ==
+          errc::bad_arguments);
+    CHECK(with(pkl::tuple({pkl::global("torch", "per_tensor_affine"), pkl::real(1), pkl::real(0)})) ==
+          errc::bad_arguments);
     CHECK(with(pkl::tuple({pkl::global("torch", "per_tensor_affine"), pkl::real(1)})) == errc::bad_arguments);
     CHECK(with(pkl::tuple({pkl::global("torch", "float32"), pkl::real(1), pkl::num(0)})) == errc::bad_arguments);
     CHECK(with(pkl::none) == errc::bad_arguments);
     CHECK(with(per_channel(doubles(2), longs(2), pkl::num(0))) == errc::none);
-    for (const std::int64_t axis : {-1, 1, 2, 1 << 20}) CHECK(with(per_channel(doubles(2), longs(2), pkl::num(axis))) == errc::bad_arguments);
+    for (const std::int64_t axis : {-1, 1, 2, 1 << 20})
+        CHECK(with(per_channel(doubles(2), longs(2), pkl::num(axis))) == errc::bad_arguments);
     CHECK(with(per_channel(doubles(2), longs(2), pkl::none)) == errc::bad_arguments);
-    CHECK(with(per_channel(doubles(2), pkl::tensor(pkl::storage("LongStorage", "z", 2), 0, {1}, {1}), pkl::num(0))) == errc::bad_arguments);
-    CHECK(with(per_channel(pkl::tensor(pkl::storage("DoubleStorage", "s", 2), 0, {2, 1}, {1, 1}), longs(2), pkl::num(0))) == errc::bad_arguments);
+    CHECK(with(per_channel(doubles(2), pkl::tensor(pkl::storage("LongStorage", "z", 2), 0, {1}, {1}), pkl::num(0))) ==
+          errc::bad_arguments);
+    CHECK(with(per_channel(pkl::tensor(pkl::storage("DoubleStorage", "s", 2), 0, {2, 1}, {1, 1}), longs(2),
+                           pkl::num(0))) == errc::bad_arguments);
     CHECK(with(per_channel(longs(2), longs(2), pkl::num(0))) == errc::bad_arguments);
     CHECK(with(per_channel(pkl::none, longs(2), pkl::num(0))) == errc::bad_arguments);
-    CHECK(with(pkl::tuple({pkl::global("torch", "per_channel_affine_float_qparams"), doubles(2), longs(2), pkl::num(0)})) == errc::bad_arguments);
+    CHECK(with(pkl::tuple({pkl::global("torch", "per_channel_affine_float_qparams"), doubles(2), longs(2),
+                           pkl::num(0)})) == errc::bad_arguments);
     // Strides are held against the storage, in packed values too (pytorch/pytorch#184652).
     CHECK(code_of(qtensor(bytes, 0, {2, 3}, {4, 1}, per_tensor(1, 0))) == errc::out_of_bounds);
-    CHECK(code_of(qtensor(pkl::storage("QUInt4x2Storage", "0", 6), 0, {13}, {1}, per_tensor(1, 0))) == errc::out_of_bounds);
+    CHECK(code_of(qtensor(pkl::storage("QUInt4x2Storage", "0", 6), 0, {13}, {1}, per_tensor(1, 0))) ==
+          errc::out_of_bounds);
     CHECK(code_of(qtensor(pkl::storage("ByteStorage", "0", 6), 0, {6}, {1}, per_tensor(1, 0))) == errc::bad_arguments);
 }
 
@@ -169,7 +195,8 @@ TEST_CASE("real files: the numbers are torch's, bit for bit") {
             std::vector<float> theirs(mine.size());
             REQUIRE(ckpt::copy_dequantized(entry.tensor, mine).has_value());
             REQUIRE(quantised.at(key + ".dequantized").value().copy_to(std::span(theirs)).has_value());
-            for (std::size_t i = 0; i < mine.size(); ++i) CHECK(std::bit_cast<std::uint32_t>(mine[i]) == std::bit_cast<std::uint32_t>(theirs[i]));
+            for (std::size_t i = 0; i < mine.size(); ++i)
+                CHECK(std::bit_cast<std::uint32_t>(mine[i]) == std::bit_cast<std::uint32_t>(theirs[i]));
             // The same from memory of the state_dict, parts included.
             std::vector<float> owned(mine.size());
             const auto copy = quantised.owned();

@@ -1,4 +1,5 @@
-// tests/torch/real_files.cpp: every file and folder of tests/data against what PyTorch said of it (NAME.json beside it).
+// tests/torch/real_files.cpp: every file and folder of tests/data against what PyTorch said of it (NAME.json beside
+// it).
 //
 // SPDX-License-Identifier: MIT
 #include <ckpt/ckpt.hpp>
@@ -110,8 +111,11 @@ class json_reader {
             const auto put = [&](unsigned byte) { out += static_cast<char>(static_cast<unsigned char>(byte)); };
             if (point < 0x80) put(point);
             else if (point < 0x800) put(0xC0 | (point >> 6)), put(0x80 | (point & 63));
-            else if (point < 0x10000) put(0xE0 | (point >> 12)), put(0x80 | ((point >> 6) & 63)), put(0x80 | (point & 63));
-            else put(0xF0 | (point >> 18)), put(0x80 | ((point >> 12) & 63)), put(0x80 | ((point >> 6) & 63)), put(0x80 | (point & 63));
+            else if (point < 0x10000)
+                put(0xE0 | (point >> 12)), put(0x80 | ((point >> 6) & 63)), put(0x80 | (point & 63));
+            else
+                put(0xF0 | (point >> 18)), put(0x80 | ((point >> 12) & 63)), put(0x80 | ((point >> 6) & 63)),
+                    put(0x80 | (point & 63));
         }
         return out;
     }
@@ -140,7 +144,9 @@ fs::path subject_of(const fs::path& oracle, const json& content) {
     if (content.has("file")) return oracle.parent_path() / content["file"].value;
     const fs::path stem = oracle.parent_path() / oracle.stem();
     for (const auto& entry : fs::directory_iterator(oracle.parent_path()))
-        if (entry.is_regular_file() && entry.path() != oracle && entry.path().parent_path() / entry.path().stem() == stem) return entry.path();
+        if (entry.is_regular_file() && entry.path() != oracle &&
+            entry.path().parent_path() / entry.path().stem() == stem)
+            return entry.path();
     return stem;
 }
 
@@ -169,15 +175,16 @@ const std::vector<subject>& subjects() {
 bool is_zip(const std::string& bytes) { return bytes.starts_with("PK\x03\x04"); }
 
 /// Opens with the policy that the oracle names.
-template <class Open>
-auto with_policy_of(const json& oracle, Open&& open) {
+template <class Open> auto with_policy_of(const json& oracle, Open&& open) {
     if (oracle["ls_policy"].value == "inspect") return open.template operator()<ckpt::inspect_policy>();
     if (oracle["ls_policy"].value == "weights") return open.template operator()<ckpt::weights_policy>();
     return open.template operator()<ckpt::training_policy>();
 }
 ckpt::result<ckpt::checkpoint> open_as(const subject& s, ckpt::open_options options = {}) {
     options.inflate = test_support::test_inflater();
-    return with_policy_of(s.oracle, [&]<class P>() { return fs::is_directory(s.path) ? ckpt::open_folder<P>(s.path, options) : ckpt::open<P>(s.path, options); });
+    return with_policy_of(s.oracle, [&]<class P>() {
+        return fs::is_directory(s.path) ? ckpt::open_folder<P>(s.path, options) : ckpt::open<P>(s.path, options);
+    });
 }
 
 std::vector<std::int64_t> list(std::span<const std::int64_t> numbers) { return {numbers.begin(), numbers.end()}; }
@@ -213,7 +220,8 @@ TEST_CASE("every real file opens, or is refused, as its oracle says") {
             continue;
         }
         // The other ways of reading agree.
-        for (const ckpt::open_options& options : {ckpt::open_options{.io = ckpt::io_mode::read}, ckpt::open_options{.storages = ckpt::storage_mode::owned}})
+        for (const ckpt::open_options& options :
+             {ckpt::open_options{.io = ckpt::io_mode::read}, ckpt::open_options{.storages = ckpt::storage_mode::owned}})
             CHECK(open_as(s, options).has_value());
     }
     CHECK(zips > 120);
@@ -300,14 +308,16 @@ TEST_CASE("every tensor of every real file is the one that PyTorch loads: path, 
                     const auto mine = t.part(part["key"].value);
                     REQUIRE(mine.has_value());
                     CHECK(list(mine->shape()) == part["shape"].integers());
-                    if (part["crc32"].is == json::text) CHECK(mine->crc32().value() == std::strtoul(part["crc32"].value.c_str(), nullptr, 16));
+                    if (part["crc32"].is == json::text)
+                        CHECK(mine->crc32().value() == std::strtoul(part["crc32"].value.c_str(), nullptr, 16));
                     ++parts;
                 }
                 CHECK(t.quantizer().has_value() == want.has("quant"));
                 CHECK(ckpt::check_values(t).has_value());
                 if (t.layout() != ckpt::layout::strided) continue;
                 if (want["stride"].is == json::array) CHECK(list(t.strides()) == want["stride"].integers());
-                if (want.has("storage_offset")) CHECK(t.storage_offset() == static_cast<std::uint64_t>(want["storage_offset"].integer()));
+                if (want.has("storage_offset"))
+                    CHECK(t.storage_offset() == static_cast<std::uint64_t>(want["storage_offset"].integer()));
                 if (want.has("nbytes")) CHECK(t.nbytes() == static_cast<std::uint64_t>(want["nbytes"].integer()));
                 if (want.has("requires_grad")) CHECK(t.requires_grad() == (want["requires_grad"].value == "true"));
                 if (want["shares"].is == json::number) {
@@ -323,7 +333,9 @@ TEST_CASE("every tensor of every real file is the one that PyTorch loads: path, 
                     ++digests;
                 }
             }
-            if (not_named == 0 && above.empty()) CHECK_MESSAGE(by_path.empty(), by_path.size() << " more, " << (by_path.empty() ? "" : by_path.begin()->first));
+            if (not_named == 0 && above.empty())
+                CHECK_MESSAGE(by_path.empty(), by_path.size()
+                                                   << " more, " << (by_path.empty() ? "" : by_path.begin()->first));
         }
     }
     CHECK(compared > 1000);
@@ -348,12 +360,14 @@ TEST_CASE("no real file is damaged: verify finds nothing") {
 TEST_CASE("every global that a framework's file names is build or inert under the training policy") {
     std::map<std::string, std::vector<std::string>> own; // the user's classes, by file
     for (const subject& s : subjects())
-        for (const json& name : s.oracle["user_globals"].elements) own[s.path.string()].push_back(name.elements.at(0).value + ' ' + name.elements.at(1).value);
+        for (const json& name : s.oracle["user_globals"].elements)
+            own[s.path.string()].push_back(name.elements.at(0).value + ' ' + name.elements.at(1).value);
     std::size_t names = 0;
     for (const char* folder : {"frameworks", "demo"})
         for (const auto& entry : fs::recursive_directory_iterator(fs::path(CKPT_TEST_DATA) / folder)) {
             // A .distcp file is a row of archives; what they name is looked at by the folder's tests.
-            if (!entry.is_regular_file() || entry.path().extension() == ".distcp" || !is_zip(contents(entry.path()))) continue;
+            if (!entry.is_regular_file() || entry.path().extension() == ".distcp" || !is_zip(contents(entry.path())))
+                continue;
             CAPTURE(entry.path().string());
             const auto scan = ckpt::scan_globals(entry.path());
             REQUIRE(scan.has_value());
@@ -363,7 +377,9 @@ TEST_CASE("every global that a framework's file names is build or inert under th
             for (const ckpt::global_use& g : *scan) {
                 ++names;
                 const bool is_users = std::find(users.begin(), users.end(), g.module + ' ' + g.name) != users.end();
-                CHECK_MESSAGE((g.verdict == (is_users ? ckpt::verdict::refuse : ckpt::verdict::build) || (!is_users && g.verdict == ckpt::verdict::inert)), g.module << ' ' << g.name);
+                CHECK_MESSAGE((g.verdict == (is_users ? ckpt::verdict::refuse : ckpt::verdict::build) ||
+                               (!is_users && g.verdict == ckpt::verdict::inert)),
+                              g.module << ' ' << g.name);
                 refused += is_users;
             }
             CHECK(refused == users.size());
@@ -372,7 +388,9 @@ TEST_CASE("every global that a framework's file names is build or inert under th
 }
 
 TEST_CASE("what wrote a file is told by its records") {
-    const auto writer = [](const char* name) { return std::string(ckpt::open(fs::path(CKPT_TEST_DATA) / name).value().writer()); };
+    const auto writer = [](const char* name) {
+        return std::string(ckpt::open(fs::path(CKPT_TEST_DATA) / name).value().writer());
+    };
     CHECK(writer("torch-1.13/dtypes.pt") == "torch.save of torch 1.6 to 2.0");
     CHECK(writer("torch-2.13/dtypes.pt") == "torch.save of torch 2.7 or later");
     CHECK(writer("torch-2.13/alignment_4096.pt") == "torch.save of torch 2.7 or later");
@@ -386,7 +404,9 @@ TEST_CASE("what wrote a file is told by its records") {
     CHECK(writer("archives/torch-2.13/package.pt") == "torch.package of torch 2.1 or later");
     CHECK(writer("archives/torch-2.13/plain.pt2") == "torch.export.save of torch 2.8 or later");
     CHECK(writer("archives/torch-2.13/before_2_8.pt2") == "torch.export.save of torch 2.1 to 2.7");
-    const auto container = [](const char* name) { return std::string(ckpt::open(fs::path(CKPT_TEST_DATA) / name).value().container()); };
+    const auto container = [](const char* name) {
+        return std::string(ckpt::open(fs::path(CKPT_TEST_DATA) / name).value().container());
+    };
     CHECK(container("archives/torch-1.0/script_model.pt") == "torchscript");
     CHECK(container("archives/torch-2.13/frozen.pt") == "torchscript");
     CHECK(container("archives/torch-2.13/package.pt") == "torch_package");

@@ -1,4 +1,5 @@
-// tests/torch/rebuild.cpp: persistent ids, storages' sizes, rebuild arguments and geometry. Cases name the rule they check.
+// tests/torch/rebuild.cpp: persistent ids, storages' sizes, rebuild arguments and geometry. Cases name the rule they
+// check.
 //
 // SPDX-License-Identifier: MIT
 #include <ckpt/ckpt.hpp>
@@ -31,7 +32,8 @@ struct verdict {
 verdict judge(const std::string& entry, const std::string& extra_key = {}, const std::string& extra = {}) {
     std::vector<std::pair<std::string, std::string>> storages{{"0", four}, {"good", four}};
     if (!extra_key.empty()) storages.emplace_back(extra_key, extra);
-    const std::string file = torch_file(pkl::dict({{pkl::str("entry"), entry}, {pkl::str("good"), pkl::floats("good", 4)}}), storages);
+    const std::string file =
+        torch_file(pkl::dict({{pkl::str("entry"), entry}, {pkl::str("good"), pkl::floats("good", 4)}}), storages);
     verdict out;
     for (const ckpt::io_mode mode : {ckpt::io_mode::map, ckpt::io_mode::read}) {
         verdict now;
@@ -85,8 +87,12 @@ errc entry_code(const std::string& entry) {
 }
 
 std::string zero() { return pkl::storage("FloatStorage", "0", 4); }
-std::string v2(const std::string& arguments) { return pkl::global("torch._utils", "_rebuild_tensor_v2") + "(" + arguments + "tR"; }
-std::string v3(const std::string& arguments) { return pkl::global("torch._utils", "_rebuild_tensor_v3") + "(" + arguments + "tR"; }
+std::string v2(const std::string& arguments) {
+    return pkl::global("torch._utils", "_rebuild_tensor_v2") + "(" + arguments + "tR";
+}
+std::string v3(const std::string& arguments) {
+    return pkl::global("torch._utils", "_rebuild_tensor_v3") + "(" + arguments + "tR";
+}
 
 constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max();
 constexpr std::int64_t least = std::numeric_limits<std::int64_t>::min();
@@ -101,24 +107,34 @@ TEST_CASE("S1: a persistent id is the storage tuple, with the right count and ty
     const auto as_tensor = [](const std::string& id) { return entry_code(tensor(id, 0, {4}, {1})); };
     CHECK(as_tensor(zero()) == errc::none);
     CHECK(as_tensor(tuple({str("storage"), type, str("0"), str("cuda:0"), num(4)}) + "Q") == errc::none);
-    CHECK(as_tensor(tuple({str("storage"), global("torch.cuda", "FloatStorage"), str("0"), str("cuda:7"), num(4)}) + "Q") == errc::none);
+    CHECK(as_tensor(tuple({str("storage"), global("torch.cuda", "FloatStorage"), str("0"), str("cuda:7"), num(4)}) +
+                    "Q") == errc::none);
     // MARK ... TUPLE or TUPLE by count, Python 2's str: all the same tuple.
-    CHECK(as_tensor("(U\x07storage" + type + "U\x01" "0" "U\x03" "cpu" "K\x04tQ") == errc::none);
+    CHECK(as_tensor("(U\x07storage" + type +
+                    "U\x01"
+                    "0"
+                    "U\x03"
+                    "cpu"
+                    "K\x04tQ") == errc::none);
 
     CHECK(as_tensor(tuple({}) + "Q") == errc::persistent_id);
     CHECK(as_tensor(tuple({str("storage"), type, str("0"), str("cpu")}) + "Q") == errc::persistent_id);
-    CHECK(as_tensor(tuple({str("storage"), type, str("0"), str("cpu"), num(4), none}) + "Q") == errc::persistent_id); // legacy's
+    CHECK(as_tensor(tuple({str("storage"), type, str("0"), str("cpu"), num(4), none}) + "Q") ==
+          errc::persistent_id); // legacy's
     CHECK(as_tensor(tuple({str("module"), type, str("0"), str("cpu"), num(4)}) + "Q") == errc::persistent_id);
     CHECK(as_tensor(tuple({num(1), type, str("0"), str("cpu"), num(4)}) + "Q") == errc::persistent_id);
-    CHECK(as_tensor(tuple({str("storage"), str("FloatStorage"), str("0"), str("cpu"), num(4)}) + "Q") == errc::persistent_id);
-    CHECK(as_tensor(tuple({str("storage"), type, num(0), str("cpu"), num(4)}) + "Q") == errc::persistent_id); // torch.package's
+    CHECK(as_tensor(tuple({str("storage"), str("FloatStorage"), str("0"), str("cpu"), num(4)}) + "Q") ==
+          errc::persistent_id);
+    CHECK(as_tensor(tuple({str("storage"), type, num(0), str("cpu"), num(4)}) + "Q") ==
+          errc::persistent_id); // torch.package's
     CHECK(as_tensor(tuple({str("storage"), type, none, str("cpu"), num(4)}) + "Q") == errc::persistent_id);
     CHECK(as_tensor(tuple({str("storage"), type, str("0"), none, num(4)}) + "Q") == errc::persistent_id);
     CHECK(as_tensor(tuple({str("storage"), type, str("0"), str("cpu"), real(4)}) + "Q") == errc::persistent_id);
     CHECK(as_tensor(tuple({str("storage"), type, str("0"), str("cpu"), yes}) + "Q") == errc::persistent_id);
     CHECK(as_tensor(tuple({str("storage"), type, str("0"), str("cpu"), num(-4)}) + "Q") == errc::persistent_id);
-    CHECK(as_tensor(tuple({str("storage"), type, str("0"), str("cpu"), "\x8a\x09" + std::string(8, '\xFF') + std::string(1, '\0')}) + "Q") ==
-          errc::persistent_id); // 2^64 - 1
+    CHECK(as_tensor(tuple({str("storage"), type, str("0"), str("cpu"),
+                           "\x8a\x09" + std::string(8, '\xFF') + std::string(1, '\0')}) +
+                    "Q") == errc::persistent_id); // 2^64 - 1
     CHECK(as_tensor(list({str("storage"), type, str("0"), str("cpu"), num(4)}) + "Q") == errc::persistent_id);
     CHECK(as_tensor(str("0") + "Q") == errc::persistent_id);
     CHECK(as_tensor(none + "Q") == errc::persistent_id);
@@ -129,13 +145,19 @@ TEST_CASE("S1: a persistent id is the storage tuple, with the right count and ty
 }
 
 TEST_CASE("S1: protocol 0's text form names the same storages, and only in one spelling") {
-    const auto as_text = [](const std::string& text) { return entry_code(pkl::tensor("P" + text + "\n", 0, {4}, {1})); };
+    const auto as_text = [](const std::string& text) {
+        return entry_code(pkl::tensor("P" + text + "\n", 0, {4}, {1}));
+    };
     CHECK(as_text("('storage', <class 'torch.FloatStorage'>, '0', 'cpu', 4)") == errc::none);
     CHECK(as_text("('storage', <class 'torch.cuda.FloatStorage'>, '0', 'cuda:0', 4)") == errc::none);
-    for (const char* text : {"", "0", "('storage', <class 'torch.FloatStorage'>, '0', 'cpu', 4", "('storage', <class 'torch.FloatStorage'>, '0', 'cpu', -4)",
-                             "('storage', <class 'torch.FloatStorage'>, '0', 'cpu', 4) ", "('storage', <class 'torch.FloatStorage'>, '0', 'cpu', 4.0)",
-                             "('storage', <class 'torch.FloatStorage'>, '0', 'cpu')", "('storage', <class 'os.FloatStorage'>, '0', 'cpu', 4)",
-                             "('storage', <class 'torch.Nothing'>, '0', 'cpu', 4)", "('storage', <class 'torch.FloatStorage'>, 0, 'cpu', 4)",
+    for (const char* text : {"", "0", "('storage', <class 'torch.FloatStorage'>, '0', 'cpu', 4",
+                             "('storage', <class 'torch.FloatStorage'>, '0', 'cpu', -4)",
+                             "('storage', <class 'torch.FloatStorage'>, '0', 'cpu', 4) ",
+                             "('storage', <class 'torch.FloatStorage'>, '0', 'cpu', 4.0)",
+                             "('storage', <class 'torch.FloatStorage'>, '0', 'cpu')",
+                             "('storage', <class 'os.FloatStorage'>, '0', 'cpu', 4)",
+                             "('storage', <class 'torch.Nothing'>, '0', 'cpu', 4)",
+                             "('storage', <class 'torch.FloatStorage'>, 0, 'cpu', 4)",
                              "('storage', <class 'torch.FloatStorage'>, '0', 'cpu', 18446744073709551620)",
                              "('storage', <class 'torch.FloatStorage'>, '0\\', 'cpu', 4)"})
         CHECK_MESSAGE(as_text(text) == errc::persistent_id, text);
@@ -147,7 +169,7 @@ TEST_CASE("S1: a storage whose record does not exist is an error of its tensor o
     using namespace pkl;
     for (const std::string key : {"1", "", "0/", "../version", "../data.pkl", "/0", "00", "0 ", "data/0", "./0"})
         CHECK_MESSAGE(entry_code(floats(key, 4)) == errc::record_missing, key);
-    CHECK(entry_code(floats(std::string("0\0", 2), 4)) == errc::record_missing);     // Z9: torch finds data/0
+    CHECK(entry_code(floats(std::string("0\0", 2), 4)) == errc::record_missing); // Z9: torch finds data/0
     CHECK(entry_code(floats(std::string("0\0junk", 6), 4)) == errc::record_missing);
     CHECK(entry_code(floats("GOOD", 4)) == errc::record_missing); // Z9: no case folding
     CHECK(entry_code(floats(std::string(100'000, 'k'), 4)) == errc::record_missing);
@@ -156,7 +178,9 @@ TEST_CASE("S1: a storage whose record does not exist is an error of its tensor o
 TEST_CASE("S1: the entry of a folder is no storage") {
     using namespace pkl;
     // The folder stands exactly where the next record is looked for first.
-    std::vector<zip_member> members = torch_records(pickle(dict({{str("a"), floats("0", 4)}, {str("b"), floats("", 0)}, {str("c"), floats("sub/", 0)}})), {{"0", four}});
+    std::vector<zip_member> members = torch_records(
+        pickle(dict({{str("a"), floats("0", 4)}, {str("b"), floats("", 0)}, {str("c"), floats("sub/", 0)}})),
+        {{"0", four}});
     members.insert(members.end() - 1, {{.name = "archive/data/"}, {.name = "archive/data/sub/"}});
     const std::string file = write_zip(members).bytes;
     const auto opened = ckpt::open_bytes(bytes_of(file)).value();
@@ -182,22 +206,29 @@ TEST_CASE("S1: a persistent id that no tensor uses is an error value, and a stor
 
 TEST_CASE("S2: numel times itemsize equals the record's bytes and does not wrap") {
     using namespace pkl;
-    const auto with = [](std::string_view type, std::int64_t numel) { return judge(tensor(storage(type, "0", numel), 0, {1}, {1})).entry; };
+    const auto with = [](std::string_view type, std::int64_t numel) {
+        return judge(tensor(storage(type, "0", numel), 0, {1}, {1})).entry;
+    };
     CHECK(with("FloatStorage", 4) == errc::none);
     CHECK(with("DoubleStorage", 2) == errc::none);
     CHECK(with("ByteStorage", 16) == errc::none);
     CHECK(with("ComplexDoubleStorage", 1) == errc::none);
     CHECK(with("QUInt4x2Storage", 16) == errc::none); // packed classes count bytes
-    for (const std::int64_t n : {std::int64_t{0}, std::int64_t{3}, std::int64_t{5}, std::int64_t{16}, most, most - 3, std::int64_t{0x4000000000000001}, std::int64_t{0x4000000000000004}, std::int64_t{1} << 62})
+    for (const std::int64_t n :
+         {std::int64_t{0}, std::int64_t{3}, std::int64_t{5}, std::int64_t{16}, most, most - 3,
+          std::int64_t{0x4000000000000001}, std::int64_t{0x4000000000000004}, std::int64_t{1} << 62})
         CHECK_MESSAGE(with("FloatStorage", n) == errc::storage_size_mismatch, n);
-    CHECK(with("ComplexDoubleStorage", (std::int64_t{1} << 60) + 1) == errc::storage_size_mismatch); // 16 bytes after wrapping
+    CHECK(with("ComplexDoubleStorage", (std::int64_t{1} << 60) + 1) ==
+          errc::storage_size_mismatch); // 16 bytes after wrapping
     CHECK(with("UntypedStorage", 17) == errc::storage_size_mismatch);
     CHECK(with("UntypedStorage", 15) == errc::storage_size_mismatch);
 }
 
 TEST_CASE("S2: every use of one storage is checked, not only the first") {
     using namespace pkl;
-    const std::string file = torch_file(dict({{str("a"), floats("0", 4)}, {str("b"), floats("0", 1'000'000)}, {str("c"), floats("0", 4)}}), {{"0", four}});
+    const std::string file =
+        torch_file(dict({{str("a"), floats("0", 4)}, {str("b"), floats("0", 1'000'000)}, {str("c"), floats("0", 4)}}),
+                   {{"0", four}});
     const auto opened = ckpt::open_bytes(bytes_of(file)).value();
     const auto weights = opened.state_dict().value();
     CHECK(weights.refused() == 1);
@@ -208,11 +239,12 @@ TEST_CASE("S2: every use of one storage is checked, not only the first") {
 
 TEST_CASE("S2: storages of one key and several classes share their bytes where the sizes agree") {
     using namespace pkl;
-    const std::string file = torch_file(dict({{str("bytes"), tensor(storage("ByteStorage", "0", 16), 0, {16}, {1})},
-                                              {str("untyped"), tensor_v3(storage("UntypedStorage", "0", 16), 1, {2}, {1}, "uint32")},
-                                              {str("floats"), floats("0", 4)},
-                                              {str("wrong"), tensor(storage("DoubleStorage", "0", 4), 0, {2}, {1})}}),
-                                        {{"0", four}});
+    const std::string file =
+        torch_file(dict({{str("bytes"), tensor(storage("ByteStorage", "0", 16), 0, {16}, {1})},
+                         {str("untyped"), tensor_v3(storage("UntypedStorage", "0", 16), 1, {2}, {1}, "uint32")},
+                         {str("floats"), floats("0", 4)},
+                         {str("wrong"), tensor(storage("DoubleStorage", "0", 4), 0, {2}, {1})}}),
+                   {{"0", four}});
     const auto opened = ckpt::open_bytes(bytes_of(file)).value();
     const auto weights = opened.state_dict().value();
     REQUIRE(weights.refused() == 1);
@@ -229,7 +261,8 @@ TEST_CASE("S2: storages of one key and several classes share their bytes where t
 
 TEST_CASE("V1: the last byte of a view lies inside its storage") {
     using namespace pkl;
-    const auto geometry = [](std::int64_t offset, const std::vector<std::int64_t>& size, const std::vector<std::int64_t>& stride) {
+    const auto geometry = [](std::int64_t offset, const std::vector<std::int64_t>& size,
+                             const std::vector<std::int64_t>& stride) {
         return entry_code(tensor(zero(), offset, size, stride));
     };
     CHECK(geometry(0, {4}, {1}) == errc::none);
@@ -251,7 +284,8 @@ TEST_CASE("V1: the last byte of a view lies inside its storage") {
 
 TEST_CASE("V1: nothing is negative, no product and no sum wraps") {
     using namespace pkl;
-    const auto geometry = [](std::int64_t offset, const std::vector<std::int64_t>& size, const std::vector<std::int64_t>& stride) {
+    const auto geometry = [](std::int64_t offset, const std::vector<std::int64_t>& size,
+                             const std::vector<std::int64_t>& stride) {
         return entry_code(tensor(zero(), offset, size, stride));
     };
     CHECK(geometry(-1, {1}, {1}) == errc::shape_invalid);
@@ -273,7 +307,8 @@ TEST_CASE("V1: nothing is negative, no product and no sum wraps") {
 
 TEST_CASE("V1: zero sizes need only numbers that are not negative, and stride 0 expands") {
     using namespace pkl;
-    const auto geometry = [](std::int64_t offset, const std::vector<std::int64_t>& size, const std::vector<std::int64_t>& stride) {
+    const auto geometry = [](std::int64_t offset, const std::vector<std::int64_t>& size,
+                             const std::vector<std::int64_t>& stride) {
         return entry_code(tensor(zero(), offset, size, stride));
     };
     CHECK(geometry(10, {0}, {1}) == errc::none);
@@ -281,7 +316,9 @@ TEST_CASE("V1: zero sizes need only numbers that are not negative, and stride 0 
     CHECK(geometry(0, {0, most, most}, {most, most, most}) == errc::none);
     CHECK(geometry(0, {std::int64_t{1} << 50}, {0}) == errc::none);
     CHECK(geometry(3, {1000, 1000, 1000}, {0, 0, 0}) == errc::none);
-    const std::string file = torch_file(dict({{str("huge"), tensor(zero(), 3, {1000, 1000, 1000}, {0, 0, 0})}, {str("none"), tensor(zero(), most, {0}, {1})}}), {{"0", four}});
+    const std::string file = torch_file(dict({{str("huge"), tensor(zero(), 3, {1000, 1000, 1000}, {0, 0, 0})},
+                                              {str("none"), tensor(zero(), most, {0}, {1})}}),
+                                        {{"0", four}});
     const auto opened = ckpt::open_bytes(bytes_of(file)).value();
     const auto weights = opened.state_dict().value();
     const auto view = weights.view<float, 3>("huge").value();
@@ -295,7 +332,8 @@ TEST_CASE("V1: zero sizes need only numbers that are not negative, and stride 0 
 TEST_CASE("V1: at most limits.tensor_rank dimensions") {
     using namespace pkl;
     for (const std::size_t rank : {std::size_t{64}, std::size_t{65}, std::size_t{5000}})
-        CHECK(entry_code(tensor(zero(), 0, std::vector<std::int64_t>(rank, 1), std::vector<std::int64_t>(rank, 1))) == (rank <= 64 ? errc::none : errc::shape_invalid));
+        CHECK(entry_code(tensor(zero(), 0, std::vector<std::int64_t>(rank, 1), std::vector<std::int64_t>(rank, 1))) ==
+              (rank <= 64 ? errc::none : errc::shape_invalid));
     const std::string file = torch_file(tensor(zero(), 0, {1, 1, 4}, {4, 4, 1}), {{"0", four}});
     const auto three = ckpt::open_bytes(bytes_of(file), {.limits = {.tensor_rank = 3}}).value();
     CHECK(three.root().refusal() == nullptr);
@@ -316,7 +354,8 @@ TEST_CASE("V2: _rebuild_tensor_v2 takes its six or seven arguments, of the right
     CHECK(entry_code(v2(head + no + hooks + dict({}))) == errc::none);
     CHECK(entry_code(v2(head + no + hooks + none)) == errc::none);
     CHECK(entry_code(v2(zero() + num(0) + list({num(4)}) + list({num(1)}) + no + hooks)) == errc::none);
-    CHECK(entry_code(v2(zero() + num(0) + call(global("torch", "Size"), {ints({4})}) + ints({1}) + no + hooks)) == errc::none);
+    CHECK(entry_code(v2(zero() + num(0) + call(global("torch", "Size"), {ints({4})}) + ints({1}) + no + hooks)) ==
+          errc::none);
 
     CHECK(entry_code(v2("")) == errc::bad_arguments);
     CHECK(entry_code(v2(zero())) == errc::bad_arguments);
@@ -336,7 +375,8 @@ TEST_CASE("V2: _rebuild_tensor_v2 takes its six or seven arguments, of the right
     CHECK(entry_code(v2(zero() + num(0) + tuple({real(4)}) + ints({1}) + no + hooks)) == errc::bad_arguments);
     CHECK(entry_code(v2(zero() + num(0) + tuple({yes}) + ints({1}) + no + hooks)) == errc::bad_arguments);
     CHECK(entry_code(v2(zero() + num(0) + tuple({ints({4})}) + ints({1}) + no + hooks)) == errc::bad_arguments);
-    CHECK(entry_code(v2(zero() + num(0) + tuple({"\x8a\x09" + std::string(9, '\1')}) + ints({1}) + no + hooks)) == errc::bad_arguments);
+    CHECK(entry_code(v2(zero() + num(0) + tuple({"\x8a\x09" + std::string(9, '\1')}) + ints({1}) + no + hooks)) ==
+          errc::bad_arguments);
     CHECK(entry_code(v2(head + none + hooks)) == errc::bad_arguments);
     CHECK(entry_code(v2(head + num(2) + hooks)) == errc::bad_arguments);
     CHECK(entry_code(v2(head + str("yes") + hooks)) == errc::bad_arguments);
@@ -358,14 +398,17 @@ TEST_CASE("V2: _rebuild_tensor_v3 names a dtype") {
     CHECK(entry_code(v3(head + none)) == errc::dtype_unknown);
     CHECK(entry_code(v3(head + global("torch", "float1000"))) == errc::dtype_unknown);
     CHECK(entry_code(v3(head + global("torch", "FloatStorage"))) == errc::dtype_unknown);
-    CHECK(entry_code(v3(head + global("torch", "complex128"))) == errc::out_of_bounds); // S2 and V1 in the tensor's own unit
-    CHECK(entry_code(v3(zero() + num(0) + ints({8}) + ints({1}) + no + ordered() + global("torch", "uint16"))) == errc::none);
+    CHECK(entry_code(v3(head + global("torch", "complex128"))) ==
+          errc::out_of_bounds); // S2 and V1 in the tensor's own unit
+    CHECK(entry_code(v3(zero() + num(0) + ints({8}) + ints({1}) + no + ordered() + global("torch", "uint16"))) ==
+          errc::none);
 }
 
 TEST_CASE("V2: the conj and neg bits are kept, and resolved by copies only") {
     using namespace pkl;
     const std::string of = storage("ComplexFloatStorage", "0", 2);
-    const std::string bits = global("torch._utils", "_rebuild_tensor_v2") + "(" + of + num(0) + ints({2}) + ints({1}) + no + ordered() + dict({{str("conj"), yes}, {str("neg"), yes}}) + "tR";
+    const std::string bits = global("torch._utils", "_rebuild_tensor_v2") + "(" + of + num(0) + ints({2}) + ints({1}) +
+                             no + ordered() + dict({{str("conj"), yes}, {str("neg"), yes}}) + "tR";
     const std::string file = torch_file(dict({{str("z"), bits}}), {{"0", four}});
     const auto opened = ckpt::open_bytes(bytes_of(file)).value();
     const auto weights = opened.state_dict().value();
@@ -384,25 +427,33 @@ TEST_CASE("V2: parameters, typed rebuilds and meta tensors take their own argume
     const std::string plain = floats("0", 4);
     const auto f = [](std::string_view name) { return global("torch._utils", name); };
     CHECK(entry_code(call(f("_rebuild_parameter"), {plain, yes, ordered()})) == errc::none);
-    CHECK(entry_code(call(f("_rebuild_parameter_with_state"), {plain, yes, ordered(), dict({{str("a"), num(1)}})})) == errc::none);
+    CHECK(entry_code(call(f("_rebuild_parameter_with_state"), {plain, yes, ordered(), dict({{str("a"), num(1)}})})) ==
+          errc::none);
     CHECK(entry_code(call(f("_rebuild_parameter"), {plain})) == errc::bad_arguments);
     CHECK(entry_code(call(f("_rebuild_parameter"), {plain, yes})) == errc::bad_arguments);
     CHECK(entry_code(call(f("_rebuild_parameter"), {num(1), yes, ordered()})) == errc::bad_arguments);
     CHECK(entry_code(call(f("_rebuild_parameter"), {plain, str("x"), ordered()})) == errc::bad_arguments);
     // The error of what it wraps is its own.
-    CHECK(entry_code(call(f("_rebuild_parameter"), {tensor(zero(), 0, {5}, {1}), yes, ordered()})) == errc::out_of_bounds);
+    CHECK(entry_code(call(f("_rebuild_parameter"), {tensor(zero(), 0, {5}, {1}), yes, ordered()})) ==
+          errc::out_of_bounds);
     CHECK(entry_code(call(f("_rebuild_tensor"), {zero(), num(0), ints({4}), ints({1})})) == errc::none);
     CHECK(entry_code(call(f("_rebuild_tensor"), {zero(), num(0), ints({4})})) == errc::bad_arguments);
     CHECK(entry_code(call(f("_rebuild_tensor"), {zero(), num(1), ints({4}), ints({1})})) == errc::out_of_bounds);
     const std::string arguments = tuple({zero(), num(0), ints({4}), ints({1}), no, ordered()});
     const std::string typed = global("torch._tensor", "_rebuild_from_type_v2");
-    CHECK(entry_code(call(typed, {f("_rebuild_tensor_v2"), global("torch", "Tensor"), arguments, dict({{str("a"), num(1)}})})) == errc::none);
-    CHECK(entry_code(call(typed, {f("_rebuild_tensor_v2"), global("torch", "Tensor"), arguments})) == errc::bad_arguments);
-    CHECK(entry_code(call(typed, {f("_rebuild_tensor_v2"), global("torch", "Tensor"), list({zero()}), none})) == errc::bad_arguments);
+    CHECK(entry_code(call(typed, {f("_rebuild_tensor_v2"), global("torch", "Tensor"), arguments,
+                                  dict({{str("a"), num(1)}})})) == errc::none);
+    CHECK(entry_code(call(typed, {f("_rebuild_tensor_v2"), global("torch", "Tensor"), arguments})) ==
+          errc::bad_arguments);
+    CHECK(entry_code(call(typed, {f("_rebuild_tensor_v2"), global("torch", "Tensor"), list({zero()}), none})) ==
+          errc::bad_arguments);
     CHECK(entry_code(call(typed, {str("f"), global("torch", "Tensor"), arguments, none})) == errc::bad_arguments);
     CHECK(entry_code(call(typed, {typed, global("torch", "Tensor"), arguments, none})) == errc::unsupported_tensor);
-    CHECK(entry_code(call(typed, {global("collections", "OrderedDict"), global("torch", "Tensor"), arguments, none})) == errc::unsupported_tensor);
-    CHECK(entry_code(call(typed, {f("_rebuild_tensor_v2"), global("torch", "Tensor"), tuple({zero(), num(1), ints({4}), ints({1}), no, ordered()}), none})) == errc::out_of_bounds);
+    CHECK(entry_code(call(typed, {global("collections", "OrderedDict"), global("torch", "Tensor"), arguments, none})) ==
+          errc::unsupported_tensor);
+    CHECK(entry_code(call(typed, {f("_rebuild_tensor_v2"), global("torch", "Tensor"),
+                                  tuple({zero(), num(1), ints({4}), ints({1}), no, ordered()}), none})) ==
+          errc::out_of_bounds);
     const std::string meta = f("_rebuild_meta_tensor_no_storage");
     CHECK(entry_code(call(meta, {global("torch", "float32"), ints({2, 3}), ints({3, 1}), no})) == errc::none);
     CHECK(entry_code(call(meta, {global("torch", "float32"), ints({2, -3}), ints({3, 1}), no})) == errc::shape_invalid);
@@ -412,11 +463,14 @@ TEST_CASE("V2: parameters, typed rebuilds and meta tensors take their own argume
 
 TEST_CASE("V2: every rebuild function refuses other counts of arguments, and costs nothing else") {
     using namespace pkl;
-    for (const char* name : {"_rebuild_sparse_tensor", "_rebuild_sparse_csr_tensor", "_rebuild_qtensor", "_rebuild_nested_tensor", "_rebuild_wrapper_subclass",
-                             "_rebuild_device_tensor_from_numpy", "_rebuild_device_tensor_from_cpu_tensor", "_rebuild_xla_tensor"}) {
+    for (const char* name : {"_rebuild_sparse_tensor", "_rebuild_sparse_csr_tensor", "_rebuild_qtensor",
+                             "_rebuild_nested_tensor", "_rebuild_wrapper_subclass", "_rebuild_device_tensor_from_numpy",
+                             "_rebuild_device_tensor_from_cpu_tensor", "_rebuild_xla_tensor"}) {
         CHECK_MESSAGE(entry_code(call(global("torch._utils", name), {})) == errc::bad_arguments, name);
         CHECK_MESSAGE(entry_code(call(global("torch._utils", name), {none})) == errc::bad_arguments, name);
-        CHECK_MESSAGE(entry_code(call(global("torch._utils", name), {none, none, none, none, none, none, none, none, none})) == errc::bad_arguments, name);
+        CHECK_MESSAGE(entry_code(call(global("torch._utils", name),
+                                      {none, none, none, none, none, none, none, none, none})) == errc::bad_arguments,
+                      name);
     }
     CHECK(entry_code(call(global("torch.nested._internal.nested_tensor", "_rebuild_njt"), {})) == errc::bad_arguments);
     CHECK(entry_code(call(global("torch._utils", "_rebuild_other"), {none})) == errc::none); // an inert object
@@ -426,7 +480,10 @@ TEST_CASE("R2: a tensor built from itself, or from what holds it, is an error va
     using namespace pkl;
     // A list that is the size of a tensor and holds that tensor.
     const std::string size = "](" + num(4) + "eq\x01";
-    const std::string file = torch_file(dict({{str("t"), global("torch._utils", "_rebuild_tensor_v2") + "(" + zero() + num(0) + size + ints({1}) + no + ordered() + "tRq\x02" + "h\x01h\x02" "a0"},
+    const std::string file = torch_file(dict({{str("t"), global("torch._utils", "_rebuild_tensor_v2") + "(" + zero() +
+                                                             num(0) + size + ints({1}) + no + ordered() + "tRq\x02" +
+                                                             "h\x01h\x02"
+                                                             "a0"},
                                               {str("good"), floats("0", 4)}}),
                                         {{"0", four}});
     const auto opened = ckpt::open_bytes(bytes_of(file));

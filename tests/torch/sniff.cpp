@@ -46,7 +46,8 @@ TEST_CASE("C1: other formats are named, each with its code") {
     };
     const row rows[]{
         {"", errc::not_a_checkpoint, "the file is empty"},
-        {"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n", errc::not_a_checkpoint, "Git LFS pointer"},
+        {"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n", errc::not_a_checkpoint,
+         "Git LFS pointer"},
         {"<!DOCTYPE html><html>", errc::not_a_checkpoint, "HTML"},
         {"\r\n  <HTML lang=en>", errc::not_a_checkpoint, "HTML"},
         {"<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code></Error>", errc::not_a_checkpoint, "HTML or XML"},
@@ -61,32 +62,49 @@ TEST_CASE("C1: other formats are named, each with its code") {
         {"\x1f\x8b\x08\0"s, errc::not_a_checkpoint, "gzip"},
         {"7z\xbc\xaf\x27\x1c\0\4"s, errc::not_a_checkpoint, "7z"},
         {"BZh91AY&SY", errc::not_a_checkpoint, "bzip2"},
-        {"\xfd" "7zXZ\0"s, errc::not_a_checkpoint, "xz file"},
+        {"\xfd"
+         "7zXZ\0"s,
+         errc::not_a_checkpoint, "xz file"},
         {"\x28\xb5\x2f\xfd\x24", errc::not_a_checkpoint, "zstd"},
         {"Rar!\x1a\x07\1\0"s, errc::not_a_checkpoint, "RAR"},
-        {"\x7f" "ELF\2\1\1", errc::not_a_checkpoint, "ELF"},
+        {"\x7f"
+         "ELF\2\1\1",
+         errc::not_a_checkpoint, "ELF"},
         {"MZ\x90\0\3"s, errc::not_a_checkpoint, "Windows"},
         {"%PDF-1.7\n", errc::not_a_checkpoint, "PDF"},
         {"\x89PNG\r\n\x1a\n", errc::not_a_checkpoint, "PNG"},
         {"\xff\xd8\xff\xe0", errc::not_a_checkpoint, "JPEG"},
-        {"\x08\x07\x12\x07pytorch\x1a\x05" "2.0.0", errc::not_a_checkpoint, "ONNX"},
+        {"\x08\x07\x12\x07pytorch\x1a\x05"
+         "2.0.0",
+         errc::not_a_checkpoint, "ONNX"},
         {"PYTORCH1\0\0"s, errc::container_not_supported, "preview"},
-        {"storages" + std::string(249, '\0') + "ustar  \0"s + std::string(300, '\0'), errc::tar_invalid, "a header whose checksum"},
+        {"storages" + std::string(249, '\0') + "ustar  \0"s + std::string(300, '\0'), errc::tar_invalid,
+         "a header whose checksum"},
         {"hello", errc::not_a_checkpoint, "plain text"},
         {"I am a list of names\nLouis\n", errc::not_a_checkpoint, "plain text"},
         {std::string(600, '\0'), errc::not_a_checkpoint, "zeros"},
         {std::string(1, '\0'), errc::not_a_checkpoint, "zeros"},
-        {"Invalid username or password.", errc::not_a_checkpoint, "plain text that begins \"Invalid username or password.\""},
+        {"Invalid username or password.", errc::not_a_checkpoint,
+         "plain text that begins \"Invalid username or password.\""},
         {"{\"error\": \"not found\"}", errc::not_a_checkpoint, "plain text"},
         {"PK", errc::not_a_checkpoint, "plain text"},
         {"\x08\x0e\x12\x04test:\x33", errc::not_a_checkpoint, "ONNX"},
         {"\x08\x0e:\x33\x0a\x0c", errc::not_a_checkpoint, "ONNX"},
         {"\x08\1\x12\x23\x0a\x0f\x0a\2in\x1a\x09", errc::not_a_checkpoint, "CoreML"},
-        {"\x08\1\x12\xd2\2\x0a\x40\x12\x3e\x0a\x05" "Const", errc::not_a_checkpoint, "SavedModel"},
-        {"\x0a\xd2\x5d\x0a\x0c" "conv1.weight\x12\xbf\x5d\x08\x0a\x08\xac\2\x12\7Float32\x1a\xe0\x5d", errc::not_a_checkpoint, "MindSpore"},
-        {"\x81\xa6params\x81\xa5" "dense", errc::not_a_checkpoint, "Flax"},
-        {"\xde\0\x14\xa1" "0\x81"s, errc::not_a_checkpoint, "Flax"},
-        {"\x80\4\x95\xd9\0\0\0\0\0\0\0}\x94(\x8c\1w\x94\x8c\x13joblib.numpy_pickle\x94"s, errc::not_a_checkpoint, "joblib.dump"},
+        {"\x08\1\x12\xd2\2\x0a\x40\x12\x3e\x0a\x05"
+         "Const",
+         errc::not_a_checkpoint, "SavedModel"},
+        {"\x0a\xd2\x5d\x0a\x0c"
+         "conv1.weight\x12\xbf\x5d\x08\x0a\x08\xac\2\x12\7Float32\x1a\xe0\x5d",
+         errc::not_a_checkpoint, "MindSpore"},
+        {"\x81\xa6params\x81\xa5"
+         "dense",
+         errc::not_a_checkpoint, "Flax"},
+        {"\xde\0\x14\xa1"
+         "0\x81"s,
+         errc::not_a_checkpoint, "Flax"},
+        {"\x80\4\x95\xd9\0\0\0\0\0\0\0}\x94(\x8c\1w\x94\x8c\x13joblib.numpy_pickle\x94"s, errc::not_a_checkpoint,
+         "joblib.dump"},
         {"\x78\x5e\x35\xda\x09\xb4\x77\x6b\x3d\x07\xf0\x5f", errc::not_a_checkpoint, "zlib data"},
         {"\x5d\0\0\x40\0\xff\xff"s, errc::not_a_checkpoint, "lzma"},
         {"\x04\x22\x4d\x18\x64", errc::not_a_checkpoint, "lz4"},
@@ -150,12 +168,14 @@ TEST_CASE("every signature of the table is one that a file with it gets") {
         CHECK(e.code == s.code);
         CHECK(e.detail.find(s.is) != std::string::npos);
         // Cut off before its end it is something else, or nothing, and no crash.
-        for (std::size_t n = 0; n < bytes.size() - 20; n += 1 + n / 16) (void)ckpt::open_bytes(bytes_of(bytes).first(n)).error();
+        for (std::size_t n = 0; n < bytes.size() - 20; n += 1 + n / 16)
+            (void)ckpt::open_bytes(bytes_of(bytes).first(n)).error();
     }
 }
 
 TEST_CASE("C2: a truncated archive is refused as truncated wherever it is cut") {
-    const std::string file = torch_file(pkl::dict({{pkl::str("a"), pkl::floats("0", 4)}}), {{"0", std::string(16, 'x')}});
+    const std::string file =
+        torch_file(pkl::dict({{pkl::str("a"), pkl::floats("0", 4)}}), {{"0", std::string(16, 'x')}});
     for (std::size_t n = 4; n < file.size(); n += 7) {
         const auto opened = ckpt::open_bytes(bytes_of(file).first(n));
         REQUIRE_FALSE(opened.has_value());
@@ -165,7 +185,8 @@ TEST_CASE("C2: a truncated archive is refused as truncated wherever it is cut") 
 }
 
 TEST_CASE("Z11: an archive that something precedes is named as such") {
-    const std::string file = torch_file(pkl::dict({{pkl::str("a"), pkl::floats("0", 4)}}), {{"0", std::string(16, 'x')}});
+    const std::string file =
+        torch_file(pkl::dict({{pkl::str("a"), pkl::floats("0", 4)}}), {{"0", std::string(16, 'x')}});
     for (const std::string& before : {"x"s, "#!/bin/sh\n"s, std::string(70'000, '\0'), "\x80\x02}."s}) {
         const ckpt::error e = refusal(before + file);
         CAPTURE(e.message());

@@ -26,14 +26,15 @@ struct parts {
     numbers size{3, 4};
     numbers outer{0, 2, 0, 1}; // indices, or compressed ones
     numbers outer_shape{2, 2};
-    numbers inner{};           // plain indices
+    numbers inner{}; // plain indices
     numbers inner_shape{};
     std::vector<float> values{5, 7};
     numbers values_shape{2};
     std::string extra{}; // of the Python form, behind the size
     std::string index_class{"LongStorage"};
 
-    [[nodiscard]] std::string tensor_of(const char* type, const char* key, std::size_t stored, const numbers& shape) const {
+    [[nodiscard]] std::string tensor_of(const char* type, const char* key, std::size_t stored,
+                                        const numbers& shape) const {
         numbers strides(shape.size(), 1);
         for (std::size_t i = shape.size(); i-- > 1;) strides[i - 1] = strides[i] * shape[i];
         return pkl::tensor(pkl::storage(type, key, static_cast<std::int64_t>(stored)), 0, shape, strides);
@@ -45,11 +46,16 @@ struct parts {
     /// As Python writes it.
     [[nodiscard]] std::string python() const {
         const std::string shape = pkl::call(pkl::global("torch", "Size"), {pkl::ints(size)});
-        const std::string all = coo() ? "(" + indices() + data() + shape + extra + "t" : pkl::tuple({indices(), plain(), data(), shape});
-        return pkl::call(pkl::global("torch._utils", "_rebuild_sparse_tensor"), {pkl::call(pkl::global("torch.serialization", "_get_layout"), {pkl::str("torch." + layout)}), all});
+        const std::string all =
+            coo() ? "(" + indices() + data() + shape + extra + "t" : pkl::tuple({indices(), plain(), data(), shape});
+        return pkl::call(
+            pkl::global("torch._utils", "_rebuild_sparse_tensor"),
+            {pkl::call(pkl::global("torch.serialization", "_get_layout"), {pkl::str("torch." + layout)}), all});
     }
     [[nodiscard]] std::vector<std::pair<std::string, std::string>> storages() const {
-        const auto packed = [&](const numbers& of) { return index_class == "LongStorage" ? raw(of) : raw(std::vector<std::int32_t>(of.begin(), of.end())); };
+        const auto packed = [&](const numbers& of) {
+            return index_class == "LongStorage" ? raw(of) : raw(std::vector<std::int32_t>(of.begin(), of.end()));
+        };
         return {{"0", packed(outer)}, {"1", packed(inner)}, {"2", raw(values)}};
     }
 };
@@ -123,7 +129,9 @@ TEST_CASE("V3: sparse tensors of every layout: parts, values, dense copies") {
     CHECK(t.part("values").value().view<float, 1>().value()(2) == 3.0F);
     CHECK(t.part("indices").error().code == errc::key_missing);
     // The file ends, the numbers live on in a copy.
-    const auto owned = ckpt::open_bytes(bytes_of(torch_file(pkl::dict({{pkl::str("s"), csr.python()}}), csr.storages())), {.storages = ckpt::storage_mode::owned});
+    const auto owned =
+        ckpt::open_bytes(bytes_of(torch_file(pkl::dict({{pkl::str("s"), csr.python()}}), csr.storages())),
+                         {.storages = ckpt::storage_mode::owned});
     CHECK(owned.has_value());
 }
 
@@ -149,8 +157,11 @@ TEST_CASE("verify tells of sparse tensors in the file's order, wherever their pa
     for (int i = 0; i < count; ++i) {
         const std::string key = std::to_string(i);
         storages.emplace_back(key, raw<std::int64_t>({9})); // of three
-        all += pkl::call(pkl::global("torch._utils", "_rebuild_sparse_tensor"), {pkl::call(pkl::global("torch.serialization", "_get_layout"), {pkl::str("torch.sparse_coo")}),
-                         pkl::tuple({pkl::tensor(pkl::storage("LongStorage", key, 1), 0, {1, 1}, {1, 1}), pkl::floats("v", 1), pkl::call(pkl::global("torch", "Size"), {pkl::ints({3})})})});
+        all +=
+            pkl::call(pkl::global("torch._utils", "_rebuild_sparse_tensor"),
+                      {pkl::call(pkl::global("torch.serialization", "_get_layout"), {pkl::str("torch.sparse_coo")}),
+                       pkl::tuple({pkl::tensor(pkl::storage("LongStorage", key, 1), 0, {1, 1}, {1, 1}),
+                                   pkl::floats("v", 1), pkl::call(pkl::global("torch", "Size"), {pkl::ints({3})})})});
     }
     const std::string file = torch_file(all + 'e', storages);
     // Blocks of memory that are used again come in another order.
@@ -158,15 +169,20 @@ TEST_CASE("verify tells of sparse tensors in the file's order, wherever their pa
     CHECK_FALSE(ckpt::open_bytes(bytes_of(file), options).value().verify().ok());
     const auto report = ckpt::open_bytes(bytes_of(file), options).value().verify();
     REQUIRE(report.findings.size() == count);
-    for (int i = 0; i < count; ++i) CHECK(report.findings[static_cast<std::size_t>(i)].detail.find("storage \"" + std::to_string(i) + '"') != std::string::npos);
+    for (int i = 0; i < count; ++i)
+        CHECK(report.findings[static_cast<std::size_t>(i)].detail.find("storage \"" + std::to_string(i) + '"') !=
+              std::string::npos);
 }
 
 TEST_CASE("torch 0.1 to 0.4 called the class of a sparse tensor itself") {
     const parts coo{};
     const std::string shape = pkl::call(pkl::global("torch", "Size"), {pkl::ints(coo.size)});
-    CHECK(judge(coo, pkl::call(pkl::global("torch.sparse", "FloatTensor"), {coo.indices(), coo.data(), shape})).dense == judge(coo).dense);
-    CHECK(judge(coo, pkl::call(pkl::global("torch.cuda.sparse", "FloatTensor"), {coo.data(), coo.indices(), shape})).entry == errc::bad_arguments);
-    CHECK(judge(coo, pkl::call(pkl::global("torch.sparse", "FloatTensor"), {coo.indices(), coo.data()})).entry == errc::bad_arguments);
+    CHECK(judge(coo, pkl::call(pkl::global("torch.sparse", "FloatTensor"), {coo.indices(), coo.data(), shape})).dense ==
+          judge(coo).dense);
+    CHECK(judge(coo, pkl::call(pkl::global("torch.cuda.sparse", "FloatTensor"), {coo.data(), coo.indices(), shape}))
+              .entry == errc::bad_arguments);
+    CHECK(judge(coo, pkl::call(pkl::global("torch.sparse", "FloatTensor"), {coo.indices(), coo.data()})).entry ==
+          errc::bad_arguments);
 }
 
 TEST_CASE("hybrid, batched and empty ones; values of one place are added") {
@@ -183,7 +199,8 @@ TEST_CASE("hybrid, batched and empty ones; values of one place are added") {
     CHECK(judge(p).checked == errc::indices_invalid);
     p.outer = {0, 1};
     CHECK(judge(p).dense == std::vector<float>{1, 2, 3, 4, 5, 6, 0, 0, 0});
-    const parts batched{"sparse_csr", {2, 1, 2}, {0, 1, 0, 1}, {2, 2}, {1, 0}, {2, 1}, {8, 9}, {2, 1}, {}, "IntStorage"};
+    const parts batched{"sparse_csr", {2, 1, 2}, {0, 1, 0, 1}, {2, 2}, {1, 0},
+                        {2, 1},       {8, 9},    {2, 1},       {},     "IntStorage"};
     CHECK(judge(batched).dense == std::vector<float>{0, 8, 9, 0});
     const parts scalar{"sparse_coo", {}, {}, {0, 1}, {}, {}, {4}, {1}, {}, "LongStorage"};
     CHECK(judge(scalar).dense == std::vector<float>{4});
@@ -196,12 +213,18 @@ TEST_CASE("the forms of TorchScript and of torch 1.8 to 1.13") {
     const parts coo{};
     const std::string f = global("torch._utils", "_rebuild_sparse_tensor");
     CHECK(judge(coo, call(f, {num(1), ints({3, 4}), yes, coo.indices(), coo.data(), ordered()})).dense[9] == 7);
-    CHECK(judge(csr, call(f, {num(2), ints({2, 3}), no, csr.indices(), csr.plain(), csr.data(), ordered()})).dense == std::vector<float>{1, 0, 2, 0, 3, 0});
+    CHECK(judge(csr, call(f, {num(2), ints({2, 3}), no, csr.indices(), csr.plain(), csr.data(), ordered()})).dense ==
+          std::vector<float>{1, 0, 2, 0, 3, 0});
     const std::string layout = call(global("torch.serialization", "_get_layout"), {str("torch.sparse_csr")});
-    CHECK(judge(csr, call(global("torch._utils", "_rebuild_sparse_csr_tensor"), {layout, tuple({csr.indices(), csr.plain(), csr.data(), ints({2, 3})})})).dense.size() == 6);
-    CHECK(judge(coo, call(f, {num(3), ints({3, 4}), yes, coo.indices(), coo.data(), ordered()})).entry == errc::bad_arguments); // no such layout
-    CHECK(judge(coo, call(f, {num(2), ints({3, 4}), yes, coo.indices(), coo.data(), ordered()})).entry == errc::bad_arguments); // one argument too few
-    CHECK(judge(coo, call(f, {num(1), ints({3, 4}), num(2), coo.indices(), coo.data(), ordered()})).entry == errc::bad_arguments);
+    CHECK(judge(csr, call(global("torch._utils", "_rebuild_sparse_csr_tensor"),
+                          {layout, tuple({csr.indices(), csr.plain(), csr.data(), ints({2, 3})})}))
+              .dense.size() == 6);
+    CHECK(judge(coo, call(f, {num(3), ints({3, 4}), yes, coo.indices(), coo.data(), ordered()})).entry ==
+          errc::bad_arguments); // no such layout
+    CHECK(judge(coo, call(f, {num(2), ints({3, 4}), yes, coo.indices(), coo.data(), ordered()})).entry ==
+          errc::bad_arguments); // one argument too few
+    CHECK(judge(coo, call(f, {num(1), ints({3, 4}), num(2), coo.indices(), coo.data(), ordered()})).entry ==
+          errc::bad_arguments);
 }
 
 TEST_CASE("V3: what can be told without reading values is refused at open") {
@@ -237,19 +260,33 @@ TEST_CASE("V3: what can be told without reading values is refused at open") {
     CHECK(judge([](parts& p) { p.size = {3, 4}; }, bsr).entry == errc::bad_arguments);
     CHECK(judge([](parts& p) { p.values_shape = {1, 0, 2}; }, bsr).entry == errc::bad_arguments);
     // A matrix whose elements no 64 bits can count in bits is fine: it is sparse.
-    CHECK(judge([](parts& p) { p.size = {std::int64_t{1} << 31, std::int64_t{1} << 31}; p.values.clear(); p.outer.clear(); p.outer_shape = {2, 0}; p.values_shape = {0}; p.layout = "sparse_coo"; }).entry == errc::none);
+    CHECK(judge([](parts& p) {
+              p.size = {std::int64_t{1} << 31, std::int64_t{1} << 31};
+              p.values.clear();
+              p.outer.clear();
+              p.outer_shape = {2, 0};
+              p.values_shape = {0};
+              p.layout = "sparse_coo";
+          }).entry == errc::none);
     // A part that could not be built is the tensor's own error.
     CHECK(judge([](parts& p) { p.outer.resize(3); }).entry == errc::out_of_bounds);
 }
 
 TEST_CASE("V3: indices are checked before they are used") {
     using change = std::function<void(parts&)>;
-    for (const change& c : {change{[](parts& p) { p.outer = {0, 3, 0, 1}; }}, change{[](parts& p) { p.outer = {0, -1, 0, 1}; }}, change{[](parts& p) { p.outer = {0, 2, 0, 4}; }},
-                            change{[](parts& p) { p.outer = {2, 0, 0, 1}; p.extra = pkl::yes; }}})
+    for (const change& c :
+         {change{[](parts& p) { p.outer = {0, 3, 0, 1}; }}, change{[](parts& p) { p.outer = {0, -1, 0, 1}; }},
+          change{[](parts& p) { p.outer = {0, 2, 0, 4}; }}, change{[](parts& p) {
+              p.outer = {2, 0, 0, 1};
+              p.extra = pkl::yes;
+          }}})
         CHECK(judge(c).checked == errc::indices_invalid);
-    for (const change& c : {change{[](parts& p) { p.outer = {1, 2, 3}; }}, change{[](parts& p) { p.outer = {0, 3, 2}; }}, change{[](parts& p) { p.outer = {0, 2, 2}; }},
-                            change{[](parts& p) { p.outer = {0, 2, 4}; }}, change{[](parts& p) { p.outer = {0, -1, 3}; }}, change{[](parts& p) { p.inner = {2, 0, 1}; }},
-                            change{[](parts& p) { p.inner = {0, 0, 1}; }}, change{[](parts& p) { p.inner = {0, 3, 1}; }}, change{[](parts& p) { p.inner = {-1, 2, 1}; }}})
+    for (const change& c :
+         {change{[](parts& p) { p.outer = {1, 2, 3}; }}, change{[](parts& p) { p.outer = {0, 3, 2}; }},
+          change{[](parts& p) { p.outer = {0, 2, 2}; }}, change{[](parts& p) { p.outer = {0, 2, 4}; }},
+          change{[](parts& p) { p.outer = {0, -1, 3}; }}, change{[](parts& p) { p.inner = {2, 0, 1}; }},
+          change{[](parts& p) { p.inner = {0, 0, 1}; }}, change{[](parts& p) { p.inner = {0, 3, 1}; }},
+          change{[](parts& p) { p.inner = {-1, 2, 1}; }}})
         CHECK(judge(c, csr).checked == errc::indices_invalid);
     CHECK(judge([](parts& p) { p.inner = {2}; }, bsr).checked == errc::indices_invalid);
     CHECK(judge([](parts& p) { p.outer = {0, 0, 2}; }, bsc).checked == errc::indices_invalid);
@@ -262,7 +299,9 @@ TEST_CASE("R1: expanded indices claim any number, and cost nothing") {
     const std::int64_t many = std::int64_t{1} << 40;
     const std::string indices = tensor(storage("LongStorage", "0", 1), 0, {1, many}, {0, 0});
     const std::string values = tensor(storage("FloatStorage", "2", 1), 0, {many}, {0});
-    const std::string bytes = torch_file(call(global("torch._utils", "_rebuild_sparse_tensor"), {num(1), ints({2}), no, indices, values, none}), {{"0", raw<std::int64_t>({0})}, {"2", raw<float>({1})}});
+    const std::string bytes = torch_file(
+        call(global("torch._utils", "_rebuild_sparse_tensor"), {num(1), ints({2}), no, indices, values, none}),
+        {{"0", raw<std::int64_t>({0})}, {"2", raw<float>({1})}});
     const auto file = ckpt::open_bytes(bytes_of(bytes)).value();
     const ckpt::tensor t = file.root().as_tensor().value();
     CHECK(ckpt::check_values(t).error().code == errc::output_limit);

@@ -58,10 +58,12 @@ std::vector<answer> judge(const std::string& file, open_options options = {}) {
             options.storages = storages;
             options.offset = 0;
             options.length = ~std::uint64_t{0};
-            const bool fine = std::all_of(first.begin(), first.end(), [](const answer& a) { return a.failure == errc::none; });
+            const bool fine =
+                std::all_of(first.begin(), first.end(), [](const answer& a) { return a.failure == errc::none; });
             const auto check = [&](const std::vector<answer>& now) {
                 if (fine || storages == storage_mode::mapped) CHECK(now == first);
-                else CHECK(std::any_of(now.begin(), now.end(), [](const answer& a) { return a.failure != errc::none; }));
+                else
+                    CHECK(std::any_of(now.begin(), now.end(), [](const answer& a) { return a.failure != errc::none; }));
             };
             check(answers(ckpt::open_bytes(bytes_of(file), options)));
             check(answers(ckpt::open(alone.path(), options)));
@@ -80,19 +82,37 @@ struct type_row {
     std::size_t item;
 };
 constexpr type_row types[]{
-    {"uint8", "ByteStorage", 1, 1},          {"int8", "CharStorage", 1, 1},           {"int16", "ShortStorage", 2, 2},
-    {"int32", "IntStorage", 4, 4},           {"int64", "LongStorage", 8, 8},          {"float16", "HalfStorage", 2, 2},
-    {"float32", "FloatStorage", 4, 4},       {"float64", "DoubleStorage", 8, 8},      {"complex64", "ComplexFloatStorage", 4, 8},
-    {"complex128", "ComplexDoubleStorage", 8, 16}, {"bool", "BoolStorage", 1, 1},     {"bfloat16", "BFloat16Storage", 2, 2},
-    {"uint16", nullptr, 2, 2},               {"uint32", nullptr, 4, 4},               {"uint64", nullptr, 8, 8},
-    {"complex32", nullptr, 2, 4},            {"bcomplex32", nullptr, 2, 4},           {"float8_e4m3fn", nullptr, 1, 1},
-    {"float8_e5m2", nullptr, 1, 1},          {"float8_e4m3fnuz", nullptr, 1, 1},      {"float8_e5m2fnuz", nullptr, 1, 1},
-    {"float8_e8m0fnu", nullptr, 1, 1},       {"float4_e2m1fn_x2", nullptr, 1, 1},     {"bits8", nullptr, 1, 1},
+    {"uint8", "ByteStorage", 1, 1},
+    {"int8", "CharStorage", 1, 1},
+    {"int16", "ShortStorage", 2, 2},
+    {"int32", "IntStorage", 4, 4},
+    {"int64", "LongStorage", 8, 8},
+    {"float16", "HalfStorage", 2, 2},
+    {"float32", "FloatStorage", 4, 4},
+    {"float64", "DoubleStorage", 8, 8},
+    {"complex64", "ComplexFloatStorage", 4, 8},
+    {"complex128", "ComplexDoubleStorage", 8, 16},
+    {"bool", "BoolStorage", 1, 1},
+    {"bfloat16", "BFloat16Storage", 2, 2},
+    {"uint16", nullptr, 2, 2},
+    {"uint32", nullptr, 4, 4},
+    {"uint64", nullptr, 8, 8},
+    {"complex32", nullptr, 2, 4},
+    {"bcomplex32", nullptr, 2, 4},
+    {"float8_e4m3fn", nullptr, 1, 1},
+    {"float8_e5m2", nullptr, 1, 1},
+    {"float8_e4m3fnuz", nullptr, 1, 1},
+    {"float8_e5m2fnuz", nullptr, 1, 1},
+    {"float8_e8m0fnu", nullptr, 1, 1},
+    {"float4_e2m1fn_x2", nullptr, 1, 1},
+    {"bits8", nullptr, 1, 1},
     {"bits16", nullptr, 2, 2},
 };
 
 std::string swapped(std::string bytes, std::size_t unit) {
-    for (std::size_t at = 0; at + unit <= bytes.size(); at += unit) std::reverse(bytes.begin() + static_cast<std::ptrdiff_t>(at), bytes.begin() + static_cast<std::ptrdiff_t>(at + unit));
+    for (std::size_t at = 0; at + unit <= bytes.size(); at += unit)
+        std::reverse(bytes.begin() + static_cast<std::ptrdiff_t>(at),
+                     bytes.begin() + static_cast<std::ptrdiff_t>(at + unit));
     return bytes;
 }
 
@@ -102,11 +122,14 @@ std::string every_dtype(bool big, const std::string& byte_order) {
     for (const type_row& t : types) {
         std::string bytes;
         // 0 and 1 only: defined for every dtype.
-        for (std::size_t i = 0; i < 6 * t.item; ++i) bytes += std::string_view(t.dtype) == "bool" ? static_cast<char>(i % 2) : static_cast<char>(i * 37 + 5);
+        for (std::size_t i = 0; i < 6 * t.item; ++i)
+            bytes += std::string_view(t.dtype) == "bool" ? static_cast<char>(i % 2) : static_cast<char>(i * 37 + 5);
         const auto total = static_cast<std::int64_t>(bytes.size());
         const std::string key = std::to_string(storages.size());
-        entries.emplace_back(pkl::str(t.dtype), t.storage != nullptr ? pkl::tensor(pkl::storage(t.storage, key, 6), 1, {3}, {1})
-                                                                     : pkl::tensor_v3(pkl::storage("UntypedStorage", key, total), 1, {3}, {1}, t.dtype));
+        entries.emplace_back(pkl::str(t.dtype),
+                             t.storage != nullptr
+                                 ? pkl::tensor(pkl::storage(t.storage, key, 6), 1, {3}, {1})
+                                 : pkl::tensor_v3(pkl::storage("UntypedStorage", key, total), 1, {3}, {1}, t.dtype));
         storages.emplace_back(key, big ? swapped(bytes, t.component) : bytes);
     }
     return torch_file(pkl::dict(entries), storages, {.byte_order = byte_order});
@@ -153,7 +176,9 @@ TEST_CASE("views of big-endian numbers fail where they are mapped and succeed wh
     const auto owner = ckpt::open_bytes(bytes_of(file), {.storages = storage_mode::owned}).value();
     const auto owned = owner.state_dict().value();
     const auto view = owned.view<float, 1>("float32").value();
-    for (int i = 0; i < 3; ++i) CHECK(std::bit_cast<std::uint32_t>(view(i)) == std::bit_cast<std::uint32_t>(copied[static_cast<std::size_t>(i)]));
+    for (int i = 0; i < 3; ++i)
+        CHECK(std::bit_cast<std::uint32_t>(view(i)) ==
+              std::bit_cast<std::uint32_t>(copied[static_cast<std::size_t>(i)]));
     CHECK(owned.view<std::uint16_t, 1>("uint16").has_value());
     CHECK(owned.view<ckpt::c64, 1>("complex64").has_value());
     CHECK(owned.view<ckpt::c128, 1>("complex128").has_value());
@@ -166,7 +191,8 @@ TEST_CASE("a big-endian storage that tensors of two sizes share is left as it is
     using namespace pkl;
     const std::string bytes = raw<std::uint32_t>({0x01020304u, 0x05060708u});
     const std::string of = storage("UntypedStorage", "0", 8);
-    const std::string file = torch_file(dict({{str("wide"), tensor_v3(of, 0, {2}, {1}, "uint32")}, {str("narrow"), tensor_v3(of, 0, {4}, {1}, "uint16")}}),
+    const std::string file = torch_file(dict({{str("wide"), tensor_v3(of, 0, {2}, {1}, "uint32")},
+                                              {str("narrow"), tensor_v3(of, 0, {4}, {1}, "uint16")}}),
                                         {{"0", swapped(bytes, 4)}}, {.byte_order = "big"});
     for (const storage_mode mode : {storage_mode::mapped, storage_mode::owned}) {
         const auto opened = ckpt::open_bytes(bytes_of(file), {.storages = mode}).value();
@@ -217,7 +243,8 @@ TEST_CASE("at an unaligned offset a view fails with misaligned, copies work, and
 }
 
 TEST_CASE("with io_mode::read a view fails with not_mapped, copies and owned storages work") {
-    const std::string file = torch_file(pkl::dict({{pkl::str("w"), pkl::floats("0", 4)}}), {{"0", raw<float>({1, 2, 3, 4})}});
+    const std::string file =
+        torch_file(pkl::dict({{pkl::str("w"), pkl::floats("0", 4)}}), {{"0", raw<float>({1, 2, 3, 4})}});
     const temporary_file on_disk(file);
     const auto opened = ckpt::open(on_disk.path(), {.io = io_mode::read}).value();
     const auto weights = opened.state_dict().value();
@@ -235,13 +262,15 @@ TEST_CASE("with io_mode::read a view fails with not_mapped, copies and owned sto
 
 TEST_CASE("owned storages keep sharing, keys, requires_grad, errors and meta tensors") {
     using namespace pkl;
-    const std::string file = torch_file(dict({{str("a"), floats("0", 4)},
-                                              {str("bad"), floats("9", 4)},
-                                              {str("b"), tensor(storage("FloatStorage", "0", 4), 2, {2}, {1})},
-                                              {str("meta"), call(global("torch._utils", "_rebuild_meta_tensor_no_storage"), {global("torch", "float32"), ints({2}), ints({1}), no})},
-                                              {str("p"), call(global("torch._utils", "_rebuild_parameter"), {floats("1", 1), yes, ordered()})},
-                                              {str("text"), str("hello")}}),
-                                        {{"0", raw<float>({1, 2, 3, 4})}, {"1", raw<float>({9})}});
+    const std::string file = torch_file(
+        dict({{str("a"), floats("0", 4)},
+              {str("bad"), floats("9", 4)},
+              {str("b"), tensor(storage("FloatStorage", "0", 4), 2, {2}, {1})},
+              {str("meta"), call(global("torch._utils", "_rebuild_meta_tensor_no_storage"),
+                                 {global("torch", "float32"), ints({2}), ints({1}), no})},
+              {str("p"), call(global("torch._utils", "_rebuild_parameter"), {floats("1", 1), yes, ordered()})},
+              {str("text"), str("hello")}}),
+        {{"0", raw<float>({1, 2, 3, 4})}, {"1", raw<float>({9})}});
     const auto opened = ckpt::open_bytes(bytes_of(file), {.storages = storage_mode::owned}).value();
     const auto weights = opened.state_dict("").value();
     REQUIRE(weights.size() == 5);
@@ -257,7 +286,8 @@ TEST_CASE("owned storages keep sharing, keys, requires_grad, errors and meta ten
 }
 
 TEST_CASE("a state_dict that was handed out does not change when a copy of it is made its own") {
-    const std::string file = torch_file(pkl::dict({{pkl::str("w"), pkl::floats("0", 4)}}), {{"0", raw<float>({1, 2, 3, 4})}});
+    const std::string file =
+        torch_file(pkl::dict({{pkl::str("w"), pkl::floats("0", 4)}}), {{"0", raw<float>({1, 2, 3, 4})}});
     const auto opened = ckpt::open_bytes(bytes_of(file)).value();
     const auto weights = opened.state_dict().value();
     const auto before = weights.at("w").value();
@@ -282,7 +312,8 @@ TEST_CASE("Z8: a deflated storage is an error of its tensors only; a deflated pi
         m.method = 8;
         return m;
     };
-    const auto members = torch_records(pickle(dict({{str("a"), floats("0", 4)}, {str("b"), floats("1", 4)}})), {{"0", raw<float>({1, 2, 3, 4})}, {"1", raw<float>({5, 6, 7, 8})}});
+    const auto members = torch_records(pickle(dict({{str("a"), floats("0", 4)}, {str("b"), floats("1", 4)}})),
+                                       {{"0", raw<float>({1, 2, 3, 4})}, {"1", raw<float>({5, 6, 7, 8})}});
     for (const bool torch : {true, false}) {
         const zip_style style{.torch = torch};
         auto storage = members;
@@ -308,7 +339,8 @@ TEST_CASE("Z8: a deflated storage is an error of its tensors only; a deflated pi
 
 TEST_CASE("Z2: a lying local header is found when its storage is used, and by verify") {
     using namespace pkl;
-    const auto members = torch_records(pickle(dict({{str("a"), floats("0", 4)}, {str("b"), floats("1", 4)}})), {{"0", raw<float>({1, 2, 3, 4})}, {"1", raw<float>({5, 6, 7, 8})}});
+    const auto members = torch_records(pickle(dict({{str("a"), floats("0", 4)}, {str("b"), floats("1", 4)}})),
+                                       {{"0", raw<float>({1, 2, 3, 4})}, {"1", raw<float>({5, 6, 7, 8})}});
     struct lie {
         const char* what;
         void (*tell)(zip_file&, std::uint64_t);
@@ -321,8 +353,10 @@ TEST_CASE("Z2: a lying local header is found when its storage is used, and by ve
         {"the method", [](zip_file& z, std::uint64_t at) { z.put16(at + 8, 8); }, errc::zip_header_mismatch},
         {"the signature", [](zip_file& z, std::uint64_t at) { z.put(at, "PKxx"); }, errc::zip_header_mismatch},
         {"the size", [](zip_file& z, std::uint64_t at) { z.put32(at + 22, 17); }, errc::zip_header_mismatch},
-        {"the length of the name", [](zip_file& z, std::uint64_t at) { z.put16(at + 26, 13); }, errc::zip_header_mismatch},
-        {"the length of the extra fields", [](zip_file& z, std::uint64_t at) { z.put16(at + 28, 60'000); }, errc::zip_overlap},
+        {"the length of the name", [](zip_file& z, std::uint64_t at) { z.put16(at + 26, 13); },
+         errc::zip_header_mismatch},
+        {"the length of the extra fields", [](zip_file& z, std::uint64_t at) { z.put16(at + 28, 60'000); },
+         errc::zip_overlap},
     };
     for (const lie& l : lies) {
         CAPTURE(l.what);
@@ -348,7 +382,8 @@ TEST_CASE("Z2: a lying local header is found when its storage is used, and by ve
 }
 
 TEST_CASE("Z10: damage in a storage is found by verify, damage in the pickle refuses the file") {
-    const auto members = torch_records(pkl::pickle(pkl::dict({{pkl::str("a"), pkl::floats("0", 4)}})), {{"0", raw<float>({1, 2, 3, 4})}});
+    const auto members = torch_records(pkl::pickle(pkl::dict({{pkl::str("a"), pkl::floats("0", 4)}})),
+                                       {{"0", raw<float>({1, 2, 3, 4})}});
     zip_file zip = write_zip(members);
     zip.put(zip.payload[2], "x");
     const auto opened = ckpt::open_bytes(bytes_of(zip.bytes)).value();
@@ -368,39 +403,56 @@ TEST_CASE("Z10: damage in a storage is found by verify, damage in the pickle ref
 
 TEST_CASE("verify tells refused tensors, but not those that are merely not supported") {
     using namespace pkl;
-    const std::string file = torch_file(dict({{str("a"), floats("0", 5)}, {str("q"), call(global("torch._tensor", "_rebuild_from_type_v2"), {global("collections", "OrderedDict"), global("torch", "Tensor"), tuple({}), none})}, {str("b"), floats("0", 4)}}), {{"0", raw<float>({1, 2, 3, 4})}});
+    const std::string file = torch_file(
+        dict({{str("a"), floats("0", 5)},
+              {str("q"), call(global("torch._tensor", "_rebuild_from_type_v2"),
+                              {global("collections", "OrderedDict"), global("torch", "Tensor"), tuple({}), none})},
+              {str("b"), floats("0", 4)}}),
+        {{"0", raw<float>({1, 2, 3, 4})}});
     const auto report = ckpt::open_bytes(bytes_of(file)).value().verify();
     CHECK_FALSE(report.ok());
     for (const ckpt::error& e : report.findings) CHECK(e.code == errc::storage_size_mismatch);
 }
 
 TEST_CASE("a part of a file outside it is refused, and offsets in errors count from the whole file") {
-    const std::string file = torch_file(pkl::dict({{pkl::str("a"), pkl::floats("0", 4)}}), {{"0", raw<float>({1, 2, 3, 4})}});
+    const std::string file =
+        torch_file(pkl::dict({{pkl::str("a"), pkl::floats("0", 4)}}), {{"0", raw<float>({1, 2, 3, 4})}});
     const std::string padded = std::string(1000, 'x') + file;
     CHECK(ckpt::open_bytes(bytes_of(padded), {.offset = padded.size() + 1}).error().code == errc::range_outside_file);
-    CHECK(ckpt::open_bytes(bytes_of(padded), {.offset = 1000, .length = file.size() + 1}).error().code == errc::range_outside_file);
-    CHECK(ckpt::open_bytes(bytes_of(padded), {.offset = ~std::uint64_t{0}, .length = 2}).error().code == errc::range_outside_file);
+    CHECK(ckpt::open_bytes(bytes_of(padded), {.offset = 1000, .length = file.size() + 1}).error().code ==
+          errc::range_outside_file);
+    CHECK(ckpt::open_bytes(bytes_of(padded), {.offset = ~std::uint64_t{0}, .length = 2}).error().code ==
+          errc::range_outside_file);
     const auto shorter = ckpt::open_bytes(bytes_of(padded), {.offset = 1000, .length = file.size() - 1});
     CHECK(shorter.error().code == errc::zip_truncated);
     CHECK(shorter.error().offset >= 1000);
     const auto rest = ckpt::open_bytes(bytes_of(padded), {.offset = 1000}).value();
     CHECK(rest.file_bytes() == file.size());
     const auto alone = ckpt::open_bytes(bytes_of(file)).value();
-    CHECK(rest.root().at("a").value().as_tensor().value().file_offset().value() == 1000 + alone.root().at("a").value().as_tensor().value().file_offset().value());
+    CHECK(rest.root().at("a").value().as_tensor().value().file_offset().value() ==
+          1000 + alone.root().at("a").value().as_tensor().value().file_offset().value());
     CHECK(ckpt::open_bytes({}).error().code == errc::not_a_checkpoint);
 }
 
 TEST_CASE("numpy arrays lie in the pickle and come out in both byte orders, mapped and owned") {
     using namespace pkl;
     const auto dtype = [](std::string_view order) {
-        return call(global("numpy", "dtype"), {str("f4"), no, yes}) + tuple({num(3), str(order), none, none, none, num(-1), num(-1), num(0)}) + "b";
+        return call(global("numpy", "dtype"), {str("f4"), no, yes}) +
+               tuple({num(3), str(order), none, none, none, num(-1), num(-1), num(0)}) + "b";
     };
     const auto array = [&](std::string_view order, const std::string& bytes) {
-        return call(global("numpy.core.multiarray", "_reconstruct"), {global("numpy", "ndarray"), ints({0}), "C\x01" "b"}) +
-               tuple({num(1), ints({2}), dtype(order), no, "C" + std::string(1, static_cast<char>(bytes.size())) + bytes}) + "b";
+        return call(global("numpy.core.multiarray", "_reconstruct"), {global("numpy", "ndarray"), ints({0}),
+                                                                      "C\x01"
+                                                                      "b"}) +
+               tuple({num(1), ints({2}), dtype(order), no,
+                      "C" + std::string(1, static_cast<char>(bytes.size())) + bytes}) +
+               "b";
     };
     const std::string plain = raw<float>({1, 2});
-    const std::string file = torch_file(dict({{str("little"), array("<", plain)}, {str("big"), array(">", swapped(plain, 4))}, {str("t"), floats("0", 2)}}), {{"0", plain}});
+    const std::string file = torch_file(dict({{str("little"), array("<", plain)},
+                                              {str("big"), array(">", swapped(plain, 4))},
+                                              {str("t"), floats("0", 2)}}),
+                                        {{"0", plain}});
     const auto out = judge(file);
     REQUIRE(out.size() == 3);
     CHECK(out[0].failure == errc::none);

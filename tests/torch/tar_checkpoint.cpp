@@ -20,22 +20,19 @@ using namespace std::string_literals;
 
 namespace {
 
-template <class Policy = ckpt::training_policy>
-errc code_of(const std::string& file) {
+template <class Policy = ckpt::training_policy> errc code_of(const std::string& file) {
     const auto opened = ckpt::open_bytes<Policy>(bytes_of(file));
     if (opened) return errc::none;
     CHECK_FALSE(opened.error().detail.empty());
     CHECK(opened.error().offset <= file.size());
     return opened.error().code;
 }
-template <class F>
-errc with(F&& change) {
+template <class F> errc with(F&& change) {
     tar_parts p;
     change(p);
     return code_of(p.all());
 }
-template <class F>
-errc with_members(F&& change) {
+template <class F> errc with_members(F&& change) {
     auto members = tar_parts{}.members();
     change(members);
     return code_of(write_tar(members));
@@ -80,8 +77,10 @@ TEST_CASE("a complete checkpoint opens: several classes, views, tensors without 
 
 TEST_CASE("the first form: no locations, no views, the class before the key of the storage") {
     tar_parts p;
-    p.storages = pickle(num(1)) + pickle(tuple({num(10), global("torch", "FloatStorage")})) + le64(6) + raw<float>({0, 1, 2, 3, 4, 5});
-    p.tensors = pickle(num(1)) + pickle(tuple({num(20), global("torch", "FloatTensor"), num(10)})) + le32(1) + "abcd" + le64(6) + le64(1) + le64(0);
+    p.storages = pickle(num(1)) + pickle(tuple({num(10), global("torch", "FloatStorage")})) + le64(6) +
+                 raw<float>({0, 1, 2, 3, 4, 5});
+    p.tensors = pickle(num(1)) + pickle(tuple({num(20), global("torch", "FloatTensor"), num(10)})) + le32(1) + "abcd" +
+                le64(6) + le64(1) + le64(0);
     p.object = pickle(dict({{str("a"), str("20") + "Q"}}));
     const std::string file = p.all();
     const auto opened = ckpt::open_bytes(bytes_of(file));
@@ -94,7 +93,10 @@ TEST_CASE("the first form: no locations, no views, the class before the key of t
 TEST_CASE("T1: members that are missing, surplus in kind, or cut refuse the file") {
     for (std::size_t i = 0; i < 4; ++i) {
         CHECK(with_members([&](auto& m) { m.erase(m.begin() + static_cast<std::ptrdiff_t>(i)); }) == errc::tar_invalid);
-        CHECK(with_members([&](auto& m) { m[i].type = '2'; m[i].data.clear(); }) == errc::tar_invalid);
+        CHECK(with_members([&](auto& m) {
+                  m[i].type = '2';
+                  m[i].data.clear();
+              }) == errc::tar_invalid);
         CHECK(with_members([&](auto& m) { m.push_back(m[i]); }) == errc::tar_invalid);
         CHECK(with_members([&](auto& m) { m[i].data += '\0'; }) == errc::tar_invalid);
         CHECK(with_members([&](auto& m) { m[i].data.pop_back(); }) == errc::tar_invalid);
@@ -107,7 +109,8 @@ TEST_CASE("T1: members that are missing, surplus in kind, or cut refuse the file
 
 TEST_CASE("T1: records that disagree with their count or with each other refuse the file") {
     const auto storages = [](const std::string& content) { return with([&](tar_parts& p) { p.storages = content; }); };
-    const std::string floats = tar_parts::storage(10, "FloatStorage", 6, std::string(24, 'x')), longs = tar_parts::storage(11, "LongStorage", 1, std::string(8, 'x'));
+    const std::string floats = tar_parts::storage(10, "FloatStorage", 6, std::string(24, 'x')),
+                      longs = tar_parts::storage(11, "LongStorage", 1, std::string(8, 'x'));
     const std::string views = tar_parts::views({{12, 10, 1, 4}});
     REQUIRE(storages(pickle(num(2)) + floats + longs + views) == errc::none);
     CHECK(storages(pickle(num(1)) + floats + longs + views) == errc::tar_invalid);
@@ -119,10 +122,19 @@ TEST_CASE("T1: records that disagree with their count or with each other refuse 
     CHECK(storages(pickle(num(2)) + floats + floats + views) == errc::tar_invalid); // one key twice
     CHECK(storages(pickle(num(1)) + floats + views) == errc::tar_invalid);          // a tensor is in the other
     for (const std::int64_t numel : {std::int64_t{-1}, (std::int64_t{1} << 62) + 6, std::int64_t{1} << 40})
-        CHECK(storages(pickle(num(2)) + tar_parts::storage(10, "FloatStorage", numel, std::string(24, 'x')) + longs + views) == errc::tar_invalid);
-    CHECK(storages(pickle(num(2)) + tar_parts::storage(10, "Strange", 6, std::string(24, 'x')) + longs + views) == errc::tar_invalid);
-    CHECK(storages(pickle(num(2)) + tar_parts::storage(10, "FloatTensor", 6, std::string(24, 'x')) + longs + views) == errc::tar_invalid);
-    for (const std::vector<std::int64_t>& view : {std::vector<std::int64_t>{12, 10, 3, 4}, {12, 10, -1, 4}, {12, 10, 1, -4}, {12, 10, std::int64_t{1} << 62, 4}, {12, 99, 1, 4}, {11, 10, 1, 4}, {12, 10, 1}})
+        CHECK(storages(pickle(num(2)) + tar_parts::storage(10, "FloatStorage", numel, std::string(24, 'x')) + longs +
+                       views) == errc::tar_invalid);
+    CHECK(storages(pickle(num(2)) + tar_parts::storage(10, "Strange", 6, std::string(24, 'x')) + longs + views) ==
+          errc::tar_invalid);
+    CHECK(storages(pickle(num(2)) + tar_parts::storage(10, "FloatTensor", 6, std::string(24, 'x')) + longs + views) ==
+          errc::tar_invalid);
+    for (const std::vector<std::int64_t>& view : {std::vector<std::int64_t>{12, 10, 3, 4},
+                                                  {12, 10, -1, 4},
+                                                  {12, 10, 1, -4},
+                                                  {12, 10, std::int64_t{1} << 62, 4},
+                                                  {12, 99, 1, 4},
+                                                  {11, 10, 1, 4},
+                                                  {12, 10, 1}})
         CHECK(storages(pickle(num(2)) + floats + longs + tar_parts::views({view})) == errc::tar_invalid);
 
     const auto tensors = [](const std::string& content) { return with([&](tar_parts& p) { p.tensors = content; }); };
@@ -131,19 +143,30 @@ TEST_CASE("T1: records that disagree with their count or with each other refuse 
     CHECK(tensors(pickle(num(2)) + good) == errc::tar_invalid);
     CHECK(tensors(pickle(num(2)) + good + good) == errc::tar_invalid);
     CHECK(tensors(pickle(num(1)) + good + good) == errc::tar_invalid);
-    CHECK(tensors(pickle(num(1)) + tar_parts::tensor(10, num(10), "FloatTensor", {6}, {1}, 0)) == errc::tar_invalid); // the key of a storage
+    CHECK(tensors(pickle(num(1)) + tar_parts::tensor(10, num(10), "FloatTensor", {6}, {1}, 0)) ==
+          errc::tar_invalid); // the key of a storage
     CHECK(tensors(pickle(num(1)) + tar_parts::tensor(20, num(99), "FloatTensor", {6}, {1}, 0)) == errc::tar_invalid);
-    CHECK(tensors(pickle(num(1)) + tar_parts::tensor(20, num(11), "FloatTensor", {1}, {1}, 0)) == errc::tar_invalid); // int64
-    std::string wide = pickle(num(1)) + pickle(tuple({num(20), num(10), global("torch", "FloatTensor")})) + le32(0x7FFF'FFFF) + "abcd" + std::string(64, '\0');
+    CHECK(tensors(pickle(num(1)) + tar_parts::tensor(20, num(11), "FloatTensor", {1}, {1}, 0)) ==
+          errc::tar_invalid); // int64
+    std::string wide = pickle(num(1)) + pickle(tuple({num(20), num(10), global("torch", "FloatTensor")})) +
+                       le32(0x7FFF'FFFF) + "abcd" + std::string(64, '\0');
     CHECK(tensors(wide) == errc::tar_invalid);
     CHECK(with([](tar_parts& p) { p.info = pickle(none); }) == errc::tar_invalid);
-    CHECK(with([](tar_parts& p) { p.info = pickle(dict({{str("protocol_version"), num(2000)}})); }) == errc::format_version);
+    CHECK(with([](tar_parts& p) { p.info = pickle(dict({{str("protocol_version"), num(2000)}})); }) ==
+          errc::format_version);
 }
 
 TEST_CASE("one bad tensor, or one bad id, does not cost the file") {
     tar_parts p;
-    p.tensors = pickle(num(2)) + tar_parts::tensor(20, num(10), "FloatTensor", {6}, {1}, 1) + tar_parts::tensor(21, num(11), "LongTensor", {-1}, {1}, 0);
-    p.object = pickle(dict({{str("out"), str("20") + "Q"}, {str("negative"), str("21") + "Q"}, {str("missing"), str("77") + "Q"}, {str("odd"), str("2x") + "Q"}, {str("number"), "K\x14Q"}, {str("zip"), storage("FloatStorage", "10", 6)}, {str("whole"), str("10") + "Q"}}));
+    p.tensors = pickle(num(2)) + tar_parts::tensor(20, num(10), "FloatTensor", {6}, {1}, 1) +
+                tar_parts::tensor(21, num(11), "LongTensor", {-1}, {1}, 0);
+    p.object = pickle(dict({{str("out"), str("20") + "Q"},
+                            {str("negative"), str("21") + "Q"},
+                            {str("missing"), str("77") + "Q"},
+                            {str("odd"), str("2x") + "Q"},
+                            {str("number"), "K\x14Q"},
+                            {str("zip"), storage("FloatStorage", "10", 6)},
+                            {str("whole"), str("10") + "Q"}}));
     const std::string file = p.all();
     CHECK(refusal_at(file, "out") == errc::out_of_bounds);
     CHECK(refusal_at(file, "negative") == errc::shape_invalid);
@@ -170,10 +193,12 @@ TEST_CASE("G1: names outside the allowlist refuse the file in whichever member t
     CHECK((first && last));
     // A whole module: the id of a class stands for the class.
     p = {};
-    p.object = pickle(tuple({global("net", "Net"), str("net.py"), str("class Net")}) + "Q)\x81" + dict({{str("w"), str("20") + "Q"}}) + "b");
+    p.object = pickle(tuple({global("net", "Net"), str("net.py"), str("class Net")}) + "Q)\x81" +
+                      dict({{str("w"), str("20") + "Q"}}) + "b");
     const std::string module = p.all();
     CHECK(code_of(module) == errc::global_not_allowed);
-    const auto opened = ckpt::open_bytes<ckpt::allow<ckpt::training_policy, ckpt::global<"net", "Net">>>(bytes_of(module)).value();
+    const auto opened =
+        ckpt::open_bytes<ckpt::allow<ckpt::training_policy, ckpt::global<"net", "Net">>>(bytes_of(module)).value();
     CHECK(opened.root().class_of().as_global().value().name == "Net");
     CHECK(values_of(opened, "w").size() == 6);
 }

@@ -56,7 +56,9 @@ ckpt::result<ckpt::checkpoint> open(const std::string& file, const std::string& 
 } // namespace
 
 TEST_CASE("the one checkpoint of a tar archive is opened where it lies") {
-    const std::string file = tar_of({{"./model_config.yaml", yaml}, {"./model_weights.ckpt", weights}, {"./tokenizer.model", std::string(300, '\1')}});
+    const std::string file = tar_of({{"./model_config.yaml", yaml},
+                                     {"./model_weights.ckpt", weights},
+                                     {"./tokenizer.model", std::string(300, '\1')}});
     const temporary_file on_disk(file);
     for (const ckpt::io_mode io : {ckpt::io_mode::map, ckpt::io_mode::read}) {
         const auto opened = ckpt::open(on_disk.path(), {.io = io}).value();
@@ -66,7 +68,8 @@ TEST_CASE("the one checkpoint of a tar archive is opened where it lies") {
         std::vector<float> values(4);
         REQUIRE(w.at("w").value().copy_to(std::span(values)).has_value());
         CHECK(values == std::vector<float>{1, 2, 3, 4});
-        CHECK(file.substr(static_cast<std::size_t>(w.at("w").value().file_offset().value()), four.size()) == four); // of the whole file
+        CHECK(file.substr(static_cast<std::size_t>(w.at("w").value().file_offset().value()), four.size()) ==
+              four); // of the whole file
         CHECK(w.view<float, 1>("w").has_value() == (io == ckpt::io_mode::map));
         CHECK(opened.verify().ok());
     }
@@ -79,13 +82,19 @@ TEST_CASE("the one checkpoint of a tar archive is opened where it lies") {
 }
 
 TEST_CASE("several checkpoints, or none, are listed") {
-    const std::string ranks = tar_of({{"./model_config.yaml", yaml}, {"./mp_rank_00/model_weights.ckpt", weights}, {"./mp_rank_01/model_weights.ckpt", weights}});
+    const std::string ranks = tar_of({{"./model_config.yaml", yaml},
+                                      {"./mp_rank_00/model_weights.ckpt", weights},
+                                      {"./mp_rank_01/model_weights.ckpt", weights}});
     const ckpt::error split = open(ranks).error();
     CHECK(split.code == errc::container_not_supported);
-    CHECK(split.detail.find("split over ranks: 2 members (\"mp_rank_00/model_weights.ckpt\", \"mp_rank_01/model_weights.ckpt\")") != std::string::npos);
+    CHECK(split.detail.find(
+              "split over ranks: 2 members (\"mp_rank_00/model_weights.ckpt\", \"mp_rank_01/model_weights.ckpt\")") !=
+          std::string::npos);
     const auto second = open(ranks, "mp_rank_01/model_weights.ckpt").value();
     CHECK(second.files().front() == "mp_rank_01/model_weights.ckpt");
-    const ckpt::error two = open(tar_of({{"a.pt", weights}, {"b.pt", weights}, {"c.pt", weights}, {"d.pt", weights}, {"e.txt", "x"}})).error();
+    const ckpt::error two =
+        open(tar_of({{"a.pt", weights}, {"b.pt", weights}, {"c.pt", weights}, {"d.pt", weights}, {"e.txt", "x"}}))
+            .error();
     CHECK(two.detail.find("4 members (\"a.pt\", \"b.pt\", \"c.pt\", +1 more)") != std::string::npos);
     const ckpt::error none = open(tar_of({{"readme.txt", "hello"}})).error();
     CHECK(none.code == errc::container_not_supported);

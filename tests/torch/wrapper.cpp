@@ -1,4 +1,5 @@
-// tests/torch/wrapper.cpp: tensor subclasses: parts by attribute name, classes, distributed tensors, tensors of other devices.
+// tests/torch/wrapper.cpp: tensor subclasses: parts by attribute name, classes, distributed tensors, tensors of other
+// devices.
 //
 // SPDX-License-Identifier: MIT
 #include <ckpt/ckpt.hpp>
@@ -34,11 +35,14 @@ using test_support::pkl::tuple;
 const std::string outside = global("torchao.dtypes", "Outside");
 
 /// A wrapper of shape [4, 2] whose attributes are `state`.
-std::string wrapper(const std::string& state, const std::string& of_class = outside, const std::string& dtype = "bfloat16") {
+std::string wrapper(const std::string& state, const std::string& of_class = outside,
+                    const std::string& dtype = "bfloat16") {
     const std::string layout = call(global("torch.serialization", "_get_layout"), {str("torch.strided")});
     const std::string device = call(global("torch", "device"), {str("cpu")});
-    const std::string shell = tuple({of_class, global("torch", dtype), ints({4, 2}), ints({2, 1}), num(0), layout, device, no});
-    return call(global("torch._tensor", "_rebuild_from_type_v2"), {global("torch._utils", "_rebuild_wrapper_subclass"), of_class, shell, state});
+    const std::string shell =
+        tuple({of_class, global("torch", dtype), ints({4, 2}), ints({2, 1}), num(0), layout, device, no});
+    return call(global("torch._tensor", "_rebuild_from_type_v2"),
+                {global("torch._utils", "_rebuild_wrapper_subclass"), of_class, shell, state});
 }
 std::string floats(const char* key) { return pkl::floats(key, 2); }
 
@@ -69,30 +73,46 @@ std::string text_of(const std::string& value) {
     return t.refusal() != nullptr ? t.refusal()->message() : std::string(t.placement());
 }
 
-std::string placement(const char* name, const std::string& state) { return object("torch.distributed.tensor.placement_types", name, state); }
+std::string placement(const char* name, const std::string& state) {
+    return object("torch.distributed.tensor.placement_types", name, state);
+}
 std::string dtensor(const std::string& placements, const std::string& mesh_state) {
     const std::string mesh = object("torch.distributed.device_mesh", "DeviceMesh", mesh_state);
-    const std::string spec = object("torch.distributed.tensor._dtensor_spec", "DTensorSpec", dict({{str("mesh"), mesh}, {str("placements"), placements}}));
-    return wrapper(tuple({none, dict({{str("_local_tensor"), floats("0")}, {str("_spec"), spec}})}), global("torch.distributed.tensor", "DTensor"), "float32");
+    const std::string spec = object("torch.distributed.tensor._dtensor_spec", "DTensorSpec",
+                                    dict({{str("mesh"), mesh}, {str("placements"), placements}}));
+    return wrapper(tuple({none, dict({{str("_local_tensor"), floats("0")}, {str("_spec"), spec}})}),
+                   global("torch.distributed.tensor", "DTensor"), "float32");
 }
 std::string sharded(const std::vector<std::int64_t>& offsets, const std::vector<std::int64_t>& sizes) {
-    const std::string metadata = object("torch.distributed._shard.metadata", "ShardMetadata", tuple({none, dict({{str("shard_offsets"), ints(offsets)}, {str("shard_sizes"), ints(sizes)}})}));
+    const std::string metadata =
+        object("torch.distributed._shard.metadata", "ShardMetadata",
+               tuple({none, dict({{str("shard_offsets"), ints(offsets)}, {str("shard_sizes"), ints(sizes)}})}));
     const std::string piece = pkl::tensor(pkl::storage("FloatStorage", "0", 2), 0, {1, 2}, {2, 1});
-    const std::string shard = object("torch.distributed._shard.sharded_tensor.shard", "Shard", tuple({none, dict({{str("tensor"), piece}, {str("metadata"), metadata}})}));
-    const std::string spec = object("torch.distributed._shard.sharding_spec.chunk_sharding_spec", "ChunkShardingSpec", dict({{str("dim"), num(0)}}));
-    const std::string all = object("torch.distributed._shard.sharded_tensor.metadata", "ShardedTensorMetadata", dict({{str("shards_metadata"), pkl::list({metadata, metadata})}}));
-    return wrapper(tuple({pkl::list({shard}), all, none, spec, no}), global("torch.distributed._shard.sharded_tensor.api", "ShardedTensor"));
+    const std::string shard = object("torch.distributed._shard.sharded_tensor.shard", "Shard",
+                                     tuple({none, dict({{str("tensor"), piece}, {str("metadata"), metadata}})}));
+    const std::string spec = object("torch.distributed._shard.sharding_spec.chunk_sharding_spec", "ChunkShardingSpec",
+                                    dict({{str("dim"), num(0)}}));
+    const std::string all = object("torch.distributed._shard.sharded_tensor.metadata", "ShardedTensorMetadata",
+                                   dict({{str("shards_metadata"), pkl::list({metadata, metadata})}}));
+    return wrapper(tuple({pkl::list({shard}), all, none, spec, no}),
+                   global("torch.distributed._shard.sharded_tensor.api", "ShardedTensor"));
 }
 
 } // namespace
 
 TEST_CASE("the tensors among the attributes are parts, by the names that lead to them") {
-    CHECK(names(wrapper(dict({{str("qdata"), floats("0")}, {str("scale"), floats("1")}, {str("block"), ints({1, 2})}}))) == "qdata scale");
+    CHECK(names(wrapper(
+              dict({{str("qdata"), floats("0")}, {str("scale"), floats("1")}, {str("block"), ints({1, 2})}}))) ==
+          "qdata scale");
     CHECK(names(wrapper(tuple({dict({{str("a"), floats("0")}}), dict({{str("slot"), floats("1")}})}))) == "a slot");
     CHECK(names(wrapper(tuple({none, dict({{str("slot"), floats("1")}})}))) == "slot");
     // In dictionaries, lists, objects; a bad one keeps its place.
     const std::string inner = object("torchao.dtypes", "Impl", dict({{str("zero"), floats("1")}}));
-    CHECK(names(wrapper(dict({{str("list"), pkl::list({num(1), floats("0")})}, {str("impl"), inner}, {num(7), floats("0")}, {none, floats("0")}, {str("bad"), pkl::floats("0", 3)}}))) == "list.1 impl.zero 7 bad!");
+    CHECK(names(wrapper(dict({{str("list"), pkl::list({num(1), floats("0")})},
+                              {str("impl"), inner},
+                              {num(7), floats("0")},
+                              {none, floats("0")},
+                              {str("bad"), pkl::floats("0", 3)}}))) == "list.1 impl.zero 7 bad!");
     CHECK(names(wrapper(none)) == "");
     CHECK(names(wrapper(dict({{str("impl"), wrapper(dict({{str("q"), floats("0")}}))}}))) == "impl(q)");
     // What is reached twice is there once, and cycles end.
@@ -110,7 +130,8 @@ TEST_CASE("the tensors among the attributes are parts, by the names that lead to
     CHECK(t.part("impl.x").error().code == errc::key_missing);
     CHECK(t.bytes().error().code == errc::not_strided);
     // By itself, without a state.
-    CHECK(names(call(global("torch._utils", "_rebuild_wrapper_subclass"), {outside, global("torch", "int8"), ints({2}), ints({1}), num(0), none, none, no})) == "");
+    CHECK(names(call(global("torch._utils", "_rebuild_wrapper_subclass"),
+                     {outside, global("torch", "int8"), ints({2}), ints({1}), num(0), none, none, no})) == "");
 }
 
 TEST_CASE("R1: parts of parts end, and are paid for") {
@@ -122,7 +143,9 @@ TEST_CASE("R1: parts of parts end, and are paid for") {
     std::string wide = floats("0");
     for (int level = 0; level < 6; ++level) {
         std::string state = "}(";
-        for (int i = 0; i < 64; ++i) state += str(std::to_string(i)) + (i == 0 ? wide + "q" + static_cast<char>(64 + level) : "h" + std::string(1, static_cast<char>(64 + level)));
+        for (int i = 0; i < 64; ++i)
+            state += str(std::to_string(i)) + (i == 0 ? wide + "q" + static_cast<char>(64 + level)
+                                                      : "h" + std::string(1, static_cast<char>(64 + level)));
         wide = wrapper(state + "u");
     }
     const std::string bytes = torch_file(wide, {{"0", raw<float>({1, 2})}});
@@ -144,10 +167,13 @@ TEST_CASE("parts follow their tensor into copies, maps, overlays and differences
     };
     const auto owned = weights.owned();
     CHECK(first(owned, "m.w", "s") == 3);
-    const auto mapped = ckpt::remap(weights, ckpt::key_map::parse("strip m.\ncopy w -> v\nunsqueeze 0 b").value()).value();
+    const auto mapped =
+        ckpt::remap(weights, ckpt::key_map::parse("strip m.\ncopy w -> v\nunsqueeze 0 b").value()).value();
     for (const char* key : {"w", "v"}) CHECK(first(mapped, key, "s") == 3);
     CHECK(first(mapped.owned(), "v", "q") == 1);
-    CHECK(ckpt::plan_remap(weights, ckpt::key_map::parse("unsqueeze 0 m.w").value()).errors.at(0).detail.find("only strided ones") != std::string::npos);
+    CHECK(ckpt::plan_remap(weights, ckpt::key_map::parse("unsqueeze 0 m.w").value())
+              .errors.at(0)
+              .detail.find("only strided ones") != std::string::npos);
     const std::vector<ckpt::layer> layers{{weights, "a"}, {owned, "b"}};
     const auto laid = ckpt::overlay(layers).value();
     CHECK(first(laid.weights, "m.w", "q") == 1);
@@ -155,20 +181,30 @@ TEST_CASE("parts follow their tensor into copies, maps, overlays and differences
     CHECK(ckpt::diff(weights, owned).same());
 
     std::string other;
-    const auto changed = opened(dict({{str("m.w"), wrapper(dict({{str("q"), floats("0")}, {str("s"), floats("2")}}))}, {str("m.b"), floats("2")}}), other);
+    const auto changed = opened(dict({{str("m.w"), wrapper(dict({{str("q"), floats("0")}, {str("s"), floats("2")}}))},
+                                      {str("m.b"), floats("2")}}),
+                                other);
     const auto found = ckpt::diff(weights, changed.state_dict("").value());
     REQUIRE(found.changed.size() == 1);
     CHECK(found.changed[0].why == ckpt::difference::values);
     CHECK(found.changed[0].max_abs_diff == 2);
-    const auto renamed = opened(dict({{str("m.w"), wrapper(dict({{str("q"), floats("0")}, {str("t"), floats("1")}}))}, {str("m.b"), floats("2")}}), other);
+    const auto renamed = opened(dict({{str("m.w"), wrapper(dict({{str("q"), floats("0")}, {str("t"), floats("1")}}))},
+                                      {str("m.b"), floats("2")}}),
+                                other);
     CHECK(ckpt::diff(weights, renamed.state_dict("").value()).changed.size() == 1);
 }
 
 TEST_CASE("subclasses of tensors with values have a class and stay strided") {
-    const std::string arguments = tuple({pkl::storage("FloatStorage", "0", 2), num(0), ints({2}), ints({1}), no, ordered()});
-    const auto typed = [&](const std::string& of_class) { return call(global("torch._tensor", "_rebuild_from_type_v2"), {global("torch._utils", "_rebuild_tensor_v2"), of_class, arguments, dict({})}); };
+    const std::string arguments =
+        tuple({pkl::storage("FloatStorage", "0", 2), num(0), ints({2}), ints({1}), no, ordered()});
+    const auto typed = [&](const std::string& of_class) {
+        return call(global("torch._tensor", "_rebuild_from_type_v2"),
+                    {global("torch._utils", "_rebuild_tensor_v2"), of_class, arguments, dict({})});
+    };
     std::string keep;
-    const auto file = opened(pkl::list({typed(outside), typed(global("torch", "Tensor")), typed(global("torch.nn.parameter", "Parameter"))}), keep);
+    const auto file = opened(
+        pkl::list({typed(outside), typed(global("torch", "Tensor")), typed(global("torch.nn.parameter", "Parameter"))}),
+        keep);
     CHECK(file.root()[0].as_tensor().value().class_name() == "torchao.dtypes.Outside");
     CHECK(file.root()[0].as_tensor().value().view<float, 1>().value()(1) == 2);
     CHECK(file.root()[1].as_tensor().value().class_name().empty());
@@ -180,10 +216,19 @@ TEST_CASE("DTensor: the local tensor, and how it lies in the whole") {
     const std::string replicate = placement("Replicate", dict({}));
     const std::string partial = placement("Partial", dict({{str("reduce_op"), str("sum")}}));
     const std::string ranks = pkl::tensor(pkl::storage("FloatStorage", "1", 2), 0, {1, 2}, {2, 1});
-    CHECK(text_of(dtensor(tuple({shard, replicate}), dict({{str("device_type"), str("cuda")}, {str("mesh"), ranks}, {str("mesh_dim_names"), tuple({str("dp"), str("tp")})}}))) == "Shard(0), Replicate() on cuda mesh [1, 2] (dp, tp)");
-    const auto axis = [](std::int64_t n) { return object("torch.distributed._mesh_layout", "_FlatLayout", dict({{str("shape"), ints({n})}})); };
-    const std::string layout = object("torch.distributed._mesh_layout", "_MeshLayout", dict({{str("axes"), tuple({axis(2), axis(4)})}}));
-    CHECK(text_of(dtensor(tuple({partial}), dict({{str("_device_type"), str("cpu")}, {str("_layout"), layout}, {str("_coordinate_on_dim"), ints({1, 3})}}))) == "Partial(sum) on cpu mesh [2, 4] at [1, 3]");
+    CHECK(text_of(dtensor(tuple({shard, replicate}), dict({{str("device_type"), str("cuda")},
+                                                           {str("mesh"), ranks},
+                                                           {str("mesh_dim_names"), tuple({str("dp"), str("tp")})}}))) ==
+          "Shard(0), Replicate() on cuda mesh [1, 2] (dp, tp)");
+    const auto axis = [](std::int64_t n) {
+        return object("torch.distributed._mesh_layout", "_FlatLayout", dict({{str("shape"), ints({n})}}));
+    };
+    const std::string layout =
+        object("torch.distributed._mesh_layout", "_MeshLayout", dict({{str("axes"), tuple({axis(2), axis(4)})}}));
+    CHECK(text_of(dtensor(tuple({partial}), dict({{str("_device_type"), str("cpu")},
+                                                  {str("_layout"), layout},
+                                                  {str("_coordinate_on_dim"), ints({1, 3})}}))) ==
+          "Partial(sum) on cpu mesh [2, 4] at [1, 3]");
     CHECK(names(dtensor(none, dict({}))) == "_local_tensor");
     CHECK(text_of(dtensor(none, none)).find("on mesh") != std::string::npos);
 }
@@ -203,12 +248,19 @@ TEST_CASE("V3: ShardedTensor: local shards with their offsets, inside the whole"
 
 TEST_CASE("tensors of other devices: from numpy, converted where numpy has no such type") {
     const auto array = [](const char* code, const std::string& bytes) {
-        const std::string type = call(global("numpy", "dtype"), {str(code), no, pkl::yes}) + tuple({num(3), str("<"), none, none, none, num(-1), num(-1), num(0)}) + "b";
-        return call(global("numpy._core.multiarray", "_reconstruct"), {global("numpy", "ndarray"), ints({0}), str("b")}) + tuple({num(1), ints({2}), type, no, "C" + std::string(1, static_cast<char>(bytes.size())) + bytes}) + "b";
+        const std::string type = call(global("numpy", "dtype"), {str(code), no, pkl::yes}) +
+                                 tuple({num(3), str("<"), none, none, none, num(-1), num(-1), num(0)}) + "b";
+        return call(global("numpy._core.multiarray", "_reconstruct"),
+                    {global("numpy", "ndarray"), ints({0}), str("b")}) +
+               tuple({num(1), ints({2}), type, no, "C" + std::string(1, static_cast<char>(bytes.size())) + bytes}) +
+               "b";
     };
-    const auto moved = [](const char* function, const std::string& data, const char* dtype) { return call(global("torch._utils", function), {data, global("torch", dtype), str("xla:0"), pkl::yes}); };
+    const auto moved = [](const char* function, const std::string& data, const char* dtype) {
+        return call(global("torch._utils", function), {data, global("torch", dtype), str("xla:0"), pkl::yes});
+    };
     std::string keep;
-    const auto same = opened(moved("_rebuild_device_tensor_from_numpy", array("f4", raw<float>({1, 2})), "float32"), keep);
+    const auto same =
+        opened(moved("_rebuild_device_tensor_from_numpy", array("f4", raw<float>({1, 2})), "float32"), keep);
     std::vector<float> values(2);
     CHECK(same.root().as_tensor().value().copy_to(std::span(values)).has_value());
     CHECK(values == std::vector<float>{1, 2});
@@ -217,15 +269,20 @@ TEST_CASE("tensors of other devices: from numpy, converted where numpy has no su
     std::vector<ckpt::bf16> two(2);
     CHECK(half.root().as_tensor().value().copy_to(std::span(two)).has_value());
     CHECK(static_cast<float>(two[1]) == 2);
-    CHECK(names(moved("_rebuild_device_tensor_from_numpy", array("f4", raw<float>({1, 2})), "int8")) == "unsupported_tensor");
+    CHECK(names(moved("_rebuild_device_tensor_from_numpy", array("f4", raw<float>({1, 2})), "int8")) ==
+          "unsupported_tensor");
     CHECK(names(moved("_rebuild_device_tensor_from_cpu_tensor", floats("0"), "float32")) == "");
     CHECK(names(moved("_rebuild_device_tensor_from_cpu_tensor", floats("0"), "bfloat16")) == "unsupported_tensor");
     CHECK(names(moved("_rebuild_device_tensor_from_cpu_tensor", num(1), "float32")) == "bad_arguments");
 }
 
 TEST_CASE("objects that keep a tuple as their state: its tensors are found by position") {
-    const std::string packed = object("torch", "ScriptObject", tuple({tuple({floats("0"), floats("1")}), str("__torch__.torch.classes.quantized.LinearPackedParamsBase")}));
-    const std::string generator = call(global("torch._C", "Generator"), {call(global("torch", "device"), {str("cpu")})}) + tuple({num(5), none, floats("2")}) + "b";
+    const std::string packed = object(
+        "torch", "ScriptObject",
+        tuple({tuple({floats("0"), floats("1")}), str("__torch__.torch.classes.quantized.LinearPackedParamsBase")}));
+    const std::string generator =
+        call(global("torch._C", "Generator"), {call(global("torch", "device"), {str("cpu")})}) +
+        tuple({num(5), none, floats("2")}) + "b";
     std::string keep;
     const auto file = opened(dict({{str("packed"), packed}, {str("generator"), generator}}), keep);
     std::vector<std::string> keys;

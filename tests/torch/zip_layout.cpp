@@ -44,15 +44,18 @@ bool reads(const std::vector<zip_member>& members, const zip_style& style = {}) 
     std::vector<float> values(4);
     return weights.at("w").value().copy_to(std::span(values)).has_value() && values == std::vector<float>{1, 2, 3, 4};
 }
-std::vector<zip_member> with(std::vector<zip_member> members, const std::string& name, const std::string& data, std::size_t at = ~std::size_t{0}) {
-    members.insert(at < members.size() ? members.begin() + static_cast<std::ptrdiff_t>(at) : members.end(), {.name = name, .data = data});
+std::vector<zip_member> with(std::vector<zip_member> members, const std::string& name, const std::string& data,
+                             std::size_t at = ~std::size_t{0}) {
+    members.insert(at < members.size() ? members.begin() + static_cast<std::ptrdiff_t>(at) : members.end(),
+                   {.name = name, .data = data});
     return members;
 }
 
 } // namespace
 
 TEST_CASE("the top folder may have any name, and lie in others") {
-    for (const char* folder : {"archive", "my.model.v1", "data", "data.pkl", "weights/archive", "a/b/c/d", "__MACOSXX", "mod\xC3\xA8le", " "}) {
+    for (const char* folder : {"archive", "my.model.v1", "data", "data.pkl", "weights/archive", "a/b/c/d", "__MACOSXX",
+                               "mod\xC3\xA8le", " "}) {
         CAPTURE(folder);
         CHECK(reads(records({.folder = folder})));
     }
@@ -106,7 +109,8 @@ TEST_CASE("the byteorder record says little or big; anything else is refused") {
 TEST_CASE("file-format versions 1 to 10 are known") {
     for (const char* version : {"1", "2\n", "3\n", "3", "6", "10", "10\n"}) CHECK(reads(records({.version = version})));
     CHECK(reads(records({.version = ""}))); // absent
-    for (const std::string& version : {"0"s, "11"s, "99"s, "-1"s, "+3"s, "3x"s, "x"s, "3.0"s, " 3"s, "0x3"s, "3\n3"s, "18446744073709551619"s, "\n"s, "3\0"s}) {
+    for (const std::string& version : {"0"s, "11"s, "99"s, "-1"s, "+3"s, "3x"s, "x"s, "3.0"s, " 3"s, "0x3"s, "3\n3"s,
+                                       "18446744073709551619"s, "\n"s, "3\0"s}) {
         CAPTURE(version);
         CHECK(code(records({.version = version})) == errc::format_version);
     }
@@ -116,7 +120,8 @@ TEST_CASE("file-format versions 1 to 10 are known") {
 }
 
 TEST_CASE("the alignment record is a hint that decides nothing") {
-    for (const std::string& text : {"64"s, "4096"s, "1"s, "0"s, "7"s, "x"s, ""s, "99999999999999999999"s, "1073741824"s, "-64"s}) {
+    for (const std::string& text :
+         {"64"s, "4096"s, "1"s, "0"s, "7"s, "x"s, ""s, "99999999999999999999"s, "1073741824"s, "-64"s}) {
         CAPTURE(text);
         CHECK(reads(with(records(), "archive/.storage_alignment", text)));
     }
@@ -129,7 +134,9 @@ TEST_CASE("a save that failed half way has no data.pkl, and the error says so") 
     auto members = records();
     members.erase(members.begin());
     CHECK(code(members) == errc::no_pickle);
-    const ckpt::error half = refusal({{.name = "archive/byteorder", .data = "little"}, {.name = "archive/version", .data = "3\n"}, {.name = "archive/.data/serialization_id", .data = "0"}});
+    const ckpt::error half = refusal({{.name = "archive/byteorder", .data = "little"},
+                                      {.name = "archive/version", .data = "3\n"},
+                                      {.name = "archive/.data/serialization_id", .data = "0"}});
     CHECK(half.code == errc::no_pickle);
     CHECK(half.message().find("failed half way") != std::string::npos);
 }
@@ -142,18 +149,29 @@ TEST_CASE("other zip containers are named: PyTorch's with exit 4, the rest with 
     };
     const row rows[]{
         {{{.name = "m/constants.pkl", .data = "x"}}, errc::no_pickle, "TorchScript"},
-        {{{.name = "e/archive_format", .data = "pt2"}, {.name = "e/data/weights/weight_0", .data = four}}, errc::container_not_supported, "PT2"},
+        {{{.name = "e/archive_format", .data = "pt2"}, {.name = "e/data/weights/weight_0", .data = four}},
+         errc::container_not_supported,
+         "PT2"},
         {{{.name = "arr_0.npy", .data = "\x93NUMPY"}}, errc::no_pickle, "npz"},
-        {{{.name = "model/readme.txt", .data = "x"}, {.name = "model/net.pt", .data = "x"}}, errc::no_pickle, "around a checkpoint (2 records)"},
+        {{{.name = "model/readme.txt", .data = "x"}, {.name = "model/net.pt", .data = "x"}},
+         errc::no_pickle,
+         "around a checkpoint (2 records)"},
         {{{.name = "config.json", .data = "{}"}, {.name = "model.weights.h5", .data = "x"}}, errc::no_pickle, "Keras"},
-        {{{.name = "metadata.json", .data = "{}"}, {.name = "model.weights.h5", .data = "x"}}, errc::no_pickle, "Keras 3"},
+        {{{.name = "metadata.json", .data = "{}"}, {.name = "model.weights.h5", .data = "x"}},
+         errc::no_pickle,
+         "Keras 3"},
         {{{.name = "net.mlpackage/Manifest.json", .data = "{}"}}, errc::no_pickle, "CoreML"},
-        {{{.name = "m/model.json", .data = "{}"}, {.name = "m/weights.bin", .data = four}}, errc::no_pickle, "no data.pkl"},
-        {{{.name = "[Content_Types].xml", .data = "x"}, {.name = "word/document.xml", .data = "x"}}, errc::no_pickle, "office"},
+        {{{.name = "m/model.json", .data = "{}"}, {.name = "m/weights.bin", .data = four}},
+         errc::no_pickle,
+         "no data.pkl"},
+        {{{.name = "[Content_Types].xml", .data = "x"}, {.name = "word/document.xml", .data = "x"}},
+         errc::no_pickle,
+         "office"},
         {{{.name = "META-INF/MANIFEST.MF", .data = "x"}}, errc::no_pickle, "Java"},
         {{{.name = "readme.txt", .data = "x"}}, errc::no_pickle, "no data.pkl (1 records)"},
     };
-    CHECK(refusal({{.name = "model/readme.txt", .data = "x"}, {.name = "model/net.pt", .data = "x"}}).record == "model/net.pt");
+    CHECK(refusal({{.name = "model/readme.txt", .data = "x"}, {.name = "model/net.pt", .data = "x"}}).record ==
+          "model/net.pt");
     for (const row& r : rows) {
         const ckpt::error e = refusal(r.members);
         CAPTURE(e.message());
@@ -188,5 +206,6 @@ TEST_CASE("the facts of a file are told") {
     CHECK(opened.pickle_bytes() == tiny.size());
     REQUIRE(opened.records().size() == 5);
     CHECK(opened.records()[0].name == "archive/data.pkl");
-    CHECK(std::all_of(opened.records().begin(), opened.records().end(), [&](const ckpt::record& r) { return r.bound <= file.size(); }));
+    CHECK(std::all_of(opened.records().begin(), opened.records().end(),
+                      [&](const ckpt::record& r) { return r.bound <= file.size(); }));
 }

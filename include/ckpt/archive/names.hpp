@@ -43,8 +43,7 @@ inline constexpr std::uint64_t every_byte = 0x0101'0101'0101'0101u;
 
 /// Calls `use` with the bytes of a name, eight at a time. The last word repeats bytes of the one before; a shorter name
 /// is filled up with 1, which no check looks for. `use` returns whether to go on.
-template <class Use>
-inline void each_word(std::size_t length, const Use& use) noexcept {
+template <class Use> inline void each_word(std::size_t length, const Use& use) noexcept {
     if (length < 8) {
         if (length != 0) (void)use(std::size_t{0}, length);
         return;
@@ -111,8 +110,12 @@ struct name_facts {
     });
     return out;
 }
-[[nodiscard]] inline bool same_name(std::string_view a, std::string_view b) noexcept { return compare_names(a, b) == 0; }
-[[nodiscard]] inline bool name_before(std::string_view a, std::string_view b) noexcept { return compare_names(a, b) < 0; }
+[[nodiscard]] inline bool same_name(std::string_view a, std::string_view b) noexcept {
+    return compare_names(a, b) == 0;
+}
+[[nodiscard]] inline bool name_before(std::string_view a, std::string_view b) noexcept {
+    return compare_names(a, b) < 0;
+}
 
 /// Finds records by name. Trivially copyable; its tables lie in the arena.
 class name_index {
@@ -165,9 +168,10 @@ class name_index {
         if (records.empty()) return nullptr;
         const record* out = nullptr;
         if (crowded_) {
-            const auto at = std::lower_bound(slots_.begin(), slots_.end(), name, [&](std::uint32_t i, std::string_view wanted) {
-                return name_before(records[i].name, wanted);
-            });
+            const auto at =
+                std::lower_bound(slots_.begin(), slots_.end(), name, [&](std::uint32_t i, std::string_view wanted) {
+                    return name_before(records[i].name, wanted);
+                });
             if (at != slots_.end()) out = &records[*at];
         } else {
             const std::size_t mask = slots_.size() - 1;

@@ -3,7 +3,8 @@
 // SPDX-License-Identifier: MIT
 // In:      a source.
 // Out:     its tensors in the header's order: name, type, shape, range of bytes; its metadata.
-// Refuses: what the reference reader refuses (safetensors/src/tensor.rs): a header beyond the file or beyond 100 MB, JSON of
+// Refuses: what the reference reader refuses (safetensors/src/tensor.rs): a header beyond the file or beyond 100 MB,
+// JSON of
 //          another form, ranges that overlap, leave holes or do not end with the file, sizes that overflow or differ
 //          from shape and type. And names that occur twice, which the format forbids.
 //
@@ -37,9 +38,10 @@ struct safetensors_type {
 };
 
 inline constexpr safetensors_type safetensors_types[]{
-    {"BOOL", 8}, {"F4", 4}, {"F6_E2M3", 6}, {"F6_E3M2", 6}, {"U8", 8}, {"I8", 8}, {"F8_E5M2", 8}, {"F8_E4M3", 8}, {"F8_E8M0", 8},
-    {"F8_E4M3FNUZ", 8}, {"F8_E5M2FNUZ", 8}, {"I16", 16}, {"U16", 16}, {"F16", 16}, {"BF16", 16}, {"I32", 32}, {"U32", 32}, {"F32", 32},
-    {"C64", 64}, {"F64", 64}, {"I64", 64}, {"U64", 64},
+    {"BOOL", 8},    {"F4", 4},      {"F6_E2M3", 6}, {"F6_E3M2", 6},     {"U8", 8},          {"I8", 8},
+    {"F8_E5M2", 8}, {"F8_E4M3", 8}, {"F8_E8M0", 8}, {"F8_E4M3FNUZ", 8}, {"F8_E5M2FNUZ", 8}, {"I16", 16},
+    {"U16", 16},    {"F16", 16},    {"BF16", 16},   {"I32", 32},        {"U32", 32},        {"F32", 32},
+    {"C64", 64},    {"F64", 64},    {"I64", 64},    {"U64", 64},
 };
 
 struct safetensors_entry {
@@ -58,8 +60,8 @@ struct safetensors_pair {
 
 struct safetensors_header {
     std::string_view json{};
-    std::uint64_t data_offset{0};                // of the data, in the source
-    std::vector<safetensors_entry> entries{};    // in the header's order
+    std::uint64_t data_offset{0};             // of the data, in the source
+    std::vector<safetensors_entry> entries{}; // in the header's order
     std::vector<safetensors_pair> metadata{};
     bool has_metadata{};
 
@@ -69,7 +71,8 @@ struct safetensors_header {
   private:
     [[nodiscard]] bool read_entries(json_reader& in, arena& memory, error& fault);
     [[nodiscard]] bool read_metadata(json_reader& in);
-    [[nodiscard]] static bool read_entry(json_reader& in, safetensors_entry& out, std::vector<std::int64_t>& sizes, arena& memory, error& fault);
+    [[nodiscard]] static bool read_entry(json_reader& in, safetensors_entry& out, std::vector<std::int64_t>& sizes,
+                                         arena& memory, error& fault);
     [[nodiscard]] result<void> check_names(const source& from) const;
     [[nodiscard]] result<void> check_ranges(const source& from) const;
 };
@@ -77,13 +80,16 @@ struct safetensors_header {
 namespace safetensors {
 
 inline constexpr std::uint64_t largest_header = 100'000'000; // the reference's MAX_HEADER_SIZE
-inline constexpr std::string_view hint = "the file is damaged, or was not written by a safetensors library; get it again";
+inline constexpr std::string_view hint =
+    "the file is damaged, or was not written by a safetensors library; get it again";
 
 [[nodiscard]] inline error invalid(const source& from, std::uint64_t offset, std::string detail) {
-    return {.code = errc::safetensors_invalid, .offset = from.base() + offset, .detail = std::move(detail), .hint = hint};
+    return {
+        .code = errc::safetensors_invalid, .offset = from.base() + offset, .detail = std::move(detail), .hint = hint};
 }
 
-/// Whether the first bytes of a file are a header's length and the beginning of its JSON object. The length may be wrong.
+/// Whether the first bytes of a file are a header's length and the beginning of its JSON object. The length may be
+/// wrong.
 [[nodiscard]] inline bool begins(std::span<const std::byte> head) noexcept {
     constexpr std::uint64_t largest_claim = std::uint64_t{1} << 40; // beyond it the bytes are no length that was meant
     if (head.size() < 10 || load_le<std::uint64_t>(head.data()) >= largest_claim) return false;
@@ -96,7 +102,8 @@ inline constexpr std::string_view hint = "the file is damaged, or was not writte
 
 } // namespace safetensors
 
-inline bool safetensors_header::read_entry(json_reader& in, safetensors_entry& out, std::vector<std::int64_t>& sizes, arena& memory, error& fault) {
+inline bool safetensors_header::read_entry(json_reader& in, safetensors_entry& out, std::vector<std::int64_t>& sizes,
+                                           arena& memory, error& fault) {
     if (!in.enter_object()) return false;
     bool has_type = false, has_shape = false, has_range = false;
     sizes.clear();
@@ -113,7 +120,8 @@ inline bool safetensors_header::read_entry(json_reader& in, safetensors_entry& o
             for (const safetensors_type& t : safetensors_types)
                 if (t.name == text) out.type = &t;
             if (out.type == nullptr) {
-                fault.detail = "tensor " + quoted(out.name) + " has the dtype " + quoted(text) + ", which the format does not know";
+                fault.detail = "tensor " + quoted(out.name) + " has the dtype " + quoted(text) +
+                               ", which the format does not know";
                 return false;
             }
         } else if (member == "shape") {
@@ -141,7 +149,10 @@ inline bool safetensors_header::read_entry(json_reader& in, safetensors_entry& o
     }
     if (!in.fault().empty()) return false;
     if (!has_type || !has_shape || !has_range) {
-        fault.detail = "tensor " + quoted(out.name) + " has no " + (!has_type ? "dtype" : !has_shape ? "shape" : "data_offsets");
+        fault.detail = "tensor " + quoted(out.name) + " has no " +
+                       (!has_type    ? "dtype"
+                        : !has_shape ? "shape"
+                                     : "data_offsets");
         return false;
     }
     auto* kept = memory.allocate<std::int64_t>(sizes.size() + 1);
@@ -194,7 +205,8 @@ inline result<void> safetensors_header::check_names(const source& from) const {
     if (const auto name = twice()) return safetensors::invalid(from, 8, "two tensors are named " + quoted(*name));
     names.clear();
     for (const safetensors_pair& p : metadata) names.push_back(p.key);
-    if (const auto name = twice()) return safetensors::invalid(from, 8, "the metadata has two entries " + quoted(*name));
+    if (const auto name = twice())
+        return safetensors::invalid(from, 8, "the metadata has two entries " + quoted(*name));
     return {};
 }
 
@@ -210,21 +222,35 @@ inline result<void> safetensors_header::check_ranges(const source& from) const {
     std::uint64_t at = 0;
     for (const std::uint32_t i : order) {
         const safetensors_entry& e = entries[i];
-        const auto range = [&e] { return "tensor " + quoted(e.name) + " has the bytes " + decimal(e.begin) + " to " + decimal(e.end); };
+        const auto range = [&e] {
+            return "tensor " + quoted(e.name) + " has the bytes " + decimal(e.begin) + " to " + decimal(e.end);
+        };
         if (e.begin > e.end) return safetensors::invalid(from, 8, range());
-        if (e.begin != at) return safetensors::invalid(from, 8, range() + (e.begin < at ? ", which overlaps the one before it" : ", which leaves a hole behind the one before it"));
-        if (e.end > data) return safetensors::invalid(from, 8, range() + ", the file has " + decimal(data) + " bytes of data");
+        if (e.begin != at)
+            return safetensors::invalid(from, 8,
+                                        range() + (e.begin < at ? ", which overlaps the one before it"
+                                                                : ", which leaves a hole behind the one before it"));
+        if (e.end > data)
+            return safetensors::invalid(from, 8, range() + ", the file has " + decimal(data) + " bytes of data");
         std::uint64_t in_bits = e.type->bits;
         std::uint64_t elements = 1;
         bool fits = true;
-        for (std::uint32_t d = 0; d < e.rank && fits; ++d) fits = checked_mul(elements, static_cast<std::uint64_t>(e.shape[d]), elements);
+        for (std::uint32_t d = 0; d < e.rank && fits; ++d)
+            fits = checked_mul(elements, static_cast<std::uint64_t>(e.shape[d]), elements);
         fits = fits && checked_mul(elements, in_bits, in_bits);
         if (!fits) return safetensors::invalid(from, 8, "the shape of tensor " + quoted(e.name) + " overflows 64 bits");
-        if (in_bits % 8 != 0) return safetensors::invalid(from, 8, "tensor " + quoted(e.name) + " of " + std::string(e.type->name) + " does not end at a whole byte");
-        if (in_bits / 8 != e.end - e.begin) return safetensors::invalid(from, 8, range() + ", its shape and dtype need " + decimal(in_bits / 8));
+        if (in_bits % 8 != 0)
+            return safetensors::invalid(from, 8,
+                                        "tensor " + quoted(e.name) + " of " + std::string(e.type->name) +
+                                            " does not end at a whole byte");
+        if (in_bits / 8 != e.end - e.begin)
+            return safetensors::invalid(from, 8, range() + ", its shape and dtype need " + decimal(in_bits / 8));
         at = e.end;
     }
-    if (at != data) return safetensors::invalid(from, data_offset + at, "the tensors have " + decimal(at) + " bytes, the file has " + decimal(data) + " of data");
+    if (at != data)
+        return safetensors::invalid(from, data_offset + at,
+                                    "the tensors have " + decimal(at) + " bytes, the file has " + decimal(data) +
+                                        " of data");
     return {};
 }
 
@@ -234,16 +260,20 @@ inline result<safetensors_header> safetensors_header::read(const source& from, c
     if (auto got = from.read(0, head); !got) return std::move(got).error();
     const auto length = load_le<std::uint64_t>(head);
     if (length > from.size() - sizeof head) {
-        error e = safetensors::invalid(from, 0, "the header has " + decimal(length) + " bytes by its length, the file " + decimal(from.size()));
+        error e = safetensors::invalid(
+            from, 0, "the header has " + decimal(length) + " bytes by its length, the file " + decimal(from.size()));
         e.hint = "the file was cut; get it again";
         return e;
     }
     const std::uint64_t ceiling = (std::min)(safetensors::largest_header, budget.pickle_bytes);
     if (length > ceiling)
-        return error{.code = errc::limit, .offset = from.base(), .detail = "the header has " + decimal(length) + " bytes, the limit is " + decimal(ceiling)};
+        return error{.code = errc::limit,
+                     .offset = from.base(),
+                     .detail = "the header has " + decimal(length) + " bytes, the limit is " + decimal(ceiling)};
     const auto bytes = static_cast<std::size_t>(length);
     auto* text = memory.allocate<char>(bytes + 1);
-    if (auto got = from.read(sizeof head, std::as_writable_bytes(std::span<char>{text, bytes})); !got) return std::move(got).error();
+    if (auto got = from.read(sizeof head, std::as_writable_bytes(std::span<char>{text, bytes})); !got)
+        return std::move(got).error();
     out.json = {text, bytes};
     out.data_offset = sizeof head + length;
 
@@ -253,7 +283,8 @@ inline result<safetensors_header> safetensors_header::read(const source& from, c
         fault.offset = from.base() + sizeof head + in.offset();
         if (fault.detail.empty()) {
             fault.detail = "the header at byte " + decimal(std::uint64_t{in.offset()}) + ": " + std::string(in.fault());
-            if (!out.entries.empty()) fault.detail += "; the last tensor that was read is " + quoted(out.entries.back().name);
+            if (!out.entries.empty())
+                fault.detail += "; the last tensor that was read is " + quoted(out.entries.back().name);
         }
         return fault;
     }

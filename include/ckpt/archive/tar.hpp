@@ -3,7 +3,8 @@
 // SPDX-License-Identifier: MIT
 // In:      a source.
 // Out:     name, kind, place and size of every member, in the archive's order.
-// Refuses: rule T1: a header whose checksum is wrong, sizes that are no numbers, are negative or leave the file, names that
+// Refuses: rule T1: a header whose checksum is wrong, sizes that are no numbers, are negative or leave the file, names
+// that
 //          occur twice, an archive without its end, anything but zeros behind it. Sparse and multi-volume members.
 //
 // Read are ustar, GNU (long names, base-256 sizes), PAX (path, size) and the old form without a magic. Only headers are
@@ -67,7 +68,9 @@ inline constexpr std::string_view hint = "the archive is damaged or was cut; get
 }
 
 /// A field that a NUL ends unless it is full.
-[[nodiscard]] inline std::string_view text(std::string_view field) noexcept { return field.substr(0, (std::min)(field.find('\0'), field.size())); }
+[[nodiscard]] inline std::string_view text(std::string_view field) noexcept {
+    return field.substr(0, (std::min)(field.find('\0'), field.size()));
+}
 
 /// Whether a header's checksum is that of its bytes; old programs summed them as signed.
 [[nodiscard]] inline bool checksum_holds(std::string_view header) noexcept {
@@ -90,7 +93,10 @@ inline constexpr std::string_view hint = "the archive is damaged or was cut; get
 }
 
 [[nodiscard]] inline error invalid(const source& from, std::uint64_t offset, std::string detail) {
-    return {.code = errc::tar_invalid, .offset = from.base() + (std::min)(offset, from.size()), .detail = std::move(detail), .hint = hint};
+    return {.code = errc::tar_invalid,
+            .offset = from.base() + (std::min)(offset, from.size()),
+            .detail = std::move(detail),
+            .hint = hint};
 }
 
 } // namespace tar
@@ -105,33 +111,49 @@ class tar_archive {
         const std::string_view header{bytes.data(), bytes.size()};
         std::uint64_t extended = 0;
         for (std::uint64_t at = 0;;) {
-            if (!range_inside(at, tar::block, from.size())) return tar::invalid(from, at, "the archive ends without a block of zeros behind its last member");
-            if (auto got = from.read(at, std::as_writable_bytes(std::span<char>{bytes})); !got) return std::move(got).error();
+            if (!range_inside(at, tar::block, from.size()))
+                return tar::invalid(from, at, "the archive ends without a block of zeros behind its last member");
+            if (auto got = from.read(at, std::as_writable_bytes(std::span<char>{bytes})); !got)
+                return std::move(got).error();
             if (is_zero(header)) {
                 if (next.set()) return tar::invalid(from, at, "an extended header without a member behind it");
                 if (auto rest = check_end(from, at); !rest) return std::move(rest).error();
                 break;
             }
-            if (!tar::checksum_holds(header)) return tar::invalid(from, at, "a header whose checksum is not that of its bytes");
-            if (out.entries_.size() >= budget.records) return error{.code = errc::limit, .offset = from.base() + at, .detail = "more members than limits.records allows"};
+            if (!tar::checksum_holds(header))
+                return tar::invalid(from, at, "a header whose checksum is not that of its bytes");
+            if (out.entries_.size() >= budget.records)
+                return error{.code = errc::limit,
+                             .offset = from.base() + at,
+                             .detail = "more members than limits.records allows"};
             std::uint64_t size = 0;
-            if (!tar::number(header.substr(124, 12), size)) return tar::invalid(from, at, "a size that is no number, is negative or has more than 63 bits");
+            if (!tar::number(header.substr(124, 12), size))
+                return tar::invalid(from, at, "a size that is no number, is negative or has more than 63 bits");
             const char type = header[156];
             const bool is_extension = type == 'x' || type == 'L' || type == 'g' || type == 'K';
             const bool has_content = is_extension || type == '0' || type == '\0' || type == '7';
             if (!is_extension && next.size) size = *next.size;
             if (!is_extension && !has_content) {
-                if (type != '5' && (type < '1' || type > '6')) return tar::invalid(from, at, "a member of the type " + quoted(std::string_view{&type, 1}) + ", which is none of a plain archive");
+                if (type != '5' && (type < '1' || type > '6'))
+                    return tar::invalid(from, at,
+                                        "a member of the type " + quoted(std::string_view{&type, 1}) +
+                                            ", which is none of a plain archive");
                 size = 0; // old programs write a size for links and folders; nothing follows
             }
             const std::uint64_t content = at + tar::block;
             std::uint64_t padded = 0;
-            if (!checked_add(size, tar::block - 1, padded) || !range_inside(content, padded / tar::block * tar::block, from.size()))
-                return tar::invalid(from, at, "a member of " + decimal(size) + " bytes at " + decimal(content) + ", the file has " + decimal(from.size()));
+            if (!checked_add(size, tar::block - 1, padded) ||
+                !range_inside(content, padded / tar::block * tar::block, from.size()))
+                return tar::invalid(from, at,
+                                    "a member of " + decimal(size) + " bytes at " + decimal(content) +
+                                        ", the file has " + decimal(from.size()));
             at = content + padded / tar::block * tar::block;
             if (is_extension) {
                 extended += size;
-                if (extended > budget.directory_bytes) return error{.code = errc::limit, .offset = from.base() + content, .detail = "extended headers of more bytes than limits.directory_bytes allows"};
+                if (extended > budget.directory_bytes)
+                    return error{.code = errc::limit,
+                                 .offset = from.base() + content,
+                                 .detail = "extended headers of more bytes than limits.directory_bytes allows"};
                 if (type == 'K') continue; // the target of a link
                 auto* kept = memory.allocate<char>(static_cast<std::size_t>(size) + 1);
                 const std::span<char> text{kept, static_cast<std::size_t>(size)};
@@ -139,9 +161,12 @@ class tar_archive {
                 if (type == 'L') {
                     next.name = tar::text({kept, text.size()});
                 } else if (!read_pax({kept, text.size()}, type == 'x' ? next : out.global_)) {
-                    return tar::invalid(from, content, "an extended header that is not \"length key=value\", or one of a sparse file");
+                    return tar::invalid(from, content,
+                                        "an extended header that is not \"length key=value\", or one of a sparse file");
                 }
-                if (out.global_.set()) return tar::invalid(from, content, "a global extended header that sets the name or the size of members");
+                if (out.global_.set())
+                    return tar::invalid(from, content,
+                                        "a global extended header that sets the name or the size of members");
                 continue;
             }
             tar_entry e;
@@ -153,13 +178,17 @@ class tar_archive {
                 e.name = *next.name;
             } else {
                 std::string name;
-                if (header.substr(257, 6) == std::string_view("ustar\0", 6) && header[345] != '\0') name.append(tar::text(header.substr(345, 155))).append(1, '/');
+                if (header.substr(257, 6) == std::string_view("ustar\0", 6) && header[345] != '\0')
+                    name.append(tar::text(header.substr(345, 155))).append(1, '/');
                 name += tar::text(header.substr(0, 100));
                 e.name = keep(name, memory);
             }
-            if (e.kind == tar_kind::file && e.name.ends_with('/')) e.kind = tar_kind::folder; // as the old form marks them
-            if (e.name.empty() || e.name.find('\0') != std::string_view::npos) return tar::invalid(from, e.header_offset, "a member without a name, or with a NUL in it");
-            if (e.kind == tar_kind::folder && e.size != 0) return tar::invalid(from, e.header_offset, "a folder with " + decimal(e.size) + " bytes of content");
+            if (e.kind == tar_kind::file && e.name.ends_with('/'))
+                e.kind = tar_kind::folder; // as the old form marks them
+            if (e.name.empty() || e.name.find('\0') != std::string_view::npos)
+                return tar::invalid(from, e.header_offset, "a member without a name, or with a NUL in it");
+            if (e.kind == tar_kind::folder && e.size != 0)
+                return tar::invalid(from, e.header_offset, "a folder with " + decimal(e.size) + " bytes of content");
             out.entries_.push_back(e);
             next = {};
         }
@@ -183,7 +212,9 @@ class tar_archive {
         [[nodiscard]] bool set() const noexcept { return name || size; }
     };
 
-    [[nodiscard]] static bool is_zero(std::string_view bytes) noexcept { return bytes.find_first_not_of('\0') == std::string_view::npos; }
+    [[nodiscard]] static bool is_zero(std::string_view bytes) noexcept {
+        return bytes.find_first_not_of('\0') == std::string_view::npos;
+    }
     [[nodiscard]] static std::string_view keep(std::string_view text, arena& memory) {
         auto* out = memory.allocate<char>(text.size() + 1);
         std::memcpy(out, text.data(), text.size());
@@ -194,8 +225,11 @@ class tar_archive {
         while (!text.empty()) {
             std::uint64_t length = 0;
             std::size_t digits = 0;
-            for (; digits < text.size() && digits < 10 && text[digits] >= '0' && text[digits] <= '9'; ++digits) length = length * 10 + static_cast<std::uint64_t>(text[digits] - '0');
-            if (digits == 0 || digits == text.size() || text[digits] != ' ' || length > text.size() || length < digits + 3 || text[static_cast<std::size_t>(length) - 1] != '\n') return false;
+            for (; digits < text.size() && digits < 10 && text[digits] >= '0' && text[digits] <= '9'; ++digits)
+                length = length * 10 + static_cast<std::uint64_t>(text[digits] - '0');
+            if (digits == 0 || digits == text.size() || text[digits] != ' ' || length > text.size() ||
+                length < digits + 3 || text[static_cast<std::size_t>(length) - 1] != '\n')
+                return false;
             const std::string_view line = text.substr(digits + 1, static_cast<std::size_t>(length) - digits - 2);
             text.remove_prefix(static_cast<std::size_t>(length));
             const std::size_t equals = line.find('=');
@@ -219,11 +253,13 @@ class tar_archive {
     /// Archives are padded to whole records, with zeros.
     [[nodiscard]] static result<void> check_end(const source& from, std::uint64_t at) {
         constexpr std::uint64_t longest_padding = std::uint64_t{1} << 20;
-        if (from.size() - at > longest_padding) return tar::invalid(from, at, decimal(from.size() - at) + " bytes behind the last member");
+        if (from.size() - at > longest_padding)
+            return tar::invalid(from, at, decimal(from.size() - at) + " bytes behind the last member");
         std::vector<char> bytes(static_cast<std::size_t>(from.size() - at));
         if (auto got = from.read(at, std::as_writable_bytes(std::span<char>{bytes})); !got) return got;
         const std::size_t found = std::string_view{bytes.data(), bytes.size()}.find_first_not_of('\0');
-        if (found != std::string_view::npos) return tar::invalid(from, at + found, "bytes behind the end of the archive that are not zeros");
+        if (found != std::string_view::npos)
+            return tar::invalid(from, at + found, "bytes behind the end of the archive that are not zeros");
         return {};
     }
     [[nodiscard]] result<void> check_names(const source& from) const {
@@ -234,7 +270,8 @@ class tar_archive {
             return by_name != 0 ? by_name < 0 : a < b;
         });
         for (std::size_t i = 1; i < order.size(); ++i)
-            if (const tar_entry& e = entries_[order[i]]; e.name == entries_[order[i - 1]].name) return tar::invalid(from, e.header_offset, "two members are named " + quoted(e.name));
+            if (const tar_entry& e = entries_[order[i]]; e.name == entries_[order[i - 1]].name)
+                return tar::invalid(from, e.header_offset, "two members are named " + quoted(e.name));
         return {};
     }
 

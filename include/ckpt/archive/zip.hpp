@@ -60,8 +60,10 @@ inline constexpr std::uint16_t flag_patch = 0x0020;
 inline constexpr std::uint16_t flags_encrypted = 0x2041; // encrypted, strongly encrypted, headers masked
 inline constexpr std::uint16_t extra_zip64 = 0x0001;
 
-inline constexpr std::string_view resave_hint = "Save the checkpoint again with torch.save, or pack it with another tool";
-inline constexpr std::string_view damage_hint = "The file is damaged or was made to deceive; get it again from where it came";
+inline constexpr std::string_view resave_hint =
+    "Save the checkpoint again with torch.save, or pack it with another tool";
+inline constexpr std::string_view damage_hint =
+    "The file is damaged or was made to deceive; get it again from where it came";
 inline constexpr std::string_view download_hint = "Truncated download? Compare the file's size with the original";
 
 /// What a look for the ZIP64 field among extra fields found.
@@ -143,7 +145,8 @@ class zip_archive {
 
     /// Where the payload of `r` begins, for planning: predicted, or by its local header where that is not possible.
     /// `alignment` is what the archive's `.storage_alignment` says, or 64.
-    [[nodiscard]] static result<std::uint64_t> payload_offset(const source& from, const record& r, std::uint64_t alignment = 64) {
+    [[nodiscard]] static result<std::uint64_t> payload_offset(const source& from, const record& r,
+                                                              std::uint64_t alignment = 64) {
         const std::uint64_t predicted = predict(r, alignment);
         if (predicted != 0) return predicted;
         return locate(from, r);
@@ -154,13 +157,15 @@ class zip_archive {
 
     /// The payload of `r` in memory of the arena. Fails with `compressed` where it is not stored as it is, with
     /// `checksum_mismatch` where `check` is set and it does not have the directory's CRC (0: the writer computed none).
-    [[nodiscard]] static result<std::span<const std::byte>> read_record(const source& from, const record& r, arena& memory, bool check) {
+    [[nodiscard]] static result<std::span<const std::byte>> read_record(const source& from, const record& r,
+                                                                        arena& memory, bool check) {
         if (r.method != 0) return not_stored(from, r);
         auto at = locate(from, r);
         if (!at) return std::move(at).error();
         std::size_t length = 0;
         if (!checked_narrow(r.size, length))
-            return fail(from, errc::limit, *at, r.name, decimal(r.size) + " bytes are more than this program can address", {});
+            return fail(from, errc::limit, *at, r.name,
+                        decimal(r.size) + " bytes are more than this program can address", {});
         const std::span<std::byte> out{memory.allocate<std::byte>(length), length};
         if (auto done = from.read(*at, out); !done) {
             done.error().record = r.name;
@@ -175,18 +180,22 @@ class zip_archive {
 
     // The errors of this stage that others state too.
     [[nodiscard]] static error not_stored(const source& from, const record& r) {
-        const std::string method = r.method == 8 ? "deflated" : "compressed by method " + decimal(std::uint64_t{r.method});
+        const std::string method =
+            r.method == 8 ? "deflated" : "compressed by method " + decimal(std::uint64_t{r.method});
         return fail(from, errc::compressed, r.header_offset, r.name,
                     "the record is " + method + ": " + decimal(r.stored_size) + " bytes for " + decimal(r.size),
-                    r.method == 8 ? "Give open_options.inflate a function that inflates, or pack the archive again without compression: zip -0"
+                    r.method == 8 ? "Give open_options.inflate a function that inflates, or pack the archive again "
+                                    "without compression: zip -0"
                                   : "Pack the archive again without compression: torch.save, or zip -0");
     }
-    [[nodiscard]] static error wrong_checksum(const source& from, const record& r, std::uint64_t at, std::uint32_t computed) {
+    [[nodiscard]] static error wrong_checksum(const source& from, const record& r, std::uint64_t at,
+                                              std::uint32_t computed) {
         return fail(from, errc::checksum_mismatch, at, r.name,
-                    "the CRC-32 is " + hexadecimal(computed) + ", the directory says " + hexadecimal(r.crc32), zip::damage_hint);
+                    "the CRC-32 is " + hexadecimal(computed) + ", the directory says " + hexadecimal(r.crc32),
+                    zip::damage_hint);
     }
-    [[nodiscard]] static error fail(const source& from, errc code, std::uint64_t at, std::string_view name, std::string seen,
-                                    std::string_view hint) {
+    [[nodiscard]] static error fail(const source& from, errc code, std::uint64_t at, std::string_view name,
+                                    std::string seen, std::string_view hint) {
         return error{.code = code,
                      .offset = from.base() + at,
                      .record = std::string(name),
@@ -206,12 +215,14 @@ class zip_archive {
 
     [[nodiscard]] static result<tail_bytes> read_tail(const source& from, const limits& budget, arena& memory);
     [[nodiscard]] static result<end_facts> find_end(const source& from, const tail_bytes& tail);
-    [[nodiscard]] static result<void> apply_zip64(const source& from, const tail_bytes& tail, std::size_t at, end_facts& facts);
+    [[nodiscard]] static result<void> apply_zip64(const source& from, const tail_bytes& tail, std::size_t at,
+                                                  end_facts& facts);
     [[nodiscard]] static bool is_rival(const tail_bytes& tail, std::size_t at, std::uint64_t size) noexcept;
     [[nodiscard]] static result<std::span<const std::byte>> read_directory(const source& from, const tail_bytes& tail,
                                                                            const end_facts& end, const limits& budget,
                                                                            arena& memory);
-    [[nodiscard]] result<void> parse(const source& from, std::span<const std::byte> directory, std::size_t count, arena& memory);
+    [[nodiscard]] result<void> parse(const source& from, std::span<const std::byte> directory, std::size_t count,
+                                     arena& memory);
     [[nodiscard]] static std::string_view widen(record& r, std::span<const std::byte> extra) noexcept;
     [[nodiscard]] static error bad_name(const source& from, std::uint64_t at, const record& r, name_fault fault);
     [[nodiscard]] error duplicate(const source& from, const record& first, const record& second) const;
@@ -220,7 +231,8 @@ class zip_archive {
 
     /// The least offset at which a record can end: header, name and payload, without extra fields.
     [[nodiscard]] static bool least_end(const record& r, std::uint64_t& out) noexcept {
-        return checked_add(r.header_offset, zip::local_bytes + r.name.size(), out) && checked_add(out, r.stored_size, out);
+        return checked_add(r.header_offset, zip::local_bytes + r.name.size(), out) &&
+               checked_add(out, r.stored_size, out);
     }
 
     std::span<record> records_{};
@@ -240,19 +252,22 @@ inline result<zip_archive::tail_bytes> zip_archive::read_tail(const source& from
         return fail(from, errc::zip_truncated, 0, {}, "no end record: the whole file has " + decimal(size) + " bytes",
                     zip::download_hint);
     }
-    std::uint64_t start = size - (std::min<std::uint64_t>)(size, zip::end_window + zip::end64_bytes + zip::locator_bytes);
+    std::uint64_t start =
+        size - (std::min<std::uint64_t>)(size, zip::end_window + zip::end64_bytes + zip::locator_bytes);
     std::array<std::byte, all> last{};
     const std::size_t had = static_cast<std::size_t>((std::min<std::uint64_t>)(size, all));
     if (auto done = from.read(size - had, {last.data() + (all - had), had}); !done) return std::move(done).error();
     const std::byte* const end = last.data() + (all - zip::end_bytes);
     if (load_le<std::uint32_t>(end) == zip::end_signature && load_le<std::uint16_t>(end + 20) == 0) {
-        std::uint64_t length = load_le<std::uint32_t>(end + 12), offset = load_le<std::uint32_t>(end + 16), stop = size - zip::end_bytes;
+        std::uint64_t length = load_le<std::uint32_t>(end + 12), offset = load_le<std::uint32_t>(end + 16),
+                      stop = size - zip::end_bytes;
         if (had == all && load_le<std::uint32_t>(end - zip::locator_bytes) == zip::locator_signature) {
             length = load_le<std::uint64_t>(last.data() + 40);
             offset = load_le<std::uint64_t>(last.data() + 48);
             stop = size - all;
         }
-        if (offset < start && length <= budget.directory_bytes && length <= stop && offset == stop - length) start = offset;
+        if (offset < start && length <= budget.directory_bytes && length <= stop && offset == stop - length)
+            start = offset;
     }
     std::size_t length = 0;
     if (!checked_narrow(size - start, length))
@@ -283,8 +298,8 @@ inline result<zip_archive::end_facts> zip_archive::find_end(const source& from, 
     while (load_le<std::uint32_t>(data + at) != zip::end_signature) {
         if (at == first) {
             return fail(from, errc::zip_truncated, size, {},
-                        "no end record in the last " + decimal(std::uint64_t{tail.bytes.size() - first}) + " of " + decimal(size) +
-                            " bytes",
+                        "no end record in the last " + decimal(std::uint64_t{tail.bytes.size() - first}) + " of " +
+                            decimal(size) + " bytes",
                         zip::download_hint);
         }
         --at;
@@ -305,7 +320,8 @@ inline result<zip_archive::end_facts> zip_archive::find_end(const source& from, 
         const std::size_t there = static_cast<std::size_t>(static_cast<const std::byte*>(hit) - data);
         if (load_le<std::uint32_t>(data + there - 3) == zip::end_signature && is_rival(tail, there - 3, size)) {
             return fail(from, errc::zip_ambiguous_end, position, {},
-                        "two complete end records, at " + decimal(tail.offset + there - 3) + " and " + decimal(position),
+                        "two complete end records, at " + decimal(tail.offset + there - 3) + " and " +
+                            decimal(position),
                         zip::resave_hint);
         }
         from_here = there + 1;
@@ -318,25 +334,29 @@ inline result<zip_archive::end_facts> zip_archive::find_end(const source& from, 
     out.directory_size = load_le<std::uint32_t>(p + 12);
     out.directory_offset = load_le<std::uint32_t>(p + 16);
     out.position = position;
-    const bool has_locator = at >= zip::locator_bytes && load_le<std::uint32_t>(p - zip::locator_bytes) == zip::locator_signature;
+    const bool has_locator =
+        at >= zip::locator_bytes && load_le<std::uint32_t>(p - zip::locator_bytes) == zip::locator_signature;
     const auto on_first = [&](std::uint16_t number) { return number == 0 || (has_locator && number == zip::full16); };
     if (!on_first(disk) || !on_first(directory_disk) || here != entries) {
         return fail(from, errc::zip_multi_disk, position, {},
-                    "disk " + decimal(std::uint64_t{disk}) + ", directory on disk " + decimal(std::uint64_t{directory_disk}) + ", " +
-                        decimal(std::uint64_t{here}) + " of " + decimal(std::uint64_t{entries}) + " entries here",
+                    "disk " + decimal(std::uint64_t{disk}) + ", directory on disk " +
+                        decimal(std::uint64_t{directory_disk}) + ", " + decimal(std::uint64_t{here}) + " of " +
+                        decimal(std::uint64_t{entries}) + " entries here",
                     "Join the parts into one archive first: zip -s 0 parts.zip --out whole.zip");
     }
     if (has_locator) {
         auto widened = apply_zip64(from, tail, at, out);
         if (!widened) return std::move(widened).error();
     } else if (out.directory_size == zip::full32 || out.directory_offset == zip::full32) {
-        return fail(from, errc::zip64_invalid, position, {}, "the end record asks for a ZIP64 one, which is not there", zip::damage_hint);
+        return fail(from, errc::zip64_invalid, position, {}, "the end record asks for a ZIP64 one, which is not there",
+                    zip::damage_hint);
     }
     return out;
 }
 
 /// Takes the numbers of the ZIP64 end record; `at` is the plain one, behind the locator.
-inline result<void> zip_archive::apply_zip64(const source& from, const tail_bytes& tail, std::size_t at, end_facts& facts) {
+inline result<void> zip_archive::apply_zip64(const source& from, const tail_bytes& tail, std::size_t at,
+                                             end_facts& facts) {
     const std::byte* const plain = tail.bytes.data() + at;
     const std::byte* const locator = plain - zip::locator_bytes;
     const std::uint64_t locator_offset = tail.offset + at - zip::locator_bytes;
@@ -346,7 +366,8 @@ inline result<void> zip_archive::apply_zip64(const source& from, const tail_byte
     };
     if (load_le<std::uint32_t>(locator + 4) != 0 || load_le<std::uint32_t>(locator + 16) > 1) {
         return fail(from, errc::zip_multi_disk, locator_offset, {},
-                    "the ZIP64 locator counts " + decimal(std::uint64_t{load_le<std::uint32_t>(locator + 16)}) + " disks",
+                    "the ZIP64 locator counts " + decimal(std::uint64_t{load_le<std::uint32_t>(locator + 16)}) +
+                        " disks",
                     "Join the parts into one archive first: zip -s 0 parts.zip --out whole.zip");
     }
     if (!range_inside(position, zip::end64_bytes, locator_offset))
@@ -364,8 +385,8 @@ inline result<void> zip_archive::apply_zip64(const source& from, const tail_byte
     // The field counts what follows it: the record must reach to its locator.
     const std::uint64_t length = load_le<std::uint64_t>(p + 4);
     if (length != locator_offset - position - 12)
-        return bad("the ZIP64 end record at " + decimal(position) + " has " + decimal(length) + " bytes, its locator is at " +
-                   decimal(locator_offset));
+        return bad("the ZIP64 end record at " + decimal(position) + " has " + decimal(length) +
+                   " bytes, its locator is at " + decimal(locator_offset));
     const std::uint64_t here = load_le<std::uint64_t>(p + 24);
     end_facts wide;
     wide.count = load_le<std::uint64_t>(p + 32);
@@ -381,9 +402,9 @@ inline result<void> zip_archive::apply_zip64(const source& from, const tail_byte
         (facts.directory_size != zip::full32 && facts.directory_size != wide.directory_size) ||
         (facts.directory_offset != zip::full32 && facts.directory_offset != wide.directory_offset)) {
         return fail(from, errc::zip_ambiguous_end, facts.position, {},
-                    "the end records disagree: " + decimal(facts.count) + " entries, " + decimal(facts.directory_size) + " bytes at " +
-                        decimal(facts.directory_offset) + " here, " + decimal(wide.count) + ", " + decimal(wide.directory_size) +
-                        " at " + decimal(wide.directory_offset) + " in the ZIP64 one",
+                    "the end records disagree: " + decimal(facts.count) + " entries, " + decimal(facts.directory_size) +
+                        " bytes at " + decimal(facts.directory_offset) + " here, " + decimal(wide.count) + ", " +
+                        decimal(wide.directory_size) + " at " + decimal(wide.directory_offset) + " in the ZIP64 one",
                     zip::damage_hint);
     }
     facts = wide;
@@ -392,14 +413,17 @@ inline result<void> zip_archive::apply_zip64(const source& from, const tail_byte
 
 // ---- the directory ----
 
-inline result<std::span<const std::byte>> zip_archive::read_directory(const source& from, const tail_bytes& tail, const end_facts& end,
-                                                                      const limits& budget, arena& memory) {
+inline result<std::span<const std::byte>> zip_archive::read_directory(const source& from, const tail_bytes& tail,
+                                                                      const end_facts& end, const limits& budget,
+                                                                      arena& memory) {
     std::uint64_t stop = 0;
     const auto place = [&] {
-        return decimal(end.directory_size) + " bytes at " + decimal(end.directory_offset) + ", end record at " + decimal(end.position);
+        return decimal(end.directory_size) + " bytes at " + decimal(end.directory_offset) + ", end record at " +
+               decimal(end.position);
     };
     if (!checked_add(end.directory_offset, end.directory_size, stop) || stop > from.size())
-        return fail(from, errc::zip_bounds, end.position, {}, "the directory lies outside the file: " + place(), zip::download_hint);
+        return fail(from, errc::zip_bounds, end.position, {}, "the directory lies outside the file: " + place(),
+                    zip::download_hint);
     if (stop != end.position) {
         // A whole directory right before the end record means that all offsets are off by one distance.
         std::array<std::byte, 4> first{};
@@ -408,15 +432,17 @@ inline result<std::span<const std::byte>> zip_archive::read_directory(const sour
                            load_le<std::uint32_t>(first.data()) == zip::central_signature;
         if (moved) {
             return fail(from, errc::zip_prefix, end.position, {},
-                        decimal(end.position - stop) + " bytes stand before the archive, or two archives were joined: " + place(),
+                        decimal(end.position - stop) +
+                            " bytes stand before the archive, or two archives were joined: " + place(),
                         "Cut them off, or open the part of the file that holds the archive");
         }
-        return fail(from, errc::zip_count_mismatch, end.position, {}, "the directory does not end at its end record: " + place(),
-                    zip::damage_hint);
+        return fail(from, errc::zip_count_mismatch, end.position, {},
+                    "the directory does not end at its end record: " + place(), zip::damage_hint);
     }
     if (end.count > end.directory_size / zip::central_bytes) {
         return fail(from, errc::zip_count_mismatch, end.position, {},
-                    decimal(end.count) + " entries do not fit in a directory of " + decimal(end.directory_size) + " bytes",
+                    decimal(end.count) + " entries do not fit in a directory of " + decimal(end.directory_size) +
+                        " bytes",
                     zip::damage_hint);
     }
     constexpr std::uint64_t most_records = (std::uint64_t{1} << 31) - 1; // the index numbers them by 31 bits
@@ -427,7 +453,8 @@ inline result<std::span<const std::byte>> zip_archive::read_directory(const sour
     }
     if (end.directory_size > budget.directory_bytes) {
         return fail(from, errc::limit, end.position, {},
-                    "a directory of " + decimal(end.directory_size) + " bytes, the limit is " + decimal(budget.directory_bytes),
+                    "a directory of " + decimal(end.directory_size) + " bytes, the limit is " +
+                        decimal(budget.directory_bytes),
                     "Raise limits::directory_bytes if the file is trusted");
     }
     std::array<std::byte, 4> begin{};
@@ -442,7 +469,8 @@ inline result<std::span<const std::byte>> zip_archive::read_directory(const sour
     }
     std::size_t length = 0;
     if (!checked_narrow(end.directory_size, length))
-        return fail(from, errc::limit, end.position, {}, "a directory of " + decimal(end.directory_size) + " bytes", {});
+        return fail(from, errc::limit, end.position, {}, "a directory of " + decimal(end.directory_size) + " bytes",
+                    {});
     const std::span<std::byte> out{memory.allocate<std::byte>(length), length};
     if (auto done = from.read(end.directory_offset, out); !done) return std::move(done).error();
     return std::span<const std::byte>{out};
@@ -464,7 +492,8 @@ inline std::string_view zip_archive::widen(record& r, std::span<const std::byte>
     if (field.words > asked) {
         if (field.words > values.size()) return "a ZIP64 field that is too long";
         for (std::size_t i = 0; i < field.words; ++i)
-            if (load_le<std::uint64_t>(field.data + 8 * i) != *values[i]) return "a ZIP64 field that contradicts the entry";
+            if (load_le<std::uint64_t>(field.data + 8 * i) != *values[i])
+                return "a ZIP64 field that contradicts the entry";
     }
     if (field.rest != 0 && (field.rest != 4 || load_le<std::uint32_t>(field.data + 8 * field.words) != 0))
         return "a ZIP64 field of an odd length, or one that names another disk";
@@ -488,12 +517,15 @@ inline error zip_archive::bad_name(const source& from, std::uint64_t at, const r
 inline error zip_archive::duplicate(const source& from, const record& first, const record& second) const {
     const bool equal = first.name == second.name;
     return fail(from, errc::zip_duplicate_name, second.header_offset, second.name,
-                equal ? quoted(first.name) + " is there twice, at " + decimal(first.header_offset) + " and " + decimal(second.header_offset)
-                      : quoted(first.name) + " and " + quoted(second.name) + " differ only in case, which PyTorch ignores",
+                equal ? quoted(first.name) + " is there twice, at " + decimal(first.header_offset) + " and " +
+                            decimal(second.header_offset)
+                      : quoted(first.name) + " and " + quoted(second.name) +
+                            " differ only in case, which PyTorch ignores",
                 "Which of the two is meant depends on the reader; pack the archive again without one of them");
 }
 
-inline result<void> zip_archive::parse(const source& from, std::span<const std::byte> directory, std::size_t count, arena& memory) {
+inline result<void> zip_archive::parse(const source& from, std::span<const std::byte> directory, std::size_t count,
+                                       arena& memory) {
     records_ = {memory.allocate<record>(count), count};
     index_ = name_index(count, memory);
     const std::byte* at = directory.data();
@@ -512,8 +544,8 @@ inline result<void> zip_archive::parse(const source& from, std::span<const std::
         record& r = *::new (static_cast<void*>(&records_[i])) record;
         if (length > left) {
             return fail(from, errc::zip_bounds, offset(), {},
-                        "entry " + decimal(std::uint64_t{i + 1}) + " has " + decimal(std::uint64_t{length}) + " bytes, the directory " +
-                            decimal(std::uint64_t{left}) + " more",
+                        "entry " + decimal(std::uint64_t{i + 1}) + " has " + decimal(std::uint64_t{length}) +
+                            " bytes, the directory " + decimal(std::uint64_t{left}) + " more",
                         zip::damage_hint);
         }
         r.name = {reinterpret_cast<const char*>(at + zip::central_bytes), name_length};
@@ -523,25 +555,31 @@ inline result<void> zip_archive::parse(const source& from, std::span<const std::
         r.stored_size = load_le<std::uint32_t>(at + 20);
         r.size = load_le<std::uint32_t>(at + 24);
         r.header_offset = load_le<std::uint32_t>(at + 42);
-        if (extra_length != 0 || r.size == zip::full32 || r.stored_size == zip::full32 || r.header_offset == zip::full32) {
+        if (extra_length != 0 || r.size == zip::full32 || r.stored_size == zip::full32 ||
+            r.header_offset == zip::full32) {
             const std::string_view wrong = widen(r, {at + zip::central_bytes + name_length, extra_length});
-            if (!wrong.empty()) return fail(from, errc::zip64_invalid, offset(), r.name, std::string(wrong), zip::damage_hint);
+            if (!wrong.empty())
+                return fail(from, errc::zip64_invalid, offset(), r.name, std::string(wrong), zip::damage_hint);
         }
         const name_facts name = look_at_name(r.name);
-        if (name.fault != name_fault::none || (r.is_folder() && r.size != 0)) return bad_name(from, offset(), r, name.fault);
+        if (name.fault != name_fault::none || (r.is_folder() && r.size != 0))
+            return bad_name(from, offset(), r, name.fault);
         if ((r.flags & (zip::flags_encrypted | zip::flag_patch)) != 0 || load_le<std::uint16_t>(at + 34) != 0) {
             if ((r.flags & zip::flags_encrypted) != 0) {
-                return fail(from, errc::zip_encrypted, offset(), r.name, "the record is encrypted: flags " + hexadecimal(r.flags),
+                return fail(from, errc::zip_encrypted, offset(), r.name,
+                            "the record is encrypted: flags " + hexadecimal(r.flags),
                             "Unpack it with its password and pack it again without");
             }
             return fail(from, errc::zip_multi_disk, offset(), r.name,
-                        (r.flags & zip::flag_patch) != 0 ? std::string("the record is a patch to another archive")
-                                                        : "the record is on disk " + decimal(std::uint64_t{load_le<std::uint16_t>(at + 34)}),
+                        (r.flags & zip::flag_patch) != 0
+                            ? std::string("the record is a patch to another archive")
+                            : "the record is on disk " + decimal(std::uint64_t{load_le<std::uint16_t>(at + 34)}),
                         zip::resave_hint);
         }
         if (r.method == 0 && r.size != r.stored_size) {
             return fail(from, errc::zip_header_mismatch, offset(), r.name,
-                        "stored as it is, and yet " + decimal(r.stored_size) + " bytes for " + decimal(r.size), zip::damage_hint);
+                        "stored as it is, and yet " + decimal(r.stored_size) + " bytes for " + decimal(r.size),
+                        zip::damage_hint);
         }
         std::uint64_t least = 0;
         if (!least_end(r, least) || least > directory_offset_) return misplaced(from, r, nullptr);
@@ -552,7 +590,8 @@ inline result<void> zip_archive::parse(const source& from, std::span<const std::
     }
     if (at != end) {
         return fail(from, errc::zip_count_mismatch, offset(), {},
-                    decimal(static_cast<std::uint64_t>(end - at)) + " bytes follow the last of " + decimal(std::uint64_t{count}) + " entries",
+                    decimal(static_cast<std::uint64_t>(end - at)) + " bytes follow the last of " +
+                        decimal(std::uint64_t{count}) + " entries",
                     zip::damage_hint);
     }
     std::size_t first = 0, second = 0;
@@ -566,8 +605,8 @@ inline error zip_archive::misplaced(const source& from, const record& r, const r
     const bool inside = least_end(r, least) && least <= from.size();
     const std::string place = decimal(r.stored_size) + " bytes with the header at " + decimal(r.header_offset);
     if (!inside) {
-        return fail(from, errc::zip_bounds, directory_offset_, r.name, place + " lie outside a file of " + decimal(from.size()),
-                    zip::download_hint);
+        return fail(from, errc::zip_bounds, directory_offset_, r.name,
+                    place + " lie outside a file of " + decimal(from.size()), zip::download_hint);
     }
     return fail(from, errc::zip_overlap, r.header_offset, r.name,
                 place + (next != nullptr ? " overlap " + quoted(next->name) + " at " + decimal(next->header_offset)
@@ -581,8 +620,9 @@ inline result<void> zip_archive::set_bounds(const source& from) {
     if (!in_order_) {
         order.resize(records_.size());
         for (std::size_t i = 0; i < order.size(); ++i) order[i] = static_cast<std::uint32_t>(i);
-        std::sort(order.begin(), order.end(),
-                  [&](std::uint32_t a, std::uint32_t b) { return records_[a].header_offset < records_[b].header_offset; });
+        std::sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
+            return records_[a].header_offset < records_[b].header_offset;
+        });
     }
     const auto nth = [&](std::size_t i) -> record& { return records_[in_order_ ? i : order[i]]; };
     if (records_.empty() || nth(0).header_offset != 0) {
@@ -607,27 +647,33 @@ inline result<std::uint64_t> zip_archive::locate(const source& from, const recor
     // One read takes the header, the name and, but for large alignments, the extra fields.
     std::array<std::byte, 512> buffer;
     const std::uint64_t room = r.bound - r.header_offset;
-    const std::span<std::byte> head{buffer.data(), static_cast<std::size_t>((std::min<std::uint64_t>)(room, buffer.size()))};
-    const auto bad = [&](errc code, std::string seen) { return fail(from, code, r.header_offset, r.name, std::move(seen), zip::damage_hint); };
+    const std::span<std::byte> head{buffer.data(),
+                                    static_cast<std::size_t>((std::min<std::uint64_t>)(room, buffer.size()))};
+    const auto bad = [&](errc code, std::string seen) {
+        return fail(from, code, r.header_offset, r.name, std::move(seen), zip::damage_hint);
+    };
     if (r.bound < r.header_offset || room < zip::local_bytes) return bad(errc::internal, "a record without a bound");
     if (auto done = from.read(r.header_offset, head); !done) {
         done.error().record = r.name;
         return std::move(done).error();
     }
     const std::byte* p = head.data();
-    if (load_le<std::uint32_t>(p) != zip::local_signature) return bad(errc::zip_header_mismatch, "no local header where the directory says");
+    if (load_le<std::uint32_t>(p) != zip::local_signature)
+        return bad(errc::zip_header_mismatch, "no local header where the directory says");
     const auto flags = load_le<std::uint16_t>(p + 6), method = load_le<std::uint16_t>(p + 8);
     const std::size_t name_length = load_le<std::uint16_t>(p + 26), extra_length = load_le<std::uint16_t>(p + 28);
     const auto differs = [&](const char* what, std::uint64_t here, std::uint64_t there) {
-        return bad(errc::zip_header_mismatch, "the local header has " + std::string(what) + " " + decimal(here) + ", the directory " + decimal(there));
+        return bad(errc::zip_header_mismatch, "the local header has " + std::string(what) + " " + decimal(here) +
+                                                  ", the directory " + decimal(there));
     };
     if (flags != r.flags) return differs("flags", flags, r.flags);
     if (method != r.method) return differs("method", method, r.method);
     if (name_length != r.name.size()) return differs("a name length of", name_length, r.name.size());
     const std::size_t whole = zip::local_bytes + name_length + extra_length;
     if (whole > room || r.stored_size > room - whole) {
-        return bad(errc::zip_overlap, "a header of " + decimal(std::uint64_t{whole}) + " and a payload of " + decimal(r.stored_size) +
-                                          " bytes, the next record or the directory begins " + decimal(room) + " on");
+        return bad(errc::zip_overlap, "a header of " + decimal(std::uint64_t{whole}) + " and a payload of " +
+                                          decimal(r.stored_size) + " bytes, the next record or the directory begins " +
+                                          decimal(room) + " on");
     }
     std::vector<std::byte> rest;
     if (whole > head.size()) {
@@ -644,29 +690,34 @@ inline result<std::uint64_t> zip_archive::locate(const source& from, const recor
     if (name != r.name) return bad(errc::zip_header_mismatch, "the local header has the name " + quoted(name));
 
     // With bit 3 the numbers stand behind the payload; here they are zero, or right all the same. PyTorch's ZIP64 field
-    // may come without the sentinels that ask for one: size, a zero, and the header's own offset where it is past 4 GiB;
-    // or that offset alone.
+    // may come without the sentinels that ask for one: size, a zero, and the header's own offset where it is past 4
+    // GiB; or that offset alone.
     const bool deferred = (flags & zip::flag_deferred) != 0;
     std::uint64_t size = load_le<std::uint32_t>(p + 22), stored = load_le<std::uint32_t>(p + 18);
     const bool size_asked = size == zip::full32, stored_asked = stored == zip::full32;
-    const auto fits = [deferred](std::uint64_t here, std::uint64_t there) { return here == there || (deferred && here == 0); };
+    const auto fits = [deferred](std::uint64_t here, std::uint64_t there) {
+        return here == there || (deferred && here == 0);
+    };
     const zip::zip64_field field = zip::find_zip64({p + zip::local_bytes + name_length, extra_length});
     if (field.broken || field.rest != 0 || field.words > 3)
         return bad(errc::zip64_invalid, "the local header's extra fields are malformed, or have two ZIP64 fields");
     const auto word = [&](std::size_t i) { return load_le<std::uint64_t>(field.data + 8 * i); };
     if (field.words >= 2) {
         const std::uint64_t wide_size = word(0), wide_stored = word(1);
-        if (!fits(wide_size, r.size) || !fits(wide_stored, r.stored_size) || (field.words == 3 && word(2) != r.header_offset))
+        if (!fits(wide_size, r.size) || !fits(wide_stored, r.stored_size) ||
+            (field.words == 3 && word(2) != r.header_offset))
             return bad(errc::zip64_invalid, "the local header's ZIP64 field contradicts the directory");
         if (size_asked) size = wide_size;
         if (stored_asked) stored = wide_stored;
     } else if (size_asked && stored_asked) {
         return bad(errc::zip64_invalid, "the local header asks for a ZIP64 field that is missing or too short");
     } else if (size_asked || stored_asked) {
-        if (field.words == 0) return bad(errc::zip64_invalid, "the local header asks for a ZIP64 field that is missing");
+        if (field.words == 0)
+            return bad(errc::zip64_invalid, "the local header asks for a ZIP64 field that is missing");
         (size_asked ? size : stored) = word(0);
     } else if (field.words == 1 && word(0) != r.header_offset) {
-        return bad(errc::zip64_invalid, "the local header's ZIP64 field has " + decimal(word(0)) + ", which is not its own offset");
+        return bad(errc::zip64_invalid,
+                   "the local header's ZIP64 field has " + decimal(word(0)) + ", which is not its own offset");
     }
     const auto crc = load_le<std::uint32_t>(p + 14);
     if (!fits(size, r.size)) return differs("a size of", size, r.size);

@@ -35,7 +35,7 @@ struct zip_check {
 };
 
 struct zip_check_options {
-    bool checksums{true};   ///< reads every payload
+    bool checksums{true};     ///< reads every payload
     ckpt::inflater inflate{}; ///< for compressed ones
 };
 
@@ -53,21 +53,23 @@ namespace zip {
     for (const std::size_t signature : {std::size_t{4}, std::size_t{0}}) {
         const std::byte* const p = bytes.data() + signature;
         if (signature != 0 && (room < 4 || load_le<std::uint32_t>(bytes.data()) != descriptor_signature)) continue;
-        if (room >= signature + 20 && load_le<std::uint32_t>(p) == r.crc32 && load_le<std::uint64_t>(p + 4) == r.stored_size &&
-            load_le<std::uint64_t>(p + 12) == r.size)
+        if (room >= signature + 20 && load_le<std::uint32_t>(p) == r.crc32 &&
+            load_le<std::uint64_t>(p + 4) == r.stored_size && load_le<std::uint64_t>(p + 12) == r.size)
             return true;
-        if (room >= signature + 12 && load_le<std::uint32_t>(p) == r.crc32 && load_le<std::uint32_t>(p + 4) == r.stored_size &&
-            load_le<std::uint32_t>(p + 8) == r.size)
+        if (room >= signature + 12 && load_le<std::uint32_t>(p) == r.crc32 &&
+            load_le<std::uint32_t>(p + 4) == r.stored_size && load_le<std::uint32_t>(p + 8) == r.size)
             return true;
     }
     return false;
 }
 
 /// The checksum of the payload at `at`, through a bounded buffer.
-[[nodiscard]] inline result<std::uint32_t> checksum(const source& from, const record& r, std::uint64_t at, std::vector<std::byte>& buffer) {
+[[nodiscard]] inline result<std::uint32_t> checksum(const source& from, const record& r, std::uint64_t at,
+                                                    std::vector<std::byte>& buffer) {
     std::uint32_t crc = 0;
     for (std::uint64_t left = r.stored_size; left != 0;) {
-        const std::span<std::byte> piece{buffer.data(), static_cast<std::size_t>((std::min<std::uint64_t>)(left, buffer.size()))};
+        const std::span<std::byte> piece{buffer.data(),
+                                         static_cast<std::size_t>((std::min<std::uint64_t>)(left, buffer.size()))};
         auto done = from.read(at, piece);
         if (!done) return std::move(done).error();
         crc = detail::crc32(piece, crc);
@@ -82,7 +84,9 @@ namespace zip {
     auto at = locate_deflated(from, r, inflate);
     if (!at) return std::move(at).error();
     std::size_t length = 0;
-    if (!checked_narrow(r.size, length)) return zip_archive::fail(from, errc::limit, *at, r.name, decimal(r.size) + " bytes are more than this program can address", {});
+    if (!checked_narrow(r.size, length))
+        return zip_archive::fail(from, errc::limit, *at, r.name,
+                                 decimal(r.size) + " bytes are more than this program can address", {});
     std::vector<std::byte> content(length);
     return inflate_record(from, r, *at, inflate, content);
 }
@@ -91,7 +95,8 @@ namespace zip {
 
 /// Walks all records. A fault does not end the walk; one that concerns the whole source (it cannot be read any
 /// longer) shows once for every record.
-inline zip_check verify_zip(const source& from, const zip_archive& archive, const zip_check_options& options, finding_sink sink, void* context) {
+inline zip_check verify_zip(const source& from, const zip_archive& archive, const zip_check_options& options,
+                            finding_sink sink, void* context) {
     zip_check out;
     std::vector<std::byte> buffer(options.checksums ? std::size_t{1} << 18 : 0); // stays in the second-level cache
     const auto report = [&](error found, const record& r) {
@@ -113,7 +118,8 @@ inline zip_check verify_zip(const source& from, const zip_archive& archive, cons
                 report(std::move(described).error(), r);
             } else if (!*described) {
                 report(zip_archive::fail(from, errc::zip_header_mismatch, end, r.name,
-                                         "no data descriptor behind the payload that agrees with the directory", zip::damage_hint),
+                                         "no data descriptor behind the payload that agrees with the directory",
+                                         zip::damage_hint),
                        r);
             }
         }

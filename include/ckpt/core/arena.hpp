@@ -97,8 +97,11 @@ class arena {
     arena() noexcept = default;
     explicit arena(const shared<block_pool>& pool) noexcept : pool_{pool} {}
     arena(arena&& other) noexcept
-        : pool_{std::move(other.pool_)}, blocks_{std::move(other.blocks_)}, at_{std::exchange(other.at_, nullptr)},
-          end_{std::exchange(other.end_, nullptr)}, total_{std::exchange(other.total_, 0)} {
+        : pool_{std::move(other.pool_)},
+          blocks_{std::move(other.blocks_)},
+          at_{std::exchange(other.at_, nullptr)},
+          end_{std::exchange(other.end_, nullptr)},
+          total_{std::exchange(other.total_, 0)} {
         other.blocks_.clear();
     }
     arena& operator=(arena&& other) noexcept {
@@ -119,7 +122,8 @@ class arena {
     [[nodiscard]] void* allocate(std::size_t bytes, std::size_t alignment) {
         const auto address = reinterpret_cast<std::uintptr_t>(at_);
         const std::size_t gap = (alignment - (address & (alignment - 1))) & (alignment - 1);
-        if (at_ != nullptr && static_cast<std::size_t>(end_ - at_) >= gap && static_cast<std::size_t>(end_ - at_) - gap >= bytes) {
+        if (at_ != nullptr && static_cast<std::size_t>(end_ - at_) >= gap &&
+            static_cast<std::size_t>(end_ - at_) - gap >= bytes) {
             std::byte* out = at_ + gap;
             at_ = out + bytes;
             return out;
@@ -131,8 +135,7 @@ class arena {
         return b.data;
     }
 
-    template <class T>
-    [[nodiscard]] T* allocate(std::size_t count) {
+    template <class T> [[nodiscard]] T* allocate(std::size_t count) {
         static_assert(std::is_trivially_destructible_v<T>);
         if (count > ~std::size_t{0} / sizeof(T)) throw_bad_alloc();
         return static_cast<T*>(allocate(count * sizeof(T), alignof(T)));
@@ -175,8 +178,7 @@ class arena {
 
 /// An array in one block: its elements move when it grows, and the block goes back when it goes. For stacks and tables
 /// that live as long as one pass does.
-template <class T>
-class work_array {
+template <class T> class work_array {
     static_assert(std::is_trivially_copyable_v<T> && std::is_trivially_destructible_v<T>);
 
   public:
@@ -185,7 +187,9 @@ class work_array {
     work_array& operator=(const work_array&) = delete;
     ~work_array() { drop(block_); }
 
-    [[nodiscard]] CKPT_DETAIL_INLINE std::size_t size() const noexcept { return static_cast<std::size_t>(top_ - first_); }
+    [[nodiscard]] CKPT_DETAIL_INLINE std::size_t size() const noexcept {
+        return static_cast<std::size_t>(top_ - first_);
+    }
     [[nodiscard]] CKPT_DETAIL_INLINE bool empty() const noexcept { return top_ == first_; }
     [[nodiscard]] CKPT_DETAIL_INLINE T* data() noexcept { return first_; }
     [[nodiscard]] CKPT_DETAIL_INLINE const T* data() const noexcept { return first_; }
@@ -236,8 +240,7 @@ class work_array {
 };
 
 /// An array in whole blocks of an arena: grows at the end, never moves an element, indexes in constant time.
-template <class T>
-class chunked_array {
+template <class T> class chunked_array {
     static_assert(std::is_trivially_copyable_v<T> && std::is_trivially_destructible_v<T>);
 
   public:
@@ -269,7 +272,8 @@ class chunked_array {
 
   private:
     [[nodiscard]] T* begin_chunk(arena& memory) {
-        if ((size_ >> shift) == chunks_.size()) chunks_.push_back(reinterpret_cast<T*>(memory.whole_block(block_bytes).data));
+        if ((size_ >> shift) == chunks_.size())
+            chunks_.push_back(reinterpret_cast<T*>(memory.whole_block(block_bytes).data));
         return chunks_[size_ >> shift];
     }
 

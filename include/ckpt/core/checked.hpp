@@ -34,7 +34,8 @@ template <std::integral To, std::integral From>
 }
 
 /// `factor` for each of `units`, and `extra`; all ones where that does not fit: how budgets follow from sizes.
-[[nodiscard]] constexpr std::uint64_t budget_for(std::uint64_t factor, std::uint64_t units, std::uint64_t extra) noexcept {
+[[nodiscard]] constexpr std::uint64_t budget_for(std::uint64_t factor, std::uint64_t units,
+                                                 std::uint64_t extra) noexcept {
     std::uint64_t out{};
     return checked_mul(factor, units, out) && checked_add(out, extra, out) ? out : ~std::uint64_t{0};
 }

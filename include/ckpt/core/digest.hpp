@@ -52,8 +52,8 @@ inline constexpr crc32_tables crc32_table{};
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__CUDACC__)
 // Carry-less multiplication folds 64 bytes a step (V. Gopal et al., "Fast CRC Computation for Generic Polynomials Using
-// PCLMULQDQ", Intel 2009). The constants are x^n mod P for the distances 512+-64 and 128+-64 bits, bit-reflected. What is
-// left, 16 bytes that leave the same remainder, goes through the tables.
+// PCLMULQDQ", Intel 2009). The constants are x^n mod P for the distances 512+-64 and 128+-64 bits, bit-reflected. What
+// is left, 16 bytes that leave the same remainder, goes through the tables.
 using clmul_lanes = long long __attribute__((vector_size(16)));
 
 [[nodiscard]] inline clmul_lanes clmul_load(const std::byte* at) noexcept {
@@ -61,16 +61,18 @@ using clmul_lanes = long long __attribute__((vector_size(16)));
     std::memcpy(&out, at, sizeof out);
     return out;
 }
-[[nodiscard, gnu::target("pclmul")]] inline clmul_lanes clmul_fold(clmul_lanes value, clmul_lanes by, clmul_lanes next) noexcept {
+[[nodiscard, gnu::target("pclmul")]] inline clmul_lanes clmul_fold(clmul_lanes value, clmul_lanes by,
+                                                                   clmul_lanes next) noexcept {
     return __builtin_ia32_pclmulqdq128(value, by, 0x00) ^ __builtin_ia32_pclmulqdq128(value, by, 0x11) ^ next;
 }
 /// The register after a multiple of 16 bytes, 64 at least.
-[[nodiscard, gnu::target("pclmul")]] inline std::uint32_t crc32_by_folding(std::span<const std::byte> bytes, std::uint32_t crc) noexcept {
+[[nodiscard, gnu::target("pclmul")]] inline std::uint32_t crc32_by_folding(std::span<const std::byte> bytes,
+                                                                           std::uint32_t crc) noexcept {
     constexpr clmul_lanes by_four{0x1'5444'2BD4, 0x1'C6E4'1596};
     constexpr clmul_lanes by_one{0x1'7519'97D0, 0x0'CCAA'009E};
     const std::byte* at = bytes.data();
     std::size_t left = bytes.size() - 64;
-    clmul_lanes a = clmul_load(at) ^ clmul_lanes{static_cast<long long>(crc), 0};
+    clmul_lanes a = clmul_load(at) ^ clmul_lanes { static_cast<long long>(crc), 0 };
     clmul_lanes b = clmul_load(at + 16);
     clmul_lanes c = clmul_load(at + 32);
     clmul_lanes d = clmul_load(at + 48);
@@ -118,7 +120,8 @@ using clmul_lanes = long long __attribute__((vector_size(16)));
 
 /// The checksum of two pieces behind one another, of theirs and the length of the second: the first one's register is
 /// moved on by as many zero bytes, which multiplies it by x^(8 * length).
-[[nodiscard]] constexpr std::uint32_t crc32_joined(std::uint32_t first, std::uint32_t second, std::uint64_t length) noexcept {
+[[nodiscard]] constexpr std::uint32_t crc32_joined(std::uint32_t first, std::uint32_t second,
+                                                   std::uint64_t length) noexcept {
     std::uint32_t power = 0x0080'0000u; // x^8
     for (; length != 0; length >>= 1) {
         if ((length & 1) != 0) first = crc32_multiply(first, power);

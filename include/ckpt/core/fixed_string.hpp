@@ -13,8 +13,7 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
-template <std::size_t N>
-struct fixed_string {
+template <std::size_t N> struct fixed_string {
     char text[N]{};
 
     consteval fixed_string(const char (&literal)[N]) {

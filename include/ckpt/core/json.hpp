@@ -3,7 +3,8 @@
 // SPDX-License-Identifier: MIT
 // In:      a whole text in memory: the header of a safetensors file, the index of a set of shards.
 // Out:     names, strings and whole numbers as the caller asks for them; everything else can be skipped.
-// Refuses: what RFC 8259 refuses, and what no reader agrees on: bytes that are not UTF-8, lone surrogates, nesting beyond
+// Refuses: what RFC 8259 refuses, and what no reader agrees on: bytes that are not UTF-8, lone surrogates, nesting
+// beyond
 //          127 levels (serde_json's bound, which is what reads the reference's headers). The first fault stays.
 #pragma once
 
@@ -63,8 +64,7 @@ class json_reader {
     /// Goes to the next element of an array; false at the array's end, and after a fault.
     [[nodiscard]] bool next_element() { return next(']'); }
     /// A whole object: `visit(name)` reads the value of each member, and says whether it could.
-    template <class Visit>
-    [[nodiscard]] bool members(Visit&& visit) {
+    template <class Visit> [[nodiscard]] bool members(Visit&& visit) {
         if (!enter_object()) return false;
         std::string_view name;
         while (next_member(name))
@@ -185,7 +185,9 @@ class json_reader {
         return true;
     }
     void blanks() noexcept {
-        while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\t' || text_[at_] == '\n' || text_[at_] == '\r')) ++at_;
+        while (at_ < text_.size() &&
+               (text_[at_] == ' ' || text_[at_] == '\t' || text_[at_] == '\n' || text_[at_] == '\r'))
+            ++at_;
     }
     bool take(char c) noexcept {
         if (at_ >= text_.size() || text_[at_] != c) return false;

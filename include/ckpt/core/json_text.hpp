@@ -2,8 +2,8 @@
 //
 // SPDX-License-Identifier: MIT
 // In:      any bytes.
-// Out:     a JSON string of valid UTF-8. A byte that is none becomes a lone surrogate, as Python writes it (\udcff for 0xff).
-// Refuses: nothing.
+// Out:     a JSON string of valid UTF-8. A byte that is none becomes a lone surrogate, as Python writes it (\udcff for
+// 0xff). Refuses: nothing.
 #pragma once
 
 #include <ckpt/core/error.hpp>

@@ -20,7 +20,8 @@ struct limits {
     std::uint64_t work_per_byte{64};
     /// Bytes that builders may make, per pickle byte (plus one mebibyte).
     std::uint64_t made_per_byte{16};
-    /// Bytes that a compressed pickle may become, per byte that is stored (plus one mebibyte); see `open_options::inflate`.
+    /// Bytes that a compressed pickle may become, per byte that is stored (plus one mebibyte); see
+    /// `open_options::inflate`.
     std::uint64_t inflated_per_byte{64};
     /// Records in one archive.
     std::uint64_t records{2'000'000};

@@ -53,8 +53,10 @@ struct syntax_fault {
         const std::size_t it = sentence.find("{it}");
         if (it == std::string_view::npos) return std::string(sentence);
         std::string_view seen = from < text.size() ? text.substr(from, to - from) : std::string_view{};
-        if (seen.find_first_not_of(" \t\r\n") == std::string_view::npos) seen = {}; // where a rule ends before its line or its comment does
-        return std::string(sentence.substr(0, it)) + (seen.empty() ? std::string("the end of the line") : quoted(seen)) +
+        if (seen.find_first_not_of(" \t\r\n") == std::string_view::npos)
+            seen = {}; // where a rule ends before its line or its comment does
+        return std::string(sentence.substr(0, it)) +
+               (seen.empty() ? std::string("the end of the line") : quoted(seen)) +
                std::string(sentence.substr(it + 4));
     }
 };
@@ -70,7 +72,8 @@ struct spelled {
     [[nodiscard]] constexpr std::size_t place(std::size_t i) const noexcept {
         if (text.size() == raw.size()) return at + i;
         std::size_t r = 0;
-        for (; i > 0 && r < raw.size(); --i) r += raw[r] == '\\' && r + 1 < raw.size() && (raw[r + 1] == '"' || raw[r + 1] == '\\') ? 2u : 1u;
+        for (; i > 0 && r < raw.size(); --i)
+            r += raw[r] == '\\' && r + 1 < raw.size() && (raw[r + 1] == '"' || raw[r + 1] == '\\') ? 2u : 1u;
         return at + r;
     }
     constexpr bool fail(syntax_fault& fault, const char* sentence, std::size_t begin, std::size_t end) const {
@@ -78,17 +81,56 @@ struct spelled {
     }
 };
 
-[[nodiscard]] constexpr bool is_name_start(char c) noexcept { return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '_'; }
+[[nodiscard]] constexpr bool is_name_start(char c) noexcept {
+    return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '_';
+}
 [[nodiscard]] constexpr bool is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
 [[nodiscard]] constexpr bool is_name_part(char c) noexcept { return is_name_start(c) || is_digit(c); }
 
 /// Words that no capture may be named by: those of conditions, and the names of dtypes.
 [[nodiscard]] constexpr bool is_reserved_name(std::string_view name) noexcept {
-    constexpr std::string_view words[]{
-        "ndim",         "numel",           "dtype",           "shape",  "has",    "not",    "and",      "or",     "where",        "uint8",         "int8",
-        "int16",        "int32",           "int64",           "uint16", "uint32", "uint64", "float16",  "float32", "float64",     "complex32",     "complex64",
-        "complex128",   "bool",            "qint8",           "quint8", "qint32", "bfloat16", "quint4x2", "quint2x4", "bits1x8",  "bits2x4",       "bits4x2",
-        "bits8",        "bits16",          "float8_e5m2",     "float8_e4m3fn", "float8_e5m2fnuz", "float8_e4m3fnuz", "float8_e8m0fnu", "float4_e2m1fn_x2", "bcomplex32"};
+    constexpr std::string_view words[]{"ndim",
+                                       "numel",
+                                       "dtype",
+                                       "shape",
+                                       "has",
+                                       "not",
+                                       "and",
+                                       "or",
+                                       "where",
+                                       "uint8",
+                                       "int8",
+                                       "int16",
+                                       "int32",
+                                       "int64",
+                                       "uint16",
+                                       "uint32",
+                                       "uint64",
+                                       "float16",
+                                       "float32",
+                                       "float64",
+                                       "complex32",
+                                       "complex64",
+                                       "complex128",
+                                       "bool",
+                                       "qint8",
+                                       "quint8",
+                                       "qint32",
+                                       "bfloat16",
+                                       "quint4x2",
+                                       "quint2x4",
+                                       "bits1x8",
+                                       "bits2x4",
+                                       "bits4x2",
+                                       "bits8",
+                                       "bits16",
+                                       "float8_e5m2",
+                                       "float8_e4m3fn",
+                                       "float8_e5m2fnuz",
+                                       "float8_e4m3fnuz",
+                                       "float8_e8m0fnu",
+                                       "float4_e2m1fn_x2",
+                                       "bcomplex32"};
     for (const std::string_view word : words)
         if (word == name) return true;
     return false;
@@ -111,7 +153,8 @@ struct capture_name {
 };
 
 /// The place of `name` among captures; -1 where it is not bound.
-[[nodiscard]] constexpr std::int32_t slot_of(const std::vector<capture_name>& captures, std::string_view name) noexcept {
+[[nodiscard]] constexpr std::int32_t slot_of(const std::vector<capture_name>& captures,
+                                             std::string_view name) noexcept {
     for (std::size_t i = 0; i < captures.size(); ++i)
         if (captures[i].name == name) return static_cast<std::int32_t>(i);
     return -1;
@@ -127,8 +170,8 @@ struct pattern_code {
     std::vector<pattern_element> elements{};
     std::vector<std::string_view> choices{};
     std::vector<capture_name> captures{};
-    bool literal{true};    ///< no wildcard and no capture: it matches one key
-    bool repeats{false};   ///< some name is bound twice
+    bool literal{true};  ///< no wildcard and no capture: it matches one key
+    bool repeats{false}; ///< some name is bound twice
     // What every key that matches begins with, ends in and contains: most keys are told apart by these alone.
     std::string_view head{};
     std::string_view tail{};
@@ -154,27 +197,35 @@ struct binding_value {
 /// Parses one pattern. Names that `out.captures` already holds keep their slots.
 class pattern_parser {
   public:
-    constexpr pattern_parser(const spelled& word, pattern_code& out, syntax_fault& fault) : word_{word}, s_{word.text}, out_{out}, fault_{fault} {}
+    constexpr pattern_parser(const spelled& word, pattern_code& out, syntax_fault& fault)
+        : word_{word}, s_{word.text}, out_{out}, fault_{fault} {}
 
     constexpr bool run() {
         bound_.assign(out_.captures.size(), char{0});
         while (true) {
             bool many = false;
             if (!segment(many)) return false;
-            if (!many) out_.elements.push_back({.kind = pattern_part::end}); // `many` brings the ends of its segments along
+            if (!many)
+                out_.elements.push_back({.kind = pattern_part::end}); // `many` brings the ends of its segments along
             if (at_ == s_.size()) break;
             ++at_; // the dot
         }
         const std::size_t n = out_.elements.size();
-        if (n >= 2 && out_.elements[n - 1].kind == pattern_part::end && out_.elements[n - 2].kind == pattern_part::literal) out_.tail = out_.elements[n - 2].text;
+        if (n >= 2 && out_.elements[n - 1].kind == pattern_part::end &&
+            out_.elements[n - 2].kind == pattern_part::literal)
+            out_.tail = out_.elements[n - 2].text;
         return true;
     }
     /// Whether the pattern binds the capture of `slot`.
-    [[nodiscard]] constexpr bool binds(std::size_t slot) const noexcept { return slot < bound_.size() && bound_[slot] != 0; }
+    [[nodiscard]] constexpr bool binds(std::size_t slot) const noexcept {
+        return slot < bound_.size() && bound_[slot] != 0;
+    }
 
   private:
     [[nodiscard]] constexpr bool ends_segment(std::size_t i) const noexcept { return i == s_.size() || s_[i] == '.'; }
-    constexpr bool fail(const char* sentence, std::size_t from, std::size_t to) { return word_.fail(fault_, sentence, from, to); }
+    constexpr bool fail(const char* sentence, std::size_t from, std::size_t to) {
+        return word_.fail(fault_, sentence, from, to);
+    }
 
     constexpr bool segment(bool& many) {
         const std::size_t start = at_;
@@ -187,21 +238,24 @@ class pattern_parser {
         }
         std::size_t literal = at_;
         const auto flush = [&](std::size_t to) {
-            if (to > literal) out_.elements.push_back({.kind = pattern_part::literal, .text = s_.substr(literal, to - literal)});
+            if (to > literal)
+                out_.elements.push_back({.kind = pattern_part::literal, .text = s_.substr(literal, to - literal)});
         };
         while (!ends_segment(at_)) {
             const char c = s_[at_];
             if (c == '\\') {
                 flush(at_);
                 if (at_ + 1 == s_.size()) return fail("ckpt: a backslash at the end escapes nothing", at_, at_ + 1);
-                if (s_[at_ + 1] == '.') return fail("ckpt: a dot always separates segments and cannot be escaped", at_, at_ + 2);
+                if (s_[at_ + 1] == '.')
+                    return fail("ckpt: a dot always separates segments and cannot be escaped", at_, at_ + 2);
                 literal = at_ + 1;
                 at_ += 2;
                 // Bytes of one character stay together.
                 while (at_ < s_.size() && (static_cast<unsigned char>(s_[at_]) & 0xC0) == 0x80) ++at_;
             } else if (c == '*') {
                 flush(at_);
-                if (at_ + 1 < s_.size() && s_[at_ + 1] == '*') return fail("ckpt: ** stands alone between dots", at_, at_ + 2);
+                if (at_ + 1 < s_.size() && s_[at_ + 1] == '*')
+                    return fail("ckpt: ** stands alone between dots", at_, at_ + 2);
                 out_.elements.push_back({.kind = pattern_part::star});
                 out_.literal = false;
                 literal = ++at_;
@@ -225,8 +279,11 @@ class pattern_parser {
         if (at_ < s_.size() && is_name_start(s_[at_]))
             while (at_ < s_.size() && is_name_part(s_[at_])) ++at_;
         const std::string_view name = s_.substr(begin, at_ - begin);
-        if (name.empty()) return fail("ckpt: a capture begins with its name: {name}, {name:int}, {name:a|b} or {name:**}", open, at_ + 1);
-        if (is_reserved_name(name)) return fail("ckpt: {it} is a word of conditions and cannot name a capture", begin, at_);
+        if (name.empty())
+            return fail("ckpt: a capture begins with its name: {name}, {name:int}, {name:a|b} or {name:**}", open,
+                        at_ + 1);
+        if (is_reserved_name(name))
+            return fail("ckpt: {it} is a word of conditions and cannot name a capture", begin, at_);
         pattern_element element{.kind = pattern_part::text};
         if (at_ < s_.size() && s_[at_] == ':') {
             const std::size_t type = ++at_;
@@ -236,10 +293,12 @@ class pattern_parser {
             else if (text == "**") element.kind = pattern_part::many;
             else if (!alternatives(text, type, element)) return false;
         }
-        if (at_ == s_.size() || s_[at_] != '}') return fail("ckpt: {it} where the closing brace of a capture should be", at_, at_ + 1);
+        if (at_ == s_.size() || s_[at_] != '}')
+            return fail("ckpt: {it} where the closing brace of a capture should be", at_, at_ + 1);
         ++at_;
         whole = element.kind == pattern_part::many;
-        if (whole && !(at_start && ends_segment(at_))) return fail("ckpt: a capture of whole segments stands alone between dots", open, at_);
+        if (whole && !(at_start && ends_segment(at_)))
+            return fail("ckpt: a capture of whole segments stands alone between dots", open, at_);
         const bool integer = element.kind == pattern_part::integer;
         element.slot = slot_of(out_.captures, name);
         if (element.slot < 0) {
@@ -263,14 +322,19 @@ class pattern_parser {
         for (std::size_t i = 0;; ++i) {
             const std::size_t bar = text.find('|', i);
             const std::string_view one = text.substr(i, bar == std::string_view::npos ? bar : bar - i);
-            if (bar == std::string_view::npos && i == 0) return fail("ckpt: {it} is no type of a capture: int, ** or alternatives such as a|b", at, at + text.size());
+            if (bar == std::string_view::npos && i == 0)
+                return fail("ckpt: {it} is no type of a capture: int, ** or alternatives such as a|b", at,
+                            at + text.size());
             if (one.empty()) return fail("ckpt: an alternative is empty", at + i, at + i + 1);
             for (const char c : one)
-                if (c == '.' || c == '\\' || c == '*') return fail("ckpt: an alternative is plain text without dots, backslashes and stars", at + i, at + i + one.size());
+                if (c == '.' || c == '\\' || c == '*')
+                    return fail("ckpt: an alternative is plain text without dots, backslashes and stars", at + i,
+                                at + i + one.size());
             // Shortest first: insertion keeps the order of equals.
             std::size_t to = out_.choices.size();
             out_.choices.push_back(one);
-            for (; to > element.first && out_.choices[to - 1].size() > one.size(); --to) out_.choices[to] = out_.choices[to - 1];
+            for (; to > element.first && out_.choices[to - 1].size() > one.size(); --to)
+                out_.choices[to] = out_.choices[to - 1];
             out_.choices[to] = one;
             ++element.count;
             if (bar == std::string_view::npos) return true;
@@ -287,10 +351,12 @@ class pattern_parser {
 };
 
 /// Parses the pattern that `word` spells into `out`. Sets `binds[slot]` for the captures that it binds, where asked.
-constexpr bool parse_pattern(const spelled& word, pattern_code& out, syntax_fault& fault, std::vector<char>* binds = nullptr) {
+constexpr bool parse_pattern(const spelled& word, pattern_code& out, syntax_fault& fault,
+                             std::vector<char>* binds = nullptr) {
     pattern_parser parser{word, out, fault};
     if (!parser.run()) return false;
-    if (!out.elements.empty() && out.elements.front().kind == pattern_part::literal) out.head = out.elements.front().text;
+    if (!out.elements.empty() && out.elements.front().kind == pattern_part::literal)
+        out.head = out.elements.front().text;
     for (const pattern_element& element : out.elements)
         if (element.kind == pattern_part::literal && element.text.size() > out.inside.size()) out.inside = element.text;
     if (binds != nullptr) {
@@ -306,9 +372,12 @@ enum class match_outcome : std::uint8_t { no, yes, too_many_steps };
 class matcher {
   public:
     /// Sets `slots` (one for each capture) where the key matches.
-    [[nodiscard]] match_outcome match(const pattern_code& code, std::string_view key, std::vector<binding_value>& slots) {
+    [[nodiscard]] match_outcome match(const pattern_code& code, std::string_view key,
+                                      std::vector<binding_value>& slots) {
         if (!key.ends_with(code.tail) || !key.starts_with(code.head)) return match_outcome::no;
-        if (code.inside.size() > code.head.size() && code.inside.size() > code.tail.size() && key.find(code.inside) == std::string_view::npos) return match_outcome::no;
+        if (code.inside.size() > code.head.size() && code.inside.size() > code.tail.size() &&
+            key.find(code.inside) == std::string_view::npos)
+            return match_outcome::no;
         if (slots.size() < code.captures.size()) slots.resize(code.captures.size());
         code_ = &code;
         key_ = key;
@@ -323,7 +392,8 @@ class matcher {
                 continue;
             }
             if (!step(code.elements[e_], slots) && !backtrack(slots)) return match_outcome::no;
-            if (steps == memo_after && !code.repeats && cell(code.elements.size(), 0) <= most_cells) failed_.assign(cell(code.elements.size(), 0), false);
+            if (steps == memo_after && !code.repeats && cell(code.elements.size(), 0) <= most_cells)
+                failed_.assign(cell(code.elements.size(), 0), false);
             if (steps == most_steps) return match_outcome::too_many_steps;
         }
     }
@@ -332,14 +402,17 @@ class matcher {
     // The key is read as if a dot followed it, so that every segment ends in one.
     static constexpr std::uint64_t memo_after = 4096;
     static constexpr std::uint64_t most_steps = std::uint64_t{1} << 22;
-    static constexpr std::size_t most_cells = std::size_t{1} << 27; // 16 MiB; more would hardly be filled within most_steps
+    static constexpr std::size_t most_cells = std::size_t{1}
+                                              << 27; // 16 MiB; more would hardly be filled within most_steps
     struct choice_point {
         std::size_t element{0};
         std::size_t from{0};
         std::size_t taken{0}; ///< bytes, or for alternatives the number of the one taken
     };
 
-    [[nodiscard]] bool is_end(std::size_t p) const noexcept { return p == key_.size() || (p < key_.size() && key_[p] == '.'); }
+    [[nodiscard]] bool is_end(std::size_t p) const noexcept {
+        return p == key_.size() || (p < key_.size() && key_[p] == '.');
+    }
     /// Where the character after the one at `p` begins: bytes of one character stay together.
     [[nodiscard]] std::size_t next_character(std::size_t p) const noexcept {
         ++p;
@@ -365,7 +438,8 @@ class matcher {
         if (!failed_.empty() && failed_[cell(e_, p_)]) return false;
         choice_point point{e_, p_, 0};
         if (x.kind == pattern_part::text || x.kind == pattern_part::integer) {
-            if (p_ >= key_.size() || key_[p_] == '.' || (x.kind == pattern_part::integer && !is_digit(key_[p_]))) return false;
+            if (p_ >= key_.size() || key_[p_] == '.' || (x.kind == pattern_part::integer && !is_digit(key_[p_])))
+                return false;
             point.taken = x.kind == pattern_part::text ? next_character(p_) - p_ : 1;
         } else if (x.kind == pattern_part::choice && !next_choice(x, point)) {
             return false;
@@ -395,18 +469,21 @@ class matcher {
     bool next_choice(const pattern_element& x, choice_point& point) const {
         for (; point.taken < x.count; ++point.taken) {
             const std::string_view text = code_->choices[x.first + point.taken];
-            if (key_.size() >= point.from + text.size() && key_.compare(point.from, text.size(), text) == 0) return true;
+            if (key_.size() >= point.from + text.size() && key_.compare(point.from, text.size(), text) == 0)
+                return true;
         }
         return false;
     }
     void take(const pattern_element& x, const choice_point& point, std::vector<binding_value>& slots) {
-        const std::size_t bytes = x.kind == pattern_part::choice ? code_->choices[x.first + point.taken].size() : point.taken;
+        const std::size_t bytes =
+            x.kind == pattern_part::choice ? code_->choices[x.first + point.taken].size() : point.taken;
         e_ = point.element + 1;
         p_ = point.from + bytes;
         if (x.slot < 0) return;
         binding_value& slot = slots[static_cast<std::size_t>(x.slot)];
         // Without segments there is no place either: `**` may stand behind the end of the key.
-        slot.text = bytes == 0 ? std::string_view{} : key_.substr(point.from, x.kind == pattern_part::many ? bytes - 1 : bytes);
+        slot.text =
+            bytes == 0 ? std::string_view{} : key_.substr(point.from, x.kind == pattern_part::many ? bytes - 1 : bytes);
         slot.number = 0;
         if (x.kind == pattern_part::integer)
             for (const char c : slot.text) slot.number = slot.number * 10 + (c - '0');
@@ -484,7 +561,8 @@ class pattern {
         const std::string_view kept = owned->text;
         if (!detail::parse_pattern({kept, kept, 0, false}, code, fault))
             return error{.code = errc::pattern_invalid,
-                         .detail = "in the pattern " + detail::quoted(text) + " at byte " + detail::decimal(std::uint64_t{fault.from}) + ": " + fault.message(text)};
+                         .detail = "in the pattern " + detail::quoted(text) + " at byte " +
+                                   detail::decimal(std::uint64_t{fault.from}) + ": " + fault.message(text)};
         pattern out;
         out.text_ = kept;
         out.owned_ = std::move(owned);
@@ -508,7 +586,8 @@ class pattern_list {
     explicit pattern_list(const std::vector<pattern>& patterns) {
         codes_.resize(patterns.size());
         syntax_fault fault;
-        for (std::size_t i = 0; i < patterns.size(); ++i) (void)parse_pattern({patterns[i].text(), patterns[i].text(), 0, false}, codes_[i], fault);
+        for (std::size_t i = 0; i < patterns.size(); ++i)
+            (void)parse_pattern({patterns[i].text(), patterns[i].text(), 0, false}, codes_[i], fault);
     }
     /// Whether one of them matches.
     [[nodiscard]] bool matches(std::string_view key) {
@@ -525,8 +604,6 @@ class pattern_list {
 
 } // namespace detail
 
-inline bool pattern::matches(std::string_view key) const {
-    return detail::pattern_list{{*this}}.matches(key);
-}
+inline bool pattern::matches(std::string_view key) const { return detail::pattern_list{{*this}}.matches(key); }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI

@@ -28,8 +28,7 @@ static_assert(std::endian::native == std::endian::little || std::endian::native 
     return std::endian::native == std::endian::little ? byte_order::little : byte_order::big;
 }
 
-template <std::unsigned_integral T>
-[[nodiscard]] CKPT_DETAIL_HOST_DEVICE constexpr T byte_swap(T value) noexcept {
+template <std::unsigned_integral T> [[nodiscard]] CKPT_DETAIL_HOST_DEVICE constexpr T byte_swap(T value) noexcept {
     T out{};
     for (std::size_t i = 0; i < sizeof(T); ++i) {
         out = static_cast<T>(static_cast<T>(out << 8) | static_cast<T>(value & 0xFFu));
@@ -37,20 +36,17 @@ template <std::unsigned_integral T>
     }
     return out;
 }
-template <>
-[[nodiscard]] CKPT_DETAIL_HOST_DEVICE constexpr std::uint8_t byte_swap(std::uint8_t value) noexcept {
+template <> [[nodiscard]] CKPT_DETAIL_HOST_DEVICE constexpr std::uint8_t byte_swap(std::uint8_t value) noexcept {
     return value;
 }
 
 /// The number whose bytes begin at `at`; the caller has checked that they are there.
-template <std::unsigned_integral T>
-[[nodiscard]] inline T load(const std::byte* at, byte_order order) noexcept {
+template <std::unsigned_integral T> [[nodiscard]] inline T load(const std::byte* at, byte_order order) noexcept {
     T value{};
     std::memcpy(&value, at, sizeof value);
     return order == native_order() ? value : byte_swap(value);
 }
-template <std::unsigned_integral T>
-[[nodiscard]] inline T load_le(const std::byte* at) noexcept {
+template <std::unsigned_integral T> [[nodiscard]] inline T load_le(const std::byte* at) noexcept {
     return load<T>(at, byte_order::little);
 }
 

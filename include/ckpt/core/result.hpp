@@ -46,17 +46,13 @@ namespace detail {
 
 } // namespace detail
 
-template <class T>
-class [[nodiscard]] result;
+template <class T> class [[nodiscard]] result;
 
-template <class T>
-inline constexpr bool is_result = false;
-template <class T>
-inline constexpr bool is_result<result<T>> = true;
+template <class T> inline constexpr bool is_result = false;
+template <class T> inline constexpr bool is_result<result<T>> = true;
 
 /// Either a `T` or an `error`. The error is kept on the heap, so a `result` costs little more than its `T`.
-template <class T>
-class [[nodiscard]] result {
+template <class T> class [[nodiscard]] result {
     static_assert(std::is_object_v<T> && !std::is_same_v<std::remove_cv_t<T>, ckpt::error>);
 
   public:
@@ -64,7 +60,7 @@ class [[nodiscard]] result {
 
     template <class U = T>
         requires std::constructible_from<T, U&&> && (!is_result<std::remove_cvref_t<U>>) &&
-                 (!std::same_as<std::remove_cvref_t<U>, ckpt::error>)
+                     (!std::same_as<std::remove_cvref_t<U>, ckpt::error>)
     constexpr explicit(!std::convertible_to<U&&, T>) result(U&& value) : value_(std::forward<U>(value)), ok_{true} {}
     result(ckpt::error failure) : error_{new ckpt::error(std::move(failure))}, ok_{false} {}
 
@@ -105,23 +101,19 @@ class [[nodiscard]] result {
     [[nodiscard]] ckpt::error& error() & noexcept { return *error_; }
     [[nodiscard]] ckpt::error error() && { return std::move(*error_); }
 
-    template <class U>
-    [[nodiscard]] T value_or(U&& other) const& {
+    template <class U> [[nodiscard]] T value_or(U&& other) const& {
         return ok_ ? value_ : static_cast<T>(std::forward<U>(other));
     }
-    template <class U>
-    [[nodiscard]] T value_or(U&& other) && {
+    template <class U> [[nodiscard]] T value_or(U&& other) && {
         return ok_ ? std::move(value_) : static_cast<T>(std::forward<U>(other));
     }
 
     /// Calls `next(value)`, which returns a result, where there is a value; passes the error on otherwise.
-    template <class F>
-    [[nodiscard]] auto and_then(F&& next) const& -> std::invoke_result_t<F, const T&> {
+    template <class F> [[nodiscard]] auto and_then(F&& next) const& -> std::invoke_result_t<F, const T&> {
         if (ok_) return std::forward<F>(next)(value_);
         return *error_;
     }
-    template <class F>
-    [[nodiscard]] auto and_then(F&& next) && -> std::invoke_result_t<F, T> {
+    template <class F> [[nodiscard]] auto and_then(F&& next) && -> std::invoke_result_t<F, T> {
         if (ok_) return std::forward<F>(next)(std::move(value_));
         return std::move(*error_);
     }
@@ -154,8 +146,7 @@ class [[nodiscard]] result {
 };
 
 /// Success without a value, or an error.
-template <>
-class [[nodiscard]] result<void> {
+template <> class [[nodiscard]] result<void> {
   public:
     using value_type = void;
 

@@ -33,8 +33,7 @@ class counted {
 };
 
 /// A handle to a counted object, or nothing.
-template <class T>
-class shared {
+template <class T> class shared {
   public:
     constexpr shared() noexcept = default;
     explicit shared(T* object) noexcept : object_{object} {
@@ -64,8 +63,7 @@ class shared {
     T* object_{nullptr};
 };
 
-template <class T, class... Args>
-[[nodiscard]] shared<T> make_shared(Args&&... args) {
+template <class T, class... Args> [[nodiscard]] shared<T> make_shared(Args&&... args) {
     return shared<T>{new T(std::forward<Args>(args)...)};
 }
 

@@ -5,8 +5,8 @@
 // Out:     a few words for each file; the sets of files that may hold the weights.
 // Refuses: nothing.
 //
-// The names are those of transformers (utils/__init__.py, trainer.py), accelerate (utils/constants.py), peft, diffusers,
-// DeepSpeed, Megatron-LM, torch.distributed.checkpoint, verl and Composer.
+// The names are those of transformers (utils/__init__.py, trainer.py), accelerate (utils/constants.py), peft,
+// diffusers, DeepSpeed, Megatron-LM, torch.distributed.checkpoint, verl and Composer.
 #pragma once
 
 #include <ckpt/checkpoint.hpp>
@@ -28,9 +28,9 @@ namespace ckpt::inline CKPT_DETAIL_ABI {
 /// One entry of a checkpoint folder.
 struct folder_file {
     std::string name{};
-    std::string is{};           ///< a few words: "the optimizer's state"
+    std::string is{}; ///< a few words: "the optimizer's state"
     std::uint64_t bytes{};
-    bool is_checkpoint{};       ///< by its name: a file that `open` reads
+    bool is_checkpoint{}; ///< by its name: a file that `open` reads
 };
 
 namespace detail {
@@ -123,8 +123,13 @@ struct shard_name {
         const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
         return failure == std::errc{} && end == text.data() + text.size();
     };
-    if (!number(name.substr(dash + 1, of - dash - 1), out.number) || !number(name.substr(of + 4, dot - of - 4), out.count)) return std::nullopt;
-    if (out.number == 0 || out.number > out.count || (out.extension != ".bin" && out.extension != ".safetensors" && out.extension != ".pt" && out.extension != ".pth")) return std::nullopt;
+    if (!number(name.substr(dash + 1, of - dash - 1), out.number) ||
+        !number(name.substr(of + 4, dot - of - 4), out.count))
+        return std::nullopt;
+    if (out.number == 0 || out.number > out.count ||
+        (out.extension != ".bin" && out.extension != ".safetensors" && out.extension != ".pt" &&
+         out.extension != ".pth"))
+        return std::nullopt;
     return out;
 }
 
@@ -150,7 +155,9 @@ struct rank_name {
         std::size_t end = begin;
         while (end < name.size() && is_digit(name[end])) ++end;
         rank_name out{name.substr(0, begin), name.substr(end), 0};
-        if (end == begin || is_letter(name[end]) || std::from_chars(name.data() + begin, name.data() + end, out.rank).ec != std::errc{}) continue;
+        if (end == begin || is_letter(name[end]) ||
+            std::from_chars(name.data() + begin, name.data() + end, out.rank).ec != std::errc{})
+            continue;
         return out;
     }
     return std::nullopt;
@@ -173,14 +180,15 @@ enum class folder_kind : std::uint8_t { files, zero, dcp, megatron };
 struct folder_contents {
     std::vector<folder_file> files{};
     std::vector<weight_set> sets{};
-    std::vector<std::string> shards{};   // files that are named as shards
-    folder_kind kind{};                  // `files` wherever a file or a set is known to be the weights
-    std::vector<std::string> folders{};  // names of folders in it
+    std::vector<std::string> shards{};  // files that are named as shards
+    folder_kind kind{};                 // `files` wherever a file or a set is known to be the weights
+    std::vector<std::string> folders{}; // names of folders in it
 
     [[nodiscard]] static folder_contents of(std::span<const folder_entry> entries);
     /// Whether there is a file of this name.
     [[nodiscard]] bool has(std::string_view name) const noexcept {
-        const auto at = std::lower_bound(files.begin(), files.end(), name, [](const folder_file& f, std::string_view n) { return f.name < n; });
+        const auto at = std::lower_bound(files.begin(), files.end(), name,
+                                         [](const folder_file& f, std::string_view n) { return f.name < n; });
         return at != files.end() && at->name == name;
     }
 
@@ -198,21 +206,28 @@ struct folder_contents {
     const std::string_view variant = index.substr(at + 6, index.size() - at - 11);
     return std::string(index.substr(0, dot)).append(variant).append(index.substr(dot, at - dot));
 }
-[[nodiscard]] inline std::string family_of_shard(const shard_name& shard) { return std::string(shard.stem).append(shard.extension); }
+[[nodiscard]] inline std::string family_of_shard(const shard_name& shard) {
+    return std::string(shard.stem).append(shard.extension);
+}
 
 /// Whether a shard is named like those of an index.
-[[nodiscard]] inline bool belongs_to_index(std::string_view index, const shard_name& shard) { return family_of_index(index) == family_of_shard(shard); }
+[[nodiscard]] inline bool belongs_to_index(std::string_view index, const shard_name& shard) {
+    return family_of_index(index) == family_of_shard(shard);
+}
 
-inline void folder_contents::add_shard(const folder_entry& e, const shard_name& s, std::map<std::string, std::size_t>& families) {
+inline void folder_contents::add_shard(const folder_entry& e, const shard_name& s,
+                                       std::map<std::string, std::size_t>& families) {
     const std::string family = std::string(s.stem).append("-*").append(s.tail);
     shards.push_back(e.name);
-    files.push_back({e.name, "shard " + decimal(std::uint64_t{s.number}) + " of " + decimal(std::uint64_t{s.count}), e.size, true});
+    files.push_back(
+        {e.name, "shard " + decimal(std::uint64_t{s.number}) + " of " + decimal(std::uint64_t{s.count}), e.size, true});
     const auto [place, is_new] = families.try_emplace(family, sets.size());
     if (is_new) sets.push_back({family, {}, {}, s.count, true});
     sets[place->second].files.push_back(e.name);
 }
 
-inline void folder_contents::add_rank(const folder_entry& e, const rank_name& r, std::map<std::string, std::size_t>& families) {
+inline void folder_contents::add_rank(const folder_entry& e, const rank_name& r,
+                                      std::map<std::string, std::size_t>& families) {
     const std::string family = std::string(r.before).append("*").append(r.after);
     files.push_back({e.name, "what rank " + decimal(std::uint64_t{r.rank}) + " saved", e.size, true});
     const auto [place, is_new] = families.try_emplace(family, sets.size());
@@ -232,7 +247,8 @@ inline folder_contents folder_contents::of(std::span<const folder_entry> entries
             continue;
         }
         if (e.name == ".metadata" || e.name.ends_with(".distcp")) out.kind = folder_kind::dcp;
-        if (e.name == "latest" || e.name.ends_with("optim_states.pt") || e.name.ends_with("_model_states.pt")) out.kind = folder_kind::zero;
+        if (e.name == "latest" || e.name.ends_with("optim_states.pt") || e.name.ends_with("_model_states.pt"))
+            out.kind = folder_kind::zero;
         if (e.name == "latest_checkpointed_iteration.txt") out.kind = folder_kind::megatron;
         if (const auto shard = parse_shard(e.name)) {
             out.add_shard(e, *shard, families);
@@ -245,24 +261,31 @@ inline folder_contents folder_contents::of(std::span<const folder_entry> entries
                 break;
             }
         const file_role role = known != nullptr ? known->role : file_role::other;
-        if (const auto rank = parse_rank_name(e.name); rank && (role == file_role::possible || role == file_role::weights)) {
+        if (const auto rank = parse_rank_name(e.name);
+            rank && (role == file_role::possible || role == file_role::weights)) {
             out.add_rank(e, *rank, families);
             continue;
         }
         out.files.push_back({e.name, known != nullptr ? std::string(known->is) : std::string("not known here"), e.size,
                              role == file_role::weights || role == file_role::possible || role == file_role::state});
         if (role == file_role::index) out.sets.push_back({e.name, e.name, {}, 0, true});
-        if (role == file_role::weights || role == file_role::possible) out.sets.push_back({e.name, {}, {e.name}, 0, role == file_role::weights});
+        if (role == file_role::weights || role == file_role::possible)
+            out.sets.push_back({e.name, {}, {e.name}, 0, role == file_role::weights});
     }
     // An index speaks for the shards that are named like it.
     std::vector<std::string> indexed;
     for (const weight_set& set : out.sets)
         if (!set.index.empty()) indexed.push_back(family_of_index(set.index));
     std::sort(indexed.begin(), indexed.end());
-    std::erase_if(out.sets, [&](const weight_set& set) { return set.count > 0 && std::binary_search(indexed.begin(), indexed.end(), family_of_shard(*parse_shard(set.files.front()))); });
-    const bool has_known = std::any_of(out.sets.begin(), out.sets.end(), [](const weight_set& set) { return set.known; });
+    std::erase_if(out.sets, [&](const weight_set& set) {
+        return set.count > 0 &&
+               std::binary_search(indexed.begin(), indexed.end(), family_of_shard(*parse_shard(set.files.front())));
+    });
+    const bool has_known =
+        std::any_of(out.sets.begin(), out.sets.end(), [](const weight_set& set) { return set.known; });
     if (has_known) std::erase_if(out.sets, [](const weight_set& set) { return !set.known; });
-    else if (std::any_of(out.sets.begin(), out.sets.end(), [](const weight_set& set) { return set.ranks; })) std::erase_if(out.sets, [](const weight_set& set) { return !set.ranks; });
+    else if (std::any_of(out.sets.begin(), out.sets.end(), [](const weight_set& set) { return set.ranks; }))
+        std::erase_if(out.sets, [](const weight_set& set) { return !set.ranks; });
     if (has_known) out.kind = folder_kind::files; // what lies beside a model does not keep it from being read
     return out;
 }

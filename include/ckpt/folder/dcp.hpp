@@ -1,9 +1,10 @@
 // ckpt/folder/dcp.hpp: a distributed checkpoint of PyTorch (torch.distributed.checkpoint), as one model.
 //
 // SPDX-License-Identifier: MIT
-// In:      ".metadata", and the files that it names: chunks of tensors and other objects, each a file of torch.save by itself.
-// Out:     the object that was saved, nested as it was: tensors that are gathered from their chunks, other values.
-// Refuses: chunks that leave a gap or overlap, places outside files, missing files, names that leave the folder: all at once.
+// In:      ".metadata", and the files that it names: chunks of tensors and other objects, each a file of torch.save by
+// itself. Out:     the object that was saved, nested as it was: tensors that are gathered from their chunks, other
+// values. Refuses: chunks that leave a gap or overlap, places outside files, missing files, names that leave the
+// folder: all at once.
 //
 // Only .metadata and what is no tensor is parsed here; chunks are opened when their elements are asked for.
 // After torch/distributed/checkpoint/{metadata,filesystem,_nested_dict,_traverse}.py (torch 2.0 to 2.14).
@@ -93,7 +94,7 @@ class dcp_reader {
         std::string_view file{};
         std::uint64_t offset{};
         std::uint64_t length{};
-        std::string_view transform{};       // how it is compressed
+        std::string_view transform{}; // how it is compressed
         bool used{false};
 
         [[nodiscard]] int compare(std::string_view k, std::span<const std::int64_t> a) const noexcept {
@@ -104,24 +105,33 @@ class dcp_reader {
         }
     };
 
-    void wrong(std::string detail) { work_.inconsistent(step_ + ".metadata", std::move(detail), ".metadata is damaged, or of another version: get it again"); }
+    void wrong(std::string detail) {
+        work_.inconsistent(step_ + ".metadata", std::move(detail),
+                           ".metadata is damaged, or of another version: get it again");
+    }
 
     [[nodiscard]] bool read_metadata() {
         const std::string name = step_ + ".metadata";
         work_.report.parts.push_back(name);
         auto from = source::open(path_in(work_.folder, name), {.mode = io_mode::read});
-        auto opened = from ? pickle_checkpoint::open(std::move(*from), work_.metadata, work_.options.limits, work_.options.scratch) : result<shared<checkpoint_file>>{std::move(from).error()};
+        auto opened = from ? pickle_checkpoint::open(std::move(*from), work_.metadata, work_.options.limits,
+                                                     work_.options.scratch)
+                           : result<shared<checkpoint_file>>{std::move(from).error()};
         if (!opened) {
             error e = std::move(opened).error();
             e.file = name;
             if (e.code == errc::cannot_open) {
                 e.code = errc::shards_inconsistent;
                 e.detail = "there is no .metadata, which says what is where; it is written last";
-                e.hint = "the save was not finished, or the file was left behind: names that begin with a dot are easily lost";
+                e.hint = "the save was not finished, or the file was left behind: names that begin with a dot are "
+                         "easily lost";
                 if (const std::uint64_t n = metadata_of_ranks(); n > 0) {
                     e.code = errc::container_not_supported;
-                    e.detail = "it was saved without collectives: " + decimal(n) + (n == 1 ? " rank has" : " ranks have") + " metadata of their own (__0.metadata and so on), and no file says what all of them have";
-                    e.hint = "load it on as many ranks and save it with collectives, or open the file of one rank's chunks by itself";
+                    e.detail =
+                        "it was saved without collectives: " + decimal(n) + (n == 1 ? " rank has" : " ranks have") +
+                        " metadata of their own (__0.metadata and so on), and no file says what all of them have";
+                    e.hint = "load it on as many ranks and save it with collectives, or open the file of one rank's "
+                             "chunks by itself";
                 }
             }
             work_.find(std::move(e));
@@ -135,12 +145,15 @@ class dcp_reader {
     [[nodiscard]] std::uint64_t metadata_of_ranks() const {
         const auto entries = list_folder(path_in(work_.folder, step_));
         if (!entries) return 0;
-        return static_cast<std::uint64_t>(std::count_if(entries->begin(), entries->end(), [](const folder_entry& e) { return e.name.starts_with("__") && e.name.ends_with(".metadata"); }));
+        return static_cast<std::uint64_t>(std::count_if(entries->begin(), entries->end(), [](const folder_entry& e) {
+            return e.name.starts_with("__") && e.name.ends_with(".metadata");
+        }));
     }
 
     /// A list of sizes or offsets; nothing where it is none.
     [[nodiscard]] std::optional<std::span<const std::int64_t>> numbers(const result<value>& list) {
-        if (!list || list->kind() != kind::tuple || list->size() > work_.options.limits.tensor_rank) return std::nullopt;
+        if (!list || list->kind() != kind::tuple || list->size() > work_.options.limits.tensor_rank)
+            return std::nullopt;
         auto* out = out_->values().memory.allocate<std::int64_t>(list->size() + 1);
         std::size_t n = 0;
         for (const value v : list->elements()) {
@@ -166,7 +179,8 @@ class dcp_reader {
         const value root = metadata_->root();
         const auto tensors = root.at("state_dict_metadata");
         const auto storage = root.at("storage_data");
-        if (!tensors || !storage || tensors->kind() != kind::dictionary || storage->kind() != kind::dictionary) return wrong("it holds no state_dict_metadata and storage_data");
+        if (!tensors || !storage || tensors->kind() != kind::dictionary || storage->kind() != kind::dictionary)
+            return wrong("it holds no state_dict_metadata and storage_data");
         const value of_keys = *storage;
         for (const value::entry e : of_keys.entries()) {
             place p{.key = text_at(e.key, "fqn"), .file = text_at(e.mapped, "relative_path")};
@@ -178,27 +192,33 @@ class dcp_reader {
             }
             const auto begin = count_at(e.mapped, "offset");
             const auto length = count_at(e.mapped, "length");
-            if (!begin || !length) return wrong("the place of an item of " + quoted(p.key) + " has no offset and length");
+            if (!begin || !length)
+                return wrong("the place of an item of " + quoted(p.key) + " has no offset and length");
             p.offset = *begin;
             p.length = *length;
             if (const auto steps = e.mapped.at("transform_descriptors"); steps && steps->size() > 0)
                 if (const auto first = (*steps)[0].as_string()) p.transform = *first;
             if (!is_inside(p.file)) {
-                work_.inconsistent(step_ + ".metadata", quoted(p.key) + " is in a file outside the folder, " + quoted(p.file), "chunks lie beside .metadata; do not trust this one");
+                work_.inconsistent(step_ + ".metadata",
+                                   quoted(p.key) + " is in a file outside the folder, " + quoted(p.file),
+                                   "chunks lie beside .metadata; do not trust this one");
                 continue;
             }
             ++files_[step_ + std::string(p.file)].items;
             places_.push_back(p);
         }
-        std::sort(places_.begin(), places_.end(), [](const place& a, const place& b) { return a.compare(b.key, b.at) < 0; });
+        std::sort(places_.begin(), places_.end(),
+                  [](const place& a, const place& b) { return a.compare(b.key, b.at) < 0; });
         for (std::size_t i = 1; i < places_.size(); ++i)
-            if (places_[i].compare(places_[i - 1].key, places_[i - 1].at) == 0) wrong("two items are " + chunk_text(places_[i].key, places_[i].at));
+            if (places_[i].compare(places_[i - 1].key, places_[i - 1].at) == 0)
+                wrong("two items are " + chunk_text(places_[i].key, places_[i].at));
     }
     /// Whether a path stays in the folder on every system.
     [[nodiscard]] static bool is_inside(std::string_view path) {
         for (std::size_t begin = 0;;) {
             const std::size_t slash = path.find('/', begin);
-            if (!is_plain_name(path.substr(begin, slash == std::string_view::npos ? slash : slash - begin))) return false;
+            if (!is_plain_name(path.substr(begin, slash == std::string_view::npos ? slash : slash - begin)))
+                return false;
             if (slash == std::string_view::npos) return true;
             begin = slash + 1;
         }
@@ -217,7 +237,8 @@ class dcp_reader {
             }
             error e = std::move(from).error();
             e.file = name;
-            e.detail = "the file is missing, which holds " + decimal(seen.items) + (seen.items == 1 ? " item (" : " items (") + e.detail + ')';
+            e.detail = "the file is missing, which holds " + decimal(seen.items) +
+                       (seen.items == 1 ? " item (" : " items (") + e.detail + ')';
             if (e.code == errc::cannot_open) e.code = errc::shards_inconsistent;
             e.hint = "get the missing file; folder_options::partial opens what is there";
             work_.lack(std::move(e));
@@ -226,7 +247,8 @@ class dcp_reader {
 
     /// The place of an item, marked as used; null where .metadata has none.
     [[nodiscard]] place* find_place(std::string_view key, std::span<const std::int64_t> at) {
-        const auto found = std::lower_bound(places_.begin(), places_.end(), 0, [&](const place& p, int) { return p.compare(key, at) < 0; });
+        const auto found = std::lower_bound(places_.begin(), places_.end(), 0,
+                                            [&](const place& p, int) { return p.compare(key, at) < 0; });
         if (found == places_.end() || found->compare(key, at) != 0) return nullptr;
         found->used = true;
         return &*found;
@@ -242,13 +264,17 @@ class dcp_reader {
             const auto key = e.key.as_string();
             if (!key) return wrong("a key of state_dict_metadata is no text");
             const std::uint32_t node = e.mapped.at("chunks") ? tensor_of(*key, e.mapped) : object_of(*key);
-            if (!tree.add(*key, node)) work_.inconsistent(step_ + ".metadata", "planner_data puts " + quoted(*key) + " where another entry is, or too deep", ".metadata is damaged: get it again");
+            if (!tree.add(*key, node))
+                work_.inconsistent(step_ + ".metadata",
+                                   "planner_data puts " + quoted(*key) + " where another entry is, or too deep",
+                                   ".metadata is damaged: get it again");
         }
         if (!work_.report.findings.empty()) return;
         std::vector<std::string> surplus;
         for (const place& p : places_)
             if (!p.used) surplus.push_back(chunk_text(p.key, p.at));
-        if (!surplus.empty()) wrong(decimal(std::uint64_t{surplus.size()}) + " items belong to no tensor: " + surplus.front());
+        if (!surplus.empty())
+            wrong(decimal(std::uint64_t{surplus.size()}) + " items belong to no tensor: " + surplus.front());
         if (work_.report.findings.empty()) root_ = tree.build(*out_);
     }
 
@@ -262,18 +288,28 @@ class dcp_reader {
 
     [[nodiscard]] std::uint32_t tensor_of(std::string_view key, const value& says) {
         const auto properties = says.at("properties");
-        const auto type = properties ? properties->state()[0].as_dtype() : result<ckpt::dtype>{error{.code = errc::wrong_type}};
+        const auto type =
+            properties ? properties->state()[0].as_dtype() : result<ckpt::dtype>{error{.code = errc::wrong_type}};
         const auto shape = numbers(says.at("size"));
         const auto chunks = says.at("chunks");
         if (!type || !shape) return wrong("the tensor " + quoted(key) + " has no dtype and sizes"), absent_node;
-        tensor_data whole{.type = *type, .rank = static_cast<std::uint32_t>(shape->size()), .shape = shape->data(), .strides = shape->data()};
-        if (check_sizes(whole, work_.options.limits.tensor_rank) != errc::none) return wrong("the tensor " + quoted(key) + " has impossible sizes, " + list_of(*shape)), absent_node;
+        tensor_data whole{.type = *type,
+                          .rank = static_cast<std::uint32_t>(shape->size()),
+                          .shape = shape->data(),
+                          .strides = shape->data()};
+        if (check_sizes(whole, work_.options.limits.tensor_rank) != errc::none)
+            return wrong("the tensor " + quoted(key) + " has impossible sizes, " + list_of(*shape)), absent_node;
 
         if (bits(*type) < 8 || info(*type).kind == dtype_kind::quantised) {
             const value all = *chunks;
             for (const value v : all.elements())
                 if (const auto offsets = numbers(v.at("offsets"))) (void)find_place(key, *offsets);
-            return out_->refused({.code = errc::unsupported_tensor, .file = step_ + ".metadata", .path = printable(key), .detail = "chunks of " + std::string(name(*type)) + ", whose scales are in each chunk by itself", .hint = "the other entries of the folder are not affected"});
+            return out_->refused(
+                {.code = errc::unsupported_tensor,
+                 .file = step_ + ".metadata",
+                 .path = printable(key),
+                 .detail = "chunks of " + std::string(name(*type)) + ", whose scales are in each chunk by itself",
+                 .hint = "the other entries of the folder are not affected"});
         }
 
         box_list boxes{.rank = shape->size()};
@@ -284,14 +320,18 @@ class dcp_reader {
             const auto offsets = numbers(v.at("offsets"));
             const auto sizes = numbers(v.at("sizes"));
             bool inside = offsets && sizes && offsets->size() == shape->size() && sizes->size() == shape->size();
-            for (std::size_t d = 0; d < shape->size() && inside; ++d) inside = (*sizes)[d] <= (*shape)[d] && (*offsets)[d] <= (*shape)[d] - (*sizes)[d];
+            for (std::size_t d = 0; d < shape->size() && inside; ++d)
+                inside = (*sizes)[d] <= (*shape)[d] && (*offsets)[d] <= (*shape)[d] - (*sizes)[d];
             if (!inside) {
-                wrong("a chunk of " + quoted(key) + (offsets && sizes ? " at " + list_of(*offsets) + " of " + list_of(*sizes) : std::string()) + " lies outside the tensor, " + list_of(*shape));
+                wrong("a chunk of " + quoted(key) +
+                      (offsets && sizes ? " at " + list_of(*offsets) + " of " + list_of(*sizes) : std::string()) +
+                      " lies outside the tensor, " + list_of(*shape));
                 return absent_node;
             }
             place* const at = find_place(key, *offsets);
             const bool whole_chunk = std::equal(sizes->begin(), sizes->end(), shape->begin());
-            if (std::find(sizes->begin(), sizes->end(), 0) != sizes->end() && !(whole_chunk && parts.empty())) continue; // without elements
+            if (std::find(sizes->begin(), sizes->end(), 0) != sizes->end() && !(whole_chunk && parts.empty()))
+                continue; // without elements
             boxes.offsets.insert(boxes.offsets.end(), offsets->begin(), offsets->end());
             boxes.sizes.insert(boxes.sizes.end(), sizes->begin(), sizes->end());
             ++boxes.count;
@@ -302,7 +342,9 @@ class dcp_reader {
         if (whole.numel > 0 && !fill_whole(key, *shape, boxes)) return absent_node;
         if (!lost.empty()) {
             error e = std::move(lost.front());
-            if (lost.size() > 1) e.detail += "; and " + decimal(std::uint64_t{lost.size() - 1}) + " more of its " + decimal(std::uint64_t{boxes.count}) + " chunks";
+            if (lost.size() > 1)
+                e.detail += "; and " + decimal(std::uint64_t{lost.size() - 1}) + " more of its " +
+                            decimal(std::uint64_t{boxes.count}) + " chunks";
             return absent(key, std::move(e));
         }
         if (parts.empty()) return out_->tensor_of(out_->plan().fill(*type, *shape, {}));
@@ -311,41 +353,67 @@ class dcp_reader {
 
     /// Whether the chunks fill the tensor; a finding where they do not.
     [[nodiscard]] bool fill_whole(std::string_view key, std::span<const std::int64_t> shape, const box_list& boxes) {
-        if (boxes.count == 0) return wrong("the tensor " + quoted(key) + " of " + list_of(shape) + " has no chunks"), false;
+        if (boxes.count == 0)
+            return wrong("the tensor " + quoted(key) + " of " + list_of(shape) + " has no chunks"), false;
         const tiling fit = check_tiling(shape, boxes, corners_);
         if (!fit.fits) {
-            work_.find({.code = errc::limit, .file = step_ + ".metadata", .path = printable(key), .detail = "the chunks of " + quoted(key) + " are cut along " + decimal(std::uint64_t{fit.cut.size()}) + " dimensions, too many to check"});
+            work_.find({.code = errc::limit,
+                        .file = step_ + ".metadata",
+                        .path = printable(key),
+                        .detail = "the chunks of " + quoted(key) + " are cut along " +
+                                  decimal(std::uint64_t{fit.cut.size()}) + " dimensions, too many to check"});
             return false;
         }
         cut_ = fit.cut;
         if (fit.element.empty()) return true;
-        work_.inconsistent(step_ + ".metadata", (fit.covered == 0 ? std::string("no chunk") : decimal(fit.covered) + " chunks") + " of " + quoted(key) + (fit.covered == 0 ? " has" : " have") + " the element at " + list_of(fit.element), "the chunks leave a gap or overlap: get .metadata again");
+        work_.inconsistent(step_ + ".metadata",
+                           (fit.covered == 0 ? std::string("no chunk") : decimal(fit.covered) + " chunks") + " of " +
+                               quoted(key) + (fit.covered == 0 ? " has" : " have") + " the element at " +
+                               list_of(fit.element),
+                           "the chunks leave a gap or overlap: get .metadata again");
         return false;
     }
     /// The node of a chunk, or why it is missing.
-    [[nodiscard]] result<std::uint32_t> chunk(std::string_view key, ckpt::dtype type, std::span<const std::int64_t> offsets, std::span<const std::int64_t> sizes, const place* at) {
+    [[nodiscard]] result<std::uint32_t> chunk(std::string_view key, ckpt::dtype type,
+                                              std::span<const std::int64_t> offsets,
+                                              std::span<const std::int64_t> sizes, const place* at) {
         tensor_data data{.type = type, .rank = static_cast<std::uint32_t>(sizes.size()), .shape = sizes.data()};
         auto* strides = out_->values().memory.allocate<std::int64_t>(sizes.size() + 1);
         set_dense_strides(sizes, false, strides);
         data.strides = strides;
         (void)check_sizes(data, work_.options.limits.tensor_rank); // no larger than the tensor
-        const auto lacking = [&](std::string file, std::string detail, std::string_view hint = "get the file again, whole; folder_options::partial opens what is there") {
-            return error{.code = errc::shards_inconsistent, .file = std::move(file), .detail = chunk_text(key, offsets) + " of " + list_of(sizes) + ' ' + std::move(detail), .hint = hint};
+        const auto lacking = [&](std::string file, std::string detail,
+                                 std::string_view hint =
+                                     "get the file again, whole; folder_options::partial opens what is there") {
+            return error{.code = errc::shards_inconsistent,
+                         .file = std::move(file),
+                         .detail = chunk_text(key, offsets) + " of " + list_of(sizes) + ' ' + std::move(detail),
+                         .hint = hint};
         };
         if (at == nullptr) return lacking(step_ + ".metadata", "has no place in storage_data");
         const std::string name = step_ + std::string(at->file);
         const std::uint32_t file = files_.find(name)->second.number;
-        if (file == missing) return lacking(name, "is in this file, which is missing", "get the missing file; folder_options::partial opens what is there");
-        if (!at->transform.empty()) return error{.code = errc::compressed, .file = name, .detail = chunk_text(key, offsets) + " is compressed (" + printable(at->transform) + ')', .hint = "save again without transforms"};
+        if (file == missing)
+            return lacking(name, "is in this file, which is missing",
+                           "get the missing file; folder_options::partial opens what is there");
+        if (!at->transform.empty())
+            return error{.code = errc::compressed,
+                         .file = name,
+                         .detail = chunk_text(key, offsets) + " is compressed (" + printable(at->transform) + ')',
+                         .hint = "save again without transforms"};
         const std::uint64_t have = items_->file_at(file).from->size();
         const std::uint64_t bytes = bytes_of(type, data.numel);
-        if (!range_inside(at->offset, at->length, have)) return lacking(name, "is to be at byte " + decimal(at->offset) + ", " + decimal(at->length) + " bytes; the file has " + decimal(have));
-        if (at->length < bytes) return lacking(name, "needs " + decimal(bytes) + " bytes, its item has " + decimal(at->length));
+        if (!range_inside(at->offset, at->length, have))
+            return lacking(name, "is to be at byte " + decimal(at->offset) + ", " + decimal(at->length) +
+                                     " bytes; the file has " + decimal(have));
+        if (at->length < bytes)
+            return lacking(name, "needs " + decimal(bytes) + " bytes, its item has " + decimal(at->length));
         auto tensors = tensors_in(file, *at);
         if (!tensors) return std::move(tensors).error();
         if (*tensors != nullptr) return named_tensor(**tensors, key, data);
         data.storage = items_->add({key, file, at->offset, at->length, type, sizes, data.numel});
-        auto* kept = ::new (out_->values().memory.allocate(sizeof(tensor_data), alignof(tensor_data))) tensor_data(data);
+        auto* kept =
+            ::new (out_->values().memory.allocate(sizeof(tensor_data), alignof(tensor_data))) tensor_data(data);
         return out_->plan().add_leaf(kept, items_.get());
     }
 
@@ -372,12 +440,19 @@ class dcp_reader {
             if (const auto t = e.mapped.as_tensor()) out.tensors.emplace(*e.key.as_string(), tensor_access::data(*t));
         return &out;
     }
-    [[nodiscard]] result<std::uint32_t> named_tensor(const tensor_file& in, std::string_view key, const tensor_data& says) {
+    [[nodiscard]] result<std::uint32_t> named_tensor(const tensor_file& in, std::string_view key,
+                                                     const tensor_data& says) {
         const auto found = in.tensors.find(key);
         const tensor_data* own = found != in.tensors.end() ? found->second : nullptr;
         if (own != nullptr && own->refusal != nullptr) return *own->refusal;
-        if (own == nullptr || own->type != says.type || !std::equal(own->sizes().begin(), own->sizes().end(), says.sizes().begin(), says.sizes().end()))
-            return error{.code = errc::shards_inconsistent, .file = in.part->name(), .detail = own == nullptr ? "the file has no tensor " + quoted(key) : "the tensor " + quoted(key) + " has shape " + list_of(own->sizes()) + ", .metadata says " + list_of(says.sizes()),
+        if (own == nullptr || own->type != says.type ||
+            !std::equal(own->sizes().begin(), own->sizes().end(), says.sizes().begin(), says.sizes().end()))
+            return error{.code = errc::shards_inconsistent,
+                         .file = in.part->name(),
+                         .detail = own == nullptr
+                                       ? "the file has no tensor " + quoted(key)
+                                       : "the tensor " + quoted(key) + " has shape " + list_of(own->sizes()) +
+                                             ", .metadata says " + list_of(says.sizes()),
                          .hint = ".metadata and the files are of different saves: get them again"};
         return out_->leaf(in.part, own);
     }
@@ -385,14 +460,31 @@ class dcp_reader {
     /// An entry that is no tensor.
     [[nodiscard]] std::uint32_t object_of(std::string_view key) {
         place* const at = find_place(key, {});
-        if (at == nullptr) return absent(key, {.code = errc::shards_inconsistent, .file = step_ + ".metadata", .detail = quoted(key) + " has no place in storage_data", .hint = "get .metadata again"});
+        if (at == nullptr)
+            return absent(key, {.code = errc::shards_inconsistent,
+                                .file = step_ + ".metadata",
+                                .detail = quoted(key) + " has no place in storage_data",
+                                .hint = "get .metadata again"});
         const std::string name = step_ + std::string(at->file);
         const std::uint32_t file = files_.find(name)->second.number;
-        if (file == missing) return absent(key, {.code = errc::shards_inconsistent, .file = name, .detail = quoted(key) + " is in this file, which is missing", .hint = "get the missing file"});
+        if (file == missing)
+            return absent(key, {.code = errc::shards_inconsistent,
+                                .file = name,
+                                .detail = quoted(key) + " is in this file, which is missing",
+                                .hint = "get the missing file"});
         const std::uint64_t have = items_->file_at(file).from->size();
         if (!range_inside(at->offset, at->length, have))
-            return absent(key, {.code = errc::shards_inconsistent, .file = name, .detail = quoted(key) + " is to be at byte " + decimal(at->offset) + ", " + decimal(at->length) + " bytes; the file has " + decimal(have), .hint = "get the file again"});
-        if (!at->transform.empty()) return out_->refused({.code = errc::compressed, .file = name, .path = printable(key), .detail = quoted(key) + " is compressed (" + printable(at->transform) + ')', .hint = "save again without transforms"});
+            return absent(key, {.code = errc::shards_inconsistent,
+                                .file = name,
+                                .detail = quoted(key) + " is to be at byte " + decimal(at->offset) + ", " +
+                                          decimal(at->length) + " bytes; the file has " + decimal(have),
+                                .hint = "get the file again"});
+        if (!at->transform.empty())
+            return out_->refused({.code = errc::compressed,
+                                  .file = name,
+                                  .path = printable(key),
+                                  .detail = quoted(key) + " is compressed (" + printable(at->transform) + ')',
+                                  .hint = "save again without transforms"});
         auto opened = items_->open_at(file, at->offset, at->length);
         if (!opened) {
             opened.error().path = printable(key);
@@ -413,10 +505,11 @@ class dcp_reader {
     folder_work& work_;
     std::string step_;
     std::optional<checkpoint> metadata_{};
-    shared<joined_checkpoint> out_{detail::make_shared<joined_checkpoint>(work_.options.limits, "dcp", "torch.distributed.checkpoint")};
+    shared<joined_checkpoint> out_{
+        detail::make_shared<joined_checkpoint>(work_.options.limits, "dcp", "torch.distributed.checkpoint")};
     shared<dcp_items> items_{detail::make_shared<dcp_items>(work_.allowed, work_.options)};
-    std::map<std::string, seen_file> files_{};     // by name
-    std::vector<place> places_{};                  // sorted by key and offsets
+    std::map<std::string, seen_file> files_{}; // by name
+    std::vector<place> places_{};              // sorted by key and offsets
     std::map<std::uint32_t, tensor_file> safetensors_{};
     std::vector<std::size_t> cut_{};
     std::uint64_t corners_{};

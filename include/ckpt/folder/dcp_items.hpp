@@ -3,7 +3,8 @@
 // SPDX-License-Identifier: MIT
 // In:      places of items in open files, and what .metadata says of each: dtype and sizes.
 // Out:     one storage for each item: the elements of its tensor in row-major order.
-// Refuses: an item that is no tensor, or another one than .metadata says, when its elements are asked for. `check` looks at
+// Refuses: an item that is no tensor, or another one than .metadata says, when its elements are asked for. `check`
+// looks at
 //          all of them.
 //
 // An item is a whole file of torch.save. To open a folder only .metadata is parsed, however many items there are. Where
@@ -55,10 +56,14 @@ class dcp_items final : public folder_storages {
         options_.storages = storage_mode::mapped;
     }
 
-    [[nodiscard]] std::uint32_t add_file(file f) { return files_.push_back(std::move(f)), static_cast<std::uint32_t>(files_.size() - 1); }
+    [[nodiscard]] std::uint32_t add_file(file f) {
+        return files_.push_back(std::move(f)), static_cast<std::uint32_t>(files_.size() - 1);
+    }
     [[nodiscard]] const file& file_at(std::uint32_t i) const noexcept { return files_[i]; }
     /// That its place lies inside its file was checked.
-    [[nodiscard]] std::uint32_t add(const item& i) { return items_.push_back(i), static_cast<std::uint32_t>(items_.size() - 1); }
+    [[nodiscard]] std::uint32_t add(const item& i) {
+        return items_.push_back(i), static_cast<std::uint32_t>(items_.size() - 1);
+    }
 
     void add_object(const object& o) { objects_.push_back(o); }
     /// After the last item was added. Keys are texts of `metadata`, which is kept.
@@ -73,25 +78,33 @@ class dcp_items final : public folder_storages {
         return opened;
     }
 
-    [[nodiscard]] std::uint64_t nbytes(std::uint32_t i) const noexcept override { return bytes_of(items_[i].type, items_[i].numel); }
+    [[nodiscard]] std::uint64_t nbytes(std::uint32_t i) const noexcept override {
+        return bytes_of(items_[i].type, items_[i].numel);
+    }
     [[nodiscard]] byte_order order(std::uint32_t) const noexcept override { return native_order(); }
     [[nodiscard]] std::string_view key(std::uint32_t i) const noexcept override { return items_[i].key; }
     [[nodiscard]] std::string_view file(std::uint32_t i) const noexcept override { return files_[items_[i].file].name; }
     [[nodiscard]] result<std::uint64_t> file_offset(std::uint32_t i) const override {
         auto opened = open_item(i);
         if (!opened) return std::move(opened).error();
-        if (!opened->plain) return error{.code = errc::no_data, .file = std::string(file(i)), .detail = "the elements lie in another order in the file than they are given in"};
+        if (!opened->plain)
+            return error{.code = errc::no_data,
+                         .file = std::string(file(i)),
+                         .detail = "the elements lie in another order in the file than they are given in"};
         return named(i, opened->tensor.file_offset());
     }
     [[nodiscard]] result<std::span<const std::byte>> bytes(std::uint32_t i) const override {
         const source& from = *files_[items_[i].file].from;
         if (!from.is_mapped()) return not_mapped_error(items_[i].key);
         const std::uint64_t known = places_[i].load(std::memory_order_relaxed);
-        if (known != 0) return from.mapped().subspan(static_cast<std::size_t>(known), static_cast<std::size_t>(nbytes(i)));
+        if (known != 0)
+            return from.mapped().subspan(static_cast<std::size_t>(known), static_cast<std::size_t>(nbytes(i)));
         auto opened = open_item(i);
         if (!opened) return std::move(opened).error();
         if (!opened->plain)
-            return error{.code = errc::needs_copy, .detail = "the elements of the chunk do not lie one after another as this machine has them", .hint = "copy_to and copy_as write its values"};
+            return error{.code = errc::needs_copy,
+                         .detail = "the elements of the chunk do not lie one after another as this machine has them",
+                         .hint = "copy_to and copy_as write its values"};
         return named(i, opened->tensor.bytes()); // in the mapping of the whole file
     }
     [[nodiscard]] result<void> read(std::uint32_t i, std::uint64_t offset, std::span<std::byte> out) const override {
@@ -103,7 +116,8 @@ class dcp_items final : public folder_storages {
         const storage_source& from = *tensor_access::source(opened->tensor);
         const std::size_t size = itemsize(data.type);
         if (opened->plain) return named(i, from.read(data.storage, data.storage_offset * size + offset, out));
-        if (offset % size != 0 || out.size() % size != 0) return error{.code = errc::internal, .detail = "half an element of a chunk was asked for"};
+        if (offset % size != 0 || out.size() % size != 0)
+            return error{.code = errc::internal, .detail = "half an element of a chunk was asked for"};
         gather_plan plan;
         return named(i, plan.read(plan.add_leaf(&data, &from), offset / size, out.size() / size, out.data()));
     }
@@ -117,7 +131,8 @@ class dcp_items final : public folder_storages {
         }
         for (const object& o : objects_) {
             const std::size_t before = out.findings.size();
-            if (auto opened = open_at(o.file, o.offset, o.length)) checkpoint_access::file(*opened)->check(checksums, out);
+            if (auto opened = open_at(o.file, o.offset, o.length))
+                checkpoint_access::file(*opened)->check(checksums, out);
             for (std::size_t k = before; k < out.findings.size(); ++k) out.findings[k].file = files_[o.file].name;
         }
     }
@@ -144,11 +159,16 @@ class dcp_items final : public folder_storages {
             e.file = files_[it.file].name;
             return e;
         }
-        if (t->layout() != layout::strided) return wrong(it, "the item is a tensor of layout " + std::string(name(t->layout())));
-        if (t->dtype() != it.type || !std::equal(it.sizes.begin(), it.sizes.end(), t->shape().begin(), t->shape().end()))
-            return wrong(it, "the item is a tensor of " + std::string(name(t->dtype())) + ", shape " + list_of(t->shape()) + ", .metadata says " + std::string(name(it.type)) + ", " + list_of(it.sizes));
+        if (t->layout() != layout::strided)
+            return wrong(it, "the item is a tensor of layout " + std::string(name(t->layout())));
+        if (t->dtype() != it.type ||
+            !std::equal(it.sizes.begin(), it.sizes.end(), t->shape().begin(), t->shape().end()))
+            return wrong(it, "the item is a tensor of " + std::string(name(t->dtype())) + ", shape " +
+                                 list_of(t->shape()) + ", .metadata says " + std::string(name(it.type)) + ", " +
+                                 list_of(it.sizes));
         const tensor_data& data = *tensor_access::data(*t);
-        const bool plain = is_contiguous(data) && is_finished(data.type, tensor_access::source(*t)->order(data.storage), native_order(), data.neg, data.conj);
+        const bool plain = is_contiguous(data) && is_finished(data.type, tensor_access::source(*t)->order(data.storage),
+                                                              native_order(), data.neg, data.conj);
         if (plain && data.numel > 0) {
             auto at = t->file_offset();
             if (!at) return named(i, result<opened_item>{std::move(at).error()});
@@ -157,11 +177,14 @@ class dcp_items final : public folder_storages {
         return opened_item{std::move(*opened), *t, plain};
     }
     [[nodiscard]] error wrong(const item& it, std::string detail) const {
-        return {.code = errc::shards_inconsistent, .offset = it.offset, .file = files_[it.file].name, .path = printable(it.key), .detail = std::move(detail),
+        return {.code = errc::shards_inconsistent,
+                .offset = it.offset,
+                .file = files_[it.file].name,
+                .path = printable(it.key),
+                .detail = std::move(detail),
                 .hint = ".metadata and the files are of different saves: get them again"};
     }
-    template <class T>
-    [[nodiscard]] result<T> named(std::uint32_t i, result<T> outcome) const {
+    template <class T> [[nodiscard]] result<T> named(std::uint32_t i, result<T> outcome) const {
         if (!outcome) outcome.error().file = file(i);
         return outcome;
     }
@@ -172,7 +195,8 @@ class dcp_items final : public folder_storages {
     std::vector<struct file> files_{};
     std::vector<item> items_{};
     std::vector<object> objects_{};
-    mutable std::vector<std::atomic<std::uint64_t>> places_{}; // by item: where its elements begin in its file; 0: not known yet
+    mutable std::vector<std::atomic<std::uint64_t>>
+        places_{}; // by item: where its elements begin in its file; 0: not known yet
 };
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

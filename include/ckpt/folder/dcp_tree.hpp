@@ -23,10 +23,12 @@ class dcp_tree {
     /// `budget` is how many positions the lists may have together.
     dcp_tree(const value& planner_data, std::uint64_t budget) : budget_{budget + 1'000} {
         for (const value::entry e : planner_data.entries())
-            if (const auto key = e.key.as_string(); key && e.mapped.kind() == kind::tuple) paths_.emplace(*key, e.mapped);
+            if (const auto key = e.key.as_string(); key && e.mapped.kind() == kind::tuple)
+                paths_.emplace(*key, e.mapped);
     }
 
-    /// Puts a node of the graph where the path of `key` leads; a key without a path stands at the root. False where it cannot.
+    /// Puts a node of the graph where the path of `key` leads; a key without a path stands at the root. False where it
+    /// cannot.
     [[nodiscard]] bool add(std::string_view key, std::uint32_t node) {
         const auto path = paths_.find(key);
         if (path == paths_.end()) return put(0, {key, 0, true}, node);

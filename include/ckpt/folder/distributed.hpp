@@ -61,21 +61,26 @@ class distributed_finder {
         return out.substr(0, out.find_first_of("\r\n"));
     }
     /// The entries of a folder below this one; a finding where there is none of this name.
-    [[nodiscard]] std::optional<std::vector<folder_entry>> inside(const std::string& name, const std::string& named_by) {
+    [[nodiscard]] std::optional<std::vector<folder_entry>> inside(const std::string& name,
+                                                                  const std::string& named_by) {
         if (!is_plain_name(name)) {
-            work_.inconsistent(named_by, "it names no folder beside it, " + quoted(name), "open the folder of one step");
+            work_.inconsistent(named_by, "it names no folder beside it, " + quoted(name),
+                               "open the folder of one step");
             return std::nullopt;
         }
         auto out = list_folder(path_in(work_.folder, name));
         if (out) return std::move(*out);
-        work_.inconsistent(named_by, "the folder " + quoted(name) + " is missing (" + out.error().detail + ')', "get the folder, or open that of another step");
+        work_.inconsistent(named_by, "the folder " + quoted(name) + " is missing (" + out.error().detail + ')',
+                           "get the folder, or open that of another step");
         return std::nullopt;
     }
 
     // ---- DeepSpeed
 
     [[nodiscard]] static bool has_states(const std::vector<folder_entry>& in) {
-        return std::any_of(in.begin(), in.end(), [](const folder_entry& e) { return !e.is_folder && (e.name.ends_with("optim_states.pt") || e.name.ends_with("_model_states.pt")); });
+        return std::any_of(in.begin(), in.end(), [](const folder_entry& e) {
+            return !e.is_folder && (e.name.ends_with("optim_states.pt") || e.name.ends_with("_model_states.pt"));
+        });
     }
     void open_zero(const std::vector<folder_entry>& entries) {
         if (has_states(entries)) {
@@ -88,12 +93,18 @@ class distributed_finder {
             if (f.starts_with("global_step")) steps.push_back(f);
         const bool latest = contents_.has("latest");
         if (!latest && steps.size() > 1)
-            return work_.find({.code = errc::state_dict_ambiguous, .detail = quoted(work_.folder) + " holds several steps and no file latest: " + listed(steps), .hint = "open the folder of one step"});
+            return work_.find(
+                {.code = errc::state_dict_ambiguous,
+                 .detail = quoted(work_.folder) + " holds several steps and no file latest: " + listed(steps),
+                 .hint = "open the folder of one step"});
         const std::string step = latest ? first_line("latest") : steps.front();
         const auto files = inside(step, latest ? "latest" : step);
         if (!files) return;
         if (!has_states(*files))
-            return work_.find({.code = errc::state_dict_missing, .file = step, .detail = "no file of the folder is named *_model_states.pt or *_optim_states.pt", .hint = "open the file that you mean by its own path"});
+            return work_.find({.code = errc::state_dict_missing,
+                               .file = step,
+                               .detail = "no file of the folder is named *_model_states.pt or *_optim_states.pt",
+                               .hint = "open the file that you mean by its own path"});
         chose(step, latest ? "latest names it" : "the only step");
         joined = zero_reader{work_, step + '/', *files}.run();
     }
@@ -104,7 +115,8 @@ class distributed_finder {
         std::string step;
         if (contents_.has("latest_checkpointed_iteration.txt")) {
             step = first_line("latest_checkpointed_iteration.txt");
-            if (!step.empty() && step.size() <= 7 && step.find_first_not_of("0123456789") == std::string::npos) step = "iter_" + std::string(7 - step.size(), '0') + step;
+            if (!step.empty() && step.size() <= 7 && step.find_first_not_of("0123456789") == std::string::npos)
+                step = "iter_" + std::string(7 - step.size(), '0') + step;
             auto files = inside(step, "latest_checkpointed_iteration.txt");
             if (!files) return;
             entries = std::move(*files);
@@ -118,7 +130,9 @@ class distributed_finder {
         const auto model_of = [&](const std::string& rank) -> std::string {
             if (const auto files = list_folder(path_in(work_.folder, rank)))
                 for (const std::string_view name : {"model_optim_rng.pt", "model_rng.pt", "model_weights.ckpt"})
-                    if (std::any_of(files->begin(), files->end(), [&](const folder_entry& e) { return e.name == name; })) return rank + '/' + std::string(name);
+                    if (std::any_of(files->begin(), files->end(),
+                                    [&](const folder_entry& e) { return e.name == name; }))
+                        return rank + '/' + std::string(name);
             return {};
         };
         std::erase_if(ranks, [&](const std::string& rank) { return model_of(rank).empty(); });
@@ -126,9 +140,14 @@ class distributed_finder {
             file = model_of(ranks.front());
             chose(file, "the only rank");
         } else if (ranks.empty()) {
-            work_.find({.code = errc::state_dict_missing, .file = step, .detail = "no folder mp_rank_* with a file model_optim_rng.pt", .hint = "open the file that you mean by its own path"});
+            work_.find({.code = errc::state_dict_missing,
+                        .file = step,
+                        .detail = "no folder mp_rank_* with a file model_optim_rng.pt",
+                        .hint = "open the file that you mean by its own path"});
         } else {
-            work_.find({.code = errc::container_not_supported, .detail = "a model of Megatron-LM, cut over " + decimal(std::uint64_t{ranks.size()}) + " ranks: " + listed(ranks) + "; no file says along which dimensions",
+            work_.find({.code = errc::container_not_supported,
+                        .detail = "a model of Megatron-LM, cut over " + decimal(std::uint64_t{ranks.size()}) +
+                                  " ranks: " + listed(ranks) + "; no file says along which dimensions",
                         .hint = "open one rank by its own path, and join ranks with the rules of your model (concat)"});
         }
     }
@@ -140,13 +159,18 @@ class distributed_finder {
         std::vector<std::string> found;
         for (std::size_t i = 0; i < contents_.folders.size() && i < most; ++i) {
             const std::string& name = contents_.folders[i];
-            if (!name.starts_with("optimizer") && source::open(path_in(work_.folder, name + "/.metadata"), {.mode = io_mode::read})) found.push_back(name);
+            if (!name.starts_with("optimizer") &&
+                source::open(path_in(work_.folder, name + "/.metadata"), {.mode = io_mode::read}))
+                found.push_back(name);
         }
         if (found.empty()) return false;
         if (found.size() == 1) {
             open_dcp(found.front() + '/', "the only distributed checkpoint in the folder");
         } else {
-            work_.find({.code = errc::state_dict_ambiguous, .detail = "several folders in " + quoted(work_.folder) + " are distributed checkpoints: " + listed(found), .hint = "open the one you mean"});
+            work_.find({.code = errc::state_dict_ambiguous,
+                        .detail = "several folders in " + quoted(work_.folder) +
+                                  " are distributed checkpoints: " + listed(found),
+                        .hint = "open the one you mean"});
         }
         return true;
     }

@@ -24,11 +24,11 @@
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 /// Copies out of one graph into one other; what was copied once is not copied again.
-template <class NumberOfStorage>
-class grafter {
+template <class NumberOfStorage> class grafter {
   public:
     /// `number(storage)` gives the storage's number in `to`; `file` is named in the errors of refused values.
-    grafter(graph& to, const graph& from, std::string_view file, NumberOfStorage number) : to_{to}, from_{from}, file_{file}, number_{std::move(number)}, copies_(from.nodes.size()) {}
+    grafter(graph& to, const graph& from, std::string_view file, NumberOfStorage number)
+        : to_{to}, from_{from}, file_{file}, number_{std::move(number)}, copies_(from.nodes.size()) {}
 
     /// The node that is the copy of node `root`.
     [[nodiscard]] result<std::uint32_t> copy(std::uint32_t root) {
@@ -39,7 +39,9 @@ class grafter {
             fill(next, copies_[next]);
         }
         if (work_.empty()) return out;
-        return error{.code = errc::limit, .file = std::string(file_), .detail = "the files of the folder hold more values than 32 bits number"};
+        return error{.code = errc::limit,
+                     .file = std::string(file_),
+                     .detail = "the files of the folder hold more values than 32 bits number"};
     }
     /// Lets node `fresh` of the new graph take the place of node `old`, which is not copied.
     void replace(std::uint32_t old, std::uint32_t fresh) { copies_[old] = fresh; }

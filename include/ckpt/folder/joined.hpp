@@ -38,16 +38,33 @@ class part_storages final : public folder_storages {
     [[nodiscard]] const std::string& name() const noexcept { return name_; }
     [[nodiscard]] const checkpoint_file& content() const noexcept { return *file_; }
 
-    [[nodiscard]] std::uint64_t nbytes(std::uint32_t storage) const noexcept override { return file_->storages().nbytes(storage); }
-    [[nodiscard]] byte_order order(std::uint32_t storage) const noexcept override { return file_->storages().order(storage); }
-    [[nodiscard]] std::string_view key(std::uint32_t storage) const noexcept override { return file_->storages().key(storage); }
+    [[nodiscard]] std::uint64_t nbytes(std::uint32_t storage) const noexcept override {
+        return file_->storages().nbytes(storage);
+    }
+    [[nodiscard]] byte_order order(std::uint32_t storage) const noexcept override {
+        return file_->storages().order(storage);
+    }
+    [[nodiscard]] std::string_view key(std::uint32_t storage) const noexcept override {
+        return file_->storages().key(storage);
+    }
     [[nodiscard]] std::string_view file(std::uint32_t) const noexcept override { return name_; }
-    [[nodiscard]] bool is_compressed(std::uint32_t storage) const noexcept override { return file_->storages().is_compressed(storage); }
-    [[nodiscard]] bool is_gathered(std::uint32_t storage) const noexcept override { return file_->storages().is_gathered(storage); }
-    [[nodiscard]] result<stored_place> place_of(std::uint32_t storage) const override { return named(file_->storages().place_of(storage)); }
-    [[nodiscard]] result<std::uint64_t> file_offset(std::uint32_t storage) const override { return named(file_->storages().file_offset(storage)); }
-    [[nodiscard]] result<std::span<const std::byte>> bytes(std::uint32_t storage) const override { return named(file_->storages().bytes(storage)); }
-    [[nodiscard]] result<void> read(std::uint32_t storage, std::uint64_t offset, std::span<std::byte> out) const override {
+    [[nodiscard]] bool is_compressed(std::uint32_t storage) const noexcept override {
+        return file_->storages().is_compressed(storage);
+    }
+    [[nodiscard]] bool is_gathered(std::uint32_t storage) const noexcept override {
+        return file_->storages().is_gathered(storage);
+    }
+    [[nodiscard]] result<stored_place> place_of(std::uint32_t storage) const override {
+        return named(file_->storages().place_of(storage));
+    }
+    [[nodiscard]] result<std::uint64_t> file_offset(std::uint32_t storage) const override {
+        return named(file_->storages().file_offset(storage));
+    }
+    [[nodiscard]] result<std::span<const std::byte>> bytes(std::uint32_t storage) const override {
+        return named(file_->storages().bytes(storage));
+    }
+    [[nodiscard]] result<void> read(std::uint32_t storage, std::uint64_t offset,
+                                    std::span<std::byte> out) const override {
         return named(file_->storages().read(storage, offset, out));
     }
     void check(bool checksums, verify_report& out) const override {
@@ -57,8 +74,7 @@ class part_storages final : public folder_storages {
     }
 
   private:
-    template <class T>
-    [[nodiscard]] result<T> named(result<T> outcome) const {
+    template <class T> [[nodiscard]] result<T> named(result<T> outcome) const {
         if (!outcome) outcome.error().file = name_;
         return outcome;
     }
@@ -68,13 +84,16 @@ class part_storages final : public folder_storages {
 };
 
 /// The node for a tensor that the boxes, whose elements are in `parts`, fill; they are cut along the dimensions `cut`.
-[[nodiscard]] inline std::uint32_t join_boxes(gather_plan& plan, std::span<const std::int64_t> shape, const box_list& boxes, const std::vector<std::uint32_t>& parts, const std::vector<std::size_t>& cut) {
+[[nodiscard]] inline std::uint32_t join_boxes(gather_plan& plan, std::span<const std::int64_t> shape,
+                                              const box_list& boxes, const std::vector<std::uint32_t>& parts,
+                                              const std::vector<std::size_t>& cut) {
     if (parts.size() == 1) return parts.front();
     std::vector<std::uint32_t> order(parts.size());
     for (std::size_t i = 0; i < order.size(); ++i) order[i] = static_cast<std::uint32_t>(i);
     const auto offset = [&](std::uint32_t box, std::size_t d) { return boxes.offsets[box * boxes.rank + d]; };
     const std::size_t d = cut.size() == 1 ? cut.front() : 0;
-    std::stable_sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) { return offset(a, d) < offset(b, d); });
+    std::stable_sort(order.begin(), order.end(),
+                     [&](std::uint32_t a, std::uint32_t b) { return offset(a, d) < offset(b, d); });
     std::vector<std::uint32_t> sorted;
     std::vector<std::int64_t> offsets;
     for (const std::uint32_t i : order) {
@@ -89,7 +108,8 @@ class joined_checkpoint final : public checkpoint_file {
   public:
     using part = shared<part_storages>;
 
-    joined_checkpoint(const limits& budget, std::string_view container, std::string_view writer) : checkpoint_file{budget, {}} {
+    joined_checkpoint(const limits& budget, std::string_view container, std::string_view writer)
+        : checkpoint_file{budget, {}} {
         facts_ = {container, writer, native_order(), true, 0, {}};
         graph_.record = "the folder";
         graph_.storages = &*storages_;
@@ -117,7 +137,9 @@ class joined_checkpoint final : public checkpoint_file {
         parts_.push_back(std::move(of));
     }
     /// A tensor of a part, to be gathered from.
-    [[nodiscard]] std::uint32_t leaf(const shared<part_storages>& of, const tensor_data* data) { return plan_->add_leaf(data, of.get()); }
+    [[nodiscard]] std::uint32_t leaf(const shared<part_storages>& of, const tensor_data* data) {
+        return plan_->add_leaf(data, of.get());
+    }
 
     /// The value for a node of the plan. A node that stands under two names has one value.
     [[nodiscard]] std::uint32_t tensor_of(std::uint32_t index) {
@@ -125,9 +147,12 @@ class joined_checkpoint final : public checkpoint_file {
         tensor_data data{};
         if (from.op == gather_op::leaf) {
             data = *from.data;
-            if (data.refusal != nullptr) return refused(*data.refusal, from.source != nullptr ? from.source->file(data.storage) : std::string_view{});
+            if (data.refusal != nullptr)
+                return refused(*data.refusal,
+                               from.source != nullptr ? from.source->file(data.storage) : std::string_view{});
             const auto change = [&](tensor_data& t) {
-                if (t.refusal == nullptr && t.kind == layout::strided) t.storage = storages_->number_of(from.source, t.storage);
+                if (t.refusal == nullptr && t.kind == layout::strided)
+                    t.storage = storages_->number_of(from.source, t.storage);
             };
             copies_.adopt(data, from.source, change);
         } else {
@@ -151,7 +176,9 @@ class joined_checkpoint final : public checkpoint_file {
     }
     /// Copies objects out of a part.
     [[nodiscard]] auto grafter_of(const part& from) {
-        const auto number = [this, source = from.get()](std::uint32_t storage) { return storages_->number_of(source, storage); };
+        const auto number = [this, source = from.get()](std::uint32_t storage) {
+            return storages_->number_of(source, storage);
+        };
         return grafter<decltype(number)>{graph_, from->content().graph(), from->name(), number};
     }
     [[nodiscard]] std::uint32_t text(std::string_view of) {

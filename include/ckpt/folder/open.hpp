@@ -2,7 +2,8 @@
 //
 // SPDX-License-Identifier: MIT
 // In:      a directory, or the "*.index.json" of a set of shards; a policy; options.
-// Out:     the same `checkpoint` that `open` gives, of the one file, the set of shards or the distributed checkpoint that
+// Out:     the same `checkpoint` that `open` gives, of the one file, the set of shards or the distributed checkpoint
+// that
 //          holds the weights.
 // Refuses: folders with several candidate sets or none, and sets that disagree with their index or with each other:
 //          everything that is wrong is told at once.
@@ -34,8 +35,7 @@ struct folder_policy {
     allowlist files{};
     allowlist metadata{}; // .metadata of a distributed checkpoint
 
-    template <policy P>
-    [[nodiscard]] static constexpr folder_policy of() {
+    template <policy P> [[nodiscard]] static constexpr folder_policy of() {
         if constexpr (admits_attacks_part<P>) return {allowlist_of<P>(), allowlist_of<P>()};
         else return {allowlist_of<P>(), allowlist_of<allow<dcp_globals, P>>()};
     }
@@ -44,15 +44,17 @@ struct folder_policy {
 /// What was found in a folder, and opened.
 struct examined_folder {
     folder_report report{};
-    std::vector<shard> shards{};       // of a set, opened
-    std::optional<checkpoint> file{};  // or the one file
-    shared<checkpoint_file> joined{};  // or what a distributed checkpoint, or the files of all ranks, became
+    std::vector<shard> shards{};      // of a set, opened
+    std::optional<checkpoint> file{}; // or the one file
+    shared<checkpoint_file> joined{}; // or what a distributed checkpoint, or the files of all ranks, became
 };
 
 /// What stands between a directory and its model.
 class folder_examiner {
   public:
-    folder_examiner(std::string path, const folder_policy& allowed, const open_options& options, const folder_options& how) : work_{std::move(path), allowed.files, allowed.metadata, options, how, {}} {}
+    folder_examiner(std::string path, const folder_policy& allowed, const open_options& options,
+                    const folder_options& how)
+        : work_{std::move(path), allowed.files, allowed.metadata, options, how, {}} {}
 
     /// Fails only where the path itself cannot be looked at.
     [[nodiscard]] result<examined_folder> run() {
@@ -87,7 +89,9 @@ class folder_examiner {
 
   private:
     void find(error e) { work_.find(std::move(e)); }
-    void inconsistent(std::string_view file, std::string detail, std::string_view hint) { work_.inconsistent(file, std::move(detail), hint); }
+    void inconsistent(std::string_view file, std::string detail, std::string_view hint) {
+        work_.inconsistent(file, std::move(detail), hint);
+    }
 
     void open_set(const weight_set& chosen) {
         work_.report.chosen = chosen.name;
@@ -101,17 +105,21 @@ class folder_examiner {
     [[nodiscard]] bool choose(weight_set& chosen) {
         if (contents_.sets.size() == 1) {
             chosen = contents_.sets.front();
-            work_.report.reason = chosen.known ? "its name means weights" : chosen.ranks ? "one file for each rank" : "no other file of the folder can hold the weights";
+            work_.report.reason = chosen.known   ? "its name means weights"
+                                  : chosen.ranks ? "one file for each rank"
+                                                 : "no other file of the folder can hold the weights";
             return true;
         }
         error e{.code = errc::state_dict_ambiguous};
         if (contents_.sets.empty()) {
-            const bool any = std::any_of(contents_.files.begin(), contents_.files.end(), [](const folder_file& f) { return f.is_checkpoint; });
+            const bool any = std::any_of(contents_.files.begin(), contents_.files.end(),
+                                         [](const folder_file& f) { return f.is_checkpoint; });
             e.code = any ? errc::state_dict_missing : errc::not_a_checkpoint;
             e.detail = "no file in " + quoted(work_.folder) + " is known to hold weights" + some_names();
             e.hint = "open the file that you mean by its own path";
         } else {
-            e.detail = "several files in " + quoted(work_.folder) + " may hold the weights: " + listed(work_.report.candidates, contents_.sets.size() == 2 ? " and " : ", ");
+            e.detail = "several files in " + quoted(work_.folder) + " may hold the weights: " +
+                       listed(work_.report.candidates, contents_.sets.size() == 2 ? " and " : ", ");
             e.hint = "open the one you mean: the file itself, or the index of a set of shards";
         }
         find(std::move(e));
@@ -161,7 +169,9 @@ class folder_examiner {
                 if (std::binary_search(there.begin(), there.end(), i)) continue;
                 which.append(told++ > 0 ? ", number " : "number ") += decimal(std::uint64_t{i});
             }
-            inconsistent(set.name, decimal(missing) + " of " + decimal(std::uint64_t{set.count}) + " shards are missing: " + which + (missing > told ? ", +" + decimal(missing - told) + " more" : ""),
+            inconsistent(set.name,
+                         decimal(missing) + " of " + decimal(std::uint64_t{set.count}) + " shards are missing: " +
+                             which + (missing > told ? ", +" + decimal(missing - told) + " more" : ""),
                          "get the missing files; the names of the others say how many there are");
         }
         for (const std::string& name : set.files) open_shard(name);
@@ -182,9 +192,11 @@ class folder_examiner {
             const std::string name(index->files[i]);
             const std::string keys = " for " + decimal(keys_of[i]) + (keys_of[i] == 1 ? " key" : " keys");
             if (!is_plain_name(name)) {
-                inconsistent(index_name, "the index names a file outside the folder, " + quoted(name) + keys, "shards lie beside their index; do not trust this one");
+                inconsistent(index_name, "the index names a file outside the folder, " + quoted(name) + keys,
+                             "shards lie beside their index; do not trust this one");
             } else if (!contents_.has(name)) {
-                inconsistent(index_name, "the shard " + quoted(name) + " is missing, which the index names" + keys, "get the missing file");
+                inconsistent(index_name, "the shard " + quoted(name) + " is missing, which the index names" + keys,
+                             "get the missing file");
             } else {
                 const std::size_t before = out_.shards.size();
                 open_shard(name);
@@ -192,8 +204,10 @@ class folder_examiner {
             }
         }
         for (const std::string& name : contents_.shards)
-            if (!std::binary_search(index->files.begin(), index->files.end(), name) && belongs_to_index(index_name, *parse_shard(name)))
-                inconsistent(name, "a shard that the index " + quoted(index_name) + " does not name", "it belongs to another set, or the index is of another: get both again");
+            if (!std::binary_search(index->files.begin(), index->files.end(), name) &&
+                belongs_to_index(index_name, *parse_shard(name)))
+                inconsistent(name, "a shard that the index " + quoted(index_name) + " does not name",
+                             "it belongs to another set, or the index is of another: get both again");
         compare_keys(index_name, *index, place);
         find_duplicates();
     }
@@ -207,22 +221,32 @@ class folder_examiner {
         }
         for (std::size_t i = 0; i < index.files.size(); ++i) {
             if (!absent[i].empty())
-                inconsistent(index.files[i], "the index names " + decimal(std::uint64_t{absent[i].size()}) + (absent[i].size() == 1 ? " key" : " keys") + " that this shard has not: " + listed(absent[i], ", "),
+                inconsistent(index.files[i],
+                             "the index names " + decimal(std::uint64_t{absent[i].size()}) +
+                                 (absent[i].size() == 1 ? " key" : " keys") +
+                                 " that this shard has not: " + listed(absent[i], ", "),
                              "index and shards are of different models, or of different saves: get them again");
             if (place[i] == no_shard) continue;
             std::vector<std::string_view> unknown;
             for (const auto entry : out_.shards[place[i]].weights) {
-                const auto found = std::lower_bound(index.entries.begin(), index.entries.end(), entry.key, [](const shard_index::entry& e, std::string_view key) { return e.key < key; });
-                if (found == index.entries.end() || found->key != entry.key) unknown.push_back(entry.key); // a tensor; what else is there need not be named
+                const auto found =
+                    std::lower_bound(index.entries.begin(), index.entries.end(), entry.key,
+                                     [](const shard_index::entry& e, std::string_view key) { return e.key < key; });
+                if (found == index.entries.end() || found->key != entry.key)
+                    unknown.push_back(entry.key); // a tensor; what else is there need not be named
             }
             if (!unknown.empty())
-                inconsistent(index.files[i], "this shard has " + decimal(std::uint64_t{unknown.size()}) + (unknown.size() == 1 ? " key" : " keys") + " that the index " + quoted(index_name) + " does not name: " + listed(unknown, ", "),
+                inconsistent(index.files[i],
+                             "this shard has " + decimal(std::uint64_t{unknown.size()}) +
+                                 (unknown.size() == 1 ? " key" : " keys") + " that the index " + quoted(index_name) +
+                                 " does not name: " + listed(unknown, ", "),
                              "index and shards are of different models, or of different saves: get them again");
         }
     }
     void find_duplicates() {
         for (const shard_set::duplicate& d : shard_set::duplicates(out_.shards))
-            inconsistent(d.files[1], "the key " + quoted(d.key) + " is also in " + quoted(d.files[0]), "two shards of one model share no key: get them again");
+            inconsistent(d.files[1], "the key " + quoted(d.key) + " is also in " + quoted(d.files[0]),
+                         "two shards of one model share no key: get them again");
     }
 
     static constexpr std::size_t no_shard = ~std::size_t{0};
@@ -253,31 +277,35 @@ class folder_examiner {
     return out;
 }
 
-[[nodiscard]] inline result<checkpoint> open_folder(const std::string& path, const folder_policy& allowed, const open_options& options, const folder_options& how) {
+[[nodiscard]] inline result<checkpoint> open_folder(const std::string& path, const folder_policy& allowed,
+                                                    const open_options& options, const folder_options& how) {
     auto seen = folder_examiner{path, allowed, options, how}.run();
     if (!seen) return std::move(seen).error();
     if (!seen->report.findings.empty()) return joined_findings(seen->report.findings);
     if (seen->file) return std::move(*seen->file);
     if (seen->joined) return checkpoint{std::move(seen->joined), options.storages};
-    return checkpoint{shared<checkpoint_file>{detail::make_shared<shard_set>(std::move(seen->shards), options.limits)}, options.storages};
+    return checkpoint{shared<checkpoint_file>{detail::make_shared<shard_set>(std::move(seen->shards), options.limits)},
+                      options.storages};
 }
 
 } // namespace detail
 
 /// Opens the model in a directory (a Trainer's or accelerate's checkpoint folder, a downloaded model, a distributed
-/// checkpoint of PyTorch or of DeepSpeed), or in the set of shards that an "*.index.json" describes. `checkpoint::files`
-/// says which files were opened. The options concern each file; `offset` and `length` do not apply.
+/// checkpoint of PyTorch or of DeepSpeed), or in the set of shards that an "*.index.json" describes.
+/// `checkpoint::files` says which files were opened. The options concern each file; `offset` and `length` do not apply.
 template <policy P = training_policy>
-[[nodiscard]] result<checkpoint> open_folder(path_arg path, const open_options& options = {}, const folder_options& how = {}) {
+[[nodiscard]] result<checkpoint> open_folder(path_arg path, const open_options& options = {},
+                                             const folder_options& how = {}) {
     if (!path.usable()) return error{.code = errc::cannot_open, .detail = "the path is null or has a NUL byte inside"};
     constexpr auto allowed = detail::folder_policy::of<P>();
     return detail::open_folder(path.text(), allowed, options, how);
 }
 
-/// Looks through a directory as `open_folder` does, and tells what each file is and everything that is wrong. Fails only
-/// where the directory cannot be read.
+/// Looks through a directory as `open_folder` does, and tells what each file is and everything that is wrong. Fails
+/// only where the directory cannot be read.
 template <policy P = training_policy>
-[[nodiscard]] result<folder_report> inspect_folder(path_arg path, const open_options& options = {}, const folder_options& how = {}) {
+[[nodiscard]] result<folder_report> inspect_folder(path_arg path, const open_options& options = {},
+                                                   const folder_options& how = {}) {
     if (!path.usable()) return error{.code = errc::cannot_open, .detail = "the path is null or has a NUL byte inside"};
     constexpr auto allowed = detail::folder_policy::of<P>();
     auto seen = detail::folder_examiner{path.text(), allowed, options, how}.run();

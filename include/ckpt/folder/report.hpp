@@ -27,23 +27,24 @@ struct folder_options {
 
 /// What is in a checkpoint folder, and whether it fits together.
 struct folder_report {
-    std::vector<folder_file> files{};       ///< sorted by name
-    std::vector<std::string> candidates{};  ///< files, indices or families of shards that may be the weights
-    std::string chosen{};                   ///< the one that `open_folder` opens; empty where there is no one
-    std::string reason{};                   ///< why, in a clause
-    std::vector<std::string> parts{};       ///< the files of the folder that belong to it, as far as they exist
-    std::vector<ckpt::error> findings{};    ///< everything that keeps `open_folder` from opening it
-    std::vector<ckpt::error> absent{};      ///< with `folder_options::partial`: what is missing; `path` is the tensor's key.
-                                            ///< Always: flat parameters of FSDP, in which the parameters themselves cannot be told apart
+    std::vector<folder_file> files{};      ///< sorted by name
+    std::vector<std::string> candidates{}; ///< files, indices or families of shards that may be the weights
+    std::string chosen{};                  ///< the one that `open_folder` opens; empty where there is no one
+    std::string reason{};                  ///< why, in a clause
+    std::vector<std::string> parts{};      ///< the files of the folder that belong to it, as far as they exist
+    std::vector<ckpt::error> findings{};   ///< everything that keeps `open_folder` from opening it
+    std::vector<ckpt::error>
+        absent{}; ///< with `folder_options::partial`: what is missing; `path` is the tensor's key.
+                  ///< Always: flat parameters of FSDP, in which the parameters themselves cannot be told apart
 };
 
 namespace detail {
 
 /// Up to three, quoted, and how many more.
-template <class Names>
-[[nodiscard]] std::string listed(const Names& names, std::string_view separator = ", ") {
+template <class Names> [[nodiscard]] std::string listed(const Names& names, std::string_view separator = ", ") {
     std::string out;
-    for (std::size_t i = 0; i < names.size() && i < 3; ++i) out.append(i > 0 ? separator : std::string_view{}) += quoted(names[i]);
+    for (std::size_t i = 0; i < names.size() && i < 3; ++i)
+        out.append(i > 0 ? separator : std::string_view{}) += quoted(names[i]);
     return names.size() > 3 ? out + ", +" + decimal(std::uint64_t{names.size() - 3}) + " more" : out;
 }
 /// The same for numbers: "rank 1", "ranks 1, 2, 3, +4 more".

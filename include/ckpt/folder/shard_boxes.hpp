@@ -5,7 +5,8 @@
 // Out:     boxes of the tensor, and where each begins in what the process has.
 // Refuses: more boxes than it is worth: a strided placement may cut a tensor into any number of them.
 //
-// After _compute_local_shape_and_global_offset and _StridedShard._split_tensor of torch/distributed/tensor (torch 2.13).
+// After _compute_local_shape_and_global_offset and _StridedShard._split_tensor of torch/distributed/tensor
+// (torch 2.13).
 #pragma once
 
 #include <ckpt/folder/tiling.hpp>
@@ -34,8 +35,8 @@ struct index_run {
     std::uint64_t size{};
 };
 
-/// What one place on a mesh's dimension gets of a list of indices, which is first cut into blocks, each of them by itself.
-/// False where there are too many blocks or stretches.
+/// What one place on a mesh's dimension gets of a list of indices, which is first cut into blocks, each of them by
+/// itself. False where there are too many blocks or stretches.
 [[nodiscard]] inline bool cut_runs(std::vector<index_run>& runs, const mesh_cut& cut) {
     const auto per = [](std::uint64_t n, std::uint64_t parts) { return n / parts + (n % parts != 0); };
     std::uint64_t n = 0;

@@ -28,7 +28,9 @@ struct shard {
     std::vector<std::string_view> other_keys{sorted_keys(others)};
 
     /// Whether there is an entry of this key, a tensor or not.
-    [[nodiscard]] bool has(std::string_view key) const noexcept { return weights.contains(key) || std::binary_search(other_keys.begin(), other_keys.end(), key); }
+    [[nodiscard]] bool has(std::string_view key) const noexcept {
+        return weights.contains(key) || std::binary_search(other_keys.begin(), other_keys.end(), key);
+    }
 
     [[nodiscard]] static std::vector<std::string_view> sorted_keys(const std::vector<state_dict::other>& of) {
         std::vector<std::string_view> out;
@@ -54,19 +56,32 @@ class joined_storages final : public storage_source {
         return known[storage];
     }
 
-    [[nodiscard]] std::uint64_t nbytes(std::uint32_t storage) const noexcept override { return source_of(storage).nbytes(entries_[storage].storage); }
-    [[nodiscard]] byte_order order(std::uint32_t storage) const noexcept override { return source_of(storage).order(entries_[storage].storage); }
-    [[nodiscard]] std::string_view key(std::uint32_t storage) const noexcept override { return source_of(storage).key(entries_[storage].storage); }
-    [[nodiscard]] std::string_view file(std::uint32_t storage) const noexcept override { return shards_[entries_[storage].shard].name; }
-    [[nodiscard]] bool is_compressed(std::uint32_t storage) const noexcept override { return source_of(storage).is_compressed(entries_[storage].storage); }
-    [[nodiscard]] result<stored_place> place_of(std::uint32_t storage) const override { return named(storage, source_of(storage).place_of(entries_[storage].storage)); }
+    [[nodiscard]] std::uint64_t nbytes(std::uint32_t storage) const noexcept override {
+        return source_of(storage).nbytes(entries_[storage].storage);
+    }
+    [[nodiscard]] byte_order order(std::uint32_t storage) const noexcept override {
+        return source_of(storage).order(entries_[storage].storage);
+    }
+    [[nodiscard]] std::string_view key(std::uint32_t storage) const noexcept override {
+        return source_of(storage).key(entries_[storage].storage);
+    }
+    [[nodiscard]] std::string_view file(std::uint32_t storage) const noexcept override {
+        return shards_[entries_[storage].shard].name;
+    }
+    [[nodiscard]] bool is_compressed(std::uint32_t storage) const noexcept override {
+        return source_of(storage).is_compressed(entries_[storage].storage);
+    }
+    [[nodiscard]] result<stored_place> place_of(std::uint32_t storage) const override {
+        return named(storage, source_of(storage).place_of(entries_[storage].storage));
+    }
     [[nodiscard]] result<std::uint64_t> file_offset(std::uint32_t storage) const override {
         return named(storage, source_of(storage).file_offset(entries_[storage].storage));
     }
     [[nodiscard]] result<std::span<const std::byte>> bytes(std::uint32_t storage) const override {
         return named(storage, source_of(storage).bytes(entries_[storage].storage));
     }
-    [[nodiscard]] result<void> read(std::uint32_t storage, std::uint64_t offset, std::span<std::byte> out) const override {
+    [[nodiscard]] result<void> read(std::uint32_t storage, std::uint64_t offset,
+                                    std::span<std::byte> out) const override {
         return named(storage, source_of(storage).read(entries_[storage].storage, offset, out));
     }
 
@@ -76,9 +91,10 @@ class joined_storages final : public storage_source {
         std::uint32_t shard{};
         std::uint32_t storage{};
     };
-    [[nodiscard]] const storage_source& source_of(std::uint32_t storage) const noexcept { return shards_[entries_[storage].shard].file->storages(); }
-    template <class T>
-    [[nodiscard]] result<T> named(std::uint32_t storage, result<T> outcome) const {
+    [[nodiscard]] const storage_source& source_of(std::uint32_t storage) const noexcept {
+        return shards_[entries_[storage].shard].file->storages();
+    }
+    template <class T> [[nodiscard]] result<T> named(std::uint32_t storage, result<T> outcome) const {
         if (!outcome) outcome.error().file = file(storage);
         return outcome;
     }
@@ -90,7 +106,8 @@ class joined_storages final : public storage_source {
 
 class shard_set final : public checkpoint_file {
   public:
-    shard_set(std::vector<shard> shards, const limits& budget) : checkpoint_file{budget, {}}, shards_{std::move(shards)}, storages_{shards_} {
+    shard_set(std::vector<shard> shards, const limits& budget)
+        : checkpoint_file{budget, {}}, shards_{std::move(shards)}, storages_{shards_} {
         facts_ = {"shards", "several programs", shards_.front().file->facts().order, true, 0, {}};
         for (const shard& s : shards_) {
             const file_facts& f = s.file->facts();
@@ -189,7 +206,9 @@ class shard_set final : public checkpoint_file {
         case node_kind::byte_array: return graph_.add(n); // text lives as long as the shard
         default: break;
         }
-        error e{.code = errc::wrong_type, .file = s.name, .detail = "an entry of a shard that is a " + std::string(name(v.kind())) + ", not a tensor",
+        error e{.code = errc::wrong_type,
+                .file = s.name,
+                .detail = "an entry of a shard that is a " + std::string(name(v.kind())) + ", not a tensor",
                 .hint = "open the file by itself to read it"};
         return graph_.add(node::of(node_kind::refused, graph_.keep(std::move(e))));
     }

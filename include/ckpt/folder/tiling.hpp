@@ -34,8 +34,10 @@ struct tiling {
     std::int64_t covered{1};             ///< how many boxes it is in
 };
 
-/// Boxes have no size of zero, lie inside `shape`, and there is at least one. `budget` is what is left of numbers to sort.
-[[nodiscard]] inline tiling check_tiling(std::span<const std::int64_t> shape, const box_list& boxes, std::uint64_t& budget) {
+/// Boxes have no size of zero, lie inside `shape`, and there is at least one. `budget` is what is left of numbers to
+/// sort.
+[[nodiscard]] inline tiling check_tiling(std::span<const std::int64_t> shape, const box_list& boxes,
+                                         std::uint64_t& budget) {
     tiling out;
     for (std::size_t d = 0; d < boxes.rank; ++d)
         for (std::size_t i = 0; i < boxes.count; ++i)
@@ -46,7 +48,8 @@ struct tiling {
     const std::size_t cut = out.cut.size();
     std::uint64_t corners = boxes.count + std::uint64_t{1};
     std::uint64_t numbers = 0;
-    out.fits = cut < 32 && checked_mul(corners, std::uint64_t{1} << cut, corners) && checked_mul(corners, cut + 1, numbers) && numbers <= budget;
+    out.fits = cut < 32 && checked_mul(corners, std::uint64_t{1} << cut, corners) &&
+               checked_mul(corners, cut + 1, numbers) && numbers <= budget;
     if (!out.fits) return out;
     budget -= numbers;
     if (cut == 0) {
@@ -70,16 +73,20 @@ struct tiling {
             table.push_back(own);
         }
     };
-    for (std::size_t i = 0; i < boxes.count; ++i) add(boxes.offsets.data() + i * boxes.rank, boxes.sizes.data() + i * boxes.rank, 1);
+    for (std::size_t i = 0; i < boxes.count; ++i)
+        add(boxes.offsets.data() + i * boxes.rank, boxes.sizes.data() + i * boxes.rank, 1);
     add(nullptr, shape.data(), -1);
     std::vector<std::uint32_t> order(table.size() / width);
     for (std::size_t i = 0; i < order.size(); ++i) order[i] = static_cast<std::uint32_t>(i);
     const auto place = [&](std::uint32_t i) { return std::span<const std::int64_t>{table.data() + i * width, cut}; };
-    std::sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) { return std::lexicographical_compare(place(a).begin(), place(a).end(), place(b).begin(), place(b).end()); });
+    std::sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
+        return std::lexicographical_compare(place(a).begin(), place(a).end(), place(b).begin(), place(b).end());
+    });
     for (std::size_t i = 0; i < order.size();) {
         std::int64_t sum = 0;
         const std::uint32_t first = order[i];
-        for (; i < order.size() && std::equal(place(first).begin(), place(first).end(), place(order[i]).begin()); ++i) sum += table[order[i] * width + cut];
+        for (; i < order.size() && std::equal(place(first).begin(), place(first).end(), place(order[i]).begin()); ++i)
+            sum += table[order[i] * width + cut];
         if (sum == 0) continue;
         // Everything before is right, so here the sum is how far the count is off.
         out.covered = sum + 1;

@@ -1,9 +1,10 @@
 // ckpt/folder/zero.hpp: a checkpoint of DeepSpeed with ZeRO, as one model.
 //
 // SPDX-License-Identifier: MIT
-// In:      the files of one step: "[zero_pp_rank_R_]mp_rank_MM_model_states.pt", "[bf16_]zero_pp_rank_R_mp_rank_MM_optim_states.pt".
-// Out:     {"module": the model's weights, "optimizer": {file: its content}, and what else the first rank saved}.
-// Refuses: missing and surplus ranks, ranks that disagree, partitions that do not add up to the shapes: all at once.
+// In:      the files of one step: "[zero_pp_rank_R_]mp_rank_MM_model_states.pt",
+// "[bf16_]zero_pp_rank_R_mp_rank_MM_optim_states.pt". Out:     {"module": the model's weights, "optimizer": {file: its
+// content}, and what else the first rank saved}. Refuses: missing and surplus ranks, ranks that disagree, partitions
+// that do not add up to the shapes: all at once.
 //
 // The 32-bit weights lie in the optimizer's files. Stages 1 and 2: the parameters of a group one after another, in the
 // order of param_shapes, as one vector that is cut into equal partitions; what pads it is at its end. Stage 3: each
@@ -38,7 +39,9 @@ struct zero_name {
 };
 
 [[nodiscard]] inline std::optional<zero_name> parse_zero_name(std::string_view name) noexcept {
-    const auto skip = [&name](std::string_view prefix) { return name.starts_with(prefix) && (name.remove_prefix(prefix.size()), true); };
+    const auto skip = [&name](std::string_view prefix) {
+        return name.starts_with(prefix) && (name.remove_prefix(prefix.size()), true);
+    };
     const auto number = [&name](std::uint32_t& value) {
         const auto [end, failure] = std::from_chars(name.data(), name.data() + name.size(), value);
         if (failure != std::errc{}) return false;
@@ -58,7 +61,8 @@ struct zero_name {
     return out;
 }
 
-/// The pieces of one tensor, in the order of its elements: the nodes of those that are there, and what ranks are missing for.
+/// The pieces of one tensor, in the order of its elements: the nodes of those that are there, and what ranks are
+/// missing for.
 struct tensor_pieces {
     struct lost {
         std::uint64_t rank{};
@@ -82,12 +86,15 @@ struct tensor_pieces {
         std::string ranges;
         std::vector<std::uint64_t> ranks;
         for (const lost& l : missing) {
-            if (ranks.size() < 3) ranges += (ranks.empty() ? "" : ", ") + decimal(l.first) + (l.count > 1 ? " to " + decimal(l.first + l.count - 1) : std::string());
+            if (ranks.size() < 3)
+                ranges += (ranks.empty() ? "" : ", ") + decimal(l.first) +
+                          (l.count > 1 ? " to " + decimal(l.first + l.count - 1) : std::string());
             ranks.push_back(l.rank);
         }
         if (ranks.size() > 3) ranges += ", +" + decimal(std::uint64_t{ranks.size() - 3}) + " more";
         const bool one = missing.size() == 1 && missing[0].count == 1;
-        return (one ? "element " : "elements ") + ranges + " of this tensor " + (one ? "is" : "are") + " in the partition of " + listed_ranks(ranks) + ", which is missing";
+        return (one ? "element " : "elements ") + ranges + " of this tensor " + (one ? "is" : "are") +
+               " in the partition of " + listed_ranks(ranks) + ", which is missing";
     }
 };
 
@@ -108,13 +115,16 @@ struct flat_vector {
     }
     /// Adds elements [first, first + n), which lie inside, to `out`.
     void cut(gather_plan& plan, std::uint64_t first, std::uint64_t n, tensor_pieces& out) const {
-        auto at = std::upper_bound(stretches.begin(), stretches.end(), first, [](std::uint64_t f, const stretch& s) { return f < s.begin + s.size; });
+        auto at = std::upper_bound(stretches.begin(), stretches.end(), first,
+                                   [](std::uint64_t f, const stretch& s) { return f < s.begin + s.size; });
         for (std::uint64_t done = 0; done < n; ++at) {
             const std::uint64_t skip = first + done - at->begin;
             const std::uint64_t here = (std::min)(at->size - skip, n - done);
             if (here == 0) continue;
             if (at->node == gather_plan::none) out.lose(here, at->rank);
-            else out.add(here, plan.narrow(at->node, 0, static_cast<std::int64_t>(skip), static_cast<std::int64_t>(here)));
+            else
+                out.add(here,
+                        plan.narrow(at->node, 0, static_cast<std::int64_t>(skip), static_cast<std::int64_t>(here)));
             done += here;
         }
     }
@@ -123,7 +133,8 @@ struct flat_vector {
 class zero_reader {
   public:
     /// `step` is the folder of one step inside the work's folder: empty, or "global_step10/".
-    zero_reader(folder_work& work, std::string step, std::span<const folder_entry> entries) : work_{work}, step_{std::move(step)} {
+    zero_reader(folder_work& work, std::string step, std::span<const folder_entry> entries)
+        : work_{work}, step_{std::move(step)} {
         for (const folder_entry& e : entries) note(e);
     }
 
@@ -171,9 +182,13 @@ class zero_reader {
             auto& list = name->optimizer ? optimizers_ : models_;
             ranks_of_models_ = ranks_of_models_ || (!name->optimizer && name->has_rank);
             list.push_back({step_ + e.name, name->rank, name->model_rank, {}, {}, {}, {}});
-        } else if (const bool expert = e.name.starts_with("layer_") && e.name.find("_expert_") != std::string::npos; expert || e.name.starts_with("expp_rank_") || e.name.starts_with("layer_")) {
-            work_.find({.code = errc::container_not_supported, .file = step_ + e.name,
-                        .detail = expert || e.name.starts_with("expp") ? "experts of a mixture, which are not joined with the other weights" : "one stage of a pipeline, which is not joined with the others",
+        } else if (const bool expert = e.name.starts_with("layer_") && e.name.find("_expert_") != std::string::npos;
+                   expert || e.name.starts_with("expp_rank_") || e.name.starts_with("layer_")) {
+            work_.find({.code = errc::container_not_supported,
+                        .file = step_ + e.name,
+                        .detail = expert || e.name.starts_with("expp")
+                                      ? "experts of a mixture, which are not joined with the other weights"
+                                      : "one stage of a pipeline, which is not joined with the others",
                         .hint = "open the file by itself; convert the folder with DeepSpeed's ds_to_universal.py"});
         }
     }
@@ -186,19 +201,29 @@ class zero_reader {
         std::sort(ranks.begin(), ranks.end());
         ranks.erase(std::unique(ranks.begin(), ranks.end()), ranks.end());
         if (ranks.size() > 1) {
-            work_.find({.code = errc::container_not_supported, .detail = "the model is cut over " + decimal(std::uint64_t{ranks.size()}) + " ranks of tensor parallelism (mp_rank), and no file says along which dimensions",
+            work_.find({.code = errc::container_not_supported,
+                        .detail = "the model is cut over " + decimal(std::uint64_t{ranks.size()}) +
+                                  " ranks of tensor parallelism (mp_rank), and no file says along which dimensions",
                         .hint = "open one rank: move the files of one mp_rank to a folder of their own"});
             return false;
         }
-        const auto by_rank = [](const file& a, const file& b) { return a.rank != b.rank ? a.rank < b.rank : a.name < b.name; };
+        const auto by_rank = [](const file& a, const file& b) {
+            return a.rank != b.rank ? a.rank < b.rank : a.name < b.name;
+        };
         for (auto* list : {&models_, &optimizers_}) {
             std::sort(list->begin(), list->end(), by_rank);
             for (std::size_t i = 1; i < list->size(); ++i)
                 if ((*list)[i].rank == (*list)[i - 1].rank)
-                    work_.inconsistent((*list)[i].name, "the rank of " + quoted((*list)[i - 1].name), "the folder holds two runs: keep the files of one");
+                    work_.inconsistent((*list)[i].name, "the rank of " + quoted((*list)[i - 1].name),
+                                       "the folder holds two runs: keep the files of one");
         }
-        if (models_.empty()) work_.inconsistent(step_, "there is no file *_model_states.pt: it holds the names and shapes of the parameters", "get the missing file");
-        if (optimizers_.empty()) work_.inconsistent(step_, "there is no file *_optim_states.pt: they hold the 32-bit weights", "get the missing files, or open the file of the model's states by itself");
+        if (models_.empty())
+            work_.inconsistent(step_,
+                               "there is no file *_model_states.pt: it holds the names and shapes of the parameters",
+                               "get the missing file");
+        if (optimizers_.empty())
+            work_.inconsistent(step_, "there is no file *_optim_states.pt: they hold the 32-bit weights",
+                               "get the missing files, or open the file of the model's states by itself");
         return work_.report.findings.empty();
     }
 
@@ -230,7 +255,9 @@ class zero_reader {
                 first = &f;
                 expected = std::move(own);
             } else if (own != expected) {
-                work_.inconsistent(f.name, std::string(what) + " " + own + ", and of " + quoted(first->name) + " " + expected, "these files are of different runs or steps: get all files of one step");
+                work_.inconsistent(f.name,
+                                   std::string(what) + " " + own + ", and of " + quoted(first->name) + " " + expected,
+                                   "these files are of different runs or steps: get all files of one step");
             }
         }
     }
@@ -256,7 +283,8 @@ class zero_reader {
             if (!step) continue;
             if (const auto n = step->as_int()) return decimal(*n);
             double steps = 0;
-            if (const auto t = step->as_tensor(); t && t->numel() == 1 && t->copy_as(std::span(&steps, 1))) return decimal(static_cast<std::int64_t>((std::min)((std::max)(steps, 0.0), 1e15)));
+            if (const auto t = step->as_tensor(); t && t->numel() == 1 && t->copy_as(std::span(&steps, 1)))
+                return decimal(static_cast<std::int64_t>((std::min)((std::max)(steps, 0.0), 1e15)));
         }
         return {};
     }
@@ -267,7 +295,8 @@ class zero_reader {
             const auto z3 = content ? content->at("fp32_flat_groups") : content;
             const auto z12 = content ? content->at("single_partition_of_fp32_groups") : content;
             if (!content || (!z3 && !z12)) {
-                work_.inconsistent(f.name, "the file holds no partition of 32-bit weights", "it was not written with ZeRO: open the file of the model's states by itself");
+                work_.inconsistent(f.name, "the file holds no partition of 32-bit weights",
+                                   "it was not written with ZeRO: open the file of the model's states by itself");
                 continue;
             }
             f.content = *content;
@@ -276,20 +305,36 @@ class zero_reader {
         }
         for (const file& f : models_) {
             if (!f.content.at("module")) work_.inconsistent(f.name, "the file holds no module", "get the file again");
-            if (!f.content.at("param_shapes")) work_.inconsistent(f.name, "the file holds no param_shapes", "it was not written with ZeRO: open it by itself");
+            if (!f.content.at("param_shapes"))
+                work_.inconsistent(f.name, "the file holds no param_shapes",
+                                   "it was not written with ZeRO: open it by itself");
         }
         if (!work_.report.findings.empty()) return;
-        compare(optimizers_, "this rank's partition_count is", [](const file& f) { return decimal(partitions(f.content)); });
-        compare(optimizers_, "this rank's stage is", [](const file& f) { return std::string(f.content.at("fp32_flat_groups") ? "3" : "1 or 2"); });
-        compare(optimizers_, "the number of groups of this rank is", [](const file& f) { return decimal(std::uint64_t{f.flat.size()}); });
+        compare(optimizers_, "this rank's partition_count is",
+                [](const file& f) { return decimal(partitions(f.content)); });
+        compare(optimizers_, "this rank's stage is",
+                [](const file& f) { return std::string(f.content.at("fp32_flat_groups") ? "3" : "1 or 2"); });
+        compare(optimizers_, "the number of groups of this rank is",
+                [](const file& f) { return decimal(std::uint64_t{f.flat.size()}); });
         compare(optimizers_, "the optimizer's step of this rank is", steps_of);
-        compare(optimizers_, "the version of DeepSpeed of this rank is", [](const file& f) { return text_at(f.opened->root(), "ds_version"); });
-        compare(models_, "this rank's global_steps is", [](const file& f) { const auto n = number_at(f.content, "global_steps"); return n ? decimal(*n) : std::string{}; });
-        compare(models_, "the version of DeepSpeed of this rank is", [](const file& f) { return text_at(f.content, "ds_version"); });
+        compare(optimizers_, "the version of DeepSpeed of this rank is",
+                [](const file& f) { return text_at(f.opened->root(), "ds_version"); });
+        compare(models_, "this rank's global_steps is", [](const file& f) {
+            const auto n = number_at(f.content, "global_steps");
+            return n ? decimal(*n) : std::string{};
+        });
+        compare(models_, "the version of DeepSpeed of this rank is",
+                [](const file& f) { return text_at(f.content, "ds_version"); });
         ranks_ = partitions(optimizers_.front().content);
-        if (ranks_ == 0 || ranks_ > 0xFFFF'FFFFu) return work_.inconsistent(optimizers_.front().name, "partition_count is " + decimal(ranks_), "get the file again");
-        if (const auto dp = number_at(models_.front().content, "dp_world_size"); dp && static_cast<std::uint64_t>(*dp) != ranks_)
-            work_.inconsistent(models_.front().name, "dp_world_size is " + decimal(*dp) + ", the optimizer's partition_count " + decimal(ranks_), "these files are of different runs: get all files of one step");
+        if (ranks_ == 0 || ranks_ > 0xFFFF'FFFFu)
+            return work_.inconsistent(optimizers_.front().name, "partition_count is " + decimal(ranks_),
+                                      "get the file again");
+        if (const auto dp = number_at(models_.front().content, "dp_world_size");
+            dp && static_cast<std::uint64_t>(*dp) != ranks_)
+            work_.inconsistent(models_.front().name,
+                               "dp_world_size is " + decimal(*dp) + ", the optimizer's partition_count " +
+                                   decimal(ranks_),
+                               "these files are of different runs: get all files of one step");
         find_missing(optimizers_, "_optim_states.pt");
         if (stage3_ && ranks_of_models_) find_missing(models_, "_model_states.pt");
     }
@@ -297,8 +342,11 @@ class zero_reader {
     void read_flat(file& f, const value& groups) {
         for (const value v : groups.elements()) {
             const auto t = v.as_tensor();
-            if (!t || (t->refusal() == nullptr && (t->rank() != 1 || t->layout() != layout::strided || !t->is_contiguous()))) {
-                work_.inconsistent(f.name, "group " + decimal(std::uint64_t{f.flat.size()}) + " of the partition is no vector", "get the file again");
+            if (!t || (t->refusal() == nullptr &&
+                       (t->rank() != 1 || t->layout() != layout::strided || !t->is_contiguous()))) {
+                work_.inconsistent(f.name,
+                                   "group " + decimal(std::uint64_t{f.flat.size()}) + " of the partition is no vector",
+                                   "get the file again");
                 return;
             }
             if (t->refusal() != nullptr) {
@@ -308,7 +356,10 @@ class zero_reader {
             }
             if (!type_) type_ = t->dtype();
             if (*type_ != t->dtype())
-                work_.inconsistent(f.name, "group " + decimal(std::uint64_t{f.flat.size()}) + " of the partition is " + std::string(name(t->dtype())) + ", another one " + std::string(name(*type_)), "these files are of different runs: get all files of one step");
+                work_.inconsistent(f.name,
+                                   "group " + decimal(std::uint64_t{f.flat.size()}) + " of the partition is " +
+                                       std::string(name(t->dtype())) + ", another one " + std::string(name(*type_)),
+                                   "these files are of different runs: get all files of one step");
             f.flat.push_back(tensor_access::data(*t));
         }
     }
@@ -316,7 +367,11 @@ class zero_reader {
         std::uint64_t missing = ranks_;
         for (const file& f : files) {
             if (f.rank < ranks_) --missing;
-            else work_.inconsistent(f.name, "a file of rank " + decimal(std::uint64_t{f.rank}) + " where partition_count says " + decimal(ranks_) + " ranks", "it is left from another run: remove it, or get all files of one step");
+            else
+                work_.inconsistent(f.name,
+                                   "a file of rank " + decimal(std::uint64_t{f.rank}) + " where partition_count says " +
+                                       decimal(ranks_) + " ranks",
+                                   "it is left from another run: remove it, or get all files of one step");
         }
         if (missing == 0 || work_.how.partial) return;
         std::vector<std::uint64_t> which;
@@ -329,7 +384,8 @@ class zero_reader {
         std::string ranks = missing == 1 ? "rank " : "ranks ";
         for (std::size_t i = 0; i < which.size() && i < 3; ++i) ranks.append(i > 0 ? ", " : "") += decimal(which[i]);
         if (missing > 3) ranks += ", +" + decimal(missing - 3) + " more";
-        work_.inconsistent(step_.empty() ? std::string("*") + std::string(kind) : step_ + "*" + std::string(kind), decimal(missing) + " of " + decimal(ranks_) + " files are missing: " + ranks,
+        work_.inconsistent(step_.empty() ? std::string("*") + std::string(kind) : step_ + "*" + std::string(kind),
+                           decimal(missing) + " of " + decimal(ranks_) + " files are missing: " + ranks,
                            "get the missing files; folder_options::partial opens what is there");
     }
 
@@ -344,17 +400,20 @@ class zero_reader {
         for (const value::entry e : dictionary.entries()) {
             const auto key = e.key.as_string();
             parameter p{key ? *key : std::string_view{}, {}, 1};
-            bool good = key.has_value() && e.mapped.kind() == kind::tuple && e.mapped.size() <= work_.options.limits.tensor_rank;
+            bool good = key.has_value() && e.mapped.kind() == kind::tuple &&
+                        e.mapped.size() <= work_.options.limits.tensor_rank;
             for (const value v : e.mapped.elements()) {
                 const auto n = v.as_int();
                 good = good && n && *n >= 0;
                 if (good) p.shape.push_back(*n);
             }
             if (good && std::find(p.shape.begin(), p.shape.end(), 0) != p.shape.end()) p.numel = 0;
-            for (const std::int64_t n : p.shape) good = good && (p.numel == 0 || checked_mul(p.numel, static_cast<std::uint64_t>(n), p.numel));
+            for (const std::int64_t n : p.shape)
+                good = good && (p.numel == 0 || checked_mul(p.numel, static_cast<std::uint64_t>(n), p.numel));
             std::uint64_t bytes = 0;
             if (!good || !checked_mul(p.numel, 16, bytes)) {
-                work_.inconsistent(models_.front().name, "the shape of " + quoted(p.name) + " is no list of sizes", "get the file again");
+                work_.inconsistent(models_.front().name, "the shape of " + quoted(p.name) + " is no list of sizes",
+                                   "get the file again");
                 continue;
             }
             to.push_back(std::move(p));
@@ -374,7 +433,11 @@ class zero_reader {
             return gather_stage3(all);
         }
         if (groups.size() != optimizers_.front().flat.size())
-            return work_.inconsistent(models_.front().name, "param_shapes has " + decimal(std::uint64_t{groups.size()}) + " groups, the partitions " + decimal(std::uint64_t{optimizers_.front().flat.size()}), "these files are of different runs: get all files of one step");
+            return work_.inconsistent(models_.front().name,
+                                      "param_shapes has " + decimal(std::uint64_t{groups.size()}) +
+                                          " groups, the partitions " +
+                                          decimal(std::uint64_t{optimizers_.front().flat.size()}),
+                                      "these files are of different runs: get all files of one step");
         for (std::size_t i = 0; i < groups.size(); ++i) gather_group(i, groups[i]);
     }
 
@@ -387,7 +450,8 @@ class zero_reader {
         if (!work_.report.findings.empty()) return;
         for (std::size_t i = 0; i < parameters.size(); ++i) {
             std::uint64_t after = paddings.empty() ? 0 : paddings[i];
-            if (!checked_add(needed, parameters[i].numel, needed) || !checked_add(needed, after, needed)) needed = largest_signed;
+            if (!checked_add(needed, parameters[i].numel, needed) || !checked_add(needed, after, needed))
+                needed = largest_signed;
         }
         flat_vector whole;
         std::uint64_t total = 0;
@@ -399,7 +463,10 @@ class zero_reader {
             next = f.rank + std::uint64_t{1};
             const std::uint64_t own = f.flat[group]->numel;
             if (ended && own > 0) {
-                work_.inconsistent(f.name, "the partition of group " + decimal(std::uint64_t{group}) + " has " + decimal(own) + " elements behind one that is shorter than " + decimal(size), "a partition is too short: get all files of one step");
+                work_.inconsistent(f.name,
+                                   "the partition of group " + decimal(std::uint64_t{group}) + " has " + decimal(own) +
+                                       " elements behind one that is shorter than " + decimal(size),
+                                   "a partition is too short: get all files of one step");
                 return;
             }
             ended = ended || own < size;
@@ -409,7 +476,8 @@ class zero_reader {
         const std::uint64_t align = 2 * ranks_;
         const auto aligned = [align](std::uint64_t n) { return n / align + (n % align != 0); };
         const bool all_there = optimizers_.size() == ranks_;
-        if (whole.size < needed || (all_there && aligned(whole.size) != aligned(needed))) return adds_up(group, whole.size, needed);
+        if (whole.size < needed || (all_there && aligned(whole.size) != aligned(needed)))
+            return adds_up(group, whole.size, needed);
         std::uint64_t at = 0;
         for (std::size_t i = 0; i < parameters.size(); ++i) {
             tensor_pieces pieces;
@@ -419,7 +487,10 @@ class zero_reader {
         }
     }
     void adds_up(std::size_t group, std::uint64_t have, std::uint64_t needed) {
-        work_.inconsistent(step_, "the partitions of group " + decimal(std::uint64_t{group}) + " hold " + decimal(have) + " elements together, param_shapes asks for " + decimal(needed), "a file is of another run, or was cut: get all files of one step");
+        work_.inconsistent(step_,
+                           "the partitions of group " + decimal(std::uint64_t{group}) + " hold " + decimal(have) +
+                               " elements together, param_shapes asks for " + decimal(needed),
+                           "a file is of another run, or was cut: get all files of one step");
     }
     /// Elements behind each parameter of a group; empty where nothing is aligned.
     [[nodiscard]] std::vector<std::uint64_t> alignment_paddings(std::size_t group, std::size_t parameters) {
@@ -432,7 +503,11 @@ class zero_reader {
             out.push_back(n && *n >= 0 ? static_cast<std::uint64_t>(*n) : largest_signed);
         }
         if (out.size() != parameters)
-            work_.inconsistent(optimizers_.front().name, "param_alignment_paddings of group " + decimal(std::uint64_t{group}) + " has " + decimal(std::uint64_t{out.size()}) + " entries, param_shapes " + decimal(std::uint64_t{parameters}), "these files are of different runs: get all files of one step");
+            work_.inconsistent(optimizers_.front().name,
+                               "param_alignment_paddings of group " + decimal(std::uint64_t{group}) + " has " +
+                                   decimal(std::uint64_t{out.size()}) + " entries, param_shapes " +
+                                   decimal(std::uint64_t{parameters}),
+                               "these files are of different runs: get all files of one step");
         return out;
     }
 
@@ -446,19 +521,26 @@ class zero_reader {
             flat_vector& own = vectors.emplace_back();
             for (const tensor_data* t : f.flat) own.add(t->numel, out_->leaf(f.part, t), f.rank);
             if (own.size != needed)
-                work_.inconsistent(f.name, "the partition holds " + decimal(own.size) + " elements, param_shapes asks for " + decimal(needed) + " of each rank", "the file is of another run, or was cut: get all files of one step");
+                work_.inconsistent(f.name,
+                                   "the partition holds " + decimal(own.size) + " elements, param_shapes asks for " +
+                                       decimal(needed) + " of each rank",
+                                   "the file is of another run, or was cut: get all files of one step");
         }
         if (!work_.report.findings.empty()) return;
         std::uint64_t at = 0;
         for (const parameter& p : parameters) {
-            gather_ranks(p, [&](std::size_t i, std::uint64_t n, tensor_pieces& out) { vectors[i].cut(out_->plan(), at, n, out); }, optimizers_);
+            gather_ranks(
+                p,
+                [&](std::size_t i, std::uint64_t n, tensor_pieces& out) { vectors[i].cut(out_->plan(), at, n, out); },
+                optimizers_);
             at += per_rank(p.numel);
         }
     }
-    [[nodiscard]] std::uint64_t per_rank(std::uint64_t numel) const noexcept { return numel / ranks_ + (numel % ranks_ != 0); }
+    [[nodiscard]] std::uint64_t per_rank(std::uint64_t numel) const noexcept {
+        return numel / ranks_ + (numel % ranks_ != 0);
+    }
     /// Joins the pieces of all ranks; `cut(i, n, …)` gives the first n elements of those of the i-th file.
-    template <class F>
-    void gather_ranks(const parameter& p, F&& cut, const std::vector<file>& files) {
+    template <class F> void gather_ranks(const parameter& p, F&& cut, const std::vector<file>& files) {
         tensor_pieces pieces;
         std::uint64_t next = 0;
         const auto left = [&] { return p.numel - pieces.size; };
@@ -476,15 +558,21 @@ class zero_reader {
         entry out{};
         const std::vector<std::uint32_t>& parts = pieces.parts;
         if (!pieces.missing.empty()) {
-            error e{.code = errc::shards_inconsistent, .path = std::string(p.name), .detail = pieces.what_is_missing(), .hint = "get the missing files"};
+            error e{.code = errc::shards_inconsistent,
+                    .path = std::string(p.name),
+                    .detail = pieces.what_is_missing(),
+                    .hint = "get the missing files"};
             out.node = out_->refused(e);
             out.lacks = true;
             work_.report.absent.push_back(std::move(e));
         } else {
-            std::uint32_t node = parts.empty() ? out_->plan().fill(type_.value_or(ckpt::dtype::float32), p.shape, {}) : out_->plan().concat(parts, 0);
+            std::uint32_t node = parts.empty() ? out_->plan().fill(type_.value_or(ckpt::dtype::float32), p.shape, {})
+                                               : out_->plan().concat(parts, 0);
             out.node = out_->tensor_of(parts.empty() ? node : out_->plan().reshape(node, p.shape));
         }
-        if (!named_.try_emplace(p.name, out).second) work_.inconsistent(models_.front().name, "param_shapes has " + quoted(p.name) + " twice", "get the file again");
+        if (!named_.try_emplace(p.name, out).second)
+            work_.inconsistent(models_.front().name, "param_shapes has " + quoted(p.name) + " twice",
+                               "get the file again");
     }
 
     /// Weights that are not trained: whole in the first rank's file, or under stage 3 a fragment in each one.
@@ -499,22 +587,33 @@ class zero_reader {
             if (const auto own = models_[i].content.at("frozen_param_fragments"))
                 for (const value::entry e : own->entries())
                     if (const auto key = e.key.as_string())
-                        if (const auto t = e.mapped.as_tensor(); t && t->refusal() == nullptr && t->layout() == layout::strided && t->rank() == 1 && t->is_contiguous()) fragments[i].emplace(*key, tensor_access::data(*t));
+                        if (const auto t = e.mapped.as_tensor(); t && t->refusal() == nullptr &&
+                                                                 t->layout() == layout::strided && t->rank() == 1 &&
+                                                                 t->is_contiguous())
+                            fragments[i].emplace(*key, tensor_access::data(*t));
         for (const parameter& p : parameters) {
             bool good = true;
             std::optional<ckpt::dtype> type;
             for (std::size_t i = 0; i < models_.size() && p.numel > 0; ++i) {
                 const auto found = fragments[i].find(p.name);
-                good = found != fragments[i].end() && found->second->numel >= (std::min)(per_rank(p.numel), p.numel) && found->second->type == type.value_or(found->second->type);
+                good = found != fragments[i].end() && found->second->numel >= (std::min)(per_rank(p.numel), p.numel) &&
+                       found->second->type == type.value_or(found->second->type);
                 if (good) type = found->second->type;
                 if (good) continue;
-                work_.inconsistent(models_[i].name, "frozen_param_fragments has no piece of " + decimal(per_rank(p.numel)) + " elements of " + quoted(p.name), "the file is of another run, or was cut: get all files of one step");
+                work_.inconsistent(models_[i].name,
+                                   "frozen_param_fragments has no piece of " + decimal(per_rank(p.numel)) +
+                                       " elements of " + quoted(p.name),
+                                   "the file is of another run, or was cut: get all files of one step");
                 break;
             }
             if (!good) continue;
-            gather_ranks(p, [&](std::size_t i, std::uint64_t n, tensor_pieces& out) {
-                out.add(n, out_->plan().narrow(out_->leaf(models_[i].part, fragments[i].find(p.name)->second), 0, 0, static_cast<std::int64_t>(n)));
-            }, models_);
+            gather_ranks(
+                p,
+                [&](std::size_t i, std::uint64_t n, tensor_pieces& out) {
+                    out.add(n, out_->plan().narrow(out_->leaf(models_[i].part, fragments[i].find(p.name)->second), 0, 0,
+                                                   static_cast<std::int64_t>(n)));
+                },
+                models_);
         }
     }
 
@@ -561,8 +660,7 @@ class zero_reader {
     }
 
     /// The model's state_dict: the keys of `module` in their order, then what it has not.
-    template <class Copy>
-    [[nodiscard]] std::uint32_t module_of(Copy& copy) {
+    template <class Copy> [[nodiscard]] std::uint32_t module_of(Copy& copy) {
         const file& first = models_.front();
         const value content = first.content;
         std::map<std::string_view, std::string_view> aliases;
@@ -596,7 +694,11 @@ class zero_reader {
         const auto use_tied = [&](std::string_view alias, std::string_view source) -> std::uint32_t {
             const std::uint32_t node = use(source);
             if (node != absent_node && named_.find(source)->second.lacks)
-                work_.report.absent.push_back({.code = errc::shards_inconsistent, .path = printable(alias), .detail = "this tensor is tied to " + quoted(source) + ", of which a part is missing", .hint = "get the missing files"});
+                work_.report.absent.push_back(
+                    {.code = errc::shards_inconsistent,
+                     .path = printable(alias),
+                     .detail = "this tensor is tied to " + quoted(source) + ", of which a part is missing",
+                     .hint = "get the missing files"});
             return node;
         };
         std::vector<std::string_view> written;
@@ -615,10 +717,15 @@ class zero_reader {
             if (node == absent_node && frozen.count(*key) > 0) node = copy(frozen.find(*key)->second);
             // Under stage 3 a weight leaves an empty tensor behind.
             const auto tensor = e.mapped.as_tensor();
-            const bool hollow = stage3_ && tensor && tensor->refusal() == nullptr && tensor->numel() == 0 && !std::binary_search(buffers.begin(), buffers.end(), *key);
+            const bool hollow = stage3_ && tensor && tensor->refusal() == nullptr && tensor->numel() == 0 &&
+                                !std::binary_search(buffers.begin(), buffers.end(), *key);
             if (node == absent_node && hollow) {
-                error lost{.code = errc::shards_inconsistent, .path = printable(*key), .detail = "a weight of stage 3 that neither param_shapes nor frozen_param_shapes has", .hint = "get all files of one step"};
-                if (ranks_of_models_ && models_.size() < ranks_) { // with `partial`: only the first rank says what is tied
+                error lost{.code = errc::shards_inconsistent,
+                           .path = printable(*key),
+                           .detail = "a weight of stage 3 that neither param_shapes nor frozen_param_shapes has",
+                           .hint = "get all files of one step"};
+                if (ranks_of_models_ &&
+                    models_.size() < ranks_) { // with `partial`: only the first rank says what is tied
                     lost.detail += "; model states of other ranks, which may, are missing";
                     work_.report.absent.push_back(lost);
                 }
@@ -627,7 +734,9 @@ class zero_reader {
             add(*key, node != absent_node ? node : copy(e.mapped));
         }
         std::sort(written.begin(), written.end());
-        const auto is_written = [&](std::string_view key) { return std::binary_search(written.begin(), written.end(), key); };
+        const auto is_written = [&](std::string_view key) {
+            return std::binary_search(written.begin(), written.end(), key);
+        };
         for (const auto& [key, value] : frozen)
             if (!is_written(key) && named_.count(key) == 0) add(key, copy(value));
         for (const auto& [key, own] : named_)

@@ -29,9 +29,13 @@ struct cuda_api {
 
     int current_device(int& device) const { return cudaGetDevice(&device); }
     int use_device(int device) const { return cudaSetDevice(device); }
-    int allocate(void*& out, std::size_t bytes, stream s) const { return stream_ordered ? cudaMallocAsync(&out, bytes, s) : cudaMalloc(&out, bytes); }
+    int allocate(void*& out, std::size_t bytes, stream s) const {
+        return stream_ordered ? cudaMallocAsync(&out, bytes, s) : cudaMalloc(&out, bytes);
+    }
     int release(void* memory, stream s) const { return stream_ordered ? cudaFreeAsync(memory, s) : cudaFree(memory); }
-    int pin(void* memory, std::size_t bytes, bool read_only) const { return cudaHostRegister(memory, bytes, read_only ? cudaHostRegisterReadOnly : cudaHostRegisterPortable); }
+    int pin(void* memory, std::size_t bytes, bool read_only) const {
+        return cudaHostRegister(memory, bytes, read_only ? cudaHostRegisterReadOnly : cudaHostRegisterPortable);
+    }
     int unpin(void* memory) const { return cudaHostUnregister(memory); }
     int make_stream(stream& s) const { return cudaStreamCreateWithFlags(&s, cudaStreamNonBlocking); }
     int drop_stream(stream s) const { return cudaStreamDestroy(s); }
@@ -52,7 +56,8 @@ struct cuda_api {
             if (const int code = copy_batch(copies, s); code != cudaErrorNotSupported) return code;
 #endif
         for (const device_copy& c : copies)
-            if (const int code = cudaMemcpyAsync(c.to, c.from, c.bytes, cudaMemcpyHostToDevice, s); code != 0) return code;
+            if (const int code = cudaMemcpyAsync(c.to, c.from, c.bytes, cudaMemcpyHostToDevice, s); code != 0)
+                return code;
         return 0;
     }
 
@@ -76,7 +81,8 @@ struct cuda_api {
         out.detail = std::string(name_of(call)) + ": " + cudaGetErrorName(status) + ", " + cudaGetErrorString(status);
         if (out.code == errc::device_memory) out.hint = "upload fewer tensors, or convert them to a smaller type";
         else if (out.code == errc::no_device) out.hint = "check the driver with nvidia-smi, and CUDA_VISIBLE_DEVICES";
-        else if (out.code == errc::device_lost) out.hint = "an earlier failure of the device or of another kernel; the process must be started again";
+        else if (out.code == errc::device_lost)
+            out.hint = "an earlier failure of the device or of another kernel; the process must be started again";
         return out;
     }
 
@@ -97,7 +103,8 @@ struct cuda_api {
         return cudaMemcpyBatchAsync(to.data(), from.data(), sizes.data(), sizes.size(), &attributes, &first, 1, s);
 #else
         std::size_t failed = 0;
-        return cudaMemcpyBatchAsync(to.data(), from.data(), sizes.data(), sizes.size(), &attributes, &first, 1, &failed, s);
+        return cudaMemcpyBatchAsync(to.data(), from.data(), sizes.data(), sizes.size(), &attributes, &first, 1, &failed,
+                                    s);
 #endif
     }
 #endif

@@ -19,10 +19,11 @@ struct direct_reader {
     void* context{nullptr};
     /// A handle for the file of a descriptor; null, and why, where it cannot be read so.
     void* (*open)(void* context, int descriptor, std::string& reason){nullptr};
-    /// Reads `bytes` at `file_offset` to `device_offset` of the memory that begins at `device_base`; returns when they are there.
-    /// The number of bytes that were read, fewer only at the end of the file, or a negative number: an errno, or one of the
-    /// library's beyond 5000.
-    std::int64_t (*read)(void* handle, void* device_base, std::uint64_t bytes, std::uint64_t file_offset, std::uint64_t device_offset){nullptr};
+    /// Reads `bytes` at `file_offset` to `device_offset` of the memory that begins at `device_base`; returns when they
+    /// are there. The number of bytes that were read, fewer only at the end of the file, or a negative number: an
+    /// errno, or one of the library's beyond 5000.
+    std::int64_t (*read)(void* handle, void* device_base, std::uint64_t bytes, std::uint64_t file_offset,
+                         std::uint64_t device_offset){nullptr};
     void (*close)(void* handle){nullptr};
 };
 

@@ -3,10 +3,12 @@
 // SPDX-License-Identifier: MIT
 // In:      a job: where elements lie, what they are, how many; the number of one of its items.
 // Out:     that item, done: up to 16 bytes of converted elements, or one gathered element.
-// Refuses: conversions that may refuse a value (`is_castable`); geometry of more than 8 dimensions once it is collapsed.
+// Refuses: conversions that may refuse a value (`is_castable`); geometry of more than 8 dimensions once it is
+// collapsed.
 //
-// Plain C++ that a host runs as well: tests compare every conversion with `convert`, bit by bit. Types are arguments and
-// not template parameters, since all threads of a launch take the same branches, and 170 kernels would take minutes to compile.
+// Plain C++ that a host runs as well: tests compare every conversion with `convert`, bit by bit. Types are arguments
+// and not template parameters, since all threads of a launch take the same branches, and 170 kernels would take minutes
+// to compile.
 #pragma once
 
 #include <ckpt/core/config.hpp>
@@ -68,7 +70,8 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 [[nodiscard]] CKPT_DETAIL_HOST_DEVICE inline std::uint64_t round_bits(dtype type, float value, bool large) noexcept {
     switch (type) {
     case dtype::float16: return f16::from_float(value).bits;
-    case dtype::bfloat16: return large ? bf16_of_large_float::from_float(value).value.bits : bf16::from_float(value).bits;
+    case dtype::bfloat16:
+        return large ? bf16_of_large_float::from_float(value).value.bits : bf16::from_float(value).bits;
     case dtype::float8_e5m2: return f8_e5m2::from_float(value).bits;
     case dtype::float8_e4m3fn: return f8_e4m3fn::from_float(value).bits;
     case dtype::float8_e5m2fnuz: return f8_e5m2fnuz::from_float(value).bits;
@@ -77,9 +80,10 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
     }
 }
 
-/// One element, or half a complex one, as another type; `is_castable(from, to)` holds. Bits are the low ones, above those of
-/// `to` is anything. A bool becomes 0 or 1, since a file may hold any byte for one.
-[[nodiscard]] CKPT_DETAIL_HOST_DEVICE inline std::uint64_t cast_bits(dtype from, dtype to, std::uint64_t bits) noexcept {
+/// One element, or half a complex one, as another type; `is_castable(from, to)` holds. Bits are the low ones, above
+/// those of `to` is anything. A bool becomes 0 or 1, since a file may hold any byte for one.
+[[nodiscard]] CKPT_DETAIL_HOST_DEVICE inline std::uint64_t cast_bits(dtype from, dtype to,
+                                                                     std::uint64_t bits) noexcept {
     if (from == dtype::bool_) bits = bits != 0 ? 1 : 0;
     if (from == to) return bits;
     const carrier source = carrier_of(from);
@@ -104,8 +108,7 @@ struct alignas(16) two_words {
 };
 
 /// One load and one store of the size of `Word`; on a device `at` is aligned for it.
-template <class Word>
-[[nodiscard]] CKPT_DETAIL_HOST_DEVICE inline Word load_word(const std::byte* at) noexcept {
+template <class Word> [[nodiscard]] CKPT_DETAIL_HOST_DEVICE inline Word load_word(const std::byte* at) noexcept {
 #if defined(__CUDA_ARCH__)
     return *reinterpret_cast<const Word*>(at);
 #else
@@ -114,8 +117,7 @@ template <class Word>
     return out;
 #endif
 }
-template <class Word>
-CKPT_DETAIL_HOST_DEVICE inline void store_word(std::byte* at, Word word) noexcept {
+template <class Word> CKPT_DETAIL_HOST_DEVICE inline void store_word(std::byte* at, Word word) noexcept {
 #if defined(__CUDA_ARCH__)
     *reinterpret_cast<Word*>(at) = word;
 #else
@@ -158,11 +160,13 @@ struct cast_job {
     dtype from{};
     std::uint8_t out_bytes{1}; ///< of an element
     std::uint8_t in_bytes{1};
-    std::uint8_t per_item{1}; ///< elements that one item takes: as many as the wider side has in 16 bytes, if both are aligned
+    std::uint8_t per_item{
+        1};            ///< elements that one item takes: as many as the wider side has in 16 bytes, if both are aligned
     bool swap_bytes{}; ///< `in` is in the other byte order
 
     /// `is_castable(from, to)` holds, and both ends are aligned for their elements.
-    [[nodiscard]] static cast_job make(void* out, dtype to, const void* in, dtype from, bool swap_bytes, std::uint64_t n) noexcept {
+    [[nodiscard]] static cast_job make(void* out, dtype to, const void* in, dtype from, bool swap_bytes,
+                                       std::uint64_t n) noexcept {
         cast_job job;
         job.out = static_cast<std::byte*>(out);
         job.in = static_cast<const std::byte*>(in);
@@ -173,7 +177,8 @@ struct cast_job {
         job.in_bytes = info(from).component_bytes;
         job.swap_bytes = swap_bytes;
         const std::size_t many = 16u / (job.out_bytes > job.in_bytes ? job.out_bytes : job.in_bytes);
-        if (native_order() == byte_order::little && is_aligned(out, many * job.out_bytes) && is_aligned(in, many * job.in_bytes))
+        if (native_order() == byte_order::little && is_aligned(out, many * job.out_bytes) &&
+            is_aligned(in, many * job.in_bytes))
             job.per_item = static_cast<std::uint8_t>(many);
         return job;
     }
@@ -186,7 +191,8 @@ struct cast_job {
         const std::uint64_t first = item * per_item;
         if (n - first < per_item) { // the last one
             for (std::uint64_t i = first; i < n; ++i)
-                store_words(out + i * out_bytes, out_bytes, {converted(load_words(in + i * in_bytes, in_bytes).low), 0});
+                store_words(out + i * out_bytes, out_bytes,
+                            {converted(load_words(in + i * in_bytes, in_bytes).low), 0});
             return;
         }
         // In registers, which cannot be indexed: elements are shifted out of two words and into two others.
@@ -234,7 +240,8 @@ struct gather_job {
 
     /// Strides and offset in elements. False where the geometry is none, or has too many dimensions that do not merge.
     [[nodiscard]] static bool make(void* out, const void* in, std::size_t itemsize, std::span<const std::int64_t> shape,
-                                   std::span<const std::int64_t> steps, std::uint64_t offset, gather_job& job) noexcept {
+                                   std::span<const std::int64_t> steps, std::uint64_t offset,
+                                   gather_job& job) noexcept {
         if (itemsize == 0 || itemsize > 16 || (itemsize & (itemsize - 1)) != 0) return false;
         job = {};
         for (const std::int64_t size : shape)

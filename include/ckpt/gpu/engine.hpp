@@ -3,12 +3,14 @@
 // SPDX-License-Identifier: MIT
 // In:      a plan, a `device_api`, how many threads read, how many slots of pinned memory there are.
 // Out:     device memory that holds every tensor of the plan, an event behind the last copy, a report.
-// Refuses: whatever fails, first failure first: then nothing is handed out, and nothing is freed before what was issued has ended.
+// Refuses: whatever fails, first failure first: then nothing is handed out, and nothing is freed before what was issued
+// has ended.
 //
-//   readers ──fill──▶ slot 0..n-1 (pinned, reused) ──issue, in order, one thread──▶ one stream for each device ──event──▶ slot free
+//   readers ─fill─▶ slot 0..n-1 (pinned, reused) ─issue, in order, one thread─▶ one stream for each device
+//   ──event──▶ slot free
 //
-// A reader that wants a slot waits for the event behind its last copy. On a host device there are no slots: readers write
-// straight into its memory.
+// A reader that wants a slot waits for the event behind its last copy. On a host device there are no slots: readers
+// write straight into its memory.
 #pragma once
 
 #include <ckpt/core/result.hpp>
@@ -44,20 +46,23 @@ struct upload_progress {
     std::uint64_t total{}; ///< bytes of the plan
 };
 
-/// A function `bool(const upload_progress&)`, or an object with such a call, which the caller keeps while the upload runs: one that
-/// would be gone by then does not compile. False stops the upload.
+/// A function `bool(const upload_progress&)`, or an object with such a call, which the caller keeps while the upload
+/// runs: one that would be gone by then does not compile. False stops the upload.
 class progress_callback {
   public:
     progress_callback() noexcept = default;
     template <class F>
-        requires(!std::is_same_v<std::remove_cvref_t<F>, progress_callback> && std::is_invocable_r_v<bool, F&, const upload_progress&> &&
+        requires(!std::is_same_v<std::remove_cvref_t<F>, progress_callback> &&
+                 std::is_invocable_r_v<bool, F&, const upload_progress&> &&
                  (std::is_lvalue_reference_v<F> || std::is_convertible_v<F, bool (*)(const upload_progress&)>))
     progress_callback(F&& f) noexcept {
         if constexpr (std::is_convertible_v<F, bool (*)(const upload_progress&)>) {
             function_ = f;
         } else {
             object_ = const_cast<void*>(static_cast<const void*>(&f));
-            call_ = [](void* object, const upload_progress& p) -> bool { return (*static_cast<std::remove_reference_t<F>*>(object))(p); };
+            call_ = [](void* object, const upload_progress& p) -> bool {
+                return (*static_cast<std::remove_reference_t<F>*>(object))(p);
+            };
         }
     }
     [[nodiscard]] bool operator()(const upload_progress& p) const {
@@ -83,35 +88,36 @@ struct upload_report {
     std::uint64_t copies{};       ///< issued to devices
     std::uint64_t pinned_bytes{}; ///< of staging memory; windows of a mapping are beside it, at most one for each slot
     std::uint64_t verified{};     ///< records whose checksum was compared
-    std::uint64_t unverified{};   ///< storages that were read in part, or without a checksum, where `verify` was asked for
-    std::string fallback{};       ///< why not everything was read as `source` says; empty where it was
+    std::uint64_t
+        unverified{};       ///< storages that were read in part, or without a checksum, where `verify` was asked for
+    std::string fallback{}; ///< why not everything was read as `source` says; empty where it was
 };
 
 namespace detail {
 
 struct engine_options {
     upload_source source{upload_source::buffered};
-    unsigned readers{2};  ///< threads beside the one that issues; 0: that one reads, too
-    unsigned slots{8};    ///< of the plan's `piece_bytes` each
+    unsigned readers{2}; ///< threads beside the one that issues; 0: that one reads, too
+    unsigned slots{8};   ///< of the plan's `piece_bytes` each
     bool verify{false};
     progress_callback progress{};
-    const direct_reader* past_host{};        ///< for gpu_direct
-    std::span<const device_place> places{};  ///< one for each target, or none
+    const direct_reader* past_host{};       ///< for gpu_direct
+    std::span<const device_place> places{}; ///< one for each target, or none
 };
 
-/// For cleaning up: what fails is done once more, because a call may only report what failed before it. The first failure counts.
-template <class F>
-[[nodiscard]] int insist(F&& call) {
+/// For cleaning up: what fails is done once more, because a call may only report what failed before it. The first
+/// failure counts.
+template <class F> [[nodiscard]] int insist(F&& call) {
     const int code = call();
     if (code != 0) (void)call();
     return code;
 }
 
 /// The device that was current is so again at the end.
-template <device_api Api>
-class device_scope {
+template <device_api Api> class device_scope {
   public:
-    explicit device_scope(const Api& api) : api_{api}, failure_{insist([&] { return api.current_device(before_); })}, now_{before_} {}
+    explicit device_scope(const Api& api)
+        : api_{api}, failure_{insist([&] { return api.current_device(before_); })}, now_{before_} {}
     device_scope(const device_scope&) = delete;
     device_scope& operator=(const device_scope&) = delete;
     ~device_scope() {
@@ -136,12 +142,11 @@ class device_scope {
 };
 
 /// What an upload holds on its devices. The last owner waits for what was issued, then frees.
-template <device_api Api>
-class device_memory final : public counted {
+template <device_api Api> class device_memory final : public counted {
   public:
     struct target {
         int device{};
-        void* memory{};  ///< null where it needs none
+        void* memory{}; ///< null where it needs none
         bool owned{};
         void* scratch{};
         typename Api::stream stream{};
@@ -167,7 +172,9 @@ class device_memory final : public counted {
     [[nodiscard]] const upload_plan_data& plan() const noexcept { return *plan_; }
     [[nodiscard]] std::vector<target>& targets() noexcept { return targets_; }
     [[nodiscard]] const target& at(std::uint32_t i) const noexcept { return targets_[i]; }
-    [[nodiscard]] std::byte* address(const placed_tensor& t) const noexcept { return static_cast<std::byte*>(targets_[t.target].memory) + t.offset; }
+    [[nodiscard]] std::byte* address(const placed_tensor& t) const noexcept {
+        return static_cast<std::byte*>(targets_[t.target].memory) + t.offset;
+    }
     [[nodiscard]] const std::optional<error>& failure() const noexcept { return failure_; }
     upload_report report{};
 
@@ -180,7 +187,8 @@ class device_memory final : public counted {
             const auto& wanted = plan_->targets[i];
             t.device = wanted.device;
             if (const int code = scope.use(t.device); code != 0) return api_.failure(device_call::use_device, code);
-            if (const int code = api_.make_stream(t.stream); code != 0) return api_.failure(device_call::make_stream, code);
+            if (const int code = api_.make_stream(t.stream); code != 0)
+                return api_.failure(device_call::make_stream, code);
             t.has_stream = true;
             if (const int code = api_.make_event(t.done); code != 0) return api_.failure(device_call::make_event, code);
             t.has_done = true;
@@ -197,8 +205,10 @@ class device_memory final : public counted {
             s.made.resize(targets_.size());
             s.pending.resize(targets_.size());
             for (std::uint32_t i = 0; i < targets_.size(); ++i) {
-                if (const int code = scope.use(targets_[i].device); code != 0) return api_.failure(device_call::use_device, code);
-                if (const int code = api_.make_event(s.events[i]); code != 0) return api_.failure(device_call::make_event, code);
+                if (const int code = scope.use(targets_[i].device); code != 0)
+                    return api_.failure(device_call::use_device, code);
+                if (const int code = api_.make_event(s.events[i]); code != 0)
+                    return api_.failure(device_call::make_event, code);
                 s.made[i] = true;
             }
         }
@@ -208,11 +218,17 @@ class device_memory final : public counted {
     [[nodiscard]] result<void> pin_ring() {
         const std::uint64_t bytes = slots_.size() * plan_->slot_bytes;
         std::size_t wanted = 0;
-        if (!checked_narrow(bytes, wanted)) return error{.code = errc::limit, .detail = "slots of " + decimal(bytes) + " bytes are more than this program can address"};
+        if (!checked_narrow(bytes, wanted))
+            return error{.code = errc::limit,
+                         .detail = "slots of " + decimal(bytes) + " bytes are more than this program can address"};
         ring_ = pages{wanted};
-        if (ring_.bytes().empty()) return error{.code = errc::limit, .detail = "the system has no " + decimal(bytes) + " bytes of memory for staging", .hint = "ask for fewer slots or smaller pieces"};
+        if (ring_.bytes().empty())
+            return error{.code = errc::limit,
+                         .detail = "the system has no " + decimal(bytes) + " bytes of memory for staging",
+                         .hint = "ask for fewer slots or smaller pieces"};
         for (std::size_t at = 0; at < wanted; at += page_bytes) ring_.bytes()[at] = std::byte{0};
-        if (const int code = api_.pin(ring_.bytes().data(), wanted, false); code != 0) return api_.failure(device_call::pin, code);
+        if (const int code = api_.pin(ring_.bytes().data(), wanted, false); code != 0)
+            return api_.failure(device_call::pin, code);
         ring_pinned_ = true;
         report.pinned_bytes = bytes;
         return {};
@@ -222,26 +238,30 @@ class device_memory final : public counted {
         std::vector<typename Api::event> events{}; // by target, behind its last copy
         std::vector<bool> made{};
         std::vector<bool> pending{};
-        const std::byte* data{};                   // of the piece that it holds
-        void* window{};                            // a part of a mapping that is pinned for it
-        std::uint64_t holds{};                     // number of its piece, and 1
+        const std::byte* data{}; // of the piece that it holds
+        void* window{};          // a part of a mapping that is pinned for it
+        std::uint64_t holds{};   // number of its piece, and 1
     };
     [[nodiscard]] std::vector<slot>& slots() noexcept { return slots_; }
-    [[nodiscard]] std::byte* slot_memory(std::size_t i) const noexcept { return ring_.bytes().data() + i * static_cast<std::size_t>(plan_->slot_bytes); }
+    [[nodiscard]] std::byte* slot_memory(std::size_t i) const noexcept {
+        return ring_.bytes().data() + i * static_cast<std::size_t>(plan_->slot_bytes);
+    }
     [[nodiscard]] bool has_ring() const noexcept { return ring_pinned_; }
 
     /// Waits until a slot may be written again.
     [[nodiscard]] result<void> reclaim(slot& s) {
         for (std::uint32_t t = 0; t < s.pending.size(); ++t) {
             if (!s.pending[t]) continue;
-            if (const int code = api_.wait_event(s.events[t]); code != 0) return api_.failure(device_call::wait_event, code);
+            if (const int code = api_.wait_event(s.events[t]); code != 0)
+                return api_.failure(device_call::wait_event, code);
             s.pending[t] = false;
         }
         return unpin(s);
     }
     [[nodiscard]] result<void> unpin(slot& s) {
         if (s.window == nullptr) return {};
-        if (const int code = api_.unpin(std::exchange(s.window, nullptr)); code != 0) return api_.failure(device_call::unpin, code);
+        if (const int code = api_.unpin(std::exchange(s.window, nullptr)); code != 0)
+            return api_.failure(device_call::unpin, code);
         return {};
     }
 
@@ -260,7 +280,9 @@ class device_memory final : public counted {
   private:
     [[nodiscard]] result<void> allocate(void*& out, std::uint64_t bytes, const target& t) {
         std::size_t size = 0;
-        if (!checked_narrow(bytes, size)) return error{.code = errc::device_memory, .detail = decimal(bytes) + " bytes are more than this program can address"};
+        if (!checked_narrow(bytes, size))
+            return error{.code = errc::device_memory,
+                         .detail = decimal(bytes) + " bytes are more than this program can address"};
         const int code = api_.allocate(out, size, t.stream);
         if (code == 0) return {};
         out = nullptr;
@@ -278,10 +300,14 @@ class device_memory final : public counted {
         }
         if (i >= options.places.size() || options.places[i].bytes < bytes)
             return error{.code = errc::device_memory,
-                         .detail = "the plan needs " + decimal(bytes) + " bytes for target " + decimal(std::uint64_t{i}) + ", the caller gave " + decimal(std::uint64_t{i < options.places.size() ? options.places[i].bytes : 0}),
+                         .detail = "the plan needs " + decimal(bytes) + " bytes for target " +
+                                   decimal(std::uint64_t{i}) + ", the caller gave " +
+                                   decimal(std::uint64_t{i < options.places.size() ? options.places[i].bytes : 0}),
                          .hint = "upload_plan::device_bytes says how many"};
         if (reinterpret_cast<std::uintptr_t>(options.places[i].data) % 256 != 0)
-            return error{.code = errc::misaligned, .detail = "the caller's memory for target " + decimal(std::uint64_t{i}) + " does not begin at a multiple of 256"};
+            return error{.code = errc::misaligned,
+                         .detail = "the caller's memory for target " + decimal(std::uint64_t{i}) +
+                                   " does not begin at a multiple of 256"};
         t.memory = options.places[i].data;
         return {};
     }
@@ -323,11 +349,14 @@ class device_memory final : public counted {
 };
 
 /// One run of a plan.
-template <device_api Api>
-class upload_engine {
+template <device_api Api> class upload_engine {
   public:
     upload_engine(device_memory<Api>& memory, const engine_options& options)
-        : memory_{memory}, plan_{memory.plan()}, api_{memory.api()}, options_{options}, stager_{plan_, options.source, options.verify} {}
+        : memory_{memory},
+          plan_{memory.plan()},
+          api_{memory.api()},
+          options_{options},
+          stager_{plan_, options.source, options.verify} {}
     upload_engine(const upload_engine&) = delete;
     upload_engine& operator=(const upload_engine&) = delete;
     ~upload_engine() {
@@ -355,7 +384,8 @@ class upload_engine {
 
     [[nodiscard]] result<void> prepare() {
         if constexpr (Api::is_host) {
-            if (options_.source == upload_source::mapped || options_.source == upload_source::gpu_direct) reason_ = "the host reads straight into its own memory";
+            if (options_.source == upload_source::mapped || options_.source == upload_source::gpu_direct)
+                reason_ = "the host reads straight into its own memory";
         } else {
             mapped_ = options_.source == upload_source::mapped;
             past_host_ = options_.source == upload_source::gpu_direct;
@@ -364,7 +394,8 @@ class upload_engine {
             // Memory that a stream has yet to provide cannot be written past it.
             for (auto& target : memory_.targets())
                 if (past_host_ && target.owned)
-                    if (const int code = api_.synchronise(target.stream); code != 0) return api_.failure(device_call::synchronise, code);
+                    if (const int code = api_.synchronise(target.stream); code != 0)
+                        return api_.failure(device_call::synchronise, code);
         }
         return {};
     }
@@ -372,10 +403,14 @@ class upload_engine {
         if (options_.past_host == nullptr) reason_ = "no direct_reader was given";
         else if (options_.verify) reason_ = "checksums can only be compared of what the host reads";
         for (const byte_run& run : plan_.runs) {
-            const bool known = run.in == nullptr || std::any_of(handles_.begin(), handles_.end(), [&](const auto& h) { return h.first == run.in; });
+            const bool known = run.in == nullptr || std::any_of(handles_.begin(), handles_.end(),
+                                                                [&](const auto& h) { return h.first == run.in; });
             if (known || !reason_.empty()) continue;
             if constexpr (std::is_same_v<file_system::handle, int>) {
-                if (void* const handle = options_.past_host->open(options_.past_host->context, run.in->handle(), reason_); handle != nullptr) handles_.emplace_back(run.in, handle);
+                if (void* const handle =
+                        options_.past_host->open(options_.past_host->context, run.in->handle(), reason_);
+                    handle != nullptr)
+                    handles_.emplace_back(run.in, handle);
                 else if (reason_.empty()) reason_ = "the file was refused";
             } else {
                 reason_ = "descriptors are POSIX's";
@@ -415,7 +450,10 @@ class upload_engine {
             done += plan_.pieces[p].bytes;
             const bool go_on = options_.progress({done, total_});
             const std::lock_guard lock{mutex_};
-            if (!go_on && !failure_) failure_ = error{.code = errc::upload_cancelled, .detail = "the progress callback said so after " + decimal(done) + " of " + decimal(total_) + " bytes"};
+            if (!go_on && !failure_)
+                failure_ = error{.code = errc::upload_cancelled,
+                                 .detail = "the progress callback said so after " + decimal(done) + " of " +
+                                           decimal(total_) + " bytes"};
             issued_ = p + std::uint64_t{1};
             stopped_ = stopped_ || failure_;
             freed_.notify_all();
@@ -451,7 +489,8 @@ class upload_engine {
     void read_pieces() {
         // A thread that asks for no device gets the first one, and what it pins would be made for that.
         if constexpr (!Api::is_host) {
-            if (const int code = api_.use_device(memory_.at(0).device); code != 0) return fail(api_.failure(device_call::use_device, code));
+            if (const int code = api_.use_device(memory_.at(0).device); code != 0)
+                return fail(api_.failure(device_call::use_device, code));
         }
         pages room; // for direct reads to the host
         for (;;) {
@@ -541,16 +580,20 @@ class upload_engine {
         const std::uintptr_t last = (address + bytes.size() + page_bytes - 1) / page_bytes * page_bytes;
         const auto shares = [&](std::uint32_t other) {
             const upload_piece& o = plan_.pieces[other];
-            return o.run != no_run && plan_.runs[o.run].in == plan_.runs[piece.run].in && o.begin / page_bytes <= (piece.begin + piece.bytes - 1) / page_bytes && (o.begin + o.bytes - 1) / page_bytes >= piece.begin / page_bytes;
+            return o.run != no_run && plan_.runs[o.run].in == plan_.runs[piece.run].in &&
+                   o.begin / page_bytes <= (piece.begin + piece.bytes - 1) / page_bytes &&
+                   (o.begin + o.bytes - 1) / page_bytes >= piece.begin / page_bytes;
         };
         if ((p > 0 && shares(p - 1)) || (p + 1 < plan_.pieces.size() && shares(p + 1))) return false;
         volatile std::byte touched{};
-        for (std::size_t at = 0; at < bytes.size(); at += page_bytes) touched = bytes[at]; // faults are taken here, by many threads
+        for (std::size_t at = 0; at < bytes.size(); at += page_bytes)
+            touched = bytes[at]; // faults are taken here, by many threads
         (void)touched;
         void* const window = const_cast<std::byte*>(bytes.data() - (address - first));
         if (const int code = api_.pin(window, static_cast<std::size_t>(last - first), true); code != 0) {
             const std::lock_guard lock{ring_mutex_};
-            if (reason_.empty()) reason_ = "pinning a part of the mapping: " + api_.failure(device_call::pin, code).detail;
+            if (reason_.empty())
+                reason_ = "pinning a part of the mapping: " + api_.failure(device_call::pin, code).detail;
             return false;
         }
         s.window = window;
@@ -563,16 +606,22 @@ class upload_engine {
     [[nodiscard]] bool read_past_host(std::uint32_t p) {
         constexpr std::uint64_t worthwhile = std::uint64_t{1} << 20;
         const upload_piece& piece = plan_.pieces[p];
-        if (!past_host_ || piece.run == no_run || plan_.runs[piece.run].in == nullptr || piece.bytes < worthwhile || piece.copies != 1) return false;
+        if (!past_host_ || piece.run == no_run || plan_.runs[piece.run].in == nullptr || piece.bytes < worthwhile ||
+            piece.copies != 1)
+            return false;
         const staged_copy& c = plan_.copies[piece.first_copy];
         if (c.to_scratch || c.bytes != piece.bytes) return false;
         device_scope<Api> here{api_}; // this thread's device, which the library may ask for
         if (here.failure() != 0 || here.use(memory_.at(c.target).device) != 0) return false;
-        const auto handle = std::find_if(handles_.begin(), handles_.end(), [&](const auto& h) { return h.first == plan_.runs[piece.run].in; });
-        const std::int64_t got = options_.past_host->read(handle->second, memory_.at(c.target).memory, c.bytes, piece.begin, c.to);
+        const auto handle = std::find_if(handles_.begin(), handles_.end(),
+                                         [&](const auto& h) { return h.first == plan_.runs[piece.run].in; });
+        const std::int64_t got =
+            options_.past_host->read(handle->second, memory_.at(c.target).memory, c.bytes, piece.begin, c.to);
         if (got >= 0 && static_cast<std::uint64_t>(got) == c.bytes) return true;
         const std::lock_guard lock{ring_mutex_};
-        if (reason_.empty()) reason_ = "a read past the host gave " + decimal(got) + " instead of " + decimal(c.bytes) + " bytes at " + decimal(piece.begin);
+        if (reason_.empty())
+            reason_ = "a read past the host gave " + decimal(got) + " instead of " + decimal(c.bytes) + " bytes at " +
+                      decimal(piece.begin);
         return false;
     }
 
@@ -604,10 +653,13 @@ class upload_engine {
         for (std::uint32_t i = 0; i < piece.casts; ++i) {
             const device_cast& c = plan_.casts[piece.first_cast + i];
             if (c.target != t) continue;
-            const int code = plan_.kernels->cast(static_cast<std::byte*>(target.memory) + c.to, c.wanted, static_cast<const std::byte*>(target.scratch) + c.from, c.type, c.swap_bytes, c.count, api_.native(target.stream));
+            const int code = plan_.kernels->cast(static_cast<std::byte*>(target.memory) + c.to, c.wanted,
+                                                 static_cast<const std::byte*>(target.scratch) + c.from, c.type,
+                                                 c.swap_bytes, c.count, api_.native(target.stream));
             if (code != 0) return api_.failure(device_call::convert, code);
         }
-        if (const int code = api_.record(s.events[t], target.stream); code != 0) return api_.failure(device_call::record, code);
+        if (const int code = api_.record(s.events[t], target.stream); code != 0)
+            return api_.failure(device_call::record, code);
         s.pending[t] = true;
         return {};
     }
@@ -616,14 +668,19 @@ class upload_engine {
 
     [[nodiscard]] result<void> fill_host(std::uint32_t p, pages& room) {
         const upload_piece& piece = plan_.pieces[p];
-        const auto address = [&](const staged_copy& c, std::uint64_t at) { return static_cast<std::byte*>(memory_.at(c.target).memory) + c.to + (at - c.from); };
-        if (room.bytes().empty() && options_.source == upload_source::direct && piece.run != no_run && plan_.runs[piece.run].in != nullptr) room = pages{static_cast<std::size_t>(plan_.slot_bytes)};
+        const auto address = [&](const staged_copy& c, std::uint64_t at) {
+            return static_cast<std::byte*>(memory_.at(c.target).memory) + c.to + (at - c.from);
+        };
+        if (room.bytes().empty() && options_.source == upload_source::direct && piece.run != no_run &&
+            plan_.runs[piece.run].in != nullptr)
+            room = pages{static_cast<std::size_t>(plan_.slot_bytes)};
         for (std::uint32_t i = 0; i < piece.copies; ++i) {
             const staged_copy& c = plan_.copies[piece.first_copy + i];
             const std::size_t bytes = static_cast<std::size_t>(c.bytes);
             if (piece.run != no_run) {
                 std::byte* const out = address(c, c.from);
-                if (auto done = stager_.read(piece.run, piece.begin + c.from, {out, bytes}, room.bytes().data()); !done) return done;
+                if (auto done = stager_.read(piece.run, piece.begin + c.from, {out, bytes}, room.bytes().data()); !done)
+                    return done;
                 stager_.checked(p, piece.begin + c.from, {out, bytes});
                 continue;
             }
@@ -659,7 +716,7 @@ class upload_engine {
     std::mutex mutex_{}; // of all below, and of what slots hold
     std::condition_variable filled_{};
     std::condition_variable freed_{};
-    std::uint32_t next_{0};      // piece that the next free reader takes
+    std::uint32_t next_{0}; // piece that the next free reader takes
     std::uint64_t issued_{0};
     std::uint64_t host_filled_{0};
     std::vector<bool> finished_{};
@@ -672,7 +729,8 @@ class upload_engine {
 
 /// Carries out a plan. What is returned holds the memory; its streams may still be copying out of its slots.
 template <device_api Api>
-[[nodiscard]] result<shared<device_memory<Api>>> run_upload(const Api& api, const upload_plan& plan, const engine_options& options) {
+[[nodiscard]] result<shared<device_memory<Api>>> run_upload(const Api& api, const upload_plan& plan,
+                                                            const engine_options& options) {
     auto memory = detail::make_shared<device_memory<Api>>(api, upload_plan_access::data(plan));
     device_scope<Api> scope{api};
     if (auto ready = memory->prepare(scope, options); !ready) return std::move(ready).error();
@@ -682,7 +740,8 @@ template <device_api Api>
     }
     for (auto& target : memory->targets()) {
         if (const int code = scope.use(target.device); code != 0) return api.failure(device_call::use_device, code);
-        if (const int code = api.record(target.done, target.stream); code != 0) return api.failure(device_call::record, code);
+        if (const int code = api.record(target.done, target.stream); code != 0)
+            return api.failure(device_call::record, code);
     }
     return memory;
 }

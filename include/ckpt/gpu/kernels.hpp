@@ -18,11 +18,14 @@ namespace ckpt::inline CKPT_DETAIL_ABI {
 struct device_kernels {
     /// Whether `cast` has this pair. No pair that could lose a value silently is offered.
     bool (*can_cast)(dtype from, dtype to){nullptr};
-    /// Converts `n` dense elements. `swap_bytes`: the input is in the other byte order; with equal types that is all that
-    /// is done, and may be done in place.
-    int (*cast)(void* out, dtype to, const void* in, dtype from, bool swap_bytes, std::uint64_t n, void* stream){nullptr};
-    /// Copies a strided tensor of `itemsize` 1, 2, 4, 8 or 16 bytes to dense elements in row-major order. Strides and offset count elements.
-    int (*gather)(void* out, const void* in, std::size_t itemsize, std::uint32_t rank, const std::int64_t* shape, const std::int64_t* strides, std::uint64_t offset, void* stream){nullptr};
+    /// Converts `n` dense elements. `swap_bytes`: the input is in the other byte order; with equal types that is all
+    /// that is done, and may be done in place.
+    int (*cast)(void* out, dtype to, const void* in, dtype from, bool swap_bytes, std::uint64_t n,
+                void* stream){nullptr};
+    /// Copies a strided tensor of `itemsize` 1, 2, 4, 8 or 16 bytes to dense elements in row-major order. Strides and
+    /// offset count elements.
+    int (*gather)(void* out, const void* in, std::size_t itemsize, std::uint32_t rank, const std::int64_t* shape,
+                  const std::int64_t* strides, std::uint64_t offset, void* stream){nullptr};
 };
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI

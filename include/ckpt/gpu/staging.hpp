@@ -48,7 +48,8 @@ struct partial_checksum {
 
 class stager {
   public:
-    stager(const upload_plan_data& plan, upload_source source, bool verify) : plan_{plan}, verify_{verify}, runs_(plan.runs.size()) {
+    stager(const upload_plan_data& plan, upload_source source, bool verify)
+        : plan_{plan}, verify_{verify}, runs_(plan.runs.size()) {
         if (verify_) partial_.resize(plan.pieces.size());
         if (source != upload_source::direct) return;
         for (std::size_t r = 0; r < runs_.size(); ++r) {
@@ -82,7 +83,8 @@ class stager {
         return {};
     }
 
-    /// Bytes of a run that begin at `begin`. `room`: a page-aligned buffer of `slot_bytes` for direct reads, or null; `out` may be its part.
+    /// Bytes of a run that begin at `begin`. `room`: a page-aligned buffer of `slot_bytes` for direct reads, or null;
+    /// `out` may be its part.
     [[nodiscard]] result<void> read(std::uint32_t run, std::uint64_t begin, std::span<std::byte> out, std::byte* room) {
         const byte_run& from = plan_.runs[run];
         if (from.in == nullptr) {
@@ -106,7 +108,9 @@ class stager {
         }
         return {};
     }
-    [[nodiscard]] result<void> build(const built_part& part, std::byte* out) const { return plan_.plan.read(plan_.built[part.tensor].node, part.first, part.count, out); }
+    [[nodiscard]] result<void> build(const built_part& part, std::byte* out) const {
+        return plan_.plan.read(plan_.built[part.tensor].node, part.first, part.count, out);
+    }
 
     /// Takes what of `bytes`, which begin at `begin` in their file, belongs to records that are checked.
     void checked(std::uint32_t number, std::uint64_t begin, std::span<const std::byte> bytes) {
@@ -114,15 +118,19 @@ class stager {
         const std::uint32_t run = plan_.pieces[number].run;
         const auto& checks = plan_.checksums;
         const std::uint64_t end = begin + bytes.size();
-        auto at = std::partition_point(checks.begin(), checks.end(), [&](const known_checksum& c) { return c.run < run || (c.run == run && c.end <= begin); });
+        auto at = std::partition_point(checks.begin(), checks.end(), [&](const known_checksum& c) {
+            return c.run < run || (c.run == run && c.end <= begin);
+        });
         for (; at != checks.end() && at->run == run && at->begin < end; ++at) {
             const std::uint64_t first = (std::max)(at->begin, begin), last = (std::min)(at->end, end);
-            const auto part = bytes.subspan(static_cast<std::size_t>(first - begin), static_cast<std::size_t>(last - first));
+            const auto part =
+                bytes.subspan(static_cast<std::size_t>(first - begin), static_cast<std::size_t>(last - first));
             partial_[number].push_back({static_cast<std::uint32_t>(at - checks.begin()), crc32(part), last - first});
         }
     }
 
-    /// Once all pieces were filled: how many records were seen whole. The first that does not have its checksum is the error.
+    /// Once all pieces were filled: how many records were seen whole. The first that does not have its checksum is the
+    /// error.
     [[nodiscard]] result<std::uint64_t> verified() const {
         std::vector<partial_checksum> whole(plan_.checksums.size());
         for (const auto& of : partial_)
@@ -134,14 +142,16 @@ class stager {
         std::uint64_t compared = 0;
         for (std::size_t i = 0; i < whole.size(); ++i) {
             const known_checksum& c = plan_.checksums[i];
-            if (whole[i].bytes != c.end - c.begin) continue; // what bypassed the host, or was left out between two tensors
+            if (whole[i].bytes != c.end - c.begin)
+                continue; // what bypassed the host, or was left out between two tensors
             ++compared;
             if (whole[i].crc32 == c.crc32) continue;
             return error{.code = errc::checksum_mismatch,
                          .offset = c.begin,
                          .file = std::string(plan_.runs[c.run].file_name),
                          .record = std::string(c.key),
-                         .detail = "the CRC-32 is " + hexadecimal(whole[i].crc32) + ", the directory says " + hexadecimal(c.crc32),
+                         .detail = "the CRC-32 is " + hexadecimal(whole[i].crc32) + ", the directory says " +
+                                   hexadecimal(c.crc32),
                          .hint = "the file is damaged: copy it again from where it came"};
         }
         return compared;
@@ -149,7 +159,8 @@ class stager {
 
     /// Why not everything was read as was asked for; empty where it was.
     [[nodiscard]] std::string fallback() const {
-        if (const std::uint64_t n = fallbacks_.load(); n != 0 && reason_.empty()) return "direct reads failed for " + decimal(n) + " runs";
+        if (const std::uint64_t n = fallbacks_.load(); n != 0 && reason_.empty())
+            return "direct reads failed for " + decimal(n) + " runs";
         return reason_;
     }
 
@@ -159,7 +170,8 @@ class stager {
         std::atomic<bool> fell_back{false};
     };
 
-    [[nodiscard]] static bool read_direct(const file& from, std::uint64_t begin, std::span<std::byte> out, std::byte* room) noexcept {
+    [[nodiscard]] static bool read_direct(const file& from, std::uint64_t begin, std::span<std::byte> out,
+                                          std::byte* room) noexcept {
         const std::uint64_t first = begin / page_bytes * page_bytes;
         const std::uint64_t wanted = begin + out.size() - first;
         const std::uint64_t last = (wanted + page_bytes - 1) / page_bytes * page_bytes;
@@ -167,7 +179,10 @@ class stager {
         while (have < wanted) {
             std::size_t got = 0;
             // After the end of the file a direct read gives a part of a page, after which nothing is aligned.
-            if (have % page_bytes != 0 || from.read_some(first + have, {room + have, static_cast<std::size_t>(last - have)}, got) != 0 || got == 0) return false;
+            if (have % page_bytes != 0 ||
+                from.read_some(first + have, {room + have, static_cast<std::size_t>(last - have)}, got) != 0 ||
+                got == 0)
+                return false;
             have += got;
         }
         if (out.data() != room + (begin - first)) std::memcpy(out.data(), room + (begin - first), out.size());

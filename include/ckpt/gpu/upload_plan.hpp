@@ -2,9 +2,10 @@
 //
 // SPDX-License-Identifier: MIT
 // In:      state_dicts, and for which device each is meant; a layout, casts, a size of pieces.
-// Out:     `upload_plan`: runs of file bytes that are read once, in the order of the file, cut into pieces; the copies of each
-//          piece; what is built on the host; the place of each tensor in its device's memory. It can be printed, and says what
-//          it would cost.
+// Out:     `upload_plan`: runs of file bytes that are read once, in the order of the file, cut into pieces; the copies
+// of each
+//          piece; what is built on the host; the place of each tensor in its device's memory. It can be printed, and
+//          says what it would cost.
 // Refuses: tensors that have no values, casts that do not exist, sizes that 64 bits cannot count.
 //
 // Nothing is read but the headers of the records that are used, and no device is asked. A plan keeps its files open.
@@ -46,12 +47,12 @@ struct upload_cast {
 };
 
 struct upload_plan_options {
-    std::vector<pattern> select{};              ///< keys that are uploaded; empty: all
-    std::vector<upload_cast> casts{};           ///< the first that matches counts
+    std::vector<pattern> select{};    ///< keys that are uploaded; empty: all
+    std::vector<upload_cast> casts{}; ///< the first that matches counts
     upload_layout layout{upload_layout::file_image};
-    std::uint64_t alignment{256};               ///< of what is packed or built; a power of two
+    std::uint64_t alignment{256};                      ///< of what is packed or built; a power of two
     std::uint64_t piece_bytes{std::uint64_t{8} << 20}; ///< most bytes that are staged at once; a multiple of 4,096
-    const device_kernels* kernels{};            ///< conversions that the device does; null: the host does all
+    const device_kernels* kernels{};                   ///< conversions that the device does; null: the host does all
 };
 
 /// A state_dict and the device that it goes to.
@@ -69,11 +70,11 @@ enum class upload_way : std::uint8_t {
 
 /// Rates of a machine, in bytes for each second: measured, or of its data sheet.
 struct upload_rates {
-    double disk{3e9};      ///< where the file comes from: 2e9 to 14e9 for one NVMe disk, more from the page cache
-    double copy{8e9};      ///< one core copying from the page cache
-    unsigned readers{2};   ///< cores that do so
-    double link{25e9};     ///< to each device: 25e9 for PCIe 4, 55e9 for PCIe 5, 16 lanes each
-    double issue{5e-6};    ///< seconds for each copy that is issued
+    double disk{3e9};    ///< where the file comes from: 2e9 to 14e9 for one NVMe disk, more from the page cache
+    double copy{8e9};    ///< one core copying from the page cache
+    unsigned readers{2}; ///< cores that do so
+    double link{25e9};   ///< to each device: 25e9 for PCIe 4, 55e9 for PCIe 5, 16 lanes each
+    double issue{5e-6};  ///< seconds for each copy that is issued
 };
 
 /// What an upload would take by a simple model: the slowest stage, and what fills and drains the others.
@@ -86,28 +87,28 @@ namespace detail {
 
 /// Bytes that lie behind one another in a file, or in memory.
 struct byte_run {
-    const source* from{};          ///< some source of the file; null: memory
-    const file* in{};              ///< the file; null: memory
-    std::uint64_t begin{};         ///< in the file; in memory the address
+    const source* from{};  ///< some source of the file; null: memory
+    const file* in{};      ///< the file; null: memory
+    std::uint64_t begin{}; ///< in the file; in memory the address
     std::uint64_t end{};
-    std::string_view file_name{};  ///< in its folder; empty where there is one file only
+    std::string_view file_name{}; ///< in its folder; empty where there is one file only
 };
 
 /// A part of staged bytes and where it goes.
 struct staged_copy {
     std::uint32_t target{};
-    bool to_scratch{};      ///< for the operations of the piece, which find it at the same distance from the first such byte
-    std::uint64_t from{};   ///< in the piece
+    bool to_scratch{}; ///< for the operations of the piece, which find it at the same distance from the first such byte
+    std::uint64_t from{}; ///< in the piece
     std::uint64_t bytes{};
-    std::uint64_t to{};     ///< in the target's memory, or in its scratch
+    std::uint64_t to{}; ///< in the target's memory, or in its scratch
 };
 
 /// A conversion on the device, from scratch to the target's memory.
 struct device_cast {
     std::uint32_t target{};
-    std::uint64_t from{};   ///< in the scratch
-    std::uint64_t to{};     ///< in the target's memory
-    std::uint64_t count{};  ///< of elements
+    std::uint64_t from{};  ///< in the scratch
+    std::uint64_t to{};    ///< in the target's memory
+    std::uint64_t count{}; ///< of elements
     dtype type{};
     dtype wanted{};
     bool swap_bytes{};
@@ -115,16 +116,16 @@ struct device_cast {
 
 /// Elements of a tensor that the host builds.
 struct built_part {
-    std::uint32_t tensor{};  ///< in `built`
-    std::uint64_t first{};   ///< element
+    std::uint32_t tensor{}; ///< in `built`
+    std::uint64_t first{};  ///< element
     std::uint64_t count{};
-    std::uint64_t at{};      ///< in the piece, in bytes
+    std::uint64_t at{}; ///< in the piece, in bytes
 };
 
 /// What is staged at once.
 struct upload_piece {
-    std::uint32_t run{};     ///< or `no_run` where the host builds it
-    std::uint64_t begin{};   ///< in the file, or the address
+    std::uint32_t run{};   ///< or `no_run` where the host builds it
+    std::uint64_t begin{}; ///< in the file, or the address
     std::uint64_t bytes{};
     std::uint32_t first_copy{}, copies{};
     std::uint32_t first_cast{}, casts{};
@@ -159,7 +160,7 @@ struct placed_tensor {
     std::uint64_t offset{}; ///< of element 0, in the target's memory
     std::uint64_t nbytes{}; ///< from the first to the last element; 0 where there are none
     std::uint64_t numel{};
-    std::uint32_t storage{}; ///< equal numbers share memory, as the tensors of one storage do
+    std::uint32_t storage{};         ///< equal numbers share memory, as the tensors of one storage do
     const tensor_extra* quantised{}; ///< scale and zero point of one that is quantised as a whole; null for others
 };
 
@@ -182,19 +183,23 @@ struct upload_plan_data final : counted {
     std::vector<device_cast> casts{};
     std::vector<built_part> parts{};
     std::vector<known_checksum> checksums{};
-    std::uint32_t storages{};    ///< numbers of them that tensors have
-    std::uint64_t unchecked{};   ///< storages that are read in part, or have no checksum
+    std::uint32_t storages{};  ///< numbers of them that tensors have
+    std::uint64_t unchecked{}; ///< storages that are read in part, or have no checksum
     std::uint64_t piece_bytes{};
-    std::uint64_t slot_bytes{};  ///< whole pages that hold any piece, at its place in the first page
-    std::uint64_t read_bytes{};  ///< of runs
+    std::uint64_t slot_bytes{}; ///< whole pages that hold any piece, at its place in the first page
+    std::uint64_t read_bytes{}; ///< of runs
     std::uint64_t built_bytes{};
     const device_kernels* kernels{};
 
-    /// Where the bytes of a piece begin in its slot: at their place in the page, so that direct reads need no second copy.
-    [[nodiscard]] std::uint64_t lead(const upload_piece& piece) const noexcept { return piece.run != no_run && runs[piece.run].in != nullptr ? piece.begin % file::direct_alignment : 0; }
+    /// Where the bytes of a piece begin in its slot: at their place in the page, so that direct reads need no second
+    /// copy.
+    [[nodiscard]] std::uint64_t lead(const upload_piece& piece) const noexcept {
+        return piece.run != no_run && runs[piece.run].in != nullptr ? piece.begin % file::direct_alignment : 0;
+    }
     [[nodiscard]] const placed_tensor* find(std::string_view key, std::uint32_t of) const noexcept {
         const auto& order = targets[of].by_key;
-        const auto at = std::lower_bound(order.begin(), order.end(), key, [this](std::uint32_t i, std::string_view k) { return tensors[i].key < k; });
+        const auto at = std::lower_bound(order.begin(), order.end(), key,
+                                         [this](std::uint32_t i, std::string_view k) { return tensors[i].key < k; });
         return at != order.end() && tensors[*at].key == key ? &tensors[*at] : nullptr;
     }
 };
@@ -219,8 +224,8 @@ class upload_plan {
     };
     /// Bytes that are read behind one another. Borrows from the plan.
     struct run {
-        std::string_view file{};  ///< its name in the folder; empty where there is one file only
-        bool in_memory{};         ///< `offset` is then an address
+        std::string_view file{}; ///< its name in the folder; empty where there is one file only
+        bool in_memory{};        ///< `offset` is then an address
         std::uint64_t offset{};
         std::uint64_t bytes{};
     };
@@ -233,7 +238,8 @@ class upload_plan {
     tensor operator[](std::size_t) const&& = delete;
     [[nodiscard]] std::vector<run> runs() const& {
         std::vector<run> out;
-        for (const detail::byte_run& r : data_->runs) out.push_back({r.file_name, r.in == nullptr, r.begin, r.end - r.begin});
+        for (const detail::byte_run& r : data_->runs)
+            out.push_back({r.file_name, r.in == nullptr, r.begin, r.end - r.begin});
         return out;
     }
     std::vector<run> runs() const&& = delete;
@@ -242,7 +248,9 @@ class upload_plan {
     [[nodiscard]] int device(std::size_t target) const noexcept { return data_->targets[target].device; }
     /// Bytes of device memory that a target needs, and beside them, while it runs, for conversions.
     [[nodiscard]] std::uint64_t device_bytes(std::size_t target) const noexcept { return data_->targets[target].bytes; }
-    [[nodiscard]] std::uint64_t scratch_bytes(std::size_t target) const noexcept { return data_->targets[target].scratch; }
+    [[nodiscard]] std::uint64_t scratch_bytes(std::size_t target) const noexcept {
+        return data_->targets[target].scratch;
+    }
     /// Bytes that are read as they lie in files or memory, each once, and bytes that the host builds beside them.
     [[nodiscard]] std::uint64_t read_bytes() const noexcept { return data_->read_bytes; }
     [[nodiscard]] std::uint64_t built_bytes() const noexcept { return data_->built_bytes; }
@@ -264,11 +272,13 @@ class upload_plan {
 
 /// Plans the upload of several state_dicts to several devices: what lies in one file is read once for all of them.
 /// Tensors with parts (sparse, quantised by channel, wrapped) are uploaded as parts, under "key.part".
-/// Fails with the tensor's own error where one has no values, and with `conversion` for a cast that does not exist; nothing is
-/// left out silently.
-[[nodiscard]] result<upload_plan> plan_upload(std::span<const upload_target> targets, const upload_plan_options& options = {});
+/// Fails with the tensor's own error where one has no values, and with `conversion` for a cast that does not exist;
+/// nothing is left out silently.
+[[nodiscard]] result<upload_plan> plan_upload(std::span<const upload_target> targets,
+                                              const upload_plan_options& options = {});
 /// The same for one device.
-[[nodiscard]] inline result<upload_plan> plan_upload(const state_dict& weights, const upload_plan_options& options = {}, int device = 0) {
+[[nodiscard]] inline result<upload_plan> plan_upload(const state_dict& weights, const upload_plan_options& options = {},
+                                                     int device = 0) {
     const upload_target one[]{{device, weights}};
     return plan_upload(one, options);
 }
@@ -287,10 +297,16 @@ class upload_planner {
     }
 
     [[nodiscard]] result<upload_plan> run(std::span<const upload_target> targets) {
-        if (options_.piece_bytes == 0 || options_.piece_bytes % 4096 != 0 || options_.piece_bytes > (std::uint64_t{1} << 30))
-            return error{.code = errc::limit, .detail = "pieces of " + decimal(options_.piece_bytes) + " bytes", .hint = "they are a multiple of 4096 of at most 1 GiB"};
-        if (options_.alignment < 16 || (options_.alignment & (options_.alignment - 1)) != 0 || options_.alignment > 4096)
-            return error{.code = errc::limit, .detail = "an alignment of " + decimal(options_.alignment), .hint = "it is a power of two from 16 to 4096"};
+        if (options_.piece_bytes == 0 || options_.piece_bytes % 4096 != 0 ||
+            options_.piece_bytes > (std::uint64_t{1} << 30))
+            return error{.code = errc::limit,
+                         .detail = "pieces of " + decimal(options_.piece_bytes) + " bytes",
+                         .hint = "they are a multiple of 4096 of at most 1 GiB"};
+        if (options_.alignment < 16 || (options_.alignment & (options_.alignment - 1)) != 0 ||
+            options_.alignment > 4096)
+            return error{.code = errc::limit,
+                         .detail = "an alignment of " + decimal(options_.alignment),
+                         .hint = "it is a power of two from 16 to 4096"};
         out_->piece_bytes = options_.piece_bytes;
         out_->kernels = options_.kernels;
         for (std::uint32_t t = 0; t < targets.size(); ++t) {
@@ -307,8 +323,12 @@ class upload_planner {
             }
         }
         for (const pattern& p : options_.select) {
-            if (std::none_of(out_->tensors.begin(), out_->tensors.end(), [&, one = pattern_list{{p}}](const placed_tensor& t) mutable { return one.matches(t.key); }))
-                return error{.code = errc::key_missing, .detail = "no key matches " + quoted(p.text()), .hint = "list the keys with: ckpt ls FILE"};
+            if (std::none_of(
+                    out_->tensors.begin(), out_->tensors.end(),
+                    [&, one = pattern_list{{p}}](const placed_tensor& t) mutable { return one.matches(t.key); }))
+                return error{.code = errc::key_missing,
+                             .detail = "no key matches " + quoted(p.text()),
+                             .hint = "list the keys with: ckpt ls FILE"};
         }
         thin_out();
         if (auto sorted = sort_keys(); !sorted) return std::move(sorted).error();
@@ -327,15 +347,16 @@ class upload_planner {
     struct need {
         std::uint32_t tensor{};
         std::uint32_t target{};
-        std::uint32_t file{};   // number; 0 for memory
-        std::uint64_t begin{};  // in the file, or the address
+        std::uint32_t file{};  // number; 0 for memory
+        std::uint64_t begin{}; // in the file, or the address
         std::uint64_t end{};
         std::uint64_t storage{}; // where its storage begins
         bool aligned{};          // the storage is, in its file
-        bool cast{};            // by the device
-        dtype type{};           // as stored
+        bool cast{};             // by the device
+        dtype type{};            // as stored
         bool swap_bytes{};
-        const tensor_data* sparse{}; // where it uses a part of the bytes between its first and its last, as a slice by columns does
+        const tensor_data*
+            sparse{}; // where it uses a part of the bytes between its first and its last, as a slice by columns does
         const storage_source* source{}; // of that
     };
     /// What the host builds.
@@ -361,7 +382,9 @@ class upload_planner {
         std::uint64_t end{};
         std::uint32_t crc32{};
         std::string_view key{};
-        [[nodiscard]] friend bool operator==(const used_storage& a, const used_storage& b) noexcept { return a.file == b.file && a.begin == b.begin && a.end == b.end; }
+        [[nodiscard]] friend bool operator==(const used_storage& a, const used_storage& b) noexcept {
+            return a.file == b.file && a.begin == b.begin && a.end == b.end;
+        }
     };
 
     struct open_file {
@@ -387,23 +410,27 @@ class upload_planner {
     static constexpr std::uint64_t bridged_gap = 4096; // reading a page costs less than another read and copy
     static constexpr std::uint64_t image_alignment = 256;
 
-    template <class T>
-    [[nodiscard]] const T* copy(std::span<const T> numbers) {
+    template <class T> [[nodiscard]] const T* copy(std::span<const T> numbers) {
         T* out = out_->memory.allocate<T>(numbers.size() + 1);
         std::copy(numbers.begin(), numbers.end(), out);
         return out;
     }
-    [[nodiscard]] static std::uint64_t align_up(std::uint64_t at, std::uint64_t alignment) noexcept { return (at + alignment - 1) & ~(alignment - 1); }
+    [[nodiscard]] static std::uint64_t align_up(std::uint64_t at, std::uint64_t alignment) noexcept {
+        return (at + alignment - 1) & ~(alignment - 1);
+    }
 
     // ---- what each tensor needs
 
-    [[nodiscard]] result<void> take(std::string_view key, const tensor_data& data, const storage_source& from, std::uint32_t target) {
+    [[nodiscard]] result<void> take(std::string_view key, const tensor_data& data, const storage_source& from,
+                                    std::uint32_t target) {
         if (data.refusal != nullptr) return *data.refusal;
         const bool whole = data.kind == layout::strided;
         if (data.extra != nullptr)
             for (const named_data& part : data.extra->parts()) {
                 std::string name = std::string(key) + '.' + std::string(part.name);
-                if (auto taken = take({copy(std::span<const char>{name}), name.size()}, part.data, from, target); !taken) return taken;
+                if (auto taken = take({copy(std::span<const char>{name}), name.size()}, part.data, from, target);
+                    !taken)
+                    return taken;
             }
         if (!whole && data.extra != nullptr && !data.extra->parts().empty()) return {};
         if (auto usable = check_access(&data, &from); !usable) return usable;
@@ -411,7 +438,9 @@ class upload_planner {
     }
 
     [[nodiscard]] dtype wanted_type(std::string_view key, const tensor_data& data) {
-        const auto floating = [](dtype t) { return info(t).kind == dtype_kind::floating || info(t).kind == dtype_kind::complex; };
+        const auto floating = [](dtype t) {
+            return info(t).kind == dtype_kind::floating || info(t).kind == dtype_kind::complex;
+        };
         for (std::size_t i = 0; i < casts_.size(); ++i) {
             if (!casts_[i].matches(key)) continue;
             const dtype to = options_.casts[i].to;
@@ -420,13 +449,23 @@ class upload_planner {
         return data.type;
     }
 
-    [[nodiscard]] result<void> take_strided(std::string_view key, const tensor_data& data, const storage_source& from, std::uint32_t target) {
-        placed_tensor placed{.key = key, .type = wanted_type(key, data), .target = target, .rank = data.rank, .shape = copy(data.sizes()), .strides = copy(data.steps()), .numel = data.numel};
+    [[nodiscard]] result<void> take_strided(std::string_view key, const tensor_data& data, const storage_source& from,
+                                            std::uint32_t target) {
+        placed_tensor placed{.key = key,
+                             .type = wanted_type(key, data),
+                             .target = target,
+                             .rank = data.rank,
+                             .shape = copy(data.sizes()),
+                             .strides = copy(data.steps()),
+                             .numel = data.numel};
         if (is_quantised(data) && !is_per_channel(data.extra->scheme)) placed.quantised = data.extra;
         const auto number = static_cast<std::uint32_t>(out_->tensors.size());
         const bool casts = placed.type != data.type;
         if (casts && (bits(data.type) < 8 || !is_convertible(data.type, placed.type)))
-            return error{.code = errc::conversion, .detail = "no cast from " + std::string(name(data.type)) + " to " + std::string(name(placed.type)), .hint = "leave the tensor out of the casts"};
+            return error{.code = errc::conversion,
+                         .detail =
+                             "no cast from " + std::string(name(data.type)) + " to " + std::string(name(placed.type)),
+                         .hint = "leave the tensor out of the casts"};
         if (data.numel == 0) {
             set_dense(placed, data);
             out_->tensors.push_back(placed);
@@ -437,7 +476,8 @@ class upload_planner {
         const bool foreign = from.order(data.storage) != native_order() && info(data.type).component_bytes > 1;
         const bool dense = is_contiguous(data);
         const device_kernels* const k = options_.kernels;
-        const bool by_device = (casts || foreign) && dense && k != nullptr && bits(placed.type) >= width && (!casts || k->can_cast(data.type, placed.type));
+        const bool by_device = (casts || foreign) && dense && k != nullptr && bits(placed.type) >= width &&
+                               (!casts || k->can_cast(data.type, placed.type));
         need n{.tensor = number, .target = target, .cast = by_device, .type = data.type, .swap_bytes = foreign};
         bool stored = !has_lazy_bit(data) && !from.is_gathered(data.storage) && ((!casts && !foreign) || by_device);
         std::uint64_t storage_begin = 0;
@@ -451,7 +491,8 @@ class upload_planner {
                 used_.push_back({n.file, storage_begin, storage_begin + nbytes, place->crc32, from.key(data.storage)});
             } else if (const auto bytes = from.bytes(data.storage); bytes) {
                 storage_begin = reinterpret_cast<std::uintptr_t>(bytes->data());
-                if (place->from != nullptr) used_.push_back({0, storage_begin, storage_begin + nbytes, place->crc32, from.key(data.storage)});
+                if (place->from != nullptr)
+                    used_.push_back({0, storage_begin, storage_begin + nbytes, place->crc32, from.key(data.storage)});
                 else ++out_->unchecked;
             } else {
                 stored = false;
@@ -468,7 +509,8 @@ class upload_planner {
             return {};
         }
         std::uint64_t end = 0;
-        if (!bytes_needed(data, end)) return error{.code = errc::internal, .detail = "a tensor that was never checked against its storage"};
+        if (!bytes_needed(data, end))
+            return error{.code = errc::internal, .detail = "a tensor that was never checked against its storage"};
         n.begin = storage_begin + data.storage_offset * width / 8;
         n.end = storage_begin + end;
         n.storage = storage_begin;
@@ -492,7 +534,8 @@ class upload_planner {
         wishes_.push_back({number, &data, &from, number_in(sources_, &from), placed.type});
         ++out_->unchecked; // a record is only summed as it lies in the file
     }
-    /// Sparse views whose other bytes no one needs are gathered by the host: else a slice by columns would take the room of the whole.
+    /// Sparse views whose other bytes no one needs are gathered by the host: else a slice by columns would take the
+    /// room of the whole.
     void thin_out() {
         if (std::none_of(needs_.begin(), needs_.end(), [](const need& n) { return n.sparse != nullptr; })) return;
         std::vector<std::uint32_t> order;
@@ -501,20 +544,27 @@ class upload_planner {
             const need& n = needs_[i];
             return std::tuple{n.target, n.cast, n.file, n.begin};
         };
-        std::sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) { return place(a) != place(b) ? place(a) < place(b) : a < b; });
+        std::sort(order.begin(), order.end(),
+                  [&](std::uint32_t a, std::uint32_t b) { return place(a) != place(b) ? place(a) < place(b) : a < b; });
         // What the others need, as ranges that do not touch.
         std::vector<need> covered;
         for (const std::uint32_t i : order) {
             const need& n = needs_[i];
             if (n.sparse != nullptr || n.cast) continue;
-            if (!covered.empty() && covered.back().target == n.target && covered.back().file == n.file && n.begin <= covered.back().end) covered.back().end = (std::max)(covered.back().end, n.end);
+            if (!covered.empty() && covered.back().target == n.target && covered.back().file == n.file &&
+                n.begin <= covered.back().end)
+                covered.back().end = (std::max)(covered.back().end, n.end);
             else covered.push_back(n);
         }
-        const auto before = [](const need& a, const need& b) { return std::tuple{a.target, a.file, a.begin} < std::tuple{b.target, b.file, b.begin}; };
+        const auto before = [](const need& a, const need& b) {
+            return std::tuple{a.target, a.file, a.begin} < std::tuple{b.target, b.file, b.begin};
+        };
         std::erase_if(needs_, [&](const need& n) {
             if (n.sparse == nullptr) return false;
             const auto after = std::upper_bound(covered.begin(), covered.end(), n, before);
-            if (after != covered.begin() && (after - 1)->target == n.target && (after - 1)->file == n.file && (after - 1)->end >= n.end) return false;
+            if (after != covered.begin() && (after - 1)->target == n.target && (after - 1)->file == n.file &&
+                (after - 1)->end >= n.end)
+                return false;
             wish_for(n.tensor, *n.sparse, *n.source);
             return true;
         });
@@ -527,12 +577,18 @@ class upload_planner {
     }
 
     [[nodiscard]] result<void> sort_keys() {
-        for (std::uint32_t i = 0; i < out_->tensors.size(); ++i) out_->targets[out_->tensors[i].target].by_key.push_back(i);
+        for (std::uint32_t i = 0; i < out_->tensors.size(); ++i)
+            out_->targets[out_->tensors[i].target].by_key.push_back(i);
         for (auto& t : out_->targets) {
             const auto key = [this](std::uint32_t i) { return out_->tensors[i].key; };
-            std::sort(t.by_key.begin(), t.by_key.end(), [&](std::uint32_t a, std::uint32_t b) { return key(a) < key(b); });
+            std::sort(t.by_key.begin(), t.by_key.end(),
+                      [&](std::uint32_t a, std::uint32_t b) { return key(a) < key(b); });
             for (std::size_t i = 1; i < t.by_key.size(); ++i)
-                if (key(t.by_key[i]) == key(t.by_key[i - 1])) return error{.code = errc::key_duplicate, .detail = "a part of a tensor has the key " + quoted(key(t.by_key[i])) + ", as another tensor has", .hint = "upload them one by one, by select"};
+                if (key(t.by_key[i]) == key(t.by_key[i - 1]))
+                    return error{.code = errc::key_duplicate,
+                                 .detail = "a part of a tensor has the key " + quoted(key(t.by_key[i])) +
+                                           ", as another tensor has",
+                                 .hint = "upload them one by one, by select"};
         }
         return {};
     }
@@ -560,7 +616,10 @@ class upload_planner {
             std::size_t next = i + 1;
             for (; next < order.size(); ++next) {
                 const need& n = needs_[order[next]];
-                if (n.target != g.target || n.file != g.file || n.aligned != first.aligned || (!n.aligned && n.storage != first.storage) || n.begin > g.end + (image ? bridged_gap : 0) || (!image && n.begin >= g.end)) break;
+                if (n.target != g.target || n.file != g.file || n.aligned != first.aligned ||
+                    (!n.aligned && n.storage != first.storage) || n.begin > g.end + (image ? bridged_gap : 0) ||
+                    (!image && n.begin >= g.end))
+                    break;
                 g.end = (std::max)(g.end, n.end);
             }
             // The first byte keeps its place within `image_alignment` bytes, or its storage begins at a multiple of it.
@@ -569,7 +628,10 @@ class upload_planner {
             if (image) lead = g.begin % alignment;
             else
                 for (std::size_t k = i; k < next; ++k) // elements of several types that overlap oddly
-                    if ((needs_[order[k]].begin - g.begin) % (std::min)(std::uint64_t{16}, std::uint64_t{itemsize(needs_[order[k]].type)}) != 0) lead = (g.begin - (first.aligned ? 0 : first.storage)) % 16;
+                    if ((needs_[order[k]].begin - g.begin) %
+                            (std::min)(std::uint64_t{16}, std::uint64_t{itemsize(needs_[order[k]].type)}) !=
+                        0)
+                        lead = (g.begin - (first.aligned ? 0 : first.storage)) % 16;
             if (auto room = reserve(g.target, lead, g.end - g.begin, alignment); room) g.to = *room;
             else return std::move(room).error();
             for (; i < next; ++i) {
@@ -601,8 +663,11 @@ class upload_planner {
         std::vector<std::uint32_t> made;
         for (std::uint32_t i = 0; i < out_->tensors.size(); ++i)
             if (out_->tensors[i].way != upload_way::stored || out_->tensors[i].nbytes == 0) made.push_back(i);
-        const auto place = [this](std::uint32_t i) { return std::pair{out_->tensors[i].target, out_->tensors[i].offset}; };
-        std::sort(made.begin(), made.end(), [&](std::uint32_t a, std::uint32_t b) { return place(a) != place(b) ? place(a) < place(b) : a < b; });
+        const auto place = [this](std::uint32_t i) {
+            return std::pair{out_->tensors[i].target, out_->tensors[i].offset};
+        };
+        std::sort(made.begin(), made.end(),
+                  [&](std::uint32_t a, std::uint32_t b) { return place(a) != place(b) ? place(a) < place(b) : a < b; });
         for (std::size_t i = 0; i < made.size(); ++i) {
             if (i == 0 || place(made[i - 1]) != place(made[i]) || out_->tensors[made[i]].nbytes == 0) ++next;
             out_->tensors[made[i]].storage = next;
@@ -610,10 +675,12 @@ class upload_planner {
         out_->storages = out_->tensors.empty() ? 0 : next + 1;
     }
     /// `bytes` at `lead` behind a multiple of `alignment`.
-    [[nodiscard]] result<std::uint64_t> reserve(std::uint32_t target, std::uint64_t lead, std::uint64_t bytes, std::uint64_t alignment) {
+    [[nodiscard]] result<std::uint64_t> reserve(std::uint32_t target, std::uint64_t lead, std::uint64_t bytes,
+                                                std::uint64_t alignment) {
         std::uint64_t& used = out_->targets[target].bytes;
         constexpr std::uint64_t most = std::uint64_t{1} << 62;
-        if (bytes > most || used > most) return error{.code = errc::limit, .detail = "the tensors need more device memory than 64 bits can count"};
+        if (bytes > most || used > most)
+            return error{.code = errc::limit, .detail = "the tensors need more device memory than 64 bits can count"};
         const std::uint64_t at = align_up(used, alignment) + lead;
         used = at + bytes;
         return at;
@@ -638,7 +705,8 @@ class upload_planner {
         for (const std::uint32_t i : order) {
             need& n = needs_[i];
             placed_tensor& t = out_->tensors[n.tensor];
-            if (before != nullptr && before->target == n.target && before->file == n.file && before->begin == n.begin && before->end == n.end && before->type == n.type && out_->tensors[before->tensor].type == t.type) {
+            if (before != nullptr && before->target == n.target && before->file == n.file && before->begin == n.begin &&
+                before->end == n.end && before->type == n.type && out_->tensors[before->tensor].type == t.type) {
                 t.offset = out_->tensors[before->tensor].offset;
                 continue;
             }
@@ -656,7 +724,8 @@ class upload_planner {
         std::sort(wishes_.begin(), wishes_.end(), [](const wish& a, const wish& b) {
             if (a.source_number != b.source_number) return a.source_number < b.source_number;
             if (a.data->storage != b.data->storage) return a.data->storage < b.data->storage;
-            if (a.data->storage_offset != b.data->storage_offset) return a.data->storage_offset < b.data->storage_offset;
+            if (a.data->storage_offset != b.data->storage_offset)
+                return a.data->storage_offset < b.data->storage_offset;
             return a.wanted != b.wanted ? a.wanted < b.wanted : a.tensor < b.tensor;
         });
         std::vector<std::uint64_t> offsets(out_->targets.size(), no_offset); // of the tensor in hand, for each target
@@ -686,7 +755,8 @@ class upload_planner {
     [[nodiscard]] error output_error(const tensor_data& data, std::uint32_t tensor) const {
         return {.code = errc::output_limit,
                 .path = std::string(out_->tensors[tensor].key),
-                .detail = "the values are " + decimal(bytes_of(data.type, data.numel)) + " bytes, far more than the storages behind them: the tensor is expanded"};
+                .detail = "the values are " + decimal(bytes_of(data.type, data.numel)) +
+                          " bytes, far more than the storages behind them: the tensor is expanded"};
     }
 
     // ---- how it is read
@@ -730,14 +800,23 @@ class upload_planner {
             for (std::uint64_t at = run.begin; at < run.end;) {
                 const std::uint64_t cut = (at / out_->piece_bytes + 1) * out_->piece_bytes;
                 const std::uint64_t end = (std::min)(cut, run.end);
-                upload_piece piece{.run = r, .begin = at, .bytes = end - at, .first_copy = count(out_->copies), .first_cast = count(out_->casts)};
-                for (; g < groups_.size() && groups_[g].file == run_files_[r] && groups_[g].begin < end; ++g) open_groups.push_back(g);
-                for (; c < converted_.size() && needs_[converted_[c]].file == run_files_[r] && needs_[converted_[c]].begin < end; ++c) open_casts.push_back(c);
+                upload_piece piece{.run = r,
+                                   .begin = at,
+                                   .bytes = end - at,
+                                   .first_copy = count(out_->copies),
+                                   .first_cast = count(out_->casts)};
+                for (; g < groups_.size() && groups_[g].file == run_files_[r] && groups_[g].begin < end; ++g)
+                    open_groups.push_back(g);
+                for (; c < converted_.size() && needs_[converted_[c]].file == run_files_[r] &&
+                       needs_[converted_[c]].begin < end;
+                     ++c)
+                    open_casts.push_back(c);
                 for (const std::size_t i : open_groups) {
                     const group& from = groups_[i];
                     const std::uint64_t first = (std::max)(from.begin, at);
                     const std::uint64_t last = (std::min)(from.end, end);
-                    out_->copies.push_back({from.target, false, first - at, last - first, from.to + (first - from.begin)});
+                    out_->copies.push_back(
+                        {from.target, false, first - at, last - first, from.to + (first - from.begin)});
                 }
                 add_casts(open_casts, at, end);
                 std::erase_if(open_groups, [&](std::size_t i) { return groups_[i].end <= end; });
@@ -750,8 +829,9 @@ class upload_planner {
             }
         }
     }
-    template <class T>
-    [[nodiscard]] static std::uint32_t count(const std::vector<T>& of) noexcept { return static_cast<std::uint32_t>(of.size()); }
+    template <class T> [[nodiscard]] static std::uint32_t count(const std::vector<T>& of) noexcept {
+        return static_cast<std::uint32_t>(of.size());
+    }
 
     /// What the device converts of a piece: one copy for each target, from the first to the last byte that it needs.
     void add_casts(std::span<const std::size_t> open, std::uint64_t begin, std::uint64_t end) {
@@ -776,7 +856,9 @@ class upload_planner {
             const std::uint64_t first = (std::max)(n.begin, begin), last = (std::min)(n.end, end);
             const std::uint64_t scratch = needed[n.target].first;
             const std::uint64_t size = itemsize(n.type);
-            out_->casts.push_back({n.target, scratch % image_alignment + (first - scratch), tensor.offset + (first - n.begin) / size * itemsize(tensor.type), (last - first) / size, n.type, tensor.type, n.swap_bytes});
+            out_->casts.push_back({n.target, scratch % image_alignment + (first - scratch),
+                                   tensor.offset + (first - n.begin) / size * itemsize(tensor.type),
+                                   (last - first) / size, n.type, tensor.type, n.swap_bytes});
         }
     }
 
@@ -789,7 +871,9 @@ class upload_planner {
         used_.erase(std::unique(used_.begin(), used_.end()), used_.end());
         std::uint32_t r = 0;
         for (const used_storage& s : used_) {
-            while (r < out_->runs.size() && (run_files_[r] < s.file || (run_files_[r] == s.file && out_->runs[r].end < s.end))) ++r;
+            while (r < out_->runs.size() &&
+                   (run_files_[r] < s.file || (run_files_[r] == s.file && out_->runs[r].end < s.end)))
+                ++r;
             const bool whole = r < out_->runs.size() && run_files_[r] == s.file && out_->runs[r].begin <= s.begin;
             if (whole && s.crc32 != 0) out_->checksums.push_back({r, s.begin, s.end, s.crc32, s.key});
             else ++out_->unchecked;
@@ -821,7 +905,8 @@ class upload_planner {
                 }
                 const std::uint64_t n = (std::min)(t.numel - first, (out_->piece_bytes - at) / size);
                 out_->parts.push_back({b, first, n, at});
-                for (std::size_t i = d; i < end; ++i) add_copy(piece, destinations_[i].target, at, n * size, destinations_[i].to + first * size);
+                for (std::size_t i = d; i < end; ++i)
+                    add_copy(piece, destinations_[i].target, at, n * size, destinations_[i].to + first * size);
                 piece.bytes = at + n * size;
                 first += n;
             }
@@ -830,11 +915,13 @@ class upload_planner {
         finish();
     }
     /// A copy, or the end of one that it lies behind on both sides.
-    void add_copy(const upload_piece& piece, std::uint32_t target, std::uint64_t from, std::uint64_t bytes, std::uint64_t to) {
+    void add_copy(const upload_piece& piece, std::uint32_t target, std::uint64_t from, std::uint64_t bytes,
+                  std::uint64_t to) {
         for (std::size_t i = out_->copies.size(); i-- > piece.first_copy;) {
             staged_copy& last = out_->copies[i];
             if (last.target != target) continue;
-            if (from >= last.from + last.bytes && from - last.from == to - last.to && to >= last.to) last.bytes = from + bytes - last.from;
+            if (from >= last.from + last.bytes && from - last.from == to - last.to && to >= last.to)
+                last.bytes = from + bytes - last.from;
             else break;
             return;
         }
@@ -883,7 +970,9 @@ inline upload_estimate upload_plan::estimate(const upload_rates& rates) const no
     upload_estimate out{.seconds = (std::max)({disk, host, link})};
     out.bound = out.seconds == link ? "link" : out.seconds == disk ? "disk" : "host";
     // The first piece fills the stages, the last one drains them.
-    if (staged > 0) out.seconds += (disk + host + link - out.seconds) * (std::min)(1.0, static_cast<double>(d.piece_bytes) / staged);
+    if (staged > 0)
+        out.seconds +=
+            (disk + host + link - out.seconds) * (std::min)(1.0, static_cast<double>(d.piece_bytes) / staged);
     return out;
 }
 
@@ -892,8 +981,10 @@ inline std::string upload_plan::text(std::size_t most) const {
     const detail::upload_plan_data& d = *data_;
     std::string out;
     const auto number = [](std::uint64_t n, const char* what) { return decimal(n) + ' ' + what; };
-    out += number(d.tensors.size(), "tensors, ") + number(d.read_bytes, "bytes read in ") + number(d.runs.size(), "runs, ") + number(d.built_bytes, "bytes built by the host, ") +
-           number(d.pieces.size(), "pieces, ") + number(d.copies.size(), "copies, ") + number(d.casts.size(), "conversions by a device\n");
+    out += number(d.tensors.size(), "tensors, ") + number(d.read_bytes, "bytes read in ") +
+           number(d.runs.size(), "runs, ") + number(d.built_bytes, "bytes built by the host, ") +
+           number(d.pieces.size(), "pieces, ") + number(d.copies.size(), "copies, ") +
+           number(d.casts.size(), "conversions by a device\n");
     for (std::size_t t = 0; t < d.targets.size(); ++t) {
         out += "device " + decimal(std::int64_t{d.targets[t].device}) + ": " + number(d.targets[t].bytes, "bytes");
         if (d.targets[t].scratch != 0) out += ", and " + number(d.targets[t].scratch, "while it runs");
@@ -906,14 +997,19 @@ inline std::string upload_plan::text(std::size_t most) const {
         const detail::byte_run& r = d.runs[i];
         out += "  read " + number(r.end - r.begin, "bytes ");
         if (r.in == nullptr) out += "of memory";
-        else out += "at " + decimal(r.begin) + (r.file_name.empty() ? std::string() : " of " + detail::quoted(r.file_name));
+        else
+            out +=
+                "at " + decimal(r.begin) + (r.file_name.empty() ? std::string() : " of " + detail::quoted(r.file_name));
         out += '\n';
     }
     rest(d.runs.size());
     for (std::size_t i = 0; i < d.tensors.size() && i < most; ++i) {
         const detail::placed_tensor& t = d.tensors[i];
-        out += "  " + detail::printable(t.key) + ' ' + std::string(name(t.type)) + ' ' + detail::list_of({t.shape, t.rank}) + " at " + decimal(t.offset) + " of device " + decimal(std::int64_t{d.targets[t.target].device});
-        if (t.way != upload_way::stored) out += t.way == upload_way::host ? ", built by the host" : ", converted by the device";
+        out += "  " + detail::printable(t.key) + ' ' + std::string(name(t.type)) + ' ' +
+               detail::list_of({t.shape, t.rank}) + " at " + decimal(t.offset) + " of device " +
+               decimal(std::int64_t{d.targets[t.target].device});
+        if (t.way != upload_way::stored)
+            out += t.way == upload_way::host ? ", built by the host" : ", converted by the device";
         out += '\n';
     }
     rest(d.tensors.size());

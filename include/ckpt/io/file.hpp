@@ -123,12 +123,15 @@ class file {
         out.handle_ = file_system::open_direct(handle_, failure);
         out.size_ = size_;
         if (out.handle_ != file_system::no_handle) return out;
-        return error{.code = errc::cannot_open, .os_code = failure, .detail = "direct reads: " + system_reason(failure)};
+        return error{
+            .code = errc::cannot_open, .os_code = failure, .detail = "direct reads: " + system_reason(failure)};
     }
     static constexpr std::uint64_t direct_alignment = 4096;
 
     /// A part of `out` from `offset` on, up to the end of the file; `got` bytes of it. For direct reads.
-    [[nodiscard]] int read_some(std::uint64_t offset, std::span<std::byte> out, std::size_t& got) const noexcept { return file_system::read_at(handle_, offset, out.data(), out.size(), got); }
+    [[nodiscard]] int read_some(std::uint64_t offset, std::span<std::byte> out, std::size_t& got) const noexcept {
+        return file_system::read_at(handle_, offset, out.data(), out.size(), got);
+    }
     /// What the system knows it by; it stays this object's.
     [[nodiscard]] file_system::handle handle() const noexcept { return handle_; }
 
@@ -144,12 +147,14 @@ class file {
                 return error{.code = errc::read_failed,
                              .os_code = failure,
                              .offset = offset,
-                             .detail = "reading " + decimal(std::uint64_t{out.size()}) + " bytes: " + system_reason(failure)};
+                             .detail =
+                                 "reading " + decimal(std::uint64_t{out.size()}) + " bytes: " + system_reason(failure)};
             }
             if (got == 0) {
                 return error{.code = errc::truncated,
                              .offset = offset,
-                             .detail = "the file ended " + decimal(std::uint64_t{out.size()}) + " bytes before what was asked for",
+                             .detail = "the file ended " + decimal(std::uint64_t{out.size()}) +
+                                       " bytes before what was asked for",
                              .hint = "The file became shorter after it was opened"};
             }
             offset += got;

@@ -40,8 +40,13 @@ struct folder_entry {
         return out.size() <= most;
     });
     if (failure != 0)
-        return error{.code = errc::cannot_open, .os_code = failure, .detail = quoted(path) + ": " + system_reason(failure), .hint = "Check the path and the permissions"};
-    if (out.size() > most) return error{.code = errc::limit, .detail = quoted(path) + " has more than " + decimal(std::uint64_t{most}) + " entries"};
+        return error{.code = errc::cannot_open,
+                     .os_code = failure,
+                     .detail = quoted(path) + ": " + system_reason(failure),
+                     .hint = "Check the path and the permissions"};
+    if (out.size() > most)
+        return error{.code = errc::limit,
+                     .detail = quoted(path) + " has more than " + decimal(std::uint64_t{most}) + " entries"};
     std::sort(out.begin(), out.end(), [](const folder_entry& a, const folder_entry& b) { return a.name < b.name; });
     return out;
 }

@@ -24,7 +24,8 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 class pages {
   public:
     pages() noexcept = default;
-    explicit pages(std::size_t bytes) noexcept : data_{bytes != 0 ? file_system::take_pages(bytes) : nullptr}, size_{data_ != nullptr ? bytes : 0} {}
+    explicit pages(std::size_t bytes) noexcept
+        : data_{bytes != 0 ? file_system::take_pages(bytes) : nullptr}, size_{data_ != nullptr ? bytes : 0} {}
     pages(pages&& other) noexcept : data_{std::exchange(other.data_, nullptr)}, size_{std::exchange(other.size_, 0)} {}
     pages& operator=(pages&& other) noexcept {
         std::swap(data_, other.data_);

@@ -19,11 +19,9 @@ namespace ckpt::inline CKPT_DETAIL_ABI {
 namespace detail {
 
 #if defined(_WIN32)
-template <class Char>
-inline constexpr bool is_path_char = std::same_as<Char, char> || std::same_as<Char, wchar_t>;
+template <class Char> inline constexpr bool is_path_char = std::same_as<Char, char> || std::same_as<Char, wchar_t>;
 #else
-template <class Char>
-inline constexpr bool is_path_char = std::same_as<Char, char>;
+template <class Char> inline constexpr bool is_path_char = std::same_as<Char, char>;
 #endif
 
 template <class Path>
@@ -45,14 +43,12 @@ concept has_size = requires(const Path& path) {
 class path_arg {
   public:
     path_arg(const char* path) noexcept : narrow_{path} {}
-    template <detail::has_c_str Path>
-    path_arg(const Path& path) noexcept : narrow_{path.c_str()} {
+    template <detail::has_c_str Path> path_arg(const Path& path) noexcept : narrow_{path.c_str()} {
         if constexpr (detail::has_size<Path>) cut_ = std::char_traits<char>::length(narrow_) != path.size();
     }
 #if defined(_WIN32)
     path_arg(const wchar_t* path) noexcept : wide_{path} {}
-    template <detail::has_wide_c_str Path>
-    path_arg(const Path& path) noexcept : wide_{path.c_str()} {
+    template <detail::has_wide_c_str Path> path_arg(const Path& path) noexcept : wide_{path.c_str()} {
         if constexpr (detail::has_size<Path>) cut_ = std::char_traits<wchar_t>::length(wide_) != path.size();
     }
     [[nodiscard]] const wchar_t* wide() const noexcept { return wide_; }
@@ -71,7 +67,8 @@ class path_arg {
     [[nodiscard]] std::string text() const {
 #if defined(_WIN32)
         std::string out;
-        for (const wchar_t* at = wide_; at != nullptr && *at != 0; ++at) out += *at < 0x7F ? static_cast<char>(*at) : '?';
+        for (const wchar_t* at = wide_; at != nullptr && *at != 0; ++at)
+            out += *at < 0x7F ? static_cast<char>(*at) : '?';
         if (wide_ != nullptr) return out;
 #endif
         return narrow_ != nullptr ? std::string(narrow_) : std::string();

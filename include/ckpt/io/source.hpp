@@ -57,7 +57,8 @@ class source final : public counted {
     }
 
     /// Bytes that the caller keeps alive and unchanged. In `io_mode::read` they are only copied from.
-    [[nodiscard]] static result<shared<source>> memory(std::span<const std::byte> bytes, const source_options& options = {}) {
+    [[nodiscard]] static result<shared<source>> memory(std::span<const std::byte> bytes,
+                                                       const source_options& options = {}) {
         shared<source> out{new source};
         auto placed = out->place(options, bytes.size());
         if (!placed) return std::move(placed).error();
@@ -69,7 +70,8 @@ class source final : public counted {
     }
 
     /// A part of another source: of the same file, mapping or memory, which it keeps open.
-    [[nodiscard]] static result<shared<source>> part(const shared<source>& of, std::uint64_t offset, std::uint64_t length) {
+    [[nodiscard]] static result<shared<source>> part(const shared<source>& of, std::uint64_t offset,
+                                                     std::uint64_t length) {
         shared<source> out{new source};
         auto placed = out->place({.offset = offset, .length = length}, of->size_);
         if (!placed) return std::move(placed).error();
@@ -77,8 +79,10 @@ class source final : public counted {
         out->base_ += of->base_;
         out->in_memory_ = of->in_memory_;
         out->is_mapped_ = of->is_mapped_;
-        if (out->in_memory_) out->memory_ = of->memory_.subspan(static_cast<std::size_t>(offset), static_cast<std::size_t>(length));
-        if (out->is_mapped_) out->mapped_ = of->mapped_.subspan(static_cast<std::size_t>(offset), static_cast<std::size_t>(length));
+        if (out->in_memory_)
+            out->memory_ = of->memory_.subspan(static_cast<std::size_t>(offset), static_cast<std::size_t>(length));
+        if (out->is_mapped_)
+            out->mapped_ = of->mapped_.subspan(static_cast<std::size_t>(offset), static_cast<std::size_t>(length));
         return out;
     }
 
@@ -86,12 +90,14 @@ class source final : public counted {
     /// Where byte 0 of this source lies in the whole file: offsets in errors count from there.
     [[nodiscard]] std::uint64_t base() const noexcept { return base_; }
 
-    /// Fills `out` with the bytes at `offset`. Fails with `truncated` where the source, or meanwhile the file, ends before.
+    /// Fills `out` with the bytes at `offset`. Fails with `truncated` where the source, or meanwhile the file, ends
+    /// before.
     [[nodiscard]] result<void> read(std::uint64_t offset, std::span<std::byte> out) const {
         if (!range_inside(offset, out.size(), size_)) {
             return error{.code = errc::truncated,
                          .offset = base_ + (offset < size_ ? offset : size_),
-                         .detail = decimal(std::uint64_t{out.size()}) + " bytes at " + decimal(offset) + " of " + decimal(size_)};
+                         .detail = decimal(std::uint64_t{out.size()}) + " bytes at " + decimal(offset) + " of " +
+                                   decimal(size_)};
         }
         if (out.empty()) return {};
         if (!in_memory_) return (whole_ ? whole_->file_ : file_).read(base_ + offset, out);
@@ -100,7 +106,9 @@ class source final : public counted {
     }
 
     /// The file itself, in which this source begins at `base()`; null where it lies in memory.
-    [[nodiscard]] const file* whole_file() const noexcept { return in_memory_ ? nullptr : whole_ ? &whole_->file_ : &file_; }
+    [[nodiscard]] const file* whole_file() const noexcept {
+        return in_memory_ ? nullptr : whole_ ? &whole_->file_ : &file_;
+    }
     /// Bytes [begin, end) of that file in the mapping that this source is a part of; empty where they are not mapped.
     [[nodiscard]] std::span<const std::byte> mapped_part(std::uint64_t begin, std::uint64_t end) const noexcept {
         const source& all = whole_ ? *whole_ : *this;

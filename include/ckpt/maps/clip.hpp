@@ -2,19 +2,20 @@
 //
 // SPDX-License-Identifier: MIT
 // In:      nothing; each function gives one map.
-// Out:     maps between them for ViT models of any size. OpenAI's names are OpenCLIP's; its TorchScript archives also have
+// Out:     maps between them for ViT models of any size. OpenAI's names are OpenCLIP's; its TorchScript archives also
+// have
 //          `input_resolution`, `context_length` and `vocab_size`.
 // Refuses: nothing. Hugging Face has no ResNet among its CLIP models.
 #pragma once
 
 #include <ckpt/state/key_map.hpp>
 
-namespace ckpt::inline CKPT_DETAIL_ABI { namespace detail {
+namespace ckpt::inline CKPT_DETAIL_ABI {
+namespace detail {
 
-/// After the rules before: the names and projections of OpenAI's image tower, and blocks of either tower that stand under
-/// the names of transformers already, to those of transformers.
-template <class... Before>
-[[nodiscard]] key_map clip_towers_to_hf(const Before&... before) {
+/// After the rules before: the names and projections of OpenAI's image tower, and blocks of either tower that stand
+/// under the names of transformers already, to those of transformers.
+template <class... Before> [[nodiscard]] key_map clip_towers_to_hf(const Before&... before) {
     return key_map{
         before...,
         rule("transpose 0 1 visual.proj"),
@@ -27,24 +28,36 @@ template <class... Before>
         rule("rename visual.ln_pre.{leaf} -> vision_model.pre_layrnorm.{leaf}"),
         rule("rename visual.ln_post.{leaf} -> vision_model.post_layernorm.{leaf}"),
         rule("rename visual.transformer.resblocks.{i:int}.{rest:**} -> vision_model.encoder.layers.{i}.{rest}"),
-        rule("rename {m:text_model|vision_model}.encoder.layers.{i:int}.ln_{n:1|2}.{leaf} -> {m}.encoder.layers.{i}.layer_norm{n}.{leaf}"),
-        rule("rename {m:text_model|vision_model}.encoder.layers.{i:int}.mlp.c_fc.{leaf} -> {m}.encoder.layers.{i}.mlp.fc1.{leaf}"),
-        rule("rename {m:text_model|vision_model}.encoder.layers.{i:int}.mlp.c_proj.{leaf} -> {m}.encoder.layers.{i}.mlp.fc2.{leaf}"),
-        rule("rename {m:text_model|vision_model}.encoder.layers.{i:int}.attn.out_proj.{leaf} -> {m}.encoder.layers.{i}.self_attn.out_proj.{leaf}"),
-        rule("split 0 {m:text_model|vision_model}.encoder.layers.{i:int}.attn.in_proj_{leaf} -> {m}.encoder.layers.{i}.self_attn.q_proj.{leaf}, {m}.encoder.layers.{i}.self_attn.k_proj.{leaf}, {m}.encoder.layers.{i}.self_attn.v_proj.{leaf}"),
+        rule("rename {m:text_model|vision_model}.encoder.layers.{i:int}.ln_{n:1|2}.{leaf} -> "
+             "{m}.encoder.layers.{i}.layer_norm{n}.{leaf}"),
+        rule("rename {m:text_model|vision_model}.encoder.layers.{i:int}.mlp.c_fc.{leaf} -> "
+             "{m}.encoder.layers.{i}.mlp.fc1.{leaf}"),
+        rule("rename {m:text_model|vision_model}.encoder.layers.{i:int}.mlp.c_proj.{leaf} -> "
+             "{m}.encoder.layers.{i}.mlp.fc2.{leaf}"),
+        rule("rename {m:text_model|vision_model}.encoder.layers.{i:int}.attn.out_proj.{leaf} -> "
+             "{m}.encoder.layers.{i}.self_attn.out_proj.{leaf}"),
+        rule("split 0 {m:text_model|vision_model}.encoder.layers.{i:int}.attn.in_proj_{leaf} -> "
+             "{m}.encoder.layers.{i}.self_attn.q_proj.{leaf}, {m}.encoder.layers.{i}.self_attn.k_proj.{leaf}, "
+             "{m}.encoder.layers.{i}.self_attn.v_proj.{leaf}"),
     };
 }
 
 /// The reverse; then the rules after.
-template <class... After>
-[[nodiscard]] key_map clip_towers_from_hf(const After&... after) {
+template <class... After> [[nodiscard]] key_map clip_towers_from_hf(const After&... after) {
     return key_map{
         rule("?drop {m:text_model|vision_model}.embeddings.position_ids"),
-        rule("rename {m:text_model|vision_model}.encoder.layers.{i:int}.layer_norm{n:1|2}.{leaf} -> {m}.encoder.layers.{i}.ln_{n}.{leaf}"),
-        rule("rename {m:text_model|vision_model}.encoder.layers.{i:int}.mlp.fc1.{leaf} -> {m}.encoder.layers.{i}.mlp.c_fc.{leaf}"),
-        rule("rename {m:text_model|vision_model}.encoder.layers.{i:int}.mlp.fc2.{leaf} -> {m}.encoder.layers.{i}.mlp.c_proj.{leaf}"),
-        rule("rename {m:text_model|vision_model}.encoder.layers.{i:int}.self_attn.out_proj.{leaf} -> {m}.encoder.layers.{i}.attn.out_proj.{leaf}"),
-        rule("merge 0 {m:text_model|vision_model}.encoder.layers.{i:int}.self_attn.q_proj.{leaf}, {m:text_model|vision_model}.encoder.layers.{i:int}.self_attn.k_proj.{leaf}, {m:text_model|vision_model}.encoder.layers.{i:int}.self_attn.v_proj.{leaf} -> {m}.encoder.layers.{i}.attn.in_proj_{leaf}"),
+        rule("rename {m:text_model|vision_model}.encoder.layers.{i:int}.layer_norm{n:1|2}.{leaf} -> "
+             "{m}.encoder.layers.{i}.ln_{n}.{leaf}"),
+        rule("rename {m:text_model|vision_model}.encoder.layers.{i:int}.mlp.fc1.{leaf} -> "
+             "{m}.encoder.layers.{i}.mlp.c_fc.{leaf}"),
+        rule("rename {m:text_model|vision_model}.encoder.layers.{i:int}.mlp.fc2.{leaf} -> "
+             "{m}.encoder.layers.{i}.mlp.c_proj.{leaf}"),
+        rule("rename {m:text_model|vision_model}.encoder.layers.{i:int}.self_attn.out_proj.{leaf} -> "
+             "{m}.encoder.layers.{i}.attn.out_proj.{leaf}"),
+        rule("merge 0 {m:text_model|vision_model}.encoder.layers.{i:int}.self_attn.q_proj.{leaf}, "
+             "{m:text_model|vision_model}.encoder.layers.{i:int}.self_attn.k_proj.{leaf}, "
+             "{m:text_model|vision_model}.encoder.layers.{i:int}.self_attn.v_proj.{leaf} -> "
+             "{m}.encoder.layers.{i}.attn.in_proj_{leaf}"),
         rule("transpose 0 1 visual_projection.weight"),
         rule("transpose 0 1 text_projection.weight"),
         rule("rename visual_projection.weight -> visual.proj"),
@@ -59,9 +72,11 @@ template <class... After>
     };
 }
 
-}} // namespace ckpt::inline CKPT_DETAIL_ABI::detail
+} // namespace detail
+} // namespace ckpt::inline CKPT_DETAIL_ABI
 
-namespace ckpt::inline CKPT_DETAIL_ABI { namespace maps {
+namespace ckpt::inline CKPT_DETAIL_ABI {
+namespace maps {
 
 /// OpenAI's CLIP (clip/model.py of github.com/openai/CLIP; its state_dict in a TorchScript archive) to the names of
 /// OpenCLIP's CLIP: the three sizes go.
@@ -75,7 +90,8 @@ namespace ckpt::inline CKPT_DETAIL_ABI { namespace maps {
 /// convert_to_custom_text_state_dict of open_clip/model.py does it.
 [[nodiscard]] inline key_map open_clip_to_custom_text() {
     return key_map{
-        rule("rename {part:transformer|token_embedding|ln_final|text_projection|positional_embedding}.{rest:**} -> text.{part}.{rest}"),
+        rule("rename {part:transformer|token_embedding|ln_final|text_projection|positional_embedding}.{rest:**} -> "
+             "text.{part}.{rest}"),
     };
 }
 
@@ -87,12 +103,11 @@ namespace ckpt::inline CKPT_DETAIL_ABI { namespace maps {
 }
 
 /// OpenCLIP's CLIP and CustomTextCLIP (open_clip 3.3) and OpenAI's CLIP, with a ViT, to the names of CLIPModel of
-/// transformers: what convert_clip_original_pytorch_to_hf.py does (in transformers until 4.46). Takes off DDP's `module.` too.
+/// transformers: what convert_clip_original_pytorch_to_hf.py does (in transformers until 4.46). Takes off DDP's
+/// `module.` too.
 [[nodiscard]] inline key_map open_clip_to_hf() {
     return detail::clip_towers_to_hf(
-        rule("?strip wrappers"),
-        rule("?strip text."),
-        rule("?drop {size:input_resolution|context_length|vocab_size}"),
+        rule("?strip wrappers"), rule("?strip text."), rule("?drop {size:input_resolution|context_length|vocab_size}"),
         rule("rename token_embedding.weight -> text_model.embeddings.token_embedding.weight"),
         rule("rename positional_embedding -> text_model.embeddings.position_embedding.weight"),
         rule("rename ln_final.{leaf} -> text_model.final_layer_norm.{leaf}"),
@@ -109,4 +124,5 @@ namespace ckpt::inline CKPT_DETAIL_ABI { namespace maps {
         rule("rename text_model.encoder.layers.{i:int}.{rest:**} -> transformer.resblocks.{i}.{rest}"));
 }
 
-}} // namespace ckpt::inline CKPT_DETAIL_ABI::maps
+} // namespace maps
+} // namespace ckpt::inline CKPT_DETAIL_ABI

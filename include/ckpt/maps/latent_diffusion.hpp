@@ -2,7 +2,8 @@
 //
 // SPDX-License-Identifier: MIT
 // In:      how many residual blocks a level of the U-Net has, and how many levels the autoencoder has.
-// Out:     for each of the parts that diffusers stores in files of their own, a map that takes it out of a whole checkpoint,
+// Out:     for each of the parts that diffusers stores in files of their own, a map that takes it out of a whole
+// checkpoint,
 //          and one that gives it the names that it has there. For averaged weights: maps/averages.hpp first.
 // Refuses: numbers below 1.
 #pragma once
@@ -20,9 +21,12 @@ namespace ckpt::inline CKPT_DETAIL_ABI {
 namespace detail {
 
 /// `text`, whose capital N's stand for `number` + `more`, as a map.
-[[nodiscard]] inline result<key_map> map_with_number(std::string_view text, std::int64_t number, std::int64_t more, std::string_view name) {
+[[nodiscard]] inline result<key_map> map_with_number(std::string_view text, std::int64_t number, std::int64_t more,
+                                                     std::string_view name) {
     constexpr std::int64_t most = 1 << 20;
-    if (number < 1 || number > most) return error{.code = errc::rule_invalid, .detail = std::string(name) + ": " + decimal(number) + " is no number of blocks or levels"};
+    if (number < 1 || number > most)
+        return error{.code = errc::rule_invalid,
+                     .detail = std::string(name) + ": " + decimal(number) + " is no number of blocks or levels"};
     std::string out;
     for (const char c : text) {
         if (c == 'N') out += decimal(number + more);
@@ -35,9 +39,10 @@ namespace detail {
 
 namespace maps {
 
-/// The U-Net of an ldm checkpoint (openaimodel.UNetModel of CompVis/stable-diffusion and Stability-AI/stablediffusion, below
-/// `model.diffusion_model.`) to the names of UNet2DConditionModel of diffusers 0.42: what convert_ldm_unet_checkpoint of its
-/// single_file_utils.py does. All else of the checkpoint is dropped. Embeddings of classes (`label_emb`) keep their names.
+/// The U-Net of an ldm checkpoint (openaimodel.UNetModel of CompVis/stable-diffusion and Stability-AI/stablediffusion,
+/// below `model.diffusion_model.`) to the names of UNet2DConditionModel of diffusers 0.42: what
+/// convert_ldm_unet_checkpoint of its single_file_utils.py does. All else of the checkpoint is dropped. Embeddings of
+/// classes (`label_emb`) keep their names.
 [[nodiscard]] inline result<key_map> ldm_unet_to_diffusers(std::int64_t num_res_blocks = 2) {
     return detail::map_with_number(R"(
 keep model.diffusion_model.**
@@ -64,10 +69,12 @@ first {
   rename {p:**}.resnets.{j:int}.out_layers.3.{leaf} -> {p}.resnets.{j}.conv2.{leaf}
   rename {p:**}.resnets.{j:int}.skip_connection.{leaf} -> {p}.resnets.{j}.conv_shortcut.{leaf}
 }
-)", num_res_blocks, 1, "ldm_unet_to_diffusers");
+)",
+                                   num_res_blocks, 1, "ldm_unet_to_diffusers");
 }
 
-/// The reverse: UNet2DConditionModel of diffusers (layers_per_block of its configuration) to its place in an ldm checkpoint.
+/// The reverse: UNet2DConditionModel of diffusers (layers_per_block of its configuration) to its place in an ldm
+/// checkpoint.
 [[nodiscard]] inline result<key_map> diffusers_unet_to_ldm(std::int64_t layers_per_block = 2) {
     return detail::map_with_number(R"(
 first {
@@ -94,12 +101,14 @@ first {
   ?rename up_blocks.{b:int}.attentions.{j:int}.{rest:**} -> output_blocks.{N*b+j}.1.{rest}
 }
 add model.diffusion_model.
-)", layers_per_block, 1, "diffusers_unet_to_ldm");
+)",
+                                   layers_per_block, 1, "diffusers_unet_to_ldm");
 }
 
-/// The autoencoder of an ldm checkpoint (AutoencoderKL of ldm/models/autoencoder.py, below `first_stage_model.`) to the names
-/// and shapes of AutoencoderKL of diffusers 0.42: what convert_ldm_vae_checkpoint does. The convolutions of its attention
-/// become linear layers. `levels` is the length of ch_mult. All else of the checkpoint is dropped, so are losses.
+/// The autoencoder of an ldm checkpoint (AutoencoderKL of ldm/models/autoencoder.py, below `first_stage_model.`) to the
+/// names and shapes of AutoencoderKL of diffusers 0.42: what convert_ldm_vae_checkpoint does. The convolutions of its
+/// attention become linear layers. `levels` is the length of ch_mult. All else of the checkpoint is dropped, so are
+/// losses.
 [[nodiscard]] inline result<key_map> ldm_vae_to_diffusers(std::int64_t levels = 4) {
     return detail::map_with_number(R"(
 keep first_stage_model.**
@@ -119,7 +128,8 @@ first {
 ?rename {p:**}.nin_shortcut.{leaf} -> {p}.conv_shortcut.{leaf}
 squeeze -1 {side:encoder|decoder}.mid_block.attentions.0.**.weight where ndim == 4
 squeeze -1 {side:encoder|decoder}.mid_block.attentions.0.**.weight where ndim == 3
-)", levels, 0, "ldm_vae_to_diffusers");
+)",
+                                   levels, 0, "ldm_vae_to_diffusers");
 }
 
 /// The reverse: AutoencoderKL of diffusers (the length of down_block_types of its configuration) to its place in an ldm
@@ -145,17 +155,22 @@ first {
   ?rename {side:encoder|decoder}.mid_block.attentions.0.proj_attn.{leaf} -> {side}.mid.attn_1.proj_out.{leaf}
 }
 add first_stage_model.
-)", levels, 0, "diffusers_vae_to_ldm");
+)",
+                                   levels, 0, "diffusers_vae_to_ldm");
 }
 
 /// The text encoder of a Stable Diffusion 1 checkpoint (FrozenCLIPEmbedder of ldm/modules/encoders/modules.py, below
-/// `cond_stage_model.transformer.`) to the names of CLIPTextModel of transformers 4: what convert_ldm_clip_checkpoint of
-/// diffusers does. Its position_ids, which transformers stored until 4.30, are dropped, and so is all else.
+/// `cond_stage_model.transformer.`) to the names of CLIPTextModel of transformers 4: what convert_ldm_clip_checkpoint
+/// of diffusers does. Its position_ids, which transformers stored until 4.30, are dropped, and so is all else.
 [[nodiscard]] inline key_map ldm_text_encoder_to_transformers() {
-    return key_map{rule("keep cond_stage_model.transformer.**"), rule("strip cond_stage_model.transformer."), rule("?drop text_model.embeddings.position_ids")};
+    return key_map{rule("keep cond_stage_model.transformer.**"), rule("strip cond_stage_model.transformer."),
+                   rule("?drop text_model.embeddings.position_ids")};
 }
 
 /// The reverse, without the position_ids.
-[[nodiscard]] inline key_map transformers_text_encoder_to_ldm() { return key_map{rule("add cond_stage_model.transformer.")}; }
+[[nodiscard]] inline key_map transformers_text_encoder_to_ldm() {
+    return key_map{rule("add cond_stage_model.transformer.")};
+}
 
-}} // namespace ckpt::inline CKPT_DETAIL_ABI::maps
+} // namespace maps
+} // namespace ckpt::inline CKPT_DETAIL_ABI

@@ -45,9 +45,9 @@ enum class global_kind : std::uint8_t {
 /// What may be done to the result of calling a global.
 enum class global_accepts : std::uint8_t {
     nothing = 0,
-    items = 8,   ///< SETITEM and SETITEMS
+    items = 8,    ///< SETITEM and SETITEMS
     appends = 16, ///< APPEND and APPENDS
-    state = 32,  ///< BUILD
+    state = 32,   ///< BUILD
     everything = 56,
 };
 
@@ -74,8 +74,7 @@ enum class verdict : std::uint8_t { build, inert, refuse, dangerous };
 }
 
 /// One allowed name, as a type. Without a builder, or with a pattern (`"my_project.**"`, `"*"`), it is kept inert.
-template <fixed_string Module, fixed_string Name, builder Build = nullptr>
-struct global {
+template <fixed_string Module, fixed_string Name, builder Build = nullptr> struct global {
     static constexpr std::string_view module_text = Module.view();
     static constexpr std::string_view name_text = Name.view();
     static constexpr global_entry entries[1]{{module_text, name_text, Build}};
@@ -117,7 +116,8 @@ struct global_lookup {
     return false;
 }
 
-[[nodiscard]] constexpr int compare_pair(std::string_view module, std::string_view name, const global_entry& e) noexcept {
+[[nodiscard]] constexpr int compare_pair(std::string_view module, std::string_view name,
+                                         const global_entry& e) noexcept {
     const int by_module = module.compare(e.module);
     return by_module != 0 ? by_module : name.compare(e.name);
 }
@@ -159,7 +159,8 @@ struct global_lookup {
             const auto find = patterns ? find_pattern : find_exact;
             const global_entry* e = find(table, module, name);
             if (e == nullptr && differs) e = find(table, canonical.module(), canonical.name());
-            if (e != nullptr) return {e->build != nullptr || e->kind != global_kind::other ? verdict::build : verdict::inert, e};
+            if (e != nullptr)
+                return {e->build != nullptr || e->kind != global_kind::other ? verdict::build : verdict::inert, e};
         }
     return {verdict::refuse, nullptr};
 }
@@ -181,19 +182,16 @@ concept shipped_part = requires { requires P::shipped; };
 template <class P>
 concept admits_attacks_part = requires { requires P::admits_attacks; };
 
-template <class P>
-[[nodiscard]] constexpr std::size_t count_tables() {
+template <class P> [[nodiscard]] constexpr std::size_t count_tables() {
     if constexpr (list_part<P>) return P::tables.size();
     else return 1;
 }
 
-template <class P>
-[[nodiscard]] constexpr global_table table_of() {
+template <class P> [[nodiscard]] constexpr global_table table_of() {
     return {P::entries, sizeof(P::entries) / sizeof(P::entries[0]), is_pattern(P::entries[0]), shipped_part<P>};
 }
 
-template <class... Parts>
-[[nodiscard]] constexpr auto join_tables() {
+template <class... Parts> [[nodiscard]] constexpr auto join_tables() {
     std::array<global_table, (count_tables<Parts>() + ... + 0)> out{};
     std::size_t at = 0;
     const auto add = [&]<class P>(const P*) {
@@ -225,7 +223,8 @@ enum class policy_fault { none, unsorted, mixed, pattern_with_builder, attack, t
         for (std::size_t u = 0; u < t; ++u) {
             if (tables[u].shipped || tables[u].patterns || tables[u].size != 1) continue;
             const global_entry& other = tables[u].entries[0];
-            if (e.module == other.module && e.name == other.name && e.build != other.build) return policy_fault::two_builders;
+            if (e.module == other.module && e.name == other.name && e.build != other.build)
+                return policy_fault::two_builders;
         }
     }
     return policy_fault::none;
@@ -235,8 +234,7 @@ enum class policy_fault { none, unsorted, mixed, pattern_with_builder, attack, t
 
 /// A policy: the names that its parts allow. A part is a `global<…>`, a struct with a sorted `entries` table, another
 /// policy, or `inert_others`. A part listed later replaces what an earlier one says of the same name.
-template <class... Parts>
-struct allow {
+template <class... Parts> struct allow {
     static constexpr bool is_policy = true;
     static constexpr auto tables = detail::join_tables<Parts...>();
     static constexpr bool wraps_inspection = (detail::admits_attacks_part<Parts> || ...);
@@ -249,12 +247,13 @@ concept policy = detail::list_part<P>;
 namespace detail {
 
 /// The content of a policy. The place where a faulty one stops the compiler.
-template <policy P>
-[[nodiscard]] constexpr allowlist allowlist_of() {
+template <policy P> [[nodiscard]] constexpr allowlist allowlist_of() {
     constexpr policy_fault fault = check_tables(P::tables);
-    static_assert(fault != policy_fault::unsorted, "ckpt: the entries of a table must be sorted by module, then name, without duplicates");
+    static_assert(fault != policy_fault::unsorted,
+                  "ckpt: the entries of a table must be sorted by module, then name, without duplicates");
     static_assert(fault != policy_fault::mixed, "ckpt: a table holds either exact names or patterns, not both");
-    static_assert(fault != policy_fault::pattern_with_builder, "ckpt: a pattern cannot have a builder; name the global exactly");
+    static_assert(fault != policy_fault::pattern_with_builder,
+                  "ckpt: a pattern cannot have a builder; name the global exactly");
     static_assert(fault != policy_fault::attack, "ckpt: this global can only be an attack and is never allowed");
     static_assert(fault != policy_fault::two_builders, "ckpt: the same global is listed twice with different builders");
     if constexpr (requires { P::wraps_inspection; })

@@ -26,7 +26,7 @@ struct global_entry;
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 enum class node_kind : std::uint8_t {
-    absent,      // index 0 only: no such value
+    absent, // index 0 only: no such value
     none,
     boolean,     // integer: 0 or 1
     integer,     // integer: the value
@@ -45,24 +45,24 @@ enum class node_kind : std::uint8_t {
     application, // a: arguments (tuple); b: callable; c: keyword arguments (dictionary or 0); an extension follows
     extension,   // of the node before: a: state; b: container of items; c: offset in the pickle
     // Only after the resolver has run:
-    complex,     // a: index of the pair in `complexes`
-    tensor,      // a: tensor; its data holds the error where it was refused
-    storage,     // a: storage; extra: dtype, or 0xFFFF for bytes; integer: declared elements
-    array,       // a: array
-    refused,     // a: error
+    complex, // a: index of the pair in `complexes`
+    tensor,  // a: tensor; its data holds the error where it was refused
+    storage, // a: storage; extra: dtype, or 0xFFFF for bytes; integer: declared elements
+    array,   // a: array
+    refused, // a: error
 };
 
 namespace node_flag {
-inline constexpr std::uint8_t eight_bit = 1;   // string: a Python 2 str, which may hold any bytes
-inline constexpr std::uint8_t not_utf8 = 2;    // string: lone surrogates, or bytes of another encoding
-inline constexpr std::uint8_t hashable = 4;    // tuple: was checked, and Python could hash it
-inline constexpr std::uint8_t no_data = 1;     // storage: of the device meta, saved without its bytes
-inline constexpr std::uint8_t pairs = 1;       // application: SETITEM(S) was applied
-inline constexpr std::uint8_t module = 2;      // application: its state is that of a torch.nn.Module; set by the resolver
-inline constexpr std::uint8_t elements = 4;    // application: APPEND(S) was applied
-inline constexpr std::uint8_t items = 8;       // application: SETITEM(S) may apply
-inline constexpr std::uint8_t appends = 16;    // application: APPEND(S) may apply
-inline constexpr std::uint8_t state = 32;      // application: BUILD may apply
+inline constexpr std::uint8_t eight_bit = 1; // string: a Python 2 str, which may hold any bytes
+inline constexpr std::uint8_t not_utf8 = 2;  // string: lone surrogates, or bytes of another encoding
+inline constexpr std::uint8_t hashable = 4;  // tuple: was checked, and Python could hash it
+inline constexpr std::uint8_t no_data = 1;   // storage: of the device meta, saved without its bytes
+inline constexpr std::uint8_t pairs = 1;     // application: SETITEM(S) was applied
+inline constexpr std::uint8_t module = 2;    // application: its state is that of a torch.nn.Module; set by the resolver
+inline constexpr std::uint8_t elements = 4;  // application: APPEND(S) was applied
+inline constexpr std::uint8_t items = 8;     // application: SETITEM(S) may apply
+inline constexpr std::uint8_t appends = 16;  // application: APPEND(S) may apply
+inline constexpr std::uint8_t state = 32;    // application: BUILD may apply
 inline constexpr std::uint8_t new_object = 64; // application: made by NEWOBJ, not REDUCE
 inline constexpr std::uint8_t text_form = 64;  // persistent: the argument is protocol 0's text
 inline constexpr std::uint8_t built = 128;     // application: BUILD was applied
@@ -108,7 +108,7 @@ struct global_occurrence {
     std::string_view module{};
     std::string_view name{};
     std::uint32_t offset{0};
-    std::uint8_t verdict{0};           // a ckpt::verdict
+    std::uint8_t verdict{0};            // a ckpt::verdict
     const global_entry* entry{nullptr}; // what the policy says of the name; null where it says nothing
 };
 
@@ -119,7 +119,7 @@ struct complex_value {
 
 /// A numpy array of a simple dtype: a tensor over bytes of the pickle, and how numpy called it.
 struct array_value {
-    std::string_view type{};  // "<f8"
+    std::string_view type{}; // "<f8"
     std::uint32_t tensor{0};
     bool fortran_order{false};
 };
@@ -140,9 +140,12 @@ class storage_maker {
     /// The number of the storage with this key; `errc::none` where it exists.
     [[nodiscard]] virtual errc find(std::string_view key, std::uint32_t& storage) = 0;
     /// A storage over bytes that live as long as the graph. `offset`: in the file, or `no_offset` for transcoded bytes.
-    [[nodiscard]] virtual std::uint32_t add(std::span<const std::byte> bytes, byte_order order, std::uint64_t offset) = 0;
+    [[nodiscard]] virtual std::uint32_t add(std::span<const std::byte> bytes, byte_order order,
+                                            std::uint64_t offset) = 0;
     /// The storage that is a part of the one that was found last, and has a key of its own (torch 0.1 to 0.3).
-    [[nodiscard]] virtual errc view(std::uint32_t, std::string_view, std::uint64_t, std::uint64_t, std::uint32_t&) { return errc::persistent_id; }
+    [[nodiscard]] virtual errc view(std::uint32_t, std::string_view, std::uint64_t, std::uint64_t, std::uint32_t&) {
+        return errc::persistent_id;
+    }
     /// The tensor or storage that a bare key names (torch 0.1), as a node to take the place of the id.
     [[nodiscard]] virtual errc object(std::string_view, node&) { return errc::persistent_id; }
 };
@@ -209,7 +212,8 @@ class graph {
         return add(n);
     }
     /// A dictionary of keys and values in turn; `state`, where there is one, are its attributes, as BUILD sets them.
-    [[nodiscard]] std::uint32_t add_dictionary(std::span<const std::uint32_t> pairs, std::uint32_t state = absent_node) {
+    [[nodiscard]] std::uint32_t add_dictionary(std::span<const std::uint32_t> pairs,
+                                               std::uint32_t state = absent_node) {
         std::uint32_t entries = 0;
         append(entries, pairs);
         node n = node::of(node_kind::dictionary, entries);
@@ -282,15 +286,15 @@ class graph {
     chunked_array<complex_value> complexes{};
     chunked_array<array_value> arrays{};
     std::vector<error*> errors{};
-    std::span<const std::byte> pickle{};        // owned bytes; strings point into them
-    std::uint64_t joined_bytes{0};              // of pickles and headers whose values this graph joins from other graphs
-    std::uint64_t base{0};                      // offset of the pickle in the file
-    std::string_view record{};                  // its name in the archive
-    bool transcoded{false};                     // the file holds it in another form (compressed): its places are all `base`
+    std::span<const std::byte> pickle{}; // owned bytes; strings point into them
+    std::uint64_t joined_bytes{0};       // of pickles and headers whose values this graph joins from other graphs
+    std::uint64_t base{0};               // offset of the pickle in the file
+    std::string_view record{};           // its name in the archive
+    bool transcoded{false};              // the file holds it in another form (compressed): its places are all `base`
     std::size_t resolved_nodes{first_free_node}; // of the pickles before this one
     std::size_t resolved_pending{0};
-    const storage_source* storages{nullptr};    // of the file; set before tensors are handed out
-    storage_maker* maker{nullptr};              // only while resolving
+    const storage_source* storages{nullptr};       // of the file; set before tensors are handed out
+    storage_maker* maker{nullptr};                 // only while resolving
     std::span<const std::uint32_t> tensor_table{}; // nodes that a pickle names by number (TorchScript before torch 1.3)
     std::uint32_t root{absent_node};
 };

@@ -75,7 +75,8 @@ class key_table {
             return;
         }
         if (kept_ != from)
-            for (std::uint32_t k = 0; k < stride; ++k) c.data[std::size_t{kept_} * stride + k] = c.data[std::size_t{from} * stride + k];
+            for (std::uint32_t k = 0; k < stride; ++k)
+                c.data[std::size_t{kept_} * stride + k] = c.data[std::size_t{from} * stride + k];
         ++kept_;
     }
     [[nodiscard]] std::uint32_t find_short(const container& c, std::uint32_t stride, std::uint32_t i) {
@@ -84,7 +85,8 @@ class key_table {
         return none;
     }
     /// Open addressing. A run of more than 64 occupied slots means that somebody chose the keys for their hashes.
-    [[nodiscard]] std::uint32_t find_hashed(const container& c, std::uint32_t stride, std::uint32_t i, std::uint64_t h) {
+    [[nodiscard]] std::uint32_t find_hashed(const container& c, std::uint32_t stride, std::uint32_t i,
+                                            std::uint64_t h) {
         const std::size_t mask = slots_.size() - 1;
         std::size_t at = static_cast<std::size_t>(h) & mask;
         for (int probes = 0; probes < 64; ++probes, at = (at + 1) & mask) {
@@ -93,7 +95,8 @@ class key_table {
                 slots_[at] = kept_;
                 return none;
             }
-            if (hashes_[slot] == h && equal(c.data[std::size_t{slot} * stride], c.data[std::size_t{i} * stride])) return slot;
+            if (hashes_[slot] == h && equal(c.data[std::size_t{slot} * stride], c.data[std::size_t{i} * stride]))
+                return slot;
         }
         crowded_ = true;
         return none;
@@ -116,7 +119,8 @@ class key_table {
             for (std::size_t i = a + 1; i < b; ++i)
                 for (std::size_t k = a; k < i && first[order[i].second] == none; ++k) {
                     if (!charge(1)) return false;
-                    if (first[order[k].second] == none && equal(all[std::size_t{order[k].second} * stride], all[std::size_t{order[i].second} * stride]))
+                    if (first[order[k].second] == none &&
+                        equal(all[std::size_t{order[k].second} * stride], all[std::size_t{order[i].second} * stride]))
                         first[order[i].second] = order[k].second;
                 }
         }
@@ -127,7 +131,8 @@ class key_table {
                 if (stride == 2) c.data[std::size_t{place_of[first[i]]} * 2 + 1] = all[std::size_t{i} * 2 + 1];
                 continue;
             }
-            for (std::uint32_t k = 0; k < stride; ++k) c.data[std::size_t{kept_} * stride + k] = all[std::size_t{i} * stride + k];
+            for (std::uint32_t k = 0; k < stride; ++k)
+                c.data[std::size_t{kept_} * stride + k] = all[std::size_t{i} * stride + k];
             place_of[i] = kept_++;
         }
         c.count = kept_ * stride;
@@ -170,8 +175,10 @@ class key_table {
         switch (n.kind) {
         case node_kind::string:
         case node_kind::big_integer:
-        case node_kind::bytes: return charge_text(n) ? hash_bytes(graph::text_of(n)) + static_cast<std::uint64_t>(n.kind) : 0;
-        case node_kind::global: return hash_bytes(graph_.globals[n.a].module) ^ mix(hash_bytes(graph_.globals[n.a].name));
+        case node_kind::bytes:
+            return charge_text(n) ? hash_bytes(graph::text_of(n)) + static_cast<std::uint64_t>(n.kind) : 0;
+        case node_kind::global:
+            return hash_bytes(graph_.globals[n.a].module) ^ mix(hash_bytes(graph_.globals[n.a].name));
         case node_kind::tuple: return mix(n.a);
         default: return mix(index);
         }
@@ -200,12 +207,14 @@ class key_table {
         case node_kind::big_integer:
         case node_kind::bytes: return x.a == y.a && charge_text(x) && graph::text_of(x) == graph::text_of(y);
         case node_kind::global:
-            return graph_.globals[x.a].module == graph_.globals[y.a].module && graph_.globals[x.a].name == graph_.globals[y.a].name;
+            return graph_.globals[x.a].module == graph_.globals[y.a].module &&
+                   graph_.globals[x.a].name == graph_.globals[y.a].name;
         default: return false;
         }
     }
     [[nodiscard]] bool equal(std::uint32_t a, std::uint32_t b) {
-        if (graph_.nodes[a].kind != node_kind::tuple || graph_.nodes[b].kind != node_kind::tuple) return equal_leaf(a, b);
+        if (graph_.nodes[a].kind != node_kind::tuple || graph_.nodes[b].kind != node_kind::tuple)
+            return equal_leaf(a, b);
         pairs_.clear();
         pairs_.emplace_back(a, b);
         while (!pairs_.empty()) {

@@ -36,8 +36,12 @@ class machine {
   public:
     /// `out.pickle`, `out.base` and `out.record` are set. Reads one pickle from `begin` on.
     machine(graph& out, const allowlist& allowed, const limits& budget, std::uint64_t begin = 0)
-        : graph_{out}, allowed_{allowed}, limits_{budget},
-          first_{reinterpret_cast<const char*>(out.pickle.data())}, end_{first_ + out.pickle.size()}, at_{first_ + begin} {
+        : graph_{out},
+          allowed_{allowed},
+          limits_{budget},
+          first_{reinterpret_cast<const char*>(out.pickle.data())},
+          end_{first_ + out.pickle.size()},
+          at_{first_ + begin} {
         // Real pickles hold some seven memo entries for each hundred bytes.
         memo_.extend(std::min<std::size_t>(out.pickle.size() / 16 + 16, std::size_t{1} << 16), absent_node);
     }
@@ -85,26 +89,36 @@ class machine {
     };
 
     bool fail(errc code, const char* what, std::uint64_t wanted = no_offset, std::uint64_t left = 0) noexcept {
-        fault_ = {code, static_cast<std::uint64_t>(opcode_at_ - first_),
-                  opcode_at_ < end_ ? static_cast<std::uint8_t>(*opcode_at_) : std::uint8_t{0}, what, wanted, left};
+        fault_ = {code,
+                  static_cast<std::uint64_t>(opcode_at_ - first_),
+                  opcode_at_ < end_ ? static_cast<std::uint8_t>(*opcode_at_) : std::uint8_t{0},
+                  what,
+                  wanted,
+                  left};
         return false;
     }
 
     [[nodiscard]] std::uint32_t offset_here() const noexcept { return static_cast<std::uint32_t>(opcode_at_ - first_); }
-    [[nodiscard]] CKPT_DETAIL_INLINE std::size_t remaining() const noexcept { return static_cast<std::size_t>(end_ - at_); }
+    [[nodiscard]] CKPT_DETAIL_INLINE std::size_t remaining() const noexcept {
+        return static_cast<std::size_t>(end_ - at_);
+    }
 
     [[nodiscard]] CKPT_DETAIL_INLINE bool need_bytes(std::uint64_t n) {
-        return n <= remaining() ? true : fail(errc::pickle_truncated, "the pickle ends inside an opcode's argument", n, remaining());
+        return n <= remaining()
+                   ? true
+                   : fail(errc::pickle_truncated, "the pickle ends inside an opcode's argument", n, remaining());
     }
     [[nodiscard]] CKPT_DETAIL_INLINE bool need_values(std::size_t n) {
-        return stack_.size() - floor_ >= n ? true : fail(errc::stack_underflow, "the opcode needs more values than the stack holds", n, stack_.size() - floor_);
+        return stack_.size() - floor_ >= n
+                   ? true
+                   : fail(errc::stack_underflow, "the opcode needs more values than the stack holds", n,
+                          stack_.size() - floor_);
     }
     [[nodiscard]] bool need_mark() {
         return !marks_.empty() ? true : fail(errc::stack_underflow, "the opcode needs a MARK, and none is open");
     }
 
-    template <class T>
-    [[nodiscard]] CKPT_DETAIL_INLINE bool take(T& out) {
+    template <class T> [[nodiscard]] CKPT_DETAIL_INLINE bool take(T& out) {
         if (!need_bytes(sizeof(T))) return false;
         out = load_le<T>(reinterpret_cast<const std::byte*>(at_));
         at_ += sizeof(T);
@@ -116,8 +130,7 @@ class machine {
         at_ += length;
         return true;
     }
-    template <class Length>
-    [[nodiscard]] CKPT_DETAIL_INLINE bool take_counted(std::string_view& out) {
+    template <class Length> [[nodiscard]] CKPT_DETAIL_INLINE bool take_counted(std::string_view& out) {
         Length length{};
         return take(length) && take_text(length, out);
     }
@@ -155,7 +168,8 @@ class machine {
     bool push_unicode(std::string_view text) {
         const utf8_verdict v = check_utf8(text);
         if (v == utf8_verdict::invalid) return fail(errc::pickle_text, "a str that is not UTF-8");
-        return push_text(node_kind::string, text, v == utf8_verdict::surrogates ? node_flag::not_utf8 : std::uint8_t{0});
+        return push_text(node_kind::string, text,
+                         v == utf8_verdict::surrogates ? node_flag::not_utf8 : std::uint8_t{0});
     }
     bool push_eight_bit(std::string_view text) {
         const bool valid = check_utf8(text) == utf8_verdict::valid;
@@ -210,7 +224,9 @@ class machine {
         if (!need_values(1)) return false;
         // An index is bounded by the pickle, not by the entries: files with gaps are legal, and this keeps them cheap.
         if (index >= memo_.size()) {
-            if (index > graph_.pickle.size()) return fail(errc::limit, "a memo index beyond the number of bytes in the pickle", index, graph_.pickle.size());
+            if (index > graph_.pickle.size())
+                return fail(errc::limit, "a memo index beyond the number of bytes in the pickle", index,
+                            graph_.pickle.size());
             memo_.extend((std::max)(static_cast<std::size_t>(index) + 1, memo_.size() * 2), absent_node);
         }
         std::uint32_t& entry = memo_[static_cast<std::size_t>(index)];
@@ -227,7 +243,8 @@ class machine {
         std::string_view line{};
         if (!take_line(line)) return false;
         const auto [end, failure] = std::from_chars(line.data(), line.data() + line.size(), out);
-        if (failure != std::errc{} || end != line.data() + line.size() || line.empty()) return fail(errc::pickle_text, "a memo index that is not a decimal number");
+        if (failure != std::errc{} || end != line.data() + line.size() || line.empty())
+            return fail(errc::pickle_text, "a memo index that is not a decimal number");
         return true;
     }
 
@@ -238,12 +255,16 @@ class machine {
         return push_text(node_kind::big_integer, minimal_integer(bytes));
     }
     bool push_decimal(std::string_view line) {
-        if (line.size() > std::uint64_t{limits_.integer_digits} + 1) return fail(errc::limit, "a decimal integer with more digits than limits.integer_digits", line.size(), limits_.integer_digits);
+        if (line.size() > std::uint64_t{limits_.integer_digits} + 1)
+            return fail(errc::limit, "a decimal integer with more digits than limits.integer_digits", line.size(),
+                        limits_.integer_digits);
         std::int64_t number{};
         std::string bytes;
-        if (!parse_integer(line, number, bytes)) return fail(errc::pickle_text, "an integer that is not a decimal number");
+        if (!parse_integer(line, number, bytes))
+            return fail(errc::pickle_text, "an integer that is not a decimal number");
         if (bytes.empty()) return push_integer(number);
-        return fits_in_64_bits(bytes, number) ? push_integer(number) : push_text(node_kind::big_integer, copy(minimal_integer(bytes)));
+        return fits_in_64_bits(bytes, number) ? push_integer(number)
+                                              : push_text(node_kind::big_integer, copy(minimal_integer(bytes)));
     }
 
     // --- globals and applications -----------------------------------------------------------------------------------
@@ -255,7 +276,8 @@ class machine {
         const global_lookup found = look_up(allowed_, module, name);
         const bool admitted = found.verdict == verdict::build || found.verdict == verdict::inert ||
                               (found.verdict == verdict::dangerous && allowed_.admits_attacks);
-        graph_.globals.push_back(graph_.memory, {module, name, offset_here(), static_cast<std::uint8_t>(found.verdict), found.entry});
+        graph_.globals.push_back(graph_.memory,
+                                 {module, name, offset_here(), static_cast<std::uint8_t>(found.verdict), found.entry});
         const auto occurrence = static_cast<std::uint32_t>(graph_.globals.size() - 1);
         if (!admitted) note_refused(occurrence);
         if (observer_ != nullptr) observer_(observer_context_, *this, occurrence);
@@ -263,7 +285,8 @@ class machine {
     }
     [[nodiscard]] bool take_name_line(std::string_view& out) {
         if (!take_line(out)) return false;
-        return check_utf8(out) == utf8_verdict::valid ? true : fail(errc::pickle_text, "the name of a global is not UTF-8");
+        return check_utf8(out) == utf8_verdict::valid ? true
+                                                      : fail(errc::pickle_text, "the name of a global is not UTF-8");
     }
 
     [[nodiscard]] const global_entry* entry_of(std::uint32_t callable) const noexcept {
@@ -290,7 +313,8 @@ class machine {
         } else if (c.kind != node_kind::application) {
             return fail(errc::pickle_target, "a call of a value that is neither a global nor an object");
         }
-        node n = node::of(node_kind::application, arguments, static_cast<unsigned>(accepts) | (new_object ? node_flag::new_object : 0u));
+        node n = node::of(node_kind::application, arguments,
+                          static_cast<unsigned>(accepts) | (new_object ? node_flag::new_object : 0u));
         n.link.b = callable;
         n.link.c = keywords;
         const std::uint32_t index = graph_.add(n);
@@ -334,15 +358,19 @@ class machine {
         graph_.append(list ? t.a : graph_.nodes[target + 1].link.b, values);
         return true;
     }
-    /// Containers count in 32 bits, and so do pickles, so this cannot happen before another limit; it is checked anyway.
+    /// Containers count in 32 bits, and so do pickles, so this cannot happen before another limit; it is checked
+    /// anyway.
     [[nodiscard]] bool room_for(std::uint32_t container_index, std::size_t more) {
-        return graph_.containers[container_index].count + std::uint64_t{more} < 0xFFFF'FFFFu ? true : fail(errc::limit, "a container with four billion elements");
+        return graph_.containers[container_index].count + std::uint64_t{more} < 0xFFFF'FFFFu
+                   ? true
+                   : fail(errc::limit, "a container with four billion elements");
     }
 
     /// Whether Python could hash the value. Tuples are walked once and remembered, so sharing costs nothing.
     [[nodiscard]] bool hashable(std::uint32_t index) {
         const auto leaf = [](const node& n) {
-            return n.kind != node_kind::list && n.kind != node_kind::dictionary && n.kind != node_kind::set && n.kind != node_kind::byte_array;
+            return n.kind != node_kind::list && n.kind != node_kind::dictionary && n.kind != node_kind::set &&
+                   n.kind != node_kind::byte_array;
         };
         if (graph_.nodes[index].kind != node_kind::tuple) return leaf(graph_.nodes[index]);
         std::vector<std::pair<std::uint32_t, std::uint32_t>> open{{index, 0}};
@@ -368,13 +396,19 @@ class machine {
     }
     [[nodiscard]] error refused_global() const;
     [[nodiscard]] error describe_fault() const {
-        error e{.code = fault_.code, .opcode = fault_.opcode, .offset = graph_.place(fault_.at), .record = std::string(graph_.record),
-                .path = path_here(), .detail = fault_.what, .opcode_name = opcode_table[fault_.opcode].name};
+        error e{.code = fault_.code,
+                .opcode = fault_.opcode,
+                .offset = graph_.place(fault_.at),
+                .record = std::string(graph_.record),
+                .path = path_here(),
+                .detail = fault_.what,
+                .opcode_name = opcode_table[fault_.opcode].name};
         if (fault_.wanted != no_offset) {
             e.detail += ": " + decimal(fault_.wanted);
             if (fault_.code != errc::memo_missing) e.detail += ", " + decimal(fault_.left) + " are there";
         }
-        if (fault_.code == errc::pickle_truncated) e.hint = "the file is probably truncated; compare its size with the original";
+        if (fault_.code == errc::pickle_truncated)
+            e.hint = "the file is probably truncated; compare its size with the original";
         return e;
     }
 
@@ -389,8 +423,8 @@ class machine {
     const char* at_;
     const char* opcode_at_{first_};
     work_array<std::uint32_t> stack_{graph_.memory.pool()};
-    work_array<std::size_t> marks_{graph_.memory.pool()}; // heights of the stack
-    std::size_t floor_{0};                                // the last of them
+    work_array<std::size_t> marks_{graph_.memory.pool()};  // heights of the stack
+    std::size_t floor_{0};                                 // the last of them
     work_array<std::uint32_t> memo_{graph_.memory.pool()}; // filled to its end with `absent_node`
     std::uint64_t memo_count_{0};
     std::uint64_t named_bytes_{0}; // by STACK_GLOBAL
@@ -481,10 +515,13 @@ CKPT_DETAIL_INLINE bool machine::step(opcode op) {
         if (!need_values(2)) return false;
         const node& n = graph_.nodes[stack_.back()];
         const node& m = graph_.nodes[stack_[stack_.size() - 2]];
-        if (n.kind != node_kind::string || m.kind != node_kind::string) return fail(errc::pickle_target, "the module and the name of a global are not both str");
-        if (((n.flags | m.flags) & node_flag::not_utf8) != 0) return fail(errc::pickle_text, "the name of a global is not UTF-8");
+        if (n.kind != node_kind::string || m.kind != node_kind::string)
+            return fail(errc::pickle_target, "the module and the name of a global are not both str");
+        if (((n.flags | m.flags) & node_flag::not_utf8) != 0)
+            return fail(errc::pickle_text, "the name of a global is not UTF-8");
         // Both may be long and named again and again, and every look-up reads them. Real names are written once.
-        if (!charge_names(std::uint64_t{n.a} + m.a)) return fail(errc::limit, "the names of globals, counted each time, are too long for a pickle of this size");
+        if (!charge_names(std::uint64_t{n.a} + m.a))
+            return fail(errc::limit, "the names of globals, counted each time, are too long for a pickle of this size");
         const std::string_view module = graph::text_of(m);
         text = graph::text_of(n);
         stack_.shrink(stack_.size() - 2);
@@ -492,7 +529,8 @@ CKPT_DETAIL_INLINE bool machine::step(opcode op) {
     }
     case opcode::setitems: {
         if (!need_mark()) return false;
-        if (marks_.back() == 0 || (marks_.size() > 1 && marks_[marks_.size() - 2] == marks_.back())) return fail(errc::stack_underflow, "SETITEMS without a dictionary below its MARK");
+        if (marks_.back() == 0 || (marks_.size() > 1 && marks_[marks_.size() - 2] == marks_.back()))
+            return fail(errc::stack_underflow, "SETITEMS without a dictionary below its MARK");
         if (!set_items(stack_[marks_.back() - 1], above_mark())) return false;
         drop_mark();
         return true;
@@ -505,7 +543,8 @@ CKPT_DETAIL_INLINE bool machine::step(opcode op) {
     }
     case opcode::appends: {
         if (!need_mark()) return false;
-        if (marks_.back() == 0 || (marks_.size() > 1 && marks_[marks_.size() - 2] == marks_.back())) return fail(errc::stack_underflow, "APPENDS without a list below its MARK");
+        if (marks_.back() == 0 || (marks_.size() > 1 && marks_[marks_.size() - 2] == marks_.back()))
+            return fail(errc::stack_underflow, "APPENDS without a list below its MARK");
         if (!append_items(stack_[marks_.back() - 1], above_mark())) return false;
         drop_mark();
         return true;
@@ -539,7 +578,8 @@ CKPT_DETAIL_INLINE bool machine::step(opcode op) {
         for (const std::uint32_t e : above_mark())
             if (!hashable(e)) return fail(errc::unhashable_key, "a set element that Python cannot hash");
         if (op == opcode::frozenset) return push_filled(node_kind::frozen_set, above_mark());
-        if (marks_.back() == 0 || (marks_.size() > 1 && marks_[marks_.size() - 2] == marks_.back())) return fail(errc::stack_underflow, "ADDITEMS without a set below its MARK");
+        if (marks_.back() == 0 || (marks_.size() > 1 && marks_[marks_.size() - 2] == marks_.back()))
+            return fail(errc::stack_underflow, "ADDITEMS without a set below its MARK");
         node& t = graph_.nodes[stack_[marks_.back() - 1]];
         if (t.kind != node_kind::set) return fail(errc::pickle_target, "an element added to a value that is not a set");
         graph_.append(t.a, above_mark());
@@ -551,7 +591,8 @@ CKPT_DETAIL_INLINE bool machine::step(opcode op) {
         const std::uint32_t state = stack_.back();
         const std::uint32_t target = stack_[stack_.size() - 2];
         node& t = graph_.nodes[target];
-        if (t.kind != node_kind::application || (t.flags & node_flag::state) == 0) return fail(errc::pickle_target, "BUILD on a value that has no state");
+        if (t.kind != node_kind::application || (t.flags & node_flag::state) == 0)
+            return fail(errc::pickle_target, "BUILD on a value that has no state");
         if ((t.flags & node_flag::built) != 0) return fail(errc::pickle_target, "BUILD twice on one object");
         t.flags |= node_flag::built;
         graph_.nodes[target + 1].a = state;
@@ -565,7 +606,8 @@ CKPT_DETAIL_INLINE bool machine::step(opcode op) {
         const std::uint32_t callable = stack_[stack_.size() - n];
         const std::uint32_t arguments = stack_[stack_.size() - n + 1];
         const std::uint32_t keywords = n == 3 ? stack_.back() : absent_node;
-        if (n == 3 && graph_.nodes[keywords].kind != node_kind::dictionary) return fail(errc::pickle_target, "the keyword arguments of NEWOBJ_EX are not a dictionary");
+        if (n == 3 && graph_.nodes[keywords].kind != node_kind::dictionary)
+            return fail(errc::pickle_target, "the keyword arguments of NEWOBJ_EX are not a dictionary");
         stack_.shrink(stack_.size() - n);
         return apply(callable, arguments, keywords, true);
     }
@@ -617,9 +659,11 @@ CKPT_DETAIL_INLINE bool machine::step(opcode op) {
     case opcode::long4: return take_signed_counted(text) && push_binary_integer(text);
     case opcode::string_text: {
         if (!take_line(text)) return false;
-        if (text.size() < 2 || (text.front() != '\'' && text.front() != '"') || text.back() != text.front()) return fail(errc::pickle_text, "a STRING without matching quotes");
+        if (text.size() < 2 || (text.front() != '\'' && text.front() != '"') || text.back() != text.front())
+            return fail(errc::pickle_text, "a STRING without matching quotes");
         std::string out;
-        if (!unescape_string(text.substr(1, text.size() - 2), out)) return fail(errc::pickle_text, "a STRING with a malformed escape");
+        if (!unescape_string(text.substr(1, text.size() - 2), out))
+            return fail(errc::pickle_text, "a STRING with a malformed escape");
         return push_eight_bit(copy(out));
     }
     case opcode::unicode_text: {
@@ -644,7 +688,8 @@ CKPT_DETAIL_INLINE bool machine::step(opcode op) {
     }
     case opcode::persid: {
         if (!take_line(text)) return false;
-        if (check_utf8(text) == utf8_verdict::invalid || !push_text(node_kind::string, text)) return fail(errc::pickle_text, "a persistent id that is not UTF-8");
+        if (check_utf8(text) == utf8_verdict::invalid || !push_text(node_kind::string, text))
+            return fail(errc::pickle_text, "a persistent id that is not UTF-8");
         return push_persistent(node_flag::text_form);
     }
     case opcode::pop: {
@@ -677,9 +722,11 @@ CKPT_DETAIL_INLINE bool machine::step(opcode op) {
         return true;
     case opcode::ext1:
     case opcode::ext2:
-    case opcode::ext4: return fail(errc::pickle_not_supported, "the extension registry, which has no meaning in a checkpoint");
+    case opcode::ext4:
+        return fail(errc::pickle_not_supported, "the extension registry, which has no meaning in a checkpoint");
     case opcode::next_buffer:
-    case opcode::readonly_buffer: return fail(errc::pickle_not_supported, "an out-of-band buffer, which a file cannot hold");
+    case opcode::readonly_buffer:
+        return fail(errc::pickle_not_supported, "an out-of-band buffer, which a file cannot hold");
     }
     return fail(errc::pickle_opcode, "an unknown opcode");
 }
@@ -687,16 +734,27 @@ CKPT_DETAIL_INLINE bool machine::step(opcode op) {
 inline error machine::refused_global() const {
     const global_occurrence& g = graph_.globals[first_refused_];
     const bool attack = static_cast<verdict>(g.verdict) == verdict::dangerous;
-    error e{.code = errc::global_not_allowed, .offset = graph_.place(g.offset), .record = std::string(graph_.record), .path = refused_path_,
-            .module = std::string(g.module), .name = std::string(g.name)};
+    error e{.code = errc::global_not_allowed,
+            .offset = graph_.place(g.offset),
+            .record = std::string(graph_.record),
+            .path = refused_path_,
+            .module = std::string(g.module),
+            .name = std::string(g.name)};
     e.opcode = g.offset < graph_.pickle.size() ? static_cast<std::uint8_t>(first_[g.offset]) : std::uint8_t{0};
     e.opcode_name = opcode_table[e.opcode].name;
-    e.detail = quoted(g.module) + ' ' + quoted(g.name) + (attack ? " can only be an attack" : " is not in the allowlist");
-    if (refused_count_ > 1) e.detail += " (and " + decimal(refused_count_ - 1) + " other use" + (refused_count_ > 2 ? "s" : "") + " of refused names: see ckpt globals)";
+    e.detail =
+        quoted(g.module) + ' ' + quoted(g.name) + (attack ? " can only be an attack" : " is not in the allowlist");
+    if (refused_count_ > 1)
+        e.detail += " (and " + decimal(refused_count_ - 1) + " other use" + (refused_count_ > 2 ? "s" : "") +
+                    " of refused names: see ckpt globals)";
     const bool code = g.module.starts_with("dill.") || g.module.starts_with("cloudpickle.");
-    e.hint = code   ? std::string_view{"It was pickled by dill or cloudpickle, which store code, and none is run here: save tensors and plain values with torch.save; ckpt::inspect_policy shows what is in it"}
-             : attack ? std::string_view{"Do not load this file with anything that executes pickles; ckpt::inspect_policy shows what is in it"}
-                      : std::string_view{"Add ckpt::global<\"{module}\", \"{name}\"> to the policy given to ckpt::open, or open with ckpt::inspect_policy"};
+    e.hint =
+        code ? std::string_view{"It was pickled by dill or cloudpickle, which store code, and none is run here: save "
+                                "tensors and plain values with torch.save; ckpt::inspect_policy shows what is in it"}
+        : attack ? std::string_view{"Do not load this file with anything that executes pickles; ckpt::inspect_policy "
+                                    "shows what is in it"}
+                 : std::string_view{"Add ckpt::global<\"{module}\", \"{name}\"> to the policy given to ckpt::open, or "
+                                    "open with ckpt::inspect_policy"};
     return e;
 }
 
@@ -706,7 +764,8 @@ inline std::string machine::path_here() const {
     std::size_t depth = 0;
     const auto key_text = [&](std::uint32_t index) -> std::string {
         const node& n = graph_.nodes[index];
-        if (n.kind == node_kind::string) return n.a <= 2 * quoted_limit ? std::string(graph::text_of(n)) : printable(graph::text_of(n));
+        if (n.kind == node_kind::string)
+            return n.a <= 2 * quoted_limit ? std::string(graph::text_of(n)) : printable(graph::text_of(n));
         if (n.kind == node_kind::integer) return decimal(n.integer);
         return std::string("?");
     };
@@ -715,30 +774,37 @@ inline std::string machine::path_here() const {
         if (depth > 24) return;
         if (below_is_owner && begin > 0) {
             const node& owner = graph_.nodes[stack_[begin - 1]];
-            const bool mapping = owner.kind == node_kind::dictionary || (owner.kind == node_kind::application && (owner.flags & node_flag::items) != 0);
+            const bool mapping = owner.kind == node_kind::dictionary ||
+                                 (owner.kind == node_kind::application && (owner.flags & node_flag::items) != 0);
             if (mapping && (end - begin) % 2 == 1) {
                 // Above the key there may be the parts of a value that is not complete.
                 std::size_t at = end - 1;
-                const auto is_key = [&](std::size_t i) { return graph_.nodes[stack_[i]].kind == node_kind::string || graph_.nodes[stack_[i]].kind == node_kind::integer; };
+                const auto is_key = [&](std::size_t i) {
+                    return graph_.nodes[stack_[i]].kind == node_kind::string ||
+                           graph_.nodes[stack_[i]].kind == node_kind::integer;
+                };
                 while (!is_key(at) && at >= begin + 2 && end - at < 64) at -= 2;
                 append_path_element(path, key_text(stack_[is_key(at) ? at : end - 1]), depth++ == 0);
                 return;
             }
             // A key, its value's class or an object under construction: the key is one before.
             if (mapping && end - begin >= 2 && graph_.nodes[stack_[end - 2]].kind == node_kind::string &&
-                (graph_.nodes[stack_[end - 1]].kind == node_kind::global || graph_.nodes[stack_[end - 1]].kind == node_kind::application)) {
+                (graph_.nodes[stack_[end - 1]].kind == node_kind::global ||
+                 graph_.nodes[stack_[end - 1]].kind == node_kind::application)) {
                 append_path_element(path, key_text(stack_[end - 2]), depth++ == 0);
                 return;
             }
             if (owner.kind == node_kind::list) {
-                append_path_element(path, decimal(std::uint64_t{graph_.containers[owner.a].count + (end - begin)}), depth++ == 0);
+                append_path_element(path, decimal(std::uint64_t{graph_.containers[owner.a].count + (end - begin)}),
+                                    depth++ == 0);
                 return;
             }
         }
         // SETITEM and APPEND work without a mark: a container, and a key that waits for its value.
         // Only the top of a long stack is looked at: a place in words is not worth more.
         for (std::size_t i = end - begin > 64 ? end - 64 : begin; i + 1 < end && depth <= 24; ++i)
-            if (graph_.nodes[stack_[i]].kind == node_kind::dictionary && graph_.nodes[stack_[i + 1]].kind == node_kind::string)
+            if (graph_.nodes[stack_[i]].kind == node_kind::dictionary &&
+                graph_.nodes[stack_[i + 1]].kind == node_kind::string)
                 append_path_element(path, key_text(stack_[i + 1]), depth++ == 0);
     };
     std::size_t begin = 0;

@@ -28,7 +28,9 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
         if (++i == text.size()) return false;
         switch (const char c = text[i]) {
         case '\n': break;
-        case '\\': case '\'': case '"': out += c; break;
+        case '\\':
+        case '\'':
+        case '"': out += c; break;
         case 'a': out += '\a'; break;
         case 'b': out += '\b'; break;
         case 'f': out += '\f'; break;
@@ -136,7 +138,8 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
         if (carry != 0) limbs.push_back(static_cast<std::uint32_t>(carry));
     }
     for (const std::uint32_t limb : limbs)
-        for (unsigned shift = 0; shift < 32; shift += 8) bytes += static_cast<char>(static_cast<unsigned char>((limb >> shift) & 0xFF));
+        for (unsigned shift = 0; shift < 32; shift += 8)
+            bytes += static_cast<char>(static_cast<unsigned char>((limb >> shift) & 0xFF));
     bytes += '\0'; // the sign
     if (negative) {
         unsigned carry = 1;

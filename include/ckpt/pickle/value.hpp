@@ -26,8 +26,25 @@ namespace ckpt::inline CKPT_DETAIL_ABI {
 
 /// What a value is. Mappings of every class are `dictionary`; what has no meaning is `object`.
 enum class kind : std::uint8_t {
-    absent, none, boolean, integer, real, complex, string, bytes, tuple, list, dictionary, set,
-    tensor, storage, array, global, object, persistent, refused,
+    absent,
+    none,
+    boolean,
+    integer,
+    real,
+    complex,
+    string,
+    bytes,
+    tuple,
+    list,
+    dictionary,
+    set,
+    tensor,
+    storage,
+    array,
+    global,
+    object,
+    persistent,
+    refused,
 };
 
 [[nodiscard]] constexpr std::string_view name(kind k) noexcept {
@@ -71,8 +88,8 @@ struct global_name {
 
 /// A storage that stands in the object for itself, or below a tensor.
 struct storage_value {
-    std::uint32_t id{};               ///< equal for tensors that share it
-    std::string_view key{};           ///< in the archive
+    std::uint32_t id{};     ///< equal for tensors that share it
+    std::string_view key{}; ///< in the archive
     std::uint64_t nbytes{};
     std::optional<ckpt::dtype> type{}; ///< none for an untyped storage
 };
@@ -125,8 +142,8 @@ class value {
     /// items does not show what it is.
     [[nodiscard]] bool is_mapping() const noexcept;
     /// A torch.nn.Module that was pickled as a whole, of whatever class: an object with the attributes `_parameters`,
-    /// `_buffers` and `_modules`; or a module of a TorchScript archive, whose attributes are tensors and modules. Its tensors are
-    /// found under their state_dict names.
+    /// `_buffers` and `_modules`; or a module of a TorchScript archive, whose attributes are tensors and modules. Its
+    /// tensors are found under their state_dict names.
     [[nodiscard]] bool is_module() const noexcept;
 
     /// Elements of a list, tuple or set, entries of a dictionary, items of an object; 0 otherwise.
@@ -151,11 +168,11 @@ class value {
     /// The argument of a persistent id that has no meaning here.
     [[nodiscard]] value persistent_argument() const noexcept;
 
-    /// One step: an entry of a dictionary, an attribute of an object; of a module also a parameter, a buffer or a submodule
-    /// by its dotted name ("layer1.0.weight").
+    /// One step: an entry of a dictionary, an attribute of an object; of a module also a parameter, a buffer or a
+    /// submodule by its dotted name ("layer1.0.weight").
     [[nodiscard]] result<value> at(std::string_view key) const;
-    /// One step: an element of a list or a tuple, an integer key of a dictionary, an item of an object, or an element of its
-    /// state where that is a list or a tuple.
+    /// One step: an element of a list or a tuple, an integer key of a dictionary, an item of an object, or an element
+    /// of its state where that is a list or a tuple.
     [[nodiscard]] result<value> at(std::int64_t index) const;
     /// Several steps: elements joined by '/', with `\/` and `\\` for those characters inside one.
     /// Fails with `path_missing`, naming the longest part that exists.
@@ -178,8 +195,12 @@ class value {
     value(const detail::graph* graph, std::uint32_t node) noexcept : graph_{graph}, node_{node} {}
 
     [[nodiscard]] const detail::node& at_node(std::uint32_t index) const noexcept { return graph_->nodes[index]; }
-    [[nodiscard]] detail::node self() const noexcept { return graph_ != nullptr ? graph_->nodes[node_] : detail::node{}; }
-    [[nodiscard]] value child(std::uint32_t node) const noexcept { return node == detail::absent_node ? value{} : value{graph_, node}; }
+    [[nodiscard]] detail::node self() const noexcept {
+        return graph_ != nullptr ? graph_->nodes[node_] : detail::node{};
+    }
+    [[nodiscard]] value child(std::uint32_t node) const noexcept {
+        return node == detail::absent_node ? value{} : value{graph_, node};
+    }
     [[nodiscard]] ckpt::error wrong(std::string_view wanted) const;
     /// The entry of a dictionary under a str; absent for anything else.
     [[nodiscard]] value entry_named(std::string_view key) const noexcept;
@@ -322,23 +343,26 @@ inline result<bool> value::as_bool() const {
 inline result<std::int64_t> value::as_int() const {
     const detail::node n = self();
     if (n.kind == detail::node_kind::big_integer)
-        return ckpt::error{.code = errc::wrong_type, .detail = "the integer does not fit in 64 bits", .hint = "read it with as_integer_bytes()"};
+        return ckpt::error{.code = errc::wrong_type,
+                           .detail = "the integer does not fit in 64 bits",
+                           .hint = "read it with as_integer_bytes()"};
     if (n.kind != detail::node_kind::integer) return wrong("int");
     return n.integer;
 }
 
 inline result<std::span<const std::byte>> value::as_integer_bytes() const {
     const detail::node n = self();
-    if (n.kind == detail::node_kind::big_integer)
-        return std::as_bytes(std::span<const char>{n.text, n.a});
+    if (n.kind == detail::node_kind::big_integer) return std::as_bytes(std::span<const char>{n.text, n.a});
     if (n.kind != detail::node_kind::integer) return wrong("int beyond 64 bits");
-    return ckpt::error{.code = errc::wrong_type, .detail = "the integer fits in 64 bits", .hint = "read it with as_int()"};
+    return ckpt::error{
+        .code = errc::wrong_type, .detail = "the integer fits in 64 bits", .hint = "read it with as_int()"};
 }
 
 inline result<double> value::as_real() const {
     const detail::node n = self();
     if (n.kind == detail::node_kind::real) return n.real;
-    if (n.kind == detail::node_kind::integer && n.integer >= -(std::int64_t{1} << 53) && n.integer <= (std::int64_t{1} << 53))
+    if (n.kind == detail::node_kind::integer && n.integer >= -(std::int64_t{1} << 53) &&
+        n.integer <= (std::int64_t{1} << 53))
         return static_cast<double>(n.integer);
     return wrong("float");
 }
@@ -393,7 +417,8 @@ inline result<numpy_array> value::as_array() const {
     const detail::node n = self();
     if (n.kind != detail::node_kind::array) return wrong("ndarray");
     const detail::array_value& a = graph_->arrays[n.a];
-    return numpy_array{a.type, a.fortran_order, detail::tensor_access::make(&graph_->tensors[a.tensor], graph_->storages)};
+    return numpy_array{a.type, a.fortran_order,
+                       detail::tensor_access::make(&graph_->tensors[a.tensor], graph_->storages)};
 }
 
 inline result<global_name> value::as_global() const {
@@ -409,7 +434,8 @@ inline bool value::is_frozen_set() const noexcept { return self().kind == detail
 inline value::range value::elements() const noexcept {
     const detail::node n = self();
     using detail::node_kind;
-    if (n.kind == node_kind::tuple || n.kind == node_kind::list || n.kind == node_kind::set || n.kind == node_kind::frozen_set)
+    if (n.kind == node_kind::tuple || n.kind == node_kind::list || n.kind == node_kind::set ||
+        n.kind == node_kind::frozen_set)
         return {graph_, graph_->elements(n)};
     return {};
 }
@@ -452,7 +478,8 @@ inline value value::operator[](std::size_t index) const noexcept {
 
 inline value value::class_of() const noexcept {
     const detail::node n = self();
-    return n.kind == detail::node_kind::application || n.kind == detail::node_kind::dictionary ? child(n.link.b) : value{};
+    return n.kind == detail::node_kind::application || n.kind == detail::node_kind::dictionary ? child(n.link.b)
+                                                                                               : value{};
 }
 inline value value::args() const noexcept {
     const detail::node n = self();
@@ -475,7 +502,8 @@ inline value value::persistent_argument() const noexcept {
 
 inline value value::entry_named(std::string_view key) const noexcept {
     for (const entry e : entries())
-        if (const detail::node n = e.key.self(); n.kind == detail::node_kind::string && detail::graph::text_of(n) == key)
+        if (const detail::node n = e.key.self();
+            n.kind == detail::node_kind::string && detail::graph::text_of(n) == key)
             return e.mapped;
     return {};
 }
@@ -503,7 +531,8 @@ inline value value::module_member(std::string_view dotted) const noexcept {
         }
         // The first submodule that leads on; PyTorch allows no dot in a name.
         here = {};
-        for (std::size_t dot = dotted.find('.'); dot != std::string_view::npos && !here; dot = dotted.find('.', dot + 1))
+        for (std::size_t dot = dotted.find('.'); dot != std::string_view::npos && !here;
+             dot = dotted.find('.', dot + 1))
             if (const value below = submodules.entry_named(dotted.substr(0, dot))) {
                 here = below;
                 dotted.remove_prefix(dot + 1);
@@ -521,7 +550,8 @@ inline result<value> value::at(std::string_view key) const {
         // A mapping of a class without a builder: keys and values in turn.
         const range all = items();
         for (std::size_t i = 0; i + 1 < all.size(); i += 2)
-            if (const detail::node n = all[i].self(); n.kind == detail::node_kind::string && detail::graph::text_of(n) == key)
+            if (const detail::node n = all[i].self();
+                n.kind == detail::node_kind::string && detail::graph::text_of(n) == key)
                 return all[i + 1];
     }
     if (refusal() != nullptr) return *refusal();
@@ -535,17 +565,20 @@ inline result<value> value::at(std::int64_t index) const {
         if (unsigned_index < size()) return (*this)[static_cast<std::size_t>(unsigned_index)];
     } else if (kind() == ckpt::kind::dictionary) {
         for (const entry e : entries())
-            if (const detail::node n = e.key.self(); n.kind == detail::node_kind::integer && n.integer == index) return e.mapped;
+            if (const detail::node n = e.key.self(); n.kind == detail::node_kind::integer && n.integer == index)
+                return e.mapped;
     } else if (kind() == ckpt::kind::object) {
         const range all = items();
         if (unsigned_index < all.size()) return all[static_cast<std::size_t>(unsigned_index)];
         const value own = state();
-        if (all.empty() && (own.kind() == ckpt::kind::tuple || own.kind() == ckpt::kind::list) && unsigned_index < own.size()) return own[static_cast<std::size_t>(unsigned_index)];
+        if (all.empty() && (own.kind() == ckpt::kind::tuple || own.kind() == ckpt::kind::list) &&
+            unsigned_index < own.size())
+            return own[static_cast<std::size_t>(unsigned_index)];
     }
     if (refusal() != nullptr) return *refusal();
     return ckpt::error{.code = errc::path_missing,
-                       .detail = "no element " + detail::decimal(index) + " in this " + std::string(name(kind())) + " of " +
-                                 detail::decimal(std::uint64_t{size()})};
+                       .detail = "no element " + detail::decimal(index) + " in this " + std::string(name(kind())) +
+                                 " of " + detail::decimal(std::uint64_t{size()})};
 }
 
 inline result<value> value::find(std::string_view path) const {
@@ -560,9 +593,10 @@ inline result<value> value::find(std::string_view path) const {
         if (!next) {
             ckpt::error failure = next.error();
             failure.path = done;
-            failure.detail = failure.code == errc::path_missing
-                                 ? failure.detail + (done.empty() ? " at the root" : "; " + detail::quoted(done) + " exists")
-                                 : failure.detail;
+            failure.detail =
+                failure.code == errc::path_missing
+                    ? failure.detail + (done.empty() ? " at the root" : "; " + detail::quoted(done) + " exists")
+                    : failure.detail;
             if (failure.hint.empty()) failure.hint = "list what exists with: ckpt show FILE";
             return failure;
         }
@@ -606,11 +640,14 @@ class call {
     }
     [[nodiscard]] result<value> make_complex(double re, double im) {
         graph_->complexes.push_back(graph_->memory, {re, im});
-        return make(detail::node::of(detail::node_kind::complex, static_cast<std::uint32_t>(graph_->complexes.size() - 1)),
-                    sizeof(detail::complex_value));
+        return make(
+            detail::node::of(detail::node_kind::complex, static_cast<std::uint32_t>(graph_->complexes.size() - 1)),
+            sizeof(detail::complex_value));
     }
     /// Copies the text.
-    [[nodiscard]] result<value> make_string(std::string_view text) { return make_text(detail::node_kind::string, text); }
+    [[nodiscard]] result<value> make_string(std::string_view text) {
+        return make_text(detail::node_kind::string, text);
+    }
     [[nodiscard]] result<value> make_bytes(std::span<const std::byte> bytes) {
         return make_text(detail::node_kind::bytes, {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
     }
@@ -647,7 +684,9 @@ class call {
     /// Whether a charge failed: the file does not open.
     [[nodiscard]] bool over_limit() const noexcept { return spent_; }
     [[nodiscard]] ckpt::error over_budget() const {
-        return {.code = errc::limit, .offset = offset(), .record = std::string(graph_->record),
+        return {.code = errc::limit,
+                .offset = offset(),
+                .record = std::string(graph_->record),
                 .detail = "building the values of this file needs more memory than limits.made_per_byte allows"};
     }
 
@@ -655,7 +694,9 @@ class call {
     [[nodiscard]] detail::graph& graph() const noexcept { return *graph_; }
     [[nodiscard]] std::uint32_t node() const noexcept { return node_; }
     [[nodiscard]] std::uint32_t rank_limit() const noexcept { return rank_limit_; }
-    [[nodiscard]] std::span<const std::uint32_t> arguments() const noexcept { return graph_->elements(graph_->nodes[detail_access::node(args)]); }
+    [[nodiscard]] std::span<const std::uint32_t> arguments() const noexcept {
+        return graph_->elements(graph_->nodes[detail_access::node(args)]);
+    }
     /// The same call with other arguments (a tuple node), for builders that wrap another.
     [[nodiscard]] call with_arguments(std::uint32_t tuple) const noexcept {
         call out = *this;
@@ -664,7 +705,8 @@ class call {
     }
     [[nodiscard]] result<value> make_tensor(const detail::tensor_data& data) {
         graph_->tensors.push_back(graph_->memory, data);
-        return make(detail::node::of(detail::node_kind::tensor, static_cast<std::uint32_t>(graph_->tensors.size() - 1)), sizeof data);
+        return make(detail::node::of(detail::node_kind::tensor, static_cast<std::uint32_t>(graph_->tensors.size() - 1)),
+                    sizeof data);
     }
     /// The object stays what it is: name, arguments and state, without a meaning.
     [[nodiscard]] result<value> keep_inert() const noexcept { return value{graph_, node_}; }

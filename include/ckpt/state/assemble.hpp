@@ -21,8 +21,10 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 class assembler {
   public:
-    /// Path, root, entries that are no tensors and what was dropped before are those of `like`. `owner` keeps the names alive.
-    assembler(shared<gather_plan> plan, const state_dict& like, shared<counted> owner) : plan_{std::move(plan)}, storages_{detail::make_shared<gathered_storages>(plan_)} {
+    /// Path, root, entries that are no tensors and what was dropped before are those of `like`. `owner` keeps the names
+    /// alive.
+    assembler(shared<gather_plan> plan, const state_dict& like, shared<counted> owner)
+        : plan_{std::move(plan)}, storages_{detail::make_shared<gathered_storages>(plan_)} {
         const auto& from = *state_dict_access::data(like);
         out_->history = detail::make_shared<lineage>();
         out_->path = from.path;
@@ -39,7 +41,8 @@ class assembler {
         if (node.op == gather_op::leaf) {
             *data = *node.data;
             const auto number = [&](tensor_data& t) {
-                if (t.refusal == nullptr && t.kind == layout::strided && node.source != nullptr) t.storage = storages_->number_of(node.source, t.storage);
+                if (t.refusal == nullptr && t.kind == layout::strided && node.source != nullptr)
+                    t.storage = storages_->number_of(node.source, t.storage);
             };
             copies_.adopt(*data, node.source, number);
         } else {

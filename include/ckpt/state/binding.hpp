@@ -33,10 +33,11 @@ namespace ckpt::inline CKPT_DETAIL_ABI {
 /// In a shape: any size.
 inline constexpr std::int64_t any = -1;
 
-/// The sizes that a field must have: `shape<any, 784>`. On an array, a vector or an optional they are those of its tensors.
-template <std::int64_t... Sizes>
-struct shape {
-    static_assert(((Sizes >= 0 || Sizes == any) && ...), "ckpt: a size in a shape<...> is a number that is not negative, or ckpt::any");
+/// The sizes that a field must have: `shape<any, 784>`. On an array, a vector or an optional they are those of its
+/// tensors.
+template <std::int64_t... Sizes> struct shape {
+    static_assert(((Sizes >= 0 || Sizes == any) && ...),
+                  "ckpt: a size in a shape<...> is a number that is not negative, or ckpt::any");
     static constexpr std::array<std::int64_t, sizeof...(Sizes)> sizes{Sizes...};
 };
 
@@ -45,27 +46,23 @@ namespace detail {
 /// No `shape<...>` was given.
 struct no_shape {};
 
-template <class Struct, class Member>
-Member member_type_of(Member Struct::*);
+template <class Struct, class Member> Member member_type_of(Member Struct::*);
 
 } // namespace detail
 
 /// A member of a struct and its key: the whole key of a tensor, or the part that comes before a dot for a struct, an
 /// array or a vector. The key "" adds nothing.
-template <fixed_string Key, auto Member, class Shape = detail::no_shape>
-struct field {
+template <fixed_string Key, auto Member, class Shape = detail::no_shape> struct field {
     using value_type = decltype(detail::member_type_of(Member));
     using shape_type = Shape;
     [[nodiscard]] static constexpr std::string_view key() noexcept { return Key.view(); }
-    template <class Struct>
-    [[nodiscard]] static constexpr value_type& of(Struct& object) noexcept {
+    template <class Struct> [[nodiscard]] static constexpr value_type& of(Struct& object) noexcept {
         return object.*Member;
     }
 };
 
 /// The fields of a struct, in the order in which a report lists them.
-template <class... Fields>
-struct fields {
+template <class... Fields> struct fields {
     using field_list = fields;
 };
 
@@ -73,8 +70,7 @@ struct fields {
 /// `template <> struct ckpt::binding<linear> : ckpt::fields<ckpt::field<"weight", &linear::weight>> {};`
 /// A member is a `tensor_view`, a `tensor_copy`, a `tensor`, another struct with a binding, or a `std::array`,
 /// `std::vector` or `std::optional` of those.
-template <class T>
-struct binding;
+template <class T> struct binding;
 
 namespace detail {
 
@@ -105,10 +101,12 @@ struct load_target {
     aligned_memory memory{};           ///< of a copy, filled
 };
 
-/// Makes the list of targets: walks the types of a struct, not the struct. Asks the state_dict only for which keys exist.
+/// Makes the list of targets: walks the types of a struct, not the struct. Asks the state_dict only for which keys
+/// exist.
 class target_list {
   public:
-    explicit target_list(const state_dict_data& weights) noexcept : weights_{&weights}, elements_left_{8 * std::uint64_t{weights.entries.size()}} {}
+    explicit target_list(const state_dict_data& weights) noexcept
+        : weights_{&weights}, elements_left_{8 * std::uint64_t{weights.entries.size()}} {}
 
     std::vector<load_target> targets{};
     std::vector<std::size_t> decisions{}; ///< for each vector its size, for each optional whether it is there; in order
@@ -138,7 +136,8 @@ class target_list {
         const auto& d = *weights_;
         const std::uint64_t most = (std::min)(std::uint64_t{d.entries.size()}, elements_left_);
         std::uint64_t size = 0;
-        auto at = std::lower_bound(d.by_key.begin(), d.by_key.end(), std::string_view{prefix}, [&d](std::uint32_t i, std::string_view k) { return d.entries[i].key < k; });
+        auto at = std::lower_bound(d.by_key.begin(), d.by_key.end(), std::string_view{prefix},
+                                   [&d](std::uint32_t i, std::string_view k) { return d.entries[i].key < k; });
         for (; at != d.by_key.end() && d.entries[*at].key.starts_with(prefix); ++at) {
             std::string_view digits = d.entries[*at].key.substr(prefix.size());
             digits = digits.substr(0, digits.find('.'));
@@ -204,16 +203,16 @@ class target_reader {
 
 // ---- what a member's type is to a load
 
-template <class T>
-struct target_traits {
+template <class T> struct target_traits {
     static constexpr bool is_leaf = false;
 };
-template <class T, std::size_t Rank>
-struct target_traits<tensor_view<T, Rank>> {
+template <class T, std::size_t Rank> struct target_traits<tensor_view<T, Rank>> {
     static constexpr bool is_leaf = true;
     static constexpr bool has_rank = true;
     static constexpr std::size_t rank = Rank;
-    static constexpr target_type type() noexcept { return {.kind = target_kind::view, .type = dtype_of<T>::value, .rank = Rank, .alignment = alignof(T)}; }
+    static constexpr target_type type() noexcept {
+        return {.kind = target_kind::view, .type = dtype_of<T>::value, .rank = Rank, .alignment = alignof(T)};
+    }
     static void write(tensor_view<T, Rank>& out, load_target& from) noexcept {
         out.data = typed_pointer<T>(from.address);
         for (std::size_t i = 0; i != Rank; ++i) {
@@ -222,16 +221,18 @@ struct target_traits<tensor_view<T, Rank>> {
         }
     }
 };
-template <class T, std::size_t Rank>
-struct target_traits<tensor_copy<T, Rank>> {
+template <class T, std::size_t Rank> struct target_traits<tensor_copy<T, Rank>> {
     static constexpr bool is_leaf = true;
     static constexpr bool has_rank = true;
     static constexpr std::size_t rank = Rank;
-    static constexpr target_type type() noexcept { return {.kind = target_kind::copy, .type = dtype_of<T>::value, .rank = Rank}; }
-    static void write(tensor_copy<T, Rank>& out, load_target& from) noexcept { out = copy_access::make<T, Rank>(from.source, std::move(from.memory)); }
+    static constexpr target_type type() noexcept {
+        return {.kind = target_kind::copy, .type = dtype_of<T>::value, .rank = Rank};
+    }
+    static void write(tensor_copy<T, Rank>& out, load_target& from) noexcept {
+        out = copy_access::make<T, Rank>(from.source, std::move(from.memory));
+    }
 };
-template <>
-struct target_traits<ckpt::tensor> {
+template <> struct target_traits<ckpt::tensor> {
     static constexpr bool is_leaf = true;
     static constexpr bool has_rank = false;
     static constexpr std::size_t rank = 0;
@@ -244,26 +245,17 @@ concept leaf_target = target_traits<T>::is_leaf;
 template <class T>
 concept bound_target = requires { typename binding<T>::field_list; };
 
-template <class T>
-inline constexpr std::size_t array_size = 0;
-template <class T, std::size_t N>
-inline constexpr std::size_t array_size<std::array<T, N>> = N;
-template <class T>
-inline constexpr bool is_array_target = false;
-template <class T, std::size_t N>
-inline constexpr bool is_array_target<std::array<T, N>> = true;
-template <class T>
-inline constexpr bool is_vector_target = false;
-template <class T, class Allocator>
-inline constexpr bool is_vector_target<std::vector<T, Allocator>> = true;
-template <class T>
-inline constexpr bool is_optional_target = false;
-template <class T>
-inline constexpr bool is_optional_target<std::optional<T>> = true;
+template <class T> inline constexpr std::size_t array_size = 0;
+template <class T, std::size_t N> inline constexpr std::size_t array_size<std::array<T, N>> = N;
+template <class T> inline constexpr bool is_array_target = false;
+template <class T, std::size_t N> inline constexpr bool is_array_target<std::array<T, N>> = true;
+template <class T> inline constexpr bool is_vector_target = false;
+template <class T, class Allocator> inline constexpr bool is_vector_target<std::vector<T, Allocator>> = true;
+template <class T> inline constexpr bool is_optional_target = false;
+template <class T> inline constexpr bool is_optional_target<std::optional<T>> = true;
 
 /// The target_type of a leaf with its sizes, where it has some.
-template <class T, class Shape>
-[[nodiscard]] constexpr target_type target_type_of() noexcept {
+template <class T, class Shape> [[nodiscard]] constexpr target_type target_type_of() noexcept {
     target_type out = target_traits<T>::type();
     if constexpr (!std::is_same_v<Shape, no_shape>) {
         static_assert(!target_traits<T>::has_rank || Shape::sizes.size() == target_traits<T>::rank,
@@ -274,23 +266,19 @@ template <class T, class Shape>
     return out;
 }
 
-template <class T, class Shape>
-void collect_targets(target_list& out);
+template <class T, class Shape> void collect_targets(target_list& out);
 
-// The struct is an argument of its own: GCC gives a function whose arguments name a struct of an unnamed namespace only by
-// a pointer to its member one symbol in all translation units.
-template <class Struct, class Field>
-void collect_field(target_list& out) {
+// The struct is an argument of its own: GCC gives a function whose arguments name a struct of an unnamed namespace only
+// by a pointer to its member one symbol in all translation units.
+template <class Struct, class Field> void collect_field(target_list& out) {
     const std::size_t before = out.enter(Field::key());
     collect_targets<typename Field::value_type, typename Field::shape_type>(out);
     out.leave(before);
 }
-template <class Struct, class... Fields>
-void collect_fields(target_list& out, fields<Fields...>*) {
+template <class Struct, class... Fields> void collect_fields(target_list& out, fields<Fields...>*) {
     (collect_field<Struct, Fields>(out), ...);
 }
-template <class T, class Shape>
-void collect_elements(target_list& out, std::size_t count) {
+template <class T, class Shape> void collect_elements(target_list& out, std::size_t count) {
     for (std::size_t i = 0; i < count; ++i) {
         const std::size_t before = out.enter(i);
         collect_targets<T, Shape>(out);
@@ -299,8 +287,7 @@ void collect_elements(target_list& out, std::size_t count) {
 }
 
 /// Adds the targets of a member of type `T` to the list.
-template <class T, class Shape>
-void collect_targets(target_list& out) {
+template <class T, class Shape> void collect_targets(target_list& out) {
     if constexpr (leaf_target<T>) {
         out.add(target_type_of<T, Shape>());
     } else if constexpr (is_array_target<T>) {
@@ -312,25 +299,25 @@ void collect_targets(target_list& out) {
         collect_targets<typename T::value_type, Shape>(out);
         out.end_optional(since);
     } else if constexpr (bound_target<T>) {
-        static_assert(std::is_same_v<Shape, no_shape>, "ckpt: a shape<...> is for tensors: give the fields of this struct theirs in its own binding");
+        static_assert(std::is_same_v<Shape, no_shape>,
+                      "ckpt: a shape<...> is for tensors: give the fields of this struct theirs in its own binding");
         collect_fields<T>(out, static_cast<typename binding<T>::field_list*>(nullptr));
     } else {
-        static_assert(bound_target<T>, "ckpt: a load cannot fill a member of this type: use tensor_view, tensor_copy or tensor, a struct "
-                                       "with a ckpt::binding of its own, or std::array, std::vector or std::optional of those");
+        static_assert(
+            bound_target<T>,
+            "ckpt: a load cannot fill a member of this type: use tensor_view, tensor_copy or tensor, a struct "
+            "with a ckpt::binding of its own, or std::array, std::vector or std::optional of those");
     }
 }
 
-template <class T>
-void assign_targets(T& object, target_reader& from);
+template <class T> void assign_targets(T& object, target_reader& from);
 
-template <class T, class... Fields>
-void assign_fields(T& object, target_reader& from, fields<Fields...>*) {
+template <class T, class... Fields> void assign_fields(T& object, target_reader& from, fields<Fields...>*) {
     (assign_targets(Fields::of(object), from), ...);
 }
 
 /// Writes into a member what became of its targets.
-template <class T>
-void assign_targets(T& object, target_reader& from) {
+template <class T> void assign_targets(T& object, target_reader& from) {
     if constexpr (leaf_target<T>) {
         load_target& t = from.next();
         if (from.writes() && t.outcome == target_outcome::loaded) target_traits<T>::write(object, t);
@@ -353,11 +340,11 @@ void assign_targets(T& object, target_reader& from) {
 }
 
 /// What `load` and its kin say of a struct that they cannot fill.
-template <class T>
-constexpr void check_model() {
+template <class T> constexpr void check_model() {
     static_assert(!std::is_const_v<T>, "ckpt: this struct is const, so that a load cannot fill it");
     static_assert(bound_target<T> || is_array_target<T> || is_vector_target<T>,
-                  "ckpt: this struct has no binding: specialise ckpt::binding for it, derived from ckpt::fields<ckpt::field<\"key\", &T::member>, ...>");
+                  "ckpt: this struct has no binding: specialise ckpt::binding for it, derived from "
+                  "ckpt::fields<ckpt::field<\"key\", &T::member>, ...>");
 }
 
 } // namespace detail

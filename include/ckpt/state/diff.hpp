@@ -5,9 +5,9 @@
 // Out:     keys of one only, tensors that differ and in what, how many are equal.
 // Refuses: nothing: a tensor that cannot be read counts as different, with its error.
 //
-// Equal are tensors of one dtype, one shape and the same values, bit by bit, whatever their strides, their byte order and
-// the file that they come from. Tensors that consist of parts are compared part by part, quantised ones by their integers and
-// what these stand for. Two buffers of 128 KiB are all that it needs.
+// Equal are tensors of one dtype, one shape and the same values, bit by bit, whatever their strides, their byte order
+// and the file that they come from. Tensors that consist of parts are compared part by part, quantised ones by their
+// integers and what these stand for. Two buffers of 128 KiB are all that it needs.
 #pragma once
 
 #include <ckpt/core/result.hpp>
@@ -45,7 +45,8 @@ enum class difference : std::uint8_t { dtype, shape, layout, values, unreadable 
 struct changed_tensor {
     std::string key{};
     difference why{};
-    std::optional<double> max_abs_diff{}; ///< of values that have a difference; NaN where one of two unequal values is one
+    std::optional<double>
+        max_abs_diff{}; ///< of values that have a difference; NaN where one of two unequal values is one
     std::optional<ckpt::error> failure{}; ///< why a tensor is unreadable
 };
 
@@ -63,7 +64,10 @@ namespace detail {
 class value_comparison {
   public:
     value_comparison(const tensor& a, const tensor& b) noexcept
-        : a_{tensor_access::data(a)}, b_{tensor_access::data(b)}, from_a_{tensor_access::source(a)}, from_b_{tensor_access::source(b)} {}
+        : a_{tensor_access::data(a)},
+          b_{tensor_access::data(b)},
+          from_a_{tensor_access::source(a)},
+          from_b_{tensor_access::source(b)} {}
 
     /// Whether all values are equal; `max_abs_diff` then says how far apart they are.
     [[nodiscard]] result<bool> run() {
@@ -83,20 +87,25 @@ class value_comparison {
         const std::size_t size = itemsize(a_->type);
         std::vector<std::byte> left(static_cast<std::size_t>(part_bytes));
         std::vector<std::byte> right(static_cast<std::size_t>(part_bytes));
-        auto done = for_each_part(whole, part_bytes / size, [&](const box& part, std::uint64_t first, std::uint64_t n) -> result<void> {
-            box twin = part;
-            twin.offset = other.offset;
-            for (std::uint32_t i = other.rank; i-- > 0; first /= other.sizes[i]) twin.offset += first % other.sizes[i] * other.strides[i];
-            for (std::uint32_t i = 0; i < part.rank; ++i) twin.strides[i] = other.strides[other.rank - part.rank + i];
-            if (auto read = in_a->gather_part(part, size, left.data()); !read) return read;
-            if (auto read = in_b->gather_part(twin, size, right.data()); !read) return read;
-            finish_elements(a_->type, from_a_->order(a_->storage), native_order(), a_->neg, a_->conj, left.data(), n);
-            finish_elements(b_->type, from_b_->order(b_->storage), native_order(), b_->neg, b_->conj, right.data(), n);
-            if (std::memcmp(left.data(), right.data(), static_cast<std::size_t>(n * size)) == 0) return {};
-            equal_ = false;
-            measure(left.data(), right.data(), n);
-            return {};
-        });
+        auto done = for_each_part(
+            whole, part_bytes / size, [&](const box& part, std::uint64_t first, std::uint64_t n) -> result<void> {
+                box twin = part;
+                twin.offset = other.offset;
+                for (std::uint32_t i = other.rank; i-- > 0; first /= other.sizes[i])
+                    twin.offset += first % other.sizes[i] * other.strides[i];
+                for (std::uint32_t i = 0; i < part.rank; ++i)
+                    twin.strides[i] = other.strides[other.rank - part.rank + i];
+                if (auto read = in_a->gather_part(part, size, left.data()); !read) return read;
+                if (auto read = in_b->gather_part(twin, size, right.data()); !read) return read;
+                finish_elements(a_->type, from_a_->order(a_->storage), native_order(), a_->neg, a_->conj, left.data(),
+                                n);
+                finish_elements(b_->type, from_b_->order(b_->storage), native_order(), b_->neg, b_->conj, right.data(),
+                                n);
+                if (std::memcmp(left.data(), right.data(), static_cast<std::size_t>(n * size)) == 0) return {};
+                equal_ = false;
+                measure(left.data(), right.data(), n);
+                return {};
+            });
         if (!done) return std::move(done).error();
         return equal_;
     }
@@ -137,13 +146,18 @@ class value_comparison {
             for (std::uint64_t i = 0; i < n; ++i) {
                 const auto x = load<std::uint64_t>(left + 8 * i, native_order());
                 const auto y = load<std::uint64_t>(right + 8 * i, native_order());
-                const bool less = type == ckpt::dtype::int64 ? static_cast<std::int64_t>(x) < static_cast<std::int64_t>(y) : x < y;
+                const bool less =
+                    type == ckpt::dtype::int64 ? static_cast<std::int64_t>(x) < static_cast<std::int64_t>(y) : x < y;
                 if (x != y) take(static_cast<double>(less ? y - x : x - y));
             }
             return;
         }
         const bool complex = info(type).kind == dtype_kind::complex;
-        const ckpt::dtype part = !complex ? type : type == ckpt::dtype::complex128 ? ckpt::dtype::float64 : type == ckpt::dtype::complex64 ? ckpt::dtype::float32 : type == ckpt::dtype::complex32 ? ckpt::dtype::float16 : ckpt::dtype::bfloat16;
+        const ckpt::dtype part = !complex                          ? type
+                                 : type == ckpt::dtype::complex128 ? ckpt::dtype::float64
+                                 : type == ckpt::dtype::complex64  ? ckpt::dtype::float32
+                                 : type == ckpt::dtype::complex32  ? ckpt::dtype::float16
+                                                                   : ckpt::dtype::bfloat16;
         if (!is_convertible(part, ckpt::dtype::float64)) return;
         for (std::uint64_t i = 0; i < n; ++i) {
             const std::byte* x = left + i * size;
@@ -172,7 +186,9 @@ class value_comparison {
 [[nodiscard]] inline std::optional<changed_tensor> compare_parts(const tensor& a, const tensor& b) {
     const auto p = a.quantizer();
     const auto q = b.quantizer();
-    const bool same = p.has_value() == q.has_value() && (!p || (p->scheme == q->scheme && p->axis == q->axis && p->zero_point == q->zero_point && std::bit_cast<std::uint64_t>(p->scale) == std::bit_cast<std::uint64_t>(q->scale)));
+    const bool same = p.has_value() == q.has_value() &&
+                      (!p || (p->scheme == q->scheme && p->axis == q->axis && p->zero_point == q->zero_point &&
+                              std::bit_cast<std::uint64_t>(p->scale) == std::bit_cast<std::uint64_t>(q->scale)));
     if (!same || a.parts().size() != b.parts().size()) return changed_tensor{{}, difference::values, {}, {}};
     auto right = b.parts().begin();
     for (const named_part left : a.parts()) { // at most eight levels down
@@ -216,7 +232,8 @@ class value_comparison {
 
 } // namespace detail
 
-/// Compares the tensors of two state_dicts by key. Reads all values that both have. Entries that are no tensors do not count.
+/// Compares the tensors of two state_dicts by key. Reads all values that both have. Entries that are no tensors do not
+/// count.
 [[nodiscard]] inline state_diff diff(const state_dict& a, const state_dict& b) {
     state_diff out;
     for (const auto entry : a)
@@ -227,7 +244,8 @@ class value_comparison {
             continue;
         }
         const auto left = a.at(entry.key);
-        auto changed = left ? detail::compare(*left, entry.tensor) : changed_tensor{{}, difference::unreadable, {}, left.error()};
+        auto changed =
+            left ? detail::compare(*left, entry.tensor) : changed_tensor{{}, difference::unreadable, {}, left.error()};
         if (!changed) {
             ++out.equal;
             continue;

@@ -42,7 +42,8 @@ namespace ckpt::inline CKPT_DETAIL_ABI {
             else line += c;
         }
         (line += '\t').append(name(tensor.dtype())) += "\t[";
-        for (std::size_t i = 0; i < tensor.rank(); ++i) (line += i > 0 ? ", " : "") += detail::decimal(tensor.shape()[i]);
+        for (std::size_t i = 0; i < tensor.rank(); ++i)
+            (line += i > 0 ? ", " : "") += detail::decimal(tensor.shape()[i]);
         line += "]\t";
         detail::append_hex(line, *crc);
         line += '\n';

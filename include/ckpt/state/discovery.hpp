@@ -26,31 +26,82 @@ struct candidate {
     std::string path{};   ///< as `checkpoint::state_dict` takes it; empty for the root
     std::string reason{}; ///< one clause
     std::size_t tensors{};
-    std::uint8_t rank{};  ///< larger is likelier
-    bool averaged{};      ///< by its name: EMA, SWA or another average over the steps of training
+    std::uint8_t rank{}; ///< larger is likelier
+    bool averaged{};     ///< by its name: EMA, SWA or another average over the steps of training
 };
 
 namespace detail {
 
-inline constexpr std::uint8_t rank_bare = 100;  // the root is the state_dict
-inline constexpr std::uint8_t rank_named = 80;  // stands under a name that means weights
-inline constexpr std::uint8_t rank_plain = 40;  // a dictionary of tensors under another name
-inline constexpr std::uint8_t rank_mixed = 20;  // the root holds tensors beside other things
+inline constexpr std::uint8_t rank_bare = 100; // the root is the state_dict
+inline constexpr std::uint8_t rank_named = 80; // stands under a name that means weights
+inline constexpr std::uint8_t rank_plain = 40; // a dictionary of tensors under another name
+inline constexpr std::uint8_t rank_mixed = 20; // the root holds tensors beside other things
 
 // Raw and averaged weights have one rank, so that a file with both is ambiguous.
 inline constexpr std::string_view model_names[]{
-    "state_dict", "model_state_dict", "model_state", "model", "module", "net", "network", "params", "weights", "weight", "best_state", "model_dict", "current_model_state",
+    "state_dict",
+    "model_state_dict",
+    "model_state",
+    "model",
+    "module",
+    "net",
+    "network",
+    "params",
+    "weights",
+    "weight",
+    "best_state",
+    "model_dict",
+    "current_model_state",
 };
 inline constexpr std::string_view part_names[]{
-    "netG", "netD", "net_g", "net_d", "generator", "discriminator", "student", "teacher", "encoder", "decoder", "backbone", "target_encoder", "online_encoder", "actor", "critic", "policy",
+    "netG",    "netD",    "net_g",    "net_d",          "generator",      "discriminator", "student", "teacher",
+    "encoder", "decoder", "backbone", "target_encoder", "online_encoder", "actor",         "critic",  "policy",
 };
-// A name with one of these words in it means an average: "state_dict_ema", "EMA", "netEma", "params-ema", "average_model_state".
+// A name with one of these words in it means an average: "state_dict_ema", "EMA", "netEma", "params-ema",
+// "average_model_state".
 inline constexpr std::string_view average_words[]{"ema", "swa", "avg", "average", "averaged", "averages", "shadow"};
 // Never weights, whatever they hold, but for averages that a callback keeps.
 inline constexpr std::string_view other_names[]{
-    "optimizer", "optimizers", "optimizer_state", "optimizer_states", "optimizer_state_dict", "optim", "optim_state_dict", "opt", "opt_state", "lr_scheduler", "lr_schedulers", "scheduler", "schedulers",
-    "scheduler_state_dict", "lr_scheduler_state_dict", "scaler", "grad_scaler", "amp", "amp_scaling_state", "callbacks", "loops", "rng_state", "rng_states", "random_state", "rng", "cuda_rng_state",
-    "torch_rng_state", "numpy_rng_state", "message_hub", "loss_scaler", "native_amp_scaling_state", "MixedPrecisionPlugin", "MixedPrecision", "metrics", "sampler", "dataloader", "hyper_parameters", "meta", "args", "config",
+    "optimizer",
+    "optimizers",
+    "optimizer_state",
+    "optimizer_states",
+    "optimizer_state_dict",
+    "optim",
+    "optim_state_dict",
+    "opt",
+    "opt_state",
+    "lr_scheduler",
+    "lr_schedulers",
+    "scheduler",
+    "schedulers",
+    "scheduler_state_dict",
+    "lr_scheduler_state_dict",
+    "scaler",
+    "grad_scaler",
+    "amp",
+    "amp_scaling_state",
+    "callbacks",
+    "loops",
+    "rng_state",
+    "rng_states",
+    "random_state",
+    "rng",
+    "cuda_rng_state",
+    "torch_rng_state",
+    "numpy_rng_state",
+    "message_hub",
+    "loss_scaler",
+    "native_amp_scaling_state",
+    "MixedPrecisionPlugin",
+    "MixedPrecision",
+    "metrics",
+    "sampler",
+    "dataloader",
+    "hyper_parameters",
+    "meta",
+    "args",
+    "config",
 };
 
 template <std::size_t N>
@@ -102,14 +153,19 @@ struct tensor_count {
         out.direct += e.mapped.kind() == kind::tensor;
     }
     budget.text = no_offset; // no path is kept
-    (void)walk(dictionary, budget, errc::limit, state_dict_parts{}, [&out](const std::vector<path_element>&, const value& v) { out.below += v.kind() == kind::tensor; });
+    (void)walk(dictionary, budget, errc::limit, state_dict_parts{},
+               [&out](const std::vector<path_element>&, const value& v) { out.below += v.kind() == kind::tensor; });
     return out;
 }
 
 /// The state of an optimizer: {"state": {...}, "param_groups": [...]}, under any name.
-[[nodiscard]] inline bool is_optimizer(const value& v) { return v.kind() == kind::dictionary && v.at("param_groups") && v.at("state"); }
+[[nodiscard]] inline bool is_optimizer(const value& v) {
+    return v.kind() == kind::dictionary && v.at("param_groups") && v.at("state");
+}
 
-[[nodiscard]] inline std::string tensors_text(std::size_t n) { return decimal(std::uint64_t{n}) + (n == 1 ? " tensor" : " tensors"); }
+[[nodiscard]] inline std::string tensors_text(std::size_t n) {
+    return decimal(std::uint64_t{n}) + (n == 1 ? " tensor" : " tensors");
+}
 
 /// Goes through the containers below a root, where training programs put weights, and lists what may be a state_dict.
 class candidate_finder {
@@ -127,15 +183,28 @@ class candidate_finder {
         if (!optimizer) look(root_, {}, 0, below::anything);
         const auto named = [](const candidate& c) { return c.rank == rank_named; };
         const bool has_named = std::any_of(out_.begin(), out_.end(), named);
-        const bool has_raw = std::any_of(out_.begin(), out_.end(), [&](const candidate& c) { return named(c) && !c.averaged; });
-        // A root that is a state_dict itself holds tensors in most of its entries. With averages in it, it is the raw one.
+        const bool has_raw =
+            std::any_of(out_.begin(), out_.end(), [&](const candidate& c) { return named(c) && !c.averaged; });
+        // A root that is a state_dict itself holds tensors in most of its entries. With averages in it, it is the raw
+        // one.
         const bool mostly_tensors = at_root.direct > 0 && at_root.direct * 2 >= at_root.entries;
         if (mostly_tensors && !has_raw) {
-            out_.insert(out_.begin(), {{}, "the root holds " + counted(at_root.direct) + " in " + decimal(std::uint64_t{at_root.entries}) + " entries", at_root.below, has_named ? rank_named : rank_bare, false});
+            out_.insert(out_.begin(), {{},
+                                       "the root holds " + counted(at_root.direct) + " in " +
+                                           decimal(std::uint64_t{at_root.entries}) + " entries",
+                                       at_root.below,
+                                       has_named ? rank_named : rank_bare,
+                                       false});
         } else if (at_root.below > 0 && root_.kind() != kind::tensor) {
-            out_.push_back({{}, optimizer ? "the root is the state of an optimizer, not a model" : "the root, with everything in it", at_root.below, rank_mixed, false});
+            out_.push_back(
+                {{},
+                 optimizer ? "the root is the state of an optimizer, not a model" : "the root, with everything in it",
+                 at_root.below,
+                 rank_mixed,
+                 false});
         }
-        std::stable_sort(out_.begin(), out_.end(), [](const candidate& a, const candidate& b) { return a.rank > b.rank; });
+        std::stable_sort(out_.begin(), out_.end(),
+                         [](const candidate& a, const candidate& b) { return a.rank > b.rank; });
         return std::move(out_);
     }
 
@@ -145,7 +214,8 @@ class candidate_finder {
   private:
     static constexpr int deepest = 3; // "callbacks/StochasticWeightAveraging/average_model_state"
 
-    /// What counts below a container: anything, averages (below a name that means no weights), or what stands beside averages.
+    /// What counts below a container: anything, averages (below a name that means no weights), or what stands beside
+    /// averages.
     enum class below : std::uint8_t { anything, averages, beside_averages };
 
     /// "3 tensors", or "at least 3 tensors".
@@ -164,7 +234,8 @@ class candidate_finder {
         value next{};
         for (std::uint64_t position = 0; cursor.next(key, position, next);) {
             if (!pay(1)) return;
-            if (!is_walked(next.kind()) || (key && key.kind() != kind::string && key.kind() != kind::integer)) continue; // no path leads there
+            if (!is_walked(next.kind()) || (key && key.kind() != kind::string && key.kind() != kind::integer))
+                continue; // no path leads there
             if (!pay(next.size())) return;
             if (is_optimizer(next)) continue;
             const std::string name = key ? key_text(key) : decimal(position);
@@ -173,7 +244,8 @@ class candidate_finder {
             const bool text_key = key.kind() == kind::string;
             const bool averaged = text_key && is_averaged_name(name);
             // Names of parts mean something at the top only: models have an encoder inside too.
-            const bool raw = counted == below::beside_averages || (text_key && (is_among(model_names, name) || (depth == 0 && is_among(part_names, name))));
+            const bool raw = counted == below::beside_averages ||
+                             (text_key && (is_among(model_names, name) || (depth == 0 && is_among(part_names, name))));
             const bool other = counted == below::averages || (text_key && is_among(other_names, name));
             if (other && !averaged) {
                 if (depth + 1 < deepest) look(next, there, depth + 1, below::averages);
@@ -182,25 +254,32 @@ class candidate_finder {
             const tensor_count n = count_tensors(next, budget_);
             if (n.below == 0) continue;
             const std::size_t before = out_.size();
-            // {"checkpoint": {"state_dict": ...}}, {"model": {"raw": ..., "ema": ...}}: what means weights is further down.
+            // {"checkpoint": {"state_dict": ...}}, {"model": {"raw": ..., "ema": ...}}: what means weights is further
+            // down.
             const bool has_averages = holds_averages(next);
             if (!next.is_module() && n.direct == 0 && depth + 1 < deepest && (has_averages || !(averaged || raw)))
                 look(next, there, depth + 1, has_averages ? below::beside_averages : below::anything);
-            const bool weights = next.kind() == kind::dictionary || next.is_module() || (averaged && next.kind() != kind::object);
-            if (out_.size() == before && weights && (averaged || raw || depth == 0)) add(next, std::move(there), name, n.below, averaged || raw, averaged);
+            const bool weights =
+                next.kind() == kind::dictionary || next.is_module() || (averaged && next.kind() != kind::object);
+            if (out_.size() == before && weights && (averaged || raw || depth == 0))
+                add(next, std::move(there), name, n.below, averaged || raw, averaged);
         }
     }
     [[nodiscard]] static bool holds_averages(const value& dictionary) {
         for (const value::entry e : dictionary.entries())
-            if (const auto name = e.key.as_string(); name && is_walked(e.mapped.kind()) && is_averaged_name(*name)) return true;
+            if (const auto name = e.key.as_string(); name && is_walked(e.mapped.kind()) && is_averaged_name(*name))
+                return true;
         return false;
     }
-    void add(const value& what, std::string path, std::string_view name, std::size_t tensors, bool named, bool averaged) {
+    void add(const value& what, std::string path, std::string_view name, std::size_t tensors, bool named,
+             bool averaged) {
         std::string reason;
         if (averaged) reason = "the name " + quoted(name) + " means averaged weights, and ";
-        else if (is_among(model_names, name) || is_among(part_names, name)) reason = "the name " + quoted(name) + " means weights, and ";
+        else if (is_among(model_names, name) || is_among(part_names, name))
+            reason = "the name " + quoted(name) + " means weights, and ";
         else if (named) reason = "it stands beside averaged weights, and ";
-        if (what.is_module()) reason += (named ? "it is a whole module with " : "a whole module with ") + counted(tensors);
+        if (what.is_module())
+            reason += (named ? "it is a whole module with " : "a whole module with ") + counted(tensors);
         else if (named) reason += counted(tensors) + (tensors == 1 ? " is below it" : " are below it");
         else reason += "a dictionary with " + counted(tensors);
         candidate made{std::move(path), std::move(reason), tensors, named ? rank_named : rank_plain, averaged};
@@ -224,7 +303,9 @@ class candidate_finder {
 
 /// The dictionaries and modules below `root` that may be state_dicts, likeliest first, in the file's order where equal.
 /// Where shared containers lead along more paths than the size of the file pays for, counts are lower bounds.
-[[nodiscard]] inline std::vector<candidate> find_candidates(const value& root) { return detail::candidate_finder{root}.run(); }
+[[nodiscard]] inline std::vector<candidate> find_candidates(const value& root) {
+    return detail::candidate_finder{root}.run();
+}
 
 namespace detail {
 
@@ -233,10 +314,12 @@ namespace detail {
     candidate_finder finder{root};
     const std::vector<candidate> all = finder.run();
     if (!finder.complete())
-        return error{.code = errc::state_dict_ambiguous, .detail = "the containers of this file are shared so often that not all places could be looked at",
+        return error{.code = errc::state_dict_ambiguous,
+                     .detail = "the containers of this file are shared so often that not all places could be looked at",
                      .hint = "give the path of the one you mean: state_dict(path), or --select PATH"};
     if (all.empty()) {
-        error e{.code = errc::state_dict_missing, .detail = "no dictionary of tensors was found: the root is a " + std::string(name(root.kind()))};
+        error e{.code = errc::state_dict_missing,
+                .detail = "no dictionary of tensors was found: the root is a " + std::string(name(root.kind()))};
         if (root.kind() == kind::tensor) e.hint = "the file holds a single tensor: read it with root().as_tensor()";
         else e.hint = "look at what is there with: ckpt show FILE; then give its path to state_dict(path)";
         return e;
@@ -248,7 +331,8 @@ namespace detail {
     for (const candidate& c : all) {
         if (c.rank != all[0].rank) continue;
         if (++equal > 3) continue;
-        e.detail += (shown++ > 0 ? ", " : " ") + quoted(c.path) + " (" + tensors_text(c.tensors) + (c.averaged ? ", averaged)" : ")");
+        e.detail += (shown++ > 0 ? ", " : " ") + quoted(c.path) + " (" + tensors_text(c.tensors) +
+                    (c.averaged ? ", averaged)" : ")");
     }
     if (equal > 3) e.detail += ", +" + decimal(std::uint64_t{equal - 3}) + " more";
     e.hint = "give the path of the one you mean: state_dict(path), or --select PATH";

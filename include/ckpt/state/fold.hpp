@@ -121,7 +121,10 @@ class key_folding {
 
     /// Makes one row of rows that agree everywhere but at `at`, where all have numbers, or all have names.
     void merge(std::size_t at, bool numbers) {
-        const auto fits = [&](const row& r) { return r.segments.size() > at && is_number(r.segments[at]) == numbers && r.segments[at].find_first_of("{.") == std::string::npos; };
+        const auto fits = [&](const row& r) {
+            return r.segments.size() > at && is_number(r.segments[at]) == numbers &&
+                   r.segments[at].find_first_of("{.") == std::string::npos;
+        };
         const auto less = [&](const row& a, const row& b) {
             const bool in_a = fits(a);
             const bool in_b = fits(b);

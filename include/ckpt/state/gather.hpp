@@ -42,19 +42,20 @@ struct gather_node {
     gather_op op{};
     ckpt::dtype type{};
     std::uint32_t rank{0};
-    std::uint32_t depth{0};        ///< operations on the way to the stored elements
+    std::uint32_t depth{0}; ///< operations on the way to the stored elements
     const std::int64_t* shape{};
     std::uint64_t numel{0};
-    const tensor_data* data{};     ///< of a leaf
-    const storage_source* source{};///< of a leaf
-    const std::uint32_t* parts{};  ///< other nodes
+    const tensor_data* data{};      ///< of a leaf
+    const storage_source* source{}; ///< of a leaf
+    const std::uint32_t* parts{};   ///< other nodes
     std::uint32_t count{0};
-    std::uint32_t dimension{0};    ///< of narrow, concat and pad
-    const std::int64_t* numbers{}; ///< permute: the dimensions; narrow: start; concat: where each part begins; pad: before;
-                                   ///< paste: the offsets of each part, then the ends of all parts so far in the first dimension
+    std::uint32_t dimension{0}; ///< of narrow, concat and pad
+    const std::int64_t*
+        numbers{}; ///< permute: the dimensions; narrow: start; concat: where each part begins; pad: before;
+                   ///< paste: the offsets of each part, then the ends of all parts so far in the first dimension
     std::array<std::byte, 16> value{}; ///< of fill and pad: one element
-    double scale{1};               ///< of product: base + scale * B * A
-    std::uint64_t backing{0};      ///< bytes of the storages and values that it is made of
+    double scale{1};                   ///< of product: base + scale * B * A
+    std::uint64_t backing{0};          ///< bytes of the storages and values that it is made of
 
     [[nodiscard]] std::span<const std::int64_t> sizes() const noexcept { return {shape, rank}; }
 };
@@ -99,8 +100,15 @@ class gather_plan final : public counted {
     [[nodiscard]] arena& memory() noexcept { return memory_; }
 
     std::uint32_t add_leaf(const tensor_data* data, const storage_source* source) {
-        gather_node out{.op = gather_op::leaf, .type = data->type, .rank = data->rank, .shape = data->shape, .numel = data->numel, .data = data, .source = source};
-        if (data->refusal == nullptr && data->kind == layout::strided && source != nullptr) out.backing = source->nbytes(data->storage);
+        gather_node out{.op = gather_op::leaf,
+                        .type = data->type,
+                        .rank = data->rank,
+                        .shape = data->shape,
+                        .numel = data->numel,
+                        .data = data,
+                        .source = source};
+        if (data->refusal == nullptr && data->kind == layout::strided && source != nullptr)
+            out.backing = source->nbytes(data->storage);
         return add(out);
     }
     [[nodiscard]] bool is_leaf(std::uint32_t i) const noexcept { return nodes_[i].op == gather_op::leaf; }
@@ -108,7 +116,10 @@ class gather_plan final : public counted {
     [[nodiscard]] std::string_view file_of(std::uint32_t i) const noexcept {
         while (nodes_[i].count > 0) i = nodes_[i].parts[0];
         const gather_node& n = nodes_[i];
-        return n.op == gather_op::leaf && n.source != nullptr && n.data->refusal == nullptr && n.data->kind == layout::strided ? n.source->file(n.data->storage) : std::string_view{};
+        return n.op == gather_op::leaf && n.source != nullptr && n.data->refusal == nullptr &&
+                       n.data->kind == layout::strided
+                   ? n.source->file(n.data->storage)
+                   : std::string_view{};
     }
 
     /// Whether two nodes are the same view: of one storage, or one node.
@@ -122,14 +133,18 @@ class gather_plan final : public counted {
         const tensor_data& q = *y.data;
         if (p.refusal != nullptr || q.refusal != nullptr || p.kind != q.kind || p.extra != q.extra) return false;
         if (p.kind != layout::strided) return p.extra != nullptr;
-        if (p.type != q.type || p.neg != q.neg || p.conj != q.conj || p.rank != q.rank || p.storage != q.storage || p.storage_offset != q.storage_offset) return false;
+        if (p.type != q.type || p.neg != q.neg || p.conj != q.conj || p.rank != q.rank || p.storage != q.storage ||
+            p.storage_offset != q.storage_offset)
+            return false;
         for (std::uint32_t i = 0; i < p.rank; ++i)
             if (p.shape[i] != q.shape[i] || p.strides[i] != q.strides[i]) return false;
         return true;
     }
 
     /// Whether the values are at most about 16 times what is stored for them: an expanded tensor may claim any shape.
-    [[nodiscard]] bool in_proportion(std::uint32_t i) const noexcept { return bytes_of(nodes_[i].type, nodes_[i].numel) / 16 <= nodes_[i].backing + (std::uint64_t{1} << 16); }
+    [[nodiscard]] bool in_proportion(std::uint32_t i) const noexcept {
+        return bytes_of(nodes_[i].type, nodes_[i].numel) / 16 <= nodes_[i].backing + (std::uint64_t{1} << 16);
+    }
 
     // ---- operations; the caller has checked dimensions and sizes against the node's shape
 
@@ -146,7 +161,8 @@ class gather_plan final : public counted {
         return add(out);
     }
 
-    [[nodiscard]] std::uint32_t narrow(std::uint32_t of, std::uint32_t dimension, std::int64_t start, std::int64_t length) {
+    [[nodiscard]] std::uint32_t narrow(std::uint32_t of, std::uint32_t dimension, std::int64_t start,
+                                       std::int64_t length) {
         std::vector<std::int64_t> shape(nodes_[of].sizes().begin(), nodes_[of].sizes().end());
         if (start == 0 && length == shape[dimension]) return of;
         shape[dimension] = length;
@@ -154,7 +170,10 @@ class gather_plan final : public counted {
             const tensor_data& d = *nodes_[of].data;
             // Without elements the offset means nothing, and with them the product stays inside the storage.
             const bool empty = d.numel == 0 || length == 0;
-            return view(of, shape, {d.strides, d.rank}, empty ? 0 : d.storage_offset + static_cast<std::uint64_t>(start) * static_cast<std::uint64_t>(d.strides[dimension]));
+            return view(of, shape, {d.strides, d.rank},
+                        empty ? 0
+                              : d.storage_offset + static_cast<std::uint64_t>(start) *
+                                                       static_cast<std::uint64_t>(d.strides[dimension]));
         }
         gather_node out = over(gather_op::narrow, of, shape);
         out.dimension = dimension;
@@ -168,7 +187,8 @@ class gather_plan final : public counted {
         if (from.rank == shape.size() && std::equal(shape.begin(), shape.end(), from.shape)) return of;
         if (is_leaf(of)) {
             std::vector<std::int64_t> strides(shape.size());
-            if (strides_of_reshape(*from.data, shape, strides)) return view(of, shape, strides, from.data->storage_offset);
+            if (strides_of_reshape(*from.data, shape, strides))
+                return view(of, shape, strides, from.data->storage_offset);
         }
         if (from.op == gather_op::reshape) return reshape(from.parts[0], shape); // only the last shape counts
         return add(over(gather_op::reshape, of, shape));
@@ -200,7 +220,8 @@ class gather_plan final : public counted {
 
     /// Boxes pasted into a tensor of `shape` at their offsets, one row of `rank` numbers for each; they tile it: every
     /// element is in one of them. At least one part and one dimension; sorted by the first offset.
-    [[nodiscard]] std::uint32_t paste(std::span<const std::uint32_t> parts, std::span<const std::int64_t> offsets, std::span<const std::int64_t> shape) {
+    [[nodiscard]] std::uint32_t paste(std::span<const std::uint32_t> parts, std::span<const std::int64_t> offsets,
+                                      std::span<const std::int64_t> shape) {
         gather_node out{.op = gather_op::paste, .type = nodes_[parts[0]].type};
         set_shape(out, shape);
         std::vector<std::int64_t> numbers(offsets.begin(), offsets.end());
@@ -218,7 +239,8 @@ class gather_plan final : public counted {
         return add(out);
     }
 
-    [[nodiscard]] std::uint32_t pad(std::uint32_t of, std::uint32_t dimension, std::int64_t before, std::int64_t after, const std::array<std::byte, 16>& value) {
+    [[nodiscard]] std::uint32_t pad(std::uint32_t of, std::uint32_t dimension, std::int64_t before, std::int64_t after,
+                                    const std::array<std::byte, 16>& value) {
         if (before == 0 && after == 0) return of;
         std::vector<std::int64_t> shape(nodes_[of].sizes().begin(), nodes_[of].sizes().end());
         shape[dimension] += before + after;
@@ -234,7 +256,8 @@ class gather_plan final : public counted {
         out.type = type;
         return add(out);
     }
-    [[nodiscard]] std::uint32_t fill(ckpt::dtype type, std::span<const std::int64_t> shape, const std::array<std::byte, 16>& value) {
+    [[nodiscard]] std::uint32_t fill(ckpt::dtype type, std::span<const std::int64_t> shape,
+                                     const std::array<std::byte, 16>& value) {
         gather_node out{.op = gather_op::fill, .type = type, .depth = 1, .value = value};
         set_shape(out, shape);
         return add(out);
@@ -257,7 +280,9 @@ class gather_plan final : public counted {
 
     /// Writes elements [first, first + n) of a node, counted in row-major order, to `out`, in native byte order.
     [[nodiscard]] result<void> read(std::uint32_t of, std::uint64_t first, std::uint64_t n, std::byte* out) const {
-        return each_box(nodes_[of].sizes(), first, n, [&](const gather_region& box, std::uint64_t done) { return fetch(of, box, out + done * itemsize(nodes_[of].type)); });
+        return each_box(nodes_[of].sizes(), first, n, [&](const gather_region& box, std::uint64_t done) {
+            return fetch(of, box, out + done * itemsize(nodes_[of].type));
+        });
     }
 
     static constexpr std::uint32_t none = ~std::uint32_t{0};
@@ -267,15 +292,15 @@ class gather_plan final : public counted {
         for (std::uint32_t i = 0; i < node.count; ++i) add_backing(node.backing, nodes_[node.parts[i]].backing);
         if (node.op == gather_op::fill) add_backing(node.backing, bytes_of(node.type, node.numel));
         // What is put around an expanded tensor is as large as it claims to be.
-        if (node.op == gather_op::pad && in_proportion(node.parts[0])) add_backing(node.backing, bytes_of(node.type, node.numel - nodes_[node.parts[0]].numel));
+        if (node.op == gather_op::pad && in_proportion(node.parts[0]))
+            add_backing(node.backing, bytes_of(node.type, node.numel - nodes_[node.parts[0]].numel));
         nodes_.push_back(node);
         return static_cast<std::uint32_t>(nodes_.size() - 1);
     }
     static void add_backing(std::uint64_t& sum, std::uint64_t more) noexcept {
         if (!checked_add(sum, more, sum)) sum = ~std::uint64_t{0};
     }
-    template <class T>
-    [[nodiscard]] const T* copy(std::span<const T> numbers) {
+    template <class T> [[nodiscard]] const T* copy(std::span<const T> numbers) {
         T* out = memory_.allocate<T>(numbers.size() + 1);
         for (std::size_t i = 0; i < numbers.size(); ++i) out[i] = numbers[i];
         return out;
@@ -296,7 +321,8 @@ class gather_plan final : public counted {
         return out;
     }
     /// A leaf on the same storage.
-    [[nodiscard]] std::uint32_t view(std::uint32_t of, std::span<const std::int64_t> shape, std::span<const std::int64_t> strides, std::uint64_t offset) {
+    [[nodiscard]] std::uint32_t view(std::uint32_t of, std::span<const std::int64_t> shape,
+                                     std::span<const std::int64_t> strides, std::uint64_t offset) {
         auto* data = ::new (memory_.allocate(sizeof(tensor_data), alignof(tensor_data))) tensor_data(*nodes_[of].data);
         data->shape = copy(shape);
         data->strides = copy(strides);
@@ -309,7 +335,8 @@ class gather_plan final : public counted {
     }
 
     /// Strides that show `data` under `shape` without a copy; false where there are none.
-    [[nodiscard]] static bool strides_of_reshape(const tensor_data& data, std::span<const std::int64_t> shape, std::vector<std::int64_t>& strides) {
+    [[nodiscard]] static bool strides_of_reshape(const tensor_data& data, std::span<const std::int64_t> shape,
+                                                 std::vector<std::int64_t>& strides) {
         if (data.numel == 0) {
             set_dense_strides(shape, false, strides.data());
             return true;
@@ -324,7 +351,8 @@ class gather_plan final : public counted {
             std::uint64_t innermost = static_cast<std::uint64_t>(last);
             --in;
             bool started = run != 1;
-            while (in > 0 && (data.shape[in - 1] == 1 || !started || static_cast<std::uint64_t>(data.strides[in - 1]) == extent)) {
+            while (in > 0 && (data.shape[in - 1] == 1 || !started ||
+                              static_cast<std::uint64_t>(data.strides[in - 1]) == extent)) {
                 const auto n = static_cast<std::uint64_t>(data.shape[in - 1]);
                 if (!started && n != 1) {
                     innermost = static_cast<std::uint64_t>(data.strides[in - 1]);
@@ -364,7 +392,9 @@ class gather_plan final : public counted {
             const gather_node& node = nodes_[part];
             if (node.op != gather_op::leaf || node.source != head.source || node.numel == 0) return none;
             const tensor_data& p = *node.data;
-            if (p.storage != d.storage || p.neg != d.neg || p.conj != d.conj || p.type != d.type || p.storage_offset != next) return none;
+            if (p.storage != d.storage || p.neg != d.neg || p.conj != d.conj || p.type != d.type ||
+                p.storage_offset != next)
+                return none;
             for (std::uint32_t i = 0; i < d.rank; ++i)
                 if (p.strides[i] != d.strides[i] && !(p.shape[i] == 1 && d.shape[i] == 1)) return none;
             next += static_cast<std::uint64_t>(p.shape[dimension]) * static_cast<std::uint64_t>(d.strides[dimension]);
@@ -520,7 +550,8 @@ class gather_plan final : public counted {
         return each_part(region, part_bytes / size, 0, staged);
     }
 
-    [[nodiscard]] result<void> fetch_reshaped(const gather_node& node, const gather_region& region, std::byte* out) const {
+    [[nodiscard]] result<void> fetch_reshaped(const gather_node& node, const gather_region& region,
+                                              std::byte* out) const {
         const std::size_t size = itemsize(node.type);
         // A region is one run of elements where one dimension is cut and all after it are whole.
         std::uint32_t cut = region.rank;
@@ -529,7 +560,8 @@ class gather_plan final : public counted {
         for (std::uint32_t i = 0; cut > 0 && i + 1 < cut; ++i) run = run && region.size[i] == 1;
         if (run && region.is_dense()) {
             std::uint64_t first = 0;
-            for (std::uint32_t i = 0; i < region.rank; ++i) first = first * static_cast<std::uint64_t>(node.shape[i]) + region.start[i];
+            for (std::uint32_t i = 0; i < region.rank; ++i)
+                first = first * static_cast<std::uint64_t>(node.shape[i]) + region.start[i];
             return read(node.parts[0], first, region.count(), out);
         }
         if (run) {
@@ -560,7 +592,8 @@ class gather_plan final : public counted {
         const std::uint32_t d = node.dimension;
         const std::uint64_t begin = region.start[d];
         const std::uint64_t end = begin + region.size[d];
-        const std::int64_t* first = std::upper_bound(node.numbers, node.numbers + node.count, static_cast<std::int64_t>(begin));
+        const std::int64_t* first =
+            std::upper_bound(node.numbers, node.numbers + node.count, static_cast<std::int64_t>(begin));
         for (auto i = static_cast<std::uint32_t>(first - node.numbers) - 1; i < node.count; ++i) {
             const auto part_begin = static_cast<std::uint64_t>(node.numbers[i]);
             if (part_begin >= end) break;
@@ -571,14 +604,17 @@ class gather_plan final : public counted {
             gather_region inner = region;
             inner.start[d] = from - part_begin;
             inner.size[d] = to - from;
-            if (auto one = fetch(node.parts[i], inner, out + (from - begin) * region.stride[d] * itemsize(node.type)); !one) return one;
+            if (auto one = fetch(node.parts[i], inner, out + (from - begin) * region.stride[d] * itemsize(node.type));
+                !one)
+                return one;
         }
         return {};
     }
 
     [[nodiscard]] result<void> fetch_boxes(const gather_node& node, const gather_region& region, std::byte* out) const {
         const std::int64_t* ends = node.numbers + std::size_t{node.count} * node.rank;
-        const std::int64_t* first = std::upper_bound(ends, ends + node.count, static_cast<std::int64_t>(region.start[0]));
+        const std::int64_t* first =
+            std::upper_bound(ends, ends + node.count, static_cast<std::int64_t>(region.start[0]));
         for (auto i = static_cast<std::size_t>(first - ends); i < node.count; ++i) {
             const std::int64_t* offsets = node.numbers + i * node.rank;
             if (static_cast<std::uint64_t>(offsets[0]) >= region.start[0] + region.size[0]) break;
@@ -588,7 +624,9 @@ class gather_plan final : public counted {
             for (std::uint32_t d = 0; d < node.rank && meets; ++d) {
                 const auto offset = static_cast<std::uint64_t>(offsets[d]);
                 const std::uint64_t begin = (std::max)(offset, region.start[d]);
-                const std::uint64_t end = (std::min)(offset + static_cast<std::uint64_t>(nodes_[node.parts[i]].shape[d]), region.start[d] + region.size[d]);
+                const std::uint64_t end =
+                    (std::min)(offset + static_cast<std::uint64_t>(nodes_[node.parts[i]].shape[d]),
+                               region.start[d] + region.size[d]);
                 meets = begin < end;
                 inner.start[d] = begin - offset;
                 inner.size[d] = end - begin;
@@ -600,7 +638,8 @@ class gather_plan final : public counted {
         return {};
     }
 
-    [[nodiscard]] result<void> fetch_padded(const gather_node& node, const gather_region& region, std::byte* out) const {
+    [[nodiscard]] result<void> fetch_padded(const gather_node& node, const gather_region& region,
+                                            std::byte* out) const {
         const std::uint32_t d = node.dimension;
         const std::size_t size = itemsize(node.type);
         const auto before = static_cast<std::uint64_t>(node.numbers[0]);
@@ -645,20 +684,24 @@ class gather_plan final : public counted {
             if (!direct) output.resize(static_cast<std::size_t>(n * out_size));
             std::byte* to = direct ? out + offset * out_size : output.data();
             if (convert(from, input.data(), node.type, to, n) != n)
-                return error{.code = errc::conversion, .detail = "a value of the " + std::string(ckpt::name(from)) + " tensor does not fit into " + std::string(ckpt::name(node.type))};
+                return error{.code = errc::conversion,
+                             .detail = "a value of the " + std::string(ckpt::name(from)) +
+                                       " tensor does not fit into " + std::string(ckpt::name(node.type))};
             if (!direct) scatter(part, out_size, output.data(), out + offset * out_size);
             return {};
         };
         return each_part(region, part_bytes / 16, 0, staged);
     }
 
-    [[nodiscard]] result<void> fetch_product(const gather_node& node, const gather_region& region, std::byte* out) const {
+    [[nodiscard]] result<void> fetch_product(const gather_node& node, const gather_region& region,
+                                             std::byte* out) const {
         const std::uint64_t r = static_cast<std::uint64_t>(nodes_[node.parts[2]].shape[0]);
         std::vector<float> base;
         std::vector<float> b;
         std::vector<float> a;
         std::vector<double> row;
-        const auto load = [&](std::uint32_t of, std::uint64_t row_at, std::uint64_t rows, std::uint64_t column_at, std::uint64_t columns, std::vector<float>& to) {
+        const auto load = [&](std::uint32_t of, std::uint64_t row_at, std::uint64_t rows, std::uint64_t column_at,
+                              std::uint64_t columns, std::vector<float>& to) {
             to.resize(static_cast<std::size_t>(rows * columns));
             gather_region part;
             part.rank = 2;
@@ -679,11 +722,15 @@ class gather_plan final : public counted {
                 for (std::uint64_t k = 0; k < r; ++k) {
                     const auto factor = static_cast<double>(b[static_cast<std::size_t>(i * r + k)]);
                     const float* line = a.data() + k * columns;
-                    for (std::uint64_t j = 0; j < columns; ++j) row[static_cast<std::size_t>(j)] += factor * static_cast<double>(line[j]);
+                    for (std::uint64_t j = 0; j < columns; ++j)
+                        row[static_cast<std::size_t>(j)] += factor * static_cast<double>(line[j]);
                 }
                 for (std::uint64_t j = 0; j < columns; ++j) {
-                    const auto value = static_cast<float>(static_cast<double>(base[static_cast<std::size_t>(i * columns + j)]) + node.scale * row[static_cast<std::size_t>(j)]);
-                    std::memcpy(out + (offset + i * part.stride[0] + j * part.stride[1]) * sizeof value, &value, sizeof value);
+                    const auto value =
+                        static_cast<float>(static_cast<double>(base[static_cast<std::size_t>(i * columns + j)]) +
+                                           node.scale * row[static_cast<std::size_t>(j)]);
+                    std::memcpy(out + (offset + i * part.stride[0] + j * part.stride[1]) * sizeof value, &value,
+                                sizeof value);
                 }
             }
             return {};
@@ -719,20 +766,33 @@ class gathered_storages final : public storage_source {
 
     [[nodiscard]] std::uint64_t nbytes(std::uint32_t i) const noexcept override {
         const slot& s = slots_[i];
-        return s.source != nullptr ? s.source->nbytes(s.number) : bytes_of(plan_->node(s.number).type, plan_->node(s.number).numel);
+        return s.source != nullptr ? s.source->nbytes(s.number)
+                                   : bytes_of(plan_->node(s.number).type, plan_->node(s.number).numel);
     }
-    [[nodiscard]] byte_order order(std::uint32_t i) const noexcept override { return slots_[i].source != nullptr ? slots_[i].source->order(slots_[i].number) : native_order(); }
-    [[nodiscard]] std::string_view key(std::uint32_t i) const noexcept override { return slots_[i].source != nullptr ? slots_[i].source->key(slots_[i].number) : std::string_view{}; }
-    [[nodiscard]] std::string_view file(std::uint32_t i) const noexcept override { return slots_[i].source != nullptr ? slots_[i].source->file(slots_[i].number) : plan_->file_of(slots_[i].number); }
-    [[nodiscard]] bool is_compressed(std::uint32_t i) const noexcept override { return slots_[i].source != nullptr && slots_[i].source->is_compressed(slots_[i].number); }
-    [[nodiscard]] bool is_gathered(std::uint32_t i) const noexcept override { return slots_[i].source == nullptr || slots_[i].source->is_gathered(slots_[i].number); }
+    [[nodiscard]] byte_order order(std::uint32_t i) const noexcept override {
+        return slots_[i].source != nullptr ? slots_[i].source->order(slots_[i].number) : native_order();
+    }
+    [[nodiscard]] std::string_view key(std::uint32_t i) const noexcept override {
+        return slots_[i].source != nullptr ? slots_[i].source->key(slots_[i].number) : std::string_view{};
+    }
+    [[nodiscard]] std::string_view file(std::uint32_t i) const noexcept override {
+        return slots_[i].source != nullptr ? slots_[i].source->file(slots_[i].number)
+                                           : plan_->file_of(slots_[i].number);
+    }
+    [[nodiscard]] bool is_compressed(std::uint32_t i) const noexcept override {
+        return slots_[i].source != nullptr && slots_[i].source->is_compressed(slots_[i].number);
+    }
+    [[nodiscard]] bool is_gathered(std::uint32_t i) const noexcept override {
+        return slots_[i].source == nullptr || slots_[i].source->is_gathered(slots_[i].number);
+    }
     [[nodiscard]] result<stored_place> place_of(std::uint32_t i) const override {
         if (slots_[i].source != nullptr) return slots_[i].source->place_of(slots_[i].number);
         return stored_place{};
     }
     [[nodiscard]] result<std::uint64_t> file_offset(std::uint32_t i) const override {
         if (slots_[i].source != nullptr) return slots_[i].source->file_offset(slots_[i].number);
-        return error{.code = errc::no_data, .detail = "the tensor is gathered from others, so it has no place in a file"};
+        return error{.code = errc::no_data,
+                     .detail = "the tensor is gathered from others, so it has no place in a file"};
     }
     [[nodiscard]] result<std::span<const std::byte>> bytes(std::uint32_t i) const override {
         if (slots_[i].source != nullptr) return slots_[i].source->bytes(slots_[i].number);
@@ -743,7 +803,8 @@ class gathered_storages final : public storage_source {
     [[nodiscard]] result<void> read(std::uint32_t i, std::uint64_t offset, std::span<std::byte> out) const override {
         if (slots_[i].source != nullptr) return slots_[i].source->read(slots_[i].number, offset, out);
         const std::size_t size = itemsize(plan_->node(slots_[i].number).type);
-        if (offset % size != 0 || out.size() % size != 0) return error{.code = errc::internal, .detail = "half an element of a gathered tensor was asked for"};
+        if (offset % size != 0 || out.size() % size != 0)
+            return error{.code = errc::internal, .detail = "half an element of a gathered tensor was asked for"};
         return plan_->read(slots_[i].number, offset / size, out.size() / size, out.data());
     }
 
@@ -753,8 +814,11 @@ class gathered_storages final : public storage_source {
         std::uint32_t number{0};
     };
     [[nodiscard]] std::size_t place(const storage_source* source, std::uint32_t storage) const noexcept {
-        std::size_t at = mix(reinterpret_cast<std::uintptr_t>(source) ^ (std::uint64_t{storage} << 32)) & (table_.size() - 1);
-        while (table_[at] != gather_plan::none && (slots_[table_[at]].source != source || slots_[table_[at]].number != storage)) at = (at + 1) & (table_.size() - 1);
+        std::size_t at =
+            mix(reinterpret_cast<std::uintptr_t>(source) ^ (std::uint64_t{storage} << 32)) & (table_.size() - 1);
+        while (table_[at] != gather_plan::none &&
+               (slots_[table_[at]].source != source || slots_[table_[at]].number != storage))
+            at = (at + 1) & (table_.size() - 1);
         return at;
     }
     void grow() {

@@ -36,22 +36,26 @@ constexpr bool check_rule_text(std::string_view text, std::size_t from, std::siz
         if ((c < 0x20 && c != '\t') || c == 0x7F) return fault.fail("ckpt: a control character in a rule", i, i + 1);
         const std::size_t n = utf8_length(text.substr(0, to), i);
         if (n == 0) return fault.fail("ckpt: bytes in a rule that are not UTF-8", i, i + 1);
-        if (c == 0xC2 && static_cast<unsigned char>(text[i + 1]) < 0xA0) return fault.fail("ckpt: a control character in a rule", i, i + 2);
+        if (c == 0xC2 && static_cast<unsigned char>(text[i + 1]) < 0xA0)
+            return fault.fail("ckpt: a control character in a rule", i, i + 2);
         i += n;
     }
     return true;
 }
 
 [[nodiscard]] constexpr bool may_stand_in_group(rule_verb verb) noexcept {
-    return verb == rule_verb::strip || verb == rule_verb::strip_wrappers || verb == rule_verb::add || verb == rule_verb::rename || verb == rule_verb::drop;
+    return verb == rule_verb::strip || verb == rule_verb::strip_wrappers || verb == rule_verb::add ||
+           verb == rule_verb::rename || verb == rule_verb::drop;
 }
 
 /// Appends a word of a rule, in quotes where it would mean something else without them.
 inline void append_rule_word(std::string& out, std::string_view word) {
-    bool quotes = word.empty() || word.front() == '#' || word.front() == '[' || word.front() == '?' || word.starts_with("qkv(") || word == "where" || word == "with" || word == "by" || word == "wrappers";
+    bool quotes = word.empty() || word.front() == '#' || word.front() == '[' || word.front() == '?' ||
+                  word.starts_with("qkv(") || word == "where" || word == "with" || word == "by" || word == "wrappers";
     for (std::size_t i = 0; i < word.size(); ++i) {
         const char c = word[i];
-        quotes = quotes || c == ' ' || c == '\t' || c == ',' || c == '=' || c == '"' || (c == '-' && i + 1 < word.size() && word[i + 1] == '>');
+        quotes = quotes || c == ' ' || c == '\t' || c == ',' || c == '=' || c == '"' ||
+                 (c == '-' && i + 1 < word.size() && word[i + 1] == '>');
     }
     // A word that is digits only could be read as a dimension.
     quotes = quotes || word.find_first_not_of("-0123456789") == std::string_view::npos;
@@ -90,13 +94,14 @@ class rule {
         detail::rule_code code;
         detail::syntax_fault fault;
         const std::string_view s = words_[0];
-        if (detail::check_rule_text(s, 0, s.size(), fault) && detail::parse_rule(s, 0, detail::end_of_rule(s, 0, s.size()), code, fault)) verb_ = code.verb;
+        if (detail::check_rule_text(s, 0, s.size(), fault) &&
+            detail::parse_rule(s, 0, detail::end_of_rule(s, 0, s.size()), code, fault))
+            verb_ = code.verb;
     }
 
   private:
     friend class key_map;
-    template <std::size_t N>
-    friend struct rule_group;
+    template <std::size_t N> friend struct rule_group;
     friend consteval rule strip_prefix(const char* prefix);
     friend consteval rule add_prefix(const char* prefix);
     friend consteval rule strip_wrappers();
@@ -106,7 +111,10 @@ class rule {
 
     consteval rule() = default;
     /// A short form; its words are patterns, templates or prefixes.
-    consteval rule(detail::rule_verb verb, std::string_view word) : words_{word, {}, {}, {}}, count_{1}, verb_{verb}, short_form_{true} { check_word(word); }
+    consteval rule(detail::rule_verb verb, std::string_view word)
+        : words_{word, {}, {}, {}}, count_{1}, verb_{verb}, short_form_{true} {
+        check_word(word);
+    }
     static consteval void check_word(std::string_view word) {
         detail::syntax_fault fault;
         (void)detail::check_rule_text(word, 0, word.size(), fault);
@@ -131,8 +139,7 @@ class rule {
 };
 
 /// A group in which each key takes the first rule that matches it, all at once: a swap is two renames in one group.
-template <std::size_t N>
-struct rule_group {
+template <std::size_t N> struct rule_group {
     rule rules[N];
 
     [[nodiscard]] consteval bool may_stand() const {
@@ -142,8 +149,7 @@ struct rule_group {
     }
 };
 
-template <>
-struct rule_group<0> {};
+template <> struct rule_group<0> {};
 
 /// Takes `prefix`, literal text that ends in a dot, off the keys that begin with it; the others stay.
 [[nodiscard]] consteval rule strip_prefix(const char* prefix) {
@@ -155,7 +161,8 @@ struct rule_group<0> {};
 [[nodiscard]] consteval rule add_prefix(const char* prefix) {
     rule out = strip_prefix(prefix);
     out.verb_ = detail::rule_verb::add;
-    if (detail::has_empty_segment(out.words_[0].substr(0, out.words_[0].size() - 1))) detail::this_key_rule_is_invalid("ckpt: an empty segment in a prefix that is added");
+    if (detail::has_empty_segment(out.words_[0].substr(0, out.words_[0].size() - 1)))
+        detail::this_key_rule_is_invalid("ckpt: an empty segment in a prefix that is added");
     return out;
 }
 /// Takes the segments out of all keys that DataParallel, DDP, torch.compile, FSDP and activation checkpointing put in.
@@ -187,7 +194,8 @@ struct rule_group<0> {};
     return out;
 }
 /// Leaves out the keys that match none of one to four patterns; each is listed as dropped, with this rule.
-[[nodiscard]] consteval rule keep(const char* pattern, const char* second = nullptr, const char* third = nullptr, const char* fourth = nullptr) {
+[[nodiscard]] consteval rule keep(const char* pattern, const char* second = nullptr, const char* third = nullptr,
+                                  const char* fourth = nullptr) {
     rule out = drop(pattern);
     out.verb_ = detail::rule_verb::keep;
     if (second != nullptr) out.words_[out.count_++] = drop(second).words_[0];
@@ -196,8 +204,7 @@ struct rule_group<0> {};
     return out;
 }
 /// See `rule_group`. Takes strip, add, rename and drop rules.
-template <std::same_as<rule>... Rules>
-[[nodiscard]] consteval rule_group<sizeof...(Rules)> first(Rules... rules);
+template <std::same_as<rule>... Rules> [[nodiscard]] consteval rule_group<sizeof...(Rules)> first(Rules... rules);
 
 /// Where a rules text cannot be read, for people: `pretty()` shows the line with a caret under the place.
 struct parse_error {
@@ -298,10 +305,8 @@ inline void locate(std::string_view text, const syntax_fault& fault, parse_error
     if (out.width > last - caret && last > caret) out.width = last - caret;
 }
 
-template <class T>
-struct is_rule_group : std::false_type {};
-template <std::size_t N>
-struct is_rule_group<rule_group<N>> : std::true_type {};
+template <class T> struct is_rule_group : std::false_type {};
+template <std::size_t N> struct is_rule_group<rule_group<N>> : std::true_type {};
 
 } // namespace detail
 
@@ -312,8 +317,7 @@ concept key_rule = std::same_as<T, rule> || detail::is_rule_group<T>::value;
 class key_map {
   public:
     /// The map of the given rules and groups, in order. No rules: every key stays as it is.
-    template <key_rule... Rules>
-    explicit(false) key_map(const Rules&... rules) {
+    template <key_rule... Rules> explicit(false) key_map(const Rules&... rules) {
         auto made = detail::make_shared<detail::key_map_data>();
         (append(*made, rules), ...);
         data_ = std::move(made);
@@ -321,7 +325,8 @@ class key_map {
 
     /// Reads a rules text. `name` stands before the line in messages. Where it fails, `where` (if given) holds the line
     /// and the place for people; the error's `offset` is the byte of the text.
-    [[nodiscard]] static result<key_map> parse(std::string_view text, std::string_view name = "rules", parse_error* where = nullptr) {
+    [[nodiscard]] static result<key_map> parse(std::string_view text, std::string_view name = "rules",
+                                               parse_error* where = nullptr) {
         auto made = detail::make_shared<detail::key_map_data>();
         const std::string_view kept = made->own(text);
         detail::syntax_fault fault;
@@ -335,11 +340,13 @@ class key_map {
         problem.name = name;
         problem.error.code = too_long ? errc::rules_unreadable : errc::rule_invalid;
         if (too_long) {
-            problem.error.detail = detail::printable(name) + ": the rules are " + detail::decimal(std::uint64_t{text.size()}) + " bytes long, at most 1 MiB is read";
+            problem.error.detail = detail::printable(name) + ": the rules are " +
+                                   detail::decimal(std::uint64_t{text.size()}) + " bytes long, at most 1 MiB is read";
         } else {
             detail::locate(text, fault, problem);
             problem.error.offset = fault.from;
-            problem.error.detail = detail::printable(name) + ':' + detail::decimal(std::uint64_t{problem.line}) + ": " + fault.message(text);
+            problem.error.detail = detail::printable(name) + ':' + detail::decimal(std::uint64_t{problem.line}) + ": " +
+                                   fault.message(text);
         }
         if (where != nullptr) *where = problem;
         return std::move(problem.error);
@@ -354,7 +361,8 @@ class key_map {
         std::string out;
         for (const detail::map_step& step : data_->steps) {
             if (step.group) out += "first {\n";
-            for (std::uint32_t i = 0; i < step.count; ++i) out.append(step.group ? "  " : "").append(data_->rules[step.first + i].code.text).append("\n");
+            for (std::uint32_t i = 0; i < step.count; ++i)
+                out.append(step.group ? "  " : "").append(data_->rules[step.first + i].code.text).append("\n");
             if (step.group) out += "}\n";
         }
         return out;
@@ -365,8 +373,7 @@ class key_map {
 
   private:
     static void append(detail::key_map_data& to, const rule& one) { to.add_known(one.line(), false); }
-    template <std::size_t N>
-    static void append(detail::key_map_data& to, const rule_group<N>& group) {
+    template <std::size_t N> static void append(detail::key_map_data& to, const rule_group<N>& group) {
         to.begin_group();
         for (const rule& one : group.rules) to.add_known(one.line(), true);
     }
@@ -393,17 +400,20 @@ class key_map {
                 in_group = true;
                 opened = at;
                 to.begin_group();
-            } else if (line.starts_with("first") && (line.size() == 5 || line[5] == ' ' || line[5] == '\t' || line[5] == '{')) {
+            } else if (line.starts_with("first") &&
+                       (line.size() == 5 || line[5] == ' ' || line[5] == '\t' || line[5] == '{')) {
                 return fault.fail("ckpt: a group begins with first { at the end of its line", at, end);
             } else if (!line.empty()) {
                 if (line.front() == '?') {
                     std::size_t word = 1;
                     while (word < line.size() && (line[word] == ' ' || line[word] == '\t')) ++word;
-                    if (is_first(line.substr(word))) return fault.fail("ckpt: ? does not stand before first", at, at + 1);
+                    if (is_first(line.substr(word)))
+                        return fault.fail("ckpt: ? does not stand before first", at, at + 1);
                 }
                 if (!to.add(text, at, end, fault, in_group)) return false;
                 if (in_group && !detail::may_stand_in_group(to.rules.back().code.verb))
-                    return fault.fail("ckpt: {it} cannot stand in a group, which takes strip, add, rename and drop", at, end);
+                    return fault.fail("ckpt: {it} cannot stand in a group, which takes strip, add, rename and drop", at,
+                                      end);
             }
             at = next;
         }
@@ -420,8 +430,7 @@ class key_map {
     detail::shared<detail::key_map_data> data_;
 };
 
-template <std::same_as<rule>... Rules>
-consteval rule_group<sizeof...(Rules)> first(Rules... rules) {
+template <std::same_as<rule>... Rules> consteval rule_group<sizeof...(Rules)> first(Rules... rules) {
     if constexpr (sizeof...(Rules) == 0) {
         return {};
     } else {

@@ -18,13 +18,33 @@
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 enum class rule_verb : std::uint8_t {
-    strip, strip_wrappers, add, rename, drop, keep, copy, tie, split, merge, stack, unstack,
-    transpose, permute, reshape, squeeze, unsqueeze, narrow, pad, cast, fill
+    strip,
+    strip_wrappers,
+    add,
+    rename,
+    drop,
+    keep,
+    copy,
+    tie,
+    split,
+    merge,
+    stack,
+    unstack,
+    transpose,
+    permute,
+    reshape,
+    squeeze,
+    unsqueeze,
+    narrow,
+    pad,
+    cast,
+    fill
 };
 
 [[nodiscard]] constexpr std::string_view name(rule_verb verb) noexcept {
-    constexpr std::string_view names[]{"strip", "strip",     "add",     "rename",  "drop",    "keep",      "copy",   "tie", "split", "merge", "stack",
-                                       "unstack", "transpose", "permute", "reshape", "squeeze", "unsqueeze", "narrow", "pad", "cast",  "fill"};
+    constexpr std::string_view names[]{"strip",   "strip",   "add",       "rename", "drop",    "keep",      "copy",
+                                       "tie",     "split",   "merge",     "stack",  "unstack", "transpose", "permute",
+                                       "reshape", "squeeze", "unsqueeze", "narrow", "pad",     "cast",      "fill"};
     return names[static_cast<std::size_t>(verb)];
 }
 
@@ -32,9 +52,30 @@ enum class qkv_layout : std::uint8_t { none, concat, interleaved, grouped };
 
 /// One step of an expression in postfix order.
 enum class formula_op : std::uint8_t {
-    number, capture, text, text_capture, dtype, own_dtype, ndim, numel, shape, has,
-    add, subtract, multiply, divide, modulo, equal, not_equal, less, less_equal, greater, greater_equal,
-    negate, skip_if_false, skip_if_true
+    number,
+    capture,
+    text,
+    text_capture,
+    dtype,
+    own_dtype,
+    ndim,
+    numel,
+    shape,
+    has,
+    add,
+    subtract,
+    multiply,
+    divide,
+    modulo,
+    equal,
+    not_equal,
+    less,
+    less_equal,
+    greater,
+    greater_equal,
+    negate,
+    skip_if_false,
+    skip_if_true
 };
 struct formula_step {
     formula_op op{};
@@ -120,8 +161,17 @@ class formula_parser {
   public:
     enum class type : std::uint8_t { none, number, text, dtype, truth };
 
-    constexpr formula_parser(const spelled& word, std::size_t from, std::size_t to, const std::vector<capture_name>& captures, bool condition, rule_code& rule, syntax_fault& fault)
-        : word_{word}, s_{word.text.substr(0, to)}, begin_{from}, at_{from}, captures_{captures}, condition_{condition}, rule_{rule}, fault_{fault} {}
+    constexpr formula_parser(const spelled& word, std::size_t from, std::size_t to,
+                             const std::vector<capture_name>& captures, bool condition, rule_code& rule,
+                             syntax_fault& fault)
+        : word_{word},
+          s_{word.text.substr(0, to)},
+          begin_{from},
+          at_{from},
+          captures_{captures},
+          condition_{condition},
+          rule_{rule},
+          fault_{fault} {}
 
     /// `hidden` is a slot that must not be named; -1: none.
     std::int32_t hidden{-1};
@@ -134,12 +184,15 @@ class formula_parser {
         blanks();
         if (at_ != s_.size()) return fail("ckpt: {it} where the expression should end", at_, at_ + 1);
         while (begin_ < at_ && (s_[begin_] == ' ' || s_[begin_] == '\t')) ++begin_;
-        if (condition_ && t != type::truth) return fail("ckpt: a bare number, text or dtype is no condition", begin_, at_);
+        if (condition_ && t != type::truth)
+            return fail("ckpt: a bare number, text or dtype is no condition", begin_, at_);
         return true;
     }
 
   private:
-    constexpr bool fail(const char* sentence, std::size_t from, std::size_t to) { return word_.fail(fault_, sentence, from, to); }
+    constexpr bool fail(const char* sentence, std::size_t from, std::size_t to) {
+        return word_.fail(fault_, sentence, from, to);
+    }
     constexpr void blanks() {
         while (at_ < s_.size() && (s_[at_] == ' ' || s_[at_] == '\t')) ++at_;
     }
@@ -169,13 +222,15 @@ class formula_parser {
         if (!(any ? chain(t, false) : negation(t))) return false;
         std::vector<std::size_t> skips;
         for (std::size_t end = at_; take_word(any ? "or" : "and"); end = at_) {
-            if (!wants(t, type::truth, "ckpt: {it} is no condition, but `and` and `or` join conditions", from, end)) return false;
+            if (!wants(t, type::truth, "ckpt: {it} is no condition, but `and` and `or` join conditions", from, end))
+                return false;
             skips.push_back(steps.size());
             push(any ? formula_op::skip_if_true : formula_op::skip_if_false);
             blanks();
             const std::size_t right = at_;
             if (!(any ? chain(t, false) : negation(t))) return false;
-            if (!wants(t, type::truth, "ckpt: {it} is no condition, but `and` and `or` join conditions", right, at_)) return false;
+            if (!wants(t, type::truth, "ckpt: {it} is no condition, but `and` and `or` join conditions", right, at_))
+                return false;
         }
         for (const std::size_t skip : skips) steps[skip].number = static_cast<std::int64_t>(steps.size());
         return true;
@@ -218,12 +273,14 @@ class formula_parser {
         at_ += length;
         type right = type::none;
         if (!sum(right)) return false;
-        if (t == type::truth || right == type::truth || t != right) return fail("ckpt: {it} compares two things of different kinds", from, at_);
+        if (t == type::truth || right == type::truth || t != right)
+            return fail("ckpt: {it} compares two things of different kinds", from, at_);
         if (t != type::number && op != formula_op::equal && op != formula_op::not_equal)
             return fail("ckpt: {it} has no order here: text and dtypes take only == and !=", sign, sign + length);
         push(op);
         t = type::truth;
-        if (comparison_sign(op, length)) return fail("ckpt: comparisons do not chain: join two of them with `and`", at_, at_ + length);
+        if (comparison_sign(op, length))
+            return fail("ckpt: comparisons do not chain: join two of them with `and`", at_, at_ + length);
         return true;
     }
     constexpr bool sum(type& t) { return series(t, false); }
@@ -261,7 +318,8 @@ class formula_parser {
             ++at_;
             if (!(condition_ ? disjunction(t) : sum(t))) return false;
             blanks();
-            if (at_ == s_.size() || s_[at_] != ')') return fail("ckpt: {it} where the closing parenthesis should be", at_, at_ + 1);
+            if (at_ == s_.size() || s_[at_] != ')')
+                return fail("ckpt: {it} where the closing parenthesis should be", at_, at_ + 1);
             ++at_;
             --depth_;
             return true;
@@ -270,7 +328,8 @@ class formula_parser {
             ++at_;
             while (at_ < s_.size() && is_digit(s_[at_])) ++at_;
             std::int64_t n = 0;
-            if (!parse_integer(s_.substr(from, at_ - from), n)) return fail("ckpt: {it} does not fit into 64 bits", from, at_);
+            if (!parse_integer(s_.substr(from, at_ - from), n))
+                return fail("ckpt: {it} does not fit into 64 bits", from, at_);
             push(formula_op::number, n);
             t = type::number;
             return true;
@@ -283,8 +342,12 @@ class formula_parser {
         if (condition_ && own_word(word, from, t)) return !fault_.failed();
         if (const std::int32_t slot = slot_of(captures_, word); slot >= 0) {
             const auto i = static_cast<std::size_t>(slot);
-            if (slot == hidden) return fail("ckpt: {it} is the number that is counted and cannot be used here", from, at_);
-            if (!captures_[i].integer && !condition_) return fail("ckpt: {it} is bound to text, and an expression takes numbers: write {name:int} in the pattern", from, at_);
+            if (slot == hidden)
+                return fail("ckpt: {it} is the number that is counted and cannot be used here", from, at_);
+            if (!captures_[i].integer && !condition_)
+                return fail(
+                    "ckpt: {it} is bound to text, and an expression takes numbers: write {name:int} in the pattern",
+                    from, at_);
             push(captures_[i].integer ? formula_op::capture : formula_op::text_capture, slot);
             t = captures_[i].integer ? type::number : type::text;
             return true;
@@ -300,15 +363,18 @@ class formula_parser {
         if (word == "shape") {
             blanks();
             const std::size_t open = at_;
-            if (at_ == s_.size() || s_[at_] != '[') return fail("ckpt: shape is asked by dimension: shape[0]", from, at_), true;
+            if (at_ == s_.size() || s_[at_] != '[')
+                return fail("ckpt: shape is asked by dimension: shape[0]", from, at_), true;
             const std::size_t close = s_.find(']', at_);
-            if (close == std::string_view::npos) return fail("ckpt: a bracket that is not closed", open, open + 1), true;
+            if (close == std::string_view::npos)
+                return fail("ckpt: a bracket that is not closed", open, open + 1), true;
             std::size_t first = open + 1;
             std::size_t last = close;
             while (first < last && (s_[first] == ' ' || s_[first] == '\t')) ++first;
             while (last > first && (s_[last - 1] == ' ' || s_[last - 1] == '\t')) --last;
             std::int64_t n = 0;
-            if (!parse_integer(s_.substr(first, last - first), n)) return fail("ckpt: {it} is no dimension", first, last), true;
+            if (!parse_integer(s_.substr(first, last - first), n))
+                return fail("ckpt: {it} is no dimension", first, last), true;
             at_ = close + 1;
             return push(formula_op::shape, n), true;
         }
@@ -334,7 +400,8 @@ class formula_parser {
 };
 
 /// Parses the template that `word` spells. `hidden` is a slot that it must not name; -1: none.
-constexpr bool parse_template(const spelled& word, const std::vector<capture_name>& captures, std::int32_t hidden, template_code& out, rule_code& rule, syntax_fault& fault) {
+constexpr bool parse_template(const spelled& word, const std::vector<capture_name>& captures, std::int32_t hidden,
+                              template_code& out, rule_code& rule, syntax_fault& fault) {
     out.word = word;
     const std::string_view s = word.text;
     std::size_t at = 0;
@@ -343,31 +410,40 @@ constexpr bool parse_template(const spelled& word, const std::vector<capture_nam
         const std::size_t pieces = out.pieces.size();
         std::size_t literal = at;
         const auto flush = [&](std::size_t to) {
-            if (to > literal) out.pieces.push_back({.kind = template_part::literal, .text = s.substr(literal, to - literal)});
+            if (to > literal)
+                out.pieces.push_back({.kind = template_part::literal, .text = s.substr(literal, to - literal)});
         };
         while (at < s.size() && s[at] != '.') {
             if (s[at] == '\\') {
                 flush(at);
-                if (at + 1 == s.size()) return word.fail(fault, "ckpt: a backslash at the end escapes nothing", at, at + 1);
-                if (s[at + 1] == '.') return word.fail(fault, "ckpt: a dot always separates segments and cannot be escaped", at, at + 2);
+                if (at + 1 == s.size())
+                    return word.fail(fault, "ckpt: a backslash at the end escapes nothing", at, at + 1);
+                if (s[at + 1] == '.')
+                    return word.fail(fault, "ckpt: a dot always separates segments and cannot be escaped", at, at + 2);
                 literal = at + 1;
                 at += 2;
             } else if (s[at] == '}') {
-                return word.fail(fault, "ckpt: a closing brace without an opening one: write \\} for the character", at, at + 1);
+                return word.fail(fault, "ckpt: a closing brace without an opening one: write \\} for the character", at,
+                                 at + 1);
             } else if (s[at] == '{') {
                 flush(at);
                 const std::size_t close = s.find('}', at);
-                if (close == std::string_view::npos) return word.fail(fault, "ckpt: a brace that is not closed", at, at + 1);
+                if (close == std::string_view::npos)
+                    return word.fail(fault, "ckpt: a brace that is not closed", at, at + 1);
                 std::size_t from = at + 1;
                 std::size_t to = close;
                 while (from < to && (s[from] == ' ' || s[from] == '\t')) ++from;
                 while (to > from && (s[to - 1] == ' ' || s[to - 1] == '\t')) --to;
-                if (from == to) return word.fail(fault, "ckpt: empty braces: name a capture or write an expression", at, close + 1);
+                if (from == to)
+                    return word.fail(fault, "ckpt: empty braces: name a capture or write an expression", at, close + 1);
                 bool is_name = is_name_start(s[from]);
                 for (std::size_t i = from; i < to; ++i) is_name = is_name && is_name_part(s[i]);
                 const std::int32_t slot = is_name ? slot_of(captures, s.substr(from, to - from)) : -1;
-                if (is_name && slot < 0) return word.fail(fault, "ckpt: {it} is not bound by the pattern", at, close + 1);
-                if (slot >= 0 && slot == hidden) return word.fail(fault, "ckpt: {it} is the number that is counted and cannot stand in the template", at, close + 1);
+                if (is_name && slot < 0)
+                    return word.fail(fault, "ckpt: {it} is not bound by the pattern", at, close + 1);
+                if (slot >= 0 && slot == hidden)
+                    return word.fail(fault, "ckpt: {it} is the number that is counted and cannot stand in the template",
+                                     at, close + 1);
                 template_piece piece{.kind = template_part::capture, .slot = slot};
                 if (!is_name || captures[static_cast<std::size_t>(slot)].integer) {
                     formula_parser parser{word, from, to, captures, false, rule, fault};
@@ -409,9 +485,11 @@ class rule_reader {
         while (at_ < s_.size() && s_[at_] >= 'a' && s_[at_] <= 'z') ++at_;
         const std::string_view verb = s_.substr(from, at_ - from);
         if (!at_blank_or_end()) ++at_;
-        constexpr rule_verb verbs[]{rule_verb::strip,   rule_verb::add,     rule_verb::rename,  rule_verb::drop,      rule_verb::keep,   rule_verb::copy, rule_verb::tie,
-                                    rule_verb::split,   rule_verb::merge,   rule_verb::stack,   rule_verb::unstack,   rule_verb::transpose, rule_verb::permute,
-                                    rule_verb::reshape, rule_verb::squeeze, rule_verb::unsqueeze, rule_verb::narrow,  rule_verb::pad,    rule_verb::cast, rule_verb::fill};
+        constexpr rule_verb verbs[]{rule_verb::strip,   rule_verb::add,     rule_verb::rename,  rule_verb::drop,
+                                    rule_verb::keep,    rule_verb::copy,    rule_verb::tie,     rule_verb::split,
+                                    rule_verb::merge,   rule_verb::stack,   rule_verb::unstack, rule_verb::transpose,
+                                    rule_verb::permute, rule_verb::reshape, rule_verb::squeeze, rule_verb::unsqueeze,
+                                    rule_verb::narrow,  rule_verb::pad,     rule_verb::cast,    rule_verb::fill};
         bool known = false;
         for (const rule_verb v : verbs)
             if (name(v) == verb && at_ == from + verb.size()) out_.verb = v, known = true;
@@ -430,13 +508,17 @@ class rule_reader {
 
   private:
     [[nodiscard]] constexpr char peek() const noexcept { return at_ < s_.size() ? s_[at_] : '\0'; }
-    [[nodiscard]] constexpr bool at_blank_or_end() const noexcept { return at_ == s_.size() || s_[at_] == ' ' || s_[at_] == '\t'; }
+    [[nodiscard]] constexpr bool at_blank_or_end() const noexcept {
+        return at_ == s_.size() || s_[at_] == ' ' || s_[at_] == '\t';
+    }
     constexpr void blanks() {
         while (at_ < s_.size() && (s_[at_] == ' ' || s_[at_] == '\t')) ++at_;
     }
     [[nodiscard]] constexpr std::size_t word_end() const noexcept {
         std::size_t end = at_;
-        while (end < s_.size() && s_[end] != ' ' && s_[end] != '\t' && s_[end] != ',' && s_[end] != '=' && !s_.substr(end).starts_with("->")) ++end;
+        while (end < s_.size() && s_[end] != ' ' && s_[end] != '\t' && s_[end] != ',' && s_[end] != '=' &&
+               !s_.substr(end).starts_with("->"))
+            ++end;
         return end == at_ && end < s_.size() ? end + (s_.substr(end).starts_with("->") ? 2 : 1) : end;
     }
     /// Whether the next word is `keyword`, bare; takes it.
@@ -466,7 +548,8 @@ class rule_reader {
             return ends || fault_.fail("ckpt: {it} directly behind a quote: a word ends there", at_, word_end());
         }
         while (!at_blank_or_end() && s_[at_] != ',' && s_[at_] != '=' && !s_.substr(at_).starts_with("->")) {
-            if (s_[at_] == '"') return fault_.fail("ckpt: a quote inside a bare word: put the whole word in quotes", at_, at_ + 1);
+            if (s_[at_] == '"')
+                return fault_.fail("ckpt: a quote inside a bare word: put the whole word in quotes", at_, at_ + 1);
             ++at_;
         }
         out.text = out.raw = s_.substr(from, at_ - from);
@@ -478,9 +561,12 @@ class rule_reader {
         if (!word(out, "ckpt: {it} where a pattern should be")) return false;
         if (out.in_quotes) return true;
         for (const std::string_view keyword : {"where", "with", "by", "wrappers"})
-            if (out.text == keyword) return fault_.fail("ckpt: {it} is a word of the grammar: as a pattern it stands in quotes", out.at, out.at + out.text.size());
+            if (out.text == keyword)
+                return fault_.fail("ckpt: {it} is a word of the grammar: as a pattern it stands in quotes", out.at,
+                                   out.at + out.text.size());
         if (out.text.starts_with("qkv(") || out.text.starts_with('['))
-            return fault_.fail("ckpt: {it} is read as grammar here: as a pattern it stands in quotes", out.at, out.at + out.text.size());
+            return fault_.fail("ckpt: {it} is read as grammar here: as a pattern it stands in quotes", out.at,
+                               out.at + out.text.size());
         return true;
     }
     constexpr bool one_pattern(std::vector<char>* binds = nullptr) {
@@ -502,7 +588,9 @@ class rule_reader {
             const std::size_t names = out_.patterns.front().captures.size();
             bool same = next.captures.size() == names;
             for (std::size_t i = 0; i < names; ++i) same = same && binds[i] != 0;
-            if (!same) return w.fail(fault_, "ckpt: {it} does not bind the names that the first pattern binds", 0, w.text.size());
+            if (!same)
+                return w.fail(fault_, "ckpt: {it} does not bind the names that the first pattern binds", 0,
+                              w.text.size());
             out_.words.push_back(w);
             out_.patterns.push_back(std::move(next));
         }
@@ -543,12 +631,15 @@ class rule_reader {
         std::int64_t n = 0;
         if (!integer(n, what_is_missing)) return false;
         const char next = peek();
-        if (!at_blank_or_end() && next != ',' && next != ')' && next != ']') return fault_.fail("ckpt: {it} is no part of an integer", at_, at_ + 1);
+        if (!at_blank_or_end() && next != ',' && next != ')' && next != ']')
+            return fault_.fail("ckpt: {it} is no part of an integer", at_, at_ + 1);
         out_.numbers.push_back(n);
         return true;
     }
     /// Whether a blank or the end follows.
-    constexpr bool ends_here() { return at_blank_or_end() || fault_.fail("ckpt: {it} where a blank should be", at_, word_end()); }
+    constexpr bool ends_here() {
+        return at_blank_or_end() || fault_.fail("ckpt: {it} where a blank should be", at_, word_end());
+    }
     constexpr bool dimension() { return number("ckpt: {it} where a dimension should be"); }
     /// Integers between `open` and `close`, joined by commas, a last comma allowed.
     constexpr bool number_list(char open, char close, const char* what_is_missing) {
@@ -560,7 +651,8 @@ class rule_reader {
             if (!number("ckpt: {it} where an integer should be")) return false;
             blanks();
             if (peek() == ',') ++at_;
-            else if (peek() != close) return fault_.fail("ckpt: {it} where a comma or the end of the list should be", at_, at_ + 1);
+            else if (peek() != close)
+                return fault_.fail("ckpt: {it} where a comma or the end of the list should be", at_, at_ + 1);
         }
     }
 
@@ -581,7 +673,10 @@ class rule_reader {
             const std::size_t value = at_;
             if (which == "heads" && !heads) heads = true;
             else if (which == "kv_heads" && !kv_heads) kv_heads = true;
-            else if (which != "layout" || out_.layout != qkv_layout::none) return fault_.fail("ckpt: {it} is no argument of qkv that is missing: it takes heads=, kv_heads= and layout=, all three", key, key_end);
+            else if (which != "layout" || out_.layout != qkv_layout::none)
+                return fault_.fail("ckpt: {it} is no argument of qkv that is missing: it takes heads=, kv_heads= and "
+                                   "layout=, all three",
+                                   key, key_end);
             if (which == "layout") {
                 while (at_ < s_.size() && is_name_part(s_[at_])) ++at_;
                 const std::string_view layout = s_.substr(value, at_ - value);
@@ -597,7 +692,8 @@ class rule_reader {
         }
         if (!expect(")", "ckpt: {it} where ) should be")) return false;
         if (out_.heads % out_.kv_heads != 0) return fault_.fail("ckpt: heads is no multiple of kv_heads", from, at_);
-        if (out_.layout == qkv_layout::interleaved && out_.heads != out_.kv_heads) return fault_.fail("ckpt: the interleaved layout needs as many kv_heads as heads", from, at_);
+        if (out_.layout == qkv_layout::interleaved && out_.heads != out_.kv_heads)
+            return fault_.fail("ckpt: the interleaved layout needs as many kv_heads as heads", from, at_);
         return ends_here();
     }
 
@@ -622,7 +718,8 @@ class rule_reader {
         for (std::size_t i = 1; good && i + 1 < w.text.size(); ++i) good = is_name_part(w.text[i]);
         if (!good) return fault_.fail("ckpt: {it} where {name} should be", from, to);
         name = w.text.substr(1, w.text.size() - 2);
-        if (is_reserved_name(name)) return fault_.fail("ckpt: {it} is a word of conditions and cannot name a capture", from, to);
+        if (is_reserved_name(name))
+            return fault_.fail("ckpt: {it} is a word of conditions and cannot name a capture", from, to);
         return true;
     }
     /// What stack and unstack have in common: all their words, of which the template is only parsed by its own.
@@ -637,7 +734,9 @@ class rule_reader {
         if (!counted(w, name, from, to)) return false;
         out_.counter = slot_of(out_.patterns.front().captures, name);
         if (out_.counter < 0) return fault_.fail("ckpt: {it} is not bound by the pattern", from, to);
-        if (!out_.patterns.front().captures[static_cast<std::size_t>(out_.counter)].integer) return fault_.fail("ckpt: {it} is bound to text, and stack counts numbers: write {name:int} in the pattern", from, to);
+        if (!out_.patterns.front().captures[static_cast<std::size_t>(out_.counter)].integer)
+            return fault_.fail("ckpt: {it} is bound to text, and stack counts numbers: write {name:int} in the pattern",
+                               from, to);
         out_.templates.emplace_back();
         return parse_template(w, out_.patterns.front().captures, out_.counter, out_.templates.back(), out_, fault_);
     }
@@ -647,7 +746,8 @@ class rule_reader {
         std::size_t to = 0;
         spelled w;
         if (!counted(w, name, from, to)) return false;
-        if (slot_of(out_.patterns.front().captures, name) >= 0) return fault_.fail("ckpt: {it} is bound by the pattern, so it cannot count", from, to);
+        if (slot_of(out_.patterns.front().captures, name) >= 0)
+            return fault_.fail("ckpt: {it} is bound by the pattern, so it cannot count", from, to);
         std::vector<capture_name> captures = out_.patterns.front().captures;
         out_.counter = static_cast<std::int32_t>(captures.size());
         captures.push_back({name, true});
@@ -656,7 +756,9 @@ class rule_reader {
         for (const template_piece& piece : out_.templates.back().pieces)
             for (const formula_step& step : piece.steps)
                 if (step.op == formula_op::capture && step.number == out_.counter) return true;
-        return w.fail(fault_, "ckpt: the template does not contain the number that is counted, so all parts would have one name", 0, w.text.size());
+        return w.fail(
+            fault_, "ckpt: the template does not contain the number that is counted, so all parts would have one name",
+            0, w.text.size());
     }
 
     constexpr bool fill_value() {
@@ -664,7 +766,8 @@ class rule_reader {
         const std::size_t from = at_;
         while (!at_blank_or_end()) ++at_;
         out_.filling = s_.substr(from, at_ - from);
-        if (!is_filling(out_.filling)) return fault_.fail("ckpt: {it} is no value: an integer, a decimal, inf, nan, true or false", from, at_);
+        if (!is_filling(out_.filling))
+            return fault_.fail("ckpt: {it} is no value: an integer, a decimal, inf, nan, true or false", from, at_);
         return true;
     }
     constexpr bool dtype_word() {
@@ -674,18 +777,25 @@ class rule_reader {
         const auto named = parse_dtype(s_.substr(from, at_ - from));
         if (named && at_blank_or_end()) out_.type = *named;
         else if (named) return ends_here();
-        else return fault_.fail("ckpt: {it} is no dtype: PyTorch's names without torch., as in float16", from, at_ == from ? word_end() : at_);
+        else
+            return fault_.fail("ckpt: {it} is no dtype: PyTorch's names without torch., as in float16", from,
+                               at_ == from ? word_end() : at_);
         return true;
     }
     constexpr bool fill() {
         if (!fill_value() || !dtype_word()) return false;
         blanks();
         const std::size_t from = at_;
-        if (!number_list('(', ')', "ckpt: {it} where a shape such as (2, 3) should be") || !not_negative(0, "ckpt: {it} has a negative size", from)) return false;
+        if (!number_list('(', ')', "ckpt: {it} where a shape such as (2, 3) should be") ||
+            !not_negative(0, "ckpt: {it} has a negative size", from))
+            return false;
         if (!one_pattern()) return false;
         const spelled& w = out_.words.back();
-        if (!out_.patterns.front().literal) return w.fail(fault_, "ckpt: {it} is filled, so it is one key without wildcards and captures", 0, w.text.size());
-        if (has_empty_segment(w.text)) return w.fail(fault_, "ckpt: a key with an empty segment cannot be filled", 0, w.text.size());
+        if (!out_.patterns.front().literal)
+            return w.fail(fault_, "ckpt: {it} is filled, so it is one key without wildcards and captures", 0,
+                          w.text.size());
+        if (has_empty_segment(w.text))
+            return w.fail(fault_, "ckpt: a key with an empty segment cannot be filled", 0, w.text.size());
         return true;
     }
     constexpr bool not_negative(std::size_t first, const char* sentence, std::size_t from) {
@@ -701,7 +811,9 @@ class rule_reader {
         if (peek() == '[' && is_split) {
             const std::size_t from = at_;
             out_.sizes_given = true;
-            if (!number_list('[', ']', "ckpt: {it} where [ should be") || !not_negative(1, "ckpt: a size is negative", from)) return false;
+            if (!number_list('[', ']', "ckpt: {it} where [ should be") ||
+                !not_negative(1, "ckpt: a size is negative", from))
+                return false;
         } else if (s_.substr(at_).starts_with("qkv(")) {
             at_ += 3;
             if (!qkv()) return false;
@@ -711,8 +823,10 @@ class rule_reader {
         const std::size_t from = at_;
         if (!(is_split ? template_list() : one_template())) return false;
         const std::size_t parts = is_split ? out_.templates.size() : out_.patterns.size();
-        if (out_.layout != qkv_layout::none && parts != 3) return fault_.fail("ckpt: qkv has three parts: q, k and v", from, at_);
-        if (out_.sizes_given && parts != out_.numbers.size() - 1) return fault_.fail("ckpt: there are not as many templates as sizes", from, at_);
+        if (out_.layout != qkv_layout::none && parts != 3)
+            return fault_.fail("ckpt: qkv has three parts: q, k and v", from, at_);
+        if (out_.sizes_given && parts != out_.numbers.size() - 1)
+            return fault_.fail("ckpt: there are not as many templates as sizes", from, at_);
         return true;
     }
 
@@ -740,7 +854,9 @@ class rule_reader {
         case rule_verb::stack: return stack() && condition();
         case rule_verb::unstack: return unstack() && condition();
         case rule_verb::transpose: return dimension() && dimension() && one_pattern() && condition();
-        case rule_verb::permute: return number_list('(', ')', "ckpt: {it} where a list such as (1, 0) should be") && one_pattern() && condition();
+        case rule_verb::permute:
+            return number_list('(', ')', "ckpt: {it} where a list such as (1, 0) should be") && one_pattern() &&
+                   condition();
         case rule_verb::reshape: return reshape() && one_pattern() && condition();
         case rule_verb::squeeze: {
             blanks();
@@ -751,7 +867,8 @@ class rule_reader {
             // A number that ends the rule is its pattern.
             std::size_t next = end;
             while (next < s_.size() && (s_[next] == ' ' || s_[next] == '\t')) ++next;
-            const bool is_dimension = parse_integer(s_.substr(from, end - from), n) && end < next && next < s_.size() && !starts_where(next);
+            const bool is_dimension =
+                parse_integer(s_.substr(from, end - from), n) && end < next && next < s_.size() && !starts_where(next);
             out_.every_dimension = !is_dimension;
             if (is_dimension && !dimension()) return false;
             return one_pattern() && condition();
@@ -762,20 +879,24 @@ class rule_reader {
             blanks();
             const std::size_t from = at_;
             return number("ckpt: {it} where a start should be") && number("ckpt: {it} where a length should be") &&
-                   not_negative(1, "ckpt: start and length of narrow are not negative", from) && one_pattern() && condition();
+                   not_negative(1, "ckpt: start and length of narrow are not negative", from) && one_pattern() &&
+                   condition();
         }
         case rule_verb::pad: {
             if (!dimension()) return false;
             blanks();
             const std::size_t from = at_;
-            if (!number("ckpt: {it} where a count should be") || !number("ckpt: {it} where a count should be") || !not_negative(1, "ckpt: the counts of pad are not negative", from)) return false;
+            if (!number("ckpt: {it} where a count should be") || !number("ckpt: {it} where a count should be") ||
+                !not_negative(1, "ckpt: the counts of pad are not negative", from))
+                return false;
             out_.filling = "0";
             if (take("with") && !fill_value()) return false;
             return one_pattern() && condition();
         }
         case rule_verb::cast: {
             if (!dtype_word()) return false;
-            if (out_.type == ckpt::dtype::float8_e8m0fnu) return fault_.fail("ckpt: nothing can be cast to {it}", at_ - ckpt::name(out_.type).size(), at_);
+            if (out_.type == ckpt::dtype::float8_e8m0fnu)
+                return fault_.fail("ckpt: nothing can be cast to {it}", at_ - ckpt::name(out_.type).size(), at_);
             return one_pattern() && condition();
         }
         case rule_verb::fill: return fill();
@@ -823,7 +944,8 @@ class rule_reader {
 
   public:
     /// A word in quotes that begins at `at`; moves `at` behind it.
-    static constexpr bool quoted_word(std::string_view s, std::size_t& at, spelled& out, rule_code& owner, syntax_fault& fault) {
+    static constexpr bool quoted_word(std::string_view s, std::size_t& at, spelled& out, rule_code& owner,
+                                      syntax_fault& fault) {
         const std::size_t open = at++;
         bool escapes = false;
         while (at < s.size() && s[at] != '"') {
@@ -884,10 +1006,12 @@ constexpr bool formula_parser::has(std::size_t from, type& t) {
         w.text = w.raw = s_.substr(begin, end - begin);
         w.at = begin;
         for (std::size_t i = begin; i < end; ++i)
-            if (s_[i] == ' ' || s_[i] == '\t' || s_[i] == ',' || s_[i] == '=' || s_[i] == '"' || s_.substr(i, end - i).starts_with("->"))
+            if (s_[i] == ' ' || s_[i] == '\t' || s_[i] == ',' || s_[i] == '=' || s_[i] == '"' ||
+                s_.substr(i, end - i).starts_with("->"))
                 return fail("ckpt: {it} inside a bare word: put the whole word in quotes", i, i + 1);
     }
-    if (at_ == s_.size() || s_[at_] != ')') return fail("ckpt: {it} where the closing parenthesis should be", at_, at_ + 1);
+    if (at_ == s_.size() || s_[at_] != ')')
+        return fail("ckpt: {it} where the closing parenthesis should be", at_, at_ + 1);
     if (w.text.empty()) return fail("ckpt: has is asked for a key: has(name)", from, at_);
     ++at_;
     template_code key;
@@ -915,7 +1039,8 @@ constexpr bool formula_parser::has(std::size_t from, type& t) {
 }
 
 /// Parses the rule that stands in [from, to) of `whole`. Places in the fault are of `whole`.
-constexpr bool parse_rule(std::string_view whole, std::size_t from, std::size_t to, rule_code& out, syntax_fault& fault) {
+constexpr bool parse_rule(std::string_view whole, std::size_t from, std::size_t to, rule_code& out,
+                          syntax_fault& fault) {
     return rule_reader{whole, from, to, out, fault}.run();
 }
 

@@ -3,7 +3,8 @@
 // SPDX-License-Identifier: MIT
 // In:      a state_dict, a struct with a `binding`, what may be missing or unexpected.
 // Out:     the struct, filled, and a report; or the report alone, as a plan.
-// Refuses: a load that leaves a target unwritten or a source unused, unless it was allowed; a tensor that does not fit its
+// Refuses: a load that leaves a target unwritten or a source unused, unless it was allowed; a tensor that does not fit
+// its
 //          target, always. A load that fails leaves the struct as it was.
 #pragma once
 
@@ -65,17 +66,22 @@ struct load_fit {
         if (!bytes) return std::move(bytes).error();
         out.bytes = *bytes;
     } else if (want.kind == target_kind::place) {
-        if (auto usable = check_copy(tensor_access::data(from), tensor_access::source(from), want.type, !casts); !usable) return std::move(usable).error();
+        if (auto usable = check_copy(tensor_access::data(from), tensor_access::source(from), want.type, !casts);
+            !usable)
+            return std::move(usable).error();
     }
     if (want.sized && !sizes_fit(want.sizes, from.shape()))
         return error{.code = want.sizes.size() == from.rank() ? errc::size_mismatch : errc::rank_mismatch,
-                     .detail = "the tensor's shape is " + sizes_text(from.shape()) + ", asked for was " + sizes_text(want.sizes)};
+                     .detail = "the tensor's shape is " + sizes_text(from.shape()) + ", asked for was " +
+                               sizes_text(want.sizes)};
     std::uint64_t needed{};
-    if (want.kind == target_kind::place && (!checked_mul(from.numel(), itemsize(want.type), needed) || needed != want.room))
+    if (want.kind == target_kind::place &&
+        (!checked_mul(from.numel(), itemsize(want.type), needed) || needed != want.room))
         return error{.code = errc::size_mismatch,
-                     .detail = "the place has " + decimal(std::uint64_t{want.room}) + " bytes, the elements need " + decimal(from.numel()) + " times " +
-                               decimal(std::uint64_t{itemsize(want.type)})};
-    if (reinterpret_cast<std::uintptr_t>(out.address) % want.alignment != 0) return misaligned_error(from.dtype(), want.alignment);
+                     .detail = "the place has " + decimal(std::uint64_t{want.room}) + " bytes, the elements need " +
+                               decimal(from.numel()) + " times " + decimal(std::uint64_t{itemsize(want.type)})};
+    if (reinterpret_cast<std::uintptr_t>(out.address) % want.alignment != 0)
+        return misaligned_error(from.dtype(), want.alignment);
     return out;
 }
 
@@ -90,7 +96,8 @@ struct load_fit {
     case errc::lazy_bit: return want.kind == target_kind::view ? out + ": use tensor_copy" : out;
     case errc::dtype_mismatch:
         if (!is_convertible(got, want.type)) return out;
-        return out + (want.kind == target_kind::view ? ": a tensor_copy converts where load_options::casts is set" : ": it is converted where load_options::casts is set");
+        return out + (want.kind == target_kind::view ? ": a tensor_copy converts where load_options::casts is set"
+                                                     : ": it is converted where load_options::casts is set");
     default: return out;
     }
 }
@@ -105,7 +112,9 @@ class load_judge {
     [[nodiscard]] result<void> judge(load_target& t) {
         if (t.found == nullptr) {
             if (const auto* other = find_other(t.key)) {
-                error e{.code = errc::wrong_type, .detail = "the entry is no tensor but a value of kind " + std::string(name(other->content.kind()))};
+                error e{.code = errc::wrong_type,
+                        .detail =
+                            "the entry is no tensor but a value of kind " + std::string(name(other->content.kind()))};
                 mismatch(t, e.detail);
                 return e;
             }
@@ -159,7 +168,8 @@ class load_judge {
     [[nodiscard]] std::string where(std::string_view key) const { return data_->where(key); }
 
     /// The keys that no pattern matches.
-    [[nodiscard]] static std::vector<std::string_view> not_allowed(std::span<const std::string> keys, const std::vector<pattern>& allowed) {
+    [[nodiscard]] static std::vector<std::string_view> not_allowed(std::span<const std::string> keys,
+                                                                   const std::vector<pattern>& allowed) {
         pattern_list patterns{allowed};
         std::vector<std::string_view> out;
         for (const std::string& key : keys)
@@ -170,7 +180,9 @@ class load_judge {
   private:
     static constexpr std::size_t most_hints = 8;
 
-    [[nodiscard]] std::size_t index(const load_target& t) const noexcept { return static_cast<std::size_t>(t.found - data_->entries.data()); }
+    [[nodiscard]] std::size_t index(const load_target& t) const noexcept {
+        return static_cast<std::size_t>(t.found - data_->entries.data());
+    }
     [[nodiscard]] static std::vector<std::int64_t> wanted_sizes(const target_type& type) {
         if (type.sized) return {type.sizes.begin(), type.sizes.end()};
         return std::vector<std::int64_t>(type.rank, any);
@@ -180,7 +192,8 @@ class load_judge {
             for (const auto& o : data_->others) others_.push_back(&o);
             std::sort(others_.begin(), others_.end(), [](const auto* a, const auto* b) { return a->key < b->key; });
         }
-        const auto at = std::lower_bound(others_.begin(), others_.end(), key, [](const auto* o, std::string_view k) { return o->key < k; });
+        const auto at = std::lower_bound(others_.begin(), others_.end(), key,
+                                         [](const auto* o, std::string_view k) { return o->key < k; });
         return at != others_.end() && (*at)->key == key ? *at : nullptr;
     }
     void accept(load_target& t) {
@@ -199,7 +212,8 @@ class load_judge {
             out.from.emplace_back(t.found->key);
         }
         out.aliased = !out.aliases.empty();
-        if ((t.type.kind == target_kind::copy || t.type.kind == target_kind::place) && !is_plain_copy(t.source.dtype(), t.type.type, !options_->casts)) {
+        if ((t.type.kind == target_kind::copy || t.type.kind == target_kind::place) &&
+            !is_plain_copy(t.source.dtype(), t.type.type, !options_->casts)) {
             out.cast = out.converted = true;
             (out.chain += out.chain.empty() ? "cast " : ", cast ") += name(t.type.type);
         }
@@ -225,7 +239,8 @@ class load_judge {
         for (const auto& loss : history->dropped) keys.push_back(loss.from);
         std::vector<std::size_t> order(keys.size());
         for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
-        std::sort(order.begin(), order.end(), [&keys](std::size_t a, std::size_t b) { return keys[a] != keys[b] ? keys[a] < keys[b] : a < b; });
+        std::sort(order.begin(), order.end(),
+                  [&keys](std::size_t a, std::size_t b) { return keys[a] != keys[b] ? keys[a] < keys[b] : a < b; });
         std::vector<char> again(keys.size(), char{0});
         for (std::size_t i = 1; i < order.size(); ++i) again[order[i]] = keys[order[i]] == keys[order[i - 1]] ? 1 : 0;
         for (std::size_t i = 0; i < keys.size(); ++i) {
@@ -253,13 +268,17 @@ class load_judge {
             const std::uint32_t distance = tail ? 0 : edit_distance(key, k);
             const std::size_t longest = (std::max)(k.size(), key.size());
             // Known sizes that agree are worth as much as half of the spelling.
-            if (distance <= (same_shape && exact ? 2 * longest / 3 : longest / 3)) found.push_back({!same_shape, distance, i});
+            if (distance <= (same_shape && exact ? 2 * longest / 3 : longest / 3))
+                found.push_back({!same_shape, distance, i});
         }
-        std::stable_sort(found.begin(), found.end(), [](const near_key& a, const near_key& b) { return a.other_shape != b.other_shape ? b.other_shape : a.distance < b.distance; });
+        std::stable_sort(found.begin(), found.end(), [](const near_key& a, const near_key& b) {
+            return a.other_shape != b.other_shape ? b.other_shape : a.distance < b.distance;
+        });
         if (found.empty()) return;
         nearest_keys& out = report_.nearest.emplace_back();
         out.key = key;
-        for (std::size_t i = 0; i < found.size() && i < 3; ++i) out.nearest.emplace_back(data_->entries[found[i].entry].key);
+        for (std::size_t i = 0; i < found.size() && i < 3; ++i)
+            out.nearest.emplace_back(data_->entries[found[i].entry].key);
     }
 
     const state_dict_data* data_;
@@ -280,7 +299,8 @@ class load_judge {
         (out.detail += decimal(std::uint64_t{keys.size()}) + ' ').append(what) += ':';
         for (std::size_t i = 0; i < keys.size() && i < 3; ++i) {
             (out.detail += i == 0 ? " " : ", ") += quoted(keys[i]);
-            if (i == 0 && !why.empty()) out.detail += " (" + std::string(why.substr(0, 160)) + (why.size() > 160 ? "...)" : ")");
+            if (i == 0 && !why.empty())
+                out.detail += " (" + std::string(why.substr(0, 160)) + (why.size() > 160 ? "...)" : ")");
         }
         if (keys.size() > 3) out.detail += ", +" + decimal(std::uint64_t{keys.size() - 3}) + " more";
     };
@@ -290,7 +310,8 @@ class load_judge {
     add("mismatched", keys, report.mismatched.empty() ? std::string_view{} : report.mismatched.front().why);
     add("unexpected", load_judge::not_allowed(report.unexpected_keys, options.allow_unexpected), {});
     out.hint = report.missing_not_allowed + report.unexpected_not_allowed > 0
-                   ? "plan_load(...).to_text() lists all; load_options::allow_missing and allow_unexpected take patterns of keys"
+                   ? "plan_load(...).to_text() lists all; load_options::allow_missing and allow_unexpected take "
+                     "patterns of keys"
                    : "plan_load(...).to_text() lists all with their shapes and dtypes";
     return out;
 }
@@ -316,7 +337,10 @@ class load_judge {
 class load_job {
   public:
     load_job(const state_dict& weights, const load_options& options)
-        : targets{*state_dict_access::data(weights)}, judge_{weights, options}, options_{&options}, source_{state_dict_access::data(weights)->source},
+        : targets{*state_dict_access::data(weights)},
+          judge_{weights, options},
+          options_{&options},
+          source_{state_dict_access::data(weights)->source},
           path_{state_dict_access::data(weights)->path} {}
 
     target_list targets;
@@ -330,7 +354,8 @@ class load_job {
                 std::uint64_t bytes{};
                 if (!checked_mul(t.found->data->numel, itemsize(t.type.type), bytes) || bytes > left) {
                     t.source = tensor_access::make(t.found->data, source_);
-                    judge_.mismatch(t, "the copies would need more than 16 times the bytes of the storages that they read");
+                    judge_.mismatch(
+                        t, "the copies would need more than 16 times the bytes of the storages that they read");
                     continue;
                 }
                 left -= bytes;
@@ -365,7 +390,8 @@ class load_job {
         return e;
     }
     [[nodiscard]] static bool is_copy(const load_target& t) noexcept {
-        return t.type.kind == target_kind::copy && t.found != nullptr && t.found->data->refusal == nullptr && t.found->data->kind == layout::strided;
+        return t.type.kind == target_kind::copy && t.found != nullptr && t.found->data->refusal == nullptr &&
+               t.found->data->kind == layout::strided;
     }
     /// Bytes that all copies together may take: tensors of a small file can share one storage a million times.
     [[nodiscard]] std::uint64_t copy_budget() const {
@@ -377,7 +403,8 @@ class load_job {
         std::uint64_t out = free_copy_bytes;
         for (const std::uint32_t storage : storages) {
             std::uint64_t bytes{};
-            if (!checked_mul(source_->nbytes(storage), 16, bytes) || !checked_add(out, bytes, out)) return ~std::uint64_t{0};
+            if (!checked_mul(source_->nbytes(storage), 16, bytes) || !checked_add(out, bytes, out))
+                return ~std::uint64_t{0};
         }
         return out;
     }
@@ -418,7 +445,6 @@ template <class T>
     return report;
 }
 /// What is loaded would borrow from a state_dict that is gone.
-template <class T>
-result<load_report> load(const state_dict&&, T&, const load_options& = {}) = delete;
+template <class T> result<load_report> load(const state_dict&&, T&, const load_options& = {}) = delete;
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI

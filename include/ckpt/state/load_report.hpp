@@ -25,25 +25,26 @@ namespace ckpt::inline CKPT_DETAIL_ABI {
 
 /// A target that was written.
 struct loaded_tensor {
-    std::string key{};                   ///< of the target
-    std::vector<std::string> from{};     ///< its keys in the file: several where rules merged them, none for a filled one
-    std::string file{};                  ///< the file of a folder that holds it, where there are several
-    std::string chain{};                 ///< what was done on the way: "strip, merge, cast float16"; empty: nothing
-    std::vector<std::string> aliases{};  ///< other keys of the file that were the same view
-    bool aliased{};                      ///< there are such keys
-    bool converted{};                    ///< more than its name changed on the way
-    bool cast{};                         ///< its values were converted to another dtype
-    std::optional<std::uint32_t> crc32{}; ///< of its values in the file (before a cast to the target), where digests were asked for and the tensor has one
+    std::string key{};               ///< of the target
+    std::vector<std::string> from{}; ///< its keys in the file: several where rules merged them, none for a filled one
+    std::string file{};              ///< the file of a folder that holds it, where there are several
+    std::string chain{};             ///< what was done on the way: "strip, merge, cast float16"; empty: nothing
+    std::vector<std::string> aliases{};   ///< other keys of the file that were the same view
+    bool aliased{};                       ///< there are such keys
+    bool converted{};                     ///< more than its name changed on the way
+    bool cast{};                          ///< its values were converted to another dtype
+    std::optional<std::uint32_t> crc32{}; ///< of its values in the file (before a cast to the target), where digests
+                                          ///< were asked for and the tensor has one
 };
 
 /// A target whose tensor is there and does not fit.
 struct mismatched_tensor {
     std::string key{};
-    std::vector<std::int64_t> want_shape{};    ///< `any` where every size fits
+    std::vector<std::int64_t> want_shape{}; ///< `any` where every size fits
     std::vector<std::int64_t> got_shape{};
-    std::optional<ckpt::dtype> want_dtype{};   ///< absent: every dtype fits
-    std::optional<ckpt::dtype> got_dtype{};    ///< absent: the entry is no readable tensor
-    std::string why{};                         ///< printable
+    std::optional<ckpt::dtype> want_dtype{}; ///< absent: every dtype fits
+    std::optional<ckpt::dtype> got_dtype{};  ///< absent: the entry is no readable tensor
+    std::string why{};                       ///< printable
 };
 
 /// A key of the file that a rule dropped.
@@ -64,18 +65,22 @@ struct load_report {
     std::vector<loaded_tensor> loaded{};
     std::vector<std::string> missing_keys{};
     std::vector<mismatched_tensor> mismatched{};
-    std::vector<std::string> absent{};          ///< optional members that the file does not have, and vectors without elements there
-    std::vector<std::string> used{};            ///< keys of the file that a target asked for, also where they did not fit
+    std::vector<std::string>
+        absent{}; ///< optional members that the file does not have, and vectors without elements there
+    std::vector<std::string> used{}; ///< keys of the file that a target asked for, also where they did not fit
     std::vector<dropped_tensor> dropped{};
     std::vector<std::string> unexpected_keys{}; ///< of the state_dict: no target asked for them
     std::vector<nearest_keys> nearest{};        ///< for the first few missing keys
     std::size_t missing_not_allowed{};          ///< of `missing_keys`, how many no pattern allows
     std::size_t unexpected_not_allowed{};
 
-    /// Whether each target is written, whatever was allowed. Optional members and elements of vectors that are absent are no targets.
+    /// Whether each target is written, whatever was allowed. Optional members and elements of vectors that are absent
+    /// are no targets.
     [[nodiscard]] bool complete() const noexcept { return missing_keys.empty() && mismatched.empty(); }
     /// Whether all is as it was asked for: what is missing or unexpected was allowed, and nothing is mismatched.
-    [[nodiscard]] bool ok() const noexcept { return missing_not_allowed == 0 && unexpected_not_allowed == 0 && mismatched.empty(); }
+    [[nodiscard]] bool ok() const noexcept {
+        return missing_not_allowed == 0 && unexpected_not_allowed == 0 && mismatched.empty();
+    }
 
     /// Counts, then folded lists of what is not as it should be. Lines of printable text, for people.
     [[nodiscard]] std::string to_text() const;
@@ -127,8 +132,7 @@ class json_members {
     }
     void boolean(std::string_view key, bool b) { (name(key), *out_ += b ? "true" : "false"); }
     /// An array; `write` appends one element.
-    template <class Range, class Write>
-    void list(std::string_view key, const Range& all, Write&& write) {
+    template <class Range, class Write> void list(std::string_view key, const Range& all, Write&& write) {
         name(key);
         json_members elements{*out_, '[', ']'};
         for (const auto& element : all) {
@@ -207,9 +211,9 @@ inline void append_members(std::string& out, json_members& o, std::string_view k
 inline std::string load_report::to_text() const {
     constexpr std::size_t most_lines = 50;
     const auto count = [](std::size_t n) { return detail::decimal(std::uint64_t{n}); };
-    std::string out = "loaded " + count(loaded.size()) + ", missing " + count(missing_keys.size()) + ", mismatched " + count(mismatched.size()) + ", absent " +
-                      count(absent.size()) + "; used " + count(used.size()) + ", dropped " + count(dropped.size()) + ", unexpected " +
-                      count(unexpected_keys.size()) + ": ";
+    std::string out = "loaded " + count(loaded.size()) + ", missing " + count(missing_keys.size()) + ", mismatched " +
+                      count(mismatched.size()) + ", absent " + count(absent.size()) + "; used " + count(used.size()) +
+                      ", dropped " + count(dropped.size()) + ", unexpected " + count(unexpected_keys.size()) + ": ";
     out += complete() ? "complete" : "incomplete";
     if (!ok()) out += ", not as it was asked for";
     else if (!complete() || !unexpected_keys.empty()) out += ", as it was allowed";
@@ -217,7 +221,8 @@ inline std::string load_report::to_text() const {
     detail::append_list(out, "missing", missing_keys);
     for (const nearest_keys& n : nearest) {
         out += "  " + detail::report_text(n.key) + ": perhaps";
-        for (std::size_t i = 0; i < n.nearest.size(); ++i) out += (i > 0 ? ", " : " ") + detail::report_text(n.nearest[i]);
+        for (std::size_t i = 0; i < n.nearest.size(); ++i)
+            out += (i > 0 ? ", " : " ") + detail::report_text(n.nearest[i]);
         out += '\n';
     }
     if (!mismatched.empty()) out += "mismatched:\n";
@@ -229,8 +234,9 @@ inline std::string load_report::to_text() const {
         const mismatched_tensor& m = mismatched[i];
         out += "  " + detail::report_text(m.key) + ": ";
         if (m.got_dtype)
-            out += "wanted " + (m.want_dtype ? std::string(name(*m.want_dtype)) + ' ' : std::string()) + detail::sizes_text(m.want_shape) + ", got " +
-                   std::string(name(*m.got_dtype)) + ' ' + detail::sizes_text(m.got_shape) + ": ";
+            out += "wanted " + (m.want_dtype ? std::string(name(*m.want_dtype)) + ' ' : std::string()) +
+                   detail::sizes_text(m.want_shape) + ", got " + std::string(name(*m.got_dtype)) + ' ' +
+                   detail::sizes_text(m.got_shape) + ": ";
         out += m.why + '\n';
     }
     detail::append_list(out, "unexpected", unexpected_keys);

@@ -44,13 +44,16 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 }
 
 /// A key that ends in `.wanted`, or that `wanted` ends in, is nearest; then those within a third of the letters.
-[[nodiscard]] inline std::vector<std::string_view> nearest(std::string_view wanted, std::span<const std::string_view> keys) {
+[[nodiscard]] inline std::vector<std::string_view> nearest(std::string_view wanted,
+                                                           std::span<const std::string_view> keys) {
     constexpr std::size_t examined = 20'000; // a message is not worth more than some milliseconds
     std::vector<std::pair<std::uint32_t, std::string_view>> found;
     for (std::size_t i = 0; i < keys.size() && i < examined; ++i) {
         const std::string_view k = keys[i];
         if (ends_in_segments(k, wanted) || ends_in_segments(wanted, k)) found.emplace_back(0, k);
-        else if (const std::uint32_t d = edit_distance(wanted, k); d <= std::max<std::size_t>(wanted.size(), k.size()) / 3) found.emplace_back(d, k);
+        else if (const std::uint32_t d = edit_distance(wanted, k);
+                 d <= std::max<std::size_t>(wanted.size(), k.size()) / 3)
+            found.emplace_back(d, k);
     }
     std::stable_sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
     std::vector<std::string_view> out;

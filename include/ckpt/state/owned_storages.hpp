@@ -28,7 +28,8 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 class owned_storages final : public storage_source {
   public:
     /// Reads the storages behind `tensors` and replaces each pointer by one to a tensor over the copy.
-    [[nodiscard]] static shared<owned_storages> read(const storage_source& from, std::span<const tensor_data*> tensors) {
+    [[nodiscard]] static shared<owned_storages> read(const storage_source& from,
+                                                     std::span<const tensor_data*> tensors) {
         auto out = detail::make_shared<owned_storages>();
         std::vector<source_storage> wanted;
         std::vector<std::uint32_t> numbers; // here, by the storage's number there
@@ -52,7 +53,8 @@ class owned_storages final : public storage_source {
             t = &out->tensors_.back();
         }
         out->entries_.resize(wanted.size());
-        std::sort(wanted.begin(), wanted.end(), [](const source_storage& a, const source_storage& b) { return a.there < b.there; });
+        std::sort(wanted.begin(), wanted.end(),
+                  [](const source_storage& a, const source_storage& b) { return a.there < b.there; });
         for (const source_storage& s : wanted) {
             entry& e = out->entries_[s.here];
             e.key = from.key(s.there);
@@ -65,10 +67,14 @@ class owned_storages final : public storage_source {
         return out;
     }
 
-    [[nodiscard]] std::uint64_t nbytes(std::uint32_t storage) const noexcept override { return entries_[storage].nbytes; }
+    [[nodiscard]] std::uint64_t nbytes(std::uint32_t storage) const noexcept override {
+        return entries_[storage].nbytes;
+    }
     [[nodiscard]] byte_order order(std::uint32_t storage) const noexcept override { return entries_[storage].order; }
     [[nodiscard]] std::string_view key(std::uint32_t storage) const noexcept override { return entries_[storage].key; }
-    [[nodiscard]] std::string_view file(std::uint32_t storage) const noexcept override { return entries_[storage].file; }
+    [[nodiscard]] std::string_view file(std::uint32_t storage) const noexcept override {
+        return entries_[storage].file;
+    }
     [[nodiscard]] result<std::uint64_t> file_offset(std::uint32_t) const override {
         return error{.code = errc::no_data, .detail = "the storage is a copy in memory, without a place in the file"};
     }
@@ -77,7 +83,8 @@ class owned_storages final : public storage_source {
         if (e.failure) return *e.failure;
         return std::span<const std::byte>{e.bytes};
     }
-    [[nodiscard]] result<void> read(std::uint32_t storage, std::uint64_t offset, std::span<std::byte> out) const override {
+    [[nodiscard]] result<void> read(std::uint32_t storage, std::uint64_t offset,
+                                    std::span<std::byte> out) const override {
         const entry& e = entries_[storage];
         if (e.failure) return *e.failure;
         if (!out.empty()) std::memcpy(out.data(), e.bytes.data() + offset, out.size());
@@ -105,7 +112,9 @@ class owned_storages final : public storage_source {
 
     [[nodiscard]] result<void> copy(const storage_source& from, std::uint32_t storage, entry& e) {
         std::size_t length = 0;
-        if (!checked_narrow(e.nbytes, length)) return error{.code = errc::limit, .detail = "a storage of " + decimal(e.nbytes) + " bytes does not fit into memory"};
+        if (!checked_narrow(e.nbytes, length))
+            return error{.code = errc::limit,
+                         .detail = "a storage of " + decimal(e.nbytes) + " bytes does not fit into memory"};
         // A size that the file only claims is not allocated: a compressed record may claim any.
         if (auto there = from.read(storage, 0, {}); !there) return there;
         e.bytes = {memory_.whole_block((std::max)(length, std::size_t{1})).data, length};
@@ -115,7 +124,9 @@ class owned_storages final : public storage_source {
     /// Brings a storage of the other byte order into this machine's, where all its tensors agree on the unit.
     static void swap(entry& e, std::uint8_t unit) {
         if (e.order == native_order() || unit == mixed) return;
-        for (std::size_t at = 0; at + unit <= e.bytes.size(); at += unit) std::reverse(e.bytes.begin() + static_cast<std::ptrdiff_t>(at), e.bytes.begin() + static_cast<std::ptrdiff_t>(at + unit));
+        for (std::size_t at = 0; at + unit <= e.bytes.size(); at += unit)
+            std::reverse(e.bytes.begin() + static_cast<std::ptrdiff_t>(at),
+                         e.bytes.begin() + static_cast<std::ptrdiff_t>(at + unit));
         e.order = native_order();
     }
 

@@ -66,10 +66,13 @@ class pull_record final : public counted {
     [[nodiscard]] load_report report() const {
         std::vector<std::size_t> order(requests_.size());
         for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
-        std::sort(order.begin(), order.end(), [this](std::size_t a, std::size_t b) { return requests_[a].key != requests_[b].key ? requests_[a].key < requests_[b].key : a < b; });
+        std::sort(order.begin(), order.end(), [this](std::size_t a, std::size_t b) {
+            return requests_[a].key != requests_[b].key ? requests_[a].key < requests_[b].key : a < b;
+        });
         std::vector<std::size_t> last;
         for (std::size_t i = 0; i < order.size(); ++i)
-            if (i + 1 == order.size() || requests_[order[i]].key != requests_[order[i + 1]].key) last.push_back(order[i]);
+            if (i + 1 == order.size() || requests_[order[i]].key != requests_[order[i + 1]].key)
+                last.push_back(order[i]);
         std::sort(last.begin(), last.end());
 
         const state_dict_data& data = *state_dict_access::data(weights_);
@@ -116,7 +119,8 @@ class pull_record final : public counted {
 /// what is remembered. For one thread.
 class puller {
   public:
-    explicit puller(const state_dict& weights, load_options options = {}) : record_{detail::make_shared<detail::pull_record>(weights, std::move(options))} {}
+    explicit puller(const state_dict& weights, load_options options = {})
+        : record_{detail::make_shared<detail::pull_record>(weights, std::move(options))} {}
     explicit puller(const state_dict&&, load_options = {}) = delete;
 
     /// The same puller for keys below `name`: its `view("weight")` asks for "name.weight".
@@ -133,14 +137,16 @@ class puller {
 
     /// A view, as `state_dict::view`; `sizes` are those that it must have: `{any, 784}`.
     template <class T, std::size_t Rank>
-    [[nodiscard]] result<tensor_view<T, Rank>> view(std::string_view key, std::initializer_list<std::int64_t> sizes = {}) const {
+    [[nodiscard]] result<tensor_view<T, Rank>> view(std::string_view key,
+                                                    std::initializer_list<std::int64_t> sizes = {}) const {
         auto found = record_->ask(key_of(key), type_of<tensor_view<T, Rank>>(sizes), false);
         if (!found) return std::move(found).error();
         return write<tensor_view<T, Rank>>(*found);
     }
     /// The same where the tensor may be absent.
     template <class T, std::size_t Rank>
-    [[nodiscard]] result<std::optional<tensor_view<T, Rank>>> optional_view(std::string_view key, std::initializer_list<std::int64_t> sizes = {}) const {
+    [[nodiscard]] result<std::optional<tensor_view<T, Rank>>>
+    optional_view(std::string_view key, std::initializer_list<std::int64_t> sizes = {}) const {
         auto found = record_->ask(key_of(key), type_of<tensor_view<T, Rank>>(sizes), true);
         if (found) return std::optional{write<tensor_view<T, Rank>>(*found)};
         if (found.error().code == errc::key_missing) return std::optional<tensor_view<T, Rank>>{};
@@ -148,7 +154,8 @@ class puller {
     }
     /// A copy; it converts other dtypes where `load_options::casts` is set.
     template <class T, std::size_t Rank>
-    [[nodiscard]] result<tensor_copy<T, Rank>> copy(std::string_view key, std::initializer_list<std::int64_t> sizes = {}) const {
+    [[nodiscard]] result<tensor_copy<T, Rank>> copy(std::string_view key,
+                                                    std::initializer_list<std::int64_t> sizes = {}) const {
         auto found = record_->ask(key_of(key), type_of<tensor_copy<T, Rank>>(sizes), false);
         if (!found) return std::move(found).error();
         auto memory = detail::make_owned_copy(found->source, found->type.type, record_->casts(), found->bytes);
@@ -163,7 +170,8 @@ class puller {
         return found->source;
     }
 
-    /// What was asked for in this and in all other scopes, and what never was. Of several requests for one key the last counts.
+    /// What was asked for in this and in all other scopes, and what never was. Of several requests for one key the last
+    /// counts.
     [[nodiscard]] load_report report() const { return record_->report(); }
 
   private:
@@ -179,8 +187,7 @@ class puller {
         out.sizes = {sizes.begin(), sizes.size()};
         return out;
     }
-    template <class Target>
-    [[nodiscard]] static Target write(detail::load_target& from) noexcept {
+    template <class Target> [[nodiscard]] static Target write(detail::load_target& from) noexcept {
         Target out{};
         detail::target_traits<Target>::write(out, from);
         return out;

@@ -30,22 +30,22 @@ struct remap_plan {
     struct move {
         std::string from{};
         std::string to{};
-        std::string_view op{};   ///< verb of the last rule that touched it
-        std::size_t rule{0};     ///< number of that rule, from 1
+        std::string_view op{}; ///< verb of the last rule that touched it
+        std::size_t rule{0};   ///< number of that rule, from 1
     };
     struct drop {
-        std::string from{};      ///< key of the source
+        std::string from{}; ///< key of the source
         std::size_t rule{0};
     };
     /// Two source keys that came to one name and are the same view of the same storage.
     struct alias {
-        std::string key{};       ///< the source key that was merged away
-        std::string same_as{};   ///< the source key that stands for both
+        std::string key{};     ///< the source key that was merged away
+        std::string same_as{}; ///< the source key that stands for both
     };
     struct collision {
         std::string to{};
-        std::vector<std::string> from{};   ///< source keys, one for each claimant
-        std::vector<std::size_t> rules{};  ///< the rule that gave each its name; 0: none, it had the name already
+        std::vector<std::string> from{};  ///< source keys, one for each claimant
+        std::vector<std::size_t> rules{}; ///< the rule that gave each its name; 0: none, it had the name already
     };
 
     std::vector<move> moves{};
@@ -61,7 +61,9 @@ struct remap_plan {
     /// The keys of the result, in order.
     [[nodiscard]] std::vector<std::string> keys() const;
     /// The text of a rule, by its number.
-    [[nodiscard]] std::string rule_text(std::size_t number) const { return std::string(record_->rule(static_cast<std::uint32_t>(number)).text); }
+    [[nodiscard]] std::string rule_text(std::size_t number) const {
+        return std::string(record_->rule(static_cast<std::uint32_t>(number)).text);
+    }
 
     /// One rule's effect on the way of a key.
     struct trace_line {
@@ -74,11 +76,11 @@ struct remap_plan {
     /// Fails with `key_missing` where neither has such a key.
     [[nodiscard]] result<std::vector<trace_line>> explain(std::string_view key) const;
 
-    /// Whether there is an inverse. Fails with `not_reversible`, naming the first rule that prevents it, and as `remap` does
-    /// where the plan is not ok.
+    /// Whether there is an inverse. Fails with `not_reversible`, naming the first rule that prevents it, and as `remap`
+    /// does where the plan is not ok.
     [[nodiscard]] result<void> reversible() const;
-    /// A map from the result back to the source: its names and its tensors, bit for bit; the order of the keys may differ.
-    /// Fails as `reversible` does.
+    /// A map from the result back to the source: its names and its tensors, bit for bit; the order of the keys may
+    /// differ. Fails as `reversible` does.
     [[nodiscard]] result<key_map> inverse() const;
 
     explicit remap_plan(detail::shared<detail::remap_record> record) : record_{std::move(record)} {}
@@ -113,7 +115,9 @@ struct remap_plan {
         }
         r.roots(i, roots);
         if (roots.empty()) out.filled.push_back(std::string(item.name)); // made of what was filled
-        for (const std::uint32_t root : roots) out.moves.push_back({std::string(r.items[root].name), std::string(item.name), detail::name(verb), item.rule});
+        for (const std::uint32_t root : roots)
+            out.moves.push_back(
+                {std::string(r.items[root].name), std::string(item.name), detail::name(verb), item.rule});
     }
     for (const detail::remap_change& c : r.dropped) {
         r.roots(r.links[c.inputs], roots);
@@ -129,7 +133,9 @@ struct remap_plan {
             continue;
         }
         // Of many where a merge was one view: none of them disappears without its line.
-        for (std::size_t i = 0; i < roots.size(); ++i) out.aliased.push_back({std::string(r.items[roots[i]].name), std::string(r.items[kept[(std::min)(i, kept.size() - 1)]].name)});
+        for (std::size_t i = 0; i < roots.size(); ++i)
+            out.aliased.push_back(
+                {std::string(r.items[roots[i]].name), std::string(r.items[kept[(std::min)(i, kept.size() - 1)]].name)});
     }
     for (const detail::remap_collision& c : r.collisions) {
         out.collisions.push_back({std::string(c.name), {}, {}});
@@ -147,7 +153,8 @@ struct remap_plan {
 
 inline std::vector<std::string> remap_plan::keys() const {
     std::vector<std::string> out;
-    for (std::uint32_t i = record_->items[0].next; i != 0; i = record_->items[i].next) out.push_back(std::string(record_->items[i].name));
+    for (std::uint32_t i = record_->items[0].next; i != 0; i = record_->items[i].next)
+        out.push_back(std::string(record_->items[i].name));
     return out;
 }
 
@@ -158,9 +165,13 @@ namespace detail {
     error out{.code = errc::remap_failed};
     if (!plan.collisions.empty()) {
         const remap_plan::collision& c = plan.collisions.front();
-        out.detail = decimal(std::uint64_t{plan.collisions.size()}) + (plan.collisions.size() == 1 ? " collision: " : " collisions, the first: ");
+        out.detail = decimal(std::uint64_t{plan.collisions.size()}) +
+                     (plan.collisions.size() == 1 ? " collision: " : " collisions, the first: ");
         for (std::size_t i = 0; i < c.from.size() && i < 3; ++i)
-            out.detail += (i == 0 ? "" : " and ") + quoted(c.from[i]) + (c.rules[i] == 0 ? " (untouched)" : " (rule " + decimal(std::uint64_t{c.rules[i]}) + ", " + printable(plan.rule_text(c.rules[i]), false) + ")");
+            out.detail += (i == 0 ? "" : " and ") + quoted(c.from[i]) +
+                          (c.rules[i] == 0 ? " (untouched)"
+                                           : " (rule " + decimal(std::uint64_t{c.rules[i]}) + ", " +
+                                                 printable(plan.rule_text(c.rules[i]), false) + ")");
         if (c.from.size() > 3) out.detail += " and " + decimal(std::uint64_t{c.from.size() - 3}) + " more";
         out.detail += " all become " + quoted(c.to);
         out.hint = "rename or drop one of them; plan_remap lists all";
@@ -220,7 +231,8 @@ namespace detail {
             origin.converted = origin.converted || (verb >= rule_verb::split && verb != rule_verb::fill);
             if (r.items[at].parent_count == 0) break;
         }
-        for (std::size_t k = verbs.size(); k-- > 0;) origin.chain += (origin.chain.empty() ? "" : ", ") + std::string(verbs[k]);
+        for (std::size_t k = verbs.size(); k-- > 0;)
+            origin.chain += (origin.chain.empty() ? "" : ", ") + std::string(verbs[k]);
         out.add(r.items[i].name, r.items[i].node, std::move(origin));
     }
     // What the file calls a key of the source: a map before this one may have given it its name.
@@ -233,11 +245,12 @@ namespace detail {
     };
     std::vector<std::size_t> dropped_by(entry_of.size(), 0); // the rule, by root
     for (const auto& d : plan.dropped) {
-        add_names(d.from, [&](const std::string& name) { out.history().dropped.push_back({name, plan.rule_text(d.rule)}); });
+        add_names(d.from,
+                  [&](const std::string& name) { out.history().dropped.push_back({name, plan.rule_text(d.rule)}); });
         if (const std::uint32_t root = r.root_named(d.from); root != 0 && !entry_of.empty()) dropped_by[root] = d.rule;
     }
-    // Where the names that were kept stand now: their descendants carry the merged ones on, and take them along where they are
-    // dropped. From the last merge to the first, because what stands for a name may be merged away itself.
+    // Where the names that were kept stand now: their descendants carry the merged ones on, and take them along where
+    // they are dropped. From the last merge to the first, because what stands for a name may be merged away itself.
     std::vector<std::uint32_t> stands_for(entry_of.size(), 0);
     std::vector<std::uint32_t> bearer(plan.aliased.size(), 0);
     for (std::size_t i = bearer.size(); i-- > 0;) {
@@ -284,7 +297,8 @@ class inverse_writer {
             first = rule;
             why = std::move(reason);
         };
-        for (const remap_change& d : r_.dropped) blame(d.rule, "it dropped " + quoted(r_.items[r_.links[d.inputs]].name));
+        for (const remap_change& d : r_.dropped)
+            blame(d.rule, "it dropped " + quoted(r_.items[r_.links[d.inputs]].name));
         for (const remap_alias& a : r_.aliased) {
             const std::uint32_t rule = (std::max)(r_.items[a.kept].rule, r_.items[a.gone].rule);
             blame(rule, "it merged two names of one tensor under " + quoted(r_.items[a.kept].name));
@@ -292,21 +306,26 @@ class inverse_writer {
         for (const remap_change& c : r_.changes) {
             const rule_verb verb = r_.rule(c.rule).verb;
             // Tensors that keep their names need no template.
-            const bool renames = c.removes && (verb <= rule_verb::rename || (verb >= rule_verb::split && verb <= rule_verb::unstack));
+            const bool renames =
+                c.removes && (verb <= rule_verb::rename || (verb >= rule_verb::split && verb <= rule_verb::unstack));
             for (const std::uint32_t in : r_.linked(c.inputs, c.input_count))
-                if (renames && check_name(r_.items[in].name) != nullptr) blame(c.rule, "no rule can give " + quoted(r_.items[in].name) + " its name back");
+                if (renames && check_name(r_.items[in].name) != nullptr)
+                    blame(c.rule, "no rule can give " + quoted(r_.items[in].name) + " its name back");
             const std::string key = c.output_count != 0 ? quoted(r_.items[r_.links[c.outputs]].name) : std::string{};
             if (verb == rule_verb::narrow) blame(c.rule, "it cut " + key);
             if (verb == rule_verb::fill) blame(c.rule, "it filled " + key);
             if (verb == rule_verb::cast) {
                 const ckpt::dtype from = r_.plan->node(r_.items[r_.links[c.inputs]].node).type;
                 const ckpt::dtype to = r_.plan->node(r_.items[r_.links[c.outputs]].node).type;
-                if (!holds_all(from, to)) blame(c.rule, "its cast of " + key + " from " + std::string(ckpt::name(from)) + " to " + std::string(ckpt::name(to)) + " loses values");
+                if (!holds_all(from, to))
+                    blame(c.rule, "its cast of " + key + " from " + std::string(ckpt::name(from)) + " to " +
+                                      std::string(ckpt::name(to)) + " loses values");
             }
         }
         if (why.empty()) return {};
         return error{.code = errc::not_reversible, .detail = r_.named(first) + " cannot be undone: " + why};
     }
+
   private:
     /// Whether every value of `from` survives the way to `to` and back.
     [[nodiscard]] static bool holds_all(ckpt::dtype from, ckpt::dtype to) noexcept {
@@ -314,7 +333,9 @@ class inverse_writer {
         const ckpt::dtype a = component_type(from);
         const ckpt::dtype b = component_type(to);
         if (a == b) return true;
-        const auto is_integer = [](ckpt::dtype t) { return carrier_of(t) == carrier::signed_integer || carrier_of(t) == carrier::unsigned_integer; };
+        const auto is_integer = [](ckpt::dtype t) {
+            return carrier_of(t) == carrier::signed_integer || carrier_of(t) == carrier::unsigned_integer;
+        };
         if (is_integer(a) != is_integer(b)) return false;
         if (is_integer(a)) {
             const integer_range x = range_of(a);
@@ -369,21 +390,25 @@ class inverse_writer {
         out_->begin_group();
         for (const auto& [from, to] : pending_) line_to("rename", from, to, true);
     }
-    [[nodiscard]] std::span<const std::uint32_t> inputs(std::uint32_t change) const noexcept { return r_.linked(r_.changes[change].inputs, r_.changes[change].input_count); }
-    [[nodiscard]] std::span<const std::uint32_t> outputs(std::uint32_t change) const noexcept { return r_.linked(r_.changes[change].outputs, r_.changes[change].output_count); }
+    [[nodiscard]] std::span<const std::uint32_t> inputs(std::uint32_t change) const noexcept {
+        return r_.linked(r_.changes[change].inputs, r_.changes[change].input_count);
+    }
+    [[nodiscard]] std::span<const std::uint32_t> outputs(std::uint32_t change) const noexcept {
+        return r_.linked(r_.changes[change].outputs, r_.changes[change].output_count);
+    }
     [[nodiscard]] bool is_rename(std::uint32_t change) const noexcept {
         const rule_verb verb = r_.rule(r_.changes[change].rule).verb;
         return verb <= rule_verb::rename;
     }
 
-    template <class Target>
-    void undo(std::uint32_t i, Target& target) {
+    template <class Target> void undo(std::uint32_t i, Target& target) {
         const remap_change& c = r_.changes[i];
         const rule_code& code = r_.rule(c.rule);
         const std::string d = decimal(std::uint64_t{c.dimension});
         const auto shape_text = [&](std::uint32_t item) {
             std::string out = "(";
-            for (const std::int64_t n : r_.plan->node(r_.items[item].node).sizes()) out += (out.size() == 1 ? "" : ", ") + decimal(n);
+            for (const std::int64_t n : r_.plan->node(r_.items[item].node).sizes())
+                out += (out.size() == 1 ? "" : ", ") + decimal(n);
             return out + ')';
         };
         const auto size_of = [&](std::uint32_t item) { return r_.plan->node(r_.items[item].node).shape[c.dimension]; };
@@ -394,7 +419,11 @@ class inverse_writer {
         };
         std::string qkv;
         if (code.layout != qkv_layout::none)
-            qkv = "qkv(heads=" + decimal(code.heads) + ", kv_heads=" + decimal(code.kv_heads) + ", layout=" + (code.layout == qkv_layout::concat ? "concat" : code.layout == qkv_layout::grouped ? "grouped" : "interleaved") + ") ";
+            qkv = "qkv(heads=" + decimal(code.heads) + ", kv_heads=" + decimal(code.kv_heads) + ", layout=" +
+                  (code.layout == qkv_layout::concat    ? "concat"
+                   : code.layout == qkv_layout::grouped ? "grouped"
+                                                        : "interleaved") +
+                  ") ";
         const std::uint32_t in = inputs(i)[0];
         switch (code.verb) {
         case rule_verb::copy:
@@ -420,7 +449,9 @@ class inverse_writer {
             std::string line = "split " + d + ' ' + qkv;
             if (qkv.empty()) {
                 line += '[';
-                for (std::size_t k = 0; k < names.size(); ++k) line += (k == 0 ? "" : ", ") + decimal(code.verb == rule_verb::stack ? std::int64_t{1} : size_of(inputs(i)[k]));
+                for (std::size_t k = 0; k < names.size(); ++k)
+                    line += (k == 0 ? "" : ", ") +
+                            decimal(code.verb == rule_verb::stack ? std::int64_t{1} : size_of(inputs(i)[k]));
                 line += "] ";
             }
             append_key_word(line, name_of(outputs(i)[0]));
@@ -434,17 +465,22 @@ class inverse_writer {
                 for (const std::string& part : names) on("squeeze " + d, part);
             return;
         }
-        case rule_verb::transpose: return on("transpose " + decimal(code.numbers[0]) + ' ' + decimal(code.numbers[1]), name_of(in));
+        case rule_verb::transpose:
+            return on("transpose " + decimal(code.numbers[0]) + ' ' + decimal(code.numbers[1]), name_of(in));
         case rule_verb::permute: {
             const auto rank = static_cast<std::int64_t>(code.numbers.size());
             std::vector<std::int64_t> order(code.numbers.size());
-            for (std::size_t k = 0; k < order.size(); ++k) order[static_cast<std::size_t>(code.numbers[k] < 0 ? code.numbers[k] + rank : code.numbers[k])] = static_cast<std::int64_t>(k);
+            for (std::size_t k = 0; k < order.size(); ++k)
+                order[static_cast<std::size_t>(code.numbers[k] < 0 ? code.numbers[k] + rank : code.numbers[k])] =
+                    static_cast<std::int64_t>(k);
             std::string line = "permute (";
             for (std::size_t k = 0; k < order.size(); ++k) line += (k == 0 ? "" : ", ") + decimal(order[k]);
             return on(line + ')', name_of(in));
         }
-        case rule_verb::pad: return on("narrow " + d + ' ' + decimal(code.numbers[1]) + ' ' + decimal(size_of(in)), name_of(in));
-        case rule_verb::cast: return on("cast " + std::string(ckpt::name(r_.plan->node(r_.items[in].node).type)), name_of(in));
+        case rule_verb::pad:
+            return on("narrow " + d + ' ' + decimal(code.numbers[1]) + ' ' + decimal(size_of(in)), name_of(in));
+        case rule_verb::cast:
+            return on("cast " + std::string(ckpt::name(r_.plan->node(r_.items[in].node).type)), name_of(in));
         default: return on("reshape " + shape_text(in), name_of(in)); // reshape, squeeze, unsqueeze
         }
     }
@@ -477,7 +513,9 @@ class inverse_writer {
     return detail::make_remapped(plan);
 }
 /// `remap(plan_remap(weights, map))`.
-[[nodiscard]] inline result<state_dict> remap(const state_dict& weights, const key_map& map) { return remap(plan_remap(weights, map)); }
+[[nodiscard]] inline result<state_dict> remap(const state_dict& weights, const key_map& map) {
+    return remap(plan_remap(weights, map));
+}
 
 inline result<void> remap_plan::reversible() const {
     if (!ok()) return detail::remap_failure(*this);
@@ -514,19 +552,24 @@ inline result<std::vector<remap_plan::trace_line>> remap_plan::explain(std::stri
             if (r.items[i].name == key) concerned[i] = 1, found = true;
         for (std::size_t k = r.changes.size(); k-- > 0;) {
             bool touched = false;
-            for (const std::uint32_t o : r.linked(r.changes[k].outputs, r.changes[k].output_count)) touched = touched || concerned[o] != 0;
+            for (const std::uint32_t o : r.linked(r.changes[k].outputs, r.changes[k].output_count))
+                touched = touched || concerned[o] != 0;
             if (touched)
                 for (const std::uint32_t i : r.linked(r.changes[k].inputs, r.changes[k].input_count)) concerned[i] = 1;
         }
     }
-    if (!found) return error{.code = errc::key_missing, .detail = "neither the source nor the result has the key " + detail::quoted(key), .hint = "list the keys with: ckpt ls FILE"};
+    if (!found)
+        return error{.code = errc::key_missing,
+                     .detail = "neither the source nor the result has the key " + detail::quoted(key),
+                     .hint = "list the keys with: ckpt ls FILE"};
     std::vector<trace_line> out;
     const auto add = [&](const detail::remap_change& c) {
         bool touched = false;
         for (const std::uint32_t i : r.linked(c.inputs, c.input_count)) touched = touched || concerned[i] != 0;
         if (!touched && c.input_count != 0) return;
         trace_line line{.rule = c.rule};
-        for (const std::uint32_t i : r.linked(c.inputs, c.input_count)) line.before.push_back(std::string(r.items[i].name));
+        for (const std::uint32_t i : r.linked(c.inputs, c.input_count))
+            line.before.push_back(std::string(r.items[i].name));
         for (const std::uint32_t o : r.linked(c.outputs, c.output_count)) {
             if (c.input_count == 0 && concerned[o] == 0) return;
             const detail::gather_node& node = r.plan->node(r.items[o].node);

@@ -39,7 +39,7 @@ struct remap_item {
     std::uint32_t node{0};
     std::uint32_t parents{0}; ///< in remap_record::links
     std::uint32_t parent_count{0};
-    std::uint32_t rule{0};    ///< 1-based; 0: stood in the source
+    std::uint32_t rule{0}; ///< 1-based; 0: stood in the source
     std::uint32_t prev{0};
     std::uint32_t next{0};
 };
@@ -52,7 +52,7 @@ struct remap_change {
     std::uint32_t outputs{0};
     std::uint32_t output_count{0};
     std::uint32_t dimension{0};
-    bool removes{true};      ///< the inputs give way to the outputs
+    bool removes{true}; ///< the inputs give way to the outputs
 };
 
 struct remap_alias {
@@ -78,20 +78,26 @@ struct remap_record final : counted {
     arena names{};
     std::vector<remap_item> items{};
     std::vector<std::uint32_t> links{};
-    std::vector<remap_change> changes{};      ///< in the order of the steps
-    std::vector<std::uint32_t> step_ends{};   ///< how many changes there were after each step
-    std::vector<remap_change> dropped{};      ///< inputs only
+    std::vector<remap_change> changes{};    ///< in the order of the steps
+    std::vector<std::uint32_t> step_ends{}; ///< how many changes there were after each step
+    std::vector<remap_change> dropped{};    ///< inputs only
     std::vector<remap_alias> aliased{};
     std::vector<remap_equality> equalities{};
     std::vector<remap_collision> collisions{};
-    std::vector<char> used{};                 ///< by rule
+    std::vector<char> used{}; ///< by rule
     std::vector<error> errors{};
 
     remap_record(const state_dict& w, const key_map& m) : weights{w}, map{m} {}
-    [[nodiscard]] const rule_code& rule(std::uint32_t number) const noexcept { return map.data().rules[number - 1].code; }
+    [[nodiscard]] const rule_code& rule(std::uint32_t number) const noexcept {
+        return map.data().rules[number - 1].code;
+    }
     /// "rule 3 (drop a)": how errors name it, as it was written, so that it can be pasted back.
-    [[nodiscard]] std::string named(std::uint32_t number) const { return "rule " + decimal(std::uint64_t{number}) + " (" + printable(rule(number).text, false) + ')'; }
-    [[nodiscard]] std::span<const std::uint32_t> linked(std::uint32_t first, std::uint32_t count) const noexcept { return {links.data() + first, count}; }
+    [[nodiscard]] std::string named(std::uint32_t number) const {
+        return "rule " + decimal(std::uint64_t{number}) + " (" + printable(rule(number).text, false) + ')';
+    }
+    [[nodiscard]] std::span<const std::uint32_t> linked(std::uint32_t first, std::uint32_t count) const noexcept {
+        return {links.data() + first, count};
+    }
 
     /// The item of the source with this key; 0 where there is none.
     [[nodiscard]] std::uint32_t root_named(std::string_view key) const noexcept {
@@ -126,7 +132,8 @@ struct remap_record final : counted {
 }
 
 [[nodiscard]] inline bool is_wrapper(std::string_view segment) noexcept {
-    return segment == "module" || segment == "_orig_mod" || segment == "_fsdp_wrapped_module" || segment == "_checkpoint_wrapped_module";
+    return segment == "module" || segment == "_orig_mod" || segment == "_fsdp_wrapped_module" ||
+           segment == "_checkpoint_wrapped_module";
 }
 /// The name without wrappers; false where there are none, and `out` is then as it was.
 [[nodiscard]] inline bool without_wrappers(std::string_view name, std::string& out) {
@@ -215,13 +222,15 @@ class remap_planner {
         const remap_item& x = r_.items[item];
         std::size_t at = x.hash & (table_.size() - 1);
         for (; table_[at] != 0; at = (at + 1) & (table_.size() - 1))
-            if (table_[at] != tombstone && r_.items[table_[at]].hash == x.hash && r_.items[table_[at]].name == x.name) return table_[at];
+            if (table_[at] != tombstone && r_.items[table_[at]].hash == x.hash && r_.items[table_[at]].name == x.name)
+                return table_[at];
         table_[at] = item;
         ++filled_;
         return 0;
     }
     void erase(std::uint32_t item) noexcept {
-        for (std::size_t at = r_.items[item].hash & (table_.size() - 1); table_[at] != 0; at = (at + 1) & (table_.size() - 1))
+        for (std::size_t at = r_.items[item].hash & (table_.size() - 1); table_[at] != 0;
+             at = (at + 1) & (table_.size() - 1))
             if (table_[at] == item) table_[at] = tombstone;
     }
     void rehash() {
@@ -242,9 +251,12 @@ class remap_planner {
         if (r_.errors.size() >= most_errors) return;
         r_.errors.push_back({.code = errc::remap_failed, .detail = r_.named(rule) + ": " + std::move(what)});
     }
-    void fail_at(std::uint32_t rule, std::uint32_t item, const std::string& what) { fail(rule, "at " + quoted(r_.items[item].name) + ": " + what); }
+    void fail_at(std::uint32_t rule, std::uint32_t item, const std::string& what) {
+        fail(rule, "at " + quoted(r_.items[item].name) + ": " + what);
+    }
     /// False where the matcher gave up.
-    [[nodiscard]] bool matches(std::uint32_t rule, const pattern_code& code, std::uint32_t item, std::vector<binding_value>& slots) {
+    [[nodiscard]] bool matches(std::uint32_t rule, const pattern_code& code, std::uint32_t item,
+                               std::vector<binding_value>& slots) {
         if (gave_up_) return false;
         const match_outcome outcome = matcher_.match(code, r_.items[item].name, slots);
         if (outcome == match_outcome::too_many_steps) {
@@ -263,7 +275,8 @@ class remap_planner {
         const std::int64_t q = a / b;
         return a % b != 0 && (a < 0) != (b < 0) ? q - 1 : q;
     }
-    [[nodiscard]] static std::int64_t arithmetic(formula_op op, std::int64_t a, std::int64_t b, formula_fault& fault) noexcept {
+    [[nodiscard]] static std::int64_t arithmetic(formula_op op, std::int64_t a, std::int64_t b,
+                                                 formula_fault& fault) noexcept {
         constexpr std::int64_t least = INT64_MIN;
         constexpr std::int64_t most = INT64_MAX;
         const char* overflow = "a number does not fit into 64 bits";
@@ -277,9 +290,13 @@ class remap_planner {
         case formula_op::multiply: {
             if (a == 0 || b == 0) return 0;
             const bool negative = (a < 0) != (b < 0);
-            const auto magnitude = [](std::int64_t n) { return n < 0 ? std::uint64_t{0} - static_cast<std::uint64_t>(n) : static_cast<std::uint64_t>(n); };
+            const auto magnitude = [](std::int64_t n) {
+                return n < 0 ? std::uint64_t{0} - static_cast<std::uint64_t>(n) : static_cast<std::uint64_t>(n);
+            };
             std::uint64_t product{};
-            if (!checked_mul(magnitude(a), magnitude(b), product) || product > static_cast<std::uint64_t>(most) + (negative ? 1u : 0u)) return fault.why = overflow, 0;
+            if (!checked_mul(magnitude(a), magnitude(b), product) ||
+                product > static_cast<std::uint64_t>(most) + (negative ? 1u : 0u))
+                return fault.why = overflow, 0;
             return static_cast<std::int64_t>(negative ? std::uint64_t{0} - product : product);
         }
         default:
@@ -299,7 +316,8 @@ class remap_planner {
         }
     }
 
-    formula_value evaluate(const formula& steps, const rule_code& code, std::uint32_t item, const std::vector<binding_value>& slots, formula_fault& fault) {
+    formula_value evaluate(const formula& steps, const rule_code& code, std::uint32_t item,
+                           const std::vector<binding_value>& slots, formula_fault& fault) {
         std::vector<formula_value> stack;
         const gather_node& node = plan_.node(r_.items[item].node);
         for (std::size_t i = 0; i < steps.size() && fault.why == nullptr; ++i) {
@@ -343,7 +361,8 @@ class remap_planner {
                 }
                 bool truth = false;
                 if (a.absent || b.absent) truth = false;
-                else if (!same_kind_as_number(steps, i)) truth = (a.text == b.text && a.type == b.type) == (s.op == formula_op::equal);
+                else if (!same_kind_as_number(steps, i))
+                    truth = (a.text == b.text && a.type == b.type) == (s.op == formula_op::equal);
                 else truth = compare(s.op, a.number, b.number);
                 a = {.number = truth ? 1 : 0};
             }
@@ -354,11 +373,13 @@ class remap_planner {
     /// Whether the comparison at `i` is one of numbers: what stands before it is its right side's last step.
     [[nodiscard]] static bool same_kind_as_number(const formula& steps, std::size_t i) noexcept {
         const formula_op op = steps[i - 1].op;
-        return op != formula_op::text && op != formula_op::text_capture && op != formula_op::dtype && op != formula_op::own_dtype;
+        return op != formula_op::text && op != formula_op::text_capture && op != formula_op::dtype &&
+               op != formula_op::own_dtype;
     }
 
     /// Null, or why the name cannot be formed.
-    const char* render(const template_code& code, const rule_code& rule, std::uint32_t item, const std::vector<binding_value>& slots, std::string& out) {
+    const char* render(const template_code& code, const rule_code& rule, std::uint32_t item,
+                       const std::vector<binding_value>& slots, std::string& out) {
         out.clear();
         bool any = false;
         bool empty_capture = false;
@@ -375,7 +396,8 @@ class remap_planner {
                 formula_fault fault;
                 const formula_value v = evaluate(piece.steps, rule, item, slots, fault);
                 if (fault.why != nullptr) return fault.why;
-                if (v.number < 0 || v.number >= (std::int64_t{1} << 31)) return "a number in the new name is not in 0 to 2147483647";
+                if (v.number < 0 || v.number >= (std::int64_t{1} << 31))
+                    return "a number in the new name is not in 0 to 2147483647";
                 char digits[16];
                 out.append(digits, std::to_chars(digits, digits + sizeof digits, v.number).ptr);
                 break;
@@ -394,7 +416,8 @@ class remap_planner {
         return check_name(out);
     }
     /// Whether the condition of `rule` holds for `item`; conditions are numbered by pattern for keep.
-    [[nodiscard]] bool holds(const map_rule& rule, std::size_t which, std::uint32_t item, const std::vector<binding_value>& slots) {
+    [[nodiscard]] bool holds(const map_rule& rule, std::size_t which, std::uint32_t item,
+                             const std::vector<binding_value>& slots) {
         if (rule.code.conditions.empty()) return true;
         formula_fault fault;
         const formula_value v = evaluate(rule.code.conditions[which], rule.code, item, slots, fault);
@@ -424,7 +447,8 @@ class remap_planner {
         r_.links.insert(r_.links.end(), items.begin(), items.end());
         return at;
     }
-    void change(std::uint32_t rule, std::span<const std::uint32_t> inputs, std::span<const std::uint32_t> outputs, bool removes, std::uint32_t dimension = 0) {
+    void change(std::uint32_t rule, std::span<const std::uint32_t> inputs, std::span<const std::uint32_t> outputs,
+                bool removes, std::uint32_t dimension = 0) {
         remap_change c{.rule = rule, .removes = removes};
         c.inputs = link(inputs);
         c.input_count = static_cast<std::uint32_t>(inputs.size());
@@ -451,7 +475,8 @@ class remap_planner {
     }
     void replace(std::uint32_t rule, std::uint32_t item, std::string_view name, std::uint32_t node) {
         const std::uint32_t out = new_item(name, node, rule);
-        if (out != 0) change(rule, std::span<const std::uint32_t>{&item, 1}, std::span<const std::uint32_t>{&out, 1}, true);
+        if (out != 0)
+            change(rule, std::span<const std::uint32_t>{&item, 1}, std::span<const std::uint32_t>{&out, 1}, true);
     }
 
     /// Carries out what a step changed, all at once.
@@ -490,7 +515,8 @@ class remap_planner {
     }
     void resolve(const std::vector<std::uint32_t>& conflicts) {
         const std::vector<std::uint32_t> place = places();
-        std::vector<std::uint32_t> collided(r_.items.size(), 0); // 1 + number of the collision that the name's holder is in
+        std::vector<std::uint32_t> collided(r_.items.size(),
+                                            0); // 1 + number of the collision that the name's holder is in
         for (const std::uint32_t added : conflicts) {
             const std::uint32_t holder = find(r_.items[added].name); // another one with each conflict that is resolved
             if (collided[holder] == 0 && plan_.same_view(r_.items[holder].node, r_.items[added].node)) {
@@ -539,7 +565,8 @@ class remap_planner {
             drop(rule.number, item);
             return true;
         }
-        if (const char* why = render(code.templates.front(), code, item, slots_, text_); why != nullptr) fail_at(rule.number, item, why);
+        if (const char* why = render(code.templates.front(), code, item, slots_, text_); why != nullptr)
+            fail_at(rule.number, item, why);
         else rename(rule.number, item, text_);
         return true;
     }
@@ -551,18 +578,22 @@ class remap_planner {
         const auto& rules = r_.map.data().rules;
         for (std::uint32_t i = step.first; i < step.first + step.count; ++i) {
             const rule_code& code = rules[i].code;
-            if (!code.patterns.empty() && code.patterns.front().literal) literals.push_back({code.patterns.front().literal_key(), i});
+            if (!code.patterns.empty() && code.patterns.front().literal)
+                literals.push_back({code.patterns.front().literal_key(), i});
             else others.push_back(i);
         }
         std::sort(literals.begin(), literals.end());
         for (std::uint32_t item = r_.items[0].next; item != 0; item = r_.items[item].next) {
             const std::string_view key = r_.items[item].name;
-            auto literal = std::lower_bound(literals.begin(), literals.end(), key, [](const auto& a, std::string_view k) { return a.first < k; });
+            auto literal = std::lower_bound(literals.begin(), literals.end(), key,
+                                            [](const auto& a, std::string_view k) { return a.first < k; });
             auto other = others.begin();
             while (true) {
                 const bool has_literal = literal != literals.end() && literal->first == key;
                 if (!has_literal && other == others.end()) break;
-                const std::uint32_t next = !has_literal || (other != others.end() && *other < literal->second) ? *other++ : (literal++)->second;
+                const std::uint32_t next = !has_literal || (other != others.end() && *other < literal->second)
+                                               ? *other++
+                                               : (literal++)->second;
                 if (!offer(rules[next], item)) continue;
                 r_.used[next] = 1;
                 break;
@@ -571,8 +602,7 @@ class remap_planner {
     }
 
     /// Calls `f(item)` for the keys that a pattern matches, with slots_ bound.
-    template <class F>
-    void each_match(const map_rule& rule, const pattern_code& code, F&& f) {
+    template <class F> void each_match(const map_rule& rule, const pattern_code& code, F&& f) {
         if (code.literal) {
             const std::uint32_t item = find(code.literal_key());
             if (item != 0) f(item);
@@ -582,8 +612,7 @@ class remap_planner {
             if (matches(rule.number, code, item, slots_)) f(item);
     }
     /// The same where the condition holds too; marks the rule as used.
-    template <class F>
-    void each_chosen(const map_rule& rule, F&& f) {
+    template <class F> void each_chosen(const map_rule& rule, F&& f) {
         each_match(rule, rule.code.patterns.front(), [&](std::uint32_t item) {
             if (!holds(rule, 0, item, slots_)) return;
             r_.used[rule.number - 1] = 1;
@@ -637,7 +666,8 @@ class remap_planner {
 
     void run_copy(const map_rule& rule) {
         each_chosen(rule, [&](std::uint32_t item) {
-            if (const char* why = render(rule.code.templates.front(), rule.code, item, slots_, text_); why != nullptr) return fail_at(rule.number, item, why);
+            if (const char* why = render(rule.code.templates.front(), rule.code, item, slots_, text_); why != nullptr)
+                return fail_at(rule.number, item, why);
             if (text_ == r_.items[item].name) return;
             add_name(rule.number, item);
         });
@@ -645,12 +675,14 @@ class remap_planner {
     /// The name in text_ for the tensor of `item`, behind it.
     void add_name(std::uint32_t rule, std::uint32_t item) {
         const std::uint32_t out = new_item(keep_name(text_), r_.items[item].node, rule);
-        if (out != 0) change(rule, std::span<const std::uint32_t>{&item, 1}, std::span<const std::uint32_t>{&out, 1}, false);
+        if (out != 0)
+            change(rule, std::span<const std::uint32_t>{&item, 1}, std::span<const std::uint32_t>{&out, 1}, false);
     }
 
     void run_tie(const map_rule& rule) {
         each_chosen(rule, [&](std::uint32_t item) {
-            if (const char* why = render(rule.code.templates.front(), rule.code, item, slots_, text_); why != nullptr) return fail_at(rule.number, item, why);
+            if (const char* why = render(rule.code.templates.front(), rule.code, item, slots_, text_); why != nullptr)
+                return fail_at(rule.number, item, why);
             if (text_ == r_.items[item].name) return;
             const std::uint32_t there = find(text_);
             if (there == 0) return add_name(rule.number, item);
@@ -660,8 +692,12 @@ class remap_planner {
             const gather_node& x = plan_.node(a);
             const gather_node& y = plan_.node(b);
             if (x.type != y.type || x.rank != y.rank || !std::equal(x.shape, x.shape + x.rank, y.shape))
-                return fail_at(rule.number, item, "it is tied to " + quoted(text_) + ", which is " + describe(x) + ", but it is " + describe(y));
-            if (!usable(rule.number, item) || !usable(rule.number, there) || !in_proportion(rule.number, item, b, true) || !in_proportion(rule.number, there, a, true)) return;
+                return fail_at(rule.number, item,
+                               "it is tied to " + quoted(text_) + ", which is " + describe(x) + ", but it is " +
+                                   describe(y));
+            if (!usable(rule.number, item) || !usable(rule.number, there) ||
+                !in_proportion(rule.number, item, b, true) || !in_proportion(rule.number, there, a, true))
+                return;
             r_.equalities.push_back({a, b, rule.number});
         });
     }
@@ -672,24 +708,40 @@ class remap_planner {
         if (find(key) != 0) return;
         std::array<std::byte, 16> value{};
         if (!fits(rule.code.numbers, rule.code.type)) return fail(rule.number, "the shape overflows");
-        if (const char* why = encode(rule.code.filling, rule.code.type, value); why != nullptr) return fail(rule.number, why);
-        const std::uint32_t out = new_item(keep_name(key), plan_.fill(rule.code.type, rule.code.numbers, value), rule.number);
+        if (const char* why = encode(rule.code.filling, rule.code.type, value); why != nullptr)
+            return fail(rule.number, why);
+        const std::uint32_t out =
+            new_item(keep_name(key), plan_.fill(rule.code.type, rule.code.numbers, value), rule.number);
         if (out != 0) change(rule.number, {}, std::span<const std::uint32_t>{&out, 1}, false);
     }
 
     // ---- structure
 
-    [[nodiscard]] static std::string describe(const gather_node& node) { return std::string(ckpt::name(node.type)) + ' ' + list_of(node.sizes()); }
+    [[nodiscard]] static std::string describe(const gather_node& node) {
+        return std::string(ckpt::name(node.type)) + ' ' + list_of(node.sizes());
+    }
     /// Whether the elements of `item` can be taken apart: strided, whole bytes, not too deep.
     [[nodiscard]] bool usable(std::uint32_t rule, std::uint32_t item) {
         const gather_node& node = plan_.node(r_.items[item].node);
         if (node.op == gather_op::leaf) {
-            if (node.data->refusal != nullptr) return fail_at(rule, item, "the tensor could not be built: " + node.data->refusal->detail), false;
-            if (node.data->kind != layout::strided || node.source == nullptr) return fail_at(rule, item, "the tensor's layout is " + std::string(name(node.data->kind)) + ", and only strided ones have elements to move"), false;
-            if (is_quantised(*node.data)) return fail_at(rule, item, "the tensor is quantised, and pieces of it would not fit its scales"), false;
+            if (node.data->refusal != nullptr)
+                return fail_at(rule, item, "the tensor could not be built: " + node.data->refusal->detail), false;
+            if (node.data->kind != layout::strided || node.source == nullptr)
+                return fail_at(rule, item,
+                               "the tensor's layout is " + std::string(name(node.data->kind)) +
+                                   ", and only strided ones have elements to move"),
+                       false;
+            if (is_quantised(*node.data))
+                return fail_at(rule, item, "the tensor is quantised, and pieces of it would not fit its scales"), false;
         }
-        if (bits(node.type) < 8 || info(node.type).packed) return fail_at(rule, item, "a byte of " + std::string(ckpt::name(node.type)) + " holds several values"), false;
-        if (node.depth >= gather_plan::most_depth) return fail_at(rule, item, "more than " + decimal(std::uint64_t{gather_plan::most_depth}) + " operations on one tensor"), false;
+        if (bits(node.type) < 8 || info(node.type).packed)
+            return fail_at(rule, item, "a byte of " + std::string(ckpt::name(node.type)) + " holds several values"),
+                   false;
+        if (node.depth >= gather_plan::most_depth)
+            return fail_at(rule, item,
+                           "more than " + decimal(std::uint64_t{gather_plan::most_depth}) +
+                               " operations on one tensor"),
+                   false;
         return true;
     }
     [[nodiscard]] static bool fits(std::span<const std::int64_t> shape, ckpt::dtype type) noexcept {
@@ -704,17 +756,22 @@ class remap_planner {
     [[nodiscard]] bool in_proportion(std::uint32_t rule, std::uint32_t item, std::uint32_t node, bool is_read = false) {
         const gather_node& n = plan_.node(node);
         if ((n.op == gather_op::leaf && !is_read) || plan_.in_proportion(node)) return true;
-        fail_at(rule, item, "the values would be " + decimal(bytes_of(n.type, n.numel)) + " bytes, more than 16 times what is stored");
+        fail_at(rule, item,
+                "the values would be " + decimal(bytes_of(n.type, n.numel)) +
+                    " bytes, more than 16 times what is stored");
         return false;
     }
     /// `d` counted from the front; false where there is no such dimension. `extra`: 1 for a new dimension.
-    [[nodiscard]] bool dimension(std::uint32_t rule, std::uint32_t item, std::int64_t d, std::uint32_t extra, std::uint32_t& out) {
+    [[nodiscard]] bool dimension(std::uint32_t rule, std::uint32_t item, std::int64_t d, std::uint32_t extra,
+                                 std::uint32_t& out) {
         const auto rank = static_cast<std::int64_t>(plan_.node(r_.items[item].node).rank + extra);
         if (d >= -rank && d < rank) return out = static_cast<std::uint32_t>(d < 0 ? d + rank : d), true;
         fail_at(rule, item, "there is no dimension " + decimal(d) + " in " + describe(plan_.node(r_.items[item].node)));
         return false;
     }
-    [[nodiscard]] std::vector<std::int64_t> shape_of(std::uint32_t node) const { return {plan_.node(node).sizes().begin(), plan_.node(node).sizes().end()}; }
+    [[nodiscard]] std::vector<std::int64_t> shape_of(std::uint32_t node) const {
+        return {plan_.node(node).sizes().begin(), plan_.node(node).sizes().end()};
+    }
 
     void run_split(const map_rule& rule) {
         each_chosen(rule, [&](std::uint32_t item) {
@@ -731,16 +788,26 @@ class remap_planner {
                 for (std::int64_t i = 0; i < parts; ++i) {
                     std::int64_t length = size / parts;
                     if (rule.code.sizes_given) length = rule.code.numbers[static_cast<std::size_t>(i) + 1];
-                    else if (size % parts != 0) return fail_at(rule.number, item, "the size " + decimal(size) + " of dimension " + decimal(std::uint64_t{d}) + " does not divide into " + decimal(parts) + " parts");
-                    if (length > size - at) return fail_at(rule.number, item, "the sizes add up to more than the " + decimal(size) + " of dimension " + decimal(std::uint64_t{d}));
+                    else if (size % parts != 0)
+                        return fail_at(rule.number, item,
+                                       "the size " + decimal(size) + " of dimension " + decimal(std::uint64_t{d}) +
+                                           " does not divide into " + decimal(parts) + " parts");
+                    if (length > size - at)
+                        return fail_at(rule.number, item,
+                                       "the sizes add up to more than the " + decimal(size) + " of dimension " +
+                                           decimal(std::uint64_t{d}));
                     nodes.push_back(plan_.narrow(node, d, at, length));
                     at += length;
                 }
-                if (at != size) return fail_at(rule.number, item, "the sizes add up to " + decimal(at) + ", dimension " + decimal(std::uint64_t{d}) + " has " + decimal(size));
+                if (at != size)
+                    return fail_at(rule.number, item,
+                                   "the sizes add up to " + decimal(at) + ", dimension " + decimal(std::uint64_t{d}) +
+                                       " has " + decimal(size));
             }
             std::vector<std::uint32_t> outputs;
             for (std::size_t i = 0; i < nodes.size(); ++i) {
-                if (const char* why = render(rule.code.templates[i], rule.code, item, slots_, text_); why != nullptr) return fail_at(rule.number, item, why);
+                if (const char* why = render(rule.code.templates[i], rule.code, item, slots_, text_); why != nullptr)
+                    return fail_at(rule.number, item, why);
                 if (!in_proportion(rule.number, item, nodes[i])) return;
                 outputs.push_back(new_item(keep_name(text_), nodes[i], rule.number));
                 if (outputs.back() == 0) return;
@@ -749,20 +816,26 @@ class remap_planner {
         });
     }
     /// The shape with dimension `d` taken apart into three.
-    [[nodiscard]] static std::vector<std::int64_t> unfolded(std::vector<std::int64_t> shape, std::uint32_t d, std::int64_t a, std::int64_t b, std::int64_t c) {
+    [[nodiscard]] static std::vector<std::int64_t> unfolded(std::vector<std::int64_t> shape, std::uint32_t d,
+                                                            std::int64_t a, std::int64_t b, std::int64_t c) {
         shape[d] = a;
         const std::int64_t more[]{b, c};
         shape.insert(shape.begin() + d + 1, more, more + 2);
         return shape;
     }
-    [[nodiscard]] bool split_qkv(const map_rule& rule, std::uint32_t item, std::uint32_t d, std::vector<std::uint32_t>& nodes) {
+    [[nodiscard]] bool split_qkv(const map_rule& rule, std::uint32_t item, std::uint32_t d,
+                                 std::vector<std::uint32_t>& nodes) {
         const std::uint32_t node = r_.items[item].node;
         const std::vector<std::int64_t> shape = shape_of(node);
         const std::int64_t h = rule.code.heads;
         const std::int64_t k = rule.code.kv_heads;
         if (h > (INT64_MAX - 2) / 3) return fail_at(rule.number, item, "there are too many heads"), false;
         const std::int64_t rows = h + 2 * k;
-        if (shape[d] % rows != 0) return fail_at(rule.number, item, "the size " + decimal(shape[d]) + " of dimension " + decimal(std::uint64_t{d}) + " is no multiple of heads + 2 kv_heads, " + decimal(rows)), false;
+        if (shape[d] % rows != 0)
+            return fail_at(rule.number, item,
+                           "the size " + decimal(shape[d]) + " of dimension " + decimal(std::uint64_t{d}) +
+                               " is no multiple of heads + 2 kv_heads, " + decimal(rows)),
+                   false;
         const std::int64_t head = shape[d] / rows;
         if (rule.code.layout == qkv_layout::concat) {
             nodes.push_back(plan_.narrow(node, d, 0, h * head));
@@ -789,7 +862,8 @@ class remap_planner {
         std::vector<binding_value> slots{};                          ///< as the first part that was met binds them
         std::vector<binding_value> first_slots{};                    ///< as part 0 binds them
     };
-    [[nodiscard]] static std::string set_name(const std::vector<binding_value>& slots, std::size_t count, std::int32_t without) {
+    [[nodiscard]] static std::string set_name(const std::vector<binding_value>& slots, std::size_t count,
+                                              std::int32_t without) {
         std::string out;
         for (std::size_t i = 0; i < count; ++i) {
             if (static_cast<std::int32_t>(i) == without) continue;
@@ -811,10 +885,16 @@ class remap_planner {
         std::vector<found> all;
         for (std::size_t p = 0; p < code.patterns.size(); ++p)
             each_match(rule, code.patterns[p], [&](std::uint32_t item) {
-                const std::int64_t number = code.counter >= 0 ? slots_[static_cast<std::size_t>(code.counter)].number : static_cast<std::int64_t>(p);
-                all.push_back({set_name(slots_, captures, code.counter), number, item, {slots_.begin(), slots_.begin() + static_cast<std::ptrdiff_t>(captures)}});
+                const std::int64_t number = code.counter >= 0 ? slots_[static_cast<std::size_t>(code.counter)].number
+                                                              : static_cast<std::int64_t>(p);
+                all.push_back({set_name(slots_, captures, code.counter),
+                               number,
+                               item,
+                               {slots_.begin(), slots_.begin() + static_cast<std::ptrdiff_t>(captures)}});
             });
-        std::stable_sort(all.begin(), all.end(), [](const found& a, const found& b) { return a.name != b.name ? a.name < b.name : a.number < b.number; });
+        std::stable_sort(all.begin(), all.end(), [](const found& a, const found& b) {
+            return a.name != b.name ? a.name < b.name : a.number < b.number;
+        });
         for (std::size_t i = 0; i < all.size(); ++i) {
             if (i == 0 || all[i].name != all[i - 1].name) {
                 sets.push_back({});
@@ -826,10 +906,13 @@ class remap_planner {
         if (sets.size() < 2) return;
         // In the order of the keys, so that what is made and what is said does not depend on how names sort.
         const std::vector<std::uint32_t> place = places();
-        std::sort(sets.begin(), sets.end(), [&](const part_set& a, const part_set& b) { return place[a.parts.front().second] < place[b.parts.front().second]; });
+        std::sort(sets.begin(), sets.end(), [&](const part_set& a, const part_set& b) {
+            return place[a.parts.front().second] < place[b.parts.front().second];
+        });
     }
     /// The key that a part would have, for messages.
-    [[nodiscard]] static std::string spell(const pattern_code& code, const std::vector<binding_value>& slots, std::int32_t counter, std::int64_t number) {
+    [[nodiscard]] static std::string spell(const pattern_code& code, const std::vector<binding_value>& slots,
+                                           std::int32_t counter, std::int64_t number) {
         std::string out;
         for (const pattern_element& e : code.elements) {
             if (e.kind == pattern_part::literal) out += e.text;
@@ -845,10 +928,15 @@ class remap_planner {
     /// Whether `set` holds the parts 0 to n-1, each once, and the condition holds for the first; n is 0 for stack.
     [[nodiscard]] bool complete(const map_rule& rule, const part_set& set, std::size_t n) {
         const rule_code& code = rule.code;
-        const auto pattern_of = [&](std::int64_t number) -> const pattern_code& { return code.patterns[code.counter >= 0 ? 0 : static_cast<std::size_t>(number)]; };
+        const auto pattern_of = [&](std::int64_t number) -> const pattern_code& {
+            return code.patterns[code.counter >= 0 ? 0 : static_cast<std::size_t>(number)];
+        };
         for (std::size_t i = 1; i < set.parts.size(); ++i)
             if (set.parts[i].first == set.parts[i - 1].first)
-                return fail(rule.number, "two keys are the same part: " + quoted(r_.items[set.parts[i - 1].second].name) + " and " + quoted(r_.items[set.parts[i].second].name)), false;
+                return fail(rule.number,
+                            "two keys are the same part: " + quoted(r_.items[set.parts[i - 1].second].name) + " and " +
+                                quoted(r_.items[set.parts[i].second].name)),
+                       false;
         const bool has_first = set.parts.front().first == 0;
         if (has_first && !holds(rule, 0, set.parts.front().second, set.first_slots)) return false;
         const std::size_t wanted = n != 0 ? n : static_cast<std::size_t>(set.parts.back().first) + 1;
@@ -859,10 +947,13 @@ class remap_planner {
         std::size_t named = 0;
         for (std::int64_t number = 0; named < count && named < 3; ++number) {
             if (at < set.parts.size() && set.parts[at].first == number) ++at;
-            else missing += (named++ == 0 ? "" : ", ") + quoted(spell(pattern_of(number), set.slots, code.counter, number));
+            else
+                missing +=
+                    (named++ == 0 ? "" : ", ") + quoted(spell(pattern_of(number), set.slots, code.counter, number));
         }
         if (count > 3) missing += " and " + decimal(std::uint64_t{count - 3}) + " more";
-        fail(rule.number, "the set of " + quoted(r_.items[set.parts.front().second].name) + " is incomplete; missing: " + missing);
+        fail(rule.number,
+             "the set of " + quoted(r_.items[set.parts.front().second].name) + " is incomplete; missing: " + missing);
         return false;
     }
     /// Whether all parts agree in dtype and in shape, but for dimension `but`.
@@ -874,7 +965,11 @@ class remap_planner {
             const gather_node& node = plan_.node(r_.items[item].node);
             bool same = node.type == first.type && node.rank == first.rank;
             for (std::uint32_t i = 0; same && i < node.rank; ++i) same = i == but || node.shape[i] == first.shape[i];
-            if (!same) return fail(rule.number, "the parts do not fit together: " + quoted(r_.items[head].name) + " is " + describe(first) + ", " + quoted(r_.items[item].name) + " is " + describe(node)), false;
+            if (!same)
+                return fail(rule.number, "the parts do not fit together: " + quoted(r_.items[head].name) + " is " +
+                                             describe(first) + ", " + quoted(r_.items[item].name) + " is " +
+                                             describe(node)),
+                       false;
         }
         return true;
     }
@@ -890,13 +985,18 @@ class remap_planner {
         for (std::size_t i = 1; i < seen.size(); ++i)
             if (seen[i].first == seen[i - 1].first) {
                 const auto& words = rule.code.words;
-                return fail_at(rule.number, seen[i].first, "the key matches two patterns: " + quoted(words[static_cast<std::size_t>(seen[i - 1].second)].text) + " and " + quoted(words[static_cast<std::size_t>(seen[i].second)].text));
+                return fail_at(rule.number, seen[i].first,
+                               "the key matches two patterns: " +
+                                   quoted(words[static_cast<std::size_t>(seen[i - 1].second)].text) + " and " +
+                                   quoted(words[static_cast<std::size_t>(seen[i].second)].text));
             }
         for (const part_set& set : sets) {
             if (!complete(rule, set, rule.code.patterns.size())) continue;
             const std::uint32_t head = set.parts.front().second;
             std::uint32_t d{};
-            if (!usable(rule.number, head) || !dimension(rule.number, head, rule.code.numbers[0], 0, d) || !agree(rule, set, d)) continue;
+            if (!usable(rule.number, head) || !dimension(rule.number, head, rule.code.numbers[0], 0, d) ||
+                !agree(rule, set, d))
+                continue;
             r_.used[rule.number - 1] = 1;
             std::vector<std::uint32_t> nodes;
             std::vector<std::uint32_t> inputs;
@@ -923,25 +1023,34 @@ class remap_planner {
             finish(rule, set, inputs, node, d);
         }
     }
-    void finish(const map_rule& rule, const part_set& set, std::span<const std::uint32_t> inputs, std::uint32_t node, std::uint32_t d) {
+    void finish(const map_rule& rule, const part_set& set, std::span<const std::uint32_t> inputs, std::uint32_t node,
+                std::uint32_t d) {
         const std::uint32_t head = inputs[0];
         if (!in_proportion(rule.number, head, node)) return;
-        if (const char* why = render(rule.code.templates.front(), rule.code, head, set.first_slots, text_); why != nullptr) return fail_at(rule.number, head, why);
+        if (const char* why = render(rule.code.templates.front(), rule.code, head, set.first_slots, text_);
+            why != nullptr)
+            return fail_at(rule.number, head, why);
         const std::uint32_t out = new_item(keep_name(text_), node, rule.number);
         if (out != 0) change(rule.number, inputs, std::span<const std::uint32_t>{&out, 1}, true, d);
     }
-    [[nodiscard]] bool merge_qkv(const map_rule& rule, std::uint32_t head_item, std::uint32_t d, std::vector<std::uint32_t>& nodes, const std::vector<std::int64_t>& whole, std::uint32_t& out) {
+    [[nodiscard]] bool merge_qkv(const map_rule& rule, std::uint32_t head_item, std::uint32_t d,
+                                 std::vector<std::uint32_t>& nodes, const std::vector<std::int64_t>& whole,
+                                 std::uint32_t& out) {
         const std::int64_t counts[]{rule.code.heads, rule.code.kv_heads, rule.code.kv_heads};
         const std::int64_t head = plan_.node(nodes[0]).shape[d] / counts[0];
         for (std::size_t i = 0; i < 3; ++i) {
             const std::int64_t size = plan_.node(nodes[i]).shape[d];
             if (size % counts[i] == 0 && size / counts[i] == head) continue;
-            return fail_at(rule.number, head_item, "the sizes of q, k and v in dimension " + decimal(std::uint64_t{d}) + " are not heads, kv_heads and kv_heads times one head size"), false;
+            return fail_at(rule.number, head_item,
+                           "the sizes of q, k and v in dimension " + decimal(std::uint64_t{d}) +
+                               " are not heads, kv_heads and kv_heads times one head size"),
+                   false;
         }
         if (rule.code.layout == qkv_layout::concat) return out = plan_.concat(nodes, d), true;
         if (whole.size() + 2 > 64) return fail_at(rule.number, head_item, "the tensor has too many dimensions"), false;
         const std::int64_t k = rule.code.kv_heads;
-        for (std::size_t i = 0; i < 3; ++i) nodes[i] = plan_.reshape(nodes[i], unfolded(shape_of(nodes[i]), d, k, counts[i] / k, head));
+        for (std::size_t i = 0; i < 3; ++i)
+            nodes[i] = plan_.reshape(nodes[i], unfolded(shape_of(nodes[i]), d, k, counts[i] / k, head));
         out = plan_.reshape(plan_.concat(nodes, d + 1), whole);
         return true;
     }
@@ -953,7 +1062,9 @@ class remap_planner {
             if (!complete(rule, set, 0)) continue;
             const std::uint32_t head = set.parts.front().second;
             std::uint32_t d{};
-            if (!usable(rule.number, head) || !dimension(rule.number, head, rule.code.numbers[0], 1, d) || !agree(rule, set, tombstone)) continue;
+            if (!usable(rule.number, head) || !dimension(rule.number, head, rule.code.numbers[0], 1, d) ||
+                !agree(rule, set, tombstone))
+                continue;
             r_.used[rule.number - 1] = 1;
             std::vector<std::int64_t> shape = shape_of(r_.items[head].node);
             shape.insert(shape.begin() + d, 1);
@@ -980,15 +1091,22 @@ class remap_planner {
             const std::uint32_t node = r_.items[item].node;
             std::vector<std::int64_t> shape = shape_of(node);
             const std::int64_t n = shape[d];
-            if (n == 0) return fail_at(rule.number, item, "dimension " + decimal(std::uint64_t{d}) + " has the size 0, so the tensor would vanish");
-            if (static_cast<std::uint64_t>(n) > limits{}.entries) return fail_at(rule.number, item, "there would be more than " + decimal(std::uint64_t{limits{}.entries}) + " keys");
+            if (n == 0)
+                return fail_at(rule.number, item,
+                               "dimension " + decimal(std::uint64_t{d}) +
+                                   " has the size 0, so the tensor would vanish");
+            if (static_cast<std::uint64_t>(n) > limits{}.entries)
+                return fail_at(rule.number, item,
+                               "there would be more than " + decimal(std::uint64_t{limits{}.entries}) + " keys");
             shape.erase(shape.begin() + d);
             std::vector<std::uint32_t> outputs;
             std::vector<binding_value> slots = slots_;
             slots.resize(static_cast<std::size_t>(rule.code.counter) + 1);
             for (std::int64_t i = 0; i < n; ++i) {
                 slots[static_cast<std::size_t>(rule.code.counter)].number = i;
-                if (const char* why = render(rule.code.templates.front(), rule.code, item, slots, text_); why != nullptr) return fail_at(rule.number, item, why);
+                if (const char* why = render(rule.code.templates.front(), rule.code, item, slots, text_);
+                    why != nullptr)
+                    return fail_at(rule.number, item, why);
                 const std::uint32_t part = plan_.reshape(plan_.narrow(node, d, i, 1), shape);
                 if (!in_proportion(rule.number, item, part)) return;
                 outputs.push_back(new_item(keep_name(text_), part, rule.number));
@@ -1007,7 +1125,9 @@ class remap_planner {
             if (node == r_.items[item].node) return;
             if (!in_proportion(rule.number, item, node)) return;
             const std::uint32_t out = new_item(r_.items[item].name, node, rule.number);
-            if (out != 0) change(rule.number, std::span<const std::uint32_t>{&item, 1}, std::span<const std::uint32_t>{&out, 1}, true, d);
+            if (out != 0)
+                change(rule.number, std::span<const std::uint32_t>{&item, 1}, std::span<const std::uint32_t>{&out, 1},
+                       true, d);
         });
     }
     /// Sets `node` to the tensor that the rule makes of it; false where it cannot.
@@ -1018,7 +1138,8 @@ class remap_planner {
         switch (code.verb) {
         case rule_verb::transpose: {
             std::uint32_t second{};
-            if (!dimension(rule.number, item, numbers[0], 0, d) || !dimension(rule.number, item, numbers[1], 0, second)) return false;
+            if (!dimension(rule.number, item, numbers[0], 0, d) || !dimension(rule.number, item, numbers[1], 0, second))
+                return false;
             std::vector<std::int64_t> order;
             for (std::size_t i = 0; i < shape.size(); ++i) order.push_back(static_cast<std::int64_t>(i));
             std::swap(order[d], order[second]);
@@ -1026,12 +1147,17 @@ class remap_planner {
             return true;
         }
         case rule_verb::permute: {
-            if (numbers.size() != shape.size()) return fail_at(rule.number, item, "the tensor has " + decimal(std::uint64_t{shape.size()}) + " dimensions, the rule names " + decimal(std::uint64_t{numbers.size()})), false;
+            if (numbers.size() != shape.size())
+                return fail_at(rule.number, item,
+                               "the tensor has " + decimal(std::uint64_t{shape.size()}) +
+                                   " dimensions, the rule names " + decimal(std::uint64_t{numbers.size()})),
+                       false;
             std::vector<std::int64_t> order;
             bool identity = true;
             for (const std::int64_t number : numbers) {
                 if (!dimension(rule.number, item, number, 0, d)) return false;
-                if (std::find(order.begin(), order.end(), static_cast<std::int64_t>(d)) != order.end()) return fail_at(rule.number, item, "dimension " + decimal(number) + " is named twice"), false;
+                if (std::find(order.begin(), order.end(), static_cast<std::int64_t>(d)) != order.end())
+                    return fail_at(rule.number, item, "dimension " + decimal(number) + " is named twice"), false;
                 identity = identity && d == order.size();
                 order.push_back(static_cast<std::int64_t>(d));
             }
@@ -1044,7 +1170,11 @@ class remap_planner {
                 shape.erase(std::remove(shape.begin(), shape.end(), 1), shape.end());
             } else {
                 if (!dimension(rule.number, item, numbers[0], 0, d)) return false;
-                if (shape[d] != 1) return fail_at(rule.number, item, "dimension " + decimal(numbers[0]) + " has the size " + decimal(shape[d]) + ", not 1"), false;
+                if (shape[d] != 1)
+                    return fail_at(rule.number, item,
+                                   "dimension " + decimal(numbers[0]) + " has the size " + decimal(shape[d]) +
+                                       ", not 1"),
+                           false;
                 shape.erase(shape.begin() + d);
             }
             node = plan_.reshape(node, shape);
@@ -1058,22 +1188,32 @@ class remap_planner {
         case rule_verb::narrow:
             if (!dimension(rule.number, item, numbers[0], 0, d)) return false;
             if (numbers[1] > shape[d] || numbers[2] > shape[d] - numbers[1])
-                return fail_at(rule.number, item, "elements " + decimal(numbers[1]) + " and " + decimal(numbers[2]) + " more reach past the size " + decimal(shape[d]) + " of dimension " + decimal(std::uint64_t{d})), false;
+                return fail_at(rule.number, item,
+                               "elements " + decimal(numbers[1]) + " and " + decimal(numbers[2]) +
+                                   " more reach past the size " + decimal(shape[d]) + " of dimension " +
+                                   decimal(std::uint64_t{d})),
+                       false;
             node = plan_.narrow(node, d, numbers[1], numbers[2]);
             return true;
         case rule_verb::pad: {
             if (!dimension(rule.number, item, numbers[0], 0, d)) return false;
             std::array<std::byte, 16> value{};
-            if (const char* why = encode(code.filling, plan_.node(node).type, value); why != nullptr) return fail_at(rule.number, item, why), false;
+            if (const char* why = encode(code.filling, plan_.node(node).type, value); why != nullptr)
+                return fail_at(rule.number, item, why), false;
             const bool sized = numbers[1] <= INT64_MAX - shape[d] && numbers[2] <= INT64_MAX - shape[d] - numbers[1];
             if (sized) shape[d] += numbers[1] + numbers[2];
-            if (!sized || !fits(shape, plan_.node(node).type)) return fail_at(rule.number, item, "the padded shape overflows"), false;
+            if (!sized || !fits(shape, plan_.node(node).type))
+                return fail_at(rule.number, item, "the padded shape overflows"), false;
             node = plan_.pad(node, d, numbers[1], numbers[2], value);
             return true;
         }
         default: { // cast
             const ckpt::dtype from = plan_.node(node).type;
-            if (!is_convertible(from, code.type)) return fail_at(rule.number, item, std::string(ckpt::name(from)) + " cannot be cast to " + std::string(ckpt::name(code.type)) + " without losing what the values mean"), false;
+            if (!is_convertible(from, code.type))
+                return fail_at(rule.number, item,
+                               std::string(ckpt::name(from)) + " cannot be cast to " +
+                                   std::string(ckpt::name(code.type)) + " without losing what the values mean"),
+                       false;
             if (!fits(shape, code.type)) return fail_at(rule.number, item, "the cast shape overflows"), false;
             node = plan_.cast(node, code.type);
             return true;
@@ -1101,7 +1241,10 @@ class remap_planner {
             }
         }
         if (!sized || product != numel || shape.size() > 64)
-            return fail_at(rule.number, item, "the " + decimal(numel) + " elements of " + describe(plan_.node(node)) + " do not fit into " + list_of(rule.code.numbers)), false;
+            return fail_at(rule.number, item,
+                           "the " + decimal(numel) + " elements of " + describe(plan_.node(node)) +
+                               " do not fit into " + list_of(rule.code.numbers)),
+                   false;
         node = plan_.reshape(node, shape);
         return true;
     }
@@ -1112,7 +1255,8 @@ class remap_planner {
     [[nodiscard]] static const char* encode(std::string_view text, ckpt::dtype type, std::array<std::byte, 16>& out) {
         constexpr const char* wrong = "the value does not fit the dtype";
         const ckpt::dtype component = component_type(type);
-        if (carrier_of(component) == carrier::none || info(type).packed) return "a tensor of this dtype cannot be filled with a number";
+        if (carrier_of(component) == carrier::none || info(type).packed)
+            return "a tensor of this dtype cannot be filled with a number";
         if (text == "true") text = "1";
         else if (text == "false") text = "0";
         std::array<std::byte, 16> from{};
@@ -1121,11 +1265,16 @@ class remap_planner {
         const carrier c = carrier_of(component);
         if (c == carrier::signed_integer || c == carrier::unsigned_integer) {
             std::uint64_t large{};
-            const bool is_large = !is_integer && std::from_chars(text.data(), text.data() + text.size(), large).ptr == text.data() + text.size() && !text.starts_with('-');
+            const bool is_large =
+                !is_integer &&
+                std::from_chars(text.data(), text.data() + text.size(), large).ptr == text.data() + text.size() &&
+                !text.starts_with('-');
             if (!is_integer && !is_large) return wrong;
             if (is_large) std::memcpy(from.data(), &large, sizeof large);
             else std::memcpy(from.data(), &integer, sizeof integer);
-            return convert(is_large ? dtype::uint64 : dtype::int64, from.data(), component, out.data(), 1) == 1 ? nullptr : wrong;
+            return convert(is_large ? dtype::uint64 : dtype::int64, from.data(), component, out.data(), 1) == 1
+                       ? nullptr
+                       : wrong;
         }
         if (type == dtype::float8_e8m0fnu) return "a tensor of this dtype cannot be filled with a number";
         double value{};

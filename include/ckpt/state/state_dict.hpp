@@ -44,27 +44,32 @@ struct state_dict_data final : counted {
         value content{};
     };
 
-    shared<counted> file{};                 // keeps the graph and its bytes alive, and keys that are not in `memory`
-    shared<storage_source> storages{};      // copies of storages, or what gathers tensors; null where the file's serve
+    shared<counted> file{};            // keeps the graph and its bytes alive, and keys that are not in `memory`
+    shared<storage_source> storages{}; // copies of storages, or what gathers tensors; null where the file's serve
     const storage_source* source{nullptr};
-    arena memory{};                         // keys that were joined
+    arena memory{}; // keys that were joined
     std::vector<entry> entries{};
-    std::vector<std::uint32_t> by_key{};    // numbers of entries, sorted by key
+    std::vector<std::uint32_t> by_key{}; // numbers of entries, sorted by key
     std::vector<other> others{};
     std::size_t refused{0};
-    std::string path{};                     // where the dictionary stands in the file
+    std::string path{}; // where the dictionary stands in the file
     value root{};
-    shared<lineage> history{};              // where entries came from; null where nothing was remapped
+    shared<lineage> history{}; // where entries came from; null where nothing was remapped
 
     /// The path of an entry, for errors.
-    [[nodiscard]] std::string where(std::string_view key) const { return path.empty() ? std::string(key) : path + '/' + std::string(key); }
+    [[nodiscard]] std::string where(std::string_view key) const {
+        return path.empty() ? std::string(key) : path + '/' + std::string(key);
+    }
     void sort_keys() {
         by_key.resize(entries.size());
         for (std::size_t i = 0; i < by_key.size(); ++i) by_key[i] = static_cast<std::uint32_t>(i);
-        std::sort(by_key.begin(), by_key.end(), [this](std::uint32_t a, std::uint32_t b) { return entries[a].key != entries[b].key ? entries[a].key < entries[b].key : a < b; });
+        std::sort(by_key.begin(), by_key.end(), [this](std::uint32_t a, std::uint32_t b) {
+            return entries[a].key != entries[b].key ? entries[a].key < entries[b].key : a < b;
+        });
     }
     [[nodiscard]] const entry* find(std::string_view key) const noexcept {
-        const auto at = std::lower_bound(by_key.begin(), by_key.end(), key, [this](std::uint32_t i, std::string_view k) { return entries[i].key < k; });
+        const auto at = std::lower_bound(by_key.begin(), by_key.end(), key,
+                                         [this](std::uint32_t i, std::string_view k) { return entries[i].key < k; });
         return at != by_key.end() && entries[*at].key == key ? &entries[*at] : nullptr;
     }
 };
@@ -123,16 +128,14 @@ class state_dict {
     result<ckpt::tensor> at(std::string_view) const&& = delete;
 
     /// A typed view of the tensor stored under `key`: `at(key)`, then `tensor::view<T, Rank>()`.
-    template <class T, std::size_t Rank>
-    [[nodiscard]] result<tensor_view<T, Rank>> view(std::string_view key) const& {
+    template <class T, std::size_t Rank> [[nodiscard]] result<tensor_view<T, Rank>> view(std::string_view key) const& {
         auto found = at(key);
         if (!found) return std::move(found).error();
         auto out = found->view<T, Rank>();
         if (!out) out.error().path = data_->where(key);
         return out;
     }
-    template <class T, std::size_t Rank>
-    result<tensor_view<T, Rank>> view(std::string_view) const&& = delete;
+    template <class T, std::size_t Rank> result<tensor_view<T, Rank>> view(std::string_view) const&& = delete;
 
     /// Entries below the dictionary that are not tensors: buffers that hold numbers, text, objects. By key, as data.
     struct other {
@@ -208,11 +211,14 @@ namespace detail {
 
 /// How the rest of `state/` looks into a state_dict.
 struct state_dict_access {
-    [[nodiscard]] static const shared<state_dict_data>& data(const state_dict& weights) noexcept { return weights.data_; }
+    [[nodiscard]] static const shared<state_dict_data>& data(const state_dict& weights) noexcept {
+        return weights.data_;
+    }
 };
 
 /// Flattens `root` into a state_dict. `file` keeps everything alive that the values borrow from.
-[[nodiscard]] inline result<state_dict> make_state_dict(const value& root, std::string path, shared<counted> file, const storage_source& source, const limits& most) {
+[[nodiscard]] inline result<state_dict> make_state_dict(const value& root, std::string path, shared<counted> file,
+                                                        const storage_source& source, const limits& most) {
     auto out = detail::make_shared<state_dict_data>();
     out->file = std::move(file);
     out->source = &source;
@@ -232,17 +238,18 @@ struct state_dict_access {
         return {text, at};
     };
     walk_budget budget{root, most.entries};
-    auto walked = walk(root, budget, errc::limit, state_dict_parts{}, [&](const std::vector<path_element>& elements, const value& v) {
-        if (elements.empty()) return; // a lone tensor is no state_dict
-        const std::string_view key = keep(elements);
-        if (v.kind() == kind::tensor || v.kind() == kind::array) {
-            const tensor_data* data = tensor_access::data(*v.as_tensor());
-            d.refused += data->refusal != nullptr;
-            d.entries.push_back({key, data});
-        } else {
-            d.others.push_back({key, v});
-        }
-    });
+    auto walked = walk(root, budget, errc::limit, state_dict_parts{},
+                       [&](const std::vector<path_element>& elements, const value& v) {
+                           if (elements.empty()) return; // a lone tensor is no state_dict
+                           const std::string_view key = keep(elements);
+                           if (v.kind() == kind::tensor || v.kind() == kind::array) {
+                               const tensor_data* data = tensor_access::data(*v.as_tensor());
+                               d.refused += data->refusal != nullptr;
+                               d.entries.push_back({key, data});
+                           } else {
+                               d.others.push_back({key, v});
+                           }
+                       });
     if (!walked) {
         error e = std::move(walked).error();
         e.path = d.path;
@@ -255,14 +262,17 @@ struct state_dict_access {
         // Two paths, one key: say both.
         std::vector<std::string> paths;
         walk_budget again{root, most.entries};
-        (void)walk(root, again, errc::limit, state_dict_parts{}, [&](const std::vector<path_element>& elements, const value&) {
-            located_tensor at{elements, {}, {}};
-            if (at.key() != key || paths.size() == 2) return;
-            std::string text;
-            for (const path_element& e : elements) append_path_element(text, e.text, text.empty());
-            paths.push_back(std::move(text));
-        });
-        error e{.code = errc::key_duplicate, .path = d.path, .detail = "the key " + quoted(key) + " comes from two entries"};
+        (void)walk(root, again, errc::limit, state_dict_parts{},
+                   [&](const std::vector<path_element>& elements, const value&) {
+                       located_tensor at{elements, {}, {}};
+                       if (at.key() != key || paths.size() == 2) return;
+                       std::string text;
+                       for (const path_element& e : elements) append_path_element(text, e.text, text.empty());
+                       paths.push_back(std::move(text));
+                   });
+        error e{.code = errc::key_duplicate,
+                .path = d.path,
+                .detail = "the key " + quoted(key) + " comes from two entries"};
         if (paths.size() == 2) e.detail += ": " + quoted(paths[0]) + " and " + quoted(paths[1]);
         e.hint = "select one of the dictionaries by its path";
         return e;

@@ -41,10 +41,10 @@ struct wanted_tensor {
 };
 
 struct rule_suggestion {
-    std::string text{};                            ///< `key_map::parse` reads it; comments say what is uncertain
+    std::string text{};                             ///< `key_map::parse` reads it; comments say what is uncertain
     std::vector<std::string> unexplained_sources{}; ///< keys that the rules lead to nothing that is wanted
     std::vector<std::string> unexplained_targets{}; ///< wanted keys that nothing becomes, or only with another shape
-    std::size_t matched{};                         ///< wanted keys that come out, in their shape
+    std::size_t matched{};                          ///< wanted keys that come out, in their shape
 };
 
 namespace detail {
@@ -68,7 +68,8 @@ inline constexpr char number_mark = '\x01';
         std::size_t end = i;
         while (end < key.size() && key[end] >= '0' && key[end] <= '9') ++end;
         const bool whole = (i == 0 || key[i - 1] == '.') && (end == key.size() || key[end] == '.');
-        const bool counts = end > i && end - i <= longest && (end - i == 1 || key[i] != '0') && (grain == family_grain::digits || (grain == family_grain::segments && whole));
+        const bool counts = end > i && end - i <= longest && (end - i == 1 || key[i] != '0') &&
+                            (grain == family_grain::digits || (grain == family_grain::segments && whole));
         if (counts) {
             std::int64_t n = 0;
             for (; i < end; ++i) n = n * 10 + (key[i] - '0');
@@ -108,26 +109,95 @@ class word_table {
     };
     // Whole segments: which of the two norms of a block it is.
     static constexpr synonym segments[]{
-        {"input_layernorm", "attn norm"},    {"layernorm_before", "attn norm"},     {"ln_1", "attn norm"},       {"norm1", "attn norm"},          {"attention_norm", "attn norm"}, {"attn_norm", "attn norm"},
-        {"layer_norm1", "attn norm"},        {"self_attn_layer_norm", "attn norm"}, {"ln_2", "mlp norm"},        {"norm2", "mlp norm"},           {"ffn_norm", "mlp norm"},        {"layer_norm2", "mlp norm"},
-        {"post_attention_layernorm", "mlp norm"}, {"layernorm_after", "mlp norm"},  {"final_layer_norm", "mlp norm"}, {"c_fc", "mlp up"},         {"fc1", "mlp up"},               {"linear1", "mlp up"},
-        {"fc2", "mlp down"},                 {"linear2", "mlp down"},               {"w1", "mlp gate"},          {"w2", "mlp down"},              {"w3", "mlp up"},                {"lm_head", "head out"},
-        {"conv_proj", "patch emb"},          {"patch_embed", "patch emb"},          {"patch_embeddings", "patch emb"}, {"patch_embedding", "patch emb"}, {"wte", "token emb"},       {"wpe", "pos emb"},
-        {"word_embeddings", "token emb"},    {"embed_tokens", "token emb"},         {"class_token", "class emb"}, {"cls_token", "class emb"},
+        {"input_layernorm", "attn norm"},
+        {"layernorm_before", "attn norm"},
+        {"ln_1", "attn norm"},
+        {"norm1", "attn norm"},
+        {"attention_norm", "attn norm"},
+        {"attn_norm", "attn norm"},
+        {"layer_norm1", "attn norm"},
+        {"self_attn_layer_norm", "attn norm"},
+        {"ln_2", "mlp norm"},
+        {"norm2", "mlp norm"},
+        {"ffn_norm", "mlp norm"},
+        {"layer_norm2", "mlp norm"},
+        {"post_attention_layernorm", "mlp norm"},
+        {"layernorm_after", "mlp norm"},
+        {"final_layer_norm", "mlp norm"},
+        {"c_fc", "mlp up"},
+        {"fc1", "mlp up"},
+        {"linear1", "mlp up"},
+        {"fc2", "mlp down"},
+        {"linear2", "mlp down"},
+        {"w1", "mlp gate"},
+        {"w2", "mlp down"},
+        {"w3", "mlp up"},
+        {"lm_head", "head out"},
+        {"conv_proj", "patch emb"},
+        {"patch_embed", "patch emb"},
+        {"patch_embeddings", "patch emb"},
+        {"patch_embedding", "patch emb"},
+        {"wte", "token emb"},
+        {"wpe", "pos emb"},
+        {"word_embeddings", "token emb"},
+        {"embed_tokens", "token emb"},
+        {"class_token", "class emb"},
+        {"cls_token", "class emb"},
     };
     static constexpr synonym words_[]{
-        {"layernorm", "norm"},   {"ln", "norm"},        {"bn", "norm"},        {"batchnorm", "norm"}, {"rmsnorm", "norm"},  {"groupnorm", "norm"}, {"gamma", "weight"},     {"beta", "bias"},
-        {"kernel", "weight"},    {"query", "q"},        {"key", "k"},          {"value", "v"},        {"attention", "attn"}, {"mha", "attn"},      {"output", "out"},       {"o", "out"},
-        {"projection", "proj"},  {"dense", "linear"},   {"fc", "linear"},      {"lin", "linear"},     {"ffn", "mlp"},       {"feedforward", "mlp"}, {"intermediate", "mlp up"}, {"embedding", "emb"},
-        {"embeddings", "emb"},   {"embed", "emb"},      {"embd", "emb"},       {"tok", "token"},      {"tokens", "token"},  {"word", "token"},     {"position", "pos"},     {"positional", "pos"},
-        {"block", "layer"},      {"blocks", "layer"},   {"layers", "layer"},   {"resblocks", "layer"}, {"blk", "layer"},    {"h", "layer"},        {"classifier", "head"},  {"heads", "head"},
-        {"shortcut", "downsample"}, {"skip", "downsample"}, {"vision", "visual"}, {"image", "visual"}, {"bert", "text"},    {"cls", "class"},
+        {"layernorm", "norm"},
+        {"ln", "norm"},
+        {"bn", "norm"},
+        {"batchnorm", "norm"},
+        {"rmsnorm", "norm"},
+        {"groupnorm", "norm"},
+        {"gamma", "weight"},
+        {"beta", "bias"},
+        {"kernel", "weight"},
+        {"query", "q"},
+        {"key", "k"},
+        {"value", "v"},
+        {"attention", "attn"},
+        {"mha", "attn"},
+        {"output", "out"},
+        {"o", "out"},
+        {"projection", "proj"},
+        {"dense", "linear"},
+        {"fc", "linear"},
+        {"lin", "linear"},
+        {"ffn", "mlp"},
+        {"feedforward", "mlp"},
+        {"intermediate", "mlp up"},
+        {"embedding", "emb"},
+        {"embeddings", "emb"},
+        {"embed", "emb"},
+        {"embd", "emb"},
+        {"tok", "token"},
+        {"tokens", "token"},
+        {"word", "token"},
+        {"position", "pos"},
+        {"positional", "pos"},
+        {"block", "layer"},
+        {"blocks", "layer"},
+        {"layers", "layer"},
+        {"resblocks", "layer"},
+        {"blk", "layer"},
+        {"h", "layer"},
+        {"classifier", "head"},
+        {"heads", "head"},
+        {"shortcut", "downsample"},
+        {"skip", "downsample"},
+        {"vision", "visual"},
+        {"image", "visual"},
+        {"bert", "text"},
+        {"cls", "class"},
     };
 
     void add(std::string_view means, std::vector<std::uint32_t>& out) {
         while (!means.empty()) {
             const std::size_t end = (std::min)(means.find(' '), means.size());
-            const auto [it, is_new] = known_.try_emplace(std::string(means.substr(0, end)), static_cast<std::uint32_t>(known_.size()));
+            const auto [it, is_new] =
+                known_.try_emplace(std::string(means.substr(0, end)), static_cast<std::uint32_t>(known_.size()));
             out.push_back(it->second);
             means.remove_prefix((std::min)(end + 1, means.size()));
         }
@@ -164,7 +234,8 @@ class rule_suggester {
         for (const auto entry : weights) {
             item& i = sources_.emplace_back();
             i.name = entry.key;
-            if (entry.tensor.refusal() == nullptr) i.shape.emplace(entry.tensor.shape().begin(), entry.tensor.shape().end());
+            if (entry.tensor.refusal() == nullptr)
+                i.shape.emplace(entry.tensor.shape().begin(), entry.tensor.shape().end());
         }
         for (const wanted_tensor& w : wanted) {
             item& i = targets_.emplace_back();
@@ -177,9 +248,12 @@ class rule_suggester {
     [[nodiscard]] rule_suggestion run() {
         find_prefixes();
         match_equal();
-        for (const family_grain grain : {family_grain::digits, family_grain::segments, family_grain::literal}) find_fused(grain);
-        for (const family_grain grain : {family_grain::digits, family_grain::segments, family_grain::literal}) match_families(grain, false);
-        for (const family_grain grain : {family_grain::digits, family_grain::segments, family_grain::literal}) match_families(grain, true);
+        for (const family_grain grain : {family_grain::digits, family_grain::segments, family_grain::literal})
+            find_fused(grain);
+        for (const family_grain grain : {family_grain::digits, family_grain::segments, family_grain::literal})
+            match_families(grain, false);
+        for (const family_grain grain : {family_grain::digits, family_grain::segments, family_grain::literal})
+            match_families(grain, true);
         free_borne_names();
         return write();
     }
@@ -196,11 +270,11 @@ class rule_suggester {
     /// The unmatched keys that differ in numbers only.
     struct family {
         std::string pattern{};
-        std::vector<std::uint32_t> members{};           ///< in the order of their numbers
+        std::vector<std::uint32_t> members{};             ///< in the order of their numbers
         std::vector<std::vector<std::int64_t>> numbers{}; ///< of each member
         std::vector<std::uint32_t> words{};
-        std::array<std::uint64_t, 3> stems{};           ///< hashes of the pattern without its last segments
-        std::uint32_t leaf{0};                          ///< what the last word means: 0 is unknown
+        std::array<std::uint64_t, 3> stems{}; ///< hashes of the pattern without its last segments
+        std::uint32_t leaf{0};                ///< what the last word means: 0 is unknown
         std::uint64_t fingerprint{};
     };
     enum class link_kind : std::uint8_t { rename, merge, split };
@@ -212,10 +286,10 @@ class rule_suggester {
         family_grain grain{};
         std::vector<std::string> from{};
         std::vector<std::string> to{};
-        std::vector<std::int64_t> offsets{};                 ///< of each number, from source to target
+        std::vector<std::int64_t> offsets{};                  ///< of each number, from source to target
         std::vector<std::optional<std::int64_t>> constants{}; ///< numbers of the source that are always the same
-        std::vector<std::int64_t> sizes{};                   ///< of a split into unequal parts
-        std::vector<std::vector<std::uint32_t>> sources{};   ///< by part
+        std::vector<std::int64_t> sizes{};                    ///< of a split into unequal parts
+        std::vector<std::vector<std::uint32_t>> sources{};    ///< by part
         std::vector<std::vector<std::uint32_t>> targets{};
     };
 
@@ -246,7 +320,9 @@ class rule_suggester {
     [[nodiscard]] static std::vector<std::string> best_of(const std::unordered_map<std::string, std::size_t>& votes) {
         std::vector<std::pair<std::size_t, std::string>> all;
         for (const auto& [prefix, n] : votes) all.emplace_back(n, prefix);
-        std::sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.first != b.first ? a.first > b.first : a.second < b.second; });
+        std::sort(all.begin(), all.end(), [](const auto& a, const auto& b) {
+            return a.first != b.first ? a.first > b.first : a.second < b.second;
+        });
         if (all.size() > 3) all.resize(3);
         std::vector<std::string> out;
         for (auto& [n, prefix] : all) out.push_back(std::move(prefix));
@@ -268,14 +344,17 @@ class rule_suggester {
                     continue;
                 }
                 for (std::size_t dot = s.name.find('.'); dot != std::string::npos; dot = s.name.find('.', dot + 1))
-                    if (is_target(std::string_view(s.name).substr(dot + 1), s.shape)) ++strips[s.name.substr(0, dot + 1)];
+                    if (is_target(std::string_view(s.name).substr(dot + 1), s.shape))
+                        ++strips[s.name.substr(0, dot + 1)];
             }
             bool targets_wrapped = false;
             for (const item& t : targets_) {
                 targets_wrapped = targets_wrapped || is_wrapped(t.name);
                 if (source_of.contains(t.name)) continue;
                 for (std::size_t dot = t.name.find('.'); dot != std::string::npos; dot = t.name.find('.', dot + 1))
-                    if (const auto s = source_of.find(std::string_view(t.name).substr(dot + 1)); s != source_of.end() && fits(sources_[s->second].shape, t.shape)) ++adds[t.name.substr(0, dot + 1)];
+                    if (const auto s = source_of.find(std::string_view(t.name).substr(dot + 1));
+                        s != source_of.end() && fits(sources_[s->second].shape, t.shape))
+                        ++adds[t.name.substr(0, dot + 1)];
             }
             if (wrapped > 0) candidates.push_back({"strip wrappers", {}, {}, true});
             for (std::string& p : best_of(strips)) candidates.push_back({prefixed("strip ", p), p, {}, false});
@@ -287,7 +366,8 @@ class rule_suggester {
                 std::size_t changed = 0;
                 const std::size_t got = matches_after(c, changed);
                 // Wrappers never mean anything, so that they go also where names differ otherwise.
-                const bool harmless = c.wrappers && !targets_wrapped && wrapped * 2 > sources_.size() && got >= base && got != std::size_t(-1);
+                const bool harmless = c.wrappers && !targets_wrapped && wrapped * 2 > sources_.size() && got >= base &&
+                                      got != std::size_t(-1);
                 if (got == std::size_t(-1) || (!harmless && (got <= base || (got - base) * 4 < changed))) continue;
                 if (best != nullptr && got <= most) continue;
                 best = &c;
@@ -334,7 +414,13 @@ class rule_suggester {
             std::string_view end{};
             std::uint32_t means{};
         };
-        constexpr known_leaf leaves[]{{"num_batches_tracked", 5}, {"running_mean", 3}, {"running_var", 4}, {"weight", 1}, {"gamma", 1}, {"bias", 2}, {"beta", 2}};
+        constexpr known_leaf leaves[]{{"num_batches_tracked", 5},
+                                      {"running_mean", 3},
+                                      {"running_var", 4},
+                                      {"weight", 1},
+                                      {"gamma", 1},
+                                      {"bias", 2},
+                                      {"beta", 2}};
         for (const known_leaf& l : leaves) {
             if (!pattern.ends_with(l.end)) continue;
             if (pattern.size() == l.end.size()) return l.means;
@@ -346,7 +432,9 @@ class rule_suggester {
     [[nodiscard]] static bool has_controls(std::string_view key) noexcept {
         return std::any_of(key.begin(), key.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20; });
     }
-    static void add_number(std::uint64_t& hash, std::uint64_t n) noexcept { hash = mix(hash * 0x9E37'79B9'7F4A'7C15u + n + 1); }
+    static void add_number(std::uint64_t& hash, std::uint64_t n) noexcept {
+        hash = mix(hash * 0x9E37'79B9'7F4A'7C15u + n + 1);
+    }
 
     [[nodiscard]] std::vector<family> families(const std::vector<item>& items, family_grain grain, bool shapes) {
         std::vector<family> out;
@@ -365,7 +453,8 @@ class rule_suggester {
         for (family& f : out) {
             std::vector<std::size_t> order(f.members.size());
             for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
-            std::sort(order.begin(), order.end(), [&f](std::size_t a, std::size_t b) { return f.numbers[a] < f.numbers[b]; });
+            std::sort(order.begin(), order.end(),
+                      [&f](std::size_t a, std::size_t b) { return f.numbers[a] < f.numbers[b]; });
             family sorted;
             for (const std::size_t i : order) {
                 sorted.members.push_back(f.members[i]);
@@ -480,7 +569,8 @@ class rule_suggester {
         std::vector<candidate> open;
         for (auto& [fingerprint, b] : buckets) add_candidates(s, t, b.first, b.second, worth, open);
         std::erase_if(open, [&](const candidate& c) { return !aligned_with_shapes(s[c.s], t[c.t]); });
-        std::sort(open.begin(), open.end(), [](const candidate& a, const candidate& b) { return a.s != b.s ? a.s < b.s : a.t < b.t; });
+        std::sort(open.begin(), open.end(),
+                  [](const candidate& a, const candidate& b) { return a.s != b.s ? a.s < b.s : a.t < b.t; });
         float least = 0.6F;
         for (int round = 0; round < 24 && !open.empty(); ++round) {
             struct best {
@@ -521,7 +611,8 @@ class rule_suggester {
         }
     }
     template <class Buckets, class Take>
-    void match_by_place(const std::vector<family>& s, const std::vector<family>& t, const Buckets& buckets, Take&& take) {
+    void match_by_place(const std::vector<family>& s, const std::vector<family>& t, const Buckets& buckets,
+                        Take&& take) {
         std::unordered_set<std::uint64_t> seen;
         for (const family& first : s) { // the buckets in the order of their first sources
             if (!seen.insert(first.fingerprint).second) continue;
@@ -538,11 +629,14 @@ class rule_suggester {
                 bool fit = true;
                 for (std::size_t i = 0; i < a.size(); ++i) fit = fit && aligned_with_shapes(s[a[i]], t[b[i]]);
                 if (!fit) continue;
-                for (std::size_t i = 0; i < a.size(); ++i) take(a[i], b[i], a.size() == 1 ? surety::alone : surety::position);
+                for (std::size_t i = 0; i < a.size(); ++i)
+                    take(a[i], b[i], a.size() == 1 ? surety::alone : surety::position);
             }
         }
     }
-    void add_candidates(const std::vector<family>& s, const std::vector<family>& t, const std::vector<std::uint32_t>& left, const std::vector<std::uint32_t>& right, const std::vector<float>& worth, std::vector<candidate>& out) const {
+    void add_candidates(const std::vector<family>& s, const std::vector<family>& t,
+                        const std::vector<std::uint32_t>& left, const std::vector<std::uint32_t>& right,
+                        const std::vector<float>& worth, std::vector<candidate>& out) const {
         constexpr std::size_t most_pairs = 20'000; // of a bucket that is compared in full
         constexpr std::size_t most_of_word = 24;
         constexpr std::size_t most_candidates = 2'000'000;
@@ -566,24 +660,29 @@ class rule_suggester {
         for (const std::uint32_t a : left) {
             sharing.clear();
             for (const std::uint32_t w : s[a].words)
-                if (const auto all = of_word.find(w); all != of_word.end() && all->second.size() <= most_of_word) sharing.insert(sharing.end(), all->second.begin(), all->second.end());
+                if (const auto all = of_word.find(w); all != of_word.end() && all->second.size() <= most_of_word)
+                    sharing.insert(sharing.end(), all->second.begin(), all->second.end());
             std::sort(sharing.begin(), sharing.end());
             sharing.erase(std::unique(sharing.begin(), sharing.end()), sharing.end());
             for (const std::uint32_t b : sharing) add(a, b);
         }
     }
-    [[nodiscard]] static std::uint64_t pair_hash(std::uint64_t a, std::uint64_t b) noexcept { return mix(a ^ mix(b + 0x51ED)); }
+    [[nodiscard]] static std::uint64_t pair_hash(std::uint64_t a, std::uint64_t b) noexcept {
+        return mix(a ^ mix(b + 0x51ED));
+    }
     /// What is known of the neighbours: the same module came to the same module.
     [[nodiscard]] float bonus(const family& s, const family& t) const {
         constexpr float worth[]{1.0F, 0.5F, 0.25F};
         for (std::size_t d = 0; d < 3; ++d)
-            if (s.stems[d] != 0 && t.stems[d] != 0 && stems_.contains(pair_hash(s.stems[d], t.stems[d]))) return worth[d];
+            if (s.stems[d] != 0 && t.stems[d] != 0 && stems_.contains(pair_hash(s.stems[d], t.stems[d])))
+                return worth[d];
         return 0;
     }
 
     // ---- queries, keys and values in one
 
-    /// The pattern with its word for the query replaced by that for the key or the value; empty where it has none at `at`.
+    /// The pattern with its word for the query replaced by that for the key or the value; empty where it has none at
+    /// `at`.
     struct query_word {
         std::size_t at{};
         std::string_view word{};
@@ -591,11 +690,15 @@ class rule_suggester {
     };
     [[nodiscard]] static std::optional<query_word> query_at(std::string_view pattern, std::size_t at) noexcept {
         const auto bounded = [&](std::size_t from, std::size_t length) {
-            const auto letter = [&](std::size_t i) { return (pattern[i] >= 'a' && pattern[i] <= 'z') || (pattern[i] >= 'A' && pattern[i] <= 'Z'); };
-            const bool w = length == 1 && from > 0 && (pattern[from - 1] == 'w' || pattern[from - 1] == 'W') && (from == 1 || !letter(from - 2));
+            const auto letter = [&](std::size_t i) {
+                return (pattern[i] >= 'a' && pattern[i] <= 'z') || (pattern[i] >= 'A' && pattern[i] <= 'Z');
+            };
+            const bool w = length == 1 && from > 0 && (pattern[from - 1] == 'w' || pattern[from - 1] == 'W') &&
+                           (from == 1 || !letter(from - 2));
             return (from == 0 || !letter(from - 1) || w) && (from + length == pattern.size() || !letter(from + length));
         };
-        constexpr query_word words[]{{0, "query", {"key", "value"}}, {0, "Query", {"Key", "Value"}}, {0, "q", {"k", "v"}}, {0, "Q", {"K", "V"}}};
+        constexpr query_word words[]{
+            {0, "query", {"key", "value"}}, {0, "Query", {"Key", "Value"}}, {0, "q", {"k", "v"}}, {0, "Q", {"K", "V"}}};
         for (query_word w : words)
             if (pattern.substr(at).starts_with(w.word) && bounded(at, w.word.size())) {
                 w.at = at;
@@ -620,7 +723,9 @@ class rule_suggester {
                 for (std::size_t k = 0; k < 2; ++k) {
                     std::string other = pattern;
                     other.replace(at, word->word.size(), word->others[k]);
-                    if (const auto found = by_pattern.find(other); found != by_pattern.end() && aligned(all[i], all[found->second])) t.parts[k + 1] = found->second;
+                    if (const auto found = by_pattern.find(other);
+                        found != by_pattern.end() && aligned(all[i], all[found->second]))
+                        t.parts[k + 1] = found->second;
                 }
                 if (t.parts[1] == nothing || t.parts[2] == nothing) continue;
                 if (all[i].numbers != all[t.parts[1]].numbers || all[i].numbers != all[t.parts[2]].numbers) continue;
@@ -637,7 +742,8 @@ class rule_suggester {
         return false;
     }
     /// Whether the rows of three shapes one after another have the fourth.
-    [[nodiscard]] static bool adds_up(const shape_type& q, const shape_type& k, const shape_type& v, const shape_type& whole) noexcept {
+    [[nodiscard]] static bool adds_up(const shape_type& q, const shape_type& k, const shape_type& v,
+                                      const shape_type& whole) noexcept {
         if (!q || !k || !v || !whole) return false;
         const std::size_t rank = q->size();
         if (rank == 0 || k->size() != rank || v->size() != rank || whole->size() != rank) return false;
@@ -660,14 +766,16 @@ class rule_suggester {
         std::vector<std::vector<std::uint32_t>> stem_words;
         for (const triple& t : found) stem_words.push_back(table_.words(t.stem));
         const std::vector<float> worth = worth_of_words(parts, wholes);
-        std::unordered_map<std::uint64_t, std::vector<std::uint32_t>> by_first; // wholes by the shape of their first member, and how many there are
+        std::unordered_map<std::uint64_t, std::vector<std::uint32_t>>
+            by_first; // wholes by the shape of their first member, and how many there are
         const auto first_key = [](const std::vector<std::int64_t>& shape, std::size_t count) {
             std::uint64_t out = count;
             for (const std::int64_t n : shape) add_number(out, static_cast<std::uint64_t>(n));
             return out;
         };
         for (std::uint32_t i = 0; i < wholes.size(); ++i)
-            if (const shape_type& shape = whole_items[wholes[i].members.front()].shape) by_first[first_key(*shape, wholes[i].members.size())].push_back(i);
+            if (const shape_type& shape = whole_items[wholes[i].members.front()].shape)
+                by_first[first_key(*shape, wholes[i].members.size())].push_back(i);
         struct pairing {
             float score{};
             std::uint32_t t{};
@@ -693,12 +801,15 @@ class rule_suggester {
                 if (stem.leaf != wholes[w].leaf && stem.leaf != 0 && wholes[w].leaf != 0) continue;
                 bool fit = aligned(parts[q], wholes[w]);
                 for (std::size_t m = 0; m < wholes[w].members.size() && fit; ++m)
-                    fit = adds_up(part_items[parts[q].members[m]].shape, part_items[parts[k].members[m]].shape, part_items[parts[v].members[m]].shape, whole_items[wholes[w].members[m]].shape);
-                const float score = similarity(stem, wholes[w], worth) + (is_fused_name(wholes[w].pattern) ? 0.5F : 0.0F);
+                    fit = adds_up(part_items[parts[q].members[m]].shape, part_items[parts[k].members[m]].shape,
+                                  part_items[parts[v].members[m]].shape, whole_items[wholes[w].members[m]].shape);
+                const float score =
+                    similarity(stem, wholes[w], worth) + (is_fused_name(wholes[w].pattern) ? 0.5F : 0.0F);
                 if (fit && score >= 0.4F) pairs.push_back({score, i, w});
             }
         }
-        std::stable_sort(pairs.begin(), pairs.end(), [](const pairing& a, const pairing& b) { return a.score > b.score; });
+        std::stable_sort(pairs.begin(), pairs.end(),
+                         [](const pairing& a, const pairing& b) { return a.score > b.score; });
         std::vector<char> done(wholes.size(), 0);
         std::vector<char> part_done(parts.size(), 0);
         for (const pairing& p : pairs) {
@@ -713,7 +824,8 @@ class rule_suggester {
                 const std::uint64_t a = parts[q].stems[d];
                 const std::uint64_t b = wholes[p.whole].stems[d];
                 // The parts stand one module further down than the whole, or beside it.
-                for (const std::uint64_t other : {b, d > 0 ? wholes[p.whole].stems[d - 1] : b}) stems_.insert(merges ? pair_hash(a, other) : pair_hash(other, a));
+                for (const std::uint64_t other : {b, d > 0 ? wholes[p.whole].stems[d - 1] : b})
+                    stems_.insert(merges ? pair_hash(a, other) : pair_hash(other, a));
             }
             if (merges) add_link(link_kind::merge, surety::named, grain, three, {&wholes[p.whole]});
             else add_link(link_kind::split, surety::named, grain, {&wholes[p.whole]}, three);
@@ -724,7 +836,8 @@ class rule_suggester {
         }
     }
 
-    void add_link(link_kind kind, surety sure, family_grain grain, const std::vector<const family*>& from, const std::vector<const family*>& to) {
+    void add_link(link_kind kind, surety sure, family_grain grain, const std::vector<const family*>& from,
+                  const std::vector<const family*>& to) {
         link out{kind, sure, grain, {}, {}, {}, {}, {}, {}, {}};
         const family& s = *from.front();
         const family& t = *to.front();
@@ -782,10 +895,13 @@ class rule_suggester {
         return out;
     }
     /// Whether a line is a rule. A key with a line feed at its end would leave a rule about another key before it.
-    [[nodiscard]] static bool parses(std::string_view line) { return line.find('\n') == std::string_view::npos && key_map::parse(line).has_value(); }
+    [[nodiscard]] static bool parses(std::string_view line) {
+        return line.find('\n') == std::string_view::npos && key_map::parse(line).has_value();
+    }
 
     /// A pattern or a template of a link. `leaf`: bytes at the end that `leaf_text` stands for.
-    [[nodiscard]] static std::string word_of(const link& l, std::string_view pattern, bool is_template, std::size_t leaf, std::string_view leaf_text) {
+    [[nodiscard]] static std::string word_of(const link& l, std::string_view pattern, bool is_template,
+                                             std::size_t leaf, std::string_view leaf_text) {
         std::string out;
         std::size_t k = 0;
         for (const char c : pattern.substr(0, pattern.size() - leaf)) {
@@ -817,8 +933,12 @@ class rule_suggester {
                     if (s.size() < length || s[s.size() - length] != first[first.size() - length]) return false;
             return true;
         };
-        while (n < first.size() && first[first.size() - n - 1] != '.' && first[first.size() - n - 1] != number_mark && same(n + 1)) ++n;
-        const auto begins_word = [](const std::string& s, std::size_t length) { return length == s.size() || s[s.size() - length - 1] == '.' || s[s.size() - length - 1] == '_'; };
+        while (n < first.size() && first[first.size() - n - 1] != '.' && first[first.size() - n - 1] != number_mark &&
+               same(n + 1))
+            ++n;
+        const auto begins_word = [](const std::string& s, std::size_t length) {
+            return length == s.size() || s[s.size() - length - 1] == '.' || s[s.size() - length - 1] == '_';
+        };
         for (; n > 0; --n) {
             bool whole = true;
             for (const std::vector<std::string>* side : {&l.from, &l.to})
@@ -837,8 +957,11 @@ class rule_suggester {
         std::size_t order{};
         std::vector<std::size_t> links{};
     };
-    [[nodiscard]] static std::string rule_of(const link& l, std::size_t leaf, std::string_view in_pattern, std::string_view in_template) {
-        std::string out = l.kind == link_kind::rename ? "rename " : l.kind == link_kind::merge ? "merge 0 " : "split 0 ";
+    [[nodiscard]] static std::string rule_of(const link& l, std::size_t leaf, std::string_view in_pattern,
+                                             std::string_view in_template) {
+        std::string out = l.kind == link_kind::rename  ? "rename "
+                          : l.kind == link_kind::merge ? "merge 0 "
+                                                       : "split 0 ";
         if (!l.sizes.empty()) {
             out += '[';
             for (std::size_t i = 0; i < l.sizes.size(); ++i) out += (i > 0 ? ", " : "") + decimal(l.sizes[i]);
@@ -868,7 +991,8 @@ class rule_suggester {
             const link& l = links_[i];
             const std::size_t n = common_leaf(l);
             const std::string leaf = l.from.front().substr(l.from.front().size() - n);
-            const std::string rest = rule_of(l, n, "\x02", "\x02") + char('0' + static_cast<int>(l.sure)) + (n == 0 ? "-" : "");
+            const std::string rest =
+                rule_of(l, n, "\x02", "\x02") + char('0' + static_cast<int>(l.sure)) + (n == 0 ? "-" : "");
             const auto [it, is_new] = known.try_emplace(rest, groups.size());
             if (!is_new && groups[it->second].leaves.size() >= most_leaves) it->second = groups.size();
             if (it->second == groups.size()) groups.emplace_back();
@@ -931,7 +1055,8 @@ class rule_suggester {
             heads[it->second].links.push_back(i);
             heads[it->second].tails.insert(a.substr(a.size() - whole));
         }
-        std::stable_sort(heads.begin(), heads.end(), [](const head& x, const head& y) { return x.links.size() > y.links.size(); });
+        std::stable_sort(heads.begin(), heads.end(),
+                         [](const head& x, const head& y) { return x.links.size() > y.links.size(); });
         std::vector<line> out;
         constexpr std::size_t examined = 24;
         for (std::size_t h = 0; h < heads.size() && h < examined; ++h) {
@@ -961,15 +1086,19 @@ class rule_suggester {
         }
         return out;
     }
-    [[nodiscard]] static std::size_t marks(std::string_view pattern) noexcept { return static_cast<std::size_t>(std::count(pattern.begin(), pattern.end(), number_mark)); }
+    [[nodiscard]] static std::size_t marks(std::string_view pattern) noexcept {
+        return static_cast<std::size_t>(std::count(pattern.begin(), pattern.end(), number_mark));
+    }
     [[nodiscard]] bool keeps_name(std::uint32_t s) const { return !moved_.contains(s); }
 
     /// The rules as a text; `whole` becomes false where it cannot hold all.
-    [[nodiscard]] static std::string join(const std::vector<std::string>& prefixes, const std::vector<line>& lines, bool group, bool& whole) {
+    [[nodiscard]] static std::string join(const std::vector<std::string>& prefixes, const std::vector<line>& lines,
+                                          bool group, bool& whole) {
         std::string out;
         for (const std::string& p : prefixes) out += p + '\n';
         const auto comment = [](const line& l) -> std::string_view {
-            if (l.kind != link_kind::rename) return "# queries, keys and values one after another: names and shapes cannot tell another order\n";
+            if (l.kind != link_kind::rename)
+                return "# queries, keys and values one after another: names and shapes cannot tell another order\n";
             if (l.sure == surety::guess) return "# guesses: shapes, and few words in common\n";
             if (l.sure == surety::alone) return "# the only ones of this shape\n";
             if (l.sure == surety::position) return "# by shape and position only\n";
@@ -988,7 +1117,8 @@ class rule_suggester {
                 last = {};
             }
             const std::string_view said = comment(l);
-            if (said != last) out += std::string(opened ? "  " : "") + std::string(said.empty() ? "# by names and shapes\n" : said);
+            if (said != last)
+                out += std::string(opened ? "  " : "") + std::string(said.empty() ? "# by names and shapes\n" : said);
             last = said;
             out += (opened ? "  " : "") + l.text + '\n';
         }
@@ -1014,7 +1144,8 @@ class rule_suggester {
         for (std::uint32_t i = r.items[0].next; i != 0; i = r.items[i].next) {
             const gather_node& node = r.plan->node(r.items[i].node);
             out.results.emplace_back(std::string(r.items[i].name), shape_type{});
-            if (node.data == nullptr || node.data->refusal == nullptr) out.results.back().second.emplace(node.sizes().begin(), node.sizes().end());
+            if (node.data == nullptr || node.data->refusal == nullptr)
+                out.results.back().second.emplace(node.sizes().begin(), node.sizes().end());
             out.hits += is_target(out.results.back().first, out.results.back().second) ? 1u : 0u;
         }
         return out;
@@ -1073,7 +1204,8 @@ class rule_suggester {
             }
         return finish(std::move(text), best);
     }
-    /// Rules for matrices that are wanted lying down: under the names that they have, or the only ones left of their sizes.
+    /// Rules for matrices that are wanted lying down: under the names that they have, or the only ones left of their
+    /// sizes.
     [[nodiscard]] std::string transposes(const outcome& made) const {
         struct matrix {
             std::int64_t rows{};
@@ -1098,16 +1230,20 @@ class rule_suggester {
             const std::vector<std::int64_t>& shape = *t.shape;
             const auto found = results.find(t.name);
             if (found == results.end()) missing.push_back({shape[0], shape[1], t.name});
-            else if (*found->second && **found->second == std::vector<std::int64_t>{shape[1], shape[0]}) add(t.name, t.name);
+            else if (*found->second && **found->second == std::vector<std::int64_t>{shape[1], shape[0]})
+                add(t.name, t.name);
         }
         std::vector<matrix> left;
         for (const auto& [key, shape] : made.results)
             if (is_matrix(shape) && !target_of_.contains(key)) left.push_back({(*shape)[1], (*shape)[0], key});
-        const auto before = [](const matrix& a, const matrix& b) { return a.rows != b.rows ? a.rows < b.rows : a.columns < b.columns; };
+        const auto before = [](const matrix& a, const matrix& b) {
+            return a.rows != b.rows ? a.rows < b.rows : a.columns < b.columns;
+        };
         std::sort(left.begin(), left.end(), before);
         std::sort(missing.begin(), missing.end(), before);
         for (std::size_t i = 0; i < missing.size(); ++i) {
-            const bool alone = (i == 0 || before(missing[i - 1], missing[i])) && (i + 1 == missing.size() || before(missing[i], missing[i + 1]));
+            const bool alone = (i == 0 || before(missing[i - 1], missing[i])) &&
+                               (i + 1 == missing.size() || before(missing[i], missing[i + 1]));
             const auto [first, last] = std::equal_range(left.begin(), left.end(), missing[i], before);
             if (alone && last - first == 1) add(first->name, missing[i].name);
         }
@@ -1122,7 +1258,8 @@ class rule_suggester {
             for (const std::size_t i : l.links) n += links_[i].sources.front().size();
             return n;
         };
-        std::stable_sort(lines.begin(), lines.end(), [&](const line& a, const line& b) { return weight(a) > weight(b); });
+        std::stable_sort(lines.begin(), lines.end(),
+                         [&](const line& a, const line& b) { return weight(a) > weight(b); });
         std::size_t patterns = 0;
         std::erase_if(lines, [&](const line& l) { return l.text.find('{') != std::string::npos && ++patterns > most; });
         std::stable_sort(lines.begin(), lines.end(), [](const line& a, const line& b) { return a.order < b.order; });
@@ -1137,7 +1274,11 @@ class rule_suggester {
                 continue;
             }
             for (std::size_t m = 0; m < l.sources[0].size(); ++m) {
-                out.push_back({literal_rename(sources_[l.sources[0][m]].name, targets_[l.targets[0][m]].name), l.sure, l.kind, i, {i}});
+                out.push_back({literal_rename(sources_[l.sources[0][m]].name, targets_[l.targets[0][m]].name),
+                               l.sure,
+                               l.kind,
+                               i,
+                               {i}});
             }
         }
         return out;
@@ -1156,14 +1297,16 @@ class rule_suggester {
             if (found != results.end() && fits(*found->second, t.shape)) continue;
             out.unexplained_targets.push_back(t.name);
             if (found == results.end() || ++wrongs > most) continue;
-            wrong += "#   " + report_text(t.name) + ": " + sizes_of(**found->second) + ", not " + sizes_of(*t.shape) + '\n';
+            wrong +=
+                "#   " + report_text(t.name) + ": " + sizes_of(**found->second) + ", not " + sizes_of(*t.shape) + '\n';
         }
         std::vector<std::string> unwanted;
         for (const auto& [key, shape] : made.results)
             if (!target_of_.contains(key)) unwanted.push_back(key);
         out.unexplained_sources = unwanted;
         const auto n = [](std::size_t count) { return decimal(std::uint64_t{count}); };
-        out.text = "# " + n(sources_.size()) + " keys, " + n(targets_.size()) + " are wanted: " + n(made.hits) + " of them come out in their shapes, " + n(equal_) + " under the names that they have";
+        out.text = "# " + n(sources_.size()) + " keys, " + n(targets_.size()) + " are wanted: " + n(made.hits) +
+                   " of them come out in their shapes, " + n(equal_) + " under the names that they have";
         out.text += prefixes_.empty() ? ".\n" : " after the first rules.\n";
         out.text += "# From names and shapes alone: read the rules before you use them.\n" + rules;
         if (!wrong.empty()) out.text += "# another shape than the one that is wanted:\n" + wrong;
@@ -1188,7 +1331,8 @@ class rule_suggester {
     }
     /// A rule for each module of which nothing is wanted, and for each key beside those.
     static void append_drops(std::string& out, const std::vector<std::string>& unwanted, const outcome& made) {
-        std::unordered_map<std::string_view, std::pair<std::size_t, std::size_t>> below; // of a module: keys, and those not wanted
+        std::unordered_map<std::string_view, std::pair<std::size_t, std::size_t>>
+            below; // of a module: keys, and those not wanted
         const std::unordered_set<std::string_view> gone(unwanted.begin(), unwanted.end());
         for (const auto& [key, shape] : made.results) {
             const std::string_view k = key;
@@ -1210,7 +1354,9 @@ class rule_suggester {
                 if (!said.insert(k.substr(0, dot)).second) line = "said";
                 else if (line = "drop "; true) {
                     std::string pattern;
-                    for (const char c : k.substr(0, dot)) pattern += (c == '\\' || c == '{' || c == '}' || c == '*') ? std::string("\\") + c : std::string(1, c);
+                    for (const char c : k.substr(0, dot))
+                        pattern +=
+                            (c == '\\' || c == '{' || c == '}' || c == '*') ? std::string("\\") + c : std::string(1, c);
                     append_rule_word(line, pattern + ".**");
                 }
                 break;
@@ -1243,6 +1389,8 @@ class rule_suggester {
 
 /// Rules that lead from the keys of `weights` to the wanted ones, as far as names and shapes tell: prefixes, renames,
 /// queries, keys and values fused or taken apart, matrices transposed. Reads no element and changes nothing.
-[[nodiscard]] inline rule_suggestion suggest_rules(const state_dict& weights, std::span<const wanted_tensor> wanted) { return detail::rule_suggester{weights, wanted}.run(); }
+[[nodiscard]] inline rule_suggestion suggest_rules(const state_dict& weights, std::span<const wanted_tensor> wanted) {
+    return detail::rule_suggester{weights, wanted}.run();
+}
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI

@@ -5,11 +5,11 @@
 // Out:     every tensor below it, under every path that reaches it, in the file's order.
 // Refuses: more rows than it was allowed, more steps or longer paths than the pickle's size allows.
 //
-// A path goes through keys of dictionaries, positions of lists and tuples, attributes and items of objects (positions of a
-// state that is a tuple). A whole
-// pickled module is walked as its state_dict() would be: parameters, persistent buffers, submodules, in this order, and
-// one element of the path for the whole dotted name; a module of TorchScript by its attributes. Explicit stack; a container that is on its own path is not entered
-// again; what holds no tensor is not entered at all.
+// A path goes through keys of dictionaries, positions of lists and tuples, attributes and items of objects (positions
+// of a state that is a tuple). A whole pickled module is walked as its state_dict() would be: parameters, persistent
+// buffers, submodules, in this order, and one element of the path for the whole dotted name; a module of TorchScript by
+// its attributes. Explicit stack; a container that is on its own path is not entered again; what holds no tensor is not
+// entered at all.
 #pragma once
 
 #include <ckpt/core/key_path.hpp>
@@ -198,20 +198,22 @@ class step_cursor {
         else return false;
         return true;
     }
-    /// As Module.state_dict() goes: without those that are None, and without the buffers that are not persistent. Then, of the
-    /// whole, the attributes that are packed parameters.
+    /// As Module.state_dict() goes: without those that are None, and without the buffers that are not persistent. Then,
+    /// of the whole, the attributes that are packed parameters.
     [[nodiscard]] bool next_of_module(value& key, value& below) noexcept {
         while (part_ < all_parts) {
             if (!entry_of(attributes_[part_], key, below)) {
                 ++part_;
                 i_ = 0;
-            } else if (!below.is_none() && !(part_ == 1 && is_skipped(key)) && (part_ < parts_of_modules || is_packed(below))) {
+            } else if (!below.is_none() && !(part_ == 1 && is_skipped(key)) &&
+                       (part_ < parts_of_modules || is_packed(below))) {
                 return true;
             }
         }
         return false;
     }
-    /// Whether torch.ao.nn.quantized would have it in its state_dict: an object of torch's own, with a weight in its state.
+    /// Whether torch.ao.nn.quantized would have it in its state_dict: an object of torch's own, with a weight in its
+    /// state.
     [[nodiscard]] static bool is_packed(const value& v) noexcept {
         if (v.kind() != kind::object) return false;
         const auto of = v.class_of().as_global();
@@ -232,8 +234,8 @@ class step_cursor {
     }
 
     value at_;
-    value attributes_[all_parts]{}; // of a whole module, then its state, or what is in its slots, too
-    value elements_{};                         // of an object whose state is a tuple or a list
+    value attributes_[all_parts]{};           // of a whole module, then its state, or what is in its slots, too
+    value elements_{};                        // of an object whose state is a tuple or a list
     std::vector<std::string_view> skipped_{}; // sorted names of buffers that are not persistent
     std::uint64_t cost_{0};
     std::size_t part_{0};
@@ -244,8 +246,8 @@ class step_cursor {
     return k == kind::dictionary || k == kind::list || k == kind::tuple || k == kind::object;
 }
 
-/// Marks the values from which a tensor can be reached, so that a walk enters little else. Linear in what is below: objects
-/// lead to their state as a whole, which many of them may share, so that it is looked through once.
+/// Marks the values from which a tensor can be reached, so that a walk enters little else. Linear in what is below:
+/// objects lead to their state as a whole, which many of them may share, so that it is looked through once.
 class tensor_reach {
   public:
     explicit tensor_reach(const value& root) {
@@ -277,14 +279,17 @@ class tensor_reach {
         while (!tensors.empty()) {
             const std::uint32_t id = tensors.back();
             tensors.pop_back();
-            for (auto it = std::lower_bound(edges.begin(), edges.end(), std::pair<std::uint32_t, std::uint32_t>{id, 0}); it != edges.end() && it->first == id; ++it)
+            for (auto it = std::lower_bound(edges.begin(), edges.end(), std::pair<std::uint32_t, std::uint32_t>{id, 0});
+                 it != edges.end() && it->first == id; ++it)
                 if ((marks_[it->second] & reaches) == 0) {
                     marks_[it->second] |= reaches;
                     tensors.push_back(it->second);
                 }
         }
     }
-    [[nodiscard]] bool has_tensors(const value& v) const noexcept { return v.object_id() < marks_.size() && (marks_[v.object_id()] & reaches) != 0; }
+    [[nodiscard]] bool has_tensors(const value& v) const noexcept {
+        return v.object_id() < marks_.size() && (marks_[v.object_id()] & reaches) != 0;
+    }
 
   private:
     enum mark : std::uint8_t { seen = 1, reaches = 2 };
@@ -320,13 +325,13 @@ template <class Enter, class Visit>
     struct frame {
         value at;
         step_cursor cursor;
-        std::size_t before{};  // bytes of the last element of the path that belong to what is around it, or `fresh`
-        bool joins{false};     // a submodule: what is below goes on in the last element of the path
+        std::size_t before{}; // bytes of the last element of the path that belong to what is around it, or `fresh`
+        bool joins{false};    // a submodule: what is below goes on in the last element of the path
     };
     constexpr std::size_t fresh = ~std::size_t{0}; // the step made an element of its own
     std::vector<frame> stack;
     std::vector<path_element> path;
-    std::uint64_t path_text = 0; // bytes that one visit costs who keeps its path
+    std::uint64_t path_text = 0;    // bytes that one visit costs who keeps its path
     std::vector<std::uint8_t> open; // by object id: is on the path
     const std::uint64_t limit = budget.visits;
     const std::uint64_t element = enter.leaves() ? 1 : sizeof(path_element);
@@ -350,11 +355,15 @@ template <class Enter, class Visit>
         return enough;
     };
     const auto too_many = [&] {
-        return error{.code = code, .detail = "more than " + decimal(limit) + " values are below this one, counted under every path that reaches them",
+        return error{.code = code,
+                     .detail = "more than " + decimal(limit) +
+                               " values are below this one, counted under every path that reaches them",
                      .hint = "select a smaller part by its path"};
     };
     const auto too_far = [&] {
-        return error{.code = code, .detail = "the paths below this value cost more than the size of the pickle allows: its containers are shared, or nested, very often",
+        return error{.code = code,
+                     .detail = "the paths below this value cost more than the size of the pickle allows: its "
+                               "containers are shared, or nested, very often",
                      .hint = "select a smaller part by its path"};
     };
     if (!is_walked(root.kind()) || !enter(root)) {
@@ -383,7 +392,8 @@ template <class Enter, class Visit>
             (path.back().text += '.') += key_text(key);
             path_text += path.back().text.size() - before;
         } else {
-            path.push_back(key ? path_element{key_text(key), key.kind() == kind::integer} : path_element{decimal(position), true});
+            path.push_back(key ? path_element{key_text(key), key.kind() == kind::integer}
+                               : path_element{decimal(position), true});
             path_text += path.back().text.size() + element;
         }
         if (!take(budget.steps, path.back().text.size() / 64) || path_text > budget.text) return too_far();
@@ -413,7 +423,8 @@ class toward_tensors {
     tensor_reach reach_;
 };
 
-/// What belongs to a state_dict: dictionaries, lists, tuples and modules. Other objects and leaves are told as they are.
+/// What belongs to a state_dict: dictionaries, lists, tuples and modules. Other objects and leaves are told as they
+/// are.
 struct state_dict_parts {
     [[nodiscard]] bool operator()(const value& v) const noexcept { return v.kind() != kind::object || v.is_module(); }
     [[nodiscard]] static bool leaves() noexcept { return true; }
@@ -423,13 +434,15 @@ struct state_dict_parts {
 
 /// Every tensor and every numpy array of a simple dtype below `root`, under every path that reaches it.
 /// Fails with `output_limit` past `limit` rows.
-[[nodiscard]] inline result<std::vector<located_tensor>> find_tensors(const value& root, std::uint64_t limit = 1'000'000) {
+[[nodiscard]] inline result<std::vector<located_tensor>> find_tensors(const value& root,
+                                                                      std::uint64_t limit = 1'000'000) {
     std::vector<located_tensor> out;
     detail::walk_budget budget{root, limit};
-    auto done = detail::walk(root, budget, errc::output_limit, detail::toward_tensors{root}, [&](const std::vector<path_element>& path, const value& v) {
-        if (v.kind() != kind::tensor && v.kind() != kind::array) return;
-        out.push_back({path, *v.as_tensor(), v});
-    });
+    auto done = detail::walk(root, budget, errc::output_limit, detail::toward_tensors{root},
+                             [&](const std::vector<path_element>& path, const value& v) {
+                                 if (v.kind() != kind::tensor && v.kind() != kind::array) return;
+                                 out.push_back({path, *v.as_tensor(), v});
+                             });
     if (!done) return std::move(done).error();
     return out;
 }

@@ -19,8 +19,7 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 // ---- in place: byte order, neg and conj, bool
 
-template <std::unsigned_integral T>
-inline void swap_all(std::byte* data, std::uint64_t n) noexcept {
+template <std::unsigned_integral T> inline void swap_all(std::byte* data, std::uint64_t n) noexcept {
     for (std::uint64_t i = 0; i < n; ++i) {
         T value{};
         std::memcpy(&value, data + i * sizeof(T), sizeof(T));
@@ -133,7 +132,8 @@ inline void unpack(std::size_t bits, const std::byte* in, std::uint64_t first, s
     }
     if (fraction == 0) return bit_cast<double>(sign);
     // A subnormal float, as in `widen`.
-    return bit_cast<double>(sign | (bit_cast<std::uint64_t>(static_cast<double>(fraction)) - (std::uint64_t{149} << 52)));
+    return bit_cast<double>(sign |
+                            (bit_cast<std::uint64_t>(static_cast<double>(fraction)) - (std::uint64_t{149} << 52)));
 }
 [[nodiscard]] CKPT_DETAIL_HOST_DEVICE inline float to_float(double value) noexcept {
     const std::uint64_t from = bit_cast<std::uint64_t>(value);
@@ -252,8 +252,7 @@ inline void store_batch(const Carrier* in, std::size_t n, std::byte* out) noexce
         std::memcpy(out + i * sizeof(Stored), &value, sizeof(Stored));
     }
 }
-template <class Stored>
-inline void round_batch(const float* in, std::size_t n, std::byte* out) noexcept {
+template <class Stored> inline void round_batch(const float* in, std::size_t n, std::byte* out) noexcept {
     for (std::size_t i = 0; i < n; ++i) {
         const Stored value = Stored::from_float(in[i]);
         std::memcpy(out + i * sizeof(Stored), &value, sizeof(Stored));

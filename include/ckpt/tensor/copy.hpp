@@ -56,10 +56,12 @@ class aligned_memory {
 inline constexpr std::uint64_t free_copy_bytes = std::uint64_t{64} << 20;
 
 /// What a copy as `to` with `rank` dimensions asks of a tensor; gives the bytes that it needs. Reads nothing.
-[[nodiscard]] inline result<std::size_t> check_owned_copy(const tensor& from, ckpt::dtype to, std::size_t rank, bool casts) {
+[[nodiscard]] inline result<std::size_t> check_owned_copy(const tensor& from, ckpt::dtype to, std::size_t rank,
+                                                          bool casts) {
     if (auto usable = check_copy(tensor_access::data(from), tensor_access::source(from), to, !casts); !usable) {
         auto failure = std::move(usable).error();
-        if (failure.code == errc::dtype_mismatch && is_convertible(from.dtype(), to)) failure.hint = "it is converted where casts are asked for";
+        if (failure.code == errc::dtype_mismatch && is_convertible(from.dtype(), to))
+            failure.hint = "it is converted where casts are asked for";
         return failure;
     }
     if (from.rank() != rank) return rank_error(*tensor_access::data(from), rank);
@@ -69,15 +71,17 @@ inline constexpr std::uint64_t free_copy_bytes = std::uint64_t{64} << 20;
     if (!checked_mul(from.numel(), itemsize(to), bytes) || !checked_narrow(bytes, out) ||
         (bytes > free_copy_bytes && (bytes - free_copy_bytes) / 16 > most))
         return error{.code = errc::output_limit,
-                     .detail = "the copy would need " + decimal(from.numel()) + " elements of " + std::string(name(to)) +
-                               ", far more than its storage of " + decimal(most) + " bytes"};
+                     .detail = "the copy would need " + decimal(from.numel()) + " elements of " +
+                               std::string(name(to)) + ", far more than its storage of " + decimal(most) + " bytes"};
     return out;
 }
 
 /// Copies the values of a tensor that `check_owned_copy` let pass.
-[[nodiscard]] inline result<aligned_memory> make_owned_copy(const tensor& from, ckpt::dtype to, bool casts, std::size_t bytes) {
+[[nodiscard]] inline result<aligned_memory> make_owned_copy(const tensor& from, ckpt::dtype to, bool casts,
+                                                            std::size_t bytes) {
     aligned_memory out{bytes};
-    auto done = copy_tensor(tensor_access::data(from), tensor_access::source(from), to, !casts, out.data(), from.numel());
+    auto done =
+        copy_tensor(tensor_access::data(from), tensor_access::source(from), to, !casts, out.data(), from.numel());
     if (!done) return std::move(done).error();
     return out;
 }
@@ -87,8 +91,7 @@ struct copy_access;
 } // namespace detail
 
 /// Owns the values of a tensor: the same names as `tensor_view`, and bool too. Moves, does not copy.
-template <class T, std::size_t Rank>
-class tensor_copy {
+template <class T, std::size_t Rank> class tensor_copy {
     static_assert(element<T>,
                   "ckpt: this is no element type of a tensor (dtype_of does not know it): use bool, float, double, "
                   "std::int8_t to std::uint64_t, ckpt::f16, ckpt::bf16, ckpt::f8_*, ckpt::c64 and their kin, "
@@ -100,7 +103,9 @@ class tensor_copy {
     /// Holds nothing; all sizes are 0.
     tensor_copy() noexcept = default;
     tensor_copy(tensor_copy&& other) noexcept
-        : shape{std::exchange(other.shape, {})}, memory_{std::move(other.memory_)}, numel_{std::exchange(other.numel_, 0)} {}
+        : shape{std::exchange(other.shape, {})},
+          memory_{std::move(other.memory_)},
+          numel_{std::exchange(other.numel_, 0)} {}
     tensor_copy& operator=(tensor_copy&& other) noexcept {
         shape = std::exchange(other.shape, {});
         memory_ = std::move(other.memory_);
@@ -157,8 +162,7 @@ class tensor_copy {
         : memory_{std::move(memory)}, numel_{static_cast<std::size_t>(from.numel())} {
         for (std::size_t i = 0; i != Rank; ++i) shape[i] = from.shape()[i];
     }
-    template <class... Index>
-    [[nodiscard]] std::size_t place(Index... index) const noexcept {
+    template <class... Index> [[nodiscard]] std::size_t place(Index... index) const noexcept {
         [[maybe_unused]] std::size_t dimension = 0;
         std::int64_t at = 0;
         ((at = at * shape[dimension++] + index), ...);

@@ -168,8 +168,8 @@ inline constexpr std::uint64_t largest_signed = ~std::uint64_t{0} >> 1;
     return out;
 }
 
-/// The strides of elements that lie one after another, the last index moving fastest, or (`fortran`) the first. A product
-/// that overflows is found by `check_geometry`; here it must only stay in range.
+/// The strides of elements that lie one after another, the last index moving fastest, or (`fortran`) the first. A
+/// product that overflows is found by `check_geometry`; here it must only stay in range.
 inline void set_dense_strides(std::span<const std::int64_t> shape, bool fortran, std::int64_t* strides) noexcept {
     std::uint64_t step = 1;
     for (std::size_t i = 0; i < shape.size(); ++i) {

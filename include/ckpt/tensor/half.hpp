@@ -18,8 +18,7 @@ namespace ckpt::inline CKPT_DETAIL_ABI {
 namespace detail {
 
 /// `std::bit_cast`, in kernels, too.
-template <class To, class From>
-[[nodiscard]] CKPT_DETAIL_HOST_DEVICE constexpr To bit_cast(const From& from) noexcept {
+template <class To, class From> [[nodiscard]] CKPT_DETAIL_HOST_DEVICE constexpr To bit_cast(const From& from) noexcept {
     return __builtin_bit_cast(To, from);
 }
 
@@ -55,8 +54,7 @@ template <int Exponent, int Mantissa, int Bias, float_form Form>
     } else {
         if (magnitude == 0) return bit_cast<float>(sign != 0 ? 0x7F80'0001u : 0u);
     }
-    if (exponent != 0)
-        return bit_cast<float>(sign | ((exponent + (127 - Bias)) << 23) | (fraction << (23 - Mantissa)));
+    if (exponent != 0) return bit_cast<float>(sign | ((exponent + (127 - Bias)) << 23) | (fraction << (23 - Mantissa)));
     if (fraction == 0) return bit_cast<float>(sign);
     // A subnormal: as an integer it is exact and a normal float, and only its exponent is wrong.
     return bit_cast<float>(sign | (bit_cast<std::uint32_t>(static_cast<float>(fraction)) -
@@ -241,67 +239,51 @@ concept integer_element = std::integral<T> && std::same_as<T, std::remove_cv_t<T
 
 /// Which dtype a C++ type is. Specialise it (`static constexpr ckpt::dtype value`) for a type of your own
 /// that has the same bytes, such as `std::complex<float>`.
-template <class T>
-struct dtype_of;
+template <class T> struct dtype_of;
 
-template <detail::integer_element T>
-struct dtype_of<T> {
+template <detail::integer_element T> struct dtype_of<T> {
     static constexpr dtype value = detail::integer_dtype(sizeof(T), std::is_signed_v<T>);
 };
-template <>
-struct dtype_of<bool> {
+template <> struct dtype_of<bool> {
     static constexpr dtype value = dtype::bool_;
 };
-template <>
-struct dtype_of<float> {
+template <> struct dtype_of<float> {
     static constexpr dtype value = dtype::float32;
 };
-template <>
-struct dtype_of<double> {
+template <> struct dtype_of<double> {
     static constexpr dtype value = dtype::float64;
 };
-template <>
-struct dtype_of<f16> {
+template <> struct dtype_of<f16> {
     static constexpr dtype value = dtype::float16;
 };
-template <>
-struct dtype_of<bf16> {
+template <> struct dtype_of<bf16> {
     static constexpr dtype value = dtype::bfloat16;
 };
-template <>
-struct dtype_of<f8_e4m3fn> {
+template <> struct dtype_of<f8_e4m3fn> {
     static constexpr dtype value = dtype::float8_e4m3fn;
 };
-template <>
-struct dtype_of<f8_e5m2> {
+template <> struct dtype_of<f8_e5m2> {
     static constexpr dtype value = dtype::float8_e5m2;
 };
-template <>
-struct dtype_of<f8_e4m3fnuz> {
+template <> struct dtype_of<f8_e4m3fnuz> {
     static constexpr dtype value = dtype::float8_e4m3fnuz;
 };
-template <>
-struct dtype_of<f8_e5m2fnuz> {
+template <> struct dtype_of<f8_e5m2fnuz> {
     static constexpr dtype value = dtype::float8_e5m2fnuz;
 };
-template <>
-struct dtype_of<f8_e8m0fnu> {
+template <> struct dtype_of<f8_e8m0fnu> {
     static constexpr dtype value = dtype::float8_e8m0fnu;
 };
-template <>
-struct dtype_of<c32> {
+template <> struct dtype_of<c32> {
     static constexpr dtype value = dtype::complex32;
 };
-template <>
-struct dtype_of<c64> {
+template <> struct dtype_of<c64> {
     static constexpr dtype value = dtype::complex64;
 };
-template <>
-struct dtype_of<c128> {
+template <> struct dtype_of<c128> {
     static constexpr dtype value = dtype::complex128;
 };
-template <>
-struct dtype_of<bc32> {
+template <> struct dtype_of<bc32> {
     static constexpr dtype value = dtype::bcomplex32;
 };
 

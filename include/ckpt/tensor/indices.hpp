@@ -1,12 +1,15 @@
-// ckpt/tensor/indices.hpp: the values that say where others lie: indices of sparse tensors, sizes and offsets of nested ones.
+// ckpt/tensor/indices.hpp: the values that say where others lie: indices of sparse tensors, sizes and offsets of nested
+// ones.
 //
 // SPDX-License-Identifier: MIT
 // In:      a tensor whose parts were checked against each other when it was made, without reading them.
 // Out:     a verdict on its indices.
-// Refuses: indices outside the shape, out of order or there twice where the layout forbids it (rule V3); offsets and sizes
+// Refuses: indices outside the shape, out of order or there twice where the layout forbids it (rule V3); offsets and
+// sizes
 //          outside the buffer.
 //
-// Opening a file reads no values, so this is done where they are used: by `verify`, by strict listings, before a dense copy.
+// Opening a file reads no values, so this is done where they are used: by `verify`, by strict listings, before a dense
+// copy.
 #pragma once
 
 #include <ckpt/tensor/tensor.hpp>
@@ -29,7 +32,8 @@ namespace detail {
 class integer_line {
   public:
     /// `line` counts in row-major order over all dimensions but the one called `along`. The access outlives the line.
-    [[nodiscard]] static result<integer_line> open(const tensor_data& data, storage_access& access, std::uint32_t along, std::uint64_t line) {
+    [[nodiscard]] static result<integer_line> open(const tensor_data& data, storage_access& access, std::uint32_t along,
+                                                   std::uint64_t line) {
         integer_line out;
         out.data_ = &data;
         out.access_ = &access;
@@ -76,7 +80,8 @@ class integer_line {
             left_ = 0;
             return false;
         }
-        finish_elements(data_->type, access_->source->order(data_->storage), native_order(), data_->neg, data_->conj, buffer_.data(), n);
+        finish_elements(data_->type, access_->source->order(data_->storage), native_order(), data_->neg, data_->conj,
+                        buffer_.data(), n);
         used_ = 0;
         have_ = static_cast<std::size_t>(n);
         left_ -= n;
@@ -87,7 +92,7 @@ class integer_line {
     const tensor_data* data_{nullptr};
     storage_access* access_{nullptr};
     std::vector<std::byte> buffer_{};
-    std::uint64_t at_{0};   // of the next piece, in elements
+    std::uint64_t at_{0}; // of the next piece, in elements
     std::uint64_t step_{0};
     std::uint64_t left_{0}; // behind the piece in memory
     std::size_t used_{0};
@@ -95,8 +100,9 @@ class integer_line {
     std::optional<error> failure_{};
 };
 
-/// The storage of a part that is read line by line: opened, and inflated where it is compressed, once for all lines. What is
-/// wrong with its header is said here, mapped or not, so that the first of several damaged parts is the same either way.
+/// The storage of a part that is read line by line: opened, and inflated where it is compressed, once for all lines.
+/// What is wrong with its header is said here, mapped or not, so that the first of several damaged parts is the same
+/// either way.
 [[nodiscard]] inline result<storage_access> open_part(const tensor_data& data, const storage_source* source) {
     if (data.numel == 0) return storage_access{};
     auto access = open_storage(data, *source, true);
@@ -110,9 +116,9 @@ class index_walk {
   public:
     index_walk(const tensor_data& data, const storage_source* source) noexcept : data_{data}, source_{source} {}
 
-    /// Calls `visit(position, k)` for every value: where it lies among the sparse dimensions of the shape, and its number.
-    template <class Visit>
-    [[nodiscard]] result<void> run(Visit&& visit) {
+    /// Calls `visit(position, k)` for every value: where it lies among the sparse dimensions of the shape, and its
+    /// number.
+    template <class Visit> [[nodiscard]] result<void> run(Visit&& visit) {
         const std::span<const named_data> parts = data_.extra->parts();
         // An expanded part may claim any shape.
         for (const named_data& part : parts.first(parts.size() - 1))
@@ -122,7 +128,9 @@ class index_walk {
 
   private:
     [[nodiscard]] error wrong(std::string what) const {
-        return {.code = errc::indices_invalid, .detail = "a " + std::string(name(data_.kind)) + " tensor of shape " + list_of(data_.sizes()) + " has " + std::move(what)};
+        return {.code = errc::indices_invalid,
+                .detail = "a " + std::string(name(data_.kind)) + " tensor of shape " + list_of(data_.sizes()) +
+                          " has " + std::move(what)};
     }
     /// Why a line ended early.
     [[nodiscard]] static error ended(const integer_line& line) {
@@ -130,8 +138,7 @@ class index_walk {
         return {.code = errc::internal, .detail = "a line of indices that is shorter than its shape"};
     }
 
-    template <class Visit>
-    [[nodiscard]] result<void> coordinates(Visit& visit) {
+    template <class Visit> [[nodiscard]] result<void> coordinates(Visit& visit) {
         const tensor_data& indices = data_.extra->first[0].data;
         const auto dimensions = static_cast<std::uint32_t>(indices.shape[0]);
         const auto count = static_cast<std::uint64_t>(indices.shape[1]);
@@ -145,24 +152,27 @@ class index_walk {
         }
         std::vector<std::int64_t> before(dimensions, -1);
         std::vector<std::int64_t> here(dimensions);
-        if (dimensions == 0 && count > 1 && data_.extra->coalesced) return wrong(decimal(count) + " values in one place, and says that it is coalesced");
+        if (dimensions == 0 && count > 1 && data_.extra->coalesced)
+            return wrong(decimal(count) + " values in one place, and says that it is coalesced");
         for (std::uint64_t k = 0; k < count; ++k) {
             std::uint64_t position = 0;
             for (std::uint32_t i = 0; i < dimensions; ++i) {
                 if (!lines[i].next(here[i])) return ended(lines[i]);
-                if (here[i] < 0 || here[i] >= data_.shape[i]) return wrong("the index " + decimal(here[i]) + " in dimension " + decimal(std::uint64_t{i}));
+                if (here[i] < 0 || here[i] >= data_.shape[i])
+                    return wrong("the index " + decimal(here[i]) + " in dimension " + decimal(std::uint64_t{i}));
                 position = position * static_cast<std::uint64_t>(data_.shape[i]) + static_cast<std::uint64_t>(here[i]);
             }
-            if (data_.extra->coalesced && k > 0 && !std::lexicographical_compare(before.begin(), before.end(), here.begin(), here.end()))
-                return wrong("the index " + list_of(here) + " behind " + list_of(before) + ", and says that it is coalesced");
+            if (data_.extra->coalesced && k > 0 &&
+                !std::lexicographical_compare(before.begin(), before.end(), here.begin(), here.end()))
+                return wrong("the index " + list_of(here) + " behind " + list_of(before) +
+                             ", and says that it is coalesced");
             std::swap(before, here);
             visit(position, k);
         }
         return {};
     }
 
-    template <class Visit>
-    [[nodiscard]] result<void> compressed(Visit& visit) {
+    template <class Visit> [[nodiscard]] result<void> compressed(Visit& visit) {
         const tensor_data& outer = data_.extra->first[0].data;
         const tensor_data& inner = data_.extra->first[1].data;
         const tensor_data& values = data_.extra->first[2].data;
@@ -193,19 +203,27 @@ class index_walk {
                 std::int64_t end = 0;
                 if (!bounds->next(end)) return ended(*bounds);
                 if (end < begin || end - begin > most || end > count)
-                    return wrong("compressed indices " + decimal(begin) + " and " + decimal(end) + " around " + called + ' ' + decimal(line) + ", of " + decimal(count) + " values and " + decimal(most) + " places");
+                    return wrong("compressed indices " + decimal(begin) + " and " + decimal(end) + " around " + called +
+                                 ' ' + decimal(line) + ", of " + decimal(count) + " values and " + decimal(most) +
+                                 " places");
                 std::int64_t last = -1;
                 for (; begin < end; ++begin) {
                     std::int64_t place = 0;
                     if (!places->next(place)) return ended(*places);
-                    if (place <= last || place >= most) return wrong("the index " + decimal(place) + (last < 0 ? std::string() : " behind " + decimal(last)) + " in " + called + ' ' + decimal(line) + ", of " + decimal(most) + " places");
+                    if (place <= last || place >= most)
+                        return wrong("the index " + decimal(place) +
+                                     (last < 0 ? std::string() : " behind " + decimal(last)) + " in " + called + ' ' +
+                                     decimal(line) + ", of " + decimal(most) + " places");
                     last = place;
                     const auto row = static_cast<std::uint64_t>(by_rows ? line : place);
                     const auto column = static_cast<std::uint64_t>(by_rows ? place : line);
-                    visit((b * static_cast<std::uint64_t>(rows) + row) * static_cast<std::uint64_t>(columns) + column, b * static_cast<std::uint64_t>(count) + static_cast<std::uint64_t>(begin));
+                    visit((b * static_cast<std::uint64_t>(rows) + row) * static_cast<std::uint64_t>(columns) + column,
+                          b * static_cast<std::uint64_t>(count) + static_cast<std::uint64_t>(begin));
                 }
             }
-            if (begin != count) return wrong("compressed indices that end at " + decimal(begin) + ", with " + decimal(count) + " values");
+            if (begin != count)
+                return wrong("compressed indices that end at " + decimal(begin) + ", with " + decimal(count) +
+                             " values");
         }
         return {};
     }
@@ -218,7 +236,9 @@ class index_walk {
 [[nodiscard]] inline result<void> check_nested(const tensor_data& data, const storage_source* source) {
     const std::span<const named_data> parts = data.extra->parts();
     const auto wrong = [&](std::uint64_t row, std::string what) {
-        return error{.code = errc::indices_invalid, .detail = "row " + decimal(row) + " of a " + std::string(name(data.kind)) + " tensor " + std::move(what)};
+        return error{.code = errc::indices_invalid,
+                     .detail = "row " + decimal(row) + " of a " + std::string(name(data.kind)) + " tensor " +
+                               std::move(what)};
     };
     for (const named_data& part : parts.subspan(1))
         if (auto bounded = check_output(part.data, *source); !bounded) return bounded;
@@ -241,7 +261,8 @@ class index_walk {
             std::vector<std::int64_t> steps(data.rank - 1);
             std::int64_t offset = 0;
             bool read = offsets->next(offset);
-            for (std::uint32_t i = 0; i + 1 < data.rank; ++i) read = read && sizes->next(shape[i]) && strides->next(steps[i]);
+            for (std::uint32_t i = 0; i + 1 < data.rank; ++i)
+                read = read && sizes->next(shape[i]) && strides->next(steps[i]);
             for (const integer_line* line : {&*offsets, &*sizes, &*strides})
                 if (line->failure()) return *line->failure();
             if (!read) return error{.code = errc::internal, .detail = "a nested tensor with fewer sizes than rows"};
@@ -252,7 +273,8 @@ class index_walk {
             one.strides = steps.data();
             one.storage_offset = static_cast<std::uint64_t>(offset);
             const std::uint64_t bytes = bytes_of(data.type, parts[0].data.numel);
-            if (const errc code = check_geometry(one, bytes, one.rank); code != errc::none) return wrong(row, "does not lie in its buffer: " + geometry_error(code, one, bytes, one.rank).detail);
+            if (const errc code = check_geometry(one, bytes, one.rank); code != errc::none)
+                return wrong(row, "does not lie in its buffer: " + geometry_error(code, one, bytes, one.rank).detail);
         }
         return {};
     }
@@ -272,8 +294,11 @@ class index_walk {
         for (const integer_line* line : {&*offsets, &*lengths})
             if (line->failure()) return *line->failure();
         if (!read) return error{.code = errc::internal, .detail = "a jagged tensor with fewer offsets than rows"};
-        if (begin < 0 || begin > most || (has_lengths ? length < 0 || length > most - begin : next < begin || next > most))
-            return wrong(row, "reaches from " + decimal(begin) + (has_lengths ? " over " + decimal(length) : " to " + decimal(next)) + ", of " + decimal(most) + " in its values");
+        if (begin < 0 || begin > most ||
+            (has_lengths ? length < 0 || length > most - begin : next < begin || next > most))
+            return wrong(row, "reaches from " + decimal(begin) +
+                                  (has_lengths ? " over " + decimal(length) : " to " + decimal(next)) + ", of " +
+                                  decimal(most) + " in its values");
         begin = next;
     }
     return {};
@@ -307,9 +332,9 @@ class index_walk {
 
 } // namespace detail
 
-/// Checks what opening leaves for later: the indices of a sparse tensor, the sizes and offsets of a nested or jagged one,
-/// those of the parts of a wrapper. Reads them all, in bounded memory. Tensors of other kinds pass.
-/// Fails with `indices_invalid`.
+/// Checks what opening leaves for later: the indices of a sparse tensor, the sizes and offsets of a nested or jagged
+/// one, those of the parts of a wrapper. Reads them all, in bounded memory. Tensors of other kinds pass. Fails with
+/// `indices_invalid`.
 [[nodiscard]] inline result<void> check_values(const tensor& of) {
     return detail::check_values(detail::tensor_access::data(of), detail::tensor_access::source(of));
 }

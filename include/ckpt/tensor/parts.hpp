@@ -65,10 +65,10 @@ struct mesh_cut {
 struct rank_place {
     static constexpr std::uint64_t unknown = ~std::uint64_t{0};
     std::uint64_t rank{unknown};
-    std::uint64_t ranks{0};    ///< that share the tensor
+    std::uint64_t ranks{0}; ///< that share the tensor
     const mesh_cut* cuts{};
     std::uint32_t count{0};
-    bool is_known{true};       ///< the cuts say where everything lies
+    bool is_known{true}; ///< the cuts say where everything lies
 
     [[nodiscard]] std::span<const mesh_cut> all() const noexcept { return {cuts, count}; }
 };
@@ -77,10 +77,10 @@ struct rank_place {
 struct tensor_extra {
     const named_data* first{}; ///< per channel: "scales" and "zero_points"
     std::uint32_t count{};
-    std::uint32_t total{};     ///< parts, and parts of parts
-    std::uint8_t depth{};      ///< levels of parts
+    std::uint32_t total{}; ///< parts, and parts of parts
+    std::uint8_t depth{};  ///< levels of parts
     bool quantised{};
-    bool coalesced{};          ///< of a COO tensor: its writer says that its indices are sorted, each once
+    bool coalesced{}; ///< of a COO tensor: its writer says that its indices are sorted, each once
     qscheme scheme{};
     std::uint32_t axis{};      ///< per channel; of a jagged tensor, the dimension that is ragged
     double scale{};            ///< per tensor
@@ -96,7 +96,9 @@ struct tensor_extra {
 /// A tensor that is a part has parts of its own at most so many levels down, so that whoever follows them may recurse.
 inline constexpr std::uint8_t most_part_depth = 8;
 
-[[nodiscard]] inline bool is_quantised(const tensor_data& data) noexcept { return data.extra != nullptr && data.extra->quantised; }
+[[nodiscard]] inline bool is_quantised(const tensor_data& data) noexcept {
+    return data.extra != nullptr && data.extra->quantised;
+}
 
 /// Bytes of the elements, or of the parts that a tensor consists of.
 [[nodiscard]] inline std::uint64_t bytes_of(const tensor_data& data) noexcept {
@@ -115,8 +117,7 @@ class part_copies {
     explicit part_copies(arena& memory) noexcept : memory_{memory} {}
 
     /// Calls `change(tensor_data&)` for `data` and, on copies, for every part below it. `from` is where they read from.
-    template <class Change>
-    void adopt(tensor_data& data, const storage_source* from, Change& change) {
+    template <class Change> void adopt(tensor_data& data, const storage_source* from, Change& change) {
         change(data);
         if (data.extra != nullptr && data.extra->count != 0) data.extra = copy(data.extra, from, change);
     }
@@ -147,8 +148,10 @@ class part_copies {
         return out;
     }
     [[nodiscard]] std::size_t place(const tensor_extra* original, const storage_source* from) const noexcept {
-        std::size_t at = mix(reinterpret_cast<std::uintptr_t>(original) ^ mix(reinterpret_cast<std::uintptr_t>(from))) & (table_.size() - 1);
-        while (table_[at] != none && (known_[table_[at]].original != original || known_[table_[at]].from != from)) at = (at + 1) & (table_.size() - 1);
+        std::size_t at = mix(reinterpret_cast<std::uintptr_t>(original) ^ mix(reinterpret_cast<std::uintptr_t>(from))) &
+                         (table_.size() - 1);
+        while (table_[at] != none && (known_[table_[at]].original != original || known_[table_[at]].from != from))
+            at = (at + 1) & (table_.size() - 1);
         return at;
     }
     void grow() {

@@ -21,21 +21,22 @@ namespace ckpt::inline CKPT_DETAIL_ABI {
 namespace detail {
 
 /// Adds `n` elements to others, as torch's to_dense() does where an index is there twice.
-template <class T>
-inline void add_numbers(const std::byte* in, std::byte* out, std::uint64_t n) noexcept {
+template <class T> inline void add_numbers(const std::byte* in, std::byte* out, std::uint64_t n) noexcept {
     for (std::uint64_t i = 0; i < n; ++i) {
         T sum;
         T more;
         std::memcpy(&sum, out + i * sizeof(T), sizeof(T));
         std::memcpy(&more, in + i * sizeof(T), sizeof(T));
-        if constexpr (std::is_same_v<T, f16> || std::is_same_v<T, bf16>) sum = T::from_float(static_cast<float>(sum) + static_cast<float>(more));
+        if constexpr (std::is_same_v<T, f16> || std::is_same_v<T, bf16>)
+            sum = T::from_float(static_cast<float>(sum) + static_cast<float>(more));
         else if constexpr (std::is_same_v<T, bool>) sum = sum || more;
         else sum = static_cast<T>(sum + more);
         std::memcpy(out + i * sizeof(T), &sum, sizeof(T));
     }
 }
 /// False for types that torch has no sum for.
-[[nodiscard]] inline bool add_elements(ckpt::dtype type, const std::byte* in, std::byte* out, std::uint64_t n) noexcept {
+[[nodiscard]] inline bool add_elements(ckpt::dtype type, const std::byte* in, std::byte* out,
+                                       std::uint64_t n) noexcept {
     switch (type) {
     case ckpt::dtype::float32: add_numbers<float>(in, out, n); return true;
     case ckpt::dtype::complex64: add_numbers<float>(in, out, 2 * n); return true;
@@ -56,23 +57,36 @@ inline void add_numbers(const std::byte* in, std::byte* out, std::uint64_t n) no
     }
 }
 
-[[nodiscard]] inline result<void> copy_dense(const tensor_data* handle, const storage_source* source, ckpt::dtype to, std::byte* out, std::uint64_t room) {
-    if (handle != nullptr && handle->refusal == nullptr && (handle->kind < layout::sparse_coo || handle->kind > layout::sparse_bsc)) return copy_tensor(handle, source, to, true, out, room);
+[[nodiscard]] inline result<void> copy_dense(const tensor_data* handle, const storage_source* source, ckpt::dtype to,
+                                             std::byte* out, std::uint64_t room) {
+    if (handle != nullptr && handle->refusal == nullptr &&
+        (handle->kind < layout::sparse_coo || handle->kind > layout::sparse_bsc))
+        return copy_tensor(handle, source, to, true, out, room);
     if (handle == nullptr || handle->refusal != nullptr || source == nullptr) return check_access(handle, source);
     const tensor_data& data = *handle;
     const tensor_data& values = data.extra->parts().back().data;
     if (data.type != to)
-        return error{.code = errc::dtype_mismatch, .detail = "the tensor is " + std::string(name(data.type)) + ", asked for was " + std::string(name(to)), .hint = "ask for the tensor's own type"};
-    if (room != data.numel) return error{.code = errc::size_mismatch, .detail = "the tensor has " + decimal(data.numel) + " elements, the destination " + decimal(room)};
+        return error{.code = errc::dtype_mismatch,
+                     .detail =
+                         "the tensor is " + std::string(name(data.type)) + ", asked for was " + std::string(name(to)),
+                     .hint = "ask for the tensor's own type"};
+    if (room != data.numel)
+        return error{.code = errc::size_mismatch,
+                     .detail = "the tensor has " + decimal(data.numel) + " elements, the destination " + decimal(room)};
     if (auto bounded = check_output(values, *source); values.numel != 0 && !bounded) return bounded;
     std::byte none[16]{};
-    if (!add_elements(to, none, none, 1)) return error{.code = errc::unsupported_tensor, .detail = "a dense copy of a sparse tensor of " + std::string(name(to)), .hint = "its parts can be read"};
+    if (!add_elements(to, none, none, 1))
+        return error{.code = errc::unsupported_tensor,
+                     .detail = "a dense copy of a sparse tensor of " + std::string(name(to)),
+                     .hint = "its parts can be read"};
     const std::size_t size = itemsize(to);
     std::vector<std::byte> stored(static_cast<std::size_t>(bytes_of(to, values.numel)));
     if (auto read = copy_tensor(&values, source, to, true, stored.data(), values.numel); !read) return read;
     // What belongs to one index: a block of a block layout, and the dense dimensions.
     const bool blocks = data.kind == layout::sparse_bsr || data.kind == layout::sparse_bsc;
-    const std::uint32_t leading = data.kind == layout::sparse_coo ? static_cast<std::uint32_t>(data.extra->first[0].data.shape[0]) : data.extra->first[0].data.rank + 1;
+    const std::uint32_t leading = data.kind == layout::sparse_coo
+                                      ? static_cast<std::uint32_t>(data.extra->first[0].data.shape[0])
+                                      : data.extra->first[0].data.rank + 1;
     std::uint64_t dense = 1;
     for (std::uint32_t i = leading; i < data.rank; ++i) dense *= static_cast<std::uint64_t>(data.shape[i]);
     const std::uint32_t block_at = data.extra->first[0].data.rank; // of the values' dimensions
@@ -89,19 +103,21 @@ inline void add_numbers(const std::byte* in, std::byte* out, std::uint64_t n) no
         const std::uint64_t row = position / columns;
         const std::uint64_t column = position % columns;
         for (std::uint64_t i = 0; i < height; ++i)
-            (void)add_elements(to, from + i * width * dense * size, out + ((row * height + i) * columns * width + column * width) * dense * size, width * dense);
+            (void)add_elements(to, from + i * width * dense * size,
+                               out + ((row * height + i) * columns * width + column * width) * dense * size,
+                               width * dense);
     });
 }
 
 } // namespace detail
 
-/// Copies a sparse tensor as a dense one, in row-major order; `out` has `numel()` elements of the tensor's own type. Values of
-/// one index are added, as torch's to_dense() does; indices are checked on the way. Needs memory for the values beside `out`,
-/// which holds anything where it fails. Of a strided tensor it is `copy_to`.
-template <element T>
-[[nodiscard]] result<void> copy_dense(const tensor& from, std::span<T> out) {
+/// Copies a sparse tensor as a dense one, in row-major order; `out` has `numel()` elements of the tensor's own type.
+/// Values of one index are added, as torch's to_dense() does; indices are checked on the way. Needs memory for the
+/// values beside `out`, which holds anything where it fails. Of a strided tensor it is `copy_to`.
+template <element T> [[nodiscard]] result<void> copy_dense(const tensor& from, std::span<T> out) {
     static_assert(sizeof(T) * 8 == bits(dtype_of<T>::value));
-    return detail::copy_dense(detail::tensor_access::data(from), detail::tensor_access::source(from), dtype_of<T>::value, reinterpret_cast<std::byte*>(out.data()), out.size());
+    return detail::copy_dense(detail::tensor_access::data(from), detail::tensor_access::source(from),
+                              dtype_of<T>::value, reinterpret_cast<std::byte*>(out.data()), out.size());
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI

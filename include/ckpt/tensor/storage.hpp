@@ -22,9 +22,9 @@ class source; // io/source.hpp
 
 /// Where the bytes of a storage lie as they are: what is read straight from a file needs no more.
 struct stored_place {
-    const source* from{};     ///< null where they lie in no file, or not as they are
-    std::uint64_t offset{};   ///< of the first byte, in the source, after its header was validated
-    std::uint32_t crc32{};    ///< of all bytes; 0 where the file has none
+    const source* from{};   ///< null where they lie in no file, or not as they are
+    std::uint64_t offset{}; ///< of the first byte, in the source, after its header was validated
+    std::uint32_t crc32{};  ///< of all bytes; 0 where the file has none
 };
 
 /// The storages of one file. `torch/` implements it; `tensor/`, `state/` and `gpu/` only use it.

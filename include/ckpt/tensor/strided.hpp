@@ -74,8 +74,7 @@ struct box {
 }
 
 /// Calls `f(part, first, count)` for parts of at most `most` elements, in row-major order, until one fails.
-template <class F>
-inline result<void> for_each_part(const box& whole, std::uint64_t most, F&& f) {
+template <class F> inline result<void> for_each_part(const box& whole, std::uint64_t most, F&& f) {
     // Dimensions [cut + 1, rank) fit whole; dimension `cut` is taken in pieces; those before it one by one.
     std::uint32_t cut = whole.rank;
     std::uint64_t inner = 1;

@@ -77,7 +77,7 @@ namespace detail {
 struct storage_access {
     const storage_source* source{};
     std::uint32_t storage{};
-    const std::byte* memory{}; ///< null: by reads
+    const std::byte* memory{};        ///< null: by reads
     std::vector<std::byte> staging{}; ///< of reads; or what `memory` points to
 
     [[nodiscard]] result<void> gather_part(const box& part, std::size_t size, std::byte* out) {
@@ -94,7 +94,8 @@ struct storage_access {
 
 /// Opens the storage of a tensor with elements. That its geometry fits was checked when it was made, and is again here.
 /// `inflate`: for one copy of it; a compressed storage is then inflated once, into memory of the access.
-[[nodiscard]] inline result<storage_access> open_storage(const tensor_data& data, const storage_source& source, bool inflate = false) {
+[[nodiscard]] inline result<storage_access> open_storage(const tensor_data& data, const storage_source& source,
+                                                         bool inflate = false) {
     storage_access out;
     out.source = &source;
     out.storage = data.storage;
@@ -106,7 +107,9 @@ struct storage_access {
     } else if (inflate && source.is_compressed(data.storage)) {
         if (auto there = source.read(data.storage, 0, {}); !there) return std::move(there).error();
         std::size_t length = 0;
-        if (!checked_narrow(have, length)) return error{.code = errc::limit, .detail = "a storage of " + decimal(have) + " bytes does not fit into memory"};
+        if (!checked_narrow(have, length))
+            return error{.code = errc::limit,
+                         .detail = "a storage of " + decimal(have) + " bytes does not fit into memory"};
         out.staging.resize(length);
         if (auto read = source.read(data.storage, 0, out.staging); !read) return std::move(read).error();
         out.memory = out.staging.data();
@@ -122,10 +125,11 @@ struct storage_access {
 /// Bytes that are in memory at once while elements are converted or summed, beside the staging of reads.
 inline constexpr std::uint64_t part_bytes = std::uint64_t{1} << 17;
 
-/// Calls `f(values, first, count)` with the values of a packed type of less than 8 bits, one in a byte, in parts of at most
-/// `most`. The tensor is contiguous.
+/// Calls `f(values, first, count)` with the values of a packed type of less than 8 bits, one in a byte, in parts of at
+/// most `most`. The tensor is contiguous.
 template <class F>
-[[nodiscard]] inline result<void> unpack_parts(const tensor_data& data, storage_access& access, std::uint64_t most, F&& f) {
+[[nodiscard]] inline result<void> unpack_parts(const tensor_data& data, storage_access& access, std::uint64_t most,
+                                               F&& f) {
     const std::size_t width = bits(data.type);
     const std::uint64_t per_byte = 8 / width;
     std::vector<std::byte> buffer(static_cast<std::size_t>(bytes_of(data.type, most) + 1));
@@ -233,8 +237,8 @@ template <class F>
     constexpr std::uint64_t always = std::uint64_t{1} << 20;
     if (source.is_compressed(data.storage) && have > always && have / 16 > total)
         return error{.code = errc::output_limit,
-                     .detail = "the values are " + decimal(total) + " bytes of a compressed storage of " + decimal(have) +
-                               ", all of which would be inflated for them",
+                     .detail = "the values are " + decimal(total) + " bytes of a compressed storage of " +
+                               decimal(have) + ", all of which would be inflated for them",
                      .hint = "open the file with storages = owned, which inflates each storage once"};
     return {};
 }
@@ -287,7 +291,8 @@ template <class F>
 
 /// Why there is no pointer to the elements: the file is read, or the tensor is the result of a gather.
 [[nodiscard]] inline error not_in_memory(const tensor_data& data, const storage_source& source) {
-    if (auto bytes = source.bytes(data.storage); !bytes && bytes.error().code == errc::needs_copy) return std::move(bytes).error();
+    if (auto bytes = source.bytes(data.storage); !bytes && bytes.error().code == errc::needs_copy)
+        return std::move(bytes).error();
     return {.code = errc::not_mapped,
             .detail = "the storage is not in memory",
             .hint = "copy_to reads it, or open the file with storages = owned"};
@@ -320,8 +325,7 @@ template <class F>
 }
 
 /// The one place that makes a typed pointer of bytes: null where they are not aligned.
-template <class T>
-[[nodiscard]] inline const T* typed_pointer(const std::byte* at) noexcept {
+template <class T> [[nodiscard]] inline const T* typed_pointer(const std::byte* at) noexcept {
     if (reinterpret_cast<std::uintptr_t>(at) % alignof(T) != 0) return nullptr;
     return reinterpret_cast<const T*>(at);
 }
@@ -408,9 +412,10 @@ class tensor {
     }
 
     /// What a tensor consists of that is no single array, by name. Sparse: `indices` or `crow_indices`, `col_indices`
-    /// (`ccol_indices`, `row_indices`), and `values`. Nested: `buffer`, `sizes`, `strides`, `offsets`. Jagged: `values`,
-    /// `offsets`, `lengths`, `min_seqlen`, `max_seqlen`, those that there are. Wrapper: the tensors among its attributes.
-    /// Quantised per channel: `scales` and `zero_points`. Empty for others. Parts may have parts of their own.
+    /// (`ccol_indices`, `row_indices`), and `values`. Nested: `buffer`, `sizes`, `strides`, `offsets`. Jagged:
+    /// `values`, `offsets`, `lengths`, `min_seqlen`, `max_seqlen`, those that there are. Wrapper: the tensors among its
+    /// attributes. Quantised per channel: `scales` and `zero_points`. Empty for others. Parts may have parts of their
+    /// own.
     [[nodiscard]] part_range parts() const noexcept;
     /// The part of this name; of a part of a part, the names joined by dots. Fails with `key_missing`.
     [[nodiscard]] result<tensor> part(std::string_view name) const;
@@ -448,8 +453,7 @@ class tensor {
 
     /// A view of the elements, without a copy. `T` is the tensor's own type, or the integer that a bool, quantised
     /// or opaque element is stored as. Fails where the view would show wrong numbers; the hint says what works instead.
-    template <class T, std::size_t Rank>
-    [[nodiscard]] result<tensor_view<T, Rank>> view() const {
+    template <class T, std::size_t Rank> [[nodiscard]] result<tensor_view<T, Rank>> view() const {
         tensor_view<T, Rank> out{};
         auto address = detail::view_address(data_, source_, dtype_of<T>::value, Rank);
         if (!address) return std::move(address).error();
@@ -464,8 +468,7 @@ class tensor {
 
     /// Copies the values in row-major order; `out` has `numel()` elements of the tensor's own type (or the integer it
     /// is stored as; bools come out as 0 and 1). Strides, byte order, neg and conj bits are resolved.
-    template <element T>
-    [[nodiscard]] result<void> copy_to(std::span<T> out) const {
+    template <element T> [[nodiscard]] result<void> copy_to(std::span<T> out) const {
         return detail::copy_tensor(data_, source_, dtype_of<T>::value, true, writable(out), out.size());
     }
     template <element T, std::size_t N>
@@ -476,8 +479,7 @@ class tensor {
 
     /// The same, converting as PyTorch's `.to()` does. Fails with `conversion` where an integer does not fit, and for
     /// floating to integer, complex to real, real to complex. `out` then holds anything.
-    template <element T>
-    [[nodiscard]] result<void> copy_as(std::span<T> out) const {
+    template <element T> [[nodiscard]] result<void> copy_as(std::span<T> out) const {
         return detail::copy_tensor(data_, source_, dtype_of<T>::value, false, writable(out), out.size());
     }
     template <element T, std::size_t N>
@@ -499,8 +501,7 @@ class tensor {
         return data_ != nullptr && data_->refusal == nullptr && data_->kind == ckpt::layout::strided &&
                source_ != nullptr;
     }
-    template <class T>
-    [[nodiscard]] static std::byte* writable(std::span<T> out) noexcept {
+    template <class T> [[nodiscard]] static std::byte* writable(std::span<T> out) noexcept {
         static_assert(sizeof(T) * 8 == ckpt::bits(dtype_of<T>::value));
         return reinterpret_cast<std::byte*>(out.data());
     }
@@ -523,7 +524,8 @@ class part_range {
         using value_type = named_part;
         using difference_type = std::ptrdiff_t;
         iterator() noexcept = default;
-        iterator(const detail::named_data* at, const detail::storage_source* source) noexcept : at_{at}, source_{source} {}
+        iterator(const detail::named_data* at, const detail::storage_source* source) noexcept
+            : at_{at}, source_{source} {}
         [[nodiscard]] named_part operator*() const noexcept;
         iterator& operator++() noexcept { return ++at_, *this; }
         iterator operator++(int) noexcept { return {at_++, source_}; }
@@ -535,7 +537,8 @@ class part_range {
     };
 
     part_range() noexcept = default;
-    part_range(std::span<const detail::named_data> parts, const detail::storage_source* source) noexcept : parts_{parts}, source_{source} {}
+    part_range(std::span<const detail::named_data> parts, const detail::storage_source* source) noexcept
+        : parts_{parts}, source_{source} {}
     [[nodiscard]] iterator begin() const noexcept { return {parts_.data(), source_}; }
     [[nodiscard]] iterator end() const noexcept { return {parts_.data() + parts_.size(), source_}; }
     [[nodiscard]] std::size_t size() const noexcept { return parts_.size(); }
@@ -549,11 +552,11 @@ class part_range {
 /// What quantised integers stand for. Borrows what the tensor borrows.
 struct quantizer {
     qscheme scheme{};
-    double scale{1};          ///< per tensor
+    double scale{1};           ///< per tensor
     std::int64_t zero_point{}; ///< per tensor
-    std::size_t axis{};       ///< per channel: the dimension that has a scale for each index
-    tensor scales{};          ///< per channel: [shape[axis]]; empty otherwise
-    tensor zero_points{};     ///< likewise
+    std::size_t axis{};        ///< per channel: the dimension that has a scale for each index
+    tensor scales{};           ///< per channel: [shape[axis]]; empty otherwise
+    tensor zero_points{};      ///< likewise
 };
 
 namespace detail {
@@ -585,7 +588,9 @@ inline result<tensor> tensor::part(std::string_view name) const {
         if (name.size() <= p.name.size() || name[p.name.size()] != '.' || !name.starts_with(p.name)) continue;
         if (auto below = p.tensor.part(name.substr(p.name.size() + 1)); below) return below;
     }
-    ckpt::error missing{.code = errc::key_missing, .detail = "no part " + detail::quoted(name) + " among " + detail::decimal(std::uint64_t{parts().size()})};
+    ckpt::error missing{.code = errc::key_missing,
+                        .detail = "no part " + detail::quoted(name) + " among " +
+                                  detail::decimal(std::uint64_t{parts().size()})};
     std::size_t shown = 0;
     for (const named_part p : parts()) {
         if (++shown > 3) break;

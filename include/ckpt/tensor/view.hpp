@@ -18,8 +18,7 @@
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
 /// Borrows the elements of a tensor: the checkpoint or state_dict that it came from must live on.
-template <class T, std::size_t Rank>
-struct tensor_view {
+template <class T, std::size_t Rank> struct tensor_view {
     static_assert(!std::same_as<T, bool>,
                   "ckpt: there is no view of bool, because a stored byte may be neither 0 nor 1: "
                   "use std::uint8_t, or copy_to with bool");

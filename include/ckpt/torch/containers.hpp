@@ -18,8 +18,9 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 /// The shipped builders. Functions of a struct, so that the tables that name them stay short.
 struct builders {
-    // --- mappings: OrderedDict, defaultdict, Counter -------------------------------------------------------------------
-    // Items set by SETITEM(S) are already in the container of the node; arguments come before them.
+    // --- mappings: OrderedDict, defaultdict, Counter
+    // ------------------------------------------------------------------- Items set by SETITEM(S) are already in the
+    // container of the node; arguments come before them.
 
     /// OrderedDict(), or Python 2's OrderedDict([[key, value], ...]).
     static result<value> ordered_dict(call& c) {
@@ -37,7 +38,8 @@ struct builders {
         return mapping(c, c.args[0], true);
     }
 
-    // --- sequences ------------------------------------------------------------------------------------------------------
+    // --- sequences
+    // ------------------------------------------------------------------------------------------------------
     static result<value> set(call& c) { return set_of(c, node_kind::set); }
     static result<value> frozen_set(call& c) { return set_of(c, node_kind::frozen_set); }
 
@@ -56,12 +58,14 @@ struct builders {
         return c.make_tuple(copy);
     }
 
-    // --- bytes and numbers ----------------------------------------------------------------------------------------------
+    // --- bytes and numbers
+    // ----------------------------------------------------------------------------------------------
     /// _codecs.encode(text, 'latin1'): how protocol 2 writes bytes.
     static result<value> codecs_encode(call& c) {
         const auto text = c.args[0].as_string();
         const auto encoding = c.args.size() == 1 ? result<std::string_view>{"utf-8"} : c.args[1].as_string();
-        if (c.args.size() > 2 || !text || !encoding) return c.fail(errc::bad_arguments, "_codecs.encode takes a str and the name of an encoding");
+        if (c.args.size() > 2 || !text || !encoding)
+            return c.fail(errc::bad_arguments, "_codecs.encode takes a str and the name of an encoding");
         return encoded(c, *text, *encoding);
     }
     /// bytes(), and bytes(text, encoding) or bytes(bytes).
@@ -81,21 +85,25 @@ struct builders {
         return c.make_complex(*re, *im);
     }
 
-    // --- TorchScript ----------------------------------------------------------------------------------------------------
+    // --- TorchScript
+    // ----------------------------------------------------------------------------------------------------
     /// restore_type_tag(value, "Dict[str, int]"), build_intlist([...]) and its kin: the value itself.
     static result<value> typed_container(call& c) {
-        if (c.args.size() != 1 && c.args.size() != 2) return c.fail(errc::bad_arguments, "a typed container is made from a value and the name of its type");
+        if (c.args.size() != 1 && c.args.size() != 2)
+            return c.fail(errc::bad_arguments, "a typed container is made from a value and the name of its type");
         return c.args[0];
     }
     /// build_tensor_from_id(3): a tensor that stands in model.json.
     static result<value> numbered_tensor(call& c) {
         const auto table = c.graph().tensor_table;
         const auto number = c.args[0].as_int();
-        if (c.args.size() != 1 || !number || static_cast<std::uint64_t>(*number) >= table.size()) return c.fail(errc::bad_arguments, "a tensor by a number that no tensor of the archive has");
+        if (c.args.size() != 1 || !number || static_cast<std::uint64_t>(*number) >= table.size())
+            return c.fail(errc::bad_arguments, "a tensor by a number that no tensor of the archive has");
         return detail_access::make(c.graph(), table[static_cast<std::size_t>(*number)]);
     }
 
-    // --- tensors: rebuild.hpp -------------------------------------------------------------------------------------------
+    // --- tensors: rebuild.hpp
+    // -------------------------------------------------------------------------------------------
     static result<value> listed_storage(call& c);
     static result<value> rebuild_tensor(call& c);
     static result<value> rebuild_tensor_v2(call& c);
@@ -107,7 +115,8 @@ struct builders {
     static result<value> rebuild_from_type(call& c);
     static result<value> rebuild_meta(call& c);
 
-    // --- tensors that are more than one array: quantized.hpp, sparse.hpp, nested.hpp, wrapper.hpp ---------------------------
+    // --- tensors that are more than one array: quantized.hpp, sparse.hpp, nested.hpp, wrapper.hpp
+    // ---------------------------
     static result<value> quantised_tensor(call& c);
     static result<value> sparse_tensor(call& c);
     static result<value> sparse_csr_tensor(call& c);
@@ -117,7 +126,8 @@ struct builders {
     static result<value> device_tensor(call& c);
     static result<value> sparse_class(call& c);
 
-    // --- numpy: numpy.hpp -----------------------------------------------------------------------------------------------
+    // --- numpy: numpy.hpp
+    // -----------------------------------------------------------------------------------------------
     static result<value> numpy_scalar(call& c);
     static result<value> numpy_reconstruct(call& c);
     static result<value> numpy_frombuffer(call& c);
@@ -133,13 +143,18 @@ struct builders {
         if (!initial || (none_allowed && initial.is_none())) return c.make(n, 0);
         std::uint32_t merged = 0;
         const std::span<const std::uint32_t> after = g.items_of(n.a);
-        const auto add = [&](std::uint32_t k, std::uint32_t v) { const std::uint32_t pair[2]{k, v}; g.append(merged, pair); };
+        const auto add = [&](std::uint32_t k, std::uint32_t v) {
+            const std::uint32_t pair[2]{k, v};
+            g.append(merged, pair);
+        };
         if (!c.charge((initial.size() * 2 + after.size()) * sizeof(std::uint32_t) * 2)) return c.over_budget();
         if (initial.kind() == kind::dictionary) {
-            for (const value::entry e : initial.entries()) add(detail_access::node(e.key), detail_access::node(e.mapped));
+            for (const value::entry e : initial.entries())
+                add(detail_access::node(e.key), detail_access::node(e.mapped));
         } else if (initial.kind() == kind::list || initial.kind() == kind::tuple) {
             for (const value pair : initial.elements()) {
-                if (pair.size() != 2 || !pair[0]) return c.fail(errc::bad_arguments, "a mapping is made from pairs of a key and a value");
+                if (pair.size() != 2 || !pair[0])
+                    return c.fail(errc::bad_arguments, "a mapping is made from pairs of a key and a value");
                 add(detail_access::node(pair[0]), detail_access::node(pair[1]));
             }
         } else {
@@ -152,7 +167,8 @@ struct builders {
 
     static result<value> set_of(call& c, node_kind kind_of_set) {
         const value from = c.args[0];
-        if (c.args.size() > 1 || (from && from.kind() != kind::list && from.kind() != kind::tuple && from.kind() != kind::set))
+        if (c.args.size() > 1 ||
+            (from && from.kind() != kind::list && from.kind() != kind::tuple && from.kind() != kind::set))
             return c.fail(errc::bad_arguments, "a set is made from a list of elements");
         graph& g = c.graph();
         node n = node::of(kind_of_set);
@@ -170,19 +186,23 @@ struct builders {
             if (const auto raw = c.args[0].as_bytes()) return c.make_bytes(*raw);
         const auto text = c.args[0].as_string();
         const auto encoding = c.args[1].as_string();
-        if (c.args.size() != 2 || !text || !encoding) return c.fail(errc::bad_arguments, "bytes are made from bytes, or from a str and the name of an encoding");
+        if (c.args.size() != 2 || !text || !encoding)
+            return c.fail(errc::bad_arguments, "bytes are made from bytes, or from a str and the name of an encoding");
         return encoded(c, *text, *encoding);
     }
 
     static result<value> encoded(call& c, std::string_view text, std::string_view encoding) {
-        const bool latin = encoding == "latin1" || encoding == "latin-1" || encoding == "iso-8859-1" || encoding == "iso8859-1";
+        const bool latin =
+            encoding == "latin1" || encoding == "latin-1" || encoding == "iso-8859-1" || encoding == "iso8859-1";
         const bool ascii = encoding == "ascii" || encoding == "us-ascii";
-        if (!latin && !ascii && encoding != "utf-8" && encoding != "utf8") return c.fail(errc::bad_arguments, "only latin1, ascii and utf-8 are read as encodings of bytes");
+        if (!latin && !ascii && encoding != "utf-8" && encoding != "utf8")
+            return c.fail(errc::bad_arguments, "only latin1, ascii and utf-8 are read as encodings of bytes");
         if (!c.charge(text.size())) return c.over_budget();
         if (!latin) {
             if (ascii)
                 for (const char ch : text)
-                    if (static_cast<unsigned char>(ch) >= 0x80) return c.fail(errc::bad_arguments, "a character that ascii cannot encode");
+                    if (static_cast<unsigned char>(ch) >= 0x80)
+                        return c.fail(errc::bad_arguments, "a character that ascii cannot encode");
             return c.make_bytes(std::as_bytes(std::span<const char>{text.data(), text.size()}));
         }
         // Every byte of the result is one code point below 256: one byte of UTF-8, or C2/C3 and a continuation.
@@ -194,8 +214,10 @@ struct builders {
                 out[n++] = text[i];
                 continue;
             }
-            if ((lead != 0xC2 && lead != 0xC3) || i + 1 == text.size()) return c.fail(errc::bad_arguments, "a character that latin1 cannot encode");
-            out[n++] = static_cast<char>(static_cast<unsigned char>(((lead & 3) << 6) | (static_cast<unsigned char>(text[++i]) & 0x3F)));
+            if ((lead != 0xC2 && lead != 0xC3) || i + 1 == text.size())
+                return c.fail(errc::bad_arguments, "a character that latin1 cannot encode");
+            out[n++] = static_cast<char>(
+                static_cast<unsigned char>(((lead & 3) << 6) | (static_cast<unsigned char>(text[++i]) & 0x3F)));
         }
         node bytes = node::of(node_kind::bytes, static_cast<std::uint32_t>(n));
         bytes.text = out;

@@ -3,7 +3,8 @@
 // SPDX-License-Identifier: MIT
 // In:      a source, an allowlist, options; where several checkpoints lie one after another, which of them.
 // Out:     the graph, and storages that are mapped where they lie, aligned or not.
-// Refuses: rule L1, also of the checkpoints that were not asked for: what follows one is another complete one, or the file
+// Refuses: rule L1, also of the checkpoints that were not asked for: what follows one is another complete one, or the
+// file
 //          is refused. What machine and resolver refuse.
 #pragma once
 
@@ -25,7 +26,9 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 class legacy_checkpoint final : public checkpoint_file {
   public:
-    [[nodiscard]] static result<shared<checkpoint_file>> open(shared<source> from, const allowlist& allowed, const limits& budget, const scratch& reuse, std::uint32_t index) {
+    [[nodiscard]] static result<shared<checkpoint_file>> open(shared<source> from, const allowlist& allowed,
+                                                              const limits& budget, const scratch& reuse,
+                                                              std::uint32_t index) {
         auto out = detail::make_shared<legacy_checkpoint>(std::move(from), budget, reuse);
         const source& file = *out->from_;
         read_window window{file, 4096};
@@ -34,9 +37,12 @@ class legacy_checkpoint final : public checkpoint_file {
             std::optional<detail::graph> other;
             detail::graph& g = count == index ? out->graph_ : other.emplace(reuse.pool());
             auto pickles = legacy_pickles::find(window, file, at, out->limits_);
-            auto layout = pickles ? legacy_layout::read(file, *pickles, g, allowed, out->limits_, file.base()) : result<legacy_layout>{pickles.error()};
+            auto layout = pickles ? legacy_layout::read(file, *pickles, g, allowed, out->limits_, file.base())
+                                  : result<legacy_layout>{pickles.error()};
             if (!layout) {
-                if (count > 0) layout.error().detail += ", behind " + decimal(count) + " complete checkpoint" + (count > 1 ? "s" : "");
+                if (count > 0)
+                    layout.error().detail +=
+                        ", behind " + decimal(count) + " complete checkpoint" + (count > 1 ? "s" : "");
                 return std::move(layout).error();
             }
             at = layout->end;
@@ -52,7 +58,10 @@ class legacy_checkpoint final : public checkpoint_file {
         return shared<checkpoint_file>{out};
     }
 
-    legacy_checkpoint(shared<source> from, const limits& budget, const scratch& reuse) : checkpoint_file{budget, reuse.pool()}, from_{std::move(from)} { storages_.emplace(*from_, graph_.memory); }
+    legacy_checkpoint(shared<source> from, const limits& budget, const scratch& reuse)
+        : checkpoint_file{budget, reuse.pool()}, from_{std::move(from)} {
+        storages_.emplace(*from_, graph_.memory);
+    }
 
     /// Every header was compared with the object when the file was opened, and the format has no checksums.
     void check(bool, verify_report& out) const override {
@@ -66,8 +75,10 @@ class legacy_checkpoint final : public checkpoint_file {
         std::string_view out = "torch.save in the format before torch 1.6";
         for (std::size_t i = 0; i < g.globals.size(); ++i) {
             const global_occurrence& named = g.globals[i];
-            if (named.module == "torch.storage" || named.name == "_rebuild_tensor_v3") return "torch.save of torch 2, in the format before torch 1.6";
-            if (named.module == "torch._utils" && named.name == "_rebuild_tensor") return "torch.save of torch 0.1.10 to 0.3";
+            if (named.module == "torch.storage" || named.name == "_rebuild_tensor_v3")
+                return "torch.save of torch 2, in the format before torch 1.6";
+            if (named.module == "torch._utils" && named.name == "_rebuild_tensor")
+                return "torch.save of torch 0.1.10 to 0.3";
         }
         return out;
     }

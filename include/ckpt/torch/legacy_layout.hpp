@@ -3,13 +3,15 @@
 // SPDX-License-Identifier: MIT
 // In:      a source, and where the checkpoint begins in it.
 // Out:     its object in a graph, the places of its storages, where it ends.
-// Refuses: rule L1: five pickles that are not what they should be; storages that the object names and the list of keys does
-//          not, or the reverse; a number of elements that is not the one that the object says; bytes that are not there.
+// Refuses: rule L1: five pickles that are not what they should be; storages that the object names and the list of keys
+// does
+//          not, or the reverse; a number of elements that is not the one that the object says; bytes that are not
+//          there.
 //
-// Form, without padding or lengths: the pickles of a magic number, of 1001, of {'little_endian': ..., ...}, of the object, of
-// the list of storage keys; then for each key in that order an int64, its number of elements, and the elements. They are
-// always little-endian. What an element is, only the object says: where it names one key with several classes (a storage
-// and a tensor on it), torch counts in elements of the first.
+// Form, without padding or lengths: the pickles of a magic number, of 1001, of {'little_endian': ..., ...}, of the
+// object, of the list of storage keys; then for each key in that order an int64, its number of elements, and the
+// elements. They are always little-endian. What an element is, only the object says: where it names one key with
+// several classes (a storage and a tensor on it), torch counts in elements of the first.
 //
 // Source: torch/serialization.py, _legacy_save and _legacy_load.
 #pragma once
@@ -39,7 +41,8 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 namespace legacy {
 
-inline constexpr std::string_view magic{"\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19", 10}; // 0x1950a86a20f9469cfc6c, little-endian
+inline constexpr std::string_view magic{"\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19",
+                                        10}; // 0x1950a86a20f9469cfc6c, little-endian
 inline constexpr std::int64_t version = 1001;
 inline constexpr std::string_view hint = "the file is damaged, or was cut and mended; get it again";
 
@@ -53,7 +56,9 @@ inline constexpr std::string_view hint = "the file is damaged, or was cut and me
 }
 
 /// `offset`: in the file.
-[[nodiscard]] inline error invalid(std::uint64_t offset, std::string detail) { return {.code = errc::legacy_invalid, .offset = offset, .detail = std::move(detail), .hint = hint}; }
+[[nodiscard]] inline error invalid(std::uint64_t offset, std::string detail) {
+    return {.code = errc::legacy_invalid, .offset = offset, .detail = std::move(detail), .hint = hint};
+}
 
 } // namespace legacy
 
@@ -61,14 +66,16 @@ inline constexpr std::string_view hint = "the file is damaged, or was cut and me
 struct legacy_pickles {
     std::array<std::uint64_t, 6> at{};
 
-    [[nodiscard]] static result<legacy_pickles> find(read_window& window, const source& from, std::uint64_t begin, const limits& budget) {
+    [[nodiscard]] static result<legacy_pickles> find(read_window& window, const source& from, std::uint64_t begin,
+                                                     const limits& budget) {
         legacy_pickles out;
         out.at[0] = begin;
         for (std::size_t i = 0; i < 5; ++i) {
             constexpr std::uint64_t longest_magic = 256; // what is no checkpoint is not stepped through
             const std::uint64_t most = pickle_ceiling(budget) - (std::min)(pickle_ceiling(budget), out.at[i] - begin);
             auto end = pickle_end(window, from, out.at[i], i == 0 ? (std::min)(most, longest_magic) : most);
-            if (!end && i == 0 && most > longest_magic && end.error().code == errc::limit) return legacy::invalid(from.base() + begin, "no magic number where a checkpoint should begin");
+            if (!end && i == 0 && most > longest_magic && end.error().code == errc::limit)
+                return legacy::invalid(from.base() + begin, "no magic number where a checkpoint should begin");
             if (!end) return std::move(end).error();
             out.at[i + 1] = *end;
         }
@@ -88,14 +95,17 @@ struct legacy_layout {
     std::vector<legacy_storage> storages{}; // in the order of the file
     std::uint64_t end{};                    // in the source, behind the last storage
 
-    /// Parses the pickles into `g`, whose root is then the object, not resolved yet. `g.record` is set; `base` is where the
-    /// source's first byte lies in the file.
-    [[nodiscard]] static result<legacy_layout> read(const source& from, const legacy_pickles& pickles, graph& g, const allowlist& allowed, const limits& budget, std::uint64_t base) {
+    /// Parses the pickles into `g`, whose root is then the object, not resolved yet. `g.record` is set; `base` is where
+    /// the source's first byte lies in the file.
+    [[nodiscard]] static result<legacy_layout> read(const source& from, const legacy_pickles& pickles, graph& g,
+                                                    const allowlist& allowed, const limits& budget,
+                                                    std::uint64_t base) {
         auto bytes = read_owned(from, pickles.at[0], pickles.at[5], g.memory);
         if (!bytes) return std::move(bytes).error();
         g.pickle = *bytes;
         g.base = base + pickles.at[0];
-        constexpr std::string_view names[]{"the magic number", "the protocol version", "the system information", "the object", "the list of storage keys"};
+        constexpr std::string_view names[]{"the magic number", "the protocol version", "the system information",
+                                           "the object", "the list of storage keys"};
         std::array<std::uint32_t, 5> roots{};
         chunked_array<std::uint32_t> pending{};
         for (std::size_t i = 0; i < 5; ++i) {
@@ -103,20 +113,28 @@ struct legacy_layout {
             reader.admit_class_ids();
             if (auto read = reader.run(); !read) return std::move(read).error();
             roots[i] = g.root;
-            if (reader.end_offset() != pickles.at[i + 1] - pickles.at[0]) return error{.code = errc::internal, .offset = g.base, .detail = "two readings of one pickle differ"};
+            if (reader.end_offset() != pickles.at[i + 1] - pickles.at[0])
+                return error{.code = errc::internal, .offset = g.base, .detail = "two readings of one pickle differ"};
             if (i == 3) pending = g.pending;
             g.pending = {}; // only the object's calls are of use
             if (!is_what_it_should_be(g, i, roots[i]))
-                return i == 1 ? error{.code = errc::format_version, .offset = base + pickles.at[i], .detail = "the stream's protocol version is not 1001", .hint = "a newer ckpt may read it"}
-                              : legacy::invalid(base + pickles.at[i], "the pickle where " + std::string(names[i]) + " belongs holds something else");
+                return i == 1 ? error{.code = errc::format_version,
+                                      .offset = base + pickles.at[i],
+                                      .detail = "the stream's protocol version is not 1001",
+                                      .hint = "a newer ckpt may read it"}
+                              : legacy::invalid(base + pickles.at[i], "the pickle where " + std::string(names[i]) +
+                                                                          " belongs holds something else");
         }
         g.root = roots[3];
         g.pending = pending;
         std::vector<named> ids = named_by(g);
         legacy_layout out;
-        if (auto placed = out.place(from, base, pickles.at[5], g, roots[4], ids); !placed) return std::move(placed).error();
+        if (auto placed = out.place(from, base, pickles.at[5], g, roots[4], ids); !placed)
+            return std::move(placed).error();
         for (const named& id : ids)
-            if (!id.placed) return legacy::invalid(base + pickles.at[4], "the object names storage " + quoted(id.key) + ", which the list of keys has not");
+            if (!id.placed)
+                return legacy::invalid(base + pickles.at[4], "the object names storage " + quoted(id.key) +
+                                                                 ", which the list of keys has not");
         return out;
     }
 
@@ -149,15 +167,20 @@ struct legacy_layout {
             const node& n = g.nodes[g.pending[i]];
             if (n.kind != node_kind::persistent) continue;
             storage_id id{};
-            const bool known = (n.flags & node_flag::text_form) != 0 ? read_storage_text(graph::text_of(g.nodes[n.a]), id_form::legacy, id) : read_storage_tuple(g, n.a, id_form::legacy, id, last);
+            const bool known = (n.flags & node_flag::text_form) != 0
+                                   ? read_storage_text(graph::text_of(g.nodes[n.a]), id_form::legacy, id)
+                                   : read_storage_tuple(g, n.a, id_form::legacy, id, last);
             if (known) out.push_back({id.key, id.numel, id.type, false, i});
         }
         // Equal texts are mostly one text: told apart by their place first, a long one is not compared again and again.
         for (const bool by_text : {false, true}) {
             const auto compare = [by_text](const named& a, const named& b) {
                 if (by_text) return a.key.compare(b.key);
-                const auto x = reinterpret_cast<std::uintptr_t>(a.key.data()), y = reinterpret_cast<std::uintptr_t>(b.key.data());
-                return x != y ? (x < y ? -1 : 1) : a.key.size() != b.key.size() ? (a.key.size() < b.key.size() ? -1 : 1) : 0;
+                const auto x = reinterpret_cast<std::uintptr_t>(a.key.data()),
+                           y = reinterpret_cast<std::uintptr_t>(b.key.data());
+                return x != y                         ? (x < y ? -1 : 1)
+                       : a.key.size() != b.key.size() ? (a.key.size() < b.key.size() ? -1 : 1)
+                                                      : 0;
             };
             std::sort(out.begin(), out.end(), [&](const named& a, const named& b) {
                 const int order = compare(a, b);
@@ -172,24 +195,33 @@ struct legacy_layout {
     }
 
     /// Follows the raw section from `at` on.
-    [[nodiscard]] result<void> place(const source& from, std::uint64_t base, std::uint64_t at, const graph& g, std::uint32_t list, std::span<named> ids) {
+    [[nodiscard]] result<void> place(const source& from, std::uint64_t base, std::uint64_t at, const graph& g,
+                                     std::uint32_t list, std::span<named> ids) {
         read_window window{from, 512};
         for (const std::uint32_t index : g.elements(g.nodes[list])) {
             const node& n = g.nodes[index];
             if (n.kind != node_kind::string) return legacy::invalid(base + at, "a storage key that is no str");
             const std::string_view key = graph::text_of(n);
-            const auto found = std::lower_bound(ids.begin(), ids.end(), key, [](const named& a, std::string_view b) { return a.key < b; });
-            if (found == ids.end() || found->key != key) return legacy::invalid(base + at, "the list of keys has storage " + quoted(key) + ", which the object does not name");
-            if (found->placed) return legacy::invalid(base + at, "the list of keys has storage " + quoted(key) + " twice");
+            const auto found = std::lower_bound(ids.begin(), ids.end(), key,
+                                                [](const named& a, std::string_view b) { return a.key < b; });
+            if (found == ids.end() || found->key != key)
+                return legacy::invalid(base + at, "the list of keys has storage " + quoted(key) +
+                                                      ", which the object does not name");
+            if (found->placed)
+                return legacy::invalid(base + at, "the list of keys has storage " + quoted(key) + " twice");
             found->placed = true;
             const std::span<const std::byte> head = window.at(at, 8);
             if (window.failure()) return *window.failure();
             if (head.size() < 8) return cut(base, from.size(), key, at, 8);
             const auto count = load_le<std::uint64_t>(head.data());
             at += 8;
-            if (count != found->numel) return legacy::invalid(base + at - 8, "storage " + quoted(key) + " has " + decimal(count) + " elements, the object says " + decimal(found->numel));
+            if (count != found->numel)
+                return legacy::invalid(base + at - 8, "storage " + quoted(key) + " has " + decimal(count) +
+                                                          " elements, the object says " + decimal(found->numel));
             std::uint64_t bytes = 0;
-            if (!storage_bytes({.key = key, .type = found->type, .numel = count}, bytes)) return legacy::invalid(base + at - 8, "storage " + quoted(key) + " has " + decimal(count) + " elements, which overflows 64 bits");
+            if (!storage_bytes({.key = key, .type = found->type, .numel = count}, bytes))
+                return legacy::invalid(base + at - 8, "storage " + quoted(key) + " has " + decimal(count) +
+                                                          " elements, which overflows 64 bits");
             if (!range_inside(at, bytes, from.size())) return cut(base, from.size(), key, at, bytes);
             storages.push_back({key, at, bytes});
             at += bytes;
@@ -197,8 +229,12 @@ struct legacy_layout {
         end = at;
         return {};
     }
-    [[nodiscard]] static error cut(std::uint64_t base, std::uint64_t size, std::string_view key, std::uint64_t at, std::uint64_t wanted) {
-        return {.code = errc::truncated, .offset = base + size, .detail = "storage " + quoted(key) + " needs " + decimal(wanted) + " bytes, " + decimal(size - at) + " are there",
+    [[nodiscard]] static error cut(std::uint64_t base, std::uint64_t size, std::string_view key, std::uint64_t at,
+                                   std::uint64_t wanted) {
+        return {.code = errc::truncated,
+                .offset = base + size,
+                .detail = "storage " + quoted(key) + " needs " + decimal(wanted) + " bytes, " + decimal(size - at) +
+                          " are there",
                 .hint = "the file was cut; compare its size with the original"};
     }
 };
@@ -212,25 +248,30 @@ class legacy_keys final : public storage_maker {
             sorted_.push_back(static_cast<std::uint32_t>(numbers_.size()));
             numbers_.push_back(places.place(s.key, s.offset, s.nbytes));
         }
-        std::sort(sorted_.begin(), sorted_.end(), [&](std::uint32_t a, std::uint32_t b) { return layout_.storages[a].key < layout_.storages[b].key; });
+        std::sort(sorted_.begin(), sorted_.end(),
+                  [&](std::uint32_t a, std::uint32_t b) { return layout_.storages[a].key < layout_.storages[b].key; });
     }
 
     [[nodiscard]] errc find(std::string_view key, std::uint32_t& storage) override {
-        const auto at = std::lower_bound(sorted_.begin(), sorted_.end(), key, [&](std::uint32_t a, std::string_view b) { return layout_.storages[a].key < b; });
+        const auto at = std::lower_bound(sorted_.begin(), sorted_.end(), key, [&](std::uint32_t a, std::string_view b) {
+            return layout_.storages[a].key < b;
+        });
         if (at == sorted_.end() || layout_.storages[*at].key != key) return errc::record_missing;
         storage = numbers_[*at];
         last_ = *at;
         return errc::none;
     }
     /// Ids with one view key are one storage, as in torch; they must agree.
-    [[nodiscard]] errc view(std::uint32_t, std::string_view key, std::uint64_t offset, std::uint64_t nbytes, std::uint32_t& storage) override {
+    [[nodiscard]] errc view(std::uint32_t, std::string_view key, std::uint64_t offset, std::uint64_t nbytes,
+                            std::uint32_t& storage) override {
         const legacy_storage& whole = layout_.storages[last_]; // of the look-up before
         if (!range_inside(offset, nbytes, whole.nbytes)) return errc::out_of_bounds;
         if (2 * views_.size() >= table_.size()) rehash();
         for (std::size_t slot = hash_bytes(key);; ++slot) {
             std::uint32_t& at = table_[slot & (table_.size() - 1)];
             if (at == 0) {
-                views_.push_back({key, whole.offset + offset, nbytes, places_.place(key, whole.offset + offset, nbytes)});
+                views_.push_back(
+                    {key, whole.offset + offset, nbytes, places_.place(key, whole.offset + offset, nbytes)});
                 at = static_cast<std::uint32_t>(views_.size());
                 storage = views_.back().number;
                 return errc::none;
@@ -241,7 +282,9 @@ class legacy_keys final : public storage_maker {
             return v.offset == whole.offset + offset && v.nbytes == nbytes ? errc::none : errc::storage_size_mismatch;
         }
     }
-    [[nodiscard]] std::uint32_t add(std::span<const std::byte> bytes, byte_order order, std::uint64_t offset) override { return places_.add(bytes, order, offset); }
+    [[nodiscard]] std::uint32_t add(std::span<const std::byte> bytes, byte_order order, std::uint64_t offset) override {
+        return places_.add(bytes, order, offset);
+    }
 
   private:
     struct known_view {
@@ -272,11 +315,15 @@ class legacy_keys final : public storage_maker {
 class nested_places final : public stream_maker {
   public:
     /// `offset`: of the bytes in the file, or `no_offset` for transcoded ones.
-    nested_places(storage_maker& outer, std::span<const std::byte> bytes, std::uint64_t offset) noexcept : outer_{outer}, bytes_{bytes}, offset_{offset} {}
+    nested_places(storage_maker& outer, std::span<const std::byte> bytes, std::uint64_t offset) noexcept
+        : outer_{outer}, bytes_{bytes}, offset_{offset} {}
     [[nodiscard]] std::uint32_t place(std::string_view, std::uint64_t offset, std::uint64_t nbytes) override {
-        return add(bytes_.subspan(static_cast<std::size_t>(offset), static_cast<std::size_t>(nbytes)), byte_order::little, offset_ == no_offset ? no_offset : offset_ + offset);
+        return add(bytes_.subspan(static_cast<std::size_t>(offset), static_cast<std::size_t>(nbytes)),
+                   byte_order::little, offset_ == no_offset ? no_offset : offset_ + offset);
     }
-    [[nodiscard]] std::uint32_t add(std::span<const std::byte> bytes, byte_order order, std::uint64_t offset) override { return outer_.add(bytes, order, offset); }
+    [[nodiscard]] std::uint32_t add(std::span<const std::byte> bytes, byte_order order, std::uint64_t offset) override {
+        return outer_.add(bytes, order, offset);
+    }
 
   private:
     storage_maker& outer_;

@@ -81,7 +81,8 @@ namespace numpy {
 /// A scalar of a simple dtype from its bytes.
 [[nodiscard]] inline result<value> make_scalar(call& c, const numpy_type& type, const std::byte* at) {
     const auto real = [&](std::size_t offset, std::size_t width) -> double {
-        if (width == 2) return static_cast<double>(static_cast<float>(f16{load<std::uint16_t>(at + offset, type.order)}));
+        if (width == 2)
+            return static_cast<double>(static_cast<float>(f16{load<std::uint16_t>(at + offset, type.order)}));
         if (width == 4) return static_cast<double>(std::bit_cast<float>(load<std::uint32_t>(at + offset, type.order)));
         return std::bit_cast<double>(load<std::uint64_t>(at + offset, type.order));
     };
@@ -105,7 +106,8 @@ namespace numpy {
 }
 
 /// The bytes of an array, wherever they came from, as a tensor.
-[[nodiscard]] inline result<value> make_array(call& c, const numpy_type& type, std::uint32_t shape, std::uint32_t data, bool fortran) {
+[[nodiscard]] inline result<value> make_array(call& c, const numpy_type& type, std::uint32_t shape, std::uint32_t data,
+                                              bool fortran) {
     graph& g = c.graph();
     const node& bytes = g.nodes[data];
     const bool holds_bytes = bytes.kind == node_kind::bytes || bytes.kind == node_kind::byte_array ||
@@ -122,16 +124,22 @@ namespace numpy {
     auto* strides = g.memory.allocate<std::int64_t>(t.rank);
     set_dense_strides(t.sizes(), fortran, strides);
     t.strides = strides;
-    if (const errc code = check_geometry(t, bytes.a, c.rank_limit()); code != errc::none) return rebuild::refuse_geometry(c, code, t, bytes.a);
-    if (t.numel * itemsize(t.type) != bytes.a) return c.fail(errc::storage_size_mismatch, "an array has " + decimal(std::uint64_t{bytes.a}) + " bytes, its shape and dtype need " + decimal(t.numel * itemsize(t.type)));
+    if (const errc code = check_geometry(t, bytes.a, c.rank_limit()); code != errc::none)
+        return rebuild::refuse_geometry(c, code, t, bytes.a);
+    if (t.numel * itemsize(t.type) != bytes.a)
+        return c.fail(errc::storage_size_mismatch, "an array has " + decimal(std::uint64_t{bytes.a}) +
+                                                       " bytes, its shape and dtype need " +
+                                                       decimal(t.numel * itemsize(t.type)));
     // Bytes that are still where the file has them have a place in it; transcoded ones have none.
     const auto* first = reinterpret_cast<const std::byte*>(bytes.text);
     const std::byte* begin = g.pickle.data();
     const bool in_file = !g.transcoded && bytes.a > 0 && first >= begin && first < begin + g.pickle.size();
-    t.storage = g.maker->add({first, bytes.a}, type.order, in_file ? g.base + static_cast<std::uint64_t>(first - begin) : no_offset);
+    t.storage = g.maker->add({first, bytes.a}, type.order,
+                             in_file ? g.base + static_cast<std::uint64_t>(first - begin) : no_offset);
     g.tensors.push_back(g.memory, t);
     g.arrays.push_back(g.memory, {type.text, static_cast<std::uint32_t>(g.tensors.size() - 1), fortran});
-    return c.make(node::of(node_kind::array, static_cast<std::uint32_t>(g.arrays.size() - 1)), sizeof t + sizeof(array_value));
+    return c.make(node::of(node_kind::array, static_cast<std::uint32_t>(g.arrays.size() - 1)),
+                  sizeof t + sizeof(array_value));
 }
 
 } // namespace numpy
@@ -142,7 +150,8 @@ inline result<value> builders::numpy_scalar(call& c) {
     const auto type = read_numpy_type(c.args[0]);
     const auto bytes = c.args[1].as_bytes();
     if (!type) return c.keep_inert();
-    if (!bytes || bytes->size() != itemsize(type->type)) return c.fail(errc::bad_arguments, "a numpy scalar has another number of bytes than its dtype");
+    if (!bytes || bytes->size() != itemsize(type->type))
+        return c.fail(errc::bad_arguments, "a numpy scalar has another number of bytes than its dtype");
     return numpy::make_scalar(c, *type, bytes->data());
 }
 
@@ -150,23 +159,28 @@ inline result<value> builders::numpy_scalar(call& c) {
 /// (version, shape, dtype, is_fortran, data).
 inline result<value> builders::numpy_reconstruct(call& c) {
     const auto named = c.args[0].as_global();
-    if (c.args.size() != 3 || !named) return c.fail(errc::bad_arguments, "_reconstruct takes a class, a shape and a type code");
+    if (c.args.size() != 3 || !named)
+        return c.fail(errc::bad_arguments, "_reconstruct takes a class, a shape and a type code");
     if (named->module != "numpy" || named->name != "ndarray") return c.keep_inert(); // matrix, recarray, masked arrays
-    if (c.state.kind() != kind::tuple || c.state.size() != 5) return c.fail(errc::bad_arguments, "the state of an array is not a tuple of 5");
+    if (c.state.kind() != kind::tuple || c.state.size() != 5)
+        return c.fail(errc::bad_arguments, "the state of an array is not a tuple of 5");
     const auto type = read_numpy_type(c.state[2]);
     if (!type) return c.keep_inert();
     bool fortran = false;
-    if (!rebuild::read_flag(c.graph().nodes[detail_access::node(c.state[3])], fortran)) return c.fail(errc::bad_arguments, "the order of an array is not a bool");
+    if (!rebuild::read_flag(c.graph().nodes[detail_access::node(c.state[3])], fortran))
+        return c.fail(errc::bad_arguments, "the order of an array is not a bool");
     return numpy::make_array(c, *type, detail_access::node(c.state[1]), detail_access::node(c.state[4]), fortran);
 }
 
 /// numpy._core.numeric._frombuffer(buffer, dtype, shape, order): protocol 5.
 inline result<value> builders::numpy_frombuffer(call& c) {
-    if (c.args.size() != 4) return c.fail(errc::bad_arguments, "_frombuffer takes a buffer, a dtype, a shape and an order");
+    if (c.args.size() != 4)
+        return c.fail(errc::bad_arguments, "_frombuffer takes a buffer, a dtype, a shape and an order");
     const auto type = read_numpy_type(c.args[1]);
     if (!type) return c.keep_inert();
     const auto order = c.args[3].as_string();
-    if (!order || (*order != "C" && *order != "F")) return c.fail(errc::bad_arguments, "the order of an array is neither C nor F");
+    if (!order || (*order != "C" && *order != "F"))
+        return c.fail(errc::bad_arguments, "the order of an array is neither C nor F");
     return numpy::make_array(c, *type, detail_access::node(c.args[2]), detail_access::node(c.args[0]), *order == "F");
 }
 
@@ -178,9 +192,12 @@ struct numpy_globals {
     static constexpr global_entry entries[]{
         {"numpy", "dtype"},
         {"numpy", "ndarray"},
-        {"numpy._core.multiarray", "_reconstruct", detail::builders::numpy_reconstruct, global_kind::other, global_accepts::state},
-        {"numpy._core.multiarray", "scalar", detail::builders::numpy_scalar, global_kind::scalar, global_accepts::nothing},
-        {"numpy._core.numeric", "_frombuffer", detail::builders::numpy_frombuffer, global_kind::other, global_accepts::nothing},
+        {"numpy._core.multiarray", "_reconstruct", detail::builders::numpy_reconstruct, global_kind::other,
+         global_accepts::state},
+        {"numpy._core.multiarray", "scalar", detail::builders::numpy_scalar, global_kind::scalar,
+         global_accepts::nothing},
+        {"numpy._core.numeric", "_frombuffer", detail::builders::numpy_frombuffer, global_kind::other,
+         global_accepts::nothing},
     };
 };
 

@@ -2,9 +2,11 @@
 //
 // SPDX-License-Identifier: MIT
 // In:      a source, an allowlist, options; where several pickles lie one after another, which of them.
-// Out:     the graph; storages that all lie in the pickle: numpy arrays, and the checkpoints that pickle.dump of a tensor
+// Out:     the graph; storages that all lie in the pickle: numpy arrays, and the checkpoints that pickle.dump of a
+// tensor
 //          nests in bytes. Their bytes are in the pickle, so this is the one container that costs as much as they do.
-// Refuses: bytes behind the last pickle that are no pickle; what machine and resolver refuse. Persistent ids: there are none.
+// Refuses: bytes behind the last pickle that are no pickle; what machine and resolver refuse. Persistent ids: there are
+// none.
 #pragma once
 
 #include <ckpt/core/limits.hpp>
@@ -24,7 +26,9 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 class pickle_checkpoint final : public checkpoint_file {
   public:
-    [[nodiscard]] static result<shared<checkpoint_file>> open(shared<source> from, const allowlist& allowed, const limits& budget, const scratch& reuse, std::uint32_t index = 0) {
+    [[nodiscard]] static result<shared<checkpoint_file>> open(shared<source> from, const allowlist& allowed,
+                                                              const limits& budget, const scratch& reuse,
+                                                              std::uint32_t index = 0) {
         auto out = detail::make_shared<pickle_checkpoint>(std::move(from), budget, reuse);
         const source& file = *out->from_;
         read_window window{file, 4096};
@@ -32,7 +36,8 @@ class pickle_checkpoint final : public checkpoint_file {
         for (std::uint64_t at = 0; at < file.size(); ++count) {
             auto end = pickle_end(window, file, at, pickle_ceiling(out->limits_));
             if (!end) {
-                if (count > 0) end.error().detail += ", behind " + decimal(count) + " complete pickle" + (count > 1 ? "s" : "");
+                if (count > 0)
+                    end.error().detail += ", behind " + decimal(count) + " complete pickle" + (count > 1 ? "s" : "");
                 return std::move(end).error();
             }
             std::optional<detail::graph> other;
@@ -43,7 +48,8 @@ class pickle_checkpoint final : public checkpoint_file {
             g.base = file.base() + at;
             machine reader{g, allowed, out->limits_};
             if (auto read = reader.run(); !read) return std::move(read).error();
-            if (reader.end_offset() != *end - at) return error{.code = errc::internal, .offset = g.base, .detail = "two readings of one pickle differ"};
+            if (reader.end_offset() != *end - at)
+                return error{.code = errc::internal, .offset = g.base, .detail = "two readings of one pickle differ"};
             at = *end;
         }
         if (index >= count) return no_such_checkpoint(index, count);
@@ -57,7 +63,10 @@ class pickle_checkpoint final : public checkpoint_file {
         return shared<checkpoint_file>{out};
     }
 
-    pickle_checkpoint(shared<source> from, const limits& budget, const scratch& reuse) : checkpoint_file{budget, reuse.pool()}, from_{std::move(from)} { storages_.emplace(*from_, graph_.memory); }
+    pickle_checkpoint(shared<source> from, const limits& budget, const scratch& reuse)
+        : checkpoint_file{budget, reuse.pool()}, from_{std::move(from)} {
+        storages_.emplace(*from_, graph_.memory);
+    }
 
     /// All of it was read when it was opened, and the format has no checksums.
     void check(bool, verify_report& out) const override {

@@ -2,9 +2,11 @@
 //
 // SPDX-License-Identifier: MIT
 // In:      a source, and where a pickle begins.
-// Out:     where it ends, found by stepping from opcode to opcode: arguments are skipped, so that a file is never read as
+// Out:     where it ends, found by stepping from opcode to opcode: arguments are skipped, so that a file is never read
+// as
 //          a whole to find its parts; then its bytes, in memory of our own.
-// Refuses: unknown opcodes, a pickle that the file or limits.pickle_bytes end (P1, P3, P5), before anything is allocated.
+// Refuses: unknown opcodes, a pickle that the file or limits.pickle_bytes end (P1, P3, P5), before anything is
+// allocated.
 #pragma once
 
 #include <ckpt/core/arena.hpp>
@@ -34,7 +36,8 @@ class read_window {
     /// The bytes at `offset`: `least` of them (64 at most) or more; fewer only where the source ends. Empty at its end,
     /// and where reading failed: see `failure`.
     [[nodiscard]] std::span<const std::byte> at(std::uint64_t offset, std::size_t least) {
-        if (offset >= begin_ && offset - begin_ <= held_ && held_ - (offset - begin_) >= least) return {bytes_.data() + (offset - begin_), static_cast<std::size_t>(held_ - (offset - begin_))};
+        if (offset >= begin_ && offset - begin_ <= held_ && held_ - (offset - begin_) >= least)
+            return {bytes_.data() + (offset - begin_), static_cast<std::size_t>(held_ - (offset - begin_))};
         if (failure_ || offset >= from_.size()) return {};
         const auto n = static_cast<std::size_t>((std::min<std::uint64_t>)(bytes_.size(), from_.size() - offset));
         held_ = 0;
@@ -57,28 +60,37 @@ class read_window {
 };
 
 /// Where the pickle that begins at `begin` ends, behind its STOP. It has at most `most` bytes.
-[[nodiscard]] inline result<std::uint64_t> pickle_end(read_window& from, const source& file, std::uint64_t begin, std::uint64_t most) {
+[[nodiscard]] inline result<std::uint64_t> pickle_end(read_window& from, const source& file, std::uint64_t begin,
+                                                      std::uint64_t most) {
     std::uint64_t at = begin;
     const auto fail = [&](errc code, std::string seen, std::uint8_t op) -> error {
         if (from.failure()) return *from.failure();
-        error e{.code = code, .opcode = op, .offset = file.base() + (std::min)(at, file.size()), .detail = std::move(seen), .opcode_name = opcode_table[op].name};
-        if (code == errc::pickle_truncated) e.hint = "the file is probably truncated; compare its size with the original";
+        error e{.code = code,
+                .opcode = op,
+                .offset = file.base() + (std::min)(at, file.size()),
+                .detail = std::move(seen),
+                .opcode_name = opcode_table[op].name};
+        if (code == errc::pickle_truncated)
+            e.hint = "the file is probably truncated; compare its size with the original";
         if (code == errc::limit) e.hint = "raise limits.pickle_bytes if the file is trusted";
         return e;
     };
     const std::uint64_t end = most < file.size() - begin ? begin + most : file.size();
     const auto too_long = [&](std::uint8_t op) {
-        return end < file.size() ? fail(errc::limit, "a pickle of more than " + decimal(most) + " bytes", op) : fail(errc::pickle_truncated, "the file ends inside a pickle", op);
+        return end < file.size() ? fail(errc::limit, "a pickle of more than " + decimal(most) + " bytes", op)
+                                 : fail(errc::pickle_truncated, "the file ends inside a pickle", op);
     };
     for (;;) {
         const std::span<const std::byte> head = from.at(at, 9);
         if (head.empty() || at >= end) return too_long(0);
         const auto op = std::to_integer<std::uint8_t>(head[0]);
         const opcode_info& known = opcode_table[op];
-        if (known.name.empty()) return fail(errc::pickle_opcode, "the byte " + hexadecimal(op) + ", which is no opcode", 0);
+        if (known.name.empty())
+            return fail(errc::pickle_opcode, "the byte " + hexadecimal(op) + ", which is no opcode", 0);
         const auto number = [&head](std::size_t bytes) {
             std::uint64_t value = 0;
-            for (std::size_t i = bytes; i-- > 0;) value = value << 8 | (1 + i < head.size() ? std::to_integer<std::uint64_t>(head[1 + i]) : 0u);
+            for (std::size_t i = bytes; i-- > 0;)
+                value = value << 8 | (1 + i < head.size() ? std::to_integer<std::uint64_t>(head[1 + i]) : 0u);
             return value;
         };
         std::uint64_t length = 1;
@@ -105,7 +117,9 @@ class read_window {
             const std::span<const std::byte> part = from.at(next, 1);
             if (part.empty() || next >= end) return too_long(op);
             const void* const found = std::memchr(part.data(), '\n', part.size());
-            next += found == nullptr ? part.size() : static_cast<std::uint64_t>(static_cast<const std::byte*>(found) - part.data()) + 1;
+            next += found == nullptr
+                        ? part.size()
+                        : static_cast<std::uint64_t>(static_cast<const std::byte*>(found) - part.data()) + 1;
             lines -= found != nullptr;
         }
         if (next > end) return too_long(op);
@@ -115,10 +129,13 @@ class read_window {
 }
 
 /// The most bytes that pickles of one graph may have.
-[[nodiscard]] inline std::uint64_t pickle_ceiling(const limits& budget) noexcept { return (std::min<std::uint64_t>)(budget.pickle_bytes, 0xFFFF'FFFFu); }
+[[nodiscard]] inline std::uint64_t pickle_ceiling(const limits& budget) noexcept {
+    return (std::min<std::uint64_t>)(budget.pickle_bytes, 0xFFFF'FFFFu);
+}
 
 /// [begin, end) of a source, in memory that lives as long as the arena.
-[[nodiscard]] inline result<std::span<const std::byte>> read_owned(const source& from, std::uint64_t begin, std::uint64_t end, arena& memory) {
+[[nodiscard]] inline result<std::span<const std::byte>> read_owned(const source& from, std::uint64_t begin,
+                                                                   std::uint64_t end, arena& memory) {
     const auto n = static_cast<std::size_t>(end - begin);
     const std::span<std::byte> out{memory.allocate<std::byte>(n + 1), n};
     if (auto read = from.read(begin, out); !read) return std::move(read).error();
@@ -127,7 +144,9 @@ class read_window {
 
 /// The error for a checkpoint that was asked for by its number and is not there.
 [[nodiscard]] inline error no_such_checkpoint(std::uint32_t index, std::uint64_t held) {
-    return {.code = errc::range_outside_file, .detail = "checkpoint " + decimal(std::uint64_t{index}) + " was asked for, the file holds " + decimal(held) + (held == 1 ? " (number 0)" : " (numbers from 0)"),
+    return {.code = errc::range_outside_file,
+            .detail = "checkpoint " + decimal(std::uint64_t{index}) + " was asked for, the file holds " +
+                      decimal(held) + (held == 1 ? " (number 0)" : " (numbers from 0)"),
             .hint = "open_options.index counts the checkpoints that lie one after another in one file"};
 }
 

@@ -23,7 +23,8 @@ using training_policy = allow<record_globals, numpy_globals, nested_globals, tor
 struct inspect_policy {
     static constexpr bool is_policy = true;
     static constexpr bool admits_attacks = true;
-    static constexpr auto tables = detail::join_tables<inert_others, record_globals, numpy_globals, nested_globals, torch_globals>();
+    static constexpr auto tables =
+        detail::join_tables<inert_others, record_globals, numpy_globals, nested_globals, torch_globals>();
 };
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI

@@ -5,8 +5,8 @@
 // Out:     each tensor's name, record and geometry; which records hold whole files of torch.save instead.
 // Refuses: JSON of another form. A tensor whose numbers cannot be right is told where it is built, and costs no other.
 //
-// Source: torch/_export/serde/schema.py (PayloadConfig, TensorMeta), torch/export/pt2_archive/_package.py. The numbers of dtypes and
-// layouts are those of the schema, not of C++.
+// Source: torch/_export/serde/schema.py (PayloadConfig, TensorMeta), torch/export/pt2_archive/_package.py. The numbers
+// of dtypes and layouts are those of the schema, not of C++.
 #pragma once
 
 #include <ckpt/archive/inflate.hpp>
@@ -33,10 +33,10 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 /// One entry of a configuration.
 struct pt2_entry {
     std::string_view name{};
-    std::string_view path{};      // of its record, below the configuration's folder
-    bool pickled{false};          // the record is a file of torch.save, or a pickle
-    bool described{false};        // there is a tensor_meta
-    bool symbolic{false};         // a size is an expression
+    std::string_view path{}; // of its record, below the configuration's folder
+    bool pickled{false};     // the record is a file of torch.save, or a pickle
+    bool described{false};   // there is a tensor_meta
+    bool symbolic{false};    // a size is an expression
     bool requires_grad{false};
     std::uint64_t dtype{0};
     std::uint64_t layout{0};
@@ -63,8 +63,27 @@ struct pt2_config {
         std::uint8_t number{};
         ckpt::dtype type{};
     } rows[]{
-        {1, uint8}, {2, int8}, {3, int16}, {4, int32}, {5, int64}, {6, float16}, {7, float32}, {8, float64}, {9, complex32}, {10, complex64}, {11, complex128},
-        {12, bool_}, {13, bfloat16}, {28, uint16}, {29, float8_e4m3fn}, {30, float8_e5m2}, {31, float8_e4m3fnuz}, {32, float8_e5m2fnuz}, {33, float8_e8m0fnu}, {34, uint32}, {35, uint64},
+        {1, uint8},
+        {2, int8},
+        {3, int16},
+        {4, int32},
+        {5, int64},
+        {6, float16},
+        {7, float32},
+        {8, float64},
+        {9, complex32},
+        {10, complex64},
+        {11, complex128},
+        {12, bool_},
+        {13, bfloat16},
+        {28, uint16},
+        {29, float8_e4m3fn},
+        {30, float8_e5m2},
+        {31, float8_e4m3fnuz},
+        {32, float8_e5m2fnuz},
+        {33, float8_e8m0fnu},
+        {34, uint32},
+        {35, uint64},
     };
     for (const auto& row : rows)
         if (row.number == number) return row.type;
@@ -80,17 +99,19 @@ class pt2_config_reader {
     /// {"config": {name: {...}}}
     [[nodiscard]] bool read(std::vector<pt2_entry>& out) {
         return json_.members([&](std::string_view member) {
-                   if (member != "config") return json_.skip();
-                   return json_.members([&](std::string_view name) {
-                       pt2_entry e;
-                       e.name = name;
-                       if (!entry(e)) return false;
-                       out.push_back(e);
-                       return true;
-                   });
-               }) && json_.finish();
+            if (member != "config") return json_.skip();
+            return json_.members([&](std::string_view name) {
+                pt2_entry e;
+                e.name = name;
+                if (!entry(e)) return false;
+                out.push_back(e);
+                return true;
+            });
+        }) && json_.finish();
     }
-    [[nodiscard]] std::string_view fault() const noexcept { return json_.fault().empty() ? "a number beyond what a size can be" : json_.fault(); }
+    [[nodiscard]] std::string_view fault() const noexcept {
+        return json_.fault().empty() ? "a number beyond what a size can be" : json_.fault();
+    }
     [[nodiscard]] std::size_t offset() const noexcept { return json_.offset(); }
 
   private:
@@ -146,8 +167,9 @@ class pt2_config_reader {
 };
 
 /// The configurations of an archive, in its order. `folder` is its top folder, with the slash.
-[[nodiscard]] inline result<std::vector<pt2_config>> read_pt2(const source& from, const zip_archive& archive, std::string_view folder, const limits& budget, const inflater& inflate,
-                                                              arena& memory) {
+[[nodiscard]] inline result<std::vector<pt2_config>> read_pt2(const source& from, const zip_archive& archive,
+                                                              std::string_view folder, const limits& budget,
+                                                              const inflater& inflate, arena& memory) {
     std::vector<pt2_config> out;
     constexpr struct {
         std::string_view folder{};
@@ -158,7 +180,9 @@ class pt2_config_reader {
         if (r.is_folder() || !r.name.starts_with(folder)) continue;
         const std::string_view name = r.name.substr(folder.size());
         for (const auto& k : kinds) {
-            if (!name.starts_with(k.folder) || !name.ends_with(k.suffix) || name.size() < k.folder.size() + k.suffix.size()) continue;
+            if (!name.starts_with(k.folder) || !name.ends_with(k.suffix) ||
+                name.size() < k.folder.size() + k.suffix.size())
+                continue;
             pt2_config& c = out.emplace_back();
             c.from = &r;
             c.folder = r.name.substr(0, folder.size() + k.folder.size());
@@ -168,8 +192,12 @@ class pt2_config_reader {
             if (!text) return std::move(text).error();
             pt2_config_reader reader{{reinterpret_cast<const char*>(text->data()), text->size()}, memory};
             if (!reader.read(c.entries))
-                return error{.code = errc::json_invalid, .offset = from.base() + r.header_offset, .record = std::string(r.name),
-                             .detail = std::string(reader.fault()) + ", at byte " + decimal(std::uint64_t{reader.offset()}) + " of the configuration", .hint = zip::damage_hint};
+                return error{.code = errc::json_invalid,
+                             .offset = from.base() + r.header_offset,
+                             .record = std::string(r.name),
+                             .detail = std::string(reader.fault()) + ", at byte " +
+                                       decimal(std::uint64_t{reader.offset()}) + " of the configuration",
+                             .hint = zip::damage_hint};
         }
     }
     return out;

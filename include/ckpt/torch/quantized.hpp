@@ -28,8 +28,8 @@ namespace rebuild {
     if (n.kind != node_kind::global) return false;
     const global_occurrence& named = g.globals[n.a];
     if (named.module != "torch") return false;
-    for (const qscheme known : {qscheme::per_tensor_affine, qscheme::per_tensor_symmetric, qscheme::per_channel_affine, qscheme::per_channel_symmetric,
-                                qscheme::per_channel_affine_float_qparams})
+    for (const qscheme known : {qscheme::per_tensor_affine, qscheme::per_tensor_symmetric, qscheme::per_channel_affine,
+                                qscheme::per_channel_symmetric, qscheme::per_channel_affine_float_qparams})
         if (named.name == name(known)) {
             out = known;
             return true;
@@ -53,7 +53,8 @@ namespace rebuild {
         const node& e = g.nodes[elements[i]];
         double real{};
         if (integers ? e.kind != node_kind::integer : !read_number(e, real)) return false;
-        const std::uint64_t word = integers ? static_cast<std::uint64_t>(e.integer) : std::bit_cast<std::uint64_t>(real);
+        const std::uint64_t word =
+            integers ? static_cast<std::uint64_t>(e.integer) : std::bit_cast<std::uint64_t>(real);
         std::memcpy(bytes + 8 * i, &word, 8);
     }
     auto* numbers = g.memory.allocate<std::int64_t>(2);
@@ -69,7 +70,8 @@ namespace rebuild {
 }
 
 /// The quantizer of (scheme, scale, zero point) or (scheme, scales, zero points, axis).
-[[nodiscard]] inline result<void> read_quantizer(call& c, std::uint32_t parameters, tensor_extra& out, named_data (&parts)[2]) {
+[[nodiscard]] inline result<void> read_quantizer(call& c, std::uint32_t parameters, tensor_extra& out,
+                                                 named_data (&parts)[2]) {
     graph& g = c.graph();
     const node& tuple = g.nodes[parameters];
     if (tuple.kind != node_kind::tuple || tuple.a < 3 || !read_scheme(g, g.nodes[tuple.items[0]], out.scheme))
@@ -81,12 +83,16 @@ namespace rebuild {
             return c.fail(errc::bad_arguments, "a quantizer per tensor is a scheme, a scale and a zero point");
         out.zero_point = zero.integer;
         if (out.zero_point != static_cast<std::int32_t>(out.zero_point))
-            return c.fail(errc::bad_arguments, "the zero point " + decimal(out.zero_point) + " of a quantised tensor does not fit into 32 bits");
+            return c.fail(errc::bad_arguments, "the zero point " + decimal(out.zero_point) +
+                                                   " of a quantised tensor does not fit into 32 bits");
         return {};
     }
     const node* const axis = tuple.a == 4 ? &g.nodes[tuple.items[3]] : nullptr;
-    if (axis == nullptr || axis->kind != node_kind::integer) return c.fail(errc::bad_arguments, "a quantizer per channel is a scheme, scales, zero points and an axis");
-    if (axis->integer < 0 || axis->integer > 0xFFFF) return c.fail(errc::bad_arguments, "the axis " + decimal(axis->integer) + " of a quantised tensor is not in its shape");
+    if (axis == nullptr || axis->kind != node_kind::integer)
+        return c.fail(errc::bad_arguments, "a quantizer per channel is a scheme, scales, zero points and an axis");
+    if (axis->integer < 0 || axis->integer > 0xFFFF)
+        return c.fail(errc::bad_arguments,
+                      "the axis " + decimal(axis->integer) + " of a quantised tensor is not in its shape");
     out.axis = static_cast<std::uint32_t>(axis->integer);
     parts[0].name = "scales";
     parts[1].name = "zero_points";
@@ -100,16 +106,21 @@ namespace rebuild {
             parts[i].data = *given;
             if (given->kind == layout::strided && given->extra == nullptr) continue;
         }
-        return c.fail(errc::bad_arguments, "the " + std::string(parts[i].name) + " of a quantised tensor are not a plain tensor");
+        return c.fail(errc::bad_arguments,
+                      "the " + std::string(parts[i].name) + " of a quantised tensor are not a plain tensor");
     }
     // torch decides by the zero points: it writes the scheme with floating ones under the name of the other.
     const dtype_kind scales = info(parts[0].data.type).kind;
     const dtype_kind zeros = info(parts[1].data.type).kind;
-    if (scales != dtype_kind::floating || info(parts[0].data.type).packed || (zeros != dtype_kind::integer && (zeros != dtype_kind::floating || info(parts[1].data.type).packed)))
-        return c.fail(errc::bad_arguments, "the scales and zero points of a quantised tensor are of " + std::string(name(parts[0].data.type)) + " and " + std::string(name(parts[1].data.type)));
+    if (scales != dtype_kind::floating || info(parts[0].data.type).packed ||
+        (zeros != dtype_kind::integer && (zeros != dtype_kind::floating || info(parts[1].data.type).packed)))
+        return c.fail(errc::bad_arguments, "the scales and zero points of a quantised tensor are of " +
+                                               std::string(name(parts[0].data.type)) + " and " +
+                                               std::string(name(parts[1].data.type)));
     if (zeros == dtype_kind::floating) out.scheme = qscheme::per_channel_affine_float_qparams;
     else if (out.scheme == qscheme::per_channel_affine_float_qparams)
-        return c.fail(errc::bad_arguments, "the zero points of a quantised tensor are integers, its scheme takes floating ones");
+        return c.fail(errc::bad_arguments,
+                      "the zero points of a quantised tensor are integers, its scheme takes floating ones");
     return {};
 }
 
@@ -123,10 +134,14 @@ inline result<value> builders::quantised_tensor(call& c) {
     tensor_data t{};
     if (const node& s = g.nodes[args[0]]; s.kind == node_kind::storage) {
         if (s.extra == untyped || info(static_cast<ckpt::dtype>(s.extra)).kind != dtype_kind::quantised)
-            return c.fail(errc::bad_arguments, "a quantised tensor is rebuilt from a storage of " + (s.extra == untyped ? std::string("bytes") : std::string(name(static_cast<ckpt::dtype>(s.extra)))));
+            return c.fail(
+                errc::bad_arguments,
+                "a quantised tensor is rebuilt from a storage of " +
+                    (s.extra == untyped ? std::string("bytes") : std::string(name(static_cast<ckpt::dtype>(s.extra)))));
         t.type = static_cast<ckpt::dtype>(s.extra);
     }
-    if (!rebuild::read_flag(g.nodes[args[5]], t.requires_grad)) return c.fail(errc::bad_arguments, "requires_grad is not a bool");
+    if (!rebuild::read_flag(g.nodes[args[5]], t.requires_grad))
+        return c.fail(errc::bad_arguments, "requires_grad is not a bool");
     tensor_extra quantizer{};
     named_data parts[2]{};
     if (auto read = rebuild::read_quantizer(c, args[4], quantizer, parts); !read) return std::move(read).error();
@@ -134,11 +149,14 @@ inline result<value> builders::quantised_tensor(call& c) {
     if (t.kind == layout::meta) return rebuild::unsupported(c, "a quantised tensor of the device meta");
     if (!is_per_channel(quantizer.scheme)) return rebuild::make_with_parts(c, t, quantizer, {});
     if (quantizer.axis >= t.rank)
-        return c.fail(errc::bad_arguments, "the axis " + decimal(std::uint64_t{quantizer.axis}) + " of a quantised tensor is not in its shape " + list_of(t.sizes()));
+        return c.fail(errc::bad_arguments, "the axis " + decimal(std::uint64_t{quantizer.axis}) +
+                                               " of a quantised tensor is not in its shape " + list_of(t.sizes()));
     for (const named_data& part : parts)
         if (part.data.rank != 1 || part.data.shape[0] != t.shape[quantizer.axis])
-            return c.fail(errc::bad_arguments, "the " + std::string(part.name) + " of a quantised tensor have the shape " + list_of(part.data.sizes()) + ", its axis " +
-                                                   decimal(std::uint64_t{quantizer.axis}) + " has " + decimal(t.shape[quantizer.axis]));
+            return c.fail(errc::bad_arguments,
+                          "the " + std::string(part.name) + " of a quantised tensor have the shape " +
+                              list_of(part.data.sizes()) + ", its axis " + decimal(std::uint64_t{quantizer.axis}) +
+                              " has " + decimal(t.shape[quantizer.axis]));
     return rebuild::make_with_parts(c, t, quantizer, parts);
 }
 

@@ -44,7 +44,8 @@ namespace rebuild {
 }
 
 [[nodiscard]] inline bool read_flag(const node& n, bool& out) noexcept {
-    if (n.kind != node_kind::boolean && (n.kind != node_kind::integer || (n.integer != 0 && n.integer != 1))) return false;
+    if (n.kind != node_kind::boolean && (n.kind != node_kind::integer || (n.integer != 0 && n.integer != 1)))
+        return false;
     out = n.integer != 0;
     return true;
 }
@@ -55,7 +56,8 @@ namespace rebuild {
     if (n.kind == node_kind::none) return true;
     if (n.kind != node_kind::dictionary) return false;
     const std::span<const std::uint32_t> entries = g.elements(n);
-    if (entries.size() > 4) return false; // two names; a dictionary that repeats them may be shared, and costs each time
+    if (entries.size() > 4)
+        return false; // two names; a dictionary that repeats them may be shared, and costs each time
     for (std::size_t i = 0; i + 1 < entries.size(); i += 2) {
         const node& key = g.nodes[entries[i]];
         bool set = false;
@@ -76,13 +78,16 @@ namespace rebuild {
 }
 
 /// What the plain forms share: arguments 0 to 3 are storage, offset, size, stride.
-[[nodiscard]] CKPT_DETAIL_INLINE result<void> read_strided(call& c, std::span<const std::uint32_t> args, tensor_data& t) {
+[[nodiscard]] CKPT_DETAIL_INLINE result<void> read_strided(call& c, std::span<const std::uint32_t> args,
+                                                           tensor_data& t) {
     graph& g = c.graph();
     const node& storage = g.nodes[args[0]];
     const node& offset = g.nodes[args[1]];
     if (storage.kind == node_kind::refused) return *g.errors[storage.a];
-    if (storage.kind != node_kind::storage) return c.fail(errc::bad_arguments, "a tensor is rebuilt from something that is not a storage");
-    if (offset.kind != node_kind::integer) return c.fail(errc::bad_arguments, "the storage offset of a tensor is not an integer");
+    if (storage.kind != node_kind::storage)
+        return c.fail(errc::bad_arguments, "a tensor is rebuilt from something that is not a storage");
+    if (offset.kind != node_kind::integer)
+        return c.fail(errc::bad_arguments, "the storage offset of a tensor is not an integer");
     std::uint32_t strides = 0;
     if (!read_numbers(c, g.nodes[args[2]], t.shape, t.rank) || !read_numbers(c, g.nodes[args[3]], t.strides, strides)) {
         if (c.over_limit()) return c.over_budget();
@@ -97,7 +102,8 @@ namespace rebuild {
     t.storage = storage.a;
     t.storage_offset = static_cast<std::uint64_t>(offset.integer); // a negative one is past every limit of the check
     const std::uint64_t bytes = g.storages->nbytes(storage.a);
-    if (const errc code = check_geometry(t, bytes, c.rank_limit()); code != errc::none) return refuse_geometry(c, code, t, bytes);
+    if (const errc code = check_geometry(t, bytes, c.rank_limit()); code != errc::none)
+        return refuse_geometry(c, code, t, bytes);
     return {};
 }
 [[nodiscard]] inline result<value> make_strided(call& c, std::span<const std::uint32_t> args, tensor_data& t) {
@@ -126,8 +132,10 @@ namespace rebuild {
     return {out, text.size()};
 }
 
-/// Makes `t` with what hangs below it. Parts count as often as they are reached, so that walks below stay in proportion.
-[[nodiscard]] inline result<value> make_with_parts(call& c, tensor_data& t, tensor_extra extra, std::span<const named_data> parts) {
+/// Makes `t` with what hangs below it. Parts count as often as they are reached, so that walks below stay in
+/// proportion.
+[[nodiscard]] inline result<value> make_with_parts(call& c, tensor_data& t, tensor_extra extra,
+                                                   std::span<const named_data> parts) {
     std::uint64_t total = parts.size();
     extra.depth = parts.empty() ? 0 : 1;
     for (const named_data& part : parts) {
@@ -135,7 +143,9 @@ namespace rebuild {
         total += part.data.extra->total;
         if (part.data.extra->depth >= extra.depth) extra.depth = static_cast<std::uint8_t>(part.data.extra->depth + 1);
     }
-    if (extra.depth > most_part_depth) return unsupported(c, "a tensor whose parts have parts more than " + decimal(std::uint64_t{most_part_depth}) + " levels down");
+    if (extra.depth > most_part_depth)
+        return unsupported(c, "a tensor whose parts have parts more than " + decimal(std::uint64_t{most_part_depth}) +
+                                  " levels down");
     if (!c.charge(sizeof extra + total * sizeof(named_data))) return c.over_budget();
     graph& g = c.graph();
     auto* kept = g.memory.allocate<named_data>(parts.size());
@@ -151,12 +161,15 @@ namespace rebuild {
     graph& g = c.graph();
     const auto args = c.arguments();
     const bool first_form = c.state.kind() == kind::tuple && c.state.size() == 5;
-    if (args.size() > 2 || (args.empty() && !first_form)) return c.fail(errc::bad_arguments, "Parameter takes 1 or 2 arguments");
+    if (args.size() > 2 || (args.empty() && !first_form))
+        return c.fail(errc::bad_arguments, "Parameter takes 1 or 2 arguments");
     const node& data = g.nodes[first_form ? detail_access::node(c.state[0]) : args[0]];
-    if (data.kind != node_kind::tensor) return c.fail(errc::bad_arguments, "a parameter is made from something that is not a tensor");
+    if (data.kind != node_kind::tensor)
+        return c.fail(errc::bad_arguments, "a parameter is made from something that is not a tensor");
     tensor_data t = g.tensors[data.a];
     t.requires_grad = requires_grad;
-    if (args.size() == 2 && !read_flag(g.nodes[args[1]], t.requires_grad)) return c.fail(errc::bad_arguments, "requires_grad is not a bool");
+    if (args.size() == 2 && !read_flag(g.nodes[args[1]], t.requires_grad))
+        return c.fail(errc::bad_arguments, "requires_grad is not a bool");
     if (c.state && !c.state.is_none()) {
         const auto flag = c.state[first_form ? 3 : 0].as_bool();
         if (!flag) return c.fail(errc::bad_arguments, "the state of a Parameter has no requires_grad");
@@ -173,7 +186,8 @@ inline result<value> builders::listed_storage(call& c) {
     const global_occurrence& named = g.globals[g.nodes[g.nodes[c.node()].link.b].a];
     const value list = c.args[0];
     std::uint16_t type = untyped;
-    if (c.args.size() != 1 || list.kind() != kind::list || !storage_class_type(named.module, named.name, type)) return c.fail(errc::bad_arguments, "a storage is made from one list of numbers");
+    if (c.args.size() != 1 || list.kind() != kind::list || !storage_class_type(named.module, named.name, type))
+        return c.fail(errc::bad_arguments, "a storage is made from one list of numbers");
     const auto of = static_cast<dtype>(type);
     const std::size_t n = list.size();
     if (!c.charge(n * (sizeof(std::int64_t) + itemsize(of)))) return c.over_budget();
@@ -185,12 +199,17 @@ inline result<value> builders::listed_storage(call& c) {
         const auto whole = v.as_int();
         const auto real = v.as_real();
         if (floating && real) bytes = std::bit_cast<std::array<std::byte, 8>>(*real);
-        else if (whole && v.kind() == kind::integer) bytes = std::bit_cast<std::array<std::byte, 8>>(floating ? std::bit_cast<std::int64_t>(static_cast<double>(*whole)) : *whole);
-        else return c.fail(errc::bad_arguments, "an element of the list that a storage is made from is not a number of its type");
+        else if (whole && v.kind() == kind::integer)
+            bytes = std::bit_cast<std::array<std::byte, 8>>(
+                floating ? std::bit_cast<std::int64_t>(static_cast<double>(*whole)) : *whole);
+        else
+            return c.fail(errc::bad_arguments,
+                          "an element of the list that a storage is made from is not a number of its type");
         numbers.insert(numbers.end(), bytes.begin(), bytes.end());
     }
     auto* values = g.memory.allocate<std::byte>(n * itemsize(of) + 1);
-    if (convert(floating ? dtype::float64 : dtype::int64, numbers.data(), of, values, n) != n) return c.fail(errc::bad_arguments, "an element of the list that a storage is made from does not fit its type");
+    if (convert(floating ? dtype::float64 : dtype::int64, numbers.data(), of, values, n) != n)
+        return c.fail(errc::bad_arguments, "an element of the list that a storage is made from does not fit its type");
     node made = node::of(node_kind::storage, g.maker->add({values, n * itemsize(of)}, native_order(), no_offset));
     made.extra = type;
     made.integer = static_cast<std::int64_t>(n);
@@ -211,14 +230,18 @@ inline result<value> builders::rebuild_tensor(call& c) {
 inline result<value> builders::rebuild_tensor_v2(call& c) {
     graph& g = c.graph();
     const auto args = c.arguments();
-    if (args.size() != 6 && args.size() != 7) return c.fail(errc::bad_arguments, "_rebuild_tensor_v2 takes 6 or 7 arguments");
+    if (args.size() != 6 && args.size() != 7)
+        return c.fail(errc::bad_arguments, "_rebuild_tensor_v2 takes 6 or 7 arguments");
     tensor_data t{};
     if (const node& s = g.nodes[args[0]]; s.kind == node_kind::storage) {
-        // An untyped storage that a typed one shares is read by the tensor's own function (v3); here its elements are bytes.
+        // An untyped storage that a typed one shares is read by the tensor's own function (v3); here its elements are
+        // bytes.
         t.type = s.extra == untyped ? ckpt::dtype::uint8 : static_cast<ckpt::dtype>(s.extra);
     }
-    if (!rebuild::read_flag(g.nodes[args[4]], t.requires_grad)) return c.fail(errc::bad_arguments, "requires_grad is not a bool");
-    if (args.size() == 7 && !rebuild::read_metadata(g, g.nodes[args[6]], t)) return c.fail(errc::bad_arguments, "the metadata of a tensor holds something other than conj and neg");
+    if (!rebuild::read_flag(g.nodes[args[4]], t.requires_grad))
+        return c.fail(errc::bad_arguments, "requires_grad is not a bool");
+    if (args.size() == 7 && !rebuild::read_metadata(g, g.nodes[args[6]], t))
+        return c.fail(errc::bad_arguments, "the metadata of a tensor holds something other than conj and neg");
     return rebuild::make_strided(c, args, t);
 }
 
@@ -226,13 +249,16 @@ inline result<value> builders::rebuild_tensor_v2(call& c) {
 inline result<value> builders::rebuild_tensor_v3(call& c) {
     graph& g = c.graph();
     const auto args = c.arguments();
-    if (args.size() != 7 && args.size() != 8) return c.fail(errc::bad_arguments, "_rebuild_tensor_v3 takes 7 or 8 arguments");
+    if (args.size() != 7 && args.size() != 8)
+        return c.fail(errc::bad_arguments, "_rebuild_tensor_v3 takes 7 or 8 arguments");
     tensor_data t{};
     const auto type = detail_access::make(g, args[6]).as_dtype();
     if (!type) return c.fail(errc::dtype_unknown, "the dtype of a tensor is not one that is known");
     t.type = *type;
-    if (!rebuild::read_flag(g.nodes[args[4]], t.requires_grad)) return c.fail(errc::bad_arguments, "requires_grad is not a bool");
-    if (args.size() == 8 && !rebuild::read_metadata(g, g.nodes[args[7]], t)) return c.fail(errc::bad_arguments, "the metadata of a tensor holds something other than conj and neg");
+    if (!rebuild::read_flag(g.nodes[args[4]], t.requires_grad))
+        return c.fail(errc::bad_arguments, "requires_grad is not a bool");
+    if (args.size() == 8 && !rebuild::read_metadata(g, g.nodes[args[7]], t))
+        return c.fail(errc::bad_arguments, "the metadata of a tensor holds something other than conj and neg");
     return rebuild::make_strided(c, args, t);
 }
 
@@ -240,16 +266,20 @@ inline result<value> builders::rebuild_tensor_v3(call& c) {
 inline result<value> builders::rebuild_parameter(call& c) {
     graph& g = c.graph();
     const auto args = c.arguments();
-    if (args.size() != 3 && args.size() != 4) return c.fail(errc::bad_arguments, "_rebuild_parameter takes 3 or 4 arguments");
+    if (args.size() != 3 && args.size() != 4)
+        return c.fail(errc::bad_arguments, "_rebuild_parameter takes 3 or 4 arguments");
     const node& data = g.nodes[args[0]];
-    if (data.kind != node_kind::tensor) return c.fail(errc::bad_arguments, "a parameter is made from something that is not a tensor");
+    if (data.kind != node_kind::tensor)
+        return c.fail(errc::bad_arguments, "a parameter is made from something that is not a tensor");
     tensor_data t = g.tensors[data.a];
-    if (!rebuild::read_flag(g.nodes[args[1]], t.requires_grad)) return c.fail(errc::bad_arguments, "requires_grad is not a bool");
+    if (!rebuild::read_flag(g.nodes[args[1]], t.requires_grad))
+        return c.fail(errc::bad_arguments, "requires_grad is not a bool");
     return c.make_tensor(t);
 }
 
-/// torch.nn.parameter.Parameter(data[, requires_grad]) and torch.autograd.variable.Variable(data): in torch 0.2 and 0.3 with
-/// the state (requires_grad, volatile, backward_hooks), in 0.1 with (data, creator, backward_hooks, requires_grad, volatile).
+/// torch.nn.parameter.Parameter(data[, requires_grad]) and torch.autograd.variable.Variable(data): in torch 0.2 and 0.3
+/// with the state (requires_grad, volatile, backward_hooks), in 0.1 with (data, creator, backward_hooks, requires_grad,
+/// volatile).
 inline result<value> builders::parameter_class(call& c) { return rebuild::make_variable(c, true); }
 inline result<value> builders::variable_class(call& c) { return rebuild::make_variable(c, false); }
 
@@ -257,9 +287,13 @@ inline result<value> builders::variable_class(call& c) { return rebuild::make_va
 inline result<value> builders::tensor_class(call& c) {
     graph& g = c.graph();
     const node& state = g.nodes[detail_access::node(c.state)];
-    if (!c.arguments().empty() || state.kind != node_kind::tuple || state.a != 4) return c.fail(errc::bad_arguments, "a tensor of torch 0.1 is not a class without arguments and the state (storage, offset, size, stride)");
+    if (!c.arguments().empty() || state.kind != node_kind::tuple || state.a != 4)
+        return c.fail(
+            errc::bad_arguments,
+            "a tensor of torch 0.1 is not a class without arguments and the state (storage, offset, size, stride)");
     tensor_data t{};
-    if (const node& s = g.nodes[state.items[0]]; s.kind == node_kind::storage) t.type = static_cast<ckpt::dtype>(s.extra);
+    if (const node& s = g.nodes[state.items[0]]; s.kind == node_kind::storage)
+        t.type = static_cast<ckpt::dtype>(s.extra);
     return rebuild::make_strided(c, g.elements(state), t);
 }
 
@@ -274,12 +308,15 @@ inline result<value> builders::rebuild_meta(call& c) {
     t.type = *type;
     t.kind = layout::meta;
     std::uint32_t strides = 0;
-    if (!rebuild::read_numbers(c, g.nodes[args[1]], t.shape, t.rank) || !rebuild::read_numbers(c, g.nodes[args[2]], t.strides, strides) || strides != t.rank) {
+    if (!rebuild::read_numbers(c, g.nodes[args[1]], t.shape, t.rank) ||
+        !rebuild::read_numbers(c, g.nodes[args[2]], t.strides, strides) || strides != t.rank) {
         if (c.over_limit()) return c.over_budget();
         return c.fail(errc::bad_arguments, "the size or the stride of a tensor is not a tuple of integers");
     }
-    if (!rebuild::read_flag(g.nodes[args[3]], t.requires_grad)) return c.fail(errc::bad_arguments, "requires_grad is not a bool");
-    if (const errc code = check_sizes(t, c.rank_limit()); code != errc::none) return rebuild::refuse_geometry(c, code, t, 0);
+    if (!rebuild::read_flag(g.nodes[args[3]], t.requires_grad))
+        return c.fail(errc::bad_arguments, "requires_grad is not a bool");
+    if (const errc code = check_sizes(t, c.rank_limit()); code != errc::none)
+        return rebuild::refuse_geometry(c, code, t, 0);
     return c.make_tensor(t);
 }
 

@@ -28,8 +28,14 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 class resolver {
   public:
-    resolver(graph& g, storage_maker& storages, const limits& budget, const allowlist& allowed, id_form form = id_form::zip)
-        : graph_{g}, storages_{storages}, limits_{budget}, allowed_{allowed}, form_{form}, parsed_{g.nodes.size()},
+    resolver(graph& g, storage_maker& storages, const limits& budget, const allowlist& allowed,
+             id_form form = id_form::zip)
+        : graph_{g},
+          storages_{storages},
+          limits_{budget},
+          allowed_{allowed},
+          form_{form},
+          parsed_{g.nodes.size()},
           made_left_{budget_for(budget.made_per_byte, g.pickle.size(), 1u << 20)},
           work_left_{budget_for(budget.work_per_byte, g.pickle.size(), 1'000'000)} {}
 
@@ -76,7 +82,9 @@ class resolver {
         return false;
     }
     [[nodiscard]] error limit_error() const {
-        return {.code = errc::limit, .offset = graph_.base, .record = std::string(graph_.record),
+        return {.code = errc::limit,
+                .offset = graph_.base,
+                .record = std::string(graph_.record),
                 .detail = "the values of this pickle cost more to build than its size allows",
                 .hint = "raise limits.made_per_byte and limits.work_per_byte if the file is trusted"};
     }
@@ -86,7 +94,9 @@ class resolver {
         return callable.kind == node_kind::global ? graph_.globals[callable.a].entry : nullptr;
     }
 
-    [[nodiscard]] static bool builds(const global_entry* e) noexcept { return e != nullptr && (e->build != nullptr || e->kind == global_kind::nested); }
+    [[nodiscard]] static bool builds(const global_entry* e) noexcept {
+        return e != nullptr && (e->build != nullptr || e->kind == global_kind::nested);
+    }
 
     void refuse(std::uint32_t index, error e, bool tensor) {
         const std::uint32_t kept = graph_.keep(std::move(e));
@@ -106,30 +116,44 @@ class resolver {
         if (form_ != id_form::zip && resolve_other(index)) return;
         node& n = graph_.nodes[index];
         storage_id id{};
-        const bool known = (n.flags & node_flag::text_form) != 0 ? read_storage_text(graph::text_of(graph_.nodes[n.a]), form_, id)
-                                                                 : read_storage_tuple(graph_, n.a, form_, id, last_class_);
+        const bool known = (n.flags & node_flag::text_form) != 0
+                               ? read_storage_text(graph::text_of(graph_.nodes[n.a]), form_, id)
+                               : read_storage_tuple(graph_, n.a, form_, id, last_class_);
         std::uint64_t declared{};
         std::uint32_t storage{};
         // A key may be long and shared by many ids, and every look-up reads it.
         if (!work((id.key.size() + id.view_key.size()) / 16)) return;
         if (!known)
-            return refuse_storage(index, errc::persistent_id, form_ == id_form::legacy ? "a persistent id that is neither ('storage', class, key, location, number of elements, view) nor ('module', class, file, source)"
-                                                                                       : "a persistent id that is not ('storage', class, key, location, number of elements)");
+            return refuse_storage(
+                index, errc::persistent_id,
+                form_ == id_form::legacy
+                    ? "a persistent id that is neither ('storage', class, key, location, number of elements, view) nor "
+                      "('module', class, file, source)"
+                    : "a persistent id that is not ('storage', class, key, location, number of elements)");
         if (!storage_bytes(id, declared))
-            return refuse_storage(index, errc::storage_size_mismatch, "storage " + quoted(id.key) + " declares " + decimal(id.numel) + " elements, which overflows 64 bits");
+            return refuse_storage(index, errc::storage_size_mismatch,
+                                  "storage " + quoted(id.key) + " declares " + decimal(id.numel) +
+                                      " elements, which overflows 64 bits");
         if (const errc found = storages_.find(id.key, storage); found != errc::none)
             return refuse_storage(index, found, "storage " + quoted(id.key) + " has no record in the archive");
         const std::uint64_t held = graph_.storages->nbytes(storage);
         const bool no_data = id.meta && held == 0;
         if (held != declared && !no_data)
             return refuse_storage(index, errc::storage_size_mismatch,
-                                  "storage " + quoted(id.key) + " declares " + decimal(declared) + " bytes, its record holds " + decimal(held));
+                                  "storage " + quoted(id.key) + " declares " + decimal(declared) +
+                                      " bytes, its record holds " + decimal(held));
         if (!id.view_key.empty()) {
             std::uint64_t offset{}, bytes{};
-            const bool fits = storage_bytes({.type = id.type, .numel = id.view_offset}, offset) && storage_bytes({.type = id.type, .numel = id.view_numel}, bytes);
-            if (const errc found = fits ? storages_.view(storage, id.view_key, offset, bytes, storage) : errc::out_of_bounds; found != errc::none)
-                return refuse_storage(index, found, "view " + quoted(id.view_key) + " of storage " + quoted(id.key) + ": " + decimal(id.view_numel) + " elements from " + decimal(id.view_offset) +
-                                                    (found == errc::out_of_bounds ? ", which the storage has not" : ", elsewhere it is another part"));
+            const bool fits = storage_bytes({.type = id.type, .numel = id.view_offset}, offset) &&
+                              storage_bytes({.type = id.type, .numel = id.view_numel}, bytes);
+            if (const errc found =
+                    fits ? storages_.view(storage, id.view_key, offset, bytes, storage) : errc::out_of_bounds;
+                found != errc::none)
+                return refuse_storage(index, found,
+                                      "view " + quoted(id.view_key) + " of storage " + quoted(id.key) + ": " +
+                                          decimal(id.view_numel) + " elements from " + decimal(id.view_offset) +
+                                          (found == errc::out_of_bounds ? ", which the storage has not"
+                                                                        : ", elsewhere it is another part"));
             id.numel = id.view_numel;
         }
         n = node::of(node_kind::storage, storage);
@@ -137,11 +161,16 @@ class resolver {
         n.extra = id.type;
         n.integer = static_cast<std::int64_t>(id.numel);
     }
-    /// The ids of other containers than torch.save's archives that name no storage by a tuple. False: it is such a tuple.
+    /// The ids of other containers than torch.save's archives that name no storage by a tuple. False: it is such a
+    /// tuple.
     [[nodiscard]] bool resolve_other(std::uint32_t index) {
         node& n = graph_.nodes[index];
-        if (form_ == id_form::none) return refuse_storage(index, errc::persistent_id, "a persistent id, which a plain pickle cannot have"), true;
-        if ((form_ == id_form::legacy || form_ == id_form::tar) && (n.flags & node_flag::text_form) == 0 && name_class(index)) return true;
+        if (form_ == id_form::none)
+            return refuse_storage(index, errc::persistent_id, "a persistent id, which a plain pickle cannot have"),
+                   true;
+        if ((form_ == id_form::legacy || form_ == id_form::tar) && (n.flags & node_flag::text_form) == 0 &&
+            name_class(index))
+            return true;
         if (form_ == id_form::tar) return resolve_key(index), true;
         if (form_ != id_form::package || !is_reduced(graph_, n)) return false;
         n = graph_.nodes[n.a]; // an object that was packed by a function of its own: its parts, as a tuple
@@ -153,28 +182,41 @@ class resolver {
         const std::string_view key = argument.kind == node_kind::string ? graph::text_of(argument) : std::string_view{};
         if (!work(key.size() / 16)) return;
         if (key.empty() || key.find_first_not_of("0123456789") != std::string_view::npos)
-            return refuse_storage(index, errc::persistent_id, "a persistent id that is neither the decimal key of a tensor or a storage nor (class, file, source)");
+            return refuse_storage(
+                index, errc::persistent_id,
+                "a persistent id that is neither the decimal key of a tensor or a storage nor (class, file, source)");
         node found{};
-        if (const errc failed = storages_.object(key, found); failed != errc::none) return refuse_storage(index, failed, "no tensor and no storage has the key " + quoted(key));
+        if (const errc failed = storages_.object(key, found); failed != errc::none)
+            return refuse_storage(index, failed, "no tensor and no storage has the key " + quoted(key));
         graph_.nodes[index] = found;
     }
-    /// ('module', class, file, source) of a legacy file, and (class, file, source) of a tar: stands for the class, if it is one
-    /// without a builder, which nobody can subclass.
+    /// ('module', class, file, source) of a legacy file, and (class, file, source) of a tar: stands for the class, if
+    /// it is one without a builder, which nobody can subclass.
     [[nodiscard]] bool name_class(std::uint32_t index) {
         const node& tuple = graph_.nodes[graph_.nodes[index].a];
         const std::uint32_t before = form_ == id_form::legacy ? 1 : 0;
         if (tuple.kind != node_kind::tuple || tuple.a != 3 + before) return false;
-        if (before == 1 && (graph_.nodes[tuple.items[0]].kind != node_kind::string || graph::text_of(graph_.nodes[tuple.items[0]]) != "module")) return false;
+        if (before == 1 && (graph_.nodes[tuple.items[0]].kind != node_kind::string ||
+                            graph::text_of(graph_.nodes[tuple.items[0]]) != "module"))
+            return false;
         const node& type = graph_.nodes[tuple.items[before]];
         if (type.kind != node_kind::global) return false;
-        if (const global_entry* e = graph_.globals[type.a].entry; e != nullptr && (e->build != nullptr || e->kind != global_kind::other)) return false;
+        if (const global_entry* e = graph_.globals[type.a].entry;
+            e != nullptr && (e->build != nullptr || e->kind != global_kind::other))
+            return false;
         for (std::uint32_t i = before + 1; i < tuple.a; ++i)
-            if (const node_kind k = graph_.nodes[tuple.items[i]].kind; k != node_kind::string && k != node_kind::none) return false;
+            if (const node_kind k = graph_.nodes[tuple.items[i]].kind; k != node_kind::string && k != node_kind::none)
+                return false;
         graph_.nodes[index] = type;
         return true;
     }
     void refuse_storage(std::uint32_t index, errc code, std::string seen) {
-        refuse(index, {.code = code, .offset = graph_.place(graph_.nodes[index].link.b), .record = std::string(graph_.record), .detail = std::move(seen)}, false);
+        refuse(index,
+               {.code = code,
+                .offset = graph_.place(graph_.nodes[index].link.b),
+                .record = std::string(graph_.record),
+                .detail = std::move(seen)},
+               false);
     }
 
     /// Builds the application `root`, after everything that it is called with. False: a budget is spent.
@@ -185,7 +227,12 @@ class resolver {
             const node_kind called = graph_.nodes[graph_.nodes[root].link.b].kind;
             mark(root) = settled;
             if (called != node_kind::global && called != node_kind::application)
-                refuse(root, {.code = errc::persistent_id, .offset = graph_.base + graph_.nodes[root + 1].link.c, .record = std::string(graph_.record), .detail = "a call of a persistent id that names no class"}, false);
+                refuse(root,
+                       {.code = errc::persistent_id,
+                        .offset = graph_.base + graph_.nodes[root + 1].link.c,
+                        .record = std::string(graph_.record),
+                        .detail = "a call of a persistent id that names no class"},
+                       false);
             return true;
         }
         if (!waits_for_state(*e, root) && arguments_done(root)) return build(root, *e);
@@ -240,7 +287,8 @@ class resolver {
             if (i == 0) return n.a;
             if (i == 1) return n.link.b;
             if (i == 2) return n.link.c;
-            // Items of a mapping or a sequence are edges, not arguments; an inert object's and a user's builder's are read.
+            // Items of a mapping or a sequence are edges, not arguments; an inert object's and a user's builder's are
+            // read.
             const global_entry* e = entry_of(n);
             if (i == 3 && (e == nullptr || e->kind != global_kind::mapping)) return graph_.nodes[index + 1].a;
             if (e != nullptr && e->build != nullptr && e->kind == global_kind::other) {
@@ -281,8 +329,9 @@ class resolver {
                     resolve_persistent(next);
                     continue;
                 }
-                const bool walks = n.kind == node_kind::application || n.kind == node_kind::tuple || n.kind == node_kind::list ||
-                                   n.kind == node_kind::set || n.kind == node_kind::frozen_set || n.kind == node_kind::dictionary;
+                const bool walks = n.kind == node_kind::application || n.kind == node_kind::tuple ||
+                                   n.kind == node_kind::list || n.kind == node_kind::set ||
+                                   n.kind == node_kind::frozen_set || n.kind == node_kind::dictionary;
                 if (!walks || (n.extra & settled) != 0) continue;
                 if ((n.extra & open) != 0) {
                     if (!note_cycle(next)) return false;
@@ -324,8 +373,12 @@ class resolver {
         const bool own_result = (mark(index) & cyclic) != 0;
         mark(index) = settled;
         if (own_result) {
-            refuse(index, {.code = errc::cyclic_arguments, .offset = graph_.place(graph_.nodes[index + 1].link.c), .record = std::string(graph_.record),
-                           .detail = quoted(e.module) + ' ' + quoted(e.name) + " is called with its own result"}, e.kind == global_kind::tensor);
+            refuse(index,
+                   {.code = errc::cyclic_arguments,
+                    .offset = graph_.place(graph_.nodes[index + 1].link.c),
+                    .record = std::string(graph_.record),
+                    .detail = quoted(e.module) + ' ' + quoted(e.name) + " is called with its own result"},
+                   e.kind == global_kind::tensor);
             return true;
         }
         if (e.kind == global_kind::nested) return load_nested(index);
@@ -348,12 +401,14 @@ class resolver {
         return true;
     }
 
-    /// torch.storage._load_from_bytes(bytes): a whole legacy stream, read with the same allowlist and what is left of the
-    /// same budgets, at most two deep. False: the file does not open.
+    /// torch.storage._load_from_bytes(bytes): a whole legacy stream, read with the same allowlist and what is left of
+    /// the same budgets, at most two deep. False: the file does not open.
     [[nodiscard]] bool load_nested(std::uint32_t index) {
         const std::uint64_t called_at = graph_.place(graph_.nodes[index + 1].link.c);
         const auto refused = [&](errc code, std::string seen) {
-            refuse(index, {.code = code, .offset = called_at, .record = std::string(graph_.record), .detail = std::move(seen)}, false);
+            refuse(index,
+                   {.code = code, .offset = called_at, .record = std::string(graph_.record), .detail = std::move(seen)},
+                   false);
             return true;
         };
         const std::span<const std::uint32_t> arguments = graph_.elements(graph_.nodes[graph_.nodes[index].a]);
@@ -362,15 +417,20 @@ class resolver {
             graph_.nodes[index] = content;
             return true;
         }
-        const bool held = content.kind == node_kind::bytes || content.kind == node_kind::byte_array || (content.kind == node_kind::string && (content.flags & node_flag::eight_bit) != 0);
+        const bool held = content.kind == node_kind::bytes || content.kind == node_kind::byte_array ||
+                          (content.kind == node_kind::string && (content.flags & node_flag::eight_bit) != 0);
         if (!held) return refused(errc::bad_arguments, "_load_from_bytes takes bytes");
         if (depth_ == 2) {
-            fatal_ = error{.code = errc::limit, .offset = called_at, .record = std::string(graph_.record), .detail = "checkpoints inside checkpoints inside a checkpoint: two deep is the most"};
+            fatal_ = error{.code = errc::limit,
+                           .offset = called_at,
+                           .record = std::string(graph_.record),
+                           .detail = "checkpoints inside checkpoints inside a checkpoint: two deep is the most"};
             return spend();
         }
         const std::span<const std::byte> bytes = std::as_bytes(std::span<const char>{content.text, content.a});
         const std::byte* const outside = graph_.pickle.data();
-        const bool in_file = in_file_ && !bytes.empty() && bytes.data() >= outside && bytes.data() < outside + graph_.pickle.size();
+        const bool in_file =
+            in_file_ && !bytes.empty() && bytes.data() >= outside && bytes.data() < outside + graph_.pickle.size();
         const std::uint64_t at = in_file ? graph_.base + static_cast<std::uint64_t>(bytes.data() - outside) : no_offset;
         if (!work(64)) return false;
 
@@ -423,7 +483,9 @@ class resolver {
             e.record = graph_.record;
             return e;
         }
-        if (layout->end != bytes.size()) return placed(legacy::invalid(layout->end, decimal(bytes.size() - layout->end) + " bytes behind the storages of a nested checkpoint"));
+        if (layout->end != bytes.size())
+            return placed(legacy::invalid(layout->end, decimal(bytes.size() - layout->end) +
+                                                           " bytes behind the storages of a nested checkpoint"));
         nested_places places{storages_, bytes, at};
         legacy_keys keys{*layout, places};
         resolver inner{graph_, keys, limits_, allowed_, id_form::legacy};
@@ -438,8 +500,8 @@ class resolver {
         return done;
     }
 
-    /// Marks an object that stayed inert and has a state as a torch.nn.Module where the state is one's, or TorchScript's. Objects may share
-    /// a state, which is read once.
+    /// Marks an object that stayed inert and has a state as a torch.nn.Module where the state is one's, or
+    /// TorchScript's. Objects may share a state, which is read once.
     void note_module(std::uint32_t object) {
         const std::uint32_t state = graph_.nodes[object + 1].a;
         bool found = is_module_state(state) || is_script_object(graph_.nodes[object], graph_.nodes[state]);
@@ -450,7 +512,9 @@ class resolver {
     /// What torch.jit.save writes of a module: NEWOBJ of a class below __torch__, with its attributes.
     [[nodiscard]] bool is_script_object(const node& object, const node& state) const noexcept {
         const node& called = graph_.nodes[object.link.b];
-        if (called.kind != node_kind::global || state.kind != node_kind::dictionary || (object.flags & node_flag::new_object) == 0) return false;
+        if (called.kind != node_kind::global || state.kind != node_kind::dictionary ||
+            (object.flags & node_flag::new_object) == 0)
+            return false;
         const std::string_view module = graph_.globals[called.a].module;
         return module == "__torch__" || module.starts_with("__torch__.");
     }
@@ -462,7 +526,8 @@ class resolver {
             const std::span<const std::uint32_t> entries = graph_.elements(n);
             for (std::size_t i = 0; i + 1 < entries.size(); i += 2) {
                 const node& key = graph_.nodes[entries[i]];
-                if (key.kind != node_kind::string || graph_.nodes[entries[i + 1]].kind != node_kind::dictionary) continue;
+                if (key.kind != node_kind::string || graph_.nodes[entries[i + 1]].kind != node_kind::dictionary)
+                    continue;
                 const std::string_view name = graph::text_of(key);
                 if (name == "_parameters") parts |= 1;
                 else if (name == "_buffers") parts |= 2;
@@ -482,12 +547,16 @@ class resolver {
             for (const node& n : part) {
                 if (n.kind == node_kind::application && (n.flags & node_flag::built) != 0)
                     objects_.push_back(static_cast<std::uint32_t>(i + static_cast<std::size_t>(&n - part.data())));
-                static_assert(node_kind::dictionary < node_kind::set && static_cast<int>(node_kind::frozen_set) - static_cast<int>(node_kind::dictionary) == 2);
+                static_assert(node_kind::dictionary < node_kind::set &&
+                              static_cast<int>(node_kind::frozen_set) - static_cast<int>(node_kind::dictionary) == 2);
                 if (n.kind < node_kind::dictionary || n.kind > node_kind::frozen_set || n.a == 0) continue;
                 const errc failed = table.unique(graph_.containers[n.a], n.kind == node_kind::dictionary ? 2 : 1);
                 if (failed == errc::unhashable_key)
-                    return error{.code = failed, .offset = graph_.base, .record = std::string(graph_.record),
-                                 .detail = "a dictionary key or a set element that a call makes, and that Python cannot hash"};
+                    return error{
+                        .code = failed,
+                        .offset = graph_.base,
+                        .record = std::string(graph_.record),
+                        .detail = "a dictionary key or a set element that a call makes, and that Python cannot hash"};
                 if (failed != errc::none) return limit_error();
             }
             i += part.size();
@@ -507,9 +576,9 @@ class resolver {
     storage_class_memory last_class_{};
     std::vector<frame> stack_{};
     std::vector<std::uint32_t> objects_{}; // inert, with a state
-    std::optional<error> fatal_{}; // why the file does not open, where it is more than a spent budget
-    int depth_{0};                 // of checkpoints in bytes of checkpoints
-    bool in_file_{!graph_.transcoded}; // the pickle lies in the file as it is, not transcoded
+    std::optional<error> fatal_{};         // why the file does not open, where it is more than a spent budget
+    int depth_{0};                         // of checkpoints in bytes of checkpoints
+    bool in_file_{!graph_.transcoded};     // the pickle lies in the file as it is, not transcoded
     bool spent_{false};
 };
 

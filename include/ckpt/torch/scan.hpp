@@ -33,10 +33,10 @@ struct global_use {
     std::string name{};             ///< as written
     std::string canonical_module{}; ///< in present spelling; equal to `module` for most
     std::string canonical_name{};
-    std::uint64_t count{};          ///< how often it is named
-    std::uint64_t offset{};         ///< of the first GLOBAL, in the file
-    ckpt::verdict verdict{};        ///< of the policy that was asked about
-    std::string path{};             ///< where in the object, as text
+    std::uint64_t count{};   ///< how often it is named
+    std::uint64_t offset{};  ///< of the first GLOBAL, in the file
+    ckpt::verdict verdict{}; ///< of the policy that was asked about
+    std::string path{};      ///< where in the object, as text
 };
 
 /// The names of one file, in the order in which they first occur.
@@ -50,7 +50,8 @@ class global_scan {
     /// The damage that ended the scan early; null where the whole pickle was read.
     [[nodiscard]] const ckpt::error* stopped() const noexcept { return stopped_ ? &*stopped_ : nullptr; }
 
-    explicit global_scan(std::vector<global_use> uses, std::optional<ckpt::error> stopped) : uses_{std::move(uses)}, stopped_{std::move(stopped)} {}
+    explicit global_scan(std::vector<global_use> uses, std::optional<ckpt::error> stopped)
+        : uses_{std::move(uses)}, stopped_{std::move(stopped)} {}
 
   private:
     std::vector<global_use> uses_;
@@ -62,22 +63,26 @@ namespace detail {
 /// Scans one region of pickles, and what is nested in it.
 class global_scanner {
   public:
-    global_scanner(const allowlist& judge, const limits& budget) : judge_{judge}, everything_{allowlist_of<inspect_policy>()}, limits_{budget} {}
+    global_scanner(const allowlist& judge, const limits& budget)
+        : judge_{judge}, everything_{allowlist_of<inspect_policy>()}, limits_{budget} {}
 
     /// One pickle, then whatever follows it that still reads as pickles. The first one's damage is returned.
     /// `in_file`: the file holds these bytes as they are, and not compressed.
-    std::optional<error> scan(std::span<const std::byte> bytes, std::uint64_t base, std::string_view record, bool in_file = true) {
+    std::optional<error> scan(std::span<const std::byte> bytes, std::uint64_t base, std::string_view record,
+                              bool in_file = true) {
         return scan_region({bytes, base, in_file}, record, 0);
     }
 
     [[nodiscard]] std::vector<global_use> take() {
         // A name may have been met in several pickles: the first place stays, the counts add up.
         std::vector<std::size_t> firsts;
-        for_each_run(seen_.size(), [this](std::size_t i) -> const global_use& { return seen_[i]; }, [&](std::span<const std::uint32_t> same) {
-            global_use& first = seen_[same.front()];
-            for (const std::uint32_t i : same.subspan(1)) first.count += seen_[i].count;
-            firsts.push_back(same.front());
-        });
+        for_each_run(
+            seen_.size(), [this](std::size_t i) -> const global_use& { return seen_[i]; },
+            [&](std::span<const std::uint32_t> same) {
+                global_use& first = seen_[same.front()];
+                for (const std::uint32_t i : same.subspan(1)) first.count += seen_[i].count;
+                firsts.push_back(same.front());
+            });
         std::sort(firsts.begin(), firsts.end());
         std::vector<global_use> out;
         out.reserve(firsts.size());
@@ -117,10 +122,12 @@ class global_scanner {
             machine reader{g, everything_, limits_, at};
             reader.admit_class_ids();
             observed context{this};
-            reader.observe([](void* c, const machine& self, std::uint32_t) {
-                auto& o = *static_cast<observed*>(c);
-                o.self->note_path(self, o.paths);
-            }, &context);
+            reader.observe(
+                [](void* c, const machine& self, std::uint32_t) {
+                    auto& o = *static_cast<observed*>(c);
+                    o.self->note_path(self, o.paths);
+                },
+                &context);
             const auto read = reader.run();
             collect(g, from, context.paths);
             if (depth < 2) scan_nested(g, from, record, depth);
@@ -141,8 +148,7 @@ class global_scanner {
     }
 
     /// Calls `visit` with the positions of each name, in order.
-    template <class At, class Visit>
-    static void for_each_run(std::size_t n, At&& at, Visit&& visit) {
+    template <class At, class Visit> static void for_each_run(std::size_t n, At&& at, Visit&& visit) {
         std::vector<std::uint32_t> order(n);
         for (std::size_t i = 0; i < n; ++i) order[i] = static_cast<std::uint32_t>(i);
         const auto compare = [&](std::uint32_t a, std::uint32_t b) {
@@ -162,12 +168,16 @@ class global_scanner {
     /// One use for each name of a graph, in the order in which they first occur.
     void collect(const graph& g, const region& from, std::vector<std::string>& paths) {
         std::vector<std::pair<std::uint32_t, std::uint64_t>> firsts; // occurrence, count
-        for_each_run(g.globals.size(), [&g](std::size_t i) -> const global_occurrence& { return g.globals[i]; },
-                     [&](std::span<const std::uint32_t> same) { firsts.emplace_back(same.front(), same.size()); });
+        for_each_run(
+            g.globals.size(), [&g](std::size_t i) -> const global_occurrence& { return g.globals[i]; },
+            [&](std::span<const std::uint32_t> same) { firsts.emplace_back(same.front(), same.size()); });
         std::sort(firsts.begin(), firsts.end());
         for (const auto& [i, count] : firsts) {
             const global_occurrence& o = g.globals[i];
-            seen_.push_back({.module = std::string(o.module), .name = std::string(o.name), .count = count, .offset = from.base + (from.in_file ? o.offset : 0)});
+            seen_.push_back({.module = std::string(o.module),
+                             .name = std::string(o.name),
+                             .count = count,
+                             .offset = from.base + (from.in_file ? o.offset : 0)});
             if (i < paths.size()) seen_.back().path = std::move(paths[i]);
         }
     }
@@ -177,17 +187,22 @@ class global_scanner {
         std::vector<bool> scanned;
         for (std::size_t i = first_free_node; i < g.nodes.size(); ++i) {
             const node& n = g.nodes[i];
-            if (n.kind != node_kind::application || g.nodes[n.link.b].kind != node_kind::global || n.a == absent_node) continue;
+            if (n.kind != node_kind::application || g.nodes[n.link.b].kind != node_kind::global || n.a == absent_node)
+                continue;
             const global_entry* const called = g.globals[g.nodes[n.link.b].a].entry;
             if (called == nullptr || called->kind != global_kind::nested) continue;
             const std::span<const std::uint32_t> arguments = g.elements(g.nodes[n.a]);
             if (arguments.empty()) continue;
             // Bytes may be made by a call, and that of another: bytearray(_codecs.encode(text, 'latin1')).
             std::uint32_t index = arguments.front();
-            for (int calls = 0; calls < 4 && g.nodes[index].kind == node_kind::application && g.nodes[g.nodes[index].a].kind == node_kind::tuple && g.nodes[g.nodes[index].a].a > 0; ++calls)
+            for (int calls = 0; calls < 4 && g.nodes[index].kind == node_kind::application &&
+                                g.nodes[g.nodes[index].a].kind == node_kind::tuple && g.nodes[g.nodes[index].a].a > 0;
+                 ++calls)
                 index = g.nodes[g.nodes[index].a].items[0];
             const node& content = g.nodes[index];
-            if (content.kind != node_kind::string && content.kind != node_kind::bytes && content.kind != node_kind::byte_array) continue;
+            if (content.kind != node_kind::string && content.kind != node_kind::bytes &&
+                content.kind != node_kind::byte_array)
+                continue;
             scanned.resize(g.nodes.size());
             if (scanned[index]) continue;
             scanned[index] = true;
@@ -195,23 +210,32 @@ class global_scanner {
             if (content.kind == node_kind::string && (content.flags & node_flag::eight_bit) == 0) {
                 const std::string_view text = graph::text_of(content);
                 scan_encoded(text, called_at, record, depth);
-                if (std::all_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; })) continue;
+                if (std::all_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; }))
+                    continue;
                 // Encoded as UTF-8 the bytes are those of the text itself.
             }
             const std::span<const std::byte> bytes = std::as_bytes(std::span<const char>{content.text, content.a});
-            const bool in_file = from.in_file && !bytes.empty() && bytes.data() >= g.pickle.data() && bytes.data() < g.pickle.data() + g.pickle.size();
-            (void)scan_region({bytes, in_file ? from.base + static_cast<std::uint64_t>(bytes.data() - g.pickle.data()) : called_at, in_file}, record, depth + 1);
+            const bool in_file = from.in_file && !bytes.empty() && bytes.data() >= g.pickle.data() &&
+                                 bytes.data() < g.pickle.data() + g.pickle.size();
+            (void)scan_region(
+                {bytes, in_file ? from.base + static_cast<std::uint64_t>(bytes.data() - g.pickle.data()) : called_at,
+                 in_file},
+                record, depth + 1);
         }
     }
     void scan_encoded(std::string_view from, std::uint64_t called_at, std::string_view record, int depth) {
         std::string bytes;
         for (std::size_t i = 0; i < from.size(); ++i) {
             const auto lead = static_cast<unsigned char>(from[i]);
-            if (lead >= 0xC2 && lead <= 0xC3 && i + 1 < from.size()) bytes += static_cast<char>(static_cast<unsigned char>(((lead & 3) << 6) | (static_cast<unsigned char>(from[++i]) & 0x3F)));
+            if (lead >= 0xC2 && lead <= 0xC3 && i + 1 < from.size())
+                bytes += static_cast<char>(
+                    static_cast<unsigned char>(((lead & 3) << 6) | (static_cast<unsigned char>(from[++i]) & 0x3F)));
             else bytes += from[i];
         }
-        // The names are copied out while `bytes` lives. What was transcoded has no place of its own: the call's stands for it.
-        (void)scan_region({std::as_bytes(std::span<const char>{bytes.data(), bytes.size()}), called_at, false}, record, depth + 1);
+        // The names are copied out while `bytes` lives. What was transcoded has no place of its own: the call's stands
+        // for it.
+        (void)scan_region({std::as_bytes(std::span<const char>{bytes.data(), bytes.size()}), called_at, false}, record,
+                          depth + 1);
     }
 
     const allowlist& judge_;
@@ -224,7 +248,8 @@ class global_scanner {
 };
 
 /// Scans a file of pickles one after another; `legacy`: with the storages of checkpoints between them.
-[[nodiscard]] inline result<global_scan> scan_stream(const source& from, bool legacy, const allowlist& judge, const limits& budget) {
+[[nodiscard]] inline result<global_scan> scan_stream(const source& from, bool legacy, const allowlist& judge,
+                                                     const limits& budget) {
     global_scanner scanner{judge, budget};
     std::optional<error> stopped;
     read_window window{from, 4096};
@@ -232,13 +257,16 @@ class global_scanner {
         // What comes before the place of damage is scanned all the same.
         std::uint64_t end = at, next = at;
         arena memory;
-        const auto note = [&](const error& e) { stopped = e, end = e.offset != no_offset && e.offset > from.base() + end ? e.offset - from.base() : end; };
+        const auto note = [&](const error& e) {
+            stopped = e, end = e.offset != no_offset && e.offset > from.base() + end ? e.offset - from.base() : end;
+        };
         if (legacy) {
             const auto pickles = legacy_pickles::find(window, from, at, budget);
             if (pickles) {
                 end = pickles->at[5];
                 graph g{shared<block_pool>{}};
-                const auto layout = legacy_layout::read(from, *pickles, g, allowlist_of<inspect_policy>(), budget, from.base());
+                const auto layout =
+                    legacy_layout::read(from, *pickles, g, allowlist_of<inspect_policy>(), budget, from.base());
                 if (layout) next = layout->end;
                 else stopped = layout.error();
             } else {

@@ -54,7 +54,9 @@ struct script_module {
     constexpr struct {
         std::string_view name{};
         ckpt::dtype type{};
-    } rows[]{{"FLOAT", float32}, {"DOUBLE", float64}, {"FLOAT16", float16}, {"BFLOAT16", bfloat16}, {"INT8", int8}, {"UINT8", uint8}, {"BYTE", uint8}, {"INT16", int16}, {"INT32", int32}, {"INT64", int64}, {"BOOL", bool_}};
+    } rows[]{{"FLOAT", float32}, {"DOUBLE", float64}, {"FLOAT16", float16}, {"BFLOAT16", bfloat16},
+             {"INT8", int8},     {"UINT8", uint8},    {"BYTE", uint8},      {"INT16", int16},
+             {"INT32", int32},   {"INT64", int64},    {"BOOL", bool_}};
     for (const auto& row : rows)
         if (row.name == name) return row.type;
     return std::nullopt;
@@ -70,17 +72,18 @@ class script_model_reader {
 
     [[nodiscard]] bool read() {
         return json_.members([&](std::string_view member) {
-                   if (member == "mainModule") return read_modules();
-                   if (member == "tensors") return elements([&] { return tensor(tensors.emplace_back()); });
-                   return json_.skip();
-               }) && json_.finish();
+            if (member == "mainModule") return read_modules();
+            if (member == "tensors") return elements([&] { return tensor(tensors.emplace_back()); });
+            return json_.skip();
+        }) && json_.finish();
     }
-    [[nodiscard]] std::string_view fault() const noexcept { return json_.fault().empty() ? "a number that is none" : json_.fault(); }
+    [[nodiscard]] std::string_view fault() const noexcept {
+        return json_.fault().empty() ? "a number that is none" : json_.fault();
+    }
     [[nodiscard]] std::size_t offset() const noexcept { return json_.offset(); }
 
   private:
-    template <class Visit>
-    [[nodiscard]] bool elements(Visit&& visit) {
+    template <class Visit> [[nodiscard]] bool elements(Visit&& visit) {
         if (!json_.enter_array()) return false;
         while (json_.next_element())
             if (!visit()) return false;
@@ -135,7 +138,8 @@ class script_model_reader {
             if (member == "dims") return numbers(t.shape, t.rank);
             if (member == "strides") return numbers(t.strides, t.strides_rank);
             if (member != "data") return json_.skip();
-            return json_.members([&](std::string_view inner) { return inner == "key" ? json_.string(t.record) : json_.skip(); });
+            return json_.members(
+                [&](std::string_view inner) { return inner == "key" ? json_.string(t.record) : json_.skip(); });
         });
     }
     /// "3" or 3; a negative one becomes one that is past everything.

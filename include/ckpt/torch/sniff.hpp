@@ -34,18 +34,24 @@ struct signature {
     std::string_view hint{};
 };
 
-inline constexpr std::string_view other_format = "convert it with the tools of its own format; only PyTorch checkpoints are read here";
+inline constexpr std::string_view other_format =
+    "convert it with the tools of its own format; only PyTorch checkpoints are read here";
 inline constexpr std::string_view unpack_first = "unpack it first, then open the file inside";
-inline constexpr std::string_view download_again = "the download brought a page or a pointer instead of the file; fetch the real one";
+inline constexpr std::string_view download_again =
+    "the download brought a page or a pointer instead of the file; fetch the real one";
 inline constexpr std::string_view decrypt_first = "decrypt it first, then open the file inside";
-inline constexpr std::string_view lua_torch = "load it in Python with the package torchfile, and save its arrays with torch.save";
-inline constexpr std::string_view save_again = "load it with the program that wrote it, and save it again with torch.save";
+inline constexpr std::string_view lua_torch =
+    "load it in Python with the package torchfile, and save its arrays with torch.save";
+inline constexpr std::string_view save_again =
+    "load it with the program that wrote it, and save it again with torch.save";
 
 // First match wins. Each is of its format's specification or of files that its own program wrote.
 inline constexpr signature signatures[]{
-    {0, "version https://git-lfs", errc::not_a_checkpoint, "a Git LFS pointer, not the file itself", "fetch the object with: git lfs pull"},
+    {0, "version https://git-lfs", errc::not_a_checkpoint, "a Git LFS pointer, not the file itself",
+     "fetch the object with: git lfs pull"},
     {0, "PK\x05\x06", errc::not_a_checkpoint, "an empty zip archive", "a save that never finished; get the file again"},
-    {0, "PYTORCH1", errc::container_not_supported, "the PyTorch preview container of 2018, which no release read", save_again},
+    {0, "PYTORCH1", errc::container_not_supported, "the PyTorch preview container of 2018, which no release read",
+     save_again},
     // Models of other programs
     {0, "GGUF", errc::not_a_checkpoint, "a GGUF model of llama.cpp", other_format},
     {0, "ggml", errc::not_a_checkpoint, "a GGML model", other_format},
@@ -53,14 +59,19 @@ inline constexpr signature signatures[]{
     {0, "fmgg", errc::not_a_checkpoint, "a GGML model", other_format},
     {0, "tjgg", errc::not_a_checkpoint, "a GGML model", other_format},
     {0, "algg", errc::not_a_checkpoint, "a GGML adapter", other_format},
-    {0, "\x89HDF\r\n\x1a\n", errc::not_a_checkpoint, "an HDF5 file, probably a Keras model", "load it with Keras or h5py, and save its arrays as safetensors or with torch.save"},
-    {0, "\x93NUMPY", errc::not_a_checkpoint, "a NumPy .npy array", "load it with numpy.load, and save it as safetensors or with torch.save"},
+    {0, "\x89HDF\r\n\x1a\n", errc::not_a_checkpoint, "an HDF5 file, probably a Keras model",
+     "load it with Keras or h5py, and save its arrays as safetensors or with torch.save"},
+    {0, "\x93NUMPY", errc::not_a_checkpoint, "a NumPy .npy array",
+     "load it with numpy.load, and save it as safetensors or with torch.save"},
     {4, "TFL3", errc::not_a_checkpoint, "a TensorFlow Lite model", other_format},
     {4, "ORTM", errc::not_a_checkpoint, "an ONNX Runtime model", other_format},
-    {4, "ET12", errc::container_not_supported, "an ExecuTorch program (.pte)", "open the checkpoint that it was exported from"},
+    {4, "ET12", errc::container_not_supported, "an ExecuTorch program (.pte)",
+     "open the checkpoint that it was exported from"},
     {4, "PTMF", errc::container_not_supported, "a PyTorch mobile flatbuffer module", save_again},
-    {0, "ptrt", errc::not_a_checkpoint, "a TensorRT engine", "it was compiled for one GPU; open the model that it was built from"},
-    {0, "ftrt", errc::not_a_checkpoint, "a TensorRT engine", "it was compiled for one GPU; open the model that it was built from"},
+    {0, "ptrt", errc::not_a_checkpoint, "a TensorRT engine",
+     "it was compiled for one GPU; open the model that it was built from"},
+    {0, "ftrt", errc::not_a_checkpoint, "a TensorRT engine",
+     "it was compiled for one GPU; open the model that it was built from"},
     {0, "\4\0\0\0\1\0\0\0\3\0\0\0V 1"sv, errc::not_a_checkpoint, "a Lua Torch7 .t7 file", lua_torch},
     {0, "\3\0\0\0\1\0\0\0"sv, errc::not_a_checkpoint, "a Lua Torch7 .t7 file", lua_torch},
     {0, "4\n1\n3\nV 1\n", errc::not_a_checkpoint, "a Lua Torch7 .t7 file, as text", lua_torch},
@@ -77,16 +88,23 @@ inline constexpr signature signatures[]{
     {0, "\x1f\x8b", errc::not_a_checkpoint, "a gzip file: a compressed tar, or one compressed file", unpack_first},
     {0, "7z\xbc\xaf\x27\x1c", errc::not_a_checkpoint, "a 7z archive", unpack_first},
     {0, "BZh", errc::not_a_checkpoint, "a bzip2 file", unpack_first},
-    {0, "\xfd" "7zXZ", errc::not_a_checkpoint, "an xz file", unpack_first},
+    {0,
+     "\xfd"
+     "7zXZ",
+     errc::not_a_checkpoint, "an xz file", unpack_first},
     {0, "\x28\xb5\x2f\xfd", errc::not_a_checkpoint, "a zstd file", unpack_first},
     {0, "\x04\x22\x4d\x18", errc::not_a_checkpoint, "an lz4 file", unpack_first},
-    {0, "\x5d\0\0"sv, errc::not_a_checkpoint, "an lzma stream: joblib compresses so, and lzma itself", "load it with joblib.load, and save its arrays as safetensors or with torch.save"},
+    {0, "\x5d\0\0"sv, errc::not_a_checkpoint, "an lzma stream: joblib compresses so, and lzma itself",
+     "load it with joblib.load, and save its arrays as safetensors or with torch.save"},
     {0, "Rar!", errc::not_a_checkpoint, "a RAR archive", unpack_first},
     // Anything else
     {0, "PAR1", errc::not_a_checkpoint, "a Parquet table", ""},
     {0, "ARROW1", errc::not_a_checkpoint, "an Arrow table", ""},
     {0, "SQLite format 3", errc::not_a_checkpoint, "an SQLite database", ""},
-    {0, "\x7f" "ELF", errc::not_a_checkpoint, "an ELF program or library", ""},
+    {0,
+     "\x7f"
+     "ELF",
+     errc::not_a_checkpoint, "an ELF program or library", ""},
     {0, "MZ", errc::not_a_checkpoint, "a Windows program or library", ""},
     {0, "%PDF", errc::not_a_checkpoint, "a PDF document", ""},
     {0, "\x89PNG", errc::not_a_checkpoint, "a PNG picture", ""},
@@ -96,7 +114,9 @@ inline constexpr signature signatures[]{
 namespace sniffing {
 
 [[nodiscard]] inline bool looks_like_html(std::string_view text) noexcept {
-    while (!text.empty() && (text.front() == ' ' || text.front() == '\n' || text.front() == '\r' || text.front() == '\t')) text.remove_prefix(1);
+    while (!text.empty() &&
+           (text.front() == ' ' || text.front() == '\n' || text.front() == '\r' || text.front() == '\t'))
+        text.remove_prefix(1);
     const auto begins = [&](std::string_view with) {
         return text.size() >= with.size() && std::equal(with.begin(), with.end(), text.begin(), [](char a, char b) {
                    return a == (b >= 'A' && b <= 'Z' ? static_cast<char>(b - 'A' + 'a') : b);
@@ -110,7 +130,9 @@ class head_reader {
   public:
     explicit head_reader(std::string_view text) noexcept : rest_{text} {}
     [[nodiscard]] bool take(unsigned char byte) noexcept { return begins(byte) && (rest_.remove_prefix(1), true); }
-    [[nodiscard]] bool begins(unsigned char byte) const noexcept { return !rest_.empty() && static_cast<unsigned char>(rest_.front()) == byte; }
+    [[nodiscard]] bool begins(unsigned char byte) const noexcept {
+        return !rest_.empty() && static_cast<unsigned char>(rest_.front()) == byte;
+    }
     [[nodiscard]] bool varint(std::uint64_t& out) noexcept {
         out = 0;
         for (unsigned shift = 0; shift < 63 && !rest_.empty(); shift += 7) {
@@ -122,10 +144,13 @@ class head_reader {
         return false;
     }
     /// A field of that tag that holds text, or another message: `length` bytes follow.
-    [[nodiscard]] bool field(unsigned char tag, std::uint64_t& length) noexcept { return take(tag) && varint(length) && length > 0; }
+    [[nodiscard]] bool field(unsigned char tag, std::uint64_t& length) noexcept {
+        return take(tag) && varint(length) && length > 0;
+    }
     /// `length` printable bytes, or as many of them as there are.
     [[nodiscard]] bool text(std::uint64_t length) noexcept {
-        const std::string_view part = rest_.substr(0, static_cast<std::size_t>((std::min<std::uint64_t>)(length, rest_.size())));
+        const std::string_view part =
+            rest_.substr(0, static_cast<std::size_t>((std::min<std::uint64_t>)(length, rest_.size())));
         rest_.remove_prefix(part.size());
         return !part.empty() && std::all_of(part.begin(), part.end(), [](char c) { return c >= ' ' && c < '\x7f'; });
     }
@@ -144,7 +169,8 @@ class head_reader {
     if (!below.field(0x12, outer)) return {};
     head_reader producer = below;
     if (below.field(0x0A, inner)) {
-        // CoreML: description, input, name. SavedModel: meta_graphs, meta_info_def, which begins with the operations' list.
+        // CoreML: description, input, name. SavedModel: meta_graphs, meta_info_def, which begins with the operations'
+        // list.
         if (below.field(0x0A, name) && below.text(name)) return "a CoreML model (.mlmodel)";
         if (version == 1) return "a TensorFlow SavedModel (saved_model.pb)";
     }
@@ -176,11 +202,14 @@ class head_reader {
 
 /// zlib's header: the method, the window and a check of both.
 [[nodiscard]] constexpr bool looks_like_zlib(std::string_view text) noexcept {
-    return text.size() > 2 && text[0] == '\x78' && (0x7800u + static_cast<unsigned char>(text[1])) % 31 == 0 && (static_cast<unsigned char>(text[1]) & 0x20) == 0;
+    return text.size() > 2 && text[0] == '\x78' && (0x7800u + static_cast<unsigned char>(text[1])) % 31 == 0 &&
+           (static_cast<unsigned char>(text[1]) & 0x20) == 0;
 }
 
 /// A pickle with arrays of raw bytes between its opcodes.
-[[nodiscard]] inline bool looks_like_joblib(std::string_view text) noexcept { return !text.empty() && text[0] == '\x80' && text.find("joblib.numpy_pickle") != std::string_view::npos; }
+[[nodiscard]] inline bool looks_like_joblib(std::string_view text) noexcept {
+    return !text.empty() && text[0] == '\x80' && text.find("joblib.numpy_pickle") != std::string_view::npos;
+}
 
 /// Plain text: no control characters but line ends and tabs.
 [[nodiscard]] inline bool looks_like_text(std::string_view text) noexcept {
@@ -191,10 +220,11 @@ class head_reader {
     return !text.empty();
 }
 
-/// Whether the bytes begin as a pickle: PROTO of 2 to 5 and an opcode, or opcodes that lead from one to the next, with one
-/// that stores into the memo among them (protocols 0 and 1 store after every object but the smallest).
+/// Whether the bytes begin as a pickle: PROTO of 2 to 5 and an opcode, or opcodes that lead from one to the next, with
+/// one that stores into the memo among them (protocols 0 and 1 store after every object but the smallest).
 [[nodiscard]] inline bool looks_like_pickle(std::string_view text) noexcept {
-    if (text.size() >= 3 && text[0] == '\x80' && text[1] >= 2 && text[1] <= 5) return !opcode_table[static_cast<unsigned char>(text[2])].name.empty();
+    if (text.size() >= 3 && text[0] == '\x80' && text[1] >= 2 && text[1] <= 5)
+        return !opcode_table[static_cast<unsigned char>(text[2])].name.empty();
     bool stores = false;
     for (std::size_t at = 0; at < text.size();) {
         const auto op = static_cast<opcode>(static_cast<unsigned char>(text[at]));
@@ -204,7 +234,8 @@ class head_reader {
         std::string_view rest = text.substr(++at);
         const auto number = [&rest](std::size_t bytes) {
             std::uint64_t value = 0;
-            for (std::size_t i = bytes; i-- > 0;) value = value << 8 | (i < rest.size() ? static_cast<unsigned char>(rest[i]) : 0u);
+            for (std::size_t i = bytes; i-- > 0;)
+                value = value << 8 | (i < rest.size() ? static_cast<unsigned char>(rest[i]) : 0u);
             return value;
         };
         std::uint64_t length = 0;
@@ -224,7 +255,9 @@ class head_reader {
             for (int lines = known.takes == argument::line ? 1 : 2; lines > 0; --lines) {
                 const std::size_t end = rest.find('\n', static_cast<std::size_t>(length));
                 if (end == std::string_view::npos) return stores;
-                if ((op == opcode::put || op == opcode::get) && rest.substr(0, end).find_first_not_of("0123456789") != std::string_view::npos) return false;
+                if ((op == opcode::put || op == opcode::get) &&
+                    rest.substr(0, end).find_first_not_of("0123456789") != std::string_view::npos)
+                    return false;
                 length = end + 1;
             }
             break;
@@ -242,7 +275,8 @@ class head_reader {
 /// Whether the last bytes are those of LevelDB's table format.
 [[nodiscard]] inline bool ends_as_sstable(const source& from) {
     std::array<std::byte, 8> last{};
-    return from.size() >= 48 && from.read(from.size() - last.size(), last).has_value() && load_le<std::uint64_t>(last.data()) == 0xDB47'7524'8B80'FB57u;
+    return from.size() >= 48 && from.read(from.size() - last.size(), last).has_value() &&
+           load_le<std::uint64_t>(last.data()) == 0xDB47'7524'8B80'FB57u;
 }
 
 } // namespace sniffing
@@ -263,7 +297,9 @@ enum class container_kind : std::uint8_t { zip, legacy, tar, pickle, safetensors
     for (const signature& s : signatures)
         if (text.size() > s.at && text.substr(s.at).starts_with(s.bytes)) return container_kind::none;
     if (sniffing::looks_like_html(text) || sniffing::looks_like_joblib(text)) return container_kind::none;
-    if (sniffing::versioned_protobuf(text).empty() && !sniffing::looks_like_mindspore(text) && sniffing::looks_like_pickle(text)) return container_kind::pickle;
+    if (sniffing::versioned_protobuf(text).empty() && !sniffing::looks_like_mindspore(text) &&
+        sniffing::looks_like_pickle(text))
+        return container_kind::pickle;
     return container_kind::none;
 }
 
@@ -315,7 +351,8 @@ enum class container_kind : std::uint8_t { zip, legacy, tar, pickle, safetensors
         e.detail = bytes + ": zlib data: joblib compresses so";
         e.hint = "load it with joblib.load, and save its arrays as safetensors or with torch.save";
     } else if (sniffing::all_zero(text)) {
-        e.detail = bytes + " that begin with " + decimal(std::uint64_t{n}) + " zeros: space that was reserved and never written";
+        e.detail = bytes + " that begin with " + decimal(std::uint64_t{n}) +
+                   " zeros: space that was reserved and never written";
         e.hint = "a download or a copy that never finished; get the file again";
     } else if (sniffing::looks_like_text(text)) {
         e.detail = bytes + " of plain text that begins " + quoted(text);

@@ -63,7 +63,8 @@ inline constexpr storage_class_row storage_classes[]{
 inline constexpr std::uint16_t untyped = 0xFFFF; // a storage that counts bytes
 
 /// The dtype of a storage class, `untyped` for the classes that count bytes; false for any other name.
-[[nodiscard]] constexpr bool storage_class_type(std::string_view module, std::string_view name, std::uint16_t& out) noexcept {
+[[nodiscard]] constexpr bool storage_class_type(std::string_view module, std::string_view name,
+                                                std::uint16_t& out) noexcept {
     if ((name == "UntypedStorage" || name == "_UntypedStorage") && (module == "torch.storage" || module == "torch")) {
         out = untyped;
         return true;
@@ -93,7 +94,8 @@ struct storage_id {
     std::uint16_t type{untyped};
     std::uint64_t numel{};
     bool meta{}; // TorchScript of a module on the device meta: the record is there, and empty
-    std::string_view view_key{}; // of a part that has a storage of its own (torch 0.1 to 0.3); empty where it is the whole
+    std::string_view
+        view_key{}; // of a part that has a storage of its own (torch 0.1 to 0.3); empty where it is the whole
     std::uint64_t view_offset{}; // elements
     std::uint64_t view_numel{};
     char digits[20]{}; // of a key that is a number
@@ -124,7 +126,9 @@ struct storage_class_memory {
 /// torch.package's ('reduce_package', id, function, arguments): an object that packs itself; not a storage.
 [[nodiscard]] inline bool is_reduced(const graph& g, const node& persistent) noexcept {
     const node& tuple = g.nodes[persistent.a];
-    if ((persistent.flags & node_flag::text_form) != 0 || tuple.kind != node_kind::tuple || (tuple.a != 3 && tuple.a != 4)) return false;
+    if ((persistent.flags & node_flag::text_form) != 0 || tuple.kind != node_kind::tuple ||
+        (tuple.a != 3 && tuple.a != 4))
+        return false;
     const node& tag = g.nodes[tuple.items[0]];
     return tag.kind == node_kind::string && graph::text_of(tag) == "reduce_package";
 }
@@ -136,19 +140,23 @@ struct storage_class_memory {
     const node& key = g.nodes[n.items[0]];
     const node& offset = g.nodes[n.items[1]];
     const node& numel = g.nodes[n.items[2]];
-    if (key.kind != node_kind::string || key.a == 0 || offset.kind != node_kind::integer || offset.integer < 0 || numel.kind != node_kind::integer || numel.integer < 0) return false;
+    if (key.kind != node_kind::string || key.a == 0 || offset.kind != node_kind::integer || offset.integer < 0 ||
+        numel.kind != node_kind::integer || numel.integer < 0)
+        return false;
     out.view_key = graph::text_of(key);
     out.view_offset = static_cast<std::uint64_t>(offset.integer);
     out.view_numel = static_cast<std::uint64_t>(numel.integer);
     return true;
 }
 
-/// ('storage', StorageClass, key, location, numel) of a zip archive, and with view metadata behind it of a legacy file; the
-/// class is a global, the rest literals. TorchScript of torch 1.3 has None in the place of that metadata.
-[[nodiscard]] inline bool read_storage_tuple(const graph& g, std::uint32_t argument, id_form form, storage_id& out, storage_class_memory& last) noexcept {
+/// ('storage', StorageClass, key, location, numel) of a zip archive, and with view metadata behind it of a legacy file;
+/// the class is a global, the rest literals. TorchScript of torch 1.3 has None in the place of that metadata.
+[[nodiscard]] inline bool read_storage_tuple(const graph& g, std::uint32_t argument, id_form form, storage_id& out,
+                                             storage_class_memory& last) noexcept {
     const node& tuple = g.nodes[argument];
     if (tuple.kind != node_kind::tuple) return false;
-    const bool longer = form == id_form::legacy || (form == id_form::script && tuple.a == 6 && tuple.items[5] == none_node);
+    const bool longer =
+        form == id_form::legacy || (form == id_form::script && tuple.a == 6 && tuple.items[5] == none_node);
     if (tuple.a != (longer ? 6u : 5u)) return false;
     if (form == id_form::legacy && !read_view(g, g.nodes[tuple.items[5]], out)) return false;
     const auto element = [&](std::size_t i) -> const node& { return g.nodes[tuple.items[i]]; };
@@ -158,7 +166,8 @@ struct storage_class_memory {
     const node& location = element(3);
     const node& numel = element(4);
     if (tag.kind != node_kind::string || graph::text_of(tag) != "storage" || type.kind != node_kind::global ||
-        key.kind != (form == id_form::package ? node_kind::integer : node_kind::string) || location.kind != node_kind::string || numel.kind != node_kind::integer || numel.integer < 0)
+        key.kind != (form == id_form::package ? node_kind::integer : node_kind::string) ||
+        location.kind != node_kind::string || numel.kind != node_kind::integer || numel.integer < 0)
         return false;
     if (type.a != last.occurrence) {
         const global_occurrence& named = g.globals[type.a];
@@ -174,7 +183,8 @@ struct storage_class_memory {
 }
 
 /// The same as protocol 0 writes it, the `repr` of the tuple:
-/// ('storage', <class 'torch.FloatStorage'>, '0', 'cpu', 12) or ('storage', <class 'torch.FloatStorage'>, '0', 'cpu', 12, None)
+/// ('storage', <class 'torch.FloatStorage'>, '0', 'cpu', 12) or ('storage', <class 'torch.FloatStorage'>, '0', 'cpu',
+/// 12, None)
 [[nodiscard]] inline bool read_storage_text(std::string_view text, id_form form, storage_id& out) noexcept {
     const auto eat = [&text](std::string_view expected) {
         if (!text.starts_with(expected)) return false;
@@ -190,12 +200,19 @@ struct storage_class_memory {
     };
     std::string_view qualified{};
     std::string_view location{};
-    if (!eat("('storage', <class '") || !until("'>, '", qualified) || !until("', '", out.key) || !until("', ", location)) return false;
+    if (!eat("('storage', <class '") || !until("'>, '", qualified) || !until("', '", out.key) ||
+        !until("', ", location))
+        return false;
     const std::size_t dot = qualified.rfind('.');
-    if (dot == std::string_view::npos || !storage_class_type(qualified.substr(0, dot), qualified.substr(dot + 1), out.type)) return false;
-    if (out.key.find_first_of("'\\") != std::string_view::npos || location.find_first_of("'\\") != std::string_view::npos) return false;
+    if (dot == std::string_view::npos ||
+        !storage_class_type(qualified.substr(0, dot), qualified.substr(dot + 1), out.type))
+        return false;
+    if (out.key.find_first_of("'\\") != std::string_view::npos ||
+        location.find_first_of("'\\") != std::string_view::npos)
+        return false;
     const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), out.numel);
-    return failure == std::errc{} && std::string_view(end, static_cast<std::size_t>(text.data() + text.size() - end)) == (form == id_form::legacy ? ", None)" : ")");
+    return failure == std::errc{} && std::string_view(end, static_cast<std::size_t>(text.data() + text.size() - end)) ==
+                                         (form == id_form::legacy ? ", None)" : ")");
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

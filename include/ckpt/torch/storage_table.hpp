@@ -1,8 +1,8 @@
 // ckpt/torch/storage_table.hpp: the storages of one file.
 //
 // SPDX-License-Identifier: MIT
-// In:      keys met while resolving; records of the archive, or of archives inside it; bytes that lie in a pickle itself.
-// Out:     a number for each storage, and their bytes afterwards: mapped, by positioned reads, or inflated.
+// In:      keys met while resolving; records of the archive, or of archives inside it; bytes that lie in a pickle
+// itself. Out:     a number for each storage, and their bytes afterwards: mapped, by positioned reads, or inflated.
 // Refuses: a storage whose record is compressed where there is no inflater, or whose local header disagrees with the
 //          directory, each time its bytes are asked for: nothing is remembered, so nothing can be raced.
 #pragma once
@@ -30,7 +30,7 @@ struct storage_folder {
     std::string_view before{}; ///< "archive/data/"
     std::string_view after{};  ///< ".storage" in torch.package
     byte_order order{byte_order::little};
-    bool in_file{true};        ///< false: the archive was compressed inside another, and its bytes have no place in the file
+    bool in_file{true}; ///< false: the archive was compressed inside another, and its bytes have no place in the file
 };
 
 class storage_table final : public storage_source, public storage_maker {
@@ -66,7 +66,8 @@ class storage_table final : public storage_source, public storage_maker {
         std::uint32_t& known = archives_[archive_].storages[number];
         if (known == none) {
             known = static_cast<std::uint32_t>(entries_.size());
-            entries_.push_back(memory_, {r, nullptr, r->size, no_offset, static_cast<std::uint32_t>(folders_.size() - 1), folder.order});
+            entries_.push_back(memory_, {r, nullptr, r->size, no_offset,
+                                         static_cast<std::uint32_t>(folders_.size() - 1), folder.order});
         }
         storage = known;
         return errc::none;
@@ -77,7 +78,9 @@ class storage_table final : public storage_source, public storage_maker {
     }
 
     // storage_source, afterwards
-    [[nodiscard]] std::uint64_t nbytes(std::uint32_t storage) const noexcept override { return entries_[storage].nbytes; }
+    [[nodiscard]] std::uint64_t nbytes(std::uint32_t storage) const noexcept override {
+        return entries_[storage].nbytes;
+    }
     [[nodiscard]] byte_order order(std::uint32_t storage) const noexcept override { return entries_[storage].order; }
     [[nodiscard]] std::string_view key(std::uint32_t storage) const noexcept override {
         const entry& e = entries_[storage];
@@ -85,14 +88,19 @@ class storage_table final : public storage_source, public storage_maker {
         const storage_folder& in = folders_[e.folder];
         return e.from->name.substr(in.before.size(), e.from->name.size() - in.before.size() - in.after.size());
     }
-    [[nodiscard]] bool is_compressed(std::uint32_t storage) const noexcept override { return entries_[storage].from != nullptr && entries_[storage].from->method != 0; }
+    [[nodiscard]] bool is_compressed(std::uint32_t storage) const noexcept override {
+        return entries_[storage].from != nullptr && entries_[storage].from->method != 0;
+    }
     [[nodiscard]] result<std::uint64_t> file_offset(std::uint32_t storage) const override {
         const entry& e = entries_[storage];
         if (e.from == nullptr) {
             if (e.offset != no_offset) return e.offset;
             return transcoded_error();
         }
-        if (!folders_[e.folder].in_file || (e.from->method != 0 && inflate_)) return error{.code = errc::no_data, .record = std::string(e.from->name), .detail = "the record is compressed, so its bytes have no place in the file"};
+        if (!folders_[e.folder].in_file || (e.from->method != 0 && inflate_))
+            return error{.code = errc::no_data,
+                         .record = std::string(e.from->name),
+                         .detail = "the record is compressed, so its bytes have no place in the file"};
         auto at = place(e);
         if (!at) return at;
         return folders_[e.folder].from->base() + *at;
@@ -119,7 +127,8 @@ class storage_table final : public storage_source, public storage_maker {
         if (!at) return std::move(at).error();
         return from.mapped().subspan(static_cast<std::size_t>(*at), length);
     }
-    [[nodiscard]] result<void> read(std::uint32_t storage, std::uint64_t offset, std::span<std::byte> out) const override {
+    [[nodiscard]] result<void> read(std::uint32_t storage, std::uint64_t offset,
+                                    std::span<std::byte> out) const override {
         const entry& e = entries_[storage];
         if (e.from == nullptr) {
             if (!out.empty()) std::memcpy(out.data(), e.memory + offset, out.size());
@@ -152,20 +161,25 @@ class storage_table final : public storage_source, public storage_maker {
 
     [[nodiscard]] static bool names(const storage_folder& in, const record& r, std::string_view key) noexcept {
         const char* const name = r.name.data();
-        return r.name.size() == in.before.size() + key.size() + in.after.size() && std::memcmp(name + in.before.size(), key.data(), key.size()) == 0 &&
-               std::memcmp(name, in.before.data(), in.before.size()) == 0 && (in.after.empty() || r.name.ends_with(in.after));
+        return r.name.size() == in.before.size() + key.size() + in.after.size() &&
+               std::memcmp(name + in.before.size(), key.data(), key.size()) == 0 &&
+               std::memcmp(name, in.before.data(), in.before.size()) == 0 &&
+               (in.after.empty() || r.name.ends_with(in.after));
     }
     [[nodiscard]] result<std::uint64_t> place(const entry& e) const {
         const source& from = *folders_[e.folder].from;
         return e.from->method == 0 ? zip_archive::locate(from, *e.from) : locate_deflated(from, *e.from, inflate_);
     }
     /// A part of a compressed record costs as much as all of it.
-    [[nodiscard]] result<void> read_compressed(const entry& e, std::uint64_t at, std::uint64_t offset, std::span<std::byte> out) const {
+    [[nodiscard]] result<void> read_compressed(const entry& e, std::uint64_t at, std::uint64_t offset,
+                                               std::span<std::byte> out) const {
         const source& from = *folders_[e.folder].from;
         if (out.empty()) return {};
         if (out.size() == e.nbytes) return inflate_record(from, *e.from, at, inflate_, out);
         std::size_t length = 0;
-        if (!checked_narrow(e.nbytes, length)) return zip_archive::fail(from, errc::limit, at, e.from->name, decimal(e.nbytes) + " bytes are more than this program can address", {});
+        if (!checked_narrow(e.nbytes, length))
+            return zip_archive::fail(from, errc::limit, at, e.from->name,
+                                     decimal(e.nbytes) + " bytes are more than this program can address", {});
         std::vector<std::byte> whole(length);
         if (auto done = inflate_record(from, *e.from, at, inflate_, whole); !done) return done;
         std::memcpy(out.data(), whole.data() + offset, out.size());

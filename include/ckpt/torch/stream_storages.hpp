@@ -45,7 +45,9 @@ class stream_storages final : public storage_source, public stream_maker {
     }
 
     // storage_source, afterwards
-    [[nodiscard]] std::uint64_t nbytes(std::uint32_t storage) const noexcept override { return entries_[storage].nbytes; }
+    [[nodiscard]] std::uint64_t nbytes(std::uint32_t storage) const noexcept override {
+        return entries_[storage].nbytes;
+    }
     [[nodiscard]] byte_order order(std::uint32_t storage) const noexcept override { return entries_[storage].order; }
     [[nodiscard]] std::string_view key(std::uint32_t storage) const noexcept override { return entries_[storage].key; }
     [[nodiscard]] result<std::uint64_t> file_offset(std::uint32_t storage) const override {
@@ -65,7 +67,8 @@ class stream_storages final : public storage_source, public stream_maker {
         if (!from_.is_mapped()) return not_mapped_error(e.key);
         return from_.mapped().subspan(static_cast<std::size_t>(e.offset), length);
     }
-    [[nodiscard]] result<void> read(std::uint32_t storage, std::uint64_t offset, std::span<std::byte> out) const override {
+    [[nodiscard]] result<void> read(std::uint32_t storage, std::uint64_t offset,
+                                    std::span<std::byte> out) const override {
         const entry& e = entries_[storage];
         if (e.memory == nullptr) return from_.read(e.offset + offset, out);
         if (!out.empty()) std::memcpy(out.data(), e.memory + offset, out.size());

@@ -3,14 +3,16 @@
 // SPDX-License-Identifier: MIT
 // In:      a source, an allowlist, options.
 // Out:     the graph; storages that are mapped where they lie in the archive.
-// Refuses: rule T1: members that are missing, cut or no regular files; records that disagree with their counts or with each
+// Refuses: rule T1: members that are missing, cut or no regular files; records that disagree with their counts or with
+// each
 //          other, keys that occur twice, bytes behind the last record. What machine and resolver refuse.
 //
-// Four members. `sys_info`: a pickle. `storages`: the pickle of a count; for each a pickle (key, location, class), an int64,
-// its number of elements, and the elements; the pickle of a list of views (key, key of the whole, offset, elements).
-// `tensors`: the pickle of a count; for each a pickle (key, key of its storage, class), an int32, its dimensions, four bytes
-// of no meaning, the sizes, the strides and the offset as int64. `pickle`: the object, in which a tensor or a storage is the
-// persistent id of its key. Before views there were (key, class) and (key, class, key of its storage). All is little-endian.
+// Four members. `sys_info`: a pickle. `storages`: the pickle of a count; for each a pickle (key, location, class), an
+// int64, its number of elements, and the elements; the pickle of a list of views (key, key of the whole, offset,
+// elements). `tensors`: the pickle of a count; for each a pickle (key, key of its storage, class), an int32, its
+// dimensions, four bytes of no meaning, the sizes, the strides and the offset as int64. `pickle`: the object, in which
+// a tensor or a storage is the persistent id of its key. Before views there were (key, class) and (key, class, key of
+// its storage). All is little-endian.
 //
 // Source: torch/serialization.py of torch 0.1 (_save, _load), and legacy_load in later ones.
 #pragma once
@@ -53,11 +55,13 @@ class tar_objects final : public storage_maker {
     /// Before anything is looked up. The key that occurs twice, if one does.
     [[nodiscard]] std::optional<std::int64_t> sort() {
         std::sort(known_.begin(), known_.end(), [](const entry& a, const entry& b) { return a.key < b.key; });
-        const auto twice = std::adjacent_find(known_.begin(), known_.end(), [](const entry& a, const entry& b) { return a.key == b.key; });
+        const auto twice = std::adjacent_find(known_.begin(), known_.end(),
+                                              [](const entry& a, const entry& b) { return a.key == b.key; });
         return twice == known_.end() ? std::nullopt : std::optional(twice->key);
     }
     [[nodiscard]] const node* find(std::int64_t key) const noexcept {
-        const auto at = std::lower_bound(known_.begin(), known_.end(), key, [](const entry& a, std::int64_t b) { return a.key < b; });
+        const auto at = std::lower_bound(known_.begin(), known_.end(), key,
+                                         [](const entry& a, std::int64_t b) { return a.key < b; });
         return at != known_.end() && at->key == key ? &at->what : nullptr;
     }
 
@@ -70,7 +74,9 @@ class tar_objects final : public storage_maker {
         return errc::none;
     }
     [[nodiscard]] errc find(std::string_view, std::uint32_t&) override { return errc::record_missing; }
-    [[nodiscard]] std::uint32_t add(std::span<const std::byte> bytes, byte_order order, std::uint64_t offset) override { return storages_.add(bytes, order, offset); }
+    [[nodiscard]] std::uint32_t add(std::span<const std::byte> bytes, byte_order order, std::uint64_t offset) override {
+        return storages_.add(bytes, order, offset);
+    }
 
   private:
     struct entry {
@@ -85,8 +91,16 @@ class tar_objects final : public storage_maker {
 class part_reader {
   public:
     /// `names`: where every pickle is scanned for globals too; null where it is not.
-    part_reader(const source& from, const tar_entry& entry, graph& g, const allowlist& allowed, const limits& budget, global_scanner* names)
-        : from_{from}, entry_{entry}, graph_{g}, allowed_{allowed}, limits_{budget}, names_{names}, window_{from, 1024}, at_{entry.offset} {}
+    part_reader(const source& from, const tar_entry& entry, graph& g, const allowlist& allowed, const limits& budget,
+                global_scanner* names)
+        : from_{from},
+          entry_{entry},
+          graph_{g},
+          allowed_{allowed},
+          limits_{budget},
+          names_{names},
+          window_{from, 1024},
+          at_{entry.offset} {}
 
     [[nodiscard]] std::uint64_t at() const noexcept { return at_; }
     [[nodiscard]] std::uint64_t left() const noexcept { return entry_.offset + entry_.size - at_; }
@@ -117,7 +131,8 @@ class part_reader {
         machine reader{graph_, allowed_, limits_};
         reader.admit_class_ids();
         if (auto read = reader.run(); !read) return std::move(read).error();
-        if (reader.end_offset() != bytes->size()) return error{.code = errc::internal, .offset = graph_.base, .detail = "two readings of one pickle differ"};
+        if (reader.end_offset() != bytes->size())
+            return error{.code = errc::internal, .offset = graph_.base, .detail = "two readings of one pickle differ"};
         at_ = *end;
         if (whole && left() != 0) return invalid(decimal(left()) + " bytes behind the last record");
         return graph_.root;
@@ -158,15 +173,22 @@ class tar_checkpoint final : public checkpoint_file {
     static constexpr std::string_view members[]{"sys_info", "storages", "tensors", "pickle"};
 
     /// Whether an archive has what makes it a checkpoint of torch 0.1; some of it may be missing.
-    [[nodiscard]] static bool is_one(const tar_archive& archive) noexcept { return archive.find("storages") != nullptr || archive.find("tensors") != nullptr; }
+    [[nodiscard]] static bool is_one(const tar_archive& archive) noexcept {
+        return archive.find("storages") != nullptr || archive.find("tensors") != nullptr;
+    }
 
-    [[nodiscard]] static result<shared<checkpoint_file>> open(shared<source> from, const tar_archive& archive, const allowlist& allowed, const limits& budget, const scratch& reuse) {
+    [[nodiscard]] static result<shared<checkpoint_file>> open(shared<source> from, const tar_archive& archive,
+                                                              const allowlist& allowed, const limits& budget,
+                                                              const scratch& reuse) {
         auto out = detail::make_shared<tar_checkpoint>(std::move(from), budget, reuse);
         const source& file = *out->from_;
         if (auto complete = check_members(file, archive); !complete) return std::move(complete).error();
         tar_objects objects{*out->storages_};
         for (const std::string_view name : members)
-            if (auto read = out->read_member(name, {file, *archive.find(name), out->graph_, allowed, out->limits_, nullptr}, objects); !read) return std::move(read).error();
+            if (auto read = out->read_member(
+                    name, {file, *archive.find(name), out->graph_, allowed, out->limits_, nullptr}, objects);
+                !read)
+                return std::move(read).error();
         out->facts_ = {"tar", "torch.save of torch 0.1.9 or before", byte_order::little, true, file.size(), {}};
         detail::graph& g = out->graph_;
         g.storages = &*out->storages_;
@@ -176,8 +198,10 @@ class tar_checkpoint final : public checkpoint_file {
         return shared<checkpoint_file>{out};
     }
 
-    /// The globals that the pickles of all members name. Fails nowhere: what is damaged is told, and the rest is scanned.
-    [[nodiscard]] static global_scan scan(shared<source> from, const tar_archive& archive, const allowlist& judge, const limits& budget) {
+    /// The globals that the pickles of all members name. Fails nowhere: what is damaged is told, and the rest is
+    /// scanned.
+    [[nodiscard]] static global_scan scan(shared<source> from, const tar_archive& archive, const allowlist& judge,
+                                          const limits& budget) {
         const allowlist everything = allowlist_of<inspect_policy>();
         const auto file = detail::make_shared<tar_checkpoint>(std::move(from), budget, scratch{});
         tar_objects objects{*file->storages_};
@@ -187,13 +211,17 @@ class tar_checkpoint final : public checkpoint_file {
         for (const std::string_view name : members) {
             const tar_entry* const entry = archive.find(name);
             if (entry == nullptr) continue;
-            auto read = file->read_member(name, {*file->from_, *entry, file->graph_, everything, file->limits_, &scanner}, objects);
+            auto read = file->read_member(
+                name, {*file->from_, *entry, file->graph_, everything, file->limits_, &scanner}, objects);
             if (!read && !stopped) stopped = std::move(read).error();
         }
         return global_scan{scanner.take(), std::move(stopped)};
     }
 
-    tar_checkpoint(shared<source> from, const limits& budget, const scratch& reuse) : checkpoint_file{budget, reuse.pool()}, from_{std::move(from)} { storages_.emplace(*from_, graph_.memory); }
+    tar_checkpoint(shared<source> from, const limits& budget, const scratch& reuse)
+        : checkpoint_file{budget, reuse.pool()}, from_{std::move(from)} {
+        storages_.emplace(*from_, graph_.memory);
+    }
 
     /// Every record was checked when the file was opened, and only headers have checksums.
     void check(bool, verify_report& out) const override {
@@ -203,10 +231,13 @@ class tar_checkpoint final : public checkpoint_file {
 
     [[nodiscard]] static result<void> check_members(const source& from, const tar_archive& archive) {
         for (const std::string_view name : members)
-            if (archive.find(name) == nullptr) return tar::invalid(from, from.size(), "a checkpoint of torch 0.1 without the member \"" + std::string(name) + '"');
+            if (archive.find(name) == nullptr)
+                return tar::invalid(from, from.size(),
+                                    "a checkpoint of torch 0.1 without the member \"" + std::string(name) + '"');
         for (const tar_entry& e : archive.entries())
             if (e.kind != tar_kind::file) {
-                error bad = tar::invalid(from, e.header_offset, "a member of a checkpoint of torch 0.1 that is no regular file");
+                error bad = tar::invalid(from, e.header_offset,
+                                         "a member of a checkpoint of torch 0.1 that is no regular file");
                 bad.record = printable(e.name);
                 return bad;
             }
@@ -222,9 +253,15 @@ class tar_checkpoint final : public checkpoint_file {
     }
     [[nodiscard]] result<void> check_info(const part_reader& in) const {
         const value info = detail_access::make(graph_, graph_.root);
-        if (info.kind() != kind::dictionary) return in.invalid("the pickle where the system information belongs holds something else");
-        if (const auto version = info.at("protocol_version"); version && version->as_int() && *version->as_int() != 1000)
-            return error{.code = errc::format_version, .offset = graph_.base, .record = "sys_info", .detail = "the protocol version is " + decimal(*version->as_int()) + ", known is 1000", .hint = "a newer ckpt may read it"};
+        if (info.kind() != kind::dictionary)
+            return in.invalid("the pickle where the system information belongs holds something else");
+        if (const auto version = info.at("protocol_version");
+            version && version->as_int() && *version->as_int() != 1000)
+            return error{.code = errc::format_version,
+                         .offset = graph_.base,
+                         .record = "sys_info",
+                         .detail = "the protocol version is " + decimal(*version->as_int()) + ", known is 1000",
+                         .hint = "a newer ckpt may read it"};
         return {};
     }
 
@@ -254,13 +291,16 @@ class tar_checkpoint final : public checkpoint_file {
             std::int64_t key{};
             std::uint16_t type{};
             with_views = record.a == 3;
-            if (record.kind != node_kind::tuple || (record.a != 3 && record.a != 2) || !key_of(record.items[0], key) || !class_of(record.items[record.a - 1], "Storage", type) ||
+            if (record.kind != node_kind::tuple || (record.a != 3 && record.a != 2) || !key_of(record.items[0], key) ||
+                !class_of(record.items[record.a - 1], "Storage", type) ||
                 (with_views && graph_.nodes[record.items[1]].kind != node_kind::string))
                 return in.invalid("a storage that is not (key, location, class)");
             const auto numel = in.number();
             if (!numel) return numel.error();
             std::uint64_t bytes{};
-            if (*numel < 0 || !storage_bytes({.type = type, .numel = static_cast<std::uint64_t>(*numel)}, bytes)) return in.invalid("storage " + decimal(key) + " has " + decimal(*numel) + " elements, which is negative or overflows 64 bits");
+            if (*numel < 0 || !storage_bytes({.type = type, .numel = static_cast<std::uint64_t>(*numel)}, bytes))
+                return in.invalid("storage " + decimal(key) + " has " + decimal(*numel) +
+                                  " elements, which is negative or overflows 64 bits");
             const std::uint64_t at = in.at();
             if (auto skipped = in.skip(bytes); !skipped) return skipped;
             objects.name(key, storage_node(place(key, at, bytes), type, *numel));
@@ -278,15 +318,22 @@ class tar_checkpoint final : public checkpoint_file {
         for (const std::uint32_t index : graph_.elements(graph_.nodes[*list])) {
             const node& view = graph_.nodes[index];
             std::int64_t key{}, root{}, offset{}, numel{};
-            if (view.kind != node_kind::tuple || view.a != 4 || !key_of(view.items[0], key) || !key_of(view.items[1], root) || !key_of(view.items[2], offset) || !key_of(view.items[3], numel) || offset < 0 || numel < 0)
+            if (view.kind != node_kind::tuple || view.a != 4 || !key_of(view.items[0], key) ||
+                !key_of(view.items[1], root) || !key_of(view.items[2], offset) || !key_of(view.items[3], numel) ||
+                offset < 0 || numel < 0)
                 return in.invalid("a view that is not (key, key of the whole, offset, elements)");
             const node* const whole = objects.find(root);
-            if (whole == nullptr) return in.invalid("view " + decimal(key) + " is of storage " + decimal(root) + ", which is not there");
-            if (!range_inside(static_cast<std::uint64_t>(offset), static_cast<std::uint64_t>(numel), static_cast<std::uint64_t>(whole->integer)))
-                return in.invalid("view " + decimal(key) + " has " + decimal(numel) + " elements from " + decimal(offset) + ", storage " + decimal(root) + " has " + decimal(whole->integer));
+            if (whole == nullptr)
+                return in.invalid("view " + decimal(key) + " is of storage " + decimal(root) + ", which is not there");
+            if (!range_inside(static_cast<std::uint64_t>(offset), static_cast<std::uint64_t>(numel),
+                              static_cast<std::uint64_t>(whole->integer)))
+                return in.invalid("view " + decimal(key) + " has " + decimal(numel) + " elements from " +
+                                  decimal(offset) + ", storage " + decimal(root) + " has " + decimal(whole->integer));
             const std::uint64_t width = itemsize(static_cast<ckpt::dtype>(whole->extra));
-            const std::uint64_t at = *storages_->file_offset(whole->a) - from_->base() + static_cast<std::uint64_t>(offset) * width;
-            views.emplace_back(key, storage_node(place(key, at, static_cast<std::uint64_t>(numel) * width), whole->extra, numel));
+            const std::uint64_t at =
+                *storages_->file_offset(whole->a) - from_->base() + static_cast<std::uint64_t>(offset) * width;
+            views.emplace_back(
+                key, storage_node(place(key, at, static_cast<std::uint64_t>(numel) * width), whole->extra, numel));
         }
         for (const auto& [key, what] : views) objects.name(key, what);
         if (const auto twice = objects.sort()) return in.invalid("two storages have the key " + decimal(*twice));
@@ -303,14 +350,19 @@ class tar_checkpoint final : public checkpoint_file {
             const node& record = graph_.nodes[*head];
             std::int64_t key{}, storage{};
             std::uint16_t type{};
-            if (record.kind != node_kind::tuple || record.a != 3 || !key_of(record.items[0], key)) return in.invalid("a tensor that is not (key, key of its storage, class)");
+            if (record.kind != node_kind::tuple || record.a != 3 || !key_of(record.items[0], key))
+                return in.invalid("a tensor that is not (key, key of its storage, class)");
             const bool class_first = graph_.nodes[record.items[1]].kind == node_kind::global; // as before torch 0.1.6
             const std::uint32_t of = record.items[class_first ? 2 : 1];
             const bool stored = graph_.nodes[of].kind != node_kind::none;
-            if (!class_of(record.items[class_first ? 1 : 2], "Tensor", type) || (stored && !key_of(of, storage))) return in.invalid("a tensor that is not (key, key of its storage, class)");
+            if (!class_of(record.items[class_first ? 1 : 2], "Tensor", type) || (stored && !key_of(of, storage)))
+                return in.invalid("a tensor that is not (key, key of its storage, class)");
             const node* const holds = stored ? objects.find(storage) : nullptr;
-            if (stored && holds == nullptr) return in.invalid("tensor " + decimal(key) + " is in storage " + decimal(storage) + ", which is not there");
-            if (stored && holds->extra != type) return in.invalid("tensor " + decimal(key) + " has another class than its storage " + decimal(storage));
+            if (stored && holds == nullptr)
+                return in.invalid("tensor " + decimal(key) + " is in storage " + decimal(storage) +
+                                  ", which is not there");
+            if (stored && holds->extra != type)
+                return in.invalid("tensor " + decimal(key) + " has another class than its storage " + decimal(storage));
             tensor_data t{};
             t.type = static_cast<ckpt::dtype>(type);
             t.storage = stored ? holds->a : storages_->add({}, byte_order::little, no_offset);
@@ -327,7 +379,9 @@ class tar_checkpoint final : public checkpoint_file {
         const auto rank = in.number();
         if (!rank) return rank.error();
         const auto dimensions = static_cast<std::uint32_t>(static_cast<std::uint64_t>(*rank) & 0xFFFF'FFFFu);
-        if (dimensions > 0x7FFF'FFFFu || in.left() / 16 < dimensions) return in.invalid("a tensor of " + decimal(std::uint64_t{dimensions}) + " dimensions, which the member has no room for");
+        if (dimensions > 0x7FFF'FFFFu || in.left() / 16 < dimensions)
+            return in.invalid("a tensor of " + decimal(std::uint64_t{dimensions}) +
+                              " dimensions, which the member has no room for");
         auto* shape = graph_.memory.allocate<std::int64_t>(std::size_t{dimensions} + 1);
         auto* strides = graph_.memory.allocate<std::int64_t>(std::size_t{dimensions} + 1);
         for (std::int64_t* const numbers : {shape, strides})

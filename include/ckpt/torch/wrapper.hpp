@@ -1,13 +1,16 @@
 // ckpt/torch/wrapper.hpp: builders of tensor subclasses, and of tensors saved through another device.
 //
 // SPDX-License-Identifier: MIT
-// In:      the arguments of torch._tensor._rebuild_from_type_v2 and torch._utils._rebuild_wrapper_subclass; the state of the
+// In:      the arguments of torch._tensor._rebuild_from_type_v2 and torch._utils._rebuild_wrapper_subclass; the state
+// of the
 //          object that follows them.
-// Out:     tensors with the name of their class; wrappers, whose parts are the tensors among their attributes; of DTensor and
+// Out:     tensors with the name of their class; wrappers, whose parts are the tensors among their attributes; of
+// DTensor and
 //          ShardedTensor what lies in this file, and how it lies in the whole.
 // Refuses: shards outside the whole tensor, or of another shape than they say; conversions that would read storages.
 //
-// Sources: torch/_tensor.py, torch/_utils.py, torch/distributed/tensor (2.0 to 2.15), torch/distributed/_shard/sharded_tensor.
+// Sources: torch/_tensor.py, torch/_utils.py, torch/distributed/tensor (2.0 to 2.15),
+// torch/distributed/_shard/sharded_tensor.
 #pragma once
 
 #include <ckpt/torch/rebuild.hpp>
@@ -92,7 +95,8 @@ class part_collector {
         if (is_container(inner) && pay(name.size())) look(inner, name, level + 1);
     }
     [[nodiscard]] static bool is_container(const value& v) noexcept {
-        return v.kind() == kind::dictionary || v.kind() == kind::list || v.kind() == kind::tuple || v.kind() == kind::object;
+        return v.kind() == kind::dictionary || v.kind() == kind::list || v.kind() == kind::tuple ||
+               v.kind() == kind::object;
     }
     /// Whether a container is looked through: each is once, so that shared and cyclic ones cost no more.
     [[nodiscard]] bool enter(const value& v, int level) {
@@ -100,7 +104,8 @@ class part_collector {
         if (std::find(entered_.begin(), entered_.end(), v.object_id()) != entered_.end()) return false;
         too_deep_ = level > most_levels || entered_.size() == most_containers;
         if (too_deep_) return false;
-        if (v.size() > 0 || v.kind() == kind::object) entered_.push_back(v.object_id()); // the empty tuple is everywhere
+        if (v.size() > 0 || v.kind() == kind::object)
+            entered_.push_back(v.object_id()); // the empty tuple is everywhere
         return true;
     }
     [[nodiscard]] bool pay(std::uint64_t n) noexcept { return !call_.over_limit() && call_.charge(n); }
@@ -111,15 +116,16 @@ class part_collector {
     bool too_deep_{false};
 };
 
-/// An attribute of an object, or of a state that stands for one: a dictionary, or a pair of two. Absent where there is none of
-/// this name, nor of the name that early versions gave it.
+/// An attribute of an object, or of a state that stands for one: a dictionary, or a pair of two. Absent where there is
+/// none of this name, nor of the name that early versions gave it.
 [[nodiscard]] inline value attribute_of(call& c, const value& of, std::string_view name, std::string_view early = {}) {
     const value state = of.kind() == kind::object ? of.state() : of;
     const bool pair = state.kind() == kind::tuple && state.size() == 2;
     for (const value& from : {state, pair ? state[0] : value{}, pair ? state[1] : value{}}) {
         if (from.kind() != kind::dictionary || !c.charge(from.size())) continue;
         for (const value::entry e : from.entries())
-            if (const auto key = e.key.as_string(); key && (*key == name || (!early.empty() && *key == early))) return e.mapped;
+            if (const auto key = e.key.as_string(); key && (*key == name || (!early.empty() && *key == early)))
+                return e.mapped;
     }
     return {};
 }
@@ -146,14 +152,16 @@ inline constexpr std::size_t most_shown = 16; // elements of lists in texts for 
         const auto named = p.class_of().as_global();
         out += (shown > 1 ? ", " : "") + (named ? printable(named->name) : std::string("?")) + '(';
         if (const auto dim = attribute_of(c, p, "dim").as_int()) out += decimal(*dim);
-        if (const auto factor = attribute_of(c, p, "split_factor").as_int()) out += ", split_factor=" + decimal(*factor);
+        if (const auto factor = attribute_of(c, p, "split_factor").as_int())
+            out += ", split_factor=" + decimal(*factor);
         if (const auto op = attribute_of(c, p, "reduce_op").as_string()) out += printable(*op);
         out += ')';
     }
     return out;
 }
 
-/// The shape of a DeviceMesh: of its tensor of ranks in early versions, of a layout with one axis for each dimension in later ones.
+/// The shape of a DeviceMesh: of its tensor of ranks in early versions, of a layout with one axis for each dimension in
+/// later ones.
 [[nodiscard]] inline std::vector<std::int64_t> mesh_sizes(call& c, const value& mesh) {
     std::vector<std::int64_t> shape;
     const value layout = attribute_of(c, mesh, "_layout");
@@ -195,13 +203,15 @@ inline constexpr std::size_t most_shown = 16; // elements of lists in texts for 
         if (strided || (named && named->name == "Shard")) {
             const auto factor = attribute_of(c, p, "split_factor").as_int();
             if (factor) cut.split_factor = *factor;
-            const bool good = dim && *dim >= 0 && *dim < static_cast<std::int64_t>(rank) && (!strided || factor) && cut.split_factor > 0;
+            const bool good = dim && *dim >= 0 && *dim < static_cast<std::int64_t>(rank) && (!strided || factor) &&
+                              cut.split_factor > 0;
             cut.kind = good ? mesh_cut::how::cut : mesh_cut::how::other;
             if (good) cut.dimension = static_cast<std::uint32_t>(*dim);
         } else if (!named || named->name != "Replicate") {
             cut.kind = mesh_cut::how::other;
         }
-        if (cut.kind == mesh_cut::how::other || cut.size <= 0 || cut.at < 0 || cut.at >= cut.size || !checked_mul(out.ranks, static_cast<std::uint64_t>(cut.size), out.ranks)) {
+        if (cut.kind == mesh_cut::how::other || cut.size <= 0 || cut.at < 0 || cut.at >= cut.size ||
+            !checked_mul(out.ranks, static_cast<std::uint64_t>(cut.size), out.ranks)) {
             out.is_known = false;
             break;
         }
@@ -211,9 +221,11 @@ inline constexpr std::size_t most_shown = 16; // elements of lists in texts for 
     // Recent versions can cut a tensor in another order than that of the mesh's dimensions, and say so here.
     for (const value entry : attribute_of(c, spec, "shard_order").elements()) {
         std::vector<std::int64_t> order;
-        if (!c.charge(1) || !read_list(entry.args()[1], order) || !std::is_sorted(order.begin(), order.end())) out.is_known = false;
+        if (!c.charge(1) || !read_list(entry.args()[1], order) || !std::is_sorted(order.begin(), order.end()))
+            out.is_known = false;
     }
-    if (const auto own = attribute_of(c, mesh, "_rank").as_int(); own && *own >= 0) out.rank = static_cast<std::uint64_t>(*own);
+    if (const auto own = attribute_of(c, mesh, "_rank").as_int(); own && *own >= 0)
+        out.rank = static_cast<std::uint64_t>(*own);
     if (!c.charge(sizeof out + cuts.size() * sizeof(mesh_cut))) return nullptr;
     auto* kept = c.graph().memory.allocate<mesh_cut>(cuts.size() + 1);
     std::copy(cuts.begin(), cuts.end(), kept);
@@ -225,7 +237,8 @@ inline constexpr std::size_t most_shown = 16; // elements of lists in texts for 
 /// "cpu mesh [2, 2] (dp, tp) at [0, 1]", as far as a DeviceMesh tells.
 [[nodiscard]] inline std::string mesh_text(call& c, const value& mesh) {
     std::string out;
-    if (const auto device = attribute_of(c, mesh, "_device_type", "device_type").as_string()) out += printable(*device) + ' ';
+    if (const auto device = attribute_of(c, mesh, "_device_type", "device_type").as_string())
+        out += printable(*device) + ' ';
     out += "mesh";
     const std::vector<std::int64_t> shape = mesh_sizes(c, mesh);
     if (!shape.empty()) out += ' ' + list_of(shape);
@@ -243,9 +256,11 @@ inline constexpr std::size_t most_shown = 16; // elements of lists in texts for 
 }
 
 /// Gives a tensor a class, or a placement and its offsets, that it has not yet. False: the budget is spent.
-[[nodiscard]] inline bool annotate(call& c, tensor_data& t, std::string_view class_name, std::string_view placement, std::span<const std::int64_t> offsets = {}) {
+[[nodiscard]] inline bool annotate(call& c, tensor_data& t, std::string_view class_name, std::string_view placement,
+                                   std::span<const std::int64_t> offsets = {}) {
     if (!c.charge(sizeof(tensor_extra) + offsets.size_bytes())) return false;
-    auto* extra = ::new (c.graph().memory.allocate(sizeof(tensor_extra), alignof(tensor_extra))) tensor_extra(t.extra != nullptr ? *t.extra : tensor_extra{});
+    auto* extra = ::new (c.graph().memory.allocate(sizeof(tensor_extra), alignof(tensor_extra)))
+        tensor_extra(t.extra != nullptr ? *t.extra : tensor_extra{});
     if (!class_name.empty()) extra->class_name = class_name;
     if (!placement.empty()) {
         extra->placement = placement;
@@ -257,25 +272,35 @@ inline constexpr std::size_t most_shown = 16; // elements of lists in texts for 
     return true;
 }
 
-/// The local shards of a torch.distributed._shard.sharded_tensor.ShardedTensor, whose state is (shards, metadata, process
-/// group, sharding specification, init_rrefs).
-[[nodiscard]] inline result<void> read_shards(call& c, const value& state, const tensor_data& whole, std::vector<named_data>& parts, tensor_extra& extra, std::string& placement) {
+/// The local shards of a torch.distributed._shard.sharded_tensor.ShardedTensor, whose state is (shards, metadata,
+/// process group, sharding specification, init_rrefs).
+[[nodiscard]] inline result<void> read_shards(call& c, const value& state, const tensor_data& whole,
+                                              std::vector<named_data>& parts, tensor_extra& extra,
+                                              std::string& placement) {
     for (const value shard : state[0].elements()) {
         const value piece = attribute_of(c, shard, "tensor");
         const value where = attribute_of(c, shard, "metadata");
         const tensor_data* found = tensor_of(c.graph(), detail_access::node(piece));
         std::vector<std::int64_t> offsets;
         std::vector<std::int64_t> sizes;
-        if (found == nullptr || !read_list(attribute_of(c, where, "shard_offsets"), offsets) || !read_list(attribute_of(c, where, "shard_sizes"), sizes))
+        if (found == nullptr || !read_list(attribute_of(c, where, "shard_offsets"), offsets) ||
+            !read_list(attribute_of(c, where, "shard_sizes"), sizes))
             return c.fail(errc::bad_arguments, "a shard of a ShardedTensor is not a tensor with offsets and sizes");
         bool fits = offsets.size() == whole.rank && sizes.size() == whole.rank;
-        for (std::uint32_t i = 0; fits && i < whole.rank; ++i) fits = offsets[i] >= 0 && sizes[i] >= 0 && sizes[i] <= whole.shape[i] && offsets[i] <= whole.shape[i] - sizes[i];
-        const bool same = found->refusal != nullptr || std::equal(sizes.begin(), sizes.end(), found->shape, found->shape + found->rank);
+        for (std::uint32_t i = 0; fits && i < whole.rank; ++i)
+            fits = offsets[i] >= 0 && sizes[i] >= 0 && sizes[i] <= whole.shape[i] &&
+                   offsets[i] <= whole.shape[i] - sizes[i];
+        const bool same = found->refusal != nullptr ||
+                          std::equal(sizes.begin(), sizes.end(), found->shape, found->shape + found->rank);
         if (!fits || !same)
-            return c.fail(errc::bad_arguments, "a shard of shape " + list_of(found->sizes()) + ", said to have sizes " + list_of(sizes) + " at offsets " + list_of(offsets) + ", of a ShardedTensor of shape " + list_of(whole.sizes()));
+            return c.fail(errc::bad_arguments, "a shard of shape " + list_of(found->sizes()) + ", said to have sizes " +
+                                                   list_of(sizes) + " at offsets " + list_of(offsets) +
+                                                   ", of a ShardedTensor of shape " + list_of(whole.sizes()));
         named_data part{keep_text(c, "_local_shards." + decimal(std::uint64_t{parts.size()})), *found};
         if (!c.charge(sizeof part)) return c.over_budget();
-        if (part.data.refusal == nullptr && !annotate(c, part.data, {}, keep_text(c, "offsets " + list_of(offsets)), offsets)) return c.over_budget();
+        if (part.data.refusal == nullptr &&
+            !annotate(c, part.data, {}, keep_text(c, "offsets " + list_of(offsets)), offsets))
+            return c.over_budget();
         parts.push_back(part);
     }
     const auto named = state[3].class_of().as_global();
@@ -284,21 +309,25 @@ inline constexpr std::size_t most_shown = 16; // elements of lists in texts for 
     if (const value all = attribute_of(c, state[1], "shards_metadata"); all.kind() == kind::list)
         placement += (placement.empty() ? "" : ", ") + decimal(std::uint64_t{all.size()}) + " shards";
     rank_place place;
-    if (const auto own = attribute_of(c, state[2], "global_rank").as_int(); own && *own >= 0) place.rank = static_cast<std::uint64_t>(*own);
-    if (const auto all = attribute_of(c, state[2], "local_world_size").as_int(); all && *all >= 0) place.ranks = static_cast<std::uint64_t>(*all);
+    if (const auto own = attribute_of(c, state[2], "global_rank").as_int(); own && *own >= 0)
+        place.rank = static_cast<std::uint64_t>(*own);
+    if (const auto all = attribute_of(c, state[2], "local_world_size").as_int(); all && *all >= 0)
+        place.ranks = static_cast<std::uint64_t>(*all);
     if (!c.charge(sizeof place)) return c.over_budget();
     extra.place = ::new (c.graph().memory.allocate(sizeof place, alignof(rank_place))) rank_place{place};
     return {};
 }
 
 [[nodiscard]] inline bool is_distributed(std::string_view class_name, std::string_view name) noexcept {
-    return class_name.starts_with("torch.distributed.") && class_name.ends_with(name) && class_name[class_name.size() - name.size() - 1] == '.';
+    return class_name.starts_with("torch.distributed.") && class_name.ends_with(name) &&
+           class_name[class_name.size() - name.size() - 1] == '.';
 }
 
 /// The dotted name of a class; empty for anything else, and for the classes of plain tensors.
 [[nodiscard]] inline std::string_view read_class(call& c, std::uint32_t index) {
     const auto named = detail_access::make(c.graph(), index).as_global();
-    if (!named || named->module == "torch.nn.parameter" || (named->module == "torch" && named->name == "Tensor")) return {};
+    if (!named || named->module == "torch.nn.parameter" || (named->module == "torch" && named->name == "Tensor"))
+        return {};
     return keep_text(c, canonical(*named));
 }
 
@@ -311,17 +340,20 @@ inline constexpr std::size_t most_shown = 16; // elements of lists in texts for 
     t.type = *type;
     t.kind = layout::wrapper;
     std::uint32_t strides = 0;
-    if (!read_numbers(c, g.nodes[args[2]], t.shape, t.rank) || !read_numbers(c, g.nodes[args[3]], t.strides, strides) || strides != t.rank) {
+    if (!read_numbers(c, g.nodes[args[2]], t.shape, t.rank) || !read_numbers(c, g.nodes[args[3]], t.strides, strides) ||
+        strides != t.rank) {
         if (c.over_limit()) return c.over_budget();
         return c.fail(errc::bad_arguments, "the size or the stride of a tensor is not a tuple of integers");
     }
-    if (!read_flag(g.nodes[args[7]], t.requires_grad)) return c.fail(errc::bad_arguments, "requires_grad is not a bool");
+    if (!read_flag(g.nodes[args[7]], t.requires_grad))
+        return c.fail(errc::bad_arguments, "requires_grad is not a bool");
     if (const errc code = check_sizes(t, c.rank_limit()); code != errc::none) return refuse_geometry(c, code, t, 0);
     return {};
 }
 
 /// A wrapper with what its state holds.
-[[nodiscard]] inline result<value> make_wrapper(call& c, std::span<const std::uint32_t> args, std::uint32_t class_node, const value& state) {
+[[nodiscard]] inline result<value> make_wrapper(call& c, std::span<const std::uint32_t> args, std::uint32_t class_node,
+                                                const value& state) {
     tensor_data t{};
     if (auto shell = read_shell(c, args, t); !shell) return std::move(shell).error();
     tensor_extra extra{};
@@ -333,9 +365,11 @@ inline constexpr std::size_t most_shown = 16; // elements of lists in texts for 
         parts.push_back({"_local_tensor", *tensor_of(c.graph(), detail_access::node(local))});
         const value spec = attribute_of(c, state, "_spec");
         placement = placements_text(c, attribute_of(c, spec, "placements"));
-        if (const value mesh = attribute_of(c, spec, "mesh"); mesh.kind() == kind::object) placement += " on " + mesh_text(c, mesh);
+        if (const value mesh = attribute_of(c, spec, "mesh"); mesh.kind() == kind::object)
+            placement += " on " + mesh_text(c, mesh);
         extra.place = place_of(c, spec, t.rank);
-    } else if (is_distributed(extra.class_name, "ShardedTensor") && state.kind() == kind::tuple && state.size() == 5 && state[0].kind() == kind::list) {
+    } else if (is_distributed(extra.class_name, "ShardedTensor") && state.kind() == kind::tuple && state.size() == 5 &&
+               state[0].kind() == kind::list) {
         if (auto read = read_shards(c, state, t, parts, extra, placement); !read) return std::move(read).error();
     } else {
         part_collector all{c};
@@ -357,49 +391,59 @@ inline result<value> builders::wrapper_tensor(call& c) {
     return rebuild::make_wrapper(c, args, args.empty() ? absent_node : args[0], {});
 }
 
-/// _rebuild_from_type_v2(function, type, arguments, state): a tensor with Python attributes, or of a subclass. The values are
-/// what `function(*arguments)` gives; attributes of a tensor that has values are not part of it.
+/// _rebuild_from_type_v2(function, type, arguments, state): a tensor with Python attributes, or of a subclass. The
+/// values are what `function(*arguments)` gives; attributes of a tensor that has values are not part of it.
 inline result<value> builders::rebuild_from_type(call& c) {
     graph& g = c.graph();
     const auto args = c.arguments();
     if (args.size() != 4) return c.fail(errc::bad_arguments, "_rebuild_from_type_v2 takes 4 arguments");
     const node& function = g.nodes[args[0]];
     const node& inner = g.nodes[args[2]];
-    if (function.kind != node_kind::global || inner.kind != node_kind::tuple) return c.fail(errc::bad_arguments, "_rebuild_from_type_v2 takes a function and a tuple");
+    if (function.kind != node_kind::global || inner.kind != node_kind::tuple)
+        return c.fail(errc::bad_arguments, "_rebuild_from_type_v2 takes a function and a tuple");
     const global_occurrence& f = g.globals[function.a];
-    if (f.entry == nullptr || f.entry->kind != global_kind::tensor || f.entry->build == nullptr || f.entry->build == &builders::rebuild_from_type)
+    if (f.entry == nullptr || f.entry->kind != global_kind::tensor || f.entry->build == nullptr ||
+        f.entry->build == &builders::rebuild_from_type)
         return rebuild::unsupported(c, "a tensor that is rebuilt by " + quoted(f.module) + ' ' + quoted(f.name));
-    if (f.entry->build == &builders::wrapper_tensor) return rebuild::make_wrapper(c, g.elements(inner), args[1], detail_access::make(g, args[3]));
+    if (f.entry->build == &builders::wrapper_tensor)
+        return rebuild::make_wrapper(c, g.elements(inner), args[1], detail_access::make(g, args[3]));
     call nested = c.with_arguments(args[2]);
     result<value> out = f.entry->build(nested);
     if (nested.over_limit()) (void)c.charge(no_offset);
     if (!out) return out;
     const node made = g.nodes[detail_access::node(*out)];
     const std::string_view of_class = rebuild::read_class(c, args[1]);
-    if (!of_class.empty() && made.kind == node_kind::tensor && !rebuild::annotate(c, g.tensors[made.a], of_class, {})) return c.over_budget();
+    if (!of_class.empty() && made.kind == node_kind::tensor && !rebuild::annotate(c, g.tensors[made.a], of_class, {}))
+        return c.over_budget();
     return out;
 }
 
-/// _rebuild_device_tensor_from_numpy(array, dtype, device, requires_grad), whose values lie in the pickle, perhaps in a type that
-/// numpy has in place of the tensor's own; and _rebuild_device_tensor_from_cpu_tensor with a tensor.
+/// _rebuild_device_tensor_from_numpy(array, dtype, device, requires_grad), whose values lie in the pickle, perhaps in a
+/// type that numpy has in place of the tensor's own; and _rebuild_device_tensor_from_cpu_tensor with a tensor.
 inline result<value> builders::device_tensor(call& c) {
     graph& g = c.graph();
     const auto args = c.arguments();
     if (args.size() != 4) return c.fail(errc::bad_arguments, "a tensor of another device is rebuilt from 4 arguments");
     const tensor_data* from = rebuild::tensor_of(g, args[0]);
-    if (from == nullptr) return c.fail(errc::bad_arguments, "a tensor of another device is rebuilt from something that is neither an array nor a tensor");
+    if (from == nullptr)
+        return c.fail(errc::bad_arguments,
+                      "a tensor of another device is rebuilt from something that is neither an array nor a tensor");
     if (from->refusal != nullptr) return *from->refusal;
     const auto type = detail_access::make(g, args[1]).as_dtype();
     if (!type) return c.fail(errc::dtype_unknown, "the dtype of a tensor is not one that is known");
     tensor_data t = *from;
-    if (!rebuild::read_flag(g.nodes[args[3]], t.requires_grad)) return c.fail(errc::bad_arguments, "requires_grad is not a bool");
+    if (!rebuild::read_flag(g.nodes[args[3]], t.requires_grad))
+        return c.fail(errc::bad_arguments, "requires_grad is not a bool");
     if (t.type == *type) return c.make_tensor(t);
     if (g.nodes[args[0]].kind != node_kind::array || !is_convertible(t.type, *type))
-        return rebuild::unsupported(c, "a tensor of " + std::string(name(*type)) + " that was saved as " + std::string(name(t.type)));
+        return rebuild::unsupported(c, "a tensor of " + std::string(name(*type)) + " that was saved as " +
+                                           std::string(name(t.type)));
     std::uint64_t bytes{};
-    if (!checked_mul(t.numel, itemsize(*type), bytes) || !c.charge(bytes + t.rank * sizeof(std::int64_t))) return c.over_budget();
+    if (!checked_mul(t.numel, itemsize(*type), bytes) || !c.charge(bytes + t.rank * sizeof(std::int64_t)))
+        return c.over_budget();
     auto* values = g.memory.allocate<std::byte>(static_cast<std::size_t>(bytes) + 1);
-    if (auto copied = copy_tensor(from, g.storages, *type, false, values, t.numel); !copied) return std::move(copied).error();
+    if (auto copied = copy_tensor(from, g.storages, *type, false, values, t.numel); !copied)
+        return std::move(copied).error();
     auto* strides = g.memory.allocate<std::int64_t>(t.rank);
     set_dense_strides(t.sizes(), false, strides);
     t.strides = strides;

@@ -5,8 +5,9 @@
 // Out:     directory, layout, graph and storages; immutable from then on.
 // Refuses: what archive, layout, machine and resolver refuse. Nothing of a refused file is kept.
 //
-// The root is the object of torch.save; the module of TorchScript; the weights of PT2 by name; of torch.package a dictionary of its
-// pickles by resource path. Where the last but one have constants, the root is {"module" or "weights": ..., "constants": ...}.
+// The root is the object of torch.save; the module of TorchScript; the weights of PT2 by name; of torch.package a
+// dictionary of its pickles by resource path. Where the last but one have constants, the root is {"module" or
+// "weights": ..., "constants": ...}.
 #pragma once
 
 #include <ckpt/archive/inflate.hpp>
@@ -40,8 +41,8 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 struct opened_pickle {
     zip_pickle place{};
     std::span<const std::byte> bytes{};
-    std::uint64_t offset{};  // in the file
-    bool transcoded{false};  // it was compressed
+    std::uint64_t offset{}; // in the file
+    bool transcoded{false}; // it was compressed
 };
 
 /// A zip archive of PyTorch's whose directory and layout are known, and whose pickles are in memory.
@@ -50,7 +51,8 @@ struct opened_zip {
     zip_layout layout{};
     std::vector<opened_pickle> pickles{};
 
-    [[nodiscard]] static result<opened_zip> read(const source& from, const limits& budget, const inflater& inflate, arena& memory) {
+    [[nodiscard]] static result<opened_zip> read(const source& from, const limits& budget, const inflater& inflate,
+                                                 arena& memory) {
         std::byte head[4]{};
         const bool four = from.size() >= 4;
         if (four)
@@ -80,7 +82,9 @@ struct opened_zip {
     }
 
     /// The bytes of one pickle, bounded and checked.
-    [[nodiscard]] static result<opened_pickle> open_pickle(const source& from, const zip_pickle& place, const limits& budget, const inflater& inflate, arena& memory) {
+    [[nodiscard]] static result<opened_pickle> open_pickle(const source& from, const zip_pickle& place,
+                                                           const limits& budget, const inflater& inflate,
+                                                           arena& memory) {
         const record& pickle = *place.from;
         auto at = pickle.method == 0 ? zip_archive::locate(from, pickle) : locate_deflated(from, pickle, inflate);
         if (!at) return std::move(at).error();
@@ -99,7 +103,10 @@ struct opened_zip {
         if (auto read = from.read(at, first); !read) return read;
         const auto op = static_cast<std::uint8_t>(first[0]);
         if (!opcode_table[op].name.empty()) return {};
-        return error{.code = errc::pickle_opcode, .opcode = op, .offset = from.base() + at, .record = std::string(pickle.name),
+        return error{.code = errc::pickle_opcode,
+                     .opcode = op,
+                     .offset = from.base() + at,
+                     .record = std::string(pickle.name),
                      .detail = "the pickle begins with the byte " + hexadecimal(op) + ", which is no opcode"};
     }
 };
@@ -110,7 +117,8 @@ struct nested_zip final : public counted {
     opened_zip zip{};
 
     /// `memory` outlives it. The record is stored as it is, or fits into what a compressed pickle may become.
-    [[nodiscard]] static result<shared<nested_zip>> read(const shared<source>& outer, const record& r, const limits& budget, const inflater& inflate, arena& memory) {
+    [[nodiscard]] static result<shared<nested_zip>> read(const shared<source>& outer, const record& r,
+                                                         const limits& budget, const inflater& inflate, arena& memory) {
         auto out = detail::make_shared<nested_zip>();
         auto opened = open_record(outer, r, budget, inflate, memory);
         if (!opened) return std::move(opened).error();
@@ -119,12 +127,17 @@ struct nested_zip final : public counted {
         if (!zip) return std::move(zip).error();
         out->zip = std::move(*zip);
         if (out->zip.layout.kind != zip_kind::torch_save)
-            return error{.code = errc::container_not_supported, .offset = outer->base() + r.header_offset, .record = std::string(r.name), .detail = "an archive inside the archive that torch.save did not write"};
+            return error{.code = errc::container_not_supported,
+                         .offset = outer->base() + r.header_offset,
+                         .record = std::string(r.name),
+                         .detail = "an archive inside the archive that torch.save did not write"};
         return out;
     }
 
   private:
-    [[nodiscard]] static result<shared<source>> open_record(const shared<source>& outer, const record& r, const limits& budget, const inflater& inflate, arena& memory) {
+    [[nodiscard]] static result<shared<source>> open_record(const shared<source>& outer, const record& r,
+                                                            const limits& budget, const inflater& inflate,
+                                                            arena& memory) {
         if (r.method != 0) {
             auto content = read_parsed(*outer, r, budget, inflate, memory);
             if (!content) return std::move(content).error();
@@ -144,21 +157,24 @@ struct nested_zip final : public counted {
     return at && from.read(*at, head).has_value() && load_le<std::uint32_t>(head) == zip::local_signature;
 }
 
-/// Pickles that lie in an archive beside those that make its root: of TorchScript what is for debugging and for mobile, of PT2
-/// those of whole files inside it.
+/// Pickles that lie in an archive beside those that make its root: of TorchScript what is for debugging and for mobile,
+/// of PT2 those of whole files inside it.
 struct other_pickles {
     std::vector<opened_pickle> pickles{};
     std::optional<error> fault{}; // of the first that could not be had
 
     /// `memory` outlives it.
-    [[nodiscard]] static other_pickles read(const shared<source>& from, const opened_zip& zip, const limits& budget, const inflater& inflate, arena& memory) {
+    [[nodiscard]] static other_pickles read(const shared<source>& from, const opened_zip& zip, const limits& budget,
+                                            const inflater& inflate, arena& memory) {
         other_pickles out;
         const auto keep = [&](auto&& outcome, auto&& take) {
             if (outcome) take(*outcome);
             else if (!out.fault) out.fault = std::move(outcome).error();
         };
         const auto add = [&](const record& r) {
-            if (!holds_zip(*from, r)) return keep(opened_zip::open_pickle(*from, {&r, {}, {}}, budget, inflate, memory), [&](const opened_pickle& p) { out.pickles.push_back(p); });
+            if (!holds_zip(*from, r))
+                return keep(opened_zip::open_pickle(*from, {&r, {}, {}}, budget, inflate, memory),
+                            [&](const opened_pickle& p) { out.pickles.push_back(p); });
             keep(nested_zip::read(from, r, budget, inflate, memory), [&](const shared<nested_zip>& file) {
                 out.pickles.push_back(file->zip.pickles[0]);
                 if (r.method == 0) return;
@@ -171,31 +187,38 @@ struct other_pickles {
         for (const record& r : zip.archive.records()) {
             if (r.is_folder() || !r.name.starts_with(folder)) continue;
             const std::string_view name = r.name.substr(folder.size());
-            const bool of_script = kind == zip_kind::torchscript && name.ends_with(".pkl") && name != "data.pkl" && name != "constants.pkl" && name.find('/') == std::string_view::npos;
-            const bool file = (kind == zip_kind::pt2 && name.ends_with(".pt")) || (kind == zip_kind::pt2_blobs && holds_zip(*from, r));
+            const bool of_script = kind == zip_kind::torchscript && name.ends_with(".pkl") && name != "data.pkl" &&
+                                   name != "constants.pkl" && name.find('/') == std::string_view::npos;
+            const bool file = (kind == zip_kind::pt2 && name.ends_with(".pt")) ||
+                              (kind == zip_kind::pt2_blobs && holds_zip(*from, r));
             if (of_script || file) add(r);
         }
         if (kind != zip_kind::pt2) return out;
-        keep(read_pt2(*from, zip.archive, folder, budget, inflate, memory), [&](const std::vector<pt2_config>& configs) {
-            for (const pt2_config& c : configs)
-                for (const pt2_entry& e : c.entries)
-                    if (const record* r = e.pickled ? zip.archive.find(std::string(c.folder) += e.path) : nullptr) add(*r);
-        });
+        keep(read_pt2(*from, zip.archive, folder, budget, inflate, memory),
+             [&](const std::vector<pt2_config>& configs) {
+                 for (const pt2_config& c : configs)
+                     for (const pt2_entry& e : c.entries)
+                         if (const record* r = e.pickled ? zip.archive.find(std::string(c.folder) += e.path) : nullptr)
+                             add(*r);
+             });
         return out;
     }
 };
 
 class zip_checkpoint final : public checkpoint_file {
   public:
-    [[nodiscard]] static result<shared<checkpoint_file>> open(shared<source> from, const allowlist& allowed, const limits& budget, const scratch& reuse,
-                                                              std::optional<byte_order> order, const inflater& inflate) {
+    [[nodiscard]] static result<shared<checkpoint_file>> open(shared<source> from, const allowlist& allowed,
+                                                              const limits& budget, const scratch& reuse,
+                                                              std::optional<byte_order> order,
+                                                              const inflater& inflate) {
         auto out = detail::make_shared<zip_checkpoint>(std::move(from), budget, reuse, inflate);
         auto zip = opened_zip::read(*out->from_, out->limits_, out->inflate_, out->directory_);
         if (!zip) return std::move(zip).error();
         out->archive_ = std::move(zip->archive);
         const zip_layout& layout = zip->layout;
         out->order_ = order;
-        out->facts_ = {name(layout.kind), layout.writer, order.value_or(layout.order), layout.order_recorded, out->from_->size(), {}};
+        out->facts_ = {name(layout.kind),     layout.writer,      order.value_or(layout.order),
+                       layout.order_recorded, out->from_->size(), {}};
         out->graph_.storages = &out->storages_;
         auto built = out->build(layout, zip->pickles, allowed);
         if (!built) return std::move(built).error();
@@ -203,11 +226,17 @@ class zip_checkpoint final : public checkpoint_file {
     }
 
     zip_checkpoint(shared<source> from, const limits& budget, const scratch& reuse, const inflater& inflate)
-        : checkpoint_file{budget, reuse.pool()}, from_{std::move(from)}, directory_{reuse.pool()}, inflate_{inflate}, storages_{inflate_, graph_.memory} {}
+        : checkpoint_file{budget, reuse.pool()},
+          from_{std::move(from)},
+          directory_{reuse.pool()},
+          inflate_{inflate},
+          storages_{inflate_, graph_.memory} {}
 
     [[nodiscard]] std::span<const record> records() const noexcept override { return archive_.records(); }
     void check(bool checksums, verify_report& out) const override {
-        const auto note = [](void* context, const error& found) { static_cast<verify_report*>(context)->findings.push_back(found); };
+        const auto note = [](void* context, const error& found) {
+            static_cast<verify_report*>(context)->findings.push_back(found);
+        };
         const zip_check done = verify_zip(*from_, archive_, {.checksums = checksums, .inflate = inflate_}, note, &out);
         out.records += done.records;
         out.bytes += done.bytes;
@@ -215,7 +244,8 @@ class zip_checkpoint final : public checkpoint_file {
     }
 
   private:
-    [[nodiscard]] result<void> build(const zip_layout& layout, std::span<const opened_pickle> pickles, const allowlist& allowed) {
+    [[nodiscard]] result<void> build(const zip_layout& layout, std::span<const opened_pickle> pickles,
+                                     const allowlist& allowed) {
         switch (layout.kind) {
         case zip_kind::torch_save: return keep_root(parse(pickles[0], folder_of(pickles[0]), allowed));
         case zip_kind::torchscript: return build_script(pickles, allowed);
@@ -227,7 +257,9 @@ class zip_checkpoint final : public checkpoint_file {
         return error{.code = errc::internal, .detail = "an archive of no kind"};
     }
 
-    [[nodiscard]] storage_folder folder_of(const opened_pickle& p) const noexcept { return {&*from_, &archive_, p.place.before, p.place.after, facts_.order}; }
+    [[nodiscard]] storage_folder folder_of(const opened_pickle& p) const noexcept {
+        return {&*from_, &archive_, p.place.before, p.place.after, facts_.order};
+    }
     [[nodiscard]] result<void> keep_root(result<std::uint32_t> value) {
         if (!value) return std::move(value).error();
         graph_.root = *value;
@@ -235,7 +267,8 @@ class zip_checkpoint final : public checkpoint_file {
     }
 
     /// Reads one pickle: the node of its value. A pickle that fails leaves what was read before it as it is.
-    [[nodiscard]] result<std::uint32_t> parse(const opened_pickle& p, const storage_folder& folder, const allowlist& allowed, id_form ids = id_form::zip) {
+    [[nodiscard]] result<std::uint32_t> parse(const opened_pickle& p, const storage_folder& folder,
+                                              const allowlist& allowed, id_form ids = id_form::zip) {
         detail::graph& g = graph_;
         g.begin(p.bytes, p.offset, p.place.from->name);
         g.transcoded = p.transcoded;
@@ -249,8 +282,8 @@ class zip_checkpoint final : public checkpoint_file {
         if (auto done = meaning.run(); !done) return std::move(done).error();
         return g.root;
     }
-    /// What a part of a file that failed costs: the file, where it asked for what is not allowed or for too much, or only its
-    /// own value.
+    /// What a part of a file that failed costs: the file, where it asked for what is not allowed or for too much, or
+    /// only its own value.
     [[nodiscard]] result<std::uint32_t> or_refused(result<std::uint32_t> value) {
         if (value || value.error().code == errc::global_not_allowed || value.error().code == errc::limit) return value;
         return graph_.add(node::of(node_kind::refused, graph_.keep(std::move(value).error())));
@@ -274,7 +307,8 @@ class zip_checkpoint final : public checkpoint_file {
     }
 
     /// The same of torch 1.0 to 1.2: JSON says which tensors and which elements of attributes.pkl a module has.
-    [[nodiscard]] result<void> build_script_model(const zip_layout& layout, std::span<const opened_pickle> pickles, const allowlist& allowed) {
+    [[nodiscard]] result<void> build_script_model(const zip_layout& layout, std::span<const opened_pickle> pickles,
+                                                  const allowlist& allowed) {
         const record& model = *archive_.find(std::string(layout.folder) += "model.json");
         auto text = read_parsed(*from_, model, limits_, inflate_, directory_);
         if (!text) return std::move(text).error();
@@ -305,7 +339,8 @@ class zip_checkpoint final : public checkpoint_file {
                 pairs.push_back(graph_.add_text(of.name));
                 pairs.push_back(of.id < values.size() ? values[static_cast<std::size_t>(of.id)] : none_node);
             }
-            for (std::size_t at = states[i].size(); at > 0; at -= 2) pairs.insert(pairs.end(), {states[i][at - 1], states[i][at - 2]});
+            for (std::size_t at = states[i].size(); at > 0; at -= 2)
+                pairs.insert(pairs.end(), {states[i][at - 1], states[i][at - 2]});
             objects[i] = add_module(m.name, pairs);
             if (i > 0) states[m.parent].insert(states[m.parent].end(), {objects[i], graph_.add_text(m.name)});
         }
@@ -315,9 +350,11 @@ class zip_checkpoint final : public checkpoint_file {
     }
     [[nodiscard]] std::uint32_t add_module(std::string_view name, std::span<const std::uint32_t> pairs) {
         graph_.globals.push_back(graph_.memory, {"__torch__", name});
-        const std::uint32_t callable = graph_.add(node::of(node_kind::global, static_cast<std::uint32_t>(graph_.globals.size() - 1)));
+        const std::uint32_t callable =
+            graph_.add(node::of(node_kind::global, static_cast<std::uint32_t>(graph_.globals.size() - 1)));
         const std::uint32_t state = graph_.add_dictionary(pairs);
-        node object = node::of(node_kind::application, empty_tuple_node, node_flag::new_object | node_flag::built | node_flag::module);
+        node object = node::of(node_kind::application, empty_tuple_node,
+                               node_flag::new_object | node_flag::built | node_flag::module);
         object.link = {callable, absent_node};
         const std::uint32_t out = graph_.add(object);
         node rest = node::of(node_kind::extension, state);
@@ -326,17 +363,25 @@ class zip_checkpoint final : public checkpoint_file {
         return out;
     }
     [[nodiscard]] result<void> describe(const script_tensor& t, tensor_data& made) {
-        if (t.quantised) return error{.code = errc::unsupported_tensor, .detail = "a quantised tensor of torch 1.3", .hint = "the other entries of the file are not affected"};
+        if (t.quantised)
+            return error{.code = errc::unsupported_tensor,
+                         .detail = "a quantised tensor of torch 1.3",
+                         .hint = "the other entries of the file are not affected"};
         const auto type = dtype_of_caffe2(t.type);
-        if (!type) return error{.code = errc::dtype_unknown, .detail = "the dtype " + quoted(t.type) + " is not one that is known"};
+        if (!type)
+            return error{.code = errc::dtype_unknown,
+                         .detail = "the dtype " + quoted(t.type) + " is not one that is known"};
         return place(made, *type, t, t.record);
     }
 
-    [[nodiscard]] result<void> build_package(const zip_layout& layout, std::span<const opened_pickle> pickles, const allowlist& allowed) {
+    [[nodiscard]] result<void> build_package(const zip_layout& layout, std::span<const opened_pickle> pickles,
+                                             const allowlist& allowed) {
         std::vector<std::uint32_t> pairs;
         for (const opened_pickle& p : pickles) {
             auto parsed = parse(p, folder_of(p), allowed, id_form::package);
-            if (!parsed && !p.place.certain && parsed.error().code != errc::global_not_allowed && parsed.error().code != errc::limit) continue; // other bytes
+            if (!parsed && !p.place.certain && parsed.error().code != errc::global_not_allowed &&
+                parsed.error().code != errc::limit)
+                continue; // other bytes
             auto value = or_refused(std::move(parsed));
             if (!value) return std::move(value).error();
             pairs.push_back(graph_.add_text(p.place.from->name.substr(layout.folder.size())));
@@ -378,7 +423,11 @@ class zip_checkpoint final : public checkpoint_file {
     [[nodiscard]] result<std::uint32_t> pt2_value(const pt2_config& c, const pt2_entry& e, const allowlist& allowed) {
         if (e.pickled) {
             const record* r = archive_.find(std::string(c.folder) += e.path);
-            if (r == nullptr) return or_refused(error{.code = errc::record_missing, .record = std::string(c.from->name), .path = printable(e.name), .detail = "there is no record " + quoted(e.path)});
+            if (r == nullptr)
+                return or_refused(error{.code = errc::record_missing,
+                                        .record = std::string(c.from->name),
+                                        .path = printable(e.name),
+                                        .detail = "there is no record " + quoted(e.path)});
             return or_refused(blob(*r, allowed));
         }
         tensor_data t{};
@@ -386,18 +435,31 @@ class zip_checkpoint final : public checkpoint_file {
         return add_described(*c.from, e.name, t, describe(e, t));
     }
     [[nodiscard]] result<void> describe(const pt2_entry& e, tensor_data& t) {
-        if (!e.described) return error{.code = errc::bad_arguments, .detail = "an entry without the geometry of its tensor"};
-        if (e.symbolic) return error{.code = errc::unsupported_tensor, .detail = "a size that is an expression", .hint = "the other entries of the file are not affected"};
+        if (!e.described)
+            return error{.code = errc::bad_arguments, .detail = "an entry without the geometry of its tensor"};
+        if (e.symbolic)
+            return error{.code = errc::unsupported_tensor,
+                         .detail = "a size that is an expression",
+                         .hint = "the other entries of the file are not affected"};
         const auto type = dtype_of_pt2(e.dtype);
-        if (!type) return error{.code = errc::dtype_unknown, .detail = "the dtype " + decimal(e.dtype) + " is not one that is known"};
-        if (e.layout != pt2_strided) return error{.code = errc::unsupported_tensor, .detail = "a tensor of the layout " + decimal(e.layout) + ", which is not strided", .hint = "the other entries of the file are not affected"};
+        if (!type)
+            return error{.code = errc::dtype_unknown,
+                         .detail = "the dtype " + decimal(e.dtype) + " is not one that is known"};
+        if (e.layout != pt2_strided)
+            return error{.code = errc::unsupported_tensor,
+                         .detail = "a tensor of the layout " + decimal(e.layout) + ", which is not strided",
+                         .hint = "the other entries of the file are not affected"};
         return place(t, *type, e, e.path);
     }
 
     // --- tensors that JSON describes ---
 
     [[nodiscard]] error bad_json(const record& r, std::string_view fault, std::size_t at) const {
-        return {.code = errc::json_invalid, .offset = from_->base() + r.header_offset, .record = std::string(r.name), .detail = std::string(fault) + ", at byte " + decimal(std::uint64_t{at}) + " of the text", .hint = zip::damage_hint};
+        return {.code = errc::json_invalid,
+                .offset = from_->base() + r.header_offset,
+                .record = std::string(r.name),
+                .detail = std::string(fault) + ", at byte " + decimal(std::uint64_t{at}) + " of the text",
+                .hint = zip::damage_hint};
     }
     void begin_json(const record& r) {
         graph_.begin({}, from_->base() + r.header_offset, r.name);
@@ -406,20 +468,24 @@ class zip_checkpoint final : public checkpoint_file {
     /// A tensor of `key`'s storage, with the geometry that `from` claims.
     template <class Description>
     [[nodiscard]] result<void> place(tensor_data& t, ckpt::dtype type, const Description& from, std::string_view key) {
-        if (from.strides_rank != from.rank) return error{.code = errc::shape_invalid, .detail = "the size and the stride of a tensor differ in length"};
+        if (from.strides_rank != from.rank)
+            return error{.code = errc::shape_invalid, .detail = "the size and the stride of a tensor differ in length"};
         t.type = type;
         t.requires_grad = from.requires_grad;
         t.storage_offset = from.offset;
         t.rank = from.rank;
         t.shape = from.shape;
         t.strides = from.strides;
-        if (const errc found = storages_.find(key, t.storage); found != errc::none) return error{.code = found, .detail = "there is no record " + quoted(key)};
+        if (const errc found = storages_.find(key, t.storage); found != errc::none)
+            return error{.code = found, .detail = "there is no record " + quoted(key)};
         const std::uint64_t bytes = storages_.nbytes(t.storage);
-        if (const errc code = check_geometry(t, bytes, limits_.tensor_rank); code != errc::none) return geometry_error(code, t, bytes, limits_.tensor_rank);
+        if (const errc code = check_geometry(t, bytes, limits_.tensor_rank); code != errc::none)
+            return geometry_error(code, t, bytes, limits_.tensor_rank);
         return {};
     }
     /// The node of a tensor, or of its error.
-    [[nodiscard]] std::uint32_t add_described(const record& in, std::string_view key, const tensor_data& t, result<void> described) {
+    [[nodiscard]] std::uint32_t add_described(const record& in, std::string_view key, const tensor_data& t,
+                                              result<void> described) {
         if (described) return graph_.add_tensor(t);
         error refusal = std::move(described).error();
         refusal.record = in.name;
@@ -434,7 +500,8 @@ class zip_checkpoint final : public checkpoint_file {
         if (!holds_zip(*from_, r)) {
             auto pickle = opened_zip::open_pickle(*from_, {&r, {}, {}}, limits_, inflate_, directory_);
             if (!pickle) return std::move(pickle).error();
-            return parse(*pickle, {&*from_, &archive_, r.name, {}, facts_.order}, allowed); // which has no storages of its own
+            return parse(*pickle, {&*from_, &archive_, r.name, {}, facts_.order},
+                         allowed); // which has no storages of its own
         }
         auto inner = nested_zip::read(from_, r, limits_, inflate_, directory_);
         if (!inner) return std::move(inner).error();
@@ -446,7 +513,10 @@ class zip_checkpoint final : public checkpoint_file {
             p.offset = from_->base() + r.header_offset;
             p.transcoded = true;
         }
-        return parse(p, {&*opened.from, &opened.zip.archive, p.place.before, p.place.after, order_.value_or(opened.zip.layout.order), in_file}, allowed);
+        return parse(p,
+                     {&*opened.from, &opened.zip.archive, p.place.before, p.place.after,
+                      order_.value_or(opened.zip.layout.order), in_file},
+                     allowed);
     }
 
     /// Of torch 2.8: data/weights/MODEL.pt and data/constants/MODEL.pt.
@@ -456,7 +526,9 @@ class zip_checkpoint final : public checkpoint_file {
         for (const record& r : archive_.records()) {
             if (!r.name.starts_with(layout.folder) || !r.name.ends_with(".pt")) continue;
             const std::string_view name = r.name.substr(layout.folder.size());
-            const record** into = name.starts_with("data/weights/") ? &weights : name.starts_with("data/constants/") ? &constants : nullptr;
+            const record** into = name.starts_with("data/weights/")     ? &weights
+                                  : name.starts_with("data/constants/") ? &constants
+                                                                        : nullptr;
             if (into != nullptr && *into == nullptr) *into = &r;
         }
         return build_of_blobs(weights, constants, allowed);
@@ -471,9 +543,13 @@ class zip_checkpoint final : public checkpoint_file {
         };
         return build_of_blobs(named("serialized_state_dict"), named("serialized_constants"), allowed);
     }
-    [[nodiscard]] result<void> build_of_blobs(const record* weights, const record* constants, const allowlist& allowed) {
+    [[nodiscard]] result<void> build_of_blobs(const record* weights, const record* constants,
+                                              const allowlist& allowed) {
         if (weights == nullptr && constants == nullptr)
-            return error{.code = errc::container_not_supported, .offset = from_->base(), .detail = "a PT2 archive without weights: a model that was compiled, with its weights inside the compiled program",
+            return error{.code = errc::container_not_supported,
+                         .offset = from_->base(),
+                         .detail = "a PT2 archive without weights: a model that was compiled, with its weights inside "
+                                   "the compiled program",
                          .hint = "save the model with torch.export.save before it is compiled"};
         std::uint32_t found[2]{none_node, none_node};
         if (weights != nullptr) {

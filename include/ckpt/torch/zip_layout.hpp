@@ -6,8 +6,9 @@
 //          alignment, what wrote the file as far as it tells.
 // Refuses: archives that hold no model of PyTorch's, by what they are; an unknown byte order or format version.
 //
-// Sources: caffe2/serialize/inline_container.cc, torch/serialization.py, torch/csrc/jit/serialization/export_module.cpp,
-// torch/package/package_exporter.py, torch/export/pt2_archive/_package.py; files of torch 1.6 to 2.15.
+// Sources: caffe2/serialize/inline_container.cc, torch/serialization.py,
+// torch/csrc/jit/serialization/export_module.cpp, torch/package/package_exporter.py,
+// torch/export/pt2_archive/_package.py; files of torch 1.6 to 2.15.
 #pragma once
 
 #include <ckpt/archive/inflate.hpp>
@@ -60,15 +61,16 @@ struct zip_pickle {
 
 struct zip_layout {
     zip_kind kind{zip_kind::torch_save};
-    std::string_view folder{};            // with its slash: "archive/", or empty
-    std::vector<zip_pickle> pickles{};    // none for the kinds of PT2
+    std::string_view folder{};         // with its slash: "archive/", or empty
+    std::vector<zip_pickle> pickles{}; // none for the kinds of PT2
     byte_order order{byte_order::little};
     bool order_recorded{false};
     std::uint64_t alignment{64};
-    std::uint32_t format_version{0};      // of the record `version`; 0 where it is absent
-    std::string_view writer{};            // a static sentence
+    std::uint32_t format_version{0}; // of the record `version`; 0 where it is absent
+    std::string_view writer{};       // a static sentence
 
-    [[nodiscard]] static result<zip_layout> read(const source& from, const zip_archive& archive, const inflater& inflate, arena& memory);
+    [[nodiscard]] static result<zip_layout> read(const source& from, const zip_archive& archive,
+                                                 const inflater& inflate, arena& memory);
 };
 
 namespace zip_layouts {
@@ -81,8 +83,8 @@ namespace zip_layouts {
     return {out, a.size() + b.size()};
 }
 
-/// Finds data.pkl. The shortest name that ends so decides the folder: people re-zip with another top folder, or with one more
-/// around it. Two of equal depth would be two checkpoints in one archive. Null where there is none.
+/// Finds data.pkl. The shortest name that ends so decides the folder: people re-zip with another top folder, or with
+/// one more around it. Two of equal depth would be two checkpoints in one archive. Null where there is none.
 [[nodiscard]] inline result<const record*> find_data(const source& from, const zip_archive& archive) {
     const record* out = nullptr;
     bool several = false;
@@ -100,7 +102,12 @@ namespace zip_layouts {
         several = false;
         out = &r;
     }
-    if (several) return error{.code = errc::no_pickle, .offset = from.base(), .record = std::string(out->name), .detail = "the archive holds several data.pkl at one depth", .hint = "unpack it and open the checkpoints one by one"};
+    if (several)
+        return error{.code = errc::no_pickle,
+                     .offset = from.base(),
+                     .record = std::string(out->name),
+                     .detail = "the archive holds several data.pkl at one depth",
+                     .hint = "unpack it and open the checkpoints one by one"};
     return out;
 }
 
@@ -128,20 +135,32 @@ namespace zip_layouts {
             out.folder = top;
             return result<void>{};
         };
-        if (name == ".data/extern_modules" || name == ".data/python_version") return found(zip_kind::torch_package, folder);
-        if (name == "archive_format" || name.starts_with("data/weights/") || name.starts_with("data/constants/")) return found(zip_kind::pt2, folder);
-        if (r.name == "serialized_exported_program.json" || r.name == "serialized_state_dict.pt") return found(zip_kind::pt2_blobs, {});
-        if (name == "model.json" && archive.find(std::string(folder) + "version") != nullptr) return found(zip_kind::script_model, folder);
+        if (name == ".data/extern_modules" || name == ".data/python_version")
+            return found(zip_kind::torch_package, folder);
+        if (name == "archive_format" || name.starts_with("data/weights/") || name.starts_with("data/constants/"))
+            return found(zip_kind::pt2, folder);
+        if (r.name == "serialized_exported_program.json" || r.name == "serialized_state_dict.pt")
+            return found(zip_kind::pt2_blobs, {});
+        if (name == "model.json" && archive.find(std::string(folder) + "version") != nullptr)
+            return found(zip_kind::script_model, folder);
         if (r.name == "word/document.xml" || r.name == "xl/workbook.xml") is("an office document");
         if (r.name == "META-INF/MANIFEST.MF") is("a Java archive");
-        if (r.name == "model.weights.h5") is("a Keras 3 model (.keras)", "load it with keras, and save its weights as .npz or safetensors");
+        if (r.name == "model.weights.h5")
+            is("a Keras 3 model (.keras)", "load it with keras, and save its weights as .npz or safetensors");
         if (r.name == "config.json") is("a zip archive with config.json, probably a Keras model");
-        if (r.name.ends_with(".npy")) is("a NumPy .npz archive", "load it with numpy.load, and save its arrays with torch.save or as safetensors");
-        if (r.name.find(".mlpackage/") != std::string_view::npos || r.name.ends_with(".mlmodel")) is("a CoreML package", "its weights are read by coremltools only");
-        if (r.name.ends_with(".pdparams") || r.name.ends_with(".pdiparams")) is("an archive around a PaddlePaddle model");
-        if (name == "constants.pkl") is("a TorchScript archive without data.pkl", "it was packed again without its weights; get the file again");
+        if (r.name.ends_with(".npy"))
+            is("a NumPy .npz archive",
+               "load it with numpy.load, and save its arrays with torch.save or as safetensors");
+        if (r.name.find(".mlpackage/") != std::string_view::npos || r.name.ends_with(".mlmodel"))
+            is("a CoreML package", "its weights are read by coremltools only");
+        if (r.name.ends_with(".pdparams") || r.name.ends_with(".pdiparams"))
+            is("an archive around a PaddlePaddle model");
+        if (name == "constants.pkl")
+            is("a TorchScript archive without data.pkl", "it was packed again without its weights; get the file again");
         if (name == ".data/serialization_id")
-            is("the archive has the records that torch.save writes last, but no data.pkl", "torch.save failed half way when this was written, probably at an object that cannot be pickled; save again");
+            is("the archive has the records that torch.save writes last, but no data.pkl",
+               "torch.save failed half way when this was written, probably at an object that cannot be pickled; save "
+               "again");
     }
     std::string inside;
     for (const record& r : archive.records())
@@ -149,15 +168,22 @@ namespace zip_layouts {
             if (seen.empty() && inside.empty() && r.name.ends_with(ending)) inside = r.name;
     if (!inside.empty()) is("a zip archive around a checkpoint", "unpack it, and open what was in it");
     is("the archive holds no data.pkl");
-    return error{.code = errc::no_pickle, .offset = from.base(), .record = inside, .detail = std::string(seen) + " (" + decimal(std::uint64_t{archive.records().size()}) + " records)", .hint = hint};
+    return error{.code = errc::no_pickle,
+                 .offset = from.base(),
+                 .record = inside,
+                 .detail = std::string(seen) + " (" + decimal(std::uint64_t{archive.records().size()}) + " records)",
+                 .hint = hint};
 }
 
-/// The pickles of a package: what its writer was given as a name says nothing, so each is told by its first bytes. What lies
-/// in .data and Python sources are none.
-[[nodiscard]] inline result<void> find_package_pickles(const source& from, const zip_archive& archive, zip_layout& out, arena& memory) {
+/// The pickles of a package: what its writer was given as a name says nothing, so each is told by its first bytes. What
+/// lies in .data and Python sources are none.
+[[nodiscard]] inline result<void> find_package_pickles(const source& from, const zip_archive& archive, zip_layout& out,
+                                                       arena& memory) {
     const std::string_view before = join(out.folder, ".data/", memory);
     for (const record& r : archive.records()) {
-        if (r.is_folder() || !r.name.starts_with(out.folder) || r.name.starts_with(before) || r.name.ends_with(".py") || r.size < 3) continue;
+        if (r.is_folder() || !r.name.starts_with(out.folder) || r.name.starts_with(before) || r.name.ends_with(".py") ||
+            r.size < 3)
+            continue;
         if (r.method == 0) {
             std::byte first[2]{};
             auto at = zip_archive::locate(from, r);
@@ -173,7 +199,8 @@ namespace zip_layouts {
 }
 
 /// The writer by the records that a version of torch began to write (seen with 1.7, 1.13, 2.6, 2.13, 2.14).
-[[nodiscard]] constexpr std::string_view writer_of(const zip_layout& layout, bool ours, bool numbered, bool identified) noexcept {
+[[nodiscard]] constexpr std::string_view writer_of(const zip_layout& layout, bool ours, bool numbered,
+                                                   bool identified) noexcept {
     if (!ours) return "a zip tool (repacked), or another program than PyTorch";
     switch (layout.kind) {
     case zip_kind::torch_save:
@@ -195,7 +222,8 @@ namespace zip_layouts {
 
 } // namespace zip_layouts
 
-inline result<zip_layout> zip_layout::read(const source& from, const zip_archive& archive, const inflater& inflate, arena& memory) {
+inline result<zip_layout> zip_layout::read(const source& from, const zip_archive& archive, const inflater& inflate,
+                                           arena& memory) {
     zip_layout out;
     auto data = zip_layouts::find_data(from, archive);
     if (!data) return std::move(data).error();
@@ -207,8 +235,11 @@ inline result<zip_layout> zip_layout::read(const source& from, const zip_archive
         if (auto named = zip_layouts::name_other(from, archive, out); !named) return std::move(named).error();
         first = archive.records().data();
         if (out.kind == zip_kind::torch_package)
-            if (auto found = zip_layouts::find_package_pickles(from, archive, out, memory); !found) return std::move(found).error();
-        if (const record* attributes = has("attributes.pkl"); attributes != nullptr && out.kind == zip_kind::script_model) out.pickles.push_back({attributes, out.folder, {}});
+            if (auto found = zip_layouts::find_package_pickles(from, archive, out, memory); !found)
+                return std::move(found).error();
+        if (const record* attributes = has("attributes.pkl");
+            attributes != nullptr && out.kind == zip_kind::script_model)
+            out.pickles.push_back({attributes, out.folder, {}});
     } else {
         out.pickles.push_back({first, zip_layouts::join(out.folder, "data/", memory), {}});
         if (const record* constants = has("constants.pkl")) {
@@ -218,7 +249,11 @@ inline result<zip_layout> zip_layout::read(const source& from, const zip_archive
     }
 
     const auto small_text = [&](const record& r, std::string& text) -> result<void> {
-        if (r.size > 64) return error{.code = errc::zip_bounds, .offset = from.base() + r.header_offset, .record = std::string(r.name), .detail = "a record of " + decimal(r.size) + " bytes where a short text belongs"};
+        if (r.size > 64)
+            return error{.code = errc::zip_bounds,
+                         .offset = from.base() + r.header_offset,
+                         .record = std::string(r.name),
+                         .detail = "a record of " + decimal(r.size) + " bytes where a short text belongs"};
         auto bytes = read_content(from, r, inflate, 64, memory);
         if (!bytes) return std::move(bytes).error();
         text.assign(reinterpret_cast<const char*>(bytes->data()), bytes->size());
@@ -237,14 +272,20 @@ inline result<zip_layout> zip_layout::read(const source& from, const zip_archive
         std::uint64_t v = 0;
         if (auto read = small_text(*version, text); !read) return std::move(read).error();
         if (!number(text, v) || v < 1 || v > 10)
-            return error{.code = errc::format_version, .offset = from.base() + version->header_offset, .record = std::string(version->name),
-                         .detail = "the file-format version is " + quoted(text) + ", known are 1 to 10", .hint = "a newer ckpt may read it"};
+            return error{.code = errc::format_version,
+                         .offset = from.base() + version->header_offset,
+                         .record = std::string(version->name),
+                         .detail = "the file-format version is " + quoted(text) + ", known are 1 to 10",
+                         .hint = "a newer ckpt may read it"};
         out.format_version = static_cast<std::uint32_t>(v);
     }
     if (const record* order = has("byteorder")) {
         if (auto read = small_text(*order, text); !read) return std::move(read).error();
         if (text != "little" && text != "big")
-            return error{.code = errc::byte_order_unknown, .offset = from.base() + order->header_offset, .record = std::string(order->name), .detail = "the byte order is " + quoted(text)};
+            return error{.code = errc::byte_order_unknown,
+                         .offset = from.base() + order->header_offset,
+                         .record = std::string(order->name),
+                         .detail = "the byte order is " + quoted(text)};
         out.order = text == "big" ? byte_order::big : byte_order::little;
         out.order_recorded = true;
     }
@@ -256,8 +297,10 @@ inline result<zip_layout> zip_layout::read(const source& from, const zip_archive
         if (number(text, v) && v >= 1 && v <= (std::uint64_t{1} << 30)) out.alignment = v;
     }
     const bool numbered = alignment != nullptr || has(".format_version") != nullptr;
-    // Before torch 2.8, torch.export.save used Python's zipfile; the writer of torch 1.0 to 1.2 filled the gaps in another way.
-    const bool ours = out.kind == zip_kind::pt2_blobs || out.kind == zip_kind::script_model || zip_archive::predict(*first, out.alignment) != 0;
+    // Before torch 2.8, torch.export.save used Python's zipfile; the writer of torch 1.0 to 1.2 filled the gaps in
+    // another way.
+    const bool ours = out.kind == zip_kind::pt2_blobs || out.kind == zip_kind::script_model ||
+                      zip_archive::predict(*first, out.alignment) != 0;
     out.writer = zip_layouts::writer_of(out, ours, numbered, has(".data/serialization_id") != nullptr);
     return out;
 }

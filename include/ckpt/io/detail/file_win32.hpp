@@ -28,7 +28,8 @@ __declspec(dllimport) int __stdcall ReadFile(void*, void*, unsigned long, unsign
 __declspec(dllimport) void* __stdcall CreateFileMappingW(void*, _SECURITY_ATTRIBUTES*, unsigned long, unsigned long,
                                                          unsigned long, const wchar_t*);
 #if defined(_WIN64)
-__declspec(dllimport) void* __stdcall MapViewOfFile(void*, unsigned long, unsigned long, unsigned long, unsigned long long);
+__declspec(dllimport) void* __stdcall MapViewOfFile(void*, unsigned long, unsigned long, unsigned long,
+                                                    unsigned long long);
 #else
 __declspec(dllimport) void* __stdcall MapViewOfFile(void*, unsigned long, unsigned long, unsigned long, unsigned long);
 #endif

@@ -18,9 +18,9 @@
 
 namespace ckpt::file_system::inline posix_folder_1 {
 
-/// Calls `take(name, is_folder, size)` for each entry but "." and "..", until it returns false. 0, or the system's number.
-template <class Take>
-inline int list(const char* path, Take&& take) {
+/// Calls `take(name, is_folder, size)` for each entry but "." and "..", until it returns false. 0, or the system's
+/// number.
+template <class Take> inline int list(const char* path, Take&& take) {
     ::DIR* const folder = ::opendir(path);
     if (folder == nullptr) return errno;
     int failure = 0;
@@ -33,10 +33,11 @@ inline int list(const char* path, Take&& take) {
         }
         const char* const name = entry->d_name;
         if (name[0] == '.' && (name[1] == '\0' || (name[1] == '.' && name[2] == '\0'))) continue;
-        struct ::stat status {};
+        struct ::stat status{};
         const bool known = ::fstatat(::dirfd(folder), name, &status, 0) == 0;
         const auto type = status.st_mode & S_IFMT;
-        const std::uint64_t size = known && type == S_IFREG && status.st_size > 0 ? static_cast<std::uint64_t>(status.st_size) : 0;
+        const std::uint64_t size =
+            known && type == S_IFREG && status.st_size > 0 ? static_cast<std::uint64_t>(status.st_size) : 0;
         if (!take(name, known && type == S_IFDIR, size)) break;
     }
     (void)::closedir(folder);
