@@ -102,11 +102,7 @@ namespace detail {
     }
 }
 
-[[nodiscard]] inline error no_dlpack_type(dtype type) {
-    return {.code = errc::dtype_mismatch,
-            .detail = "DLPack has no type for " + std::string(name(type)),
-            .hint = "copy_to gives the elements as the integers that they are stored as"};
-}
+[[nodiscard]] error no_dlpack_type(dtype type);
 
 inline constexpr std::int32_t dlpack_cpu = 1;
 inline constexpr std::int32_t dlpack_cuda = 2;
@@ -192,3 +188,7 @@ template <class Managed = dlpack_managed_tensor>
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI
+
+#if !defined(CKPT_COMPILED)
+#include <ckpt/impl/dlpack.ipp>
+#endif

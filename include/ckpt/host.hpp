@@ -47,23 +47,8 @@ struct host_api {
 
     int current_device(int& device) const noexcept { return device = 0; }
     int use_device(int) const noexcept { return 0; }
-    int allocate(void*& out, std::size_t bytes, stream) const noexcept {
-        // The block before the memory remembers how large it is.
-        void* const block =
-            bytes <= ~std::size_t{0} - page_bytes ? file_system::take_pages(bytes + page_bytes) : nullptr;
-        if (block == nullptr) return 1;
-        const std::size_t whole = bytes + page_bytes;
-        std::memcpy(block, &whole, sizeof whole);
-        out = static_cast<std::byte*>(block) + page_bytes;
-        return 0;
-    }
-    int release(void* memory, stream) const noexcept {
-        void* const block = static_cast<std::byte*>(memory) - page_bytes;
-        std::size_t whole{};
-        std::memcpy(&whole, block, sizeof whole);
-        file_system::give_pages(block, whole);
-        return 0;
-    }
+    int allocate(void*& out, std::size_t bytes, stream) const noexcept;
+    int release(void* memory, stream) const noexcept;
     int pin(void*, std::size_t, bool) const noexcept { return 0; }
     int unpin(void*) const noexcept { return 0; }
     int make_stream(stream&) const noexcept { return 0; }
@@ -85,15 +70,7 @@ static_assert(device_api<host_api>);
 /// The tensors of a plan in the host's memory.
 class loaded_storages final : public storage_source {
   public:
-    explicit loaded_storages(shared<device_memory<host_api>> memory)
-        : memory_{std::move(memory)}, blocks_(memory_->plan().storages) {
-        for (const placed_tensor& t : memory_->plan().tensors) {
-            block& b = blocks_[t.storage];
-            if (t.nbytes == 0) continue;
-            if (b.begin == b.end) b = {t.offset, t.offset + t.nbytes};
-            b = {(std::min)(b.begin, t.offset), (std::max)(b.end, t.offset + t.nbytes)};
-        }
-    }
+    explicit loaded_storages(shared<device_memory<host_api>> memory);
     [[nodiscard]] std::uint64_t offset(const placed_tensor& t) const noexcept {
         return t.offset - blocks_[t.storage].begin;
     }
@@ -110,10 +87,7 @@ class loaded_storages final : public storage_source {
         return std::span<const std::byte>{base(storage), static_cast<std::size_t>(nbytes(storage))};
     }
     [[nodiscard]] result<void> read(std::uint32_t storage, std::uint64_t offset,
-                                    std::span<std::byte> out) const override {
-        if (!out.empty()) std::memcpy(out.data(), base(storage) + offset, out.size());
-        return {};
-    }
+                                    std::span<std::byte> out) const override;
 
   private:
     struct block {
@@ -136,42 +110,10 @@ namespace ckpt::inline CKPT_DETAIL_ABI::host {
 /// Keys stand in their order. Tensors with parts become their parts; entries that are no tensors are left out.
 /// Fails as `plan_upload` does, with `device_memory` where the memory is not there, `checksum_mismatch`, `truncated`,
 /// `upload_cancelled`.
-[[nodiscard]] inline result<loaded> load(const state_dict& weights, const load_options& options = {}) {
-    auto plan = plan_upload(weights, options.plan);
-    if (!plan) return std::move(plan).error();
-    detail::engine_options how;
-    how.source = options.source;
-    how.readers = options.readers;
-    how.verify = options.verify;
-    how.progress = options.progress;
-    auto memory = detail::run_upload(detail::host_api{}, *plan, how);
-    if (!memory) return std::move(memory).error();
-
-    auto out = detail::make_shared<detail::state_dict_data>();
-    const auto& from = *detail::state_dict_access::data(weights);
-    const auto storages = detail::make_shared<detail::loaded_storages>(*memory);
-    out->path = from.path;
-    out->file = *memory; // the plan, where shapes are
-    out->storages = storages;
-    out->source = storages.get();
-    for (const detail::placed_tensor& t : (*memory)->plan().tensors) {
-        char* const key = out->memory.allocate<char>(t.key.size() + 1);
-        std::memcpy(key, t.key.data(), t.key.size());
-        auto* data = ::new (out->memory.allocate(sizeof(detail::tensor_data), alignof(detail::tensor_data)))
-            detail::tensor_data{};
-        data->type = t.type;
-        data->rank = t.rank;
-        data->shape = t.shape;
-        data->strides = t.strides;
-        data->numel = t.numel;
-        data->storage = t.storage;
-        data->extra = t.quantised;
-        if (t.nbytes != 0) data->storage_offset = storages->offset(t) * 8 / bits(t.type);
-        out->entries.push_back({{key, t.key.size()}, data});
-    }
-    out->sort_keys();
-    upload_report report = (*memory)->report;
-    return loaded{state_dict{std::move(out)}, std::move(report)};
-}
+[[nodiscard]] result<loaded> load(const state_dict& weights, const load_options& options = {});
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::host
+
+#if !defined(CKPT_COMPILED)
+#include <ckpt/impl/host.ipp>
+#endif

@@ -45,76 +45,24 @@ struct inflater {
 namespace detail {
 
 /// Whether the content of a compressed record can be had at all; reads nothing but its local header.
-[[nodiscard]] inline result<std::uint64_t> locate_deflated(const source& from, const record& r,
-                                                           const inflater& inflate) {
-    constexpr std::uint64_t most_per_byte =
-        1032; // a code of one bit for a length of 258, and one of one bit for its distance
-    if (r.method != 8 || !inflate) return zip_archive::not_stored(from, r);
-    auto at = zip_archive::locate(from, r);
-    if (!at) return at;
-    if (r.size > budget_for(most_per_byte, r.stored_size, 64))
-        return zip_archive::fail(from, errc::limit, r.header_offset, r.name,
-                                 decimal(r.size) + " bytes are declared, which no " + decimal(r.stored_size) +
-                                     " deflated bytes become",
-                                 zip::damage_hint);
-    return at;
-}
+[[nodiscard]] result<std::uint64_t> locate_deflated(const source& from, const record& r, const inflater& inflate);
 
 /// Inflates the record at `at` into `out`, which has its size, and checks its CRC (0: the writer computed none).
-[[nodiscard]] inline result<void> inflate_record(const source& from, const record& r, std::uint64_t at,
-                                                 const inflater& inflate, std::span<std::byte> out) {
-    std::vector<std::byte> kept;
-    std::span<const std::byte> in;
-    if (from.is_mapped()) {
-        in = from.mapped().subspan(static_cast<std::size_t>(at), static_cast<std::size_t>(r.stored_size));
-    } else {
-        kept.resize(static_cast<std::size_t>(r.stored_size));
-        if (auto done = from.read(at, kept); !done) {
-            done.error().record = r.name;
-            return done;
-        }
-        in = kept;
-    }
-    const std::size_t wrote = inflate.function(inflate.context, in, out);
-    if (wrote != out.size())
-        return zip_archive::fail(from, errc::checksum_mismatch, at, r.name,
-                                 decimal(r.stored_size) + " deflated bytes do not become the " + decimal(r.size) +
-                                     " that the directory says",
-                                 zip::damage_hint);
-    if (r.crc32 == 0) return {};
-    const std::uint32_t computed = crc32(out);
-    if (computed != r.crc32) return zip_archive::wrong_checksum(from, r, at, computed);
-    return {};
-}
+[[nodiscard]] result<void> inflate_record(const source& from, const record& r, std::uint64_t at,
+                                          const inflater& inflate, std::span<std::byte> out);
 
 /// The content of a record, whether it is compressed or not, in memory of the arena; its CRC is checked. `most` bounds
 /// what a compressed one may become.
-[[nodiscard]] inline result<std::span<const std::byte>>
-read_content(const source& from, const record& r, const inflater& inflate, std::uint64_t most, arena& memory) {
-    if (r.method == 0) return zip_archive::read_record(from, r, memory, true);
-    auto at = locate_deflated(from, r, inflate);
-    if (!at) return std::move(at).error();
-    std::size_t length = 0;
-    if (r.size > most || !checked_narrow(r.size, length))
-        return zip_archive::fail(from, errc::limit, *at, r.name,
-                                 decimal(r.stored_size) + " deflated bytes would become " + decimal(r.size) +
-                                     ", the limit is " + decimal(most),
-                                 "raise limits.inflated_per_byte if the file is trusted");
-    const std::span<std::byte> out{memory.allocate<std::byte>(length), length};
-    if (auto done = inflate_record(from, r, *at, inflate, out); !done) return std::move(done).error();
-    return std::span<const std::byte>{out};
-}
+[[nodiscard]] result<std::span<const std::byte>>
+read_content(const source& from, const record& r, const inflater& inflate, std::uint64_t most, arena& memory);
 
 /// The content of a record that is parsed, within the limits of `budget`.
-[[nodiscard]] inline result<std::span<const std::byte>>
-read_parsed(const source& from, const record& r, const limits& budget, const inflater& inflate, arena& memory) {
-    const std::uint64_t ceiling = (std::min<std::uint64_t>)(budget.pickle_bytes, 0xFFFF'FFFFu);
-    if (r.size > ceiling)
-        return zip_archive::fail(
-            from, errc::limit, r.header_offset, r.name,
-            "the record has " + decimal(r.size) + " bytes, limits.pickle_bytes is " + decimal(ceiling), {});
-    return read_content(from, r, inflate, budget_for(budget.inflated_per_byte, r.stored_size, 1u << 20), memory);
-}
+[[nodiscard]] result<std::span<const std::byte>> read_parsed(const source& from, const record& r, const limits& budget,
+                                                             const inflater& inflate, arena& memory);
 
 } // namespace detail
 } // namespace ckpt::inline CKPT_DETAIL_ABI
+
+#if !defined(CKPT_COMPILED)
+#include <ckpt/archive/impl/inflate.ipp>
+#endif

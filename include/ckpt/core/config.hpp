@@ -26,10 +26,22 @@
 #endif
 #endif
 
+// Definitions stand in files of their own, STAGE/impl/x.ipp. Without CKPT_COMPILED x.hpp includes x.ipp, and all functions
+// are inline. With it they are ordinary functions, compiled once: by src/*.cpp, or by <ckpt/impl/src.hpp>.
+#if defined(CKPT_COMPILED)
+#define CKPT_DETAIL_DEF
+#if CKPT_EXCEPTIONS
+#define CKPT_DETAIL_ABI v0_1_compiled
+#else
+#define CKPT_DETAIL_ABI v0_1_compiled_noexcept
+#endif
+#else
+#define CKPT_DETAIL_DEF inline
 #if CKPT_EXCEPTIONS
 #define CKPT_DETAIL_ABI v0_1
 #else
 #define CKPT_DETAIL_ABI v0_1_noexcept
+#endif
 #endif
 
 // For the few small functions that an inner loop is made of: compilers leave them out of line where they are many.

@@ -175,44 +175,10 @@ inline constexpr std::size_t message_limit = 1024;
 
 /// Appends `text` with everything unprintable as \n, \t, \\, \" or \xNN; one line of valid UTF-8 results. `in_quotes`:
 /// whether quotes and backslashes need an escape, because quotes stand around it.
-inline void append_escaped(std::string& out, std::string_view text, bool in_quotes = true) {
-    constexpr char digits[] = "0123456789abcdef";
-    for (std::size_t i = 0; i < text.size();) {
-        const std::size_t n = utf8_length(text, i);
-        const auto c = static_cast<unsigned char>(text[i]);
-        if (n == 0 || c < 0x20 || c == 0x7F || invisible(text, i, n)) {
-            for (std::size_t k = 0; k < (n == 0 ? 1 : n); ++k) {
-                const auto b = static_cast<unsigned char>(text[i + k]);
-                if (b == '\n') out += "\\n";
-                else if (b == '\t') out += "\\t";
-                else (out += "\\x").append(1, digits[b >> 4]).append(1, digits[b & 15]);
-            }
-            i += n == 0 ? 1 : n;
-            continue;
-        }
-        if (in_quotes && (c == '"' || c == '\\')) out += '\\';
-        out.append(text.substr(i, n));
-        i += n;
-    }
-}
+void append_escaped(std::string& out, std::string_view text, bool in_quotes = true);
 
 /// `text` from a file, cut to 64 bytes (the middle is left out) and escaped, without quotes.
-[[nodiscard]] inline std::string printable(std::string_view text, bool in_quotes = true) {
-    std::string out;
-    if (text.size() <= quoted_limit) {
-        append_escaped(out, text, in_quotes);
-        return out;
-    }
-    // Cut between UTF-8 sequences, so that the escaping does not show halves of characters.
-    std::size_t head = 40;
-    while (head > 36 && (static_cast<unsigned char>(text[head]) & 0xC0) == 0x80) --head;
-    std::size_t tail = text.size() - 20;
-    while (tail < text.size() - 16 && (static_cast<unsigned char>(text[tail]) & 0xC0) == 0x80) ++tail;
-    append_escaped(out, text.substr(0, head), in_quotes);
-    out += "...";
-    append_escaped(out, text.substr(tail), in_quotes);
-    return out;
-}
+[[nodiscard]] std::string printable(std::string_view text, bool in_quotes = true);
 
 /// The same between double quotes: how names from a file stand in `error::detail`.
 /// An object, not a function: for a std::string, argument-dependent lookup would prefer std::quoted of <iomanip>.
@@ -221,18 +187,9 @@ struct quoted_text {
 };
 inline constexpr quoted_text quoted{};
 
-[[nodiscard]] inline std::string decimal(std::uint64_t value) {
-    char buffer[24];
-    return {buffer, std::to_chars(buffer, buffer + sizeof buffer, value).ptr};
-}
-[[nodiscard]] inline std::string decimal(std::int64_t value) {
-    char buffer[24];
-    return {buffer, std::to_chars(buffer, buffer + sizeof buffer, value).ptr};
-}
-[[nodiscard]] inline std::string hexadecimal(std::uint64_t value) {
-    char buffer[24];
-    return "0x" + std::string(buffer, std::to_chars(buffer, buffer + sizeof buffer, value, 16).ptr);
-}
+[[nodiscard]] std::string decimal(std::uint64_t value);
+[[nodiscard]] std::string decimal(std::int64_t value);
+[[nodiscard]] std::string hexadecimal(std::uint64_t value);
 
 } // namespace detail
 
@@ -254,44 +211,14 @@ struct error {
     std::string_view hint{};         ///< what to do; {module} and {name} stand for the fields above
 
     /// The hint with its names filled in, printable.
-    [[nodiscard]] std::string advice() const {
-        std::string out;
-        for (std::size_t i = 0; i < hint.size();) {
-            const std::string_view rest = hint.substr(i);
-            if (rest.starts_with("{module}")) out += detail::printable(module), i += 8;
-            else if (rest.starts_with("{name}")) out += detail::printable(name), i += 6;
-            else out += hint[i++];
-        }
-        return out;
-    }
+    [[nodiscard]] std::string advice() const;
 
     /// One line of printable text, at most 1,024 bytes: what was seen, where, what to do.
-    [[nodiscard]] std::string message() const {
-        std::string out;
-        out += info(code).name;
-        out += " (" + detail::decimal(std::uint64_t{static_cast<std::uint16_t>(code)}) + "): ";
-        out += detail.empty() ? std::string(info(code).meaning) : detail;
-        std::string place;
-        const auto add = [&place](std::string_view separator, const std::string& text) {
-            if (!place.empty()) place += separator;
-            place += text;
-        };
-        if (!file.empty()) add("", detail::printable(file));
-        if (!record.empty()) add(": ", detail::printable(record));
-        if (offset != no_offset) add(" ", "at " + detail::hexadecimal(offset));
-        if (!opcode_name.empty()) add(", ", "opcode " + std::string(opcode_name));
-        if (!path.empty()) add(", ", "under " + detail::printable(path));
-        if (!place.empty()) out += "; " + place;
-        if (code == errc::global_not_allowed) out += "; nothing was run";
-        if (!hint.empty()) out += ". " + advice();
-        if (out.size() > detail::message_limit) {
-            std::size_t cut = detail::message_limit - 3;
-            while (cut > 0 && (static_cast<unsigned char>(out[cut]) & 0xC0) == 0x80) --cut;
-            out.resize(cut);
-            out += "...";
-        }
-        return out;
-    }
+    [[nodiscard]] std::string message() const;
 };
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI
+
+#if !defined(CKPT_COMPILED)
+#include <ckpt/core/impl/error.ipp>
+#endif

@@ -21,53 +21,13 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 class dcp_tree {
   public:
     /// `budget` is how many positions the lists may have together.
-    dcp_tree(const value& planner_data, std::uint64_t budget) : budget_{budget + 1'000} {
-        for (const value::entry e : planner_data.entries())
-            if (const auto key = e.key.as_string(); key && e.mapped.kind() == kind::tuple)
-                paths_.emplace(*key, e.mapped);
-    }
+    dcp_tree(const value& planner_data, std::uint64_t budget);
 
     /// Puts a node of the graph where the path of `key` leads; a key without a path stands at the root. False where it
     /// cannot.
-    [[nodiscard]] bool add(std::string_view key, std::uint32_t node) {
-        const auto path = paths_.find(key);
-        if (path == paths_.end()) return put(0, {key, 0, true}, node);
-        const value::range steps = path->second.elements();
-        std::size_t at = 0;
-        for (std::size_t i = 0; i < steps.size(); ++i) {
-            step next{};
-            if (const auto text = steps[i].as_string()) {
-                next = {*text, 0, true};
-            } else {
-                const auto position = steps[i].as_int();
-                if (!position || *position < 0) return false;
-                next = {{}, static_cast<std::uint64_t>(*position), false};
-            }
-            if (i + 1 == steps.size()) return put(at, next, node);
-            if (!enter(at, next)) return false;
-        }
-        return false;
-    }
+    [[nodiscard]] bool add(std::string_view key, std::uint32_t node);
 
-    [[nodiscard]] std::uint32_t build(joined_checkpoint& out) {
-        // A place is made after the place that it is in: from the last to the first, all parts are there.
-        std::vector<std::uint32_t> made(places_.size());
-        for (std::size_t i = places_.size(); i-- > 0;) {
-            const place& p = places_[i];
-            std::vector<std::uint32_t> parts(p.is_list ? static_cast<std::size_t>(p.length) : 0, none_node);
-            for (const child& c : p.children) {
-                const std::uint32_t node = c.is_place ? made[c.node] : c.node;
-                if (p.is_list) {
-                    parts[static_cast<std::size_t>(c.name.position)] = node;
-                } else {
-                    parts.push_back(out.text(c.name.text));
-                    parts.push_back(node);
-                }
-            }
-            made[i] = p.is_list ? list_of_nodes(out, parts) : out.values().add_dictionary(parts);
-        }
-        return made[0];
-    }
+    [[nodiscard]] std::uint32_t build(joined_checkpoint& out);
 
   private:
     struct step {
@@ -89,46 +49,11 @@ class dcp_tree {
     };
 
     /// Makes room for a child; null where one is there, or where the place is of the other kind.
-    [[nodiscard]] child* new_child(std::size_t at, const step& name) {
-        place& p = places_[at];
-        if (p.children.empty() && at != 0) p.is_list = !name.is_text;
-        if (p.is_list == name.is_text || p.by_name.count(name) > 0) return nullptr;
-        if (p.is_list && name.position >= p.length) {
-            const std::uint64_t more = name.position - p.length + 1;
-            if (more > budget_) return nullptr;
-            budget_ -= more;
-            p.length = name.position + 1;
-        }
-        p.by_name.emplace(name, static_cast<std::uint32_t>(p.children.size()));
-        return &p.children.emplace_back(child{name, 0, false});
-    }
-    [[nodiscard]] bool put(std::size_t at, const step& name, std::uint32_t node) {
-        child* const made = new_child(at, name);
-        if (made == nullptr) return false;
-        made->node = node;
-        return true;
-    }
+    [[nodiscard]] child* new_child(std::size_t at, const step& name);
+    [[nodiscard]] bool put(std::size_t at, const step& name, std::uint32_t node);
     /// Goes to the place inside `at` under a name.
-    [[nodiscard]] bool enter(std::size_t& at, const step& name) {
-        const auto found = places_[at].by_name.find(name);
-        if (found != places_[at].by_name.end()) {
-            const child& c = places_[at].children[found->second];
-            at = c.node;
-            return c.is_place;
-        }
-        child* const made = new_child(at, name);
-        if (made == nullptr) return false;
-        made->node = static_cast<std::uint32_t>(places_.size());
-        made->is_place = true;
-        at = places_.size();
-        places_.emplace_back();
-        return true;
-    }
-    [[nodiscard]] static std::uint32_t list_of_nodes(joined_checkpoint& out, const std::vector<std::uint32_t>& parts) {
-        std::uint32_t container = 0;
-        out.values().append(container, parts);
-        return out.values().add(node::of(node_kind::list, container));
-    }
+    [[nodiscard]] bool enter(std::size_t& at, const step& name);
+    [[nodiscard]] static std::uint32_t list_of_nodes(joined_checkpoint& out, const std::vector<std::uint32_t>& parts);
 
     std::map<std::string_view, value> paths_{};
     std::vector<place> places_{1};
@@ -136,3 +61,7 @@ class dcp_tree {
 };
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail
+
+#if !defined(CKPT_COMPILED)
+#include <ckpt/folder/impl/dcp_tree.ipp>
+#endif

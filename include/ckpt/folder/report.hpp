@@ -48,11 +48,7 @@ template <class Names> [[nodiscard]] std::string listed(const Names& names, std:
     return names.size() > 3 ? out + ", +" + decimal(std::uint64_t{names.size() - 3}) + " more" : out;
 }
 /// The same for numbers: "rank 1", "ranks 1, 2, 3, +4 more".
-[[nodiscard]] inline std::string listed_ranks(const std::vector<std::uint64_t>& ranks) {
-    std::string out = ranks.size() == 1 ? "rank " : "ranks ";
-    for (std::size_t i = 0; i < ranks.size() && i < 3; ++i) out.append(i > 0 ? ", " : "") += decimal(ranks[i]);
-    return ranks.size() > 3 ? out + ", +" + decimal(std::uint64_t{ranks.size() - 3}) + " more" : out;
-}
+[[nodiscard]] std::string listed_ranks(const std::vector<std::uint64_t>& ranks);
 
 /// A folder while it is looked through.
 struct folder_work {
@@ -71,22 +67,14 @@ struct folder_work {
     void lack(error e) { (how.partial ? report.absent : report.findings).push_back(std::move(e)); }
 
     /// Opens a file of the folder; `name` may have '/' inside.
-    [[nodiscard]] result<checkpoint> open_one(const std::string& name, const open_options& with) const {
-        auto opened = detail::open(source::open(path_in(folder, name), {with.io, 0, ~std::uint64_t{0}}), allowed, with);
-        if (!opened) opened.error().file = name;
-        return opened;
-    }
+    [[nodiscard]] result<checkpoint> open_one(const std::string& name, const open_options& with) const;
     /// Opens one of several files; where that fails, there is a finding.
-    [[nodiscard]] std::optional<checkpoint> open_part(const std::string& name) {
-        report.parts.push_back(name);
-        open_options as_stored = options; // the set's own state_dict makes the copies, where any are wanted
-        as_stored.storages = storage_mode::mapped;
-        auto opened = open_one(name, as_stored);
-        if (opened) return std::move(*opened);
-        find(std::move(opened).error());
-        return std::nullopt;
-    }
+    [[nodiscard]] std::optional<checkpoint> open_part(const std::string& name);
 };
 
 } // namespace detail
 } // namespace ckpt::inline CKPT_DETAIL_ABI
+
+#if !defined(CKPT_COMPILED)
+#include <ckpt/folder/impl/report.ipp>
+#endif

@@ -26,10 +26,7 @@
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 /// "no such file", or the bare number where there are no words for it.
-[[nodiscard]] inline std::string system_reason(int failure) {
-    const char* const words = file_system::reason(failure);
-    return words != nullptr ? std::string(words) : "system error " + decimal(std::int64_t{failure});
-}
+[[nodiscard]] std::string system_reason(int failure);
 
 /// A range of a file in memory, read-only. Empty when moved from.
 class mapping {
@@ -38,11 +35,7 @@ class mapping {
     mapping(const std::byte* pages, std::size_t length) noexcept : pages_{pages}, length_{length} {}
     mapping(mapping&& other) noexcept
         : pages_{std::exchange(other.pages_, nullptr)}, length_{std::exchange(other.length_, 0)} {}
-    mapping& operator=(mapping&& other) noexcept {
-        std::swap(pages_, other.pages_);
-        std::swap(length_, other.length_);
-        return *this;
-    }
+    mapping& operator=(mapping&& other) noexcept;
     ~mapping() {
         if (pages_ != nullptr) file_system::unmap(pages_, length_);
     }
@@ -59,73 +52,16 @@ class file {
     file() noexcept = default;
     file(file&& other) noexcept
         : handle_{std::exchange(other.handle_, file_system::no_handle)}, size_{std::exchange(other.size_, 0)} {}
-    file& operator=(file&& other) noexcept {
-        std::swap(handle_, other.handle_);
-        std::swap(size_, other.size_);
-        return *this;
-    }
+    file& operator=(file&& other) noexcept;
     ~file() {
         if (handle_ != file_system::no_handle) file_system::close_file(handle_);
     }
 
-    [[nodiscard]] static result<file> open(path_arg path) {
-        if (!path.usable()) {
-            return error{.code = errc::cannot_open,
-                         .detail = quoted(path.text()) + ": the path is null or has a NUL byte inside"};
-        }
-        int failure = 0;
-        auto kind = file_system::file_kind::regular;
-        file out;
-#if defined(_WIN32)
-        std::wstring widened;
-        if (path.wide() == nullptr) {
-            const int length = file_system::widen(path.narrow(), nullptr, 0);
-            widened.resize(static_cast<std::size_t>(length));
-            (void)file_system::widen(path.narrow(), widened.data(), length);
-        }
-        const wchar_t* const name = path.wide() != nullptr ? path.wide() : widened.c_str();
-#else
-        const char* const name = path.narrow();
-#endif
-        out.handle_ = file_system::open_file(name, failure);
-        if (out.handle_ == file_system::no_handle) {
-            kind = file_system::kind_of(name);
-        } else {
-            file_system::file_facts facts;
-            failure = file_system::facts(out.handle_, facts);
-            if (failure == 0) kind = facts.kind;
-            out.size_ = facts.size;
-        }
-        if (kind == file_system::file_kind::directory) {
-            return error{.code = errc::is_a_directory,
-                         .detail = quoted(path.text()) + " is a directory",
-                         .hint = "Open the folder with ckpt::open_folder (<ckpt/folder.hpp>), or name one file in it"};
-        }
-        if (kind == file_system::file_kind::other) {
-            return error{.code = errc::not_a_regular_file,
-                         .detail = quoted(path.text()) + " is a pipe, a socket or a device",
-                         .hint = "Copy its bytes to a file, or into memory for ckpt::open_bytes"};
-        }
-        if (failure != 0) {
-            return error{.code = errc::cannot_open,
-                         .os_code = failure,
-                         .detail = quoted(path.text()) + ": " + system_reason(failure),
-                         .hint = "Check the path and the permissions"};
-        }
-        return out;
-    }
+    [[nodiscard]] static result<file> open(path_arg path);
 
     /// The same file for reads that bypass the system's cache: their offsets, lengths and memory are multiples of
     /// `direct_alignment`. Fails with `cannot_open` where the system or the file system has no such reads.
-    [[nodiscard]] result<file> reopen_direct() const {
-        int failure = 0;
-        file out;
-        out.handle_ = file_system::open_direct(handle_, failure);
-        out.size_ = size_;
-        if (out.handle_ != file_system::no_handle) return out;
-        return error{
-            .code = errc::cannot_open, .os_code = failure, .detail = "direct reads: " + system_reason(failure)};
-    }
+    [[nodiscard]] result<file> reopen_direct() const;
     static constexpr std::uint64_t direct_alignment = 4096;
 
     /// A part of `out` from `offset` on, up to the end of the file; `got` bytes of it. For direct reads.
@@ -139,53 +75,11 @@ class file {
     [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
 
     /// Fills `out` from `offset` on. Fails with `truncated` where the file ends before.
-    [[nodiscard]] result<void> read(std::uint64_t offset, std::span<std::byte> out) const {
-        while (!out.empty()) {
-            std::size_t got = 0;
-            const int failure = file_system::read_at(handle_, offset, out.data(), out.size(), got);
-            if (failure != 0) {
-                return error{.code = errc::read_failed,
-                             .os_code = failure,
-                             .offset = offset,
-                             .detail =
-                                 "reading " + decimal(std::uint64_t{out.size()}) + " bytes: " + system_reason(failure)};
-            }
-            if (got == 0) {
-                return error{.code = errc::truncated,
-                             .offset = offset,
-                             .detail = "the file ended " + decimal(std::uint64_t{out.size()}) +
-                                       " bytes before what was asked for",
-                             .hint = "The file became shorter after it was opened"};
-            }
-            offset += got;
-            out = out.subspan(got);
-        }
-        return {};
-    }
+    [[nodiscard]] result<void> read(std::uint64_t offset, std::span<std::byte> out) const;
 
     /// Maps [offset, offset + length), which the caller has checked against `size()`. `skipped` bytes of the
     /// mapping come before `offset`, because mappings begin at multiples of `granularity`.
-    [[nodiscard]] result<mapping> map(std::uint64_t offset, std::uint64_t length, std::size_t& skipped) const {
-        // Divisible by every page size, and the least on Windows.
-        constexpr std::uint64_t granularity = 65'536;
-        skipped = static_cast<std::size_t>(offset % granularity);
-        if (length == 0) return mapping{};
-        std::size_t bytes = 0;
-        std::uint64_t wanted = 0;
-        int failure = 0;
-        const std::byte* pages = nullptr;
-        const bool fits = checked_add(length, skipped, wanted) && checked_narrow(wanted, bytes);
-        if (fits) failure = file_system::map(handle_, offset - skipped, bytes, pages);
-        if (!fits || failure != 0) {
-            return error{.code = errc::map_failed,
-                         .os_code = failure,
-                         .offset = offset,
-                         .detail = "mapping " + decimal(length) + " bytes: " +
-                                   (fits ? system_reason(failure) : std::string("more than this program can address")),
-                         .hint = "Open with io_mode::read, which needs no mapping"};
-        }
-        return mapping{pages, bytes};
-    }
+    [[nodiscard]] result<mapping> map(std::uint64_t offset, std::uint64_t length, std::size_t& skipped) const;
 
   private:
     file_system::handle handle_{file_system::no_handle};
@@ -193,3 +87,7 @@ class file {
 };
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail
+
+#if !defined(CKPT_COMPILED)
+#include <ckpt/io/impl/file.ipp>
+#endif

@@ -32,30 +32,13 @@ struct folder_entry {
 };
 
 /// The entries of a directory, links followed, sorted by name.
-[[nodiscard]] inline result<std::vector<folder_entry>> list_folder(const std::string& path) {
-    constexpr std::size_t most = 100'000;
-    std::vector<folder_entry> out;
-    const int failure = file_system::list(path.c_str(), [&out](const char* name, bool is_folder, std::uint64_t size) {
-        out.push_back({name, size, is_folder});
-        return out.size() <= most;
-    });
-    if (failure != 0)
-        return error{.code = errc::cannot_open,
-                     .os_code = failure,
-                     .detail = quoted(path) + ": " + system_reason(failure),
-                     .hint = "Check the path and the permissions"};
-    if (out.size() > most)
-        return error{.code = errc::limit,
-                     .detail = quoted(path) + " has more than " + decimal(std::uint64_t{most}) + " entries"};
-    std::sort(out.begin(), out.end(), [](const folder_entry& a, const folder_entry& b) { return a.name < b.name; });
-    return out;
-}
+[[nodiscard]] result<std::vector<folder_entry>> list_folder(const std::string& path);
 
 /// `name` inside `folder`.
-[[nodiscard]] inline std::string path_in(std::string_view folder, std::string_view name) {
-    std::string out(folder);
-    if (!out.empty() && out.back() != '/') out += '/';
-    return out.append(name);
-}
+[[nodiscard]] std::string path_in(std::string_view folder, std::string_view name);
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail
+
+#if !defined(CKPT_COMPILED)
+#include <ckpt/io/impl/folder.ipp>
+#endif

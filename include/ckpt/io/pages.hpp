@@ -27,11 +27,7 @@ class pages {
     explicit pages(std::size_t bytes) noexcept
         : data_{bytes != 0 ? file_system::take_pages(bytes) : nullptr}, size_{data_ != nullptr ? bytes : 0} {}
     pages(pages&& other) noexcept : data_{std::exchange(other.data_, nullptr)}, size_{std::exchange(other.size_, 0)} {}
-    pages& operator=(pages&& other) noexcept {
-        std::swap(data_, other.data_);
-        std::swap(size_, other.size_);
-        return *this;
-    }
+    pages& operator=(pages&& other) noexcept;
     ~pages() {
         if (data_ != nullptr) file_system::give_pages(data_, size_);
     }
@@ -44,3 +40,7 @@ class pages {
 };
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail
+
+#if !defined(CKPT_COMPILED)
+#include <ckpt/io/impl/pages.ipp>
+#endif

@@ -56,23 +56,10 @@ class path_arg {
     [[nodiscard]] const char* narrow() const noexcept { return narrow_; }
 
     /// Whether there is a name, and the whole of it: no null pointer, no NUL inside.
-    [[nodiscard]] bool usable() const noexcept {
-#if defined(_WIN32)
-        if (wide_ != nullptr) return !cut_;
-#endif
-        return narrow_ != nullptr && !cut_;
-    }
+    [[nodiscard]] bool usable() const noexcept;
 
     /// For `error::file` and texts; UTF-8 where it was.
-    [[nodiscard]] std::string text() const {
-#if defined(_WIN32)
-        std::string out;
-        for (const wchar_t* at = wide_; at != nullptr && *at != 0; ++at)
-            out += *at < 0x7F ? static_cast<char>(*at) : '?';
-        if (wide_ != nullptr) return out;
-#endif
-        return narrow_ != nullptr ? std::string(narrow_) : std::string();
-    }
+    [[nodiscard]] std::string text() const;
 
   private:
     const char* narrow_{nullptr};
@@ -83,3 +70,7 @@ class path_arg {
 };
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI
+
+#if !defined(CKPT_COMPILED)
+#include <ckpt/io/impl/path.ipp>
+#endif

@@ -80,49 +80,27 @@ namespace maps {
 
 /// OpenAI's CLIP (clip/model.py of github.com/openai/CLIP; its state_dict in a TorchScript archive) to the names of
 /// OpenCLIP's CLIP: the three sizes go.
-[[nodiscard]] inline key_map openai_clip_to_open_clip() {
-    return key_map{
-        rule("?drop {size:input_resolution|context_length|vocab_size}"),
-    };
-}
+[[nodiscard]] key_map openai_clip_to_open_clip();
 
 /// OpenCLIP's CLIP (open_clip 3.3, ViT or ResNet) to its CustomTextCLIP: the text tower moves below `text.`, as
 /// convert_to_custom_text_state_dict of open_clip/model.py does it.
-[[nodiscard]] inline key_map open_clip_to_custom_text() {
-    return key_map{
-        rule("rename {part:transformer|token_embedding|ln_final|text_projection|positional_embedding}.{rest:**} -> "
-             "text.{part}.{rest}"),
-    };
-}
+[[nodiscard]] key_map open_clip_to_custom_text();
 
 /// The reverse.
-[[nodiscard]] inline key_map open_clip_from_custom_text() {
-    return key_map{
-        rule("strip text."),
-    };
-}
+[[nodiscard]] key_map open_clip_from_custom_text();
 
 /// OpenCLIP's CLIP and CustomTextCLIP (open_clip 3.3) and OpenAI's CLIP, with a ViT, to the names of CLIPModel of
 /// transformers: what convert_clip_original_pytorch_to_hf.py does (in transformers until 4.46). Takes off DDP's
 /// `module.` too.
-[[nodiscard]] inline key_map open_clip_to_hf() {
-    return detail::clip_towers_to_hf(
-        rule("?strip wrappers"), rule("?strip text."), rule("?drop {size:input_resolution|context_length|vocab_size}"),
-        rule("rename token_embedding.weight -> text_model.embeddings.token_embedding.weight"),
-        rule("rename positional_embedding -> text_model.embeddings.position_embedding.weight"),
-        rule("rename ln_final.{leaf} -> text_model.final_layer_norm.{leaf}"),
-        rule("rename transformer.resblocks.{i:int}.{rest:**} -> text_model.encoder.layers.{i}.{rest}"));
-}
+[[nodiscard]] key_map open_clip_to_hf();
 
 /// CLIPModel of transformers (4 and 5) to the names of OpenCLIP's CLIP, which are OpenAI's. The position_ids that
 /// transformers stored until 4.30 are dropped.
-[[nodiscard]] inline key_map open_clip_from_hf() {
-    return detail::clip_towers_from_hf(
-        rule("rename text_model.embeddings.token_embedding.weight -> token_embedding.weight"),
-        rule("rename text_model.embeddings.position_embedding.weight -> positional_embedding"),
-        rule("rename text_model.final_layer_norm.{leaf} -> ln_final.{leaf}"),
-        rule("rename text_model.encoder.layers.{i:int}.{rest:**} -> transformer.resblocks.{i}.{rest}"));
-}
+[[nodiscard]] key_map open_clip_from_hf();
 
 } // namespace maps
 } // namespace ckpt::inline CKPT_DETAIL_ABI
+
+#if !defined(CKPT_COMPILED)
+#include <ckpt/maps/impl/clip.ipp>
+#endif

@@ -14,30 +14,21 @@ namespace maps {
 /// DenseNet's published weights (`densenet121-a639ec97.pth`, written before torch 0.4.1) to the names of the model:
 /// `norm.1`, `conv.2` to `norm1`, `conv2`; what densenet._load_state_dict does. They have no `num_batches_tracked`,
 /// which torch then takes as 0.
-[[nodiscard]] inline key_map torchvision_densenet_from_earlier() {
-    return key_map{
-        rule("rename {p:**}.denselayer{l:int}.{kind:norm|conv}.{n:1|2}.{leaf} -> {p}.denselayer{l}.{kind}{n}.{leaf}")};
-}
+[[nodiscard]] key_map torchvision_densenet_from_earlier();
 
 /// The reverse. Drops `num_batches_tracked`, which those weights do not have.
-[[nodiscard]] inline key_map torchvision_densenet_to_earlier() {
-    return key_map{
-        rule("?drop **.num_batches_tracked"),
-        rule("rename {p:**}.denselayer{l:int}.{kind:norm|conv}{n:1|2}.{leaf} -> {p}.denselayer{l}.{kind}.{n}.{leaf}")};
-}
+[[nodiscard]] key_map torchvision_densenet_to_earlier();
 
 /// VisionTransformer as torchvision 0.12 wrote it to the names since 0.13: `mlp.linear_1`, `mlp.linear_2` to `mlp.0`,
 /// `mlp.3`; what MLPBlock._load_from_state_dict does.
-[[nodiscard]] inline key_map torchvision_vit_from_earlier() {
-    return key_map{rule(
-        "rename {p:**}.encoder_layer_{l:int}.mlp.linear_{n:int}.{leaf} -> {p}.encoder_layer_{l}.mlp.{3*n-3}.{leaf}")};
-}
+[[nodiscard]] key_map torchvision_vit_from_earlier();
 
 /// The reverse.
-[[nodiscard]] inline key_map torchvision_vit_to_earlier() {
-    return key_map{rule(
-        "rename {p:**}.encoder_layer_{l:int}.mlp.{n:int}.{leaf} -> {p}.encoder_layer_{l}.mlp.linear_{n/3+1}.{leaf}")};
-}
+[[nodiscard]] key_map torchvision_vit_to_earlier();
 
 } // namespace maps
 } // namespace ckpt::inline CKPT_DETAIL_ABI
+
+#if !defined(CKPT_COMPILED)
+#include <ckpt/maps/impl/torchvision.ipp>
+#endif

@@ -147,23 +147,7 @@ struct global_lookup {
 
 /// The verdict for a name as it is written in a file. Exact beats pattern; a later part beats an earlier one; the
 /// written spelling is tried before the canonical one.
-[[nodiscard]] inline global_lookup look_up(const allowlist& list, std::string_view module, std::string_view name) {
-    const canonical_name canonical{module, name};
-    const bool differs = canonical.module() != module || canonical.name() != name;
-    if (is_attack(module, name) || (differs && is_attack(canonical.module(), canonical.name())))
-        return {verdict::dangerous, nullptr};
-    for (const bool patterns : {false, true})
-        for (std::size_t i = list.tables.size(); i-- > 0;) {
-            const global_table& table = list.tables[i];
-            if (table.patterns != patterns) continue;
-            const auto find = patterns ? find_pattern : find_exact;
-            const global_entry* e = find(table, module, name);
-            if (e == nullptr && differs) e = find(table, canonical.module(), canonical.name());
-            if (e != nullptr)
-                return {e->build != nullptr || e->kind != global_kind::other ? verdict::build : verdict::inert, e};
-        }
-    return {verdict::refuse, nullptr};
-}
+[[nodiscard]] global_lookup look_up(const allowlist& list, std::string_view module, std::string_view name);
 
 // What a part may be: a struct with a static `entries` array, or a list of parts with `tables`.
 template <class P>
@@ -263,3 +247,7 @@ template <policy P> [[nodiscard]] constexpr allowlist allowlist_of() {
 
 } // namespace detail
 } // namespace ckpt::inline CKPT_DETAIL_ABI
+
+#if !defined(CKPT_COMPILED)
+#include <ckpt/pickle/impl/globals.ipp>
+#endif

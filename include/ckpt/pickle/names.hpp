@@ -138,22 +138,7 @@ inline constexpr struct {
 /// The present spelling of a global. Borrows from its arguments where nothing changes.
 class canonical_name {
   public:
-    canonical_name(std::string_view module, std::string_view name) : module_{module}, name_{name} {
-        for (const renamed& r : renamed_globals)
-            if (r.from_module == module && (r.from_name.empty() || r.from_name == name)) {
-                module_ = r.to_module;
-                if (!r.to_name.empty()) name_ = r.to_name;
-                return;
-            }
-        for (const auto& r : renamed_packages)
-            if (module.starts_with(r.from) && (module.size() == r.from.size() || module[r.from.size()] == '.')) {
-                joined_.reserve(r.to.size() + module.size() - r.from.size());
-                joined_ += r.to;
-                joined_ += module.substr(r.from.size());
-                module_ = joined_;
-                return;
-            }
-    }
+    canonical_name(std::string_view module, std::string_view name);
     canonical_name(const canonical_name&) = delete;
     canonical_name& operator=(const canonical_name&) = delete;
 
@@ -384,3 +369,7 @@ inline constexpr std::string_view ways_out[]{
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail
+
+#if !defined(CKPT_COMPILED)
+#include <ckpt/pickle/impl/names.ipp>
+#endif

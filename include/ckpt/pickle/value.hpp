@@ -81,10 +81,7 @@ struct global_name {
 
 /// The dotted name in present spelling: "numpy._core.multiarray.scalar" and "builtins.set", also where numpy 1 or
 /// Python 2 wrote another.
-[[nodiscard]] inline std::string canonical(const global_name& g) {
-    const detail::canonical_name present{g.module, g.name};
-    return std::string(present.module()).append(1, '.').append(present.name());
-}
+[[nodiscard]] std::string canonical(const global_name& g);
 
 /// A storage that stands in the object for itself, or below a tensor.
 struct storage_value {
@@ -292,320 +289,6 @@ class value::entry_range {
     range all_{};
 };
 
-inline ckpt::kind value::kind() const noexcept {
-    using detail::node_kind;
-    switch (self().kind) {
-    case node_kind::absent: return ckpt::kind::absent;
-    case node_kind::none: return ckpt::kind::none;
-    case node_kind::boolean: return ckpt::kind::boolean;
-    case node_kind::integer:
-    case node_kind::big_integer: return ckpt::kind::integer;
-    case node_kind::real: return ckpt::kind::real;
-    case node_kind::string: return ckpt::kind::string;
-    case node_kind::bytes:
-    case node_kind::byte_array: return ckpt::kind::bytes;
-    case node_kind::tuple: return ckpt::kind::tuple;
-    case node_kind::list: return ckpt::kind::list;
-    case node_kind::dictionary: return ckpt::kind::dictionary;
-    case node_kind::set:
-    case node_kind::frozen_set: return ckpt::kind::set;
-    case node_kind::global: return ckpt::kind::global;
-    case node_kind::persistent: return ckpt::kind::persistent;
-    case node_kind::application: return ckpt::kind::object;
-    case node_kind::extension: return ckpt::kind::absent;
-    case node_kind::complex: return ckpt::kind::complex;
-    case node_kind::tensor: return ckpt::kind::tensor;
-    case node_kind::storage: return ckpt::kind::storage;
-    case node_kind::array: return ckpt::kind::array;
-    case node_kind::refused: return ckpt::kind::refused;
-    }
-    return ckpt::kind::absent;
-}
-
-inline const ckpt::error* value::refusal() const noexcept {
-    const detail::node n = self();
-    if (n.kind == detail::node_kind::tensor) return graph_->tensors[n.a].refusal;
-    return n.kind == detail::node_kind::refused ? graph_->errors[n.a] : nullptr;
-}
-
-inline ckpt::error value::wrong(std::string_view wanted) const {
-    if (const ckpt::error* own = refusal()) return *own;
-    return {.code = errc::wrong_type,
-            .detail = "expected " + std::string(wanted) + ", found " + std::string(name(kind()))};
-}
-
-inline result<bool> value::as_bool() const {
-    const detail::node n = self();
-    if (n.kind != detail::node_kind::boolean) return wrong("bool");
-    return n.integer != 0;
-}
-
-inline result<std::int64_t> value::as_int() const {
-    const detail::node n = self();
-    if (n.kind == detail::node_kind::big_integer)
-        return ckpt::error{.code = errc::wrong_type,
-                           .detail = "the integer does not fit in 64 bits",
-                           .hint = "read it with as_integer_bytes()"};
-    if (n.kind != detail::node_kind::integer) return wrong("int");
-    return n.integer;
-}
-
-inline result<std::span<const std::byte>> value::as_integer_bytes() const {
-    const detail::node n = self();
-    if (n.kind == detail::node_kind::big_integer) return std::as_bytes(std::span<const char>{n.text, n.a});
-    if (n.kind != detail::node_kind::integer) return wrong("int beyond 64 bits");
-    return ckpt::error{
-        .code = errc::wrong_type, .detail = "the integer fits in 64 bits", .hint = "read it with as_int()"};
-}
-
-inline result<double> value::as_real() const {
-    const detail::node n = self();
-    if (n.kind == detail::node_kind::real) return n.real;
-    if (n.kind == detail::node_kind::integer && n.integer >= -(std::int64_t{1} << 53) &&
-        n.integer <= (std::int64_t{1} << 53))
-        return static_cast<double>(n.integer);
-    return wrong("float");
-}
-
-inline result<detail::complex_value> value::as_complex() const {
-    const detail::node n = self();
-    if (n.kind != detail::node_kind::complex) return wrong("complex");
-    return graph_->complexes[n.a];
-}
-
-inline result<std::string_view> value::as_string() const {
-    const detail::node n = self();
-    if (n.kind != detail::node_kind::string) return wrong("str");
-    return detail::graph::text_of(n);
-}
-
-inline result<std::span<const std::byte>> value::as_bytes() const {
-    const detail::node n = self();
-    using detail::node_kind;
-    const bool python2 = n.kind == node_kind::string && (n.flags & detail::node_flag::eight_bit) != 0;
-    if (n.kind != node_kind::bytes && n.kind != node_kind::byte_array && !python2) return wrong("bytes");
-    return std::as_bytes(std::span<const char>{n.text, n.a});
-}
-
-inline result<ckpt::tensor> value::as_tensor() const {
-    const detail::node n = self();
-    if (n.kind == detail::node_kind::array)
-        return detail::tensor_access::make(&graph_->tensors[graph_->arrays[n.a].tensor], graph_->storages);
-    if (n.kind != detail::node_kind::tensor) return wrong("tensor");
-    return detail::tensor_access::make(&graph_->tensors[n.a], graph_->storages);
-}
-
-inline result<ckpt::dtype> value::as_dtype() const {
-    const detail::node n = self();
-    if (n.kind == detail::node_kind::global) {
-        const detail::global_occurrence& g = graph_->globals[n.a];
-        if (g.module == "torch")
-            if (const auto type = parse_dtype(g.name)) return *type;
-    }
-    return wrong("torch.dtype");
-}
-
-inline result<storage_value> value::as_storage() const {
-    const detail::node n = self();
-    if (n.kind != detail::node_kind::storage) return wrong("storage");
-    storage_value out{.id = n.a, .key = graph_->storages->key(n.a), .nbytes = graph_->storages->nbytes(n.a)};
-    if (n.extra != 0xFFFF) out.type = static_cast<ckpt::dtype>(n.extra);
-    return out;
-}
-
-inline result<numpy_array> value::as_array() const {
-    const detail::node n = self();
-    if (n.kind != detail::node_kind::array) return wrong("ndarray");
-    const detail::array_value& a = graph_->arrays[n.a];
-    return numpy_array{a.type, a.fortran_order,
-                       detail::tensor_access::make(&graph_->tensors[a.tensor], graph_->storages)};
-}
-
-inline result<global_name> value::as_global() const {
-    const detail::node n = self();
-    if (n.kind != detail::node_kind::global) return wrong("a class or a function");
-    return global_name{graph_->globals[n.a].module, graph_->globals[n.a].name};
-}
-
-inline bool value::is_utf8() const noexcept { return (self().flags & detail::node_flag::not_utf8) == 0; }
-inline bool value::is_byte_array() const noexcept { return self().kind == detail::node_kind::byte_array; }
-inline bool value::is_frozen_set() const noexcept { return self().kind == detail::node_kind::frozen_set; }
-
-inline value::range value::elements() const noexcept {
-    const detail::node n = self();
-    using detail::node_kind;
-    if (n.kind == node_kind::tuple || n.kind == node_kind::list || n.kind == node_kind::set ||
-        n.kind == node_kind::frozen_set)
-        return {graph_, graph_->elements(n)};
-    return {};
-}
-
-inline bool value::is_mapping() const noexcept {
-    const detail::node n = self();
-    if (n.kind != detail::node_kind::application) return n.kind == detail::node_kind::dictionary;
-    return (n.flags & (detail::node_flag::pairs | detail::node_flag::elements)) == detail::node_flag::pairs;
-}
-
-inline bool value::is_module() const noexcept {
-    const detail::node n = self();
-    return n.kind == detail::node_kind::application && (n.flags & detail::node_flag::module) != 0;
-}
-
-inline value::entry_range value::entries() const noexcept {
-    const detail::node n = self();
-    if (n.kind == detail::node_kind::application && is_mapping()) return entry_range{items()};
-    if (n.kind != detail::node_kind::dictionary) return entry_range{};
-    return entry_range{range{graph_, graph_->elements(n)}};
-}
-
-inline value::range value::items() const noexcept {
-    if (self().kind != detail::node_kind::application) return {};
-    return {graph_, graph_->items_of(at_node(node_ + 1).link.b)};
-}
-
-inline std::size_t value::size() const noexcept {
-    switch (self().kind) {
-    case detail::node_kind::dictionary: return entries().size();
-    case detail::node_kind::application: return items().size();
-    default: return elements().size();
-    }
-}
-
-inline value value::operator[](std::size_t index) const noexcept {
-    const detail::node n = self();
-    return n.kind == detail::node_kind::tuple || n.kind == detail::node_kind::list ? elements()[index] : value{};
-}
-
-inline value value::class_of() const noexcept {
-    const detail::node n = self();
-    return n.kind == detail::node_kind::application || n.kind == detail::node_kind::dictionary ? child(n.link.b)
-                                                                                               : value{};
-}
-inline value value::args() const noexcept {
-    const detail::node n = self();
-    return n.kind == detail::node_kind::application ? child(n.a) : value{};
-}
-inline value value::kwargs() const noexcept {
-    const detail::node n = self();
-    return n.kind == detail::node_kind::application ? child(n.link.c) : value{};
-}
-inline value value::state() const noexcept {
-    const detail::node n = self();
-    if (n.kind == detail::node_kind::application) return child(at_node(node_ + 1).a);
-    if (n.kind == detail::node_kind::dictionary && n.link.c != 0) return child(at_node(n.link.c).a);
-    return {};
-}
-inline value value::persistent_argument() const noexcept {
-    const detail::node n = self();
-    return n.kind == detail::node_kind::persistent ? child(n.a) : value{};
-}
-
-inline value value::entry_named(std::string_view key) const noexcept {
-    for (const entry e : entries())
-        if (const detail::node n = e.key.self();
-            n.kind == detail::node_kind::string && detail::graph::text_of(n) == key)
-            return e.mapped;
-    return {};
-}
-
-inline value value::attribute(std::string_view name) const noexcept {
-    const value own = state();
-    if (own.kind() != ckpt::kind::tuple) return own.entry_named(name);
-    if (own.size() == 2)
-        for (const value part : own.elements())
-            if (const value found = part.entry_named(name)) return found;
-    return {};
-}
-
-inline value value::module_member(std::string_view dotted) const noexcept {
-    value here = *this;
-    while (here.is_module()) {
-        for (const std::string_view part : {"_parameters", "_buffers", "_modules"})
-            if (const value found = here.attribute(part).entry_named(dotted)) return found;
-        value submodules = here.attribute("_modules");
-        if (!submodules) { // of TorchScript: tensors and submodules are attributes
-            submodules = here.state();
-            if (const value found = submodules.entry_named(dotted)) return found;
-        } else if (const value found = here.attribute(dotted)) {
-            return found; // what is no part of a state_dict
-        }
-        // The first submodule that leads on; PyTorch allows no dot in a name.
-        here = {};
-        for (std::size_t dot = dotted.find('.'); dot != std::string_view::npos && !here;
-             dot = dotted.find('.', dot + 1))
-            if (const value below = submodules.entry_named(dotted.substr(0, dot))) {
-                here = below;
-                dotted.remove_prefix(dot + 1);
-            }
-    }
-    return {};
-}
-
-inline result<value> value::at(std::string_view key) const {
-    if (kind() == ckpt::kind::dictionary) {
-        if (const value found = entry_named(key)) return found;
-    } else if (kind() == ckpt::kind::object) {
-        if (const value found = attribute(key)) return found;
-        if (const value found = module_member(key)) return found;
-        // A mapping of a class without a builder: keys and values in turn.
-        const range all = items();
-        for (std::size_t i = 0; i + 1 < all.size(); i += 2)
-            if (const detail::node n = all[i].self();
-                n.kind == detail::node_kind::string && detail::graph::text_of(n) == key)
-                return all[i + 1];
-    }
-    if (refusal() != nullptr) return *refusal();
-    return ckpt::error{.code = errc::path_missing,
-                       .detail = "no entry " + detail::quoted(key) + " in this " + std::string(name(kind()))};
-}
-
-inline result<value> value::at(std::int64_t index) const {
-    const auto unsigned_index = static_cast<std::uint64_t>(index);
-    if (kind() == ckpt::kind::tuple || kind() == ckpt::kind::list) {
-        if (unsigned_index < size()) return (*this)[static_cast<std::size_t>(unsigned_index)];
-    } else if (kind() == ckpt::kind::dictionary) {
-        for (const entry e : entries())
-            if (const detail::node n = e.key.self(); n.kind == detail::node_kind::integer && n.integer == index)
-                return e.mapped;
-    } else if (kind() == ckpt::kind::object) {
-        const range all = items();
-        if (unsigned_index < all.size()) return all[static_cast<std::size_t>(unsigned_index)];
-        const value own = state();
-        if (all.empty() && (own.kind() == ckpt::kind::tuple || own.kind() == ckpt::kind::list) &&
-            unsigned_index < own.size())
-            return own[static_cast<std::size_t>(unsigned_index)];
-    }
-    if (refusal() != nullptr) return *refusal();
-    return ckpt::error{.code = errc::path_missing,
-                       .detail = "no element " + detail::decimal(index) + " in this " + std::string(name(kind())) +
-                                 " of " + detail::decimal(std::uint64_t{size()})};
-}
-
-inline result<value> value::find(std::string_view path) const {
-    value here = *this;
-    std::string_view rest = path;
-    std::string done;
-    while (!rest.empty()) {
-        const std::string element = detail::take_path_element(rest);
-        const auto by_name = here.at(element);
-        const auto index = by_name ? std::nullopt : detail::parse_index(element);
-        const result<value> next = index ? here.at(*index) : by_name;
-        if (!next) {
-            ckpt::error failure = next.error();
-            failure.path = done;
-            failure.detail =
-                failure.code == errc::path_missing
-                    ? failure.detail + (done.empty() ? " at the root" : "; " + detail::quoted(done) + " exists")
-                    : failure.detail;
-            if (failure.hint.empty()) failure.hint = "list what exists with: ckpt show FILE";
-            return failure;
-        }
-        detail::append_path_element(done, element, done.empty());
-        here = *next;
-    }
-    return here;
-}
-
 /// What a builder sees: the arguments of one object, and the only ways to make a value.
 class call {
   public:
@@ -622,28 +305,10 @@ class call {
 
     [[nodiscard]] result<value> make_none() { return value{graph_, detail::none_node}; }
     [[nodiscard]] result<value> make_bool(bool b) { return value{graph_, b ? detail::true_node : detail::false_node}; }
-    [[nodiscard]] result<value> make_int(std::int64_t v) {
-        detail::node n = detail::node::of(detail::node_kind::integer);
-        n.integer = v;
-        return make(n, 0);
-    }
-    [[nodiscard]] result<value> make_unsigned(std::uint64_t v) {
-        if (v <= ~std::uint64_t{0} >> 1) return make_int(static_cast<std::int64_t>(v));
-        char bytes[9]{}; // little-endian, and a sign
-        for (std::size_t i = 0; i < 8; ++i) bytes[i] = static_cast<char>(static_cast<unsigned char>(v >> (8 * i)));
-        return make_text(detail::node_kind::big_integer, {bytes, sizeof bytes});
-    }
-    [[nodiscard]] result<value> make_real(double v) {
-        detail::node n = detail::node::of(detail::node_kind::real);
-        n.real = v;
-        return make(n, 0);
-    }
-    [[nodiscard]] result<value> make_complex(double re, double im) {
-        graph_->complexes.push_back(graph_->memory, {re, im});
-        return make(
-            detail::node::of(detail::node_kind::complex, static_cast<std::uint32_t>(graph_->complexes.size() - 1)),
-            sizeof(detail::complex_value));
-    }
+    [[nodiscard]] result<value> make_int(std::int64_t v);
+    [[nodiscard]] result<value> make_unsigned(std::uint64_t v);
+    [[nodiscard]] result<value> make_real(double v);
+    [[nodiscard]] result<value> make_complex(double re, double im);
     /// Copies the text.
     [[nodiscard]] result<value> make_string(std::string_view text) {
         return make_text(detail::node_kind::string, text);
@@ -652,43 +317,15 @@ class call {
         return make_text(detail::node_kind::bytes, {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
     }
     /// A tuple of values of the same file.
-    [[nodiscard]] result<value> make_tuple(std::span<const value> elements) {
-        if (!charge(elements.size() * sizeof(std::uint32_t))) return over_budget();
-        auto* nodes = graph_->memory.allocate<std::uint32_t>(elements.size());
-        for (std::size_t i = 0; i < elements.size(); ++i) nodes[i] = elements[i].node_;
-        detail::node n = detail::node::of(detail::node_kind::tuple, static_cast<std::uint32_t>(elements.size()));
-        n.items = nodes;
-        return make(n, 0);
-    }
+    [[nodiscard]] result<value> make_tuple(std::span<const value> elements);
 
-    call(detail::graph& graph, std::uint32_t node, std::uint64_t& budget, std::uint32_t rank_limit) noexcept
-        : graph_{&graph}, node_{node}, budget_{&budget}, rank_limit_{rank_limit} {
-        const detail::node self = graph.nodes[node];
-        const detail::node more = graph.nodes[node + 1];
-        args = detail_access::make(graph, self.a);
-        kwargs = detail_access::make(graph, self.link.c);
-        state = detail_access::make(graph, more.a);
-        items = {&graph, graph.items_of(more.link.b)};
-    }
+    call(detail::graph& graph, std::uint32_t node, std::uint64_t& budget, std::uint32_t rank_limit) noexcept;
 
     /// Takes `bytes` from the budget of what builders may make or read; false when it is spent.
-    [[nodiscard]] bool charge(std::uint64_t bytes) noexcept {
-        if (bytes > *budget_) {
-            *budget_ = 0;
-            spent_ = true;
-            return false;
-        }
-        *budget_ -= bytes;
-        return true;
-    }
+    [[nodiscard]] bool charge(std::uint64_t bytes) noexcept;
     /// Whether a charge failed: the file does not open.
     [[nodiscard]] bool over_limit() const noexcept { return spent_; }
-    [[nodiscard]] ckpt::error over_budget() const {
-        return {.code = errc::limit,
-                .offset = offset(),
-                .record = std::string(graph_->record),
-                .detail = "building the values of this file needs more memory than limits.made_per_byte allows"};
-    }
+    [[nodiscard]] ckpt::error over_budget() const;
 
     // For the library's own builders.
     [[nodiscard]] detail::graph& graph() const noexcept { return *graph_; }
@@ -698,33 +335,15 @@ class call {
         return graph_->elements(graph_->nodes[detail_access::node(args)]);
     }
     /// The same call with other arguments (a tuple node), for builders that wrap another.
-    [[nodiscard]] call with_arguments(std::uint32_t tuple) const noexcept {
-        call out = *this;
-        out.args = detail_access::make(*graph_, tuple);
-        return out;
-    }
-    [[nodiscard]] result<value> make_tensor(const detail::tensor_data& data) {
-        graph_->tensors.push_back(graph_->memory, data);
-        return make(detail::node::of(detail::node_kind::tensor, static_cast<std::uint32_t>(graph_->tensors.size() - 1)),
-                    sizeof data);
-    }
+    [[nodiscard]] call with_arguments(std::uint32_t tuple) const noexcept;
+    [[nodiscard]] result<value> make_tensor(const detail::tensor_data& data);
     /// The object stays what it is: name, arguments and state, without a meaning.
     [[nodiscard]] result<value> keep_inert() const noexcept { return value{graph_, node_}; }
-    [[nodiscard]] result<value> make(const detail::node& n, std::uint64_t bytes) {
-        if (!charge(sizeof(detail::node) + bytes)) return over_budget();
-        return value{graph_, graph_->add(n)};
-    }
+    [[nodiscard]] result<value> make(const detail::node& n, std::uint64_t bytes);
 
   private:
     [[nodiscard]] std::uint64_t offset() const noexcept { return graph_->place(graph_->nodes[node_ + 1].link.c); }
-    [[nodiscard]] result<value> make_text(detail::node_kind kind, std::string_view text) {
-        if (text.size() > 0xFFFF'FFFFu || !charge(text.size())) return over_budget();
-        char* copy = graph_->memory.allocate<char>(text.size() + 1);
-        if (!text.empty()) std::memcpy(copy, text.data(), text.size());
-        detail::node n = detail::node::of(kind, static_cast<std::uint32_t>(text.size()));
-        n.text = copy;
-        return make(n, 0);
-    }
+    [[nodiscard]] result<value> make_text(detail::node_kind kind, std::string_view text);
 
     detail::graph* graph_;
     std::uint32_t node_;
@@ -734,3 +353,7 @@ class call {
 };
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI
+
+#if !defined(CKPT_COMPILED)
+#include <ckpt/pickle/impl/value.ipp>
+#endif

@@ -113,48 +113,15 @@ class target_list {
     std::vector<std::string> absent{};    ///< optionals that are not there, and vectors that are empty
 
     /// Goes below a name or an index; gives what `leave` takes to come back.
-    [[nodiscard]] std::size_t enter(std::string_view name) {
-        const std::size_t before = key_.size();
-        if (before > 0 && !name.empty()) key_ += '.';
-        key_ += name;
-        return before;
-    }
+    [[nodiscard]] std::size_t enter(std::string_view name);
     [[nodiscard]] std::size_t enter(std::size_t index) { return enter(decimal(std::uint64_t{index})); }
     void leave(std::size_t before) { key_.resize(before); }
 
-    void add(const target_type& type) {
-        load_target& t = targets.emplace_back();
-        t.key = key_;
-        t.type = type;
-        t.found = weights_->find(key_);
-    }
+    void add(const target_type& type);
 
     /// The size of a vector: the largest index below it and one. An index that is not below the number of keys does not
     /// count, nor do elements beyond eight for each key, so that a key costs nobody memory by its number.
-    [[nodiscard]] std::size_t count_elements() {
-        const std::string prefix = key_.empty() ? std::string{} : key_ + '.';
-        const auto& d = *weights_;
-        const std::uint64_t most = (std::min)(std::uint64_t{d.entries.size()}, elements_left_);
-        std::uint64_t size = 0;
-        auto at = std::lower_bound(d.by_key.begin(), d.by_key.end(), std::string_view{prefix},
-                                   [&d](std::uint32_t i, std::string_view k) { return d.entries[i].key < k; });
-        for (; at != d.by_key.end() && d.entries[*at].key.starts_with(prefix); ++at) {
-            std::string_view digits = d.entries[*at].key.substr(prefix.size());
-            digits = digits.substr(0, digits.find('.'));
-            if (digits.empty() || digits.size() > 10 || (digits.size() > 1 && digits[0] == '0')) continue;
-            std::uint64_t index = 0;
-            bool number = true;
-            for (const char c : digits) {
-                number = number && c >= '0' && c <= '9';
-                index = index * 10 + static_cast<unsigned char>(c - '0');
-            }
-            if (number && index < most) size = (std::max)(size, index + 1);
-        }
-        elements_left_ -= size;
-        if (size == 0) absent.push_back(key_); // said, because nothing below it can be missing
-        decisions.push_back(static_cast<std::size_t>(size));
-        return decisions.back();
-    }
+    [[nodiscard]] std::size_t count_elements();
 
     struct mark {
         std::size_t targets{};
@@ -162,22 +129,9 @@ class target_list {
         std::size_t absent{};
         std::uint64_t elements_left{};
     };
-    [[nodiscard]] mark begin_optional() {
-        mark out{targets.size(), decisions.size(), absent.size(), elements_left_};
-        decisions.push_back(1);
-        return out;
-    }
+    [[nodiscard]] mark begin_optional();
     /// An optional is there where one of the tensors below it is.
-    void end_optional(const mark& since) {
-        for (std::size_t i = since.targets; i < targets.size(); ++i)
-            if (targets[i].found != nullptr) return;
-        targets.resize(since.targets);
-        decisions.resize(since.decisions);
-        absent.resize(since.absent);
-        elements_left_ = since.elements_left;
-        decisions.push_back(0);
-        absent.push_back(key_);
-    }
+    void end_optional(const mark& since);
 
   private:
     const state_dict_data* weights_;
@@ -349,3 +303,7 @@ template <class T> constexpr void check_model() {
 
 } // namespace detail
 } // namespace ckpt::inline CKPT_DETAIL_ABI
+
+#if !defined(CKPT_COMPILED)
+#include <ckpt/state/impl/binding.ipp>
+#endif

@@ -21,35 +21,10 @@ namespace ckpt::inline CKPT_DETAIL_ABI {
 /// backslash, a tab and a line end in a key are written `\\`, `\t` and `\n`. Order, sharing, strides, byte order and
 /// container do not count. It finds accidents, not adversaries: the sums of values are CRC-32.
 /// Reads all values; fails with the error of the first tensor that has none.
-[[nodiscard]] inline result<std::string> checkpoint_digest(const state_dict& weights) {
-    detail::sha256 sum;
-    std::string line;
-    const detail::state_dict_data& data = *weights.data_;
-    for (const std::uint32_t at : data.by_key) {
-        const std::string_view key = data.entries[at].key;
-        const tensor tensor = detail::tensor_access::make(data.entries[at].data, data.source);
-        const auto crc = tensor.crc32();
-        if (!crc) {
-            error e = crc.error();
-            if (e.path.empty()) e.path = key;
-            return e;
-        }
-        line.clear();
-        for (const char c : key) {
-            if (c == '\\') line += "\\\\";
-            else if (c == '\t') line += "\\t";
-            else if (c == '\n') line += "\\n";
-            else line += c;
-        }
-        (line += '\t').append(name(tensor.dtype())) += "\t[";
-        for (std::size_t i = 0; i < tensor.rank(); ++i)
-            (line += i > 0 ? ", " : "") += detail::decimal(tensor.shape()[i]);
-        line += "]\t";
-        detail::append_hex(line, *crc);
-        line += '\n';
-        sum.add(line);
-    }
-    return sum.digest();
-}
+[[nodiscard]] result<std::string> checkpoint_digest(const state_dict& weights);
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI
+
+#if !defined(CKPT_COMPILED)
+#include <ckpt/state/impl/digest.ipp>
+#endif

@@ -23,52 +23,14 @@
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 /// Text from a file on a line of a report: printable, the middle left out where it is very long.
-[[nodiscard]] inline std::string report_text(std::string_view text) {
-    constexpr std::size_t longest = 240;
-    std::string out;
-    if (text.size() <= longest) {
-        append_escaped(out, text);
-        return out;
-    }
-    append_escaped(out, text.substr(0, longest / 2));
-    out += "...";
-    append_escaped(out, text.substr(text.size() - longest / 4));
-    return out;
-}
+[[nodiscard]] std::string report_text(std::string_view text);
 
 class key_folding {
   public:
-    explicit key_folding(std::span<const std::string> keys) {
-        const std::size_t n = (std::min)(keys.size(), most_keys);
-        rows_.reserve(n);
-        for (std::size_t i = 0; i < n; ++i) rows_.push_back(split(keys[i], i));
-        std::size_t longest = 0;
-        for (const row& r : rows_) longest = (std::max)(longest, r.segments.size());
-        for (const bool numbers : {true, false})
-            for (std::size_t at = longest; at-- > 0 && rows_.size() > 1;) merge(at, numbers);
-        std::sort(rows_.begin(), rows_.end(), [](const row& a, const row& b) { return a.first < b.first; });
-        unseen_ = keys.size() - n;
-    }
+    explicit key_folding(std::span<const std::string> keys);
 
     /// Appends a line for each group, at most `most`, each after `indent`.
-    void append_to(std::string& out, std::string_view indent, std::size_t most) const {
-        std::size_t shown = 0;
-        std::size_t hidden = unseen_;
-        for (const row& r : rows_) {
-            if (shown == most) {
-                hidden += r.count;
-                continue;
-            }
-            ++shown;
-            out += indent;
-            std::string joined;
-            for (std::size_t i = 0; i < r.segments.size(); ++i) (joined += i > 0 ? "." : "") += r.segments[i];
-            out += report_text(joined);
-            if (r.count > 1) (out += " (") += decimal(std::uint64_t{r.count}) + ")";
-            out += '\n';
-        }
-        if (hidden > 0) (out += indent) += "+" + decimal(std::uint64_t{hidden}) + " more\n";
-    }
+    void append_to(std::string& out, std::string_view indent, std::size_t most) const;
 
   private:
     static constexpr std::size_t most_keys = 10'000;
@@ -81,98 +43,20 @@ class key_folding {
         std::size_t count{1};
     };
 
-    [[nodiscard]] static row split(std::string_view key, std::size_t place) {
-        row out;
-        out.first = place;
-        while (out.segments.size() < most_segments) {
-            const std::size_t dot = key.find('.');
-            out.segments.emplace_back(key.substr(0, dot));
-            if (dot == std::string_view::npos) return out;
-            key.remove_prefix(dot + 1);
-        }
-        out.segments.back().append(".").append(key);
-        return out;
-    }
-    [[nodiscard]] static bool is_number(std::string_view s) noexcept {
-        if (s.empty() || s.size() > 9 || (s.size() > 1 && s[0] == '0')) return false;
-        for (const char c : s)
-            if (c < '0' || c > '9') return false;
-        return true;
-    }
-    [[nodiscard]] static std::uint32_t number(std::string_view s) noexcept {
-        std::uint32_t out = 0;
-        for (const char c : s) out = out * 10 + static_cast<unsigned char>(c - '0');
-        return out;
-    }
-    [[nodiscard]] static std::string ranges(std::vector<std::uint32_t> numbers) {
-        std::sort(numbers.begin(), numbers.end());
-        std::string out = "{";
-        for (std::size_t i = 0; i < numbers.size();) {
-            std::size_t end = i + 1;
-            while (end < numbers.size() && numbers[end] == numbers[end - 1] + 1) ++end;
-            if (end - i < 3) end = i + 1;
-            if (i > 0) out += ',';
-            out += decimal(std::uint64_t{numbers[i]});
-            if (end - i > 1) out += ".." + decimal(std::uint64_t{numbers[end - 1]});
-            i = end;
-        }
-        return out + '}';
-    }
+    [[nodiscard]] static row split(std::string_view key, std::size_t place);
+    [[nodiscard]] static bool is_number(std::string_view s) noexcept;
+    [[nodiscard]] static std::uint32_t number(std::string_view s) noexcept;
+    [[nodiscard]] static std::string ranges(std::vector<std::uint32_t> numbers);
 
     /// Makes one row of rows that agree everywhere but at `at`, where all have numbers, or all have names.
-    void merge(std::size_t at, bool numbers) {
-        const auto fits = [&](const row& r) {
-            return r.segments.size() > at && is_number(r.segments[at]) == numbers &&
-                   r.segments[at].find_first_of("{.") == std::string::npos;
-        };
-        const auto less = [&](const row& a, const row& b) {
-            const bool in_a = fits(a);
-            const bool in_b = fits(b);
-            if (in_a != in_b) return in_a;
-            if (!in_a) return a.first < b.first;
-            if (a.segments.size() != b.segments.size()) return a.segments.size() < b.segments.size();
-            for (std::size_t i = 0; i < a.segments.size(); ++i) {
-                if (i == at) continue;
-                if (const int c = a.segments[i].compare(b.segments[i]); c != 0) return c < 0;
-            }
-            return a.first < b.first;
-        };
-        const auto together = [&](const row& a, const row& b) {
-            if (!fits(b) || a.segments.size() != b.segments.size()) return false;
-            for (std::size_t i = 0; i < a.segments.size(); ++i)
-                if (i != at && a.segments[i] != b.segments[i]) return false;
-            return true;
-        };
-        std::sort(rows_.begin(), rows_.end(), less);
-        std::size_t kept = 0;
-        for (std::size_t i = 0; i < rows_.size();) {
-            std::size_t end = i + 1;
-            if (fits(rows_[i]))
-                while (end < rows_.size() && together(rows_[i], rows_[end])) ++end;
-            if (end - i > 1 && (numbers || end - i <= most_names)) {
-                row whole = std::move(rows_[i]);
-                std::vector<std::uint32_t> members;
-                std::string names = "{" + whole.segments[at];
-                if (numbers) members.push_back(number(whole.segments[at]));
-                for (std::size_t k = i + 1; k < end; ++k) {
-                    if (numbers) members.push_back(number(rows_[k].segments[at]));
-                    else names += "," + rows_[k].segments[at];
-                    whole.count += rows_[k].count;
-                    whole.first = (std::min)(whole.first, rows_[k].first);
-                }
-                whole.segments[at] = numbers ? ranges(std::move(members)) : names + '}';
-                rows_[kept++] = std::move(whole);
-            } else {
-                for (std::size_t k = i; k < end; ++k, ++kept)
-                    if (kept != k) rows_[kept] = std::move(rows_[k]);
-            }
-            i = end;
-        }
-        rows_.resize(kept);
-    }
+    void merge(std::size_t at, bool numbers);
 
     std::vector<row> rows_{};
     std::size_t unseen_{0};
 };
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail
+
+#if !defined(CKPT_COMPILED)
+#include <ckpt/state/impl/fold.ipp>
+#endif

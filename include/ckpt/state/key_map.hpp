@@ -49,39 +49,12 @@ constexpr bool check_rule_text(std::string_view text, std::size_t from, std::siz
 }
 
 /// Appends a word of a rule, in quotes where it would mean something else without them.
-inline void append_rule_word(std::string& out, std::string_view word) {
-    bool quotes = word.empty() || word.front() == '#' || word.front() == '[' || word.front() == '?' ||
-                  word.starts_with("qkv(") || word == "where" || word == "with" || word == "by" || word == "wrappers";
-    for (std::size_t i = 0; i < word.size(); ++i) {
-        const char c = word[i];
-        quotes = quotes || c == ' ' || c == '\t' || c == ',' || c == '=' || c == '"' ||
-                 (c == '-' && i + 1 < word.size() && word[i + 1] == '>');
-    }
-    // A word that is digits only could be read as a dimension.
-    quotes = quotes || word.find_first_not_of("-0123456789") == std::string_view::npos;
-    if (!quotes) {
-        out += word;
-        return;
-    }
-    out += '"';
-    for (const char c : word) {
-        if (c == '"' || c == '\\') out += '\\';
-        out += c;
-    }
-    out += '"';
-}
+void append_rule_word(std::string& out, std::string_view word);
 
 /// Appends a character of a key to a pattern or template, escaped where it would mean something else.
-inline void append_literal(std::string& out, char c) {
-    if (c == '\\' || c == '{' || c == '}' || c == '*') out += '\\';
-    out += c;
-}
+void append_literal(std::string& out, char c);
 /// Appends a key as a pattern or template that means just it.
-inline void append_key_word(std::string& out, std::string_view key) {
-    std::string literal;
-    for (const char c : key) append_literal(literal, c);
-    append_rule_word(out, literal);
-}
+void append_key_word(std::string& out, std::string_view key);
 
 } // namespace detail
 
@@ -121,16 +94,7 @@ class rule {
     }
 
     /// The rule as a line of a rules text.
-    [[nodiscard]] std::string line() const {
-        if (!short_form_) return std::string(words_[0]);
-        std::string out(name(verb_));
-        if (verb_ == detail::rule_verb::strip_wrappers) return out + " wrappers";
-        for (std::size_t i = 0; i < count_; ++i) {
-            out += i == 0 ? " " : verb_ == detail::rule_verb::keep ? ", " : " -> ";
-            detail::append_rule_word(out, words_[i]);
-        }
-        return out;
-    }
+    [[nodiscard]] std::string line() const;
 
     std::string_view words_[4]{}; ///< the rule; or the words of a short form, as after unquoting
     std::size_t count_{0};
@@ -216,11 +180,7 @@ struct parse_error {
     std::string line_text{}; ///< the line, printable, clipped around the place
     std::size_t caret{0};    ///< code points of `line_text` before the first caret
 
-    [[nodiscard]] std::string pretty() const {
-        std::string out = error.detail;
-        if (line != 0) out += "\n  " + line_text + "\n  " + std::string(caret, ' ') + std::string(width, '^');
-        return out;
-    }
+    [[nodiscard]] std::string pretty() const;
 };
 
 namespace detail {
@@ -240,70 +200,16 @@ struct key_map_data final : counted {
     std::vector<map_step> steps{};
 
     /// Adds a rule whose text is known to be good; `false` where it is not (a bug for literals).
-    bool add(std::string_view text, std::size_t from, std::size_t to, syntax_fault& fault, bool in_group) {
-        rules.emplace_back();
-        map_rule& added = rules.back();
-        added.number = static_cast<std::uint32_t>(rules.size());
-        if (!parse_rule(text, from, to, added.code, fault)) return false;
-        if (in_group) ++steps.back().count;
-        else steps.push_back({static_cast<std::uint32_t>(rules.size() - 1), 1, false});
-        return true;
-    }
+    bool add(std::string_view text, std::size_t from, std::size_t to, syntax_fault& fault, bool in_group);
     void begin_group() { steps.push_back({static_cast<std::uint32_t>(rules.size()), 0, true}); }
 
-    [[nodiscard]] std::string_view own(std::string_view text) {
-        texts.push_back(detail::make_shared<owned_text>());
-        texts.back()->text = text;
-        return texts.back()->text;
-    }
+    [[nodiscard]] std::string_view own(std::string_view text);
     /// A rule that was checked, or that is made here.
-    void add_known(std::string_view line, bool in_group) {
-        const std::string_view text = own(line);
-        syntax_fault fault;
-        (void)add(text, 0, end_of_rule(text, 0, text.size()), fault, in_group);
-    }
+    void add_known(std::string_view line, bool in_group);
 };
 
 /// The 1-based line and column of byte `at`, and the line for people.
-inline void locate(std::string_view text, const syntax_fault& fault, parse_error& out) {
-    const std::size_t at = fault.from < text.size() ? fault.from : text.size();
-    std::size_t begin = at;
-    while (begin > 0 && text[begin - 1] != '\n') --begin;
-    std::size_t end = text.find('\n', at);
-    if (end == std::string_view::npos) end = text.size();
-    if (end > begin && text[end - 1] == '\r') --end;
-    out.line = 1;
-    for (std::size_t i = 0; i < begin; ++i) out.line += text[i] == '\n' ? 1u : 0u;
-    if (begin == 0 && text.starts_with("\xEF\xBB\xBF")) begin = 3;
-    // One printed character for each code point, so that the caret stands below its place.
-    std::vector<std::string> points;
-    std::size_t caret = 0;
-    std::size_t width = 0;
-    for (std::size_t i = begin; i < end;) {
-        const std::size_t n = utf8_length(text.substr(0, end), i);
-        const std::size_t step = n == 0 ? 1 : n;
-        if (i < at) ++caret;
-        else if (i < fault.to) ++width;
-        const auto c = static_cast<unsigned char>(text[i]);
-        const bool plain = n != 0 && c >= 0x20 && c != 0x7F && !invisible(text, i, n);
-        points.push_back(plain ? std::string(text.substr(i, n)) : std::string(c == '\t' ? " " : "?"));
-        i += step;
-    }
-    out.column = caret + 1;
-    out.width = width == 0 ? 1 : width;
-    constexpr std::size_t most = 100;
-    std::size_t first = 0;
-    std::size_t last = points.size();
-    if (points.size() > most) {
-        first = caret > most / 2 ? caret - most / 2 : 0;
-        last = first + most < points.size() ? first + most : points.size();
-    }
-    if (first > 0) out.line_text += "...";
-    out.caret = caret - first + out.line_text.size();
-    for (std::size_t i = first; i < last; ++i) out.line_text += points[i];
-    if (last < points.size()) out.line_text += "...";
-    if (out.width > last - caret && last > caret) out.width = last - caret;
-}
+void locate(std::string_view text, const syntax_fault& fault, parse_error& out);
 
 template <class T> struct is_rule_group : std::false_type {};
 template <std::size_t N> struct is_rule_group<rule_group<N>> : std::true_type {};
@@ -326,47 +232,14 @@ class key_map {
     /// Reads a rules text. `name` stands before the line in messages. Where it fails, `where` (if given) holds the line
     /// and the place for people; the error's `offset` is the byte of the text.
     [[nodiscard]] static result<key_map> parse(std::string_view text, std::string_view name = "rules",
-                                               parse_error* where = nullptr) {
-        auto made = detail::make_shared<detail::key_map_data>();
-        const std::string_view kept = made->own(text);
-        detail::syntax_fault fault;
-        const bool too_long = text.size() > detail::rules_text_limit;
-        if (!too_long && read(*made, kept, fault)) {
-            key_map out;
-            out.data_ = std::move(made);
-            return out;
-        }
-        parse_error problem;
-        problem.name = name;
-        problem.error.code = too_long ? errc::rules_unreadable : errc::rule_invalid;
-        if (too_long) {
-            problem.error.detail = detail::printable(name) + ": the rules are " +
-                                   detail::decimal(std::uint64_t{text.size()}) + " bytes long, at most 1 MiB is read";
-        } else {
-            detail::locate(text, fault, problem);
-            problem.error.offset = fault.from;
-            problem.error.detail = detail::printable(name) + ':' + detail::decimal(std::uint64_t{problem.line}) + ": " +
-                                   fault.message(text);
-        }
-        if (where != nullptr) *where = problem;
-        return std::move(problem.error);
-    }
+                                               parse_error* where = nullptr);
 
     /// How many rules there are, those in groups counted one by one.
     [[nodiscard]] std::size_t size() const noexcept { return data_->rules.size(); }
     [[nodiscard]] bool empty() const noexcept { return size() == 0; }
 
     /// The rules as a text that `parse` reads.
-    [[nodiscard]] std::string text() const {
-        std::string out;
-        for (const detail::map_step& step : data_->steps) {
-            if (step.group) out += "first {\n";
-            for (std::uint32_t i = 0; i < step.count; ++i)
-                out.append(step.group ? "  " : "").append(data_->rules[step.first + i].code.text).append("\n");
-            if (step.group) out += "}\n";
-        }
-        return out;
-    }
+    [[nodiscard]] std::string text() const;
 
     explicit key_map(detail::shared<detail::key_map_data> data) noexcept : data_{std::move(data)} {}
     [[nodiscard]] const detail::key_map_data& data() const noexcept { return *data_; }
@@ -379,53 +252,8 @@ class key_map {
     }
     static void append(detail::key_map_data& to, const rule_group<0>&) { to.begin_group(); }
 
-    static bool read(detail::key_map_data& to, std::string_view text, detail::syntax_fault& fault) {
-        bool in_group = false;
-        std::size_t opened = 0;
-        for (std::size_t at = text.starts_with("\xEF\xBB\xBF") ? 3 : 0; at < text.size();) {
-            const std::size_t line_end = text.find('\n', at);
-            std::size_t end = line_end == std::string_view::npos ? text.size() : line_end;
-            const std::size_t next = line_end == std::string_view::npos ? end : end + 1;
-            if (end > at && text[end - 1] == '\r' && line_end != std::string_view::npos) --end;
-            if (!detail::check_rule_text(text, at, end, fault)) return false;
-            end = detail::end_of_rule(text, at, end);
-            while (at < end && (text[at] == ' ' || text[at] == '\t')) ++at;
-            while (end > at && (text[end - 1] == ' ' || text[end - 1] == '\t')) --end;
-            const std::string_view line = text.substr(at, end - at);
-            if (line == "}") {
-                if (!in_group) return fault.fail("ckpt: a closing brace without a group", at, end);
-                in_group = false;
-            } else if (is_first(line)) {
-                if (in_group) return fault.fail("ckpt: a group inside a group", at, end);
-                in_group = true;
-                opened = at;
-                to.begin_group();
-            } else if (line.starts_with("first") &&
-                       (line.size() == 5 || line[5] == ' ' || line[5] == '\t' || line[5] == '{')) {
-                return fault.fail("ckpt: a group begins with first { at the end of its line", at, end);
-            } else if (!line.empty()) {
-                if (line.front() == '?') {
-                    std::size_t word = 1;
-                    while (word < line.size() && (line[word] == ' ' || line[word] == '\t')) ++word;
-                    if (is_first(line.substr(word)))
-                        return fault.fail("ckpt: ? does not stand before first", at, at + 1);
-                }
-                if (!to.add(text, at, end, fault, in_group)) return false;
-                if (in_group && !detail::may_stand_in_group(to.rules.back().code.verb))
-                    return fault.fail("ckpt: {it} cannot stand in a group, which takes strip, add, rename and drop", at,
-                                      end);
-            }
-            at = next;
-        }
-        if (in_group) return fault.fail("ckpt: a group that is not closed", opened, opened + 5);
-        return true;
-    }
-    [[nodiscard]] static bool is_first(std::string_view line) noexcept {
-        if (!line.starts_with("first") || line.back() != '{') return false;
-        for (const char c : line.substr(5, line.size() - 6))
-            if (c != ' ' && c != '\t') return false;
-        return true;
-    }
+    static bool read(detail::key_map_data& to, std::string_view text, detail::syntax_fault& fault);
+    [[nodiscard]] static bool is_first(std::string_view line) noexcept;
 
     detail::shared<detail::key_map_data> data_;
 };
@@ -441,3 +269,7 @@ template <std::same_as<rule>... Rules> consteval rule_group<sizeof...(Rules)> fi
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI
+
+#if !defined(CKPT_COMPILED)
+#include <ckpt/state/impl/key_map.ipp>
+#endif

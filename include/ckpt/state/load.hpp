@@ -45,62 +45,13 @@ struct load_fit {
     std::size_t bytes{0};
 };
 
-[[nodiscard]] inline bool sizes_fit(std::span<const std::int64_t> want, std::span<const std::int64_t> got) noexcept {
-    if (want.size() != got.size()) return false;
-    for (std::size_t i = 0; i < want.size(); ++i)
-        if (want[i] >= 0 && want[i] != got[i]) return false;
-    return true;
-}
+[[nodiscard]] bool sizes_fit(std::span<const std::int64_t> want, std::span<const std::int64_t> got) noexcept;
 
 /// Whether a target can take a tensor. Reads no values.
-[[nodiscard]] inline result<load_fit> fit(const tensor& from, const target_type& want, bool casts) {
-    load_fit out;
-    if (from.refusal() != nullptr) return *from.refusal();
-    // Sizes last: "another dtype" and "another number of dimensions" say more.
-    if (want.kind == target_kind::view) {
-        auto address = view_address(tensor_access::data(from), tensor_access::source(from), want.type, want.rank);
-        if (!address) return std::move(address).error();
-        out.address = *address;
-    } else if (want.kind == target_kind::copy) {
-        auto bytes = check_owned_copy(from, want.type, want.rank, casts);
-        if (!bytes) return std::move(bytes).error();
-        out.bytes = *bytes;
-    } else if (want.kind == target_kind::place) {
-        if (auto usable = check_copy(tensor_access::data(from), tensor_access::source(from), want.type, !casts);
-            !usable)
-            return std::move(usable).error();
-    }
-    if (want.sized && !sizes_fit(want.sizes, from.shape()))
-        return error{.code = want.sizes.size() == from.rank() ? errc::size_mismatch : errc::rank_mismatch,
-                     .detail = "the tensor's shape is " + sizes_text(from.shape()) + ", asked for was " +
-                               sizes_text(want.sizes)};
-    std::uint64_t needed{};
-    if (want.kind == target_kind::place &&
-        (!checked_mul(from.numel(), itemsize(want.type), needed) || needed != want.room))
-        return error{.code = errc::size_mismatch,
-                     .detail = "the place has " + decimal(std::uint64_t{want.room}) + " bytes, the elements need " +
-                               decimal(from.numel()) + " times " + decimal(std::uint64_t{itemsize(want.type)})};
-    if (reinterpret_cast<std::uintptr_t>(out.address) % want.alignment != 0)
-        return misaligned_error(from.dtype(), want.alignment);
-    return out;
-}
+[[nodiscard]] result<load_fit> fit(const tensor& from, const target_type& want, bool casts);
 
 /// Why a tensor does not fit, for a report: what was seen, and what would take it.
-[[nodiscard]] inline std::string why_not(const error& e, const target_type& want, ckpt::dtype got) {
-    std::string out = e.detail.empty() ? std::string(info(e.code).meaning) : e.detail;
-    switch (e.code) {
-    case errc::needs_copy:
-    case errc::not_mapped:
-    case errc::misaligned:
-    case errc::byte_order:
-    case errc::lazy_bit: return want.kind == target_kind::view ? out + ": use tensor_copy" : out;
-    case errc::dtype_mismatch:
-        if (!is_convertible(got, want.type)) return out;
-        return out + (want.kind == target_kind::view ? ": a tensor_copy converts where load_options::casts is set"
-                                                     : ": it is converted where load_options::casts is set");
-    default: return out;
-    }
-}
+[[nodiscard]] std::string why_not(const error& e, const target_type& want, ckpt::dtype got);
 
 /// Judges targets one by one and writes the report. Work is linear in targets and keys, but for sorting.
 class load_judge {
@@ -109,73 +60,19 @@ class load_judge {
         : data_{state_dict_access::data(weights).get()}, options_{&options}, asked_(data_->entries.size(), char{0}) {}
 
     /// Sets the outcome of a target and notes it. The error, where there is one, is for callers that hand it on.
-    [[nodiscard]] result<void> judge(load_target& t) {
-        if (t.found == nullptr) {
-            if (const auto* other = find_other(t.key)) {
-                error e{.code = errc::wrong_type,
-                        .detail =
-                            "the entry is no tensor but a value of kind " + std::string(name(other->content.kind()))};
-                mismatch(t, e.detail);
-                return e;
-            }
-            t.outcome = target_outcome::missing;
-            if (report_.missing_keys.size() < most_hints) missing_types_.push_back(wanted_sizes(t.type));
-            report_.missing_keys.push_back(t.key);
-            return error{.code = errc::key_missing, .detail = "no key " + quoted(t.key)};
-        }
-        asked_[index(t)] = 1;
-        t.source = tensor_access::make(t.found->data, data_->source);
-        auto fits = fit(t.source, t.type, options_->casts);
-        if (!fits) {
-            error e = std::move(fits).error();
-            e.path = where(t.key);
-            mismatch(t, t.source.refusal() != nullptr ? e.message() : why_not(e, t.type, t.source.dtype()));
-            return e;
-        }
-        t.address = fits->address;
-        t.bytes = fits->bytes;
-        accept(t);
-        return {};
-    }
+    [[nodiscard]] result<void> judge(load_target& t);
     /// The same for a target that does not fit for a reason of its caller's.
-    void mismatch(load_target& t, std::string why) {
-        t.outcome = target_outcome::mismatched;
-        if (t.found != nullptr) asked_[index(t)] = 1;
-        mismatched_tensor m;
-        m.key = t.key;
-        m.want_shape = wanted_sizes(t.type);
-        if (t.type.kind != target_kind::handle) m.want_dtype = t.type.type;
-        if (t.source && t.source.refusal() == nullptr) {
-            m.got_shape.assign(t.source.shape().begin(), t.source.shape().end());
-            m.got_dtype = t.source.dtype();
-        }
-        m.why = std::move(why);
-        report_.mismatched.push_back(std::move(m));
-    }
+    void mismatch(load_target& t, std::string why);
     void absent(std::string key) { report_.absent.push_back(std::move(key)); }
 
     /// The whole report, once every target was judged.
-    [[nodiscard]] load_report finish() {
-        for (std::size_t i = 0; i < asked_.size(); ++i)
-            if (asked_[i] == 0) report_.unexpected_keys.emplace_back(data_->entries[i].key);
-        list_sources();
-        report_.missing_not_allowed = not_allowed(report_.missing_keys, options_->allow_missing).size();
-        report_.unexpected_not_allowed = not_allowed(report_.unexpected_keys, options_->allow_unexpected).size();
-        for (std::size_t i = 0; i < missing_types_.size(); ++i) add_hint(report_.missing_keys[i], missing_types_[i]);
-        return std::move(report_);
-    }
+    [[nodiscard]] load_report finish();
 
     [[nodiscard]] std::string where(std::string_view key) const { return data_->where(key); }
 
     /// The keys that no pattern matches.
     [[nodiscard]] static std::vector<std::string_view> not_allowed(std::span<const std::string> keys,
-                                                                   const std::vector<pattern>& allowed) {
-        pattern_list patterns{allowed};
-        std::vector<std::string_view> out;
-        for (const std::string& key : keys)
-            if (!patterns.matches(key)) out.push_back(key);
-        return out;
-    }
+                                                                   const std::vector<pattern>& allowed);
 
   private:
     static constexpr std::size_t most_hints = 8;
@@ -183,103 +80,15 @@ class load_judge {
     [[nodiscard]] std::size_t index(const load_target& t) const noexcept {
         return static_cast<std::size_t>(t.found - data_->entries.data());
     }
-    [[nodiscard]] static std::vector<std::int64_t> wanted_sizes(const target_type& type) {
-        if (type.sized) return {type.sizes.begin(), type.sizes.end()};
-        return std::vector<std::int64_t>(type.rank, any);
-    }
-    [[nodiscard]] const state_dict_data::other* find_other(std::string_view key) {
-        if (others_.size() != data_->others.size()) {
-            for (const auto& o : data_->others) others_.push_back(&o);
-            std::sort(others_.begin(), others_.end(), [](const auto* a, const auto* b) { return a->key < b->key; });
-        }
-        const auto at = std::lower_bound(others_.begin(), others_.end(), key,
-                                         [](const auto* o, std::string_view k) { return o->key < k; });
-        return at != others_.end() && (*at)->key == key ? *at : nullptr;
-    }
-    void accept(load_target& t) {
-        t.outcome = target_outcome::loaded;
-        loaded_tensor out;
-        out.key = t.key;
-        out.file = t.source.file();
-        if (const lineage* history = data_->history.get()) {
-            const lineage::origin& o = history->entries[index(t)];
-            out.from = o.from;
-            out.chain = o.chain;
-            out.aliases = o.alias;
-            out.converted = o.converted;
-            out.cast = o.cast;
-        } else {
-            out.from.emplace_back(t.found->key);
-        }
-        out.aliased = !out.aliases.empty();
-        if ((t.type.kind == target_kind::copy || t.type.kind == target_kind::place) &&
-            !is_plain_copy(t.source.dtype(), t.type.type, !options_->casts)) {
-            out.cast = out.converted = true;
-            (out.chain += out.chain.empty() ? "cast " : ", cast ") += name(t.type.type);
-        }
-        report_.loaded.push_back(std::move(out));
-    }
+    [[nodiscard]] static std::vector<std::int64_t> wanted_sizes(const target_type& type);
+    [[nodiscard]] const state_dict_data::other* find_other(std::string_view key);
+    void accept(load_target& t);
 
     /// Fills `used` and `dropped`: keys of the file, each once.
-    void list_sources() {
-        std::vector<std::string_view> keys;
-        const lineage* const history = data_->history.get();
-        for (std::size_t i = 0; i < asked_.size(); ++i) {
-            if (asked_[i] == 0) continue;
-            if (history == nullptr) {
-                report_.used.emplace_back(data_->entries[i].key);
-                continue;
-            }
-            for (const auto& key : history->entries[i].from) keys.push_back(key);
-            for (const auto& key : history->entries[i].alias) keys.push_back(key);
-        }
-        if (history == nullptr) return;
-        // What was dropped under one name may be used under another, and parts of one tensor may be dropped one by one.
-        const std::size_t used = keys.size();
-        for (const auto& loss : history->dropped) keys.push_back(loss.from);
-        std::vector<std::size_t> order(keys.size());
-        for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
-        std::sort(order.begin(), order.end(),
-                  [&keys](std::size_t a, std::size_t b) { return keys[a] != keys[b] ? keys[a] < keys[b] : a < b; });
-        std::vector<char> again(keys.size(), char{0});
-        for (std::size_t i = 1; i < order.size(); ++i) again[order[i]] = keys[order[i]] == keys[order[i - 1]] ? 1 : 0;
-        for (std::size_t i = 0; i < keys.size(); ++i) {
-            if (again[i] != 0) continue;
-            if (i < used) report_.used.emplace_back(keys[i]);
-            else report_.dropped.push_back({history->dropped[i - used].from, history->dropped[i - used].rule});
-        }
-    }
+    void list_sources();
 
     /// For one missing key, the unexpected keys that are near it: those of the wanted shape first, then by spelling.
-    void add_hint(const std::string& key, const std::vector<std::int64_t>& sizes) {
-        struct near_key {
-            bool other_shape{};
-            std::uint32_t distance{};
-            std::size_t entry{};
-        };
-        const bool exact = std::any_of(sizes.begin(), sizes.end(), [](std::int64_t n) { return n >= 0; });
-        std::vector<near_key> found;
-        for (std::size_t i = 0; i < asked_.size() && comparisons_left_ > 0; ++i) {
-            if (asked_[i] != 0) continue;
-            --comparisons_left_;
-            const std::string_view k = data_->entries[i].key;
-            const bool same_shape = sizes_fit(sizes, data_->entries[i].data->sizes());
-            const bool tail = ends_in_segments(k, key) || ends_in_segments(key, k);
-            const std::uint32_t distance = tail ? 0 : edit_distance(key, k);
-            const std::size_t longest = (std::max)(k.size(), key.size());
-            // Known sizes that agree are worth as much as half of the spelling.
-            if (distance <= (same_shape && exact ? 2 * longest / 3 : longest / 3))
-                found.push_back({!same_shape, distance, i});
-        }
-        std::stable_sort(found.begin(), found.end(), [](const near_key& a, const near_key& b) {
-            return a.other_shape != b.other_shape ? b.other_shape : a.distance < b.distance;
-        });
-        if (found.empty()) return;
-        nearest_keys& out = report_.nearest.emplace_back();
-        out.key = key;
-        for (std::size_t i = 0; i < found.size() && i < 3; ++i)
-            out.nearest.emplace_back(data_->entries[found[i].entry].key);
-    }
+    void add_hint(const std::string& key, const std::vector<std::int64_t>& sizes);
 
     const state_dict_data* data_;
     const load_options* options_;
@@ -291,123 +100,28 @@ class load_judge {
 };
 
 /// The error of a report that is not as it was asked for: counts and the first keys.
-[[nodiscard]] inline error incomplete_error(const load_report& report, const load_options& options, std::string path) {
-    error out{.code = errc::load_incomplete, .path = std::move(path)};
-    const auto add = [&out](std::string_view what, std::span<const std::string_view> keys, std::string_view why) {
-        if (keys.empty()) return;
-        if (!out.detail.empty()) out.detail += "; ";
-        (out.detail += decimal(std::uint64_t{keys.size()}) + ' ').append(what) += ':';
-        for (std::size_t i = 0; i < keys.size() && i < 3; ++i) {
-            (out.detail += i == 0 ? " " : ", ") += quoted(keys[i]);
-            if (i == 0 && !why.empty())
-                out.detail += " (" + std::string(why.substr(0, 160)) + (why.size() > 160 ? "...)" : ")");
-        }
-        if (keys.size() > 3) out.detail += ", +" + decimal(std::uint64_t{keys.size() - 3}) + " more";
-    };
-    add("missing", load_judge::not_allowed(report.missing_keys, options.allow_missing), {});
-    std::vector<std::string_view> keys;
-    for (const mismatched_tensor& m : report.mismatched) keys.push_back(m.key);
-    add("mismatched", keys, report.mismatched.empty() ? std::string_view{} : report.mismatched.front().why);
-    add("unexpected", load_judge::not_allowed(report.unexpected_keys, options.allow_unexpected), {});
-    out.hint = report.missing_not_allowed + report.unexpected_not_allowed > 0
-                   ? "plan_load(...).to_text() lists all; load_options::allow_missing and allow_unexpected take "
-                     "patterns of keys"
-                   : "plan_load(...).to_text() lists all with their shapes and dtypes";
-    return out;
-}
+[[nodiscard]] error incomplete_error(const load_report& report, const load_options& options, std::string path);
 
 /// Sets the checksum of a loaded tensor; left out where the tensor has none by its nature.
-[[nodiscard]] inline result<void> add_digest(const tensor& from, loaded_tensor& to) {
-    auto crc = from.crc32();
-    if (crc) {
-        to.crc32 = *crc;
-        return {};
-    }
-    switch (crc.error().code) {
-    case errc::no_data:
-    case errc::not_strided:
-    case errc::packed:
-    case errc::lazy_bit:
-    case errc::output_limit: return {};
-    default: return std::move(crc).error();
-    }
-}
+[[nodiscard]] result<void> add_digest(const tensor& from, loaded_tensor& to);
 
 /// A load between its two halves that depend on the user's types. Options and weights outlive it.
 class load_job {
   public:
-    load_job(const state_dict& weights, const load_options& options)
-        : targets{*state_dict_access::data(weights)},
-          judge_{weights, options},
-          options_{&options},
-          source_{state_dict_access::data(weights)->source},
-          path_{state_dict_access::data(weights)->path} {}
+    load_job(const state_dict& weights, const load_options& options);
 
     target_list targets;
 
     /// Judges all targets.
-    [[nodiscard]] load_report plan() {
-        std::uint64_t left = copy_budget();
-        for (load_target& t : targets.targets) {
-            if (is_copy(t)) {
-                // An upper bound that needs no judgement: what does not fit fails the load anyway.
-                std::uint64_t bytes{};
-                if (!checked_mul(t.found->data->numel, itemsize(t.type.type), bytes) || bytes > left) {
-                    t.source = tensor_access::make(t.found->data, source_);
-                    judge_.mismatch(
-                        t, "the copies would need more than 16 times the bytes of the storages that they read");
-                    continue;
-                }
-                left -= bytes;
-            }
-            (void)judge_.judge(t);
-        }
-        for (std::string& key : targets.absent) judge_.absent(std::move(key));
-        return judge_.finish();
-    }
+    [[nodiscard]] load_report plan();
     /// Judges all targets and makes all copies, so that nothing is left that can fail.
-    [[nodiscard]] result<load_report> prepare() {
-        load_report report = plan();
-        if (!report.ok()) return incomplete_error(report, *options_, path_);
-        std::size_t loaded = 0;
-        for (load_target& t : targets.targets) {
-            if (t.outcome != target_outcome::loaded) continue;
-            loaded_tensor& entry = report.loaded[loaded++];
-            if (t.type.kind == target_kind::copy) {
-                auto memory = make_owned_copy(t.source, t.type.type, options_->casts, t.bytes);
-                if (!memory) return at(t, std::move(memory).error());
-                t.memory = *std::move(memory);
-            }
-            if (!options_->digests) continue;
-            if (auto done = add_digest(t.source, entry); !done) return at(t, std::move(done).error());
-        }
-        return report;
-    }
+    [[nodiscard]] result<load_report> prepare();
 
   private:
-    [[nodiscard]] error at(const load_target& t, error e) const {
-        if (e.path.empty()) e.path = judge_.where(t.key);
-        return e;
-    }
-    [[nodiscard]] static bool is_copy(const load_target& t) noexcept {
-        return t.type.kind == target_kind::copy && t.found != nullptr && t.found->data->refusal == nullptr &&
-               t.found->data->kind == layout::strided;
-    }
+    [[nodiscard]] error at(const load_target& t, error e) const;
+    [[nodiscard]] static bool is_copy(const load_target& t) noexcept;
     /// Bytes that all copies together may take: tensors of a small file can share one storage a million times.
-    [[nodiscard]] std::uint64_t copy_budget() const {
-        std::vector<std::uint32_t> storages;
-        for (const load_target& t : targets.targets)
-            if (is_copy(t)) storages.push_back(t.found->data->storage);
-        std::sort(storages.begin(), storages.end());
-        storages.erase(std::unique(storages.begin(), storages.end()), storages.end());
-        std::uint64_t out = free_copy_bytes;
-        for (const std::uint32_t storage : storages) {
-            std::uint64_t bytes{};
-            if (!checked_mul(source_->nbytes(storage), 16, bytes) || !checked_add(out, bytes, out))
-                return ~std::uint64_t{0};
-        }
-        return out;
-    }
+    [[nodiscard]] std::uint64_t copy_budget() const;
 
     load_judge judge_;
     const load_options* options_;
@@ -448,3 +162,7 @@ template <class T>
 template <class T> result<load_report> load(const state_dict&&, T&, const load_options& = {}) = delete;
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI
+
+#if !defined(CKPT_COMPILED)
+#include <ckpt/state/impl/load.ipp>
+#endif

@@ -33,72 +33,12 @@ class pull_record final : public counted {
     [[nodiscard]] bool casts() const noexcept { return options_.casts; }
 
     /// Judges one request and remembers it. A tensor that is there and fits, or the error.
-    [[nodiscard]] result<load_target> ask(std::string key, const target_type& type, bool optional) {
-        request& r = requests_.emplace_back();
-        r.key = std::move(key);
-        r.type = type;
-        r.optional = optional;
-        r.sizes.assign(type.sizes.begin(), type.sizes.end());
-        const state_dict_data& data = *state_dict_access::data(weights_);
-        load_target out;
-        out.key = r.key;
-        out.type = type;
-        out.found = data.find(r.key);
-        if (out.found == nullptr) return weights_.at(r.key).error();
-        out.source = tensor_access::make(out.found->data, data.source);
-        auto fits = fit(out.source, type, options_.casts);
-        if (!fits) {
-            error e = std::move(fits).error();
-            e.path = data.where(r.key);
-            return e;
-        }
-        out.address = fits->address;
-        out.bytes = fits->bytes;
-        return out;
-    }
+    [[nodiscard]] result<load_target> ask(std::string key, const target_type& type, bool optional);
     /// The last request failed after all: its values cannot be read.
-    [[nodiscard]] error fail(error e) {
-        requests_.back().failure = e.message();
-        return e;
-    }
+    [[nodiscard]] error fail(error e);
 
     /// The last request of each key counts: an engine may try one type, and then another.
-    [[nodiscard]] load_report report() const {
-        std::vector<std::size_t> order(requests_.size());
-        for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
-        std::sort(order.begin(), order.end(), [this](std::size_t a, std::size_t b) {
-            return requests_[a].key != requests_[b].key ? requests_[a].key < requests_[b].key : a < b;
-        });
-        std::vector<std::size_t> last;
-        for (std::size_t i = 0; i < order.size(); ++i)
-            if (i + 1 == order.size() || requests_[order[i]].key != requests_[order[i + 1]].key)
-                last.push_back(order[i]);
-        std::sort(last.begin(), last.end());
-
-        const state_dict_data& data = *state_dict_access::data(weights_);
-        load_judge judge{weights_, options_};
-        std::vector<load_target> loaded;
-        for (const std::size_t i : last) {
-            const request& r = requests_[i];
-            load_target t;
-            t.key = r.key;
-            t.type = r.type;
-            t.type.sizes = r.sizes;
-            t.found = data.find(r.key);
-            if (t.found == nullptr && r.optional) {
-                judge.absent(r.key);
-            } else if (r.failure) {
-                t.source = tensor_access::make(t.found->data, data.source);
-                judge.mismatch(t, *r.failure);
-            } else if (judge.judge(t)) {
-                loaded.push_back(std::move(t));
-            }
-        }
-        load_report out = judge.finish();
-        if (options_.digests)
-            for (std::size_t i = 0; i < loaded.size(); ++i) (void)add_digest(loaded[i].source, out.loaded[i]);
-        return out;
-    }
+    [[nodiscard]] load_report report() const;
 
   private:
     struct request {
@@ -124,11 +64,7 @@ class puller {
     explicit puller(const state_dict&&, load_options = {}) = delete;
 
     /// The same puller for keys below `name`: its `view("weight")` asks for "name.weight".
-    [[nodiscard]] puller scope(std::string_view name) const {
-        puller out{*this};
-        out.prefix_ = key_of(name);
-        return out;
-    }
+    [[nodiscard]] puller scope(std::string_view name) const;
     /// What stands before the keys of this scope, without the last dot.
     [[nodiscard]] std::string prefix() const { return prefix_; }
 
@@ -164,22 +100,14 @@ class puller {
         return write<tensor_copy<T, Rank>>(*found);
     }
     /// The tensor, whatever its type.
-    [[nodiscard]] result<tensor> get(std::string_view key) const {
-        auto found = record_->ask(key_of(key), {}, false);
-        if (!found) return std::move(found).error();
-        return found->source;
-    }
+    [[nodiscard]] result<tensor> get(std::string_view key) const;
 
     /// What was asked for in this and in all other scopes, and what never was. Of several requests for one key the last
     /// counts.
     [[nodiscard]] load_report report() const { return record_->report(); }
 
   private:
-    [[nodiscard]] std::string key_of(std::string_view name) const {
-        std::string out = prefix_;
-        if (!out.empty() && !name.empty()) out += '.';
-        return out += name;
-    }
+    [[nodiscard]] std::string key_of(std::string_view name) const;
     template <class Target>
     [[nodiscard]] static detail::target_type type_of(std::initializer_list<std::int64_t> sizes) noexcept {
         detail::target_type out = detail::target_traits<Target>::type();
@@ -198,3 +126,7 @@ class puller {
 };
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI
+
+#if !defined(CKPT_COMPILED)
+#include <ckpt/state/impl/pull.ipp>
+#endif

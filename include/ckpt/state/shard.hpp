@@ -31,59 +31,11 @@ struct shard_rule {
 
 /// Rank `rank` of `world`: each tensor that a rule matches is cut into `world` equal parts along its dimension; of
 /// several rules the first counts. Tensors without a rule stay whole. Fails with `slice_invalid`.
-[[nodiscard]] inline result<state_dict> shard(const state_dict& weights, std::span<const shard_rule> rules,
-                                              std::uint32_t rank, std::uint32_t world) {
-    using detail::decimal;
-    if (world == 0 || rank >= world)
-        return error{.code = errc::slice_invalid,
-                     .detail = "rank " + decimal(std::uint64_t{rank}) + " of " + decimal(std::uint64_t{world}),
-                     .hint = "ranks count from 0"};
-    std::vector<detail::pattern_list> patterns;
-    for (const shard_rule& rule : rules) patterns.emplace_back(std::vector<pattern>{rule.keys});
-    std::vector<bool> used(rules.size());
-
-    const auto& from = detail::state_dict_access::data(weights);
-    const auto plan = detail::make_shared<detail::gather_plan>();
-    detail::assembler out{plan, weights, from};
-    for (std::size_t i = 0; i < from->entries.size(); ++i) {
-        const auto& entry = from->entries[i];
-        std::uint32_t node = plan->add_leaf(entry.data, from->source);
-        for (std::size_t r = 0; r < rules.size(); ++r) {
-            if (!patterns[r].matches(entry.key)) continue;
-            used[r] = true;
-            const detail::tensor_data& data = *entry.data;
-            const std::size_t d = rules[r].dimension;
-            const auto refuse = [&](std::string detail) {
-                return error{.code = errc::slice_invalid,
-                             .path = from->where(entry.key),
-                             .detail = std::move(detail),
-                             .hint = "choose another dimension or number of ranks, or leave the tensor whole"};
-            };
-            if (data.refusal != nullptr) return *data.refusal;
-            if (data.kind != layout::strided || bits(data.type) < 8 || detail::is_quantised(data))
-                return refuse("only plain strided tensors of whole bytes are cut; this one is " +
-                              std::string(detail::is_quantised(data) ? "quantised" : name(data.kind)) + " " +
-                              std::string(name(data.type)));
-            if (d >= data.rank)
-                return refuse("dimension " + decimal(std::uint64_t{d}) + " of the shape " +
-                              detail::list_of(data.sizes()));
-            const std::int64_t size = data.shape[d];
-            if (size % std::int64_t{world} != 0)
-                return refuse("size " + decimal(size) + " of dimension " + decimal(std::uint64_t{d}) +
-                              " is no multiple of " + decimal(std::uint64_t{world}) + "; the shape is " +
-                              detail::list_of(data.sizes()));
-            const std::int64_t part = size / std::int64_t{world};
-            node = plan->narrow(node, static_cast<std::uint32_t>(d), part * std::int64_t{rank}, part);
-            break;
-        }
-        out.add(entry.key, node, detail::origin_of(*from, i));
-    }
-    for (std::size_t r = 0; r < rules.size(); ++r)
-        if (!used[r])
-            return error{.code = errc::slice_invalid,
-                         .detail = "no key matches " + detail::quoted(rules[r].keys.text()),
-                         .hint = "list the keys with: ckpt ls FILE"};
-    return out.finish();
-}
+[[nodiscard]] result<state_dict> shard(const state_dict& weights, std::span<const shard_rule> rules, std::uint32_t rank,
+                                       std::uint32_t world);
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI
+
+#if !defined(CKPT_COMPILED)
+#include <ckpt/state/impl/shard.ipp>
+#endif

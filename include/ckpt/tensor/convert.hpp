@@ -29,13 +29,7 @@ template <std::unsigned_integral T> inline void swap_all(std::byte* data, std::u
 }
 
 /// Reverses the bytes of each component of `n` elements.
-inline void swap_components(dtype type, std::byte* data, std::uint64_t n) noexcept {
-    const std::size_t component = info(type).component_bytes;
-    const std::uint64_t parts = n * (itemsize(type) / component);
-    if (component == 2) swap_all<std::uint16_t>(data, parts);
-    else if (component == 4) swap_all<std::uint32_t>(data, parts);
-    else if (component == 8) swap_all<std::uint64_t>(data, parts);
-}
+void swap_components(dtype type, std::byte* data, std::uint64_t n) noexcept;
 
 /// Whether a negated element of this type is a value of the type.
 [[nodiscard]] constexpr bool has_negation(dtype type) noexcept {
@@ -60,29 +54,7 @@ inline void negate_all(std::byte* data, std::uint64_t step, std::uint64_t n, neg
 }
 
 /// Applies the neg and conj bits to `n` elements in native order; `has_negation(type)` holds where `neg` is set.
-inline void resolve_lazy_bits(dtype type, bool neg, bool conj, std::byte* data, std::uint64_t n) noexcept {
-    const dtype_info& row = info(type);
-    const std::size_t component = row.component_bytes;
-    std::uint64_t step = component;
-    if (row.kind == dtype_kind::complex) {
-        if (!neg && !conj) return;
-        step = conj ? 2 * component : component; // with both bits the imaginary part changes its sign twice
-        if (!conj) n *= 2;
-        else if (!neg) data += component;
-    } else if (!neg) {
-        return;
-    }
-    const negation how = row.kind == dtype_kind::integer ? negation::two_s_complement
-                         : type == dtype::float8_e4m3fnuz || type == dtype::float8_e5m2fnuz
-                             ? negation::sign_bit_unless_zero // zero has no sign, and the sign alone is NaN
-                             : negation::sign_bit;
-    switch (component) {
-    case 1: return negate_all<std::uint8_t>(data, step, n, how);
-    case 2: return negate_all<std::uint16_t>(data, step, n, how);
-    case 4: return negate_all<std::uint32_t>(data, step, n, how);
-    default: return negate_all<std::uint64_t>(data, step, n, how);
-    }
-}
+void resolve_lazy_bits(dtype type, bool neg, bool conj, std::byte* data, std::uint64_t n) noexcept;
 
 /// Any byte but 0 becomes 1: the file may hold what a C++ bool must not.
 inline void normalise_bools(std::byte* data, std::uint64_t n) noexcept {
@@ -90,16 +62,8 @@ inline void normalise_bools(std::byte* data, std::uint64_t n) noexcept {
 }
 
 /// Turns `n` gathered elements as stored in `from` into the values they mean, in order `to`.
-inline void finish_elements(dtype type, byte_order from, byte_order to, bool neg, bool conj, std::byte* data,
-                            std::uint64_t n) noexcept {
-    if (type == dtype::bool_) return normalise_bools(data, n);
-    if (neg || conj) {
-        if (from != native_order()) swap_components(type, data, n);
-        resolve_lazy_bits(type, neg, conj, data, n);
-        from = native_order();
-    }
-    if (from != to) swap_components(type, data, n);
-}
+void finish_elements(dtype type, byte_order from, byte_order to, bool neg, bool conj, std::byte* data,
+                     std::uint64_t n) noexcept;
 
 /// Whether stored elements already are their values in order `to`.
 [[nodiscard]] constexpr bool is_finished(dtype type, byte_order from, byte_order to, bool neg, bool conj) noexcept {
@@ -109,54 +73,13 @@ inline void finish_elements(dtype type, byte_order from, byte_order to, bool neg
 }
 
 /// Values [first, first + n) of a packed type with `bits` bits each, the first of a byte in its low bits.
-inline void unpack(std::size_t bits, const std::byte* in, std::uint64_t first, std::uint64_t n,
-                   std::byte* out) noexcept {
-    const std::uint64_t per_byte = 8 / bits;
-    const auto mask = static_cast<std::byte>((1u << bits) - 1);
-    for (std::uint64_t i = 0; i < n; ++i)
-        out[i] = (in[(first + i) / per_byte] >> static_cast<unsigned>((first + i) % per_byte * bits)) & mask;
-}
+void unpack(std::size_t bits, const std::byte* in, std::uint64_t first, std::uint64_t n, std::byte* out) noexcept;
 
 // ---- conversions
 
 /// float64 and float32 of the same value, as the processor converts them with subnormals and NaNs in force.
-[[nodiscard]] CKPT_DETAIL_HOST_DEVICE inline double to_double(float value) noexcept {
-    const std::uint32_t from = bit_cast<std::uint32_t>(value);
-    const std::uint32_t exponent = (from >> 23) & 0xFFu;
-    if (exponent != 0 && exponent != 0xFF) return static_cast<double>(value);
-    const std::uint64_t sign = static_cast<std::uint64_t>(from >> 31) << 63;
-    const std::uint64_t fraction = from & 0x007F'FFFFu;
-    if (exponent == 0xFF) {
-        const std::uint64_t quiet = fraction != 0 ? std::uint64_t{1} << 51 : 0;
-        return bit_cast<double>(sign | (std::uint64_t{0x7FF} << 52) | quiet | (fraction << 29));
-    }
-    if (fraction == 0) return bit_cast<double>(sign);
-    // A subnormal float, as in `widen`.
-    return bit_cast<double>(sign |
-                            (bit_cast<std::uint64_t>(static_cast<double>(fraction)) - (std::uint64_t{149} << 52)));
-}
-[[nodiscard]] CKPT_DETAIL_HOST_DEVICE inline float to_float(double value) noexcept {
-    const std::uint64_t from = bit_cast<std::uint64_t>(value);
-    const auto exponent = static_cast<std::uint32_t>((from >> 52) & 0x7FFu);
-    if (exponent >= 1023 - 125 && exponent <= 1023 + 126) return static_cast<float>(value); // normal on both sides
-    const auto sign = static_cast<std::uint32_t>(from >> 63) << 31;
-    const std::uint64_t fraction = from & ((std::uint64_t{1} << 52) - 1);
-    if (exponent == 0x7FF) {
-        const std::uint32_t quiet = fraction != 0 ? 0x0040'0000u : 0;
-        return bit_cast<float>(sign | 0x7F80'0000u | quiet | static_cast<std::uint32_t>(fraction >> 29));
-    }
-    if (exponent > 1023 + 126) {
-        const std::uint64_t rounded =
-            shift_rounding((from & ~(std::uint64_t{1} << 63)) - (std::uint64_t{1023 - 127} << 52), 29);
-        return bit_cast<float>(sign | (rounded < 0x7F80'0000u ? static_cast<std::uint32_t>(rounded) : 0x7F80'0000u));
-    }
-    if (exponent < 1023 - 150) return bit_cast<float>(sign);
-    const std::uint64_t significand = fraction | (std::uint64_t{1} << 52);
-    const std::uint32_t shift = exponent >= 1023 - 126 ? 29 : 29 + (1023 - 126 - exponent);
-    const std::uint64_t rounded = shift_rounding(significand, shift);
-    // With exponent 1023 - 126 the hidden bit itself is the exponent 1 of the float.
-    return bit_cast<float>(sign | static_cast<std::uint32_t>(rounded));
-}
+[[nodiscard]] CKPT_DETAIL_HOST_DEVICE double to_double(float value) noexcept;
+[[nodiscard]] CKPT_DETAIL_HOST_DEVICE float to_float(double value) noexcept;
 
 /// How values travel between two types.
 enum class carrier : std::uint8_t { none, signed_integer, unsigned_integer, single, real };
@@ -268,50 +191,9 @@ struct bf16_of_large_float {
     }
 };
 
-inline void load_values(dtype type, const std::byte* in, std::size_t n, batch_values& out) noexcept {
-    switch (type) {
-    case dtype::int8: return load_batch<std::int8_t>(in, n, out.signed_integer);
-    case dtype::int16: return load_batch<std::int16_t>(in, n, out.signed_integer);
-    case dtype::int32: return load_batch<std::int32_t>(in, n, out.signed_integer);
-    case dtype::int64: return load_batch<std::int64_t>(in, n, out.signed_integer);
-    case dtype::bool_:
-    case dtype::uint8: return load_batch<std::uint8_t>(in, n, out.unsigned_integer);
-    case dtype::uint16: return load_batch<std::uint16_t>(in, n, out.unsigned_integer);
-    case dtype::uint32: return load_batch<std::uint32_t>(in, n, out.unsigned_integer);
-    case dtype::uint64: return load_batch<std::uint64_t>(in, n, out.unsigned_integer);
-    case dtype::float16: return load_batch<f16>(in, n, out.single);
-    case dtype::bfloat16: return load_batch<bf16>(in, n, out.single);
-    case dtype::float8_e5m2: return load_batch<f8_e5m2>(in, n, out.single);
-    case dtype::float8_e4m3fn: return load_batch<f8_e4m3fn>(in, n, out.single);
-    case dtype::float8_e5m2fnuz: return load_batch<f8_e5m2fnuz>(in, n, out.single);
-    case dtype::float8_e4m3fnuz: return load_batch<f8_e4m3fnuz>(in, n, out.single);
-    case dtype::float8_e8m0fnu: return load_batch<f8_e8m0fnu>(in, n, out.single);
-    case dtype::float32: std::memcpy(out.single, in, n * sizeof(float)); return;
-    default: std::memcpy(out.real, in, n * sizeof(double)); return;
-    }
-}
+void load_values(dtype type, const std::byte* in, std::size_t n, batch_values& out) noexcept;
 
-inline void store_values(dtype type, const batch_values& in, std::size_t n, std::byte* out) noexcept {
-    switch (type) {
-    case dtype::int8: return store_batch<std::int8_t>(in.signed_integer, n, out);
-    case dtype::int16: return store_batch<std::int16_t>(in.signed_integer, n, out);
-    case dtype::int32: return store_batch<std::int32_t>(in.signed_integer, n, out);
-    case dtype::int64: return store_batch<std::int64_t>(in.signed_integer, n, out);
-    case dtype::bool_:
-    case dtype::uint8: return store_batch<std::uint8_t>(in.unsigned_integer, n, out);
-    case dtype::uint16: return store_batch<std::uint16_t>(in.unsigned_integer, n, out);
-    case dtype::uint32: return store_batch<std::uint32_t>(in.unsigned_integer, n, out);
-    case dtype::uint64: return store_batch<std::uint64_t>(in.unsigned_integer, n, out);
-    case dtype::float16: return round_batch<f16>(in.single, n, out);
-    case dtype::bfloat16: return round_batch<bf16>(in.single, n, out);
-    case dtype::float8_e5m2: return round_batch<f8_e5m2>(in.single, n, out);
-    case dtype::float8_e4m3fn: return round_batch<f8_e4m3fn>(in.single, n, out);
-    case dtype::float8_e5m2fnuz: return round_batch<f8_e5m2fnuz>(in.single, n, out);
-    case dtype::float8_e4m3fnuz: return round_batch<f8_e4m3fnuz>(in.single, n, out);
-    case dtype::float32: std::memcpy(out, in.single, n * sizeof(float)); return;
-    default: std::memcpy(out, in.real, n * sizeof(double)); return;
-    }
-}
+void store_values(dtype type, const batch_values& in, std::size_t n, std::byte* out) noexcept;
 
 /// The numbers that an integer type or bool holds; both as 64 bits of their own signedness.
 struct integer_range {
@@ -327,68 +209,14 @@ struct integer_range {
 }
 
 /// Moves a batch from carrier `a` to carrier `b`. Returns the number of values that fit before the first that does not.
-inline std::size_t change_carrier(carrier a, carrier b, dtype to, std::size_t n, batch_values& v) noexcept {
-    const bool to_integer = b == carrier::signed_integer || b == carrier::unsigned_integer;
-    if (to_integer) { // from an integer: the bits stay, once each value is known to fit
-        const integer_range range = range_of(to);
-        std::size_t i = 0;
-        if (a == carrier::signed_integer) {
-            while (i < n && v.signed_integer[i] >= range.least &&
-                   (v.signed_integer[i] < 0 || static_cast<std::uint64_t>(v.signed_integer[i]) <= range.most))
-                ++i;
-        } else {
-            while (i < n && v.unsigned_integer[i] <= range.most) ++i;
-        }
-        if (a != b) {
-            batch_values moved;
-            std::memcpy(&moved, &v, sizeof v);
-            if (b == carrier::signed_integer)
-                for (std::size_t k = 0; k < i; ++k)
-                    v.signed_integer[k] = static_cast<std::int64_t>(moved.unsigned_integer[k]);
-            else
-                for (std::size_t k = 0; k < i; ++k)
-                    v.unsigned_integer[k] = static_cast<std::uint64_t>(moved.signed_integer[k]);
-        }
-        return i;
-    }
-    if (a == b) return n;
-    const batch_values from = v;
-    for (std::size_t i = 0; i < n; ++i) {
-        if (b == carrier::single)
-            v.single[i] = a == carrier::real             ? to_float(from.real[i])
-                          : a == carrier::signed_integer ? static_cast<float>(from.signed_integer[i])
-                                                         : static_cast<float>(from.unsigned_integer[i]);
-        else
-            v.real[i] = a == carrier::single           ? to_double(from.single[i])
-                        : a == carrier::signed_integer ? static_cast<double>(from.signed_integer[i])
-                                                       : static_cast<double>(from.unsigned_integer[i]);
-    }
-    return n;
-}
+std::size_t change_carrier(carrier a, carrier b, dtype to, std::size_t n, batch_values& v) noexcept;
 
 /// Converts `n` elements in native order. The caller has asked `is_convertible`.
 /// Returns `n`, or the index of the first element that the integer type `to` cannot hold.
-inline std::uint64_t convert(dtype from, const std::byte* in, dtype to, std::byte* out, std::uint64_t n) noexcept {
-    if (from == to) {
-        if (n != 0) std::memcpy(out, in, static_cast<std::size_t>(n * itemsize(from)));
-        return n;
-    }
-    const std::uint64_t parts = info(from).kind == dtype_kind::complex ? 2 * n : n;
-    from = component_type(from);
-    to = component_type(to);
-    batch_values values;
-    for (std::uint64_t done = 0; done < parts;) {
-        const std::size_t now = parts - done < batch_size ? static_cast<std::size_t>(parts - done) : batch_size;
-        load_values(from, in + done * itemsize(from), now, values);
-        const std::size_t fit = change_carrier(carrier_of(from), carrier_of(to), to, now, values);
-        if (fit < now) return done + fit; // never with complex types: they hold no integers
-        std::byte* at = out + done * itemsize(to);
-        if (to == dtype::bfloat16 && (from == dtype::float32 || from == dtype::float64))
-            round_batch<bf16_of_large_float>(values.single, now, at);
-        else store_values(to, values, now, at);
-        done += now;
-    }
-    return n;
-}
+std::uint64_t convert(dtype from, const std::byte* in, dtype to, std::byte* out, std::uint64_t n) noexcept;
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail
+
+#if !defined(CKPT_COMPILED)
+#include <ckpt/tensor/impl/convert.ipp>
+#endif

@@ -34,13 +34,7 @@ class aligned_memory {
     explicit aligned_memory(std::size_t size)
         : data_{size != 0 ? static_cast<std::byte*>(::operator new(size, std::align_val_t{alignment})) : nullptr} {}
     aligned_memory(aligned_memory&& other) noexcept : data_{std::exchange(other.data_, nullptr)} {}
-    aligned_memory& operator=(aligned_memory&& other) noexcept {
-        if (this != &other) {
-            release();
-            data_ = std::exchange(other.data_, nullptr);
-        }
-        return *this;
-    }
+    aligned_memory& operator=(aligned_memory&& other) noexcept;
     ~aligned_memory() { release(); }
 
     [[nodiscard]] std::byte* data() const noexcept { return data_; }
@@ -56,35 +50,10 @@ class aligned_memory {
 inline constexpr std::uint64_t free_copy_bytes = std::uint64_t{64} << 20;
 
 /// What a copy as `to` with `rank` dimensions asks of a tensor; gives the bytes that it needs. Reads nothing.
-[[nodiscard]] inline result<std::size_t> check_owned_copy(const tensor& from, ckpt::dtype to, std::size_t rank,
-                                                          bool casts) {
-    if (auto usable = check_copy(tensor_access::data(from), tensor_access::source(from), to, !casts); !usable) {
-        auto failure = std::move(usable).error();
-        if (failure.code == errc::dtype_mismatch && is_convertible(from.dtype(), to))
-            failure.hint = "it is converted where casts are asked for";
-        return failure;
-    }
-    if (from.rank() != rank) return rank_error(*tensor_access::data(from), rank);
-    std::uint64_t bytes{};
-    std::size_t out{};
-    const std::uint64_t most = from.storage_nbytes();
-    if (!checked_mul(from.numel(), itemsize(to), bytes) || !checked_narrow(bytes, out) ||
-        (bytes > free_copy_bytes && (bytes - free_copy_bytes) / 16 > most))
-        return error{.code = errc::output_limit,
-                     .detail = "the copy would need " + decimal(from.numel()) + " elements of " +
-                               std::string(name(to)) + ", far more than its storage of " + decimal(most) + " bytes"};
-    return out;
-}
+[[nodiscard]] result<std::size_t> check_owned_copy(const tensor& from, ckpt::dtype to, std::size_t rank, bool casts);
 
 /// Copies the values of a tensor that `check_owned_copy` let pass.
-[[nodiscard]] inline result<aligned_memory> make_owned_copy(const tensor& from, ckpt::dtype to, bool casts,
-                                                            std::size_t bytes) {
-    aligned_memory out{bytes};
-    auto done =
-        copy_tensor(tensor_access::data(from), tensor_access::source(from), to, !casts, out.data(), from.numel());
-    if (!done) return std::move(done).error();
-    return out;
-}
+[[nodiscard]] result<aligned_memory> make_owned_copy(const tensor& from, ckpt::dtype to, bool casts, std::size_t bytes);
 
 struct copy_access;
 
@@ -186,3 +155,7 @@ struct copy_access {
 
 } // namespace detail
 } // namespace ckpt::inline CKPT_DETAIL_ABI
+
+#if !defined(CKPT_COMPILED)
+#include <ckpt/tensor/impl/copy.ipp>
+#endif

@@ -101,14 +101,7 @@ inline constexpr std::uint8_t most_part_depth = 8;
 }
 
 /// Bytes of the elements, or of the parts that a tensor consists of.
-[[nodiscard]] inline std::uint64_t bytes_of(const tensor_data& data) noexcept {
-    if (data.kind == layout::strided || data.kind == layout::meta) return bytes_of(data.type, data.numel);
-    std::uint64_t sum = 0;
-    if (data.extra == nullptr) return sum;
-    for (const named_data& part : data.extra->parts()) // at most most_part_depth deep
-        if (!checked_add(sum, bytes_of(part.data), sum)) return ~std::uint64_t{0};
-    return sum;
-}
+[[nodiscard]] std::uint64_t bytes_of(const tensor_data& data) noexcept;
 
 /// Copies tensors together with what hangs below them, for a `storage_source` with other numbers. What several tensors
 /// share is copied once.
@@ -147,17 +140,8 @@ class part_copies {
         known_.push_back({original, from, out});
         return out;
     }
-    [[nodiscard]] std::size_t place(const tensor_extra* original, const storage_source* from) const noexcept {
-        std::size_t at = mix(reinterpret_cast<std::uintptr_t>(original) ^ mix(reinterpret_cast<std::uintptr_t>(from))) &
-                         (table_.size() - 1);
-        while (table_[at] != none && (known_[table_[at]].original != original || known_[table_[at]].from != from))
-            at = (at + 1) & (table_.size() - 1);
-        return at;
-    }
-    void grow() {
-        table_.assign(table_.empty() ? 16 : table_.size() * 2, none);
-        for (std::uint32_t i = 0; i < known_.size(); ++i) table_[place(known_[i].original, known_[i].from)] = i;
-    }
+    [[nodiscard]] std::size_t place(const tensor_extra* original, const storage_source* from) const noexcept;
+    void grow();
 
     static constexpr std::uint32_t none = ~std::uint32_t{0};
     arena& memory_;
@@ -167,3 +151,7 @@ class part_copies {
 
 } // namespace detail
 } // namespace ckpt::inline CKPT_DETAIL_ABI
+
+#if !defined(CKPT_COMPILED)
+#include <ckpt/tensor/impl/parts.ipp>
+#endif

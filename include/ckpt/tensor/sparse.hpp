@@ -35,79 +35,10 @@ template <class T> inline void add_numbers(const std::byte* in, std::byte* out, 
     }
 }
 /// False for types that torch has no sum for.
-[[nodiscard]] inline bool add_elements(ckpt::dtype type, const std::byte* in, std::byte* out,
-                                       std::uint64_t n) noexcept {
-    switch (type) {
-    case ckpt::dtype::float32: add_numbers<float>(in, out, n); return true;
-    case ckpt::dtype::complex64: add_numbers<float>(in, out, 2 * n); return true;
-    case ckpt::dtype::float64: add_numbers<double>(in, out, n); return true;
-    case ckpt::dtype::complex128: add_numbers<double>(in, out, 2 * n); return true;
-    case ckpt::dtype::float16: add_numbers<f16>(in, out, n); return true;
-    case ckpt::dtype::bfloat16: add_numbers<bf16>(in, out, n); return true;
-    case ckpt::dtype::bool_: add_numbers<bool>(in, out, n); return true;
-    case ckpt::dtype::uint8:
-    case ckpt::dtype::int8: add_numbers<std::uint8_t>(in, out, n); return true;
-    case ckpt::dtype::uint16:
-    case ckpt::dtype::int16: add_numbers<std::uint16_t>(in, out, n); return true;
-    case ckpt::dtype::uint32:
-    case ckpt::dtype::int32: add_numbers<std::uint32_t>(in, out, n); return true;
-    case ckpt::dtype::uint64:
-    case ckpt::dtype::int64: add_numbers<std::uint64_t>(in, out, n); return true;
-    default: return false;
-    }
-}
+[[nodiscard]] bool add_elements(ckpt::dtype type, const std::byte* in, std::byte* out, std::uint64_t n) noexcept;
 
-[[nodiscard]] inline result<void> copy_dense(const tensor_data* handle, const storage_source* source, ckpt::dtype to,
-                                             std::byte* out, std::uint64_t room) {
-    if (handle != nullptr && handle->refusal == nullptr &&
-        (handle->kind < layout::sparse_coo || handle->kind > layout::sparse_bsc))
-        return copy_tensor(handle, source, to, true, out, room);
-    if (handle == nullptr || handle->refusal != nullptr || source == nullptr) return check_access(handle, source);
-    const tensor_data& data = *handle;
-    const tensor_data& values = data.extra->parts().back().data;
-    if (data.type != to)
-        return error{.code = errc::dtype_mismatch,
-                     .detail =
-                         "the tensor is " + std::string(name(data.type)) + ", asked for was " + std::string(name(to)),
-                     .hint = "ask for the tensor's own type"};
-    if (room != data.numel)
-        return error{.code = errc::size_mismatch,
-                     .detail = "the tensor has " + decimal(data.numel) + " elements, the destination " + decimal(room)};
-    if (auto bounded = check_output(values, *source); values.numel != 0 && !bounded) return bounded;
-    std::byte none[16]{};
-    if (!add_elements(to, none, none, 1))
-        return error{.code = errc::unsupported_tensor,
-                     .detail = "a dense copy of a sparse tensor of " + std::string(name(to)),
-                     .hint = "its parts can be read"};
-    const std::size_t size = itemsize(to);
-    std::vector<std::byte> stored(static_cast<std::size_t>(bytes_of(to, values.numel)));
-    if (auto read = copy_tensor(&values, source, to, true, stored.data(), values.numel); !read) return read;
-    // What belongs to one index: a block of a block layout, and the dense dimensions.
-    const bool blocks = data.kind == layout::sparse_bsr || data.kind == layout::sparse_bsc;
-    const std::uint32_t leading = data.kind == layout::sparse_coo
-                                      ? static_cast<std::uint32_t>(data.extra->first[0].data.shape[0])
-                                      : data.extra->first[0].data.rank + 1;
-    std::uint64_t dense = 1;
-    for (std::uint32_t i = leading; i < data.rank; ++i) dense *= static_cast<std::uint64_t>(data.shape[i]);
-    const std::uint32_t block_at = data.extra->first[0].data.rank; // of the values' dimensions
-    const std::uint64_t height = blocks ? static_cast<std::uint64_t>(values.shape[block_at]) : 1;
-    const std::uint64_t width = blocks ? static_cast<std::uint64_t>(values.shape[block_at + 1]) : 1;
-    const std::uint64_t columns = blocks ? static_cast<std::uint64_t>(data.shape[leading - 1]) / width : 1; // of blocks
-    std::memset(out, 0, static_cast<std::size_t>(bytes_of(to, data.numel)));
-    return index_walk{data, source}.run([&](std::uint64_t position, std::uint64_t k) {
-        const std::byte* from = stored.data() + k * height * width * dense * size;
-        if (!blocks) {
-            (void)add_elements(to, from, out + position * dense * size, dense);
-            return;
-        }
-        const std::uint64_t row = position / columns;
-        const std::uint64_t column = position % columns;
-        for (std::uint64_t i = 0; i < height; ++i)
-            (void)add_elements(to, from + i * width * dense * size,
-                               out + ((row * height + i) * columns * width + column * width) * dense * size,
-                               width * dense);
-    });
-}
+[[nodiscard]] result<void> copy_dense(const tensor_data* handle, const storage_source* source, ckpt::dtype to,
+                                      std::byte* out, std::uint64_t room);
 
 } // namespace detail
 
@@ -121,3 +52,7 @@ template <element T> [[nodiscard]] result<void> copy_dense(const tensor& from, s
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI
+
+#if !defined(CKPT_COMPILED)
+#include <ckpt/tensor/impl/sparse.ipp>
+#endif

@@ -56,12 +56,7 @@ class storage_source : public counted {
 };
 
 /// Why `bytes` has nothing to give under `io_mode::read`.
-[[nodiscard]] inline error not_mapped_error(std::string_view record) {
-    return {.code = errc::not_mapped,
-            .record = std::string(record),
-            .detail = "the file is read, not mapped, so the storage is not in memory",
-            .hint = "use copy_to or copy_as, or open with io_mode::map or with storage_mode::owned"};
-}
+[[nodiscard]] error not_mapped_error(std::string_view record);
 
 /// Why `file_offset` has nothing to give for bytes that a pickle holds as text.
 [[nodiscard]] inline error transcoded_error() {
@@ -69,3 +64,7 @@ class storage_source : public counted {
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail
+
+#if !defined(CKPT_COMPILED)
+#include <ckpt/tensor/impl/storage.ipp>
+#endif

@@ -31,47 +31,16 @@ struct box {
 };
 
 /// False where numbers overflow or a size is 0: a geometry that was never checked.
-[[nodiscard]] inline bool make_box(std::span<const std::int64_t> shape, std::span<const std::int64_t> strides,
-                                   std::uint64_t offset, box& out) noexcept {
-    out.offset = offset;
-    out.rank = 0;
-    for (std::size_t i = 0; i < shape.size(); ++i) {
-        std::uint64_t size{};
-        std::uint64_t stride{};
-        if (!checked_narrow(shape[i], size) || !checked_narrow(strides[i], stride) || size == 0) return false;
-        if (size == 1) continue;
-        std::uint64_t step{};
-        if (!checked_mul(size, stride, step)) return false;
-        if (out.rank != 0 && out.strides[out.rank - 1] == step) {
-            if (!checked_mul(out.sizes[out.rank - 1], size, out.sizes[out.rank - 1])) return false;
-            out.strides[out.rank - 1] = stride;
-            continue;
-        }
-        if (out.rank == out.sizes.size()) return false;
-        out.sizes[out.rank] = size;
-        out.strides[out.rank++] = stride;
-    }
-    return true;
-}
+[[nodiscard]] bool make_box(std::span<const std::int64_t> shape, std::span<const std::int64_t> strides,
+                            std::uint64_t offset, box& out) noexcept;
 
 /// Elements from the start of the storage to the end of the last one; false where that overflows.
-[[nodiscard]] inline bool reach(const box& b, std::uint64_t& out) noexcept {
-    if (!checked_add(b.offset, 1, out)) return false;
-    for (std::uint32_t i = 0; i < b.rank; ++i) {
-        std::uint64_t extent{};
-        if (!checked_mul(b.sizes[i] - 1, b.strides[i], extent) || !checked_add(out, extent, out)) return false;
-    }
-    return true;
-}
+[[nodiscard]] bool reach(const box& b, std::uint64_t& out) noexcept;
 
 [[nodiscard]] inline bool is_dense(const box& b) noexcept { return b.rank == 0 || (b.rank == 1 && b.strides[0] == 1); }
 
 /// The number of elements; the caller knows that it fits.
-[[nodiscard]] inline std::uint64_t count(const box& b) noexcept {
-    std::uint64_t out = 1;
-    for (std::uint32_t i = 0; i < b.rank; ++i) out *= b.sizes[i];
-    return out;
-}
+[[nodiscard]] std::uint64_t count(const box& b) noexcept;
 
 /// Calls `f(part, first, count)` for parts of at most `most` elements, in row-major order, until one fails.
 template <class F> inline result<void> for_each_part(const box& whole, std::uint64_t most, F&& f) {
@@ -117,20 +86,8 @@ inline void copy_run(const std::byte* in, std::uint64_t in_step, std::byte* out,
     for (std::uint64_t i = 0; i < n; ++i) std::memcpy(out + i * out_step, in + i * in_step, Size);
 }
 
-inline void copy_run(std::size_t size, const std::byte* in, std::uint64_t in_step, std::byte* out,
-                     std::uint64_t out_step, std::uint64_t n) noexcept {
-    if (in_step == size && out_step == size) {
-        std::memcpy(out, in, static_cast<std::size_t>(n * size));
-        return;
-    }
-    switch (size) {
-    case 1: return copy_run<1>(in, in_step, out, out_step, n);
-    case 2: return copy_run<2>(in, in_step, out, out_step, n);
-    case 4: return copy_run<4>(in, in_step, out, out_step, n);
-    case 8: return copy_run<8>(in, in_step, out, out_step, n);
-    default: return copy_run<16>(in, in_step, out, out_step, n);
-    }
-}
+void copy_run(std::size_t size, const std::byte* in, std::uint64_t in_step, std::byte* out, std::uint64_t out_step,
+              std::uint64_t n) noexcept;
 
 /// One dimension of a copy: how far source and destination move, in elements.
 struct copy_axis {
@@ -140,119 +97,24 @@ struct copy_axis {
 };
 
 /// Copies along `axes`, the last one innermost; `in` and `out` are the elements with all indices 0.
-inline void copy_axes(std::span<const copy_axis> axes, std::size_t size, const std::byte* in, std::byte* out) noexcept {
-    if (axes.empty()) {
-        std::memcpy(out, in, size);
-        return;
-    }
-    const copy_axis last = axes.back();
-    const std::size_t outer = axes.size() - 1;
-    std::array<std::uint64_t, 64> index{};
-    std::uint64_t in_at = 0;
-    std::uint64_t out_at = 0;
-    for (;;) {
-        copy_run(size, in + in_at * size, last.in * size, out + out_at * size, last.out * size, last.size);
-        std::size_t i = outer;
-        for (; i-- > 0;) {
-            in_at += axes[i].in;
-            out_at += axes[i].out;
-            if (++index[i] < axes[i].size) break;
-            in_at -= axes[i].size * axes[i].in;
-            out_at -= axes[i].size * axes[i].out;
-            index[i] = 0;
-        }
-        if (i == ~std::size_t{0}) return;
-    }
-}
+void copy_axes(std::span<const copy_axis> axes, std::size_t size, const std::byte* in, std::byte* out) noexcept;
 
 /// The axes of a copy of `b` into row-major order, ordered by how far the source moves, the farthest first.
-[[nodiscard]] inline std::array<copy_axis, 64> axes_of(const box& b) noexcept {
-    std::array<copy_axis, 64> axes{};
-    std::uint64_t step = 1;
-    for (std::uint32_t i = b.rank; i-- > 0;) {
-        axes[i] = {b.sizes[i], b.strides[i], step};
-        step *= b.sizes[i];
-    }
-    return axes;
-}
+[[nodiscard]] std::array<copy_axis, 64> axes_of(const box& b) noexcept;
 
 /// Copies the elements of `b` from a storage in memory to `out`, in row-major order.
-inline void gather(const std::byte* storage, const box& b, std::size_t size, std::byte* out) noexcept {
-    const std::array<copy_axis, 64> axes = axes_of(b);
-    const std::byte* in = storage + b.offset * size;
-    // A transposed matrix: both sides are walked in tiles, so that a line of the cache serves all its elements.
-    if (b.rank == 2 && axes[0].in == 1 && axes[1].in > 1) {
-        constexpr std::uint64_t tile = 32;
-        for (std::uint64_t r = 0; r < axes[0].size; r += tile)
-            for (std::uint64_t c = 0; c < axes[1].size; c += tile) {
-                const std::uint64_t rows = axes[0].size - r < tile ? axes[0].size - r : tile;
-                const std::uint64_t columns = axes[1].size - c < tile ? axes[1].size - c : tile;
-                const copy_axis part[]{{rows, axes[0].in, axes[0].out}, {columns, axes[1].in, axes[1].out}};
-                copy_axes(part, size, in + (r * axes[0].in + c * axes[1].in) * size,
-                          out + (r * axes[0].out + c * axes[1].out) * size);
-            }
-        return;
-    }
-    copy_axes({axes.data(), b.rank}, size, in, out);
-}
+void gather(const std::byte* storage, const box& b, std::size_t size, std::byte* out) noexcept;
 
 inline constexpr std::size_t staging_bytes = std::size_t{1} << 16;
 inline constexpr std::uint64_t worthwhile_gap = 1024; // in bytes: a read costs more than copying these
 
 /// The same by positioned reads, for storages that are not in memory. Reads in the order of the storage, so that
 /// a transposed tensor costs no more than its bytes, through `staging`.
-inline result<void> gather(const storage_source& source, std::uint32_t storage, const box& b, std::size_t size,
-                           std::byte* out, std::vector<std::byte>& staging) {
-    if (is_dense(b)) return source.read(storage, b.offset * size, {out, static_cast<std::size_t>(count(b) * size)});
-    staging.resize(staging_bytes);
-    std::array<copy_axis, 64> axes = axes_of(b);
-    for (std::uint32_t i = 1; i < b.rank; ++i) { // insertion sort: the farthest first
-        const copy_axis axis = axes[i];
-        std::uint32_t k = i;
-        for (; k > 0 && axes[k - 1].in < axis.in; --k) axes[k] = axes[k - 1];
-        axes[k] = axis;
-    }
-    // One read covers the axes [cut + 1, rank) and `piece` steps of axis `cut`.
-    std::uint32_t cut = b.rank;
-    std::uint64_t span = 1; // elements from the first to the last one of a read
-    std::uint64_t piece = 1;
-    while (cut > 0) {
-        const copy_axis& axis = axes[cut - 1];
-        const std::uint64_t gap = axis.in > span ? (axis.in - span) * size : 0;
-        const std::uint64_t steps = axis.in == 0 ? axis.size : (staging_bytes / size - span) / axis.in + 1;
-        --cut;
-        piece = gap > worthwhile_gap ? 1 : steps < axis.size ? steps : axis.size;
-        span += (piece - 1) * axis.in;
-        if (piece < axis.size) break;
-        piece = axis.size;
-    }
-    const std::uint64_t inner_span = span - (piece - 1) * axes[cut].in;
-    std::array<std::uint64_t, 64> index{};
-    std::uint64_t in_at = b.offset;
-    std::uint64_t out_at = 0;
-    for (;;) {
-        for (std::uint64_t at = 0; at < axes[cut].size; at += piece) {
-            const copy_axis here = axes[cut];
-            const std::uint64_t n = here.size - at < piece ? here.size - at : piece;
-            const std::uint64_t bytes = ((n - 1) * here.in + inner_span) * size;
-            auto done =
-                source.read(storage, (in_at + at * here.in) * size, {staging.data(), static_cast<std::size_t>(bytes)});
-            if (!done) return done;
-            axes[cut].size = n;
-            copy_axes({axes.data() + cut, b.rank - cut}, size, staging.data(), out + (out_at + at * here.out) * size);
-            axes[cut].size = here.size;
-        }
-        std::uint32_t i = cut;
-        for (; i-- > 0;) {
-            in_at += axes[i].in;
-            out_at += axes[i].out;
-            if (++index[i] < axes[i].size) break;
-            in_at -= axes[i].size * axes[i].in;
-            out_at -= axes[i].size * axes[i].out;
-            index[i] = 0;
-        }
-        if (i == ~std::uint32_t{0}) return {};
-    }
-}
+result<void> gather(const storage_source& source, std::uint32_t storage, const box& b, std::size_t size, std::byte* out,
+                    std::vector<std::byte>& staging);
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail
+
+#if !defined(CKPT_COMPILED)
+#include <ckpt/tensor/impl/strided.ipp>
+#endif

@@ -52,10 +52,7 @@ class checkpoint_file : public counted {
     [[nodiscard]] const ckpt::limits& budget() const noexcept { return limits_; }
     [[nodiscard]] const file_facts& facts() const noexcept { return facts_; }
     /// The metadata of a safetensors file: a dictionary of texts; absent elsewhere.
-    [[nodiscard]] value metadata() const {
-        const auto found = detail_access::make(graph_, graph_.root).state().at("__metadata__");
-        return found && (facts_.container == "safetensors" || facts_.container == "shards") ? *found : value{};
-    }
+    [[nodiscard]] value metadata() const;
     /// The records of an archive; none for other containers.
     [[nodiscard]] virtual std::span<const record> records() const noexcept { return {}; }
     /// Adds what a check of the container finds: headers, and where `checksums` is set, every payload.
@@ -74,3 +71,7 @@ class checkpoint_file : public counted {
 
 } // namespace detail
 } // namespace ckpt::inline CKPT_DETAIL_ABI
+
+#if !defined(CKPT_COMPILED)
+#include <ckpt/torch/impl/checkpoint_file.ipp>
+#endif

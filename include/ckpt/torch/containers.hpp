@@ -23,20 +23,11 @@ struct builders {
     // container of the node; arguments come before them.
 
     /// OrderedDict(), or Python 2's OrderedDict([[key, value], ...]).
-    static result<value> ordered_dict(call& c) {
-        if (c.args.size() > 1) return c.fail(errc::bad_arguments, "OrderedDict takes at most one argument");
-        return mapping(c, c.args[0], false);
-    }
+    static result<value> ordered_dict(call& c);
     /// defaultdict(), defaultdict(factory), defaultdict(factory, {...}).
-    static result<value> default_dict(call& c) {
-        if (c.args.size() > 2) return c.fail(errc::bad_arguments, "defaultdict takes at most two arguments");
-        return mapping(c, c.args[1], true);
-    }
+    static result<value> default_dict(call& c);
     /// Counter(), Counter({...}).
-    static result<value> counter(call& c) {
-        if (c.args.size() > 1) return c.fail(errc::bad_arguments, "Counter takes at most one argument");
-        return mapping(c, c.args[0], true);
-    }
+    static result<value> counter(call& c);
 
     // --- sequences
     // ------------------------------------------------------------------------------------------------------
@@ -44,63 +35,24 @@ struct builders {
     static result<value> frozen_set(call& c) { return set_of(c, node_kind::frozen_set); }
 
     /// torch.Size((2, 3)): a tuple of integers.
-    static result<value> size(call& c) {
-        const value sizes = c.args[0];
-        if (c.args.size() != 1 || (sizes.kind() != kind::tuple && sizes.kind() != kind::list))
-            return c.fail(errc::bad_arguments, "torch.Size takes one tuple of integers");
-        if (!c.charge(sizes.size())) return c.over_budget();
-        for (const value v : sizes.elements())
-            if (v.kind() != kind::integer) return c.fail(errc::bad_arguments, "torch.Size takes one tuple of integers");
-        if (sizes.kind() == kind::tuple) return sizes;
-        if (!c.charge(sizes.size() * sizeof(value))) return c.over_budget();
-        std::vector<value> copy;
-        for (const value v : sizes.elements()) copy.push_back(v);
-        return c.make_tuple(copy);
-    }
+    static result<value> size(call& c);
 
     // --- bytes and numbers
     // ----------------------------------------------------------------------------------------------
     /// _codecs.encode(text, 'latin1'): how protocol 2 writes bytes.
-    static result<value> codecs_encode(call& c) {
-        const auto text = c.args[0].as_string();
-        const auto encoding = c.args.size() == 1 ? result<std::string_view>{"utf-8"} : c.args[1].as_string();
-        if (c.args.size() > 2 || !text || !encoding)
-            return c.fail(errc::bad_arguments, "_codecs.encode takes a str and the name of an encoding");
-        return encoded(c, *text, *encoding);
-    }
+    static result<value> codecs_encode(call& c);
     /// bytes(), and bytes(text, encoding) or bytes(bytes).
     static result<value> bytes(call& c) { return bytes_like(c); }
     /// bytearray(), bytearray(bytes), and Python 2's bytearray(text, 'latin-1').
-    static result<value> byte_array(call& c) {
-        result<value> out = bytes_like(c);
-        if (!out) return out;
-        node n = c.graph().nodes[detail_access::node(*out)];
-        n.kind = node_kind::byte_array;
-        return c.make(n, 0);
-    }
-    static result<value> complex_number(call& c) {
-        const auto re = c.args[0].as_real();
-        const auto im = c.args.size() < 2 ? result<double>{0.0} : c.args[1].as_real();
-        if (c.args.size() > 2 || !re || !im) return c.fail(errc::bad_arguments, "complex takes one or two numbers");
-        return c.make_complex(*re, *im);
-    }
+    static result<value> byte_array(call& c);
+    static result<value> complex_number(call& c);
 
     // --- TorchScript
     // ----------------------------------------------------------------------------------------------------
     /// restore_type_tag(value, "Dict[str, int]"), build_intlist([...]) and its kin: the value itself.
-    static result<value> typed_container(call& c) {
-        if (c.args.size() != 1 && c.args.size() != 2)
-            return c.fail(errc::bad_arguments, "a typed container is made from a value and the name of its type");
-        return c.args[0];
-    }
+    static result<value> typed_container(call& c);
     /// build_tensor_from_id(3): a tensor that stands in model.json.
-    static result<value> numbered_tensor(call& c) {
-        const auto table = c.graph().tensor_table;
-        const auto number = c.args[0].as_int();
-        if (c.args.size() != 1 || !number || static_cast<std::uint64_t>(*number) >= table.size())
-            return c.fail(errc::bad_arguments, "a tensor by a number that no tensor of the archive has");
-        return detail_access::make(c.graph(), table[static_cast<std::size_t>(*number)]);
-    }
+    static result<value> numbered_tensor(call& c);
 
     // --- tensors: rebuild.hpp
     // -------------------------------------------------------------------------------------------
@@ -134,95 +86,17 @@ struct builders {
 
   private:
     /// The node becomes a dictionary that keeps its class, its state and its items; `initial` comes before them.
-    static result<value> mapping(call& c, const value& initial, bool none_allowed) {
-        graph& g = c.graph();
-        const node self = g.nodes[c.node()];
-        node n = node::of(node_kind::dictionary, g.nodes[c.node() + 1].link.b);
-        n.link.b = self.link.b;
-        n.link.c = c.node() + 1;
-        if (!initial || (none_allowed && initial.is_none())) return c.make(n, 0);
-        std::uint32_t merged = 0;
-        const std::span<const std::uint32_t> after = g.items_of(n.a);
-        const auto add = [&](std::uint32_t k, std::uint32_t v) {
-            const std::uint32_t pair[2]{k, v};
-            g.append(merged, pair);
-        };
-        if (!c.charge((initial.size() * 2 + after.size()) * sizeof(std::uint32_t) * 2)) return c.over_budget();
-        if (initial.kind() == kind::dictionary) {
-            for (const value::entry e : initial.entries())
-                add(detail_access::node(e.key), detail_access::node(e.mapped));
-        } else if (initial.kind() == kind::list || initial.kind() == kind::tuple) {
-            for (const value pair : initial.elements()) {
-                if (pair.size() != 2 || !pair[0])
-                    return c.fail(errc::bad_arguments, "a mapping is made from pairs of a key and a value");
-                add(detail_access::node(pair[0]), detail_access::node(pair[1]));
-            }
-        } else {
-            return c.fail(errc::bad_arguments, "a mapping is made from a dictionary or from pairs");
-        }
-        g.append(merged, after);
-        n.a = merged;
-        return c.make(n, 0);
-    }
+    static result<value> mapping(call& c, const value& initial, bool none_allowed);
 
-    static result<value> set_of(call& c, node_kind kind_of_set) {
-        const value from = c.args[0];
-        if (c.args.size() > 1 ||
-            (from && from.kind() != kind::list && from.kind() != kind::tuple && from.kind() != kind::set))
-            return c.fail(errc::bad_arguments, "a set is made from a list of elements");
-        graph& g = c.graph();
-        node n = node::of(kind_of_set);
-        if (!c.charge(from.size() * sizeof(std::uint32_t) * 2)) return c.over_budget();
-        std::vector<std::uint32_t> elements;
-        elements.reserve(from.size());
-        for (const value v : from.elements()) elements.push_back(detail_access::node(v));
-        g.append(n.a, elements);
-        return c.make(n, 0);
-    }
+    static result<value> set_of(call& c, node_kind kind_of_set);
 
-    static result<value> bytes_like(call& c) {
-        if (c.args.size() == 0) return c.make_bytes({});
-        if (c.args.size() == 1)
-            if (const auto raw = c.args[0].as_bytes()) return c.make_bytes(*raw);
-        const auto text = c.args[0].as_string();
-        const auto encoding = c.args[1].as_string();
-        if (c.args.size() != 2 || !text || !encoding)
-            return c.fail(errc::bad_arguments, "bytes are made from bytes, or from a str and the name of an encoding");
-        return encoded(c, *text, *encoding);
-    }
+    static result<value> bytes_like(call& c);
 
-    static result<value> encoded(call& c, std::string_view text, std::string_view encoding) {
-        const bool latin =
-            encoding == "latin1" || encoding == "latin-1" || encoding == "iso-8859-1" || encoding == "iso8859-1";
-        const bool ascii = encoding == "ascii" || encoding == "us-ascii";
-        if (!latin && !ascii && encoding != "utf-8" && encoding != "utf8")
-            return c.fail(errc::bad_arguments, "only latin1, ascii and utf-8 are read as encodings of bytes");
-        if (!c.charge(text.size())) return c.over_budget();
-        if (!latin) {
-            if (ascii)
-                for (const char ch : text)
-                    if (static_cast<unsigned char>(ch) >= 0x80)
-                        return c.fail(errc::bad_arguments, "a character that ascii cannot encode");
-            return c.make_bytes(std::as_bytes(std::span<const char>{text.data(), text.size()}));
-        }
-        // Every byte of the result is one code point below 256: one byte of UTF-8, or C2/C3 and a continuation.
-        char* out = c.graph().memory.allocate<char>(text.size() + 1);
-        std::size_t n = 0;
-        for (std::size_t i = 0; i < text.size(); ++i) {
-            const auto lead = static_cast<unsigned char>(text[i]);
-            if (lead < 0x80) {
-                out[n++] = text[i];
-                continue;
-            }
-            if ((lead != 0xC2 && lead != 0xC3) || i + 1 == text.size())
-                return c.fail(errc::bad_arguments, "a character that latin1 cannot encode");
-            out[n++] = static_cast<char>(
-                static_cast<unsigned char>(((lead & 3) << 6) | (static_cast<unsigned char>(text[++i]) & 0x3F)));
-        }
-        node bytes = node::of(node_kind::bytes, static_cast<std::uint32_t>(n));
-        bytes.text = out;
-        return c.make(bytes, 0);
-    }
+    static result<value> encoded(call& c, std::string_view text, std::string_view encoding);
 };
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail
+
+#if !defined(CKPT_COMPILED)
+#include <ckpt/torch/impl/containers.ipp>
+#endif

@@ -24,137 +24,15 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 namespace rebuild {
 
 /// A strided part of a nested tensor.
-[[nodiscard]] inline result<void> read_part(call& c, std::uint32_t index, named_data& out) {
-    const tensor_data* part = tensor_of(c.graph(), index);
-    if (part == nullptr || (part->refusal == nullptr && part->kind != layout::strided))
-        return c.fail(errc::bad_arguments,
-                      "the " + std::string(out.name) + " of a nested tensor are not a strided tensor");
-    if (part->refusal != nullptr) return *part->refusal;
-    out.data = *part;
-    return {};
-}
+[[nodiscard]] result<void> read_part(call& c, std::uint32_t index, named_data& out);
 
 /// Gives `t` this shape, and strides of 0: there is no one array.
-[[nodiscard]] inline bool set_shape(call& c, tensor_data& t, std::span<const std::int64_t> shape) {
-    if (!c.charge(2 * shape.size() * sizeof(std::int64_t))) return false;
-    auto* numbers = c.graph().memory.allocate<std::int64_t>(2 * shape.size());
-    for (std::size_t i = 0; i < shape.size(); ++i) {
-        numbers[i] = shape[i];
-        numbers[shape.size() + i] = 0;
-    }
-    t.shape = numbers;
-    t.strides = numbers + shape.size();
-    t.rank = static_cast<std::uint32_t>(shape.size());
-    return true;
-}
+[[nodiscard]] bool set_shape(call& c, tensor_data& t, std::span<const std::int64_t> shape);
 
 } // namespace rebuild
 
-/// _rebuild_nested_tensor(buffer, sizes, strides, storage_offsets): sizes and strides [batch, dimensions], offsets
-/// [batch].
-inline result<value> builders::nested_tensor(call& c) {
-    const auto args = c.arguments();
-    if (args.size() != 4) return c.fail(errc::bad_arguments, "_rebuild_nested_tensor takes 4 arguments");
-    named_data parts[4]{{"buffer", {}}, {"sizes", {}}, {"strides", {}}, {"offsets", {}}};
-    for (std::size_t i = 0; i < 4; ++i)
-        if (auto read = rebuild::read_part(c, args[i], parts[i]); !read) return std::move(read).error();
-    const tensor_data& buffer = parts[0].data;
-    const tensor_data& sizes = parts[1].data;
-    const tensor_data& strides = parts[2].data;
-    const tensor_data& offsets = parts[3].data;
-    // Without any tensor in it, torch keeps sizes and strides without dimensions: a number of the default dtype that
-    // means nothing.
-    const auto nothing = [](const tensor_data& part) { return part.rank == 0 || part.numel == 0; };
-    const bool none = offsets.rank == 1 && offsets.numel == 0 && nothing(sizes) && nothing(strides);
-    for (std::size_t i = none ? 3 : 1; i < 4; ++i)
-        if (parts[i].data.type != ckpt::dtype::int64)
-            return c.fail(errc::bad_arguments, "the " + std::string(parts[i].name) + " of a nested tensor are " +
-                                                   std::string(name(parts[i].data.type)) + ", not int64");
-    const bool agree = buffer.rank == 1 && offsets.rank == 1 && sizes.rank == 2 && strides.rank == 2 &&
-                       sizes.shape[0] == offsets.shape[0] && strides.shape[0] == sizes.shape[0] &&
-                       strides.shape[1] == sizes.shape[1];
-    if (!none && !agree)
-        return c.fail(errc::bad_arguments, "the parts of a nested tensor disagree: buffer " + list_of(buffer.sizes()) +
-                                               ", sizes " + list_of(sizes.sizes()) + ", strides " +
-                                               list_of(strides.sizes()) + ", offsets " + list_of(offsets.sizes()));
-    const std::uint64_t dimensions = agree ? static_cast<std::uint64_t>(sizes.shape[1]) : 0;
-    tensor_data t{};
-    t.type = buffer.type;
-    t.kind = layout::nested;
-    t.requires_grad = buffer.requires_grad;
-    t.numel = buffer.numel;
-    if (dimensions >= c.rank_limit())
-        return c.fail(errc::shape_invalid, "a nested tensor of " + decimal(dimensions) +
-                                               " dimensions in a batch, the limit is " +
-                                               decimal(std::uint64_t{c.rank_limit()}));
-    std::vector<std::int64_t> shape(static_cast<std::size_t>(dimensions) + 1, -1);
-    shape[0] = none ? 0 : offsets.shape[0];
-    if (!rebuild::set_shape(c, t, shape)) return c.over_budget();
-    return rebuild::make_with_parts(c, t, {}, parts);
-}
-
-/// _rebuild_njt({'values', 'offsets', 'lengths', '_ragged_idx', '_metadata_cache', 'requires_grad'}).
-inline result<value> builders::jagged_tensor(call& c) {
-    const auto args = c.arguments();
-    const value fields = c.args[0];
-    if (args.size() != 1 || fields.kind() != kind::dictionary || !c.charge(fields.size()))
-        return c.fail(errc::bad_arguments, "_rebuild_njt takes a dictionary");
-    named_data parts[5]{};
-    std::size_t count = 0;
-    std::int64_t ragged = 1;
-    tensor_data t{};
-    const auto add = [&](std::string_view called, const value& v) {
-        parts[count].name = called;
-        return rebuild::read_part(c, detail_access::node(v), parts[count++]);
-    };
-    for (const std::string_view called :
-         {std::string_view("values"), std::string_view("offsets"), std::string_view("lengths")}) {
-        const auto field = fields.at(called);
-        if (called == "lengths" && (!field || field->is_none())) continue;
-        if (!field) return c.fail(errc::bad_arguments, "a jagged tensor without " + std::string(called));
-        if (auto read = add(called, *field); !read) return std::move(read).error();
-    }
-    if (const auto field = fields.at("_ragged_idx")) {
-        const auto number = field->as_int();
-        if (!number) return c.fail(errc::bad_arguments, "the ragged dimension of a jagged tensor is not an integer");
-        ragged = *number;
-    }
-    if (const auto field = fields.at("requires_grad"))
-        if (!rebuild::read_flag(c.graph().nodes[detail_access::node(*field)], t.requires_grad))
-            return c.fail(errc::bad_arguments, "requires_grad is not a bool");
-    const tensor_data values = parts[0].data;
-    const tensor_data offsets = parts[1].data;
-    const tensor_data* const lengths = count == 3 ? &parts[2].data : nullptr;
-    // The batch is in front; what is ragged has all rows one after another in the values.
-    if (values.rank == 0 || values.rank >= c.rank_limit() || ragged < 1 ||
-        static_cast<std::uint64_t>(ragged) > values.rank)
-        return c.fail(errc::bad_arguments, "dimension " + decimal(ragged) +
-                                               " cannot be ragged in a jagged tensor with values " +
-                                               list_of(values.sizes()));
-    for (const tensor_data* part : {&offsets, lengths})
-        if (part != nullptr &&
-            ((part->type != ckpt::dtype::int64 && part->type != ckpt::dtype::int32) || part->rank != 1))
-            return c.fail(errc::bad_arguments, "the offsets or lengths of a jagged tensor are " +
-                                                   std::string(name(part->type)) + ' ' + list_of(part->sizes()));
-    if (offsets.shape[0] < 1 || (lengths != nullptr && lengths->shape[0] != offsets.shape[0] - 1))
-        return c.fail(errc::bad_arguments,
-                      "a jagged tensor has " + decimal(offsets.shape[0]) + " offsets" +
-                          (lengths != nullptr ? " and " + decimal(lengths->shape[0]) + " lengths" : ""));
-    if (const auto cache = fields.at("_metadata_cache");
-        cache && cache->kind() == kind::dictionary && c.charge(cache->size()))
-        for (const std::string_view called : {std::string_view("min_seqlen"), std::string_view("max_seqlen")})
-            if (const auto field = cache->at(called); field && field->kind() == kind::tensor)
-                if (auto read = add(called, *field); !read) return std::move(read).error();
-    t.type = values.type;
-    t.kind = layout::jagged;
-    t.numel = values.numel;
-    std::vector<std::int64_t> shape(values.sizes().begin(), values.sizes().end());
-    shape[static_cast<std::size_t>(ragged - 1)] = -1;
-    shape.insert(shape.begin(), offsets.shape[0] - 1);
-    if (!rebuild::set_shape(c, t, shape)) return c.over_budget();
-    tensor_extra extra{};
-    extra.axis = static_cast<std::uint32_t>(ragged);
-    return rebuild::make_with_parts(c, t, extra, {parts, count});
-}
-
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail
+
+#if !defined(CKPT_COMPILED)
+#include <ckpt/torch/impl/nested.ipp>
+#endif

@@ -29,24 +29,9 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 class resolver {
   public:
     resolver(graph& g, storage_maker& storages, const limits& budget, const allowlist& allowed,
-             id_form form = id_form::zip)
-        : graph_{g},
-          storages_{storages},
-          limits_{budget},
-          allowed_{allowed},
-          form_{form},
-          parsed_{g.nodes.size()},
-          made_left_{budget_for(budget.made_per_byte, g.pickle.size(), 1u << 20)},
-          work_left_{budget_for(budget.work_per_byte, g.pickle.size(), 1'000'000)} {}
+             id_form form = id_form::zip);
 
-    [[nodiscard]] result<void> run() {
-        if (auto done = settle_all(); !done) return done;
-        if (auto unique = unique_keys(); !unique) return unique;
-        for (const std::uint32_t object : objects_) note_module(object);
-        graph_.resolved_nodes = graph_.nodes.size();
-        graph_.resolved_pending = graph_.pending.size();
-        return {};
-    }
+    [[nodiscard]] result<void> run();
 
   private:
     // What is known of an application or a container while this runs; bits of `node::extra`.
@@ -55,169 +40,33 @@ class resolver {
     [[nodiscard]] std::uint16_t& mark(std::uint32_t index) noexcept { return graph_.nodes[index].extra; }
 
     /// Gives every call and every persistent id of the pickle its meaning.
-    [[nodiscard]] result<void> settle_all() {
-        graph_.maker = &storages_;
-        for (std::size_t i = first_pending_; i < graph_.pending.size() && !spent_; ++i) {
-            const std::uint32_t index = graph_.pending[i];
-            const node& n = graph_.nodes[index];
-            if (n.kind == node_kind::persistent) resolve_persistent(index);
-            else if (n.kind == node_kind::application && n.extra == unseen && !settle(index)) break;
-        }
-        graph_.maker = nullptr;
-        if (fatal_) return std::move(*fatal_);
-        if (spent_) return limit_error();
-        return {};
-    }
+    [[nodiscard]] result<void> settle_all();
 
     /// Takes `n` steps of work. False: the budget is gone, and the file does not open.
-    [[nodiscard]] bool work(std::uint64_t n) noexcept {
-        if (n > work_left_) return spend();
-        work_left_ -= n;
-        return true;
-    }
+    [[nodiscard]] bool work(std::uint64_t n) noexcept;
     /// Notes that a budget is gone.
-    [[nodiscard]] bool spend() noexcept {
-        work_left_ = 0;
-        spent_ = true;
-        return false;
-    }
-    [[nodiscard]] error limit_error() const {
-        return {.code = errc::limit,
-                .offset = graph_.base,
-                .record = std::string(graph_.record),
-                .detail = "the values of this pickle cost more to build than its size allows",
-                .hint = "raise limits.made_per_byte and limits.work_per_byte if the file is trusted"};
-    }
+    [[nodiscard]] bool spend() noexcept;
+    [[nodiscard]] error limit_error() const;
 
-    [[nodiscard]] const global_entry* entry_of(const node& application) const noexcept {
-        const node& callable = graph_.nodes[application.link.b];
-        return callable.kind == node_kind::global ? graph_.globals[callable.a].entry : nullptr;
-    }
+    [[nodiscard]] const global_entry* entry_of(const node& application) const noexcept;
 
     [[nodiscard]] static bool builds(const global_entry* e) noexcept {
         return e != nullptr && (e->build != nullptr || e->kind == global_kind::nested);
     }
 
-    void refuse(std::uint32_t index, error e, bool tensor) {
-        const std::uint32_t kept = graph_.keep(std::move(e));
-        node& n = graph_.nodes[index];
-        if (!tensor) {
-            n = node::of(node_kind::refused, kept);
-            return;
-        }
-        tensor_data t{};
-        t.refusal = graph_.errors[kept];
-        graph_.tensors.push_back(graph_.memory, t);
-        n = node::of(node_kind::tensor, static_cast<std::uint32_t>(graph_.tensors.size() - 1));
-    }
+    void refuse(std::uint32_t index, error e, bool tensor);
 
     // S1: a form that the container defines, and a storage that exists. S2: as many bytes as its record holds.
-    void resolve_persistent(std::uint32_t index) {
-        if (form_ != id_form::zip && resolve_other(index)) return;
-        node& n = graph_.nodes[index];
-        storage_id id{};
-        const bool known = (n.flags & node_flag::text_form) != 0
-                               ? read_storage_text(graph::text_of(graph_.nodes[n.a]), form_, id)
-                               : read_storage_tuple(graph_, n.a, form_, id, last_class_);
-        std::uint64_t declared{};
-        std::uint32_t storage{};
-        // A key may be long and shared by many ids, and every look-up reads it.
-        if (!work((id.key.size() + id.view_key.size()) / 16)) return;
-        if (!known)
-            return refuse_storage(
-                index, errc::persistent_id,
-                form_ == id_form::legacy
-                    ? "a persistent id that is neither ('storage', class, key, location, number of elements, view) nor "
-                      "('module', class, file, source)"
-                    : "a persistent id that is not ('storage', class, key, location, number of elements)");
-        if (!storage_bytes(id, declared))
-            return refuse_storage(index, errc::storage_size_mismatch,
-                                  "storage " + quoted(id.key) + " declares " + decimal(id.numel) +
-                                      " elements, which overflows 64 bits");
-        if (const errc found = storages_.find(id.key, storage); found != errc::none)
-            return refuse_storage(index, found, "storage " + quoted(id.key) + " has no record in the archive");
-        const std::uint64_t held = graph_.storages->nbytes(storage);
-        const bool no_data = id.meta && held == 0;
-        if (held != declared && !no_data)
-            return refuse_storage(index, errc::storage_size_mismatch,
-                                  "storage " + quoted(id.key) + " declares " + decimal(declared) +
-                                      " bytes, its record holds " + decimal(held));
-        if (!id.view_key.empty()) {
-            std::uint64_t offset{}, bytes{};
-            const bool fits = storage_bytes({.type = id.type, .numel = id.view_offset}, offset) &&
-                              storage_bytes({.type = id.type, .numel = id.view_numel}, bytes);
-            if (const errc found =
-                    fits ? storages_.view(storage, id.view_key, offset, bytes, storage) : errc::out_of_bounds;
-                found != errc::none)
-                return refuse_storage(index, found,
-                                      "view " + quoted(id.view_key) + " of storage " + quoted(id.key) + ": " +
-                                          decimal(id.view_numel) + " elements from " + decimal(id.view_offset) +
-                                          (found == errc::out_of_bounds ? ", which the storage has not"
-                                                                        : ", elsewhere it is another part"));
-            id.numel = id.view_numel;
-        }
-        n = node::of(node_kind::storage, storage);
-        n.flags = no_data ? node_flag::no_data : std::uint8_t{0};
-        n.extra = id.type;
-        n.integer = static_cast<std::int64_t>(id.numel);
-    }
+    void resolve_persistent(std::uint32_t index);
     /// The ids of other containers than torch.save's archives that name no storage by a tuple. False: it is such a
     /// tuple.
-    [[nodiscard]] bool resolve_other(std::uint32_t index) {
-        node& n = graph_.nodes[index];
-        if (form_ == id_form::none)
-            return refuse_storage(index, errc::persistent_id, "a persistent id, which a plain pickle cannot have"),
-                   true;
-        if ((form_ == id_form::legacy || form_ == id_form::tar) && (n.flags & node_flag::text_form) == 0 &&
-            name_class(index))
-            return true;
-        if (form_ == id_form::tar) return resolve_key(index), true;
-        if (form_ != id_form::package || !is_reduced(graph_, n)) return false;
-        n = graph_.nodes[n.a]; // an object that was packed by a function of its own: its parts, as a tuple
-        return true;
-    }
+    [[nodiscard]] bool resolve_other(std::uint32_t index);
     /// The key of a tensor or of a storage, as decimal text.
-    void resolve_key(std::uint32_t index) {
-        const node& argument = graph_.nodes[graph_.nodes[index].a];
-        const std::string_view key = argument.kind == node_kind::string ? graph::text_of(argument) : std::string_view{};
-        if (!work(key.size() / 16)) return;
-        if (key.empty() || key.find_first_not_of("0123456789") != std::string_view::npos)
-            return refuse_storage(
-                index, errc::persistent_id,
-                "a persistent id that is neither the decimal key of a tensor or a storage nor (class, file, source)");
-        node found{};
-        if (const errc failed = storages_.object(key, found); failed != errc::none)
-            return refuse_storage(index, failed, "no tensor and no storage has the key " + quoted(key));
-        graph_.nodes[index] = found;
-    }
+    void resolve_key(std::uint32_t index);
     /// ('module', class, file, source) of a legacy file, and (class, file, source) of a tar: stands for the class, if
     /// it is one without a builder, which nobody can subclass.
-    [[nodiscard]] bool name_class(std::uint32_t index) {
-        const node& tuple = graph_.nodes[graph_.nodes[index].a];
-        const std::uint32_t before = form_ == id_form::legacy ? 1 : 0;
-        if (tuple.kind != node_kind::tuple || tuple.a != 3 + before) return false;
-        if (before == 1 && (graph_.nodes[tuple.items[0]].kind != node_kind::string ||
-                            graph::text_of(graph_.nodes[tuple.items[0]]) != "module"))
-            return false;
-        const node& type = graph_.nodes[tuple.items[before]];
-        if (type.kind != node_kind::global) return false;
-        if (const global_entry* e = graph_.globals[type.a].entry;
-            e != nullptr && (e->build != nullptr || e->kind != global_kind::other))
-            return false;
-        for (std::uint32_t i = before + 1; i < tuple.a; ++i)
-            if (const node_kind k = graph_.nodes[tuple.items[i]].kind; k != node_kind::string && k != node_kind::none)
-                return false;
-        graph_.nodes[index] = type;
-        return true;
-    }
-    void refuse_storage(std::uint32_t index, errc code, std::string seen) {
-        refuse(index,
-               {.code = code,
-                .offset = graph_.place(graph_.nodes[index].link.b),
-                .record = std::string(graph_.record),
-                .detail = std::move(seen)},
-               false);
-    }
+    [[nodiscard]] bool name_class(std::uint32_t index);
+    void refuse_storage(std::uint32_t index, errc code, std::string seen);
 
     /// Builds the application `root`, after everything that it is called with. False: a budget is spent.
     [[nodiscard]] CKPT_DETAIL_INLINE bool settle(std::uint32_t root) {
@@ -244,34 +93,7 @@ class resolver {
     }
 
     /// Whether no argument, looked at one level deep, still waits for a builder.
-    [[nodiscard]] bool arguments_done(std::uint32_t index) const noexcept {
-        const node& n = graph_.nodes[index];
-        // Tuples may be shared by many calls: long ones are walked the slow way, which remembers them.
-        constexpr std::uint32_t short_tuple = 64;
-        if (n.link.c != absent_node || graph_.nodes[n.a].a > short_tuple) return false;
-        for (const std::uint32_t argument : graph_.elements(graph_.nodes[n.a])) {
-            const node& a = graph_.nodes[argument];
-            switch (a.kind) {
-            case node_kind::application: // inert ones are read by builders as they are: their state must be done too
-            case node_kind::persistent:
-            case node_kind::list:
-            case node_kind::set:
-            case node_kind::frozen_set: return false;
-            case node_kind::dictionary: // of hooks: empty; one with items is looked at by the slow way
-                if (a.a != 0) return false;
-                break;
-            case node_kind::tuple:
-                if (a.a > short_tuple) return false;
-                for (const std::uint32_t inner : graph_.elements(a)) {
-                    const node_kind k = graph_.nodes[inner].kind;
-                    if (k != node_kind::integer && k != node_kind::boolean && k != node_kind::string) return false;
-                }
-                break;
-            default: break;
-            }
-        }
-        return true;
-    }
+    [[nodiscard]] bool arguments_done(std::uint32_t index) const noexcept;
 
     struct frame {
         std::uint32_t node{};
@@ -279,290 +101,31 @@ class resolver {
     };
 
     /// What must be done before a node can be used as an argument.
-    [[nodiscard]] std::uint32_t child(std::uint32_t index, std::uint32_t i, bool& more) const noexcept {
-        const node& n = graph_.nodes[index];
-        more = true;
-        switch (n.kind) {
-        case node_kind::application: {
-            if (i == 0) return n.a;
-            if (i == 1) return n.link.b;
-            if (i == 2) return n.link.c;
-            // Items of a mapping or a sequence are edges, not arguments; an inert object's and a user's builder's are
-            // read.
-            const global_entry* e = entry_of(n);
-            if (i == 3 && (e == nullptr || e->kind != global_kind::mapping)) return graph_.nodes[index + 1].a;
-            if (e != nullptr && e->build != nullptr && e->kind == global_kind::other) {
-                const auto items = graph_.items_of(graph_.nodes[index + 1].link.b);
-                if (i >= 4 && i - 4 < items.size()) return items[i - 4];
-            }
-            if (i == 3) return absent_node;
-            break;
-        }
-        case node_kind::tuple:
-        case node_kind::list:
-        case node_kind::set:
-        case node_kind::frozen_set:
-        case node_kind::dictionary: {
-            const auto elements = graph_.elements(n);
-            if (i < elements.size()) return elements[i];
-            break;
-        }
-        default: break;
-        }
-        more = false;
-        return absent_node;
-    }
+    [[nodiscard]] std::uint32_t child(std::uint32_t index, std::uint32_t i, bool& more) const noexcept;
 
-    [[nodiscard]] bool settle_slowly(std::uint32_t root) {
-        stack_.clear();
-        stack_.push_back({root, 0});
-        mark(root) = open;
-        while (!stack_.empty()) {
-            if (!work(1)) return false;
-            frame& top = stack_.back();
-            bool more = false;
-            const std::uint32_t next = child(top.node, top.next++, more);
-            if (more) {
-                if (next < first_free_node || next >= parsed_) continue;
-                const node& n = graph_.nodes[next];
-                if (n.kind == node_kind::persistent) {
-                    resolve_persistent(next);
-                    continue;
-                }
-                const bool walks = n.kind == node_kind::application || n.kind == node_kind::tuple ||
-                                   n.kind == node_kind::list || n.kind == node_kind::set ||
-                                   n.kind == node_kind::frozen_set || n.kind == node_kind::dictionary;
-                if (!walks || (n.extra & settled) != 0) continue;
-                if ((n.extra & open) != 0) {
-                    if (!note_cycle(next)) return false;
-                    continue;
-                }
-                mark(next) = open;
-                stack_.push_back({next, 0});
-                continue;
-            }
-            const std::uint32_t done = top.node;
-            stack_.pop_back();
-            if (graph_.nodes[done].kind == node_kind::application) {
-                const global_entry* e = entry_of(graph_.nodes[done]);
-                if (builds(e)) {
-                    if (!build(done, *e)) return false;
-                    continue;
-                }
-            }
-            mark(done) = settled;
-        }
-        return true;
-    }
+    [[nodiscard]] bool settle_slowly(std::uint32_t root);
 
     /// `again` is open further down the stack. Every object between there and here that has a builder is made from
     /// itself; plain containers and inert objects may be cyclic. False: the budget is spent.
-    [[nodiscard]] bool note_cycle(std::uint32_t again) {
-        for (std::size_t i = stack_.size(); i-- > 0;) {
-            if (!work(1)) return false;
-            const std::uint32_t at = stack_[i].node;
-            const node& n = graph_.nodes[at];
-            if (n.kind == node_kind::application)
-                if (builds(entry_of(n))) mark(at) |= cyclic;
-            if (at == again) break;
-        }
-        return true;
-    }
+    [[nodiscard]] bool note_cycle(std::uint32_t again);
 
-    [[nodiscard]] bool build(std::uint32_t index, const global_entry& e) {
-        const bool own_result = (mark(index) & cyclic) != 0;
-        mark(index) = settled;
-        if (own_result) {
-            refuse(index,
-                   {.code = errc::cyclic_arguments,
-                    .offset = graph_.place(graph_.nodes[index + 1].link.c),
-                    .record = std::string(graph_.record),
-                    .detail = quoted(e.module) + ' ' + quoted(e.name) + " is called with its own result"},
-                   e.kind == global_kind::tensor);
-            return true;
-        }
-        if (e.kind == global_kind::nested) return load_nested(index);
-        const std::size_t before = graph_.nodes.size();
-        call c{graph_, index, made_left_, limits_.tensor_rank};
-        result<value> made = e.build(c);
-        if (c.over_limit()) return spend();
-        if (!made) {
-            refuse(index, std::move(made).error(), e.kind == global_kind::tensor);
-            return true;
-        }
-        const std::uint32_t to = detail_access::node(*made);
-        if (to != index) {
-            graph_.nodes[index] = graph_.nodes[to];
-            // An inert object that a builder passes on brings what stands behind it.
-            if (graph_.nodes[to].kind == node_kind::application) graph_.nodes[index + 1] = graph_.nodes[to + 1];
-        }
-        // What the builder made last is what it returned, so nothing else refers to it by that number.
-        if (to >= before && to + 1 == graph_.nodes.size()) graph_.nodes.pop_back();
-        return true;
-    }
+    [[nodiscard]] bool build(std::uint32_t index, const global_entry& e);
 
     /// torch.storage._load_from_bytes(bytes): a whole legacy stream, read with the same allowlist and what is left of
     /// the same budgets, at most two deep. False: the file does not open.
-    [[nodiscard]] bool load_nested(std::uint32_t index) {
-        const std::uint64_t called_at = graph_.place(graph_.nodes[index + 1].link.c);
-        const auto refused = [&](errc code, std::string seen) {
-            refuse(index,
-                   {.code = code, .offset = called_at, .record = std::string(graph_.record), .detail = std::move(seen)},
-                   false);
-            return true;
-        };
-        const std::span<const std::uint32_t> arguments = graph_.elements(graph_.nodes[graph_.nodes[index].a]);
-        const node content = arguments.size() == 1 ? graph_.nodes[arguments[0]] : node{};
-        if (content.kind == node_kind::refused) {
-            graph_.nodes[index] = content;
-            return true;
-        }
-        const bool held = content.kind == node_kind::bytes || content.kind == node_kind::byte_array ||
-                          (content.kind == node_kind::string && (content.flags & node_flag::eight_bit) != 0);
-        if (!held) return refused(errc::bad_arguments, "_load_from_bytes takes bytes");
-        if (depth_ == 2) {
-            fatal_ = error{.code = errc::limit,
-                           .offset = called_at,
-                           .record = std::string(graph_.record),
-                           .detail = "checkpoints inside checkpoints inside a checkpoint: two deep is the most"};
-            return spend();
-        }
-        const std::span<const std::byte> bytes = std::as_bytes(std::span<const char>{content.text, content.a});
-        const std::byte* const outside = graph_.pickle.data();
-        const bool in_file =
-            in_file_ && !bytes.empty() && bytes.data() >= outside && bytes.data() < outside + graph_.pickle.size();
-        const std::uint64_t at = in_file ? graph_.base + static_cast<std::uint64_t>(bytes.data() - outside) : no_offset;
-        if (!work(64)) return false;
-
-        // The inner pickle takes the outer one's place in the graph until its nodes have a meaning.
-        const auto saved = std::pair{std::pair{graph_.pickle, graph_.base}, std::pair{graph_.pending, graph_.root}};
-        const std::size_t errors = graph_.errors.size();
-        graph_.pending = {};
-        const bool transcoded = std::exchange(graph_.transcoded, !in_file);
-        auto done = read_nested(bytes, at);
-        graph_.transcoded = transcoded;
-        graph_.pickle = saved.first.first;
-        graph_.base = saved.first.second;
-        graph_.pending = saved.second.first;
-        const std::uint32_t root = std::exchange(graph_.root, saved.second.second);
-        graph_.maker = &storages_;
-        if (!in_file) // what was transcoded has no place of its own: the call's stands for it
-            for (std::size_t i = errors; i < graph_.errors.size(); ++i) graph_.errors[i]->offset = called_at;
-        if (!done) {
-            error e = std::move(done).error();
-            if (!in_file) e.offset = called_at;
-            if (e.code != errc::global_not_allowed && e.code != errc::limit) {
-                refuse(index, std::move(e), false);
-                return true;
-            }
-            fatal_ = std::move(e);
-            return spend();
-        }
-        graph_.nodes[index] = graph_.nodes[root];
-        if (graph_.nodes[root].kind == node_kind::application) graph_.nodes[index + 1] = graph_.nodes[root + 1];
-        return true;
-    }
-    [[nodiscard]] result<void> read_nested(std::span<const std::byte> bytes, std::uint64_t at) {
-        auto stream = source::memory(bytes);
-        if (!stream) return std::move(stream).error();
-        const std::uint64_t base = at == no_offset ? 0 : at;
-        const auto placed = [&](error e) {
-            if (e.offset != no_offset) e.offset += base;
-            e.record = graph_.record;
-            return e;
-        };
-        read_window window{**stream, 256};
-        auto pickles = legacy_pickles::find(window, **stream, 0, limits_);
-        if (!pickles) return placed(std::move(pickles).error());
-        // A blob that many calls share is parsed for each of them, so each pays for the nodes that it makes.
-        constexpr std::uint64_t work_for_a_byte = 24;
-        if (!work(work_for_a_byte * pickles->bytes())) return limit_error();
-        auto layout = legacy_layout::read(**stream, *pickles, graph_, allowed_, limits_, base);
-        if (!layout) {
-            error e = std::move(layout).error();
-            e.record = graph_.record;
-            return e;
-        }
-        if (layout->end != bytes.size())
-            return placed(legacy::invalid(layout->end, decimal(bytes.size() - layout->end) +
-                                                           " bytes behind the storages of a nested checkpoint"));
-        nested_places places{storages_, bytes, at};
-        legacy_keys keys{*layout, places};
-        resolver inner{graph_, keys, limits_, allowed_, id_form::legacy};
-        inner.depth_ = depth_ + 1;
-        inner.first_pending_ = 0;
-        inner.in_file_ = at != no_offset;
-        inner.made_left_ = made_left_;
-        inner.work_left_ = work_left_;
-        auto done = inner.settle_all();
-        made_left_ = inner.made_left_;
-        work_left_ = inner.work_left_;
-        return done;
-    }
+    [[nodiscard]] bool load_nested(std::uint32_t index);
+    [[nodiscard]] result<void> read_nested(std::span<const std::byte> bytes, std::uint64_t at);
 
     /// Marks an object that stayed inert and has a state as a torch.nn.Module where the state is one's, or
     /// TorchScript's. Objects may share a state, which is read once.
-    void note_module(std::uint32_t object) {
-        const std::uint32_t state = graph_.nodes[object + 1].a;
-        bool found = is_module_state(state) || is_script_object(graph_.nodes[object], graph_.nodes[state]);
-        if (const node& n = graph_.nodes[state]; n.kind == node_kind::tuple && n.a == 2) // attributes and slots
-            for (const std::uint32_t part : graph_.elements(n)) found = is_module_state(part) || found;
-        if (found) graph_.nodes[object].flags |= node_flag::module;
-    }
+    void note_module(std::uint32_t object);
     /// What torch.jit.save writes of a module: NEWOBJ of a class below __torch__, with its attributes.
-    [[nodiscard]] bool is_script_object(const node& object, const node& state) const noexcept {
-        const node& called = graph_.nodes[object.link.b];
-        if (called.kind != node_kind::global || state.kind != node_kind::dictionary ||
-            (object.flags & node_flag::new_object) == 0)
-            return false;
-        const std::string_view module = graph_.globals[called.a].module;
-        return module == "__torch__" || module.starts_with("__torch__.");
-    }
-    [[nodiscard]] bool is_module_state(std::uint32_t state) {
-        const node& n = graph_.nodes[state];
-        if (n.kind != node_kind::dictionary) return false;
-        if ((n.extra & judged) == 0) {
-            unsigned parts = 0;
-            const std::span<const std::uint32_t> entries = graph_.elements(n);
-            for (std::size_t i = 0; i + 1 < entries.size(); i += 2) {
-                const node& key = graph_.nodes[entries[i]];
-                if (key.kind != node_kind::string || graph_.nodes[entries[i + 1]].kind != node_kind::dictionary)
-                    continue;
-                const std::string_view name = graph::text_of(key);
-                if (name == "_parameters") parts |= 1;
-                else if (name == "_buffers") parts |= 2;
-                else if (name == "_modules") parts |= 4;
-            }
-            mark(state) |= static_cast<std::uint16_t>(judged | (parts == 7 ? of_module : 0));
-        }
-        return (n.extra & of_module) != 0;
-    }
+    [[nodiscard]] bool is_script_object(const node& object, const node& state) const noexcept;
+    [[nodiscard]] bool is_module_state(std::uint32_t state);
 
     /// Dictionaries keep the last value of equal keys at the place of the first, sets the first of equal elements, as
     /// Python's do. Notes the objects that have a state on the way.
-    [[nodiscard]] result<void> unique_keys() {
-        key_table table{graph_, work_left_};
-        for (std::size_t i = graph_.resolved_nodes; i < graph_.nodes.size();) {
-            const std::span<const node> part = graph_.nodes.run(i);
-            for (const node& n : part) {
-                if (n.kind == node_kind::application && (n.flags & node_flag::built) != 0)
-                    objects_.push_back(static_cast<std::uint32_t>(i + static_cast<std::size_t>(&n - part.data())));
-                static_assert(node_kind::dictionary < node_kind::set &&
-                              static_cast<int>(node_kind::frozen_set) - static_cast<int>(node_kind::dictionary) == 2);
-                if (n.kind < node_kind::dictionary || n.kind > node_kind::frozen_set || n.a == 0) continue;
-                const errc failed = table.unique(graph_.containers[n.a], n.kind == node_kind::dictionary ? 2 : 1);
-                if (failed == errc::unhashable_key)
-                    return error{
-                        .code = failed,
-                        .offset = graph_.base,
-                        .record = std::string(graph_.record),
-                        .detail = "a dictionary key or a set element that a call makes, and that Python cannot hash"};
-                if (failed != errc::none) return limit_error();
-            }
-            i += part.size();
-        }
-        return {};
-    }
+    [[nodiscard]] result<void> unique_keys();
 
     graph& graph_;
     storage_maker& storages_;
@@ -583,3 +146,7 @@ class resolver {
 };
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail
+
+#if !defined(CKPT_COMPILED)
+#include <ckpt/torch/impl/resolve.ipp>
+#endif

@@ -73,30 +73,7 @@ class global_scanner {
         return scan_region({bytes, base, in_file}, record, 0);
     }
 
-    [[nodiscard]] std::vector<global_use> take() {
-        // A name may have been met in several pickles: the first place stays, the counts add up.
-        std::vector<std::size_t> firsts;
-        for_each_run(
-            seen_.size(), [this](std::size_t i) -> const global_use& { return seen_[i]; },
-            [&](std::span<const std::uint32_t> same) {
-                global_use& first = seen_[same.front()];
-                for (const std::uint32_t i : same.subspan(1)) first.count += seen_[i].count;
-                firsts.push_back(same.front());
-            });
-        std::sort(firsts.begin(), firsts.end());
-        std::vector<global_use> out;
-        out.reserve(firsts.size());
-        for (const std::size_t i : firsts) {
-            global_use& u = seen_[i];
-            const canonical_name canonical{u.module, u.name};
-            u.canonical_module = canonical.module();
-            u.canonical_name = canonical.name();
-            u.verdict = look_up(judge_, u.module, u.name).verdict;
-            out.push_back(std::move(u));
-        }
-        seen_.clear();
-        return out;
-    }
+    [[nodiscard]] std::vector<global_use> take();
 
   private:
     struct region {
@@ -109,43 +86,10 @@ class global_scanner {
         std::vector<std::string> paths{}; // of the first occurrences
     };
 
-    std::optional<error> scan_region(const region& from, std::string_view record, int depth) {
-        constexpr int most_pickles = 10'000; // each costs more than its bytes; real files hold five at most
-        std::optional<error> first_damage;
-        std::uint64_t at = 0;
-        for (int n = 0; at < from.bytes.size() && n < most_pickles; ++n) {
-            graph g{pool_};
-            g.pickle = from.bytes;
-            g.base = from.base;
-            g.record = record;
-            g.transcoded = !from.in_file;
-            machine reader{g, everything_, limits_, at};
-            reader.admit_class_ids();
-            observed context{this};
-            reader.observe(
-                [](void* c, const machine& self, std::uint32_t) {
-                    auto& o = *static_cast<observed*>(c);
-                    o.self->note_path(self, o.paths);
-                },
-                &context);
-            const auto read = reader.run();
-            collect(g, from, context.paths);
-            if (depth < 2) scan_nested(g, from, record, depth);
-            if (!read) {
-                if (n == 0) first_damage = read.error();
-                break;
-            }
-            at = reader.end_offset();
-        }
-        return first_damage;
-    }
+    std::optional<error> scan_region(const region& from, std::string_view record, int depth);
 
     /// Paths are worth their cost for the first thousands of globals of a real file, and of no other.
-    void note_path(const machine& reader, std::vector<std::string>& paths) {
-        if (paths.size() > 4096 || path_bytes_ > (1u << 18) || path_steps_ > (1u << 22)) return;
-        path_steps_ += reader.depth();
-        path_bytes_ += paths.emplace_back(reader.path_here()).size();
-    }
+    void note_path(const machine& reader, std::vector<std::string>& paths);
 
     /// Calls `visit` with the positions of each name, in order.
     template <class At, class Visit> static void for_each_run(std::size_t n, At&& at, Visit&& visit) {
@@ -166,77 +110,11 @@ class global_scanner {
     }
 
     /// One use for each name of a graph, in the order in which they first occur.
-    void collect(const graph& g, const region& from, std::vector<std::string>& paths) {
-        std::vector<std::pair<std::uint32_t, std::uint64_t>> firsts; // occurrence, count
-        for_each_run(
-            g.globals.size(), [&g](std::size_t i) -> const global_occurrence& { return g.globals[i]; },
-            [&](std::span<const std::uint32_t> same) { firsts.emplace_back(same.front(), same.size()); });
-        std::sort(firsts.begin(), firsts.end());
-        for (const auto& [i, count] : firsts) {
-            const global_occurrence& o = g.globals[i];
-            seen_.push_back({.module = std::string(o.module),
-                             .name = std::string(o.name),
-                             .count = count,
-                             .offset = from.base + (from.in_file ? o.offset : 0)});
-            if (i < paths.size()) seen_.back().path = std::move(paths[i]);
-        }
-    }
+    void collect(const graph& g, const region& from, std::vector<std::string>& paths);
 
     /// Bytes that are the argument of torch.storage._load_from_bytes hold a whole checkpoint. Each is scanned once.
-    void scan_nested(const graph& g, const region& from, std::string_view record, int depth) {
-        std::vector<bool> scanned;
-        for (std::size_t i = first_free_node; i < g.nodes.size(); ++i) {
-            const node& n = g.nodes[i];
-            if (n.kind != node_kind::application || g.nodes[n.link.b].kind != node_kind::global || n.a == absent_node)
-                continue;
-            const global_entry* const called = g.globals[g.nodes[n.link.b].a].entry;
-            if (called == nullptr || called->kind != global_kind::nested) continue;
-            const std::span<const std::uint32_t> arguments = g.elements(g.nodes[n.a]);
-            if (arguments.empty()) continue;
-            // Bytes may be made by a call, and that of another: bytearray(_codecs.encode(text, 'latin1')).
-            std::uint32_t index = arguments.front();
-            for (int calls = 0; calls < 4 && g.nodes[index].kind == node_kind::application &&
-                                g.nodes[g.nodes[index].a].kind == node_kind::tuple && g.nodes[g.nodes[index].a].a > 0;
-                 ++calls)
-                index = g.nodes[g.nodes[index].a].items[0];
-            const node& content = g.nodes[index];
-            if (content.kind != node_kind::string && content.kind != node_kind::bytes &&
-                content.kind != node_kind::byte_array)
-                continue;
-            scanned.resize(g.nodes.size());
-            if (scanned[index]) continue;
-            scanned[index] = true;
-            const std::uint64_t called_at = from.base + (from.in_file ? g.nodes[i + 1].link.c : 0);
-            if (content.kind == node_kind::string && (content.flags & node_flag::eight_bit) == 0) {
-                const std::string_view text = graph::text_of(content);
-                scan_encoded(text, called_at, record, depth);
-                if (std::all_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; }))
-                    continue;
-                // Encoded as UTF-8 the bytes are those of the text itself.
-            }
-            const std::span<const std::byte> bytes = std::as_bytes(std::span<const char>{content.text, content.a});
-            const bool in_file = from.in_file && !bytes.empty() && bytes.data() >= g.pickle.data() &&
-                                 bytes.data() < g.pickle.data() + g.pickle.size();
-            (void)scan_region(
-                {bytes, in_file ? from.base + static_cast<std::uint64_t>(bytes.data() - g.pickle.data()) : called_at,
-                 in_file},
-                record, depth + 1);
-        }
-    }
-    void scan_encoded(std::string_view from, std::uint64_t called_at, std::string_view record, int depth) {
-        std::string bytes;
-        for (std::size_t i = 0; i < from.size(); ++i) {
-            const auto lead = static_cast<unsigned char>(from[i]);
-            if (lead >= 0xC2 && lead <= 0xC3 && i + 1 < from.size())
-                bytes += static_cast<char>(
-                    static_cast<unsigned char>(((lead & 3) << 6) | (static_cast<unsigned char>(from[++i]) & 0x3F)));
-            else bytes += from[i];
-        }
-        // The names are copied out while `bytes` lives. What was transcoded has no place of its own: the call's stands
-        // for it.
-        (void)scan_region({std::as_bytes(std::span<const char>{bytes.data(), bytes.size()}), called_at, false}, record,
-                          depth + 1);
-    }
+    void scan_nested(const graph& g, const region& from, std::string_view record, int depth);
+    void scan_encoded(std::string_view from, std::uint64_t called_at, std::string_view record, int depth);
 
     const allowlist& judge_;
     allowlist everything_;
@@ -248,44 +126,12 @@ class global_scanner {
 };
 
 /// Scans a file of pickles one after another; `legacy`: with the storages of checkpoints between them.
-[[nodiscard]] inline result<global_scan> scan_stream(const source& from, bool legacy, const allowlist& judge,
-                                                     const limits& budget) {
-    global_scanner scanner{judge, budget};
-    std::optional<error> stopped;
-    read_window window{from, 4096};
-    for (std::uint64_t at = 0; at < from.size() && !stopped;) {
-        // What comes before the place of damage is scanned all the same.
-        std::uint64_t end = at, next = at;
-        arena memory;
-        const auto note = [&](const error& e) {
-            stopped = e, end = e.offset != no_offset && e.offset > from.base() + end ? e.offset - from.base() : end;
-        };
-        if (legacy) {
-            const auto pickles = legacy_pickles::find(window, from, at, budget);
-            if (pickles) {
-                end = pickles->at[5];
-                graph g{shared<block_pool>{}};
-                const auto layout =
-                    legacy_layout::read(from, *pickles, g, allowlist_of<inspect_policy>(), budget, from.base());
-                if (layout) next = layout->end;
-                else stopped = layout.error();
-            } else {
-                note(pickles.error());
-            }
-        } else if (const auto found = pickle_end(window, from, at, pickle_ceiling(budget))) {
-            end = next = *found;
-        } else {
-            note(found.error());
-        }
-        if (end > from.size()) end = from.size();
-        if (end - at > pickle_ceiling(budget)) break;
-        const auto bytes = read_owned(from, at, end, memory);
-        if (!bytes) return bytes.error();
-        if (auto damage = scanner.scan(*bytes, from.base() + at, {}); damage && !stopped) stopped = std::move(damage);
-        at = next;
-    }
-    return global_scan{scanner.take(), std::move(stopped)};
-}
+[[nodiscard]] result<global_scan> scan_stream(const source& from, bool legacy, const allowlist& judge,
+                                              const limits& budget);
 
 } // namespace detail
 } // namespace ckpt::inline CKPT_DETAIL_ABI
+
+#if !defined(CKPT_COMPILED)
+#include <ckpt/torch/impl/scan.ipp>
+#endif

@@ -113,17 +113,7 @@ inline constexpr signature signatures[]{
 
 namespace sniffing {
 
-[[nodiscard]] inline bool looks_like_html(std::string_view text) noexcept {
-    while (!text.empty() &&
-           (text.front() == ' ' || text.front() == '\n' || text.front() == '\r' || text.front() == '\t'))
-        text.remove_prefix(1);
-    const auto begins = [&](std::string_view with) {
-        return text.size() >= with.size() && std::equal(with.begin(), with.end(), text.begin(), [](char a, char b) {
-                   return a == (b >= 'A' && b <= 'Z' ? static_cast<char>(b - 'A' + 'a') : b);
-               });
-    };
-    return begins("<!doctype html") || begins("<html") || begins("<head") || begins("<?xml") || begins("<body");
-}
+[[nodiscard]] bool looks_like_html(std::string_view text) noexcept;
 
 /// A cursor over the first bytes of a protobuf or of MessagePack.
 class head_reader {
@@ -133,72 +123,26 @@ class head_reader {
     [[nodiscard]] bool begins(unsigned char byte) const noexcept {
         return !rest_.empty() && static_cast<unsigned char>(rest_.front()) == byte;
     }
-    [[nodiscard]] bool varint(std::uint64_t& out) noexcept {
-        out = 0;
-        for (unsigned shift = 0; shift < 63 && !rest_.empty(); shift += 7) {
-            const auto b = static_cast<unsigned char>(rest_.front());
-            rest_.remove_prefix(1);
-            out |= std::uint64_t{b & 0x7Fu} << shift;
-            if (b < 0x80) return true;
-        }
-        return false;
-    }
+    [[nodiscard]] bool varint(std::uint64_t& out) noexcept;
     /// A field of that tag that holds text, or another message: `length` bytes follow.
     [[nodiscard]] bool field(unsigned char tag, std::uint64_t& length) noexcept {
         return take(tag) && varint(length) && length > 0;
     }
     /// `length` printable bytes, or as many of them as there are.
-    [[nodiscard]] bool text(std::uint64_t length) noexcept {
-        const std::string_view part =
-            rest_.substr(0, static_cast<std::size_t>((std::min<std::uint64_t>)(length, rest_.size())));
-        rest_.remove_prefix(part.size());
-        return !part.empty() && std::all_of(part.begin(), part.end(), [](char c) { return c >= ' ' && c < '\x7f'; });
-    }
+    [[nodiscard]] bool text(std::uint64_t length) noexcept;
 
   private:
     std::string_view rest_;
 };
 
 /// What a protobuf is that begins with a version, as models do; empty for others.
-[[nodiscard]] inline std::string_view versioned_protobuf(std::string_view text) noexcept {
-    head_reader at{text};
-    std::uint64_t version = 0, outer = 0, inner = 0, name = 0;
-    if (!at.take(0x08) || !at.varint(version) || version == 0 || version > 1000) return {};
-    if (at.begins(0x3A)) return "an ONNX model"; // without a producer: the graph
-    head_reader below = at;
-    if (!below.field(0x12, outer)) return {};
-    head_reader producer = below;
-    if (below.field(0x0A, inner)) {
-        // CoreML: description, input, name. SavedModel: meta_graphs, meta_info_def, which begins with the operations'
-        // list.
-        if (below.field(0x0A, name) && below.text(name)) return "a CoreML model (.mlmodel)";
-        if (version == 1) return "a TensorFlow SavedModel (saved_model.pb)";
-    }
-    return producer.text(outer) ? "an ONNX model" : std::string_view{};
-}
+[[nodiscard]] std::string_view versioned_protobuf(std::string_view text) noexcept;
 
 /// MindSpore's Checkpoint: value, tag, tensor with its dimensions and the name of its type.
-[[nodiscard]] inline bool looks_like_mindspore(std::string_view text) noexcept {
-    head_reader at{text};
-    std::uint64_t length = 0, dimension = 0;
-    if (!at.field(0x0A, length) || !at.field(0x0A, length) || !at.text(length) || !at.field(0x12, length)) return false;
-    while (at.begins(0x08))
-        if (!at.take(0x08) || !at.varint(dimension)) return false;
-    return at.field(0x12, length) && length < 16 && at.text(length);
-}
+[[nodiscard]] bool looks_like_mindspore(std::string_view text) noexcept;
 
 /// A map from text in MessagePack, as flax.serialization writes it. No pickle: the smallest map is not empty.
-[[nodiscard]] inline bool looks_like_flax(std::string_view text) noexcept {
-    if (text.size() < 3) return false;
-    const auto first = static_cast<unsigned char>(text[0]);
-    std::size_t at = first > 0x80 && first < 0x90 ? 1u : first == 0xDE ? 3u : first == 0xDF ? 5u : 0u;
-    if (at == 0 || at >= text.size()) return false;
-    auto length = static_cast<unsigned char>(text[at++]);
-    if (length == 0xD9 && at < text.size()) length = static_cast<unsigned char>(text[at++]);
-    else if (length > 0xA0 && length < 0xC0) length = length & 0x1F;
-    else return false;
-    return head_reader{text.substr(at)}.text(length);
-}
+[[nodiscard]] bool looks_like_flax(std::string_view text) noexcept;
 
 /// zlib's header: the method, the window and a check of both.
 [[nodiscard]] constexpr bool looks_like_zlib(std::string_view text) noexcept {
@@ -212,72 +156,18 @@ class head_reader {
 }
 
 /// Plain text: no control characters but line ends and tabs.
-[[nodiscard]] inline bool looks_like_text(std::string_view text) noexcept {
-    for (const char c : text) {
-        const auto b = static_cast<unsigned char>(c);
-        if (b == 0x7F || (b < 0x20 && c != '\n' && c != '\r' && c != '\t' && c != '\f')) return false;
-    }
-    return !text.empty();
-}
+[[nodiscard]] bool looks_like_text(std::string_view text) noexcept;
 
 /// Whether the bytes begin as a pickle: PROTO of 2 to 5 and an opcode, or opcodes that lead from one to the next, with
 /// one that stores into the memo among them (protocols 0 and 1 store after every object but the smallest).
-[[nodiscard]] inline bool looks_like_pickle(std::string_view text) noexcept {
-    if (text.size() >= 3 && text[0] == '\x80' && text[1] >= 2 && text[1] <= 5)
-        return !opcode_table[static_cast<unsigned char>(text[2])].name.empty();
-    bool stores = false;
-    for (std::size_t at = 0; at < text.size();) {
-        const auto op = static_cast<opcode>(static_cast<unsigned char>(text[at]));
-        const opcode_info& known = opcode_table[static_cast<unsigned char>(text[at])];
-        if (known.name.empty()) return false;
-        if (op == opcode::stop) return stores;
-        std::string_view rest = text.substr(++at);
-        const auto number = [&rest](std::size_t bytes) {
-            std::uint64_t value = 0;
-            for (std::size_t i = bytes; i-- > 0;)
-                value = value << 8 | (i < rest.size() ? static_cast<unsigned char>(rest[i]) : 0u);
-            return value;
-        };
-        std::uint64_t length = 0;
-        switch (known.takes) {
-        case argument::none: break;
-        case argument::u8: length = 1; break;
-        case argument::u16: length = 2; break;
-        case argument::u32:
-        case argument::i32: length = 4; break;
-        case argument::u64:
-        case argument::f64: length = 8; break;
-        case argument::bytes1: length = 1 + number(1); break;
-        case argument::bytes4: length = 4 + number(4); break;
-        case argument::bytes8: length = number(8) < rest.size() ? 8 + number(8) : rest.size(); break;
-        case argument::line:
-        case argument::two_lines:
-            for (int lines = known.takes == argument::line ? 1 : 2; lines > 0; --lines) {
-                const std::size_t end = rest.find('\n', static_cast<std::size_t>(length));
-                if (end == std::string_view::npos) return stores;
-                if ((op == opcode::put || op == opcode::get) &&
-                    rest.substr(0, end).find_first_not_of("0123456789") != std::string_view::npos)
-                    return false;
-                length = end + 1;
-            }
-            break;
-        }
-        stores = stores || op == opcode::put || op == opcode::binput || op == opcode::long_binput;
-        at = length < rest.size() ? at + static_cast<std::size_t>(length) : text.size();
-    }
-    return stores;
-}
+[[nodiscard]] bool looks_like_pickle(std::string_view text) noexcept;
 
 [[nodiscard]] inline bool all_zero(std::string_view text) noexcept {
     return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) { return c == '\0'; });
 }
 
 /// Whether the last bytes are those of LevelDB's table format.
-[[nodiscard]] inline bool ends_as_sstable(const source& from) {
-    std::array<std::byte, 8> last{};
-    return from.size() >= 48 && from.read(from.size() - last.size(), last).has_value() &&
-           load_le<std::uint64_t>(last.data()) == 0xDB47'7524'8B80'FB57u;
-}
+[[nodiscard]] bool ends_as_sstable(const source& from);
 
 } // namespace sniffing
 
@@ -285,91 +175,13 @@ class head_reader {
 enum class container_kind : std::uint8_t { zip, legacy, tar, pickle, safetensors, none };
 
 /// The one place that decides it. A plain pickle begins as many things could, so it comes last.
-[[nodiscard]] inline result<container_kind> container_of(const source& from) {
-    std::array<std::byte, 512> head{};
-    const auto n = static_cast<std::size_t>((std::min<std::uint64_t>)(from.size(), head.size()));
-    if (auto read = from.read(0, {head.data(), n}); !read) return std::move(read).error();
-    const std::string_view text{reinterpret_cast<const char*>(head.data()), n};
-    if (safetensors::begins({head.data(), (std::min<std::size_t>)(n, 64)})) return container_kind::safetensors;
-    if (n >= 4 && load_le<std::uint32_t>(head.data()) == zip::local_signature) return container_kind::zip;
-    if (legacy::begins(text)) return container_kind::legacy;
-    if (tar::begins(text)) return container_kind::tar;
-    for (const signature& s : signatures)
-        if (text.size() > s.at && text.substr(s.at).starts_with(s.bytes)) return container_kind::none;
-    if (sniffing::looks_like_html(text) || sniffing::looks_like_joblib(text)) return container_kind::none;
-    if (sniffing::versioned_protobuf(text).empty() && !sniffing::looks_like_mindspore(text) &&
-        sniffing::looks_like_pickle(text))
-        return container_kind::pickle;
-    return container_kind::none;
-}
+[[nodiscard]] result<container_kind> container_of(const source& from);
 
 /// The error for bytes that are no container.
-[[nodiscard]] inline error name_the_file(const source& from) {
-    error e{.code = errc::not_a_checkpoint, .offset = from.base()};
-    if (from.size() == 0) {
-        e.detail = "the file is empty";
-        e.hint = "a download or a save that never finished; get the file again";
-        return e;
-    }
-    std::array<std::byte, 512> head{};
-    const auto n = static_cast<std::size_t>(std::min<std::uint64_t>(from.size(), head.size()));
-    if (auto read = from.read(0, {head.data(), n}); !read) return std::move(read).error();
-    const std::string_view text{reinterpret_cast<const char*>(head.data()), n};
-    const std::string bytes = decimal(from.size()) + " bytes";
-    if (tar::begins(text)) {
-        e.code = errc::container_not_supported;
-        e.detail = bytes + ": a tar archive inside another";
-        e.hint = unpack_first;
-        return e;
-    }
-    for (const signature& s : signatures)
-        if (text.size() > s.at && text.substr(s.at).starts_with(s.bytes)) {
-            e.code = s.code;
-            e.detail = bytes + ": " + std::string(s.is);
-            e.hint = s.hint;
-            return e;
-        }
-    if (sniffing::looks_like_html(text)) {
-        e.detail = bytes + ": an HTML or XML page";
-        e.hint = download_again;
-    } else if (const std::string_view is = sniffing::versioned_protobuf(text); !is.empty()) {
-        e.detail = bytes + ": " + std::string(is) + ", or another protobuf";
-        e.hint = other_format;
-    } else if (sniffing::looks_like_mindspore(text)) {
-        e.detail = bytes + ": a MindSpore checkpoint";
-        e.hint = "load it with mindspore.load_checkpoint, and save its arrays as safetensors or with torch.save";
-    } else if (sniffing::looks_like_joblib(text)) {
-        e.detail = bytes + ": a file of joblib.dump, a pickle with raw arrays inside";
-        e.hint = "load it with joblib.load, and save its arrays as safetensors or with torch.save";
-    } else if (sniffing::looks_like_flax(text)) {
-        e.detail = bytes + ": MessagePack, probably the parameters of a Flax model";
-        e.hint = "load it with flax.serialization, and save its arrays as safetensors";
-    } else if (sniffing::ends_as_sstable(from)) {
-        e.detail = bytes + ": the .index of a TensorFlow checkpoint, or another table of LevelDB's";
-        e.hint = "load it with TensorFlow (its numbers are in the .data files), and save its arrays as safetensors";
-    } else if (sniffing::looks_like_zlib(text) && !sniffing::looks_like_text(text)) {
-        e.detail = bytes + ": zlib data: joblib compresses so";
-        e.hint = "load it with joblib.load, and save its arrays as safetensors or with torch.save";
-    } else if (sniffing::all_zero(text)) {
-        e.detail = bytes + " that begin with " + decimal(std::uint64_t{n}) +
-                   " zeros: space that was reserved and never written";
-        e.hint = "a download or a copy that never finished; get the file again";
-    } else if (sniffing::looks_like_text(text)) {
-        e.detail = bytes + " of plain text that begins " + quoted(text);
-        e.hint = "an error message or a list was saved under this name; get the file again";
-    } else {
-        std::string first;
-        constexpr char digits[] = "0123456789abcdef";
-        for (std::size_t i = 0; i < std::min<std::size_t>(n, 8); ++i) {
-            const auto b = static_cast<unsigned char>(text[i]);
-            first += (i == 0 ? "" : " ");
-            first += digits[b >> 4];
-            first += digits[b & 15];
-        }
-        e.detail = bytes + " that begin with " + first + ": no format that is known here";
-        e.hint = "if it should be a checkpoint, it is damaged or encrypted; get the file again";
-    }
-    return e;
-}
+[[nodiscard]] error name_the_file(const source& from);
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail
+
+#if !defined(CKPT_COMPILED)
+#include <ckpt/torch/impl/sniff.ipp>
+#endif

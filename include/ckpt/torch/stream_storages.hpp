@@ -33,16 +33,9 @@ class stream_storages final : public storage_source, public stream_maker {
     stream_storages(const source& from, arena& memory) noexcept : from_{from}, memory_{memory} {}
 
     // storage_maker, while resolving
-    [[nodiscard]] std::uint32_t place(std::string_view key, std::uint64_t offset, std::uint64_t nbytes) override {
-        entries_.push_back(memory_, {key, nullptr, nbytes, offset, byte_order::little});
-        return static_cast<std::uint32_t>(entries_.size() - 1);
-    }
+    [[nodiscard]] std::uint32_t place(std::string_view key, std::uint64_t offset, std::uint64_t nbytes) override;
 
-    [[nodiscard]] std::uint32_t add(std::span<const std::byte> bytes, byte_order order, std::uint64_t offset) override {
-        static constexpr std::byte nothing{};
-        entries_.push_back(memory_, {{}, bytes.empty() ? &nothing : bytes.data(), bytes.size(), offset, order});
-        return static_cast<std::uint32_t>(entries_.size() - 1);
-    }
+    [[nodiscard]] std::uint32_t add(std::span<const std::byte> bytes, byte_order order, std::uint64_t offset) override;
 
     // storage_source, afterwards
     [[nodiscard]] std::uint64_t nbytes(std::uint32_t storage) const noexcept override {
@@ -50,30 +43,11 @@ class stream_storages final : public storage_source, public stream_maker {
     }
     [[nodiscard]] byte_order order(std::uint32_t storage) const noexcept override { return entries_[storage].order; }
     [[nodiscard]] std::string_view key(std::uint32_t storage) const noexcept override { return entries_[storage].key; }
-    [[nodiscard]] result<std::uint64_t> file_offset(std::uint32_t storage) const override {
-        const entry& e = entries_[storage];
-        if (e.memory == nullptr) return from_.base() + e.offset;
-        if (e.offset != no_offset) return e.offset;
-        return transcoded_error();
-    }
-    [[nodiscard]] result<stored_place> place_of(std::uint32_t storage) const override {
-        const entry& e = entries_[storage];
-        return e.memory == nullptr ? stored_place{&from_, e.offset} : stored_place{};
-    }
-    [[nodiscard]] result<std::span<const std::byte>> bytes(std::uint32_t storage) const override {
-        const entry& e = entries_[storage];
-        const auto length = static_cast<std::size_t>(e.nbytes);
-        if (e.memory != nullptr) return std::span<const std::byte>{e.memory, length};
-        if (!from_.is_mapped()) return not_mapped_error(e.key);
-        return from_.mapped().subspan(static_cast<std::size_t>(e.offset), length);
-    }
+    [[nodiscard]] result<std::uint64_t> file_offset(std::uint32_t storage) const override;
+    [[nodiscard]] result<stored_place> place_of(std::uint32_t storage) const override;
+    [[nodiscard]] result<std::span<const std::byte>> bytes(std::uint32_t storage) const override;
     [[nodiscard]] result<void> read(std::uint32_t storage, std::uint64_t offset,
-                                    std::span<std::byte> out) const override {
-        const entry& e = entries_[storage];
-        if (e.memory == nullptr) return from_.read(e.offset + offset, out);
-        if (!out.empty()) std::memcpy(out.data(), e.memory + offset, out.size());
-        return {};
-    }
+                                    std::span<std::byte> out) const override;
 
   private:
     struct entry {
@@ -90,3 +64,7 @@ class stream_storages final : public storage_source, public stream_maker {
 };
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail
+
+#if !defined(CKPT_COMPILED)
+#include <ckpt/torch/impl/stream_storages.ipp>
+#endif

@@ -1,0 +1,215 @@
+// ckpt/archive/impl/tar.ipp: the definitions of tar.hpp.
+//
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <ckpt/archive/tar.hpp>
+
+namespace ckpt::inline CKPT_DETAIL_ABI::detail::tar {
+
+CKPT_DETAIL_DEF bool number(std::string_view field, std::uint64_t& out) noexcept {
+    out = 0;
+    if (!field.empty() && (static_cast<unsigned char>(field[0]) & 0x80) != 0) {
+        if (static_cast<unsigned char>(field[0]) != 0x80) return false; // negative, or beyond the field
+        for (const char c : field.substr(1)) {
+            if (out >> 55 != 0) return false;
+            out = out << 8 | static_cast<unsigned char>(c);
+        }
+        return true;
+    }
+    while (!field.empty() && field.front() == ' ') field.remove_prefix(1);
+    std::size_t digits = 0;
+    for (; digits < field.size() && field[digits] >= '0' && field[digits] <= '7'; ++digits) {
+        if (out >> 60 != 0) return false;
+        out = out << 3 | static_cast<std::uint64_t>(field[digits] - '0');
+    }
+    return digits > 0 && field.find_first_not_of(std::string_view(" \0", 2), digits) == std::string_view::npos;
+}
+
+CKPT_DETAIL_DEF bool checksum_holds(std::string_view header) noexcept {
+    std::uint64_t wanted = 0;
+    if (!number(header.substr(148, 8), wanted)) return false;
+    std::uint64_t sum = 0;
+    std::int64_t with_signs = 0;
+    for (std::size_t i = 0; i < block; ++i) {
+        const char c = i >= 148 && i < 156 ? ' ' : header[i];
+        sum += static_cast<unsigned char>(c);
+        with_signs += static_cast<signed char>(c);
+    }
+    return sum == wanted || (with_signs >= 0 && static_cast<std::uint64_t>(with_signs) == wanted);
+}
+
+CKPT_DETAIL_DEF bool begins(std::string_view head) noexcept {
+    if (head.size() < block) return false;
+    return head.substr(257, 5) == "ustar" || (head[0] != '\0' && checksum_holds(head.substr(0, block)));
+}
+
+CKPT_DETAIL_DEF error invalid(const source& from, std::uint64_t offset, std::string detail) {
+    return {.code = errc::tar_invalid,
+            .offset = from.base() + (std::min)(offset, from.size()),
+            .detail = std::move(detail),
+            .hint = hint};
+}
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI::detail::tar
+
+namespace ckpt::inline CKPT_DETAIL_ABI::detail {
+
+CKPT_DETAIL_DEF result<tar_archive> tar_archive::read(const source& from, const limits& budget, arena& memory) {
+    tar_archive out;
+    pending next;
+    std::array<char, tar::block> bytes{};
+    const std::string_view header{bytes.data(), bytes.size()};
+    std::uint64_t extended = 0;
+    for (std::uint64_t at = 0;;) {
+        if (!range_inside(at, tar::block, from.size()))
+            return tar::invalid(from, at, "the archive ends without a block of zeros behind its last member");
+        if (auto got = from.read(at, std::as_writable_bytes(std::span<char>{bytes})); !got)
+            return std::move(got).error();
+        if (is_zero(header)) {
+            if (next.set()) return tar::invalid(from, at, "an extended header without a member behind it");
+            if (auto rest = check_end(from, at); !rest) return std::move(rest).error();
+            break;
+        }
+        if (!tar::checksum_holds(header))
+            return tar::invalid(from, at, "a header whose checksum is not that of its bytes");
+        if (out.entries_.size() >= budget.records)
+            return error{
+                .code = errc::limit, .offset = from.base() + at, .detail = "more members than limits.records allows"};
+        std::uint64_t size = 0;
+        if (!tar::number(header.substr(124, 12), size))
+            return tar::invalid(from, at, "a size that is no number, is negative or has more than 63 bits");
+        const char type = header[156];
+        const bool is_extension = type == 'x' || type == 'L' || type == 'g' || type == 'K';
+        const bool has_content = is_extension || type == '0' || type == '\0' || type == '7';
+        if (!is_extension && next.size) size = *next.size;
+        if (!is_extension && !has_content) {
+            if (type != '5' && (type < '1' || type > '6'))
+                return tar::invalid(from, at,
+                                    "a member of the type " + quoted(std::string_view{&type, 1}) +
+                                        ", which is none of a plain archive");
+            size = 0; // old programs write a size for links and folders; nothing follows
+        }
+        const std::uint64_t content = at + tar::block;
+        std::uint64_t padded = 0;
+        if (!checked_add(size, tar::block - 1, padded) ||
+            !range_inside(content, padded / tar::block * tar::block, from.size()))
+            return tar::invalid(from, at,
+                                "a member of " + decimal(size) + " bytes at " + decimal(content) + ", the file has " +
+                                    decimal(from.size()));
+        at = content + padded / tar::block * tar::block;
+        if (is_extension) {
+            extended += size;
+            if (extended > budget.directory_bytes)
+                return error{.code = errc::limit,
+                             .offset = from.base() + content,
+                             .detail = "extended headers of more bytes than limits.directory_bytes allows"};
+            if (type == 'K') continue; // the target of a link
+            auto* kept = memory.allocate<char>(static_cast<std::size_t>(size) + 1);
+            const std::span<char> text{kept, static_cast<std::size_t>(size)};
+            if (auto got = from.read(content, std::as_writable_bytes(text)); !got) return std::move(got).error();
+            if (type == 'L') {
+                next.name = tar::text({kept, text.size()});
+            } else if (!read_pax({kept, text.size()}, type == 'x' ? next : out.global_)) {
+                return tar::invalid(from, content,
+                                    "an extended header that is not \"length key=value\", or one of a sparse file");
+            }
+            if (out.global_.set())
+                return tar::invalid(from, content,
+                                    "a global extended header that sets the name or the size of members");
+            continue;
+        }
+        tar_entry e;
+        e.kind = has_content ? tar_kind::file : type == '5' ? tar_kind::folder : tar_kind::other;
+        e.header_offset = content - tar::block;
+        e.offset = content;
+        e.size = size;
+        if (next.name) {
+            e.name = *next.name;
+        } else {
+            std::string name;
+            if (header.substr(257, 6) == std::string_view("ustar\0", 6) && header[345] != '\0')
+                name.append(tar::text(header.substr(345, 155))).append(1, '/');
+            name += tar::text(header.substr(0, 100));
+            e.name = keep(name, memory);
+        }
+        if (e.kind == tar_kind::file && e.name.ends_with('/')) e.kind = tar_kind::folder; // as the old form marks them
+        if (e.name.empty() || e.name.find('\0') != std::string_view::npos)
+            return tar::invalid(from, e.header_offset, "a member without a name, or with a NUL in it");
+        if (e.kind == tar_kind::folder && e.size != 0)
+            return tar::invalid(from, e.header_offset, "a folder with " + decimal(e.size) + " bytes of content");
+        out.entries_.push_back(e);
+        next = {};
+    }
+    if (auto unique = out.check_names(from); !unique) return std::move(unique).error();
+    return out;
+}
+
+CKPT_DETAIL_DEF const tar_entry* tar_archive::find(std::string_view name) const noexcept {
+    for (const tar_entry& e : entries_)
+        if (e.name == name) return &e;
+    return nullptr;
+}
+
+CKPT_DETAIL_DEF std::string_view tar_archive::keep(std::string_view text, arena& memory) {
+    auto* out = memory.allocate<char>(text.size() + 1);
+    std::memcpy(out, text.data(), text.size());
+    return {out, text.size()};
+}
+
+CKPT_DETAIL_DEF bool tar_archive::read_pax(std::string_view text, pending& out) noexcept {
+    while (!text.empty()) {
+        std::uint64_t length = 0;
+        std::size_t digits = 0;
+        for (; digits < text.size() && digits < 10 && text[digits] >= '0' && text[digits] <= '9'; ++digits)
+            length = length * 10 + static_cast<std::uint64_t>(text[digits] - '0');
+        if (digits == 0 || digits == text.size() || text[digits] != ' ' || length > text.size() ||
+            length < digits + 3 || text[static_cast<std::size_t>(length) - 1] != '\n')
+            return false;
+        const std::string_view line = text.substr(digits + 1, static_cast<std::size_t>(length) - digits - 2);
+        text.remove_prefix(static_cast<std::size_t>(length));
+        const std::size_t equals = line.find('=');
+        if (equals == 0 || equals == std::string_view::npos) return false;
+        const std::string_view key = line.substr(0, equals), value = line.substr(equals + 1);
+        if (key.starts_with("GNU.sparse.")) return false;
+        if (key == "path") {
+            out.name = value;
+        } else if (key == "size") {
+            std::uint64_t size = 0;
+            if (value.empty() || value.size() > 18) return false;
+            for (const char c : value) {
+                if (c < '0' || c > '9') return false;
+                size = size * 10 + static_cast<std::uint64_t>(c - '0');
+            }
+            out.size = size;
+        }
+    }
+    return true;
+}
+
+CKPT_DETAIL_DEF result<void> tar_archive::check_end(const source& from, std::uint64_t at) {
+    constexpr std::uint64_t longest_padding = std::uint64_t{1} << 20;
+    if (from.size() - at > longest_padding)
+        return tar::invalid(from, at, decimal(from.size() - at) + " bytes behind the last member");
+    std::vector<char> bytes(static_cast<std::size_t>(from.size() - at));
+    if (auto got = from.read(at, std::as_writable_bytes(std::span<char>{bytes})); !got) return got;
+    const std::size_t found = std::string_view{bytes.data(), bytes.size()}.find_first_not_of('\0');
+    if (found != std::string_view::npos)
+        return tar::invalid(from, at + found, "bytes behind the end of the archive that are not zeros");
+    return {};
+}
+
+CKPT_DETAIL_DEF result<void> tar_archive::check_names(const source& from) const {
+    std::vector<std::uint32_t> order(entries_.size());
+    for (std::size_t i = 0; i < order.size(); ++i) order[i] = static_cast<std::uint32_t>(i);
+    std::sort(order.begin(), order.end(), [this](std::uint32_t a, std::uint32_t b) {
+        const int by_name = entries_[a].name.compare(entries_[b].name);
+        return by_name != 0 ? by_name < 0 : a < b;
+    });
+    for (std::size_t i = 1; i < order.size(); ++i)
+        if (const tar_entry& e = entries_[order[i]]; e.name == entries_[order[i - 1]].name)
+            return tar::invalid(from, e.header_offset, "two members are named " + quoted(e.name));
+    return {};
+}
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI::detail

@@ -1,0 +1,144 @@
+// ckpt/folder/impl/distributed.ipp: the definitions of distributed.hpp.
+//
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <ckpt/folder/distributed.hpp>
+
+namespace ckpt::inline CKPT_DETAIL_ABI::detail {
+
+CKPT_DETAIL_DEF bool distributed_finder::run(const std::vector<folder_entry>& entries) {
+    switch (contents_.kind) {
+    case folder_kind::zero: open_zero(entries); return true;
+    case folder_kind::dcp: open_dcp({}, "a distributed checkpoint"); return true;
+    case folder_kind::megatron: open_megatron(entries); return true;
+    case folder_kind::files: break;
+    }
+    return contents_.sets.empty() && open_inner();
+}
+
+CKPT_DETAIL_DEF void distributed_finder::chose(std::string what, std::string why) {
+    work_.report.chosen = std::move(what);
+    work_.report.reason = std::move(why);
+}
+
+CKPT_DETAIL_DEF void distributed_finder::open_dcp(const std::string& step, std::string why) {
+    chose(step + ".metadata", std::move(why));
+    joined = dcp_reader{work_, step}.run();
+}
+
+CKPT_DETAIL_DEF std::string distributed_finder::first_line(const std::string& name) const {
+    auto from = source::open(path_in(work_.folder, name), {.mode = io_mode::read});
+    if (!from || (*from)->size() > 256) return {};
+    std::string out(static_cast<std::size_t>((*from)->size()), '\0');
+    if (!(*from)->read(0, std::as_writable_bytes(std::span<char>{out.data(), out.size()}))) return {};
+    return out.substr(0, out.find_first_of("\r\n"));
+}
+
+CKPT_DETAIL_DEF std::optional<std::vector<folder_entry>> distributed_finder::inside(const std::string& name,
+                                                                                    const std::string& named_by) {
+    if (!is_plain_name(name)) {
+        work_.inconsistent(named_by, "it names no folder beside it, " + quoted(name), "open the folder of one step");
+        return std::nullopt;
+    }
+    auto out = list_folder(path_in(work_.folder, name));
+    if (out) return std::move(*out);
+    work_.inconsistent(named_by, "the folder " + quoted(name) + " is missing (" + out.error().detail + ')',
+                       "get the folder, or open that of another step");
+    return std::nullopt;
+}
+
+CKPT_DETAIL_DEF bool distributed_finder::has_states(const std::vector<folder_entry>& in) {
+    return std::any_of(in.begin(), in.end(), [](const folder_entry& e) {
+        return !e.is_folder && (e.name.ends_with("optim_states.pt") || e.name.ends_with("_model_states.pt"));
+    });
+}
+
+CKPT_DETAIL_DEF void distributed_finder::open_zero(const std::vector<folder_entry>& entries) {
+    if (has_states(entries)) {
+        chose("*_states.pt", "one step of DeepSpeed");
+        joined = zero_reader{work_, {}, entries}.run();
+        return;
+    }
+    std::vector<std::string> steps;
+    for (const std::string& f : contents_.folders)
+        if (f.starts_with("global_step")) steps.push_back(f);
+    const bool latest = contents_.has("latest");
+    if (!latest && steps.size() > 1)
+        return work_.find({.code = errc::state_dict_ambiguous,
+                           .detail = quoted(work_.folder) + " holds several steps and no file latest: " + listed(steps),
+                           .hint = "open the folder of one step"});
+    const std::string step = latest ? first_line("latest") : steps.front();
+    const auto files = inside(step, latest ? "latest" : step);
+    if (!files) return;
+    if (!has_states(*files))
+        return work_.find({.code = errc::state_dict_missing,
+                           .file = step,
+                           .detail = "no file of the folder is named *_model_states.pt or *_optim_states.pt",
+                           .hint = "open the file that you mean by its own path"});
+    chose(step, latest ? "latest names it" : "the only step");
+    joined = zero_reader{work_, step + '/', *files}.run();
+}
+
+CKPT_DETAIL_DEF void distributed_finder::open_megatron(std::vector<folder_entry> entries) {
+    std::string step;
+    if (contents_.has("latest_checkpointed_iteration.txt")) {
+        step = first_line("latest_checkpointed_iteration.txt");
+        if (!step.empty() && step.size() <= 7 && step.find_first_not_of("0123456789") == std::string::npos)
+            step = "iter_" + std::string(7 - step.size(), '0') + step;
+        auto files = inside(step, "latest_checkpointed_iteration.txt");
+        if (!files) return;
+        entries = std::move(*files);
+        step += '/';
+    }
+    std::vector<std::string> ranks;
+    for (const folder_entry& e : entries) {
+        if (e.name == ".metadata") return open_dcp(step, "a distributed checkpoint of Megatron-LM");
+        if (e.is_folder && e.name.starts_with("mp_rank_")) ranks.push_back(step + e.name);
+    }
+    const auto model_of = [&](const std::string& rank) -> std::string {
+        if (const auto files = list_folder(path_in(work_.folder, rank)))
+            for (const std::string_view name : {"model_optim_rng.pt", "model_rng.pt", "model_weights.ckpt"})
+                if (std::any_of(files->begin(), files->end(), [&](const folder_entry& e) { return e.name == name; }))
+                    return rank + '/' + std::string(name);
+        return {};
+    };
+    std::erase_if(ranks, [&](const std::string& rank) { return model_of(rank).empty(); });
+    if (ranks.size() == 1) {
+        file = model_of(ranks.front());
+        chose(file, "the only rank");
+    } else if (ranks.empty()) {
+        work_.find({.code = errc::state_dict_missing,
+                    .file = step,
+                    .detail = "no folder mp_rank_* with a file model_optim_rng.pt",
+                    .hint = "open the file that you mean by its own path"});
+    } else {
+        work_.find({.code = errc::container_not_supported,
+                    .detail = "a model of Megatron-LM, cut over " + decimal(std::uint64_t{ranks.size()}) +
+                              " ranks: " + listed(ranks) + "; no file says along which dimensions",
+                    .hint = "open one rank by its own path, and join ranks with the rules of your model (concat)"});
+    }
+}
+
+CKPT_DETAIL_DEF bool distributed_finder::open_inner() {
+    constexpr std::size_t most = 64;
+    std::vector<std::string> found;
+    for (std::size_t i = 0; i < contents_.folders.size() && i < most; ++i) {
+        const std::string& name = contents_.folders[i];
+        if (!name.starts_with("optimizer") &&
+            source::open(path_in(work_.folder, name + "/.metadata"), {.mode = io_mode::read}))
+            found.push_back(name);
+    }
+    if (found.empty()) return false;
+    if (found.size() == 1) {
+        open_dcp(found.front() + '/', "the only distributed checkpoint in the folder");
+    } else {
+        work_.find(
+            {.code = errc::state_dict_ambiguous,
+             .detail = "several folders in " + quoted(work_.folder) + " are distributed checkpoints: " + listed(found),
+             .hint = "open the one you mean"});
+    }
+    return true;
+}
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI::detail

@@ -1,0 +1,35 @@
+// ckpt/io/impl/folder.ipp: the definitions of folder.hpp.
+//
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <ckpt/io/folder.hpp>
+
+namespace ckpt::inline CKPT_DETAIL_ABI::detail {
+
+CKPT_DETAIL_DEF result<std::vector<folder_entry>> list_folder(const std::string& path) {
+    constexpr std::size_t most = 100'000;
+    std::vector<folder_entry> out;
+    const int failure = file_system::list(path.c_str(), [&out](const char* name, bool is_folder, std::uint64_t size) {
+        out.push_back({name, size, is_folder});
+        return out.size() <= most;
+    });
+    if (failure != 0)
+        return error{.code = errc::cannot_open,
+                     .os_code = failure,
+                     .detail = quoted(path) + ": " + system_reason(failure),
+                     .hint = "Check the path and the permissions"};
+    if (out.size() > most)
+        return error{.code = errc::limit,
+                     .detail = quoted(path) + " has more than " + decimal(std::uint64_t{most}) + " entries"};
+    std::sort(out.begin(), out.end(), [](const folder_entry& a, const folder_entry& b) { return a.name < b.name; });
+    return out;
+}
+
+CKPT_DETAIL_DEF std::string path_in(std::string_view folder, std::string_view name) {
+    std::string out(folder);
+    if (!out.empty() && out.back() != '/') out += '/';
+    return out.append(name);
+}
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI::detail

@@ -1,0 +1,344 @@
+// ckpt/tensor/impl/tensor.ipp: the definitions of tensor.hpp.
+//
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <ckpt/tensor/tensor.hpp>
+
+namespace ckpt::inline CKPT_DETAIL_ABI::detail {
+
+CKPT_DETAIL_DEF result<void> check_access(const tensor_data* data, const storage_source* source) {
+    if (data == nullptr) return error{.code = errc::no_data, .detail = "the tensor handle is empty"};
+    if (data->refusal != nullptr) return *data->refusal;
+    if (data->kind == layout::meta)
+        return error{.code = errc::no_data, .detail = "a meta tensor was saved without its values"};
+    if (data->kind != layout::strided)
+        return error{.code = errc::not_strided,
+                     .detail = "the tensor's layout is " + std::string(name(data->kind)),
+                     .hint = "its parts are tensors of their own: use them"};
+    if (source == nullptr) return error{.code = errc::no_data, .detail = "the tensor has no storage"};
+    return {};
+}
+
+CKPT_DETAIL_DEF error not_contiguous() {
+    return {.code = errc::needs_copy,
+            .detail = "the tensor is not contiguous: its elements do not lie one after another",
+            .hint = "use a view, or copy it with copy_to"};
+}
+
+CKPT_DETAIL_DEF error lazy_bit_error(const tensor_data& data) {
+    return {.code = errc::lazy_bit,
+            .detail = std::string("the tensor has its ") +
+                      (data.neg ? data.conj ? "neg and conj bits" : "neg bit" : "conj bit") +
+                      " set, so its bytes are not its values",
+            .hint = "copy_to and copy_as give the values"};
+}
+
+CKPT_DETAIL_DEF error packed_error(ckpt::dtype type) {
+    return {.code = errc::packed,
+            .detail = "a byte of " + std::string(name(type)) + " holds several values",
+            .hint = bits(type) < 8
+                        ? std::string_view("bytes() gives the packed bytes, copy_as with std::uint8_t the values")
+                        : std::string_view("bytes() and copy_to with std::uint8_t give the packed bytes")};
+}
+
+CKPT_DETAIL_DEF error rank_error(const tensor_data& data, std::size_t rank) {
+    return {.code = errc::rank_mismatch,
+            .detail = "the tensor has " + decimal(std::uint64_t{data.rank}) + " dimensions, asked for were " +
+                      decimal(std::uint64_t{rank}) + "; its shape is " + list_of(data.sizes())};
+}
+
+CKPT_DETAIL_DEF result<void> storage_access::gather_part(const box& part, std::size_t size, std::byte* out) {
+    if (memory == nullptr) return gather(*source, storage, part, size, out, staging);
+    gather(memory, part, size, out);
+    return {};
+}
+
+CKPT_DETAIL_DEF result<void> storage_access::copy(std::uint64_t offset, std::span<std::byte> out) const {
+    if (memory == nullptr) return source->read(storage, offset, out);
+    std::memcpy(out.data(), memory + offset, out.size());
+    return {};
+}
+
+CKPT_DETAIL_DEF result<storage_access> open_storage(const tensor_data& data, const storage_source& source,
+                                                    bool inflate) {
+    storage_access out;
+    out.source = &source;
+    out.storage = data.storage;
+    std::uint64_t have = source.nbytes(data.storage);
+    auto bytes = source.bytes(data.storage);
+    if (bytes) {
+        have = bytes->size();
+        out.memory = bytes->data();
+    } else if (inflate && source.is_compressed(data.storage)) {
+        if (auto there = source.read(data.storage, 0, {}); !there) return std::move(there).error();
+        std::size_t length = 0;
+        if (!checked_narrow(have, length))
+            return error{.code = errc::limit,
+                         .detail = "a storage of " + decimal(have) + " bytes does not fit into memory"};
+        out.staging.resize(length);
+        if (auto read = source.read(data.storage, 0, out.staging); !read) return std::move(read).error();
+        out.memory = out.staging.data();
+    } else if (bytes.error().code != errc::not_mapped && bytes.error().code != errc::needs_copy) {
+        return std::move(bytes).error();
+    }
+    std::uint64_t needed{};
+    if (!bytes_needed(data, needed) || needed > have)
+        return error{.code = errc::internal, .detail = "a tensor that was never checked against its storage"};
+    return out;
+}
+
+CKPT_DETAIL_DEF result<void> copy_unpacked(const tensor_data& data, storage_access& access, std::byte* out) {
+    if (!is_contiguous(data)) return packed_error(data.type);
+    return unpack_parts(data, access, part_bytes, [out](const std::byte* values, std::uint64_t first, std::uint64_t n) {
+        std::memcpy(out + first, values, static_cast<std::size_t>(n));
+    });
+}
+
+CKPT_DETAIL_DEF result<void> check_copy(const tensor_data* handle, const storage_source* source, ckpt::dtype to,
+                                        bool exact) {
+    if (auto usable = check_access(handle, source); !usable) return usable;
+    const tensor_data& data = *handle;
+    const bool unpacks = bits(data.type) < 8;
+    if (unpacks && (exact || to != ckpt::dtype::uint8 || !is_contiguous(data))) return packed_error(data.type);
+    if (!is_plain_copy(data.type, to, exact) && !unpacks && (exact || !is_convertible(data.type, to)))
+        return error{.code = exact ? errc::dtype_mismatch : errc::conversion,
+                     .detail =
+                         "the tensor is " + std::string(name(data.type)) + ", asked for was " + std::string(name(to)),
+                     .hint = is_convertible(data.type, to) ? std::string_view("copy_as converts")
+                                                           : std::string_view("ask for the tensor's own type")};
+    if (data.neg && !has_negation(data.type))
+        return error{.code = errc::lazy_bit,
+                     .detail = "the neg bit is set on a tensor of " + std::string(name(data.type)) +
+                               ", which has no negation"};
+    return {};
+}
+
+CKPT_DETAIL_DEF result<void> copy_tensor(const tensor_data* handle, const storage_source* source, ckpt::dtype to,
+                                         bool exact, std::byte* out, std::uint64_t room) {
+    if (auto usable = check_copy(handle, source, to, exact); !usable) return usable;
+    const tensor_data& data = *handle;
+    if (room != data.numel)
+        return error{.code = errc::size_mismatch,
+                     .detail = "the tensor has " + decimal(data.numel) + " elements, the destination " + decimal(room)};
+    if (data.numel == 0) return {};
+
+    auto access = open_storage(data, *source, true);
+    if (!access) return std::move(access).error();
+    if (bits(data.type) < 8) return copy_unpacked(data, *access, out);
+
+    box whole;
+    if (!make_box(data.sizes(), data.steps(), data.storage_offset, whole))
+        return error{.code = errc::internal, .detail = "a tensor that was never checked against its storage"};
+    const std::size_t size = itemsize(data.type);
+    const byte_order order = source->order(data.storage);
+    if (is_plain_copy(data.type, to, exact)) {
+        if (auto done = access->gather_part(whole, size, out); !done) return done;
+        finish_elements(data.type, order, native_order(), data.neg, data.conj, out, data.numel);
+        return {};
+    }
+    if (access->memory != nullptr && is_dense(whole) &&
+        is_finished(data.type, order, native_order(), data.neg, data.conj)) {
+        const std::uint64_t fit = convert(data.type, access->memory + whole.offset * size, to, out, data.numel);
+        if (fit == data.numel) return {};
+        return error{.code = errc::conversion,
+                     .detail = "element " + decimal(fit) + " does not fit into " + std::string(name(to))};
+    }
+    std::vector<std::byte> buffer(static_cast<std::size_t>(part_bytes));
+    return for_each_part(
+        whole, part_bytes / size, [&](const box& part, std::uint64_t first, std::uint64_t n) -> result<void> {
+            if (auto read = access->gather_part(part, size, buffer.data()); !read) return read;
+            finish_elements(data.type, order, native_order(), data.neg, data.conj, buffer.data(), n);
+            const std::uint64_t fit = convert(data.type, buffer.data(), to, out + first * itemsize(to), n);
+            if (fit < n)
+                return error{.code = errc::conversion,
+                             .detail =
+                                 "element " + decimal(first + fit) + " does not fit into " + std::string(name(to))};
+            return {};
+        });
+}
+
+CKPT_DETAIL_DEF result<void> check_output(const tensor_data& data, const storage_source& source) {
+    const std::uint64_t total = bytes_of(data.type, data.numel);
+    const std::uint64_t have = source.nbytes(data.storage);
+    if (total / 16 > have || (total / 16 == have && total % 16 != 0))
+        return error{.code = errc::output_limit,
+                     .detail = "the values are " + decimal(total) + " bytes, more than 16 times the storage's " +
+                               decimal(have)};
+    constexpr std::uint64_t always = std::uint64_t{1} << 20;
+    if (source.is_compressed(data.storage) && have > always && have / 16 > total)
+        return error{.code = errc::output_limit,
+                     .detail = "the values are " + decimal(total) + " bytes of a compressed storage of " +
+                               decimal(have) + ", all of which would be inflated for them",
+                     .hint = "open the file with storages = owned, which inflates each storage once"};
+    return {};
+}
+
+CKPT_DETAIL_DEF result<std::uint32_t> digest_tensor(const tensor_data* handle, const storage_source* source) {
+    if (auto usable = check_access(handle, source); !usable) return std::move(usable).error();
+    const tensor_data& data = *handle;
+    if (data.neg && !has_negation(data.type))
+        return error{.code = errc::lazy_bit,
+                     .detail = "the neg bit is set on a tensor of " + std::string(name(data.type)) +
+                               ", which has no negation"};
+    if (data.numel == 0) return std::uint32_t{0};
+    if (auto bounded = check_output(data, *source); !bounded) return std::move(bounded).error();
+    const std::uint64_t total = bytes_of(data.type, data.numel);
+    const std::size_t width = bits(data.type);
+    const bool whole_bytes = width >= 8;
+    if (!whole_bytes && (!is_contiguous(data) || data.storage_offset % (8 / width) != 0))
+        return packed_error(data.type);
+
+    auto access = open_storage(data, *source, true);
+    if (!access) return std::move(access).error();
+    box whole;
+    if (whole_bytes) {
+        if (!make_box(data.sizes(), data.steps(), data.storage_offset, whole))
+            return error{.code = errc::internal, .detail = "a tensor that was never checked against its storage"};
+    } else { // bytes instead of values
+        whole.rank = 1;
+        whole.offset = data.storage_offset / (8 / width);
+        whole.sizes[0] = total;
+        whole.strides[0] = 1;
+    }
+    const std::size_t size = itemsize(data.type);
+    const byte_order order = source->order(data.storage);
+    const bool finished = is_finished(data.type, order, byte_order::little, data.neg, data.conj);
+    if (access->memory != nullptr && is_dense(whole) && finished)
+        return crc32({access->memory + whole.offset * size, static_cast<std::size_t>(total)});
+    std::vector<std::byte> buffer(static_cast<std::size_t>(total < part_bytes ? total : part_bytes));
+    std::uint32_t crc = 0;
+    auto all =
+        for_each_part(whole, part_bytes / size, [&](const box& part, std::uint64_t, std::uint64_t n) -> result<void> {
+            if (auto read = access->gather_part(part, size, buffer.data()); !read) return read;
+            if (!finished) finish_elements(data.type, order, byte_order::little, data.neg, data.conj, buffer.data(), n);
+            crc = crc32({buffer.data(), static_cast<std::size_t>(n * size)}, crc);
+            return {};
+        });
+    if (!all) return std::move(all).error();
+    return crc;
+}
+
+CKPT_DETAIL_DEF error not_in_memory(const tensor_data& data, const storage_source& source) {
+    if (auto bytes = source.bytes(data.storage); !bytes && bytes.error().code == errc::needs_copy)
+        return std::move(bytes).error();
+    return {.code = errc::not_mapped,
+            .detail = "the storage is not in memory",
+            .hint = "copy_to reads it, or open the file with storages = owned"};
+}
+
+CKPT_DETAIL_DEF result<const std::byte*> view_address(const tensor_data* handle, const storage_source* source,
+                                                      ckpt::dtype as, std::size_t rank) {
+    if (auto usable = check_access(handle, source); !usable) return std::move(usable).error();
+    const tensor_data& data = *handle;
+    if (info(data.type).packed) return packed_error(data.type);
+    if (data.type != as && stored_integer(data.type) != as)
+        return error{.code = errc::dtype_mismatch,
+                     .detail =
+                         "the tensor is " + std::string(name(data.type)) + ", asked for was " + std::string(name(as)),
+                     .hint = is_convertible(data.type, as) ? std::string_view("copy_as converts")
+                                                           : std::string_view("ask for the tensor's own type")};
+    if (data.rank != rank) return rank_error(data, rank);
+    if (has_lazy_bit(data)) return lazy_bit_error(data);
+    if (data.numel == 0) return static_cast<const std::byte*>(nullptr);
+    if (info(data.type).component_bytes > 1 && source->order(data.storage) != native_order())
+        return error{.code = errc::byte_order,
+                     .detail = std::string("the elements are ") +
+                               (native_order() == byte_order::little ? "big-endian" : "little-endian"),
+                     .hint = "copy_to swaps, or open the file with storages = owned"};
+    auto access = open_storage(data, *source);
+    if (!access) return std::move(access).error();
+    if (access->memory == nullptr) return not_in_memory(data, *source);
+    return access->memory + data.storage_offset * itemsize(data.type);
+}
+
+CKPT_DETAIL_DEF error misaligned_error(ckpt::dtype type, std::size_t alignment) {
+    return {.code = errc::misaligned,
+            .detail = "the first element does not lie at a multiple of " + decimal(std::uint64_t{alignment}) +
+                      " bytes, as a view of " + std::string(name(type)) + " needs it",
+            .hint = "copy_to works, or open the file with storages = owned"};
+}
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI::detail
+
+namespace ckpt::inline CKPT_DETAIL_ABI {
+
+CKPT_DETAIL_DEF std::string_view tensor::file() const noexcept {
+    if (has_storage()) return source_->file(data_->storage);
+    if (data_ == nullptr || data_->extra == nullptr || data_->extra->count == 0) return {};
+    return tensor{&data_->extra->first->data, source_}.file();
+}
+
+CKPT_DETAIL_DEF result<std::uint64_t> tensor::file_offset() const {
+    if (auto usable = detail::check_access(data_, source_); !usable) return std::move(usable).error();
+    auto start = source_->file_offset(data_->storage);
+    if (!start) return start;
+    // The offset of a tensor without elements may lie anywhere: it stays inside the storage here.
+    const std::uint64_t most = source_->nbytes(data_->storage);
+    std::uint64_t in_bits{};
+    std::uint64_t skip = most;
+    if (detail::checked_mul(data_->storage_offset, bits(data_->type), in_bits) && in_bits / 8 < most)
+        skip = in_bits / 8;
+    std::uint64_t out{};
+    if (!detail::checked_add(*start, skip, out))
+        return error{.code = errc::internal, .detail = "a storage past the end of 64 bits"};
+    return out;
+}
+
+CKPT_DETAIL_DEF result<std::span<const std::byte>> tensor::bytes() const {
+    if (auto usable = detail::check_access(data_, source_); !usable) return std::move(usable).error();
+    if (detail::has_lazy_bit(*data_)) return detail::lazy_bit_error(*data_);
+    const std::size_t width = bits(data_->type);
+    if (data_->numel == 0) return std::span<const std::byte>{};
+    if (!detail::is_contiguous(*data_) || (width < 8 && data_->storage_offset % (8 / width) != 0))
+        return detail::not_contiguous();
+    auto access = detail::open_storage(*data_, *source_);
+    if (!access) return std::move(access).error();
+    if (access->memory == nullptr) return detail::not_in_memory(*data_, *source_);
+    return std::span<const std::byte>{access->memory + data_->storage_offset * width / 8,
+                                      static_cast<std::size_t>(nbytes())};
+}
+
+CKPT_DETAIL_DEF bool tensor::has_storage() const noexcept {
+    return data_ != nullptr && data_->refusal == nullptr && data_->kind == ckpt::layout::strided && source_ != nullptr;
+}
+
+CKPT_DETAIL_DEF named_part part_range::iterator::operator*() const noexcept {
+    return {at_->name, detail::tensor_access::make(&at_->data, source_)};
+}
+
+CKPT_DETAIL_DEF part_range tensor::parts() const noexcept {
+    if (data_ == nullptr || data_->extra == nullptr) return {};
+    return {data_->extra->parts(), source_};
+}
+
+CKPT_DETAIL_DEF result<tensor> tensor::part(std::string_view name) const {
+    if (const ckpt::error* own = refusal()) return *own;
+    for (const named_part p : parts()) {
+        if (p.name == name) return p.tensor;
+        if (name.size() <= p.name.size() || name[p.name.size()] != '.' || !name.starts_with(p.name)) continue;
+        if (auto below = p.tensor.part(name.substr(p.name.size() + 1)); below) return below;
+    }
+    ckpt::error missing{.code = errc::key_missing,
+                        .detail = "no part " + detail::quoted(name) + " among " +
+                                  detail::decimal(std::uint64_t{parts().size()})};
+    std::size_t shown = 0;
+    for (const named_part p : parts()) {
+        if (++shown > 3) break;
+        missing.detail += (shown == 1 ? ": " : ", ") + detail::quoted(p.name);
+    }
+    return missing;
+}
+
+CKPT_DETAIL_DEF std::optional<quantizer> tensor::quantizer() const {
+    if (data_ == nullptr || !detail::is_quantised(*data_)) return std::nullopt;
+    const detail::tensor_extra& extra = *data_->extra;
+    ckpt::quantizer out{extra.scheme, extra.scale, extra.zero_point, extra.axis, {}, {}};
+    if (detail::is_per_channel(extra.scheme)) {
+        out.scales = {&extra.first[0].data, source_};
+        out.zero_points = {&extra.first[1].data, source_};
+    }
+    return out;
+}
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI

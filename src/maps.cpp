@@ -1,0 +1,6 @@
+#include <ckpt/maps/impl/averages.ipp>
+#include <ckpt/maps/impl/chinese_clip.ipp>
+#include <ckpt/maps/impl/clip.ipp>
+#include <ckpt/maps/impl/latent_diffusion.ipp>
+#include <ckpt/maps/impl/llama.ipp>
+#include <ckpt/maps/impl/torchvision.ipp>

@@ -1,0 +1,7 @@
+#include <ckpt/pickle/impl/globals.ipp>
+#include <ckpt/pickle/impl/graph.ipp>
+#include <ckpt/pickle/impl/keys.ipp>
+#include <ckpt/pickle/impl/machine.ipp>
+#include <ckpt/pickle/impl/names.ipp>
+#include <ckpt/pickle/impl/text.ipp>
+#include <ckpt/pickle/impl/value.ipp>

@@ -1,0 +1,10 @@
+#include <ckpt/tensor/impl/convert.ipp>
+#include <ckpt/tensor/impl/copy.ipp>
+#include <ckpt/tensor/impl/geometry.ipp>
+#include <ckpt/tensor/impl/indices.ipp>
+#include <ckpt/tensor/impl/parts.ipp>
+#include <ckpt/tensor/impl/quantized.ipp>
+#include <ckpt/tensor/impl/sparse.ipp>
+#include <ckpt/tensor/impl/storage.ipp>
+#include <ckpt/tensor/impl/strided.ipp>
+#include <ckpt/tensor/impl/tensor.ipp>
