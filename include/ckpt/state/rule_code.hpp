@@ -1,0 +1,123 @@
+// ckpt/state/rule_code.hpp: what one key rule is, as data.
+//
+// SPDX-License-Identifier: MIT
+// In:      nothing; key_rules.hpp makes it of a line of text.
+// Out:     verb, patterns, templates, numbers and conditions: what the planner runs.
+// Refuses: nothing.
+#pragma once
+
+#include <ckpt/core/pattern.hpp>
+#include <ckpt/tensor/dtype.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+namespace ckpt::inline CKPT_DETAIL_ABI::detail {
+
+enum class rule_verb : std::uint8_t {
+    strip,
+    strip_wrappers,
+    add,
+    rename,
+    drop,
+    keep,
+    copy,
+    tie,
+    split,
+    merge,
+    stack,
+    unstack,
+    transpose,
+    permute,
+    reshape,
+    squeeze,
+    unsqueeze,
+    narrow,
+    pad,
+    cast,
+    fill
+};
+
+[[nodiscard]] constexpr std::string_view name(rule_verb verb) noexcept {
+    constexpr std::string_view names[]{"strip",   "strip",   "add",       "rename", "drop",    "keep",      "copy",
+                                       "tie",     "split",   "merge",     "stack",  "unstack", "transpose", "permute",
+                                       "reshape", "squeeze", "unsqueeze", "narrow", "pad",     "cast",      "fill"};
+    return names[static_cast<std::size_t>(verb)];
+}
+
+enum class qkv_layout : std::uint8_t { none, concat, interleaved, grouped };
+
+/// One step of an expression in postfix order.
+enum class formula_op : std::uint8_t {
+    number,
+    capture,
+    text,
+    text_capture,
+    dtype,
+    own_dtype,
+    ndim,
+    numel,
+    shape,
+    has,
+    add,
+    subtract,
+    multiply,
+    divide,
+    modulo,
+    equal,
+    not_equal,
+    less,
+    less_equal,
+    greater,
+    greater_equal,
+    negate,
+    skip_if_false,
+    skip_if_true
+};
+struct formula_step {
+    formula_op op{};
+    std::int64_t number{0}; ///< a constant, a slot, a dimension, a template, where to skip to
+    std::string_view text{};
+    ckpt::dtype type{};
+};
+using formula = std::vector<formula_step>;
+
+enum class template_part : std::uint8_t { literal, capture, number, end };
+struct template_piece {
+    template_part kind{};
+    bool alone{false};       ///< a capture that stands alone between dots: where it is empty, its segment goes
+    std::int32_t slot{-1};   ///< of a text capture
+    std::string_view text{}; ///< of a literal
+    formula steps{};         ///< of a number
+};
+struct template_code {
+    std::vector<template_piece> pieces{};
+    spelled word{};
+};
+
+/// One rule as data. Borrows the text that it was parsed from; words whose quotes held escapes are kept here.
+struct rule_code {
+    rule_verb verb{};
+    bool optional{false};
+    bool every_dimension{false}; ///< squeeze without a dimension
+    bool sizes_given{false};
+    qkv_layout layout{};
+    std::int64_t heads{0};
+    std::int64_t kv_heads{0};
+    std::string_view text{}; ///< the rule as written
+    std::string_view prefix{};
+    std::vector<pattern_code> patterns{};
+    std::vector<spelled> words{}; ///< of the patterns
+    std::vector<template_code> templates{};
+    std::vector<std::int64_t> numbers{}; ///< dimensions, sizes, a shape; by verb
+    ckpt::dtype type{};
+    std::string_view filling{};             ///< the number of fill and pad as written
+    std::int32_t counter{-1};               ///< the slot of stack's and unstack's number
+    std::vector<formula> conditions{};      ///< one for each pattern of keep, else one for all; empty: none
+    std::vector<template_code> mentioned{}; ///< templates of has(...)
+    std::vector<std::vector<char>> cooked{};
+};
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI::detail
