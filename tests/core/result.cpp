@@ -71,7 +71,51 @@ TEST_CASE("a result without a value is success or an error, and a moved-from err
     CHECK(copy);
 }
 
+TEST_CASE("a failure that was moved from stays a failure without an error: it is copied, assigned and passed on") {
+    result<std::string> failed = bad();
+    const result<std::string> taken = std::move(failed);
+    CHECK(taken.error().detail == "too much");
+    CHECK_FALSE(failed);
+    CHECK(failed.value_or("y") == "y");
+    result<std::string> copy = failed;
+    CHECK_FALSE(copy);
+    result<std::string> assigned = good();
+    assigned = failed;
+    CHECK_FALSE(assigned);
+    const auto size = [](const std::string& s) -> result<std::size_t> { return s.size(); };
+    const auto length = [](const std::string& s) { return s.size(); };
+    CHECK(failed.and_then(size).error().code == errc::internal);
+    CHECK(failed.transform(length).error().code == errc::internal);
+    CHECK(result<std::string>{failed}.and_then(size).error().code == errc::internal);
+    CHECK(result<std::string>{failed}.transform(length).error().code == errc::internal);
+    failed = taken;
+    CHECK(failed.error().detail == "too much");
+    copy = good();
+    CHECK(copy);
+}
+
 #if CKPT_EXCEPTIONS
+TEST_CASE("value() of a failure that was moved from throws, too") {
+    const auto code_of = [](auto& failed) {
+        try {
+            (void)failed.value();
+        } catch (const ckpt::checkpoint_error& e) {
+            return e.error().code;
+        }
+        return errc::none;
+    };
+    result<std::string> failed = bad();
+    const result<std::string> taken = std::move(failed);
+    CHECK(code_of(failed) == errc::internal);
+    CHECK(code_of(taken) == errc::limit);
+    CHECK_THROWS_AS((void)result<std::string>{failed}.value(), ckpt::checkpoint_error);
+    CHECK_THROWS_AS((void)std::as_const(failed).value(), ckpt::checkpoint_error);
+    result<void> nothing{ckpt::error{.code = errc::truncated}};
+    const result<void> moved = std::move(nothing);
+    CHECK(code_of(nothing) == errc::internal);
+    CHECK(code_of(moved) == errc::truncated);
+}
+
 TEST_CASE("value() of a failure throws the whole error") {
     try {
         (void)bad().value();

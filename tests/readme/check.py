@@ -1,15 +1,21 @@
 #!/usr/bin/env python3
-"""Runs what README.md, docs/cookbook.md, docs/key-rules.md and docs/cuda.md show, every program and every `$` line, and compares what they print.
+"""Compiles all C++ that README.md, SECURITY.md, CHANGELOG.md and docs/*.md show, runs every program and every `$` line, and compares what they print.
+
+A ```cpp block that begins with an #include and defines a function is a program or a header of its own. Every other one is a fragment: it
+goes on where the fragment before it in its document ended, so that what that one declared is known, and may be declared anew. <ckpt/ckpt.hpp>
+is included before the first. Nothing that says cpp is left out.
 
 A line `$ c++ … NAME.cpp -o NAME && ./NAME ARGUMENTS` runs the program that was shown last before it; `$ ckpt …` the program
-`ckpt`, whose output may go through `head -N` or `tail -N`. What was shown last as ```rules is the file rules.txt.
-What begins with an #include is compiled, too, even where it is no program. For what includes <ckpt/cuda…> that is all, and it is left out
-where there is no nvcc, whose headers it needs; ```cuda is compiled by nvcc itself.
+`ckpt`, whose output may go through `head -N` or `tail -N`. A `$` line below which no output is shown is not run. What was shown last as ```rules
+is the file rules.txt.
+What includes <ckpt/cuda…> is compiled only, and left out where there is no nvcc, whose headers it needs. All of it is compiled with CKPT_COMPILED and linked with the library, but for ```cuda, which
+nvcc compiles with the definitions: a kernel calls them.
 
-usage: check.py --compiler CXX --ckpt PROGRAM [--nvcc NVCC]
+usage: check.py --compiler CXX --ckpt PROGRAM --library LIBCKPT [--nvcc NVCC]
 The last line is `N passed, N failed`.
 """
 import argparse
+import glob
 import os
 import re
 import shlex
@@ -18,9 +24,21 @@ import sys
 import tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-# How many programs and commands there are at least.
-DOCUMENTS = {"README.md": (1, 3), "docs/cookbook.md": (5, 12), "docs/key-rules.md": (0, 1), "docs/cuda.md": (1, 1)}
-FOR_A_DEVICE = {"README.md": 1, "docs/cuda.md": 7}  # and how many that are compiled only, where nvcc is
+NAMES = ["README.md", "SECURITY.md", "CHANGELOG.md", *sorted(glob.glob("docs/*.md", root_dir=ROOT))]
+# How many programs, commands and fragments there are at least.
+LEAST = {
+    "README.md": (1, 3, 1),
+    "docs/cookbook.md": (5, 12, 0),
+    "docs/key-rules.md": (0, 1, 1),
+    "docs/cuda.md": (1, 1, 0),
+    "docs/tour.md": (0, 0, 18),
+    "docs/errors.md": (0, 0, 1),
+    "docs/formats.md": (0, 0, 1),
+    "docs/security.md": (0, 0, 1),
+}
+FOR_A_DEVICE = {"README.md": 1, "docs/cuda.md": 7, "docs/tour.md": 1}  # and how many that are compiled only, where nvcc is
+LANGUAGES = {"", "cpp", "cuda", "rules", "sh", "meson", "cmake"}
+OWN_FUNCTION = re.compile(r"^(?!if|for|while|else|switch)[\w:<>&* ]+ \**\w+\(.*\) \{$", re.MULTILINE)
 
 
 def run(command):
@@ -38,30 +56,68 @@ def cut(text, filter_):
     return "\n".join(lines[:int(count)] if end == "head" else lines[-int(count):])
 
 
+def paragraphs(text):
+    return [p for p in re.split(r"\n{2,}", text.strip("\n")) if p]
+
+
+class Fragments:
+    """The fragments of one document as one translation unit: each in a scope inside that of the one before it."""
+
+    def __init__(self):
+        self.includes, self.declarations, self.scopes = ["#include <ckpt/ckpt.hpp>"], [], []
+
+    def add(self, text):
+        body = []
+        for paragraph in paragraphs(text):
+            lines = paragraph.split("\n")
+            self.includes += [line for line in lines if line.startswith("#include")]
+            rest = "\n".join(line for line in lines if not line.startswith("#include"))
+            # Types and specialisations stand outside of functions.
+            (self.declarations if re.match(r"struct |class |template ", rest) else body).append(rest)
+        self.scopes.append("\n".join(body))
+
+    def text(self):
+        opened = "".join(f"{{\n{scope}\n" for scope in self.scopes)
+        return "\n".join([*self.includes, *self.declarations, "int fragments() {", opened + "}" * len(self.scopes), "return 0;", "}", ""])
+
+
 class Document:
     def __init__(self, name, options, folder):
         self.name, self.options, self.folder = name, options, folder
-        self.programs = self.commands = self.for_a_device = 0
+        self.programs = self.commands = self.for_a_device = self.fragments = 0
         self.results = []  # what was tried, expected, actual
         self.binary = None
 
     def check(self):
         with open(os.path.join(ROOT, self.name), encoding="utf-8") as file:
-            blocks = re.findall(r"^```(\w*)\n(.*?)^```$", file.read(), re.MULTILINE | re.DOTALL)
+            blocks = re.findall(r"^ *```([^\n]*)\n(.*?)^ *```$", file.read(), re.MULTILINE | re.DOTALL)
+        fragments = Fragments()
         for language, text in blocks:
-            if language == "cuda" or (language == "cpp" and "#include <ckpt/cuda" in text):
-                self.compile_for_a_device(language, text)
-            elif language == "cpp" and ("int main" in text or text.startswith("#include")):
-                self.compile(text)
-            if language == "rules":
+            device = language == "cuda" or (language == "cpp" and "#include <ckpt/cuda" in text)
+            if language == "cuda" or (language == "cpp" and text.startswith("#include") and OWN_FUNCTION.search(text)):
+                self.compile_for_a_device(language, text) if device else self.compile(text)
+            elif language == "cpp":
+                self.fragments += 1
+                if device and self.options.nvcc:
+                    self.for_a_device += 1
+                if not device or self.options.nvcc:
+                    fragments.add(text)
+            elif language == "rules":
                 with open(os.path.join(self.folder, "rules.txt"), "w", encoding="utf-8") as file:
                     file.write(text)
             for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
                 command, _, output = part.partition("\n")
+                if not output.strip("\n"):
+                    continue
                 self.commands += 1
                 self.results.append((command, output.strip("\n"), self.output_of(command)))
-        least = DOCUMENTS[self.name]
-        self.results.append(("it shows enough", True, self.programs >= least[0] and self.commands >= least[1]))
+        if self.fragments:
+            self.compile_fragments(fragments.text())
+        self.results.append(("its blocks are of known languages", [], [b for b, _ in blocks if b not in LANGUAGES]))
+        hidden = [t for b, t in blocks if b not in ("cpp", "cuda") and re.search(r"ckpt::.*[;{]$|#include <", t, re.MULTILINE)]
+        self.results.append(("all C++ in it says so", [], hidden))
+        found = self.programs, self.commands, self.fragments
+        self.results.append(("it shows enough", True, all(n >= least for n, least in zip(found, LEAST.get(self.name, (0, 0, 0))))))
         if self.options.nvcc:
             self.results.append(("it shows enough for a device", True, self.for_a_device >= FOR_A_DEVICE.get(self.name, 0)))
 
@@ -71,12 +127,24 @@ class Document:
             file.write(text)
         return path
 
+    def command(self):
+        return [*shlex.split(self.options.compiler), "-std=c++20", "-Wall", "-Wextra", "-Werror", "-DCKPT_COMPILED", "-Iinclude"]
+
+    def cuda_headers(self):
+        return ["-isystem", re.search(r'INCLUDES="-I([^"]*)"', run([self.options.nvcc, "--dryrun", "-c", "x.cu"]))[1]]
+
     def compile(self, text):
         self.programs += 1
         source = self.write(f"{self.programs}.cpp", text)
         self.binary = source.removesuffix(".cpp")
-        said = run([*shlex.split(self.options.compiler), "-std=c++20", "-Wall", "-Wextra", "-Werror", "-Iinclude", "-pthread", source, "-o", self.binary])
+        said = run([*self.command(), "-pthread", source, "-o", self.binary, self.options.library])
         self.results.append((f"program {self.programs} compiles", "", said))
+
+    def compile_fragments(self, text):
+        source = self.write("-fragments.cpp", text)
+        needed = self.cuda_headers() if "#include <ckpt/cuda" in text else []
+        said = run([*self.command(), "-Wno-unused-variable", "-Wno-unused-but-set-variable", *needed, "-fsyntax-only", source])
+        self.results.append(("its fragments compile", "", said))
 
     def compile_for_a_device(self, language, text):
         if not self.options.nvcc:
@@ -84,12 +152,11 @@ class Document:
         self.for_a_device += 1
         if language == "cuda":
             source = self.write(f"-device{self.for_a_device}.cu", text)
-            command = [self.options.nvcc, "-std=c++20", "-Werror", "all-warnings", "-o", source + ".o"]
+            command = [self.options.nvcc, "-std=c++20", "-Werror", "all-warnings", "-Iinclude", "-o", source + ".o"]
         else:
             source = self.write(f"-device{self.for_a_device}.cpp", text)
-            includes = re.search(r'INCLUDES="-I([^"]*)"', run([self.options.nvcc, "--dryrun", "-c", "x.cu"]))[1]
-            command = [*shlex.split(self.options.compiler), "-std=c++20", "-Wall", "-Wextra", "-Werror", "-isystem", includes, "-fsyntax-only"]
-        said = run([*command, "-Iinclude", "-c", source])
+            command = [*self.command(), *self.cuda_headers(), "-fsyntax-only"]
+        said = run([*command, "-c", source])
         self.results.append((f"program {self.for_a_device} for a device compiles", "", said))
 
     def output_of(self, command):
@@ -105,12 +172,13 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--compiler", required=True)
     parser.add_argument("--ckpt", required=True)
+    parser.add_argument("--library", required=True)
     parser.add_argument("--nvcc")
     options = parser.parse_args()
-    options.ckpt = os.path.abspath(options.ckpt)
+    options.ckpt, options.library = os.path.abspath(options.ckpt), os.path.abspath(options.library)
     passed = failed = 0
     with tempfile.TemporaryDirectory() as folder:
-        for name in DOCUMENTS:
+        for name in NAMES:
             document = Document(name, options, folder)
             document.check()
             for tried, expected, actual in document.results:

@@ -34,8 +34,12 @@ class checkpoint_error : public std::exception {
 
 namespace detail {
 
-/// The only place of the library that throws.
-[[noreturn]] inline void raise(const ckpt::error& failure) {
+/// The error of a failure whose own error was moved away.
+[[nodiscard]] ckpt::error moved_from();
+
+/// The only place of the library that throws; `failed` is null after a move.
+[[noreturn]] inline void raise(const ckpt::error* failed) {
+    const ckpt::error failure = failed != nullptr ? *failed : moved_from();
 #if CKPT_EXCEPTIONS
     throw checkpoint_error{failure};
 #else
@@ -52,6 +56,8 @@ template <class T> inline constexpr bool is_result = false;
 template <class T> inline constexpr bool is_result<result<T>> = true;
 
 /// Either a `T` or an `error`. The error is kept on the heap, so a `result` costs little more than its `T`.
+/// A failure that was moved from stays a failure without an error: it can be tested, copied, assigned and destroyed,
+/// `value()` refuses it with errc::internal, and only `error()` must not be called.
 template <class T> class [[nodiscard]] result {
     static_assert(std::is_object_v<T> && !std::is_same_v<std::remove_cv_t<T>, ckpt::error>);
 
@@ -66,7 +72,7 @@ template <class T> class [[nodiscard]] result {
 
     result(const result& other) : ok_{other.ok_} {
         if (ok_) ::new (static_cast<void*>(&value_)) T(other.value_);
-        else error_ = new ckpt::error(*other.error_);
+        else error_ = other.error_ != nullptr ? new ckpt::error(*other.error_) : nullptr;
     }
     result(result&& other) noexcept(std::is_nothrow_move_constructible_v<T>) : ok_{other.ok_} {
         if (ok_) ::new (static_cast<void*>(&value_)) T(std::move(other.value_));
@@ -111,28 +117,30 @@ template <class T> class [[nodiscard]] result {
     /// Calls `next(value)`, which returns a result, where there is a value; passes the error on otherwise.
     template <class F> [[nodiscard]] auto and_then(F&& next) const& -> std::invoke_result_t<F, const T&> {
         if (ok_) return std::forward<F>(next)(value_);
-        return *error_;
+        return failure();
     }
     template <class F> [[nodiscard]] auto and_then(F&& next) && -> std::invoke_result_t<F, T> {
         if (ok_) return std::forward<F>(next)(std::move(value_));
-        return std::move(*error_);
+        return take_failure();
     }
     /// A result of `next(value)` where there is a value; passes the error on otherwise.
     template <class F>
     [[nodiscard]] auto transform(F&& next) const& -> result<std::remove_cvref_t<std::invoke_result_t<F, const T&>>> {
         if (ok_) return std::forward<F>(next)(value_);
-        return *error_;
+        return failure();
     }
     template <class F>
     [[nodiscard]] auto transform(F&& next) && -> result<std::remove_cvref_t<std::invoke_result_t<F, T>>> {
         if (ok_) return std::forward<F>(next)(std::move(value_));
-        return std::move(*error_);
+        return take_failure();
     }
 
   private:
     void require() const {
-        if (!ok_) detail::raise(*error_);
+        if (!ok_) detail::raise(error_);
     }
+    ckpt::error failure() const { return error_ != nullptr ? *error_ : detail::moved_from(); }
+    ckpt::error take_failure() { return error_ != nullptr ? std::move(*error_) : detail::moved_from(); }
     void destroy() noexcept {
         if (ok_) value_.~T();
         else delete error_;
@@ -166,7 +174,7 @@ template <> class [[nodiscard]] result<void> {
     [[nodiscard]] bool has_value() const noexcept { return error_ == nullptr && !moved_; }
     [[nodiscard]] explicit operator bool() const noexcept { return has_value(); }
     void value() const {
-        if (error_ != nullptr) detail::raise(*error_);
+        if (!has_value()) detail::raise(error_);
     }
     [[nodiscard]] const ckpt::error& error() const& noexcept { return *error_; }
     [[nodiscard]] ckpt::error& error() & noexcept { return *error_; }
@@ -178,3 +186,7 @@ template <> class [[nodiscard]] result<void> {
 };
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI
+
+#if !defined(CKPT_COMPILED)
+#include <ckpt/core/impl/result.ipp>
+#endif
