@@ -4,6 +4,7 @@
 #include <ckpt/tensor/impl/indices.ipp>
 #include <ckpt/tensor/impl/parts.ipp>
 #include <ckpt/tensor/impl/quantized.ipp>
+#include <ckpt/tensor/impl/shape_text.ipp>
 #include <ckpt/tensor/impl/sparse.ipp>
 #include <ckpt/tensor/impl/storage.ipp>
 #include <ckpt/tensor/impl/strided.ipp>

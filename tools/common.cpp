@@ -2,6 +2,9 @@
 
 #include "render.hpp"
 
+#include <ckpt/core/json_text.hpp>
+#include <ckpt/core/key_path.hpp>
+
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -165,25 +168,6 @@ namespace {
     return failure == std::errc{} && end == text.data() + text.size();
 }
 
-void append_utf8(std::string& out, std::uint32_t point) {
-    const auto put = [&out](std::uint32_t byte) { out += static_cast<char>(static_cast<unsigned char>(byte)); };
-    if (point < 0x80) {
-        put(point);
-    } else if (point < 0x800) {
-        put(0xC0 | point >> 6);
-        put(0x80 | (point & 0x3F));
-    } else if (point < 0x10000) { // surrogates too: as the file has them
-        put(0xE0 | point >> 12);
-        put(0x80 | (point >> 6 & 0x3F));
-        put(0x80 | (point & 0x3F));
-    } else {
-        put(0xF0 | point >> 18);
-        put(0x80 | (point >> 12 & 0x3F));
-        put(0x80 | (point >> 6 & 0x3F));
-        put(0x80 | (point & 0x3F));
-    }
-}
-
 /// Reads a JSON array of strings and integers.
 class array_reader {
   public:
@@ -215,13 +199,6 @@ class array_reader {
         ++at_;
         return true;
     }
-    [[nodiscard]] bool unit(std::uint32_t& out) {
-        const std::string_view digits = text_.substr(at_, 4);
-        const auto [end, failure] = std::from_chars(digits.data(), digits.data() + digits.size(), out, 16);
-        if (digits.size() != 4 || failure != std::errc{} || end != digits.data() + 4) return false;
-        at_ += 4;
-        return true;
-    }
     [[nodiscard]] bool element(ckpt::path_element& out) {
         blanks();
         if (at_ < text_.size() && text_[at_] != '"') {
@@ -233,33 +210,7 @@ class array_reader {
             return true;
         }
         if (!take('"')) return false;
-        while (at_ < text_.size() && text_[at_] != '"') {
-            if (text_[at_] != '\\') {
-                out.text += text_[at_++];
-                continue;
-            }
-            if (++at_ >= text_.size()) return false;
-            const char c = text_[at_++];
-            constexpr std::string_view from = "\"\\/bfnrt";
-            constexpr std::string_view to = "\"\\/\b\f\n\r\t";
-            if (const std::size_t i = from.find(c); i != std::string_view::npos) {
-                out.text += to[i];
-                continue;
-            }
-            std::uint32_t point = 0;
-            if (c != 'u' || !unit(point)) return false;
-            if (point >= 0xD800 && point < 0xDC00 && text_.substr(at_).starts_with("\\u")) {
-                const std::size_t before = std::exchange(at_, at_ + 2);
-                std::uint32_t low = 0;
-                if (!unit(low)) return false;
-                if (low >= 0xDC00 && low < 0xE000) point = 0x10000 + ((point - 0xD800) << 10) + (low - 0xDC00);
-                else at_ = before;
-            }
-            append_utf8(out.text, point);
-        }
-        if (at_ >= text_.size()) return false;
-        ++at_;
-        return true;
+        return ckpt::detail::unescape_json(text_, at_, out.text, ckpt::detail::json_dialect::python).empty();
     }
 
     std::string_view text_;
@@ -324,33 +275,21 @@ ckpt::path_element element_of(std::uint64_t position) { return {std::to_string(p
 
 std::string path_text(std::span<const ckpt::path_element> path) {
     std::string out;
-    for (const ckpt::path_element& e : path) {
-        if (&e != path.data()) out += '/';
-        for (const char c : e.text) {
-            if (c == '/' || c == '\\') out += '\\';
-            out += c;
-        }
-    }
+    for (const ckpt::path_element& e : path) ckpt::detail::append_path_element(out, e.text, &e == path.data());
     return out;
 }
 
 key_path elements_of(std::string_view text, const ckpt::value& root) {
     key_path out;
     ckpt::value here = root;
-    for (std::size_t at = 0; at < text.size() || (at > 0 && at == text.size() && text[at - 1] == '/' &&
-                                                  (at < 2 || text[at - 2] != '\\'));) {
-        ckpt::path_element e;
-        for (; at < text.size() && text[at] != '/'; ++at) {
-            if (text[at] == '\\' && at + 1 < text.size() && (text[at + 1] == '/' || text[at + 1] == '\\')) ++at;
-            e.text += text[at];
-        }
+    for (bool more = !text.empty(); more;) {
+        ckpt::path_element e{ckpt::detail::take_path_element(text, &more), false};
         ckpt::path_element found;
         std::int64_t n = 0;
         if (here) here = step(here, e, true, found);
         if (here) e.is_number = found.is_number;
         else e.is_number = is_integer(e.text, n);
         out.push_back(std::move(e));
-        if (at++ >= text.size()) break;
     }
     return out;
 }
@@ -549,7 +488,8 @@ int write_fields(json& to, const ckpt::tensor& t, bool is_array, storage_names& 
             to.key("zero_point").begin_object();
             part(quantizer->zero_points);
         } else {
-            to.key("scale").real(quantizer->scale).member("zero_point", quantizer->zero_point);
+            to.key("scale");
+            to.real(quantizer->scale).member("zero_point", quantizer->zero_point);
         }
         to.end_object();
     }

@@ -14,7 +14,10 @@ namespace {
 
 void write_difference(json& to, const ckpt::changed_tensor& c) {
     to.line().begin_object().member("key", c.key).member("why", ckpt::name(c.why));
-    if (c.max_abs_diff) to.key("max_abs_diff").real(*c.max_abs_diff);
+    if (c.max_abs_diff) {
+        to.key("max_abs_diff");
+        to.real(*c.max_abs_diff);
+    }
     if (c.failure) {
         to.key("error");
         write(to, *c.failure);

@@ -127,7 +127,7 @@ class key_list {
 
 [[nodiscard]] bool is_text(std::string_view bytes) {
     for (std::size_t i = 0; i < bytes.size();) {
-        const std::size_t n = utf8_length(bytes, i);
+        const std::size_t n = ckpt::detail::utf8_length(bytes, i);
         const char c = bytes[i];
         if (n == 0 || (static_cast<unsigned char>(c) < 0x20 && c != '\n' && c != '\r' && c != '\t') || c == 0x7F)
             return false;

@@ -1,7 +1,9 @@
 #include "render.hpp"
 
 #include "commands.hpp"
-#include "json.hpp"
+
+#include <ckpt/core/error.hpp>
+#include <ckpt/core/utf8.hpp>
 
 #include <algorithm>
 #include <array>
@@ -20,19 +22,11 @@ namespace tool {
 
 namespace {
 
-/// Whether a code point changes how the text around it is shown, or shows nothing.
-[[nodiscard]] bool invisible(std::uint32_t point) noexcept {
-    return point < 0x20 || (point >= 0x7F && point < 0xA0) || point == 0xAD || point == 0x61C || point == 0x180E ||
-           (point >= 0x200B && point <= 0x200F) || (point >= 0x2028 && point <= 0x202E) ||
-           (point >= 0x2060 && point <= 0x206F) || point == 0xFEFF || (point >= 0xFFF9 && point <= 0xFFFB) ||
-           (point >= 0xE0000 && point <= 0xE007F);
-}
-
 /// The byte where column `n` begins.
 [[nodiscard]] std::size_t byte_at(std::string_view text, std::size_t n) noexcept {
     std::size_t i = 0;
     for (; i < text.size() && n > 0; --n) {
-        const std::size_t step = utf8_length(text, i);
+        const std::size_t step = ckpt::detail::utf8_length(text, i);
         i += step == 0 ? 1 : step;
     }
     return i;
@@ -91,25 +85,15 @@ std::string paint(colour c, std::string_view text) {
 }
 
 std::string printable(std::string_view text) {
-    constexpr char digits[] = "0123456789abcdef";
     std::string out;
     out.reserve(text.size());
-    for (std::size_t i = 0; i < text.size();) {
-        const std::size_t n = utf8_length(text, i);
-        if (n != 0 && !invisible(utf8_point(text, i, n))) {
-            out.append(text.substr(i, n));
-            i += n;
-            continue;
-        }
-        for (std::size_t k = 0; k < (n == 0 ? 1 : n); ++k, ++i) {
-            const auto b = static_cast<unsigned char>(text[i]);
-            if (b == '\n') out += "\\n";
-            else if (b == '\t') out += "\\t";
-            else if (b == '\r') out += "\\r";
-            else ((out += "\\x") += digits[b >> 4]) += digits[b & 15];
-        }
+    while (true) { // the library writes \r as \x0d
+        const std::size_t end = text.find('\r');
+        ckpt::detail::append_escaped(out, text.substr(0, end), false);
+        if (end == std::string_view::npos) return out;
+        out += "\\r";
+        text.remove_prefix(end + 1);
     }
-    return out;
 }
 
 std::size_t width(std::string_view text) noexcept {
@@ -161,12 +145,6 @@ std::string human_bytes(std::uint64_t n) {
 
 std::string counted(std::uint64_t n, std::string_view one, std::string_view many) {
     return grouped(n) + ' ' + std::string(n == 1 ? one : many);
-}
-
-std::string shape_text(std::span<const std::int64_t> shape) {
-    std::string out = "[";
-    for (const std::int64_t n : shape) out += (out.size() > 1 ? ", " : "") + std::to_string(n);
-    return out + ']';
 }
 
 std::size_t edit_distance(std::string_view a, std::string_view b) {

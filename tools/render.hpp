@@ -6,9 +6,10 @@
 // Refuses: nothing.
 #pragma once
 
+#include <ckpt/tensor/shape_text.hpp>
+
 #include <cstddef>
 #include <cstdint>
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -44,8 +45,7 @@ enum class colour : std::uint8_t { plain, bold, dim, red, green, yellow, cyan };
 [[nodiscard]] std::string human_bytes(std::uint64_t n);
 /// "3 tensors", "1 tensor".
 [[nodiscard]] std::string counted(std::uint64_t n, std::string_view one, std::string_view many);
-/// "[10, 784]".
-[[nodiscard]] std::string shape_text(std::span<const std::int64_t> shape);
+using ckpt::detail::shape_text;
 
 /// How many letters of two texts are compared, from the end.
 inline constexpr std::size_t compared = 64;

@@ -188,7 +188,9 @@ class value_writer {
         case kind::real: to_.real(*v.as_real()); return true;
         case kind::complex: {
             const auto c = *v.as_complex();
-            to_.begin_object().key("$complex").begin_array().real(c.real).real(c.imaginary).end_array().end_object();
+            to_.begin_object().key("$complex").begin_array();
+            to_.real(c.real).real(c.imaginary);
+            to_.end_array().end_object();
             return true;
         }
         case kind::string: {

@@ -41,6 +41,20 @@ TEST_CASE("what was joined comes apart again") {
             for (const auto& z : parts) CHECK(elements_of(path_of({x, y, z})) == std::vector<std::string>{x, y, z});
 }
 
+TEST_CASE("an empty element may be the last one: a separator stood before it") {
+    const auto all_of = [](std::string_view path) {
+        std::vector<std::string> out;
+        for (bool more = true; more;) out.push_back(take_path_element(path, &more));
+        return out;
+    };
+    CHECK(all_of("a") == std::vector<std::string>{"a"});
+    CHECK(all_of("a/") == std::vector<std::string>{"a", ""});
+    CHECK(all_of("a\\/") == std::vector<std::string>{"a/"});
+    for (const std::vector<std::string>& path :
+         {std::vector<std::string>{"a", ""}, {"a\\", ""}, {"", ""}, {"/", "", ""}})
+        CHECK(all_of(path_of(path)) == path);
+}
+
 TEST_CASE("an index is a whole decimal number of 64 bits") {
     CHECK(parse_index("0") == 0);
     CHECK(parse_index("-1") == -1);

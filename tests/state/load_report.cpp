@@ -2,6 +2,7 @@
 //
 // SPDX-License-Identifier: MIT
 #include <ckpt/ckpt.hpp>
+#include <ckpt/state/fold.hpp>
 
 #include <doctest/doctest.h>
 
@@ -86,7 +87,7 @@ TEST_CASE("the text has counts, and a list for what is not as it should be") {
 TEST_CASE("the JSON has every list, in a fixed order, and is valid whatever the keys are") {
     ckpt::load_report report;
     ckpt::loaded_tensor t;
-    t.key = "a\"\\\n\x01\xff\xc3\xa9";
+    t.key = "a\"\\\n\x01\xff\xed\xa0\x80\xc3\xa9";
     t.from = {"x", "y"};
     t.file = "f.bin";
     t.chain = "merge 0";
@@ -101,7 +102,7 @@ TEST_CASE("the JSON has every list, in a fixed order, and is valid whatever the 
     report.missing_not_allowed = 1;
     CHECK(
         report.json() ==
-        R"({"complete": false, "ok": false, "loaded": [{"key": "a\"\\\n\u0001\udcff)"
+        R"({"complete": false, "ok": false, "loaded": [{"key": "a\"\\\n\u0001\udcff\ud800)"
         "\xc3\xa9"
         R"(", "from": ["x", "y"], "file": "f.bin", "chain": "merge 0", "aliases": ["z"], "aliased": true, "converted": true, "cast": false, "crc32": "000000ab"}], )"
         R"("missing_keys": ["m"], "mismatched": [{"key": "c", "want_shape": [null, 784], "got_shape": [10, 783], "want_dtype": "float32", "got_dtype": null, "why": "why"}], )"

@@ -712,7 +712,7 @@ def hostile_rules(path):
                                 ('escape', b'drop \x1b[31mred\n', 'control'), ('bidi', 'drop a -> \u202e'.encode(), '')):
         file = written('hostile_%s.rules' % name, content)
         code, out, err = ckpt('map', path, '--rules', file)
-        bad = [c for c in err if c != '\n' and (ord(c) < 32 or 0x7f <= ord(c) < 0xa0 or c == '\u202e')]
+        bad = [c for c in err if c != '\n' and (ord(c) < 32 or 0x7f <= ord(c) < 0xa0 or c in '\u202e\U000e0200')]
         check('hostile rules: ' + name, code == 3 and not out and not bad and what in err and max(map(len, err.splitlines())) < 400, (code, out[:100], err[:300]))
         check('hostile rules, --json: ' + name, document('hostile ' + name, 3, 'map', path, '--rules', file)['error']['code'] in ('rule_invalid', 'rules_unreadable'))
     equal('no rules file', document('none', 3, 'map', path, '--rules', os.path.join(folder, 'absent.rules'))['error']['code'], 'cannot_open')
@@ -729,13 +729,13 @@ def hostile_rules(path):
     grow = written('grow.rules', ''.join('copy {p:**} -> c%d.{p}\n' % i for i in range(17)))
     code, out, err = ckpt('map', many, '--rules', grow, timeout=200)
     check('a costly map ends: grow', code == 1 and out.count('there would be more than 4000000 keys') == 1, (code, out[-600:], err[:200]))
-    strange = 'red\x1b[31m\u202e\x07\n\u009b'
+    strange = 'red\x1b[31m\u202e\x07\n\u009b\U000e0200'
     file = save('strangemap.pt', PROTO + dictionary([(strange + '.a', tensor('0', 6, [6])), ('b', tensor('0', 6, [6]))]) + b'.', [('0', floats(6))])
     drop = written('dropall.rules', 'add x.\ndrop **.b\n')
     for args in (('map', file, '--rules', drop), ('map', file, '--rules', drop, '--target', path), ('map', file, '--rules', drop, '--explain', strange + '.a'), ('map', file, '--rules', drop, '--explain', strange),
                  ('ls', file, '--rules', drop), ('map', file, '--suggest', '--target', path), ('map', path, '--suggest', '--target', file)):
         code, out, err = ckpt(*args)
-        bad = [c for c in out + err if c != '\n' and (ord(c) < 32 or 0x7f <= ord(c) < 0xa0 or c == '\u202e')]
+        bad = [c for c in out + err if c != '\n' and (ord(c) < 32 or 0x7f <= ord(c) < 0xa0 or c in '\u202e\U000e0200')]
         check('control characters are escaped: %s' % (args[0::2],), not bad and (out + err), (code, out, err))
 
 
@@ -813,13 +813,16 @@ def people():
         lines = out.splitlines()
         check('info fits one screen: ' + short, len(lines) <= 24 and max(map(len, lines)) <= 80, '%d lines, %d columns' % (len(lines), max(map(len, lines))))
     check('no colours in a pipe', all('\x1b' not in ckpt(*a)[1] for a in (('info', MLP), ('ls', MLP), ('show', MLP), ('globals', MLP), ('verify', MLP))))
-    strange = 'red\x1b[31m\u202e\x07\n\u009b'
+    strange = 'red\x1b[31m\u202e\x07\n\u009b\U000e0200'
     path = save('strange.pt', pickle.dumps({strange: {strange: strange}}, 4)[:-1] + b'0' + dictionary([(strange, dictionary([(strange, tensor('0', 6, [6]))]))]) + b'.', [('0', floats(6))])
     for args in (('info', path), ('ls', path), ('ls', path, '--all'), ('show', path), ('show', path, strange + 'x'), ('globals', path), ('ls', path, '--select', strange + 'x')):
         code, out, err = ckpt(*args)
-        bad = [c for c in out + err if c != '\n' and (ord(c) < 32 or 0x7f <= ord(c) < 0xa0 or c == '\u202e')]
+        bad = [c for c in out + err if c != '\n' and (ord(c) < 32 or 0x7f <= ord(c) < 0xa0 or c in '\u202e\U000e0200')]
         check('control characters are escaped: %s' % (args[0],), not bad and (out + err), (code, out, err))
     equal('JSON keeps them', list(document('strange', 0, 'show', path)), [strange])
+    lone = save('lone.pt', PROTO + dictionary([('\ud800\xe9', dictionary([('w', tensor('0', 6, [6]))]))]) + b'.', [('0', floats(6))])
+    equal('a lone surrogate in a key', document('lone', 0, 'ls', lone, '--select', '["\\ud800\xe9"]')['selected'], ['\ud800\xe9'])
+    equal('a path that ends in an empty key', document('empty', 0, 'show', save('empty.pt', PROTO + dictionary([('a\\', dictionary([('', number(7))]))]) + b'.'), 'a\\\\/'), 7)
     own = save('one_line.pt', PROTO + b'cmy\nC\n.')
     code, out, err = ckpt('ls', own)
     check('an error is one line', code == 1 and not out and err.count('\n') == 1 and 'global_not_allowed (303)' in err and 'one_line.pt' in err, err)

@@ -142,37 +142,6 @@ namespace detail {
 inline constexpr std::size_t quoted_limit = 64;
 inline constexpr std::size_t message_limit = 1024;
 
-/// Length of the valid UTF-8 sequence at `text[at]`, or 0. Surrogates are not valid here.
-[[nodiscard]] constexpr std::size_t utf8_length(std::string_view text, std::size_t at) noexcept {
-    const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-    const unsigned lead = byte(at);
-    if (lead < 0x80) return 1;
-    const std::size_t n = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : 2;
-    if (lead < 0xC2 || lead > 0xF4 || at + n > text.size()) return 0;
-    for (std::size_t i = 1; i < n; ++i)
-        if ((byte(at + i) & 0xC0) != 0x80) return 0;
-    const unsigned second = byte(at + 1);
-    if (lead == 0xE0 && second < 0xA0) return 0;
-    if (lead == 0xED && second > 0x9F) return 0;
-    if (lead == 0xF0 && second < 0x90) return 0;
-    if (lead == 0xF4 && second > 0x8F) return 0;
-    return n;
-}
-
-/// Whether the sequence at `text[at]` (of `length` bytes) shows nothing, or changes how a terminal or a reader shows
-/// what follows: C1 controls, bidirectional marks, overrides and isolates, zero-width characters, line separators, the
-/// byte order mark, tags.
-[[nodiscard]] constexpr bool invisible(std::string_view text, std::size_t at, std::size_t length) noexcept {
-    const auto byte = [&](std::size_t i) { return static_cast<unsigned>(static_cast<unsigned char>(text[at + i])); };
-    if (length < 2) return false;
-    unsigned point = byte(0) & (0x7Fu >> length);
-    for (std::size_t i = 1; i < length; ++i) point = (point << 6) | (byte(i) & 0x3F);
-    return point < 0xA0 || point == 0xAD || point == 0x061C || point == 0x180E ||
-           (point >= 0x200B && point <= 0x200F) || (point >= 0x2028 && point <= 0x202E) ||
-           (point >= 0x2060 && point <= 0x206F) || point == 0xFEFF || (point >= 0xFFF9 && point <= 0xFFFB) ||
-           (point >= 0xE0000 && point <= 0xE0FFF);
-}
-
 /// Appends `text` with everything unprintable as \n, \t, \\, \" or \xNN; one line of valid UTF-8 results. `in_quotes`:
 /// whether quotes and backslashes need an escape, because quotes stand around it.
 void append_escaped(std::string& out, std::string_view text, bool in_quotes = true);

@@ -83,9 +83,6 @@ class json_reader {
     bool word(std::string_view whole_word);
     bool digits() noexcept;
     bool number();
-    [[nodiscard]] bool unit(std::uint32_t& out) noexcept;
-    /// What follows a backslash.
-    [[nodiscard]] bool escape(std::string& out);
 
     std::string_view text_;
     arena& memory_;

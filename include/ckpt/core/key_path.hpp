@@ -16,8 +16,9 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-/// One element of a path as text, and what follows it. `\/` and `\\` are undone.
-[[nodiscard]] std::string take_path_element(std::string_view& rest);
+/// Takes the first element off `rest`, with `\/` and `\\` undone. `more`: whether a separator stood behind it, so that
+/// another element follows, even an empty one: of "a/" the elements are "a" and "".
+[[nodiscard]] std::string take_path_element(std::string_view& rest, bool* more = nullptr);
 
 /// Appends one element to a path, escaping what separates elements.
 void append_path_element(std::string& path, std::string_view element, bool first);

@@ -11,6 +11,7 @@
 #include <ckpt/core/error.hpp>
 #include <ckpt/core/result.hpp>
 #include <ckpt/core/shared.hpp>
+#include <ckpt/core/utf8.hpp>
 #include <ckpt/state/key_rules.hpp>
 
 #include <concepts>

@@ -6,12 +6,9 @@
 // Refuses: nothing: plain data.
 #pragma once
 
-#include <ckpt/core/error.hpp>
-#include <ckpt/core/json_text.hpp>
-#include <ckpt/core/sha256.hpp>
-#include <ckpt/state/fold.hpp>
+#include <ckpt/core/config.hpp>
 #include <ckpt/tensor/dtype.hpp>
-#include <ckpt/tensor/geometry.hpp>
+#include <ckpt/tensor/shape_text.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -90,55 +87,8 @@ struct load_report {
 
 namespace detail {
 
-[[nodiscard]] std::string sizes_text(std::span<const std::int64_t> sizes);
-
-void append_list(std::string& out, std::string_view title, std::span<const std::string> keys);
-
-/// Writes the members of one object or array, each after its comma.
-class json_members {
-  public:
-    json_members(std::string& out, char open, char close) : out_{&out}, close_{close} { out += open; }
-    json_members(const json_members&) = delete;
-    json_members& operator=(const json_members&) = delete;
-    ~json_members() = default;
-    void end() { *out_ += close_; }
-
-    json_members& next();
-    json_members& name(std::string_view key);
-    void text(std::string_view key, std::string_view s);
-    void boolean(std::string_view key, bool b) { (name(key), *out_ += b ? "true" : "false"); }
-    /// An array; `write` appends one element.
-    template <class Range, class Write> void list(std::string_view key, const Range& all, Write&& write) {
-        name(key);
-        json_members elements{*out_, '[', ']'};
-        for (const auto& element : all) {
-            elements.next();
-            write(element);
-        }
-        elements.end();
-    }
-    void texts(std::string_view key, std::span<const std::string> all) {
-        list(key, all, [this](const std::string& s) { append_json(*out_, s); });
-    }
-    void sizes(std::string_view key, std::span<const std::int64_t> all) {
-        list(key, all, [this](std::int64_t n) { *out_ += n < 0 ? std::string("null") : decimal(n); });
-    }
-    void dtype(std::string_view key, const std::optional<ckpt::dtype>& type);
-
-  private:
-    std::string* out_;
-    char close_;
-    bool first_{true};
-};
-
-void append_member(std::string& out, const loaded_tensor& t);
-void append_member(std::string& out, const mismatched_tensor& t);
-void append_member(std::string& out, const dropped_tensor& t);
-void append_member(std::string& out, const nearest_keys& t);
-template <class T>
-inline void append_members(std::string& out, json_members& o, std::string_view key, const std::vector<T>& all) {
-    o.list(key, all, [&out](const T& t) { append_member(out, t); });
-}
+/// How shapes stand in reports: a target's size may be any.
+inline constexpr shape_style sizes_style{.most = 16, .counts_rest = false, .negative = "any"};
 
 } // namespace detail
 

@@ -138,10 +138,7 @@ class inverse_writer {
         const rule_code& code = r_.rule(c.rule);
         const std::string d = decimal(std::uint64_t{c.dimension});
         const auto shape_text = [&](std::uint32_t item) {
-            std::string out = "(";
-            for (const std::int64_t n : r_.plan->node(r_.items[item].node).sizes())
-                out += (out.size() == 1 ? "" : ", ") + decimal(n);
-            return out + ')';
+            return ckpt::detail::shape_text(r_.plan->node(r_.items[item].node).sizes(), {.open = '(', .close = ')'});
         };
         const auto size_of = [&](std::uint32_t item) { return r_.plan->node(r_.items[item].node).shape[c.dimension]; };
         const auto on = [&](std::string line, std::string_view key) {

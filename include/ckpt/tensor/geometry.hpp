@@ -9,6 +9,7 @@
 #include <ckpt/core/checked.hpp>
 #include <ckpt/core/error.hpp>
 #include <ckpt/tensor/dtype.hpp>
+#include <ckpt/tensor/shape_text.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -87,8 +88,6 @@ inline constexpr std::uint64_t largest_signed = ~std::uint64_t{0} >> 1;
 /// only non-negative numbers: torch writes offsets past the end for empty slices.
 /// Returns `none`, `dtype_unknown`, `shape_invalid` or `out_of_bounds`; `geometry_error` says it in words.
 [[nodiscard]] errc check_geometry(tensor_data& data, std::uint64_t storage_bytes, std::uint32_t rank_limit) noexcept;
-
-[[nodiscard]] std::string list_of(std::span<const std::int64_t> numbers);
 
 /// The error of a geometry that `check_geometry` or `check_sizes` refused, with its numbers.
 [[nodiscard]] error geometry_error(errc code, const tensor_data& data, std::uint64_t storage_bytes,

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <ckpt/core/error.hpp>
+#include <ckpt/core/utf8.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
@@ -12,7 +13,7 @@ CKPT_DETAIL_DEF void append_escaped(std::string& out, std::string_view text, boo
     for (std::size_t i = 0; i < text.size();) {
         const std::size_t n = utf8_length(text, i);
         const auto c = static_cast<unsigned char>(text[i]);
-        if (n == 0 || c < 0x20 || c == 0x7F || invisible(text, i, n)) {
+        if (n == 0 || invisible(utf8_point(text, i, n))) {
             for (std::size_t k = 0; k < (n == 0 ? 1 : n); ++k) {
                 const auto b = static_cast<unsigned char>(text[i + k]);
                 if (b == '\n') out += "\\n";

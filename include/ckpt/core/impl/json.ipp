@@ -4,6 +4,7 @@
 #pragma once
 
 #include <ckpt/core/json.hpp>
+#include <ckpt/core/json_text.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
@@ -41,15 +42,7 @@ CKPT_DETAIL_DEF bool json_reader::string(std::string_view& out) {
         return done();
     }
     std::string unescaped(text_.substr(begin, end - begin));
-    while (true) {
-        if (at_ >= text_.size()) return fail("a string that does not end");
-        const char c = text_[at_];
-        if (is_control(c)) return fail("a control character in a string");
-        ++at_;
-        if (c == '"') break;
-        if (c != '\\') unescaped += c;
-        else if (!escape(unescaped)) return fail("an escape that means nothing, or a lone surrogate");
-    }
+    if (const std::string_view wrong = unescape_json(text_, at_, unescaped); !wrong.empty()) return fail(wrong);
     char* const kept = memory_.allocate<char>(unescaped.size() + 1);
     if (!unescaped.empty()) std::memcpy(kept, unescaped.data(), unescaped.size());
     out = {kept, unescaped.size()};
@@ -186,38 +179,6 @@ CKPT_DETAIL_DEF bool json_reader::number() {
         if (!digits()) return fail("a malformed number");
     }
     return done();
-}
-
-CKPT_DETAIL_DEF bool json_reader::unit(std::uint32_t& out) noexcept {
-    if (text_.size() - at_ < 4) return false;
-    out = 0;
-    for (int i = 0; i < 4; ++i) {
-        const int digit = hex_digit(text_[at_++]);
-        if (digit < 0) return false;
-        out = out << 4 | static_cast<std::uint32_t>(digit);
-    }
-    return true;
-}
-
-CKPT_DETAIL_DEF bool json_reader::escape(std::string& out) {
-    if (at_ >= text_.size()) return false;
-    const char c = text_[at_++];
-    constexpr std::string_view from = "\"\\/bfnrt";
-    constexpr std::string_view to = "\"\\/\b\f\n\r\t";
-    if (const std::size_t i = from.find(c); i != std::string_view::npos) {
-        out += to[i];
-        return true;
-    }
-    std::uint32_t point = 0;
-    if (c != 'u' || !unit(point)) return false;
-    if (point >= 0xDC00 && point < 0xE000) return false;
-    if (point >= 0xD800 && point < 0xDC00) {
-        std::uint32_t low = 0;
-        if (!take('\\') || !take('u') || !unit(low) || low < 0xDC00 || low >= 0xE000) return false;
-        point = 0x10000 + ((point - 0xD800) << 10) + (low - 0xDC00);
-    }
-    append_code_point(out, point);
-    return true;
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

@@ -7,13 +7,14 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-CKPT_DETAIL_DEF std::string take_path_element(std::string_view& rest) {
+CKPT_DETAIL_DEF std::string take_path_element(std::string_view& rest, bool* more) {
     std::string out;
     std::size_t i = 0;
     for (; i < rest.size() && rest[i] != '/'; ++i) {
         if (rest[i] == '\\' && i + 1 < rest.size() && (rest[i + 1] == '/' || rest[i + 1] == '\\')) ++i;
         out += rest[i];
     }
+    if (more != nullptr) *more = i < rest.size();
     rest = i < rest.size() ? rest.substr(i + 1) : std::string_view{};
     return out;
 }

@@ -42,9 +42,7 @@ CKPT_DETAIL_DEF utf8_verdict check_utf8(std::string_view text) noexcept {
             i += n;
             continue;
         }
-        const auto byte = [&](std::size_t k) { return static_cast<unsigned char>(text[i + k]); };
-        if (text.size() - i < 3 || byte(0) != 0xED || byte(1) < 0xA0 || byte(1) > 0xBF || (byte(2) & 0xC0) != 0x80)
-            return utf8_verdict::invalid;
+        if (!surrogate_at(text, i)) return utf8_verdict::invalid;
         surrogates = true;
         i += 3;
     }

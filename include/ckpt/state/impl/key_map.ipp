@@ -107,9 +107,8 @@ CKPT_DETAIL_DEF void locate(std::string_view text, const syntax_fault& fault, pa
         const std::size_t step = n == 0 ? 1 : n;
         if (i < at) ++caret;
         else if (i < fault.to) ++width;
-        const auto c = static_cast<unsigned char>(text[i]);
-        const bool plain = n != 0 && c >= 0x20 && c != 0x7F && !invisible(text, i, n);
-        points.push_back(plain ? std::string(text.substr(i, n)) : std::string(c == '\t' ? " " : "?"));
+        const bool plain = n != 0 && !invisible(utf8_point(text, i, n));
+        points.push_back(plain ? std::string(text.substr(i, n)) : std::string(text[i] == '\t' ? " " : "?"));
         i += step;
     }
     out.column = caret + 1;

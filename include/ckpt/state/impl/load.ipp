@@ -33,8 +33,8 @@ CKPT_DETAIL_DEF result<load_fit> fit(const tensor& from, const target_type& want
     }
     if (want.sized && !sizes_fit(want.sizes, from.shape()))
         return error{.code = want.sizes.size() == from.rank() ? errc::size_mismatch : errc::rank_mismatch,
-                     .detail = "the tensor's shape is " + sizes_text(from.shape()) + ", asked for was " +
-                               sizes_text(want.sizes)};
+                     .detail = "the tensor's shape is " + shape_text(from.shape(), sizes_style) + ", asked for was " +
+                               shape_text(want.sizes, sizes_style)};
     std::uint64_t needed{};
     if (want.kind == target_kind::place &&
         (!checked_mul(from.numel(), itemsize(want.type), needed) || needed != want.room))

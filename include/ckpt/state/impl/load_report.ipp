@@ -3,94 +3,69 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/json_writer.hpp>
+#include <ckpt/core/sha256.hpp>
+#include <ckpt/state/fold.hpp>
 #include <ckpt/state/load_report.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-CKPT_DETAIL_DEF std::string sizes_text(std::span<const std::int64_t> sizes) {
-    std::string out = "[";
-    for (std::size_t i = 0; i < sizes.size(); ++i) {
-        if (i == 16) return out + ", ...]";
-        out += i == 0 ? "" : ", ";
-        out += sizes[i] < 0 ? std::string("any") : decimal(sizes[i]);
-    }
-    return out + "]";
-}
-
-CKPT_DETAIL_DEF void append_list(std::string& out, std::string_view title, std::span<const std::string> keys) {
+inline void append_list(std::string& out, std::string_view title, std::span<const std::string> keys) {
     if (keys.empty()) return;
     out.append(title) += ":\n";
     key_folding{keys}.append_to(out, "  ", 200);
 }
 
-CKPT_DETAIL_DEF json_members& json_members::next() {
-    if (!first_) *out_ += ", ";
-    first_ = false;
-    return *this;
-}
-
-CKPT_DETAIL_DEF json_members& json_members::name(std::string_view key) {
-    next();
-    append_json(*out_, key);
-    *out_ += ": ";
-    return *this;
-}
-
-CKPT_DETAIL_DEF void json_members::text(std::string_view key, std::string_view s) {
-    name(key);
-    append_json(*out_, s);
-}
-
-CKPT_DETAIL_DEF void json_members::dtype(std::string_view key, const std::optional<ckpt::dtype>& type) {
-    if (type) return text(key, ckpt::name(*type));
-    name(key);
-    *out_ += "null";
-}
-
-CKPT_DETAIL_DEF void append_member(std::string& out, const loaded_tensor& t) {
-    json_members o{out, '{', '}'};
-    o.text("key", t.key);
-    o.texts("from", t.from);
-    o.text("file", t.file);
-    o.text("chain", t.chain);
-    o.texts("aliases", t.aliases);
-    o.boolean("aliased", t.aliased);
-    o.boolean("converted", t.converted);
-    o.boolean("cast", t.cast);
-    o.name("crc32");
-    if (t.crc32) {
-        out += '"';
-        append_hex(out, *t.crc32);
-        out += '"';
-    } else {
-        out += "null";
+inline void write_sizes(json_writer& to, std::string_view key, std::span<const std::int64_t> sizes) {
+    to.key(key).begin_array();
+    for (const std::int64_t n : sizes) {
+        if (n < 0) to.null();
+        else to.number(n);
     }
-    o.end();
+    to.end_array();
 }
 
-CKPT_DETAIL_DEF void append_member(std::string& out, const mismatched_tensor& t) {
-    json_members o{out, '{', '}'};
-    o.text("key", t.key);
-    o.sizes("want_shape", t.want_shape);
-    o.sizes("got_shape", t.got_shape);
-    o.dtype("want_dtype", t.want_dtype);
-    o.dtype("got_dtype", t.got_dtype);
-    o.text("why", t.why);
-    o.end();
+inline void write_dtype(json_writer& to, std::string_view key, const std::optional<dtype>& type) {
+    to.key(key);
+    if (type) to.text(name(*type));
+    else to.null();
 }
 
-CKPT_DETAIL_DEF void append_member(std::string& out, const dropped_tensor& t) {
-    json_members o{out, '{', '}'};
-    o.text("from", t.from);
-    o.text("rule", t.rule);
-    o.end();
+inline void write_element(json_writer& to, const loaded_tensor& t) {
+    to.begin_object().member("key", t.key).key("from").texts(t.from);
+    to.member("file", t.file).member("chain", t.chain).key("aliases").texts(t.aliases);
+    to.member("aliased", t.aliased).member("converted", t.converted).member("cast", t.cast).key("crc32");
+    if (t.crc32) {
+        std::string digits;
+        append_hex(digits, *t.crc32);
+        to.text(digits);
+    } else {
+        to.null();
+    }
+    to.end_object();
 }
 
-CKPT_DETAIL_DEF void append_member(std::string& out, const nearest_keys& t) {
-    json_members o{out, '{', '}'};
-    o.text("key", t.key);
-    o.texts("nearest", t.nearest);
-    o.end();
+inline void write_element(json_writer& to, const mismatched_tensor& t) {
+    to.begin_object().member("key", t.key);
+    write_sizes(to, "want_shape", t.want_shape);
+    write_sizes(to, "got_shape", t.got_shape);
+    write_dtype(to, "want_dtype", t.want_dtype);
+    write_dtype(to, "got_dtype", t.got_dtype);
+    to.member("why", t.why).end_object();
+}
+
+inline void write_element(json_writer& to, const dropped_tensor& t) {
+    to.begin_object().member("from", t.from).member("rule", t.rule).end_object();
+}
+
+inline void write_element(json_writer& to, const nearest_keys& t) {
+    to.begin_object().member("key", t.key).key("nearest").texts(t.nearest).end_object();
+}
+
+template <class T> void write_elements(json_writer& to, std::string_view key, const std::vector<T>& all) {
+    to.key(key).begin_array();
+    for (const T& element : all) write_element(to, element);
+    to.end_array();
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail
@@ -124,8 +99,8 @@ CKPT_DETAIL_DEF std::string load_report::to_text() const {
         out += "  " + detail::report_text(m.key) + ": ";
         if (m.got_dtype)
             out += "wanted " + (m.want_dtype ? std::string(name(*m.want_dtype)) + ' ' : std::string()) +
-                   detail::sizes_text(m.want_shape) + ", got " + std::string(name(*m.got_dtype)) + ' ' +
-                   detail::sizes_text(m.got_shape) + ": ";
+                   detail::shape_text(m.want_shape, detail::sizes_style) + ", got " + std::string(name(*m.got_dtype)) +
+                   ' ' + detail::shape_text(m.got_shape, detail::sizes_style) + ": ";
         out += m.why + '\n';
     }
     detail::append_list(out, "unexpected", unexpected_keys);
@@ -141,24 +116,17 @@ CKPT_DETAIL_DEF std::string load_report::to_text() const {
 }
 
 CKPT_DETAIL_DEF std::string load_report::json() const {
-    std::string out;
-    detail::json_members o{out, '{', '}'};
-    o.boolean("complete", complete());
-    o.boolean("ok", ok());
-    detail::append_members(out, o, "loaded", loaded);
-    o.texts("missing_keys", missing_keys);
-    detail::append_members(out, o, "mismatched", mismatched);
-    o.texts("absent", absent);
-    o.texts("used", used);
-    detail::append_members(out, o, "dropped", dropped);
-    o.texts("unexpected_keys", unexpected_keys);
-    detail::append_members(out, o, "nearest", nearest);
-    o.name("missing_not_allowed");
-    out += detail::decimal(std::uint64_t{missing_not_allowed});
-    o.name("unexpected_not_allowed");
-    out += detail::decimal(std::uint64_t{unexpected_not_allowed});
-    o.end();
-    return out;
+    detail::json_writer to;
+    to.begin_object().member("complete", complete()).member("ok", ok());
+    detail::write_elements(to, "loaded", loaded);
+    to.key("missing_keys").texts(missing_keys);
+    detail::write_elements(to, "mismatched", mismatched);
+    to.key("absent").texts(absent).key("used").texts(used);
+    detail::write_elements(to, "dropped", dropped);
+    to.key("unexpected_keys").texts(unexpected_keys);
+    detail::write_elements(to, "nearest", nearest);
+    to.member("missing_not_allowed", missing_not_allowed).member("unexpected_not_allowed", unexpected_not_allowed);
+    return to.end_object().take();
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI

@@ -52,15 +52,6 @@ CKPT_DETAIL_DEF errc check_geometry(tensor_data& data, std::uint64_t storage_byt
     return code;
 }
 
-CKPT_DETAIL_DEF std::string list_of(std::span<const std::int64_t> numbers) {
-    std::string out = "[";
-    for (std::size_t i = 0; i < numbers.size(); ++i) {
-        if (i == 8) return out + ", +" + decimal(std::uint64_t{numbers.size() - i}) + " more]";
-        out += (i == 0 ? "" : ", ") + decimal(numbers[i]);
-    }
-    return out + "]";
-}
-
 CKPT_DETAIL_DEF error geometry_error(errc code, const tensor_data& data, std::uint64_t storage_bytes,
                                      std::uint32_t rank_limit) {
     error out{.code = code};

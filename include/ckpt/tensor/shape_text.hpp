@@ -1,0 +1,37 @@
+// ckpt/tensor/shape_text.hpp: shapes and other lists of numbers as people read them.
+//
+// SPDX-License-Identifier: MIT
+// In:      numbers: of a shape, strides, the corner of a box.
+// Out:     "[2, 3]".
+// Refuses: nothing.
+#pragma once
+
+#include <ckpt/core/config.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace ckpt::inline CKPT_DETAIL_ABI::detail {
+
+struct shape_style {
+    char open{'['};
+    char close{']'};
+    std::size_t most{~std::size_t{0}}; ///< so many numbers are shown
+    bool counts_rest{true};            ///< what stands for the others: ", +3 more", or ", ..."
+    std::string_view negative{};       ///< what stands for a negative number; the number itself where this is empty
+};
+
+/// "[2, 3]"; "[]" for no numbers.
+[[nodiscard]] std::string shape_text(std::span<const std::int64_t> numbers, const shape_style& style = {});
+
+/// The same of numbers that an error shows, which may be many: at most 8 of them.
+[[nodiscard]] std::string list_of(std::span<const std::int64_t> numbers);
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI::detail
+
+#if !defined(CKPT_COMPILED)
+#include <ckpt/tensor/impl/shape_text.ipp>
+#endif
