@@ -1,3 +1,10 @@
+// core/, io/ and archive/: errors, text and digests; files; the records of an archive.
+#include <ckpt/archive/impl/inflate.ipp>
+#include <ckpt/archive/impl/names.ipp>
+#include <ckpt/archive/impl/safetensors.ipp>
+#include <ckpt/archive/impl/tar.ipp>
+#include <ckpt/archive/impl/zip.ipp>
+#include <ckpt/archive/impl/zip_verify.ipp>
 #include <ckpt/core/impl/error.ipp>
 #include <ckpt/core/impl/json.ipp>
 #include <ckpt/core/impl/json_text.ipp>
@@ -7,3 +14,8 @@
 #include <ckpt/core/impl/result.ipp>
 #include <ckpt/core/impl/sha256.ipp>
 #include <ckpt/core/impl/utf8.ipp>
+#include <ckpt/io/impl/file.ipp>
+#include <ckpt/io/impl/folder.ipp>
+#include <ckpt/io/impl/pages.ipp>
+#include <ckpt/io/impl/path.ipp>
+#include <ckpt/io/impl/source.ipp>

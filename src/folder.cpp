@@ -1,3 +1,4 @@
+// folder/: several files as one checkpoint.
 #include <ckpt/folder/impl/contents.ipp>
 #include <ckpt/folder/impl/dcp.ipp>
 #include <ckpt/folder/impl/dcp_items.ipp>

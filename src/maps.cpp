@@ -1,3 +1,4 @@
+// maps/: key rules of model families.
 #include <ckpt/maps/impl/averages.ipp>
 #include <ckpt/maps/impl/chinese_clip.ipp>
 #include <ckpt/maps/impl/clip.ipp>

@@ -1,3 +1,4 @@
+// pickle/: the machine, and the values that it leaves.
 #include <ckpt/pickle/impl/globals.ipp>
 #include <ckpt/pickle/impl/graph.ipp>
 #include <ckpt/pickle/impl/keys.ipp>

@@ -1,22 +1,8 @@
-#include <ckpt/state/impl/assemble.ipp>
-#include <ckpt/state/impl/binding.ipp>
+// state/, first part: what a state_dict is, how one is found, compared and digested.
 #include <ckpt/state/impl/diff.ipp>
 #include <ckpt/state/impl/digest.ipp>
 #include <ckpt/state/impl/discovery.ipp>
-#include <ckpt/state/impl/fold.ipp>
-#include <ckpt/state/impl/gather.ipp>
-#include <ckpt/state/impl/key_map.ipp>
-#include <ckpt/state/impl/load.ipp>
-#include <ckpt/state/impl/load_report.ipp>
-#include <ckpt/state/impl/lora.ipp>
 #include <ckpt/state/impl/nearest.ipp>
-#include <ckpt/state/impl/overlay.ipp>
 #include <ckpt/state/impl/owned_storages.ipp>
-#include <ckpt/state/impl/pull.ipp>
-#include <ckpt/state/impl/push.ipp>
-#include <ckpt/state/impl/remap.ipp>
-#include <ckpt/state/impl/remap_planner.ipp>
-#include <ckpt/state/impl/shard.ipp>
 #include <ckpt/state/impl/state_dict.ipp>
-#include <ckpt/state/impl/suggest.ipp>
 #include <ckpt/state/impl/walk.ipp>

@@ -1,3 +1,4 @@
+// tensor/: types, geometry, conversions and copies of tensors.
 #include <ckpt/tensor/impl/convert.ipp>
 #include <ckpt/tensor/impl/copy.ipp>
 #include <ckpt/tensor/impl/geometry.ipp>

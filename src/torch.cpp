@@ -1,3 +1,4 @@
+// torch/: what PyTorch writes, as tensors.
 #include <ckpt/torch/impl/checkpoint_file.ipp>
 #include <ckpt/torch/impl/containers.ipp>
 #include <ckpt/torch/impl/legacy_checkpoint.ipp>

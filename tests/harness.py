@@ -8,7 +8,7 @@ import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 INCLUDE = ROOT / "include"
-HEADERS = sorted((INCLUDE / "ckpt").rglob("*.hpp"))
+HEADERS = sorted(h for h in (INCLUDE / "ckpt").rglob("*.hpp") if h.parent.name != "impl")
 DEVICE_HEADERS = sorted((INCLUDE / "ckpt").rglob("*.cuh"))  # for nvcc only
 
 # Those of the embedders' build files, and those that find what a header hides from its own tests.

@@ -1,24 +1,53 @@
 #!/usr/bin/env python3
-"""listed.py NAME...: tests/meson.build lists exactly the test sources that exist.
+"""listed.py NAME...: lists that are kept by hand name exactly the files that exist.
 
-NAME is a listed source as folder/name.cpp; the folders looked at are those that hold a header of the same folder,
-and two that test more than one.
+NAME is a test source that tests/meson.build lists, as folder/name.cpp; the folders looked at are those that hold a
+header of the same folder, and two that test more than one. And every definition file (.ipp) of the headers is compiled
+by one source of the library, and by <ckpt/impl/src.hpp>, once; the build files list all sources.
 """
 import pathlib
+import re
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
-from harness import INCLUDE, Report
+from harness import INCLUDE, ROOT, Report, spelled
 
 
-def main(listed):
-    report = Report()
+def tests(report, listed):
     folders = [p.name for p in (INCLUDE / "ckpt").iterdir() if p.is_dir()] + ["checkpoint", "gpu"]
     existing = {p.relative_to(HERE).as_posix() for folder in folders for p in (HERE / folder).glob("*.cpp")}
     for name in sorted(existing | set(listed)):
         report.check(f"{name} exists and is listed", name in existing and name in listed,
                      "it is not listed in tests/meson.build" if name in existing else "it is listed and does not exist")
+
+
+def definitions(report):
+    def included(file):
+        return re.findall(r"^#include <(ckpt/[^>]+\.ipp)>", file.read_text(), re.M)
+
+    sources = {f"src/{p.name}": included(p) for p in sorted((ROOT / "src").glob("*.cpp"))}
+    whole = included(INCLUDE / "ckpt/impl/src.hpp")
+    existing = {spelled(p) for p in INCLUDE.rglob("*.ipp")}
+    for name in sorted(existing | set(whole) | {n for names in sources.values() for n in names}):
+        if not report.check(f"{name} exists", name in existing, "src/*.cpp or <ckpt/impl/src.hpp> includes it"):
+            continue
+        those = [source for source, names in sources.items() for n in names if n == name]
+        report.check(f"{name} is included by one source", len(those) == 1,
+                     f"included by {', '.join(those)}" if those else "add it to the source of its stage, src/*.cpp")
+        report.check(f"{name} is included by impl/src.hpp once", whole.count(name) == 1,
+                     f"included {whole.count(name)} times in include/ckpt/impl/src.hpp")
+    for build in ("src/meson.build", "CMakeLists.txt"):
+        text = (ROOT / build).read_text()
+        listed = set(re.findall(r"\b\w+\.cpp\b", text))
+        report.check(f"{build} lists the sources", listed == {pathlib.Path(s).name for s in sources},
+                     f"it lists {', '.join(sorted(listed))}; there are {', '.join(sorted(sources))}")
+
+
+def main(listed):
+    report = Report()
+    tests(report, listed)
+    definitions(report)
     report.end()
 
 

@@ -93,7 +93,7 @@ def main(checkpoint, meson, *compiler):
             print("cmake is not installed: left out its two ways")
 
         if pkg_config and installed is not None:
-            os.environ["PKG_CONFIG_PATH"] = str(moved / "share/pkgconfig")
+            os.environ["PKG_CONFIG_PATH"] = str(next(moved.rglob("pkgconfig")))
             flags = run([pkg_config, f"--define-variable=prefix={moved}", "--cflags", "ckpt >= 0.1"])[1].split()
             program = pathlib.Path(folder) / "by-pkg-config"
             ends_well(

@@ -1,4 +1,4 @@
+// checkpoint.hpp, dlpack.hpp, python.hpp: a file as one object, and what it gives to others.
 #include <ckpt/impl/checkpoint.ipp>
 #include <ckpt/impl/dlpack.ipp>
-#include <ckpt/impl/host.ipp>
 #include <ckpt/impl/python.ipp>

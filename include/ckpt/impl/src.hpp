@@ -1,0 +1,132 @@
+// ckpt/impl/src.hpp: all definitions, for a program that has no build system for them.
+//
+// SPDX-License-Identifier: MIT
+// In:      CKPT_COMPILED, defined for every source of the program, by -DCKPT_COMPILED for instance.
+// Out:     the definitions of every header of ckpt; one source of the program includes this file, and no other does.
+// Refuses: header-only mode, where headers bring their definitions themselves.
+//
+// The same definitions as those of src/*.cpp, which build systems compile in parallel.
+#pragma once
+
+#if !defined(CKPT_COMPILED)
+#error "define CKPT_COMPILED for all sources (-DCKPT_COMPILED): without it the headers of ckpt hold their definitions"
+#endif
+
+#include <ckpt/core/impl/error.ipp>
+#include <ckpt/core/impl/json.ipp>
+#include <ckpt/core/impl/json_text.ipp>
+#include <ckpt/core/impl/key_path.ipp>
+#include <ckpt/core/impl/pattern.ipp>
+#include <ckpt/core/impl/sha256.ipp>
+#include <ckpt/core/impl/utf8.ipp>
+
+#include <ckpt/io/impl/file.ipp>
+#include <ckpt/io/impl/folder.ipp>
+#include <ckpt/io/impl/pages.ipp>
+#include <ckpt/io/impl/path.ipp>
+#include <ckpt/io/impl/source.ipp>
+
+#include <ckpt/archive/impl/inflate.ipp>
+#include <ckpt/archive/impl/names.ipp>
+#include <ckpt/archive/impl/safetensors.ipp>
+#include <ckpt/archive/impl/tar.ipp>
+#include <ckpt/archive/impl/zip.ipp>
+#include <ckpt/archive/impl/zip_verify.ipp>
+
+#include <ckpt/tensor/impl/convert.ipp>
+#include <ckpt/tensor/impl/copy.ipp>
+#include <ckpt/tensor/impl/geometry.ipp>
+#include <ckpt/tensor/impl/indices.ipp>
+#include <ckpt/tensor/impl/parts.ipp>
+#include <ckpt/tensor/impl/quantized.ipp>
+#include <ckpt/tensor/impl/sparse.ipp>
+#include <ckpt/tensor/impl/storage.ipp>
+#include <ckpt/tensor/impl/strided.ipp>
+#include <ckpt/tensor/impl/tensor.ipp>
+
+#include <ckpt/pickle/impl/globals.ipp>
+#include <ckpt/pickle/impl/graph.ipp>
+#include <ckpt/pickle/impl/keys.ipp>
+#include <ckpt/pickle/impl/machine.ipp>
+#include <ckpt/pickle/impl/names.ipp>
+#include <ckpt/pickle/impl/text.ipp>
+#include <ckpt/pickle/impl/value.ipp>
+
+#include <ckpt/torch/impl/checkpoint_file.ipp>
+#include <ckpt/torch/impl/containers.ipp>
+#include <ckpt/torch/impl/legacy_checkpoint.ipp>
+#include <ckpt/torch/impl/legacy_layout.ipp>
+#include <ckpt/torch/impl/nested.ipp>
+#include <ckpt/torch/impl/numpy.ipp>
+#include <ckpt/torch/impl/pickle_checkpoint.ipp>
+#include <ckpt/torch/impl/pickle_stream.ipp>
+#include <ckpt/torch/impl/pt2_layout.ipp>
+#include <ckpt/torch/impl/quantized.ipp>
+#include <ckpt/torch/impl/rebuild.ipp>
+#include <ckpt/torch/impl/resolve.ipp>
+#include <ckpt/torch/impl/safetensors_checkpoint.ipp>
+#include <ckpt/torch/impl/scan.ipp>
+#include <ckpt/torch/impl/script_model.ipp>
+#include <ckpt/torch/impl/sniff.ipp>
+#include <ckpt/torch/impl/sparse.ipp>
+#include <ckpt/torch/impl/storage_class.ipp>
+#include <ckpt/torch/impl/storage_table.ipp>
+#include <ckpt/torch/impl/stream_storages.ipp>
+#include <ckpt/torch/impl/tar_checkpoint.ipp>
+#include <ckpt/torch/impl/tar_member.ipp>
+#include <ckpt/torch/impl/wrapper.ipp>
+#include <ckpt/torch/impl/zip_checkpoint.ipp>
+#include <ckpt/torch/impl/zip_layout.ipp>
+
+#include <ckpt/state/impl/assemble.ipp>
+#include <ckpt/state/impl/binding.ipp>
+#include <ckpt/state/impl/diff.ipp>
+#include <ckpt/state/impl/digest.ipp>
+#include <ckpt/state/impl/discovery.ipp>
+#include <ckpt/state/impl/fold.ipp>
+#include <ckpt/state/impl/gather.ipp>
+#include <ckpt/state/impl/key_map.ipp>
+#include <ckpt/state/impl/load.ipp>
+#include <ckpt/state/impl/load_report.ipp>
+#include <ckpt/state/impl/lora.ipp>
+#include <ckpt/state/impl/nearest.ipp>
+#include <ckpt/state/impl/overlay.ipp>
+#include <ckpt/state/impl/owned_storages.ipp>
+#include <ckpt/state/impl/pull.ipp>
+#include <ckpt/state/impl/push.ipp>
+#include <ckpt/state/impl/remap.ipp>
+#include <ckpt/state/impl/remap_planner.ipp>
+#include <ckpt/state/impl/shard.ipp>
+#include <ckpt/state/impl/state_dict.ipp>
+#include <ckpt/state/impl/suggest.ipp>
+#include <ckpt/state/impl/walk.ipp>
+
+#include <ckpt/maps/impl/averages.ipp>
+#include <ckpt/maps/impl/chinese_clip.ipp>
+#include <ckpt/maps/impl/clip.ipp>
+#include <ckpt/maps/impl/latent_diffusion.ipp>
+#include <ckpt/maps/impl/llama.ipp>
+#include <ckpt/maps/impl/torchvision.ipp>
+
+#include <ckpt/impl/checkpoint.ipp>
+#include <ckpt/impl/dlpack.ipp>
+#include <ckpt/impl/python.ipp>
+
+#include <ckpt/folder/impl/contents.ipp>
+#include <ckpt/folder/impl/dcp.ipp>
+#include <ckpt/folder/impl/dcp_items.ipp>
+#include <ckpt/folder/impl/dcp_tree.ipp>
+#include <ckpt/folder/impl/distributed.ipp>
+#include <ckpt/folder/impl/index.ipp>
+#include <ckpt/folder/impl/joined.ipp>
+#include <ckpt/folder/impl/open.ipp>
+#include <ckpt/folder/impl/ranks.ipp>
+#include <ckpt/folder/impl/report.ipp>
+#include <ckpt/folder/impl/shard_boxes.ipp>
+#include <ckpt/folder/impl/shard_set.ipp>
+#include <ckpt/folder/impl/tiling.ipp>
+#include <ckpt/folder/impl/zero.ipp>
+
+#include <ckpt/gpu/impl/staging.ipp>
+#include <ckpt/gpu/impl/upload_plan.ipp>
+#include <ckpt/impl/host.ipp>
