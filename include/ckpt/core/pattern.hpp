@@ -10,6 +10,7 @@
 // docs/key-rules.md. The parser is constexpr: the same code checks literals while the user's program is compiled.
 #pragma once
 
+#include <ckpt/core/constexpr_vector.hpp>
 #include <ckpt/core/error.hpp>
 #include <ckpt/core/result.hpp>
 #include <ckpt/core/shared.hpp>
@@ -142,7 +143,7 @@ struct capture_name {
 };
 
 /// The place of `name` among captures; -1 where it is not bound.
-[[nodiscard]] constexpr std::int32_t slot_of(const std::vector<capture_name>& captures,
+[[nodiscard]] constexpr std::int32_t slot_of(const constexpr_vector<capture_name>& captures,
                                              std::string_view name) noexcept {
     for (std::size_t i = 0; i < captures.size(); ++i)
         if (captures[i].name == name) return static_cast<std::int32_t>(i);
@@ -156,9 +157,9 @@ struct capture_name {
 
 /// A pattern as the matcher runs it. Borrows the pattern's text.
 struct pattern_code {
-    std::vector<pattern_element> elements{};
-    std::vector<std::string_view> choices{};
-    std::vector<capture_name> captures{};
+    constexpr_vector<pattern_element> elements{};
+    constexpr_vector<std::string_view> choices{};
+    constexpr_vector<capture_name> captures{};
     bool literal{true};  ///< no wildcard and no capture: it matches one key
     bool repeats{false}; ///< some name is bound twice
     // What every key that matches begins with, ends in and contains: most keys are told apart by these alone.
@@ -328,13 +329,13 @@ class pattern_parser {
     std::string_view s_;
     pattern_code& out_;
     syntax_fault& fault_;
-    std::vector<char> bound_{};
+    constexpr_vector<char> bound_{};
     std::size_t at_{0};
 };
 
 /// Parses the pattern that `word` spells into `out`. Sets `binds[slot]` for the captures that it binds, where asked.
 constexpr bool parse_pattern(const spelled& word, pattern_code& out, syntax_fault& fault,
-                             std::vector<char>* binds = nullptr) {
+                             constexpr_vector<char>* binds = nullptr) {
     pattern_parser parser{word, out, fault};
     if (!parser.run()) return false;
     if (!out.elements.empty() && out.elements.front().kind == pattern_part::literal)

@@ -7,6 +7,7 @@
 //          line of a file at run time, by the same code.
 #pragma once
 
+#include <ckpt/core/constexpr_vector.hpp>
 #include <ckpt/core/pattern.hpp>
 #include <ckpt/state/rule_code.hpp>
 #include <ckpt/state/rule_formula.hpp>
@@ -16,7 +17,6 @@
 #include <cstdint>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
@@ -90,11 +90,11 @@ class rule_reader : rule_words {
                                out.at + out.text.size());
         return true;
     }
-    constexpr bool one_pattern(std::vector<char>* binds = nullptr) {
+    constexpr bool one_pattern(constexpr_vector<char>* binds = nullptr) {
         spelled w;
         if (!pattern_word(w)) return false;
         out_.words.push_back(w);
-        out_.patterns.emplace_back();
+        out_.patterns.push_back({});
         return parse_pattern(w, out_.patterns.back(), fault_, binds);
     }
     /// Patterns joined by commas that all bind the same names, in the slots of the first.
@@ -104,7 +104,7 @@ class rule_reader : rule_words {
             pattern_code next;
             next.captures = out_.patterns.front().captures;
             spelled w;
-            std::vector<char> binds;
+            constexpr_vector<char> binds;
             if (!pattern_word(w) || !parse_pattern(w, next, fault_, &binds)) return false;
             const std::size_t names = out_.patterns.front().captures.size();
             bool same = next.captures.size() == names;
@@ -120,7 +120,7 @@ class rule_reader : rule_words {
     constexpr bool one_template() {
         spelled w;
         if (!pattern_word(w)) return false;
-        out_.templates.emplace_back();
+        out_.templates.push_back({});
         return parse_template(w, out_.patterns.front().captures, -1, out_.templates.back(), out_, fault_);
     }
     constexpr bool template_list() {
@@ -237,7 +237,7 @@ class rule_reader : rule_words {
         if (!out_.patterns.front().captures[static_cast<std::size_t>(out_.counter)].integer)
             return fault_.fail("ckpt: {it} is bound to text, and stack counts numbers: write {name:int} in the pattern",
                                from, to);
-        out_.templates.emplace_back();
+        out_.templates.push_back({});
         return parse_template(w, out_.patterns.front().captures, out_.counter, out_.templates.back(), out_, fault_);
     }
     constexpr bool unstack() {
@@ -248,10 +248,10 @@ class rule_reader : rule_words {
         if (!counted(w, name, from, to)) return false;
         if (slot_of(out_.patterns.front().captures, name) >= 0)
             return fault_.fail("ckpt: {it} is bound by the pattern, so it cannot count", from, to);
-        std::vector<capture_name> captures = out_.patterns.front().captures;
+        constexpr_vector<capture_name> captures = out_.patterns.front().captures;
         out_.counter = static_cast<std::int32_t>(captures.size());
         captures.push_back({name, true});
-        out_.templates.emplace_back();
+        out_.templates.push_back({});
         if (!parse_template(w, captures, -1, out_.templates.back(), out_, fault_)) return false;
         for (const template_piece& piece : out_.templates.back().pieces)
             for (const formula_step& step : piece.steps)
@@ -419,7 +419,7 @@ class rule_reader : rule_words {
         // The left side is a template over what the right side binds.
         spelled left;
         if (!pattern_word(left) || !expect("=", "ckpt: {it} where = should be") || !one_pattern()) return false;
-        out_.templates.emplace_back();
+        out_.templates.push_back({});
         return parse_template(left, out_.patterns.front().captures, -1, out_.templates.back(), out_, fault_);
     }
     [[nodiscard]] constexpr bool starts_where(std::size_t at) const noexcept {

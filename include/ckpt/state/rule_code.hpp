@@ -6,13 +6,13 @@
 // Refuses: nothing.
 #pragma once
 
+#include <ckpt/core/constexpr_vector.hpp>
 #include <ckpt/core/pattern.hpp>
 #include <ckpt/tensor/dtype.hpp>
 
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
-#include <vector>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
@@ -82,7 +82,7 @@ struct formula_step {
     std::string_view text{};
     ckpt::dtype type{};
 };
-using formula = std::vector<formula_step>;
+using formula = constexpr_vector<formula_step>;
 
 enum class template_part : std::uint8_t { literal, capture, number, end };
 struct template_piece {
@@ -93,7 +93,7 @@ struct template_piece {
     formula steps{};         ///< of a number
 };
 struct template_code {
-    std::vector<template_piece> pieces{};
+    constexpr_vector<template_piece> pieces{};
     spelled word{};
 };
 
@@ -108,16 +108,16 @@ struct rule_code {
     std::int64_t kv_heads{0};
     std::string_view text{}; ///< the rule as written
     std::string_view prefix{};
-    std::vector<pattern_code> patterns{};
-    std::vector<spelled> words{}; ///< of the patterns
-    std::vector<template_code> templates{};
-    std::vector<std::int64_t> numbers{}; ///< dimensions, sizes, a shape; by verb
+    constexpr_vector<pattern_code> patterns{};
+    constexpr_vector<spelled> words{}; ///< of the patterns
+    constexpr_vector<template_code> templates{};
+    constexpr_vector<std::int64_t> numbers{}; ///< dimensions, sizes, a shape; by verb
     ckpt::dtype type{};
-    std::string_view filling{};             ///< the number of fill and pad as written
-    std::int32_t counter{-1};               ///< the slot of stack's and unstack's number
-    std::vector<formula> conditions{};      ///< one for each pattern of keep, else one for all; empty: none
-    std::vector<template_code> mentioned{}; ///< templates of has(...)
-    std::vector<std::vector<char>> cooked{};
+    std::string_view filling{};                  ///< the number of fill and pad as written
+    std::int32_t counter{-1};                    ///< the slot of stack's and unstack's number
+    constexpr_vector<formula> conditions{};      ///< one for each pattern of keep, else one for all; empty: none
+    constexpr_vector<template_code> mentioned{}; ///< templates of has(...)
+    constexpr_vector<constexpr_vector<char>> cooked{};
 };
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

@@ -6,6 +6,7 @@
 // docs/key-rules.md refuses, with its place. All of it is constexpr: see key_rules.hpp.
 #pragma once
 
+#include <ckpt/core/constexpr_vector.hpp>
 #include <ckpt/core/pattern.hpp>
 #include <ckpt/state/rule_code.hpp>
 #include <ckpt/state/rule_words.hpp>
@@ -15,12 +16,11 @@
 #include <cstdint>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 /// Parses the template that `word` spells. `hidden` is a slot that it must not name; -1: none.
-constexpr bool parse_template(const spelled& word, const std::vector<capture_name>& captures, std::int32_t hidden,
+constexpr bool parse_template(const spelled& word, const constexpr_vector<capture_name>& captures, std::int32_t hidden,
                               template_code& out, rule_code& rule, syntax_fault& fault);
 
 /// Parses a formula: the integer expressions of templates and the conditions of rules share it.
@@ -29,7 +29,7 @@ class formula_parser {
     enum class type : std::uint8_t { none, number, text, dtype, truth };
 
     constexpr formula_parser(const spelled& word, std::size_t from, std::size_t to,
-                             const std::vector<capture_name>& captures, bool condition, rule_code& rule,
+                             const constexpr_vector<capture_name>& captures, bool condition, rule_code& rule,
                              syntax_fault& fault)
         : word_{word},
           s_{word.text.substr(0, to)},
@@ -87,7 +87,7 @@ class formula_parser {
         blanks();
         const std::size_t from = at_;
         if (!(any ? chain(t, false) : negation(t))) return false;
-        std::vector<std::size_t> skips;
+        constexpr_vector<std::size_t> skips;
         for (std::size_t end = at_; take_word(any ? "or" : "and"); end = at_) {
             if (!wants(t, type::truth, "ckpt: {it} is no condition, but `and` and `or` join conditions", from, end))
                 return false;
@@ -301,14 +301,14 @@ class formula_parser {
     std::string_view s_;
     std::size_t begin_;
     std::size_t at_;
-    const std::vector<capture_name>& captures_;
+    const constexpr_vector<capture_name>& captures_;
     bool condition_;
     rule_code& rule_;
     syntax_fault& fault_;
     std::size_t depth_{0};
 };
 
-constexpr bool parse_template(const spelled& word, const std::vector<capture_name>& captures, std::int32_t hidden,
+constexpr bool parse_template(const spelled& word, const constexpr_vector<capture_name>& captures, std::int32_t hidden,
                               template_code& out, rule_code& rule, syntax_fault& fault) {
     out.word = word;
     const std::string_view s = word.text;

@@ -6,6 +6,7 @@
 // Refuses: what is missing or unfinished, with its place. All of it is constexpr: see key_rules.hpp.
 #pragma once
 
+#include <ckpt/core/constexpr_vector.hpp>
 #include <ckpt/core/pattern.hpp>
 #include <ckpt/state/rule_code.hpp>
 
@@ -13,7 +14,6 @@
 #include <cstdint>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
@@ -49,7 +49,7 @@ constexpr bool parse_quoted_word(std::string_view s, std::size_t& at, spelled& o
     out.text = out.raw;
     ++at;
     if (!escapes) return true;
-    std::vector<char> plain;
+    constexpr_vector<char> plain;
     for (std::size_t i = 0; i < out.raw.size(); ++i) {
         if (out.raw[i] == '\\' && i + 1 < out.raw.size() && (out.raw[i + 1] == '"' || out.raw[i + 1] == '\\')) ++i;
         plain.push_back(out.raw[i]);

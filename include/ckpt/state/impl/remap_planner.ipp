@@ -981,7 +981,7 @@ CKPT_DETAIL_DEF void remap_planner::run_transform(const map_rule& rule) {
 CKPT_DETAIL_DEF bool remap_planner::transform(const map_rule& rule, std::uint32_t item, std::uint32_t& node,
                                               std::uint32_t& d) {
     const rule_code& code = rule.code;
-    const std::vector<std::int64_t>& numbers = code.numbers;
+    const std::span<const std::int64_t> numbers = code.numbers;
     std::vector<std::int64_t> shape = shape_of(node);
     switch (code.verb) {
     case rule_verb::transpose: {
@@ -1069,7 +1069,7 @@ CKPT_DETAIL_DEF bool remap_planner::transform(const map_rule& rule, std::uint32_
 }
 
 CKPT_DETAIL_DEF bool remap_planner::reshape(const map_rule& rule, std::uint32_t item, std::uint32_t& node) {
-    std::vector<std::int64_t> shape = rule.code.numbers;
+    std::vector<std::int64_t> shape(rule.code.numbers.begin(), rule.code.numbers.end());
     const std::uint64_t numel = plan_.node(node).numel;
     std::uint64_t product = 1;
     std::size_t open = shape.size();
