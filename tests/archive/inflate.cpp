@@ -54,11 +54,10 @@ TEST_CASE("the inflater of these tests is one") {
     CHECK(inflate(deflate_zeros(100'000), 100'000) == std::string(100'000, '\0'));
     CHECK(inflate(deflate_stored("hello"), 4) == "failed");
     CHECK(inflate("\x4b\x04\0"s, 1) == "a");
-    CHECK(
-        inflate(
-            "\x0b\xc9\xc8\x2c\x56\x00\xa2\x44\x85\xe2\xcc\xdc\x82\x9c\x54\x85\x92\xd4\x8a\x12\x85\xcc\xf4\x8c\x92\xd4\xa2\x5c\x85\xcc\x3c\x00"s,
-            35)
-            .size() > 0);
+    CHECK(inflate("\x0b\xc9\xc8\x2c\x56\x00\xa2\x44\x85\xe2\xcc\xdc\x82\x9c\x54\x85"
+                  "\x92\xd4\x8a\x12\x85\xcc\xf4\x8c\x92\xd4\xa2\x5c\x85\xcc\x3c\x00"s,
+                  35)
+              .size() > 0);
 }
 
 TEST_CASE("indices of a sparse tensor are checked in compressed records too") {

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""check.py [--nvcc] COMPILER...: every public header compiles without a warning, alone, twice, and after hostile macros.
+"""check.py [--header-only | --nvcc] COMPILER...: every header compiles without a warning, alone, twice, and after macros.
 
-Each header by itself, included twice. And those that no other header includes, which bring all others with them, with what
-the macros of system headers and frameworks do to common words, defined after the standard headers (which do not survive
-them) and before ours. With --nvcc, the headers that include CUDA's.
+Each header by itself, included twice: over the compiled library, or with all definitions (--header-only), or those that
+include CUDA's by nvcc (--nvcc). And all headers at once, with all definitions, without exceptions over the compiled
+library, and with what the macros of system headers and frameworks do to common words, defined after the standard
+headers (which do not survive them) and before ours.
 """
 import pathlib
 import re
@@ -70,35 +71,45 @@ def needs_cuda(header):
     return re.search(r"^\s*#\s*include <cuda", header.read_text(), re.M) is not None
 
 
-def main(compiler):
-    with_nvcc = compiler[0] == "--nvcc"
-    headers = [h for h in HEADERS + DEVICE_HEADERS if not os_leaf(h, sys.platform)]
-    std = sorted({name for header in headers
-                  for name in re.findall(r"^\s*#\s*include <([a-z_./0-9]+)>", header.read_text(), re.M)
-                  if not name.startswith("ckpt/") and (with_nvcc or not name.startswith("cuda"))})
-    prelude = "".join(f"#include <{name}>\n" for name in std)
-    inner = {name for header in HEADERS + DEVICE_HEADERS
-             for name in re.findall(r"^\s*#\s*include <(ckpt/[^>]+)>", header.read_text(), re.M)}
-    if with_nvcc:
-        command = [compiler[1], "-std=c++20", "-x", "cu", "-Werror", "all-warnings", "-I", INCLUDE, "-c", "-o", "/dev/null"]
+def included_by(headers):
+    """What the headers and their definitions include."""
+    for header in headers:
+        for file in (header, header.parent / "impl" / (header.stem + ".ipp")):
+            if file.is_file():
+                yield from re.findall(r"^\s*#\s*include <([a-z_./0-9]+)>", file.read_text(), re.M)
+
+
+def main(*arguments):
+    mode, compiler = (arguments[0], arguments[1:]) if arguments[0].startswith("--") else ("", arguments)
+    here = [h for h in HEADERS + DEVICE_HEADERS if not os_leaf(h, sys.platform)]
+    headers = [h for h in here if needs_cuda(h) == (mode == "--nvcc")]
+    compiled = "-DCKPT_COMPILED"
+    if mode == "--nvcc":
+        base = [*compiler, "-std=c++20", "-x", "cu", "-Werror", "all-warnings", "-I", INCLUDE, "-c", "-o", "/dev/null"]
     else:
-        command = [*compiler, "-std=c++20", *STRICT, "-I", INCLUDE, "-fsyntax-only"]
-    report, jobs = Report(), {}
+        base = [*compiler, "-std=c++20", *STRICT, "-I", INCLUDE, "-fsyntax-only"]
+    jobs = {}
+    for name in map(spelled, headers):
+        options = [] if mode == "--header-only" else [compiled]
+        jobs[f"{name}, alone and twice"] = (f"#include <{name}>\n#include <{name}>\n", options)
+    everything = "".join(f"#include <{spelled(h)}>\n" for h in headers)
+    if mode != "--header-only":
+        std = sorted(name for name in set(included_by(here)) if not name.startswith("ckpt/")
+                     and (mode == "--nvcc" or not name.startswith("cuda")))
+        prelude = "".join(f"#include <{name}>\n" for name in std)
+        jobs["all headers, after hostile macros"] = (prelude + HOSTILE + everything, [])
+    if not mode:
+        jobs["all headers, without exceptions"] = (everything, [compiled, "-fno-exceptions", "-fno-rtti"])
+    report = Report()
     with scratch() as folder:
-        for header in headers:
-            if needs_cuda(header) != with_nvcc:
-                continue
-            name = spelled(header)
-            texts = {f"{name}, alone and twice": f"#include <{name}>\n#include <{name}>\n"}
-            if name not in inner:
-                texts[f"{name}, after hostile macros"] = f"{prelude}{HOSTILE}#include <{name}>\n"
-            for title, text in texts.items():
-                source = pathlib.Path(folder) / f"{len(jobs)}.cpp"
-                source.write_text(text)
-                jobs[title] = [*command, source]
-        for title, status, output in run_all(jobs):
+        commands = {}
+        for title, (text, options) in jobs.items():
+            source = pathlib.Path(folder) / f"{len(commands)}.cpp"
+            source.write_text(text)
+            commands[title] = [*base, *options, source]
+        for title, status, output in run_all(commands):
             report.check(title, status == 0, "\n".join(output.splitlines()[:12]))
     report.end()
 
 
-main(sys.argv[1:])
+main(*sys.argv[1:])

@@ -42,13 +42,27 @@ MAY_INCLUDE = {  # folder, or header beside the folders: folders and headers bel
     "cuda_kernels": [*BASE, "gpu/"],
     "cuda_gds": [*BASE, "gpu/direct_read"],
 }
+DEFINITIONS = sorted((INCLUDE / "ckpt").rglob("*.ipp"))
 HEAVY = "complex filesystem fstream functional iomanip ios iostream istream memory ostream ranges regex sstream".split()
 THREADS = "condition_variable future mutex thread shared_mutex stop_token".split()
 PUBLIC_MACROS = {"CKPT_VERSION_MAJOR", "CKPT_VERSION_MINOR", "CKPT_VERSION_PATCH", "CKPT_EXCEPTIONS"}
 
 
 def without_suffix(name):
-    return name.removeprefix("ckpt/").removesuffix(".hpp").removesuffix(".cuh")
+    """`io/source` for ckpt/io/source.hpp and for its definitions, ckpt/io/impl/source.ipp."""
+    return re.sub(r"^ckpt/|\bimpl/(?=\w+\.ipp$)|\.(hpp|cuh|ipp)$", "", name)
+
+
+def definitions_of(name):
+    """ckpt/io/impl/source.ipp for ckpt/io/source.hpp."""
+    folder, _, file = name.rpartition("/")
+    return f"{folder}/impl/{file.removesuffix('.hpp')}.ipp"
+
+
+def without_definitions(name, text):
+    """A header without the lines at its end that include its definitions in header-only mode."""
+    last = f"\n#if !defined(CKPT_COMPILED)\n#include <{definitions_of(name)}>\n#endif\n"
+    return text.removesuffix(last)
 
 
 def layer(name):
@@ -59,7 +73,7 @@ def layer(name):
 
 def allowed(name, included):
     inside = without_suffix(included)
-    return any(inside.startswith(may) if may.endswith("/") else inside == may for may in MAY_INCLUDE[layer(name)])
+    return inside == without_suffix(name) or any(inside.startswith(may) if may.endswith("/") else inside == may for may in MAY_INCLUDE[layer(name)])
 
 
 def without_comments_and_strings(text):
@@ -74,7 +88,11 @@ def complaints(header):
     if layer(name) not in MAY_INCLUDE:
         yield "has no place among the layers: see MAY_INCLUDE"
         return
-    text = header.read_text()
+    text = without_definitions(name, header.read_text())
+    if name.endswith(".hpp") and (INCLUDE / definitions_of(name)).is_file() and text == header.read_text():
+        yield f"does not end with <{definitions_of(name)}>, unless CKPT_COMPILED"
+    if name.endswith(".ipp") and not (INCLUDE / "ckpt" / f"{without_suffix(name)}.hpp").is_file():
+        yield "defines what no header declares"
     if len(re.findall(r"^#pragma once$", text, re.M)) != 1:
         yield "wants one #pragma once"
     for number, line in enumerate(without_comments_and_strings(text.replace('include "', "include <quoted>")).splitlines(), 1):
@@ -126,10 +144,11 @@ def budgets(report, compiler, folder):
 
 def main(compiler):
     report = Report()
-    for header in HEADERS + DEVICE_HEADERS:
+    files = HEADERS + DEVICE_HEADERS + DEFINITIONS
+    for header in files:
         found = list(complaints(header))
         report.check(spelled(header), not found, "\n".join(found))
-    throws = [spelled(h) for h in HEADERS + DEVICE_HEADERS for _ in re.findall(r"\bthrow\b", without_comments_and_strings(h.read_text()))]
+    throws = [spelled(h) for h in files for _ in re.findall(r"\bthrow\b", without_comments_and_strings(h.read_text()))]
     report.check("one throw in the library, in core/", len(throws) == 1 and throws[0].startswith("ckpt/core/"), str(throws))
     if "Free Software Foundation" in run([*compiler, "--version"])[1]:
         with scratch() as folder:

@@ -26,8 +26,8 @@
 #endif
 #endif
 
-// Definitions stand in files of their own, STAGE/impl/x.ipp. Without CKPT_COMPILED x.hpp includes x.ipp, and all functions
-// are inline. With it they are ordinary functions, compiled once: by src/*.cpp, or by <ckpt/impl/src.hpp>.
+// Definitions stand in files of their own, STAGE/impl/x.ipp. Without CKPT_COMPILED x.hpp includes x.ipp, and all
+// functions are inline. With it they are ordinary functions, compiled once: by src/*.cpp, or by <ckpt/impl/src.hpp>.
 #if defined(CKPT_COMPILED)
 #define CKPT_DETAIL_DEF
 #if CKPT_EXCEPTIONS

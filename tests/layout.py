@@ -1,0 +1,46 @@
+#!/usr/bin/env python3
+"""layout.py [--clang-format PROGRAM]: no line of a source or build file is longer than 120 columns; with PROGRAM also
+that every C++ source is laid out as .clang-format says.
+
+Raw string literals may be wider: their line breaks are part of what they say. Some examples keep the layout in which the
+design document shows them: examples/0*.cpp.
+"""
+import argparse
+import re
+
+from harness import ROOT, Report, run
+
+COLUMNS = 120
+FOLDERS = ("bench", "examples", "fuzz", "include", "src", "tests", "tools")
+SOURCES = {".hpp", ".ipp", ".cpp", ".cu", ".cuh", ".h"}
+SCRIPTS = (".ci/run", "tools/demo", "tools/nightly", "tools/setup", "tools/test")
+RAW_STRING = re.compile(r'R"([^()\\\s]{0,16})\(.*?\)\1"', re.DOTALL)
+
+
+def as_designed(source):
+    return source.parent == ROOT / "examples" and source.name.startswith("0")
+
+
+def without_raw_strings(text):
+    return RAW_STRING.sub(lambda m: "\n" * m[0].count("\n"), text)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--clang-format", metavar="PROGRAM")
+    program = parser.parse_args().clang_format
+    report = Report()
+    inside = [file for folder in FOLDERS for file in sorted((ROOT / folder).rglob("*"))]
+    sources = [file for file in inside if file.suffix in SOURCES]
+    others = [ROOT / "meson.build", *(file for file in inside if file.name == "meson.build"), *map(ROOT.joinpath, SCRIPTS)]
+    wide = [f"{file.relative_to(ROOT)}:{number}" for file in sources + others
+            for number, line in enumerate(without_raw_strings(file.read_text(encoding="utf-8")).splitlines(), 1)
+            if len(line) > COLUMNS]
+    report.check(f"at most {COLUMNS} columns", not wide, "\n".join(wide))
+    if program:
+        status, output = run([program, "--dry-run", "-Werror", *(file for file in sources if not as_designed(file))])
+        report.check("laid out as .clang-format says", status == 0, "\n".join(output.splitlines()[:60]))
+    report.end()
+
+
+main()
