@@ -6,6 +6,7 @@
 #include <ckpt/archive/impl/zip.ipp>
 #include <ckpt/archive/impl/zip_verify.ipp>
 #include <ckpt/core/impl/error.ipp>
+#include <ckpt/core/impl/index_table.ipp>
 #include <ckpt/core/impl/json.ipp>
 #include <ckpt/core/impl/json_text.ipp>
 #include <ckpt/core/impl/json_writer.ipp>
@@ -13,6 +14,7 @@
 #include <ckpt/core/impl/pattern.ipp>
 #include <ckpt/core/impl/result.ipp>
 #include <ckpt/core/impl/sha256.ipp>
+#include <ckpt/core/impl/short_list.ipp>
 #include <ckpt/core/impl/utf8.ipp>
 #include <ckpt/io/impl/file.ipp>
 #include <ckpt/io/impl/folder.ipp>

@@ -4,6 +4,7 @@
 
 #include <ckpt/core/json_text.hpp>
 #include <ckpt/core/key_path.hpp>
+#include <ckpt/core/short_list.hpp>
 
 #include <algorithm>
 #include <array>
@@ -317,10 +318,11 @@ ckpt::result<found_value> find(const ckpt::value& root, const key_path& wanted) 
         } else if (!out.path.empty()) {
             missing.detail += "; \"" + printable(path_text(out.path)) + "\" exists";
         } else if (!keys.empty()) {
-            missing.detail += "; it has";
-            for (std::size_t i = 0; i < keys.size() && i < 3; ++i)
-                missing.detail += (i > 0 ? ", \"" : " \"") + printable(shortened(keys[i], 40)) + '"';
-            if (keys.size() > 3) missing.detail += ", +" + std::to_string(keys.size() - 3) + " more";
+            missing.detail += "; it has ";
+            ckpt::detail::short_list list{missing.detail};
+            for (const std::string& key : keys)
+                if (list.next()) missing.detail += '"' + printable(shortened(key, 40)) + '"';
+            list.end();
         }
         missing.hint = "see what is there with: ckpt show FILE";
         return missing;

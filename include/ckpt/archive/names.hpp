@@ -13,6 +13,7 @@
 #include <ckpt/archive/record.hpp>
 #include <ckpt/core/arena.hpp>
 #include <ckpt/core/config.hpp>
+#include <ckpt/core/index_table.hpp>
 
 #include <algorithm>
 #include <bit>
@@ -95,24 +96,11 @@ class name_index {
     [[nodiscard]] bool is_sorted() const noexcept { return crowded_; }
 
   private:
-    static constexpr std::uint32_t free_slot = ~std::uint32_t{0};
     static constexpr std::size_t longest_chain = 40;
 
-    // A slot holds a record's number in its low bits and bits of the hash in those that are left.
-    [[nodiscard]] std::uint32_t tag(std::uint64_t hash) const noexcept {
-        return static_cast<std::uint32_t>((hash >> 32) << tag_shift_);
-    }
-    [[nodiscard]] bool same_tag(std::uint32_t slot, std::uint64_t hash) const noexcept {
-        return ((slot ^ tag(hash)) >> tag_shift_) == 0;
-    }
-    [[nodiscard]] std::size_t place(std::uint32_t slot) const noexcept {
-        return slot & ((std::uint32_t{1} << tag_shift_) - 1);
-    }
-
-    std::span<std::uint32_t> slots_{};
-    std::size_t probes_{0};
-    std::size_t most_probes_{0};
-    unsigned tag_shift_{0};
+    index_table table_{};
+    std::span<std::uint32_t> order_{}; ///< of the sorted index
+    std::size_t steps_{0};             ///< that may still be taken
     bool crowded_{false};
 };
 

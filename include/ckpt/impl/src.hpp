@@ -13,11 +13,15 @@
 #endif
 
 #include <ckpt/core/impl/error.ipp>
+#include <ckpt/core/impl/index_table.ipp>
 #include <ckpt/core/impl/json.ipp>
 #include <ckpt/core/impl/json_text.ipp>
+#include <ckpt/core/impl/json_writer.ipp>
 #include <ckpt/core/impl/key_path.ipp>
 #include <ckpt/core/impl/pattern.ipp>
+#include <ckpt/core/impl/result.ipp>
 #include <ckpt/core/impl/sha256.ipp>
+#include <ckpt/core/impl/short_list.ipp>
 #include <ckpt/core/impl/utf8.ipp>
 
 #include <ckpt/io/impl/file.ipp>
@@ -39,6 +43,7 @@
 #include <ckpt/tensor/impl/indices.ipp>
 #include <ckpt/tensor/impl/parts.ipp>
 #include <ckpt/tensor/impl/quantized.ipp>
+#include <ckpt/tensor/impl/shape_text.ipp>
 #include <ckpt/tensor/impl/sparse.ipp>
 #include <ckpt/tensor/impl/storage.ipp>
 #include <ckpt/tensor/impl/strided.ipp>

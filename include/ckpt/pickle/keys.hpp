@@ -11,6 +11,7 @@
 
 #include <ckpt/core/error.hpp>
 #include <ckpt/core/hash.hpp>
+#include <ckpt/core/index_table.hpp>
 #include <ckpt/pickle/graph.hpp>
 
 #include <algorithm>
@@ -30,7 +31,7 @@ class key_table {
     [[nodiscard]] errc unique(container& c, std::uint32_t stride);
 
   private:
-    static constexpr std::uint32_t none = 0xFFFF'FFFFu;
+    static constexpr std::uint32_t none = index_table::none;
 
     [[nodiscard]] bool charge(std::uint64_t n) noexcept;
     /// Text may be shared by many containers, and is read each time: long ones cost.
@@ -38,7 +39,7 @@ class key_table {
 
     void place(container& c, std::uint32_t stride, std::uint32_t from, std::uint32_t found) noexcept;
     [[nodiscard]] std::uint32_t find_short(const container& c, std::uint32_t stride, std::uint32_t i);
-    /// Open addressing. A run of more than 64 occupied slots means that somebody chose the keys for their hashes.
+    /// More than 64 slots that are taken mean that somebody chose the keys for their hashes.
     [[nodiscard]] std::uint32_t find_hashed(const container& c, std::uint32_t stride, std::uint32_t i, std::uint64_t h);
 
     /// n log n whatever the keys are: orders positions by hash, then compares inside runs of one hash, whose length is
@@ -58,7 +59,7 @@ class key_table {
     const graph& graph_;
     std::uint64_t& work_;
     std::vector<std::uint32_t> slots_{};
-    std::vector<std::uint64_t> hashes_{};
+    index_table table_{};
     std::vector<std::pair<std::uint32_t, std::uint32_t>> pairs_{};
     std::uint32_t kept_{0};
     bool crowded_{false};

@@ -7,7 +7,7 @@
 #pragma once
 
 #include <ckpt/core/arena.hpp>
-#include <ckpt/core/hash.hpp>
+#include <ckpt/core/index_table.hpp>
 #include <ckpt/tensor/geometry.hpp>
 #include <ckpt/tensor/storage.hpp>
 
@@ -124,9 +124,8 @@ class part_copies {
 
     template <class Change>
     [[nodiscard]] const tensor_extra* copy(const tensor_extra* original, const storage_source* from, Change& change) {
-        if (known_.size() * 2 >= table_.size()) grow();
-        std::size_t at = place(original, from);
-        if (table_[at] != none) return known_[table_[at]].copied;
+        if (const std::uint32_t known = find(original, from); known != growing_index_table::none)
+            return known_[known].copied;
         auto* parts = memory_.allocate<named_data>(original->count);
         for (std::uint32_t i = 0; i < original->count; ++i) {
             auto* part = ::new (static_cast<void*>(parts + i)) named_data(original->first[i]);
@@ -134,19 +133,15 @@ class part_copies {
         }
         auto* out = ::new (memory_.allocate(sizeof(tensor_extra), alignof(tensor_extra))) tensor_extra(*original);
         out->first = parts;
-        if (known_.size() * 2 >= table_.size()) grow();
-        at = place(original, from); // the table may have changed below
-        table_[at] = static_cast<std::uint32_t>(known_.size());
-        known_.push_back({original, from, out});
+        remember({original, from, out});
         return out;
     }
-    [[nodiscard]] std::size_t place(const tensor_extra* original, const storage_source* from) const noexcept;
-    void grow();
+    [[nodiscard]] std::uint32_t find(const tensor_extra* original, const storage_source* from) const noexcept;
+    void remember(const pair& copied);
 
-    static constexpr std::uint32_t none = ~std::uint32_t{0};
     arena& memory_;
     std::vector<pair> known_{};
-    std::vector<std::uint32_t> table_{}; // open addressing; numbers in known_
+    growing_index_table table_{}; // of known_
 };
 
 } // namespace detail

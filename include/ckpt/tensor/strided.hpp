@@ -10,6 +10,7 @@
 
 #include <ckpt/core/checked.hpp>
 #include <ckpt/core/result.hpp>
+#include <ckpt/tensor/odometer.hpp>
 #include <ckpt/tensor/storage.hpp>
 
 #include <array>
@@ -57,10 +58,10 @@ template <class F> inline result<void> for_each_part(const box& whole, std::uint
         part.sizes[i] = whole.sizes[cut + i];
         part.strides[i] = whole.strides[cut + i];
     }
-    std::array<std::uint64_t, 64> index{};
+    odometer index;
     std::uint64_t base = whole.offset;
     std::uint64_t done = 0;
-    for (;;) {
+    do {
         for (std::uint64_t at = 0; at < whole.sizes[cut]; at += piece) {
             part.offset = base + at * whole.strides[cut];
             part.sizes[0] = whole.sizes[cut] - at < piece ? whole.sizes[cut] - at : piece;
@@ -68,15 +69,10 @@ template <class F> inline result<void> for_each_part(const box& whole, std::uint
             if (result<void> one = f(static_cast<const box&>(part), done, n); !one) return one;
             done += n;
         }
-        std::uint32_t i = cut;
-        for (; i-- > 0;) {
-            base += whole.strides[i];
-            if (++index[i] < whole.sizes[i]) break;
-            base -= whole.sizes[i] * whole.strides[i];
-            index[i] = 0;
-        }
-        if (i == ~std::uint32_t{0}) return {};
-    }
+    } while (index.next(
+        cut, [&](std::size_t d) { return whole.sizes[d]; },
+        [&](std::size_t d, std::uint64_t n) { base += n * whole.strides[d]; }));
+    return {};
 }
 
 /// `n` elements of `Size` bytes; both steps in bytes.

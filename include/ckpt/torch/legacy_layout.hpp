@@ -17,7 +17,7 @@
 #pragma once
 
 #include <ckpt/core/checked.hpp>
-#include <ckpt/core/hash.hpp>
+#include <ckpt/core/index_table.hpp>
 #include <ckpt/core/limits.hpp>
 #include <ckpt/io/source.hpp>
 #include <ckpt/pickle/graph.hpp>
@@ -124,14 +124,13 @@ class legacy_keys final : public storage_maker {
         std::uint64_t nbytes{};
         std::uint32_t number{};
     };
-    void rehash();
 
     const legacy_layout& layout_;
     stream_maker& places_;
     std::vector<std::uint32_t> numbers_{};
     std::vector<std::uint32_t> sorted_{}; // by key
     std::vector<known_view> views_{};
-    std::vector<std::uint32_t> table_{}; // of views by key: their number plus one
+    growing_index_table by_key_{}; // of views_
     std::uint32_t last_{0};
 };
 

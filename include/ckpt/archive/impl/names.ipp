@@ -58,41 +58,34 @@ CKPT_DETAIL_DEF int compare_names(std::string_view a, std::string_view b) noexce
 }
 
 CKPT_DETAIL_DEF name_index::name_index(std::size_t count, arena& memory) {
-    const std::size_t slots = std::bit_ceil(count < 4 ? std::size_t{8} : count * 2);
-    slots_ = {memory.allocate<std::uint32_t>(slots), slots};
-    std::fill(slots_.begin(), slots_.end(), free_slot);
-    tag_shift_ = static_cast<unsigned>(std::bit_width(count));
-    most_probes_ = count * 8 + 1024;
+    const std::size_t slots = index_table::slots_for(count);
+    table_ = {{memory.allocate<std::uint32_t>(slots), slots}, count};
+    steps_ = count * 8 + 1024;
 }
 
 CKPT_DETAIL_DEF std::size_t name_index::add(std::span<const record> records, std::size_t i,
                                             std::uint64_t hash) noexcept {
-    const std::size_t mask = slots_.size() - 1;
-    std::size_t at = static_cast<std::size_t>(hash) & mask;
-    for (std::size_t step = 1; !crowded_; ++step) {
-        const std::uint32_t slot = slots_[at];
-        if (slot == free_slot) {
-            slots_[at] = tag(hash) | static_cast<std::uint32_t>(i);
-            return i;
-        }
-        if (same_tag(slot, hash) && same_name(records[place(slot)].name, records[i].name)) return place(slot);
-        ++probes_;
-        crowded_ = step == longest_chain || probes_ == most_probes_;
-        at = (at + step) & mask; // triangular: visits every slot
-    }
-    return i;
+    if (crowded_) return i;
+    const std::size_t allowed = (std::min)(longest_chain, steps_);
+    std::size_t steps = allowed;
+    const std::uint32_t found = table_.insert(
+        hash, static_cast<std::uint32_t>(i),
+        [&](std::uint32_t k) { return same_name(records[k].name, records[i].name); }, steps);
+    steps_ -= allowed - steps;
+    crowded_ = found == index_table::none;
+    return crowded_ ? i : found;
 }
 
 CKPT_DETAIL_DEF bool name_index::seal(std::span<const record> records, arena& memory, std::size_t& first,
                                       std::size_t& second) {
     if (!crowded_) return true;
-    slots_ = {memory.allocate<std::uint32_t>(records.size()), records.size()};
-    for (std::size_t i = 0; i < slots_.size(); ++i) slots_[i] = static_cast<std::uint32_t>(i);
-    std::sort(slots_.begin(), slots_.end(),
+    order_ = {memory.allocate<std::uint32_t>(records.size()), records.size()};
+    for (std::size_t i = 0; i < order_.size(); ++i) order_[i] = static_cast<std::uint32_t>(i);
+    std::sort(order_.begin(), order_.end(),
               [&](std::uint32_t a, std::uint32_t b) { return name_before(records[a].name, records[b].name); });
-    for (std::size_t i = 1; i < slots_.size(); ++i) {
-        first = slots_[i - 1];
-        second = slots_[i];
+    for (std::size_t i = 1; i < order_.size(); ++i) {
+        first = order_[i - 1];
+        second = order_[i];
         if (same_name(records[first].name, records[second].name)) return false;
     }
     return true;
@@ -103,19 +96,14 @@ CKPT_DETAIL_DEF const record* name_index::find(std::span<const record> records, 
     const record* out = nullptr;
     if (crowded_) {
         const auto at =
-            std::lower_bound(slots_.begin(), slots_.end(), name, [&](std::uint32_t i, std::string_view wanted) {
+            std::lower_bound(order_.begin(), order_.end(), name, [&](std::uint32_t i, std::string_view wanted) {
                 return name_before(records[i].name, wanted);
             });
-        if (at != slots_.end()) out = &records[*at];
+        if (at != order_.end()) out = &records[*at];
     } else {
-        const std::size_t mask = slots_.size() - 1;
-        const std::uint64_t hash = look_at_name(name).hash;
-        std::size_t at = static_cast<std::size_t>(hash) & mask;
-        for (std::size_t step = 1; slots_[at] != free_slot && step <= longest_chain; at = (at + step++) & mask) {
-            if (!same_tag(slots_[at], hash) || records[place(slots_[at])].name != name) continue;
-            out = &records[place(slots_[at])];
-            break;
-        }
+        const std::uint32_t found = table_.find(
+            look_at_name(name).hash, [&](std::uint32_t k) { return records[k].name == name; }, longest_chain);
+        if (found != index_table::none) out = &records[found];
     }
     return out != nullptr && out->name == name ? out : nullptr;
 }

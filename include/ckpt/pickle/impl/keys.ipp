@@ -20,14 +20,13 @@ CKPT_DETAIL_DEF errc key_table::unique(container& c, std::uint32_t stride) {
     if (n <= 8) {
         for (std::uint32_t i = 0; i < n && !spent_; ++i) place(c, stride, i, find_short(c, stride, i));
     } else {
-        slots_.assign(std::bit_ceil(std::size_t{n} * 2), none);
-        hashes_.resize(n);
+        slots_.resize(index_table::slots_for(n));
+        table_ = {slots_, n};
         for (std::uint32_t i = 0; i < n && !spent_; ++i) {
             const std::uint64_t h = hash(c.data[std::size_t{i} * stride]);
             const std::uint32_t found = find_hashed(c, stride, i, h);
             if (crowded_) return unique_sorted(c, stride, i, n) ? errc::none : errc::limit;
             place(c, stride, i, found);
-            if (found == none) hashes_[kept_ - 1] = h;
         }
     }
     c.count = kept_ * stride;
@@ -64,19 +63,13 @@ CKPT_DETAIL_DEF std::uint32_t key_table::find_short(const container& c, std::uin
 
 CKPT_DETAIL_DEF std::uint32_t key_table::find_hashed(const container& c, std::uint32_t stride, std::uint32_t i,
                                                      std::uint64_t h) {
-    const std::size_t mask = slots_.size() - 1;
-    std::size_t at = static_cast<std::size_t>(h) & mask;
-    for (int probes = 0; probes < 64; ++probes, at = (at + 1) & mask) {
-        const std::uint32_t slot = slots_[at];
-        if (slot == none) {
-            slots_[at] = kept_;
-            return none;
-        }
-        if (hashes_[slot] == h && equal(c.data[std::size_t{slot} * stride], c.data[std::size_t{i} * stride]))
-            return slot;
-    }
-    crowded_ = true;
-    return none;
+    std::size_t steps = 64;
+    const std::uint32_t found = table_.insert(
+        h, kept_,
+        [&](std::uint32_t k) { return equal(c.data[std::size_t{k} * stride], c.data[std::size_t{i} * stride]); },
+        steps);
+    crowded_ = found == none;
+    return found == kept_ ? none : found;
 }
 
 CKPT_DETAIL_DEF bool key_table::unique_sorted(container& c, std::uint32_t stride, std::uint32_t from, std::uint32_t n) {

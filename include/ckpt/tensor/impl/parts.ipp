@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/hash.hpp>
 #include <ckpt/tensor/parts.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
@@ -16,18 +17,22 @@ CKPT_DETAIL_DEF std::uint64_t bytes_of(const tensor_data& data) noexcept {
     return sum;
 }
 
-CKPT_DETAIL_DEF std::size_t part_copies::place(const tensor_extra* original,
-                                               const storage_source* from) const noexcept {
-    std::size_t at = mix(reinterpret_cast<std::uintptr_t>(original) ^ mix(reinterpret_cast<std::uintptr_t>(from))) &
-                     (table_.size() - 1);
-    while (table_[at] != none && (known_[table_[at]].original != original || known_[table_[at]].from != from))
-        at = (at + 1) & (table_.size() - 1);
-    return at;
+/// The hash of a pair: of what is copied, and of where it reads from.
+[[nodiscard]] inline std::uint64_t hash_pair(const void* a, const void* b) noexcept {
+    return mix(reinterpret_cast<std::uintptr_t>(a) ^ mix(reinterpret_cast<std::uintptr_t>(b)));
 }
 
-CKPT_DETAIL_DEF void part_copies::grow() {
-    table_.assign(table_.empty() ? 16 : table_.size() * 2, none);
-    for (std::uint32_t i = 0; i < known_.size(); ++i) table_[place(known_[i].original, known_[i].from)] = i;
+CKPT_DETAIL_DEF std::uint32_t part_copies::find(const tensor_extra* original,
+                                                const storage_source* from) const noexcept {
+    return table_.find(hash_pair(original, from),
+                       [&](std::uint32_t i) { return known_[i].original == original && known_[i].from == from; });
+}
+
+CKPT_DETAIL_DEF void part_copies::remember(const pair& copied) {
+    const auto number = static_cast<std::uint32_t>(known_.size());
+    known_.push_back(copied);
+    const auto hash_of = [&](std::uint32_t i) { return hash_pair(known_[i].original, known_[i].from); };
+    (void)table_.insert(hash_of(number), number, [](std::uint32_t) { return false; }, hash_of);
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

@@ -67,23 +67,17 @@ CKPT_DETAIL_DEF void copy_axes(std::span<const copy_axis> axes, std::size_t size
         return;
     }
     const copy_axis last = axes.back();
-    const std::size_t outer = axes.size() - 1;
-    std::array<std::uint64_t, 64> index{};
+    odometer index;
     std::uint64_t in_at = 0;
     std::uint64_t out_at = 0;
-    for (;;) {
+    do {
         copy_run(size, in + in_at * size, last.in * size, out + out_at * size, last.out * size, last.size);
-        std::size_t i = outer;
-        for (; i-- > 0;) {
-            in_at += axes[i].in;
-            out_at += axes[i].out;
-            if (++index[i] < axes[i].size) break;
-            in_at -= axes[i].size * axes[i].in;
-            out_at -= axes[i].size * axes[i].out;
-            index[i] = 0;
-        }
-        if (i == ~std::size_t{0}) return;
-    }
+    } while (index.next(
+        axes.size() - 1, [&](std::size_t d) { return axes[d].size; },
+        [&](std::size_t d, std::uint64_t n) {
+            in_at += n * axes[d].in;
+            out_at += n * axes[d].out;
+        }));
 }
 
 CKPT_DETAIL_DEF std::array<copy_axis, 64> axes_of(const box& b) noexcept {
@@ -141,10 +135,10 @@ CKPT_DETAIL_DEF result<void> gather(const storage_source& source, std::uint32_t 
         piece = axis.size;
     }
     const std::uint64_t inner_span = span - (piece - 1) * axes[cut].in;
-    std::array<std::uint64_t, 64> index{};
+    odometer index;
     std::uint64_t in_at = b.offset;
     std::uint64_t out_at = 0;
-    for (;;) {
+    do {
         for (std::uint64_t at = 0; at < axes[cut].size; at += piece) {
             const copy_axis here = axes[cut];
             const std::uint64_t n = here.size - at < piece ? here.size - at : piece;
@@ -156,17 +150,13 @@ CKPT_DETAIL_DEF result<void> gather(const storage_source& source, std::uint32_t 
             copy_axes({axes.data() + cut, b.rank - cut}, size, staging.data(), out + (out_at + at * here.out) * size);
             axes[cut].size = here.size;
         }
-        std::uint32_t i = cut;
-        for (; i-- > 0;) {
-            in_at += axes[i].in;
-            out_at += axes[i].out;
-            if (++index[i] < axes[i].size) break;
-            in_at -= axes[i].size * axes[i].in;
-            out_at -= axes[i].size * axes[i].out;
-            index[i] = 0;
-        }
-        if (i == ~std::uint32_t{0}) return {};
-    }
+    } while (index.next(
+        cut, [&](std::size_t d) { return axes[d].size; },
+        [&](std::size_t d, std::uint64_t n) {
+            in_at += n * axes[d].in;
+            out_at += n * axes[d].out;
+        }));
+    return {};
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/hash.hpp>
 #include <ckpt/torch/legacy_layout.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail::legacy {
@@ -186,29 +187,15 @@ CKPT_DETAIL_DEF errc legacy_keys::view(std::uint32_t, std::string_view key, std:
                                        std::uint32_t& storage) {
     const legacy_storage& whole = layout_.storages[last_]; // of the look-up before
     if (!range_inside(offset, nbytes, whole.nbytes)) return errc::out_of_bounds;
-    if (2 * views_.size() >= table_.size()) rehash();
-    for (std::size_t slot = hash_bytes(key);; ++slot) {
-        std::uint32_t& at = table_[slot & (table_.size() - 1)];
-        if (at == 0) {
-            views_.push_back({key, whole.offset + offset, nbytes, places_.place(key, whole.offset + offset, nbytes)});
-            at = static_cast<std::uint32_t>(views_.size());
-            storage = views_.back().number;
-            return errc::none;
-        }
-        const known_view& v = views_[at - 1];
-        if (v.key != key) continue;
-        storage = v.number;
-        return v.offset == whole.offset + offset && v.nbytes == nbytes ? errc::none : errc::storage_size_mismatch;
-    }
-}
-
-CKPT_DETAIL_DEF void legacy_keys::rehash() {
-    table_.assign((std::max<std::size_t>)(16, 4 * std::bit_ceil(views_.size() + 1)), 0);
-    for (std::size_t i = 0; i < views_.size(); ++i) {
-        std::size_t slot = hash_bytes(views_[i].key);
-        while (table_[slot & (table_.size() - 1)] != 0) ++slot;
-        table_[slot & (table_.size() - 1)] = static_cast<std::uint32_t>(i + 1);
-    }
+    const auto number = static_cast<std::uint32_t>(views_.size());
+    const std::uint32_t known = by_key_.insert(
+        hash_bytes(key), number, [&](std::uint32_t i) { return views_[i].key == key; },
+        [&](std::uint32_t i) { return hash_bytes(views_[i].key); });
+    if (known == number)
+        views_.push_back({key, whole.offset + offset, nbytes, places_.place(key, whole.offset + offset, nbytes)});
+    const known_view& v = views_[known];
+    storage = v.number;
+    return v.offset == whole.offset + offset && v.nbytes == nbytes ? errc::none : errc::storage_size_mismatch;
 }
 
 CKPT_DETAIL_DEF std::uint32_t nested_places::place(std::string_view, std::uint64_t offset, std::uint64_t nbytes) {

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/short_list.hpp>
 #include <ckpt/torch/tar_member.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
@@ -66,12 +67,14 @@ CKPT_DETAIL_DEF std::vector<const tar_entry*> tar_member::members(const tar_arch
 }
 
 CKPT_DETAIL_DEF std::string tar_member::list(const std::vector<const tar_entry*>& entries) {
-    constexpr std::size_t shown = 3;
     std::string out = decimal(std::uint64_t{entries.size()}) + (entries.size() == 1 ? " member" : " members");
-    for (std::size_t i = 0; i < entries.size() && i < shown; ++i)
-        out += (i == 0 ? " (" : ", ") + quoted(plain(entries[i]->name));
-    if (entries.size() > shown) out += ", +" + decimal(std::uint64_t{entries.size() - shown}) + " more";
-    return entries.empty() ? out : out + ')';
+    if (entries.empty()) return out;
+    out += " (";
+    short_list list{out};
+    for (const tar_entry* e : entries)
+        if (list.next()) out += quoted(plain(e->name));
+    list.end();
+    return out + ')';
 }
 
 CKPT_DETAIL_DEF bool tar_member::of_ranks(const std::vector<const tar_entry*>& entries) noexcept {
