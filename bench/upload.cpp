@@ -24,6 +24,7 @@
 #include "inputs.hpp"
 #include "simulated_link.hpp"
 
+#include <ckpt/gpu/engine.hpp>
 #include <ckpt/host.hpp>
 
 #include <benchmark/benchmark.h>

@@ -3,6 +3,8 @@
 // SPDX-License-Identifier: MIT
 #include <ckpt/ckpt.hpp>
 #include <ckpt/folder.hpp>
+#include <ckpt/gpu/engine.hpp>
+#include <ckpt/gpu/host_api.hpp>
 #include <ckpt/host.hpp>
 #include <ckpt/state/lora.hpp>
 #include <ckpt/state/overlay.hpp>

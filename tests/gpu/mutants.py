@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """mutants.py INCLUDE OUTPUT: writes a program that holds the upload engine once as it is and once for each seeded bug.
 
-Each mutant is one edit of the private part of gpu/staging.hpp or gpu/engine.hpp, in a namespace of its own; the probe
+Each mutant is one edit of gpu/staging.hpp, its definitions, or gpu/engine.hpp, in a namespace of its own; the probe
 (mutants_probe.hpp) must find every one and must not find the engine itself guilty. Edits are told in tokens, so that how the
 headers are laid out does not matter. An edit whose place is not there exactly once is an error: a list that has gone stale
 proves nothing.
@@ -68,25 +68,23 @@ def in_tokens(text):
     return " ".join(t for t in TOKEN.findall(text) if not t.startswith("//"))
 
 
-PARTS = ["gpu/staging.hpp", "gpu/engine.hpp"]
+PARTS = ["gpu/staging.hpp", "gpu/impl/staging.ipp", "gpu/engine.hpp"]
+DETAIL = "namespace ckpt::inline CKPT_DETAIL_ABI::detail"
 
 
-def parts(text):
-    """What a header declares publicly, and the body of its namespace detail."""
-    begin, end = text.index("namespace detail {\n"), text.index("} // namespace detail\n")
-    public = text[text.index("namespace ckpt::inline CKPT_DETAIL_ABI {\n") : begin]
-    return public + "} // namespace ckpt\n", text[begin + len("namespace detail {\n") : end]
+def definitions(text):
+    """What stands in namespace detail."""
+    return text[text.index(DETAIL + " {\n") + len(DETAIL + " {\n") : text.index("} // " + DETAIL + "\n")]
 
 
 def main():
     include, output = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
-    public, private, includes = "", "", []
+    private, includes = "", []
     for name in PARTS:
         text = (include / "ckpt" / name).read_text()
-        a, b = parts(text)
-        public, private = public + a, private + b
+        private += definitions(text)
         includes += [line for line in text.splitlines() if line.startswith("#include") and not any(p in line for p in PARTS)]
-    out = ["// Made by mutants.py."] + sorted(set(includes)) + [public, '#include "mutants_probe.hpp"']
+    out = ["// Made by mutants.py."] + sorted(set(includes)) + ['#include "mutants_probe.hpp"']
     calls = []
     private = in_tokens(private)
     for name, edit in {"none": ("", ""), **MUTANTS}.items():

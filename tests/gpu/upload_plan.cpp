@@ -2,6 +2,7 @@
 //
 // SPDX-License-Identifier: MIT
 #include <ckpt/ckpt.hpp>
+#include <ckpt/gpu/plan_data.hpp>
 #include <ckpt/gpu/upload_plan.hpp>
 #include <ckpt/state/shard.hpp>
 

@@ -13,20 +13,22 @@
 // write straight into its memory.
 #pragma once
 
+#include <ckpt/core/checked.hpp>
 #include <ckpt/core/result.hpp>
 #include <ckpt/core/shared.hpp>
 #include <ckpt/gpu/device_api.hpp>
 #include <ckpt/gpu/direct_read.hpp>
 #include <ckpt/gpu/kernels.hpp>
+#include <ckpt/gpu/plan_data.hpp>
 #include <ckpt/gpu/staging.hpp>
 #include <ckpt/gpu/upload_plan.hpp>
+#include <ckpt/gpu/upload_types.hpp>
 #include <ckpt/io/pages.hpp>
 
 #include <algorithm>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <exception>
 #include <mutex>
 #include <optional>
@@ -38,62 +40,7 @@
 #include <utility>
 #include <vector>
 
-namespace ckpt::inline CKPT_DETAIL_ABI {
-
-/// How far an upload is.
-struct upload_progress {
-    std::uint64_t done{};  ///< bytes whose copies were issued
-    std::uint64_t total{}; ///< bytes of the plan
-};
-
-/// A function `bool(const upload_progress&)`, or an object with such a call, which the caller keeps while the upload
-/// runs: one that would be gone by then does not compile. False stops the upload.
-class progress_callback {
-  public:
-    progress_callback() noexcept = default;
-    template <class F>
-        requires(!std::is_same_v<std::remove_cvref_t<F>, progress_callback> &&
-                 std::is_invocable_r_v<bool, F&, const upload_progress&> &&
-                 (std::is_lvalue_reference_v<F> || std::is_convertible_v<F, bool (*)(const upload_progress&)>))
-    progress_callback(F&& f) noexcept {
-        if constexpr (std::is_convertible_v<F, bool (*)(const upload_progress&)>) {
-            function_ = f;
-        } else {
-            object_ = const_cast<void*>(static_cast<const void*>(&f));
-            call_ = [](void* object, const upload_progress& p) -> bool {
-                return (*static_cast<std::remove_reference_t<F>*>(object))(p);
-            };
-        }
-    }
-    [[nodiscard]] bool operator()(const upload_progress& p) const {
-        if (function_ != nullptr) return function_(p);
-        return call_ == nullptr || call_(object_, p);
-    }
-
-  private:
-    bool (*function_)(const upload_progress&){nullptr};
-    void* object_{nullptr};
-    bool (*call_)(void*, const upload_progress&){nullptr};
-};
-
-/// Device memory of the caller's.
-struct device_place {
-    void* data{};
-    std::size_t bytes{};
-};
-
-/// What an upload did.
-struct upload_report {
-    std::uint64_t bytes{};        ///< read and built, each once
-    std::uint64_t copies{};       ///< issued to devices
-    std::uint64_t pinned_bytes{}; ///< of staging memory; windows of a mapping are beside it, at most one for each slot
-    std::uint64_t verified{};     ///< records whose checksum was compared
-    std::uint64_t
-        unverified{};       ///< storages that were read in part, or without a checksum, where `verify` was asked for
-    std::string fallback{}; ///< why not everything was read as `source` says; empty where it was
-};
-
-namespace detail {
+namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 struct engine_options {
     upload_source source{upload_source::buffered};
@@ -746,5 +693,4 @@ template <device_api Api>
     return memory;
 }
 
-} // namespace detail
-} // namespace ckpt::inline CKPT_DETAIL_ABI
+} // namespace ckpt::inline CKPT_DETAIL_ABI::detail

@@ -8,34 +8,20 @@
 // Everything may be called from many threads, for different pieces.
 #pragma once
 
-#include <ckpt/core/digest.hpp>
 #include <ckpt/core/result.hpp>
-#include <ckpt/gpu/upload_plan.hpp>
+#include <ckpt/gpu/plan_data.hpp>
+#include <ckpt/gpu/upload_types.hpp>
 #include <ckpt/io/file.hpp>
-#include <ckpt/io/source.hpp>
 
-#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
-namespace ckpt::inline CKPT_DETAIL_ABI {
-
-/// How the bytes of files reach the host's memory, or the device. What does not work falls back to `buffered`, and the
-/// report says why.
-enum class upload_source : std::uint8_t {
-    buffered,  ///< positioned reads through the system's cache
-    direct,    ///< reads that bypass it: for cold files, at a fraction of the processor time
-    mapped,    ///< the file's mapping, pinned in windows, where the device can read it
-    gpu_direct ///< past the host, by a `direct_reader`
-};
-
-namespace detail {
+namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 inline constexpr std::uint64_t page_bytes = file::direct_alignment;
 
@@ -95,8 +81,7 @@ class stager {
     std::string reason_{};
 };
 
-} // namespace detail
-} // namespace ckpt::inline CKPT_DETAIL_ABI
+} // namespace ckpt::inline CKPT_DETAIL_ABI::detail
 
 #if !defined(CKPT_COMPILED)
 #include <ckpt/gpu/impl/staging.ipp>

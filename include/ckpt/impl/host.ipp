@@ -3,27 +3,59 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/gpu/engine.hpp>
+#include <ckpt/gpu/host_api.hpp>
+#include <ckpt/gpu/plan_data.hpp>
 #include <ckpt/host.hpp>
+#include <ckpt/state/state_dict.hpp>
+#include <ckpt/tensor/storage.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <new>
+#include <span>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-CKPT_DETAIL_DEF int host_api::allocate(void*& out, std::size_t bytes, stream) const noexcept {
-    // The block before the memory remembers how large it is.
-    void* const block = bytes <= ~std::size_t{0} - page_bytes ? file_system::take_pages(bytes + page_bytes) : nullptr;
-    if (block == nullptr) return 1;
-    const std::size_t whole = bytes + page_bytes;
-    std::memcpy(block, &whole, sizeof whole);
-    out = static_cast<std::byte*>(block) + page_bytes;
-    return 0;
-}
+/// The tensors of a plan in the host's memory.
+class loaded_storages final : public storage_source {
+  public:
+    explicit loaded_storages(shared<device_memory<host_api>> memory);
+    [[nodiscard]] std::uint64_t offset(const placed_tensor& t) const noexcept {
+        return t.offset - blocks_[t.storage].begin;
+    }
 
-CKPT_DETAIL_DEF int host_api::release(void* memory, stream) const noexcept {
-    void* const block = static_cast<std::byte*>(memory) - page_bytes;
-    std::size_t whole{};
-    std::memcpy(&whole, block, sizeof whole);
-    file_system::give_pages(block, whole);
-    return 0;
-}
+    [[nodiscard]] std::uint64_t nbytes(std::uint32_t storage) const noexcept override {
+        return blocks_[storage].end - blocks_[storage].begin;
+    }
+    [[nodiscard]] byte_order order(std::uint32_t) const noexcept override { return native_order(); }
+    [[nodiscard]] std::string_view key(std::uint32_t) const noexcept override { return {}; }
+    [[nodiscard]] result<std::uint64_t> file_offset(std::uint32_t) const override {
+        return error{.code = errc::no_data, .detail = "the storage is a copy in memory, without a place in the file"};
+    }
+    [[nodiscard]] result<std::span<const std::byte>> bytes(std::uint32_t storage) const override {
+        return std::span<const std::byte>{base(storage), static_cast<std::size_t>(nbytes(storage))};
+    }
+    [[nodiscard]] result<void> read(std::uint32_t storage, std::uint64_t offset,
+                                    std::span<std::byte> out) const override;
+
+  private:
+    struct block {
+        std::uint64_t begin{};
+        std::uint64_t end{};
+    };
+    [[nodiscard]] const std::byte* base(std::uint32_t storage) const noexcept {
+        return static_cast<const std::byte*>(memory_->at(0).memory) + blocks_[storage].begin;
+    }
+
+    shared<device_memory<host_api>> memory_;
+    std::vector<block> blocks_;
+};
 
 CKPT_DETAIL_DEF loaded_storages::loaded_storages(shared<device_memory<host_api>> memory)
     : memory_{std::move(memory)}, blocks_(memory_->plan().storages) {

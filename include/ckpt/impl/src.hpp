@@ -132,6 +132,12 @@
 #include <ckpt/folder/impl/tiling.ipp>
 #include <ckpt/folder/impl/zero.ipp>
 
+#include <ckpt/gpu/impl/host_api.ipp>
+#include <ckpt/gpu/impl/plan_copies.ipp>
+#include <ckpt/gpu/impl/plan_data.ipp>
+#include <ckpt/gpu/impl/plan_grouping.ipp>
+#include <ckpt/gpu/impl/plan_inputs.ipp>
+#include <ckpt/gpu/impl/plan_reads.ipp>
 #include <ckpt/gpu/impl/staging.ipp>
 #include <ckpt/gpu/impl/upload_plan.ipp>
 #include <ckpt/impl/host.ipp>

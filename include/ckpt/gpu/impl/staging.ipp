@@ -3,7 +3,12 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/digest.hpp>
 #include <ckpt/gpu/staging.hpp>
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 

@@ -1,0 +1,125 @@
+// ckpt/gpu/impl/plan_copies.ipp: the definitions of plan_copies.hpp.
+//
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <ckpt/gpu/plan_copies.hpp>
+
+#include <algorithm>
+#include <utility>
+
+namespace ckpt::inline CKPT_DETAIL_ABI::detail {
+
+CKPT_DETAIL_DEF plan_copies::plan_copies(const plan_inputs& inputs, plan_grouping& grouping, upload_plan_data& plan)
+    : stored_{inputs.stored()}, groups_{grouping.groups()}, converted_{grouping.converted()}, plan_{plan} {
+    std::sort(grouping.groups().begin(), grouping.groups().end(), [](const byte_group& a, const byte_group& b) {
+        if (a.file != b.file) return a.file < b.file;
+        return a.begin < b.begin;
+    });
+    std::sort(grouping.converted().begin(), grouping.converted().end(), [this](std::uint32_t a, std::uint32_t b) {
+        const stored_bytes& x = stored_[a];
+        const stored_bytes& y = stored_[b];
+        if (x.file != y.file) return x.file < y.file;
+        return x.begin < y.begin;
+    });
+}
+
+CKPT_DETAIL_DEF void plan_copies::add_piece(std::uint32_t file, std::uint64_t begin, std::uint64_t end) {
+    for (; next_group_ < groups_.size() && groups_[next_group_].file == file && groups_[next_group_].begin < end;
+         ++next_group_)
+        open_groups_.push_back(next_group_);
+    for (; next_converted_ < converted_.size(); ++next_converted_) {
+        const stored_bytes& s = stored_[converted_[next_converted_]];
+        if (s.file != file || s.begin >= end) break;
+        open_converted_.push_back(next_converted_);
+    }
+    for (const std::size_t i : open_groups_) {
+        const byte_group& from = groups_[i];
+        const std::uint64_t first = (std::max)(from.begin, begin);
+        const std::uint64_t last = (std::min)(from.end, end);
+        plan_.copies.push_back({from.target, false, first - begin, last - first, from.to + (first - from.begin)});
+    }
+    add_conversions(begin, end);
+    std::erase_if(open_groups_, [&](std::size_t i) { return groups_[i].end <= end; });
+    std::erase_if(open_converted_, [&](std::size_t i) { return stored_[converted_[i]].end <= end; });
+}
+
+CKPT_DETAIL_DEF void plan_copies::add_conversions(std::uint64_t begin, std::uint64_t end) {
+    std::vector<std::pair<std::uint64_t, std::uint64_t>> needed(plan_.targets.size(), {end, begin}); // first, last
+    for (const std::size_t i : open_converted_) {
+        const stored_bytes& s = stored_[converted_[i]];
+        auto& [first, last] = needed[s.target];
+        first = (std::min)(first, (std::max)(s.begin, begin));
+        last = (std::max)(last, (std::min)(s.end, end));
+    }
+    for (std::uint32_t t = 0; t < needed.size(); ++t) {
+        const auto& [first, last] = needed[t];
+        if (first >= last) continue;
+        const std::uint64_t lead = first % image_alignment;
+        plan_.copies.push_back({t, true, first - begin, last - first, lead});
+        plan_.targets[t].scratch = (std::max)(plan_.targets[t].scratch, lead + last - first);
+    }
+    for (const std::size_t i : open_converted_) {
+        const stored_bytes& s = stored_[converted_[i]];
+        const placed_tensor& tensor = plan_.tensors[s.tensor];
+        // Pieces end at multiples of 4,096 and elements are aligned, so none is cut.
+        const std::uint64_t first = (std::max)(s.begin, begin), last = (std::min)(s.end, end);
+        const std::uint64_t scratch = needed[s.target].first;
+        const std::uint64_t size = itemsize(s.type);
+        plan_.casts.push_back({s.target, scratch % image_alignment + (first - scratch),
+                               tensor.offset + (first - s.begin) / size * itemsize(tensor.type), (last - first) / size,
+                               s.type, tensor.type, s.swap_bytes});
+    }
+}
+
+CKPT_DETAIL_DEF void add_built_copy(upload_plan_data& plan, const upload_piece& piece, const staged_copy& copy) {
+    for (std::size_t i = plan.copies.size(); i-- > piece.first_copy;) {
+        staged_copy& last = plan.copies[i];
+        if (last.target != copy.target) continue;
+        if (copy.from < last.from + last.bytes || copy.from - last.from != copy.to - last.to || copy.to < last.to)
+            break;
+        last.bytes = copy.from + copy.bytes - last.from;
+        return;
+    }
+    plan.copies.push_back(copy);
+}
+
+CKPT_DETAIL_DEF void add_built_pieces(const std::vector<built_place>& places, std::uint64_t alignment,
+                                      upload_plan_data& plan) {
+    const auto empty_piece = [&plan] {
+        return upload_piece{.run = no_run, .first_copy = count_of(plan.copies), .first_part = count_of(plan.parts)};
+    };
+    upload_piece piece = empty_piece();
+    const auto finish = [&] {
+        if (piece.bytes == 0) return;
+        piece.copies = count_of(plan.copies) - piece.first_copy;
+        piece.parts = count_of(plan.parts) - piece.first_part;
+        plan.pieces.push_back(piece);
+        plan.built_bytes += piece.bytes;
+        piece = empty_piece();
+    };
+    std::size_t own = 0; // the first place of the tensor in hand
+    for (std::uint32_t b = 0; b < plan.built.size(); ++b) {
+        const built_tensor& t = plan.built[b];
+        const std::uint64_t size = itemsize(t.type);
+        std::size_t end = own;
+        while (end < places.size() && places[end].built == b) ++end;
+        for (std::uint64_t first = 0; first < t.numel;) {
+            std::uint64_t at = align_up(piece.bytes, alignment);
+            if (at >= plan.piece_bytes || (first == 0 && at != 0 && t.numel * size > plan.piece_bytes - at)) {
+                finish();
+                at = 0;
+            }
+            const std::uint64_t n = (std::min)(t.numel - first, (plan.piece_bytes - at) / size);
+            plan.parts.push_back({b, first, n, at});
+            for (std::size_t i = own; i < end; ++i)
+                add_built_copy(plan, piece, {places[i].target, false, at, n * size, places[i].to + first * size});
+            piece.bytes = at + n * size;
+            first += n;
+        }
+        own = end;
+    }
+    finish();
+}
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI::detail

@@ -1,0 +1,237 @@
+// ckpt/gpu/impl/plan_inputs.ipp: the definitions of plan_inputs.hpp.
+//
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <ckpt/gpu/plan_inputs.hpp>
+
+#include <algorithm>
+#include <string>
+#include <tuple>
+#include <utility>
+
+namespace ckpt::inline CKPT_DETAIL_ABI::detail {
+
+CKPT_DETAIL_DEF plan_inputs::plan_inputs(const upload_plan_options& options, upload_plan_data& plan)
+    : options_{options}, plan_{plan}, selected_{options.select} {
+    for (const upload_cast& c : options.casts) casts_.emplace_back(std::vector<pattern>{c.keys});
+}
+
+CKPT_DETAIL_DEF result<void> plan_inputs::add(const state_dict_data& weights, std::uint32_t target) {
+    for (const auto& entry : weights.entries) {
+        if (!options_.select.empty() && !selected_.matches(entry.key)) continue;
+        if (auto added = add_tensor(entry.key, *entry.data, *weights.source, target); !added) {
+            error e = std::move(added).error();
+            if (e.path.empty()) e.path = weights.where(entry.key);
+            return e;
+        }
+    }
+    return {};
+}
+
+CKPT_DETAIL_DEF result<void> plan_inputs::finish() {
+    for (const pattern& p : options_.select) {
+        pattern_list one{{p}};
+        if (std::none_of(plan_.tensors.begin(), plan_.tensors.end(),
+                         [&](const placed_tensor& t) { return one.matches(t.key); }))
+            return error{.code = errc::key_missing,
+                         .detail = "no key matches " + quoted(p.text()),
+                         .hint = "list the keys with: ckpt ls FILE"};
+    }
+    build_sparse_views();
+    return sort_keys();
+}
+
+CKPT_DETAIL_DEF std::uint32_t plan_inputs::file_number(const source& from, std::string_view name) {
+    const file* const in = from.whole_file();
+    for (std::size_t i = files_.size(); i-- > 1;) // what is asked for is nearly always the last one
+        if (files_[i].in == in) return static_cast<std::uint32_t>(i);
+    files_.push_back({&from, in, name});
+    return static_cast<std::uint32_t>(files_.size() - 1);
+}
+
+CKPT_DETAIL_DEF std::uint32_t plan_inputs::source_number(const storage_source* of) {
+    for (std::size_t i = sources_.size(); i-- > 0;)
+        if (sources_[i] == of) return static_cast<std::uint32_t>(i);
+    sources_.push_back(of);
+    return static_cast<std::uint32_t>(sources_.size() - 1);
+}
+
+CKPT_DETAIL_DEF result<void> plan_inputs::add_tensor(std::string_view key, const tensor_data& data,
+                                                     const storage_source& from, std::uint32_t target) {
+    if (data.refusal != nullptr) return *data.refusal;
+    const bool whole = data.kind == layout::strided;
+    if (data.extra != nullptr)
+        for (const named_data& part : data.extra->parts()) {
+            std::string name = std::string(key) + '.' + std::string(part.name);
+            const std::string_view kept{copy(std::span<const char>{name}), name.size()};
+            if (auto added = add_tensor(kept, part.data, from, target); !added) return added;
+        }
+    if (!whole && data.extra != nullptr && !data.extra->parts().empty()) return {};
+    if (auto usable = check_access(&data, &from); !usable) return usable;
+    return add_strided(key, data, from, target);
+}
+
+CKPT_DETAIL_DEF dtype plan_inputs::wanted_type(std::string_view key, const tensor_data& data) {
+    const auto floating = [](dtype t) {
+        return info(t).kind == dtype_kind::floating || info(t).kind == dtype_kind::complex;
+    };
+    for (std::size_t i = 0; i < casts_.size(); ++i) {
+        if (!casts_[i].matches(key)) continue;
+        const dtype to = options_.casts[i].to;
+        return is_quantised(data) || (floating(to) && !floating(data.type)) ? data.type : to;
+    }
+    return data.type;
+}
+
+CKPT_DETAIL_DEF result<void> plan_inputs::add_strided(std::string_view key, const tensor_data& data,
+                                                      const storage_source& from, std::uint32_t target) {
+    placed_tensor placed{.key = key,
+                         .type = wanted_type(key, data),
+                         .target = target,
+                         .rank = data.rank,
+                         .shape = copy(data.sizes()),
+                         .strides = copy(data.steps()),
+                         .numel = data.numel};
+    if (is_quantised(data) && !is_per_channel(data.extra->scheme)) placed.quantised = data.extra;
+    const bool casts = placed.type != data.type;
+    if (casts && (bits(data.type) < 8 || !is_convertible(data.type, placed.type)))
+        return error{.code = errc::conversion,
+                     .detail = "no cast from " + std::string(name(data.type)) + " to " + std::string(name(placed.type)),
+                     .hint = "leave the tensor out of the casts"};
+    if (data.numel == 0) {
+        make_dense(placed, data);
+        plan_.tensors.push_back(placed);
+        return {};
+    }
+    const std::size_t width = bits(data.type);
+    const bool dense = is_contiguous(data);
+    if (width < 8 && (!dense || data.storage_offset * width % 8 != 0)) return packed_error(data.type);
+    const bool foreign = from.order(data.storage) != native_order() && info(data.type).component_bytes > 1;
+    const device_kernels* const k = options_.kernels;
+    const bool by_device = (casts || foreign) && dense && k != nullptr && bits(placed.type) >= width &&
+                           (!casts || k->can_cast(data.type, placed.type));
+    stored_bytes bytes{.tensor = count_of(plan_.tensors),
+                       .target = target,
+                       .converted = by_device,
+                       .type = data.type,
+                       .swap_bytes = foreign};
+    bool stored = !has_lazy_bit(data) && !from.is_gathered(data.storage) && ((!casts && !foreign) || by_device);
+    if (stored) {
+        const auto found = find_storage(data, from, bytes);
+        if (!found) return found.error();
+        stored = *found;
+    }
+    const std::uint64_t unit = width < 8 ? 1 : (std::min)(std::uint64_t{16}, std::uint64_t{itemsize(data.type)});
+    bytes.aligned = (bytes.storage & (unit - 1)) == 0;
+    // A device loads whole elements: where a file has them at odd places, the host moves them.
+    if (by_device && !bytes.aligned) stored = false;
+    if (!stored && width < 8) return packed_error(data.type);
+    if (!stored) {
+        plan_.tensors.push_back(placed);
+        build_on_host(bytes.tensor, data, from);
+        return {};
+    }
+    std::uint64_t end = 0;
+    if (!bytes_needed(data, end))
+        return error{.code = errc::internal, .detail = "a tensor that was never checked against its storage"};
+    bytes.begin = bytes.storage + data.storage_offset * width / 8;
+    bytes.end = bytes.storage + end;
+    if (!by_device && !dense && bytes_of(data.type, data.numel) < (bytes.end - bytes.begin) / 4 * 3) {
+        bytes.sparse_view = &data;
+        bytes.sparse_source = &from;
+    }
+    placed.way = by_device ? upload_way::device : upload_way::stored;
+    placed.nbytes = by_device ? bytes_of(placed.type, placed.numel) : bytes.end - bytes.begin;
+    stored_.push_back(bytes);
+    plan_.tensors.push_back(placed);
+    return {};
+}
+
+CKPT_DETAIL_DEF result<bool> plan_inputs::find_storage(const tensor_data& data, const storage_source& from,
+                                                       stored_bytes& out) {
+    const auto place = from.place_of(data.storage);
+    if (!place) return place.error();
+    const auto nbytes = from.nbytes(data.storage);
+    if (place->from != nullptr && place->from->whole_file() != nullptr) {
+        out.file = file_number(*place->from, from.file(data.storage));
+        out.storage = place->from->base() + place->offset;
+        storages_.push_back({out.file, out.storage, out.storage + nbytes, place->crc32, from.key(data.storage)});
+        return true;
+    }
+    const auto bytes = from.bytes(data.storage);
+    if (!bytes) return false;
+    out.storage = reinterpret_cast<std::uintptr_t>(bytes->data());
+    if (place->from != nullptr)
+        storages_.push_back({0, out.storage, out.storage + nbytes, place->crc32, from.key(data.storage)});
+    else ++plan_.unchecked;
+    return true;
+}
+
+CKPT_DETAIL_DEF void plan_inputs::build_on_host(std::uint32_t tensor, const tensor_data& data,
+                                                const storage_source& from) {
+    placed_tensor& placed = plan_.tensors[tensor];
+    placed.way = upload_way::host;
+    make_dense(placed, data);
+    on_host_.push_back({tensor, &data, &from, source_number(&from), placed.type});
+    ++plan_.unchecked; // a record is only summed as it lies in the file
+}
+
+CKPT_DETAIL_DEF void plan_inputs::build_sparse_views() {
+    if (std::none_of(stored_.begin(), stored_.end(), [](const stored_bytes& s) { return s.sparse_view != nullptr; }))
+        return;
+    std::vector<std::uint32_t> order;
+    for (std::uint32_t i = 0; i < stored_.size(); ++i) order.push_back(i);
+    const auto place = [this](std::uint32_t i) {
+        const stored_bytes& s = stored_[i];
+        return std::tuple{s.target, s.converted, s.file, s.begin};
+    };
+    std::sort(order.begin(), order.end(),
+              [&](std::uint32_t a, std::uint32_t b) { return place(a) != place(b) ? place(a) < place(b) : a < b; });
+    // What the others need, as ranges that do not touch.
+    std::vector<stored_bytes> covered;
+    for (const std::uint32_t i : order) {
+        const stored_bytes& s = stored_[i];
+        if (s.sparse_view != nullptr || s.converted) continue;
+        if (!covered.empty() && covered.back().target == s.target && covered.back().file == s.file &&
+            s.begin <= covered.back().end)
+            covered.back().end = (std::max)(covered.back().end, s.end);
+        else covered.push_back(s);
+    }
+    const auto before = [](const stored_bytes& a, const stored_bytes& b) {
+        return std::tuple{a.target, a.file, a.begin} < std::tuple{b.target, b.file, b.begin};
+    };
+    std::erase_if(stored_, [&](const stored_bytes& s) {
+        if (s.sparse_view == nullptr) return false;
+        const auto after = std::upper_bound(covered.begin(), covered.end(), s, before);
+        if (after != covered.begin() && (after - 1)->target == s.target && (after - 1)->file == s.file &&
+            (after - 1)->end >= s.end)
+            return false;
+        build_on_host(s.tensor, *s.sparse_view, *s.sparse_source);
+        return true;
+    });
+}
+
+CKPT_DETAIL_DEF void plan_inputs::make_dense(placed_tensor& placed, const tensor_data& data) {
+    auto* strides = plan_.memory.allocate<std::int64_t>(data.rank + std::size_t{1});
+    set_dense_strides(data.sizes(), false, strides);
+    placed.strides = strides;
+    placed.nbytes = bytes_of(placed.type, placed.numel);
+}
+
+CKPT_DETAIL_DEF result<void> plan_inputs::sort_keys() {
+    for (std::uint32_t i = 0; i < plan_.tensors.size(); ++i) plan_.targets[plan_.tensors[i].target].by_key.push_back(i);
+    for (auto& t : plan_.targets) {
+        const auto key = [this](std::uint32_t i) { return plan_.tensors[i].key; };
+        std::sort(t.by_key.begin(), t.by_key.end(), [&](std::uint32_t a, std::uint32_t b) { return key(a) < key(b); });
+        for (std::size_t i = 1; i < t.by_key.size(); ++i)
+            if (key(t.by_key[i]) == key(t.by_key[i - 1]))
+                return error{.code = errc::key_duplicate,
+                             .detail = "a part of a tensor has the key " + quoted(key(t.by_key[i])) +
+                                       ", as another tensor has",
+                             .hint = "upload them one by one, by select"};
+    }
+    return {};
+}
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI::detail

@@ -1,0 +1,53 @@
+// ckpt/gpu/plan_copies.hpp: what of each piece of an upload is copied to which device.
+//
+// SPDX-License-Identifier: MIT
+// In:      pieces of what is read, one after another; groups of stored bytes; what the host builds.
+// Out:     copies and conversions of each piece; the pieces that the host builds, and their copies.
+// Refuses: nothing.
+#pragma once
+
+#include <ckpt/gpu/plan_data.hpp>
+#include <ckpt/gpu/plan_grouping.hpp>
+#include <ckpt/gpu/plan_inputs.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace ckpt::inline CKPT_DETAIL_ABI::detail {
+
+/// The copies of pieces that are read. Pieces are asked for in the order of the files.
+class plan_copies {
+  public:
+    plan_copies(const plan_inputs& inputs, plan_grouping& grouping, upload_plan_data& plan);
+
+    /// Adds the copies and conversions of a piece: bytes [begin, end) of a file.
+    void add_piece(std::uint32_t file, std::uint64_t begin, std::uint64_t end);
+
+  private:
+    /// What the device converts of a piece: one copy for each target, from the first to the last byte that it needs.
+    void add_conversions(std::uint64_t begin, std::uint64_t end);
+
+    const std::vector<stored_bytes>& stored_;
+    const std::vector<byte_group>& groups_;
+    const std::vector<std::uint32_t>& converted_;
+    upload_plan_data& plan_;
+    std::size_t next_group_{0};
+    std::size_t next_converted_{0};
+    // Those that began before the end of the piece in hand and reach into it.
+    std::vector<std::size_t> open_groups_{};
+    std::vector<std::size_t> open_converted_{};
+};
+
+/// Adds a copy out of a piece that the host builds. Where it goes on behind the last copy to its target, in the piece
+/// and on the device, that one becomes longer instead.
+void add_built_copy(upload_plan_data& plan, const upload_piece& piece, const staged_copy& copy);
+
+/// Adds the pieces that the host builds. Small tensors share one, so that they are one copy where they lie together.
+void add_built_pieces(const std::vector<built_place>& places, std::uint64_t alignment, upload_plan_data& plan);
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI::detail
+
+#if !defined(CKPT_COMPILED)
+#include <ckpt/gpu/impl/plan_copies.ipp>
+#endif

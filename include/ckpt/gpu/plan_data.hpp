@@ -1,0 +1,164 @@
+// ckpt/gpu/plan_data.hpp: what an upload plan consists of.
+//
+// SPDX-License-Identifier: MIT
+// In:      numbers that the planner computed.
+// Out:     plain data, which the upload engine carries out.
+// Refuses: nothing.
+//
+// A plan is made in four steps, each with a header of its own: what each tensor is made from (plan_inputs), where it
+// lies in device memory (plan_grouping), what is read in which pieces (plan_reads), what of a piece is copied where
+// (plan_copies).
+#pragma once
+
+#include <ckpt/core/arena.hpp>
+#include <ckpt/core/shared.hpp>
+#include <ckpt/gpu/kernels.hpp>
+#include <ckpt/gpu/upload_types.hpp>
+#include <ckpt/io/source.hpp>
+#include <ckpt/state/gather.hpp>
+#include <ckpt/tensor/parts.hpp>
+#include <ckpt/tensor/tensor.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+namespace ckpt::inline CKPT_DETAIL_ABI::detail {
+
+/// Bytes of a file that no tensor needs are read and copied, too, where there are at most so many between two tensors:
+/// that costs less than another read and another copy.
+inline constexpr std::uint64_t bridged_gap = 4096;
+/// Where a file's bytes lie on the device as they do in the file, an offset in the file and its offset on the device
+/// have the same remainder by this.
+inline constexpr std::uint64_t image_alignment = 256;
+
+[[nodiscard]] constexpr std::uint64_t align_up(std::uint64_t at, std::uint64_t alignment) noexcept {
+    return (at + alignment - 1) & ~(alignment - 1);
+}
+
+/// Bytes that lie behind one another in a file, or in memory.
+struct byte_run {
+    const source* from{};  ///< some source of the file; null: memory
+    const file* in{};      ///< the file; null: memory
+    std::uint64_t begin{}; ///< in the file; in memory the address
+    std::uint64_t end{};
+    std::string_view file_name{}; ///< in its folder; empty where there is one file only
+};
+
+/// A part of staged bytes and where it goes.
+struct staged_copy {
+    std::uint32_t target{};
+    bool to_scratch{};    ///< it is converted from there: the piece's casts say how
+    std::uint64_t from{}; ///< in the piece
+    std::uint64_t bytes{};
+    std::uint64_t to{}; ///< in the target's memory, or in its scratch
+};
+
+/// A conversion on the device, from scratch to the target's memory.
+struct device_cast {
+    std::uint32_t target{};
+    std::uint64_t from{};  ///< in the scratch
+    std::uint64_t to{};    ///< in the target's memory
+    std::uint64_t count{}; ///< of elements
+    dtype type{};
+    dtype wanted{};
+    bool swap_bytes{};
+};
+
+/// Elements of a tensor that the host builds.
+struct built_part {
+    std::uint32_t tensor{}; ///< in `upload_plan_data::built`
+    std::uint64_t first{};  ///< element
+    std::uint64_t count{};
+    std::uint64_t at{}; ///< in the piece, in bytes
+};
+
+/// What is staged at once.
+struct upload_piece {
+    std::uint32_t run{};   ///< or `no_run` where the host builds it
+    std::uint64_t begin{}; ///< in the file, or the address
+    std::uint64_t bytes{};
+    std::uint32_t first_copy{}, copies{};
+    std::uint32_t first_cast{}, casts{};
+    std::uint32_t first_part{}, parts{};
+};
+inline constexpr std::uint32_t no_run = ~std::uint32_t{0};
+
+/// A tensor that the host builds, for one or more targets.
+struct built_tensor {
+    std::uint32_t node{}; ///< of the plan's gathers
+    dtype type{};
+    std::uint64_t numel{};
+};
+
+/// A record whose bytes are all read, and their checksum.
+struct known_checksum {
+    std::uint32_t run{};
+    std::uint64_t begin{};
+    std::uint64_t end{};
+    std::uint32_t crc32{};
+    std::string_view key{};
+};
+
+/// A tensor and where it lies in its target's memory.
+struct placed_tensor {
+    std::string_view key{};
+    dtype type{};
+    upload_way way{};
+    std::uint32_t target{};
+    std::uint32_t rank{};
+    const std::int64_t* shape{};
+    const std::int64_t* strides{};
+    std::uint64_t offset{}; ///< of element 0, in the target's memory
+    std::uint64_t nbytes{}; ///< from the first to the last element; 0 where there are none
+    std::uint64_t numel{};
+    std::uint32_t storage{};         ///< equal numbers share memory, as the tensors of one storage do
+    const tensor_extra* quantised{}; ///< scale and zero point of one that is quantised as a whole; null for others
+};
+
+struct upload_plan_data final : counted {
+    struct target {
+        int device{};
+        std::uint64_t bytes{};
+        std::uint64_t scratch{};
+        std::vector<std::uint32_t> by_key{}; ///< tensors, sorted
+    };
+    std::vector<shared<counted>> owners{};
+    arena memory{};
+    gather_plan plan{};
+    std::vector<target> targets{};
+    std::vector<placed_tensor> tensors{};
+    std::vector<built_tensor> built{};
+    std::vector<byte_run> runs{};
+    std::vector<upload_piece> pieces{};
+    std::vector<staged_copy> copies{};
+    std::vector<device_cast> casts{};
+    std::vector<built_part> parts{};
+    std::vector<known_checksum> checksums{};
+    std::uint32_t storages{};  ///< numbers of them that tensors have
+    std::uint64_t unchecked{}; ///< storages that are read in part, or have no checksum
+    std::uint64_t piece_bytes{};
+    std::uint64_t slot_bytes{}; ///< whole pages that hold any piece, at its place in the first page
+    std::uint64_t read_bytes{}; ///< of runs
+    std::uint64_t built_bytes{};
+    const device_kernels* kernels{};
+
+    /// Where the bytes of a piece begin in its slot: at their place in the page, so that direct reads need no second
+    /// copy.
+    [[nodiscard]] std::uint64_t lead(const upload_piece& piece) const noexcept {
+        return piece.run != no_run && runs[piece.run].in != nullptr ? piece.begin % file::direct_alignment : 0;
+    }
+    [[nodiscard]] const placed_tensor* find(std::string_view key, std::uint32_t of) const noexcept;
+};
+
+/// How many of a plan's copies, casts or parts there are by now: they are numbered by 32 bits.
+template <class T> [[nodiscard]] std::uint32_t count_of(const std::vector<T>& of) noexcept {
+    return static_cast<std::uint32_t>(of.size());
+}
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI::detail
+
+#if !defined(CKPT_COMPILED)
+#include <ckpt/gpu/impl/plan_data.ipp>
+#endif

@@ -1,0 +1,85 @@
+// ckpt/gpu/plan_grouping.hpp: where the tensors of an upload lie in the memory of their devices.
+//
+// SPDX-License-Identifier: MIT
+// In:      what each tensor is made from; a layout, an alignment.
+// Out:     the offset of each tensor; groups of stored bytes that are copied together; where what the host builds goes.
+// Refuses: sizes that 64 bits cannot count; tensors that are expanded far beyond what is stored.
+#pragma once
+
+#include <ckpt/core/error.hpp>
+#include <ckpt/core/result.hpp>
+#include <ckpt/gpu/plan_data.hpp>
+#include <ckpt/gpu/plan_inputs.hpp>
+#include <ckpt/gpu/upload_types.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace ckpt::inline CKPT_DETAIL_ABI::detail {
+
+/// Bytes of one target that lie together on the device as they do in the file.
+struct byte_group {
+    std::uint32_t target{};
+    std::uint32_t file{};
+    std::uint64_t begin{};
+    std::uint64_t end{};
+    std::uint64_t to{}; ///< in the target's memory
+};
+
+/// Where a target wants a tensor that the host builds.
+struct built_place {
+    std::uint32_t built{}; ///< in `upload_plan_data::built`
+    std::uint32_t target{};
+    std::uint64_t to{};
+};
+
+/// Gives every tensor its place.
+class plan_grouping {
+  public:
+    plan_grouping(const upload_plan_options& options, const plan_inputs& inputs, upload_plan_data& plan)
+        : options_{options}, inputs_{inputs}, plan_{plan} {}
+
+    [[nodiscard]] result<void> run();
+
+    [[nodiscard]] std::vector<byte_group>& groups() noexcept { return groups_; }
+    /// Which of the stored bytes the device converts, equal ones once.
+    [[nodiscard]] std::vector<std::uint32_t>& converted() noexcept { return converted_; }
+    /// In the order of what is built.
+    [[nodiscard]] const std::vector<built_place>& built_places() const noexcept { return built_places_; }
+
+  private:
+    /// Stored bytes: what overlaps lies together; in a file image, so does what is nearly side by side.
+    [[nodiscard]] result<void> group_stored();
+    /// How many of the stored bytes `order` begins with make the first group.
+    [[nodiscard]] std::size_t gather_group(std::span<const std::uint32_t> order, byte_group& group) const;
+    /// How far behind a multiple of its alignment a group begins, so that its elements are aligned.
+    [[nodiscard]] std::uint64_t lead_of(std::span<const std::uint32_t> members, const byte_group& group,
+                                        bool image) const;
+    [[nodiscard]] bool is_image(const stored_bytes& first) const noexcept {
+        return options_.layout == upload_layout::file_image && first.aligned && first.file != 0;
+    }
+    /// Tensors that the device converts: equal ones share their place.
+    [[nodiscard]] result<void> place_converted();
+    /// Tensors that the host builds: equal ones are built once, for all targets.
+    [[nodiscard]] result<void> place_built();
+    [[nodiscard]] error output_error(const tensor_data& data, std::uint32_t tensor) const;
+    void number_storages();
+    /// Room for `bytes`, at `lead` behind a multiple of `alignment`.
+    [[nodiscard]] result<std::uint64_t> reserve(std::uint32_t target, std::uint64_t lead, std::uint64_t bytes,
+                                                std::uint64_t alignment);
+
+    const upload_plan_options& options_;
+    const plan_inputs& inputs_;
+    upload_plan_data& plan_;
+    std::vector<byte_group> groups_{};
+    std::vector<std::uint32_t> converted_{};
+    std::vector<built_place> built_places_{};
+};
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI::detail
+
+#if !defined(CKPT_COMPILED)
+#include <ckpt/gpu/impl/plan_grouping.ipp>
+#endif

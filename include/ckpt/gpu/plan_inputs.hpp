@@ -1,0 +1,132 @@
+// ckpt/gpu/plan_inputs.hpp: what each tensor of an upload is made from.
+//
+// SPDX-License-Identifier: MIT
+// In:      state_dicts, each for a target; which keys, and casts.
+// Out:     the plan's tensors; for each of them bytes of a file or of memory, or the gather by which the host builds
+// it. Refuses: tensors without values, casts that do not exist, two tensors of one key, patterns that match no key.
+#pragma once
+
+#include <ckpt/core/pattern.hpp>
+#include <ckpt/core/result.hpp>
+#include <ckpt/gpu/plan_data.hpp>
+#include <ckpt/gpu/upload_types.hpp>
+#include <ckpt/io/source.hpp>
+#include <ckpt/state/state_dict.hpp>
+#include <ckpt/tensor/parts.hpp>
+#include <ckpt/tensor/storage.hpp>
+#include <ckpt/tensor/tensor.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+namespace ckpt::inline CKPT_DETAIL_ABI::detail {
+
+/// Bytes of a file, or of memory, that a tensor is made from.
+struct stored_bytes {
+    std::uint32_t tensor{};
+    std::uint32_t target{};
+    std::uint32_t file{};  ///< among `plan_inputs::files`; 0 for memory
+    std::uint64_t begin{}; ///< in the file, or the address
+    std::uint64_t end{};
+    std::uint64_t storage{}; ///< where its storage begins
+    bool aligned{};          ///< the storage begins in its file at a multiple of its elements' size
+    bool converted{};        ///< by the device, to the type of the plan's tensor
+    dtype type{};            ///< as stored
+    bool swap_bytes{};
+    /// Set where the tensor uses few of these bytes, as a slice by columns does; null for others.
+    const tensor_data* sparse_view{};
+    const storage_source* sparse_source{};
+};
+
+/// A tensor that the host builds.
+struct host_tensor {
+    std::uint32_t tensor{};
+    const tensor_data* data{};
+    const storage_source* source{};
+    std::uint32_t source_number{}; ///< so that two plans of one state_dict are equal
+    dtype wanted{};
+};
+
+/// A storage that tensors are made from, for its checksum.
+struct used_storage {
+    std::uint32_t file{};
+    std::uint64_t begin{};
+    std::uint64_t end{};
+    std::uint32_t crc32{};
+    std::string_view key{};
+    [[nodiscard]] friend bool operator==(const used_storage& a, const used_storage& b) noexcept {
+        return a.file == b.file && a.begin == b.begin && a.end == b.end;
+    }
+};
+
+/// A file of a plan, by one of the sources that read it.
+struct planned_file {
+    const source* from{};
+    const file* in{};
+    std::string_view name{}; ///< in its folder
+};
+
+/// Collects what the tensors of all targets are made from. Files and sources have numbers in the order in which they
+/// are met, so that equal state_dicts give equal plans.
+class plan_inputs {
+  public:
+    plan_inputs(const upload_plan_options& options, upload_plan_data& plan);
+
+    /// Adds the tensors of a state_dict that the options select.
+    [[nodiscard]] result<void> add(const state_dict_data& weights, std::uint32_t target);
+    /// After the last state_dict.
+    [[nodiscard]] result<void> finish();
+
+    [[nodiscard]] const std::vector<planned_file>& files() const noexcept { return files_; }
+    [[nodiscard]] const std::vector<stored_bytes>& stored() const noexcept { return stored_; }
+    [[nodiscard]] const std::vector<host_tensor>& on_host() const noexcept { return on_host_; }
+    [[nodiscard]] const std::vector<used_storage>& storages() const noexcept { return storages_; }
+
+  private:
+    [[nodiscard]] std::uint32_t file_number(const source& from, std::string_view name);
+    [[nodiscard]] std::uint32_t source_number(const storage_source* of);
+
+    template <class T> [[nodiscard]] const T* copy(std::span<const T> numbers) {
+        T* out = plan_.memory.allocate<T>(numbers.size() + 1);
+        for (std::size_t i = 0; i < numbers.size(); ++i) out[i] = numbers[i];
+        return out;
+    }
+
+    /// A tensor, and its parts under "key.part".
+    [[nodiscard]] result<void> add_tensor(std::string_view key, const tensor_data& data, const storage_source& from,
+                                          std::uint32_t target);
+    /// A tensor that is a strided view of one storage.
+    [[nodiscard]] result<void> add_strided(std::string_view key, const tensor_data& data, const storage_source& from,
+                                           std::uint32_t target);
+    /// The type that the first cast for this key gives.
+    [[nodiscard]] dtype wanted_type(std::string_view key, const tensor_data& data);
+    /// Finds the tensor's storage in a file or in memory and notes it as used. False where only its source can give
+    /// the elements.
+    [[nodiscard]] result<bool> find_storage(const tensor_data& data, const storage_source& from, stored_bytes& out);
+    void build_on_host(std::uint32_t tensor, const tensor_data& data, const storage_source& from);
+    /// Sparse views whose other bytes no tensor of the target needs are gathered by the host: else a slice by columns
+    /// would take the room of the whole.
+    void build_sparse_views();
+    /// Makes a tensor's strides those of elements in row-major order.
+    void make_dense(placed_tensor& placed, const tensor_data& data);
+    [[nodiscard]] result<void> sort_keys();
+
+    const upload_plan_options& options_;
+    upload_plan_data& plan_;
+    pattern_list selected_;
+    std::vector<pattern_list> casts_{};
+    std::vector<planned_file> files_{1}; // the first one stands for memory
+    std::vector<const storage_source*> sources_{};
+    std::vector<stored_bytes> stored_{};
+    std::vector<host_tensor> on_host_{};
+    std::vector<used_storage> storages_{};
+};
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI::detail
+
+#if !defined(CKPT_COMPILED)
+#include <ckpt/gpu/impl/plan_inputs.ipp>
+#endif
