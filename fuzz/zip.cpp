@@ -4,7 +4,8 @@
 // Invariants: payloads lie inside the input and do not overlap; an error's offset is at most the input's size and its
 // text is bounded; the same answer twice, and by mapping and by reading; memory is bounded by the input; errc::internal
 // never.
-#include <ckpt/archive/zip.hpp>
+#include <ckpt/archive/zip_directory.hpp>
+#include <ckpt/archive/zip_locate.hpp>
 #include <ckpt/archive/zip_verify.hpp>
 
 #include <cstddef>
@@ -21,6 +22,7 @@ namespace {
 
 using ckpt::detail::source;
 using ckpt::detail::zip_archive;
+namespace zip = ckpt::detail::zip;
 
 void require(bool holds) {
     if (!holds) std::abort();
@@ -56,16 +58,16 @@ outcome look(std::span<const std::byte> bytes, ckpt::io_mode mode) {
         require(r.name.data() != nullptr && !r.name.empty());
         const ckpt::record* const same = archive->find(r.name);
         require(r.is_folder() ? same == nullptr : same == &r);
-        const auto at = zip_archive::locate(*from, r);
+        const auto at = zip::locate(*from, r);
         if (!at) {
             out.add(at.error());
             continue;
         }
         require(*at >= r.header_offset + 30 + r.name.size() && *at <= r.bound && r.stored_size <= r.bound - *at);
         out.numbers.push_back(*at);
-        const std::uint64_t predicted = zip_archive::predict(r, 64);
+        const std::uint64_t predicted = zip::predict(r, 64);
         require(predicted == 0 || (predicted <= r.bound && r.size <= r.bound - predicted));
-        const auto content = zip_archive::read_record(*from, r, memory, true);
+        const auto content = zip::read_record(*from, r, memory, true);
         if (!content) {
             out.add(content.error());
         } else {

@@ -1,9 +1,12 @@
 // core/, io/ and archive/: errors, text and digests; files; the records of an archive.
-#include <ckpt/archive/impl/inflate.ipp>
+#include <ckpt/archive/impl/inflate_record.ipp>
 #include <ckpt/archive/impl/names.ipp>
 #include <ckpt/archive/impl/safetensors.ipp>
 #include <ckpt/archive/impl/tar.ipp>
-#include <ckpt/archive/impl/zip.ipp>
+#include <ckpt/archive/impl/zip_directory.ipp>
+#include <ckpt/archive/impl/zip_end.ipp>
+#include <ckpt/archive/impl/zip_format.ipp>
+#include <ckpt/archive/impl/zip_locate.ipp>
 #include <ckpt/archive/impl/zip_verify.ipp>
 #include <ckpt/core/impl/error.ipp>
 #include <ckpt/core/impl/index_table.ipp>

@@ -1,7 +1,8 @@
 // tests/archive/zip.cpp: which archives are read, which are refused, and why. Cases name the rule they check.
 //
 // SPDX-License-Identifier: MIT
-#include <ckpt/archive/zip.hpp>
+#include <ckpt/archive/zip_directory.hpp>
+#include <ckpt/archive/zip_locate.hpp>
 #include <ckpt/archive/zip_verify.hpp>
 
 #include "../support/temporary_file.hpp"
@@ -24,11 +25,19 @@ using ckpt::record;
 using ckpt::detail::arena;
 using ckpt::detail::source;
 using ckpt::detail::zip_archive;
+namespace zip = ckpt::detail::zip;
 using namespace test_support;
 
 namespace {
 
 std::span<const std::byte> bytes_of(std::string_view text) { return std::as_bytes(std::span(text)); }
+
+/// Where a payload begins, for planning: predicted, or by its local header where that is not possible.
+ckpt::result<std::uint64_t> planned(const source& from, const record& r, std::uint64_t alignment = 64) {
+    const std::uint64_t predicted = zip::predict(r, alignment);
+    if (predicted != 0) return predicted;
+    return zip::locate(from, r);
+}
 
 /// What became of an archive: the first error, or none; all faults of the walk.
 struct verdict {
@@ -61,11 +70,11 @@ verdict judge_source(const source& from, const ckpt::limits& budget = {}) {
         return out;
     }
     for (const record& r : archive->records()) {
-        const auto planned = zip_archive::payload_offset(from, r);
-        const auto at = zip_archive::locate(from, r);
-        if (!at || !planned) {
-            fill(at ? planned.error() : at.error());
-            CHECK((at ? planned.error() : at.error()).record == r.name);
+        const auto plan = planned(from, r);
+        const auto at = zip::locate(from, r);
+        if (!at || !plan) {
+            fill(at ? plan.error() : at.error());
+            CHECK((at ? plan.error() : at.error()).record == r.name);
             return out;
         }
         REQUIRE(*at <= from.size());
@@ -146,9 +155,9 @@ TEST_CASE("a file as torch.save writes it is read: names, sizes, checksums, payl
         CHECK(r.bound == (i + 1 < members.size() ? file.local[i + 1] : file.directory));
         CHECK(r.crc32 == slow_crc32(members[i].data));
         CHECK(archive.find(members[i].name) == &r);
-        CHECK(zip_archive::predict(r, 64) == file.payload[i]);
-        CHECK(zip_archive::locate(*from, r).value() == file.payload[i]);
-        const auto payload = zip_archive::read_record(*from, r, memory, true).value();
+        CHECK(zip::predict(r, 64) == file.payload[i]);
+        CHECK(zip::locate(*from, r).value() == file.payload[i]);
+        const auto payload = zip::read_record(*from, r, memory, true).value();
         CHECK(std::string(reinterpret_cast<const char*>(payload.data()), payload.size()) == members[i].data);
     }
     CHECK(archive.find("archive/data/3") == nullptr);
@@ -176,8 +185,8 @@ TEST_CASE("an empty record has no descriptor, and is predicted and read") {
     const record* const empty = archive.find("archive/data/empty");
     REQUIRE(empty != nullptr);
     CHECK(empty->flags == 0x0800);
-    CHECK(zip_archive::predict(*empty, 64) == file.payload[4]);
-    CHECK(zip_archive::read_record(*from, *empty, memory, true).value().empty());
+    CHECK(zip::predict(*empty, 64) == file.payload[4]);
+    CHECK(zip::read_record(*from, *empty, memory, true).value().empty());
 }
 
 TEST_CASE("other alignments are read; predictions hold with the right one only") {
@@ -189,10 +198,10 @@ TEST_CASE("other alignments are read; predictions hold with the right one only")
         const auto archive = zip_archive::read(*from, {}, memory).value();
         for (std::size_t i = 0; i < archive.records().size(); ++i) {
             const record& r = archive.records()[i];
-            CHECK(zip_archive::predict(r, alignment) == file.payload[i]);
-            CHECK(zip_archive::payload_offset(*from, r, 64).value() == file.payload[i]);
-            CHECK(zip_archive::payload_offset(*from, r, 0).value() == file.payload[i]);
-            CHECK(zip_archive::payload_offset(*from, r, ~std::uint64_t{0}).value() == file.payload[i]);
+            CHECK(zip::predict(r, alignment) == file.payload[i]);
+            CHECK(planned(*from, r, 64).value() == file.payload[i]);
+            CHECK(planned(*from, r, 0).value() == file.payload[i]);
+            CHECK(planned(*from, r, ~std::uint64_t{0}).value() == file.payload[i]);
         }
     }
 }
@@ -200,18 +209,18 @@ TEST_CASE("other alignments are read; predictions hold with the right one only")
 TEST_CASE("nothing is predicted for a compressed record, or with numbers that would wrap") {
     const record stored{
         .name = "a", .header_offset = 0, .size = 64, .stored_size = 64, .bound = 64 + 64 + 16, .flags = 0x0808};
-    CHECK(zip_archive::predict(stored, 64) == 64);
+    CHECK(zip::predict(stored, 64) == 64);
     record other = stored;
     other.method = 8;
-    CHECK(zip_archive::predict(other, 64) == 0);
+    CHECK(zip::predict(other, 64) == 0);
     other = stored, other.bound += 1;
-    CHECK(zip_archive::predict(other, 64) == 0);
+    CHECK(zip::predict(other, 64) == 0);
     for (const std::uint64_t huge : {~std::uint64_t{0}, ~std::uint64_t{0} - 40, ~std::uint64_t{0} - 100}) {
         other = stored, other.size = huge;
-        CHECK(zip_archive::predict(other, 64) == 0);
+        CHECK(zip::predict(other, 64) == 0);
         other = stored, other.header_offset = huge;
-        CHECK(zip_archive::predict(other, 64) == 0);
-        CHECK(zip_archive::predict(stored, huge) == 0);
+        CHECK(zip::predict(other, 64) == 0);
+        CHECK(zip::predict(stored, huge) == 0);
     }
 }
 
@@ -221,7 +230,7 @@ TEST_CASE("a file with checksums switched off is read") {
     arena memory;
     const auto from = source::memory(bytes_of(file.bytes)).value();
     const auto archive = zip_archive::read(*from, {}, memory).value();
-    CHECK(zip_archive::read_record(*from, archive.records()[0], memory, true).has_value());
+    CHECK(zip::read_record(*from, archive.records()[0], memory, true).has_value());
     const auto check = ckpt::detail::verify_zip(*from, archive, {}, [](void*, const ckpt::error&) {}, nullptr);
     CHECK(check.unchecked_crc == archive.records().size());
     CHECK(check.bytes == 0);
@@ -248,8 +257,8 @@ TEST_CASE(
     CHECK(archive.records()[0].is_folder());
     CHECK(archive.find("archive/") == nullptr);
     CHECK(archive.find("archive/data.pkl") != nullptr);
-    CHECK(zip_archive::predict(*archive.find("archive/data.pkl"), 64) == 0);
-    CHECK(zip_archive::payload_offset(*from, *archive.find("archive/data/1")).value() == file.payload[6]);
+    CHECK(zip::predict(*archive.find("archive/data.pkl"), 64) == 0);
+    CHECK(planned(*from, *archive.find("archive/data/1")).value() == file.payload[6]);
 }
 
 TEST_CASE("data descriptors of another writer are read, with and without a signature") {
@@ -283,8 +292,8 @@ TEST_CASE("Z8: a deflated record beside is read, and refused only when its conte
         REQUIRE(code != nullptr);
         CHECK(code->stored_size == 3);
         CHECK(code->size == 1);
-        CHECK(zip_archive::predict(*code, 64) == 0);
-        const auto content = zip_archive::read_record(*from, *code, memory, true);
+        CHECK(zip::predict(*code, 64) == 0);
+        const auto content = zip::read_record(*from, *code, memory, true);
         REQUIRE_FALSE(content.has_value());
         CHECK(content.error().code == errc::compressed);
         CHECK(content.error().record == code->name);
@@ -320,7 +329,7 @@ TEST_CASE("many records are found by name and nothing else is") {
     for (int i = 0; i < count; ++i) {
         const record* const r = archive.find("archive/data/" + std::to_string(i));
         REQUIRE(r != nullptr);
-        REQUIRE(zip_archive::predict(*r, 64) == file.payload[static_cast<std::size_t>(i) + 4]);
+        REQUIRE(zip::predict(*r, 64) == file.payload[static_cast<std::size_t>(i) + 4]);
     }
     for (int i = 0; i < count; ++i) REQUIRE(archive.find("archive/Data/" + std::to_string(i)) == nullptr);
     CHECK(archive.find("archive/data/3000") == nullptr);
@@ -358,8 +367,8 @@ TEST_CASE("Z7: records beyond 4 GiB are read as torch writes them") {
             const record& r = archive->records()[i];
             CHECK(r.size == (members[i].hole != 0 ? members[i].hole : members[i].data.size()));
             CHECK(r.header_offset == file.local[i]);
-            CHECK(zip_archive::predict(r, alignment) == file.payload[i]);
-            const auto at = zip_archive::locate(from, r);
+            CHECK(zip::predict(r, alignment) == file.payload[i]);
+            const auto at = zip::locate(from, r);
             REQUIRE(at.has_value());
             CHECK(*at == file.payload[i]);
         }
@@ -386,7 +395,7 @@ TEST_CASE("Z7: records beyond 4 GiB are read as Python writes them") {
     arena memory;
     const auto archive = zip_archive::read(*from, {}, memory).value();
     for (std::size_t i = 0; i < members.size(); ++i)
-        CHECK(zip_archive::payload_offset(*from, archive.records()[i]).value() == file.payload[i]);
+        CHECK(planned(*from, archive.records()[i]).value() == file.payload[i]);
 }
 
 TEST_CASE(
@@ -738,8 +747,8 @@ TEST_CASE("Z10: a record that is read has its checksum, where it has one and the
     arena memory;
     const auto from = source::memory(bytes_of(file.bytes)).value();
     const auto archive = zip_archive::read(*from, {}, memory).value();
-    CHECK(zip_archive::read_record(*from, archive.records()[0], memory, true).error().code == errc::checksum_mismatch);
-    CHECK(zip_archive::read_record(*from, archive.records()[0], memory, false).has_value());
+    CHECK(zip::read_record(*from, archive.records()[0], memory, true).error().code == errc::checksum_mismatch);
+    CHECK(zip::read_record(*from, archive.records()[0], memory, false).has_value());
 }
 
 TEST_CASE("Z11: an archive that does not begin at byte 0 is refused") {
@@ -929,8 +938,8 @@ TEST_CASE(
     arena memory;
     const auto archive = zip_archive::read(*from, {}, memory).value();
     std::filesystem::resize_file(path.path(), 100);
-    CHECK(zip_archive::locate(*from, archive.records()[5]).error().code == errc::truncated);
-    CHECK(zip_archive::locate(*from, archive.records()[5]).error().record == "archive/data/1");
+    CHECK(zip::locate(*from, archive.records()[5]).error().code == errc::truncated);
+    CHECK(zip::locate(*from, archive.records()[5]).error().record == "archive/data/1");
     CHECK(archive.find("archive/data/1") != nullptr);
 }
 

@@ -8,7 +8,7 @@
 
 #include <ckpt/archive/inflate.hpp>
 #include <ckpt/archive/record.hpp>
-#include <ckpt/archive/zip.hpp>
+#include <ckpt/archive/zip_directory.hpp>
 #include <ckpt/core/checked.hpp>
 #include <ckpt/core/digest.hpp>
 #include <ckpt/core/error.hpp>

@@ -8,7 +8,7 @@
 
 #include <ckpt/archive/safetensors.hpp>
 #include <ckpt/archive/tar.hpp>
-#include <ckpt/archive/zip.hpp>
+#include <ckpt/archive/zip_format.hpp>
 #include <ckpt/core/reader.hpp>
 #include <ckpt/core/result.hpp>
 #include <ckpt/io/source.hpp>

@@ -8,7 +8,7 @@
 #pragma once
 
 #include <ckpt/archive/inflate.hpp>
-#include <ckpt/archive/zip.hpp>
+#include <ckpt/archive/zip_directory.hpp>
 #include <ckpt/core/arena.hpp>
 #include <ckpt/io/source.hpp>
 #include <ckpt/pickle/graph.hpp>

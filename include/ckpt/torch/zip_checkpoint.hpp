@@ -11,7 +11,7 @@
 #pragma once
 
 #include <ckpt/archive/inflate.hpp>
-#include <ckpt/archive/zip.hpp>
+#include <ckpt/archive/zip_directory.hpp>
 #include <ckpt/archive/zip_verify.hpp>
 #include <ckpt/core/arena.hpp>
 #include <ckpt/core/limits.hpp>

@@ -3,6 +3,9 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/archive/inflate_record.hpp>
+#include <ckpt/archive/zip_format.hpp>
+#include <ckpt/archive/zip_locate.hpp>
 #include <ckpt/archive/zip_verify.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail::zip {
@@ -45,8 +48,8 @@ CKPT_DETAIL_DEF result<void> inflates_soundly(const source& from, const record& 
     if (!at) return std::move(at).error();
     std::size_t length = 0;
     if (!checked_narrow(r.size, length))
-        return zip_archive::fail(from, errc::limit, *at, r.name,
-                                 decimal(r.size) + " bytes are more than this program can address", {});
+        return zip::fail(from, errc::limit, *at, r.name,
+                         decimal(r.size) + " bytes are more than this program can address", {});
     std::vector<std::byte> content(length);
     return inflate_record(from, r, *at, inflate, content);
 }
@@ -66,7 +69,7 @@ CKPT_DETAIL_DEF zip_check verify_zip(const source& from, const zip_archive& arch
     };
     for (const record& r : archive.records()) {
         ++out.records;
-        auto at = zip_archive::locate(from, r);
+        auto at = zip::locate(from, r);
         if (!at) {
             report(std::move(at).error(), r);
             continue;
@@ -77,9 +80,9 @@ CKPT_DETAIL_DEF zip_check verify_zip(const source& from, const zip_archive& arch
             if (!described) {
                 report(std::move(described).error(), r);
             } else if (!*described) {
-                report(zip_archive::fail(from, errc::zip_header_mismatch, end, r.name,
-                                         "no data descriptor behind the payload that agrees with the directory",
-                                         zip::damage_hint),
+                report(zip::fail(from, errc::zip_header_mismatch, end, r.name,
+                                 "no data descriptor behind the payload that agrees with the directory",
+                                 zip::damage_hint),
                        r);
             }
         }
@@ -101,7 +104,7 @@ CKPT_DETAIL_DEF zip_check verify_zip(const source& from, const zip_archive& arch
             continue;
         }
         out.bytes += r.stored_size;
-        if (*crc != r.crc32) report(zip_archive::wrong_checksum(from, r, *at, *crc), r);
+        if (*crc != r.crc32) report(zip::wrong_checksum(from, r, *at, *crc), r);
     }
     return out;
 }

@@ -3,6 +3,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/archive/inflate_record.hpp>
+#include <ckpt/archive/zip_format.hpp>
 #include <ckpt/torch/pt2_layout.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {

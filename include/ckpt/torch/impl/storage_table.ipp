@@ -3,6 +3,9 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/archive/inflate_record.hpp>
+#include <ckpt/archive/zip_format.hpp>
+#include <ckpt/archive/zip_locate.hpp>
 #include <ckpt/torch/storage_table.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
@@ -82,7 +85,7 @@ CKPT_DETAIL_DEF result<std::span<const std::byte>> storage_table::bytes(std::uin
     if (e.from == nullptr) return std::span<const std::byte>{e.memory, length};
     const source& from = *folders_[e.folder].from;
     if (e.from->method != 0 && inflate_) {
-        error compressed = zip_archive::not_stored(from, *e.from);
+        error compressed = zip::not_stored(from, *e.from);
         compressed.hint = "use copy_to or copy_as, or open with storage_mode::owned";
         return compressed;
     }
@@ -118,7 +121,7 @@ CKPT_DETAIL_DEF bool storage_table::names(const storage_folder& in, const record
 
 CKPT_DETAIL_DEF result<std::uint64_t> storage_table::place(const entry& e) const {
     const source& from = *folders_[e.folder].from;
-    return e.from->method == 0 ? zip_archive::locate(from, *e.from) : locate_deflated(from, *e.from, inflate_);
+    return e.from->method == 0 ? zip::locate(from, *e.from) : locate_deflated(from, *e.from, inflate_);
 }
 
 CKPT_DETAIL_DEF result<void> storage_table::read_compressed(const entry& e, std::uint64_t at, std::uint64_t offset,
@@ -128,8 +131,8 @@ CKPT_DETAIL_DEF result<void> storage_table::read_compressed(const entry& e, std:
     if (out.size() == e.nbytes) return inflate_record(from, *e.from, at, inflate_, out);
     std::size_t length = 0;
     if (!checked_narrow(e.nbytes, length))
-        return zip_archive::fail(from, errc::limit, at, e.from->name,
-                                 decimal(e.nbytes) + " bytes are more than this program can address", {});
+        return zip::fail(from, errc::limit, at, e.from->name,
+                         decimal(e.nbytes) + " bytes are more than this program can address", {});
     std::vector<std::byte> whole(length);
     if (auto done = inflate_record(from, *e.from, at, inflate_, whole); !done) return done;
     std::memcpy(out.data(), whole.data() + offset, out.size());

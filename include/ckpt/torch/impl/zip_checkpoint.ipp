@@ -3,6 +3,9 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/archive/inflate_record.hpp>
+#include <ckpt/archive/zip_format.hpp>
+#include <ckpt/archive/zip_locate.hpp>
 #include <ckpt/torch/zip_checkpoint.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
@@ -41,7 +44,7 @@ CKPT_DETAIL_DEF result<opened_pickle> opened_zip::open_pickle(const source& from
                                                               const limits& budget, const inflater& inflate,
                                                               arena& memory) {
     const record& pickle = *place.from;
-    auto at = pickle.method == 0 ? zip_archive::locate(from, pickle) : locate_deflated(from, pickle, inflate);
+    auto at = pickle.method == 0 ? zip::locate(from, pickle) : locate_deflated(from, pickle, inflate);
     if (!at) return std::move(at).error();
     if (pickle.method == 0)
         if (auto plausible = begins_as_pickle(from, pickle, *at); !plausible) return std::move(plausible).error();
@@ -89,7 +92,7 @@ CKPT_DETAIL_DEF result<shared<source>> nested_zip::open_record(const shared<sour
         if (!content) return std::move(content).error();
         return source::memory(*content);
     }
-    auto at = zip_archive::locate(*outer, r);
+    auto at = zip::locate(*outer, r);
     if (!at) return std::move(at).error();
     return source::part(outer, *at, r.size);
 }
@@ -97,7 +100,7 @@ CKPT_DETAIL_DEF result<shared<source>> nested_zip::open_record(const shared<sour
 CKPT_DETAIL_DEF bool holds_zip(const source& from, const record& r) {
     if (r.method != 0 || r.size < 4) return r.method != 0 && r.name.ends_with(".pt");
     std::byte head[4]{};
-    auto at = zip_archive::locate(from, r);
+    auto at = zip::locate(from, r);
     return at && from.read(*at, head).has_value() && load_le<std::uint32_t>(head) == zip::local_signature;
 }
 

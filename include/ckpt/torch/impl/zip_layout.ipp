@@ -3,6 +3,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/archive/inflate_record.hpp>
+#include <ckpt/archive/zip_locate.hpp>
 #include <ckpt/torch/zip_layout.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail::zip_layouts {
@@ -111,7 +113,7 @@ CKPT_DETAIL_DEF result<void> find_package_pickles(const source& from, const zip_
             continue;
         if (r.method == 0) {
             std::byte first[2]{};
-            auto at = zip_archive::locate(from, r);
+            auto at = zip::locate(from, r);
             if (!at) return std::move(at).error();
             if (auto read = from.read(*at, first); !read) return read;
             if (first[0] != std::byte{0x80} || first[1] < std::byte{2} || first[1] > std::byte{5}) continue;
@@ -205,7 +207,7 @@ CKPT_DETAIL_DEF result<zip_layout> zip_layout::read(const source& from, const zi
     // Before torch 2.8, torch.export.save used Python's zipfile; the writer of torch 1.0 to 1.2 filled the gaps in
     // another way.
     const bool ours = out.kind == zip_kind::pt2_blobs || out.kind == zip_kind::script_model ||
-                      zip_archive::predict(*first, out.alignment) != 0;
+                      zip::predict(*first, out.alignment) != 0;
     out.writer = zip_layouts::writer_of(out, ours, numbered, has(".data/serialization_id") != nullptr);
     return out;
 }
