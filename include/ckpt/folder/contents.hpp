@@ -9,11 +9,9 @@
 // diffusers, DeepSpeed, Megatron-LM, torch.distributed.checkpoint, verl and Composer.
 #pragma once
 
-#include <ckpt/checkpoint.hpp>
+#include <ckpt/folder/folder_types.hpp>
 #include <ckpt/io/folder.hpp>
 
-#include <algorithm>
-#include <charconv>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -23,17 +21,7 @@
 #include <string_view>
 #include <vector>
 
-namespace ckpt::inline CKPT_DETAIL_ABI {
-
-/// One entry of a checkpoint folder.
-struct folder_file {
-    std::string name{};
-    std::string is{}; ///< a few words: "the optimizer's state"
-    std::uint64_t bytes{};
-    bool is_checkpoint{}; ///< by its name: a file that `open` reads
-};
-
-namespace detail {
+namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 enum class file_role : std::uint8_t { weights, index, possible, state, part, other };
 
@@ -165,8 +153,7 @@ struct folder_contents {
     return family_of_index(index) == family_of_shard(shard);
 }
 
-} // namespace detail
-} // namespace ckpt::inline CKPT_DETAIL_ABI
+} // namespace ckpt::inline CKPT_DETAIL_ABI::detail
 
 #if !defined(CKPT_COMPILED)
 #include <ckpt/folder/impl/contents.ipp>

@@ -6,20 +6,13 @@
 // Refuses: several steps or checkpoints to choose from; ranks of Megatron-LM that are cut in ways that no file tells.
 #pragma once
 
+#include <ckpt/core/shared.hpp>
 #include <ckpt/folder/contents.hpp>
-#include <ckpt/folder/dcp.hpp>
-#include <ckpt/folder/index.hpp>
 #include <ckpt/folder/report.hpp>
-#include <ckpt/folder/zero.hpp>
+#include <ckpt/io/folder.hpp>
 
-#include <algorithm>
-#include <cstddef>
-#include <cstdint>
 #include <optional>
-#include <span>
 #include <string>
-#include <string_view>
-#include <utility>
 #include <vector>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {

@@ -107,12 +107,18 @@ class joined_checkpoint final : public checkpoint_file {
     [[nodiscard]] std::uint32_t tensor_of(std::uint32_t index);
     /// A tensor that cannot be had: every access to it returns `why`.
     [[nodiscard]] std::uint32_t refused(error why, std::string_view file = {});
+    /// The numbers here of a part's storages.
+    struct storage_numbers {
+        gathered_storages& storages;
+        const storage_source* part{};
+        [[nodiscard]] std::uint32_t operator()(std::uint32_t storage) const {
+            return storages.number_of(part, storage);
+        }
+    };
+    using part_grafter = grafter<storage_numbers>;
     /// Copies objects out of a part.
-    [[nodiscard]] auto grafter_of(const part& from) {
-        const auto number = [this, source = from.get()](std::uint32_t storage) {
-            return storages_->number_of(source, storage);
-        };
-        return grafter<decltype(number)>{graph_, from->content().graph(), from->name(), number};
+    [[nodiscard]] part_grafter grafter_of(const part& from) {
+        return {graph_, from->content().graph(), from->name(), storage_numbers{*storages_, from.get()}};
     }
     [[nodiscard]] std::uint32_t text(std::string_view of);
     void finish(std::uint32_t root, std::vector<std::string> files, std::uint64_t file_bytes);

@@ -8,6 +8,7 @@
 //          nothing is distributed: what they have to do with each other is not in them.
 #pragma once
 
+#include <ckpt/folder/contents.hpp>
 #include <ckpt/folder/joined.hpp>
 #include <ckpt/folder/report.hpp>
 #include <ckpt/folder/shard_boxes.hpp>

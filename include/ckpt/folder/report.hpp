@@ -7,7 +7,7 @@
 #pragma once
 
 #include <ckpt/checkpoint.hpp>
-#include <ckpt/folder/contents.hpp>
+#include <ckpt/folder/folder_types.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -18,27 +18,7 @@
 #include <utility>
 #include <vector>
 
-namespace ckpt::inline CKPT_DETAIL_ABI {
-
-/// How a folder of several files is put together.
-struct folder_options {
-    bool partial{false}; ///< of ZeRO, FSDP and DCP: missing files and chunks only cost the tensors that need them
-};
-
-/// What is in a checkpoint folder, and whether it fits together.
-struct folder_report {
-    std::vector<folder_file> files{};      ///< sorted by name
-    std::vector<std::string> candidates{}; ///< files, indices or families of shards that may be the weights
-    std::string chosen{};                  ///< the one that `open_folder` opens; empty where there is no one
-    std::string reason{};                  ///< why, in a clause
-    std::vector<std::string> parts{};      ///< the files of the folder that belong to it, as far as they exist
-    std::vector<ckpt::error> findings{};   ///< everything that keeps `open_folder` from opening it
-    std::vector<ckpt::error>
-        absent{}; ///< with `folder_options::partial`: what is missing; `path` is the tensor's key.
-                  ///< Always: flat parameters of FSDP, in which the parameters themselves cannot be told apart
-};
-
-namespace detail {
+namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 /// Up to three, quoted, and how many more.
 template <class Names> [[nodiscard]] std::string listed(const Names& names, std::string_view separator = ", ") {
@@ -72,8 +52,7 @@ struct folder_work {
     [[nodiscard]] std::optional<checkpoint> open_part(const std::string& name);
 };
 
-} // namespace detail
-} // namespace ckpt::inline CKPT_DETAIL_ABI
+} // namespace ckpt::inline CKPT_DETAIL_ABI::detail
 
 #if !defined(CKPT_COMPILED)
 #include <ckpt/folder/impl/report.ipp>

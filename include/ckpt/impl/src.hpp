@@ -125,6 +125,7 @@
 #include <ckpt/folder/impl/dcp_items.ipp>
 #include <ckpt/folder/impl/dcp_tree.ipp>
 #include <ckpt/folder/impl/distributed.ipp>
+#include <ckpt/folder/impl/examiner.ipp>
 #include <ckpt/folder/impl/index.ipp>
 #include <ckpt/folder/impl/joined.ipp>
 #include <ckpt/folder/impl/open.ipp>
@@ -134,6 +135,11 @@
 #include <ckpt/folder/impl/shard_set.ipp>
 #include <ckpt/folder/impl/tiling.ipp>
 #include <ckpt/folder/impl/zero.ipp>
+#include <ckpt/folder/impl/zero_files.ipp>
+#include <ckpt/folder/impl/zero_messages.ipp>
+#include <ckpt/folder/impl/zero_module.ipp>
+#include <ckpt/folder/impl/zero_pieces.ipp>
+#include <ckpt/folder/impl/zero_stages.ipp>
 
 #include <ckpt/gpu/impl/host_api.ipp>
 #include <ckpt/gpu/impl/plan_copies.ipp>

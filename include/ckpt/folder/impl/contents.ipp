@@ -3,7 +3,14 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/error.hpp>
 #include <ckpt/folder/contents.hpp>
+#include <ckpt/pickle/names.hpp>
+
+#include <algorithm>
+#include <charconv>
+#include <system_error>
+#include <utility>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <ckpt/folder/dcp.hpp>
+#include <ckpt/io/folder.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 

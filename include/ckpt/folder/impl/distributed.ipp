@@ -3,7 +3,16 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/folder/dcp.hpp>
 #include <ckpt/folder/distributed.hpp>
+#include <ckpt/folder/index.hpp>
+#include <ckpt/folder/zero.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+#include <utility>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
@@ -57,7 +66,7 @@ CKPT_DETAIL_DEF bool distributed_finder::has_states(const std::vector<folder_ent
 CKPT_DETAIL_DEF void distributed_finder::open_zero(const std::vector<folder_entry>& entries) {
     if (has_states(entries)) {
         chose("*_states.pt", "one step of DeepSpeed");
-        joined = zero_reader{work_, {}, entries}.run();
+        joined = read_zero(work_, {}, entries);
         return;
     }
     std::vector<std::string> steps;
@@ -77,7 +86,7 @@ CKPT_DETAIL_DEF void distributed_finder::open_zero(const std::vector<folder_entr
                            .detail = "no file of the folder is named *_model_states.pt or *_optim_states.pt",
                            .hint = "open the file that you mean by its own path"});
     chose(step, latest ? "latest names it" : "the only step");
-    joined = zero_reader{work_, step + '/', *files}.run();
+    joined = read_zero(work_, step + '/', *files);
 }
 
 CKPT_DETAIL_DEF void distributed_finder::open_megatron(std::vector<folder_entry> entries) {

@@ -3,226 +3,30 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/folder/examiner.hpp>
 #include <ckpt/folder/open.hpp>
+#include <ckpt/folder/shard_set.hpp>
+
+#include <utility>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-CKPT_DETAIL_DEF result<examined_folder> folder_examiner::run() {
-    std::string index;
-    std::string& folder = work_.folder;
-    if (folder.ends_with(".json") && !list_folder(folder)) {
-        const std::size_t slash = folder.find_last_of('/');
-        index = folder.substr(slash == std::string::npos ? 0 : slash + 1);
-        folder = slash == std::string::npos ? "." : folder.substr(0, slash + 1);
-    }
-    auto entries = list_folder(folder);
-    if (!entries) return std::move(entries).error();
-    contents_ = folder_contents::of(*entries);
-    folder_report& report = work_.report;
-    report.files = contents_.files;
-    for (const weight_set& set : contents_.sets) report.candidates.push_back(set.name);
-
-    weight_set chosen{index, index, {}, 0, true};
-    if (!index.empty()) {
-        report.reason = "it was asked for";
-        open_set(chosen);
-    } else if (distributed_finder distributed{work_, contents_}; distributed.run(*entries)) {
-        out_.joined = std::move(distributed.joined);
-        if (!distributed.file.empty()) open_single(distributed.file);
-    } else if (choose(chosen)) {
-        open_set(chosen);
-    }
-    if (!report.findings.empty()) out_.shards.clear();
-    out_.report = std::move(report);
-    return std::move(out_);
-}
-
-CKPT_DETAIL_DEF void folder_examiner::open_set(const weight_set& chosen) {
-    work_.report.chosen = chosen.name;
-    if (!chosen.index.empty()) open_indexed(chosen.index);
-    else if (chosen.ranks) open_ranks(chosen);
-    else if (chosen.count > 0) open_family(chosen);
-    else open_single(chosen.files.front());
-}
-
-CKPT_DETAIL_DEF bool folder_examiner::choose(weight_set& chosen) {
-    if (contents_.sets.size() == 1) {
-        chosen = contents_.sets.front();
-        work_.report.reason = chosen.known   ? "its name means weights"
-                              : chosen.ranks ? "one file for each rank"
-                                             : "no other file of the folder can hold the weights";
-        return true;
-    }
-    error e{.code = errc::state_dict_ambiguous};
-    if (contents_.sets.empty()) {
-        const bool any = std::any_of(contents_.files.begin(), contents_.files.end(),
-                                     [](const folder_file& f) { return f.is_checkpoint; });
-        e.code = any ? errc::state_dict_missing : errc::not_a_checkpoint;
-        e.detail = "no file in " + quoted(work_.folder) + " is known to hold weights" + some_names();
-        e.hint = "open the file that you mean by its own path";
-    } else {
-        e.detail = "several files in " + quoted(work_.folder) + " may hold the weights: " +
-                   listed(work_.report.candidates, contents_.sets.size() == 2 ? " and " : ", ");
-        e.hint = "open the one you mean: the file itself, or the index of a set of shards";
-    }
-    find(std::move(e));
-    return false;
-}
-
-CKPT_DETAIL_DEF std::string folder_examiner::some_names() const {
-    if (contents_.files.empty()) return "; it is empty";
-    std::vector<std::string> names;
-    for (const folder_file& f : contents_.files) names.push_back(f.name);
-    return "; it has " + listed(names, ", ");
-}
-
-CKPT_DETAIL_DEF void folder_examiner::open_single(const std::string& name) {
-    work_.report.parts.push_back(name);
-    auto opened = work_.open_one(name, work_.options);
-    if (!opened) return find(std::move(opened).error());
-    checkpoint_access::file(*opened)->found_as(name);
-    out_.file = std::move(*opened);
-}
-
-CKPT_DETAIL_DEF void folder_examiner::open_ranks(const weight_set& set) {
-    rank_reader reader{work_, set.files};
-    out_.joined = reader.run();
-    if (reader.is_whole()) open_single(set.files.front());
-}
-
-CKPT_DETAIL_DEF void folder_examiner::open_shard(const std::string& name) {
-    const auto opened = work_.open_part(name);
-    if (!opened) return;
-    auto weights = opened->state_dict("");
-    if (!weights) {
-        weights.error().file = name;
-        return find(std::move(weights).error());
-    }
-    out_.shards.push_back({name, checkpoint_access::file(*opened), std::move(*weights)});
-}
-
-CKPT_DETAIL_DEF void folder_examiner::open_family(const weight_set& set) {
-    std::vector<std::uint32_t> there;
-    for (const std::string& name : set.files) there.push_back(parse_shard(name)->number);
-    std::sort(there.begin(), there.end());
-    there.erase(std::unique(there.begin(), there.end()), there.end());
-    if (const std::uint64_t missing = set.count - there.size(); missing > 0) {
-        std::string which; // the first of them; a name may claim any number
-        std::uint64_t told = 0;
-        for (std::uint32_t i = 1; i <= set.count && told < 3; ++i) {
-            if (std::binary_search(there.begin(), there.end(), i)) continue;
-            which.append(told++ > 0 ? ", number " : "number ") += decimal(std::uint64_t{i});
-        }
-        inconsistent(set.name,
-                     decimal(missing) + " of " + decimal(std::uint64_t{set.count}) + " shards are missing: " + which +
-                         (missing > told ? ", +" + decimal(missing - told) + " more" : ""),
-                     "get the missing files; the names of the others say how many there are");
-    }
-    for (const std::string& name : set.files) open_shard(name);
-    find_duplicates();
-}
-
-CKPT_DETAIL_DEF void folder_examiner::open_indexed(const std::string& index_name) {
-    auto index = shard_index::read(path_in(work_.folder, index_name), work_.options.limits);
-    if (!index) {
-        if (index.error().file.empty()) index.error().file = index_name;
-        return find(std::move(index).error());
-    }
-    std::vector<std::uint64_t> keys_of(index->files.size());
-    for (const shard_index::entry& e : index->entries) ++keys_of[e.file];
-    if (index->files.empty()) inconsistent(index_name, "the index names no shard", "get the index again");
-    std::vector<std::size_t> place(index->files.size(), no_shard); // among the opened ones
-    for (std::size_t i = 0; i < index->files.size(); ++i) {
-        const std::string name(index->files[i]);
-        const std::string keys = " for " + decimal(keys_of[i]) + (keys_of[i] == 1 ? " key" : " keys");
-        if (!is_plain_name(name)) {
-            inconsistent(index_name, "the index names a file outside the folder, " + quoted(name) + keys,
-                         "shards lie beside their index; do not trust this one");
-        } else if (!contents_.has(name)) {
-            inconsistent(index_name, "the shard " + quoted(name) + " is missing, which the index names" + keys,
-                         "get the missing file");
-        } else {
-            const std::size_t before = out_.shards.size();
-            open_shard(name);
-            if (out_.shards.size() > before) place[i] = before;
-        }
-    }
-    for (const std::string& name : contents_.shards)
-        if (!std::binary_search(index->files.begin(), index->files.end(), name) &&
-            belongs_to_index(index_name, *parse_shard(name)))
-            inconsistent(name, "a shard that the index " + quoted(index_name) + " does not name",
-                         "it belongs to another set, or the index is of another: get both again");
-    compare_keys(index_name, *index, place);
-    find_duplicates();
-}
-
-CKPT_DETAIL_DEF void folder_examiner::compare_keys(const std::string& index_name, const shard_index& index,
-                                                   const std::vector<std::size_t>& place) {
-    std::vector<std::vector<std::string_view>> absent(index.files.size());
-    for (const shard_index::entry& e : index.entries) {
-        const std::size_t at = place[e.file];
-        if (at != no_shard && !out_.shards[at].has(e.key)) absent[e.file].push_back(e.key);
-    }
-    for (std::size_t i = 0; i < index.files.size(); ++i) {
-        if (!absent[i].empty())
-            inconsistent(index.files[i],
-                         "the index names " + decimal(std::uint64_t{absent[i].size()}) +
-                             (absent[i].size() == 1 ? " key" : " keys") +
-                             " that this shard has not: " + listed(absent[i], ", "),
-                         "index and shards are of different models, or of different saves: get them again");
-        if (place[i] == no_shard) continue;
-        std::vector<std::string_view> unknown;
-        for (const auto entry : out_.shards[place[i]].weights) {
-            const auto found =
-                std::lower_bound(index.entries.begin(), index.entries.end(), entry.key,
-                                 [](const shard_index::entry& e, std::string_view key) { return e.key < key; });
-            if (found == index.entries.end() || found->key != entry.key)
-                unknown.push_back(entry.key); // a tensor; what else is there need not be named
-        }
-        if (!unknown.empty())
-            inconsistent(index.files[i],
-                         "this shard has " + decimal(std::uint64_t{unknown.size()}) +
-                             (unknown.size() == 1 ? " key" : " keys") + " that the index " + quoted(index_name) +
-                             " does not name: " + listed(unknown, ", "),
-                         "index and shards are of different models, or of different saves: get them again");
-    }
-}
-
-CKPT_DETAIL_DEF void folder_examiner::find_duplicates() {
-    for (const shard_set::duplicate& d : shard_set::duplicates(out_.shards))
-        inconsistent(d.files[1], "the key " + quoted(d.key) + " is also in " + quoted(d.files[0]),
-                     "two shards of one model share no key: get them again");
-}
-
-CKPT_DETAIL_DEF error joined_findings(const std::vector<error>& findings) {
-    for (const error& e : findings)
-        if (e.code == errc::global_not_allowed) return e;
-    error out = findings.front();
-    if (findings.size() == 1) return out;
-    out = {.code = errc::shards_inconsistent, .hint = "`ckpt verify` lists each finding by itself"};
-    constexpr std::size_t most = 100; // a set may lack any number of shards
-    for (const error& e : findings) {
-        if (&e - findings.data() == most) {
-            out.detail += "; +" + decimal(std::uint64_t{findings.size() - most}) + " more";
-            break;
-        }
-        if (!out.detail.empty()) out.detail += "; ";
-        if (!e.file.empty()) out.detail += printable(e.file) + ": ";
-        out.detail += e.detail.empty() ? std::string(info(e.code).meaning) : e.detail;
-        if (e.code != errc::shards_inconsistent) out.detail += " (" + std::string(info(e.code).name) + ')';
-    }
-    return out;
-}
-
-CKPT_DETAIL_DEF result<checkpoint> open_folder(const std::string& path, const folder_policy& allowed,
-                                               const open_options& options, const folder_options& how) {
-    auto seen = folder_examiner{path, allowed, options, how}.run();
+CKPT_DETAIL_DEF result<checkpoint> open_folder(path_arg path, const folder_policy& allowed, const open_options& options,
+                                               const folder_options& how) {
+    auto seen = folder_examiner::examine(path, allowed.files, allowed.metadata, options, how);
     if (!seen) return std::move(seen).error();
     if (!seen->report.findings.empty()) return joined_findings(seen->report.findings);
     if (seen->file) return std::move(*seen->file);
     if (seen->joined) return checkpoint{std::move(seen->joined), options.storages};
     return checkpoint{shared<checkpoint_file>{detail::make_shared<shard_set>(std::move(seen->shards), options.limits)},
                       options.storages};
+}
+
+CKPT_DETAIL_DEF result<folder_report> inspect_folder(path_arg path, const folder_policy& allowed,
+                                                     const open_options& options, const folder_options& how) {
+    auto seen = folder_examiner::examine(path, allowed.files, allowed.metadata, options, how);
+    if (!seen) return std::move(seen).error();
+    return std::move(seen->report);
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

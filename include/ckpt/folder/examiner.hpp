@@ -1,0 +1,88 @@
+// ckpt/folder/examiner.hpp: looks through a folder and opens what is in it.
+//
+// SPDX-License-Identifier: MIT
+// In:      a directory, or the index of a set of shards; which globals its files may name; options.
+// Out:     a report; the opened file, shards or distributed checkpoint.
+// Refuses: only a path that cannot be looked at. What is wrong with the folder becomes findings.
+#pragma once
+
+#include <ckpt/checkpoint.hpp>
+#include <ckpt/folder/contents.hpp>
+#include <ckpt/folder/folder_types.hpp>
+#include <ckpt/folder/index.hpp>
+#include <ckpt/folder/report.hpp>
+#include <ckpt/folder/shard_set.hpp>
+#include <ckpt/io/path.hpp>
+#include <ckpt/pickle/globals.hpp>
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace ckpt::inline CKPT_DETAIL_ABI::detail {
+
+/// What was found in a folder, and opened.
+struct examined_folder {
+    folder_report report{};
+    std::vector<shard> shards{};      // of a set, opened
+    std::optional<checkpoint> file{}; // or the one file
+    shared<checkpoint_file> joined{}; // or what a distributed checkpoint, or the files of all ranks, became
+};
+
+/// What stands between a directory and its model.
+class folder_examiner {
+  public:
+    /// `files` says what the folder's files may name, `metadata` what .metadata of a distributed checkpoint may. Fails
+    /// only where the path itself cannot be looked at.
+    [[nodiscard]] static result<examined_folder> examine(path_arg path, allowlist files, allowlist metadata,
+                                                         const open_options& options, const folder_options& how);
+
+  private:
+    folder_examiner(std::string path, allowlist files, allowlist metadata, const open_options& options,
+                    const folder_options& how)
+        : work_{std::move(path), files, metadata, options, how, {}} {}
+
+    [[nodiscard]] result<examined_folder> run();
+    void find(error e) { work_.find(std::move(e)); }
+    void inconsistent(std::string_view file, std::string detail, std::string_view hint) {
+        work_.inconsistent(file, std::move(detail), hint);
+    }
+
+    void open_set(const weight_set& chosen);
+
+    /// The one set that may be the weights, or a finding.
+    [[nodiscard]] bool choose(weight_set& chosen);
+    /// "; it has ..., +2 more", so that somebody who named the wrong folder sees it.
+    [[nodiscard]] std::string some_names() const;
+    void open_single(const std::string& name);
+    void open_ranks(const weight_set& set);
+    /// Opens a shard; its tensors are those of its root.
+    void open_shard(const std::string& name);
+
+    /// Shards without an index: their names say how many belong together.
+    void open_family(const weight_set& set);
+
+    void open_indexed(const std::string& index_name);
+
+    /// Keys that the index names and their shard has not, and keys of a shard that the index does not know.
+    void compare_keys(const std::string& index_name, const shard_index& index, const std::vector<std::size_t>& place);
+    void find_duplicates();
+
+    static constexpr std::size_t no_shard = ~std::size_t{0};
+
+    folder_work work_;
+    folder_contents contents_{};
+    examined_folder out_{};
+};
+
+/// One error for all findings. A refused global outranks damage, as in one file.
+[[nodiscard]] error joined_findings(const std::vector<error>& findings);
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI::detail
+
+#if !defined(CKPT_COMPILED)
+#include <ckpt/folder/impl/examiner.ipp>
+#endif
