@@ -11,8 +11,11 @@
 
 #include <ckpt/ckpt.hpp>
 #include <ckpt/dlpack.hpp>
+#include <ckpt/gpu/cuda_abi.hpp>
 #include <ckpt/gpu/cuda_api.hpp>
 #include <ckpt/gpu/engine.hpp>
+#include <ckpt/gpu/upload_plan.hpp>
+#include <ckpt/gpu/upload_types.hpp>
 
 #include <cuda_runtime_api.h>
 
@@ -24,8 +27,9 @@
 #include <utility>
 #include <vector>
 
-namespace ckpt::inline CKPT_DETAIL_ABI::cuda {
+namespace ckpt::inline CKPT_DETAIL_ABI::cuda::inline CKPT_DETAIL_CUDA_ABI {
 
+/// How an upload is carried out.
 struct upload_options {
     cudaStream_t stream{};         ///< where the tensors will be used: it waits for the last copy
     int device{-1};                ///< -1: the current one. Plans for several devices say it themselves
@@ -41,8 +45,8 @@ struct upload_options {
     bool stream_ordered{false};                        ///< allocates from the device's pool (cudaMallocAsync)
     bool verify{false};                                ///< compares the checksums of records that are read whole
     progress_callback progress{};                      ///< called by the calling thread; false stops the upload
-    std::span<const device_place>
-        places{}; ///< memory of the caller's, one for each target, at multiples of 256; none: the upload's own
+    /// Memory of the caller's, one for each target, at multiples of 256; none: the upload's own.
+    std::span<const device_place> places{};
 };
 
 /// A tensor in device memory. Borrows from its device_tensors.
@@ -55,6 +59,9 @@ struct device_tensor {
     double scale{1}; ///< of one that is quantised as a whole, and its zero point
     std::int64_t zero_point{};
 };
+
+class device_tensors;
+[[nodiscard]] result<device_tensors> upload(const upload_plan& plan, const upload_options& options = {});
 
 /// Owns what was uploaded. Moves, does not copy; the destructor waits for what is still copying.
 class device_tensors {
@@ -121,10 +128,10 @@ class device_tensors {
     [[nodiscard]] result<void> wait() { return memory_->wait(); }
     [[nodiscard]] const upload_report& report() const noexcept { return memory_->report; }
 
+  private:
+    friend result<device_tensors> upload(const upload_plan& plan, const upload_options& options);
     explicit device_tensors(detail::shared<detail::device_memory<detail::cuda_api>> memory) noexcept
         : memory_{std::move(memory)} {}
-
-  private:
     [[nodiscard]] const detail::upload_plan_data& plan() const noexcept { return memory_->plan(); }
     [[nodiscard]] result<const detail::placed_tensor*> find(std::string_view key, std::size_t target) const {
         if (memory_->failure()) return *memory_->failure();
@@ -167,7 +174,7 @@ class device_tensors {
 /// `options.stream` waits for them, and so does `wait()`. The device that was current stays so. `select`, `casts`,
 /// `layout`, `kernels`, `piece_bytes` and `device` are the plan's. Fails with `device_memory`, `device_lost`,
 /// `no_device`, `device_failed`, `truncated`, `read_failed`, `checksum_mismatch`, `conversion`, `upload_cancelled`.
-[[nodiscard]] inline result<device_tensors> upload(const upload_plan& plan, const upload_options& options = {}) {
+[[nodiscard]] inline result<device_tensors> upload(const upload_plan& plan, const upload_options& options) {
     detail::engine_options how;
     how.source = options.source;
     how.readers = options.readers;
@@ -219,4 +226,4 @@ class device_tensors {
     return {};
 }
 
-} // namespace ckpt::inline CKPT_DETAIL_ABI::cuda
+} // namespace ckpt::inline CKPT_DETAIL_ABI::cuda::inline CKPT_DETAIL_CUDA_ABI

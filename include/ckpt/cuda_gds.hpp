@@ -226,6 +226,8 @@ class gds_state final : public counted {
 
 #endif
 
+struct gds_access;
+
 } // namespace detail
 
 namespace cuda {
@@ -233,7 +235,6 @@ namespace cuda {
 /// Keeps the driver of GPUDirect Storage open. Files that an upload has open keep it, too. Moves, does not copy.
 class gds_driver {
   public:
-    explicit gds_driver(detail::shared<detail::gds_state> state) noexcept : state_{std::move(state)} {}
     gds_driver(const gds_driver&) = delete;
     gds_driver(gds_driver&&) noexcept = default;
     gds_driver& operator=(const gds_driver&) = delete;
@@ -248,13 +249,28 @@ class gds_driver {
     const direct_reader* reader() const&& = delete;
 
   private:
+    friend struct detail::gds_access;
+    explicit gds_driver(detail::shared<detail::gds_state> state) noexcept : state_{std::move(state)} {}
     detail::shared<detail::gds_state> state_;
 };
 
+} // namespace cuda
+
+namespace detail {
+
+/// Makes the owner of a driver. `modules`: see `gds_state`.
+struct gds_access {
+    [[nodiscard]] static cuda::gds_driver open(const char* modules) {
+        return cuda::gds_driver{detail::make_shared<gds_state>(modules)};
+    }
+};
+
+} // namespace detail
+
+namespace cuda {
+
 /// Looks for the library and opens its driver. Never fails: `reason()` says what is missing.
-[[nodiscard]] inline gds_driver gds() {
-    return gds_driver{detail::make_shared<detail::gds_state>(detail::kernel_modules)};
-}
+[[nodiscard]] inline gds_driver gds() { return detail::gds_access::open(detail::kernel_modules); }
 
 } // namespace cuda
 } // namespace ckpt::inline CKPT_DETAIL_ABI

@@ -9,6 +9,7 @@
 // includes this. What the two kernels do is in gpu/element_ops.hpp, which the host can run, too.
 #pragma once
 
+#include <ckpt/gpu/cuda_abi.hpp>
 #include <ckpt/gpu/element_ops.hpp>
 #include <ckpt/gpu/kernels.hpp>
 
@@ -19,7 +20,7 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
-namespace detail {
+namespace detail::inline CKPT_DETAIL_CUDA_ABI {
 
 inline constexpr unsigned threads_of_block = 256;
 inline constexpr std::uint64_t most_blocks = 65'536;
@@ -58,12 +59,12 @@ inline int gather_on_device(void* out, const void* in, std::size_t itemsize, std
 
 inline constexpr device_kernels cuda_kernels{&can_cast_on_device, &cast_on_device, &gather_on_device};
 
-} // namespace detail
+} // namespace detail::inline CKPT_DETAIL_CUDA_ABI
 
-namespace cuda {
+namespace cuda::inline CKPT_DETAIL_CUDA_ABI {
 
 /// The conversions that run on the device, for the option `kernels` of `ckpt::cuda::upload`.
 [[nodiscard]] inline const device_kernels* kernels() noexcept { return &detail::cuda_kernels; }
 
-} // namespace cuda
+} // namespace cuda::inline CKPT_DETAIL_CUDA_ABI
 } // namespace ckpt::inline CKPT_DETAIL_ABI

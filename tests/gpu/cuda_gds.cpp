@@ -146,7 +146,7 @@ TEST_CASE("a driver that does not open and a file system that is not supported g
 
 TEST_CASE("the library is not asked where it would not come back") {
     const scene s;
-    const driver gds{ckpt::detail::make_shared<ckpt::detail::gds_state>("/no/such/modules")};
+    const driver gds{ckpt::detail::gds_access::open("/no/such/modules")};
     std::string reason;
     CHECK(s.open(gds, reason) == nullptr);
     CHECK(reason == "/no/such/modules cannot be read, in which the library looks for its drivers");

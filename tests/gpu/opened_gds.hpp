@@ -6,6 +6,4 @@
 #include <ckpt/cuda_gds.hpp>
 
 /// `ckpt::cuda::gds()` where the kernel's modules can be read, which is not so in every container.
-inline ckpt::cuda::gds_driver opened_gds() {
-    return ckpt::cuda::gds_driver{ckpt::detail::make_shared<ckpt::detail::gds_state>("/proc/self/maps")};
-}
+inline ckpt::cuda::gds_driver opened_gds() { return ckpt::detail::gds_access::open("/proc/self/maps"); }

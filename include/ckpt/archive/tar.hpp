@@ -4,8 +4,7 @@
 // In:      a source.
 // Out:     name, kind, place and size of every member, in the archive's order.
 // Refuses: rule T1: a header whose checksum is wrong, sizes that are no numbers, are negative or leave the file, names
-// that
-//          occur twice, an archive without its end, anything but zeros behind it. Sparse and multi-volume members.
+//          that occur twice, an archive without its end, anything but zeros behind it. Sparse and multi-volume members.
 //
 // Read are ustar, GNU (long names, base-256 sizes), PAX (path, size) and the old form without a magic. Only headers are
 // read, so that the cost is that of the members' number. Names are the archive's own: nothing is normalised.
@@ -81,6 +80,30 @@ class tar_archive {
         std::optional<std::uint64_t> size{};
         [[nodiscard]] bool set() const noexcept { return name || size; }
     };
+
+    /// A header in numbers, and where its content lies.
+    struct member {
+        char type{};
+        std::uint64_t size{};
+        std::uint64_t content{};
+        std::uint64_t end{}; ///< of the content, and of what pads it to whole blocks
+
+        /// A header about the member behind it, or about all of them.
+        [[nodiscard]] bool is_extension() const noexcept {
+            return type == 'x' || type == 'L' || type == 'g' || type == 'K';
+        }
+        [[nodiscard]] bool has_content() const noexcept {
+            return is_extension() || type == '0' || type == '\0' || type == '7';
+        }
+    };
+    /// `wanted_size` is what an extended header says.
+    [[nodiscard]] static result<member> read_header(const source& from, std::uint64_t at, std::string_view header,
+                                                    std::optional<std::uint64_t> wanted_size);
+    /// Takes an extended header.
+    [[nodiscard]] result<void> extend(const source& from, const member& found, pending& next, arena& memory);
+    /// Adds a member, whose name an extended header may have.
+    [[nodiscard]] result<void> add(const source& from, std::string_view header, const member& found,
+                                   const pending& extended, arena& memory);
 
     [[nodiscard]] static bool is_zero(std::string_view bytes) noexcept {
         return bytes.find_first_not_of('\0') == std::string_view::npos;

@@ -2,9 +2,10 @@
 //
 // SPDX-License-Identifier: MIT
 // In:      ".metadata", and the files that it names: chunks of tensors and other objects, each a file of torch.save by
-// itself. Out:     the object that was saved, nested as it was: tensors that are gathered from their chunks, other
-// values. Refuses: chunks that leave a gap or overlap, places outside files, missing files, names that leave the
-// folder: all at once.
+//          itself.
+// Out:     the object that was saved, nested as it was: tensors that are gathered from their chunks, other values.
+// Refuses: chunks that leave a gap or overlap, places outside files, missing files, names that leave the folder: all at
+//          once.
 //
 // Only .metadata and what is no tensor is parsed here; chunks are opened when their elements are asked for.
 // After torch/distributed/checkpoint/{metadata,filesystem,_nested_dict,_traverse}.py (torch 2.0 to 2.14).
@@ -93,6 +94,17 @@ class dcp_reader {
 
     [[nodiscard]] std::uint32_t tensor_of(std::string_view key, const value& says);
 
+    /// The chunks of a tensor that have elements, or all of them where it has none.
+    struct found_chunks {
+        box_list boxes{};
+        std::vector<std::uint32_t> parts{}; // nodes of the plan
+        std::vector<error> lost{};          // of those that cannot be had
+    };
+    /// False, and a finding, where one lies outside the tensor.
+    [[nodiscard]] bool find_chunks(std::string_view key, ckpt::dtype type, std::span<const std::int64_t> shape,
+                                   const value& chunks, found_chunks& out);
+    /// The value for a tensor whose chunks cannot be joined: each has scales of its own, or elements that share bytes.
+    [[nodiscard]] std::uint32_t refuse_scaled(std::string_view key, ckpt::dtype type, const value& chunks);
     /// Whether the chunks fill the tensor; a finding where they do not.
     [[nodiscard]] bool fill_whole(std::string_view key, std::span<const std::int64_t> shape, const box_list& boxes);
     /// The node of a chunk, or why it is missing.

@@ -4,8 +4,7 @@
 // In:      places of items in open files, and what .metadata says of each: dtype and sizes.
 // Out:     one storage for each item: the elements of its tensor in row-major order.
 // Refuses: an item that is no tensor, or another one than .metadata says, when its elements are asked for. `check`
-// looks at
-//          all of them.
+//          looks at all of them.
 //
 // An item is a whole file of torch.save. To open a folder only .metadata is parsed, however many items there are. Where
 // the elements of an item lie is remembered once it was found right: a slice takes many reads, and each would read the
@@ -57,12 +56,14 @@ class dcp_items final : public folder_storages {
     }
 
     [[nodiscard]] std::uint32_t add_file(file f) {
-        return files_.push_back(std::move(f)), static_cast<std::uint32_t>(files_.size() - 1);
+        files_.push_back(std::move(f));
+        return static_cast<std::uint32_t>(files_.size() - 1);
     }
     [[nodiscard]] const file& file_at(std::uint32_t i) const noexcept { return files_[i]; }
     /// That its place lies inside its file was checked.
     [[nodiscard]] std::uint32_t add(const item& i) {
-        return items_.push_back(i), static_cast<std::uint32_t>(items_.size() - 1);
+        items_.push_back(i);
+        return static_cast<std::uint32_t>(items_.size() - 1);
     }
 
     void add_object(const object& o) { objects_.push_back(o); }
@@ -103,8 +104,8 @@ class dcp_items final : public folder_storages {
     std::vector<struct file> files_{};
     std::vector<item> items_{};
     std::vector<object> objects_{};
-    mutable std::vector<std::atomic<std::uint64_t>>
-        places_{}; // by item: where its elements begin in its file; 0: not known yet
+    // By item: where its elements begin in its file; 0: not known yet.
+    mutable std::vector<std::atomic<std::uint64_t>> places_{};
 };
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

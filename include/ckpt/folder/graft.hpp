@@ -105,6 +105,43 @@ template <class NumberOfStorage> class grafter {
         return to_.keep(std::move(e));
     }
 
+    [[nodiscard]] const std::uint32_t* items_of(std::span<const std::uint32_t> old) {
+        const std::vector<std::uint32_t> parts = all(old);
+        auto* items = to_.memory.template allocate<std::uint32_t>(parts.size() + 1);
+        std::copy(parts.begin(), parts.end(), items);
+        return items;
+    }
+    [[nodiscard]] std::uint32_t global_of(global_occurrence g) {
+        g.module = {text(g.module), g.module.size()};
+        g.name = {text(g.name), g.name.size()};
+        to_.globals.push_back(to_.memory, g);
+        return static_cast<std::uint32_t>(to_.globals.size() - 1);
+    }
+    [[nodiscard]] std::uint32_t array_of(array_value a) {
+        a.type = {text(a.type), a.type.size()};
+        a.tensor = tensor_of(a.tensor);
+        to_.arrays.push_back(to_.memory, a);
+        return static_cast<std::uint32_t>(to_.arrays.size() - 1);
+    }
+    void fill_dictionary(node& n) {
+        n.a = container_of(from_.elements(n));
+        n.link.b = at(n.link.b);
+        if (n.link.c == 0) return;
+        node more = from_.nodes[n.link.c];
+        more.a = at(more.a);
+        n.link.c = to_.add(more);
+    }
+    /// An application is two nodes: `old` and the next one, `fresh` and the next one.
+    void fill_application(node& n, std::uint32_t old, std::uint32_t fresh) {
+        n.a = at(n.a);
+        n.link.b = at(n.link.b);
+        n.link.c = at(n.link.c);
+        node more = from_.nodes[old + 1];
+        more.a = at(more.a);
+        more.link.b = container_of(from_.items_of(more.link.b));
+        to_.nodes[fresh + 1] = more;
+    }
+
     void fill(std::uint32_t old, std::uint32_t fresh) {
         node n = from_.nodes[old];
         switch (n.kind) {
@@ -118,58 +155,21 @@ template <class NumberOfStorage> class grafter {
         case node_kind::string:
         case node_kind::bytes:
         case node_kind::byte_array: n.text = text(graph::text_of(n)); break;
-        case node_kind::tuple: {
-            const std::vector<std::uint32_t> parts = all(from_.elements(n));
-            auto* items = to_.memory.template allocate<std::uint32_t>(parts.size() + 1);
-            std::copy(parts.begin(), parts.end(), items);
-            n.items = items;
-            break;
-        }
+        case node_kind::tuple: n.items = items_of(from_.elements(n)); break;
         case node_kind::list:
         case node_kind::set:
         case node_kind::frozen_set: n.a = container_of(from_.elements(n)); break;
-        case node_kind::dictionary:
-            n.a = container_of(from_.elements(n));
-            n.link.b = at(n.link.b);
-            if (n.link.c != 0) {
-                node more = from_.nodes[n.link.c];
-                more.a = at(more.a);
-                n.link.c = to_.add(more);
-            }
-            break;
-        case node_kind::global: {
-            global_occurrence g = from_.globals[n.a];
-            g.module = {text(g.module), g.module.size()};
-            g.name = {text(g.name), g.name.size()};
-            to_.globals.push_back(to_.memory, g);
-            n.a = static_cast<std::uint32_t>(to_.globals.size() - 1);
-            break;
-        }
+        case node_kind::dictionary: fill_dictionary(n); break;
+        case node_kind::global: n.a = global_of(from_.globals[n.a]); break;
         case node_kind::persistent: n.a = at(n.a); break;
-        case node_kind::application: {
-            n.a = at(n.a);
-            n.link.b = at(n.link.b);
-            n.link.c = at(n.link.c);
-            node more = from_.nodes[old + 1];
-            more.a = at(more.a);
-            more.link.b = container_of(from_.items_of(more.link.b));
-            to_.nodes[fresh + 1] = more;
-            break;
-        }
+        case node_kind::application: fill_application(n, old, fresh); break;
         case node_kind::complex:
             to_.complexes.push_back(to_.memory, from_.complexes[n.a]);
             n.a = static_cast<std::uint32_t>(to_.complexes.size() - 1);
             break;
         case node_kind::tensor: n.a = tensor_of(n.a); break;
         case node_kind::storage: n.a = storage_of(n.a); break;
-        case node_kind::array: {
-            array_value a = from_.arrays[n.a];
-            a.type = {text(a.type), a.type.size()};
-            a.tensor = tensor_of(a.tensor);
-            to_.arrays.push_back(to_.memory, a);
-            n.a = static_cast<std::uint32_t>(to_.arrays.size() - 1);
-            break;
-        }
+        case node_kind::array: n.a = array_of(from_.arrays[n.a]); break;
         case node_kind::refused: n.a = error_of(*from_.errors[n.a]); break;
         }
         to_.nodes[fresh] = n;

@@ -34,6 +34,11 @@ struct shard_index {
     std::vector<entry> entries{};          // sorted by key
 
     [[nodiscard]] static result<shard_index> read(const std::string& path, const limits& budget);
+
+  private:
+    /// Adds the entries of every weight_map, and counts these; `of_entry` are their files. False where the text is
+    /// none.
+    [[nodiscard]] bool read_all(json_reader& in, std::vector<std::string_view>& of_entry, std::size_t& maps);
 };
 
 /// Whether `name` is a file of the folder itself, and cannot be anything else on any system.

@@ -2,10 +2,11 @@
 //
 // SPDX-License-Identifier: MIT
 // In:      files of torch.save with DTensors or ShardedTensors: FSDP1's sharded and local state_dicts, FSDP2, tensor
-// parallelism. Out:     the first rank's object, in which every distributed tensor is gathered from all ranks; what is
-// whole is the first rank's. Refuses: missing ranks, ranks twice, ranks of another run, shards that leave a gap or
-// overlap: all at once. Files in which
-//          nothing is distributed: what they have to do with each other is not in them.
+//          parallelism.
+// Out:     the first rank's object, in which every distributed tensor is gathered from all ranks; what is whole is the
+//          first rank's.
+// Refuses: missing ranks, ranks twice, ranks of another run, shards that leave a gap or overlap: all at once. Files in
+//          which nothing is distributed: what they have to do with each other is not in them.
 #pragma once
 
 #include <ckpt/folder/contents.hpp>

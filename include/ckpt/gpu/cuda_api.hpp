@@ -7,6 +7,7 @@
 #pragma once
 
 #include <ckpt/core/error.hpp>
+#include <ckpt/gpu/cuda_abi.hpp>
 #include <ckpt/gpu/device_api.hpp>
 
 #include <cuda_runtime_api.h>
@@ -17,7 +18,7 @@
 #include <string_view>
 #include <vector>
 
-namespace ckpt::inline CKPT_DETAIL_ABI::detail {
+namespace ckpt::inline CKPT_DETAIL_ABI::detail::inline CKPT_DETAIL_CUDA_ABI {
 
 /// The CUDA runtime as the upload engine sees it.
 struct cuda_api {
@@ -132,4 +133,4 @@ struct cuda_api {
 };
 static_assert(device_api<cuda_api>);
 
-} // namespace ckpt::inline CKPT_DETAIL_ABI::detail
+} // namespace ckpt::inline CKPT_DETAIL_ABI::detail::inline CKPT_DETAIL_CUDA_ABI

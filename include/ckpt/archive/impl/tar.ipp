@@ -60,7 +60,7 @@ CKPT_DETAIL_DEF result<tar_archive> tar_archive::read(const source& from, const 
     pending next;
     std::array<char, tar::block> bytes{};
     const std::string_view header{bytes.data(), bytes.size()};
-    std::uint64_t extended = 0;
+    std::uint64_t extended = 0; // bytes of extended headers
     for (std::uint64_t at = 0;;) {
         if (!range_inside(at, tar::block, from.size()))
             return tar::invalid(from, at, "the archive ends without a block of zeros behind its last member");
@@ -76,73 +76,89 @@ CKPT_DETAIL_DEF result<tar_archive> tar_archive::read(const source& from, const 
         if (out.entries_.size() >= budget.records)
             return error{
                 .code = errc::limit, .offset = from.base() + at, .detail = "more members than limits.records allows"};
-        std::uint64_t size = 0;
-        if (!tar::number(header.substr(124, 12), size))
-            return tar::invalid(from, at, "a size that is no number, is negative or has more than 63 bits");
-        const char type = header[156];
-        const bool is_extension = type == 'x' || type == 'L' || type == 'g' || type == 'K';
-        const bool has_content = is_extension || type == '0' || type == '\0' || type == '7';
-        if (!is_extension && next.size) size = *next.size;
-        if (!is_extension && !has_content) {
-            if (type != '5' && (type < '1' || type > '6'))
-                return tar::invalid(from, at,
-                                    "a member of the type " + quoted(std::string_view{&type, 1}) +
-                                        ", which is none of a plain archive");
-            size = 0; // old programs write a size for links and folders; nothing follows
-        }
-        const std::uint64_t content = at + tar::block;
-        std::uint64_t padded = 0;
-        if (!checked_add(size, tar::block - 1, padded) ||
-            !range_inside(content, padded / tar::block * tar::block, from.size()))
-            return tar::invalid(from, at,
-                                "a member of " + decimal(size) + " bytes at " + decimal(content) + ", the file has " +
-                                    decimal(from.size()));
-        at = content + padded / tar::block * tar::block;
-        if (is_extension) {
-            extended += size;
-            if (extended > budget.directory_bytes)
-                return error{.code = errc::limit,
-                             .offset = from.base() + content,
-                             .detail = "extended headers of more bytes than limits.directory_bytes allows"};
-            if (type == 'K') continue; // the target of a link
-            auto* kept = memory.allocate<char>(static_cast<std::size_t>(size) + 1);
-            const std::span<char> text{kept, static_cast<std::size_t>(size)};
-            if (auto got = from.read(content, std::as_writable_bytes(text)); !got) return std::move(got).error();
-            if (type == 'L') {
-                next.name = tar::text({kept, text.size()});
-            } else if (!read_pax({kept, text.size()}, type == 'x' ? next : out.global_)) {
-                return tar::invalid(from, content,
-                                    "an extended header that is not \"length key=value\", or one of a sparse file");
-            }
-            if (out.global_.set())
-                return tar::invalid(from, content,
-                                    "a global extended header that sets the name or the size of members");
+        const auto found = read_header(from, at, header, next.size);
+        if (!found) return found.error();
+        at = found->end;
+        if (!found->is_extension()) {
+            if (auto added = out.add(from, header, *found, next, memory); !added) return std::move(added).error();
+            next = {};
             continue;
         }
-        tar_entry e;
-        e.kind = has_content ? tar_kind::file : type == '5' ? tar_kind::folder : tar_kind::other;
-        e.header_offset = content - tar::block;
-        e.offset = content;
-        e.size = size;
-        if (next.name) {
-            e.name = *next.name;
-        } else {
-            std::string name;
-            if (header.substr(257, 6) == std::string_view("ustar\0", 6) && header[345] != '\0')
-                name.append(tar::text(header.substr(345, 155))).append(1, '/');
-            name += tar::text(header.substr(0, 100));
-            e.name = keep(name, memory);
-        }
-        if (e.kind == tar_kind::file && e.name.ends_with('/')) e.kind = tar_kind::folder; // as the old form marks them
-        if (e.name.empty() || e.name.find('\0') != std::string_view::npos)
-            return tar::invalid(from, e.header_offset, "a member without a name, or with a NUL in it");
-        if (e.kind == tar_kind::folder && e.size != 0)
-            return tar::invalid(from, e.header_offset, "a folder with " + decimal(e.size) + " bytes of content");
-        out.entries_.push_back(e);
-        next = {};
+        extended += found->size;
+        if (extended > budget.directory_bytes)
+            return error{.code = errc::limit,
+                         .offset = from.base() + found->content,
+                         .detail = "extended headers of more bytes than limits.directory_bytes allows"};
+        if (auto taken = out.extend(from, *found, next, memory); !taken) return std::move(taken).error();
     }
     if (auto unique = out.check_names(from); !unique) return std::move(unique).error();
     return out;
+}
+
+CKPT_DETAIL_DEF result<tar_archive::member> tar_archive::read_header(const source& from, std::uint64_t at,
+                                                                     std::string_view header,
+                                                                     std::optional<std::uint64_t> wanted_size) {
+    member out{.type = header[156], .content = at + tar::block};
+    if (!tar::number(header.substr(124, 12), out.size))
+        return tar::invalid(from, at, "a size that is no number, is negative or has more than 63 bits");
+    if (!out.is_extension() && wanted_size) out.size = *wanted_size;
+    if (!out.is_extension() && !out.has_content()) {
+        if (out.type != '5' && (out.type < '1' || out.type > '6'))
+            return tar::invalid(from, at,
+                                "a member of the type " + quoted(std::string_view{&out.type, 1}) +
+                                    ", which is none of a plain archive");
+        out.size = 0; // old programs write a size for links and folders; nothing follows
+    }
+    std::uint64_t padded = 0;
+    if (!checked_add(out.size, tar::block - 1, padded) ||
+        !range_inside(out.content, padded / tar::block * tar::block, from.size()))
+        return tar::invalid(from, at,
+                            "a member of " + decimal(out.size) + " bytes at " + decimal(out.content) +
+                                ", the file has " + decimal(from.size()));
+    out.end = out.content + padded / tar::block * tar::block;
+    return out;
+}
+
+CKPT_DETAIL_DEF result<void> tar_archive::extend(const source& from, const member& found, pending& next,
+                                                 arena& memory) {
+    if (found.type == 'K') return {}; // the target of a link
+    auto* kept = memory.allocate<char>(static_cast<std::size_t>(found.size) + 1);
+    const std::span<char> text{kept, static_cast<std::size_t>(found.size)};
+    if (auto got = from.read(found.content, std::as_writable_bytes(text)); !got) return got;
+    if (found.type == 'L') {
+        next.name = tar::text({kept, text.size()});
+    } else if (!read_pax({kept, text.size()}, found.type == 'x' ? next : global_)) {
+        return tar::invalid(from, found.content,
+                            "an extended header that is not \"length key=value\", or one of a sparse file");
+    }
+    if (global_.set())
+        return tar::invalid(from, found.content, "a global extended header that sets the name or the size of members");
+    return {};
+}
+
+CKPT_DETAIL_DEF result<void> tar_archive::add(const source& from, std::string_view header, const member& found,
+                                              const pending& extended, arena& memory) {
+    tar_entry e;
+    e.kind = found.has_content() ? tar_kind::file : found.type == '5' ? tar_kind::folder : tar_kind::other;
+    e.header_offset = found.content - tar::block;
+    e.offset = found.content;
+    e.size = found.size;
+    if (extended.name) {
+        e.name = *extended.name;
+    } else {
+        std::string name;
+        if (header.substr(257, 6) == std::string_view("ustar\0", 6) && header[345] != '\0')
+            name.append(tar::text(header.substr(345, 155))).append(1, '/');
+        name += tar::text(header.substr(0, 100));
+        e.name = keep(name, memory);
+    }
+    if (e.kind == tar_kind::file && e.name.ends_with('/')) e.kind = tar_kind::folder; // as the old form marks them
+    if (e.name.empty() || e.name.find('\0') != std::string_view::npos)
+        return tar::invalid(from, e.header_offset, "a member without a name, or with a NUL in it");
+    if (e.kind == tar_kind::folder && e.size != 0)
+        return tar::invalid(from, e.header_offset, "a folder with " + decimal(e.size) + " bytes of content");
+    entries_.push_back(e);
+    return {};
 }
 
 CKPT_DETAIL_DEF const tar_entry* tar_archive::find(std::string_view name) const noexcept {

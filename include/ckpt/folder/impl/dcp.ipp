@@ -211,69 +211,81 @@ CKPT_DETAIL_DEF std::uint32_t dcp_reader::tensor_of(std::string_view key, const 
     const auto type =
         properties ? properties->state()[0].as_dtype() : result<ckpt::dtype>{error{.code = errc::wrong_type}};
     const auto shape = numbers(says.at("size"));
-    const auto chunks = says.at("chunks");
-    if (!type || !shape) return wrong("the tensor " + quoted(key) + " has no dtype and sizes"), absent_node;
+    const auto list = says.at("chunks");
+    if (!type || !shape) {
+        wrong("the tensor " + quoted(key) + " has no dtype and sizes");
+        return absent_node;
+    }
     tensor_data whole{.type = *type,
                       .rank = static_cast<std::uint32_t>(shape->size()),
                       .shape = shape->data(),
                       .strides = shape->data()};
-    if (check_sizes(whole, work_.options.limits.tensor_rank) != errc::none)
-        return wrong("the tensor " + quoted(key) + " has impossible sizes, " + list_of(*shape)), absent_node;
-
-    if (bits(*type) < 8 || info(*type).kind == dtype_kind::quantised) {
-        const value all = *chunks;
-        for (const value v : all.elements())
-            if (const auto offsets = numbers(v.at("offsets"))) (void)find_place(key, *offsets);
-        return out_->refused(
-            {.code = errc::unsupported_tensor,
-             .file = step_ + ".metadata",
-             .path = printable(key),
-             .detail = "chunks of " + std::string(name(*type)) + ", whose scales are in each chunk by itself",
-             .hint = "the other entries of the folder are not affected"});
+    if (check_sizes(whole, work_.options.limits.tensor_rank) != errc::none) {
+        wrong("the tensor " + quoted(key) + " has impossible sizes, " + list_of(*shape));
+        return absent_node;
     }
+    const value chunks = *list;
+    if (bits(*type) < 8 || info(*type).kind == dtype_kind::quantised) return refuse_scaled(key, *type, chunks);
+    found_chunks found{.boxes = {.rank = shape->size()}};
+    if (!find_chunks(key, *type, *shape, chunks, found)) return absent_node;
+    if (whole.numel > 0 && !fill_whole(key, *shape, found.boxes)) return absent_node;
+    if (!found.lost.empty()) {
+        error e = std::move(found.lost.front());
+        if (found.lost.size() > 1)
+            e.detail += "; and " + decimal(std::uint64_t{found.lost.size() - 1}) + " more of its " +
+                        decimal(std::uint64_t{found.boxes.count}) + " chunks";
+        return absent(key, std::move(e));
+    }
+    if (found.parts.empty()) return out_->tensor_of(out_->plan().fill(*type, *shape, {}));
+    return out_->tensor_of(join_boxes(out_->plan(), *shape, found.boxes, found.parts, cut_));
+}
 
-    box_list boxes{.rank = shape->size()};
-    std::vector<std::uint32_t> parts;
-    std::vector<error> lost;
-    const value list = *chunks;
-    for (const value v : list.elements()) {
+CKPT_DETAIL_DEF std::uint32_t dcp_reader::refuse_scaled(std::string_view key, ckpt::dtype type, const value& chunks) {
+    for (const value v : chunks.elements())
+        if (const auto offsets = numbers(v.at("offsets"))) (void)find_place(key, *offsets);
+    return out_->refused(
+        {.code = errc::unsupported_tensor,
+         .file = step_ + ".metadata",
+         .path = printable(key),
+         .detail = "chunks of " + std::string(name(type)) + ", whose scales are in each chunk by itself",
+         .hint = "the other entries of the folder are not affected"});
+}
+
+CKPT_DETAIL_DEF bool dcp_reader::find_chunks(std::string_view key, ckpt::dtype type,
+                                             std::span<const std::int64_t> shape, const value& chunks,
+                                             found_chunks& out) {
+    for (const value v : chunks.elements()) {
         const auto offsets = numbers(v.at("offsets"));
         const auto sizes = numbers(v.at("sizes"));
-        bool inside = offsets && sizes && offsets->size() == shape->size() && sizes->size() == shape->size();
-        for (std::size_t d = 0; d < shape->size() && inside; ++d)
-            inside = (*sizes)[d] <= (*shape)[d] && (*offsets)[d] <= (*shape)[d] - (*sizes)[d];
+        bool inside = offsets && sizes && offsets->size() == shape.size() && sizes->size() == shape.size();
+        for (std::size_t d = 0; d < shape.size() && inside; ++d)
+            inside = (*sizes)[d] <= shape[d] && (*offsets)[d] <= shape[d] - (*sizes)[d];
         if (!inside) {
             wrong("a chunk of " + quoted(key) +
                   (offsets && sizes ? " at " + list_of(*offsets) + " of " + list_of(*sizes) : std::string()) +
-                  " lies outside the tensor, " + list_of(*shape));
-            return absent_node;
+                  " lies outside the tensor, " + list_of(shape));
+            return false;
         }
         place* const at = find_place(key, *offsets);
-        const bool whole_chunk = std::equal(sizes->begin(), sizes->end(), shape->begin());
-        if (std::find(sizes->begin(), sizes->end(), 0) != sizes->end() && !(whole_chunk && parts.empty()))
-            continue; // without elements
-        boxes.offsets.insert(boxes.offsets.end(), offsets->begin(), offsets->end());
-        boxes.sizes.insert(boxes.sizes.end(), sizes->begin(), sizes->end());
-        ++boxes.count;
-        auto part = chunk(key, *type, *offsets, *sizes, at);
-        if (part) parts.push_back(*part);
-        else lost.push_back(std::move(part).error());
+        const bool is_empty = std::find(sizes->begin(), sizes->end(), 0) != sizes->end();
+        const bool whole_chunk = std::equal(sizes->begin(), sizes->end(), shape.begin());
+        if (is_empty && !(whole_chunk && out.parts.empty())) continue;
+        out.boxes.offsets.insert(out.boxes.offsets.end(), offsets->begin(), offsets->end());
+        out.boxes.sizes.insert(out.boxes.sizes.end(), sizes->begin(), sizes->end());
+        ++out.boxes.count;
+        auto part = chunk(key, type, *offsets, *sizes, at);
+        if (part) out.parts.push_back(*part);
+        else out.lost.push_back(std::move(part).error());
     }
-    if (whole.numel > 0 && !fill_whole(key, *shape, boxes)) return absent_node;
-    if (!lost.empty()) {
-        error e = std::move(lost.front());
-        if (lost.size() > 1)
-            e.detail += "; and " + decimal(std::uint64_t{lost.size() - 1}) + " more of its " +
-                        decimal(std::uint64_t{boxes.count}) + " chunks";
-        return absent(key, std::move(e));
-    }
-    if (parts.empty()) return out_->tensor_of(out_->plan().fill(*type, *shape, {}));
-    return out_->tensor_of(join_boxes(out_->plan(), *shape, boxes, parts, cut_));
+    return true;
 }
 
 CKPT_DETAIL_DEF bool dcp_reader::fill_whole(std::string_view key, std::span<const std::int64_t> shape,
                                             const box_list& boxes) {
-    if (boxes.count == 0) return wrong("the tensor " + quoted(key) + " of " + list_of(shape) + " has no chunks"), false;
+    if (boxes.count == 0) {
+        wrong("the tensor " + quoted(key) + " of " + list_of(shape) + " has no chunks");
+        return false;
+    }
     const tiling fit = check_tiling(shape, boxes, corners_);
     if (!fit.fits) {
         work_.find({.code = errc::limit,
@@ -400,7 +412,10 @@ CKPT_DETAIL_DEF std::uint32_t dcp_reader::object_of(std::string_view key) {
     auto opened = items_->open_at(file, at->offset, at->length);
     if (!opened) {
         opened.error().path = printable(key);
-        if (opened.error().code == errc::global_not_allowed) return work_.find(opened.error()), absent_node;
+        if (opened.error().code == errc::global_not_allowed) {
+            work_.find(opened.error());
+            return absent_node;
+        }
         return out_->refused(std::move(opened).error());
     }
     items_->add_object({file, at->offset, at->length});
@@ -409,7 +424,10 @@ CKPT_DETAIL_DEF std::uint32_t dcp_reader::object_of(std::string_view key) {
     const value root = opened->root();
     auto copy = out_->grafter_of(part);
     auto node = copy.copy(detail_access::node(root));
-    if (!node) return work_.find(std::move(node).error()), absent_node;
+    if (!node) {
+        work_.find(std::move(node).error());
+        return absent_node;
+    }
     if (copy.needs_file()) out_->keep(part);
     return *node;
 }

@@ -12,6 +12,27 @@ CKPT_DETAIL_DEF bool is_plain_name(std::string_view name) noexcept {
            name.find_first_of(std::string_view("/\\:\0", 4)) == std::string_view::npos;
 }
 
+CKPT_DETAIL_DEF bool shard_index::read_all(json_reader& in, std::vector<std::string_view>& of_entry,
+                                           std::size_t& maps) {
+    if (!in.enter_object()) return false;
+    for (std::string_view member; in.next_member(member);) {
+        if (member != "weight_map") {
+            if (!in.skip()) return false;
+            continue;
+        }
+        ++maps;
+        if (!in.enter_object()) return false;
+        std::string_view file;
+        for (std::string_view key; in.next_member(key);) {
+            if (!in.string(file)) return false;
+            entries.push_back({key, 0});
+            of_entry.push_back(file);
+        }
+        if (!in.fault().empty()) return false;
+    }
+    return in.fault().empty() && in.finish();
+}
+
 CKPT_DETAIL_DEF result<shard_index> shard_index::read(const std::string& path, const limits& budget) {
     auto from = source::open(path, {.mode = io_mode::read});
     if (!from) return std::move(from).error();
@@ -28,37 +49,17 @@ CKPT_DETAIL_DEF result<shard_index> shard_index::read(const std::string& path, c
 
     json_reader in{{text, bytes}, out.memory};
     std::vector<std::string_view> of_entry;
-    bool has_map = false;
-    bool twice = false;
-    const auto read_all = [&] {
-        if (!in.enter_object()) return false;
-        for (std::string_view member; in.next_member(member);) {
-            if (member != "weight_map") {
-                if (!in.skip()) return false;
-                continue;
-            }
-            twice = twice || has_map;
-            has_map = true;
-            if (!in.enter_object()) return false;
-            std::string_view file;
-            for (std::string_view key; in.next_member(key);) {
-                if (!in.string(file)) return false;
-                out.entries.push_back({key, 0});
-                of_entry.push_back(file);
-            }
-            if (!in.fault().empty()) return false;
-        }
-        return in.fault().empty() && in.finish();
-    };
+    std::size_t maps = 0;
+    const bool is_read = out.read_all(in, of_entry, maps);
     const auto invalid = [&](std::string detail) {
         return error{.code = errc::json_invalid,
                      .offset = in.offset(),
                      .detail = std::move(detail),
                      .hint = "an index is {\"weight_map\": {\"key\": \"file\"}}; get it again"};
     };
-    if (!read_all())
+    if (!is_read)
         return invalid("the index at byte " + decimal(std::uint64_t{in.offset()}) + ": " + std::string(in.fault()));
-    if (!has_map || twice) return invalid(twice ? "the index has weight_map twice" : "the index has no weight_map");
+    if (maps != 1) return invalid(maps > 1 ? "the index has weight_map twice" : "the index has no weight_map");
 
     out.files = of_entry;
     std::sort(out.files.begin(), out.files.end());

@@ -14,7 +14,9 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 CKPT_DETAIL_DEF std::optional<zero_name> parse_zero_name(std::string_view name) noexcept {
     const auto skip = [&name](std::string_view prefix) {
-        return name.starts_with(prefix) && (name.remove_prefix(prefix.size()), true);
+        if (!name.starts_with(prefix)) return false;
+        name.remove_prefix(prefix.size());
+        return true;
     };
     const auto number = [&name](std::uint32_t& value) {
         const auto [end, failure] = std::from_chars(name.data(), name.data() + name.size(), value);
