@@ -120,8 +120,13 @@ class device_tensors {
         const auto found = find(key, target);
         if (!found) return found.error();
         const detail::placed_tensor& t = **found;
-        return detail::make_dlpack<Managed>(memory_->address(t), t.type, {t.shape, t.rank}, {t.strides, t.rank},
-                                            {detail::dlpack_cuda, memory_->at(t.target).device}, true, memory_);
+        return detail::make_dlpack<Managed>({memory_->address(t),
+                                             t.type,
+                                             {t.shape, t.rank},
+                                             {t.strides, t.rank},
+                                             {detail::dlpack_cuda, memory_->at(t.target).device},
+                                             true,
+                                             memory_});
     }
 
     /// Waits for the copies, and frees what only they needed. A failure stays: nothing is given out afterwards.

@@ -15,7 +15,6 @@
 #pragma once
 
 #include <ckpt/checkpoint.hpp>
-#include <ckpt/core/error.hpp>
 #include <ckpt/core/result.hpp>
 #include <ckpt/core/shared.hpp>
 #include <ckpt/state/state_dict.hpp>
@@ -25,7 +24,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <string>
 #include <utility>
 #include <vector>
 
@@ -72,40 +70,34 @@ struct dlpack_managed_tensor {
 
 namespace detail {
 
-/// The type as DLPack names it; 0 bits where it has no name.
-[[nodiscard]] constexpr dlpack_type dlpack_type_of(dtype type) noexcept {
-    const auto width = static_cast<std::uint8_t>(bits(type));
-    switch (type) {
-    case dtype::int8:
-    case dtype::int16:
-    case dtype::int32:
-    case dtype::int64: return {0, width, 1};
-    case dtype::uint8:
-    case dtype::uint16:
-    case dtype::uint32:
-    case dtype::uint64: return {1, width, 1};
-    case dtype::float16:
-    case dtype::float32:
-    case dtype::float64: return {2, width, 1};
-    case dtype::bfloat16: return {4, width, 1};
-    case dtype::complex32:
-    case dtype::complex64:
-    case dtype::complex128: return {5, width, 1};
-    case dtype::bool_: return {6, width, 1};
-    case dtype::float8_e4m3fn: return {10, width, 1};
-    case dtype::float8_e4m3fnuz: return {11, width, 1};
-    case dtype::float8_e5m2: return {12, width, 1};
-    case dtype::float8_e5m2fnuz: return {13, width, 1};
-    case dtype::float8_e8m0fnu: return {14, width, 1};
-    case dtype::float4_e2m1fn_x2: return {17, 4, 2}; // the shape counts pairs
-    default: return {};
-    }
-}
-
-[[nodiscard]] error no_dlpack_type(dtype type);
+class storage_source;
 
 inline constexpr std::int32_t dlpack_cpu = 1;
 inline constexpr std::int32_t dlpack_cuda = 2;
+
+/// What a consumer gets, before it has a type. `shape` and `strides` are copied when it is exported.
+struct dlpack_content {
+    const void* data{}; ///< the first element, on whichever device
+    dtype type{};
+    std::span<const std::int64_t> shape{};
+    std::span<const std::int64_t> strides{}; ///< in elements
+    dlpack_device device{};
+    bool read_only{};
+    shared<counted> owner{}; ///< of the elements
+};
+
+/// The storages that belong to an owner, and what keeps them open.
+struct dlpack_owner {
+    const storage_source* storages{};
+    shared<counted> keeps{};
+};
+[[nodiscard]] dlpack_owner dlpack_owner_of(const state_dict& owner);
+[[nodiscard]] dlpack_owner dlpack_owner_of(const checkpoint& owner);
+
+/// The type as DLPack names it. Fails with `dtype_mismatch` where it has no name.
+[[nodiscard]] result<dlpack_type> dlpack_type_of(dtype type);
+/// A tensor in the memory of the host.
+[[nodiscard]] result<dlpack_content> host_content(const tensor& t, dlpack_owner owner);
 
 /// What the consumer holds, and what it keeps alive.
 template <class Managed> struct dlpack_export {
@@ -116,56 +108,40 @@ template <class Managed> struct dlpack_export {
     static void destroy(Managed* self) noexcept { delete static_cast<dlpack_export*>(self->manager_ctx); }
 };
 
-/// A managed tensor over elements that `owner` keeps. `data` is its first element, on whichever device.
-template <class Managed>
-[[nodiscard]] result<Managed*> make_dlpack(const void* data, dtype type, std::span<const std::int64_t> shape,
-                                           std::span<const std::int64_t> strides, dlpack_device device, bool read_only,
-                                           shared<counted> owner) {
-    const dlpack_type element = dlpack_type_of(type);
-    if (element.bits == 0) return no_dlpack_type(type);
+template <class Managed> [[nodiscard]] result<Managed*> make_dlpack(dlpack_content content) {
+    const result<dlpack_type> element = dlpack_type_of(content.type);
+    if (!element) return element.error();
     bool empty = false;
-    for (const std::int64_t size : shape) empty = empty || size == 0;
+    for (const std::int64_t size : content.shape) empty = empty || size == 0;
     auto* out = new dlpack_export<Managed>;
-    out->owner = std::move(owner);
-    out->sizes.reserve(shape.size() + strides.size());
-    out->sizes.insert(out->sizes.end(), shape.begin(), shape.end());
-    out->sizes.insert(out->sizes.end(), strides.begin(), strides.end());
+    out->owner = std::move(content.owner);
+    out->sizes.reserve(content.shape.size() + content.strides.size());
+    out->sizes.insert(out->sizes.end(), content.shape.begin(), content.shape.end());
+    out->sizes.insert(out->sizes.end(), content.strides.begin(), content.strides.end());
     Managed& managed = out->managed;
     managed.version.major = 1;
     managed.version.minor = 1;
     managed.manager_ctx = out;
     managed.deleter = &dlpack_export<Managed>::destroy;
-    managed.flags = read_only ? 1 : 0;
+    managed.flags = content.read_only ? 1 : 0;
     auto& tensor = managed.dl_tensor;
-    tensor.data = empty ? nullptr : const_cast<void*>(data);
-    tensor.device.device_type = static_cast<decltype(tensor.device.device_type)>(device.device_type);
-    tensor.device.device_id = device.device_id;
-    tensor.ndim = static_cast<std::int32_t>(shape.size());
-    tensor.dtype.code = element.code;
-    tensor.dtype.bits = element.bits;
-    tensor.dtype.lanes = element.lanes;
+    tensor.data = empty ? nullptr : const_cast<void*>(content.data);
+    tensor.device.device_type = static_cast<decltype(tensor.device.device_type)>(content.device.device_type);
+    tensor.device.device_id = content.device.device_id;
+    tensor.ndim = static_cast<std::int32_t>(content.shape.size());
+    tensor.dtype.code = element->code;
+    tensor.dtype.bits = element->bits;
+    tensor.dtype.lanes = element->lanes;
     tensor.shape = out->sizes.data();
-    tensor.strides = out->sizes.data() + shape.size();
+    tensor.strides = out->sizes.data() + content.shape.size();
     tensor.byte_offset = 0;
     return &managed;
 }
 
-/// The same for a tensor in the memory of the host. `from` is what `owner` keeps alive.
-template <class Managed>
-[[nodiscard]] result<Managed*> host_dlpack(const tensor& t, const storage_source* from, shared<counted> owner) {
-    const storage_source* source = tensor_access::source(t);
-    if (auto usable = check_access(tensor_access::data(t), source); !usable) return std::move(usable).error();
-    if (source != from)
-        return error{.code = errc::key_missing,
-                     .detail = "the tensor does not belong to the owner that is to keep it alive"};
-    tensor_data data = *tensor_access::data(t);
-    const dtype type = data.type;
-    if (type == dtype::float4_e2m1fn_x2) data.type = dtype::uint8; // DLPack can say that a byte holds two
-    auto at = view_address(&data, source, data.type, data.rank);
-    if (!at) return std::move(at).error();
-    const std::size_t alignment = info(type).component_bytes;
-    if (reinterpret_cast<std::uintptr_t>(*at) % alignment != 0) return misaligned_error(type, alignment);
-    return make_dlpack<Managed>(*at, type, data.sizes(), data.steps(), {dlpack_cpu, 0}, true, std::move(owner));
+template <class Managed> [[nodiscard]] result<Managed*> host_dlpack(const tensor& t, dlpack_owner owner) {
+    auto content = host_content(t, std::move(owner));
+    if (!content) return std::move(content).error();
+    return make_dlpack<Managed>(*std::move(content));
 }
 
 } // namespace detail
@@ -176,15 +152,13 @@ template <class Managed>
 /// `key_missing` where the tensor is not one of the owner's.
 template <class Managed = dlpack_managed_tensor>
 [[nodiscard]] result<Managed*> to_dlpack(const tensor& t, const state_dict& owner) {
-    const auto& data = detail::state_dict_access::data(owner);
-    return detail::host_dlpack<Managed>(t, data->source, data);
+    return detail::host_dlpack<Managed>(t, detail::dlpack_owner_of(owner));
 }
 
 /// The same for a tensor that was found in the checkpoint itself.
 template <class Managed = dlpack_managed_tensor>
 [[nodiscard]] result<Managed*> to_dlpack(const tensor& t, const checkpoint& owner) {
-    const auto& file = detail::checkpoint_access::file(owner);
-    return detail::host_dlpack<Managed>(t, &file->storages(), file);
+    return detail::host_dlpack<Managed>(t, detail::dlpack_owner_of(owner));
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI

@@ -47,7 +47,7 @@ struct owner final : detail::counted {
 };
 
 ckpt::result<ckpt::dlpack_managed_tensor*> exported(const fake::storage& from, const ckpt::tensor& t) {
-    return detail::host_dlpack<ckpt::dlpack_managed_tensor>(t, &from, {});
+    return detail::host_dlpack<ckpt::dlpack_managed_tensor>(t, {&from, {}});
 }
 errc refused(const fake::storage& from, const ckpt::tensor& t) {
     const auto out = exported(from, t);
@@ -101,7 +101,8 @@ TEST_CASE("an export describes the tensor and points at its elements") {
     CHECK(out->dl_tensor.dtype.bits == 32);
     CHECK(out->dl_tensor.dtype.lanes == 1);
 
-    const consumer<DLManagedTensorVersioned> theirs{detail::host_dlpack<DLManagedTensorVersioned>(t.get(), &from, {})};
+    const consumer<DLManagedTensorVersioned> theirs{
+        detail::host_dlpack<DLManagedTensorVersioned>(t.get(), {&from, {}})};
     CHECK(theirs->dl_tensor.device.device_type == kDLCPU);
     CHECK(theirs->dl_tensor.data == out->dl_tensor.data);
     CHECK(theirs->dl_tensor.strides[1] == 4);
@@ -199,11 +200,11 @@ TEST_CASE("the owner lives until the last export is deleted") {
     const std::int64_t shape[]{2}, strides[]{1};
     float values[2]{};
     auto keep = detail::make_shared<owner>(gone);
-    auto first = detail::make_dlpack<ckpt::dlpack_managed_tensor>(values, dtype::float32, shape, strides,
-                                                                  {detail::dlpack_cuda, 3}, false, keep);
-    auto second = detail::make_dlpack<DLManagedTensorVersioned>(values, dtype::float32, shape, strides,
-                                                                {detail::dlpack_cuda, 3}, false, keep);
+    detail::dlpack_content content{values, dtype::float32, shape, strides, {detail::dlpack_cuda, 3}, false, keep};
+    auto first = detail::make_dlpack<ckpt::dlpack_managed_tensor>(content);
+    auto second = detail::make_dlpack<DLManagedTensorVersioned>(content);
     keep = {};
+    content.owner = {};
     REQUIRE(first);
     REQUIRE(second);
     CHECK((*second)->dl_tensor.device.device_type == kDLCUDA);
