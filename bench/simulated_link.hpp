@@ -2,8 +2,9 @@
 //
 // SPDX-License-Identifier: MIT
 // In:      how many devices, the bytes that each link moves in a second, the seconds that each copy costs beside its
-// bytes. Out:     a `device_api` whose copies end when such a link would have moved them; counts of what was asked of
-// it. Refuses: copies from memory that is not pinned.
+//          bytes.
+// Out:     a `device_api` whose copies end when such a link would have moved them; counts of what was asked of it.
+// Refuses: copies from memory that is not pinned.
 //
 // A copy takes no time of the processor and moves no byte, as the processor moves none where a device fetches them
 // itself. What a simulation leaves out is that such a device takes its share of the memory's bandwidth.

@@ -140,35 +140,14 @@ class device_tensors {
     [[nodiscard]] const detail::upload_plan_data& plan() const noexcept { return memory_->plan(); }
     [[nodiscard]] result<const detail::placed_tensor*> find(std::string_view key, std::size_t target) const {
         if (memory_->failure()) return *memory_->failure();
-        const detail::placed_tensor* const found =
-            target < targets() ? plan().find(key, static_cast<std::uint32_t>(target)) : nullptr;
-        if (found != nullptr) return found;
-        return error{.code = errc::key_missing,
-                     .detail = "no key " + detail::quoted(key) + " was uploaded to target " +
-                               detail::decimal(std::uint64_t{target})};
+        return detail::find_placed(plan(), key, target);
     }
     template <class T> [[nodiscard]] result<T*> typed(std::string_view key, std::size_t target) const {
         static_assert(element<T>, "ckpt: this is no element type of a tensor (dtype_of does not know it)");
         auto found = find(key, target);
         if (!found) return std::move(found).error();
         const detail::placed_tensor& t = **found;
-        if (t.type != dtype_of<T>::value)
-            return error{.code = errc::dtype_mismatch,
-                         .path = std::string(key),
-                         .detail = "the tensor is " + std::string(name(t.type)) + ", asked for was " +
-                                   std::string(name(dtype_of<T>::value)),
-                         .hint = "a cast in the upload's options converts it"};
-        detail::tensor_data shape{};
-        shape.rank = t.rank;
-        shape.shape = t.shape;
-        shape.strides = t.strides;
-        shape.numel = t.numel;
-        if (!detail::is_contiguous(shape)) {
-            error e = detail::not_contiguous();
-            e.path = key;
-            e.hint = "at() has its strides";
-            return e;
-        }
+        if (auto plain = detail::check_array_of(t, key, dtype_of<T>::value); !plain) return std::move(plain).error();
         return t.nbytes != 0 ? reinterpret_cast<T*>(memory_->address(t)) : static_cast<T*>(nullptr);
     }
 

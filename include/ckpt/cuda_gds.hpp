@@ -4,7 +4,7 @@
 // In:      nothing; the library is looked for when a program asks for it, and is no dependency.
 // Out:     `gds()`, the owner of the opened driver, whose `reader()` is an option of `ckpt::cuda::upload`.
 // Refuses: nothing: where library, driver or file system cannot do it, there is a reason, and the upload stages as
-// usual.
+//          usual.
 //
 // No CUDA header is needed. The library has a configuration and a log file of its own (cufile.json), and may itself go
 // by way of the host's memory ("compatibility mode") where it has no direct way.

@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: MIT
 // In:      an engine: `run(api, plan, options)` and its options.
 // Out:     what is wrong with it, where one of the scenarios finds fault. A crash and a wait without end count as
-// found.
+//          found.
 #pragma once
 
 #include <ckpt/ckpt.hpp>

@@ -4,9 +4,8 @@
 // In:      a source.
 // Out:     its tensors in the header's order: name, type, shape, range of bytes; its metadata.
 // Refuses: what the reference reader refuses (safetensors/src/tensor.rs): a header beyond the file or beyond 100 MB,
-// JSON of
-//          another form, ranges that overlap, leave holes or do not end with the file, sizes that overflow or differ
-//          from shape and type. And names that occur twice, which the format forbids.
+//          JSON of another form, ranges that overlap, leave holes or do not end with the file, sizes that overflow or
+//          differ from shape and type. And names that occur twice, which the format forbids.
 //
 // Form: 8 bytes, little-endian: the header's length; the header, a JSON object of
 // {"name": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}, "__metadata__": {"text": "text"}}; the data.

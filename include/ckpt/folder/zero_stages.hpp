@@ -4,8 +4,7 @@
 // In:      the opened files; names and shapes of the parameters (param_shapes).
 // Out:     for each parameter the node of its tensor.
 // Refuses: partitions that do not add up to the shapes: in findings. With `folder_options::partial` a parameter of
-// which
-//          a part is missing is a tensor that is refused.
+//          which a part is missing is a tensor that is refused.
 //
 // Stages 1 and 2: the parameters of a group one after another, in the order of param_shapes, as one vector that is cut
 // into equal partitions; what pads it is at its end. Stage 3: each parameter is cut and padded by itself, and the

@@ -4,7 +4,7 @@
 // In:      a job: where elements lie, what they are, how many; the number of one of its items.
 // Out:     that item, done: up to 16 bytes of converted elements, or one gathered element.
 // Refuses: conversions that may refuse a value (`is_castable`); geometry of more than 8 dimensions once it is
-// collapsed.
+//          collapsed.
 //
 // Plain C++ that a host runs as well: tests compare every conversion with `convert`, bit by bit. Types are arguments
 // and not template parameters, since all threads of a launch take the same branches, and 170 kernels would take minutes

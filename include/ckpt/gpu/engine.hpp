@@ -4,7 +4,7 @@
 // In:      a plan, a `device_api`, how many threads read, how many slots of pinned memory there are.
 // Out:     device memory that holds every tensor of the plan, an event behind the last copy, a report.
 // Refuses: whatever fails, first failure first: then nothing is handed out, and nothing is freed before what was issued
-// has ended.
+//          has ended.
 //
 //   readers ─fill─▶ slot 0..n-1 (pinned, reused) ─issue, in order, one thread─▶ one stream for each device
 //   ──event──▶ slot free

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <ckpt/core/arena.hpp>
+#include <ckpt/core/result.hpp>
 #include <ckpt/core/shared.hpp>
 #include <ckpt/gpu/kernels.hpp>
 #include <ckpt/gpu/upload_types.hpp>
@@ -151,6 +152,13 @@ struct upload_plan_data final : counted {
     }
     [[nodiscard]] const placed_tensor* find(std::string_view key, std::uint32_t of) const noexcept;
 };
+
+/// The tensor of a key. Fails with `key_missing`.
+[[nodiscard]] result<const placed_tensor*> find_placed(const upload_plan_data& plan, std::string_view key,
+                                                       std::size_t target);
+/// Whether a tensor is a plain array of elements of this type. Fails with `dtype_mismatch`, and with `needs_copy` where
+/// it is not contiguous.
+[[nodiscard]] result<void> check_array_of(const placed_tensor& t, std::string_view key, dtype wanted);
 
 /// How many of a plan's copies, casts or parts there are by now: they are numbered by 32 bits.
 template <class T> [[nodiscard]] std::uint32_t count_of(const std::vector<T>& of) noexcept {

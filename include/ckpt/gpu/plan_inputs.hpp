@@ -3,7 +3,8 @@
 // SPDX-License-Identifier: MIT
 // In:      state_dicts, each for a target; which keys, and casts.
 // Out:     the plan's tensors; for each of them bytes of a file or of memory, or the gather by which the host builds
-// it. Refuses: tensors without values, casts that do not exist, two tensors of one key, patterns that match no key.
+//          it.
+// Refuses: tensors without values, casts that do not exist, two tensors of one key, patterns that match no key.
 #pragma once
 
 #include <ckpt/core/pattern.hpp>
