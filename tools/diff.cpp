@@ -52,9 +52,10 @@ void write_keys(json& to, std::string_view member, const std::vector<std::string
 /// A list for people, cut where it gets too long.
 template <class Range, class Line> void print_list(const Range& all, colour c, std::string_view label, Line&& line) {
     constexpr std::size_t most = 40;
+    constexpr std::size_t label_columns = 9;
     for (std::size_t i = 0; i < all.size() && i < most; ++i)
-        print(paint(c, left(std::string(label), 9)) + line(all[i]) + '\n');
-    if (all.size() > most) print("         \u2026 " + grouped(all.size() - most) + " more: see --json\n");
+        print(paint(c, left(std::string(label), label_columns)) + line(all[i]) + '\n');
+    if (all.size() > most) print_rest(label_columns, all.size() - most);
 }
 
 } // namespace

@@ -3,6 +3,8 @@
 #include "fold.hpp"
 #include "render.hpp"
 
+#include <ckpt/core/utf8.hpp>
+#include <ckpt/state/nearest.hpp>
 #include <ckpt/state/suggest.hpp>
 
 #include <algorithm>
@@ -386,7 +388,7 @@ void print_list(std::string_view label, colour c, const std::vector<key_pair>& p
         print(text + times(p.count) + '\n');
         shown += p.count;
     }
-    if (shown < all) print(std::string(label_columns, ' ') + "\u2026 " + grouped(all - shown) + " more: see --json\n");
+    print_rest(label_columns, all - shown);
 }
 
 /// For missing keys the unexpected ones that were probably meant: of the same shape first, then by spelling.
@@ -402,8 +404,9 @@ class hints {
             if (left_ == 0) return {}; // hints are not worth more than some tens of milliseconds
             --left_;
             const bool fits = missing.shape && o->shape && *missing.shape == *o->shape && !missing.shape->empty();
-            const std::size_t longest = std::min(std::max(missing.key.size(), o->key.size()), compared);
-            const std::size_t distance = edit_distance(missing.key, o->key);
+            const std::size_t longest =
+                std::min(std::max(missing.key.size(), o->key.size()), ckpt::detail::compared_bytes);
+            const std::size_t distance = ckpt::detail::edit_distance(missing.key, o->key);
             // Sizes that agree are worth as much as half of the spelling.
             if (distance > (fits ? 2 * longest / 3 : longest / 3)) continue;
             if (best != nullptr && (fits != best_fits ? best_fits : distance >= least)) continue;
@@ -465,8 +468,7 @@ void print_map(const ckpt::state_dict& weights, const ckpt::remap_plan& plan, st
     for (std::size_t i = 0; i < plan.errors.size() && i < most_lines; ++i)
         print(paint(colour::red, left("error", label_columns)) + printable(plan.errors[i].detail) + '\n');
     for (const auto n : {plan.collisions.size(), plan.errors.size()})
-        if (n > most_lines)
-            print(std::string(label_columns, ' ') + "\u2026 " + grouped(n - most_lines) + " more: see --json\n");
+        if (n > most_lines) print_rest(label_columns, n - most_lines);
     for (const std::size_t rule : plan.unused_rules)
         print(paint(wanted.strict ? colour::red : colour::yellow, left("unused", label_columns)) +
               rule_and_text(plan, rule) + '\n');

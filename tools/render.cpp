@@ -4,9 +4,9 @@
 
 #include <ckpt/core/error.hpp>
 #include <ckpt/core/utf8.hpp>
+#include <ckpt/state/nearest.hpp>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -147,30 +147,14 @@ std::string counted(std::uint64_t n, std::string_view one, std::string_view many
     return grouped(n) + ' ' + std::string(n == 1 ? one : many);
 }
 
-std::size_t edit_distance(std::string_view a, std::string_view b) {
-    if (a.size() > compared) a.remove_prefix(a.size() - compared);
-    if (b.size() > compared) b.remove_prefix(b.size() - compared);
-    std::array<std::size_t, compared + 1> row{};
-    for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
-    for (std::size_t i = 1; i <= a.size(); ++i) {
-        std::size_t diagonal = row[0];
-        row[0] = i;
-        for (std::size_t j = 1; j <= b.size(); ++j) {
-            const std::size_t above = row[j];
-            row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0u : 1u)});
-            diagonal = above;
-        }
-    }
-    return row[b.size()];
-}
-
 std::string nearest(std::string_view typed, const std::vector<std::string>& all) {
     constexpr std::size_t examined = 20'000;
-    std::size_t best = compared;
+    std::size_t best = ckpt::detail::compared_bytes;
     std::string out;
     for (std::size_t i = 0; i < all.size() && i < examined; ++i) {
-        const std::size_t distance = edit_distance(typed, all[i]);
-        if (distance < best && distance <= std::min(std::max(typed.size(), all[i].size()), compared) / 2) {
+        const std::size_t distance = ckpt::detail::edit_distance(typed, all[i]);
+        if (distance < best &&
+            distance <= std::min(std::max(typed.size(), all[i].size()), ckpt::detail::compared_bytes) / 2) {
             best = distance;
             out = all[i];
         }
@@ -179,6 +163,10 @@ std::string nearest(std::string_view typed, const std::vector<std::string>& all)
 }
 
 void print(std::string_view text) { output_failed |= std::fwrite(text.data(), 1, text.size(), stdout) != text.size(); }
+
+void print_rest(std::size_t indent, std::uint64_t n) {
+    if (n > 0) print(std::string(indent, ' ') + "\u2026 " + grouped(n) + " more: see --json\n");
+}
 
 int written(int exit_code) {
     if (std::fflush(stdout) != 0) output_failed = true;

@@ -47,15 +47,13 @@ enum class colour : std::uint8_t { plain, bold, dim, red, green, yellow, cyan };
 [[nodiscard]] std::string counted(std::uint64_t n, std::string_view one, std::string_view many);
 using ckpt::detail::shape_text;
 
-/// How many letters of two texts are compared, from the end.
-inline constexpr std::size_t compared = 64;
-/// How many of them have to change.
-[[nodiscard]] std::size_t edit_distance(std::string_view a, std::string_view b);
 /// The nearest of `all` to what somebody typed; empty where none is near.
 [[nodiscard]] std::string nearest(std::string_view typed, const std::vector<std::string>& all);
 
 /// Writes to standard output; whether it succeeded shows at the end, by `written`.
 void print(std::string_view text);
+/// The line below a list of which `n` elements are not shown; none where that is 0.
+void print_rest(std::size_t indent, std::uint64_t n);
 /// Ends the output: the exit code, or that of a stream that took no more.
 [[nodiscard]] int written(int exit_code);
 

@@ -19,7 +19,8 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-/// Levenshtein distance of the last 64 bytes of each text.
+inline constexpr std::size_t compared_bytes = 64;
+/// Levenshtein distance of the last `compared_bytes` of each text.
 [[nodiscard]] std::uint32_t edit_distance(std::string_view a, std::string_view b) noexcept;
 
 /// Whether the last segments of `text` are `end`, and there are more.

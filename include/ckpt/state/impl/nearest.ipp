@@ -8,10 +8,9 @@
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 CKPT_DETAIL_DEF std::uint32_t edit_distance(std::string_view a, std::string_view b) noexcept {
-    constexpr std::size_t longest = 64;
-    if (a.size() > longest) a.remove_prefix(a.size() - longest);
-    if (b.size() > longest) b.remove_prefix(b.size() - longest);
-    std::array<std::uint32_t, longest + 1> row{};
+    if (a.size() > compared_bytes) a.remove_prefix(a.size() - compared_bytes);
+    if (b.size() > compared_bytes) b.remove_prefix(b.size() - compared_bytes);
+    std::array<std::uint32_t, compared_bytes + 1> row{};
     for (std::size_t j = 0; j <= b.size(); ++j) row[j] = static_cast<std::uint32_t>(j);
     for (std::size_t i = 1; i <= a.size(); ++i) {
         std::uint32_t diagonal = row[0];
