@@ -96,11 +96,11 @@ class name_index {
     [[nodiscard]] bool is_sorted() const noexcept { return crowded_; }
 
   private:
-    static constexpr std::size_t longest_chain = 40;
+    static constexpr std::size_t longest_chain = 39; // of taken slots that a name is behind
 
     index_table table_{};
     std::span<std::uint32_t> order_{}; ///< of the sorted index
-    std::size_t steps_{0};             ///< that may still be taken
+    std::size_t most_steps_{0};        ///< of all names together
     bool crowded_{false};
 };
 

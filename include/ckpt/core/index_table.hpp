@@ -50,10 +50,11 @@ class index_table {
         return none;
     }
 
-    /// Puts an item in unless there is an equal one: gives the one that is there then. `none` where `steps` taken slots
-    /// were passed, which are taken off it: somebody chose what hashes alike.
+    /// Puts an item in unless there is an equal one: gives the one that is there then. `none` where more than `most`
+    /// taken slots would have to be passed: somebody chose what hashes alike.
     template <class Equal>
-    [[nodiscard]] std::uint32_t insert(std::uint64_t hash, std::uint32_t item, const Equal& equal, std::size_t& steps) {
+    [[nodiscard]] std::uint32_t insert(std::uint64_t hash, std::uint32_t item, const Equal& equal,
+                                       std::size_t most = ~std::size_t{0}) {
         const std::size_t mask = slots_.size() - 1;
         std::size_t at = static_cast<std::size_t>(hash) & mask;
         for (std::size_t step = 1;; ++step) {
@@ -63,13 +64,16 @@ class index_table {
                 return item;
             }
             if (holds(slot, hash) && equal(number(slot))) return number(slot);
-            if (--steps == 0) return none;
+            ++passed_;
+            if (step > most) return none;
             at = (at + step) & mask;
         }
     }
+    /// Taken slots that were passed by all insertions so far.
+    [[nodiscard]] std::size_t passed() const noexcept { return passed_; }
 
-    /// Takes an item out that is in. Its slot stays taken.
-    void erase(std::uint64_t hash, std::uint32_t item) noexcept;
+    /// Takes an item out; its slot stays taken. False where it is not in.
+    bool erase(std::uint64_t hash, std::uint32_t item) noexcept;
 
     /// Calls `f(item)` for the items that are in, in no particular order.
     template <class F> void each(const F& f) const {
@@ -88,6 +92,7 @@ class index_table {
     }
 
     std::span<std::uint32_t> slots_{};
+    std::size_t passed_{0};
     std::uint32_t low_bits_{0};
 };
 
@@ -117,28 +122,22 @@ class growing_index_table {
         if (item >= numbers_ || 2 * (taken_ + 1) > slots_.size())
             rebuild(index_table::slots_for(2 * (items_ + 1)), item < numbers_ ? numbers_ : 2 * (std::size_t{item} + 8),
                     hash_of);
-        std::size_t steps = slots_.size();
-        const std::uint32_t found = table_.insert(hash, item, equal, steps);
+        const std::uint32_t found = table_.insert(hash, item, equal);
         if (found == item) {
             ++items_;
             ++taken_;
         }
         return found;
     }
-    /// Takes an item out that is in.
-    void erase(std::uint64_t hash, std::uint32_t item) noexcept {
-        table_.erase(hash, item);
-        --items_;
-    }
+    /// Takes an item out, if it is in.
+    void erase(std::uint64_t hash, std::uint32_t item) noexcept { items_ -= table_.erase(hash, item) ? 1u : 0u; }
 
   private:
     template <class HashOf> void rebuild(std::size_t slot_count, std::size_t numbers, const HashOf& hash_of) {
         std::vector<std::uint32_t> slots(slot_count);
         index_table grown{slots, numbers};
-        table_.each([&](std::uint32_t item) {
-            std::size_t steps = slot_count;
-            (void)grown.insert(hash_of(item), item, [](std::uint32_t) { return false; }, steps);
-        });
+        table_.each(
+            [&](std::uint32_t item) { (void)grown.insert(hash_of(item), item, [](std::uint32_t) { return false; }); });
         slots_.swap(slots);
         table_ = grown;
         numbers_ = numbers;

@@ -32,6 +32,7 @@ class key_table {
 
   private:
     static constexpr std::uint32_t none = index_table::none;
+    static constexpr std::size_t most_steps = 63;
 
     [[nodiscard]] bool charge(std::uint64_t n) noexcept;
     /// Text may be shared by many containers, and is read each time: long ones cost.
@@ -39,7 +40,7 @@ class key_table {
 
     void place(container& c, std::uint32_t stride, std::uint32_t from, std::uint32_t found) noexcept;
     [[nodiscard]] std::uint32_t find_short(const container& c, std::uint32_t stride, std::uint32_t i);
-    /// More than 64 slots that are taken mean that somebody chose the keys for their hashes.
+    /// More than `most_steps` slots that are taken mean that somebody chose the keys for their hashes.
     [[nodiscard]] std::uint32_t find_hashed(const container& c, std::uint32_t stride, std::uint32_t i, std::uint64_t h);
 
     /// n log n whatever the keys are: orders positions by hash, then compares inside runs of one hash, whose length is

@@ -60,19 +60,16 @@ CKPT_DETAIL_DEF int compare_names(std::string_view a, std::string_view b) noexce
 CKPT_DETAIL_DEF name_index::name_index(std::size_t count, arena& memory) {
     const std::size_t slots = index_table::slots_for(count);
     table_ = {{memory.allocate<std::uint32_t>(slots), slots}, count};
-    steps_ = count * 8 + 1024;
+    most_steps_ = count * 8 + 1024;
 }
 
 CKPT_DETAIL_DEF std::size_t name_index::add(std::span<const record> records, std::size_t i,
                                             std::uint64_t hash) noexcept {
     if (crowded_) return i;
-    const std::size_t allowed = (std::min)(longest_chain, steps_);
-    std::size_t steps = allowed;
     const std::uint32_t found = table_.insert(
         hash, static_cast<std::uint32_t>(i),
-        [&](std::uint32_t k) { return same_name(records[k].name, records[i].name); }, steps);
-    steps_ -= allowed - steps;
-    crowded_ = found == index_table::none;
+        [&](std::uint32_t k) { return same_name(records[k].name, records[i].name); }, longest_chain);
+    crowded_ = found == index_table::none || table_.passed() >= most_steps_;
     return crowded_ ? i : found;
 }
 
@@ -102,7 +99,7 @@ CKPT_DETAIL_DEF const record* name_index::find(std::span<const record> records, 
         if (at != order_.end()) out = &records[*at];
     } else {
         const std::uint32_t found = table_.find(
-            look_at_name(name).hash, [&](std::uint32_t k) { return records[k].name == name; }, longest_chain);
+            look_at_name(name).hash, [&](std::uint32_t k) { return records[k].name == name; }, longest_chain + 1);
         if (found != index_table::none) out = &records[found];
     }
     return out != nullptr && out->name == name ? out : nullptr;

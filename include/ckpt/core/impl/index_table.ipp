@@ -12,16 +12,17 @@ CKPT_DETAIL_DEF index_table::index_table(std::span<std::uint32_t> slots, std::si
     for (std::uint32_t& slot : slots_) slot = none;
 }
 
-CKPT_DETAIL_DEF void index_table::erase(std::uint64_t hash, std::uint32_t item) noexcept {
+CKPT_DETAIL_DEF bool index_table::erase(std::uint64_t hash, std::uint32_t item) noexcept {
     const std::size_t mask = slots_.size() - 1;
     std::size_t at = static_cast<std::size_t>(hash) & mask;
     for (std::size_t step = 1; slots_[at] != none; ++step) {
         if (slots_[at] == (tag(hash) | item)) {
             slots_[at] = low_bits_;
-            return;
+            return true;
         }
         at = (at + step) & mask;
     }
+    return false;
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

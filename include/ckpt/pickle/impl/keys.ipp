@@ -63,11 +63,10 @@ CKPT_DETAIL_DEF std::uint32_t key_table::find_short(const container& c, std::uin
 
 CKPT_DETAIL_DEF std::uint32_t key_table::find_hashed(const container& c, std::uint32_t stride, std::uint32_t i,
                                                      std::uint64_t h) {
-    std::size_t steps = 64;
     const std::uint32_t found = table_.insert(
         h, kept_,
         [&](std::uint32_t k) { return equal(c.data[std::size_t{k} * stride], c.data[std::size_t{i} * stride]); },
-        steps);
+        most_steps);
     crowded_ = found == none;
     return found == kept_ ? none : found;
 }
