@@ -7,6 +7,7 @@
 #pragma once
 
 #include <ckpt/checkpoint.hpp>
+#include <ckpt/core/short_list.hpp>
 #include <ckpt/folder/folder_types.hpp>
 
 #include <algorithm>
@@ -23,12 +24,15 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 /// Up to three, quoted, and how many more.
 template <class Names> [[nodiscard]] std::string listed(const Names& names, std::string_view separator = ", ") {
     std::string out;
-    for (std::size_t i = 0; i < names.size() && i < 3; ++i)
-        out.append(i > 0 ? separator : std::string_view{}) += quoted(names[i]);
-    return names.size() > 3 ? out + ", +" + decimal(std::uint64_t{names.size() - 3}) + " more" : out;
+    short_list list{out, {.separator = separator}};
+    for (const auto& name : names)
+        if (list.next()) out += quoted(name);
+    list.end();
+    return out;
 }
-/// The same for numbers: "rank 1", "ranks 1, 2, 3, +4 more".
-[[nodiscard]] std::string listed_ranks(const std::vector<std::uint64_t>& ranks);
+/// The same for numbers of ranks: "rank 1", "ranks 1, 2, 3, +4 more". `count` is how many there are: all of `ranks`, or
+/// more that need not be named.
+[[nodiscard]] std::string listed_ranks(const std::vector<std::uint64_t>& ranks, std::uint64_t count);
 
 /// A folder while it is looked through.
 struct folder_work {

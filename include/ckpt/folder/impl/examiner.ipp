@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/short_list.hpp>
 #include <ckpt/folder/distributed.hpp>
 #include <ckpt/folder/examiner.hpp>
 #include <ckpt/folder/ranks.hpp>
@@ -120,15 +121,18 @@ CKPT_DETAIL_DEF void folder_examiner::open_family(const weight_set& set) {
     std::sort(there.begin(), there.end());
     there.erase(std::unique(there.begin(), there.end()), there.end());
     if (const std::uint64_t missing = set.count - there.size(); missing > 0) {
-        std::string which; // the first of them; a name may claim any number
+        std::string which;
+        short_list list{which};
         std::uint64_t told = 0;
-        for (std::uint32_t i = 1; i <= set.count && told < 3; ++i) {
+        for (std::uint32_t i = 1; i <= set.count && told < 3; ++i) { // a name may claim any number
             if (std::binary_search(there.begin(), there.end(), i)) continue;
-            which.append(told++ > 0 ? ", number " : "number ") += decimal(std::uint64_t{i});
+            ++told;
+            if (list.next()) which += "number " + decimal(std::uint64_t{i});
         }
+        list.skip(missing - told);
+        list.end();
         inconsistent(set.name,
-                     decimal(missing) + " of " + decimal(std::uint64_t{set.count}) + " shards are missing: " + which +
-                         (missing > told ? ", +" + decimal(missing - told) + " more" : ""),
+                     decimal(missing) + " of " + decimal(std::uint64_t{set.count}) + " shards are missing: " + which,
                      "get the missing files; the names of the others say how many there are");
     }
     for (const std::string& name : set.files) open_shard(name);
@@ -213,17 +217,15 @@ CKPT_DETAIL_DEF error joined_findings(const std::vector<error>& findings) {
     error out = findings.front();
     if (findings.size() == 1) return out;
     out = {.code = errc::shards_inconsistent, .hint = "`ckpt verify` lists each finding by itself"};
-    constexpr std::size_t most = 100; // a set may lack any number of shards
+    // A set may lack any number of shards.
+    short_list list{out.detail, {.most = 100, .separator = "; ", .before_rest = "; +"}};
     for (const error& e : findings) {
-        if (&e - findings.data() == most) {
-            out.detail += "; +" + decimal(std::uint64_t{findings.size() - most}) + " more";
-            break;
-        }
-        if (!out.detail.empty()) out.detail += "; ";
+        if (!list.next()) continue;
         if (!e.file.empty()) out.detail += printable(e.file) + ": ";
         out.detail += e.detail.empty() ? std::string(info(e.code).meaning) : e.detail;
         if (e.code != errc::shards_inconsistent) out.detail += " (" + std::string(info(e.code).name) + ')';
     }
+    list.end();
     return out;
 }
 

@@ -94,14 +94,12 @@ CKPT_DETAIL_DEF void rank_reader::find_missing() {
     const std::uint64_t missing = total_ - ranks_.size();
     std::vector<std::uint64_t> which;
     std::size_t at = 0;
-    for (std::uint64_t r = 0; r < total_ && which.size() < (std::min)(missing, std::uint64_t{3});
-         ++r) { // a file may claim any number of ranks
+    // A file may claim any number of ranks.
+    for (std::uint64_t r = 0; r < total_ && which.size() < (std::min)(missing, std::uint64_t{3}); ++r) {
         while (at < ranks_.size() && ranks_[at].rank < r) ++at;
         if (at == ranks_.size() || ranks_[at].rank != r) which.push_back(r);
     }
-    missing_ = (missing == 1 ? "rank " : "ranks ");
-    for (const std::uint64_t& r : which) missing_.append(&r == which.data() ? "" : ", ") += decimal(r);
-    if (missing > which.size()) missing_ += ", +" + decimal(missing - which.size()) + " more";
+    missing_ = listed_ranks(which, missing);
     if (!work_.how.partial)
         work_.inconsistent(work_.report.chosen,
                            decimal(missing) + " of " + decimal(total_) + " files are missing: " + missing_,
@@ -114,7 +112,7 @@ CKPT_DETAIL_DEF void rank_reader::compare() {
         std::vector<std::string_view> lacks;
         std::vector<std::string_view> more;
         std::string differs;
-        std::uint64_t others = 0;
+        short_list list{differs, {.most = 1}};
         for (const row& mine : first.rows) {
             const auto found = r.by_path.find(mine.path);
             if (found == r.by_path.end()) {
@@ -124,9 +122,9 @@ CKPT_DETAIL_DEF void rank_reader::compare() {
             const tensor_data& own = *r.rows[found->second].data;
             if (own.refusal != nullptr || mine.data->refusal != nullptr || text_of(own) == text_of(*mine.data))
                 continue;
-            if (others++ == 0)
-                differs = quoted(mine.path) + " is " + text_of(own) + ", and in " + quoted(first.name) + ' ' +
-                          text_of(*mine.data);
+            if (list.next())
+                differs += quoted(mine.path) + " is " + text_of(own) + ", and in " + quoted(first.name) + ' ' +
+                           text_of(*mine.data);
         }
         for (const row& own : r.rows)
             if (first.by_path.count(own.path) == 0) more.push_back(own.path);
@@ -138,8 +136,8 @@ CKPT_DETAIL_DEF void rank_reader::compare() {
             work_.inconsistent(
                 r.name, "it has " + tensors(more.size()) + " that " + quoted(first.name) + " has not: " + listed(more),
                 again);
-        if (others > 0)
-            work_.inconsistent(r.name, differs + (others > 1 ? ", +" + decimal(others - 1) + " more" : ""), again);
+        list.end();
+        if (!differs.empty()) work_.inconsistent(r.name, std::move(differs), again);
     }
 }
 

@@ -8,10 +8,14 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-CKPT_DETAIL_DEF std::string listed_ranks(const std::vector<std::uint64_t>& ranks) {
-    std::string out = ranks.size() == 1 ? "rank " : "ranks ";
-    for (std::size_t i = 0; i < ranks.size() && i < 3; ++i) out.append(i > 0 ? ", " : "") += decimal(ranks[i]);
-    return ranks.size() > 3 ? out + ", +" + decimal(std::uint64_t{ranks.size() - 3}) + " more" : out;
+CKPT_DETAIL_DEF std::string listed_ranks(const std::vector<std::uint64_t>& ranks, std::uint64_t count) {
+    std::string out = count == 1 ? "rank " : "ranks ";
+    short_list list{out};
+    for (const std::uint64_t rank : ranks)
+        if (list.next()) out += decimal(rank);
+    list.skip(count - ranks.size());
+    list.end();
+    return out;
 }
 
 CKPT_DETAIL_DEF result<checkpoint> folder_work::open_one(const std::string& name, const open_options& with) const {

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/folder/report.hpp>
 #include <ckpt/folder/zero_messages.hpp>
 
 #include <utility>
@@ -62,11 +63,9 @@ CKPT_DETAIL_DEF error surplus_rank(std::string_view file, std::uint64_t rank, st
 
 CKPT_DETAIL_DEF error missing_ranks(std::string_view step, std::string_view kind, std::uint64_t missing,
                                     std::uint64_t ranks, const std::vector<std::uint64_t>& first) {
-    std::string which = missing == 1 ? "rank " : "ranks ";
-    for (std::size_t i = 0; i < first.size(); ++i) which.append(i > 0 ? ", " : "") += decimal(first[i]);
-    if (missing > first.size()) which += ", +" + decimal(missing - first.size()) + " more";
     return inconsistent(std::string(step) + "*" + std::string(kind),
-                        decimal(missing) + " of " + decimal(ranks) + " files are missing: " + which,
+                        decimal(missing) + " of " + decimal(ranks) +
+                            " files are missing: " + listed_ranks(first, missing),
                         "get the missing files; folder_options::partial opens what is there");
 }
 

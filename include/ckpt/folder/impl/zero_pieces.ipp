@@ -4,6 +4,7 @@
 #pragma once
 
 #include <ckpt/core/error.hpp>
+#include <ckpt/core/short_list.hpp>
 #include <ckpt/folder/report.hpp>
 #include <ckpt/folder/zero_pieces.hpp>
 
@@ -24,16 +25,17 @@ CKPT_DETAIL_DEF void tensor_pieces::lose(std::uint64_t n, std::uint64_t rank) {
 CKPT_DETAIL_DEF std::string tensor_pieces::what_is_missing() const {
     std::string ranges;
     std::vector<std::uint64_t> ranks;
+    short_list list{ranges};
     for (const lost& l : missing) {
-        if (ranks.size() < 3)
-            ranges += (ranks.empty() ? "" : ", ") + decimal(l.first) +
-                      (l.count > 1 ? " to " + decimal(l.first + l.count - 1) : std::string());
         ranks.push_back(l.rank);
+        if (!list.next()) continue;
+        ranges += decimal(l.first);
+        if (l.count > 1) ranges += " to " + decimal(l.first + l.count - 1);
     }
-    if (ranks.size() > 3) ranges += ", +" + decimal(std::uint64_t{ranks.size() - 3}) + " more";
+    list.end();
     const bool one = missing.size() == 1 && missing[0].count == 1;
     return (one ? "element " : "elements ") + ranges + " of this tensor " + (one ? "is" : "are") +
-           " in the partition of " + listed_ranks(ranks) + ", which is missing";
+           " in the partition of " + listed_ranks(ranks, ranks.size()) + ", which is missing";
 }
 
 CKPT_DETAIL_DEF void flat_vector::add(std::uint64_t n, std::uint32_t node, std::uint32_t rank) {

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/short_list.hpp>
 #include <ckpt/gpu/plan_copies.hpp>
 #include <ckpt/gpu/plan_data.hpp>
 #include <ckpt/gpu/plan_grouping.hpp>
@@ -85,11 +86,10 @@ CKPT_DETAIL_DEF std::string upload_plan::text(std::size_t most) const {
         if (d.targets[t].scratch != 0) out += ", and " + number(d.targets[t].scratch, "while it runs");
         out += '\n';
     }
-    const auto rest = [&](std::size_t n) {
-        if (n > most) out += "  and " + decimal(std::uint64_t{n - most}) + " more\n";
-    };
-    for (std::size_t i = 0; i < d.runs.size() && i < most; ++i) {
-        const detail::byte_run& r = d.runs[i];
+    const detail::list_style lines{.most = most, .separator = {}, .before_rest = "  and ", .after_rest = " more\n"};
+    detail::short_list runs{out, lines};
+    for (const detail::byte_run& r : d.runs) {
+        if (!runs.next()) continue;
         out += "  read " + number(r.end - r.begin, "bytes ");
         if (r.in == nullptr) out += "of memory";
         else
@@ -97,9 +97,10 @@ CKPT_DETAIL_DEF std::string upload_plan::text(std::size_t most) const {
                 "at " + decimal(r.begin) + (r.file_name.empty() ? std::string() : " of " + detail::quoted(r.file_name));
         out += '\n';
     }
-    rest(d.runs.size());
-    for (std::size_t i = 0; i < d.tensors.size() && i < most; ++i) {
-        const detail::placed_tensor& t = d.tensors[i];
+    runs.end();
+    detail::short_list tensors{out, lines};
+    for (const detail::placed_tensor& t : d.tensors) {
+        if (!tensors.next()) continue;
         out += "  " + detail::printable(t.key) + ' ' + std::string(name(t.type)) + ' ' +
                detail::list_of({t.shape, t.rank}) + " at " + decimal(t.offset) + " of device " +
                decimal(std::int64_t{d.targets[t.target].device});
@@ -107,7 +108,7 @@ CKPT_DETAIL_DEF std::string upload_plan::text(std::size_t most) const {
             out += t.way == upload_way::host ? ", built by the host" : ", converted by the device";
         out += '\n';
     }
-    rest(d.tensors.size());
+    tensors.end();
     return out;
 }
 
