@@ -45,11 +45,11 @@ struct device_copy {
 /// A device's runtime. Functions return its code, 0 for success; all of them may be called from several threads.
 /// - `is_host`: device memory is the host's own, so that what is read may be read straight into it.
 /// - `current_device`, `use_device`: the calling thread's. Events and streams belong to the device that is current when
-/// they are made.
+///   they are made.
 /// - `allocate(out, bytes, stream)`, `release(memory, stream)`: memory that the caller's stream may use afterwards.
 /// - `pin(memory, bytes, read_only)`: host memory that copies may read at any time until `unpin`.
-/// - `record(event, stream)`, `order(stream, event)`: the stream waits for the event; `wait_event`: the calling thread
-/// does.
+/// - `record(event, stream)`: the event is behind what the stream has. `order(stream, event)`: the stream waits for it;
+///   `wait_event(event)`: the calling thread does.
 /// - `copy(copies, stream)`: host to device, in any order among each other, behind what the stream has.
 /// - `native(stream)`: the stream as `device_kernels` know it.
 /// - `failure(call, code)`: an error with the runtime's words.
