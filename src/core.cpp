@@ -1,5 +1,5 @@
 // core/, io/ and archive/: errors, text and digests; files; the records of an archive.
-#include <ckpt/archive/impl/inflate_record.ipp>
+#include <ckpt/archive/impl/inflate.ipp>
 #include <ckpt/archive/impl/names.ipp>
 #include <ckpt/archive/impl/safetensors.ipp>
 #include <ckpt/archive/impl/tar.ipp>

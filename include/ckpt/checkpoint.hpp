@@ -10,7 +10,7 @@
 // threads.
 #pragma once
 
-#include <ckpt/archive/inflate.hpp>
+#include <ckpt/archive/inflater.hpp>
 #include <ckpt/archive/safetensors.hpp>
 #include <ckpt/archive/tar.hpp>
 #include <ckpt/pickle/graph.hpp>

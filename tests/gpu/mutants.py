@@ -59,13 +59,15 @@ MUTANTS = {
 }
 
 TOKEN = re.compile(
-    r"""//[^\n]*|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])'|[A-Za-z0-9_']+|::|->|\+\+|--|<<=|>>=|<<|<=|>=|==|!=|&&|\|\||[-+*/%&|^]=|\.\.\.|\S"""
+    r"""^[ \t]*\#[^\n]*|//[^\n]*|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])'|[A-Za-z0-9_']+|::|->|\+\+|--|<<=|>>=|<<|<=|>=|==|!=|&&|\|\||[-+*/%&|^]=|\.\.\.|\S""",
+    re.MULTILINE,
 )
 
 
 def in_tokens(text):
-    """The text without comments, one blank between tokens."""
-    return " ".join(t for t in TOKEN.findall(text) if not t.startswith("//"))
+    """The text without comments, one blank between tokens; a directive has a line of its own."""
+    tokens = (t.strip() for t in TOKEN.findall(text) if not t.startswith("//"))
+    return " ".join(f"\n{t}\n" if t.startswith("#") else t for t in tokens)
 
 
 PARTS = ["gpu/staging.hpp", "gpu/impl/staging.ipp", "gpu/engine.hpp"]

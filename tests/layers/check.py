@@ -37,7 +37,7 @@ MAY_INCLUDE = {  # folder, or header beside the folders: folders and headers bel
     "write": ["write/"],
     "maps": ["maps/"],
     "host": [*BASE, "ckpt", "gpu/", "io/", "state/", "tensor/"],
-    "dlpack": [*BASE, "tensor/", "state/", "checkpoint"],
+    "dlpack": [*BASE, "tensor/", "state/", "torch/checkpoint_file", "checkpoint"],
     "cuda": [*BASE, "ckpt", "dlpack", "gpu/", "state/", "tensor/"],
     "cuda_kernels": [*BASE, "gpu/"],
     "cuda_gds": [*BASE, "gpu/direct_read"],

@@ -5,7 +5,7 @@
 // Out:     `test_inflater`: what open_options::inflate takes; it counts its calls.
 #pragma once
 
-#include <ckpt/archive/inflate.hpp>
+#include <ckpt/archive/inflater.hpp>
 #include <ckpt/core/digest.hpp>
 
 #include "zip_writer.hpp"

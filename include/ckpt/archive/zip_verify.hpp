@@ -6,7 +6,7 @@
 // Refuses: nothing; the walk goes on behind a fault.
 #pragma once
 
-#include <ckpt/archive/inflate.hpp>
+#include <ckpt/archive/inflater.hpp>
 #include <ckpt/archive/record.hpp>
 #include <ckpt/archive/zip_directory.hpp>
 #include <ckpt/core/checked.hpp>

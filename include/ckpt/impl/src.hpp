@@ -30,7 +30,7 @@
 #include <ckpt/io/impl/path.ipp>
 #include <ckpt/io/impl/source.ipp>
 
-#include <ckpt/archive/impl/inflate_record.ipp>
+#include <ckpt/archive/impl/inflate.ipp>
 #include <ckpt/archive/impl/names.ipp>
 #include <ckpt/archive/impl/safetensors.ipp>
 #include <ckpt/archive/impl/tar.ipp>

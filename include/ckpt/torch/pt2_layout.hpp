@@ -9,7 +9,7 @@
 // of dtypes and layouts are those of the schema, not of C++.
 #pragma once
 
-#include <ckpt/archive/inflate.hpp>
+#include <ckpt/archive/inflater.hpp>
 #include <ckpt/archive/zip_directory.hpp>
 #include <ckpt/core/arena.hpp>
 #include <ckpt/core/json.hpp>

@@ -7,7 +7,7 @@
 //          directory, each time its bytes are asked for: nothing is remembered, so nothing can be raced.
 #pragma once
 
-#include <ckpt/archive/inflate.hpp>
+#include <ckpt/archive/inflater.hpp>
 #include <ckpt/archive/zip_directory.hpp>
 #include <ckpt/core/arena.hpp>
 #include <ckpt/io/source.hpp>

@@ -10,7 +10,7 @@
 // "weights": ..., "constants": ...}.
 #pragma once
 
-#include <ckpt/archive/inflate.hpp>
+#include <ckpt/archive/inflater.hpp>
 #include <ckpt/archive/zip_directory.hpp>
 #include <ckpt/archive/zip_verify.hpp>
 #include <ckpt/core/arena.hpp>

@@ -11,7 +11,7 @@
 // torch/export/pt2_archive/_package.py; files of torch 1.6 to 2.15.
 #pragma once
 
-#include <ckpt/archive/inflate.hpp>
+#include <ckpt/archive/inflater.hpp>
 #include <ckpt/archive/zip_directory.hpp>
 #include <ckpt/core/arena.hpp>
 #include <ckpt/core/limits.hpp>

@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <ckpt/archive/inflate_record.hpp>
+#include <ckpt/archive/inflate.hpp>
 #include <ckpt/archive/zip_format.hpp>
 #include <ckpt/archive/zip_locate.hpp>
 #include <ckpt/archive/zip_verify.hpp>

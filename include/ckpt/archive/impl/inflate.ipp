@@ -1,9 +1,9 @@
-// ckpt/archive/impl/inflate_record.ipp: the definitions of inflate_record.hpp.
+// ckpt/archive/impl/inflate.ipp: the definitions of inflate.hpp.
 //
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <ckpt/archive/inflate_record.hpp>
+#include <ckpt/archive/inflate.hpp>
 #include <ckpt/archive/zip_format.hpp>
 #include <ckpt/archive/zip_locate.hpp>
 #include <ckpt/core/checked.hpp>
