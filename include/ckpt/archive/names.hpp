@@ -53,7 +53,12 @@ template <class Use> inline void each_word(std::size_t length, const Use& use) n
         if (!use(at, std::size_t{8})) return;
     (void)use(length - 8, std::size_t{8});
 }
-[[nodiscard]] std::uint64_t name_word(std::string_view name, std::size_t at, std::size_t length) noexcept;
+[[nodiscard]] inline std::uint64_t name_word(std::string_view name, std::size_t at, std::size_t length) noexcept {
+    std::uint64_t word = every_byte;
+    if (length == sizeof word) std::memcpy(&word, name.data() + at, sizeof word);
+    else std::memcpy(&word, name.data() + at, length);
+    return word;
+}
 
 enum class name_fault : std::uint8_t { none, empty, nul, backslash, absolute, parent };
 

@@ -64,7 +64,9 @@ struct zip64_field {
 
 /// The least offset at which a record can end: header, name and payload, without extra fields. False where 64 bits
 /// cannot count it.
-[[nodiscard]] bool least_end(const record& r, std::uint64_t& out) noexcept;
+[[nodiscard]] inline bool least_end(const record& r, std::uint64_t& out) noexcept {
+    return checked_add(r.header_offset, local_bytes + r.name.size(), out) && checked_add(out, r.stored_size, out);
+}
 
 /// An error of this stage: `at` counts from the archive's first byte.
 [[nodiscard]] error fail(const source& from, errc code, std::uint64_t at, std::string_view name, std::string seen,

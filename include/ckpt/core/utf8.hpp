@@ -63,7 +63,24 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 enum class utf8_verdict : std::uint8_t { invalid, valid, surrogates };
 
 /// Whether all bytes are below 128, eight at a time; the last word repeats bytes of the one before.
-[[nodiscard]] bool is_ascii(std::string_view text) noexcept;
+[[nodiscard]] inline bool is_ascii(std::string_view text) noexcept {
+    const char* const p = text.data();
+    const std::size_t n = text.size();
+    const auto word = [p]<class T>(std::size_t at, T value) -> std::uint64_t {
+        std::memcpy(&value, p + at, sizeof value);
+        return value;
+    };
+    std::uint64_t all = 0;
+    if (n >= 8) {
+        for (std::size_t i = 0; i + 8 < n; i += 8) all |= word(i, std::uint64_t{});
+        all |= word(n - 8, std::uint64_t{});
+    } else if (n >= 4) {
+        all = word(0, std::uint32_t{}) | word(n - 4, std::uint32_t{});
+    } else if (n > 0) {
+        all = word(0, std::uint8_t{}) | word(n / 2, std::uint8_t{}) | word(n - 1, std::uint8_t{});
+    }
+    return (all & 0x8080'8080'8080'8080u) == 0;
+}
 
 /// Judges UTF-8 as CPython's "surrogatepass" does: lone surrogates are allowed, and told.
 [[nodiscard]] utf8_verdict check_utf8(std::string_view text) noexcept;

@@ -189,8 +189,15 @@ class graph {
     /// Appends to the container `index` (0: makes one and stores its number).
     void append(std::uint32_t& index, std::span<const std::uint32_t> values);
 
-    [[nodiscard]] std::span<const std::uint32_t> elements(const node& n) const noexcept;
-    [[nodiscard]] std::span<const std::uint32_t> items_of(std::uint32_t container_index) const noexcept;
+    [[nodiscard]] std::span<const std::uint32_t> elements(const node& n) const noexcept {
+        if (n.kind == node_kind::tuple) return {n.items, n.a};
+        const container& c = containers[n.a];
+        return {c.data, c.count};
+    }
+    [[nodiscard]] std::span<const std::uint32_t> items_of(std::uint32_t container_index) const noexcept {
+        const container& c = containers[container_index];
+        return {c.data, c.count};
+    }
     [[nodiscard]] static std::string_view text_of(const node& n) noexcept { return {n.text, n.a}; }
 
     /// Keeps `e` and returns its number. Past the first thousand, errors of one code share one: a file that is broken

@@ -34,7 +34,15 @@ class key_table {
     static constexpr std::uint32_t none = index_table::none;
     static constexpr std::size_t most_steps = 63;
 
-    [[nodiscard]] bool charge(std::uint64_t n) noexcept;
+    [[nodiscard]] bool charge(std::uint64_t n) noexcept {
+        if (n > work_) {
+            work_ = 0;
+            spent_ = true;
+            return false;
+        }
+        work_ -= n;
+        return true;
+    }
     /// Text may be shared by many containers, and is read each time: long ones cost.
     [[nodiscard]] bool charge_text(const node& n) noexcept { return charge(n.a / 16); }
 

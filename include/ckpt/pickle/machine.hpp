@@ -114,9 +114,18 @@ class machine {
         return true;
     }
     CKPT_DETAIL_INLINE bool push_node(const node& n) { return push(graph_.add(n)); }
-    bool push_text(node_kind kind, std::string_view text, std::uint8_t flags = 0);
+    bool push_text(node_kind kind, std::string_view text, std::uint8_t flags = 0) {
+        node n = node::of(kind, static_cast<std::uint32_t>(text.size()), flags);
+        n.text = text.data();
+        return push_node(n);
+    }
     bool push_integer(std::int64_t value);
-    bool push_unicode(std::string_view text);
+    bool push_unicode(std::string_view text) {
+        const utf8_verdict v = check_utf8(text);
+        if (v == utf8_verdict::invalid) return fail(errc::pickle_text, "a str that is not UTF-8");
+        return push_text(node_kind::string, text,
+                         v == utf8_verdict::surrogates ? node_flag::not_utf8 : std::uint8_t{0});
+    }
     bool push_eight_bit(std::string_view text);
     [[nodiscard]] std::string_view copy(std::string_view text);
 
@@ -136,8 +145,20 @@ class machine {
         close_mark();
     }
 
-    [[nodiscard]] std::uint32_t make_tuple(std::span<const std::uint32_t> values);
-    bool push_small_tuple(std::size_t n);
+    [[nodiscard]] std::uint32_t make_tuple(std::span<const std::uint32_t> values) {
+        if (values.empty()) return empty_tuple_node;
+        node n = node::of(node_kind::tuple, static_cast<std::uint32_t>(values.size()));
+        auto* items = graph_.memory.allocate<std::uint32_t>(values.size());
+        std::memcpy(items, values.data(), values.size_bytes());
+        n.items = items;
+        return graph_.add(n);
+    }
+    bool push_small_tuple(std::size_t n) {
+        if (!need_values(n)) return false;
+        const std::uint32_t tuple = make_tuple({stack_.data() + stack_.size() - n, n});
+        stack_.shrink(stack_.size() - n);
+        return push(tuple);
+    }
     bool push_filled(node_kind kind, std::span<const std::uint32_t> values);
 
     // --- memo -------------------------------------------------------------------------------------------------------

@@ -322,7 +322,15 @@ class call {
     call(detail::graph& graph, std::uint32_t node, std::uint64_t& budget, std::uint32_t rank_limit) noexcept;
 
     /// Takes `bytes` from the budget of what builders may make or read; false when it is spent.
-    [[nodiscard]] bool charge(std::uint64_t bytes) noexcept;
+    [[nodiscard]] bool charge(std::uint64_t bytes) noexcept {
+        if (bytes > *budget_) {
+            *budget_ = 0;
+            spent_ = true;
+            return false;
+        }
+        *budget_ -= bytes;
+        return true;
+    }
     /// Whether a charge failed: the file does not open.
     [[nodiscard]] bool over_limit() const noexcept { return spent_; }
     [[nodiscard]] ckpt::error over_budget() const;

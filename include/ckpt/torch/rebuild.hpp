@@ -29,7 +29,12 @@ namespace rebuild {
 /// A tuple or a list of non-negative or negative integers as an array in the arena; false where it is neither.
 [[nodiscard]] bool read_numbers(call& c, const node& n, const std::int64_t*& out, std::uint32_t& count);
 
-[[nodiscard]] bool read_flag(const node& n, bool& out) noexcept;
+[[nodiscard]] inline bool read_flag(const node& n, bool& out) noexcept {
+    if (n.kind != node_kind::boolean && (n.kind != node_kind::integer || (n.integer != 0 && n.integer != 1)))
+        return false;
+    out = n.integer != 0;
+    return true;
+}
 
 /// {'conj': True, 'neg': True}: written since torch 2.0 where a bit is set. Unknown names are refused: they would
 /// change what the bytes mean.

@@ -43,12 +43,19 @@ class resolver {
     [[nodiscard]] result<void> settle_all();
 
     /// Takes `n` steps of work. False: the budget is gone, and the file does not open.
-    [[nodiscard]] bool work(std::uint64_t n) noexcept;
+    [[nodiscard]] bool work(std::uint64_t n) noexcept {
+        if (n > work_left_) return spend();
+        work_left_ -= n;
+        return true;
+    }
     /// Notes that a budget is gone.
     [[nodiscard]] bool spend() noexcept;
     [[nodiscard]] error limit_error() const;
 
-    [[nodiscard]] const global_entry* entry_of(const node& application) const noexcept;
+    [[nodiscard]] const global_entry* entry_of(const node& application) const noexcept {
+        const node& callable = graph_.nodes[application.link.b];
+        return callable.kind == node_kind::global ? graph_.globals[callable.a].entry : nullptr;
+    }
 
     [[nodiscard]] static bool builds(const global_entry* e) noexcept {
         return e != nullptr && (e->build != nullptr || e->kind == global_kind::nested);

@@ -102,7 +102,13 @@ struct storage_id {
 };
 
 /// Bytes of `numel` elements of a storage class. Packed classes count bytes (torch.QUInt4x2Storage and its kin).
-[[nodiscard]] bool storage_bytes(const storage_id& id, std::uint64_t& out) noexcept;
+[[nodiscard]] inline bool storage_bytes(const storage_id& id, std::uint64_t& out) noexcept {
+    if (id.type == untyped) {
+        out = id.numel;
+        return true;
+    }
+    return checked_mul(id.numel, itemsize(static_cast<dtype>(id.type)), out);
+}
 
 /// The class that was read last: neighbours in a file are usually of one class.
 struct storage_class_memory {

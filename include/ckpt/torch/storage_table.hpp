@@ -76,7 +76,13 @@ class storage_table final : public storage_source, public storage_maker {
         std::vector<std::uint32_t> storages{}; // by record
     };
 
-    [[nodiscard]] static bool names(const storage_folder& in, const record& r, std::string_view key) noexcept;
+    [[nodiscard]] static bool names(const storage_folder& in, const record& r, std::string_view key) noexcept {
+        const char* const name = r.name.data();
+        return r.name.size() == in.before.size() + key.size() + in.after.size() &&
+               std::memcmp(name + in.before.size(), key.data(), key.size()) == 0 &&
+               std::memcmp(name, in.before.data(), in.before.size()) == 0 &&
+               (in.after.empty() || r.name.ends_with(in.after));
+    }
     [[nodiscard]] result<std::uint64_t> place(const entry& e) const;
     /// A part of a compressed record costs as much as all of it.
     [[nodiscard]] result<void> read_compressed(const entry& e, std::uint64_t at, std::uint64_t offset,

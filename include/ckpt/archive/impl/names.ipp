@@ -7,13 +7,6 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-CKPT_DETAIL_DEF std::uint64_t name_word(std::string_view name, std::size_t at, std::size_t length) noexcept {
-    std::uint64_t word = every_byte;
-    if (length == sizeof word) std::memcpy(&word, name.data() + at, sizeof word);
-    else std::memcpy(&word, name.data() + at, length);
-    return word;
-}
-
 CKPT_DETAIL_DEF bool has_parent_component(std::string_view name) noexcept {
     for (std::size_t at = 0; at <= name.size();) {
         const std::size_t end = (std::min)(name.find('/', at), name.size());

@@ -31,10 +31,6 @@ CKPT_DETAIL_DEF zip64_field find_zip64(std::span<const std::byte> extra) noexcep
     return out;
 }
 
-CKPT_DETAIL_DEF bool least_end(const record& r, std::uint64_t& out) noexcept {
-    return checked_add(r.header_offset, local_bytes + r.name.size(), out) && checked_add(out, r.stored_size, out);
-}
-
 CKPT_DETAIL_DEF error fail(const source& from, errc code, std::uint64_t at, std::string_view name, std::string seen,
                            std::string_view hint) {
     return error{

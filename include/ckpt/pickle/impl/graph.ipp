@@ -85,17 +85,6 @@ CKPT_DETAIL_DEF void graph::append(std::uint32_t& index, std::span<const std::ui
     for (const std::uint32_t v : values) c.data[c.count++] = v;
 }
 
-CKPT_DETAIL_DEF std::span<const std::uint32_t> graph::elements(const node& n) const noexcept {
-    if (n.kind == node_kind::tuple) return {n.items, n.a};
-    const container& c = containers[n.a];
-    return {c.data, c.count};
-}
-
-CKPT_DETAIL_DEF std::span<const std::uint32_t> graph::items_of(std::uint32_t container_index) const noexcept {
-    const container& c = containers[container_index];
-    return {c.data, c.count};
-}
-
 CKPT_DETAIL_DEF std::uint32_t graph::keep(error e) {
     constexpr std::size_t described = 1'000;
     if (e.record.size() > 4 * quoted_limit) e.record = printable(e.record); // a name may have 64 KiB

@@ -33,16 +33,6 @@ CKPT_DETAIL_DEF errc key_table::unique(container& c, std::uint32_t stride) {
     return spent_ ? errc::limit : errc::none;
 }
 
-CKPT_DETAIL_DEF bool key_table::charge(std::uint64_t n) noexcept {
-    if (n > work_) {
-        work_ = 0;
-        spent_ = true;
-        return false;
-    }
-    work_ -= n;
-    return true;
-}
-
 CKPT_DETAIL_DEF void key_table::place(container& c, std::uint32_t stride, std::uint32_t from,
                                       std::uint32_t found) noexcept {
     if (found != none) {

@@ -61,23 +61,11 @@ CKPT_DETAIL_DEF bool machine::take_line(std::string_view& out) {
     return true;
 }
 
-CKPT_DETAIL_DEF bool machine::push_text(node_kind kind, std::string_view text, std::uint8_t flags) {
-    node n = node::of(kind, static_cast<std::uint32_t>(text.size()), flags);
-    n.text = text.data();
-    return push_node(n);
-}
-
 CKPT_DETAIL_DEF bool machine::push_integer(std::int64_t value) {
     if (value >= 0 && value < 256) return push(small_integers + static_cast<std::uint32_t>(value));
     node n = node::of(node_kind::integer);
     n.integer = value;
     return push_node(n);
-}
-
-CKPT_DETAIL_DEF bool machine::push_unicode(std::string_view text) {
-    const utf8_verdict v = check_utf8(text);
-    if (v == utf8_verdict::invalid) return fail(errc::pickle_text, "a str that is not UTF-8");
-    return push_text(node_kind::string, text, v == utf8_verdict::surrogates ? node_flag::not_utf8 : std::uint8_t{0});
 }
 
 CKPT_DETAIL_DEF bool machine::push_eight_bit(std::string_view text) {
@@ -90,22 +78,6 @@ CKPT_DETAIL_DEF std::string_view machine::copy(std::string_view text) {
     char* to = graph_.memory.allocate<char>(text.size() + 1);
     if (!text.empty()) std::memcpy(to, text.data(), text.size());
     return {to, text.size()};
-}
-
-CKPT_DETAIL_DEF std::uint32_t machine::make_tuple(std::span<const std::uint32_t> values) {
-    if (values.empty()) return empty_tuple_node;
-    node n = node::of(node_kind::tuple, static_cast<std::uint32_t>(values.size()));
-    auto* items = graph_.memory.allocate<std::uint32_t>(values.size());
-    std::memcpy(items, values.data(), values.size_bytes());
-    n.items = items;
-    return graph_.add(n);
-}
-
-CKPT_DETAIL_DEF bool machine::push_small_tuple(std::size_t n) {
-    if (!need_values(n)) return false;
-    const std::uint32_t tuple = make_tuple({stack_.data() + stack_.size() - n, n});
-    stack_.shrink(stack_.size() - n);
-    return push(tuple);
 }
 
 CKPT_DETAIL_DEF bool machine::push_filled(node_kind kind, std::span<const std::uint32_t> values) {

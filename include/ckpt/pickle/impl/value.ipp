@@ -377,16 +377,6 @@ CKPT_DETAIL_DEF call::call(detail::graph& graph, std::uint32_t node, std::uint64
     items = {&graph, graph.items_of(more.link.b)};
 }
 
-CKPT_DETAIL_DEF bool call::charge(std::uint64_t bytes) noexcept {
-    if (bytes > *budget_) {
-        *budget_ = 0;
-        spent_ = true;
-        return false;
-    }
-    *budget_ -= bytes;
-    return true;
-}
-
 CKPT_DETAIL_DEF ckpt::error call::over_budget() const {
     return {.code = errc::limit,
             .offset = offset(),

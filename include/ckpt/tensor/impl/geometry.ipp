@@ -7,7 +7,8 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-CKPT_DETAIL_DEF errc check_sizes(tensor_data& data, std::uint32_t rank_limit) noexcept {
+// Opening a checkpoint calls check_geometry for each tensor, so both parts of it are inline there.
+CKPT_DETAIL_INLINE errc count_elements(tensor_data& data, std::uint32_t rank_limit) noexcept {
     data.numel = 0;
     if (!is_known(data.type)) return errc::dtype_unknown;
     if (data.rank > rank_limit || data.storage_offset > largest_signed) return errc::shape_invalid;
@@ -26,7 +27,7 @@ CKPT_DETAIL_DEF errc check_sizes(tensor_data& data, std::uint32_t rank_limit) no
     return errc::none;
 }
 
-CKPT_DETAIL_DEF bool bytes_needed(const tensor_data& data, std::uint64_t& out) noexcept {
+CKPT_DETAIL_INLINE bool count_bytes(const tensor_data& data, std::uint64_t& out) noexcept {
     std::uint64_t end{};
     if (!checked_add(data.storage_offset, 1, end)) return false;
     for (std::uint32_t i = 0; i < data.rank; ++i) {
@@ -42,11 +43,19 @@ CKPT_DETAIL_DEF bool bytes_needed(const tensor_data& data, std::uint64_t& out) n
     return true;
 }
 
+CKPT_DETAIL_DEF errc check_sizes(tensor_data& data, std::uint32_t rank_limit) noexcept {
+    return count_elements(data, rank_limit);
+}
+
+CKPT_DETAIL_DEF bool bytes_needed(const tensor_data& data, std::uint64_t& out) noexcept {
+    return count_bytes(data, out);
+}
+
 CKPT_DETAIL_DEF errc check_geometry(tensor_data& data, std::uint64_t storage_bytes, std::uint32_t rank_limit) noexcept {
-    if (const errc code = check_sizes(data, rank_limit); code != errc::none || data.numel == 0) return code;
+    if (const errc code = count_elements(data, rank_limit); code != errc::none || data.numel == 0) return code;
     std::uint64_t needed{};
     errc code = errc::none;
-    if (!bytes_needed(data, needed)) code = errc::shape_invalid;
+    if (!count_bytes(data, needed)) code = errc::shape_invalid;
     else if (needed > storage_bytes) code = errc::out_of_bounds;
     if (code != errc::none) data.numel = 0;
     return code;

@@ -23,13 +23,6 @@ CKPT_DETAIL_DEF bool read_numbers(call& c, const node& n, const std::int64_t*& o
     return true;
 }
 
-CKPT_DETAIL_DEF bool read_flag(const node& n, bool& out) noexcept {
-    if (n.kind != node_kind::boolean && (n.kind != node_kind::integer || (n.integer != 0 && n.integer != 1)))
-        return false;
-    out = n.integer != 0;
-    return true;
-}
-
 CKPT_DETAIL_DEF bool read_metadata(const graph& g, const node& n, tensor_data& t) noexcept {
     if (n.kind == node_kind::none) return true;
     if (n.kind != node_kind::dictionary) return false;

@@ -41,12 +41,6 @@ CKPT_DETAIL_DEF result<void> resolver::settle_all() {
     return {};
 }
 
-CKPT_DETAIL_DEF bool resolver::work(std::uint64_t n) noexcept {
-    if (n > work_left_) return spend();
-    work_left_ -= n;
-    return true;
-}
-
 CKPT_DETAIL_DEF bool resolver::spend() noexcept {
     work_left_ = 0;
     spent_ = true;
@@ -59,11 +53,6 @@ CKPT_DETAIL_DEF error resolver::limit_error() const {
             .record = std::string(graph_.record),
             .detail = "the values of this pickle cost more to build than its size allows",
             .hint = "raise limits.made_per_byte and limits.work_per_byte if the file is trusted"};
-}
-
-CKPT_DETAIL_DEF const global_entry* resolver::entry_of(const node& application) const noexcept {
-    const node& callable = graph_.nodes[application.link.b];
-    return callable.kind == node_kind::global ? graph_.globals[callable.a].entry : nullptr;
 }
 
 CKPT_DETAIL_DEF void resolver::refuse(std::uint32_t index, error e, bool tensor) {

@@ -7,14 +7,6 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-CKPT_DETAIL_DEF bool storage_bytes(const storage_id& id, std::uint64_t& out) noexcept {
-    if (id.type == untyped) {
-        out = id.numel;
-        return true;
-    }
-    return checked_mul(id.numel, itemsize(static_cast<dtype>(id.type)), out);
-}
-
 CKPT_DETAIL_DEF std::string_view package_key(const node& key, storage_id& into) noexcept {
     if (key.kind != node_kind::integer || key.integer < 0) return {};
     const char* const end = std::to_chars(into.digits, into.digits + sizeof into.digits, key.integer).ptr;

@@ -111,14 +111,6 @@ CKPT_DETAIL_DEF result<void> storage_table::read(std::uint32_t storage, std::uin
     return done;
 }
 
-CKPT_DETAIL_DEF bool storage_table::names(const storage_folder& in, const record& r, std::string_view key) noexcept {
-    const char* const name = r.name.data();
-    return r.name.size() == in.before.size() + key.size() + in.after.size() &&
-           std::memcmp(name + in.before.size(), key.data(), key.size()) == 0 &&
-           std::memcmp(name, in.before.data(), in.before.size()) == 0 &&
-           (in.after.empty() || r.name.ends_with(in.after));
-}
-
 CKPT_DETAIL_DEF result<std::uint64_t> storage_table::place(const entry& e) const {
     const source& from = *folders_[e.folder].from;
     return e.from->method == 0 ? zip::locate(from, *e.from) : locate_deflated(from, *e.from, inflate_);
