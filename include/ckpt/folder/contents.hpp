@@ -31,7 +31,8 @@ struct known_file {
     std::string_view is{};
 };
 
-// First match wins; shards are told before.
+/// The first match counts. Files that are named as shards ("model-00001-of-00002.safetensors") are told before, by
+/// `parse_shard`.
 inline constexpr known_file known_files[]{
     {".metadata", file_role::part, "what is where in a distributed checkpoint"},
     {"__*.metadata", file_role::part, "what one rank saved of a distributed checkpoint"},

@@ -94,7 +94,7 @@ CKPT_DETAIL_DEF void folder_contents::add_rank(const folder_entry& e, const rank
 
 CKPT_DETAIL_DEF folder_contents folder_contents::of(std::span<const folder_entry> entries) {
     folder_contents out;
-    std::map<std::string, std::size_t> families; // and where their sets are
+    std::map<std::string, std::size_t> families; // by name: the numbers of their sets
     for (const folder_entry& e : entries) {
         if (e.is_folder) {
             out.files.push_back({e.name, "a folder", 0, false});
@@ -129,7 +129,8 @@ CKPT_DETAIL_DEF folder_contents folder_contents::of(std::span<const folder_entry
         if (role == file_role::weights || role == file_role::possible)
             out.sets.push_back({e.name, {}, {e.name}, 0, role == file_role::weights});
     }
-    // An index speaks for the shards that are named like it.
+    // Shards that an index names are no set of their own: "model-00001-of-00002.safetensors" beside
+    // "model.safetensors.index.json".
     std::vector<std::string> indexed;
     for (const weight_set& set : out.sets)
         if (!set.index.empty()) indexed.push_back(family_of_index(set.index));
@@ -143,7 +144,9 @@ CKPT_DETAIL_DEF folder_contents folder_contents::of(std::span<const folder_entry
     if (has_known) std::erase_if(out.sets, [](const weight_set& set) { return !set.known; });
     else if (std::any_of(out.sets.begin(), out.sets.end(), [](const weight_set& set) { return set.ranks; }))
         std::erase_if(out.sets, [](const weight_set& set) { return !set.ranks; });
-    if (has_known) out.kind = folder_kind::files; // what lies beside a model does not keep it from being read
+    // A model is opened as files, whatever lies beside it: a Trainer's folder has one beside DeepSpeed's
+    // global_step10/.
+    if (has_known) out.kind = folder_kind::files;
     return out;
 }
 

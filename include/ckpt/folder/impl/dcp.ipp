@@ -312,7 +312,8 @@ CKPT_DETAIL_DEF result<std::uint32_t> dcp_reader::chunk(std::string_view key, ck
     auto* strides = out_->values().memory.allocate<std::int64_t>(sizes.size() + 1);
     set_dense_strides(sizes, false, strides);
     data.strides = strides;
-    (void)check_sizes(data, work_.options.limits.tensor_rank); // no larger than the tensor
+    // It counts the elements. It cannot fail: the chunk lies in a tensor whose sizes passed it.
+    (void)check_sizes(data, work_.options.limits.tensor_rank);
     const auto lacking = [&](std::string file, std::string detail,
                              std::string_view hint =
                                  "get the file again, whole; folder_options::partial opens what is there") {
@@ -356,7 +357,7 @@ CKPT_DETAIL_DEF result<const dcp_reader::tensor_file*> dcp_reader::tensors_in(st
     if (auto read = from.read(at.offset, {head.data(), n}); !read) return std::move(read).error();
     tensor_file& out = safetensors_[file];
     if (!safetensors::begins({head.data(), n})) return static_cast<const tensor_file*>(nullptr);
-    // All tensors of the file in one piece, behind what is no tensor.
+    // Such a file holds all its tensors as one safetensors file, which begins where the first of them lies.
     auto opened = items_->open_at(file, at.offset, from.size() - at.offset);
     if (!opened) return std::move(opened).error();
     out.part = out_->add_part(items_->file_at(file).name, checkpoint_access::file(*opened));

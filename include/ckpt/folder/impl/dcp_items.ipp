@@ -40,7 +40,7 @@ CKPT_DETAIL_DEF result<std::span<const std::byte>> dcp_items::bytes(std::uint32_
         return error{.code = errc::needs_copy,
                      .detail = "the elements of the chunk do not lie one after another as this machine has them",
                      .hint = "copy_to and copy_as write its values"};
-    return named(i, opened->tensor.bytes()); // in the mapping of the whole file
+    return named(i, opened->tensor.bytes()); // the item was opened in the file's mapping, which outlives it
 }
 
 CKPT_DETAIL_DEF result<void> dcp_items::read(std::uint32_t i, std::uint64_t offset, std::span<std::byte> out) const {

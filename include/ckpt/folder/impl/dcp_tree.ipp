@@ -33,7 +33,8 @@ CKPT_DETAIL_DEF bool dcp_tree::add(std::string_view key, std::uint32_t node) {
 }
 
 CKPT_DETAIL_DEF std::uint32_t dcp_tree::build(joined_checkpoint& out) {
-    // A place is made after the place that it is in: from the last to the first, all parts are there.
+    // The place that an entry is in has a smaller number than the entry's own: going from the last place to the first,
+    // the parts of each are made before it.
     std::vector<std::uint32_t> made(places_.size());
     for (std::size_t i = places_.size(); i-- > 0;) {
         const place& p = places_[i];

@@ -164,7 +164,7 @@ CKPT_DETAIL_DEF std::uint32_t rank_reader::build() {
     for (const row& r : first.rows) {
         if (!is_cut(*r.data) || done.count(r.node) > 0) continue;
         const std::uint32_t made = tensor_of(r);
-        if (made == absent_node) continue; // with a finding
+        if (made == absent_node) continue; // a finding says why
         done.emplace(r.node, made);
         copies.replace(r.node, made);
     }

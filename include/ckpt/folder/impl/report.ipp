@@ -26,7 +26,8 @@ CKPT_DETAIL_DEF result<checkpoint> folder_work::open_one(const std::string& name
 
 CKPT_DETAIL_DEF std::optional<checkpoint> folder_work::open_part(const std::string& name) {
     report.parts.push_back(name);
-    open_options as_stored = options; // the set's own state_dict makes the copies, where any are wanted
+    // With storage_mode::owned the state_dict of the whole set copies its tensors; the files need not.
+    open_options as_stored = options;
     as_stored.storages = storage_mode::mapped;
     auto opened = open_one(name, as_stored);
     if (opened) return std::move(*opened);

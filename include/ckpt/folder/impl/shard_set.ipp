@@ -116,7 +116,7 @@ CKPT_DETAIL_DEF std::uint32_t shard_set::leaf_node(const shard& s, const value& 
     case node_kind::real:
     case node_kind::string:
     case node_kind::bytes:
-    case node_kind::byte_array: return graph_.add(n); // text lives as long as the shard
+    case node_kind::byte_array: return graph_.add(n); // its text is in the shard, which this set keeps
     default: break;
     }
     error e{.code = errc::wrong_type,
