@@ -93,7 +93,7 @@ class gds_state final : public counted {
             reason_ = std::string(modules) + " cannot be read, in which the library looks for its drivers";
             return;
         }
-        // What the library's threads run must stay, whoever closes it.
+        // RTLD_NODELETE: the library has threads of its own, whose code must stay when it is closed.
         library_ = ::dlopen("libcufile.so.0", RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
         if (library_ == nullptr) {
             const char* why = ::dlerror();
@@ -102,7 +102,8 @@ class gds_state final : public counted {
             return;
         }
         cufile_status (*driver_open)() = nullptr;
-        // The header gives the close that counts users this name; old libraries have the other only.
+        // cufile.h maps cuFileDriverClose to the _v2 function, which counts users; old libraries have the first name
+        // only.
         if (!find("cuFileDriverClose_v2", driver_close_)) find("cuFileDriverClose", driver_close_);
         if (!find("cuFileDriverOpen", driver_open) || driver_close_ == nullptr ||
             !find("cuFileHandleRegister", handle_register_) || !find("cuFileHandleDeregister", handle_deregister_) ||
@@ -112,7 +113,7 @@ class gds_state final : public counted {
         }
         const cufile_status status = driver_open();
         opened_ = status.error == 0;
-        // Open already: by another part of the program, which will close it.
+        // Where another part of the program has opened the driver, that part closes it.
         if (!opened_ && status.error != cufile_already_open) reason_ = cufile_message("cuFileDriverOpen", status);
     }
     gds_state(const gds_state&) = delete;

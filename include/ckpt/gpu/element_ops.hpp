@@ -195,7 +195,8 @@ struct cast_job {
                             {converted(load_words(in + i * in_bytes, in_bytes).low), 0});
             return;
         }
-        // In registers, which cannot be indexed: elements are shifted out of two words and into two others.
+        // Registers cannot be indexed, and an array of elements would lie in memory. So elements are shifted out of two
+        // words and into two others.
         const std::uint32_t in_bits = 8u * in_bytes;
         const std::uint32_t out_bits = 8u * out_bytes;
         const std::uint64_t in_mask = ~std::uint64_t{0} >> (64 - in_bits);

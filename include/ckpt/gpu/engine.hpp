@@ -338,7 +338,8 @@ template <device_api Api> class upload_engine {
             past_host_ = options_.source == upload_source::gpu_direct;
             if (past_host_) open_past_host();
             if (!mapped_ && !past_host_ && !memory_.slots().empty()) return memory_.pin_ring();
-            // Memory that a stream has yet to provide cannot be written past it.
+            // Memory of cudaMallocAsync is there once its stream has reached the allocation: a direct_reader, which
+            // knows no stream, has to wait for that.
             for (auto& target : memory_.targets())
                 if (past_host_ && target.owned)
                     if (const int code = api_.synchronise(target.stream); code != 0)
@@ -434,7 +435,7 @@ template <device_api Api> class upload_engine {
     }
 
     void read_pieces() {
-        // A thread that asks for no device gets the first one, and what it pins would be made for that.
+        // A new thread has device 0. What it pins would be made for that one, even in an upload to device 1 alone.
         if constexpr (!Api::is_host) {
             if (const int code = api_.use_device(memory_.at(0).device); code != 0)
                 return fail(api_.failure(device_call::use_device, code));
@@ -532,9 +533,9 @@ template <device_api Api> class upload_engine {
                    (o.begin + o.bytes - 1) / page_bytes >= piece.begin / page_bytes;
         };
         if ((p > 0 && shares(p - 1)) || (p + 1 < plan_.pieces.size() && shares(p + 1))) return false;
+        // Reads one byte of each page, so that the readers' threads take the page faults and not the thread that pins.
         volatile std::byte touched{};
-        for (std::size_t at = 0; at < bytes.size(); at += page_bytes)
-            touched = bytes[at]; // faults are taken here, by many threads
+        for (std::size_t at = 0; at < bytes.size(); at += page_bytes) touched = bytes[at];
         (void)touched;
         void* const window = const_cast<std::byte*>(bytes.data() - (address - first));
         if (const int code = api_.pin(window, static_cast<std::size_t>(last - first), true); code != 0) {
@@ -558,7 +559,7 @@ template <device_api Api> class upload_engine {
             return false;
         const staged_copy& c = plan_.copies[piece.first_copy];
         if (c.to_scratch || c.bytes != piece.bytes) return false;
-        device_scope<Api> here{api_}; // this thread's device, which the library may ask for
+        device_scope<Api> here{api_}; // the library may ask which device this thread has
         if (here.failure() != 0 || here.use(memory_.at(c.target).device) != 0) return false;
         const auto handle = std::find_if(handles_.begin(), handles_.end(),
                                          [&](const auto& h) { return h.first == plan_.runs[piece.run].in; });

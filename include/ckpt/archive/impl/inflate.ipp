@@ -16,7 +16,8 @@
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 CKPT_DETAIL_DEF result<std::uint64_t> locate_deflated(const source& from, const record& r, const inflater& inflate) {
-    // A code of one bit for a length of 258, and one of one bit for its distance.
+    // Deflate gives most for a match of 258 bytes that takes two bits, one for its length and one for its distance:
+    // four of them in a byte.
     constexpr std::uint64_t most_per_byte = 1032;
     if (r.method != 8 || !inflate) return zip::not_stored(from, r);
     auto at = zip::locate(from, r);

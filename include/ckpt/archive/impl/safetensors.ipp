@@ -13,7 +13,8 @@ CKPT_DETAIL_DEF error invalid(const source& from, std::uint64_t offset, std::str
 }
 
 CKPT_DETAIL_DEF bool begins(std::span<const std::byte> head) noexcept {
-    constexpr std::uint64_t largest_claim = std::uint64_t{1} << 40; // beyond it the bytes are no length that was meant
+    constexpr std::uint64_t largest_claim = std::uint64_t{1}
+                                            << 40; // the first 8 bytes of other files are larger numbers
     if (head.size() < 10 || load_le<std::uint64_t>(head.data()) >= largest_claim) return false;
     const std::string_view text(reinterpret_cast<const char*>(head.data()) + 8, head.size() - 8);
     const std::size_t brace = text.find_first_not_of(" \t\r\n");

@@ -161,7 +161,7 @@ CKPT_DETAIL_DEF result<end_record> read_end64(const source& from, const tail& in
     if (position >= in.offset) {
         std::memcpy(bytes.data(), in.bytes.data() + (position - in.offset), bytes.size());
     } else {
-        // Only where it holds more than any writer puts there.
+        // The record is longer than the tail: it has an extensible data sector, which no known writer adds.
         if (auto done = from.read(position, bytes); !done) return std::move(done).error();
     }
     const std::byte* const p = bytes.data();

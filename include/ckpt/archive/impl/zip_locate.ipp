@@ -113,7 +113,7 @@ CKPT_DETAIL_DEF result<void> local_header::read_names() {
     if (whole_ > head_bytes_) {
         rest_.resize(whole_);
         if (auto done = read(record_.header_offset, rest_); !done) return done;
-        // What was decided above was read before: it stands, whatever the file says by now.
+        // The first bytes were checked as they were read before. A file that changes meanwhile cannot change them.
         std::memcpy(rest_.data(), head_.data(), head_bytes_);
         bytes_ = rest_.data();
     }

@@ -168,7 +168,7 @@ CKPT_DETAIL_DEF void plan_grouping::number_storages() {
         if (i > 0 && less(order[i - 1], order[i])) ++next;
         plan_.tensors[order[i]->tensor].storage = next;
     }
-    // What is made anew shares memory only with what is the same.
+    // Tensors that are built or converted share memory only with equal ones, which have the same offset.
     std::vector<std::uint32_t> made;
     for (std::uint32_t i = 0; i < plan_.tensors.size(); ++i)
         if (plan_.tensors[i].way != upload_way::stored || plan_.tensors[i].nbytes == 0) made.push_back(i);

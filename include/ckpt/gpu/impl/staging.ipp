@@ -35,7 +35,8 @@ CKPT_DETAIL_DEF result<void> stager::fill(std::uint32_t number, std::byte* slot)
     const upload_piece& piece = plan_.pieces[number];
     if (piece.run == no_run) return build(piece, slot);
     std::byte* const out = slot + plan_.lead(piece);
-    // What is summed is read in parts that stay in the cache meanwhile; direct reads are the larger the better.
+    // With checksums, buffered reads are 256 KiB each: the bytes are still in the cache when they are summed. Direct
+    // reads are faster the larger they are.
     constexpr std::uint64_t hot = std::uint64_t{256} << 10;
     const std::uint64_t step = verify_ && runs_[piece.run].direct == 0 ? hot : piece.bytes;
     for (std::uint64_t at = 0; at < piece.bytes; at += step) {
@@ -97,7 +98,7 @@ CKPT_DETAIL_DEF result<std::uint64_t> stager::verified() const {
     std::uint64_t compared = 0;
     for (std::size_t i = 0; i < whole.size(); ++i) {
         const known_checksum& c = plan_.checksums[i];
-        if (whole[i].bytes != c.end - c.begin) continue; // what bypassed the host, or was left out between two tensors
+        if (whole[i].bytes != c.end - c.begin) continue; // a part bypassed the host, or lies between two copies
         ++compared;
         if (whole[i].crc32 == c.crc32) continue;
         return error{.code = errc::checksum_mismatch,
@@ -125,7 +126,8 @@ CKPT_DETAIL_DEF bool stager::read_direct(const file& from, std::uint64_t begin, 
     std::uint64_t have = 0;
     while (have < wanted) {
         std::size_t got = 0;
-        // After the end of the file a direct read gives a part of a page, after which nothing is aligned.
+        // A direct read that meets the end of the file gives a part of a page. The next one would have to begin inside
+        // a page, which direct reads cannot.
         if (have % page_bytes != 0 ||
             from.read_some(first + have, {room + have, static_cast<std::size_t>(last - have)}, got) != 0 || got == 0)
             return false;
