@@ -1,39 +1,30 @@
 // ckpt/tensor/odometer.hpp: counts through the indices of several dimensions.
 //
 // SPDX-License-Identifier: MIT
-// In:      sizes, each at least 1.
-// Out:     every index once, the last dimension moving fastest, and how far each step moves.
+// In:      an index, sizes, each at least 1.
+// Out:     the next index, the last dimension moving fastest, and how far each dimension moves.
 // Refuses: nothing.
 #pragma once
 
 #include <ckpt/core/config.hpp>
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-/// For at most 64 dimensions; begins with all indices 0.
-class odometer {
-  public:
-    /// Goes to the next index of `rank` dimensions. `move(d, n)` is told that the index of dimension `d` grows by `n`;
-    /// where it goes back to 0, `n` is 2^64 minus the size, so that `offset += n * stride` is right for both.
-    /// False behind the last index; all are 0 again then, and every offset is what it was.
-    template <class Size, class Move> [[nodiscard]] bool next(std::size_t rank, const Size& size, const Move& move) {
-        while (rank-- > 0) {
-            move(rank, std::uint64_t{1});
-            if (++index_[rank] < size(rank)) return true;
-            move(rank, 0 - std::uint64_t{size(rank)});
-            index_[rank] = 0;
-        }
-        return false;
+/// Goes to the next index of `rank` dimensions. `move(d, n)` is told, before it happens, that the index of dimension
+/// `d` grows by `n`; where it goes back to 0, `n` is 2^64 minus the size, so that `offset += n * stride` is right for
+/// both. False behind the last index; all are 0 again then, and every offset is what it was.
+template <class Index, class Size, class Move>
+[[nodiscard]] CKPT_DETAIL_INLINE bool next_index(Index& index, std::size_t rank, const Size& size, const Move& move) {
+    while (rank-- > 0) {
+        move(rank, std::uint64_t{1});
+        if (++index[rank] < size(rank)) return true;
+        move(rank, 0 - std::uint64_t{size(rank)});
+        index[rank] = 0;
     }
-
-    [[nodiscard]] std::uint64_t operator[](std::size_t d) const noexcept { return index_[d]; }
-
-  private:
-    std::array<std::uint64_t, 64> index_{};
-};
+    return false;
+}
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

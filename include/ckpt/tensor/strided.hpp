@@ -58,7 +58,7 @@ template <class F> inline result<void> for_each_part(const box& whole, std::uint
         part.sizes[i] = whole.sizes[cut + i];
         part.strides[i] = whole.strides[cut + i];
     }
-    odometer index;
+    std::array<std::uint64_t, 64> index{};
     std::uint64_t base = whole.offset;
     std::uint64_t done = 0;
     do {
@@ -69,8 +69,8 @@ template <class F> inline result<void> for_each_part(const box& whole, std::uint
             if (result<void> one = f(static_cast<const box&>(part), done, n); !one) return one;
             done += n;
         }
-    } while (index.next(
-        cut, [&](std::size_t d) { return whole.sizes[d]; },
+    } while (next_index(
+        index, cut, [&](std::size_t d) { return whole.sizes[d]; },
         [&](std::size_t d, std::uint64_t n) { base += n * whole.strides[d]; }));
     return {};
 }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <ckpt/folder/shard_boxes.hpp>
+#include <ckpt/tensor/odometer.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
@@ -62,12 +63,9 @@ CKPT_DETAIL_DEF shard_boxes boxes_of_shard(std::span<const std::int64_t> shape, 
             out.whole.sizes.push_back(static_cast<std::int64_t>(runs[d][at[d]].size));
             out.inner.push_back(static_cast<std::int64_t>(inner[d]));
         }
-        for (std::size_t d = shape.size(); d-- > 0;) {
-            inner[d] += runs[d][at[d]].size;
-            if (++at[d] < runs[d].size()) break;
-            at[d] = 0;
-            inner[d] = 0;
-        }
+        (void)next_index(
+            at, shape.size(), [&](std::size_t d) { return runs[d].size(); },
+            [&](std::size_t d, std::uint64_t n) { inner[d] = n == 1 ? inner[d] + runs[d][at[d]].size : 0; });
     }
     return out;
 }

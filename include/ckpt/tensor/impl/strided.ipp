@@ -67,13 +67,13 @@ CKPT_DETAIL_DEF void copy_axes(std::span<const copy_axis> axes, std::size_t size
         return;
     }
     const copy_axis last = axes.back();
-    odometer index;
+    std::array<std::uint64_t, 64> index{};
     std::uint64_t in_at = 0;
     std::uint64_t out_at = 0;
     do {
         copy_run(size, in + in_at * size, last.in * size, out + out_at * size, last.out * size, last.size);
-    } while (index.next(
-        axes.size() - 1, [&](std::size_t d) { return axes[d].size; },
+    } while (next_index(
+        index, axes.size() - 1, [&](std::size_t d) { return axes[d].size; },
         [&](std::size_t d, std::uint64_t n) {
             in_at += n * axes[d].in;
             out_at += n * axes[d].out;
@@ -135,7 +135,7 @@ CKPT_DETAIL_DEF result<void> gather(const storage_source& source, std::uint32_t 
         piece = axis.size;
     }
     const std::uint64_t inner_span = span - (piece - 1) * axes[cut].in;
-    odometer index;
+    std::array<std::uint64_t, 64> index{};
     std::uint64_t in_at = b.offset;
     std::uint64_t out_at = 0;
     do {
@@ -150,8 +150,8 @@ CKPT_DETAIL_DEF result<void> gather(const storage_source& source, std::uint32_t 
             copy_axes({axes.data() + cut, b.rank - cut}, size, staging.data(), out + (out_at + at * here.out) * size);
             axes[cut].size = here.size;
         }
-    } while (index.next(
-        cut, [&](std::size_t d) { return axes[d].size; },
+    } while (next_index(
+        index, cut, [&](std::size_t d) { return axes[d].size; },
         [&](std::size_t d, std::uint64_t n) {
             in_at += n * axes[d].in;
             out_at += n * axes[d].out;
