@@ -7,6 +7,7 @@
 #pragma once
 
 #include <ckpt/core/hash.hpp>
+#include <ckpt/core/utf8.hpp>
 #include <ckpt/pickle/value.hpp>
 
 #include <bit>
@@ -52,8 +53,7 @@ inline void check_error(const ckpt::error& e, std::uint64_t file_bytes, digest& 
     require(text.size() <= 1024, "a message of more than 1,024 bytes");
     for (std::size_t i = 0; i < text.size();) {
         const std::size_t n = ckpt::detail::utf8_length(text, i);
-        require(n != 0 && static_cast<unsigned char>(text[i]) >= 0x20 && text[i] != 0x7F &&
-                    !ckpt::detail::invisible(text, i, n),
+        require(n != 0 && !ckpt::detail::invisible(ckpt::detail::utf8_point(text, i, n)),
                 "a message that is not printable");
         i += n;
     }

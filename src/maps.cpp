@@ -5,3 +5,4 @@
 #include <ckpt/maps/impl/latent_diffusion.ipp>
 #include <ckpt/maps/impl/llama.ipp>
 #include <ckpt/maps/impl/torchvision.ipp>
+#include <ckpt/maps/impl/wrappers.ipp>

@@ -1,9 +1,27 @@
 // state/, second part: key rules and what they make of a state_dict.
 #include <ckpt/state/impl/assemble.ipp>
+#include <ckpt/state/impl/fill_value.ipp>
 #include <ckpt/state/impl/gather.ipp>
+#include <ckpt/state/impl/gather_read.ipp>
+#include <ckpt/state/impl/gather_region.ipp>
+#include <ckpt/state/impl/gathered_storages.ipp>
 #include <ckpt/state/impl/key_map.ipp>
+#include <ckpt/state/impl/key_map_data.ipp>
 #include <ckpt/state/impl/lora.ipp>
+#include <ckpt/state/impl/lora_names.ipp>
+#include <ckpt/state/impl/lora_update.ipp>
 #include <ckpt/state/impl/overlay.ipp>
 #include <ckpt/state/impl/remap.ipp>
+#include <ckpt/state/impl/remap_access.ipp>
+#include <ckpt/state/impl/remap_context.ipp>
+#include <ckpt/state/impl/remap_formula.ipp>
+#include <ckpt/state/impl/remap_inverse.ipp>
+#include <ckpt/state/impl/remap_keys.ipp>
+#include <ckpt/state/impl/remap_names.ipp>
 #include <ckpt/state/impl/remap_planner.ipp>
+#include <ckpt/state/impl/remap_record.ipp>
+#include <ckpt/state/impl/remap_result.ipp>
+#include <ckpt/state/impl/remap_sets.ipp>
+#include <ckpt/state/impl/remap_tensors.ipp>
+#include <ckpt/state/impl/rule_text.ipp>
 #include <ckpt/state/impl/shard.ipp>

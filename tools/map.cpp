@@ -5,6 +5,7 @@
 
 #include <ckpt/core/utf8.hpp>
 #include <ckpt/state/nearest.hpp>
+#include <ckpt/state/remap_access.hpp>
 #include <ckpt/state/suggest.hpp>
 
 #include <algorithm>
@@ -24,6 +25,7 @@ namespace tool {
 
 namespace {
 
+using ckpt::detail::planned_tensor;
 using sizes = std::vector<std::int64_t>;
 
 // --- the target ---
@@ -175,24 +177,7 @@ class key_list {
     return true;
 }
 
-// --- what comes out ---
-
-struct outcome {
-    std::string_view key{};
-    std::optional<sizes> shape{}; // absent: the tensor could not be built
-};
-
-[[nodiscard]] std::vector<outcome> outcomes(const ckpt::remap_plan& plan) {
-    const auto& record = plan.record();
-    std::vector<outcome> out;
-    for (std::uint32_t i = record.items[0].next; i != 0; i = record.items[i].next) {
-        const auto& node = record.plan->node(record.items[i].node);
-        out.push_back({record.items[i].name, {}});
-        if (node.data == nullptr || node.data->refusal == nullptr)
-            out.back().shape.emplace(node.sizes().begin(), node.sizes().end());
-    }
-    return out;
-}
+// --- what comes out, against what is wanted ---
 
 struct mismatch {
     std::string_view key{};
@@ -202,15 +187,15 @@ struct mismatch {
 
 struct comparison {
     std::vector<const wanted_key*> missing{};
-    std::vector<const outcome*> unexpected{};
+    std::vector<const planned_tensor*> unexpected{};
     std::vector<mismatch> mismatched{};
     [[nodiscard]] bool same() const noexcept { return missing.empty() && unexpected.empty() && mismatched.empty(); }
 };
 
-[[nodiscard]] comparison compare(const target_keys& target, const std::vector<outcome>& results) {
+[[nodiscard]] comparison compare(const target_keys& target, const std::vector<planned_tensor>& results) {
     comparison out;
-    std::unordered_map<std::string_view, const outcome*> made;
-    for (const outcome& o : results) {
+    std::unordered_map<std::string_view, const planned_tensor*> made;
+    for (const planned_tensor& o : results) {
         made.emplace(o.key, &o);
         if (!target.by_key.contains(o.key)) out.unexpected.push_back(&o);
     }
@@ -278,7 +263,7 @@ void write_map(json& to, const ckpt::remap_plan& plan, const comparison& with, b
     to.end_array().key("missing").begin_array();
     for (const wanted_key* w : with.missing) to.text(w->key);
     to.end_array().key("unexpected").begin_array();
-    for (const outcome* o : with.unexpected) to.text(o->key);
+    for (const planned_tensor* o : with.unexpected) to.text(o->key);
     to.end_array().key("mismatched").begin_array();
     for (const mismatch& m : with.mismatched) {
         to.line().begin_object().member("key", m.key);
@@ -397,10 +382,10 @@ class hints {
     explicit hints(const comparison& with) : with_{with} {}
 
     [[nodiscard]] std::string of(const wanted_key& missing) {
-        const outcome* best = nullptr;
+        const planned_tensor* best = nullptr;
         std::size_t least = 0;
         bool best_fits = false;
-        for (const outcome* o : with_.unexpected) {
+        for (const planned_tensor* o : with_.unexpected) {
             if (left_ == 0) return {}; // hints are not worth more than some tens of milliseconds
             --left_;
             const bool fits = missing.shape && o->shape && *missing.shape == *o->shape && !missing.shape->empty();
@@ -433,7 +418,8 @@ void print_comparison(const comparison& with, bool fold) {
         lines.push_back({printable(w->key), near.of(*w), shape_or_nothing(w->shape)});
     print_list("missing", colour::red, lines, fold, "; nearest: ");
     lines.clear();
-    for (const outcome* o : with.unexpected) lines.push_back({printable(o->key), {}, shape_or_nothing(o->shape)});
+    for (const planned_tensor* o : with.unexpected)
+        lines.push_back({printable(o->key), {}, shape_or_nothing(o->shape)});
     print_list("unexpected", colour::red, lines, fold, {});
     lines.clear();
     for (const mismatch& m : with.mismatched)
@@ -582,7 +568,7 @@ int run_map(const options& wanted) {
 
     const ckpt::remap_plan plan = ckpt::plan_remap(*weights, *rules);
     if (wanted.explain) return explain(wanted, plan, *weights, target);
-    const std::vector<outcome> results = outcomes(plan);
+    const std::vector<planned_tensor> results = ckpt::detail::planned_tensors(plan);
     comparison with;
     if (wanted.target && plan.ok()) with = compare(target, results); // names on the way are no answer
     const bool ok = plan.ok() && with.same() && !(wanted.strict && !plan.unused_rules.empty());

@@ -2,6 +2,7 @@
 //
 // SPDX-License-Identifier: MIT
 #include <ckpt/state/key_map.hpp>
+#include <ckpt/state/key_map_data.hpp>
 
 #include <doctest/doctest.h>
 
@@ -11,6 +12,7 @@
 
 using ckpt::errc;
 using ckpt::key_map;
+using ckpt::detail::key_map_access;
 
 namespace {
 
@@ -113,8 +115,8 @@ TEST_CASE("groups") {
     CHECK(text_of("} x\n").find("is no verb") != std::string::npos);
     const auto map = key_map::parse("drop a\nfirst {\ndrop b\ndrop c\n}\ndrop d\n").value();
     CHECK(map.size() == 4);
-    CHECK(map.data().steps.size() == 3);
-    CHECK(map.data().rules[2].number == 3);
+    CHECK(key_map_access::data(map).steps.size() == 3);
+    CHECK(key_map_access::data(map).rules[2].number == 3);
     CHECK_FALSE(map.empty());
     CHECK(key_map{}.empty());
 }
@@ -194,15 +196,15 @@ TEST_CASE("short forms are the rules that their texts are") {
     const auto parsed = key_map::parse(expected).value();
     CHECK(parsed.text() == expected);
     for (std::size_t i = 0; i < map.size(); ++i) {
-        const auto& a = map.data().rules[i].code;
-        const auto& b = parsed.data().rules[i].code;
+        const auto& a = key_map_access::data(map).rules[i].code;
+        const auto& b = key_map_access::data(parsed).rules[i].code;
         CHECK(a.verb == b.verb);
         CHECK(a.prefix == b.prefix);
         REQUIRE(a.patterns.size() == b.patterns.size());
         for (std::size_t k = 0; k < a.patterns.size(); ++k) CHECK(a.words[k].text == b.words[k].text);
     }
-    CHECK(parsed.data().rules[8].code.patterns[0].literal_key() == "*\\ y");
-    CHECK(parsed.data().rules[15].code.prefix == "x=\"y\\.");
+    CHECK(key_map_access::data(parsed).rules[8].code.patterns[0].literal_key() == "*\\ y");
+    CHECK(key_map_access::data(parsed).rules[15].code.prefix == "x=\"y\\.");
     const key_map group{
         ckpt::first(ckpt::rename("a", "b"), ckpt::rename("b", "a"), ckpt::strip_wrappers(), ckpt::rule("?drop c")),
         ckpt::first(), ckpt::drop("d")};
@@ -210,5 +212,5 @@ TEST_CASE("short forms are the rules that their texts are") {
           "first {\n  rename a -> b\n  rename b -> a\n  strip wrappers\n  ?drop c\n}\nfirst {\n}\ndrop d\n");
     CHECK(key_map::parse(group.text()).value().text() == group.text());
     const key_map copy = group; // a handle to the same map
-    CHECK(&copy.data() == &group.data());
+    CHECK(&key_map_access::data(copy) == &key_map_access::data(group));
 }

@@ -2,6 +2,7 @@
 //
 // SPDX-License-Identifier: MIT
 #include <ckpt/state/key_map.hpp>
+#include <ckpt/state/key_map_data.hpp>
 
 #include <doctest/doctest.h>
 
@@ -18,7 +19,7 @@ namespace {
 /// The one rule of a text.
 const rule_code& only(const key_map& map) {
     REQUIRE(map.size() == 1);
-    return map.data().rules[0].code;
+    return key_map_access::data(map).rules[0].code;
 }
 
 /// "COLUMN+WIDTH: why" of the fault in one line, or "fine".

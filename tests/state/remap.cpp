@@ -251,6 +251,7 @@ TEST_CASE("fill comes last, only where the key is absent, in every dtype that ha
     check({f("a", {}, 1)}, RULES_1("fill 1e-50 float32 () b"), "!the value does not fit the dtype");
     check({f("a", {}, 1)}, RULES_1("fill 128 int8 () b"), "!the value does not fit the dtype");
     check({f("a", {}, 1)}, RULES_1("fill -1 uint8 () b"), "!the value does not fit the dtype");
+    check({f("a", {}, 1)}, RULES_1("fill 18446744073709551616 uint64 () b"), "!the value does not fit the dtype");
     check({f("a", {}, 1)}, RULES_1("fill 1.0 int32 () b"), "!the value does not fit the dtype");
     check({f("a", {}, 1)}, RULES_1("fill nan int32 () b"), "!the value does not fit the dtype");
     check({f("a", {}, 1)}, RULES_1("fill 2 bool () b"), "!the value does not fit the dtype");

@@ -10,6 +10,7 @@
 #include <ckpt/folder/graft.hpp>
 #include <ckpt/folder/tiling.hpp>
 #include <ckpt/state/gather.hpp>
+#include <ckpt/state/gathered_storages.hpp>
 #include <ckpt/tensor/parts.hpp>
 
 #include <algorithm>

@@ -6,15 +6,11 @@
 // Refuses: an average that belongs to no raw tensor, or to two.
 #pragma once
 
+#include <ckpt/core/result.hpp>
 #include <ckpt/state/key_map.hpp>
 #include <ckpt/state/state_dict.hpp>
 
-#include <algorithm>
-#include <cstdint>
-#include <string>
 #include <string_view>
-#include <utility>
-#include <vector>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::maps {
 

@@ -3,12 +3,10 @@
 // SPDX-License-Identifier: MIT
 // In:      nothing; each function gives one map.
 // Out:     maps between them for ViT models of any size; flash attention also for the ResNet. All of them take off
-// DDP's
-//          `module.`, and leave out BERT's pooler, which no form uses and cn_clip drops when it loads.
+//          DDP's `module.`, and leave out BERT's pooler, which no form uses and cn_clip drops when it loads.
 // Refuses: nothing.
 #pragma once
 
-#include <ckpt/maps/clip.hpp>
 #include <ckpt/state/key_map.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI {

@@ -3,28 +3,17 @@
 // SPDX-License-Identifier: MIT
 // In:      how many residual blocks a level of the U-Net has, and how many levels the autoencoder has.
 // Out:     for each of the parts that diffusers stores in files of their own, a map that takes it out of a whole
-// checkpoint,
-//          and one that gives it the names that it has there. For averaged weights: maps/averages.hpp first.
+//          checkpoint, and one that gives it the names that it has there. For averaged weights: maps/averages.hpp
+//          first.
 // Refuses: numbers below 1.
 #pragma once
 
-#include <ckpt/core/error.hpp>
 #include <ckpt/core/result.hpp>
 #include <ckpt/state/key_map.hpp>
 
 #include <cstdint>
-#include <string>
-#include <string_view>
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
-
-namespace detail {
-
-/// `text`, whose capital N's stand for `number` + `more`, as a map.
-[[nodiscard]] result<key_map> map_with_number(std::string_view text, std::int64_t number, std::int64_t more,
-                                              std::string_view name);
-
-} // namespace detail
 
 namespace maps {
 
@@ -54,9 +43,7 @@ namespace maps {
 [[nodiscard]] key_map ldm_text_encoder_to_transformers();
 
 /// The reverse, without the position_ids.
-[[nodiscard]] inline key_map transformers_text_encoder_to_ldm() {
-    return key_map{rule("add cond_stage_model.transformer.")};
-}
+[[nodiscard]] key_map transformers_text_encoder_to_ldm();
 
 } // namespace maps
 } // namespace ckpt::inline CKPT_DETAIL_ABI

@@ -2,46 +2,28 @@
 //
 // SPDX-License-Identifier: MIT
 // In:      the numbers of heads and their size, which shapes alone do not tell (num_attention_heads,
-// num_key_value_heads
-//          and head_dim of config.json; head_dim is hidden_size / num_attention_heads where it is not there).
+//          num_key_value_heads and head_dim of config.json; head_dim is hidden_size / num_attention_heads where it is
+//          not there).
 // Out:     maps in both directions, for models of any size. The rows of q and k change places: Hugging Face rotates the
 //          halves of a head, GGUF neighbouring rows.
 // Refuses: numbers that no model has. q and k of other sizes than these numbers say keep their names.
 #pragma once
 
-#include <ckpt/core/error.hpp>
 #include <ckpt/core/result.hpp>
 #include <ckpt/state/key_map.hpp>
 
 #include <cstdint>
-#include <string>
-#include <string_view>
-#include <utility>
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
 namespace maps {
 
+/// What the shapes of a Llama do not tell.
 struct llama_heads {
     std::int64_t heads{0};    ///< num_attention_heads
     std::int64_t kv_heads{0}; ///< num_key_value_heads
     std::int64_t head_dim{0}; ///< size of a head
     bool tied{false};         ///< tie_word_embeddings: GGUF has no `output.weight` then
 };
-
-} // namespace maps
-
-namespace detail {
-
-[[nodiscard]] result<int> check_llama_heads(const maps::llama_heads& of);
-
-/// The rules that rename the tensors `from` of `heads` heads to `to` and permute the rows inside each head from
-/// (`outer`, rest) to (rest, `outer`), where outer * rest is the size of a head.
-void append_llama_rows(std::string& out, std::string_view from, std::string_view to, std::string_view to_pattern,
-                       std::int64_t heads, std::int64_t outer, std::int64_t rest);
-
-} // namespace detail
-
-namespace maps {
 
 /// LlamaForCausalLM of transformers (4 and 5) to the names of GGUF's architecture `llama` (gguf 0.19, MODEL_ARCH.LLAMA)
 /// and the rows in its order, which is that of LlamaModel.permute in llama.cpp's convert_hf_to_gguf.py.

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <ckpt/state/gather.hpp>
+#include <ckpt/state/gathered_storages.hpp>
 #include <ckpt/state/lineage.hpp>
 #include <ckpt/state/state_dict.hpp>
 #include <ckpt/tensor/parts.hpp>

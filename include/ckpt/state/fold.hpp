@@ -11,13 +11,11 @@
 
 #include <ckpt/core/error.hpp>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {

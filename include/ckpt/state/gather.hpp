@@ -6,29 +6,21 @@
 //          written straight into the caller's memory, whole or any range of it, when they are asked for.
 // Refuses: shapes that do not fit, before anything is read; values that a cast would lose, when they are read.
 //
-// A plan is made from metadata alone. Nothing is kept between reads: what is needed at once, beside the destination,
-// is one bounded buffer for each cast or unmapped piece on the way.
+// A plan is made from metadata alone, and nothing is kept between reads.
 #pragma once
 
 #include <ckpt/core/arena.hpp>
 #include <ckpt/core/checked.hpp>
-#include <ckpt/core/hash.hpp>
 #include <ckpt/core/result.hpp>
 #include <ckpt/core/shared.hpp>
-#include <ckpt/tensor/convert.hpp>
-#include <ckpt/tensor/geometry.hpp>
+#include <ckpt/tensor/dtype.hpp>
 #include <ckpt/tensor/storage.hpp>
-#include <ckpt/tensor/strided.hpp>
 #include <ckpt/tensor/tensor.hpp>
 
-#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
-#include <new>
 #include <span>
-#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -50,26 +42,14 @@ struct gather_node {
     const std::uint32_t* parts{};   ///< other nodes
     std::uint32_t count{0};
     std::uint32_t dimension{0}; ///< of narrow, concat and pad
-    const std::int64_t*
-        numbers{}; ///< permute: the dimensions; narrow: start; concat: where each part begins; pad: before;
-                   ///< paste: the offsets of each part, then the ends of all parts so far in the first dimension
+    /// permute: the dimensions; narrow: start; concat: where each part begins; pad: before; paste: the offsets of each
+    /// part, then the ends of all parts so far in the first dimension.
+    const std::int64_t* numbers{};
     std::array<std::byte, 16> value{}; ///< of fill and pad: one element
     double scale{1};                   ///< of product: base + scale * B * A
     std::uint64_t backing{0};          ///< bytes of the storages and values that it is made of
 
     [[nodiscard]] std::span<const std::int64_t> sizes() const noexcept { return {shape, rank}; }
-};
-
-/// A box of a node's elements, and where they go: strides in elements of the destination.
-struct gather_region {
-    std::uint32_t rank{0};
-    std::array<std::uint64_t, 64> start{};
-    std::array<std::uint64_t, 64> size{};
-    std::array<std::uint64_t, 64> stride{};
-
-    [[nodiscard]] std::uint64_t count() const noexcept;
-    [[nodiscard]] bool is_dense() const noexcept;
-    void make_dense() noexcept;
 };
 
 /// All nodes of a plan, and what keeps their files. Immutable once it is handed out.
@@ -127,6 +107,9 @@ class gather_plan final : public counted {
     /// Writes elements [first, first + n) of a node, counted in row-major order, to `out`, in native byte order.
     [[nodiscard]] result<void> read(std::uint32_t of, std::uint64_t first, std::uint64_t n, std::byte* out) const;
 
+    /// Whether two nodes of one dtype and shape have the same elements, bit by bit. Reads both in bounded pieces.
+    [[nodiscard]] result<bool> equal(std::uint32_t a, std::uint32_t b) const;
+
     static constexpr std::uint32_t none = ~std::uint32_t{0};
 
   private:
@@ -153,133 +136,9 @@ class gather_plan final : public counted {
     /// One view of parts that lie behind one another in one storage; `none` where they do not.
     [[nodiscard]] std::uint32_t adjacent(std::span<const std::uint32_t> parts, std::uint32_t dimension);
 
-    /// Calls `f(box, done)` for boxes of row-major elements [first, first + n) of `shape`, each going to a dense run.
-    template <class F>
-    static result<void> each_box(std::span<const std::int64_t> shape, std::uint64_t first, std::uint64_t n, F&& f) {
-        const auto rank = static_cast<std::uint32_t>(shape.size());
-        for (std::uint64_t done = 0; done < n;) {
-            // The outermost dimension of which whole steps fit here.
-            std::uint64_t inner = 1;
-            std::uint32_t cut = rank;
-            while (cut > 0) {
-                const std::uint64_t grown = inner * static_cast<std::uint64_t>(shape[cut - 1]);
-                if ((first + done) % grown != 0 || grown > n - done) break;
-                inner = grown;
-                --cut;
-            }
-            gather_region box;
-            box.rank = rank;
-            std::uint64_t rest = (first + done) / inner;
-            std::uint64_t steps = 1;
-            for (std::uint32_t i = rank; i-- > 0;) {
-                const auto size = static_cast<std::uint64_t>(shape[i]);
-                if (i >= cut) {
-                    box.size[i] = size;
-                    continue;
-                }
-                box.start[i] = rest % size;
-                box.size[i] = 1;
-                rest /= size;
-                if (i + 1 == cut) {
-                    steps = (n - done) / inner;
-                    if (steps > size - box.start[i]) steps = size - box.start[i];
-                    box.size[i] = steps;
-                }
-            }
-            box.make_dense();
-            if (auto one = f(static_cast<const gather_region&>(box), done); !one) return one;
-            done += steps * inner;
-        }
-        return {};
-    }
-
-    /// Calls `f(part, offset)` for parts of a region with at most `most` elements; `offset` is that of the destination.
-    template <class F>
-    static result<void> each_part(const gather_region& whole, std::uint64_t most, std::uint64_t offset, F& f) {
-        if (whole.count() <= most) return f(whole, offset);
-        std::uint32_t d = 0;
-        while (whole.size[d] == 1) ++d;
-        std::uint64_t inner = 1;
-        for (std::uint32_t i = d + 1; i < whole.rank; ++i) inner *= whole.size[i];
-        const std::uint64_t piece = inner >= most ? 1 : most / inner;
-        gather_region part = whole;
-        for (std::uint64_t at = 0; at < whole.size[d]; at += piece) {
-            part.start[d] = whole.start[d] + at;
-            part.size[d] = whole.size[d] - at < piece ? whole.size[d] - at : piece;
-            if (auto one = each_part(part, most, offset + at * whole.stride[d], f); !one) return one;
-        }
-        return {};
-    }
-
-    /// Copies dense elements of a region to where they belong.
-    static void scatter(const gather_region& region, std::size_t size, const std::byte* in, std::byte* out) noexcept;
-
-    [[nodiscard]] result<void> fetch(std::uint32_t of, const gather_region& region, std::byte* out) const;
-
-    [[nodiscard]] static result<void> fetch_leaf(const gather_node& node, const gather_region& region, std::byte* out);
-
-    [[nodiscard]] result<void> fetch_reshaped(const gather_node& node, const gather_region& region,
-                                              std::byte* out) const;
-
-    [[nodiscard]] result<void> fetch_parts(const gather_node& node, const gather_region& region, std::byte* out) const;
-
-    [[nodiscard]] result<void> fetch_boxes(const gather_node& node, const gather_region& region, std::byte* out) const;
-
-    [[nodiscard]] result<void> fetch_padded(const gather_node& node, const gather_region& region, std::byte* out) const;
-
-    static void fetch_value(const gather_node& node, const gather_region& region, std::byte* out) noexcept;
-
-    [[nodiscard]] result<void> fetch_cast(const gather_node& node, const gather_region& region, std::byte* out) const;
-
-    [[nodiscard]] result<void> fetch_product(const gather_node& node, const gather_region& region,
-                                             std::byte* out) const;
-
     arena memory_{};
     std::vector<gather_node> nodes_{};
     std::vector<shared<counted>> owners_{};
-};
-
-/// The storages of a remapped or overlaid state_dict: those of its sources under new numbers, and one for each tensor
-/// that is gathered.
-class gathered_storages final : public storage_source {
-  public:
-    explicit gathered_storages(shared<gather_plan> plan) : plan_{std::move(plan)} {}
-
-    /// The number under which a storage of a source is known here.
-    [[nodiscard]] std::uint32_t number_of(const storage_source* source, std::uint32_t storage);
-    /// A new storage for a gathered tensor.
-    [[nodiscard]] std::uint32_t number_of_node(std::uint32_t node);
-
-    [[nodiscard]] std::uint64_t nbytes(std::uint32_t i) const noexcept override;
-    [[nodiscard]] byte_order order(std::uint32_t i) const noexcept override {
-        return slots_[i].source != nullptr ? slots_[i].source->order(slots_[i].number) : native_order();
-    }
-    [[nodiscard]] std::string_view key(std::uint32_t i) const noexcept override {
-        return slots_[i].source != nullptr ? slots_[i].source->key(slots_[i].number) : std::string_view{};
-    }
-    [[nodiscard]] std::string_view file(std::uint32_t i) const noexcept override;
-    [[nodiscard]] bool is_compressed(std::uint32_t i) const noexcept override {
-        return slots_[i].source != nullptr && slots_[i].source->is_compressed(slots_[i].number);
-    }
-    [[nodiscard]] bool is_gathered(std::uint32_t i) const noexcept override {
-        return slots_[i].source == nullptr || slots_[i].source->is_gathered(slots_[i].number);
-    }
-    [[nodiscard]] result<stored_place> place_of(std::uint32_t i) const override;
-    [[nodiscard]] result<std::uint64_t> file_offset(std::uint32_t i) const override;
-    [[nodiscard]] result<std::span<const std::byte>> bytes(std::uint32_t i) const override;
-    [[nodiscard]] result<void> read(std::uint32_t i, std::uint64_t offset, std::span<std::byte> out) const override;
-
-  private:
-    struct slot {
-        const storage_source* source{nullptr}; ///< null: a node of the plan
-        std::uint32_t number{0};
-    };
-    [[nodiscard]] std::size_t place(const storage_source* source, std::uint32_t storage) const noexcept;
-    void grow();
-
-    shared<gather_plan> plan_;
-    std::vector<slot> slots_{};
-    std::vector<std::uint32_t> table_{};
 };
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

@@ -9,55 +9,21 @@
 #pragma once
 
 #include <ckpt/core/error.hpp>
+#include <ckpt/core/pattern.hpp>
 #include <ckpt/core/result.hpp>
 #include <ckpt/core/shared.hpp>
-#include <ckpt/core/utf8.hpp>
 #include <ckpt/state/key_rules.hpp>
+#include <ckpt/state/rule_code.hpp>
+#include <ckpt/state/rule_words.hpp>
 
 #include <concepts>
 #include <cstddef>
-#include <cstdint>
+#include <initializer_list>
 #include <string>
 #include <string_view>
-#include <utility>
-#include <vector>
+#include <type_traits>
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
-
-namespace detail {
-
-inline constexpr std::size_t rule_line_limit = 4096;
-inline constexpr std::size_t rules_text_limit = std::size_t{1} << 20;
-
-/// Whether all of [from, to) may stand in a rules text: UTF-8 without control characters but tabs.
-constexpr bool check_rule_text(std::string_view text, std::size_t from, std::size_t to, syntax_fault& fault) {
-    if (to - from > rule_line_limit) return fault.fail("ckpt: a rule is longer than 4096 bytes", from, from + 1);
-    for (std::size_t i = from; i < to;) {
-        const auto c = static_cast<unsigned char>(text[i]);
-        if ((c < 0x20 && c != '\t') || c == 0x7F) return fault.fail("ckpt: a control character in a rule", i, i + 1);
-        const std::size_t n = utf8_length(text.substr(0, to), i);
-        if (n == 0) return fault.fail("ckpt: bytes in a rule that are not UTF-8", i, i + 1);
-        if (c == 0xC2 && static_cast<unsigned char>(text[i + 1]) < 0xA0)
-            return fault.fail("ckpt: a control character in a rule", i, i + 2);
-        i += n;
-    }
-    return true;
-}
-
-[[nodiscard]] constexpr bool may_stand_in_group(rule_verb verb) noexcept {
-    return verb == rule_verb::strip || verb == rule_verb::strip_wrappers || verb == rule_verb::add ||
-           verb == rule_verb::rename || verb == rule_verb::drop;
-}
-
-/// Appends a word of a rule, in quotes where it would mean something else without them.
-void append_rule_word(std::string& out, std::string_view word);
-
-/// Appends a character of a key to a pattern or template, escaped where it would mean something else.
-void append_literal(std::string& out, char c);
-/// Appends a key as a pattern or template that means just it.
-void append_key_word(std::string& out, std::string_view key);
-
-} // namespace detail
 
 class key_map;
 
@@ -186,31 +152,20 @@ struct parse_error {
 
 namespace detail {
 
-struct map_rule {
-    rule_code code{};
-    std::uint32_t number{0}; ///< 1-based, in the order of the text
-};
-struct map_step {
-    std::uint32_t first{0};
-    std::uint32_t count{0};
-    bool group{false};
-};
-struct key_map_data final : counted {
-    std::vector<shared<owned_text>> texts{}; ///< what the rules borrow from
-    std::vector<map_rule> rules{};
-    std::vector<map_step> steps{};
+struct key_map_data;
+struct key_map_access;
 
-    /// Adds a rule whose text is known to be good; `false` where it is not (a bug for literals).
-    bool add(std::string_view text, std::size_t from, std::size_t to, syntax_fault& fault, bool in_group);
-    void begin_group() { steps.push_back({static_cast<std::uint32_t>(rules.size()), 0, true}); }
+/// One argument of key_map's constructor: a rule, or the rules of a group. Borrows them.
+struct rule_argument {
+    const rule* rules{nullptr};
+    std::size_t count{0};
+    bool is_group{false};
 
-    [[nodiscard]] std::string_view own(std::string_view text);
-    /// A rule that was checked, or that is made here.
-    void add_known(std::string_view line, bool in_group);
+    explicit rule_argument(const rule& one) noexcept : rules{&one}, count{1} {}
+    template <std::size_t N>
+    explicit rule_argument(const rule_group<N>& group) noexcept : rules{group.rules}, count{N}, is_group{true} {}
+    explicit rule_argument(const rule_group<0>&) noexcept : is_group{true} {}
 };
-
-/// The 1-based line and column of byte `at`, and the line for people.
-void locate(std::string_view text, const syntax_fault& fault, parse_error& out);
 
 template <class T> struct is_rule_group : std::false_type {};
 template <std::size_t N> struct is_rule_group<rule_group<N>> : std::true_type {};
@@ -220,43 +175,39 @@ template <std::size_t N> struct is_rule_group<rule_group<N>> : std::true_type {}
 template <class T>
 concept key_rule = std::same_as<T, rule> || detail::is_rule_group<T>::value;
 
-/// What shall become of the keys of a state_dict: a list of steps. A cheap handle to an immutable object.
+/// What shall become of the keys of a state_dict: a list of steps. A cheap handle to an immutable object: copies share
+/// it, and it may be used from several threads. A map that was moved from may only be assigned to or destroyed.
 class key_map {
   public:
     /// The map of the given rules and groups, in order. No rules: every key stays as it is.
-    template <key_rule... Rules> explicit(false) key_map(const Rules&... rules) {
-        auto made = detail::make_shared<detail::key_map_data>();
-        (append(*made, rules), ...);
-        data_ = std::move(made);
-    }
+    template <key_rule... Rules>
+    explicit(false) key_map(const Rules&... rules)
+        : key_map(std::initializer_list<detail::rule_argument>{detail::rule_argument{rules}...}) {}
+    key_map(const key_map& other) noexcept;
+    key_map(key_map&& other) noexcept;
+    key_map& operator=(const key_map& other) noexcept;
+    key_map& operator=(key_map&& other) noexcept;
+    ~key_map();
 
-    /// Reads a rules text. `name` stands before the line in messages. Where it fails, `where` (if given) holds the line
-    /// and the place for people; the error's `offset` is the byte of the text.
+    /// Reads a rules text of at most 1 MiB; docs/key-rules.md has the grammar. `name` stands before the line in
+    /// messages. Fails with `rule_invalid`, whose `offset` is the byte of the text, and with `rules_unreadable` where
+    /// the text is longer. Where it fails, `where` (if given) holds the line and the place for people.
     [[nodiscard]] static result<key_map> parse(std::string_view text, std::string_view name = "rules",
                                                parse_error* where = nullptr);
 
     /// How many rules there are, those in groups counted one by one.
-    [[nodiscard]] std::size_t size() const noexcept { return data_->rules.size(); }
+    [[nodiscard]] std::size_t size() const noexcept;
     [[nodiscard]] bool empty() const noexcept { return size() == 0; }
 
-    /// The rules as a text that `parse` reads.
+    /// The rules as a text that `parse` reads. Literals stand there as rules of a text: `rename a -> b`.
     [[nodiscard]] std::string text() const;
 
-    explicit key_map(detail::shared<detail::key_map_data> data) noexcept : data_{std::move(data)} {}
-    [[nodiscard]] const detail::key_map_data& data() const noexcept { return *data_; }
-
   private:
-    static void append(detail::key_map_data& to, const rule& one) { to.add_known(one.line(), false); }
-    template <std::size_t N> static void append(detail::key_map_data& to, const rule_group<N>& group) {
-        to.begin_group();
-        for (const rule& one : group.rules) to.add_known(one.line(), true);
-    }
-    static void append(detail::key_map_data& to, const rule_group<0>&) { to.begin_group(); }
+    friend struct detail::key_map_access;
+    explicit key_map(detail::shared<detail::key_map_data> data) noexcept;
+    explicit key_map(std::initializer_list<detail::rule_argument> steps);
 
-    static bool read(detail::key_map_data& to, std::string_view text, detail::syntax_fault& fault);
-    [[nodiscard]] static bool is_first(std::string_view line) noexcept;
-
-    detail::shared<detail::key_map_data> data_;
+    detail::shared<detail::key_map_data> data_{};
 };
 
 template <std::same_as<rule>... Rules> consteval rule_group<sizeof...(Rules)> first(Rules... rules) {

@@ -63,7 +63,10 @@ class rule_reader : rule_words {
                                     rule_verb::narrow,  rule_verb::pad,     rule_verb::cast,    rule_verb::fill};
         bool known = false;
         for (const rule_verb v : verbs)
-            if (name(v) == verb && at_ == from + verb.size()) out_.verb = v, known = true;
+            if (name(v) == verb && at_ == from + verb.size()) {
+                out_.verb = v;
+                known = true;
+            }
         if (!known) {
             while (!at_blank_or_end()) ++at_;
             return fault_.fail("ckpt: {it} is no verb of a key rule", from, at_);
@@ -147,7 +150,10 @@ class rule_reader : rule_words {
         if (!expect(std::string_view{sign, 1}, what_is_missing)) return false;
         while (true) {
             blanks();
-            if (peek() == close) return ++at_, ends_here();
+            if (peek() == close) {
+                ++at_;
+                return ends_here();
+            }
             if (!number("ckpt: {it} where an integer should be")) return false;
             blanks();
             if (peek() == ',') ++at_;
@@ -156,39 +162,43 @@ class rule_reader : rule_words {
         }
     }
 
+    /// One of heads=, kv_heads= and layout=. Numbers of heads are at least 1, so that 0 means that none was given.
+    constexpr bool qkv_argument() {
+        blanks();
+        const std::size_t key = at_;
+        while (at_ < s_.size() && is_name_part(s_[at_])) ++at_;
+        const std::string_view which = s_.substr(key, at_ - key);
+        const std::size_t key_end = at_;
+        if (!expect("=", "ckpt: qkv takes heads=, kv_heads= and layout=, all three")) return false;
+        blanks();
+        if (which == "heads" && out_.heads == 0) return head_count(out_.heads);
+        if (which == "kv_heads" && out_.kv_heads == 0) return head_count(out_.kv_heads);
+        if (which == "layout" && out_.layout == qkv_layout::none) return qkv_layout_name();
+        return fault_.fail("ckpt: {it} is no argument of qkv that is missing: it takes heads=, kv_heads= and "
+                           "layout=, all three",
+                           key, key_end);
+    }
+    constexpr bool head_count(std::int64_t& out) {
+        const std::size_t from = at_;
+        if (!integer(out, "ckpt: {it} is no number of heads")) return false;
+        return out >= 1 || fault_.fail("ckpt: {it} is no number of heads: at least 1", from, at_);
+    }
+    constexpr bool qkv_layout_name() {
+        const std::size_t from = at_;
+        while (at_ < s_.size() && is_name_part(s_[at_])) ++at_;
+        const std::string_view layout = s_.substr(from, at_ - from);
+        if (layout == "concat") out_.layout = qkv_layout::concat;
+        else if (layout == "interleaved") out_.layout = qkv_layout::interleaved;
+        else if (layout == "grouped") out_.layout = qkv_layout::grouped;
+        else return fault_.fail("ckpt: {it} is no layout: concat, interleaved or grouped", from, at_);
+        return true;
+    }
     constexpr bool qkv() {
         const std::size_t from = at_;
         if (!expect("(", "ckpt: {it} where ( should be")) return false;
-        bool heads = false;
-        bool kv_heads = false;
         for (int i = 0; i < 3; ++i) {
             if (i != 0 && !expect(",", "ckpt: qkv takes heads=, kv_heads= and layout=, all three")) return false;
-            blanks();
-            const std::size_t key = at_;
-            while (at_ < s_.size() && is_name_part(s_[at_])) ++at_;
-            const std::string_view which = s_.substr(key, at_ - key);
-            const std::size_t key_end = at_;
-            if (!expect("=", "ckpt: qkv takes heads=, kv_heads= and layout=, all three")) return false;
-            blanks();
-            const std::size_t value = at_;
-            if (which == "heads" && !heads) heads = true;
-            else if (which == "kv_heads" && !kv_heads) kv_heads = true;
-            else if (which != "layout" || out_.layout != qkv_layout::none)
-                return fault_.fail("ckpt: {it} is no argument of qkv that is missing: it takes heads=, kv_heads= and "
-                                   "layout=, all three",
-                                   key, key_end);
-            if (which == "layout") {
-                while (at_ < s_.size() && is_name_part(s_[at_])) ++at_;
-                const std::string_view layout = s_.substr(value, at_ - value);
-                if (layout == "concat") out_.layout = qkv_layout::concat;
-                else if (layout == "interleaved") out_.layout = qkv_layout::interleaved;
-                else if (layout == "grouped") out_.layout = qkv_layout::grouped;
-                else return fault_.fail("ckpt: {it} is no layout: concat, interleaved or grouped", value, at_);
-            } else {
-                std::int64_t& n = which == "heads" ? out_.heads : out_.kv_heads;
-                if (!integer(n, "ckpt: {it} is no number of heads")) return false;
-                if (n < 1) return fault_.fail("ckpt: {it} is no number of heads: at least 1", value, at_);
-            }
+            if (!qkv_argument()) return false;
         }
         if (!expect(")", "ckpt: {it} where ) should be")) return false;
         if (out_.heads % out_.kv_heads != 0) return fault_.fail("ckpt: heads is no multiple of kv_heads", from, at_);
@@ -343,11 +353,7 @@ class rule_reader : rule_words {
         case rule_verb::rename:
         case rule_verb::copy: return one_pattern() && arrow() && one_template() && condition();
         case rule_verb::drop: return one_pattern() && condition();
-        case rule_verb::keep:
-            do {
-                if (!one_pattern()) return false;
-            } while (peek_comma());
-            return condition();
+        case rule_verb::keep: return pattern_list() && condition();
         case rule_verb::tie: return tie();
         case rule_verb::split:
         case rule_verb::merge: return split_or_merge() && condition();
@@ -358,50 +364,58 @@ class rule_reader : rule_words {
             return number_list('(', ')', "ckpt: {it} where a list such as (1, 0) should be") && one_pattern() &&
                    condition();
         case rule_verb::reshape: return reshape() && one_pattern() && condition();
-        case rule_verb::squeeze: {
-            blanks();
-            const std::size_t from = at_;
-            std::int64_t n = 0;
-            std::size_t end = from + (peek() == '-' ? 1u : 0u);
-            while (end < s_.size() && is_digit(s_[end])) ++end;
-            // A number that ends the rule is its pattern.
-            std::size_t next = end;
-            while (next < s_.size() && (s_[next] == ' ' || s_[next] == '\t')) ++next;
-            const bool is_dimension =
-                parse_integer(s_.substr(from, end - from), n) && end < next && next < s_.size() && !starts_where(next);
-            out_.every_dimension = !is_dimension;
-            if (is_dimension && !dimension()) return false;
-            return one_pattern() && condition();
-        }
+        case rule_verb::squeeze: return squeeze() && condition();
         case rule_verb::unsqueeze: return dimension() && one_pattern() && condition();
-        case rule_verb::narrow: {
-            if (!dimension()) return false;
-            blanks();
-            const std::size_t from = at_;
-            return number("ckpt: {it} where a start should be") && number("ckpt: {it} where a length should be") &&
-                   not_negative(1, "ckpt: start and length of narrow are not negative", from) && one_pattern() &&
-                   condition();
-        }
-        case rule_verb::pad: {
-            if (!dimension()) return false;
-            blanks();
-            const std::size_t from = at_;
-            if (!number("ckpt: {it} where a count should be") || !number("ckpt: {it} where a count should be") ||
-                !not_negative(1, "ckpt: the counts of pad are not negative", from))
-                return false;
-            out_.filling = "0";
-            if (take("with") && !fill_value()) return false;
-            return one_pattern() && condition();
-        }
-        case rule_verb::cast: {
-            if (!dtype_word()) return false;
-            if (out_.type == ckpt::dtype::float8_e8m0fnu)
-                return fault_.fail("ckpt: nothing can be cast to {it}", at_ - ckpt::name(out_.type).size(), at_);
-            return one_pattern() && condition();
-        }
+        case rule_verb::narrow: return narrow() && condition();
+        case rule_verb::pad: return pad() && condition();
+        case rule_verb::cast: return cast() && condition();
         case rule_verb::fill: return fill();
         }
         return false;
+    }
+    constexpr bool pattern_list() {
+        do {
+            if (!one_pattern()) return false;
+        } while (peek_comma());
+        return true;
+    }
+    constexpr bool squeeze() {
+        blanks();
+        const std::size_t from = at_;
+        std::int64_t n = 0;
+        std::size_t end = from + (peek() == '-' ? 1u : 0u);
+        while (end < s_.size() && is_digit(s_[end])) ++end;
+        // A number that ends the rule is its pattern.
+        std::size_t next = end;
+        while (next < s_.size() && (s_[next] == ' ' || s_[next] == '\t')) ++next;
+        const bool is_dimension =
+            parse_integer(s_.substr(from, end - from), n) && end < next && next < s_.size() && !starts_where(next);
+        out_.every_dimension = !is_dimension;
+        return (!is_dimension || dimension()) && one_pattern();
+    }
+    constexpr bool narrow() {
+        if (!dimension()) return false;
+        blanks();
+        const std::size_t from = at_;
+        return number("ckpt: {it} where a start should be") && number("ckpt: {it} where a length should be") &&
+               not_negative(1, "ckpt: start and length of narrow are not negative", from) && one_pattern();
+    }
+    constexpr bool pad() {
+        if (!dimension()) return false;
+        blanks();
+        const std::size_t from = at_;
+        if (!number("ckpt: {it} where a count should be") || !number("ckpt: {it} where a count should be") ||
+            !not_negative(1, "ckpt: the counts of pad are not negative", from))
+            return false;
+        out_.filling = "0";
+        if (take("with") && !fill_value()) return false;
+        return one_pattern();
+    }
+    constexpr bool cast() {
+        if (!dtype_word()) return false;
+        if (out_.type == ckpt::dtype::float8_e8m0fnu)
+            return fault_.fail("ckpt: nothing can be cast to {it}", at_ - ckpt::name(out_.type).size(), at_);
+        return one_pattern();
     }
     constexpr bool reshape() {
         blanks();

@@ -8,13 +8,9 @@
 
 #include <ckpt/core/config.hpp>
 
-#include <algorithm>
-#include <array>
-#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {

@@ -47,6 +47,11 @@ enum class rule_verb : std::uint8_t {
     return names[static_cast<std::size_t>(verb)];
 }
 
+[[nodiscard]] constexpr bool may_stand_in_group(rule_verb verb) noexcept {
+    return verb == rule_verb::strip || verb == rule_verb::strip_wrappers || verb == rule_verb::add ||
+           verb == rule_verb::rename || verb == rule_verb::drop;
+}
+
 enum class qkv_layout : std::uint8_t { none, concat, interleaved, grouped };
 
 /// One step of an expression in postfix order.

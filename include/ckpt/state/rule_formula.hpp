@@ -2,8 +2,8 @@
 //
 // SPDX-License-Identifier: MIT
 // In:      a word of a rule, and the names that its pattern binds: "blocks.{i+1}.weight", "ndim == 2 and
-// has({p}.bias)". Out:     the pieces of a template; an expression as steps in postfix order. Refuses: what
-// docs/key-rules.md refuses, with its place. All of it is constexpr: see key_rules.hpp.
+//          has({p}.bias)". Out: the pieces of a template; an expression as steps in postfix order. Refuses: what
+//          docs/key-rules.md refuses, with its place. All of it is constexpr: see key_rules.hpp.
 #pragma once
 
 #include <ckpt/core/constexpr_vector.hpp>
@@ -179,77 +179,91 @@ class formula_parser {
         const std::size_t from = at_;
         if (at_ == s_.size()) return fail("ckpt: {it} where a value should be", at_, at_ + 1);
         const char c = s_[at_];
-        if (c == '(') {
-            if (depth_ == 64) return fail("ckpt: more than 64 nested parentheses", at_, at_ + 1);
-            ++depth_;
-            ++at_;
-            if (!(condition_ ? disjunction(t) : sum(t))) return false;
-            blanks();
-            if (at_ == s_.size() || s_[at_] != ')')
-                return fail("ckpt: {it} where the closing parenthesis should be", at_, at_ + 1);
-            ++at_;
-            --depth_;
-            return true;
-        }
-        if (is_digit(c) || (c == '-' && at_ + 1 < s_.size() && is_digit(s_[at_ + 1]))) {
-            ++at_;
-            while (at_ < s_.size() && is_digit(s_[at_])) ++at_;
-            std::int64_t n = 0;
-            if (!parse_integer(s_.substr(from, at_ - from), n))
-                return fail("ckpt: {it} does not fit into 64 bits", from, at_);
-            push(formula_op::number, n);
-            t = type::number;
-            return true;
-        }
+        if (c == '(') return parenthesised(t);
+        if (is_digit(c) || (c == '-' && at_ + 1 < s_.size() && is_digit(s_[at_ + 1]))) return integer_literal(t);
         if (c == '-') return fail("ckpt: a minus sign stands only before an integer: write 0 - x", from, from + 1);
         if (c == '"' && condition_) return quoted_text(t);
         const std::string_view word = peek_word();
         if (word.empty()) return fail("ckpt: {it} where a value should be", at_, at_ + 1);
         at_ += word.size();
-        if (condition_ && own_word(word, from, t)) return !fault_.failed();
-        if (const std::int32_t slot = slot_of(captures_, word); slot >= 0) {
-            const auto i = static_cast<std::size_t>(slot);
-            if (slot == hidden)
-                return fail("ckpt: {it} is the number that is counted and cannot be used here", from, at_);
-            if (!captures_[i].integer && !condition_)
-                return fail(
-                    "ckpt: {it} is bound to text, and an expression takes numbers: write {name:int} in the pattern",
-                    from, at_);
-            push(captures_[i].integer ? formula_op::capture : formula_op::text_capture, slot);
-            t = captures_[i].integer ? type::number : type::text;
-            return true;
+        if (condition_) {
+            bool known = false;
+            if (!own_word(word, from, t, known)) return false;
+            if (known) return true;
         }
-        return fail("ckpt: {it} is not bound by the pattern", from, at_);
+        return capture(word, from, t);
     }
-    /// The words that only conditions know. True where `word` is one; the fault says whether it went well.
-    constexpr bool own_word(std::string_view word, std::size_t from, type& t) {
+    constexpr bool parenthesised(type& t) {
+        if (depth_ == 64) return fail("ckpt: more than 64 nested parentheses", at_, at_ + 1);
+        ++depth_;
+        ++at_;
+        if (!(condition_ ? disjunction(t) : sum(t))) return false;
+        blanks();
+        if (at_ == s_.size() || s_[at_] != ')')
+            return fail("ckpt: {it} where the closing parenthesis should be", at_, at_ + 1);
+        ++at_;
+        --depth_;
+        return true;
+    }
+    constexpr bool integer_literal(type& t) {
+        const std::size_t from = at_++;
+        while (at_ < s_.size() && is_digit(s_[at_])) ++at_;
+        std::int64_t n = 0;
+        if (!parse_integer(s_.substr(from, at_ - from), n))
+            return fail("ckpt: {it} does not fit into 64 bits", from, at_);
+        push(formula_op::number, n);
         t = type::number;
-        if (word == "ndim") return push(formula_op::ndim), true;
-        if (word == "numel") return push(formula_op::numel), true;
-        if (word == "dtype") return push(formula_op::own_dtype), t = type::dtype, true;
-        if (word == "shape") {
-            blanks();
-            const std::size_t open = at_;
-            if (at_ == s_.size() || s_[at_] != '[')
-                return fail("ckpt: shape is asked by dimension: shape[0]", from, at_), true;
-            const std::size_t close = s_.find(']', at_);
-            if (close == std::string_view::npos)
-                return fail("ckpt: a bracket that is not closed", open, open + 1), true;
-            std::size_t first = open + 1;
-            std::size_t last = close;
-            while (first < last && (s_[first] == ' ' || s_[first] == '\t')) ++first;
-            while (last > first && (s_[last - 1] == ' ' || s_[last - 1] == '\t')) --last;
-            std::int64_t n = 0;
-            if (!parse_integer(s_.substr(first, last - first), n))
-                return fail("ckpt: {it} is no dimension", first, last), true;
-            at_ = close + 1;
-            return push(formula_op::shape, n), true;
+        return true;
+    }
+    /// A name that the pattern binds; it stands in [from, at_).
+    constexpr bool capture(std::string_view name, std::size_t from, type& t) {
+        const std::int32_t slot = slot_of(captures_, name);
+        if (slot < 0) return fail("ckpt: {it} is not bound by the pattern", from, at_);
+        if (slot == hidden) return fail("ckpt: {it} is the number that is counted and cannot be used here", from, at_);
+        const bool integer = captures_[static_cast<std::size_t>(slot)].integer;
+        if (!integer && !condition_)
+            return fail("ckpt: {it} is bound to text, and an expression takes numbers: write {name:int} in the pattern",
+                        from, at_);
+        push(integer ? formula_op::capture : formula_op::text_capture, slot);
+        t = integer ? type::number : type::text;
+        return true;
+    }
+    /// The words that only conditions know. Sets `known` where `word` is one of them.
+    constexpr bool own_word(std::string_view word, std::size_t from, type& t, bool& known) {
+        known = true;
+        t = type::number;
+        if (word == "shape") return shape_size(from);
+        if (word == "has") return has(from, t);
+        if (word == "ndim") {
+            push(formula_op::ndim);
+        } else if (word == "numel") {
+            push(formula_op::numel);
+        } else if (word == "dtype") {
+            push(formula_op::own_dtype);
+            t = type::dtype;
+        } else if (const auto named = parse_dtype(word)) {
+            steps.push_back({.op = formula_op::dtype, .type = *named});
+            t = type::dtype;
+        } else {
+            known = false;
         }
-        if (word == "has") return has(from, t), true;
-        const auto named = parse_dtype(word);
-        if (!named) return false;
-        steps.push_back({.op = formula_op::dtype, .type = *named});
-        t = type::dtype;
+        return true;
+    }
+    /// What follows `shape`: a dimension in brackets.
+    constexpr bool shape_size(std::size_t from) {
+        blanks();
+        const std::size_t open = at_;
+        if (at_ == s_.size() || s_[at_] != '[') return fail("ckpt: shape is asked by dimension: shape[0]", from, at_);
+        const std::size_t close = s_.find(']', at_);
+        if (close == std::string_view::npos) return fail("ckpt: a bracket that is not closed", open, open + 1);
+        std::size_t first = open + 1;
+        std::size_t last = close;
+        while (first < last && (s_[first] == ' ' || s_[first] == '\t')) ++first;
+        while (last > first && (s_[last - 1] == ' ' || s_[last - 1] == '\t')) --last;
+        std::int64_t n = 0;
+        if (!parse_integer(s_.substr(first, last - first), n)) return fail("ckpt: {it} is no dimension", first, last);
+        at_ = close + 1;
+        push(formula_op::shape, n);
         return true;
     }
     constexpr bool has(std::size_t from, type& t) {
@@ -261,22 +275,8 @@ class formula_parser {
         if (at_ < s_.size() && s_[at_] == '"') {
             if (!parse_quoted_word(s_, at_, w, rule_, fault_)) return false;
             blanks();
-        } else {
-            const std::size_t begin = at_;
-            bool braces = false;
-            while (at_ < s_.size() && (braces || s_[at_] != ')')) {
-                if (s_[at_] == '{') braces = true;
-                else if (s_[at_] == '}') braces = false;
-                ++at_;
-            }
-            std::size_t end = at_;
-            while (end > begin && (s_[end - 1] == ' ' || s_[end - 1] == '\t')) --end;
-            w.text = w.raw = s_.substr(begin, end - begin);
-            w.at = begin;
-            for (std::size_t i = begin; i < end; ++i)
-                if (s_[i] == ' ' || s_[i] == '\t' || s_[i] == ',' || s_[i] == '=' || s_[i] == '"' ||
-                    s_.substr(i, end - i).starts_with("->"))
-                    return fail("ckpt: {it} inside a bare word: put the whole word in quotes", i, i + 1);
+        } else if (!bare_key(w)) {
+            return false;
         }
         if (at_ == s_.size() || s_[at_] != ')')
             return fail("ckpt: {it} where the closing parenthesis should be", at_, at_ + 1);
@@ -287,6 +287,25 @@ class formula_parser {
         push(formula_op::has, static_cast<std::int64_t>(rule_.mentioned.size()));
         rule_.mentioned.push_back(std::move(key));
         t = type::truth;
+        return true;
+    }
+    /// A template without quotes, up to the closing parenthesis.
+    constexpr bool bare_key(spelled& out) {
+        const std::size_t begin = at_;
+        bool braces = false;
+        while (at_ < s_.size() && (braces || s_[at_] != ')')) {
+            if (s_[at_] == '{') braces = true;
+            else if (s_[at_] == '}') braces = false;
+            ++at_;
+        }
+        std::size_t end = at_;
+        while (end > begin && (s_[end - 1] == ' ' || s_[end - 1] == '\t')) --end;
+        out.text = out.raw = s_.substr(begin, end - begin);
+        out.at = begin;
+        for (std::size_t i = begin; i < end; ++i)
+            if (s_[i] == ' ' || s_[i] == '\t' || s_[i] == ',' || s_[i] == '=' || s_[i] == '"' ||
+                s_.substr(i, end - i).starts_with("->"))
+                return fail("ckpt: {it} inside a bare word: put the whole word in quotes", i, i + 1);
         return true;
     }
     constexpr bool quoted_text(type& t) {
@@ -308,6 +327,41 @@ class formula_parser {
     std::size_t depth_{0};
 };
 
+/// Parses what stands in braces at `at` of a template: a capture or an expression. Moves `at` behind the braces.
+constexpr bool parse_template_braces(const spelled& word, std::size_t& at, bool begins_segment,
+                                     const constexpr_vector<capture_name>& captures, std::int32_t hidden,
+                                     template_code& out, rule_code& rule, syntax_fault& fault) {
+    const std::string_view s = word.text;
+    const std::size_t open = at;
+    const std::size_t close = s.find('}', open);
+    if (close == std::string_view::npos) return word.fail(fault, "ckpt: a brace that is not closed", open, open + 1);
+    std::size_t from = open + 1;
+    std::size_t to = close;
+    while (from < to && (s[from] == ' ' || s[from] == '\t')) ++from;
+    while (to > from && (s[to - 1] == ' ' || s[to - 1] == '\t')) --to;
+    if (from == to)
+        return word.fail(fault, "ckpt: empty braces: name a capture or write an expression", open, close + 1);
+    bool is_name = is_name_start(s[from]);
+    for (std::size_t i = from; i < to; ++i) is_name = is_name && is_name_part(s[i]);
+    const std::int32_t slot = is_name ? slot_of(captures, s.substr(from, to - from)) : -1;
+    if (is_name && slot < 0) return word.fail(fault, "ckpt: {it} is not bound by the pattern", open, close + 1);
+    if (slot >= 0 && slot == hidden)
+        return word.fail(fault, "ckpt: {it} is the number that is counted and cannot stand in the template", open,
+                         close + 1);
+    template_piece piece{.kind = template_part::capture, .slot = slot};
+    if (!is_name || captures[static_cast<std::size_t>(slot)].integer) {
+        formula_parser parser{word, from, to, captures, false, rule, fault};
+        parser.hidden = hidden;
+        if (!parser.run()) return false;
+        piece.kind = template_part::number;
+        piece.steps = std::move(parser.steps);
+    }
+    at = close + 1;
+    piece.alone = begins_segment && (at == s.size() || s[at] == '.');
+    out.pieces.push_back(std::move(piece));
+    return true;
+}
+
 constexpr bool parse_template(const spelled& word, const constexpr_vector<capture_name>& captures, std::int32_t hidden,
                               template_code& out, rule_code& rule, syntax_fault& fault) {
     out.word = word;
@@ -316,7 +370,7 @@ constexpr bool parse_template(const spelled& word, const constexpr_vector<captur
     while (true) {
         const std::size_t start = at;
         const std::size_t pieces = out.pieces.size();
-        std::size_t literal = at;
+        std::size_t literal = at; // where the literal text that was met last begins
         const auto flush = [&](std::size_t to) {
             if (to > literal)
                 out.pieces.push_back({.kind = template_part::literal, .text = s.substr(literal, to - literal)});
@@ -335,34 +389,8 @@ constexpr bool parse_template(const spelled& word, const constexpr_vector<captur
                                  at + 1);
             } else if (s[at] == '{') {
                 flush(at);
-                const std::size_t close = s.find('}', at);
-                if (close == std::string_view::npos)
-                    return word.fail(fault, "ckpt: a brace that is not closed", at, at + 1);
-                std::size_t from = at + 1;
-                std::size_t to = close;
-                while (from < to && (s[from] == ' ' || s[from] == '\t')) ++from;
-                while (to > from && (s[to - 1] == ' ' || s[to - 1] == '\t')) --to;
-                if (from == to)
-                    return word.fail(fault, "ckpt: empty braces: name a capture or write an expression", at, close + 1);
-                bool is_name = is_name_start(s[from]);
-                for (std::size_t i = from; i < to; ++i) is_name = is_name && is_name_part(s[i]);
-                const std::int32_t slot = is_name ? slot_of(captures, s.substr(from, to - from)) : -1;
-                if (is_name && slot < 0)
-                    return word.fail(fault, "ckpt: {it} is not bound by the pattern", at, close + 1);
-                if (slot >= 0 && slot == hidden)
-                    return word.fail(fault, "ckpt: {it} is the number that is counted and cannot stand in the template",
-                                     at, close + 1);
-                template_piece piece{.kind = template_part::capture, .slot = slot};
-                if (!is_name || captures[static_cast<std::size_t>(slot)].integer) {
-                    formula_parser parser{word, from, to, captures, false, rule, fault};
-                    parser.hidden = hidden;
-                    if (!parser.run()) return false;
-                    piece.kind = template_part::number;
-                    piece.steps = std::move(parser.steps);
-                }
-                piece.alone = at == start && (close + 1 == s.size() || s[close + 1] == '.');
-                out.pieces.push_back(piece);
-                literal = at = close + 1;
+                if (!parse_template_braces(word, at, at == start, captures, hidden, out, rule, fault)) return false;
+                literal = at;
             } else {
                 ++at;
             }

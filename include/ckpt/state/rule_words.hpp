@@ -8,6 +8,7 @@
 
 #include <ckpt/core/constexpr_vector.hpp>
 #include <ckpt/core/pattern.hpp>
+#include <ckpt/core/utf8.hpp>
 #include <ckpt/state/rule_code.hpp>
 
 #include <cstddef>
@@ -16,6 +17,23 @@
 #include <utility>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
+
+inline constexpr std::size_t rule_line_limit = 4096;
+
+/// Whether all of [from, to) may stand in a rules text: UTF-8 without control characters but tabs.
+constexpr bool check_rule_text(std::string_view text, std::size_t from, std::size_t to, syntax_fault& fault) {
+    if (to - from > rule_line_limit) return fault.fail("ckpt: a rule is longer than 4096 bytes", from, from + 1);
+    for (std::size_t i = from; i < to;) {
+        const auto c = static_cast<unsigned char>(text[i]);
+        if ((c < 0x20 && c != '\t') || c == 0x7F) return fault.fail("ckpt: a control character in a rule", i, i + 1);
+        const std::size_t n = utf8_length(text.substr(0, to), i);
+        if (n == 0) return fault.fail("ckpt: bytes in a rule that are not UTF-8", i, i + 1);
+        if (c == 0xC2 && static_cast<unsigned char>(text[i + 1]) < 0xA0)
+            return fault.fail("ckpt: a control character in a rule", i, i + 2);
+        i += n;
+    }
+    return true;
+}
 
 [[nodiscard]] constexpr bool parse_integer(std::string_view text, std::int64_t& out) noexcept {
     const bool minus = text.starts_with('-');
@@ -39,8 +57,9 @@ constexpr bool parse_quoted_word(std::string_view s, std::size_t& at, spelled& o
     const std::size_t open = at++;
     bool escapes = false;
     while (at < s.size() && s[at] != '"') {
-        if (s[at] == '\\' && at + 1 < s.size() && (s[at + 1] == '"' || s[at + 1] == '\\')) escapes = true, ++at;
-        ++at;
+        const bool escape = s[at] == '\\' && at + 1 < s.size() && (s[at + 1] == '"' || s[at + 1] == '\\');
+        escapes = escapes || escape;
+        at += escape ? 2 : 1;
     }
     if (at >= s.size()) return fault.fail("ckpt: a quote that is not closed", open, open + 1);
     out.raw = s.substr(open + 1, at - open - 1);

@@ -4,6 +4,14 @@
 #pragma once
 
 #include <ckpt/maps/averages.hpp>
+#include <ckpt/state/key_map_data.hpp>
+#include <ckpt/state/rule_text.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <string>
+#include <utility>
+#include <vector>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::maps {
 
@@ -49,7 +57,7 @@ CKPT_DETAIL_DEF result<key_map> averages_to_raw(const state_dict& weights, std::
         ++found;
     }
     if (found == 0) return error{.code = errc::key_missing, .detail = "no averages below " + detail::quoted(averages)};
-    return key_map{std::move(out)};
+    return detail::key_map_access::make(std::move(out));
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::maps

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <ckpt/maps/clip.hpp>
+#include <ckpt/maps/clip_towers.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::maps {
 

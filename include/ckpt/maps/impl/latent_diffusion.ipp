@@ -3,12 +3,17 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/error.hpp>
 #include <ckpt/maps/latent_diffusion.hpp>
+
+#include <string>
+#include <string_view>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-CKPT_DETAIL_DEF result<key_map> map_with_number(std::string_view text, std::int64_t number, std::int64_t more,
-                                                std::string_view name) {
+/// `text`, whose capital N's stand for `number` + `more`, as a map.
+[[nodiscard]] inline result<key_map> map_with_number(std::string_view text, std::int64_t number, std::int64_t more,
+                                                     std::string_view name) {
     constexpr std::int64_t most = 1 << 20;
     if (number < 1 || number > most)
         return error{.code = errc::rule_invalid,
@@ -136,6 +141,10 @@ add first_stage_model.
 CKPT_DETAIL_DEF key_map ldm_text_encoder_to_transformers() {
     return key_map{rule("keep cond_stage_model.transformer.**"), rule("strip cond_stage_model.transformer."),
                    rule("?drop text_model.embeddings.position_ids")};
+}
+
+CKPT_DETAIL_DEF key_map transformers_text_encoder_to_ldm() {
+    return key_map{rule("add cond_stage_model.transformer.")};
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::maps

@@ -3,24 +3,31 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/error.hpp>
 #include <ckpt/maps/llama.hpp>
+
+#include <string>
+#include <string_view>
+#include <utility>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-CKPT_DETAIL_DEF result<int> check_llama_heads(const maps::llama_heads& of) {
+/// Fails where no model has these numbers.
+[[nodiscard]] inline result<void> check_llama_heads(const maps::llama_heads& of) {
     constexpr std::int64_t most = 1 << 20;
     const auto fits = [](std::int64_t n) { return n >= 1 && n <= most; };
     if (fits(of.heads) && fits(of.kv_heads) && fits(of.head_dim) && of.heads % of.kv_heads == 0 && of.head_dim % 2 == 0)
-        return 0;
+        return {};
     return error{.code = errc::rule_invalid,
                  .detail = "no Llama has " + decimal(of.heads) + " heads of size " + decimal(of.head_dim) + " and " +
                            decimal(of.kv_heads) +
                            " of keys and values: the size is even, and the first number a multiple of the last"};
 }
 
-CKPT_DETAIL_DEF void append_llama_rows(std::string& out, std::string_view from, std::string_view to,
-                                       std::string_view to_pattern, std::int64_t heads, std::int64_t outer,
-                                       std::int64_t rest) {
+/// The rules that rename the tensors `from` of `heads` heads to `to` and permute the rows inside each head from
+/// (`outer`, rest) to (rest, `outer`), where outer * rest is the size of a head.
+inline void append_llama_rows(std::string& out, std::string_view from, std::string_view to, std::string_view to_pattern,
+                              std::int64_t heads, std::int64_t outer, std::int64_t rest) {
     const std::string rows = decimal(heads * outer * rest);
     const auto line = [&](std::string_view verb, std::string_view leaf) {
         out.append(verb).append(" ").append(to_pattern).append(leaf).append("\n");

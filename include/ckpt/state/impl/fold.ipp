@@ -3,7 +3,11 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/short_list.hpp>
 #include <ckpt/state/fold.hpp>
+
+#include <algorithm>
+#include <utility>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
@@ -33,22 +37,27 @@ CKPT_DETAIL_DEF key_folding::key_folding(std::span<const std::string> keys) {
 }
 
 CKPT_DETAIL_DEF void key_folding::append_to(std::string& out, std::string_view indent, std::size_t most) const {
-    std::size_t shown = 0;
-    std::size_t hidden = unseen_;
-    for (const row& r : rows_) {
-        if (shown == most) {
-            hidden += r.count;
+    const std::string before_rest = std::string(indent) + '+';
+    short_list list{out, {.most = most, .separator = "", .before_rest = before_rest, .after_rest = " more\n"}};
+    list.skip(unseen_);
+    for (std::size_t i = 0; i < rows_.size(); ++i) {
+        const row& r = rows_[i];
+        if (i >= most) {
+            list.skip(r.count); // keys are counted, not lines
             continue;
         }
-        ++shown;
+        (void)list.next();
         out += indent;
         std::string joined;
-        for (std::size_t i = 0; i < r.segments.size(); ++i) (joined += i > 0 ? "." : "") += r.segments[i];
+        for (const std::string& segment : r.segments) {
+            if (&segment != &r.segments.front()) joined += '.';
+            joined += segment;
+        }
         out += report_text(joined);
-        if (r.count > 1) (out += " (") += decimal(std::uint64_t{r.count}) + ")";
+        if (r.count > 1) out += " (" + decimal(std::uint64_t{r.count}) + ")";
         out += '\n';
     }
-    if (hidden > 0) (out += indent) += "+" + decimal(std::uint64_t{hidden}) + " more\n";
+    list.end();
 }
 
 CKPT_DETAIL_DEF key_folding::row key_folding::split(std::string_view key, std::size_t place) {

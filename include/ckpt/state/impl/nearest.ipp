@@ -5,6 +5,11 @@
 
 #include <ckpt/state/nearest.hpp>
 
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <utility>
+
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 CKPT_DETAIL_DEF std::uint32_t edit_distance(std::string_view a, std::string_view b) noexcept {

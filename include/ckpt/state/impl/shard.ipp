@@ -3,7 +3,45 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/state/assemble.hpp>
+#include <ckpt/state/gather.hpp>
 #include <ckpt/state/shard.hpp>
+#include <ckpt/tensor/shape_text.hpp>
+
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace ckpt::inline CKPT_DETAIL_ABI::detail {
+
+/// The node of one rank's part of a tensor along dimension `d`; `where` is the tensor's place, for errors.
+[[nodiscard]] inline result<std::uint32_t> shard_node(gather_plan& plan, std::uint32_t whole, std::size_t d,
+                                                      std::uint32_t rank, std::uint32_t world,
+                                                      const std::string& where) {
+    const tensor_data& data = *plan.node(whole).data;
+    const auto refuse = [&](std::string what) {
+        return error{.code = errc::slice_invalid,
+                     .path = where,
+                     .detail = std::move(what),
+                     .hint = "choose another dimension or number of ranks, or "
+                             "leave the tensor whole"};
+    };
+    if (data.refusal != nullptr) return *data.refusal;
+    if (data.kind != layout::strided || bits(data.type) < 8 || is_quantised(data))
+        return refuse("only plain strided tensors of whole bytes are cut; this one is " +
+                      std::string(is_quantised(data) ? "quantised" : name(data.kind)) + " " +
+                      std::string(name(data.type)));
+    if (d >= data.rank)
+        return refuse("dimension " + decimal(std::uint64_t{d}) + " of the shape " + list_of(data.sizes()));
+    const std::int64_t size = data.shape[d];
+    if (size % std::int64_t{world} != 0)
+        return refuse("size " + decimal(size) + " of dimension " + decimal(std::uint64_t{d}) + " is no multiple of " +
+                      decimal(std::uint64_t{world}) + "; the shape is " + list_of(data.sizes()));
+    const std::int64_t part = size / std::int64_t{world};
+    return plan.narrow(whole, static_cast<std::uint32_t>(d), part * std::int64_t{rank}, part);
+}
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI::detail
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
@@ -24,33 +62,13 @@ CKPT_DETAIL_DEF result<state_dict> shard(const state_dict& weights, std::span<co
     for (std::size_t i = 0; i < from->entries.size(); ++i) {
         const auto& entry = from->entries[i];
         std::uint32_t node = plan->add_leaf(entry.data, from->source);
-        for (std::size_t r = 0; r < rules.size(); ++r) {
-            if (!patterns[r].matches(entry.key)) continue;
+        std::size_t r = 0;
+        while (r < rules.size() && !patterns[r].matches(entry.key)) ++r;
+        if (r < rules.size()) {
             used[r] = true;
-            const detail::tensor_data& data = *entry.data;
-            const std::size_t d = rules[r].dimension;
-            const auto refuse = [&](std::string detail) {
-                return error{.code = errc::slice_invalid,
-                             .path = from->where(entry.key),
-                             .detail = std::move(detail),
-                             .hint = "choose another dimension or number of ranks, or leave the tensor whole"};
-            };
-            if (data.refusal != nullptr) return *data.refusal;
-            if (data.kind != layout::strided || bits(data.type) < 8 || detail::is_quantised(data))
-                return refuse("only plain strided tensors of whole bytes are cut; this one is " +
-                              std::string(detail::is_quantised(data) ? "quantised" : name(data.kind)) + " " +
-                              std::string(name(data.type)));
-            if (d >= data.rank)
-                return refuse("dimension " + decimal(std::uint64_t{d}) + " of the shape " +
-                              detail::list_of(data.sizes()));
-            const std::int64_t size = data.shape[d];
-            if (size % std::int64_t{world} != 0)
-                return refuse("size " + decimal(size) + " of dimension " + decimal(std::uint64_t{d}) +
-                              " is no multiple of " + decimal(std::uint64_t{world}) + "; the shape is " +
-                              detail::list_of(data.sizes()));
-            const std::int64_t part = size / std::int64_t{world};
-            node = plan->narrow(node, static_cast<std::uint32_t>(d), part * std::int64_t{rank}, part);
-            break;
+            auto part = detail::shard_node(*plan, node, rules[r].dimension, rank, world, from->where(entry.key));
+            if (!part) return std::move(part).error();
+            node = *part;
         }
         out.add(entry.key, node, detail::origin_of(*from, i));
     }

@@ -1,0 +1,50 @@
+// ckpt/state/gather_read.hpp: reads the elements of a gather plan's nodes.
+//
+// SPDX-License-Identifier: MIT
+// In:      a plan, a node, a range or a region of its elements.
+// Out:     the elements, written straight into the caller's memory, in native byte order.
+// Refuses: what a file or a storage refuses; values that a cast would lose.
+//
+// A region goes down the plan: each operation says which region of its parts it is, and a leaf copies it from its
+// storage. Beside the destination there is one bounded buffer for each cast, product or unmapped piece on the way.
+#pragma once
+
+#include <ckpt/core/result.hpp>
+#include <ckpt/state/gather_region.hpp>
+
+#include <cstddef>
+#include <cstdint>
+
+namespace ckpt::inline CKPT_DETAIL_ABI::detail {
+
+class gather_plan;
+struct gather_node;
+
+class gather_reader {
+  public:
+    explicit gather_reader(const gather_plan& plan) noexcept : plan_{plan} {}
+
+    /// Writes elements [first, first + n) of a node, counted in row-major order, to `out`.
+    [[nodiscard]] result<void> read(std::uint32_t of, std::uint64_t first, std::uint64_t n, std::byte* out) const;
+
+  private:
+    [[nodiscard]] result<void> fetch(std::uint32_t of, const gather_region& region, std::byte* out) const;
+    [[nodiscard]] static result<void> fetch_leaf(const gather_node& node, const gather_region& region, std::byte* out);
+    [[nodiscard]] result<void> fetch_reshaped(const gather_node& node, const gather_region& region,
+                                              std::byte* out) const;
+    [[nodiscard]] result<void> fetch_parts(const gather_node& node, const gather_region& region, std::byte* out) const;
+    [[nodiscard]] result<void> fetch_boxes(const gather_node& node, const gather_region& region, std::byte* out) const;
+    [[nodiscard]] result<void> fetch_padded(const gather_node& node, const gather_region& region, std::byte* out) const;
+    static void fetch_value(const gather_node& node, const gather_region& region, std::byte* out) noexcept;
+    [[nodiscard]] result<void> fetch_cast(const gather_node& node, const gather_region& region, std::byte* out) const;
+    [[nodiscard]] result<void> fetch_product(const gather_node& node, const gather_region& region,
+                                             std::byte* out) const;
+
+    const gather_plan& plan_;
+};
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI::detail
+
+#if !defined(CKPT_COMPILED)
+#include <ckpt/state/impl/gather_read.ipp>
+#endif

@@ -1,0 +1,67 @@
+// ckpt/state/impl/gathered_storages.ipp: the definitions of gathered_storages.hpp.
+//
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <ckpt/core/hash.hpp>
+#include <ckpt/state/gathered_storages.hpp>
+
+namespace ckpt::inline CKPT_DETAIL_ABI::detail {
+
+CKPT_DETAIL_DEF std::uint32_t gathered_storages::number_of(const storage_source* source, std::uint32_t storage) {
+    const auto hash_of = [](const slot& s) {
+        return mix(reinterpret_cast<std::uintptr_t>(s.source) ^ (std::uint64_t{s.number} << 32));
+    };
+    const slot wanted{source, storage};
+    const auto number = static_cast<std::uint32_t>(slots_.size());
+    const std::uint32_t found = table_.insert(
+        hash_of(wanted), number,
+        [&](std::uint32_t i) { return slots_[i].source == source && slots_[i].number == storage; },
+        [&](std::uint32_t i) { return hash_of(slots_[i]); });
+    if (found == number) slots_.push_back(wanted);
+    return found;
+}
+
+CKPT_DETAIL_DEF std::uint32_t gathered_storages::number_of_node(std::uint32_t node) {
+    slots_.push_back({nullptr, node});
+    return static_cast<std::uint32_t>(slots_.size() - 1);
+}
+
+CKPT_DETAIL_DEF std::uint64_t gathered_storages::nbytes(std::uint32_t i) const noexcept {
+    const slot& s = slots_[i];
+    return s.source != nullptr ? s.source->nbytes(s.number)
+                               : bytes_of(plan_->node(s.number).type, plan_->node(s.number).numel);
+}
+
+CKPT_DETAIL_DEF std::string_view gathered_storages::file(std::uint32_t i) const noexcept {
+    return slots_[i].source != nullptr ? slots_[i].source->file(slots_[i].number) : plan_->file_of(slots_[i].number);
+}
+
+CKPT_DETAIL_DEF result<stored_place> gathered_storages::place_of(std::uint32_t i) const {
+    if (slots_[i].source != nullptr) return slots_[i].source->place_of(slots_[i].number);
+    return stored_place{};
+}
+
+CKPT_DETAIL_DEF result<std::uint64_t> gathered_storages::file_offset(std::uint32_t i) const {
+    if (slots_[i].source != nullptr) return slots_[i].source->file_offset(slots_[i].number);
+    return error{.code = errc::no_data, .detail = "the tensor is gathered from others, so it has no place in a file"};
+}
+
+CKPT_DETAIL_DEF result<std::span<const std::byte>> gathered_storages::bytes(std::uint32_t i) const {
+    if (slots_[i].source != nullptr) return slots_[i].source->bytes(slots_[i].number);
+    return error{.code = errc::needs_copy,
+                 .detail = "the tensor is gathered from others, so it has no bytes of its own",
+                 .hint = "copy_to and copy_as write its values; owned() makes a "
+                         "state_dict with bytes"};
+}
+
+CKPT_DETAIL_DEF result<void> gathered_storages::read(std::uint32_t i, std::uint64_t offset,
+                                                     std::span<std::byte> out) const {
+    if (slots_[i].source != nullptr) return slots_[i].source->read(slots_[i].number, offset, out);
+    const std::size_t size = itemsize(plan_->node(slots_[i].number).type);
+    if (offset % size != 0 || out.size() % size != 0)
+        return error{.code = errc::internal, .detail = "half an element of a gathered tensor was asked for"};
+    return plan_->read(slots_[i].number, offset / size, out.size() / size, out.data());
+}
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI::detail

@@ -1,0 +1,165 @@
+// ckpt/state/impl/key_families.ipp: the definitions of key_families.hpp.
+//
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <ckpt/state/key_families.hpp>
+
+#include <algorithm>
+#include <unordered_map>
+#include <utility>
+
+namespace ckpt::inline CKPT_DETAIL_ABI::detail {
+
+CKPT_DETAIL_DEF key_form form_of(std::string_view key, family_grain grain) {
+    constexpr std::size_t longest = 9;
+    key_form out;
+    out.pattern.reserve(key.size());
+    for (std::size_t i = 0; i < key.size();) {
+        std::size_t end = i;
+        while (end < key.size() && key[end] >= '0' && key[end] <= '9') ++end;
+        const bool whole = (i == 0 || key[i - 1] == '.') && (end == key.size() || key[end] == '.');
+        const bool counts = end > i && end - i <= longest && (end - i == 1 || key[i] != '0') &&
+                            (grain == family_grain::digits || (grain == family_grain::segments && whole));
+        if (counts) {
+            std::int64_t n = 0;
+            for (; i < end; ++i) n = n * 10 + (key[i] - '0');
+            out.pattern += number_mark;
+            out.numbers.push_back(n);
+        } else if (end > i) {
+            out.pattern.append(key.substr(i, end - i));
+            i = end;
+        } else {
+            out.pattern += key[i++];
+        }
+    }
+    return out;
+}
+
+CKPT_DETAIL_DEF std::size_t count_marks(std::string_view pattern) noexcept {
+    return static_cast<std::size_t>(std::count(pattern.begin(), pattern.end(), number_mark));
+}
+
+/// What the last word of a pattern means: see key_family::leaf.
+[[nodiscard]] inline std::uint32_t leaf_of(std::string_view pattern) noexcept {
+    struct known_leaf {
+        std::string_view end{};
+        std::uint32_t means{};
+    };
+    constexpr known_leaf leaves[]{{"num_batches_tracked", 5},
+                                  {"running_mean", 3},
+                                  {"running_var", 4},
+                                  {"weight", 1},
+                                  {"gamma", 1},
+                                  {"bias", 2},
+                                  {"beta", 2}};
+    for (const known_leaf& l : leaves) {
+        if (!pattern.ends_with(l.end)) continue;
+        if (pattern.size() == l.end.size()) return l.means;
+        const char before = pattern[pattern.size() - l.end.size() - 1];
+        if (before == '.' || before == '_') return l.means;
+    }
+    return 0;
+}
+
+/// Sorts the members of a family by their numbers.
+inline void sort_members(key_family& f) {
+    std::vector<std::size_t> order(f.members.size());
+    for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
+    std::sort(order.begin(), order.end(), [&f](std::size_t a, std::size_t b) { return f.numbers[a] < f.numbers[b]; });
+    key_family sorted;
+    for (const std::size_t i : order) {
+        sorted.members.push_back(f.members[i]);
+        sorted.numbers.push_back(std::move(f.numbers[i]));
+    }
+    f.members = std::move(sorted.members);
+    f.numbers = std::move(sorted.numbers);
+}
+
+/// Fills in what a family is compared by.
+inline void describe_family(key_family& f, const std::vector<family_key>& keys, bool shapes, word_table& words) {
+    f.words = words.words(f.pattern);
+    f.leaf = leaf_of(f.pattern);
+    std::string_view stem = f.pattern;
+    for (std::uint64_t& hash : f.stems) {
+        const std::size_t dot = stem.rfind('.');
+        if (dot == std::string_view::npos) break;
+        stem = stem.substr(0, dot);
+        hash = hash_bytes(stem);
+    }
+    add_number(f.fingerprint, f.numbers.front().size());
+    add_number(f.fingerprint, f.members.size());
+    if (!shapes) return;
+    for (const std::uint32_t m : f.members) {
+        const known_shape& shape = keys[m].shape;
+        add_number(f.fingerprint, shape ? shape->size() + 1 : 0);
+        if (shape)
+            for (const std::int64_t n : *shape) add_number(f.fingerprint, static_cast<std::uint64_t>(n));
+    }
+}
+
+CKPT_DETAIL_DEF std::vector<key_family> families_of(const std::vector<family_key>& keys, family_grain grain,
+                                                    bool shapes, word_table& words) {
+    const auto has_controls = [](std::string_view key) {
+        return std::any_of(key.begin(), key.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20; });
+    };
+    std::vector<key_family> out;
+    std::unordered_map<std::string, std::size_t> known;
+    for (std::uint32_t i = 0; i < keys.size(); ++i) {
+        if (keys[i].matched || has_controls(keys[i].name)) continue;
+        key_form form = form_of(keys[i].name, grain);
+        const auto [it, is_new] = known.try_emplace(form.pattern, out.size());
+        if (is_new) out.emplace_back().pattern = form.pattern;
+        out[it->second].members.push_back(i);
+        out[it->second].numbers.push_back(std::move(form.numbers));
+    }
+    for (key_family& f : out) {
+        sort_members(f);
+        describe_family(f, keys, shapes, words);
+    }
+    return out;
+}
+
+CKPT_DETAIL_DEF bool aligned(const key_family& s, const key_family& t) noexcept {
+    if (s.members.size() != t.members.size() || s.numbers.front().size() != t.numbers.front().size()) return false;
+    for (std::size_t i = 0; i < s.members.size(); ++i)
+        for (std::size_t k = 0; k < s.numbers[i].size(); ++k)
+            if (t.numbers[i][k] - s.numbers[i][k] != t.numbers[0][k] - s.numbers[0][k]) return false;
+    return true;
+}
+
+CKPT_DETAIL_DEF std::vector<float> worth_of_words(const std::vector<key_family>& s, const std::vector<key_family>& t,
+                                                  const word_table& words) {
+    std::vector<float> out(words.size(), 0);
+    for (const std::vector<key_family>* all : {&s, &t})
+        for (const key_family& f : *all)
+            for (const std::uint32_t w : f.words) out[w] += 1;
+    for (float& n : out) { // words that no family has, but the stem of a fused one, count as rare
+        float steps = 1;
+        for (float x = n; x > 1; x /= 2) steps += 1;
+        n = 1 / steps;
+    }
+    return out;
+}
+
+CKPT_DETAIL_DEF float similarity(const key_family& s, const key_family& t, const std::vector<float>& worth) noexcept {
+    float common = 0;
+    float all = 0;
+    auto a = s.words.begin();
+    auto b = t.words.begin();
+    while (a != s.words.end() || b != t.words.end()) {
+        if (b == t.words.end() || (a != s.words.end() && *a < *b)) {
+            all += worth[*a++];
+        } else if (a == s.words.end() || *b < *a) {
+            all += worth[*b++];
+        } else {
+            common += 2 * worth[*a];
+            all += 2 * worth[*a];
+            ++a;
+            ++b;
+        }
+    }
+    return all > 0 ? common / all : 0;
+}
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI::detail

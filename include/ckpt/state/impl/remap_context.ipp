@@ -1,0 +1,156 @@
+// ckpt/state/impl/remap_context.ipp: the definitions of remap_context.hpp.
+//
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <ckpt/core/checked.hpp>
+#include <ckpt/core/hash.hpp>
+#include <ckpt/core/limits.hpp>
+#include <ckpt/state/remap_context.hpp>
+#include <ckpt/tensor/dtype.hpp>
+
+#include <cstring>
+#include <utility>
+
+namespace ckpt::inline CKPT_DETAIL_ABI::detail {
+
+CKPT_DETAIL_DEF bool remap_context::fail(std::uint32_t rule, std::string what) {
+    if (r.errors.size() < most_errors)
+        r.errors.push_back({.code = errc::remap_failed, .detail = r.named(rule) + ": " + std::move(what)});
+    return false;
+}
+
+CKPT_DETAIL_DEF bool remap_context::matches(std::uint32_t rule, const pattern_code& code, std::uint32_t item) {
+    if (gave_up_) return false;
+    const match_outcome outcome = matcher_.match(code, r.items[item].name, slots);
+    if (outcome != match_outcome::too_many_steps) return outcome == match_outcome::yes;
+    gave_up_ = true;
+    return fail_at(rule, item, "the pattern takes too many steps to match this key");
+}
+
+CKPT_DETAIL_DEF bool remap_context::holds(const map_rule& rule, std::size_t which, std::uint32_t item,
+                                          const std::vector<binding_value>& bound) {
+    if (rule.code.conditions.empty()) return true;
+    formula_value value;
+    const char* why = formulas.evaluate(rule.code.conditions[which], {rule.code, item, bound}, value);
+    if (why != nullptr) return fail_at(rule.number, item, why);
+    return value.number != 0;
+}
+
+CKPT_DETAIL_DEF bool remap_context::render(const map_rule& rule, std::size_t which, std::uint32_t item,
+                                           const std::vector<binding_value>& bound) {
+    const char* why = formulas.render(rule.code.templates[which], {rule.code, item, bound}, text);
+    return why == nullptr || fail_at(rule.number, item, why);
+}
+
+CKPT_DETAIL_DEF std::string_view remap_context::keep_name(std::string_view name) {
+    char* out = r.names.allocate<char>(name.size() + 1);
+    std::memcpy(out, name.data(), name.size());
+    return {out, name.size()};
+}
+
+CKPT_DETAIL_DEF std::uint32_t remap_context::new_item(std::string_view name, std::uint32_t node, std::uint32_t rule) {
+    if (r.items.size() > limits{}.entries) {
+        if (!gave_up_) fail(rule, "there would be more than " + decimal(std::uint64_t{limits{}.entries}) + " keys");
+        gave_up_ = true;
+        return 0;
+    }
+    r.items.push_back({.name = name, .hash = hash_bytes(name), .node = node, .rule = rule});
+    return static_cast<std::uint32_t>(r.items.size() - 1);
+}
+
+CKPT_DETAIL_DEF void remap_context::change(std::uint32_t rule, std::span<const std::uint32_t> inputs,
+                                           std::span<const std::uint32_t> outputs, bool removes,
+                                           std::uint32_t dimension) {
+    const auto link = [this](std::span<const std::uint32_t> items) {
+        const auto at = static_cast<std::uint32_t>(r.links.size());
+        r.links.insert(r.links.end(), items.begin(), items.end());
+        return at;
+    };
+    remap_change c{.rule = rule, .dimension = dimension, .removes = removes};
+    c.inputs = link(inputs);
+    c.input_count = static_cast<std::uint32_t>(inputs.size());
+    c.outputs = link(outputs);
+    c.output_count = static_cast<std::uint32_t>(outputs.size());
+    for (const std::uint32_t out : outputs) {
+        r.items[out].parents = c.inputs;
+        r.items[out].parent_count = c.input_count;
+    }
+    r.changes.push_back(c);
+}
+
+CKPT_DETAIL_DEF void remap_context::drop(std::uint32_t rule, std::uint32_t item) {
+    r.dropped.push_back({.rule = rule, .inputs = static_cast<std::uint32_t>(r.links.size()), .input_count = 1});
+    r.links.push_back(item);
+    dropped_items.push_back(item);
+}
+
+CKPT_DETAIL_DEF void remap_context::rename(std::uint32_t rule, std::uint32_t item, std::string_view name) {
+    if (const char* why = check_name(name); why != nullptr) {
+        fail_at(rule, item, why);
+        return;
+    }
+    if (name == r.items[item].name) return;
+    const std::uint32_t out = new_item(keep_name(name), r.items[item].node, rule);
+    if (out != 0) change(rule, {&item, 1}, {&out, 1}, true);
+}
+
+CKPT_DETAIL_DEF void remap_context::replace_tensor(std::uint32_t rule, std::uint32_t item, std::uint32_t node,
+                                                   std::uint32_t dimension) {
+    const std::uint32_t out = new_item(r.items[item].name, node, rule);
+    if (out != 0) change(rule, {&item, 1}, {&out, 1}, true, dimension);
+}
+
+CKPT_DETAIL_DEF void remap_context::add_name(std::uint32_t rule, std::uint32_t item) {
+    const std::uint32_t out = new_item(keep_name(text), r.items[item].node, rule);
+    if (out != 0) change(rule, {&item, 1}, {&out, 1}, false);
+}
+
+CKPT_DETAIL_DEF bool remap_context::usable(std::uint32_t rule, std::uint32_t item) {
+    const gather_node& node = r.node_of(item);
+    if (node.op == gather_op::leaf) {
+        if (node.data->refusal != nullptr)
+            return fail_at(rule, item, "the tensor could not be built: " + node.data->refusal->detail);
+        if (node.data->kind != layout::strided || node.source == nullptr)
+            return fail_at(rule, item,
+                           "the tensor's layout is " + std::string(name(node.data->kind)) +
+                               ", and only strided ones have elements to move");
+        if (is_quantised(*node.data))
+            return fail_at(rule, item, "the tensor is quantised, and pieces of it would not fit its scales");
+    }
+    if (bits(node.type) < 8 || info(node.type).packed)
+        return fail_at(rule, item, "a byte of " + std::string(ckpt::name(node.type)) + " holds several values");
+    if (node.depth >= gather_plan::most_depth)
+        return fail_at(rule, item,
+                       "more than " + decimal(std::uint64_t{gather_plan::most_depth}) + " operations on one tensor");
+    return true;
+}
+
+CKPT_DETAIL_DEF bool remap_context::fits(std::span<const std::int64_t> shape, ckpt::dtype type) noexcept {
+    std::uint64_t n = bits(type);
+    bool empty = false;
+    for (const std::int64_t size : shape) empty = empty || size == 0;
+    for (const std::int64_t size : shape)
+        if (size < 0 || (!empty && !checked_mul(n, static_cast<std::uint64_t>(size), n))) return false;
+    return shape.size() <= 64 && n <= largest_signed;
+}
+
+CKPT_DETAIL_DEF bool remap_context::in_proportion(std::uint32_t rule, std::uint32_t item, std::uint32_t node,
+                                                  bool is_read) {
+    const gather_node& n = plan.node(node);
+    if ((n.op == gather_op::leaf && !is_read) || plan.in_proportion(node)) return true;
+    return fail_at(rule, item,
+                   "the values would be " + decimal(bytes_of(n.type, n.numel)) +
+                       " bytes, more than 16 times what is stored");
+}
+
+CKPT_DETAIL_DEF bool remap_context::dimension(std::uint32_t rule, std::uint32_t item, std::int64_t d,
+                                              std::uint32_t extra, std::uint32_t& out) {
+    const auto rank = static_cast<std::int64_t>(r.node_of(item).rank + extra);
+    if (d < -rank || d >= rank)
+        return fail_at(rule, item, "there is no dimension " + decimal(d) + " in " + describe(r.node_of(item)));
+    out = static_cast<std::uint32_t>(d < 0 ? d + rank : d);
+    return true;
+}
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI::detail

@@ -1,0 +1,66 @@
+// ckpt/state/suggest_fused.hpp: finds queries, keys and values that are one tensor on the other side.
+//
+// SPDX-License-Identifier: MIT
+// In:      a suggestion with keys that are not matched.
+// Out:     its links of merges, where the state_dict has three tensors and one is wanted, and of splits.
+// Refuses: tensors whose rows one after another do not have the shape of the whole, and names too far apart.
+#pragma once
+
+#include <ckpt/state/suggestion.hpp>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+namespace ckpt::inline CKPT_DETAIL_ABI::detail {
+
+class fused_matcher {
+  public:
+    /// `merges`: the sources are the parts and the targets the wholes; else the reverse.
+    fused_matcher(suggestion& to, family_grain grain, bool merges);
+
+    void run();
+
+  private:
+    /// Families of queries, keys and values, by their numbers in parts_.
+    struct triple {
+        std::array<std::uint32_t, 3> parts{};
+        std::string stem{}; ///< the pattern of the query without its word for the query
+    };
+    struct pairing {
+        float score{};
+        std::uint32_t triple{};
+        std::uint32_t whole{};
+    };
+
+    [[nodiscard]] std::vector<triple> find_triples() const;
+    /// Wholes that each triple may be, the best first.
+    [[nodiscard]] std::vector<pairing> find_pairings();
+    void add_pairings(std::uint32_t number, const std::vector<std::uint32_t>& stem_words,
+                      const std::vector<float>& worth, std::vector<pairing>& out) const;
+    /// Whether the rows of three families one after another are those of the whole, member by member.
+    [[nodiscard]] bool adds_up(const triple& parts, const key_family& whole) const;
+    /// A hash of a shape and of how many members have shapes.
+    [[nodiscard]] static std::uint64_t shape_key(const std::vector<std::int64_t>& shape, std::size_t count) noexcept;
+    void take(const triple& parts, const key_family& whole);
+
+    suggestion& to_;
+    family_grain grain_;
+    bool merges_;
+    const std::vector<family_key>& part_keys_;
+    const std::vector<family_key>& whole_keys_;
+    std::vector<key_family> parts_;
+    std::vector<key_family> wholes_;
+    std::vector<triple> triples_{};
+    std::unordered_map<std::uint64_t, std::vector<std::uint32_t>>
+        by_shape_{}; ///< wholes, by that of their first member
+};
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI::detail
+
+#if !defined(CKPT_COMPILED)
+#include <ckpt/state/impl/suggest_fused.ipp>
+#endif
