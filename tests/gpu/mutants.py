@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """mutants.py INCLUDE OUTPUT: writes a program that holds the upload engine once as it is and once for each seeded bug.
 
-Each mutant is one edit of gpu/staging.hpp, its definitions, or gpu/engine.hpp, in a namespace of its own; the probe
-(mutants_probe.hpp) must find every one and must not find the engine itself guilty. Edits are told in tokens, so that how the
-headers are laid out does not matter. An edit whose place is not there exactly once is an error: a list that has gone stale
-proves nothing.
+Each mutant is one edit of gpu/staging.hpp, its definitions, gpu/device_memory.hpp or gpu/engine.hpp, in a namespace of
+its own; the probe (mutants_probe.hpp) must find every one and must not find the engine itself guilty. Edits are told in
+tokens, so that how the headers are laid out does not matter. An edit whose place is not there exactly once is an error:
+a list that has gone stale proves nothing.
 """
 import pathlib
 import re
@@ -70,7 +70,7 @@ def in_tokens(text):
     return " ".join(f"\n{t}\n" if t.startswith("#") else t for t in tokens)
 
 
-PARTS = ["gpu/staging.hpp", "gpu/impl/staging.ipp", "gpu/engine.hpp"]
+PARTS = ["gpu/staging.hpp", "gpu/impl/staging.ipp", "gpu/device_memory.hpp", "gpu/engine.hpp"]
 DETAIL = "namespace ckpt::inline CKPT_DETAIL_ABI::detail"
 
 

@@ -1,0 +1,286 @@
+// ckpt/gpu/device_memory.hpp: what an upload holds on its devices, and for how long.
+//
+// SPDX-License-Identifier: MIT
+// In:      a plan, a `device_api`, how many slots of pinned memory there are; memory of the caller's, where there is
+// any. Out:     streams, events, device memory and slots. The last owner waits for what was issued, then frees.
+// Refuses: whatever the device refuses; memory of the caller's that is too small or not aligned.
+//
+// A slot is one piece of staging memory. It may be written again once the events behind its last copies have come.
+#pragma once
+
+#include <ckpt/core/checked.hpp>
+#include <ckpt/core/error.hpp>
+#include <ckpt/core/result.hpp>
+#include <ckpt/core/shared.hpp>
+#include <ckpt/gpu/device_api.hpp>
+#include <ckpt/gpu/direct_read.hpp>
+#include <ckpt/gpu/plan_data.hpp>
+#include <ckpt/gpu/staging.hpp>
+#include <ckpt/gpu/upload_types.hpp>
+#include <ckpt/io/pages.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+namespace ckpt::inline CKPT_DETAIL_ABI::detail {
+
+/// How an upload is carried out.
+struct engine_options {
+    upload_source source{upload_source::buffered};
+    unsigned readers{2}; ///< threads beside the one that issues; 0: that one reads, too
+    unsigned slots{8};   ///< of the plan's `piece_bytes` each
+    bool verify{false};
+    progress_callback progress{};
+    const direct_reader* past_host{};       ///< for gpu_direct
+    std::span<const device_place> places{}; ///< one for each target, or none
+};
+
+/// For cleaning up: what fails is done once more, because a call may only report what failed before it. The first
+/// failure counts.
+template <class F> [[nodiscard]] int insist(F&& call) {
+    const int code = call();
+    if (code != 0) (void)call();
+    return code;
+}
+
+/// The device that was current is so again at the end.
+template <device_api Api> class device_scope {
+  public:
+    explicit device_scope(const Api& api)
+        : api_{api}, failure_{insist([&] { return api.current_device(before_); })}, now_{before_} {}
+    device_scope(const device_scope&) = delete;
+    device_scope& operator=(const device_scope&) = delete;
+    ~device_scope() {
+        if (now_ != before_) (void)insist([&] { return api_.use_device(before_); });
+    }
+    [[nodiscard]] int failure() const noexcept { return failure_; }
+    [[nodiscard]] int use(int device) {
+        if (device == now_) return 0;
+        const int code = api_.use_device(device);
+        if (code == 0) now_ = device;
+        return code;
+    }
+    [[nodiscard]] int insist_on(int device) {
+        return insist([&] { return use(device); });
+    }
+
+  private:
+    const Api& api_;
+    int before_{0};
+    int failure_;
+    int now_;
+};
+
+/// What an upload holds on its devices. The last owner waits for what was issued, then frees.
+template <device_api Api> class device_memory final : public counted {
+  public:
+    struct target {
+        int device{};
+        void* memory{}; ///< null where it needs none
+        bool owned{};
+        void* scratch{};
+        typename Api::stream stream{};
+        bool has_stream{};
+        typename Api::event done{};
+        bool has_done{};
+        bool busy{}; ///< something may have been issued that no one has waited for
+    };
+
+    device_memory(const Api& api, shared<upload_plan_data> plan) : api_{api}, plan_{std::move(plan)} {}
+    ~device_memory() override {
+        device_scope<Api> scope{api_};
+        (void)drain(scope);
+        for (target& t : targets_) {
+            (void)scope.insist_on(t.device);
+            if (t.owned && t.memory != nullptr) (void)api_.release(t.memory, t.stream);
+            if (t.has_done) (void)api_.drop_event(t.done);
+            if (t.has_stream) (void)api_.drop_stream(t.stream);
+        }
+    }
+
+    [[nodiscard]] const Api& api() const noexcept { return api_; }
+    [[nodiscard]] const upload_plan_data& plan() const noexcept { return *plan_; }
+    [[nodiscard]] std::vector<target>& targets() noexcept { return targets_; }
+    [[nodiscard]] const target& at(std::uint32_t i) const noexcept { return targets_[i]; }
+    [[nodiscard]] std::byte* address(const placed_tensor& t) const noexcept {
+        return static_cast<std::byte*>(targets_[t.target].memory) + t.offset;
+    }
+    [[nodiscard]] const std::optional<error>& failure() const noexcept { return failure_; }
+    upload_report report{};
+
+    /// Makes streams, memory and slots. On failure the destructor undoes what was done.
+    [[nodiscard]] result<void> prepare(device_scope<Api>& scope, const engine_options& options) {
+        if (scope.failure() != 0) return api_.failure(device_call::current_device, scope.failure());
+        targets_.resize(plan_->targets.size());
+        for (std::uint32_t i = 0; i < targets_.size(); ++i) {
+            target& t = targets_[i];
+            const auto& wanted = plan_->targets[i];
+            t.device = wanted.device;
+            if (const int code = scope.use(t.device); code != 0) return api_.failure(device_call::use_device, code);
+            if (const int code = api_.make_stream(t.stream); code != 0)
+                return api_.failure(device_call::make_stream, code);
+            t.has_stream = true;
+            if (const int code = api_.make_event(t.done); code != 0) return api_.failure(device_call::make_event, code);
+            t.has_done = true;
+            if (auto made = make_memory(t, i, options); !made) return made;
+            if (wanted.scratch != 0)
+                if (auto made = allocate(t.scratch, wanted.scratch, t); !made) return made;
+        }
+        if constexpr (Api::is_host) return {};
+        const std::size_t used = (std::min)(std::size_t{options.slots < 1 ? 1 : options.slots}, plan_->pieces.size());
+        if (used == 0) return {};
+        slots_.resize(used);
+        for (slot& s : slots_) {
+            s.events.resize(targets_.size());
+            s.made.resize(targets_.size());
+            s.pending.resize(targets_.size());
+            for (std::uint32_t i = 0; i < targets_.size(); ++i) {
+                if (const int code = scope.use(targets_[i].device); code != 0)
+                    return api_.failure(device_call::use_device, code);
+                if (const int code = api_.make_event(s.events[i]); code != 0)
+                    return api_.failure(device_call::make_event, code);
+                s.made[i] = true;
+            }
+        }
+        return {};
+    }
+    /// The ring that slots are cut of: touched first, which makes pinning it several times cheaper.
+    [[nodiscard]] result<void> pin_ring() {
+        const std::uint64_t bytes = slots_.size() * plan_->slot_bytes;
+        std::size_t wanted = 0;
+        if (!checked_narrow(bytes, wanted))
+            return error{.code = errc::limit,
+                         .detail = "slots of " + decimal(bytes) + " bytes are more than this program can address"};
+        ring_ = pages{wanted};
+        if (ring_.bytes().empty())
+            return error{.code = errc::limit,
+                         .detail = "the system has no " + decimal(bytes) + " bytes of memory for staging",
+                         .hint = "ask for fewer slots or smaller pieces"};
+        for (std::size_t at = 0; at < wanted; at += page_bytes) ring_.bytes()[at] = std::byte{0};
+        if (const int code = api_.pin(ring_.bytes().data(), wanted, false); code != 0)
+            return api_.failure(device_call::pin, code);
+        ring_pinned_ = true;
+        report.pinned_bytes = bytes;
+        return {};
+    }
+
+    struct slot {
+        std::vector<typename Api::event> events{}; // by target, behind its last copy
+        std::vector<bool> made{};
+        std::vector<bool> pending{};
+        const std::byte* data{}; // of the piece that it holds
+        void* window{};          // a part of a mapping that is pinned for it
+        std::uint64_t holds{};   // number of its piece, and 1
+    };
+    [[nodiscard]] std::vector<slot>& slots() noexcept { return slots_; }
+    [[nodiscard]] std::byte* slot_memory(std::size_t i) const noexcept {
+        return ring_.bytes().data() + i * static_cast<std::size_t>(plan_->slot_bytes);
+    }
+    [[nodiscard]] bool has_ring() const noexcept { return ring_pinned_; }
+
+    /// Waits until a slot may be written again.
+    [[nodiscard]] result<void> reclaim(slot& s) {
+        for (std::uint32_t t = 0; t < s.pending.size(); ++t) {
+            if (!s.pending[t]) continue;
+            if (const int code = api_.wait_event(s.events[t]); code != 0)
+                return api_.failure(device_call::wait_event, code);
+            s.pending[t] = false;
+        }
+        return unpin(s);
+    }
+    [[nodiscard]] result<void> unpin(slot& s) {
+        if (s.window == nullptr) return {};
+        if (const int code = api_.unpin(std::exchange(s.window, nullptr)); code != 0)
+            return api_.failure(device_call::unpin, code);
+        return {};
+    }
+
+    /// Waits for everything; what only the copies needed is freed. The first failure stays.
+    [[nodiscard]] result<void> wait() {
+        device_scope<Api> scope{api_};
+        if (scope.failure() != 0) fail(api_.failure(device_call::current_device, scope.failure()));
+        if (auto done = drain(scope); !done) fail(done.error());
+        if (failure_) return *failure_;
+        return {};
+    }
+    void fail(const error& e) {
+        if (!failure_) failure_ = e;
+    }
+
+  private:
+    [[nodiscard]] result<void> allocate(void*& out, std::uint64_t bytes, const target& t) {
+        std::size_t size = 0;
+        if (!checked_narrow(bytes, size))
+            return error{.code = errc::device_memory,
+                         .detail = decimal(bytes) + " bytes are more than this program can address"};
+        const int code = api_.allocate(out, size, t.stream);
+        if (code == 0) return {};
+        out = nullptr;
+        error e = api_.failure(device_call::allocate, code);
+        e.detail += "; " + decimal(bytes) + " bytes were asked for on device " + decimal(std::int64_t{t.device});
+        return e;
+    }
+    [[nodiscard]] result<void> make_memory(target& t, std::uint32_t i, const engine_options& options) {
+        const std::uint64_t bytes = plan_->targets[i].bytes;
+        if (options.places.empty()) {
+            if (bytes == 0) return {};
+            if (auto made = allocate(t.memory, bytes, t); !made) return made;
+            t.owned = true;
+            return {};
+        }
+        if (i >= options.places.size() || options.places[i].bytes < bytes)
+            return error{.code = errc::device_memory,
+                         .detail = "the plan needs " + decimal(bytes) + " bytes for target " +
+                                   decimal(std::uint64_t{i}) + ", the caller gave " +
+                                   decimal(std::uint64_t{i < options.places.size() ? options.places[i].bytes : 0}),
+                         .hint = "upload_plan::device_bytes says how many"};
+        if (reinterpret_cast<std::uintptr_t>(options.places[i].data) % 256 != 0)
+            return error{.code = errc::misaligned,
+                         .detail = "the caller's memory for target " + decimal(std::uint64_t{i}) +
+                                   " does not begin at a multiple of 256"};
+        t.memory = options.places[i].data;
+        return {};
+    }
+    /// Waits for all streams, whatever fails, then frees slots and scratch.
+    result<void> drain(device_scope<Api>& scope) {
+        std::optional<error> first;
+        const auto keep = [&](device_call call, int code) {
+            if (code != 0 && !first) first = api_.failure(call, code);
+        };
+        for (target& t : targets_) {
+            if (!std::exchange(t.busy, false)) continue;
+            keep(device_call::use_device, scope.insist_on(t.device));
+            keep(device_call::synchronise, insist([&] { return api_.synchronise(t.stream); }));
+        }
+        for (slot& s : slots_) {
+            if (auto done = unpin(s); !done && !first) first = done.error();
+            for (std::uint32_t t = 0; t < s.made.size(); ++t)
+                if (s.made[t]) keep(device_call::drop_event, api_.drop_event(s.events[t]));
+        }
+        slots_.clear();
+        if (std::exchange(ring_pinned_, false)) keep(device_call::unpin, api_.unpin(ring_.bytes().data()));
+        ring_ = pages{};
+        for (target& t : targets_) {
+            if (t.scratch == nullptr) continue;
+            keep(device_call::use_device, scope.insist_on(t.device));
+            keep(device_call::release, api_.release(std::exchange(t.scratch, nullptr), t.stream));
+        }
+        if (first) return *std::move(first);
+        return {};
+    }
+
+    const Api api_;
+    shared<upload_plan_data> plan_;
+    std::vector<target> targets_{};
+    std::vector<slot> slots_{};
+    pages ring_{};
+    bool ring_pinned_{false};
+    std::optional<error> failure_{};
+};
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI::detail
