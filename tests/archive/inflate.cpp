@@ -216,6 +216,35 @@ TEST_CASE("Z8, R1: a size that no deflate data can have is refused before memory
     CHECK(ckpt::open_bytes(bytes_of(small), wide).error().code != errc::limit);
 }
 
+TEST_CASE("Z8: deflate makes at most 1,032 bytes of one, and 64 more") {
+    const auto code_of = [](std::uint64_t size) {
+        auto members = all_deflated(records());
+        members[0].inflated = size;
+        ckpt::open_options options{.inflate = test_inflater()};
+        options.limits.inflated_per_byte = 10'000;
+        const std::string file = write_zip(members).bytes;
+        return ckpt::open_bytes(bytes_of(file), options).error().code;
+    };
+    const std::uint64_t most = 1032 * std::uint64_t{all_deflated(records())[0].data.size()} + 64;
+    CHECK(code_of(most) == errc::checksum_mismatch); // it was tried
+    CHECK(code_of(most + 1) == errc::limit);
+}
+
+TEST_CASE("R1: a pickle inflates to inflated_per_byte for each byte and a mebibyte, and to pickle_bytes") {
+    const auto code_of = [](std::uint64_t claimed, const ckpt::limits& limits) {
+        auto members = records();
+        members[0] = {.name = members[0].name, .data = std::string(2000, '\xFF'), .method = 8, .inflated = claimed};
+        const std::string file = write_zip(members).bytes;
+        return ckpt::open_bytes(bytes_of(file), {.limits = limits, .inflate = test_inflater()}).error().code;
+    };
+    constexpr auto tried = errc::checksum_mismatch; // these bytes are no deflate data
+    constexpr std::uint64_t most = 2 * 2000 + (1 << 20);
+    CHECK(code_of(most, {.inflated_per_byte = 2}) == tried);
+    CHECK(code_of(most + 1, {.inflated_per_byte = 2}) == errc::limit);
+    CHECK(code_of(1000, {.pickle_bytes = 1000}) == tried);
+    CHECK(code_of(1001, {.pickle_bytes = 1000}) == errc::limit);
+}
+
 TEST_CASE("R1: many small tensors on one large compressed storage do not inflate it again and again for digests") {
     using namespace pkl;
     constexpr std::int64_t bytes = 3 << 20;

@@ -183,6 +183,20 @@ TEST_CASE("the header's length: within the file, within 100 MB, within the limit
     temporary_file large;
     large.write_sparse({{0, le64(100'000'001) + one}, {100'000'100, "d"}});
     CHECK(ckpt::open(large.path()).error().code == errc::limit);
+    temporary_file largest; // it is read, and is no JSON behind the first object
+    largest.write_sparse({{0, le64(100'000'000) + one}, {100'000'100, "d"}});
+    CHECK(ckpt::open(largest.path()).error().code == errc::safetensors_invalid);
+}
+
+TEST_CASE("a file begins as safetensors with a length below a terabyte and an object that has begun") {
+    const auto begins = [](std::uint64_t length, const std::string& text) {
+        return ckpt::detail::safetensors::begins(bytes_of(le64(length) + text));
+    };
+    constexpr std::uint64_t claim = std::uint64_t{1} << 40;
+    CHECK(begins(claim - 1, "{\""));
+    CHECK_FALSE(begins(claim, "{\""));
+    CHECK(begins(2, "{}"));
+    CHECK_FALSE(begins(2, "{"));
 }
 
 TEST_CASE("ranges overlap neither each other nor the end, and leave no hole (no polyglots)") {

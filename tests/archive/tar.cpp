@@ -124,8 +124,41 @@ TEST_CASE("C2: an archive without its end, or with something behind it, is refus
     }
 }
 
+TEST_CASE("C2: at most a mebibyte of zeros stands behind the last member") {
+    const std::string whole = write_tar({a}, 0);
+    CHECK(listed(whole + std::string(1 << 20, '\0')) == "a=one");
+    CHECK(listed(whole + std::string((1 << 20) + 1, '\0')) == "1048577 bytes behind the last member");
+}
+
+TEST_CASE("T1: a number has at most 63 bits") {
+    std::uint64_t n = 0;
+    CHECK((ckpt::detail::tar::number(std::string(21, '7'), n) && n == UINT64_MAX / 2));
+    CHECK_FALSE(ckpt::detail::tar::number('1' + std::string(21, '0'), n));
+    CHECK((ckpt::detail::tar::number("\x80\0\0\0\x7f\xff\xff\xff\xff\xff\xff\xff"s, n) && n == UINT64_MAX / 2));
+    CHECK_FALSE(ckpt::detail::tar::number("\x80\0\0\0\x80\0\0\0\0\0\0\0"s, n));
+}
+
+TEST_CASE("T1: lengths of extended headers have at most 10 digits, sizes 18") {
+    const auto pax = [](const std::string& lines) {
+        return listed(write_tar({{.name = "p", .data = lines, .type = 'x'}, a}));
+    };
+    const std::string refused = pax("path=x\n");
+    CHECK(pax("0000000018 path=x\n") == "x=one");
+    CHECK(pax("00000000019 path=x\n") == refused);
+    CHECK(pax(pax_line("size", "000000000000000003")) == "a=one");
+    CHECK(pax(pax_line("size", "0000000000000000003")) == refused);
+}
+
 TEST_CASE("R1: limits of members and of extended headers hold") {
+    CHECK(code_of(write_tar({a, {.name = "b"}, {.name = "c"}}), {.records = 3}) == errc::none);
     CHECK(code_of(write_tar({a, {.name = "b"}, {.name = "c"}}), {.records = 2}) == errc::limit);
+    const std::string line = pax_line("path", "b");
+    const std::string two = write_tar({{.name = "p", .data = line, .type = 'x'},
+                                       a,
+                                       {.name = "p", .data = pax_line("path", "d"), .type = 'x'},
+                                       {.name = "c"}});
+    CHECK(code_of(two, {.directory_bytes = 2 * line.size()}) == errc::none);
+    CHECK(code_of(two, {.directory_bytes = 2 * line.size() - 1}) == errc::limit);
     CHECK(code_of(write_tar({{.name = "p", .data = pax_line("path", std::string(2000, 'x')), .type = 'x'}, a}),
                   {.directory_bytes = 1000}) == errc::limit);
 }

@@ -815,6 +815,41 @@ TEST_CASE("Z12: an end record in the comment of another one is refused") {
     CHECK(fine(write_zip(torch_members(), {.comment = "PK means Phil Katz"}).bytes));
 }
 
+TEST_CASE("Z12: a comment is as long as 16 bits can say, and the end record is looked for behind all of it") {
+    for (const zip_style& style : {zip_style{}, python_style()}) {
+        zip_style longest = style;
+        longest.comment.assign(0xFFFF, 'c');
+        const std::string whole = write_zip(torch_members(), longest).bytes;
+        CHECK(fine(whole));
+        CHECK(code_of(whole + 'c') == errc::zip_truncated);
+    }
+}
+
+TEST_CASE("Z12: an earlier end record rivals the last one if it ends with the file, behind a directory or a locator") {
+    const zip_file plain = write_zip(torch_members(), python_style());
+    const std::string directory = plain.bytes.substr(0, static_cast<std::size_t>(plain.end));
+    const std::string last = plain.bytes.substr(directory.size());
+    // An end record behind `before`, whose directory ends at `end` and whose comment has this length; then the last
+    // one.
+    const auto rivals = [&](const std::string& before, std::uint64_t end, std::uint64_t comment) {
+        const std::string earlier =
+            "PK\x05\x06" + std::string(8, '\0') + le32(end - plain.directory) + le32(plain.directory) + le16(comment);
+        return code_of(directory + before + earlier + last) == errc::zip_ambiguous_end;
+    };
+    CHECK(rivals("", plain.end, 22));
+    CHECK_FALSE(rivals("", plain.end, 21));
+    CHECK_FALSE(rivals("", plain.end, 23));
+    CHECK_FALSE(rivals("", plain.end - 1, 22));
+    CHECK_FALSE(rivals("", plain.end + 1, 22));
+    CHECK(rivals("PK\x06\x07" + std::string(16, '\0'), plain.end, 22));
+    CHECK_FALSE(rivals("PK\x06\x07" + std::string(17, '\0'), plain.end, 22));
+    CHECK_FALSE(rivals("PK\x06\x07" + std::string(15, '\0'), plain.end, 22));
+    // It is found with the longest comment, which begins as far before the end as an end record can.
+    zip_style style = python_style();
+    style.comment = std::string(0xFFFF - last.size(), 'c') + last;
+    CHECK(code_of(write_zip(torch_members(), style).bytes) == errc::zip_ambiguous_end);
+}
+
 TEST_CASE("Z12: plain and ZIP64 end records that disagree are refused") {
     const auto bad = errc::zip_ambiguous_end;
     CHECK(code_after([](zip_file& f) { f.put16(f.end + 8, 1), f.put16(f.end + 10, 1); }) == bad);

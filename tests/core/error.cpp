@@ -97,6 +97,12 @@ TEST_CASE("a message has at most 1,024 bytes and ends between characters") {
         CHECK(e.message().ends_with("..."));
         CHECK(is_one_printable_line(e.message()));
     }
+    const auto of_length = [](std::size_t n) {
+        const std::size_t before = std::string_view("limit (309): ").size();
+        return ckpt::error{.code = errc::limit, .detail = std::string(n - before, 'x')}.message();
+    };
+    CHECK(of_length(1024) == "limit (309): " + std::string(1011, 'x'));
+    CHECK(of_length(1025) == "limit (309): " + std::string(1008, 'x') + "...");
     const std::string hostile = std::string(500'000, '\x01');
     const ckpt::error e{.code = errc::global_not_allowed,
                         .file = hostile,

@@ -333,6 +333,28 @@ TEST_CASE("what is missing, surplus or contradictory is told") {
           std::string::npos);
 }
 
+TEST_CASE("padding behind a group fills it up to twice the ranks, and no further") {
+    const auto told = [](const floats& one, const floats& two, const std::vector<numbers>& paddings = {}) {
+        partition p = first, q = second;
+        p.groups[1] = one, q.groups[1] = two;
+        p.paddings = q.paddings = paddings;
+        return findings(
+            with(with(stage2(), optim_name(0), optim_states(p, false)), optim_name(1), optim_states(q, false)));
+    };
+    const auto hold = [](int n, int wanted) {
+        return "the partitions of group 1 hold " + std::to_string(n) + " elements together, param_shapes asks for " +
+               std::to_string(wanted) + '\n';
+    };
+    CHECK(told({21}, {22}) == hold(2, 3));
+    CHECK(told({21, 22}, {23}).empty());
+    CHECK(told({21, 22}, {23, 0}).empty());
+    CHECK(told({21, 22, 23}, {0, 0}) == hold(5, 3));
+    // What param_alignment_paddings says is needed like elements.
+    const std::vector<numbers> one{{0, 0}, {1}}, two{{0, 0}, {2}};
+    CHECK(told({21, 22}, {23, 0}, one).empty());
+    CHECK(told({21, 22}, {23, 0}, two) == hold(4, 5));
+}
+
 TEST_CASE("partition_count may claim any number of ranks") {
     for (const std::int64_t n :
          {std::int64_t{0}, std::int64_t{-1}, std::int64_t{1} << 62, std::int64_t{4'000'000'000}}) {

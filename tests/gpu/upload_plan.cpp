@@ -167,6 +167,48 @@ TEST_CASE("plan: packed storages lie at multiples of the alignment, with nothing
     }
 }
 
+TEST_CASE("plan: a read goes on over a page of a file, and over nothing between buffers in memory") {
+    // Bytes of "a", of a gap and of "c"; "gap" is not asked for.
+    const auto file_of = [](std::uint64_t gap) {
+        const std::string header = '{' + safetensors_entry("a", "U8", "[16]", 0, 16) + ',' +
+                                   safetensors_entry("gap", "U8", '[' + std::to_string(gap) + ']', 16, 16 + gap) + ',' +
+                                   safetensors_entry("c", "U8", "[16]", 16 + gap, 32 + gap) + '}';
+        return safetensors_file(header, noise(static_cast<std::size_t>(32 + gap), gap));
+    };
+    const ckpt::upload_plan_options ends{.select = {"a", "c"}};
+    const auto runs_in_file = [&](std::uint64_t gap) {
+        const opened file{file_of(gap)};
+        const auto plan = plan_upload(file.weights, ends).value();
+        carried_out{plan}.check(plan, file.weights);
+        const auto t = by_key(plan); // the image has the gap, too
+        CHECK((t.at("c").offset - t.at("a").offset == 16 + gap) == (plan.runs().size() == 1));
+        return plan.runs().size();
+    };
+    CHECK(runs_in_file(4'096) == 1);
+    CHECK(runs_in_file(4'097) == 2);
+    const auto runs_in_memory = [&](std::uint64_t gap) {
+        const std::string bytes = file_of(gap);
+        const auto weights = ckpt::open_bytes(bytes_of(bytes)).value().state_dict().value();
+        const auto plan = plan_upload(weights, ends).value();
+        carried_out{plan}.check(plan, weights);
+        return plan.runs().size();
+    };
+    CHECK(runs_in_memory(0) == 1);
+    CHECK(runs_in_memory(1) == 2);
+    // Two files in memory, with bytes between them that are neither's.
+    const std::string one = file_of(0);
+    const std::string both = one + std::string(64, 'x') + one;
+    const auto part = [&](std::size_t at) {
+        return ckpt::open_bytes(bytes_of(std::string_view{both}.substr(at, one.size()))).value().state_dict().value();
+    };
+    const ckpt::upload_target targets[]{{0, part(0)}, {0, part(one.size() + 64)}};
+    const auto plan = plan_upload(targets).value();
+    const auto begin = reinterpret_cast<std::uintptr_t>(both.data());
+    REQUIRE(plan.runs().size() == 2);
+    CHECK(plan.runs()[0].offset + plan.runs()[0].bytes == begin + one.size());
+    CHECK(plan.runs()[1].offset == begin + both.size() - 32);
+}
+
 TEST_CASE("plan: only what is selected is read") {
     const opened file{upload_file()};
     const auto plan = plan_upload(file.weights, {.select = {"a.rows", "steps"}}).value();
@@ -355,6 +397,11 @@ TEST_CASE("plan: what has no values is refused by name, and sizes are checked") 
     CHECK(plan_upload(file.weights, {.piece_bytes = 5'000}).error().code == errc::limit);
     CHECK(plan_upload(file.weights, {.alignment = 48}).error().code == errc::limit);
     CHECK(plan_upload(file.weights, {.alignment = 8}).error().code == errc::limit);
+    CHECK(plan_upload(file.weights, {.alignment = 16}).has_value());
+    CHECK(plan_upload(file.weights, {.alignment = 4'096}).has_value());
+    CHECK(plan_upload(file.weights, {.alignment = 8'192}).error().code == errc::limit);
+    CHECK(plan_upload(file.weights, {.piece_bytes = std::uint64_t{1} << 30}).has_value());
+    CHECK(plan_upload(file.weights, {.piece_bytes = (std::uint64_t{1} << 30) + 4'096}).error().code == errc::limit);
     // 2^40 values of one stored element, to be built.
     const std::string expanded =
         torch_file(pkl::ordered({{pkl::str("e"),

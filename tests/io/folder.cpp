@@ -42,6 +42,13 @@ TEST_CASE("what is no directory is an error of the system's") {
     CHECK(list_folder(temporary_folder().path().string()).value().empty());
 }
 
+TEST_CASE("a folder of more entries than the limit is refused") {
+    const temporary_folder folder({{"a", ""}, {"b", ""}, {"c", ""}});
+    CHECK(list_folder(folder.path().string(), 3).value().size() == 3);
+    CHECK(list_folder(folder.path().string(), 2).error().code == errc::limit);
+    CHECK(ckpt::detail::most_folder_entries == 100'000);
+}
+
 TEST_CASE("a name in a folder") {
     CHECK(path_in("a", "b") == "a/b");
     CHECK(path_in("a/", "b") == "a/b");

@@ -224,6 +224,15 @@ TEST_CASE("B1: MEMOIZE numbers by the entries that there are, also after PUT wit
            {"K\1q\0K\2q\0K\3\x94h\1\x86"s, "(3, 3)"}});
 }
 
+TEST_CASE("R1: a memo index is at most the number of bytes in the pickle") {
+    const auto stored_at = [](std::uint32_t index) {
+        return times(100, "N0") + "Nr" + number(index, 4) + "j" + number(index, 4) + '.';
+    };
+    REQUIRE(stored_at(0).size() == 212);
+    CHECK(code_of(stored_at(212)) == errc::none);
+    CHECK(code_of(stored_at(213)) == errc::limit);
+}
+
 TEST_CASE("R2: values may hold themselves") {
     check({{"]q\0h\0a"s, "[...]"}, {"}q\0K\1h\0s"s, "{1: ...}"}, {"](]q\0h\0ae"s, "[[...]]"}});
     // A tuple in itself, as pickle writes it: the list is filled, then the unfinished tuple is dropped by POP_MARK.
@@ -522,6 +531,8 @@ TEST_CASE("a limit on the digits of decimal integers holds") {
     none.integer_digits = 0xFFFF'FFFFu;
     CHECK(parse<ckpt::inspect_policy>("I7\n.", none).ok());
     none.integer_digits = 3;
+    CHECK(code_of("I123\n.", none) == errc::none);
+    CHECK(code_of("I-123\n.", none) == errc::none);
     CHECK(code_of("I12345\n.", none) == errc::limit);
 }
 

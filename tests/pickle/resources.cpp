@@ -261,12 +261,42 @@ TEST_CASE("R1: the budgets of limits hold") {
     for (std::uint32_t i = 0; i < 400'000; ++i) keys += 'M' + number(i, 2) + 'N';
     CHECK(code_of(times(3, keys + "u0") + "N.", small) == errc::limit);
     CHECK(code_of(times(3, keys + "u0") + "N.") == errc::none);
+    std::string million = "}(";
+    for (std::uint32_t i = 0; i < 1'000'000; ++i) million += 'J' + number(i, 4) + 'N';
+    CHECK(code_of(million + "u.", small) == errc::none); // one for each key, and a million are free
+    CHECK(code_of(million + text("k") + "Nu.", small) == errc::limit);
     small = {};
     small.made_per_byte = 0;
     CHECK(code_of('(' + times(100'000, global("collections", "OrderedDict") + ")R") + "l.", small) == errc::limit);
     small = {};
     small.work_per_byte = small.made_per_byte = ~std::uint64_t{0};
     CHECK(code_of("}K\1K\1s.", small) == errc::none);
+}
+
+TEST_CASE("R1: names of globals may be as long as the work for them, a sixteenth of a byte each") {
+    const auto named = [](std::size_t length) { return stack_global("m", std::string(length, 'n')) + "0N."; };
+    ckpt::limits none;
+    none.work_per_byte = 0;
+    CHECK(code_of(named(62'499), none) == errc::none);
+    CHECK(code_of(named(62'500), none) == errc::limit);
+}
+
+TEST_CASE("R1: past a thousand faults, further ones of a kind share a description; long names of records are cut") {
+    ckpt::detail::graph g{ckpt::detail::shared<ckpt::detail::block_pool>{}};
+    std::uint32_t last = 0;
+    for (int i = 0; i < 1000; ++i) last = g.keep({.code = errc::bad_arguments, .detail = "its own"});
+    CHECK(last == 999);
+    CHECK(g.errors[999]->detail == "its own");
+    CHECK(g.keep({.code = errc::bad_arguments, .detail = "its own"}) == 1000);
+    CHECK(g.errors[1000]->detail.empty());
+    CHECK(g.keep({.code = errc::bad_arguments, .detail = "its own"}) == 1000);
+    CHECK(g.keep({.code = errc::limit, .detail = "its own"}) == 1001);
+    ckpt::detail::graph names{ckpt::detail::shared<ckpt::detail::block_pool>{}};
+    const auto kept = [&](std::size_t length) {
+        return names.errors[names.keep({.code = errc::limit, .record = std::string(length, 'r')})]->record.size();
+    };
+    CHECK(kept(256) == 256);
+    CHECK(kept(257) == 63);
 }
 
 #if defined(__unix__)

@@ -193,6 +193,10 @@ TEST_CASE("only canonical numbers below the number of keys make a vector longer,
         CHECK(report.missing_keys.empty());
         CHECK(report.unexpected_keys == std::vector<std::string>{key});
     }
+    // A vector has at most as many elements as there are keys.
+    grid small;
+    CHECK(ckpt::plan_load(weights_of({{"1.0", vec()}}), small).missing_keys.empty());
+    CHECK(ckpt::plan_load(weights_of({{"1.0", vec()}, {"x", vec()}}), small).absent == std::vector<std::string>{"0"});
     // 64 rows of which each has one tensor at 63: 4,096 elements would be made of 64 keys.
     entries many;
     for (int i = 0; i < 64; ++i) many.emplace_back(std::to_string(i) + ".63", vec());

@@ -73,6 +73,25 @@ TEST_CASE("the state_dict is found where frameworks put it") {
     CHECK(chosen(dict_of({{"best", weights()}, {"params", weights()}})) == "/params");
 }
 
+TEST_CASE("weights are looked for three levels down, and one object under two names among 64 is one candidate") {
+    const std::string at_three = dict_of({{"b", dict_of({{"model", weights()}})}});
+    CHECK(chosen(dict_of({{"a", at_three}})) == "/a/b/model");
+    CHECK(chosen(dict_of({{"x", dict_of({{"a", at_three}})}})) == "/x");
+    const std::string swa = dict_of({{"c", dict_of({{"average_model_state", weights()}})}});
+    CHECK(chosen(dict_of({{"callbacks", swa}})) == "/callbacks/c/average_model_state");
+    CHECK(chosen(dict_of({{"callbacks", dict_of({{"x", swa}})}})) != "/callbacks/x/c/average_model_state");
+    const auto candidates = [](int n) { // n dictionaries, the last one twice
+        std::vector<std::pair<std::string, std::string>> of;
+        for (int i = 0; i < n; ++i) of.emplace_back(pkl::str("k" + std::to_string(i)), weights());
+        of.back().second += "r" + le32(9999);
+        of.emplace_back(pkl::str("again"), "j" + le32(9999));
+        const std::string file = torch_file(pkl::dict(of), one_storage);
+        return ckpt::open_bytes(bytes_of(file)).value().state_dicts().size();
+    };
+    CHECK(candidates(64) == 64 + 1); // and the root
+    CHECK(candidates(65) == 66 + 1);
+}
+
 TEST_CASE("what is equally likely stays ambiguous, and the error names the candidates") {
     CHECK(chosen(dict_of({{"model", weights()}, {"model_ema", weights()}})) == "!state_dict_ambiguous");
     CHECK(chosen(dict_of({{"params", weights()}, {"params_ema", weights()}})) == "!state_dict_ambiguous");
@@ -92,6 +111,11 @@ TEST_CASE("what is equally likely stays ambiguous, and the error names the candi
     CHECK(failure.detail == "several dictionaries may be the weights: \"net\" (2 tensors), \"student\" (2 tensors), "
                             "\"teacher\" (2 tensors), +1 more");
     CHECK_FALSE(failure.hint.empty());
+    const std::string three =
+        torch_file(dict_of({{"net", weights()}, {"student", weights()}, {"teacher", weights()}}), one_storage);
+    CHECK(ckpt::open_bytes(bytes_of(three)).value().state_dict().error().detail ==
+          "several dictionaries may be the weights: \"net\" (2 tensors), \"student\" (2 tensors), "
+          "\"teacher\" (2 tensors)");
     const auto all = opened.state_dicts();
     REQUIRE(all.size() == 6);
     CHECK(all[0].path == "net");

@@ -440,10 +440,24 @@ TEST_CASE("a missing key is told its nearest: of the wanted shape first") {
     CHECK(hint({{"bias", vec()}, {"model.weight", vec()}, {"weihgt", mat()}}, linear{}) ==
           keys{"weihgt", "model.weight"});
     CHECK(hint({{"bias", vec()}, {"something else", vec()}}, linear{}).empty());
+    CHECK(hint({{"bias", vec()}, {"weigh1", mat()}, {"weigh2", mat()}, {"weigh3", mat()}, {"weigh4", mat()}},
+               linear{}) == keys{"weigh1", "weigh2", "weigh3"});
+    // A third of the longer key may differ, of one with known sizes that agree two thirds.
+    CHECK(hint({{"bias", vec()}, {"weigXY", mat()}}, linear{}) == keys{"weigXY"});
+    CHECK(hint({{"bias", vec()}, {"weiXYZ", mat()}}, linear{}).empty());
     // Sizes that are known and agree make up for spelling.
     const std::string wide = pkl::tensor(pkl::storage("FloatStorage", "0", 4), 0, {1, 3}, {3, 1});
     CHECK(hint({{"wght.e", wide}}, sized{}) == keys{"wght.e"});
     CHECK(hint({{"wght.e", mat()}}, sized{}).empty());
+    CHECK(hint({{"wXXXXt", wide}}, sized{}) == keys{"wXXXXt"});
+    CHECK(hint({{"XXXXXt", wide}}, sized{}).empty());
+    // Eight missing keys are told theirs.
+    entries of{{"w.0", vec()}, {"w.10", vec()}};
+    for (char c = 'a'; c < 'j'; ++c) of.emplace_back(std::string("w.") + c, vec());
+    many_copies model;
+    const auto report = ckpt::plan_load(weights_of(of), model);
+    CHECK(report.missing_keys.size() == 9);
+    CHECK(report.nearest.size() == 8);
 }
 
 TEST_CASE("many copies of one storage are refused before they are made") {
@@ -456,6 +470,20 @@ TEST_CASE("many copies of one storage are refused before they are made") {
     CHECK(report.mismatched.size() == 96);
     CHECK(report.unexpected_keys.empty());
     CHECK(report.mismatched[0].got_shape == std::vector<std::int64_t>{1 << 22});
+}
+
+TEST_CASE("copies of a load take 64 MiB and 16 times their storages, each counted once") {
+    constexpr std::int64_t whole = 1 << 22; // elements of 16 MiB
+    const auto loaded = [](std::int64_t last) {
+        entries of;
+        for (const std::int64_t n : {whole, whole, whole, last})
+            of.emplace_back("w." + std::to_string(of.size()),
+                            pkl::tensor(pkl::storage("FloatStorage", "0", 4), 0, {n}, {0}));
+        many_copies model;
+        return ckpt::plan_load(weights_of(of), model).loaded.size();
+    };
+    CHECK(loaded(whole + 16 * 4) == 4); // the storage has four elements
+    CHECK(loaded(whole + 16 * 4 + 1) == 3);
 }
 
 TEST_CASE("work is linear in keys: a hundred thousand that fit nothing") {

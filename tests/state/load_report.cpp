@@ -48,13 +48,59 @@ TEST_CASE("what differs in more than one place is not folded together, nor are m
     CHECK(folded({"a.{0..9}", "a.b"}) == "a.{0..9}\na.b\n"); // braces of the file's own
 }
 
+TEST_CASE("folding takes eight names, numbers of nine digits, sixteen segments and ten thousand keys") {
+    const auto names = [](char last) {
+        std::vector<std::string> out;
+        for (char c = 'a'; c <= last; ++c) out.push_back(std::string("x.") + c);
+        return folded(out);
+    };
+    CHECK(names('h') == "x.{a,b,c,d,e,f,g,h} (8)\n");
+    CHECK(names('i').find('{') == std::string::npos);
+    CHECK(folded({"a.999999998", "a.999999999"}) == "a.{999999998,999999999} (2)\n");
+    CHECK(folded({"a.1999999998.x", "a.1999999999.x"}) == "a.{1999999998,1999999999}.x (2)\n"); // as names
+    CHECK(folded({"a.1999999997", "a.1999999998", "a.1999999999"}) == "a.{1999999997,1999999998,1999999999} (3)\n");
+    const auto deep = [](int segments) {
+        std::string before;
+        for (int i = 1; i < segments; ++i) before += "s.";
+        return folded({before + "1", before + "2"});
+    };
+    CHECK(deep(16).ends_with(".s.{1,2} (2)\n"));
+    CHECK(deep(17).find('{') == std::string::npos);
+    std::vector<std::string> keys;
+    for (int i = 0; i < 10'001; ++i) keys.push_back(std::to_string(i));
+    CHECK(folded(keys) == "{0..9999} (10000)\n+1 more\n");
+    keys.pop_back();
+    CHECK(folded(keys) == "{0..9999} (10000)\n");
+}
+
 TEST_CASE("lists and lines are bounded, and what a file wrote is printable") {
     CHECK(folded({"a", "b.c", "d.e.f"}, 2) == "a\nb.c\n+1 more\n");
+    CHECK(folded({"a", "b.c", "d.e.f"}, 3) == "a\nb.c\nd.e.f\n");
+    CHECK(folded({std::string(240, 'k')}) == std::string(240, 'k') + '\n');
+    CHECK(folded({std::string(241, 'k')}) == std::string(120, 'k') + "..." + std::string(60, 'k') + '\n');
+    ckpt::load_report report;
+    for (int i = 0; i < 50; ++i) report.mismatched.push_back({std::to_string(i), {}, {}, {}, {}, "why"});
+    CHECK(report.to_text().ends_with("\n  49: why\n"));
+    report.mismatched.push_back({"50", {}, {}, {}, {}, "why"});
+    CHECK(report.to_text().ends_with("\n  49: why\n  +1 more\n"));
     CHECK(folded({"a\nb\x1b[2J", "x.\xff"}) == "a\\nb\\x1b[2J\nx.\\xff\n");
     CHECK(folded({std::string(100'000, 'k')}).size() < 300);
     std::string deep;
     for (int i = 0; i < 40; ++i) deep += "s.";
     CHECK(folded({deep + "1", deep + "2"}) == deep + "1\n" + deep + "2\n");
+}
+
+TEST_CASE("an error of a load names three keys of a kind, and 160 bytes of the first reason") {
+    const auto told = [](std::size_t missing, std::size_t reason) {
+        ckpt::load_report report;
+        for (std::size_t i = 0; i < missing; ++i) report.missing_keys.push_back(std::to_string(i));
+        if (reason > 0) report.mismatched.push_back({"m", {}, {}, {}, {}, std::string(reason, 'y')});
+        return ckpt::detail::incomplete_error(report, {}, {}).detail;
+    };
+    CHECK(told(3, 0) == R"(3 missing: "0", "1", "2")");
+    CHECK(told(4, 0) == R"(4 missing: "0", "1", "2", +1 more)");
+    CHECK(told(0, 160) == "1 mismatched: \"m\" (" + std::string(160, 'y') + ')');
+    CHECK(told(0, 161) == "1 mismatched: \"m\" (" + std::string(160, 'y') + "...)");
 }
 
 TEST_CASE("the text has counts, and a list for what is not as it should be") {

@@ -10,6 +10,7 @@
 
 #include <doctest/doctest.h>
 
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <string>
@@ -126,6 +127,37 @@ TEST_CASE("strip takes a prefix once from the keys that have it, and never the w
     check({f("a*{b.c", {}, 1)}, RULES_1("strip a*{b."), "c [] 1"); // plain text
     check({f("m.", {}, 1)}, RULES_1("strip m."), "!the new name is empty");
     check({f("m..a", {}, 1)}, RULES_1("strip m."), "!the new name has an empty segment");
+}
+
+TEST_CASE("formulas count in 64 bits to either end, and numbers of names are 31 bits long") {
+    const std::string most = "9223372036854775807";
+    const auto named = [](const std::string& formula) {
+        const typed_tensors file({f("a.3", {}, 1)});
+        const auto map = ckpt::key_map::parse("rename a.{i:int} -> b.{" + formula + '}').value();
+        const auto plan = ckpt::plan_remap(file.weights(), map);
+        if (plan.ok()) return plan.moves.at(0).to;
+        const std::string& told = plan.errors.at(0).detail;
+        return told.substr(told.rfind(": ") + 2);
+    };
+    const std::string overflow = "a number does not fit into 64 bits";
+    for (const auto& [fits, last, beyond] :
+         std::vector<std::array<std::string, 3>>{{most + "+0", "b.1", most + "+1"},
+                                                 {"(0-" + most + ")+(0-1)", "b.1", "(0-" + most + ")+(0-2)"},
+                                                 {"0-(0-" + most + ")", "b.1", "1-(0-" + most + ")"},
+                                                 {"(0-" + most + ")-1", "b.1", "(0-" + most + ")-2"},
+                                                 {"7*1317624576693539401", "b.1", "2*4611686018427387904"},
+                                                 {"(0-2)*4611686018427387904", "b.1", "(0-3)*3074457345618258603"}}) {
+        CAPTURE(fits);
+        // Brought back into the range of names: at either end the quotient is 1, or -2, which is 1 further on.
+        const std::string quotient = '(' + fits + ")/" + most;
+        CHECK(named(quotient + (fits.starts_with("(0-") ? "+3" : "")) == last);
+        CHECK(named('(' + beyond + ")/" + most) == overflow);
+    }
+    CHECK(named("(0-" + most + "-1)/(0-1)") == overflow);
+    CHECK(named("2147483644+i") == "b.2147483647");
+    CHECK(named("2147483645+i") == "a number in the new name is not in 0 to 2147483647");
+    CHECK(named("i-3") == "b.0");
+    CHECK(named("i-4") == "a number in the new name is not in 0 to 2147483647");
 }
 
 TEST_CASE("strip wrappers takes whole segments at any depth, to a fixed point, never the last one") {
@@ -398,6 +430,10 @@ TEST_CASE("qkv: the three layouts against loops, with grouped queries, as weight
           "q [0, 2] | k [0, 2] | v [0, 2]");
     check({f("w", {8})}, RULES_1("split 0 qkv(heads=9223372036854775807, kv_heads=1, layout=concat) w -> q, k, v"),
           "!there are too many heads");
+    check({f("w", {8})}, RULES_1("split 0 qkv(heads=3074457345618258602, kv_heads=1, layout=concat) w -> q, k, v"),
+          "!there are too many heads");
+    check({f("w", {8})}, RULES_1("split 0 qkv(heads=3074457345618258601, kv_heads=1, layout=concat) w -> q, k, v"),
+          "!the size 8 of dimension 0 is no multiple of heads + 2 kv_heads, 3074457345618258603");
 }
 
 TEST_CASE("transpose, permute, reshape, squeeze, unsqueeze, narrow, pad") {
@@ -591,6 +627,58 @@ TEST_CASE("has asks for the keys that the step began with") {
           "c [] 1 | b [] 2");
 }
 
+TEST_CASE("a tensor takes 64 operations, and 64 dimensions") {
+    const auto told = [](const typed_tensor& of, const std::string& rules) {
+        const typed_tensors file({of});
+        const auto plan = ckpt::plan_remap(file.weights(), ckpt::key_map::parse(rules).value());
+        return plan.ok() ? std::string("ok") : plan.errors.at(0).detail;
+    };
+    const auto times = [](std::string_view what, int n) {
+        std::string out;
+        for (int i = 0; i < n; ++i) out += what;
+        return out;
+    };
+    // A cast and another back are two operations.
+    const std::string there_and_back = "cast float64 a\ncast float32 a\n";
+    CHECK(told(f("a", {1}), times(there_and_back, 32)) == "ok");
+    CHECK(
+        told(f("a", {1}), times(there_and_back, 32) + "cast float64 a").find("more than 64 operations on one tensor") !=
+        std::string::npos);
+    CHECK(told(f("a", {1}), "reshape (" + times("1,", 63) + "1) a") == "ok");
+    CHECK(told(f("a", {1}), "reshape (" + times("1,", 64) + "1) a") != "ok");
+    CHECK(told(f("a", {1}), times("unsqueeze 0 a\n", 63)) == "ok");
+    CHECK(told(f("a", {1}), times("unsqueeze 0 a\n", 64)) != "ok");
+    CHECK(told(f("a", {1}), "fill 0 int8 (" + times("1,", 63) + "1) b") == "ok");
+    CHECK(told(f("a", {1}), "fill 0 int8 (" + times("1,", 64) + "1) b") != "ok");
+    // Rows of heads are two dimensions more on the way.
+    const std::string parts = "split 0 qkv(heads=1, kv_heads=1, layout=grouped) a -> q, k, v\n";
+    const std::string whole = "merge 0 qkv(heads=1, kv_heads=1, layout=grouped) q, k, v -> a\n";
+    const auto of_rank = [](std::size_t n) {
+        std::vector<std::int64_t> shape(n, 1);
+        shape[0] = 3;
+        return f("a", shape);
+    };
+    CHECK(told(of_rank(62), parts) == "ok");
+    CHECK(told(of_rank(63), parts).find("the tensor has too many dimensions") != std::string::npos);
+    const std::string plain = "split 0 [1, 1, 1] a -> q, k, v\n";
+    CHECK(told(of_rank(62), plain + whole) == "ok");
+    CHECK(told(of_rank(63), plain + whole).find("the tensor has too many dimensions") != std::string::npos);
+}
+
+TEST_CASE("a plan lists a thousand errors") {
+    std::vector<typed_tensor> of;
+    for (int i = 0; i < 1001; ++i) of.push_back(f("a." + std::to_string(i), {}, 1));
+    const auto errors = [](const std::vector<typed_tensor>& all) {
+        const typed_tensors file(all);
+        return ckpt::plan_remap(file.weights(), ckpt::key_map::parse("transpose 0 1 *.*").value()).errors.size();
+    };
+    CHECK(errors(of) == 1000);
+    of.resize(1000);
+    CHECK(errors(of) == 1000);
+    of.resize(999);
+    CHECK(errors(of) == 999);
+}
+
 TEST_CASE("a plan does not take longer where one tensor is part of another by very many ways") {
     const typed_tensors file({f("a", {1})});
     std::string text;
@@ -625,6 +713,14 @@ TEST_CASE("an expanded tensor may claim any shape: it is moved and viewed, and n
         CHECK_MESSAGE(first_fault(gather).find("more than 16 times what is stored") != std::string::npos,
                       std::string(gather), ": ", first_fault(gather));
     CHECK(first_fault("unstack 0 a -> a.{i} by {i}").find("there would be more than") != std::string::npos);
+    // One mebibyte is free, and 16 times what is stored: here four bytes.
+    const auto gathered = [&](std::int64_t elements) {
+        const std::string n = std::to_string(elements);
+        return first_fault(("narrow 1 0 1 a\nreshape (-1) a\nnarrow 0 0 " + n + " a\ncast float64 a").c_str());
+    };
+    constexpr std::int64_t most = ((1 << 20) + 16 * 4) / 8;
+    CHECK(gathered(most + 1) == "ok"); // a sixteenth of the bytes, rounded down
+    CHECK(gathered(most + 2).find("more than 16 times what is stored") != std::string::npos);
     CHECK(first_fault("fill 0 int8 (1000000000000) c") == "ok"); // the rules themselves ask for it
 }
 

@@ -112,6 +112,23 @@ TEST_CASE("two entries of one key are key_duplicate, which names both paths") {
     CHECK(ckpt::open_bytes(bytes_of(twice)).value().state_dict("").value().size() == 1);
 }
 
+TEST_CASE("the nearest of twenty thousand keys, by their last 64 bytes: three are named") {
+    using ckpt::detail::edit_distance;
+    const auto ends_alike = [](std::size_t n) {
+        const std::string end(n, 'x');
+        return edit_distance('a' + end, 'b' + end);
+    };
+    CHECK(ends_alike(63) == 1);
+    CHECK(ends_alike(64) == 0);
+    const std::vector<std::string_view> alike{"key1", "key2", "key3", "key4"};
+    CHECK(ckpt::detail::nearest("keyX", alike) == std::vector<std::string_view>{"key1", "key2", "key3"});
+    std::vector<std::string_view> keys(20'000, "something else");
+    keys.back() = "key1";
+    CHECK(ckpt::detail::nearest("keyX", keys) == std::vector<std::string_view>{"key1"});
+    keys.insert(keys.begin(), "something else");
+    CHECK(ckpt::detail::nearest("keyX", keys).empty());
+}
+
 TEST_CASE("a key that is not there is key_missing with the nearest ones") {
     using namespace pkl;
     const std::string file = torch_file(
@@ -125,6 +142,11 @@ TEST_CASE("a key that is not there is key_missing with the nearest ones") {
     CHECK(failure.path == "model");
     CHECK(failure.detail.starts_with(R"(no key "encoder.fc1.wieght" among 3; nearest: "encoder.fc1.weight")"));
     CHECK(weights.at("fc1.bias").error().detail.find(R"(nearest: "encoder.fc1.bias")") != std::string::npos);
+    // A third of the longer key may differ; three are named.
+    CHECK(weights.at("otXYr").error().detail.find(R"(nearest: "other")") == std::string::npos);
+    CHECK(weights.at("otXer").error().detail.ends_with(R"(nearest: "other")"));
+    CHECK(weights.at("otherXX").error().detail.ends_with(R"(nearest: "other")"));
+    CHECK(weights.at("otherXXX").error().detail.find("nearest") == std::string::npos);
     CHECK(weights.at("completely different").error().detail == R"(no key "completely different" among 3)");
     CHECK(weights.view<float, 1>("nope").error().code == errc::key_missing);
     CHECK(weights.at(std::string(1'000'000, 'k')).error().message().size() <= 1024);

@@ -189,6 +189,17 @@ TEST_CASE("large honest files stay far from the bounds") {
     CHECK(opened.state_dicts()[0].tensors == 20'000);
 }
 
+TEST_CASE("R1: a walk takes 64 steps and 16 bytes of keys for each byte of metadata, and what a small file needs") {
+    const auto opened = open_pickle(pkl::dict({{pkl::str("w"), t()}}));
+    const ckpt::detail::walk_budget budget{opened.root(), 7};
+    CHECK(budget.visits == 7);
+    CHECK(budget.steps == 64 * opened.pickle_bytes() + 250'000);
+    CHECK(budget.text == 16 * opened.pickle_bytes() + (64 << 20));
+    const ckpt::detail::walk_budget none{ckpt::value{}, 0};
+    CHECK(none.steps == 250'000);
+    CHECK(none.text == 64 << 20);
+}
+
 TEST_CASE("keys are told as Python shows them") {
     using namespace pkl;
     const auto opened = open_pickle(dict({{tuple({}), num(0)},
@@ -200,6 +211,14 @@ TEST_CASE("keys are told as Python shows them") {
                                           {no, num(0)}}));
     std::vector<std::string> texts;
     for (const auto entry : opened.root().entries()) texts.push_back(ckpt::key_text(entry.key));
+    const auto of_nones = [](std::size_t n) {
+        const auto long_key = open_pickle(dict({{'(' + std::string(n, 'N') + 't', num(0)}}));
+        return ckpt::key_text((*long_key.root().entries().begin()).key);
+    };
+    std::string sixteen;
+    for (int i = 0; i < 16; ++i) sixteen += "None, ";
+    CHECK(of_nones(16) == '(' + sixteen.substr(0, sixteen.size() - 2) + ')');
+    CHECK(of_nones(17) == '(' + sixteen + "...)");
     CHECK(texts ==
           std::vector<std::string>{"()", "(1,)", "('a', None, True, 2.0)", "-1e+300", "(<tuple>,)", "<int>", "False"});
 }

@@ -84,6 +84,12 @@ TEST_CASE("an expanded tensor does not make a copy that is far larger than its s
     CHECK(tensor_copy<float, 1>::of(some.get()).value()(12345) == 1);
     const fake::tensor much(storage, dtype::float32, {std::int64_t{1} << 40}, {0});
     CHECK(tensor_copy<float, 1>::of(much.get()).error().code == errc::output_limit);
+    // 64 MiB are free, and 16 times the storage of four bytes.
+    constexpr std::int64_t most = (std::int64_t{1} << 24) + 16;
+    const fake::tensor last(storage, dtype::float32, {most + 3}, {0}); // a sixteenth is rounded down
+    CHECK(tensor_copy<float, 1>::of(last.get()).value()(most) == 1);
+    const fake::tensor beyond(storage, dtype::float32, {most + 4}, {0});
+    CHECK(tensor_copy<float, 1>::of(beyond.get()).error().code == errc::output_limit);
     const fake::tensor overflow(storage, dtype::float32, {std::int64_t{1} << 58}, {0});
     CHECK(tensor_copy<double, 1>::of(overflow.get(), true).error().code == errc::output_limit);
 }

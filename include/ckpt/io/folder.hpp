@@ -31,8 +31,12 @@ struct folder_entry {
     bool is_folder{};
 };
 
-/// The entries of a directory, links followed, sorted by name.
-[[nodiscard]] result<std::vector<folder_entry>> list_folder(const std::string& path);
+/// More entries than anybody keeps beside a checkpoint.
+inline constexpr std::size_t most_folder_entries = 100'000;
+
+/// The entries of a directory, links followed, sorted by name; an error where there are more than `most`.
+[[nodiscard]] result<std::vector<folder_entry>> list_folder(const std::string& path,
+                                                            std::size_t most = most_folder_entries);
 
 /// `name` inside `folder`.
 [[nodiscard]] std::string path_in(std::string_view folder, std::string_view name);

@@ -7,13 +7,13 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-CKPT_DETAIL_DEF result<std::vector<folder_entry>> list_folder(const std::string& path) {
-    constexpr std::size_t most = 100'000;
+CKPT_DETAIL_DEF result<std::vector<folder_entry>> list_folder(const std::string& path, std::size_t most) {
     std::vector<folder_entry> out;
-    const int failure = file_system::list(path.c_str(), [&out](const char* name, bool is_folder, std::uint64_t size) {
-        out.push_back({name, size, is_folder});
-        return out.size() <= most;
-    });
+    const int failure =
+        file_system::list(path.c_str(), [&out, most](const char* name, bool is_folder, std::uint64_t size) {
+            out.push_back({name, size, is_folder});
+            return out.size() <= most;
+        });
     if (failure != 0)
         return error{.code = errc::cannot_open,
                      .os_code = failure,
