@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""check.py CHECKPOINT COMPILER...: two translation units that include every header link into one program.
+"""check.py CHECKPOINT [--library FILE] COMPILER...: two translation units with every header link into one program.
 
-Compiled with and without exceptions; where the two kinds are mixed and an object of ckpt passes between them, the
-program must not link.
+Header-only and compiled, with and without exceptions. Where two kinds are mixed and an object of ckpt passes between
+them, the program must not link, and the linker must name the kind that it misses. FILE is the library of the compiled
+mode, built by the same compiler.
 """
 import pathlib
 import sys
@@ -11,38 +12,57 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 from harness import HEADERS, INCLUDE, STRICT, Report, os_leaf, run, run_all, scratch, spelled
 
-KINDS = {"throwing": [], "noexcept": ["-fno-exceptions", "-fno-rtti"]}
-LINKS = [  # main's object, the other's object, whether they link
+KINDS = {
+    "throwing": [],
+    "noexcept": ["-fno-exceptions", "-fno-rtti"],
+    "compiled": ["-DCKPT_COMPILED"],
+    "compiled_noexcept": ["-DCKPT_COMPILED", "-fno-exceptions", "-fno-rtti"],
+}
+LINKS = [  # main's object, the other's object, whether they link or, where not, what the linker names
     ("exchanges throwing", "other throwing", True),
     ("exchanges noexcept", "other noexcept", True),
     ("keeps_to_itself throwing", "other noexcept", True),
-    ("exchanges throwing", "other noexcept", False),
-    ("exchanges noexcept", "other throwing", False),
+    ("exchanges throwing", "other noexcept", "ckpt::v0_1::"),
+    ("exchanges noexcept", "other throwing", "ckpt::v0_1_noexcept::"),
+    ("exchanges compiled", "holds_definitions compiled", True),
+]
+WITH_LIBRARY = [
+    ("exchanges compiled", "other compiled", True),
+    ("keeps_to_itself compiled", "other throwing", True),
+    ("keeps_to_itself throwing", "other compiled", True),
+    ("exchanges compiled", "other throwing", "ckpt::v0_1_compiled::"),
+    ("exchanges throwing", "other compiled", "ckpt::v0_1::"),
+    ("exchanges compiled_noexcept", "other compiled", "ckpt::v0_1_compiled_noexcept::"),
 ]
 
 
 def main(checkpoint, *compiler):
-    report, objects = Report(), {}
+    report, objects, library = Report(), {}, []
+    if compiler[0] == "--library":
+        library, compiler = [compiler[1], "-pthread"], compiler[2:]
+    links = [(*link, []) for link in LINKS] + [(*link, library) for link in WITH_LIBRARY if library]
     with scratch() as name:
         folder = pathlib.Path(name)
         (folder / "everything.hpp").write_text("#pragma once\n" + "".join(
             f"#include <{spelled(h)}>\n" for h in HEADERS
             if not os_leaf(h, sys.platform) and not h.name.startswith("cuda")))
-        for wanted in sorted({w for link in LINKS for w in link[:2]}):
+        # The one that takes longest begins first.
+        for wanted in sorted({w for link in links for w in link[:2]}, key=lambda w: ("definitions" not in w, w)):
             source, kind = wanted.split()
             objects[wanted] = [*compiler, "-std=c++20", *STRICT, *KINDS[kind], "-I", INCLUDE, "-I", folder,
                                "-c", HERE / f"{source}.cpp", "-o", folder / f"{source}-{kind}.o"]
         for wanted, status, output in run_all(objects):
             report.check(f"{wanted} compiles", status == 0, "\n".join(output.splitlines()[:12]))
-        for first, second, links in LINKS:
-            title = f"{first} + {second}"
+        for first, second, outcome, archive in links:
+            title = f"{first} + {second}" + (" + library" if archive else "")
             program = folder / "program"
             program.unlink(missing_ok=True)
-            status, output = run([*compiler, *(folder / (o.replace(" ", "-") + ".o") for o in (first, second)),
-                                  "-o", program])
-            if not links:
-                report.check(f"{title} does not link", status != 0 and "undefined" in output, output)
-            elif report.check(f"{title} links", status == 0, output):
+            linked = [folder / (o.replace(" ", "-") + ".o") for o in (first, second)]
+            status, output = run([*compiler, *linked, *archive, "-o", program])
+            if outcome is not True:
+                report.check(f"{title} does not link, and {outcome} is named",
+                             status != 0 and "undefined" in output and outcome in output, output[:2000])
+            elif report.check(f"{title} links", status == 0, "\n".join(output.splitlines()[:12])):
                 status, output = run([program, checkpoint])
                 report.check(f"{title} runs", status == 0, f"exit status {status}\n{output}")
     report.end()
