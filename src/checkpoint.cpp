@@ -1,4 +1,5 @@
 // checkpoint.hpp, dlpack.hpp, python.hpp: a file as one object, and what it gives to others.
 #include <ckpt/impl/checkpoint.ipp>
 #include <ckpt/impl/dlpack.ipp>
+#include <ckpt/impl/open_source.ipp>
 #include <ckpt/impl/python.ipp>

@@ -16,7 +16,9 @@
 #include <ckpt/core/impl/key_path.ipp>
 #include <ckpt/core/impl/pattern.ipp>
 #include <ckpt/core/impl/result.ipp>
+#include <ckpt/core/impl/scratch.ipp>
 #include <ckpt/core/impl/sha256.ipp>
+#include <ckpt/core/impl/shared.ipp>
 #include <ckpt/core/impl/short_list.ipp>
 #include <ckpt/core/impl/utf8.ipp>
 #include <ckpt/io/impl/file.ipp>

@@ -3,6 +3,7 @@
 #include <ckpt/state/impl/fold.ipp>
 #include <ckpt/state/impl/key_families.ipp>
 #include <ckpt/state/impl/load.ipp>
+#include <ckpt/state/impl/load_judge.ipp>
 #include <ckpt/state/impl/load_report.ipp>
 #include <ckpt/state/impl/pull.ipp>
 #include <ckpt/state/impl/push.ipp>

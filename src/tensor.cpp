@@ -1,7 +1,9 @@
 // tensor/: types, geometry, conversions and copies of tensors.
+#include <ckpt/tensor/impl/access.ipp>
 #include <ckpt/tensor/impl/convert.ipp>
 #include <ckpt/tensor/impl/copy.ipp>
 #include <ckpt/tensor/impl/geometry.ipp>
+#include <ckpt/tensor/impl/index_walk.ipp>
 #include <ckpt/tensor/impl/indices.ipp>
 #include <ckpt/tensor/impl/parts.ipp>
 #include <ckpt/tensor/impl/quantized.ipp>

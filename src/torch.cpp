@@ -1,6 +1,7 @@
 // torch/: what PyTorch writes, as tensors.
 #include <ckpt/torch/impl/checkpoint_file.ipp>
 #include <ckpt/torch/impl/containers.ipp>
+#include <ckpt/torch/impl/globals.ipp>
 #include <ckpt/torch/impl/legacy_checkpoint.ipp>
 #include <ckpt/torch/impl/legacy_layout.ipp>
 #include <ckpt/torch/impl/nested.ipp>
@@ -10,6 +11,7 @@
 #include <ckpt/torch/impl/pt2_layout.ipp>
 #include <ckpt/torch/impl/quantized.ipp>
 #include <ckpt/torch/impl/rebuild.ipp>
+#include <ckpt/torch/impl/records.ipp>
 #include <ckpt/torch/impl/resolve.ipp>
 #include <ckpt/torch/impl/safetensors_checkpoint.ipp>
 #include <ckpt/torch/impl/scan.ipp>

@@ -16,6 +16,8 @@
 #else
 #include <sys/ioctl.h>
 #include <unistd.h>
+#include <charconv>
+#include <system_error>
 #endif
 
 namespace tool {

@@ -11,24 +11,22 @@
 #pragma once
 
 #include <ckpt/archive/inflater.hpp>
-#include <ckpt/archive/safetensors.hpp>
-#include <ckpt/archive/tar.hpp>
-#include <ckpt/pickle/graph.hpp>
-#include <ckpt/state/discovery.hpp>
+#include <ckpt/archive/record.hpp>
+#include <ckpt/core/byte_order.hpp>
+#include <ckpt/core/limits.hpp>
+#include <ckpt/core/result.hpp>
+#include <ckpt/core/scratch.hpp>
+#include <ckpt/core/shared.hpp>
+#include <ckpt/io/io_mode.hpp>
+#include <ckpt/io/path.hpp>
+#include <ckpt/pickle/globals.hpp>
+#include <ckpt/pickle/value.hpp>
+#include <ckpt/state/candidate.hpp>
 #include <ckpt/state/state_dict.hpp>
-#include <ckpt/tensor/indices.hpp>
-#include <ckpt/torch/checkpoint_file.hpp>
-#include <ckpt/torch/legacy_checkpoint.hpp>
-#include <ckpt/torch/pickle_checkpoint.hpp>
+#include <ckpt/torch/global_scan.hpp>
 #include <ckpt/torch/policies.hpp>
-#include <ckpt/torch/safetensors_checkpoint.hpp>
-#include <ckpt/torch/scan.hpp>
-#include <ckpt/torch/sniff.hpp>
-#include <ckpt/torch/tar_checkpoint.hpp>
-#include <ckpt/torch/tar_member.hpp>
-#include <ckpt/torch/zip_checkpoint.hpp>
+#include <ckpt/torch/verify_report.hpp>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -62,19 +60,20 @@ struct open_options {
 };
 
 namespace detail {
+class checkpoint_file; // torch/checkpoint_file.hpp
 struct checkpoint_access;
-}
+} // namespace detail
 
 /// An open checkpoint. A cheap handle to an immutable object; copies share it.
 class checkpoint {
   public:
     /// The object that was saved. Borrows from the checkpoint.
-    [[nodiscard]] value root() const& noexcept { return detail_access::make(file_->graph(), file_->graph().root); }
+    [[nodiscard]] value root() const& noexcept;
     value root() const&& = delete;
 
     /// What a safetensors file says beside its tensors ("__metadata__"): a dictionary of texts; absent where there is
     /// none.
-    [[nodiscard]] value metadata() const& { return file_->metadata(); }
+    [[nodiscard]] value metadata() const&;
     value metadata() const&& = delete;
 
     /// The state_dict of the one best candidate. Fails with `state_dict_missing` or `state_dict_ambiguous`; both say
@@ -84,31 +83,29 @@ class checkpoint {
     /// pickled module; the empty path is the root.
     [[nodiscard]] result<ckpt::state_dict> state_dict(std::string_view path) const;
     /// All candidates, the likeliest first, with reasons.
-    [[nodiscard]] std::vector<candidate> state_dicts() const {
-        return find_candidates(detail_access::make(file_->graph(), file_->graph().root));
-    }
+    [[nodiscard]] std::vector<candidate> state_dicts() const;
 
     /// "zip" (of torch.save), "legacy" (the stream of torch.save before torch 1.6), "tar" (before torch 0.1.10),
     /// "pickle", "torchscript", "torch_package", "pt2", "safetensors", or "shards" for a model in several files.
-    [[nodiscard]] std::string_view container() const noexcept { return file_->facts().container; }
+    [[nodiscard]] std::string_view container() const noexcept;
     /// What wrote the file, as far as it tells; a clause for people.
-    [[nodiscard]] std::string_view writer() const noexcept { return file_->facts().writer; }
-    [[nodiscard]] ckpt::byte_order byte_order() const noexcept { return file_->facts().order; }
+    [[nodiscard]] std::string_view writer() const noexcept;
+    [[nodiscard]] ckpt::byte_order byte_order() const noexcept;
     /// False where the file does not say, and little-endian is assumed.
-    [[nodiscard]] bool byte_order_recorded() const noexcept { return file_->facts().order_recorded; }
+    [[nodiscard]] bool byte_order_recorded() const noexcept;
     /// How many checkpoints lie one after another in the file (streams before torch 1.6 and plain pickles can);
     /// `open_options::index` says which of them this is.
-    [[nodiscard]] std::uint64_t checkpoints_in_file() const noexcept { return file_->facts().checkpoints; }
+    [[nodiscard]] std::uint64_t checkpoints_in_file() const noexcept;
     /// Of all files together, where there are several.
-    [[nodiscard]] std::uint64_t file_bytes() const noexcept { return file_->facts().file_bytes; }
+    [[nodiscard]] std::uint64_t file_bytes() const noexcept;
     /// Of the pickle, or of the header of a safetensors file.
-    [[nodiscard]] std::uint64_t pickle_bytes() const noexcept { return file_->graph().metadata_bytes(); }
+    [[nodiscard]] std::uint64_t pickle_bytes() const noexcept;
     /// What was opened of a folder (<ckpt/folder.hpp>) or of a tar archive: the names of its files. Empty for a file
     /// that was opened by itself.
-    [[nodiscard]] const std::vector<std::string>& files() const& noexcept { return file_->facts().files; }
+    [[nodiscard]] const std::vector<std::string>& files() const& noexcept;
     const std::vector<std::string>& files() const&& = delete;
     /// The records of a zip archive, of whichever kind; none for other containers. Borrows from the checkpoint.
-    [[nodiscard]] std::span<const record> records() const& noexcept { return file_->records(); }
+    [[nodiscard]] std::span<const record> records() const& noexcept;
     std::span<const record> records() const&& = delete;
 
     /// Checks what opening leaves for later: every local header against the directory, every checksum that its writer
@@ -116,14 +113,15 @@ class checkpoint {
     /// `checksums` is set.
     [[nodiscard]] verify_report verify(bool checksums = true) const;
 
+  private:
+    friend struct detail::checkpoint_access;
     explicit checkpoint(detail::shared<detail::checkpoint_file> file, storage_mode storages) noexcept
         : file_{std::move(file)}, storages_{storages} {}
 
-  private:
-    friend struct detail::checkpoint_access;
     /// The indices of all sparse and nested tensors, each once. Many tensors may share their indices: what is read in
     /// all is in proportion to the file.
     void check_indices(verify_report& out) const;
+
     detail::shared<detail::checkpoint_file> file_;
     storage_mode storages_;
 };
@@ -133,31 +131,16 @@ namespace detail {
 /// What is behind a checkpoint, for the headers that make others of it.
 struct checkpoint_access {
     [[nodiscard]] static const shared<checkpoint_file>& file(const checkpoint& c) noexcept { return c.file_; }
+    [[nodiscard]] static checkpoint make(shared<checkpoint_file> file, storage_mode storages) noexcept {
+        return checkpoint{std::move(file), storages};
+    }
 };
 
-/// What is opened: the whole source, or of a tar archive around checkpoints the one that is meant.
-struct chosen_source {
-    shared<source> from{};
-    container_kind is{container_kind::none};
-    std::string member{}; // its name in the archive
-
-    [[nodiscard]] static result<chosen_source> of(shared<source> whole, const open_options& options);
-};
-
-[[nodiscard]] result<shared<checkpoint_file>> open_kind(shared<source> from, container_kind is,
-                                                        const allowlist& allowed, const open_options& options);
-
-[[nodiscard]] result<shared<checkpoint_file>> open_container(shared<source> whole, const allowlist& allowed,
-                                                             const open_options& options);
-
-[[nodiscard]] result<checkpoint> open(result<shared<source>> from, const allowlist& allowed,
+[[nodiscard]] result<checkpoint> open(path_arg path, const allowlist& allowed, const open_options& options);
+[[nodiscard]] result<checkpoint> open(std::span<const std::byte> bytes, const allowlist& allowed,
                                       const open_options& options);
-
-[[nodiscard]] inline source_options part_of(const open_options& options) noexcept {
-    return {options.io, options.offset, options.length};
-}
-
-[[nodiscard]] result<global_scan> scan(const result<shared<source>>& from, const allowlist& judge,
+[[nodiscard]] result<global_scan> scan(path_arg path, const allowlist& judge, const open_options& options);
+[[nodiscard]] result<global_scan> scan(std::span<const std::byte> bytes, const allowlist& judge,
                                        const open_options& options);
 
 } // namespace detail
@@ -165,27 +148,27 @@ struct chosen_source {
 /// Opens the checkpoint at `path`. The policy says which globals it may name; whatever it says, nothing is run.
 template <policy P = training_policy>
 [[nodiscard]] result<checkpoint> open(path_arg path, const open_options& options = {}) {
-    return detail::open(detail::source::open(path, detail::part_of(options)), detail::allowlist_of<P>(), options);
+    return detail::open(path, detail::allowlist_of<P>(), options);
 }
 
 /// Opens a checkpoint in memory. The bytes are borrowed: they must outlive the checkpoint and what came from it.
 template <policy P = training_policy>
 [[nodiscard]] result<checkpoint> open_bytes(std::span<const std::byte> bytes, const open_options& options = {}) {
-    return detail::open(detail::source::memory(bytes, detail::part_of(options)), detail::allowlist_of<P>(), options);
+    return detail::open(bytes, detail::allowlist_of<P>(), options);
 }
 
 /// The globals that the file at `path` asks for, judged by a policy. Builds nothing, and refuses no name. A safetensors
 /// file asks for none. Fails only where no pickle is found; see `global_scan::stopped` for damage.
 template <policy P = training_policy>
 [[nodiscard]] result<global_scan> scan_globals(path_arg path, const open_options& options = {}) {
-    return detail::scan(detail::source::open(path, detail::part_of(options)), detail::allowlist_of<P>(), options);
+    return detail::scan(path, detail::allowlist_of<P>(), options);
 }
 
 /// The same for bytes in memory.
 template <policy P = training_policy>
 [[nodiscard]] result<global_scan> scan_globals_bytes(std::span<const std::byte> bytes,
                                                      const open_options& options = {}) {
-    return detail::scan(detail::source::memory(bytes, detail::part_of(options)), detail::allowlist_of<P>(), options);
+    return detail::scan(bytes, detail::allowlist_of<P>(), options);
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI

@@ -30,6 +30,6 @@
 #include <ckpt/tensor/indices.hpp>
 #include <ckpt/tensor/tensor.hpp>
 #include <ckpt/tensor/view.hpp>
+#include <ckpt/torch/global_scan.hpp>
 #include <ckpt/torch/policies.hpp>
-#include <ckpt/torch/scan.hpp>
 #include <ckpt/version.hpp>

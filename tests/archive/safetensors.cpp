@@ -1,6 +1,7 @@
 // tests/archive/safetensors.cpp: safetensors files, as strictly as the reference reader takes them.
 //
 // SPDX-License-Identifier: MIT
+#include <ckpt/archive/safetensors.hpp>
 #include <ckpt/ckpt.hpp>
 
 #include "../support/safetensors_writer.hpp"

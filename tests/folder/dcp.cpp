@@ -3,6 +3,7 @@
 //
 // SPDX-License-Identifier: MIT
 #include <ckpt/ckpt.hpp>
+#include <ckpt/core/digest.hpp>
 #include <ckpt/folder.hpp>
 
 #include "../support/bytes_read.hpp"

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #include <ckpt/ckpt.hpp>
 #include <ckpt/folder.hpp>
+#include <ckpt/tensor/shape_text.hpp>
 
 #include "../support/bytes_read.hpp"
 #include "../support/folder_findings.hpp"

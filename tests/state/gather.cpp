@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 // Every plan is built twice: as nodes, and as an array that is computed element by element. Deterministic seeds.
 #include <ckpt/ckpt.hpp>
+#include <ckpt/core/digest.hpp>
 #include <ckpt/state/gather.hpp>
 
 #include "../support/typed_tensors.hpp"

@@ -2,6 +2,7 @@
 //
 // SPDX-License-Identifier: MIT
 #include <ckpt/ckpt.hpp>
+#include <ckpt/core/reader.hpp>
 
 #include "../support/temporary_file.hpp"
 #include "../support/torch_writer.hpp"

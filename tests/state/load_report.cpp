@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #include <ckpt/ckpt.hpp>
 #include <ckpt/state/fold.hpp>
+#include <ckpt/state/load_judge.hpp>
 
 #include <doctest/doctest.h>
 

@@ -5,6 +5,7 @@
 // one after another, scattered, or in the other byte order, and are mapped, read or copied. What is made must be equal
 // everywhere, its digests, read in parts, must be those of whole copies, and the inverse must give back what was there.
 #include <ckpt/ckpt.hpp>
+#include <ckpt/core/digest.hpp>
 
 #include "../support/typed_tensors.hpp"
 

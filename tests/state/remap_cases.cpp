@@ -4,6 +4,8 @@
 // Every case is a rules text whose lines are checked by the compiler as literals and parsed again at run time; both
 // maps run over the same tensors, mapped, read and copied, and must give the same keys, shapes and values.
 #include <ckpt/ckpt.hpp>
+#include <ckpt/core/digest.hpp>
+#include <ckpt/tensor/shape_text.hpp>
 
 #include "../support/named_floats.hpp"
 

@@ -2,6 +2,7 @@
 //
 // SPDX-License-Identifier: MIT
 #include <ckpt/ckpt.hpp>
+#include <ckpt/state/object_walk.hpp>
 
 #include "../support/torch_writer.hpp"
 

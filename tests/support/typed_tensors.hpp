@@ -8,6 +8,9 @@
 #pragma once
 
 #include <ckpt/ckpt.hpp>
+#include <ckpt/core/reader.hpp>
+#include <ckpt/tensor/convert.hpp>
+#include <ckpt/tensor/shape_text.hpp>
 
 #include "torch_writer.hpp"
 

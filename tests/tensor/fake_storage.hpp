@@ -2,6 +2,8 @@
 // Storages in memory, which tests hand to tensors: mapped or only readable, in either byte order.
 #pragma once
 
+#include <ckpt/tensor/geometry.hpp>
+#include <ckpt/tensor/storage.hpp>
 #include <ckpt/tensor/tensor.hpp>
 
 #include <cstddef>

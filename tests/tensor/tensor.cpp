@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "fake_storage.hpp"
 
+#include <ckpt/core/digest.hpp>
+#include <ckpt/tensor/convert.hpp>
 #include <ckpt/tensor/tensor.hpp>
 
 #include <doctest/doctest.h>

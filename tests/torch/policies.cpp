@@ -2,6 +2,7 @@
 //
 // SPDX-License-Identifier: MIT
 #include <ckpt/ckpt.hpp>
+#include <ckpt/torch/storage_class.hpp>
 
 #include "../support/torch_writer.hpp"
 

@@ -2,6 +2,8 @@
 //
 // SPDX-License-Identifier: MIT
 #include <ckpt/ckpt.hpp>
+#include <ckpt/io/source.hpp>
+#include <ckpt/torch/sniff.hpp>
 
 #include "../support/temporary_file.hpp"
 #include "../support/torch_writer.hpp"

@@ -9,12 +9,14 @@
 // `scratch`, which keeps the blocks of closed checkpoints for the next one.
 #pragma once
 
+#include <ckpt/core/scratch.hpp>
 #include <ckpt/core/shared.hpp>
 
 #include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <exception>
 #include <new>
 #include <span>
 #include <type_traits>
@@ -69,27 +71,6 @@ class block_pool final : public counted {
     std::vector<block> large_{};
     std::size_t made_{0};
 };
-
-} // namespace detail
-
-/// Memory that `open` may reuse: the blocks of checkpoints that are gone. A cheap handle; copies share the pool.
-/// For one thread: open and destroy the checkpoints that use it on the thread that owns it.
-class scratch {
-  public:
-    scratch() noexcept = default;
-    /// A handle with a pool behind it; a default-constructed one has none and changes nothing.
-    [[nodiscard]] static scratch make() {
-        scratch out;
-        out.pool_ = detail::make_shared<detail::block_pool>();
-        return out;
-    }
-    [[nodiscard]] const detail::shared<detail::block_pool>& pool() const noexcept { return pool_; }
-
-  private:
-    detail::shared<detail::block_pool> pool_{};
-};
-
-namespace detail {
 
 /// Bump allocation. Everything lives until the arena goes; no destructors run.
 class arena {

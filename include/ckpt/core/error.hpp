@@ -8,7 +8,6 @@
 
 #include <ckpt/core/config.hpp>
 
-#include <charconv>
 #include <cstddef>
 #include <cstdint>
 #include <string>

@@ -6,6 +6,7 @@
 // Refuses: to read past the end: `reader` returns false and does not move.
 #pragma once
 
+#include <ckpt/core/byte_order.hpp>
 #include <ckpt/core/config.hpp>
 
 #include <bit>
@@ -16,9 +17,6 @@
 #include <span>
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
-
-/// The order of the bytes of a number.
-enum class byte_order : std::uint8_t { little, big };
 
 namespace detail {
 

@@ -8,7 +8,6 @@
 
 #include <ckpt/core/config.hpp>
 
-#include <atomic>
 #include <cstdint>
 #include <type_traits>
 #include <utility>
@@ -18,21 +17,21 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 /// A reference count. The destructor is virtual so that a layer can own what a higher layer made.
 class counted {
   public:
-    counted() noexcept = default;
+    counted() noexcept;
     counted(const counted&) = delete;
     counted& operator=(const counted&) = delete;
-    virtual ~counted() = default;
+    virtual ~counted();
 
-    void retain() const noexcept { count_.fetch_add(1, std::memory_order_relaxed); }
-    void release() const noexcept {
-        if (count_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
-    }
+    void retain() const noexcept;
+    void release() const noexcept;
 
   private:
-    mutable std::atomic<std::uint32_t> count_{0};
+    // A std::atomic<std::uint32_t>, whose header every program would pay for.
+    alignas(std::uint32_t) mutable unsigned char count_[sizeof(std::uint32_t)];
 };
 
-/// A handle to a counted object, or nothing.
+/// A handle to a counted object, or nothing. What `T` is must be known only where the object is made or used: a class
+/// that holds a handle to a type that was merely declared can be copied, moved and destroyed.
 template <class T> class shared {
   public:
     constexpr shared() noexcept = default;
@@ -54,13 +53,13 @@ template <class T> class shared {
         if (object_ != nullptr) object_->release();
     }
 
-    [[nodiscard]] T* get() const noexcept { return object_; }
-    [[nodiscard]] T& operator*() const noexcept { return *object_; }
-    [[nodiscard]] T* operator->() const noexcept { return object_; }
+    [[nodiscard]] T* get() const noexcept { return static_cast<T*>(object_); }
+    [[nodiscard]] T& operator*() const noexcept { return *get(); }
+    [[nodiscard]] T* operator->() const noexcept { return get(); }
     [[nodiscard]] explicit operator bool() const noexcept { return object_ != nullptr; }
 
   private:
-    T* object_{nullptr};
+    counted* object_{nullptr};
 };
 
 template <class T, class... Args> [[nodiscard]] shared<T> make_shared(Args&&... args) {
@@ -68,3 +67,7 @@ template <class T, class... Args> [[nodiscard]] shared<T> make_shared(Args&&... 
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail
+
+#if !defined(CKPT_COMPILED)
+#include <ckpt/core/impl/shared.ipp>
+#endif

@@ -12,6 +12,7 @@
 #include <ckpt/state/gather.hpp>
 #include <ckpt/state/gathered_storages.hpp>
 #include <ckpt/tensor/parts.hpp>
+#include <ckpt/torch/checkpoint_file.hpp>
 
 #include <algorithm>
 #include <cstddef>

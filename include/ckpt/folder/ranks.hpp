@@ -14,6 +14,7 @@
 #include <ckpt/folder/report.hpp>
 #include <ckpt/folder/shard_boxes.hpp>
 #include <ckpt/folder/tiling.hpp>
+#include <ckpt/torch/wrapper.hpp>
 
 #include <algorithm>
 #include <cstddef>

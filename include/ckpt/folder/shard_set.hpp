@@ -7,6 +7,8 @@
 #pragma once
 
 #include <ckpt/checkpoint.hpp>
+#include <ckpt/tensor/storage.hpp>
+#include <ckpt/torch/checkpoint_file.hpp>
 
 #include <algorithm>
 #include <cstddef>

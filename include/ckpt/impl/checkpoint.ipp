@@ -3,9 +3,40 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/archive/safetensors.hpp>
+#include <ckpt/archive/tar.hpp>
 #include <ckpt/checkpoint.hpp>
+#include <ckpt/core/arena.hpp>
+#include <ckpt/io/source.hpp>
+#include <ckpt/open_source.hpp>
+#include <ckpt/pickle/graph.hpp>
+#include <ckpt/state/discovery.hpp>
+#include <ckpt/state/state_dict_data.hpp>
+#include <ckpt/tensor/index_walk.hpp>
+#include <ckpt/tensor/parts.hpp>
+#include <ckpt/torch/checkpoint_file.hpp>
+#include <ckpt/torch/scan.hpp>
+#include <ckpt/torch/tar_checkpoint.hpp>
+#include <ckpt/torch/zip_checkpoint.hpp>
+
+#include <algorithm>
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
+
+CKPT_DETAIL_DEF value checkpoint::root() const& noexcept {
+    return detail_access::make(file_->graph(), file_->graph().root);
+}
+CKPT_DETAIL_DEF value checkpoint::metadata() const& { return file_->metadata(); }
+CKPT_DETAIL_DEF std::vector<candidate> checkpoint::state_dicts() const { return find_candidates(root()); }
+CKPT_DETAIL_DEF std::string_view checkpoint::container() const noexcept { return file_->facts().container; }
+CKPT_DETAIL_DEF std::string_view checkpoint::writer() const noexcept { return file_->facts().writer; }
+CKPT_DETAIL_DEF ckpt::byte_order checkpoint::byte_order() const noexcept { return file_->facts().order; }
+CKPT_DETAIL_DEF bool checkpoint::byte_order_recorded() const noexcept { return file_->facts().order_recorded; }
+CKPT_DETAIL_DEF std::uint64_t checkpoint::checkpoints_in_file() const noexcept { return file_->facts().checkpoints; }
+CKPT_DETAIL_DEF std::uint64_t checkpoint::file_bytes() const noexcept { return file_->facts().file_bytes; }
+CKPT_DETAIL_DEF std::uint64_t checkpoint::pickle_bytes() const noexcept { return file_->graph().metadata_bytes(); }
+CKPT_DETAIL_DEF const std::vector<std::string>& checkpoint::files() const& noexcept { return file_->facts().files; }
+CKPT_DETAIL_DEF std::span<const record> checkpoint::records() const& noexcept { return file_->records(); }
 
 CKPT_DETAIL_DEF result<ckpt::state_dict> checkpoint::state_dict() const {
     auto best = detail::choose(detail_access::make(file_->graph(), file_->graph().root));
@@ -83,66 +114,8 @@ CKPT_DETAIL_DEF void checkpoint::check_indices(verify_report& out) const {
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-CKPT_DETAIL_DEF result<chosen_source> chosen_source::of(shared<source> whole, const open_options& options) {
-    const auto is = container_of(*whole);
-    if (!is) return is.error();
-    if (*is != container_kind::tar) {
-        if (options.member.empty()) return chosen_source{std::move(whole), *is, {}};
-        return error{.code = errc::record_missing,
-                     .offset = whole->base(),
-                     .detail = "no member " + quoted(options.member) + ": the file is no tar archive"};
-    }
-    arena names{options.scratch.pool()};
-    const auto archive = tar_archive::read(*whole, options.limits, names);
-    if (!archive) return archive.error();
-    if (options.member.empty() && tar_checkpoint::is_one(*archive))
-        return chosen_source{std::move(whole), container_kind::tar, {}};
-    auto member = tar_member::find(whole, *archive, options.member);
-    if (!member) return std::move(member).error();
-    const auto inner = container_of(*member->from);
-    if (!inner) return inner.error();
-    return chosen_source{std::move(member->from), *inner == container_kind::tar ? container_kind::none : *inner,
-                         std::string(member->name)};
-}
-
-CKPT_DETAIL_DEF result<shared<checkpoint_file>> open_kind(shared<source> from, container_kind is,
-                                                          const allowlist& allowed, const open_options& options) {
-    const limits& budget = options.limits;
-    if (is == container_kind::legacy)
-        return legacy_checkpoint::open(std::move(from), allowed, budget, options.scratch, options.index);
-    if (is == container_kind::pickle)
-        return pickle_checkpoint::open(std::move(from), allowed, budget, options.scratch, options.index);
-    if (options.index != 0) return no_such_checkpoint(options.index, 1);
-    if (is == container_kind::tar) {
-        arena names{options.scratch.pool()};
-        const auto archive = tar_archive::read(*from, budget, names);
-        if (!archive) return archive.error();
-        return tar_checkpoint::open(std::move(from), *archive, allowed, budget, options.scratch);
-    }
-    if (is == container_kind::safetensors)
-        return safetensors_checkpoint::open(std::move(from), budget, options.scratch);
-    return zip_checkpoint::open(std::move(from), allowed, budget, options.scratch, options.byte_order, options.inflate);
-}
-
-CKPT_DETAIL_DEF result<shared<checkpoint_file>> open_container(shared<source> whole, const allowlist& allowed,
-                                                               const open_options& options) {
-    auto chosen = chosen_source::of(std::move(whole), options);
-    if (!chosen) return std::move(chosen).error();
-    auto file = open_kind(std::move(chosen->from), chosen->is, allowed, options);
-    if (file && !chosen->member.empty()) (*file)->found_as(std::move(chosen->member));
-    return file;
-}
-
-CKPT_DETAIL_DEF result<checkpoint> open(result<shared<source>> from, const allowlist& allowed,
-                                        const open_options& options) {
-    if (!from) return std::move(from).error();
-    auto file = open_container(std::move(*from), allowed, options);
-    if (!file) return std::move(file).error();
-    return checkpoint{std::move(*file), options.storages};
-}
-
-CKPT_DETAIL_DEF result<global_scan> scan(const result<shared<source>>& from, const allowlist& judge,
-                                         const open_options& options) {
+inline result<global_scan> scan(const result<shared<source>>& from, const allowlist& judge,
+                                const open_options& options) {
     if (!from) return from.error();
     arena memory{options.scratch.pool()};
     const auto chosen = chosen_source::of(*from, options);
@@ -171,6 +144,28 @@ CKPT_DETAIL_DEF result<global_scan> scan(const result<shared<source>>& from, con
             if (stopped && !damage && p.place.certain) damage = std::move(stopped);
         }
     return global_scan{scanner.take(), std::move(damage)};
+}
+
+inline source_options part_of(const open_options& options) noexcept {
+    return {options.io, options.offset, options.length};
+}
+
+CKPT_DETAIL_DEF result<checkpoint> open(path_arg path, const allowlist& allowed, const open_options& options) {
+    return open(source::open(path, part_of(options)), allowed, options);
+}
+
+CKPT_DETAIL_DEF result<checkpoint> open(std::span<const std::byte> bytes, const allowlist& allowed,
+                                        const open_options& options) {
+    return open(source::memory(bytes, part_of(options)), allowed, options);
+}
+
+CKPT_DETAIL_DEF result<global_scan> scan(path_arg path, const allowlist& judge, const open_options& options) {
+    return scan(source::open(path, part_of(options)), judge, options);
+}
+
+CKPT_DETAIL_DEF result<global_scan> scan(std::span<const std::byte> bytes, const allowlist& judge,
+                                         const open_options& options) {
+    return scan(source::memory(bytes, part_of(options)), judge, options);
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

@@ -8,6 +8,7 @@
 #include <ckpt/gpu/plan_data.hpp>
 #include <ckpt/host.hpp>
 #include <ckpt/state/state_dict.hpp>
+#include <ckpt/state/state_dict_data.hpp>
 #include <ckpt/tensor/storage.hpp>
 
 #include <algorithm>
@@ -112,7 +113,7 @@ CKPT_DETAIL_DEF result<loaded> load(const state_dict& weights, const load_option
     }
     out->sort_keys();
     upload_report report = (*memory)->report;
-    return loaded{state_dict{std::move(out)}, std::move(report)};
+    return loaded{detail::state_dict_access::make(std::move(out)), std::move(report)};
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::host

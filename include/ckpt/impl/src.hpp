@@ -20,7 +20,9 @@
 #include <ckpt/core/impl/key_path.ipp>
 #include <ckpt/core/impl/pattern.ipp>
 #include <ckpt/core/impl/result.ipp>
+#include <ckpt/core/impl/scratch.ipp>
 #include <ckpt/core/impl/sha256.ipp>
+#include <ckpt/core/impl/shared.ipp>
 #include <ckpt/core/impl/short_list.ipp>
 #include <ckpt/core/impl/utf8.ipp>
 
@@ -40,9 +42,11 @@
 #include <ckpt/archive/impl/zip_locate.ipp>
 #include <ckpt/archive/impl/zip_verify.ipp>
 
+#include <ckpt/tensor/impl/access.ipp>
 #include <ckpt/tensor/impl/convert.ipp>
 #include <ckpt/tensor/impl/copy.ipp>
 #include <ckpt/tensor/impl/geometry.ipp>
+#include <ckpt/tensor/impl/index_walk.ipp>
 #include <ckpt/tensor/impl/indices.ipp>
 #include <ckpt/tensor/impl/parts.ipp>
 #include <ckpt/tensor/impl/quantized.ipp>
@@ -62,6 +66,7 @@
 
 #include <ckpt/torch/impl/checkpoint_file.ipp>
 #include <ckpt/torch/impl/containers.ipp>
+#include <ckpt/torch/impl/globals.ipp>
 #include <ckpt/torch/impl/legacy_checkpoint.ipp>
 #include <ckpt/torch/impl/legacy_layout.ipp>
 #include <ckpt/torch/impl/nested.ipp>
@@ -71,6 +76,7 @@
 #include <ckpt/torch/impl/pt2_layout.ipp>
 #include <ckpt/torch/impl/quantized.ipp>
 #include <ckpt/torch/impl/rebuild.ipp>
+#include <ckpt/torch/impl/records.ipp>
 #include <ckpt/torch/impl/resolve.ipp>
 #include <ckpt/torch/impl/safetensors_checkpoint.ipp>
 #include <ckpt/torch/impl/scan.ipp>
@@ -88,6 +94,7 @@
 
 #include <ckpt/state/impl/assemble.ipp>
 #include <ckpt/state/impl/binding.ipp>
+#include <ckpt/state/impl/candidate_finder.ipp>
 #include <ckpt/state/impl/diff.ipp>
 #include <ckpt/state/impl/digest.ipp>
 #include <ckpt/state/impl/discovery.ipp>
@@ -101,11 +108,14 @@
 #include <ckpt/state/impl/key_map.ipp>
 #include <ckpt/state/impl/key_map_data.ipp>
 #include <ckpt/state/impl/load.ipp>
+#include <ckpt/state/impl/load_judge.ipp>
 #include <ckpt/state/impl/load_report.ipp>
 #include <ckpt/state/impl/lora.ipp>
 #include <ckpt/state/impl/lora_names.ipp>
 #include <ckpt/state/impl/lora_update.ipp>
 #include <ckpt/state/impl/nearest.ipp>
+#include <ckpt/state/impl/object_path.ipp>
+#include <ckpt/state/impl/object_walk.ipp>
 #include <ckpt/state/impl/overlay.ipp>
 #include <ckpt/state/impl/owned_storages.ipp>
 #include <ckpt/state/impl/pull.ipp>
@@ -125,6 +135,7 @@
 #include <ckpt/state/impl/rule_text.ipp>
 #include <ckpt/state/impl/shard.ipp>
 #include <ckpt/state/impl/state_dict.ipp>
+#include <ckpt/state/impl/state_dict_data.ipp>
 #include <ckpt/state/impl/suggest.ipp>
 #include <ckpt/state/impl/suggest_families.ipp>
 #include <ckpt/state/impl/suggest_fused.ipp>
@@ -145,6 +156,7 @@
 
 #include <ckpt/impl/checkpoint.ipp>
 #include <ckpt/impl/dlpack.ipp>
+#include <ckpt/impl/open_source.ipp>
 #include <ckpt/impl/python.ipp>
 
 #include <ckpt/folder/impl/contents.ipp>

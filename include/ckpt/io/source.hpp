@@ -14,6 +14,7 @@
 #include <ckpt/core/result.hpp>
 #include <ckpt/core/shared.hpp>
 #include <ckpt/io/file.hpp>
+#include <ckpt/io/io_mode.hpp>
 #include <ckpt/io/path.hpp>
 
 #include <cstddef>
@@ -23,9 +24,6 @@
 #include <utility>
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
-
-/// How the bytes of storages reach the program: through a mapping (zero copy), or by reads only.
-enum class io_mode : std::uint8_t { map, read };
 
 namespace detail {
 

@@ -85,6 +85,7 @@ template <fixed_string Module, fixed_string Name, builder Build = nullptr> struc
 struct inert_others {
     static constexpr global_entry entries[1]{{"**", "**"}}; // names of nested classes have dots too
     static constexpr bool shipped = true;
+    static constexpr bool patterns = true;
 };
 
 namespace detail {
@@ -171,8 +172,14 @@ template <class P> [[nodiscard]] constexpr std::size_t count_tables() {
     else return 1;
 }
 
+/// Whether a part's entries are patterns; a part whose entries are defined elsewhere says so.
+template <class P> [[nodiscard]] constexpr bool has_patterns() {
+    if constexpr (requires { P::patterns; }) return P::patterns;
+    else return is_pattern(P::entries[0]);
+}
+
 template <class P> [[nodiscard]] constexpr global_table table_of() {
-    return {P::entries, sizeof(P::entries) / sizeof(P::entries[0]), is_pattern(P::entries[0]), shipped_part<P>};
+    return {P::entries, sizeof(P::entries) / sizeof(P::entries[0]), has_patterns<P>(), shipped_part<P>};
 }
 
 template <class... Parts> [[nodiscard]] constexpr auto join_tables() {

@@ -9,8 +9,9 @@
 
 #include <ckpt/core/arena.hpp>
 #include <ckpt/core/error.hpp>
+#include <ckpt/pickle/graph_fwd.hpp>
+#include <ckpt/tensor/geometry.hpp>
 #include <ckpt/tensor/storage.hpp>
-#include <ckpt/tensor/tensor.hpp>
 
 #include <array>
 #include <cstddef>
@@ -112,11 +113,6 @@ struct global_occurrence {
     const global_entry* entry{nullptr}; // what the policy says of the name; null where it says nothing
 };
 
-struct complex_value {
-    double real{};
-    double imaginary{};
-};
-
 /// A numpy array of a simple dtype: a tensor over bytes of the pickle, and how numpy called it.
 struct array_value {
     std::string_view type{}; // "<f8"
@@ -124,8 +120,7 @@ struct array_value {
     bool fortran_order{false};
 };
 
-// Nodes that every graph begins with.
-inline constexpr std::uint32_t absent_node = 0;
+// Nodes that every graph begins with, behind absent_node.
 inline constexpr std::uint32_t none_node = 1;
 inline constexpr std::uint32_t false_node = 2;
 inline constexpr std::uint32_t true_node = 3;

@@ -6,21 +6,18 @@
 // Refuses: nothing; every accessor of a value that could not be built returns that value's own error.
 #pragma once
 
-#include <ckpt/core/key_path.hpp>
 #include <ckpt/core/result.hpp>
 #include <ckpt/pickle/globals.hpp>
-#include <ckpt/pickle/graph.hpp>
-#include <ckpt/pickle/names.hpp>
+#include <ckpt/pickle/graph_fwd.hpp>
+#include <ckpt/tensor/dtype.hpp>
 #include <ckpt/tensor/tensor.hpp>
 
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
-#include <utility>
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
@@ -191,10 +188,8 @@ class value {
 
     value(const detail::graph* graph, std::uint32_t node) noexcept : graph_{graph}, node_{node} {}
 
-    [[nodiscard]] const detail::node& at_node(std::uint32_t index) const noexcept { return graph_->nodes[index]; }
-    [[nodiscard]] detail::node self() const noexcept {
-        return graph_ != nullptr ? graph_->nodes[node_] : detail::node{};
-    }
+    [[nodiscard]] const detail::node& at_node(std::uint32_t index) const noexcept;
+    [[nodiscard]] detail::node self() const noexcept;
     [[nodiscard]] value child(std::uint32_t node) const noexcept {
         return node == detail::absent_node ? value{} : value{graph_, node};
     }
@@ -216,6 +211,8 @@ struct detail_access {
     }
     [[nodiscard]] static std::uint32_t node(const value& v) noexcept { return v.node_; }
     [[nodiscard]] static const detail::graph* graph(const value& v) noexcept { return v.graph_; }
+    /// Bytes of the pickle, or of the header, that the value's graph was made of; 0 for an absent value.
+    [[nodiscard]] static std::uint64_t metadata_bytes(const value& v) noexcept;
 };
 
 /// Values in a row. Borrows.
@@ -299,23 +296,17 @@ class call {
     value::range items{}; ///< of APPENDS or SETITEMS (keys and values in turn)
 
     /// The error to return. `what` is shown; text from the file must go through `quoted` of the caller's own.
-    [[nodiscard]] ckpt::error fail(errc code, std::string_view what) const {
-        return {.code = code, .offset = offset(), .record = std::string(graph_->record), .detail = std::string(what)};
-    }
+    [[nodiscard]] ckpt::error fail(errc code, std::string_view what) const;
 
-    [[nodiscard]] result<value> make_none() { return value{graph_, detail::none_node}; }
-    [[nodiscard]] result<value> make_bool(bool b) { return value{graph_, b ? detail::true_node : detail::false_node}; }
+    [[nodiscard]] result<value> make_none();
+    [[nodiscard]] result<value> make_bool(bool b);
     [[nodiscard]] result<value> make_int(std::int64_t v);
     [[nodiscard]] result<value> make_unsigned(std::uint64_t v);
     [[nodiscard]] result<value> make_real(double v);
     [[nodiscard]] result<value> make_complex(double re, double im);
     /// Copies the text.
-    [[nodiscard]] result<value> make_string(std::string_view text) {
-        return make_text(detail::node_kind::string, text);
-    }
-    [[nodiscard]] result<value> make_bytes(std::span<const std::byte> bytes) {
-        return make_text(detail::node_kind::bytes, {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
-    }
+    [[nodiscard]] result<value> make_string(std::string_view text);
+    [[nodiscard]] result<value> make_bytes(std::span<const std::byte> bytes);
     /// A tuple of values of the same file.
     [[nodiscard]] result<value> make_tuple(std::span<const value> elements);
 
@@ -339,18 +330,16 @@ class call {
     [[nodiscard]] detail::graph& graph() const noexcept { return *graph_; }
     [[nodiscard]] std::uint32_t node() const noexcept { return node_; }
     [[nodiscard]] std::uint32_t rank_limit() const noexcept { return rank_limit_; }
-    [[nodiscard]] std::span<const std::uint32_t> arguments() const noexcept {
-        return graph_->elements(graph_->nodes[detail_access::node(args)]);
-    }
+    [[nodiscard]] std::span<const std::uint32_t> arguments() const noexcept;
     /// The same call with other arguments (a tuple node), for builders that wrap another.
     [[nodiscard]] call with_arguments(std::uint32_t tuple) const noexcept;
     [[nodiscard]] result<value> make_tensor(const detail::tensor_data& data);
     /// The object stays what it is: name, arguments and state, without a meaning.
-    [[nodiscard]] result<value> keep_inert() const noexcept { return value{graph_, node_}; }
+    [[nodiscard]] result<value> keep_inert() const noexcept;
     [[nodiscard]] result<value> make(const detail::node& n, std::uint64_t bytes);
 
   private:
-    [[nodiscard]] std::uint64_t offset() const noexcept { return graph_->place(graph_->nodes[node_ + 1].link.c); }
+    [[nodiscard]] std::uint64_t offset() const noexcept;
     [[nodiscard]] result<value> make_text(detail::node_kind kind, std::string_view text);
 
     detail::graph* graph_;

@@ -10,6 +10,7 @@
 #include <ckpt/state/gathered_storages.hpp>
 #include <ckpt/state/lineage.hpp>
 #include <ckpt/state/state_dict.hpp>
+#include <ckpt/state/state_dict_data.hpp>
 #include <ckpt/tensor/parts.hpp>
 
 #include <cstddef>

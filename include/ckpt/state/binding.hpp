@@ -10,13 +10,14 @@
 // each from the same list in the same order. Everything between (state/load.hpp) is ordinary code.
 #pragma once
 
+#include <ckpt/core/error.hpp>
 #include <ckpt/core/fixed_string.hpp>
 #include <ckpt/state/state_dict.hpp>
 #include <ckpt/tensor/copy.hpp>
+#include <ckpt/tensor/dtype.hpp>
 #include <ckpt/tensor/tensor.hpp>
 #include <ckpt/tensor/view.hpp>
 
-#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -74,6 +75,8 @@ template <class T> struct binding;
 
 namespace detail {
 
+struct state_dict_entry; // state/state_dict_data.hpp
+
 enum class target_kind : std::uint8_t { view, copy, handle, place };
 
 /// What a target takes. Plain data, borrowed sizes.
@@ -94,7 +97,7 @@ struct load_target {
     std::string key{};
     target_type type{};
     target_outcome outcome{target_outcome::missing};
-    const state_dict_data::entry* found{nullptr};
+    const state_dict_entry* found{nullptr};
     ckpt::tensor source{};
     const std::byte* address{nullptr}; ///< of the first element, for a view
     std::size_t bytes{0};              ///< of a copy
@@ -105,8 +108,7 @@ struct load_target {
 /// exist.
 class target_list {
   public:
-    explicit target_list(const state_dict_data& weights) noexcept
-        : weights_{&weights}, elements_left_{8 * std::uint64_t{weights.entries.size()}} {}
+    explicit target_list(const state_dict& weights) noexcept;
 
     std::vector<load_target> targets{};
     std::vector<std::size_t> decisions{}; ///< for each vector its size, for each optional whether it is there; in order

@@ -10,19 +10,14 @@
 // integers and what these stand for. Two buffers of 128 KiB are all that it needs.
 #pragma once
 
-#include <ckpt/core/result.hpp>
+#include <ckpt/core/error.hpp>
 #include <ckpt/state/state_dict.hpp>
-#include <ckpt/tensor/tensor.hpp>
 
-#include <algorithm>
-#include <bit>
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <optional>
 #include <string>
-#include <utility>
+#include <string_view>
 #include <vector>
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
@@ -57,45 +52,6 @@ struct state_diff {
     std::size_t equal{};
     [[nodiscard]] bool same() const noexcept { return only_a.empty() && only_b.empty() && changed.empty(); }
 };
-
-namespace detail {
-
-/// Compares two tensors of one dtype and one shape, part by part.
-class value_comparison {
-  public:
-    value_comparison(const tensor& a, const tensor& b) noexcept;
-
-    /// Whether all values are equal; `max_abs_diff` then says how far apart they are.
-    [[nodiscard]] result<bool> run();
-    [[nodiscard]] std::optional<double> max_abs_diff() const noexcept { return largest_; }
-
-  private:
-    /// Every dimension by itself, but those of size 1.
-    [[nodiscard]] static box plain_box(const tensor_data& t) noexcept;
-    /// Several values share a byte: their sums are compared.
-    [[nodiscard]] result<bool> by_digest();
-
-    /// Compilers may assume that there are no NaN, so that it is told by its bits.
-    void take(double d) noexcept;
-    void measure(const std::byte* left, const std::byte* right, std::uint64_t n);
-
-    const tensor_data* a_;
-    const tensor_data* b_;
-    const storage_source* from_a_;
-    const storage_source* from_b_;
-    bool equal_{true};
-    std::optional<double> largest_{};
-};
-
-/// Nothing where the two are equal.
-[[nodiscard]] inline std::optional<changed_tensor> compare(const tensor& a, const tensor& b);
-
-/// The same of what hangs below two tensors: parts by their names, and quantizers.
-[[nodiscard]] std::optional<changed_tensor> compare_parts(const tensor& a, const tensor& b);
-
-[[nodiscard]] std::optional<changed_tensor> compare(const tensor& a, const tensor& b);
-
-} // namespace detail
 
 /// Compares the tensors of two state_dicts by key. Reads all values that both have. Entries that are no tensors do not
 /// count.

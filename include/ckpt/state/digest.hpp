@@ -6,13 +6,10 @@
 // Refuses: what has no values to sum: a tensor that was refused, sparse, meta.
 #pragma once
 
-#include <ckpt/core/sha256.hpp>
+#include <ckpt/core/result.hpp>
 #include <ckpt/state/state_dict.hpp>
 
-#include <cstddef>
-#include <cstdint>
 #include <string>
-#include <string_view>
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
 

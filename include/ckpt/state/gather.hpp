@@ -14,6 +14,7 @@
 #include <ckpt/core/result.hpp>
 #include <ckpt/core/shared.hpp>
 #include <ckpt/tensor/dtype.hpp>
+#include <ckpt/tensor/geometry.hpp>
 #include <ckpt/tensor/storage.hpp>
 #include <ckpt/tensor/tensor.hpp>
 

@@ -8,14 +8,11 @@
 
 #include <ckpt/core/config.hpp>
 #include <ckpt/tensor/dtype.hpp>
-#include <ckpt/tensor/shape_text.hpp>
 
 #include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <span>
 #include <string>
-#include <string_view>
 #include <vector>
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
@@ -84,13 +81,6 @@ struct load_report {
     /// One JSON object with the members of this struct in a fixed order, and "complete" and "ok" before them.
     [[nodiscard]] std::string json() const;
 };
-
-namespace detail {
-
-/// How shapes stand in reports: a target's size may be any.
-inline constexpr shape_style sizes_style{.most = 16, .counts_rest = false, .negative = "any"};
-
-} // namespace detail
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI
 

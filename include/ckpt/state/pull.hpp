@@ -10,7 +10,6 @@
 #include <ckpt/core/shared.hpp>
 #include <ckpt/state/load.hpp>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
@@ -18,49 +17,18 @@
 #include <string>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
 namespace detail {
-
-/// What was asked for so far. Scopes share it.
-class pull_record final : public counted {
-  public:
-    pull_record(const state_dict& weights, load_options options) : weights_{weights}, options_{std::move(options)} {}
-
-    [[nodiscard]] const state_dict& weights() const noexcept { return weights_; }
-    [[nodiscard]] bool casts() const noexcept { return options_.casts; }
-
-    /// Judges one request and remembers it. A tensor that is there and fits, or the error.
-    [[nodiscard]] result<load_target> ask(std::string key, const target_type& type, bool optional);
-    /// The last request failed after all: its values cannot be read.
-    [[nodiscard]] error fail(error e);
-
-    /// The last request of each key counts: an engine may try one type, and then another.
-    [[nodiscard]] load_report report() const;
-
-  private:
-    struct request {
-        std::string key{};
-        target_type type{};
-        std::vector<std::int64_t> sizes{};
-        bool optional{};
-        std::optional<std::string> failure{};
-    };
-    state_dict weights_;
-    load_options options_;
-    std::vector<request> requests_{};
-};
-
+class pull_record; // state/impl/pull.ipp
 } // namespace detail
 
 /// Gives out tensors by name and remembers what was asked for. What it gives borrows from the state_dict. Scopes share
 /// what is remembered. For one thread.
 class puller {
   public:
-    explicit puller(const state_dict& weights, load_options options = {})
-        : record_{detail::make_shared<detail::pull_record>(weights, std::move(options))} {}
+    explicit puller(const state_dict& weights, load_options options = {});
     explicit puller(const state_dict&&, load_options = {}) = delete;
 
     /// The same puller for keys below `name`: its `view("weight")` asks for "name.weight".
@@ -69,13 +37,13 @@ class puller {
     [[nodiscard]] std::string prefix() const { return prefix_; }
 
     /// Whether the state_dict has the key. Asks for nothing.
-    [[nodiscard]] bool contains(std::string_view key) const { return record_->weights().contains(key_of(key)); }
+    [[nodiscard]] bool contains(std::string_view key) const;
 
     /// A view, as `state_dict::view`; `sizes` are those that it must have: `{any, 784}`.
     template <class T, std::size_t Rank>
     [[nodiscard]] result<tensor_view<T, Rank>> view(std::string_view key,
                                                     std::initializer_list<std::int64_t> sizes = {}) const {
-        auto found = record_->ask(key_of(key), type_of<tensor_view<T, Rank>>(sizes), false);
+        auto found = ask(key, type_of<tensor_view<T, Rank>>(sizes), false);
         if (!found) return std::move(found).error();
         return write<tensor_view<T, Rank>>(*found);
     }
@@ -83,7 +51,7 @@ class puller {
     template <class T, std::size_t Rank>
     [[nodiscard]] result<std::optional<tensor_view<T, Rank>>>
     optional_view(std::string_view key, std::initializer_list<std::int64_t> sizes = {}) const {
-        auto found = record_->ask(key_of(key), type_of<tensor_view<T, Rank>>(sizes), true);
+        auto found = ask(key, type_of<tensor_view<T, Rank>>(sizes), true);
         if (found) return std::optional{write<tensor_view<T, Rank>>(*found)};
         if (found.error().code == errc::key_missing) return std::optional<tensor_view<T, Rank>>{};
         return std::move(found).error();
@@ -92,11 +60,9 @@ class puller {
     template <class T, std::size_t Rank>
     [[nodiscard]] result<tensor_copy<T, Rank>> copy(std::string_view key,
                                                     std::initializer_list<std::int64_t> sizes = {}) const {
-        auto found = record_->ask(key_of(key), type_of<tensor_copy<T, Rank>>(sizes), false);
+        auto found = ask(key, type_of<tensor_copy<T, Rank>>(sizes), false);
+        if (found) found = fill(*std::move(found));
         if (!found) return std::move(found).error();
-        auto memory = detail::make_owned_copy(found->source, found->type.type, record_->casts(), found->bytes);
-        if (!memory) return record_->fail(std::move(memory).error());
-        found->memory = *std::move(memory);
         return write<tensor_copy<T, Rank>>(*found);
     }
     /// The tensor, whatever its type.
@@ -104,10 +70,15 @@ class puller {
 
     /// What was asked for in this and in all other scopes, and what never was. Of several requests for one key the last
     /// counts.
-    [[nodiscard]] load_report report() const { return record_->report(); }
+    [[nodiscard]] load_report report() const;
 
   private:
     [[nodiscard]] std::string key_of(std::string_view name) const;
+    /// Judges one request and remembers it. A tensor that is there and fits, or the error.
+    [[nodiscard]] result<detail::load_target> ask(std::string_view key, const detail::target_type& type,
+                                                  bool optional) const;
+    /// Copies the values of a tensor that fits.
+    [[nodiscard]] result<detail::load_target> fill(detail::load_target found) const;
     template <class Target>
     [[nodiscard]] static detail::target_type type_of(std::initializer_list<std::int64_t> sizes) noexcept {
         detail::target_type out = detail::target_traits<Target>::type();

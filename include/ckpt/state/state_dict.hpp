@@ -9,22 +9,15 @@
 // (tensors, views, text) borrows from it; the functions that do so are deleted for temporaries.
 #pragma once
 
-#include <ckpt/core/arena.hpp>
-#include <ckpt/core/limits.hpp>
+#include <ckpt/core/error.hpp>
 #include <ckpt/core/result.hpp>
 #include <ckpt/core/shared.hpp>
 #include <ckpt/pickle/value.hpp>
-#include <ckpt/state/lineage.hpp>
-#include <ckpt/state/nearest.hpp>
-#include <ckpt/state/owned_storages.hpp>
-#include <ckpt/state/walk.hpp>
 #include <ckpt/tensor/tensor.hpp>
+#include <ckpt/tensor/view.hpp>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
-#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -33,43 +26,9 @@
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
 namespace detail {
-
-struct state_dict_data final : counted {
-    struct entry {
-        std::string_view key{};
-        const tensor_data* data{nullptr};
-    };
-    struct other {
-        std::string_view key{};
-        value content{};
-    };
-
-    shared<counted> file{};            // keeps the graph and its bytes alive, and keys that are not in `memory`
-    shared<storage_source> storages{}; // copies of storages, or what gathers tensors; null where the file's serve
-    const storage_source* source{nullptr};
-    arena memory{}; // keys that were joined
-    std::vector<entry> entries{};
-    std::vector<std::uint32_t> by_key{}; // numbers of entries, sorted by key
-    std::vector<other> others{};
-    std::size_t refused{0};
-    std::string path{}; // where the dictionary stands in the file
-    value root{};
-    shared<lineage> history{}; // where entries came from; null where nothing was remapped
-
-    /// The path of an entry, for errors.
-    [[nodiscard]] std::string where(std::string_view key) const {
-        return path.empty() ? std::string(key) : path + '/' + std::string(key);
-    }
-    void sort_keys();
-    [[nodiscard]] const entry* find(std::string_view key) const noexcept;
-};
-
+struct state_dict_data; // state/state_dict_data.hpp
 struct state_dict_access;
-
 } // namespace detail
-
-class state_dict;
-result<std::string> checkpoint_digest(const state_dict& weights);
 
 /// Tensors by key, in the file's order. A cheap handle to an immutable object; copies share it.
 class state_dict {
@@ -84,25 +43,30 @@ class state_dict {
         using value_type = entry;
         using difference_type = std::ptrdiff_t;
         iterator() noexcept = default;
-        iterator(const detail::state_dict_data* data, std::size_t at) noexcept : data_{data}, at_{at} {}
         [[nodiscard]] entry operator*() const noexcept;
-        iterator& operator++() noexcept { return ++at_, *this; }
+        iterator& operator++() noexcept {
+            ++at_;
+            return *this;
+        }
         iterator operator++(int) noexcept { return {data_, at_++}; }
         [[nodiscard]] bool operator==(const iterator& other) const noexcept { return at_ == other.at_; }
 
       private:
+        friend class state_dict;
+        iterator(const detail::state_dict_data* data, std::size_t at) noexcept : data_{data}, at_{at} {}
+
         const detail::state_dict_data* data_{nullptr};
         std::size_t at_{0};
     };
 
-    [[nodiscard]] std::size_t size() const noexcept { return data_->entries.size(); }
-    [[nodiscard]] bool empty() const noexcept { return data_->entries.empty(); }
-    [[nodiscard]] iterator begin() const& noexcept { return {data_.get(), 0}; }
-    [[nodiscard]] iterator end() const& noexcept { return {data_.get(), size()}; }
+    [[nodiscard]] std::size_t size() const noexcept;
+    [[nodiscard]] bool empty() const noexcept { return size() == 0; }
+    [[nodiscard]] iterator begin() const& noexcept;
+    [[nodiscard]] iterator end() const& noexcept;
     iterator begin() const&& = delete;
     iterator end() const&& = delete;
 
-    [[nodiscard]] bool contains(std::string_view key) const noexcept { return data_->find(key) != nullptr; }
+    [[nodiscard]] bool contains(std::string_view key) const noexcept;
 
     /// The tensor stored under `key`; it borrows from the state_dict.
     /// Fails with `key_missing`, naming the nearest keys, and with the entry's own error where its tensor was refused.
@@ -114,7 +78,7 @@ class state_dict {
         auto found = at(key);
         if (!found) return std::move(found).error();
         auto out = found->view<T, Rank>();
-        if (!out) out.error().path = data_->where(key);
+        if (!out) out.error().path = path_of(key);
         return out;
     }
     template <class T, std::size_t Rank> result<tensor_view<T, Rank>> view(std::string_view) const&& = delete;
@@ -128,24 +92,24 @@ class state_dict {
     std::vector<other> others() const&& = delete;
 
     /// How many entries are tensors that could not be built. They keep their keys; every access returns their error.
-    [[nodiscard]] std::size_t refused() const noexcept { return data_->refused; }
+    [[nodiscard]] std::size_t refused() const noexcept;
     /// Where the dictionary stands in the file, as a path; empty for the root.
-    [[nodiscard]] const std::string& path() const& noexcept { return data_->path; }
+    [[nodiscard]] const std::string& path() const& noexcept;
     const std::string& path() const&& = delete;
     /// The dictionary itself, as a value: its class, its metadata.
-    [[nodiscard]] value root() const& noexcept { return data_->root; }
+    [[nodiscard]] value root() const& noexcept;
     value root() const&& = delete;
 
     /// The same state_dict with its storages copied into memory of its own; see `storage_mode::owned`.
     /// A storage that cannot be read fails where its tensors' bytes are asked for.
     [[nodiscard]] state_dict owned() const;
 
+  private:
+    friend struct detail::state_dict_access;
     explicit state_dict(detail::shared<detail::state_dict_data> data) noexcept : data_{std::move(data)} {}
 
-  private:
-    friend result<std::string> checkpoint_digest(const state_dict& weights);
-    friend struct detail::state_dict_access;
-    [[nodiscard]] ckpt::error refusal_of(const detail::state_dict_data::entry& e) const;
+    /// Where an entry stands in the file, for errors.
+    [[nodiscard]] std::string path_of(std::string_view key) const;
     [[nodiscard]] ckpt::error missing(std::string_view key) const;
 
     detail::shared<detail::state_dict_data> data_;
@@ -158,11 +122,8 @@ struct state_dict_access {
     [[nodiscard]] static const shared<state_dict_data>& data(const state_dict& weights) noexcept {
         return weights.data_;
     }
+    [[nodiscard]] static state_dict make(shared<state_dict_data> data) noexcept { return state_dict{std::move(data)}; }
 };
-
-/// Flattens `root` into a state_dict. `file` keeps everything alive that the values borrow from.
-[[nodiscard]] result<state_dict> make_state_dict(const value& root, std::string path, shared<counted> file,
-                                                 const storage_source& source, const limits& most);
 
 } // namespace detail
 } // namespace ckpt::inline CKPT_DETAIL_ABI

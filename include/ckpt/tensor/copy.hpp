@@ -7,7 +7,6 @@
 //          more memory than the storage behind it has: an expanded tensor may claim any shape.
 #pragma once
 
-#include <ckpt/core/checked.hpp>
 #include <ckpt/core/result.hpp>
 #include <ckpt/tensor/tensor.hpp>
 #include <ckpt/tensor/view.hpp>
@@ -24,6 +23,8 @@
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
 namespace detail {
+
+void set_dense_strides(std::span<const std::int64_t>, bool, std::int64_t*) noexcept; // tensor/geometry.hpp
 
 /// Owns bytes that begin at a multiple of 64.
 class aligned_memory {

@@ -9,6 +9,7 @@
 #include <ckpt/core/checked.hpp>
 #include <ckpt/core/error.hpp>
 #include <ckpt/tensor/dtype.hpp>
+#include <ckpt/tensor/layout.hpp>
 #include <ckpt/tensor/shape_text.hpp>
 
 #include <cstddef>
@@ -18,38 +19,6 @@
 #include <string_view>
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
-
-/// How the values of a tensor are kept. Only `strided` tensors have elements of their own; others have
-/// parts or nothing. A size of a `jagged` or `nested` tensor that differs from row to row is -1.
-enum class layout : std::uint8_t {
-    strided,
-    sparse_coo,
-    sparse_csr,
-    sparse_csc,
-    sparse_bsr,
-    sparse_bsc,
-    jagged,
-    nested,
-    meta,
-    wrapper
-};
-
-/// "strided", "sparse_coo" and so on; NUL-terminated.
-[[nodiscard]] constexpr std::string_view name(layout kind) noexcept {
-    switch (kind) {
-    case layout::strided: return "strided";
-    case layout::sparse_coo: return "sparse_coo";
-    case layout::sparse_csr: return "sparse_csr";
-    case layout::sparse_csc: return "sparse_csc";
-    case layout::sparse_bsr: return "sparse_bsr";
-    case layout::sparse_bsc: return "sparse_bsc";
-    case layout::jagged: return "jagged";
-    case layout::nested: return "nested";
-    case layout::meta: return "meta";
-    case layout::wrapper: return "wrapper";
-    }
-    return "unknown";
-}
 
 namespace detail {
 

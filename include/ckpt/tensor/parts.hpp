@@ -9,6 +9,7 @@
 #include <ckpt/core/arena.hpp>
 #include <ckpt/core/index_table.hpp>
 #include <ckpt/tensor/geometry.hpp>
+#include <ckpt/tensor/layout.hpp>
 #include <ckpt/tensor/storage.hpp>
 
 #include <cstddef>
@@ -19,28 +20,6 @@
 #include <vector>
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
-
-/// How the integers of a quantised tensor stand for numbers: (q - zero_point) * scale, with one pair for the tensor, or
-/// one for each index of an axis.
-enum class qscheme : std::uint8_t {
-    per_tensor_affine,
-    per_tensor_symmetric,
-    per_channel_affine,
-    per_channel_symmetric,
-    per_channel_affine_float_qparams ///< scales and zero points are float32
-};
-
-/// PyTorch's name without "torch."; NUL-terminated.
-[[nodiscard]] constexpr std::string_view name(qscheme scheme) noexcept {
-    switch (scheme) {
-    case qscheme::per_tensor_affine: return "per_tensor_affine";
-    case qscheme::per_tensor_symmetric: return "per_tensor_symmetric";
-    case qscheme::per_channel_affine: return "per_channel_affine";
-    case qscheme::per_channel_symmetric: return "per_channel_symmetric";
-    case qscheme::per_channel_affine_float_qparams: return "per_channel_affine_float_qparams";
-    }
-    return "unknown";
-}
 
 namespace detail {
 

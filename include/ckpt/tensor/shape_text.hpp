@@ -24,6 +24,9 @@ struct shape_style {
     std::string_view negative{};       ///< what stands for a negative number; the number itself where this is empty
 };
 
+/// How shapes stand in reports of loads: a target's size may be any.
+inline constexpr shape_style sizes_style{.most = 16, .counts_rest = false, .negative = "any"};
+
 /// "[2, 3]"; "[]" for no numbers.
 [[nodiscard]] std::string shape_text(std::span<const std::int64_t> numbers, const shape_style& style = {});
 

@@ -6,36 +6,16 @@
 // Refuses: indices that contradict the shape (rule V3); other types; parts far larger than their storages.
 #pragma once
 
-#include <ckpt/tensor/indices.hpp>
+#include <ckpt/core/result.hpp>
+#include <ckpt/tensor/tensor.hpp>
 
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <span>
-#include <string>
-#include <type_traits>
-#include <vector>
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
 namespace detail {
-
-/// Adds `n` elements to others, as torch's to_dense() does where an index is there twice.
-template <class T> inline void add_numbers(const std::byte* in, std::byte* out, std::uint64_t n) noexcept {
-    for (std::uint64_t i = 0; i < n; ++i) {
-        T sum;
-        T more;
-        std::memcpy(&sum, out + i * sizeof(T), sizeof(T));
-        std::memcpy(&more, in + i * sizeof(T), sizeof(T));
-        if constexpr (std::is_same_v<T, f16> || std::is_same_v<T, bf16>)
-            sum = T::from_float(static_cast<float>(sum) + static_cast<float>(more));
-        else if constexpr (std::is_same_v<T, bool>) sum = sum || more;
-        else sum = static_cast<T>(sum + more);
-        std::memcpy(out + i * sizeof(T), &sum, sizeof(T));
-    }
-}
-/// False for types that torch has no sum for.
-[[nodiscard]] bool add_elements(ckpt::dtype type, const std::byte* in, std::byte* out, std::uint64_t n) noexcept;
 
 [[nodiscard]] result<void> copy_dense(const tensor_data* handle, const storage_source* source, ckpt::dtype to,
                                       std::byte* out, std::uint64_t room);

@@ -6,122 +6,51 @@
 // Refuses: a view that would show wrong numbers; the hint says what works instead.
 #pragma once
 
-#include <ckpt/core/checked.hpp>
-#include <ckpt/core/digest.hpp>
 #include <ckpt/core/result.hpp>
-#include <ckpt/tensor/convert.hpp>
 #include <ckpt/tensor/dtype.hpp>
-#include <ckpt/tensor/geometry.hpp>
 #include <ckpt/tensor/half.hpp>
-#include <ckpt/tensor/parts.hpp>
-#include <ckpt/tensor/storage.hpp>
-#include <ckpt/tensor/strided.hpp>
+#include <ckpt/tensor/layout.hpp>
 #include <ckpt/tensor/view.hpp>
 
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <optional>
 #include <span>
-#include <string>
 #include <string_view>
-#include <vector>
+#include <utility>
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
 namespace detail {
 
-/// What is common to every access to elements.
-[[nodiscard]] result<void> check_access(const tensor_data* data, const storage_source* source);
+struct tensor_data;   // tensor/geometry.hpp
+struct named_data;    // tensor/parts.hpp
+class storage_source; // tensor/storage.hpp
+struct tensor_access;
 
-[[nodiscard]] error not_contiguous();
-
-[[nodiscard]] error lazy_bit_error(const tensor_data& data);
-
-[[nodiscard]] error packed_error(ckpt::dtype type);
-
-[[nodiscard]] error rank_error(const tensor_data& data, std::size_t rank);
-
-/// A storage as a copy sees it: all its bytes, or, where they are not in memory, a way to read them.
-struct storage_access {
-    const storage_source* source{};
-    std::uint32_t storage{};
-    const std::byte* memory{};        ///< null: by reads
-    std::vector<std::byte> staging{}; ///< of reads; or what `memory` points to
-
-    [[nodiscard]] result<void> gather_part(const box& part, std::size_t size, std::byte* out);
-    [[nodiscard]] result<void> copy(std::uint64_t offset, std::span<std::byte> out) const;
+/// What a view is made of: its first element (null where there are none), and a size and a stride for each dimension.
+struct view_parts {
+    const std::byte* address{nullptr};
+    const std::int64_t* shape{nullptr};
+    const std::int64_t* strides{nullptr};
 };
 
-/// Opens the storage of a tensor with elements. That its geometry fits was checked when it was made, and is again here.
-/// `inflate`: for one copy of it; a compressed storage is then inflated once, into memory of the access.
-[[nodiscard]] result<storage_access> open_storage(const tensor_data& data, const storage_source& source,
-                                                  bool inflate = false);
-
-/// Bytes that are in memory at once while elements are converted or summed, beside the staging of reads.
-inline constexpr std::uint64_t part_bytes = std::uint64_t{1} << 17;
-
-/// Calls `f(values, first, count)` with the values of a packed type of less than 8 bits, one in a byte, in parts of at
-/// most `most`. The tensor is contiguous.
-template <class F>
-[[nodiscard]] inline result<void> unpack_parts(const tensor_data& data, storage_access& access, std::uint64_t most,
-                                               F&& f) {
-    const std::size_t width = bits(data.type);
-    const std::uint64_t per_byte = 8 / width;
-    std::vector<std::byte> buffer(static_cast<std::size_t>(bytes_of(data.type, most) + 1));
-    std::vector<std::byte> values(static_cast<std::size_t>(most));
-    for (std::uint64_t done = 0; done < data.numel;) {
-        const std::uint64_t first = data.storage_offset + done;
-        const std::uint64_t skip = first % per_byte;
-        const std::uint64_t n = data.numel - done < most ? data.numel - done : most;
-        auto read =
-            access.copy(first / per_byte, {buffer.data(), static_cast<std::size_t>(bytes_of(data.type, skip + n))});
-        if (!read) return read;
-        unpack(width, buffer.data(), skip, n, values.data());
-        f(static_cast<const std::byte*>(values.data()), done, n);
-        done += n;
-    }
-    return {};
-}
-
-/// The values of a packed type with less than 8 bits, one in a byte.
-[[nodiscard]] result<void> copy_unpacked(const tensor_data& data, storage_access& access, std::byte* out);
-
-/// Whether the elements are copied as they are: `to` is their type, or what it is stored as. `exact`: no conversions.
-[[nodiscard]] constexpr bool is_plain_copy(ckpt::dtype type, ckpt::dtype to, bool exact) noexcept {
-    return type == to || (stored_integer(type) == to && !(type == ckpt::dtype::bool_ && !exact));
-}
-
-/// What a copy of all elements as type `to` asks of a tensor; nothing is read.
-[[nodiscard]] result<void> check_copy(const tensor_data* handle, const storage_source* source, ckpt::dtype to,
-                                      bool exact);
+/// The parts of a view of `as` and `rank`, whose elements are aligned to `alignment` bytes.
+[[nodiscard]] result<view_parts> view_of(const tensor_data* handle, const storage_source* source, ckpt::dtype as,
+                                         std::size_t rank, std::size_t alignment);
 
 /// Copies all elements to `out` as type `to`, in row-major order and native byte order. `exact`: no conversions.
 [[nodiscard]] result<void> copy_tensor(const tensor_data* handle, const storage_source* source, ckpt::dtype to,
                                        bool exact, std::byte* out, std::uint64_t room);
 
-/// Whether reading all values is in proportion to what is stored: an expanded tensor may claim any shape.
-[[nodiscard]] result<void> check_output(const tensor_data& data, const storage_source& source);
-
 /// CRC-32 of the values, each little-endian, in row-major order; of the stored bytes where several values share one.
 [[nodiscard]] result<std::uint32_t> digest_tensor(const tensor_data* handle, const storage_source* source);
 
-/// Why there is no pointer to the elements: the file is read, or the tensor is the result of a gather.
-[[nodiscard]] error not_in_memory(const tensor_data& data, const storage_source& source);
-
-/// The first element of a tensor in memory, for a view of `as` and `rank`; null where there are no elements.
-[[nodiscard]] result<const std::byte*> view_address(const tensor_data* handle, const storage_source* source,
-                                                    ckpt::dtype as, std::size_t rank);
-
 /// The one place that makes a typed pointer of bytes: null where they are not aligned.
-template <class T> [[nodiscard]] inline const T* typed_pointer(const std::byte* at) noexcept {
+template <class T> [[nodiscard]] const T* typed_pointer(const std::byte* at) noexcept {
     if (reinterpret_cast<std::uintptr_t>(at) % alignof(T) != 0) return nullptr;
     return reinterpret_cast<const T*>(at);
 }
-
-[[nodiscard]] error misaligned_error(ckpt::dtype type, std::size_t alignment);
-
-struct tensor_access;
 
 } // namespace detail
 
@@ -136,41 +65,33 @@ class tensor {
 
     [[nodiscard]] explicit operator bool() const noexcept { return data_ != nullptr; }
 
-    [[nodiscard]] ckpt::dtype dtype() const noexcept { return data_ != nullptr ? data_->type : ckpt::dtype{}; }
-    [[nodiscard]] ckpt::layout layout() const noexcept { return data_ != nullptr ? data_->kind : ckpt::layout{}; }
-    [[nodiscard]] std::span<const std::int64_t> shape() const noexcept {
-        return data_ != nullptr ? data_->sizes() : std::span<const std::int64_t>{};
-    }
+    [[nodiscard]] ckpt::dtype dtype() const noexcept;
+    [[nodiscard]] ckpt::layout layout() const noexcept;
+    [[nodiscard]] std::span<const std::int64_t> shape() const noexcept;
     /// In elements.
-    [[nodiscard]] std::span<const std::int64_t> strides() const noexcept {
-        return data_ != nullptr ? data_->steps() : std::span<const std::int64_t>{};
-    }
-    [[nodiscard]] std::size_t rank() const noexcept { return data_ != nullptr ? data_->rank : 0; }
+    [[nodiscard]] std::span<const std::int64_t> strides() const noexcept;
+    [[nodiscard]] std::size_t rank() const noexcept;
     /// Elements of the shape; of a nested or jagged tensor, those that are stored.
-    [[nodiscard]] std::uint64_t numel() const noexcept { return data_ != nullptr ? data_->numel : 0; }
+    [[nodiscard]] std::uint64_t numel() const noexcept;
     /// Bytes of the elements, each counted once for every place that it has in the shape; of a tensor that consists of
     /// parts, those of its parts.
-    [[nodiscard]] std::uint64_t nbytes() const noexcept { return data_ != nullptr ? detail::bytes_of(*data_) : 0; }
+    [[nodiscard]] std::uint64_t nbytes() const noexcept;
     /// In elements.
-    [[nodiscard]] std::uint64_t storage_offset() const noexcept { return data_ != nullptr ? data_->storage_offset : 0; }
-    [[nodiscard]] bool requires_grad() const noexcept { return data_ != nullptr && data_->requires_grad; }
+    [[nodiscard]] std::uint64_t storage_offset() const noexcept;
+    [[nodiscard]] bool requires_grad() const noexcept;
     /// Whether the values are the stored ones negated; copies resolve it.
-    [[nodiscard]] bool is_neg() const noexcept { return data_ != nullptr && data_->neg; }
+    [[nodiscard]] bool is_neg() const noexcept;
     /// Whether the values are the stored ones conjugated; copies resolve it.
-    [[nodiscard]] bool is_conj() const noexcept { return data_ != nullptr && data_->conj; }
-    [[nodiscard]] bool is_contiguous() const noexcept { return data_ != nullptr && detail::is_contiguous(*data_); }
+    [[nodiscard]] bool is_conj() const noexcept;
+    [[nodiscard]] bool is_contiguous() const noexcept;
 
     /// Equal for tensors of one file that share their bytes (tied weights, views).
-    [[nodiscard]] std::uint32_t storage_id() const noexcept { return data_ != nullptr ? data_->storage : 0; }
+    [[nodiscard]] std::uint32_t storage_id() const noexcept;
     /// The storage's key in the archive ("0", "1", or an old file's address); empty where it has none.
-    [[nodiscard]] std::string_view storage_key() const noexcept {
-        return has_storage() ? source_->key(data_->storage) : std::string_view{};
-    }
-    [[nodiscard]] std::uint64_t storage_nbytes() const noexcept {
-        return has_storage() ? source_->nbytes(data_->storage) : 0;
-    }
+    [[nodiscard]] std::string_view storage_key() const noexcept;
+    [[nodiscard]] std::uint64_t storage_nbytes() const noexcept;
     /// Whether the values are gathered from other tensors when they are copied: there are no bytes to view.
-    [[nodiscard]] bool is_gathered() const noexcept { return has_storage() && source_->is_gathered(data_->storage); }
+    [[nodiscard]] bool is_gathered() const noexcept;
     /// The file that holds the storage, by its name in the folder; empty where the checkpoint is one file. Of a tensor
     /// that consists of parts, or is gathered from several files, the one with its first elements.
     [[nodiscard]] std::string_view file() const noexcept;
@@ -188,17 +109,13 @@ class tensor {
     /// How the integers of a quantised tensor stand for numbers; nothing for others.
     [[nodiscard]] std::optional<ckpt::quantizer> quantizer() const;
     /// The dotted name of a tensor subclass ("torch.distributed.tensor.DTensor"); empty for plain tensors.
-    [[nodiscard]] std::string_view class_name() const noexcept {
-        return data_ != nullptr && data_->extra != nullptr ? data_->extra->class_name : std::string_view{};
-    }
+    [[nodiscard]] std::string_view class_name() const noexcept;
     /// How a distributed tensor is laid out over its processes ("Shard(0), Replicate() on cpu mesh [2, 2]"), or where a
     /// shard lies in the whole ("offsets [0, 4]"); for people. Empty for others.
-    [[nodiscard]] std::string_view placement() const noexcept {
-        return data_ != nullptr && data_->extra != nullptr ? data_->extra->placement : std::string_view{};
-    }
+    [[nodiscard]] std::string_view placement() const noexcept;
 
     /// Why the tensor could not be built; null where it was. Every access to the values returns this error.
-    [[nodiscard]] const ckpt::error* refusal() const noexcept { return data_ != nullptr ? data_->refusal : nullptr; }
+    [[nodiscard]] const ckpt::error* refusal() const noexcept;
 
     /// The bytes of the elements as stored, in the file's byte order.
     /// Fails with `needs_copy` where they do not lie one after another, `lazy_bit` where they are not the values,
@@ -208,14 +125,13 @@ class tensor {
     /// A view of the elements, without a copy. `T` is the tensor's own type, or the integer that a bool, quantised
     /// or opaque element is stored as. Fails where the view would show wrong numbers; the hint says what works instead.
     template <class T, std::size_t Rank> [[nodiscard]] result<tensor_view<T, Rank>> view() const {
+        auto parts = detail::view_of(data_, source_, dtype_of<T>::value, Rank, alignof(T));
+        if (!parts) return std::move(parts).error();
         tensor_view<T, Rank> out{};
-        auto address = detail::view_address(data_, source_, dtype_of<T>::value, Rank);
-        if (!address) return std::move(address).error();
-        out.data = detail::typed_pointer<T>(*address);
-        if (out.data == nullptr && *address != nullptr) return detail::misaligned_error(data_->type, alignof(T));
+        out.data = detail::typed_pointer<T>(parts->address);
         for (std::size_t i = 0; i != Rank; ++i) {
-            out.shape[i] = data_->shape[i];
-            out.strides[i] = data_->strides[i];
+            out.shape[i] = parts->shape[i];
+            out.strides[i] = parts->strides[i];
         }
         return out;
     }
@@ -275,28 +191,37 @@ class part_range {
         using value_type = named_part;
         using difference_type = std::ptrdiff_t;
         iterator() noexcept = default;
-        iterator(const detail::named_data* at, const detail::storage_source* source) noexcept
-            : at_{at}, source_{source} {}
         [[nodiscard]] named_part operator*() const noexcept;
-        iterator& operator++() noexcept { return ++at_, *this; }
-        iterator operator++(int) noexcept { return {at_++, source_}; }
+        iterator& operator++() noexcept {
+            ++at_;
+            return *this;
+        }
+        iterator operator++(int) noexcept { return {first_, at_++, source_}; }
         [[nodiscard]] bool operator==(const iterator& other) const noexcept { return at_ == other.at_; }
 
       private:
-        const detail::named_data* at_{nullptr};
+        friend class part_range;
+        iterator(const detail::named_data* first, std::size_t at, const detail::storage_source* source) noexcept
+            : first_{first}, at_{at}, source_{source} {}
+
+        const detail::named_data* first_{nullptr};
+        std::size_t at_{0};
         const detail::storage_source* source_{nullptr};
     };
 
     part_range() noexcept = default;
-    part_range(std::span<const detail::named_data> parts, const detail::storage_source* source) noexcept
-        : parts_{parts}, source_{source} {}
-    [[nodiscard]] iterator begin() const noexcept { return {parts_.data(), source_}; }
-    [[nodiscard]] iterator end() const noexcept { return {parts_.data() + parts_.size(), source_}; }
-    [[nodiscard]] std::size_t size() const noexcept { return parts_.size(); }
-    [[nodiscard]] bool empty() const noexcept { return parts_.empty(); }
+    [[nodiscard]] iterator begin() const noexcept { return {first_, 0, source_}; }
+    [[nodiscard]] iterator end() const noexcept { return {first_, size_, source_}; }
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
+    [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
 
   private:
-    std::span<const detail::named_data> parts_{};
+    friend class tensor;
+    part_range(const detail::named_data* first, std::size_t size, const detail::storage_source* source) noexcept
+        : first_{first}, size_{size}, source_{source} {}
+
+    const detail::named_data* first_{nullptr};
+    std::size_t size_{0};
     const detail::storage_source* source_{nullptr};
 };
 

@@ -13,6 +13,7 @@
 #include <ckpt/core/shared.hpp>
 #include <ckpt/pickle/graph.hpp>
 #include <ckpt/pickle/value.hpp>
+#include <ckpt/torch/verify_report.hpp>
 
 #include <cstdint>
 #include <span>
@@ -22,15 +23,6 @@
 #include <vector>
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
-
-/// What a full check of a file, or of a set of files, found.
-struct verify_report {
-    std::uint64_t records{};       ///< whose headers were compared with the directory
-    std::uint64_t bytes{};         ///< that were read for checksums
-    std::uint64_t unchecked_crc{}; ///< records without a checksum of their writer
-    std::vector<ckpt::error> findings{};
-    [[nodiscard]] bool ok() const noexcept { return findings.empty(); }
-};
 
 namespace detail {
 

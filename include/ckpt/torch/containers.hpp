@@ -6,6 +6,7 @@
 // Refuses: arguments of other types or counts (V2).
 #pragma once
 
+#include <ckpt/pickle/graph.hpp>
 #include <ckpt/pickle/text.hpp>
 #include <ckpt/pickle/value.hpp>
 

@@ -1,234 +1,41 @@
-// ckpt/torch/globals.hpp: the names that PyTorch's own pickles use, and what they mean.
+// ckpt/torch/globals.hpp: the names that PyTorch's own pickles and numpy's use, and what they mean.
 //
 // SPDX-License-Identifier: MIT
-// In:      `torch_globals` as a part of a policy.
-// Out:     containers, bytes, sizes, parameters and tensors of every kind.
+// In:      `torch_globals`, `numpy_globals` and `nested_globals` as parts of a policy.
+// Out:     containers, bytes, sizes, parameters and tensors of every kind; numpy scalars and arrays.
 // Refuses: tensors that cannot be represented: the value is an error, the rest of the file opens.
 //
 // The names are those of torch/_weights_only_unpickler.py (torch 1.13 to 2.15), and what older files hold.
 #pragma once
 
 #include <ckpt/pickle/globals.hpp>
-#include <ckpt/torch/containers.hpp>
-#include <ckpt/torch/nested.hpp>
-#include <ckpt/torch/quantized.hpp>
-#include <ckpt/torch/rebuild.hpp>
-#include <ckpt/torch/sparse.hpp>
-#include <ckpt/torch/wrapper.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
 /// Tensors, parameters, storages, dtypes, and the containers that a state_dict is made of.
 struct torch_globals {
     static constexpr bool shipped = true;
-    static constexpr auto items_and_state = static_cast<global_accepts>(40);
-    using builders = detail::builders;
-    static constexpr global_entry entries[]{
-        {"_codecs", "encode", builders::codecs_encode, global_kind::scalar, global_accepts::nothing},
-        {"builtins", "bytearray", builders::byte_array, global_kind::scalar, global_accepts::nothing},
-        {"builtins", "bytes", builders::bytes, global_kind::scalar, global_accepts::nothing},
-        {"builtins", "complex", builders::complex_number, global_kind::scalar, global_accepts::nothing},
-        {"builtins", "frozenset", builders::frozen_set, global_kind::sequence, global_accepts::nothing},
-        {"builtins", "set", builders::set, global_kind::sequence, global_accepts::nothing},
-        {"collections", "Counter", builders::counter, global_kind::mapping, items_and_state},
-        {"collections", "OrderedDict", builders::ordered_dict, global_kind::mapping, items_and_state},
-        {"collections", "defaultdict", builders::default_dict, global_kind::mapping, items_and_state},
-        {"torch", "BFloat16Storage", nullptr, global_kind::storage, global_accepts::nothing},
-        {"torch", "BFloat16Tensor", builders::tensor_class, global_kind::tensor, global_accepts::state},
-        {"torch", "Bits16Storage", nullptr, global_kind::storage, global_accepts::nothing},
-        {"torch", "Bits1x8Storage", nullptr, global_kind::storage, global_accepts::nothing},
-        {"torch", "Bits2x4Storage", nullptr, global_kind::storage, global_accepts::nothing},
-        {"torch", "Bits4x2Storage", nullptr, global_kind::storage, global_accepts::nothing},
-        {"torch", "Bits8Storage", nullptr, global_kind::storage, global_accepts::nothing},
-        {"torch", "BoolStorage", nullptr, global_kind::storage, global_accepts::nothing},
-        {"torch", "BoolTensor", builders::tensor_class, global_kind::tensor, global_accepts::state},
-        {"torch", "ByteStorage", builders::listed_storage, global_kind::storage, global_accepts::nothing},
-        {"torch", "ByteTensor", builders::tensor_class, global_kind::tensor, global_accepts::state},
-        {"torch", "CharStorage", builders::listed_storage, global_kind::storage, global_accepts::nothing},
-        {"torch", "CharTensor", builders::tensor_class, global_kind::tensor, global_accepts::state},
-        {"torch", "ComplexDoubleStorage", nullptr, global_kind::storage, global_accepts::nothing},
-        {"torch", "ComplexFloatStorage", nullptr, global_kind::storage, global_accepts::nothing},
-        {"torch", "ComplexHalfStorage", nullptr, global_kind::storage, global_accepts::nothing},
-        {"torch", "DoubleStorage", builders::listed_storage, global_kind::storage, global_accepts::nothing},
-        {"torch", "DoubleTensor", builders::tensor_class, global_kind::tensor, global_accepts::state},
-        {"torch", "Float4_e2m1fn_x2Storage", nullptr, global_kind::storage, global_accepts::nothing},
-        {"torch", "Float8_e4m3fnStorage", nullptr, global_kind::storage, global_accepts::nothing},
-        {"torch", "Float8_e4m3fnuzStorage", nullptr, global_kind::storage, global_accepts::nothing},
-        {"torch", "Float8_e5m2Storage", nullptr, global_kind::storage, global_accepts::nothing},
-        {"torch", "Float8_e5m2fnuzStorage", nullptr, global_kind::storage, global_accepts::nothing},
-        {"torch", "Float8_e8m0fnuStorage", nullptr, global_kind::storage, global_accepts::nothing},
-        {"torch", "FloatStorage", builders::listed_storage, global_kind::storage, global_accepts::nothing},
-        {"torch", "FloatTensor", builders::tensor_class, global_kind::tensor, global_accepts::state},
-        {"torch", "HalfStorage", builders::listed_storage, global_kind::storage, global_accepts::nothing},
-        {"torch", "HalfTensor", builders::tensor_class, global_kind::tensor, global_accepts::state},
-        {"torch", "IntStorage", builders::listed_storage, global_kind::storage, global_accepts::nothing},
-        {"torch", "IntTensor", builders::tensor_class, global_kind::tensor, global_accepts::state},
-        {"torch", "LongStorage", builders::listed_storage, global_kind::storage, global_accepts::nothing},
-        {"torch", "LongTensor", builders::tensor_class, global_kind::tensor, global_accepts::state},
-        {"torch", "QInt32Storage", nullptr, global_kind::storage, global_accepts::nothing},
-        {"torch", "QInt8Storage", nullptr, global_kind::storage, global_accepts::nothing},
-        {"torch", "QUInt2x4Storage", nullptr, global_kind::storage, global_accepts::nothing},
-        {"torch", "QUInt4x2Storage", nullptr, global_kind::storage, global_accepts::nothing},
-        {"torch", "QUInt8Storage", nullptr, global_kind::storage, global_accepts::nothing},
-        {"torch", "ShortStorage", builders::listed_storage, global_kind::storage, global_accepts::nothing},
-        {"torch", "ShortTensor", builders::tensor_class, global_kind::tensor, global_accepts::state},
-        {"torch", "Size", builders::size, global_kind::sequence, global_accepts::nothing},
-        {"torch", "Tensor"},
-        {"torch", "UInt16Storage", nullptr, global_kind::storage, global_accepts::nothing},
-        {"torch", "UInt32Storage", nullptr, global_kind::storage, global_accepts::nothing},
-        {"torch", "UInt64Storage", nullptr, global_kind::storage, global_accepts::nothing},
-        {"torch", "bcomplex32", nullptr, global_kind::constant, global_accepts::nothing},
-        {"torch", "bfloat16", nullptr, global_kind::constant, global_accepts::nothing},
-        {"torch", "bits16", nullptr, global_kind::constant, global_accepts::nothing},
-        {"torch", "bits1x8", nullptr, global_kind::constant, global_accepts::nothing},
-        {"torch", "bits2x4", nullptr, global_kind::constant, global_accepts::nothing},
-        {"torch", "bits4x2", nullptr, global_kind::constant, global_accepts::nothing},
-        {"torch", "bits8", nullptr, global_kind::constant, global_accepts::nothing},
-        {"torch", "bool", nullptr, global_kind::constant, global_accepts::nothing},
-        {"torch", "complex128", nullptr, global_kind::constant, global_accepts::nothing},
-        {"torch", "complex32", nullptr, global_kind::constant, global_accepts::nothing},
-        {"torch", "complex64", nullptr, global_kind::constant, global_accepts::nothing},
-        {"torch", "device"},
-        {"torch", "float16", nullptr, global_kind::constant, global_accepts::nothing},
-        {"torch", "float32", nullptr, global_kind::constant, global_accepts::nothing},
-        {"torch", "float4_e2m1fn_x2", nullptr, global_kind::constant, global_accepts::nothing},
-        {"torch", "float64", nullptr, global_kind::constant, global_accepts::nothing},
-        {"torch", "float8_e4m3fn", nullptr, global_kind::constant, global_accepts::nothing},
-        {"torch", "float8_e4m3fnuz", nullptr, global_kind::constant, global_accepts::nothing},
-        {"torch", "float8_e5m2", nullptr, global_kind::constant, global_accepts::nothing},
-        {"torch", "float8_e5m2fnuz", nullptr, global_kind::constant, global_accepts::nothing},
-        {"torch", "float8_e8m0fnu", nullptr, global_kind::constant, global_accepts::nothing},
-        {"torch", "int1", nullptr, global_kind::constant, global_accepts::nothing},
-        {"torch", "int16", nullptr, global_kind::constant, global_accepts::nothing},
-        {"torch", "int2", nullptr, global_kind::constant, global_accepts::nothing},
-        {"torch", "int3", nullptr, global_kind::constant, global_accepts::nothing},
-        {"torch", "int32", nullptr, global_kind::constant, global_accepts::nothing},
-        {"torch", "int4", nullptr, global_kind::constant, global_accepts::nothing},
-        {"torch", "int5", nullptr, global_kind::constant, global_accepts::nothing},
-        {"torch", "int6", nullptr, global_kind::constant, global_accepts::nothing},
-        {"torch", "int64", nullptr, global_kind::constant, global_accepts::nothing},
-        {"torch", "int7", nullptr, global_kind::constant, global_accepts::nothing},
-        {"torch", "int8", nullptr, global_kind::constant, global_accepts::nothing},
-        {"torch", "per_channel_affine", nullptr, global_kind::constant, global_accepts::nothing},
-        {"torch", "per_channel_affine_float_qparams", nullptr, global_kind::constant, global_accepts::nothing},
-        {"torch", "per_channel_symmetric", nullptr, global_kind::constant, global_accepts::nothing},
-        {"torch", "per_tensor_affine", nullptr, global_kind::constant, global_accepts::nothing},
-        {"torch", "per_tensor_symmetric", nullptr, global_kind::constant, global_accepts::nothing},
-        {"torch", "qint32", nullptr, global_kind::constant, global_accepts::nothing},
-        {"torch", "qint8", nullptr, global_kind::constant, global_accepts::nothing},
-        {"torch", "quint2x4", nullptr, global_kind::constant, global_accepts::nothing},
-        {"torch", "quint4x2", nullptr, global_kind::constant, global_accepts::nothing},
-        {"torch", "quint8", nullptr, global_kind::constant, global_accepts::nothing},
-        {"torch", "uint1", nullptr, global_kind::constant, global_accepts::nothing},
-        {"torch", "uint16", nullptr, global_kind::constant, global_accepts::nothing},
-        {"torch", "uint2", nullptr, global_kind::constant, global_accepts::nothing},
-        {"torch", "uint3", nullptr, global_kind::constant, global_accepts::nothing},
-        {"torch", "uint32", nullptr, global_kind::constant, global_accepts::nothing},
-        {"torch", "uint4", nullptr, global_kind::constant, global_accepts::nothing},
-        {"torch", "uint5", nullptr, global_kind::constant, global_accepts::nothing},
-        {"torch", "uint6", nullptr, global_kind::constant, global_accepts::nothing},
-        {"torch", "uint64", nullptr, global_kind::constant, global_accepts::nothing},
-        {"torch", "uint7", nullptr, global_kind::constant, global_accepts::nothing},
-        {"torch", "uint8", nullptr, global_kind::constant, global_accepts::nothing},
-        {"torch._tensor", "_rebuild_from_type", builders::rebuild_from_type, global_kind::tensor,
-         global_accepts::nothing},
-        {"torch._tensor", "_rebuild_from_type_v2", builders::rebuild_from_type, global_kind::tensor,
-         global_accepts::nothing},
-        {"torch._utils", "_rebuild_device_tensor_from_cpu_tensor", builders::device_tensor, global_kind::tensor,
-         global_accepts::nothing},
-        {"torch._utils", "_rebuild_device_tensor_from_numpy", builders::device_tensor, global_kind::tensor,
-         global_accepts::nothing},
-        {"torch._utils", "_rebuild_meta_tensor_no_storage", builders::rebuild_meta, global_kind::tensor,
-         global_accepts::nothing},
-        {"torch._utils", "_rebuild_nested_tensor", builders::nested_tensor, global_kind::tensor,
-         global_accepts::nothing},
-        {"torch._utils", "_rebuild_parameter", builders::rebuild_parameter, global_kind::tensor,
-         global_accepts::nothing},
-        {"torch._utils", "_rebuild_parameter_with_state", builders::rebuild_parameter, global_kind::tensor,
-         global_accepts::nothing},
-        {"torch._utils", "_rebuild_qtensor", builders::quantised_tensor, global_kind::tensor, global_accepts::nothing},
-        {"torch._utils", "_rebuild_sparse_csr_tensor", builders::sparse_csr_tensor, global_kind::tensor,
-         global_accepts::nothing},
-        {"torch._utils", "_rebuild_sparse_tensor", builders::sparse_tensor, global_kind::tensor,
-         global_accepts::nothing},
-        {"torch._utils", "_rebuild_tensor", builders::rebuild_tensor, global_kind::tensor, global_accepts::nothing},
-        {"torch._utils", "_rebuild_tensor_v2", builders::rebuild_tensor_v2, global_kind::tensor,
-         global_accepts::nothing},
-        {"torch._utils", "_rebuild_tensor_v3", builders::rebuild_tensor_v3, global_kind::tensor,
-         global_accepts::nothing},
-        {"torch._utils", "_rebuild_wrapper_subclass", builders::wrapper_tensor, global_kind::tensor,
-         global_accepts::nothing},
-        {"torch.autograd.variable", "Variable", builders::variable_class, global_kind::tensor, global_accepts::state},
-        {"torch.cuda", "BFloat16Storage", nullptr, global_kind::storage, global_accepts::nothing},
-        {"torch.cuda", "BFloat16Tensor", builders::tensor_class, global_kind::tensor, global_accepts::state},
-        {"torch.cuda", "BoolStorage", nullptr, global_kind::storage, global_accepts::nothing},
-        {"torch.cuda", "BoolTensor", builders::tensor_class, global_kind::tensor, global_accepts::state},
-        {"torch.cuda", "ByteStorage", builders::listed_storage, global_kind::storage, global_accepts::nothing},
-        {"torch.cuda", "ByteTensor", builders::tensor_class, global_kind::tensor, global_accepts::state},
-        {"torch.cuda", "CharStorage", builders::listed_storage, global_kind::storage, global_accepts::nothing},
-        {"torch.cuda", "CharTensor", builders::tensor_class, global_kind::tensor, global_accepts::state},
-        {"torch.cuda", "ComplexDoubleStorage", nullptr, global_kind::storage, global_accepts::nothing},
-        {"torch.cuda", "ComplexFloatStorage", nullptr, global_kind::storage, global_accepts::nothing},
-        {"torch.cuda", "DoubleStorage", builders::listed_storage, global_kind::storage, global_accepts::nothing},
-        {"torch.cuda", "DoubleTensor", builders::tensor_class, global_kind::tensor, global_accepts::state},
-        {"torch.cuda", "FloatStorage", builders::listed_storage, global_kind::storage, global_accepts::nothing},
-        {"torch.cuda", "FloatTensor", builders::tensor_class, global_kind::tensor, global_accepts::state},
-        {"torch.cuda", "HalfStorage", builders::listed_storage, global_kind::storage, global_accepts::nothing},
-        {"torch.cuda", "HalfTensor", builders::tensor_class, global_kind::tensor, global_accepts::state},
-        {"torch.cuda", "IntStorage", builders::listed_storage, global_kind::storage, global_accepts::nothing},
-        {"torch.cuda", "IntTensor", builders::tensor_class, global_kind::tensor, global_accepts::state},
-        {"torch.cuda", "LongStorage", builders::listed_storage, global_kind::storage, global_accepts::nothing},
-        {"torch.cuda", "LongTensor", builders::tensor_class, global_kind::tensor, global_accepts::state},
-        {"torch.cuda", "ShortStorage", builders::listed_storage, global_kind::storage, global_accepts::nothing},
-        {"torch.cuda", "ShortTensor", builders::tensor_class, global_kind::tensor, global_accepts::state},
-        {"torch.cuda.sparse", "BFloat16Tensor", builders::sparse_class, global_kind::tensor, global_accepts::state},
-        {"torch.cuda.sparse", "BoolTensor", builders::sparse_class, global_kind::tensor, global_accepts::state},
-        {"torch.cuda.sparse", "ByteTensor", builders::sparse_class, global_kind::tensor, global_accepts::state},
-        {"torch.cuda.sparse", "CharTensor", builders::sparse_class, global_kind::tensor, global_accepts::state},
-        {"torch.cuda.sparse", "DoubleTensor", builders::sparse_class, global_kind::tensor, global_accepts::state},
-        {"torch.cuda.sparse", "FloatTensor", builders::sparse_class, global_kind::tensor, global_accepts::state},
-        {"torch.cuda.sparse", "HalfTensor", builders::sparse_class, global_kind::tensor, global_accepts::state},
-        {"torch.cuda.sparse", "IntTensor", builders::sparse_class, global_kind::tensor, global_accepts::state},
-        {"torch.cuda.sparse", "LongTensor", builders::sparse_class, global_kind::tensor, global_accepts::state},
-        {"torch.cuda.sparse", "ShortTensor", builders::sparse_class, global_kind::tensor, global_accepts::state},
-        {"torch.jit._pickle", "build_boollist", builders::typed_container, global_kind::other, global_accepts::nothing},
-        {"torch.jit._pickle", "build_doublelist", builders::typed_container, global_kind::other,
-         global_accepts::nothing},
-        {"torch.jit._pickle", "build_intlist", builders::typed_container, global_kind::other, global_accepts::nothing},
-        {"torch.jit._pickle", "build_tensor_from_id", builders::numbered_tensor, global_kind::tensor,
-         global_accepts::nothing},
-        {"torch.jit._pickle", "build_tensorlist", builders::typed_container, global_kind::other,
-         global_accepts::nothing},
-        {"torch.jit._pickle", "restore_type_tag", builders::typed_container, global_kind::other,
-         global_accepts::nothing},
-        {"torch.nested._internal.nested_tensor", "NestedTensor"},
-        {"torch.nested._internal.nested_tensor", "_rebuild_njt", builders::jagged_tensor, global_kind::tensor,
-         global_accepts::nothing},
-        {"torch.nn.parameter", "Parameter", builders::parameter_class, global_kind::tensor, global_accepts::state},
-        {"torch.serialization", "_get_layout"},
-        {"torch.sparse", "BFloat16Tensor", builders::sparse_class, global_kind::tensor, global_accepts::state},
-        {"torch.sparse", "BoolTensor", builders::sparse_class, global_kind::tensor, global_accepts::state},
-        {"torch.sparse", "ByteTensor", builders::sparse_class, global_kind::tensor, global_accepts::state},
-        {"torch.sparse", "CharTensor", builders::sparse_class, global_kind::tensor, global_accepts::state},
-        {"torch.sparse", "DoubleTensor", builders::sparse_class, global_kind::tensor, global_accepts::state},
-        {"torch.sparse", "FloatTensor", builders::sparse_class, global_kind::tensor, global_accepts::state},
-        {"torch.sparse", "HalfTensor", builders::sparse_class, global_kind::tensor, global_accepts::state},
-        {"torch.sparse", "IntTensor", builders::sparse_class, global_kind::tensor, global_accepts::state},
-        {"torch.sparse", "LongTensor", builders::sparse_class, global_kind::tensor, global_accepts::state},
-        {"torch.sparse", "ShortTensor", builders::sparse_class, global_kind::tensor, global_accepts::state},
-        {"torch.storage", "TypedStorage", nullptr, global_kind::storage, global_accepts::nothing},
-        {"torch.storage", "UntypedStorage", nullptr, global_kind::storage, global_accepts::nothing},
-        {"typing", "OrderedDict", builders::ordered_dict, global_kind::mapping, items_and_state},
-    };
+    static constexpr bool patterns = false;
+    static const global_entry entries[177];
 };
 
 /// Checkpoints in bytes, as pickle.dump writes the storages of tensors. The resolver reads them, with the policy of the
 /// file.
 struct nested_globals {
     static constexpr bool shipped = true;
-    static constexpr global_entry entries[]{
-        {"torch.storage", "_load_from_bytes", nullptr, global_kind::nested, global_accepts::nothing},
-    };
+    static constexpr bool patterns = false;
+    static const global_entry entries[1];
+};
+
+/// numpy scalars and arrays of the dtypes that PyTorch has. Others, and dtypes themselves, are kept inert.
+struct numpy_globals {
+    static constexpr bool shipped = true;
+    static constexpr bool patterns = false;
+    static const global_entry entries[5];
 };
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI
+
+#if !defined(CKPT_COMPILED)
+#include <ckpt/torch/impl/globals.ipp>
+#endif

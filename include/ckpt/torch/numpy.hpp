@@ -66,21 +66,6 @@ namespace numpy {
 
 } // namespace detail
 
-/// numpy scalars and arrays of the dtypes that PyTorch has. Others, and dtypes themselves, are kept inert.
-struct numpy_globals {
-    static constexpr bool shipped = true;
-    static constexpr global_entry entries[]{
-        {"numpy", "dtype"},
-        {"numpy", "ndarray"},
-        {"numpy._core.multiarray", "_reconstruct", detail::builders::numpy_reconstruct, global_kind::other,
-         global_accepts::state},
-        {"numpy._core.multiarray", "scalar", detail::builders::numpy_scalar, global_kind::scalar,
-         global_accepts::nothing},
-        {"numpy._core.numeric", "_frombuffer", detail::builders::numpy_frombuffer, global_kind::other,
-         global_accepts::nothing},
-    };
-};
-
 } // namespace ckpt::inline CKPT_DETAIL_ABI
 
 #if !defined(CKPT_COMPILED)

@@ -6,8 +6,8 @@
 // Refuses: by policy, every name outside it, wherever it stands, called or not. Whatever the policy, nothing is run.
 #pragma once
 
+#include <ckpt/pickle/globals.hpp>
 #include <ckpt/torch/globals.hpp>
-#include <ckpt/torch/numpy.hpp>
 #include <ckpt/torch/records.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI {

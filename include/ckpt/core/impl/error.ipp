@@ -6,6 +6,8 @@
 #include <ckpt/core/error.hpp>
 #include <ckpt/core/utf8.hpp>
 
+#include <charconv>
+
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 CKPT_DETAIL_DEF void append_escaped(std::string& out, std::string_view text, bool in_quotes) {

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/archive/safetensors.hpp>
 #include <ckpt/folder/dcp.hpp>
 #include <ckpt/io/folder.hpp>
 
@@ -67,7 +68,7 @@ CKPT_DETAIL_DEF bool dcp_reader::read_metadata() {
         work_.find(std::move(e));
         return false;
     }
-    metadata_ = checkpoint{std::move(*opened), storage_mode::mapped};
+    metadata_ = checkpoint_access::make(std::move(*opened), storage_mode::mapped);
     return true;
 }
 

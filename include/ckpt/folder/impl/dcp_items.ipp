@@ -4,6 +4,8 @@
 #pragma once
 
 #include <ckpt/folder/dcp_items.hpp>
+#include <ckpt/open_source.hpp>
+#include <ckpt/tensor/convert.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 

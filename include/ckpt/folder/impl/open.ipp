@@ -17,9 +17,9 @@ CKPT_DETAIL_DEF result<checkpoint> open_folder(path_arg path, const folder_polic
     if (!seen) return std::move(seen).error();
     if (!seen->report.findings.empty()) return joined_findings(seen->report.findings);
     if (seen->file) return std::move(*seen->file);
-    if (seen->joined) return checkpoint{std::move(seen->joined), options.storages};
-    return checkpoint{shared<checkpoint_file>{detail::make_shared<shard_set>(std::move(seen->shards), options.limits)},
-                      options.storages};
+    if (seen->joined) return checkpoint_access::make(std::move(seen->joined), options.storages);
+    return checkpoint_access::make(detail::make_shared<shard_set>(std::move(seen->shards), options.limits),
+                                   options.storages);
 }
 
 CKPT_DETAIL_DEF result<folder_report> inspect_folder(path_arg path, const folder_policy& allowed,

@@ -4,6 +4,8 @@
 #pragma once
 
 #include <ckpt/folder/ranks.hpp>
+#include <ckpt/state/object_walk.hpp>
+#include <ckpt/state/state_dict_data.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 

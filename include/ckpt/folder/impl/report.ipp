@@ -5,6 +5,7 @@
 
 #include <ckpt/folder/report.hpp>
 #include <ckpt/io/folder.hpp>
+#include <ckpt/open_source.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 

@@ -5,6 +5,7 @@
 
 #include <ckpt/core/error.hpp>
 #include <ckpt/gpu/plan_data.hpp>
+#include <ckpt/tensor/access.hpp>
 #include <ckpt/tensor/geometry.hpp>
 
 #include <algorithm>

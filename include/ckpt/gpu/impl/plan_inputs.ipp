@@ -4,6 +4,8 @@
 #pragma once
 
 #include <ckpt/gpu/plan_inputs.hpp>
+#include <ckpt/state/state_dict_data.hpp>
+#include <ckpt/tensor/access.hpp>
 
 #include <algorithm>
 #include <string>

@@ -10,6 +10,8 @@
 #include <ckpt/gpu/plan_inputs.hpp>
 #include <ckpt/gpu/plan_reads.hpp>
 #include <ckpt/gpu/upload_plan.hpp>
+#include <ckpt/state/state_dict_data.hpp>
+#include <ckpt/tensor/access.hpp>
 
 #include <algorithm>
 #include <utility>

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/checked.hpp>
 #include <ckpt/pickle/machine.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {

@@ -3,13 +3,29 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/key_path.hpp>
+#include <ckpt/pickle/graph.hpp>
+#include <ckpt/pickle/names.hpp>
 #include <ckpt/pickle/value.hpp>
+
+#include <cstring>
+#include <utility>
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
 CKPT_DETAIL_DEF std::string canonical(const global_name& g) {
     const detail::canonical_name present{g.module, g.name};
     return std::string(present.module()).append(1, '.').append(present.name());
+}
+
+CKPT_DETAIL_DEF const detail::node& value::at_node(std::uint32_t index) const noexcept { return graph_->nodes[index]; }
+
+CKPT_DETAIL_DEF detail::node value::self() const noexcept {
+    return graph_ != nullptr ? graph_->nodes[node_] : detail::node{};
+}
+
+CKPT_DETAIL_DEF std::uint64_t detail_access::metadata_bytes(const value& v) noexcept {
+    return v.graph_ != nullptr ? v.graph_->metadata_bytes() : 0;
 }
 
 CKPT_DETAIL_DEF ckpt::kind value::kind() const noexcept {
@@ -409,5 +425,35 @@ CKPT_DETAIL_DEF result<value> call::make_text(detail::node_kind kind, std::strin
     n.text = copy;
     return make(n, 0);
 }
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI
+
+namespace ckpt::inline CKPT_DETAIL_ABI {
+
+CKPT_DETAIL_DEF ckpt::error call::fail(errc code, std::string_view what) const {
+    return {.code = code, .offset = offset(), .record = std::string(graph_->record), .detail = std::string(what)};
+}
+
+CKPT_DETAIL_DEF result<value> call::make_none() { return value{graph_, detail::none_node}; }
+
+CKPT_DETAIL_DEF result<value> call::make_bool(bool b) {
+    return value{graph_, b ? detail::true_node : detail::false_node};
+}
+
+CKPT_DETAIL_DEF result<value> call::make_string(std::string_view text) {
+    return make_text(detail::node_kind::string, text);
+}
+
+CKPT_DETAIL_DEF result<value> call::make_bytes(std::span<const std::byte> bytes) {
+    return make_text(detail::node_kind::bytes, {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+}
+
+CKPT_DETAIL_DEF std::span<const std::uint32_t> call::arguments() const noexcept {
+    return graph_->elements(graph_->nodes[detail_access::node(args)]);
+}
+
+CKPT_DETAIL_DEF result<value> call::keep_inert() const noexcept { return value{graph_, node_}; }
+
+CKPT_DETAIL_DEF std::uint64_t call::offset() const noexcept { return graph_->place(graph_->nodes[node_ + 1].link.c); }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI

@@ -48,7 +48,7 @@ CKPT_DETAIL_DEF state_dict assembler::finish() {
     out_->sort_keys();
     out_->storages = storages_;
     out_->source = storages_.get();
-    return state_dict{std::move(out_)};
+    return state_dict_access::make(std::move(out_));
 }
 
 CKPT_DETAIL_DEF lineage::origin origin_of(const state_dict_data& from, std::size_t entry) {

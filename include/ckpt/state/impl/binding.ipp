@@ -4,8 +4,14 @@
 #pragma once
 
 #include <ckpt/state/binding.hpp>
+#include <ckpt/state/state_dict_data.hpp>
+
+#include <algorithm>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
+
+CKPT_DETAIL_DEF target_list::target_list(const state_dict& weights) noexcept
+    : weights_{state_dict_access::data(weights).get()}, elements_left_{8 * std::uint64_t{weights_->entries.size()}} {}
 
 CKPT_DETAIL_DEF std::size_t target_list::enter(std::string_view name) {
     const std::size_t before = key_.size();

@@ -4,8 +4,53 @@
 #pragma once
 
 #include <ckpt/state/diff.hpp>
+#include <ckpt/tensor/access.hpp>
+#include <ckpt/tensor/convert.hpp>
+#include <ckpt/tensor/quantized.hpp>
+#include <ckpt/tensor/strided.hpp>
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <utility>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
+
+/// Compares two tensors of one dtype and one shape, part by part.
+class value_comparison {
+  public:
+    value_comparison(const tensor& a, const tensor& b) noexcept;
+
+    /// Whether all values are equal; `max_abs_diff` then says how far apart they are.
+    [[nodiscard]] result<bool> run();
+    [[nodiscard]] std::optional<double> max_abs_diff() const noexcept { return largest_; }
+
+  private:
+    /// Every dimension by itself, but those of size 1.
+    [[nodiscard]] static box plain_box(const tensor_data& t) noexcept;
+    /// Several values share a byte: their sums are compared.
+    [[nodiscard]] result<bool> by_digest();
+
+    /// Compilers may assume that there are no NaN, so that it is told by its bits.
+    void take(double d) noexcept;
+    void measure(const std::byte* left, const std::byte* right, std::uint64_t n);
+
+    const tensor_data* a_;
+    const tensor_data* b_;
+    const storage_source* from_a_;
+    const storage_source* from_b_;
+    bool equal_{true};
+    std::optional<double> largest_{};
+};
+
+/// Nothing where the two are equal.
+std::optional<changed_tensor> compare(const tensor& a, const tensor& b);
+
+/// The same of what hangs below two tensors: parts by their names, and quantizers.
+[[nodiscard]] std::optional<changed_tensor> compare_parts(const tensor& a, const tensor& b);
+
+[[nodiscard]] std::optional<changed_tensor> compare(const tensor& a, const tensor& b);
 
 CKPT_DETAIL_DEF value_comparison::value_comparison(const tensor& a, const tensor& b) noexcept
     : a_{tensor_access::data(a)},

@@ -3,14 +3,16 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/sha256.hpp>
 #include <ckpt/state/digest.hpp>
+#include <ckpt/state/state_dict_data.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
 CKPT_DETAIL_DEF result<std::string> checkpoint_digest(const state_dict& weights) {
     detail::sha256 sum;
     std::string line;
-    const detail::state_dict_data& data = *weights.data_;
+    const detail::state_dict_data& data = *detail::state_dict_access::data(weights);
     for (const std::uint32_t at : data.by_key) {
         const std::string_view key = data.entries[at].key;
         const tensor tensor = detail::tensor_access::make(data.entries[at].data, data.source);

@@ -6,6 +6,7 @@
 #include <ckpt/core/checked.hpp>
 #include <ckpt/state/gather.hpp>
 #include <ckpt/state/gather_read.hpp>
+#include <ckpt/tensor/access.hpp>
 #include <ckpt/tensor/geometry.hpp>
 #include <ckpt/tensor/strided.hpp>
 

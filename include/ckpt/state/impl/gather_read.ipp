@@ -5,6 +5,7 @@
 
 #include <ckpt/state/gather.hpp>
 #include <ckpt/state/gather_read.hpp>
+#include <ckpt/tensor/access.hpp>
 #include <ckpt/tensor/convert.hpp>
 #include <ckpt/tensor/geometry.hpp>
 #include <ckpt/tensor/storage.hpp>

@@ -7,6 +7,10 @@
 #include <ckpt/core/sha256.hpp>
 #include <ckpt/state/fold.hpp>
 #include <ckpt/state/load_report.hpp>
+#include <ckpt/tensor/shape_text.hpp>
+
+#include <span>
+#include <string_view>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 

@@ -3,9 +3,44 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/state/load_judge.hpp>
 #include <ckpt/state/pull.hpp>
+#include <ckpt/state/state_dict_data.hpp>
+#include <ckpt/tensor/copy.hpp>
+
+#include <algorithm>
+#include <vector>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
+
+/// What was asked for so far. Scopes share it.
+class pull_record final : public counted {
+  public:
+    pull_record(const state_dict& weights, load_options options) : weights_{weights}, options_{std::move(options)} {}
+
+    [[nodiscard]] const state_dict& weights() const noexcept { return weights_; }
+    [[nodiscard]] bool casts() const noexcept { return options_.casts; }
+
+    /// Judges one request and remembers it. A tensor that is there and fits, or the error.
+    [[nodiscard]] result<load_target> ask(std::string key, const target_type& type, bool optional);
+    /// The last request failed after all: its values cannot be read.
+    [[nodiscard]] error fail(error e);
+
+    /// The last request of each key counts: an engine may try one type, and then another.
+    [[nodiscard]] load_report report() const;
+
+  private:
+    struct request {
+        std::string key{};
+        target_type type{};
+        std::vector<std::int64_t> sizes{};
+        bool optional{};
+        std::optional<std::string> failure{};
+    };
+    state_dict weights_;
+    load_options options_;
+    std::vector<request> requests_{};
+};
 
 CKPT_DETAIL_DEF result<load_target> pull_record::ask(std::string key, const target_type& type, bool optional) {
     request& r = requests_.emplace_back();
@@ -76,6 +111,25 @@ CKPT_DETAIL_DEF load_report pull_record::report() const {
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
+CKPT_DETAIL_DEF puller::puller(const state_dict& weights, load_options options)
+    : record_{detail::make_shared<detail::pull_record>(weights, std::move(options))} {}
+
+CKPT_DETAIL_DEF bool puller::contains(std::string_view key) const { return record_->weights().contains(key_of(key)); }
+
+CKPT_DETAIL_DEF load_report puller::report() const { return record_->report(); }
+
+CKPT_DETAIL_DEF result<detail::load_target> puller::ask(std::string_view key, const detail::target_type& type,
+                                                        bool optional) const {
+    return record_->ask(key_of(key), type, optional);
+}
+
+CKPT_DETAIL_DEF result<detail::load_target> puller::fill(detail::load_target found) const {
+    auto memory = detail::make_owned_copy(found.source, found.type.type, record_->casts(), found.bytes);
+    if (!memory) return record_->fail(std::move(memory).error());
+    found.memory = *std::move(memory);
+    return found;
+}
+
 CKPT_DETAIL_DEF puller puller::scope(std::string_view name) const {
     puller out{*this};
     out.prefix_ = key_of(name);
@@ -83,7 +137,7 @@ CKPT_DETAIL_DEF puller puller::scope(std::string_view name) const {
 }
 
 CKPT_DETAIL_DEF result<tensor> puller::get(std::string_view key) const {
-    auto found = record_->ask(key_of(key), {}, false);
+    auto found = ask(key, {}, false);
     if (!found) return std::move(found).error();
     return found->source;
 }

@@ -3,7 +3,10 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/state/load_judge.hpp>
 #include <ckpt/state/push.hpp>
+#include <ckpt/state/state_dict_data.hpp>
+#include <ckpt/tensor/access.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 

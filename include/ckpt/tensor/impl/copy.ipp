@@ -3,6 +3,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/checked.hpp>
+#include <ckpt/tensor/access.hpp>
 #include <ckpt/tensor/copy.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {

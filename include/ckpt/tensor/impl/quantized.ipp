@@ -3,11 +3,19 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/reader.hpp>
+#include <ckpt/tensor/access.hpp>
+#include <ckpt/tensor/parts.hpp>
 #include <ckpt/tensor/quantized.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-CKPT_DETAIL_DEF void load_integers(ckpt::dtype type, const std::byte* in, std::size_t n, std::int32_t* out) noexcept {
+/// The integers of `n` elements as they are stored, one after another.
+inline void load_integers(ckpt::dtype type, const std::byte* in, std::size_t n, std::int32_t* out) noexcept {
     for (std::size_t i = 0; i < n; ++i) {
         if (type == ckpt::dtype::qint32)
             out[i] = static_cast<std::int32_t>(load<std::uint32_t>(in + 4 * i, native_order()));
@@ -15,6 +23,26 @@ CKPT_DETAIL_DEF void load_integers(ckpt::dtype type, const std::byte* in, std::s
         else out[i] = std::to_integer<std::int32_t>(in[i]);
     }
 }
+
+/// Turns integers into numbers, in row-major order.
+class dequantizer {
+  public:
+    [[nodiscard]] static result<dequantizer> make(const tensor_data& data, const storage_source* source);
+
+    /// The next `n` elements. The arithmetic is torch's: per tensor, integers are subtracted; per channel, float32
+    /// numbers, whose product is taken in float64, and with floating parameters in float32.
+    void next(const std::int32_t* in, std::size_t n, float* out) noexcept;
+
+  private:
+    qscheme scheme_{};
+    float scale_{};
+    std::uint32_t zero_point_{};
+    std::vector<double> scales_{};
+    std::vector<float> zeros_{};
+    std::uint64_t inner_{1}; // elements for each index of the axis
+    std::uint64_t at_{0};
+    std::size_t channel_{0};
+};
 
 CKPT_DETAIL_DEF result<dequantizer> dequantizer::make(const tensor_data& data, const storage_source* source) {
     dequantizer out;
@@ -64,8 +92,7 @@ CKPT_DETAIL_DEF void dequantizer::next(const std::int32_t* in, std::size_t n, fl
     }
 }
 
-CKPT_DETAIL_DEF result<void> copy_dequantized(const tensor_data* handle, const storage_source* source,
-                                              std::span<float> out) {
+inline result<void> copy_dequantized(const tensor_data* handle, const storage_source* source, std::span<float> out) {
     if (auto usable = check_access(handle, source); !usable) return usable;
     const tensor_data& data = *handle;
     if (!is_quantised(data))
@@ -110,3 +137,11 @@ CKPT_DETAIL_DEF result<void> copy_dequantized(const tensor_data* handle, const s
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail
+
+namespace ckpt::inline CKPT_DETAIL_ABI {
+
+CKPT_DETAIL_DEF result<void> copy_dequantized(const tensor& from, std::span<float> out) {
+    return detail::copy_dequantized(detail::tensor_access::data(from), detail::tensor_access::source(from), out);
+}
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI

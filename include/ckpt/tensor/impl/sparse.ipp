@@ -3,11 +3,32 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/tensor/access.hpp>
+#include <ckpt/tensor/index_walk.hpp>
 #include <ckpt/tensor/sparse.hpp>
+
+#include <cstring>
+#include <type_traits>
+#include <vector>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-CKPT_DETAIL_DEF bool add_elements(ckpt::dtype type, const std::byte* in, std::byte* out, std::uint64_t n) noexcept {
+/// Adds `n` elements to others, as torch's to_dense() does where an index is there twice.
+template <class T> inline void add_numbers(const std::byte* in, std::byte* out, std::uint64_t n) noexcept {
+    for (std::uint64_t i = 0; i < n; ++i) {
+        T sum;
+        T more;
+        std::memcpy(&sum, out + i * sizeof(T), sizeof(T));
+        std::memcpy(&more, in + i * sizeof(T), sizeof(T));
+        if constexpr (std::is_same_v<T, f16> || std::is_same_v<T, bf16>)
+            sum = T::from_float(static_cast<float>(sum) + static_cast<float>(more));
+        else if constexpr (std::is_same_v<T, bool>) sum = sum || more;
+        else sum = static_cast<T>(sum + more);
+        std::memcpy(out + i * sizeof(T), &sum, sizeof(T));
+    }
+}
+/// False for types that torch has no sum for.
+inline bool add_elements(ckpt::dtype type, const std::byte* in, std::byte* out, std::uint64_t n) noexcept {
     switch (type) {
     case ckpt::dtype::float32: add_numbers<float>(in, out, n); return true;
     case ckpt::dtype::complex64: add_numbers<float>(in, out, 2 * n); return true;

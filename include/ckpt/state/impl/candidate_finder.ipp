@@ -1,0 +1,160 @@
+// ckpt/state/impl/candidate_finder.ipp: the definitions of candidate_finder.hpp.
+//
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <ckpt/core/key_path.hpp>
+#include <ckpt/state/candidate_finder.hpp>
+
+#include <algorithm>
+#include <utility>
+
+namespace ckpt::inline CKPT_DETAIL_ABI::detail {
+
+CKPT_DETAIL_DEF bool is_averaged_name(std::string_view name) noexcept {
+    constexpr std::size_t longest = 8;
+    char word[longest]{};
+    std::size_t n = 0;
+    const auto known = [&] { return n <= longest && is_among(average_words, {word, n}); };
+    bool lower = false; // the letter before
+    for (const char c : name) {
+        const bool capital = c >= 'A' && c <= 'Z';
+        const bool letter = capital || (c >= 'a' && c <= 'z');
+        if (!letter || (capital && lower)) {
+            if (known()) return true;
+            n = 0;
+        }
+        lower = letter && !capital;
+        if (!letter) continue;
+        if (n < longest) word[n] = capital ? static_cast<char>(c - 'A' + 'a') : c;
+        ++n;
+    }
+    return known();
+}
+
+CKPT_DETAIL_DEF tensor_count count_tensors(const value& dictionary, walk_budget& budget) {
+    tensor_count out;
+    const std::uint64_t entries = dictionary.entries().size();
+    if (entries > budget.steps) {
+        budget.steps = 0;
+        return out;
+    }
+    budget.steps -= entries;
+    for (const value::entry e : dictionary.entries()) {
+        ++out.entries;
+        out.direct += e.mapped.kind() == kind::tensor;
+    }
+    budget.text = no_offset; // no path is kept
+    (void)walk(dictionary, budget, errc::limit, state_dict_parts{},
+               [&out](const std::vector<path_element>&, const value& v) { out.below += v.kind() == kind::tensor; });
+    return out;
+}
+
+CKPT_DETAIL_DEF std::vector<candidate> candidate_finder::run() {
+    if (root_.is_module()) {
+        const std::size_t n = count_tensors(root_, budget_).below;
+        if (n > 0) out_.push_back({{}, "the root is a whole module with " + counted(n), n, rank_bare, false});
+        return std::move(out_);
+    }
+    const tensor_count at_root = count_tensors(root_, budget_);
+    const bool optimizer = is_optimizer(root_);
+    if (!optimizer) look(root_, {}, 0, below::anything);
+    const auto named = [](const candidate& c) { return c.rank == rank_named; };
+    const bool has_named = std::any_of(out_.begin(), out_.end(), named);
+    const bool has_raw =
+        std::any_of(out_.begin(), out_.end(), [&](const candidate& c) { return named(c) && !c.averaged; });
+    // A root that is a state_dict itself holds tensors in most of its entries. With averages in it, it is the raw
+    // one.
+    const bool mostly_tensors = at_root.direct > 0 && at_root.direct * 2 >= at_root.entries;
+    if (mostly_tensors && !has_raw) {
+        out_.insert(out_.begin(), {{},
+                                   "the root holds " + counted(at_root.direct) + " in " +
+                                       decimal(std::uint64_t{at_root.entries}) + " entries",
+                                   at_root.below,
+                                   has_named ? rank_named : rank_bare,
+                                   false});
+    } else if (at_root.below > 0 && root_.kind() != kind::tensor) {
+        out_.push_back(
+            {{},
+             optimizer ? "the root is the state of an optimizer, not a model" : "the root, with everything in it",
+             at_root.below,
+             rank_mixed,
+             false});
+    }
+    std::stable_sort(out_.begin(), out_.end(), [](const candidate& a, const candidate& b) { return a.rank > b.rank; });
+    return std::move(out_);
+}
+
+CKPT_DETAIL_DEF bool candidate_finder::pay(std::uint64_t n) noexcept {
+    const bool enough = n < budget_.steps;
+    budget_.steps = enough ? budget_.steps - n : 0;
+    return enough;
+}
+
+CKPT_DETAIL_DEF void candidate_finder::look(const value& container, const std::string& path, int depth, below counted) {
+    step_cursor cursor{container};
+    value key{};
+    value next{};
+    for (std::uint64_t position = 0; cursor.next(key, position, next);) {
+        if (!pay(1)) return;
+        if (!is_walked(next.kind()) || (key && key.kind() != kind::string && key.kind() != kind::integer))
+            continue; // no path leads there
+        if (!pay(next.size())) return;
+        if (is_optimizer(next)) continue;
+        const std::string name = key ? key_text(key) : decimal(position);
+        std::string there = path;
+        append_path_element(there, name, path.empty());
+        const bool text_key = key.kind() == kind::string;
+        const bool averaged = text_key && is_averaged_name(name);
+        // Names of parts mean something at the top only: models have an encoder inside too.
+        const bool raw = counted == below::beside_averages ||
+                         (text_key && (is_among(model_names, name) || (depth == 0 && is_among(part_names, name))));
+        const bool other = counted == below::averages || (text_key && is_among(other_names, name));
+        if (other && !averaged) {
+            if (depth + 1 < deepest) look(next, there, depth + 1, below::averages);
+            continue;
+        }
+        const tensor_count n = count_tensors(next, budget_);
+        if (n.below == 0) continue;
+        const std::size_t before = out_.size();
+        // {"checkpoint": {"state_dict": ...}}, {"model": {"raw": ..., "ema": ...}}: what means weights is further
+        // down.
+        const bool has_averages = holds_averages(next);
+        if (!next.is_module() && n.direct == 0 && depth + 1 < deepest && (has_averages || !(averaged || raw)))
+            look(next, there, depth + 1, has_averages ? below::beside_averages : below::anything);
+        const bool weights =
+            next.kind() == kind::dictionary || next.is_module() || (averaged && next.kind() != kind::object);
+        if (out_.size() == before && weights && (averaged || raw || depth == 0))
+            add(next, std::move(there), name, n.below, averaged || raw, averaged);
+    }
+}
+
+CKPT_DETAIL_DEF bool candidate_finder::holds_averages(const value& dictionary) {
+    for (const value::entry e : dictionary.entries())
+        if (const auto name = e.key.as_string(); name && is_walked(e.mapped.kind()) && is_averaged_name(*name))
+            return true;
+    return false;
+}
+
+CKPT_DETAIL_DEF void candidate_finder::add(const value& what, std::string path, std::string_view name,
+                                           std::size_t tensors, bool named, bool averaged) {
+    std::string reason;
+    if (averaged) reason = "the name " + quoted(name) + " means averaged weights, and ";
+    else if (is_among(model_names, name) || is_among(part_names, name))
+        reason = "the name " + quoted(name) + " means weights, and ";
+    else if (named) reason = "it stands beside averaged weights, and ";
+    if (what.is_module()) reason += (named ? "it is a whole module with " : "a whole module with ") + counted(tensors);
+    else if (named) reason += counted(tensors) + (tensors == 1 ? " is below it" : " are below it");
+    else reason += "a dictionary with " + counted(tensors);
+    candidate made{std::move(path), std::move(reason), tensors, named ? rank_named : rank_plain, averaged};
+    for (std::size_t i = 0; i < found_.size(); ++i) {
+        if (!found_[i].same_object(what)) continue; // one object under two names: the better one counts
+        if (made.rank > out_[i].rank) out_[i] = std::move(made);
+        return;
+    }
+    constexpr std::size_t remembered = 64;
+    if (found_.size() == out_.size() && found_.size() < remembered) found_.push_back(what);
+    out_.push_back(std::move(made));
+}
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI::detail

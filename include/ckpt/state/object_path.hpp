@@ -1,0 +1,27 @@
+// ckpt/state/object_path.hpp: the steps that lead to a value, as text.
+//
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <ckpt/pickle/value.hpp>
+
+#include <string>
+
+namespace ckpt::inline CKPT_DETAIL_ABI {
+
+/// One step of a path. Integer keys and positions are numbers, everything else is text.
+struct path_element {
+    std::string text{};
+    bool is_number{};
+    friend bool operator==(const path_element&, const path_element&) = default;
+};
+
+/// The text of a dictionary key: a str as it is, numbers, None and booleans as Python shows them, tuples of those in
+/// parentheses, bytes as b'...', a class by its qualified name; other objects by their kind in angle brackets.
+[[nodiscard]] std::string key_text(const value& key);
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI
+
+#if !defined(CKPT_COMPILED)
+#include <ckpt/state/impl/object_path.ipp>
+#endif

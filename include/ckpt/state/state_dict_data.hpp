@@ -1,0 +1,71 @@
+// ckpt/state/state_dict_data.hpp: what is behind a state_dict.
+//
+// SPDX-License-Identifier: MIT
+// In:      a dictionary of the file, or entries that were made of another state_dict's.
+// Out:     keys in the file's order and sorted, tensors, what keeps them alive.
+// Refuses: two entries with one key.
+#pragma once
+
+#include <ckpt/core/arena.hpp>
+#include <ckpt/core/limits.hpp>
+#include <ckpt/core/result.hpp>
+#include <ckpt/core/shared.hpp>
+#include <ckpt/pickle/value.hpp>
+#include <ckpt/state/lineage.hpp>
+#include <ckpt/tensor/geometry.hpp>
+#include <ckpt/tensor/storage.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace ckpt::inline CKPT_DETAIL_ABI {
+class state_dict;
+}
+
+namespace ckpt::inline CKPT_DETAIL_ABI::detail {
+
+struct state_dict_entry {
+    std::string_view key{};
+    const tensor_data* data{nullptr};
+};
+
+struct state_dict_data final : counted {
+    using entry = state_dict_entry;
+    struct other {
+        std::string_view key{};
+        value content{};
+    };
+
+    shared<counted> file{};            // keeps the graph and its bytes alive, and keys that are not in `memory`
+    shared<storage_source> storages{}; // copies of storages, or what gathers tensors; null where the file's serve
+    const storage_source* source{nullptr};
+    arena memory{}; // keys that were joined
+    std::vector<entry> entries{};
+    std::vector<std::uint32_t> by_key{}; // numbers of entries, sorted by key
+    std::vector<other> others{};
+    std::size_t refused{0};
+    std::string path{}; // where the dictionary stands in the file
+    value root{};
+    shared<lineage> history{}; // where entries came from; null where nothing was remapped
+
+    /// The path of an entry, for errors.
+    [[nodiscard]] std::string where(std::string_view key) const {
+        return path.empty() ? std::string(key) : path + '/' + std::string(key);
+    }
+    void sort_keys();
+    [[nodiscard]] const entry* find(std::string_view key) const noexcept;
+};
+
+/// Flattens `root` into a state_dict. `file` keeps everything alive that the values borrow from.
+[[nodiscard]] result<state_dict> make_state_dict(const value& root, std::string path, shared<counted> file,
+                                                 const storage_source& source, const limits& most);
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI::detail
+
+#if !defined(CKPT_COMPILED)
+#include <ckpt/state/impl/state_dict_data.ipp>
+#endif

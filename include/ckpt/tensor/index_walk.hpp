@@ -1,0 +1,183 @@
+// ckpt/tensor/index_walk.hpp: reads the indices of sparse and nested tensors in bounded pieces, and checks them.
+//
+// SPDX-License-Identifier: MIT
+// In:      a tensor with parts, its storages.
+// Out:     every value's place in the shape; a verdict.
+// Refuses: what tensor/indices.hpp says.
+#pragma once
+
+#include <ckpt/core/error.hpp>
+#include <ckpt/core/result.hpp>
+#include <ckpt/tensor/access.hpp>
+#include <ckpt/tensor/geometry.hpp>
+#include <ckpt/tensor/parts.hpp>
+#include <ckpt/tensor/storage.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace ckpt::inline CKPT_DETAIL_ABI::detail {
+
+/// One line of an integer tensor, read from its beginning to its end in bounded pieces.
+class integer_line {
+  public:
+    /// `line` counts in row-major order over all dimensions but the one called `along`. The access outlives the line.
+    [[nodiscard]] static result<integer_line> open(const tensor_data& data, storage_access& access, std::uint32_t along,
+                                                   std::uint64_t line);
+
+    /// False at the end, and where reading fails: `failure` then says why.
+    [[nodiscard]] bool next(std::int64_t& out);
+    [[nodiscard]] const std::optional<error>& failure() const noexcept { return failure_; }
+
+  private:
+    static constexpr std::uint64_t most = 1024; // numbers in memory
+
+    [[nodiscard]] bool fill();
+
+    const tensor_data* data_{nullptr};
+    storage_access* access_{nullptr};
+    std::vector<std::byte> buffer_{};
+    std::uint64_t at_{0}; // of the next piece, in elements
+    std::uint64_t step_{0};
+    std::uint64_t left_{0}; // behind the piece in memory
+    std::size_t used_{0};
+    std::size_t have_{0};
+    std::optional<error> failure_{};
+};
+
+/// The storage of a part that is read line by line: opened, and inflated where it is compressed, once for all lines.
+/// What is wrong with its header is said here, mapped or not, so that the first of several damaged parts is the same
+/// either way.
+[[nodiscard]] result<storage_access> open_part(const tensor_data& data, const storage_source* source);
+
+/// Walks over the indices of a sparse tensor and checks them on the way.
+class index_walk {
+  public:
+    index_walk(const tensor_data& data, const storage_source* source) noexcept : data_{data}, source_{source} {}
+
+    /// Calls `visit(position, k)` for every value: where it lies among the sparse dimensions of the shape, and its
+    /// number.
+    template <class Visit> [[nodiscard]] result<void> run(Visit&& visit) {
+        const std::span<const named_data> parts = data_.extra->parts();
+        // An expanded part may claim any shape.
+        for (const named_data& part : parts.first(parts.size() - 1))
+            if (auto bounded = check_output(part.data, *source_); !bounded) return bounded;
+        return data_.kind == layout::sparse_coo ? coordinates(visit) : compressed(visit);
+    }
+
+  private:
+    [[nodiscard]] error wrong(std::string what) const;
+    /// Why a line ended early.
+    [[nodiscard]] static error ended(const integer_line& line);
+
+    template <class Visit> [[nodiscard]] result<void> coordinates(Visit& visit) {
+        const tensor_data& indices = data_.extra->first[0].data;
+        const auto dimensions = static_cast<std::uint32_t>(indices.shape[0]);
+        const auto count = static_cast<std::uint64_t>(indices.shape[1]);
+        auto access = open_part(indices, source_);
+        if (!access) return std::move(access).error();
+        std::vector<integer_line> lines;
+        for (std::uint32_t i = 0; i < dimensions; ++i) {
+            auto line = integer_line::open(indices, *access, 1, i);
+            if (!line) return std::move(line).error();
+            lines.push_back(*std::move(line));
+        }
+        std::vector<std::int64_t> before(dimensions, -1);
+        std::vector<std::int64_t> here(dimensions);
+        if (dimensions == 0 && count > 1 && data_.extra->coalesced)
+            return wrong(decimal(count) + " values in one place, and says that it is coalesced");
+        for (std::uint64_t k = 0; k < count; ++k) {
+            std::uint64_t position = 0;
+            for (std::uint32_t i = 0; i < dimensions; ++i) {
+                if (!lines[i].next(here[i])) return ended(lines[i]);
+                if (here[i] < 0 || here[i] >= data_.shape[i])
+                    return wrong("the index " + decimal(here[i]) + " in dimension " + decimal(std::uint64_t{i}));
+                position = position * static_cast<std::uint64_t>(data_.shape[i]) + static_cast<std::uint64_t>(here[i]);
+            }
+            if (data_.extra->coalesced && k > 0 &&
+                !std::lexicographical_compare(before.begin(), before.end(), here.begin(), here.end()))
+                return wrong("the index " + list_of(here) + " behind " + list_of(before) +
+                             ", and says that it is coalesced");
+            std::swap(before, here);
+            visit(position, k);
+        }
+        return {};
+    }
+
+    template <class Visit> [[nodiscard]] result<void> compressed(Visit& visit) {
+        const tensor_data& outer = data_.extra->first[0].data;
+        const tensor_data& inner = data_.extra->first[1].data;
+        const tensor_data& values = data_.extra->first[2].data;
+        const bool by_rows = data_.kind == layout::sparse_csr || data_.kind == layout::sparse_bsr;
+        const bool blocks = data_.kind == layout::sparse_bsr || data_.kind == layout::sparse_bsc;
+        const std::uint32_t batch = outer.rank - 1;
+        std::uint64_t batches = 1;
+        for (std::uint32_t i = 0; i < batch; ++i) batches *= static_cast<std::uint64_t>(data_.shape[i]);
+        const auto count = inner.shape[batch]; // values of each batch
+        const std::int64_t rows = data_.shape[batch] / (blocks ? values.shape[batch + 1] : 1);
+        const std::int64_t columns = data_.shape[batch + 1] / (blocks ? values.shape[batch + 2] : 1);
+        const std::int64_t lines = by_rows ? rows : columns;
+        const std::int64_t most = by_rows ? columns : rows;
+        const char* const called = by_rows ? "row" : "column";
+        auto outer_access = open_part(outer, source_);
+        if (!outer_access) return std::move(outer_access).error();
+        auto inner_access = open_part(inner, source_);
+        if (!inner_access) return std::move(inner_access).error();
+        for (std::uint64_t b = 0; b < batches; ++b) {
+            auto bounds = integer_line::open(outer, *outer_access, batch, b);
+            if (!bounds) return std::move(bounds).error();
+            auto places = integer_line::open(inner, *inner_access, batch, b);
+            if (!places) return std::move(places).error();
+            std::int64_t begin = 0;
+            if (!bounds->next(begin)) return ended(*bounds);
+            if (begin != 0) return wrong("a first compressed index of " + decimal(begin) + ", not 0");
+            for (std::int64_t line = 0; line < lines; ++line) {
+                std::int64_t end = 0;
+                if (!bounds->next(end)) return ended(*bounds);
+                if (end < begin || end - begin > most || end > count)
+                    return wrong("compressed indices " + decimal(begin) + " and " + decimal(end) + " around " + called +
+                                 ' ' + decimal(line) + ", of " + decimal(count) + " values and " + decimal(most) +
+                                 " places");
+                std::int64_t last = -1;
+                for (; begin < end; ++begin) {
+                    std::int64_t place = 0;
+                    if (!places->next(place)) return ended(*places);
+                    if (place <= last || place >= most)
+                        return wrong("the index " + decimal(place) +
+                                     (last < 0 ? std::string() : " behind " + decimal(last)) + " in " + called + ' ' +
+                                     decimal(line) + ", of " + decimal(most) + " places");
+                    last = place;
+                    const auto row = static_cast<std::uint64_t>(by_rows ? line : place);
+                    const auto column = static_cast<std::uint64_t>(by_rows ? place : line);
+                    visit((b * static_cast<std::uint64_t>(rows) + row) * static_cast<std::uint64_t>(columns) + column,
+                          b * static_cast<std::uint64_t>(count) + static_cast<std::uint64_t>(begin));
+                }
+            }
+            if (begin != count)
+                return wrong("compressed indices that end at " + decimal(begin) + ", with " + decimal(count) +
+                             " values");
+        }
+        return {};
+    }
+
+    const tensor_data& data_;
+    const storage_source* source_;
+};
+
+/// Sizes, strides and offsets of the tensors in a nested one; offsets and lengths of the rows of a jagged one.
+[[nodiscard]] result<void> check_nested(const tensor_data& data, const storage_source* source);
+
+[[nodiscard]] result<void> check_values(const tensor_data* data, const storage_source* source);
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI::detail
+
+#if !defined(CKPT_COMPILED)
+#include <ckpt/tensor/impl/index_walk.ipp>
+#endif

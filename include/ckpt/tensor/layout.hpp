@@ -1,0 +1,67 @@
+// ckpt/tensor/layout.hpp: how the values of a tensor are kept, and how quantised integers stand for numbers.
+//
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <ckpt/core/config.hpp>
+
+#include <cstdint>
+#include <string_view>
+
+namespace ckpt::inline CKPT_DETAIL_ABI {
+
+/// How the values of a tensor are kept. Only `strided` tensors have elements of their own; others have
+/// parts or nothing. A size of a `jagged` or `nested` tensor that differs from row to row is -1.
+enum class layout : std::uint8_t {
+    strided,
+    sparse_coo,
+    sparse_csr,
+    sparse_csc,
+    sparse_bsr,
+    sparse_bsc,
+    jagged,
+    nested,
+    meta,
+    wrapper
+};
+
+/// "strided", "sparse_coo" and so on; NUL-terminated.
+[[nodiscard]] constexpr std::string_view name(layout kind) noexcept {
+    switch (kind) {
+    case layout::strided: return "strided";
+    case layout::sparse_coo: return "sparse_coo";
+    case layout::sparse_csr: return "sparse_csr";
+    case layout::sparse_csc: return "sparse_csc";
+    case layout::sparse_bsr: return "sparse_bsr";
+    case layout::sparse_bsc: return "sparse_bsc";
+    case layout::jagged: return "jagged";
+    case layout::nested: return "nested";
+    case layout::meta: return "meta";
+    case layout::wrapper: return "wrapper";
+    }
+    return "unknown";
+}
+
+/// How the integers of a quantised tensor stand for numbers: (q - zero_point) * scale, with one pair for the tensor, or
+/// one for each index of an axis.
+enum class qscheme : std::uint8_t {
+    per_tensor_affine,
+    per_tensor_symmetric,
+    per_channel_affine,
+    per_channel_symmetric,
+    per_channel_affine_float_qparams ///< scales and zero points are float32
+};
+
+/// PyTorch's name without "torch."; NUL-terminated.
+[[nodiscard]] constexpr std::string_view name(qscheme scheme) noexcept {
+    switch (scheme) {
+    case qscheme::per_tensor_affine: return "per_tensor_affine";
+    case qscheme::per_tensor_symmetric: return "per_tensor_symmetric";
+    case qscheme::per_channel_affine: return "per_channel_affine";
+    case qscheme::per_channel_symmetric: return "per_channel_symmetric";
+    case qscheme::per_channel_affine_float_qparams: return "per_channel_affine_float_qparams";
+    }
+    return "unknown";
+}
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI
