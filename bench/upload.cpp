@@ -9,15 +9,13 @@
 // page cache; every turn opens it anew, outside the clock, and checks what it got. Exit code 1 where something was
 // wrong.
 //   host   ckpt::host::load. Counters: how many times as long it takes as one thread that copies the tensors out of a
-//   mapping
-//          into memory that was used before, into fresh memory of huge pages, into fresh memory of operator new; as
-//          owned().
+//          mapping into memory that was used before, into fresh memory of huge pages, into fresh memory of operator
+//          new; as owned().
 //   link   staged uploads over links that are simulated, so that their rates are exact. Counters: host, the time that
-//   the same
-//          staging takes when copies take no time; link, the time of the bytes at that rate; efficiency, the larger of
-//          the two divided by the time that it took; streaming, the same from when the ring was pinned. Where host and
-//          link are equal: x_serial, how many times as long a loop takes that reads a piece, copies it and waits, and
-//          x_whole, reading everything before one copy.
+//          the same staging takes when copies take no time; link, the time of the bytes at that rate; efficiency, the
+//          larger of the two divided by the time that it took; streaming, the same from when the ring was pinned.
+//          Where host and link are equal: x_serial, how many times as long a loop takes that reads a piece, copies it
+//          and waits, and x_whole, reading everything before one copy.
 //   small  100,000 tensors of 16 bytes: planning, and an upload where each copy costs 5 us beside its bytes.
 //   cpu    seconds of the processor, in the program and in the system, for each GiB that is staged.
 // None of this says how fast a GPU is fed: see docs/performance.md.

@@ -1,12 +1,12 @@
 // fuzz/key_rules.cpp: key rules: their text, their plan over some keys, and its inverse.
 //
 // SPDX-License-Identifier: MIT
-// In:      a rules text; behind a zero byte, more keys, one a line. The words of the rules are keys too, so that rules
-//          match; the shapes and dtypes are derived from the keys.
+// In:      a rules text; behind a zero byte, more keys, one a line. The words of the rules are keys too, so that
+//          rules match; the shapes and dtypes are derived from the keys.
 // Invariants: a text is a map whose text is the same map, or an error with a place in the text; no plan ends with
-//          errc::internal; every source key stands in the result, among the moves, the dropped or the aliased; keys of
-//          the result are unique; values can be read wherever nothing is refused; the inverse gives back all keys and
-//          values; no rules change nothing.
+//          errc::internal; every source key stands in the result, among the moves, the dropped or the aliased; keys
+//          of the result are unique; values can be read wherever nothing is refused; the inverse gives back all keys
+//          and values; no rules change nothing.
 #include "target.hpp"
 
 #include <ckpt/checkpoint.hpp>

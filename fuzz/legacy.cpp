@@ -2,10 +2,10 @@
 //
 // SPDX-License-Identifier: MIT
 // In:      a file, whatever it begins with.
-// Invariants: the same answer twice, and by mapping and by reading; every byte that a tensor shows lies in the file, at
-// the
-//          place that it says, or in the pickle; every checkpoint of the file opens by its number, and no other; a scan
-//          finds a name where opening refused one; errors have a place in the file; memory is bounded by the metadata.
+// Invariants: the same answer twice, and by mapping and by reading; every byte that a tensor shows lies in the file,
+//          at the place that it says, or in the pickle; every checkpoint of the file opens by its number, and no
+//          other; a scan finds a name where opening refused one; errors have a place in the file; memory is bounded
+//          by the metadata.
 #include "target.hpp"
 
 #include <ckpt/checkpoint.hpp>

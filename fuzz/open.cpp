@@ -1,12 +1,12 @@
 // fuzz/open.cpp: a whole file, from bytes to tensors.
 //
 // SPDX-License-Identifier: MIT
-// In:      one byte of flags, then the file. Bit 0: what follows is a pickle, put into an archive as torch.save writes
-//          it, with storages "0" to "3" of 16 to 128 bytes. Bit 1: checksums of the archive become zero ("unknown"), so
-//          that changed bytes reach the pickle machine.
-// Invariants: the same verdict and the same value by mapping and by reading; every tensor's bytes lie in the input (or
-//          in the copy of the pickle); errors have a place in the input and a bounded, printable text; errc::internal
-//          never; a file that verifies opens again.
+// In:      one byte of flags, then the file. Bit 0: what follows is a pickle, put into an archive as torch.save
+//          writes it, with storages "0" to "3" of 16 to 128 bytes. Bit 1: checksums of the archive become zero
+//          ("unknown"), so that changed bytes reach the pickle machine.
+// Invariants: the same verdict and the same value by mapping and by reading; every tensor's bytes lie in the input
+//          (or in the copy of the pickle); errors have a place in the input and a bounded, printable text;
+//          errc::internal never; a file that verifies opens again.
 #include "target.hpp"
 
 #include <ckpt/checkpoint.hpp>

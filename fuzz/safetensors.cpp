@@ -2,10 +2,10 @@
 //
 // SPDX-License-Identifier: MIT
 // In:      one byte: how many bytes of data follow the header; then the header's text.
-// Invariants: the same verdict by mapping and by reading; what is accepted is JSON, its tensors cover the data without
-// a
-//          hole and without an overlap, and each has the bytes that its shape and dtype need; a digest of the whole
-//          exists where no tensor was refused; errors have a place in the file; memory is bounded by the file.
+// Invariants: the same verdict by mapping and by reading; what is accepted is JSON, its tensors cover the data
+//          without a hole and without an overlap, and each has the bytes that its shape and dtype need; a digest of
+//          the whole exists where no tensor was refused; errors have a place in the file; memory is bounded by the
+//          file.
 #include "target.hpp"
 
 #include <ckpt/checkpoint.hpp>

@@ -3,8 +3,7 @@
 // SPDX-License-Identifier: MIT
 // In:      an archive; the checksums of its headers are mended first, so that what is behind them is reached.
 // Invariants: the same answer twice, and by mapping and by reading; members lie in the archive, one behind the other,
-// and
-//          have different names; what a tensor shows is where it says; errors have a place in the file.
+//          and have different names; what a tensor shows is where it says; errors have a place in the file.
 #include "target.hpp"
 
 #include <ckpt/checkpoint.hpp>

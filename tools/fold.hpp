@@ -3,7 +3,8 @@
 // SPDX-License-Identifier: MIT
 // In:      pairs of a key and a key, or of a key and nothing, with a label.
 // Out:     lines such as `layers.{0..31}.{q,k,v}.weight -> blocks.{0..31}.qkv.weight`, in the order of the first pair
-// of each. Refuses: nothing.
+//          of each.
+// Refuses: nothing.
 #pragma once
 
 #include <cstdint>

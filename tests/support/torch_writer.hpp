@@ -67,7 +67,7 @@ inline std::string object(std::string_view module, std::string_view name, const 
     return global(module, name) + ")\x81" + state + "b";
 }
 
-// ---- what torch writes ----
+// ---- what torch writes
 
 inline std::string storage_id(const std::string& type, const std::string& key, std::int64_t numel) {
     return tuple({str("storage"), type, key, str("cpu"), num(numel)}) + "Q";

@@ -3,8 +3,7 @@
 // SPDX-License-Identifier: MIT
 // In:      names, dtypes, shapes, values in row-major order; how they are to lie in the file.
 // Out:     the state_dict of an archive as torch.save writes it; the object must live on, because the file is its
-// memory.
-//          `row_major`: the bytes of a tensor's values; `shown`: a state_dict as text.
+//          memory. `row_major`: the bytes of a tensor's values; `shown`: a state_dict as text.
 #pragma once
 
 #include <ckpt/ckpt.hpp>

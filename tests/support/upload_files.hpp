@@ -3,8 +3,7 @@
 // SPDX-License-Identifier: MIT
 // In:      nothing, or a state_dict.
 // Out:     a file as torch.save writes it, of several pages: tied tensors, views, strides, small and large types; the
-// values of
-//          any strided tensor, dense and in this machine's order.
+//          values of any strided tensor, dense and in this machine's order.
 #pragma once
 
 #include "torch_writer.hpp"

@@ -4,8 +4,8 @@
 // In:      a whole text in memory: the header of a safetensors file, the index of a set of shards.
 // Out:     names, strings and whole numbers as the caller asks for them; everything else can be skipped.
 // Refuses: what RFC 8259 refuses, and what no reader agrees on: bytes that are not UTF-8, lone surrogates, nesting
-// beyond
-//          127 levels (serde_json's bound, which is what reads the reference's headers). The first fault stays.
+//          beyond 127 levels (serde_json's bound, which is what reads the reference's headers). The first fault
+//          stays.
 #pragma once
 
 #include <ckpt/core/arena.hpp>

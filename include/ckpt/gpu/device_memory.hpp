@@ -2,7 +2,8 @@
 //
 // SPDX-License-Identifier: MIT
 // In:      a plan, a `device_api`, how many slots of pinned memory there are; memory of the caller's, where there is
-// any. Out:     streams, events, device memory and slots. The last owner waits for what was issued, then frees.
+//          any.
+// Out:     streams, events, device memory and slots. The last owner waits for what was issued, then frees.
 // Refuses: whatever the device refuses; memory of the caller's that is too small or not aligned.
 //
 // A slot is one piece of staging memory. It may be written again once the events behind its last copies have come.

@@ -161,7 +161,7 @@ class machine {
     }
     bool push_filled(node_kind kind, std::span<const std::uint32_t> values);
 
-    // --- memo -------------------------------------------------------------------------------------------------------
+    // --- memo
     CKPT_DETAIL_INLINE bool put(std::uint64_t index) {
         if (!need_values(1)) return false;
         // An index is bounded by the pickle, not by the entries: files with gaps are legal, and this keeps them cheap.
@@ -183,11 +183,11 @@ class machine {
     }
     [[nodiscard]] bool take_index(std::uint64_t& out);
 
-    // --- numbers ----------------------------------------------------------------------------------------------------
+    // --- numbers
     bool push_binary_integer(std::string_view bytes);
     bool push_decimal(std::string_view line);
 
-    // --- globals and applications -----------------------------------------------------------------------------------
+    // --- globals and applications
     [[nodiscard]] bool charge_names(std::uint64_t bytes) noexcept;
     bool push_global(std::string_view module, std::string_view name);
     [[nodiscard]] bool take_name_line(std::string_view& out);

@@ -19,9 +19,8 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 /// The shipped builders. Functions of a struct, so that the tables that name them stay short.
 struct builders {
-    // --- mappings: OrderedDict, defaultdict, Counter
-    // ------------------------------------------------------------------- Items set by SETITEM(S) are already in the
-    // container of the node; arguments come before them.
+    // --- mappings: OrderedDict, defaultdict, Counter. Items that SETITEM(S) set are in the container of the node
+    // already; arguments come before them.
 
     /// OrderedDict(), or Python 2's OrderedDict([[key, value], ...]).
     static result<value> ordered_dict(call& c);
@@ -31,7 +30,6 @@ struct builders {
     static result<value> counter(call& c);
 
     // --- sequences
-    // ------------------------------------------------------------------------------------------------------
     static result<value> set(call& c) { return set_of(c, node_kind::set); }
     static result<value> frozen_set(call& c) { return set_of(c, node_kind::frozen_set); }
 
@@ -39,7 +37,6 @@ struct builders {
     static result<value> size(call& c);
 
     // --- bytes and numbers
-    // ----------------------------------------------------------------------------------------------
     /// _codecs.encode(text, 'latin1'): how protocol 2 writes bytes.
     static result<value> codecs_encode(call& c);
     /// bytes(), and bytes(text, encoding) or bytes(bytes).
@@ -49,14 +46,12 @@ struct builders {
     static result<value> complex_number(call& c);
 
     // --- TorchScript
-    // ----------------------------------------------------------------------------------------------------
     /// restore_type_tag(value, "Dict[str, int]"), build_intlist([...]) and its kin: the value itself.
     static result<value> typed_container(call& c);
     /// build_tensor_from_id(3): a tensor that stands in model.json.
     static result<value> numbered_tensor(call& c);
 
     // --- tensors: rebuild.hpp
-    // -------------------------------------------------------------------------------------------
     static result<value> listed_storage(call& c);
     static result<value> rebuild_tensor(call& c);
     static result<value> rebuild_tensor_v2(call& c);
@@ -69,7 +64,6 @@ struct builders {
     static result<value> rebuild_meta(call& c);
 
     // --- tensors that are more than one array: quantized.hpp, sparse.hpp, nested.hpp, wrapper.hpp
-    // ---------------------------
     static result<value> quantised_tensor(call& c);
     static result<value> sparse_tensor(call& c);
     static result<value> sparse_csr_tensor(call& c);
@@ -80,7 +74,6 @@ struct builders {
     static result<value> sparse_class(call& c);
 
     // --- numpy: numpy.hpp
-    // -----------------------------------------------------------------------------------------------
     static result<value> numpy_scalar(call& c);
     static result<value> numpy_reconstruct(call& c);
     static result<value> numpy_frombuffer(call& c);

@@ -4,8 +4,7 @@
 // In:      a source, an allowlist, options; where several checkpoints lie one after another, which of them.
 // Out:     the graph, and storages that are mapped where they lie, aligned or not.
 // Refuses: rule L1, also of the checkpoints that were not asked for: what follows one is another complete one, or the
-// file
-//          is refused. What machine and resolver refuse.
+//          file is refused. What machine and resolver refuse.
 #pragma once
 
 #include <ckpt/core/limits.hpp>

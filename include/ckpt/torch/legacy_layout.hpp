@@ -3,10 +3,9 @@
 // SPDX-License-Identifier: MIT
 // In:      a source, and where the checkpoint begins in it.
 // Out:     its object in a graph, the places of its storages, where it ends.
-// Refuses: rule L1: five pickles that are not what they should be; storages that the object names and the list of keys
-// does
-//          not, or the reverse; a number of elements that is not the one that the object says; bytes that are not
-//          there.
+// Refuses: rule L1: five pickles that are not what they should be; storages that the object names and the list of
+//          keys does not, or the reverse; a number of elements that is not the one that the object says; bytes that
+//          are not there.
 //
 // Form, without padding or lengths: the pickles of a magic number, of 1001, of {'little_endian': ..., ...}, of the
 // object, of the list of storage keys; then for each key in that order an int64, its number of elements, and the

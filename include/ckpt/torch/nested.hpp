@@ -2,12 +2,10 @@
 //
 // SPDX-License-Identifier: MIT
 // In:      the arguments of torch._utils._rebuild_nested_tensor (a buffer, and what each tensor in it has for sizes),
-// and of
-//          torch.nested._internal.nested_tensor._rebuild_njt (values, and where each row of the batch begins).
+//          and of torch.nested._internal.nested_tensor._rebuild_njt (values, and where each row of the batch begins).
 // Out:     tensors of the layouts nested and jagged; a size that differs from row to row is -1.
-// Refuses: dtypes, dimensions and counts of parts that disagree. Sizes and offsets themselves are checked when they are
-// used
-//          (tensor/indices.hpp).
+// Refuses: dtypes, dimensions and counts of parts that disagree. Sizes and offsets themselves are checked when they
+//          are used (tensor/indices.hpp).
 #pragma once
 
 #include <ckpt/torch/rebuild.hpp>

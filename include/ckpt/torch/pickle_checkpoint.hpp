@@ -3,10 +3,10 @@
 // SPDX-License-Identifier: MIT
 // In:      a source, an allowlist, options; where several pickles lie one after another, which of them.
 // Out:     the graph; storages that all lie in the pickle: numpy arrays, and the checkpoints that pickle.dump of a
-// tensor
-//          nests in bytes. Their bytes are in the pickle, so this is the one container that costs as much as they do.
-// Refuses: bytes behind the last pickle that are no pickle; what machine and resolver refuse. Persistent ids: there are
-// none.
+//          tensor nests in bytes. Their bytes are in the pickle, so this is the one container that costs as much as
+//          they do.
+// Refuses: bytes behind the last pickle that are no pickle; what machine and resolver refuse. Persistent ids: there
+//          are none.
 #pragma once
 
 #include <ckpt/core/limits.hpp>

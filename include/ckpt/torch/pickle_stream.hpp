@@ -2,11 +2,10 @@
 //
 // SPDX-License-Identifier: MIT
 // In:      a source, and where a pickle begins.
-// Out:     where it ends, found by stepping from opcode to opcode: arguments are skipped, so that a file is never read
-// as
-//          a whole to find its parts; then its bytes, in memory of our own.
+// Out:     where it ends, found by stepping from opcode to opcode: arguments are skipped, so that a file is never
+//          read as a whole to find its parts; then its bytes, in memory of our own.
 // Refuses: unknown opcodes, a pickle that the file or limits.pickle_bytes end (P1, P3, P5), before anything is
-// allocated.
+//          allocated.
 #pragma once
 
 #include <ckpt/core/arena.hpp>

@@ -3,10 +3,10 @@
 // SPDX-License-Identifier: MIT
 // In:      the arguments of torch._utils._rebuild_sparse_tensor, as Python and as TorchScript write them, of
 //          _rebuild_sparse_csr_tensor (torch 1.8 to 1.13), and of the classes themselves (torch 0.1 to 0.4).
-// Out:     tensors of the layouts sparse_coo, sparse_csr, sparse_csc, sparse_bsr and sparse_bsc; indices and values are
-// parts. Refuses: rule V3, as far as it can be told without reading values: dtypes, dimensions, counts, blocks that do
-// not divide
-//          the shape. The indices themselves are checked when they are used (tensor/indices.hpp).
+// Out:     tensors of the layouts sparse_coo, sparse_csr, sparse_csc, sparse_bsr and sparse_bsc; indices and values
+//          are parts.
+// Refuses: rule V3, as far as it can be told without reading values: dtypes, dimensions, counts, blocks that do not
+//          divide the shape. The indices themselves are checked when they are used (tensor/indices.hpp).
 //
 // Sources: torch/_utils.py, aten/src/ATen/native/sparse/ValidateCompressedIndicesCommon.h, SparseTensor.cpp; layouts by
 // number: c10/core/Layout.h.

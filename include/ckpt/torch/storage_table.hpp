@@ -2,7 +2,8 @@
 //
 // SPDX-License-Identifier: MIT
 // In:      keys met while resolving; records of the archive, or of archives inside it; bytes that lie in a pickle
-// itself. Out:     a number for each storage, and their bytes afterwards: mapped, by positioned reads, or inflated.
+//          itself.
+// Out:     a number for each storage, and their bytes afterwards: mapped, by positioned reads, or inflated.
 // Refuses: a storage whose record is compressed where there is no inflater, or whose local header disagrees with the
 //          directory, each time its bytes are asked for: nothing is remembered, so nothing can be raced.
 #pragma once

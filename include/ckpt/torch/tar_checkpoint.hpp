@@ -3,9 +3,8 @@
 // SPDX-License-Identifier: MIT
 // In:      a source, an allowlist, options.
 // Out:     the graph; storages that are mapped where they lie in the archive.
-// Refuses: rule T1: members that are missing, cut or no regular files; records that disagree with their counts or with
-// each
-//          other, keys that occur twice, bytes behind the last record. What machine and resolver refuse.
+// Refuses: rule T1: members that are missing, cut or no regular files; records that disagree with their counts or
+//          with each other, keys that occur twice, bytes behind the last record. What machine and resolver refuse.
 //
 // Four members. `sys_info`: a pickle. `storages`: the pickle of a count; for each a pickle (key, location, class), an
 // int64, its number of elements, and the elements; the pickle of a list of views (key, key of the whole, offset,

@@ -2,11 +2,9 @@
 //
 // SPDX-License-Identifier: MIT
 // In:      the arguments of torch._tensor._rebuild_from_type_v2 and torch._utils._rebuild_wrapper_subclass; the state
-// of the
-//          object that follows them.
+//          of the object that follows them.
 // Out:     tensors with the name of their class; wrappers, whose parts are the tensors among their attributes; of
-// DTensor and
-//          ShardedTensor what lies in this file, and how it lies in the whole.
+//          DTensor and ShardedTensor what lies in this file, and how it lies in the whole.
 // Refuses: shards outside the whole tensor, or of another shape than they say; conversions that would read storages.
 //
 // Sources: torch/_tensor.py, torch/_utils.py, torch/distributed/tensor (2.0 to 2.15),

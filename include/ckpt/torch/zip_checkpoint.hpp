@@ -134,13 +134,13 @@ class zip_checkpoint final : public checkpoint_file {
     [[nodiscard]] result<void> build_package(const zip_layout& layout, std::span<const opened_pickle> pickles,
                                              const allowlist& allowed);
 
-    // --- PT2 ---
+    // --- PT2
 
     [[nodiscard]] result<void> build_pt2(const zip_layout& layout, const allowlist& allowed);
     [[nodiscard]] result<std::uint32_t> pt2_value(const pt2_config& c, const pt2_entry& e, const allowlist& allowed);
     [[nodiscard]] result<void> describe(const pt2_entry& e, tensor_data& t);
 
-    // --- tensors that JSON describes ---
+    // --- tensors that JSON describes
 
     [[nodiscard]] error bad_json(const record& r, std::string_view fault, std::size_t at) const;
     void begin_json(const record& r);
