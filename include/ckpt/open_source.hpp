@@ -6,7 +6,6 @@
 // Refuses: what ckpt::open refuses.
 #pragma once
 
-#include <ckpt/checkpoint.hpp>
 #include <ckpt/core/result.hpp>
 #include <ckpt/core/shared.hpp>
 #include <ckpt/io/source.hpp>
@@ -15,7 +14,12 @@
 
 #include <string>
 
-namespace ckpt::inline CKPT_DETAIL_ABI::detail {
+namespace ckpt::inline CKPT_DETAIL_ABI {
+
+class checkpoint;    // checkpoint.hpp
+struct open_options; // checkpoint.hpp
+
+namespace detail {
 
 /// What is opened: the whole source, or of a tar archive around checkpoints the one that is meant.
 struct chosen_source {
@@ -29,7 +33,8 @@ struct chosen_source {
 [[nodiscard]] result<checkpoint> open(result<shared<source>> from, const allowlist& allowed,
                                       const open_options& options);
 
-} // namespace ckpt::inline CKPT_DETAIL_ABI::detail
+} // namespace detail
+} // namespace ckpt::inline CKPT_DETAIL_ABI
 
 #if !defined(CKPT_COMPILED)
 #include <ckpt/impl/open_source.ipp>

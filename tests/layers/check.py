@@ -148,12 +148,49 @@ def complaints(header):
             yield f"{number}: <{included}> belongs in io/detail/*_posix.hpp or *_win32.hpp"
 
 
+def included_by(name):
+    """Our headers and definitions that a file includes, in order."""
+    found = re.findall(r"^\s*#\s*include\s*<(ckpt/[^>]+)>", (INCLUDE / name).read_text(), re.M)
+    return [included for included in found if (INCLUDE / included).is_file()]
+
+
+def too_early(first):
+    """What a program compiles too early that includes `first` before anything else, and all definitions with it.
+
+    Definitions that include a header come too early where that header is still above its own declarations: it includes,
+    itself or through others, the header of those definitions. `#pragma once` then skips it.
+    """
+    seen, open_headers, found = set(), [], set()
+
+    def enter(name):
+        if name in seen:
+            return
+        seen.add(name)
+        if name.endswith(".ipp"):
+            open_headers.pop()  # a header includes its definitions last: its declarations are known
+            found.update((name, needed) for needed in included_by(name) if needed in open_headers)
+            for included in included_by(name):
+                enter(included)
+            open_headers.append("")
+        else:
+            open_headers.append(name)
+            for included in included_by(name):
+                enter(included)
+            open_headers.pop()
+
+    enter(first)
+    return sorted(found)
+
+
 def main():
     report = Report()
     files = HEADERS + DEVICE_HEADERS + DEFINITIONS
     for header in files:
         found = list(complaints(header))
         report.check(spelled(header), not found, "\n".join(found))
+    for header in HEADERS + DEVICE_HEADERS:
+        early = [f"<{definitions}> needs <{needed}>, which includes its header" for definitions, needed in too_early(spelled(header))]
+        report.check(f"{spelled(header)}, included first, is no part of a circle", not early, "\n".join(early))
     throws = [spelled(h) for h in files for _ in re.findall(r"\bthrow\b", without_comments_and_strings(h.read_text()))]
     report.check("one throw in the library, in core/", len(throws) == 1 and throws[0].startswith("ckpt/core/"), str(throws))
     missing = [name for name in sorted(CONSUMER) if not (INCLUDE / "ckpt" / f"{name}.hpp").is_file()]

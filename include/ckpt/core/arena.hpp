@@ -5,11 +5,10 @@
 // Out:     blocks, and arrays that grow without moving their elements.
 // Refuses: nothing; `std::bad_alloc` passes through and what was taken is given back.
 //
-// Fresh memory from the system costs more than parsing does, so a caller who opens many files passes a
-// `scratch`, which keeps the blocks of closed checkpoints for the next one.
+// Fresh memory from the system costs more than parsing does, so a caller who opens many files passes a `scratch`
+// (core/scratch.hpp), which keeps the blocks of closed checkpoints for the next one.
 #pragma once
 
-#include <ckpt/core/scratch.hpp>
 #include <ckpt/core/shared.hpp>
 
 #include <bit>

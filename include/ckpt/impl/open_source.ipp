@@ -4,6 +4,7 @@
 #pragma once
 
 #include <ckpt/archive/tar.hpp>
+#include <ckpt/checkpoint.hpp>
 #include <ckpt/core/arena.hpp>
 #include <ckpt/open_source.hpp>
 #include <ckpt/torch/checkpoint_file.hpp>

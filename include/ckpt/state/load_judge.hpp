@@ -10,7 +10,6 @@
 #include <ckpt/core/pattern.hpp>
 #include <ckpt/core/result.hpp>
 #include <ckpt/state/binding.hpp>
-#include <ckpt/state/load.hpp>
 #include <ckpt/state/load_report.hpp>
 #include <ckpt/state/state_dict.hpp>
 #include <ckpt/state/state_dict_data.hpp>
@@ -23,7 +22,11 @@
 #include <utility>
 #include <vector>
 
-namespace ckpt::inline CKPT_DETAIL_ABI::detail {
+namespace ckpt::inline CKPT_DETAIL_ABI {
+
+struct load_options; // state/load.hpp
+
+namespace detail {
 
 struct load_fit {
     const std::byte* address{nullptr};
@@ -113,7 +116,8 @@ class load_job {
     std::string path_;
 };
 
-} // namespace ckpt::inline CKPT_DETAIL_ABI::detail
+} // namespace detail
+} // namespace ckpt::inline CKPT_DETAIL_ABI
 
 #if !defined(CKPT_COMPILED)
 #include <ckpt/state/impl/load_judge.ipp>

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <ckpt/core/limits.hpp>
+#include <ckpt/core/scratch.hpp>
 #include <ckpt/io/source.hpp>
 #include <ckpt/pickle/graph.hpp>
 #include <ckpt/torch/checkpoint_file.hpp>

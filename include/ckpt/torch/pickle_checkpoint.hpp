@@ -10,6 +10,7 @@
 #pragma once
 
 #include <ckpt/core/limits.hpp>
+#include <ckpt/core/scratch.hpp>
 #include <ckpt/io/source.hpp>
 #include <ckpt/pickle/graph.hpp>
 #include <ckpt/pickle/machine.hpp>

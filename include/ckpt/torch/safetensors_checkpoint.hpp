@@ -9,6 +9,7 @@
 #include <ckpt/archive/safetensors.hpp>
 #include <ckpt/core/arena.hpp>
 #include <ckpt/core/limits.hpp>
+#include <ckpt/core/scratch.hpp>
 #include <ckpt/io/source.hpp>
 #include <ckpt/pickle/graph.hpp>
 #include <ckpt/tensor/dtype.hpp>

@@ -20,6 +20,7 @@
 #include <ckpt/core/arena.hpp>
 #include <ckpt/core/checked.hpp>
 #include <ckpt/core/limits.hpp>
+#include <ckpt/core/scratch.hpp>
 #include <ckpt/io/source.hpp>
 #include <ckpt/pickle/graph.hpp>
 #include <ckpt/pickle/machine.hpp>

@@ -15,6 +15,7 @@
 #include <ckpt/archive/zip_verify.hpp>
 #include <ckpt/core/arena.hpp>
 #include <ckpt/core/limits.hpp>
+#include <ckpt/core/scratch.hpp>
 #include <ckpt/io/source.hpp>
 #include <ckpt/pickle/graph.hpp>
 #include <ckpt/pickle/machine.hpp>

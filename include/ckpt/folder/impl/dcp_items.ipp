@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/checkpoint.hpp>
 #include <ckpt/folder/dcp_items.hpp>
 #include <ckpt/open_source.hpp>
 #include <ckpt/tensor/convert.hpp>

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/checkpoint.hpp>
 #include <ckpt/folder/report.hpp>
 #include <ckpt/io/folder.hpp>
 #include <ckpt/open_source.hpp>

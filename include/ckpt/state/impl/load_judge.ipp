@@ -5,6 +5,7 @@
 
 #include <ckpt/core/checked.hpp>
 #include <ckpt/state/lineage.hpp>
+#include <ckpt/state/load.hpp>
 #include <ckpt/state/load_judge.hpp>
 #include <ckpt/state/nearest.hpp>
 #include <ckpt/tensor/access.hpp>
