@@ -12,6 +12,7 @@
 // the largest tensor and 64 MiB.
 #include <ckpt/ckpt.hpp>
 #include <ckpt/folder.hpp>
+#include <ckpt/io/source.hpp>
 
 #include "../tests/support/dcp_writer.hpp"
 

@@ -22,8 +22,10 @@
 #include "inputs.hpp"
 #include "simulated_link.hpp"
 
+#include <ckpt/core/digest.hpp>
 #include <ckpt/gpu/engine.hpp>
 #include <ckpt/host.hpp>
+#include <ckpt/io/source.hpp>
 
 #include <benchmark/benchmark.h>
 

@@ -9,6 +9,8 @@
 #include "target.hpp"
 
 #include <ckpt/checkpoint.hpp>
+#include <ckpt/core/arena.hpp>
+#include <ckpt/core/json.hpp>
 #include <ckpt/state/diff.hpp>
 #include <ckpt/state/digest.hpp>
 

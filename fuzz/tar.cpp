@@ -6,7 +6,10 @@
 //          and have different names; what a tensor shows is where it says; errors have a place in the file.
 #include "target.hpp"
 
+#include <ckpt/archive/tar.hpp>
 #include <ckpt/checkpoint.hpp>
+#include <ckpt/core/arena.hpp>
+#include <ckpt/io/source.hpp>
 #include <ckpt/state/walk.hpp>
 
 #include <cstddef>

@@ -9,6 +9,7 @@
 #include "torch_writer.hpp"
 
 #include <ckpt/ckpt.hpp>
+#include <ckpt/tensor/strided.hpp>
 
 #include <cstddef>
 #include <cstdint>

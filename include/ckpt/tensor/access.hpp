@@ -30,8 +30,6 @@ namespace detail {
 
 [[nodiscard]] error lazy_bit_error(const tensor_data& data);
 
-[[nodiscard]] error packed_error(ckpt::dtype type);
-
 [[nodiscard]] error rank_error(const tensor_data& data, std::size_t rank);
 
 /// A storage as a copy sees it: all its bytes, or, where they are not in memory, a way to read them.

@@ -246,6 +246,9 @@ struct tensor_access {
     [[nodiscard]] static const storage_source* source(const tensor& t) noexcept { return t.source_; }
 };
 
+/// Of a tensor that holds several elements in one byte, where they are wanted one by one.
+[[nodiscard]] error packed_error(ckpt::dtype type);
+
 } // namespace detail
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI

@@ -6,6 +6,7 @@
 #include <ckpt/gpu/plan_inputs.hpp>
 #include <ckpt/state/state_dict_data.hpp>
 #include <ckpt/tensor/access.hpp>
+#include <ckpt/tensor/tensor.hpp>
 
 #include <algorithm>
 #include <string>

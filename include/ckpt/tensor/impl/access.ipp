@@ -5,6 +5,7 @@
 
 #include <ckpt/core/checked.hpp>
 #include <ckpt/tensor/access.hpp>
+#include <ckpt/tensor/tensor.hpp>
 
 #include <cstring>
 #include <string>
@@ -36,14 +37,6 @@ CKPT_DETAIL_DEF error lazy_bit_error(const tensor_data& data) {
                       (data.neg ? data.conj ? "neg and conj bits" : "neg bit" : "conj bit") +
                       " set, so its bytes are not its values",
             .hint = "copy_to and copy_as give the values"};
-}
-
-CKPT_DETAIL_DEF error packed_error(ckpt::dtype type) {
-    return {.code = errc::packed,
-            .detail = "a byte of " + std::string(name(type)) + " holds several values",
-            .hint = bits(type) < 8
-                        ? std::string_view("bytes() gives the packed bytes, copy_as with std::uint8_t the values")
-                        : std::string_view("bytes() and copy_to with std::uint8_t give the packed bytes")};
 }
 
 CKPT_DETAIL_DEF error rank_error(const tensor_data& data, std::size_t rank) {

@@ -5,6 +5,7 @@
 
 #include <ckpt/core/reader.hpp>
 #include <ckpt/tensor/access.hpp>
+#include <ckpt/tensor/tensor.hpp>
 #include <ckpt/tensor/parts.hpp>
 #include <ckpt/tensor/quantized.hpp>
 

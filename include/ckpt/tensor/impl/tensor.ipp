@@ -17,6 +17,14 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
+CKPT_DETAIL_DEF error packed_error(ckpt::dtype type) {
+    return {.code = errc::packed,
+            .detail = "a byte of " + std::string(name(type)) + " holds several values",
+            .hint = bits(type) < 8
+                        ? std::string_view("bytes() gives the packed bytes, copy_as with std::uint8_t the values")
+                        : std::string_view("bytes() and copy_to with std::uint8_t give the packed bytes")};
+}
+
 CKPT_DETAIL_DEF result<void> copy_tensor(const tensor_data* handle, const storage_source* source, ckpt::dtype to,
                                          bool exact, std::byte* out, std::uint64_t room) {
     if (auto usable = check_copy(handle, source, to, exact); !usable) return usable;
