@@ -14,10 +14,10 @@
 #if defined(_WIN32)
 #include <io.h>
 #else
-#include <sys/ioctl.h>
-#include <unistd.h>
 #include <charconv>
+#include <sys/ioctl.h>
 #include <system_error>
+#include <unistd.h>
 #endif
 
 namespace tool {

@@ -2,9 +2,9 @@
 //
 // SPDX-License-Identifier: MIT
 #include <ckpt/core/arena.hpp>
-#include <ckpt/core/scratch.hpp>
 #include <ckpt/core/checked.hpp>
 #include <ckpt/core/reader.hpp>
+#include <ckpt/core/scratch.hpp>
 
 #include <doctest/doctest.h>
 

@@ -5,9 +5,9 @@
 
 #include <ckpt/core/reader.hpp>
 #include <ckpt/tensor/access.hpp>
-#include <ckpt/tensor/tensor.hpp>
 #include <ckpt/tensor/parts.hpp>
 #include <ckpt/tensor/quantized.hpp>
+#include <ckpt/tensor/tensor.hpp>
 
 #include <cstddef>
 #include <cstdint>
