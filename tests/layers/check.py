@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """check.py: what each folder of include/ckpt may include, and which headers a program pays for.
 
-The order of the folders is the way of a byte (docs/architecture.md). What including a header costs is measured by
+The order of the folders is the way of a byte (docs/architecture.md, whose table is compared with what is here). What including a header costs is measured by
 tests/budgets.
 """
 import pathlib
@@ -9,7 +9,7 @@ import re
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-from harness import DEVICE_HEADERS, HEADERS, INCLUDE, Report, spelled
+from harness import DEVICE_HEADERS, HEADERS, INCLUDE, ROOT, Report, spelled
 
 BASE = ["version", "fwd", "core/"]
 MAY_INCLUDE = {  # folder, or header beside the folders: folders and headers below it
@@ -182,6 +182,13 @@ def too_early(first):
     return sorted(found)
 
 
+def documented():
+    """{folder: (consumer headers, internal headers)} as the table in docs/architecture.md names them."""
+    rows = re.findall(r"^\| `(\w+/)` \|([^|]*)\|([^|]*)\|[^|]*\|$", (ROOT / "docs/architecture.md").read_text(), re.M)
+    return {folder: tuple(set(re.split(r"[,;]\s*", re.sub(r"\*[^*]*\*|`[^;]*$", "", cell).strip(" ;"))) for cell in cells)
+            for folder, *cells in rows}
+
+
 def main():
     report = Report()
     files = HEADERS + DEVICE_HEADERS + DEFINITIONS
@@ -193,6 +200,15 @@ def main():
         report.check(f"{spelled(header)}, included first, is no part of a circle", not early, "\n".join(early))
     throws = [spelled(h) for h in files for _ in re.findall(r"\bthrow\b", without_comments_and_strings(h.read_text()))]
     report.check("one throw in the library, in core/", len(throws) == 1 and throws[0].startswith("ckpt/core/"), str(throws))
+    table = documented()
+    for folder in sorted({layer(spelled(h)) for h in HEADERS if "/" in without_suffix(spelled(h))}):
+        existing = {h.stem for h in (INCLUDE / "ckpt" / folder).glob("*.hpp")}
+        consumer = {name for name in existing if folder + name in CONSUMER}
+        for kind, wanted, shown in zip(("consumer", "internal"), (consumer, existing - consumer), table.get(folder, ((), ()))):
+            shown = {name.strip() for name in shown}
+            report.check(f"docs/architecture.md names the {kind} headers of {folder}", wanted == shown,
+                         f"it lacks {sorted(wanted - shown)}; it should not name {sorted(shown - wanted)}")
+        report.check(f"docs/architecture.md has a row for {folder}", folder in table)
     missing = [name for name in sorted(CONSUMER) if not (INCLUDE / "ckpt" / f"{name}.hpp").is_file()]
     report.check("every header for programs exists", not missing, str(missing))
     report.end()
