@@ -28,8 +28,10 @@
 
 // Definitions stand in files of their own, STAGE/impl/x.ipp. Without CKPT_COMPILED x.hpp includes x.ipp, and all
 // functions are inline. With it they are ordinary functions, compiled once: by src/*.cpp, or by <ckpt/impl/src.hpp>.
+// What few files need is CKPT_DETAIL_RARE, which every program that includes the headers compiles for size.
 #if defined(CKPT_COMPILED)
 #define CKPT_DETAIL_DEF
+#define CKPT_DETAIL_RARE
 #if CKPT_EXCEPTIONS
 #define CKPT_DETAIL_ABI v0_1_compiled
 #else
@@ -37,6 +39,11 @@
 #endif
 #else
 #define CKPT_DETAIL_DEF inline
+#if defined(__GNUC__)
+#define CKPT_DETAIL_RARE [[gnu::cold]] inline
+#else
+#define CKPT_DETAIL_RARE inline
+#endif
 #if CKPT_EXCEPTIONS
 #define CKPT_DETAIL_ABI v0_1
 #else

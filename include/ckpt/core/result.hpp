@@ -64,10 +64,11 @@ template <class T> class [[nodiscard]] result {
   public:
     using value_type = T;
 
+    // What rejects an error comes first: it is what most functions return, and the rest need not be asked then.
     template <class U = T>
-        requires std::constructible_from<T, U&&> && (!is_result<std::remove_cvref_t<U>>) &&
-                     (!std::same_as<std::remove_cvref_t<U>, ckpt::error>)
-    constexpr explicit(!std::convertible_to<U&&, T>) result(U&& value) : value_(std::forward<U>(value)), ok_{true} {}
+        requires(!std::is_same_v<std::remove_cvref_t<U>, ckpt::error>) &&
+                    (!is_result<std::remove_cvref_t<U>>) && std::is_constructible_v<T, U&&>
+    constexpr explicit(!std::is_convertible_v<U&&, T>) result(U&& value) : value_(std::forward<U>(value)), ok_{true} {}
     result(ckpt::error failure) : error_{new ckpt::error(std::move(failure))}, ok_{false} {}
 
     result(const result& other) : ok_{other.ok_} {

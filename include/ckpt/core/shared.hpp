@@ -17,17 +17,16 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 /// A reference count. The destructor is virtual so that a layer can own what a higher layer made.
 class counted {
   public:
-    counted() noexcept;
+    counted() noexcept = default;
     counted(const counted&) = delete;
     counted& operator=(const counted&) = delete;
-    virtual ~counted();
+    CKPT_DETAIL_DEF virtual ~counted();
 
     void retain() const noexcept;
     void release() const noexcept;
 
   private:
-    // A std::atomic<std::uint32_t>, whose header every program would pay for.
-    alignas(std::uint32_t) mutable unsigned char count_[sizeof(std::uint32_t)];
+    mutable std::uint32_t count_{0}; // only ever touched by atomic operations
 };
 
 /// A handle to a counted object, or nothing. What `T` is must be known only where the object is made or used: a class

@@ -78,11 +78,12 @@ class dcp_items final : public folder_storages {
     [[nodiscard]] byte_order order(std::uint32_t) const noexcept override { return native_order(); }
     [[nodiscard]] std::string_view key(std::uint32_t i) const noexcept override { return items_[i].key; }
     [[nodiscard]] std::string_view file(std::uint32_t i) const noexcept override { return files_[items_[i].file].name; }
-    [[nodiscard]] result<std::uint64_t> file_offset(std::uint32_t i) const override;
-    [[nodiscard]] result<std::span<const std::byte>> bytes(std::uint32_t i) const override;
-    [[nodiscard]] result<void> read(std::uint32_t i, std::uint64_t offset, std::span<std::byte> out) const override;
+    [[nodiscard]] CKPT_DETAIL_DEF result<std::uint64_t> file_offset(std::uint32_t i) const override;
+    [[nodiscard]] CKPT_DETAIL_DEF result<std::span<const std::byte>> bytes(std::uint32_t i) const override;
+    [[nodiscard]] CKPT_DETAIL_DEF result<void> read(std::uint32_t i, std::uint64_t offset,
+                                                    std::span<std::byte> out) const override;
 
-    void check(bool checksums, verify_report& out) const override;
+    CKPT_DETAIL_DEF void check(bool checksums, verify_report& out) const override;
 
   private:
     struct opened_item {

@@ -69,7 +69,7 @@ class part_storages final : public folder_storages {
                                     std::span<std::byte> out) const override {
         return named(file_->storages().read(storage, offset, out));
     }
-    void check(bool checksums, verify_report& out) const override;
+    CKPT_DETAIL_DEF void check(bool checksums, verify_report& out) const override;
 
   private:
     template <class T> [[nodiscard]] result<T> named(result<T> outcome) const {

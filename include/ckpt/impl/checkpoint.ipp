@@ -7,6 +7,7 @@
 #include <ckpt/archive/tar.hpp>
 #include <ckpt/checkpoint.hpp>
 #include <ckpt/core/arena.hpp>
+#include <ckpt/core/sorting.hpp>
 #include <ckpt/io/source.hpp>
 #include <ckpt/open_source.hpp>
 #include <ckpt/pickle/graph.hpp>
@@ -75,16 +76,13 @@ CKPT_DETAIL_DEF void checkpoint::check_indices(verify_report& out) const {
             t.extra != nullptr && t.kind != layout::wrapper && t.kind != layout::strided)
             checked.push_back(&t);
     // Of those with the same parts the first stays, and all stay in the file's order.
-    std::vector<std::uint32_t> order(checked.size());
-    for (std::uint32_t i = 0; i < order.size(); ++i) order[i] = i;
-    const auto parts = [&](std::uint32_t i) {
-        return std::pair{reinterpret_cast<std::uintptr_t>(checked[i]->extra), i};
-    };
-    std::sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) { return parts(a) < parts(b); });
+    const auto parts = [&](std::uint32_t i) { return reinterpret_cast<std::uintptr_t>(checked[i]->extra); };
+    std::vector<std::uint32_t> order =
+        detail::sorted_indices(checked.size(), [&](std::uint32_t a, std::uint32_t b) { return parts(a) < parts(b); });
     order.erase(std::unique(order.begin(), order.end(),
                             [&](std::uint32_t a, std::uint32_t b) { return checked[a]->extra == checked[b]->extra; }),
                 order.end());
-    std::sort(order.begin(), order.end());
+    detail::sort_indices(order, [](std::uint32_t a, std::uint32_t b) { return a < b; });
     std::uint64_t left = 16 * file_->facts().file_bytes + (std::uint64_t{64} << 20);
     for (const std::uint32_t i : order) {
         const detail::tensor_data* const t = checked[i];

@@ -32,24 +32,25 @@ class gathered_storages final : public storage_source {
     /// A new storage for a gathered tensor.
     [[nodiscard]] std::uint32_t number_of_node(std::uint32_t node);
 
-    [[nodiscard]] std::uint64_t nbytes(std::uint32_t i) const noexcept override;
+    [[nodiscard]] CKPT_DETAIL_DEF std::uint64_t nbytes(std::uint32_t i) const noexcept override;
     [[nodiscard]] byte_order order(std::uint32_t i) const noexcept override {
         return slots_[i].source != nullptr ? slots_[i].source->order(slots_[i].number) : native_order();
     }
     [[nodiscard]] std::string_view key(std::uint32_t i) const noexcept override {
         return slots_[i].source != nullptr ? slots_[i].source->key(slots_[i].number) : std::string_view{};
     }
-    [[nodiscard]] std::string_view file(std::uint32_t i) const noexcept override;
+    [[nodiscard]] CKPT_DETAIL_DEF std::string_view file(std::uint32_t i) const noexcept override;
     [[nodiscard]] bool is_compressed(std::uint32_t i) const noexcept override {
         return slots_[i].source != nullptr && slots_[i].source->is_compressed(slots_[i].number);
     }
     [[nodiscard]] bool is_gathered(std::uint32_t i) const noexcept override {
         return slots_[i].source == nullptr || slots_[i].source->is_gathered(slots_[i].number);
     }
-    [[nodiscard]] result<stored_place> place_of(std::uint32_t i) const override;
-    [[nodiscard]] result<std::uint64_t> file_offset(std::uint32_t i) const override;
-    [[nodiscard]] result<std::span<const std::byte>> bytes(std::uint32_t i) const override;
-    [[nodiscard]] result<void> read(std::uint32_t i, std::uint64_t offset, std::span<std::byte> out) const override;
+    [[nodiscard]] CKPT_DETAIL_DEF result<stored_place> place_of(std::uint32_t i) const override;
+    [[nodiscard]] CKPT_DETAIL_DEF result<std::uint64_t> file_offset(std::uint32_t i) const override;
+    [[nodiscard]] CKPT_DETAIL_DEF result<std::span<const std::byte>> bytes(std::uint32_t i) const override;
+    [[nodiscard]] CKPT_DETAIL_DEF result<void> read(std::uint32_t i, std::uint64_t offset,
+                                                    std::span<std::byte> out) const override;
 
   private:
     struct slot {

@@ -41,9 +41,9 @@ class owned_storages final : public storage_source {
     [[nodiscard]] result<std::uint64_t> file_offset(std::uint32_t) const override {
         return error{.code = errc::no_data, .detail = "the storage is a copy in memory, without a place in the file"};
     }
-    [[nodiscard]] result<std::span<const std::byte>> bytes(std::uint32_t storage) const override;
-    [[nodiscard]] result<void> read(std::uint32_t storage, std::uint64_t offset,
-                                    std::span<std::byte> out) const override;
+    [[nodiscard]] CKPT_DETAIL_DEF result<std::span<const std::byte>> bytes(std::uint32_t storage) const override;
+    [[nodiscard]] CKPT_DETAIL_DEF result<void> read(std::uint32_t storage, std::uint64_t offset,
+                                                    std::span<std::byte> out) const override;
 
   private:
     struct entry {

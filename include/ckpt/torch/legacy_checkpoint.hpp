@@ -36,7 +36,7 @@ class legacy_checkpoint final : public checkpoint_file {
     }
 
     /// Every header was compared with the object when the file was opened, and the format has no checksums.
-    void check(bool, verify_report& out) const override;
+    CKPT_DETAIL_DEF void check(bool, verify_report& out) const override;
 
   private:
     /// By the functions that the object names.

@@ -108,10 +108,10 @@ class legacy_keys final : public storage_maker {
     /// Both outlive this.
     legacy_keys(const legacy_layout& layout, stream_maker& places);
 
-    [[nodiscard]] errc find(std::string_view key, std::uint32_t& storage) override;
+    [[nodiscard]] CKPT_DETAIL_DEF errc find(std::string_view key, std::uint32_t& storage) override;
     /// Ids with one view key are one storage, as in torch; they must agree.
-    [[nodiscard]] errc view(std::uint32_t, std::string_view key, std::uint64_t offset, std::uint64_t nbytes,
-                            std::uint32_t& storage) override;
+    [[nodiscard]] CKPT_DETAIL_DEF errc view(std::uint32_t, std::string_view key, std::uint64_t offset,
+                                            std::uint64_t nbytes, std::uint32_t& storage) override;
     [[nodiscard]] std::uint32_t add(std::span<const std::byte> bytes, byte_order order, std::uint64_t offset) override {
         return places_.add(bytes, order, offset);
     }
@@ -139,7 +139,8 @@ class nested_places final : public stream_maker {
     /// `offset`: of the bytes in the file, or `no_offset` for transcoded ones.
     nested_places(storage_maker& outer, std::span<const std::byte> bytes, std::uint64_t offset) noexcept
         : outer_{outer}, bytes_{bytes}, offset_{offset} {}
-    [[nodiscard]] std::uint32_t place(std::string_view, std::uint64_t offset, std::uint64_t nbytes) override;
+    [[nodiscard]] CKPT_DETAIL_DEF std::uint32_t place(std::string_view, std::uint64_t offset,
+                                                      std::uint64_t nbytes) override;
     [[nodiscard]] std::uint32_t add(std::span<const std::byte> bytes, byte_order order, std::uint64_t offset) override {
         return outer_.add(bytes, order, offset);
     }

@@ -37,7 +37,7 @@ class pickle_checkpoint final : public checkpoint_file {
     }
 
     /// All of it was read when it was opened, and the format has no checksums.
-    void check(bool, verify_report& out) const override;
+    CKPT_DETAIL_DEF void check(bool, verify_report& out) const override;
 
   private:
     shared<source> from_;

@@ -49,7 +49,7 @@ class safetensors_storages final : public storage_source {
     [[nodiscard]] result<stored_place> place_of(std::uint32_t storage) const override {
         return stored_place{&from_, place(storage)};
     }
-    [[nodiscard]] result<std::span<const std::byte>> bytes(std::uint32_t storage) const override;
+    [[nodiscard]] CKPT_DETAIL_DEF result<std::span<const std::byte>> bytes(std::uint32_t storage) const override;
     [[nodiscard]] result<void> read(std::uint32_t storage, std::uint64_t offset,
                                     std::span<std::byte> out) const override {
         return from_.read(place(storage) + offset, out);
@@ -74,7 +74,7 @@ class safetensors_checkpoint final : public checkpoint_file {
         : checkpoint_file{budget, reuse.pool()}, from_{std::move(from)} {}
 
     /// The header was checked in full when the file was opened, and the format has no checksums.
-    void check(bool, verify_report& out) const override;
+    CKPT_DETAIL_DEF void check(bool, verify_report& out) const override;
 
   private:
     void build();

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <ckpt/core/limits.hpp>
+#include <ckpt/core/sorting.hpp>
 #include <ckpt/io/source.hpp>
 #include <ckpt/pickle/machine.hpp>
 #include <ckpt/pickle/names.hpp>
@@ -63,16 +64,12 @@ class global_scanner {
 
     /// Calls `visit` with the positions of each name, in order.
     template <class At, class Visit> static void for_each_run(std::size_t n, At&& at, Visit&& visit) {
-        std::vector<std::uint32_t> order(n);
-        for (std::size_t i = 0; i < n; ++i) order[i] = static_cast<std::uint32_t>(i);
         const auto compare = [&](std::uint32_t a, std::uint32_t b) {
             const int by_module = at(a).module.compare(at(b).module);
             return by_module != 0 ? by_module : at(a).name.compare(at(b).name);
         };
-        std::sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
-            const int order_of_names = compare(a, b);
-            return order_of_names != 0 ? order_of_names < 0 : a < b;
-        });
+        const std::vector<std::uint32_t> order =
+            sorted_indices(n, [&](std::uint32_t a, std::uint32_t b) { return compare(a, b) < 0; });
         for (std::size_t i = 0, end = 0; i < n; i = end) {
             for (end = i + 1; end < n && compare(order[i], order[end]) == 0;) ++end;
             visit(std::span<const std::uint32_t>{order.data() + i, end - i});

@@ -43,23 +43,24 @@ class storage_table final : public storage_source, public storage_maker {
     void enter(const storage_folder& folder);
 
     // storage_maker, while resolving
-    [[nodiscard]] errc find(std::string_view key, std::uint32_t& storage) override;
-    [[nodiscard]] std::uint32_t add(std::span<const std::byte> bytes, byte_order order, std::uint64_t offset) override;
+    [[nodiscard]] CKPT_DETAIL_DEF errc find(std::string_view key, std::uint32_t& storage) override;
+    [[nodiscard]] CKPT_DETAIL_DEF std::uint32_t add(std::span<const std::byte> bytes, byte_order order,
+                                                    std::uint64_t offset) override;
 
     // storage_source, afterwards
     [[nodiscard]] std::uint64_t nbytes(std::uint32_t storage) const noexcept override {
         return entries_[storage].nbytes;
     }
     [[nodiscard]] byte_order order(std::uint32_t storage) const noexcept override { return entries_[storage].order; }
-    [[nodiscard]] std::string_view key(std::uint32_t storage) const noexcept override;
+    [[nodiscard]] CKPT_DETAIL_DEF std::string_view key(std::uint32_t storage) const noexcept override;
     [[nodiscard]] bool is_compressed(std::uint32_t storage) const noexcept override {
         return entries_[storage].from != nullptr && entries_[storage].from->method != 0;
     }
-    [[nodiscard]] result<std::uint64_t> file_offset(std::uint32_t storage) const override;
-    [[nodiscard]] result<stored_place> place_of(std::uint32_t storage) const override;
-    [[nodiscard]] result<std::span<const std::byte>> bytes(std::uint32_t storage) const override;
-    [[nodiscard]] result<void> read(std::uint32_t storage, std::uint64_t offset,
-                                    std::span<std::byte> out) const override;
+    [[nodiscard]] CKPT_DETAIL_DEF result<std::uint64_t> file_offset(std::uint32_t storage) const override;
+    [[nodiscard]] CKPT_DETAIL_DEF result<stored_place> place_of(std::uint32_t storage) const override;
+    [[nodiscard]] CKPT_DETAIL_DEF result<std::span<const std::byte>> bytes(std::uint32_t storage) const override;
+    [[nodiscard]] CKPT_DETAIL_DEF result<void> read(std::uint32_t storage, std::uint64_t offset,
+                                                    std::span<std::byte> out) const override;
 
   private:
     static constexpr std::uint32_t none = 0xFFFF'FFFFu;

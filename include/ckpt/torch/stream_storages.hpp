@@ -33,9 +33,11 @@ class stream_storages final : public storage_source, public stream_maker {
     stream_storages(const source& from, arena& memory) noexcept : from_{from}, memory_{memory} {}
 
     // storage_maker, while resolving
-    [[nodiscard]] std::uint32_t place(std::string_view key, std::uint64_t offset, std::uint64_t nbytes) override;
+    [[nodiscard]] CKPT_DETAIL_DEF std::uint32_t place(std::string_view key, std::uint64_t offset,
+                                                      std::uint64_t nbytes) override;
 
-    [[nodiscard]] std::uint32_t add(std::span<const std::byte> bytes, byte_order order, std::uint64_t offset) override;
+    [[nodiscard]] CKPT_DETAIL_DEF std::uint32_t add(std::span<const std::byte> bytes, byte_order order,
+                                                    std::uint64_t offset) override;
 
     // storage_source, afterwards
     [[nodiscard]] std::uint64_t nbytes(std::uint32_t storage) const noexcept override {
@@ -43,11 +45,11 @@ class stream_storages final : public storage_source, public stream_maker {
     }
     [[nodiscard]] byte_order order(std::uint32_t storage) const noexcept override { return entries_[storage].order; }
     [[nodiscard]] std::string_view key(std::uint32_t storage) const noexcept override { return entries_[storage].key; }
-    [[nodiscard]] result<std::uint64_t> file_offset(std::uint32_t storage) const override;
-    [[nodiscard]] result<stored_place> place_of(std::uint32_t storage) const override;
-    [[nodiscard]] result<std::span<const std::byte>> bytes(std::uint32_t storage) const override;
-    [[nodiscard]] result<void> read(std::uint32_t storage, std::uint64_t offset,
-                                    std::span<std::byte> out) const override;
+    [[nodiscard]] CKPT_DETAIL_DEF result<std::uint64_t> file_offset(std::uint32_t storage) const override;
+    [[nodiscard]] CKPT_DETAIL_DEF result<stored_place> place_of(std::uint32_t storage) const override;
+    [[nodiscard]] CKPT_DETAIL_DEF result<std::span<const std::byte>> bytes(std::uint32_t storage) const override;
+    [[nodiscard]] CKPT_DETAIL_DEF result<void> read(std::uint32_t storage, std::uint64_t offset,
+                                                    std::span<std::byte> out) const override;
 
   private:
     struct entry {

@@ -26,10 +26,10 @@
 #include <ckpt/pickle/machine.hpp>
 #include <ckpt/tensor/geometry.hpp>
 #include <ckpt/torch/checkpoint_file.hpp>
+#include <ckpt/torch/global_scan.hpp>
 #include <ckpt/torch/pickle_stream.hpp>
 #include <ckpt/torch/policies.hpp>
 #include <ckpt/torch/resolve.hpp>
-#include <ckpt/torch/scan.hpp>
 #include <ckpt/torch/storage_class.hpp>
 #include <ckpt/torch/stream_storages.hpp>
 
@@ -56,7 +56,7 @@ class tar_objects final : public storage_maker {
     [[nodiscard]] std::optional<std::int64_t> sort();
     [[nodiscard]] const node* find(std::int64_t key) const noexcept;
 
-    [[nodiscard]] errc object(std::string_view text, node& out) override;
+    [[nodiscard]] CKPT_DETAIL_DEF errc object(std::string_view text, node& out) override;
     [[nodiscard]] errc find(std::string_view, std::uint32_t&) override { return errc::record_missing; }
     [[nodiscard]] std::uint32_t add(std::span<const std::byte> bytes, byte_order order, std::uint64_t offset) override {
         return storages_.add(bytes, order, offset);
@@ -71,12 +71,17 @@ class tar_objects final : public storage_maker {
     std::vector<entry> known_{};
 };
 
+/// Who is shown every pickle of a checkpoint's archive: a scan for globals, which opening does not need.
+struct pickle_observer {
+    void* context{nullptr};
+    void (*see)(void* context, std::span<const std::byte> pickle, std::uint64_t base, std::string_view record){nullptr};
+};
+
 /// Reads a member of a checkpoint's archive from record to record.
 class part_reader {
   public:
-    /// `names`: where every pickle is scanned for globals too; null where it is not.
     part_reader(const source& from, const tar_entry& entry, graph& g, const allowlist& allowed, const limits& budget,
-                global_scanner* names);
+                const pickle_observer& observer = {});
 
     [[nodiscard]] std::uint64_t at() const noexcept { return at_; }
     [[nodiscard]] std::uint64_t left() const noexcept { return entry_.offset + entry_.size - at_; }
@@ -93,7 +98,7 @@ class part_reader {
     graph& graph_;
     const allowlist& allowed_;
     const limits& limits_;
-    global_scanner* names_;
+    pickle_observer observer_;
     read_window window_;
     std::uint64_t at_;
 };
@@ -122,7 +127,7 @@ class tar_checkpoint final : public checkpoint_file {
     }
 
     /// Every record was checked when the file was opened, and only headers have checksums.
-    void check(bool, verify_report& out) const override;
+    CKPT_DETAIL_DEF void check(bool, verify_report& out) const override;
 
     [[nodiscard]] static result<void> check_members(const source& from, const tar_archive& archive);
 

@@ -15,7 +15,7 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-CKPT_DETAIL_DEF result<std::uint64_t> locate_deflated(const source& from, const record& r, const inflater& inflate) {
+CKPT_DETAIL_RARE result<std::uint64_t> locate_deflated(const source& from, const record& r, const inflater& inflate) {
     // Deflate gives most for a match of 258 bytes that takes two bits, one for its length and one for its distance:
     // four of them in a byte.
     constexpr std::uint64_t most_per_byte = 1032;
@@ -30,8 +30,8 @@ CKPT_DETAIL_DEF result<std::uint64_t> locate_deflated(const source& from, const 
     return at;
 }
 
-CKPT_DETAIL_DEF result<void> inflate_record(const source& from, const record& r, std::uint64_t at,
-                                            const inflater& inflate, std::span<std::byte> out) {
+CKPT_DETAIL_RARE result<void> inflate_record(const source& from, const record& r, std::uint64_t at,
+                                             const inflater& inflate, std::span<std::byte> out) {
     std::vector<std::byte> kept;
     std::span<const std::byte> in;
     if (from.is_mapped()) {
@@ -56,7 +56,7 @@ CKPT_DETAIL_DEF result<void> inflate_record(const source& from, const record& r,
     return {};
 }
 
-CKPT_DETAIL_DEF result<std::span<const std::byte>>
+CKPT_DETAIL_RARE result<std::span<const std::byte>>
 read_content(const source& from, const record& r, const inflater& inflate, std::uint64_t most, arena& memory) {
     if (r.method == 0) return zip::read_record(from, r, memory, true);
     auto at = locate_deflated(from, r, inflate);
@@ -72,7 +72,7 @@ read_content(const source& from, const record& r, const inflater& inflate, std::
     return std::span<const std::byte>{out};
 }
 
-CKPT_DETAIL_DEF result<std::span<const std::byte>>
+CKPT_DETAIL_RARE result<std::span<const std::byte>>
 read_parsed(const source& from, const record& r, const limits& budget, const inflater& inflate, arena& memory) {
     const std::uint64_t ceiling = (std::min<std::uint64_t>)(budget.pickle_bytes, 0xFFFF'FFFFu);
     if (r.size > ceiling)

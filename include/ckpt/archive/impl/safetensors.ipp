@@ -4,6 +4,7 @@
 #pragma once
 
 #include <ckpt/archive/safetensors.hpp>
+#include <ckpt/core/sorting.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail::safetensors {
 
@@ -122,7 +123,7 @@ CKPT_DETAIL_DEF result<void> safetensors_header::check_names(const source& from)
     std::vector<std::string_view> names;
     names.reserve((std::max)(entries.size(), metadata.size()));
     const auto twice = [&]() -> std::optional<std::string_view> {
-        std::sort(names.begin(), names.end());
+        sort_values(names);
         const auto found = std::adjacent_find(names.begin(), names.end());
         return found == names.end() ? std::nullopt : std::optional(*found);
     };
@@ -136,12 +137,10 @@ CKPT_DETAIL_DEF result<void> safetensors_header::check_names(const source& from)
 }
 
 CKPT_DETAIL_DEF result<void> safetensors_header::check_ranges(const source& from) const {
-    std::vector<std::uint32_t> order(entries.size());
-    for (std::size_t i = 0; i < order.size(); ++i) order[i] = static_cast<std::uint32_t>(i);
-    std::sort(order.begin(), order.end(), [this](std::uint32_t a, std::uint32_t b) {
+    const std::vector<std::uint32_t> order = sorted_indices(entries.size(), [this](std::uint32_t a, std::uint32_t b) {
         const safetensors_entry& x = entries[a];
         const safetensors_entry& y = entries[b];
-        return x.begin != y.begin ? x.begin < y.begin : x.end != y.end ? x.end < y.end : a < b;
+        return x.begin != y.begin ? x.begin < y.begin : x.end < y.end;
     });
     const std::uint64_t data = from.size() - data_offset;
     std::uint64_t at = 0;

@@ -4,10 +4,11 @@
 #pragma once
 
 #include <ckpt/archive/tar.hpp>
+#include <ckpt/core/sorting.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail::tar {
 
-CKPT_DETAIL_DEF bool number(std::string_view field, std::uint64_t& out) noexcept {
+CKPT_DETAIL_RARE bool number(std::string_view field, std::uint64_t& out) noexcept {
     out = 0;
     if (!field.empty() && (static_cast<unsigned char>(field[0]) & 0x80) != 0) {
         if (static_cast<unsigned char>(field[0]) != 0x80) return false; // negative, or beyond the field
@@ -26,7 +27,7 @@ CKPT_DETAIL_DEF bool number(std::string_view field, std::uint64_t& out) noexcept
     return digits > 0 && field.find_first_not_of(std::string_view(" \0", 2), digits) == std::string_view::npos;
 }
 
-CKPT_DETAIL_DEF bool checksum_holds(std::string_view header) noexcept {
+CKPT_DETAIL_RARE bool checksum_holds(std::string_view header) noexcept {
     std::uint64_t wanted = 0;
     if (!number(header.substr(148, 8), wanted)) return false;
     std::uint64_t sum = 0;
@@ -39,12 +40,12 @@ CKPT_DETAIL_DEF bool checksum_holds(std::string_view header) noexcept {
     return sum == wanted || (with_signs >= 0 && static_cast<std::uint64_t>(with_signs) == wanted);
 }
 
-CKPT_DETAIL_DEF bool begins(std::string_view head) noexcept {
+CKPT_DETAIL_RARE bool begins(std::string_view head) noexcept {
     if (head.size() < block) return false;
     return head.substr(257, 5) == "ustar" || (head[0] != '\0' && checksum_holds(head.substr(0, block)));
 }
 
-CKPT_DETAIL_DEF error invalid(const source& from, std::uint64_t offset, std::string detail) {
+CKPT_DETAIL_RARE error invalid(const source& from, std::uint64_t offset, std::string detail) {
     return {.code = errc::tar_invalid,
             .offset = from.base() + (std::min)(offset, from.size()),
             .detail = std::move(detail),
@@ -55,7 +56,7 @@ CKPT_DETAIL_DEF error invalid(const source& from, std::uint64_t offset, std::str
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-CKPT_DETAIL_DEF result<tar_archive> tar_archive::read(const source& from, const limits& budget, arena& memory) {
+CKPT_DETAIL_RARE result<tar_archive> tar_archive::read(const source& from, const limits& budget, arena& memory) {
     tar_archive out;
     pending next;
     std::array<char, tar::block> bytes{};
@@ -95,9 +96,9 @@ CKPT_DETAIL_DEF result<tar_archive> tar_archive::read(const source& from, const 
     return out;
 }
 
-CKPT_DETAIL_DEF result<tar_archive::member> tar_archive::read_header(const source& from, std::uint64_t at,
-                                                                     std::string_view header,
-                                                                     std::optional<std::uint64_t> wanted_size) {
+CKPT_DETAIL_RARE result<tar_archive::member> tar_archive::read_header(const source& from, std::uint64_t at,
+                                                                      std::string_view header,
+                                                                      std::optional<std::uint64_t> wanted_size) {
     member out{.type = header[156], .content = at + tar::block};
     if (!tar::number(header.substr(124, 12), out.size))
         return tar::invalid(from, at, "a size that is no number, is negative or has more than 63 bits");
@@ -119,8 +120,8 @@ CKPT_DETAIL_DEF result<tar_archive::member> tar_archive::read_header(const sourc
     return out;
 }
 
-CKPT_DETAIL_DEF result<void> tar_archive::extend(const source& from, const member& found, pending& next,
-                                                 arena& memory) {
+CKPT_DETAIL_RARE result<void> tar_archive::extend(const source& from, const member& found, pending& next,
+                                                  arena& memory) {
     if (found.type == 'K') return {}; // the target of a link
     auto* kept = memory.allocate<char>(static_cast<std::size_t>(found.size) + 1);
     const std::span<char> text{kept, static_cast<std::size_t>(found.size)};
@@ -136,8 +137,8 @@ CKPT_DETAIL_DEF result<void> tar_archive::extend(const source& from, const membe
     return {};
 }
 
-CKPT_DETAIL_DEF result<void> tar_archive::add(const source& from, std::string_view header, const member& found,
-                                              const pending& extended, arena& memory) {
+CKPT_DETAIL_RARE result<void> tar_archive::add(const source& from, std::string_view header, const member& found,
+                                               const pending& extended, arena& memory) {
     tar_entry e;
     e.kind = found.has_content() ? tar_kind::file : found.type == '5' ? tar_kind::folder : tar_kind::other;
     e.header_offset = found.content - tar::block;
@@ -161,19 +162,19 @@ CKPT_DETAIL_DEF result<void> tar_archive::add(const source& from, std::string_vi
     return {};
 }
 
-CKPT_DETAIL_DEF const tar_entry* tar_archive::find(std::string_view name) const noexcept {
+CKPT_DETAIL_RARE const tar_entry* tar_archive::find(std::string_view name) const noexcept {
     for (const tar_entry& e : entries_)
         if (e.name == name) return &e;
     return nullptr;
 }
 
-CKPT_DETAIL_DEF std::string_view tar_archive::keep(std::string_view text, arena& memory) {
+CKPT_DETAIL_RARE std::string_view tar_archive::keep(std::string_view text, arena& memory) {
     auto* out = memory.allocate<char>(text.size() + 1);
     std::memcpy(out, text.data(), text.size());
     return {out, text.size()};
 }
 
-CKPT_DETAIL_DEF bool tar_archive::read_pax(std::string_view text, pending& out) noexcept {
+CKPT_DETAIL_RARE bool tar_archive::read_pax(std::string_view text, pending& out) noexcept {
     while (!text.empty()) {
         std::uint64_t length = 0;
         std::size_t digits = 0;
@@ -203,7 +204,7 @@ CKPT_DETAIL_DEF bool tar_archive::read_pax(std::string_view text, pending& out) 
     return true;
 }
 
-CKPT_DETAIL_DEF result<void> tar_archive::check_end(const source& from, std::uint64_t at) {
+CKPT_DETAIL_RARE result<void> tar_archive::check_end(const source& from, std::uint64_t at) {
     constexpr std::uint64_t longest_padding = std::uint64_t{1} << 20;
     if (from.size() - at > longest_padding)
         return tar::invalid(from, at, decimal(from.size() - at) + " bytes behind the last member");
@@ -215,13 +216,9 @@ CKPT_DETAIL_DEF result<void> tar_archive::check_end(const source& from, std::uin
     return {};
 }
 
-CKPT_DETAIL_DEF result<void> tar_archive::check_names(const source& from) const {
-    std::vector<std::uint32_t> order(entries_.size());
-    for (std::size_t i = 0; i < order.size(); ++i) order[i] = static_cast<std::uint32_t>(i);
-    std::sort(order.begin(), order.end(), [this](std::uint32_t a, std::uint32_t b) {
-        const int by_name = entries_[a].name.compare(entries_[b].name);
-        return by_name != 0 ? by_name < 0 : a < b;
-    });
+CKPT_DETAIL_RARE result<void> tar_archive::check_names(const source& from) const {
+    const std::vector<std::uint32_t> order = sorted_indices(
+        entries_.size(), [this](std::uint32_t a, std::uint32_t b) { return entries_[a].name < entries_[b].name; });
     for (std::size_t i = 1; i < order.size(); ++i)
         if (const tar_entry& e = entries_[order[i]]; e.name == entries_[order[i - 1]].name)
             return tar::invalid(from, e.header_offset, "two members are named " + quoted(e.name));

@@ -10,7 +10,7 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail::zip {
 
-CKPT_DETAIL_DEF result<bool> has_descriptor(const source& from, const record& r, std::uint64_t at) {
+CKPT_DETAIL_RARE result<bool> has_descriptor(const source& from, const record& r, std::uint64_t at) {
     std::array<std::byte, 24> bytes{};
     const auto room = static_cast<std::size_t>((std::min<std::uint64_t>)(r.bound - at, bytes.size()));
     auto done = from.read(at, {bytes.data(), room});
@@ -28,8 +28,8 @@ CKPT_DETAIL_DEF result<bool> has_descriptor(const source& from, const record& r,
     return false;
 }
 
-CKPT_DETAIL_DEF result<std::uint32_t> checksum(const source& from, const record& r, std::uint64_t at,
-                                               std::vector<std::byte>& buffer) {
+CKPT_DETAIL_RARE result<std::uint32_t> checksum(const source& from, const record& r, std::uint64_t at,
+                                                std::vector<std::byte>& buffer) {
     std::uint32_t crc = 0;
     for (std::uint64_t left = r.stored_size; left != 0;) {
         const std::span<std::byte> piece{buffer.data(),
@@ -43,7 +43,7 @@ CKPT_DETAIL_DEF result<std::uint32_t> checksum(const source& from, const record&
     return crc;
 }
 
-CKPT_DETAIL_DEF result<void> inflates_soundly(const source& from, const record& r, const inflater& inflate) {
+CKPT_DETAIL_RARE result<void> inflates_soundly(const source& from, const record& r, const inflater& inflate) {
     auto at = locate_deflated(from, r, inflate);
     if (!at) return std::move(at).error();
     std::size_t length = 0;
@@ -58,8 +58,8 @@ CKPT_DETAIL_DEF result<void> inflates_soundly(const source& from, const record& 
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-CKPT_DETAIL_DEF zip_check verify_zip(const source& from, const zip_archive& archive, const zip_check_options& options,
-                                     finding_sink sink, void* context) {
+CKPT_DETAIL_RARE zip_check verify_zip(const source& from, const zip_archive& archive, const zip_check_options& options,
+                                      finding_sink sink, void* context) {
     zip_check out;
     std::vector<std::byte> buffer(options.checksums ? std::size_t{1} << 18 : 0); // stays in the second-level cache
     const auto report = [&](error found, const record& r) {

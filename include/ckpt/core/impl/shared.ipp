@@ -1,33 +1,39 @@
 // ckpt/core/impl/shared.ipp: the definitions of shared.hpp.
 //
 // SPDX-License-Identifier: MIT
+//
+// The compiler's own atomic operations: <atomic> is 3,000 lines, which every program would pay for.
 #pragma once
 
 #include <ckpt/core/shared.hpp>
 
-#include <atomic>
 #include <cstdint>
-#include <new>
+
+#if defined(_MSC_VER) && !defined(__clang__)
+extern "C" long _InterlockedIncrement(volatile long*);
+extern "C" long _InterlockedDecrement(volatile long*);
+#pragma intrinsic(_InterlockedIncrement, _InterlockedDecrement)
+#endif
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-using reference_count = std::atomic<std::uint32_t>;
-
-inline reference_count& count_in(unsigned char* place) noexcept {
-    return *std::launder(reinterpret_cast<reference_count*>(place));
-}
-
-CKPT_DETAIL_DEF counted::counted() noexcept {
-    static_assert(sizeof(reference_count) == sizeof count_ && alignof(reference_count) <= alignof(std::uint32_t));
-    ::new (static_cast<void*>(count_)) reference_count{0};
-}
-
 CKPT_DETAIL_DEF counted::~counted() = default;
 
-CKPT_DETAIL_DEF void counted::retain() const noexcept { count_in(count_).fetch_add(1, std::memory_order_relaxed); }
+CKPT_DETAIL_DEF void counted::retain() const noexcept {
+#if defined(_MSC_VER) && !defined(__clang__)
+    (void)_InterlockedIncrement(reinterpret_cast<long volatile*>(&count_));
+#else
+    (void)__atomic_add_fetch(&count_, std::uint32_t{1}, __ATOMIC_RELAXED);
+#endif
+}
 
 CKPT_DETAIL_DEF void counted::release() const noexcept {
-    if (count_in(count_).fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+#if defined(_MSC_VER) && !defined(__clang__)
+    const bool last = _InterlockedDecrement(reinterpret_cast<long volatile*>(&count_)) == 0;
+#else
+    const bool last = __atomic_sub_fetch(&count_, std::uint32_t{1}, __ATOMIC_ACQ_REL) == 0;
+#endif
+    if (last) delete this;
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <ckpt/core/key_path.hpp>
+#include <ckpt/core/sorting.hpp>
 #include <ckpt/state/candidate_finder.hpp>
 
 #include <algorithm>
@@ -81,7 +82,7 @@ CKPT_DETAIL_DEF std::vector<candidate> candidate_finder::run() {
              rank_mixed,
              false});
     }
-    std::stable_sort(out_.begin(), out_.end(), [](const candidate& a, const candidate& b) { return a.rank > b.rank; });
+    sort_values(out_, [](const candidate& a, const candidate& b) { return a.rank > b.rank; });
     return std::move(out_);
 }
 

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/sorting.hpp>
 #include <ckpt/state/object_walk.hpp>
 
 #include <algorithm>
@@ -26,7 +27,7 @@ CKPT_DETAIL_DEF step_cursor::step_cursor(const value& v, bool whole) : at_{v} {
         if (const auto names = v.at("_non_persistent_buffers_set"))
             for (const value name : names->elements())
                 if (const auto text = name.as_string()) skipped_.push_back(*text);
-        std::sort(skipped_.begin(), skipped_.end());
+        sort_values(skipped_);
         cost_ = skipped_.size() + v.state().size();
         for (const value part : v.state().elements()) cost_ += part.size(); // attributes and slots
         return;

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/sorting.hpp>
 #include <ckpt/state/owned_storages.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
@@ -32,8 +33,7 @@ CKPT_DETAIL_DEF shared<owned_storages> owned_storages::read(const storage_source
         t = &out->tensors_.back();
     }
     out->entries_.resize(wanted.size());
-    std::sort(wanted.begin(), wanted.end(),
-              [](const source_storage& a, const source_storage& b) { return a.there < b.there; });
+    sort_values(wanted, [](const source_storage& a, const source_storage& b) { return a.there < b.there; });
     for (const source_storage& s : wanted) {
         entry& e = out->entries_[s.here];
         e.key = from.key(s.there);

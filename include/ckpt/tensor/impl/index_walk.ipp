@@ -7,8 +7,8 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-CKPT_DETAIL_DEF result<integer_line> integer_line::open(const tensor_data& data, storage_access& access,
-                                                        std::uint32_t along, std::uint64_t line) {
+CKPT_DETAIL_RARE result<integer_line> integer_line::open(const tensor_data& data, storage_access& access,
+                                                         std::uint32_t along, std::uint64_t line) {
     integer_line out;
     out.data_ = &data;
     out.access_ = &access;
@@ -27,7 +27,7 @@ CKPT_DETAIL_DEF result<integer_line> integer_line::open(const tensor_data& data,
     return out;
 }
 
-CKPT_DETAIL_DEF bool integer_line::next(std::int64_t& out) {
+CKPT_DETAIL_RARE bool integer_line::next(std::int64_t& out) {
     if (used_ == have_ && !fill()) return false;
     const std::byte* from = buffer_.data() + used_++ * itemsize(data_->type);
     out = data_->type == ckpt::dtype::int64 ? static_cast<std::int64_t>(load<std::uint64_t>(from, native_order()))
@@ -35,7 +35,7 @@ CKPT_DETAIL_DEF bool integer_line::next(std::int64_t& out) {
     return true;
 }
 
-CKPT_DETAIL_DEF bool integer_line::fill() {
+CKPT_DETAIL_RARE bool integer_line::fill() {
     if (left_ == 0) return false;
     const std::uint64_t n = left_ < most ? left_ : most;
     box part;
@@ -59,7 +59,7 @@ CKPT_DETAIL_DEF bool integer_line::fill() {
     return true;
 }
 
-CKPT_DETAIL_DEF result<storage_access> open_part(const tensor_data& data, const storage_source* source) {
+CKPT_DETAIL_RARE result<storage_access> open_part(const tensor_data& data, const storage_source* source) {
     if (data.numel == 0) return storage_access{};
     auto access = open_storage(data, *source, true);
     if (!access || access->memory != nullptr) return access;
@@ -67,18 +67,18 @@ CKPT_DETAIL_DEF result<storage_access> open_part(const tensor_data& data, const 
     return access;
 }
 
-CKPT_DETAIL_DEF error index_walk::wrong(std::string what) const {
+CKPT_DETAIL_RARE error index_walk::wrong(std::string what) const {
     return {.code = errc::indices_invalid,
             .detail = "a " + std::string(name(data_.kind)) + " tensor of shape " + list_of(data_.sizes()) + " has " +
                       std::move(what)};
 }
 
-CKPT_DETAIL_DEF error index_walk::ended(const integer_line& line) {
+CKPT_DETAIL_RARE error index_walk::ended(const integer_line& line) {
     if (line.failure()) return *line.failure();
     return {.code = errc::internal, .detail = "a line of indices that is shorter than its shape"};
 }
 
-CKPT_DETAIL_DEF result<void> check_nested(const tensor_data& data, const storage_source* source) {
+CKPT_DETAIL_RARE result<void> check_nested(const tensor_data& data, const storage_source* source) {
     const std::span<const named_data> parts = data.extra->parts();
     const auto wrong = [&](std::uint64_t row, std::string what) {
         return error{.code = errc::indices_invalid,
@@ -149,7 +149,7 @@ CKPT_DETAIL_DEF result<void> check_nested(const tensor_data& data, const storage
     return {};
 }
 
-CKPT_DETAIL_DEF result<void> check_values(const tensor_data* data, const storage_source* source) {
+CKPT_DETAIL_RARE result<void> check_values(const tensor_data* data, const storage_source* source) {
     if (data == nullptr || source == nullptr) return {};
     if (data->refusal != nullptr) return *data->refusal;
     if (data->extra == nullptr) return {};

@@ -8,7 +8,7 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
-CKPT_DETAIL_DEF result<void> check_values(const tensor& of) {
+CKPT_DETAIL_RARE result<void> check_values(const tensor& of) {
     return detail::check_values(detail::tensor_access::data(of), detail::tensor_access::source(of));
 }
 

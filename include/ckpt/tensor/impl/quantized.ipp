@@ -45,7 +45,7 @@ class dequantizer {
     std::size_t channel_{0};
 };
 
-CKPT_DETAIL_DEF result<dequantizer> dequantizer::make(const tensor_data& data, const storage_source* source) {
+CKPT_DETAIL_RARE result<dequantizer> dequantizer::make(const tensor_data& data, const storage_source* source) {
     dequantizer out;
     const tensor_extra& extra = *data.extra;
     out.scheme_ = extra.scheme;
@@ -75,7 +75,7 @@ CKPT_DETAIL_DEF result<dequantizer> dequantizer::make(const tensor_data& data, c
     return out;
 }
 
-CKPT_DETAIL_DEF void dequantizer::next(const std::int32_t* in, std::size_t n, float* out) noexcept {
+CKPT_DETAIL_RARE void dequantizer::next(const std::int32_t* in, std::size_t n, float* out) noexcept {
     if (!is_per_channel(scheme_)) {
         for (std::size_t i = 0; i < n; ++i)
             out[i] =
@@ -141,7 +141,7 @@ inline result<void> copy_dequantized(const tensor_data* handle, const storage_so
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
-CKPT_DETAIL_DEF result<void> copy_dequantized(const tensor& from, std::span<float> out) {
+CKPT_DETAIL_RARE result<void> copy_dequantized(const tensor& from, std::span<float> out) {
     return detail::copy_dequantized(detail::tensor_access::data(from), detail::tensor_access::source(from), out);
 }
 

@@ -49,8 +49,8 @@ inline bool add_elements(ckpt::dtype type, const std::byte* in, std::byte* out, 
     }
 }
 
-CKPT_DETAIL_DEF result<void> copy_dense(const tensor_data* handle, const storage_source* source, ckpt::dtype to,
-                                        std::byte* out, std::uint64_t room) {
+CKPT_DETAIL_RARE result<void> copy_dense(const tensor_data* handle, const storage_source* source, ckpt::dtype to,
+                                         std::byte* out, std::uint64_t room) {
     if (handle != nullptr && handle->refusal == nullptr &&
         (handle->kind < layout::sparse_coo || handle->kind > layout::sparse_bsc))
         return copy_tensor(handle, source, to, true, out, room);

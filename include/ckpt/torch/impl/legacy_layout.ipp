@@ -4,6 +4,7 @@
 #pragma once
 
 #include <ckpt/core/hash.hpp>
+#include <ckpt/core/sorting.hpp>
 #include <ckpt/torch/legacy_layout.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail::legacy {
@@ -109,7 +110,7 @@ CKPT_DETAIL_DEF std::vector<legacy_layout::named> legacy_layout::named_by(const 
                    : a.key.size() != b.key.size() ? (a.key.size() < b.key.size() ? -1 : 1)
                                                   : 0;
         };
-        std::sort(out.begin(), out.end(), [&](const named& a, const named& b) {
+        sort_values(out, [&](const named& a, const named& b) {
             const int order = compare(a, b);
             return order != 0 ? order < 0 : a.order < b.order;
         });
@@ -170,8 +171,8 @@ CKPT_DETAIL_DEF legacy_keys::legacy_keys(const legacy_layout& layout, stream_mak
         sorted_.push_back(static_cast<std::uint32_t>(numbers_.size()));
         numbers_.push_back(places.place(s.key, s.offset, s.nbytes));
     }
-    std::sort(sorted_.begin(), sorted_.end(),
-              [&](std::uint32_t a, std::uint32_t b) { return layout_.storages[a].key < layout_.storages[b].key; });
+    sort_indices(sorted_,
+                 [&](std::uint32_t a, std::uint32_t b) { return layout_.storages[a].key < layout_.storages[b].key; });
 }
 
 CKPT_DETAIL_DEF errc legacy_keys::find(std::string_view key, std::uint32_t& storage) {

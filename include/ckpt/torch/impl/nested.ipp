@@ -7,7 +7,7 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail::rebuild {
 
-CKPT_DETAIL_DEF result<void> read_part(call& c, std::uint32_t index, named_data& out) {
+CKPT_DETAIL_RARE result<void> read_part(call& c, std::uint32_t index, named_data& out) {
     const tensor_data* part = tensor_of(c.graph(), index);
     if (part == nullptr || (part->refusal == nullptr && part->kind != layout::strided))
         return c.fail(errc::bad_arguments,
@@ -17,7 +17,7 @@ CKPT_DETAIL_DEF result<void> read_part(call& c, std::uint32_t index, named_data&
     return {};
 }
 
-CKPT_DETAIL_DEF bool set_shape(call& c, tensor_data& t, std::span<const std::int64_t> shape) {
+CKPT_DETAIL_RARE bool set_shape(call& c, tensor_data& t, std::span<const std::int64_t> shape) {
     if (!c.charge(2 * shape.size() * sizeof(std::int64_t))) return false;
     auto* numbers = c.graph().memory.allocate<std::int64_t>(2 * shape.size());
     for (std::size_t i = 0; i < shape.size(); ++i) {
@@ -34,7 +34,7 @@ CKPT_DETAIL_DEF bool set_shape(call& c, tensor_data& t, std::span<const std::int
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-CKPT_DETAIL_DEF result<value> builders::nested_tensor(call& c) {
+CKPT_DETAIL_RARE result<value> builders::nested_tensor(call& c) {
     const auto args = c.arguments();
     if (args.size() != 4) return c.fail(errc::bad_arguments, "_rebuild_nested_tensor takes 4 arguments");
     named_data parts[4]{{"buffer", {}}, {"sizes", {}}, {"strides", {}}, {"offsets", {}}};
@@ -75,7 +75,7 @@ CKPT_DETAIL_DEF result<value> builders::nested_tensor(call& c) {
     return rebuild::make_with_parts(c, t, {}, parts);
 }
 
-CKPT_DETAIL_DEF result<value> builders::jagged_tensor(call& c) {
+CKPT_DETAIL_RARE result<value> builders::jagged_tensor(call& c) {
     const auto args = c.arguments();
     const value fields = c.args[0];
     if (args.size() != 1 || fields.kind() != kind::dictionary || !c.charge(fields.size()))

@@ -9,7 +9,7 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-CKPT_DETAIL_DEF bool pt2_config_reader::read(std::vector<pt2_entry>& out) {
+CKPT_DETAIL_RARE bool pt2_config_reader::read(std::vector<pt2_entry>& out) {
     return json_.members([&](std::string_view member) {
         if (member != "config") return json_.skip();
         return json_.members([&](std::string_view name) {
@@ -22,7 +22,7 @@ CKPT_DETAIL_DEF bool pt2_config_reader::read(std::vector<pt2_entry>& out) {
     }) && json_.finish();
 }
 
-CKPT_DETAIL_DEF bool pt2_config_reader::entry(pt2_entry& e) {
+CKPT_DETAIL_RARE bool pt2_config_reader::entry(pt2_entry& e) {
     return json_.members([&](std::string_view member) {
         if (member == "path_name") return json_.string(e.path);
         if (member == "use_pickle") return json_.boolean(e.pickled);
@@ -32,7 +32,7 @@ CKPT_DETAIL_DEF bool pt2_config_reader::entry(pt2_entry& e) {
     });
 }
 
-CKPT_DETAIL_DEF bool pt2_config_reader::meta(pt2_entry& e) {
+CKPT_DETAIL_RARE bool pt2_config_reader::meta(pt2_entry& e) {
     return json_.members([&](std::string_view member) {
         if (member == "dtype") return json_.whole(e.dtype);
         if (member == "layout") return json_.whole(e.layout);
@@ -44,7 +44,7 @@ CKPT_DETAIL_DEF bool pt2_config_reader::meta(pt2_entry& e) {
     });
 }
 
-CKPT_DETAIL_DEF bool pt2_config_reader::number(pt2_entry& e, std::uint64_t& out) {
+CKPT_DETAIL_RARE bool pt2_config_reader::number(pt2_entry& e, std::uint64_t& out) {
     bool known = false;
     const bool fine = json_.members([&](std::string_view member) {
         if (member != "as_int") return json_.skip();
@@ -55,7 +55,7 @@ CKPT_DETAIL_DEF bool pt2_config_reader::number(pt2_entry& e, std::uint64_t& out)
     return fine;
 }
 
-CKPT_DETAIL_DEF bool pt2_config_reader::numbers(pt2_entry& e, const std::int64_t*& out, std::uint32_t& count) {
+CKPT_DETAIL_RARE bool pt2_config_reader::numbers(pt2_entry& e, const std::int64_t*& out, std::uint32_t& count) {
     if (!json_.enter_array()) return false;
     read_.clear();
     while (json_.next_element()) {
@@ -70,9 +70,9 @@ CKPT_DETAIL_DEF bool pt2_config_reader::numbers(pt2_entry& e, const std::int64_t
     return json_.fault().empty();
 }
 
-CKPT_DETAIL_DEF result<std::vector<pt2_config>> read_pt2(const source& from, const zip_archive& archive,
-                                                         std::string_view folder, const limits& budget,
-                                                         const inflater& inflate, arena& memory) {
+CKPT_DETAIL_RARE result<std::vector<pt2_config>> read_pt2(const source& from, const zip_archive& archive,
+                                                          std::string_view folder, const limits& budget,
+                                                          const inflater& inflate, arena& memory) {
     std::vector<pt2_config> out;
     constexpr struct {
         std::string_view folder{};

@@ -7,7 +7,7 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-CKPT_DETAIL_DEF bool script_model_reader::read() {
+CKPT_DETAIL_RARE bool script_model_reader::read() {
     return json_.members([&](std::string_view member) {
         if (member == "mainModule") return read_modules();
         if (member == "tensors") return elements([&] { return tensor(tensors.emplace_back()); });
@@ -15,7 +15,7 @@ CKPT_DETAIL_DEF bool script_model_reader::read() {
     }) && json_.finish();
 }
 
-CKPT_DETAIL_DEF bool script_model_reader::read_modules() {
+CKPT_DETAIL_RARE bool script_model_reader::read_modules() {
     std::vector<std::uint32_t> open;
     const auto begin = [&] {
         modules.push_back({{}, open.empty() ? 0 : open.back(), {}});
@@ -46,7 +46,7 @@ CKPT_DETAIL_DEF bool script_model_reader::read_modules() {
     return true;
 }
 
-CKPT_DETAIL_DEF bool script_model_reader::read_member(script_member& m, bool attribute) {
+CKPT_DETAIL_RARE bool script_model_reader::read_member(script_member& m, bool attribute) {
     m.attribute = attribute;
     return json_.members([&](std::string_view member) {
         if (member == "name") return json_.string(m.name);
@@ -55,7 +55,7 @@ CKPT_DETAIL_DEF bool script_model_reader::read_member(script_member& m, bool att
     });
 }
 
-CKPT_DETAIL_DEF bool script_model_reader::tensor(script_tensor& t) {
+CKPT_DETAIL_RARE bool script_model_reader::tensor(script_tensor& t) {
     return json_.members([&](std::string_view member) {
         if (member == "dataType") return json_.string(t.type);
         if (member == "requiresGrad") return json_.boolean(t.requires_grad);
@@ -69,7 +69,7 @@ CKPT_DETAIL_DEF bool script_model_reader::tensor(script_tensor& t) {
     });
 }
 
-CKPT_DETAIL_DEF bool script_model_reader::number(std::uint64_t& out) {
+CKPT_DETAIL_RARE bool script_model_reader::number(std::uint64_t& out) {
     if (json_.peek() != json_kind::string) return json_.whole(out);
     std::string_view text;
     std::int64_t value = 0;
@@ -79,7 +79,7 @@ CKPT_DETAIL_DEF bool script_model_reader::number(std::uint64_t& out) {
     return failure == std::errc{} && end == text.data() + text.size();
 }
 
-CKPT_DETAIL_DEF bool script_model_reader::numbers(const std::int64_t*& out, std::uint32_t& count) {
+CKPT_DETAIL_RARE bool script_model_reader::numbers(const std::int64_t*& out, std::uint32_t& count) {
     read_.clear();
     const bool fine = elements([&] {
         std::uint64_t n = 0;

@@ -7,7 +7,7 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail::rebuild {
 
-CKPT_DETAIL_DEF layout read_sparse_layout(const graph& g, std::uint32_t index) {
+CKPT_DETAIL_RARE layout read_sparse_layout(const graph& g, std::uint32_t index) {
     const value v = detail_access::make(g, index);
     if (const auto number = v.as_int()) {
         switch (*number) {
@@ -28,7 +28,7 @@ CKPT_DETAIL_DEF layout read_sparse_layout(const graph& g, std::uint32_t index) {
     return layout::strided;
 }
 
-CKPT_DETAIL_DEF std::string coo_fault(const tensor_data& t, const tensor_data& indices, const tensor_data& values) {
+CKPT_DETAIL_RARE std::string coo_fault(const tensor_data& t, const tensor_data& indices, const tensor_data& values) {
     if (indices.type != ckpt::dtype::int64) return "its indices are " + std::string(name(indices.type)) + ", not int64";
     if (indices.rank != 2 || values.rank == 0)
         return "its indices have the shape " + list_of(indices.sizes()) + ", its values " + list_of(values.sizes());
@@ -45,8 +45,8 @@ CKPT_DETAIL_DEF std::string coo_fault(const tensor_data& t, const tensor_data& i
     return {};
 }
 
-CKPT_DETAIL_DEF std::string compressed_fault(const tensor_data& t, const tensor_data& compressed,
-                                             const tensor_data& plain, const tensor_data& values) {
+CKPT_DETAIL_RARE std::string compressed_fault(const tensor_data& t, const tensor_data& compressed,
+                                              const tensor_data& plain, const tensor_data& values) {
     const bool by_rows = t.kind == layout::sparse_csr || t.kind == layout::sparse_bsr;
     const std::uint32_t block = t.kind == layout::sparse_bsr || t.kind == layout::sparse_bsc ? 2 : 0;
     if (!is_index_type(compressed.type) || compressed.type != plain.type)
@@ -81,7 +81,7 @@ CKPT_DETAIL_DEF std::string compressed_fault(const tensor_data& t, const tensor_
     return {};
 }
 
-CKPT_DETAIL_DEF result<void> read_shape(call& c, std::uint32_t size, tensor_data& t) {
+CKPT_DETAIL_RARE result<void> read_shape(call& c, std::uint32_t size, tensor_data& t) {
     graph& g = c.graph();
     if (!read_numbers(c, g.nodes[size], t.shape, t.rank)) {
         if (c.over_limit()) return c.over_budget();
@@ -107,9 +107,9 @@ CKPT_DETAIL_DEF result<void> read_shape(call& c, std::uint32_t size, tensor_data
     return {};
 }
 
-CKPT_DETAIL_DEF result<value> make_sparse(call& c, layout kind, std::uint32_t size, std::uint32_t indices,
-                                          std::uint32_t plain, std::uint32_t values, bool requires_grad,
-                                          bool coalesced) {
+CKPT_DETAIL_RARE result<value> make_sparse(call& c, layout kind, std::uint32_t size, std::uint32_t indices,
+                                           std::uint32_t plain, std::uint32_t values, bool requires_grad,
+                                           bool coalesced) {
     graph& g = c.graph();
     tensor_data t{};
     t.kind = kind;
@@ -152,7 +152,7 @@ CKPT_DETAIL_DEF result<value> make_sparse(call& c, layout kind, std::uint32_t si
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-CKPT_DETAIL_DEF result<value> builders::sparse_tensor(call& c) {
+CKPT_DETAIL_RARE result<value> builders::sparse_tensor(call& c) {
     graph& g = c.graph();
     const auto args = c.arguments();
     if (args.size() != 2 && args.size() != 6 && args.size() != 7)
@@ -181,7 +181,7 @@ CKPT_DETAIL_DEF result<value> builders::sparse_tensor(call& c) {
     return rebuild::make_sparse(c, kind, part(2), part(0), part(0), part(1), false, flag);
 }
 
-CKPT_DETAIL_DEF result<value> builders::sparse_csr_tensor(call& c) {
+CKPT_DETAIL_RARE result<value> builders::sparse_csr_tensor(call& c) {
     graph& g = c.graph();
     const auto args = c.arguments();
     if (args.size() != 2 || g.nodes[args[1]].kind != node_kind::tuple || g.nodes[args[1]].a != 4)
@@ -192,7 +192,7 @@ CKPT_DETAIL_DEF result<value> builders::sparse_csr_tensor(call& c) {
     return rebuild::make_sparse(c, layout::sparse_csr, part[3], part[0], part[1], part[2], false, false);
 }
 
-CKPT_DETAIL_DEF result<value> builders::sparse_class(call& c) {
+CKPT_DETAIL_RARE result<value> builders::sparse_class(call& c) {
     const auto args = c.arguments();
     if (args.size() != 3) return c.fail(errc::bad_arguments, "a sparse tensor's class takes 3 arguments");
     return rebuild::make_sparse(c, layout::sparse_coo, args[2], args[0], args[0], args[1], false, false);

@@ -3,24 +3,26 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/sorting.hpp>
+#include <ckpt/torch/scan.hpp>
 #include <ckpt/torch/tar_checkpoint.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-CKPT_DETAIL_DEF std::optional<std::int64_t> tar_objects::sort() {
-    std::sort(known_.begin(), known_.end(), [](const entry& a, const entry& b) { return a.key < b.key; });
+CKPT_DETAIL_RARE std::optional<std::int64_t> tar_objects::sort() {
+    sort_values(known_, [](const entry& a, const entry& b) { return a.key < b.key; });
     const auto twice =
         std::adjacent_find(known_.begin(), known_.end(), [](const entry& a, const entry& b) { return a.key == b.key; });
     return twice == known_.end() ? std::nullopt : std::optional(twice->key);
 }
 
-CKPT_DETAIL_DEF const node* tar_objects::find(std::int64_t key) const noexcept {
+CKPT_DETAIL_RARE const node* tar_objects::find(std::int64_t key) const noexcept {
     const auto at =
         std::lower_bound(known_.begin(), known_.end(), key, [](const entry& a, std::int64_t b) { return a.key < b; });
     return at != known_.end() && at->key == key ? &at->what : nullptr;
 }
 
-CKPT_DETAIL_DEF errc tar_objects::object(std::string_view text, node& out) {
+CKPT_DETAIL_RARE errc tar_objects::object(std::string_view text, node& out) {
     std::int64_t key = 0;
     const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), key);
     const node* const found = failure == std::errc{} && end == text.data() + text.size() ? find(key) : nullptr;
@@ -29,24 +31,25 @@ CKPT_DETAIL_DEF errc tar_objects::object(std::string_view text, node& out) {
     return errc::none;
 }
 
-CKPT_DETAIL_DEF part_reader::part_reader(const source& from, const tar_entry& entry, graph& g, const allowlist& allowed,
-                                         const limits& budget, global_scanner* names)
+CKPT_DETAIL_RARE part_reader::part_reader(const source& from, const tar_entry& entry, graph& g,
+                                          const allowlist& allowed, const limits& budget,
+                                          const pickle_observer& observer)
     : from_{from},
       entry_{entry},
       graph_{g},
       allowed_{allowed},
       limits_{budget},
-      names_{names},
+      observer_{observer},
       window_{from, 1024},
       at_{entry.offset} {}
 
-CKPT_DETAIL_DEF error part_reader::invalid(std::string detail) const {
+CKPT_DETAIL_RARE error part_reader::invalid(std::string detail) const {
     error e = tar::invalid(from_, at_, std::move(detail));
     e.record = entry_.name;
     return e;
 }
 
-CKPT_DETAIL_DEF result<std::uint32_t> part_reader::pickle(bool whole) {
+CKPT_DETAIL_RARE result<std::uint32_t> part_reader::pickle(bool whole) {
     const std::uint64_t most = (std::min)(left(), pickle_ceiling(limits_));
     if (left() == 0) return invalid("the member ends where a pickle should begin");
     auto end = pickle_end(window_, from_, at_, most);
@@ -63,7 +66,7 @@ CKPT_DETAIL_DEF result<std::uint32_t> part_reader::pickle(bool whole) {
     graph_.base = from_.base() + at_;
     graph_.record = entry_.name;
     graph_.pending = {}; // of the object alone they are of use, and it is read last
-    if (names_ != nullptr) (void)names_->scan(*bytes, graph_.base, entry_.name); // damage is met again below
+    if (observer_.see != nullptr) observer_.see(observer_.context, *bytes, graph_.base, entry_.name);
     machine reader{graph_, allowed_, limits_};
     reader.admit_class_ids();
     if (auto read = reader.run(); !read) return std::move(read).error();
@@ -74,7 +77,7 @@ CKPT_DETAIL_DEF result<std::uint32_t> part_reader::pickle(bool whole) {
     return graph_.root;
 }
 
-CKPT_DETAIL_DEF result<std::uint64_t> part_reader::count() {
+CKPT_DETAIL_RARE result<std::uint64_t> part_reader::count() {
     auto n = pickle();
     if (!n) return std::move(n).error();
     const node& read = graph_.nodes[*n];
@@ -82,7 +85,7 @@ CKPT_DETAIL_DEF result<std::uint64_t> part_reader::count() {
     return static_cast<std::uint64_t>(read.integer);
 }
 
-CKPT_DETAIL_DEF result<std::int64_t> part_reader::number() {
+CKPT_DETAIL_RARE result<std::int64_t> part_reader::number() {
     if (left() < 8) return invalid("the member ends inside a record");
     const std::span<const std::byte> bytes = window_.at(at_, 8);
     if (window_.failure()) return *window_.failure();
@@ -90,22 +93,22 @@ CKPT_DETAIL_DEF result<std::int64_t> part_reader::number() {
     return static_cast<std::int64_t>(load_le<std::uint64_t>(bytes.data()));
 }
 
-CKPT_DETAIL_DEF result<void> part_reader::skip(std::uint64_t bytes) {
+CKPT_DETAIL_RARE result<void> part_reader::skip(std::uint64_t bytes) {
     if (bytes > left()) return invalid(decimal(bytes) + " bytes of a record, the member has " + decimal(left()));
     at_ += bytes;
     return {};
 }
 
-CKPT_DETAIL_DEF result<shared<checkpoint_file>> tar_checkpoint::open(shared<source> from, const tar_archive& archive,
-                                                                     const allowlist& allowed, const limits& budget,
-                                                                     const scratch& reuse) {
+CKPT_DETAIL_RARE result<shared<checkpoint_file>> tar_checkpoint::open(shared<source> from, const tar_archive& archive,
+                                                                      const allowlist& allowed, const limits& budget,
+                                                                      const scratch& reuse) {
     auto out = detail::make_shared<tar_checkpoint>(std::move(from), budget, reuse);
     const source& file = *out->from_;
     if (auto complete = check_members(file, archive); !complete) return std::move(complete).error();
     tar_objects objects{*out->storages_};
     for (const std::string_view name : members)
-        if (auto read = out->read_member(name, {file, *archive.find(name), out->graph_, allowed, out->limits_, nullptr},
-                                         objects);
+        if (auto read =
+                out->read_member(name, {file, *archive.find(name), out->graph_, allowed, out->limits_}, objects);
             !read)
             return std::move(read).error();
     out->facts_ = {"tar", "torch.save of torch 0.1.9 or before", byte_order::little, true, file.size(), {}};
@@ -117,30 +120,34 @@ CKPT_DETAIL_DEF result<shared<checkpoint_file>> tar_checkpoint::open(shared<sour
     return shared<checkpoint_file>{out};
 }
 
-CKPT_DETAIL_DEF global_scan tar_checkpoint::scan(shared<source> from, const tar_archive& archive,
-                                                 const allowlist& judge, const limits& budget) {
+CKPT_DETAIL_RARE global_scan tar_checkpoint::scan(shared<source> from, const tar_archive& archive,
+                                                  const allowlist& judge, const limits& budget) {
     const allowlist everything = allowlist_of<inspect_policy>();
     const auto file = detail::make_shared<tar_checkpoint>(std::move(from), budget, scratch{});
     tar_objects objects{*file->storages_};
     global_scanner scanner{judge, budget};
+    const pickle_observer names{
+        &scanner, [](void* to, std::span<const std::byte> pickle, std::uint64_t base, std::string_view record) {
+            (void)static_cast<global_scanner*>(to)->scan(pickle, base, record); // damage is met again when it is read
+        }};
     std::optional<error> stopped;
     if (auto complete = check_members(*file->from_, archive); !complete) stopped = std::move(complete).error();
     for (const std::string_view name : members) {
         const tar_entry* const entry = archive.find(name);
         if (entry == nullptr) continue;
         auto read =
-            file->read_member(name, {*file->from_, *entry, file->graph_, everything, file->limits_, &scanner}, objects);
+            file->read_member(name, {*file->from_, *entry, file->graph_, everything, file->limits_, names}, objects);
         if (!read && !stopped) stopped = std::move(read).error();
     }
     return global_scan{scanner.take(), std::move(stopped)};
 }
 
-CKPT_DETAIL_DEF void tar_checkpoint::check(bool, verify_report& out) const {
+CKPT_DETAIL_RARE void tar_checkpoint::check(bool, verify_report& out) const {
     out.records += records_;
     out.unchecked_crc += records_;
 }
 
-CKPT_DETAIL_DEF result<void> tar_checkpoint::check_members(const source& from, const tar_archive& archive) {
+CKPT_DETAIL_RARE result<void> tar_checkpoint::check_members(const source& from, const tar_archive& archive) {
     for (const std::string_view name : members)
         if (archive.find(name) == nullptr)
             return tar::invalid(from, from.size(),
@@ -155,14 +162,14 @@ CKPT_DETAIL_DEF result<void> tar_checkpoint::check_members(const source& from, c
     return {};
 }
 
-CKPT_DETAIL_DEF result<void> tar_checkpoint::read_member(std::string_view name, part_reader in, tar_objects& objects) {
+CKPT_DETAIL_RARE result<void> tar_checkpoint::read_member(std::string_view name, part_reader in, tar_objects& objects) {
     if (name == "storages") return read_storages(in, objects);
     if (name == "tensors") return read_tensors(in, objects);
     if (auto read = in.pickle(true); !read) return std::move(read).error();
     return name == "sys_info" ? check_info(in) : result<void>{};
 }
 
-CKPT_DETAIL_DEF result<void> tar_checkpoint::check_info(const part_reader& in) const {
+CKPT_DETAIL_RARE result<void> tar_checkpoint::check_info(const part_reader& in) const {
     const value info = detail_access::make(graph_, graph_.root);
     if (info.kind() != kind::dictionary)
         return in.invalid("the pickle where the system information belongs holds something else");
@@ -175,13 +182,13 @@ CKPT_DETAIL_DEF result<void> tar_checkpoint::check_info(const part_reader& in) c
     return {};
 }
 
-CKPT_DETAIL_DEF bool tar_checkpoint::key_of(std::uint32_t index, std::int64_t& out) const noexcept {
+CKPT_DETAIL_RARE bool tar_checkpoint::key_of(std::uint32_t index, std::int64_t& out) const noexcept {
     const node& n = graph_.nodes[index];
     out = n.integer;
     return n.kind == node_kind::integer;
 }
 
-CKPT_DETAIL_DEF bool tar_checkpoint::class_of(std::uint32_t index, std::string_view suffix, std::uint16_t& out) const {
+CKPT_DETAIL_RARE bool tar_checkpoint::class_of(std::uint32_t index, std::string_view suffix, std::uint16_t& out) const {
     const node& n = graph_.nodes[index];
     if (n.kind != node_kind::global) return false;
     const global_occurrence& named = graph_.globals[n.a];
@@ -190,7 +197,7 @@ CKPT_DETAIL_DEF bool tar_checkpoint::class_of(std::uint32_t index, std::string_v
     return storage_class_type(named.module, storage, out) && out != untyped;
 }
 
-CKPT_DETAIL_DEF result<void> tar_checkpoint::read_storages(part_reader& in, tar_objects& objects) {
+CKPT_DETAIL_RARE result<void> tar_checkpoint::read_storages(part_reader& in, tar_objects& objects) {
     const auto count = in.count();
     if (!count) return count.error();
     bool with_views = true;
@@ -221,7 +228,7 @@ CKPT_DETAIL_DEF result<void> tar_checkpoint::read_storages(part_reader& in, tar_
     return in.left() == 0 ? result<void>{} : in.invalid(decimal(in.left()) + " bytes behind the last storage");
 }
 
-CKPT_DETAIL_DEF result<void> tar_checkpoint::read_views(part_reader& in, tar_objects& objects) {
+CKPT_DETAIL_RARE result<void> tar_checkpoint::read_views(part_reader& in, tar_objects& objects) {
     const auto list = in.pickle(true);
     if (!list) return list.error();
     if (graph_.nodes[*list].kind != node_kind::list) return in.invalid("the list of views is something else");
@@ -251,7 +258,7 @@ CKPT_DETAIL_DEF result<void> tar_checkpoint::read_views(part_reader& in, tar_obj
     return {};
 }
 
-CKPT_DETAIL_DEF result<void> tar_checkpoint::read_tensors(part_reader& in, tar_objects& objects) {
+CKPT_DETAIL_RARE result<void> tar_checkpoint::read_tensors(part_reader& in, tar_objects& objects) {
     const auto count = in.count();
     if (!count) return count.error();
     std::vector<std::pair<std::int64_t, node>> tensors;
@@ -286,7 +293,7 @@ CKPT_DETAIL_DEF result<void> tar_checkpoint::read_tensors(part_reader& in, tar_o
     return {};
 }
 
-CKPT_DETAIL_DEF result<void> tar_checkpoint::read_geometry(part_reader& in, tensor_data& t) {
+CKPT_DETAIL_RARE result<void> tar_checkpoint::read_geometry(part_reader& in, tensor_data& t) {
     const auto rank = in.number();
     if (!rank) return rank.error();
     const auto dimensions = static_cast<std::uint32_t>(static_cast<std::uint64_t>(*rank) & 0xFFFF'FFFFu);
@@ -315,7 +322,7 @@ CKPT_DETAIL_DEF result<void> tar_checkpoint::read_geometry(part_reader& in, tens
     return {};
 }
 
-CKPT_DETAIL_DEF node tar_checkpoint::make_tensor(tensor_data& t) {
+CKPT_DETAIL_RARE node tar_checkpoint::make_tensor(tensor_data& t) {
     const std::uint64_t bytes = storages_->nbytes(t.storage);
     if (const errc code = check_geometry(t, bytes, limits_.tensor_rank); code != errc::none) {
         error e = geometry_error(code, t, bytes, limits_.tensor_rank);
@@ -327,15 +334,15 @@ CKPT_DETAIL_DEF node tar_checkpoint::make_tensor(tensor_data& t) {
     return graph_.nodes[graph_.add_tensor(t)];
 }
 
-CKPT_DETAIL_DEF std::uint32_t tar_checkpoint::place(std::int64_t key, std::uint64_t at, std::uint64_t bytes) {
+CKPT_DETAIL_RARE std::uint32_t tar_checkpoint::place(std::int64_t key, std::uint64_t at, std::uint64_t bytes) {
     const std::string text = decimal(key);
     auto* kept = graph_.memory.allocate<char>(text.size());
     std::memcpy(kept, text.data(), text.size());
     return storages_->place({kept, text.size()}, at, bytes);
 }
 
-CKPT_DETAIL_DEF node tar_checkpoint::storage_node(std::uint32_t number, std::uint16_t type,
-                                                  std::int64_t numel) noexcept {
+CKPT_DETAIL_RARE node tar_checkpoint::storage_node(std::uint32_t number, std::uint16_t type,
+                                                   std::int64_t numel) noexcept {
     node n = node::of(node_kind::storage, number);
     n.extra = type;
     n.integer = numel;

@@ -8,8 +8,8 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-CKPT_DETAIL_DEF result<tar_member> tar_member::find(const shared<source>& from, const tar_archive& archive,
-                                                    std::string_view wanted) {
+CKPT_DETAIL_RARE result<tar_member> tar_member::find(const shared<source>& from, const tar_archive& archive,
+                                                     std::string_view wanted) {
     if (!wanted.empty()) {
         for (const tar_entry& e : archive.entries())
             if (e.kind == tar_kind::file && plain(e.name) == plain(wanted)) return open(from, e);
@@ -48,25 +48,25 @@ CKPT_DETAIL_DEF result<tar_member> tar_member::find(const shared<source>& from, 
     return e;
 }
 
-CKPT_DETAIL_DEF result<tar_member> tar_member::open(const shared<source>& from, const tar_entry& e) {
+CKPT_DETAIL_RARE result<tar_member> tar_member::open(const shared<source>& from, const tar_entry& e) {
     auto part = source::part(from, e.offset, e.size);
     if (!part) return std::move(part).error();
     return tar_member{plain(e.name), std::move(*part)};
 }
 
-CKPT_DETAIL_DEF std::string_view tar_member::plain(std::string_view name) noexcept {
+CKPT_DETAIL_RARE std::string_view tar_member::plain(std::string_view name) noexcept {
     while (name.starts_with("./")) name.remove_prefix(2);
     return name;
 }
 
-CKPT_DETAIL_DEF std::vector<const tar_entry*> tar_member::members(const tar_archive& archive) {
+CKPT_DETAIL_RARE std::vector<const tar_entry*> tar_member::members(const tar_archive& archive) {
     std::vector<const tar_entry*> out;
     for (const tar_entry& e : archive.entries())
         if (e.kind != tar_kind::folder) out.push_back(&e);
     return out;
 }
 
-CKPT_DETAIL_DEF std::string tar_member::list(const std::vector<const tar_entry*>& entries) {
+CKPT_DETAIL_RARE std::string tar_member::list(const std::vector<const tar_entry*>& entries) {
     std::string out = decimal(std::uint64_t{entries.size()}) + (entries.size() == 1 ? " member" : " members");
     if (entries.empty()) return out;
     out += " (";
@@ -77,7 +77,7 @@ CKPT_DETAIL_DEF std::string tar_member::list(const std::vector<const tar_entry*>
     return out + ')';
 }
 
-CKPT_DETAIL_DEF bool tar_member::of_ranks(const std::vector<const tar_entry*>& entries) noexcept {
+CKPT_DETAIL_RARE bool tar_member::of_ranks(const std::vector<const tar_entry*>& entries) noexcept {
     for (const tar_entry* e : entries)
         if (e->name.find("mp_rank_") == std::string_view::npos) return false;
     return true;

@@ -7,7 +7,7 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail::rebuild {
 
-CKPT_DETAIL_DEF void part_collector::attributes(const value& state, const std::string& prefix, int level) {
+CKPT_DETAIL_RARE void part_collector::attributes(const value& state, const std::string& prefix, int level) {
     if (state.kind() == kind::tuple && state.size() == 2 && is_names(state[0]) && is_names(state[1])) {
         look(state[0], prefix, level);
         look(state[1], prefix, level);
@@ -16,7 +16,7 @@ CKPT_DETAIL_DEF void part_collector::attributes(const value& state, const std::s
     }
 }
 
-CKPT_DETAIL_DEF void part_collector::look(const value& v, const std::string& prefix, int level) {
+CKPT_DETAIL_RARE void part_collector::look(const value& v, const std::string& prefix, int level) {
     if (!enter(v, level)) return;
     const auto below = [&](const value& key, std::size_t position, const value& inner) {
         std::string name = prefix;
@@ -48,7 +48,7 @@ CKPT_DETAIL_DEF void part_collector::look(const value& v, const std::string& pre
     }
 }
 
-CKPT_DETAIL_DEF void part_collector::step(const value& inner, const std::string& name, int level) {
+CKPT_DETAIL_RARE void part_collector::step(const value& inner, const std::string& name, int level) {
     if (inner.kind() == kind::tensor || inner.kind() == kind::array) {
         const tensor_data* found = tensor_of(call_.graph(), detail_access::node(inner));
         if (pay(sizeof(named_data))) parts_.push_back({keep_text(call_, name), *found});
@@ -57,12 +57,12 @@ CKPT_DETAIL_DEF void part_collector::step(const value& inner, const std::string&
     if (is_container(inner) && pay(name.size())) look(inner, name, level + 1);
 }
 
-CKPT_DETAIL_DEF bool part_collector::is_container(const value& v) noexcept {
+CKPT_DETAIL_RARE bool part_collector::is_container(const value& v) noexcept {
     return v.kind() == kind::dictionary || v.kind() == kind::list || v.kind() == kind::tuple ||
            v.kind() == kind::object;
 }
 
-CKPT_DETAIL_DEF bool part_collector::enter(const value& v, int level) {
+CKPT_DETAIL_RARE bool part_collector::enter(const value& v, int level) {
     if (!is_container(v) || too_deep_ || !pay(entered_.size() / 8)) return false;
     if (std::find(entered_.begin(), entered_.end(), v.object_id()) != entered_.end()) return false;
     too_deep_ = level > most_levels || entered_.size() == most_containers;
@@ -71,7 +71,7 @@ CKPT_DETAIL_DEF bool part_collector::enter(const value& v, int level) {
     return true;
 }
 
-CKPT_DETAIL_DEF value attribute_of(call& c, const value& of, std::string_view name, std::string_view early) {
+CKPT_DETAIL_RARE value attribute_of(call& c, const value& of, std::string_view name, std::string_view early) {
     const value state = of.kind() == kind::object ? of.state() : of;
     const bool pair = state.kind() == kind::tuple && state.size() == 2;
     for (const value& from : {state, pair ? state[0] : value{}, pair ? state[1] : value{}}) {
@@ -83,7 +83,7 @@ CKPT_DETAIL_DEF value attribute_of(call& c, const value& of, std::string_view na
     return {};
 }
 
-CKPT_DETAIL_DEF bool read_list(const value& v, std::vector<std::int64_t>& out) {
+CKPT_DETAIL_RARE bool read_list(const value& v, std::vector<std::int64_t>& out) {
     if (v.kind() != kind::list && v.kind() != kind::tuple) return false;
     for (const value e : v.elements()) {
         const auto n = e.as_int();
@@ -93,7 +93,7 @@ CKPT_DETAIL_DEF bool read_list(const value& v, std::vector<std::int64_t>& out) {
     return true;
 }
 
-CKPT_DETAIL_DEF std::string placements_text(call& c, const value& placements) {
+CKPT_DETAIL_RARE std::string placements_text(call& c, const value& placements) {
     std::string out;
     std::size_t shown = 0;
     for (const value p : placements.elements()) {
@@ -109,7 +109,7 @@ CKPT_DETAIL_DEF std::string placements_text(call& c, const value& placements) {
     return out;
 }
 
-CKPT_DETAIL_DEF std::vector<std::int64_t> mesh_sizes(call& c, const value& mesh) {
+CKPT_DETAIL_RARE std::vector<std::int64_t> mesh_sizes(call& c, const value& mesh) {
     std::vector<std::int64_t> shape;
     const value layout = attribute_of(c, mesh, "_layout");
     if (const auto ranks = attribute_of(c, mesh, "mesh").as_tensor()) {
@@ -128,7 +128,7 @@ CKPT_DETAIL_DEF std::vector<std::int64_t> mesh_sizes(call& c, const value& mesh)
     return shape;
 }
 
-CKPT_DETAIL_DEF const rank_place* place_of(call& c, const value& spec, std::uint32_t rank) {
+CKPT_DETAIL_RARE const rank_place* place_of(call& c, const value& spec, std::uint32_t rank) {
     const value mesh = attribute_of(c, spec, "mesh");
     const std::vector<std::int64_t> sizes = mesh_sizes(c, mesh);
     std::vector<std::int64_t> here;
@@ -180,7 +180,7 @@ CKPT_DETAIL_DEF const rank_place* place_of(call& c, const value& spec, std::uint
     return ::new (c.graph().memory.allocate(sizeof out, alignof(rank_place))) rank_place(out);
 }
 
-CKPT_DETAIL_DEF std::string mesh_text(call& c, const value& mesh) {
+CKPT_DETAIL_RARE std::string mesh_text(call& c, const value& mesh) {
     std::string out;
     if (const auto device = attribute_of(c, mesh, "_device_type", "device_type").as_string())
         out += printable(*device) + ' ';
@@ -200,8 +200,8 @@ CKPT_DETAIL_DEF std::string mesh_text(call& c, const value& mesh) {
     return out;
 }
 
-CKPT_DETAIL_DEF bool annotate(call& c, tensor_data& t, std::string_view class_name, std::string_view placement,
-                              std::span<const std::int64_t> offsets) {
+CKPT_DETAIL_RARE bool annotate(call& c, tensor_data& t, std::string_view class_name, std::string_view placement,
+                               std::span<const std::int64_t> offsets) {
     if (!c.charge(sizeof(tensor_extra) + offsets.size_bytes())) return false;
     auto* extra = ::new (c.graph().memory.allocate(sizeof(tensor_extra), alignof(tensor_extra)))
         tensor_extra(t.extra != nullptr ? *t.extra : tensor_extra{});
@@ -216,8 +216,8 @@ CKPT_DETAIL_DEF bool annotate(call& c, tensor_data& t, std::string_view class_na
     return true;
 }
 
-CKPT_DETAIL_DEF result<void> read_shards(call& c, const value& state, const tensor_data& whole,
-                                         std::vector<named_data>& parts, tensor_extra& extra, std::string& placement) {
+CKPT_DETAIL_RARE result<void> read_shards(call& c, const value& state, const tensor_data& whole,
+                                          std::vector<named_data>& parts, tensor_extra& extra, std::string& placement) {
     for (const value shard : state[0].elements()) {
         const value piece = attribute_of(c, shard, "tensor");
         const value where = attribute_of(c, shard, "metadata");
@@ -259,19 +259,19 @@ CKPT_DETAIL_DEF result<void> read_shards(call& c, const value& state, const tens
     return {};
 }
 
-CKPT_DETAIL_DEF bool is_distributed(std::string_view class_name, std::string_view name) noexcept {
+CKPT_DETAIL_RARE bool is_distributed(std::string_view class_name, std::string_view name) noexcept {
     return class_name.starts_with("torch.distributed.") && class_name.ends_with(name) &&
            class_name[class_name.size() - name.size() - 1] == '.';
 }
 
-CKPT_DETAIL_DEF std::string_view read_class(call& c, std::uint32_t index) {
+CKPT_DETAIL_RARE std::string_view read_class(call& c, std::uint32_t index) {
     const auto named = detail_access::make(c.graph(), index).as_global();
     if (!named || named->module == "torch.nn.parameter" || (named->module == "torch" && named->name == "Tensor"))
         return {};
     return keep_text(c, canonical(*named));
 }
 
-CKPT_DETAIL_DEF result<void> read_shell(call& c, std::span<const std::uint32_t> args, tensor_data& t) {
+CKPT_DETAIL_RARE result<void> read_shell(call& c, std::span<const std::uint32_t> args, tensor_data& t) {
     graph& g = c.graph();
     if (args.size() != 8) return c.fail(errc::bad_arguments, "_rebuild_wrapper_subclass takes 8 arguments");
     const auto type = detail_access::make(g, args[1]).as_dtype();
@@ -290,8 +290,8 @@ CKPT_DETAIL_DEF result<void> read_shell(call& c, std::span<const std::uint32_t> 
     return {};
 }
 
-CKPT_DETAIL_DEF result<value> make_wrapper(call& c, std::span<const std::uint32_t> args, std::uint32_t class_node,
-                                           const value& state) {
+CKPT_DETAIL_RARE result<value> make_wrapper(call& c, std::span<const std::uint32_t> args, std::uint32_t class_node,
+                                            const value& state) {
     tensor_data t{};
     if (auto shell = read_shell(c, args, t); !shell) return std::move(shell).error();
     tensor_extra extra{};
@@ -325,12 +325,12 @@ CKPT_DETAIL_DEF result<value> make_wrapper(call& c, std::span<const std::uint32_
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-CKPT_DETAIL_DEF result<value> builders::wrapper_tensor(call& c) {
+CKPT_DETAIL_RARE result<value> builders::wrapper_tensor(call& c) {
     const auto args = c.arguments();
     return rebuild::make_wrapper(c, args, args.empty() ? absent_node : args[0], {});
 }
 
-CKPT_DETAIL_DEF result<value> builders::rebuild_from_type(call& c) {
+CKPT_DETAIL_RARE result<value> builders::rebuild_from_type(call& c) {
     graph& g = c.graph();
     const auto args = c.arguments();
     if (args.size() != 4) return c.fail(errc::bad_arguments, "_rebuild_from_type_v2 takes 4 arguments");
@@ -355,7 +355,7 @@ CKPT_DETAIL_DEF result<value> builders::rebuild_from_type(call& c) {
     return out;
 }
 
-CKPT_DETAIL_DEF result<value> builders::device_tensor(call& c) {
+CKPT_DETAIL_RARE result<value> builders::device_tensor(call& c) {
     graph& g = c.graph();
     const auto args = c.arguments();
     if (args.size() != 4) return c.fail(errc::bad_arguments, "a tensor of another device is rebuilt from 4 arguments");
