@@ -274,12 +274,6 @@ ckpt::path_element element_of(const ckpt::value& key) {
 }
 ckpt::path_element element_of(std::uint64_t position) { return {std::to_string(position), true}; }
 
-std::string path_text(std::span<const ckpt::path_element> path) {
-    std::string out;
-    for (const ckpt::path_element& e : path) ckpt::detail::append_path_element(out, e.text, &e == path.data());
-    return out;
-}
-
 key_path elements_of(std::string_view text, const ckpt::value& root) {
     key_path out;
     ckpt::value here = root;

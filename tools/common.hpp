@@ -65,7 +65,7 @@ struct found_value {
     key_path path{};
 };
 [[nodiscard]] ckpt::result<found_value> find(const ckpt::value& root, const key_path& wanted);
-[[nodiscard]] std::string path_text(std::span<const ckpt::path_element> path);
+using ckpt::detail::path_text;
 /// The elements of a path that the library gave as text; `root`, where there is one, tells numbers from digits.
 [[nodiscard]] key_path elements_of(std::string_view text, const ckpt::value& root = {});
 void write(json& to, std::span<const ckpt::path_element> path);

@@ -2,6 +2,8 @@
 #include "common.hpp"
 #include "render.hpp"
 
+#include <ckpt/state/object_walk.hpp>
+
 #include <algorithm>
 #include <cstdio>
 #include <optional>
@@ -49,18 +51,10 @@ struct census {
         todo.pop_back();
         if (!is_new(seen, v.object_id())) continue;
         switch (v.kind()) {
+        case kind::object: add(v.args()); [[fallthrough]];
         case kind::dictionary:
-            for (const ckpt::value::entry e : v.entries()) add(e.mapped);
-            break;
         case kind::list:
-        case kind::tuple:
-            for (const ckpt::value below : v.elements()) add(below);
-            break;
-        case kind::object:
-            add(v.args());
-            add(v.state());
-            for (const ckpt::value below : v.items()) add(below);
-            break;
+        case kind::tuple: ckpt::detail::each_below(v, add); break;
         case kind::tensor:
         case kind::array: {
             const ckpt::tensor t = *v.as_tensor();

@@ -2,6 +2,8 @@
 #include "common.hpp"
 #include "render.hpp"
 
+#include <ckpt/state/object_walk.hpp>
+
 #include <algorithm>
 #include <cstdio>
 #include <optional>
@@ -13,12 +15,7 @@ namespace tool {
 namespace {
 
 using ckpt::kind;
-
-/// Whether an object's state is its attributes in two dictionaries, of which one holds the slots.
-[[nodiscard]] bool is_slots_pair(const ckpt::value& state) {
-    const auto fits = [](const ckpt::value& v) { return v.kind() == kind::dictionary || v.is_none(); };
-    return state.kind() == kind::tuple && state.size() == 2 && fits(state[0]) && fits(state[1]);
-}
+using ckpt::detail::is_slots_pair;
 
 /// Writes values as JSON, with an explicit stack: a value may be nested as deeply as its file is long.
 class value_writer {

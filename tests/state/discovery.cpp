@@ -54,6 +54,7 @@ TEST_CASE("the state_dict is found where frameworks put it") {
     CHECK(chosen(weights()) == "/");
     CHECK(chosen(pkl::ordered({{pkl::str("a"), pkl::floats("0", 4)}})) == "/");
     CHECK(chosen(dict_of({{"state_dict", weights()}})) == "/state_dict");
+    CHECK(chosen(dict_of({{"", dict_of({{"state_dict", weights()}})}})) == "//state_dict");
     CHECK(chosen(dict_of({{"epoch", pkl::num(1)},
                           {"name", pkl::str("x")},
                           {"state_dict", weights()},

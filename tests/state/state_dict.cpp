@@ -106,6 +106,9 @@ TEST_CASE("two entries of one key are key_duplicate, which names both paths") {
     CHECK(failure.code == errc::key_duplicate);
     CHECK(failure.detail == R"(the key "a.b/c" comes from two entries: "a/b\\/c" and "a.b\\/c")");
     CHECK(opened.state_dict("a").has_value());
+    const std::string nameless = torch_file(dict({{str(""), dict({{str("k"), t()}})}, {str(".k"), t()}}), one_storage);
+    CHECK(ckpt::open_bytes(bytes_of(nameless)).value().state_dict("").error().detail ==
+          R"(the key ".k" comes from two entries: "/k" and ".k")");
     const std::string numbers = torch_file(dict({{num(1), t()}, {str("1"), t()}}), one_storage);
     CHECK(ckpt::open_bytes(bytes_of(numbers)).value().state_dict("").error().code == errc::key_duplicate);
     // Python's own rule comes first: the last value of equal keys stands.
@@ -128,6 +131,17 @@ TEST_CASE("the nearest of twenty thousand keys, by their last 64 bytes: three ar
     CHECK(ckpt::detail::nearest("keyX", keys) == std::vector<std::string_view>{"key1"});
     keys.insert(keys.begin(), "something else");
     CHECK(ckpt::detail::nearest("keyX", keys).empty());
+}
+
+TEST_CASE("a path through nameless keys leads where it says") {
+    using namespace pkl;
+    const std::string file = torch_file(
+        dict({{str(""), dict({{str("a"), dict({{str(""), num(7)}})}})}, {str("b"), dict({{str("c"), num(1)}})}}), {});
+    const auto opened = ckpt::open_bytes(bytes_of(file)).value();
+    const ckpt::value root = opened.root();
+    CHECK(root.find("/a/").value().as_int().value() == 7);
+    CHECK(root.find("b/").value().size() == 1); // nothing below it is called ""
+    CHECK(root.find("/a/zz").error().path == "/a");
 }
 
 TEST_CASE("a key that is not there is key_missing with the nearest ones") {

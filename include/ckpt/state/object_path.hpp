@@ -5,6 +5,7 @@
 
 #include <ckpt/pickle/value.hpp>
 
+#include <span>
 #include <string>
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
@@ -19,6 +20,13 @@ struct path_element {
 /// The text of a dictionary key: a str as it is, numbers, None and booleans as Python shows them, tuples of those in
 /// parentheses, bytes as b'...', a class by its qualified name; other objects by their kind in angle brackets.
 [[nodiscard]] std::string key_text(const value& key);
+
+namespace detail {
+
+/// A path as text: its elements joined by '/', as `value::find` reads it.
+[[nodiscard]] std::string path_text(std::span<const path_element> path);
+
+} // namespace detail
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI
 

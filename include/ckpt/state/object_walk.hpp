@@ -64,6 +64,15 @@ class step_cursor {
     return k == kind::dictionary || k == kind::list || k == kind::tuple || k == kind::object;
 }
 
+/// Calls `f` for every value directly below one, except what an object was called with: once each, whatever it means.
+template <class F> void each_below(const value& v, const F& f) {
+    if (v.kind() == kind::object) f(v.state());
+    if (v.kind() == kind::dictionary)
+        for (const value::entry e : v.entries()) f(e.mapped);
+    for (const value e : v.elements()) f(e);
+    for (const value e : v.items()) f(e);
+}
+
 /// Marks the values from which a tensor can be reached, so that a walk enters little else. Linear in what is below:
 /// objects lead to their state as a whole, which many of them may share, so that it is looked through once.
 class tensor_reach {

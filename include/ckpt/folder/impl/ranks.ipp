@@ -57,8 +57,7 @@ CKPT_DETAIL_DEF void rank_reader::open(one_rank& r) {
     auto done = walk(root, budget, errc::output_limit, toward_tensors{root},
                      [&](const std::vector<path_element>& path, const value& v) {
                          if (v.kind() != kind::tensor) return;
-                         std::string text;
-                         for (const path_element& e : path) append_path_element(text, e.text, &e == path.data());
+                         std::string text = path_text(path);
                          const tensor_data* data = tensor_access::data(*v.as_tensor());
                          if (const rank_place* place = place_of(*data)) {
                              r.ranks = (std::max)(r.ranks, place->ranks);

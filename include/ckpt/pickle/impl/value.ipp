@@ -327,9 +327,11 @@ CKPT_DETAIL_DEF result<value> value::find(std::string_view path) const {
     value here = *this;
     std::string_view rest = path;
     std::string done;
-    while (!rest.empty()) {
-        const std::string element = detail::take_path_element(rest);
+    bool first = true;
+    for (bool more = !path.empty(); more; first = false) {
+        const std::string element = detail::take_path_element(rest, &more);
         const auto by_name = here.at(element);
+        if (!by_name && element.empty() && !more && !first) break; // a '/' at the end
         const auto index = by_name ? std::nullopt : detail::parse_index(element);
         const result<value> next = index ? here.at(*index) : by_name;
         if (!next) {
@@ -342,7 +344,7 @@ CKPT_DETAIL_DEF result<value> value::find(std::string_view path) const {
             if (failure.hint.empty()) failure.hint = "list what exists with: ckpt show FILE";
             return failure;
         }
-        detail::append_path_element(done, element, done.empty());
+        detail::append_path_element(done, element, first);
         here = *next;
     }
     return here;

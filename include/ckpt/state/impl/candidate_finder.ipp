@@ -104,7 +104,7 @@ CKPT_DETAIL_DEF void candidate_finder::look(const value& container, const std::s
         if (is_optimizer(next)) continue;
         const std::string name = key ? key_text(key) : decimal(position);
         std::string there = path;
-        append_path_element(there, name, path.empty());
+        append_path_element(there, name, depth == 0);
         const bool text_key = key.kind() == kind::string;
         const bool averaged = text_key && is_averaged_name(name);
         // Names of parts mean something at the top only: models have an encoder inside too.

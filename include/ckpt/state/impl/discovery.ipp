@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/short_list.hpp>
 #include <ckpt/state/candidate_finder.hpp>
 #include <ckpt/state/discovery.hpp>
 
@@ -26,16 +27,12 @@ CKPT_DETAIL_DEF result<candidate> choose(const value& root) {
         return e;
     }
     if (all.size() == 1 || all[0].rank > all[1].rank) return all[0];
-    error e{.code = errc::state_dict_ambiguous, .detail = "several dictionaries may be the weights:"};
-    std::size_t shown = 0;
-    std::size_t equal = 0;
-    for (const candidate& c : all) {
-        if (c.rank != all[0].rank) continue;
-        if (++equal > 3) continue;
-        e.detail += (shown++ > 0 ? ", " : " ") + quoted(c.path) + " (" + tensors_text(c.tensors) +
-                    (c.averaged ? ", averaged)" : ")");
-    }
-    if (equal > 3) e.detail += ", +" + decimal(std::uint64_t{equal - 3}) + " more";
+    error e{.code = errc::state_dict_ambiguous, .detail = "several dictionaries may be the weights: "};
+    short_list list{e.detail};
+    for (const candidate& c : all)
+        if (c.rank == all[0].rank && list.next())
+            e.detail += quoted(c.path) + " (" + tensors_text(c.tensors) + (c.averaged ? ", averaged)" : ")");
+    list.end();
     e.hint = "give the path of the one you mean: state_dict(path), or --select PATH";
     return e;
 }

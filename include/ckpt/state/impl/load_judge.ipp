@@ -4,6 +4,7 @@
 #pragma once
 
 #include <ckpt/core/checked.hpp>
+#include <ckpt/core/short_list.hpp>
 #include <ckpt/state/lineage.hpp>
 #include <ckpt/state/load.hpp>
 #include <ckpt/state/load_judge.hpp>
@@ -235,13 +236,15 @@ CKPT_DETAIL_DEF error incomplete_error(const load_report& report, const load_opt
     const auto add = [&out](std::string_view what, std::span<const std::string_view> keys, std::string_view why) {
         if (keys.empty()) return;
         if (!out.detail.empty()) out.detail += "; ";
-        (out.detail += decimal(std::uint64_t{keys.size()}) + ' ').append(what) += ':';
-        for (std::size_t i = 0; i < keys.size() && i < 3; ++i) {
-            (out.detail += i == 0 ? " " : ", ") += quoted(keys[i]);
-            if (i == 0 && !why.empty())
+        (out.detail += decimal(std::uint64_t{keys.size()}) + ' ').append(what) += ": ";
+        short_list list{out.detail};
+        for (const std::string_view& key : keys) {
+            if (!list.next()) continue;
+            out.detail += quoted(key);
+            if (&key == keys.data() && !why.empty())
                 out.detail += " (" + std::string(why.substr(0, 160)) + (why.size() > 160 ? "...)" : ")");
         }
-        if (keys.size() > 3) out.detail += ", +" + decimal(std::uint64_t{keys.size() - 3}) + " more";
+        list.end();
     };
     add("missing", load_judge::not_allowed(report.missing_keys, options.allow_missing), {});
     std::vector<std::string_view> keys;

@@ -5,6 +5,7 @@
 
 #include <ckpt/core/json_writer.hpp>
 #include <ckpt/core/sha256.hpp>
+#include <ckpt/core/short_list.hpp>
 #include <ckpt/state/fold.hpp>
 #include <ckpt/state/load_report.hpp>
 #include <ckpt/tensor/shape_text.hpp>
@@ -94,12 +95,9 @@ CKPT_DETAIL_DEF std::string load_report::to_text() const {
         out += '\n';
     }
     if (!mismatched.empty()) out += "mismatched:\n";
-    for (std::size_t i = 0; i < mismatched.size(); ++i) {
-        if (i == most_lines) {
-            out += "  +" + count(mismatched.size() - i) + " more\n";
-            break;
-        }
-        const mismatched_tensor& m = mismatched[i];
+    detail::short_list lines{out, {.most = most_lines, .separator = {}, .before_rest = "  +", .after_rest = " more\n"}};
+    for (const mismatched_tensor& m : mismatched) {
+        if (!lines.next()) continue;
         out += "  " + detail::report_text(m.key) + ": ";
         if (m.got_dtype)
             out += "wanted " + (m.want_dtype ? std::string(name(*m.want_dtype)) + ' ' : std::string()) +
@@ -107,6 +105,7 @@ CKPT_DETAIL_DEF std::string load_report::to_text() const {
                    ' ' + detail::shape_text(m.got_shape, detail::sizes_style) + ": ";
         out += m.why + '\n';
     }
+    lines.end();
     detail::append_list(out, "unexpected", unexpected_keys);
     detail::append_list(out, "absent", absent);
     std::vector<std::string> keys;

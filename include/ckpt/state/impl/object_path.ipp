@@ -80,4 +80,10 @@ CKPT_DETAIL_DEF std::string key_text(const value& key) {
     return out;
 }
 
+CKPT_DETAIL_DEF std::string detail::path_text(std::span<const path_element> path) {
+    std::string out;
+    for (const path_element& e : path) append_path_element(out, e.text, &e == path.data());
+    return out;
+}
+
 } // namespace ckpt::inline CKPT_DETAIL_ABI

@@ -118,17 +118,12 @@ CKPT_DETAIL_DEF tensor_reach::tensor_reach(const value& root) {
             tensors.push_back(v.object_id());
             continue;
         }
-        const auto lead_to = [&](const value& below) {
+        each_below(v, [&](const value& below) {
             const kind k = below.kind();
             if (!is_walked(k) && k != kind::tensor && k != kind::array) return;
             edges.emplace_back(below.object_id(), v.object_id());
             if (note(below)) todo.push_back(below);
-        };
-        if (v.kind() == kind::object) lead_to(v.state());
-        if (v.kind() == kind::dictionary)
-            for (const value::entry e : v.entries()) lead_to(e.mapped);
-        for (const value e : v.elements()) lead_to(e);
-        for (const value e : v.items()) lead_to(e);
+        });
     }
     std::sort(edges.begin(), edges.end());
     for (const std::uint32_t t : tensors) marks_[t] |= reaches;

@@ -78,9 +78,7 @@ CKPT_DETAIL_DEF result<state_dict> make_state_dict(const value& root, std::strin
                    [&](const std::vector<path_element>& elements, const value&) {
                        located_tensor at{elements, {}, {}};
                        if (at.key() != key || paths.size() == 2) return;
-                       std::string text;
-                       for (const path_element& e : elements) append_path_element(text, e.text, text.empty());
-                       paths.push_back(std::move(text));
+                       paths.push_back(path_text(elements));
                    });
         error e{.code = errc::key_duplicate,
                 .path = d.path,
