@@ -3,7 +3,7 @@
 
 NAME is a test source that tests/meson.build lists, as folder/name.cpp; the folders looked at are those that hold a
 header of the same folder, and two that test more than one. And every definition file (.ipp) of the headers is compiled
-by one source of the library, and by <ckpt/impl/src.hpp>, once; the build files list all sources.
+by one source of the library, and by <ckpt/impl/src.hpp>, once; the build files list all sources. Documents name no file that is gone.
 """
 import pathlib
 import re
@@ -44,10 +44,26 @@ def definitions(report):
                      f"it lists {', '.join(sorted(listed))}; there are {', '.join(sorted(sources))}")
 
 
+def documents(report):
+    """A file that README.md or docs/ name is there: as it is written, below include/ or include/ckpt/, or anywhere by its
+    bare name. A file called x, or x_ and more, stands for any."""
+    anywhere = {p.name for folder in ("include", "src", "tests", "tools", "bench", "fuzz", "examples")
+                for p in (ROOT / folder).rglob("*.*")}
+    for document in [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        text = document.read_text()
+        names = re.findall(r"(?:`|<|\]\()((?:[\w.-]+/)*[\w.-]+\.(?:hpp|ipp|cuh|cu|cpp|py))(?=[`> ),])", text)
+        places = (ROOT, INCLUDE, INCLUDE / "ckpt", document.parent)
+        gone = sorted({name for name in names if not re.match(r"x[._]", name.rpartition("/")[2])
+                       and not any((place / name).is_file() for place in places)
+                       and ("/" in name or name not in anywhere)})
+        report.check(f"{document.name} names files that exist", not gone, ", ".join(gone))
+
+
 def main(listed):
     report = Report()
     tests(report, listed)
     definitions(report)
+    documents(report)
     report.end()
 
 
