@@ -153,6 +153,8 @@ TEST_CASE("a fault is shown with its line and a caret, long lines clipped, colum
     CHECK(pretty("drop " + left + "}") ==
           "rules.txt:1: a closing brace without an opening one: write \\} for the character\n  ..." +
               std::string(50, 'l') + "}\n  " + std::string(53, ' ') + "^");
+    CHECK(pretty("drop }" + std::string(94, 'r')).find("drop }" + std::string(94, 'r') + "\n") != std::string::npos);
+    CHECK(pretty("drop }" + std::string(95, 'r')).find("drop }" + std::string(94, 'r') + "...\n") != std::string::npos);
     const std::string wide = pretty("drop a " + right);
     CHECK(wide.ends_with("\n  drop a " + std::string(93, 'r') + "...\n         " + std::string(93, '^')));
     ckpt::parse_error where;

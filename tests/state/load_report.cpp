@@ -57,7 +57,7 @@ TEST_CASE("folding takes eight names, numbers of nine digits, sixteen segments a
     };
     CHECK(names('h') == "x.{a,b,c,d,e,f,g,h} (8)\n");
     CHECK(names('i').find('{') == std::string::npos);
-    CHECK(folded({"a.999999998", "a.999999999"}) == "a.{999999998,999999999} (2)\n");
+    CHECK(folded({"a.999999997", "a.999999998", "a.999999999"}) == "a.{999999997..999999999} (3)\n");
     CHECK(folded({"a.1999999998.x", "a.1999999999.x"}) == "a.{1999999998,1999999999}.x (2)\n"); // as names
     CHECK(folded({"a.1999999997", "a.1999999998", "a.1999999999"}) == "a.{1999999997,1999999998,1999999999} (3)\n");
     const auto deep = [](int segments) {

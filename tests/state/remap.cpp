@@ -142,7 +142,7 @@ TEST_CASE("formulas count in 64 bits to either end, and numbers of names are 31 
     };
     const std::string overflow = "a number does not fit into 64 bits";
     for (const auto& [fits, last, beyond] :
-         std::vector<std::array<std::string, 3>>{{most + "+0", "b.1", most + "+1"},
+         std::vector<std::array<std::string, 3>>{{"9223372036854775806+1", "b.1", most + "+1"},
                                                  {"(0-" + most + ")+(0-1)", "b.1", "(0-" + most + ")+(0-2)"},
                                                  {"0-(0-" + most + ")", "b.1", "1-(0-" + most + ")"},
                                                  {"(0-" + most + ")-1", "b.1", "(0-" + most + ")-2"},
@@ -283,6 +283,8 @@ TEST_CASE("fill comes last, only where the key is absent, in every dtype that ha
     check({f("a", {}, 1)}, RULES_1("fill 1e39 float32 () b"), "!the value does not fit the dtype");
     check({f("a", {}, 1)}, RULES_1("fill 1e-50 float32 () b"), "!the value does not fit the dtype");
     check({f("a", {}, 1)}, RULES_1("fill 128 int8 () b"), "!the value does not fit the dtype");
+    check({f("a", {}, 1)}, RULES_1("fill 448 float8_e4m3fn () b"), "a [] 1 | b float8_e4m3fn [] 448");
+    check({f("a", {}, 1)}, RULES_1("fill 449 float8_e4m3fn () b"), "!the value does not fit the dtype");
     check({f("a", {}, 1)}, RULES_1("fill -1 uint8 () b"), "!the value does not fit the dtype");
     check({f("a", {}, 1)}, RULES_1("fill 18446744073709551616 uint64 () b"), "!the value does not fit the dtype");
     check({f("a", {}, 1)}, RULES_1("fill 1.0 int32 () b"), "!the value does not fit the dtype");
@@ -359,6 +361,14 @@ TEST_CASE("stack and unstack count in numeric order from 0") {
     check(twelve, RULES_1("stack 2 e.{e:int}.{l} -> e.{l} by {e}"), "!there is no dimension 2");
     check(twelve, RULES_2("drop e.{i:int}.w where i > 0 and i < 9", "stack 0 e.{e:int}.w -> e by {e}"),
           "!missing: \"e.1.w\", \"e.2.w\", \"e.3.w\" and 5 more");
+    const auto missing = [&](const char* last_there) {
+        const typed_tensors file(twelve);
+        const auto map = ckpt::key_map::parse("drop e.{i:int}.w where i > " + std::string(last_there) +
+                                              " and i < 9\nstack 0 e.{e:int}.w -> e by {e}");
+        return ckpt::plan_remap(file.weights(), map.value()).errors.at(0).detail;
+    };
+    CHECK(missing("5").ends_with("missing: \"e.6.w\", \"e.7.w\", \"e.8.w\""));
+    CHECK(missing("4").ends_with("missing: \"e.5.w\", \"e.6.w\", \"e.7.w\" and 1 more"));
     check(twelve, RULES_2("drop e.0.w", "stack 0 e.{e:int}.w -> e by {e}"), "!missing: \"e.0.w\"");
     check(twelve, RULES_1("stack 0 e.{e:int}.w -> e by {e} where numel == 2"),
           outcome(twelve, RULES_1("?drop nothing")));
@@ -552,6 +562,20 @@ TEST_CASE("every dtype goes through every kind of move bit by bit, with lazy bit
 
 // ---- the plan
 
+TEST_CASE("an error of a collision names three sources") {
+    const auto told = [](const std::vector<typed_tensor>& of) {
+        const typed_tensors file(of);
+        const auto map = ckpt::key_map::parse("rename {p}.a -> a").value();
+        return ckpt::remap(ckpt::plan_remap(file.weights(), map)).error().detail;
+    };
+    std::vector<typed_tensor> of{f("u.a", {}, 1), f("v.a", {}, 2), f("w.a", {}, 3)};
+    CHECK(told(of).find("more") == std::string::npos);
+    CHECK(told(of).find("\"w.a\"") != std::string::npos);
+    of.push_back(f("x.a", {}, 4));
+    CHECK(told(of).find(" and 1 more all become \"a\"") != std::string::npos);
+    CHECK(told(of).find("\"x.a\"") == std::string::npos);
+}
+
 TEST_CASE("collisions name all sources and rules; equal views merge at the earlier place and are listed") {
     check({f("a", {}, 1), f("x.a", {}, 2), f("y.a", {}, 3)}, RULES_1("rename {p}.a -> a"),
           "!1 collision: \"a\" (untouched) and \"x.a\" (rule 1, rename {p}.a -> a) and \"y.a\" (rule 1, rename {p}.a "
@@ -651,6 +675,9 @@ TEST_CASE("a tensor takes 64 operations, and 64 dimensions") {
     CHECK(told(f("a", {1}), times("unsqueeze 0 a\n", 64)) != "ok");
     CHECK(told(f("a", {1}), "fill 0 int8 (" + times("1,", 63) + "1) b") == "ok");
     CHECK(told(f("a", {1}), "fill 0 int8 (" + times("1,", 64) + "1) b") != "ok");
+    // All bits of a tensor are counted in 63.
+    CHECK(told(f("a", {1}), "fill 0 int8 (1152921504606846975) b") == "ok");
+    CHECK(told(f("a", {1}), "fill 0 int8 (1152921504606846976) b") != "ok");
     // Rows of heads are two dimensions more on the way.
     const std::string parts = "split 0 qkv(heads=1, kv_heads=1, layout=grouped) a -> q, k, v\n";
     const std::string whole = "merge 0 qkv(heads=1, kv_heads=1, layout=grouped) q, k, v -> a\n";
