@@ -382,6 +382,19 @@ TEST_CASE("one folder further down, as accelerate saves it") {
     CHECK(ckpt::open_folder(folder.path()).error().code == errc::state_dict_ambiguous);
 }
 
+TEST_CASE("one folder further down is looked for among the first 64") {
+    dcp_writer out;
+    out.tensor("w", {2}, {{{0}, {2}}});
+    const auto found = [&](int before) {
+        const temporary_folder folder;
+        for (int i = 0; i < before; ++i) folder.add("a" + std::to_string(100 + i) + "/x", "x");
+        for (const auto& [name, bytes] : out.files()) folder.add("model/" + name, bytes);
+        return ckpt::open_folder(folder.path()).has_value();
+    };
+    CHECK(found(63));
+    CHECK_FALSE(found(64));
+}
+
 #if defined(__linux__)
 TEST_CASE("a slice reads the bytes that it needs") {
     constexpr std::int64_t rows = 1024, columns = 512; // 2 MiB in four chunks

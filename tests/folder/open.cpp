@@ -283,6 +283,28 @@ TEST_CASE("everything that is wrong is told at once") {
     CHECK(ckpt::open_folder(folder.path()).error().code == errc::shards_inconsistent);
 }
 
+TEST_CASE("an index has at most limits.directory_bytes") {
+    auto files = sound();
+    files[2].second += std::string(5000 - files[2].second.size(), ' ');
+    const temporary_folder folder(files);
+    CHECK(ckpt::open_folder(folder.path(), {.limits = {.directory_bytes = 5000}}).has_value());
+    CHECK(ckpt::open_folder(folder.path(), {.limits = {.directory_bytes = 4999}}).error().code == errc::limit);
+}
+
+TEST_CASE("an error tells a hundred findings") {
+    const auto told = [](int missing) {
+        std::vector<std::pair<std::string, std::string>> map{{"a", first}};
+        for (int i = 0; i < missing; ++i)
+            map.emplace_back(std::to_string(i), "pytorch_model-" + std::to_string(10'000 + i) + "-of-20000.bin");
+        const temporary_folder folder({{first, shard({{"a", 1}})}, {index_name, index_of(map)}});
+        const auto report = ckpt::inspect_folder(folder.path()).value();
+        CHECK(report.findings.size() == static_cast<std::size_t>(missing));
+        return ckpt::open_folder(folder.path()).error().detail;
+    };
+    CHECK_FALSE(told(100).ends_with(" more"));
+    CHECK(told(101).ends_with("; +1 more"));
+}
+
 TEST_CASE("a shard outside the folder is never opened") {
     const temporary_folder outer({{"outside.bin", shard({{"d", 4}})},
                                   {"set/" + std::string(index_name), ""},

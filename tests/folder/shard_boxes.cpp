@@ -111,4 +111,10 @@ TEST_CASE("sizes and factors of any magnitude are done at once, and too many str
     CHECK_FALSE(with(8194, {{how::cut, 0, 4097, 2, 0}}).fits);
     const std::vector<mesh_cut> both{{how::cut, 0, 64, 2, 0}, {how::cut, 1, 65, 2, 0}};
     CHECK_FALSE(boxes_of_shard(numbers{128, 130}, both).fits);
+    const auto grid = [](std::int64_t rows, std::int64_t columns) {
+        const std::vector<mesh_cut> cuts{{how::cut, 0, rows, 2, 0}, {how::cut, 1, columns, 2, 0}};
+        return boxes_of_shard(numbers{2 * rows, 2 * columns}, cuts).fits;
+    };
+    CHECK(grid(64, 64));
+    CHECK_FALSE(grid(17, 241)); // 4,097
 }

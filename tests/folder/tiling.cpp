@@ -107,6 +107,12 @@ TEST_CASE("no dimension, huge sizes, a budget") {
         check_tiling(huge, {.rank = 1, .offsets = {0, half}, .sizes = {half, half - 1}, .count = 2}, budget).element ==
         numbers{huge[0] - 1});
     CHECK(budget == 71); // two and three corners without coordinates, then twice three boxes of two corners with one
+    // Two boxes that are cut along one dimension cost six corners of two numbers.
+    const auto fits = [&](std::uint64_t left) {
+        return check_tiling(huge, {.rank = 1, .offsets = {0, half}, .sizes = {half, half}, .count = 2}, left).fits;
+    };
+    CHECK(fits(12));
+    CHECK_FALSE(fits(11));
     const numbers many(31, 2);
     CHECK_FALSE(
         check_tiling(many, {.rank = 31, .offsets = numbers(31, 0), .sizes = numbers(31, 1), .count = 1}, budget).fits);

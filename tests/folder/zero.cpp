@@ -260,6 +260,11 @@ TEST_CASE("the folder of a run: latest, the only step, several steps") {
     CHECK(ckpt::inspect_folder(folder.path()).value().chosen == "global_step2");
     const auto by_latest = ckpt::open_folder(folder.path()).value();
     CHECK(by_latest.files()[0] == std::string("global_step2/") + model_file);
+    const std::string line = "global_step2\n";
+    folder.add("latest", line + std::string(256 - line.size(), 'x'));
+    CHECK(text() == whole);
+    folder.add("latest", line + std::string(257 - line.size(), 'x'));
+    CHECK(text().find("it names no folder beside it") != std::string::npos);
     folder.add("latest", "global_step3");
     CHECK(text().find("the folder \"global_step3\" is missing") != std::string::npos);
     for (const char* const hostile : {"../x", "/etc", "", "a/b"}) {
@@ -413,6 +418,13 @@ TEST_CASE("Megatron-LM: one rank is the model, several are named") {
     CHECK(several.detail.find("cut over 2 ranks: \"iter_0000100/mp_rank_00\", \"iter_0000100/mp_rank_01\"") !=
           std::string::npos);
     CHECK(ckpt::open_folder(folder.path() / "iter_0000100").error().code == errc::container_not_supported);
+    // Seven digits or more, as "iter_{:07d}" writes them.
+    for (const std::string& step : {std::string("1234567"), std::string("12345678")}) {
+        const temporary_folder later;
+        later.add("latest_checkpointed_iteration.txt", step);
+        later.add("iter_" + step + "/mp_rank_00/model_optim_rng.pt", model);
+        CHECK(ckpt::open_folder(later.path()).has_value());
+    }
 }
 
 #if defined(__linux__)

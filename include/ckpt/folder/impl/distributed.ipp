@@ -93,8 +93,8 @@ CKPT_DETAIL_DEF void distributed_finder::open_megatron(std::vector<folder_entry>
     std::string step;
     if (contents_.has("latest_checkpointed_iteration.txt")) {
         step = first_line("latest_checkpointed_iteration.txt");
-        if (!step.empty() && step.size() <= 7 && step.find_first_not_of("0123456789") == std::string::npos)
-            step = "iter_" + std::string(7 - step.size(), '0') + step;
+        if (!step.empty() && step.find_first_not_of("0123456789") == std::string::npos)
+            step = "iter_" + std::string(step.size() < 7 ? 7 - step.size() : 0, '0') + step;
         auto files = inside(step, "latest_checkpointed_iteration.txt");
         if (!files) return;
         entries = std::move(*files);
