@@ -7,6 +7,7 @@
 #include "target.hpp"
 
 #include <ckpt/pickle/machine.hpp>
+#include <ckpt/pickle/value_access.hpp>
 #include <ckpt/torch/policies.hpp>
 #include <ckpt/torch/resolve.hpp>
 #include <ckpt/torch/scan.hpp>
@@ -110,7 +111,7 @@ outcome read(std::span<const std::byte> bytes, const allowlist& allowed) {
     const auto resolved = meaning.run();
     require(g.memory.total() <= 64 * bytes.size() + (1u << 20), "more memory than the input justifies");
     if (!resolved) return refused(resolved.error());
-    fuzzing::check_graph(ckpt::detail_access::make(g, g.root), base + bytes.size(), out.seen);
+    fuzzing::check_graph(ckpt::detail::value_access::make(g, g.root), base + bytes.size(), out.seen);
     return out;
 }
 
@@ -140,7 +141,7 @@ void compare_with_scan(std::span<const std::byte> bytes) {
     if (damage) fuzzing::check_error(*damage, base + bytes.size(), ignored);
     bool alone = all_read; // no second pickle, and none inside bytes
     names told;
-    for (const ckpt::global_use& u : scanner.take()) {
+    for (const ckpt::global_use& u : scanner.finish(std::nullopt)) {
         told[{u.module, u.name}] = u.count;
         alone = alone && u.name != "_load_from_bytes";
         require(u.offset <= base + bytes.size(), "a global outside the file");

@@ -11,29 +11,26 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from harness import DEVICE_HEADERS, HEADERS, INCLUDE, ROOT, Report, spelled
 
-BASE = ["version", "fwd", "core/"]
+BASE = ["version", "core/"]
 MAY_INCLUDE = {  # folder, or header beside the folders: folders and headers below it
     "version": [],
-    "fwd": BASE,
     "core/": BASE,
     "io/": [*BASE, "io/"],
     "archive/": [*BASE, "io/", "archive/"],
     "tensor/": [*BASE, "tensor/"],
     "pickle/": [*BASE, "tensor/", "pickle/"],
     "torch/": [*BASE, "io/", "archive/", "tensor/", "pickle/", "torch/"],
-    "state/": [*BASE, "tensor/", "pickle/value", "torch/resolved", "state/"],
+    "state/": [*BASE, "tensor/", "pickle/value", "pickle/value_access", "state/"],
     "checkpoint": [*BASE, "io/", "archive/", "tensor/", "pickle/", "torch/", "state/", "open_source"],
     "open_source": [*BASE, "io/", "archive/", "tensor/", "pickle/", "torch/", "state/", "checkpoint"],
     "folder/": [
         *BASE, "io/", "archive/", "tensor/", "pickle/", "torch/", "state/", "checkpoint", "open_source", "folder/",
     ],
-    "write/": [*BASE, "io/", "tensor/", "state/", "write/"],
     "maps/": [*BASE, "state/", "maps/"],
     "gpu/": [*BASE, "io/", "tensor/", "state/", "gpu/"],
     "ckpt": [*BASE, "io/", "archive/", "tensor/", "pickle/", "torch/", "state/", "checkpoint"],
     "folder": ["folder/"],
     "python": [*BASE, "tensor/", "pickle/"],
-    "write": ["write/"],
     "maps": ["maps/"],
     "host": [*BASE, "ckpt", "gpu/", "io/", "state/", "tensor/"],
     "dlpack": [*BASE, "tensor/", "state/", "torch/checkpoint_file", "checkpoint"],

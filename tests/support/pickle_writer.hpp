@@ -8,6 +8,7 @@
 #include <ckpt/core/result.hpp>
 #include <ckpt/pickle/machine.hpp>
 #include <ckpt/pickle/value.hpp>
+#include <ckpt/pickle/value_access.hpp>
 #include <ckpt/torch/policies.hpp>
 #include <ckpt/torch/resolve.hpp>
 
@@ -129,7 +130,7 @@ class parsed {
     [[nodiscard]] ckpt::errc code() const { return error.code; }
     [[nodiscard]] bool ok() const { return code() == ckpt::errc::none; }
     [[nodiscard]] ckpt::value root() const {
-        return ok() ? ckpt::detail_access::make(graph, graph.root) : ckpt::value{};
+        return ok() ? ckpt::detail::value_access::make(graph, graph.root) : ckpt::value{};
     }
 
   private:

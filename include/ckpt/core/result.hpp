@@ -91,10 +91,22 @@ template <class T> class [[nodiscard]] result {
     [[nodiscard]] bool has_value() const noexcept { return ok_; }
     [[nodiscard]] explicit operator bool() const noexcept { return ok_; }
 
-    [[nodiscard]] T& value() & { return require(), value_; }
-    [[nodiscard]] const T& value() const& { return require(), value_; }
-    [[nodiscard]] T value() && { return require(), std::move(value_); }
-    [[nodiscard]] T value() const&& { return require(), value_; }
+    [[nodiscard]] T& value() & {
+        require();
+        return value_;
+    }
+    [[nodiscard]] const T& value() const& {
+        require();
+        return value_;
+    }
+    [[nodiscard]] T value() && {
+        require();
+        return std::move(value_);
+    }
+    [[nodiscard]] T value() const&& {
+        require();
+        return value_;
+    }
 
     [[nodiscard]] T& operator*() & noexcept { return value_; }
     [[nodiscard]] const T& operator*() const& noexcept { return value_; }

@@ -11,6 +11,7 @@
 #include <ckpt/io/source.hpp>
 #include <ckpt/open_source.hpp>
 #include <ckpt/pickle/graph.hpp>
+#include <ckpt/pickle/value_access.hpp>
 #include <ckpt/state/discovery.hpp>
 #include <ckpt/state/state_dict_data.hpp>
 #include <ckpt/tensor/index_walk.hpp>
@@ -25,7 +26,7 @@
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
 CKPT_DETAIL_DEF value checkpoint::root() const& noexcept {
-    return detail_access::make(file_->graph(), file_->graph().root);
+    return detail::value_access::make(file_->graph(), file_->graph().root);
 }
 CKPT_DETAIL_DEF value checkpoint::metadata() const& { return file_->metadata(); }
 CKPT_DETAIL_DEF std::vector<candidate> checkpoint::state_dicts() const { return find_candidates(root()); }
@@ -40,13 +41,13 @@ CKPT_DETAIL_DEF const std::vector<std::string>& checkpoint::files() const& noexc
 CKPT_DETAIL_DEF std::span<const record> checkpoint::records() const& noexcept { return file_->records(); }
 
 CKPT_DETAIL_DEF result<ckpt::state_dict> checkpoint::state_dict() const {
-    auto best = detail::choose(detail_access::make(file_->graph(), file_->graph().root));
+    auto best = detail::choose(detail::value_access::make(file_->graph(), file_->graph().root));
     if (!best) return std::move(best).error();
     return state_dict(best->path);
 }
 
 CKPT_DETAIL_DEF result<ckpt::state_dict> checkpoint::state_dict(std::string_view path) const {
-    auto at = detail_access::make(file_->graph(), file_->graph().root).find(path);
+    auto at = detail::value_access::make(file_->graph(), file_->graph().root).find(path);
     if (!at) return std::move(at).error();
     if (at->kind() == kind::refused) return *at->refusal();
     if (at->kind() != kind::dictionary && at->kind() != kind::list && at->kind() != kind::tuple && !at->is_module())
@@ -122,7 +123,7 @@ inline result<global_scan> scan(const result<shared<source>>& from, const allowl
     if (chosen->is == container_kind::safetensors) {
         if (auto header = safetensors_header::read(*file, options.limits, memory); !header)
             return std::move(header).error();
-        return global_scan{{}, std::nullopt};
+        return global_scan{};
     }
     if (chosen->is == container_kind::tar) {
         const auto archive = tar_archive::read(*file, options.limits, memory);
@@ -141,7 +142,7 @@ inline result<global_scan> scan(const result<shared<source>>& from, const allowl
             auto stopped = scanner.scan(p.bytes, p.offset, p.place.from->name, !p.transcoded);
             if (stopped && !damage && p.place.certain) damage = std::move(stopped);
         }
-    return global_scan{scanner.take(), std::move(damage)};
+    return scanner.finish(std::move(damage));
 }
 
 inline source_options part_of(const open_options& options) noexcept {

@@ -12,6 +12,9 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 class graph; // pickle/graph.hpp
 struct node;
 enum class node_kind : std::uint8_t;
+struct tensor_data;  // tensor/layout.hpp
+struct value_access; // pickle/value_access.hpp
+struct call_access;
 
 /// The number of the node that stands for nothing, the first of every graph.
 inline constexpr std::uint32_t absent_node = 0;

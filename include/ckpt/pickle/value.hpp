@@ -183,16 +183,18 @@ class value {
 
   private:
     friend class call;
-    friend struct detail_access;
-    friend class range;
+    friend struct detail::value_access;
+
+    /// The handle of a node; an absent value for the absent node.
+    [[nodiscard]] static value of(const detail::graph* graph, std::uint32_t node) noexcept {
+        return node == detail::absent_node ? value{} : value{graph, node};
+    }
 
     value(const detail::graph* graph, std::uint32_t node) noexcept : graph_{graph}, node_{node} {}
 
     [[nodiscard]] const detail::node& at_node(std::uint32_t index) const noexcept;
     [[nodiscard]] detail::node self() const noexcept;
-    [[nodiscard]] value child(std::uint32_t node) const noexcept {
-        return node == detail::absent_node ? value{} : value{graph_, node};
-    }
+    [[nodiscard]] value child(std::uint32_t node) const noexcept { return of(graph_, node); }
     [[nodiscard]] ckpt::error wrong(std::string_view wanted) const;
     /// The entry of a dictionary under a str; absent for anything else.
     [[nodiscard]] value entry_named(std::string_view key) const noexcept;
@@ -204,17 +206,6 @@ class value {
     std::uint32_t node_{detail::absent_node};
 };
 
-/// The library's own way between handles and nodes.
-struct detail_access {
-    [[nodiscard]] static value make(const detail::graph& g, std::uint32_t node) noexcept {
-        return node == detail::absent_node ? value{} : value{&g, node};
-    }
-    [[nodiscard]] static std::uint32_t node(const value& v) noexcept { return v.node_; }
-    [[nodiscard]] static const detail::graph* graph(const value& v) noexcept { return v.graph_; }
-    /// Bytes of the pickle, or of the header, that the value's graph was made of; 0 for an absent value.
-    [[nodiscard]] static std::uint64_t metadata_bytes(const value& v) noexcept;
-};
-
 /// Values in a row. Borrows.
 class value::range {
   public:
@@ -223,29 +214,37 @@ class value::range {
         using value_type = value;
         using difference_type = std::ptrdiff_t;
         iterator() noexcept = default;
-        iterator(const detail::graph* graph, const std::uint32_t* at) noexcept : graph_{graph}, at_{at} {}
-        [[nodiscard]] value operator*() const noexcept { return detail_access::make(*graph_, *at_); }
-        iterator& operator++() noexcept { return ++at_, *this; }
+        [[nodiscard]] value operator*() const noexcept { return value::of(graph_, *at_); }
+        iterator& operator++() noexcept {
+            ++at_;
+            return *this;
+        }
         iterator operator++(int) noexcept { return {graph_, at_++}; }
         [[nodiscard]] bool operator==(const iterator& other) const noexcept { return at_ == other.at_; }
 
       private:
+        friend class range;
+        iterator(const detail::graph* graph, const std::uint32_t* at) noexcept : graph_{graph}, at_{at} {}
+
         const detail::graph* graph_{nullptr};
         const std::uint32_t* at_{nullptr};
     };
 
     range() noexcept = default;
-    range(const detail::graph* graph, std::span<const std::uint32_t> nodes) noexcept : graph_{graph}, nodes_{nodes} {}
     [[nodiscard]] iterator begin() const noexcept { return {graph_, nodes_.data()}; }
     [[nodiscard]] iterator end() const noexcept { return {graph_, nodes_.data() + nodes_.size()}; }
     [[nodiscard]] std::size_t size() const noexcept { return nodes_.size(); }
     [[nodiscard]] bool empty() const noexcept { return nodes_.empty(); }
     /// Absent past the end.
     [[nodiscard]] value operator[](std::size_t i) const noexcept {
-        return i < nodes_.size() ? detail_access::make(*graph_, nodes_[i]) : value{};
+        return i < nodes_.size() ? value::of(graph_, nodes_[i]) : value{};
     }
 
   private:
+    friend class value;
+    friend class call;
+    range(const detail::graph* graph, std::span<const std::uint32_t> nodes) noexcept : graph_{graph}, nodes_{nodes} {}
+
     const detail::graph* graph_{nullptr};
     std::span<const std::uint32_t> nodes_{};
 };
@@ -264,25 +263,35 @@ class value::entry_range {
         using value_type = entry;
         using difference_type = std::ptrdiff_t;
         iterator() noexcept = default;
-        iterator(const range& all, std::size_t at) noexcept : all_{all}, at_{at} {}
         [[nodiscard]] entry operator*() const noexcept { return {all_[at_], all_[at_ + 1]}; }
-        iterator& operator++() noexcept { return at_ += 2, *this; }
-        iterator operator++(int) noexcept { return {all_, (at_ += 2) - 2}; }
+        iterator& operator++() noexcept {
+            at_ += 2;
+            return *this;
+        }
+        iterator operator++(int) noexcept {
+            at_ += 2;
+            return {all_, at_ - 2};
+        }
         /// Goes on by `n` entries.
         void skip(std::size_t n) noexcept { at_ += 2 * n; }
         [[nodiscard]] bool operator==(const iterator& other) const noexcept { return at_ == other.at_; }
 
       private:
+        friend class entry_range;
+        iterator(const range& all, std::size_t at) noexcept : all_{all}, at_{at} {}
+
         range all_{};
         std::size_t at_{0};
     };
     entry_range() noexcept = default;
-    explicit entry_range(const range& all) noexcept : all_{all} {}
     [[nodiscard]] iterator begin() const noexcept { return {all_, 0}; }
     [[nodiscard]] iterator end() const noexcept { return {all_, all_.size()}; }
     [[nodiscard]] std::size_t size() const noexcept { return all_.size() / 2; }
 
   private:
+    friend class value;
+    explicit entry_range(const range& all) noexcept : all_{all} {}
+
     range all_{};
 };
 
@@ -295,7 +304,8 @@ class call {
     value state{};        ///< of BUILD; absent where there was none
     value::range items{}; ///< of APPENDS or SETITEMS (keys and values in turn)
 
-    /// The error to return. `what` is shown; text from the file must go through `quoted` of the caller's own.
+    /// The error to return: `code`, the place of the call in the file, and `what`, which is shown as it is. Text of the
+    /// file that stands in `what` must have been made printable before.
     [[nodiscard]] ckpt::error fail(errc code, std::string_view what) const;
 
     [[nodiscard]] result<value> make_none();
@@ -304,13 +314,10 @@ class call {
     [[nodiscard]] result<value> make_unsigned(std::uint64_t v);
     [[nodiscard]] result<value> make_real(double v);
     [[nodiscard]] result<value> make_complex(double re, double im);
-    /// Copies the text.
-    [[nodiscard]] result<value> make_string(std::string_view text);
+    /// Copies the bytes.
     [[nodiscard]] result<value> make_bytes(std::span<const std::byte> bytes);
     /// A tuple of values of the same file.
     [[nodiscard]] result<value> make_tuple(std::span<const value> elements);
-
-    call(detail::graph& graph, std::uint32_t node, std::uint64_t& budget, std::uint32_t rank_limit) noexcept;
 
     /// Takes `bytes` from the budget of what builders may make or read; false when it is spent.
     [[nodiscard]] bool charge(std::uint64_t bytes) noexcept {
@@ -322,24 +329,17 @@ class call {
         *budget_ -= bytes;
         return true;
     }
-    /// Whether a charge failed: the file does not open.
-    [[nodiscard]] bool over_limit() const noexcept { return spent_; }
+    /// What a builder returns where `charge` said no.
     [[nodiscard]] ckpt::error over_budget() const;
 
-    // For the library's own builders.
-    [[nodiscard]] detail::graph& graph() const noexcept { return *graph_; }
-    [[nodiscard]] std::uint32_t node() const noexcept { return node_; }
-    [[nodiscard]] std::uint32_t rank_limit() const noexcept { return rank_limit_; }
-    [[nodiscard]] std::span<const std::uint32_t> arguments() const noexcept;
-    /// The same call with other arguments (a tuple node), for builders that wrap another.
-    [[nodiscard]] call with_arguments(std::uint32_t tuple) const noexcept;
-    [[nodiscard]] result<value> make_tensor(const detail::tensor_data& data);
-    /// The object stays what it is: name, arguments and state, without a meaning.
-    [[nodiscard]] result<value> keep_inert() const noexcept;
-    [[nodiscard]] result<value> make(const detail::node& n, std::uint64_t bytes);
-
   private:
+    friend struct detail::call_access;
+
+    call(detail::graph& graph, std::uint32_t node, std::uint64_t& budget, std::uint32_t rank_limit) noexcept;
+
     [[nodiscard]] std::uint64_t offset() const noexcept;
+    [[nodiscard]] result<value> make(const detail::node& n, std::uint64_t bytes);
+    [[nodiscard]] result<value> make_tensor(const detail::tensor_data& data);
     [[nodiscard]] result<value> make_text(detail::node_kind kind, std::string_view text);
 
     detail::graph* graph_;

@@ -9,6 +9,7 @@
 #include <ckpt/pickle/graph.hpp>
 #include <ckpt/pickle/text.hpp>
 #include <ckpt/pickle/value.hpp>
+#include <ckpt/pickle/value_access.hpp>
 
 #include <cstddef>
 #include <cstdint>

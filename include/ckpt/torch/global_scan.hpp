@@ -13,6 +13,12 @@
 #include <utility>
 #include <vector>
 
+namespace ckpt::inline CKPT_DETAIL_ABI::detail {
+
+class global_scanner; // torch/scan.hpp
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI::detail
+
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
 /// One name that a file asks for.
@@ -30,6 +36,9 @@ struct global_use {
 /// The names of one file, in the order in which they first occur.
 class global_scan {
   public:
+    /// Of a file that asks for no globals.
+    global_scan() noexcept = default;
+
     [[nodiscard]] auto begin() const noexcept { return uses_.begin(); }
     [[nodiscard]] auto end() const noexcept { return uses_.end(); }
     [[nodiscard]] std::size_t size() const noexcept { return uses_.size(); }
@@ -38,12 +47,13 @@ class global_scan {
     /// The damage that ended the scan early; null where the whole pickle was read.
     [[nodiscard]] const ckpt::error* stopped() const noexcept { return stopped_ ? &*stopped_ : nullptr; }
 
-    explicit global_scan(std::vector<global_use> uses, std::optional<ckpt::error> stopped)
+  private:
+    friend class detail::global_scanner;
+    global_scan(std::vector<global_use> uses, std::optional<ckpt::error> stopped)
         : uses_{std::move(uses)}, stopped_{std::move(stopped)} {}
 
-  private:
-    std::vector<global_use> uses_;
-    std::optional<ckpt::error> stopped_;
+    std::vector<global_use> uses_{};
+    std::optional<ckpt::error> stopped_{};
 };
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI

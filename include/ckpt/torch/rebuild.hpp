@@ -45,7 +45,7 @@ namespace rebuild {
 /// What the plain forms share: arguments 0 to 3 are storage, offset, size, stride.
 [[nodiscard]] CKPT_DETAIL_INLINE result<void> read_strided(call& c, std::span<const std::uint32_t> args,
                                                            tensor_data& t) {
-    graph& g = c.graph();
+    graph& g = call_access::graph(c);
     const node& storage = g.nodes[args[0]];
     const node& offset = g.nodes[args[1]];
     if (storage.kind == node_kind::refused) return *g.errors[storage.a];
@@ -55,19 +55,20 @@ namespace rebuild {
         return c.fail(errc::bad_arguments, "the storage offset of a tensor is not an integer");
     std::uint32_t strides = 0;
     if (!read_numbers(c, g.nodes[args[2]], t.shape, t.rank) || !read_numbers(c, g.nodes[args[3]], t.strides, strides)) {
-        if (c.over_limit()) return c.over_budget();
+        if (call_access::over_limit(c)) return c.over_budget();
         return c.fail(errc::bad_arguments, "the size or the stride of a tensor is not a tuple of integers");
     }
     if (strides != t.rank) return c.fail(errc::bad_arguments, "the size and the stride of a tensor differ in length");
     if ((storage.flags & node_flag::no_data) != 0) {
         t.kind = layout::meta;
-        if (const errc code = check_sizes(t, c.rank_limit()); code != errc::none) return refuse_geometry(c, code, t, 0);
+        if (const errc code = check_sizes(t, call_access::rank_limit(c)); code != errc::none)
+            return refuse_geometry(c, code, t, 0);
         return {};
     }
     t.storage = storage.a;
     t.storage_offset = static_cast<std::uint64_t>(offset.integer); // a negative one is past every limit of the check
     const std::uint64_t bytes = g.storages->nbytes(storage.a);
-    if (const errc code = check_geometry(t, bytes, c.rank_limit()); code != errc::none)
+    if (const errc code = check_geometry(t, bytes, call_access::rank_limit(c)); code != errc::none)
         return refuse_geometry(c, code, t, bytes);
     return {};
 }

@@ -44,7 +44,8 @@ class global_scanner {
         return scan_region({bytes, base, in_file}, record, 0);
     }
 
-    [[nodiscard]] std::vector<global_use> take();
+    /// The names of everything scanned so far; `damage` is what ended the scan early.
+    [[nodiscard]] global_scan finish(std::optional<error> damage);
 
   private:
     struct region {

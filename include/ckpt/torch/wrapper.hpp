@@ -51,7 +51,7 @@ class part_collector {
     [[nodiscard]] static bool is_container(const value& v) noexcept;
     /// Whether a container is looked through: each is once, so that shared and cyclic ones cost no more.
     [[nodiscard]] bool enter(const value& v, int level);
-    [[nodiscard]] bool pay(std::uint64_t n) noexcept { return !call_.over_limit() && call_.charge(n); }
+    [[nodiscard]] bool pay(std::uint64_t n) noexcept { return !call_access::over_limit(call_) && call_.charge(n); }
 
     call& call_;
     std::vector<named_data> parts_{};

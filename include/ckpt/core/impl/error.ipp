@@ -71,9 +71,15 @@ CKPT_DETAIL_DEF std::string error::advice() const {
     std::string out;
     for (std::size_t i = 0; i < hint.size();) {
         const std::string_view rest = hint.substr(i);
-        if (rest.starts_with("{module}")) out += detail::printable(module), i += 8;
-        else if (rest.starts_with("{name}")) out += detail::printable(name), i += 6;
-        else out += hint[i++];
+        if (rest.starts_with("{module}")) {
+            out += detail::printable(module);
+            i += std::string_view{"{module}"}.size();
+        } else if (rest.starts_with("{name}")) {
+            out += detail::printable(name);
+            i += std::string_view{"{name}"}.size();
+        } else {
+            out += hint[i++];
+        }
     }
     return out;
 }

@@ -94,7 +94,10 @@ CKPT_DETAIL_DEF bool matcher::again(const pattern_element& x, std::string_view t
         for (std::uint32_t i = 0; i < x.count; ++i) known = known || code_->choices[x.first + i] == text;
         if (!known) return false;
     }
-    if (x.kind == pattern_part::many && text.empty()) return ++e_, true;
+    if (x.kind == pattern_part::many && text.empty()) {
+        ++e_;
+        return true;
+    }
     if (text.empty() || key_.size() < p_ + text.size() || key_.compare(p_, text.size(), text) != 0) return false;
     if (x.kind != pattern_part::many && text.find('.') != std::string_view::npos) return false;
     p_ += text.size();
@@ -150,19 +153,22 @@ CKPT_DETAIL_DEF bool matcher::backtrack(std::vector<binding_value>& slots) {
         }
         case pattern_part::choice:
             ++point.taken;
-            if (next_choice(x, point)) return take(x, point, slots), true;
-            break;
+            if (!next_choice(x, point)) break;
+            take(x, point, slots);
+            return true;
         case pattern_part::many: {
             if (next > key_.size()) break;
             const std::size_t dot = key_.find('.', next);
             point.taken = (dot == std::string_view::npos ? key_.size() : dot) + 1 - point.from;
-            return take(x, point, slots), true;
+            take(x, point, slots);
+            return true;
         }
         default: break;
         }
         if (more) {
             point.taken = (x.kind == pattern_part::integer ? next + 1 : next_character(next)) - point.from;
-            return take(x, point, slots), true;
+            take(x, point, slots);
+            return true;
         }
         if (!failed_.empty()) failed_[cell(point.element, point.from)] = true;
         stack_.pop_back();

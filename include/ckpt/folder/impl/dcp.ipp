@@ -6,6 +6,7 @@
 #include <ckpt/archive/safetensors.hpp>
 #include <ckpt/folder/dcp.hpp>
 #include <ckpt/io/folder.hpp>
+#include <ckpt/pickle/value_access.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
@@ -425,7 +426,7 @@ CKPT_DETAIL_DEF std::uint32_t dcp_reader::object_of(std::string_view key) {
     out_->values().joined_bytes += part->content().graph().metadata_bytes();
     const value root = opened->root();
     auto copy = out_->grafter_of(part);
-    auto node = copy.copy(detail_access::node(root));
+    auto node = copy.copy(value_access::node(root));
     if (!node) {
         work_.find(std::move(node).error());
         return absent_node;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <ckpt/folder/ranks.hpp>
+#include <ckpt/pickle/value_access.hpp>
 #include <ckpt/state/object_walk.hpp>
 #include <ckpt/state/state_dict_data.hpp>
 
@@ -65,7 +66,7 @@ CKPT_DETAIL_DEF void rank_reader::open(one_rank& r) {
                          } else if (is_cut(*data)) {
                              r.ranks = (std::max)(r.ranks, std::uint64_t{1});
                          }
-                         r.rows.push_back({std::move(text), data, detail_access::node(v)});
+                         r.rows.push_back({std::move(text), data, value_access::node(v)});
                      });
     if (!done) {
         done.error().file = r.name;
@@ -171,7 +172,7 @@ CKPT_DETAIL_DEF std::uint32_t rank_reader::build() {
     }
     if (!work_.report.findings.empty()) return absent_node;
     const value root = first.opened->root();
-    auto made = copies.copy(detail_access::node(root));
+    auto made = copies.copy(value_access::node(root));
     if (made) return *made;
     work_.find(std::move(made).error());
     return absent_node;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <ckpt/folder/shard_set.hpp>
+#include <ckpt/pickle/value_access.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
@@ -107,7 +108,7 @@ CKPT_DETAIL_DEF std::uint32_t shard_set::copy_of_texts(const value& dictionary) 
 }
 
 CKPT_DETAIL_DEF std::uint32_t shard_set::leaf_node(const shard& s, const value& v) {
-    const node n = detail_access::graph(v)->nodes[detail_access::node(v)];
+    const node n = value_access::graph(v)->nodes[value_access::node(v)];
     switch (n.kind) {
     case node_kind::none:
     case node_kind::boolean:

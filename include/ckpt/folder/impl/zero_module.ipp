@@ -5,6 +5,7 @@
 
 #include <ckpt/folder/zero_messages.hpp>
 #include <ckpt/folder/zero_module.hpp>
+#include <ckpt/pickle/value_access.hpp>
 
 #include <algorithm>
 #include <utility>
@@ -31,7 +32,7 @@ CKPT_DETAIL_DEF std::uint32_t zero_module::optimizer() {
     for (const zero_file& f : files_.optimizers()) {
         auto own = out_.grafter_of(f.part);
         const value root = f.opened->root();
-        auto made = own.copy(detail_access::node(root));
+        auto made = own.copy(value_access::node(root));
         if (!made) {
             work_.find(std::move(made).error());
             return absent_node;
@@ -43,7 +44,7 @@ CKPT_DETAIL_DEF std::uint32_t zero_module::optimizer() {
 }
 
 CKPT_DETAIL_DEF std::uint32_t zero_module::copy(const value& v) {
-    auto made = copies_.copy(detail_access::node(v));
+    auto made = copies_.copy(value_access::node(v));
     if (made) return *made;
     work_.find(std::move(made).error());
     return absent_node;

@@ -24,10 +24,6 @@ CKPT_DETAIL_DEF detail::node value::self() const noexcept {
     return graph_ != nullptr ? graph_->nodes[node_] : detail::node{};
 }
 
-CKPT_DETAIL_DEF std::uint64_t detail_access::metadata_bytes(const value& v) noexcept {
-    return v.graph_ != nullptr ? v.graph_->metadata_bytes() : 0;
-}
-
 CKPT_DETAIL_DEF ckpt::kind value::kind() const noexcept {
     using detail::node_kind;
     switch (self().kind) {
@@ -389,9 +385,9 @@ CKPT_DETAIL_DEF call::call(detail::graph& graph, std::uint32_t node, std::uint64
     : graph_{&graph}, node_{node}, budget_{&budget}, rank_limit_{rank_limit} {
     const detail::node self = graph.nodes[node];
     const detail::node more = graph.nodes[node + 1];
-    args = detail_access::make(graph, self.a);
-    kwargs = detail_access::make(graph, self.link.c);
-    state = detail_access::make(graph, more.a);
+    args = value::of(&graph, self.a);
+    kwargs = value::of(&graph, self.link.c);
+    state = value::of(&graph, more.a);
     items = {&graph, graph.items_of(more.link.b)};
 }
 
@@ -400,12 +396,6 @@ CKPT_DETAIL_DEF ckpt::error call::over_budget() const {
             .offset = offset(),
             .record = std::string(graph_->record),
             .detail = "building the values of this file needs more memory than limits.made_per_byte allows"};
-}
-
-CKPT_DETAIL_DEF call call::with_arguments(std::uint32_t tuple) const noexcept {
-    call out = *this;
-    out.args = detail_access::make(*graph_, tuple);
-    return out;
 }
 
 CKPT_DETAIL_DEF result<value> call::make_tensor(const detail::tensor_data& data) {
@@ -442,19 +432,9 @@ CKPT_DETAIL_DEF result<value> call::make_bool(bool b) {
     return value{graph_, b ? detail::true_node : detail::false_node};
 }
 
-CKPT_DETAIL_DEF result<value> call::make_string(std::string_view text) {
-    return make_text(detail::node_kind::string, text);
-}
-
 CKPT_DETAIL_DEF result<value> call::make_bytes(std::span<const std::byte> bytes) {
     return make_text(detail::node_kind::bytes, {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
 }
-
-CKPT_DETAIL_DEF std::span<const std::uint32_t> call::arguments() const noexcept {
-    return graph_->elements(graph_->nodes[detail_access::node(args)]);
-}
-
-CKPT_DETAIL_DEF result<value> call::keep_inert() const noexcept { return value{graph_, node_}; }
 
 CKPT_DETAIL_DEF std::uint64_t call::offset() const noexcept { return graph_->place(graph_->nodes[node_ + 1].link.c); }
 

@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <ckpt/core/sorting.hpp>
+#include <ckpt/pickle/value_access.hpp>
 #include <ckpt/state/object_walk.hpp>
 
 #include <algorithm>
@@ -148,7 +148,7 @@ CKPT_DETAIL_DEF bool tensor_reach::note(const value& v) {
 }
 
 CKPT_DETAIL_DEF walk_budget::walk_budget(const value& root, std::uint64_t limit) noexcept : visits{limit} {
-    const std::uint64_t bytes = detail_access::metadata_bytes(root); // below 2^32 for each file
+    const std::uint64_t bytes = value_access::metadata_bytes(root); // below 2^32 for each file
     steps = 64 * bytes + 250'000;
     text = 16 * bytes + (std::uint64_t{64} << 20);
 }

@@ -47,9 +47,9 @@ CKPT_DETAIL_DEF result<value> builders::codecs_encode(call& c) {
 CKPT_DETAIL_DEF result<value> builders::byte_array(call& c) {
     result<value> out = bytes_like(c);
     if (!out) return out;
-    node n = c.graph().nodes[detail_access::node(*out)];
+    node n = call_access::graph(c).nodes[value_access::node(*out)];
     n.kind = node_kind::byte_array;
-    return c.make(n, 0);
+    return call_access::make(c, n, 0);
 }
 
 CKPT_DETAIL_DEF result<value> builders::complex_number(call& c) {
@@ -66,20 +66,20 @@ CKPT_DETAIL_DEF result<value> builders::typed_container(call& c) {
 }
 
 CKPT_DETAIL_DEF result<value> builders::numbered_tensor(call& c) {
-    const auto table = c.graph().tensor_table;
+    const auto table = call_access::graph(c).tensor_table;
     const auto number = c.args[0].as_int();
     if (c.args.size() != 1 || !number || static_cast<std::uint64_t>(*number) >= table.size())
         return c.fail(errc::bad_arguments, "a tensor by a number that no tensor of the archive has");
-    return detail_access::make(c.graph(), table[static_cast<std::size_t>(*number)]);
+    return value_access::make(call_access::graph(c), table[static_cast<std::size_t>(*number)]);
 }
 
 CKPT_DETAIL_DEF result<value> builders::mapping(call& c, const value& initial, bool none_allowed) {
-    graph& g = c.graph();
-    const node self = g.nodes[c.node()];
-    node n = node::of(node_kind::dictionary, g.nodes[c.node() + 1].link.b);
+    graph& g = call_access::graph(c);
+    const node self = g.nodes[call_access::node(c)];
+    node n = node::of(node_kind::dictionary, g.nodes[call_access::node(c) + 1].link.b);
     n.link.b = self.link.b;
-    n.link.c = c.node() + 1;
-    if (!initial || (none_allowed && initial.is_none())) return c.make(n, 0);
+    n.link.c = call_access::node(c) + 1;
+    if (!initial || (none_allowed && initial.is_none())) return call_access::make(c, n, 0);
     std::uint32_t merged = 0;
     const std::span<const std::uint32_t> after = g.items_of(n.a);
     const auto add = [&](std::uint32_t k, std::uint32_t v) {
@@ -88,19 +88,19 @@ CKPT_DETAIL_DEF result<value> builders::mapping(call& c, const value& initial, b
     };
     if (!c.charge((initial.size() * 2 + after.size()) * sizeof(std::uint32_t) * 2)) return c.over_budget();
     if (initial.kind() == kind::dictionary) {
-        for (const value::entry e : initial.entries()) add(detail_access::node(e.key), detail_access::node(e.mapped));
+        for (const value::entry e : initial.entries()) add(value_access::node(e.key), value_access::node(e.mapped));
     } else if (initial.kind() == kind::list || initial.kind() == kind::tuple) {
         for (const value pair : initial.elements()) {
             if (pair.size() != 2 || !pair[0])
                 return c.fail(errc::bad_arguments, "a mapping is made from pairs of a key and a value");
-            add(detail_access::node(pair[0]), detail_access::node(pair[1]));
+            add(value_access::node(pair[0]), value_access::node(pair[1]));
         }
     } else {
         return c.fail(errc::bad_arguments, "a mapping is made from a dictionary or from pairs");
     }
     g.append(merged, after);
     n.a = merged;
-    return c.make(n, 0);
+    return call_access::make(c, n, 0);
 }
 
 CKPT_DETAIL_DEF result<value> builders::set_of(call& c, node_kind kind_of_set) {
@@ -108,14 +108,14 @@ CKPT_DETAIL_DEF result<value> builders::set_of(call& c, node_kind kind_of_set) {
     if (c.args.size() > 1 ||
         (from && from.kind() != kind::list && from.kind() != kind::tuple && from.kind() != kind::set))
         return c.fail(errc::bad_arguments, "a set is made from a list of elements");
-    graph& g = c.graph();
+    graph& g = call_access::graph(c);
     node n = node::of(kind_of_set);
     if (!c.charge(from.size() * sizeof(std::uint32_t) * 2)) return c.over_budget();
     std::vector<std::uint32_t> elements;
     elements.reserve(from.size());
-    for (const value v : from.elements()) elements.push_back(detail_access::node(v));
+    for (const value v : from.elements()) elements.push_back(value_access::node(v));
     g.append(n.a, elements);
-    return c.make(n, 0);
+    return call_access::make(c, n, 0);
 }
 
 CKPT_DETAIL_DEF result<value> builders::bytes_like(call& c) {
@@ -144,7 +144,7 @@ CKPT_DETAIL_DEF result<value> builders::encoded(call& c, std::string_view text, 
         return c.make_bytes(std::as_bytes(std::span<const char>{text.data(), text.size()}));
     }
     // Every byte of the result is one code point below 256: one byte of UTF-8, or C2/C3 and a continuation.
-    char* out = c.graph().memory.allocate<char>(text.size() + 1);
+    char* out = call_access::graph(c).memory.allocate<char>(text.size() + 1);
     std::size_t n = 0;
     for (std::size_t i = 0; i < text.size(); ++i) {
         const auto lead = static_cast<unsigned char>(text[i]);
@@ -159,7 +159,7 @@ CKPT_DETAIL_DEF result<value> builders::encoded(call& c, std::string_view text, 
     }
     node bytes = node::of(node_kind::bytes, static_cast<std::uint32_t>(n));
     bytes.text = out;
-    return c.make(bytes, 0);
+    return call_access::make(c, bytes, 0);
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

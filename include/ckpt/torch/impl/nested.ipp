@@ -7,8 +7,8 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail::rebuild {
 
-CKPT_DETAIL_RARE result<void> read_part(call& c, std::uint32_t index, named_data& out) {
-    const tensor_data* part = tensor_of(c.graph(), index);
+CKPT_DETAIL_DEF result<void> read_part(call& c, std::uint32_t index, named_data& out) {
+    const tensor_data* part = tensor_of(call_access::graph(c), index);
     if (part == nullptr || (part->refusal == nullptr && part->kind != layout::strided))
         return c.fail(errc::bad_arguments,
                       "the " + std::string(out.name) + " of a nested tensor are not a strided tensor");
@@ -19,7 +19,7 @@ CKPT_DETAIL_RARE result<void> read_part(call& c, std::uint32_t index, named_data
 
 CKPT_DETAIL_RARE bool set_shape(call& c, tensor_data& t, std::span<const std::int64_t> shape) {
     if (!c.charge(2 * shape.size() * sizeof(std::int64_t))) return false;
-    auto* numbers = c.graph().memory.allocate<std::int64_t>(2 * shape.size());
+    auto* numbers = call_access::graph(c).memory.allocate<std::int64_t>(2 * shape.size());
     for (std::size_t i = 0; i < shape.size(); ++i) {
         numbers[i] = shape[i];
         numbers[shape.size() + i] = 0;
@@ -34,8 +34,8 @@ CKPT_DETAIL_RARE bool set_shape(call& c, tensor_data& t, std::span<const std::in
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-CKPT_DETAIL_RARE result<value> builders::nested_tensor(call& c) {
-    const auto args = c.arguments();
+CKPT_DETAIL_DEF result<value> builders::nested_tensor(call& c) {
+    const auto args = call_access::arguments(c);
     if (args.size() != 4) return c.fail(errc::bad_arguments, "_rebuild_nested_tensor takes 4 arguments");
     named_data parts[4]{{"buffer", {}}, {"sizes", {}}, {"strides", {}}, {"offsets", {}}};
     for (std::size_t i = 0; i < 4; ++i)
@@ -65,18 +65,18 @@ CKPT_DETAIL_RARE result<value> builders::nested_tensor(call& c) {
     t.kind = layout::nested;
     t.requires_grad = buffer.requires_grad;
     t.numel = buffer.numel;
-    if (dimensions >= c.rank_limit())
+    if (dimensions >= call_access::rank_limit(c))
         return c.fail(errc::shape_invalid, "a nested tensor of " + decimal(dimensions) +
                                                " dimensions in a batch, the limit is " +
-                                               decimal(std::uint64_t{c.rank_limit()}));
+                                               decimal(std::uint64_t{call_access::rank_limit(c)}));
     std::vector<std::int64_t> shape(static_cast<std::size_t>(dimensions) + 1, -1);
     shape[0] = none ? 0 : offsets.shape[0];
     if (!rebuild::set_shape(c, t, shape)) return c.over_budget();
     return rebuild::make_with_parts(c, t, {}, parts);
 }
 
-CKPT_DETAIL_RARE result<value> builders::jagged_tensor(call& c) {
-    const auto args = c.arguments();
+CKPT_DETAIL_DEF result<value> builders::jagged_tensor(call& c) {
+    const auto args = call_access::arguments(c);
     const value fields = c.args[0];
     if (args.size() != 1 || fields.kind() != kind::dictionary || !c.charge(fields.size()))
         return c.fail(errc::bad_arguments, "_rebuild_njt takes a dictionary");
@@ -86,7 +86,7 @@ CKPT_DETAIL_RARE result<value> builders::jagged_tensor(call& c) {
     tensor_data t{};
     const auto add = [&](std::string_view called, const value& v) {
         parts[count].name = called;
-        return rebuild::read_part(c, detail_access::node(v), parts[count++]);
+        return rebuild::read_part(c, value_access::node(v), parts[count++]);
     };
     for (const std::string_view called :
          {std::string_view("values"), std::string_view("offsets"), std::string_view("lengths")}) {
@@ -101,13 +101,13 @@ CKPT_DETAIL_RARE result<value> builders::jagged_tensor(call& c) {
         ragged = *number;
     }
     if (const auto field = fields.at("requires_grad"))
-        if (!rebuild::read_flag(c.graph().nodes[detail_access::node(*field)], t.requires_grad))
+        if (!rebuild::read_flag(call_access::graph(c).nodes[value_access::node(*field)], t.requires_grad))
             return c.fail(errc::bad_arguments, "requires_grad is not a bool");
     const tensor_data values = parts[0].data;
     const tensor_data offsets = parts[1].data;
     const tensor_data* const lengths = count == 3 ? &parts[2].data : nullptr;
     // The batch is in front; what is ragged has all rows one after another in the values.
-    if (values.rank == 0 || values.rank >= c.rank_limit() || ragged < 1 ||
+    if (values.rank == 0 || values.rank >= call_access::rank_limit(c) || ragged < 1 ||
         static_cast<std::uint64_t>(ragged) > values.rank)
         return c.fail(errc::bad_arguments, "dimension " + decimal(ragged) +
                                                " cannot be ragged in a jagged tensor with values " +

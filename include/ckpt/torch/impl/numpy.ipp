@@ -58,13 +58,13 @@ CKPT_DETAIL_DEF result<value> make_scalar(call& c, const numpy_type& type, const
     case ckpt::dtype::float64: return c.make_real(real(0, 8));
     case ckpt::dtype::complex64: return c.make_complex(real(0, 4), real(4, 4));
     case ckpt::dtype::complex128: return c.make_complex(real(0, 8), real(8, 8));
-    default: return c.keep_inert();
+    default: return call_access::keep_inert(c);
     }
 }
 
 CKPT_DETAIL_DEF result<value> make_array(call& c, const numpy_type& type, std::uint32_t shape, std::uint32_t data,
                                          bool fortran) {
-    graph& g = c.graph();
+    graph& g = call_access::graph(c);
     const node& bytes = g.nodes[data];
     const bool holds_bytes = bytes.kind == node_kind::bytes || bytes.kind == node_kind::byte_array ||
                              (bytes.kind == node_kind::string && (bytes.flags & node_flag::eight_bit) != 0);
@@ -72,15 +72,15 @@ CKPT_DETAIL_DEF result<value> make_array(call& c, const numpy_type& type, std::u
     tensor_data t{};
     t.type = type.type;
     if (!rebuild::read_numbers(c, g.nodes[shape], t.shape, t.rank)) {
-        if (c.over_limit()) return c.over_budget();
+        if (call_access::over_limit(c)) return c.over_budget();
         return c.fail(errc::bad_arguments, "the shape of an array is not a tuple of integers");
     }
-    if (t.rank > c.rank_limit()) return rebuild::refuse_geometry(c, errc::shape_invalid, t, bytes.a);
+    if (t.rank > call_access::rank_limit(c)) return rebuild::refuse_geometry(c, errc::shape_invalid, t, bytes.a);
     if (!c.charge(t.rank * sizeof(std::int64_t))) return c.over_budget();
     auto* strides = g.memory.allocate<std::int64_t>(t.rank);
     set_dense_strides(t.sizes(), fortran, strides);
     t.strides = strides;
-    if (const errc code = check_geometry(t, bytes.a, c.rank_limit()); code != errc::none)
+    if (const errc code = check_geometry(t, bytes.a, call_access::rank_limit(c)); code != errc::none)
         return rebuild::refuse_geometry(c, code, t, bytes.a);
     if (t.numel * itemsize(t.type) != bytes.a)
         return c.fail(errc::storage_size_mismatch, "an array has " + decimal(std::uint64_t{bytes.a}) +
@@ -94,8 +94,8 @@ CKPT_DETAIL_DEF result<value> make_array(call& c, const numpy_type& type, std::u
                              in_file ? g.base + static_cast<std::uint64_t>(first - begin) : no_offset);
     g.tensors.push_back(g.memory, t);
     g.arrays.push_back(g.memory, {type.text, static_cast<std::uint32_t>(g.tensors.size() - 1), fortran});
-    return c.make(node::of(node_kind::array, static_cast<std::uint32_t>(g.arrays.size() - 1)),
-                  sizeof t + sizeof(array_value));
+    return call_access::make(c, node::of(node_kind::array, static_cast<std::uint32_t>(g.arrays.size() - 1)),
+                             sizeof t + sizeof(array_value));
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail::numpy
@@ -106,7 +106,7 @@ CKPT_DETAIL_DEF result<value> builders::numpy_scalar(call& c) {
     if (c.args.size() != 2) return c.fail(errc::bad_arguments, "a numpy scalar takes a dtype and bytes");
     const auto type = read_numpy_type(c.args[0]);
     const auto bytes = c.args[1].as_bytes();
-    if (!type) return c.keep_inert();
+    if (!type) return call_access::keep_inert(c);
     if (!bytes || bytes->size() != itemsize(type->type))
         return c.fail(errc::bad_arguments, "a numpy scalar has another number of bytes than its dtype");
     return numpy::make_scalar(c, *type, bytes->data());
@@ -116,26 +116,27 @@ CKPT_DETAIL_DEF result<value> builders::numpy_reconstruct(call& c) {
     const auto named = c.args[0].as_global();
     if (c.args.size() != 3 || !named)
         return c.fail(errc::bad_arguments, "_reconstruct takes a class, a shape and a type code");
-    if (named->module != "numpy" || named->name != "ndarray") return c.keep_inert(); // matrix, recarray, masked arrays
+    if (named->module != "numpy" || named->name != "ndarray")
+        return call_access::keep_inert(c); // matrix, recarray, masked arrays
     if (c.state.kind() != kind::tuple || c.state.size() != 5)
         return c.fail(errc::bad_arguments, "the state of an array is not a tuple of 5");
     const auto type = read_numpy_type(c.state[2]);
-    if (!type) return c.keep_inert();
+    if (!type) return call_access::keep_inert(c);
     bool fortran = false;
-    if (!rebuild::read_flag(c.graph().nodes[detail_access::node(c.state[3])], fortran))
+    if (!rebuild::read_flag(call_access::graph(c).nodes[value_access::node(c.state[3])], fortran))
         return c.fail(errc::bad_arguments, "the order of an array is not a bool");
-    return numpy::make_array(c, *type, detail_access::node(c.state[1]), detail_access::node(c.state[4]), fortran);
+    return numpy::make_array(c, *type, value_access::node(c.state[1]), value_access::node(c.state[4]), fortran);
 }
 
 CKPT_DETAIL_DEF result<value> builders::numpy_frombuffer(call& c) {
     if (c.args.size() != 4)
         return c.fail(errc::bad_arguments, "_frombuffer takes a buffer, a dtype, a shape and an order");
     const auto type = read_numpy_type(c.args[1]);
-    if (!type) return c.keep_inert();
+    if (!type) return call_access::keep_inert(c);
     const auto order = c.args[3].as_string();
     if (!order || (*order != "C" && *order != "F"))
         return c.fail(errc::bad_arguments, "the order of an array is neither C nor F");
-    return numpy::make_array(c, *type, detail_access::node(c.args[2]), detail_access::node(c.args[0]), *order == "F");
+    return numpy::make_array(c, *type, value_access::node(c.args[2]), value_access::node(c.args[0]), *order == "F");
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/pickle/value_access.hpp>
 #include <ckpt/torch/pickle_checkpoint.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
@@ -40,7 +41,7 @@ CKPT_DETAIL_DEF result<shared<checkpoint_file>> pickle_checkpoint::open(shared<s
     resolver meaning{g, *out->storages_, out->limits_, allowed, id_form::none};
     if (auto done = meaning.run(); !done) return std::move(done).error();
     // paddle.save puts the parameters' own names beside the arrays of a state_dict.
-    if (detail_access::make(g, g.root).at("StructuredToParameterName@@")) out->facts_.writer = "PaddlePaddle";
+    if (value_access::make(g, g.root).at("StructuredToParameterName@@")) out->facts_.writer = "PaddlePaddle";
     return shared<checkpoint_file>{out};
 }
 

@@ -26,8 +26,8 @@ CKPT_DETAIL_RARE bool read_number(const node& n, double& out) noexcept {
     return true;
 }
 
-CKPT_DETAIL_RARE bool tensor_of_list(call& c, const node& list, bool integers, tensor_data& out) {
-    graph& g = c.graph();
+CKPT_DETAIL_DEF bool tensor_of_list(call& c, const node& list, bool integers, tensor_data& out) {
+    graph& g = call_access::graph(c);
     const std::span<const std::uint32_t> elements = g.elements(list);
     if (!c.charge((elements.size() + 2) * 8)) return false;
     auto* bytes = g.memory.allocate<std::byte>(elements.size() * 8 + 1);
@@ -51,9 +51,9 @@ CKPT_DETAIL_RARE bool tensor_of_list(call& c, const node& list, bool integers, t
     return true;
 }
 
-CKPT_DETAIL_RARE result<void> read_quantizer(call& c, std::uint32_t parameters, tensor_extra& out,
-                                             named_data (&parts)[2]) {
-    graph& g = c.graph();
+CKPT_DETAIL_DEF result<void> read_quantizer(call& c, std::uint32_t parameters, tensor_extra& out,
+                                            named_data (&parts)[2]) {
+    graph& g = call_access::graph(c);
     const node& tuple = g.nodes[parameters];
     if (tuple.kind != node_kind::tuple || tuple.a < 3 || !read_scheme(g, g.nodes[tuple.items[0]], out.scheme))
         return c.fail(errc::bad_arguments, "the quantizer of a tensor does not begin with a scheme that is known");
@@ -81,7 +81,7 @@ CKPT_DETAIL_RARE result<void> read_quantizer(call& c, std::uint32_t parameters, 
         const std::uint32_t at = tuple.items[1 + i];
         if (g.nodes[at].kind == node_kind::list || g.nodes[at].kind == node_kind::tuple) {
             if (tensor_of_list(c, g.nodes[at], i == 1, parts[i].data)) continue;
-            if (c.over_limit()) return c.over_budget();
+            if (call_access::over_limit(c)) return c.over_budget();
         } else if (const tensor_data* given = tensor_of(g, at); given != nullptr) {
             if (given->refusal != nullptr) return *given->refusal;
             parts[i].data = *given;
@@ -109,9 +109,9 @@ CKPT_DETAIL_RARE result<void> read_quantizer(call& c, std::uint32_t parameters, 
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-CKPT_DETAIL_RARE result<value> builders::quantised_tensor(call& c) {
-    graph& g = c.graph();
-    const auto args = c.arguments();
+CKPT_DETAIL_DEF result<value> builders::quantised_tensor(call& c) {
+    graph& g = call_access::graph(c);
+    const auto args = call_access::arguments(c);
     if (args.size() != 7) return c.fail(errc::bad_arguments, "_rebuild_qtensor takes 7 arguments");
     tensor_data t{};
     if (const node& s = g.nodes[args[0]]; s.kind == node_kind::storage) {

@@ -9,7 +9,7 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail::rebuild {
 
 CKPT_DETAIL_DEF bool read_numbers(call& c, const node& n, const std::int64_t*& out, std::uint32_t& count) {
     if (n.kind != node_kind::tuple && n.kind != node_kind::list) return false;
-    graph& g = c.graph();
+    graph& g = call_access::graph(c);
     const std::span<const std::uint32_t> elements = g.elements(n);
     if (!c.charge(elements.size() * sizeof(std::int64_t))) return false;
     auto* numbers = g.memory.allocate<std::int64_t>(elements.size());
@@ -41,7 +41,7 @@ CKPT_DETAIL_DEF bool read_metadata(const graph& g, const node& n, tensor_data& t
 }
 
 CKPT_DETAIL_DEF error refuse_geometry(const call& c, errc code, const tensor_data& t, std::uint64_t bytes) {
-    error e = geometry_error(code, t, bytes, c.rank_limit());
+    error e = geometry_error(code, t, bytes, call_access::rank_limit(c));
     const error place = c.fail(code, {});
     e.offset = place.offset;
     e.record = place.record;
@@ -50,7 +50,7 @@ CKPT_DETAIL_DEF error refuse_geometry(const call& c, errc code, const tensor_dat
 
 CKPT_DETAIL_DEF result<value> make_strided(call& c, std::span<const std::uint32_t> args, tensor_data& t) {
     if (auto read = read_strided(c, args, t); !read) return std::move(read).error();
-    return c.make_tensor(t);
+    return call_access::make_tensor(c, t);
 }
 
 CKPT_DETAIL_DEF error unsupported(const call& c, std::string_view what) {
@@ -67,7 +67,7 @@ CKPT_DETAIL_DEF const tensor_data* tensor_of(const graph& g, std::uint32_t index
 
 CKPT_DETAIL_DEF std::string_view keep_text(call& c, std::string_view text) {
     if (!c.charge(text.size())) return {};
-    char* out = c.graph().memory.allocate<char>(text.size() + 1);
+    char* out = call_access::graph(c).memory.allocate<char>(text.size() + 1);
     if (!text.empty()) std::memcpy(out, text.data(), text.size());
     return {out, text.size()};
 }
@@ -85,23 +85,23 @@ CKPT_DETAIL_DEF result<value> make_with_parts(call& c, tensor_data& t, tensor_ex
         return unsupported(c, "a tensor whose parts have parts more than " + decimal(std::uint64_t{most_part_depth}) +
                                   " levels down");
     if (!c.charge(sizeof extra + total * sizeof(named_data))) return c.over_budget();
-    graph& g = c.graph();
+    graph& g = call_access::graph(c);
     auto* kept = g.memory.allocate<named_data>(parts.size());
     for (std::size_t i = 0; i < parts.size(); ++i) ::new (static_cast<void*>(kept + i)) named_data(parts[i]);
     extra.first = kept;
     extra.count = static_cast<std::uint32_t>(parts.size());
     extra.total = static_cast<std::uint32_t>(total);
     t.extra = ::new (g.memory.allocate(sizeof(tensor_extra), alignof(tensor_extra))) tensor_extra(extra);
-    return c.make_tensor(t);
+    return call_access::make_tensor(c, t);
 }
 
 CKPT_DETAIL_DEF result<value> make_variable(call& c, bool requires_grad) {
-    graph& g = c.graph();
-    const auto args = c.arguments();
+    graph& g = call_access::graph(c);
+    const auto args = call_access::arguments(c);
     const bool first_form = c.state.kind() == kind::tuple && c.state.size() == 5;
     if (args.size() > 2 || (args.empty() && !first_form))
         return c.fail(errc::bad_arguments, "Parameter takes 1 or 2 arguments");
-    const node& data = g.nodes[first_form ? detail_access::node(c.state[0]) : args[0]];
+    const node& data = g.nodes[first_form ? value_access::node(c.state[0]) : args[0]];
     if (data.kind != node_kind::tensor)
         return c.fail(errc::bad_arguments, "a parameter is made from something that is not a tensor");
     tensor_data t = g.tensors[data.a];
@@ -113,7 +113,7 @@ CKPT_DETAIL_DEF result<value> make_variable(call& c, bool requires_grad) {
         if (!flag) return c.fail(errc::bad_arguments, "the state of a Parameter has no requires_grad");
         t.requires_grad = *flag;
     }
-    return c.make_tensor(t);
+    return call_access::make_tensor(c, t);
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail::rebuild
@@ -121,8 +121,8 @@ CKPT_DETAIL_DEF result<value> make_variable(call& c, bool requires_grad) {
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 CKPT_DETAIL_DEF result<value> builders::listed_storage(call& c) {
-    graph& g = c.graph();
-    const global_occurrence& named = g.globals[g.nodes[g.nodes[c.node()].link.b].a];
+    graph& g = call_access::graph(c);
+    const global_occurrence& named = g.globals[g.nodes[g.nodes[call_access::node(c)].link.b].a];
     const value list = c.args[0];
     std::uint16_t type = untyped;
     if (c.args.size() != 1 || list.kind() != kind::list || !storage_class_type(named.module, named.name, type))
@@ -152,12 +152,12 @@ CKPT_DETAIL_DEF result<value> builders::listed_storage(call& c) {
     node made = node::of(node_kind::storage, g.maker->add({values, n * itemsize(of)}, native_order(), no_offset));
     made.extra = type;
     made.integer = static_cast<std::int64_t>(n);
-    return c.make(made, 0);
+    return call_access::make(c, made, 0);
 }
 
 CKPT_DETAIL_DEF result<value> builders::rebuild_tensor(call& c) {
-    graph& g = c.graph();
-    const auto args = c.arguments();
+    graph& g = call_access::graph(c);
+    const auto args = call_access::arguments(c);
     if (args.size() != 4) return c.fail(errc::bad_arguments, "_rebuild_tensor takes 4 arguments");
     tensor_data t{};
     if (const node& s = g.nodes[args[0]]; s.kind == node_kind::storage) t.type = static_cast<ckpt::dtype>(s.extra);
@@ -165,8 +165,8 @@ CKPT_DETAIL_DEF result<value> builders::rebuild_tensor(call& c) {
 }
 
 CKPT_DETAIL_DEF result<value> builders::rebuild_tensor_v2(call& c) {
-    graph& g = c.graph();
-    const auto args = c.arguments();
+    graph& g = call_access::graph(c);
+    const auto args = call_access::arguments(c);
     if (args.size() != 6 && args.size() != 7)
         return c.fail(errc::bad_arguments, "_rebuild_tensor_v2 takes 6 or 7 arguments");
     tensor_data t{};
@@ -183,12 +183,12 @@ CKPT_DETAIL_DEF result<value> builders::rebuild_tensor_v2(call& c) {
 }
 
 CKPT_DETAIL_DEF result<value> builders::rebuild_tensor_v3(call& c) {
-    graph& g = c.graph();
-    const auto args = c.arguments();
+    graph& g = call_access::graph(c);
+    const auto args = call_access::arguments(c);
     if (args.size() != 7 && args.size() != 8)
         return c.fail(errc::bad_arguments, "_rebuild_tensor_v3 takes 7 or 8 arguments");
     tensor_data t{};
-    const auto type = detail_access::make(g, args[6]).as_dtype();
+    const auto type = value_access::make(g, args[6]).as_dtype();
     if (!type) return c.fail(errc::dtype_unknown, "the dtype of a tensor is not one that is known");
     t.type = *type;
     if (!rebuild::read_flag(g.nodes[args[4]], t.requires_grad))
@@ -199,8 +199,8 @@ CKPT_DETAIL_DEF result<value> builders::rebuild_tensor_v3(call& c) {
 }
 
 CKPT_DETAIL_DEF result<value> builders::rebuild_parameter(call& c) {
-    graph& g = c.graph();
-    const auto args = c.arguments();
+    graph& g = call_access::graph(c);
+    const auto args = call_access::arguments(c);
     if (args.size() != 3 && args.size() != 4)
         return c.fail(errc::bad_arguments, "_rebuild_parameter takes 3 or 4 arguments");
     const node& data = g.nodes[args[0]];
@@ -209,7 +209,7 @@ CKPT_DETAIL_DEF result<value> builders::rebuild_parameter(call& c) {
     tensor_data t = g.tensors[data.a];
     if (!rebuild::read_flag(g.nodes[args[1]], t.requires_grad))
         return c.fail(errc::bad_arguments, "requires_grad is not a bool");
-    return c.make_tensor(t);
+    return call_access::make_tensor(c, t);
 }
 
 CKPT_DETAIL_DEF result<value> builders::parameter_class(call& c) { return rebuild::make_variable(c, true); }
@@ -217,9 +217,9 @@ CKPT_DETAIL_DEF result<value> builders::parameter_class(call& c) { return rebuil
 CKPT_DETAIL_DEF result<value> builders::variable_class(call& c) { return rebuild::make_variable(c, false); }
 
 CKPT_DETAIL_DEF result<value> builders::tensor_class(call& c) {
-    graph& g = c.graph();
-    const node& state = g.nodes[detail_access::node(c.state)];
-    if (!c.arguments().empty() || state.kind != node_kind::tuple || state.a != 4)
+    graph& g = call_access::graph(c);
+    const node& state = g.nodes[value_access::node(c.state)];
+    if (!call_access::arguments(c).empty() || state.kind != node_kind::tuple || state.a != 4)
         return c.fail(
             errc::bad_arguments,
             "a tensor of torch 0.1 is not a class without arguments and the state (storage, offset, size, stride)");
@@ -230,25 +230,25 @@ CKPT_DETAIL_DEF result<value> builders::tensor_class(call& c) {
 }
 
 CKPT_DETAIL_DEF result<value> builders::rebuild_meta(call& c) {
-    graph& g = c.graph();
-    const auto args = c.arguments();
+    graph& g = call_access::graph(c);
+    const auto args = call_access::arguments(c);
     if (args.size() != 4) return c.fail(errc::bad_arguments, "_rebuild_meta_tensor_no_storage takes 4 arguments");
     tensor_data t{};
-    const auto type = detail_access::make(g, args[0]).as_dtype();
+    const auto type = value_access::make(g, args[0]).as_dtype();
     if (!type) return c.fail(errc::dtype_unknown, "the dtype of a tensor is not one that is known");
     t.type = *type;
     t.kind = layout::meta;
     std::uint32_t strides = 0;
     if (!rebuild::read_numbers(c, g.nodes[args[1]], t.shape, t.rank) ||
         !rebuild::read_numbers(c, g.nodes[args[2]], t.strides, strides) || strides != t.rank) {
-        if (c.over_limit()) return c.over_budget();
+        if (call_access::over_limit(c)) return c.over_budget();
         return c.fail(errc::bad_arguments, "the size or the stride of a tensor is not a tuple of integers");
     }
     if (!rebuild::read_flag(g.nodes[args[3]], t.requires_grad))
         return c.fail(errc::bad_arguments, "requires_grad is not a bool");
-    if (const errc code = check_sizes(t, c.rank_limit()); code != errc::none)
+    if (const errc code = check_sizes(t, call_access::rank_limit(c)); code != errc::none)
         return rebuild::refuse_geometry(c, code, t, 0);
-    return c.make_tensor(t);
+    return call_access::make_tensor(c, t);
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

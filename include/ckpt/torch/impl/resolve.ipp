@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/pickle/value_access.hpp>
 #include <ckpt/torch/resolve.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
@@ -120,12 +121,17 @@ CKPT_DETAIL_DEF void resolver::resolve_persistent(std::uint32_t index) {
 
 CKPT_DETAIL_DEF bool resolver::resolve_other(std::uint32_t index) {
     node& n = graph_.nodes[index];
-    if (form_ == id_form::none)
-        return refuse_storage(index, errc::persistent_id, "a persistent id, which a plain pickle cannot have"), true;
+    if (form_ == id_form::none) {
+        refuse_storage(index, errc::persistent_id, "a persistent id, which a plain pickle cannot have");
+        return true;
+    }
     if ((form_ == id_form::legacy || form_ == id_form::tar) && (n.flags & node_flag::text_form) == 0 &&
         name_class(index))
         return true;
-    if (form_ == id_form::tar) return resolve_key(index), true;
+    if (form_ == id_form::tar) {
+        resolve_key(index);
+        return true;
+    }
     if (form_ != id_form::package || !is_reduced(graph_, n)) return false;
     n = graph_.nodes[n.a]; // an object that was packed by a function of its own: its parts, as a tuple
     return true;
@@ -304,14 +310,14 @@ CKPT_DETAIL_DEF bool resolver::build(std::uint32_t index, const global_entry& e)
     }
     if (e.kind == global_kind::nested) return load_nested(index);
     const std::size_t before = graph_.nodes.size();
-    call c{graph_, index, made_left_, limits_.tensor_rank};
+    call c = call_access::make_call(graph_, index, made_left_, limits_.tensor_rank);
     result<value> made = e.build(c);
-    if (c.over_limit()) return spend();
+    if (call_access::over_limit(c)) return spend();
     if (!made) {
         refuse(index, std::move(made).error(), e.kind == global_kind::tensor);
         return true;
     }
-    const std::uint32_t to = detail_access::node(*made);
+    const std::uint32_t to = value_access::node(*made);
     if (to != index) {
         graph_.nodes[index] = graph_.nodes[to];
         // An inert object that a builder passes on brings what stands behind it.

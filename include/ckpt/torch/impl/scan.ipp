@@ -7,7 +7,7 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-CKPT_DETAIL_DEF std::vector<global_use> global_scanner::take() {
+CKPT_DETAIL_DEF global_scan global_scanner::finish(std::optional<error> damage) {
     // A name may have been met in several pickles: the first place stays, the counts add up.
     std::vector<std::size_t> firsts;
     for_each_run(
@@ -29,7 +29,7 @@ CKPT_DETAIL_DEF std::vector<global_use> global_scanner::take() {
         out.push_back(std::move(u));
     }
     seen_.clear();
-    return out;
+    return global_scan{std::move(out), std::move(damage)};
 }
 
 CKPT_DETAIL_DEF std::optional<error> global_scanner::scan_region(const region& from, std::string_view record,
@@ -154,7 +154,8 @@ CKPT_DETAIL_DEF result<global_scan> scan_stream(const source& from, bool legacy,
         std::uint64_t end = at, next = at;
         arena memory;
         const auto note = [&](const error& e) {
-            stopped = e, end = e.offset != no_offset && e.offset > from.base() + end ? e.offset - from.base() : end;
+            stopped = e;
+            if (e.offset != no_offset && e.offset > from.base() + end) end = e.offset - from.base();
         };
         if (legacy) {
             const auto pickles = legacy_pickles::find(window, from, at, budget);
@@ -180,7 +181,7 @@ CKPT_DETAIL_DEF result<global_scan> scan_stream(const source& from, bool legacy,
         if (auto damage = scanner.scan(*bytes, from.base() + at, {}); damage && !stopped) stopped = std::move(damage);
         at = next;
     }
-    return global_scan{scanner.take(), std::move(stopped)};
+    return scanner.finish(std::move(stopped));
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

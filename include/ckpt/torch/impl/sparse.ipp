@@ -7,8 +7,8 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail::rebuild {
 
-CKPT_DETAIL_RARE layout read_sparse_layout(const graph& g, std::uint32_t index) {
-    const value v = detail_access::make(g, index);
+CKPT_DETAIL_DEF layout read_sparse_layout(const graph& g, std::uint32_t index) {
+    const value v = value_access::make(g, index);
     if (const auto number = v.as_int()) {
         switch (*number) {
         case 1: return layout::sparse_coo;
@@ -81,13 +81,13 @@ CKPT_DETAIL_RARE std::string compressed_fault(const tensor_data& t, const tensor
     return {};
 }
 
-CKPT_DETAIL_RARE result<void> read_shape(call& c, std::uint32_t size, tensor_data& t) {
-    graph& g = c.graph();
+CKPT_DETAIL_DEF result<void> read_shape(call& c, std::uint32_t size, tensor_data& t) {
+    graph& g = call_access::graph(c);
     if (!read_numbers(c, g.nodes[size], t.shape, t.rank)) {
-        if (c.over_limit()) return c.over_budget();
+        if (call_access::over_limit(c)) return c.over_budget();
         return c.fail(errc::bad_arguments, "the size of a tensor is not a tuple of integers");
     }
-    if (t.rank > c.rank_limit()) return refuse_geometry(c, errc::shape_invalid, t, 0);
+    if (t.rank > call_access::rank_limit(c)) return refuse_geometry(c, errc::shape_invalid, t, 0);
     if (!c.charge(t.rank * sizeof(std::int64_t))) return c.over_budget();
     auto* strides = g.memory.allocate<std::int64_t>(t.rank);
     set_dense_strides(t.sizes(), false, strides);
@@ -107,10 +107,10 @@ CKPT_DETAIL_RARE result<void> read_shape(call& c, std::uint32_t size, tensor_dat
     return {};
 }
 
-CKPT_DETAIL_RARE result<value> make_sparse(call& c, layout kind, std::uint32_t size, std::uint32_t indices,
-                                           std::uint32_t plain, std::uint32_t values, bool requires_grad,
-                                           bool coalesced) {
-    graph& g = c.graph();
+CKPT_DETAIL_DEF result<value> make_sparse(call& c, layout kind, std::uint32_t size, std::uint32_t indices,
+                                          std::uint32_t plain, std::uint32_t values, bool requires_grad,
+                                          bool coalesced) {
+    graph& g = call_access::graph(c);
     tensor_data t{};
     t.kind = kind;
     t.requires_grad = requires_grad;
@@ -152,9 +152,9 @@ CKPT_DETAIL_RARE result<value> make_sparse(call& c, layout kind, std::uint32_t s
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-CKPT_DETAIL_RARE result<value> builders::sparse_tensor(call& c) {
-    graph& g = c.graph();
-    const auto args = c.arguments();
+CKPT_DETAIL_DEF result<value> builders::sparse_tensor(call& c) {
+    graph& g = call_access::graph(c);
+    const auto args = call_access::arguments(c);
     if (args.size() != 2 && args.size() != 6 && args.size() != 7)
         return c.fail(errc::bad_arguments, "_rebuild_sparse_tensor takes 2, 6 or 7 arguments");
     const layout kind = rebuild::read_sparse_layout(g, args[0]);
@@ -181,9 +181,9 @@ CKPT_DETAIL_RARE result<value> builders::sparse_tensor(call& c) {
     return rebuild::make_sparse(c, kind, part(2), part(0), part(0), part(1), false, flag);
 }
 
-CKPT_DETAIL_RARE result<value> builders::sparse_csr_tensor(call& c) {
-    graph& g = c.graph();
-    const auto args = c.arguments();
+CKPT_DETAIL_DEF result<value> builders::sparse_csr_tensor(call& c) {
+    graph& g = call_access::graph(c);
+    const auto args = call_access::arguments(c);
     if (args.size() != 2 || g.nodes[args[1]].kind != node_kind::tuple || g.nodes[args[1]].a != 4)
         return c.fail(errc::bad_arguments, "_rebuild_sparse_csr_tensor takes a layout and a tuple of 4");
     if (rebuild::read_sparse_layout(g, args[0]) != layout::sparse_csr)
@@ -192,8 +192,8 @@ CKPT_DETAIL_RARE result<value> builders::sparse_csr_tensor(call& c) {
     return rebuild::make_sparse(c, layout::sparse_csr, part[3], part[0], part[1], part[2], false, false);
 }
 
-CKPT_DETAIL_RARE result<value> builders::sparse_class(call& c) {
-    const auto args = c.arguments();
+CKPT_DETAIL_DEF result<value> builders::sparse_class(call& c) {
+    const auto args = call_access::arguments(c);
     if (args.size() != 3) return c.fail(errc::bad_arguments, "a sparse tensor's class takes 3 arguments");
     return rebuild::make_sparse(c, layout::sparse_coo, args[2], args[0], args[0], args[1], false, false);
 }

@@ -3,8 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <ckpt/core/sorting.hpp>
-#include <ckpt/torch/scan.hpp>
+#include <ckpt/pickle/value_access.hpp>
 #include <ckpt/torch/tar_checkpoint.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
@@ -139,7 +138,7 @@ CKPT_DETAIL_RARE global_scan tar_checkpoint::scan(shared<source> from, const tar
             file->read_member(name, {*file->from_, *entry, file->graph_, everything, file->limits_, names}, objects);
         if (!read && !stopped) stopped = std::move(read).error();
     }
-    return global_scan{scanner.take(), std::move(stopped)};
+    return scanner.finish(std::move(stopped));
 }
 
 CKPT_DETAIL_RARE void tar_checkpoint::check(bool, verify_report& out) const {
@@ -169,8 +168,8 @@ CKPT_DETAIL_RARE result<void> tar_checkpoint::read_member(std::string_view name,
     return name == "sys_info" ? check_info(in) : result<void>{};
 }
 
-CKPT_DETAIL_RARE result<void> tar_checkpoint::check_info(const part_reader& in) const {
-    const value info = detail_access::make(graph_, graph_.root);
+CKPT_DETAIL_DEF result<void> tar_checkpoint::check_info(const part_reader& in) const {
+    const value info = value_access::make(graph_, graph_.root);
     if (info.kind() != kind::dictionary)
         return in.invalid("the pickle where the system information belongs holds something else");
     if (const auto version = info.at("protocol_version"); version && version->as_int() && *version->as_int() != 1000)

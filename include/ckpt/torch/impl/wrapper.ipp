@@ -50,7 +50,7 @@ CKPT_DETAIL_RARE void part_collector::look(const value& v, const std::string& pr
 
 CKPT_DETAIL_RARE void part_collector::step(const value& inner, const std::string& name, int level) {
     if (inner.kind() == kind::tensor || inner.kind() == kind::array) {
-        const tensor_data* found = tensor_of(call_.graph(), detail_access::node(inner));
+        const tensor_data* found = tensor_of(call_access::graph(call_), value_access::node(inner));
         if (pay(sizeof(named_data))) parts_.push_back({keep_text(call_, name), *found});
         return;
     }
@@ -173,11 +173,11 @@ CKPT_DETAIL_RARE const rank_place* place_of(call& c, const value& spec, std::uin
     if (const auto own = attribute_of(c, mesh, "_rank").as_int(); own && *own >= 0)
         out.rank = static_cast<std::uint64_t>(*own);
     if (!c.charge(sizeof out + cuts.size() * sizeof(mesh_cut))) return nullptr;
-    auto* kept = c.graph().memory.allocate<mesh_cut>(cuts.size() + 1);
+    auto* kept = call_access::graph(c).memory.allocate<mesh_cut>(cuts.size() + 1);
     std::copy(cuts.begin(), cuts.end(), kept);
     out.cuts = kept;
     out.count = static_cast<std::uint32_t>(cuts.size());
-    return ::new (c.graph().memory.allocate(sizeof out, alignof(rank_place))) rank_place(out);
+    return ::new (call_access::graph(c).memory.allocate(sizeof out, alignof(rank_place))) rank_place(out);
 }
 
 CKPT_DETAIL_RARE std::string mesh_text(call& c, const value& mesh) {
@@ -203,12 +203,12 @@ CKPT_DETAIL_RARE std::string mesh_text(call& c, const value& mesh) {
 CKPT_DETAIL_RARE bool annotate(call& c, tensor_data& t, std::string_view class_name, std::string_view placement,
                                std::span<const std::int64_t> offsets) {
     if (!c.charge(sizeof(tensor_extra) + offsets.size_bytes())) return false;
-    auto* extra = ::new (c.graph().memory.allocate(sizeof(tensor_extra), alignof(tensor_extra)))
+    auto* extra = ::new (call_access::graph(c).memory.allocate(sizeof(tensor_extra), alignof(tensor_extra)))
         tensor_extra(t.extra != nullptr ? *t.extra : tensor_extra{});
     if (!class_name.empty()) extra->class_name = class_name;
     if (!placement.empty()) {
         extra->placement = placement;
-        auto* kept = c.graph().memory.allocate<std::int64_t>(offsets.size() + 1);
+        auto* kept = call_access::graph(c).memory.allocate<std::int64_t>(offsets.size() + 1);
         std::copy(offsets.begin(), offsets.end(), kept);
         extra->offsets = kept;
     }
@@ -221,7 +221,7 @@ CKPT_DETAIL_RARE result<void> read_shards(call& c, const value& state, const ten
     for (const value shard : state[0].elements()) {
         const value piece = attribute_of(c, shard, "tensor");
         const value where = attribute_of(c, shard, "metadata");
-        const tensor_data* found = tensor_of(c.graph(), detail_access::node(piece));
+        const tensor_data* found = tensor_of(call_access::graph(c), value_access::node(piece));
         std::vector<std::int64_t> offsets;
         std::vector<std::int64_t> sizes;
         if (found == nullptr || !read_list(attribute_of(c, where, "shard_offsets"), offsets) ||
@@ -255,7 +255,7 @@ CKPT_DETAIL_RARE result<void> read_shards(call& c, const value& state, const ten
     if (const auto all = attribute_of(c, state[2], "local_world_size").as_int(); all && *all >= 0)
         place.ranks = static_cast<std::uint64_t>(*all);
     if (!c.charge(sizeof place)) return c.over_budget();
-    extra.place = ::new (c.graph().memory.allocate(sizeof place, alignof(rank_place))) rank_place{place};
+    extra.place = ::new (call_access::graph(c).memory.allocate(sizeof place, alignof(rank_place))) rank_place{place};
     return {};
 }
 
@@ -264,29 +264,30 @@ CKPT_DETAIL_RARE bool is_distributed(std::string_view class_name, std::string_vi
            class_name[class_name.size() - name.size() - 1] == '.';
 }
 
-CKPT_DETAIL_RARE std::string_view read_class(call& c, std::uint32_t index) {
-    const auto named = detail_access::make(c.graph(), index).as_global();
+CKPT_DETAIL_DEF std::string_view read_class(call& c, std::uint32_t index) {
+    const auto named = value_access::make(call_access::graph(c), index).as_global();
     if (!named || named->module == "torch.nn.parameter" || (named->module == "torch" && named->name == "Tensor"))
         return {};
     return keep_text(c, canonical(*named));
 }
 
-CKPT_DETAIL_RARE result<void> read_shell(call& c, std::span<const std::uint32_t> args, tensor_data& t) {
-    graph& g = c.graph();
+CKPT_DETAIL_DEF result<void> read_shell(call& c, std::span<const std::uint32_t> args, tensor_data& t) {
+    graph& g = call_access::graph(c);
     if (args.size() != 8) return c.fail(errc::bad_arguments, "_rebuild_wrapper_subclass takes 8 arguments");
-    const auto type = detail_access::make(g, args[1]).as_dtype();
+    const auto type = value_access::make(g, args[1]).as_dtype();
     if (!type) return c.fail(errc::dtype_unknown, "the dtype of a tensor is not one that is known");
     t.type = *type;
     t.kind = layout::wrapper;
     std::uint32_t strides = 0;
     if (!read_numbers(c, g.nodes[args[2]], t.shape, t.rank) || !read_numbers(c, g.nodes[args[3]], t.strides, strides) ||
         strides != t.rank) {
-        if (c.over_limit()) return c.over_budget();
+        if (call_access::over_limit(c)) return c.over_budget();
         return c.fail(errc::bad_arguments, "the size or the stride of a tensor is not a tuple of integers");
     }
     if (!read_flag(g.nodes[args[7]], t.requires_grad))
         return c.fail(errc::bad_arguments, "requires_grad is not a bool");
-    if (const errc code = check_sizes(t, c.rank_limit()); code != errc::none) return refuse_geometry(c, code, t, 0);
+    if (const errc code = check_sizes(t, call_access::rank_limit(c)); code != errc::none)
+        return refuse_geometry(c, code, t, 0);
     return {};
 }
 
@@ -300,7 +301,7 @@ CKPT_DETAIL_RARE result<value> make_wrapper(call& c, std::span<const std::uint32
     std::string placement;
     const value local = is_distributed(extra.class_name, "DTensor") ? attribute_of(c, state, "_local_tensor") : value{};
     if (local.kind() == kind::tensor) {
-        parts.push_back({"_local_tensor", *tensor_of(c.graph(), detail_access::node(local))});
+        parts.push_back({"_local_tensor", *tensor_of(call_access::graph(c), value_access::node(local))});
         const value spec = attribute_of(c, state, "_spec");
         placement = placements_text(c, attribute_of(c, spec, "placements"));
         if (const value mesh = attribute_of(c, spec, "mesh"); mesh.kind() == kind::object)
@@ -312,12 +313,12 @@ CKPT_DETAIL_RARE result<value> make_wrapper(call& c, std::span<const std::uint32
     } else {
         part_collector all{c};
         all.collect(state);
-        if (c.over_limit()) return c.over_budget();
+        if (call_access::over_limit(c)) return c.over_budget();
         if (all.too_deep()) return unsupported(c, "a tensor subclass whose attributes are nested this deeply");
         parts = std::move(all.parts());
     }
     extra.placement = keep_text(c, placement);
-    if (c.over_limit()) return c.over_budget();
+    if (call_access::over_limit(c)) return c.over_budget();
     return make_with_parts(c, t, extra, parts);
 }
 
@@ -325,14 +326,14 @@ CKPT_DETAIL_RARE result<value> make_wrapper(call& c, std::span<const std::uint32
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-CKPT_DETAIL_RARE result<value> builders::wrapper_tensor(call& c) {
-    const auto args = c.arguments();
+CKPT_DETAIL_DEF result<value> builders::wrapper_tensor(call& c) {
+    const auto args = call_access::arguments(c);
     return rebuild::make_wrapper(c, args, args.empty() ? absent_node : args[0], {});
 }
 
-CKPT_DETAIL_RARE result<value> builders::rebuild_from_type(call& c) {
-    graph& g = c.graph();
-    const auto args = c.arguments();
+CKPT_DETAIL_DEF result<value> builders::rebuild_from_type(call& c) {
+    graph& g = call_access::graph(c);
+    const auto args = call_access::arguments(c);
     if (args.size() != 4) return c.fail(errc::bad_arguments, "_rebuild_from_type_v2 takes 4 arguments");
     const node& function = g.nodes[args[0]];
     const node& inner = g.nodes[args[2]];
@@ -343,33 +344,33 @@ CKPT_DETAIL_RARE result<value> builders::rebuild_from_type(call& c) {
         f.entry->build == &builders::rebuild_from_type)
         return rebuild::unsupported(c, "a tensor that is rebuilt by " + quoted(f.module) + ' ' + quoted(f.name));
     if (f.entry->build == &builders::wrapper_tensor)
-        return rebuild::make_wrapper(c, g.elements(inner), args[1], detail_access::make(g, args[3]));
-    call nested = c.with_arguments(args[2]);
+        return rebuild::make_wrapper(c, g.elements(inner), args[1], value_access::make(g, args[3]));
+    call nested = call_access::with_arguments(c, args[2]);
     result<value> out = f.entry->build(nested);
-    if (nested.over_limit()) (void)c.charge(no_offset);
+    if (call_access::over_limit(nested)) (void)c.charge(no_offset);
     if (!out) return out;
-    const node made = g.nodes[detail_access::node(*out)];
+    const node made = g.nodes[value_access::node(*out)];
     const std::string_view of_class = rebuild::read_class(c, args[1]);
     if (!of_class.empty() && made.kind == node_kind::tensor && !rebuild::annotate(c, g.tensors[made.a], of_class, {}))
         return c.over_budget();
     return out;
 }
 
-CKPT_DETAIL_RARE result<value> builders::device_tensor(call& c) {
-    graph& g = c.graph();
-    const auto args = c.arguments();
+CKPT_DETAIL_DEF result<value> builders::device_tensor(call& c) {
+    graph& g = call_access::graph(c);
+    const auto args = call_access::arguments(c);
     if (args.size() != 4) return c.fail(errc::bad_arguments, "a tensor of another device is rebuilt from 4 arguments");
     const tensor_data* from = rebuild::tensor_of(g, args[0]);
     if (from == nullptr)
         return c.fail(errc::bad_arguments,
                       "a tensor of another device is rebuilt from something that is neither an array nor a tensor");
     if (from->refusal != nullptr) return *from->refusal;
-    const auto type = detail_access::make(g, args[1]).as_dtype();
+    const auto type = value_access::make(g, args[1]).as_dtype();
     if (!type) return c.fail(errc::dtype_unknown, "the dtype of a tensor is not one that is known");
     tensor_data t = *from;
     if (!rebuild::read_flag(g.nodes[args[3]], t.requires_grad))
         return c.fail(errc::bad_arguments, "requires_grad is not a bool");
-    if (t.type == *type) return c.make_tensor(t);
+    if (t.type == *type) return call_access::make_tensor(c, t);
     if (g.nodes[args[0]].kind != node_kind::array || !is_convertible(t.type, *type))
         return rebuild::unsupported(c, "a tensor of " + std::string(name(*type)) + " that was saved as " +
                                            std::string(name(t.type)));
@@ -385,7 +386,7 @@ CKPT_DETAIL_RARE result<value> builders::device_tensor(call& c) {
     t.storage_offset = 0;
     t.type = *type;
     t.storage = g.maker->add({values, static_cast<std::size_t>(bytes)}, native_order(), no_offset);
-    return c.make_tensor(t);
+    return call_access::make_tensor(c, t);
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

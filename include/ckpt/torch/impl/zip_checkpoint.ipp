@@ -6,6 +6,7 @@
 #include <ckpt/archive/inflate.hpp>
 #include <ckpt/archive/zip_format.hpp>
 #include <ckpt/archive/zip_locate.hpp>
+#include <ckpt/pickle/value_access.hpp>
 #include <ckpt/torch/zip_checkpoint.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
@@ -230,7 +231,7 @@ CKPT_DETAIL_DEF result<void> zip_checkpoint::build_script(std::span<const opened
 
 CKPT_DETAIL_DEF std::uint32_t zip_checkpoint::with_constants(std::string_view name, std::uint32_t what,
                                                              std::uint32_t constants) {
-    const value kept = detail_access::make(graph_, constants);
+    const value kept = value_access::make(graph_, constants);
     if (kept.size() == 0 && kept.kind() != kind::refused) return what;
     const std::uint32_t pairs[4]{graph_.add_text(name), what, graph_.add_text("constants"), constants};
     return graph_.add_dictionary(pairs);
