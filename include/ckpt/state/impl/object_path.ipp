@@ -11,58 +11,70 @@
 #include <string_view>
 #include <utility>
 
+namespace ckpt::inline CKPT_DETAIL_ABI::detail {
+
+/// Bytes as Python shows them: b'a\x00'.
+CKPT_DETAIL_DEF void append_bytes(std::string& out, std::string_view raw) {
+    constexpr char digits[] = "0123456789abcdef";
+    const char quote = raw.find('\'') != raw.npos && raw.find('"') == raw.npos ? '"' : '\'';
+    (out += 'b') += quote;
+    for (const char c : raw) {
+        const auto b = static_cast<unsigned char>(c);
+        if (c == quote || c == '\\') (out += '\\') += c;
+        else if (c == '\n') out += "\\n";
+        else if (c == '\r') out += "\\r";
+        else if (c == '\t') out += "\\t";
+        else if (b < 0x20 || b >= 0x7F) ((out += "\\x") += digits[b >> 4]) += digits[b & 15];
+        else out += c;
+    }
+    out += quote;
+}
+
+/// A float as Python shows it: 1 is "1.0".
+CKPT_DETAIL_DEF void append_real(std::string& out, double real) {
+    char buffer[40];
+    const auto end = std::to_chars(buffer, buffer + sizeof buffer, real).ptr;
+    const std::string_view text(buffer, static_cast<std::size_t>(end - buffer));
+    out += text;
+    if (text.find_first_not_of("-0123456789") == std::string_view::npos) out += ".0";
+}
+
+/// A key that is no tuple. Inside a tuple a str stands in quotes: ('a', 1).
+CKPT_DETAIL_DEF void append_key(std::string& out, const value& v, bool in_tuple) {
+    switch (v.kind()) {
+    case kind::string:
+        if (in_tuple) (out += '\'').append(*v.as_string()) += '\'';
+        else out += *v.as_string();
+        return;
+    case kind::integer:
+        if (const auto i = v.as_int()) out += decimal(*i);
+        else out += "<int>";
+        return;
+    case kind::bytes: {
+        const auto bytes = *v.as_bytes();
+        append_bytes(out, {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+        return;
+    }
+    case kind::boolean: out += *v.as_bool() ? "True" : "False"; return;
+    case kind::none: out += "None"; return;
+    case kind::real: append_real(out, *v.as_real()); return;
+    case kind::global: {
+        const auto g = *v.as_global();
+        (out.append(g.module) += '.').append(g.name);
+        return;
+    }
+    default: (out += '<').append(name(v.kind())) += '>'; return;
+    }
+}
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI::detail
+
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
 CKPT_DETAIL_DEF std::string key_text(const value& key) {
     std::string out;
-    const auto leaf = [&out](const value& v, bool inside) {
-        char buffer[40];
-        switch (v.kind()) {
-        case kind::string:
-            if (inside) (out += '\'').append(*v.as_string()) += '\'';
-            else out += *v.as_string();
-            return;
-        case kind::integer:
-            if (const auto i = v.as_int()) out += detail::decimal(*i);
-            else out += "<int>";
-            return;
-        case kind::bytes: {
-            const auto bytes = *v.as_bytes();
-            const std::string_view raw(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-            const char quote = raw.find('\'') != raw.npos && raw.find('"') == raw.npos ? '"' : '\'';
-            (out += 'b') += quote;
-            for (const char c : raw) {
-                constexpr char digits[] = "0123456789abcdef";
-                const auto b = static_cast<unsigned char>(c);
-                if (c == quote || c == '\\') (out += '\\') += c;
-                else if (c == '\n') out += "\\n";
-                else if (c == '\r') out += "\\r";
-                else if (c == '\t') out += "\\t";
-                else if (b < 0x20 || b >= 0x7F) ((out += "\\x") += digits[b >> 4]) += digits[b & 15];
-                else out += c;
-            }
-            out += quote;
-            return;
-        }
-        case kind::boolean: out += *v.as_bool() ? "True" : "False"; return;
-        case kind::none: out += "None"; return;
-        case kind::real: {
-            const auto end = std::to_chars(buffer, buffer + sizeof buffer, *v.as_real()).ptr;
-            const std::string_view text(buffer, static_cast<std::size_t>(end - buffer));
-            out += text;
-            if (text.find_first_not_of("-0123456789") == std::string_view::npos) out += ".0";
-            return;
-        }
-        case kind::global: {
-            const auto g = *v.as_global();
-            (out.append(g.module) += '.').append(g.name);
-            return;
-        }
-        default: (out += '<').append(name(v.kind())) += '>'; return;
-        }
-    };
     if (key.kind() != kind::tuple) {
-        leaf(key, false);
+        detail::append_key(out, key, false);
         return out;
     }
     out += '(';
@@ -73,7 +85,7 @@ CKPT_DETAIL_DEF std::string key_text(const value& key) {
             out += "...";
             break;
         }
-        leaf(v, true);
+        detail::append_key(out, v, true);
     }
     if (n == 1) out += ',';
     out += ')';

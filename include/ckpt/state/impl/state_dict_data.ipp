@@ -29,6 +29,39 @@ CKPT_DETAIL_DEF const state_dict_data::entry* state_dict_data::find(std::string_
     return at != by_key.end() && entries[*at].key == key ? &entries[*at] : nullptr;
 }
 
+/// The elements of a path joined by dots, in memory that lives as long as the arena.
+CKPT_DETAIL_DEF std::string_view joined_key(const std::vector<path_element>& elements, arena& memory) {
+    std::size_t bytes = elements.empty() ? 0 : elements.size() - 1;
+    for (const path_element& e : elements) bytes += e.text.size();
+    char* text = memory.allocate<char>(bytes + 1);
+    std::size_t at = 0;
+    for (const path_element& e : elements) {
+        if (at > 0 || &e != &elements.front()) text[at++] = '.';
+        if (!e.text.empty()) std::memcpy(text + at, e.text.data(), e.text.size());
+        at += e.text.size();
+    }
+    return {text, at};
+}
+
+/// The error for a key that two paths lead to, with both paths: {"a.b": ..., "a": {"b": ...}}.
+CKPT_DETAIL_DEF error duplicate_key(const state_dict_data& d, std::string_view key, const limits& most) {
+    std::vector<std::string> paths;
+    walk_budget budget{d.root, most.entries};
+    (void)walk(d.root, budget, errc::limit, state_dict_parts{},
+               [&](const std::vector<path_element>& elements, const value&) {
+                   located_tensor at{elements, {}, {}};
+                   if (at.key() != key || paths.size() == 2) return;
+                   std::string text;
+                   for (const path_element& e : elements) append_path_element(text, e.text, text.empty());
+                   paths.push_back(std::move(text));
+               });
+    error e{
+        .code = errc::key_duplicate, .path = d.path, .detail = "the key " + quoted(key) + " comes from two entries"};
+    if (paths.size() == 2) e.detail += ": " + quoted(paths[0]) + " and " + quoted(paths[1]);
+    e.hint = "select one of the dictionaries by its path";
+    return e;
+}
+
 CKPT_DETAIL_DEF result<state_dict> make_state_dict(const value& root, std::string path, shared<counted> file,
                                                    const storage_source& source, const limits& most) {
     auto out = detail::make_shared<state_dict_data>();
@@ -37,23 +70,11 @@ CKPT_DETAIL_DEF result<state_dict> make_state_dict(const value& root, std::strin
     out->path = std::move(path);
     out->root = root;
     auto& d = *out;
-    const auto keep = [&d](const std::vector<path_element>& elements) -> std::string_view {
-        std::size_t bytes = elements.empty() ? 0 : elements.size() - 1;
-        for (const path_element& e : elements) bytes += e.text.size();
-        char* text = d.memory.allocate<char>(bytes + 1);
-        std::size_t at = 0;
-        for (const path_element& e : elements) {
-            if (at > 0 || &e != &elements.front()) text[at++] = '.';
-            if (!e.text.empty()) std::memcpy(text + at, e.text.data(), e.text.size());
-            at += e.text.size();
-        }
-        return {text, at};
-    };
     walk_budget budget{root, most.entries};
     auto walked = walk(root, budget, errc::limit, state_dict_parts{},
                        [&](const std::vector<path_element>& elements, const value& v) {
                            if (elements.empty()) return; // a lone tensor is no state_dict
-                           const std::string_view key = keep(elements);
+                           const std::string_view key = joined_key(elements, d.memory);
                            if (v.kind() == kind::tensor || v.kind() == kind::array) {
                                const tensor_data* data = tensor_access::data(*v.as_tensor());
                                d.refused += data->refusal != nullptr;
@@ -71,21 +92,7 @@ CKPT_DETAIL_DEF result<state_dict> make_state_dict(const value& root, std::strin
     for (std::size_t i = 1; i < d.by_key.size(); ++i) {
         const std::string_view key = d.entries[d.by_key[i]].key;
         if (d.entries[d.by_key[i - 1]].key != key) continue;
-        // Two paths, one key: say both.
-        std::vector<std::string> paths;
-        walk_budget again{root, most.entries};
-        (void)walk(root, again, errc::limit, state_dict_parts{},
-                   [&](const std::vector<path_element>& elements, const value&) {
-                       located_tensor at{elements, {}, {}};
-                       if (at.key() != key || paths.size() == 2) return;
-                       paths.push_back(path_text(elements));
-                   });
-        error e{.code = errc::key_duplicate,
-                .path = d.path,
-                .detail = "the key " + quoted(key) + " comes from two entries"};
-        if (paths.size() == 2) e.detail += ": " + quoted(paths[0]) + " and " + quoted(paths[1]);
-        e.hint = "select one of the dictionaries by its path";
-        return e;
+        return duplicate_key(d, key, most);
     }
     return state_dict_access::make(std::move(out));
 }

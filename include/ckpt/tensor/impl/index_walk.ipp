@@ -78,51 +78,49 @@ CKPT_DETAIL_RARE error index_walk::ended(const integer_line& line) {
     return {.code = errc::internal, .detail = "a line of indices that is shorter than its shape"};
 }
 
-CKPT_DETAIL_RARE result<void> check_nested(const tensor_data& data, const storage_source* source) {
+CKPT_DETAIL_DEF error wrong_row(const tensor_data& data, std::uint64_t row, std::string what) {
+    return {.code = errc::indices_invalid,
+            .detail = "row " + decimal(row) + " of a " + std::string(name(data.kind)) + " tensor " + std::move(what)};
+}
+
+/// Each tensor of a nested one lies in the buffer that they share. `access`: of sizes, strides and offsets, from 1 on.
+CKPT_DETAIL_DEF result<void> check_nested_rows(const tensor_data& data, std::span<storage_access, 4> access) {
     const std::span<const named_data> parts = data.extra->parts();
-    const auto wrong = [&](std::uint64_t row, std::string what) {
-        return error{.code = errc::indices_invalid,
-                     .detail = "row " + decimal(row) + " of a " + std::string(name(data.kind)) + " tensor " +
-                               std::move(what)};
-    };
-    for (const named_data& part : parts.subspan(1))
-        if (auto bounded = check_output(part.data, *source); !bounded) return bounded;
-    std::array<storage_access, 4> access{}; // of nested: sizes, strides, offsets; of jagged: offsets, lengths
-    for (std::size_t i = 1; i < parts.size() && i < access.size(); ++i) {
-        auto opened = open_part(parts[i].data, source);
-        if (!opened) return std::move(opened).error();
-        access[i] = *std::move(opened);
-    }
     const auto rows = static_cast<std::uint64_t>(data.shape[0]);
-    if (data.kind == layout::nested) {
-        auto offsets = integer_line::open(parts[3].data, access[3], 0, 0);
-        if (!offsets) return std::move(offsets).error();
-        for (std::uint64_t row = 0; row < rows; ++row) {
-            auto sizes = integer_line::open(parts[1].data, access[1], 1, row);
-            auto strides = integer_line::open(parts[2].data, access[2], 1, row);
-            if (!sizes) return std::move(sizes).error();
-            if (!strides) return std::move(strides).error();
-            std::vector<std::int64_t> shape(data.rank - 1);
-            std::vector<std::int64_t> steps(data.rank - 1);
-            std::int64_t offset = 0;
-            bool read = offsets->next(offset);
-            for (std::uint32_t i = 0; i + 1 < data.rank; ++i)
-                read = read && sizes->next(shape[i]) && strides->next(steps[i]);
-            for (const integer_line* line : {&*offsets, &*sizes, &*strides})
-                if (line->failure()) return *line->failure();
-            if (!read) return error{.code = errc::internal, .detail = "a nested tensor with fewer sizes than rows"};
-            tensor_data one{};
-            one.type = data.type;
-            one.rank = data.rank - 1;
-            one.shape = shape.data();
-            one.strides = steps.data();
-            one.storage_offset = static_cast<std::uint64_t>(offset);
-            const std::uint64_t bytes = bytes_of(data.type, parts[0].data.numel);
-            if (const errc code = check_geometry(one, bytes, one.rank); code != errc::none)
-                return wrong(row, "does not lie in its buffer: " + geometry_error(code, one, bytes, one.rank).detail);
-        }
-        return {};
+    auto offsets = integer_line::open(parts[3].data, access[3], 0, 0);
+    if (!offsets) return std::move(offsets).error();
+    for (std::uint64_t row = 0; row < rows; ++row) {
+        auto sizes = integer_line::open(parts[1].data, access[1], 1, row);
+        auto strides = integer_line::open(parts[2].data, access[2], 1, row);
+        if (!sizes) return std::move(sizes).error();
+        if (!strides) return std::move(strides).error();
+        std::vector<std::int64_t> shape(data.rank - 1);
+        std::vector<std::int64_t> steps(data.rank - 1);
+        std::int64_t offset = 0;
+        bool read = offsets->next(offset);
+        for (std::uint32_t i = 0; i + 1 < data.rank; ++i)
+            read = read && sizes->next(shape[i]) && strides->next(steps[i]);
+        for (const integer_line* line : {&*offsets, &*sizes, &*strides})
+            if (line->failure()) return *line->failure();
+        if (!read) return error{.code = errc::internal, .detail = "a nested tensor with fewer sizes than rows"};
+        tensor_data one{};
+        one.type = data.type;
+        one.rank = data.rank - 1;
+        one.shape = shape.data();
+        one.strides = steps.data();
+        one.storage_offset = static_cast<std::uint64_t>(offset);
+        const std::uint64_t bytes = bytes_of(data.type, parts[0].data.numel);
+        if (const errc code = check_geometry(one, bytes, one.rank); code != errc::none)
+            return wrong_row(data, row,
+                             "does not lie in its buffer: " + geometry_error(code, one, bytes, one.rank).detail);
     }
+    return {};
+}
+
+/// Each row of a jagged tensor lies in its values. `access`: of offsets and lengths, from 1 on.
+CKPT_DETAIL_DEF result<void> check_jagged_rows(const tensor_data& data, std::span<storage_access, 4> access) {
+    const std::span<const named_data> parts = data.extra->parts();
+    const auto rows = static_cast<std::uint64_t>(data.shape[0]);
     const tensor_data& values = parts[0].data;
     const std::int64_t most = values.shape[data.extra->axis - 1];
     const bool has_lengths = parts.size() > 2 && parts[2].name == "lengths";
@@ -141,15 +139,29 @@ CKPT_DETAIL_RARE result<void> check_nested(const tensor_data& data, const storag
         if (!read) return error{.code = errc::internal, .detail = "a jagged tensor with fewer offsets than rows"};
         if (begin < 0 || begin > most ||
             (has_lengths ? length < 0 || length > most - begin : next < begin || next > most))
-            return wrong(row, "reaches from " + decimal(begin) +
-                                  (has_lengths ? " over " + decimal(length) : " to " + decimal(next)) + ", of " +
-                                  decimal(most) + " in its values");
+            return wrong_row(data, row,
+                             "reaches from " + decimal(begin) +
+                                 (has_lengths ? " over " + decimal(length) : " to " + decimal(next)) + ", of " +
+                                 decimal(most) + " in its values");
         begin = next;
     }
     return {};
 }
 
-CKPT_DETAIL_RARE result<void> check_values(const tensor_data* data, const storage_source* source) {
+CKPT_DETAIL_DEF result<void> check_nested(const tensor_data& data, const storage_source* source) {
+    const std::span<const named_data> parts = data.extra->parts();
+    for (const named_data& part : parts.subspan(1))
+        if (auto bounded = check_output(part.data, *source); !bounded) return bounded;
+    std::array<storage_access, 4> access{};
+    for (std::size_t i = 1; i < parts.size() && i < access.size(); ++i) {
+        auto opened = open_part(parts[i].data, source);
+        if (!opened) return std::move(opened).error();
+        access[i] = *std::move(opened);
+    }
+    return data.kind == layout::nested ? check_nested_rows(data, access) : check_jagged_rows(data, access);
+}
+
+CKPT_DETAIL_DEF result<void> check_values(const tensor_data* data, const storage_source* source) {
     if (data == nullptr || source == nullptr) return {};
     if (data->refusal != nullptr) return *data->refusal;
     if (data->extra == nullptr) return {};

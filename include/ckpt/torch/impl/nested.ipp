@@ -75,6 +75,35 @@ CKPT_DETAIL_DEF result<value> builders::nested_tensor(call& c) {
     return rebuild::make_with_parts(c, t, {}, parts);
 }
 
+} // namespace ckpt::inline CKPT_DETAIL_ABI::detail
+
+namespace ckpt::inline CKPT_DETAIL_ABI::detail {
+
+namespace rebuild {
+
+/// What the parts of a jagged tensor must be to each other. `lengths` is null where the rows lie without gaps.
+CKPT_DETAIL_DEF result<void> check_jagged(const call& c, const tensor_data& values, const tensor_data& offsets,
+                                          const tensor_data* lengths, std::int64_t ragged) {
+    // The batch is in front; what is ragged has all rows one after another in the values.
+    if (values.rank == 0 || values.rank >= call_access::rank_limit(c) || ragged < 1 ||
+        static_cast<std::uint64_t>(ragged) > values.rank)
+        return c.fail(errc::bad_arguments, "dimension " + decimal(ragged) +
+                                               " cannot be ragged in a jagged tensor with values " +
+                                               list_of(values.sizes()));
+    for (const tensor_data* part : {&offsets, lengths})
+        if (part != nullptr &&
+            ((part->type != ckpt::dtype::int64 && part->type != ckpt::dtype::int32) || part->rank != 1))
+            return c.fail(errc::bad_arguments, "the offsets or lengths of a jagged tensor are " +
+                                                   std::string(name(part->type)) + ' ' + list_of(part->sizes()));
+    if (offsets.shape[0] < 1 || (lengths != nullptr && lengths->shape[0] != offsets.shape[0] - 1))
+        return c.fail(errc::bad_arguments,
+                      "a jagged tensor has " + decimal(offsets.shape[0]) + " offsets" +
+                          (lengths != nullptr ? " and " + decimal(lengths->shape[0]) + " lengths" : ""));
+    return {};
+}
+
+} // namespace rebuild
+
 CKPT_DETAIL_DEF result<value> builders::jagged_tensor(call& c) {
     const auto args = call_access::arguments(c);
     const value fields = c.args[0];
@@ -106,21 +135,7 @@ CKPT_DETAIL_DEF result<value> builders::jagged_tensor(call& c) {
     const tensor_data values = parts[0].data;
     const tensor_data offsets = parts[1].data;
     const tensor_data* const lengths = count == 3 ? &parts[2].data : nullptr;
-    // The batch is in front; what is ragged has all rows one after another in the values.
-    if (values.rank == 0 || values.rank >= call_access::rank_limit(c) || ragged < 1 ||
-        static_cast<std::uint64_t>(ragged) > values.rank)
-        return c.fail(errc::bad_arguments, "dimension " + decimal(ragged) +
-                                               " cannot be ragged in a jagged tensor with values " +
-                                               list_of(values.sizes()));
-    for (const tensor_data* part : {&offsets, lengths})
-        if (part != nullptr &&
-            ((part->type != ckpt::dtype::int64 && part->type != ckpt::dtype::int32) || part->rank != 1))
-            return c.fail(errc::bad_arguments, "the offsets or lengths of a jagged tensor are " +
-                                                   std::string(name(part->type)) + ' ' + list_of(part->sizes()));
-    if (offsets.shape[0] < 1 || (lengths != nullptr && lengths->shape[0] != offsets.shape[0] - 1))
-        return c.fail(errc::bad_arguments,
-                      "a jagged tensor has " + decimal(offsets.shape[0]) + " offsets" +
-                          (lengths != nullptr ? " and " + decimal(lengths->shape[0]) + " lengths" : ""));
+    if (auto fits = rebuild::check_jagged(c, values, offsets, lengths, ragged); !fits) return std::move(fits).error();
     if (const auto cache = fields.at("_metadata_cache");
         cache && cache->kind() == kind::dictionary && c.charge(cache->size()))
         for (const std::string_view called : {std::string_view("min_seqlen"), std::string_view("max_seqlen")})

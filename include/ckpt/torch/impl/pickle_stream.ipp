@@ -22,6 +22,35 @@ CKPT_DETAIL_DEF std::span<const std::byte> read_window::at(std::uint64_t offset,
     return {bytes_.data(), n};
 }
 
+/// The bytes of an opcode with its argument, and the lines that the argument goes on with: GLOBAL is 1 byte and 2
+/// lines. `head`: the opcode and up to 8 bytes behind it. False for a length beyond 64 bits.
+CKPT_DETAIL_DEF bool opcode_length(const opcode_info& known, std::span<const std::byte> head, std::uint64_t& length,
+                                   int& lines) {
+    const auto number = [&head](std::size_t bytes) {
+        std::uint64_t value = 0;
+        for (std::size_t i = bytes; i-- > 0;)
+            value = value << 8 | (1 + i < head.size() ? std::to_integer<std::uint64_t>(head[1 + i]) : 0u);
+        return value;
+    };
+    length = 1;
+    lines = 0;
+    switch (known.takes) {
+    case argument::none: break;
+    case argument::u8: length = 2; break;
+    case argument::u16: length = 3; break;
+    case argument::u32:
+    case argument::i32: length = 5; break;
+    case argument::u64:
+    case argument::f64: length = 9; break;
+    case argument::bytes1: length = 2 + number(1); break;
+    case argument::bytes4: length = 5 + number(4); break;
+    case argument::bytes8: return checked_add(9, number(8), length);
+    case argument::line: lines = 1; break;
+    case argument::two_lines: lines = 2; break;
+    }
+    return true;
+}
+
 CKPT_DETAIL_DEF result<std::uint64_t> pickle_end(read_window& from, const source& file, std::uint64_t begin,
                                                  std::uint64_t most) {
     std::uint64_t at = begin;
@@ -49,30 +78,9 @@ CKPT_DETAIL_DEF result<std::uint64_t> pickle_end(read_window& from, const source
         const opcode_info& known = opcode_table[op];
         if (known.name.empty())
             return fail(errc::pickle_opcode, "the byte " + hexadecimal(op) + ", which is no opcode", 0);
-        const auto number = [&head](std::size_t bytes) {
-            std::uint64_t value = 0;
-            for (std::size_t i = bytes; i-- > 0;)
-                value = value << 8 | (1 + i < head.size() ? std::to_integer<std::uint64_t>(head[1 + i]) : 0u);
-            return value;
-        };
         std::uint64_t length = 1;
         int lines = 0;
-        switch (known.takes) {
-        case argument::none: break;
-        case argument::u8: length = 2; break;
-        case argument::u16: length = 3; break;
-        case argument::u32:
-        case argument::i32: length = 5; break;
-        case argument::u64:
-        case argument::f64: length = 9; break;
-        case argument::bytes1: length = 2 + number(1); break;
-        case argument::bytes4: length = 5 + number(4); break;
-        case argument::bytes8:
-            if (!checked_add(9, number(8), length)) return too_long(op);
-            break;
-        case argument::line: lines = 1; break;
-        case argument::two_lines: lines = 2; break;
-        }
+        if (!opcode_length(known, head, length, lines)) return too_long(op);
         if (length > end - at) return too_long(op);
         std::uint64_t next = at + length;
         while (lines > 0) {

@@ -157,6 +157,60 @@ CKPT_DETAIL_DEF result<container_kind> container_of(const source& from) {
     return container_kind::none;
 }
 
+namespace sniffing {
+
+/// The first eight bytes in hexadecimal: "80 02 7d".
+CKPT_DETAIL_DEF std::string first_bytes(std::string_view text) {
+    constexpr char digits[] = "0123456789abcdef";
+    std::string out;
+    for (std::size_t i = 0; i < std::min<std::size_t>(text.size(), 8); ++i) {
+        const auto b = static_cast<unsigned char>(text[i]);
+        out += (i == 0 ? "" : " ");
+        out += digits[b >> 4];
+        out += digits[b & 15];
+    }
+    return out;
+}
+
+/// Says in `e` what a file is that has no signature, by what its first bytes (`text`) look like.
+CKPT_DETAIL_DEF void name_content(std::string_view text, const source& from, error& e) {
+    const std::string bytes = decimal(from.size()) + " bytes";
+    if (looks_like_html(text)) {
+        e.detail = bytes + ": an HTML or XML page";
+        e.hint = download_again;
+    } else if (const std::string_view is = versioned_protobuf(text); !is.empty()) {
+        e.detail = bytes + ": " + std::string(is) + ", or another protobuf";
+        e.hint = other_format;
+    } else if (looks_like_mindspore(text)) {
+        e.detail = bytes + ": a MindSpore checkpoint";
+        e.hint = "load it with mindspore.load_checkpoint, and save its arrays as safetensors or with torch.save";
+    } else if (looks_like_joblib(text)) {
+        e.detail = bytes + ": a file of joblib.dump, a pickle with raw arrays inside";
+        e.hint = "load it with joblib.load, and save its arrays as safetensors or with torch.save";
+    } else if (looks_like_flax(text)) {
+        e.detail = bytes + ": MessagePack, probably the parameters of a Flax model";
+        e.hint = "load it with flax.serialization, and save its arrays as safetensors";
+    } else if (ends_as_sstable(from)) {
+        e.detail = bytes + ": the .index of a TensorFlow checkpoint, or another table of LevelDB's";
+        e.hint = "load it with TensorFlow (its numbers are in the .data files), and save its arrays as safetensors";
+    } else if (looks_like_zlib(text) && !looks_like_text(text)) {
+        e.detail = bytes + ": zlib data: joblib compresses so";
+        e.hint = "load it with joblib.load, and save its arrays as safetensors or with torch.save";
+    } else if (all_zero(text)) {
+        e.detail = bytes + " that begin with " + decimal(std::uint64_t{text.size()}) +
+                   " zeros: space that was reserved and never written";
+        e.hint = "a download or a copy that never finished; get the file again";
+    } else if (looks_like_text(text)) {
+        e.detail = bytes + " of plain text that begins " + quoted(text);
+        e.hint = "an error message or a list was saved under this name; get the file again";
+    } else {
+        e.detail = bytes + " that begin with " + first_bytes(text) + ": no format that is known here";
+        e.hint = "if it should be a checkpoint, it is damaged or encrypted; get the file again";
+    }
+}
+
+} // namespace sniffing
+
 CKPT_DETAIL_DEF error name_the_file(const source& from) {
     error e{.code = errc::not_a_checkpoint, .offset = from.base()};
     if (from.size() == 0) {
@@ -182,46 +236,7 @@ CKPT_DETAIL_DEF error name_the_file(const source& from) {
             e.hint = s.hint;
             return e;
         }
-    if (sniffing::looks_like_html(text)) {
-        e.detail = bytes + ": an HTML or XML page";
-        e.hint = download_again;
-    } else if (const std::string_view is = sniffing::versioned_protobuf(text); !is.empty()) {
-        e.detail = bytes + ": " + std::string(is) + ", or another protobuf";
-        e.hint = other_format;
-    } else if (sniffing::looks_like_mindspore(text)) {
-        e.detail = bytes + ": a MindSpore checkpoint";
-        e.hint = "load it with mindspore.load_checkpoint, and save its arrays as safetensors or with torch.save";
-    } else if (sniffing::looks_like_joblib(text)) {
-        e.detail = bytes + ": a file of joblib.dump, a pickle with raw arrays inside";
-        e.hint = "load it with joblib.load, and save its arrays as safetensors or with torch.save";
-    } else if (sniffing::looks_like_flax(text)) {
-        e.detail = bytes + ": MessagePack, probably the parameters of a Flax model";
-        e.hint = "load it with flax.serialization, and save its arrays as safetensors";
-    } else if (sniffing::ends_as_sstable(from)) {
-        e.detail = bytes + ": the .index of a TensorFlow checkpoint, or another table of LevelDB's";
-        e.hint = "load it with TensorFlow (its numbers are in the .data files), and save its arrays as safetensors";
-    } else if (sniffing::looks_like_zlib(text) && !sniffing::looks_like_text(text)) {
-        e.detail = bytes + ": zlib data: joblib compresses so";
-        e.hint = "load it with joblib.load, and save its arrays as safetensors or with torch.save";
-    } else if (sniffing::all_zero(text)) {
-        e.detail = bytes + " that begin with " + decimal(std::uint64_t{n}) +
-                   " zeros: space that was reserved and never written";
-        e.hint = "a download or a copy that never finished; get the file again";
-    } else if (sniffing::looks_like_text(text)) {
-        e.detail = bytes + " of plain text that begins " + quoted(text);
-        e.hint = "an error message or a list was saved under this name; get the file again";
-    } else {
-        std::string first;
-        constexpr char digits[] = "0123456789abcdef";
-        for (std::size_t i = 0; i < std::min<std::size_t>(n, 8); ++i) {
-            const auto b = static_cast<unsigned char>(text[i]);
-            first += (i == 0 ? "" : " ");
-            first += digits[b >> 4];
-            first += digits[b & 15];
-        }
-        e.detail = bytes + " that begin with " + first + ": no format that is known here";
-        e.hint = "if it should be a checkpoint, it is damaged or encrypted; get the file again";
-    }
+    sniffing::name_content(text, from, e);
     return e;
 }
 

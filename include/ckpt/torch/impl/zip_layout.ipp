@@ -125,6 +125,66 @@ CKPT_DETAIL_DEF result<void> find_package_pickles(const source& from, const zip_
     return {};
 }
 
+/// The text of a record of at most 64 bytes, without spaces and ends of lines behind it.
+CKPT_DETAIL_DEF result<std::string> read_short_text(const source& from, const record& r, const inflater& inflate,
+                                                    arena& memory) {
+    if (r.size > 64)
+        return error{.code = errc::zip_bounds,
+                     .offset = from.base() + r.header_offset,
+                     .record = std::string(r.name),
+                     .detail = "a record of " + decimal(r.size) + " bytes where a short text belongs"};
+    auto bytes = read_content(from, r, inflate, 64, memory);
+    if (!bytes) return std::move(bytes).error();
+    std::string text(reinterpret_cast<const char*>(bytes->data()), bytes->size());
+    while (!text.empty() && (text.back() == '\n' || text.back() == '\r' || text.back() == ' ')) text.pop_back();
+    return text;
+}
+
+/// Whether the text is a decimal number from `least` to `most`.
+CKPT_DETAIL_DEF bool read_number(const std::string& text, std::uint64_t least, std::uint64_t most, std::uint64_t& out) {
+    const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), out);
+    return failure == std::errc{} && end == text.data() + text.size() && out >= least && out <= most;
+}
+
+CKPT_DETAIL_DEF result<void> read_version(const source& from, const record& version, const inflater& inflate,
+                                          arena& memory, zip_layout& out) {
+    auto text = read_short_text(from, version, inflate, memory);
+    if (!text) return std::move(text).error();
+    std::uint64_t number = 0;
+    if (!read_number(*text, 1, 10, number))
+        return error{.code = errc::format_version,
+                     .offset = from.base() + version.header_offset,
+                     .record = std::string(version.name),
+                     .detail = "the file-format version is " + quoted(*text) + ", known are 1 to 10",
+                     .hint = "a newer ckpt may read it"};
+    out.format_version = static_cast<std::uint32_t>(number);
+    return {};
+}
+
+CKPT_DETAIL_DEF result<void> read_order(const source& from, const record& order, const inflater& inflate, arena& memory,
+                                        zip_layout& out) {
+    auto text = read_short_text(from, order, inflate, memory);
+    if (!text) return std::move(text).error();
+    if (*text != "little" && *text != "big")
+        return error{.code = errc::byte_order_unknown,
+                     .offset = from.base() + order.header_offset,
+                     .record = std::string(order.name),
+                     .detail = "the byte order is " + quoted(*text)};
+    out.order = *text == "big" ? byte_order::big : byte_order::little;
+    out.order_recorded = true;
+    return {};
+}
+
+/// Only a prediction depends on the alignment, so a strange one costs speed and is not refused.
+CKPT_DETAIL_DEF result<void> read_alignment(const source& from, const record& alignment, const inflater& inflate,
+                                            arena& memory, zip_layout& out) {
+    auto text = read_short_text(from, alignment, inflate, memory);
+    if (!text) return std::move(text).error();
+    std::uint64_t number = 0;
+    if (read_number(*text, 1, std::uint64_t{1} << 30, number)) out.alignment = number;
+    return {};
+}
+
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail::zip_layouts
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
@@ -155,54 +215,18 @@ CKPT_DETAIL_DEF result<zip_layout> zip_layout::read(const source& from, const zi
         }
     }
 
-    const auto small_text = [&](const record& r, std::string& text) -> result<void> {
-        if (r.size > 64)
-            return error{.code = errc::zip_bounds,
-                         .offset = from.base() + r.header_offset,
-                         .record = std::string(r.name),
-                         .detail = "a record of " + decimal(r.size) + " bytes where a short text belongs"};
-        auto bytes = read_content(from, r, inflate, 64, memory);
-        if (!bytes) return std::move(bytes).error();
-        text.assign(reinterpret_cast<const char*>(bytes->data()), bytes->size());
-        while (!text.empty() && (text.back() == '\n' || text.back() == '\r' || text.back() == ' ')) text.pop_back();
-        return {};
-    };
-    const auto number = [](const std::string& text, std::uint64_t& value) {
-        const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
-        return failure == std::errc{} && end == text.data() + text.size();
-    };
-
-    std::string text;
     const record* version = has(".data/version");
     if (version == nullptr) version = has("version");
-    if (version != nullptr && out.kind != zip_kind::pt2_blobs) { // there it is the schema's, "8.2"
-        std::uint64_t v = 0;
-        if (auto read = small_text(*version, text); !read) return std::move(read).error();
-        if (!number(text, v) || v < 1 || v > 10)
-            return error{.code = errc::format_version,
-                         .offset = from.base() + version->header_offset,
-                         .record = std::string(version->name),
-                         .detail = "the file-format version is " + quoted(text) + ", known are 1 to 10",
-                         .hint = "a newer ckpt may read it"};
-        out.format_version = static_cast<std::uint32_t>(v);
-    }
-    if (const record* order = has("byteorder")) {
-        if (auto read = small_text(*order, text); !read) return std::move(read).error();
-        if (text != "little" && text != "big")
-            return error{.code = errc::byte_order_unknown,
-                         .offset = from.base() + order->header_offset,
-                         .record = std::string(order->name),
-                         .detail = "the byte order is " + quoted(text)};
-        out.order = text == "big" ? byte_order::big : byte_order::little;
-        out.order_recorded = true;
-    }
+    if (version != nullptr && out.kind != zip_kind::pt2_blobs) // there it is the schema's, "8.2"
+        if (auto read = zip_layouts::read_version(from, *version, inflate, memory, out); !read)
+            return std::move(read).error();
+    if (const record* order = has("byteorder"))
+        if (auto read = zip_layouts::read_order(from, *order, inflate, memory, out); !read)
+            return std::move(read).error();
     const record* alignment = has(".storage_alignment");
-    if (alignment != nullptr) {
-        std::uint64_t v = 0;
-        if (auto read = small_text(*alignment, text); !read) return std::move(read).error();
-        // Only a prediction depends on it, so a strange value costs speed and nothing else.
-        if (number(text, v) && v >= 1 && v <= (std::uint64_t{1} << 30)) out.alignment = v;
-    }
+    if (alignment != nullptr)
+        if (auto read = zip_layouts::read_alignment(from, *alignment, inflate, memory, out); !read)
+            return std::move(read).error();
     const bool numbered = alignment != nullptr || has(".format_version") != nullptr;
     // Before torch 2.8, torch.export.save used Python's zipfile; the writer of torch 1.0 to 1.2 filled the gaps in
     // another way.
