@@ -151,9 +151,8 @@ class screen {
 
 [[nodiscard]] std::string place(const ckpt::candidate& c) { return c.path.empty() ? "the root" : printable(c.path); }
 
-void print_info(const options& wanted, const ckpt::checkpoint& file, const std::vector<ckpt::candidate>& candidates,
-                const census& sums, const judgement& said) {
-    screen out;
+/// The file, what wrote it, and the metadata of its header.
+void print_file(screen& out, const options& wanted, const ckpt::checkpoint& file) {
     const std::string_view order = file.byte_order() == ckpt::byte_order::little ? "little-endian" : "big-endian";
     out.line("file", shortened_in_the_middle(printable(wanted.file()), out.room()), colour::bold);
     out.line("", std::string(file.container()) + ", " + human_bytes(file.file_bytes()) + ", " + std::string(order) +
@@ -168,10 +167,18 @@ void print_info(const options& wanted, const ckpt::checkpoint& file, const std::
         metadata +=
             (metadata.empty() ? "" : "; ") + shortened(printable(ckpt::key_text(e.key)), 30) + ": " + brief(e.mapped);
     if (!metadata.empty()) out.line("metadata", std::move(metadata));
+}
 
-    // Where the weights are: one best place, several equal ones, or none.
+/// How many of the first candidates are equally likely.
+[[nodiscard]] std::size_t equally_likely(const std::vector<ckpt::candidate>& candidates) {
     std::size_t equal = 0;
     while (equal < candidates.size() && candidates[equal].rank == candidates.front().rank) ++equal;
+    return equal;
+}
+
+/// Where the weights are: one best place, several equal ones, or none.
+void print_places(screen& out, const std::vector<ckpt::candidate>& candidates) {
+    const std::size_t equal = equally_likely(candidates);
     if (candidates.empty()) out.line("weights", "no dictionary of tensors was found", colour::yellow);
     else if (equal > 1)
         out.line("weights", "ambiguous: " + std::to_string(equal) + " places are equally likely; choose with --select",
@@ -188,7 +195,10 @@ void print_info(const options& wanted, const ckpt::checkpoint& file, const std::
                  best ? colour::green : colour::plain);
     }
     if (candidates.size() > most) out.line("", "  +" + std::to_string(candidates.size() - most) + " more");
+}
 
+/// The tensors by dtype: how many, of how many elements and bytes.
+void print_tensors(screen& out, const census& sums) {
     const auto row = [&](std::string_view label, std::string_view name, const std::string& tensors,
                          const std::string& elements, std::uint64_t bytes) {
         out.line(label, left(std::string(name), 16) + right(tensors, 12) + right(elements, 18) +
@@ -218,7 +228,10 @@ void print_info(const options& wanted, const ckpt::checkpoint& file, const std::
     }
     if (sums.refused > 0)
         out.line("", counted(sums.refused, "tensor", "tensors") + " could not be read: see ckpt ls --all", colour::red);
+}
 
+/// Whether the names that the file asks for are known, and the first of those that are not.
+void print_globals(screen& out, const judgement& said) {
     if (said.verdict == "clean") {
         out.line("globals", "clean: " + counted(said.names, "name", "names") + ", all of them known", colour::green);
     } else if (said.verdict == "unreadable") {
@@ -244,9 +257,11 @@ void print_info(const options& wanted, const ckpt::checkpoint& file, const std::
         if (said.outside.size() > 2)
             out.line("", "  +" + std::to_string(said.outside.size() - 2) + " more: see ckpt globals");
     }
+}
 
-    // What stands beside the weights, as much as fits into three lines.
-    const ckpt::value root = file.root();
+/// What stands beside the weights, as much as fits into three lines.
+void print_beside(screen& out, const ckpt::value& root, const std::vector<ckpt::candidate>& candidates) {
+    const std::size_t equal = equally_likely(candidates);
     const std::string_view weights =
         candidates.empty() ? std::string_view{} : std::string_view(candidates.front().path);
     if (root.kind() != kind::dictionary ||
@@ -270,6 +285,16 @@ void print_info(const options& wanted, const ckpt::checkpoint& file, const std::
     if (lines.front().empty()) return;
     if (left_out > 0) lines.back() += "; +" + grouped(left_out) + " more";
     for (std::size_t i = 0; i < lines.size(); ++i) out.line(i == 0 ? "beside" : "", lines[i]);
+}
+
+void print_info(const options& wanted, const ckpt::checkpoint& file, const std::vector<ckpt::candidate>& candidates,
+                const census& sums, const judgement& said) {
+    screen out;
+    print_file(out, wanted, file);
+    print_places(out, candidates);
+    print_tensors(out, sums);
+    print_globals(out, said);
+    print_beside(out, file.root(), candidates);
 }
 
 /// What is in the directory that was given; nothing for a file.

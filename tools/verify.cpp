@@ -46,6 +46,35 @@ void write_report(json& to, const ckpt::verify_report& report) {
     return one.findings.empty() ? exit_fine : exit_finding;
 }
 
+/// Checks the set against its index (`seen` is what that found), then each checkpoint of the folder by itself. Returns
+/// the exit code.
+[[nodiscard]] int verify_folder(const options& wanted, const ckpt::folder_report& seen, ckpt::verify_report& report) {
+    int exit_code = exit_fine;
+    for (const ckpt::error& e : seen.findings) exit_code = std::max(exit_code, add(report, e));
+    for (const std::string& name : names_in(wanted.file(), seen)) {
+        const auto file = open(beside(wanted.file(), name), wanted.policy);
+        if (file) {
+            exit_code = std::max(exit_code, add(report, file->verify(), name));
+            continue;
+        }
+        ckpt::error e = file.error();
+        e.file = name;
+        const bool told = std::any_of(report.findings.begin(), report.findings.end(), [&](const ckpt::error& known) {
+            return known.file == name && known.code == e.code;
+        });
+        if (!told) exit_code = std::max(exit_code, add(report, e));
+    }
+    // The chunks of a distributed checkpoint are no files: the whole looks through them.
+    if (const auto whole = open(wanted.file(), wanted.policy); whole && whole->container() == "dcp") {
+        const ckpt::verify_report own = whole->verify();
+        report.records += own.records;
+        report.bytes += own.bytes;
+        report.unchecked_crc += own.unchecked_crc;
+        for (const ckpt::error& e : own.findings) exit_code = std::max(exit_code, add(report, e));
+    }
+    return exit_code;
+}
+
 } // namespace
 
 int run_verify(const options& wanted) {
@@ -53,31 +82,9 @@ int run_verify(const options& wanted) {
     int exit_code = exit_fine;
     std::string_view refusal; // why nothing could be checked
     if (is_folder(wanted.file())) {
-        // The set against its index, then each checkpoint of the folder by itself.
         const auto seen = examine(wanted.file(), wanted.policy);
         if (!seen) return fail(wanted, seen.error());
-        for (const ckpt::error& e : seen->findings) exit_code = std::max(exit_code, add(report, e));
-        for (const std::string& name : names_in(wanted.file(), *seen)) {
-            const auto file = open(beside(wanted.file(), name), wanted.policy);
-            if (file) {
-                exit_code = std::max(exit_code, add(report, file->verify(), name));
-                continue;
-            }
-            ckpt::error e = file.error();
-            e.file = name;
-            const bool told =
-                std::any_of(report.findings.begin(), report.findings.end(),
-                            [&](const ckpt::error& known) { return known.file == name && known.code == e.code; });
-            if (!told) exit_code = std::max(exit_code, add(report, e));
-        }
-        // The chunks of a distributed checkpoint are no files: the whole looks through them.
-        if (const auto whole = open(wanted.file(), wanted.policy); whole && whole->container() == "dcp") {
-            const ckpt::verify_report own = whole->verify();
-            report.records += own.records;
-            report.bytes += own.bytes;
-            report.unchecked_crc += own.unchecked_crc;
-            for (const ckpt::error& e : own.findings) exit_code = std::max(exit_code, add(report, e));
-        }
+        exit_code = verify_folder(wanted, *seen, report);
     } else {
         const auto file = open(wanted.file(), wanted.policy);
         // A file that cannot be had is no verdict on its content; damage that keeps it from opening is one.
