@@ -322,6 +322,42 @@ void add_lines(std::vector<folded>& lines, const std::string& key, const ckpt::t
     }
 }
 
+/// The table: a head, and a row for each line, in columns as wide as they need to be and the terminal lets them.
+void print_lines(const std::vector<folded>& lines, const options& wanted) {
+    std::size_t keys = 3;
+    std::size_t dtypes = 5;
+    std::size_t shapes = 5;
+    for (const folded& line : lines) {
+        keys = std::max(keys, width(joined(line.parts)));
+        dtypes = std::max(dtypes, width(line.dtype));
+        shapes = std::max(shapes, width(line.shape));
+    }
+    const std::size_t size_columns = 10;
+    shapes = std::min<std::size_t>(shapes, 40);
+    if (is_terminal()) {
+        const std::size_t others = 2 + dtypes + 2 + shapes + 2 + size_columns + (wanted.digest ? 10 : 0);
+        keys = std::min(keys, std::max<std::size_t>(columns() > others ? columns() - others : 0, 20));
+    }
+    print(paint(colour::dim, left("key", keys) + "  " + left("dtype", dtypes) + "  " + left("shape", shapes) + "  " +
+                                 right("size", size_columns)) +
+          '\n');
+    for (const folded& line : lines) {
+        std::string key = joined(line.parts);
+        if (is_terminal()) key = shortened_in_the_middle(std::move(key), keys);
+        std::string text = left(std::move(key), keys) + "  ";
+        if (line.refused) {
+            print(text + paint(colour::red, line.note) + '\n');
+            continue;
+        }
+        text += paint(colour::cyan, left(line.dtype, dtypes)) + "  " + left(line.shape, shapes) + "  " +
+                right(human_bytes(line.nbytes), size_columns);
+        if (!line.note.empty()) text += "  " + line.note;
+        if (!line.kind.empty()) text += paint(colour::dim, "  " + line.kind);
+        if (line.tensors > 1) text += paint(colour::dim, "  x" + std::to_string(line.tensors));
+        print(text + '\n');
+    }
+}
+
 [[nodiscard]] int print_listing(const listing& all, const options& wanted, const record_faults* faults) {
     std::vector<folded> lines;
     std::uint64_t elements = 0;
@@ -361,38 +397,7 @@ void add_lines(std::vector<folded>& lines, const std::string& key, const ckpt::t
     }
     if (!wanted.no_fold) fold(lines);
 
-    std::size_t keys = 3;
-    std::size_t dtypes = 5;
-    std::size_t shapes = 5;
-    for (const folded& line : lines) {
-        keys = std::max(keys, width(joined(line.parts)));
-        dtypes = std::max(dtypes, width(line.dtype));
-        shapes = std::max(shapes, width(line.shape));
-    }
-    const std::size_t size_columns = 10;
-    shapes = std::min<std::size_t>(shapes, 40);
-    if (is_terminal()) {
-        const std::size_t others = 2 + dtypes + 2 + shapes + 2 + size_columns + (wanted.digest ? 10 : 0);
-        keys = std::min(keys, std::max<std::size_t>(columns() > others ? columns() - others : 0, 20));
-    }
-    print(paint(colour::dim, left("key", keys) + "  " + left("dtype", dtypes) + "  " + left("shape", shapes) + "  " +
-                                 right("size", size_columns)) +
-          '\n');
-    for (const folded& line : lines) {
-        std::string key = joined(line.parts);
-        if (is_terminal()) key = shortened_in_the_middle(std::move(key), keys);
-        std::string text = left(std::move(key), keys) + "  ";
-        if (line.refused) {
-            print(text + paint(colour::red, line.note) + '\n');
-            continue;
-        }
-        text += paint(colour::cyan, left(line.dtype, dtypes)) + "  " + left(line.shape, shapes) + "  " +
-                right(human_bytes(line.nbytes), size_columns);
-        if (!line.note.empty()) text += "  " + line.note;
-        if (!line.kind.empty()) text += paint(colour::dim, "  " + line.kind);
-        if (line.tensors > 1) text += paint(colour::dim, "  x" + std::to_string(line.tensors));
-        print(text + '\n');
-    }
+    print_lines(lines, wanted);
     std::uint64_t on_disk = 0;
     for (const auto& [id, n] : stored) on_disk += n;
     std::string total = counted(all.rows.size(), "tensor", "tensors") + ", " +

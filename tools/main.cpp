@@ -57,6 +57,108 @@ bool is_file_like(const std::string& text) {
     return opened != nullptr;
 }
 
+/// The arguments and options of one command.
+void add_options(CLI::App& sub, const std::string& name, options& wanted, std::string& file, std::string& policy) {
+    sub.add_flag("--json", wanted.json, "One JSON document for scripts");
+    sub.add_option("--policy", policy,
+                   name == "globals" ? "Judge by this policy: weights, training (default) or inspect"
+                                     : "Which globals the file may name: weights, training or inspect")
+        ->check(CLI::IsMember({"weights", "training", "inspect"}))
+        ->type_name("NAME");
+    if (name == "globals") {
+        sub.add_option("FILE", wanted.files, "Checkpoints")->required()->type_name("");
+    } else if (name == "diff") {
+        sub.add_option("A B", wanted.files, "Two checkpoints: files, folders or indices")
+            ->required()
+            ->expected(2)
+            ->type_name("");
+        sub.add_option("--select-a", wanted.select_a, "The path of the state_dict in A")->type_name("PATH");
+        sub.add_option("--select-b", wanted.select_b, "The path of the state_dict in B")->type_name("PATH");
+    } else {
+        sub.add_option("FILE", file, "A checkpoint: a file, a folder, or the index of a set of shards")
+            ->required()
+            ->type_name("");
+    }
+    if (name == "show")
+        sub.add_option("PATH", wanted.paths,
+                       "Keys and positions joined by '/', or a JSON array; the whole file if none")
+            ->type_name("");
+    if (name == "ls") {
+        sub.add_flag("--all", wanted.all, "Every tensor in the file, under every path");
+        sub.add_option("--select", wanted.select, "The path of the state_dict")->type_name("PATH");
+        sub.add_flag("--digest", wanted.digest, "CRC-32 of the values; reads them");
+        sub.add_flag("--strict", wanted.strict, "Exit with 1 if anything is wrong with any tensor or record");
+        sub.add_flag("--no-fold", wanted.no_fold, "One line for each tensor, without layers.{0..31}");
+    }
+    if (name == "ls" || name == "diff" || name == "map")
+        sub.add_option("--rules", wanted.rules,
+                       name == "diff" ? "Key rules for A: a text file" : "Key rules: a text file")
+            ->type_name("RULES");
+    if (name == "map") {
+        sub.add_option("--target", wanted.target,
+                       "What shall come out: a checkpoint, or a text with a key on each line, and its shape if "
+                       "you like: fc.weight [10, 512]")
+            ->type_name("FILE");
+        sub.add_option("--select", wanted.select, "The path of the state_dict")->type_name("PATH");
+        sub.add_option("--select-target", wanted.select_target, "The path of the state_dict in the target")
+            ->type_name("PATH");
+        sub.add_flag("--strict", wanted.strict, "Exit with 1 also if a rule is unused");
+        sub.add_option("--explain", wanted.explain, "The way of one key, rule by rule")->type_name("KEY");
+        sub.add_flag("--suggest", wanted.suggest,
+                     "Print rules that would lead to the target, for you to read; applies none");
+        sub.add_flag("--no-fold", wanted.no_fold, "One line for each key, without layers.{0..31}");
+        sub.footer("Exit code 1 on a collision, a rule that does not fit the keys, or a key that --target misses, "
+                   "does not want, or wants in another shape;\n3 where the rules cannot be read.");
+    }
+    if (name == "ls" || name == "show")
+        sub.add_option("--max-nodes", wanted.max_nodes, "Most rows or values to write (1000000)")->type_name("N");
+}
+
+/// What is wrong with the names of files; empty where nothing is.
+[[nodiscard]] std::string wrong_files(options& wanted) {
+    std::vector<std::string*> named;
+    for (std::string& f : wanted.files) named.push_back(&f);
+    for (std::optional<std::string>* f : {&wanted.rules, &wanted.target})
+        if (*f) named.push_back(&**f);
+    for (std::string* f : named) {
+        uncover(*f);
+        if (*f == "-") return "\"-\" is not accepted: standard input cannot be read at any place; give a file";
+        if (f->empty()) return "the name of a file is empty";
+    }
+    return {};
+}
+
+/// Which options do not go together; empty where all do.
+[[nodiscard]] std::string contradiction(const options& wanted, std::string_view command) {
+    if (wanted.all && wanted.rules)
+        return "--rules work on the keys of a state_dict, and --all lists the whole file: give one of them";
+    if (wanted.select_target && !wanted.target) return "--select-target needs a --target";
+    if (command == "map") {
+        if (!wanted.rules && !wanted.suggest) return "map needs --rules RULES, or --suggest --target FILE";
+        if (wanted.suggest && (wanted.rules || wanted.explain || wanted.strict))
+            return "--suggest proposes rules from scratch: it takes no --rules, --explain or --strict";
+        if (wanted.suggest && !wanted.target) return "--suggest needs a --target to lead to";
+    }
+    return {};
+}
+
+/// What is wrong with the paths into a file; empty where nothing is.
+[[nodiscard]] std::string wrong_paths(options& wanted) {
+    tool::key_path parsed;
+    for (std::string& p : wanted.paths) uncover(p);
+    std::vector<std::string> paths = wanted.paths;
+    for (std::optional<std::string>* selected :
+         {&wanted.select, &wanted.select_a, &wanted.select_b, &wanted.select_target})
+        if (*selected) {
+            uncover(**selected);
+            paths.push_back(**selected);
+        }
+    for (const std::string& p : paths)
+        if (!tool::parse_path(p, parsed))
+            return "not a path: " + p + "; give keys joined by '/', or a JSON array of strings and integers";
+    return {};
+}
+
 int run(std::vector<std::string> arguments) {
     std::vector<std::string> names;
     for (const command& c : commands) names.emplace_back(c.name);
@@ -79,60 +181,7 @@ int run(std::vector<std::string> arguments) {
     std::string policy;
     for (const command& c : commands) {
         CLI::App* const sub = app.add_subcommand(c.name, c.about);
-        const std::string name = c.name;
-        sub->add_flag("--json", wanted.json, "One JSON document for scripts");
-        sub->add_option("--policy", policy,
-                        name == "globals" ? "Judge by this policy: weights, training (default) or inspect"
-                                          : "Which globals the file may name: weights, training or inspect")
-            ->check(CLI::IsMember({"weights", "training", "inspect"}))
-            ->type_name("NAME");
-        if (name == "globals") {
-            sub->add_option("FILE", wanted.files, "Checkpoints")->required()->type_name("");
-        } else if (name == "diff") {
-            sub->add_option("A B", wanted.files, "Two checkpoints: files, folders or indices")
-                ->required()
-                ->expected(2)
-                ->type_name("");
-            sub->add_option("--select-a", wanted.select_a, "The path of the state_dict in A")->type_name("PATH");
-            sub->add_option("--select-b", wanted.select_b, "The path of the state_dict in B")->type_name("PATH");
-        } else {
-            sub->add_option("FILE", file, "A checkpoint: a file, a folder, or the index of a set of shards")
-                ->required()
-                ->type_name("");
-        }
-        if (name == "show")
-            sub->add_option("PATH", wanted.paths,
-                            "Keys and positions joined by '/', or a JSON array; the whole file if none")
-                ->type_name("");
-        if (name == "ls") {
-            sub->add_flag("--all", wanted.all, "Every tensor in the file, under every path");
-            sub->add_option("--select", wanted.select, "The path of the state_dict")->type_name("PATH");
-            sub->add_flag("--digest", wanted.digest, "CRC-32 of the values; reads them");
-            sub->add_flag("--strict", wanted.strict, "Exit with 1 if anything is wrong with any tensor or record");
-            sub->add_flag("--no-fold", wanted.no_fold, "One line for each tensor, without layers.{0..31}");
-        }
-        if (name == "ls" || name == "diff" || name == "map")
-            sub->add_option("--rules", wanted.rules,
-                            name == "diff" ? "Key rules for A: a text file" : "Key rules: a text file")
-                ->type_name("RULES");
-        if (name == "map") {
-            sub->add_option("--target", wanted.target,
-                            "What shall come out: a checkpoint, or a text with a key on each line, and its shape if "
-                            "you like: fc.weight [10, 512]")
-                ->type_name("FILE");
-            sub->add_option("--select", wanted.select, "The path of the state_dict")->type_name("PATH");
-            sub->add_option("--select-target", wanted.select_target, "The path of the state_dict in the target")
-                ->type_name("PATH");
-            sub->add_flag("--strict", wanted.strict, "Exit with 1 also if a rule is unused");
-            sub->add_option("--explain", wanted.explain, "The way of one key, rule by rule")->type_name("KEY");
-            sub->add_flag("--suggest", wanted.suggest,
-                          "Print rules that would lead to the target, for you to read; applies none");
-            sub->add_flag("--no-fold", wanted.no_fold, "One line for each key, without layers.{0..31}");
-            sub->footer("Exit code 1 on a collision, a rule that does not fit the keys, or a key that --target misses, "
-                        "does not want, or wants in another shape;\n3 where the rules cannot be read.");
-        }
-        if (name == "ls" || name == "show")
-            sub->add_option("--max-nodes", wanted.max_nodes, "Most rows or values to write (1000000)")->type_name("N");
+        add_options(*sub, c.name, wanted, file, policy);
         sub->callback([&chosen, &c] { chosen = &c; });
     }
 
@@ -159,42 +208,10 @@ int run(std::vector<std::string> arguments) {
     }
 
     if (wanted.files.empty()) wanted.files.push_back(file);
-    std::vector<std::string*> named;
-    for (std::string& f : wanted.files) named.push_back(&f);
-    for (std::optional<std::string>* f : {&wanted.rules, &wanted.target})
-        if (*f) named.push_back(&**f);
-    for (std::string* f : named) {
-        uncover(*f);
-        if (*f == "-")
-            return misused(as_json, "\"-\" is not accepted: standard input cannot be read at any place; give a file");
-        if (f->empty()) return misused(as_json, "the name of a file is empty");
-    }
     if (wanted.explain) uncover(*wanted.explain);
-    if (wanted.all && wanted.rules)
-        return misused(as_json,
-                       "--rules work on the keys of a state_dict, and --all lists the whole file: give one of them");
-    if (wanted.select_target && !wanted.target) return misused(as_json, "--select-target needs a --target");
-    if (std::string_view(chosen->name) == "map") {
-        if (!wanted.rules && !wanted.suggest)
-            return misused(as_json, "map needs --rules RULES, or --suggest --target FILE");
-        if (wanted.suggest && (wanted.rules || wanted.explain || wanted.strict))
-            return misused(as_json,
-                           "--suggest proposes rules from scratch: it takes no --rules, --explain or --strict");
-        if (wanted.suggest && !wanted.target) return misused(as_json, "--suggest needs a --target to lead to");
-    }
-    tool::key_path parsed;
-    for (std::string& p : wanted.paths) uncover(p);
-    std::vector<std::string> paths = wanted.paths;
-    for (std::optional<std::string>* selected :
-         {&wanted.select, &wanted.select_a, &wanted.select_b, &wanted.select_target})
-        if (*selected) {
-            uncover(**selected);
-            paths.push_back(**selected);
-        }
-    for (const std::string& p : paths)
-        if (!tool::parse_path(p, parsed))
-            return misused(as_json,
-                           "not a path: " + p + "; give keys joined by '/', or a JSON array of strings and integers");
+    if (const std::string wrong = wrong_files(wanted); !wrong.empty()) return misused(as_json, wrong);
+    if (const std::string wrong = contradiction(wanted, chosen->name); !wrong.empty()) return misused(as_json, wrong);
+    if (const std::string wrong = wrong_paths(wanted); !wrong.empty()) return misused(as_json, wrong);
     wanted.policy = policy.empty() ? chosen->policy : policies.at(policy);
     return chosen->run(wanted);
 }
