@@ -7,6 +7,7 @@
 
 #include <doctest/doctest.h>
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -199,7 +200,7 @@ TEST_CASE("a scan tells each name once, with count, first place and verdict, and
     const auto damage = scanner.scan(std::as_bytes(std::span{p}), 1000, "r");
     REQUIRE(damage);
     CHECK(damage->code == errc::pickle_opcode);
-    const auto uses = scanner.take();
+    const auto uses = scanner.finish(std::nullopt);
     REQUIRE(uses.size() == 3);
     CHECK(uses[0].module == "my.mod");
     CHECK(uses[0].count == 2);
@@ -218,7 +219,7 @@ TEST_CASE("a scan looks into nested pickles and behind the first one") {
         const ckpt::limits limits{};
         ckpt::detail::global_scanner scanner{list, limits};
         (void)scanner.scan(std::as_bytes(std::span{p}), 0, "r");
-        return scanner.take();
+        return scanner.finish(std::nullopt);
     };
     const std::string load = global("torch.storage", "_load_from_bytes");
     auto uses = uses_of(load + bytes(inner) + "\x85R.");

@@ -117,7 +117,7 @@ void check_cost(const std::string& what, std::string pickle, errc expected = err
     const cost scanned = measure([&] {
         ckpt::detail::global_scanner scanner{judge, limits};
         (void)scanner.scan(std::as_bytes(std::span{pickle}), 0, "archive/data.pkl");
-        (void)scanner.take();
+        (void)scanner.finish(std::nullopt);
         return errc::none;
     });
     CAPTURE(scanned.bytes);
