@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/sorting.hpp>
 #include <ckpt/pickle/value_access.hpp>
 #include <ckpt/state/object_walk.hpp>
 

@@ -78,13 +78,13 @@ CKPT_DETAIL_RARE error index_walk::ended(const integer_line& line) {
     return {.code = errc::internal, .detail = "a line of indices that is shorter than its shape"};
 }
 
-CKPT_DETAIL_DEF error wrong_row(const tensor_data& data, std::uint64_t row, std::string what) {
+CKPT_DETAIL_RARE error wrong_row(const tensor_data& data, std::uint64_t row, std::string what) {
     return {.code = errc::indices_invalid,
             .detail = "row " + decimal(row) + " of a " + std::string(name(data.kind)) + " tensor " + std::move(what)};
 }
 
 /// Each tensor of a nested one lies in the buffer that they share. `access`: of sizes, strides and offsets, from 1 on.
-CKPT_DETAIL_DEF result<void> check_nested_rows(const tensor_data& data, std::span<storage_access, 4> access) {
+CKPT_DETAIL_RARE result<void> check_nested_rows(const tensor_data& data, std::span<storage_access, 4> access) {
     const std::span<const named_data> parts = data.extra->parts();
     const auto rows = static_cast<std::uint64_t>(data.shape[0]);
     auto offsets = integer_line::open(parts[3].data, access[3], 0, 0);
@@ -118,7 +118,7 @@ CKPT_DETAIL_DEF result<void> check_nested_rows(const tensor_data& data, std::spa
 }
 
 /// Each row of a jagged tensor lies in its values. `access`: of offsets and lengths, from 1 on.
-CKPT_DETAIL_DEF result<void> check_jagged_rows(const tensor_data& data, std::span<storage_access, 4> access) {
+CKPT_DETAIL_RARE result<void> check_jagged_rows(const tensor_data& data, std::span<storage_access, 4> access) {
     const std::span<const named_data> parts = data.extra->parts();
     const auto rows = static_cast<std::uint64_t>(data.shape[0]);
     const tensor_data& values = parts[0].data;
@@ -148,7 +148,7 @@ CKPT_DETAIL_DEF result<void> check_jagged_rows(const tensor_data& data, std::spa
     return {};
 }
 
-CKPT_DETAIL_DEF result<void> check_nested(const tensor_data& data, const storage_source* source) {
+CKPT_DETAIL_RARE result<void> check_nested(const tensor_data& data, const storage_source* source) {
     const std::span<const named_data> parts = data.extra->parts();
     for (const named_data& part : parts.subspan(1))
         if (auto bounded = check_output(part.data, *source); !bounded) return bounded;
@@ -161,7 +161,7 @@ CKPT_DETAIL_DEF result<void> check_nested(const tensor_data& data, const storage
     return data.kind == layout::nested ? check_nested_rows(data, access) : check_jagged_rows(data, access);
 }
 
-CKPT_DETAIL_DEF result<void> check_values(const tensor_data* data, const storage_source* source) {
+CKPT_DETAIL_RARE result<void> check_values(const tensor_data* data, const storage_source* source) {
     if (data == nullptr || source == nullptr) return {};
     if (data->refusal != nullptr) return *data->refusal;
     if (data->extra == nullptr) return {};

@@ -7,7 +7,7 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail::rebuild {
 
-CKPT_DETAIL_DEF result<void> read_part(call& c, std::uint32_t index, named_data& out) {
+CKPT_DETAIL_RARE result<void> read_part(call& c, std::uint32_t index, named_data& out) {
     const tensor_data* part = tensor_of(call_access::graph(c), index);
     if (part == nullptr || (part->refusal == nullptr && part->kind != layout::strided))
         return c.fail(errc::bad_arguments,
@@ -34,7 +34,7 @@ CKPT_DETAIL_RARE bool set_shape(call& c, tensor_data& t, std::span<const std::in
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-CKPT_DETAIL_DEF result<value> builders::nested_tensor(call& c) {
+CKPT_DETAIL_RARE result<value> builders::nested_tensor(call& c) {
     const auto args = call_access::arguments(c);
     if (args.size() != 4) return c.fail(errc::bad_arguments, "_rebuild_nested_tensor takes 4 arguments");
     named_data parts[4]{{"buffer", {}}, {"sizes", {}}, {"strides", {}}, {"offsets", {}}};
@@ -82,8 +82,8 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 namespace rebuild {
 
 /// What the parts of a jagged tensor must be to each other. `lengths` is null where the rows lie without gaps.
-CKPT_DETAIL_DEF result<void> check_jagged(const call& c, const tensor_data& values, const tensor_data& offsets,
-                                          const tensor_data* lengths, std::int64_t ragged) {
+CKPT_DETAIL_RARE result<void> check_jagged(const call& c, const tensor_data& values, const tensor_data& offsets,
+                                           const tensor_data* lengths, std::int64_t ragged) {
     // The batch is in front; what is ragged has all rows one after another in the values.
     if (values.rank == 0 || values.rank >= call_access::rank_limit(c) || ragged < 1 ||
         static_cast<std::uint64_t>(ragged) > values.rank)
@@ -104,7 +104,7 @@ CKPT_DETAIL_DEF result<void> check_jagged(const call& c, const tensor_data& valu
 
 } // namespace rebuild
 
-CKPT_DETAIL_DEF result<value> builders::jagged_tensor(call& c) {
+CKPT_DETAIL_RARE result<value> builders::jagged_tensor(call& c) {
     const auto args = call_access::arguments(c);
     const value fields = c.args[0];
     if (args.size() != 1 || fields.kind() != kind::dictionary || !c.charge(fields.size()))

@@ -26,7 +26,7 @@ CKPT_DETAIL_RARE bool read_number(const node& n, double& out) noexcept {
     return true;
 }
 
-CKPT_DETAIL_DEF bool tensor_of_list(call& c, const node& list, bool integers, tensor_data& out) {
+CKPT_DETAIL_RARE bool tensor_of_list(call& c, const node& list, bool integers, tensor_data& out) {
     graph& g = call_access::graph(c);
     const std::span<const std::uint32_t> elements = g.elements(list);
     if (!c.charge((elements.size() + 2) * 8)) return false;
@@ -51,8 +51,8 @@ CKPT_DETAIL_DEF bool tensor_of_list(call& c, const node& list, bool integers, te
     return true;
 }
 
-CKPT_DETAIL_DEF result<void> read_quantizer(call& c, std::uint32_t parameters, tensor_extra& out,
-                                            named_data (&parts)[2]) {
+CKPT_DETAIL_RARE result<void> read_quantizer(call& c, std::uint32_t parameters, tensor_extra& out,
+                                             named_data (&parts)[2]) {
     graph& g = call_access::graph(c);
     const node& tuple = g.nodes[parameters];
     if (tuple.kind != node_kind::tuple || tuple.a < 3 || !read_scheme(g, g.nodes[tuple.items[0]], out.scheme))
@@ -109,7 +109,7 @@ CKPT_DETAIL_DEF result<void> read_quantizer(call& c, std::uint32_t parameters, t
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-CKPT_DETAIL_DEF result<value> builders::quantised_tensor(call& c) {
+CKPT_DETAIL_RARE result<value> builders::quantised_tensor(call& c) {
     graph& g = call_access::graph(c);
     const auto args = call_access::arguments(c);
     if (args.size() != 7) return c.fail(errc::bad_arguments, "_rebuild_qtensor takes 7 arguments");

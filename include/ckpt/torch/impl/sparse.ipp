@@ -7,7 +7,7 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail::rebuild {
 
-CKPT_DETAIL_DEF layout read_sparse_layout(const graph& g, std::uint32_t index) {
+CKPT_DETAIL_RARE layout read_sparse_layout(const graph& g, std::uint32_t index) {
     const value v = value_access::make(g, index);
     if (const auto number = v.as_int()) {
         switch (*number) {
@@ -81,7 +81,7 @@ CKPT_DETAIL_RARE std::string compressed_fault(const tensor_data& t, const tensor
     return {};
 }
 
-CKPT_DETAIL_DEF result<void> read_shape(call& c, std::uint32_t size, tensor_data& t) {
+CKPT_DETAIL_RARE result<void> read_shape(call& c, std::uint32_t size, tensor_data& t) {
     graph& g = call_access::graph(c);
     if (!read_numbers(c, g.nodes[size], t.shape, t.rank)) {
         if (call_access::over_limit(c)) return c.over_budget();
@@ -107,9 +107,9 @@ CKPT_DETAIL_DEF result<void> read_shape(call& c, std::uint32_t size, tensor_data
     return {};
 }
 
-CKPT_DETAIL_DEF result<value> make_sparse(call& c, layout kind, std::uint32_t size, std::uint32_t indices,
-                                          std::uint32_t plain, std::uint32_t values, bool requires_grad,
-                                          bool coalesced) {
+CKPT_DETAIL_RARE result<value> make_sparse(call& c, layout kind, std::uint32_t size, std::uint32_t indices,
+                                           std::uint32_t plain, std::uint32_t values, bool requires_grad,
+                                           bool coalesced) {
     graph& g = call_access::graph(c);
     tensor_data t{};
     t.kind = kind;
@@ -152,7 +152,7 @@ CKPT_DETAIL_DEF result<value> make_sparse(call& c, layout kind, std::uint32_t si
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-CKPT_DETAIL_DEF result<value> builders::sparse_tensor(call& c) {
+CKPT_DETAIL_RARE result<value> builders::sparse_tensor(call& c) {
     graph& g = call_access::graph(c);
     const auto args = call_access::arguments(c);
     if (args.size() != 2 && args.size() != 6 && args.size() != 7)
@@ -181,7 +181,7 @@ CKPT_DETAIL_DEF result<value> builders::sparse_tensor(call& c) {
     return rebuild::make_sparse(c, kind, part(2), part(0), part(0), part(1), false, flag);
 }
 
-CKPT_DETAIL_DEF result<value> builders::sparse_csr_tensor(call& c) {
+CKPT_DETAIL_RARE result<value> builders::sparse_csr_tensor(call& c) {
     graph& g = call_access::graph(c);
     const auto args = call_access::arguments(c);
     if (args.size() != 2 || g.nodes[args[1]].kind != node_kind::tuple || g.nodes[args[1]].a != 4)
@@ -192,7 +192,7 @@ CKPT_DETAIL_DEF result<value> builders::sparse_csr_tensor(call& c) {
     return rebuild::make_sparse(c, layout::sparse_csr, part[3], part[0], part[1], part[2], false, false);
 }
 
-CKPT_DETAIL_DEF result<value> builders::sparse_class(call& c) {
+CKPT_DETAIL_RARE result<value> builders::sparse_class(call& c) {
     const auto args = call_access::arguments(c);
     if (args.size() != 3) return c.fail(errc::bad_arguments, "a sparse tensor's class takes 3 arguments");
     return rebuild::make_sparse(c, layout::sparse_coo, args[2], args[0], args[0], args[1], false, false);

@@ -3,7 +3,9 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/sorting.hpp>
 #include <ckpt/pickle/value_access.hpp>
+#include <ckpt/torch/scan.hpp>
 #include <ckpt/torch/tar_checkpoint.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
@@ -168,7 +170,7 @@ CKPT_DETAIL_RARE result<void> tar_checkpoint::read_member(std::string_view name,
     return name == "sys_info" ? check_info(in) : result<void>{};
 }
 
-CKPT_DETAIL_DEF result<void> tar_checkpoint::check_info(const part_reader& in) const {
+CKPT_DETAIL_RARE result<void> tar_checkpoint::check_info(const part_reader& in) const {
     const value info = value_access::make(graph_, graph_.root);
     if (info.kind() != kind::dictionary)
         return in.invalid("the pickle where the system information belongs holds something else");

@@ -264,14 +264,14 @@ CKPT_DETAIL_RARE bool is_distributed(std::string_view class_name, std::string_vi
            class_name[class_name.size() - name.size() - 1] == '.';
 }
 
-CKPT_DETAIL_DEF std::string_view read_class(call& c, std::uint32_t index) {
+CKPT_DETAIL_RARE std::string_view read_class(call& c, std::uint32_t index) {
     const auto named = value_access::make(call_access::graph(c), index).as_global();
     if (!named || named->module == "torch.nn.parameter" || (named->module == "torch" && named->name == "Tensor"))
         return {};
     return keep_text(c, canonical(*named));
 }
 
-CKPT_DETAIL_DEF result<void> read_shell(call& c, std::span<const std::uint32_t> args, tensor_data& t) {
+CKPT_DETAIL_RARE result<void> read_shell(call& c, std::span<const std::uint32_t> args, tensor_data& t) {
     graph& g = call_access::graph(c);
     if (args.size() != 8) return c.fail(errc::bad_arguments, "_rebuild_wrapper_subclass takes 8 arguments");
     const auto type = value_access::make(g, args[1]).as_dtype();
@@ -326,12 +326,12 @@ CKPT_DETAIL_RARE result<value> make_wrapper(call& c, std::span<const std::uint32
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-CKPT_DETAIL_DEF result<value> builders::wrapper_tensor(call& c) {
+CKPT_DETAIL_RARE result<value> builders::wrapper_tensor(call& c) {
     const auto args = call_access::arguments(c);
     return rebuild::make_wrapper(c, args, args.empty() ? absent_node : args[0], {});
 }
 
-CKPT_DETAIL_DEF result<value> builders::rebuild_from_type(call& c) {
+CKPT_DETAIL_RARE result<value> builders::rebuild_from_type(call& c) {
     graph& g = call_access::graph(c);
     const auto args = call_access::arguments(c);
     if (args.size() != 4) return c.fail(errc::bad_arguments, "_rebuild_from_type_v2 takes 4 arguments");
@@ -356,7 +356,7 @@ CKPT_DETAIL_DEF result<value> builders::rebuild_from_type(call& c) {
     return out;
 }
 
-CKPT_DETAIL_DEF result<value> builders::device_tensor(call& c) {
+CKPT_DETAIL_RARE result<value> builders::device_tensor(call& c) {
     graph& g = call_access::graph(c);
     const auto args = call_access::arguments(c);
     if (args.size() != 4) return c.fail(errc::bad_arguments, "a tensor of another device is rebuilt from 4 arguments");
