@@ -8,8 +8,7 @@ is included before the first. Nothing that says cpp is left out.
 A line `$ c++ … NAME.cpp -o NAME && ./NAME ARGUMENTS` runs the program that was shown last before it; `$ ckpt …` the program
 `ckpt`, whose output may go through `head -N` or `tail -N`. A `$` line below which no output is shown is not run. What was shown last as ```rules
 is the file rules.txt.
-What includes <ckpt/cuda…> is compiled only, and left out where there is no nvcc, whose headers it needs. All of it is compiled with CKPT_COMPILED and linked with the library, but for ```cuda, which
-nvcc compiles with the definitions: a kernel calls them.
+What includes <ckpt/cuda…> is compiled only, and left out where there is no nvcc, whose headers it needs. ```cuda is nvcc's. All of it is compiled with CKPT_COMPILED.
 
 usage: check.py --compiler CXX --ckpt PROGRAM --library LIBCKPT [--nvcc NVCC]
 The last line is `N passed, N failed`.
@@ -152,7 +151,7 @@ class Document:
         self.for_a_device += 1
         if language == "cuda":
             source = self.write(f"-device{self.for_a_device}.cu", text)
-            command = [self.options.nvcc, "-std=c++20", "-Werror", "all-warnings", "-Iinclude", "-o", source + ".o"]
+            command = [self.options.nvcc, "-std=c++20", "-Werror", "all-warnings", "-DCKPT_COMPILED", "-Iinclude", "-o", source + ".o"]
         else:
             source = self.write(f"-device{self.for_a_device}.cpp", text)
             command = [*self.command(), *self.cuda_headers(), "-fsyntax-only"]

@@ -78,8 +78,43 @@ void unpack(std::size_t bits, const std::byte* in, std::uint64_t first, std::uin
 // ---- conversions
 
 /// float64 and float32 of the same value, as the processor converts them with subnormals and NaNs in force.
-[[nodiscard]] CKPT_DETAIL_HOST_DEVICE double to_double(float value) noexcept;
-[[nodiscard]] CKPT_DETAIL_HOST_DEVICE float to_float(double value) noexcept;
+[[nodiscard]] CKPT_DETAIL_HOST_DEVICE inline double to_double(float value) noexcept {
+    const std::uint32_t from = bit_cast<std::uint32_t>(value);
+    const std::uint32_t exponent = (from >> 23) & 0xFFu;
+    if (exponent != 0 && exponent != 0xFF) return static_cast<double>(value);
+    const std::uint64_t sign = static_cast<std::uint64_t>(from >> 31) << 63;
+    const std::uint64_t fraction = from & 0x007F'FFFFu;
+    if (exponent == 0xFF) {
+        const std::uint64_t quiet = fraction != 0 ? std::uint64_t{1} << 51 : 0;
+        return bit_cast<double>(sign | (std::uint64_t{0x7FF} << 52) | quiet | (fraction << 29));
+    }
+    if (fraction == 0) return bit_cast<double>(sign);
+    // A subnormal float, as in `widen`.
+    return bit_cast<double>(sign |
+                            (bit_cast<std::uint64_t>(static_cast<double>(fraction)) - (std::uint64_t{149} << 52)));
+}
+[[nodiscard]] CKPT_DETAIL_HOST_DEVICE inline float to_float(double value) noexcept {
+    const std::uint64_t from = bit_cast<std::uint64_t>(value);
+    const auto exponent = static_cast<std::uint32_t>((from >> 52) & 0x7FFu);
+    if (exponent >= 1023 - 125 && exponent <= 1023 + 126) return static_cast<float>(value); // normal on both sides
+    const auto sign = static_cast<std::uint32_t>(from >> 63) << 31;
+    const std::uint64_t fraction = from & ((std::uint64_t{1} << 52) - 1);
+    if (exponent == 0x7FF) {
+        const std::uint32_t quiet = fraction != 0 ? 0x0040'0000u : 0;
+        return bit_cast<float>(sign | 0x7F80'0000u | quiet | static_cast<std::uint32_t>(fraction >> 29));
+    }
+    if (exponent > 1023 + 126) {
+        const std::uint64_t rounded =
+            shift_rounding((from & ~(std::uint64_t{1} << 63)) - (std::uint64_t{1023 - 127} << 52), 29);
+        return bit_cast<float>(sign | (rounded < 0x7F80'0000u ? static_cast<std::uint32_t>(rounded) : 0x7F80'0000u));
+    }
+    if (exponent < 1023 - 150) return bit_cast<float>(sign);
+    const std::uint64_t significand = fraction | (std::uint64_t{1} << 52);
+    const std::uint32_t shift = exponent >= 1023 - 126 ? 29 : 29 + (1023 - 126 - exponent);
+    const std::uint64_t rounded = shift_rounding(significand, shift);
+    // With exponent 1023 - 126 the hidden bit itself is the exponent 1 of the float.
+    return bit_cast<float>(sign | static_cast<std::uint32_t>(rounded));
+}
 
 /// How values travel between two types.
 enum class carrier : std::uint8_t { none, signed_integer, unsigned_integer, single, real };
