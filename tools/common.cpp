@@ -9,7 +9,6 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <charconv>
 #include <cstdio>
 #include <filesystem>
 #include <system_error>
@@ -164,11 +163,6 @@ bool read_rules(const options& wanted, std::optional<ckpt::key_map>& out, int& e
 
 namespace {
 
-[[nodiscard]] bool is_integer(std::string_view text, std::int64_t& out) {
-    const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), out);
-    return failure == std::errc{} && end == text.data() + text.size();
-}
-
 /// Reads a JSON array of strings and integers.
 class array_reader {
   public:
@@ -206,8 +200,8 @@ class array_reader {
             const std::size_t begin = at_;
             while (at_ < text_.size() && (text_[at_] == '-' || (text_[at_] >= '0' && text_[at_] <= '9'))) ++at_;
             std::int64_t n = 0;
-            if (!is_integer(text_.substr(begin, at_ - begin), n)) return false;
-            out = {std::to_string(n), true};
+            if (!ckpt::detail::parse_decimal(text_.substr(begin, at_ - begin), n)) return false;
+            out = {decimal(n), true};
             return true;
         }
         if (!take('"')) return false;
@@ -228,9 +222,9 @@ class array_reader {
         }
     }
     std::int64_t n = 0;
-    if ((wanted.is_number || either) && is_integer(wanted.text, n)) {
+    if ((wanted.is_number || either) && ckpt::detail::parse_decimal(wanted.text, n)) {
         if (auto below = from.at(n)) {
-            found = {std::to_string(n), true};
+            found = {decimal(n), true};
             return *below;
         }
     }
@@ -272,7 +266,7 @@ bool parse_path(std::string_view text, key_path& out) {
 ckpt::path_element element_of(const ckpt::value& key) {
     return {ckpt::key_text(key), key.kind() == ckpt::kind::integer && key.as_int().has_value()};
 }
-ckpt::path_element element_of(std::uint64_t position) { return {std::to_string(position), true}; }
+ckpt::path_element element_of(std::uint64_t position) { return {decimal(position), true}; }
 
 key_path elements_of(std::string_view text, const ckpt::value& root) {
     key_path out;
@@ -283,7 +277,7 @@ key_path elements_of(std::string_view text, const ckpt::value& root) {
         std::int64_t n = 0;
         if (here) here = step(here, e, true, found);
         if (here) e.is_number = found.is_number;
-        else e.is_number = is_integer(e.text, n);
+        else e.is_number = ckpt::detail::parse_decimal(e.text, n);
         out.push_back(std::move(e));
     }
     return out;
@@ -328,7 +322,7 @@ void write(json& to, std::span<const ckpt::path_element> path) {
     to.begin_array();
     for (const ckpt::path_element& e : path) {
         std::int64_t n = 0;
-        if (e.is_number && is_integer(e.text, n)) to.number(n);
+        if (e.is_number && ckpt::detail::parse_decimal(e.text, n)) to.number(n);
         else to.text(e.text);
     }
     to.end_array();
@@ -412,7 +406,7 @@ const std::string& storage_names::of(const ckpt::tensor& t) {
     if (!is_new) return it->second;
     std::string name(t.storage_key());
     const std::uint32_t number = ++used_[name];
-    if (number > 1) name += '#' + std::to_string(number);
+    if (number > 1) name += '#' + decimal(number);
     return it->second = std::move(name);
 }
 
@@ -423,8 +417,8 @@ int exit_of_row(const ckpt::error& e) {
 std::string kind_text(const ckpt::tensor& t) {
     std::string out;
     if (const auto q = t.quantizer())
-        out = q->scales ? "per channel, axis " + std::to_string(q->axis)
-                        : "scale " + number_text(q->scale) + ", zero point " + std::to_string(q->zero_point);
+        out = q->scales ? "per channel, axis " + decimal(q->axis)
+                        : "scale " + number_text(q->scale) + ", zero point " + decimal(q->zero_point);
     const std::string_view called = t.class_name();
     for (const std::string& more : {printable(called.substr(called.rfind('.') + 1)), printable(t.placement())})
         if (!more.empty()) out += (out.empty() ? "" : ", ") + more;
@@ -553,7 +547,7 @@ std::size_t integer_bytes(const ckpt::value& v) {
 }
 
 std::string integer_text(const ckpt::value& v) {
-    if (const auto small = v.as_int()) return std::to_string(*small);
+    if (const auto small = v.as_int()) return decimal(*small);
     const auto bytes = v.as_integer_bytes();
     if (!bytes || bytes->empty()) return "0";
     // The magnitude, in words of 32 bits, the lowest first.

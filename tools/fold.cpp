@@ -1,5 +1,7 @@
 #include "fold.hpp"
 
+#include <ckpt/core/number.hpp>
+
 #include <algorithm>
 #include <cstddef>
 #include <map>
@@ -11,6 +13,8 @@
 namespace tool {
 
 namespace {
+
+using ckpt::detail::decimal;
 
 constexpr std::size_t deepest = 16;   // positions of a key that are looked at
 constexpr std::size_t most_names = 8; // in one pair of braces
@@ -40,12 +44,9 @@ struct line {
 /// A number as PyTorch counts modules: digits without a leading zero.
 [[nodiscard]] std::optional<std::int64_t> counter(std::string_view s) {
     if (s.empty() || s.size() > 9 || (s[0] == '0' && s.size() > 1)) return std::nullopt;
-    std::int64_t n = 0;
-    for (const char c : s) {
-        if (c < '0' || c > '9') return std::nullopt;
-        n = n * 10 + (c - '0');
-    }
-    return n;
+    std::uint64_t n = 0;
+    if (!ckpt::detail::parse_decimal(s, n)) return std::nullopt;
+    return static_cast<std::int64_t>(n);
 }
 [[nodiscard]] bool is_folded(std::string_view s) { return s.starts_with('{'); }
 /// How many numbers stand before position `at`.
@@ -56,7 +57,7 @@ struct line {
     return n;
 }
 [[nodiscard]] std::string range(std::int64_t first, std::int64_t last) {
-    return '{' + std::to_string(first) + ".." + std::to_string(last) + '}';
+    return '{' + decimal(first) + ".." + decimal(last) + '}';
 }
 
 /// Where the number or the name at one position of a line comes back on its other side.
@@ -108,8 +109,8 @@ class folding {
     [[nodiscard]] static std::string rest(line& l, segments& side, std::size_t at, const std::vector<echo>& echoes) {
         const std::string kept = std::exchange(side[at], "{}");
         std::vector<std::string> others;
-        for (const echo& e : echoes) others.push_back(std::exchange(l.to[e.at], "{" + std::to_string(e.offset) + '}'));
-        std::string out = joined(l.from) + '\n' + joined(l.to) + '\n' + l.label + '\n' + std::to_string(l.count);
+        for (const echo& e : echoes) others.push_back(std::exchange(l.to[e.at], "{" + decimal(e.offset) + '}'));
+        std::string out = joined(l.from) + '\n' + joined(l.to) + '\n' + l.label + '\n' + decimal(l.count);
         for (std::size_t i = 0; i < echoes.size(); ++i) l.to[echoes[i].at] = std::move(others[i]);
         side[at] = kept;
         return out;

@@ -7,10 +7,10 @@
 #pragma once
 
 #include <ckpt/core/json_writer.hpp>
+#include <ckpt/core/number.hpp>
 #include <ckpt/core/sha256.hpp>
 
 #include <bit>
-#include <charconv>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -23,8 +23,7 @@ namespace tool {
 
 /// The shortest text that reads back as `x`, with a `.` or an `e`; not for infinities and NaN.
 [[nodiscard]] inline std::string shortest(double x) {
-    char buffer[40];
-    std::string out(buffer, std::to_chars(buffer, buffer + sizeof buffer, x).ptr);
+    std::string out = ckpt::detail::shortest(x);
     if (out.find_first_of(".e") == std::string::npos) out += ".0";
     return out;
 }

@@ -41,7 +41,7 @@ struct listing {
     all.remapped = std::move(*made);
     if (all.remapped->size() > wanted.max_nodes)
         return ckpt::error{.code = ckpt::errc::output_limit,
-                           .detail = "there are more than " + std::to_string(wanted.max_nodes) + " tensors",
+                           .detail = "there are more than " + decimal(wanted.max_nodes) + " tensors",
                            .hint = "give a larger --max-nodes"};
     std::unordered_map<std::string_view, std::size_t> source; // numbers of rows
     for (std::size_t i = 0; i < all.rows.size(); ++i) source.emplace(all.rows[i].key, i);
@@ -117,8 +117,8 @@ struct listing {
     if (parts > 0 && parts + out.rows.size() > wanted.max_nodes)
         return ckpt::error{.code = ckpt::errc::output_limit,
                            .path = path_text(start.path),
-                           .detail = "there are more than " + std::to_string(wanted.max_nodes) +
-                                     " tensors and parts of tensors",
+                           .detail =
+                               "there are more than " + decimal(wanted.max_nodes) + " tensors and parts of tensors",
                            .hint = "select a smaller part with --select, or give a larger --max-nodes"};
     if (rules != nullptr)
         if (auto renamed = remap_rows(out, *weights, *rules, wanted); !renamed) return std::move(renamed).error();
@@ -235,11 +235,7 @@ struct folded {
 [[nodiscard]] std::optional<std::uint64_t> counter(const std::string& part) {
     if (part.empty() || part.size() > 9 || (part[0] == '0' && part.size() > 1)) return std::nullopt;
     std::uint64_t n = 0;
-    for (const char c : part) {
-        if (c < '0' || c > '9') return std::nullopt;
-        n = n * 10 + static_cast<std::uint64_t>(c - '0');
-    }
-    return n;
+    return ckpt::detail::parse_decimal(part, n) ? std::optional(n) : std::nullopt;
 }
 
 /// Merges lines that differ in one number of the key only, over consecutive numbers.
@@ -268,8 +264,8 @@ void fold(std::vector<folded>& lines) {
                     std::size_t first = numbers[begin].second;
                     for (std::size_t i = begin; i < end; ++i) first = std::min(first, numbers[i].second);
                     folded& into = lines[first];
-                    into.parts[position] = '{' + std::to_string(numbers[begin].first) + ".." +
-                                           std::to_string(numbers[end - 1].first) + '}';
+                    into.parts[position] =
+                        '{' + decimal(numbers[begin].first) + ".." + decimal(numbers[end - 1].first) + '}';
                     for (std::size_t i = begin; i < end; ++i) {
                         if (numbers[i].second == first) continue;
                         into.nbytes += lines[numbers[i].second].nbytes;

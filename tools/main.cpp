@@ -166,9 +166,8 @@ int run(std::vector<std::string> arguments) {
     const bool as_json = std::find(arguments.begin(), end_of_options, "--json") != end_of_options;
 
     CLI::App app{"Looks into PyTorch checkpoints. Nothing in them is ever run.", "ckpt"};
-    app.set_version_flag("--version", std::string("ckpt ") + std::to_string(CKPT_VERSION_MAJOR) + '.' +
-                                          std::to_string(CKPT_VERSION_MINOR) + '.' +
-                                          std::to_string(CKPT_VERSION_PATCH));
+    app.set_version_flag("--version", std::string("ckpt ") + tool::decimal(CKPT_VERSION_MAJOR) + '.' +
+                                          tool::decimal(CKPT_VERSION_MINOR) + '.' + tool::decimal(CKPT_VERSION_PATCH));
     app.require_subcommand(1);
     app.footer("`ckpt FILE` is `ckpt info FILE`.\nExit codes: 0 fine, 1 a finding, 2 the file is unreadable, 3 wrong "
                "usage, 4 valid but not supported.");

@@ -9,7 +9,6 @@
 #include <ckpt/state/suggest.hpp>
 
 #include <algorithm>
-#include <charconv>
 #include <cstdio>
 #include <optional>
 #include <span>
@@ -59,8 +58,8 @@ class key_list {
             std::string why = read_line(w);
             if (why.empty() && !w.key.empty())
                 if (const auto [it, is_new] = seen.try_emplace(w.key, number); !is_new)
-                    why = "the key \"" + w.key + "\" stands on line " + std::to_string(it->second) + " already";
-            if (!why.empty()) return std::to_string(number) + ": " + why;
+                    why = "the key \"" + w.key + "\" stands on line " + decimal(it->second) + " already";
+            if (!why.empty()) return decimal(number) + ": " + why;
             if (!w.key.empty()) out.push_back(std::move(w));
         }
         return {};
@@ -98,16 +97,11 @@ class key_list {
         bool comma = false; // a size follows
         for (blanks(); !line_.empty() && line_[0] != close; blanks()) {
             std::int64_t n = 0;
-            const auto [end, failure] = std::from_chars(line_.data(), line_.data() + line_.size(), n);
-            const auto length = static_cast<std::size_t>(end - line_.data());
-            const bool ends =
-                length == line_.size() || std::string_view(" \t,])").find(line_[length]) != std::string_view::npos;
-            if (failure != std::errc{} || n < 0 || !ends) {
-                const std::string_view word = line_.substr(0, std::min(line_.find_first_of(" \t,])"), line_.size()));
+            const std::string_view word = line_.substr(0, std::min(line_.find_first_of(" \t,])"), line_.size()));
+            if (!ckpt::detail::parse_decimal(word, n) || n < 0)
                 return '"' + std::string(word.empty() ? line_.substr(0, 1) : word) +
                        "\" is no size: a line is a key, or a key and its shape, as in: fc.weight [10, 512]";
-            }
-            line_.remove_prefix(length);
+            line_.remove_prefix(word.size());
             shape.push_back(n);
             if (shape.size() > 64) return "a shape of more than 64 dimensions";
             blanks();
@@ -279,7 +273,7 @@ void write_map(json& to, const ckpt::remap_plan& plan, const comparison& with, b
 // --- for people ---
 
 [[nodiscard]] std::string rule_and_text(const ckpt::remap_plan& plan, std::size_t rule) {
-    return "rule " + std::to_string(rule) + ", " + printable(plan.rule_text(rule));
+    return "rule " + decimal(rule) + ", " + printable(plan.rule_text(rule));
 }
 
 /// Pairs that differ in a prefix only become one: `module.** -> **`.
@@ -313,7 +307,7 @@ void write_map(json& to, const ckpt::remap_plan& plan, const comparison& with, b
 }
 
 [[nodiscard]] std::string times(std::uint64_t n) {
-    return n > 1 ? paint(colour::dim, "  x" + std::to_string(n)) : std::string();
+    return n > 1 ? paint(colour::dim, "  x" + decimal(n)) : std::string();
 }
 
 void print_moves(const ckpt::remap_plan& plan, bool fold) {
@@ -321,8 +315,7 @@ void print_moves(const ckpt::remap_plan& plan, bool fold) {
     for (const auto& m : plan.moves)
         if (m.from != m.to ||
             (m.op != "strip" && m.op != "add" && m.op != "rename")) // its own name again: nothing to see
-            pairs.push_back(
-                {printable(m.from), printable(m.to), std::string(m.op) + ", rule " + std::to_string(m.rule)});
+            pairs.push_back({printable(m.from), printable(m.to), std::string(m.op) + ", rule " + decimal(m.rule)});
     if (pairs.empty()) return;
     if (fold) {
         std::vector<key_pair> rest;
@@ -524,8 +517,7 @@ void print_map(const ckpt::state_dict& weights, const ckpt::remap_plan& plan, st
     }
     if (trace->empty()) print(printable(key) + ": no rule touches it\n");
     for (const auto& line : *trace) {
-        print(paint(colour::bold, "rule " + std::to_string(line.rule)) + ": " + printable(plan.rule_text(line.rule)) +
-              '\n');
+        print(paint(colour::bold, "rule " + decimal(line.rule)) + ": " + printable(plan.rule_text(line.rule)) + '\n');
         std::string text = "  " + (line.before.empty() ? "nothing" : listed(line.before)) + " -> ";
         if (line.after.empty()) text += paint(colour::yellow, "dropped");
         else text += listed(line.after) + "  " + paint(colour::cyan, line.what);

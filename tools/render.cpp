@@ -14,7 +14,6 @@
 #if defined(_WIN32)
 #include <io.h>
 #else
-#include <charconv>
 #include <sys/ioctl.h>
 #include <system_error>
 #include <unistd.h>
@@ -60,9 +59,8 @@ bool has_colours() noexcept {
 std::size_t columns() noexcept {
     if (const char* set = std::getenv("COLUMNS")) {
         std::size_t n = 0;
-        const std::string_view text(set);
-        if (std::from_chars(text.data(), text.data() + text.size(), n).ec == std::errc{} && n >= 20 && n <= 10'000)
-            return n;
+        std::string_view text(set);
+        if (ckpt::detail::take_decimal(text, n) && n >= 20 && n <= 10'000) return n;
     }
 #if !defined(_WIN32)
     winsize size{};
@@ -129,13 +127,13 @@ std::string right(std::string text, std::size_t n) {
 }
 
 std::string grouped(std::uint64_t n) {
-    std::string out = std::to_string(n);
+    std::string out = decimal(n);
     for (std::size_t i = out.size(); i > 3;) out.insert(i -= 3, 1, ',');
     return out;
 }
 
 std::string human_bytes(std::uint64_t n) {
-    if (n < 1024) return std::to_string(n) + " B";
+    if (n < 1024) return decimal(n) + " B";
     constexpr std::string_view units[]{"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
     double x = static_cast<double>(n) / 1024;
     std::size_t unit = 0;

@@ -6,6 +6,7 @@
 // Refuses: nothing.
 #pragma once
 
+#include <ckpt/core/number.hpp>
 #include <ckpt/tensor/shape_text.hpp>
 
 #include <cstddef>
@@ -45,6 +46,7 @@ enum class colour : std::uint8_t { plain, bold, dim, red, green, yellow, cyan };
 [[nodiscard]] std::string human_bytes(std::uint64_t n);
 /// "3 tensors", "1 tensor".
 [[nodiscard]] std::string counted(std::uint64_t n, std::string_view one, std::string_view many);
+using ckpt::detail::decimal;
 using ckpt::detail::shape_text;
 
 /// The nearest of `all` to what somebody typed; empty where none is near.

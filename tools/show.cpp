@@ -466,7 +466,7 @@ class tree {
     }
     void elements(std::size_t depth, const ckpt::value::range& all) {
         const std::size_t most = depth <= 1 ? 30 : 8;
-        for (std::size_t i = 0; i < all.size() && i < most; ++i) item(depth, std::to_string(i), all[i]);
+        for (std::size_t i = 0; i < all.size() && i < most; ++i) item(depth, decimal(i), all[i]);
         if (all.size() > most) elided(depth, all.size() - most);
     }
     void below(std::size_t depth, const ckpt::value& v) {
@@ -521,7 +521,7 @@ int run_show(const options& wanted) {
         return fail(wanted,
                     {.code = ckpt::errc::output_limit,
                      .path = values.size() == 1 ? path_text(values.front().path) : std::string{},
-                     .detail = "the values have more than " + std::to_string(wanted.max_nodes) +
+                     .detail = "the values have more than " + decimal(wanted.max_nodes) +
                                " nodes, counted under every path that reaches them; 128 bytes of text count as one",
                      .hint = "ask for a smaller part by its path, or give a larger --max-nodes"},
                     root);

@@ -5,6 +5,7 @@
 // Out:     the bytes of an opcode; `parsed`: the graph of a pickle, or its error; `show`: a value as short text.
 #pragma once
 
+#include <ckpt/core/number.hpp>
 #include <ckpt/core/result.hpp>
 #include <ckpt/pickle/machine.hpp>
 #include <ckpt/pickle/value.hpp>
@@ -173,11 +174,6 @@ inline std::string show(const ckpt::value& v, std::vector<std::uint32_t> path = 
         }
         return out;
     };
-    const auto number = [](double d) {
-        char buffer[40];
-        const auto end = std::to_chars(buffer, buffer + sizeof buffer, d).ptr;
-        return std::string(buffer, static_cast<std::size_t>(end - buffer));
-    };
     switch (v.kind()) {
     case kind::absent: return "absent";
     case kind::none: return "None";
@@ -185,9 +181,10 @@ inline std::string show(const ckpt::value& v, std::vector<std::uint32_t> path = 
     case kind::integer:
         if (const auto i = v.as_int()) return ckpt::detail::decimal(*i);
         return "int:" + hex(*v.as_integer_bytes());
-    case kind::real: return "f" + number(*v.as_real());
+    case kind::real: return "f" + ckpt::detail::shortest(*v.as_real());
     case kind::complex:
-        return "complex(" + number(v.as_complex().value().real) + ", " + number(v.as_complex().value().imaginary) + ')';
+        return "complex(" + ckpt::detail::shortest(v.as_complex().value().real) + ", " +
+               ckpt::detail::shortest(v.as_complex().value().imaginary) + ')';
     case kind::string: return (v.is_utf8() ? "'" : "?'") + hex(std::as_bytes(std::span{*v.as_string()})) + '\'';
     case kind::bytes: return (v.is_byte_array() ? "bytearray'" : "b'") + hex(*v.as_bytes()) + '\'';
     case kind::tuple: return '(' + list(v.elements()) + ')';

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <ckpt/core/config.hpp>
+#include <ckpt/core/number.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -154,10 +155,6 @@ struct quoted_text {
     [[nodiscard]] std::string operator()(std::string_view text) const { return '"' + printable(text) + '"'; }
 };
 inline constexpr quoted_text quoted{};
-
-[[nodiscard]] std::string decimal(std::uint64_t value);
-[[nodiscard]] std::string decimal(std::int64_t value);
-[[nodiscard]] std::string hexadecimal(std::uint64_t value);
 
 } // namespace detail
 

@@ -70,7 +70,6 @@ class json_reader {
   private:
     static constexpr int deepest = 127;
 
-    [[nodiscard]] static bool is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
     [[nodiscard]] static bool is_control(char c) noexcept { return static_cast<unsigned char>(c) < 0x20; }
 
     bool fail(std::string_view what) noexcept;

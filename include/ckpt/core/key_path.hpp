@@ -8,7 +8,6 @@
 
 #include <ckpt/core/config.hpp>
 
-#include <charconv>
 #include <cstdint>
 #include <optional>
 #include <string>

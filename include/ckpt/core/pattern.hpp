@@ -12,6 +12,7 @@
 
 #include <ckpt/core/constexpr_vector.hpp>
 #include <ckpt/core/error.hpp>
+#include <ckpt/core/number.hpp>
 #include <ckpt/core/result.hpp>
 #include <ckpt/core/shared.hpp>
 
@@ -74,7 +75,6 @@ struct spelled {
 [[nodiscard]] constexpr bool is_name_start(char c) noexcept {
     return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '_';
 }
-[[nodiscard]] constexpr bool is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
 [[nodiscard]] constexpr bool is_name_part(char c) noexcept { return is_name_start(c) || is_digit(c); }
 
 /// Words that no capture may be named by: those of conditions, and the names of dtypes.

@@ -18,6 +18,7 @@
 #include <ckpt/core/impl/json_text.ipp>
 #include <ckpt/core/impl/json_writer.ipp>
 #include <ckpt/core/impl/key_path.ipp>
+#include <ckpt/core/impl/number.ipp>
 #include <ckpt/core/impl/pattern.ipp>
 #include <ckpt/core/impl/result.ipp>
 #include <ckpt/core/impl/scratch.ipp>

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <ckpt/core/constexpr_vector.hpp>
+#include <ckpt/core/number.hpp>
 #include <ckpt/core/pattern.hpp>
 #include <ckpt/state/rule_code.hpp>
 #include <ckpt/state/rule_formula.hpp>
@@ -389,7 +390,7 @@ class rule_reader : rule_words {
         std::size_t next = end;
         while (next < s_.size() && (s_[next] == ' ' || s_[next] == '\t')) ++next;
         const bool is_dimension =
-            parse_integer(s_.substr(from, end - from), n) && end < next && next < s_.size() && !starts_where(next);
+            parse_decimal(s_.substr(from, end - from), n) && end < next && next < s_.size() && !starts_where(next);
         out_.every_dimension = !is_dimension;
         return (!is_dimension || dimension()) && one_pattern();
     }

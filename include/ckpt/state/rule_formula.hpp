@@ -7,6 +7,7 @@
 #pragma once
 
 #include <ckpt/core/constexpr_vector.hpp>
+#include <ckpt/core/number.hpp>
 #include <ckpt/core/pattern.hpp>
 #include <ckpt/state/rule_code.hpp>
 #include <ckpt/state/rule_words.hpp>
@@ -209,7 +210,7 @@ class formula_parser {
         const std::size_t from = at_++;
         while (at_ < s_.size() && is_digit(s_[at_])) ++at_;
         std::int64_t n = 0;
-        if (!parse_integer(s_.substr(from, at_ - from), n))
+        if (!parse_decimal(s_.substr(from, at_ - from), n))
             return fail("ckpt: {it} does not fit into 64 bits", from, at_);
         push(formula_op::number, n);
         t = type::number;
@@ -261,7 +262,7 @@ class formula_parser {
         while (first < last && (s_[first] == ' ' || s_[first] == '\t')) ++first;
         while (last > first && (s_[last - 1] == ' ' || s_[last - 1] == '\t')) --last;
         std::int64_t n = 0;
-        if (!parse_integer(s_.substr(first, last - first), n)) return fail("ckpt: {it} is no dimension", first, last);
+        if (!parse_decimal(s_.substr(first, last - first), n)) return fail("ckpt: {it} is no dimension", first, last);
         at_ = close + 1;
         push(formula_op::shape, n);
         return true;

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <ckpt/core/constexpr_vector.hpp>
+#include <ckpt/core/number.hpp>
 #include <ckpt/core/pattern.hpp>
 #include <ckpt/core/utf8.hpp>
 #include <ckpt/state/rule_code.hpp>
@@ -32,22 +33,6 @@ constexpr bool check_rule_text(std::string_view text, std::size_t from, std::siz
             return fault.fail("ckpt: a control character in a rule", i, i + 2);
         i += n;
     }
-    return true;
-}
-
-[[nodiscard]] constexpr bool parse_integer(std::string_view text, std::int64_t& out) noexcept {
-    const bool minus = text.starts_with('-');
-    const std::string_view digits = text.substr(minus ? 1 : 0);
-    if (digits.empty()) return false;
-    std::uint64_t n = 0;
-    const std::uint64_t most = (std::uint64_t{1} << 63) - (minus ? 0 : 1);
-    for (const char c : digits) {
-        if (!is_digit(c)) return false;
-        const auto digit = static_cast<std::uint64_t>(c - '0');
-        if (n > (most - digit) / 10) return false;
-        n = n * 10 + digit;
-    }
-    out = minus ? static_cast<std::int64_t>(std::uint64_t{0} - n) : static_cast<std::int64_t>(n);
     return true;
 }
 
@@ -147,7 +132,7 @@ class rule_words {
         const std::size_t from = at_;
         if (peek() == '-') ++at_;
         while (at_ < s_.size() && is_digit(s_[at_])) ++at_;
-        if (!parse_integer(s_.substr(from, at_ - from), out)) {
+        if (!parse_decimal(s_.substr(from, at_ - from), out)) {
             at_ = from;
             return fault_.fail(what_is_missing, from, word_end());
         }

@@ -13,7 +13,6 @@
 #include <ckpt/tensor/dtype.hpp>
 
 #include <algorithm>
-#include <charconv>
 #include <cstddef>
 #include <cstdint>
 #include <limits>

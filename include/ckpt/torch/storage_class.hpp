@@ -13,7 +13,6 @@
 #include <ckpt/pickle/graph.hpp>
 #include <ckpt/tensor/dtype.hpp>
 
-#include <charconv>
 #include <cstdint>
 #include <string_view>
 

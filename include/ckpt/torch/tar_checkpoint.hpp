@@ -34,7 +34,6 @@
 #include <ckpt/torch/stream_storages.hpp>
 
 #include <algorithm>
-#include <charconv>
 #include <cstdint>
 #include <cstring>
 #include <optional>

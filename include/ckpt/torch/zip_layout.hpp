@@ -18,7 +18,6 @@
 #include <ckpt/io/source.hpp>
 
 #include <algorithm>
-#include <charconv>
 #include <cstdint>
 #include <cstring>
 #include <span>

@@ -5,6 +5,7 @@
 
 #include <ckpt/archive/tar.hpp>
 #include <ckpt/core/sorting.hpp>
+#include <ckpt/core/number.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail::tar {
 
@@ -177,11 +178,11 @@ CKPT_DETAIL_RARE std::string_view tar_archive::keep(std::string_view text, arena
 CKPT_DETAIL_RARE bool tar_archive::read_pax(std::string_view text, pending& out) noexcept {
     while (!text.empty()) {
         std::uint64_t length = 0;
-        std::size_t digits = 0;
-        for (; digits < text.size() && digits < 10 && text[digits] >= '0' && text[digits] <= '9'; ++digits)
-            length = length * 10 + static_cast<std::uint64_t>(text[digits] - '0');
-        if (digits == 0 || digits == text.size() || text[digits] != ' ' || length > text.size() ||
-            length < digits + 3 || text[static_cast<std::size_t>(length) - 1] != '\n')
+        std::string_view rest = text;
+        if (!take_decimal(rest, length) || !rest.starts_with(' ')) return false;
+        const std::size_t digits = text.size() - rest.size();
+        if (digits > 10 || length > text.size() || length < digits + 3 ||
+            text[static_cast<std::size_t>(length) - 1] != '\n')
             return false;
         const std::string_view line = text.substr(digits + 1, static_cast<std::size_t>(length) - digits - 2);
         text.remove_prefix(static_cast<std::size_t>(length));
@@ -193,11 +194,7 @@ CKPT_DETAIL_RARE bool tar_archive::read_pax(std::string_view text, pending& out)
             out.name = value;
         } else if (key == "size") {
             std::uint64_t size = 0;
-            if (value.empty() || value.size() > 18) return false;
-            for (const char c : value) {
-                if (c < '0' || c > '9') return false;
-                size = size * 10 + static_cast<std::uint64_t>(c - '0');
-            }
+            if (value.size() > 18 || !parse_decimal(value, size)) return false;
             out.size = size;
         }
     }

@@ -6,8 +6,6 @@
 #include <ckpt/core/error.hpp>
 #include <ckpt/core/utf8.hpp>
 
-#include <charconv>
-
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 CKPT_DETAIL_DEF void append_escaped(std::string& out, std::string_view text, bool in_quotes) {
@@ -46,21 +44,6 @@ CKPT_DETAIL_DEF std::string printable(std::string_view text, bool in_quotes) {
     out += "...";
     append_escaped(out, text.substr(tail), in_quotes);
     return out;
-}
-
-CKPT_DETAIL_DEF std::string decimal(std::uint64_t value) {
-    char buffer[24];
-    return {buffer, std::to_chars(buffer, buffer + sizeof buffer, value).ptr};
-}
-
-CKPT_DETAIL_DEF std::string decimal(std::int64_t value) {
-    char buffer[24];
-    return {buffer, std::to_chars(buffer, buffer + sizeof buffer, value).ptr};
-}
-
-CKPT_DETAIL_DEF std::string hexadecimal(std::uint64_t value) {
-    char buffer[24];
-    return "0x" + std::string(buffer, std::to_chars(buffer, buffer + sizeof buffer, value, 16).ptr);
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

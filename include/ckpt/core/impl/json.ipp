@@ -5,6 +5,7 @@
 
 #include <ckpt/core/json.hpp>
 #include <ckpt/core/json_text.hpp>
+#include <ckpt/core/number.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
@@ -52,14 +53,13 @@ CKPT_DETAIL_DEF bool json_reader::string(std::string_view& out) {
 CKPT_DETAIL_DEF bool json_reader::whole(std::uint64_t& out) {
     if (peek() != json_kind::number) return fail("a whole number was expected");
     const std::size_t begin = at_;
+    std::string_view rest = text_.substr(at_);
     out = 0;
-    for (; at_ < text_.size() && is_digit(text_[at_]); ++at_) {
-        const auto digit = static_cast<std::uint64_t>(text_[at_] - '0');
-        if (out > (~std::uint64_t{0} - digit) / 10) return fail("a number beyond 64 bits");
-        out = out * 10 + digit;
-    }
-    const bool longer = at_ < text_.size() && (text_[at_] == '.' || text_[at_] == 'e' || text_[at_] == 'E');
-    if (at_ == begin || longer) return fail("a number that is not whole, or negative");
+    const bool fits = take_decimal(rest, out);
+    at_ = text_.size() - rest.size();
+    if (!rest.empty() && is_digit(rest[0])) return fail("a number beyond 64 bits");
+    const bool longer = !rest.empty() && (rest[0] == '.' || rest[0] == 'e' || rest[0] == 'E');
+    if (!fits || longer) return fail("a number that is not whole, or negative");
     if (text_[begin] == '0' && at_ - begin > 1) return fail("a number with a leading zero");
     return done();
 }

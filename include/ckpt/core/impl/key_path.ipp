@@ -4,6 +4,7 @@
 #pragma once
 
 #include <ckpt/core/key_path.hpp>
+#include <ckpt/core/number.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
@@ -29,9 +30,7 @@ CKPT_DETAIL_DEF void append_path_element(std::string& path, std::string_view ele
 
 CKPT_DETAIL_DEF std::optional<std::int64_t> parse_index(std::string_view text) noexcept {
     std::int64_t out{};
-    const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), out);
-    if (failure != std::errc{} || end != text.data() + text.size()) return std::nullopt;
-    return out;
+    return parse_decimal(text, out) ? std::optional(out) : std::nullopt;
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

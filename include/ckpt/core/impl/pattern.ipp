@@ -129,8 +129,7 @@ CKPT_DETAIL_DEF void matcher::take(const pattern_element& x, const choice_point&
     slot.text =
         bytes == 0 ? std::string_view{} : key_.substr(point.from, x.kind == pattern_part::many ? bytes - 1 : bytes);
     slot.number = 0;
-    if (x.kind == pattern_part::integer)
-        for (const char c : slot.text) slot.number = slot.number * 10 + (c - '0');
+    if (x.kind == pattern_part::integer) (void)parse_decimal(slot.text, slot.number); // digits, ten at most
 }
 
 CKPT_DETAIL_DEF bool matcher::backtrack(std::vector<binding_value>& slots) {
@@ -145,9 +144,8 @@ CKPT_DETAIL_DEF bool matcher::backtrack(std::vector<binding_value>& slots) {
         case pattern_part::integer: {
             more = next < key_.size() && is_digit(key_[next]) && key_[point.from] != '0' && point.taken < 10;
             if (more && point.taken == 9) {
-                std::int64_t number = 0;
-                for (std::size_t i = point.from; i <= next; ++i) number = number * 10 + (key_[i] - '0');
-                more = number < (std::int64_t{1} << 31);
+                std::int32_t number = 0;
+                more = parse_decimal(key_.substr(point.from, next + 1 - point.from), number);
             }
             break;
         }

@@ -4,11 +4,11 @@
 #pragma once
 
 #include <ckpt/core/error.hpp>
+#include <ckpt/core/number.hpp>
 #include <ckpt/folder/contents.hpp>
 #include <ckpt/pickle/names.hpp>
 
 #include <algorithm>
-#include <charconv>
 #include <system_error>
 #include <utility>
 
@@ -21,12 +21,8 @@ CKPT_DETAIL_DEF std::optional<shard_name> parse_shard(std::string_view name) noe
     const std::size_t dot = name.find('.', of);
     if (dash == std::string_view::npos || dot == std::string_view::npos) return std::nullopt;
     shard_name out{name.substr(0, dash), name.substr(of), name.substr(dot), 0, 0};
-    const auto number = [](std::string_view text, std::uint32_t& value) {
-        const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
-        return failure == std::errc{} && end == text.data() + text.size();
-    };
-    if (!number(name.substr(dash + 1, of - dash - 1), out.number) ||
-        !number(name.substr(of + 4, dot - of - 4), out.count))
+    if (!parse_decimal(name.substr(dash + 1, of - dash - 1), out.number) ||
+        !parse_decimal(name.substr(of + 4, dot - of - 4), out.count))
         return std::nullopt;
     if (out.number == 0 || out.number > out.count ||
         (out.extension != ".bin" && out.extension != ".safetensors" && out.extension != ".pt" &&
@@ -37,7 +33,6 @@ CKPT_DETAIL_DEF std::optional<shard_name> parse_shard(std::string_view name) noe
 
 CKPT_DETAIL_DEF std::optional<rank_name> parse_rank_name(std::string_view name) noexcept {
     const auto is_letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); };
-    const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
     const std::size_t dot = name.rfind('.');
     if (dot == std::string_view::npos) return std::nullopt;
     const std::string_view extension = name.substr(dot);
@@ -50,9 +45,7 @@ CKPT_DETAIL_DEF std::optional<rank_name> parse_rank_name(std::string_view name) 
         std::size_t end = begin;
         while (end < name.size() && is_digit(name[end])) ++end;
         rank_name out{name.substr(0, begin), name.substr(end), 0};
-        if (end == begin || is_letter(name[end]) ||
-            std::from_chars(name.data() + begin, name.data() + end, out.rank).ec != std::errc{})
-            continue;
+        if (is_letter(name[end]) || !parse_decimal(name.substr(begin, end - begin), out.rank)) continue;
         return out;
     }
     return std::nullopt;

@@ -3,10 +3,10 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/number.hpp>
 #include <ckpt/folder/zero_files.hpp>
 
 #include <algorithm>
-#include <charconv>
 #include <system_error>
 #include <utility>
 
@@ -18,19 +18,13 @@ CKPT_DETAIL_DEF std::optional<zero_name> parse_zero_name(std::string_view name) 
         name.remove_prefix(prefix.size());
         return true;
     };
-    const auto number = [&name](std::uint32_t& value) {
-        const auto [end, failure] = std::from_chars(name.data(), name.data() + name.size(), value);
-        if (failure != std::errc{}) return false;
-        name.remove_prefix(static_cast<std::size_t>(end - name.data()));
-        return true;
-    };
     zero_name out;
     (void)skip("bf16_");
     if (skip("zero_pp_rank_")) {
         out.has_rank = true;
-        if (!number(out.rank) || !skip("_")) return std::nullopt;
+        if (!take_decimal(name, out.rank) || !skip("_")) return std::nullopt;
     }
-    if (!skip("mp_rank_") || !number(out.model_rank)) return std::nullopt;
+    if (!skip("mp_rank_") || !take_decimal(name, out.model_rank)) return std::nullopt;
     (void)skip("_"); // not in files before 0.3
     out.optimizer = name == "optim_states.pt";
     if (!out.optimizer && name != "model_states.pt") return std::nullopt;

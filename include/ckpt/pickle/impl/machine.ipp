@@ -4,6 +4,7 @@
 #pragma once
 
 #include <ckpt/core/checked.hpp>
+#include <ckpt/core/number.hpp>
 #include <ckpt/pickle/machine.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
@@ -91,9 +92,7 @@ CKPT_DETAIL_DEF bool machine::push_filled(node_kind kind, std::span<const std::u
 CKPT_DETAIL_DEF bool machine::take_index(std::uint64_t& out) {
     std::string_view line{};
     if (!take_line(line)) return false;
-    const auto [end, failure] = std::from_chars(line.data(), line.data() + line.size(), out);
-    if (failure != std::errc{} || end != line.data() + line.size() || line.empty())
-        return fail(errc::pickle_text, "a memo index that is not a decimal number");
+    if (!parse_decimal(line, out)) return fail(errc::pickle_text, "a memo index that is not a decimal number");
     return true;
 }
 

@@ -81,10 +81,8 @@ CKPT_DETAIL_DEF bool unescape_unicode(std::string_view text, std::string& out) {
 }
 
 CKPT_DETAIL_DEF bool parse_real(std::string_view text, double& out) noexcept {
-    if (text.starts_with('+')) text.remove_prefix(text.starts_with("+-") ? 0 : 1); // from_chars knows no plus
-    if (text.empty() || text.find('(') != std::string_view::npos) return false;
-    const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), out);
-    return failure == std::errc{} && end == text.data() + text.size();
+    if (text.starts_with('+') && !text.starts_with("+-")) text.remove_prefix(1);
+    return parse_double(text, out);
 }
 
 CKPT_DETAIL_DEF std::string_view minimal_integer(std::string_view bytes) noexcept {
@@ -99,10 +97,9 @@ CKPT_DETAIL_DEF bool parse_integer(std::string_view text, std::int64_t& number, 
     std::string_view digits = text.substr(negative || text.starts_with('+') ? 1 : 0);
     if (digits.empty() || (digits.size() > 1 && digits[0] == '0')) return false;
     for (const char c : digits)
-        if (c < '0' || c > '9') return false;
+        if (!is_digit(c)) return false;
     if (digits.size() <= 18) {
-        number = 0;
-        for (const char c : digits) number = number * 10 + (c - '0');
+        (void)parse_decimal(digits, number);
         if (negative) number = -number;
         return true;
     }

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/number.hpp>
 #include <ckpt/state/binding.hpp>
 #include <ckpt/state/state_dict_data.hpp>
 
@@ -39,12 +40,7 @@ CKPT_DETAIL_DEF std::size_t target_list::count_elements() {
         digits = digits.substr(0, digits.find('.'));
         if (digits.empty() || digits.size() > 10 || (digits.size() > 1 && digits[0] == '0')) continue;
         std::uint64_t index = 0;
-        bool number = true;
-        for (const char c : digits) {
-            number = number && c >= '0' && c <= '9';
-            index = index * 10 + static_cast<unsigned char>(c - '0');
-        }
-        if (number && index < most) size = (std::max)(size, index + 1);
+        if (parse_decimal(digits, index) && index < most) size = (std::max)(size, index + 1);
     }
     elements_left_ -= size;
     if (size == 0) absent.push_back(key_); // said, because nothing below it can be missing

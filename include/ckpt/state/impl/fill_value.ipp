@@ -3,28 +3,25 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/number.hpp>
 #include <ckpt/state/fill_value.hpp>
 #include <ckpt/state/rule_words.hpp>
 #include <ckpt/tensor/convert.hpp>
 
-#include <charconv>
 #include <cstdint>
 #include <cstring>
-#include <system_error>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 /// Writes an integer where `text` is one that the dtype holds.
 [[nodiscard]] inline bool encode_integer(std::string_view text, ckpt::dtype type, std::array<std::byte, 16>& out) {
     std::array<std::byte, 16> from{};
-    if (std::int64_t number{}; parse_integer(text, number)) {
+    if (std::int64_t number{}; parse_decimal(text, number)) {
         std::memcpy(from.data(), &number, sizeof number);
         return convert(dtype::int64, from.data(), type, out.data(), 1) == 1;
     }
     std::uint64_t large{};
-    const char* end = text.data() + text.size();
-    const auto read = std::from_chars(text.data(), end, large);
-    if (text.starts_with('-') || read.ec != std::errc{} || read.ptr != end) return false;
+    if (!parse_decimal(text, large)) return false;
     std::memcpy(from.data(), &large, sizeof large);
     return convert(dtype::uint64, from.data(), type, out.data(), 1) == 1;
 }
@@ -32,9 +29,7 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 /// Writes a number that may be rounded, but neither overflows nor vanishes.
 [[nodiscard]] inline bool encode_floating(std::string_view text, ckpt::dtype type, std::array<std::byte, 16>& out) {
     double value{};
-    const char* end = text.data() + text.size();
-    const auto read = std::from_chars(text.data(), end, value);
-    if (read.ec != std::errc{} || read.ptr != end) return false;
+    if (!parse_double(text, value)) return false;
     std::array<std::byte, 16> from{};
     std::memcpy(from.data(), &value, sizeof value);
     (void)convert(dtype::float64, from.data(), type, out.data(), 1);

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/number.hpp>
 #include <ckpt/core/short_list.hpp>
 #include <ckpt/state/fold.hpp>
 
@@ -82,7 +83,7 @@ CKPT_DETAIL_DEF bool key_folding::is_number(std::string_view s) noexcept {
 
 CKPT_DETAIL_DEF std::uint32_t key_folding::number(std::string_view s) noexcept {
     std::uint32_t out = 0;
-    for (const char c : s) out = out * 10 + static_cast<unsigned char>(c - '0');
+    (void)parse_decimal(s, out);
     return out;
 }
 

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/number.hpp>
 #include <ckpt/state/key_families.hpp>
 
 #include <algorithm>
@@ -23,7 +24,8 @@ CKPT_DETAIL_DEF key_form form_of(std::string_view key, family_grain grain) {
                             (grain == family_grain::digits || (grain == family_grain::segments && whole));
         if (counts) {
             std::int64_t n = 0;
-            for (; i < end; ++i) n = n * 10 + (key[i] - '0');
+            (void)parse_decimal(key.substr(i, end - i), n);
+            i = end;
             out.pattern += number_mark;
             out.numbers.push_back(n);
         } else if (end > i) {

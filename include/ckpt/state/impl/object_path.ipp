@@ -4,9 +4,9 @@
 #pragma once
 
 #include <ckpt/core/key_path.hpp>
+#include <ckpt/core/number.hpp>
 #include <ckpt/state/object_path.hpp>
 
-#include <charconv>
 #include <cstddef>
 #include <string_view>
 #include <utility>
@@ -32,9 +32,7 @@ CKPT_DETAIL_DEF void append_bytes(std::string& out, std::string_view raw) {
 
 /// A float as Python shows it: 1 is "1.0".
 CKPT_DETAIL_DEF void append_real(std::string& out, double real) {
-    char buffer[40];
-    const auto end = std::to_chars(buffer, buffer + sizeof buffer, real).ptr;
-    const std::string_view text(buffer, static_cast<std::size_t>(end - buffer));
+    const std::string text = shortest(real);
     out += text;
     if (text.find_first_not_of("-0123456789") == std::string_view::npos) out += ".0";
 }

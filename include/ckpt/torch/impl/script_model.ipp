@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/number.hpp>
 #include <ckpt/torch/script_model.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
@@ -74,9 +75,9 @@ CKPT_DETAIL_RARE bool script_model_reader::number(std::uint64_t& out) {
     std::string_view text;
     std::int64_t value = 0;
     if (!json_.string(text)) return false;
-    const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (!parse_decimal(text, value)) return false;
     out = static_cast<std::uint64_t>(value);
-    return failure == std::errc{} && end == text.data() + text.size();
+    return true;
 }
 
 CKPT_DETAIL_RARE bool script_model_reader::numbers(const std::int64_t*& out, std::uint32_t& count) {

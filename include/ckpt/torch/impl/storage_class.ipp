@@ -3,14 +3,16 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/number.hpp>
 #include <ckpt/torch/storage_class.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 CKPT_DETAIL_DEF std::string_view package_key(const node& key, storage_id& into) noexcept {
     if (key.kind != node_kind::integer || key.integer < 0) return {};
-    const char* const end = std::to_chars(into.digits, into.digits + sizeof into.digits, key.integer).ptr;
-    return {into.digits, static_cast<std::size_t>(end - into.digits)};
+    char* const end = into.digits + sizeof into.digits;
+    const char* const begin = write_digits(static_cast<std::uint64_t>(key.integer), 10, end);
+    return {begin, static_cast<std::size_t>(end - begin)};
 }
 
 CKPT_DETAIL_DEF bool is_reduced(const graph& g, const node& persistent) noexcept {
@@ -93,9 +95,7 @@ CKPT_DETAIL_DEF bool read_storage_text(std::string_view text, id_form form, stor
     if (out.key.find_first_of("'\\") != std::string_view::npos ||
         location.find_first_of("'\\") != std::string_view::npos)
         return false;
-    const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), out.numel);
-    return failure == std::errc{} && std::string_view(end, static_cast<std::size_t>(text.data() + text.size() - end)) ==
-                                         (form == id_form::legacy ? ", None)" : ")");
+    return take_decimal(text, out.numel) && text == (form == id_form::legacy ? ", None)" : ")");
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

@@ -6,6 +6,7 @@
 #include <ckpt/core/sorting.hpp>
 #include <ckpt/pickle/value_access.hpp>
 #include <ckpt/torch/scan.hpp>
+#include <ckpt/core/number.hpp>
 #include <ckpt/torch/tar_checkpoint.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
@@ -25,8 +26,7 @@ CKPT_DETAIL_RARE const node* tar_objects::find(std::int64_t key) const noexcept 
 
 CKPT_DETAIL_RARE errc tar_objects::object(std::string_view text, node& out) {
     std::int64_t key = 0;
-    const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), key);
-    const node* const found = failure == std::errc{} && end == text.data() + text.size() ? find(key) : nullptr;
+    const node* const found = parse_decimal(text, key) ? find(key) : nullptr;
     if (found == nullptr) return errc::record_missing;
     out = *found;
     return errc::none;

@@ -5,6 +5,7 @@
 
 #include <ckpt/archive/inflate.hpp>
 #include <ckpt/archive/zip_locate.hpp>
+#include <ckpt/core/number.hpp>
 #include <ckpt/torch/zip_layout.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail::zip_layouts {
@@ -142,8 +143,7 @@ CKPT_DETAIL_DEF result<std::string> read_short_text(const source& from, const re
 
 /// Whether the text is a decimal number from `least` to `most`.
 CKPT_DETAIL_DEF bool read_number(const std::string& text, std::uint64_t least, std::uint64_t most, std::uint64_t& out) {
-    const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), out);
-    return failure == std::errc{} && end == text.data() + text.size() && out >= least && out <= most;
+    return parse_decimal(text, out) && out >= least && out <= most;
 }
 
 CKPT_DETAIL_DEF result<void> read_version(const source& from, const record& version, const inflater& inflate,
