@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# tests/compilers/unit.sh BUILDDIR COMPILER STANDARD [LINK_ARGUMENT...]: all unit tests over the compiled library, with
+# warnings as errors. COMPILER is one word, as in 'clang++ -stdlib=libc++'. The last line says `N passed, N failed`.
+set -uo pipefail
+cd "$(dirname "$0")/../.."
+build=$1 compiler=$2 standard=${3/23/2b}
+shift 3
+rm -rf "$build"
+CXX=$compiler meson setup "$build" -Dcpp_std="$standard" -Dcpp_link_args="$(IFS=,; echo "$*")" -Dwerror=true \
+    -Ddebug=false -Doptimization=0 -Dtests=enabled -Dtools=disabled -Dbench=disabled -Dfuzz=disabled -Dcuda=disabled ||
+    exit
+meson test -C "$build" --print-errorlogs --suite unit
+python3 tests/count.py --at-least 400 "$build"
