@@ -2,6 +2,8 @@
 #include "common.hpp"
 #include "render.hpp"
 
+#include <ckpt/core/sorting.hpp>
+
 #include <algorithm>
 #include <cstdio>
 #include <optional>
@@ -83,7 +85,7 @@ void print_file(const judged& of, policy_name policy) {
     // The worst first, otherwise in the file's order.
     std::vector<const ckpt::global_use*> order;
     for (const ckpt::global_use& u : of.uses) order.push_back(&u);
-    std::stable_sort(order.begin(), order.end(), [](const auto* a, const auto* b) { return a->verdict > b->verdict; });
+    ckpt::detail::sort_values(order, [](const auto* a, const auto* b) { return a->verdict > b->verdict; });
     std::size_t name_columns = 4;
     for (const auto* u : order)
         name_columns = std::max(name_columns, width(printable(u->module)) + 1 + width(printable(u->name)));

@@ -2,6 +2,7 @@
 #include "common.hpp"
 #include "render.hpp"
 
+#include <ckpt/core/sorting.hpp>
 #include <ckpt/state/object_walk.hpp>
 
 #include <algorithm>
@@ -79,8 +80,7 @@ struct census {
         default: break;
         }
     }
-    std::stable_sort(out.dtypes.begin(), out.dtypes.end(),
-                     [](const dtype_sum& a, const dtype_sum& b) { return a.nbytes > b.nbytes; });
+    ckpt::detail::sort_values(out.dtypes, [](const dtype_sum& a, const dtype_sum& b) { return a.nbytes > b.nbytes; });
     return out;
 }
 
@@ -102,8 +102,7 @@ struct judgement {
         for (const ckpt::global_use& u : *scanned)
             if (u.verdict == ckpt::verdict::refuse || u.verdict == ckpt::verdict::dangerous) out.outside.push_back(u);
     }
-    std::stable_sort(out.outside.begin(), out.outside.end(),
-                     [](const auto& a, const auto& b) { return a.verdict > b.verdict; });
+    ckpt::detail::sort_values(out.outside, [](const auto& a, const auto& b) { return a.verdict > b.verdict; });
     if (unreadable) out.verdict = "unreadable";
     else if (!out.outside.empty())
         out.verdict = out.outside.front().verdict == ckpt::verdict::dangerous ? "dangerous" : "foreign";

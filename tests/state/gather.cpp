@@ -4,6 +4,7 @@
 // Every plan is built twice: as nodes, and as an array that is computed element by element. Deterministic seeds.
 #include <ckpt/ckpt.hpp>
 #include <ckpt/core/digest.hpp>
+#include <ckpt/core/sorting.hpp>
 #include <ckpt/state/gather.hpp>
 
 #include "../support/typed_tensors.hpp"
@@ -175,8 +176,7 @@ class composer {
             boxes.push_back(rest);
         }
         std::shuffle(boxes.begin(), boxes.end(), random_);
-        std::stable_sort(boxes.begin(), boxes.end(),
-                         [](const box& a, const box& b) { return a.offset[0] < b.offset[0]; });
+        ckpt::detail::sort_values(boxes, [](const box& a, const box& b) { return a.offset[0] < b.offset[0]; });
         std::vector<std::uint32_t> nodes;
         sizes offsets;
         for (const box& b : boxes) {

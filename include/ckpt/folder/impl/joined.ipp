@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/sorting.hpp>
 #include <ckpt/folder/joined.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
@@ -20,8 +21,7 @@ CKPT_DETAIL_DEF std::uint32_t join_boxes(gather_plan& plan, std::span<const std:
     for (std::size_t i = 0; i < order.size(); ++i) order[i] = static_cast<std::uint32_t>(i);
     const auto offset = [&](std::uint32_t box, std::size_t d) { return boxes.offsets[box * boxes.rank + d]; };
     const std::size_t d = cut.size() == 1 ? cut.front() : 0;
-    std::stable_sort(order.begin(), order.end(),
-                     [&](std::uint32_t a, std::uint32_t b) { return offset(a, d) < offset(b, d); });
+    sort_values(order, [&](std::uint32_t a, std::uint32_t b) { return offset(a, d) < offset(b, d); });
     std::vector<std::uint32_t> sorted;
     std::vector<std::int64_t> offsets;
     for (const std::uint32_t i : order) {

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/sorting.hpp>
 #include <ckpt/folder/ranks.hpp>
 #include <ckpt/pickle/value_access.hpp>
 #include <ckpt/state/object_walk.hpp>
@@ -78,8 +79,7 @@ CKPT_DETAIL_DEF void rank_reader::open(one_rank& r) {
 }
 
 CKPT_DETAIL_DEF void rank_reader::find_missing() {
-    std::stable_sort(ranks_.begin(), ranks_.end(),
-                     [](const one_rank& a, const one_rank& b) { return a.rank < b.rank; });
+    sort_values(ranks_, [](const one_rank& a, const one_rank& b) { return a.rank < b.rank; });
     for (std::size_t i = 1; i < ranks_.size(); ++i) {
         if (ranks_[i].rank == ranks_[i - 1].rank)
             work_.inconsistent(ranks_[i].name,
@@ -277,7 +277,7 @@ CKPT_DETAIL_DEF void rank_reader::drop_copies(box_list& boxes, std::vector<piece
                     return (*list)[a.at * n + d] < (*list)[b.at * n + d] ? -1 : 1;
         return 0;
     };
-    std::stable_sort(pieces.begin(), pieces.end(), [&](const piece& a, const piece& b) { return compare(a, b) < 0; });
+    sort_values(pieces, [&](const piece& a, const piece& b) { return compare(a, b) < 0; });
     pieces.erase(std::unique(pieces.begin(), pieces.end(),
                              [&](const piece& a, const piece& b) { return compare(a, b) == 0 && a.of != b.of; }),
                  pieces.end());

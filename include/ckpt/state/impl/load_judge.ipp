@@ -5,6 +5,7 @@
 
 #include <ckpt/core/checked.hpp>
 #include <ckpt/core/short_list.hpp>
+#include <ckpt/core/sorting.hpp>
 #include <ckpt/state/lineage.hpp>
 #include <ckpt/state/load.hpp>
 #include <ckpt/state/load_judge.hpp>
@@ -221,7 +222,7 @@ CKPT_DETAIL_DEF void load_judge::add_hint(const std::string& key, const std::vec
         if (distance <= (same_shape && exact ? 2 * longest / 3 : longest / 3))
             found.push_back({!same_shape, distance, i});
     }
-    std::stable_sort(found.begin(), found.end(), [](const near_key& a, const near_key& b) {
+    sort_values(found, [](const near_key& a, const near_key& b) {
         return a.other_shape != b.other_shape ? b.other_shape : a.distance < b.distance;
     });
     if (found.empty()) return;

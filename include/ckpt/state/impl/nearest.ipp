@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/sorting.hpp>
 #include <ckpt/state/nearest.hpp>
 
 #include <algorithm>
@@ -39,7 +40,7 @@ CKPT_DETAIL_DEF std::vector<std::string_view> nearest(std::string_view wanted, s
                  d <= std::max<std::size_t>(wanted.size(), k.size()) / 3)
             found.emplace_back(d, k);
     }
-    std::stable_sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+    sort_values(found, [](const auto& a, const auto& b) { return a.first < b.first; });
     std::vector<std::string_view> out;
     for (std::size_t i = 0; i < found.size() && i < 3; ++i) out.push_back(found[i].second);
     return out;

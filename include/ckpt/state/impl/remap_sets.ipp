@@ -4,6 +4,7 @@
 #pragma once
 
 #include <ckpt/core/short_list.hpp>
+#include <ckpt/core/sorting.hpp>
 #include <ckpt/state/remap_sets.hpp>
 #include <ckpt/state/remap_tensors.hpp>
 
@@ -59,9 +60,8 @@ CKPT_DETAIL_DEF std::vector<set_rules::part_set> set_rules::collect(const map_ru
                            item,
                            {c_.slots.begin(), c_.slots.begin() + static_cast<std::ptrdiff_t>(captures)}});
         });
-    std::stable_sort(all.begin(), all.end(), [](const found& a, const found& b) {
-        return a.name != b.name ? a.name < b.name : a.number < b.number;
-    });
+    sort_values(
+        all, [](const found& a, const found& b) { return a.name != b.name ? a.name < b.name : a.number < b.number; });
     std::vector<part_set> sets;
     for (std::size_t i = 0; i < all.size(); ++i) {
         if (i == 0 || all[i].name != all[i - 1].name) {

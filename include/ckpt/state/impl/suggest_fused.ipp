@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/sorting.hpp>
 #include <ckpt/state/suggest_fused.hpp>
 
 #include <algorithm>
@@ -121,7 +122,7 @@ CKPT_DETAIL_DEF std::vector<fused_matcher::pairing> fused_matcher::find_pairings
             by_shape_[shape_key(*shape, wholes_[i].members.size())].push_back(i);
     std::vector<pairing> out;
     for (std::uint32_t i = 0; i < triples_.size(); ++i) add_pairings(i, stem_words[i], worth, out);
-    std::stable_sort(out.begin(), out.end(), [](const pairing& a, const pairing& b) { return a.score > b.score; });
+    sort_values(out, [](const pairing& a, const pairing& b) { return a.score > b.score; });
     return out;
 }
 

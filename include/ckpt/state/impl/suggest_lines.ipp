@@ -4,6 +4,7 @@
 #pragma once
 
 #include <ckpt/core/error.hpp>
+#include <ckpt/core/sorting.hpp>
 #include <ckpt/state/rule_text.hpp>
 #include <ckpt/state/suggest_lines.hpp>
 #include <ckpt/state/suggest_prefixes.hpp>
@@ -174,8 +175,7 @@ line_writer::module_moves(const std::vector<std::size_t>& which) const {
         tails[it->second].insert(a.substr(a.size() - whole));
     }
     for (std::size_t i = 0; i < out.size(); ++i) out[i].tails = tails[i].size();
-    std::stable_sort(out.begin(), out.end(),
-                     [](const module_move& x, const module_move& y) { return x.links.size() > y.links.size(); });
+    sort_values(out, [](const module_move& x, const module_move& y) { return x.links.size() > y.links.size(); });
     return out;
 }
 
@@ -239,13 +239,11 @@ CKPT_DETAIL_DEF void line_writer::cut(std::vector<suggested_line>& lines, std::s
         for (const std::size_t i : l.links) n += of_.links[i].sources.front().size();
         return n;
     };
-    std::stable_sort(lines.begin(), lines.end(),
-                     [&](const suggested_line& a, const suggested_line& b) { return weight(a) > weight(b); });
+    sort_values(lines, [&](const suggested_line& a, const suggested_line& b) { return weight(a) > weight(b); });
     std::size_t patterns = 0;
     std::erase_if(lines,
                   [&](const suggested_line& l) { return l.text.find('{') != std::string::npos && ++patterns > most; });
-    std::stable_sort(lines.begin(), lines.end(),
-                     [](const suggested_line& a, const suggested_line& b) { return a.order < b.order; });
+    sort_values(lines, [](const suggested_line& a, const suggested_line& b) { return a.order < b.order; });
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

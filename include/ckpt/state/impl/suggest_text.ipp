@@ -5,6 +5,7 @@
 
 #include <ckpt/core/error.hpp>
 #include <ckpt/core/short_list.hpp>
+#include <ckpt/core/sorting.hpp>
 #include <ckpt/state/fold.hpp>
 #include <ckpt/state/key_map.hpp>
 #include <ckpt/state/key_map_data.hpp>
@@ -79,7 +80,7 @@ CKPT_DETAIL_DEF void suggestion_writer::attempt(std::vector<suggested_line> line
     const std::uint64_t keys = of_.sources.size() + 1;
     lines_.cut(lines, static_cast<std::size_t>(most_matches / keys));
     for (const suggested_line& l : lines) matches_ += l.text.find('{') != std::string::npos ? keys : 1;
-    std::stable_sort(lines.begin(), lines.end(), [&](const suggested_line& a, const suggested_line& b) {
+    sort_values(lines, [&](const suggested_line& a, const suggested_line& b) {
         const bool x = a.kind == link_kind::rename;
         const bool y = b.kind == link_kind::rename;
         if (x != y) return fused_first ? !x : x;
