@@ -180,7 +180,7 @@ void print_places(screen& out, const std::vector<ckpt::candidate>& candidates) {
     const std::size_t equal = equally_likely(candidates);
     if (candidates.empty()) out.line("weights", "no dictionary of tensors was found", colour::yellow);
     else if (equal > 1)
-        out.line("weights", "ambiguous: " + std::to_string(equal) + " places are equally likely; choose with --select",
+        out.line("weights", "ambiguous: " + decimal(equal) + " places are equally likely; choose with --select",
                  colour::yellow);
     constexpr std::size_t most = 4;
     for (std::size_t i = 0; i < candidates.size() && i < most; ++i) {
@@ -193,7 +193,7 @@ void print_places(screen& out, const std::vector<ckpt::candidate>& candidates) {
                      "): " + candidates[i].reason,
                  best ? colour::green : colour::plain);
     }
-    if (candidates.size() > most) out.line("", "  +" + std::to_string(candidates.size() - most) + " more");
+    if (candidates.size() > most) out.line("", "  +" + decimal(candidates.size() - most) + " more");
 }
 
 /// The tensors by dtype: how many, of how many elements and bytes.
@@ -253,8 +253,7 @@ void print_globals(screen& out, const judgement& said) {
                          (u.verdict == ckpt::verdict::dangerous ? "  (dangerous)" : ""),
                      u.verdict == ckpt::verdict::dangerous ? colour::red : colour::plain);
         }
-        if (said.outside.size() > 2)
-            out.line("", "  +" + std::to_string(said.outside.size() - 2) + " more: see ckpt globals");
+        if (said.outside.size() > 2) out.line("", "  +" + decimal(said.outside.size() - 2) + " more: see ckpt globals");
     }
 }
 

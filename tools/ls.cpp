@@ -349,7 +349,7 @@ void print_lines(const std::vector<folded>& lines, const options& wanted) {
                 right(human_bytes(line.nbytes), size_columns);
         if (!line.note.empty()) text += "  " + line.note;
         if (!line.kind.empty()) text += paint(colour::dim, "  " + line.kind);
-        if (line.tensors > 1) text += paint(colour::dim, "  x" + std::to_string(line.tensors));
+        if (line.tensors > 1) text += paint(colour::dim, "  x" + decimal(line.tensors));
         print(text + '\n');
     }
 }

@@ -4,8 +4,8 @@
 #pragma once
 
 #include <ckpt/archive/tar.hpp>
-#include <ckpt/core/sorting.hpp>
 #include <ckpt/core/number.hpp>
+#include <ckpt/core/sorting.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail::tar {
 

@@ -3,10 +3,10 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/number.hpp>
 #include <ckpt/core/sorting.hpp>
 #include <ckpt/pickle/value_access.hpp>
 #include <ckpt/torch/scan.hpp>
-#include <ckpt/core/number.hpp>
 #include <ckpt/torch/tar_checkpoint.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
