@@ -51,9 +51,7 @@ CKPT_DETAIL_DEF error duplicate_key(const state_dict_data& d, std::string_view k
                [&](const std::vector<path_element>& elements, const value&) {
                    located_tensor at{elements, {}, {}};
                    if (at.key() != key || paths.size() == 2) return;
-                   std::string text;
-                   for (const path_element& e : elements) append_path_element(text, e.text, text.empty());
-                   paths.push_back(std::move(text));
+                   paths.push_back(path_text(elements));
                });
     error e{
         .code = errc::key_duplicate, .path = d.path, .detail = "the key " + quoted(key) + " comes from two entries"};
