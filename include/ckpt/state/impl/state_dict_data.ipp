@@ -30,7 +30,7 @@ CKPT_DETAIL_DEF const state_dict_data::entry* state_dict_data::find(std::string_
 }
 
 /// The elements of a path joined by dots, in memory that lives as long as the arena.
-CKPT_DETAIL_DEF std::string_view joined_key(const std::vector<path_element>& elements, arena& memory) {
+inline std::string_view joined_key(const std::vector<path_element>& elements, arena& memory) {
     std::size_t bytes = elements.empty() ? 0 : elements.size() - 1;
     for (const path_element& e : elements) bytes += e.text.size();
     char* text = memory.allocate<char>(bytes + 1);
@@ -44,7 +44,7 @@ CKPT_DETAIL_DEF std::string_view joined_key(const std::vector<path_element>& ele
 }
 
 /// The error for a key that two paths lead to, with both paths: {"a.b": ..., "a": {"b": ...}}.
-CKPT_DETAIL_DEF error duplicate_key(const state_dict_data& d, std::string_view key, const limits& most) {
+inline error duplicate_key(const state_dict_data& d, std::string_view key, const limits& most) {
     std::vector<std::string> paths;
     walk_budget budget{d.root, most.entries};
     (void)walk(d.root, budget, errc::limit, state_dict_parts{},

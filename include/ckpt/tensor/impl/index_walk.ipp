@@ -78,13 +78,13 @@ CKPT_DETAIL_RARE error index_walk::ended(const integer_line& line) {
     return {.code = errc::internal, .detail = "a line of indices that is shorter than its shape"};
 }
 
-CKPT_DETAIL_RARE error wrong_row(const tensor_data& data, std::uint64_t row, std::string what) {
+inline error wrong_row(const tensor_data& data, std::uint64_t row, std::string what) {
     return {.code = errc::indices_invalid,
             .detail = "row " + decimal(row) + " of a " + std::string(name(data.kind)) + " tensor " + std::move(what)};
 }
 
 /// Each tensor of a nested one lies in the buffer that they share. `access`: of sizes, strides and offsets, from 1 on.
-CKPT_DETAIL_RARE result<void> check_nested_rows(const tensor_data& data, std::span<storage_access, 4> access) {
+inline result<void> check_nested_rows(const tensor_data& data, std::span<storage_access, 4> access) {
     const std::span<const named_data> parts = data.extra->parts();
     const auto rows = static_cast<std::uint64_t>(data.shape[0]);
     auto offsets = integer_line::open(parts[3].data, access[3], 0, 0);
@@ -118,7 +118,7 @@ CKPT_DETAIL_RARE result<void> check_nested_rows(const tensor_data& data, std::sp
 }
 
 /// Each row of a jagged tensor lies in its values. `access`: of offsets and lengths, from 1 on.
-CKPT_DETAIL_RARE result<void> check_jagged_rows(const tensor_data& data, std::span<storage_access, 4> access) {
+inline result<void> check_jagged_rows(const tensor_data& data, std::span<storage_access, 4> access) {
     const std::span<const named_data> parts = data.extra->parts();
     const auto rows = static_cast<std::uint64_t>(data.shape[0]);
     const tensor_data& values = parts[0].data;

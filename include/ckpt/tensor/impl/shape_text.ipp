@@ -13,7 +13,8 @@ CKPT_DETAIL_DEF std::string shape_text(std::span<const std::int64_t> numbers, co
     for (std::size_t i = 0; i < numbers.size(); ++i) {
         if (i > 0) out += ", ";
         if (i == style.most) {
-            out += style.counts_rest ? "+" + decimal(std::uint64_t{numbers.size() - i}) + " more" : "...";
+            if (style.counts_rest) ((out += '+') += decimal(std::uint64_t{numbers.size() - i})) += " more";
+            else out += "...";
             break;
         }
         if (numbers[i] < 0 && !style.negative.empty()) out += style.negative;

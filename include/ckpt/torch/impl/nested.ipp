@@ -82,8 +82,8 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 namespace rebuild {
 
 /// What the parts of a jagged tensor must be to each other. `lengths` is null where the rows lie without gaps.
-CKPT_DETAIL_RARE result<void> check_jagged(const call& c, const tensor_data& values, const tensor_data& offsets,
-                                           const tensor_data* lengths, std::int64_t ragged) {
+inline result<void> check_jagged(const call& c, const tensor_data& values, const tensor_data& offsets,
+                                 const tensor_data* lengths, std::int64_t ragged) {
     // The batch is in front; what is ragged has all rows one after another in the values.
     if (values.rank == 0 || values.rank >= call_access::rank_limit(c) || ragged < 1 ||
         static_cast<std::uint64_t>(ragged) > values.rank)

@@ -160,7 +160,7 @@ CKPT_DETAIL_DEF result<container_kind> container_of(const source& from) {
 namespace sniffing {
 
 /// The first eight bytes in hexadecimal: "80 02 7d".
-CKPT_DETAIL_DEF std::string first_bytes(std::string_view text) {
+inline std::string first_bytes(std::string_view text) {
     constexpr char digits[] = "0123456789abcdef";
     std::string out;
     for (std::size_t i = 0; i < std::min<std::size_t>(text.size(), 8); ++i) {
@@ -173,7 +173,7 @@ CKPT_DETAIL_DEF std::string first_bytes(std::string_view text) {
 }
 
 /// Says in `e` what a file is that has no signature, by what its first bytes (`text`) look like.
-CKPT_DETAIL_DEF void name_content(std::string_view text, const source& from, error& e) {
+inline void name_content(std::string_view text, const source& from, error& e) {
     const std::string bytes = decimal(from.size()) + " bytes";
     if (looks_like_html(text)) {
         e.detail = bytes + ": an HTML or XML page";

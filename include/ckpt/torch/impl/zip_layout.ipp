@@ -127,8 +127,8 @@ CKPT_DETAIL_DEF result<void> find_package_pickles(const source& from, const zip_
 }
 
 /// The text of a record of at most 64 bytes, without spaces and ends of lines behind it.
-CKPT_DETAIL_DEF result<std::string> read_short_text(const source& from, const record& r, const inflater& inflate,
-                                                    arena& memory) {
+inline result<std::string> read_short_text(const source& from, const record& r, const inflater& inflate,
+                                           arena& memory) {
     if (r.size > 64)
         return error{.code = errc::zip_bounds,
                      .offset = from.base() + r.header_offset,
@@ -142,12 +142,12 @@ CKPT_DETAIL_DEF result<std::string> read_short_text(const source& from, const re
 }
 
 /// Whether the text is a decimal number from `least` to `most`.
-CKPT_DETAIL_DEF bool read_number(const std::string& text, std::uint64_t least, std::uint64_t most, std::uint64_t& out) {
+inline bool read_number(const std::string& text, std::uint64_t least, std::uint64_t most, std::uint64_t& out) {
     return parse_decimal(text, out) && out >= least && out <= most;
 }
 
-CKPT_DETAIL_DEF result<void> read_version(const source& from, const record& version, const inflater& inflate,
-                                          arena& memory, zip_layout& out) {
+inline result<void> read_version(const source& from, const record& version, const inflater& inflate, arena& memory,
+                                 zip_layout& out) {
     auto text = read_short_text(from, version, inflate, memory);
     if (!text) return std::move(text).error();
     std::uint64_t number = 0;
@@ -161,8 +161,8 @@ CKPT_DETAIL_DEF result<void> read_version(const source& from, const record& vers
     return {};
 }
 
-CKPT_DETAIL_DEF result<void> read_order(const source& from, const record& order, const inflater& inflate, arena& memory,
-                                        zip_layout& out) {
+inline result<void> read_order(const source& from, const record& order, const inflater& inflate, arena& memory,
+                               zip_layout& out) {
     auto text = read_short_text(from, order, inflate, memory);
     if (!text) return std::move(text).error();
     if (*text != "little" && *text != "big")
@@ -176,8 +176,8 @@ CKPT_DETAIL_DEF result<void> read_order(const source& from, const record& order,
 }
 
 /// Only a prediction depends on the alignment, so a strange one costs speed and is not refused.
-CKPT_DETAIL_DEF result<void> read_alignment(const source& from, const record& alignment, const inflater& inflate,
-                                            arena& memory, zip_layout& out) {
+inline result<void> read_alignment(const source& from, const record& alignment, const inflater& inflate, arena& memory,
+                                   zip_layout& out) {
     auto text = read_short_text(from, alignment, inflate, memory);
     if (!text) return std::move(text).error();
     std::uint64_t number = 0;
