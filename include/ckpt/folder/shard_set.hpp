@@ -7,6 +7,7 @@
 #pragma once
 
 #include <ckpt/checkpoint.hpp>
+#include <ckpt/tensor/parts.hpp>
 #include <ckpt/tensor/storage.hpp>
 #include <ckpt/torch/checkpoint_file.hpp>
 

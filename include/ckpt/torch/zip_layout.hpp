@@ -14,6 +14,7 @@
 #include <ckpt/archive/inflater.hpp>
 #include <ckpt/archive/zip_directory.hpp>
 #include <ckpt/core/arena.hpp>
+#include <ckpt/core/byte_order.hpp>
 #include <ckpt/core/limits.hpp>
 #include <ckpt/io/source.hpp>
 
