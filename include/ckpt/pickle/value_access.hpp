@@ -63,3 +63,30 @@ struct call_access {
 };
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail
+
+namespace ckpt::inline CKPT_DETAIL_ABI {
+
+// What every tensor's builder calls is inline in the library.
+
+inline call::call(detail::graph& graph, std::uint32_t node, std::uint64_t& budget, std::uint32_t rank_limit) noexcept
+    : graph_{&graph}, node_{node}, budget_{&budget}, rank_limit_{rank_limit} {
+    const detail::node self = graph.nodes[node];
+    const detail::node more = graph.nodes[node + 1];
+    args = value::of(&graph, self.a);
+    kwargs = value::of(&graph, self.link.c);
+    state = value::of(&graph, more.a);
+    items = {&graph, graph.items_of(more.link.b)};
+}
+
+inline result<value> call::make(const detail::node& n, std::uint64_t bytes) {
+    if (!charge(sizeof(detail::node) + bytes)) return over_budget();
+    return value{graph_, graph_->add(n)};
+}
+
+inline result<value> call::make_tensor(const detail::tensor_data& data) {
+    graph_->tensors.push_back(graph_->memory, data);
+    return make(detail::node::of(detail::node_kind::tensor, static_cast<std::uint32_t>(graph_->tensors.size() - 1)),
+                sizeof data);
+}
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI

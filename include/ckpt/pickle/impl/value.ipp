@@ -20,7 +20,7 @@ CKPT_DETAIL_DEF std::string canonical(const global_name& g) {
 
 CKPT_DETAIL_DEF const detail::node& value::at_node(std::uint32_t index) const noexcept { return graph_->nodes[index]; }
 
-CKPT_DETAIL_DEF detail::node value::self() const noexcept {
+CKPT_DETAIL_INLINE detail::node value::self() const noexcept {
     return graph_ != nullptr ? graph_->nodes[node_] : detail::node{};
 }
 
@@ -380,33 +380,11 @@ CKPT_DETAIL_DEF result<value> call::make_tuple(std::span<const value> elements) 
     return make(n, 0);
 }
 
-CKPT_DETAIL_DEF call::call(detail::graph& graph, std::uint32_t node, std::uint64_t& budget,
-                           std::uint32_t rank_limit) noexcept
-    : graph_{&graph}, node_{node}, budget_{&budget}, rank_limit_{rank_limit} {
-    const detail::node self = graph.nodes[node];
-    const detail::node more = graph.nodes[node + 1];
-    args = value::of(&graph, self.a);
-    kwargs = value::of(&graph, self.link.c);
-    state = value::of(&graph, more.a);
-    items = {&graph, graph.items_of(more.link.b)};
-}
-
 CKPT_DETAIL_DEF ckpt::error call::over_budget() const {
     return {.code = errc::limit,
             .offset = offset(),
             .record = std::string(graph_->record),
             .detail = "building the values of this file needs more memory than limits.made_per_byte allows"};
-}
-
-CKPT_DETAIL_DEF result<value> call::make_tensor(const detail::tensor_data& data) {
-    graph_->tensors.push_back(graph_->memory, data);
-    return make(detail::node::of(detail::node_kind::tensor, static_cast<std::uint32_t>(graph_->tensors.size() - 1)),
-                sizeof data);
-}
-
-CKPT_DETAIL_DEF result<value> call::make(const detail::node& n, std::uint64_t bytes) {
-    if (!charge(sizeof(detail::node) + bytes)) return over_budget();
-    return value{graph_, graph_->add(n)};
 }
 
 CKPT_DETAIL_DEF result<value> call::make_text(detail::node_kind kind, std::string_view text) {
