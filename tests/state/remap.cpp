@@ -141,18 +141,23 @@ TEST_CASE("formulas count in 64 bits to either end, and numbers of names are 31 
         return told.substr(told.rfind(": ") + 2);
     };
     const std::string overflow = "a number does not fit into 64 bits";
-    for (const auto& [fits, last, beyond] :
-         std::vector<std::array<std::string, 3>>{{"9223372036854775806+1", "b.1", most + "+1"},
-                                                 {"(0-" + most + ")+(0-1)", "b.1", "(0-" + most + ")+(0-2)"},
-                                                 {"0-(0-" + most + ")", "b.1", "1-(0-" + most + ")"},
-                                                 {"(0-" + most + ")-1", "b.1", "(0-" + most + ")-2"},
-                                                 {"7*1317624576693539401", "b.1", "2*4611686018427387904"},
-                                                 {"(0-2)*4611686018427387904", "b.1", "(0-3)*3074457345618258603"}}) {
-        CAPTURE(fits);
+    struct pair {
+        std::string fits;
+        std::string last;
+        std::string beyond;
+    };
+    const std::vector<pair> pairs{{"9223372036854775806+1", "b.1", most + "+1"},
+                                  {"(0-" + most + ")+(0-1)", "b.1", "(0-" + most + ")+(0-2)"},
+                                  {"0-(0-" + most + ")", "b.1", "1-(0-" + most + ")"},
+                                  {"(0-" + most + ")-1", "b.1", "(0-" + most + ")-2"},
+                                  {"7*1317624576693539401", "b.1", "2*4611686018427387904"},
+                                  {"(0-2)*4611686018427387904", "b.1", "(0-3)*3074457345618258603"}};
+    for (const pair& at : pairs) {
+        CAPTURE(at.fits);
         // Brought back into the range of names: at either end the quotient is 1, or -2, which is 1 further on.
-        const std::string quotient = '(' + fits + ")/" + most;
-        CHECK(named(quotient + (fits.starts_with("(0-") ? "+3" : "")) == last);
-        CHECK(named('(' + beyond + ")/" + most) == overflow);
+        const std::string quotient = '(' + at.fits + ")/" + most;
+        CHECK(named(quotient + (at.fits.starts_with("(0-") ? "+3" : "")) == at.last);
+        CHECK(named('(' + at.beyond + ")/" + most) == overflow);
     }
     CHECK(named("(0-" + most + "-1)/(0-1)") == overflow);
     CHECK(named("2147483644+i") == "b.2147483647");
