@@ -5,6 +5,7 @@
 #include <ckpt/gpu/plan_data.hpp>
 #include <ckpt/gpu/upload_plan.hpp>
 #include <ckpt/state/shard.hpp>
+#include <ckpt/tensor/convert.hpp>
 
 #include "../support/safetensors_writer.hpp"
 #include "../support/temporary_file.hpp"
