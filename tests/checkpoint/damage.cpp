@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #include <ckpt/ckpt.hpp>
 
+#include "../support/sanitized.hpp"
 #include "../support/torch_writer.hpp"
 
 #include <doctest/doctest.h>
@@ -20,18 +21,6 @@ using ckpt::errc;
 using namespace test_support;
 
 namespace {
-
-#if defined(__SANITIZE_ADDRESS__)
-constexpr bool sanitized = true;
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-constexpr bool sanitized = true;
-#else
-constexpr bool sanitized = false;
-#endif
-#else
-constexpr bool sanitized = false;
-#endif
 
 std::string contents(const char* name) {
     std::ifstream in(std::filesystem::path(CKPT_TEST_DATA) / name, std::ios::binary);

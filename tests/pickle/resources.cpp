@@ -2,6 +2,7 @@
 //
 // SPDX-License-Identifier: MIT
 #include "../support/pickle_writer.hpp"
+#include "../support/sanitized.hpp"
 
 #include <ckpt/torch/scan.hpp>
 
@@ -16,17 +17,6 @@
 
 #if defined(__unix__)
 #include <pthread.h>
-#endif
-
-#if defined(__SANITIZE_ADDRESS__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(memory_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#if !defined(SANITIZED)
-#define SANITIZED 0
 #endif
 
 namespace {
@@ -77,7 +67,7 @@ using namespace test_support::pickles;
 
 namespace {
 
-constexpr double most_seconds = SANITIZED ? 60.0 : 5.0;
+constexpr double most_seconds = test_support::sanitized ? 60.0 : 5.0;
 
 struct cost {
     errc code{};
@@ -301,7 +291,7 @@ TEST_CASE("R1: past a thousand faults, further ones of a kind share a descriptio
 
 #if defined(__unix__)
 TEST_CASE("R2: a thread with a small stack reads, walks and destroys everything") {
-    constexpr std::size_t stack = SANITIZED ? 512 * 1024 : 64 * 1024; // sanitizers make frames larger
+    constexpr std::size_t stack = test_support::sanitized ? 512 * 1024 : 64 * 1024; // sanitizers make frames larger
     static std::size_t visited;
     visited = 0;
     const auto work = [](void*) -> void* {

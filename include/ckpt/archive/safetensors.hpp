@@ -59,9 +59,9 @@ struct safetensors_pair {
 
 struct safetensors_header {
     std::string_view json{};
-    std::uint64_t data_offset{0};             // of the data, in the source
-    std::vector<safetensors_entry> entries{}; // in the header's order
-    std::vector<safetensors_pair> metadata{};
+    std::uint64_t data_offset{0};            // of the data, in the source
+    plain_list<safetensors_entry> entries{}; // in the header's order
+    plain_list<safetensors_pair> metadata{};
     bool has_metadata{};
 
     /// Reads and checks the header; text and shapes live in `memory`.
@@ -94,4 +94,5 @@ inline constexpr std::string_view hint =
 
 #if !defined(CKPT_COMPILED)
 #include <ckpt/archive/impl/safetensors.ipp>
+#include <ckpt/core/plain_list.hpp>
 #endif

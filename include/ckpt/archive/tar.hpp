@@ -26,7 +26,6 @@
 #include <string>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
@@ -115,7 +114,7 @@ class tar_archive {
     [[nodiscard]] static result<void> check_end(const source& from, std::uint64_t at);
     [[nodiscard]] result<void> check_names(const source& from) const;
 
-    std::vector<tar_entry> entries_{};
+    plain_list<tar_entry> entries_{};
     pending global_{};
 };
 
@@ -123,4 +122,5 @@ class tar_archive {
 
 #if !defined(CKPT_COMPILED)
 #include <ckpt/archive/impl/tar.ipp>
+#include <ckpt/core/plain_list.hpp>
 #endif

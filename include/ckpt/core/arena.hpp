@@ -9,6 +9,7 @@
 // (core/scratch.hpp), which keeps the blocks of closed checkpoints for the next one.
 #pragma once
 
+#include <ckpt/core/plain_list.hpp>
 #include <ckpt/core/shared.hpp>
 
 #include <bit>
@@ -19,7 +20,6 @@
 #include <new>
 #include <span>
 #include <type_traits>
-#include <vector>
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
@@ -43,7 +43,7 @@ class block_pool final : public counted {
     }
 
     [[nodiscard]] block take(std::size_t bytes) {
-        std::vector<block>& list = bytes <= block_bytes ? standard_ : large_;
+        plain_list<block>& list = bytes <= block_bytes ? standard_ : large_;
         for (std::size_t i = list.size(); i-- > 0;)
             if (list[i].bytes >= bytes && list[i].bytes / 4 <= (bytes > block_bytes ? bytes : block_bytes)) {
                 const block out = list[i];
@@ -66,8 +66,8 @@ class block_pool final : public counted {
     static void drop(const block& b) noexcept { ::operator delete(b.data, std::align_val_t{block_alignment}); }
 
   private:
-    std::vector<block> standard_{};
-    std::vector<block> large_{};
+    plain_list<block> standard_{};
+    plain_list<block> large_{};
     std::size_t made_{0};
 };
 
@@ -150,7 +150,7 @@ class arena {
     }
 
     shared<block_pool> pool_{};
-    std::vector<block> blocks_{};
+    plain_list<block> blocks_{};
     std::byte* at_{nullptr};
     std::byte* end_{nullptr};
     std::uint64_t total_{0};
@@ -229,8 +229,8 @@ template <class T> class chunked_array {
 
     [[nodiscard]] std::size_t size() const noexcept { return size_; }
     [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
-    [[nodiscard]] T& operator[](std::size_t i) noexcept { return chunks_[i >> shift][i & (chunk - 1)]; }
-    [[nodiscard]] const T& operator[](std::size_t i) const noexcept { return chunks_[i >> shift][i & (chunk - 1)]; }
+    [[nodiscard]] T& operator[](std::size_t i) noexcept { return begin_of(i)[i & (chunk - 1)]; }
+    [[nodiscard]] const T& operator[](std::size_t i) const noexcept { return begin_of(i)[i & (chunk - 1)]; }
     [[nodiscard]] T& back() noexcept { return (*this)[size_ - 1]; }
     /// The elements from `i` to the end of its chunk or of the array: for loops over all of them.
     [[nodiscard]] std::span<const T> run(std::size_t i) const noexcept {
@@ -252,12 +252,12 @@ template <class T> class chunked_array {
 
   private:
     [[nodiscard]] T* begin_chunk(arena& memory) {
-        if ((size_ >> shift) == chunks_.size())
-            chunks_.push_back(reinterpret_cast<T*>(memory.whole_block(block_bytes).data));
-        return chunks_[size_ >> shift];
+        if ((size_ >> shift) == chunks_.size()) chunks_.push_back(memory.whole_block(block_bytes).data);
+        return begin_of(size_);
     }
+    [[nodiscard]] T* begin_of(std::size_t i) const noexcept { return reinterpret_cast<T*>(chunks_[i >> shift]); }
 
-    std::vector<T*> chunks_{};
+    plain_list<std::byte*> chunks_{}; // bytes, so that one kind of vector serves all arrays
     T* next_{nullptr};
     std::size_t size_{0};
 };

@@ -7,6 +7,7 @@
 #include <ckpt/archive/tar.hpp>
 #include <ckpt/checkpoint.hpp>
 #include <ckpt/core/arena.hpp>
+#include <ckpt/core/plain_list.hpp>
 #include <ckpt/core/sorting.hpp>
 #include <ckpt/io/source.hpp>
 #include <ckpt/open_source.hpp>
@@ -71,7 +72,7 @@ CKPT_DETAIL_DEF verify_report checkpoint::verify(bool checksums) const {
 
 CKPT_DETAIL_DEF void checkpoint::check_indices(verify_report& out) const {
     const detail::graph& g = file_->graph();
-    std::vector<const detail::tensor_data*> checked;
+    detail::plain_list<const detail::tensor_data*> checked;
     for (std::size_t i = 0; i < g.tensors.size(); ++i) // what a wrapper consists of was made before it
         if (const detail::tensor_data& t = g.tensors[i];
             t.extra != nullptr && t.kind != layout::wrapper && t.kind != layout::strided)

@@ -78,15 +78,11 @@ inline call::call(detail::graph& graph, std::uint32_t node, std::uint64_t& budge
     items = {&graph, graph.items_of(more.link.b)};
 }
 
-inline result<value> call::make(const detail::node& n, std::uint64_t bytes) {
-    if (!charge(sizeof(detail::node) + bytes)) return over_budget();
-    return value{graph_, graph_->add(n)};
-}
-
 inline result<value> call::make_tensor(const detail::tensor_data& data) {
+    if (!charge(sizeof(detail::node) + sizeof data)) return over_budget();
     graph_->tensors.push_back(graph_->memory, data);
-    return make(detail::node::of(detail::node_kind::tensor, static_cast<std::uint32_t>(graph_->tensors.size() - 1)),
-                sizeof data);
+    const auto number = static_cast<std::uint32_t>(graph_->tensors.size() - 1);
+    return value{graph_, graph_->add(detail::node::of(detail::node_kind::tensor, number))};
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <ckpt/core/error.hpp>
+#include <ckpt/core/function_ref.hpp>
 #include <ckpt/core/result.hpp>
 #include <ckpt/pickle/value.hpp>
 #include <ckpt/state/object_path.hpp>
@@ -98,117 +99,17 @@ struct walk_budget {
     walk_budget(const value& root, std::uint64_t limit) noexcept;
 };
 
-/// Walks depth first and calls `visit(path, value)` for every tensor, array, and, where `enter.leaves()`, every other
-/// value that is not entered. `enter(value)` says whether to go below one. Fails with `code` where the budget is spent.
-template <class Enter, class Visit>
-[[nodiscard]] result<void> walk(const value& root, walk_budget& budget, errc code, Enter&& enter, Visit&& visit) {
-    struct frame {
-        value at;
-        step_cursor cursor;
-        std::size_t before{}; // bytes of the last element of the path that belong to what is around it, or `fresh`
-        bool joins{false};    // a submodule: what is below goes on in the last element of the path
-    };
-    constexpr std::size_t fresh = ~std::size_t{0}; // the step made an element of its own
-    std::vector<frame> stack;
-    std::vector<path_element> path;
-    std::uint64_t path_text = 0;    // bytes that one visit costs who keeps its path
-    std::vector<std::uint8_t> open; // by object id: is on the path
-    const std::uint64_t limit = budget.visits;
-    const std::uint64_t element = enter.leaves() ? 1 : sizeof(path_element);
-    const auto push = [&](const value& v, std::size_t before, bool joins) {
-        if (v.object_id() >= open.size()) open.resize(std::size_t{v.object_id()} + 1 + open.size() / 2);
-        open[v.object_id()] = 1;
-        stack.push_back({v, step_cursor{v, !enter.leaves()}, before, joins});
-    };
-    const auto pop = [&](std::size_t before) {
-        if (before != fresh) {
-            path_text -= path.back().text.size() - before;
-            path.back().text.resize(before);
-            return;
-        }
-        path_text -= path.back().text.size() + element;
-        path.pop_back();
-    };
-    const auto take = [](std::uint64_t& left, std::uint64_t n) {
-        const bool enough = n <= left;
-        left = enough ? left - n : 0;
-        return enough;
-    };
-    const auto too_many = [&] {
-        return error{.code = code,
-                     .detail = "more than " + decimal(limit) +
-                               " values are below this one, counted under every path that reaches them",
-                     .hint = "select a smaller part by its path"};
-    };
-    const auto too_far = [&] {
-        return error{.code = code,
-                     .detail = "the paths below this value cost more than the size of the pickle allows: its "
-                               "containers are shared, or nested, very often",
-                     .hint = "select a smaller part by its path"};
-    };
-    if (!is_walked(root.kind()) || !enter(root)) {
-        visit(path, root);
-        return {};
-    }
-    push(root, fresh, false);
-    while (!stack.empty()) {
-        value key{};
-        value below{};
-        std::uint64_t position = 0;
-        if (!stack.back().cursor.next(key, position, below)) {
-            open[stack.back().at.object_id()] = 0;
-            const std::size_t before = stack.back().before;
-            stack.pop_back();
-            if (!path.empty()) pop(before);
-            continue;
-        }
-        if (!take(budget.steps, 1)) return too_far();
-        const bool walked = is_walked(below.kind()) && enter(below);
-        if (walked && below.object_id() < open.size() && open[below.object_id()] != 0) continue; // a cycle
-        if (!walked && is_walked(below.kind()) && !enter.leaves()) continue;
-        std::size_t before = fresh;
-        if (stack.back().joins) {
-            before = path.back().text.size();
-            (path.back().text += '.') += key_text(key);
-            path_text += path.back().text.size() - before;
-        } else {
-            path.push_back(key ? path_element{key_text(key), key.kind() == kind::integer}
-                               : path_element{decimal(position), true});
-            path_text += path.back().text.size() + element;
-        }
-        if (!take(budget.steps, path.back().text.size() / 64) || path_text > budget.text) return too_far();
-        if (walked) {
-            push(below, before, stack.back().at.is_module() && below.is_module());
-            if (!take(budget.steps, stack.back().cursor.cost())) return too_far();
-            continue;
-        }
-        if (enter.leaves() || below.kind() == kind::tensor || below.kind() == kind::array) {
-            if (!take(budget.visits, 1)) return too_many();
-            if (!take(budget.text, path_text)) return too_far();
-            visit(path, below);
-        }
-        pop(before);
-    }
-    return {};
-}
+/// What a walk calls: with the path to a value, and the value.
+using walk_visitor = function_ref<void(const std::vector<path_element>&, const value&)>;
 
-/// Goes where tensors are, and nowhere else.
-class toward_tensors {
-  public:
-    explicit toward_tensors(const value& root) : reach_{root} {}
-    [[nodiscard]] bool operator()(const value& v) const noexcept { return reach_.has_tensors(v); }
-    [[nodiscard]] static bool leaves() noexcept { return false; }
+/// Walks depth first to every tensor and array, and calls `visit` for each, once for every path that leads to it.
+/// Fails with `code` where the budget is spent.
+[[nodiscard]] result<void> walk_tensors(const value& root, walk_budget& budget, errc code, walk_visitor visit);
 
-  private:
-    tensor_reach reach_;
-};
-
-/// What belongs to a state_dict: dictionaries, lists, tuples and modules. Other objects and leaves are told as they
-/// are.
-struct state_dict_parts {
-    [[nodiscard]] bool operator()(const value& v) const noexcept { return v.kind() != kind::object || v.is_module(); }
-    [[nodiscard]] static bool leaves() noexcept { return true; }
-};
+/// Walks depth first through what belongs to a state_dict, which is dictionaries, lists, tuples and modules, and calls
+/// `visit` for everything else: tensors, leaves, and other objects as a whole. Fails with `code` where the budget is
+/// spent.
+[[nodiscard]] result<void> walk_state_dict(const value& root, walk_budget& budget, errc code, walk_visitor visit);
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail
 

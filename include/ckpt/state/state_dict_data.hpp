@@ -8,6 +8,7 @@
 
 #include <ckpt/core/arena.hpp>
 #include <ckpt/core/limits.hpp>
+#include <ckpt/core/plain_list.hpp>
 #include <ckpt/core/result.hpp>
 #include <ckpt/core/shared.hpp>
 #include <ckpt/pickle/value.hpp>
@@ -44,9 +45,9 @@ struct state_dict_data final : counted {
     shared<storage_source> storages{}; // copies of storages, or what gathers tensors; null where the file's serve
     const storage_source* source{nullptr};
     arena memory{}; // keys that were joined
-    std::vector<entry> entries{};
+    plain_list<entry> entries{};
     std::vector<std::uint32_t> by_key{}; // numbers of entries, sorted by key
-    std::vector<other> others{};
+    plain_list<other> others{};
     std::size_t refused{0};
     std::string path{}; // where the dictionary stands in the file
     value root{};

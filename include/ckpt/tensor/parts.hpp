@@ -8,6 +8,7 @@
 
 #include <ckpt/core/arena.hpp>
 #include <ckpt/core/index_table.hpp>
+#include <ckpt/core/plain_list.hpp>
 #include <ckpt/tensor/geometry.hpp>
 #include <ckpt/tensor/layout.hpp>
 #include <ckpt/tensor/storage.hpp>
@@ -17,7 +18,6 @@
 #include <new>
 #include <span>
 #include <string_view>
-#include <vector>
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
@@ -119,7 +119,7 @@ class part_copies {
     void remember(const pair& copied);
 
     arena& memory_;
-    std::vector<pair> known_{};
+    plain_list<pair> known_{};
     growing_index_table table_{}; // of known_
 };
 

@@ -18,6 +18,7 @@
 #include <ckpt/core/checked.hpp>
 #include <ckpt/core/index_table.hpp>
 #include <ckpt/core/limits.hpp>
+#include <ckpt/core/plain_list.hpp>
 #include <ckpt/io/source.hpp>
 #include <ckpt/pickle/graph.hpp>
 #include <ckpt/pickle/machine.hpp>
@@ -72,8 +73,8 @@ struct legacy_storage {
 };
 
 struct legacy_layout {
-    std::vector<legacy_storage> storages{}; // in the order of the file
-    std::uint64_t end{};                    // in the source, behind the last storage
+    plain_list<legacy_storage> storages{}; // in the order of the file
+    std::uint64_t end{};                   // in the source, behind the last storage
 
     /// Parses the pickles into `g`, whose root is then the object, not resolved yet. `g.record` is set; `base` is where
     /// the source's first byte lies in the file.
@@ -93,7 +94,7 @@ struct legacy_layout {
     [[nodiscard]] static bool is_what_it_should_be(const graph& g, std::size_t i, std::uint32_t root) noexcept;
 
     /// The keys that the object names, sorted by text, each with what its first persistent id says.
-    [[nodiscard]] static std::vector<named> named_by(const graph& g);
+    [[nodiscard]] static plain_list<named> named_by(const graph& g);
 
     /// Follows the raw section from `at` on.
     [[nodiscard]] result<void> place(const source& from, std::uint64_t base, std::uint64_t at, const graph& g,
@@ -128,7 +129,7 @@ class legacy_keys final : public storage_maker {
     stream_maker& places_;
     std::vector<std::uint32_t> numbers_{};
     std::vector<std::uint32_t> sorted_{}; // by key
-    std::vector<known_view> views_{};
+    plain_list<known_view> views_{};
     growing_index_table by_key_{}; // of views_
     std::uint32_t last_{0};
 };

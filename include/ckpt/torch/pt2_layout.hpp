@@ -14,6 +14,7 @@
 #include <ckpt/core/arena.hpp>
 #include <ckpt/core/json.hpp>
 #include <ckpt/core/limits.hpp>
+#include <ckpt/core/plain_list.hpp>
 #include <ckpt/io/source.hpp>
 #include <ckpt/tensor/dtype.hpp>
 #include <ckpt/tensor/geometry.hpp>
@@ -53,7 +54,7 @@ struct pt2_config {
     std::string_view model{};
     std::string_view folder{}; // "archive/data/weights/"
     bool constants{false};
-    std::vector<pt2_entry> entries{};
+    plain_list<pt2_entry> entries{};
 };
 
 /// The dtype for a number of schema.py's ScalarType.
@@ -97,7 +98,7 @@ class pt2_config_reader {
     pt2_config_reader(std::string_view text, arena& memory) : json_{text, memory}, memory_{memory} {}
 
     /// {"config": {name: {...}}}
-    [[nodiscard]] bool read(std::vector<pt2_entry>& out);
+    [[nodiscard]] bool read(plain_list<pt2_entry>& out);
     [[nodiscard]] std::string_view fault() const noexcept {
         return json_.fault().empty() ? "a number beyond what a size can be" : json_.fault();
     }

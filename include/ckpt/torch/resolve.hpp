@@ -10,6 +10,7 @@
 #pragma once
 
 #include <ckpt/core/limits.hpp>
+#include <ckpt/core/plain_list.hpp>
 #include <ckpt/pickle/keys.hpp>
 #include <ckpt/pickle/value.hpp>
 #include <ckpt/torch/legacy_layout.hpp>
@@ -144,7 +145,7 @@ class resolver {
     std::uint64_t made_left_;
     std::uint64_t work_left_;
     storage_class_memory last_class_{};
-    std::vector<frame> stack_{};
+    plain_list<frame> stack_{};
     std::vector<std::uint32_t> objects_{}; // inert, with a state
     std::optional<error> fatal_{};         // why the file does not open, where it is more than a spent budget
     int depth_{0};                         // of checkpoints in bytes of checkpoints

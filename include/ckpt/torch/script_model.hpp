@@ -10,6 +10,7 @@
 
 #include <ckpt/core/arena.hpp>
 #include <ckpt/core/json.hpp>
+#include <ckpt/core/plain_list.hpp>
 #include <ckpt/tensor/dtype.hpp>
 
 #include <algorithm>
@@ -44,7 +45,7 @@ struct script_member {
 struct script_module {
     std::string_view name{};
     std::uint32_t parent{0}; // its number; the first module is the main one
-    std::vector<script_member> members{};
+    plain_list<script_member> members{};
 };
 
 /// The dtype for a name of caffe2.TensorProto.DataType.
@@ -67,7 +68,7 @@ class script_model_reader {
     script_model_reader(std::string_view text, arena& memory) : json_{text, memory}, memory_{memory} {}
 
     std::vector<script_module> modules{}; // parents before children
-    std::vector<script_tensor> tensors{};
+    plain_list<script_tensor> tensors{};
 
     [[nodiscard]] bool read();
     [[nodiscard]] std::string_view fault() const noexcept {

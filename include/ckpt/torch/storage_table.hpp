@@ -11,6 +11,7 @@
 #include <ckpt/archive/inflater.hpp>
 #include <ckpt/archive/zip_directory.hpp>
 #include <ckpt/core/arena.hpp>
+#include <ckpt/core/plain_list.hpp>
 #include <ckpt/io/source.hpp>
 #include <ckpt/pickle/graph.hpp>
 #include <ckpt/tensor/storage.hpp>
@@ -92,7 +93,7 @@ class storage_table final : public storage_source, public storage_maker {
 
     const inflater& inflate_;
     arena& memory_;
-    std::vector<storage_folder> folders_{};
+    plain_list<storage_folder> folders_{};
     std::vector<known_archive> archives_{};
     std::size_t archive_{0}; // of the last folder
     std::string name_{};     // of a record, made anew for each key that is looked up

@@ -20,6 +20,7 @@
 #include <ckpt/core/arena.hpp>
 #include <ckpt/core/checked.hpp>
 #include <ckpt/core/limits.hpp>
+#include <ckpt/core/plain_list.hpp>
 #include <ckpt/core/scratch.hpp>
 #include <ckpt/io/source.hpp>
 #include <ckpt/pickle/graph.hpp>
@@ -41,7 +42,6 @@
 #include <string>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
@@ -67,7 +67,7 @@ class tar_objects final : public storage_maker {
         node what{};
     };
     storage_maker& storages_;
-    std::vector<entry> known_{};
+    plain_list<entry> known_{};
 };
 
 /// Who is shown every pickle of a checkpoint's archive: a scan for globals, which opening does not need.

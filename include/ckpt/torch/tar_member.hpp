@@ -10,6 +10,7 @@
 #pragma once
 
 #include <ckpt/archive/tar.hpp>
+#include <ckpt/core/plain_list.hpp>
 #include <ckpt/core/result.hpp>
 #include <ckpt/io/source.hpp>
 #include <ckpt/torch/sniff.hpp>
@@ -18,7 +19,6 @@
 #include <string>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
@@ -35,9 +35,9 @@ struct tar_member {
     [[nodiscard]] static result<tar_member> open(const shared<source>& from, const tar_entry& e);
     /// Without the "./" that tar writes before names.
     [[nodiscard]] static std::string_view plain(std::string_view name) noexcept;
-    [[nodiscard]] static std::vector<const tar_entry*> members(const tar_archive& archive);
-    [[nodiscard]] static std::string list(const std::vector<const tar_entry*>& entries);
-    [[nodiscard]] static bool of_ranks(const std::vector<const tar_entry*>& entries) noexcept;
+    [[nodiscard]] static plain_list<const tar_entry*> members(const tar_archive& archive);
+    [[nodiscard]] static std::string list(const plain_list<const tar_entry*>& entries);
+    [[nodiscard]] static bool of_ranks(const plain_list<const tar_entry*>& entries) noexcept;
 };
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

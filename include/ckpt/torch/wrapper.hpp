@@ -11,6 +11,7 @@
 // torch/distributed/_shard/sharded_tensor.
 #pragma once
 
+#include <ckpt/core/plain_list.hpp>
 #include <ckpt/torch/rebuild.hpp>
 
 #include <algorithm>
@@ -34,7 +35,7 @@ class part_collector {
     /// Looks through a state: a dictionary, a pair of one (or None) and the slots, or what the class chose to keep.
     void collect(const value& state) { attributes(state, {}, 0); }
 
-    [[nodiscard]] std::vector<named_data>& parts() noexcept { return parts_; }
+    [[nodiscard]] plain_list<named_data>& parts() noexcept { return parts_; }
     /// Attributes are nested too deeply, or too many of them are containers.
     [[nodiscard]] bool too_deep() const noexcept { return too_deep_; }
 
@@ -54,7 +55,7 @@ class part_collector {
     [[nodiscard]] bool pay(std::uint64_t n) noexcept { return !call_access::over_limit(call_) && call_.charge(n); }
 
     call& call_;
-    std::vector<named_data> parts_{};
+    plain_list<named_data> parts_{};
     std::vector<std::uint32_t> entered_{};
     bool too_deep_{false};
 };
@@ -88,7 +89,7 @@ inline constexpr std::size_t most_shown = 16; // elements of lists in texts for 
 /// The local shards of a torch.distributed._shard.sharded_tensor.ShardedTensor, whose state is (shards, metadata,
 /// process group, sharding specification, init_rrefs).
 [[nodiscard]] result<void> read_shards(call& c, const value& state, const tensor_data& whole,
-                                       std::vector<named_data>& parts, tensor_extra& extra, std::string& placement);
+                                       plain_list<named_data>& parts, tensor_extra& extra, std::string& placement);
 
 [[nodiscard]] bool is_distributed(std::string_view class_name, std::string_view name) noexcept;
 

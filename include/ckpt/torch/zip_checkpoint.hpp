@@ -15,6 +15,7 @@
 #include <ckpt/archive/zip_verify.hpp>
 #include <ckpt/core/arena.hpp>
 #include <ckpt/core/limits.hpp>
+#include <ckpt/core/plain_list.hpp>
 #include <ckpt/core/scratch.hpp>
 #include <ckpt/io/source.hpp>
 #include <ckpt/pickle/graph.hpp>
@@ -50,7 +51,7 @@ struct opened_pickle {
 struct opened_zip {
     zip_archive archive{};
     zip_layout layout{};
-    std::vector<opened_pickle> pickles{};
+    plain_list<opened_pickle> pickles{};
 
     [[nodiscard]] static result<opened_zip> read(const source& from, const limits& budget, const inflater& inflate,
                                                  arena& memory);
@@ -86,7 +87,7 @@ struct nested_zip final : public counted {
 /// Pickles that lie in an archive beside those that make its root: of TorchScript what is for debugging and for mobile,
 /// of PT2 those of whole files inside it.
 struct other_pickles {
-    std::vector<opened_pickle> pickles{};
+    plain_list<opened_pickle> pickles{};
     std::optional<error> fault{}; // of the first that could not be had
 
     /// `memory` outlives it.

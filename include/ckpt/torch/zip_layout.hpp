@@ -16,6 +16,7 @@
 #include <ckpt/core/arena.hpp>
 #include <ckpt/core/byte_order.hpp>
 #include <ckpt/core/limits.hpp>
+#include <ckpt/core/plain_list.hpp>
 #include <ckpt/io/source.hpp>
 
 #include <algorithm>
@@ -24,7 +25,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <vector>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
@@ -61,8 +61,8 @@ struct zip_pickle {
 
 struct zip_layout {
     zip_kind kind{zip_kind::torch_save};
-    std::string_view folder{};         // with its slash: "archive/", or empty
-    std::vector<zip_pickle> pickles{}; // none for the kinds of PT2
+    std::string_view folder{};        // with its slash: "archive/", or empty
+    plain_list<zip_pickle> pickles{}; // none for the kinds of PT2
     byte_order order{byte_order::little};
     bool order_recorded{false};
     std::uint64_t alignment{64};

@@ -346,6 +346,11 @@ CKPT_DETAIL_DEF result<value> value::find(std::string_view path) const {
     return here;
 }
 
+CKPT_DETAIL_DEF result<value> call::make(const detail::node& n, std::uint64_t bytes) {
+    if (!charge(sizeof(detail::node) + bytes)) return over_budget();
+    return value{graph_, graph_->add(n)};
+}
+
 CKPT_DETAIL_DEF result<value> call::make_int(std::int64_t v) {
     detail::node n = detail::node::of(detail::node_kind::integer);
     n.integer = v;

@@ -46,8 +46,9 @@ CKPT_DETAIL_DEF tensor_count count_tensors(const value& dictionary, walk_budget&
         out.direct += e.mapped.kind() == kind::tensor;
     }
     budget.text = no_offset; // no path is kept
-    (void)walk(dictionary, budget, errc::limit, state_dict_parts{},
-               [&out](const std::vector<path_element>&, const value& v) { out.below += v.kind() == kind::tensor; });
+    (void)walk_state_dict(dictionary, budget, errc::limit, [&out](const std::vector<path_element>&, const value& v) {
+        out.below += v.kind() == kind::tensor;
+    });
     return out;
 }
 

@@ -154,4 +154,142 @@ CKPT_DETAIL_DEF walk_budget::walk_budget(const value& root, std::uint64_t limit)
     text = 16 * bytes + (std::uint64_t{64} << 20);
 }
 
+/// One walk: a stack of the containers on the present path, each with the steps that are left in it.
+class object_walk {
+  public:
+    /// `reach`: where tensors are, to go nowhere else; null to go through a state_dict.
+    object_walk(walk_budget& budget, errc code, const tensor_reach* reach, walk_visitor visit)
+        : budget_{budget}, code_{code}, limit_{budget.visits}, reach_{reach}, visit_{visit} {}
+
+    [[nodiscard]] result<void> run(const value& root) {
+        if (!is_walked(root.kind()) || !enters(root)) {
+            visit_(path_, root);
+            return {};
+        }
+        push(root, fresh, false);
+        while (!stack_.empty()) {
+            value key{};
+            value below{};
+            std::uint64_t position = 0;
+            if (!stack_.back().cursor.next(key, position, below)) {
+                leave();
+                continue;
+            }
+            const spent what = take(budget_.steps, 1) ? step(key, position, below) : spent::paths;
+            if (what != spent::none) return what == spent::visits ? too_many() : too_far();
+        }
+        return {};
+    }
+
+  private:
+    /// Which budget is spent.
+    enum class spent : std::uint8_t { none, visits, paths };
+    struct frame {
+        value at;
+        step_cursor cursor;
+        std::size_t before{}; // bytes of the last element of the path that belong to what is around it, or `fresh`
+        bool joins{false};    // a submodule: what is below goes on in the last element of the path
+    };
+    static constexpr std::size_t fresh = ~std::size_t{0}; // the step made an element of its own
+
+    [[nodiscard]] bool leaves() const noexcept { return reach_ == nullptr; }
+    [[nodiscard]] bool enters(const value& v) const noexcept {
+        return reach_ != nullptr ? reach_->has_tensors(v) : v.kind() != kind::object || v.is_module();
+    }
+
+    void push(const value& v, std::size_t before, bool joins) {
+        if (v.object_id() >= open_.size()) open_.resize(std::size_t{v.object_id()} + 1 + open_.size() / 2);
+        open_[v.object_id()] = 1;
+        stack_.push_back({v, step_cursor{v, !leaves()}, before, joins});
+    }
+    void leave() {
+        open_[stack_.back().at.object_id()] = 0;
+        const std::size_t before = stack_.back().before;
+        stack_.pop_back();
+        if (!path_.empty()) shorten(before);
+    }
+
+    /// Makes the path longer by one step. What was before it, for `shorten`.
+    [[nodiscard]] std::size_t lengthen(const value& key, std::uint64_t position) {
+        if (stack_.back().joins) {
+            const std::size_t before = path_.back().text.size();
+            (path_.back().text += '.') += key_text(key);
+            path_text_ += path_.back().text.size() - before;
+            return before;
+        }
+        path_.push_back(key ? path_element{key_text(key), key.kind() == kind::integer}
+                            : path_element{decimal(position), true});
+        path_text_ += path_.back().text.size() + element_bytes();
+        return fresh;
+    }
+    void shorten(std::size_t before) {
+        if (before != fresh) {
+            path_text_ -= path_.back().text.size() - before;
+            path_.back().text.resize(before);
+            return;
+        }
+        path_text_ -= path_.back().text.size() + element_bytes();
+        path_.pop_back();
+    }
+    [[nodiscard]] std::uint64_t element_bytes() const noexcept { return leaves() ? 1 : sizeof(path_element); }
+
+    /// Goes one step on: below the value, past it, or only tells of it.
+    [[nodiscard]] spent step(const value& key, std::uint64_t position, const value& below) {
+        const bool walked = is_walked(below.kind()) && enters(below);
+        if (walked && below.object_id() < open_.size() && open_[below.object_id()] != 0) return spent::none; // a cycle
+        if (!walked && is_walked(below.kind()) && !leaves()) return spent::none;
+        const std::size_t before = lengthen(key, position);
+        if (!take(budget_.steps, path_.back().text.size() / 64) || path_text_ > budget_.text) return spent::paths;
+        if (walked) {
+            push(below, before, stack_.back().at.is_module() && below.is_module());
+            if (!take(budget_.steps, stack_.back().cursor.cost())) return spent::paths;
+            return spent::none;
+        }
+        if (leaves() || below.kind() == kind::tensor || below.kind() == kind::array) {
+            if (!take(budget_.visits, 1)) return spent::visits;
+            if (!take(budget_.text, path_text_)) return spent::paths;
+            visit_(path_, below);
+        }
+        shorten(before);
+        return spent::none;
+    }
+
+    [[nodiscard]] static bool take(std::uint64_t& left, std::uint64_t n) noexcept {
+        const bool enough = n <= left;
+        left = enough ? left - n : 0;
+        return enough;
+    }
+    [[nodiscard]] error too_many() const {
+        return {.code = code_,
+                .detail = "more than " + decimal(limit_) +
+                          " values are below this one, counted under every path that reaches them",
+                .hint = "select a smaller part by its path"};
+    }
+    [[nodiscard]] error too_far() const {
+        return {.code = code_,
+                .detail = "the paths below this value cost more than the size of the pickle allows: its containers are "
+                          "shared, or nested, very often",
+                .hint = "select a smaller part by its path"};
+    }
+
+    walk_budget& budget_;
+    errc code_;
+    std::uint64_t limit_;
+    const tensor_reach* reach_;
+    walk_visitor visit_;
+    std::vector<frame> stack_{};
+    std::vector<path_element> path_{};
+    std::uint64_t path_text_{0};       // bytes that one visit costs who keeps its path
+    std::vector<std::uint8_t> open_{}; // by object id: is on the path
+};
+
+CKPT_DETAIL_DEF result<void> walk_tensors(const value& root, walk_budget& budget, errc code, walk_visitor visit) {
+    const tensor_reach reach{root};
+    return object_walk{budget, code, &reach, visit}.run(root);
+}
+
+CKPT_DETAIL_DEF result<void> walk_state_dict(const value& root, walk_budget& budget, errc code, walk_visitor visit) {
+    return object_walk{budget, code, nullptr, visit}.run(root);
+}
+
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/plain_list.hpp>
 #include <ckpt/core/sorting.hpp>
 #include <ckpt/state/owned_storages.hpp>
 
@@ -11,7 +12,7 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 CKPT_DETAIL_DEF shared<owned_storages> owned_storages::read(const storage_source& from,
                                                             std::span<const tensor_data*> tensors) {
     auto out = detail::make_shared<owned_storages>();
-    std::vector<source_storage> wanted;
+    plain_list<source_storage> wanted;
     std::vector<std::uint32_t> numbers; // here, by the storage's number there
     const auto change = [&](tensor_data& t) {
         if (t.refusal != nullptr || t.kind != layout::strided) return;

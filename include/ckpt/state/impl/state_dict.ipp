@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/plain_list.hpp>
 #include <ckpt/state/nearest.hpp>
 #include <ckpt/state/owned_storages.hpp>
 #include <ckpt/state/state_dict.hpp>
@@ -50,7 +51,7 @@ CKPT_DETAIL_DEF std::vector<state_dict::other> state_dict::others() const& {
 }
 
 CKPT_DETAIL_DEF state_dict state_dict::owned() const {
-    std::vector<const detail::tensor_data*> tensors;
+    detail::plain_list<const detail::tensor_data*> tensors;
     tensors.reserve(size());
     for (const auto& e : data_->entries) tensors.push_back(e.data);
     auto out = detail::make_shared<detail::state_dict_data>();

@@ -47,12 +47,11 @@ inline std::string_view joined_key(const std::vector<path_element>& elements, ar
 inline error duplicate_key(const state_dict_data& d, std::string_view key, const limits& most) {
     std::vector<std::string> paths;
     walk_budget budget{d.root, most.entries};
-    (void)walk(d.root, budget, errc::limit, state_dict_parts{},
-               [&](const std::vector<path_element>& elements, const value&) {
-                   located_tensor at{elements, {}, {}};
-                   if (at.key() != key || paths.size() == 2) return;
-                   paths.push_back(path_text(elements));
-               });
+    (void)walk_state_dict(d.root, budget, errc::limit, [&](const std::vector<path_element>& elements, const value&) {
+        located_tensor at{elements, {}, {}};
+        if (at.key() != key || paths.size() == 2) return;
+        paths.push_back(path_text(elements));
+    });
     error e{
         .code = errc::key_duplicate, .path = d.path, .detail = "the key " + quoted(key) + " comes from two entries"};
     if (paths.size() == 2) e.detail += ": " + quoted(paths[0]) + " and " + quoted(paths[1]);
@@ -69,18 +68,18 @@ CKPT_DETAIL_DEF result<state_dict> make_state_dict(const value& root, std::strin
     out->root = root;
     auto& d = *out;
     walk_budget budget{root, most.entries};
-    auto walked = walk(root, budget, errc::limit, state_dict_parts{},
-                       [&](const std::vector<path_element>& elements, const value& v) {
-                           if (elements.empty()) return; // a lone tensor is no state_dict
-                           const std::string_view key = joined_key(elements, d.memory);
-                           if (v.kind() == kind::tensor || v.kind() == kind::array) {
-                               const tensor_data* data = tensor_access::data(*v.as_tensor());
-                               d.refused += data->refusal != nullptr;
-                               d.entries.push_back({key, data});
-                           } else {
-                               d.others.push_back({key, v});
-                           }
-                       });
+    auto walked =
+        walk_state_dict(root, budget, errc::limit, [&](const std::vector<path_element>& elements, const value& v) {
+            if (elements.empty()) return; // a lone tensor is no state_dict
+            const std::string_view key = joined_key(elements, d.memory);
+            if (v.kind() == kind::tensor || v.kind() == kind::array) {
+                const tensor_data* data = tensor_access::data(*v.as_tensor());
+                d.refused += data->refusal != nullptr;
+                d.entries.push_back({key, data});
+            } else {
+                d.others.push_back({key, v});
+            }
+        });
     if (!walked) {
         error e = std::move(walked).error();
         e.path = d.path;

@@ -23,11 +23,11 @@ CKPT_DETAIL_DEF std::string located_tensor::key() const {
 CKPT_DETAIL_DEF result<std::vector<located_tensor>> find_tensors(const value& root, std::uint64_t limit) {
     std::vector<located_tensor> out;
     detail::walk_budget budget{root, limit};
-    auto done = detail::walk(root, budget, errc::output_limit, detail::toward_tensors{root},
-                             [&](const std::vector<path_element>& path, const value& v) {
-                                 if (v.kind() != kind::tensor && v.kind() != kind::array) return;
-                                 out.push_back({path, *v.as_tensor(), v});
-                             });
+    auto done = detail::walk_tensors(root, budget, errc::output_limit,
+                                     [&](const std::vector<path_element>& path, const value& v) {
+                                         if (v.kind() != kind::tensor && v.kind() != kind::array) return;
+                                         out.push_back({path, *v.as_tensor(), v});
+                                     });
     if (!done) return std::move(done).error();
     return out;
 }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <ckpt/core/hash.hpp>
+#include <ckpt/core/plain_list.hpp>
 #include <ckpt/core/sorting.hpp>
 #include <ckpt/torch/legacy_layout.hpp>
 
@@ -67,7 +68,7 @@ CKPT_DETAIL_DEF result<legacy_layout> legacy_layout::read(const source& from, co
     }
     g.root = roots[3];
     g.pending = pending;
-    std::vector<named> ids = named_by(g);
+    plain_list<named> ids = named_by(g);
     legacy_layout out;
     if (auto placed = out.place(from, base, pickles.at[5], g, roots[4], ids); !placed) return std::move(placed).error();
     for (const named& id : ids)
@@ -88,8 +89,8 @@ CKPT_DETAIL_DEF bool legacy_layout::is_what_it_should_be(const graph& g, std::si
     }
 }
 
-CKPT_DETAIL_DEF std::vector<legacy_layout::named> legacy_layout::named_by(const graph& g) {
-    std::vector<named> out;
+CKPT_DETAIL_DEF plain_list<legacy_layout::named> legacy_layout::named_by(const graph& g) {
+    plain_list<named> out;
     storage_class_memory last{};
     for (std::size_t i = 0; i < g.pending.size(); ++i) {
         const node& n = g.nodes[g.pending[i]];
@@ -117,7 +118,7 @@ CKPT_DETAIL_DEF std::vector<legacy_layout::named> legacy_layout::named_by(const 
         std::size_t kept = 0;
         for (std::size_t i = 0; i < out.size(); ++i)
             if (i == 0 || compare(out[kept - 1], out[i]) != 0) out[kept++] = out[i];
-        out.resize(kept);
+        out.shrink(kept);
     }
     return out;
 }

@@ -5,11 +5,12 @@
 
 #include <ckpt/archive/inflate.hpp>
 #include <ckpt/archive/zip_format.hpp>
+#include <ckpt/core/plain_list.hpp>
 #include <ckpt/torch/pt2_layout.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-CKPT_DETAIL_RARE bool pt2_config_reader::read(std::vector<pt2_entry>& out) {
+CKPT_DETAIL_RARE bool pt2_config_reader::read(plain_list<pt2_entry>& out) {
     return json_.members([&](std::string_view member) {
         if (member != "config") return json_.skip();
         return json_.members([&](std::string_view name) {

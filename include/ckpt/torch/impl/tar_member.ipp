@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/plain_list.hpp>
 #include <ckpt/core/short_list.hpp>
 #include <ckpt/torch/tar_member.hpp>
 
@@ -19,7 +20,7 @@ CKPT_DETAIL_RARE result<tar_member> tar_member::find(const shared<source>& from,
                      .hint = "give the name as tar -t lists it"};
     }
     // A pickle is told by little, so a member that only looks like one counts where nothing else does.
-    std::vector<const tar_entry*> certain, pickles;
+    plain_list<const tar_entry*> certain, pickles;
     for (const tar_entry& e : archive.entries()) {
         if (e.kind != tar_kind::file) continue;
         auto part = source::part(from, e.offset, e.size);
@@ -30,7 +31,7 @@ CKPT_DETAIL_RARE result<tar_member> tar_member::find(const shared<source>& from,
             certain.push_back(&e);
         else if (*is == container_kind::pickle) pickles.push_back(&e);
     }
-    const std::vector<const tar_entry*>& found = certain.empty() ? pickles : certain;
+    const plain_list<const tar_entry*>& found = certain.empty() ? pickles : certain;
     if (found.size() == 1) return open(from, *found.front());
     error e{.code = errc::container_not_supported, .offset = from->base()};
     if (found.empty()) {
@@ -59,14 +60,14 @@ CKPT_DETAIL_RARE std::string_view tar_member::plain(std::string_view name) noexc
     return name;
 }
 
-CKPT_DETAIL_RARE std::vector<const tar_entry*> tar_member::members(const tar_archive& archive) {
-    std::vector<const tar_entry*> out;
+CKPT_DETAIL_RARE plain_list<const tar_entry*> tar_member::members(const tar_archive& archive) {
+    plain_list<const tar_entry*> out;
     for (const tar_entry& e : archive.entries())
         if (e.kind != tar_kind::folder) out.push_back(&e);
     return out;
 }
 
-CKPT_DETAIL_RARE std::string tar_member::list(const std::vector<const tar_entry*>& entries) {
+CKPT_DETAIL_RARE std::string tar_member::list(const plain_list<const tar_entry*>& entries) {
     std::string out = decimal(std::uint64_t{entries.size()}) + (entries.size() == 1 ? " member" : " members");
     if (entries.empty()) return out;
     out += " (";
@@ -77,7 +78,7 @@ CKPT_DETAIL_RARE std::string tar_member::list(const std::vector<const tar_entry*
     return out + ')';
 }
 
-CKPT_DETAIL_RARE bool tar_member::of_ranks(const std::vector<const tar_entry*>& entries) noexcept {
+CKPT_DETAIL_RARE bool tar_member::of_ranks(const plain_list<const tar_entry*>& entries) noexcept {
     for (const tar_entry* e : entries)
         if (e->name.find("mp_rank_") == std::string_view::npos) return false;
     return true;

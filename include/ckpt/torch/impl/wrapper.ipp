@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/plain_list.hpp>
 #include <ckpt/torch/wrapper.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail::rebuild {
@@ -135,7 +136,7 @@ CKPT_DETAIL_RARE const rank_place* place_of(call& c, const value& spec, std::uin
     rank_place out;
     out.is_known = read_list(attribute_of(c, mesh, "_coordinate_on_dim"), here) && here.size() == sizes.size();
     out.ranks = 1;
-    std::vector<mesh_cut> cuts;
+    plain_list<mesh_cut> cuts;
     for (const value p : attribute_of(c, spec, "placements").elements()) {
         const std::size_t i = cuts.size();
         if (i >= sizes.size() || i >= here.size()) {
@@ -217,7 +218,7 @@ CKPT_DETAIL_RARE bool annotate(call& c, tensor_data& t, std::string_view class_n
 }
 
 CKPT_DETAIL_RARE result<void> read_shards(call& c, const value& state, const tensor_data& whole,
-                                          std::vector<named_data>& parts, tensor_extra& extra, std::string& placement) {
+                                          plain_list<named_data>& parts, tensor_extra& extra, std::string& placement) {
     for (const value shard : state[0].elements()) {
         const value piece = attribute_of(c, shard, "tensor");
         const value where = attribute_of(c, shard, "metadata");
@@ -297,7 +298,7 @@ CKPT_DETAIL_RARE result<value> make_wrapper(call& c, std::span<const std::uint32
     if (auto shell = read_shell(c, args, t); !shell) return std::move(shell).error();
     tensor_extra extra{};
     extra.class_name = read_class(c, class_node);
-    std::vector<named_data> parts;
+    plain_list<named_data> parts;
     std::string placement;
     const value local = is_distributed(extra.class_name, "DTensor") ? attribute_of(c, state, "_local_tensor") : value{};
     if (local.kind() == kind::tensor) {

@@ -1,0 +1,20 @@
+// tests/support/sanitized.hpp: whether a sanitizer makes everything slower and larger.
+//
+// SPDX-License-Identifier: MIT
+#pragma once
+
+namespace test_support {
+
+#if defined(__SANITIZE_ADDRESS__)
+inline constexpr bool sanitized = true;
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(memory_sanitizer)
+inline constexpr bool sanitized = true;
+#else
+inline constexpr bool sanitized = false;
+#endif
+#else
+inline constexpr bool sanitized = false;
+#endif
+
+} // namespace test_support
