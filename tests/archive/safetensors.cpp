@@ -340,3 +340,18 @@ TEST_CASE("unaligned data: a view says so, copies work") {
     const auto owned = weights.owned();
     CHECK(owned.view<float, 1>("f").value()(0) == 1.5F);
 }
+
+TEST_CASE("V1: a tensor has at most limits.tensor_rank dimensions") {
+    const auto refusal_of = [](std::size_t rank, const ckpt::limits& limits) {
+        std::string shape = "[1";
+        for (std::size_t i = 1; i < rank; ++i) shape += ",1";
+        const std::string bytes = safetensors_file('{' + entry("t", "U8", shape + ']', 0, 1) + '}', "d");
+        const auto file = ckpt::open_bytes(bytes_of(bytes), {.limits = limits}).value();
+        const ckpt::tensor t = file.state_dict().value().at("t").value();
+        return t.refusal() != nullptr ? t.refusal()->detail : std::string();
+    };
+    CHECK(refusal_of(64, {}) == "");
+    CHECK(refusal_of(65, {}) == "the tensor has 65 dimensions, the limit is 64");
+    CHECK(refusal_of(2, {.tensor_rank = 2}) == "");
+    CHECK(refusal_of(3, {.tensor_rank = 2}) == "the tensor has 3 dimensions, the limit is 2");
+}

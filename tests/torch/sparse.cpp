@@ -309,3 +309,18 @@ TEST_CASE("R1: expanded indices claim any number, and cost nothing") {
     CHECK(ckpt::copy_dense(t, std::span(two)).error().code == errc::output_limit);
     CHECK_FALSE(file.verify().ok());
 }
+
+TEST_CASE("V1: a sparse tensor has at most limits.tensor_rank dimensions") {
+    const auto of_rank = [](std::size_t rank) {
+        parts p;
+        p.size = numbers(rank, 1);
+        p.outer = numbers(rank, 0);
+        p.outer_shape = {static_cast<std::int64_t>(rank), 1};
+        p.values = {5};
+        p.values_shape = {1};
+        return judge(p);
+    };
+    CHECK(of_rank(64).dense == std::vector<float>{5});
+    CHECK(of_rank(65).entry == errc::shape_invalid);
+    CHECK(of_rank(65).text.find("the tensor has 65 dimensions, the limit is 64") != std::string::npos);
+}

@@ -292,3 +292,56 @@ TEST_CASE("objects that keep a tuple as their state: its tensors are found by po
     CHECK(file.root().find("packed/0/1").value().as_tensor().has_value());
     CHECK(file.root().find("generator/2").value().as_tensor().has_value());
 }
+
+TEST_CASE("R1: attributes are looked through 16 levels deep, and of 256 containers") {
+    const auto nested = [](int lists) {
+        std::string value = floats("0");
+        for (int i = 0; i < lists; ++i) value = pkl::list({value});
+        return wrapper(dict({{str("p"), value}}));
+    };
+    CHECK(names(nested(16)).ends_with(".0"));
+    CHECK(names(nested(17)) == "unsupported_tensor");
+    CHECK(text_of(nested(17)).find("whose attributes are nested this deeply") != std::string::npos);
+    const auto side_by_side = [](int lists) {
+        std::string state = "}(" + str("p") + floats("0");
+        for (int i = 0; i < lists; ++i) state += num(i) + pkl::list({num(i)});
+        return wrapper(state + "u");
+    };
+    CHECK(names(side_by_side(255)) == "p"); // and the dictionary
+    CHECK(names(side_by_side(256)) == "unsupported_tensor");
+}
+
+TEST_CASE("a placement shows 16 of each, and numbers of up to 64 dimensions") {
+    const std::string replicate = placement("Replicate", dict({}));
+    const auto placed = [&](int n) {
+        std::string all = "(";
+        for (int i = 0; i < n; ++i) all += replicate;
+        return text_of(dtensor(all + "t", dict({})));
+    };
+    CHECK(placed(16).find("...") == std::string::npos);
+    CHECK(placed(17).find("Replicate(), ... on mesh") != std::string::npos);
+    const auto times = [](int n, const std::string& what) {
+        std::string out = "(";
+        for (int i = 0; i < n; ++i) out += what;
+        return out + "t";
+    };
+    const std::string axis = object("torch.distributed._mesh_layout", "_FlatLayout", dict({{str("shape"), ints({2})}}));
+    const auto on_mesh = [&](int axes) {
+        const std::string layout =
+            object("torch.distributed._mesh_layout", "_MeshLayout", dict({{str("axes"), times(axes, axis)}}));
+        return text_of(dtensor(none, dict({{str("_layout"), layout}})));
+    };
+    CHECK(on_mesh(15) != on_mesh(16));
+    CHECK(on_mesh(16).find("...") == std::string::npos);
+    CHECK(on_mesh(17) == on_mesh(16));
+    const auto named = [&](int n) {
+        return text_of(dtensor(none, dict({{str("mesh_dim_names"), times(n, str("d"))}})));
+    };
+    CHECK(named(15) != named(16));
+    CHECK(named(17) == named(16));
+    const auto at = [&](int n) {
+        return text_of(dtensor(none, dict({{str("_coordinate_on_dim"), times(n, num(0))}})));
+    };
+    CHECK(at(64).find(" at [0, 0, ") != std::string::npos);
+    CHECK(at(65).find(" at ") == std::string::npos);
+}

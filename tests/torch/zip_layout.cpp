@@ -102,7 +102,10 @@ TEST_CASE("the byteorder record says little or big; anything else is refused") {
         CHECK(code(records({.byte_order = text})) == errc::byte_order_unknown);
     }
     CHECK(code(with(records({.byte_order = ""}), "archive/byteorder", "")) == errc::byte_order_unknown);
-    CHECK(code(records({.byte_order = std::string(65, 'l')})) == errc::zip_bounds);
+    CHECK(reads(records({.byte_order = "little" + std::string(58, '\n')}))); // 64 bytes
+    CHECK(code(records({.byte_order = "little" + std::string(59, '\n')})) == errc::zip_bounds);
+    CHECK(refusal(records({.byte_order = std::string(65, 'l')})).detail ==
+          "a record of 65 bytes where a short text belongs");
     CHECK(code(records({.byte_order = std::string(1'000'000, 'l')})) == errc::zip_bounds);
 }
 
@@ -114,6 +117,7 @@ TEST_CASE("file-format versions 1 to 10 are known") {
         CAPTURE(version);
         CHECK(code(records({.version = version})) == errc::format_version);
     }
+    CHECK(refusal(records({.version = "11"})).detail == "the file-format version is \"11\", known are 1 to 10");
     CHECK(code(with(records(), "archive/.data/version", "99")) == errc::format_version); // looked at first
     CHECK(reads(with(records({.version = "99"}), "archive/.data/version", "3\n")));
     CHECK(ckpt::info(errc::format_version).exit_code == 4);
