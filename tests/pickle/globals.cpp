@@ -287,6 +287,10 @@ TEST_CASE("R1: the places of names are told of 4,097 globals, of 256 KiB of text
     };
     CHECK(last_path(long_keys(1 << 18)) == "here");
     CHECK(last_path(long_keys((1 << 18) + 1)) == "");
+    // Each of 2,048 names is looked up below as many values, the last one perhaps below one more.
+    const std::string deep = times(2'048, "N"), popped = global("a", "b") + '0';
+    CHECK(last_path(deep + times(2'048, popped) + '}' + mine) == "here");
+    CHECK(last_path(deep + times(2'047, popped) + 'N' + popped + '}' + mine) == "");
 }
 
 } // namespace

@@ -345,3 +345,27 @@ TEST_CASE("a placement shows 16 of each, and numbers of up to 64 dimensions") {
     CHECK(at(64).find(" at [0, 0, ") != std::string::npos);
     CHECK(at(65).find(" at ") == std::string::npos);
 }
+
+TEST_CASE("V1: shells and arrays of numpy have at most limits.tensor_rank dimensions") {
+    const auto ones = [](std::size_t rank) { return ints(std::vector<std::int64_t>(rank, 1)); };
+    const auto shell = [&](std::size_t rank) {
+        return call(global("torch._utils", "_rebuild_wrapper_subclass"),
+                    {outside, global("torch", "int8"), ones(rank), ones(rank), num(0), none, none, no});
+    };
+    const auto array = [&](std::size_t rank) {
+        const std::string type = call(global("numpy", "dtype"), {str("f4"), no, pkl::yes}) +
+                                 tuple({num(3), str("<"), none, none, none, num(-1), num(-1), num(0)}) + "b";
+        return call(global("numpy._core.multiarray", "_reconstruct"),
+                    {global("numpy", "ndarray"), ints({0}), str("b")}) +
+               tuple({num(1), ones(rank), type, no, "C\x04" + raw<float>({1})}) + "b";
+    };
+    const auto refusal_of = [](const std::string& value) {
+        std::string keep;
+        const auto file = opened(value, keep);
+        const ckpt::error* const e = file.root().refusal();
+        return e != nullptr ? std::string(ckpt::info(e->code).name) + ": " + e->detail : std::string();
+    };
+    for (const std::string& value : {shell(64), array(64)}) CHECK(refusal_of(value) == "");
+    for (const std::string& value : {shell(65), array(65)})
+        CHECK(refusal_of(value) == "shape_invalid: the tensor has 65 dimensions, the limit is 64");
+}

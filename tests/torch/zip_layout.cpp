@@ -2,6 +2,7 @@
 //
 // SPDX-License-Identifier: MIT
 #include <ckpt/ckpt.hpp>
+#include <ckpt/torch/zip_layout.hpp>
 
 #include "../support/torch_writer.hpp"
 
@@ -132,6 +133,17 @@ TEST_CASE("the alignment record is a hint that decides nothing") {
     CHECK(reads(with(records(), "archive/.storage_alignment", "4096"), {.alignment = 4096}));
     CHECK(reads(with(records(), "archive/.storage_alignment", "64"), {.alignment = 4096}));
     CHECK(reads(records(), {.alignment = 1}));
+    const auto believed = [](const std::string& text) {
+        const std::string file = write_zip(with(records(), "archive/.storage_alignment", text)).bytes;
+        const auto from = ckpt::detail::source::memory(bytes_of(file)).value();
+        ckpt::detail::arena memory;
+        const auto archive = ckpt::detail::zip_archive::read(*from, {}, memory).value();
+        return ckpt::detail::zip_layout::read(*from, archive, {}, memory).value().alignment;
+    };
+    CHECK(believed("0") == 64);
+    CHECK(believed("1") == 1);
+    CHECK(believed("1073741824") == 1'073'741'824);
+    CHECK(believed("1073741825") == 64);
 }
 
 TEST_CASE("a save that failed half way has no data.pkl, and the error says so") {
