@@ -540,6 +540,13 @@ TEST_CASE("a place in words has 25 steps, and is looked for in the last 256 mark
     CHECK(path("}(" + text(std::string(129, 'x'))) == std::string(40, 'x') + "..." + std::string(20, 'x'));
 }
 
+TEST_CASE("a length of 2^31 or more is a negative one where Python reads it with a sign") {
+    for (const char* const op : {"T", "\x8b"}) {
+        CHECK(code_of(op + "\xff\xff\xff\x7f."s) == errc::pickle_truncated);
+        CHECK(code_of(op + "\x00\x00\x00\x80."s) == errc::pickle_text);
+    }
+}
+
 TEST_CASE("a limit on the digits of decimal integers holds") {
     CHECK(parsed{"I" + std::string(4300, '7') + "\n."}.ok());
     CHECK(parsed{"I-" + std::string(4300, '7') + "\n."}.ok());

@@ -437,6 +437,7 @@ TEST_CASE("PT2: an entry that cannot be right is an error at its key") {
     for (const char* bad :
          {"\"w\": 1", "\"w\": {\"path_name\": 3}", "\"w\": {\"use_pickle\": 1}",
           "\"w\": {\"tensor_meta\": {\"sizes\": 1}}", "\"w\": {\"tensor_meta\": {\"sizes\": [{\"as_int\": -1}]}}",
+          "\"w\": {\"tensor_meta\": {\"sizes\": [{\"as_int\": 9223372036854775808}]}}",
           "\"w\": {\"tensor_meta\": {\"sizes\": [{\"as_int\": 18446744073709551615}]}}", "\"w\""}) {
         CAPTURE(bad);
         CHECK(opened(pt2(bad)).code() == errc::json_invalid);

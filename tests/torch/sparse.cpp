@@ -325,6 +325,16 @@ TEST_CASE("V1: a sparse tensor has at most limits.tensor_rank dimensions") {
     CHECK(of_rank(65).text.find("the tensor has 65 dimensions, the limit is 64") != std::string::npos);
 }
 
+TEST_CASE("V1: a sparse tensor has fewer than 2^63 elements") {
+    const auto refusal_of = [](const numbers& size) {
+        parts p;
+        p.size = size;
+        return judge(p).text;
+    };
+    CHECK(refusal_of({7, 1'317'624'576'693'539'401}) == "");
+    CHECK(refusal_of({8, std::int64_t{1} << 60}).find("overflows 64 bits") != std::string::npos);
+}
+
 TEST_CASE("R1: verify checks indices of tensors of 16 times the file's bytes, and 64 MiB") {
     // One row of values, all of them the same stored element.
     const auto findings_of = [](std::int64_t columns) {
