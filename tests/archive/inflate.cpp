@@ -278,3 +278,26 @@ TEST_CASE("what is renamed of a compressed file is copied as it was; what is gat
     const auto joined = ckpt::remap(owned, gather).value();
     CHECK(values(joined.at("x").value()) == std::vector<float>{1, 2, 3, 4, 2, 4});
 }
+
+TEST_CASE("R1: a storage of a mebibyte is inflated for any tensor, a larger one for a sixteenth of its values") {
+    using namespace pkl;
+    const auto code_of = [](std::size_t stored, std::int64_t wanted) {
+        const auto bytes = static_cast<std::int64_t>(stored);
+        auto members =
+            torch_records(pickle(dict({{str("a"), tensor(storage("ByteStorage", "0", bytes), 0, {wanted}, {1})}})),
+                          {{"0", deflate_zeros(stored)}});
+        members[2].method = 8;
+        members[2].inflated = stored;
+        members[2].inflated_crc = slow_crc32(std::string(stored, '\0'));
+        const std::string file = write_zip(members, {.torch = false}).bytes;
+        const auto opened = ckpt::open_bytes(bytes_of(file), {.inflate = test_inflater()}).value();
+        const auto weights = opened.state_dict().value();
+        const auto crc = weights.at("a").value().crc32();
+        return crc ? errc::none : crc.error().code;
+    };
+    constexpr std::size_t mebibyte = 1 << 20;
+    CHECK(code_of(mebibyte, 1) == errc::none);
+    CHECK(code_of(mebibyte + 1, 1) == errc::output_limit);
+    CHECK(code_of(2 * mebibyte, 2 * mebibyte / 16) == errc::none);
+    CHECK(code_of(2 * mebibyte, 2 * mebibyte / 16 - 1) == errc::output_limit);
+}

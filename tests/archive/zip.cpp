@@ -894,6 +894,27 @@ TEST_CASE("R1: a small tail that claims a huge directory in a huge file costs no
     CHECK(memory.total() < 1'000'000);
 }
 
+TEST_CASE("R1: an archive has fewer than 2^31 records, whatever limits.records says") {
+    // 128 GiB of nothing with an end record that says it is all directory.
+    constexpr std::uint64_t end64 = (std::uint64_t{1} << 37) - 98;
+    const auto refusal = [&](std::uint64_t records) {
+        const std::string tail = "PK\x06\x06" + le64(44) + le32(0) + le64(0) + le64(records) + le64(records) +
+                                 le64(end64) + le64(0) + "PK\x06\x07" + le32(0) + le64(end64) + le32(1) + "PK\x05\x06" +
+                                 le32(0) + le16(0xFFFF) + le16(0xFFFF) + le32(0xFFFF'FFFF) + le32(0xFFFF'FFFF) +
+                                 le16(0);
+        const temporary_file path;
+        path.write_sparse({{0, "PK\x03\x04"}, {end64, tail}});
+        const auto from = source::open(path.path(), {.mode = io_mode::read}).value();
+        arena memory;
+        const auto archive = zip_archive::read(*from, {.records = ~std::uint64_t{0}}, memory);
+        REQUIRE_FALSE(archive.has_value());
+        CHECK(archive.error().code == errc::limit);
+        return archive.error().detail;
+    };
+    CHECK(refusal(2'147'483'647).starts_with("a directory of")); // the next limit
+    CHECK(refusal(2'147'483'648) == "2147483648 records, the limit is 2147483647");
+}
+
 TEST_CASE("R1: names that collide in the hash get a sorted index, which finds and refuses the same") {
     // Two bytes per block differ; enough names to have long chains is enough, whatever the hash.
     using ckpt::detail::name_index;

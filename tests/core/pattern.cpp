@@ -288,3 +288,30 @@ TEST_CASE("no pattern takes long: what was tried is remembered, and a match ends
         std::chrono::duration_cast<std::chrono::seconds>(std::chrono::steady_clock::now() - start).count();
     CHECK(seconds < 60); // far less; a pattern that explodes would take years
 }
+
+TEST_CASE("a match takes 2^22 steps, and remembers 2^27 places") {
+    const auto outcome = [](const std::string& text, const std::string& key) {
+        pattern_code code;
+        syntax_fault fault;
+        REQUIRE(parse_pattern({text, text, 0, false}, code, fault));
+        matcher run;
+        std::vector<binding_value> slots;
+        return run.match(code, key, slots);
+    };
+    // The star takes nothing first, then one character more at each step; the literal and the end are two steps.
+    constexpr std::size_t steps = std::size_t{1} << 22;
+    CHECK(outcome("*b", std::string(steps - 3, 'a') + 'b') == match_outcome::yes);
+    CHECK(outcome("*b", std::string(steps - 2, 'a') + 'b') == match_outcome::too_many_steps);
+    // The first segment has very many ways to fail, which are tried once each where there is room to remember them.
+    // Forty-one elements are its own, two those of the last segment, one each those of the empty ones.
+    constexpr std::size_t elements = 128, places = std::size_t{1} << 27;
+    std::string text;
+    for (int i = 0; i < 20; ++i) text += "*a";
+    text += 'b' + std::string(elements - 41 - 2 + 1, '.') + '*';
+    const std::string first = std::string(60, 'a') + 'c' + std::string(elements - 41 - 2 + 1, '.') + "ab";
+    const auto with_key_of = [&](std::size_t bytes) {
+        return outcome(text, first + std::string(bytes - first.size(), 'x'));
+    };
+    CHECK(with_key_of(places / elements - 2) == match_outcome::no);
+    CHECK(with_key_of(places / elements - 1) == match_outcome::too_many_steps);
+}

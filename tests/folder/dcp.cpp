@@ -395,6 +395,65 @@ TEST_CASE("one folder further down is looked for among the first 64") {
     CHECK_FALSE(found(64));
 }
 
+TEST_CASE("R1: corners of chunks are checked up to 16 numbers for each byte of .metadata, and a million") {
+    // Half of what the boxes before leave, along one dimension after another.
+    constexpr std::size_t dimensions = 13;
+    std::vector<dcp_writer::chunk> chunks;
+    for (std::size_t i = 0; i <= dimensions; ++i) {
+        dcp_writer::chunk c{numbers(dimensions, 0), numbers(dimensions, 2)};
+        for (std::size_t d = 0; d <= i && d < dimensions; ++d) {
+            c.sizes[d] = 1;
+            c.offsets[d] = d < i ? 1 : 0;
+        }
+        chunks.push_back(c);
+    }
+    const std::uint64_t needed = (chunks.size() + 1) * (std::uint64_t{1} << dimensions) * (dimensions + 1);
+    const auto with_metadata_of = [&](std::uint64_t bytes) {
+        dcp_writer out;
+        out.tensor("w", numbers(dimensions, 2), chunks);
+        out.path("", pkl::tuple({pkl::str("")}));
+        const std::uint64_t unpadded = out.files()[0].second.size();
+        out.path("", pkl::tuple({pkl::str(std::string(static_cast<std::size_t>(bytes - unpadded), 'x'))}));
+        return out;
+    };
+    const std::uint64_t least = (needed - 1'000'000) / 16;
+    REQUIRE(16 * least + 1'000'000 == needed);
+    const std::uint64_t surplus = with_metadata_of(least).files()[0].second.size() - least; // of the path itself
+    CHECK(findings(with_metadata_of(least - surplus)) == "");
+    CHECK(findings(with_metadata_of(least - surplus - 1)) ==
+          ".metadata: the chunks of \"w\" are cut along 13 dimensions, too many to check\n");
+}
+
+TEST_CASE("R1: lists have as many positions as .metadata has bytes, and a thousand") {
+    const auto told = [](std::int64_t more) {
+        std::string text;
+        std::uint64_t bytes = 0;
+        for (int round = 0; round < 2; ++round) { // the first one counts the bytes
+            dcp_writer out;
+            out.object("l", pkl::num(1));
+            out.path("l", pkl::tuple({pkl::str("l"), pkl::num(static_cast<std::int64_t>(bytes) + more)}));
+            bytes = out.files()[0].second.size();
+            if (round == 1) text = findings(out);
+        }
+        return text;
+    };
+    CHECK(told(999) == "");
+    CHECK(told(1'000) == ".metadata: planner_data puts \"l\" where another entry is, or too deep\n");
+}
+
+TEST_CASE("V1: a tensor has at most limits.tensor_rank dimensions") {
+    const auto told = [](std::size_t rank) {
+        dcp_writer out;
+        out.tensor("w", numbers(rank, 1), {{numbers(rank, 0), numbers(rank, 1)}});
+        return findings(out);
+    };
+    CHECK(told(64) == "");
+    CHECK(told(65) == ".metadata: the tensor has 65 dimensions, the limit is 64\n");
+    dcp_writer without_chunks;
+    without_chunks.describe("w", numbers(65, 1), "]");
+    CHECK(findings(without_chunks) == told(65));
+}
+
 #if defined(__linux__)
 TEST_CASE("a slice reads the bytes that it needs") {
     constexpr std::int64_t rows = 1024, columns = 512; // 2 MiB in four chunks

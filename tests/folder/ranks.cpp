@@ -332,3 +332,36 @@ TEST_CASE("the model among the families of a folder") {
     const auto report = ckpt::inspect_folder(temporary_folder(all).path()).value();
     CHECK(report.chosen == "model.safetensors"); // the name says so
 }
+
+TEST_CASE("R1: corners of pieces are checked up to 16 numbers for each byte of metadata, and a million") {
+    // Half of what the processes before leave, along one dimension after another.
+    constexpr std::size_t dimensions = 13;
+    constexpr std::int64_t world = dimensions + 1;
+    const numbers shape(dimensions, 2);
+    std::uint64_t metadata = 0;
+    const auto told = [&](std::size_t padding) {
+        metadata = 0;
+        return findings(saved(world, [&](writer& of, std::int64_t r) {
+            numbers offsets(dimensions, 0), sizes = shape;
+            std::size_t elements = 1;
+            for (std::size_t d = 0; d < dimensions; ++d) {
+                if (static_cast<std::int64_t>(d) <= r) sizes[d] = 1;
+                if (static_cast<std::int64_t>(d) < r) offsets[d] = 1;
+                elements *= static_cast<std::size_t>(sizes[d]);
+            }
+            const std::string piece = of.plain(sizes, count(0, elements));
+            const std::string value = pkl::dict({{pkl::str("w"), of.sharded(shape, {{offsets, sizes, piece}}, world)},
+                                                 {pkl::str("text"), pkl::str(std::string(r == 0 ? padding : 0, 'x'))}});
+            metadata += pkl::pickle(value).size();
+            return value;
+        }));
+    };
+    (void)told(0);
+    const std::uint64_t needed = (world + 1) * (std::uint64_t{1} << dimensions) * (dimensions + 1);
+    REQUIRE((needed - 1'000'000) % 16 == 0);
+    const std::uint64_t least = (needed - 1'000'000) / 16;
+    REQUIRE(metadata < least);
+    const auto padding = static_cast<std::size_t>(least - metadata);
+    CHECK(told(padding) == "");
+    CHECK(told(padding - 1) == "the pieces of \"w\" are cut along 13 dimensions, too many to check\n");
+}

@@ -370,6 +370,26 @@ TEST_CASE("partition_count may claim any number of ranks") {
         CHECK(ckpt::open_folder(folder.path()).error().code == errc::shards_inconsistent);
         (void)ckpt::open_folder(folder.path(), {}, {.partial = true}); // no crash, no hang
     }
+    const auto told = [](std::int64_t n) {
+        return findings(
+            {{model_file, model_states({.module = {{"w", floats(2)}}, .groups = {{{"w", {2}}}}, .world = n})},
+             {optim_name(0), optim_states({.groups = {{1, 2}}, .count = n}, false)}});
+    };
+    constexpr std::int64_t most = 0xFFFF'FFFF;
+    CHECK(told(most).find("4294967294 of 4294967295 files are missing: ranks 1, 2, 3, +4294967291 more") !=
+          std::string::npos);
+    CHECK(told(most + 1).find("partition_count is 4294967296") != std::string::npos);
+}
+
+TEST_CASE("V1: a parameter has at most limits.tensor_rank dimensions") {
+    const auto told = [](std::size_t rank) {
+        return findings(
+            {{model_file,
+              model_states({.module = {{"w", floats(1)}}, .groups = {{{"w", numbers(rank, 1)}}}, .world = 1})},
+             {optim_name(0), optim_states({.groups = {{1, 0}}, .count = 1}, false)}});
+    };
+    CHECK(told(64) == "");
+    CHECK(told(65).find(": the tensor has 65 dimensions, the limit is 64\n") != std::string::npos);
 }
 
 TEST_CASE("a missing rank costs only its tensors where that was asked for") {

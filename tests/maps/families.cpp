@@ -108,6 +108,18 @@ TEST_CASE(
          weights_of("names_llama/llama_tied_hf.pt"));
     CHECK_FALSE(maps::hf_llama_to_gguf({.heads = 4, .kv_heads = 3, .head_dim = 8}).has_value());
     CHECK_FALSE(maps::gguf_to_hf_llama({.heads = 4, .kv_heads = 2, .head_dim = 7}).has_value());
+    CHECK(maps::hf_llama_to_gguf({.heads = 1 << 20, .kv_heads = 1, .head_dim = 1 << 20}).has_value());
+    for (const maps::llama_heads& none : {maps::llama_heads{.heads = (1 << 20) + 1, .kv_heads = 1, .head_dim = 2},
+                                          maps::llama_heads{.heads = 1, .kv_heads = 1, .head_dim = (1 << 20) + 2},
+                                          maps::llama_heads{.heads = 0, .kv_heads = 1, .head_dim = 2}})
+        CHECK(maps::hf_llama_to_gguf(none).error().detail.starts_with("no Llama has "));
+}
+
+TEST_CASE("Stable Diffusion: a million blocks at most, and one at least") {
+    CHECK(maps::ldm_unet_to_diffusers(1).has_value());
+    CHECK(maps::ldm_unet_to_diffusers(1 << 20).has_value());
+    for (const int blocks : {0, (1 << 20) + 1})
+        CHECK(maps::ldm_unet_to_diffusers(blocks).error().detail.ends_with(" is no number of blocks or levels"));
 }
 
 TEST_CASE("Stable Diffusion: U-Net, autoencoder and text encoder, raw or averaged") {

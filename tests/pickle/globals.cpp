@@ -238,4 +238,59 @@ TEST_CASE("a scan looks into nested pickles and behind the first one") {
     CHECK(uses[2].offset < 200);
 }
 
+TEST_CASE("R1: a scan reads 10,000 pickles of a region, three levels of nested ones, and four calls that make bytes") {
+    const auto scanned = [](const std::string& p) {
+        const auto list = ckpt::detail::allowlist_of<ckpt::training_policy>();
+        const ckpt::limits limits{};
+        ckpt::detail::global_scanner scanner{list, limits};
+        (void)scanner.scan(std::as_bytes(std::span{p}), 0, "r");
+        return scanner.finish(std::nullopt);
+    };
+    const auto seen = [&](const std::string& p) {
+        for (const ckpt::global_use& u : scanned(p))
+            if (u.module == "my.mod") return true;
+        return false;
+    };
+    const std::string mine = global("my.mod", "C") + '.';
+    CHECK(seen(times(9'999, "N.") + mine));
+    CHECK_FALSE(seen(times(10'000, "N.") + mine));
+    const std::string load = global("torch.storage", "_load_from_bytes");
+    std::string two = mine;
+    for (int i = 0; i < 2; ++i) two = load + bytes(two) + "\x85R.";
+    CHECK(seen(two));
+    CHECK_FALSE(seen(load + bytes(two) + "\x85R."));
+    const auto made = [&](int calls) {
+        std::string content = bytes(mine);
+        for (int i = 0; i < calls; ++i) content = global("builtins", "bytes") + content + "\x85R";
+        return load + content + "\x85R.";
+    };
+    CHECK(seen(made(4)));
+    CHECK_FALSE(seen(made(5)));
+}
+
+TEST_CASE("R1: the places of names are told of 4,097 globals, of 256 KiB of text and of four million steps") {
+    const auto last_path = [](const std::string& p) {
+        const auto list = ckpt::detail::allowlist_of<ckpt::training_policy>();
+        const ckpt::limits limits{};
+        ckpt::detail::global_scanner scanner{list, limits};
+        (void)scanner.scan(std::as_bytes(std::span{p}), 0, "r");
+        const auto uses = scanner.finish(std::nullopt);
+        return uses[uses.size() - 1].path;
+    };
+    const std::string mine = text("here") + global("my.mod", "C") + "s.", other = text("k") + global("a", "b") + "s";
+    CHECK(last_path('}' + times(4'096, other) + mine) == "here");
+    CHECK(last_path('}' + times(4'097, other) + mine) == "");
+    const std::string key(120, 'k'); // is shown whole
+    const auto long_keys = [&](std::size_t bytes) {
+        return '}' + times(bytes / 128, text(key + "12345678") + global("a", "b") + "s") +
+               (bytes % 128 > 0 ? text(std::string(bytes % 128, 'k')) + global("a", "b") + "s" : "") + mine;
+    };
+    CHECK(last_path(long_keys(1 << 18)) == "here");
+    CHECK(last_path(long_keys((1 << 18) + 1)) == "");
+    // Each of 2,048 names is looked up below as many values, the last one perhaps below one more.
+    const std::string deep = times(2'048, "N"), popped = global("a", "b") + '0';
+    CHECK(last_path(deep + times(2'048, popped) + '}' + mine) == "here");
+    CHECK(last_path(deep + times(2'047, popped) + 'N' + popped + '}' + mine) == "");
+}
+
 } // namespace

@@ -523,9 +523,38 @@ TEST_CASE("the path of a global comes from the keys and positions that are being
     CHECK(deep.size() <= 8192);
 }
 
+TEST_CASE("a place in words has 25 steps, and is looked for in the last 256 marks and 64 values") {
+    const auto path = [](const std::string& p) { return parsed{p + '\xff'}.error.path; };
+    const std::string key = text("k");
+    std::string steps = "k";
+    for (int i = 1; i < 25; ++i) steps += "/k";
+    CHECK(path(times(25, "}(" + key)) == steps);
+    CHECK(path(times(26, "}(" + key)) == steps);
+    CHECK(path(times(255, "(") + "}(" + key) == "k");
+    CHECK(path(times(256, "(") + "}(" + key) == "");
+    CHECK(path('}' + key + times(62, "N")) == "k"); // a dictionary, its key, and what stands on them
+    CHECK(path('}' + key + times(63, "N")) == "");
+    CHECK(path("}(" + key + times(64, "N")) == "k"); // behind a mark, every other one may be a key
+    CHECK(path("}(" + key + times(66, "N")) == "?");
+    CHECK(path("}(" + text(std::string(128, 'x'))) == std::string(128, 'x'));
+    CHECK(path("}(" + text(std::string(129, 'x'))) == std::string(40, 'x') + "..." + std::string(20, 'x'));
+}
+
+TEST_CASE("a length of 2^31 or more is a negative one where Python reads it with a sign") {
+    for (const char* const op : {"T", "\x8b"}) {
+        CHECK(code_of(op + "\xff\xff\xff\x7f."s) == errc::pickle_truncated);
+        CHECK(code_of(op + "\x00\x00\x00\x80."s) == errc::pickle_text);
+    }
+}
+
 TEST_CASE("a limit on the digits of decimal integers holds") {
     CHECK(parsed{"I" + std::string(4300, '7') + "\n."}.ok());
     CHECK(parsed{"I-" + std::string(4300, '7') + "\n."}.ok());
+    for (const std::string sign : {"", "-", "+"}) {
+        CHECK(code_of("L" + sign + std::string(4300, '7') + "L\n.") != errc::limit);
+        CHECK(code_of("I" + sign + std::string(4301, '7') + "\n.") == errc::limit);
+        CHECK(code_of("L" + sign + std::string(4301, '7') + "L\n.") == errc::limit);
+    }
     CHECK(code_of("L" + std::string(500'000, '7') + "L\n.") == errc::limit);
     ckpt::limits none;
     none.integer_digits = 0xFFFF'FFFFu;
@@ -533,7 +562,8 @@ TEST_CASE("a limit on the digits of decimal integers holds") {
     none.integer_digits = 3;
     CHECK(code_of("I123\n.", none) == errc::none);
     CHECK(code_of("I-123\n.", none) == errc::none);
-    CHECK(code_of("I12345\n.", none) == errc::limit);
+    CHECK(code_of("I1234\n.", none) == errc::limit);
+    CHECK(code_of("I-1234\n.", none) == errc::limit);
 }
 
 TEST_CASE("floats of text have the values that Python gives them") {

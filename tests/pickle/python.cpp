@@ -86,6 +86,18 @@ TEST_CASE("datetime, date, time: the packed bytes, zones and folds") {
           "\x07\xe9\x0b\x18\x0d\x2d\x1e\xff\xff\xff"s})
         CHECK(ckpt::as_date_time(made(call(global("datetime", "datetime"), {bytes(wrong)}))).error().code ==
               errc::wrong_type);
+    // Month, day, hour, minute, second and microseconds at either end, and one past it.
+    const auto reads = [&](std::size_t at, const char* field, std::size_t length) {
+        std::string changed = moment;
+        changed.replace(at, length, field, length);
+        return ckpt::as_date_time(made(call(global("datetime", "datetime"), {bytes(changed)}))).has_value();
+    };
+    CHECK((reads(2, "\x01", 1) && reads(2, "\x0c", 1)));
+    CHECK_FALSE((reads(2, "\x00", 1) || reads(2, "\x0d", 1)));
+    CHECK((reads(3, "\x01", 1) && reads(3, "\x1f", 1)));
+    CHECK_FALSE((reads(3, "\x00", 1) || reads(3, "\x20", 1)));
+    CHECK((reads(4, "\x17", 1) && reads(5, "\x3b", 1) && reads(6, "\x3b", 1) && reads(7, "\x0f\x42\x3f", 3)));
+    CHECK_FALSE((reads(4, "\x18", 1) || reads(5, "\x3c", 1) || reads(6, "\x3c", 1) || reads(7, "\x0f\x42\x40", 3)));
     CHECK(ckpt::as_date_time(made(call(global("datetime", "datetime"), {num(1)}))).error().code == errc::wrong_type);
     CHECK(ckpt::as_date_time(made(num(1))).error().code == errc::wrong_type);
 }

@@ -3,9 +3,14 @@
 // SPDX-License-Identifier: MIT
 #include <ckpt/state/key_map.hpp>
 #include <ckpt/state/key_map_data.hpp>
+#include <ckpt/state/suggest.hpp>
+
+#include "../support/named_floats.hpp"
 
 #include <doctest/doctest.h>
 
+#include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,6 +18,7 @@
 using ckpt::errc;
 using ckpt::key_map;
 using ckpt::detail::key_map_access;
+using test_support::named_floats;
 
 namespace {
 
@@ -215,4 +221,28 @@ TEST_CASE("short forms are the rules that their texts are") {
     CHECK(key_map::parse(group.text()).value().text() == group.text());
     const key_map copy = group; // a handle to the same map
     CHECK(&key_map_access::data(copy) == &key_map_access::data(group));
+}
+
+TEST_CASE("comments of suggested rules list 50 missing keys, 50 wrong shapes and 200 drops") {
+    const auto rest = [](std::size_t unwanted, std::size_t missing, std::size_t other_shape) {
+        std::vector<named_floats::one> of{{"kept", {1}, {0}}};
+        std::vector<ckpt::wanted_tensor> wanted{{"kept", std::vector<std::int64_t>{1}}};
+        for (std::size_t i = 0; i < unwanted; ++i) of.push_back({"u" + std::to_string(i), {1}, {0}});
+        for (std::size_t i = 0; i < missing; ++i)
+            wanted.push_back({"m" + std::to_string(i), std::vector<std::int64_t>{7}});
+        for (std::size_t i = 0; i < other_shape; ++i) {
+            of.push_back({"s" + std::to_string(i), {1}, {0}});
+            wanted.push_back({"s" + std::to_string(i), std::vector<std::int64_t>{5}});
+        }
+        const named_floats file{of};
+        const std::string text = ckpt::suggest_rules(file.weights(), wanted).text;
+        const std::size_t at = text.find("#   +");
+        return at == std::string::npos ? std::string() : text.substr(at);
+    };
+    CHECK(rest(200, 0, 0) == "");
+    CHECK(rest(201, 0, 0) == "#   +1 more\n");
+    CHECK(rest(0, 50, 0) == "");
+    CHECK(rest(0, 51, 0) == "#   +1 more\n");
+    CHECK(rest(0, 0, 50) == "");
+    CHECK(rest(0, 0, 51).starts_with("#   +1 more\n"));
 }

@@ -205,3 +205,22 @@ TEST_CASE("a base of another floating type is rounded once more, and large matri
     const auto again = ckpt::remap(same_weights, ckpt::key_map{ckpt::rule("cast bfloat16 **")}).value();
     CHECK(rounded.weights.at("w.weight").value().crc32().value() == again.at("w.weight").value().crc32().value());
 }
+
+TEST_CASE("sixty adapters of one module can be merged: each is an operation, and a merge takes up to five of the 64") {
+    const auto merged = [](int adapters) {
+        std::vector<named_floats::one> pairs;
+        for (int i = 0; i < adapters; ++i) {
+            const std::string name = "a" + std::to_string(i);
+            pairs.push_back({"l.lora_A." + name + ".weight", {1, 2}, {1, 1}});
+            pairs.push_back({"l.lora_B." + name + ".weight", {2, 1}, {1, 1}});
+        }
+        const named_floats base{{"l.weight", {2, 2}, {1, 2, 3, 4}}};
+        const named_floats update{pairs};
+        const auto out = ckpt::merge_lora(base.weights(), update.weights(), {.scale = 1});
+        if (!out) return out.error().detail;
+        CHECK(values(out->weights, "l.weight")[3] == 4.0f + float(adapters));
+        return std::string();
+    };
+    CHECK(merged(60) == "");
+    CHECK(merged(61).find("too many operations on one tensor") != std::string::npos);
+}

@@ -251,3 +251,32 @@ TEST_CASE("a stream of 16 GiB opens by its metadata alone") {
         CHECK(seconds < 0.1);
     }
 }
+
+TEST_CASE("the magic number ends within 256 bytes") {
+    const auto refusal_of = [](std::size_t bytes, const ckpt::limits& limits) {
+        legacy_parts p{entry(legacy_floats("k", 4)), {{"k", 4, four}}};
+        const std::string magic = p.magic.substr(0, p.magic.size() - 1);
+        p.magic = magic + str(std::string(bytes - magic.size() - 7, 'x')) + "0."; // a text that is dropped again
+        const std::string file = p.all();
+        const auto opened = ckpt::open_bytes(bytes_of(file), {.limits = limits});
+        return opened ? std::string() : opened.error().message();
+    };
+    CHECK(refusal_of(256, {}) == "");
+    CHECK(refusal_of(257, {}).find("legacy_invalid") == 0);
+    CHECK(refusal_of(257, {}).find("no magic number where a checkpoint should begin") != std::string::npos);
+    // Where the caller allows no more, it is the caller's limit.
+    CHECK(refusal_of(257, {.pickle_bytes = 257}).find("legacy_invalid") == 0);
+    CHECK(refusal_of(257, {.pickle_bytes = 256}).find("a pickle of more than 256 bytes") != std::string::npos);
+}
+
+TEST_CASE("limits.pickle_bytes bounds the five pickles of a checkpoint together") {
+    const legacy_parts p{entry(legacy_floats("k", 4)), {{"k", 4, four}}};
+    const std::string file = p.all();
+    const std::uint64_t pickles = file.size() - p.raw.size();
+    CHECK(code_of(file, {.limits = {.pickle_bytes = pickles}}) == errc::none);
+    CHECK(code_of(file + file, {.limits = {.pickle_bytes = pickles}}) == errc::none); // of each checkpoint
+    const auto refused = ckpt::open_bytes(bytes_of(file), {.limits = {.pickle_bytes = pickles - 1}}).error();
+    CHECK(refused.code == errc::limit);
+    CHECK(refused.detail == "a pickle of more than " + std::to_string(p.keys.size() - 1) + " bytes");
+    CHECK(refused.hint.find("limits.pickle_bytes") != std::string::npos);
+}

@@ -71,8 +71,9 @@ outcome judge(const nested& n) {
                             longs("3", n.offsets, {static_cast<std::int64_t>(n.offsets.size())})}),
                  {{"0", raw(eight)}, {"1", raw(n.sizes)}, {"2", raw(n.strides)}, {"3", raw(n.offsets)}});
 }
-outcome judge(const jagged& j, const std::string& extra = {}) {
-    const std::string values = pkl::tensor(pkl::storage("FloatStorage", "0", 8), 0, {4, 2}, {2, 1});
+/// `values`: what the rows are of; empty: a matrix [4, 2].
+outcome judge(const jagged& j, std::string values = {}) {
+    if (values.empty()) values = pkl::tensor(pkl::storage("FloatStorage", "0", 8), 0, {4, 2}, {2, 1});
     const std::string fields = pkl::dict(
         {{pkl::str("values"), values},
          {pkl::str("offsets"), longs("1", j.offsets, {static_cast<std::int64_t>(j.offsets.size())})},
@@ -83,8 +84,7 @@ outcome judge(const jagged& j, const std::string& extra = {}) {
     const std::string module = "torch.nested._internal.nested_tensor";
     return judge(pkl::call(pkl::global("torch._tensor", "_rebuild_from_type_v2"),
                            {pkl::global(module, "_rebuild_njt"), pkl::global(module, "NestedTensor"),
-                            pkl::tuple({fields}), pkl::dict({})}) +
-                     extra,
+                            pkl::tuple({fields}), pkl::dict({})}),
                  {{"0", raw(eight)}, {"1", raw(j.offsets)}, {"2", raw(j.lengths)}});
 }
 
@@ -135,4 +135,24 @@ TEST_CASE("V3: jagged tensors") {
     CHECK(judge(jagged{{}, {}}).entry == errc::bad_arguments);
     for (const std::int64_t ragged : {-1, 0, 3})
         CHECK(judge(jagged{{0, 1, 4}, {}, ragged}).entry == errc::bad_arguments);
+}
+
+TEST_CASE("V1: with the batch, a nested tensor has at most limits.tensor_rank dimensions") {
+    const auto strided = [](std::int64_t dimensions) {
+        return judge(nested{numbers(static_cast<std::size_t>(2 * dimensions), 1),
+                            numbers(static_cast<std::size_t>(2 * dimensions), 1),
+                            {0, 4},
+                            {2, dimensions}});
+    };
+    CHECK(strided(63).shape.size() == 64);
+    CHECK(strided(64).entry == errc::shape_invalid);
+    CHECK(strided(64).text.find("a nested tensor of 64 dimensions in a batch, the limit is 64") != std::string::npos);
+    const auto of_rank = [](std::size_t rank) {
+        numbers shape(rank, 1);
+        shape[0] = 4;
+        return judge(jagged{}, pkl::tensor(pkl::storage("FloatStorage", "0", 8), 0, shape, numbers(rank, 1)));
+    };
+    CHECK(of_rank(63).shape.size() == 64);
+    CHECK(of_rank(64).entry == errc::shape_invalid);
+    CHECK(of_rank(64).text.find("a jagged tensor of 64 dimensions in a batch, the limit is 64") != std::string::npos);
 }

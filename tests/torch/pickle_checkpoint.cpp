@@ -73,7 +73,9 @@ TEST_CASE("a plain pickle opens; what follows it is another one, or it is refuse
     CHECK(code_of(pickle("B\xff\xff\xff\xff"
                          "abc")) == errc::pickle_truncated);
     CHECK(code_of(pickle("\x8e" + le64(~std::uint64_t{0}))) == errc::pickle_truncated);
-    CHECK(code_of(pickle(str(std::string(100, 'x'))), {.limits = {.pickle_bytes = 50}}) == errc::limit);
+    const std::string bounded = pickle(str(std::string(100, 'x')));
+    CHECK(code_of(bounded, {.limits = {.pickle_bytes = bounded.size()}}) == errc::none);
+    CHECK(code_of(bounded, {.limits = {.pickle_bytes = bounded.size() - 1}}) == errc::limit);
     CHECK(refusal_of(str("0") + "Q") == errc::persistent_id);
 }
 
@@ -103,6 +105,7 @@ TEST_CASE("nested checkpoints: two deep at most; refused names inside refuse the
     CHECK(refusal_of(one) == errc::none);
     CHECK(refusal_of(two) == errc::none);
     CHECK(code_of(pickle(three)) == errc::limit);
+    CHECK(ckpt::open_bytes(bytes_of(pickle(three))).error().detail.find("two deep is the most") != std::string::npos);
     CHECK(code_of(pickle(load_from_bytes(legacy_file(global("a", "b"))))) == errc::global_not_allowed);
     CHECK(code_of(pickle(load_from_bytes(legacy_file(global("os", "system"))))) == errc::global_not_allowed);
     CHECK(refusal_of(load_from_bytes("")) == errc::pickle_truncated);
@@ -155,6 +158,26 @@ TEST_CASE("R1: a blob that many calls share is paid for each time") {
     for (int i = 0; i < 20'000; ++i) calls += "h\2h\1\x85R";
     CHECK(code_of(pickle(shared + calls + "e")) == errc::limit);
     CHECK(code_of(pickle(shared + calls.substr(0, 12) + "e")) == errc::none);
+}
+
+TEST_CASE("R1: a nested checkpoint costs 64 steps, and 24 for each byte of its pickles") {
+    const std::string inside = legacy_file(str(std::string(20'000, 'x')));
+    const std::string called = load_from_bytes(inside);
+    const std::uint64_t each = 64 + 24 * std::uint64_t{inside.size()};
+    // A million is free. Each number among arguments is a step, and so are the four keys of both system informations;
+    // the call with the numbers is eight.
+    const auto refusal_beside = [&](std::uint64_t numbers) {
+        std::string arguments = "(";
+        for (std::uint64_t i = 0; i < numbers; ++i) arguments += "K\1";
+        const std::string file = pickle(list({called, called, global("torch", "Size") + '(' + arguments + "ttR"}));
+        const auto opened = ckpt::open_bytes(bytes_of(file), {.limits = {.work_per_byte = 0}});
+        return opened ? ckpt::error{} : opened.error();
+    };
+    const std::uint64_t most = 1'000'000 - 2 * each - 4 - 8;
+    CHECK(refusal_beside(most).code == errc::none);
+    const ckpt::error refused = refusal_beside(most + 1);
+    CHECK(refused.code == errc::limit);
+    CHECK(refused.hint.find("limits.work_per_byte") != std::string::npos);
 }
 
 TEST_CASE("what paddle.save wrote is named") {

@@ -437,6 +437,7 @@ TEST_CASE("PT2: an entry that cannot be right is an error at its key") {
     for (const char* bad :
          {"\"w\": 1", "\"w\": {\"path_name\": 3}", "\"w\": {\"use_pickle\": 1}",
           "\"w\": {\"tensor_meta\": {\"sizes\": 1}}", "\"w\": {\"tensor_meta\": {\"sizes\": [{\"as_int\": -1}]}}",
+          "\"w\": {\"tensor_meta\": {\"sizes\": [{\"as_int\": 9223372036854775808}]}}",
           "\"w\": {\"tensor_meta\": {\"sizes\": [{\"as_int\": 18446744073709551615}]}}", "\"w\""}) {
         CAPTURE(bad);
         CHECK(opened(pt2(bad)).code() == errc::json_invalid);
@@ -513,4 +514,33 @@ TEST_CASE("PT2 before torch 2.8: whole files of torch.save") {
               .keys() == "w"); // torch 2.8
     CHECK(opened({{.name = "e/archive_format", .data = "pt2"}, {.name = "e/data/aotinductor/model/a.so", .data = "x"}})
               .code() == errc::container_not_supported);
+}
+
+TEST_CASE("V1: tensors of PT2 and of model.json have at most limits.tensor_rank dimensions") {
+    const auto list = [](std::size_t rank, const std::string& one) {
+        std::string out = "[" + one;
+        for (std::size_t i = 1; i < rank; ++i) out += ", " + one;
+        return out + ']';
+    };
+    const auto pt2_of = [&](std::size_t rank) {
+        const std::string ones = list(rank, "{\"as_int\": 1}");
+        return opened(pt2(entry("w", "weight_0", meta(7, ones, ones))));
+    };
+    const auto json_of = [&](std::size_t rank) {
+        const std::string ones = list(rank, "\"1\"");
+        return opened({{.name = "m/version", .data = "1\n"},
+                       {.name = "m/tensors/0", .data = four},
+                       {.name = "m/model.json",
+                        .data = "{\"mainModule\": {\"name\": \"m\", \"parameters\": [{\"tensorId\": \"0\", \"name\": "
+                                "\"w\"}]}, \"tensors\": [{\"dims\": " +
+                                ones + ", \"strides\": " + ones +
+                                ", \"dataType\": \"FLOAT\", \"data\": {\"key\": \"tensors/0\"}}]}"}});
+    };
+    CHECK(pt2_of(64).keys() == "w");
+    CHECK(json_of(64).keys() == "w");
+    for (const opened& o : {pt2_of(65), json_of(65)}) {
+        CHECK(o.keys() == "w!shape_invalid");
+        const auto weights = o.file.value().state_dict().value();
+        CHECK(weights.at("w").error().detail == "the tensor has 65 dimensions, the limit is 64");
+    }
 }

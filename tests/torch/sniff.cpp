@@ -208,3 +208,37 @@ TEST_CASE("a safetensors file that was cut is named as one; other bytes with a b
     CHECK(refusal(le64(~std::uint64_t{0}) + "{\"a\":1}").code == errc::not_a_checkpoint);
     CHECK(refusal(le64(7) + "{a:1}  ").code == errc::not_a_checkpoint);
 }
+
+TEST_CASE("what a file is, is told by its first 512 bytes") {
+    const std::string name = "joblib.numpy_pickle", begin = "\x80\x04\x95\0\0\0\0\0\0\0\0"s;
+    const auto joblib_at = [&](std::size_t end) { // where the name ends
+        return begin + std::string(end - begin.size() - name.size(), 'N') + name + "N.";
+    };
+    CHECK(refusal(joblib_at(512)).detail.find("joblib.dump") != std::string::npos);
+    CHECK(refusal(joblib_at(513)).detail.find("joblib.dump") == std::string::npos);
+    CHECK(refusal(std::string(512, '\0') + "x").detail.find("begin with 512 zeros") != std::string::npos);
+    CHECK(refusal(std::string(511, '\0') + "x").detail.find("zeros") == std::string::npos);
+    CHECK(refusal(std::string(512, 'a') + "\1").detail.find("plain text") != std::string::npos);
+    CHECK(refusal(std::string(511, 'a') + "\1").detail.find("plain text") == std::string::npos);
+}
+
+TEST_CASE("numbers of other formats are believed up to a limit") {
+    const auto detail = [](const std::string& bytes) { return refusal(bytes).detail; };
+    const std::string producer = "\x12\x04test";
+    CHECK(detail("\x08\xe8\x07" + producer).find("ONNX") != std::string::npos); // of version 1000
+    CHECK(detail("\x08\xe9\x07" + producer).find("ONNX") == std::string::npos);
+    const auto mindspore = [](char length) {
+        return "\x0a\x40\x0a\x04name\x12\x20\x12" + (length + std::string(static_cast<std::size_t>(length), 'F'));
+    };
+    CHECK(detail(mindspore(15)).find("MindSpore") != std::string::npos);
+    CHECK(detail(mindspore(16)).find("MindSpore") == std::string::npos);
+    const std::string sstable = "\x57\xfb\x80\x8b\x24\x75\x47\xdb";
+    CHECK(detail(std::string(40, '\1') + sstable).find("TensorFlow") != std::string::npos);
+    CHECK(detail(std::string(39, '\1') + sstable).find("TensorFlow") == std::string::npos);
+    // The brace of a safetensors header stands within the first 64 bytes.
+    const auto blanks = [](std::size_t n) {
+        return ckpt::open_bytes(bytes_of(le64(n + 2) + std::string(n, ' ') + "{}")).has_value();
+    };
+    CHECK(blanks(55));
+    CHECK_FALSE(blanks(56));
+}

@@ -309,3 +309,50 @@ TEST_CASE("R1: expanded indices claim any number, and cost nothing") {
     CHECK(ckpt::copy_dense(t, std::span(two)).error().code == errc::output_limit);
     CHECK_FALSE(file.verify().ok());
 }
+
+TEST_CASE("V1: a sparse tensor has at most limits.tensor_rank dimensions") {
+    const auto of_rank = [](std::size_t rank) {
+        parts p;
+        p.size = numbers(rank, 1);
+        p.outer = numbers(rank, 0);
+        p.outer_shape = {static_cast<std::int64_t>(rank), 1};
+        p.values = {5};
+        p.values_shape = {1};
+        return judge(p);
+    };
+    CHECK(of_rank(64).dense == std::vector<float>{5});
+    CHECK(of_rank(65).entry == errc::shape_invalid);
+    CHECK(of_rank(65).text.find("the tensor has 65 dimensions, the limit is 64") != std::string::npos);
+}
+
+TEST_CASE("V1: a sparse tensor has fewer than 2^63 elements") {
+    const auto refusal_of = [](const numbers& size) {
+        parts p;
+        p.size = size;
+        return judge(p).text;
+    };
+    CHECK(refusal_of({7, 1'317'624'576'693'539'401}) == "");
+    CHECK(refusal_of({8, std::int64_t{1} << 60}).find("overflows 64 bits") != std::string::npos);
+}
+
+TEST_CASE("R1: verify checks indices of tensors of 16 times the file's bytes, and 64 MiB") {
+    // One row of values, all of them the same stored element.
+    const auto findings_of = [](std::int64_t columns) {
+        const std::string values = pkl::tensor(pkl::storage("FloatStorage", "1", 1), 0, {1, columns}, {0, 0});
+        const std::string indices = pkl::tensor(pkl::storage("LongStorage", "0", 1), 0, {1, 1}, {1, 1});
+        const std::string layout =
+            pkl::call(pkl::global("torch.serialization", "_get_layout"), {pkl::str("torch.sparse_coo")});
+        const std::string size = pkl::call(pkl::global("torch", "Size"), {pkl::ints({3, columns})});
+        return torch_file(pkl::call(pkl::global("torch._utils", "_rebuild_sparse_tensor"),
+                                    {layout, pkl::tuple({indices, values, size})}),
+                          {{"0", raw(numbers{7})}, {"1", raw<float>({5})}});
+    };
+    // Eight bytes are those of the index, which no tensor of three rows has.
+    const auto budget = static_cast<std::int64_t>(16 * findings_of(1).size() + (std::uint64_t{64} << 20));
+    const auto code_of = [&](std::int64_t columns) {
+        const std::string file = findings_of(columns);
+        return ckpt::open_bytes(bytes_of(file)).value().verify().findings.at(0).code;
+    };
+    CHECK(code_of((budget - 8) / 4) == errc::indices_invalid);
+    CHECK(code_of((budget - 8) / 4 + 1) == errc::limit);
+}

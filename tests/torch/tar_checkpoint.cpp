@@ -202,3 +202,41 @@ TEST_CASE("G1: names outside the allowlist refuse the file in whichever member t
     CHECK(opened.root().class_of().as_global().value().name == "Net");
     CHECK(values_of(opened, "w").size() == 6);
 }
+
+TEST_CASE("V1: a tensor has at most limits.tensor_rank dimensions, and those that its member has room for") {
+    const auto of_rank = [](std::size_t rank) {
+        tar_parts p;
+        p.tensors = pickle(num(1)) + tar_parts::tensor(20, num(10), "FloatTensor", std::vector<std::int64_t>(rank, 1),
+                                                       std::vector<std::int64_t>(rank, 1), 0);
+        p.object = pickle(dict({{str("t"), str("20") + "Q"}}));
+        return p.all();
+    };
+    CHECK(refusal_at(of_rank(64), "t") == errc::none);
+    CHECK(refusal_at(of_rank(65), "t") == errc::shape_invalid);
+    const std::string wide = of_rank(65);
+    const auto opened = ckpt::open_bytes(bytes_of(wide)).value();
+    CHECK(opened.root().at("t").value().refusal()->detail == "the tensor has 65 dimensions, the limit is 64");
+    // A member that ends behind the numbers of three dimensions.
+    const auto room = [](std::size_t says) {
+        tar_parts p;
+        p.tensors = pickle(num(1)) + pickle(tuple({num(20), num(10), global("torch", "FloatTensor")})) + le32(says) +
+                    "abcd" + std::string(3 * 16, '\0');
+        const std::string file = p.all();
+        return ckpt::open_bytes(bytes_of(file)).error().detail;
+    };
+    CHECK(room(3).find("the member ends inside a record") != std::string::npos);
+    CHECK(room(4).find("a tensor of 4 dimensions, which the member has no room for") != std::string::npos);
+}
+
+TEST_CASE("limits.pickle_bytes bounds each pickle of a member") {
+    const tar_parts p;
+    const std::string file = p.all();
+    const std::uint64_t longest = p.object.size();
+    REQUIRE(longest > p.info.size());
+    CHECK(ckpt::open_bytes(bytes_of(file), {.limits = {.pickle_bytes = longest}}).has_value());
+    const auto refused = ckpt::open_bytes(bytes_of(file), {.limits = {.pickle_bytes = longest - 1}}).error();
+    CHECK(refused.code == errc::limit);
+    CHECK(refused.record == "pickle");
+    CHECK(refused.detail == "a pickle of more than " + std::to_string(longest - 1) + " bytes");
+    CHECK(refused.hint.find("limits.pickle_bytes") != std::string::npos);
+}

@@ -96,6 +96,8 @@ TEST_CASE("several checkpoints, or none, are listed") {
         open(tar_of({{"a.pt", weights}, {"b.pt", weights}, {"c.pt", weights}, {"d.pt", weights}, {"e.txt", "x"}}))
             .error();
     CHECK(two.detail.find("4 members (\"a.pt\", \"b.pt\", \"c.pt\", +1 more)") != std::string::npos);
+    const ckpt::error three = open(tar_of({{"a.pt", weights}, {"b.pt", weights}, {"c.pt", weights}})).error();
+    CHECK(three.detail.ends_with("3 members (\"a.pt\", \"b.pt\", \"c.pt\")"));
     const ckpt::error none = open(tar_of({{"readme.txt", "hello"}})).error();
     CHECK(none.code == errc::container_not_supported);
     CHECK(none.detail.find("without a checkpoint, of 1 member (\"readme.txt\")") != std::string::npos);

@@ -292,3 +292,80 @@ TEST_CASE("objects that keep a tuple as their state: its tensors are found by po
     CHECK(file.root().find("packed/0/1").value().as_tensor().has_value());
     CHECK(file.root().find("generator/2").value().as_tensor().has_value());
 }
+
+TEST_CASE("R1: attributes are looked through 16 levels deep, and of 256 containers") {
+    const auto nested = [](int lists) {
+        std::string value = floats("0");
+        for (int i = 0; i < lists; ++i) value = pkl::list({value});
+        return wrapper(dict({{str("p"), value}}));
+    };
+    CHECK(names(nested(16)).ends_with(".0"));
+    CHECK(names(nested(17)) == "unsupported_tensor");
+    CHECK(text_of(nested(17)).find("whose attributes are nested this deeply") != std::string::npos);
+    const auto side_by_side = [](int lists) {
+        std::string state = "}(" + str("p") + floats("0");
+        for (int i = 0; i < lists; ++i) state += num(i) + pkl::list({num(i)});
+        return wrapper(state + "u");
+    };
+    CHECK(names(side_by_side(255)) == "p"); // and the dictionary
+    CHECK(names(side_by_side(256)) == "unsupported_tensor");
+}
+
+TEST_CASE("a placement shows 16 of each, and numbers of up to 64 dimensions") {
+    const std::string replicate = placement("Replicate", dict({}));
+    const auto placed = [&](int n) {
+        std::string all = "(";
+        for (int i = 0; i < n; ++i) all += replicate;
+        return text_of(dtensor(all + "t", dict({})));
+    };
+    CHECK(placed(16).find("...") == std::string::npos);
+    CHECK(placed(17).find("Replicate(), ... on mesh") != std::string::npos);
+    const auto times = [](int n, const std::string& what) {
+        std::string out = "(";
+        for (int i = 0; i < n; ++i) out += what;
+        return out + "t";
+    };
+    const std::string axis = object("torch.distributed._mesh_layout", "_FlatLayout", dict({{str("shape"), ints({2})}}));
+    const auto on_mesh = [&](int axes) {
+        const std::string layout =
+            object("torch.distributed._mesh_layout", "_MeshLayout", dict({{str("axes"), times(axes, axis)}}));
+        return text_of(dtensor(none, dict({{str("_layout"), layout}})));
+    };
+    CHECK(on_mesh(15) != on_mesh(16));
+    CHECK(on_mesh(16).find("...") == std::string::npos);
+    CHECK(on_mesh(17) == on_mesh(16));
+    const auto named = [&](int n) {
+        return text_of(dtensor(none, dict({{str("mesh_dim_names"), times(n, str("d"))}})));
+    };
+    CHECK(named(15) != named(16));
+    CHECK(named(17) == named(16));
+    const auto at = [&](int n) {
+        return text_of(dtensor(none, dict({{str("_coordinate_on_dim"), times(n, num(0))}})));
+    };
+    CHECK(at(64).find(" at [0, 0, ") != std::string::npos);
+    CHECK(at(65).find(" at ") == std::string::npos);
+}
+
+TEST_CASE("V1: shells and arrays of numpy have at most limits.tensor_rank dimensions") {
+    const auto ones = [](std::size_t rank) { return ints(std::vector<std::int64_t>(rank, 1)); };
+    const auto shell = [&](std::size_t rank) {
+        return call(global("torch._utils", "_rebuild_wrapper_subclass"),
+                    {outside, global("torch", "int8"), ones(rank), ones(rank), num(0), none, none, no});
+    };
+    const auto array = [&](std::size_t rank) {
+        const std::string type = call(global("numpy", "dtype"), {str("f4"), no, pkl::yes}) +
+                                 tuple({num(3), str("<"), none, none, none, num(-1), num(-1), num(0)}) + "b";
+        return call(global("numpy._core.multiarray", "_reconstruct"),
+                    {global("numpy", "ndarray"), ints({0}), str("b")}) +
+               tuple({num(1), ones(rank), type, no, "C\x04" + raw<float>({1})}) + "b";
+    };
+    const auto refusal_of = [](const std::string& value) {
+        std::string keep;
+        const auto file = opened(value, keep);
+        const ckpt::error* const e = file.root().refusal();
+        return e != nullptr ? std::string(ckpt::info(e->code).name) + ": " + e->detail : std::string();
+    };
+    for (const std::string& value : {shell(64), array(64)}) CHECK(refusal_of(value) == "");
+    for (const std::string& value : {shell(65), array(65)})
+        CHECK(refusal_of(value) == "shape_invalid: the tensor has 65 dimensions, the limit is 64");
+}

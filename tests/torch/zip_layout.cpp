@@ -2,6 +2,7 @@
 //
 // SPDX-License-Identifier: MIT
 #include <ckpt/ckpt.hpp>
+#include <ckpt/torch/zip_layout.hpp>
 
 #include "../support/torch_writer.hpp"
 
@@ -102,7 +103,10 @@ TEST_CASE("the byteorder record says little or big; anything else is refused") {
         CHECK(code(records({.byte_order = text})) == errc::byte_order_unknown);
     }
     CHECK(code(with(records({.byte_order = ""}), "archive/byteorder", "")) == errc::byte_order_unknown);
-    CHECK(code(records({.byte_order = std::string(65, 'l')})) == errc::zip_bounds);
+    CHECK(reads(records({.byte_order = "little" + std::string(58, '\n')}))); // 64 bytes
+    CHECK(code(records({.byte_order = "little" + std::string(59, '\n')})) == errc::zip_bounds);
+    CHECK(refusal(records({.byte_order = std::string(65, 'l')})).detail ==
+          "a record of 65 bytes where a short text belongs");
     CHECK(code(records({.byte_order = std::string(1'000'000, 'l')})) == errc::zip_bounds);
 }
 
@@ -114,6 +118,7 @@ TEST_CASE("file-format versions 1 to 10 are known") {
         CAPTURE(version);
         CHECK(code(records({.version = version})) == errc::format_version);
     }
+    CHECK(refusal(records({.version = "11"})).detail == "the file-format version is \"11\", known are 1 to 10");
     CHECK(code(with(records(), "archive/.data/version", "99")) == errc::format_version); // looked at first
     CHECK(reads(with(records({.version = "99"}), "archive/.data/version", "3\n")));
     CHECK(ckpt::info(errc::format_version).exit_code == 4);
@@ -128,6 +133,17 @@ TEST_CASE("the alignment record is a hint that decides nothing") {
     CHECK(reads(with(records(), "archive/.storage_alignment", "4096"), {.alignment = 4096}));
     CHECK(reads(with(records(), "archive/.storage_alignment", "64"), {.alignment = 4096}));
     CHECK(reads(records(), {.alignment = 1}));
+    const auto believed = [](const std::string& text) {
+        const std::string file = write_zip(with(records(), "archive/.storage_alignment", text)).bytes;
+        const auto from = ckpt::detail::source::memory(bytes_of(file)).value();
+        ckpt::detail::arena memory;
+        const auto archive = ckpt::detail::zip_archive::read(*from, {}, memory).value();
+        return ckpt::detail::zip_layout::read(*from, archive, {}, memory).value().alignment;
+    };
+    CHECK(believed("0") == 64);
+    CHECK(believed("1") == 1);
+    CHECK(believed("1073741824") == 1'073'741'824);
+    CHECK(believed("1073741825") == 64);
 }
 
 TEST_CASE("a save that failed half way has no data.pkl, and the error says so") {

@@ -68,6 +68,8 @@ class dcp_reader {
     /// How many files there are of the name "__3.metadata".
     [[nodiscard]] std::uint64_t metadata_of_ranks() const;
 
+    /// Whether a tensor may have as many dimensions as a list of sizes or offsets has numbers; a finding where not.
+    [[nodiscard]] bool check_rank(std::string_view key, const result<value>& list);
     /// A list of sizes or offsets; nothing where it is none.
     [[nodiscard]] std::optional<std::span<const std::int64_t>> numbers(const result<value>& list);
     [[nodiscard]] static std::optional<std::uint64_t> count_at(const value& in, std::string_view name);

@@ -47,6 +47,8 @@ struct folder_work {
     void inconsistent(std::string_view file, std::string detail, std::string_view hint) {
         find({.code = errc::shards_inconsistent, .file = std::string(file), .detail = std::move(detail), .hint = hint});
     }
+    /// Whether the tensor `key` may have so many dimensions; a finding where not.
+    [[nodiscard]] bool check_rank(std::string_view file, std::string_view key, std::uint64_t dimensions);
     /// Notes what a missing part costs: a finding, or with `partial` a tensor that is absent.
     void lack(error e) { (how.partial ? report.absent : report.findings).push_back(std::move(e)); }
 

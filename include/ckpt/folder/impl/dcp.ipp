@@ -81,6 +81,10 @@ CKPT_DETAIL_DEF std::uint64_t dcp_reader::metadata_of_ranks() const {
     }));
 }
 
+CKPT_DETAIL_DEF bool dcp_reader::check_rank(std::string_view key, const result<value>& list) {
+    return !list || list->kind() != kind::tuple || work_.check_rank(step_ + ".metadata", key, list->size());
+}
+
 CKPT_DETAIL_DEF std::optional<std::span<const std::int64_t>> dcp_reader::numbers(const result<value>& list) {
     if (!list || list->kind() != kind::tuple || list->size() > work_.options.limits.tensor_rank) return std::nullopt;
     auto* out = out_->values().memory.allocate<std::int64_t>(list->size() + 1);
@@ -117,6 +121,7 @@ CKPT_DETAIL_DEF void dcp_reader::read_places() {
         place p{.key = text_at(e.key, "fqn"), .file = text_at(e.mapped, "relative_path")};
         const auto offset = e.key.at("offset");
         if (offset && !offset->is_none()) {
+            if (!check_rank(p.key, offset)) return;
             const auto at = numbers(offset);
             if (!at) return wrong("the place of a chunk of " + quoted(p.key) + " has no offsets");
             p.at = *at;
@@ -212,7 +217,9 @@ CKPT_DETAIL_DEF std::uint32_t dcp_reader::tensor_of(std::string_view key, const 
     const auto properties = says.at("properties");
     const auto type =
         properties ? properties->state()[0].as_dtype() : result<ckpt::dtype>{error{.code = errc::wrong_type}};
-    const auto shape = numbers(says.at("size"));
+    const auto size = says.at("size");
+    if (!check_rank(key, size)) return absent_node;
+    const auto shape = numbers(size);
     const auto list = says.at("chunks");
     if (!type || !shape) {
         wrong("the tensor " + quoted(key) + " has no dtype and sizes");

@@ -20,6 +20,17 @@ CKPT_DETAIL_DEF std::string listed_ranks(const std::vector<std::uint64_t>& ranks
     return out;
 }
 
+CKPT_DETAIL_DEF bool folder_work::check_rank(std::string_view file, std::string_view key, std::uint64_t dimensions) {
+    const std::uint64_t most = options.limits.tensor_rank;
+    if (dimensions <= most) return true;
+    find({.code = errc::shape_invalid,
+          .file = std::string(file),
+          .path = printable(key),
+          .detail = "the tensor has " + decimal(dimensions) + " dimensions, the limit is " + decimal(most),
+          .hint = "raise limits.tensor_rank if the files are trusted"});
+    return false;
+}
+
 CKPT_DETAIL_DEF result<checkpoint> folder_work::open_one(const std::string& name, const open_options& with) const {
     auto opened = detail::open(source::open(path_in(folder, name), {with.io, 0, ~std::uint64_t{0}}), allowed, with);
     if (!opened) opened.error().file = name;

@@ -24,8 +24,8 @@ CKPT_DETAIL_DEF void zero_stages::read_shapes(const value& dictionary, std::vect
     for (const value::entry e : dictionary.entries()) {
         const auto key = e.key.as_string();
         parameter p{key ? *key : std::string_view{}, {}, 1};
-        bool good =
-            key.has_value() && e.mapped.kind() == kind::tuple && e.mapped.size() <= work_.options.limits.tensor_rank;
+        bool good = key.has_value() && e.mapped.kind() == kind::tuple;
+        if (good && !work_.check_rank(files_.models().front().name, p.name, e.mapped.size())) continue;
         for (const value v : e.mapped.elements()) {
             const auto n = v.as_int();
             good = good && n && *n >= 0;

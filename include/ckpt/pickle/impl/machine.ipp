@@ -103,8 +103,9 @@ CKPT_DETAIL_DEF bool machine::push_binary_integer(std::string_view bytes) {
 }
 
 CKPT_DETAIL_DEF bool machine::push_decimal(std::string_view line) {
-    if (line.size() > std::uint64_t{limits_.integer_digits} + 1)
-        return fail(errc::limit, "a decimal integer with more digits than limits.integer_digits", line.size(),
+    const std::size_t digits = line.size() - (line.starts_with('-') || line.starts_with('+') ? 1 : 0);
+    if (digits > limits_.integer_digits)
+        return fail(errc::limit, "a decimal integer with more digits than limits.integer_digits", digits,
                     limits_.integer_digits);
     std::int64_t number{};
     std::string bytes;

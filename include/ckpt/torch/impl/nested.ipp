@@ -17,6 +17,14 @@ CKPT_DETAIL_RARE result<void> read_part(call& c, std::uint32_t index, named_data
     return {};
 }
 
+/// Whether the rows of a batch leave room for the dimension that the batch is.
+inline result<void> check_batch(const call& c, const char* kind, std::uint64_t dimensions) {
+    const std::uint64_t limit = call_access::rank_limit(c);
+    if (dimensions < limit) return {};
+    return c.fail(errc::shape_invalid, "a " + std::string(kind) + " tensor of " + decimal(dimensions) +
+                                           " dimensions in a batch, the limit is " + decimal(limit));
+}
+
 CKPT_DETAIL_RARE bool set_shape(call& c, tensor_data& t, std::span<const std::int64_t> shape) {
     if (!c.charge(2 * shape.size() * sizeof(std::int64_t))) return false;
     auto* numbers = call_access::graph(c).memory.allocate<std::int64_t>(2 * shape.size());
@@ -65,10 +73,7 @@ CKPT_DETAIL_RARE result<value> builders::nested_tensor(call& c) {
     t.kind = layout::nested;
     t.requires_grad = buffer.requires_grad;
     t.numel = buffer.numel;
-    if (dimensions >= call_access::rank_limit(c))
-        return c.fail(errc::shape_invalid, "a nested tensor of " + decimal(dimensions) +
-                                               " dimensions in a batch, the limit is " +
-                                               decimal(std::uint64_t{call_access::rank_limit(c)}));
+    if (auto fits = rebuild::check_batch(c, "nested", dimensions); !fits) return std::move(fits).error();
     std::vector<std::int64_t> shape(static_cast<std::size_t>(dimensions) + 1, -1);
     shape[0] = none ? 0 : offsets.shape[0];
     if (!rebuild::set_shape(c, t, shape)) return c.over_budget();
@@ -85,8 +90,8 @@ namespace rebuild {
 inline result<void> check_jagged(const call& c, const tensor_data& values, const tensor_data& offsets,
                                  const tensor_data* lengths, std::int64_t ragged) {
     // The batch is in front; what is ragged has all rows one after another in the values.
-    if (values.rank == 0 || values.rank >= call_access::rank_limit(c) || ragged < 1 ||
-        static_cast<std::uint64_t>(ragged) > values.rank)
+    if (auto fits = check_batch(c, "jagged", values.rank); !fits) return fits;
+    if (values.rank == 0 || ragged < 1 || static_cast<std::uint64_t>(ragged) > values.rank)
         return c.fail(errc::bad_arguments, "dimension " + decimal(ragged) +
                                                " cannot be ragged in a jagged tensor with values " +
                                                list_of(values.sizes()));
