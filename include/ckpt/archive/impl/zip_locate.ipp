@@ -42,8 +42,7 @@ class local_header {
 
     const source& from_;
     const record& record_;
-    std::array<std::byte, 512>
-        head_; // one read has the header, the name and, except for large alignments, the extra fields
+    std::array<std::byte, 512> head_; // header, name and, except for large alignments, extra fields
     std::size_t head_bytes_{0};
     std::vector<std::byte> rest_{};
     const std::byte* bytes_{nullptr};
