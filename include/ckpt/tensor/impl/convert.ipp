@@ -21,9 +21,7 @@ CKPT_DETAIL_DEF void resolve_lazy_bits(dtype type, bool neg, bool conj, std::byt
     std::uint64_t step = component;
     if (row.kind == dtype_kind::complex) {
         if (!neg && !conj) return;
-        step =
-            conj ? 2 * component
-                 : component; // with both bits only the real part is negated: the imaginary part would be negated twice
+        step = conj ? 2 * component : component; // both bits together leave the imaginary part unchanged
         if (!conj) n *= 2;
         else if (!neg) data += component;
     } else if (!neg) {
