@@ -24,8 +24,9 @@ namespace detail {
 class pull_record; // state/impl/pull.ipp
 } // namespace detail
 
-/// Gives out tensors by name, and records the requests. Views and tensors borrow from the state_dict, which must
-/// outlive the puller, too. All scopes share one record. Not thread-safe.
+/// Gives out tensors by name, and records the requests. Shares ownership of the state_dict. Views and tensors that it
+/// returns borrow from it: they are valid as long as the state_dict or a puller of it. All scopes share one record. Not
+/// thread-safe.
 class puller {
   public:
     explicit puller(const state_dict& weights, load_options options = {});
