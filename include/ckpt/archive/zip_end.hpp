@@ -49,7 +49,7 @@ read_directory(const source& from, const tail& in, const end_record& end, const 
 /// Where the last end record begins in the tail; its comment must fit in the file.
 [[nodiscard]] result<std::size_t> last_end(const source& from, const tail& in);
 /// Whether the end record at `at` is complete, too: its comment ends at the end of the file, and a directory or a ZIP64
-/// locator ends where it begins. Readers that search from the front would use it.
+/// locator ends where it begins. Another reader might use it.
 [[nodiscard]] bool is_rival(const tail& in, std::size_t at, std::uint64_t size) noexcept;
 /// Fails with `zip_ambiguous_end` where another complete end record comes before the one at `at`.
 [[nodiscard]] result<void> refuse_rivals(const source& from, const tail& in, std::size_t at);
