@@ -1,13 +1,12 @@
-// ckpt/checkpoint.hpp: opens a checkpoint and gives out what is in it.
+// ckpt/checkpoint.hpp: opens a checkpoint, and gives access to its content.
 //
 // SPDX-License-Identifier: MIT
-// In:      a path, or bytes in memory; a policy that says which globals may be named; options.
-// Out:     `checkpoint`: the object as values, its tensors as state_dicts, what the file is.
-// Refuses: everything that a stage refuses, as one `error`. A refused file leaves nothing behind.
+// In:      a path, or bytes in memory; a policy, which says which globals are allowed; options.
+// Out:     `checkpoint`: the object as values, its tensors as state_dicts, facts about the file.
+// Refuses: everything that a stage refuses, as one `error`.
 //
-// Opening reads the archive's tail, its directory and the pickle, and nothing else: it costs the same for a kilobyte of
-// weights and for a terabyte. After `open` returns nothing changes any more, so const objects may be read from many
-// threads.
+// Opening reads the end of the archive, its directory and the pickle only, so its time does not depend on the size of
+// the tensors. After `open` returns nothing changes any more, so several threads may read a const checkpoint.
 #pragma once
 
 #include <ckpt/archive/inflater.hpp>
@@ -38,23 +37,24 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
-/// Where the bytes of tensors live.
+/// Where the bytes of tensors are.
 enum class storage_mode : std::uint8_t {
-    mapped, ///< in the file's mapping: nothing is copied
-    owned,  ///< in memory of the state_dict, aligned and in this machine's byte order: every view succeeds
+    mapped, ///< in the mapping of the file; nothing is copied
+    owned,  ///< copied to memory of the state_dict, aligned, in this machine's byte order
 };
 
+/// How `open` opens a file.
 struct open_options {
-    ckpt::limits limits{};
-    io_mode io{io_mode::map}; ///< `read` never maps: for network file systems, and files that may be cut
+    ckpt::limits limits{};    ///< budgets for files that are not trusted
+    io_mode io{io_mode::map}; ///< `read` never maps: for network file systems, and files that may be truncated
     storage_mode storages{storage_mode::mapped};  ///< for state_dicts; values below `root()` are always as mapped
-    std::optional<ckpt::byte_order> byte_order{}; ///< overrides what the file says: before torch 2.1 it said nothing
-    std::uint64_t offset{0};                      ///< where the checkpoint begins in the file
-    std::uint64_t length{~std::uint64_t{0}};      ///< its bytes; all ones: to the end of the file
-    std::string member{};                         ///< of a tar archive: the checkpoint inside it; empty: the only one
-    std::uint32_t index{0}; ///< which of several checkpoints that torch.save wrote one after another before torch 1.6
-    /// For archives whose records are compressed; without it they are refused with `compressed`, or fail where they are
-    /// read.
+    std::optional<ckpt::byte_order> byte_order{}; ///< overrides that of the file, which torch before 2.1 did not record
+    std::uint64_t offset{0};                      ///< of the checkpoint's first byte in the file
+    std::uint64_t length{~std::uint64_t{0}};      ///< bytes of the checkpoint; all ones: to the end of the file
+    std::string member{};                         ///< of a checkpoint in a tar archive (.nemo); empty: the only one
+    std::uint32_t index{0}; ///< of one of several checkpoints in a file, as torch before 1.6 wrote them, or pickles
+    /// For archives with compressed records. Without it opening them, or reading such a storage, fails with
+    /// `compressed`.
     ckpt::inflater inflate{};
     ckpt::scratch scratch{}; ///< memory to reuse from one open to the next
 };
@@ -67,50 +67,52 @@ struct checkpoint_access;
 /// An open checkpoint. A cheap handle to an immutable object; copies share it.
 class checkpoint {
   public:
-    /// The object that was saved. Borrows from the checkpoint.
+    /// The object that was saved, as a value; it borrows from the checkpoint.
     [[nodiscard]] value root() const& noexcept;
     value root() const&& = delete;
 
-    /// What a safetensors file says beside its tensors ("__metadata__"): a dictionary of texts; absent where there is
-    /// none.
+    /// The "__metadata__" of a safetensors file: a dictionary of texts, which borrows from the checkpoint; absent where
+    /// there is none.
     [[nodiscard]] value metadata() const&;
     value metadata() const&& = delete;
 
-    /// The state_dict of the one best candidate. Fails with `state_dict_missing` or `state_dict_ambiguous`; both say
-    /// what was found. Shares ownership of the file.
+    /// The state_dict of the best candidate; it shares ownership of the file. Fails with `state_dict_missing`, or with
+    /// `state_dict_ambiguous` where several are equally likely; the messages list the candidates.
     [[nodiscard]] result<ckpt::state_dict> state_dict() const;
     /// The state_dict at `path` ("model", "0/net"; elements joined by '/'), of a dictionary, a list, a tuple or a whole
     /// pickled module; the empty path is the root.
     [[nodiscard]] result<ckpt::state_dict> state_dict(std::string_view path) const;
-    /// All candidates, the likeliest first, with reasons.
+    /// All candidates for `state_dict`, the likeliest first, with reasons.
     [[nodiscard]] std::vector<candidate> state_dicts() const;
 
     /// "zip" (of torch.save), "legacy" (the stream of torch.save before torch 1.6), "tar" (before torch 0.1.10),
     /// "pickle", "torchscript", "torch_package", "pt2", "safetensors", or "shards" for a model in several files.
     [[nodiscard]] std::string_view container() const noexcept;
-    /// What wrote the file, as far as it tells; a clause for people.
+    /// The program that wrote the file, as far as the file tells: "torch.save of torch 2.7 or later". Text for people,
+    /// whose form may change.
     [[nodiscard]] std::string_view writer() const noexcept;
+    /// The byte order of the elements of tensors in the file.
     [[nodiscard]] ckpt::byte_order byte_order() const noexcept;
-    /// False where the file does not say, and little-endian is assumed.
+    /// Whether the file records its byte order; little-endian is assumed otherwise.
     [[nodiscard]] bool byte_order_recorded() const noexcept;
-    /// How many checkpoints lie one after another in the file (streams before torch 1.6 and plain pickles can);
-    /// `open_options::index` says which of them this is.
+    /// The number of checkpoints in the file: streams before torch 1.6 and plain pickles can have several, one after
+    /// another, of which `open_options::index` chooses one.
     [[nodiscard]] std::uint64_t checkpoints_in_file() const noexcept;
-    /// Of all files together, where there are several.
+    /// The size of the file in bytes; of a folder, of all files that were opened.
     [[nodiscard]] std::uint64_t file_bytes() const noexcept;
-    /// Of the pickle, or of the header of a safetensors file.
+    /// The size of the pickle in bytes, or of the header of a safetensors file.
     [[nodiscard]] std::uint64_t pickle_bytes() const noexcept;
-    /// What was opened of a folder (<ckpt/folder.hpp>) or of a tar archive: the names of its files. Empty for a file
-    /// that was opened by itself.
+    /// The names of the files of a folder (<ckpt/folder.hpp>) or of a tar archive that were opened; empty for a single
+    /// file. Borrows from the checkpoint.
     [[nodiscard]] const std::vector<std::string>& files() const& noexcept;
     const std::vector<std::string>& files() const&& = delete;
-    /// The records of a zip archive, of whichever kind; none for other containers. Borrows from the checkpoint.
+    /// The records of a zip archive; none for other containers. Borrows from the checkpoint.
     [[nodiscard]] std::span<const record> records() const& noexcept;
     std::span<const record> records() const&& = delete;
 
-    /// Checks what opening leaves for later: every local header against the directory, every checksum that its writer
-    /// stored, every tensor that was refused, the indices of sparse and nested tensors. Reads the whole file where
-    /// `checksums` is set.
+    /// Checks what opening does not read: every local header against the directory, the indices of sparse and nested
+    /// tensors, and where `checksums` is set, which reads the whole file, every checksum of the archive. The findings
+    /// also have the tensors that could not be built.
     [[nodiscard]] verify_report verify(bool checksums = true) const;
 
   private:
@@ -118,8 +120,8 @@ class checkpoint {
     explicit checkpoint(detail::shared<detail::checkpoint_file> file, storage_mode storages) noexcept
         : file_{std::move(file)}, storages_{storages} {}
 
-    /// The indices of all sparse and nested tensors, each once. Many tensors may share their indices: what is read in
-    /// all is in proportion to the file.
+    /// Checks the indices of all sparse and nested tensors, each once also where tensors share them, so that it reads
+    /// no more than is in proportion to the file.
     void check_indices(verify_report& out) const;
 
     detail::shared<detail::checkpoint_file> file_;
@@ -128,7 +130,7 @@ class checkpoint {
 
 namespace detail {
 
-/// What is behind a checkpoint, for the headers that make others of it.
+/// For the library: access to the file of a checkpoint.
 struct checkpoint_access {
     [[nodiscard]] static const shared<checkpoint_file>& file(const checkpoint& c) noexcept { return c.file_; }
     [[nodiscard]] static checkpoint make(shared<checkpoint_file> file, storage_mode storages) noexcept {
@@ -145,20 +147,24 @@ struct checkpoint_access {
 
 } // namespace detail
 
-/// Opens the checkpoint at `path`. The policy says which globals it may name; whatever it says, nothing is run.
+/// Opens the checkpoint at `path`: `open("model.pt")`, or `open<my_policy>("model.pt")`. The policy says which globals
+/// the file may name; no policy runs anything. Fails with the first error of any stage: `cannot_open`,
+/// `not_a_checkpoint`, `global_not_allowed` and others (docs/errors.md).
 template <policy P = training_policy>
 [[nodiscard]] result<checkpoint> open(path_arg path, const open_options& options = {}) {
     return detail::open(path, detail::allowlist_of<P>(), options);
 }
 
-/// Opens a checkpoint in memory. The bytes are borrowed: they must outlive the checkpoint and what came from it.
+/// Opens a checkpoint in memory. The bytes are borrowed: they must outlive the checkpoint, its state_dicts and all that
+/// borrows from them.
 template <policy P = training_policy>
 [[nodiscard]] result<checkpoint> open_bytes(std::span<const std::byte> bytes, const open_options& options = {}) {
     return detail::open(bytes, detail::allowlist_of<P>(), options);
 }
 
-/// The globals that the file at `path` asks for, judged by a policy. Builds nothing, and refuses no name. A safetensors
-/// file asks for none. Fails only where no pickle is found; see `global_scan::stopped` for damage.
+/// Lists the globals that the file at `path` names, with the verdicts of a policy. Builds no values and refuses no
+/// global. A safetensors file names none. Fails only where there is no pickle; `global_scan::stopped` is the error of a
+/// damaged one.
 template <policy P = training_policy>
 [[nodiscard]] result<global_scan> scan_globals(path_arg path, const open_options& options = {}) {
     return detail::scan(path, detail::allowlist_of<P>(), options);

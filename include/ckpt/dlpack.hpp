@@ -6,12 +6,12 @@
 // Refuses: what `tensor::view` refuses: elements that are not in memory, not aligned, not in this machine's byte order,
 //          negated or conjugated lazily; types that DLPack has no code for.
 //
-// Nothing of DLPack is included. Whoever includes <dlpack/dlpack.h>, before or after this header, asks for its type:
+// Includes no header of DLPack. A program that includes <dlpack/dlpack.h>, before or after this header, names its type:
 //
 //     auto exported = ckpt::to_dlpack<DLManagedTensorVersioned>(tensor, weights);
 //
-// and others get one of ours with the same names and the same bytes, to be passed on as a pointer. `data` is the first
-// element and `byte_offset` 0, as PyTorch does it: `data` is as aligned as the file has it (mostly 64 bytes), not 256.
+// Other programs get the type below, which has the same members and layout, and pass it on as a pointer. `data` is the
+// first element and `byte_offset` 0, as in PyTorch: `data` has the alignment of the file (usually 64 bytes), not 256.
 #pragma once
 
 #include <ckpt/checkpoint.hpp>
@@ -29,7 +29,7 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
-/// DLDataType: what an element is.
+/// DLDataType: the type of an element.
 struct dlpack_type {
     std::uint8_t code{};
     std::uint8_t bits{};
@@ -59,7 +59,7 @@ struct dlpack_tensor {
     std::uint64_t byte_offset{};
 };
 
-/// DLManagedTensorVersioned. Whoever is done with it calls `deleter(self)`, once, from any thread.
+/// DLManagedTensorVersioned. Its last user calls `deleter(self)`, once, from any thread.
 struct dlpack_managed_tensor {
     dlpack_version version{};
     void* manager_ctx{};
@@ -146,16 +146,16 @@ template <class Managed> [[nodiscard]] result<Managed*> host_dlpack(const tensor
 
 } // namespace detail
 
-/// The tensor as other frameworks take it, read-only, without a copy; it keeps the file of `owner` open. The caller, or
-/// whoever gets it from there, calls its deleter. Bytes of bools are what the file has, which need not be 0 and 1.
-/// Fails as `tensor::view` does; with `dtype_mismatch` for quantised and opaque types and bcomplex32; with
+/// Exports a tensor for other frameworks, read-only, without a copy; it keeps the file of `owner` open. The caller, or
+/// the framework that takes it, calls its deleter. Bytes of bools are those of the file, which may be other than 0 and
+/// 1. Fails as `tensor::view` does; with `dtype_mismatch` for quantised and opaque types and bcomplex32; with
 /// `key_missing` where the tensor is not one of the owner's.
 template <class Managed = dlpack_managed_tensor>
 [[nodiscard]] result<Managed*> to_dlpack(const tensor& t, const state_dict& owner) {
     return detail::host_dlpack<Managed>(t, detail::dlpack_owner_of(owner));
 }
 
-/// The same for a tensor that was found in the checkpoint itself.
+/// The same for a tensor from a value of the checkpoint.
 template <class Managed = dlpack_managed_tensor>
 [[nodiscard]] result<Managed*> to_dlpack(const tensor& t, const checkpoint& owner) {
     return detail::host_dlpack<Managed>(t, detail::dlpack_owner_of(owner));

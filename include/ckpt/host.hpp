@@ -2,10 +2,10 @@
 //
 // SPDX-License-Identifier: MIT
 // In:      a state_dict; casts, which keys, how files are read.
-// Out:     a state_dict whose tensors lie in memory of their own, in this machine's byte order, ready for views.
-// Refuses: what an upload refuses, all or nothing.
+// Out:     a state_dict whose tensors are in one block of memory, in this machine's byte order, so that views succeed.
+// Refuses: what an upload refuses, as a whole.
 //
-// This is the upload engine on a device whose memory is the host's: what a file holds is read straight to its place.
+// This is the upload engine with a device whose memory is the host's: bytes of files are read to their final place.
 #pragma once
 
 #include <ckpt/ckpt.hpp>
@@ -14,25 +14,25 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::host {
 
-/// How `load` reads. Its plan is `plan_upload` of `plan`: casts, which keys, and how tensors lie in the block.
+/// How `load` reads. `plan` is passed to `plan_upload`: casts, which keys, and the layout of the block.
 struct load_options {
     upload_plan_options plan{};
     upload_source source{upload_source::buffered}; ///< buffered or direct
-    unsigned readers{2};                           ///< threads beside the caller's; 0: none
-    bool verify{false};                            ///< compares the checksums of records that are read whole
+    unsigned readers{2};                           ///< number of threads beside the caller's
+    bool verify{false};                            ///< compares the checksums of records that are read as a whole
     progress_callback progress{};
 };
 
-/// What was loaded, and how.
+/// The result of `load`.
 struct loaded {
     state_dict weights;
     upload_report report{};
 };
 
-/// Reads the tensors of `weights` into one block of memory, which the result holds; the file is not needed any more.
-/// Keys stand in their order. Tensors with parts become their parts; entries that are no tensors are left out.
-/// Fails as `plan_upload` does, with `device_memory` where the memory is not there, `checksum_mismatch`, `truncated`,
-/// `upload_cancelled`.
+/// Reads the tensors of `weights` into one block of memory, which the result owns; it does not need the file any more.
+/// The keys are in the same order. A tensor with parts becomes its parts; entries that are not tensors are left out.
+/// Fails as `plan_upload` does, with `device_memory` where memory cannot be allocated, `checksum_mismatch`,
+/// `truncated`, `upload_cancelled`.
 [[nodiscard]] result<loaded> load(const state_dict& weights, const load_options& options = {});
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::host

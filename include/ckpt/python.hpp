@@ -1,12 +1,12 @@
-// ckpt/python.hpp: objects of Python's standard library as plain C++ values.
+// ckpt/python.hpp: converts objects of Python's standard library to plain C++ values.
 //
 // SPDX-License-Identifier: MIT
-// In:      an inert object as pickle stores it: paths, dates and times, Decimal, UUID, enums, ranges, slices.
-// Out:     what it stands for.
-// Refuses: every other value, with `wrong_type`: nothing throws and nothing is guessed.
+// In:      an inert object: a path, a date or time, a Decimal, a UUID, a member of an enum, a range, a slice.
+// Out:     its value.
+// Refuses: every other value, with `wrong_type`.
 //
-// The forms are those of CPython's own __reduce__ functions (Lib/pathlib, Modules/_datetimemodule.c, Lib/uuid.py,
-// Lib/enum.py), Python 2.7 to 3.14, any protocol.
+// The forms in a pickle are those of CPython's __reduce__ functions (Lib/pathlib, Modules/_datetimemodule.c,
+// Lib/uuid.py, Lib/enum.py), Python 2.7 to 3.14, any protocol.
 #pragma once
 
 #include <ckpt/core/result.hpp>
@@ -29,7 +29,7 @@ struct time_delta {
     friend bool operator==(const time_delta&, const time_delta&) = default;
 };
 
-/// datetime.datetime; of a date the time is zero, of a time the date is.
+/// datetime.datetime. For a datetime.date the time is zero, for a datetime.time the date.
 struct date_time {
     int year{};
     int month{};
@@ -38,19 +38,19 @@ struct date_time {
     int minute{};
     int second{};
     int microsecond{};
-    bool fold{};                        ///< the second of two equal local times
-    std::optional<time_delta> offset{}; ///< from UTC, where the file says it as one (`datetime.timezone`)
+    bool fold{};                        ///< whether this is the second of two equal local times (PEP 495)
+    std::optional<time_delta> offset{}; ///< from UTC; nothing unless tzinfo is a `datetime.timezone`
     friend bool operator==(const date_time&, const date_time&) = default;
 };
 
-/// A member of an enum, by its value, or (CPython 3.11.0 to 3.11.3) by its name.
+/// A member of an enum, by its value, or by its name (CPython 3.11.0 to 3.11.3). Borrows from the checkpoint.
 struct enum_member {
     global_name type{};
-    value member{}; ///< what the class was called with; absent where the file has the name
+    value member{}; ///< its value; absent where the file has the name
     std::string_view name{};
 };
 
-/// range or slice: three values, as they were given; the parts of a slice may be None.
+/// The three values of a range or a slice; those of a slice may be None. Borrows from the checkpoint.
 struct python_range {
     value start{};
     value stop{};
@@ -66,7 +66,7 @@ namespace detail {
 
 } // namespace detail
 
-/// pathlib's paths, of every flavour: parts joined by '/', or by '\' for Windows' own.
+/// A path of pathlib: its parts joined by '/', or by '\' for PureWindowsPath and WindowsPath.
 [[nodiscard]] result<std::string> as_path(const value& v);
 
 /// datetime.timedelta.
@@ -75,14 +75,14 @@ namespace detail {
 /// datetime.datetime, date or time.
 [[nodiscard]] result<date_time> as_date_time(const value& v);
 
-/// decimal.Decimal, as the text that Python writes: "3.14", "1E+3", "NaN". Borrows.
+/// decimal.Decimal, as Python's text: "3.14", "1E+3", "NaN". Borrows from the checkpoint.
 [[nodiscard]] result<std::string_view> as_decimal(const value& v);
 
 /// uuid.UUID, as 32 digits in five groups.
 [[nodiscard]] result<std::string> as_uuid(const value& v);
 
-/// A member of an enum: an object that a class was called with one value to make, or getattr(class, name). A file does
-/// not say that the class is an enum: whoever reads it knows.
+/// A member of an enum: a call of a class with one value, or getattr(class, name). A file does not tell whether the
+/// class is an enum; the caller must know.
 [[nodiscard]] result<enum_member> as_enum(const value& v);
 
 /// range or slice.

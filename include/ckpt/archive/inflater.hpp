@@ -1,4 +1,4 @@
-// ckpt/archive/inflater.hpp: the function for deflate data that a program lends.
+// ckpt/archive/inflater.hpp: a function of the program that inflates.
 //
 // SPDX-License-Identifier: MIT
 #pragma once
@@ -10,18 +10,17 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
-/// Decompresses deflated records of zip archives: a program that has zlib, libdeflate or another implementation lends
-/// it.
+/// A function that inflates deflated records of zip archives. ckpt has none of its own: a program passes one that calls
+/// zlib, libdeflate or another library.
 struct inflater {
-    /// Returned for data that cannot be inflated.
+    /// What `function` returns for data that it cannot inflate.
     static constexpr std::size_t failed = ~std::size_t{0};
 
-    /// Inflates `in`, which is the whole of one raw deflate stream (RFC 1951: no zlib or gzip header), into `out`,
-    /// which has room for exactly what the archive's directory says that it becomes. Returns the number of bytes
-    /// written, or `failed`; only `out.size()` bytes from a stream that ended there are accepted, so a stream that goes
-    /// on must return `failed`. Neither range is null where it is not empty, and they do not overlap. Keeps no pointer,
-    /// throws nothing, and may be called from several threads at once where the checkpoint is used so; `context` must
-    /// outlive the checkpoint.
+    /// Inflates `in`, one whole raw deflate stream (RFC 1951: no zlib or gzip header), into `out`, whose size is the
+    /// size in the archive's directory. Returns the number of bytes written, or `failed`. Only `out.size()` is
+    /// accepted, so the function must return `failed` for a stream that does not end there. The ranges do not overlap,
+    /// and are not null unless they are empty. The function keeps no pointer and does not throw. It is called from
+    /// several threads at once if the checkpoint is used by several. `context` must outlive the checkpoint.
     std::size_t (*function)(void* context, std::span<const std::byte> in, std::span<std::byte> out){nullptr};
     void* context{nullptr};
 

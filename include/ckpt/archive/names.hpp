@@ -2,12 +2,12 @@
 //
 // SPDX-License-Identifier: MIT
 // In:      names as byte strings, in the order of the directory.
-// Out:     a verdict on each, the record with a given name, the first pair of names that are one.
+// Out:     for each whether it may be used; the record with a given name; two records with the same name.
 // Refuses: empty names, NUL, backslashes, absolute names, '..'; two names equal but for the case of ASCII letters
 //          (PyTorch's reader ignores case, so such an archive has two meanings).
 //
-// Names are a file's own choice, so nothing here may become slow because of them: an archive whose names collide
-// in the hash more than chance allows gets a sorted index instead.
+// A file can choose names that collide in the hash. An archive with more collisions than chance gives is indexed by a
+// sorted list instead, so that the time stays bounded.
 #pragma once
 
 #include <ckpt/archive/record.hpp>
@@ -27,7 +27,7 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 inline constexpr std::uint64_t every_byte = 0x0101'0101'0101'0101u;
 
-/// The eight bytes of `word` with ASCII capitals made small.
+/// The eight bytes of `word` with ASCII letters in lower case.
 [[nodiscard]] constexpr std::uint64_t fold_case(std::uint64_t word) noexcept {
     const std::uint64_t low = word & (every_byte * 0x7F);
     const std::uint64_t from_a = low + every_byte * (0x80 - 'A');
@@ -42,8 +42,8 @@ inline constexpr std::uint64_t every_byte = 0x0101'0101'0101'0101u;
     return (difference - every_byte) & ~difference & (every_byte * 0x80);
 }
 
-/// Calls `use` with the bytes of a name, eight at a time. The last word repeats bytes of the one before; a shorter name
-/// is filled up with 1, which no check looks for. `use` returns whether to go on.
+/// Calls `use(at, length)` for the bytes of a name, eight at a time, until it returns false. The last eight may repeat
+/// bytes of those before; a name of fewer than eight bytes is one call.
 template <class Use> inline void each_word(std::size_t length, const Use& use) noexcept {
     if (length < 8) {
         if (length != 0) (void)use(std::size_t{0}, length);
@@ -53,6 +53,7 @@ template <class Use> inline void each_word(std::size_t length, const Use& use) n
         if (!use(at, std::size_t{8})) return;
     (void)use(length - 8, std::size_t{8});
 }
+/// Up to eight bytes of a name as a number. Missing ones are 1, a byte that no check looks for.
 [[nodiscard]] inline std::uint64_t name_word(std::string_view name, std::size_t at, std::size_t length) noexcept {
     std::uint64_t word = every_byte;
     if (length == sizeof word) std::memcpy(&word, name.data() + at, sizeof word);
@@ -67,12 +68,14 @@ struct name_facts {
     name_fault fault{name_fault::none};
 };
 
+/// Whether ".." is one of the components between slashes.
 [[nodiscard]] bool has_parent_component(std::string_view name) noexcept;
 
-/// Hash and verdict in one pass.
+/// The hash and the fault of a name, in one pass.
 [[nodiscard]] name_facts look_at_name(std::string_view name) noexcept;
 
-/// Less than, equal to or greater than 0, in some order in which names that differ only in case are equal.
+/// Less than, equal to or greater than 0: an arbitrary total order. Names that differ only in the case of ASCII letters
+/// are equal.
 [[nodiscard]] int compare_names(std::string_view a, std::string_view b) noexcept;
 [[nodiscard]] inline bool same_name(std::string_view a, std::string_view b) noexcept {
     return compare_names(a, b) == 0;
@@ -85,27 +88,27 @@ struct name_facts {
 class name_index {
   public:
     name_index() noexcept = default;
-    /// For `count` records, which are added one by one, then sealed. At most 2^31.
+    /// For `count` records, at most 2^31 - 1. The caller adds them one by one, and then calls `seal`.
     name_index(std::size_t count, arena& memory);
 
-    /// Adds record `i`; the records before it are in. Returns another one with the same name, or `i`.
+    /// Adds record `i` after all records before it. Returns the number of a record with the same name, or `i`.
     [[nodiscard]] std::size_t add(std::span<const record> records, std::size_t i, std::uint64_t hash) noexcept;
 
-    /// To be called when all are in. Returns false, and two records with one name, where the sorted index finds such.
+    /// Ends the additions. Returns false, and two records with the same name, where the sorted index finds them.
     [[nodiscard]] bool seal(std::span<const record> records, arena& memory, std::size_t& first, std::size_t& second);
 
-    /// The record with exactly these bytes as its name, or null.
+    /// The record whose name has exactly these bytes, or null.
     [[nodiscard]] const record* find(std::span<const record> records, std::string_view name) const noexcept;
 
     /// Whether the names collided so much that the index is sorted; for tests.
     [[nodiscard]] bool is_sorted() const noexcept { return crowded_; }
 
   private:
-    static constexpr std::size_t longest_chain = 39; // of taken slots that a name is behind
+    static constexpr std::size_t longest_chain = 39; // taken slots before the slot of one name
 
     index_table table_{};
     std::span<std::uint32_t> order_{}; ///< of the sorted index
-    std::size_t most_steps_{0};        ///< of all names together
+    std::size_t most_steps_{0};        ///< taken slots before the slots of all names together
     bool crowded_{false};
 };
 

@@ -13,14 +13,15 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
-/// One entry of an archive's directory. All offsets count from the archive's first byte.
+/// One entry of a zip archive's directory (PKWARE APPNOTE 4.3.12). Offsets count from the archive's first byte; sizes
+/// are in bytes.
 struct record {
-    std::string_view name{};       ///< whole and exact; borrowed from the archive
+    std::string_view name{};       ///< the whole name: "model/data/0"; borrowed from the checkpoint
     std::uint64_t header_offset{}; ///< of its local header
     std::uint64_t size{};          ///< of its content
     std::uint64_t stored_size{};   ///< of the bytes in the archive; differs from `size` only where compressed
-    std::uint64_t bound{};         ///< where the next header, or else the directory, begins
-    std::uint32_t crc32{};         ///< of its content; 0 also means that the writer computed none
+    std::uint64_t bound{};         ///< where the next record's header begins, or after the last record the directory
+    std::uint32_t crc32{};         ///< of its content; 0 where the writer computed none
     std::uint16_t method{};        ///< 0 stored, 8 deflated
     std::uint16_t flags{};         ///< general purpose bits of the zip format
 

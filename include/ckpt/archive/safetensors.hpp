@@ -7,7 +7,7 @@
 //          JSON of another form, ranges that overlap, leave holes or do not end with the file, sizes that overflow or
 //          differ from shape and type. And names that occur twice, which the format forbids.
 //
-// Form: 8 bytes, little-endian: the header's length; the header, a JSON object of
+// The format: 8 bytes, little-endian, which are the header's length; the header, a JSON object such as
 // {"name": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}, "__metadata__": {"text": "text"}}; the data.
 #pragma once
 
@@ -15,6 +15,7 @@
 #include <ckpt/core/checked.hpp>
 #include <ckpt/core/json.hpp>
 #include <ckpt/core/limits.hpp>
+#include <ckpt/core/plain_list.hpp>
 #include <ckpt/core/reader.hpp>
 #include <ckpt/core/result.hpp>
 #include <ckpt/io/source.hpp>
@@ -48,7 +49,7 @@ struct safetensors_entry {
     const safetensors_type* type{nullptr};
     const std::int64_t* shape{nullptr};
     std::uint32_t rank{0};
-    std::uint64_t begin{0}; // of its bytes, from the first byte of the data
+    std::uint64_t begin{0}; ///< of its bytes, counted from the first byte of the data
     std::uint64_t end{0};
 };
 
@@ -59,8 +60,8 @@ struct safetensors_pair {
 
 struct safetensors_header {
     std::string_view json{};
-    std::uint64_t data_offset{0};            // of the data, in the source
-    plain_list<safetensors_entry> entries{}; // in the header's order
+    std::uint64_t data_offset{0};            ///< of the first byte of the data, in the source
+    plain_list<safetensors_entry> entries{}; ///< in the header's order
     plain_list<safetensors_pair> metadata{};
     bool has_metadata{};
 
@@ -94,5 +95,4 @@ inline constexpr std::string_view hint =
 
 #if !defined(CKPT_COMPILED)
 #include <ckpt/archive/impl/safetensors.ipp>
-#include <ckpt/core/plain_list.hpp>
 #endif

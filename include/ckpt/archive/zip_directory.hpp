@@ -1,10 +1,10 @@
-// ckpt/archive/zip_directory.hpp: finds the records of a zip archive.
+// ckpt/archive/zip_directory.hpp: reads the directory of a zip archive.
 //
 // SPDX-License-Identifier: MIT
-// In:      a source; of it only the tail and the directory are read.
+// In:      a source, of which it reads the last bytes and the directory.
 // Out:     records, each a name and a byte range inside the source.
 // Refuses: what the end records refuse (zip_end.hpp); encrypted records and patches; ranges outside or overlapping;
-//          names that are double or unusable; contradictory ZIP64 fields.
+//          duplicate or unusable names; contradictory ZIP64 fields.
 #pragma once
 
 #include <ckpt/archive/names.hpp>
@@ -25,7 +25,7 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 /// The directory of a zip archive. Borrows from the arena it was read into; cheap to copy.
 class zip_archive {
   public:
-    /// Reads the tail and the directory, by positioned reads into `memory`, and checks all that they say.
+    /// Reads and checks the end records and the directory, by positioned reads into `memory`.
     [[nodiscard]] static result<zip_archive> read(const source& from, const limits& budget, arena& memory);
 
     /// In the order of the directory.
@@ -33,23 +33,23 @@ class zip_archive {
     /// Where the directory begins, behind all records.
     [[nodiscard]] std::uint64_t directory_offset() const noexcept { return directory_offset_; }
 
-    /// The record whose name has exactly these bytes, or null; entries for folders are not found.
+    /// The record whose name has exactly these bytes, or null. Does not find entries for folders.
     [[nodiscard]] const record* find(std::string_view name) const noexcept;
 
   private:
     // ---- entries
     [[nodiscard]] result<void> parse(const source& from, std::span<const std::byte> directory, std::size_t count,
                                      arena& memory);
-    /// Takes the numbers of a ZIP64 field where the entry asks for them. Returns what is wrong, or nothing.
+    /// Replaces the numbers of `r` that are all ones by those of its ZIP64 field (APPNOTE 4.5.3). Returns what is
+    /// wrong; empty where nothing is.
     [[nodiscard]] static std::string_view widen(record& r, std::span<const std::byte> extra) noexcept;
 
     // ---- order
-    /// Sets where each record must end, and checks that it can.
+    /// Sets `bound` of each record, and checks that the record fits before it.
     [[nodiscard]] result<void> set_bounds(const source& from);
 
     // ---- errors
-    /// Entry `i` of `count` is cut short, or does not begin with its signature; `left` bytes of the directory are
-    /// there.
+    /// Entry `i` of `count` is incomplete, or does not begin with its signature; `left` is the rest of the directory.
     [[nodiscard]] static error broken_entry(const source& from, std::uint64_t at, std::size_t i, std::size_t count,
                                             std::span<const std::byte> left);
     /// A record that is encrypted, a patch, or on another disk.
@@ -61,7 +61,7 @@ class zip_archive {
     std::span<record> records_{};
     name_index index_{};
     std::uint64_t directory_offset_{0};
-    bool in_order_{true}; ///< headers rise as the directory goes on
+    bool in_order_{true}; ///< the directory lists records by rising offset
 };
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

@@ -1,9 +1,10 @@
 // ckpt/archive/zip_locate.hpp: where the payload of a record begins.
 //
 // SPDX-License-Identifier: MIT
-// In:      a record of the directory; of the file its local header, which is read and checked when a payload is wanted.
-// Out:     an offset; the payload itself.
-// Refuses: local headers that disagree with the directory, that overlap, or whose ZIP64 field contradicts them.
+// In:      a record of the directory, and its local header, which is read when its payload is wanted.
+// Out:     the offset of the payload; the payload.
+// Refuses: local headers that disagree with the directory, overlap the next record, or have a contradictory ZIP64
+//          field.
 #pragma once
 
 #include <ckpt/archive/record.hpp>
@@ -17,15 +18,18 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail::zip {
 
-/// Where torch.save puts the payload of `r`, by the numbers in the directory alone; 0 where these do not lead to
-/// the next header exactly, so that somebody else wrote the record. For planning: `locate` decides.
+/// The offset at which torch.save puts the payload of `r`, computed from the directory alone. 0 where a record that
+/// torch.save wrote would not end at `r.bound`: then another program wrote it. A prediction only: `locate` reads the
+/// header.
 [[nodiscard]] std::uint64_t predict(const record& r, std::uint64_t alignment) noexcept;
 
-/// Where the payload of `r` begins, by its local header, which is read and checked against the directory now.
+/// The offset of the payload of `r`, by its local header, which is read and compared with the directory. Fails with
+/// `zip_header_mismatch`, `zip_overlap` or `zip64_invalid`.
 [[nodiscard]] result<std::uint64_t> locate(const source& from, const record& r);
 
-/// The payload of `r` in memory of the arena. Fails with `compressed` where it is not stored as it is, with
-/// `checksum_mismatch` where `check` is set and it does not have the directory's CRC (0: the writer computed none).
+/// The payload of `r` in memory of the arena. Fails with `compressed` where it is not stored, and, where `check` is
+/// set, with `checksum_mismatch` where its CRC is not that of the directory (which is 0 where the writer computed
+/// none).
 [[nodiscard]] result<std::span<const std::byte>> read_record(const source& from, const record& r, arena& memory,
                                                              bool check);
 

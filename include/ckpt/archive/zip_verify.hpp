@@ -1,9 +1,9 @@
-// ckpt/archive/zip_verify.hpp: checks everything about an archive that opening leaves for later.
+// ckpt/archive/zip_verify.hpp: checks what opening an archive does not read.
 //
 // SPDX-License-Identifier: MIT
 // In:      a source and its directory.
-// Out:     every fault, one call each: local headers, data descriptors, exact overlap, checksums.
-// Refuses: nothing; the walk goes on behind a fault.
+// Out:     one call for each fault of a local header, a data descriptor, an overlap or a checksum.
+// Refuses: nothing; a fault does not end the walk.
 #pragma once
 
 #include <ckpt/archive/inflater.hpp>
@@ -26,38 +26,38 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-/// What a walk did.
+/// What `verify_zip` has checked.
 struct zip_check {
-    std::uint64_t records{};       ///< whose headers were checked
-    std::uint64_t bytes{};         ///< of payload that were read for checksums
-    std::uint64_t unchecked_crc{}; ///< records whose checksum was not computed by their writer, or that are compressed
-    std::uint64_t findings{};      ///< calls
+    std::uint64_t records{};       ///< with a checked header
+    std::uint64_t bytes{};         ///< of payloads that were read for checksums
+    std::uint64_t unchecked_crc{}; ///< records without a checksum, and compressed ones that nothing inflates
+    std::uint64_t findings{};      ///< calls of the sink
 };
 
 struct zip_check_options {
     bool checksums{true};     ///< reads every payload
-    ckpt::inflater inflate{}; ///< for compressed ones
+    ckpt::inflater inflate{}; ///< for compressed payloads
 };
 
-/// Called with one fault after the other.
+/// Called with one fault at a time.
 using finding_sink = void (*)(void* context, const error& found);
 
 namespace zip {
 
-/// Whether a data descriptor in one of its four forms (with or without a signature, 32 or 64 bits) stands at `at`.
+/// Whether the bytes at `at` are a data descriptor of `r` in one of its four forms (with or without a signature, 32 or
+/// 64 bits; APPNOTE 4.3.9).
 [[nodiscard]] result<bool> has_descriptor(const source& from, const record& r, std::uint64_t at);
 
-/// The checksum of the payload at `at`, through a bounded buffer.
+/// The CRC-32 of the payload at `at`, which is read in pieces of the buffer's size.
 [[nodiscard]] result<std::uint32_t> checksum(const source& from, const record& r, std::uint64_t at,
                                              std::vector<std::byte>& buffer);
 
-/// Whether a compressed record becomes what its directory entry says.
+/// Whether a compressed record inflates to the size and the CRC of its directory entry.
 [[nodiscard]] result<void> inflates_soundly(const source& from, const record& r, const inflater& inflate);
 
 } // namespace zip
 
-/// Walks all records. A fault does not end the walk; one that concerns the whole source (it cannot be read any
-/// longer) shows once for every record.
+/// Checks all records. A source that cannot be read any longer gives one fault for every record.
 zip_check verify_zip(const source& from, const zip_archive& archive, const zip_check_options& options,
                      finding_sink sink, void* context);
 

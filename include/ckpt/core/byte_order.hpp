@@ -9,7 +9,7 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
-/// The order of the bytes of a number.
+/// The order in which the bytes of a number lie in a file. `little`: the least significant byte comes first.
 enum class byte_order : std::uint8_t { little, big };
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI

@@ -2,9 +2,8 @@
 //
 // SPDX-License-Identifier: MIT
 // In:      the compiler's predefined macros.
-// Out:     CKPT_EXCEPTIONS (0 or 1; may be forced) and the inline namespace, which differs between
-//          the two, so that objects of both kinds cannot be linked together by accident; how a function of an
-//          inner loop is declared, and one that kernels call, too.
+// Out:     CKPT_EXCEPTIONS (0 or 1; a program may set it); the inline namespace, which differs between the two, so that
+//          objects of both kinds do not link with each other; attributes for functions of inner loops and of kernels.
 // Refuses: compilers below C++20.
 #pragma once
 
@@ -28,7 +27,8 @@
 
 // Definitions stand in files of their own, STAGE/impl/x.ipp. Without CKPT_COMPILED x.hpp includes x.ipp, and all
 // functions are inline. With it they are ordinary functions, compiled once: by src/*.cpp, or by <ckpt/impl/src.hpp>.
-// What few files need is CKPT_DETAIL_RARE, which every program that includes the headers compiles for size.
+// CKPT_DETAIL_RARE marks functions that few files need, such as those of the tar reader: header-only programs compile
+// them for size.
 #if defined(CKPT_COMPILED)
 #define CKPT_DETAIL_DEF
 #define CKPT_DETAIL_RARE
@@ -51,7 +51,7 @@
 #endif
 #endif
 
-// For the few small functions that an inner loop is made of: compilers leave them out of line where they are many.
+// For small functions of an inner loop. Compilers do not inline them by themselves where they have many callers.
 #if defined(__GNUC__)
 #define CKPT_DETAIL_INLINE [[gnu::always_inline]] inline
 #elif defined(_MSC_VER)
@@ -60,7 +60,7 @@
 #define CKPT_DETAIL_INLINE inline
 #endif
 
-// For functions that run in kernels, too; where there are none, they are ordinary functions.
+// For functions that CUDA kernels call, too. Other compilers than nvcc see ordinary functions.
 #if defined(__CUDACC__)
 #define CKPT_DETAIL_HOST_DEVICE __host__ __device__
 #else

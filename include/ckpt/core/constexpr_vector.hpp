@@ -1,8 +1,8 @@
-// ckpt/core/constexpr_vector.hpp: the vector of parsers that run while a program is compiled.
+// ckpt/core/constexpr_vector.hpp: a vector that also works in constant expressions.
 //
 // SPDX-License-Identifier: MIT
-// In:      values that have a default.
-// Out:     them in one block, in the order of push_back; at run time as in a constant expression.
+// In:      values of a type that can be default-constructed.
+// Out:     a contiguous array of them, in the order of push_back.
 // Refuses: nothing.
 //
 // std::vector is not constexpr in libc++ before 15, so a literal rule could not be checked there.
@@ -15,7 +15,7 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-/// What is left over of its block holds values by default. Growing moves the values.
+/// Unused capacity holds default-constructed values. Growing moves the elements and invalidates pointers.
 template <class T> class constexpr_vector {
   public:
     constexpr constexpr_vector() noexcept = default;
@@ -56,7 +56,7 @@ template <class T> class constexpr_vector {
         items_[size_++] = std::move(value);
     }
 
-    /// `count` times `value`, instead of what was there.
+    /// Replaces all elements by `count` copies of `value`.
     constexpr void assign(std::size_t count, const T& value) {
         grow_to(count);
         for (std::size_t i = 0; i < count; ++i) items_[i] = value;

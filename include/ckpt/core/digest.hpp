@@ -15,7 +15,7 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-/// Table k gives what a byte does to the checksum when k more bytes follow it.
+/// `row[k][b]` is the effect of byte `b` on the checksum when k more bytes follow it ("slicing by 16").
 struct crc32_tables {
     std::uint32_t row[16][256]{};
 
@@ -52,8 +52,8 @@ inline constexpr crc32_tables crc32_table{};
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__CUDACC__)
 // Carry-less multiplication folds 64 bytes a step (V. Gopal et al., "Fast CRC Computation for Generic Polynomials Using
-// PCLMULQDQ", Intel 2009). The constants are x^n mod P for the distances 512+-64 and 128+-64 bits, bit-reflected. What
-// is left, 16 bytes that leave the same remainder, goes through the tables.
+// PCLMULQDQ", Intel 2009). The constants are x^n mod P for the distances 512+-64 and 128+-64 bits, bit-reflected. The
+// last 16 bytes, which have the same remainder as all of them, go through the tables.
 using clmul_lanes = long long __attribute__((vector_size(16)));
 
 [[nodiscard]] inline clmul_lanes clmul_load(const std::byte* at) noexcept {
@@ -95,7 +95,7 @@ using clmul_lanes = long long __attribute__((vector_size(16)));
 #define CKPT_DETAIL_CLMUL 0
 #endif
 
-/// The checksum of what gave `crc` followed by `bytes`; 0 is the checksum of nothing.
+/// Continues a checksum by `bytes`. `crc` is the checksum of all bytes before them, 0 where there are none.
 [[nodiscard]] inline std::uint32_t crc32(std::span<const std::byte> bytes, std::uint32_t crc = 0) noexcept {
     crc = ~crc;
 #if CKPT_DETAIL_CLMUL
@@ -118,8 +118,8 @@ using clmul_lanes = long long __attribute__((vector_size(16)));
     return out;
 }
 
-/// The checksum of two pieces behind one another, of theirs and the length of the second: the first one's register is
-/// moved on by as many zero bytes, which multiplies it by x^(8 * length).
+/// The checksum of two pieces joined, from the checksums of both and the length of the second in bytes. The first
+/// checksum is multiplied by x^(8 * length), which has the effect of `length` zero bytes behind the first piece.
 [[nodiscard]] constexpr std::uint32_t crc32_joined(std::uint32_t first, std::uint32_t second,
                                                    std::uint64_t length) noexcept {
     std::uint32_t power = 0x0080'0000u; // x^8

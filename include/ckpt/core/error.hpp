@@ -1,7 +1,7 @@
 // ckpt/core/error.hpp: the one error type.
 //
 // SPDX-License-Identifier: MIT
-// In:      facts, filled in where they are known: code and offset innermost, record and path outside.
+// In:      facts: the innermost function sets code and offset, its callers add record, path and file.
 // Out:     one printable line of at most 1,024 bytes by `message()`.
 // Refuses: nothing; text that comes from a file is cut to 64 bytes and escaped before it is shown.
 #pragma once
@@ -123,6 +123,7 @@ struct error_info {
     std::string_view meaning{}; ///< one clause, for documents and lists
 };
 
+/// All error codes but `none`, by number; docs/errors.md has a section for each.
 inline constexpr error_info error_table[]{
 #define CKPT_DETAIL_X(name, number, exit, text) {errc::name, #name, exit, text},
     CKPT_DETAIL_ERRORS(CKPT_DETAIL_X)
@@ -149,7 +150,7 @@ void append_escaped(std::string& out, std::string_view text, bool in_quotes = tr
 /// `text` from a file, cut to 64 bytes (the middle is left out) and escaped, without quotes.
 [[nodiscard]] std::string printable(std::string_view text, bool in_quotes = true);
 
-/// The same between double quotes: how names from a file stand in `error::detail`.
+/// `printable(text)` between double quotes. Names from a file are written like this in `error::detail`.
 /// An object, not a function: for a std::string, argument-dependent lookup would prefer std::quoted of <iomanip>.
 struct quoted_text {
     [[nodiscard]] std::string operator()(std::string_view text) const { return '"' + printable(text) + '"'; }
@@ -158,6 +159,7 @@ inline constexpr quoted_text quoted{};
 
 } // namespace detail
 
+/// The value of `error::offset` where the error has no place in a file.
 inline constexpr std::uint64_t no_offset = ~std::uint64_t{0};
 
 /// The outcome of a call that failed. Plain data: copy it, compare `code`, print `message()`.
@@ -175,7 +177,7 @@ struct error {
     std::string_view opcode_name{};  ///< "GLOBAL", where `opcode` is set
     std::string_view hint{};         ///< what to do; {module} and {name} stand for the fields above
 
-    /// The hint with its names filled in, printable.
+    /// `hint` with {module} and {name} replaced by their text, printable; empty without a hint.
     [[nodiscard]] std::string advice() const;
 
     /// One line of printable text, at most 1,024 bytes: what was seen, where, what to do.

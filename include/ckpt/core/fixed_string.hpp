@@ -2,7 +2,7 @@
 //
 // SPDX-License-Identifier: MIT
 // In:      a string literal.
-// Out:     a structural type that holds it, for `global<"module", "name">` and its kin.
+// Out:     a structural type that holds it, for `global<"module", "name">` and similar templates.
 // Refuses: nothing.
 #pragma once
 
@@ -13,6 +13,7 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
+/// A string literal as a template argument. `N` counts the terminator; `view()` leaves it out.
 template <std::size_t N> struct fixed_string {
     char text[N]{};
 

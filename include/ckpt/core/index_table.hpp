@@ -1,12 +1,12 @@
-// ckpt/core/index_table.hpp: finds numbered items by a hash of what they are.
+// ckpt/core/index_table.hpp: a hash table of item numbers.
 //
 // SPDX-License-Identifier: MIT
-// In:      hashes, numbers, and functions that compare items: the items themselves lie with the caller.
+// In:      hashes, item numbers, and functions that compare items. The caller keeps the items themselves.
 // Out:     the number of an equal item.
-// Refuses: nothing. Who reads from a file how items are called bounds the steps, and does something else past them.
+// Refuses: nothing. A caller whose keys come from a file limits the number of steps, and has another way to go on.
 //
-// Open addressing. A slot holds an item's number in its low bits, and in those that are left bits of its hash, so that
-// nearly every comparison that is made is one of equal items.
+// Open addressing. The low bits of a slot are an item's number, its other bits are taken from the item's hash, so that
+// nearly every call of `equal` compares equal items.
 #pragma once
 
 #include <ckpt/core/config.hpp>
@@ -24,17 +24,17 @@ class index_table {
   public:
     static constexpr std::uint32_t none = ~std::uint32_t{0};
 
-    /// The slots that so many items need: a power of two, at least half of them free.
+    /// The number of slots for so many items: a power of two, of which at least half stay free.
     [[nodiscard]] static constexpr std::size_t slots_for(std::size_t items) noexcept {
         return std::bit_ceil(items < 4 ? std::size_t{8} : items * 2);
     }
 
     index_table() noexcept = default;
-    /// For items with numbers below `numbers`, which is at most 2^31 - 1. Takes and empties `slots`, a power of two of
-    /// them; at least one stays free.
+    /// For items with numbers below `numbers`, which is at most 2^31 - 1. Empties `slots` and refers to them; their
+    /// number is a power of two, and the caller leaves at least one free.
     index_table(std::span<std::uint32_t> slots, std::size_t numbers) noexcept;
 
-    /// The item for which `equal(item)` holds, or `none`: there is none within `steps` slots.
+    /// The item for which `equal(item)` holds, or `none` where the first `steps` slots do not have it.
     template <class Equal>
     [[nodiscard]] std::uint32_t find(std::uint64_t hash, const Equal& equal,
                                      std::size_t steps = ~std::size_t{0}) const {
@@ -50,8 +50,8 @@ class index_table {
         return none;
     }
 
-    /// Puts an item in unless there is an equal one: gives the one that is there then. `none` where more than `most`
-    /// taken slots would have to be passed: somebody chose what hashes alike.
+    /// Inserts an item and returns it, or returns the equal item that is there already. Returns `none` after more than
+    /// `most` taken slots: the keys were chosen to collide.
     template <class Equal>
     [[nodiscard]] std::uint32_t insert(std::uint64_t hash, std::uint32_t item, const Equal& equal,
                                        std::size_t most = ~std::size_t{0}) {
@@ -69,13 +69,13 @@ class index_table {
             at = (at + step) & mask;
         }
     }
-    /// Taken slots that were passed by all insertions so far.
+    /// The number of taken slots that all insertions have passed so far.
     [[nodiscard]] std::size_t passed() const noexcept { return passed_; }
 
-    /// Takes an item out; its slot stays taken. False where it is not in.
+    /// Removes an item; its slot stays taken. False where the table does not have it.
     bool erase(std::uint64_t hash, std::uint32_t item) noexcept;
 
-    /// Calls `f(item)` for the items that are in, in no particular order.
+    /// Calls `f(item)` for all items, in no particular order.
     template <class F> void each(const F& f) const {
         for (const std::uint32_t slot : slots_)
             if (slot != none && number(slot) != low_bits_) f(number(slot));
@@ -86,7 +86,7 @@ class index_table {
     [[nodiscard]] std::uint32_t tag(std::uint64_t hash) const noexcept {
         return static_cast<std::uint32_t>(hash >> 32) & ~low_bits_;
     }
-    /// An item that was taken out has all low bits set, which no number has.
+    /// A removed item leaves all low bits set; no item has this number.
     [[nodiscard]] bool holds(std::uint32_t slot, std::uint64_t hash) const noexcept {
         return ((slot ^ static_cast<std::uint32_t>(hash >> 32)) & ~low_bits_) == 0 && number(slot) != low_bits_;
     }
@@ -106,7 +106,7 @@ class growing_index_table {
     growing_index_table& operator=(const growing_index_table&) = delete;
     ~growing_index_table() = default;
 
-    /// Makes room for so many items in all, with numbers below that.
+    /// Makes room for `items` items in all, with numbers below `items`.
     template <class HashOf> void reserve(std::size_t items, const HashOf& hash_of) {
         rebuild(index_table::slots_for(items), items, hash_of);
     }
@@ -115,7 +115,7 @@ class growing_index_table {
     template <class Equal> [[nodiscard]] std::uint32_t find(std::uint64_t hash, const Equal& equal) const {
         return table_.find(hash, equal);
     }
-    /// Puts an item in unless there is an equal one: gives the one that is there then.
+    /// Inserts an item and returns it, or returns the equal item that is there already.
     template <class Equal, class HashOf>
     [[nodiscard]] std::uint32_t insert(std::uint64_t hash, std::uint32_t item, const Equal& equal,
                                        const HashOf& hash_of) {
@@ -129,7 +129,7 @@ class growing_index_table {
         }
         return found;
     }
-    /// Takes an item out, if it is in.
+    /// Removes an item, if the table has it.
     void erase(std::uint64_t hash, std::uint32_t item) noexcept { items_ -= table_.erase(hash, item) ? 1u : 0u; }
 
   private:
@@ -148,7 +148,7 @@ class growing_index_table {
     index_table table_{};
     std::size_t numbers_{0};
     std::size_t items_{0};
-    std::size_t taken_{0}; ///< slots that are not free: those of items that were taken out, too
+    std::size_t taken_{0}; ///< slots that are not free, including those of removed items
 };
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

@@ -1,11 +1,11 @@
-// ckpt/core/json.hpp: reads a JSON text, one step after another.
+// ckpt/core/json.hpp: a pull reader for JSON text.
 //
 // SPDX-License-Identifier: MIT
 // In:      a whole text in memory: the header of a safetensors file, the index of a set of shards.
 // Out:     names, strings and whole numbers as the caller asks for them; everything else can be skipped.
-// Refuses: what RFC 8259 refuses, and what no reader agrees on: bytes that are not UTF-8, lone surrogates, nesting
-//          beyond 127 levels (serde_json's bound, which is what reads the reference's headers). The first fault
-//          stays.
+// Refuses: what RFC 8259 refuses, and what readers treat differently: bytes that are not UTF-8, lone surrogates,
+//          nesting beyond 127 levels (the limit of serde_json, with which the safetensors library reads headers). The
+//          first fault is kept.
 #pragma once
 
 #include <ckpt/core/arena.hpp>
@@ -21,10 +21,10 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 enum class json_kind : std::uint8_t { none, null, boolean, number, string, array, object };
 
-/// A cursor over a JSON text. Every step that does not fit leaves `fault()` set, and every step after it fails.
+/// A cursor over a JSON text. A call that does not fit the text sets `fault()`, and all calls after it fail.
 class json_reader {
   public:
-    /// `text` outlives what is read from it; strings with escapes are unescaped into `memory`.
+    /// Strings that are read borrow from `text`, or from `memory` where they have escapes.
     json_reader(std::string_view text, arena& memory) : text_{text}, memory_{memory} {
         if (check_utf8(text) != utf8_verdict::valid) fail("bytes that are not UTF-8");
     }
@@ -37,7 +37,7 @@ class json_reader {
     /// What comes next; `none` at the end, after a fault, and before what begins no value.
     [[nodiscard]] json_kind peek() noexcept;
 
-    /// Enters an object or an array; `next_member` or `next_element` then tell whether there is one.
+    /// Enters an object or an array. `next_member` or `next_element` then goes to its first member or element.
     [[nodiscard]] bool enter_object() { return enter('{', "an object was expected"); }
     [[nodiscard]] bool enter_array() { return enter('[', "an array was expected"); }
 
@@ -45,7 +45,7 @@ class json_reader {
     [[nodiscard]] bool next_member(std::string_view& name);
     /// Goes to the next element of an array; false at the array's end, and after a fault.
     [[nodiscard]] bool next_element() { return next(']'); }
-    /// A whole object: `visit(name)` reads the value of each member, and says whether it could.
+    /// Reads a whole object: `visit(name)` reads the value of each member, and returns whether it could.
     template <class Visit> [[nodiscard]] bool members(Visit&& visit) {
         if (!enter_object()) return false;
         std::string_view name;
@@ -61,10 +61,10 @@ class json_reader {
 
     [[nodiscard]] bool boolean(bool& out);
 
-    /// Goes over one value of any kind.
+    /// Skips one value of any kind.
     [[nodiscard]] bool skip();
 
-    /// Whether nothing but blanks is left.
+    /// Whether only blanks are left; anything else is a fault.
     [[nodiscard]] bool finish();
 
   private:
@@ -73,7 +73,7 @@ class json_reader {
     [[nodiscard]] static bool is_control(char c) noexcept { return static_cast<unsigned char>(c) < 0x20; }
 
     bool fail(std::string_view what) noexcept;
-    /// A value ends here.
+    /// Notes the end of a value: a comma must come before the next one. Returns true.
     bool done() noexcept;
     void blanks() noexcept;
     bool take(char c) noexcept;

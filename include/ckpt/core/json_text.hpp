@@ -1,9 +1,9 @@
 // ckpt/core/json_text.hpp: text as JSON spells it, written and read.
 //
 // SPDX-License-Identifier: MIT
-// In:      any bytes; what stands between the quotes of a JSON string.
-// Out:     a JSON string; the text that one stands for.
-// Refuses: escapes that mean nothing, strings that do not end; what `json_dialect` says.
+// In:      any bytes to write; a JSON string to read.
+// Out:     a JSON string; the text of one.
+// Refuses: unknown escapes, strings that do not end, and what `json_dialect` says.
 #pragma once
 
 #include <ckpt/core/config.hpp>
@@ -20,14 +20,15 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 /// "surrogateescape" makes one: \udcff for 0xff.
 void append_json(std::string& out, std::string_view text);
 
-/// What may stand in a string that is read.
+/// What a string that is read may contain.
 enum class json_dialect : std::uint8_t {
     rfc_8259, ///< no control characters, no surrogate without its other half
-    python,   ///< both, as Python's strings may hold them; a surrogate becomes three bytes
+    python,   ///< allows both, as Python's json module does; a lone surrogate becomes three bytes
 };
 
-/// Appends to `out` the text of a JSON string whose opening quote stands before `text[at]`; `at` then stands behind
-/// the closing one. Bytes that are no UTF-8 stay as they are. Gives what is wrong, as a clause; empty where nothing is.
+/// Appends to `out` the text of a JSON string. `text[at]` is the first byte behind the opening quote; afterwards `at`
+/// is the place behind the closing quote. Does not check UTF-8. Returns what is wrong, as a clause; empty where nothing
+/// is.
 [[nodiscard]] std::string_view unescape_json(std::string_view text, std::size_t& at, std::string& out,
                                              json_dialect dialect = json_dialect::rfc_8259);
 

@@ -1,8 +1,8 @@
 // ckpt/core/json_writer.hpp: writes one JSON document.
 //
 // SPDX-License-Identifier: MIT
-// In:      values in the document's order, members as the caller orders them.
-// Out:     UTF-8 with `", "` and `": "` between things.
+// In:      values and names of members, in the order of the document.
+// Out:     UTF-8 with `", "` between values and `": "` behind names.
 // Refuses: nothing.
 #pragma once
 
@@ -17,10 +17,10 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-/// Calls come in the order of the document; commas, quotes and escapes are its own affair.
+/// Calls are made in the order of the document. The writer adds commas, quotes and escapes.
 class json_writer {
   public:
-    /// Where a long document goes, piece by piece.
+    /// Receives a long document in pieces.
     using sink = void (*)(void* to, std::string_view piece);
 
     json_writer() = default;
@@ -44,7 +44,7 @@ class json_writer {
         if constexpr (std::signed_integral<Integer>) return whole(std::int64_t{x});
         else return whole(std::uint64_t{x});
     }
-    /// A value that is JSON already.
+    /// Writes a value that is JSON text already.
     json_writer& raw(std::string_view value);
 
     json_writer& member(std::string_view name, std::string_view s) { return key(name).text(s); }
@@ -64,9 +64,9 @@ class json_writer {
         return end_array();
     }
 
-    /// Hands what is left to the sink.
+    /// Passes what is not written yet to the sink.
     void flush();
-    /// The document, where there is no sink.
+    /// Moves the document out; for a writer without a sink.
     [[nodiscard]] std::string take() noexcept { return std::move(out_); }
 
   private:

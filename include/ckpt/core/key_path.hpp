@@ -15,13 +15,14 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-/// Takes the first element off `rest`, with `\/` and `\\` undone. `more`: whether a separator stood behind it, so that
-/// another element follows, even an empty one: of "a/" the elements are "a" and "".
+/// Removes the first element from `rest` and returns it, with `\/` and `\\` unescaped. `more`: whether a separator
+/// followed it, and so another element, which may be empty: "a/" has the elements "a" and "".
 [[nodiscard]] std::string take_path_element(std::string_view& rest, bool* more = nullptr);
 
-/// Appends one element to a path, escaping what separates elements.
+/// Appends one element to a path and escapes '/' and '\' in it. A separator comes before it unless it is the first.
 void append_path_element(std::string& path, std::string_view element, bool first);
 
+/// A decimal integer, as an index into a list: "-1"; nothing for other text.
 [[nodiscard]] std::optional<std::int64_t> parse_index(std::string_view text) noexcept;
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

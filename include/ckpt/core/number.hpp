@@ -2,8 +2,8 @@
 //
 // SPDX-License-Identifier: MIT
 // In:      decimal text; integers and doubles.
-// Out:     the integer, or the double that is nearest to what was written; digits, the shortest that read back alike.
-// Refuses: what is no number from its first to its last byte, and what does not fit.
+// Out:     the integer, or the nearest double; the shortest digits that read back as the same number.
+// Refuses: text that is not a number as a whole, and numbers that do not fit.
 //
 // <charconv> would do the same, but libc++ has no from_chars for double before 20, and on Apple's systems to_chars for
 // double needs macOS 13.3. Nothing here depends on the locale, on the rounding mode or on -ffast-math.
@@ -21,8 +21,9 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 [[nodiscard]] constexpr bool is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
 
-/// Takes the digits that `text` begins with; zeros may lead, as in "007". False where there is none, and where they
-/// mean more than `most`: `out` is left alone then, and `text` begins with the digit that is too much.
+/// Removes the digits at the beginning of `text` and sets `out` to their number; leading zeros are allowed: "007".
+/// False without a digit, and for a number above `most`: `out` is not set then, and `text` begins with the digit that
+/// exceeds.
 constexpr bool take_digits(std::string_view& text, std::uint64_t most, std::uint64_t& out) noexcept {
     std::uint64_t number = 0;
     std::size_t n = 0;
@@ -37,7 +38,7 @@ constexpr bool take_digits(std::string_view& text, std::uint64_t most, std::uint
     return true;
 }
 
-/// The same for any unsigned type, which also says how much is too much.
+/// The same for any unsigned type, whose largest value is the limit.
 template <class Unsigned> constexpr bool take_decimal(std::string_view& text, Unsigned& out) noexcept {
     static_assert(std::is_unsigned_v<Unsigned>);
     std::uint64_t number = 0;
@@ -46,8 +47,7 @@ template <class Unsigned> constexpr bool take_decimal(std::string_view& text, Un
     return true;
 }
 
-/// Reads a text that is a decimal integer as a whole, as "42"; for signed types also "-42". `out` is left alone where
-/// it is none.
+/// Whether the whole of `text` is a decimal integer that fits: "42", or for signed types "-42". `out` is set only then.
 template <class Integer> [[nodiscard]] constexpr bool parse_decimal(std::string_view text, Integer& out) noexcept {
     using unsigned_type = std::make_unsigned_t<Integer>;
     const bool minus = std::is_signed_v<Integer> && text.starts_with('-');
@@ -60,13 +60,13 @@ template <class Integer> [[nodiscard]] constexpr bool parse_decimal(std::string_
     return true;
 }
 
-/// Reads a text that is a decimal number as a whole: "-1.5e-3", "1.", ".5", "inf", "infinity", "nan" (in any case, with
-/// a minus). Rounds to the nearest double, to the even one of two. False where that is infinite, or zero although a
-/// digit is not; `out` is left alone then.
+/// Whether the whole of `text` is a decimal number: "-1.5e-3", "1.", ".5", "inf", "infinity", "nan" (in upper or lower
+/// case, with or without a minus). Rounds to the nearest double, ties to even. False where a number in digits would
+/// become infinite, or zero although it is not. `out` is set only where true.
 [[nodiscard]] bool parse_double(std::string_view text, double& out) noexcept;
 
-/// Writes the digits of `value` in `base` so that they end at `end`, where 20 bytes are enough. Returns where they
-/// begin.
+/// Writes the digits of `value` in `base` (10 or 16) so that the last one is before `end`, and returns the first one.
+/// At most 20 bytes are written.
 inline char* write_digits(std::uint64_t value, unsigned base, char* end) noexcept {
     do *--end = "0123456789abcdef"[value % base];
     while ((value /= base) != 0);
@@ -76,8 +76,8 @@ inline char* write_digits(std::uint64_t value, unsigned base, char* end) noexcep
 [[nodiscard]] std::string decimal_unsigned(std::uint64_t value);
 [[nodiscard]] std::string decimal_signed(std::int64_t value);
 
-/// "42". A template, because size_t is another type than uint64_t on some systems, and neither of two functions is
-/// better then.
+/// "42". A template, because size_t is another type than uint64_t on some systems, where a call of two overloads would
+/// be ambiguous.
 template <class Integer> [[nodiscard]] std::string decimal(Integer value) {
     static_assert(std::is_integral_v<Integer>);
     if constexpr (std::is_signed_v<Integer>) return decimal_signed(value);
@@ -87,9 +87,8 @@ template <class Integer> [[nodiscard]] std::string decimal(Integer value) {
 /// "0x1f".
 [[nodiscard]] std::string hexadecimal(std::uint64_t value);
 
-/// The least digits that parse_double reads back as `value`, and of those the nearest to it, in the shorter of the
-/// forms "1250.5" and "1e+23". A whole number has no point, as in "3". What is not finite is "inf", "-inf", "nan" or
-/// "-nan".
+/// The fewest digits that parse_double reads back as `value`, and of those the nearest to it; in the form "1250.5" or
+/// "1e+23", whichever is shorter. A whole number has no point: "3". Other values are "inf", "-inf", "nan" and "-nan".
 [[nodiscard]] std::string shortest(double value);
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

@@ -3,8 +3,8 @@
 // SPDX-License-Identifier: MIT
 // In:      the text of a pattern: "blocks.{i:int}.**", and keys.
 // Out:     whether a key matches, and what its captures are bound to.
-// Refuses: a text that cannot mean anything, while compiling for literals and with its place at run time; a match that
-//          would cost more steps than any sensible pattern needs.
+// Refuses: text that breaks the grammar: a literal does not compile, other text is an error that names the byte; a
+//          match of more than 2^22 steps.
 //
 // A key is a list of segments joined by dots; a pattern matches the whole key. The grammar is the one of
 // docs/key-rules.md. The parser is constexpr: the same code checks literals while the user's program is compiled.
@@ -31,14 +31,14 @@ namespace detail {
 /// Not constexpr: a call while compiling ends the compilation with the sentence in the compiler's message.
 inline void this_key_rule_is_invalid(const char* /*sentence*/) {}
 
-/// Where a text cannot mean anything, and why. The first fault counts.
+/// The first fault of a pattern or a rule: where it is, and why.
 struct syntax_fault {
-    std::string_view why{}; ///< a sentence; {it} stands for the text under [from, to)
+    std::string_view why{}; ///< a sentence; {it} stands for the text at [from, to)
     std::size_t from{0};    ///< in bytes of the whole text
     std::size_t to{0};
 
     [[nodiscard]] constexpr bool failed() const noexcept { return !why.empty(); }
-    /// The sentence is a literal where it is called, so that it stands in the messages of all compilers.
+    /// Callers pass a literal, so that the messages of all compilers show the sentence.
     constexpr bool fail(const char* sentence, std::size_t begin, std::size_t end) {
         if (std::is_constant_evaluated()) this_key_rule_is_invalid(sentence);
         if (!failed()) {
@@ -48,18 +48,18 @@ struct syntax_fault {
         }
         return false;
     }
-    /// The sentence with the text under the fault in it, printable.
+    /// The sentence with {it} replaced by the text at the fault, printable.
     [[nodiscard]] std::string message(std::string_view text) const;
 };
 
-/// A word of a rule: its text with the escapes of its quotes undone, and where it stands.
+/// A word of a rule: its text without quotes and their escapes, and its place in the whole text.
 struct spelled {
     std::string_view text{};
     std::string_view raw{}; ///< as written between the quotes
     std::size_t at{0};      ///< of `raw`, in the whole text
     bool in_quotes{false};
 
-    /// Where byte `i` of `text` stands in the whole text.
+    /// The place of byte `i` of `text` in the whole text.
     [[nodiscard]] constexpr std::size_t place(std::size_t i) const noexcept {
         if (text.size() == raw.size()) return at + i;
         std::size_t r = 0;
@@ -77,7 +77,7 @@ struct spelled {
 }
 [[nodiscard]] constexpr bool is_name_part(char c) noexcept { return is_name_start(c) || is_digit(c); }
 
-/// Words that no capture may be named by: those of conditions, and the names of dtypes.
+/// Whether a capture must not have this name: words of conditions, and names of dtypes.
 [[nodiscard]] constexpr bool is_reserved_name(std::string_view name) noexcept {
     constexpr std::string_view words[]{"ndim",
                                        "numel",
@@ -130,7 +130,7 @@ enum class pattern_part : std::uint8_t { literal, star, text, integer, choice, m
 
 struct pattern_element {
     pattern_part kind{};
-    bool repeated{false};    ///< the name was bound further left: the same text stands here
+    bool repeated{false};    ///< the name is bound further left: the same text must follow
     std::int32_t slot{-1};   ///< of the capture; -1: none
     std::string_view text{}; ///< of a literal
     std::uint32_t first{0};  ///< of the alternatives
@@ -142,7 +142,7 @@ struct capture_name {
     bool integer{false};
 };
 
-/// The place of `name` among captures; -1 where it is not bound.
+/// The index of the capture that has this name, or -1.
 [[nodiscard]] constexpr std::int32_t slot_of(const constexpr_vector<capture_name>& captures,
                                              std::string_view name) noexcept {
     for (std::size_t i = 0; i < captures.size(); ++i)
@@ -150,19 +150,20 @@ struct capture_name {
     return -1;
 }
 
-/// Whether a key is empty, or two dots stand together or one at an end.
+/// Whether a key is empty, begins or ends with a dot, or has two dots in a row.
 [[nodiscard]] constexpr bool has_empty_segment(std::string_view key) noexcept {
     return key.empty() || key.front() == '.' || key.back() == '.' || key.find("..") != std::string_view::npos;
 }
 
-/// A pattern as the matcher runs it. Borrows the pattern's text.
+/// A parsed pattern, as the matcher runs it. Borrows the pattern's text.
 struct pattern_code {
     constexpr_vector<pattern_element> elements{};
     constexpr_vector<std::string_view> choices{};
     constexpr_vector<capture_name> captures{};
     bool literal{true};  ///< no wildcard and no capture: it matches one key
     bool repeats{false}; ///< some name is bound twice
-    // What every key that matches begins with, ends in and contains: most keys are told apart by these alone.
+    // Text with which every matching key begins and ends, and text that it contains. Most other keys fail by these
+    // alone.
     std::string_view head{};
     std::string_view tail{};
     std::string_view inside{};
@@ -189,7 +190,7 @@ class pattern_parser {
             bool many = false;
             if (!segment(many)) return false;
             if (!many)
-                out_.elements.push_back({.kind = pattern_part::end}); // `many` brings the ends of its segments along
+                out_.elements.push_back({.kind = pattern_part::end}); // `many` also matches the dots of its segments
             if (at_ == s_.size()) break;
             ++at_; // the dot
         }
@@ -378,11 +379,11 @@ class matcher {
     [[nodiscard]] std::size_t cell(std::size_t e, std::size_t p) const noexcept { return e * (key_.size() + 2) + p; }
 
     bool step(const pattern_element& x, std::vector<binding_value>& slots);
-    /// A name that is bound: its text stands here again, in a way that this element could have bound.
+    /// Matches a name that is bound already: the same text must follow, and be text that this element can match.
     bool again(const pattern_element& x, std::string_view text);
     bool next_choice(const pattern_element& x, choice_point& point) const;
     void take(const pattern_element& x, const choice_point& point, std::vector<binding_value>& slots);
-    /// The next longer way for the choice that was made last.
+    /// Lets the last choice match more text, or its next alternative. Choices that have no other way left are dropped.
     bool backtrack(std::vector<binding_value>& slots);
 
     const pattern_code* code_{nullptr};
@@ -393,14 +394,15 @@ class matcher {
     std::vector<bool> failed_{};
 };
 
-/// A text of its own, for patterns and rules that come in at run time.
+/// Owns the text of a pattern or a rule that is parsed at run time.
 struct owned_text final : counted {
     std::string text{};
 };
 
 } // namespace detail
 
-/// A pattern over keys: `adapter.**`, `blocks.{i:int}.*`. A literal is checked while compiling.
+/// A pattern over keys: `adapter.**`, `blocks.{i:int}.*` (docs/key-rules.md). A literal is checked at compile time, and
+/// borrowed.
 class pattern {
   public:
     consteval pattern(const char* literal) : text_{literal} {
@@ -408,10 +410,12 @@ class pattern {
         detail::syntax_fault fault;
         (void)detail::parse_pattern({text_, text_, 0, false}, code, fault);
     }
-    /// A pattern of text that is known at run time. Fails with `pattern_invalid`; `offset` is the byte of the text.
+    /// A pattern from text that is known at run time, of which it keeps a copy that copies of the pattern share. Fails
+    /// with `pattern_invalid`; the message names the byte of the text.
     [[nodiscard]] static result<pattern> parse(std::string_view text);
     /// Whether the whole of `key` matches. A match that would take more than four million steps counts as none.
     [[nodiscard]] bool matches(std::string_view key) const;
+    /// As it was written; valid as long as this pattern or a copy of it.
     [[nodiscard]] constexpr std::string_view text() const noexcept { return text_; }
 
   private:
@@ -422,7 +426,7 @@ class pattern {
 
 namespace detail {
 
-/// Some patterns, ready to be asked about many keys.
+/// Several parsed patterns, to be matched against many keys.
 class pattern_list {
   public:
     explicit pattern_list(const std::vector<pattern>& patterns);

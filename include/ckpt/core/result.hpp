@@ -20,7 +20,7 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
-/// Thrown by `result::value()`; holds the whole error.
+/// Thrown by `result::value()`; holds the whole error. `what()` is its message, and lives as long as the exception.
 class checkpoint_error : public std::exception {
   public:
     explicit checkpoint_error(ckpt::error failure) : failure_{std::move(failure)}, text_{failure_.message()} {}
@@ -52,6 +52,7 @@ namespace detail {
 
 template <class T> class [[nodiscard]] result;
 
+/// Whether `T` is a `result`.
 template <class T> inline constexpr bool is_result = false;
 template <class T> inline constexpr bool is_result<result<T>> = true;
 
@@ -64,7 +65,7 @@ template <class T> class [[nodiscard]] result {
   public:
     using value_type = T;
 
-    // What rejects an error comes first: it is what most functions return, and the rest need not be asked then.
+    // The constraint that rejects an error comes first: most functions return one, and compilers skip the others then.
     template <class U = T>
         requires(!std::is_same_v<std::remove_cvref_t<U>, ckpt::error>) &&
                     (!is_result<std::remove_cvref_t<U>>) && std::is_constructible_v<T, U&&>
@@ -91,6 +92,8 @@ template <class T> class [[nodiscard]] result {
     [[nodiscard]] bool has_value() const noexcept { return ok_; }
     [[nodiscard]] explicit operator bool() const noexcept { return ok_; }
 
+    /// The value. Without one: throws `checkpoint_error`, or prints the error and ends the program where exceptions are
+    /// off. A reference is valid as long as this object; of a temporary the value itself is returned.
     [[nodiscard]] T& value() & {
         require();
         return value_;
@@ -108,6 +111,7 @@ template <class T> class [[nodiscard]] result {
         return value_;
     }
 
+    /// The value, unchecked: only where `has_value()`.
     [[nodiscard]] T& operator*() & noexcept { return value_; }
     [[nodiscard]] const T& operator*() const& noexcept { return value_; }
     [[nodiscard]] T operator*() && { return std::move(value_); }
@@ -116,10 +120,12 @@ template <class T> class [[nodiscard]] result {
     T* operator->() && = delete;
     const T* operator->() const&& = delete;
 
+    /// The error, unchecked: only where `has_value()` is false and the error was not moved away.
     [[nodiscard]] const ckpt::error& error() const& noexcept { return *error_; }
     [[nodiscard]] ckpt::error& error() & noexcept { return *error_; }
     [[nodiscard]] ckpt::error error() && { return std::move(*error_); }
 
+    /// The value, or `other` in place of an error.
     template <class U> [[nodiscard]] T value_or(U&& other) const& {
         return ok_ ? value_ : static_cast<T>(std::forward<U>(other));
     }
@@ -127,7 +133,7 @@ template <class T> class [[nodiscard]] result {
         return ok_ ? std::move(value_) : static_cast<T>(std::forward<U>(other));
     }
 
-    /// Calls `next(value)`, which returns a result, where there is a value; passes the error on otherwise.
+    /// Returns `next(value)`, which is a result, or this object's error.
     template <class F> [[nodiscard]] auto and_then(F&& next) const& -> std::invoke_result_t<F, const T&> {
         if (ok_) return std::forward<F>(next)(value_);
         return failure();
@@ -136,7 +142,7 @@ template <class T> class [[nodiscard]] result {
         if (ok_) return std::forward<F>(next)(std::move(value_));
         return take_failure();
     }
-    /// A result of `next(value)` where there is a value; passes the error on otherwise.
+    /// Returns `next(value)`, which is a plain value, as a result; or this object's error.
     template <class F>
     [[nodiscard]] auto transform(F&& next) const& -> result<std::remove_cvref_t<std::invoke_result_t<F, const T&>>> {
         if (ok_) return std::forward<F>(next)(value_);
@@ -186,6 +192,7 @@ template <> class [[nodiscard]] result<void> {
 
     [[nodiscard]] bool has_value() const noexcept { return error_ == nullptr && !moved_; }
     [[nodiscard]] explicit operator bool() const noexcept { return has_value(); }
+    /// Throws or ends the program, as `result<T>::value()` does, where this is a failure.
     void value() const {
         if (!has_value()) detail::raise(error_);
     }

@@ -11,13 +11,14 @@ namespace detail {
 class block_pool; // core/arena.hpp
 }
 
-/// Memory that `open` may reuse: the blocks of checkpoints that are gone. A cheap handle; copies share the pool.
-/// For one thread: open and destroy the checkpoints that use it on the thread that owns it.
+/// Memory that `open` reuses: the blocks of checkpoints that were destroyed. A cheap handle; copies share one pool.
+/// Not thread-safe: checkpoints that use it are opened and destroyed on one thread.
 class scratch {
   public:
     scratch() noexcept = default;
     /// A handle with a pool behind it; a default-constructed one has none and changes nothing.
     [[nodiscard]] static scratch make();
+    /// For the library: null for a default-constructed handle.
     [[nodiscard]] const detail::shared<detail::block_pool>& pool() const noexcept { return pool_; }
 
   private:

@@ -23,7 +23,7 @@ void append_hex(std::string& out, std::uint32_t word);
 class sha256 {
   public:
     void add(std::string_view text) noexcept;
-    /// Ends the text.
+    /// The digest of all that was added. Ends the text: to be called once.
     [[nodiscard]] std::string digest();
 
   private:

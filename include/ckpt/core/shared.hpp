@@ -14,7 +14,7 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-/// A reference count. The destructor is virtual so that a layer can own what a higher layer made.
+/// A reference count. The destructor is virtual, so that a lower layer can own objects of a higher layer's types.
 class counted {
   public:
     counted() noexcept = default;
@@ -29,8 +29,8 @@ class counted {
     mutable std::uint32_t count_{0}; // only ever touched by atomic operations
 };
 
-/// A handle to a counted object, or nothing. What `T` is must be known only where the object is made or used: a class
-/// that holds a handle to a type that was merely declared can be copied, moved and destroyed.
+/// A handle to a counted object, or null. `T` may be incomplete except where the object is made or used, so a class can
+/// hold, copy, move and destroy a handle to a type that is only declared.
 template <class T> class shared {
   public:
     constexpr shared() noexcept = default;

@@ -16,9 +16,9 @@
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 struct list_style {
-    std::size_t most{3}; ///< so many elements are shown
+    std::size_t most{3}; ///< elements that are shown
     std::string_view separator{", "};
-    std::string_view before_rest{", +"}; ///< what stands around the number of the others
+    std::string_view before_rest{", +"}; ///< before and after the number of the others
     std::string_view after_rest{" more"};
 };
 
@@ -32,7 +32,7 @@ class short_list {
   public:
     explicit short_list(std::string& out, const list_style& style = {}) noexcept : out_{out}, style_{style} {}
 
-    /// Counts an element. True where it is to be shown: what separates it from the one before is there already.
+    /// Counts an element. True where the caller must append it; the separator is appended already.
     [[nodiscard]] bool next() {
         if (count_++ >= style_.most) return false;
         if (count_ > 1) out_ += style_.separator;
@@ -40,7 +40,7 @@ class short_list {
     }
     /// Counts elements that are not shown.
     void skip(std::uint64_t n) noexcept { skipped_ += n; }
-    /// Says how many were not shown, if there are such.
+    /// Appends how many elements were not shown, if there are any: ", +4 more".
     void end();
 
   private:

@@ -1,4 +1,4 @@
-// ckpt/core/utf8.hpp: text as files spell it.
+// ckpt/core/utf8.hpp: UTF-8, surrogates and hexadecimal digits.
 //
 // SPDX-License-Identifier: MIT
 // In:      bytes, code points, hexadecimal digits.
@@ -33,13 +33,13 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
     return n;
 }
 
-/// Whether a surrogate stands at `text[at]`, as three bytes: what "surrogatepass" makes of one, ED A0 80 of U+D800.
+/// Whether a surrogate begins at `text[at]`, as the three bytes of Python's "surrogatepass": ED A0 80 for U+D800.
 [[nodiscard]] constexpr bool surrogate_at(std::string_view text, std::size_t at) noexcept {
     const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[at + i]); };
     return text.size() - at >= 3 && byte(0) == 0xED && (byte(1) & 0xE0) == 0xA0 && (byte(2) & 0xC0) == 0x80;
 }
 
-/// The code point at `text[at]`: of a valid sequence of `length` bytes, or of a surrogate's three.
+/// The code point at `text[at]`, which begins a valid sequence of `length` bytes, or a surrogate (3).
 [[nodiscard]] constexpr std::uint32_t utf8_point(std::string_view text, std::size_t at, std::size_t length) noexcept {
     const auto byte = [&](std::size_t i) {
         return static_cast<std::uint32_t>(static_cast<unsigned char>(text[at + i]));
@@ -82,12 +82,13 @@ enum class utf8_verdict : std::uint8_t { invalid, valid, surrogates };
     return (all & 0x8080'8080'8080'8080u) == 0;
 }
 
-/// Judges UTF-8 as CPython's "surrogatepass" does: lone surrogates are allowed, and told.
+/// Checks UTF-8 as CPython's "surrogatepass" does. Surrogates are allowed; text that has some is `surrogates`.
 [[nodiscard]] utf8_verdict check_utf8(std::string_view text) noexcept;
 
 /// Appends a code point, surrogates included (three bytes).
 void append_code_point(std::string& out, std::uint32_t point);
 
+/// The value of a hexadecimal digit in upper or lower case; -1 for other characters.
 [[nodiscard]] int hex_digit(char c) noexcept;
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

@@ -1,4 +1,4 @@
-// ckpt/folder/folder_types.hpp: how folders are opened, and what is told of them.
+// ckpt/folder/folder_types.hpp: options and reports of folders.
 //
 // SPDX-License-Identifier: MIT
 // In:      options of the caller's.
@@ -15,29 +15,29 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
-/// One entry of a checkpoint folder.
+/// One file of a checkpoint folder.
 struct folder_file {
     std::string name{};
-    std::string is{}; ///< a few words: "the optimizer's state"
-    std::uint64_t bytes{};
-    bool is_checkpoint{}; ///< by its name: a file that `open` reads
+    std::string is{};      ///< its purpose by its name, for people: "the optimizer's state"
+    std::uint64_t bytes{}; ///< its size
+    bool is_checkpoint{};  ///< whether `open` reads such files, by the name
 };
 
-/// How a folder of several files is put together.
+/// How the files of a folder are joined to one checkpoint.
 struct folder_options {
-    bool partial{false}; ///< of ZeRO, FSDP and DCP: missing files and chunks only cost the tensors that need them
+    bool partial{false}; ///< for ZeRO, FSDP and DCP: missing files and chunks affect only the tensors that need them
 };
 
-/// What is in a checkpoint folder, and whether it fits together.
+/// The files of a checkpoint folder, and all faults of the set. Owns its text.
 struct folder_report {
     std::vector<folder_file> files{};      ///< sorted by name
     std::vector<std::string> candidates{}; ///< files, indices or families of shards that may be the weights
-    std::string chosen{};                  ///< the one that `open_folder` opens; empty where there is no one
-    std::string reason{};                  ///< why, in a clause
+    std::string chosen{};                  ///< the candidate that `open_folder` opens; empty without one
+    std::string reason{};                  ///< why it was chosen, for people
     std::vector<std::string> parts{};      ///< the files of the folder that belong to it, as far as they exist
-    std::vector<ckpt::error> findings{};   ///< everything that keeps `open_folder` from opening it
-    /// With `folder_options::partial`: what is missing; `path` is the tensor's key. Always: flat parameters of FSDP, in
-    /// which the parameters themselves cannot be told apart.
+    std::vector<ckpt::error> findings{};   ///< all faults that prevent `open_folder` from opening it
+    /// With `folder_options::partial` what is missing, where `error::path` is the key of the tensor. In any case flat
+    /// parameters of FSDP whose original parameters cannot be separated.
     std::vector<ckpt::error> absent{};
 };
 

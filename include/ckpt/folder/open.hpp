@@ -4,8 +4,8 @@
 // In:      a directory, or the "*.index.json" of a set of shards; a policy; options.
 // Out:     the same `checkpoint` that `open` gives, of the one file, the set of shards or the distributed checkpoint
 //          that holds the weights.
-// Refuses: folders with several candidate sets or none, and sets that disagree with their index or with each other:
-//          everything that is wrong is told at once.
+// Refuses: folders with several candidate sets or none; sets that disagree with their index, or whose files disagree.
+//          The error lists all faults.
 #pragma once
 
 #include <ckpt/checkpoint.hpp>
@@ -20,7 +20,7 @@ namespace ckpt::inline CKPT_DETAIL_ABI {
 
 namespace detail {
 
-/// What the files of a folder may name.
+/// The globals that the files of a folder may name.
 struct folder_policy {
     allowlist files{};
     allowlist metadata{}; // .metadata of a distributed checkpoint
@@ -40,17 +40,17 @@ struct folder_policy {
 
 /// Opens the model in a directory (a Trainer's or accelerate's checkpoint folder, a downloaded model, a distributed
 /// checkpoint of PyTorch or of DeepSpeed), or in the set of shards that an "*.index.json" describes.
-/// `checkpoint::files` says which files were opened. The options concern each file; `offset` and `length` do not apply.
-/// Fails with the one finding's error, or with `shards_inconsistent` and all findings in words; with `cannot_open`
-/// where the directory cannot be read.
+/// `checkpoint::files` has the names of the files that were opened. `options` apply to each file, except `offset` and
+/// `length`. Fails with the error of a single finding, or with `shards_inconsistent` and a message that lists several;
+/// with `cannot_open` where the directory cannot be read.
 template <policy P = training_policy>
 [[nodiscard]] result<checkpoint> open_folder(path_arg path, const open_options& options = {},
                                              const folder_options& how = {}) {
     return detail::open_folder(path, detail::folder_policy::of<P>(), options, how);
 }
 
-/// Looks through a directory as `open_folder` does, and tells what each file is and everything that is wrong. Fails
-/// only where the directory cannot be read.
+/// Examines a directory as `open_folder` does, and reports the purpose of each file and all faults. Fails only where
+/// the directory cannot be read.
 template <policy P = training_policy>
 [[nodiscard]] result<folder_report> inspect_folder(path_arg path, const open_options& options = {},
                                                    const folder_options& how = {}) {

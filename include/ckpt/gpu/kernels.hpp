@@ -1,4 +1,4 @@
-// ckpt/gpu/kernels.hpp: what a device can do with elements that it already has.
+// ckpt/gpu/kernels.hpp: functions that convert elements in device memory.
 //
 // SPDX-License-Identifier: MIT
 // In:      pointers of a device, types and counts.
@@ -14,12 +14,13 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
-/// Launches on a stream of the current device; each returns the runtime's code, 0 for success, and waits for nothing.
+/// Functions that launch kernels on a stream of the current device, and do not wait for them. They return the code of
+/// the runtime, 0 for success.
 struct device_kernels {
-    /// Whether `cast` has this pair. No pair that could lose a value silently is offered.
+    /// Whether `cast` converts between these types. It has no conversion that could lose a value silently.
     bool (*can_cast)(dtype from, dtype to){nullptr};
-    /// Converts `n` dense elements. `swap_bytes`: the input is in the other byte order; with equal types that is all
-    /// that is done, and may be done in place.
+    /// Converts `n` dense elements. `swap_bytes`: the input is in the other byte order. With equal types it only swaps
+    /// bytes, and `out` may be `in`.
     int (*cast)(void* out, dtype to, const void* in, dtype from, bool swap_bytes, std::uint64_t n,
                 void* stream){nullptr};
     /// Copies a strided tensor of `itemsize` 1, 2, 4, 8 or 16 bytes to dense elements in row-major order. Strides and

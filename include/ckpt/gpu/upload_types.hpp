@@ -1,10 +1,10 @@
-// ckpt/gpu/upload_types.hpp: what uploads are told, and what they report.
+// ckpt/gpu/upload_types.hpp: options and reports of uploads.
 //
 // SPDX-License-Identifier: MIT
-// In:      which tensors, as which types, for which device, how they lie there; how files are read; who is told of
-//          progress; memory of the caller's.
-// Out:     plain data. `plan_upload` (gpu/upload_plan.hpp) and `upload` (cuda.hpp) take it and give it.
-// Refuses: at compile time, a progress callback that would be gone before the upload ends.
+// In:      which tensors, their types, device and layout; how files are read; a function for progress; memory of the
+//          caller's.
+// Out:     plain data for and from `plan_upload` (gpu/upload_plan.hpp) and `upload` (cuda.hpp).
+// Refuses: at compile time, a temporary as progress callback.
 #pragma once
 
 #include <ckpt/core/config.hpp>
@@ -21,58 +21,58 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
-/// How tensors lie in device memory.
+/// The layout of tensors in device memory.
 enum class upload_layout : std::uint8_t {
-    file_image, ///< runs of the file as they are, so that many tensors are one copy; aligned as in the file
-    packed      ///< what is used of each storage at a multiple of `alignment`, nothing between them
+    file_image, ///< ranges of the file without a change, so that one copy has many tensors; aligned as in the file
+    packed      ///< the used range of each storage, at a multiple of `alignment`, without gaps beyond that
 };
 
-/// The tensors that match `keys` become `to`, as Module.to(dtype) does: a floating `to` leaves integers alone.
+/// Converts the tensors whose keys match `keys` to `to`, as Module.to(dtype) does: a floating `to` does not change
+/// integers.
 struct upload_cast {
     pattern keys;
     dtype to{};
 };
 
-/// What a plan is to be like.
+/// How an upload is planned.
 struct upload_plan_options {
-    std::vector<pattern> select{};    ///< keys that are uploaded; empty: all
-    std::vector<upload_cast> casts{}; ///< the first that matches counts
+    std::vector<pattern> select{};    ///< patterns of keys to upload; empty: all keys
+    std::vector<upload_cast> casts{}; ///< the first one that matches a key counts
     upload_layout layout{upload_layout::file_image};
-    std::uint64_t alignment{256};                      ///< of what is packed or built; a power of two, 16 to 4,096
-    std::uint64_t piece_bytes{std::uint64_t{8} << 20}; ///< most bytes that are staged at once; a multiple of 4,096
-    const device_kernels* kernels{};                   ///< conversions that the device does; null: the host does all
+    std::uint64_t alignment{256};                      ///< of packed and built tensors; a power of two, 16 to 4,096
+    std::uint64_t piece_bytes{std::uint64_t{8} << 20}; ///< most bytes of a piece; a multiple of 4,096
+    const device_kernels* kernels{};                   ///< for conversions on the device; null: the host converts
 };
 
-/// A state_dict and the device that it goes to.
+/// A state_dict and the number of the device for it.
 struct upload_target {
     int device{0};
     state_dict weights;
 };
 
-/// Who makes the elements of a tensor.
+/// How the elements of a tensor get to the device.
 enum class upload_way : std::uint8_t {
-    stored, ///< they are copied as they lie in the file
+    stored, ///< copied from the file without a change
     host,   ///< the host gathers or converts them while they are staged
     device  ///< the device converts them
 };
 
-/// How the bytes of files reach the host's memory, or the device. What does not work falls back to `buffered`, and the
-/// report says why.
+/// How files are read. Where a way does not work, `buffered` is used, and `upload_report::fallback` says why.
 enum class upload_source : std::uint8_t {
     buffered,  ///< positioned reads through the system's cache
-    direct,    ///< reads that bypass it: for cold files, at a fraction of the processor time
-    mapped,    ///< the file's mapping, pinned in windows, where the device can read it
-    gpu_direct ///< past the host, by a `direct_reader`
+    direct,    ///< reads that bypass the system's cache: for files that are not in it, with less processor time
+    mapped,    ///< pinned parts of the file's mapping, which the device reads
+    gpu_direct ///< reads to device memory by a `direct_reader` (GPUDirect Storage)
 };
 
-/// How far an upload is.
+/// The progress of an upload.
 struct upload_progress {
-    std::uint64_t done{};  ///< bytes whose copies were issued
+    std::uint64_t done{};  ///< bytes whose copies to the device were issued
     std::uint64_t total{}; ///< bytes of the plan
 };
 
-/// A function `bool(const upload_progress&)`, or an object with such a call, which the caller keeps while the upload
-/// runs: one that would be gone by then does not compile. False stops the upload.
+/// A reference to a function `bool(const upload_progress&)` or to an object with such a call operator, which must exist
+/// while the upload runs; a temporary object does not compile. Returning false stops the upload (`upload_cancelled`).
 class progress_callback {
   public:
     progress_callback() noexcept = default;
@@ -101,20 +101,20 @@ class progress_callback {
     bool (*call_)(void*, const upload_progress&){nullptr};
 };
 
-/// Device memory of the caller's.
+/// Device memory of the caller.
 struct device_place {
     void* data{};
     std::size_t bytes{};
 };
 
-/// What an upload did.
+/// The result of an upload.
 struct upload_report {
-    std::uint64_t bytes{};        ///< read and built, each once
-    std::uint64_t copies{};       ///< issued to devices
-    std::uint64_t pinned_bytes{}; ///< of staging memory; windows of a mapping are beside it, at most one for each slot
-    std::uint64_t verified{};     ///< records whose checksum was compared
-    std::uint64_t unverified{};   ///< where `verify` was asked for: storages read in part, or without a checksum
-    std::string fallback{};       ///< why not everything was read as `source` says; empty where it was
+    std::uint64_t bytes{};        ///< bytes that were read or built, each once
+    std::uint64_t copies{};       ///< number of copies to devices
+    std::uint64_t pinned_bytes{}; ///< of staging memory; pinned parts of a mapping are not counted
+    std::uint64_t verified{};     ///< number of records whose checksum was compared
+    std::uint64_t unverified{};   ///< with `verify`: number of storages that were read in part, or have no checksum
+    std::string fallback{};       ///< why `source` was not used for everything; empty where it was
 };
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI

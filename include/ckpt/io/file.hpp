@@ -2,8 +2,8 @@
 //
 // SPDX-License-Identifier: MIT
 // In:      a path.
-// Out:     `file`: size taken from the descriptor, positioned reads. `mapping`: a range of it in memory.
-// Refuses: directories, pipes, devices; whatever the system refuses.
+// Out:     `file`: its size, as the descriptor has it, and positioned reads. `mapping`: a range of the file in memory.
+// Refuses: directories, pipes, devices; what the system refuses.
 #pragma once
 
 #include <ckpt/core/checked.hpp>
@@ -25,7 +25,7 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-/// "no such file", or the bare number where there are no words for it.
+/// The text of a system error number: "no such file"; "system error 71" for a number without a text.
 [[nodiscard]] std::string system_reason(int failure);
 
 /// A range of a file in memory, read-only. Empty when moved from.
@@ -57,28 +57,30 @@ class file {
         if (handle_ != file_system::no_handle) file_system::close_file(handle_);
     }
 
+    /// Opens a regular file for reading. Fails with `is_a_directory`, `not_a_regular_file` or `cannot_open`.
     [[nodiscard]] static result<file> open(path_arg path);
 
-    /// The same file for reads that bypass the system's cache: their offsets, lengths and memory are multiples of
-    /// `direct_alignment`. Fails with `cannot_open` where the system or the file system has no such reads.
+    /// Opens the same file again for reads that bypass the system's cache. Their offsets, lengths and addresses are
+    /// multiples of `direct_alignment`. Fails with `cannot_open` where the system or the file system has no such reads.
     [[nodiscard]] result<file> reopen_direct() const;
     static constexpr std::uint64_t direct_alignment = 4096;
 
-    /// A part of `out` from `offset` on, up to the end of the file; `got` bytes of it. For direct reads.
+    /// Reads `got` bytes at `offset`, as many as one call of the system gives; 0 at the end of the file. Returns 0, or
+    /// the system's error number. For direct reads.
     [[nodiscard]] int read_some(std::uint64_t offset, std::span<std::byte> out, std::size_t& got) const noexcept {
         return file_system::read_at(handle_, offset, out.data(), out.size(), got);
     }
-    /// What the system knows it by; it stays this object's.
+    /// The descriptor or handle, which this object still owns.
     [[nodiscard]] file_system::handle handle() const noexcept { return handle_; }
 
-    /// As it was when the file was opened.
+    /// The size in bytes when the file was opened.
     [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
 
-    /// Fills `out` from `offset` on. Fails with `truncated` where the file ends before.
+    /// Fills `out` with the bytes at `offset`. Fails with `truncated` where the file is shorter, and `read_failed`.
     [[nodiscard]] result<void> read(std::uint64_t offset, std::span<std::byte> out) const;
 
-    /// Maps [offset, offset + length), which the caller has checked against `size()`. `skipped` bytes of the
-    /// mapping come before `offset`, because mappings begin at multiples of `granularity`.
+    /// Maps [offset, offset + length), which the caller has checked against `size()`. The mapping begins `skipped`
+    /// bytes before `offset`, at a multiple of 65,536. Fails with `map_failed`.
     [[nodiscard]] result<mapping> map(std::uint64_t offset, std::uint64_t length, std::size_t& skipped) const;
 
   private:

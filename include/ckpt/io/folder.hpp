@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: MIT
 // In:      the path of a directory, UTF-8 on Windows.
 // Out:     its entries, sorted by name.
-// Refuses: what the system refuses; more entries than anybody keeps beside a checkpoint.
+// Refuses: what the system refuses; more entries than a limit.
 #pragma once
 
 #include <ckpt/core/error.hpp>
@@ -27,18 +27,19 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 struct folder_entry {
     std::string name{};
-    std::uint64_t size{}; // of a regular file
+    std::uint64_t size{}; ///< in bytes, of a regular file; 0 for others
     bool is_folder{};
 };
 
 /// More entries than anybody keeps beside a checkpoint.
 inline constexpr std::size_t most_folder_entries = 100'000;
 
-/// The entries of a directory, links followed, sorted by name; an error where there are more than `most`.
+/// The entries of a directory, sorted by name; a link counts as what it points to. Fails with `cannot_open`, and with
+/// `limit` for more than `most` entries.
 [[nodiscard]] result<std::vector<folder_entry>> list_folder(const std::string& path,
                                                             std::size_t most = most_folder_entries);
 
-/// `name` inside `folder`.
+/// The path of `name` in `folder`: "a/b".
 [[nodiscard]] std::string path_in(std::string_view folder, std::string_view name);
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

@@ -2,8 +2,8 @@
 //
 // SPDX-License-Identifier: MIT
 // In:      a number of bytes.
-// Out:     an owner of zeroed memory that begins at a page. Nothing is touched yet.
-// Refuses: nothing; an owner of nothing where the system has no memory left.
+// Out:     an owner of zeroed memory that begins at a page, and whose pages the system provides at the first access.
+// Refuses: nothing; the owner is empty where the system has no memory left.
 #pragma once
 
 #include <ckpt/core/config.hpp>

@@ -1,10 +1,10 @@
-// ckpt/io/path.hpp: the name of a file, borrowed from whatever holds it.
+// ckpt/io/path.hpp: the path of a file, borrowed from the caller's string.
 //
 // SPDX-License-Identifier: MIT
 // In:      `const char*`, or anything whose c_str() gives one: std::string, std::filesystem::path (which is not
 //          included here). On Windows `const wchar_t*` too; narrow names are UTF-8 there.
-// Out:     a terminated name for the system, and printable text for errors.
-// Refuses: nothing; a name with a NUL inside is remembered as such, and not opened.
+// Out:     a NUL-terminated path for the system, and text for errors.
+// Refuses: nothing itself; `open` fails with errc::cannot_open for a path that is null or has a NUL inside.
 #pragma once
 
 #include <ckpt/core/error.hpp>
@@ -39,7 +39,7 @@ concept has_size = requires(const Path& path) {
 
 } // namespace detail
 
-/// A path as a function parameter. Borrowed: it does not outlive what it was made from.
+/// A path as a function parameter: any string type with c_str(). Borrows the string, so it is not to be stored.
 class path_arg {
   public:
     path_arg(const char* path) noexcept : narrow_{path} {}
@@ -53,12 +53,13 @@ class path_arg {
     }
     [[nodiscard]] const wchar_t* wide() const noexcept { return wide_; }
 #endif
+    /// The path as `char`; null for a wide one.
     [[nodiscard]] const char* narrow() const noexcept { return narrow_; }
 
-    /// Whether there is a name, and the whole of it: no null pointer, no NUL inside.
+    /// Whether the path is not null and has no NUL inside.
     [[nodiscard]] bool usable() const noexcept;
 
-    /// For `error::file` and texts; UTF-8 where it was.
+    /// The path for `error::file` and messages; of a wide path, other characters than ASCII become '?'.
     [[nodiscard]] std::string text() const;
 
   private:

@@ -1,12 +1,12 @@
-// ckpt/io/source.hpp: the bytes that everything else reads.
+// ckpt/io/source.hpp: the bytes of a file, a part of one, or memory of the caller's.
 //
 // SPDX-License-Identifier: MIT
 // In:      a path or bytes in memory, and which part of them.
-// Out:     an immutable source: a size, positioned reads, and where asked for one read-only mapping.
-// Refuses: what cannot be opened, is no regular file, or a part that lies outside.
+// Out:     an immutable source: its size, positioned reads, and in `io_mode::map` one read-only mapping.
+// Refuses: files that cannot be opened or are not regular, and a part that lies outside.
 //
-// Whatever decides something is read by `read` into memory of our own, never through the mapping: a file that
-// changes meanwhile can then neither tear a decision nor raise a signal.
+// Headers, directories and pickles are copied by `read` before they are parsed, never parsed in the mapping. A file
+// that changes meanwhile then cannot change a value between its check and its use, nor raise a signal.
 #pragma once
 
 #include <ckpt/core/checked.hpp>
@@ -33,38 +33,41 @@ struct source_options {
     std::uint64_t length{~std::uint64_t{0}}; ///< of the part; all ones: to the end
 };
 
-/// A file, or caller's memory, or a part of either. Immutable, so it may be read from many threads.
+/// A file, memory of the caller's, or a part of either. Immutable, so many threads may read it at once.
 class source final : public counted {
   public:
+    /// Opens a file. Fails as `file::open` and `file::map` do, and with `range_outside_file`.
     [[nodiscard]] static result<shared<source>> open(path_arg path, const source_options& options = {});
 
-    /// Bytes that the caller keeps alive and unchanged. In `io_mode::read` they are only copied from.
+    /// Bytes that the caller keeps alive and unchanged. In `io_mode::read` `mapped()` is empty, as for a file.
     [[nodiscard]] static result<shared<source>> memory(std::span<const std::byte> bytes,
                                                        const source_options& options = {});
 
-    /// A part of another source: of the same file, mapping or memory, which it keeps open.
+    /// A part of another source, whose file, mapping or memory it shares and keeps open. Fails with
+    /// `range_outside_file`.
     [[nodiscard]] static result<shared<source>> part(const shared<source>& of, std::uint64_t offset,
                                                      std::uint64_t length);
 
     [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
-    /// Where byte 0 of this source lies in the whole file: offsets in errors count from there.
+    /// The offset of this source's byte 0 in the whole file. Errors add it to their offsets.
     [[nodiscard]] std::uint64_t base() const noexcept { return base_; }
 
-    /// Fills `out` with the bytes at `offset`. Fails with `truncated` where the source, or meanwhile the file, ends
-    /// before.
+    /// Fills `out` with the bytes at `offset`. Fails with `truncated` where the source is shorter, or the file has
+    /// become shorter.
     [[nodiscard]] result<void> read(std::uint64_t offset, std::span<std::byte> out) const;
 
-    /// The file itself, in which this source begins at `base()`; null where it lies in memory.
+    /// The file, in which this source begins at `base()`; null for memory of the caller's.
     [[nodiscard]] const file* whole_file() const noexcept {
         return in_memory_ ? nullptr : whole_ ? &whole_->file_ : &file_;
     }
-    /// Bytes [begin, end) of that file in the mapping that this source is a part of; empty where they are not mapped.
+    /// Bytes [begin, end) of the whole file, from the mapping that this source shares; empty where it does not have
+    /// them.
     [[nodiscard]] std::span<const std::byte> mapped_part(std::uint64_t begin, std::uint64_t end) const noexcept;
     /// The bytes of a source in the caller's memory, whatever its mode; empty for files.
     [[nodiscard]] std::span<const std::byte> memory() const noexcept { return memory_; }
 
     [[nodiscard]] bool is_mapped() const noexcept { return is_mapped_; }
-    /// The whole source in memory; empty unless `is_mapped()`. Touching it after the file was cut raises a signal.
+    /// All bytes of the source; empty unless `is_mapped()`. An access raises a signal once the file was truncated.
     [[nodiscard]] std::span<const std::byte> mapped() const noexcept { return mapped_; }
 
   private:
@@ -72,7 +75,7 @@ class source final : public counted {
 
     [[nodiscard]] result<void> place(const source_options& options, std::uint64_t whole);
 
-    shared<source> whole_{}; // of a part: what has the file
+    shared<source> whole_{}; // of a part: the source that owns the file
     file file_{};
     mapping pages_{};
     std::span<const std::byte> memory_{};

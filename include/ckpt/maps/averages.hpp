@@ -1,9 +1,9 @@
-// ckpt/maps/averages.hpp: averaged weights in the place of the raw ones.
+// ckpt/maps/averages.hpp: replaces raw weights by their averages.
 //
 // SPDX-License-Identifier: MIT
-// In:      a state_dict that holds both, the averages under names without dots: latent diffusion's LitEma.
-// Out:     a map that drops each raw tensor for its average. Without it the raw ones stay: the choice is explicit.
-// Refuses: an average that belongs to no raw tensor, or to two.
+// In:      a state_dict that has both, as latent diffusion's LitEma writes it: the averages have names without dots.
+// Out:     a map that replaces each raw tensor by its average. Without this map the raw ones are kept.
+// Refuses: an average without a raw tensor, or with two.
 #pragma once
 
 #include <ckpt/core/result.hpp>
@@ -14,8 +14,8 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::maps {
 
-/// The map that puts the averages of `weights` in the place of the raw tensors below `raw`, with one explicit rule for
-/// each; raw tensors without an average (buffers) stay. LitEma stores the average of `model.a.b` as `model_ema.ab`:
+/// A map that replaces the raw tensors below `raw` by the averages of `weights`, with one rule for each; raw tensors
+/// without an average (buffers) are kept. LitEma stores the average of `model.a.b` as `model_ema.ab`:
 /// all dots of the name are left out (CompVis/stable-diffusion, ldm/modules/ema.py), so only the names of the raw
 /// tensors tell where they belong. Its counters `decay` and `num_updates` are dropped.
 [[nodiscard]] result<key_map> averages_to_raw(const state_dict& weights, std::string_view raw = "model.",

@@ -1,9 +1,9 @@
-// ckpt/maps/chinese_clip.hpp: the names of Chinese-CLIP, of its flash-attention form, and of Hugging Face's model.
+// ckpt/maps/chinese_clip.hpp: maps between Chinese-CLIP, its flash-attention form, and Hugging Face's model.
 //
 // SPDX-License-Identifier: MIT
 // In:      nothing; each function gives one map.
-// Out:     maps between them for ViT models of any size; flash attention also for the ResNet. All of them take off
-//          DDP's `module.`, and leave out BERT's pooler, which no form uses and cn_clip drops when it loads.
+// Out:     maps between them for ViT models of any size; flash attention also for the ResNet. All of them remove
+//          DDP's `module.` and BERT's pooler, which no form uses and cn_clip drops when it loads.
 // Refuses: nothing.
 #pragma once
 

@@ -1,4 +1,4 @@
-// ckpt/maps/clip.hpp: the names of OpenAI's CLIP, of OpenCLIP, and of Hugging Face's CLIPModel.
+// ckpt/maps/clip.hpp: maps between OpenAI's CLIP, OpenCLIP, and Hugging Face's CLIPModel.
 //
 // SPDX-License-Identifier: MIT
 // In:      nothing; each function gives one map.
@@ -13,7 +13,7 @@ namespace ckpt::inline CKPT_DETAIL_ABI {
 namespace maps {
 
 /// OpenAI's CLIP (clip/model.py of github.com/openai/CLIP; its state_dict in a TorchScript archive) to the names of
-/// OpenCLIP's CLIP: the three sizes go.
+/// OpenCLIP's CLIP. Drops the three sizes.
 [[nodiscard]] key_map openai_clip_to_open_clip();
 
 /// OpenCLIP's CLIP (open_clip 3.3, ViT or ResNet) to its CustomTextCLIP: the text tower moves below `text.`, as
@@ -24,8 +24,8 @@ namespace maps {
 [[nodiscard]] key_map open_clip_from_custom_text();
 
 /// OpenCLIP's CLIP and CustomTextCLIP (open_clip 3.3) and OpenAI's CLIP, with a ViT, to the names of CLIPModel of
-/// transformers: what convert_clip_original_pytorch_to_hf.py does (in transformers until 4.46). Takes off DDP's
-/// `module.` too.
+/// transformers: what convert_clip_original_pytorch_to_hf.py does (in transformers until 4.46). Also removes
+/// DDP's `module.`.
 [[nodiscard]] key_map open_clip_to_hf();
 
 /// CLIPModel of transformers (4 and 5) to the names of OpenCLIP's CLIP, which are OpenAI's. The position_ids that

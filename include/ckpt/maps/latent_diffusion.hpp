@@ -1,10 +1,9 @@
-// ckpt/maps/latent_diffusion.hpp: the names of latent diffusion (Stable Diffusion 1 and 2) and of diffusers.
+// ckpt/maps/latent_diffusion.hpp: maps between latent diffusion (Stable Diffusion 1 and 2) and diffusers.
 //
 // SPDX-License-Identifier: MIT
 // In:      how many residual blocks a level of the U-Net has, and how many levels the autoencoder has.
-// Out:     for each of the parts that diffusers stores in files of their own, a map that takes it out of a whole
-//          checkpoint, and one that gives it the names that it has there. For averaged weights: maps/averages.hpp
-//          first.
+// Out:     for each part that diffusers stores in a file of its own, a map from the whole checkpoint to this part, and
+//          the reverse. For averaged weights apply maps/averages.hpp first.
 // Refuses: numbers below 1.
 #pragma once
 

@@ -1,12 +1,12 @@
 // ckpt/maps/llama.hpp: the names and the order of rows of Llama in Hugging Face's form and in GGUF.
 //
 // SPDX-License-Identifier: MIT
-// In:      the numbers of heads and their size, which shapes alone do not tell (num_attention_heads,
+// In:      the numbers of heads and their size, which shapes do not determine (num_attention_heads,
 //          num_key_value_heads and head_dim of config.json; head_dim is hidden_size / num_attention_heads where it is
 //          not there).
-// Out:     maps in both directions, for models of any size. The rows of q and k change places: Hugging Face rotates the
-//          halves of a head, GGUF neighbouring rows.
-// Refuses: numbers that no model has. q and k of other sizes than these numbers say keep their names.
+// Out:     maps in both directions, for models of any size. The rows of q and k are permuted: the rotation pairs the
+//          halves of a head in Hugging Face's form, and neighbouring rows in GGUF.
+// Refuses: numbers that no model has. q and k whose sizes do not fit these numbers keep their names.
 #pragma once
 
 #include <ckpt/core/result.hpp>
@@ -17,7 +17,7 @@
 namespace ckpt::inline CKPT_DETAIL_ABI {
 namespace maps {
 
-/// What the shapes of a Llama do not tell.
+/// The configuration of a Llama that its shapes do not determine.
 struct llama_heads {
     std::int64_t heads{0};    ///< num_attention_heads
     std::int64_t kv_heads{0}; ///< num_key_value_heads

@@ -1,4 +1,4 @@
-// ckpt/maps/torchvision.hpp: the names that earlier versions of torchvision gave to parts of its models.
+// ckpt/maps/torchvision.hpp: maps between old and present names in models of torchvision.
 //
 // SPDX-License-Identifier: MIT
 // In:      nothing; each function gives one map.

@@ -1,10 +1,10 @@
-// ckpt/maps/wrappers.hpp: the names of a model with and without torch's wrappers around it.
+// ckpt/maps/wrappers.hpp: removes and adds the prefixes of torch's wrappers of models.
 //
 // SPDX-License-Identifier: MIT
 // In:      nothing; each function gives one map.
-// Out:     maps that take DataParallel, DDP, torch.compile, FSDP, activation checkpointing and AveragedModel off all
-//          names, and that put the outermost of them on.
-// Refuses: nothing. Where wrappers stood inside a model is not known afterwards; the inverse of a plan knows it.
+// Out:     maps that remove the prefixes of DataParallel, DDP, torch.compile, FSDP, activation checkpointing and
+//          AveragedModel, and maps that add the outermost one.
+// Refuses: nothing. Only the inverse of a plan knows where wrappers were inside a model.
 #pragma once
 
 #include <ckpt/state/key_map.hpp>
@@ -12,18 +12,18 @@
 namespace ckpt::inline CKPT_DETAIL_ABI {
 namespace maps {
 
-/// Off all names, at any depth: `module.` (DataParallel, DDP), `_orig_mod.` (torch.compile), `_fsdp_wrapped_module.`
+/// Removes at any depth `module.` (DataParallel, DDP), `_orig_mod.` (torch.compile), `_fsdp_wrapped_module.`
 /// (FSDP1) and `_checkpoint_wrapped_module.` (activation checkpointing), as torch 1.x and 2.x write them.
 [[nodiscard]] key_map without_wrappers();
 
-/// The averages that torch.optim.swa_utils.AveragedModel holds, under the names of the model: without its `module.`,
-/// other wrappers and its counter `n_averaged`.
+/// Gives the averages of torch.optim.swa_utils.AveragedModel the names of the model: removes its `module.`, the
+/// prefixes of other wrappers and its counter `n_averaged`.
 [[nodiscard]] key_map averaged_model_to_model();
 
-/// To what DataParallel or DistributedDataParallel around the model has.
+/// Adds the prefix of DataParallel and DistributedDataParallel: `module.`.
 [[nodiscard]] key_map model_to_data_parallel();
 
-/// To what torch.compile(model) has.
+/// Adds the prefix of torch.compile(model): `_orig_mod.`.
 [[nodiscard]] key_map model_to_compiled();
 
 } // namespace maps

@@ -1,10 +1,10 @@
-// ckpt/pickle/globals.hpp: which pickle globals may have a meaning, decided by a type.
+// ckpt/pickle/globals.hpp: policies: which globals of a pickle are allowed, and what they build.
 //
 // SPDX-License-Identifier: MIT
 // In:      a policy: a list of parts, each a sorted constexpr table, or one name written as `global<"m", "n">`.
 // Out:     a verdict for a (module, name) pair: build, inert, refuse, dangerous.
-// Refuses: at compile time, where the policy is used: two builders for one name, a builder on a pattern, names
-//          that can only be an attack. At run time: those names again, before anything else is looked at.
+// Refuses: at compile time, where a policy is used: two builders for one name, a builder for a pattern, names that can
+//          only be an attack. At run time such names again, before all tables.
 //
 // Names are compared as a pair of byte strings, never as a joined string: "a.b" + "c" is not "a" + "b.c".
 #pragma once
@@ -26,23 +26,24 @@ namespace ckpt::inline CKPT_DETAIL_ABI {
 class value;
 class call;
 
-/// Gives an allowed global its meaning: reads `call.args`, `call.state`, `call.items`, and makes a value. Runs once
-/// for each object, after the objects it is called with. It has no access to the file or to the machine.
+/// A function that makes the value of an allowed global from `call.args`, `call.state` and `call.items`. It is called
+/// once for each object of the file, after its arguments were built. It has no access to the file or the pickle
+/// machine. Its error becomes the error of the value; other values are not affected.
 using builder = result<value> (*)(call&);
 
-/// What calling a global yields. The machine uses it to refuse opcodes that Python would refuse too.
+/// The kind of value that a call of a global makes. The machine uses it to refuse opcodes that Python would refuse.
 enum class global_kind : std::uint8_t {
     other,    ///< an object
     tensor,   ///< a tensor; its builder is part of the library
-    storage,  ///< a storage class: a name in persistent ids; called, with a builder, with a list of numbers
+    storage,  ///< a storage class, as persistent ids name it; with a builder it may be called with a list of numbers
     constant, ///< a dtype, a layout or another object that is never called
-    mapping,  ///< a dictionary of some class
-    sequence, ///< a list, a set or a tuple of some class
+    mapping,  ///< a dictionary of any class
+    sequence, ///< a list, a set or a tuple of any class
     scalar,   ///< a number, a string or bytes
-    nested,   ///< bytes that hold a whole checkpoint
+    nested,   ///< bytes that are a whole checkpoint
 };
 
-/// What may be done to the result of calling a global.
+/// The opcodes that may change the result of a call of a global. The values are bits.
 enum class global_accepts : std::uint8_t {
     nothing = 0,
     items = 8,    ///< SETITEM and SETITEMS
@@ -51,18 +52,21 @@ enum class global_accepts : std::uint8_t {
     everything = 56,
 };
 
-/// One allowed name. Without a builder it is inert: kept as name, arguments, state and items.
+/// One allowed global. Without a builder it is inert: objects are kept as data, with name, arguments, state and items.
+/// The texts are borrowed, usually from literals.
 struct global_entry {
     std::string_view module{};
-    std::string_view name{}; ///< "*" for every name of the module; a dot is never spanned
+    std::string_view name{}; ///< "*" for every name of the module without a dot
     builder build{nullptr};
     global_kind kind{global_kind::other};
     global_accepts accepts{global_accepts::everything};
 };
 
-/// What a policy says of a name.
+/// What a policy says of a global: a builder makes it, it is kept as data, it refuses the file, or it refuses the file
+/// because it can only be an attack (`inspect_policy` keeps such globals as data).
 enum class verdict : std::uint8_t { build, inert, refuse, dangerous };
 
+/// "build", "inert", "refuse" or "dangerous".
 [[nodiscard]] constexpr std::string_view name(verdict v) noexcept {
     switch (v) {
     case verdict::build: return "build";
@@ -73,15 +77,16 @@ enum class verdict : std::uint8_t { build, inert, refuse, dangerous };
     return "refuse";
 }
 
-/// One allowed name, as a type. Without a builder, or with a pattern (`"my_project.**"`, `"*"`), it is kept inert.
+/// One allowed global, as a part of a policy: `global<"my_project.config", "Config">`. Without a builder it is inert. A
+/// pattern, as in `global<"my_project.**", "*">`, cannot have a builder.
 template <fixed_string Module, fixed_string Name, builder Build = nullptr> struct global {
     static constexpr std::string_view module_text = Module.view();
     static constexpr std::string_view name_text = Name.view();
     static constexpr global_entry entries[1]{{module_text, name_text, Build}};
 };
 
-/// A part of a policy that keeps every name inert that no other part knows. Names that can only be an attack are
-/// refused all the same.
+/// A part of a policy that allows every global that no other part has, and keeps it inert. Names that can only be an
+/// attack are still refused.
 struct inert_others {
     static constexpr global_entry entries[1]{{"**", "**"}}; // names of nested classes have dots too
     static constexpr bool shipped = true;
@@ -93,11 +98,11 @@ namespace detail {
 struct global_table {
     const global_entry* entries{nullptr};
     std::size_t size{0};
-    bool patterns{false}; // a list of patterns, tried one by one; otherwise exact pairs, sorted
+    bool patterns{false}; // whether these are patterns, tried in order, or else exact pairs, sorted
     bool shipped{false};
 };
 
-/// Everything that a policy says, without its type.
+/// The content of a policy, without its type.
 struct allowlist {
     std::span<const global_table> tables{};
     bool admits_attacks{false};
@@ -146,11 +151,11 @@ struct global_lookup {
     return nullptr;
 }
 
-/// The verdict for a name as it is written in a file. Exact beats pattern; a later part beats an earlier one; the
-/// written spelling is tried before the canonical one.
+/// The verdict for a global as it is written in a file. An exact name is preferred to a pattern, then a later part to
+/// an earlier one, then the written spelling to the canonical one.
 [[nodiscard]] global_lookup look_up(const allowlist& list, std::string_view module, std::string_view name);
 
-// What a part may be: a struct with a static `entries` array, or a list of parts with `tables`.
+// A part of a policy is a struct with a static array `entries`, or a list of parts with `tables`.
 template <class P>
 concept table_part = requires {
     { P::entries[0].module } -> std::convertible_to<std::string_view>;
@@ -172,7 +177,7 @@ template <class P> [[nodiscard]] constexpr std::size_t count_tables() {
     else return 1;
 }
 
-/// Whether a part's entries are patterns; a part whose entries are defined elsewhere says so.
+/// Whether a part's entries are patterns. A part whose entries are not defined in a header has a member that says so.
 template <class P> [[nodiscard]] constexpr bool has_patterns() {
     if constexpr (requires { P::patterns; }) return P::patterns;
     else return is_pattern(P::entries[0]);
@@ -194,7 +199,7 @@ template <class... Parts> [[nodiscard]] constexpr auto join_tables() {
     return out;
 }
 
-// Faults of a policy, found where it is used. Each has its own assertion below, so that each has its own sentence.
+// Faults of a policy, found where it is used. Each has its own assertion below, with its own message.
 enum class policy_fault { none, unsorted, mixed, pattern_with_builder, attack, two_builders };
 
 [[nodiscard]] consteval policy_fault check_tables(std::span<const global_table> tables) {
@@ -202,7 +207,7 @@ enum class policy_fault { none, unsorted, mixed, pattern_with_builder, attack, t
         const global_table& table = tables[t];
         for (std::size_t i = 0; i < table.size; ++i) {
             const global_entry& e = table.entries[i];
-            if (table.shipped) break; // ours are checked by a test, once, and not in every program
+            if (table.shipped) break; // a test checks the library's own tables, so that programs need not
             if (is_pattern(e) != table.patterns) return policy_fault::mixed;
             if (is_pattern(e) && e.build != nullptr) return policy_fault::pattern_with_builder;
             if (is_attack(e.module, e.name)) return policy_fault::attack;
@@ -223,21 +228,22 @@ enum class policy_fault { none, unsorted, mixed, pattern_with_builder, attack, t
 
 } // namespace detail
 
-/// A policy: the names that its parts allow. A part is a `global<…>`, a struct with a sorted `entries` table, another
-/// policy, or `inert_others`. A part listed later replaces what an earlier one says of the same name.
+/// A policy that allows the globals of its parts. A part is a `global<…>`, a struct with a static array `entries`
+/// (exact names sorted by module and name, or patterns), another policy, or `inert_others`. For a global in two parts
+/// the later part counts: `allow<training_policy, global<"my_project.config", "Config">>`.
 template <class... Parts> struct allow {
     static constexpr bool is_policy = true;
     static constexpr auto tables = detail::join_tables<Parts...>();
     static constexpr bool wraps_inspection = (detail::admits_attacks_part<Parts> || ...);
 };
 
-/// What `open` takes: `weights_policy`, `training_policy`, `inspect_policy`, or an `allow<…>`.
+/// A policy for `open`: `weights_policy`, `training_policy`, `inspect_policy`, or an `allow<…>`.
 template <class P>
 concept policy = detail::list_part<P>;
 
 namespace detail {
 
-/// The content of a policy. The place where a faulty one stops the compiler.
+/// The content of a policy. A faulty policy does not compile here.
 template <policy P> [[nodiscard]] constexpr allowlist allowlist_of() {
     constexpr policy_fault fault = check_tables(P::tables);
     static_assert(fault != policy_fault::unsorted,

@@ -1,10 +1,10 @@
-// ckpt/pickle/graph.hpp: the inert value graph that a pickle becomes.
+// ckpt/pickle/graph.hpp: the values of a pickle, as a graph of nodes.
 //
 // SPDX-License-Identifier: MIT
-// In:      nodes written by the machine, then overwritten once by the resolver.
-// Out:     nodes of 16 bytes in an arena, which refer to each other by 32-bit index, so that cycles and shared
-//          objects are ordinary and nothing recurses to build or to destroy them.
-// Refuses: nothing. After the resolver has run the graph never changes.
+// In:      nodes that the machine writes, and the resolver then replaces once.
+// Out:     nodes of 16 bytes in an arena. They refer to each other by 32-bit index, so that cycles and shared objects
+//          need no special case, and neither building nor destroying recurses.
+// Refuses: nothing. The graph does not change after the resolver has run.
 #pragma once
 
 #include <ckpt/core/arena.hpp>
@@ -33,7 +33,7 @@ enum class node_kind : std::uint8_t {
     integer,     // integer: the value
     big_integer, // text: two's complement, little-endian
     real,        // real: the value
-    string,      // text: UTF-8, or what the flags say
+    string,      // text: UTF-8, unless a flag says otherwise
     bytes,       // text
     byte_array,  // text
     tuple,       // a: number of elements; items: their indices
@@ -44,8 +44,8 @@ enum class node_kind : std::uint8_t {
     global,      // a: occurrence
     persistent,  // a: argument; b: offset in the pickle
     application, // a: arguments (tuple); b: callable; c: keyword arguments (dictionary or 0); an extension follows
-    extension,   // of the node before: a: state; b: container of items; c: offset in the pickle
-    // Only after the resolver has run:
+    extension,   // fields of the node before: a: state; b: container of items; c: offset in the pickle
+    // The resolver makes these:
     complex, // a: index of the pair in `complexes`
     tensor,  // a: tensor; its data holds the error where it was refused
     storage, // a: storage; extra: dtype, or 0xFFFF for bytes; integer: declared elements
@@ -56,8 +56,8 @@ enum class node_kind : std::uint8_t {
 namespace node_flag {
 inline constexpr std::uint8_t eight_bit = 1; // string: a Python 2 str, which may hold any bytes
 inline constexpr std::uint8_t not_utf8 = 2;  // string: lone surrogates, or bytes of another encoding
-inline constexpr std::uint8_t hashable = 4;  // tuple: was checked, and Python could hash it
-inline constexpr std::uint8_t no_data = 1;   // storage: of the device meta, saved without its bytes
+inline constexpr std::uint8_t hashable = 4;  // tuple: checked, Python can hash it
+inline constexpr std::uint8_t no_data = 1;   // storage: on the device meta, saved without bytes
 inline constexpr std::uint8_t pairs = 1;     // application: SETITEM(S) was applied
 inline constexpr std::uint8_t module = 2;    // application: its state is that of a torch.nn.Module; set by the resolver
 inline constexpr std::uint8_t elements = 4;  // application: APPEND(S) was applied
@@ -97,30 +97,30 @@ struct node {
 };
 static_assert(sizeof(node) == 16);
 
-/// The growing part of a list, a dictionary or a set.
+/// The elements of a list, a dictionary or a set.
 struct container {
     std::uint32_t* data{nullptr};
     std::uint32_t count{0};
     std::uint32_t capacity{0};
 };
 
-/// One GLOBAL, STACK_GLOBAL or INST: the name as written, where, and what the policy said.
+/// One GLOBAL, STACK_GLOBAL or INST: the name as written, its place in the pickle, and the policy's verdict.
 struct global_occurrence {
     std::string_view module{};
     std::string_view name{};
     std::uint32_t offset{0};
     std::uint8_t verdict{0};            // a ckpt::verdict
-    const global_entry* entry{nullptr}; // what the policy says of the name; null where it says nothing
+    const global_entry* entry{nullptr}; // the policy's entry for the name; null where it has none
 };
 
-/// A numpy array of a simple dtype: a tensor over bytes of the pickle, and how numpy called it.
+/// A numpy array of a simple dtype: a tensor over bytes of the pickle, and numpy's name of the dtype.
 struct array_value {
     std::string_view type{}; // "<f8"
     std::uint32_t tensor{0};
     bool fortran_order{false};
 };
 
-// Nodes that every graph begins with, behind absent_node.
+// The first nodes of every graph, after absent_node.
 inline constexpr std::uint32_t none_node = 1;
 inline constexpr std::uint32_t false_node = 2;
 inline constexpr std::uint32_t true_node = 3;
@@ -128,20 +128,21 @@ inline constexpr std::uint32_t empty_tuple_node = 4;
 inline constexpr std::uint32_t small_integers = 5; // 0 ... 255 follow
 inline constexpr std::uint32_t first_free_node = small_integers + 256;
 
-/// Where the resolver asks for storages while it works. `torch/` implements it.
+/// The interface through which the resolver finds and makes storages. `torch/` implements it.
 class storage_maker {
   public:
     virtual ~storage_maker() = default;
-    /// The number of the storage with this key; `errc::none` where it exists.
+    /// Sets the number of the storage with this key and returns `errc::none`, or returns the error.
     [[nodiscard]] virtual errc find(std::string_view key, std::uint32_t& storage) = 0;
-    /// A storage over bytes that live as long as the graph. `offset`: in the file, or `no_offset` for transcoded bytes.
+    /// Makes a storage of bytes that live as long as the graph. `offset`: their place in the file, `no_offset` for
+    /// transcoded bytes.
     [[nodiscard]] virtual std::uint32_t add(std::span<const std::byte> bytes, byte_order order,
                                             std::uint64_t offset) = 0;
-    /// The storage that is a part of the one that was found last, and has a key of its own (torch 0.1 to 0.3).
+    /// Finds or makes the storage that is a part of the one found last, with a key of its own (torch 0.1 to 0.3).
     [[nodiscard]] virtual errc view(std::uint32_t, std::string_view, std::uint64_t, std::uint64_t, std::uint32_t&) {
         return errc::persistent_id;
     }
-    /// The tensor or storage that a bare key names (torch 0.1), as a node to take the place of the id.
+    /// The node of the tensor or storage with this key (torch 0.1); it replaces the persistent id.
     [[nodiscard]] virtual errc object(std::string_view, node&) { return errc::persistent_id; }
 };
 
@@ -161,27 +162,27 @@ class graph {
         return static_cast<std::uint32_t>(nodes.size() - 1);
     }
 
-    /// Bytes of metadata behind the graph: what walks through it may cost follows from them.
+    /// The bytes of the pickles that the graph was made from. Budgets of walks are computed from it.
     [[nodiscard]] std::uint64_t metadata_bytes() const noexcept { return pickle.size() + joined_bytes; }
 
     /// The offset in the file of byte `at` of the pickle.
     [[nodiscard]] std::uint64_t place(std::uint64_t at) const noexcept { return transcoded ? base : base + at; }
 
-    /// Goes on to another pickle, whose values join those of the pickles before, which are resolved.
+    /// Begins another pickle, after those before were resolved. Its values are added to the graph.
     void begin(std::span<const std::byte> bytes, std::uint64_t offset, std::string_view of) noexcept;
 
-    /// Leaves nothing of a pickle that failed to the resolver of the next one.
+    /// Drops the unresolved calls of a pickle that failed, so that the next resolver does not see them.
     void forget_pending() noexcept;
 
-    /// A str whose text lives as long as the graph.
+    /// Adds a str; its text must live as long as the graph.
     [[nodiscard]] std::uint32_t add_text(std::string_view text);
-    /// A dictionary of keys and values in turn; `state`, where there is one, are its attributes, as BUILD sets them.
+    /// Adds a dictionary. `pairs`: its keys and values in turn; `state`: its attributes, as BUILD sets them.
     [[nodiscard]] std::uint32_t add_dictionary(std::span<const std::uint32_t> pairs, std::uint32_t state = absent_node);
-    /// The attributes of a dictionary that came with metadata: {"__metadata__": {text: text}}.
+    /// Adds the dictionary {"__metadata__": {text: text}}, for the attributes of a dictionary of tensors.
     [[nodiscard]] std::uint32_t add_metadata(std::span<const std::uint32_t> pairs);
     [[nodiscard]] std::uint32_t add_tensor(const tensor_data& t);
 
-    /// Appends to the container `index` (0: makes one and stores its number).
+    /// Appends to the container `index`. 0 is the empty container: makes one and sets `index`.
     void append(std::uint32_t& index, std::span<const std::uint32_t> values);
 
     [[nodiscard]] std::span<const std::uint32_t> elements(const node& n) const noexcept {
@@ -195,8 +196,8 @@ class graph {
     }
     [[nodiscard]] static std::string_view text_of(const node& n) noexcept { return {n.text, n.a}; }
 
-    /// Keeps `e` and returns its number. Past the first thousand, errors of one code share one: a file that is broken
-    /// that often gets no more precise by spending memory on every place.
+    /// Keeps `e` and returns its number. After the first thousand, errors with the same code share one, so that a file
+    /// with very many faults does not take memory for each.
     [[nodiscard]] std::uint32_t keep(error e);
 
     arena memory;
@@ -208,12 +209,12 @@ class graph {
     chunked_array<complex_value> complexes{};
     chunked_array<array_value> arrays{};
     std::vector<error*> errors{};
-    std::span<const std::byte> pickle{}; // owned bytes; strings point into them
-    std::uint64_t joined_bytes{0};       // of pickles and headers whose values this graph joins from other graphs
-    std::uint64_t base{0};               // offset of the pickle in the file
-    std::string_view record{};           // its name in the archive
-    bool transcoded{false};              // the file holds it in another form (compressed): its places are all `base`
-    std::size_t resolved_nodes{first_free_node}; // of the pickles before this one
+    std::span<const std::byte> pickle{};         // owned bytes; strings point into them
+    std::uint64_t joined_bytes{0};               // bytes of other pickles and headers whose values were added
+    std::uint64_t base{0};                       // offset of the pickle in the file
+    std::string_view record{};                   // its name in the archive
+    bool transcoded{false};                      // the file has it compressed: all its places are `base`
+    std::size_t resolved_nodes{first_free_node}; // nodes of the pickles before this one
     std::size_t resolved_pending{0};
     const storage_source* storages{nullptr};       // of the file; set before tensors are handed out
     storage_maker* maker{nullptr};                 // only while resolving

@@ -1,4 +1,4 @@
-// ckpt/pickle/graph_fwd.hpp: what a handle to a node needs to know of the graph.
+// ckpt/pickle/graph_fwd.hpp: declarations of the graph, for handles to its nodes.
 //
 // SPDX-License-Identifier: MIT
 #pragma once
@@ -12,11 +12,11 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 class graph; // pickle/graph.hpp
 struct node;
 enum class node_kind : std::uint8_t;
-struct tensor_data;  // tensor/layout.hpp
+struct tensor_data;  // tensor/geometry.hpp
 struct value_access; // pickle/value_access.hpp
 struct call_access;
 
-/// The number of the node that stands for nothing, the first of every graph.
+/// The number of the node for no value, which is the first of every graph.
 inline constexpr std::uint32_t absent_node = 0;
 
 /// A complex number of Python.

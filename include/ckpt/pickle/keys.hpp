@@ -1,10 +1,10 @@
-// ckpt/pickle/keys.hpp: equality of dictionary keys and set elements, as Python sees it.
+// ckpt/pickle/keys.hpp: removes duplicate dictionary keys and set elements, as Python compares them.
 //
 // SPDX-License-Identifier: MIT
 // In:      containers of a resolved graph.
-// Out:     the same containers without doubles.
-// Refuses: more comparing than the work budget allows (keys that are large shared tuples or texts); keys that a call
-//          made and that Python cannot hash.
+// Out:     the same containers without duplicates.
+// Refuses: more comparisons than the work budget allows (large shared tuples or texts as keys); results of calls that
+//          Python cannot hash.
 //
 // True, 1 and 1.0 are one key. Strings are equal by content, tuples element by element, objects by identity.
 #pragma once
@@ -27,7 +27,8 @@ class key_table {
   public:
     key_table(const graph& g, std::uint64_t& work) noexcept : graph_{g}, work_{work} {}
 
-    /// Makes the keys of a container (every `stride`th element) unique. Fails with `limit` or `unhashable_key`.
+    /// Removes duplicate keys from a container, where every `stride`th element is a key. Returns `none`, `limit` or
+    /// `unhashable_key`.
     [[nodiscard]] errc unique(container& c, std::uint32_t stride);
 
   private:
@@ -43,21 +44,21 @@ class key_table {
         work_ -= n;
         return true;
     }
-    /// Text may be shared by many containers, and is read each time: long ones cost.
+    /// Charges for reading a text, because many containers may share a long one.
     [[nodiscard]] bool charge_text(const node& n) noexcept { return charge(n.a / 16); }
 
     void place(container& c, std::uint32_t stride, std::uint32_t from, std::uint32_t found) noexcept;
     [[nodiscard]] std::uint32_t find_short(const container& c, std::uint32_t stride, std::uint32_t i);
-    /// More than `most_steps` slots that are taken mean that somebody chose the keys for their hashes.
+    /// Sets `crowded_` after more than `most_steps` taken slots: the keys were chosen to collide.
     [[nodiscard]] std::uint32_t find_hashed(const container& c, std::uint32_t stride, std::uint32_t i, std::uint64_t h);
 
-    /// n log n whatever the keys are: orders positions by hash, then compares inside runs of one hash, whose length is
-    /// paid for from the work budget. Before `from` the elements are compacted to `kept_`; the rest was not looked at.
+    /// Takes n log n for any keys: sorts positions by hash, then compares those with equal hashes, for which it charges
+    /// the work budget. Elements before `from` are compacted to `kept_` already; the others are not processed yet.
     [[nodiscard]] bool unique_sorted(container& c, std::uint32_t stride, std::uint32_t from, std::uint32_t n);
 
     [[nodiscard]] bool number(const node& n, std::int64_t& whole, double& part) const noexcept;
 
-    /// By bits, so that no compiler setting makes a NaN equal to anything.
+    /// Compares bits, so that -ffast-math does not make a NaN equal to anything.
     [[nodiscard]] static bool same_real(double a, double b) noexcept;
     [[nodiscard]] std::uint64_t hash_leaf(std::uint32_t index) noexcept;
     [[nodiscard]] std::uint64_t hash(std::uint32_t index) noexcept;

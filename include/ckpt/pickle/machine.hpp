@@ -2,14 +2,14 @@
 //
 // SPDX-License-Identifier: MIT
 // In:      the bytes of a pickle, in memory that the graph owns; an allowlist; limits.
-// Out:     nodes: literals, containers, and *applications* that record what would have been called. A verdict for
-//          every global, with its place.
-// Refuses: unknown, unsupported or misplaced opcodes (P1), underflow (P2), a missing end (P3), malformed text (P4),
-//          lengths past the end (P5), opcodes applied to what they are not for (P6), and globals outside the
-//          allowlist (G1), after the rest was read, so that the error can count them.
+// Out:     nodes: literals, containers, and *applications*, which record calls without making them. A verdict for every
+//          global, with its place.
+// Refuses: unknown, unsupported or misplaced opcodes, stack underflow, a missing STOP, malformed text, lengths past the
+//          end, opcodes on values of another type; and globals outside the allowlist, after the rest was read, so that
+//          the error can count them.
 //
-// Nothing is called, imported or looked up. The machine knows no PyTorch: a persistent id is a node. Time is linear in
-// the pickle: every opcode does constant work, or work that is paid for by the opcodes before it.
+// Nothing is called or imported. The machine does not depend on PyTorch: a persistent id is a node. Time is linear in
+// the pickle: the work of an opcode is constant, or in proportion to opcodes before it.
 #pragma once
 
 #include <ckpt/core/key_path.hpp>
@@ -34,24 +34,24 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 class machine {
   public:
-    /// `out.pickle`, `out.base` and `out.record` are set. Reads one pickle from `begin` on.
+    /// For one pickle at `begin` of `out.pickle`; the caller has set `out.pickle`, `out.base` and `out.record`.
     machine(graph& out, const allowlist& allowed, const limits& budget, std::uint64_t begin = 0);
 
-    /// Runs to STOP. On success the graph's root is set. A refused global is the error even if damage follows it.
+    /// Runs to STOP, and sets the graph's root. A refused global is the error even where the pickle is damaged behind
+    /// it.
     [[nodiscard]] result<void> run();
 
-    /// Where the pickle ended, after STOP (an offset into the pickle's bytes).
+    /// The offset in `out.pickle` behind STOP.
     [[nodiscard]] std::uint64_t end_offset() const noexcept { return static_cast<std::uint64_t>(at_ - first_); }
 
-    /// Only the damage, whatever the verdicts of the globals were.
+    /// The damage of the pickle, without regard to refused globals.
     [[nodiscard]] result<void> damage() const;
 
-    /// The path of the place that is being read, from the pending keys of the open marks.
+    /// The path of the value that is being read, from the keys below the open marks: "optimizer/state/0".
     [[nodiscard]] std::string path_here() const;
-    /// Persistent ids may name classes, which may be called (legacy files of whole modules). Whoever resolves the graph
-    /// judges what they are.
+    /// Allows calls of persistent ids, which name classes in legacy files of whole modules. The resolver checks them.
     void admit_class_ids() noexcept { class_ids_ = true; }
-    /// How many steps that takes at most.
+    /// The number of steps that `path_here` takes at most.
     [[nodiscard]] std::size_t depth() const noexcept { return stack_.size() + marks_.size(); }
 
     /// Called for each GLOBAL before the next opcode; used by scans to note paths.
@@ -164,7 +164,7 @@ class machine {
     // --- memo
     CKPT_DETAIL_INLINE bool put(std::uint64_t index) {
         if (!need_values(1)) return false;
-        // An index is bounded by the pickle, not by the entries: files with gaps are legal, and this keeps them cheap.
+        // The limit is the size of the pickle, not the number of entries, because indices may have gaps.
         if (index >= memo_.size()) {
             if (index > graph_.pickle.size())
                 return fail(errc::limit, "a memo index beyond the number of bytes in the pickle", index,
@@ -196,16 +196,16 @@ class machine {
 
     /// Records `callable(*arguments, **keywords)`.
     bool apply(std::uint32_t callable, std::uint32_t arguments, std::uint32_t keywords, bool new_object);
-    /// Records the persistent id whose argument is on the stack.
+    /// Replaces the top of the stack by the persistent id that has it as its argument.
     bool push_persistent(std::uint8_t flags);
 
     bool set_items(std::uint32_t target, std::span<const std::uint32_t> pairs);
     bool append_items(std::uint32_t target, std::span<const std::uint32_t> values);
-    /// Containers count in 32 bits, and so do pickles, so this cannot happen before another limit; it is checked
+    /// Whether a container can have so many elements more. Always true, because a pickle has less than 4 GiB; checked
     /// anyway.
     [[nodiscard]] bool room_for(std::uint32_t container_index, std::size_t more);
 
-    /// Whether Python could hash the value. Tuples are walked once and remembered, so sharing costs nothing.
+    /// Whether Python can hash the value. Each tuple is checked once, also where it is shared.
     [[nodiscard]] bool hashable(std::uint32_t index);
 
     void note_refused(std::uint32_t occurrence);
@@ -224,10 +224,10 @@ class machine {
     const char* opcode_at_{first_};
     work_array<std::uint32_t> stack_{graph_.memory.pool()};
     work_array<std::size_t> marks_{graph_.memory.pool()};  // heights of the stack
-    std::size_t floor_{0};                                 // the last of them
-    work_array<std::uint32_t> memo_{graph_.memory.pool()}; // filled to its end with `absent_node`
+    std::size_t floor_{0};                                 // the last of the heights
+    work_array<std::uint32_t> memo_{graph_.memory.pool()}; // unused entries are `absent_node`
     std::uint64_t memo_count_{0};
-    std::uint64_t named_bytes_{0}; // by STACK_GLOBAL
+    std::uint64_t named_bytes_{0}; // bytes of the names of all STACK_GLOBALs
     fault fault_{};
     bool stopped_{false};
     bool class_ids_{false};
@@ -307,7 +307,7 @@ CKPT_DETAIL_INLINE bool machine::step(opcode op) {
             return fail(errc::pickle_target, "the module and the name of a global are not both str");
         if (((n.flags | m.flags) & node_flag::not_utf8) != 0)
             return fail(errc::pickle_text, "the name of a global is not UTF-8");
-        // Both may be long and named again and again, and every look-up reads them. Real names are written once.
+        // Each look-up reads both texts, which may be long and used many times.
         if (!charge_names(std::uint64_t{n.a} + m.a))
             return fail(errc::limit, "the names of globals, counted each time, are too long for a pickle of this size");
         const std::string_view module = graph::text_of(m);

@@ -1,4 +1,4 @@
-// ckpt/pickle/names.hpp: what is known about names of globals, whatever the policy.
+// ckpt/pickle/names.hpp: names of globals: present spellings, attacks, patterns.
 //
 // SPDX-License-Identifier: MIT
 // In:      a (module, name) pair as written in a pickle.
@@ -15,7 +15,7 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-/// The dotted segment that begins at `at`, which moves behind the next dot, or to npos after the last segment.
+/// The segment of a dotted name that begins at `at`. Moves `at` behind the next dot, or to npos after the last segment.
 [[nodiscard]] constexpr std::string_view take_segment(std::string_view text, std::size_t& at) noexcept {
     const std::size_t begin = at;
     const std::size_t dot = text.find('.', begin);
@@ -23,12 +23,12 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
     return text.substr(begin, dot == std::string_view::npos ? dot : dot - begin);
 }
 
-/// Whether `pattern`, in which `*` is any run of characters, matches the whole of `text`.
+/// Whether `pattern` matches the whole of `text`; `*` matches any number of characters.
 [[nodiscard]] constexpr bool matches_segment(std::string_view pattern, std::string_view text) noexcept {
     std::size_t p = 0;
     std::size_t t = 0;
-    std::size_t star = std::string_view::npos; // behind the last star, and how far it reaches
-    std::size_t reach = 0;
+    std::size_t star = std::string_view::npos; // the place behind the last star
+    std::size_t reach = 0;                     // the end of the text that this star matches
     while (t < text.size() || p < pattern.size()) {
         if (p < pattern.size() && pattern[p] == '*') {
             star = ++p;
@@ -46,16 +46,17 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
     return true;
 }
 
-/// Whether `pattern` matches the whole of `text`. `*` is any run of characters inside one dotted segment, `**` a
-/// whole number of segments, also none. Iterative; time is at most the product of the two lengths.
+/// Whether `pattern` matches the whole of a dotted name. `*` matches any number of characters of one segment, `**` any
+/// number of whole segments. Does not recurse; takes at most the product of both lengths.
 [[nodiscard]] constexpr bool matches_dotted(std::string_view pattern, std::string_view text) noexcept {
     constexpr std::size_t end = std::string_view::npos;
-    if (!pattern.empty() && pattern[0] != '*' && (text.empty() || text[0] != pattern[0])) return false; // most, at once
+    // Most names fail by their first character.
+    if (!pattern.empty() && pattern[0] != '*' && (text.empty() || text[0] != pattern[0])) return false;
     std::size_t p = 0;
     std::size_t t = 0;
-    bool deep = false; // a `**` was met: where the pattern goes on behind it, and from where in the text
-    std::size_t deep_p = 0;
-    std::size_t deep_t = 0;
+    bool deep = false;      // whether a `**` came before
+    std::size_t deep_p = 0; // the place behind it in the pattern
+    std::size_t deep_t = 0; // the place behind the text that it matches
     while (p != end || t != end) {
         if (p != end) {
             std::size_t next_p = p;
@@ -75,7 +76,7 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
             }
         }
         if (!deep || deep_t == end) return false;
-        (void)take_segment(text, deep_t); // `**` takes one more
+        (void)take_segment(text, deep_t); // `**` matches one segment more
         p = deep_p;
         t = deep_t;
     }
@@ -86,11 +87,11 @@ struct renamed {
     std::string_view from_module{};
     std::string_view from_name{}; // empty: every name of the module
     std::string_view to_module{};
-    std::string_view to_name{}; // empty: the name stays
+    std::string_view to_name{}; // empty: the name does not change
 };
 
-// Python 2 names as protocol 2 writes them (CPython's Lib/_compat_pickle.py), and renames inside torch and its
-// neighbours (format facts: torch/_utils.py, torch/storage.py, numpy 2's release notes).
+// Names of Python 2, as protocol 2 writes them (CPython's Lib/_compat_pickle.py), and names that changed in torch and
+// other packages (torch/_utils.py, torch/storage.py, numpy 2's release notes).
 inline constexpr renamed renamed_globals[]{
     {"__builtin__", "xrange", "builtins", "range"},
     {"__builtin__", "unicode", "builtins", "str"},
@@ -125,7 +126,7 @@ inline constexpr renamed renamed_globals[]{
     {"torch.nn", "Parameter", "torch.nn.parameter", "Parameter"},
 };
 
-// Packages that moved with everything in them.
+// Packages that were renamed as a whole.
 inline constexpr struct {
     std::string_view from{};
     std::string_view to{};
@@ -135,7 +136,7 @@ inline constexpr struct {
     {"torch.distributed._tensor", "torch.distributed.tensor"},
 };
 
-/// The present spelling of a global. Borrows from its arguments where nothing changes.
+/// The present spelling of a global: "numpy._core" for "numpy.core". May borrow from its arguments.
 class canonical_name {
   public:
     canonical_name(std::string_view module, std::string_view name);
@@ -151,10 +152,10 @@ class canonical_name {
     std::string_view name_;
 };
 
-// Names whose only use in a checkpoint is an attack: modules that reach the system or the interpreter, resolvers that
-// turn a string into any object, and call gadgets inside packages that are otherwise admitted. An entry matches on
-// leading dotted segments of module and name together ("os" covers "os.path" and torch's "serialization.os.system"
-// is covered by its own line). `getattr` is not here: benign files hold it, and it is never resolved.
+// Names that a checkpoint has only as an attack: modules that give access to the system or the interpreter, functions
+// that find any object by a string, and functions of other packages through which code can be called. An entry matches
+// the leading dotted segments of module and name together: "os" matches "os.path"; "torch.serialization.os" has an
+// entry of its own. `getattr` is not in the list: harmless files have it, and nothing resolves it.
 inline constexpr std::string_view attack_names[]{
     "os",
     "posix",
@@ -324,7 +325,7 @@ inline constexpr std::string_view attack_names[]{
     "pydoc.safeimport",
 };
 
-// Attributes by which a dotted name leaves the module that it begins in.
+// Attributes through which a dotted name leads out of its module: "torch", "nn.os.system".
 inline constexpr std::string_view ways_out[]{
     "os",
     "sys",
@@ -356,7 +357,7 @@ inline constexpr std::string_view ways_out[]{
 [[nodiscard]] constexpr bool is_attack(std::string_view module, std::string_view name) noexcept {
     for (const std::string_view a : attack_names)
         if (leads(a, module, name)) return true;
-    // A dotted name that walks through an attribute to where anything can be reached: "torch" + "nn.os.system".
+    // A dotted name with an attribute that leads out of the module.
     for (std::size_t at = 0; at < name.size();) {
         const std::size_t dot = name.find('.', at);
         const std::string_view segment = name.substr(at, dot == std::string_view::npos ? dot : dot - at);

@@ -2,7 +2,7 @@
 //
 // SPDX-License-Identifier: MIT
 // In:      a byte.
-// Out:     its name, its argument and the protocol that brought it; an empty name for no opcode.
+// Out:     its name, its argument and the first protocol that has it; an empty name for other bytes.
 // Refuses: nothing. The machine, error texts, documents and the fuzzing dictionary read this table.
 //
 // Source of the facts: CPython's Lib/pickle.py and Lib/pickletools.py, protocols 0 to 5.
@@ -16,7 +16,7 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-/// What follows an opcode's byte. `bytesN` is a little-endian length of N bytes and that many bytes.
+/// The argument behind an opcode's byte. `bytesN`: a little-endian length of N bytes, then so many bytes.
 enum class argument : std::uint8_t { none, u8, u16, u32, i32, u64, f64, line, two_lines, bytes1, bytes4, bytes8 };
 
 enum class opcode : std::uint8_t {

@@ -1,9 +1,9 @@
-// ckpt/pickle/value.hpp: reading the value graph, and making values in a builder.
+// ckpt/pickle/value.hpp: handles to the values of a pickle, and the calls that builders get.
 //
 // SPDX-License-Identifier: MIT
-// In:      a graph that the resolver has finished, or is working on (`call`).
-// Out:     `value`, a borrowed handle whose accessors never throw and never guess: a wrong type is an error.
-// Refuses: nothing; every accessor of a value that could not be built returns that value's own error.
+// In:      a resolved graph, or one that the resolver is working on (`call`).
+// Out:     `value`, a borrowed handle. Its accessors do not throw and do not convert: another type is an error.
+// Refuses: nothing; accessors of a value that could not be built return the error of its builder.
 #pragma once
 
 #include <ckpt/core/result.hpp>
@@ -21,7 +21,8 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
-/// What a value is. Mappings of every class are `dictionary`; what has no meaning is `object`.
+/// The type of a value. Dictionaries of known classes (OrderedDict) are `dictionary`; an object that no builder made is
+/// `object`, a persistent id without a meaning `persistent`, a value whose builder failed `refused`.
 enum class kind : std::uint8_t {
     absent,
     none,
@@ -44,6 +45,7 @@ enum class kind : std::uint8_t {
     refused,
 };
 
+/// Python's name of the type: "int", "dict", "tensor".
 [[nodiscard]] constexpr std::string_view name(kind k) noexcept {
     switch (k) {
     case kind::absent: return "absent";
@@ -76,27 +78,30 @@ struct global_name {
     friend bool operator==(const global_name&, const global_name&) = default;
 };
 
-/// The dotted name in present spelling: "numpy._core.multiarray.scalar" and "builtins.set", also where numpy 1 or
-/// Python 2 wrote another.
+/// The dotted name in present spelling: "numpy._core.multiarray.scalar", also for numpy 1's "numpy.core", and
+/// "builtins.set", also for Python 2's "__builtin__".
 [[nodiscard]] std::string canonical(const global_name& g);
 
-/// A storage that stands in the object for itself, or below a tensor.
+/// A storage that is a value of its own.
 struct storage_value {
-    std::uint32_t id{};     ///< equal for tensors that share it
-    std::string_view key{}; ///< in the archive
+    std::uint32_t id{};     ///< as `tensor::storage_id` of the tensors that share it
+    std::string_view key{}; ///< as `tensor::storage_key`; borrows from the checkpoint
     std::uint64_t nbytes{};
-    std::optional<ckpt::dtype> type{}; ///< none for an untyped storage
+    std::optional<ckpt::dtype> type{}; ///< nothing for an untyped storage, which counts bytes
 };
 
-/// A numpy array: how numpy described it, and the tensor that reads it.
+/// A numpy array: numpy's name of its dtype, and a tensor over its bytes. Borrows from the checkpoint.
 struct numpy_array {
     std::string_view type{}; ///< "<f8"
     bool fortran_order{};
     ckpt::tensor tensor{};
 };
 
-/// One value of the file. A borrowed handle, cheap to copy; it must not outlive the checkpoint.
-/// A default-constructed value is absent: every accessor fails, every range is empty.
+/// One value of the file. A borrowed handle, cheap to copy: it and all that it returns are valid as long as the
+/// checkpoint. A default-constructed value is absent: its `as_…` functions fail, its ranges are empty.
+///
+/// The `as_…` functions fail with `wrong_type` for a value of another type, and with the value's own error where it
+/// could not be built.
 class value {
   public:
     class range;
@@ -110,75 +115,81 @@ class value {
     [[nodiscard]] bool is_none() const noexcept { return kind() == ckpt::kind::none; }
 
     [[nodiscard]] result<bool> as_bool() const;
-    /// Fails with `wrong_type` for an integer beyond 64 bits; `as_integer_bytes` reads those.
+    /// An int that fits in 64 bits; for larger ones there is `as_integer_bytes`.
     [[nodiscard]] result<std::int64_t> as_int() const;
-    /// Any integer, as little-endian two's complement; the span is empty for zero and for small ones use `as_int`.
+    /// An int that does not fit in 64 bits, as little-endian two's complement. Fails with `wrong_type` for one that
+    /// does.
     [[nodiscard]] result<std::span<const std::byte>> as_integer_bytes() const;
-    /// A float, or an integer that a double holds exactly.
+    /// A float, or an int of at most 2^53 in magnitude, which a double represents exactly.
     [[nodiscard]] result<double> as_real() const;
     [[nodiscard]] result<detail::complex_value> as_complex() const;
     /// The text of a str. Usually UTF-8; see `is_utf8`.
     [[nodiscard]] result<std::string_view> as_string() const;
     /// bytes, bytearray, or a Python 2 str.
     [[nodiscard]] result<std::span<const std::byte>> as_bytes() const;
+    /// A tensor, or the tensor over the bytes of a numpy array. A tensor that could not be built is returned, too; its
+    /// accesses fail.
     [[nodiscard]] result<ckpt::tensor> as_tensor() const;
+    /// A dtype of torch: the global `torch.float32`.
     [[nodiscard]] result<ckpt::dtype> as_dtype() const;
     [[nodiscard]] result<storage_value> as_storage() const;
     [[nodiscard]] result<numpy_array> as_array() const;
-    /// A class or a function that stands as a value.
+    /// A class or a function as a value; the name is as written.
     [[nodiscard]] result<global_name> as_global() const;
 
     /// False for a str with lone surrogates or with bytes of another encoding (Python 2).
     [[nodiscard]] bool is_utf8() const noexcept;
     [[nodiscard]] bool is_byte_array() const noexcept;
     [[nodiscard]] bool is_frozen_set() const noexcept;
-    /// A dictionary, or an object of another mapping class: its items are keys and values in turn. An object without
-    /// items does not show what it is.
+    /// Whether this is a dictionary, or an object to which only SETITEM or SETITEMS added items. False for an object
+    /// without items, whose class may still be a mapping.
     [[nodiscard]] bool is_mapping() const noexcept;
-    /// A torch.nn.Module that was pickled as a whole, of whatever class: an object with the attributes `_parameters`,
-    /// `_buffers` and `_modules`; or a module of a TorchScript archive, whose attributes are tensors and modules. Its
-    /// tensors are found under their state_dict names.
+    /// Whether this is a torch.nn.Module of any class that was pickled as a whole: an object with the attributes
+    /// `_parameters`, `_buffers` and `_modules`; or a module of a TorchScript archive, whose attributes are tensors and
+    /// modules. Its tensors are found under their state_dict names.
     [[nodiscard]] bool is_module() const noexcept;
 
-    /// Elements of a list, tuple or set, entries of a dictionary, items of an object; 0 otherwise.
+    /// The number of elements of a list, tuple or set, of entries of a dictionary, or of items of an object (where a
+    /// key and its value are two); 0 otherwise.
     [[nodiscard]] std::size_t size() const noexcept;
     /// The element of a list or a tuple; absent past its end.
     [[nodiscard]] value operator[](std::size_t index) const noexcept;
     /// The elements of a list, a tuple or a set.
     [[nodiscard]] range elements() const noexcept;
-    /// The entries of a dictionary, in the file's order; also those of an object that is a mapping.
+    /// The entries of a dictionary, or of an object for which `is_mapping()`, in the file's order.
     [[nodiscard]] entry_range entries() const noexcept;
 
-    /// The class of an object or of a dictionary; absent for plain ones. A global, or an inert application.
+    /// The callable of an object, or the class of a dictionary: a global, or an object. Absent for a plain dict.
     [[nodiscard]] value class_of() const noexcept;
-    /// What an object was called with: a tuple.
+    /// The arguments of an object's callable: a tuple.
     [[nodiscard]] value args() const noexcept;
     /// The keyword arguments of an object made by NEWOBJ_EX: a dictionary, or absent.
     [[nodiscard]] value kwargs() const noexcept;
-    /// What BUILD gave an object or a dictionary; usually a dictionary of attributes.
+    /// The state that BUILD set on an object or a dictionary, usually a dictionary of attributes; absent without one.
     [[nodiscard]] value state() const noexcept;
-    /// What was set or appended to an object: keys and values in turn, or elements.
+    /// What SETITEMS or APPENDS added to an object: keys and values in turn, or elements.
     [[nodiscard]] range items() const noexcept;
-    /// The argument of a persistent id that has no meaning here.
+    /// The argument of a persistent id without a meaning.
     [[nodiscard]] value persistent_argument() const noexcept;
 
-    /// One step: an entry of a dictionary, an attribute of an object; of a module also a parameter, a buffer or a
-    /// submodule by its dotted name ("layer1.0.weight").
+    /// An entry of a dictionary, or an attribute of an object; of a module also a parameter, a buffer or a submodule by
+    /// its dotted name ("layer1.0.weight"). Fails with `path_missing`.
     [[nodiscard]] result<value> at(std::string_view key) const;
-    /// One step: an element of a list or a tuple, an integer key of a dictionary, an item of an object, or an element
-    /// of its state where that is a list or a tuple.
+    /// An element of a list or a tuple, the entry of a dictionary with this int as its key, an item of an object, or an
+    /// element of its state where that is a list or a tuple. Fails with `path_missing`.
     [[nodiscard]] result<value> at(std::int64_t index) const;
-    /// Several steps: elements joined by '/', with `\/` and `\\` for those characters inside one.
-    /// Fails with `path_missing`, naming the longest part that exists.
+    /// The value at a path, whose elements are joined by '/': "optimizer/state/0/exp_avg". Each is a name or an index
+    /// for `at`; inside an element '/' and '\' are written `\/` and `\\`. Fails with `path_missing`; `error::path` is
+    /// the part that exists.
     [[nodiscard]] result<value> find(std::string_view path) const;
 
-    /// The error of a value that could not be built; null for every other.
+    /// The error of a value or tensor that could not be built; null for others.
     [[nodiscard]] const ckpt::error* refusal() const noexcept;
-    /// Two handles to one object of the file, not merely equal ones.
+    /// Whether both are handles to the same object of the file, as `is` in Python.
     [[nodiscard]] bool same_object(const value& other) const noexcept {
         return graph_ == other.graph_ && node_ == other.node_;
     }
-    /// A number that is the same for the same object of one file.
+    /// The number of the object in its file: equal for handles for which `same_object` holds.
     [[nodiscard]] std::uint32_t object_id() const noexcept { return node_; }
 
   private:
@@ -196,9 +207,10 @@ class value {
     [[nodiscard]] detail::node self() const noexcept;
     [[nodiscard]] value child(std::uint32_t node) const noexcept { return of(graph_, node); }
     [[nodiscard]] ckpt::error wrong(std::string_view wanted) const;
-    /// The entry of a dictionary under a str; absent for anything else.
+    /// The entry of a dictionary whose key is this str; absent where there is none.
     [[nodiscard]] value entry_named(std::string_view key) const noexcept;
-    /// An attribute of an object: its state is a dictionary, or a pair of one (or None) and the slots.
+    /// An attribute of an object. Its state is a dictionary, or a pair of dictionaries (one may be None), the second
+    /// for __slots__.
     [[nodiscard]] value attribute(std::string_view name) const noexcept;
     [[nodiscard]] value module_member(std::string_view dotted) const noexcept;
 
@@ -206,7 +218,7 @@ class value {
     std::uint32_t node_{detail::absent_node};
 };
 
-/// Values in a row. Borrows.
+/// A sequence of values. Borrows from the checkpoint.
 class value::range {
   public:
     class iterator {
@@ -255,7 +267,7 @@ struct value::entry {
     value mapped{};
 };
 
-/// The entries of a dictionary. Borrows.
+/// The entries of a dictionary. Borrows from the checkpoint.
 class value::entry_range {
   public:
     class iterator {
@@ -272,7 +284,7 @@ class value::entry_range {
             at_ += 2;
             return {all_, at_ - 2};
         }
-        /// Goes on by `n` entries.
+        /// Advances by `n` entries.
         void skip(std::size_t n) noexcept { at_ += 2 * n; }
         [[nodiscard]] bool operator==(const iterator& other) const noexcept { return at_ == other.at_; }
 
@@ -295,17 +307,18 @@ class value::entry_range {
     range all_{};
 };
 
-/// What a builder sees: the arguments of one object, and the only ways to make a value.
+/// The argument of a builder: what one object of the file was called with, and functions that make values. Values are
+/// valid as long as the checkpoint, the call itself only during the builder. The `make_…` functions fail with `limit`
+/// where the budget (`limits::made_per_byte`) is spent.
 class call {
   public:
-    /// Bounds-checked: an index past the end is an absent value, whose accessors fail.
-    value args{};
-    value kwargs{};
+    value args{};         ///< a tuple; an index past its end gives an absent value, whose accessors fail
+    value kwargs{};       ///< a dictionary; absent unless NEWOBJ_EX made the object
     value state{};        ///< of BUILD; absent where there was none
     value::range items{}; ///< of APPENDS or SETITEMS (keys and values in turn)
 
-    /// The error to return: `code`, the place of the call in the file, and `what`, which is shown as it is. Text of the
-    /// file that stands in `what` must have been made printable before.
+    /// An error for the builder to return, with the place of the call in the file. `what` is shown as it is: text from
+    /// the file in it must be made printable before.
     [[nodiscard]] ckpt::error fail(errc code, std::string_view what) const;
 
     [[nodiscard]] result<value> make_none();
@@ -319,7 +332,8 @@ class call {
     /// A tuple of values of the same file.
     [[nodiscard]] result<value> make_tuple(std::span<const value> elements);
 
-    /// Takes `bytes` from the budget of what builders may make or read; false when it is spent.
+    /// Takes `bytes` from the budget for what builders make or read; false where it is spent. The builder then returns
+    /// `over_budget()`.
     [[nodiscard]] bool charge(std::uint64_t bytes) noexcept {
         if (bytes > *budget_) {
             *budget_ = 0;
@@ -329,7 +343,7 @@ class call {
         *budget_ -= bytes;
         return true;
     }
-    /// What a builder returns where `charge` said no.
+    /// The error for a spent budget, with the code `limit`.
     [[nodiscard]] ckpt::error over_budget() const;
 
   private:

@@ -1,8 +1,8 @@
-// ckpt/pickle/value_access.hpp: the library's own way between handles and nodes, and what only its builders may do.
+// ckpt/pickle/value_access.hpp: access to the nodes behind values and calls, for the library.
 //
 // SPDX-License-Identifier: MIT
-// In:      values and calls, as programs have them.
-// Out:     the graph and the number of the node behind them, and values made of nodes.
+// In:      values and calls.
+// Out:     the graph and the node number behind them; values made from nodes.
 // Refuses: nothing.
 #pragma once
 
@@ -14,49 +14,49 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-/// Between a `value` and its node.
+/// Access to the node of a `value`.
 struct value_access {
     /// The handle of a node; an absent value for the absent node.
     [[nodiscard]] static value make(const graph& g, std::uint32_t node) noexcept { return value::of(&g, node); }
     [[nodiscard]] static std::uint32_t node(const value& v) noexcept { return v.node_; }
     /// Null for an absent value.
     [[nodiscard]] static const detail::graph* graph(const value& v) noexcept { return v.graph_; }
-    /// Bytes of the pickle, or of the header, that the value's graph was made of; 0 for an absent value.
+    /// The bytes of the pickles or headers that the value's graph was made from; 0 for an absent value.
     [[nodiscard]] static std::uint64_t metadata_bytes(const value& v) noexcept {
         return v.graph_ != nullptr ? v.graph_->metadata_bytes() : 0;
     }
 };
 
-/// Between a `call` and its nodes.
+/// Access to the nodes of a `call`, and functions for the library's own builders.
 struct call_access {
-    /// A call of the object `node`. What its builder makes is taken from `budget`, in bytes; tensors have at most
-    /// `rank_limit` dimensions. The graph and the budget must outlive the call.
+    /// A call for the object `node`. `budget`: bytes that its builder may still make; `rank_limit`: the most dimensions
+    /// of a tensor. The graph and the budget must outlive the call.
     [[nodiscard]] static call make_call(detail::graph& g, std::uint32_t node, std::uint64_t& budget,
                                         std::uint32_t rank_limit) noexcept {
         return {g, node, budget, rank_limit};
     }
     [[nodiscard]] static detail::graph& graph(const call& c) noexcept { return *c.graph_; }
-    /// The object that is built.
+    /// The node of the object that is built.
     [[nodiscard]] static std::uint32_t node(const call& c) noexcept { return c.node_; }
     [[nodiscard]] static std::uint32_t rank_limit(const call& c) noexcept { return c.rank_limit_; }
     /// The nodes of `c.args`.
     [[nodiscard]] static std::span<const std::uint32_t> arguments(const call& c) noexcept {
         return c.graph_->elements(c.graph_->nodes[value_access::node(c.args)]);
     }
-    /// The same call with other arguments (a tuple node), for builders that wrap another.
+    /// The same call with other arguments (a tuple node), for builders that call another builder.
     [[nodiscard]] static call with_arguments(const call& c, std::uint32_t tuple) noexcept {
         call out = c;
         out.args = value_access::make(*c.graph_, tuple);
         return out;
     }
-    /// Whether a charge failed: the file does not open.
+    /// Whether a charge failed; then the file does not open.
     [[nodiscard]] static bool over_limit(const call& c) noexcept { return c.spent_; }
-    /// A value of the node `n`, which takes `bytes` more from the budget than the node itself.
+    /// Adds the node `n`, and charges its size plus `bytes`.
     [[nodiscard]] static result<value> make(call& c, const detail::node& n, std::uint64_t bytes) {
         return c.make(n, bytes);
     }
     [[nodiscard]] static result<value> make_tensor(call& c, const tensor_data& data) { return c.make_tensor(data); }
-    /// The object stays what it is: name, arguments and state, without a meaning.
+    /// The object itself, kept inert: name, arguments, state and items.
     [[nodiscard]] static result<value> keep_inert(const call& c) noexcept {
         return value_access::make(*c.graph_, c.node_);
     }
@@ -66,7 +66,7 @@ struct call_access {
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
-// What every tensor's builder calls is inline in the library.
+// Functions that the builder of every tensor calls are inline.
 
 inline call::call(detail::graph& graph, std::uint32_t node, std::uint64_t& budget, std::uint32_t rank_limit) noexcept
     : graph_{&graph}, node_{node}, budget_{&budget}, rank_limit_{rank_limit} {

@@ -1,13 +1,13 @@
-// ckpt/state/binding.hpp: how a C++ struct names its tensors.
+// ckpt/state/binding.hpp: binds the members of a struct to keys of a state_dict.
 //
 // SPDX-License-Identifier: MIT
 // In:      a specialisation of `binding` for each struct: keys, members, sizes.
-// Out:     the list of tensors that a struct wants from a state_dict, and the struct filled with what was found.
-// Refuses: at compile time what can be no target of a load: a struct without a binding, a member of another type, sizes
-//          of another rank than the member's.
+// Out:     the list of tensors that a struct needs from a state_dict; the struct, filled.
+// Refuses: at compile time: a struct without a binding, a member of a type that a load cannot fill, sizes of another
+//          rank than the member's.
 //
-// Only what depends on the user's types is a template: it makes a flat list of targets, and later takes what became of
-// each from the same list in the same order. Everything between (state/load.hpp) is ordinary code.
+// Templates only make a flat list of targets from the user's types, and later write the results from this list, in the
+// same order, to the struct. What is between (state/load.hpp) is ordinary code.
 #pragma once
 
 #include <ckpt/core/error.hpp>
@@ -31,11 +31,11 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
-/// In a shape: any size.
+/// In a shape: every size fits.
 inline constexpr std::int64_t any = -1;
 
-/// The sizes that a field must have: `shape<any, 784>`. On an array, a vector or an optional they are those of its
-/// tensors.
+/// The sizes that the tensor of a field must have: `shape<any, 784>`. For an array, a vector or an optional they apply
+/// to each of its tensors.
 template <std::int64_t... Sizes> struct shape {
     static_assert(((Sizes >= 0 || Sizes == any) && ...),
                   "ckpt: a size in a shape<...> is a number that is not negative, or ckpt::any");
@@ -51,8 +51,8 @@ template <class Struct, class Member> Member member_type_of(Member Struct::*);
 
 } // namespace detail
 
-/// A member of a struct and its key: the whole key of a tensor, or the part that comes before a dot for a struct, an
-/// array or a vector. The key "" adds nothing.
+/// A member of a struct and its key, relative to the key of the struct. For a struct, an array or a vector it is the
+/// part before a dot: "layers" for "layers.0.weight". The key "" adds nothing.
 template <fixed_string Key, auto Member, class Shape = detail::no_shape> struct field {
     using value_type = decltype(detail::member_type_of(Member));
     using shape_type = Shape;
@@ -67,7 +67,7 @@ template <class... Fields> struct fields {
     using field_list = fields;
 };
 
-/// How `T` names its tensors. Specialise it for each struct, derived from `fields`:
+/// The keys of the members of `T`. Specialise it for each struct, derived from `fields`:
 /// `template <> struct ckpt::binding<linear> : ckpt::fields<ckpt::field<"weight", &linear::weight>> {};`
 /// A member is a `tensor_view`, a `tensor_copy`, a `tensor`, another struct with a binding, or a `std::array`,
 /// `std::vector` or `std::optional` of those.
@@ -79,20 +79,20 @@ struct state_dict_entry; // state/state_dict_data.hpp
 
 enum class target_kind : std::uint8_t { view, copy, handle, place };
 
-/// What a target takes. Plain data, borrowed sizes.
+/// The type that a target needs. Borrows its sizes.
 struct target_type {
     target_kind kind{target_kind::handle};
     bool sized{false}; ///< `sizes` must be the tensor's
     ckpt::dtype type{};
     std::uint32_t rank{};
     std::size_t alignment{1};
-    std::size_t room{0}; ///< bytes of a place that somebody else owns
+    std::size_t room{0}; ///< bytes of the caller's memory, for a place
     std::span<const std::int64_t> sizes{};
 };
 
 enum class target_outcome : std::uint8_t { missing, mismatched, loaded };
 
-/// One tensor that is wanted, and what became of it.
+/// One tensor that a struct needs, and the outcome.
 struct load_target {
     std::string key{};
     target_type type{};
@@ -104,25 +104,25 @@ struct load_target {
     aligned_memory memory{};           ///< of a copy, filled
 };
 
-/// Makes the list of targets: walks the types of a struct, not the struct. Asks the state_dict only for which keys
-/// exist.
+/// Makes the list of targets from the type of a struct. Uses of the state_dict only which keys exist.
 class target_list {
   public:
     explicit target_list(const state_dict& weights) noexcept;
 
     std::vector<load_target> targets{};
-    std::vector<std::size_t> decisions{}; ///< for each vector its size, for each optional whether it is there; in order
-    std::vector<std::string> absent{};    ///< optionals that are not there, and vectors that are empty
+    std::vector<std::size_t> decisions{}; ///< in order: the size of each vector, and whether each optional is present
+    std::vector<std::string> absent{};    ///< keys of optionals that are not present, and of vectors that are empty
 
-    /// Goes below a name or an index; gives what `leave` takes to come back.
+    /// Appends a name or an index to the current key. Returns the argument for `leave`, which undoes it.
     [[nodiscard]] std::size_t enter(std::string_view name);
     [[nodiscard]] std::size_t enter(std::size_t index) { return enter(decimal(std::uint64_t{index})); }
     void leave(std::size_t before) { key_.resize(before); }
 
     void add(const target_type& type);
 
-    /// The size of a vector: the largest index below it and one. An index that is not below the number of keys does not
-    /// count, nor do elements beyond eight for each key, so that a key costs nobody memory by its number.
+    /// The size of a vector at the current key: the largest index in keys below it, plus one. Ignores indices that are
+    /// not below the number of keys, and elements beyond eight for each key, so that a large number in a key takes no
+    /// memory.
     [[nodiscard]] std::size_t count_elements();
 
     struct mark {
@@ -132,7 +132,7 @@ class target_list {
         std::uint64_t elements_left{};
     };
     [[nodiscard]] mark begin_optional();
-    /// An optional is there where one of the tensors below it is.
+    /// An optional is present if the state_dict has one of the tensors below it.
     void end_optional(const mark& since);
 
   private:
@@ -141,8 +141,8 @@ class target_list {
     std::string key_{};
 };
 
-/// Gives out what the list holds, in the same order. First everything grows that must (memory may run out), then values
-/// are written, which cannot fail.
+/// Reads the list of targets in order, twice: first to resize vectors, which may run out of memory, then to write
+/// values, which cannot fail.
 class target_reader {
   public:
     target_reader(target_list& list, bool writes) noexcept : list_{&list}, writes_{writes} {}
@@ -157,7 +157,7 @@ class target_reader {
     std::size_t decision_{0};
 };
 
-// ---- what a member's type is to a load
+// ---- types of members
 
 template <class T> struct target_traits {
     static constexpr bool is_leaf = false;
@@ -210,7 +210,7 @@ template <class T, class Allocator> inline constexpr bool is_vector_target<std::
 template <class T> inline constexpr bool is_optional_target = false;
 template <class T> inline constexpr bool is_optional_target<std::optional<T>> = true;
 
-/// The target_type of a leaf with its sizes, where it has some.
+/// The target_type of a leaf, with the sizes of its field, if it has any.
 template <class T, class Shape> [[nodiscard]] constexpr target_type target_type_of() noexcept {
     target_type out = target_traits<T>::type();
     if constexpr (!std::is_same_v<Shape, no_shape>) {
@@ -224,8 +224,8 @@ template <class T, class Shape> [[nodiscard]] constexpr target_type target_type_
 
 template <class T, class Shape> void collect_targets(target_list& out);
 
-// The struct is an argument of its own: GCC gives a function whose arguments name a struct of an unnamed namespace only
-// by a pointer to its member one symbol in all translation units.
+// The struct is a template argument of its own. Otherwise, where only a pointer to a member names a struct of an
+// unnamed namespace, GCC gives the function the same symbol in all translation units.
 template <class Struct, class Field> void collect_field(target_list& out) {
     const std::size_t before = out.enter(Field::key());
     collect_targets<typename Field::value_type, typename Field::shape_type>(out);
@@ -272,7 +272,7 @@ template <class T, class... Fields> void assign_fields(T& object, target_reader&
     (assign_targets(Fields::of(object), from), ...);
 }
 
-/// Writes into a member what became of its targets.
+/// Writes the outcome of its targets to a member.
 template <class T> void assign_targets(T& object, target_reader& from) {
     if constexpr (leaf_target<T>) {
         load_target& t = from.next();
@@ -295,7 +295,7 @@ template <class T> void assign_targets(T& object, target_reader& from) {
     }
 }
 
-/// What `load` and its kin say of a struct that they cannot fill.
+/// The assertions of `load` and `plan_load` about a struct.
 template <class T> constexpr void check_model() {
     static_assert(!std::is_const_v<T>, "ckpt: this struct is const, so that a load cannot fill it");
     static_assert(bound_target<T> || is_array_target<T> || is_vector_target<T>,

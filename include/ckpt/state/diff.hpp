@@ -1,13 +1,13 @@
-// ckpt/state/diff.hpp: what is different in two state_dicts.
+// ckpt/state/diff.hpp: compares two state_dicts.
 //
 // SPDX-License-Identifier: MIT
 // In:      two state_dicts, of any containers.
-// Out:     keys of one only, tensors that differ and in what, how many are equal.
+// Out:     keys that only one has, tensors that differ and how, the number of equal ones.
 // Refuses: nothing: a tensor that cannot be read counts as different, with its error.
 //
-// Equal are tensors of one dtype, one shape and the same values, bit by bit, whatever their strides, their byte order
-// and the file that they come from. Tensors that consist of parts are compared part by part, quantised ones by their
-// integers and what these stand for. Two buffers of 128 KiB are all that it needs.
+// Tensors are equal if dtype, shape and all values are equal, bit by bit; strides, byte order and container do not
+// count. Tensors with parts are compared part by part, quantised ones by their integers and their quantizer. Comparing
+// needs two buffers of 128 KiB.
 #pragma once
 
 #include <ckpt/core/error.hpp>
@@ -22,7 +22,7 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
-/// In what two tensors of one key differ.
+/// How two tensors with the same key differ. `unreadable`: one of them cannot be read.
 enum class difference : std::uint8_t { dtype, shape, layout, values, unreadable };
 
 /// "dtype", "shape", "layout", "values", "unreadable".
@@ -37,6 +37,7 @@ enum class difference : std::uint8_t { dtype, shape, layout, values, unreadable 
     return "unknown";
 }
 
+/// A key whose tensors differ.
 struct changed_tensor {
     std::string key{};
     difference why{};
@@ -45,16 +46,17 @@ struct changed_tensor {
     std::optional<ckpt::error> failure{}; ///< why a tensor is unreadable
 };
 
+/// The result of `diff`. Owns its text.
 struct state_diff {
-    std::vector<std::string> only_a{}; ///< keys, in the order of their file
-    std::vector<std::string> only_b{};
+    std::vector<std::string> only_a{}; ///< keys that only `a` has, in its order
+    std::vector<std::string> only_b{}; ///< keys that only `b` has, in its order
     std::vector<changed_tensor> changed{};
-    std::size_t equal{};
+    std::size_t equal{}; ///< number of equal tensors
     [[nodiscard]] bool same() const noexcept { return only_a.empty() && only_b.empty() && changed.empty(); }
 };
 
-/// Compares the tensors of two state_dicts by key. Reads all values that both have. Entries that are no tensors do not
-/// count.
+/// Compares the tensors of two state_dicts by key. Reads all values of keys that both have. Ignores entries that are
+/// not tensors.
 [[nodiscard]] state_diff diff(const state_dict& a, const state_dict& b);
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI

@@ -1,9 +1,9 @@
-// ckpt/state/digest.hpp: one digest for the content of a state_dict.
+// ckpt/state/digest.hpp: a digest of the content of a state_dict.
 //
 // SPDX-License-Identifier: MIT
 // In:      a state_dict.
 // Out:     SHA-256 over its keys, dtypes, shapes and values: the same for equal content, however it was written.
-// Refuses: what has no values to sum: a tensor that was refused, sparse, meta.
+// Refuses: tensors without values of their own: refused, sparse, meta.
 #pragma once
 
 #include <ckpt/core/result.hpp>
@@ -16,7 +16,7 @@ namespace ckpt::inline CKPT_DETAIL_ABI {
 /// SHA-256, as 64 hexadecimal digits, of one line "KEY\tDTYPE\tSHAPE\tCRC32\n" for each tensor, the lines sorted by the
 /// bytes of their keys. SHAPE is "[10, 784]", "[]" for a scalar; CRC32 is `tensor::crc32` in 8 hexadecimal digits; a
 /// backslash, a tab and a line end in a key are written `\\`, `\t` and `\n`. Order, sharing, strides, byte order and
-/// container do not count. It finds accidents, not adversaries: the sums of values are CRC-32.
+/// container do not count. It detects accidental changes, not malicious ones, because the values are summed by CRC-32.
 /// Reads all values; fails with the error of the first tensor that has none.
 [[nodiscard]] result<std::string> checkpoint_digest(const state_dict& weights);
 

@@ -1,11 +1,11 @@
-// ckpt/state/discovery.hpp: where in a file the weights are.
+// ckpt/state/discovery.hpp: finds the state_dicts of a file.
 //
 // SPDX-License-Identifier: MIT
 // In:      the root of a checkpoint.
-// Out:     dictionaries of tensors and whole modules, the likeliest first, each with the reason.
-// Refuses: nothing. Two that are equally likely stay equal: raw or averaged weights are never chosen silently.
+// Out:     dictionaries of tensors and whole modules, the likeliest first, each with a reason.
+// Refuses: nothing. Candidates may be equally likely: there is no silent choice between raw and averaged weights.
 //
-// The names are those under which training programs save (a survey of some thirty frameworks).
+// The ranks follow the names under which about thirty frameworks save.
 #pragma once
 
 #include <ckpt/core/result.hpp>
@@ -16,13 +16,14 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
-/// The dictionaries and modules below `root` that may be state_dicts, likeliest first, in the file's order where equal.
-/// Where shared containers lead along more paths than the size of the file pays for, counts are lower bounds.
+/// The dictionaries and modules below `root` that may be state_dicts, the likeliest first, equally likely ones in the
+/// file's order. Where shared containers make more paths than a limit that depends on the file's size, the numbers of
+/// tensors are lower bounds.
 [[nodiscard]] std::vector<candidate> find_candidates(const value& root);
 
 namespace detail {
 
-/// The one best candidate, or why there is none.
+/// The best candidate. Fails with `state_dict_missing` or `state_dict_ambiguous`.
 [[nodiscard]] result<candidate> choose(const value& root);
 
 } // namespace detail

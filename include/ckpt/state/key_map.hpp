@@ -1,11 +1,11 @@
 // ckpt/state/key_map.hpp: key rules, in C++ and in a file.
 //
 // SPDX-License-Identifier: MIT
-// In:      rules as literals, checked while compiling, or a rules text that comes in at run time.
-// Out:     a key_map: an immutable list of steps that `plan_remap` runs over the keys of a state_dict.
-// Refuses: rules that cannot mean anything: literals by the compiler, texts by an error with line, column and a caret.
+// In:      rules as literals, checked at compile time, or a rules text that is read at run time.
+// Out:     a key_map: an immutable list of rules that `plan_remap` applies to the keys of a state_dict.
+// Refuses: rules that break the grammar: literals do not compile, texts fail with line, column and a caret.
 //
-// The grammar is docs/key-rules.md. There is one parser; the literals only keep their text until the map is made.
+// docs/key-rules.md has the grammar. There is one parser; literals keep their text until the map is made.
 #pragma once
 
 #include <ckpt/core/error.hpp>
@@ -27,7 +27,7 @@ namespace ckpt::inline CKPT_DETAIL_ABI {
 
 class key_map;
 
-/// One key rule as a literal: `rule("drop **.num_batches_tracked")`. Its text is checked while compiling.
+/// One key rule as a literal: `rule("drop **.num_batches_tracked")`. Its text is checked at compile time.
 class rule {
   public:
     consteval rule(const char* text) : words_{text, {}, {}, {}} {
@@ -69,7 +69,8 @@ class rule {
     bool short_form_{false};
 };
 
-/// A group in which each key takes the first rule that matches it, all at once: a swap is two renames in one group.
+/// A group of rules that are applied at once: for each key only the first rule that matches it. Two renames in one
+/// group can swap names. `first` makes one.
 template <std::size_t N> struct rule_group {
     rule rules[N];
 
@@ -82,13 +83,13 @@ template <std::size_t N> struct rule_group {
 
 template <> struct rule_group<0> {};
 
-/// Takes `prefix`, literal text that ends in a dot, off the keys that begin with it; the others stay.
+/// Removes `prefix`, literal text that ends in a dot, from the keys that begin with it; other keys do not change.
 [[nodiscard]] consteval rule strip_prefix(const char* prefix) {
     rule out{detail::rule_verb::strip, prefix};
     if (!out.words_[0].ends_with('.')) detail::this_key_rule_is_invalid("ckpt: a prefix ends in a dot");
     return out;
 }
-/// Puts `prefix`, literal text that ends in a dot, before every key.
+/// Adds `prefix`, literal text that ends in a dot, to every key.
 [[nodiscard]] consteval rule add_prefix(const char* prefix) {
     rule out = strip_prefix(prefix);
     out.verb_ = detail::rule_verb::add;
@@ -96,7 +97,8 @@ template <> struct rule_group<0> {};
         detail::this_key_rule_is_invalid("ckpt: an empty segment in a prefix that is added");
     return out;
 }
-/// Takes the segments out of all keys that DataParallel, DDP, torch.compile, FSDP and activation checkpointing put in.
+/// Removes the segments that DataParallel, DDP, torch.compile, FSDP and activation checkpointing add to keys:
+/// "module.".
 [[nodiscard]] consteval rule strip_wrappers() {
     rule out;
     out.verb_ = detail::rule_verb::strip_wrappers;
@@ -116,7 +118,7 @@ template <> struct rule_group<0> {};
         (void)detail::parse_template({out.words_[1], out.words_[1], 0, true}, parsed.captures, -1, made, code, fault);
     return out;
 }
-/// Leaves out the keys that match; each is listed as dropped, with this rule.
+/// Removes the keys that match; the plan lists them as dropped by this rule.
 [[nodiscard]] consteval rule drop(const char* pattern) {
     const rule out{detail::rule_verb::drop, pattern};
     detail::pattern_code parsed;
@@ -124,7 +126,7 @@ template <> struct rule_group<0> {};
     (void)detail::parse_pattern({out.words_[0], out.words_[0], 0, true}, parsed, fault);
     return out;
 }
-/// Leaves out the keys that match none of one to four patterns; each is listed as dropped, with this rule.
+/// Removes the keys that match none of one to four patterns; the plan lists them as dropped by this rule.
 [[nodiscard]] consteval rule keep(const char* pattern, const char* second = nullptr, const char* third = nullptr,
                                   const char* fourth = nullptr) {
     rule out = drop(pattern);
@@ -134,10 +136,10 @@ template <> struct rule_group<0> {};
     if (fourth != nullptr) out.words_[out.count_++] = drop(fourth).words_[0];
     return out;
 }
-/// See `rule_group`. Takes strip, add, rename and drop rules.
+/// Makes a `rule_group` of strip, add, rename and drop rules.
 template <std::same_as<rule>... Rules> [[nodiscard]] consteval rule_group<sizeof...(Rules)> first(Rules... rules);
 
-/// Where a rules text cannot be read, for people: `pretty()` shows the line with a caret under the place.
+/// The place of a fault in a rules text. `pretty()` is text for people: the line, with a caret under the fault.
 struct parse_error {
     ckpt::error error{};
     std::string name{};      ///< of the text, as given to `key_map::parse`
@@ -172,14 +174,15 @@ template <std::size_t N> struct is_rule_group<rule_group<N>> : std::true_type {}
 
 } // namespace detail
 
+/// An argument of `key_map`: a `rule`, or a group of rules from `first`.
 template <class T>
 concept key_rule = std::same_as<T, rule> || detail::is_rule_group<T>::value;
 
-/// What shall become of the keys of a state_dict: a list of steps. A cheap handle to an immutable object: copies share
-/// it, and it may be used from several threads. A map that was moved from may only be assigned to or destroyed.
+/// A list of rules that change the keys of a state_dict. A cheap handle to an immutable object: copies share it, and
+/// several threads may use it. A map that was moved from may only be assigned to or destroyed.
 class key_map {
   public:
-    /// The map of the given rules and groups, in order. No rules: every key stays as it is.
+    /// A map of these rules and groups, in order. Without rules no key changes.
     template <key_rule... Rules>
     explicit(false) key_map(const Rules&... rules)
         : key_map(std::initializer_list<detail::rule_argument>{detail::rule_argument{rules}...}) {}
@@ -189,17 +192,17 @@ class key_map {
     key_map& operator=(key_map&& other) noexcept;
     ~key_map();
 
-    /// Reads a rules text of at most 1 MiB; docs/key-rules.md has the grammar. `name` stands before the line in
-    /// messages. Fails with `rule_invalid`, whose `offset` is the byte of the text, and with `rules_unreadable` where
-    /// the text is longer. Where it fails, `where` (if given) holds the line and the place for people.
+    /// Reads a rules text of at most 1 MiB; docs/key-rules.md has the grammar. Messages show `name` before the line.
+    /// Fails with `rule_invalid`, whose `offset` is the byte of the text, and with `rules_unreadable` where the text is
+    /// longer. Where it fails, `where` (if given) holds the line and the place for people.
     [[nodiscard]] static result<key_map> parse(std::string_view text, std::string_view name = "rules",
                                                parse_error* where = nullptr);
 
-    /// How many rules there are, those in groups counted one by one.
+    /// The number of rules, including those in groups.
     [[nodiscard]] std::size_t size() const noexcept;
     [[nodiscard]] bool empty() const noexcept { return size() == 0; }
 
-    /// The rules as a text that `parse` reads. Literals stand there as rules of a text: `rename a -> b`.
+    /// The rules as a text for `parse`; literals have the form of a rules text: `rename a -> b`.
     [[nodiscard]] std::string text() const;
 
   private:

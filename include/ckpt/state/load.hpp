@@ -19,15 +19,15 @@ namespace ckpt::inline CKPT_DETAIL_ABI {
 
 /// What a load may do. By default it is strict in both directions.
 struct load_options {
-    std::vector<pattern> allow_missing{};    ///< targets that may stay as they are
-    std::vector<pattern> allow_unexpected{}; ///< keys of the state_dict that no target needs to ask for
+    std::vector<pattern> allow_missing{};    ///< targets that may be missing: they keep their value
+    std::vector<pattern> allow_unexpected{}; ///< keys of the state_dict that may have no target
     bool casts{false};                       ///< a `tensor_copy` converts other dtypes, as `tensor::copy_as` does
-    bool digests{false};                     ///< the report has the CRC-32 of the values: all of them are read
+    bool digests{false};                     ///< adds the CRC-32 of the values to the report; reads all of them
 };
 
 namespace detail {
 
-/// Judges all targets.
+/// Judges all targets, and makes the report.
 [[nodiscard]] load_report plan_targets(target_list& targets, const state_dict& weights, const load_options& options);
 /// Judges all targets and makes all copies, so that nothing is left that can fail.
 [[nodiscard]] result<load_report> prepare_targets(target_list& targets, const state_dict& weights,
@@ -35,7 +35,8 @@ namespace detail {
 
 } // namespace detail
 
-/// What `load` would do. Never fails, reads no values and changes nothing: `loaded` are the targets that would be.
+/// The report that `load` would make; `loaded` are the targets that it would write. Never fails, reads no values and
+/// changes nothing.
 template <class T>
 [[nodiscard]] load_report plan_load(const state_dict& weights, const T& /*model*/, const load_options& options = {}) {
     detail::check_model<T>();
@@ -44,11 +45,12 @@ template <class T>
     return detail::plan_targets(targets, weights, options);
 }
 
-/// Fills `model` from a state_dict, of which views and tensors in it then borrow: the state_dict must live on.
-/// Fails with `load_incomplete` where a target is missing or mismatched, or a key is unexpected, and `options` does not
-/// allow it; and with the error of reading where the values of a copy cannot be read. It then leaves `model` as it was.
-/// A target that is missing and may be stays as it was; an optional that is absent is emptied; a vector gets its size.
-/// (Where memory runs out while vectors grow, they may stay longer; tensors are written only after that.)
+/// Fills `model` from a state_dict. Views and tensors in it borrow from the state_dict, which must outlive them. Fails
+/// with `load_incomplete` where a target is missing or mismatched, or a key is unexpected, and `options` does not allow
+/// it; and with the error of reading where the values of a copy cannot be read. It then leaves `model` as it was. A
+/// missing target that is allowed keeps its value; an absent optional is reset; a vector is resized to its elements in
+/// the state_dict. (Where memory runs out while vectors grow, they may stay longer; tensors are written only after
+/// that.)
 template <class T>
 [[nodiscard]] result<load_report> load(const state_dict& weights, T& model, const load_options& options = {}) {
     detail::check_model<T>();
@@ -62,7 +64,7 @@ template <class T>
     }
     return report;
 }
-/// What is loaded would borrow from a state_dict that is gone.
+/// Deleted: views in the struct would refer to a state_dict that no longer exists.
 template <class T> result<load_report> load(const state_dict&&, T&, const load_options& = {}) = delete;
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI

@@ -2,12 +2,12 @@
 //
 // SPDX-License-Identifier: MIT
 // In:      the state_dict of an adapter, in the names of PEFT, diffusers, loralib or kohya's scripts; a base.
-// Out:     the pairs with their places in the base; a state_dict in which base + scale * B * A stands for each.
-// Refuses: a pair that belongs to no tensor of the base, shapes that do not fit, a scale that nobody gave; adapters
-//          that do more than add scale * B * A: DoRA's magnitudes, biases of the updates, a third factor.
+// Out:     the pairs A and B; a state_dict with base + scale * B * A in place of the weights of the base.
+// Refuses: a pair without a tensor in the base, shapes that do not fit, an unknown scale; adapters that do more than
+//          add scale * B * A: DoRA's magnitudes, biases of the updates, a third factor.
 //
-// Merging is a gather plan with arithmetic: nothing is computed before a tensor is read, and then piece by piece. Every
-// product is summed in float64 and rounded once to float32; a base of another floating type is rounded once more.
+// Values are computed when a tensor is read, piece by piece. Every product is summed in float64 and rounded once to
+// float32; a base of another floating type is rounded once more.
 #pragma once
 
 #include <ckpt/core/result.hpp>
@@ -22,24 +22,25 @@ namespace ckpt::inline CKPT_DETAIL_ABI {
 
 /// A and B of one low-rank update, by their keys in the adapter.
 struct lora_pair {
-    std::string path{};  ///< of the module, as the adapter spells it, without what belongs to LoRA
+    std::string path{};  ///< of the module, as the adapter spells it, without LoRA's own parts of the key
     std::string a{};     ///< [rank, in]
     std::string b{};     ///< [out, rank]
-    std::string alpha{}; ///< key of a scalar that the file stores; empty where there is none
+    std::string alpha{}; ///< key of the scalar alpha; empty where the adapter has none
     std::int64_t rank{0};
-    bool embedding{false}; ///< lora_embedding_A and _B: the update stands transposed in the base
+    bool embedding{false}; ///< lora_embedding_A and _B: the base has the update transposed
 };
 
-/// What a state_dict holds of low-rank adapters.
+/// The low-rank pairs of a state_dict. Owns its text.
 struct lora_set {
     std::vector<lora_pair> pairs{};
     std::vector<std::string> unpaired{}; ///< an A without its B or the reverse, or shapes that do not fit together
-    std::vector<std::string> others{};   ///< keys that are no part of a pair
+    std::vector<std::string> others{};   ///< keys that are not part of a pair
 };
 
+/// How adapters are merged.
 struct lora_options {
-    std::optional<double> scale{}; ///< of B * A. Without it alpha / rank, where an alpha is stored or given
-    std::optional<double> alpha{}; ///< lora_alpha of adapter_config.json, for pairs whose file stores none
+    std::optional<double> scale{}; ///< the factor of B * A; without it alpha / rank, where the file or `alpha` has one
+    std::optional<double> alpha{}; ///< lora_alpha of adapter_config.json, for pairs without an alpha in the file
     bool fan_in_fan_out{false};    ///< square weights of the base are stored as [in, out] (GPT-2's Conv1D)
 };
 
@@ -52,18 +53,17 @@ struct lora_merged {
     };
     state_dict weights;
     std::vector<merge> merged{};
-    std::vector<std::string> others{}; ///< keys of the adapter that were not used: whole modules that it replaces, say
+    std::vector<std::string> others{}; ///< keys of the adapter that were not used, such as replaced modules
 };
 
-/// Finds the low-rank pairs among the keys of `adapter`. Never fails, reads no element; the set owns its text.
+/// Finds the low-rank pairs among the keys of `adapter`. Never fails, reads no element.
 [[nodiscard]] lora_set find_lora(const state_dict& adapter);
 
-/// The base with every pair of the adapter merged into it: base + scale * B * A. The other tensors of the base stay as
-/// they are; keys of the adapter that are no pairs are listed in `others` (lay them over with `overlay`). Elements are
-/// computed when they are read; the result shares the files of both. Fails with `adapter_unmatched` where a pair
-/// belongs to nothing in the base, so that no part of an adapter is lost silently, where nobody gave a scale, and where
-/// the adapter holds what gives its pairs another meaning, as DoRA does; with `shapes_differ` where an update does not
-/// fit its tensor.
+/// The base with every pair of the adapter merged into it: base + scale * B * A. The other tensors of the base do not
+/// change; `others` lists keys of the adapter that are not in pairs (`overlay` can apply them). Elements are computed
+/// when they are read; the result shares ownership of the files of both. Fails with `adapter_unmatched` where the base
+/// has no tensor for a pair, where the scale is unknown, and where the adapter has tensors that give its pairs another
+/// meaning, as DoRA does; with `shapes_differ` where an update does not fit its tensor.
 [[nodiscard]] result<lora_merged> merge_lora(const state_dict& base, const state_dict& adapter,
                                              const lora_options& options = {});
 

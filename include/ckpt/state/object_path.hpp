@@ -1,4 +1,4 @@
-// ckpt/state/object_path.hpp: the steps that lead to a value, as text.
+// ckpt/state/object_path.hpp: paths of values, as text.
 //
 // SPDX-License-Identifier: MIT
 #pragma once
@@ -10,7 +10,7 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
-/// One step of a path. Integer keys and positions are numbers, everything else is text.
+/// One element of a path. `is_number`: an integer key or a position, as decimal text.
 struct path_element {
     std::string text{};
     bool is_number{};

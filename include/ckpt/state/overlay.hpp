@@ -1,12 +1,12 @@
-// ckpt/state/overlay.hpp: several state_dicts as one; later ones win.
+// ckpt/state/overlay.hpp: several state_dicts as one, where later ones replace earlier ones.
 //
 // SPDX-License-Identifier: MIT
 // In:      layers: a base, then adapters or files of changed tensors, each with a name for reports.
-// Out:     one state_dict whose tensors say from which layer they are; what was replaced, and what was added.
-// Refuses: no layers; a replacement of another shape, unless it is asked for.
+// Out:     one state_dict, whose tensors have the name of their layer; lists of replaced and added keys.
+// Refuses: no layers; a replacement of another shape, unless it is allowed.
 //
-// Nothing is copied: the result shares the files of all layers. Keys of different spellings are brought together by a
-// map before (`remap(adapter, map)`), so that the names meet.
+// Nothing is copied: the result shares ownership of the files of all layers. Layers with different spellings of keys
+// are remapped first: `remap(adapter, map)`.
 #pragma once
 
 #include <ckpt/core/result.hpp>
@@ -19,23 +19,24 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
-/// One state_dict of an overlay. `name` is what `tensor::file()` of its tensors says.
+/// One state_dict of an overlay. `name` is what `tensor::file()` returns for its tensors in the result.
 struct layer {
     state_dict weights;
     std::string name{};
 };
 
+/// How layers replace each other.
 struct overlay_options {
     bool allow_other_shapes{false}; ///< a later layer may replace a tensor by one of another shape
 };
 
-/// What an overlay became. Its lists are in the order of the keys' bytes.
+/// The result of `overlay`. Its lists are sorted by the bytes of the keys.
 struct overlaid {
     struct replacement {
         std::string key{};
-        std::string layer{};    ///< the one that won
-        std::string replaced{}; ///< the one whose tensor is not used
-        dtype type{};           ///< of the tensor that won
+        std::string layer{};    ///< the layer whose tensor is used
+        std::string replaced{}; ///< the layer whose tensor is not used
+        dtype type{};           ///< of the tensor that is used
         dtype type_before{};    ///< of the tensor that is not used
     };
     struct addition {
@@ -47,9 +48,9 @@ struct overlaid {
     std::vector<addition> added{};       ///< keys that the first layer does not have
 };
 
-/// Lays `layers` over one another. The keys stand in the order of the first layer, those that others add behind them.
-/// Reads no element. Fails with `shapes_differ` where a later layer would replace a tensor by one of another shape, and
-/// with `state_dict_missing` where there is no layer.
+/// Combines `layers`: a key of several layers has the tensor of the last one. The keys are in the order of the first
+/// layer, followed by those that others add. Reads no element. Fails with `shapes_differ` where a later layer would
+/// replace a tensor by one of another shape, and with `state_dict_missing` where there is no layer.
 [[nodiscard]] result<overlaid> overlay(std::span<const layer> layers, const overlay_options& options = {});
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI

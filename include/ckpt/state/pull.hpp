@@ -1,9 +1,9 @@
-// ckpt/state/pull.hpp: for engines that ask for tensors by name while they build themselves.
+// ckpt/state/pull.hpp: gives out tensors by name, for programs that build their model step by step.
 //
 // SPDX-License-Identifier: MIT
 // In:      a state_dict; keys, types and sizes, one request at a time.
-// Out:     views, copies, tensors; and at the end a report of what was asked for and what never was.
-// Refuses: each request by its own error; the report knows it too.
+// Out:     views, copies, tensors; at the end a report of the requests, and of keys that no request named.
+// Refuses: a request that does not fit, by its error; the report has it, too.
 #pragma once
 
 #include <ckpt/core/result.hpp>
@@ -24,8 +24,9 @@ namespace detail {
 class pull_record; // state/impl/pull.ipp
 } // namespace detail
 
-/// Gives out tensors by name and remembers what was asked for. What it gives borrows from the state_dict. Scopes share
-/// what is remembered. For one thread.
+/// Gives out tensors by name, and records the requests. Shares ownership of the state_dict. Views and tensors that it
+/// returns borrow from it: they are valid as long as the state_dict or a puller of it. All scopes share one record. Not
+/// thread-safe.
 class puller {
   public:
     explicit puller(const state_dict& weights, load_options options = {});
@@ -33,13 +34,14 @@ class puller {
 
     /// The same puller for keys below `name`: its `view("weight")` asks for "name.weight".
     [[nodiscard]] puller scope(std::string_view name) const;
-    /// What stands before the keys of this scope, without the last dot.
+    /// The prefix of the keys of this scope, without the last dot; empty for the whole state_dict.
     [[nodiscard]] std::string prefix() const { return prefix_; }
 
-    /// Whether the state_dict has the key. Asks for nothing.
+    /// Whether the state_dict has the key. Is not recorded as a request.
     [[nodiscard]] bool contains(std::string_view key) const;
 
-    /// A view, as `state_dict::view`; `sizes` are those that it must have: `{any, 784}`.
+    /// A view, as `state_dict::view`. `sizes`: the shape that the tensor must have, `{any, 784}`; empty: any shape of
+    /// `Rank` dimensions.
     template <class T, std::size_t Rank>
     [[nodiscard]] result<tensor_view<T, Rank>> view(std::string_view key,
                                                     std::initializer_list<std::int64_t> sizes = {}) const {
@@ -47,7 +49,7 @@ class puller {
         if (!found) return std::move(found).error();
         return write<tensor_view<T, Rank>>(*found);
     }
-    /// The same where the tensor may be absent.
+    /// The same for a tensor that may be missing: nothing then, and no error.
     template <class T, std::size_t Rank>
     [[nodiscard]] result<std::optional<tensor_view<T, Rank>>>
     optional_view(std::string_view key, std::initializer_list<std::int64_t> sizes = {}) const {
@@ -68,13 +70,13 @@ class puller {
     /// The tensor, whatever its type.
     [[nodiscard]] result<tensor> get(std::string_view key) const;
 
-    /// What was asked for in this and in all other scopes, and what never was. Of several requests for one key the last
-    /// counts.
+    /// The report of all requests, in all scopes; keys without a request are unexpected. Of several requests for one
+    /// key the last one counts.
     [[nodiscard]] load_report report() const;
 
   private:
     [[nodiscard]] std::string key_of(std::string_view name) const;
-    /// Judges one request and remembers it. A tensor that is there and fits, or the error.
+    /// Judges and records one request. Returns a tensor that fits, or the error.
     [[nodiscard]] result<detail::load_target> ask(std::string_view key, const detail::target_type& type,
                                                   bool optional) const;
     /// Copies the values of a tensor that fits.

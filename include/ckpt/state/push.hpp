@@ -1,8 +1,9 @@
-// ckpt/state/push.hpp: for engines that own the memory of their tensors.
+// ckpt/state/push.hpp: copies tensors into memory of the caller's.
 //
 // SPDX-License-Identifier: MIT
-// In:      a state_dict; places in memory, by key or as the answers of a visitor.
-// Out:     the values in those places: row-major, in this machine's byte order, converted where asked; a report.
+// In:      a state_dict; places in memory, by key or from a visitor.
+// Out:     the values in these places, row-major, in this machine's byte order, converted where `casts` is set; a
+//          report.
 // Refuses: what `load` refuses, and places of the wrong size, all before the first byte is written.
 #pragma once
 
@@ -20,12 +21,12 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
-/// A place for one tensor. Borrows all that it names.
+/// Memory for one tensor. Borrows all members.
 struct destination {
     std::string_view key{};
     ckpt::dtype dtype{};
-    std::span<const std::int64_t> shape{}; ///< the sizes that the tensor must have; `any` fits all
-    std::span<std::byte> bytes{};          ///< of exactly so many bytes as the elements take
+    std::span<const std::int64_t> shape{}; ///< the sizes that the tensor must have; `any` for every size
+    std::span<std::byte> bytes{};          ///< exactly as many bytes as the elements of type `dtype` take
 };
 
 /// A tensor that `push` offers. Borrows from the state_dict.
@@ -34,10 +35,10 @@ struct offered_tensor {
     ckpt::dtype dtype{};
     std::span<const std::int64_t> shape{};
     std::uint64_t nbytes{};              ///< of its elements in its own dtype
-    const ckpt::error* refusal{nullptr}; ///< not null: it cannot be read, and no place for it helps
+    const ckpt::error* refusal{nullptr}; ///< not null for a tensor that cannot be read
 };
 
-/// Where a tensor that was offered goes, and as what.
+/// The memory for an offered tensor, and the dtype in which its elements are written.
 struct sink {
     ckpt::dtype dtype{};
     std::span<std::byte> bytes{};
@@ -54,20 +55,20 @@ struct place_target {
                                       std::span<const std::int64_t> sizes, ckpt::dtype type,
                                       std::span<std::byte> bytes);
 
-/// Judges all, then writes all.
+/// Judges all places, then writes all of them.
 [[nodiscard]] result<load_report> write_places(const state_dict& weights, std::span<place_target> places,
                                                const load_options& options);
 
 } // namespace detail
 
-/// Copies the tensors that `places` name into them. Fails as `load` does, with nothing written; where the file cannot
-/// be read, or a value does not fit its new type, some places may have been written already.
+/// Copies tensors into `places`, by key. Fails as `load` does, with nothing written; where the file cannot be read, or
+/// a value does not fit its new type, some places may have been written already.
 [[nodiscard]] result<load_report> load_into(const state_dict& weights, std::span<const destination> places,
                                             const load_options& options = {});
 
-/// Offers each tensor to `visitor`, in the file's order, which answers with a `sink` or, to skip it, with nothing. When
-/// all answers are there and good, copies the values into the sinks: memory must not be given twice. A tensor that was
-/// skipped is unexpected. Fails as `load_into` does.
+/// Calls `visitor(offered_tensor)` for each tensor in the file's order; it returns a `sink`, or `std::nullopt` to skip
+/// the tensor, which then is unexpected. After all calls, copies the values into the sinks, which must not overlap.
+/// Fails as `load_into` does.
 template <class Visitor>
 [[nodiscard]] result<load_report> push(const state_dict& weights, Visitor&& visitor, const load_options& options = {}) {
     std::vector<detail::place_target> targets;

@@ -3,10 +3,10 @@
 // SPDX-License-Identifier: MIT
 // In:      a dictionary of a checkpoint, nested ones too.
 // Out:     an ordered map from key to tensor. Keys are the paths below the dictionary, joined by dots.
-// Refuses: two entries of one key, more entries than limits.entries.
+// Refuses: two entries with the same key, more entries than limits.entries.
 //
-// A state_dict shares ownership of the file, so it may outlive the checkpoint that it came from. What it hands out
-// (tensors, views, text) borrows from it; the functions that do so are deleted for temporaries.
+// A state_dict shares ownership of the file, so it may outlive the checkpoint that it came from. Tensors, views and
+// text that it returns borrow from it; functions that return them are deleted for temporaries.
 #pragma once
 
 #include <ckpt/core/error.hpp>
@@ -73,7 +73,7 @@ class state_dict {
     [[nodiscard]] result<ckpt::tensor> at(std::string_view key) const&;
     result<ckpt::tensor> at(std::string_view) const&& = delete;
 
-    /// A typed view of the tensor stored under `key`: `at(key)`, then `tensor::view<T, Rank>()`.
+    /// A typed view of the tensor stored under `key`: `at(key)`, then `tensor::view<T, Rank>()`. Fails as these do.
     template <class T, std::size_t Rank> [[nodiscard]] result<tensor_view<T, Rank>> view(std::string_view key) const& {
         auto found = at(key);
         if (!found) return std::move(found).error();
@@ -83,32 +83,33 @@ class state_dict {
     }
     template <class T, std::size_t Rank> result<tensor_view<T, Rank>> view(std::string_view) const&& = delete;
 
-    /// Entries below the dictionary that are not tensors: buffers that hold numbers, text, objects. By key, as data.
+    /// An entry below the dictionary that is not a tensor: a number, text, an object. Borrows from the state_dict.
     struct other {
         std::string_view key{};
         value content{};
     };
+    /// All entries that are not tensors.
     [[nodiscard]] std::vector<other> others() const&;
     std::vector<other> others() const&& = delete;
 
-    /// How many entries are tensors that could not be built. They keep their keys; every access returns their error.
+    /// The number of tensors that could not be built. They keep their keys; every access returns their error.
     [[nodiscard]] std::size_t refused() const noexcept;
-    /// Where the dictionary stands in the file, as a path; empty for the root.
+    /// The path of the dictionary in the file, as `value::find` takes it; empty for the root.
     [[nodiscard]] const std::string& path() const& noexcept;
     const std::string& path() const&& = delete;
     /// The dictionary itself, as a value: its class, its metadata.
     [[nodiscard]] value root() const& noexcept;
     value root() const&& = delete;
 
-    /// The same state_dict with its storages copied into memory of its own; see `storage_mode::owned`.
-    /// A storage that cannot be read fails where its tensors' bytes are asked for.
+    /// The same state_dict with its storages copied to memory of its own; see `storage_mode::owned`. Where a storage
+    /// cannot be read, accesses to its tensors fail with the error.
     [[nodiscard]] state_dict owned() const;
 
   private:
     friend struct detail::state_dict_access;
     explicit state_dict(detail::shared<detail::state_dict_data> data) noexcept : data_{std::move(data)} {}
 
-    /// Where an entry stands in the file, for errors.
+    /// The path of an entry in the file, for errors.
     [[nodiscard]] std::string path_of(std::string_view key) const;
     [[nodiscard]] ckpt::error missing(std::string_view key) const;
 
@@ -117,7 +118,7 @@ class state_dict {
 
 namespace detail {
 
-/// How the rest of `state/` looks into a state_dict.
+/// For the library: access to the data of a state_dict.
 struct state_dict_access {
     [[nodiscard]] static const shared<state_dict_data>& data(const state_dict& weights) noexcept {
         return weights.data_;

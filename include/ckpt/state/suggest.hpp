@@ -1,9 +1,9 @@
-// ckpt/state/suggest.hpp: key rules that somebody could have written, from names and shapes alone.
+// ckpt/state/suggest.hpp: suggests key rules from names and shapes.
 //
 // SPDX-License-Identifier: MIT
-// In:      a state_dict, and the keys that a program wants, with their shapes where they are known.
-// Out:     a rules text to read and to correct, with what it does not explain as comments. Nothing is applied.
-// Refuses: nothing. What the text claims was checked by planning it; names and shapes cannot prove more than that.
+// In:      a state_dict, and the keys that a program needs, with their shapes where they are known.
+// Out:     a rules text for people to review and correct, with comments on uncertain and unexplained keys.
+// Refuses: nothing. The rules were checked by planning them; names and shapes cannot prove more.
 #pragma once
 
 #include <ckpt/core/config.hpp>
@@ -18,23 +18,23 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
-/// A key that shall come out, and its shape where it is known.
+/// A key that a program needs, and its shape where it is known.
 struct wanted_tensor {
     std::string key{};
     std::optional<std::vector<std::int64_t>> shape{};
 };
 
+/// The result of `suggest_rules`. Owns its text.
 struct rule_suggestion {
-    std::string text{};                             ///< `key_map::parse` reads it; comments say what is uncertain
-    std::vector<std::string> unexplained_sources{}; ///< keys that the rules lead to nothing that is wanted
-    std::vector<std::string> unexplained_targets{}; ///< wanted keys that nothing becomes, or only with another shape
-    std::size_t matched{};                          ///< wanted keys that come out, in their shape
+    std::string text{};                             ///< rules for `key_map::parse`, with comments on what is uncertain
+    std::vector<std::string> unexplained_sources{}; ///< keys of which the rules make no wanted one
+    std::vector<std::string> unexplained_targets{}; ///< wanted keys that the rules do not make, or with another shape
+    std::size_t matched{};                          ///< number of wanted keys that the rules make, with their shape
 };
 
-/// Rules that lead from the keys of `weights` to the wanted ones, as far as names and shapes tell: prefixes, renames,
-/// queries, keys and values fused or taken apart, matrices transposed. Never fails, reads no element, changes nothing;
-/// what it returns borrows nothing. Keys that differ in numbers only are matched together, so that the work is bounded
-/// by the number of keys and not by its square.
+/// Suggests rules that turn the keys of `weights` into the wanted ones, by names and shapes: prefixes, renames, merged
+/// or split query, key and value matrices, transposed matrices. Never fails, reads no element. Keys that differ only in
+/// numbers are matched together, so that the time is not quadratic in the number of keys.
 [[nodiscard]] rule_suggestion suggest_rules(const state_dict& weights, std::span<const wanted_tensor> wanted);
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI

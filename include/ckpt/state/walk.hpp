@@ -1,9 +1,9 @@
-// ckpt/state/walk.hpp: finds tensors in an object, and the paths that lead to them.
+// ckpt/state/walk.hpp: finds all tensors in an object, with their paths.
 //
 // SPDX-License-Identifier: MIT
 // In:      a value.
 // Out:     every tensor below it, under every path that reaches it, in the file's order.
-// Refuses: more rows than it was allowed, more steps or longer paths than the pickle's size allows.
+// Refuses: more tensors than a limit; more steps or longer paths than a budget that depends on the pickle's size.
 //
 // A path goes through keys of dictionaries, positions of lists and tuples, attributes and items of objects (positions
 // of a state that is a tuple). A whole pickled module is walked as its state_dict() would be: parameters, persistent
@@ -22,18 +22,18 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
-/// A tensor and where it is.
+/// A tensor and its path. The tensor and the value borrow from the checkpoint.
 struct located_tensor {
-    std::vector<path_element> path{}; ///< from the value where the search began
+    std::vector<path_element> path{}; ///< from the value where the search began to the tensor
     ckpt::tensor tensor{};
     ckpt::value value{};
 
-    /// The elements joined by dots: the key of the tensor in a state_dict.
+    /// The elements of the path joined by dots: the key of the tensor in a state_dict.
     [[nodiscard]] std::string key() const;
 };
 
 /// Every tensor and every numpy array of a simple dtype below `root`, under every path that reaches it.
-/// Fails with `output_limit` past `limit` rows.
+/// Fails with `output_limit` for more than `limit` tensors, or a spent budget of steps.
 [[nodiscard]] result<std::vector<located_tensor>> find_tensors(const value& root, std::uint64_t limit = 1'000'000);
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI

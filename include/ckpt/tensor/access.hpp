@@ -2,8 +2,8 @@
 //
 // SPDX-License-Identifier: MIT
 // In:      a geometry that was checked against its storage, and the storages of the file.
-// Out:     a storage that is opened for one access; errors that say what works instead.
-// Refuses: what has no elements of its own, types that cannot be converted, outputs out of proportion to the storage.
+// Out:     a storage that is opened for one access; errors whose hint names a call that works.
+// Refuses: tensors without elements of their own, conversions that do not exist, outputs far larger than the storage.
 #pragma once
 
 #include <ckpt/core/result.hpp>
@@ -23,7 +23,7 @@ namespace ckpt::inline CKPT_DETAIL_ABI {
 
 namespace detail {
 
-/// What is common to every access to elements.
+/// The checks of every access to elements. Fails with `no_data`, `not_strided` or the tensor's own refusal.
 [[nodiscard]] result<void> check_access(const tensor_data* data, const storage_source* source);
 
 [[nodiscard]] error not_contiguous();
@@ -32,27 +32,27 @@ namespace detail {
 
 [[nodiscard]] error rank_error(const tensor_data& data, std::size_t rank);
 
-/// A storage as a copy sees it: all its bytes, or, where they are not in memory, a way to read them.
+/// A storage for one copy: its bytes in memory, or a source to read them from.
 struct storage_access {
     const storage_source* source{};
     std::uint32_t storage{};
-    const std::byte* memory{};        ///< null: by reads
-    std::vector<std::byte> staging{}; ///< of reads; or what `memory` points to
+    const std::byte* memory{};        ///< all bytes of the storage; null where they must be read
+    std::vector<std::byte> staging{}; ///< a buffer for reads, or the bytes that `memory` points to
 
     [[nodiscard]] result<void> gather_part(const box& part, std::size_t size, std::byte* out);
     [[nodiscard]] result<void> copy(std::uint64_t offset, std::span<std::byte> out) const;
 };
 
-/// Opens the storage of a tensor with elements. That its geometry fits was checked when it was made, and is again here.
-/// `inflate`: for one copy of it; a compressed storage is then inflated once, into memory of the access.
+/// Opens the storage of a tensor with elements, and checks again that the geometry fits. `inflate`: inflates a
+/// compressed storage as a whole, into memory of the access.
 [[nodiscard]] result<storage_access> open_storage(const tensor_data& data, const storage_source& source,
                                                   bool inflate = false);
 
-/// Bytes that are in memory at once while elements are converted or summed, beside the staging of reads.
+/// The size in bytes of the buffer through which elements are converted or summed in pieces.
 inline constexpr std::uint64_t part_bytes = std::uint64_t{1} << 17;
 
-/// Calls `f(values, first, count)` with the values of a packed type of less than 8 bits, one in a byte, in parts of at
-/// most `most`. The tensor is contiguous.
+/// Unpacks the values of a type with less than 8 bits, one into each byte, and calls `f(values, first, count)` for
+/// pieces of at most `most` values. The tensor is contiguous.
 template <class F>
 [[nodiscard]] inline result<void> unpack_parts(const tensor_data& data, storage_access& access, std::uint64_t most,
                                                F&& f) {
@@ -74,19 +74,22 @@ template <class F>
     return {};
 }
 
-/// The values of a packed type with less than 8 bits, one in a byte.
+/// Copies the values of a type with less than 8 bits, one into each byte. Fails with `packed` unless contiguous.
 [[nodiscard]] result<void> copy_unpacked(const tensor_data& data, storage_access& access, std::byte* out);
 
-/// Whether the elements are copied as they are: `to` is their type, or what it is stored as. `exact`: no conversions.
+/// Whether elements are copied without a conversion: `to` is their type, or the integer that it is stored as. A bool is
+/// copied to uint8 without one only where `exact`, which means that conversions are not allowed.
 [[nodiscard]] constexpr bool is_plain_copy(ckpt::dtype type, ckpt::dtype to, bool exact) noexcept {
     return type == to || (stored_integer(type) == to && !(type == ckpt::dtype::bool_ && !exact));
 }
 
-/// What a copy of all elements as type `to` asks of a tensor; nothing is read.
+/// Whether all elements can be copied as type `to`; reads nothing. Fails with `dtype_mismatch` where `exact`, with
+/// `conversion` otherwise, with `packed` or `lazy_bit`.
 [[nodiscard]] result<void> check_copy(const tensor_data* handle, const storage_source* source, ckpt::dtype to,
                                       bool exact);
 
-/// Whether reading all values is in proportion to what is stored: an expanded tensor may claim any shape.
+/// Fails with `output_limit` where all values are more than 16 times as large as the storage: an expanded tensor may
+/// have any shape.
 [[nodiscard]] result<void> check_output(const tensor_data& data, const storage_source& source);
 
 /// The first element of a tensor in memory, for a view of `as` and `rank`; null where there are no elements.

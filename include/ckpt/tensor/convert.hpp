@@ -1,8 +1,8 @@
 // ckpt/tensor/convert.hpp: byte order, lazy bits, conversions between element types.
 //
 // SPDX-License-Identifier: MIT
-// In:      elements that lie one after another, at any alignment, and their dtype.
-// Out:     the values that they mean, in the byte order and the type that is asked for.
+// In:      contiguous elements at any alignment, and their dtype.
+// Out:     their values in another byte order or another type.
 // Refuses: what PyTorch's `.to()` would do by losing values: floating to integer, complex to real, and integers
 //          that do not fit; real to complex, quantised and packed types.
 #pragma once
@@ -31,7 +31,7 @@ template <std::unsigned_integral T> inline void swap_all(std::byte* data, std::u
 /// Reverses the bytes of each component of `n` elements.
 void swap_components(dtype type, std::byte* data, std::uint64_t n) noexcept;
 
-/// Whether a negated element of this type is a value of the type.
+/// Whether elements of this type can be negated.
 [[nodiscard]] constexpr bool has_negation(dtype type) noexcept {
     const dtype_info& row = info(type);
     return !row.packed && type != dtype::float8_e8m0fnu &&
@@ -56,16 +56,17 @@ inline void negate_all(std::byte* data, std::uint64_t step, std::uint64_t n, neg
 /// Applies the neg and conj bits to `n` elements in native order; `has_negation(type)` holds where `neg` is set.
 void resolve_lazy_bits(dtype type, bool neg, bool conj, std::byte* data, std::uint64_t n) noexcept;
 
-/// Any byte but 0 becomes 1: the file may hold what a C++ bool must not.
+/// Replaces every byte but 0 by 1: a file may have other bytes, which a C++ bool must not have.
 inline void normalise_bools(std::byte* data, std::uint64_t n) noexcept {
     for (std::uint64_t i = 0; i < n; ++i) data[i] = data[i] == std::byte{0} ? std::byte{0} : std::byte{1};
 }
 
-/// Turns `n` gathered elements as stored in `from` into the values they mean, in order `to`.
+/// Turns `n` stored elements of byte order `from` into their values in byte order `to`: resolves neg and conj bits,
+/// normalises bools, swaps bytes.
 void finish_elements(dtype type, byte_order from, byte_order to, bool neg, bool conj, std::byte* data,
                      std::uint64_t n) noexcept;
 
-/// Whether stored elements already are their values in order `to`.
+/// Whether `finish_elements` would change nothing.
 [[nodiscard]] constexpr bool is_finished(dtype type, byte_order from, byte_order to, bool neg, bool conj) noexcept {
     const dtype_info& row = info(type);
     return type != dtype::bool_ && !neg && !(conj && row.kind == dtype_kind::complex) &&
@@ -77,7 +78,7 @@ void unpack(std::size_t bits, const std::byte* in, std::uint64_t first, std::uin
 
 // ---- conversions
 
-/// float64 and float32 of the same value, as the processor converts them with subnormals and NaNs in force.
+/// Conversions between float32 and float64 as in IEEE 754, also where -ffast-math changes those of the compiler.
 [[nodiscard]] CKPT_DETAIL_HOST_DEVICE inline double to_double(float value) noexcept {
     const std::uint32_t from = bit_cast<std::uint32_t>(value);
     const std::uint32_t exponent = (from >> 23) & 0xFFu;
@@ -89,7 +90,7 @@ void unpack(std::size_t bits, const std::byte* in, std::uint64_t first, std::uin
         return bit_cast<double>(sign | (std::uint64_t{0x7FF} << 52) | quiet | (fraction << 29));
     }
     if (fraction == 0) return bit_cast<double>(sign);
-    // A subnormal float, as in `widen`.
+    // A subnormal float: see `widen`.
     return bit_cast<double>(sign |
                             (bit_cast<std::uint64_t>(static_cast<double>(fraction)) - (std::uint64_t{149} << 52)));
 }
@@ -116,7 +117,7 @@ void unpack(std::size_t bits, const std::byte* in, std::uint64_t first, std::uin
     return bit_cast<float>(sign | static_cast<std::uint32_t>(rounded));
 }
 
-/// How values travel between two types.
+/// The type through which values are converted: every type is loaded into one, and stored from one.
 enum class carrier : std::uint8_t { none, signed_integer, unsigned_integer, single, real };
 
 [[nodiscard]] CKPT_DETAIL_HOST_DEVICE constexpr carrier carrier_of(dtype type) noexcept {
@@ -143,7 +144,7 @@ enum class carrier : std::uint8_t { none, signed_integer, unsigned_integer, sing
     }
 }
 
-/// The type of the halves of a complex type; the type itself otherwise.
+/// The type of the real and the imaginary part of a complex type; other types themselves.
 [[nodiscard]] constexpr dtype component_type(dtype type) noexcept {
     switch (type) {
     case dtype::complex32: return dtype::float16;
@@ -154,7 +155,7 @@ enum class carrier : std::uint8_t { none, signed_integer, unsigned_integer, sing
     }
 }
 
-/// The integers that the elements of a bool, quantised or opaque type are stored as; the type itself otherwise.
+/// The integer type in which elements of a bool, quantised or opaque type are stored; other types themselves.
 [[nodiscard]] constexpr dtype stored_integer(dtype type) noexcept {
     switch (type) {
     case dtype::qint8: return dtype::int8;
@@ -187,7 +188,7 @@ enum class carrier : std::uint8_t { none, signed_integer, unsigned_integer, sing
 
 inline constexpr std::size_t batch_size = 256;
 
-/// A batch of values on their way, in one of the four carriers.
+/// A batch of values in one of the four carriers.
 union batch_values {
     std::int64_t signed_integer[batch_size];
     std::uint64_t unsigned_integer[batch_size];
@@ -217,7 +218,8 @@ template <class Stored> inline void round_batch(const float* in, std::size_t n, 
     }
 }
 
-/// bfloat16 as PyTorch's vector code makes it of float32 and float64, not of smaller types: a NaN has all bits set.
+/// bfloat16 as PyTorch's vectorised code converts float32 and float64 to it: a NaN becomes 0xFFFF. From smaller types
+/// PyTorch uses other code.
 struct bf16_of_large_float {
     bf16 value{};
     [[nodiscard]] CKPT_DETAIL_HOST_DEVICE static constexpr bf16_of_large_float from_float(float from) noexcept {
@@ -230,7 +232,7 @@ void load_values(dtype type, const std::byte* in, std::size_t n, batch_values& o
 
 void store_values(dtype type, const batch_values& in, std::size_t n, std::byte* out) noexcept;
 
-/// The numbers that an integer type or bool holds; both as 64 bits of their own signedness.
+/// The least and the greatest number of an integer type or bool.
 struct integer_range {
     std::int64_t least{};
     std::uint64_t most{};
@@ -243,10 +245,11 @@ struct integer_range {
     return {-most - 1, static_cast<std::uint64_t>(most)};
 }
 
-/// Moves a batch from carrier `a` to carrier `b`. Returns the number of values that fit before the first that does not.
+/// Converts a batch from carrier `a` to carrier `b`. Returns the index of the first value that does not fit in `to`, or
+/// `n`.
 std::size_t change_carrier(carrier a, carrier b, dtype to, std::size_t n, batch_values& v) noexcept;
 
-/// Converts `n` elements in native order. The caller has asked `is_convertible`.
+/// Converts `n` elements in native byte order; `is_convertible(from, to)` must hold.
 /// Returns `n`, or the index of the first element that the integer type `to` cannot hold.
 std::uint64_t convert(dtype from, const std::byte* in, dtype to, std::byte* out, std::uint64_t n) noexcept;
 

@@ -1,10 +1,10 @@
-// ckpt/tensor/copy.hpp: the values of a tensor in memory of their own.
+// ckpt/tensor/copy.hpp: a copy of a tensor's values, which owns its memory.
 //
 // SPDX-License-Identifier: MIT
-// In:      a tensor, gathered ones too; an element type and a number of dimensions.
+// In:      a tensor of a checkpoint, or the result of a gather; an element type and a number of dimensions.
 // Out:     `tensor_copy`: row-major values, aligned to 64 bytes, in this machine's byte order, converted where asked.
-// Refuses: another type, unless conversions are asked for; another number of dimensions; a copy that would need far
-//          more memory than the storage behind it has: an expanded tensor may claim any shape.
+// Refuses: another type, unless conversions are asked for; another number of dimensions; a copy that is far larger than
+//          the storage: an expanded tensor may have any shape.
 #pragma once
 
 #include <ckpt/core/result.hpp>
@@ -47,20 +47,21 @@ class aligned_memory {
     std::byte* data_{nullptr};
 };
 
-/// Bytes of memory that a copy may take beside 16 times those of the storages that it reads.
+/// A copy may take 16 times the bytes of the storage that it reads, plus these.
 inline constexpr std::uint64_t free_copy_bytes = std::uint64_t{64} << 20;
 
-/// What a copy as `to` with `rank` dimensions asks of a tensor; gives the bytes that it needs. Reads nothing.
+/// Whether a tensor can be copied as `to` with `rank` dimensions; returns the bytes of the copy. Reads nothing.
 [[nodiscard]] result<std::size_t> check_owned_copy(const tensor& from, ckpt::dtype to, std::size_t rank, bool casts);
 
-/// Copies the values of a tensor that `check_owned_copy` let pass.
+/// Copies the values of a tensor that passed `check_owned_copy`.
 [[nodiscard]] result<aligned_memory> make_owned_copy(const tensor& from, ckpt::dtype to, bool casts, std::size_t bytes);
 
 struct copy_access;
 
 } // namespace detail
 
-/// Owns the values of a tensor: the same names as `tensor_view`, and bool too. Moves, does not copy.
+/// A copy of a tensor's values in row-major order, in memory of its own that is aligned to 64 bytes. It has the
+/// interface of `tensor_view`, allows bool, and does not need the checkpoint any more. Move-only.
 template <class T, std::size_t Rank> class tensor_copy {
     static_assert(element<T>,
                   "ckpt: this is no element type of a tensor (dtype_of does not know it): use bool, float, double, "
@@ -84,8 +85,9 @@ template <class T, std::size_t Rank> class tensor_copy {
     }
     ~tensor_copy() = default;
 
-    /// Copies the values of a tensor of `Rank` dimensions. `casts`: converts them where they are of another type, as
-    /// `tensor::copy_as` does.
+    /// Copies the values of a tensor of `Rank` dimensions. `casts`: converts other types, as `tensor::copy_as` does.
+    /// Fails as `copy_to` (or `copy_as`) does, with `rank_mismatch`, and with `output_limit` for a copy of more than 16
+    /// times the storage's bytes plus 64 MiB.
     [[nodiscard]] static result<tensor_copy> of(const tensor& from, bool casts = false) {
         const auto bytes = detail::check_owned_copy(from, dtype_of<T>::value, Rank, casts);
         if (!bytes) return bytes.error();
@@ -94,7 +96,7 @@ template <class T, std::size_t Rank> class tensor_copy {
         return tensor_copy{from, *std::move(memory)};
     }
 
-    /// The element at `index`, one number for each dimension, each in [0, shape[i]).
+    /// The element at `index`, one number for each dimension, each in [0, shape[i]); not checked.
     template <std::integral... Index>
         requires(sizeof...(Index) == Rank)
     [[nodiscard]] T& operator()(Index... index) noexcept {
@@ -107,7 +109,7 @@ template <class T, std::size_t Rank> class tensor_copy {
     }
 
     [[nodiscard]] std::int64_t numel() const noexcept { return static_cast<std::int64_t>(numel_); }
-    /// All elements, the last index fastest.
+    /// All elements, the last index fastest. Borrows from the copy.
     [[nodiscard]] std::span<T> span() & noexcept { return {values(), numel_}; }
     [[nodiscard]] std::span<const T> span() const& noexcept { return {values(), numel_}; }
     std::span<T> span() && = delete;
@@ -146,7 +148,7 @@ template <class T, std::size_t Rank> class tensor_copy {
 
 namespace detail {
 
-/// How a load makes copies of memory that it filled.
+/// For loads: makes copies from memory that is filled already.
 struct copy_access {
     template <class T, std::size_t Rank>
     [[nodiscard]] static tensor_copy<T, Rank> make(const tensor& from, aligned_memory memory) noexcept {

@@ -2,7 +2,7 @@
 //
 // SPDX-License-Identifier: MIT
 // In:      a dtype, or its name as PyTorch prints it without "torch.".
-// Out:     name, size in bits, unit of byte swapping, kind: one table.
+// Out:     one table: name, size in bits, unit of byte swapping, kind.
 // Refuses: names that are not in the table, aliases ("half", "long") included.
 #pragma once
 
@@ -34,7 +34,7 @@ enum class dtype : std::uint8_t {
     qint32,
     bfloat16,
     quint4x2, ///< two values in a byte, the first in the low bits; the shape counts values
-    quint2x4, ///< four values in a byte, likewise
+    quint2x4, ///< four values in a byte, the first in the low bits; the shape counts values
     bits1x8,
     bits2x4,
     bits4x2,
@@ -52,18 +52,20 @@ enum class dtype : std::uint8_t {
     bcomplex32,       ///< two bfloat16
 };
 
+/// The kind of a dtype's values. `opaque`: bits without a number, as `bits8`.
 enum class dtype_kind : std::uint8_t { integer, floating, boolean, complex, quantised, opaque };
 
 /// One row of the table of element types.
 struct dtype_info {
     dtype type{};
     std::string_view name{};        ///< "float32"; NUL-terminated
-    std::uint8_t bits{};            ///< of what the shape counts
-    std::uint8_t component_bytes{}; ///< what is swapped for the other byte order; half an element of a complex type
+    std::uint8_t bits{};            ///< of one element as the shape counts them
+    std::uint8_t component_bytes{}; ///< the unit of byte swapping; half an element of a complex type
     dtype_kind kind{};
     bool packed{}; ///< a byte holds several values
 };
 
+/// All dtypes, in the order of the enum.
 inline constexpr dtype_info dtype_table[]{
     {dtype::uint8, "uint8", 8, 1, dtype_kind::integer, false},
     {dtype::int8, "int8", 8, 1, dtype_kind::integer, false},
@@ -130,7 +132,7 @@ static_assert(dtype_rows_in_order());
 /// Bytes of one element, as PyTorch's `itemsize`; 1 where a byte holds several.
 [[nodiscard]] constexpr std::size_t itemsize(dtype type) noexcept { return (bits(type) + 7) / 8; }
 
-/// The dtype whose name is `text`.
+/// The dtype whose name is `text`: "float32". Nothing for other text, also for aliases ("half").
 [[nodiscard]] constexpr std::optional<dtype> parse_dtype(std::string_view text) noexcept {
     for (const dtype_info& row : dtype_table)
         if (row.name == text) return row.type;

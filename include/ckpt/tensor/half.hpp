@@ -3,8 +3,8 @@
 // SPDX-License-Identifier: MIT
 // In:      the bits of a small float, or a float to be rounded to one.
 // Out:     exact floats; roundings to nearest even that give the bits which PyTorch 2.13 gives on a CPU.
-// Refuses: nothing. Integer operations throughout, so that -ffast-math and flushed subnormals change nothing;
-//          the same functions run in kernels, where those of <bit> may not be called.
+// Refuses: nothing. Uses integer operations, so that -ffast-math and flushed subnormals change nothing. CUDA kernels
+//          call the same functions, and therefore none of <bit>.
 #pragma once
 
 #include <ckpt/tensor/dtype.hpp>
@@ -17,25 +17,25 @@ namespace ckpt::inline CKPT_DETAIL_ABI {
 
 namespace detail {
 
-/// `std::bit_cast`, in kernels, too.
+/// `std::bit_cast`, which CUDA kernels may call.
 template <class To, class From> [[nodiscard]] CKPT_DETAIL_HOST_DEVICE constexpr To bit_cast(const From& from) noexcept {
     return __builtin_bit_cast(To, from);
 }
 
-/// What distinguishes the small binary floats.
+/// The special values of a small binary float.
 enum class float_form : std::uint8_t {
-    ieee, ///< infinities and NaNs have the largest exponent
+    ieee, ///< as IEEE 754: infinities and NaNs have the largest exponent
     fn,   ///< no infinities; only all ones is NaN; overflow gives the largest number
-    fnuz, ///< neither infinities nor a negative zero; the sign alone is NaN
+    fnuz, ///< no infinities and no negative zero; the sign bit alone is NaN
 };
 
-/// 2^exponent as a float, for any exponent of a float, subnormal ones included.
+/// The bits of 2^exponent as a float, for exponents from -149 to 127.
 [[nodiscard]] CKPT_DETAIL_HOST_DEVICE constexpr std::uint32_t power_of_two(int exponent) noexcept {
     return exponent >= -126 ? static_cast<std::uint32_t>(exponent + 127) << 23
                             : std::uint32_t{1} << static_cast<unsigned>(exponent + 149);
 }
 
-/// The float with the value of a small float of `Exponent` and `Mantissa` bits.
+/// The float that has the same value as a small float with `Exponent` and `Mantissa` bits.
 template <int Exponent, int Mantissa, int Bias, float_form Form>
 [[nodiscard]] CKPT_DETAIL_HOST_DEVICE constexpr float widen(std::uint32_t bits) noexcept {
     constexpr std::uint32_t magnitude_mask = (1u << (Exponent + Mantissa)) - 1;
@@ -56,7 +56,7 @@ template <int Exponent, int Mantissa, int Bias, float_form Form>
     }
     if (exponent != 0) return bit_cast<float>(sign | ((exponent + (127 - Bias)) << 23) | (fraction << (23 - Mantissa)));
     if (fraction == 0) return bit_cast<float>(sign);
-    // A subnormal: as an integer it is exact and a normal float, and only its exponent is wrong.
+    // A subnormal: its fraction, converted as an integer, is a normal float. Then the exponent is corrected.
     return bit_cast<float>(sign | (bit_cast<std::uint32_t>(static_cast<float>(fraction)) -
                                    (static_cast<std::uint32_t>(Bias - 1 + Mantissa) << 23)));
 }
@@ -106,7 +106,8 @@ template <int Exponent, int Mantissa, int Bias, float_form Form>
 
 } // namespace detail
 
-/// float16: 5 bits of exponent, 10 of mantissa.
+/// float16: IEEE 754 binary16, 5 bits of exponent and 10 of mantissa. `from_float` rounds to nearest, ties to even,
+/// here and in the types below.
 struct f16 {
     std::uint16_t bits{};
 
@@ -134,7 +135,7 @@ struct bf16 {
     [[nodiscard]] CKPT_DETAIL_HOST_DEVICE constexpr explicit operator float() const noexcept { return to_float(); }
 };
 
-/// float8_e4m3fn: no infinities; larger numbers become 448.
+/// float8_e4m3fn: 4 bits of exponent, 3 of mantissa, no infinities; larger numbers become 448.
 struct f8_e4m3fn {
     std::uint8_t bits{};
 
@@ -160,7 +161,8 @@ struct f8_e5m2 {
     [[nodiscard]] CKPT_DETAIL_HOST_DEVICE constexpr explicit operator float() const noexcept { return to_float(); }
 };
 
-/// float8_e4m3fnuz: neither infinities nor a negative zero; larger numbers become NaN.
+/// float8_e4m3fnuz: 4 bits of exponent, 3 of mantissa, neither infinities nor a negative zero; larger numbers become
+/// NaN.
 struct f8_e4m3fnuz {
     std::uint8_t bits{};
 
@@ -173,7 +175,8 @@ struct f8_e4m3fnuz {
     [[nodiscard]] CKPT_DETAIL_HOST_DEVICE constexpr explicit operator float() const noexcept { return to_float(); }
 };
 
-/// float8_e5m2fnuz: neither infinities nor a negative zero; larger numbers become NaN.
+/// float8_e5m2fnuz: 5 bits of exponent, 2 of mantissa, neither infinities nor a negative zero; larger numbers become
+/// NaN.
 struct f8_e5m2fnuz {
     std::uint8_t bits{};
 
@@ -186,7 +189,7 @@ struct f8_e5m2fnuz {
     [[nodiscard]] CKPT_DETAIL_HOST_DEVICE constexpr explicit operator float() const noexcept { return to_float(); }
 };
 
-/// float8_e8m0fnu: a power of two, or NaN. A source of conversions, never a target.
+/// float8_e8m0fnu: a power of two, or NaN. There are conversions from it, and none to it.
 struct f8_e8m0fnu {
     std::uint8_t bits{};
 
@@ -197,7 +200,7 @@ struct f8_e8m0fnu {
     [[nodiscard]] CKPT_DETAIL_HOST_DEVICE constexpr explicit operator float() const noexcept { return to_float(); }
 };
 
-/// complex32.
+/// complex32: real and imaginary part.
 struct c32 {
     f16 re{};
     f16 im{};
@@ -237,8 +240,8 @@ concept integer_element = std::integral<T> && std::same_as<T, std::remove_cv_t<T
 
 } // namespace detail
 
-/// Which dtype a C++ type is. Specialise it (`static constexpr ckpt::dtype value`) for a type of your own
-/// that has the same bytes, such as `std::complex<float>`.
+/// The dtype of a C++ type, as `dtype_of<float>::value`. Programs specialise it for their own types that have the same
+/// bytes, such as `std::complex<float>`, with a member `static constexpr ckpt::dtype value`.
 template <class T> struct dtype_of;
 
 template <detail::integer_element T> struct dtype_of<T> {

@@ -2,8 +2,8 @@
 //
 // SPDX-License-Identifier: MIT
 // In:      a tensor with parts, its storages.
-// Out:     every value's place in the shape; a verdict.
-// Refuses: what tensor/indices.hpp says.
+// Out:     the position of every value in the shape.
+// Refuses: what tensor/indices.hpp refuses.
 #pragma once
 
 #include <ckpt/core/error.hpp>
@@ -25,14 +25,15 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-/// One line of an integer tensor, read from its beginning to its end in bounded pieces.
+/// One line of an integer tensor, for example a row, read from the first to the last element in bounded pieces.
 class integer_line {
   public:
-    /// `line` counts in row-major order over all dimensions but the one called `along`. The access outlives the line.
+    /// Opens the line in dimension `along`. `line` numbers such lines in row-major order of the other dimensions. The
+    /// access must outlive the line.
     [[nodiscard]] static result<integer_line> open(const tensor_data& data, storage_access& access, std::uint32_t along,
                                                    std::uint64_t line);
 
-    /// False at the end, and where reading fails: `failure` then says why.
+    /// Reads the next element. False at the end, and where reading fails; then `failure()` is set.
     [[nodiscard]] bool next(std::int64_t& out);
     [[nodiscard]] const std::optional<error>& failure() const noexcept { return failure_; }
 
@@ -44,29 +45,28 @@ class integer_line {
     const tensor_data* data_{nullptr};
     storage_access* access_{nullptr};
     std::vector<std::byte> buffer_{};
-    std::uint64_t at_{0}; // of the next piece, in elements
+    std::uint64_t at_{0}; // offset of the next piece, in elements
     std::uint64_t step_{0};
-    std::uint64_t left_{0}; // behind the piece in memory
+    std::uint64_t left_{0}; // elements behind the piece in memory
     std::size_t used_{0};
     std::size_t have_{0};
     std::optional<error> failure_{};
 };
 
-/// The storage of a part that is read line by line: opened, and inflated where it is compressed, once for all lines.
-/// What is wrong with its header is said here, mapped or not, so that the first of several damaged parts is the same
-/// either way.
+/// Opens the storage of a part that is read line by line; a compressed one is inflated once. Checks the header of its
+/// record also where it is not mapped, so that of several damaged parts the same one is reported in both modes.
 [[nodiscard]] result<storage_access> open_part(const tensor_data& data, const storage_source* source);
 
-/// Walks over the indices of a sparse tensor and checks them on the way.
+/// Reads the indices of a sparse tensor in order, and checks them.
 class index_walk {
   public:
     index_walk(const tensor_data& data, const storage_source* source) noexcept : data_{data}, source_{source} {}
 
-    /// Calls `visit(position, k)` for every value: where it lies among the sparse dimensions of the shape, and its
-    /// number.
+    /// Calls `visit(position, k)` for value k (or block, or dense slice): its row-major position in the sparse
+    /// dimensions of the shape, counted in blocks where the layout has them.
     template <class Visit> [[nodiscard]] result<void> run(Visit&& visit) {
         const std::span<const named_data> parts = data_.extra->parts();
-        // An expanded part may claim any shape.
+        // An expanded part may have any shape.
         for (const named_data& part : parts.first(parts.size() - 1))
             if (auto bounded = check_output(part.data, *source_); !bounded) return bounded;
         return data_.kind == layout::sparse_coo ? coordinates(visit) : compressed(visit);
@@ -74,7 +74,7 @@ class index_walk {
 
   private:
     [[nodiscard]] error wrong(std::string what) const;
-    /// Why a line ended early.
+    /// The error for a line that ended early.
     [[nodiscard]] static error ended(const integer_line& line);
 
     template <class Visit> [[nodiscard]] result<void> coordinates(Visit& visit) {
@@ -171,7 +171,8 @@ class index_walk {
     const storage_source* source_;
 };
 
-/// Sizes, strides and offsets of the tensors in a nested one; offsets and lengths of the rows of a jagged one.
+/// Checks sizes, strides and offsets of the tensors in a nested tensor, or offsets and lengths of the rows of a jagged
+/// tensor. Fails with `indices_invalid`.
 [[nodiscard]] result<void> check_nested(const tensor_data& data, const storage_source* source);
 
 [[nodiscard]] result<void> check_values(const tensor_data* data, const storage_source* source);

@@ -1,13 +1,12 @@
-// ckpt/tensor/indices.hpp: the values that say where others lie: indices of sparse tensors, offsets of nested ones.
+// ckpt/tensor/indices.hpp: checks the indices of sparse tensors and the offsets of nested ones.
 //
 // SPDX-License-Identifier: MIT
 // In:      a tensor whose parts were checked against each other when it was made, without reading them.
-// Out:     a verdict on its indices.
-// Refuses: indices outside the shape, out of order or there twice where the layout forbids it (rule V3); offsets and
-//          sizes outside the buffer.
+// Out:     success, or the first fault.
+// Refuses: indices outside the shape; indices out of order or duplicate, where the layout forbids it; offsets and sizes
+//          outside the buffer.
 //
-// Opening a file reads no values, so this is done where they are used: by `verify`, by strict listings, before a dense
-// copy.
+// Opening a file reads no values. `verify` and dense copies make these checks.
 #pragma once
 
 #include <ckpt/core/result.hpp>
@@ -15,9 +14,9 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
-/// Checks what opening leaves for later: the indices of a sparse tensor, the sizes and offsets of a nested or jagged
-/// one, those of the parts of a wrapper. Reads them all, in bounded memory. Tensors of other kinds pass. Fails with
-/// `indices_invalid`.
+/// Checks what opening does not read: the indices of a sparse tensor, the sizes and offsets of a nested or jagged one,
+/// and of all parts of a wrapper. Reads all of them, in bounded memory. Tensors of other kinds pass. Fails with
+/// `indices_invalid`, and with `output_limit` for an expanded part that is far larger than its storage.
 [[nodiscard]] result<void> check_values(const tensor& of);
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI

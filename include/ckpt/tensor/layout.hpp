@@ -1,4 +1,4 @@
-// ckpt/tensor/layout.hpp: how the values of a tensor are kept, and how quantised integers stand for numbers.
+// ckpt/tensor/layout.hpp: layouts of tensors, and schemes of quantisation.
 //
 // SPDX-License-Identifier: MIT
 #pragma once
@@ -10,8 +10,10 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
-/// How the values of a tensor are kept. Only `strided` tensors have elements of their own; others have
-/// parts or nothing. A size of a `jagged` or `nested` tensor that differs from row to row is -1.
+/// How a tensor is stored, as `torch.layout`, and three kinds more: `nested` (a strided nested tensor), `meta` (no
+/// values) and `wrapper` (a tensor subclass that holds others). Only `strided` tensors have elements of their own;
+/// others have parts (`tensor::parts`), or nothing. A size of a `jagged` or `nested` tensor that differs from row to
+/// row is -1.
 enum class layout : std::uint8_t {
     strided,
     sparse_coo,
@@ -42,8 +44,8 @@ enum class layout : std::uint8_t {
     return "unknown";
 }
 
-/// How the integers of a quantised tensor stand for numbers: (q - zero_point) * scale, with one pair for the tensor, or
-/// one for each index of an axis.
+/// How integers q of a quantised tensor are converted to numbers: (q - zero_point) * scale. Per tensor there is one
+/// scale and zero point, per channel one for each index of an axis. As `torch.qscheme`.
 enum class qscheme : std::uint8_t {
     per_tensor_affine,
     per_tensor_symmetric,

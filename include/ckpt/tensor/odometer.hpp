@@ -13,9 +13,9 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-/// Goes to the next index of `rank` dimensions. `move(d, n)` is told, before it happens, that the index of dimension
-/// `d` grows by `n`; where it goes back to 0, `n` is 2^64 minus the size, so that `offset += n * stride` is right for
-/// both. False behind the last index; all are 0 again then, and every offset is what it was.
+/// Increments an index of `rank` dimensions. Calls `move(d, n)` before the index of dimension `d` changes by `n`. Where
+/// it returns to 0, `n` is minus the size modulo 2^64, so that `offset += n * stride` is right in both cases. Returns
+/// false after the last index; the index is all zeros then, and such an offset has its first value again.
 template <class Index, class Size, class Move>
 [[nodiscard]] CKPT_DETAIL_INLINE bool next_index(Index& index, std::size_t rank, const Size& size, const Move& move) {
     while (rank-- > 0) {

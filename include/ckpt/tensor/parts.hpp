@@ -1,9 +1,9 @@
-// ckpt/tensor/parts.hpp: what hangs below a tensor that is more than one array: named parts, a quantizer, a class.
+// ckpt/tensor/parts.hpp: what a tensor has beside one array: named parts, a quantizer, a class.
 //
 // SPDX-License-Identifier: MIT
 // In:      parts that were checked when they were made.
-// Out:     the record that a tensor refers to; its copy for other storages.
-// Refuses: nothing: builders bound how many parts there are and how deep they go.
+// Out:     the structure that a tensor points to, and copies of it for other storages.
+// Refuses: nothing: builders limit the number of parts and their depth.
 #pragma once
 
 #include <ckpt/core/arena.hpp>
@@ -30,49 +30,49 @@ struct named_data {
     tensor_data data{};
 };
 
-/// How one dimension of a mesh of processes cuts a tensor, and where on it the process stands that saved a file.
+/// How one dimension of a device mesh shards a tensor, and the position in it of the process that wrote the file.
 struct mesh_cut {
     enum class how : std::uint8_t { whole, cut, other };
     how kind{how::whole};
     std::uint32_t dimension{};
-    std::int64_t split_factor{1}; ///< blocks that are each cut by themselves
+    std::int64_t split_factor{1}; ///< the dimension is split into so many blocks, each of which is sharded by itself
     std::int64_t size{1};
     std::int64_t at{0};
 };
 
-/// Whose file it is that has a piece of a distributed tensor; of a DTensor also how all of it is cut.
+/// The rank that wrote a piece of a distributed tensor; for a DTensor also how the whole is sharded.
 struct rank_place {
     static constexpr std::uint64_t unknown = ~std::uint64_t{0};
     std::uint64_t rank{unknown};
-    std::uint64_t ranks{0}; ///< that share the tensor
+    std::uint64_t ranks{0}; ///< number of ranks that share the tensor
     const mesh_cut* cuts{};
     std::uint32_t count{0};
-    bool is_known{true}; ///< the cuts say where everything lies
+    bool is_known{true}; ///< whether the cuts determine the place of every piece
 
     [[nodiscard]] std::span<const mesh_cut> all() const noexcept { return {cuts, count}; }
 };
 
-/// Lives in the arena of a graph, and is shared by the tensors that are made from one another.
+/// What a tensor has beside one array. Lives in the arena of a graph; tensors that are views of each other share it.
 struct tensor_extra {
-    const named_data* first{}; ///< per channel: "scales" and "zero_points"
+    const named_data* first{}; ///< the parts; of a tensor quantised per channel "scales" and "zero_points"
     std::uint32_t count{};
     std::uint32_t total{}; ///< parts, and parts of parts
     std::uint8_t depth{};  ///< levels of parts
     bool quantised{};
-    bool coalesced{}; ///< of a COO tensor: its writer says that its indices are sorted, each once
+    bool coalesced{}; ///< of a COO tensor: the file says that its indices are sorted and unique
     qscheme scheme{};
-    std::uint32_t axis{};      ///< per channel; of a jagged tensor, the dimension that is ragged
+    std::uint32_t axis{};      ///< the quantised axis; of a jagged tensor, the ragged dimension
     double scale{};            ///< per tensor
     std::int64_t zero_point{}; ///< per tensor
     std::string_view class_name{};
     std::string_view placement{};
     const rank_place* place{};     ///< of a distributed tensor
-    const std::int64_t* offsets{}; ///< of one of the shards of a ShardedTensor: where it begins in the whole
+    const std::int64_t* offsets{}; ///< of a shard of a ShardedTensor: its first index in the whole
 
     [[nodiscard]] std::span<const named_data> parts() const noexcept { return {first, count}; }
 };
 
-/// A tensor that is a part has parts of its own at most so many levels down, so that whoever follows them may recurse.
+/// Parts may have parts of their own, at most so many levels deep, so that recursion over them is safe.
 inline constexpr std::uint8_t most_part_depth = 8;
 
 [[nodiscard]] inline bool is_quantised(const tensor_data& data) noexcept {
@@ -82,13 +82,14 @@ inline constexpr std::uint8_t most_part_depth = 8;
 /// Bytes of the elements, or of the parts that a tensor consists of.
 [[nodiscard]] std::uint64_t bytes_of(const tensor_data& data) noexcept;
 
-/// Copies tensors together with what hangs below them, for a `storage_source` with other numbers. What several tensors
-/// share is copied once.
+/// Copies tensors with their parts, for a `storage_source` with other storage numbers. Parts that several tensors share
+/// are copied once.
 class part_copies {
   public:
     explicit part_copies(arena& memory) noexcept : memory_{memory} {}
 
-    /// Calls `change(tensor_data&)` for `data` and, on copies, for every part below it. `from` is where they read from.
+    /// Calls `change(tensor_data&)` for `data`, and for copies of all parts below it. `from`: the storages of the
+    /// original.
     template <class Change> void adopt(tensor_data& data, const storage_source* from, Change& change) {
         change(data);
         if (data.extra != nullptr && data.extra->count != 0) data.extra = copy(data.extra, from, change);
@@ -120,7 +121,7 @@ class part_copies {
 
     arena& memory_;
     plain_list<pair> known_{};
-    growing_index_table table_{}; // of known_
+    growing_index_table table_{}; // over known_
 };
 
 } // namespace detail

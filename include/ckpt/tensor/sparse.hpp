@@ -1,9 +1,9 @@
-// ckpt/tensor/sparse.hpp: sparse tensors as dense ones.
+// ckpt/tensor/sparse.hpp: dense copies of sparse tensors.
 //
 // SPDX-License-Identifier: MIT
-// In:      a sparse tensor of any layout, of a type that torch can add.
+// In:      a sparse tensor of any layout, of an element type that torch can add.
 // Out:     its elements in row-major order, as torch's to_dense() gives them.
-// Refuses: indices that contradict the shape (rule V3); other types; parts far larger than their storages.
+// Refuses: indices that contradict the shape; other element types; parts far larger than their storages.
 #pragma once
 
 #include <ckpt/core/result.hpp>
@@ -23,8 +23,10 @@ namespace detail {
 } // namespace detail
 
 /// Copies a sparse tensor as a dense one, in row-major order; `out` has `numel()` elements of the tensor's own type.
-/// Values of one index are added, as torch's to_dense() does; indices are checked on the way. Needs memory for the
-/// values beside `out`, which holds anything where it fails. Of a strided tensor it is `copy_to`.
+/// Values with the same index are added, as torch's to_dense() does. Indices are checked while they are read. Needs
+/// memory for a copy of the values. A strided tensor is copied as by `copy_to`. Fails with `dtype_mismatch`,
+/// `size_mismatch`, `indices_invalid`, `output_limit`, and `unsupported_tensor` for a type that torch cannot add; the
+/// content of `out` is unspecified then.
 template <element T> [[nodiscard]] result<void> copy_dense(const tensor& from, std::span<T> out) {
     static_assert(sizeof(T) * 8 == bits(dtype_of<T>::value));
     return detail::copy_dense(detail::tensor_access::data(from), detail::tensor_access::source(from),

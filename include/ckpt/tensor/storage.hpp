@@ -1,9 +1,9 @@
-// ckpt/tensor/storage.hpp: how a tensor reaches its bytes without knowing the file.
+// ckpt/tensor/storage.hpp: the interface through which tensors read their storages.
 //
 // SPDX-License-Identifier: MIT
 // In:      an index into the storages of one file (or of one arena of copies).
 // Out:     sizes, byte order, bytes in memory, positioned reads.
-// Refuses: by the errors of whoever implements it; each call validates anew, nothing is cached.
+// Refuses: what the implementation refuses; each call checks again, and nothing is cached.
 #pragma once
 
 #include <ckpt/core/reader.hpp>
@@ -20,20 +20,20 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 class source; // io/source.hpp
 
-/// Where the bytes of a storage lie as they are: what is read straight from a file needs no more.
+/// Where the bytes of a storage lie in a file unchanged, for reads that do not go through the storage.
 struct stored_place {
-    const source* from{};   ///< null where they lie in no file, or not as they are
+    const source* from{};   ///< null where no file has them unchanged
     std::uint64_t offset{}; ///< of the first byte, in the source, after its header was validated
     std::uint32_t crc32{};  ///< of all bytes; 0 where the file has none
 };
 
-/// The storages of one file. `torch/` implements it; `tensor/`, `state/` and `gpu/` only use it.
-/// Immutable once it is handed out: all members may be called from many threads.
+/// The storages of one file. `torch/` implements it; `tensor/`, `state/` and `gpu/` use it. Immutable once a program
+/// can see it: all members may be called from many threads.
 class storage_source : public counted {
   public:
-    /// Bytes of the storage; the record of a zip archive has exactly that many.
+    /// The size of the storage in bytes.
     [[nodiscard]] virtual std::uint64_t nbytes(std::uint32_t storage) const noexcept = 0;
-    /// The order of the bytes of its elements.
+    /// The byte order of its elements.
     [[nodiscard]] virtual byte_order order(std::uint32_t storage) const noexcept = 0;
     /// The key in the archive ("0", "1", or an old file's address); empty for bytes that lie in the pickle itself.
     [[nodiscard]] virtual std::string_view key(std::uint32_t storage) const noexcept = 0;
@@ -45,20 +45,21 @@ class storage_source : public counted {
     /// Copies [offset, offset + out.size()) of the storage; the caller has checked that the range is inside it.
     [[nodiscard]] virtual result<void> read(std::uint32_t storage, std::uint64_t offset,
                                             std::span<std::byte> out) const = 0;
-    /// The place of its bytes, for whoever reads many storages at once.
+    /// The place of its bytes in a file, for uploads, which read many storages in the order of the file.
     [[nodiscard]] virtual result<stored_place> place_of(std::uint32_t) const { return stored_place{}; }
     /// The file that holds it, by its name in the folder; empty where there is one file only.
     [[nodiscard]] virtual std::string_view file(std::uint32_t) const noexcept { return {}; }
-    /// Whether its record is compressed, so that a part of it costs as much to read as all of it.
+    /// Whether its record is compressed; then reading a part costs as much as reading all of it.
     [[nodiscard]] virtual bool is_compressed(std::uint32_t) const noexcept { return false; }
-    /// Whether it is no storage of a file but the elements of one tensor, gathered from others when they are read.
+    /// Whether it is the result of a gather: elements of one tensor that are put together from others when they are
+    /// read.
     [[nodiscard]] virtual bool is_gathered(std::uint32_t) const noexcept { return false; }
 };
 
-/// Why `bytes` has nothing to give under `io_mode::read`.
+/// The error of `bytes` under `io_mode::read`.
 [[nodiscard]] error not_mapped_error(std::string_view record);
 
-/// Why `file_offset` has nothing to give for bytes that a pickle holds as text.
+/// The error of `file_offset` for bytes that a pickle has as text.
 [[nodiscard]] inline error transcoded_error() {
     return {.code = errc::no_data, .detail = "the bytes were written as text, so they have no place in the file"};
 }

@@ -22,16 +22,17 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-/// The elements of a tensor without dimensions of size 1, neighbours merged where one stride continues the other.
-/// At least one element. Sizes are 2 or more, so there are at most 62 dimensions in 64 bits of elements.
+/// The elements of a tensor, in elements, without dimensions of size 1, and with adjacent dimensions merged where they
+/// are contiguous to each other: shape [2, 3] with strides [3, 1] is one dimension of 6. Sizes are 2 or more, so 64
+/// bits of elements have at most 63 dimensions. There is at least one element.
 struct box {
-    std::uint64_t offset{}; ///< elements before the first one
+    std::uint64_t offset{}; ///< of the first element in the storage
     std::uint32_t rank{};
     std::array<std::uint64_t, 64> sizes{};
     std::array<std::uint64_t, 64> strides{};
 };
 
-/// False where numbers overflow or a size is 0: a geometry that was never checked.
+/// False where numbers overflow or a size is 0, which a checked geometry with elements does not have.
 [[nodiscard]] bool make_box(std::span<const std::int64_t> shape, std::span<const std::int64_t> strides,
                             std::uint64_t offset, box& out) noexcept;
 
@@ -40,12 +41,12 @@ struct box {
 
 [[nodiscard]] inline bool is_dense(const box& b) noexcept { return b.rank == 0 || (b.rank == 1 && b.strides[0] == 1); }
 
-/// The number of elements; the caller knows that it fits.
+/// The number of elements. Does not check for overflow.
 [[nodiscard]] std::uint64_t count(const box& b) noexcept;
 
 /// Calls `f(part, first, count)` for parts of at most `most` elements, in row-major order, until one fails.
 template <class F> inline result<void> for_each_part(const box& whole, std::uint64_t most, F&& f) {
-    // Dimensions [cut + 1, rank) fit whole; dimension `cut` is taken in pieces; those before it one by one.
+    // A part has all of dimensions [cut + 1, rank), a piece of dimension `cut`, and one index of those before.
     std::uint32_t cut = whole.rank;
     std::uint64_t inner = 1;
     while (cut > 0 && whole.sizes[cut - 1] <= most / inner) inner *= whole.sizes[--cut];
@@ -75,7 +76,7 @@ template <class F> inline result<void> for_each_part(const box& whole, std::uint
     return {};
 }
 
-/// `n` elements of `Size` bytes; both steps in bytes.
+/// Copies `n` elements of `Size` bytes; both steps are in bytes.
 template <std::size_t Size>
 inline void copy_run(const std::byte* in, std::uint64_t in_step, std::byte* out, std::uint64_t out_step,
                      std::uint64_t n) noexcept {
@@ -85,7 +86,7 @@ inline void copy_run(const std::byte* in, std::uint64_t in_step, std::byte* out,
 void copy_run(std::size_t size, const std::byte* in, std::uint64_t in_step, std::byte* out, std::uint64_t out_step,
               std::uint64_t n) noexcept;
 
-/// One dimension of a copy: how far source and destination move, in elements.
+/// One dimension of a copy: its size, and the strides of source and destination in elements.
 struct copy_axis {
     std::uint64_t size{};
     std::uint64_t in{};
@@ -95,17 +96,17 @@ struct copy_axis {
 /// Copies along `axes`, the last one innermost; `in` and `out` are the elements with all indices 0.
 void copy_axes(std::span<const copy_axis> axes, std::size_t size, const std::byte* in, std::byte* out) noexcept;
 
-/// The axes of a copy of `b` into row-major order, ordered by how far the source moves, the farthest first.
+/// The axes of a copy of `b` into row-major order, in the order of the dimensions.
 [[nodiscard]] std::array<copy_axis, 64> axes_of(const box& b) noexcept;
 
 /// Copies the elements of `b` from a storage in memory to `out`, in row-major order.
 void gather(const std::byte* storage, const box& b, std::size_t size, std::byte* out) noexcept;
 
 inline constexpr std::size_t staging_bytes = std::size_t{1} << 16;
-inline constexpr std::uint64_t worthwhile_gap = 1024; // in bytes: a read costs more than copying these
+inline constexpr std::uint64_t worthwhile_gap = 1024; // in bytes: smaller gaps are read, too, because a read costs more
 
-/// The same by positioned reads, for storages that are not in memory. Reads in the order of the storage, so that
-/// a transposed tensor costs no more than its bytes, through `staging`.
+/// The same by positioned reads into `staging`, for storages that are not in memory. Reads in the order of the storage,
+/// so that a transposed tensor is read once.
 result<void> gather(const storage_source& source, std::uint32_t storage, const box& b, std::size_t size, std::byte* out,
                     std::vector<std::byte>& staging);
 

@@ -2,8 +2,8 @@
 //
 // SPDX-License-Identifier: MIT
 // In:      a geometry that was checked against its storage, and the storages of the file.
-// Out:     dtype, shape, strides; bytes, typed views, copies, a digest; the parts of one that is no single array.
-// Refuses: a view that would show wrong numbers; the hint says what works instead.
+// Out:     dtype, shape, strides; bytes, typed views, copies, a digest; the parts of a tensor that is not one array.
+// Refuses: views that would show wrong numbers; the hint names a call that works.
 #pragma once
 
 #include <ckpt/core/result.hpp>
@@ -28,14 +28,14 @@ struct named_data;    // tensor/parts.hpp
 class storage_source; // tensor/storage.hpp
 struct tensor_access;
 
-/// What a view is made of: its first element (null where there are none), and a size and a stride for each dimension.
+/// The members of a view: its first element (null without elements), and a size and a stride for each dimension.
 struct view_parts {
     const std::byte* address{nullptr};
     const std::int64_t* shape{nullptr};
     const std::int64_t* strides{nullptr};
 };
 
-/// The parts of a view of `as` and `rank`, whose elements are aligned to `alignment` bytes.
+/// The members of a view as type `as` with `rank` dimensions, whose elements are aligned to `alignment` bytes.
 [[nodiscard]] result<view_parts> view_of(const tensor_data* handle, const storage_source* source, ckpt::dtype as,
                                          std::size_t rank, std::size_t alignment);
 
@@ -46,7 +46,7 @@ struct view_parts {
 /// CRC-32 of the values, each little-endian, in row-major order; of the stored bytes where several values share one.
 [[nodiscard]] result<std::uint32_t> digest_tensor(const tensor_data* handle, const storage_source* source);
 
-/// The one place that makes a typed pointer of bytes: null where they are not aligned.
+/// The only cast from bytes to a typed pointer; null where the bytes are not aligned.
 template <class T> [[nodiscard]] const T* typed_pointer(const std::byte* at) noexcept {
     if (reinterpret_cast<std::uintptr_t>(at) % alignof(T) != 0) return nullptr;
     return reinterpret_cast<const T*>(at);
@@ -57,73 +57,82 @@ template <class T> [[nodiscard]] const T* typed_pointer(const std::byte* at) noe
 class part_range;
 struct quantizer;
 
-/// A tensor of a checkpoint. A borrowed handle, cheap to copy: the checkpoint or state_dict must live on.
-/// Nothing of its values is read before they are asked for. An empty handle answers with zeros and errors.
+/// A tensor of a checkpoint. A borrowed handle, cheap to copy: it is valid as long as the checkpoint or state_dict that
+/// it came from. Values are read by the calls that return them, not before. An empty handle has the shape [], no
+/// elements, and fails every access with `no_data`.
 class tensor {
   public:
     tensor() noexcept = default;
 
     [[nodiscard]] explicit operator bool() const noexcept { return data_ != nullptr; }
 
+    /// The type of the elements.
     [[nodiscard]] ckpt::dtype dtype() const noexcept;
     [[nodiscard]] ckpt::layout layout() const noexcept;
+    /// The sizes, one for each dimension; valid as long as the checkpoint, as are the strides.
     [[nodiscard]] std::span<const std::int64_t> shape() const noexcept;
-    /// In elements.
+    /// The distances between neighbours in each dimension, in elements; never negative.
     [[nodiscard]] std::span<const std::int64_t> strides() const noexcept;
     [[nodiscard]] std::size_t rank() const noexcept;
-    /// Elements of the shape; of a nested or jagged tensor, those that are stored.
+    /// The number of elements of the shape; of a nested or jagged tensor, of those that are stored.
     [[nodiscard]] std::uint64_t numel() const noexcept;
-    /// Bytes of the elements, each counted once for every place that it has in the shape; of a tensor that consists of
-    /// parts, those of its parts.
+    /// The bytes of `numel()` elements, also where an expanded tensor stores fewer; of a tensor that consists of parts,
+    /// of all its parts.
     [[nodiscard]] std::uint64_t nbytes() const noexcept;
-    /// In elements.
+    /// The place of the first element in the storage, in elements.
     [[nodiscard]] std::uint64_t storage_offset() const noexcept;
     [[nodiscard]] bool requires_grad() const noexcept;
     /// Whether the values are the stored ones negated; copies resolve it.
     [[nodiscard]] bool is_neg() const noexcept;
     /// Whether the values are the stored ones conjugated; copies resolve it.
     [[nodiscard]] bool is_conj() const noexcept;
+    /// Whether the elements lie one after another, the last index fastest.
     [[nodiscard]] bool is_contiguous() const noexcept;
 
     /// Equal for tensors of one file that share their bytes (tied weights, views).
     [[nodiscard]] std::uint32_t storage_id() const noexcept;
     /// The storage's key in the archive ("0", "1", or an old file's address); empty where it has none.
     [[nodiscard]] std::string_view storage_key() const noexcept;
+    /// The size of the whole storage in bytes, which other tensors may share; 0 without a storage.
     [[nodiscard]] std::uint64_t storage_nbytes() const noexcept;
     /// Whether the values are gathered from other tensors when they are copied: there are no bytes to view.
     [[nodiscard]] bool is_gathered() const noexcept;
     /// The file that holds the storage, by its name in the folder; empty where the checkpoint is one file. Of a tensor
     /// that consists of parts, or is gathered from several files, the one with its first elements.
     [[nodiscard]] std::string_view file() const noexcept;
-    /// Where the first element lies in the file, after the header of its record was validated.
+    /// The offset of the first element in the file, after a check of its record's header. Fails with `no_data` for
+    /// bytes that a pickle has as text.
     [[nodiscard]] result<std::uint64_t> file_offset() const;
 
-    /// What a tensor consists of that is no single array, by name. Sparse: `indices` or `crow_indices`, `col_indices`
-    /// (`ccol_indices`, `row_indices`), and `values`. Nested: `buffer`, `sizes`, `strides`, `offsets`. Jagged:
-    /// `values`, `offsets`, `lengths`, `min_seqlen`, `max_seqlen`, those that there are. Wrapper: the tensors among its
-    /// attributes. Quantised per channel: `scales` and `zero_points`. Empty for others. Parts may have parts of their
-    /// own.
+    /// The tensors that this one consists of, by name, where it is not one array. Sparse: `indices` or `crow_indices`,
+    /// `col_indices` (`ccol_indices`, `row_indices`), and `values`. Nested: `buffer`, `sizes`, `strides`, `offsets`.
+    /// Jagged: `values`, `offsets`, `lengths`, `min_seqlen`, `max_seqlen`, those that there are. Wrapper: the tensors
+    /// among its attributes. Quantised per channel: `scales` and `zero_points`. Empty for others. Parts may have parts
+    /// of their own.
     [[nodiscard]] part_range parts() const noexcept;
     /// The part of this name; of a part of a part, the names joined by dots. Fails with `key_missing`.
     [[nodiscard]] result<tensor> part(std::string_view name) const;
-    /// How the integers of a quantised tensor stand for numbers; nothing for others.
+    /// The scale and zero point of a quantised tensor; nothing for others.
     [[nodiscard]] std::optional<ckpt::quantizer> quantizer() const;
     /// The dotted name of a tensor subclass ("torch.distributed.tensor.DTensor"); empty for plain tensors.
     [[nodiscard]] std::string_view class_name() const noexcept;
     /// How a distributed tensor is laid out over its processes ("Shard(0), Replicate() on cpu mesh [2, 2]"), or where a
-    /// shard lies in the whole ("offsets [0, 4]"); for people. Empty for others.
+    /// shard lies in the whole ("offsets [0, 4]"). Text for people, whose form may change. Empty for others.
     [[nodiscard]] std::string_view placement() const noexcept;
 
-    /// Why the tensor could not be built; null where it was. Every access to the values returns this error.
+    /// The error for a tensor that could not be built, which every access to its values returns; null for others. Valid
+    /// as long as the checkpoint.
     [[nodiscard]] const ckpt::error* refusal() const noexcept;
 
-    /// The bytes of the elements as stored, in the file's byte order.
-    /// Fails with `needs_copy` where they do not lie one after another, `lazy_bit` where they are not the values,
-    /// and `not_mapped` where they are not in memory.
+    /// The bytes of the elements as stored, in the file's byte order. Valid as long as the checkpoint. Fails with
+    /// `needs_copy` where they do not lie one after another, or are gathered; with `lazy_bit` where the values differ
+    /// from them, and with `not_mapped` where they are not in memory.
     [[nodiscard]] result<std::span<const std::byte>> bytes() const;
 
-    /// A view of the elements, without a copy. `T` is the tensor's own type, or the integer that a bool, quantised
-    /// or opaque element is stored as. Fails where the view would show wrong numbers; the hint says what works instead.
+    /// A view of the elements, without a copy, valid as long as the checkpoint. `T` is the tensor's own type, or the
+    /// integer in which a bool, quantised or opaque type is stored. Fails with `dtype_mismatch`, `rank_mismatch`,
+    /// `byte_order`, `lazy_bit`, `misaligned`, `not_mapped`, `needs_copy`, `packed`, `not_strided` or `no_data`; the
+    /// hint names a call that works.
     template <class T, std::size_t Rank> [[nodiscard]] result<tensor_view<T, Rank>> view() const {
         auto parts = detail::view_of(data_, source_, dtype_of<T>::value, Rank, alignof(T));
         if (!parts) return std::move(parts).error();
@@ -136,8 +145,9 @@ class tensor {
         return out;
     }
 
-    /// Copies the values in row-major order; `out` has `numel()` elements of the tensor's own type (or the integer it
-    /// is stored as; bools come out as 0 and 1). Strides, byte order, neg and conj bits are resolved.
+    /// Copies the values in row-major order; `out` has `numel()` elements of the tensor's own type, or of the integer
+    /// type in which it is stored (a bool becomes 0 or 1). Resolves strides, byte order, neg and conj bits. Fails with
+    /// `dtype_mismatch`, `size_mismatch`, `packed`, `not_strided`, `no_data`, or the error of a read.
     template <element T> [[nodiscard]] result<void> copy_to(std::span<T> out) const {
         return detail::copy_tensor(data_, source_, dtype_of<T>::value, true, writable(out), out.size());
     }
@@ -147,8 +157,9 @@ class tensor {
         return copy_to(std::span<T>{out});
     }
 
-    /// The same, converting as PyTorch's `.to()` does. Fails with `conversion` where an integer does not fit, and for
-    /// floating to integer, complex to real, real to complex. `out` then holds anything.
+    /// The same with a conversion to `T`, with the results of PyTorch's `.to()`. Fails with `conversion` where an
+    /// integer does not fit, and for floating to integer, complex to real, real to complex. The content of `out` is
+    /// then unspecified.
     template <element T> [[nodiscard]] result<void> copy_as(std::span<T> out) const {
         return detail::copy_tensor(data_, source_, dtype_of<T>::value, false, writable(out), out.size());
     }
@@ -158,8 +169,9 @@ class tensor {
         return copy_as(std::span<T>{out});
     }
 
-    /// CRC-32 of the values, little-endian, in row-major order. Needs a bounded buffer at most.
-    /// Fails with `output_limit` for more than 16 times the storage's bytes: an expanded tensor may claim any shape.
+    /// CRC-32 (as zlib's crc32) of the values, little-endian, in row-major order; of packed types, of the stored bytes.
+    /// Needs a bounded buffer. Fails with `output_limit` for values of more than 16 times the storage's bytes: an
+    /// expanded tensor may have any shape.
     [[nodiscard]] result<std::uint32_t> crc32() const { return detail::digest_tensor(data_, source_); }
 
   private:
@@ -177,7 +189,7 @@ class tensor {
     const detail::storage_source* source_{nullptr};
 };
 
-/// One part of a tensor.
+/// One part of a tensor. Borrows what the tensor borrows.
 struct named_part {
     std::string_view name{};
     ckpt::tensor tensor{};
@@ -225,19 +237,19 @@ class part_range {
     const detail::storage_source* source_{nullptr};
 };
 
-/// What quantised integers stand for. Borrows what the tensor borrows.
+/// How integers q of a quantised tensor are converted: (q - zero_point) * scale. Borrows what the tensor borrows.
 struct quantizer {
     qscheme scheme{};
     double scale{1};           ///< per tensor
     std::int64_t zero_point{}; ///< per tensor
     std::size_t axis{};        ///< per channel: the dimension that has a scale for each index
     tensor scales{};           ///< per channel: [shape[axis]]; empty otherwise
-    tensor zero_points{};      ///< likewise
+    tensor zero_points{};      ///< per channel: [shape[axis]]; empty otherwise
 };
 
 namespace detail {
 
-/// How the rest of the library makes tensors and looks into them.
+/// For the library: makes tensors, and gives access to their members.
 struct tensor_access {
     [[nodiscard]] static tensor make(const tensor_data* data, const storage_source* source) noexcept {
         return {data, source};
@@ -246,7 +258,7 @@ struct tensor_access {
     [[nodiscard]] static const storage_source* source(const tensor& t) noexcept { return t.source_; }
 };
 
-/// Of a tensor that holds several elements in one byte, where they are wanted one by one.
+/// The error for access to single elements of a type that has several in a byte.
 [[nodiscard]] error packed_error(ckpt::dtype type);
 
 } // namespace detail

@@ -1,7 +1,7 @@
 // ckpt/tensor/view.hpp: a typed, strided, read-only view.
 //
 // SPDX-License-Identifier: MIT
-// In:      elements that somebody else owns, checked when the view was made.
+// In:      elements of a checkpoint, checked when the view was made.
 // Out:     `w(row, column)`, shape, strides; a span where the elements lie one after another.
 // Refuses: bool and what is no element type, at compile time. Indices are not checked.
 #pragma once
@@ -17,7 +17,8 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
-/// Borrows the elements of a tensor: the checkpoint or state_dict that it came from must live on.
+/// A typed, strided, read-only view of a tensor's elements. It borrows them: it is valid as long as the checkpoint,
+/// state_dict or `tensor_copy` that it came from.
 template <class T, std::size_t Rank> struct tensor_view {
     static_assert(!std::same_as<T, bool>,
                   "ckpt: there is no view of bool, because a stored byte may be neither 0 nor 1: "
@@ -27,11 +28,11 @@ template <class T, std::size_t Rank> struct tensor_view {
                   "std::int8_t to std::uint64_t, ckpt::f16, ckpt::bf16, ckpt::f8_*, ckpt::c64 and their kin, "
                   "or specialise ckpt::dtype_of");
 
-    const T* data{nullptr};                   ///< the element with all indices 0; null where there are none
+    const T* data{nullptr};                   ///< the element whose indices are all 0; null without elements
     std::array<std::int64_t, Rank> shape{};   ///< sizes, as PyTorch prints them
     std::array<std::int64_t, Rank> strides{}; ///< in elements, never negative
 
-    /// The element at `index`, one number for each dimension, each in [0, shape[i]).
+    /// The element at `index`, one number for each dimension, each in [0, shape[i]); not checked.
     template <std::integral... Index>
         requires(sizeof...(Index) == Rank)
     [[nodiscard]] constexpr const T& operator()(Index... index) const noexcept {
@@ -72,7 +73,7 @@ template <class T, std::size_t Rank> struct tensor_view {
     }
 
   private:
-    // A product that stops growing where it would overflow: shapes with a zero in them may be as large as they like.
+    // a * b, or INT64_MAX where that overflows: a shape with a zero in it may have sizes whose product does.
     static constexpr std::int64_t at_most_all(std::int64_t a, std::int64_t b) noexcept {
         constexpr std::int64_t most = INT64_MAX;
         return a > most / b ? most : a * b;

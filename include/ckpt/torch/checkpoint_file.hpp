@@ -1,9 +1,9 @@
-// ckpt/torch/checkpoint_file.hpp: what is behind a checkpoint, whatever container it came in.
+// ckpt/torch/checkpoint_file.hpp: an open checkpoint of any container.
 //
 // SPDX-License-Identifier: MIT
-// In:      what a container's reader found out.
+// In:      the results of a container's reader.
 // Out:     the graph of the object, its storages, facts about the file; a full check on demand.
-// Refuses: nothing itself. Immutable once it is open, and never moved: its parts point at each other.
+// Refuses: nothing itself. Immutable once it is open, and never moved, because its members point to each other.
 #pragma once
 
 #include <ckpt/archive/record.hpp>
@@ -26,15 +26,15 @@ namespace ckpt::inline CKPT_DETAIL_ABI {
 
 namespace detail {
 
-/// What a file says of itself.
+/// Facts about a file: its container, its writer, its byte order.
 struct file_facts {
-    std::string_view container{}; // as checkpoint::container gives it
-    std::string_view writer{};    // a clause for people
+    std::string_view container{}; // what checkpoint::container returns
+    std::string_view writer{};    // text for people: "torch.save of torch 2.7 or later"
     byte_order order{byte_order::little};
     bool order_recorded{true};
     std::uint64_t file_bytes{};
-    std::vector<std::string> files{}; // what was opened of a folder; empty for a file by itself
-    std::uint64_t checkpoints{1};     // that lie one after another in the file
+    std::vector<std::string> files{}; // the files of a folder that were opened; empty for a single file
+    std::uint64_t checkpoints{1};     // number of checkpoints, one after another in the file
 };
 
 class checkpoint_file : public counted {
@@ -47,10 +47,10 @@ class checkpoint_file : public counted {
     [[nodiscard]] value metadata() const;
     /// The records of an archive; none for other containers.
     [[nodiscard]] virtual std::span<const record> records() const noexcept { return {}; }
-    /// Adds what a check of the container finds: headers, and where `checksums` is set, every payload.
+    /// Checks the container, and adds what it finds to `out`: headers, and with `checksums` every payload.
     virtual void check(bool checksums, verify_report& out) const = 0;
 
-    /// Notes, before the file is handed out, that it was chosen in a folder.
+    /// Notes the name of a file that was chosen in a folder; before a program can see the file.
     void found_as(std::string name) { facts_.files.assign(1, std::move(name)); }
 
   protected:

@@ -1,9 +1,9 @@
-// ckpt/torch/containers.hpp: builders of containers and bytes, as Python's pickles make them.
+// ckpt/torch/containers.hpp: the library's builders; of these, containers and bytes.
 //
 // SPDX-License-Identifier: MIT
-// In:      the arguments of a call; items that the machine attached stay where they are.
+// In:      the arguments of a call; items that the machine has added stay in the node's container.
 // Out:     dictionaries, sets, tuples, bytes, complex numbers.
-// Refuses: arguments of other types or counts (V2).
+// Refuses: arguments of other types or counts, with errc::bad_arguments.
 #pragma once
 
 #include <ckpt/pickle/graph.hpp>
@@ -18,10 +18,10 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-/// The shipped builders. Functions of a struct, so that the tables that name them stay short.
+/// The library's builders, as members of a struct, so that the tables of globals can name them shortly.
 struct builders {
-    // --- mappings: OrderedDict, defaultdict, Counter. Items that SETITEM(S) set are in the container of the node
-    // already; arguments come before them.
+    // --- mappings: OrderedDict, defaultdict, Counter. The container of the node has the items that SETITEM(S) set;
+    // items from arguments are inserted before them.
 
     /// OrderedDict(), or Python 2's OrderedDict([[key, value], ...]).
     static result<value> ordered_dict(call& c);
@@ -47,9 +47,9 @@ struct builders {
     static result<value> complex_number(call& c);
 
     // --- TorchScript
-    /// restore_type_tag(value, "Dict[str, int]"), build_intlist([...]) and its kin: the value itself.
+    /// restore_type_tag(value, "Dict[str, int]"), build_intlist([...]) and similar functions: the value itself.
     static result<value> typed_container(call& c);
-    /// build_tensor_from_id(3): a tensor that stands in model.json.
+    /// build_tensor_from_id(3): the tensor with this number in model.json.
     static result<value> numbered_tensor(call& c);
 
     // --- tensors: rebuild.hpp
@@ -80,7 +80,7 @@ struct builders {
     static result<value> numpy_frombuffer(call& c);
 
   private:
-    /// The node becomes a dictionary that keeps its class, its state and its items; `initial` comes before them.
+    /// Makes the node a dictionary with its class, state and items; the items of `initial` come first.
     static result<value> mapping(call& c, const value& initial, bool none_allowed);
 
     static result<value> set_of(call& c, node_kind kind_of_set);

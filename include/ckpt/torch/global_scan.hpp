@@ -1,4 +1,4 @@
-// ckpt/torch/global_scan.hpp: which globals a file asks for.
+// ckpt/torch/global_scan.hpp: the list of globals that a file names.
 //
 // SPDX-License-Identifier: MIT
 #pragma once
@@ -21,22 +21,22 @@ class global_scanner; // torch/scan.hpp
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
-/// One name that a file asks for.
+/// One global that a file names. Owns its texts.
 struct global_use {
-    std::string module{};           ///< as written
-    std::string name{};             ///< as written
-    std::string canonical_module{}; ///< in present spelling; equal to `module` for most
-    std::string canonical_name{};
-    std::uint64_t count{};   ///< how often it is named
-    std::uint64_t offset{};  ///< of the first GLOBAL, in the file
-    ckpt::verdict verdict{}; ///< of the policy that was asked about
-    std::string path{};      ///< where in the object, as text
+    std::string module{};           ///< as written in the file
+    std::string name{};             ///< as written in the file
+    std::string canonical_module{}; ///< in present spelling: "numpy._core" for "numpy.core"
+    std::string canonical_name{};   ///< in present spelling
+    std::uint64_t count{};          ///< the number of opcodes that name it
+    std::uint64_t offset{};         ///< of the first of these opcodes, in the file
+    ckpt::verdict verdict{};        ///< of the policy that was given to the scan
+    std::string path{};             ///< where in the object it is used first: "optimizer/state"; text for people
 };
 
-/// The names of one file, in the order in which they first occur.
+/// The globals of one file, in the order in which they first occur. Owns them.
 class global_scan {
   public:
-    /// Of a file that asks for no globals.
+    /// An empty list, for a file that names no globals.
     global_scan() noexcept = default;
 
     [[nodiscard]] auto begin() const noexcept { return uses_.begin(); }
@@ -44,7 +44,7 @@ class global_scan {
     [[nodiscard]] std::size_t size() const noexcept { return uses_.size(); }
     [[nodiscard]] bool empty() const noexcept { return uses_.empty(); }
     [[nodiscard]] const global_use& operator[](std::size_t i) const noexcept { return uses_[i]; }
-    /// The damage that ended the scan early; null where the whole pickle was read.
+    /// The error that ended the scan early; null where all pickles were read. Valid as long as this object.
     [[nodiscard]] const ckpt::error* stopped() const noexcept { return stopped_ ? &*stopped_ : nullptr; }
 
   private:

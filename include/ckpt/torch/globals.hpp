@@ -1,33 +1,34 @@
-// ckpt/torch/globals.hpp: the names that PyTorch's own pickles and numpy's use, and what they mean.
+// ckpt/torch/globals.hpp: tables of the globals in pickles of PyTorch and numpy.
 //
 // SPDX-License-Identifier: MIT
 // In:      `torch_globals`, `numpy_globals` and `nested_globals` as parts of a policy.
 // Out:     containers, bytes, sizes, parameters and tensors of every kind; numpy scalars and arrays.
-// Refuses: tensors that cannot be represented: the value is an error, the rest of the file opens.
+// Refuses: tensors that cannot be represented: the value is an error, and the other values can be read.
 //
-// The names are those of torch/_weights_only_unpickler.py (torch 1.13 to 2.15), and what older files hold.
+// The names are those of torch/_weights_only_unpickler.py (torch 1.13 to 2.15), and those of older files.
 #pragma once
 
 #include <ckpt/pickle/globals.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
-/// Tensors, parameters, storages, dtypes, and the containers that a state_dict is made of.
+/// A part of a policy: tensors, parameters, storages, dtypes, and the containers of a state_dict.
 struct torch_globals {
     static constexpr bool shipped = true;
     static constexpr bool patterns = false;
     static const global_entry entries[177];
 };
 
-/// Checkpoints in bytes, as pickle.dump writes the storages of tensors. The resolver reads them, with the policy of the
-/// file.
+/// A part of a policy: torch.storage._load_from_bytes, whose argument is a whole checkpoint. pickle.dump writes the
+/// storages of tensors like this. The resolver reads it with the policy of the file.
 struct nested_globals {
     static constexpr bool shipped = true;
     static constexpr bool patterns = false;
     static const global_entry entries[1];
 };
 
-/// numpy scalars and arrays of the dtypes that PyTorch has. Others, and dtypes themselves, are kept inert.
+/// A part of a policy: numpy scalars and arrays of dtypes that PyTorch has, too. Other ones, and numpy.dtype itself,
+/// are kept inert.
 struct numpy_globals {
     static constexpr bool shipped = true;
     static constexpr bool patterns = false;

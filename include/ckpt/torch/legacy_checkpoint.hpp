@@ -1,10 +1,10 @@
-// ckpt/torch/legacy_checkpoint.hpp: a stream of torch.save before torch 1.6, opened.
+// ckpt/torch/legacy_checkpoint.hpp: opens a stream of torch.save before torch 1.6.
 //
 // SPDX-License-Identifier: MIT
-// In:      a source, an allowlist, options; where several checkpoints lie one after another, which of them.
-// Out:     the graph, and storages that are mapped where they lie, aligned or not.
-// Refuses: rule L1, also of the checkpoints that were not asked for: what follows one is another complete one, or the
-//          file is refused. What machine and resolver refuse.
+// In:      a source, an allowlist, options; the index of one of several checkpoints in the file.
+// Out:     the graph, and storages that are mapped in place, aligned or not.
+// Refuses: what legacy_layout.hpp refuses, also of the other checkpoints in the file: bytes behind a checkpoint must be
+//          another complete one. What machine and resolver refuse.
 #pragma once
 
 #include <ckpt/core/limits.hpp>
@@ -35,11 +35,11 @@ class legacy_checkpoint final : public checkpoint_file {
         storages_.emplace(*from_, graph_.memory);
     }
 
-    /// Every header was compared with the object when the file was opened, and the format has no checksums.
+    /// Adds nothing: opening has compared every header with the object, and the format has no checksums.
     CKPT_DETAIL_DEF void check(bool, verify_report& out) const override;
 
   private:
-    /// By the functions that the object names.
+    /// The version of torch that wrote the file, by the globals that the object names.
     [[nodiscard]] static std::string_view writer_of(const detail::graph& g) noexcept;
 
     shared<source> from_;

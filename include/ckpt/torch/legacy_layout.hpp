@@ -1,16 +1,15 @@
 // ckpt/torch/legacy_layout.hpp: one checkpoint in the stream format of torch.save before torch 1.6.
 //
 // SPDX-License-Identifier: MIT
-// In:      a source, and where the checkpoint begins in it.
-// Out:     its object in a graph, the places of its storages, where it ends.
-// Refuses: rule L1: five pickles that are not what they should be; storages that the object names and the list of
-//          keys does not, or the reverse; a number of elements that is not the one that the object says; bytes that
-//          are not there.
+// In:      a source, and the offset of the checkpoint in it.
+// Out:     its object in a graph, the places of its storages, its end.
+// Refuses: rule L1 of docs/errors.md: five pickles of other content; a storage that only the object or only the list of
+//          keys names; a number of elements that differs from that in the object; storages past the end of the file.
 //
-// Form, without padding or lengths: the pickles of a magic number, of 1001, of {'little_endian': ..., ...}, of the
-// object, of the list of storage keys; then for each key in that order an int64, its number of elements, and the
-// elements. They are always little-endian. What an element is, only the object says: where it names one key with
-// several classes (a storage and a tensor on it), torch counts in elements of the first.
+// The format, without padding or lengths: the pickles of a magic number, of 1001, of {'little_endian': ..., ...}, of
+// the object, of the list of storage keys; then for each key in that order an int64, its number of elements, and the
+// elements. They are always little-endian. Only the object has their type: where it names one key with several classes
+// (a storage and a tensor on it), torch counts in elements of the first.
 //
 // Source: torch/serialization.py, _legacy_save and _legacy_load.
 #pragma once
@@ -56,7 +55,7 @@ inline constexpr std::string_view hint = "the file is damaged, or was cut and me
 
 } // namespace legacy
 
-/// Where the five pickles of a checkpoint begin, and where the last one ends.
+/// The offsets at which the five pickles of a checkpoint begin, and the last one ends.
 struct legacy_pickles {
     std::array<std::uint64_t, 6> at{};
 
@@ -82,7 +81,7 @@ struct legacy_layout {
                                                     const allowlist& allowed, const limits& budget, std::uint64_t base);
 
   private:
-    /// What the object says of a key where it names it first.
+    /// A key, with the number and type of elements in the first persistent id that names it.
     struct named {
         std::string_view key{};
         std::uint64_t numel{};
@@ -93,20 +92,20 @@ struct legacy_layout {
 
     [[nodiscard]] static bool is_what_it_should_be(const graph& g, std::size_t i, std::uint32_t root) noexcept;
 
-    /// The keys that the object names, sorted by text, each with what its first persistent id says.
+    /// The keys that the object names, sorted by text.
     [[nodiscard]] static plain_list<named> named_by(const graph& g);
 
-    /// Follows the raw section from `at` on.
+    /// Reads the section of storages, which begins at `at`.
     [[nodiscard]] result<void> place(const source& from, std::uint64_t base, std::uint64_t at, const graph& g,
                                      std::uint32_t list, std::span<named> ids);
     [[nodiscard]] static error cut(std::uint64_t base, std::uint64_t size, std::string_view key, std::uint64_t at,
                                    std::uint64_t wanted);
 };
 
-/// The storages of a stream by their keys, while the object is resolved.
+/// Finds the storages of a stream by key, while the object is resolved.
 class legacy_keys final : public storage_maker {
   public:
-    /// Both outlive this.
+    /// Both must outlive this object.
     legacy_keys(const legacy_layout& layout, stream_maker& places);
 
     [[nodiscard]] CKPT_DETAIL_DEF errc find(std::string_view key, std::uint32_t& storage) override;
@@ -134,10 +133,10 @@ class legacy_keys final : public storage_maker {
     std::uint32_t last_{0};
 };
 
-/// Storages of a stream that lies in bytes of a pickle.
+/// Makes the storages of a stream that is in bytes of a pickle.
 class nested_places final : public stream_maker {
   public:
-    /// `offset`: of the bytes in the file, or `no_offset` for transcoded ones.
+    /// `offset`: the place of the bytes in the file, or `no_offset` for transcoded ones.
     nested_places(storage_maker& outer, std::span<const std::byte> bytes, std::uint64_t offset) noexcept
         : outer_{outer}, bytes_{bytes}, offset_{offset} {}
     [[nodiscard]] CKPT_DETAIL_DEF std::uint32_t place(std::string_view, std::uint64_t offset,

@@ -1,11 +1,11 @@
 // ckpt/torch/nested.hpp: builders of nested tensors.
 //
 // SPDX-License-Identifier: MIT
-// In:      the arguments of torch._utils._rebuild_nested_tensor (a buffer, and what each tensor in it has for sizes),
-//          and of torch.nested._internal.nested_tensor._rebuild_njt (values, and where each row of the batch begins).
+// In:      the arguments of torch._utils._rebuild_nested_tensor (a buffer, and sizes, strides and offset of each tensor
+//          in it), and of torch.nested._internal.nested_tensor._rebuild_njt (values, and the offset of each row).
 // Out:     tensors of the layouts nested and jagged; a size that differs from row to row is -1.
-// Refuses: dtypes, dimensions and counts of parts that disagree. Sizes and offsets themselves are checked when they
-//          are used (tensor/indices.hpp).
+// Refuses: dtypes, dimensions and counts of parts that disagree. tensor/indices.hpp checks the values of sizes and
+//          offsets.
 #pragma once
 
 #include <ckpt/torch/rebuild.hpp>
@@ -21,10 +21,10 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 namespace rebuild {
 
-/// A strided part of a nested tensor.
+/// Reads a node that must be a plain strided tensor, as a part of a nested tensor.
 [[nodiscard]] result<void> read_part(call& c, std::uint32_t index, named_data& out);
 
-/// Gives `t` this shape, and strides of 0: there is no one array.
+/// Sets the shape of `t`, with strides of 0, because it is not one array. False where the budget is spent.
 [[nodiscard]] bool set_shape(call& c, tensor_data& t, std::span<const std::int64_t> shape);
 
 } // namespace rebuild

@@ -3,8 +3,8 @@
 // SPDX-License-Identifier: MIT
 // In:      `numpy_globals` as a part of a policy: scalar, _reconstruct and _frombuffer, in numpy 1's and 2's spelling.
 // Out:     numbers; arrays as tensors over the bytes of the pickle, in either byte order, in C or Fortran order.
-// Refuses: bytes that are not as many as shape and dtype need. Strings, structures, objects, dates and long doubles
-//          stay inert: they have no dtype of PyTorch's.
+// Refuses: another number of bytes than shape and dtype need. Strings, structures, objects, dates and long doubles are
+//          kept inert, because PyTorch has no dtype for them.
 //
 // Sources: numpy/_core/src/multiarray (arraydescr_reduce, array_setstate); seen with numpy 1.19 to 2.4.
 #pragma once
@@ -58,7 +58,7 @@ namespace numpy {
 /// A scalar of a simple dtype from its bytes.
 [[nodiscard]] result<value> make_scalar(call& c, const numpy_type& type, const std::byte* at);
 
-/// The bytes of an array, wherever they came from, as a tensor.
+/// An array from the nodes of its shape and its bytes, as a tensor.
 [[nodiscard]] result<value> make_array(call& c, const numpy_type& type, std::uint32_t shape, std::uint32_t data,
                                        bool fortran);
 

@@ -1,12 +1,11 @@
-// ckpt/torch/pickle_checkpoint.hpp: a file that is a plain pickle, opened.
+// ckpt/torch/pickle_checkpoint.hpp: opens a file that is a plain pickle.
 //
 // SPDX-License-Identifier: MIT
-// In:      a source, an allowlist, options; where several pickles lie one after another, which of them.
-// Out:     the graph; storages that all lie in the pickle: numpy arrays, and the checkpoints that pickle.dump of a
-//          tensor nests in bytes. Their bytes are in the pickle, so this is the one container that costs as much as
-//          they do.
-// Refuses: bytes behind the last pickle that are no pickle; what machine and resolver refuse. Persistent ids: there
-//          are none.
+// In:      a source, an allowlist, options; the index of one of several pickles in the file.
+// Out:     the graph; storages in bytes of the pickle: numpy arrays, and the checkpoints in bytes that pickle.dump of a
+//          tensor writes. Opening this container takes time in proportion to the values, because they are in the
+//          pickle.
+// Refuses: bytes behind the last pickle that are not a pickle; persistent ids; what machine and resolver refuse.
 #pragma once
 
 #include <ckpt/core/limits.hpp>
@@ -36,7 +35,7 @@ class pickle_checkpoint final : public checkpoint_file {
         storages_.emplace(*from_, graph_.memory);
     }
 
-    /// All of it was read when it was opened, and the format has no checksums.
+    /// Adds nothing: opening has read the whole file, and the format has no checksums.
     CKPT_DETAIL_DEF void check(bool, verify_report& out) const override;
 
   private:

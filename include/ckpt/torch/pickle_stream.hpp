@@ -2,10 +2,8 @@
 //
 // SPDX-License-Identifier: MIT
 // In:      a source, and where a pickle begins.
-// Out:     where it ends, found by stepping from opcode to opcode: arguments are skipped, so that a file is never
-//          read as a whole to find its parts; then its bytes, in memory of our own.
-// Refuses: unknown opcodes, a pickle that the file or limits.pickle_bytes end (P1, P3, P5), before anything is
-//          allocated.
+// Out:     where it ends, found by reading its opcodes and skipping their arguments; then its bytes, copied to memory.
+// Refuses: unknown opcodes, and a pickle that ends past the file or limits.pickle_bytes, before it allocates.
 #pragma once
 
 #include <ckpt/core/arena.hpp>
@@ -26,10 +24,10 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-/// A part of a source in memory, which moves forward with what is asked for.
+/// A buffer that holds the part of a source around the last offset that was read.
 class read_window {
   public:
-    /// `room`: bytes of one read, at least 64.
+    /// `room`: the size of a read in bytes, at least 64.
     read_window(const source& from, std::size_t room) : from_{from}, bytes_(room) {}
 
     /// The bytes at `offset`: `least` of them (64 at most) or more; fewer only where the source ends. Empty at its end,
@@ -45,11 +43,11 @@ class read_window {
     std::optional<error> failure_{};
 };
 
-/// Where the pickle that begins at `begin` ends, behind its STOP. It has at most `most` bytes.
+/// The offset behind the STOP of the pickle at `begin`. Fails with `limit` for more than `most` bytes.
 [[nodiscard]] result<std::uint64_t> pickle_end(read_window& from, const source& file, std::uint64_t begin,
                                                std::uint64_t most);
 
-/// The most bytes that pickles of one graph may have.
+/// The most bytes that a pickle may have.
 [[nodiscard]] inline std::uint64_t pickle_ceiling(const limits& budget) noexcept {
     return (std::min<std::uint64_t>)(budget.pickle_bytes, 0xFFFF'FFFFu);
 }
@@ -58,7 +56,7 @@ class read_window {
 [[nodiscard]] result<std::span<const std::byte>> read_owned(const source& from, std::uint64_t begin, std::uint64_t end,
                                                             arena& memory);
 
-/// The error for a checkpoint that was asked for by its number and is not there.
+/// The error for the checkpoint `index` of a file that has `held`.
 [[nodiscard]] error no_such_checkpoint(std::uint32_t index, std::uint64_t held);
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

@@ -1,9 +1,9 @@
-// ckpt/torch/policies.hpp: the three policies that ship.
+// ckpt/torch/policies.hpp: the library's three policies.
 //
 // SPDX-License-Identifier: MIT
 // In:      nothing.
 // Out:     `weights_policy`, `training_policy` (what `open` uses), `inspect_policy`.
-// Refuses: by policy, every name outside it, wherever it stands, called or not. Whatever the policy, nothing is run.
+// Refuses: every global outside the policy, called or not, with errc::global_not_allowed. No policy runs anything.
 #pragma once
 
 #include <ckpt/pickle/globals.hpp>
@@ -12,14 +12,15 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
-/// Tensors and the containers that hold them: what `torch.load(weights_only=True)` promises.
+/// Tensors and the containers of a state_dict: the globals of `torch.load(weights_only=True)`.
 using weights_policy = allow<torch_globals>;
 
-/// The default: weights, numpy scalars and arrays, and the records of the known frameworks as inert data. A user's own
-/// class is refused; the error prints the line that admits it.
+/// The default of `open`: weights, numpy scalars and arrays, and objects of common frameworks as inert data. A class of
+/// the user's own is refused; the error's hint is the line of code that allows it.
 using training_policy = allow<record_globals, numpy_globals, nested_globals, torch_globals>;
 
-/// Everything is admitted as inert data, names that can only be an attack too. For viewers and for the command line.
+/// Allows every global, and keeps those that no other policy knows as inert data, attacks included. For viewers:
+/// nothing is run.
 struct inspect_policy {
     static constexpr bool is_policy = true;
     static constexpr bool admits_attacks = true;

@@ -1,9 +1,9 @@
 // ckpt/torch/pt2_layout.hpp: the tensors of a PT2 archive, which torch.export.save writes since torch 2.8.
 //
 // SPDX-License-Identifier: MIT
-// In:      the records of the archive: a JSON text for the weights and one for the constants of each model.
-// Out:     each tensor's name, record and geometry; which records hold whole files of torch.save instead.
-// Refuses: JSON of another form. A tensor whose numbers cannot be right is told where it is built, and costs no other.
+// In:      the records of the archive: one JSON text for the weights and one for the constants of each model.
+// Out:     name, record and geometry of each tensor; which records are whole files of torch.save instead.
+// Refuses: JSON of another form. A tensor with impossible numbers becomes an error later, and does not affect others.
 //
 // Source: torch/_export/serde/schema.py (PayloadConfig, TensorMeta), torch/export/pt2_archive/_package.py. The numbers
 // of dtypes and layouts are those of the schema, not of C++.
@@ -31,13 +31,13 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-/// One entry of a configuration.
+/// One tensor or object of a configuration.
 struct pt2_entry {
     std::string_view name{};
     std::string_view path{}; // of its record, below the configuration's folder
-    bool pickled{false};     // the record is a file of torch.save, or a pickle
-    bool described{false};   // there is a tensor_meta
-    bool symbolic{false};    // a size is an expression
+    bool pickled{false};     // whether the record is a file of torch.save, or a pickle
+    bool described{false};   // whether it has a tensor_meta
+    bool symbolic{false};    // whether a size is an expression
     bool requires_grad{false};
     std::uint64_t dtype{0};
     std::uint64_t layout{0};
@@ -116,7 +116,7 @@ class pt2_config_reader {
     std::vector<std::int64_t> read_{}; // of the list that is being read
 };
 
-/// The configurations of an archive, in its order. `folder` is its top folder, with the slash.
+/// Reads the configurations of an archive, in the order of its directory. `folder`: its top folder, with the slash.
 [[nodiscard]] result<std::vector<pt2_config>> read_pt2(const source& from, const zip_archive& archive,
                                                        std::string_view folder, const limits& budget,
                                                        const inflater& inflate, arena& memory);

@@ -2,8 +2,8 @@
 //
 // SPDX-License-Identifier: MIT
 // In:      the arguments of torch._utils._rebuild_* (torch/_utils.py, torch/_tensor.py; torch 0.1 to 2.15).
-// Out:     tensors, each checked once against its storage (V1, S2).
-// Refuses: other counts or types of arguments (V2), geometry outside the storage.
+// Out:     tensors, each checked once against its storage.
+// Refuses: other counts or types of arguments, geometry outside the storage.
 #pragma once
 
 #include <ckpt/tensor/convert.hpp>
@@ -26,7 +26,7 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 namespace rebuild {
 
-/// A tuple or a list of non-negative or negative integers as an array in the arena; false where it is neither.
+/// Copies a tuple or a list of integers to an array in the arena; false for another node.
 [[nodiscard]] bool read_numbers(call& c, const node& n, const std::int64_t*& out, std::uint32_t& count);
 
 [[nodiscard]] inline bool read_flag(const node& n, bool& out) noexcept {
@@ -36,13 +36,13 @@ namespace rebuild {
     return true;
 }
 
-/// {'conj': True, 'neg': True}: written since torch 2.0 where a bit is set. Unknown names are refused: they would
-/// change what the bytes mean.
+/// Reads {'conj': True, 'neg': True}, which torch 2.0 and later write where a bit is set. False for other names, which
+/// could change the meaning of the bytes.
 [[nodiscard]] bool read_metadata(const graph& g, const node& n, tensor_data& t) noexcept;
 
 [[nodiscard]] error refuse_geometry(const call& c, errc code, const tensor_data& t, std::uint64_t bytes);
 
-/// What the plain forms share: arguments 0 to 3 are storage, offset, size, stride.
+/// Reads arguments 0 to 3 of all functions that rebuild plain tensors: storage, offset, size, stride.
 [[nodiscard]] CKPT_DETAIL_INLINE result<void> read_strided(call& c, std::span<const std::uint32_t> args,
                                                            tensor_data& t) {
     graph& g = call_access::graph(c);
@@ -66,7 +66,7 @@ namespace rebuild {
         return {};
     }
     t.storage = storage.a;
-    t.storage_offset = static_cast<std::uint64_t>(offset.integer); // a negative one is past every limit of the check
+    t.storage_offset = static_cast<std::uint64_t>(offset.integer); // a negative one fails in check_geometry
     const std::uint64_t bytes = g.storages->nbytes(storage.a);
     if (const errc code = check_geometry(t, bytes, call_access::rank_limit(c)); code != errc::none)
         return refuse_geometry(c, code, t, bytes);
@@ -76,14 +76,14 @@ namespace rebuild {
 
 [[nodiscard]] error unsupported(const call& c, std::string_view what);
 
-/// The tensor that a node is, or that a numpy array is read by; null for anything else.
+/// The tensor of a node that is a tensor or a numpy array; null for other nodes.
 [[nodiscard]] const tensor_data* tensor_of(const graph& g, std::uint32_t index) noexcept;
 
-/// A text that lives as long as the graph; nothing where a budget is spent, as the call then knows.
+/// Copies a text to memory of the graph; empty where the budget is spent (`call_access::over_limit`).
 [[nodiscard]] std::string_view keep_text(call& c, std::string_view text);
 
-/// Makes `t` with what hangs below it. Parts count as often as they are reached, so that walks below stay in
-/// proportion.
+/// Makes the tensor `t` with its parts. Charges the budget for all parts below, also for shared ones again, so that
+/// walks over parts stay in proportion to the file.
 [[nodiscard]] result<value> make_with_parts(call& c, tensor_data& t, tensor_extra extra,
                                             std::span<const named_data> parts);
 

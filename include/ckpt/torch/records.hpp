@@ -1,17 +1,17 @@
-// ckpt/torch/records.hpp: names of the known frameworks that are kept as inert records.
+// ckpt/torch/records.hpp: globals of common frameworks, whose objects are kept as inert data.
 //
 // SPDX-License-Identifier: MIT
 // In:      `record_globals` as a part of a policy.
-// Out:     nothing but leave to be there: name, arguments, state and items can be read as data.
-// Refuses: nothing; names that can only be an attack are refused before these patterns are looked at.
+// Out:     objects whose name, arguments, state and items can be read as data.
+// Refuses: nothing; names that can only be an attack are refused before these patterns are tried.
 #pragma once
 
 #include <ckpt/pickle/globals.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
-/// What training programs save beside weights: records of the standard library, numpy's types and random state, torch's
-/// own objects, and the classes of common frameworks.
+/// A part of a policy: what training programs save beside weights. Objects of the standard library, numpy's types and
+/// random state, objects of torch, classes of common frameworks; all of them inert.
 struct record_globals {
     static constexpr bool shipped = true;
     static constexpr bool patterns = true;

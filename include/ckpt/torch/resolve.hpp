@@ -1,12 +1,13 @@
-// ckpt/torch/resolve.hpp: gives every node of a parsed graph its meaning, once.
+// ckpt/torch/resolve.hpp: replaces persistent ids and calls of a parsed graph by their values.
 //
 // SPDX-License-Identifier: MIT
 // In:      a graph that the machine has filled; the storages of the container.
-// Out:     the same graph: persistent ids are storages, applications with a builder are what it made.
-// Refuses: nothing but a spent budget: where a builder refuses, its node becomes an error, and the rest is unharmed.
+// Out:     the same graph, with storages for persistent ids, and for applications with a builder what it made.
+// Refuses: nothing, but fails where a budget is spent. Where a builder fails, its node becomes the error, and others
+//          are not affected.
 //
-// Nodes are visited in the order of the pickle, in which arguments nearly always come before the call; where they do
-// not (state set later, containers filled later), an explicit stack visits them first. No recursion, no repetition.
+// Visits nodes once, in the order of the pickle, in which arguments usually come before the call. Where they do not
+// (state set later, containers filled later), it visits them first, with an explicit stack instead of recursion.
 #pragma once
 
 #include <ckpt/core/limits.hpp>
@@ -35,21 +36,21 @@ class resolver {
     [[nodiscard]] result<void> run();
 
   private:
-    // What is known of an application or a container while this runs; bits of `node::extra`.
+    // The progress of an application or a container, as bits of `node::extra`.
     enum progress : std::uint16_t { unseen = 0, open = 1, settled = 2, cyclic = 4, judged = 8, of_module = 16 };
 
     [[nodiscard]] std::uint16_t& mark(std::uint32_t index) noexcept { return graph_.nodes[index].extra; }
 
-    /// Gives every call and every persistent id of the pickle its meaning.
+    /// Resolves all calls and persistent ids of the pickle.
     [[nodiscard]] result<void> settle_all();
 
-    /// Takes `n` steps of work. False: the budget is gone, and the file does not open.
+    /// Charges `n` steps of work. False where the budget is spent; then the file does not open.
     [[nodiscard]] bool work(std::uint64_t n) noexcept {
         if (n > work_left_) return spend();
         work_left_ -= n;
         return true;
     }
-    /// Notes that a budget is gone.
+    /// Notes that a budget is spent. Returns false.
     [[nodiscard]] bool spend() noexcept;
     [[nodiscard]] error limit_error() const;
 
@@ -64,21 +65,22 @@ class resolver {
 
     void refuse(std::uint32_t index, error e, bool tensor);
 
-    // S1: a form that the container defines, and a storage that exists. S2: as many bytes as its record holds.
+    /// Replaces a persistent id by its storage: it must have a form that the container defines, name a storage that
+    /// exists, and have the number of bytes of its record.
     void resolve_persistent(std::uint32_t index);
-    /// The ids of other containers than torch.save's archives that name no storage by a tuple. False: it is such a
-    /// tuple.
+    /// Resolves persistent ids that are not the tuple of a storage, in other containers than archives of torch.save.
+    /// False for such a tuple.
     [[nodiscard]] bool resolve_other(std::uint32_t index);
-    /// The key of a tensor or of a storage, as decimal text.
+    /// Resolves the key of a tensor or storage, which is decimal text.
     void resolve_key(std::uint32_t index);
-    /// ('module', class, file, source) of a legacy file, and (class, file, source) of a tar: stands for the class, if
-    /// it is one without a builder, which nobody can subclass.
+    /// Resolves ('module', class, file, source) of a legacy file, or (class, file, source) of a tar, to the class.
+    /// False for a class with a builder, which is no module.
     [[nodiscard]] bool name_class(std::uint32_t index);
     void refuse_storage(std::uint32_t index, errc code, std::string seen);
 
-    /// Builds the application `root`, after everything that it is called with. False: a budget is spent.
+    /// Builds the application `root`, after all its arguments. False where a budget is spent.
     [[nodiscard]] CKPT_DETAIL_INLINE bool settle(std::uint32_t root) {
-        // The common case, without a stack: the arguments are done.
+        // The usual case: all arguments are built already, and no stack is needed.
         const global_entry* e = entry_of(graph_.nodes[root]);
         if (!builds(e)) { // called through a persistent id
             const node_kind called = graph_.nodes[graph_.nodes[root].link.b].kind;
@@ -100,7 +102,7 @@ class resolver {
         return e.kind != global_kind::mapping && graph_.nodes[index + 1].a != absent_node;
     }
 
-    /// Whether no argument, looked at one level deep, still waits for a builder.
+    /// Whether all arguments are built; checks only one level, and answers false where there may be more.
     [[nodiscard]] bool arguments_done(std::uint32_t index) const noexcept;
 
     struct frame {
@@ -108,31 +110,31 @@ class resolver {
         std::uint32_t next{}; // of its children
     };
 
-    /// What must be done before a node can be used as an argument.
+    /// The `i`th node that must be resolved before the node `index` is used as an argument.
     [[nodiscard]] std::uint32_t child(std::uint32_t index, std::uint32_t i, bool& more) const noexcept;
 
     [[nodiscard]] bool settle_slowly(std::uint32_t root);
 
-    /// `again` is open further down the stack. Every object between there and here that has a builder is made from
-    /// itself; plain containers and inert objects may be cyclic. False: the budget is spent.
+    /// Handles a cycle: `again` is lower in the stack. All objects above it that have a builder become errors
+    /// (`cyclic_arguments`); plain containers and inert objects may be cyclic. False where the budget is spent.
     [[nodiscard]] bool note_cycle(std::uint32_t again);
 
     [[nodiscard]] bool build(std::uint32_t index, const global_entry& e);
 
-    /// torch.storage._load_from_bytes(bytes): a whole legacy stream, read with the same allowlist and what is left of
-    /// the same budgets, at most two deep. False: the file does not open.
+    /// Resolves torch.storage._load_from_bytes(bytes): reads a whole legacy stream with the same allowlist and the rest
+    /// of the budgets, at most two levels deep. False where the file does not open.
     [[nodiscard]] bool load_nested(std::uint32_t index);
     [[nodiscard]] result<void> read_nested(std::span<const std::byte> bytes, std::uint64_t at);
 
-    /// Marks an object that stayed inert and has a state as a torch.nn.Module where the state is one's, or
-    /// TorchScript's. Objects may share a state, which is read once.
+    /// Marks an inert object with a state as a torch.nn.Module, where it has the state of one or of a TorchScript
+    /// module. A state that objects share is read once.
     void note_module(std::uint32_t object);
-    /// What torch.jit.save writes of a module: NEWOBJ of a class below __torch__, with its attributes.
+    /// Whether torch.jit.save wrote this object of a module: NEWOBJ of a class below __torch__, with its attributes.
     [[nodiscard]] bool is_script_object(const node& object, const node& state) const noexcept;
     [[nodiscard]] bool is_module_state(std::uint32_t state);
 
-    /// Dictionaries keep the last value of equal keys at the place of the first, sets the first of equal elements, as
-    /// Python's do. Notes the objects that have a state on the way.
+    /// Removes duplicate keys and elements as Python does: a dictionary keeps the last value at the place of the first
+    /// key, a set the first element. Also lists the objects with a state.
     [[nodiscard]] result<void> unique_keys();
 
     graph& graph_;
@@ -141,15 +143,15 @@ class resolver {
     const allowlist& allowed_;
     id_form form_;
     std::size_t first_pending_{graph_.resolved_pending};
-    std::size_t parsed_; // nodes that the machine made; builders add more, which need nothing
+    std::size_t parsed_; // nodes that the machine made; those that builders add are complete
     std::uint64_t made_left_;
     std::uint64_t work_left_;
     storage_class_memory last_class_{};
     plain_list<frame> stack_{};
     std::vector<std::uint32_t> objects_{}; // inert, with a state
-    std::optional<error> fatal_{};         // why the file does not open, where it is more than a spent budget
-    int depth_{0};                         // of checkpoints in bytes of checkpoints
-    bool in_file_{!graph_.transcoded};     // the pickle lies in the file as it is, not transcoded
+    std::optional<error> fatal_{};         // why the file does not open, unless a budget is spent
+    int depth_{0};                         // levels of checkpoints in bytes of checkpoints
+    bool in_file_{!graph_.transcoded};     // whether the file has the pickle uncompressed
     bool spent_{false};
 };
 

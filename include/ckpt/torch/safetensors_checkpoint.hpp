@@ -1,9 +1,10 @@
-// ckpt/torch/safetensors_checkpoint.hpp: a safetensors file, opened.
+// ckpt/torch/safetensors_checkpoint.hpp: opens a safetensors file.
 //
 // SPDX-License-Identifier: MIT
 // In:      a source, options.
-// Out:     the same graph that a pickle becomes: a dictionary of tensors, whose state is {"__metadata__": {...}}.
-// Refuses: what the header's reader refuses. A tensor of a type that PyTorch has not (F6) is an error at its key.
+// Out:     a graph as of a pickle: a dictionary of tensors, whose state is {"__metadata__": {...}}.
+// Refuses: what archive/safetensors.hpp refuses. A tensor of a type that PyTorch does not have (F6) is an error at its
+//          key.
 #pragma once
 
 #include <ckpt/archive/safetensors.hpp>
@@ -28,10 +29,10 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-/// The dtype of PyTorch's for a type of a header (bindings/python/py_src/safetensors/torch.py, _TYPES); nothing for F6.
+/// The dtype for a type of a safetensors header (bindings/python/py_src/safetensors/torch.py, _TYPES); nothing for F6.
 [[nodiscard]] std::optional<ckpt::dtype> dtype_of_safetensors(std::string_view name) noexcept;
 
-/// One storage for each tensor: the format shares none.
+/// The storages of a safetensors file, one for each tensor: tensors do not share bytes in this format.
 class safetensors_storages final : public storage_source {
   public:
     safetensors_storages(const source& from, std::span<const safetensors_entry> entries,
@@ -73,7 +74,7 @@ class safetensors_checkpoint final : public checkpoint_file {
     safetensors_checkpoint(shared<source> from, const limits& budget, const scratch& reuse)
         : checkpoint_file{budget, reuse.pool()}, from_{std::move(from)} {}
 
-    /// The header was checked in full when the file was opened, and the format has no checksums.
+    /// Adds nothing: opening has checked the whole header, and the format has no checksums.
     CKPT_DETAIL_DEF void check(bool, verify_report& out) const override;
 
   private:

@@ -1,10 +1,10 @@
-// ckpt/torch/scan.hpp: finds the globals that a file asks for, without building anything.
+// ckpt/torch/scan.hpp: lists the globals that a file names, without building values.
 //
 // SPDX-License-Identifier: MIT
 // In:      the pickle of an opened archive.
-// Out:     each name once, with its verdict, count, first place; also of pickles behind the first, and of those nested
-//          in the bytes that torch.storage._load_from_bytes would read.
-// Refuses: nothing: names that were seen before damage are kept, and the damage is told.
+// Out:     each global once, with its verdict, count and first place; also of further pickles, and of pickles in bytes
+//          that torch.storage._load_from_bytes would read.
+// Refuses: nothing: damage ends the scan, and is returned with the globals before it.
 #pragma once
 
 #include <ckpt/core/limits.hpp>
@@ -31,20 +31,20 @@ namespace ckpt::inline CKPT_DETAIL_ABI {
 
 namespace detail {
 
-/// Scans one region of pickles, and what is nested in it.
+/// Scans pickles, and the checkpoints in their bytes.
 class global_scanner {
   public:
     global_scanner(const allowlist& judge, const limits& budget)
         : judge_{judge}, everything_{allowlist_of<inspect_policy>()}, limits_{budget} {}
 
-    /// One pickle, then whatever follows it that still reads as pickles. The first one's damage is returned.
-    /// `in_file`: the file holds these bytes as they are, and not compressed.
+    /// Scans one pickle, and more that follow it in `bytes`. Returns the damage of the first one. `in_file`: whether
+    /// the file has these bytes uncompressed.
     std::optional<error> scan(std::span<const std::byte> bytes, std::uint64_t base, std::string_view record,
                               bool in_file = true) {
         return scan_region({bytes, base, in_file}, record, 0);
     }
 
-    /// The names of everything scanned so far; `damage` is what ended the scan early.
+    /// The globals of all that was scanned; `damage`: the error that ended the scan early.
     [[nodiscard]] global_scan finish(std::optional<error> damage);
 
   private:
@@ -60,7 +60,7 @@ class global_scanner {
 
     std::optional<error> scan_region(const region& from, std::string_view record, int depth);
 
-    /// Paths are worth their cost for the first thousands of globals of a real file, and of no other.
+    /// Notes the path of a global, for the first thousands of a file; a limit on steps and bytes bounds the cost.
     void note_path(const machine& reader, std::vector<std::string>& paths);
 
     /// Calls `visit` with the positions of each name, in order.
@@ -80,7 +80,7 @@ class global_scanner {
     /// One use for each name of a graph, in the order in which they first occur.
     void collect(const graph& g, const region& from, std::vector<std::string>& paths);
 
-    /// Bytes that are the argument of torch.storage._load_from_bytes hold a whole checkpoint. Each is scanned once.
+    /// Scans the checkpoints in arguments of torch.storage._load_from_bytes, each once.
     void scan_nested(const graph& g, const region& from, std::string_view record, int depth);
     void scan_encoded(std::string_view from, std::uint64_t called_at, std::string_view record, int depth);
 
@@ -93,7 +93,7 @@ class global_scanner {
     std::vector<global_use> seen_{};
 };
 
-/// Scans a file of pickles one after another; `legacy`: with the storages of checkpoints between them.
+/// Scans a file of several pickles; `legacy`: with the storages of checkpoints between them.
 [[nodiscard]] result<global_scan> scan_stream(const source& from, bool legacy, const allowlist& judge,
                                               const limits& budget);
 

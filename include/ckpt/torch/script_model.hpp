@@ -2,8 +2,8 @@
 //
 // SPDX-License-Identifier: MIT
 // In:      the JSON text (a protobuf in its JSON form, so that numbers of 64 bits are strings).
-// Out:     modules with what they hold, and tensors by number.
-// Refuses: JSON of another form. Numbers that no tensor can have are told where the tensor is built.
+// Out:     modules with their parameters, buffers and attributes; tensors by number.
+// Refuses: JSON of another form. A tensor with impossible numbers becomes an error later.
 //
 // Source: caffe2/proto/torch.proto and torch/csrc/jit/export.cpp of torch 1.2; files of torch 1.0, 1.1 and 1.2.
 #pragma once
@@ -84,11 +84,11 @@ class script_model_reader {
         return json_.fault().empty();
     }
 
-    /// The main module and those below it, with a stack of the open ones.
+    /// Reads the main module and all submodules, with a stack of the open ones.
     [[nodiscard]] bool read_modules();
     [[nodiscard]] bool read_member(script_member& m, bool attribute);
     [[nodiscard]] bool tensor(script_tensor& t);
-    /// "3" or 3; a negative one becomes one that is past everything.
+    /// Reads "3" or 3. A negative number becomes one above 2^63, which later checks refuse.
     [[nodiscard]] bool number(std::uint64_t& out);
     [[nodiscard]] bool numbers(const std::int64_t*& out, std::uint32_t& count);
 

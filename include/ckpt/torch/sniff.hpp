@@ -1,9 +1,9 @@
-// ckpt/torch/sniff.hpp: which container a file is, by its first bytes, and what it is if it is none.
+// ckpt/torch/sniff.hpp: tells the container of a file by its first bytes, and names files of other formats.
 //
 // SPDX-License-Identifier: MIT
 // In:      the first bytes of a file, and its size.
-// Out:     the container; for what is none, an error that names what the bytes look like, and what to do.
-// Refuses: nothing itself: what begins as a container may still be damaged.
+// Out:     the container; for other files an error that names their format, and what to do.
+// Refuses: nothing itself: a file that begins like a container may still be damaged.
 #pragma once
 
 #include <ckpt/archive/safetensors.hpp>
@@ -45,7 +45,7 @@ inline constexpr std::string_view lua_torch =
 inline constexpr std::string_view save_again =
     "load it with the program that wrote it, and save it again with torch.save";
 
-// First match wins. Each is of its format's specification or of files that its own program wrote.
+// The first match counts. Each is from the specification of its format, or from files that its program wrote.
 inline constexpr signature signatures[]{
     {0, "version https://git-lfs", errc::not_a_checkpoint, "a Git LFS pointer, not the file itself",
      "fetch the object with: git lfs pull"},
@@ -124,42 +124,43 @@ class head_reader {
         return !rest_.empty() && static_cast<unsigned char>(rest_.front()) == byte;
     }
     [[nodiscard]] bool varint(std::uint64_t& out) noexcept;
-    /// A field of that tag that holds text, or another message: `length` bytes follow.
+    /// Reads the tag and the length of a field that is text or another message: `length` bytes follow.
     [[nodiscard]] bool field(unsigned char tag, std::uint64_t& length) noexcept {
         return take(tag) && varint(length) && length > 0;
     }
-    /// `length` printable bytes, or as many of them as there are.
+    /// Reads `length` printable bytes, or as many as are left.
     [[nodiscard]] bool text(std::uint64_t length) noexcept;
 
   private:
     std::string_view rest_;
 };
 
-/// What a protobuf is that begins with a version, as models do; empty for others.
+/// The format of a protobuf that begins with a version number, as those of models do; empty for other bytes.
 [[nodiscard]] std::string_view versioned_protobuf(std::string_view text) noexcept;
 
-/// MindSpore's Checkpoint: value, tag, tensor with its dimensions and the name of its type.
+/// Whether this is MindSpore's protobuf Checkpoint: value, tag, tensor with its dimensions and the name of its type.
 [[nodiscard]] bool looks_like_mindspore(std::string_view text) noexcept;
 
-/// A map from text in MessagePack, as flax.serialization writes it. No pickle: the smallest map is not empty.
+/// Whether this is a MessagePack map with text as keys, as flax.serialization writes it. Not for the empty map, whose
+/// byte may begin a pickle.
 [[nodiscard]] bool looks_like_flax(std::string_view text) noexcept;
 
-/// zlib's header: the method, the window and a check of both.
+/// Whether this begins with zlib's header: the method, the window and a check of both (RFC 1950).
 [[nodiscard]] constexpr bool looks_like_zlib(std::string_view text) noexcept {
     return text.size() > 2 && text[0] == '\x78' && (0x7800u + static_cast<unsigned char>(text[1])) % 31 == 0 &&
            (static_cast<unsigned char>(text[1]) & 0x20) == 0;
 }
 
-/// A pickle with arrays of raw bytes between its opcodes.
+/// Whether this is a file of joblib: a pickle with raw arrays between its opcodes.
 [[nodiscard]] inline bool looks_like_joblib(std::string_view text) noexcept {
     return !text.empty() && text[0] == '\x80' && text.find("joblib.numpy_pickle") != std::string_view::npos;
 }
 
-/// Plain text: no control characters but line ends and tabs.
+/// Whether this is plain text: no control characters but line ends and tabs.
 [[nodiscard]] bool looks_like_text(std::string_view text) noexcept;
 
-/// Whether the bytes begin as a pickle: PROTO of 2 to 5 and an opcode, or opcodes that lead from one to the next, with
-/// one that stores into the memo among them (protocols 0 and 1 store after every object but the smallest).
+/// Whether the bytes begin like a pickle: with PROTO of 2 to 5 and an opcode, or with a sequence of opcodes, one of
+/// which stores into the memo (protocols 0 and 1 store every object except the smallest).
 [[nodiscard]] bool looks_like_pickle(std::string_view text) noexcept;
 
 [[nodiscard]] inline bool all_zero(std::string_view text) noexcept {
@@ -171,10 +172,10 @@ class head_reader {
 
 } // namespace sniffing
 
-/// What a file is, by its first bytes.
+/// The container of a file; `none`: no known one.
 enum class container_kind : std::uint8_t { zip, legacy, tar, pickle, safetensors, none };
 
-/// The one place that decides it. A plain pickle begins as many things could, so it comes last.
+/// Tells the container by the first bytes. Tries a plain pickle last, because many files may begin like one.
 [[nodiscard]] result<container_kind> container_of(const source& from);
 
 /// The error for bytes that are no container.

@@ -5,8 +5,8 @@
 //          _rebuild_sparse_csr_tensor (torch 1.8 to 1.13), and of the classes themselves (torch 0.1 to 0.4).
 // Out:     tensors of the layouts sparse_coo, sparse_csr, sparse_csc, sparse_bsr and sparse_bsc; indices and values
 //          are parts.
-// Refuses: rule V3, as far as it can be told without reading values: dtypes, dimensions, counts, blocks that do not
-//          divide the shape. The indices themselves are checked when they are used (tensor/indices.hpp).
+// Refuses: dtypes, dimensions and counts of parts that disagree, blocks that do not divide the shape. Reads no values:
+//          tensor/indices.hpp checks the indices.
 //
 // Sources: torch/_utils.py, aten/src/ATen/native/sparse/ValidateCompressedIndicesCommon.h, SparseTensor.cpp; layouts by
 // number: c10/core/Layout.h.
@@ -24,24 +24,25 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 namespace rebuild {
 
-/// A layout as torch.serialization._get_layout('torch.sparse_coo') or as its number in C++; `strided` for any other.
+/// Reads a layout, which is the call torch.serialization._get_layout('torch.sparse_coo') or its number in C++.
+/// `strided` for other nodes.
 [[nodiscard]] layout read_sparse_layout(const graph& g, std::uint32_t index);
 
 [[nodiscard]] inline bool is_index_type(ckpt::dtype type) noexcept {
     return type == ckpt::dtype::int64 || type == ckpt::dtype::int32;
 }
 
-/// What is wrong with the parts of a COO tensor of the shape of `t`; nothing where they agree.
+/// What is wrong with the parts of a COO tensor with the shape of `t`; empty where they agree.
 [[nodiscard]] std::string coo_fault(const tensor_data& t, const tensor_data& indices, const tensor_data& values);
 
-/// The same of a compressed layout: batch dimensions, then rows and columns, then dense ones.
+/// The same for a compressed layout: the shape has batch dimensions, then rows and columns, then dense dimensions.
 [[nodiscard]] std::string compressed_fault(const tensor_data& t, const tensor_data& compressed,
                                            const tensor_data& plain, const tensor_data& values);
 
-/// The shape of a tensor whose elements are none of its own: strides as if it were dense.
+/// Reads the shape of a tensor without elements of its own, and sets the strides of a dense one.
 [[nodiscard]] result<void> read_shape(call& c, std::uint32_t size, tensor_data& t);
 
-/// A sparse tensor of `kind`; `indices` and `plain` are one for COO.
+/// Makes a sparse tensor of `kind`. For COO `indices` and `plain` are the same node.
 [[nodiscard]] result<value> make_sparse(call& c, layout kind, std::uint32_t size, std::uint32_t indices,
                                         std::uint32_t plain, std::uint32_t values, bool requires_grad, bool coalesced);
 

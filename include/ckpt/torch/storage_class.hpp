@@ -1,9 +1,9 @@
-// ckpt/torch/storage_class.hpp: what a storage class says of its bytes, and what a persistent id says.
+// ckpt/torch/storage_class.hpp: reads storage classes and persistent ids.
 //
 // SPDX-License-Identifier: MIT
 // In:      the class of a storage, as a global; the argument of a persistent id, as a tuple or as protocol 0's text.
 // Out:     a dtype, or "bytes"; the key and the number of elements.
-// Refuses: a persistent id of any other form (S1).
+// Refuses: persistent ids of another form.
 //
 // Sources: torch/serialization.py (persistent_id), torch/storage.py, c10/core/ScalarType.h; the classes that exist
 // only in C++ (Float8_e5m2Storage and others) are written by torch.jit.save.
@@ -77,17 +77,17 @@ inline constexpr std::uint16_t untyped = 0xFFFF; // a storage that counts bytes
     return false;
 }
 
-/// Which persistent ids a container defines.
+/// The forms of persistent ids, by container.
 enum class id_form : std::uint8_t {
     zip,     // ('storage', class, key, location, numel)
-    script,  // the same, in torch 1.3 with None behind it
-    legacy,  // the same with the place of a view behind it, and ('module', class, file, source)
+    script,  // the same; in torch 1.3 with one more element, None
+    legacy,  // the same, with the place of a view as one more element, and ('module', class, file, source)
     tar,     // the decimal key of a tensor or of a storage, and (class, file, source)
     package, // as zip, with a number as the key; and ('reduce_package', id, function, arguments)
     none,    // a plain pickle has none
 };
 
-/// What a persistent id names.
+/// The content of a persistent id.
 struct storage_id {
     std::string_view key{};
     std::uint16_t type{untyped};
@@ -100,7 +100,8 @@ struct storage_id {
     char digits[20]{}; // of a key that is a number
 };
 
-/// Bytes of `numel` elements of a storage class. Packed classes count bytes (torch.QUInt4x2Storage and its kin).
+/// The bytes of `id.numel` elements; false where the number overflows. Packed classes (torch.QUInt4x2Storage) count
+/// bytes.
 [[nodiscard]] inline bool storage_bytes(const storage_id& id, std::uint64_t& out) noexcept {
     if (id.type == untyped) {
         out = id.numel;
@@ -109,27 +110,27 @@ struct storage_id {
     return checked_mul(id.numel, itemsize(static_cast<dtype>(id.type)), out);
 }
 
-/// The class that was read last: neighbours in a file are usually of one class.
+/// The class that was read last. Neighbours in a file usually have the same class.
 struct storage_class_memory {
     std::uint32_t occurrence{0xFFFF'FFFFu};
     std::uint16_t type{untyped};
 };
 
-/// A key that torch.package wrote: a number that is not negative, as the text by which its record is named.
+/// The text of a key of torch.package, which is a non-negative number and names the record; empty for other nodes.
 [[nodiscard]] std::string_view package_key(const node& key, storage_id& into) noexcept;
 
-/// torch.package's ('reduce_package', id, function, arguments): an object that packs itself; not a storage.
+/// Whether this is ('reduce_package', id, function, arguments) of torch.package: an object with its own pack function.
 [[nodiscard]] bool is_reduced(const graph& g, const node& persistent) noexcept;
 
-/// None, or (view_key, offset, numel) of a legacy file.
+/// Reads None, or (view_key, offset, numel) of a legacy file.
 [[nodiscard]] bool read_view(const graph& g, const node& n, storage_id& out) noexcept;
 
-/// ('storage', StorageClass, key, location, numel) of a zip archive, and with view metadata behind it of a legacy file;
-/// the class is a global, the rest literals. TorchScript of torch 1.3 has None in the place of that metadata.
+/// Reads ('storage', StorageClass, key, location, numel) of a zip archive, or of a legacy file, which has the place of
+/// a view as one more element. The class is a global, the others are literals. TorchScript of torch 1.3 has None there.
 [[nodiscard]] bool read_storage_tuple(const graph& g, std::uint32_t argument, id_form form, storage_id& out,
                                       storage_class_memory& last) noexcept;
 
-/// The same as protocol 0 writes it, the `repr` of the tuple:
+/// The same in protocol 0, which writes the `repr` of the tuple:
 /// ('storage', <class 'torch.FloatStorage'>, '0', 'cpu', 12) or ('storage', <class 'torch.FloatStorage'>, '0', 'cpu',
 /// 12, None)
 [[nodiscard]] bool read_storage_text(std::string_view text, id_form form, storage_id& out) noexcept;

@@ -1,11 +1,10 @@
-// ckpt/torch/storage_table.hpp: the storages of one file.
+// ckpt/torch/storage_table.hpp: the storages of a zip archive.
 //
 // SPDX-License-Identifier: MIT
-// In:      keys met while resolving; records of the archive, or of archives inside it; bytes that lie in a pickle
-//          itself.
-// Out:     a number for each storage, and their bytes afterwards: mapped, by positioned reads, or inflated.
-// Refuses: a storage whose record is compressed where there is no inflater, or whose local header disagrees with the
-//          directory, each time its bytes are asked for: nothing is remembered, so nothing can be raced.
+// In:      keys from the resolver; records of the archive, or of archives inside it; bytes of the pickle itself.
+// Out:     a number for each storage; later its bytes, mapped, by positioned reads, or inflated.
+// Refuses: a storage whose record is compressed, without an inflater, or whose local header disagrees with the
+//          directory. It checks again at each access and caches nothing, so that threads may share it.
 #pragma once
 
 #include <ckpt/archive/inflater.hpp>
@@ -25,22 +24,22 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-/// Where the storages of one pickle are: the record of a key has the name `before` + key + `after`.
+/// The place of the storages of one pickle. The record of a key is named `before` + key + `after`: "archive/data/0".
 struct storage_folder {
     const source* from{nullptr};
     const zip_archive* archive{nullptr};
     std::string_view before{}; ///< "archive/data/"
     std::string_view after{};  ///< ".storage" in torch.package
     byte_order order{byte_order::little};
-    bool in_file{true}; ///< false: the archive was compressed inside another, and its bytes have no place in the file
+    bool in_file{true}; ///< false where the archive is compressed in another one
 };
 
 class storage_table final : public storage_source, public storage_maker {
   public:
-    /// Both outlive the table, and so does what folders point to.
+    /// Both must outlive the table, and so must all that folders point to.
     storage_table(const inflater& inflate, arena& memory) : inflate_{inflate}, memory_{memory} {}
 
-    /// Looks for the keys that come in this folder from now on.
+    /// Looks for keys in this folder from now on.
     void enter(const storage_folder& folder);
 
     // storage_maker, while resolving
@@ -87,7 +86,7 @@ class storage_table final : public storage_source, public storage_maker {
                (in.after.empty() || r.name.ends_with(in.after));
     }
     [[nodiscard]] result<std::uint64_t> place(const entry& e) const;
-    /// A part of a compressed record costs as much as all of it.
+    /// Inflates the whole record to read a part of it.
     [[nodiscard]] result<void> read_compressed(const entry& e, std::uint64_t at, std::uint64_t offset,
                                                std::span<std::byte> out) const;
 
@@ -96,7 +95,7 @@ class storage_table final : public storage_source, public storage_maker {
     plain_list<storage_folder> folders_{};
     std::vector<known_archive> archives_{};
     std::size_t archive_{0}; // of the last folder
-    std::string name_{};     // of a record, made anew for each key that is looked up
+    std::string name_{};     // buffer for the name of the record of a key
     std::size_t next_{0};
     chunked_array<entry> entries_{};
 };

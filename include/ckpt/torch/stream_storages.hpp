@@ -1,4 +1,4 @@
-// ckpt/torch/stream_storages.hpp: the storages of a file that is no archive.
+// ckpt/torch/stream_storages.hpp: storages of a file that is not an archive.
 //
 // SPDX-License-Identifier: MIT
 // In:      ranges of the source, which its reader has checked; bytes that lie in a pickle.
@@ -19,17 +19,17 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-/// Makes storages of ranges of a stream, wherever the stream lies.
+/// Makes storages from ranges of a stream, which is a file or bytes of a pickle.
 class stream_maker : public storage_maker {
   public:
-    /// The range lies inside the stream, and the key lives as long as the graph.
+    /// Makes a storage. The range must lie in the stream, and the key must live as long as the graph.
     [[nodiscard]] virtual std::uint32_t place(std::string_view key, std::uint64_t offset, std::uint64_t nbytes) = 0;
     [[nodiscard]] errc find(std::string_view, std::uint32_t&) final { return errc::record_missing; }
 };
 
 class stream_storages final : public storage_source, public stream_maker {
   public:
-    /// Both outlive the storages.
+    /// Both must outlive the storages.
     stream_storages(const source& from, arena& memory) noexcept : from_{from}, memory_{memory} {}
 
     // storage_maker, while resolving
@@ -56,7 +56,7 @@ class stream_storages final : public storage_source, public stream_maker {
         std::string_view key{};
         const std::byte* memory{nullptr}; // null: in the file
         std::uint64_t nbytes{0};
-        std::uint64_t offset{no_offset}; // in the source where it is in the file; else of the whole file, or none
+        std::uint64_t offset{no_offset}; // in the source; for bytes in memory in the whole file, or none
         byte_order order{byte_order::little};
     };
 

@@ -1,10 +1,11 @@
-// ckpt/torch/tar_checkpoint.hpp: a checkpoint of torch 0.1 (before 0.1.10), which is a tar archive, opened.
+// ckpt/torch/tar_checkpoint.hpp: opens a checkpoint of torch 0.1 (before 0.1.10), a tar archive.
 //
 // SPDX-License-Identifier: MIT
 // In:      a source, an allowlist, options.
-// Out:     the graph; storages that are mapped where they lie in the archive.
-// Refuses: rule T1: members that are missing, cut or no regular files; records that disagree with their counts or
-//          with each other, keys that occur twice, bytes behind the last record. What machine and resolver refuse.
+// Out:     the graph; storages that are mapped in place.
+// Refuses: members that are missing, truncated or not regular files; records that disagree with their counts or each
+//          other, duplicate keys, bytes behind the last record (rule T1 of docs/errors.md). What machine and resolver
+//          refuse.
 //
 // Four members. `sys_info`: a pickle. `storages`: the pickle of a count; for each a pickle (key, location, class), an
 // int64, its number of elements, and the elements; the pickle of a list of views (key, key of the whole, offset,
@@ -45,13 +46,13 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-/// What keys name: a node each. The persistent ids of the object ask for them.
+/// The tensors and storages by key, as nodes, for the persistent ids of the object.
 class tar_objects final : public storage_maker {
   public:
     explicit tar_objects(storage_maker& storages) noexcept : storages_{storages} {}
 
     void name(std::int64_t key, const node& what) { known_.push_back({key, what}); }
-    /// Before anything is looked up. The key that occurs twice, if one does.
+    /// Sorts the keys; to be called before `find`. Returns a duplicate key, if there is one.
     [[nodiscard]] std::optional<std::int64_t> sort();
     [[nodiscard]] const node* find(std::int64_t key) const noexcept;
 
@@ -70,7 +71,7 @@ class tar_objects final : public storage_maker {
     plain_list<entry> known_{};
 };
 
-/// Who is shown every pickle of a checkpoint's archive: a scan for globals, which opening does not need.
+/// A function that is called with every pickle of the archive, for scans for globals.
 struct pickle_observer {
     void* context{nullptr};
     void (*see)(void* context, std::span<const std::byte> pickle, std::uint64_t base, std::string_view record){nullptr};
@@ -85,7 +86,7 @@ class part_reader {
     [[nodiscard]] std::uint64_t at() const noexcept { return at_; }
     [[nodiscard]] std::uint64_t left() const noexcept { return entry_.offset + entry_.size - at_; }
     [[nodiscard]] error invalid(std::string detail) const;
-    /// The next pickle's value; `whole`: it ends with the member.
+    /// Reads the next pickle, and returns its value. `whole`: it must end where the member ends.
     [[nodiscard]] result<std::uint32_t> pickle(bool whole = false);
     [[nodiscard]] result<std::uint64_t> count();
     [[nodiscard]] result<std::int64_t> number();
@@ -106,7 +107,7 @@ class tar_checkpoint final : public checkpoint_file {
   public:
     static constexpr std::string_view members[]{"sys_info", "storages", "tensors", "pickle"};
 
-    /// Whether an archive has what makes it a checkpoint of torch 0.1; some of it may be missing.
+    /// Whether an archive is a checkpoint of torch 0.1; some of its members may be missing.
     [[nodiscard]] static bool is_one(const tar_archive& archive) noexcept {
         return archive.find("storages") != nullptr || archive.find("tensors") != nullptr;
     }
@@ -115,8 +116,7 @@ class tar_checkpoint final : public checkpoint_file {
                                                               const allowlist& allowed, const limits& budget,
                                                               const scratch& reuse);
 
-    /// The globals that the pickles of all members name. Fails nowhere: what is damaged is told, and the rest is
-    /// scanned.
+    /// Lists the globals of the pickles of all members. A damaged member does not keep others from being scanned.
     [[nodiscard]] static global_scan scan(shared<source> from, const tar_archive& archive, const allowlist& judge,
                                           const limits& budget);
 
@@ -125,7 +125,7 @@ class tar_checkpoint final : public checkpoint_file {
         storages_.emplace(*from_, graph_.memory);
     }
 
-    /// Every record was checked when the file was opened, and only headers have checksums.
+    /// Adds nothing: opening has checked every record, and only headers have checksums.
     CKPT_DETAIL_DEF void check(bool, verify_report& out) const override;
 
     [[nodiscard]] static result<void> check_members(const source& from, const tar_archive& archive);
@@ -135,7 +135,7 @@ class tar_checkpoint final : public checkpoint_file {
     [[nodiscard]] result<void> check_info(const part_reader& in) const;
 
     [[nodiscard]] bool key_of(std::uint32_t index, std::int64_t& out) const noexcept;
-    /// The dtype of the class torch.FloatStorage or torch.FloatTensor, or of its kin on another device.
+    /// The dtype of a class such as torch.FloatStorage, torch.FloatTensor or torch.cuda.FloatTensor.
     [[nodiscard]] bool class_of(std::uint32_t index, std::string_view suffix, std::uint16_t& out) const;
 
     [[nodiscard]] result<void> read_storages(part_reader& in, tar_objects& objects);

@@ -1,4 +1,4 @@
-// ckpt/torch/verify_report.hpp: what a full check of a checkpoint found.
+// ckpt/torch/verify_report.hpp: the result of a full check of a checkpoint.
 //
 // SPDX-License-Identifier: MIT
 #pragma once
@@ -10,11 +10,11 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
-/// What a full check of a file, or of a set of files, found.
+/// The result of `verify`: what was checked in a file or a set of files, and all faults.
 struct verify_report {
-    std::uint64_t records{};       ///< whose headers were compared with the directory
-    std::uint64_t bytes{};         ///< that were read for checksums
-    std::uint64_t unchecked_crc{}; ///< records without a checksum of their writer
+    std::uint64_t records{};       ///< number of records whose headers were compared with the directory
+    std::uint64_t bytes{};         ///< number of bytes that were read for checksums
+    std::uint64_t unchecked_crc{}; ///< number of records without a checksum, or that nothing inflates
     std::vector<ckpt::error> findings{};
     [[nodiscard]] bool ok() const noexcept { return findings.empty(); }
 };

@@ -1,13 +1,13 @@
-// ckpt/torch/zip_checkpoint.hpp: a zip archive of PyTorch's, opened.
+// ckpt/torch/zip_checkpoint.hpp: opens a zip archive of PyTorch.
 //
 // SPDX-License-Identifier: MIT
 // In:      a source, an allowlist, options.
 // Out:     directory, layout, graph and storages; immutable from then on.
-// Refuses: what archive, layout, machine and resolver refuse. Nothing of a refused file is kept.
+// Refuses: what archive, layout, machine and resolver refuse.
 //
-// The root is the object of torch.save; the module of TorchScript; the weights of PT2 by name; of torch.package a
-// dictionary of its pickles by resource path. Where the last but one have constants, the root is {"module" or
-// "weights": ..., "constants": ...}.
+// The root is the object of torch.save, the module of TorchScript, a dictionary of the weights of PT2 by name, or a
+// dictionary of the pickles of torch.package by resource path. TorchScript with constants has the root {"module": ...,
+// "constants": ...}, PT2 with constants {"weights": ..., "constants": ...}.
 #pragma once
 
 #include <ckpt/archive/inflater.hpp>
@@ -47,7 +47,7 @@ struct opened_pickle {
     bool transcoded{false}; // it was compressed
 };
 
-/// A zip archive of PyTorch's whose directory and layout are known, and whose pickles are in memory.
+/// A zip archive of PyTorch, with its directory, its layout, and its pickles in memory.
 struct opened_zip {
     zip_archive archive{};
     zip_layout layout{};
@@ -56,22 +56,23 @@ struct opened_zip {
     [[nodiscard]] static result<opened_zip> read(const source& from, const limits& budget, const inflater& inflate,
                                                  arena& memory);
 
-    /// The bytes of one pickle, bounded and checked.
+    /// Reads the bytes of one pickle, within the limits, and checks its CRC.
     [[nodiscard]] static result<opened_pickle> open_pickle(const source& from, const zip_pickle& place,
                                                            const limits& budget, const inflater& inflate,
                                                            arena& memory);
 
   private:
-    /// A hole of a sparse file, or other data, is told by its first byte, before gigabytes of it are read.
+    /// Checks the first byte of a pickle, so that gigabytes of other data, such as a hole of a sparse file, are not
+    /// read.
     [[nodiscard]] static result<void> begins_as_pickle(const source& from, const record& pickle, std::uint64_t at);
 };
 
-/// A file of torch.save that is a record of another archive: of PT2, for tensors that are no plain ones.
+/// A file of torch.save that is a record of a PT2 archive, for tensors that are not plain.
 struct nested_zip final : public counted {
     shared<source> from{};
     opened_zip zip{};
 
-    /// `memory` outlives it. The record is stored as it is, or fits into what a compressed pickle may become.
+    /// `memory` must outlive it. A compressed record may have the size of a compressed pickle.
     [[nodiscard]] static result<shared<nested_zip>> read(const shared<source>& outer, const record& r,
                                                          const limits& budget, const inflater& inflate, arena& memory);
 
@@ -81,16 +82,16 @@ struct nested_zip final : public counted {
                                                             arena& memory);
 };
 
-/// Whether a record holds an archive of its own, by its first bytes.
+/// Whether a record is a zip archive, by its first bytes.
 [[nodiscard]] bool holds_zip(const source& from, const record& r);
 
-/// Pickles that lie in an archive beside those that make its root: of TorchScript what is for debugging and for mobile,
-/// of PT2 those of whole files inside it.
+/// Pickles of an archive that are not part of its root: in TorchScript those for debugging and for mobile, in PT2 those
+/// of whole files inside it.
 struct other_pickles {
     plain_list<opened_pickle> pickles{};
-    std::optional<error> fault{}; // of the first that could not be had
+    std::optional<error> fault{}; // the error of the first one that could not be read
 
-    /// `memory` outlives it.
+    /// `memory` must outlive it.
     [[nodiscard]] static other_pickles read(const shared<source>& from, const opened_zip& zip, const limits& budget,
                                             const inflater& inflate, arena& memory);
 };
@@ -115,19 +116,19 @@ class zip_checkpoint final : public checkpoint_file {
     }
     [[nodiscard]] result<void> keep_root(result<std::uint32_t> value);
 
-    /// Reads one pickle: the node of its value. A pickle that fails leaves what was read before it as it is.
+    /// Reads and resolves one pickle, and returns the node of its value. A failure does not affect pickles before it.
     [[nodiscard]] result<std::uint32_t> parse(const opened_pickle& p, const storage_folder& folder,
                                               const allowlist& allowed, id_form ids = id_form::zip);
-    /// What a part of a file that failed costs: the file, where it asked for what is not allowed or for too much, or
-    /// only its own value.
+    /// Handles the failure of one part of a file: the file fails where a global is not allowed or a limit is exceeded;
+    /// otherwise the value becomes the error.
     [[nodiscard]] result<std::uint32_t> or_refused(result<std::uint32_t> value);
 
-    /// The module, and what constants.pkl holds.
+    /// Builds the root of TorchScript: the module and the constants of constants.pkl.
     [[nodiscard]] result<void> build_script(std::span<const opened_pickle> pickles, const allowlist& allowed);
-    /// `what` by itself, or beside constants where there are any.
+    /// `what` alone, or {name: what, "constants": constants} where there are constants.
     [[nodiscard]] std::uint32_t with_constants(std::string_view name, std::uint32_t what, std::uint32_t constants);
 
-    /// The same of torch 1.0 to 1.2: JSON says which tensors and which elements of attributes.pkl a module has.
+    /// The same for torch 1.0 to 1.2, where JSON lists the tensors and the elements of attributes.pkl of each module.
     [[nodiscard]] result<void> build_script_model(const zip_layout& layout, std::span<const opened_pickle> pickles,
                                                   const allowlist& allowed);
     [[nodiscard]] std::uint32_t add_module(std::string_view name, std::span<const std::uint32_t> pairs);
@@ -146,7 +147,7 @@ class zip_checkpoint final : public checkpoint_file {
 
     [[nodiscard]] error bad_json(const record& r, std::string_view fault, std::size_t at) const;
     void begin_json(const record& r);
-    /// A tensor of `key`'s storage, with the geometry that `from` claims.
+    /// Sets `t` to a tensor on the storage of `key`, with the geometry of `from`, which it checks.
     template <class Description>
     [[nodiscard]] result<void> place(tensor_data& t, ckpt::dtype type, const Description& from, std::string_view key) {
         if (from.strides_rank != from.rank)
@@ -164,16 +165,16 @@ class zip_checkpoint final : public checkpoint_file {
             return geometry_error(code, t, bytes, limits_.tensor_rank);
         return {};
     }
-    /// The node of a tensor, or of its error.
+    /// Adds the node of a tensor, or of its error.
     [[nodiscard]] std::uint32_t add_described(const record& in, std::string_view key, const tensor_data& t,
                                               result<void> described);
 
-    /// The object of a record that torch.save wrote, or pickle.
+    /// Reads the object of a record that is a file of torch.save, or a pickle.
     [[nodiscard]] result<std::uint32_t> blob(const record& r, const allowlist& allowed);
 
-    /// Of torch 2.8: data/weights/MODEL.pt and data/constants/MODEL.pt.
+    /// Builds the root of a PT2 archive of torch 2.8: data/weights/MODEL.pt and data/constants/MODEL.pt.
     [[nodiscard]] result<void> build_old_pt2(const zip_layout& layout, const allowlist& allowed);
-    /// Of torch 2.1 to 2.7.
+    /// Builds the root of a PT2 archive of torch 2.1 to 2.7.
     [[nodiscard]] result<void> build_blobs(const allowlist& allowed);
     [[nodiscard]] result<void> build_of_blobs(const record* weights, const record* constants, const allowlist& allowed);
 

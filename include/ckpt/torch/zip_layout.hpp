@@ -1,10 +1,10 @@
-// ckpt/torch/zip_layout.hpp: where PyTorch's writers put things in a zip archive.
+// ckpt/torch/zip_layout.hpp: finds the pickles and storages of PyTorch's writers in a zip archive.
 //
 // SPDX-License-Identifier: MIT
 // In:      the records of an archive.
-// Out:     which of the writers it was, the top folder, the pickles with the folders of their storages, byte order,
-//          alignment, what wrote the file as far as it tells.
-// Refuses: archives that hold no model of PyTorch's, by what they are; an unknown byte order or format version.
+// Out:     the kind of writer, the top folder, the pickles with the folders of their storages, byte order, alignment,
+//          the version of the writer.
+// Refuses: archives of other programs, which the error names; an unknown byte order or format version.
 //
 // Sources: caffe2/serialize/inline_container.cc, torch/serialization.py,
 // torch/csrc/jit/serialization/export_module.cpp, torch/package/package_exporter.py,
@@ -28,7 +28,7 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-/// What wrote an archive.
+/// The kind of writer of an archive.
 enum class zip_kind : std::uint8_t {
     torch_save,    // data.pkl
     torchscript,   // torch.jit.save since torch 1.3: data.pkl and constants.pkl
@@ -51,12 +51,12 @@ enum class zip_kind : std::uint8_t {
     return "zip";
 }
 
-/// A pickle of an archive, and where its storages are: in records of the name `before` + key + `after`.
+/// A pickle of an archive. Its storages are the records named `before` + key + `after`.
 struct zip_pickle {
     const record* from{nullptr};
     std::string_view before{};
     std::string_view after{};
-    bool certain{true}; // false: only its first bytes look like one
+    bool certain{true}; // false where only its first bytes tell that it is a pickle
 };
 
 struct zip_layout {
@@ -75,25 +75,26 @@ struct zip_layout {
 
 namespace zip_layouts {
 
-/// Two texts as one, which lives as long as the memory.
+/// Joins two texts in memory of the arena.
 [[nodiscard]] std::string_view join(std::string_view a, std::string_view b, arena& memory);
 
-/// Finds data.pkl. The shortest name that ends so decides the folder: people re-zip with another top folder, or with
-/// one more around it. Two of equal depth would be two checkpoints in one archive. Null where there is none.
+/// Finds data.pkl; null without one. Its folder is the top folder: the shortest such name counts, because people pack
+/// archives again with another top folder or an outer one. Refuses two of equal depth: two checkpoints in one archive.
 [[nodiscard]] result<const record*> find_data(const source& from, const zip_archive& archive);
 
 /// Whether a record lies in a torch.package archive.
 [[nodiscard]] bool is_package(const zip_archive& archive, std::string_view name);
 
-/// What an archive without data.pkl is: one of PyTorch's other kinds with its top folder, or an error that names it.
+/// Sets the kind and the top folder of an archive without data.pkl, or fails with an error that names its format.
 [[nodiscard]] result<void> name_other(const source& from, const zip_archive& archive, zip_layout& out);
 
-/// The pickles of a package: what its writer was given as a name says nothing, so each is told by its first bytes. What
-/// lies in .data and Python sources are none.
+/// Finds the pickles of a package by the first bytes of its records, because names may have any suffix. Leaves out the
+/// folder .data and Python sources.
 [[nodiscard]] result<void> find_package_pickles(const source& from, const zip_archive& archive, zip_layout& out,
                                                 arena& memory);
 
-/// The writer by the records that a version of torch began to write (seen with 1.7, 1.13, 2.6, 2.13, 2.14).
+/// The version of the writer, by records that only later versions of torch write (as seen in files of 1.7, 1.13, 2.6,
+/// 2.13 and 2.14).
 [[nodiscard]] constexpr std::string_view writer_of(const zip_layout& layout, bool ours, bool numbered,
                                                    bool identified) noexcept {
     if (!ours) return "a zip tool (repacked), or another program than PyTorch";

@@ -16,8 +16,8 @@
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 CKPT_DETAIL_RARE result<std::uint64_t> locate_deflated(const source& from, const record& r, const inflater& inflate) {
-    // Deflate gives most for a match of 258 bytes that takes two bits, one for its length and one for its distance:
-    // four of them in a byte.
+    // The densest deflate data are matches of 258 bytes that take two bits each, one for the length and one for the
+    // distance: 4 * 258 bytes for each byte.
     constexpr std::uint64_t most_per_byte = 1032;
     if (r.method != 8 || !inflate) return zip::not_stored(from, r);
     auto at = zip::locate(from, r);

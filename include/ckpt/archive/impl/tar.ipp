@@ -12,7 +12,8 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail::tar {
 CKPT_DETAIL_RARE bool number(std::string_view field, std::uint64_t& out) noexcept {
     out = 0;
     if (!field.empty() && (static_cast<unsigned char>(field[0]) & 0x80) != 0) {
-        if (static_cast<unsigned char>(field[0]) != 0x80) return false; // negative, or beyond the field
+        if (static_cast<unsigned char>(field[0]) != 0x80)
+            return false; // a negative number, or one with bits in the first byte
         for (const char c : field.substr(1)) {
             if (out >> 55 != 0) return false;
             out = out << 8 | static_cast<unsigned char>(c);
@@ -109,7 +110,7 @@ CKPT_DETAIL_RARE result<tar_archive::member> tar_archive::read_header(const sour
             return tar::invalid(from, at,
                                 "a member of the type " + quoted(std::string_view{&out.type, 1}) +
                                     ", which is none of a plain archive");
-        out.size = 0; // old programs write a size for links and folders; nothing follows
+        out.size = 0; // old programs write a size for links and folders, but no content
     }
     std::uint64_t padded = 0;
     if (!checked_add(out.size, tar::block - 1, padded) ||
@@ -154,7 +155,8 @@ CKPT_DETAIL_RARE result<void> tar_archive::add(const source& from, std::string_v
         name += tar::text(header.substr(0, 100));
         e.name = keep(name, memory);
     }
-    if (e.kind == tar_kind::file && e.name.ends_with('/')) e.kind = tar_kind::folder; // as the old form marks them
+    if (e.kind == tar_kind::file && e.name.ends_with('/'))
+        e.kind = tar_kind::folder; // the old form has no type for folders
     if (e.name.empty() || e.name.find('\0') != std::string_view::npos)
         return tar::invalid(from, e.header_offset, "a member without a name, or with a NUL in it");
     if (e.kind == tar_kind::folder && e.size != 0)

@@ -20,11 +20,11 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail::zip {
 
-/// A local header, while it is compared with the directory.
+/// Reads one local header and compares it with the directory.
 class local_header {
   public:
     local_header(const source& from, const record& r) noexcept : from_{from}, record_{r} {}
-    /// Where the payload begins.
+    /// The offset of the payload.
     [[nodiscard]] result<std::uint64_t> check();
 
   private:
@@ -32,7 +32,8 @@ class local_header {
     [[nodiscard]] result<void> read_fixed();
     [[nodiscard]] result<void> read_names();
     [[nodiscard]] result<void> check_sizes() const;
-    /// With bit 3 the numbers stand behind the payload; here they are zero, or right all the same.
+    /// Whether a number of the local header is right. With flag bit 3 a data descriptor has the numbers, and the header
+    /// has zeros or the same numbers.
     [[nodiscard]] bool fits(std::uint64_t here, std::uint64_t there) const noexcept {
         return here == there || ((record_.flags & flag_deferred) != 0 && here == 0);
     }
@@ -41,7 +42,7 @@ class local_header {
 
     const source& from_;
     const record& record_;
-    std::array<std::byte, 512> head_; // one read takes header, name and, but for large alignments, extra fields
+    std::array<std::byte, 512> head_; // header, name and, except for large alignments, extra fields
     std::size_t head_bytes_{0};
     std::vector<std::byte> rest_{};
     const std::byte* bytes_{nullptr};
@@ -113,7 +114,7 @@ CKPT_DETAIL_DEF result<void> local_header::read_names() {
     if (whole_ > head_bytes_) {
         rest_.resize(whole_);
         if (auto done = read(record_.header_offset, rest_); !done) return done;
-        // The first bytes were checked as they were read before. A file that changes meanwhile cannot change them.
+        // Keeps the first bytes as they were checked: the file may have changed between the two reads.
         std::memcpy(rest_.data(), head_.data(), head_bytes_);
         bytes_ = rest_.data();
     }

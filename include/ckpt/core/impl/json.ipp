@@ -71,7 +71,7 @@ CKPT_DETAIL_DEF bool json_reader::boolean(bool& out) {
 }
 
 CKPT_DETAIL_DEF bool json_reader::skip() {
-    std::string closers; // of the arrays and objects around what comes next
+    std::string closers; // closing brackets of all arrays and objects that are open
     do {
         std::string_view ignored;
         if (!closers.empty()) {

@@ -30,7 +30,7 @@ CKPT_DETAIL_DEF void append_json(std::string& out, std::string_view text) {
     out += '"';
 }
 
-/// The four digits of a \u.
+/// Reads the four digits behind \u.
 [[nodiscard]] inline bool read_json_unit(std::string_view text, std::size_t& at, std::uint32_t& out) noexcept {
     if (text.size() - at < 4) return false;
     out = 0;
@@ -42,7 +42,7 @@ CKPT_DETAIL_DEF void append_json(std::string& out, std::string_view text) {
     return true;
 }
 
-/// What follows a backslash.
+/// Reads the rest of an escape, behind its backslash.
 [[nodiscard]] inline bool read_json_escape(std::string_view text, std::size_t& at, std::string& out,
                                            json_dialect dialect) {
     if (at >= text.size()) return false;
@@ -56,7 +56,7 @@ CKPT_DETAIL_DEF void append_json(std::string& out, std::string_view text) {
     std::uint32_t point = 0;
     if (c != 'u' || !read_json_unit(text, at, point)) return false;
     bool alone = point >= 0xD800 && point < 0xE000;
-    if (point >= 0xD800 && point < 0xDC00) { // wants the other half of a pair behind it
+    if (point >= 0xD800 && point < 0xDC00) { // a high surrogate: the low one must follow
         std::size_t behind = at;
         const auto take = [&](char wanted) { return behind < text.size() && text[behind] == wanted && ++behind > 0; };
         std::uint32_t low = 0;

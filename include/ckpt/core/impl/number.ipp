@@ -65,8 +65,9 @@ class natural {
             carry >>= 32;
         }
     }
-    /// Leaves the rest of the division by `divisor`, and returns the quotient, which is below 2^32. The highest bit of
-    /// the divisor's highest limb is set: so the two highest limbs give the quotient, or one or two more (Knuth, D).
+    /// Becomes the remainder of its division by `divisor`, and returns the quotient, which is below 2^32. The highest
+    /// bit of the divisor's highest limb is set, so that the two highest limbs give the quotient, or a number that is
+    /// one or two larger (Knuth, The Art of Computer Programming, 4.3.1, algorithm D).
     std::uint32_t divide(const natural& divisor) noexcept {
         const std::uint32_t n = divisor.size_;
         if (size_ < n) return 0;
@@ -100,12 +101,12 @@ class natural {
     std::uint32_t size_;
 };
 
-/// The digits of a decimal text as a whole number, and what power of ten it is multiplied by. Of more than 770 digits
-/// the rest is left out and only known to be zero or not: the middle between two doubles has 767 digits at most.
+/// A decimal text as `digits` * 10^`power`. Only 770 digits are kept; `more` says whether one of the others is not
+/// zero. That is enough: a number in the middle between two doubles has 767 digits at most.
 struct decimal_text {
     natural digits{0};
     std::int64_t power{0};
-    std::int64_t count{0}; ///< of digits, without zeros that lead
+    std::int64_t count{0}; ///< of digits that are kept, without leading zeros
     bool more{false};
 
     /// Takes one digit, which stands before or behind the point.
@@ -121,7 +122,7 @@ struct decimal_text {
     }
 };
 
-/// Reads "12.5e-3" without a sign; false where anything else stands there.
+/// Reads text such as "12.5e-3", without a sign; false for other text.
 inline bool split_decimal(std::string_view text, decimal_text& out) noexcept {
     bool any = false;
     bool fraction = false;
@@ -149,8 +150,8 @@ inline bool split_decimal(std::string_view text, decimal_text& out) noexcept {
     return true;
 }
 
-/// `mantissa` * 2^`exponent`, and a little more where `more` says so, rounded to the bits of the nearest double. The
-/// mantissa's highest bit is set. 0 where that is zero or infinite.
+/// The bits of the double that is nearest to `mantissa` * 2^`exponent`; `more`: the number is slightly larger than
+/// that. The mantissa's highest bit is set. Returns 0 where the double would be zero or infinite.
 inline std::uint64_t round_to_double(std::uint64_t mantissa, std::int64_t exponent, bool more) noexcept {
     const std::int64_t leading = exponent + 63;
     if (leading > 1023 || leading < -1075) return 0;
@@ -165,7 +166,7 @@ inline std::uint64_t round_to_double(std::uint64_t mantissa, std::int64_t expone
     return kept >= std::uint64_t{0x7FF} << 52 ? 0 : kept;
 }
 
-/// The bits of the double that is nearest to a number other than zero; 0 where that is zero or infinite.
+/// The bits of the double that is nearest to a number other than zero; 0 where the double would be zero or infinite.
 inline std::uint64_t nearest_double(decimal_text& number) noexcept {
     const std::int64_t magnitude = number.count + number.power; // below 10^magnitude, and at least a tenth of that
     if (magnitude > 310 || magnitude < -323) return 0;
@@ -194,7 +195,7 @@ inline std::uint64_t nearest_double(decimal_text& number) noexcept {
     return round_to_double(quotient, exponent, more);
 }
 
-/// Whether `text` is `word`, which has small letters only, in any case.
+/// Whether `text` is `word` in upper, lower or mixed case; `word` is lower case.
 inline bool is_word(std::string_view text, std::string_view word) noexcept {
     if (text.size() != word.size()) return false;
     for (std::size_t i = 0; i < word.size(); ++i)
@@ -246,8 +247,9 @@ CKPT_DETAIL_DEF std::string hexadecimal(std::uint64_t value) {
     return {begin, end};
 }
 
-/// A finite double above zero as a quotient in [0, 1) times a power of ten, beside the distances to the middles between
-/// it and its neighbours, over the same divisor (Steele and White; Burger and Dybvig).
+/// A finite double above zero as dividend_ / divisor_ * 10^power_, with a quotient in [0, 1). above_ and below_ over
+/// the same divisor are its distances to the middles between it and its neighbours (Steele and White; Burger and
+/// Dybvig).
 class digit_source {
   public:
     explicit digit_source(std::uint64_t bits) noexcept
@@ -272,19 +274,19 @@ class digit_source {
         scale([&](natural& n) { n.shift_left(gap); });
     }
 
-    /// Of ten: the first digit stands right behind the point.
+    /// The value is 0.ddd * 10^power, where ddd are the digits.
     [[nodiscard]] std::int32_t power() const noexcept { return power_; }
     /// The next digit of the exact value.
     [[nodiscard]] char next() noexcept {
         scale([](natural& n) { n.multiply(10); });
         return static_cast<char>('0' + dividend_.divide(divisor_));
     }
-    /// Whether the digits that were taken read back as the value. An even mantissa owns its middles, too.
+    /// Whether the digits so far read back as the value. A middle is rounded to the even mantissa.
     [[nodiscard]] bool reads_back() const noexcept {
         const int order = dividend_.compare(below_);
         return order < 0 || (even_ && order == 0);
     }
-    /// Whether they do with the last digit one higher.
+    /// Whether the digits so far, with the last one increased by one, read back as the value.
     [[nodiscard]] bool next_reads_back() const noexcept {
         natural sum = dividend_;
         sum.add(above_);
@@ -326,7 +328,7 @@ class digit_source {
     natural below_;
 };
 
-/// The least digits that tell a double above zero from its neighbours. Returns how many they are, 17 at most.
+/// Writes the fewest digits that read back as one double above zero, and returns how many they are, 17 at most.
 inline std::size_t shortest_digits(digit_source from, char* digits) noexcept {
     for (std::size_t n = 0;; ++n) {
         digits[n] = from.next();
@@ -338,7 +340,7 @@ inline std::size_t shortest_digits(digit_source from, char* digits) noexcept {
     }
 }
 
-/// Whether all digits of a number below 10^power are kept by the shorter of two forms: "12300" against "1.23e+04".
+/// Whether a number below 10^power with so many digits is written as "12300", because "1.23e+04" is not shorter.
 inline bool is_fixed(std::int32_t power, std::int32_t digits) noexcept {
     const std::int32_t exponent = power > 0 ? power - 1 : 1 - power;
     const std::int32_t scientific = digits + (digits > 1 ? 1 : 0) + (exponent < 100 ? 4 : 5);

@@ -14,7 +14,7 @@ CKPT_DETAIL_DEF std::string syntax_fault::message(std::string_view text) const {
     if (it == std::string_view::npos) return std::string(sentence);
     std::string_view seen = from < text.size() ? text.substr(from, to - from) : std::string_view{};
     if (seen.find_first_not_of(" \t\r\n") == std::string_view::npos)
-        seen = {}; // where a rule ends before its line or its comment does
+        seen = {}; // the fault is the end of the rule: only blanks follow
     return std::string(sentence.substr(0, it)) + (seen.empty() ? std::string("the end of the line") : quoted(seen)) +
            std::string(sentence.substr(it + 4));
 }
@@ -125,7 +125,7 @@ CKPT_DETAIL_DEF void matcher::take(const pattern_element& x, const choice_point&
     p_ = point.from + bytes;
     if (x.slot < 0) return;
     binding_value& slot = slots[static_cast<std::size_t>(x.slot)];
-    // Without segments there is no place either: `**` may stand behind the end of the key.
+    // `**` that matches no segment has no text: it may begin past the end of the key.
     slot.text =
         bytes == 0 ? std::string_view{} : key_.substr(point.from, x.kind == pattern_part::many ? bytes - 1 : bytes);
     slot.number = 0;

@@ -2,7 +2,7 @@
 //
 // SPDX-License-Identifier: MIT
 //
-// The compiler's own atomic operations: <atomic> is 3,000 lines, which every program would pay for.
+// Uses the compiler's built-in atomic operations: <atomic> would add 3,000 lines to every program.
 #pragma once
 
 #include <ckpt/core/shared.hpp>

@@ -3,9 +3,9 @@
 // SPDX-License-Identifier: MIT
 // In:      terminated names, descriptors, offsets that fit in 63 bits.
 // Out:     the same functions as file_win32.hpp; failures as the system's number.
-// Refuses: to block: a pipe without a writer opens at once and is told apart by `kind`.
+// Refuses: nothing, and does not block: a pipe without a writer opens at once, and `facts` says that it is no file.
 //
-// Includes nothing of ours, and so has a namespace of its own. Raise its number when a function changes.
+// Includes nothing of ckpt's, and so has its own versioned namespace. Raise its number when a function changes.
 #pragma once
 
 #include <cerrno>
@@ -31,7 +31,7 @@ struct file_facts {
     std::uint64_t size{};
 };
 
-// On 32-bit Linux the plain names have 32-bit offsets, whatever a header may define this late.
+// On 32-bit Linux the plain functions have 32-bit offsets, unless a macro was defined before the first system header.
 #if defined(__USE_LARGEFILE64)
 using file_status = struct ::stat64;
 using file_offset = ::off64_t;
@@ -58,7 +58,7 @@ inline void* map_pages(handle file, std::size_t length, file_offset at) noexcept
 inline constexpr int large_file = 0;
 #endif
 
-/// Opens for reading. On failure `no_handle` and the system's number.
+/// Opens for reading. On failure returns `no_handle` and sets the system's number.
 inline handle open_file(const char* path, int& failure) noexcept {
     for (;;) {
         const handle file = ::open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | large_file);
@@ -68,7 +68,7 @@ inline handle open_file(const char* path, int& failure) noexcept {
     }
 }
 
-/// Opens the same file once more for reads that bypass the page cache. On failure `no_handle` and the system's number.
+/// Opens the same file again for reads that bypass the page cache. On failure returns `no_handle` and sets the number.
 inline handle open_direct([[maybe_unused]] handle file, int& failure) noexcept {
 #if defined(O_DIRECT) && defined(__linux__)
     char path[32] = "/proc/self/fd/";
@@ -92,7 +92,7 @@ inline handle open_direct([[maybe_unused]] handle file, int& failure) noexcept {
 
 inline void close_file(handle file) noexcept { (void)::close(file); }
 
-/// What the open file is; 0, or the system's number.
+/// The kind and the size of an open file. Returns 0, or the system's number.
 inline int facts(handle file, file_facts& out) noexcept {
     file_status status{};
     if (status_of(file, status) != 0) return errno;
@@ -102,7 +102,8 @@ inline int facts(handle file, file_facts& out) noexcept {
     return 0;
 }
 
-/// What a name that could not be opened stands for: a socket or a directory says so better than the number does.
+/// The kind of a path that could not be opened, so that the error names a socket or a directory. `regular` where it is
+/// not known.
 inline file_kind kind_of(const char* path) noexcept {
     file_status status{};
     if (status_of(path, status) != 0) return file_kind::regular;
@@ -110,7 +111,7 @@ inline file_kind kind_of(const char* path) noexcept {
     return type == S_IFREG ? file_kind::regular : type == S_IFDIR ? file_kind::directory : file_kind::other;
 }
 
-/// Reads up to `length` bytes at `offset`; `got` is 0 at the end of the file. 0, or the system's number.
+/// Reads up to `length` bytes at `offset`; `got` is 0 at the end of the file. Returns 0, or the system's number.
 inline int read_at(handle file, std::uint64_t offset, void* out, std::size_t length, std::size_t& got) noexcept {
     constexpr std::size_t most = std::size_t{1} << 30; // some systems refuse more in one call
     const auto at = static_cast<file_offset>(offset);
@@ -125,7 +126,7 @@ inline int read_at(handle file, std::uint64_t offset, void* out, std::size_t len
     }
 }
 
-/// Maps `length` bytes (not 0) at `offset`, a multiple of 65,536, for reading. 0, or the system's number.
+/// Maps `length` bytes (not 0) at `offset`, a multiple of 65,536, for reading. Returns 0, or the system's number.
 inline int map(handle file, std::uint64_t offset, std::size_t length, const std::byte*& out) noexcept {
     const auto at = static_cast<file_offset>(offset);
     if (at < 0 || static_cast<std::uint64_t>(at) != offset) return EOVERFLOW;
@@ -139,7 +140,7 @@ inline void unmap(const std::byte* pages, std::size_t length) noexcept {
     (void)::munmap(const_cast<std::byte*>(pages), length);
 }
 
-/// The usual reasons in words, the same in every locale; null for others.
+/// A text for the usual error numbers, the same in every locale; null for others.
 inline const char* reason(int failure) noexcept {
     switch (failure) {
     case ENOENT: return "no such file";

@@ -5,8 +5,8 @@
 // Out:     the same functions as file_posix.hpp; failures as the system's number.
 // Refuses: nothing.
 //
-// Includes nothing of ours, and so has a namespace of its own. Raise its number when a function changes.
-// The few functions are declared here as <windows.h> does, so that its macros reach nobody.
+// Includes nothing of ckpt's, and so has its own versioned namespace. Raise its number when a function changes.
+// Declares the functions that it needs as <windows.h> does, so that programs do not get the macros of <windows.h>.
 #pragma once
 
 #include <cstddef>
@@ -50,7 +50,7 @@ struct file_facts {
     std::uint64_t size{};
 };
 
-/// Opens for reading; others may read, write, rename and delete meanwhile, as on other systems.
+/// Opens for reading. Other programs may read, write, rename and delete the file meanwhile, as on other systems.
 inline handle open_file(const wchar_t* path, int& failure) noexcept {
     constexpr unsigned long read_access = 0x80000000UL, share_all = 7, existing = 3, normal = 0x80;
     const handle file = ::CreateFileW(path, read_access, share_all, nullptr, existing, normal, nullptr);
@@ -67,7 +67,8 @@ inline handle open_direct(handle, int& failure) noexcept {
 
 inline void close_file(handle file) noexcept { (void)::CloseHandle(file); }
 
-/// What the open file is; 0, or the system's number. A directory does not open in this way: see `kind_of`.
+/// The kind and the size of an open file. Returns 0, or the system's number. A directory does not open like this: see
+/// `kind_of`.
 inline int facts(handle file, file_facts& out) noexcept {
     constexpr unsigned long on_disk = 1;
     if (::GetFileType(file) != on_disk) return 0;
@@ -78,14 +79,14 @@ inline int facts(handle file, file_facts& out) noexcept {
     return 0;
 }
 
-/// What a name that could not be opened stands for.
+/// The kind of a path that could not be opened; `regular` where it is no directory.
 inline file_kind kind_of(const wchar_t* path) noexcept {
     constexpr unsigned long none = 0xFFFFFFFFUL, directory = 0x10;
     const unsigned long attributes = ::GetFileAttributesW(path);
     return attributes != none && (attributes & directory) != 0 ? file_kind::directory : file_kind::regular;
 }
 
-/// Reads up to `length` bytes at `offset`; `got` is 0 at the end of the file. 0, or the system's number.
+/// Reads up to `length` bytes at `offset`; `got` is 0 at the end of the file. Returns 0, or the system's number.
 inline int read_at(handle file, std::uint64_t offset, void* out, std::size_t length, std::size_t& got) noexcept {
     struct place { // laid out as OVERLAPPED
         std::uintptr_t internal{}, internal_high{};
@@ -107,7 +108,7 @@ inline int read_at(handle file, std::uint64_t offset, void* out, std::size_t len
     return 0;
 }
 
-/// Maps `length` bytes (not 0) at `offset`, a multiple of 65,536, for reading. 0, or the system's number.
+/// Maps `length` bytes (not 0) at `offset`, a multiple of 65,536, for reading. Returns 0, or the system's number.
 inline int map(handle file, std::uint64_t offset, std::size_t length, const std::byte*& out) noexcept {
     constexpr unsigned long page_read_only = 2, view_read = 4;
     const handle section = ::CreateFileMappingW(file, nullptr, page_read_only, 0, 0, nullptr);
@@ -122,15 +123,15 @@ inline int map(handle file, std::uint64_t offset, std::size_t length, const std:
 
 inline void unmap(const std::byte* pages, std::size_t) noexcept { (void)::UnmapViewOfFile(pages); }
 
-/// UTF-8 to the system's text. Returns the length with the terminator, 0 where the text is not UTF-8;
-/// writes nothing where `room` is 0.
+/// Converts UTF-8 to UTF-16. Returns the length with the terminator, or 0 where the text is not UTF-8. Writes nothing
+/// where `room` is 0.
 inline int widen(const char* text, wchar_t* out, int room) noexcept {
     constexpr unsigned utf8 = 65001;
     constexpr unsigned long no_invalid = 8;
     return ::MultiByteToWideChar(utf8, no_invalid, text, -1, out, room);
 }
 
-/// The usual reasons in words; null for others.
+/// A text for the usual error numbers; null for others.
 inline const char* reason(int failure) noexcept {
     switch (failure) {
     case 2: return "no such file";

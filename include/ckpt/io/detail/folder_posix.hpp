@@ -3,9 +3,9 @@
 // SPDX-License-Identifier: MIT
 // In:      a terminated path.
 // Out:     the same function as folder_win32.hpp; failures as the system's number.
-// Refuses: nothing. What a link points to is what counts.
+// Refuses: nothing. A link counts as what it points to.
 //
-// Includes nothing of ours, and so has a namespace of its own. Raise its number when a function changes.
+// Includes nothing of ckpt's, and so has its own versioned namespace. Raise its number when a function changes.
 #pragma once
 
 #include <cerrno>
@@ -18,8 +18,8 @@
 
 namespace ckpt::file_system::inline posix_folder_1 {
 
-/// Calls `take(name, is_folder, size)` for each entry but "." and "..", until it returns false. 0, or the system's
-/// number.
+/// Calls `take(name, is_folder, size)` for each entry but "." and "..", until it returns false. Returns 0, or the
+/// system's number.
 template <class Take> inline int list(const char* path, Take&& take) {
     ::DIR* const folder = ::opendir(path);
     if (folder == nullptr) return errno;

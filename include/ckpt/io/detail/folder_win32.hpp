@@ -5,7 +5,7 @@
 // Out:     the same function as folder_posix.hpp; failures as the system's number.
 // Refuses: names that have no UTF-8 form; they are left out.
 //
-// Includes nothing of ours, and so has a namespace of its own. Raise its number when a function changes.
+// Includes nothing of ckpt's, and so has its own versioned namespace. Raise its number when a function changes.
 #pragma once
 
 #include <cstdint>
@@ -25,8 +25,8 @@ __declspec(dllimport) int __stdcall WideCharToMultiByte(unsigned, unsigned long,
 
 namespace ckpt::file_system::inline win32_folder_1 {
 
-/// Calls `take(name, is_folder, size)` for each entry but "." and "..", until it returns false. 0, or the system's
-/// number.
+/// Calls `take(name, is_folder, size)` for each entry but "." and "..", until it returns false. Returns 0, or the
+/// system's number.
 template <class Take> inline int list(const char* path, Take&& take) {
     struct found { // laid out as WIN32_FIND_DATAW
         unsigned long attributes{}, times[6]{}, size_high{}, size_low{}, reserved[2]{};

@@ -2,10 +2,10 @@
 //
 // SPDX-License-Identifier: MIT
 // In:      a number of bytes.
-// Out:     zeroed memory that begins at a page, of huge pages where the system gives them.
+// Out:     zeroed memory that begins at a page, in huge pages where the system has them.
 // Refuses: nothing; null where the system has no memory left.
 //
-// Includes nothing of ours, and so has a namespace of its own. Raise its number when a function changes.
+// Includes nothing of ckpt's, and so has its own versioned namespace. Raise its number when a function changes.
 #pragma once
 
 #include <cstddef>

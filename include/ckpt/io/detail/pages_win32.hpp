@@ -5,7 +5,7 @@
 // Out:     the same functions as pages_posix.hpp.
 // Refuses: nothing; null where the system has no memory left.
 //
-// Includes nothing of ours, and so has a namespace of its own. Raise its number when a function changes.
+// Includes nothing of ckpt's, and so has its own versioned namespace. Raise its number when a function changes.
 #pragma once
 
 #include <cstddef>

@@ -105,7 +105,7 @@ CKPT_DETAIL_DEF result<void> file::read(std::uint64_t offset, std::span<std::byt
 }
 
 CKPT_DETAIL_DEF result<mapping> file::map(std::uint64_t offset, std::uint64_t length, std::size_t& skipped) const {
-    // Divisible by every page size, and the least on Windows.
+    // Where mappings may begin on Windows; a multiple of all page sizes elsewhere.
     constexpr std::uint64_t granularity = 65'536;
     skipped = static_cast<std::size_t>(offset % granularity);
     if (length == 0) return mapping{};

@@ -24,7 +24,7 @@ CKPT_DETAIL_DEF graph::graph(const shared<block_pool>& pool) : memory{pool} {
     n = {};
     n.kind = node_kind::integer;
     for (n.integer = 0; n.integer < 256; ++n.integer) nodes.push_back(memory, n);
-    containers.push_back(memory, container{}); // 0: empty, shared by all that never got an element
+    containers.push_back(memory, container{}); // number 0: the empty container, which all empty values share
 }
 
 CKPT_DETAIL_DEF void graph::begin(std::span<const std::byte> bytes, std::uint64_t offset,
@@ -75,7 +75,7 @@ CKPT_DETAIL_DEF void graph::append(std::uint32_t& index, std::span<const std::ui
     container& c = containers[index];
     const std::size_t needed = c.count + values.size();
     if (needed > c.capacity) {
-        // The first batch gets exactly what it needs: most containers are filled by one opcode.
+        // The first batch gets no spare capacity: one opcode fills most containers.
         const std::size_t capacity = c.count == 0 ? needed : needed > 2u * c.capacity ? needed : 2u * c.capacity;
         auto* data = memory.allocate<std::uint32_t>(capacity);
         for (std::uint32_t i = 0; i < c.count; ++i) data[i] = c.data[i];

@@ -70,7 +70,7 @@ CKPT_DETAIL_DEF bool key_table::unique_sorted(container& c, std::uint32_t stride
     order.reserve(count);
     for (std::uint32_t i = 0; i < count; ++i) order.emplace_back(hash(all[std::size_t{i} * stride]), i);
     std::sort(order.begin(), order.end());
-    std::vector<std::uint32_t> first(count, none); // position of the first equal key, where there is one before
+    std::vector<std::uint32_t> first(count, none); // position of the first equal key, or `none`
     for (std::size_t a = 0, b = 0; a < count; a = b) {
         for (b = a + 1; b < count && order[b].first == order[a].first;) ++b;
         for (std::size_t i = a + 1; i < b; ++i)
@@ -103,7 +103,7 @@ CKPT_DETAIL_DEF bool key_table::number(const node& n, std::int64_t& whole, doubl
         return true;
     }
     if (n.kind != node_kind::real) return false;
-    // Integral doubles in range are the integers that they equal; others stand for themselves.
+    // A double that is an integer of 64 bits becomes that integer; other doubles stay.
     const auto bits = std::bit_cast<std::uint64_t>(n.real);
     const auto exponent = static_cast<int>((bits >> 52) & 0x7FF) - 1023;
     whole = 0;

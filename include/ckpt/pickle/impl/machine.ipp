@@ -16,7 +16,7 @@ CKPT_DETAIL_DEF machine::machine(graph& out, const allowlist& allowed, const lim
       first_{reinterpret_cast<const char*>(out.pickle.data())},
       end_{first_ + out.pickle.size()},
       at_{first_ + begin} {
-    // Real pickles hold some seven memo entries for each hundred bytes.
+    // Checkpoints have about seven memo entries for each hundred bytes of pickle.
     memo_.extend(std::min<std::size_t>(out.pickle.size() / 16 + 16, std::size_t{1} << 16), absent_node);
 }
 
@@ -299,7 +299,7 @@ CKPT_DETAIL_DEF error machine::refused_global() const {
 }
 
 CKPT_DETAIL_DEF std::string machine::path_here() const {
-    // A path is for people: its elements and their number are cut, so that no file makes it long.
+    // A path is text for people: the length of its elements and their number are limited.
     std::string path;
     std::size_t depth = 0;
     const auto key_text = [&](std::uint32_t index) -> std::string {
@@ -309,7 +309,8 @@ CKPT_DETAIL_DEF std::string machine::path_here() const {
         if (n.kind == node_kind::integer) return decimal(n.integer);
         return std::string("?");
     };
-    // A segment of the stack between two marks. What lies under a mark is filled by that mark, so it is no key.
+    // Adds the element for one segment of the stack, between two marks. The value below a mark is the container that is
+    // being filled, not a key.
     const auto segment = [&](std::size_t begin, std::size_t end, bool below_is_owner) {
         if (depth > 24) return;
         if (below_is_owner && begin > 0) {
@@ -317,7 +318,7 @@ CKPT_DETAIL_DEF std::string machine::path_here() const {
             const bool mapping = owner.kind == node_kind::dictionary ||
                                  (owner.kind == node_kind::application && (owner.flags & node_flag::items) != 0);
             if (mapping && (end - begin) % 2 == 1) {
-                // Above the key there may be the parts of a value that is not complete.
+                // Parts of an incomplete value may be above the key.
                 std::size_t at = end - 1;
                 const auto is_key = [&](std::size_t i) {
                     return graph_.nodes[stack_[i]].kind == node_kind::string ||
@@ -327,7 +328,7 @@ CKPT_DETAIL_DEF std::string machine::path_here() const {
                 append_path_element(path, key_text(stack_[is_key(at) ? at : end - 1]), depth++ == 0);
                 return;
             }
-            // A key, its value's class or an object under construction: the key is one before.
+            // A class or an incomplete object is on top: the key is below it.
             if (mapping && end - begin >= 2 && graph_.nodes[stack_[end - 2]].kind == node_kind::string &&
                 (graph_.nodes[stack_[end - 1]].kind == node_kind::global ||
                  graph_.nodes[stack_[end - 1]].kind == node_kind::application)) {
@@ -340,8 +341,8 @@ CKPT_DETAIL_DEF std::string machine::path_here() const {
                 return;
             }
         }
-        // SETITEM and APPEND work without a mark: a container, and a key that waits for its value.
-        // Only the top of a long stack is looked at: a place in words is not worth more.
+        // For SETITEM and APPEND there is no mark: a container, and above it a key without a value yet. Searches only
+        // the top of a long stack.
         for (std::size_t i = end - begin > 64 ? end - 64 : begin; i + 1 < end && depth <= 24; ++i)
             if (graph_.nodes[stack_[i]].kind == node_kind::dictionary &&
                 graph_.nodes[stack_[i + 1]].kind == node_kind::string)

@@ -265,9 +265,9 @@ CKPT_DETAIL_DEF value value::module_member(std::string_view dotted) const noexce
             submodules = here.state();
             if (const value found = submodules.entry_named(dotted)) return found;
         } else if (const value found = here.attribute(dotted)) {
-            return found; // what is no part of a state_dict
+            return found; // an attribute that is not in the state_dict
         }
-        // The first submodule that leads on; PyTorch allows no dot in a name.
+        // The first submodule whose name is a prefix. PyTorch allows no dot in a name.
         here = {};
         for (std::size_t dot = dotted.find('.'); dot != std::string_view::npos && !here;
              dot = dotted.find('.', dot + 1))
@@ -285,7 +285,7 @@ CKPT_DETAIL_DEF result<value> value::at(std::string_view key) const {
     } else if (kind() == ckpt::kind::object) {
         if (const value found = attribute(key)) return found;
         if (const value found = module_member(key)) return found;
-        // A mapping of a class without a builder: keys and values in turn.
+        // An object of a mapping class without a builder: its items are keys and values in turn.
         const range all = items();
         for (std::size_t i = 0; i + 1 < all.size(); i += 2)
             if (const detail::node n = all[i].self();

@@ -21,7 +21,7 @@ CKPT_DETAIL_DEF void resolve_lazy_bits(dtype type, bool neg, bool conj, std::byt
     std::uint64_t step = component;
     if (row.kind == dtype_kind::complex) {
         if (!neg && !conj) return;
-        step = conj ? 2 * component : component; // with both bits the imaginary part changes its sign twice
+        step = conj ? 2 * component : component; // both bits together leave the imaginary part unchanged
         if (!conj) n *= 2;
         else if (!neg) data += component;
     } else if (!neg) {
@@ -105,7 +105,7 @@ CKPT_DETAIL_DEF void store_values(dtype type, const batch_values& in, std::size_
 
 CKPT_DETAIL_DEF std::size_t change_carrier(carrier a, carrier b, dtype to, std::size_t n, batch_values& v) noexcept {
     const bool to_integer = b == carrier::signed_integer || b == carrier::unsigned_integer;
-    if (to_integer) { // from an integer: the bits stay, once each value is known to fit
+    if (to_integer) { // from an integer: values that fit keep their bits
         const integer_range range = range_of(to);
         std::size_t i = 0;
         if (a == carrier::signed_integer) {

@@ -22,7 +22,7 @@ CKPT_DETAIL_RARE result<integer_line> integer_line::open(const tensor_data& data
         out.at_ += line % n * static_cast<std::uint64_t>(data.strides[i]);
         line /= n;
     }
-    // At once, so that what cannot be read says so before anything is checked, mapped or not.
+    // Reads the first piece now, so that a read error is reported before any check, mapped or not.
     if (!out.fill()) return *std::move(out.failure_);
     return out;
 }
@@ -83,7 +83,8 @@ inline error wrong_row(const tensor_data& data, std::uint64_t row, std::string w
             .detail = "row " + decimal(row) + " of a " + std::string(name(data.kind)) + " tensor " + std::move(what)};
 }
 
-/// Each tensor of a nested one lies in the buffer that they share. `access`: of sizes, strides and offsets, from 1 on.
+/// Checks that each tensor in a nested one lies in the common buffer. `access[1]` to `access[3]`: sizes, strides,
+/// offsets.
 inline result<void> check_nested_rows(const tensor_data& data, std::span<storage_access, 4> access) {
     const std::span<const named_data> parts = data.extra->parts();
     const auto rows = static_cast<std::uint64_t>(data.shape[0]);
@@ -117,7 +118,7 @@ inline result<void> check_nested_rows(const tensor_data& data, std::span<storage
     return {};
 }
 
-/// Each row of a jagged tensor lies in its values. `access`: of offsets and lengths, from 1 on.
+/// Checks that each row of a jagged tensor lies in its values. `access[1]` and `access[2]`: offsets and lengths.
 inline result<void> check_jagged_rows(const tensor_data& data, std::span<storage_access, 4> access) {
     const std::span<const named_data> parts = data.extra->parts();
     const auto rows = static_cast<std::uint64_t>(data.shape[0]);

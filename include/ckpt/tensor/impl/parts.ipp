@@ -17,7 +17,7 @@ CKPT_DETAIL_DEF std::uint64_t bytes_of(const tensor_data& data) noexcept {
     return sum;
 }
 
-/// The hash of a pair: of what is copied, and of where it reads from.
+/// The hash of an original and its storages.
 [[nodiscard]] inline std::uint64_t hash_pair(const void* a, const void* b) noexcept {
     return mix(reinterpret_cast<std::uintptr_t>(a) ^ mix(reinterpret_cast<std::uintptr_t>(b)));
 }

@@ -15,7 +15,7 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-/// The integers of `n` elements as they are stored, one after another.
+/// Widens `n` contiguous quantised elements to 32 bits.
 inline void load_integers(ckpt::dtype type, const std::byte* in, std::size_t n, std::int32_t* out) noexcept {
     for (std::size_t i = 0; i < n; ++i) {
         if (type == ckpt::dtype::qint32)
@@ -25,13 +25,13 @@ inline void load_integers(ckpt::dtype type, const std::byte* in, std::size_t n, 
     }
 }
 
-/// Turns integers into numbers, in row-major order.
+/// Converts quantised integers to numbers, in row-major order.
 class dequantizer {
   public:
     [[nodiscard]] static result<dequantizer> make(const tensor_data& data, const storage_source* source);
 
-    /// The next `n` elements. The arithmetic is torch's: per tensor, integers are subtracted; per channel, float32
-    /// numbers, whose product is taken in float64, and with floating parameters in float32.
+    /// Converts the next `n` elements, with torch's arithmetic. Per tensor, the difference is of integers. Per channel,
+    /// it is of float32, and the product is of float64, or of float32 where the parameters are floating.
     void next(const std::int32_t* in, std::size_t n, float* out) noexcept;
 
   private:

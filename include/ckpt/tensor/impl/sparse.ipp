@@ -13,7 +13,7 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-/// Adds `n` elements to others, as torch's to_dense() does where an index is there twice.
+/// Adds `n` elements to those of `out`, as torch's to_dense() does for a duplicate index.
 template <class T> inline void add_numbers(const std::byte* in, std::byte* out, std::uint64_t n) noexcept {
     for (std::uint64_t i = 0; i < n; ++i) {
         T sum;
@@ -74,7 +74,7 @@ CKPT_DETAIL_RARE result<void> copy_dense(const tensor_data* handle, const storag
     const std::size_t size = itemsize(to);
     std::vector<std::byte> stored(static_cast<std::size_t>(bytes_of(to, values.numel)));
     if (auto read = copy_tensor(&values, source, to, true, stored.data(), values.numel); !read) return read;
-    // What belongs to one index: a block of a block layout, and the dense dimensions.
+    // The elements of one index: a block in a block layout, times the dense dimensions.
     const bool blocks = data.kind == layout::sparse_bsr || data.kind == layout::sparse_bsc;
     const std::uint32_t leading = data.kind == layout::sparse_coo
                                       ? static_cast<std::uint32_t>(data.extra->first[0].data.shape[0])

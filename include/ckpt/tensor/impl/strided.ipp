@@ -93,7 +93,7 @@ CKPT_DETAIL_DEF std::array<copy_axis, 64> axes_of(const box& b) noexcept {
 CKPT_DETAIL_DEF void gather(const std::byte* storage, const box& b, std::size_t size, std::byte* out) noexcept {
     const std::array<copy_axis, 64> axes = axes_of(b);
     const std::byte* in = storage + b.offset * size;
-    // A transposed matrix: both sides are walked in tiles, so that a line of the cache serves all its elements.
+    // A transposed matrix is copied in tiles, so that each cache line is loaded once.
     if (b.rank == 2 && axes[0].in == 1 && axes[1].in > 1) {
         constexpr std::uint64_t tile = 32;
         for (std::uint64_t r = 0; r < axes[0].size; r += tile)
@@ -114,7 +114,7 @@ CKPT_DETAIL_DEF result<void> gather(const storage_source& source, std::uint32_t 
     if (is_dense(b)) return source.read(storage, b.offset * size, {out, static_cast<std::size_t>(count(b) * size)});
     staging.resize(staging_bytes);
     std::array<copy_axis, 64> axes = axes_of(b);
-    for (std::uint32_t i = 1; i < b.rank; ++i) { // insertion sort: the farthest first
+    for (std::uint32_t i = 1; i < b.rank; ++i) { // insertion sort: the largest source stride first
         const copy_axis axis = axes[i];
         std::uint32_t k = i;
         for (; k > 0 && axes[k - 1].in < axis.in; --k) axes[k] = axes[k - 1];

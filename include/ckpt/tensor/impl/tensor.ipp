@@ -136,7 +136,7 @@ CKPT_DETAIL_DEF result<std::uint64_t> tensor::file_offset() const {
     if (auto usable = detail::check_access(data_, source_); !usable) return std::move(usable).error();
     auto start = source_->file_offset(data_->storage);
     if (!start) return start;
-    // The offset of a tensor without elements may lie anywhere: it stays inside the storage here.
+    // The offset of a tensor without elements may lie past the storage: the result does not.
     const std::uint64_t most = source_->nbytes(data_->storage);
     std::uint64_t in_bits{};
     std::uint64_t skip = most;

@@ -143,7 +143,7 @@ CKPT_DETAIL_DEF result<value> builders::encoded(call& c, std::string_view text, 
                     return c.fail(errc::bad_arguments, "a character that ascii cannot encode");
         return c.make_bytes(std::as_bytes(std::span<const char>{text.data(), text.size()}));
     }
-    // Every byte of the result is one code point below 256: one byte of UTF-8, or C2/C3 and a continuation.
+    // Each byte of the result is a code point below 256, which is one byte of UTF-8, or C2 or C3 and another one.
     char* out = call_access::graph(c).memory.allocate<char>(text.size() + 1);
     std::size_t n = 0;
     for (std::size_t i = 0; i < text.size(); ++i) {

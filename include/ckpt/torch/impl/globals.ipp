@@ -15,7 +15,7 @@
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
 namespace detail {
-/// What an ordered or a counting dictionary takes.
+/// SETITEM(S) and BUILD, for OrderedDict and Counter.
 inline constexpr auto items_and_state = static_cast<global_accepts>(40);
 } // namespace detail
 

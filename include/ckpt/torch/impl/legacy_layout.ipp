@@ -27,7 +27,7 @@ CKPT_DETAIL_DEF result<legacy_pickles> legacy_pickles::find(read_window& window,
     legacy_pickles out;
     out.at[0] = begin;
     for (std::size_t i = 0; i < 5; ++i) {
-        constexpr std::uint64_t longest_magic = 256; // what is no checkpoint is not stepped through
+        constexpr std::uint64_t longest_magic = 256; // so that other files are not read to their end
         const std::uint64_t most = pickle_ceiling(budget) - (std::min)(pickle_ceiling(budget), out.at[i] - begin);
         auto end = pickle_end(window, from, out.at[i], i == 0 ? (std::min)(most, longest_magic) : most);
         if (!end && i == 0 && most > longest_magic && end.error().code == errc::limit)
@@ -57,7 +57,7 @@ CKPT_DETAIL_DEF result<legacy_layout> legacy_layout::read(const source& from, co
         if (reader.end_offset() != pickles.at[i + 1] - pickles.at[0])
             return error{.code = errc::internal, .offset = g.base, .detail = "two readings of one pickle differ"};
         if (i == 3) pending = g.pending;
-        g.pending = {}; // only the object's calls are of use
+        g.pending = {}; // only the calls of the object are resolved
         if (!is_what_it_should_be(g, i, roots[i]))
             return i == 1 ? error{.code = errc::format_version,
                                   .offset = base + pickles.at[i],
@@ -101,7 +101,7 @@ CKPT_DETAIL_DEF plain_list<legacy_layout::named> legacy_layout::named_by(const g
                                : read_storage_tuple(g, n.a, id_form::legacy, id, last);
         if (known) out.push_back({id.key, id.numel, id.type, false, i});
     }
-    // Equal texts are mostly one text: told apart by their place first, a long one is not compared again and again.
+    // Equal keys usually have the same address, which is compared first, so that long texts are not compared often.
     for (const bool by_text : {false, true}) {
         const auto compare = [by_text](const named& a, const named& b) {
             if (by_text) return a.key.compare(b.key);
@@ -187,7 +187,7 @@ CKPT_DETAIL_DEF errc legacy_keys::find(std::string_view key, std::uint32_t& stor
 
 CKPT_DETAIL_DEF errc legacy_keys::view(std::uint32_t, std::string_view key, std::uint64_t offset, std::uint64_t nbytes,
                                        std::uint32_t& storage) {
-    const legacy_storage& whole = layout_.storages[last_]; // of the look-up before
+    const legacy_storage& whole = layout_.storages[last_]; // the storage that `find` found last
     if (!range_inside(offset, nbytes, whole.nbytes)) return errc::out_of_bounds;
     const auto number = static_cast<std::uint32_t>(views_.size());
     const std::uint32_t known = by_key_.insert(

@@ -52,8 +52,8 @@ CKPT_DETAIL_RARE result<value> builders::nested_tensor(call& c) {
     const tensor_data& sizes = parts[1].data;
     const tensor_data& strides = parts[2].data;
     const tensor_data& offsets = parts[3].data;
-    // Without any tensor in it, torch keeps sizes and strides without dimensions: a number of the default dtype that
-    // means nothing.
+    // For a nested tensor without any tensor, torch writes sizes and strides as tensors without dimensions, whose value
+    // has no meaning.
     const auto nothing = [](const tensor_data& part) { return part.rank == 0 || part.numel == 0; };
     const bool none = offsets.rank == 1 && offsets.numel == 0 && nothing(sizes) && nothing(strides);
     for (std::size_t i = none ? 3 : 1; i < 4; ++i)
@@ -86,10 +86,10 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 namespace rebuild {
 
-/// What the parts of a jagged tensor must be to each other. `lengths` is null where the rows lie without gaps.
+/// Checks the parts of a jagged tensor against each other. `lengths` is null where there are no gaps between rows.
 inline result<void> check_jagged(const call& c, const tensor_data& values, const tensor_data& offsets,
                                  const tensor_data* lengths, std::int64_t ragged) {
-    // The batch is in front; what is ragged has all rows one after another in the values.
+    // The shape has the batch first; the values have all rows one after another in the ragged dimension.
     if (auto fits = check_batch(c, "jagged", values.rank); !fits) return fits;
     if (values.rank == 0 || ragged < 1 || static_cast<std::uint64_t>(ragged) > values.rank)
         return c.fail(errc::bad_arguments, "dimension " + decimal(ragged) +

@@ -86,7 +86,7 @@ CKPT_DETAIL_DEF result<value> make_array(call& c, const numpy_type& type, std::u
         return c.fail(errc::storage_size_mismatch, "an array has " + decimal(std::uint64_t{bytes.a}) +
                                                        " bytes, its shape and dtype need " +
                                                        decimal(t.numel * itemsize(t.type)));
-    // Bytes that are still where the file has them have a place in it; transcoded ones have none.
+    // Bytes of the pickle have a place in the file, transcoded ones have none.
     const auto* first = reinterpret_cast<const std::byte*>(bytes.text);
     const std::byte* begin = g.pickle.data();
     const bool in_file = !g.transcoded && bytes.a > 0 && first >= begin && first < begin + g.pickle.size();

@@ -40,7 +40,7 @@ CKPT_DETAIL_DEF result<shared<checkpoint_file>> pickle_checkpoint::open(shared<s
     g.storages = &*out->storages_;
     resolver meaning{g, *out->storages_, out->limits_, allowed, id_form::none};
     if (auto done = meaning.run(); !done) return std::move(done).error();
-    // paddle.save puts the parameters' own names beside the arrays of a state_dict.
+    // paddle.save adds the names of the parameters to a state_dict, under this key.
     if (value_access::make(g, g.root).at("StructuredToParameterName@@")) out->facts_.writer = "PaddlePaddle";
     return shared<checkpoint_file>{out};
 }

@@ -22,8 +22,8 @@ CKPT_DETAIL_DEF std::span<const std::byte> read_window::at(std::uint64_t offset,
     return {bytes_.data(), n};
 }
 
-/// The bytes of an opcode with its argument, and the lines that the argument goes on with: GLOBAL is 1 byte and 2
-/// lines. `head`: the opcode and up to 8 bytes behind it. False for a length beyond 64 bits.
+/// The length of an opcode with its argument, without the lines of text behind it, and their number: GLOBAL is 1 byte
+/// and 2 lines. `head`: the opcode and up to 8 bytes behind it. False where the length overflows.
 inline bool opcode_length(const opcode_info& known, std::span<const std::byte> head, std::uint64_t& length,
                           int& lines) {
     const auto number = [&head](std::size_t bytes) {

@@ -90,7 +90,7 @@ CKPT_DETAIL_RARE result<void> read_quantizer(call& c, std::uint32_t parameters, 
         return c.fail(errc::bad_arguments,
                       "the " + std::string(parts[i].name) + " of a quantised tensor are not a plain tensor");
     }
-    // torch decides by the zero points: it writes the scheme with floating ones under the name of the other.
+    // The type of the zero points tells the scheme: torch writes per_channel_affine also for floating parameters.
     const dtype_kind scales = info(parts[0].data.type).kind;
     const dtype_kind zeros = info(parts[1].data.type).kind;
     if (scales != dtype_kind::floating || info(parts[0].data.type).packed ||

@@ -28,7 +28,7 @@ CKPT_DETAIL_DEF bool read_metadata(const graph& g, const node& n, tensor_data& t
     if (n.kind != node_kind::dictionary) return false;
     const std::span<const std::uint32_t> entries = g.elements(n);
     if (entries.size() > 4)
-        return false; // two names; a dictionary that repeats them may be shared, and costs each time
+        return false; // more than two names: a long dictionary, shared by many tensors, would cost time for each
     for (std::size_t i = 0; i + 1 < entries.size(); i += 2) {
         const node& key = g.nodes[entries[i]];
         bool set = false;
@@ -171,8 +171,7 @@ CKPT_DETAIL_DEF result<value> builders::rebuild_tensor_v2(call& c) {
         return c.fail(errc::bad_arguments, "_rebuild_tensor_v2 takes 6 or 7 arguments");
     tensor_data t{};
     if (const node& s = g.nodes[args[0]]; s.kind == node_kind::storage) {
-        // An untyped storage that a typed one shares is read by the tensor's own function (v3); here its elements are
-        // bytes.
+        // An untyped storage has bytes as its elements. Tensors of other types on one are written with v3.
         t.type = s.extra == untyped ? ckpt::dtype::uint8 : static_cast<ckpt::dtype>(s.extra);
     }
     if (!rebuild::read_flag(g.nodes[args[4]], t.requires_grad))

@@ -78,7 +78,7 @@ CKPT_DETAIL_DEF void resolver::resolve_persistent(std::uint32_t index) {
                            : read_storage_tuple(graph_, n.a, form_, id, last_class_);
     std::uint64_t declared{};
     std::uint32_t storage{};
-    // A key may be long and shared by many ids, and every look-up reads it.
+    // Every look-up reads the key, which may be long and shared by many ids.
     if (!work((id.key.size() + id.view_key.size()) / 16)) return;
     if (!known)
         return refuse_storage(
@@ -133,7 +133,7 @@ CKPT_DETAIL_DEF bool resolver::resolve_other(std::uint32_t index) {
         return true;
     }
     if (form_ != id_form::package || !is_reduced(graph_, n)) return false;
-    n = graph_.nodes[n.a]; // an object that was packed by a function of its own: its parts, as a tuple
+    n = graph_.nodes[n.a]; // an object with a pack function of its own: keep the tuple
     return true;
 }
 
@@ -181,18 +181,18 @@ CKPT_DETAIL_DEF void resolver::refuse_storage(std::uint32_t index, errc code, st
 
 CKPT_DETAIL_DEF bool resolver::arguments_done(std::uint32_t index) const noexcept {
     const node& n = graph_.nodes[index];
-    // Tuples may be shared by many calls: long ones are walked the slow way, which remembers them.
+    // Many calls may share a tuple: the slow way remembers long ones, and visits them once.
     constexpr std::uint32_t short_tuple = 64;
     if (n.link.c != absent_node || graph_.nodes[n.a].a > short_tuple) return false;
     for (const std::uint32_t argument : graph_.elements(graph_.nodes[n.a])) {
         const node& a = graph_.nodes[argument];
         switch (a.kind) {
-        case node_kind::application: // inert ones are read by builders as they are: their state must be done too
+        case node_kind::application: // builders may read an inert object and its state
         case node_kind::persistent:
         case node_kind::list:
         case node_kind::set:
         case node_kind::frozen_set: return false;
-        case node_kind::dictionary: // of hooks: empty; one with items is looked at by the slow way
+        case node_kind::dictionary: // the hooks of a tensor, which are empty
             if (a.a != 0) return false;
             break;
         case node_kind::tuple:
@@ -216,8 +216,8 @@ CKPT_DETAIL_DEF std::uint32_t resolver::child(std::uint32_t index, std::uint32_t
         if (i == 0) return n.a;
         if (i == 1) return n.link.b;
         if (i == 2) return n.link.c;
-        // Items of a mapping or a sequence are edges, not arguments; an inert object's and a user's builder's are
-        // read.
+        // The items of a mapping or a sequence are not arguments. Builders of programs may read them, and those of
+        // inert objects.
         const global_entry* e = entry_of(n);
         if (i == 3 && (e == nullptr || e->kind != global_kind::mapping)) return graph_.nodes[index + 1].a;
         if (e != nullptr && e->build != nullptr && e->kind == global_kind::other) {
@@ -320,10 +320,10 @@ CKPT_DETAIL_DEF bool resolver::build(std::uint32_t index, const global_entry& e)
     const std::uint32_t to = value_access::node(*made);
     if (to != index) {
         graph_.nodes[index] = graph_.nodes[to];
-        // An inert object that a builder passes on brings what stands behind it.
+        // An application has its extension in the next node.
         if (graph_.nodes[to].kind == node_kind::application) graph_.nodes[index + 1] = graph_.nodes[to + 1];
     }
-    // What the builder made last is what it returned, so nothing else refers to it by that number.
+    // The last node is the builder's result, which was copied: nothing else refers to it.
     if (to >= before && to + 1 == graph_.nodes.size()) graph_.nodes.pop_back();
     return true;
 }
@@ -359,7 +359,7 @@ CKPT_DETAIL_DEF bool resolver::load_nested(std::uint32_t index) {
     const std::uint64_t at = in_file ? graph_.base + static_cast<std::uint64_t>(bytes.data() - outside) : no_offset;
     if (!work(64)) return false;
 
-    // The inner pickle takes the outer one's place in the graph until its nodes have a meaning.
+    // The graph refers to the inner pickle until its nodes are resolved.
     const auto saved = std::pair{std::pair{graph_.pickle, graph_.base}, std::pair{graph_.pending, graph_.root}};
     const std::size_t errors = graph_.errors.size();
     graph_.pending = {};
@@ -371,7 +371,7 @@ CKPT_DETAIL_DEF bool resolver::load_nested(std::uint32_t index) {
     graph_.pending = saved.second.first;
     const std::uint32_t root = std::exchange(graph_.root, saved.second.second);
     graph_.maker = &storages_;
-    if (!in_file) // what was transcoded has no place of its own: the call's stands for it
+    if (!in_file) // transcoded bytes have no place in the file: use that of the call
         for (std::size_t i = errors; i < graph_.errors.size(); ++i) graph_.errors[i]->offset = called_at;
     if (!done) {
         error e = std::move(done).error();
@@ -400,7 +400,7 @@ CKPT_DETAIL_DEF result<void> resolver::read_nested(std::span<const std::byte> by
     read_window window{**stream, 256};
     auto pickles = legacy_pickles::find(window, **stream, 0, limits_);
     if (!pickles) return placed(std::move(pickles).error());
-    // A blob that many calls share is parsed for each of them, so each pays for the nodes that it makes.
+    // Bytes that many calls share are parsed for each of them, so each is charged.
     constexpr std::uint64_t work_for_a_byte = 24;
     if (!work(work_for_a_byte * pickles->bytes())) return limit_error();
     auto layout = legacy_layout::read(**stream, *pickles, graph_, allowed_, limits_, base);

@@ -8,7 +8,7 @@
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 CKPT_DETAIL_DEF global_scan global_scanner::finish(std::optional<error> damage) {
-    // A name may have been met in several pickles: the first place stays, the counts add up.
+    // Several pickles may name a global: keeps the first place, and adds the counts.
     std::vector<std::size_t> firsts;
     for_each_run(
         seen_.size(), [this](std::size_t i) -> const global_use& { return seen_[i]; },
@@ -34,7 +34,7 @@ CKPT_DETAIL_DEF global_scan global_scanner::finish(std::optional<error> damage) 
 
 CKPT_DETAIL_DEF std::optional<error> global_scanner::scan_region(const region& from, std::string_view record,
                                                                  int depth) {
-    constexpr int most_pickles = 10'000; // each costs more than its bytes; real files hold five at most
+    constexpr int most_pickles = 10'000; // each takes time beyond that for its bytes; files of torch have five at most
     std::optional<error> first_damage;
     std::uint64_t at = 0;
     for (int n = 0; at < from.bytes.size() && n < most_pickles; ++n) {
@@ -97,7 +97,7 @@ CKPT_DETAIL_DEF void global_scanner::scan_nested(const graph& g, const region& f
         if (called == nullptr || called->kind != global_kind::nested) continue;
         const std::span<const std::uint32_t> arguments = g.elements(g.nodes[n.a]);
         if (arguments.empty()) continue;
-        // Bytes may be made by a call, and that of another: bytearray(_codecs.encode(text, 'latin1')).
+        // Calls may make the bytes: bytearray(_codecs.encode(text, 'latin1')).
         std::uint32_t index = arguments.front();
         for (int calls = 0; calls < 4 && g.nodes[index].kind == node_kind::application &&
                             g.nodes[g.nodes[index].a].kind == node_kind::tuple && g.nodes[g.nodes[index].a].a > 0;
@@ -116,7 +116,7 @@ CKPT_DETAIL_DEF void global_scanner::scan_nested(const graph& g, const region& f
             scan_encoded(text, called_at, record, depth);
             if (std::all_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; }))
                 continue;
-            // Encoded as UTF-8 the bytes are those of the text itself.
+            // Text that was encoded as UTF-8 has the bytes of `text`.
         }
         const std::span<const std::byte> bytes = std::as_bytes(std::span<const char>{content.text, content.a});
         const bool in_file = from.in_file && !bytes.empty() && bytes.data() >= g.pickle.data() &&
@@ -138,8 +138,7 @@ CKPT_DETAIL_DEF void global_scanner::scan_encoded(std::string_view from, std::ui
                 static_cast<unsigned char>(((lead & 3) << 6) | (static_cast<unsigned char>(from[++i]) & 0x3F)));
         else bytes += from[i];
     }
-    // The names are copied out while `bytes` lives. What was transcoded has no place of its own: the call's stands
-    // for it.
+    // Names are copied while `bytes` lives. Transcoded bytes have no place in the file: uses that of the call.
     (void)scan_region({std::as_bytes(std::span<const char>{bytes.data(), bytes.size()}), called_at, false}, record,
                       depth + 1);
 }
@@ -150,7 +149,7 @@ CKPT_DETAIL_DEF result<global_scan> scan_stream(const source& from, bool legacy,
     std::optional<error> stopped;
     read_window window{from, 4096};
     for (std::uint64_t at = 0; at < from.size() && !stopped;) {
-        // What comes before the place of damage is scanned all the same.
+        // Pickles before the damage are scanned.
         std::uint64_t end = at, next = at;
         arena memory;
         const auto note = [&](const error& e) {

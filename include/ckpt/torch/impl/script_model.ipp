@@ -23,7 +23,7 @@ CKPT_DETAIL_RARE bool script_model_reader::read_modules() {
         open.push_back(static_cast<std::uint32_t>(modules.size() - 1));
         return json_.enter_object();
     };
-    // Behind the beginning of an array of submodules, or behind one of them.
+    // Called at the beginning of an array of submodules, and behind each of them.
     const auto next_submodule = [&] { return json_.next_element() ? begin() : json_.fault().empty(); };
     if (!begin()) return false;
     while (!open.empty()) {
@@ -85,7 +85,7 @@ CKPT_DETAIL_RARE bool script_model_reader::numbers(const std::int64_t*& out, std
     const bool fine = elements([&] {
         std::uint64_t n = 0;
         if (!number(n)) return false;
-        read_.push_back(static_cast<std::int64_t>(n)); // a negative one is refused with the tensor
+        read_.push_back(static_cast<std::int64_t>(n)); // the check of the tensor refuses a negative one
         return true;
     });
     auto* const kept = memory_.allocate<std::int64_t>(read_.size() + 1);

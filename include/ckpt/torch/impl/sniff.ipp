@@ -172,7 +172,7 @@ inline std::string first_bytes(std::string_view text) {
     return out;
 }
 
-/// Says in `e` what a file is that has no signature, by what its first bytes (`text`) look like.
+/// Names in `e` the format of a file without a known signature, by its first bytes (`text`).
 inline void name_content(std::string_view text, const source& from, error& e) {
     const std::string bytes = decimal(from.size()) + " bytes";
     if (looks_like_html(text)) {

@@ -92,7 +92,7 @@ CKPT_DETAIL_RARE result<void> read_shape(call& c, std::uint32_t size, tensor_dat
     auto* strides = g.memory.allocate<std::int64_t>(t.rank);
     set_dense_strides(t.sizes(), false, strides);
     t.strides = strides;
-    // A sparse matrix may have more elements than have bytes or bits that 64 bits can count.
+    // A sparse matrix may have so many elements that their bytes or bits overflow 64 bits.
     bool valid = true;
     bool empty = false;
     for (const std::int64_t n : t.sizes()) {

@@ -20,7 +20,7 @@ CKPT_DETAIL_DEF void storage_table::enter(const storage_folder& folder) {
 }
 
 CKPT_DETAIL_DEF errc storage_table::find(std::string_view key, std::uint32_t& storage) {
-    // torch writes the records in the order of the pickle, so the next one is usually the one.
+    // torch writes the records in the order of the pickle, so the key is usually that of the next record.
     const storage_folder& folder = folders_.back();
     const std::span<const record> records = folder.archive->records();
     const record* r = next_ < records.size() ? &records[next_] : nullptr;

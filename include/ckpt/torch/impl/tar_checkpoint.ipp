@@ -66,7 +66,7 @@ CKPT_DETAIL_RARE result<std::uint32_t> part_reader::pickle(bool whole) {
     graph_.pickle = *bytes;
     graph_.base = from_.base() + at_;
     graph_.record = entry_.name;
-    graph_.pending = {}; // of the object alone they are of use, and it is read last
+    graph_.pending = {}; // only those of the object are resolved, and it is read last
     if (observer_.see != nullptr) observer_.see(observer_.context, *bytes, graph_.base, entry_.name);
     machine reader{graph_, allowed_, limits_};
     reader.admit_class_ids();
@@ -115,7 +115,7 @@ CKPT_DETAIL_RARE result<shared<checkpoint_file>> tar_checkpoint::open(shared<sou
     out->facts_ = {"tar", "torch.save of torch 0.1.9 or before", byte_order::little, true, file.size(), {}};
     detail::graph& g = out->graph_;
     g.storages = &*out->storages_;
-    g.record = "pickle"; // the archive, which has the name too, is gone after this
+    g.record = "pickle"; // a literal, because the archive with the name does not live on
     resolver meaning{g, objects, out->limits_, allowed, id_form::tar};
     if (auto done = meaning.run(); !done) return std::move(done).error();
     return shared<checkpoint_file>{out};
@@ -129,7 +129,7 @@ CKPT_DETAIL_RARE global_scan tar_checkpoint::scan(shared<source> from, const tar
     global_scanner scanner{judge, budget};
     const pickle_observer names{
         &scanner, [](void* to, std::span<const std::byte> pickle, std::uint64_t base, std::string_view record) {
-            (void)static_cast<global_scanner*>(to)->scan(pickle, base, record); // damage is met again when it is read
+            (void)static_cast<global_scanner*>(to)->scan(pickle, base, record); // reading reports the damage
         }};
     std::optional<error> stopped;
     if (auto complete = check_members(*file->from_, archive); !complete) stopped = std::move(complete).error();
@@ -312,7 +312,7 @@ CKPT_DETAIL_RARE result<void> tar_checkpoint::read_geometry(part_reader& in, ten
     const auto offset = in.number();
     if (!offset) return offset.error();
     t.rank = dimensions;
-    if (dimensions == 0) { // torch 0.1 knew no scalars: without dimensions, a tensor was empty
+    if (dimensions == 0) { // torch 0.1 had no scalars: a tensor without dimensions was empty
         t.rank = 1;
         shape[0] = 0;
         strides[0] = 1;

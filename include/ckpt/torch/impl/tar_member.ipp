@@ -19,7 +19,7 @@ CKPT_DETAIL_RARE result<tar_member> tar_member::find(const shared<source>& from,
                      .detail = "no member " + quoted(wanted) + " in a tar archive of " + list(members(archive)),
                      .hint = "give the name as tar -t lists it"};
     }
-    // A pickle is told by little, so a member that only looks like one counts where nothing else does.
+    // Few bytes make a pickle likely, so a member that only looks like one counts if there is no other container.
     plain_list<const tar_entry*> certain, pickles;
     for (const tar_entry& e : archive.entries()) {
         if (e.kind != tar_kind::file) continue;

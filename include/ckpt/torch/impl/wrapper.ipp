@@ -68,7 +68,7 @@ CKPT_DETAIL_RARE bool part_collector::enter(const value& v, int level) {
     if (std::find(entered_.begin(), entered_.end(), v.object_id()) != entered_.end()) return false;
     too_deep_ = level > most_levels || entered_.size() == most_containers;
     if (too_deep_) return false;
-    if (v.size() > 0 || v.kind() == kind::object) entered_.push_back(v.object_id()); // the empty tuple is everywhere
+    if (v.size() > 0 || v.kind() == kind::object) entered_.push_back(v.object_id()); // all empty tuples are one
     return true;
 }
 
@@ -165,7 +165,7 @@ CKPT_DETAIL_RARE const rank_place* place_of(call& c, const value& spec, std::uin
         cuts.push_back(cut);
     }
     out.is_known = out.is_known && cuts.size() == sizes.size();
-    // Recent versions can cut a tensor in another order than that of the mesh's dimensions, and say so here.
+    // Recent versions can shard a tensor in another order than that of the mesh's dimensions; "shard_order" has it.
     for (const value entry : attribute_of(c, spec, "shard_order").elements()) {
         std::vector<std::int64_t> order;
         if (!c.charge(1) || !read_list(entry.args()[1], order) || !std::is_sorted(order.begin(), order.end()))

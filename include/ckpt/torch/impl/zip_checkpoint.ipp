@@ -19,7 +19,7 @@ CKPT_DETAIL_DEF result<opened_zip> opened_zip::read(const source& from, const li
         if (auto read = from.read(0, head); !read) return std::move(read).error();
     if (!four || load_le<std::uint32_t>(head) != zip::local_signature) {
         error named = name_the_file(from);
-        // An archive with something before it says more about itself than its first bytes do.
+        // For an archive with other bytes before it, the error of its directory is more precise.
         if (named.code == errc::not_a_checkpoint && four && load_le<std::uint32_t>(head) != zip::end_signature) {
             auto archive = zip_archive::read(from, budget, memory);
             if (!archive && archive.error().code == errc::zip_prefix) return std::move(archive).error();
@@ -315,7 +315,7 @@ CKPT_DETAIL_DEF result<void> zip_checkpoint::build_package(const zip_layout& lay
         auto parsed = parse(p, folder_of(p), allowed, id_form::package);
         if (!parsed && !p.place.certain && parsed.error().code != errc::global_not_allowed &&
             parsed.error().code != errc::limit)
-            continue; // other bytes
+            continue; // not a pickle, but other bytes
         auto value = or_refused(std::move(parsed));
         if (!value) return std::move(value).error();
         pairs.push_back(graph_.add_text(p.place.from->name.substr(layout.folder.size())));

@@ -175,7 +175,7 @@ inline result<void> read_order(const source& from, const record& order, const in
     return {};
 }
 
-/// Only a prediction depends on the alignment, so a strange one costs speed and is not refused.
+/// Reads the alignment. Ignores an invalid one, because only `zip::predict` depends on it.
 inline result<void> read_alignment(const source& from, const record& alignment, const inflater& inflate, arena& memory,
                                    zip_layout& out) {
     auto text = read_short_text(from, alignment, inflate, memory);
@@ -194,8 +194,8 @@ CKPT_DETAIL_DEF result<zip_layout> zip_layout::read(const source& from, const zi
     zip_layout out;
     auto data = zip_layouts::find_data(from, archive);
     if (!data) return std::move(data).error();
-    const record* first = *data; // whose place tells torch's writer from others
-    if (first != nullptr && zip_layouts::is_package(archive, first->name)) first = nullptr; // a resource of this name
+    const record* first = *data; // its place tells whether torch wrote the archive
+    if (first != nullptr && zip_layouts::is_package(archive, first->name)) first = nullptr; // a resource
     if (first != nullptr) out.folder = first->name.substr(0, first->name.size() - 8);
     const auto has = [&](std::string_view name) { return archive.find(std::string(out.folder) + std::string(name)); };
     if (first == nullptr) {
@@ -217,7 +217,7 @@ CKPT_DETAIL_DEF result<zip_layout> zip_layout::read(const source& from, const zi
 
     const record* version = has(".data/version");
     if (version == nullptr) version = has("version");
-    if (version != nullptr && out.kind != zip_kind::pt2_blobs) // there it is the schema's, "8.2"
+    if (version != nullptr && out.kind != zip_kind::pt2_blobs) // there it is the version of the schema: "8.2"
         if (auto read = zip_layouts::read_version(from, *version, inflate, memory, out); !read)
             return std::move(read).error();
     if (const record* order = has("byteorder"))
@@ -228,8 +228,8 @@ CKPT_DETAIL_DEF result<zip_layout> zip_layout::read(const source& from, const zi
         if (auto read = zip_layouts::read_alignment(from, *alignment, inflate, memory, out); !read)
             return std::move(read).error();
     const bool numbered = alignment != nullptr || has(".format_version") != nullptr;
-    // Before torch 2.8, torch.export.save used Python's zipfile; the writer of torch 1.0 to 1.2 filled the gaps in
-    // another way.
+    // `predict` does not hold for torch.export.save before torch 2.8, which used Python's zipfile, nor for the writer
+    // of torch 1.0 to 1.2, which aligned payloads in another way.
     const bool ours = out.kind == zip_kind::pt2_blobs || out.kind == zip_kind::script_model ||
                       zip::predict(*first, out.alignment) != 0;
     out.writer = zip_layouts::writer_of(out, ours, numbered, has(".data/serialization_id") != nullptr);
