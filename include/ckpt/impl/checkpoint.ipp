@@ -31,6 +31,12 @@ CKPT_DETAIL_DEF value checkpoint::root() const& noexcept {
 }
 CKPT_DETAIL_DEF value checkpoint::metadata() const& { return file_->metadata(); }
 CKPT_DETAIL_DEF std::vector<candidate> checkpoint::state_dicts() const { return find_candidates(root()); }
+CKPT_DETAIL_DEF std::vector<error> checkpoint::refused_globals() const {
+    std::vector<error> out;
+    for (const error* e : file_->graph().errors)
+        if (e->code == errc::global_not_allowed && !e->module.empty()) out.push_back(*e);
+    return out;
+}
 CKPT_DETAIL_DEF std::string_view checkpoint::container() const noexcept { return file_->facts().container; }
 CKPT_DETAIL_DEF std::string_view checkpoint::writer() const noexcept { return file_->facts().writer; }
 CKPT_DETAIL_DEF ckpt::byte_order checkpoint::byte_order() const noexcept { return file_->facts().order; }
@@ -64,8 +70,8 @@ CKPT_DETAIL_DEF result<ckpt::state_dict> checkpoint::state_dict(std::string_view
 CKPT_DETAIL_DEF verify_report checkpoint::verify(bool checksums) const {
     verify_report out;
     file_->check(checksums, out);
-    for (const error* e : file_->graph().errors)
-        if (info(e->code).exit_code != 4) out.findings.push_back(*e); // what is merely not supported is no damage
+    for (const error* e : file_->graph().errors) // what is merely not supported, or not allowed, is no damage
+        if (info(e->code).exit_code != 4 && e->code != errc::global_not_allowed) out.findings.push_back(*e);
     check_indices(out);
     return out;
 }
