@@ -5,11 +5,11 @@
 
 #include "../support/kept.hpp"
 #include "../support/legacy_writer.hpp"
+#include "../support/processor_time.hpp"
 #include "../support/temporary_file.hpp"
 
 #include <doctest/doctest.h>
 
-#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <span>
@@ -244,9 +244,9 @@ TEST_CASE("a stream of 16 GiB opens by its metadata alone") {
     std::filesystem::resize_file(file.path(), before - 16 + 4 * numel, failed); // a hole
     if (failed) return;
     for (const ckpt::io_mode io : {ckpt::io_mode::map, ckpt::io_mode::read}) {
-        const auto start = std::chrono::steady_clock::now();
+        const processor_time passed;
         const auto opened = ckpt::open(file.path(), {.io = io});
-        const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+        const double seconds = passed.seconds();
         REQUIRE(opened.has_value());
         CHECK(floats_of(opened->root().at("w").value()) == std::vector<float>{1, 2, 3, 4});
         MESSAGE("opened in " << seconds * 1e6 << " microseconds");
