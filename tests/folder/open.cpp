@@ -339,12 +339,20 @@ TEST_CASE("an index that is none: JSON of another form, keys twice") {
     CHECK(ckpt::open_folder((empty.path() / "gone.index.json")).error().code == errc::cannot_open);
 }
 
-TEST_CASE("a refused class in a shard is the error, before any disagreement; damage inside a tensor stays at its key") {
+TEST_CASE("an attack in a shard is the error, before any disagreement; a foreign class and damage stay at their keys") {
     auto files = sound();
-    files[0].second = shard({{"a", 1}}, {{"b", pkl::global("my_project", "Config")}});
+    files[0].second = shard({{"a", 1}}, {{"b", pkl::global("os", "system")}});
     const temporary_folder refused(files);
     CHECK(ckpt::open_folder(refused.path()).error().code == errc::global_not_allowed);
     CHECK(ckpt::open_folder(refused.path()).error().file == first);
+    files = sound();
+    files[0].second = shard({{"a", 1}}, {{"b", pkl::global("my_project", "Config")}});
+    const temporary_folder foreign(files);
+    CHECK(ckpt::open_folder(foreign.path(), {.foreign = ckpt::foreign_globals::refuse_file}).error().file == first);
+    const auto set = ckpt::open_folder(foreign.path()).value();
+    CHECK(set.root().at("b").value().kind() == ckpt::kind::refused);
+    REQUIRE(set.refused_globals().size() == 1);
+    CHECK(set.refused_globals()[0].name == "Config");
     files = sound();
     files[1].second = torch_file(pkl::dict({{pkl::str("c"), pkl::floats("0", 1)}}), {{"0", "too long"}});
     const temporary_folder damaged(files);
