@@ -389,3 +389,18 @@ TEST_CASE("a shard that is cut while it is read names itself") {
     CHECK(crc.error().file == second);
     CHECK(weights.at("a").value().crc32().has_value());
 }
+
+TEST_CASE("weights have any suffix or none: one such file of a folder is opened, of two the error asks") {
+    const std::string weights = torch_file(pkl::dict({{pkl::str("w"), pkl::floats("0", 1)}}), {{"0", raw<float>({1})}});
+    const std::string zip = write_zip({{.name = "readme.txt", .data = "x"}}).bytes, text = "hello";
+    for (const char* name : {"best.pth.tar", "model.jit", "model.ts", "model.pkl", "model.th", "model.tar", "model.sav",
+                             "a.model", "a.params", "model", "net.whatever"}) {
+        CAPTURE(name);
+        const temporary_folder folder({{name, weights}, {"archive.zip", zip}, {"notes", text}});
+        const auto opened = ckpt::open_folder(folder.path());
+        REQUIRE(opened.has_value());
+        CHECK(opened->files() == std::vector<std::string>{name});
+        const temporary_folder two({{name, weights}, {"other", weights}});
+        CHECK(ckpt::open_folder(two.path()).error().code == errc::state_dict_ambiguous);
+    }
+}

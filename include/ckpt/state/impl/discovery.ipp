@@ -54,10 +54,17 @@ CKPT_DETAIL_DEF result<candidate> choose(const value& root) {
     }
     if (all.size() == 1 || all[0].rank > all[1].rank) return all[0];
     error e{.code = errc::state_dict_ambiguous, .detail = "several dictionaries may be the weights: "};
-    short_list list{e.detail};
-    for (const candidate& c : all)
-        if (c.rank == all[0].rank && list.next())
-            e.detail += quoted(c.path) + " (" + tensors_text(c.tensors) + (c.averaged ? ", averaged)" : ")");
+    short_list list{e.detail, {.most = 20}};
+    bool likely = true;
+    for (const candidate& c : all) { // the likeliest come first
+        if (!list.next()) continue;
+        if (likely && c.rank < all[0].rank) {
+            likely = false;
+            e.detail += "less likely: ";
+        }
+        e.detail += quoted(c.path) + " (" + (c.path.empty() ? "the root, " : "") + tensors_text(c.tensors) +
+                    (c.averaged ? ", averaged)" : ")");
+    }
     list.end();
     e.hint = "give the path of the one you mean: state_dict(path), or --select PATH";
     return e;
