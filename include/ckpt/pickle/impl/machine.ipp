@@ -14,7 +14,8 @@ CKPT_DETAIL_DEF machine::machine(graph& out, const allowlist& allowed, const lim
       allowed_{allowed},
       limits_{budget},
       first_{reinterpret_cast<const char*>(out.pickle.data())},
-      end_{first_ + out.pickle.size()},
+      last_{first_ + out.pickle.size()},
+      end_{last_},
       at_{first_ + begin} {
     // Checkpoints have about seven memo entries for each hundred bytes of pickle.
     memo_.extend(std::min<std::size_t>(out.pickle.size() / 16 + 16, std::size_t{1} << 16), absent_node);
@@ -40,11 +41,37 @@ CKPT_DETAIL_DEF void machine::observe(observer function, void* context) noexcept
 CKPT_DETAIL_DEF bool machine::fail(errc code, const char* what, std::uint64_t wanted, std::uint64_t left) noexcept {
     fault_ = {code,
               static_cast<std::uint64_t>(opcode_at_ - first_),
-              opcode_at_ < end_ ? static_cast<std::uint8_t>(*opcode_at_) : std::uint8_t{0},
+              opcode_at_ < last_ ? static_cast<std::uint8_t>(*opcode_at_) : std::uint8_t{0},
               what,
               wanted,
               left};
     return false;
+}
+
+CKPT_DETAIL_RARE bool machine::fail_short(const char* what, std::uint64_t wanted) noexcept {
+    if (end_ != last_)
+        return fail(errc::pickle_opcode, "a frame ends inside an opcode, which readers take differently");
+    return fail(errc::pickle_truncated, what, wanted, wanted == no_offset ? 0 : remaining());
+}
+
+CKPT_DETAIL_DEF bool machine::open_frame() {
+    std::uint64_t length{};
+    if (!take(length)) return false;
+    if (at_ == end_) (void)close_frame();
+    if (framed_) return fail(errc::pickle_opcode, "a frame inside a frame, which readers take differently");
+    if (!need_bytes(length)) return false;
+    framed_ = true;
+    end_ = at_ + length;
+    return true;
+}
+
+CKPT_DETAIL_DEF bool machine::stop() {
+    if (!need_values(1)) return false;
+    if (framed_ && at_ != end_)
+        return fail(errc::pickle_opcode, "STOP before the end of its frame, which readers take differently");
+    graph_.root = stack_.back();
+    stopped_ = true;
+    return true;
 }
 
 CKPT_DETAIL_DEF bool machine::take_signed_counted(std::string_view& out) {
@@ -56,7 +83,7 @@ CKPT_DETAIL_DEF bool machine::take_signed_counted(std::string_view& out) {
 
 CKPT_DETAIL_DEF bool machine::take_line(std::string_view& out) {
     const void* const newline = std::memchr(at_, '\n', remaining());
-    if (newline == nullptr) return fail(errc::pickle_truncated, "a text argument without the end of its line");
+    if (newline == nullptr) return fail_short("a text argument without the end of its line");
     const char* const stop = static_cast<const char*>(newline);
     out = {at_, static_cast<std::size_t>(stop - at_)};
     at_ = stop + 1;
@@ -266,7 +293,7 @@ CKPT_DETAIL_DEF error machine::describe_fault() const {
 CKPT_DETAIL_DEF void machine::run_opcodes() {
     while (!stopped_) {
         opcode_at_ = at_;
-        if (at_ == end_) {
+        if (at_ == end_ && !close_frame()) {
             fail(errc::pickle_truncated, "the pickle ends without STOP");
             return;
         }
