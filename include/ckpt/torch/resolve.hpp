@@ -37,7 +37,15 @@ class resolver {
 
   private:
     // The progress of an application or a container, as bits of `node::extra`.
-    enum progress : std::uint16_t { unseen = 0, open = 1, settled = 2, cyclic = 4, judged = 8, of_module = 16 };
+    enum progress : std::uint16_t {
+        unseen = 0,
+        open = 1,
+        settled = 2,
+        cyclic = 4,
+        judged = 8,
+        of_module = 16,
+        of_quantised = 32
+    };
 
     [[nodiscard]] std::uint16_t& mark(std::uint32_t index) noexcept { return graph_.nodes[index].extra; }
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <ckpt/pickle/value_access.hpp>
+#include <ckpt/torch/quantized_module.hpp>
 #include <ckpt/torch/resolve.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
@@ -22,7 +23,16 @@ CKPT_DETAIL_DEF resolver::resolver(graph& g, storage_maker& storages, const limi
 CKPT_DETAIL_DEF result<void> resolver::run() {
     if (auto done = settle_all(); !done) return done;
     if (auto unique = unique_keys(); !unique) return unique;
-    for (const std::uint32_t object : objects_) note_module(object);
+    quantised_modules quantised{graph_, storages_, made_left_};
+    for (const std::uint32_t object : objects_) {
+        note_module(object);
+        const node& state = graph_.nodes[graph_.nodes[object + 1].a];
+        const bool convolution = state.kind == node_kind::tuple && state.a == quantised_modules::convolution_state;
+        if (convolution && !quantised.adapt_convolution(object)) return limit_error();
+        if ((state.extra & (of_module | of_quantised)) == (of_module | of_quantised) &&
+            state.kind == node_kind::dictionary && !quantised.adapt_packed(object))
+            return limit_error();
+    }
     graph_.resolved_nodes = graph_.nodes.size();
     graph_.resolved_pending = graph_.pending.size();
     return {};
@@ -474,9 +484,11 @@ CKPT_DETAIL_DEF bool resolver::is_module_state(std::uint32_t state) {
         const std::span<const std::uint32_t> entries = graph_.elements(n);
         for (std::size_t i = 0; i + 1 < entries.size(); i += 2) {
             const node& key = graph_.nodes[entries[i]];
-            if (key.kind != node_kind::string || graph_.nodes[entries[i + 1]].kind != node_kind::dictionary) continue;
+            if (key.kind != node_kind::string) continue;
             const std::string_view name = graph::text_of(key);
-            if (name == "_parameters") parts |= 1;
+            if (graph_.nodes[entries[i + 1]].kind != node_kind::dictionary) {
+                if (quantised_modules::has_meaning(name)) mark(state) |= of_quantised;
+            } else if (name == "_parameters") parts |= 1;
             else if (name == "_buffers") parts |= 2;
             else if (name == "_modules") parts |= 4;
         }
