@@ -95,10 +95,13 @@ CKPT_DETAIL_DEF void checkpoint::check_indices(verify_report& out) const {
     for (const std::uint32_t i : order) {
         const detail::tensor_data* const t = checked[i];
         std::uint64_t cost = detail::bytes_of(*t);
-        for (const detail::named_data& part : t->extra->parts()) // each is inflated as a whole
+        for (const detail::named_data& part : t->extra->parts()) // each line of a matrix inflates it
             if (part.data.kind == layout::strided && part.data.numel != 0 &&
                 file_->storages().is_compressed(part.data.storage))
-                cost += file_->storages().nbytes(part.data.storage);
+                cost += file_->storages().nbytes(part.data.storage) *
+                        (t->kind == layout::sparse_coo && &part == &t->extra->parts()[0]
+                             ? static_cast<std::uint64_t>(part.data.shape[0])
+                             : 1u);
         if (cost > left) {
             out.findings.push_back({.code = errc::limit,
                                     .detail = "the indices of the sparse tensors of this file are shared so often "
