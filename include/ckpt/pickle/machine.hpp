@@ -231,6 +231,7 @@ class machine {
     fault fault_{};
     bool stopped_{false};
     bool class_ids_{false};
+    bool attributes_{false}; // whether the pickle names getattr
     std::uint64_t refused_count_{0};
     std::uint32_t first_refused_{0};
     std::string refused_path_{};
