@@ -175,8 +175,8 @@ template <policy P = training_policy>
 }
 
 /// Lists the globals that the file at `path` names, with the verdicts of a policy. Builds no values and refuses no
-/// global. A safetensors file names none. Fails only where there is no pickle; `global_scan::stopped` is the error of a
-/// damaged one.
+/// global. A safetensors file names none. Fails only where there is no pickle. `global_scan::verdict` says what the
+/// names and damage make of the file together; `global_scan::stopped` is the error of a damaged one.
 template <policy P = training_policy>
 [[nodiscard]] result<global_scan> scan_globals(path_arg path, const open_options& options = {}) {
     return detail::scan(path, detail::allowlist_of<P>(), options);

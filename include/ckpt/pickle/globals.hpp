@@ -33,14 +33,16 @@ using builder = result<value> (*)(call&);
 
 /// The kind of value that a call of a global makes. The machine uses it to refuse opcodes that Python would refuse.
 enum class global_kind : std::uint8_t {
-    other,    ///< an object
-    tensor,   ///< a tensor; its builder is part of the library
-    storage,  ///< a storage class, as persistent ids name it; with a builder it may be called with a list of numbers
-    constant, ///< a dtype, a layout or another object that is never called
-    mapping,  ///< a dictionary of any class
-    sequence, ///< a list, a set or a tuple of any class
-    scalar,   ///< a number, a string or bytes
-    nested,   ///< bytes that are a whole checkpoint
+    other,       ///< an object
+    tensor,      ///< a tensor; its builder is part of the library
+    storage,     ///< a storage class, as persistent ids name it; with a builder it may be called with a list of numbers
+    constant,    ///< a dtype, a layout or another object that is never called
+    mapping,     ///< a dictionary of any class
+    sequence,    ///< a list, a set or a tuple of any class
+    scalar,      ///< a number, a string or bytes
+    nested,      ///< bytes that are a whole checkpoint
+    enumeration, ///< an enum class, kept inert; getattr may name its members
+    attribute,   ///< getattr, kept inert where it names a member of a listed enum class, otherwise an attack
 };
 
 /// The opcodes that may change the result of a call of a global. The values are bits.
@@ -100,6 +102,7 @@ struct global_table {
     std::size_t size{0};
     bool patterns{false}; // whether these are patterns, tried in order, or else exact pairs, sorted
     bool shipped{false};
+    bool classes_only{false}; // whether its patterns match names of public classes only
 };
 
 /// The content of a policy, without its type.
@@ -112,6 +115,7 @@ struct allowlist {
 struct global_lookup {
     ckpt::verdict verdict{ckpt::verdict::refuse};
     const global_entry* entry{nullptr};
+    bool shipped{false}; // whether the entry is of one of the library's own tables
 };
 
 [[nodiscard]] constexpr bool is_pattern(const global_entry& e) noexcept {
@@ -144,8 +148,17 @@ struct global_lookup {
     return nullptr;
 }
 
+/// Whether a name is one of a public class, as Python's style guide has it: a capital, then letters and digits.
+[[nodiscard]] constexpr bool is_class_name(std::string_view name) noexcept {
+    if (name.empty() || name[0] < 'A' || name[0] > 'Z') return false;
+    for (const char c : name)
+        if (!((c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'))) return false;
+    return true;
+}
+
 [[nodiscard]] constexpr const global_entry* find_pattern(const global_table& table, std::string_view module,
                                                          std::string_view name) noexcept {
+    if (table.classes_only && !is_class_name(name)) return nullptr;
     for (std::size_t i = 0; i < table.size; ++i)
         if (matches_dotted(table.entries[i].module, module) && matches_dotted(table.entries[i].name, name))
             return &table.entries[i];
@@ -171,6 +184,8 @@ concept names_global = requires { P::module_text; };
 template <class P>
 concept shipped_part = requires { requires P::shipped; };
 template <class P>
+concept classes_only_part = requires { requires P::classes_only; };
+template <class P>
 concept admits_attacks_part = requires { requires P::admits_attacks; };
 template <class P>
 concept refuses_file_part = requires { requires P::refuses_file; };
@@ -187,7 +202,8 @@ template <class P> [[nodiscard]] constexpr bool has_patterns() {
 }
 
 template <class P> [[nodiscard]] constexpr global_table table_of() {
-    return {P::entries, sizeof(P::entries) / sizeof(P::entries[0]), has_patterns<P>(), shipped_part<P>};
+    return {P::entries, sizeof(P::entries) / sizeof(P::entries[0]), has_patterns<P>(), shipped_part<P>,
+            classes_only_part<P>};
 }
 
 template <class... Parts> [[nodiscard]] constexpr auto join_tables() {

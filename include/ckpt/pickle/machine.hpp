@@ -249,6 +249,7 @@ class machine {
     bool stopped_{false};
     bool framed_{false}; // whether a frame is open
     bool class_ids_{false};
+    bool attributes_{false}; // whether the pickle names getattr
     std::uint64_t refused_count_{0};
     std::uint32_t first_refused_{0};
     std::string refused_path_{};

@@ -5,6 +5,7 @@
 
 #include <ckpt/core/checked.hpp>
 #include <ckpt/core/number.hpp>
+#include <ckpt/pickle/attributes.hpp>
 #include <ckpt/pickle/machine.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
@@ -23,6 +24,11 @@ CKPT_DETAIL_DEF machine::machine(graph& out, const allowlist& allowed, const lim
 
 CKPT_DETAIL_DEF result<void> machine::run() {
     run_opcodes();
+    if (attributes_ && !allowed_.admits_attacks)
+        for_each_stray_attribute(graph_, allowed_, [this](std::uint32_t occurrence) {
+            graph_.globals[occurrence].verdict = static_cast<std::uint8_t>(verdict::dangerous);
+            note_refused(occurrence);
+        });
     if (refused_count_ > 0) return refused_global();
     if (fault_.code != errc::none) return describe_fault();
     return {};
@@ -156,6 +162,7 @@ CKPT_DETAIL_DEF bool machine::push_global(std::string_view module, std::string_v
     const auto occurrence = static_cast<std::uint32_t>(graph_.globals.size() - 1);
     const bool at_place = !admitted && found.verdict == verdict::refuse && !allowed_.refuses_file;
     if (!admitted && !at_place) note_refused(occurrence);
+    attributes_ = attributes_ || (found.entry != nullptr && found.entry->kind == global_kind::attribute);
     if (observer_ != nullptr) observer_(observer_context_, *this, occurrence);
     if (!at_place) return push_node(node::of(node_kind::global, occurrence));
     std::string path = graph_.describes_errors() ? path_here() : std::string{};
@@ -320,8 +327,11 @@ CKPT_DETAIL_DEF error machine::refusal_of(const global_occurrence& g, std::strin
             .name = std::string(g.name)};
     e.opcode = g.offset < graph_.pickle.size() ? static_cast<std::uint8_t>(first_[g.offset]) : std::uint8_t{0};
     e.opcode_name = opcode_table[e.opcode].name;
-    e.detail =
-        quoted(g.module) + ' ' + quoted(g.name) + (attack ? " can only be an attack" : " is not in the allowlist");
+    const bool attribute = g.entry != nullptr && g.entry->kind == global_kind::attribute;
+    e.detail = quoted(g.module) + ' ' + quoted(g.name) +
+               (attribute ? " of something else than a member of a known enum can only be an attack"
+                : attack  ? " can only be an attack"
+                          : " is not in the allowlist");
     const bool code = g.module.starts_with("dill.") || g.module.starts_with("cloudpickle.");
     e.hint =
         code ? std::string_view{"It was pickled by dill or cloudpickle, which store code, and none is run here: save "
