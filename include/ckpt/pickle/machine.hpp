@@ -39,8 +39,8 @@ class machine {
     /// For one pickle at `begin` of `out.pickle`; the caller has set `out.pickle`, `out.base` and `out.record`.
     machine(graph& out, const allowlist& allowed, const limits& budget, std::uint64_t begin = 0);
 
-    /// Runs to STOP, and sets the graph's root. A refused global is the error even where the pickle is damaged behind
-    /// it.
+    /// Runs to STOP, and sets the graph's root. A global that refuses the file is the error even where the pickle is
+    /// damaged behind it. One that is refused at its place becomes a node of kind `refused`.
     [[nodiscard]] result<void> run();
 
     /// The offset in `out.pickle` behind STOP.
@@ -231,7 +231,10 @@ class machine {
     /// Whether Python can hash the value. Each tuple is checked once, also where it is shared.
     [[nodiscard]] bool hashable(std::uint32_t index);
 
+    /// Notes a global that refuses the file.
     void note_refused(std::uint32_t occurrence);
+    /// The error for a global that the policy does not admit.
+    [[nodiscard]] error refusal_of(const global_occurrence& g, std::string path) const;
     [[nodiscard]] error refused_global() const;
     [[nodiscard]] error describe_fault() const;
 
@@ -259,6 +262,7 @@ class machine {
     bool stopped_{false};
     bool framed_{false}; // whether a frame is open
     bool class_ids_{false};
+    bool attributes_{false}; // whether the pickle names getattr
     std::uint64_t refused_count_{0};
     std::uint32_t first_refused_{0};
     std::string refused_path_{};

@@ -6,6 +6,7 @@
 #include <ckpt/core/checked.hpp>
 #include <ckpt/core/hash.hpp>
 #include <ckpt/core/number.hpp>
+#include <ckpt/pickle/attributes.hpp>
 #include <ckpt/pickle/machine.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
@@ -24,6 +25,11 @@ CKPT_DETAIL_DEF machine::machine(graph& out, const allowlist& allowed, const lim
 
 CKPT_DETAIL_DEF result<void> machine::run() {
     run_opcodes();
+    if (attributes_ && !allowed_.admits_attacks)
+        for_each_stray_attribute(graph_, allowed_, [this](std::uint32_t occurrence) {
+            graph_.globals[occurrence].verdict = static_cast<std::uint8_t>(verdict::dangerous);
+            note_refused(occurrence);
+        });
     if (refused_count_ > 0) return refused_global();
     if (fault_.code != errc::none) return describe_fault();
     return {};
@@ -185,9 +191,14 @@ CKPT_DETAIL_DEF bool machine::push_global(std::string_view module, std::string_v
     graph_.globals.push_back(graph_.memory,
                              {module, name, offset_here(), static_cast<std::uint8_t>(found.verdict), found.entry});
     const auto occurrence = static_cast<std::uint32_t>(graph_.globals.size() - 1);
-    if (!admitted) note_refused(occurrence);
+    const bool at_place = !admitted && found.verdict == verdict::refuse && !allowed_.refuses_file;
+    if (!admitted && !at_place) note_refused(occurrence);
+    attributes_ = attributes_ || (found.entry != nullptr && found.entry->kind == global_kind::attribute);
     if (observer_ != nullptr) observer_(observer_context_, *this, occurrence);
-    return push_node(node::of(node_kind::global, occurrence));
+    if (!at_place) return push_node(node::of(node_kind::global, occurrence));
+    std::string path = graph_.describes_errors() ? path_here() : std::string{};
+    return push_node(
+        node::of(node_kind::refused, graph_.keep(refusal_of(graph_.globals[occurrence], std::move(path)))));
 }
 
 CKPT_DETAIL_DEF bool machine::take_name_line(std::string_view& out) {
@@ -214,8 +225,8 @@ CKPT_DETAIL_DEF bool machine::apply(std::uint32_t callable, std::uint32_t argume
             accepts = e->accepts;
             builds = e->build != nullptr || e->kind == global_kind::nested;
         }
-    } else if (c.kind == node_kind::persistent && class_ids_) {
-        builds = true;
+    } else if ((c.kind == node_kind::persistent && class_ids_) || c.kind == node_kind::refused) {
+        builds = true; // or is refused, as its class is
     } else if (c.kind != node_kind::application || !callable_result(c)) {
         return fail(errc::pickle_target, "a call of a value that is neither a global nor an object");
     }
@@ -277,9 +288,11 @@ CKPT_DETAIL_DEF bool machine::set_state() {
     const global_entry* const e = entry_of(t.link.b);
     const auto attributes = [this](std::uint32_t i) {
         const node& n = graph_.nodes[i];
-        if (n.kind == node_kind::none || n.kind == node_kind::dictionary) return true;
-        const global_entry* const made = n.kind == node_kind::application ? entry_of(n.link.b) : nullptr;
-        return made != nullptr && made->kind == global_kind::mapping;
+        if (n.kind != node_kind::application)
+            return n.kind == node_kind::none || n.kind == node_kind::dictionary || n.kind == node_kind::refused;
+        const global_entry* const made = entry_of(n.link.b);
+        return (made != nullptr && made->kind == global_kind::mapping) ||
+               graph_.nodes[n.link.b].kind == node_kind::refused; // of an unknown class
     };
     const node& s = graph_.nodes[state];
     const bool pair = s.kind == node_kind::tuple && s.a == 2; // attributes and slots
@@ -396,21 +409,28 @@ CKPT_DETAIL_DEF void machine::run_opcodes() {
 }
 
 CKPT_DETAIL_DEF error machine::refused_global() const {
-    const global_occurrence& g = graph_.globals[first_refused_];
+    error e = refusal_of(graph_.globals[first_refused_], refused_path_);
+    if (refused_count_ > 1)
+        e.detail += " (and " + decimal(refused_count_ - 1) + " other use" + (refused_count_ > 2 ? "s" : "") +
+                    " of refused names: see ckpt globals)";
+    return e;
+}
+
+CKPT_DETAIL_DEF error machine::refusal_of(const global_occurrence& g, std::string path) const {
     const bool attack = static_cast<verdict>(g.verdict) == verdict::dangerous;
     error e{.code = errc::global_not_allowed,
             .offset = graph_.place(g.offset),
             .record = std::string(graph_.record),
-            .path = refused_path_,
+            .path = std::move(path),
             .module = std::string(g.module),
             .name = std::string(g.name)};
     e.opcode = g.offset < graph_.pickle.size() ? static_cast<std::uint8_t>(first_[g.offset]) : std::uint8_t{0};
     e.opcode_name = opcode_table[e.opcode].name;
-    e.detail =
-        quoted(g.module) + ' ' + quoted(g.name) + (attack ? " can only be an attack" : " is not in the allowlist");
-    if (refused_count_ > 1)
-        e.detail += " (and " + decimal(refused_count_ - 1) + " other use" + (refused_count_ > 2 ? "s" : "") +
-                    " of refused names: see ckpt globals)";
+    const bool attribute = g.entry != nullptr && g.entry->kind == global_kind::attribute;
+    e.detail = quoted(g.module) + ' ' + quoted(g.name) +
+               (attribute ? " of something else than a member of a known enum can only be an attack"
+                : attack  ? " can only be an attack"
+                          : " is not in the allowlist");
     const bool code = g.module.starts_with("dill.") || g.module.starts_with("cloudpickle.");
     e.hint =
         code ? std::string_view{"It was pickled by dill or cloudpickle, which store code, and none is run here: save "
