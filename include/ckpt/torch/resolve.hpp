@@ -133,6 +133,9 @@ class resolver {
     [[nodiscard]] bool note_cycle(std::uint32_t again);
 
     [[nodiscard]] bool build(std::uint32_t index, const global_entry& e);
+    /// Why a call cannot be built as Python makes it: keyword arguments that no builder reads, or a container among its
+    /// arguments that grew after the call had read it. Null where there is no such fault.
+    [[nodiscard]] const char* not_as_called(std::uint32_t index, const global_entry& e) noexcept;
 
     /// Resolves torch.storage._load_from_bytes(bytes): reads a whole legacy stream with the same allowlist and the rest
     /// of the budgets, at most two levels deep. False where the file does not open.

@@ -28,7 +28,7 @@ CKPT_DETAIL_DEF constinit const global_entry torch_globals::entries[177]{
     {"builtins", "set", detail::builders::set, global_kind::sequence, global_accepts::nothing},
     {"collections", "Counter", detail::builders::counter, global_kind::mapping, detail::items_and_state},
     {"collections", "OrderedDict", detail::builders::ordered_dict, global_kind::mapping, detail::items_and_state},
-    {"collections", "defaultdict", detail::builders::default_dict, global_kind::mapping, detail::items_and_state},
+    {"collections", "defaultdict", detail::builders::default_dict, global_kind::mapping, global_accepts::items},
     {"torch", "BFloat16Storage", nullptr, global_kind::storage, global_accepts::nothing},
     {"torch", "BFloat16Tensor", detail::builders::tensor_class, global_kind::tensor, global_accepts::state},
     {"torch", "Bits16Storage", nullptr, global_kind::storage, global_accepts::nothing},

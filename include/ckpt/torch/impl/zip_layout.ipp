@@ -171,7 +171,7 @@ inline result<void> read_order(const source& from, const record& order, const in
                                zip_layout& out) {
     auto text = read_short_text(from, order, inflate, memory);
     if (!text) return std::move(text).error();
-    if (*text != "little" && *text != "big")
+    if ((*text != "little" && *text != "big") || text->size() != order.size) // torch takes no end of line
         return error{.code = errc::byte_order_unknown,
                      .offset = from.base() + order.header_offset,
                      .record = std::string(order.name),
