@@ -17,15 +17,16 @@ using weights_policy = allow<torch_globals>;
 
 /// The default of `open`: weights, numpy scalars and arrays, and objects of common frameworks as inert data. A class of
 /// the user's own is refused; the error's hint is the line of code that allows it.
-using training_policy = allow<record_globals, numpy_globals, nested_globals, torch_globals>;
+using training_policy =
+    allow<record_globals, result_globals, tensordict_globals, numpy_globals, nested_globals, torch_globals>;
 
 /// Allows every global, and keeps those that no other policy knows as inert data, attacks included. For viewers:
 /// nothing is run.
 struct inspect_policy {
     static constexpr bool is_policy = true;
     static constexpr bool admits_attacks = true;
-    static constexpr auto tables =
-        detail::join_tables<inert_others, record_globals, numpy_globals, nested_globals, torch_globals>();
+    static constexpr auto tables = detail::join_tables<inert_others, record_globals, result_globals, tensordict_globals,
+                                                       numpy_globals, nested_globals, torch_globals>();
 };
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI

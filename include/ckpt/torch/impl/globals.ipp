@@ -10,6 +10,7 @@
 #include <ckpt/torch/quantized.hpp>
 #include <ckpt/torch/rebuild.hpp>
 #include <ckpt/torch/sparse.hpp>
+#include <ckpt/torch/tensordict.hpp>
 #include <ckpt/torch/wrapper.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
@@ -221,7 +222,8 @@ CKPT_DETAIL_DEF constinit const global_entry torch_globals::entries[177]{
     {"typing", "OrderedDict", detail::builders::ordered_dict, global_kind::mapping, detail::items_and_state},
 };
 
-CKPT_DETAIL_DEF constinit const global_entry nested_globals::entries[1]{
+CKPT_DETAIL_DEF constinit const global_entry nested_globals::entries[2]{
+    {"torch.jit._script", "unpackage_script_module"},
     {"torch.storage", "_load_from_bytes", nullptr, global_kind::nested, global_accepts::nothing},
 };
 
@@ -233,6 +235,90 @@ CKPT_DETAIL_DEF constinit const global_entry numpy_globals::entries[5]{
     {"numpy._core.multiarray", "scalar", detail::builders::numpy_scalar, global_kind::scalar, global_accepts::nothing},
     {"numpy._core.numeric", "_frombuffer", detail::builders::numpy_frombuffer, global_kind::other,
      global_accepts::nothing},
+};
+
+CKPT_DETAIL_DEF constinit const global_entry tensordict_globals::entries[7]{
+    {"tensordict._lazy", "LazyStackedTensorDict", detail::builders::tensordict, global_kind::other,
+     global_accepts::state},
+    {"tensordict._reductions", "_make_td", detail::builders::tensordict, global_kind::other, global_accepts::nothing},
+    {"tensordict._reductions", "_rebuild_tensordict_files_consolidated", detail::builders::consolidated_tensordict,
+     global_kind::other, global_accepts::nothing},
+    {"tensordict._td", "TensorDict", detail::builders::tensordict, global_kind::other, global_accepts::state},
+    {"tensordict.tensordict", "LazyStackedTensorDict", detail::builders::tensordict, global_kind::other,
+     global_accepts::state},
+    {"tensordict.tensordict", "TensorDict", detail::builders::tensordict, global_kind::other, global_accepts::state},
+    {"tensordict.utils", "_StringOnlyDict", detail::builders::ordered_dict, global_kind::mapping,
+     detail::items_and_state},
+};
+
+CKPT_DETAIL_DEF constinit const global_entry result_globals::entries[67]{
+    {"torch.return_types", "aminmax"},
+    {"torch.return_types", "aminmax_out"},
+    {"torch.return_types", "cummax"},
+    {"torch.return_types", "cummax_out"},
+    {"torch.return_types", "cummin"},
+    {"torch.return_types", "cummin_out"},
+    {"torch.return_types", "frexp"},
+    {"torch.return_types", "frexp_out"},
+    {"torch.return_types", "geqrf"},
+    {"torch.return_types", "geqrf_out"},
+    {"torch.return_types", "histogram"},
+    {"torch.return_types", "histogram_out"},
+    {"torch.return_types", "histogramdd"},
+    {"torch.return_types", "kthvalue"},
+    {"torch.return_types", "kthvalue_out"},
+    {"torch.return_types", "linalg_cholesky_ex"},
+    {"torch.return_types", "linalg_cholesky_ex_out"},
+    {"torch.return_types", "linalg_eig"},
+    {"torch.return_types", "linalg_eig_out"},
+    {"torch.return_types", "linalg_eigh"},
+    {"torch.return_types", "linalg_eigh_out"},
+    {"torch.return_types", "linalg_inv_ex"},
+    {"torch.return_types", "linalg_inv_ex_out"},
+    {"torch.return_types", "linalg_ldl_factor"},
+    {"torch.return_types", "linalg_ldl_factor_ex"},
+    {"torch.return_types", "linalg_ldl_factor_ex_out"},
+    {"torch.return_types", "linalg_ldl_factor_out"},
+    {"torch.return_types", "linalg_lstsq"},
+    {"torch.return_types", "linalg_lstsq_out"},
+    {"torch.return_types", "linalg_lu"},
+    {"torch.return_types", "linalg_lu_factor"},
+    {"torch.return_types", "linalg_lu_factor_ex"},
+    {"torch.return_types", "linalg_lu_factor_ex_out"},
+    {"torch.return_types", "linalg_lu_factor_out"},
+    {"torch.return_types", "linalg_lu_out"},
+    {"torch.return_types", "linalg_qr"},
+    {"torch.return_types", "linalg_qr_out"},
+    {"torch.return_types", "linalg_slogdet"},
+    {"torch.return_types", "linalg_slogdet_out"},
+    {"torch.return_types", "linalg_solve_ex"},
+    {"torch.return_types", "linalg_solve_ex_out"},
+    {"torch.return_types", "linalg_svd"},
+    {"torch.return_types", "linalg_svd_out"},
+    {"torch.return_types", "lu_unpack"},
+    {"torch.return_types", "lu_unpack_out"},
+    {"torch.return_types", "max"},
+    {"torch.return_types", "max_out"},
+    {"torch.return_types", "median"},
+    {"torch.return_types", "median_out"},
+    {"torch.return_types", "min"},
+    {"torch.return_types", "min_out"},
+    {"torch.return_types", "mode"},
+    {"torch.return_types", "mode_out"},
+    {"torch.return_types", "nanmedian"},
+    {"torch.return_types", "nanmedian_out"},
+    {"torch.return_types", "qr"},
+    {"torch.return_types", "qr_out"},
+    {"torch.return_types", "slogdet"},
+    {"torch.return_types", "slogdet_out"},
+    {"torch.return_types", "sort"},
+    {"torch.return_types", "sort_out"},
+    {"torch.return_types", "svd"},
+    {"torch.return_types", "svd_out"},
+    {"torch.return_types", "topk"},
+    {"torch.return_types", "topk_out"},
+    {"torch.return_types", "triangular_solve"},
+    {"torch.return_types", "triangular_solve_out"},
 };
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI
