@@ -20,12 +20,11 @@ struct torch_globals {
 };
 
 /// A part of a policy: torch.storage._load_from_bytes, whose argument is a whole checkpoint. pickle.dump writes the
-/// storages of tensors like this. The resolver reads it with the policy of the file. Also
-/// torch.jit._script.unpackage_script_module, by which torch.package names a module of TorchScript in the archive.
+/// storages of tensors like this. The resolver reads it with the policy of the file.
 struct nested_globals {
     static constexpr bool shipped = true;
     static constexpr bool patterns = false;
-    static const global_entry entries[2];
+    static const global_entry entries[1];
 };
 
 /// A part of a policy: numpy scalars and arrays of dtypes that PyTorch has, too. Other ones, and numpy.dtype itself,

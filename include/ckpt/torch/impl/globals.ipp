@@ -222,8 +222,7 @@ CKPT_DETAIL_DEF constinit const global_entry torch_globals::entries[177]{
     {"typing", "OrderedDict", detail::builders::ordered_dict, global_kind::mapping, detail::items_and_state},
 };
 
-CKPT_DETAIL_DEF constinit const global_entry nested_globals::entries[2]{
-    {"torch.jit._script", "unpackage_script_module"},
+CKPT_DETAIL_DEF constinit const global_entry nested_globals::entries[1]{
     {"torch.storage", "_load_from_bytes", nullptr, global_kind::nested, global_accepts::nothing},
 };
 

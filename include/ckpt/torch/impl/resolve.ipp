@@ -79,6 +79,20 @@ CKPT_DETAIL_DEF void resolver::refuse(std::uint32_t index, error e, bool tensor)
     n = node::of(node_kind::tensor, static_cast<std::uint32_t>(graph_.tensors.size() - 1));
 }
 
+CKPT_DETAIL_DEF bool resolver::refuse_with_class(std::uint32_t index) noexcept {
+    const node& called = graph_.nodes[graph_.nodes[index].link.b];
+    if (called.kind != node_kind::refused) return false;
+    graph_.nodes[index] = called;
+    return true;
+}
+
+CKPT_DETAIL_DEF const error* resolver::refused_element(std::uint32_t tuple) const noexcept {
+    if (graph_.nodes[tuple].kind != node_kind::tuple) return nullptr;
+    for (const std::uint32_t element : graph_.elements(graph_.nodes[tuple]))
+        if (const node& n = graph_.nodes[element]; n.kind == node_kind::refused) return graph_.errors[n.a];
+    return nullptr;
+}
+
 CKPT_DETAIL_DEF void resolver::resolve_persistent(std::uint32_t index) {
     if (form_ != id_form::zip && resolve_other(index)) return;
     node& n = graph_.nodes[index];
@@ -90,13 +104,15 @@ CKPT_DETAIL_DEF void resolver::resolve_persistent(std::uint32_t index) {
     std::uint32_t storage{};
     // Every look-up reads the key, which may be long and shared by many ids.
     if (!work((id.key.size() + id.view_key.size()) / 16)) return;
-    if (!known)
+    if (!known) {
+        if (const error* cause = refused_element(n.a)) return refuse(index, *cause, false);
         return refuse_storage(
             index, errc::persistent_id,
             form_ == id_form::legacy
                 ? "a persistent id that is neither ('storage', class, key, location, number of elements, view) nor "
                   "('module', class, file, source)"
                 : "a persistent id that is not ('storage', class, key, location, number of elements)");
+    }
     if (!storage_bytes(id, declared))
         return refuse_storage(index, errc::storage_size_mismatch,
                               "storage " + quoted(id.key) + " declares " + decimal(id.numel) +
@@ -169,8 +185,8 @@ CKPT_DETAIL_DEF bool resolver::name_class(std::uint32_t index) {
                         graph::text_of(graph_.nodes[tuple.items[0]]) != "module"))
         return false;
     const node& type = graph_.nodes[tuple.items[before]];
-    if (type.kind != node_kind::global) return false;
-    if (const global_entry* e = graph_.globals[type.a].entry;
+    if (type.kind != node_kind::global && type.kind != node_kind::refused) return false;
+    if (const global_entry* e = type.kind == node_kind::global ? graph_.globals[type.a].entry : nullptr;
         e != nullptr && (e->build != nullptr || e->kind != global_kind::other))
         return false;
     for (std::uint32_t i = before + 1; i < tuple.a; ++i)
@@ -288,6 +304,7 @@ CKPT_DETAIL_DEF bool resolver::settle_slowly(std::uint32_t root) {
                 if (!build(done, *e)) return false;
                 continue;
             }
+            if (refuse_with_class(done)) continue;
         }
         mark(done) = settled;
     }
@@ -319,12 +336,18 @@ CKPT_DETAIL_DEF bool resolver::build(std::uint32_t index, const global_entry& e)
         return true;
     }
     if (e.kind == global_kind::nested) return load_nested(index);
+    if (e.kind == global_kind::tensor && !graph_.errors.empty()) // its class may be refused, or its storage
+        if (const error* cause = refused_element(graph_.nodes[index].a)) {
+            refuse(index, *cause, true);
+            return true;
+        }
     const std::size_t before = graph_.nodes.size();
     call c = call_access::make_call(graph_, index, made_left_, limits_.tensor_rank);
     result<value> made = e.build(c);
     if (call_access::over_limit(c)) return spend();
     if (!made) {
-        refuse(index, std::move(made).error(), e.kind == global_kind::tensor);
+        const error* const cause = refused_element(graph_.nodes[index].a);
+        refuse(index, cause != nullptr ? *cause : std::move(made).error(), e.kind == global_kind::tensor);
         return true;
     }
     const std::uint32_t to = value_access::node(*made);
