@@ -1,4 +1,6 @@
 // pickle/: the machine, and the values that it leaves.
+#include <ckpt/pickle/impl/acting.ipp>
+#include <ckpt/pickle/impl/attributes.ipp>
 #include <ckpt/pickle/impl/globals.ipp>
 #include <ckpt/pickle/impl/graph.ipp>
 #include <ckpt/pickle/impl/keys.ipp>

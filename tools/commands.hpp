@@ -38,6 +38,7 @@ struct options {
     bool strict{};
     bool no_fold{};
     bool suggest{};
+    bool quiet{};
 
     [[nodiscard]] const std::string& file() const noexcept { return files.front(); }
 };

@@ -5,6 +5,7 @@
 #include <ckpt/core/json_text.hpp>
 #include <ckpt/core/key_path.hpp>
 #include <ckpt/core/short_list.hpp>
+#include <ckpt/torch/sniff.hpp>
 
 #include <algorithm>
 #include <array>
@@ -18,8 +19,9 @@ namespace tool {
 
 namespace {
 
-[[nodiscard]] ckpt::open_options reading(std::string member = {}) {
+[[nodiscard]] ckpt::open_options reading(std::string member = {}, bool strict = false) {
     ckpt::open_options out;
+    if (strict) out.foreign = ckpt::foreign_globals::refuse_file;
     out.io = ckpt::io_mode::read;
     out.inflate = inflater();
     out.member = std::move(member);
@@ -65,10 +67,11 @@ bool is_folder(const std::string& file) {
     return is_index(file) || std::filesystem::is_directory(file, ignored);
 }
 
-ckpt::result<ckpt::checkpoint> open(const std::string& file, policy_name policy) {
+ckpt::result<ckpt::checkpoint> open(const std::string& file, policy_name policy, bool strict) {
     const file_place at = place_of(file);
     return with_policy(policy, [&]<class P>() {
-        return is_folder(file) ? ckpt::open_folder<P>(file, reading()) : ckpt::open<P>(at.file, reading(at.member));
+        return is_folder(file) ? ckpt::open_folder<P>(file, reading({}, strict))
+                               : ckpt::open<P>(at.file, reading(at.member, strict));
     });
 }
 
@@ -106,6 +109,57 @@ std::vector<std::string> each_file(const std::string& file, const ckpt::folder_r
         for (const std::string& name : names_in(file, *report)) out.push_back(beside(file, name));
     if (out.empty()) out.push_back(file);
     return out;
+}
+
+namespace {
+
+/// The regular files of a directory and of those below it, sorted. Links to directories are not followed.
+[[nodiscard]] std::vector<std::string> files_below(const std::string& folder, std::vector<skipped_file>& skipped) {
+    namespace fs = std::filesystem;
+    std::vector<std::string> out;
+    std::error_code failed;
+    auto at = fs::recursive_directory_iterator(folder, failed);
+    for (; !failed && at != fs::recursive_directory_iterator(); at.increment(failed)) {
+        std::error_code unknown;
+        const fs::file_status is = at->status(unknown);
+        if (fs::is_regular_file(is)) out.push_back(at->path().string());
+        else if (unknown || !fs::is_directory(is)) skipped.push_back({at->path().string(), "no regular file"});
+        else if (at->is_symlink(unknown)) skipped.push_back({at->path().string(), "a link to a folder"});
+    }
+    if (failed) skipped.push_back({folder, failed.message()});
+    std::sort(out.begin(), out.end());
+    return out;
+}
+
+/// Why a file needs no look: its bytes are no container of pickles, and nothing that could hide one. Empty otherwise.
+[[nodiscard]] std::string why_skipped(const std::string& file, const ckpt::error& e) {
+    if (file.ends_with(".distcp")) return "items of a distributed checkpoint, which are not looked into one by one";
+    if (e.code != ckpt::errc::not_a_checkpoint) return {};
+    const auto head = read_text(file, 64);
+    if (!head || ckpt::detail::sealed_content(*head)) return {};
+    return e.detail;
+}
+
+} // namespace
+
+std::vector<skipped_file>
+scan_each(const std::string& file, policy_name policy,
+          ckpt::detail::function_ref<void(const std::string&, ckpt::result<ckpt::global_scan>)> visit) {
+    std::vector<skipped_file> skipped;
+    std::error_code unknown;
+    if (!is_folder(file) || !std::filesystem::is_directory(file, unknown)) {
+        const auto report = is_folder(file) ? examine(file, policy_name::inspect) : ckpt::folder_report{};
+        for (const std::string& one : each_file(file, is_folder(file) && report ? &*report : nullptr))
+            visit(one, scan(one, policy));
+        return skipped;
+    }
+    for (const std::string& one : files_below(file, skipped)) {
+        auto scanned = scan(one, policy);
+        std::string why = scanned ? std::string{} : why_skipped(one, scanned.error());
+        if (why.empty()) visit(one, std::move(scanned));
+        else skipped.push_back({one, std::move(why)});
+    }
+    return skipped;
 }
 
 ckpt::result<ckpt::state_dict> weights_of(const ckpt::checkpoint& file, const std::optional<std::string>& select) {
@@ -332,11 +386,26 @@ void write(json& to, std::span<const ckpt::path_element> path) {
 
 namespace {
 
-/// What to do about an error, in this program's terms.
+/// What to do about an error, in this program's terms: the library's hints name lines of C++.
 [[nodiscard]] ckpt::error advised(ckpt::error e) {
     if (e.code == ckpt::errc::compressed && !inflater() && e.hint.find("open_options.inflate") != e.hint.npos)
         e.hint = "This ckpt was built without zlib: build it with zlib1g-dev installed, or pack the archive again "
                  "without compression: zip -0";
+    static constexpr struct {
+        std::string_view library; // the beginning of its hint
+        std::string_view program;
+    } hints[]{
+        {"Add ckpt::global<", "Read the file with such objects as plain data, which runs nothing: --policy inspect"},
+        {"Do not load this file", "Do not load this file with anything that executes pickles; --policy inspect shows "
+                                  "what is in it"},
+        {"It was pickled by dill",
+         "It was pickled by dill or cloudpickle, which store code, and none is run here: save "
+         "tensors and plain values with torch.save; --policy inspect shows what is in it"},
+        {"look at what is there with: ckpt show FILE", "look at what is there with: ckpt show FILE; then give its path "
+                                                       "with --select PATH"},
+    };
+    for (const auto& hint : hints)
+        if (e.hint.starts_with(hint.library)) e.hint = hint.program;
     return e;
 }
 

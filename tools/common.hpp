@@ -10,6 +10,7 @@
 #include "json.hpp"
 
 #include <ckpt/ckpt.hpp>
+#include <ckpt/core/function_ref.hpp>
 #include <ckpt/folder.hpp>
 
 #include <cstddef>
@@ -32,11 +33,21 @@ using key_path = std::vector<ckpt::path_element>;
 /// Whether a command's FILE is a directory, or the index of a set of shards.
 [[nodiscard]] bool is_folder(const std::string& file);
 /// Opens a file, a directory or an index, without a mapping: a file that is cut while it is read is an error then, and
-/// not a signal.
-[[nodiscard]] ckpt::result<ckpt::checkpoint> open(const std::string& file, policy_name policy);
+/// not a signal. `strict`: a global outside the policy refuses the file, not only its place.
+[[nodiscard]] ckpt::result<ckpt::checkpoint> open(const std::string& file, policy_name policy, bool strict = false);
 /// What is in a directory, or beside an index.
 [[nodiscard]] ckpt::result<ckpt::folder_report> examine(const std::string& folder, policy_name policy);
 [[nodiscard]] ckpt::result<ckpt::global_scan> scan(const std::string& file, policy_name policy);
+/// A file that a scan did not look into, and why.
+struct skipped_file {
+    std::string file{};
+    std::string why{};
+};
+/// Scans a file; of a directory every file, also below subfolders, by its bytes; of an index its shards. `visit` gets
+/// each file that may hold pickles. Returns the files of a directory that were skipped.
+std::vector<skipped_file>
+scan_each(const std::string& file, policy_name policy,
+          ckpt::detail::function_ref<void(const std::string&, ckpt::result<ckpt::global_scan>)> visit);
 /// The path of a file in a directory, or beside an index.
 [[nodiscard]] std::string beside(const std::string& folder, const std::string& name);
 /// The names of the files that are looked at one by one: of a directory its checkpoints and what belongs to its model,

@@ -17,39 +17,32 @@ struct judged {
     std::string file{};
     std::vector<ckpt::global_use> uses{};
     std::optional<ckpt::error> stopped{};
-    std::string_view verdict{"clean"};
+    ckpt::file_verdict verdict{ckpt::file_verdict::unreadable};
     int exit_code{exit_fine};
 };
 
-[[nodiscard]] judged judge(const std::string& file, policy_name policy) {
+[[nodiscard]] int exit_of(const judged& of) {
+    if (of.verdict == ckpt::file_verdict::clean) return exit_fine;
+    if (of.verdict != ckpt::file_verdict::unreadable) return exit_finding;
+    return std::max(int{ckpt::info(of.stopped->code).exit_code}, exit_unreadable);
+}
+
+[[nodiscard]] judged judge(const std::string& file, const ckpt::result<ckpt::global_scan>& scanned) {
     judged out;
     out.file = file;
-    auto scanned = scan(file, policy);
     if (!scanned) {
         out.stopped = scanned.error();
     } else {
+        out.verdict = scanned->verdict();
         out.uses.assign(scanned->begin(), scanned->end());
         if (scanned->stopped() != nullptr) out.stopped = *scanned->stopped();
     }
-    const auto has = [&out](ckpt::verdict v) {
-        return std::any_of(out.uses.begin(), out.uses.end(), [v](const auto& u) { return u.verdict == v; });
-    };
-    if (out.stopped) {
-        out.verdict = "unreadable";
-        const int code = ckpt::info(out.stopped->code).exit_code;
-        out.exit_code = code < exit_unreadable ? exit_unreadable : code;
-    } else if (has(ckpt::verdict::dangerous)) {
-        out.verdict = "dangerous";
-        out.exit_code = exit_finding;
-    } else if (has(ckpt::verdict::refuse)) {
-        out.verdict = "foreign";
-        out.exit_code = exit_finding;
-    }
+    out.exit_code = exit_of(out);
     return out;
 }
 
 void write_file(json& to, const judged& of) {
-    to.begin_object().member("file", of.file).member("verdict", of.verdict).key("globals").begin_array();
+    to.begin_object().member("file", of.file).member("verdict", ckpt::name(of.verdict)).key("globals").begin_array();
     for (const ckpt::global_use& u : of.uses) {
         to.line().begin_object().member("module", u.module).member("name", u.name);
         if (u.canonical_module != u.module || u.canonical_name != u.name)
@@ -77,9 +70,9 @@ void write_file(json& to, const judged& of) {
 
 void print_file(const judged& of, policy_name policy) {
     constexpr std::string_view policies[]{"weights", "training", "inspect"};
-    std::string line = printable(of.file) + ": " + paint(colour_of(of.verdict), of.verdict) + ", " +
-                       counted(of.uses.size(), "name", "names");
-    if (of.verdict == "foreign")
+    std::string line = printable(of.file) + ": " + paint(colour_of(ckpt::name(of.verdict)), ckpt::name(of.verdict)) +
+                       ", " + counted(of.uses.size(), "name", "names");
+    if (of.verdict == ckpt::file_verdict::foreign)
         line += " (not all of them in the policy " + std::string(policies[static_cast<std::size_t>(policy)]) + ')';
     print(line + '\n');
     // The worst first, otherwise in the file's order.
@@ -117,32 +110,63 @@ void print_file(const judged& of, policy_name policy) {
     }
 }
 
+/// What a folder without a file that can hold pickles is.
+[[nodiscard]] judged nothing_in(const std::string& folder) {
+    judged out;
+    out.file = folder;
+    out.stopped = ckpt::error{
+        .code = ckpt::errc::not_a_checkpoint, .file = folder, .detail = "no file of the folder can hold a pickle"};
+    out.exit_code = exit_of(out);
+    return out;
+}
+
+/// What was skipped, and one line about all files where there are several.
+void print_summary(const std::vector<judged>& files, const std::vector<skipped_file>& skipped) {
+    if (files.size() + skipped.size() < 2) return;
+    if (!skipped.empty()) print("\nskipped\n");
+    for (const skipped_file& s : skipped) print("  " + printable(s.file) + ": " + printable(s.why) + '\n');
+    std::string line = counted(files.size(), "file", "files");
+    for (const auto v : {ckpt::file_verdict::dangerous, ckpt::file_verdict::unreadable, ckpt::file_verdict::foreign,
+                         ckpt::file_verdict::clean}) {
+        const auto n = std::count_if(files.begin(), files.end(), [v](const judged& f) { return f.verdict == v; });
+        if (n > 0) line += ", " + grouped(static_cast<std::uint64_t>(n)) + ' ' + std::string(ckpt::name(v));
+    }
+    print('\n' + line + (skipped.empty() ? "" : "; " + grouped(skipped.size()) + " skipped") + '\n');
+}
+
 } // namespace
 
 int run_globals(const options& wanted) {
     int worst = exit_fine;
-    std::vector<std::string> files;
+    std::vector<judged> files;
+    std::vector<skipped_file> skipped;
     for (const std::string& given : wanted.files) {
-        const auto report = is_folder(given) ? examine(given, policy_name::inspect) : ckpt::folder_report{};
-        for (std::string& file : each_file(given, report ? &*report : nullptr)) files.push_back(std::move(file));
+        const std::size_t before = files.size();
+        auto left_out = scan_each(given, wanted.policy, [&files](const std::string& file, const auto& scanned) {
+            files.push_back(judge(file, scanned));
+        });
+        if (files.size() == before && !left_out.empty()) files.push_back(nothing_in(given));
+        skipped.insert(skipped.end(), left_out.begin(), left_out.end());
     }
+    for (const judged& one : files) worst = std::max(worst, one.exit_code);
     if (wanted.json) {
         json out{stdout};
         out.begin_object().member("schema", "ckpt.globals/1").key("files").begin_array();
-        for (const std::string& file : files) {
-            const judged one = judge(file, wanted.policy);
-            worst = std::max(worst, one.exit_code);
-            write_file(out, one);
-        }
+        for (const judged& one : files) write_file(out, one);
+        out.end_array().key("skipped").begin_array();
+        for (const skipped_file& s : skipped)
+            out.line().begin_object().member("file", s.file).member("why", s.why).end_object();
         out.end_array().end_object();
         return finish(out, worst);
     }
-    for (std::size_t i = 0; i < files.size(); ++i) {
-        if (i > 0) print("\n");
-        const judged one = judge(files[i], wanted.policy);
-        worst = std::max(worst, one.exit_code);
+    bool first = true;
+    for (const judged& one : files) {
+        if (wanted.quiet && one.verdict == ckpt::file_verdict::clean) continue;
+        if (!first) print("\n");
+        first = false;
         print_file(one, wanted.policy);
     }
+    if (!wanted.quiet) print_summary(files, skipped);
     return written(worst);
 }
 

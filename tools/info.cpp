@@ -218,27 +218,24 @@ class group_names {
 }
 
 struct judgement {
-    std::string_view verdict{"clean"};
+    ckpt::file_verdict verdict{ckpt::file_verdict::clean};
     std::vector<ckpt::global_use> outside{}; // the worst first
     std::size_t names{};
 };
 
-[[nodiscard]] judgement judge(const options& wanted, const ckpt::folder_report* folder) {
+[[nodiscard]] judgement judge(const options& wanted) {
     judgement out;
     // What the default policy says; --policy of info only says what may be shown.
-    bool unreadable = false;
-    for (const std::string& file : each_file(wanted.file(), folder)) {
-        auto scanned = scan(file, policy_name::training);
-        unreadable = unreadable || !scanned || scanned->stopped() != nullptr;
-        if (!scanned) continue;
-        out.names += scanned->size();
-        for (const ckpt::global_use& u : *scanned)
-            if (u.verdict == ckpt::verdict::refuse || u.verdict == ckpt::verdict::dangerous) out.outside.push_back(u);
-    }
+    (void)scan_each(wanted.file(), policy_name::training,
+                    [&out](const std::string&, const ckpt::result<ckpt::global_scan>& scanned) {
+                        out.verdict =
+                            std::max(out.verdict, scanned ? scanned->verdict() : ckpt::file_verdict::unreadable);
+                        if (!scanned) return;
+                        out.names += scanned->size();
+                        for (const ckpt::global_use& u : *scanned)
+                            if (u.verdict >= ckpt::verdict::refuse) out.outside.push_back(u);
+                    });
     ckpt::detail::sort_values(out.outside, [](const auto& a, const auto& b) { return a.verdict > b.verdict; });
-    if (unreadable) out.verdict = "unreadable";
-    else if (!out.outside.empty())
-        out.verdict = out.outside.front().verdict == ckpt::verdict::dangerous ? "dangerous" : "foreign";
     return out;
 }
 
@@ -375,16 +372,16 @@ void print_tensors(screen& out, const census& sums) {
 
 /// Whether the names that the file asks for are known, and the first of those that are not.
 void print_globals(screen& out, const judgement& said) {
-    if (said.verdict == "clean") {
+    if (said.verdict == ckpt::file_verdict::clean) {
         out.line("globals", "clean: " + counted(said.names, "name", "names") + ", all of them known", colour::green);
-    } else if (said.verdict == "unreadable") {
+    } else if (said.verdict == ckpt::file_verdict::unreadable) {
         out.line("globals", "unreadable: see ckpt globals", colour::red);
     } else {
-        const bool dangerous = said.verdict == "dangerous";
+        const bool dangerous = said.verdict == ckpt::file_verdict::dangerous;
         const auto attacks = std::count_if(said.outside.begin(), said.outside.end(), [](const ckpt::global_use& u) {
             return u.verdict == ckpt::verdict::dangerous;
         });
-        std::string text(said.verdict);
+        std::string text(ckpt::name(said.verdict));
         text += ": " + (dangerous ? counted(static_cast<std::uint64_t>(attacks), "name", "names") +
                                         " can only be an attack; nothing was run"
                                   : counted(said.outside.size(), "name", "names") +
@@ -492,7 +489,7 @@ int run_info(const options& wanted) {
     const ckpt::value root = file->root();
     const std::vector<ckpt::candidate> candidates = file->state_dicts();
     const census sums = count(root, candidates, wanted.max_nodes);
-    const judgement said = judge(wanted, folder ? &*folder : nullptr);
+    const judgement said = judge(wanted);
     if (!wanted.json) {
         print_info(wanted, *file, candidates, sums, said);
         if (folder) print_files(*folder);
@@ -517,7 +514,7 @@ int run_info(const options& wanted) {
         out.key(d.dtype).begin_object().member("tensors", d.tensors).member("nbytes", d.nbytes).end_object();
     out.end_object();
     if (sums.has_model) write_model(out, sums.groups.front());
-    out.member("verdict", said.verdict);
+    out.member("verdict", ckpt::name(said.verdict));
     if (folder) write_files(out, *folder);
     out.end_object();
     return finish(out, exit_fine);

@@ -2,6 +2,8 @@
 #include "common.hpp"
 #include "render.hpp"
 
+#include <ckpt/core/short_list.hpp>
+
 #include <algorithm>
 #include <cstdio>
 #include <map>
@@ -134,7 +136,8 @@ class record_faults {
         for (const ckpt::error& e : report_.findings) {
             const bool of_a_value = static_cast<unsigned>(e.code) >= 300 || e.code == ckpt::errc::record_missing ||
                                     e.code == ckpt::errc::compressed;
-            if (of_a_value) continue; // not of a record
+            if (of_a_value) values_.push_back(&e); // not of a record
+            if (of_a_value) continue;
             const std::size_t at = e.record.rfind("/data/");
             if (at != std::string::npos) by_storage_.emplace(place{e.file, e.record.substr(at + 6)}, &e);
             else if (homeless_ == nullptr) homeless_ = &e;
@@ -163,6 +166,16 @@ class record_faults {
         return left.empty() ? nullptr : left.begin()->second;
     }
 
+    /// A fault of a value that no row shows, or null. `shown`: the errors of the rows.
+    [[nodiscard]] const ckpt::error* value_without_a_row(const std::vector<ckpt::error>& shown) const {
+        for (const ckpt::error* e : values_)
+            if (std::none_of(shown.begin(), shown.end(), [e](const ckpt::error& s) {
+                    return s.code == e->code && (s.detail == e->detail || s.record == e->record);
+                }))
+                return e;
+        return nullptr;
+    }
+
   private:
     using place = std::pair<std::string, std::string>; // a file of a set, and the storage's key
     /// Of the tensor's own record, or of one that a part lies in.
@@ -188,6 +201,7 @@ class record_faults {
 
     ckpt::verify_report report_;
     std::map<place, const ckpt::error*> by_storage_{};
+    std::vector<const ckpt::error*> values_{};
     const ckpt::error* homeless_{nullptr};
 };
 
@@ -200,6 +214,20 @@ class record_faults {
     if (valid) return nullptr;
     room = std::move(valid).error();
     return &room;
+}
+
+/// The errors that the rows show under --strict.
+[[nodiscard]] std::vector<ckpt::error> errors_of(const std::vector<row>& rows, const record_faults& faults) {
+    std::vector<ckpt::error> out;
+    for (const row& r : rows) {
+        ckpt::error found;
+        if (r.tensor.refusal() != nullptr) out.push_back(*r.tensor.refusal());
+        else if (const ckpt::error* fault = fault_of(r, &faults, found)) out.push_back(*fault);
+        else if (const auto offset = r.tensor.file_offset(); !offset) out.push_back(offset.error());
+        for (const ckpt::named_part part : r.tensor.parts())
+            if (part.tensor.refusal() != nullptr) out.push_back(*part.tensor.refusal());
+    }
+    return out;
 }
 
 // --- for people ---
@@ -408,13 +436,26 @@ void print_lines(const std::vector<folded>& lines, const options& wanted) {
     return written(wanted.strict ? worse(worst, faults->any() ? exit_finding : exit_fine) : exit_fine);
 }
 
+/// Says on standard error which values the policy refused: they may hold tensors that have no row.
+void print_refused(const std::vector<ckpt::error>& refused) {
+    if (refused.empty()) return;
+    std::string text = counted(refused.size(), "value has", "values have") + " a class outside the policy: ";
+    ckpt::detail::short_list names{text};
+    for (const ckpt::error& e : refused)
+        if (names.next())
+            text += '"' + printable(shortened(e.path, 64)) + "\" (" + printable(shortened(e.module, 64)) + ' ' +
+                    printable(shortened(e.name, 64)) + ')';
+    names.end();
+    std::fprintf(stderr, "ckpt: %s; --policy inspect shows what is in them\n", text.c_str());
+}
+
 } // namespace
 
 int run_ls(const options& wanted) {
     std::optional<ckpt::key_map> rules;
     int failed = exit_fine;
     if (wanted.rules && !read_rules(wanted, rules, failed)) return failed;
-    const auto file = open(wanted.file(), wanted.policy);
+    const auto file = open(wanted.file(), wanted.policy, wanted.strict);
     if (!file) return fail(wanted, file.error());
     const ckpt::value root = file->root();
     const auto all = list(*file, wanted, rules ? &*rules : nullptr);
@@ -423,8 +464,15 @@ int run_ls(const options& wanted) {
     if (wanted.strict) {
         faults.emplace(*file);
         if (const ckpt::error* e = faults->without_a_row(all->rows)) return fail(wanted, *e, root);
+        if (wanted.json && faults->any())
+            if (const ckpt::error* e = faults->value_without_a_row(errors_of(all->rows, *faults)))
+                return fail(wanted, *e, root, exit_of_row(*e));
     }
-    if (!wanted.json) return print_listing(*all, wanted, faults ? &*faults : nullptr);
+    const std::vector<ckpt::error> refused = file->refused_globals();
+    if (!wanted.json) {
+        print_refused(refused);
+        return print_listing(*all, wanted, faults ? &*faults : nullptr);
+    }
 
     json out{stdout};
     out.begin_object()
@@ -446,7 +494,13 @@ int run_ls(const options& wanted) {
                                           fault_of(r, faults ? &*faults : nullptr, found), chosen));
         out.end_object();
     }
-    out.end_array().end_object();
+    out.end_array();
+    if (!refused.empty()) {
+        out.key("refused").begin_array();
+        for (const ckpt::error& e : refused) write(out, e, root);
+        out.end_array();
+    }
+    out.end_object();
     return finish(out, wanted.strict ? worse(worst, faults->any() ? exit_finding : exit_fine) : exit_fine);
 }
 

@@ -66,7 +66,10 @@ void add_options(CLI::App& sub, const std::string& name, options& wanted, std::s
         ->check(CLI::IsMember({"weights", "training", "inspect"}))
         ->type_name("NAME");
     if (name == "globals") {
-        sub.add_option("FILE", wanted.files, "Checkpoints")->required()->type_name("");
+        sub.add_option("FILE", wanted.files, "Checkpoints, and folders, in which every file is looked at")
+            ->required()
+            ->type_name("");
+        sub.add_flag("--quiet", wanted.quiet, "Only what is not clean");
     } else if (name == "diff") {
         sub.add_option("A B", wanted.files, "Two checkpoints: files, folders or indices")
             ->required()

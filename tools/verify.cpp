@@ -115,6 +115,7 @@ int run_verify(const options& wanted) {
         human_bytes(report.bytes) + " against their checksums" +
         (report.unchecked_crc > 0 ? ", " + counted(report.unchecked_crc, "record has", "records have") + " none" : "") +
         '\n');
+    print("the names that it asks for were not judged: ckpt globals " + name + '\n');
     return written(exit_code);
 }
 

@@ -184,11 +184,12 @@ TEST_CASE("the shipped tables are sorted, and none of their names is an attack")
     };
     sorted(ckpt::torch_globals::entries);
     sorted(ckpt::numpy_globals::entries);
-    for (const ckpt::global_entry& e : ckpt::record_globals::entries) {
+    sorted(ckpt::record_names::entries);
+    for (const ckpt::global_entry& e : ckpt::framework_globals::entries) {
         CHECK((e.build == nullptr));
+        CHECK(ckpt::detail::is_pattern(e));
         CHECK_FALSE(ckpt::detail::is_attack(e.module, e.name));
     }
-    CHECK(ckpt::detail::is_pattern(ckpt::record_globals::entries[0]));
 }
 
 TEST_CASE("a scan tells each name once, with count, first place and verdict, and what stopped it") {
@@ -258,14 +259,93 @@ TEST_CASE("R1: a scan reads 10,000 pickles of a region, three levels of nested o
     std::string two = mine;
     for (int i = 0; i < 2; ++i) two = load + bytes(two) + "\x85R.";
     CHECK(seen(two));
+    CHECK(scanned(two).stopped() == nullptr);
     CHECK_FALSE(seen(load + bytes(two) + "\x85R."));
+    CHECK(scanned(load + bytes(two) + "\x85R.").verdict() == ckpt::file_verdict::unreadable);
     const auto made = [&](int calls) {
         std::string content = bytes(mine);
         for (int i = 0; i < calls; ++i) content = global("builtins", "bytes") + content + "\x85R";
         return load + content + "\x85R.";
     };
     CHECK(seen(made(4)));
-    CHECK_FALSE(seen(made(5)));
+    CHECK(seen(made(5))); // by its own bytes
+}
+
+TEST_CASE("a scan looks into bytes that begin like a pickle, whoever gets them") {
+    const auto verdict_of = [](const std::string& p) {
+        const auto list = ckpt::detail::allowlist_of<ckpt::training_policy>();
+        const ckpt::limits limits{};
+        ckpt::detail::global_scanner scanner{list, limits};
+        auto damage = scanner.scan(std::as_bytes(std::span{p}), 0, "r");
+        return scanner.finish(std::move(damage)).verdict();
+    };
+    const std::string inner = "\x80\2" + global("os", "system") + ")R.";
+    CHECK(verdict_of(global("io", "BytesIO") + bytes(inner) + "\x85R.") == ckpt::file_verdict::dangerous);
+    CHECK(verdict_of("(" + bytes(inner) + "l.") == ckpt::file_verdict::dangerous);
+    CHECK(verdict_of("(" + bytes(global("os", "system") + ")R.") + "l.") == ckpt::file_verdict::dangerous);
+    CHECK(verdict_of("(" + bytes("\x80\2 is no pickle") + "l.") == ckpt::file_verdict::clean);
+    CHECK(verdict_of("(" + bytes("os system") + "l.") == ckpt::file_verdict::clean);
+}
+
+TEST_CASE("a file's verdict folds damage in: only a scan that was read to its end is clean") {
+    const auto verdict_of = [](const std::string& p) {
+        const auto list = ckpt::detail::allowlist_of<ckpt::training_policy>();
+        const ckpt::limits limits{};
+        ckpt::detail::global_scanner scanner{list, limits};
+        auto damage = scanner.scan(std::as_bytes(std::span{p}), 0, "r");
+        return scanner.finish(std::move(damage)).verdict();
+    };
+    const std::string known = global("argparse", "Namespace"), foreign = global("mine", "Net"),
+                      attack = global("os", "system");
+    CHECK(verdict_of(known + '.') == ckpt::file_verdict::clean);
+    CHECK(verdict_of(known + foreign + '.') == ckpt::file_verdict::foreign);
+    CHECK(verdict_of("\xff") == ckpt::file_verdict::unreadable); // no name at all
+    CHECK(verdict_of(known + foreign + "\xff") == ckpt::file_verdict::unreadable);
+    CHECK(verdict_of(attack + '.') == ckpt::file_verdict::dangerous);
+    CHECK(verdict_of(attack + "\xff") == ckpt::file_verdict::dangerous);
+    CHECK(name(ckpt::file_verdict::unreadable) == "unreadable");
+}
+
+TEST_CASE("getattr is inert where it names a member of a listed enum, and otherwise an attack") {
+    const auto verdict_of = [](const std::string& p) {
+        const auto list = ckpt::detail::allowlist_of<ckpt::training_policy>();
+        const ckpt::limits limits{};
+        ckpt::detail::global_scanner scanner{list, limits};
+        (void)scanner.scan(std::as_bytes(std::span{p}), 0, "r");
+        return scanner.finish(std::nullopt).verdict();
+    };
+    const std::string get = global("builtins", "getattr"), safe = global("uuid", "SafeUUID"),
+                      space = global("argparse", "Namespace");
+    const auto of = [&](const std::string& owner, const std::string& member) {
+        return get + owner + text(member) + "\x86R";
+    };
+    // What frameworks write: members of enums, classes inside classes, methods as values.
+    for (const std::string& p :
+         {of(safe, "safe"), of(global("zoneinfo", "ZoneInfo"), "_unpickle"),
+          of(global("torch._C", "_VariableFunctionsClass"), "relu"),
+          of(global("mmengine.logging.history_buffer", "HistoryBuffer"), "min"),
+          of(global("torch.distributed._shard.sharded_tensor.api", "ShardedTensor"), "ProcessGroupState"),
+          get + "q\0000"s + of(safe, "safe"), get + "0N"}) {
+        CAPTURE(p);
+        CHECK(verdict_of(p + '.') == ckpt::file_verdict::clean);
+        CHECK(code_of<ckpt::training_policy>(p + '.') == errc::none);
+    }
+    for (const std::string& p :
+         {get, of(safe, "__class__"), of(safe, "_x"), of(safe, "a.b"), of(safe, ""), of(space, "safe"),
+          of(global("mine", "Enum"), "A"), of(text("uuid"), "safe"), get + safe + "\x85R", get + ")R",
+          get + safe + text("safe") + text("x") + "\x87R", global("functools", "partial") + get + "\x85R",
+          global("functools", "partial") + get + safe + text("safe") + "\x87R", "(" + get + "l",
+          "}" + text("a") + get + "s", "}" + get + text("a") + "s", of(safe, "safe") + get + "b",
+          "(" + get + safe + text("__doc__") + "o", get + "q\1" + safe + text("safe") + "\x86R0h\1\x85"}) {
+        CAPTURE(p);
+        CHECK(verdict_of(p + '.') == ckpt::file_verdict::dangerous);
+        CHECK(code_of<ckpt::training_policy>(p + '.') == errc::global_not_allowed);
+        CHECK(code_of<ckpt::inspect_policy>(p + '.') == errc::none);
+    }
+    // A program that lists its own enum may read members of it.
+    using mine = ckpt::allow<ckpt::training_policy, ckpt::global<"mine", "Enum">>;
+    CHECK(code_of<mine>(of(global("mine", "Enum"), "A") + '.') == errc::none);
+    CHECK(code_of<mine>(of(global("mine", "Enum"), "__class__") + '.') == errc::global_not_allowed);
 }
 
 TEST_CASE("R1: the places of names are told of 4,097 globals, of 256 KiB of text and of four million steps") {

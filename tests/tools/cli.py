@@ -8,6 +8,8 @@ Files are written here, pickle by pickle, or come from tests/data. Standard libr
 """
 import argparse
 import base64
+import gzip
+import io
 import json
 import os
 import pickle
@@ -15,6 +17,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import tarfile
 import tempfile
 import zipfile
 import zlib
@@ -195,6 +198,7 @@ def demo():
 
     good = document('verify', 0, 'verify', MLP)
     equal('verify', (good['schema'], good['ok'], good['findings']), ('ckpt.verify/1', True, []))
+    check('verify says what it does not do', 'were not judged: ckpt globals' in ckpt('verify', MLP)[1])
     check('verify checks all records', good['checked']['records'] == 11 and good['checked']['unchecked_crc'] == 0, good)
 
 
@@ -300,7 +304,9 @@ def tensors():
     # What is no tensor has no row; --strict says why it fails.
     lost = b'(' + text('storage') + b'ctorch\nFloatStorage\n' + text('9') + text('cpu') + number(1) + b'tQ'
     path = save('lost.pt', PROTO + dictionary([('good', tensor('0', 6, [6])), ('lost', lost)]) + b'.', [('0', floats(6))])
-    equal('a value without a row', [r['key'] for r in document('lost', 1, 'ls', path, '--strict')['tensors']], ['good'])
+    equal('a value without a row', [r['key'] for r in document('lost', 0, 'ls', path)['tensors']], ['good'])
+    why = document('lost', 1, 'ls', path, '--strict')['error']
+    check('--strict says why it exits with 1', why['code'] == 'record_missing' and '9' in why['message'], why)
     check('it is told', 'list them with: ckpt verify' in ckpt('ls', path, '--strict')[1] and 'ckpt verify' not in ckpt('ls', path)[1], ckpt('ls', path, '--strict'))
 
     # What no inflater helps with is not blamed on one that is missing.
@@ -507,8 +513,12 @@ def names():
     equal('ls refuses', (refusal['code'], refusal['number'], refusal['opcode'], refusal['record']), ('global_not_allowed', 303, 'GLOBAL', 'archive/data.pkl'))
     equal('show shows', document('evil', 0, 'show', path), {'$object': {'class': 'posix.system', 'args': ['echo hi']}})
     document('show with a policy', 1, 'show', path, '--policy', 'training')
-    cut = document('cut', 2, 'globals', save('evilcut.pt', evil[:-2]))['files'][0]
-    equal('names before damage are kept', (cut['verdict'], cut['globals'][0]['name'], cut['stopped']['code']), ('unreadable', 'system', 'pickle_truncated'))
+    cut = document('cut', 1, 'globals', save('evilcut.pt', evil[:-2]))['files'][0]
+    equal('names before damage are kept, and count', (cut['verdict'], cut['globals'][0]['name'], cut['stopped']['code']), ('dangerous', 'system', 'pickle_truncated'))
+    plain = written('evilcut.pkl', evil[:-2])
+    equal('of plain pickles, too', [(f['verdict'], len(f['globals'])) for f in document('plain', 1, 'globals', plain)['files']], [('dangerous', 1)])
+    known = document('damage', 2, 'globals', save('knowncut.pt', PROTO + b'cargparse\nNamespace\n'))['files'][0]
+    equal('damage behind known names', (known['verdict'], len(known['globals'])), ('unreadable', 1))
     own = save('own.pt', PROTO + dictionary([('hyper_parameters', dictionary([('cfg', b'cmy_project.config\nConfig\n)\x81')]))]) + b'.')
     said = document('foreign', 1, 'globals', own)['files'][0]
     equal('foreign', (said['verdict'], said['globals'][0]['verdict'], said['globals'][0]['key']), ('foreign', 'refuse', 'hyper_parameters/cfg'))
@@ -519,6 +529,55 @@ def names():
     check('none where it is the same', 'canonical' not in said['globals'][0])
     trailing = save('trailing.pt', PROTO + b'N.' + evil)
     equal('a pickle behind the first', document('trailing', 1, 'globals', trailing)['files'][0]['verdict'], 'dangerous')
+    # Every pickle of an archive is scanned, whatever it is called and whoever reads it.
+    good = PROTO + b'}.'
+    for name, content in (('archive/extra/evil.pkl', evil), ('archive/noext', evil), ('elsewhere/x.bin', evil), ('archive/.data/ts_code/0/data.pkl', evil),
+                          ('archive/data/7', evil)):
+        for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) if name != 'archive/data/7' else (zipfile.ZIP_STORED,):
+            where = os.path.join(folder, 'other.pt')
+            with zipfile.ZipFile(where, 'w', method) as z:
+                z.writestr('archive/data.pkl', good)
+                z.writestr('archive/version', b'3')
+                z.writestr(name, content)
+            equal('an evil ' + name, document(name, 1, 'globals', where)['files'][0]['verdict'], 'dangerous')
+            equal('info agrees', document(name, 0, 'info', where)['verdict'], 'dangerous')
+    for name, content, code in (('archive/bad.pkl', b'\xff\xff', 'pickle_opcode'), ('archive/inner.zip', open(MLP, 'rb').read(), 'container_not_supported'),
+                                ('archive/x.gz', gzip.compress(evil), 'container_not_supported')):
+        where = os.path.join(folder, 'sealed.pt')
+        with zipfile.ZipFile(where, 'w') as z:
+            z.writestr('archive/data.pkl', good)
+            z.writestr(name, content)
+        said = document(name, 2 if code == 'pickle_opcode' else 4, 'globals', where)['files'][0]
+        equal(name, (said['verdict'], said['stopped']['code'], said['stopped']['record']), ('unreadable', code, name))
+    # Every member of a tar archive is.
+    where = os.path.join(folder, 'members.nemo')
+    with tarfile.open(where, 'w') as t:
+        for name, content in (('model_config.yaml', b'a: 1\n'), ('model_weights.ckpt', open(MLP, 'rb').read()), ('sub/evil.bin', evil)):
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            t.addfile(entry, io.BytesIO(content))
+    equal('a member of a tar', document('members', 1, 'globals', where)['files'][0]['verdict'], 'dangerous')
+    # Text pickles without PUT.
+    for content in (b'cos\nsystem\n(S"true"\ntR.', b'(S"true"\nios\nsystem\n.', b'(' + b'I1\n' * 300 + b'lp0\n0cos\nsystem\n(S"true"\ntR.'):
+        equal('a text pickle', document('text', 1, 'globals', written('text.pkl', content))['files'][0]['verdict'], 'dangerous')
+    # In a folder every file is looked at by its bytes.
+    tree = os.path.join(folder, 'tree')
+    os.makedirs(os.path.join(tree, 'sub', 'deep'))
+    shutil.copy(MLP, os.path.join(tree, 'model.pt'))
+    with open(os.path.join(tree, 'readme.md'), 'w') as f:
+        f.write('# nothing\n')
+    code, out, err = ckpt('globals', tree)
+    check('what was skipped is said', code == 0 and 'readme.md: ' in out and '1 file, 1 clean; 1 skipped' in out, (code, out, err))
+    equal('--quiet prints findings only', ckpt('globals', tree, '--quiet'), (0, '', ''))
+    equal('skipped files of the document', [os.path.basename(s['file']) for s in document('tree', 0, 'globals', tree)['skipped']], ['readme.md'])
+    for name, content in (('evil.pkl', evil), ('tokenizer.bin', evil), ('noext', evil), ('sub/x', b'cos\nsystem\n(S"true"\ntR.'), ('sub/deep/.hidden', evil),
+                          ('notes.txt', evil), ('model.zip', gzip.compress(evil))):
+        with open(os.path.join(tree, name), 'wb') as f:
+            f.write(content)
+        said = {os.path.relpath(f['file'], tree): f['verdict'] for f in document(name, 2 if name == 'model.zip' else 1, 'globals', tree)['files']}
+        equal(name + ' in a folder', sorted(said.items()), sorted({'model.pt': 'clean', name: 'unreadable' if name == 'model.zip' else 'dangerous'}.items()))
+        check('it is printed', name in ckpt('globals', tree, '--quiet')[1])
+        os.remove(os.path.join(tree, name))
     many = document('several', 2, 'globals', MLP, path, os.path.join(folder, 'absent.pt'))
     equal('several files, the highest exit', [f['verdict'] for f in many['files']], ['clean', 'dangerous', 'unreadable'])
 

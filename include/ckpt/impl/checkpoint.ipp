@@ -23,6 +23,7 @@
 #include <ckpt/torch/zip_checkpoint.hpp>
 
 #include <algorithm>
+#include <array>
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
@@ -31,6 +32,12 @@ CKPT_DETAIL_DEF value checkpoint::root() const& noexcept {
 }
 CKPT_DETAIL_DEF value checkpoint::metadata() const& { return file_->metadata(); }
 CKPT_DETAIL_DEF std::vector<candidate> checkpoint::state_dicts() const { return find_candidates(root()); }
+CKPT_DETAIL_DEF std::vector<error> checkpoint::refused_globals() const {
+    std::vector<error> out;
+    for (const error* e : file_->graph().errors)
+        if (e->code == errc::global_not_allowed && !e->module.empty()) out.push_back(*e);
+    return out;
+}
 CKPT_DETAIL_DEF std::string_view checkpoint::container() const noexcept { return file_->facts().container; }
 CKPT_DETAIL_DEF std::string_view checkpoint::writer() const noexcept { return file_->facts().writer; }
 CKPT_DETAIL_DEF ckpt::byte_order checkpoint::byte_order() const noexcept { return file_->facts().order; }
@@ -64,8 +71,8 @@ CKPT_DETAIL_DEF result<ckpt::state_dict> checkpoint::state_dict(std::string_view
 CKPT_DETAIL_DEF verify_report checkpoint::verify(bool checksums) const {
     verify_report out;
     file_->check(checksums, out);
-    for (const error* e : file_->graph().errors)
-        if (info(e->code).exit_code != 4) out.findings.push_back(*e); // what is merely not supported is no damage
+    for (const error* e : file_->graph().errors) // what is merely not supported, or not allowed, is no damage
+        if (info(e->code).exit_code != 4 && e->code != errc::global_not_allowed) out.findings.push_back(*e);
     check_indices(out);
     return out;
 }
@@ -117,36 +124,93 @@ CKPT_DETAIL_DEF void checkpoint::check_indices(verify_report& out) const {
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-inline result<global_scan> scan(const result<shared<source>>& from, const allowlist& judge,
-                                const open_options& options) {
-    if (!from) return from.error();
+inline result<global_scan> scan_zip(const shared<source>& file, const allowlist& judge, const open_options& options) {
     arena memory{options.scratch.pool()};
-    const auto chosen = chosen_source::of(*from, options);
-    if (!chosen) return chosen.error();
-    const shared<source>& file = chosen->from;
-    if (chosen->is == container_kind::safetensors) {
+    auto zip = opened_zip::read(*file, options.limits, options.inflate, memory);
+    if (!zip) return std::move(zip).error();
+    global_scanner scanner{judge, options.limits};
+    std::optional<error> damage;
+    const auto scan_one = [&](const opened_pickle& p) {
+        auto stopped = scanner.scan(p.bytes, p.offset, p.place.from->name, !p.transcoded);
+        if (stopped && !damage && p.place.certain) damage = std::move(stopped);
+    };
+    for (const opened_pickle& p : zip->pickles) scan_one(p);
+    auto fault = visit_other_pickles(file, *zip, options.limits, options.inflate, scan_one);
+    return scanner.finish(fault ? std::move(fault) : std::move(damage));
+}
+
+/// Scans a file that is no tar archive.
+inline result<global_scan> scan_one(const shared<source>& file, container_kind is, const allowlist& judge,
+                                    const open_options& options) {
+    if (is == container_kind::safetensors) {
+        arena memory{options.scratch.pool()};
         if (auto header = safetensors_header::read(*file, options.limits, memory); !header)
             return std::move(header).error();
         return global_scan{};
     }
-    if (chosen->is == container_kind::tar) {
-        const auto archive = tar_archive::read(*file, options.limits, memory);
-        if (!archive) return archive.error();
-        return tar_checkpoint::scan(file, *archive, judge, options.limits);
-    }
-    if (chosen->is == container_kind::legacy || chosen->is == container_kind::pickle)
-        return scan_stream(*file, chosen->is == container_kind::legacy, judge, options.limits);
-    auto zip = opened_zip::read(*file, options.limits, options.inflate, memory);
-    if (!zip) return std::move(zip).error();
-    const other_pickles others = other_pickles::read(file, *zip, options.limits, options.inflate, memory);
+    if (is == container_kind::legacy || is == container_kind::pickle)
+        return scan_stream(*file, is == container_kind::legacy, judge, options.limits);
+    return scan_zip(file, judge, options);
+}
+
+/// Scans every member of a tar archive: a checkpoint of torch 0.1 as a whole, and then what it does not consist of.
+inline global_scan scan_members(const shared<source>& file, const tar_archive& archive, const allowlist& judge,
+                                const open_options& options) {
     global_scanner scanner{judge, options.limits};
-    std::optional<error> damage = others.fault;
-    for (const auto& pickles : {zip->pickles, others.pickles})
-        for (const opened_pickle& p : pickles) {
-            auto stopped = scanner.scan(p.bytes, p.offset, p.place.from->name, !p.transcoded);
-            if (stopped && !damage && p.place.certain) damage = std::move(stopped);
+    std::optional<error> stopped;
+    const auto note = [&](const error& e, std::string_view member) {
+        if (stopped) return;
+        stopped = e;
+        if (!member.empty() && stopped->record.empty()) stopped->record = std::string(member);
+    };
+    const bool whole = tar_checkpoint::is_one(archive);
+    if (whole) {
+        const global_scan own = tar_checkpoint::scan(file, archive, judge, options.limits);
+        scanner.add(own);
+        if (own.stopped() != nullptr) note(*own.stopped(), {});
+    }
+    for (const tar_entry& e : archive.entries()) {
+        if (e.kind != tar_kind::file || (whole && tar_checkpoint::is_member(e.name))) continue;
+        auto part = source::part(file, e.offset, e.size);
+        if (!part) {
+            note(part.error(), e.name);
+            continue;
         }
-    return scanner.finish(std::move(damage));
+        const auto is = container_of(**part);
+        if (is && *is == container_kind::none) {
+            std::array<std::byte, 16> head{};
+            const auto n = static_cast<std::size_t>((std::min<std::uint64_t>)(e.size, head.size()));
+            if (auto read = (*part)->read(0, {head.data(), n}); !read) note(read.error(), e.name);
+            else if (const auto closed = sealed_content({reinterpret_cast<const char*>(head.data()), n}))
+                note(*closed, e.name);
+            continue;
+        }
+        const auto inner = is && *is != container_kind::tar
+                               ? scan_one(*part, *is, judge, options)
+                               : result<global_scan>{is ? name_the_file(**part) : is.error()};
+        if (!inner) {
+            note(inner.error(), e.name);
+            continue;
+        }
+        scanner.add(*inner);
+        if (inner->stopped() != nullptr) note(*inner->stopped(), e.name);
+    }
+    return scanner.finish(std::move(stopped));
+}
+
+inline result<global_scan> scan(const result<shared<source>>& from, const allowlist& judge,
+                                const open_options& options) {
+    if (!from) return from.error();
+    const auto is = container_of(**from);
+    if (is && *is == container_kind::tar && options.member.empty()) {
+        arena names{options.scratch.pool()};
+        const auto archive = tar_archive::read(**from, options.limits, names);
+        if (!archive) return archive.error();
+        return scan_members(*from, *archive, judge, options);
+    }
+    const auto chosen = chosen_source::of(*from, options);
+    if (!chosen) return chosen.error();
+    return scan_one(chosen->from, chosen->is, judge, options);
 }
 
 inline source_options part_of(const open_options& options) noexcept {

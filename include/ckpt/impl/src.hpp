@@ -59,6 +59,8 @@
 #include <ckpt/tensor/impl/strided.ipp>
 #include <ckpt/tensor/impl/tensor.ipp>
 
+#include <ckpt/pickle/impl/acting.ipp>
+#include <ckpt/pickle/impl/attributes.ipp>
 #include <ckpt/pickle/impl/globals.ipp>
 #include <ckpt/pickle/impl/graph.ipp>
 #include <ckpt/pickle/impl/keys.ipp>
@@ -78,7 +80,9 @@
 #include <ckpt/torch/impl/pickle_stream.ipp>
 #include <ckpt/torch/impl/pt2_layout.ipp>
 #include <ckpt/torch/impl/quantized.ipp>
+#include <ckpt/torch/impl/quantized_module.ipp>
 #include <ckpt/torch/impl/rebuild.ipp>
+#include <ckpt/torch/impl/record_names.ipp>
 #include <ckpt/torch/impl/records.ipp>
 #include <ckpt/torch/impl/resolve.ipp>
 #include <ckpt/torch/impl/safetensors_checkpoint.ipp>

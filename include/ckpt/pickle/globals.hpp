@@ -33,14 +33,16 @@ using builder = result<value> (*)(call&);
 
 /// The kind of value that a call of a global makes. The machine uses it to refuse opcodes that Python would refuse.
 enum class global_kind : std::uint8_t {
-    other,    ///< an object
-    tensor,   ///< a tensor; its builder is part of the library
-    storage,  ///< a storage class, as persistent ids name it; with a builder it may be called with a list of numbers
-    constant, ///< a dtype, a layout or another object that is never called
-    mapping,  ///< a dictionary of any class
-    sequence, ///< a list, a set or a tuple of any class
-    scalar,   ///< a number, a string or bytes
-    nested,   ///< bytes that are a whole checkpoint
+    other,       ///< an object
+    tensor,      ///< a tensor; its builder is part of the library
+    storage,     ///< a storage class, as persistent ids name it; with a builder it may be called with a list of numbers
+    constant,    ///< a dtype, a layout or another object that is never called
+    mapping,     ///< a dictionary of any class
+    sequence,    ///< a list, a set or a tuple of any class
+    scalar,      ///< a number, a string or bytes
+    nested,      ///< bytes that are a whole checkpoint
+    enumeration, ///< an enum class, kept inert; getattr may name its members
+    attribute,   ///< getattr, kept inert where it names a member of a listed enum class, otherwise an attack
 };
 
 /// The opcodes that may change the result of a call of a global. The values are bits.
@@ -62,8 +64,8 @@ struct global_entry {
     global_accepts accepts{global_accepts::everything};
 };
 
-/// What a policy says of a global: a builder makes it, it is kept as data, it refuses the file, or it refuses the file
-/// because it can only be an attack (`inspect_policy` keeps such globals as data).
+/// What a policy says of a global: a builder makes it, it is kept as data, it is refused at its place, or it refuses
+/// the file because it can only be an attack (`inspect_policy` keeps such globals as data).
 enum class verdict : std::uint8_t { build, inert, refuse, dangerous };
 
 /// "build", "inert", "refuse" or "dangerous".
@@ -100,17 +102,20 @@ struct global_table {
     std::size_t size{0};
     bool patterns{false}; // whether these are patterns, tried in order, or else exact pairs, sorted
     bool shipped{false};
+    bool classes_only{false}; // whether its patterns match names of public classes only
 };
 
 /// The content of a policy, without its type.
 struct allowlist {
     std::span<const global_table> tables{};
     bool admits_attacks{false};
+    bool refuses_file{false}; // a global outside the tables refuses the file, not only its place
 };
 
 struct global_lookup {
     ckpt::verdict verdict{ckpt::verdict::refuse};
     const global_entry* entry{nullptr};
+    bool shipped{false}; // whether the entry is of one of the library's own tables
 };
 
 [[nodiscard]] constexpr bool is_pattern(const global_entry& e) noexcept {
@@ -143,8 +148,17 @@ struct global_lookup {
     return nullptr;
 }
 
+/// Whether a name is one of a public class, as Python's style guide has it: a capital, then letters and digits.
+[[nodiscard]] constexpr bool is_class_name(std::string_view name) noexcept {
+    if (name.empty() || name[0] < 'A' || name[0] > 'Z') return false;
+    for (const char c : name)
+        if (!((c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'))) return false;
+    return true;
+}
+
 [[nodiscard]] constexpr const global_entry* find_pattern(const global_table& table, std::string_view module,
                                                          std::string_view name) noexcept {
+    if (table.classes_only && !is_class_name(name)) return nullptr;
     for (std::size_t i = 0; i < table.size; ++i)
         if (matches_dotted(table.entries[i].module, module) && matches_dotted(table.entries[i].name, name))
             return &table.entries[i];
@@ -170,7 +184,11 @@ concept names_global = requires { P::module_text; };
 template <class P>
 concept shipped_part = requires { requires P::shipped; };
 template <class P>
+concept classes_only_part = requires { requires P::classes_only; };
+template <class P>
 concept admits_attacks_part = requires { requires P::admits_attacks; };
+template <class P>
+concept refuses_file_part = requires { requires P::refuses_file; };
 
 template <class P> [[nodiscard]] constexpr std::size_t count_tables() {
     if constexpr (list_part<P>) return P::tables.size();
@@ -184,7 +202,8 @@ template <class P> [[nodiscard]] constexpr bool has_patterns() {
 }
 
 template <class P> [[nodiscard]] constexpr global_table table_of() {
-    return {P::entries, sizeof(P::entries) / sizeof(P::entries[0]), has_patterns<P>(), shipped_part<P>};
+    return {P::entries, sizeof(P::entries) / sizeof(P::entries[0]), has_patterns<P>(), shipped_part<P>,
+            classes_only_part<P>};
 }
 
 template <class... Parts> [[nodiscard]] constexpr auto join_tables() {
@@ -235,6 +254,7 @@ template <class... Parts> struct allow {
     static constexpr bool is_policy = true;
     static constexpr auto tables = detail::join_tables<Parts...>();
     static constexpr bool wraps_inspection = (detail::admits_attacks_part<Parts> || ...);
+    static constexpr bool refuses_file = (detail::refuses_file_part<Parts> || ...);
 };
 
 /// A policy for `open`: `weights_policy`, `training_policy`, `inspect_policy`, or an `allow<…>`.
@@ -255,7 +275,7 @@ template <policy P> [[nodiscard]] constexpr allowlist allowlist_of() {
     static_assert(fault != policy_fault::two_builders, "ckpt: the same global is listed twice with different builders");
     if constexpr (requires { P::wraps_inspection; })
         static_assert(!P::wraps_inspection, "ckpt: inspect_policy cannot be part of another policy");
-    return {P::tables, admits_attacks_part<P>};
+    return {P::tables, admits_attacks_part<P>, refuses_file_part<P>};
 }
 
 } // namespace detail

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -33,6 +34,25 @@ struct global_use {
     std::string path{};             ///< where in the object it is used first: "optimizer/state"; text for people
 };
 
+/// What a scan says of a file as a whole, the better first.
+enum class file_verdict : std::uint8_t {
+    clean,      ///< all pickles were read, and every name is in the policy
+    foreign,    ///< a name is not in the policy
+    unreadable, ///< damage, encryption or a limit ended the scan: names may be missing
+    dangerous,  ///< a name can only be an attack, wherever the scan ended
+};
+
+/// "clean", "foreign", "unreadable" or "dangerous".
+[[nodiscard]] constexpr std::string_view name(file_verdict v) noexcept {
+    switch (v) {
+    case file_verdict::clean: return "clean";
+    case file_verdict::foreign: return "foreign";
+    case file_verdict::unreadable: return "unreadable";
+    case file_verdict::dangerous: return "dangerous";
+    }
+    return "unreadable";
+}
+
 /// The globals of one file, in the order in which they first occur. Owns them.
 class global_scan {
   public:
@@ -44,6 +64,16 @@ class global_scan {
     [[nodiscard]] std::size_t size() const noexcept { return uses_.size(); }
     [[nodiscard]] bool empty() const noexcept { return uses_.empty(); }
     [[nodiscard]] const global_use& operator[](std::size_t i) const noexcept { return uses_[i]; }
+    /// What the scan says of the file. Only `clean` means that all of it was read and every name is in the policy: a
+    /// list without names may be that of a damaged file.
+    [[nodiscard]] file_verdict verdict() const noexcept {
+        auto worst = stopped_ ? file_verdict::unreadable : file_verdict::clean;
+        for (const global_use& u : uses_) {
+            if (u.verdict == ckpt::verdict::dangerous) return file_verdict::dangerous;
+            if (u.verdict == ckpt::verdict::refuse && !stopped_) worst = file_verdict::foreign;
+        }
+        return worst;
+    }
     /// The error that ended the scan early; null where all pickles were read. Valid as long as this object.
     [[nodiscard]] const ckpt::error* stopped() const noexcept { return stopped_ ? &*stopped_ : nullptr; }
 

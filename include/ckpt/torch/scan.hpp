@@ -44,6 +44,9 @@ class global_scanner {
         return scan_region({bytes, base, in_file}, record, 0);
     }
 
+    /// Adds the globals of another scan.
+    void add(const global_scan& part) { seen_.insert(seen_.end(), part.begin(), part.end()); }
+
     /// The globals of all that was scanned; `damage`: the error that ended the scan early.
     [[nodiscard]] global_scan finish(std::optional<error> damage);
 
@@ -80,7 +83,8 @@ class global_scanner {
     /// One use for each name of a graph, in the order in which they first occur.
     void collect(const graph& g, const region& from, std::vector<std::string>& paths);
 
-    /// Scans the checkpoints in arguments of torch.storage._load_from_bytes, each once.
+    /// Scans the checkpoints in arguments of torch.storage._load_from_bytes, and what begins like a pickle in any other
+    /// bytes, as in those that BytesIO gets. Each is scanned once.
     void scan_nested(const graph& g, const region& from, std::string_view record, int depth);
     void scan_encoded(std::string_view from, std::uint64_t called_at, std::string_view record, int depth);
 
@@ -88,6 +92,7 @@ class global_scanner {
     allowlist everything_;
     const limits& limits_;
     shared<block_pool> pool_{detail::make_shared<block_pool>()};
+    std::optional<error> too_deep_{}; // pickles in pickles that were not looked into
     std::size_t path_bytes_{0};
     std::size_t path_steps_{0};
     std::vector<global_use> seen_{};

@@ -19,6 +19,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -159,13 +160,24 @@ class head_reader {
 /// Whether this is plain text: no control characters but line ends and tabs.
 [[nodiscard]] bool looks_like_text(std::string_view text) noexcept;
 
+/// Whether the bytes begin with PROTO of 2 to 5 and an opcode.
+[[nodiscard]] inline bool begins_as_binary_pickle(std::string_view text) noexcept {
+    return text.size() >= 3 && text[0] == '\x80' && text[1] >= 2 && text[1] <= 5 &&
+           !opcode_table[static_cast<unsigned char>(text[2])].name.empty();
+}
+
 /// Whether the bytes begin like a pickle: with PROTO of 2 to 5 and an opcode, or with a sequence of opcodes, one of
-/// which stores into the memo (protocols 0 and 1 store every object except the smallest).
+/// which stores into the memo (pickle.dump of protocols 0 and 1 stores every object except the smallest) or names a
+/// global.
 [[nodiscard]] bool looks_like_pickle(std::string_view text) noexcept;
 
 [[nodiscard]] inline bool all_zero(std::string_view text) noexcept {
     return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) { return c == '\0'; });
 }
+
+/// Whether this is a zip archive, to its end record, whose first two bytes are not "PK" any more: SoVITS and others
+/// write the version of a model there.
+[[nodiscard]] bool is_marked_zip(const source& from);
 
 /// Whether the last bytes are those of LevelDB's table format.
 [[nodiscard]] bool ends_as_sstable(const source& from);
@@ -177,6 +189,10 @@ enum class container_kind : std::uint8_t { zip, legacy, tar, pickle, safetensors
 
 /// Tells the container by the first bytes. Tries a plain pickle last, because many files may begin like one.
 [[nodiscard]] result<container_kind> container_of(const source& from);
+
+/// The error for bytes, told by the first of them, that are compressed, encrypted, or an archive: what they hold cannot
+/// be looked into. Nothing for other bytes.
+[[nodiscard]] std::optional<error> sealed_content(std::string_view head);
 
 /// The error for bytes that are no container.
 [[nodiscard]] error name_the_file(const source& from);

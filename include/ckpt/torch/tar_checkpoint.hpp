@@ -38,6 +38,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <iterator>
 #include <optional>
 #include <span>
 #include <string>
@@ -106,6 +107,11 @@ class part_reader {
 class tar_checkpoint final : public checkpoint_file {
   public:
     static constexpr std::string_view members[]{"sys_info", "storages", "tensors", "pickle"};
+
+    /// Whether a member of such an archive is one of the four.
+    [[nodiscard]] static bool is_member(std::string_view name) noexcept {
+        return std::find(std::begin(members), std::end(members), name) != std::end(members);
+    }
 
     /// Whether an archive is a checkpoint of torch 0.1; some of its members may be missing.
     [[nodiscard]] static bool is_one(const tar_archive& archive) noexcept {

@@ -14,6 +14,7 @@
 #include <ckpt/archive/zip_directory.hpp>
 #include <ckpt/archive/zip_verify.hpp>
 #include <ckpt/core/arena.hpp>
+#include <ckpt/core/function_ref.hpp>
 #include <ckpt/core/limits.hpp>
 #include <ckpt/core/plain_list.hpp>
 #include <ckpt/core/scratch.hpp>
@@ -85,16 +86,12 @@ struct nested_zip final : public counted {
 /// Whether a record is a zip archive, by its first bytes.
 [[nodiscard]] bool holds_zip(const source& from, const record& r);
 
-/// Pickles of an archive that are not part of its root: in TorchScript those for debugging and for mobile, in PT2 those
-/// of whole files inside it.
-struct other_pickles {
-    plain_list<opened_pickle> pickles{};
-    std::optional<error> fault{}; // the error of the first one that could not be read
-
-    /// `memory` must outlive it.
-    [[nodiscard]] static other_pickles read(const shared<source>& from, const opened_zip& zip, const limits& budget,
-                                            const inflater& inflate, arena& memory);
-};
+/// Calls `visit` with the pickles of an archive that are not part of its root: each record named *.pkl, each that
+/// begins like a pickle, and in PT2 those of whole files inside it. Their bytes live for the call. Returns why a record
+/// could not be looked into: damage, or an archive or compressed data inside the archive.
+[[nodiscard]] std::optional<error> visit_other_pickles(const shared<source>& from, const opened_zip& zip,
+                                                       const limits& budget, const inflater& inflate,
+                                                       function_ref<void(const opened_pickle&)> visit);
 
 class zip_checkpoint final : public checkpoint_file {
   public:

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/pickle/acting.hpp>
 #include <ckpt/pickle/globals.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
@@ -19,8 +20,11 @@ CKPT_DETAIL_DEF global_lookup look_up(const allowlist& list, std::string_view mo
             const auto find = patterns ? find_pattern : find_exact;
             const global_entry* e = find(table, module, name);
             if (e == nullptr && differs) e = find(table, canonical.module(), canonical.name());
-            if (e != nullptr)
-                return {e->build != nullptr || e->kind != global_kind::other ? verdict::build : verdict::inert, e};
+            if (e == nullptr) continue;
+            if (table.classes_only && names_acting_class(name)) continue;
+            const bool inert =
+                e->build == nullptr && (e->kind == global_kind::other || e->kind >= global_kind::enumeration);
+            return {inert ? verdict::inert : verdict::build, e, table.shipped};
         }
     return {verdict::refuse, nullptr};
 }

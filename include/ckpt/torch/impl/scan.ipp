@@ -3,7 +3,9 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/pickle/attributes.hpp>
 #include <ckpt/torch/scan.hpp>
+#include <ckpt/torch/sniff.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
@@ -14,7 +16,10 @@ CKPT_DETAIL_DEF global_scan global_scanner::finish(std::optional<error> damage) 
         seen_.size(), [this](std::size_t i) -> const global_use& { return seen_[i]; },
         [&](std::span<const std::uint32_t> same) {
             global_use& first = seen_[same.front()];
-            for (const std::uint32_t i : same.subspan(1)) first.count += seen_[i].count;
+            for (const std::uint32_t i : same.subspan(1)) {
+                first.count += seen_[i].count;
+                first.verdict = std::max(first.verdict, seen_[i].verdict);
+            }
             firsts.push_back(same.front());
         });
     std::sort(firsts.begin(), firsts.end());
@@ -25,15 +30,23 @@ CKPT_DETAIL_DEF global_scan global_scanner::finish(std::optional<error> damage) 
         const canonical_name canonical{u.module, u.name};
         u.canonical_module = canonical.module();
         u.canonical_name = canonical.name();
-        u.verdict = look_up(judge_, u.module, u.name).verdict;
+        u.verdict = std::max(look_up(judge_, u.module, u.name).verdict, u.verdict);
         out.push_back(std::move(u));
     }
     seen_.clear();
+    if (!damage) damage = std::move(too_deep_);
     return global_scan{std::move(out), std::move(damage)};
 }
 
 CKPT_DETAIL_DEF std::optional<error> global_scanner::scan_region(const region& from, std::string_view record,
                                                                  int depth) {
+    if (depth > 2) {
+        too_deep_ = error{.code = errc::limit,
+                          .offset = from.base,
+                          .record = std::string(record),
+                          .detail = "a pickle in the bytes of a pickle, more than three deep: it was not looked into"};
+        return {};
+    }
     constexpr int most_pickles = 10'000; // each takes time beyond that for its bytes; files of torch have five at most
     std::optional<error> first_damage;
     std::uint64_t at = 0;
@@ -54,7 +67,7 @@ CKPT_DETAIL_DEF std::optional<error> global_scanner::scan_region(const region& f
             &context);
         const auto read = reader.run();
         collect(g, from, context.paths);
-        if (depth < 2) scan_nested(g, from, record, depth);
+        scan_nested(g, from, record, depth);
         if (!read) {
             if (n == 0) first_damage = read.error();
             break;
@@ -72,16 +85,24 @@ CKPT_DETAIL_DEF void global_scanner::note_path(const machine& reader, std::vecto
 
 CKPT_DETAIL_DEF void global_scanner::collect(const graph& g, const region& from, std::vector<std::string>& paths) {
     std::vector<std::pair<std::uint32_t, std::uint64_t>> firsts; // occurrence, count
+    bool strays = false;
     for_each_run(
         g.globals.size(), [&g](std::size_t i) -> const global_occurrence& { return g.globals[i]; },
         [&](std::span<const std::uint32_t> same) { firsts.emplace_back(same.front(), same.size()); });
     std::sort(firsts.begin(), firsts.end());
+    const auto is_getattr = [&g](std::uint32_t i) {
+        return g.globals[i].entry != nullptr && g.globals[i].entry->kind == global_kind::attribute;
+    };
+    if (std::any_of(firsts.begin(), firsts.end(), [&](const auto& first) { return is_getattr(first.first); }))
+        for_each_stray_attribute(g, judge_, [&](std::uint32_t) { strays = true; });
     for (const auto& [i, count] : firsts) {
         const global_occurrence& o = g.globals[i];
         seen_.push_back({.module = std::string(o.module),
                          .name = std::string(o.name),
                          .count = count,
-                         .offset = from.base + (from.in_file ? o.offset : 0)});
+                         .offset = from.base + (from.in_file ? o.offset : 0),
+
+                         .verdict = strays && is_getattr(i) ? verdict::dangerous : verdict::build});
         if (i < paths.size()) seen_.back().path = std::move(paths[i]);
     }
 }
@@ -89,6 +110,16 @@ CKPT_DETAIL_DEF void global_scanner::collect(const graph& g, const region& from,
 CKPT_DETAIL_DEF void global_scanner::scan_nested(const graph& g, const region& from, std::string_view record,
                                                  int depth) {
     std::vector<bool> scanned;
+    std::uint64_t called_at = from.base; // where bytes that are not in the file as they are come from
+    const auto scan_held = [&](const node& content) {
+        const std::span<const std::byte> bytes = std::as_bytes(std::span<const char>{content.text, content.a});
+        const bool in_file = from.in_file && !bytes.empty() && bytes.data() >= g.pickle.data() &&
+                             bytes.data() < g.pickle.data() + g.pickle.size();
+        (void)scan_region({bytes,
+                           in_file ? from.base + static_cast<std::uint64_t>(bytes.data() - g.pickle.data()) : called_at,
+                           in_file},
+                          record, depth + 1);
+    };
     for (std::size_t i = first_free_node; i < g.nodes.size(); ++i) {
         const node& n = g.nodes[i];
         if (n.kind != node_kind::application || g.nodes[n.link.b].kind != node_kind::global || n.a == absent_node)
@@ -110,7 +141,7 @@ CKPT_DETAIL_DEF void global_scanner::scan_nested(const graph& g, const region& f
         scanned.resize(g.nodes.size());
         if (scanned[index]) continue;
         scanned[index] = true;
-        const std::uint64_t called_at = from.base + (from.in_file ? g.nodes[i + 1].link.c : 0);
+        called_at = from.base + (from.in_file ? g.nodes[i + 1].link.c : 0);
         if (content.kind == node_kind::string && (content.flags & node_flag::eight_bit) == 0) {
             const std::string_view text = graph::text_of(content);
             scan_encoded(text, called_at, record, depth);
@@ -118,13 +149,14 @@ CKPT_DETAIL_DEF void global_scanner::scan_nested(const graph& g, const region& f
                 continue;
             // Text that was encoded as UTF-8 has the bytes of `text`.
         }
-        const std::span<const std::byte> bytes = std::as_bytes(std::span<const char>{content.text, content.a});
-        const bool in_file = from.in_file && !bytes.empty() && bytes.data() >= g.pickle.data() &&
-                             bytes.data() < g.pickle.data() + g.pickle.size();
-        (void)scan_region({bytes,
-                           in_file ? from.base + static_cast<std::uint64_t>(bytes.data() - g.pickle.data()) : called_at,
-                           in_file},
-                          record, depth + 1);
+        scan_held(content);
+    }
+    scanned.resize(g.nodes.size());
+    for (std::size_t i = first_free_node; i < g.nodes.size(); ++i) {
+        const node& n = g.nodes[i];
+        if (!scanned[i] && (n.kind == node_kind::bytes || n.kind == node_kind::byte_array) &&
+            sniffing::looks_like_pickle(graph::text_of(n).substr(0, 512)))
+            scan_held(n);
     }
 }
 

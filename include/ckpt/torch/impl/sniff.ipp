@@ -83,15 +83,25 @@ CKPT_DETAIL_DEF bool looks_like_text(std::string_view text) noexcept {
     return !text.empty();
 }
 
+/// Whether a line is a name with dots, as GLOBAL has two of them.
+inline bool is_dotted_name(std::string_view line) noexcept {
+    return !line.empty() && std::all_of(line.begin(), line.end(), [](char c) {
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '.' ||
+               static_cast<unsigned char>(c) >= 0x80;
+    });
+}
+
 CKPT_DETAIL_DEF bool looks_like_pickle(std::string_view text) noexcept {
-    if (text.size() >= 3 && text[0] == '\x80' && text[1] >= 2 && text[1] <= 5)
-        return !opcode_table[static_cast<unsigned char>(text[2])].name.empty();
+    if (begins_as_binary_pickle(text)) return true;
     bool stores = false;
+    bool names = false;
+    bool numbers = false;
+    const auto cut_short = [&] { return stores || ((names || numbers) && text.size() == 512); };
     for (std::size_t at = 0; at < text.size();) {
         const auto op = static_cast<opcode>(static_cast<unsigned char>(text[at]));
         const opcode_info& known = opcode_table[static_cast<unsigned char>(text[at])];
         if (known.name.empty()) return false;
-        if (op == opcode::stop) return stores;
+        if (op == opcode::stop) return stores || names;
         std::string_view rest = text.substr(++at);
         const auto number = [&rest](std::size_t bytes) {
             std::uint64_t value = 0;
@@ -115,7 +125,10 @@ CKPT_DETAIL_DEF bool looks_like_pickle(std::string_view text) noexcept {
         case argument::two_lines:
             for (int lines = known.takes == argument::line ? 1 : 2; lines > 0; --lines) {
                 const std::size_t end = rest.find('\n', static_cast<std::size_t>(length));
-                if (end == std::string_view::npos) return stores;
+                if (end == std::string_view::npos) return cut_short();
+                if (known.takes == argument::two_lines &&
+                    !is_dotted_name(rest.substr(static_cast<std::size_t>(length), end - length)))
+                    return stores;
                 if ((op == opcode::put || op == opcode::get) &&
                     rest.substr(0, end).find_first_not_of("0123456789") != std::string_view::npos)
                     return false;
@@ -123,16 +136,29 @@ CKPT_DETAIL_DEF bool looks_like_pickle(std::string_view text) noexcept {
             }
             break;
         }
+        if (op == opcode::int_text || op == opcode::long_text || op == opcode::float_text) {
+            if (rest.find_first_of("+-.0123456789") != 0) return stores;
+            numbers = true;
+        }
+        names = names || op == opcode::global || op == opcode::inst || op == opcode::stack_global;
         stores = stores || op == opcode::put || op == opcode::binput || op == opcode::long_binput;
         at = length < rest.size() ? at + static_cast<std::size_t>(length) : text.size();
     }
-    return stores;
+    return cut_short();
 }
 
 CKPT_DETAIL_DEF bool ends_as_sstable(const source& from) {
     std::array<std::byte, 8> last{};
     return from.size() >= 48 && from.read(from.size() - last.size(), last).has_value() &&
            load_le<std::uint64_t>(last.data()) == 0xDB47'7524'8B80'FB57u;
+}
+
+CKPT_DETAIL_DEF bool is_marked_zip(const source& from) {
+    std::array<std::byte, 4> head{};
+    std::array<std::byte, 22> end{};
+    return from.size() >= 30 + end.size() && from.read(0, head).has_value() && head[2] == std::byte{3} &&
+           head[3] == std::byte{4} && from.read(from.size() - end.size(), end).has_value() &&
+           load_le<std::uint32_t>(end.data()) == zip::end_signature;
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail::sniffing
@@ -178,6 +204,10 @@ inline void name_content(std::string_view text, const source& from, error& e) {
     if (looks_like_html(text)) {
         e.detail = bytes + ": an HTML or XML page";
         e.hint = download_again;
+    } else if (is_marked_zip(from)) {
+        e.detail = bytes + ": a zip archive whose first two bytes were changed from \"PK\" to " +
+                   quoted(text.substr(0, 2)) + ", as SoVITS marks its models";
+        e.hint = "copy the file and restore them in the copy: printf PK | dd of=COPY bs=1 conv=notrunc";
     } else if (const std::string_view is = versioned_protobuf(text); !is.empty()) {
         e.detail = bytes + ": " + std::string(is) + ", or another protobuf";
         e.hint = other_format;
@@ -210,6 +240,20 @@ inline void name_content(std::string_view text, const source& from, error& e) {
 }
 
 } // namespace sniffing
+
+CKPT_DETAIL_DEF std::optional<error> sealed_content(std::string_view head) {
+    if (head.starts_with("PK\x03\x04"))
+        return error{.code = errc::container_not_supported,
+                     .detail = "an archive inside the archive, which is not looked into",
+                     .hint = unpack_first};
+    for (const signature& s : signatures)
+        if (head.size() > s.at && head.substr(s.at).starts_with(s.bytes) &&
+            (s.hint == unpack_first || s.hint == decrypt_first))
+            return error{.code = errc::container_not_supported,
+                         .detail = std::string(s.is) + ", which is not looked into",
+                         .hint = s.hint};
+    return {};
+}
 
 CKPT_DETAIL_DEF error name_the_file(const source& from) {
     error e{.code = errc::not_a_checkpoint, .offset = from.base()};

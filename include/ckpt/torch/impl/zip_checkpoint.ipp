@@ -20,7 +20,8 @@ CKPT_DETAIL_DEF result<opened_zip> opened_zip::read(const source& from, const li
     if (!four || load_le<std::uint32_t>(head) != zip::local_signature) {
         error named = name_the_file(from);
         // For an archive with other bytes before it, the error of its directory is more precise.
-        if (named.code == errc::not_a_checkpoint && four && load_le<std::uint32_t>(head) != zip::end_signature) {
+        if (named.code == errc::not_a_checkpoint && four && load_le<std::uint32_t>(head) != zip::end_signature &&
+            !sniffing::is_marked_zip(from)) {
             auto archive = zip_archive::read(from, budget, memory);
             if (!archive && archive.error().code == errc::zip_prefix) return std::move(archive).error();
         }
@@ -105,42 +106,102 @@ CKPT_DETAIL_DEF bool holds_zip(const source& from, const record& r) {
     return at && from.read(*at, head).has_value() && load_le<std::uint32_t>(head) == zip::local_signature;
 }
 
-CKPT_DETAIL_DEF other_pickles other_pickles::read(const shared<source>& from, const opened_zip& zip,
-                                                  const limits& budget, const inflater& inflate, arena& memory) {
-    other_pickles out;
-    const auto keep = [&](auto&& outcome, auto&& take) {
-        if (outcome) take(*outcome);
-        else if (!out.fault) out.fault = std::move(outcome).error();
-    };
-    const auto add = [&](const record& r) {
-        if (!holds_zip(*from, r))
-            return keep(opened_zip::open_pickle(*from, {&r, {}, {}}, budget, inflate, memory),
-                        [&](const opened_pickle& p) { out.pickles.push_back(p); });
-        keep(nested_zip::read(from, r, budget, inflate, memory), [&](const shared<nested_zip>& file) {
-            out.pickles.push_back(file->zip.pickles[0]);
-            if (r.method == 0) return;
-            out.pickles.back().offset = from->base() + r.header_offset;
-            out.pickles.back().transcoded = true;
-        });
-    };
+namespace zip_scan {
+
+/// What a scan does with a record that the root of the archive does not consist of.
+enum class reading : std::uint8_t { none, pickle, certain, archive };
+
+/// Whether a record holds elements of a storage, which may begin like anything.
+inline bool is_storage(const opened_zip& zip, const record& r) {
+    if (zip.layout.kind == zip_kind::pt2 || zip.layout.kind == zip_kind::pt2_blobs) return true;
+    for (const zip_pickle& p : zip.layout.pickles)
+        if (!p.before.empty() && r.name.starts_with(p.before) && r.name.ends_with(p.after)) return true;
+    return false;
+}
+
+/// The error for a record whose content cannot be looked into: it is compressed, encrypted, or an archive itself.
+inline std::optional<error> sealed(const source& from, const record& r, std::string_view head) {
+    auto found = sealed_content(head);
+    if (!found) return {};
+    found->offset = from.base() + r.header_offset;
+    found->record = std::string(r.name);
+    return found;
+}
+
+/// How a record is read, by its name and its first bytes.
+inline result<reading> reading_of(const shared<source>& from, const opened_zip& zip, const record& r,
+                                  const inflater& inflate) {
     const std::string_view folder = zip.layout.folder;
-    const zip_kind kind = zip.layout.kind;
-    for (const record& r : zip.archive.records()) {
-        if (r.is_folder() || !r.name.starts_with(folder)) continue;
-        const std::string_view name = r.name.substr(folder.size());
-        const bool of_script = kind == zip_kind::torchscript && name.ends_with(".pkl") && name != "data.pkl" &&
-                               name != "constants.pkl" && name.find('/') == std::string_view::npos;
-        const bool file =
-            (kind == zip_kind::pt2 && name.ends_with(".pt")) || (kind == zip_kind::pt2_blobs && holds_zip(*from, r));
-        if (of_script || file) add(r);
+    const std::string_view name = r.name.starts_with(folder) ? r.name.substr(folder.size()) : std::string_view{};
+    if (zip.layout.kind == zip_kind::pt2 ? name.ends_with(".pt")
+                                         : zip.layout.kind == zip_kind::pt2_blobs && holds_zip(*from, r))
+        return holds_zip(*from, r) ? reading::archive : reading::certain;
+    if (r.name.ends_with(".pkl") && !r.name.starts_with("__MACOSX/")) return reading::certain;
+    const bool storage = is_storage(zip, r);
+    if (r.method != 0) {
+        // TorchScript deflates its code and the debug records beside it. Programs without an inflater scan the rest.
+        const bool code = r.name.ends_with(".py") || (!inflate && r.name.ends_with(".py.debug_pkl"));
+        return storage || code ? reading::none : reading::pickle;
     }
-    if (kind != zip_kind::pt2) return out;
-    keep(read_pt2(*from, zip.archive, folder, budget, inflate, memory), [&](const std::vector<pt2_config>& configs) {
-        for (const pt2_config& c : configs)
-            for (const pt2_entry& e : c.entries)
-                if (const record* r = e.pickled ? zip.archive.find(std::string(c.folder) += e.path) : nullptr) add(*r);
-    });
-    return out;
+    std::byte head[16]{};
+    const auto n = static_cast<std::size_t>((std::min<std::uint64_t>)(r.size, sizeof head));
+    auto at = zip::locate(*from, r);
+    if (!at) return std::move(at).error();
+    if (auto read = from->read(*at, {head, n}); !read) return std::move(read).error();
+    const std::string_view text{reinterpret_cast<const char*>(head), n};
+    if (!storage)
+        if (auto closed = sealed(*from, r, text)) return std::move(*closed);
+    return sniffing::begins_as_binary_pickle(text) ? reading::pickle : reading::none;
+}
+
+} // namespace zip_scan
+
+CKPT_DETAIL_DEF std::optional<error> visit_other_pickles(const shared<source>& from, const opened_zip& zip,
+                                                         const limits& budget, const inflater& inflate,
+                                                         function_ref<void(const opened_pickle&)> visit) {
+    std::optional<error> fault;
+    const auto note = [&](error e) {
+        if (!fault) fault = std::move(e);
+    };
+    const auto add = [&](const record& r, zip_scan::reading how) {
+        arena memory;
+        if (how == zip_scan::reading::archive) {
+            const auto file = nested_zip::read(from, r, budget, inflate, memory);
+            if (!file) return note(file.error());
+            opened_pickle pickle = (*file)->zip.pickles[0];
+            if (r.method != 0) {
+                pickle.offset = from->base() + r.header_offset;
+                pickle.transcoded = true;
+            }
+            return visit(pickle);
+        }
+        const bool certain = how == zip_scan::reading::certain;
+        auto pickle = opened_zip::open_pickle(*from, {&r, {}, {}, certain}, budget, inflate, memory);
+        if (!pickle) return certain || r.method != 0 ? note(std::move(pickle).error()) : void();
+        const std::string_view text{reinterpret_cast<const char*>(pickle->bytes.data()), pickle->bytes.size()};
+        if (certain || sniffing::looks_like_pickle(text.substr(0, 512))) return visit(*pickle);
+        if (auto closed = zip_scan::sealed(*from, r, text.substr(0, 16))) note(std::move(*closed));
+    };
+    for (const record& r : zip.archive.records()) {
+        const bool root = std::any_of(zip.pickles.begin(), zip.pickles.end(),
+                                      [&r](const opened_pickle& p) { return p.place.from == &r; });
+        if (r.is_folder() || r.size == 0 || root) continue;
+        auto how = zip_scan::reading_of(from, zip, r, inflate);
+        if (!how) note(std::move(how).error());
+        else if (*how != zip_scan::reading::none) add(r, *how);
+    }
+    if (zip.layout.kind != zip_kind::pt2) return fault;
+    arena memory;
+    const auto configs = read_pt2(*from, zip.archive, zip.layout.folder, budget, inflate, memory);
+    if (!configs) {
+        note(configs.error());
+        return fault;
+    }
+    for (const pt2_config& c : *configs)
+        for (const pt2_entry& e : c.entries)
+            if (const record* r = e.pickled ? zip.archive.find(std::string(c.folder) += e.path) : nullptr)
+                add(*r, holds_zip(*from, *r) ? zip_scan::reading::archive : zip_scan::reading::certain);
+    return fault;
 }
 
 CKPT_DETAIL_DEF result<shared<checkpoint_file>> zip_checkpoint::open(shared<source> from, const allowlist& allowed,
