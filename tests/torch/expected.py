@@ -314,6 +314,22 @@ def whichmodule(thing):
     return module.replace('pytorch_lightning', 'lightning.pytorch', 1) if module else 'builtins'
 
 
+def plain(v):
+    """What an object of a configuration library stands for."""
+    while True:
+        module, own = type(v).__module__, getattr(v, '__dict__', {})
+        if module in ('omegaconf.dictconfig', 'omegaconf.listconfig') and '_content' in own:
+            v = own['_content']
+        elif module == 'omegaconf.nodes' and '_val' in own:
+            v = own['_val']
+        elif module == 'ml_collections.config_dict.config_dict' and '_fields' in own:
+            v = own['_fields']
+        elif module == 'ml_collections.config_dict.config_dict' and own.get('_ops') == []:
+            v = own['_value']
+        else:
+            return v
+
+
 class Renderer:
     def __init__(self, protocol, brief=False):
         self.protocol = protocol
@@ -321,6 +337,7 @@ class Renderer:
         self.on_path = {}
 
     def render(self, v, path=()):
+        v = plain(v)
         if v is None or isinstance(v, bool):
             return v
         if isinstance(v, np.generic):
