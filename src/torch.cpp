@@ -10,6 +10,7 @@
 #include <ckpt/torch/impl/pickle_stream.ipp>
 #include <ckpt/torch/impl/pt2_layout.ipp>
 #include <ckpt/torch/impl/quantized.ipp>
+#include <ckpt/torch/impl/quantized_module.ipp>
 #include <ckpt/torch/impl/rebuild.ipp>
 #include <ckpt/torch/impl/record_names.ipp>
 #include <ckpt/torch/impl/records.ipp>

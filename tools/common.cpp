@@ -19,8 +19,9 @@ namespace tool {
 
 namespace {
 
-[[nodiscard]] ckpt::open_options reading(std::string member = {}) {
+[[nodiscard]] ckpt::open_options reading(std::string member = {}, bool strict = false) {
     ckpt::open_options out;
+    if (strict) out.foreign = ckpt::foreign_globals::refuse_file;
     out.io = ckpt::io_mode::read;
     out.inflate = inflater();
     out.member = std::move(member);
@@ -66,10 +67,11 @@ bool is_folder(const std::string& file) {
     return is_index(file) || std::filesystem::is_directory(file, ignored);
 }
 
-ckpt::result<ckpt::checkpoint> open(const std::string& file, policy_name policy) {
+ckpt::result<ckpt::checkpoint> open(const std::string& file, policy_name policy, bool strict) {
     const file_place at = place_of(file);
     return with_policy(policy, [&]<class P>() {
-        return is_folder(file) ? ckpt::open_folder<P>(file, reading()) : ckpt::open<P>(at.file, reading(at.member));
+        return is_folder(file) ? ckpt::open_folder<P>(file, reading({}, strict))
+                               : ckpt::open<P>(at.file, reading(at.member, strict));
     });
 }
 
@@ -384,11 +386,26 @@ void write(json& to, std::span<const ckpt::path_element> path) {
 
 namespace {
 
-/// What to do about an error, in this program's terms.
+/// What to do about an error, in this program's terms: the library's hints name lines of C++.
 [[nodiscard]] ckpt::error advised(ckpt::error e) {
     if (e.code == ckpt::errc::compressed && !inflater() && e.hint.find("open_options.inflate") != e.hint.npos)
         e.hint = "This ckpt was built without zlib: build it with zlib1g-dev installed, or pack the archive again "
                  "without compression: zip -0";
+    static constexpr struct {
+        std::string_view library; // the beginning of its hint
+        std::string_view program;
+    } hints[]{
+        {"Add ckpt::global<", "Read the file with such objects as plain data, which runs nothing: --policy inspect"},
+        {"Do not load this file", "Do not load this file with anything that executes pickles; --policy inspect shows "
+                                  "what is in it"},
+        {"It was pickled by dill",
+         "It was pickled by dill or cloudpickle, which store code, and none is run here: save "
+         "tensors and plain values with torch.save; --policy inspect shows what is in it"},
+        {"look at what is there with: ckpt show FILE", "look at what is there with: ckpt show FILE; then give its path "
+                                                       "with --select PATH"},
+    };
+    for (const auto& hint : hints)
+        if (e.hint.starts_with(hint.library)) e.hint = hint.program;
     return e;
 }
 

@@ -33,8 +33,8 @@ using key_path = std::vector<ckpt::path_element>;
 /// Whether a command's FILE is a directory, or the index of a set of shards.
 [[nodiscard]] bool is_folder(const std::string& file);
 /// Opens a file, a directory or an index, without a mapping: a file that is cut while it is read is an error then, and
-/// not a signal.
-[[nodiscard]] ckpt::result<ckpt::checkpoint> open(const std::string& file, policy_name policy);
+/// not a signal. `strict`: a global outside the policy refuses the file, not only its place.
+[[nodiscard]] ckpt::result<ckpt::checkpoint> open(const std::string& file, policy_name policy, bool strict = false);
 /// What is in a directory, or beside an index.
 [[nodiscard]] ckpt::result<ckpt::folder_report> examine(const std::string& folder, policy_name policy);
 [[nodiscard]] ckpt::result<ckpt::global_scan> scan(const std::string& file, policy_name policy);

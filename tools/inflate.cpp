@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <new>
 #endif
 
 namespace tool {
@@ -15,34 +16,47 @@ namespace tool {
 
 namespace {
 
-/// As ckpt::inflater wants it; zlib counts in 32 bits, so large ranges go in parts.
-std::size_t inflate_all(void*, std::span<const std::byte> in, std::span<std::byte> out) {
+void* begin(void*) {
     constexpr int raw_deflate = -15;
-    z_stream state{};
-    if (inflateInit2(&state, raw_deflate) != Z_OK) return ckpt::inflater::failed;
-    Bytef nothing{};
-    state.next_in = reinterpret_cast<const Bytef*>(in.data());
-    state.next_out = out.empty() ? &nothing : reinterpret_cast<Bytef*>(out.data());
-    std::size_t unread = in.size(), room = out.size();
+    auto* const state = new (std::nothrow) z_stream{};
+    if (state == nullptr || inflateInit2(state, raw_deflate) == Z_OK) return state;
+    delete state;
+    return nullptr;
+}
+
+/// zlib counts in 32 bits, so large ranges go in parts.
+ckpt::inflater::outcome next(void* of, std::span<const std::byte>& in, std::span<std::byte>& out) {
+    using outcome = ckpt::inflater::outcome;
+    z_stream& state = *static_cast<z_stream*>(of);
     const auto part = [](std::size_t n) {
         return static_cast<uInt>(std::min<std::size_t>(n, std::numeric_limits<uInt>::max()));
     };
-    int status = Z_OK;
-    while (status == Z_OK) {
-        const uInt given = part(unread), free = part(room);
+    for (;;) {
+        const uInt given = part(in.size()), free = part(out.size());
+        Bytef nothing{};
+        state.next_in = reinterpret_cast<const Bytef*>(in.data());
+        state.next_out = out.empty() ? &nothing : reinterpret_cast<Bytef*>(out.data());
         state.avail_in = given;
         state.avail_out = free;
-        status = inflate(&state, Z_NO_FLUSH); // Z_BUF_ERROR where neither goes on
-        unread -= given - state.avail_in;
-        room -= free - state.avail_out;
+        const int status = inflate(&state, Z_NO_FLUSH); // Z_BUF_ERROR where neither goes on
+        in = in.subspan(given - state.avail_in);
+        out = out.subspan(free - state.avail_out);
+        if (status == Z_STREAM_END) return outcome::finished;
+        if (status == Z_BUF_ERROR) return outcome::going;
+        if (status != Z_OK) return outcome::failed;
+        if (in.empty() || out.empty()) return outcome::going;
     }
-    (void)inflateEnd(&state);
-    return status == Z_STREAM_END ? out.size() - room : ckpt::inflater::failed;
+}
+
+void end(void* of) {
+    auto* const state = static_cast<z_stream*>(of);
+    (void)inflateEnd(state);
+    delete state;
 }
 
 } // namespace
 
-ckpt::inflater inflater() noexcept { return {inflate_all, nullptr}; }
+ckpt::inflater inflater() noexcept { return {begin, next, end, nullptr}; }
 
 #else
 

@@ -2,6 +2,8 @@
 #include "common.hpp"
 #include "render.hpp"
 
+#include <ckpt/core/short_list.hpp>
+
 #include <algorithm>
 #include <cstdio>
 #include <map>
@@ -434,13 +436,26 @@ void print_lines(const std::vector<folded>& lines, const options& wanted) {
     return written(wanted.strict ? worse(worst, faults->any() ? exit_finding : exit_fine) : exit_fine);
 }
 
+/// Says on standard error which values the policy refused: they may hold tensors that have no row.
+void print_refused(const std::vector<ckpt::error>& refused) {
+    if (refused.empty()) return;
+    std::string text = counted(refused.size(), "value has", "values have") + " a class outside the policy: ";
+    ckpt::detail::short_list names{text};
+    for (const ckpt::error& e : refused)
+        if (names.next())
+            text += '"' + printable(shortened(e.path, 64)) + "\" (" + printable(shortened(e.module, 64)) + ' ' +
+                    printable(shortened(e.name, 64)) + ')';
+    names.end();
+    std::fprintf(stderr, "ckpt: %s; --policy inspect shows what is in them\n", text.c_str());
+}
+
 } // namespace
 
 int run_ls(const options& wanted) {
     std::optional<ckpt::key_map> rules;
     int failed = exit_fine;
     if (wanted.rules && !read_rules(wanted, rules, failed)) return failed;
-    const auto file = open(wanted.file(), wanted.policy);
+    const auto file = open(wanted.file(), wanted.policy, wanted.strict);
     if (!file) return fail(wanted, file.error());
     const ckpt::value root = file->root();
     const auto all = list(*file, wanted, rules ? &*rules : nullptr);
@@ -453,7 +468,11 @@ int run_ls(const options& wanted) {
             if (const ckpt::error* e = faults->value_without_a_row(errors_of(all->rows, *faults)))
                 return fail(wanted, *e, root, exit_of_row(*e));
     }
-    if (!wanted.json) return print_listing(*all, wanted, faults ? &*faults : nullptr);
+    const std::vector<ckpt::error> refused = file->refused_globals();
+    if (!wanted.json) {
+        print_refused(refused);
+        return print_listing(*all, wanted, faults ? &*faults : nullptr);
+    }
 
     json out{stdout};
     out.begin_object()
@@ -475,7 +494,13 @@ int run_ls(const options& wanted) {
                                           fault_of(r, faults ? &*faults : nullptr, found), chosen));
         out.end_object();
     }
-    out.end_array().end_object();
+    out.end_array();
+    if (!refused.empty()) {
+        out.key("refused").begin_array();
+        for (const ckpt::error& e : refused) write(out, e, root);
+        out.end_array();
+    }
+    out.end_object();
     return finish(out, wanted.strict ? worse(worst, faults->any() ? exit_finding : exit_fine) : exit_fine);
 }
 

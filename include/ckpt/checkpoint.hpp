@@ -43,11 +43,19 @@ enum class storage_mode : std::uint8_t {
     owned,  ///< copied to memory of the state_dict, aligned, in this machine's byte order
 };
 
+/// What becomes of a file that names a global outside the policy. Names that can only be an attack always refuse the
+/// file, and so does every name outside `weights_policy`.
+enum class foreign_globals : std::uint8_t {
+    refuse_value, ///< the value that needs it is `kind::refused`; the rest of the file is read
+    refuse_file,  ///< `open` fails with `global_not_allowed`
+};
+
 /// How `open` opens a file.
 struct open_options {
     ckpt::limits limits{};    ///< budgets for files that are not trusted
     io_mode io{io_mode::map}; ///< `read` never maps: for network file systems, and files that may be truncated
-    storage_mode storages{storage_mode::mapped};  ///< for state_dicts; values below `root()` are always as mapped
+    storage_mode storages{storage_mode::mapped}; ///< for state_dicts; values below `root()` are always as mapped
+    foreign_globals foreign{foreign_globals::refuse_value};
     std::optional<ckpt::byte_order> byte_order{}; ///< overrides that of the file, which torch before 2.1 did not record
     std::uint64_t offset{0};                      ///< of the checkpoint's first byte in the file
     std::uint64_t length{~std::uint64_t{0}};      ///< bytes of the checkpoint; all ones: to the end of the file
@@ -84,6 +92,9 @@ class checkpoint {
     [[nodiscard]] result<ckpt::state_dict> state_dict(std::string_view path) const;
     /// All candidates for `state_dict`, the likeliest first, with reasons.
     [[nodiscard]] std::vector<candidate> state_dicts() const;
+    /// The globals outside the policy that the file names, as errors with `module`, `name` and `path`: an error for
+    /// each place, a thousand at most. The values there are `kind::refused`. Empty where every name is allowed.
+    [[nodiscard]] std::vector<error> refused_globals() const;
 
     /// "zip" (of torch.save), "legacy" (the stream of torch.save before torch 1.6), "tar" (before torch 0.1.10),
     /// "pickle", "torchscript", "torch_package", "pt2", "safetensors", or "shards" for a model in several files.
@@ -148,8 +159,9 @@ struct checkpoint_access {
 } // namespace detail
 
 /// Opens the checkpoint at `path`: `open("model.pt")`, or `open<my_policy>("model.pt")`. The policy says which globals
-/// the file may name; no policy runs anything. Fails with the first error of any stage: `cannot_open`,
-/// `not_a_checkpoint`, `global_not_allowed` and others (docs/errors.md).
+/// the file may name; no policy runs anything. A global outside the policy costs its value only
+/// (`checkpoint::refused_globals`), one that can only be an attack the file. Fails with the first error of any stage:
+/// `cannot_open`, `not_a_checkpoint`, `global_not_allowed` and others (docs/errors.md).
 template <policy P = training_policy>
 [[nodiscard]] result<checkpoint> open(path_arg path, const open_options& options = {}) {
     return detail::open(path, detail::allowlist_of<P>(), options);

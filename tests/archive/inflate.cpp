@@ -45,9 +45,14 @@ std::vector<float> values(const ckpt::tensor& t) {
 
 TEST_CASE("the inflater of these tests is one") {
     const auto inflate = [](const std::string& data, std::size_t size) {
+        const ckpt::inflater with = test_inflater();
         std::string out(size, 'x');
-        const std::size_t n = test_inflater().function(nullptr, bytes_of(data), std::as_writable_bytes(std::span(out)));
-        return n == size ? out : "failed"s;
+        std::span<const std::byte> in = bytes_of(data);
+        std::span<std::byte> room = std::as_writable_bytes(std::span(out));
+        void* const state = with.begin(with.context);
+        const auto how = with.next(state, in, room);
+        with.end(state);
+        return how == ckpt::inflater::outcome::finished && room.empty() ? out : "failed"s;
     };
     CHECK(inflate(deflate_stored("hello"), 5) == "hello");
     CHECK(inflate(deflate_stored(std::string(200'000, 'z')), 200'000) == std::string(200'000, 'z'));
@@ -300,4 +305,134 @@ TEST_CASE("R1: a storage of a mebibyte is inflated for any tensor, a larger one 
     CHECK(code_of(mebibyte + 1, 1) == errc::output_limit);
     CHECK(code_of(2 * mebibyte, 2 * mebibyte / 16) == errc::none);
     CHECK(code_of(2 * mebibyte, 2 * mebibyte / 16 - 1) == errc::output_limit);
+}
+
+namespace {
+
+/// A file with one deflated storage, `data`, and this tensor over it.
+std::string file_over(const std::string& tensor, const std::string& data) {
+    auto members = torch_records(pkl::pickle(pkl::dict({{pkl::str("t"), tensor}})), {{"0", data}});
+    members[2] = deflated(members[2]);
+    return write_zip(members).bytes;
+}
+
+std::string counted_floats(std::size_t n) {
+    std::vector<float> numbers(n);
+    for (std::size_t i = 0; i < n; ++i) numbers[i] = static_cast<float>(i);
+    return {reinterpret_cast<const char*>(numbers.data()), 4 * n};
+}
+
+} // namespace
+
+TEST_CASE("a compressed storage larger than any buffer reads as a stored one, in any order of its elements") {
+    using namespace pkl;
+    constexpr std::int64_t side = 400; // 640,000 bytes
+    const std::string data = counted_floats(side * side);
+    struct row {
+        std::int64_t offset;
+        std::vector<std::int64_t> shape, strides;
+    };
+    const row rows[]{
+        {0, {side, side}, {side, 1}},      {0, {side, side}, {1, side}}, {1, {3, side, 100}, {1, side, 4}},
+        {5, {150'000, 4}, {1, 1}}, // windows
+        {side * side - 8, {2, 4}, {4, 1}}, {100, {16, 40'000}, {0, 1}},  {0, {50, 8, side}, {8 * side, 1, 8}},
+    };
+    for (const row& r : rows) {
+        CAPTURE(r.offset);
+        CAPTURE(r.strides[0]);
+        const std::string t = tensor(storage("FloatStorage", "0", side * side), r.offset, r.shape, r.strides);
+        const std::string packed = file_over(t, data), plain = torch_file(dict({{str("t"), t}}), {{"0", data}});
+        const auto file = ckpt::open_bytes(bytes_of(packed), {.inflate = test_inflater()}).value();
+        const ckpt::tensor got = file.root().at("t").value().as_tensor().value();
+        const auto stored = ckpt::open_bytes(bytes_of(plain), {.io = ckpt::io_mode::read}).value();
+        const ckpt::tensor want = stored.root().at("t").value().as_tensor().value();
+        const auto crc = got.crc32();
+        CHECK((crc.has_value() || crc.error().code == errc::output_limit)); // few values of a large storage
+        if (crc) CHECK(*crc == want.crc32().value());
+        CHECK(values(got) == values(want));
+        std::vector<double> wide(static_cast<std::size_t>(got.numel())), expected(wide.size());
+        CHECK(got.copy_as(std::span(wide)).has_value());
+        CHECK(want.copy_as(std::span(expected)).has_value());
+        CHECK(wide == expected);
+    }
+}
+
+TEST_CASE("a checksum is checked where only the first bytes of a compressed storage are copied") {
+    using namespace pkl;
+    std::string data = counted_floats(100'000);
+    auto members = torch_records(pickle(dict({{str("t"), tensor(storage("FloatStorage", "0", 100'000), 0, {2}, {1})}})),
+                                 {{"0", data}});
+    members[2] = deflated(members[2]);
+    members[2].inflated_crc ^= 1u;
+    const std::string file = write_zip(members).bytes;
+    const auto opened = ckpt::open_bytes(bytes_of(file), {.inflate = test_inflater()}).value();
+    std::vector<float> two(2);
+    const auto copied = opened.root().at("t").value().as_tensor().value().copy_to(std::span(two));
+    REQUIRE(!copied.has_value());
+    CHECK(copied.error().code == errc::checksum_mismatch);
+    CHECK(copied.error().record == "archive/data/0");
+}
+
+TEST_CASE("R1: going back in a compressed storage inflates it 64 times more at most") {
+    using namespace pkl;
+    // One line of indices for each batch, all lines through the whole storage.
+    const auto judge = [](std::int64_t batches) {
+        constexpr std::int64_t rows = 600;
+        const std::int64_t n = batches * (rows + 1);
+        const std::string layout = call(global("torch.serialization", "_get_layout"), {str("torch.sparse_csr")});
+        const std::string parts = tuple({tensor(storage("LongStorage", "0", n), 0, {batches, rows + 1}, {1, batches}),
+                                         tensor(storage("LongStorage", "1", 0), 0, {batches, 0}, {1, 1}),
+                                         tensor(storage("FloatStorage", "1", 0), 0, {batches, 0}, {1, 1}),
+                                         call(global("torch", "Size"), {ints({batches, rows, 4})})});
+        const std::string root = call(global("torch._utils", "_rebuild_sparse_csr_tensor"), {layout, parts});
+        auto members = torch_records(pickle(dict({{str("t"), root}})), {{"0", {}}, {"1", {}}});
+        const auto bytes = static_cast<std::size_t>(8 * n);
+        members[2] = {.name = members[2].name,
+                      .data = deflate_zeros(bytes),
+                      .method = 8,
+                      .inflated = bytes,
+                      .inflated_crc = slow_crc32(std::string(bytes, '\0'))};
+        int streams = 0;
+        const std::string file = write_zip(members, {.torch = false}).bytes;
+        const auto opened = ckpt::open_bytes(bytes_of(file), {.inflate = test_inflater(&streams)}).value();
+        const ckpt::tensor t = opened.root().at("t").value().as_tensor().value();
+        REQUIRE(t.refusal() == nullptr);
+        const auto checked = ckpt::check_values(t);
+        CHECK(streams == (batches < 66 ? batches : 65));
+        return checked ? errc::none : checked.error().code;
+    };
+    CHECK(judge(65) == errc::none);
+    CHECK(judge(66) == errc::output_limit);
+}
+
+TEST_CASE("rows of indices in one compressed storage are read side by side, each in one stream") {
+    using namespace pkl;
+    constexpr std::int64_t n = 40'000;
+    std::vector<std::int64_t> indices(2 * n);
+    for (std::int64_t i = 0; i < n; ++i)
+        indices[static_cast<std::size_t>(i)] = i, indices[static_cast<std::size_t>(n + i)] = 1;
+    const std::string layout = call(global("torch.serialization", "_get_layout"), {str("torch.sparse_coo")});
+    const std::string parts = tuple({tensor(storage("LongStorage", "0", 2 * n), 0, {2, n}, {n, 1}), floats("1", n),
+                                     call(global("torch", "Size"), {ints({n, 2})})});
+    auto members = torch_records(
+        pickle(dict({{str("t"), call(global("torch._utils", "_rebuild_sparse_tensor"), {layout, parts})}})),
+        {{"0", {reinterpret_cast<const char*>(indices.data()), 16 * n}}, {"1", std::string(4 * n, '\0')}});
+    members[2] = deflated(members[2]);
+    int streams = 0;
+    const std::string file = write_zip(members).bytes;
+    const auto opened = ckpt::open_bytes(bytes_of(file), {.inflate = test_inflater(&streams)}).value();
+    CHECK(ckpt::check_values(opened.root().at("t").value().as_tensor().value()).has_value());
+    CHECK(streams == 2);
+}
+
+TEST_CASE("an inflater that gives nothing is an error, never a wait") {
+    const std::string file = write_zip(all_deflated(records())).bytes;
+    ckpt::inflater none{
+        [](void*) -> void* { return nullptr; },
+        [](void*, std::span<const std::byte>&, std::span<std::byte>&) { return ckpt::inflater::outcome::going; },
+        [](void*) {}, nullptr};
+    CHECK(ckpt::open_bytes(bytes_of(file), {.inflate = none}).error().code == errc::limit);
+    static int state = 0;
+    none.begin = [](void*) -> void* { return &state; };
+    CHECK(ckpt::open_bytes(bytes_of(file), {.inflate = none}).error().code == errc::checksum_mismatch);
 }

@@ -106,13 +106,13 @@ TEST_CASE("a plain_list is copied and moved as a vector is") {
     const plain_row* const first = list.data();
     plain_list<plain_row> moved{std::move(list)};
     CHECK(moved.data() == first);
-    CHECK(list.empty()); // NOLINT: a moved-from list is empty
+    CHECK(list.empty());
     copy = moved;
     CHECK(copy[0].value == 0);
     CHECK(copy.data() != first);
     list = std::move(moved);
     CHECK(list.data() == first);
-    CHECK(moved.empty()); // NOLINT: a moved-from list is empty
+    CHECK(moved.empty());
     auto& self = list;
     list = self;
     CHECK(list.size() == 20);

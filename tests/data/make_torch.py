@@ -780,6 +780,21 @@ def quantized_module():
     return out
 
 
+@file(named_only=True)
+def quantized_whole():
+    """whole quantised modules: linear, convolution, embedding, a functional, and dynamic ones"""
+    from torch.ao.nn import quantized as nnq
+    # A convolution that was loaded lacks these, and has no state_dict without them.
+    for name in ('_parameters', '_buffers', '_modules', '_state_dict_pre_hooks', '_state_dict_hooks'):
+        setattr(nnq.Conv2d, name, {})
+    model = torch.nn.Sequential(collections.OrderedDict([
+        ('linear', nnq.Linear(4, 3)), ('conv', nnq.Conv2d(1, 2, 2)), ('quantize', nnq.Quantize(0.5, 3, torch.quint8)),
+        ('embedding', nnq.Embedding(12, 4)), ('functional', nnq.QFunctional())]))
+    model.linear.scale, model.linear.zero_point = 0.25, 7
+    dynamic = torch.ao.quantization.quantize_dynamic(torch.nn.Sequential(torch.nn.Linear(3, 2)), dtype=torch.qint8)
+    return {'model': model, 'dynamic': dynamic}
+
+
 @file()
 def nested_kinds():
     """nested tensors: strided, with other dtypes, transposed and empty; jagged with lengths, along another dimension"""

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <string>
+#include <string_view>
 #include <vector>
 
 using namespace ckpt::detail;
@@ -20,7 +21,8 @@ folder_contents of(std::vector<std::string> names) {
         const bool is_folder = name.back() == '/';
         entries.push_back({is_folder ? name.substr(0, name.size() - 1) : name, 1, is_folder});
     }
-    return folder_contents::of(entries);
+    // What holds a checkpoint here has it in its name.
+    return folder_contents::of(entries, [](std::string_view name) { return name.starts_with("weights_"); });
 }
 
 /// The names of the candidate sets.
@@ -148,4 +150,11 @@ TEST_CASE("every file has a few words") {
         const bool checkpoint = f.name != "what" && f.name != "sub" && f.name != "config.json";
         CHECK(f.is_checkpoint == checkpoint);
     }
+}
+
+TEST_CASE("a file whose name says nothing is told by its content; a name that says something is believed") {
+    CHECK(sets({"weights_a.pth.tar", "notes"}) == names{"weights_a.pth.tar"});
+    CHECK(sets({"weights_a.th", "weights_b"}) == names{"weights_a.th", "weights_b"});
+    CHECK(sets({"weights_a.sav", "model.safetensors"}) == names{"model.safetensors"});
+    CHECK(sets({"weights_a.json", "weights_.py"}).empty());
 }

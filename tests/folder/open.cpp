@@ -339,12 +339,20 @@ TEST_CASE("an index that is none: JSON of another form, keys twice") {
     CHECK(ckpt::open_folder((empty.path() / "gone.index.json")).error().code == errc::cannot_open);
 }
 
-TEST_CASE("a refused class in a shard is the error, before any disagreement; damage inside a tensor stays at its key") {
+TEST_CASE("an attack in a shard is the error, before any disagreement; a foreign class and damage stay at their keys") {
     auto files = sound();
-    files[0].second = shard({{"a", 1}}, {{"b", pkl::global("my_project", "Config")}});
+    files[0].second = shard({{"a", 1}}, {{"b", pkl::global("os", "system")}});
     const temporary_folder refused(files);
     CHECK(ckpt::open_folder(refused.path()).error().code == errc::global_not_allowed);
     CHECK(ckpt::open_folder(refused.path()).error().file == first);
+    files = sound();
+    files[0].second = shard({{"a", 1}}, {{"b", pkl::global("my_project", "Config")}});
+    const temporary_folder foreign(files);
+    CHECK(ckpt::open_folder(foreign.path(), {.foreign = ckpt::foreign_globals::refuse_file}).error().file == first);
+    const auto set = ckpt::open_folder(foreign.path()).value();
+    CHECK(set.root().at("b").value().kind() == ckpt::kind::refused);
+    REQUIRE(set.refused_globals().size() == 1);
+    CHECK(set.refused_globals()[0].name == "Config");
     files = sound();
     files[1].second = torch_file(pkl::dict({{pkl::str("c"), pkl::floats("0", 1)}}), {{"0", "too long"}});
     const temporary_folder damaged(files);
@@ -380,4 +388,19 @@ TEST_CASE("a shard that is cut while it is read names itself") {
     REQUIRE_FALSE(crc.has_value());
     CHECK(crc.error().file == second);
     CHECK(weights.at("a").value().crc32().has_value());
+}
+
+TEST_CASE("weights have any suffix or none: one such file of a folder is opened, of two the error asks") {
+    const std::string weights = torch_file(pkl::dict({{pkl::str("w"), pkl::floats("0", 1)}}), {{"0", raw<float>({1})}});
+    const std::string zip = write_zip({{.name = "readme.txt", .data = "x"}}).bytes, text = "hello";
+    for (const char* name : {"best.pth.tar", "model.jit", "model.ts", "model.pkl", "model.th", "model.tar", "model.sav",
+                             "a.model", "a.params", "model", "net.whatever"}) {
+        CAPTURE(name);
+        const temporary_folder folder({{name, weights}, {"archive.zip", zip}, {"notes", text}});
+        const auto opened = ckpt::open_folder(folder.path());
+        REQUIRE(opened.has_value());
+        CHECK(opened->files() == std::vector<std::string>{name});
+        const temporary_folder two({{name, weights}, {"other", weights}});
+        CHECK(ckpt::open_folder(two.path()).error().code == errc::state_dict_ambiguous);
+    }
 }

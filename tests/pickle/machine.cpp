@@ -339,6 +339,33 @@ TEST_CASE("P3: what follows STOP is not read") {
     CHECK(p.machine->end_offset() == 2);
 }
 
+TEST_CASE("P7: frames enclose whole opcodes, one behind the other, and end with STOP or before it") {
+    const auto frame = [](std::string_view content) {
+        return '\x95' + number(content.size(), 8) + std::string(content);
+    };
+    check({{"\x80\4" + frame("K\1"), "1"},
+           {frame("K\1") + frame("0K\2"), "2"},
+           {frame("]") + text("outside") + frame("a"), "['outside']"},
+           {frame("]" + frame("").substr(0, 9)) + "Na", "[None]"},
+           {frame("") + frame("") + "N" + frame(""), "None"}});
+    CHECK(read(frame("K\1.")) == "1");
+    CHECK(parsed{frame("K\1.") + "N."}.ok());
+    check_codes(errc::pickle_opcode,
+                {frame("M") + "\1\1.", frame("M\1") + "\1.", frame("Va") + "\n.", frame("cm\n") + "n\n.",
+                 frame("U\3a") + "bc.", frame("\x95\0\0"s) + number(0, 6) + "N.", // inside an opcode
+                 frame(frame("N") + "N") + ".", frame(frame("") + "N") + ".",
+                 frame(frame("N.")) + ".",             // inside a frame
+                 frame("N.N"), frame("N.N") + "NNN"}); // behind STOP
+    check_codes(errc::pickle_truncated,
+                {frame("N"), frame("N").substr(0, 9) + "", frame("M\1"), frame("NN") + frame("")});
+    // The C unpickler reads the call in the bytes of a file, pickletools and we would read them as a bytes object.
+    const std::string hidden = "\x95\2\0\0\0\0\0\0\0M\5\0C)cwarnings\nwarn\n(Vhidden\ntRNNNNNNNNNNNNNNN."s;
+    const parsed p{hidden};
+    CHECK(p.code() == errc::pickle_opcode);
+    CHECK(p.error.detail.find("frame") != std::string::npos);
+    CHECK(p.error.opcode_name == "BININT2");
+}
+
 TEST_CASE("P4: malformed text arguments are refused") {
     check_codes(errc::pickle_text, {"I\n.",
                                     "Ix\n.",

@@ -2,14 +2,13 @@
 //
 // SPDX-License-Identifier: MIT
 #include "../support/pickle_writer.hpp"
-#include "../support/sanitized.hpp"
+#include "../support/processor_time.hpp"
 
 #include <ckpt/torch/scan.hpp>
 
 #include <doctest/doctest.h>
 
 #include <atomic>
-#include <chrono>
 #include <cstdlib>
 #include <new>
 #include <string>
@@ -67,7 +66,7 @@ using namespace test_support::pickles;
 
 namespace {
 
-constexpr double most_seconds = test_support::sanitized ? 60.0 : 5.0;
+constexpr double most_seconds = test_support::bound_of(5);
 
 struct cost {
     errc code{};
@@ -79,9 +78,9 @@ template <class F> cost measure(F&& work) {
     cost out;
     const std::size_t before = in_use;
     peak = before;
-    const auto start = std::chrono::steady_clock::now();
+    const test_support::processor_time passed;
     out.code = work();
-    out.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    out.seconds = passed.seconds();
     out.bytes = peak - before;
     return out;
 }

@@ -110,13 +110,14 @@ TEST_CASE("what is equally likely stays ambiguous, and the error names the candi
     const auto failure = opened.state_dict().error();
     CHECK(failure.code == errc::state_dict_ambiguous);
     CHECK(failure.detail == "several dictionaries may be the weights: \"net\" (2 tensors), \"student\" (2 tensors), "
-                            "\"teacher\" (2 tensors), +1 more");
+                            "\"teacher\" (2 tensors), \"ema\" (2 tensors, averaged), less likely: "
+                            "\"other\" (2 tensors), \"\" (the root, 10 tensors)");
     CHECK_FALSE(failure.hint.empty());
     const std::string three =
         torch_file(dict_of({{"net", weights()}, {"student", weights()}, {"teacher", weights()}}), one_storage);
     CHECK(ckpt::open_bytes(bytes_of(three)).value().state_dict().error().detail ==
           "several dictionaries may be the weights: \"net\" (2 tensors), \"student\" (2 tensors), "
-          "\"teacher\" (2 tensors)");
+          "\"teacher\" (2 tensors), less likely: \"\" (the root, 6 tensors)");
     const auto all = opened.state_dicts();
     REQUIRE(all.size() == 6);
     CHECK(all[0].path == "net");

@@ -122,6 +122,71 @@ TEST_CASE(
     }
 }
 
+TEST_CASE("quantised modules have the state_dict that their classes make") {
+    const auto script_object = [](const std::string& state) {
+        return pkl::object("torch", "ScriptObject", pkl::tuple({state, pkl::str("__torch__.torch.classes.X")}));
+    };
+    const auto of = [](const parts& p, std::string_view module, std::string_view name) {
+        return pkl::object(module, name, state_of(p));
+    };
+    const std::string_view quantised = "torch.ao.nn.quantized.modules.linear";
+    const std::string packed =
+        of({{},
+            {},
+            {},
+            {},
+            {{"dtype", pkl::global("torch", "qint8")}, {"_packed_params", script_object(pkl::tuple({t, pkl::none}))}}},
+           quantised, "LinearPackedParams");
+    const std::string linear =
+        of({{}, {}, {{"_packed_params", packed}}, {}, {{"scale", pkl::real(0.25)}, {"zero_point", pkl::num(-7)}}},
+           quantised, "Linear");
+    const auto convolution = [&](std::string_view module) {
+        return pkl::object(module, "Conv2d",
+                           pkl::tuple({pkl::num(1), pkl::num(2), pkl::ints({2, 2}), pkl::ints({1, 1}),
+                                       pkl::ints({0, 0}), pkl::ints({1, 1}), pkl::no, pkl::ints({0, 0}), pkl::num(1),
+                                       pkl::str("zeros"), t, pkl::none, pkl::real(2), pkl::num(3), pkl::yes}));
+    };
+    const std::string embedding = of(
+        {{},
+         {},
+         {},
+         {},
+         {{"_packed_weight", script_object(pkl::tuple({pkl::num(1), pkl::list({t}), pkl::list({}), pkl::list({})}))}}},
+        "torch.ao.nn.quantized.modules.embedding_ops", "EmbeddingPackedParams");
+    const std::string cell = of({{}, {}, {}, {}, {{"param", script_object(pkl::list({t}))}}},
+                                "torch.ao.nn.quantized.dynamic.modules.rnn", "PackedParameter");
+    const std::string scaled = module_of({{{"w", t}}, {}, {}, {}, {{"scale", pkl::real(0.5)}}}); // not quantised
+    const auto file = opened(module_of({{},
+                                        {},
+                                        {{"linear", linear},
+                                         {"conv", convolution("torch.ao.nn.quantized.modules.conv")},
+                                         {"other", convolution("torch.nn.modules.conv")},
+                                         {"embedding", embedding},
+                                         {"cell", cell},
+                                         {"scaled", scaled}},
+                                        {},
+                                        {}}));
+    const auto weights = file.state_dict().value();
+    CHECK(keys(weights) ==
+          "linear.scale linear.zero_point linear._packed_params._packed_params.0 conv.weight conv.scale "
+          "conv.zero_point embedding._packed_weight scaled.w");
+    CHECK(weights.view<float, 0>("linear.scale").value()() == 0.25f);
+    CHECK(weights.view<std::int64_t, 0>("linear.zero_point").value()() == -7);
+    CHECK(weights.view<float, 0>("conv.scale").value()() == 2.0f);
+    CHECK(weights.at("conv.weight").value().numel() == 4);
+    std::string others;
+    for (const auto& o : weights.others()) others.append(o.key) += ' ';
+    CHECK(others == "linear._packed_params.dtype linear._packed_params._packed_params.1 other cell.param ");
+    // Each is listed once, under a path that leads to it; what the cell packs and the foreign convolution too.
+    for (const ckpt::located_tensor& row : ckpt::find_tensors(file.root()).value()) {
+        CAPTURE(row.key());
+        CHECK(file.root().find(ckpt::detail::path_text(row.path)).value().same_object(row.value));
+    }
+    CHECK(ckpt::find_tensors(file.root()).value().size() == weights.size() + 2);
+    CHECK(file.root().find("conv/padding_mode").value().as_string().value() == "zeros");
+    CHECK(file.root().find("linear/scale").value().as_real().value() == 0.25);
+}
+
 TEST_CASE("below a key of a larger file, and in lists; the path of a module is one element for each tensor") {
     const std::string net = module_of({{{"w", t}}, {}, {{"sub", module_of({{{"v", t}}, {}, {}, {}, {}})}}, {}, {}});
     const auto file = opened(names({{"epoch", pkl::num(1)}, {"model", net}, {"extra", pkl::list({net})}}));
@@ -157,7 +222,8 @@ TEST_CASE("{model: module, ema: module}: averaged weights are not chosen silentl
     const auto both = opened(names({{"model", net}, {"ema", net}})).state_dict();
     CHECK(both.error().code == errc::state_dict_ambiguous);
     CHECK(both.error().detail ==
-          "several dictionaries may be the weights: \"model\" (1 tensor), \"ema\" (1 tensor, averaged)");
+          "several dictionaries may be the weights: \"model\" (1 tensor), \"ema\" (1 tensor, averaged), less likely: "
+          "\"\" (the root, 2 tensors)");
     const auto averaged = opened(names({{"model", pkl::none}, {"ema", net}})).state_dict().value();
     CHECK(averaged.path() == "ema");
 }

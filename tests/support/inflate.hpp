@@ -22,9 +22,10 @@ namespace test_support {
 
 class inflate_stream {
   public:
-    inflate_stream(std::span<const std::byte> in, std::span<std::byte> out) : in_{in}, out_{out} {}
+    inflate_stream(std::span<const std::byte> in, std::vector<std::byte>& out) : in_{in}, out_{out} {}
 
-    [[nodiscard]] std::size_t run() {
+    /// Whether the stream was read to its end.
+    [[nodiscard]] bool run() {
         for (bool last = false; !last;) {
             last = bits(1) != 0;
             switch (bits(2)) {
@@ -33,10 +34,13 @@ class inflate_stream {
             case 2: dynamic(); break;
             default: failed_ = true;
             }
-            if (failed_) return ckpt::inflater::failed;
+            if (failed_) return false;
         }
-        return written_;
+        return true;
     }
+
+    /// Whether it failed because the data end too early.
+    [[nodiscard]] bool wants_more() const { return cut_; }
 
   private:
     /// A canonical code: how many codes of each length there are, and the symbols in order.
@@ -54,15 +58,14 @@ class inflate_stream {
     unsigned bits(int n) {
         unsigned out = 0;
         for (int i = 0; i < n; ++i) {
-            if (bit_ / 8 >= in_.size()) return failed_ = true, 0u;
+            if (bit_ / 8 >= in_.size()) return failed_ = cut_ = true, 0u;
             out |= (std::to_integer<unsigned>(in_[bit_ / 8]) >> (bit_ % 8) & 1u) << i;
             ++bit_;
         }
         return out;
     }
     void put(std::byte b) {
-        if (written_ == out_.size()) failed_ = true;
-        else out_[written_++] = b;
+        if (!failed_) out_.push_back(b);
     }
     unsigned symbol(const code& c) {
         int value = 0, first = 0, index = 0;
@@ -129,25 +132,48 @@ class inflate_stream {
             if (d > 29) return void(failed_ = true);
             const int more = d < 4 ? 0 : static_cast<int>(d) / 2 - 1;
             const std::size_t distance = d < 4 ? d + 1 : ((2u + d % 2) << more) + 1 + bits(more);
-            if (distance > written_) return void(failed_ = true);
-            for (unsigned i = 0; i < length && !failed_; ++i) put(out_[written_ - distance]);
+            if (distance > out_.size()) return void(failed_ = true);
+            for (unsigned i = 0; i < length && !failed_; ++i) put(out_[out_.size() - distance]);
         }
     }
 
     std::span<const std::byte> in_;
-    std::span<std::byte> out_;
+    std::vector<std::byte>& out_;
     std::size_t bit_{0};
-    std::size_t written_{0};
     bool failed_{false};
+    bool cut_{false};
 };
 
-/// What open_options::inflate takes. `calls`, where it is given, counts.
-inline ckpt::inflater test_inflater(int* calls = nullptr) {
-    return {[](void* context, std::span<const std::byte> in, std::span<std::byte> out) {
+/// What open_options::inflate takes. It inflates all that it was given so far each time that there is more of it.
+/// `streams`, where it is given, counts the streams that were begun.
+inline ckpt::inflater test_inflater(int* streams = nullptr) {
+    using outcome = ckpt::inflater::outcome;
+    struct state {
+        std::vector<std::byte> in{}, out{};
+        std::size_t given{0};
+        bool whole{false};
+    };
+    return {[](void* context) -> void* {
                 if (context != nullptr) ++*static_cast<int*>(context);
-                return inflate_stream{in, out}.run();
+                return new state{};
             },
-            calls};
+            [](void* of, std::span<const std::byte>& in, std::span<std::byte>& out) {
+                state& s = *static_cast<state*>(of);
+                if (!in.empty() && !s.whole) {
+                    s.in.insert(s.in.end(), in.begin(), in.end());
+                    in = {};
+                    s.out.clear();
+                    inflate_stream stream{s.in, s.out};
+                    s.whole = stream.run();
+                    if (!s.whole && !stream.wants_more()) return outcome::failed;
+                }
+                const std::size_t n = s.out.size() - s.given < out.size() ? s.out.size() - s.given : out.size();
+                for (std::size_t i = 0; i < n; ++i) out[i] = s.out[s.given + i];
+                s.given += n;
+                out = out.subspan(n);
+                return s.whole && s.given == s.out.size() ? outcome::finished : outcome::going;
+            },
+            [](void* of) { delete static_cast<state*>(of); }, streams};
 }
 
 /// Deflate data of blocks that are stored: five bytes for each 65,535.

@@ -7,7 +7,7 @@ Needs neither torch nor numpy. Exit code 0 when everything agrees, 1 otherwise.
 
 Fields of an oracle: tensors (rows of `ls --all --digest --json`, with `shares`: an equal number means shared bytes, null
 means unknown), values (path as text: what `show --json` prints; {"$any": …} matches everything), and where needed
-ls_error (the code with which `ls` refuses by default), ls_policy (with which it opens), strict_exit (exit code with
+ls_error (the code with which `ls --strict` refuses), ls_policy (with which it opens), strict_exit (exit code with
 --strict, 0 otherwise), or_exit (exit codes that are an honest answer too), named_only (only key, path, dtype, shape and
 layout of rows are compared), key_only (not the path), same_as (another oracle from which the rest is taken).
 
@@ -294,9 +294,15 @@ def check_ls(program, path, oracle):
         oracle = {**oracle, 'tensors': [{**row, 'path': oracle['selected'] + row['path']} for row in oracle['tensors']]}
     args = ['ls', path, '--digest', '--json'] + ([] if 'selected' in oracle else ['--all'])
     if 'ls_error' in oracle:
-        code, document = run(program, *args)
+        code, document = run(program, *args, '--strict')
         if code != 1 or error_of(document) != oracle['ls_error']:
-            problems.append('ls: exit %d, %s; should be refused: exit 1, %s' % (code, error_of(document), oracle['ls_error']))
+            problems.append('ls --strict: exit %d, %s; should be refused: exit 1, %s'
+                            % (code, error_of(document), oracle['ls_error']))
+        if oracle['ls_error'] == 'global_not_allowed':  # otherwise it is said beside what is listed, or of the weights
+            code, document = run(program, *args)
+            said = [error_of({'error': e}) for e in document.get('refused', [])] or [error_of(document)]
+            if set(said) != {oracle['ls_error']}:
+                problems.append('ls: exit %d, says %s; should name what is refused' % (code, said))
         args += ['--policy', oracle['ls_policy']]
     for strict in ([], ['--strict']):
         code, document = run(program, *args, *strict)

@@ -31,9 +31,9 @@ template <class Policy> verdict says(std::string_view module, std::string_view n
     return ckpt::detail::look_up(ckpt::detail::allowlist_of<Policy>(), module, name).verdict;
 }
 
-template <class Policy> errc opens(const std::string& root) {
+template <class Policy> errc opens(const std::string& root, const ckpt::open_options& options = {}) {
     const std::string file = torch_file(root, {{"0", std::string(16, '\0')}});
-    const auto opened = ckpt::open_bytes<Policy>(bytes_of(file));
+    const auto opened = ckpt::open_bytes<Policy>(bytes_of(file), options);
     return opened ? errc::none : opened.error().code;
 }
 
@@ -90,7 +90,7 @@ TEST_CASE("the storage classes are sorted and each is in the table of globals") 
     }
 }
 
-TEST_CASE("G1: a global outside the policy refuses the file wherever it stands, called or not") {
+TEST_CASE("G1: a global outside the policy is refused wherever it stands, called or not") {
     using namespace pkl;
     const std::string foreign = global("my_project.models", "Net");
     for (const std::string& root :
@@ -98,7 +98,10 @@ TEST_CASE("G1: a global outside the policy refuses the file wherever it stands, 
           object("my_project.models", "Net", dict({})), str("my_project.models") + str("Net") + "\x93",
           std::string("(imy_project.models\nNet\n"), "(" + foreign + "o"}) {
         CHECK(opens<ckpt::weights_policy>(root) == errc::global_not_allowed);
-        CHECK(opens<ckpt::training_policy>(root) == errc::global_not_allowed);
+        CHECK((opens<ckpt::allow<ckpt::weights_policy, ckpt::global<"a", "b">>>(root)) == errc::global_not_allowed);
+        CHECK(opens<ckpt::training_policy>(root) == errc::none);
+        CHECK(opens<ckpt::training_policy>(root, {.foreign = ckpt::foreign_globals::refuse_file}) ==
+              errc::global_not_allowed);
         CHECK(opens<ckpt::inspect_policy>(root) == errc::none);
         CHECK((opens<ckpt::allow<ckpt::training_policy, ckpt::global<"my_project.**", "*">>>(root)) == errc::none);
     }

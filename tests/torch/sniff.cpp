@@ -242,3 +242,17 @@ TEST_CASE("numbers of other formats are believed up to a limit") {
     CHECK(blanks(55));
     CHECK_FALSE(blanks(56));
 }
+
+TEST_CASE("a zip archive whose first two bytes were overwritten is named, with what brings it back") {
+    const std::string whole = torch_file(pkl::dict({}));
+    std::string marked = whole;
+    marked[0] = '0';
+    marked[1] = '5';
+    const ckpt::error e = ckpt::open_bytes(bytes_of(marked)).error();
+    CHECK(e.code == errc::not_a_checkpoint);
+    CHECK(e.detail.find("changed from \"PK\" to \"05\"") != std::string::npos);
+    CHECK(e.hint.find("printf PK | dd") != std::string::npos);
+    // Without the archive's end it is no zip.
+    marked.pop_back();
+    CHECK(ckpt::open_bytes(bytes_of(marked)).error().detail.find("changed from") == std::string::npos);
+}

@@ -1,4 +1,4 @@
-// ckpt/archive/inflater.hpp: a function of the program that inflates.
+// ckpt/archive/inflater.hpp: functions of the program that inflate.
 //
 // SPDX-License-Identifier: MIT
 #pragma once
@@ -6,25 +6,36 @@
 #include <ckpt/core/config.hpp>
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
-/// A function that inflates deflated records of zip archives. ckpt has none of its own: a program passes one that calls
-/// zlib, libdeflate or another library.
+/// Functions that inflate deflated records of zip archives piece by piece, so that a record of any size takes little
+/// memory. ckpt has none of its own: a program passes some that call zlib or another library.
 struct inflater {
-    /// What `function` returns for data that it cannot inflate.
-    static constexpr std::size_t failed = ~std::size_t{0};
+    /// What `next` has done.
+    enum class outcome : std::uint8_t {
+        going,    ///< it used up `in` or filled `out`
+        finished, ///< the stream has ended, and all of it was written
+        failed,   ///< the data are no deflate stream
+    };
 
-    /// Inflates `in`, one whole raw deflate stream (RFC 1951: no zlib or gzip header), into `out`, whose size is the
-    /// size in the archive's directory. Returns the number of bytes written, or `failed`. Only `out.size()` is
-    /// accepted, so the function must return `failed` for a stream that does not end there. The ranges do not overlap,
-    /// and are not null unless they are empty. The function keeps no pointer and does not throw. It is called from
-    /// several threads at once if the checkpoint is used by several. `context` must outlive the checkpoint.
-    std::size_t (*function)(void* context, std::span<const std::byte> in, std::span<std::byte> out){nullptr};
+    /// Begins one raw deflate stream (RFC 1951: no zlib or gzip header). Returns its state, or null where there is no
+    /// memory for one. `context` is the member of this struct.
+    void* (*begin)(void* context){nullptr};
+    /// Inflates from `in` to `out` until one of them is empty or the stream ends, and moves the begin of both behind
+    /// what it read and wrote. The ranges do not overlap. Keeps no pointer into them, and does not throw.
+    outcome (*next)(void* state, std::span<const std::byte>& in, std::span<std::byte>& out){nullptr};
+    /// Ends a stream, finished or not, and frees its state.
+    void (*end)(void* state){nullptr};
+    /// Must outlive the checkpoint. Streams are begun from several threads at once if the checkpoint is used by
+    /// several; each stream is used by one at a time.
     void* context{nullptr};
 
-    [[nodiscard]] explicit operator bool() const noexcept { return function != nullptr; }
+    [[nodiscard]] explicit operator bool() const noexcept {
+        return begin != nullptr && next != nullptr && end != nullptr;
+    }
 };
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI

@@ -9,6 +9,7 @@
 // diffusers, DeepSpeed, Megatron-LM, torch.distributed.checkpoint, verl and Composer.
 #pragma once
 
+#include <ckpt/core/function_ref.hpp>
 #include <ckpt/folder/folder_types.hpp>
 #include <ckpt/io/folder.hpp>
 
@@ -133,7 +134,9 @@ struct folder_contents {
     folder_kind kind{};                 // `files` wherever a file or a set is known to be the weights
     std::vector<std::string> folders{}; // names of folders in it
 
-    [[nodiscard]] static folder_contents of(std::span<const folder_entry> entries);
+    /// `holds_checkpoint` looks into a file whose name says nothing.
+    [[nodiscard]] static folder_contents of(std::span<const folder_entry> entries,
+                                            function_ref<bool(std::string_view name)> holds_checkpoint);
     /// Whether there is a file of this name.
     [[nodiscard]] bool has(std::string_view name) const noexcept;
 

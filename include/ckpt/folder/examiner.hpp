@@ -51,6 +51,8 @@ class folder_examiner {
         work_.inconsistent(file, std::move(detail), hint);
     }
 
+    /// Whether a file is a checkpoint by its content.
+    [[nodiscard]] bool holds_checkpoint(std::string_view name) const;
     void open_set(const weight_set& chosen);
 
     /// The one set that may be the weights, or a finding.

@@ -65,6 +65,9 @@ class part_storages final : public folder_storages {
     [[nodiscard]] result<std::span<const std::byte>> bytes(std::uint32_t storage) const override {
         return named(file_->storages().bytes(storage));
     }
+    [[nodiscard]] result<shared<storage_reader>> reader(std::uint32_t storage) const override {
+        return named(file_->storages().reader(storage));
+    }
     [[nodiscard]] result<void> read(std::uint32_t storage, std::uint64_t offset,
                                     std::span<std::byte> out) const override {
         return named(file_->storages().read(storage, offset, out));

@@ -32,6 +32,12 @@ CKPT_DETAIL_DEF value checkpoint::root() const& noexcept {
 }
 CKPT_DETAIL_DEF value checkpoint::metadata() const& { return file_->metadata(); }
 CKPT_DETAIL_DEF std::vector<candidate> checkpoint::state_dicts() const { return find_candidates(root()); }
+CKPT_DETAIL_DEF std::vector<error> checkpoint::refused_globals() const {
+    std::vector<error> out;
+    for (const error* e : file_->graph().errors)
+        if (e->code == errc::global_not_allowed && !e->module.empty()) out.push_back(*e);
+    return out;
+}
 CKPT_DETAIL_DEF std::string_view checkpoint::container() const noexcept { return file_->facts().container; }
 CKPT_DETAIL_DEF std::string_view checkpoint::writer() const noexcept { return file_->facts().writer; }
 CKPT_DETAIL_DEF ckpt::byte_order checkpoint::byte_order() const noexcept { return file_->facts().order; }
@@ -65,8 +71,8 @@ CKPT_DETAIL_DEF result<ckpt::state_dict> checkpoint::state_dict(std::string_view
 CKPT_DETAIL_DEF verify_report checkpoint::verify(bool checksums) const {
     verify_report out;
     file_->check(checksums, out);
-    for (const error* e : file_->graph().errors)
-        if (info(e->code).exit_code != 4) out.findings.push_back(*e); // what is merely not supported is no damage
+    for (const error* e : file_->graph().errors) // what is merely not supported, or not allowed, is no damage
+        if (info(e->code).exit_code != 4 && e->code != errc::global_not_allowed) out.findings.push_back(*e);
     check_indices(out);
     return out;
 }
@@ -90,10 +96,13 @@ CKPT_DETAIL_DEF void checkpoint::check_indices(verify_report& out) const {
     for (const std::uint32_t i : order) {
         const detail::tensor_data* const t = checked[i];
         std::uint64_t cost = detail::bytes_of(*t);
-        for (const detail::named_data& part : t->extra->parts()) // each is inflated as a whole
+        for (const detail::named_data& part : t->extra->parts()) // each line of a matrix inflates it
             if (part.data.kind == layout::strided && part.data.numel != 0 &&
                 file_->storages().is_compressed(part.data.storage))
-                cost += file_->storages().nbytes(part.data.storage);
+                cost += file_->storages().nbytes(part.data.storage) *
+                        (t->kind == layout::sparse_coo && &part == &t->extra->parts()[0]
+                             ? static_cast<std::uint64_t>(part.data.shape[0])
+                             : 1u);
         if (cost > left) {
             out.findings.push_back({.code = errc::limit,
                                     .detail = "the indices of the sparse tensors of this file are shared so often "

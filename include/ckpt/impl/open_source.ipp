@@ -70,7 +70,9 @@ inline result<shared<checkpoint_file>> open_container(shared<source> whole, cons
 CKPT_DETAIL_DEF result<checkpoint> open(result<shared<source>> from, const allowlist& allowed,
                                         const open_options& options) {
     if (!from) return std::move(from).error();
-    auto file = open_container(std::move(*from), allowed, options);
+    allowlist judge = allowed;
+    judge.refuses_file = judge.refuses_file || options.foreign == foreign_globals::refuse_file;
+    auto file = open_container(std::move(*from), judge, options);
     if (!file) return std::move(file).error();
     return checkpoint_access::make(std::move(*file), options.storages);
 }

@@ -64,8 +64,8 @@ struct global_entry {
     global_accepts accepts{global_accepts::everything};
 };
 
-/// What a policy says of a global: a builder makes it, it is kept as data, it refuses the file, or it refuses the file
-/// because it can only be an attack (`inspect_policy` keeps such globals as data).
+/// What a policy says of a global: a builder makes it, it is kept as data, it is refused at its place, or it refuses
+/// the file because it can only be an attack (`inspect_policy` keeps such globals as data).
 enum class verdict : std::uint8_t { build, inert, refuse, dangerous };
 
 /// "build", "inert", "refuse" or "dangerous".
@@ -109,6 +109,7 @@ struct global_table {
 struct allowlist {
     std::span<const global_table> tables{};
     bool admits_attacks{false};
+    bool refuses_file{false}; // a global outside the tables refuses the file, not only its place
 };
 
 struct global_lookup {
@@ -186,6 +187,8 @@ template <class P>
 concept classes_only_part = requires { requires P::classes_only; };
 template <class P>
 concept admits_attacks_part = requires { requires P::admits_attacks; };
+template <class P>
+concept refuses_file_part = requires { requires P::refuses_file; };
 
 template <class P> [[nodiscard]] constexpr std::size_t count_tables() {
     if constexpr (list_part<P>) return P::tables.size();
@@ -251,6 +254,7 @@ template <class... Parts> struct allow {
     static constexpr bool is_policy = true;
     static constexpr auto tables = detail::join_tables<Parts...>();
     static constexpr bool wraps_inspection = (detail::admits_attacks_part<Parts> || ...);
+    static constexpr bool refuses_file = (detail::refuses_file_part<Parts> || ...);
 };
 
 /// A policy for `open`: `weights_policy`, `training_policy`, `inspect_policy`, or an `allow<…>`.
@@ -271,7 +275,7 @@ template <policy P> [[nodiscard]] constexpr allowlist allowlist_of() {
     static_assert(fault != policy_fault::two_builders, "ckpt: the same global is listed twice with different builders");
     if constexpr (requires { P::wraps_inspection; })
         static_assert(!P::wraps_inspection, "ckpt: inspect_policy cannot be part of another policy");
-    return {P::tables, admits_attacks_part<P>};
+    return {P::tables, admits_attacks_part<P>, refuses_file_part<P>};
 }
 
 } // namespace detail

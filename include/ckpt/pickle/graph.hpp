@@ -199,6 +199,9 @@ class graph {
     /// Keeps `e` and returns its number. After the first thousand, errors with the same code share one, so that a file
     /// with very many faults does not take memory for each.
     [[nodiscard]] std::uint32_t keep(error e);
+    /// Whether the next error is kept as it is.
+    [[nodiscard]] bool describes_errors() const noexcept { return errors.size() < described_errors; }
+    static constexpr std::size_t described_errors = 1'000;
 
     arena memory;
     chunked_array<node> nodes{};

@@ -37,8 +37,8 @@ class machine {
     /// For one pickle at `begin` of `out.pickle`; the caller has set `out.pickle`, `out.base` and `out.record`.
     machine(graph& out, const allowlist& allowed, const limits& budget, std::uint64_t begin = 0);
 
-    /// Runs to STOP, and sets the graph's root. A refused global is the error even where the pickle is damaged behind
-    /// it.
+    /// Runs to STOP, and sets the graph's root. A global that refuses the file is the error even where the pickle is
+    /// damaged behind it. One that is refused at its place becomes a node of kind `refused`.
     [[nodiscard]] result<void> run();
 
     /// The offset in `out.pickle` behind STOP.
@@ -69,6 +69,8 @@ class machine {
     };
 
     bool fail(errc code, const char* what, std::uint64_t wanted = no_offset, std::uint64_t left = 0) noexcept;
+    /// For an opcode that needs more bytes than there are up to `end_`: the pickle is cut, or a frame ends inside it.
+    bool fail_short(const char* what, std::uint64_t wanted = no_offset) noexcept;
 
     [[nodiscard]] std::uint32_t offset_here() const noexcept { return static_cast<std::uint32_t>(opcode_at_ - first_); }
     [[nodiscard]] CKPT_DETAIL_INLINE std::size_t remaining() const noexcept {
@@ -76,9 +78,7 @@ class machine {
     }
 
     [[nodiscard]] CKPT_DETAIL_INLINE bool need_bytes(std::uint64_t n) {
-        return n <= remaining()
-                   ? true
-                   : fail(errc::pickle_truncated, "the pickle ends inside an opcode's argument", n, remaining());
+        return n <= remaining() ? true : fail_short("the pickle ends inside an opcode's argument", n);
     }
     [[nodiscard]] CKPT_DETAIL_INLINE bool need_values(std::size_t n) {
         return stack_.size() - floor_ >= n
@@ -108,6 +108,19 @@ class machine {
     }
     [[nodiscard]] bool take_signed_counted(std::string_view& out);
     [[nodiscard]] bool take_line(std::string_view& out);
+
+    // --- frames
+    /// Readers of Python differ in which opcodes they see where a frame ends inside an opcode, inside another frame or
+    /// behind STOP. All of these are refused. While a frame is open, `end_` is its end, so that no opcode checks it.
+    [[nodiscard]] bool open_frame();
+    /// Goes on behind the frame that ends at `at_`. False where the pickle ends here.
+    [[nodiscard]] bool close_frame() noexcept {
+        if (!framed_) return false;
+        framed_ = false;
+        end_ = last_;
+        return at_ != last_;
+    }
+    [[nodiscard]] bool stop();
 
     CKPT_DETAIL_INLINE bool push(std::uint32_t node) {
         stack_.push_back(node);
@@ -208,7 +221,10 @@ class machine {
     /// Whether Python can hash the value. Each tuple is checked once, also where it is shared.
     [[nodiscard]] bool hashable(std::uint32_t index);
 
+    /// Notes a global that refuses the file.
     void note_refused(std::uint32_t occurrence);
+    /// The error for a global that the policy does not admit.
+    [[nodiscard]] error refusal_of(const global_occurrence& g, std::string path) const;
     [[nodiscard]] error refused_global() const;
     [[nodiscard]] error describe_fault() const;
 
@@ -219,7 +235,8 @@ class machine {
     const allowlist& allowed_;
     const limits& limits_;
     const char* first_;
-    const char* end_;
+    const char* last_; // the end of the bytes
+    const char* end_;  // the same, or the end of the open frame
     const char* at_;
     const char* opcode_at_{first_};
     work_array<std::uint32_t> stack_{graph_.memory.pool()};
@@ -230,6 +247,7 @@ class machine {
     std::uint64_t named_bytes_{0}; // bytes of the names of all STACK_GLOBALs
     fault fault_{};
     bool stopped_{false};
+    bool framed_{false}; // whether a frame is open
     bool class_ids_{false};
     bool attributes_{false}; // whether the pickle names getattr
     std::uint64_t refused_count_{0};
@@ -500,15 +518,8 @@ CKPT_DETAIL_INLINE bool machine::step(opcode op) {
         if (!take(version)) return false;
         return version <= 5 ? true : fail(errc::pickle_not_supported, "a pickle protocol beyond 5", version, 5);
     }
-    case opcode::frame: {
-        std::uint64_t length{};
-        return take(length) && need_bytes(length);
-    }
-    case opcode::stop:
-        if (!need_values(1)) return false;
-        graph_.root = stack_.back();
-        stopped_ = true;
-        return true;
+    case opcode::frame: return open_frame();
+    case opcode::stop: return stop();
     case opcode::ext1:
     case opcode::ext2:
     case opcode::ext4:

@@ -32,24 +32,28 @@ namespace detail {
 
 [[nodiscard]] error rank_error(const tensor_data& data, std::size_t rank);
 
-/// A storage for one copy: its bytes in memory, or a source to read them from.
+/// A storage for one copy: its bytes in memory, or a way to read them.
 struct storage_access {
-    const storage_source* source{};
-    std::uint32_t storage{};
+    storage_cursor from{};
     const std::byte* memory{};        ///< all bytes of the storage; null where they must be read
-    std::vector<std::byte> staging{}; ///< a buffer for reads, or the bytes that `memory` points to
+    std::vector<std::byte> staging{}; ///< a buffer for reads
 
     [[nodiscard]] result<void> gather_part(const box& part, std::size_t size, std::byte* out);
     [[nodiscard]] result<void> copy(std::uint64_t offset, std::span<std::byte> out) const;
+    /// The size in bytes of the buffer through which the elements of a box are taken in parts: at most `part_bytes`,
+    /// except where each part would inflate the storage again.
+    [[nodiscard]] std::size_t part_size(const box& whole, std::size_t size) const noexcept;
 };
 
-/// Opens the storage of a tensor with elements, and checks again that the geometry fits. `inflate`: inflates a
-/// compressed storage as a whole, into memory of the access.
+/// Opens the storage of a tensor with elements, and checks again that the geometry fits. `inflate`: a compressed
+/// storage may be read, too; whoever has read what it needs calls `from.finish()`.
 [[nodiscard]] result<storage_access> open_storage(const tensor_data& data, const storage_source& source,
                                                   bool inflate = false);
 
 /// The size in bytes of the buffer through which elements are converted or summed in pieces.
 inline constexpr std::uint64_t part_bytes = std::uint64_t{1} << 17;
+/// The same for elements that do not lie in the order of their compressed storage.
+inline constexpr std::uint64_t unordered_part_bytes = std::uint64_t{1} << 23;
 
 /// Unpacks the values of a type with less than 8 bits, one into each byte, and calls `f(values, first, count)` for
 /// pieces of at most `most` values. The tensor is contiguous.

@@ -53,7 +53,7 @@ class integer_line {
     std::optional<error> failure_{};
 };
 
-/// Opens the storage of a part that is read line by line; a compressed one is inflated once. Checks the header of its
+/// Opens the storage of a part that is read line by line. Checks the header of its
 /// record also where it is not mapped, so that of several damaged parts the same one is reported in both modes.
 [[nodiscard]] result<storage_access> open_part(const tensor_data& data, const storage_source* source);
 
@@ -81,11 +81,14 @@ class index_walk {
         const tensor_data& indices = data_.extra->first[0].data;
         const auto dimensions = static_cast<std::uint32_t>(indices.shape[0]);
         const auto count = static_cast<std::uint64_t>(indices.shape[1]);
-        auto access = open_part(indices, source_);
-        if (!access) return std::move(access).error();
+        std::vector<storage_access> access; // one for each line: a compressed storage is read in its order
         std::vector<integer_line> lines;
+        access.reserve(dimensions);
         for (std::uint32_t i = 0; i < dimensions; ++i) {
-            auto line = integer_line::open(indices, *access, 1, i);
+            auto opened = open_part(indices, source_);
+            if (!opened) return std::move(opened).error();
+            access.push_back(*std::move(opened));
+            auto line = integer_line::open(indices, access.back(), 1, i);
             if (!line) return std::move(line).error();
             lines.push_back(*std::move(line));
         }

@@ -27,6 +27,16 @@ struct stored_place {
     std::uint32_t crc32{};  ///< of all bytes; 0 where the file has none
 };
 
+/// Reads one compressed storage for one access, cheaply in the order of its bytes. The storages must outlive it.
+class storage_reader : public counted {
+  public:
+    /// Copies [offset, offset + out.size()) of the storage, as `storage_source::read` does. Fails with `output_limit`
+    /// where going back again and again has inflated too much.
+    [[nodiscard]] virtual result<void> read(std::uint64_t offset, std::span<std::byte> out) = 0;
+    /// Checks all bytes against the record's checksum. Goes to the end of the record, unless a read did.
+    [[nodiscard]] virtual result<void> finish() = 0;
+};
+
 /// The storages of one file. `torch/` implements it; `tensor/`, `state/` and `gpu/` use it. Immutable once a program
 /// can see it: all members may be called from many threads.
 class storage_source : public counted {
@@ -51,9 +61,23 @@ class storage_source : public counted {
     [[nodiscard]] virtual std::string_view file(std::uint32_t) const noexcept { return {}; }
     /// Whether its record is compressed; then reading a part costs as much as reading all of it.
     [[nodiscard]] virtual bool is_compressed(std::uint32_t) const noexcept { return false; }
+    /// For several reads of a compressed storage; null for others. Fails as `read` does.
+    [[nodiscard]] virtual result<shared<storage_reader>> reader(std::uint32_t) const {
+        return shared<storage_reader>{};
+    }
     /// Whether it is the result of a gather: elements of one tensor that are put together from others when they are
     /// read.
     [[nodiscard]] virtual bool is_gathered(std::uint32_t) const noexcept { return false; }
+};
+
+/// A storage that is read several times for one access. Copies share a reader.
+struct storage_cursor {
+    const storage_source* source{};
+    std::uint32_t storage{};
+    shared<storage_reader> reader{}; ///< null unless the storage is compressed
+
+    [[nodiscard]] result<void> read(std::uint64_t offset, std::span<std::byte> out) const;
+    [[nodiscard]] result<void> finish() const;
 };
 
 /// The error of `bytes` under `io_mode::read`.

@@ -107,8 +107,11 @@ inline constexpr std::uint64_t worthwhile_gap = 1024; // in bytes: smaller gaps 
 
 /// The same by positioned reads into `staging`, for storages that are not in memory. Reads in the order of the storage,
 /// so that a transposed tensor is read once.
-result<void> gather(const storage_source& source, std::uint32_t storage, const box& b, std::size_t size, std::byte* out,
+result<void> gather(const storage_cursor& from, const box& b, std::size_t size, std::byte* out,
                     std::vector<std::byte>& staging);
+
+/// Whether row-major order is, but for the gaps, the order of the storage.
+[[nodiscard]] bool goes_forward(const box& b) noexcept;
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail
 

@@ -37,7 +37,15 @@ class resolver {
 
   private:
     // The progress of an application or a container, as bits of `node::extra`.
-    enum progress : std::uint16_t { unseen = 0, open = 1, settled = 2, cyclic = 4, judged = 8, of_module = 16 };
+    enum progress : std::uint16_t {
+        unseen = 0,
+        open = 1,
+        settled = 2,
+        cyclic = 4,
+        judged = 8,
+        of_module = 16,
+        of_quantised = 32
+    };
 
     [[nodiscard]] std::uint16_t& mark(std::uint32_t index) noexcept { return graph_.nodes[index].extra; }
 
@@ -64,6 +72,10 @@ class resolver {
     }
 
     void refuse(std::uint32_t index, error e, bool tensor);
+    /// Turns an object into the refusal of its class. False where its class is not refused.
+    [[nodiscard]] bool refuse_with_class(std::uint32_t index) noexcept;
+    /// The refusal that one of the elements of a tuple is; null where there is none.
+    [[nodiscard]] const error* refused_element(std::uint32_t tuple) const noexcept;
 
     /// Replaces a persistent id by its storage: it must have a form that the container defines, name a storage that
     /// exists, and have the number of bytes of its record.
@@ -82,8 +94,9 @@ class resolver {
     [[nodiscard]] CKPT_DETAIL_INLINE bool settle(std::uint32_t root) {
         // The usual case: all arguments are built already, and no stack is needed.
         const global_entry* e = entry_of(graph_.nodes[root]);
-        if (!builds(e)) { // called through a persistent id
+        if (!builds(e)) { // called through a persistent id, or its class is refused
             const node_kind called = graph_.nodes[graph_.nodes[root].link.b].kind;
+            if (refuse_with_class(root)) return true;
             mark(root) = settled;
             if (called != node_kind::global && called != node_kind::application)
                 refuse(root,

@@ -175,6 +175,10 @@ class head_reader {
     return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) { return c == '\0'; });
 }
 
+/// Whether this is a zip archive, to its end record, whose first two bytes are not "PK" any more: SoVITS and others
+/// write the version of a model there.
+[[nodiscard]] bool is_marked_zip(const source& from);
+
 /// Whether the last bytes are those of LevelDB's table format.
 [[nodiscard]] bool ends_as_sstable(const source& from);
 

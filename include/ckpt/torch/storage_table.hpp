@@ -56,6 +56,7 @@ class storage_table final : public storage_source, public storage_maker {
     [[nodiscard]] bool is_compressed(std::uint32_t storage) const noexcept override {
         return entries_[storage].from != nullptr && entries_[storage].from->method != 0;
     }
+    [[nodiscard]] CKPT_DETAIL_DEF result<shared<storage_reader>> reader(std::uint32_t storage) const override;
     [[nodiscard]] CKPT_DETAIL_DEF result<std::uint64_t> file_offset(std::uint32_t storage) const override;
     [[nodiscard]] CKPT_DETAIL_DEF result<stored_place> place_of(std::uint32_t storage) const override;
     [[nodiscard]] CKPT_DETAIL_DEF result<std::span<const std::byte>> bytes(std::uint32_t storage) const override;
@@ -86,10 +87,6 @@ class storage_table final : public storage_source, public storage_maker {
                (in.after.empty() || r.name.ends_with(in.after));
     }
     [[nodiscard]] result<std::uint64_t> place(const entry& e) const;
-    /// Inflates the whole record to read a part of it.
-    [[nodiscard]] result<void> read_compressed(const entry& e, std::uint64_t at, std::uint64_t offset,
-                                               std::span<std::byte> out) const;
-
     const inflater& inflate_;
     arena& memory_;
     plain_list<storage_folder> folders_{};

@@ -30,30 +30,86 @@ CKPT_DETAIL_RARE result<std::uint64_t> locate_deflated(const source& from, const
     return at;
 }
 
-CKPT_DETAIL_RARE result<void> inflate_record(const source& from, const record& r, std::uint64_t at,
-                                             const inflater& inflate, std::span<std::byte> out) {
-    std::vector<std::byte> kept;
-    std::span<const std::byte> in;
-    if (from.is_mapped()) {
-        in = from.mapped().subspan(static_cast<std::size_t>(at), static_cast<std::size_t>(r.stored_size));
-    } else {
-        kept.resize(static_cast<std::size_t>(r.stored_size));
-        if (auto done = from.read(at, kept); !done) {
-            done.error().record = r.name;
+CKPT_DETAIL_RARE result<void> inflate_stream::read(std::span<std::byte> out) {
+    if (auto done = fill(out); !done) return done;
+    if (record_.crc32 != 0) crc_ = crc32(out, crc_);
+    position_ += out.size();
+    return position_ == record_.size ? check_end() : result<void>{};
+}
+
+CKPT_DETAIL_RARE result<void> inflate_stream::skip_to(std::uint64_t position) {
+    constexpr std::uint64_t most = std::uint64_t{1} << 16;
+    while (position_ < position) {
+        skipped_.resize(static_cast<std::size_t>(most));
+        if (auto done = read(std::span{skipped_}.first(
+                static_cast<std::size_t>((std::min<std::uint64_t>)(position - position_, most))));
+            !done)
             return done;
-        }
-        in = kept;
     }
-    const std::size_t wrote = inflate.function(inflate.context, in, out);
-    if (wrote != out.size())
-        return zip::fail(from, errc::checksum_mismatch, at, r.name,
-                         decimal(r.stored_size) + " deflated bytes do not become the " + decimal(r.size) +
-                             " that the directory says",
-                         zip::damage_hint);
-    if (r.crc32 == 0) return {};
-    const std::uint32_t computed = crc32(out);
-    if (computed != r.crc32) return zip::wrong_checksum(from, r, at, computed);
     return {};
+}
+
+CKPT_DETAIL_RARE result<void> inflate_stream::finish() {
+    if (checked_) return {};
+    return record_.size == 0 ? check_end() : skip_to(record_.size);
+}
+
+CKPT_DETAIL_RARE void inflate_stream::rewind() noexcept {
+    close();
+    position_ = taken_ = 0;
+    crc_ = 0;
+    ended_ = false;
+    in_ = {};
+}
+
+CKPT_DETAIL_RARE void inflate_stream::close() noexcept {
+    if (state_ != nullptr) inflate_.end(state_);
+    state_ = nullptr;
+}
+
+CKPT_DETAIL_RARE result<void> inflate_stream::fill(std::span<std::byte> out) {
+    constexpr std::uint64_t most = std::uint64_t{1} << 16;
+    if (state_ == nullptr) state_ = inflate_.begin(inflate_.context);
+    if (state_ == nullptr)
+        return zip::fail(from_, errc::limit, at_, record_.name, "there is no memory to inflate the record", {});
+    while (!out.empty() && !ended_) {
+        if (in_.empty() && taken_ < record_.stored_size) {
+            const auto n = static_cast<std::size_t>((std::min)(record_.stored_size - taken_, most));
+            deflated_.resize(static_cast<std::size_t>((std::min)(record_.stored_size, most)));
+            if (auto done = from_.read(at_ + taken_, std::span{deflated_}.first(n)); !done) {
+                done.error().record = record_.name;
+                return done;
+            }
+            in_ = std::span{deflated_}.first(n);
+            taken_ += n;
+        }
+        const std::size_t given = in_.size(), room = out.size();
+        const inflater::outcome how = inflate_.next(state_, in_, out);
+        ended_ = how == inflater::outcome::finished;
+        const bool stuck = in_.size() == given && out.size() == room;
+        if (how == inflater::outcome::failed || (stuck && !ended_ && (given != 0 || taken_ == record_.stored_size)))
+            return wrong_length();
+    }
+    return out.empty() ? result<void>{} : wrong_length();
+}
+
+CKPT_DETAIL_RARE result<void> inflate_stream::check_end() {
+    if (!ended_) { // room for a byte too many, so that the function reads what marks the end
+        std::byte more{};
+        const auto none = fill({&more, 1});
+        if (!ended_ && !none) return none;
+        if (none) return wrong_length();
+    }
+    if (record_.crc32 != 0 && crc_ != record_.crc32) return zip::wrong_checksum(from_, record_, at_, crc_);
+    checked_ = true;
+    return {};
+}
+
+CKPT_DETAIL_RARE error inflate_stream::wrong_length() const {
+    return zip::fail(from_, errc::checksum_mismatch, at_, record_.name,
+                     decimal(record_.stored_size) + " deflated bytes do not become the " + decimal(record_.size) +
+                         " that the directory says",
+                     zip::damage_hint);
 }
 
 CKPT_DETAIL_RARE result<std::span<const std::byte>>
@@ -68,7 +124,8 @@ read_content(const source& from, const record& r, const inflater& inflate, std::
                              ", the limit is " + decimal(most),
                          "raise limits.inflated_per_byte if the file is trusted");
     const std::span<std::byte> out{memory.allocate<std::byte>(length), length};
-    if (auto done = inflate_record(from, r, *at, inflate, out); !done) return std::move(done).error();
+    inflate_stream stream{from, r, *at, inflate};
+    if (auto done = stream.read(out); !done) return std::move(done).error();
     return std::span<const std::byte>{out};
 }
 

@@ -46,12 +46,7 @@ CKPT_DETAIL_RARE result<std::uint32_t> checksum(const source& from, const record
 CKPT_DETAIL_RARE result<void> inflates_soundly(const source& from, const record& r, const inflater& inflate) {
     auto at = locate_deflated(from, r, inflate);
     if (!at) return std::move(at).error();
-    std::size_t length = 0;
-    if (!checked_narrow(r.size, length))
-        return zip::fail(from, errc::limit, *at, r.name,
-                         decimal(r.size) + " bytes are more than this program can address", {});
-    std::vector<std::byte> content(length);
-    return inflate_record(from, r, *at, inflate, content);
+    return inflate_stream{from, r, *at, inflate}.finish();
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail::zip

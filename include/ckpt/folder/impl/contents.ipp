@@ -85,7 +85,9 @@ CKPT_DETAIL_DEF void folder_contents::add_rank(const folder_entry& e, const rank
     sets[place->second].files.push_back(e.name);
 }
 
-CKPT_DETAIL_DEF folder_contents folder_contents::of(std::span<const folder_entry> entries) {
+CKPT_DETAIL_DEF folder_contents folder_contents::of(std::span<const folder_entry> entries,
+                                                    function_ref<bool(std::string_view name)> holds_checkpoint) {
+    static constexpr known_file by_content{{}, file_role::possible, "a checkpoint by its content"};
     folder_contents out;
     std::map<std::string, std::size_t> families; // by name: the numbers of their sets
     for (const folder_entry& e : entries) {
@@ -110,6 +112,7 @@ CKPT_DETAIL_DEF folder_contents folder_contents::of(std::span<const folder_entry
                 known = &k;
                 break;
             }
+        if (known == nullptr && holds_checkpoint(e.name)) known = &by_content;
         const file_role role = known != nullptr ? known->role : file_role::other;
         if (const auto rank = parse_rank_name(e.name);
             rank && (role == file_role::possible || role == file_role::weights)) {

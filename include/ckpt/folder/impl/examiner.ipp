@@ -8,6 +8,9 @@
 #include <ckpt/folder/examiner.hpp>
 #include <ckpt/folder/ranks.hpp>
 #include <ckpt/io/folder.hpp>
+#include <ckpt/io/source.hpp>
+#include <ckpt/open_source.hpp>
+#include <ckpt/torch/zip_layout.hpp>
 
 #include <algorithm>
 #include <cstdint>
@@ -31,7 +34,7 @@ CKPT_DETAIL_DEF result<examined_folder> folder_examiner::run() {
     }
     auto entries = list_folder(folder);
     if (!entries) return std::move(entries).error();
-    contents_ = folder_contents::of(*entries);
+    contents_ = folder_contents::of(*entries, [this](std::string_view name) { return holds_checkpoint(name); });
     folder_report& report = work_.report;
     report.files = contents_.files;
     for (const weight_set& set : contents_.sets) report.candidates.push_back(set.name);
@@ -49,6 +52,17 @@ CKPT_DETAIL_DEF result<examined_folder> folder_examiner::run() {
     if (!report.findings.empty()) out_.shards.clear();
     out_.report = std::move(report);
     return std::move(out_);
+}
+
+CKPT_DETAIL_DEF bool folder_examiner::holds_checkpoint(std::string_view name) const {
+    const auto opened = source::open(path_in(work_.folder, name), {io_mode::read, 0, ~std::uint64_t{0}});
+    if (!opened) return false;
+    const auto chosen = chosen_source::of(*opened, work_.options);
+    if (!chosen) return false;
+    if (chosen->is != container_kind::zip) return chosen->is != container_kind::none;
+    arena memory{work_.options.scratch.pool()}; // most archives are none of PyTorch's
+    const auto archive = zip_archive::read(*chosen->from, work_.options.limits, memory);
+    return archive && zip_layout::read(*chosen->from, *archive, work_.options.inflate, memory).has_value();
 }
 
 CKPT_DETAIL_DEF void folder_examiner::open_set(const weight_set& chosen) {

@@ -124,6 +124,10 @@ CKPT_DETAIL_DEF std::uint32_t shard_set::leaf_node(const shard& s, const value& 
             .file = s.name,
             .detail = "an entry of a shard that is a " + std::string(name(v.kind())) + ", not a tensor",
             .hint = "open the file by itself to read it"};
+    if (v.refusal() != nullptr) {
+        e = *v.refusal();
+        e.file = s.name;
+    }
     return graph_.add(node::of(node_kind::refused, graph_.keep(std::move(e))));
 }
 

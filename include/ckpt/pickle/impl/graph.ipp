@@ -86,10 +86,9 @@ CKPT_DETAIL_DEF void graph::append(std::uint32_t& index, std::span<const std::ui
 }
 
 CKPT_DETAIL_DEF std::uint32_t graph::keep(error e) {
-    constexpr std::size_t described = 1'000;
     if (e.record.size() > 4 * quoted_limit) e.record = printable(e.record); // a name may have 64 KiB
-    if (errors.size() >= described) {
-        for (std::size_t i = described; i < errors.size(); ++i)
+    if (!describes_errors()) {
+        for (std::size_t i = described_errors; i < errors.size(); ++i)
             if (errors[i]->code == e.code) return static_cast<std::uint32_t>(i);
         e = error{.code = e.code, .hint = "one of very many faults of this kind; see the first ones for places"};
     }

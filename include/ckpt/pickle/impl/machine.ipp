@@ -15,7 +15,8 @@ CKPT_DETAIL_DEF machine::machine(graph& out, const allowlist& allowed, const lim
       allowed_{allowed},
       limits_{budget},
       first_{reinterpret_cast<const char*>(out.pickle.data())},
-      end_{first_ + out.pickle.size()},
+      last_{first_ + out.pickle.size()},
+      end_{last_},
       at_{first_ + begin} {
     // Checkpoints have about seven memo entries for each hundred bytes of pickle.
     memo_.extend(std::min<std::size_t>(out.pickle.size() / 16 + 16, std::size_t{1} << 16), absent_node);
@@ -46,11 +47,37 @@ CKPT_DETAIL_DEF void machine::observe(observer function, void* context) noexcept
 CKPT_DETAIL_DEF bool machine::fail(errc code, const char* what, std::uint64_t wanted, std::uint64_t left) noexcept {
     fault_ = {code,
               static_cast<std::uint64_t>(opcode_at_ - first_),
-              opcode_at_ < end_ ? static_cast<std::uint8_t>(*opcode_at_) : std::uint8_t{0},
+              opcode_at_ < last_ ? static_cast<std::uint8_t>(*opcode_at_) : std::uint8_t{0},
               what,
               wanted,
               left};
     return false;
+}
+
+CKPT_DETAIL_RARE bool machine::fail_short(const char* what, std::uint64_t wanted) noexcept {
+    if (end_ != last_)
+        return fail(errc::pickle_opcode, "a frame ends inside an opcode, which readers take differently");
+    return fail(errc::pickle_truncated, what, wanted, wanted == no_offset ? 0 : remaining());
+}
+
+CKPT_DETAIL_DEF bool machine::open_frame() {
+    std::uint64_t length{};
+    if (!take(length)) return false;
+    if (at_ == end_) (void)close_frame();
+    if (framed_) return fail(errc::pickle_opcode, "a frame inside a frame, which readers take differently");
+    if (!need_bytes(length)) return false;
+    framed_ = true;
+    end_ = at_ + length;
+    return true;
+}
+
+CKPT_DETAIL_DEF bool machine::stop() {
+    if (!need_values(1)) return false;
+    if (framed_ && at_ != end_)
+        return fail(errc::pickle_opcode, "STOP before the end of its frame, which readers take differently");
+    graph_.root = stack_.back();
+    stopped_ = true;
+    return true;
 }
 
 CKPT_DETAIL_DEF bool machine::take_signed_counted(std::string_view& out) {
@@ -62,7 +89,7 @@ CKPT_DETAIL_DEF bool machine::take_signed_counted(std::string_view& out) {
 
 CKPT_DETAIL_DEF bool machine::take_line(std::string_view& out) {
     const void* const newline = std::memchr(at_, '\n', remaining());
-    if (newline == nullptr) return fail(errc::pickle_truncated, "a text argument without the end of its line");
+    if (newline == nullptr) return fail_short("a text argument without the end of its line");
     const char* const stop = static_cast<const char*>(newline);
     out = {at_, static_cast<std::size_t>(stop - at_)};
     at_ = stop + 1;
@@ -133,10 +160,14 @@ CKPT_DETAIL_DEF bool machine::push_global(std::string_view module, std::string_v
     graph_.globals.push_back(graph_.memory,
                              {module, name, offset_here(), static_cast<std::uint8_t>(found.verdict), found.entry});
     const auto occurrence = static_cast<std::uint32_t>(graph_.globals.size() - 1);
-    if (!admitted) note_refused(occurrence);
+    const bool at_place = !admitted && found.verdict == verdict::refuse && !allowed_.refuses_file;
+    if (!admitted && !at_place) note_refused(occurrence);
     attributes_ = attributes_ || (found.entry != nullptr && found.entry->kind == global_kind::attribute);
     if (observer_ != nullptr) observer_(observer_context_, *this, occurrence);
-    return push_node(node::of(node_kind::global, occurrence));
+    if (!at_place) return push_node(node::of(node_kind::global, occurrence));
+    std::string path = graph_.describes_errors() ? path_here() : std::string{};
+    return push_node(
+        node::of(node_kind::refused, graph_.keep(refusal_of(graph_.globals[occurrence], std::move(path)))));
 }
 
 CKPT_DETAIL_DEF bool machine::take_name_line(std::string_view& out) {
@@ -163,8 +194,8 @@ CKPT_DETAIL_DEF bool machine::apply(std::uint32_t callable, std::uint32_t argume
             accepts = e->accepts;
             builds = e->build != nullptr || e->kind == global_kind::nested;
         }
-    } else if (c.kind == node_kind::persistent && class_ids_) {
-        builds = true;
+    } else if ((c.kind == node_kind::persistent && class_ids_) || c.kind == node_kind::refused) {
+        builds = true; // or is refused, as its class is
     } else if (c.kind != node_kind::application) {
         return fail(errc::pickle_target, "a call of a value that is neither a global nor an object");
     }
@@ -269,7 +300,7 @@ CKPT_DETAIL_DEF error machine::describe_fault() const {
 CKPT_DETAIL_DEF void machine::run_opcodes() {
     while (!stopped_) {
         opcode_at_ = at_;
-        if (at_ == end_) {
+        if (at_ == end_ && !close_frame()) {
             fail(errc::pickle_truncated, "the pickle ends without STOP");
             return;
         }
@@ -279,12 +310,19 @@ CKPT_DETAIL_DEF void machine::run_opcodes() {
 }
 
 CKPT_DETAIL_DEF error machine::refused_global() const {
-    const global_occurrence& g = graph_.globals[first_refused_];
+    error e = refusal_of(graph_.globals[first_refused_], refused_path_);
+    if (refused_count_ > 1)
+        e.detail += " (and " + decimal(refused_count_ - 1) + " other use" + (refused_count_ > 2 ? "s" : "") +
+                    " of refused names: see ckpt globals)";
+    return e;
+}
+
+CKPT_DETAIL_DEF error machine::refusal_of(const global_occurrence& g, std::string path) const {
     const bool attack = static_cast<verdict>(g.verdict) == verdict::dangerous;
     error e{.code = errc::global_not_allowed,
             .offset = graph_.place(g.offset),
             .record = std::string(graph_.record),
-            .path = refused_path_,
+            .path = std::move(path),
             .module = std::string(g.module),
             .name = std::string(g.name)};
     e.opcode = g.offset < graph_.pickle.size() ? static_cast<std::uint8_t>(first_[g.offset]) : std::uint8_t{0};
@@ -294,9 +332,6 @@ CKPT_DETAIL_DEF error machine::refused_global() const {
                (attribute ? " of something else than a member of a known enum can only be an attack"
                 : attack  ? " can only be an attack"
                           : " is not in the allowlist");
-    if (refused_count_ > 1)
-        e.detail += " (and " + decimal(refused_count_ - 1) + " other use" + (refused_count_ > 2 ? "s" : "") +
-                    " of refused names: see ckpt globals)";
     const bool code = g.module.starts_with("dill.") || g.module.starts_with("cloudpickle.");
     e.hint =
         code ? std::string_view{"It was pickled by dill or cloudpickle, which store code, and none is run here: save "

@@ -73,10 +73,10 @@ CKPT_DETAIL_DEF result<bool> value_comparison::run() {
     const box whole = plain_box(*a_);
     const box other = plain_box(*b_);
     const std::size_t size = itemsize(a_->type);
-    std::vector<std::byte> left(static_cast<std::size_t>(part_bytes));
-    std::vector<std::byte> right(static_cast<std::size_t>(part_bytes));
+    std::vector<std::byte> left((std::max)(in_a->part_size(whole, size), in_b->part_size(other, size)));
+    std::vector<std::byte> right(left.size());
     auto done = for_each_part(
-        whole, part_bytes / size, [&](const box& part, std::uint64_t first, std::uint64_t n) -> result<void> {
+        whole, left.size() / size, [&](const box& part, std::uint64_t first, std::uint64_t n) -> result<void> {
             box twin = part;
             twin.offset = other.offset;
             for (std::uint32_t i = other.rank; i-- > 0; first /= other.sizes[i])
@@ -91,6 +91,8 @@ CKPT_DETAIL_DEF result<bool> value_comparison::run() {
             measure(left.data(), right.data(), n);
             return {};
         });
+    for (const storage_access* in : {&*in_a, &*in_b})
+        if (done) done = in->from.finish();
     if (!done) return std::move(done).error();
     return equal_;
 }

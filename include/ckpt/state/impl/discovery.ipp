@@ -6,11 +6,36 @@
 #include <ckpt/core/short_list.hpp>
 #include <ckpt/state/candidate_finder.hpp>
 #include <ckpt/state/discovery.hpp>
+#include <ckpt/state/object_path.hpp>
+#include <ckpt/state/object_walk.hpp>
 
+#include <optional>
 #include <string>
 #include <utility>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
+
+/// The error where nothing but refused values can hold the weights: of the first one, with its path. Absent where no
+/// value was refused by the policy.
+inline std::optional<error> refused_weights(const value& root) {
+    std::optional<error> out;
+    std::size_t more = 0;
+    walk_budget budget{root, 1'000'000};
+    budget.text = no_offset; // no path is kept
+    (void)walk_state_dict(root, budget, errc::limit, [&](const std::vector<path_element>& path, const value& v) {
+        if (v.kind() != kind::refused || v.refusal()->code != errc::global_not_allowed) return;
+        if (out) {
+            ++more;
+            return;
+        }
+        out = *v.refusal();
+        out->path = path_text(path);
+        out->detail = "no dictionary of tensors was found; " + (path.empty() ? "the root" : quoted(out->path)) +
+                      " is made by " + out->detail;
+    });
+    if (more > 0) out->detail += " (and " + decimal(std::uint64_t{more}) + " other values are refused)";
+    return out;
+}
 
 CKPT_DETAIL_DEF result<candidate> choose(const value& root) {
     candidate_finder finder{root};
@@ -20,6 +45,7 @@ CKPT_DETAIL_DEF result<candidate> choose(const value& root) {
                      .detail = "the containers of this file are shared so often that not all places could be looked at",
                      .hint = "give the path of the one you mean: state_dict(path), or --select PATH"};
     if (all.empty()) {
+        if (auto refused = refused_weights(root)) return std::move(*refused);
         error e{.code = errc::state_dict_missing,
                 .detail = "no dictionary of tensors was found: the root is a " + std::string(name(root.kind()))};
         if (root.kind() == kind::tensor) e.hint = "the file holds a single tensor: read it with root().as_tensor()";
@@ -28,10 +54,17 @@ CKPT_DETAIL_DEF result<candidate> choose(const value& root) {
     }
     if (all.size() == 1 || all[0].rank > all[1].rank) return all[0];
     error e{.code = errc::state_dict_ambiguous, .detail = "several dictionaries may be the weights: "};
-    short_list list{e.detail};
-    for (const candidate& c : all)
-        if (c.rank == all[0].rank && list.next())
-            e.detail += quoted(c.path) + " (" + tensors_text(c.tensors) + (c.averaged ? ", averaged)" : ")");
+    short_list list{e.detail, {.most = 20}};
+    bool likely = true;
+    for (const candidate& c : all) { // the likeliest come first
+        if (!list.next()) continue;
+        if (likely && c.rank < all[0].rank) {
+            likely = false;
+            e.detail += "less likely: ";
+        }
+        e.detail += quoted(c.path) + " (" + (c.path.empty() ? "the root, " : "") + tensors_text(c.tensors) +
+                    (c.averaged ? ", averaged)" : ")");
+    }
     list.end();
     e.hint = "give the path of the one you mean: state_dict(path), or --select PATH";
     return e;

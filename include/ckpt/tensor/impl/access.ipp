@@ -46,36 +46,37 @@ CKPT_DETAIL_DEF error rank_error(const tensor_data& data, std::size_t rank) {
 }
 
 CKPT_DETAIL_DEF result<void> storage_access::gather_part(const box& part, std::size_t size, std::byte* out) {
-    if (memory == nullptr) return gather(*source, storage, part, size, out, staging);
+    if (memory == nullptr) return gather(from, part, size, out, staging);
     gather(memory, part, size, out);
     return {};
 }
 
 CKPT_DETAIL_DEF result<void> storage_access::copy(std::uint64_t offset, std::span<std::byte> out) const {
-    if (memory == nullptr) return source->read(storage, offset, out);
+    if (memory == nullptr) return from.read(offset, out);
     std::memcpy(out.data(), memory + offset, out.size());
     return {};
+}
+
+CKPT_DETAIL_DEF std::size_t storage_access::part_size(const box& whole, std::size_t size) const noexcept {
+    const std::uint64_t most = from.reader && !goes_forward(whole) ? unordered_part_bytes : part_bytes;
+    const std::uint64_t all = count(whole); // may be far more than fits
+    return static_cast<std::size_t>(all < most / size ? all * size : most);
 }
 
 CKPT_DETAIL_DEF result<storage_access> open_storage(const tensor_data& data, const storage_source& source,
                                                     bool inflate) {
     storage_access out;
-    out.source = &source;
-    out.storage = data.storage;
+    out.from.source = &source;
+    out.from.storage = data.storage;
     std::uint64_t have = source.nbytes(data.storage);
     auto bytes = source.bytes(data.storage);
     if (bytes) {
         have = bytes->size();
         out.memory = bytes->data();
     } else if (inflate && source.is_compressed(data.storage)) {
-        if (auto there = source.read(data.storage, 0, {}); !there) return std::move(there).error();
-        std::size_t length = 0;
-        if (!checked_narrow(have, length))
-            return error{.code = errc::limit,
-                         .detail = "a storage of " + decimal(have) + " bytes does not fit into memory"};
-        out.staging.resize(length);
-        if (auto read = source.read(data.storage, 0, out.staging); !read) return std::move(read).error();
-        out.memory = out.staging.data();
+        auto reader = source.reader(data.storage);
+        if (!reader) return std::move(reader).error();
+        out.from.reader = *std::move(reader);
     } else if (bytes.error().code != errc::not_mapped && bytes.error().code != errc::needs_copy) {
         return std::move(bytes).error();
     }

@@ -50,7 +50,7 @@ CKPT_DETAIL_RARE bool integer_line::fill() {
         left_ = 0;
         return false;
     }
-    finish_elements(data_->type, access_->source->order(data_->storage), native_order(), data_->neg, data_->conj,
+    finish_elements(data_->type, access_->from.source->order(data_->storage), native_order(), data_->neg, data_->conj,
                     buffer_.data(), n);
     used_ = 0;
     have_ = static_cast<std::size_t>(n);
@@ -62,7 +62,7 @@ CKPT_DETAIL_RARE bool integer_line::fill() {
 CKPT_DETAIL_RARE result<storage_access> open_part(const tensor_data& data, const storage_source* source) {
     if (data.numel == 0) return storage_access{};
     auto access = open_storage(data, *source, true);
-    if (!access || access->memory != nullptr) return access;
+    if (!access || access->memory != nullptr || access->from.reader) return access;
     if (auto there = source->read(data.storage, 0, {}); !there) return std::move(there).error();
     return access;
 }

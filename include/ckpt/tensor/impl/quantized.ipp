@@ -109,32 +109,36 @@ inline result<void> copy_dequantized(const tensor_data* handle, const storage_so
     if (packs && !is_contiguous(data)) return packed_error(data.type);
     auto numbers = dequantizer::make(data, source);
     if (!numbers) return std::move(numbers).error();
-    std::vector<std::int32_t> integers(static_cast<std::size_t>(part_bytes / 4));
+    std::vector<std::int32_t> integers;
     const auto take = [&](const std::byte* in, ckpt::dtype type, std::uint64_t first, std::uint64_t n) {
         const auto count = static_cast<std::size_t>(n);
+        integers.resize((std::max)(integers.size(), count));
         load_integers(type, in, count, integers.data());
         numbers->next(integers.data(), count, out.data() + static_cast<std::size_t>(first));
     };
     auto access = open_storage(data, *source, true);
     if (!access) return std::move(access).error();
-    if (packs)
-        return unpack_parts(data, *access, part_bytes / 4,
-                            [&](const std::byte* in, std::uint64_t first, std::uint64_t n) {
-                                take(in, ckpt::dtype::quint8, first, n);
-                            });
+    if (packs) {
+        auto done =
+            unpack_parts(data, *access, part_bytes / 4, [&](const std::byte* in, std::uint64_t first, std::uint64_t n) {
+                take(in, ckpt::dtype::quint8, first, n);
+            });
+        return done ? access->from.finish() : done;
+    }
     box whole;
     if (!make_box(data.sizes(), data.steps(), data.storage_offset, whole))
         return error{.code = errc::internal, .detail = "a tensor that was never checked against its storage"};
     const std::size_t size = itemsize(data.type);
-    std::vector<std::byte> buffer(static_cast<std::size_t>(part_bytes));
-    return for_each_part(whole, part_bytes / 4,
-                         [&](const box& part, std::uint64_t first, std::uint64_t n) -> result<void> {
-                             if (auto read = access->gather_part(part, size, buffer.data()); !read) return read;
-                             finish_elements(data.type, source->order(data.storage), native_order(), data.neg,
-                                             data.conj, buffer.data(), n);
-                             take(buffer.data(), data.type, first, n);
-                             return {};
-                         });
+    std::vector<std::byte> buffer(access->part_size(whole, size));
+    auto done = for_each_part(whole, buffer.size() / size,
+                              [&](const box& part, std::uint64_t first, std::uint64_t n) -> result<void> {
+                                  if (auto read = access->gather_part(part, size, buffer.data()); !read) return read;
+                                  finish_elements(data.type, source->order(data.storage), native_order(), data.neg,
+                                                  data.conj, buffer.data(), n);
+                                  take(buffer.data(), data.type, first, n);
+                                  return {};
+                              });
+    return done ? access->from.finish() : done;
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

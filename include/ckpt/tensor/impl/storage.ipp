@@ -7,6 +7,20 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
+CKPT_DETAIL_DEF result<void> storage_cursor::read(std::uint64_t offset, std::span<std::byte> out) const {
+    if (!reader) return source->read(storage, offset, out);
+    auto done = reader->read(offset, out);
+    if (!done && done.error().file.empty()) done.error().file = source->file(storage);
+    return done;
+}
+
+CKPT_DETAIL_DEF result<void> storage_cursor::finish() const {
+    if (!reader) return {};
+    auto done = reader->finish();
+    if (!done && done.error().file.empty()) done.error().file = source->file(storage);
+    return done;
+}
+
 CKPT_DETAIL_DEF error not_mapped_error(std::string_view record) {
     return {.code = errc::not_mapped,
             .record = std::string(record),

@@ -109,9 +109,15 @@ CKPT_DETAIL_DEF void gather(const std::byte* storage, const box& b, std::size_t 
     copy_axes({axes.data(), b.rank}, size, in, out);
 }
 
-CKPT_DETAIL_DEF result<void> gather(const storage_source& source, std::uint32_t storage, const box& b, std::size_t size,
-                                    std::byte* out, std::vector<std::byte>& staging) {
-    if (is_dense(b)) return source.read(storage, b.offset * size, {out, static_cast<std::size_t>(count(b) * size)});
+CKPT_DETAIL_DEF bool goes_forward(const box& b) noexcept {
+    for (std::uint32_t i = 1; i < b.rank; ++i)
+        if (b.strides[i - 1] / b.sizes[i] < b.strides[i]) return false;
+    return true;
+}
+
+CKPT_DETAIL_DEF result<void> gather(const storage_cursor& from, const box& b, std::size_t size, std::byte* out,
+                                    std::vector<std::byte>& staging) {
+    if (is_dense(b)) return from.read(b.offset * size, {out, static_cast<std::size_t>(count(b) * size)});
     staging.resize(staging_bytes);
     std::array<copy_axis, 64> axes = axes_of(b);
     for (std::uint32_t i = 1; i < b.rank; ++i) { // insertion sort: the largest source stride first
@@ -143,8 +149,7 @@ CKPT_DETAIL_DEF result<void> gather(const storage_source& source, std::uint32_t 
             const copy_axis here = axes[cut];
             const std::uint64_t n = here.size - at < piece ? here.size - at : piece;
             const std::uint64_t bytes = ((n - 1) * here.in + inner_span) * size;
-            auto done =
-                source.read(storage, (in_at + at * here.in) * size, {staging.data(), static_cast<std::size_t>(bytes)});
+            auto done = from.read((in_at + at * here.in) * size, {staging.data(), static_cast<std::size_t>(bytes)});
             if (!done) return done;
             axes[cut].size = n;
             copy_axes({axes.data() + cut, b.rank - cut}, size, staging.data(), out + (out_at + at * here.out) * size);

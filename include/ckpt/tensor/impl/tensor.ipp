@@ -25,6 +25,42 @@ CKPT_DETAIL_DEF error packed_error(ckpt::dtype type) {
                         : std::string_view("bytes() and copy_to with std::uint8_t give the packed bytes")};
 }
 
+/// Copies all elements through an access that is open.
+inline result<void> copy_opened(const tensor_data& data, storage_access& access, ckpt::dtype to, bool exact,
+                                std::byte* out) {
+    if (bits(data.type) < 8) return copy_unpacked(data, access, out);
+
+    box whole;
+    if (!make_box(data.sizes(), data.steps(), data.storage_offset, whole))
+        return error{.code = errc::internal, .detail = "a tensor that was never checked against its storage"};
+    const std::size_t size = itemsize(data.type);
+    const byte_order order = access.from.source->order(data.storage);
+    if (is_plain_copy(data.type, to, exact)) {
+        if (auto done = access.gather_part(whole, size, out); !done) return done;
+        finish_elements(data.type, order, native_order(), data.neg, data.conj, out, data.numel);
+        return {};
+    }
+    if (access.memory != nullptr && is_dense(whole) &&
+        is_finished(data.type, order, native_order(), data.neg, data.conj)) {
+        const std::uint64_t fit = convert(data.type, access.memory + whole.offset * size, to, out, data.numel);
+        if (fit == data.numel) return {};
+        return error{.code = errc::conversion,
+                     .detail = "element " + decimal(fit) + " does not fit into " + std::string(name(to))};
+    }
+    std::vector<std::byte> buffer(access.part_size(whole, size));
+    return for_each_part(
+        whole, buffer.size() / size, [&](const box& part, std::uint64_t first, std::uint64_t n) -> result<void> {
+            if (auto read = access.gather_part(part, size, buffer.data()); !read) return read;
+            finish_elements(data.type, order, native_order(), data.neg, data.conj, buffer.data(), n);
+            const std::uint64_t fit = convert(data.type, buffer.data(), to, out + first * itemsize(to), n);
+            if (fit < n)
+                return error{.code = errc::conversion,
+                             .detail =
+                                 "element " + decimal(first + fit) + " does not fit into " + std::string(name(to))};
+            return {};
+        });
+}
+
 CKPT_DETAIL_DEF result<void> copy_tensor(const tensor_data* handle, const storage_source* source, ckpt::dtype to,
                                          bool exact, std::byte* out, std::uint64_t room) {
     if (auto usable = check_copy(handle, source, to, exact); !usable) return usable;
@@ -36,37 +72,8 @@ CKPT_DETAIL_DEF result<void> copy_tensor(const tensor_data* handle, const storag
 
     auto access = open_storage(data, *source, true);
     if (!access) return std::move(access).error();
-    if (bits(data.type) < 8) return copy_unpacked(data, *access, out);
-
-    box whole;
-    if (!make_box(data.sizes(), data.steps(), data.storage_offset, whole))
-        return error{.code = errc::internal, .detail = "a tensor that was never checked against its storage"};
-    const std::size_t size = itemsize(data.type);
-    const byte_order order = source->order(data.storage);
-    if (is_plain_copy(data.type, to, exact)) {
-        if (auto done = access->gather_part(whole, size, out); !done) return done;
-        finish_elements(data.type, order, native_order(), data.neg, data.conj, out, data.numel);
-        return {};
-    }
-    if (access->memory != nullptr && is_dense(whole) &&
-        is_finished(data.type, order, native_order(), data.neg, data.conj)) {
-        const std::uint64_t fit = convert(data.type, access->memory + whole.offset * size, to, out, data.numel);
-        if (fit == data.numel) return {};
-        return error{.code = errc::conversion,
-                     .detail = "element " + decimal(fit) + " does not fit into " + std::string(name(to))};
-    }
-    std::vector<std::byte> buffer(static_cast<std::size_t>(part_bytes));
-    return for_each_part(
-        whole, part_bytes / size, [&](const box& part, std::uint64_t first, std::uint64_t n) -> result<void> {
-            if (auto read = access->gather_part(part, size, buffer.data()); !read) return read;
-            finish_elements(data.type, order, native_order(), data.neg, data.conj, buffer.data(), n);
-            const std::uint64_t fit = convert(data.type, buffer.data(), to, out + first * itemsize(to), n);
-            if (fit < n)
-                return error{.code = errc::conversion,
-                             .detail =
-                                 "element " + decimal(first + fit) + " does not fit into " + std::string(name(to))};
-            return {};
-        });
+    auto copied = copy_opened(data, *access, to, exact, out);
+    return copied ? access->from.finish() : copied;
 }
 
 CKPT_DETAIL_DEF result<std::uint32_t> digest_tensor(const tensor_data* handle, const storage_source* source) {
@@ -101,15 +108,16 @@ CKPT_DETAIL_DEF result<std::uint32_t> digest_tensor(const tensor_data* handle, c
     const bool finished = is_finished(data.type, order, byte_order::little, data.neg, data.conj);
     if (access->memory != nullptr && is_dense(whole) && finished)
         return crc32({access->memory + whole.offset * size, static_cast<std::size_t>(total)});
-    std::vector<std::byte> buffer(static_cast<std::size_t>(total < part_bytes ? total : part_bytes));
+    std::vector<std::byte> buffer(access->part_size(whole, size));
     std::uint32_t crc = 0;
-    auto all =
-        for_each_part(whole, part_bytes / size, [&](const box& part, std::uint64_t, std::uint64_t n) -> result<void> {
+    auto all = for_each_part(
+        whole, buffer.size() / size, [&](const box& part, std::uint64_t, std::uint64_t n) -> result<void> {
             if (auto read = access->gather_part(part, size, buffer.data()); !read) return read;
             if (!finished) finish_elements(data.type, order, byte_order::little, data.neg, data.conj, buffer.data(), n);
             crc = crc32({buffer.data(), static_cast<std::size_t>(n * size)}, crc);
             return {};
         });
+    if (all) all = access->from.finish();
     if (!all) return std::move(all).error();
     return crc;
 }

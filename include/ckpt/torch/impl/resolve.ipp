@@ -4,6 +4,7 @@
 #pragma once
 
 #include <ckpt/pickle/value_access.hpp>
+#include <ckpt/torch/quantized_module.hpp>
 #include <ckpt/torch/resolve.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
@@ -22,7 +23,16 @@ CKPT_DETAIL_DEF resolver::resolver(graph& g, storage_maker& storages, const limi
 CKPT_DETAIL_DEF result<void> resolver::run() {
     if (auto done = settle_all(); !done) return done;
     if (auto unique = unique_keys(); !unique) return unique;
-    for (const std::uint32_t object : objects_) note_module(object);
+    quantised_modules quantised{graph_, storages_, made_left_};
+    for (const std::uint32_t object : objects_) {
+        note_module(object);
+        const node& state = graph_.nodes[graph_.nodes[object + 1].a];
+        const bool convolution = state.kind == node_kind::tuple && state.a == quantised_modules::convolution_state;
+        if (convolution && !quantised.adapt_convolution(object)) return limit_error();
+        if ((state.extra & (of_module | of_quantised)) == (of_module | of_quantised) &&
+            state.kind == node_kind::dictionary && !quantised.adapt_packed(object))
+            return limit_error();
+    }
     graph_.resolved_nodes = graph_.nodes.size();
     graph_.resolved_pending = graph_.pending.size();
     return {};
@@ -69,6 +79,20 @@ CKPT_DETAIL_DEF void resolver::refuse(std::uint32_t index, error e, bool tensor)
     n = node::of(node_kind::tensor, static_cast<std::uint32_t>(graph_.tensors.size() - 1));
 }
 
+CKPT_DETAIL_DEF bool resolver::refuse_with_class(std::uint32_t index) noexcept {
+    const node& called = graph_.nodes[graph_.nodes[index].link.b];
+    if (called.kind != node_kind::refused) return false;
+    graph_.nodes[index] = called;
+    return true;
+}
+
+CKPT_DETAIL_DEF const error* resolver::refused_element(std::uint32_t tuple) const noexcept {
+    if (graph_.nodes[tuple].kind != node_kind::tuple) return nullptr;
+    for (const std::uint32_t element : graph_.elements(graph_.nodes[tuple]))
+        if (const node& n = graph_.nodes[element]; n.kind == node_kind::refused) return graph_.errors[n.a];
+    return nullptr;
+}
+
 CKPT_DETAIL_DEF void resolver::resolve_persistent(std::uint32_t index) {
     if (form_ != id_form::zip && resolve_other(index)) return;
     node& n = graph_.nodes[index];
@@ -80,13 +104,15 @@ CKPT_DETAIL_DEF void resolver::resolve_persistent(std::uint32_t index) {
     std::uint32_t storage{};
     // Every look-up reads the key, which may be long and shared by many ids.
     if (!work((id.key.size() + id.view_key.size()) / 16)) return;
-    if (!known)
+    if (!known) {
+        if (const error* cause = refused_element(n.a)) return refuse(index, *cause, false);
         return refuse_storage(
             index, errc::persistent_id,
             form_ == id_form::legacy
                 ? "a persistent id that is neither ('storage', class, key, location, number of elements, view) nor "
                   "('module', class, file, source)"
                 : "a persistent id that is not ('storage', class, key, location, number of elements)");
+    }
     if (!storage_bytes(id, declared))
         return refuse_storage(index, errc::storage_size_mismatch,
                               "storage " + quoted(id.key) + " declares " + decimal(id.numel) +
@@ -159,8 +185,8 @@ CKPT_DETAIL_DEF bool resolver::name_class(std::uint32_t index) {
                         graph::text_of(graph_.nodes[tuple.items[0]]) != "module"))
         return false;
     const node& type = graph_.nodes[tuple.items[before]];
-    if (type.kind != node_kind::global) return false;
-    if (const global_entry* e = graph_.globals[type.a].entry;
+    if (type.kind != node_kind::global && type.kind != node_kind::refused) return false;
+    if (const global_entry* e = type.kind == node_kind::global ? graph_.globals[type.a].entry : nullptr;
         e != nullptr && (e->build != nullptr || e->kind != global_kind::other))
         return false;
     for (std::uint32_t i = before + 1; i < tuple.a; ++i)
@@ -278,6 +304,7 @@ CKPT_DETAIL_DEF bool resolver::settle_slowly(std::uint32_t root) {
                 if (!build(done, *e)) return false;
                 continue;
             }
+            if (refuse_with_class(done)) continue;
         }
         mark(done) = settled;
     }
@@ -309,12 +336,18 @@ CKPT_DETAIL_DEF bool resolver::build(std::uint32_t index, const global_entry& e)
         return true;
     }
     if (e.kind == global_kind::nested) return load_nested(index);
+    if (e.kind == global_kind::tensor && !graph_.errors.empty()) // its class may be refused, or its storage
+        if (const error* cause = refused_element(graph_.nodes[index].a)) {
+            refuse(index, *cause, true);
+            return true;
+        }
     const std::size_t before = graph_.nodes.size();
     call c = call_access::make_call(graph_, index, made_left_, limits_.tensor_rank);
     result<value> made = e.build(c);
     if (call_access::over_limit(c)) return spend();
     if (!made) {
-        refuse(index, std::move(made).error(), e.kind == global_kind::tensor);
+        const error* const cause = refused_element(graph_.nodes[index].a);
+        refuse(index, cause != nullptr ? *cause : std::move(made).error(), e.kind == global_kind::tensor);
         return true;
     }
     const std::uint32_t to = value_access::node(*made);
@@ -451,9 +484,11 @@ CKPT_DETAIL_DEF bool resolver::is_module_state(std::uint32_t state) {
         const std::span<const std::uint32_t> entries = graph_.elements(n);
         for (std::size_t i = 0; i + 1 < entries.size(); i += 2) {
             const node& key = graph_.nodes[entries[i]];
-            if (key.kind != node_kind::string || graph_.nodes[entries[i + 1]].kind != node_kind::dictionary) continue;
+            if (key.kind != node_kind::string) continue;
             const std::string_view name = graph::text_of(key);
-            if (name == "_parameters") parts |= 1;
+            if (graph_.nodes[entries[i + 1]].kind != node_kind::dictionary) {
+                if (quantised_modules::has_meaning(name)) mark(state) |= of_quantised;
+            } else if (name == "_parameters") parts |= 1;
             else if (name == "_buffers") parts |= 2;
             else if (name == "_modules") parts |= 4;
         }

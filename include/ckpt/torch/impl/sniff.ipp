@@ -153,6 +153,14 @@ CKPT_DETAIL_DEF bool ends_as_sstable(const source& from) {
            load_le<std::uint64_t>(last.data()) == 0xDB47'7524'8B80'FB57u;
 }
 
+CKPT_DETAIL_DEF bool is_marked_zip(const source& from) {
+    std::array<std::byte, 4> head{};
+    std::array<std::byte, 22> end{};
+    return from.size() >= 30 + end.size() && from.read(0, head).has_value() && head[2] == std::byte{3} &&
+           head[3] == std::byte{4} && from.read(from.size() - end.size(), end).has_value() &&
+           load_le<std::uint32_t>(end.data()) == zip::end_signature;
+}
+
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail::sniffing
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
@@ -196,6 +204,10 @@ inline void name_content(std::string_view text, const source& from, error& e) {
     if (looks_like_html(text)) {
         e.detail = bytes + ": an HTML or XML page";
         e.hint = download_again;
+    } else if (is_marked_zip(from)) {
+        e.detail = bytes + ": a zip archive whose first two bytes were changed from \"PK\" to " +
+                   quoted(text.substr(0, 2)) + ", as SoVITS marks its models";
+        e.hint = "copy the file and restore them in the copy: printf PK | dd of=COPY bs=1 conv=notrunc";
     } else if (const std::string_view is = versioned_protobuf(text); !is.empty()) {
         e.detail = bytes + ": " + std::string(is) + ", or another protobuf";
         e.hint = other_format;

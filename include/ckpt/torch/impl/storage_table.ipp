@@ -8,7 +8,85 @@
 #include <ckpt/archive/zip_locate.hpp>
 #include <ckpt/torch/storage_table.hpp>
 
+#include <algorithm>
+#include <cstring>
+#include <string>
+
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
+
+/// Keeps the last bytes that it inflated, so that small steps back cost nothing. A large one begins the record again.
+class compressed_reader final : public storage_reader {
+  public:
+    compressed_reader(const source& from, const record& r, std::uint64_t at, const inflater& inflate)
+        : stream_{from, r, at, inflate},
+          from_{from},
+          record_{r},
+          at_{at},
+          kept_(static_cast<std::size_t>((std::min<std::uint64_t>)(r.size, 2 * half))) {}
+
+    [[nodiscard]] CKPT_DETAIL_DEF result<void> read(std::uint64_t offset, std::span<std::byte> out) override;
+    [[nodiscard]] result<void> finish() override { return stream_.finish(); }
+
+  private:
+    static constexpr std::size_t half = std::size_t{1} << 17;
+    static constexpr std::uint64_t most_passes = 64;
+
+    [[nodiscard]] result<void> go_back();
+    [[nodiscard]] result<void> inflate_more();
+
+    inflate_stream stream_;
+    const source& from_;
+    const record& record_;
+    std::uint64_t at_;
+    std::vector<std::byte> kept_;
+    std::size_t count_{0};   // bytes in `kept_`; the last one lies before the stream's position
+    std::uint64_t again_{0}; // bytes that were inflated before steps back
+};
+
+CKPT_DETAIL_DEF result<void> compressed_reader::read(std::uint64_t offset, std::span<std::byte> out) {
+    if (offset + count_ < stream_.position())
+        if (auto done = go_back(); !done) return done;
+    while (!out.empty()) {
+        const std::uint64_t begin = stream_.position() - count_;
+        if (offset >= stream_.position()) {
+            if (auto done = inflate_more(); !done) return done;
+            continue;
+        }
+        const auto skip = static_cast<std::size_t>(offset - begin);
+        const std::size_t n = (std::min)(out.size(), count_ - skip);
+        std::memcpy(out.data(), kept_.data() + skip, n);
+        out = out.subspan(n);
+        offset += n;
+    }
+    return {};
+}
+
+CKPT_DETAIL_DEF result<void> compressed_reader::go_back() {
+    again_ += stream_.position();
+    if (again_ / most_passes > record_.size)
+        return error{.code = errc::output_limit,
+                     .offset = from_.base() + at_,
+                     .record = std::string(record_.name),
+                     .detail = "the elements lie so far from the order of their compressed storage that it would be "
+                               "inflated more than " +
+                               decimal(most_passes) + " times",
+                     .hint = "open the file with storages = owned, or pack it again with zip -0"};
+    stream_.rewind();
+    count_ = 0;
+    return {};
+}
+
+CKPT_DETAIL_DEF result<void> compressed_reader::inflate_more() {
+    if (count_ == kept_.size()) {
+        std::memmove(kept_.data(), kept_.data() + half, count_ - half);
+        count_ -= half;
+    }
+    const std::uint64_t left = record_.size - stream_.position();
+    const auto n = static_cast<std::size_t>((std::min<std::uint64_t>)(left, (std::min)(kept_.size() - count_, half)));
+    auto done = stream_.read({kept_.data() + count_, n});
+    if (done) count_ += n;
+    return done;
+}
 
 CKPT_DETAIL_DEF void storage_table::enter(const storage_folder& folder) {
     folders_.push_back(folder);
@@ -54,6 +132,14 @@ CKPT_DETAIL_DEF std::string_view storage_table::key(std::uint32_t storage) const
     if (e.from == nullptr) return {};
     const storage_folder& in = folders_[e.folder];
     return e.from->name.substr(in.before.size(), e.from->name.size() - in.before.size() - in.after.size());
+}
+
+CKPT_DETAIL_DEF result<shared<storage_reader>> storage_table::reader(std::uint32_t storage) const {
+    const entry& e = entries_[storage];
+    if (!is_compressed(storage)) return shared<storage_reader>{};
+    auto at = place(e);
+    if (!at) return std::move(at).error();
+    return shared<storage_reader>{make_shared<compressed_reader>(*folders_[e.folder].from, *e.from, *at, inflate_)};
 }
 
 CKPT_DETAIL_DEF result<std::uint64_t> storage_table::file_offset(std::uint32_t storage) const {
@@ -105,7 +191,13 @@ CKPT_DETAIL_DEF result<void> storage_table::read(std::uint32_t storage, std::uin
     auto at = place(e);
     if (!at) return std::move(at).error();
     const source& from = *folders_[e.folder].from;
-    if (e.from->method != 0) return read_compressed(e, *at, offset, out);
+    if (e.from->method != 0) {
+        if (out.empty()) return {};
+        inflate_stream stream{from, *e.from, *at, inflate_};
+        auto done = stream.skip_to(offset);
+        if (done) done = stream.read(out);
+        return done ? stream.finish() : done;
+    }
     auto done = from.read(*at + offset, out);
     if (!done) done.error().record = std::string(e.from->name);
     return done;
@@ -114,21 +206,6 @@ CKPT_DETAIL_DEF result<void> storage_table::read(std::uint32_t storage, std::uin
 CKPT_DETAIL_DEF result<std::uint64_t> storage_table::place(const entry& e) const {
     const source& from = *folders_[e.folder].from;
     return e.from->method == 0 ? zip::locate(from, *e.from) : locate_deflated(from, *e.from, inflate_);
-}
-
-CKPT_DETAIL_DEF result<void> storage_table::read_compressed(const entry& e, std::uint64_t at, std::uint64_t offset,
-                                                            std::span<std::byte> out) const {
-    const source& from = *folders_[e.folder].from;
-    if (out.empty()) return {};
-    if (out.size() == e.nbytes) return inflate_record(from, *e.from, at, inflate_, out);
-    std::size_t length = 0;
-    if (!checked_narrow(e.nbytes, length))
-        return zip::fail(from, errc::limit, at, e.from->name,
-                         decimal(e.nbytes) + " bytes are more than this program can address", {});
-    std::vector<std::byte> whole(length);
-    if (auto done = inflate_record(from, *e.from, at, inflate_, whole); !done) return done;
-    std::memcpy(out.data(), whole.data() + offset, out.size());
-    return {};
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

@@ -20,7 +20,8 @@ CKPT_DETAIL_DEF result<opened_zip> opened_zip::read(const source& from, const li
     if (!four || load_le<std::uint32_t>(head) != zip::local_signature) {
         error named = name_the_file(from);
         // For an archive with other bytes before it, the error of its directory is more precise.
-        if (named.code == errc::not_a_checkpoint && four && load_le<std::uint32_t>(head) != zip::end_signature) {
+        if (named.code == errc::not_a_checkpoint && four && load_le<std::uint32_t>(head) != zip::end_signature &&
+            !sniffing::is_marked_zip(from)) {
             auto archive = zip_archive::read(from, budget, memory);
             if (!archive && archive.error().code == errc::zip_prefix) return std::move(archive).error();
         }

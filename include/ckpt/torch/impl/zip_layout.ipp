@@ -48,7 +48,16 @@ CKPT_DETAIL_DEF bool is_package(const zip_archive& archive, std::string_view nam
     return archive.find(top + ".data/extern_modules") != nullptr && archive.find(top + ".data/version") != nullptr;
 }
 
+/// The name of the first record that is a checkpoint by its suffix; empty without one.
+inline std::string_view checkpoint_inside(const zip_archive& archive) {
+    for (const record& r : archive.records())
+        for (const std::string_view ending : {".pt", ".pth", ".ckpt", ".safetensors", "pytorch_model.bin"})
+            if (r.name.ends_with(ending)) return r.name;
+    return {};
+}
+
 CKPT_DETAIL_DEF result<void> name_other(const source& from, const zip_archive& archive, zip_layout& out) {
+    const std::string_view checkpoint = checkpoint_inside(archive);
     std::string_view seen{};
     std::string_view hint = "it is probably another kind of zip file; list it with: unzip -l";
     const auto is = [&](std::string_view what, std::string_view advice = {}) {
@@ -78,7 +87,7 @@ CKPT_DETAIL_DEF result<void> name_other(const source& from, const zip_archive& a
         if (r.name == "model.weights.h5")
             is("a Keras 3 model (.keras)", "load it with keras, and save its weights as .npz or safetensors");
         if (r.name == "config.json") is("a zip archive with config.json, probably a Keras model");
-        if (r.name.ends_with(".npy"))
+        if (r.name.ends_with(".npy") && checkpoint.empty())
             is("a NumPy .npz archive",
                "load it with numpy.load, and save its arrays with torch.save or as safetensors");
         if (r.name.find(".mlpackage/") != std::string_view::npos || r.name.ends_with(".mlmodel"))
@@ -92,10 +101,7 @@ CKPT_DETAIL_DEF result<void> name_other(const source& from, const zip_archive& a
                "torch.save failed half way when this was written, probably at an object that cannot be pickled; save "
                "again");
     }
-    std::string inside;
-    for (const record& r : archive.records())
-        for (const std::string_view ending : {".pt", ".pth", ".ckpt", ".safetensors", "pytorch_model.bin"})
-            if (seen.empty() && inside.empty() && r.name.ends_with(ending)) inside = r.name;
+    const std::string inside(seen.empty() ? checkpoint : std::string_view{});
     if (!inside.empty()) is("a zip archive around a checkpoint", "unpack it, and open what was in it");
     is("the archive holds no data.pkl");
     return error{.code = errc::no_pickle,
