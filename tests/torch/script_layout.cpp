@@ -464,7 +464,7 @@ TEST_CASE("torch.package: a pickle that is damaged costs its own value, one that
               .keys() == "a!storage_size_mismatch");
     // An object that packs itself shows its parts.
     const std::string reduced = pkl::tuple({pkl::str("reduce_package"), pkl::num(7),
-                                            pkl::global("torch.fx.graph_module", "reduce_package_graph_module"),
+                                            pkl::global("torch.jit._script", "unpackage_script_module"),
                                             pkl::tuple({pkl::dict({{pkl::str("w"), packaged()}})})}) +
                                 "Q";
     const opened o(package({{.name = "p/m.pkl", .data = pkl::pickle(reduced)}}));
