@@ -282,8 +282,8 @@ class array_reader {
             return *below;
         }
     }
-    if (!wanted.is_number && from.is_mapping())
-        for (const ckpt::value::entry e : from.entries())
+    if (!wanted.is_number)
+        for (const ckpt::value::entry e : from.plain().entries())
             if (e.key.kind() != ckpt::kind::string && e.key.kind() != ckpt::kind::integer &&
                 ckpt::key_text(e.key) == wanted.text) {
                 found = {wanted.text, false};
@@ -302,7 +302,7 @@ class array_reader {
             out.push_back(ckpt::key_text(e.key));
         }
     };
-    add(v);
+    add(v.plain());
     add(v.state());
     for (const ckpt::value part : v.state().elements()) add(part);
     return out;

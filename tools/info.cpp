@@ -3,11 +3,15 @@
 #include "render.hpp"
 
 #include <ckpt/core/sorting.hpp>
-#include <ckpt/state/object_walk.hpp>
+#include <ckpt/state/candidate_finder.hpp>
 
 #include <algorithm>
 #include <cstdio>
+#include <map>
 #include <optional>
+#include <set>
+#include <tuple>
+#include <utility>
 
 namespace tool {
 
@@ -15,72 +19,201 @@ namespace {
 
 using ckpt::kind;
 
-/// Tensors of one dtype, each counted once however many paths reach it.
-struct dtype_sum {
-    std::string_view name{};
+/// What one part of the file has of one dtype: its tensors under every path, their elements and bytes once each.
+struct tensor_sum {
+    std::string_view dtype{};
     std::uint64_t tensors{};
     std::uint64_t elements{};
-    std::uint64_t nbytes{};
+    std::uint64_t nbytes{}; // of the tensors, shared ones counted again
+    std::uint64_t stored{}; // of the tensors, each byte of a storage once
 };
+
+/// A part of the file: the weights, averages of them, or what else stands under one key of the root.
+struct group {
+    std::string name{};
+    std::vector<ckpt::tensor> tensors{};
+    std::vector<tensor_sum> dtypes{};
+    std::uint64_t tied{};     // tensors that show the very bytes of an earlier one
+    std::uint64_t repeated{}; // tensors whose elements are stored fewer times than they have them
+
+    [[nodiscard]] tensor_sum all() const {
+        tensor_sum out;
+        for (const tensor_sum& d : dtypes) {
+            out.tensors += d.tensors;
+            out.elements += d.elements;
+            out.nbytes += d.nbytes;
+            out.stored += d.stored;
+        }
+        return out;
+    }
+};
+
+/// The bits of a storage that one strided tensor, or one part of another, reaches.
+struct stretch {
+    std::uint32_t storage{};
+    std::uint64_t begin{};
+    std::uint64_t end{};
+    std::uint64_t used{};    // at most the elements
+    std::uint64_t element{}; // bits of one; 0 where the elements are counted elsewhere
+    std::size_t dtype{};     // its row
+};
+
+[[nodiscard]] stretch stretch_of(const ckpt::tensor& t, std::size_t dtype, bool counts) {
+    const std::uint64_t width = ckpt::bits(t.dtype());
+    std::uint64_t reach = 1; // the geometry was checked: it lies in the storage
+    std::uint64_t once = 1;
+    for (std::size_t i = 0; i < t.rank(); ++i) {
+        const auto size = static_cast<std::uint64_t>(t.shape()[i]), stride = static_cast<std::uint64_t>(t.strides()[i]);
+        if (stride == 0) continue;
+        reach += (size - 1) * stride;
+        once *= size;
+    }
+    const std::uint64_t begin = t.storage_offset() * width;
+    return {t.storage_id(), begin, begin + reach * width, std::min(reach, once) * width, counts ? width : 0, dtype};
+}
+
+/// Adds what a tensor has in storages: itself, or its parts.
+void add_stretches(std::vector<stretch>& out, const ckpt::tensor& t, std::size_t dtype, bool counts) {
+    if (t.refusal() != nullptr) return;
+    if (t.layout() == ckpt::layout::strided && t.numel() > 0) out.push_back(stretch_of(t, dtype, counts));
+    for (const ckpt::named_part p : t.parts()) add_stretches(out, p.tensor, dtype, false); // at most eight levels
+}
+
+/// Adds each element and each byte once, however many tensors show it.
+void add_once(group& to, std::vector<stretch>& all) {
+    const auto before = [](const stretch& a, const stretch& b) {
+        return std::tie(a.storage, a.begin, a.end) < std::tie(b.storage, b.begin, b.end);
+    };
+    ckpt::detail::sort_values(all, before);
+    for (std::size_t i = 0; i < all.size();) {
+        std::uint64_t end = all[i].end, used = 0;
+        std::size_t next = i;
+        std::uint64_t element = 0;
+        for (; next < all.size() && all[next].storage == all[i].storage && all[next].begin < end; ++next) {
+            end = std::max(end, all[next].end);
+            used += all[next].used;
+            if (element == 0) element = all[next].element;
+        }
+        used = std::min(used, end - all[i].begin);
+        tensor_sum& sum = to.dtypes[all[i].dtype];
+        sum.stored += (used + 7) / 8;
+        if (element != 0) sum.elements += used / element;
+        i = next;
+    }
+}
+
+void count(group& to) {
+    std::vector<stretch> once;
+    std::set<std::tuple<std::uint32_t, std::uint64_t, std::uint64_t>> seen; // storage, begin, elements
+    for (const ckpt::tensor& t : to.tensors) {
+        const std::string_view name = ckpt::name(t.dtype());
+        auto at =
+            std::find_if(to.dtypes.begin(), to.dtypes.end(), [&](const tensor_sum& d) { return d.dtype == name; });
+        if (at == to.dtypes.end()) at = to.dtypes.insert(at, {.dtype = name});
+        ++at->tensors;
+        at->nbytes += t.nbytes();
+        const bool strided = t.layout() == ckpt::layout::strided;
+        const std::size_t first = once.size();
+        add_stretches(once, t, static_cast<std::size_t>(at - to.dtypes.begin()), strided);
+        if (first == once.size()) { // meta, or without elements
+            at->elements += t.numel();
+            continue;
+        }
+        const stretch& own = once[first];
+        const bool is_new = seen.emplace(own.storage, own.begin, t.numel()).second;
+        to.tied += !is_new;
+        to.repeated += strided && own.used / ckpt::bits(t.dtype()) < t.numel();
+        if (is_new && !strided) at->elements += t.numel();
+    }
+    add_once(to, once);
+    ckpt::detail::sort_values(to.dtypes, [](const tensor_sum& a, const tensor_sum& b) { return a.nbytes > b.nbytes; });
+}
+
+/// How many of the first candidates are equally likely.
+[[nodiscard]] std::size_t equally_likely(const std::vector<ckpt::candidate>& candidates) {
+    std::size_t equal = 0;
+    while (equal < candidates.size() && candidates[equal].rank == candidates.front().rank) ++equal;
+    return equal;
+}
+
+[[nodiscard]] std::string place(const ckpt::candidate& c) { return c.path.empty() ? "the root" : printable(c.path); }
 
 struct census {
-    std::vector<dtype_sum> dtypes{};
-    std::uint64_t tensors{};
-    std::uint64_t elements{};
-    std::uint64_t nbytes{};
-    std::uint64_t stored{};  // bytes of the storages
-    std::uint64_t refused{}; // tensors that could not be built
+    std::vector<group> groups{}; // the weights first
+    group whole{};
+    bool has_model{};         // the first group is the one place where the weights are
+    std::uint64_t refused{};  // tensors that could not be built
+    std::uint64_t storages{}; // bytes of the storages that the tensors lie in
+    std::optional<ckpt::error> failure{};
 };
 
-/// Counts every tensor below `root`; linear in what is there.
-[[nodiscard]] census count(const ckpt::value& root) {
-    census out;
-    std::vector<bool> seen;
-    std::vector<bool> storages;
-    const auto is_new = [](std::vector<bool>& marks, std::size_t id) {
-        if (id >= marks.size()) marks.resize(id + 1 + marks.size() / 2);
-        if (marks[id]) return false;
-        marks[id] = true;
-        return true;
-    };
-    std::vector<ckpt::value> todo{root};
-    const auto add = [&](const ckpt::value& v) {
-        if (v) todo.push_back(v);
-    };
-    while (!todo.empty()) {
-        const ckpt::value v = todo.back();
-        todo.pop_back();
-        if (!is_new(seen, v.object_id())) continue;
-        switch (v.kind()) {
-        case kind::object: add(v.args()); [[fallthrough]];
-        case kind::dictionary:
-        case kind::list:
-        case kind::tuple: ckpt::detail::each_below(v, add); break;
-        case kind::tensor:
-        case kind::array: {
-            const ckpt::tensor t = *v.as_tensor();
-            if (t.refusal() != nullptr) {
-                ++out.refused;
-                break;
-            }
-            const std::string_view name = ckpt::name(t.dtype());
-            auto at = std::find_if(out.dtypes.begin(), out.dtypes.end(),
-                                   [name](const dtype_sum& d) { return d.name == name; });
-            if (at == out.dtypes.end()) at = out.dtypes.insert(at, {name, 0, 0, 0});
-            ++at->tensors;
-            at->elements += t.numel();
-            at->nbytes += t.nbytes();
-            ++out.tensors;
-            out.elements += t.numel();
-            out.nbytes += t.nbytes();
-            if (t.layout() == ckpt::layout::strided && is_new(storages, t.storage_id()))
-                out.stored += t.storage_nbytes();
-            break;
-        }
-        default: break;
-        }
+/// The name of the group that a tensor belongs to: the weights or averages that it is of, or the first key of its path.
+class group_names {
+  public:
+    group_names(const ckpt::value& root, const std::vector<ckpt::candidate>& candidates) : root_{root} {
+        const std::size_t equal = equally_likely(candidates);
+        for (std::size_t i = 0; i < candidates.size(); ++i)
+            if (i < equal || candidates[i].averaged)
+                places_.emplace_back(elements_of(candidates[i].path, root), place(candidates[i]));
     }
-    ckpt::detail::sort_values(out.dtypes, [](const dtype_sum& a, const dtype_sum& b) { return a.nbytes > b.nbytes; });
+    [[nodiscard]] std::string of(const key_path& path) {
+        const std::pair<key_path, std::string>* best = nullptr;
+        for (const auto& p : places_)
+            if (p.first.size() <= path.size() && std::equal(p.first.begin(), p.first.end(), path.begin()) &&
+                (best == nullptr || p.first.size() > best->first.size()))
+                best = &p;
+        if (best != nullptr && (!best->first.empty() || path.empty() || !is_beside(path.front()))) return best->second;
+        return path.empty() ? std::string("the root") : printable(path.front().text);
+    }
+
+  private:
+    /// Whether a key of a root that holds the weights itself stands for something else.
+    [[nodiscard]] bool is_beside(const ckpt::path_element& key) {
+        const auto [known, is_new] = beside_.emplace(key.text, false);
+        if (!is_new) return known->second;
+        const auto below = root_.at(key.text);
+        known->second = below && below->kind() == kind::dictionary &&
+                        (ckpt::detail::is_among(ckpt::detail::other_names, key.text) ||
+                         ckpt::detail::is_averaged_name(key.text) || ckpt::detail::is_optimizer(*below));
+        return known->second;
+    }
+
+    ckpt::value root_;
+    std::vector<std::pair<key_path, std::string>> places_{};
+    std::map<std::string, bool> beside_{};
+};
+
+/// Counts every tensor that `ls --all` lists.
+[[nodiscard]] census count(const ckpt::value& root, const std::vector<ckpt::candidate>& candidates,
+                           std::uint64_t most) {
+    census out;
+    auto found = ckpt::find_tensors(root, most);
+    if (!found) {
+        out.failure = std::move(found).error();
+        return out;
+    }
+    group_names names{root, candidates};
+    std::map<std::string, std::size_t> numbers;
+    const auto add = [&](const std::string& name) -> group& {
+        const auto [at, is_new] = numbers.emplace(name, out.groups.size());
+        if (is_new) out.groups.push_back({.name = name});
+        return out.groups[at->second];
+    };
+    out.has_model = !candidates.empty() && equally_likely(candidates) == 1;
+    if (out.has_model) (void)add(place(candidates.front()));
+    std::map<std::uint32_t, std::uint64_t> storages;
+    for (const ckpt::located_tensor& t : *found) {
+        if (t.tensor.refusal() != nullptr) {
+            ++out.refused;
+            continue;
+        }
+        if (t.tensor.layout() == ckpt::layout::strided) storages[t.tensor.storage_id()] = t.tensor.storage_nbytes();
+        out.whole.tensors.push_back(t.tensor);
+        add(names.of(t.path)).tensors.push_back(t.tensor);
+    }
+    for (const auto& [id, bytes] : storages) out.storages += bytes;
+    for (group& g : out.groups) count(g);
+    count(out.whole);
     return out;
 }
 
@@ -145,8 +278,6 @@ class screen {
     std::size_t columns_;
 };
 
-[[nodiscard]] std::string place(const ckpt::candidate& c) { return c.path.empty() ? "the root" : printable(c.path); }
-
 /// The file, what wrote it, and the metadata of its header.
 void print_file(screen& out, const options& wanted, const ckpt::checkpoint& file) {
     const std::string_view order = file.byte_order() == ckpt::byte_order::little ? "little-endian" : "big-endian";
@@ -163,13 +294,6 @@ void print_file(screen& out, const options& wanted, const ckpt::checkpoint& file
         metadata +=
             (metadata.empty() ? "" : "; ") + shortened(printable(ckpt::key_text(e.key)), 30) + ": " + brief(e.mapped);
     if (!metadata.empty()) out.line("metadata", std::move(metadata));
-}
-
-/// How many of the first candidates are equally likely.
-[[nodiscard]] std::size_t equally_likely(const std::vector<ckpt::candidate>& candidates) {
-    std::size_t equal = 0;
-    while (equal < candidates.size() && candidates[equal].rank == candidates.front().rank) ++equal;
-    return equal;
 }
 
 /// Where the weights are: one best place, several equal ones, or none.
@@ -193,34 +317,54 @@ void print_places(screen& out, const std::vector<ckpt::candidate>& candidates) {
     if (candidates.size() > most) out.line("", "  +" + decimal(candidates.size() - most) + " more");
 }
 
-/// The tensors by dtype: how many, of how many elements and bytes.
+/// What of the tensors of a group is stored once and shown several times.
+[[nodiscard]] std::string sharing(const group& of) {
+    std::string out;
+    if (of.tied > 0) out += "; " + grouped(of.tied) + " tied";
+    if (of.repeated > 0) out += "; " + grouped(of.repeated) + " expanded";
+    return out;
+}
+
+/// The tensors of each part of the file by dtype: how many, and their elements and bytes, shared ones once.
 void print_tensors(screen& out, const census& sums) {
-    const auto row = [&](std::string_view label, std::string_view name, const std::string& tensors,
-                         const std::string& elements, std::uint64_t bytes) {
-        out.line(label, left(std::string(name), 16) + right(tensors, 12) + right(elements, 18) +
-                            right(human_bytes(bytes), 12));
+    if (sums.failure) return out.line("tensors", "not counted: " + printable(sums.failure->detail), colour::yellow);
+    if (sums.has_model && !sums.groups.front().tensors.empty()) {
+        const group& model = sums.groups.front();
+        const tensor_sum all = model.all();
+        out.line("model", grouped(all.elements) + (all.elements == 1 ? " parameter" : " parameters") + " in " +
+                              human_bytes(all.stored) + sharing(model));
+    }
+    const auto row = [&](const std::string& where, std::string_view dtype, const std::string& tensors,
+                         const std::string& elements, const std::string& bytes, colour c) {
+        out.line(c == colour::dim ? "tensors" : "",
+                 left(shortened(where, 22), 23) + left(std::string(dtype), 14) + right(tensors, 8) +
+                     right(elements, 15) + right(bytes, 10),
+                 c);
     };
-    if (sums.tensors == 0) {
+    const auto sum_row = [&](const std::string& where, const tensor_sum& d) {
+        row(where, d.dtype, grouped(d.tensors), grouped(d.elements), human_bytes(d.stored), colour::plain);
+    };
+    if (sums.whole.tensors.empty()) {
         out.line("tensors", "none");
     } else {
-        out.line("tensors", left("dtype", 16) + right("tensors", 12) + right("parameters", 18) + right("bytes", 12),
-                 colour::dim);
-        constexpr std::size_t most_dtypes = 5;
-        dtype_sum rest{"others", 0, 0, 0};
-        for (std::size_t i = 0; i < sums.dtypes.size(); ++i) {
-            const dtype_sum& d = sums.dtypes[i];
-            if (i < most_dtypes) {
-                row("", d.name, grouped(d.tensors), grouped(d.elements), d.nbytes);
-                continue;
+        row("under", "dtype", "tensors", "elements", "bytes", colour::dim);
+        constexpr std::size_t most_rows = 4;
+        std::size_t rows = 0;
+        tensor_sum rest;
+        for (const group& g : sums.groups)
+            for (const tensor_sum& d : g.dtypes) {
+                if (++rows <= most_rows) {
+                    sum_row(&d == g.dtypes.data() ? g.name : std::string(), d);
+                    continue;
+                }
+                rest.tensors += d.tensors;
+                rest.elements += d.elements;
+                rest.stored += d.stored;
             }
-            rest.tensors += d.tensors;
-            rest.elements += d.elements;
-            rest.nbytes += d.nbytes;
-        }
-        if (rest.tensors > 0) row("", rest.name, grouped(rest.tensors), grouped(rest.elements), rest.nbytes);
-        if (sums.dtypes.size() > 1) row("", "all", grouped(sums.tensors), grouped(sums.elements), sums.nbytes);
-        if (sums.stored < sums.nbytes)
-            out.line("", "shared: " + human_bytes(sums.stored) + " are stored, some tensors share their bytes");
+        if (rows > most_rows) sum_row("others", rest);
+        if (rows > 1) sum_row("all", sums.whole.all());
+        if (sums.storages > sums.whole.all().stored)
+            out.line("", "the storages that they lie in have " + human_bytes(sums.storages));
     }
     if (sums.refused > 0)
         out.line("", counted(sums.refused, "tensor", "tensors") + " could not be read: see ckpt ls --all", colour::red);
@@ -326,6 +470,13 @@ void write_files(json& to, const ckpt::folder_report& folder) {
     to.end_array();
 }
 
+/// The one place where the weights are: shared elements and bytes are counted once.
+void write_model(json& to, const group& model) {
+    const tensor_sum all = model.all();
+    to.key("model").begin_object().member("tensors", all.tensors).member("parameters", all.elements);
+    to.member("nbytes", all.nbytes).member("stored", all.stored).member("tied", model.tied).end_object();
+}
+
 } // namespace
 
 int run_info(const options& wanted) {
@@ -337,7 +488,7 @@ int run_info(const options& wanted) {
     }
     const ckpt::value root = file->root();
     const std::vector<ckpt::candidate> candidates = file->state_dicts();
-    const census sums = count(root);
+    const census sums = count(root, candidates, wanted.max_nodes);
     const judgement said = judge(wanted);
     if (!wanted.json) {
         print_info(wanted, *file, candidates, sums, said);
@@ -359,9 +510,11 @@ int run_info(const options& wanted) {
         out.member("reason", c.reason).member("tensors", c.tensors).end_object();
     }
     out.end_array().key("dtypes").begin_object();
-    for (const dtype_sum& d : sums.dtypes)
-        out.key(d.name).begin_object().member("tensors", d.tensors).member("nbytes", d.nbytes).end_object();
-    out.end_object().member("verdict", ckpt::name(said.verdict));
+    for (const tensor_sum& d : sums.whole.dtypes)
+        out.key(d.dtype).begin_object().member("tensors", d.tensors).member("nbytes", d.nbytes).end_object();
+    out.end_object();
+    if (sums.has_model) write_model(out, sums.groups.front());
+    out.member("verdict", ckpt::name(said.verdict));
     if (folder) write_files(out, *folder);
     out.end_object();
     return finish(out, exit_fine);

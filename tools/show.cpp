@@ -175,8 +175,9 @@ class value_writer {
     }
 
     /// Writes a value, or begins to.
-    [[nodiscard]] bool begin(const ckpt::value& v) {
+    [[nodiscard]] bool begin(const ckpt::value& raw) {
         if (!charge(1)) return false;
+        const ckpt::value v = raw.plain();
         switch (v.kind()) {
         case kind::absent:
         case kind::none: to_.null(); return true;
@@ -410,7 +411,8 @@ class tree {
         if (!is_sequence || v.size() > 16) return std::nullopt;
         const std::string_view brackets = v.kind() == kind::list ? "[]" : v.kind() == kind::tuple ? "()" : "{}";
         std::string out(1, brackets[0]);
-        for (const ckpt::value below : v.elements()) {
+        for (const ckpt::value element : v.elements()) {
+            const ckpt::value below = element.plain();
             if (below.kind() == kind::tensor || below.kind() == kind::array) return std::nullopt;
             const auto text = leaf(below, 40);
             if (!text) return std::nullopt;
@@ -421,6 +423,15 @@ class tree {
         out += brackets[1];
         if (width(out) > 72) return std::nullopt;
         return out;
+    }
+    /// A class that was called with a single leaf, as a member of an enum is: "Color('red')".
+    [[nodiscard]] static std::optional<std::string> member(const ckpt::value& v) {
+        if (v.kind() != kind::object || v.args().size() != 1 || v.state() || v.kwargs().size() > 0 ||
+            !v.items().empty())
+            return std::nullopt;
+        const auto text = leaf(v.args()[0], 60);
+        if (!text || !v.class_of().as_global()) return std::nullopt;
+        return printable(class_name(v.class_of())) + '(' + *text + ')';
     }
     [[nodiscard]] static std::string summary(const ckpt::value& v) {
         switch (v.is_mapping() ? kind::dictionary : v.kind()) {
@@ -437,17 +448,19 @@ class tree {
     }
 
     // Recursion is as deep as what is shown: `deepest`.
-    void item(std::size_t depth, const std::string& label, const ckpt::value& v) {
+    void item(std::size_t depth, const std::string& label, const ckpt::value& raw) {
         if (lines_ > most_lines) return;
+        const ckpt::value v = raw.plain();
         if (lines_ == most_lines) return line(0, {}, paint(colour::dim, "\u2026 and more: ask for a part by its path"));
         if (const auto text = leaf(v, depth == 0 && label.empty() ? std::size_t{100'000} : 60))
             return line(depth, label, *text);
         if (const auto text = inline_sequence(v)) return line(depth, label, *text);
+        if (const auto text = member(v)) return line(depth, label, *text);
         if (std::find_if(around_.begin(), around_.end(), [&v](const ckpt::value& a) { return a.same_object(v); }) !=
             around_.end())
             return line(depth, label, paint(colour::dim, "(one of the values around it)"));
         if (depth >= deepest) return line(depth, label, summary(v) + paint(colour::dim, "  \u2026"));
-        line(depth, label, summary(v));
+        line(depth, label, raw.same_object(v) ? summary(v) : printable(class_name(raw.class_of())) + ", " + summary(v));
         around_.push_back(v);
         below(depth + 1, v);
         around_.pop_back();

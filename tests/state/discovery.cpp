@@ -244,3 +244,39 @@ TEST_CASE("real files: OpenCLIP, Lightning, the demos") {
     CHECK(at("demo/mlp.pt") == "model");
     CHECK(at("demo/plain.pt").empty());
 }
+
+TEST_CASE("dictionaries of numpy arrays are state_dicts where a file has no tensors, and never preferred to tensors") {
+    using namespace pkl;
+    const auto raw_bytes = [](const std::string& b) { return "C" + std::string(1, static_cast<char>(b.size())) + b; };
+    const auto array = [&](int n) {
+        const std::string dtype = call(global("numpy", "dtype"), {str("f4"), num(0), num(1)}) +
+                                  tuple({num(3), str("<"), "N", "N", "N", num(-1), num(-1), num(0)}) + "b";
+        const std::string empty = call(global("numpy._core.multiarray", "_reconstruct"),
+                                       {global("numpy", "ndarray"), tuple({num(0)}), raw_bytes("b")});
+        return empty +
+               tuple({num(1), tuple({num(n)}), dtype, "\x89",
+                      raw_bytes(std::string(4 * static_cast<std::size_t>(n), '\0'))}) +
+               "b";
+    };
+    const std::string arrays = dict_of({{"a.weight", array(2)}, {"a.bias", array(1)}});
+    // detectron2's model zoo, Paddle.
+    CHECK(chosen(dict_of({{"model", arrays}, {"__author__", str("x")}})) == "/model");
+    CHECK(chosen(dict_of({{"a.weight", array(2)}, {"a.bias", array(1)}, {"names", dict_of({{"a", str("b")}})}})) ==
+          "/");
+    CHECK(chosen(dict_of({{"blobs", arrays}, {"epoch", num(1)}})) == "/blobs");
+    CHECK(chosen(dict_of({{"model", arrays}, {"ema", arrays}})) == "!state_dict_ambiguous");
+    // Beside tensors they are statistics.
+    CHECK(chosen(dict_of({{"my weights", weights()}, {"stats", arrays}})) == "/my weights");
+    CHECK(chosen(dict_of({{"model", weights()}, {"weights", arrays}})) == "/model");
+    CHECK(chosen(dict_of({{"my weights", weights()}, {"mean", array(3)}, {"std", array(3)}})) == "/my weights");
+    CHECK(chosen(dict_of({{"checkpoint", dict_of({{"model", weights()}, {"mean", array(3)}})}})) ==
+          "/checkpoint/model");
+    CHECK(chosen(array(3)) == "!state_dict_missing");
+
+    const std::string file = torch_file(dict_of({{"model", arrays}}), one_storage);
+    const auto opened = ckpt::open_bytes(bytes_of(file)).value();
+    CHECK(opened.state_dicts().front().tensors == 2);
+    const auto loaded = opened.state_dict().value();
+    CHECK(loaded.size() == 2);
+    CHECK(loaded.at("a.weight").value().shape()[0] == 2);
+}

@@ -184,7 +184,7 @@ def demo():
     equal('show --max-nodes', document('show', 1, 'show', MLP, '--max-nodes', '10')['error']['code'], 'output_limit')
 
     info = document('info', 0, 'info', MLP)
-    equal('info: keys', list(info), ['schema', 'file', 'container', 'writer', 'byte_order', 'candidates', 'dtypes', 'verdict'])
+    equal('info: keys', list(info), ['schema', 'file', 'container', 'writer', 'byte_order', 'candidates', 'dtypes', 'model', 'verdict'])
     equal('info: dtypes', info['dtypes'], {'float32': {'tensors': 5, 'nbytes': 31484}})
     equal('info: the best candidate', (info['candidates'][0]['path'], info['candidates'][0]['tensors']), (['model'], 2))
     equal('info: verdict', info['verdict'], 'clean')
@@ -362,6 +362,142 @@ def tensors():
     equal('repeated layers are folded', [line.split('  ')[0] for line in lines[1:-1]], ['layers.{0..11}.w', 'layers.{0..4}.b', 'layers.5.b', 'layers.{6..11}.b'])
     check('totals count what is folded', lines[-1].startswith('24 tensors'), lines[-1])
     equal('--no-fold', len(ckpt('ls', path, '--no-fold')[1].splitlines()), 26)
+
+
+# --- compressed storages ----------------------------------------------------------------------------------------------
+
+def peak(*args):
+    """The most memory that a command took, in MiB, and its exit code."""
+    done = subprocess.Popen([program, *args], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+    _, status, usage = os.wait4(done.pid, 0)
+    done.returncode = os.waitstatus_to_exitcode(status)
+    return usage.ru_maxrss / 1024, done.returncode
+
+
+def compressed():
+    def zeros(name, flat, side):
+        path = os.path.join(folder, name)
+        with zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED, compresslevel=1) as z:
+            z.writestr('archive/data.pkl', PROTO + dictionary([('flat', tensor('0', flat, [flat])), ('square', tensor('1', side * side, [side, side])),
+                                                               ('turned', tensor('1', side * side, [side, side], stride=[1, side]))]) + b'.')
+            z.writestr('archive/byteorder', 'little')
+            for key, left in (('0', 4 * flat), ('1', 4 * side * side)):
+                with z.open('archive/data/' + key, 'w') as storage:
+                    while left > 0:
+                        left -= storage.write(bytes(min(left, 1 << 20)))
+            z.writestr('archive/version', '3\n')
+        return path
+    small, large = zeros('few_zeros.pt', 4, 2), zeros('many_zeros.pt', 64 << 20, 2048)  # 256 MiB and 16 MiB
+    if document('compressed', 0, 'verify', small)['checked']['unchecked_crc'] != 0:
+        global skipped
+        skipped += 1  # a program without zlib
+        return
+    check('272 MiB of zeros are a small file', os.path.getsize(large) < 2 << 20)
+    # The program may be one with sanitizers, and what a child took before it became the program counts, too.
+    most = max(32, peak('verify', small)[0] + 26)
+    for args in (('verify', large), ('ls', large, '--digest'), ('diff', large, large), ('info', large)):
+        took, code = peak(*args)
+        check('memory of %s' % args[0], took <= most and code == 0, '%.1f MiB, exit %d; at most %.1f' % (took, code, most))
+    flat, square, turned = document('digests of zeros', 0, 'ls', large, '--digest')['tensors']
+    equal('zeros in another order', turned['crc32'], square['crc32'])
+    equal('the digest of zeros', flat['crc32'], '%08x' % zlib.crc32(bytes(256 << 20)))
+
+
+# --- what info counts -------------------------------------------------------------------------------------------------
+
+def files_of_the_tests():
+    for at, _, names in os.walk(DATA):
+        for name in names:
+            if not name.endswith(('.json', '.py', '.md', '.distcp')):
+                yield os.path.join(at, name)
+
+
+def summaries():
+    # Tied weights once, an optimizer apart, an expanded tensor as what is stored of it.
+    state = dictionary([('state', b'}(' + number(0) + dictionary([('exp_avg', tensor('2', 6, [6]))]) + b'u'), ('param_groups', b']')])
+    path = save('tied.pt', PROTO + dictionary([
+        ('state_dict', dictionary([('wte', tensor('0', 6, [2, 3])), ('head', tensor('0', 6, [2, 3])), ('bias', tensor('1', 4, [2])),
+                                   ('mask', tensor('1', 4, [10, 10], offset=3, stride=[0, 0])), ('row', tensor('0', 6, [3], offset=3))])),
+        ('optimizer', state)]) + b'.', [('0', floats(6)), ('1', floats(4)), ('2', floats(6))])
+    said = document('info of tied weights', 0, 'info', path)
+    equal('the model', said['model'], {'tensors': 5, 'parameters': 9, 'nbytes': 468, 'stored': 36, 'tied': 1})
+    equal('the whole file', said['dtypes'], {'float32': {'tensors': 6, 'nbytes': 492}})
+    out = ckpt('info', path)[1]
+    check('for people', 'model     9 parameters in 36 B; 1 tied; 1 expanded' in out, out)
+    lines = [' '.join(line.split()) for line in out.splitlines()]
+    check('by place', 'state_dict float32 5 9 36 B' in lines and 'optimizer float32 1 6 24 B' in lines and 'all 6 15 60 B' in lines, out)
+    both = save('averages.pt', PROTO + dictionary([('model', dictionary([('w', tensor('0', 6, [6]))])), ('model_ema', dictionary([('w', tensor('1', 6, [6]))]))]) + b'.',
+                [('0', floats(6)), ('1', floats(6))])
+    said = document('two equal places', 0, 'info', both)
+    check('no model where there are two', 'model' not in said, said)
+    lines = [' '.join(line.split()) for line in ckpt('info', both)[1].splitlines()]
+    check('each place by itself', 'model float32 1 6 24 B' in lines and 'model_ema float32 1 6 24 B' in lines, lines)
+
+    clip = document('OpenCLIP', 0, 'info', os.path.join(DATA, 'frameworks', 'open_clip-2.24', 'epoch_2.pt'))
+    equal('parameters without those of the optimizer', (clip['model']['parameters'], clip['dtypes']['float32']['tensors']), (52889, 152))
+
+    # Dictionaries of numpy arrays, as detectron2 and Paddle save them.
+    def array(n):
+        dtype = b'cnumpy\ndtype\n(' + text('f4') + number(0) + number(1) + b'tR(' + number(3) + text('<') + b'NNN' + number(-1) + number(-1) + number(0) + b'tb'
+        return (b'cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n' + number(0) + b'\x85C\x01btR(' + number(1) + number(n) + b'\x85' + dtype + b'\x89C' +
+                bytes([4 * n]) + floats(n) + b'tb')
+    for name, root, place in (('zoo.pkl', dictionary([('model', dictionary([('w', array(3)), ('b', array(1))])), ('__author__', text('Detectron2'))]), ['model']),
+                              ('model.pdparams', dictionary([('w', array(3)), ('b', array(1)), ('StructuredToParameterName@@', dictionary([('w', text('linear_0'))]))]), [])):
+        path = written(name, PROTO + root + b'.')
+        said = document(name, 0, 'info', path)
+        equal(name, (said['candidates'][0]['path'], said['candidates'][0]['tensors'], said['model']['parameters']), (place, 2, 4))
+        equal(name + ': rows', [(r['key'], r['storage']) for r in document(name, 0, 'ls', path)['tensors']], [('w', None), ('b', None)])
+
+    # What info counts is what ls lists.
+    for path in files_of_the_tests():
+        if ckpt('info', path)[0] != 0:
+            continue
+        info = document('info of ' + path, 0, 'info', path)
+        rows = [r for r in document('ls --all of ' + path, 0, 'ls', path, '--all', '--policy', 'inspect')['tensors'] if 'error' not in r]
+        sums = {}
+        for r in rows:
+            sums[r['dtype']] = sums.get(r['dtype'], 0) + 1
+        counts = {dtype: sum_['tensors'] for dtype, sum_ in info['dtypes'].items()}
+        check('the counts of ' + path, sums == counts, (sums, counts))
+        for c in info['candidates']:
+            listed = document('ls of ' + path, 0, 'ls', path, '--policy', 'inspect', '--select', json.dumps(c['path']))['tensors']
+            check('the tensors of %s in %s' % (c['path'], path), len(listed) == c['tensors'], (len(listed), c['tensors']))
+
+
+# --- configurations ---------------------------------------------------------------------------------------------------
+
+def configurations():
+    path = framework('values', 'values_p2.pt')
+    equal('steps through omegaconf', document('omegaconf', 0, 'show', path, 'config/lr', 'config/name', 'config/layers/1/width', 'config/optimizer/betas', 'layers/0', 'config/none'),
+          [0.1, 'run_${lr}', 4, [0.9, 0.999], 1, None])
+    equal('raw steps', document('raw', 0, 'show', path, 'config/_content/lr/_val', 'config/_content/lr', 'config/_metadata/optional'), [0.1, 0.1, True])
+    wrong = document('a wrong step', 1, 'show', path, 'config/optimizer/beta')['error']
+    check('the nearest step', 'config/optimizer/betas' in wrong['message'], wrong)
+    path = framework('configurations', 'configs.pt')
+    steps = {'omegaconf/color': {'$object': {'class': 'uuid.SafeUUID', 'args': [-1]}}, 'easydict/b/c/1': 2, 'addict/b/c/1/q': 3, 'yacs/b/c/0': 1,
+             'ml_collections/b/c/1': 2, 'ml_collections/reference': 1, 'frozen/a': 1, 'simple/b/c': 2}
+    equal('steps through configurations', document('configurations', 0, 'show', path, *steps), list(steps.values()))
+    equal('as dictionaries', document('configurations', 0, 'show', path, 'omegaconf/opt', 'easydict', 'addict', 'yacs'),
+          [{'lr': 0.5, 'same': '${timesteps}'}, {'a': 1, 'b': {'c': [1, 2]}}, {'a': 1, 'b': {'c': [1, {'q': 3}]}}, {'a': 1, 'b': {'c': [1, 2]}}])
+    equal('fields', document('fields', 0, 'show', path, 'ml_collections')['b'], {'c': {'$tuple': [1, 2]}})
+    code, out, err = ckpt('show', path, 'enums')
+    check('a member of an enum for people', code == 0 and 'uuid.SafeUUID(-1)' in out and 're.RegexFlag(256)' in out, out)
+    out = ckpt('show', path, 'omegaconf')[1]
+    check('a configuration for people', out.startswith('omegaconf.dictconfig.DictConfig, dict, ') and 'timesteps: 1000' in out and '_content' not in out, out)
+
+    # A reference that Python would compute stays what it is; a class of a program's own has attributes.
+    reference = b'cml_collections.config_dict.config_dict\nFieldReference\n)\x81' + dictionary([('_value', number(1)), ('_ops', b'](' + number(2) + b'e')]) + b'b'
+    path = save('references.pt', PROTO + dictionary([('r', reference), ('d', b'cmy.code\nConfig\n)\x81' + dictionary([('steps', number(3))]) + b'b')]) + b'.')
+    got = document('references', 0, 'show', path, 'r', 'd/steps', 'r/_value')
+    equal('references', (got[0]['$object']['state'], got[1:]), ({'_value': 1, '_ops': [2]}, [3, 1]))
+
+    # What hints name can be stepped into.
+    state = save('metadata.pt', PROTO + dictionary([('state_dict', b'ccollections\nOrderedDict\n)R(' + text('w') + tensor('0', 6, [6]) + b'u' + dictionary([
+        ('_metadata', dictionary([('', dictionary([('version', number(2))]))]))]) + b'b')]) + b'.', [('0', floats(6))])
+    equal('_metadata', document('_metadata', 0, 'show', state, 'state_dict/_metadata', '["state_dict","_metadata","","version"]'), [{'': {'version': 2}}, 2])
+    header = json.dumps({'__metadata__': {'format': 'pt'}, 'w': {'dtype': 'F32', 'shape': [6], 'data_offsets': [0, 24]}}).encode()
+    tensors = written('metadata.safetensors', struct.pack('<Q', len(header)) + header + floats(6))
+    equal('__metadata__', document('__metadata__', 0, 'show', tensors, '__metadata__/format'), 'pt')
 
 
 # --- globals ----------------------------------------------------------------------------------------------------------
@@ -926,7 +1062,7 @@ def run():
     program = os.path.abspath(parser.parse_args().ckpt)
     with tempfile.TemporaryDirectory() as made:
         folder = made
-        for part in (usage, demo, values, tensors, names, folders, safetensors, modules, kinds, differences, maps, people):
+        for part in (usage, demo, values, tensors, compressed, summaries, configurations, names, folders, safetensors, modules, kinds, differences, maps, people):
             try:
                 part()
             except (KeyError, IndexError, TypeError, subprocess.TimeoutExpired) as e:

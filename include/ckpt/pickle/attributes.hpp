@@ -17,7 +17,8 @@
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 /// Whether a policy admits `getattr(class, name)`: the class is an enum in the library's tables, or the program's own
-/// entry names it, and the name is one of a member; or the library's tables have "class.name".
+/// entry names it, and the name is one of a member; or the library's tables have "class.name". Of a class outside the
+/// policy, which is refused itself, a member's name is no attack.
 [[nodiscard]] bool admits_attribute(const allowlist& list, const global_occurrence& owner, std::string_view name);
 
 /// Calls `visit` with the occurrences of getattr in a pickle that are no admitted look-up: called with anything else,

@@ -19,10 +19,11 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-inline constexpr std::uint8_t rank_bare = 100; // the root is the state_dict
-inline constexpr std::uint8_t rank_named = 80; // stands under a name that means weights
-inline constexpr std::uint8_t rank_plain = 40; // a dictionary of tensors under another name
-inline constexpr std::uint8_t rank_mixed = 20; // the root holds tensors beside other things
+inline constexpr std::uint8_t rank_bare = 100;  // the root is the state_dict
+inline constexpr std::uint8_t rank_named = 80;  // stands under a name that means weights
+inline constexpr std::uint8_t rank_plain = 40;  // a dictionary of tensors under another name
+inline constexpr std::uint8_t rank_mixed = 20;  // the root holds tensors beside other things
+inline constexpr std::uint8_t rank_arrays = 10; // numpy arrays alone, in a file that has tensors
 
 // Raw and averaged weights have one rank, so that a file with both is ambiguous.
 inline constexpr std::string_view model_names[]{
@@ -98,16 +99,19 @@ template <std::size_t N>
     return false;
 }
 
+/// Tensors and numpy arrays of a dictionary.
 struct tensor_count {
     std::size_t direct{0};
     std::size_t below{0};
     std::size_t entries{0};
+    std::size_t direct_arrays{0}; ///< of `direct`
+    std::size_t arrays{0};        ///< of `below`
 };
 
 /// Whether a name has a word that means an average; words end where no letter follows, and before a capital.
 [[nodiscard]] bool is_averaged_name(std::string_view name) noexcept;
 
-/// Tensors in a dictionary and below it; counting stops where the budget, of all counts together, is spent.
+/// What is in a dictionary and below it; counting stops where the budget, of all counts together, is spent.
 [[nodiscard]] tensor_count count_tensors(const value& dictionary, walk_budget& budget);
 
 /// The state of an optimizer: {"state": {...}, "param_groups": [...]}, under any name.
@@ -142,13 +146,16 @@ class candidate_finder {
     /// Takes `n` steps; false where the budget is spent.
     [[nodiscard]] bool pay(std::uint64_t n) noexcept;
 
+    /// Arrays beside tensors do not make a dictionary one of tensors.
+    [[nodiscard]] tensor_count count(const value& dictionary);
     void look(const value& container, const std::string& path, int depth, below counted);
     [[nodiscard]] static bool holds_averages(const value& dictionary);
-    void add(const value& what, std::string path, std::string_view name, std::size_t tensors, bool named,
+    void add(const value& what, std::string path, std::string_view name, const tensor_count& n, bool named,
              bool averaged);
 
     value root_;
     walk_budget budget_;
+    bool arrays_only_{false}; // nothing below the root is a tensor: its arrays may be the weights
     std::vector<candidate> out_{};
     std::vector<value> found_{}; // of the first candidates, what they are
 };

@@ -74,7 +74,7 @@ class resolver {
     void refuse(std::uint32_t index, error e, bool tensor);
     /// Turns an object into the refusal of its class. False where its class is not refused.
     [[nodiscard]] bool refuse_with_class(std::uint32_t index) noexcept;
-    /// The refusal that one of the elements of a tuple is; null where there is none.
+    /// The refusal that one of the elements of a short tuple is; null where there is none.
     [[nodiscard]] const error* refused_element(std::uint32_t tuple) const noexcept;
 
     /// Replaces a persistent id by its storage: it must have a form that the container defines, name a storage that

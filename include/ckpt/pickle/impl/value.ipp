@@ -233,6 +233,18 @@ CKPT_DETAIL_DEF value value::state() const noexcept {
     return {};
 }
 
+CKPT_DETAIL_DEF value value::at_position(std::size_t position) const noexcept {
+    const range all = items();
+    if (position < all.size()) return all[position];
+    position -= all.size();
+    const value own = state();
+    if (own.kind() == ckpt::kind::tuple || own.kind() == ckpt::kind::list) {
+        if (position < own.size()) return own[position];
+        position -= own.size();
+    }
+    return args()[position];
+}
+
 CKPT_DETAIL_DEF value value::persistent_argument() const noexcept {
     const detail::node n = self();
     return n.kind == detail::node_kind::persistent ? child(n.a) : value{};
@@ -279,9 +291,45 @@ CKPT_DETAIL_DEF value value::module_member(std::string_view dotted) const noexce
     return {};
 }
 
+CKPT_DETAIL_DEF value value::stands_for() const noexcept {
+    if (self().kind != detail::node_kind::application) return {};
+    const detail::node made_by = class_of().self();
+    if (made_by.kind != detail::node_kind::global) return {};
+    const detail::global_occurrence& g = graph_->globals[made_by.a];
+    const auto either = [this](std::string_view name, std::string_view before) {
+        const value found = attribute(name);
+        return found ? found : attribute(before); // omegaconf 1
+    };
+    if (g.module == "omegaconf.dictconfig" || g.module == "omegaconf.listconfig" || g.module == "omegaconf.base")
+        return either("_content", "content");
+    if (g.module == "omegaconf.nodes") return either("_val", "val");
+    if (g.module != "ml_collections.config_dict.config_dict") return {};
+    if (g.name != "FieldReference") return attribute("_fields");
+    const value steps = attribute("_ops"); // what Python would compute of it
+    return steps.kind() == ckpt::kind::list && steps.size() == 0 ? attribute("_value") : value{};
+}
+
+CKPT_DETAIL_DEF value value::plain() const noexcept {
+    constexpr int deepest = 16; // a reference to a reference, which may be a cycle
+    value here = *this;
+    for (int i = 0; i < deepest; ++i) {
+        const value below = here.stands_for();
+        if (!below) break;
+        here = below;
+    }
+    return here;
+}
+
+CKPT_DETAIL_DEF value value::unwrapped() const noexcept {
+    const value inner = plain();
+    const ckpt::kind k = inner.kind();
+    return k == ckpt::kind::dictionary || k == ckpt::kind::list ? *this : inner;
+}
+
 CKPT_DETAIL_DEF result<value> value::at(std::string_view key) const {
     if (kind() == ckpt::kind::dictionary) {
         if (const value found = entry_named(key)) return found;
+        if (const value found = attribute(key)) return found;
     } else if (kind() == ckpt::kind::object) {
         if (const value found = attribute(key)) return found;
         if (const value found = module_member(key)) return found;
@@ -291,6 +339,8 @@ CKPT_DETAIL_DEF result<value> value::at(std::string_view key) const {
             if (const detail::node n = all[i].self();
                 n.kind == detail::node_kind::string && detail::graph::text_of(n) == key)
                 return all[i + 1];
+        if (const value found = kwargs().entry_named(key)) return found;
+        if (const value found = plain().entry_named(key)) return found.unwrapped();
     }
     if (refusal() != nullptr) return *refusal();
     return ckpt::error{.code = errc::path_missing,
@@ -305,13 +355,10 @@ CKPT_DETAIL_DEF result<value> value::at(std::int64_t index) const {
         for (const entry e : entries())
             if (const detail::node n = e.key.self(); n.kind == detail::node_kind::integer && n.integer == index)
                 return e.mapped;
-    } else if (kind() == ckpt::kind::object) {
-        const range all = items();
-        if (unsigned_index < all.size()) return all[static_cast<std::size_t>(unsigned_index)];
-        const value own = state();
-        if (all.empty() && (own.kind() == ckpt::kind::tuple || own.kind() == ckpt::kind::list) &&
-            unsigned_index < own.size())
-            return own[static_cast<std::size_t>(unsigned_index)];
+    } else if (kind() == ckpt::kind::object && index >= 0) {
+        if (const value found = at_position(static_cast<std::size_t>(index))) return found;
+        if (const value inner = plain(); inner.kind() != ckpt::kind::object)
+            if (const auto found = inner.at(index)) return found->unwrapped();
     }
     if (refusal() != nullptr) return *refusal();
     return ckpt::error{.code = errc::path_missing,

@@ -43,11 +43,15 @@ CKPT_DETAIL_DEF tensor_count count_tensors(const value& dictionary, walk_budget&
     budget.steps -= entries;
     for (const value::entry e : dictionary.entries()) {
         ++out.entries;
-        out.direct += e.mapped.kind() == kind::tensor;
+        const bool array = e.mapped.kind() == kind::array;
+        out.direct += array || e.mapped.kind() == kind::tensor;
+        out.direct_arrays += array;
     }
     budget.text = no_offset; // no path is kept
     (void)walk_state_dict(dictionary, budget, errc::limit, [&out](const std::vector<path_element>&, const value& v) {
-        out.below += v.kind() == kind::tensor;
+        const bool array = v.kind() == kind::array;
+        out.below += array || v.kind() == kind::tensor;
+        out.arrays += array;
     });
     return out;
 }
@@ -58,7 +62,9 @@ CKPT_DETAIL_DEF std::vector<candidate> candidate_finder::run() {
         if (n > 0) out_.push_back({{}, "the root is a whole module with " + counted(n), n, rank_bare, false});
         return std::move(out_);
     }
-    const tensor_count at_root = count_tensors(root_, budget_);
+    tensor_count at_root = count_tensors(root_, budget_);
+    arrays_only_ = at_root.arrays == at_root.below;
+    if (!arrays_only_) at_root.direct -= at_root.direct_arrays;
     const bool optimizer = is_optimizer(root_);
     if (!optimizer) look(root_, {}, 0, below::anything);
     const auto named = [](const candidate& c) { return c.rank == rank_named; };
@@ -75,7 +81,7 @@ CKPT_DETAIL_DEF std::vector<candidate> candidate_finder::run() {
                                    at_root.below,
                                    has_named ? rank_named : rank_bare,
                                    false});
-    } else if (at_root.below > 0 && root_.kind() != kind::tensor) {
+    } else if (at_root.below > 0 && root_.kind() != kind::tensor && root_.kind() != kind::array) {
         out_.push_back(
             {{},
              optimizer ? "the root is the state of an optimizer, not a model" : "the root, with everything in it",
@@ -91,6 +97,12 @@ CKPT_DETAIL_DEF bool candidate_finder::pay(std::uint64_t n) noexcept {
     const bool enough = n < budget_.steps;
     budget_.steps = enough ? budget_.steps - n : 0;
     return enough;
+}
+
+CKPT_DETAIL_DEF tensor_count candidate_finder::count(const value& dictionary) {
+    tensor_count n = count_tensors(dictionary, budget_);
+    if (!arrays_only_) n.direct -= n.direct_arrays;
+    return n;
 }
 
 CKPT_DETAIL_DEF void candidate_finder::look(const value& container, const std::string& path, int depth, below counted) {
@@ -116,7 +128,7 @@ CKPT_DETAIL_DEF void candidate_finder::look(const value& container, const std::s
             if (depth + 1 < deepest) look(next, there, depth + 1, below::averages);
             continue;
         }
-        const tensor_count n = count_tensors(next, budget_);
+        const tensor_count n = count(next);
         if (n.below == 0) continue;
         const std::size_t before = out_.size();
         // {"checkpoint": {"state_dict": ...}}, {"model": {"raw": ..., "ema": ...}}: what means weights is further
@@ -127,7 +139,7 @@ CKPT_DETAIL_DEF void candidate_finder::look(const value& container, const std::s
         const bool weights =
             next.kind() == kind::dictionary || next.is_module() || (averaged && next.kind() != kind::object);
         if (out_.size() == before && weights && (averaged || raw || depth == 0))
-            add(next, std::move(there), name, n.below, averaged || raw, averaged);
+            add(next, std::move(there), name, n, averaged || raw, averaged);
     }
 }
 
@@ -139,7 +151,8 @@ CKPT_DETAIL_DEF bool candidate_finder::holds_averages(const value& dictionary) {
 }
 
 CKPT_DETAIL_DEF void candidate_finder::add(const value& what, std::string path, std::string_view name,
-                                           std::size_t tensors, bool named, bool averaged) {
+                                           const tensor_count& n, bool named, bool averaged) {
+    const std::size_t tensors = n.below;
     std::string reason;
     if (averaged) reason = "the name " + quoted(name) + " means averaged weights, and ";
     else if (is_among(model_names, name) || is_among(part_names, name))
@@ -148,7 +161,10 @@ CKPT_DETAIL_DEF void candidate_finder::add(const value& what, std::string path, 
     if (what.is_module()) reason += (named ? "it is a whole module with " : "a whole module with ") + counted(tensors);
     else if (named) reason += counted(tensors) + (tensors == 1 ? " is below it" : " are below it");
     else reason += "a dictionary with " + counted(tensors);
-    candidate made{std::move(path), std::move(reason), tensors, named ? rank_named : rank_plain, averaged};
+    const bool arrays = n.arrays == n.below;
+    if (arrays) reason += ", all of them numpy arrays";
+    const std::uint8_t rank = arrays && !arrays_only_ ? rank_arrays : named ? rank_named : rank_plain;
+    candidate made{std::move(path), std::move(reason), tensors, rank, averaged};
     for (std::size_t i = 0; i < found_.size(); ++i) {
         if (!found_[i].same_object(what)) continue; // one object under two names: the better one counts
         if (made.rank > out_[i].rank) out_[i] = std::move(made);

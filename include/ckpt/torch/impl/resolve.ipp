@@ -87,7 +87,9 @@ CKPT_DETAIL_DEF bool resolver::refuse_with_class(std::uint32_t index) noexcept {
 }
 
 CKPT_DETAIL_DEF const error* resolver::refused_element(std::uint32_t tuple) const noexcept {
-    if (graph_.nodes[tuple].kind != node_kind::tuple) return nullptr;
+    // Many calls may share a long tuple, and no builder takes one.
+    constexpr std::uint32_t most = 64;
+    if (graph_.nodes[tuple].kind != node_kind::tuple || graph_.nodes[tuple].a > most) return nullptr;
     for (const std::uint32_t element : graph_.elements(graph_.nodes[tuple]))
         if (const node& n = graph_.nodes[element]; n.kind == node_kind::refused) return graph_.errors[n.a];
     return nullptr;
