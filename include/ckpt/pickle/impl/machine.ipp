@@ -245,8 +245,16 @@ CKPT_DETAIL_DEF bool machine::apply(std::uint32_t callable, std::uint32_t argume
 
 CKPT_DETAIL_DEF bool machine::callable_result(const node& application) const noexcept {
     const global_entry* const e = entry_of(application.link.b);
-    if (e == nullptr || e->kind == global_kind::nested) return true;
-    if (e->kind != global_kind::other) return false;
+    if (e == nullptr) return true;
+    switch (e->kind) {
+    case global_kind::tensor:
+    case global_kind::storage:
+    case global_kind::constant:
+    case global_kind::mapping:
+    case global_kind::sequence:
+    case global_kind::scalar: return false;
+    default: break;
+    }
     const bool array = e->build != nullptr && e->module.starts_with("numpy.");
     return !array && !(e->module == "torch" && e->name == "Tensor");
 }
