@@ -52,7 +52,7 @@ struct census {
         todo.pop_back();
         if (!is_new(seen, v.object_id())) continue;
         switch (v.kind()) {
-        case kind::object: add(v.args()); [[fallthrough]];
+        case kind::object:
         case kind::dictionary:
         case kind::list:
         case kind::tuple: ckpt::detail::each_below(v, add); break;

@@ -128,6 +128,27 @@ def lite(path):
     return net_in(path)
 
 
+@file('script_rnn.pt', weights='', selected=[])
+def script_rnn(path):
+    """an RNN, which keeps its weights in a list too, buffers of either kind, and tensors that are plain attributes"""
+    neutral()
+    class Recurrent(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.plain = ramp(2)
+            self.register_buffer('cache', ramp(1), persistent=False)
+            self.rnn = torch.nn.LSTM(2, 3)
+            self.norm = torch.nn.BatchNorm1d(3)
+            self.scale = torch.nn.Parameter(ramp(1))
+            self.fixed = torch.nn.Parameter(ramp(1), requires_grad=False)
+            self.fc = torch.nn.Linear(3, 2, bias=False)
+
+        def forward(self, x):
+            return self.fc(self.norm(self.rnn(x)[0])) * self.scale + self.plain + self.cache + self.fixed
+    torch.jit.script(Recurrent().eval()).save(path)
+    return dict(torch.jit.load(path).state_dict(keep_vars=True))
+
+
 @file('traced.pt', weights='module')
 def traced(path):
     """torch.jit.trace of a module whose forward has constants"""
@@ -238,6 +259,17 @@ def package_module(path):
         e.extern('collections')
         e.save_pickle('res', 'm.pkl', torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.BatchNorm1d(2)))
     return {'res/m.pkl': torch.package.PackageImporter(path).load_pickle('res', 'm.pkl')}
+
+
+@file('package_scripts.pt', weights='model\\/weights.pkl', selected=['model/weights.pkl'])
+def package_scripts(path):
+    """torch.package of a dictionary with two modules of TorchScript, one of them under two keys"""
+    neutral()
+    torch.package.package_exporter._gate_torchscript_serialization = False
+    first, second = torch.jit.script(torch.nn.Linear(3, 2)), torch.jit.script(torch.nn.GRU(1, 1))
+    with torch.package.PackageExporter(path) as e:
+        e.save_pickle('model', 'weights.pkl', {'w': ramp(2), 'first': first, 'rest': [second, first]})
+    return torch.package.PackageImporter(path).load_pickle('model', 'weights.pkl')
 
 
 # --- PT2 ------------------------------------------------------------------------------------------------------------

@@ -232,7 +232,7 @@ TEST_CASE("R1: numbers, names and lengths of any size end soon") {
     check_cost("a binary LONG", "\x8b" + number(500'000, 4) + std::string(500'000, '\x55') + '.');
     check_cost("a line without end", "I" + std::string(1'000'000, '1'), errc::pickle_truncated);
     check_cost("a length of 2 GiB", "X\xff\xff\xff\x7f", errc::pickle_truncated);
-    check_cost("a memo index of 2^32 - 1", "Nr\xff\xff\xff\xff.", errc::limit);
+    check_cost("a memo index of 2^32 - 1", "Nr\xff\xff\xff\xff.");
     check_cost("memo entries with gaps", times(1'000, "Nr\0\1\0\0"s + "Nq\1") + "N.");
     check_cost("a name of 500 KB", global(std::string(500'000, 'm'), std::string(500'000, 'n')) + '.');
     check_cost("many pickles", times(500'000, "N."));

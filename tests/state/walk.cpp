@@ -91,6 +91,46 @@ TEST_CASE("attributes and items of objects are walked: state, slots, list items,
     CHECK(weights.others().size() == 4);
 }
 
+TEST_CASE("what an object was called with is walked by position, behind its items and its state") {
+    using namespace pkl;
+    const auto made = [](const std::string& args) { return global("mine", "Thing") + args + "\x81"; };
+    const auto opened = open_pickle(
+        dict({{str("named"), made(tuple({t(), none, t()}))},
+              {str("called"), call(global("mine", "results"), {tuple({t(), t()}), dict({})})},
+              {str("state"), made(tuple({num(1), t()})) + dict({{str("w"), t()}}) + "b"},
+              {str("slots"), made(tuple({t()})) + tuple({none, dict({{str("s"), t()}})}) + "b"},
+              {str("list"), made(tuple({t()})) + "(" + t() + t() + "e"},
+              {str("all"), made(tuple({num(1), t()})) + tuple({num(2), num(3), t()}) + "b(" + t() + num(4) + "e"},
+              {str("mapping"), made(tuple({t()})) + "(" + str("k") + t() + "u"},
+              {str("words"), global("mine", "Thing") + tuple({t()}) + dict({{str("k"), t()}}) + "\x92"}}));
+    const auto rows = ckpt::find_tensors(opened.root());
+    CHECK(keys(rows) == std::vector<std::string>{"named.0", "named.2", "called.0.0", "called.0.1", "state.w", "state.1",
+                                                 "slots.s", "slots.2", "list.0", "list.1", "list.2", "all.0", "all.4",
+                                                 "all.6", "mapping.k", "mapping.2", "words.k", "words.0"});
+    for (const auto& row : rows.value()) {
+        CAPTURE(row.key());
+        CHECK(opened.root().find(ckpt::detail::path_text(row.path)).value().same_object(row.value));
+    }
+    CHECK_FALSE(opened.root().find("named/3").has_value());
+    CHECK_FALSE(opened.root().at("named").value().at(-1).has_value());
+}
+
+TEST_CASE("R1: arguments that very many objects share are looked at once, and walked within bounds") {
+    using namespace pkl;
+    const timed soon;
+    const auto shared = [](const std::string& leaf) {
+        std::string root = "]q\x02((";
+        for (int i = 0; i < 2000; ++i) root += leaf;
+        root += "tr" + le32(1000) + "0";
+        for (int i = 0; i < 2000; ++i) root += global("mine", "Thing") + "j" + le32(1000) + "\x81";
+        return open_pickle(root + "e");
+    };
+    const auto numbers = shared(num(7));
+    CHECK(ckpt::find_tensors(numbers.root()).value().empty());
+    const auto tensors = shared(t());
+    CHECK(ckpt::find_tensors(tensors.root()).error().code == errc::output_limit);
+}
+
 TEST_CASE("R2: a container on its own path is not entered again") {
     using namespace pkl;
     const auto list_cycle =

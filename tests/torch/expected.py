@@ -203,25 +203,29 @@ def element(key):
 
 
 def state_of(value):
-    """The state that pickle stores for an object, where it is a dictionary (or a pair with slots)."""
+    """What pickle stores for an object: attributes by name; a state that is a sequence, and then the arguments of the
+    call, by position."""
     if isinstance(value, torch.ScriptObject):
         return dict(enumerate(value.__getstate__()))
     try:
         reduced = value.__reduce_ex__(2)
     except Exception:
         return {}
-    if not isinstance(reduced, tuple) or len(reduced) < 3:
+    if not isinstance(reduced, tuple):
         return {}
-    state = reduced[2]
+    state = reduced[2] if len(reduced) > 2 else None
+    out = {}
     if isinstance(state, dict):
-        return state
-    if isinstance(state, tuple) and len(state) == 2 and isinstance(state[1], dict):
-        out = dict(state[0] or {})
+        out.update(state)
+    elif isinstance(state, tuple) and len(state) == 2 and isinstance(state[1], dict):
+        out.update(state[0] or {})
         out.update(state[1])
-        return out
-    if isinstance(state, (tuple, list)) and len(reduced) < 4:  # of a class that keeps a state of its own making
-        return dict(enumerate(state))
-    return {}
+    elif isinstance(state, (tuple, list)) and len(reduced) < 4:  # of a class that keeps a state of its own making
+        out.update(enumerate(state))
+    first = len(state) if isinstance(state, (tuple, list)) else 0
+    if len(reduced) < 4:  # items would stand before them
+        out.update(enumerate(reduced[1][1:] if reduced[0] is copyreg.__newobj__ else reduced[1], first))
+    return out
 
 
 def children(value):

@@ -121,8 +121,8 @@ TEST_CASE("TorchScript: tensors under the paths of their attributes, in every mo
     const std::string shared = pkl::floats("0", 4);
     const auto members = script(module(
         "Net",
-        {{pkl::str("training"), pkl::yes},
-         {pkl::str("w"), shared},
+        {{pkl::str("w"), shared},
+         {pkl::str("training"), pkl::yes},
          {pkl::str("inner"),
           module("Inner", {{pkl::str("b"), pkl::tensor(pkl::storage("FloatStorage", "0", 4), 1, {2}, {2})},
                            {pkl::str("none"), pkl::none}})},
@@ -132,14 +132,18 @@ TEST_CASE("TorchScript: tensors under the paths of their attributes, in every mo
     const opened o(members);
     REQUIRE(o.file.has_value());
     CHECK(o.file->container() == "torchscript");
-    CHECK(o.keys() == "w inner.b list.0 named.a");
+    CHECK(o.keys() == "w inner.b");
+    std::string all;
+    for (const auto& row : ckpt::find_tensors(o.file->root()).value()) all += row.key() + ' ';
+    CHECK(all == "w inner.b list.0 named.a "); // what is no state is there all the same
+    CHECK(o.file->root().find("named/a").value().as_tensor().has_value());
     CHECK(o.values("inner.b") == std::vector<float>{2, 4});
     CHECK(o.values("w") == std::vector<float>{1, 2, 3, 4});
     const auto weights = o.file->state_dict().value();
     CHECK(weights.path().empty());
     CHECK(weights.at("w").value().storage_id() == weights.at("inner.b").value().storage_id());
     CHECK(weights.at("w").value().storage_key() == "0");
-    CHECK(weights.others().size() == 1); // training; what is None is left out, as Module.state_dict() does
+    CHECK(weights.others().empty()); // what is no tensor is no parameter and no buffer
     const ckpt::value root = o.file->root();
     CHECK(root.is_module());
     CHECK(root.at("inner.b").value().as_tensor().has_value());
@@ -150,6 +154,35 @@ TEST_CASE("TorchScript: tensors under the paths of their attributes, in every mo
     for (const ckpt::storage_mode mode : {ckpt::storage_mode::mapped, ckpt::storage_mode::owned})
         for (const ckpt::io_mode io : {ckpt::io_mode::map, ckpt::io_mode::read})
             CHECK(opened(members, {.io = io, .storages = mode}).values("inner.b") == std::vector<float>{2, 4});
+}
+
+TEST_CASE("TorchScript: the state_dict is what stands before the attribute `training`, then submodules") {
+    const std::string one = pkl::floats("0", 4);
+    const auto inner = [&](const std::string& name) {
+        return module(name, {{pkl::str("weight"), one}, {pkl::str("training"), pkl::yes}, {pkl::str("plain"), one}});
+    };
+    const opened o(script(module("Net", {{pkl::str("b"), one},
+                                         {pkl::str("none"), pkl::none},
+                                         {pkl::str("a"), one},
+                                         {pkl::str("early"), inner("Early")},
+                                         {pkl::str("training"), pkl::no},
+                                         {pkl::str("plain"), one},
+                                         {pkl::str("_flat_weights"), pkl::list({one, one})},
+                                         {pkl::str("late"), inner("Late")}})));
+    CHECK(o.keys() == "b a early.weight late.weight");
+    CHECK(o.values("late.weight") == std::vector<float>{1, 2, 3, 4});
+    for (const char* path : {"plain", "_flat_weights/1", "late.plain", "late/plain"}) {
+        CAPTURE(path);
+        CHECK(o.file->root().find(path).value().as_tensor().has_value());
+    }
+    // In torch 1.3 it stood first.
+    auto old =
+        script(module("Net", {{pkl::str("training"), pkl::no}, {pkl::str("a"), one}, {pkl::str("in"), inner("In")}}));
+    CHECK(opened(old).keys() == "in.weight");
+    old.back().data = "1\n";
+    CHECK(opened(old).keys() == "a in.weight");
+    // C++ may make modules without it: each of their tensors may be state.
+    CHECK(opened(script(module("Net", {{pkl::str("a"), one}, {pkl::str("list"), pkl::list({one})}}))).keys() == "a");
 }
 
 TEST_CASE("TorchScript: constants stand beside the module, with storages of their own") {
@@ -355,6 +388,56 @@ TEST_CASE("torch.package: each pickle under its resource's path, with keys that 
         package({{.name = "p/data.pkl", .data = pkl::pickle(pkl::dict({{pkl::str("a"), packaged()}}))}}));
     CHECK(named.file->container() == "torch_package");
     CHECK(named.keys() == "a");
+}
+
+TEST_CASE("torch.package: modules of TorchScript stand where pickles name them") {
+    const auto key = [](const char* number) {
+        return pkl::tensor(pkl::storage_id(pkl::global("torch", "FloatStorage"), pkl::str(number), 4), 0, {4}, {1});
+    };
+    const auto linear = [&](const std::string& weight) {
+        return pkl::pickle(module("Linear", {{pkl::str("weight"), weight}, {pkl::str("training"), pkl::yes}}));
+    };
+    const auto reference = [](const char* number) {
+        return pkl::tuple({pkl::str("reduce_package"), pkl::num(7),
+                           pkl::global("torch.jit._script", "unpackage_script_module"),
+                           pkl::tuple({pkl::str(number)})}) +
+               "Q";
+    };
+    const auto members = [&](const std::string& root, const std::string& constants = ")") {
+        return package({{.name = "p/.data/ts_code/0/data.pkl", .data = linear(key("0.storage"))},
+                        {.name = "p/.data/ts_code/0/constants.pkl", .data = pkl::pickle(constants)},
+                        {.name = "p/.data/ts_code/1/data.pkl", .data = linear(key("1.storage"))},
+                        {.name = "p/.data/ts_code/1/constants.pkl", .data = pkl::pickle(")")},
+                        {.name = "p/.data/1.storage", .data = four},
+                        {.name = "p/res/w.pkl", .data = pkl::pickle(root)}});
+    };
+    const opened o(members(pkl::dict({{pkl::str("w"), packaged()},
+                                      {pkl::str("m"), reference("0")},
+                                      {pkl::str("rest"), pkl::tuple({reference("1"), reference("0")})},
+                                      {pkl::str("odd"), reference("2")}})));
+    REQUIRE(o.file.has_value());
+    CHECK(o.file->container() == "torch_package");
+    CHECK(o.keys() == "w m.weight rest.0.weight rest.1.weight");
+    CHECK(o.values("rest.0.weight") == std::vector<float>{1, 2, 3, 4});
+    const ckpt::value root = o.file->root().at("res/w.pkl").value();
+    CHECK(root.at("m").value().is_module());
+    CHECK(root.at("m").value().same_object(root.find("rest/1").value()));
+    CHECK(root.find("m/weight").value().as_tensor().value().storage_id() ==
+          root.at("w").value().as_tensor().value().storage_id());
+    CHECK(root.at("odd").value().kind() == ckpt::kind::tuple); // names no module of the archive
+    CHECK(o.file->verify().ok());
+    CHECK_FALSE(ckpt::scan_globals_bytes(bytes_of(o.bytes)).value().stopped());
+
+    CHECK(opened(members(reference("1"))).keys() == "weight"); // the whole resource
+    const opened constants(members(reference("0"), pkl::tuple({key("1.storage")})));
+    CHECK(constants.file->root().at(".data/ts_code/0/constants.pkl").value().size() == 1);
+    CHECK(constants.at("res\\/w.pkl", "weight"));
+    const auto scan =
+        ckpt::scan_globals_bytes(bytes_of(opened(members(reference("0"), pkl::global("os", "system"))).bytes));
+    bool dangerous = false;
+    for (const ckpt::global_use& g : scan.value()) dangerous = dangerous || g.verdict == ckpt::verdict::dangerous;
+    CHECK(dangerous);
+    CHECK(opened(members(reference("0"), pkl::global("os", "system"))).code() == errc::global_not_allowed);
 }
 
 TEST_CASE("torch.package: a pickle that is damaged costs its own value, one that is refused the file") {

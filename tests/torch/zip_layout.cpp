@@ -97,13 +97,13 @@ TEST_CASE("Z9: names match exactly") {
 
 TEST_CASE("the byteorder record says little or big; anything else is refused") {
     CHECK(reads(records({.byte_order = ""})));
-    CHECK(reads(records({.byte_order = "little\n"})));
+    CHECK(code(records({.byte_order = "little\n"})) == errc::byte_order_unknown); // torch refuses it, too
     for (const std::string& text : {"Little"s, "BIG"s, "middle"s, "little\0"s, "big little"s, "x"s, "\xFF"s}) {
         CAPTURE(text);
         CHECK(code(records({.byte_order = text})) == errc::byte_order_unknown);
     }
     CHECK(code(with(records({.byte_order = ""}), "archive/byteorder", "")) == errc::byte_order_unknown);
-    CHECK(reads(records({.byte_order = "little" + std::string(58, '\n')}))); // 64 bytes
+    CHECK(code(records({.byte_order = "little" + std::string(58, '\n')})) == errc::byte_order_unknown); // 64 bytes
     CHECK(code(records({.byte_order = "little" + std::string(59, '\n')})) == errc::zip_bounds);
     CHECK(refusal(records({.byte_order = std::string(65, 'l')})).detail ==
           "a record of 65 bytes where a short text belongs");

@@ -54,16 +54,17 @@ enum class node_kind : std::uint8_t {
 };
 
 namespace node_flag {
-inline constexpr std::uint8_t eight_bit = 1; // string: a Python 2 str, which may hold any bytes
-inline constexpr std::uint8_t not_utf8 = 2;  // string: lone surrogates, or bytes of another encoding
-inline constexpr std::uint8_t hashable = 4;  // tuple: checked, Python can hash it
-inline constexpr std::uint8_t no_data = 1;   // storage: on the device meta, saved without bytes
-inline constexpr std::uint8_t pairs = 1;     // application: SETITEM(S) was applied
-inline constexpr std::uint8_t module = 2;    // application: its state is that of a torch.nn.Module; set by the resolver
-inline constexpr std::uint8_t elements = 4;  // application: APPEND(S) was applied
-inline constexpr std::uint8_t items = 8;     // application: SETITEM(S) may apply
-inline constexpr std::uint8_t appends = 16;  // application: APPEND(S) may apply
-inline constexpr std::uint8_t state = 32;    // application: BUILD may apply
+inline constexpr std::uint8_t eight_bit = 1;  // string: a Python 2 str, which may hold any bytes
+inline constexpr std::uint8_t not_utf8 = 2;   // string: lone surrogates, or bytes of another encoding
+inline constexpr std::uint8_t hashable = 4;   // tuple: checked, Python can hash it
+inline constexpr std::uint8_t hash_known = 8; // tuple: checked again, after calls in it were resolved
+inline constexpr std::uint8_t no_data = 1;    // storage: on the device meta, saved without bytes
+inline constexpr std::uint8_t pairs = 1;      // application: SETITEM(S) was applied
+inline constexpr std::uint8_t module = 2;   // application: its state is that of a torch.nn.Module; set by the resolver
+inline constexpr std::uint8_t elements = 4; // application: APPEND(S) was applied
+inline constexpr std::uint8_t items = 8;    // application: SETITEM(S) may apply
+inline constexpr std::uint8_t appends = 16; // application: APPEND(S) may apply
+inline constexpr std::uint8_t state = 32;   // application: BUILD may apply
 inline constexpr std::uint8_t new_object = 64; // application: made by NEWOBJ, not REDUCE
 inline constexpr std::uint8_t text_form = 64;  // persistent: the argument is protocol 0's text
 inline constexpr std::uint8_t built = 128;     // application: BUILD was applied
@@ -102,6 +103,7 @@ struct container {
     std::uint32_t* data{nullptr};
     std::uint32_t count{0};
     std::uint32_t capacity{0};
+    std::uint32_t grown{0}; // the place in the pickle of the opcode that added elements last
 };
 
 /// One GLOBAL, STACK_GLOBAL or INST: the name as written, its place in the pickle, and the policy's verdict.

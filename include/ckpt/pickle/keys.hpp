@@ -6,7 +6,8 @@
 // Refuses: more comparisons than the work budget allows (large shared tuples or texts as keys); results of calls that
 //          Python cannot hash.
 //
-// True, 1 and 1.0 are one key. Strings are equal by content, tuples element by element, objects by identity.
+// True, 1 and 1.0 are one key. Strings are equal by content, tuples element by element, frozensets whatever their
+// order, objects by identity.
 #pragma once
 
 #include <ckpt/core/error.hpp>
@@ -25,7 +26,7 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 class key_table {
   public:
-    key_table(const graph& g, std::uint64_t& work) noexcept : graph_{g}, work_{work} {}
+    key_table(graph& g, std::uint64_t& work) noexcept : graph_{g}, work_{work} {}
 
     /// Removes duplicate keys from a container, where every `stride`th element is a key. Returns `none`, `limit` or
     /// `unhashable_key`.
@@ -34,6 +35,7 @@ class key_table {
   private:
     static constexpr std::uint32_t none = index_table::none;
     static constexpr std::size_t most_steps = 63;
+    static constexpr unsigned most_depth = 16;
 
     [[nodiscard]] bool charge(std::uint64_t n) noexcept {
         if (n > work_) {
@@ -56,6 +58,10 @@ class key_table {
     /// the work budget. Elements before `from` are compacted to `kept_` already; the others are not processed yet.
     [[nodiscard]] bool unique_sorted(container& c, std::uint32_t stride, std::uint32_t from, std::uint32_t n);
 
+    /// Whether Python can hash the key, now that calls in it were resolved. Each tuple is checked once.
+    [[nodiscard]] bool hashable(std::uint32_t index);
+
+    /// The number of a node: an integer of 64 bits, or else a double. False where it is neither exactly.
     [[nodiscard]] bool number(const node& n, std::int64_t& whole, double& part) const noexcept;
 
     /// Compares bits, so that -ffast-math does not make a NaN equal to anything.
@@ -64,9 +70,11 @@ class key_table {
     [[nodiscard]] std::uint64_t hash(std::uint32_t index) noexcept;
 
     [[nodiscard]] bool equal_leaf(std::uint32_t a, std::uint32_t b) noexcept;
-    [[nodiscard]] bool equal(std::uint32_t a, std::uint32_t b);
+    /// Recurses through frozensets in frozensets, `most_depth` deep; deeper ones count as a spent budget.
+    [[nodiscard]] bool equal(std::uint32_t a, std::uint32_t b, unsigned depth = 0);
+    [[nodiscard]] bool equal_sets(const node& a, const node& b, unsigned depth);
 
-    const graph& graph_;
+    graph& graph_;
     std::uint64_t& work_;
     std::vector<std::uint32_t> slots_{};
     index_table table_{};

@@ -12,6 +12,7 @@
 // the pickle: the work of an opcode is constant, or in proportion to opcodes before it.
 #pragma once
 
+#include <ckpt/core/index_table.hpp>
 #include <ckpt/core/key_path.hpp>
 #include <ckpt/core/limits.hpp>
 #include <ckpt/core/reader.hpp>
@@ -28,6 +29,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
@@ -177,11 +179,9 @@ class machine {
     // --- memo
     CKPT_DETAIL_INLINE bool put(std::uint64_t index) {
         if (!need_values(1)) return false;
-        // The limit is the size of the pickle, not the number of entries, because indices may have gaps.
+        // Indices may have gaps: memory for them is taken up to the size of the pickle.
         if (index >= memo_.size()) {
-            if (index > graph_.pickle.size())
-                return fail(errc::limit, "a memo index beyond the number of bytes in the pickle", index,
-                            graph_.pickle.size());
+            if (index > graph_.pickle.size()) return put_far(index);
             memo_.extend((std::max)(static_cast<std::size_t>(index) + 1, memo_.size() * 2), absent_node);
         }
         std::uint32_t& entry = memo_[static_cast<std::size_t>(index)];
@@ -190,10 +190,12 @@ class machine {
         return true;
     }
     CKPT_DETAIL_INLINE bool get(std::uint64_t index) {
-        if (index >= memo_.size() || memo_[static_cast<std::size_t>(index)] == absent_node)
-            return fail(errc::memo_missing, "a memo entry that was never stored", index);
+        if (index >= memo_.size() || memo_[static_cast<std::size_t>(index)] == absent_node) return get_far(index);
         return push(memo_[static_cast<std::size_t>(index)]);
     }
+    /// The same for an index beyond the number of bytes in the pickle.
+    bool put_far(std::uint64_t index);
+    bool get_far(std::uint64_t index);
     [[nodiscard]] bool take_index(std::uint64_t& out);
 
     // --- numbers
@@ -209,11 +211,19 @@ class machine {
 
     /// Records `callable(*arguments, **keywords)`.
     bool apply(std::uint32_t callable, std::uint32_t arguments, std::uint32_t keywords, bool new_object);
+    /// NEWOBJ and NEWOBJ_EX, which take two or three values.
+    bool push_new_object(std::size_t values);
+    /// BUILD, whose two values are there.
+    bool set_state();
+    /// Whether Python can call the result of the application.
+    [[nodiscard]] bool callable_result(const node& application) const noexcept;
     /// Replaces the top of the stack by the persistent id that has it as its argument.
     bool push_persistent(std::uint8_t flags);
 
     bool set_items(std::uint32_t target, std::span<const std::uint32_t> pairs);
     bool append_items(std::uint32_t target, std::span<const std::uint32_t> values);
+    /// Appends to a container of the graph, and notes when.
+    void grow(std::uint32_t& container_index, std::span<const std::uint32_t> values);
     /// Whether a container can have so many elements more. Always true, because a pickle has less than 4 GiB; checked
     /// anyway.
     [[nodiscard]] bool room_for(std::uint32_t container_index, std::size_t more);
@@ -240,9 +250,12 @@ class machine {
     const char* at_;
     const char* opcode_at_{first_};
     work_array<std::uint32_t> stack_{graph_.memory.pool()};
-    work_array<std::size_t> marks_{graph_.memory.pool()};  // heights of the stack
-    std::size_t floor_{0};                                 // the last of the heights
-    work_array<std::uint32_t> memo_{graph_.memory.pool()}; // unused entries are `absent_node`
+    work_array<std::size_t> marks_{graph_.memory.pool()};        // heights of the stack
+    std::size_t floor_{0};                                       // the last of the heights
+    work_array<std::uint32_t> memo_{graph_.memory.pool()};       // unused entries are `absent_node`
+    std::vector<std::pair<std::uint64_t, std::uint32_t>> far_{}; // entries of larger indices: index, node
+    std::vector<std::uint32_t> far_slots_{};
+    index_table far_table_{};
     std::uint64_t memo_count_{0};
     std::uint64_t named_bytes_{0}; // bytes of the names of all STACK_GLOBALs
     fault fault_{};
@@ -389,42 +402,20 @@ CKPT_DETAIL_INLINE bool machine::step(opcode op) {
             return fail(errc::stack_underflow, "ADDITEMS without a set below its MARK");
         node& t = graph_.nodes[stack_[marks_.back() - 1]];
         if (t.kind != node_kind::set) return fail(errc::pickle_target, "an element added to a value that is not a set");
-        graph_.append(t.a, above_mark());
+        grow(t.a, above_mark());
         drop_mark();
         return true;
     }
-    case opcode::build: {
-        if (!need_values(2)) return false;
-        const std::uint32_t state = stack_.back();
-        const std::uint32_t target = stack_[stack_.size() - 2];
-        node& t = graph_.nodes[target];
-        if (t.kind != node_kind::application || (t.flags & node_flag::state) == 0)
-            return fail(errc::pickle_target, "BUILD on a value that has no state");
-        if ((t.flags & node_flag::built) != 0) return fail(errc::pickle_target, "BUILD twice on one object");
-        t.flags |= node_flag::built;
-        graph_.nodes[target + 1].a = state;
-        stack_.pop_back();
-        return true;
-    }
+    case opcode::build: return need_values(2) && set_state();
     case opcode::newobj:
-    case opcode::newobj_ex: {
-        const std::size_t n = op == opcode::newobj ? 2 : 3;
-        if (!need_values(n)) return false;
-        const std::uint32_t callable = stack_[stack_.size() - n];
-        const std::uint32_t arguments = stack_[stack_.size() - n + 1];
-        const std::uint32_t keywords = n == 3 ? stack_.back() : absent_node;
-        if (n == 3 && graph_.nodes[keywords].kind != node_kind::dictionary)
-            return fail(errc::pickle_target, "the keyword arguments of NEWOBJ_EX are not a dictionary");
-        stack_.shrink(stack_.size() - n);
-        return apply(callable, arguments, keywords, true);
-    }
+    case opcode::newobj_ex: return push_new_object(op == opcode::newobj ? 2 : 3);
     case opcode::obj: {
         if (!need_mark() || !need_values(1)) return false;
         const auto above = above_mark();
         const std::uint32_t callable = above.front();
         const std::uint32_t arguments = make_tuple(above.subspan(1));
         drop_mark();
-        return apply(callable, arguments, absent_node, true);
+        return apply(callable, arguments, absent_node, arguments == empty_tuple_node);
     }
     case opcode::inst: {
         std::string_view module{};
@@ -434,7 +425,7 @@ CKPT_DETAIL_INLINE bool machine::step(opcode op) {
         if (!push_global(module, text)) return false;
         const std::uint32_t callable = stack_.back();
         stack_.pop_back();
-        return apply(callable, arguments, absent_node, true);
+        return apply(callable, arguments, absent_node, arguments == empty_tuple_node);
     }
     case opcode::binfloat: {
         std::uint64_t bits{};
@@ -455,6 +446,8 @@ CKPT_DETAIL_INLINE bool machine::step(opcode op) {
         if (!take_line(text)) return false;
         if (text == "00") return push(false_node);
         if (text == "01") return push(true_node);
+        if (text == "+0" || text == "+1" || text == "-0")
+            return fail(errc::pickle_text, "a number that one of Python's readers takes for a boolean");
         return push_decimal(text);
     }
     case opcode::long_text: {
@@ -495,9 +488,9 @@ CKPT_DETAIL_INLINE bool machine::step(opcode op) {
     }
     case opcode::persid: {
         if (!take_line(text)) return false;
-        if (check_utf8(text) == utf8_verdict::invalid || !push_text(node_kind::string, text))
-            return fail(errc::pickle_text, "a persistent id that is not UTF-8");
-        return push_persistent(node_flag::text_form);
+        if (!std::all_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; }))
+            return fail(errc::pickle_text, "a persistent id that is not ASCII");
+        return push_text(node_kind::string, text) && push_persistent(node_flag::text_form);
     }
     case opcode::pop: {
         if (!marks_.empty() && marks_.back() == stack_.size()) {

@@ -172,11 +172,12 @@ class value {
     /// The argument of a persistent id without a meaning.
     [[nodiscard]] value persistent_argument() const noexcept;
 
-    /// An entry of a dictionary, or an attribute of an object; of a module also a parameter, a buffer or a submodule by
-    /// its dotted name ("layer1.0.weight"). Fails with `path_missing`.
+    /// An entry of a dictionary, or an attribute, an item or a keyword argument of an object; of a module also a
+    /// parameter, a buffer or a submodule by its dotted name ("layer1.0.weight"). Fails with `path_missing`.
     [[nodiscard]] result<value> at(std::string_view key) const;
-    /// An element of a list or a tuple, the entry of a dictionary with this int as its key, an item of an object, or an
-    /// element of its state where that is a list or a tuple. Fails with `path_missing`.
+    /// An element of a list or a tuple, or the entry of a dictionary with this int as its key. Of an object first the
+    /// items, then the elements of its state where that is a list or a tuple, then the arguments of its call: positions
+    /// count on. Fails with `path_missing`.
     [[nodiscard]] result<value> at(std::int64_t index) const;
     /// The value at a path, whose elements are joined by '/': "optimizer/state/0/exp_avg". Each is a name or an index
     /// for `at`; inside an element '/' and '\' are written `\/` and `\\`. Fails with `path_missing`; `error::path` is
@@ -213,6 +214,8 @@ class value {
     /// for __slots__.
     [[nodiscard]] value attribute(std::string_view name) const noexcept;
     [[nodiscard]] value module_member(std::string_view dotted) const noexcept;
+    /// What stands at a position of an object; absent past the last.
+    [[nodiscard]] value at_position(std::size_t position) const noexcept;
 
     const detail::graph* graph_{nullptr};
     std::uint32_t node_{detail::absent_node};

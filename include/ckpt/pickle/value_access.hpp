@@ -21,6 +21,11 @@ struct value_access {
     [[nodiscard]] static std::uint32_t node(const value& v) noexcept { return v.node_; }
     /// Null for an absent value.
     [[nodiscard]] static const detail::graph* graph(const value& v) noexcept { return v.graph_; }
+    /// What stands at a position of an object: its items, the elements of a state that is a tuple or a list, and the
+    /// arguments of its call, one behind the other. Absent past the last.
+    [[nodiscard]] static value at_position(const value& object, std::size_t position) noexcept {
+        return object.at_position(position);
+    }
     /// The bytes of the pickles or headers that the value's graph was made from; 0 for an absent value.
     [[nodiscard]] static std::uint64_t metadata_bytes(const value& v) noexcept {
         return v.graph_ != nullptr ? v.graph_->metadata_bytes() : 0;

@@ -46,6 +46,12 @@ class step_cursor {
     /// As Module.state_dict() goes: without those that are None, and without the buffers that are not persistent. Then,
     /// of the whole, the attributes that are packed parameters.
     [[nodiscard]] bool next_of_module(value& key, value& below) noexcept;
+    /// Takes the state of a module of TorchScript, which has parameters and buffers, then "training", then everything
+    /// else: other attributes and submodules.
+    void take_script(const value& state, bool whole) noexcept;
+    /// Whether the entry that was reached belongs to this part of a module of TorchScript: its tensors, its submodules,
+    /// and, of the whole, the rest.
+    [[nodiscard]] bool is_of_script_part(const value& below) const noexcept;
     /// Whether torch.ao.nn.quantized would have it in its state_dict: an object of torch's own, with a weight in its
     /// state.
     [[nodiscard]] static bool is_packed(const value& v) noexcept;
@@ -53,8 +59,11 @@ class step_cursor {
     [[nodiscard]] bool entry_of(const value& dictionary, value& key, value& below) noexcept;
 
     value at_;
-    value attributes_[all_parts]{};           // of a whole module, then its state, or what is in its slots, too
-    value elements_{};                        // of an object whose state is a tuple or a list
+    value attributes_[all_parts]{}; // of a whole module, then its state, or what is in its slots, too
+    std::size_t first_{0};          // of an object: the position where what has no name begins
+    std::size_t unnamed_state_{0};  // of an object: the elements of a state that is a pair of attributes and slots
+    std::size_t own_{0};            // of a module of TorchScript: the entries before "training"
+    bool script_{false};
     std::vector<std::string_view> skipped_{}; // sorted names of buffers that are not persistent
     std::uint64_t cost_{0};
     std::size_t part_{0};
@@ -65,9 +74,14 @@ class step_cursor {
     return k == kind::dictionary || k == kind::list || k == kind::tuple || k == kind::object;
 }
 
-/// Calls `f` for every value directly below one, except what an object was called with: once each, whatever it means.
+/// Calls `f` for every value directly below one: once each, whatever it means. What an object was called with is below
+/// it as one tuple and one dictionary, which many objects may share.
 template <class F> void each_below(const value& v, const F& f) {
-    if (v.kind() == kind::object) f(v.state());
+    if (v.kind() == kind::object) {
+        if (v.args().size() > 0) f(v.args());
+        if (v.kwargs().size() > 0) f(v.kwargs());
+        f(v.state());
+    }
     if (v.kind() == kind::dictionary)
         for (const value::entry e : v.entries()) f(e.mapped);
     for (const value e : v.elements()) f(e);

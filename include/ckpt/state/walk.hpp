@@ -5,10 +5,10 @@
 // Out:     every tensor below it, under every path that reaches it, in the file's order.
 // Refuses: more tensors than a limit; more steps or longer paths than a budget that depends on the pickle's size.
 //
-// A path goes through keys of dictionaries, positions of lists and tuples, attributes and items of objects (positions
-// of a state that is a tuple). A whole pickled module is walked as its state_dict() would be: parameters, persistent
-// buffers, submodules, in this order, and one element of the path for the whole dotted name; a module of TorchScript by
-// its attributes.
+// A path goes through keys of dictionaries, positions of lists and tuples, attributes, keyword arguments and items of
+// objects, and positions of what has no name: a state that is a tuple, and the arguments of the call. A whole pickled
+// module is walked as its state_dict() would be: parameters, persistent buffers, submodules, in this order, and one
+// element of the path for the whole dotted name. A module of TorchScript is walked alike, then what else it holds.
 #pragma once
 
 #include <ckpt/core/result.hpp>

@@ -74,6 +74,12 @@ struct builders {
     static result<value> device_tensor(call& c);
     static result<value> sparse_class(call& c);
 
+    // --- tensordict: tensordict.hpp
+    /// _make_td(class, state), or a class with its state, as versions before 0.5 write it.
+    static result<value> tensordict(call& c);
+    /// _rebuild_tensordict_files_consolidated(metadata, bytes).
+    static result<value> consolidated_tensordict(call& c);
+
     // --- numpy: numpy.hpp
     static result<value> numpy_scalar(call& c);
     static result<value> numpy_reconstruct(call& c);

@@ -1,7 +1,7 @@
 // ckpt/torch/globals.hpp: tables of the globals in pickles of PyTorch and numpy.
 //
 // SPDX-License-Identifier: MIT
-// In:      `torch_globals`, `numpy_globals` and `nested_globals` as parts of a policy.
+// In:      `torch_globals`, `numpy_globals` and the other tables as parts of a policy.
 // Out:     containers, bytes, sizes, parameters and tensors of every kind; numpy scalars and arrays.
 // Refuses: tensors that cannot be represented: the value is an error, and the other values can be read.
 //
@@ -33,6 +33,23 @@ struct numpy_globals {
     static constexpr bool shipped = true;
     static constexpr bool patterns = false;
     static const global_entry entries[5];
+};
+
+/// A part of a policy: TensorDict and LazyStackedTensorDict of the package tensordict, consolidated ones too. A
+/// TensorDict is a dictionary, whose class and attributes (`_batch_size`) are kept; a lazy one is the list of those
+/// that it stacks.
+struct tensordict_globals {
+    static constexpr bool shipped = true;
+    static constexpr bool patterns = false;
+    static const global_entry entries[7];
+};
+
+/// A part of a policy: the named tuples that torch.topk, torch.max and similar functions return. They are kept inert:
+/// their tensors are in the first argument.
+struct result_globals {
+    static constexpr bool shipped = true;
+    static constexpr bool patterns = false;
+    static const global_entry entries[67];
 };
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI

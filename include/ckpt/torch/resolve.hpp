@@ -74,7 +74,7 @@ class resolver {
     void refuse(std::uint32_t index, error e, bool tensor);
     /// Turns an object into the refusal of its class. False where its class is not refused.
     [[nodiscard]] bool refuse_with_class(std::uint32_t index) noexcept;
-    /// The refusal that one of the elements of a tuple is; null where there is none.
+    /// The refusal that one of the elements of a short tuple is; null where there is none.
     [[nodiscard]] const error* refused_element(std::uint32_t tuple) const noexcept;
 
     /// Replaces a persistent id by its storage: it must have a form that the container defines, name a storage that
@@ -133,6 +133,9 @@ class resolver {
     [[nodiscard]] bool note_cycle(std::uint32_t again);
 
     [[nodiscard]] bool build(std::uint32_t index, const global_entry& e);
+    /// Why a call cannot be built as Python makes it: keyword arguments that no builder reads, or a container among its
+    /// arguments that grew after the call had read it. Null where there is no such fault.
+    [[nodiscard]] const char* not_as_called(std::uint32_t index, const global_entry& e) noexcept;
 
     /// Resolves torch.storage._load_from_bytes(bytes): reads a whole legacy stream with the same allowlist and the rest
     /// of the budgets, at most two levels deep. False where the file does not open.

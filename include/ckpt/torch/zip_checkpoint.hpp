@@ -121,7 +121,11 @@ class zip_checkpoint final : public checkpoint_file {
     [[nodiscard]] result<std::uint32_t> or_refused(result<std::uint32_t> value);
 
     /// Builds the root of TorchScript: the module and the constants of constants.pkl.
-    [[nodiscard]] result<void> build_script(std::span<const opened_pickle> pickles, const allowlist& allowed);
+    [[nodiscard]] result<void> build_script(const zip_layout& layout, std::span<const opened_pickle> pickles,
+                                            const allowlist& allowed);
+    /// Puts the attribute "training" of each module behind all others. torch 1.3 has it first, later ones behind
+    /// parameters and buffers, so that what is behind it is neither.
+    void order_attributes(std::size_t first_node);
     /// `what` alone, or {name: what, "constants": constants} where there are constants.
     [[nodiscard]] std::uint32_t with_constants(std::string_view name, std::uint32_t what, std::uint32_t constants);
 
@@ -131,8 +135,25 @@ class zip_checkpoint final : public checkpoint_file {
     [[nodiscard]] std::uint32_t add_module(std::string_view name, std::span<const std::uint32_t> pairs);
     [[nodiscard]] result<void> describe(const script_tensor& t, tensor_data& made);
 
+    /// A module of TorchScript in a package.
+    struct packaged_module {
+        std::string_view number{};
+        std::uint32_t node{};
+    };
     [[nodiscard]] result<void> build_package(const zip_layout& layout, std::span<const opened_pickle> pickles,
                                              const allowlist& allowed);
+    /// The modules of TorchScript in a package, in ascending order; constants that one has are added to the entries of
+    /// the root.
+    [[nodiscard]] result<plain_list<packaged_module>> packaged_modules(const zip_layout& layout,
+                                                                       std::span<const opened_pickle> pickles,
+                                                                       const allowlist& allowed,
+                                                                       std::vector<std::uint32_t>& constants);
+    /// Puts modules where the nodes and containers from these numbers on refer to them, as
+    /// ("reduce_package", id, torch.jit._script.unpackage_script_module, (number,)).
+    void place_modules(std::span<const packaged_module> modules, std::size_t first_node, std::size_t first_container);
+    /// The module that a node refers to; null where it is no such reference.
+    [[nodiscard]] const packaged_module* module_named(std::span<const packaged_module> modules,
+                                                      std::uint32_t index) const noexcept;
 
     // --- PT2
 

@@ -57,6 +57,8 @@ struct zip_pickle {
     std::string_view before{};
     std::string_view after{};
     bool certain{true}; // false where only its first bytes tell that it is a pickle
+    // Of a module of TorchScript in torch.package: its number, as pickles of the package name it. Empty for others.
+    std::string_view script{};
 };
 
 struct zip_layout {
@@ -78,8 +80,9 @@ namespace zip_layouts {
 /// Joins two texts in memory of the arena.
 [[nodiscard]] std::string_view join(std::string_view a, std::string_view b, arena& memory);
 
-/// Finds data.pkl; null without one. Its folder is the top folder: the shortest such name counts, because people pack
-/// archives again with another top folder or an outer one. Refuses two of equal depth: two checkpoints in one archive.
+/// Finds data.pkl outside torch.package, where it is a module of TorchScript or a resource; null without one. Its
+/// folder is the top folder: the shortest such name counts, because people pack archives again with another top folder
+/// or an outer one. Refuses two of equal depth: two checkpoints in one archive.
 [[nodiscard]] result<const record*> find_data(const source& from, const zip_archive& archive);
 
 /// Whether a record lies in a torch.package archive.
@@ -88,8 +91,8 @@ namespace zip_layouts {
 /// Sets the kind and the top folder of an archive without data.pkl, or fails with an error that names its format.
 [[nodiscard]] result<void> name_other(const source& from, const zip_archive& archive, zip_layout& out);
 
-/// Finds the pickles of a package by the first bytes of its records, because names may have any suffix. Leaves out the
-/// folder .data and Python sources.
+/// Finds the pickles of a package by the first bytes of its records, because names may have any suffix. Of the folder
+/// .data it takes the modules of TorchScript, which come first; it leaves out Python sources.
 [[nodiscard]] result<void> find_package_pickles(const source& from, const zip_archive& archive, zip_layout& out,
                                                 arena& memory);
 

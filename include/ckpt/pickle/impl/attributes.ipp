@@ -44,8 +44,11 @@ inline bool is_admitted(const graph& g, const node& call, const allowlist& list)
     if (arguments.kind != node_kind::tuple || arguments.a != 2) return false;
     const node& owner = g.nodes[arguments.items[0]];
     const node& name = g.nodes[arguments.items[1]];
-    return owner.kind == node_kind::global && name.kind == node_kind::string &&
-           admits_attribute(list, g.globals[owner.a], graph::text_of(name));
+    if (name.kind != node_kind::string) return false;
+    // A foreign class that costs its place only.
+    if (owner.kind == node_kind::refused)
+        return is_class_name(g.errors[owner.a]->name) && is_member_name(graph::text_of(name));
+    return owner.kind == node_kind::global && admits_attribute(list, g.globals[owner.a], graph::text_of(name));
 }
 
 } // namespace attributes

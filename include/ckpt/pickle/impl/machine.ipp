@@ -4,6 +4,7 @@
 #pragma once
 
 #include <ckpt/core/checked.hpp>
+#include <ckpt/core/hash.hpp>
 #include <ckpt/core/number.hpp>
 #include <ckpt/pickle/attributes.hpp>
 #include <ckpt/pickle/machine.hpp>
@@ -122,9 +123,38 @@ CKPT_DETAIL_DEF bool machine::push_filled(node_kind kind, std::span<const std::u
     return push_node(n);
 }
 
+CKPT_DETAIL_RARE bool machine::put_far(std::uint64_t index) {
+    if (far_slots_.size() < index_table::slots_for(far_.size() + 1)) {
+        far_slots_.assign(index_table::slots_for(far_.size() + 1), index_table::none);
+        far_table_ = {far_slots_, far_slots_.size()};
+        for (std::uint32_t i = 0; i < far_.size(); ++i)
+            (void)far_table_.insert(mix(far_[i].first), i, [](std::uint32_t) { return false; });
+    }
+    constexpr std::size_t most_steps = 63;
+    const auto added = static_cast<std::uint32_t>(far_.size());
+    const std::uint32_t found =
+        far_table_.insert(mix(index), added, [&](std::uint32_t i) { return far_[i].first == index; }, most_steps);
+    if (found == index_table::none) return fail(errc::limit, "memo indices that were chosen to collide");
+    if (found == added) {
+        far_.emplace_back(index, stack_.back());
+        ++memo_count_;
+    }
+    far_[found].second = stack_.back();
+    return true;
+}
+
+CKPT_DETAIL_RARE bool machine::get_far(std::uint64_t index) {
+    const std::uint32_t found = far_table_.find(mix(index), [&](std::uint32_t i) { return far_[i].first == index; });
+    if (found == index_table::none) return fail(errc::memo_missing, "a memo entry that was never stored", index);
+    return push(far_[found].second);
+}
+
 CKPT_DETAIL_DEF bool machine::take_index(std::uint64_t& out) {
     std::string_view line{};
     if (!take_line(line)) return false;
+    if (line.size() > limits_.integer_digits)
+        return fail(errc::limit, "a memo index with more digits than limits.integer_digits", line.size(),
+                    limits_.integer_digits);
     if (!parse_decimal(line, out)) return fail(errc::pickle_text, "a memo index that is not a decimal number");
     return true;
 }
@@ -154,6 +184,7 @@ CKPT_DETAIL_DEF bool machine::charge_names(std::uint64_t bytes) noexcept {
 }
 
 CKPT_DETAIL_DEF bool machine::push_global(std::string_view module, std::string_view name) {
+    if (module.empty() || name.empty()) return fail(errc::pickle_text, "a global without a module or a name");
     const global_lookup found = look_up(allowed_, module, name);
     const bool admitted = found.verdict == verdict::build || found.verdict == verdict::inert ||
                           (found.verdict == verdict::dangerous && allowed_.admits_attacks);
@@ -196,7 +227,7 @@ CKPT_DETAIL_DEF bool machine::apply(std::uint32_t callable, std::uint32_t argume
         }
     } else if ((c.kind == node_kind::persistent && class_ids_) || c.kind == node_kind::refused) {
         builds = true; // or is refused, as its class is
-    } else if (c.kind != node_kind::application) {
+    } else if (c.kind != node_kind::application || !callable_result(c)) {
         return fail(errc::pickle_target, "a call of a value that is neither a global nor an object");
     }
     node n = node::of(node_kind::application, arguments,
@@ -210,6 +241,68 @@ CKPT_DETAIL_DEF bool machine::apply(std::uint32_t callable, std::uint32_t argume
     (void)graph_.add(more);
     if (builds) graph_.pending.push_back(graph_.memory, index);
     return push(index);
+}
+
+CKPT_DETAIL_DEF bool machine::callable_result(const node& application) const noexcept {
+    const global_entry* const e = entry_of(application.link.b);
+    if (e == nullptr || e->kind == global_kind::nested) return true;
+    if (e->kind != global_kind::other) return false;
+    const bool array = e->build != nullptr && e->module.starts_with("numpy.");
+    return !array && !(e->module == "torch" && e->name == "Tensor");
+}
+
+CKPT_DETAIL_DEF bool machine::push_new_object(std::size_t values) {
+    if (!need_values(values)) return false;
+    const std::uint32_t callable = stack_[stack_.size() - values];
+    const std::uint32_t arguments = stack_[stack_.size() - values + 1];
+    const std::uint32_t keywords = values == 3 ? stack_.back() : absent_node;
+    if (values == 3) {
+        const node& words = graph_.nodes[keywords];
+        if (words.kind != node_kind::dictionary)
+            return fail(errc::pickle_target, "the keyword arguments of NEWOBJ_EX are not a dictionary");
+        const std::span<const std::uint32_t> entries = graph_.elements(words);
+        // Many calls may share a dictionary.
+        if (!charge_names(entries.size()))
+            return fail(errc::limit, "the names of keyword arguments are too many for a pickle of this size");
+        for (std::size_t i = 0; i < entries.size(); i += 2)
+            if (graph_.nodes[entries[i]].kind != node_kind::string)
+                return fail(errc::pickle_target, "the name of a keyword argument that is no str");
+    }
+    // Of the names with a builder, classes are in CapWords or in two modules of Python.
+    if (const global_entry* const e = entry_of(callable);
+        e != nullptr && (e->build != nullptr || e->kind == global_kind::nested) && e->kind != global_kind::storage &&
+        e->module != "builtins" && e->module != "collections" && !(e->name[0] >= 'A' && e->name[0] <= 'Z') &&
+        (e->module == "_codecs" || e->module.starts_with("torch.") || e->module.starts_with("numpy.")))
+        return fail(errc::pickle_target, "NEWOBJ of a function, which is no class");
+    stack_.shrink(stack_.size() - values);
+    return apply(callable, arguments, keywords, true);
+}
+
+CKPT_DETAIL_DEF bool machine::set_state() {
+    const std::uint32_t state = stack_.back();
+    const std::uint32_t target = stack_[stack_.size() - 2];
+    node& t = graph_.nodes[target];
+    if (t.kind != node_kind::application || (t.flags & node_flag::state) == 0)
+        return fail(errc::pickle_target, "BUILD on a value that has no state");
+    if ((t.flags & node_flag::built) != 0) return fail(errc::pickle_target, "BUILD twice on one object");
+    const global_entry* const e = entry_of(t.link.b);
+    const auto attributes = [this](std::uint32_t i) {
+        const node& n = graph_.nodes[i];
+        if (n.kind != node_kind::application)
+            return n.kind == node_kind::none || n.kind == node_kind::dictionary || n.kind == node_kind::refused;
+        const global_entry* const made = entry_of(n.link.b);
+        return (made != nullptr && made->kind == global_kind::mapping) ||
+               graph_.nodes[n.link.b].kind == node_kind::refused; // of an unknown class
+    };
+    const node& s = graph_.nodes[state];
+    const bool pair = s.kind == node_kind::tuple && s.a == 2; // attributes and slots
+    const bool possible = pair ? attributes(s.items[0]) && attributes(s.items[1]) : attributes(state);
+    if (e != nullptr && e->kind == global_kind::mapping && !possible)
+        return fail(errc::pickle_target, "BUILD of a mapping with a state that is no dictionary");
+    t.flags |= node_flag::built;
+    graph_.nodes[target + 1].a = state;
+    stack_.pop_back();
+    return true;
 }
 
 CKPT_DETAIL_DEF bool machine::push_persistent(std::uint8_t flags) {
@@ -231,7 +324,7 @@ CKPT_DETAIL_DEF bool machine::set_items(std::uint32_t target, std::span<const st
         if (!hashable(pairs[i])) return fail(errc::unhashable_key, "a dictionary key that Python cannot hash");
     if (!room_for(dictionary ? t.a : graph_.nodes[target + 1].link.b, pairs.size())) return false;
     if (!dictionary) t.flags |= node_flag::pairs;
-    graph_.append(dictionary ? t.a : graph_.nodes[target + 1].link.b, pairs);
+    grow(dictionary ? t.a : graph_.nodes[target + 1].link.b, pairs);
     return true;
 }
 
@@ -242,8 +335,14 @@ CKPT_DETAIL_DEF bool machine::append_items(std::uint32_t target, std::span<const
         return fail(errc::pickle_target, "an element appended to a value that is not a list");
     if (!room_for(list ? t.a : graph_.nodes[target + 1].link.b, values.size())) return false;
     if (!list) t.flags |= node_flag::elements;
-    graph_.append(list ? t.a : graph_.nodes[target + 1].link.b, values);
+    grow(list ? t.a : graph_.nodes[target + 1].link.b, values);
     return true;
+}
+
+CKPT_DETAIL_DEF void machine::grow(std::uint32_t& container_index, std::span<const std::uint32_t> values) {
+    if (values.empty()) return;
+    graph_.append(container_index, values);
+    graph_.containers[container_index].grown = offset_here();
 }
 
 CKPT_DETAIL_DEF bool machine::room_for(std::uint32_t container_index, std::size_t more) {

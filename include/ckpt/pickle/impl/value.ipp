@@ -233,6 +233,18 @@ CKPT_DETAIL_DEF value value::state() const noexcept {
     return {};
 }
 
+CKPT_DETAIL_DEF value value::at_position(std::size_t position) const noexcept {
+    const range all = items();
+    if (position < all.size()) return all[position];
+    position -= all.size();
+    const value own = state();
+    if (own.kind() == ckpt::kind::tuple || own.kind() == ckpt::kind::list) {
+        if (position < own.size()) return own[position];
+        position -= own.size();
+    }
+    return args()[position];
+}
+
 CKPT_DETAIL_DEF value value::persistent_argument() const noexcept {
     const detail::node n = self();
     return n.kind == detail::node_kind::persistent ? child(n.a) : value{};
@@ -291,6 +303,7 @@ CKPT_DETAIL_DEF result<value> value::at(std::string_view key) const {
             if (const detail::node n = all[i].self();
                 n.kind == detail::node_kind::string && detail::graph::text_of(n) == key)
                 return all[i + 1];
+        if (const value found = kwargs().entry_named(key)) return found;
     }
     if (refusal() != nullptr) return *refusal();
     return ckpt::error{.code = errc::path_missing,
@@ -305,13 +318,8 @@ CKPT_DETAIL_DEF result<value> value::at(std::int64_t index) const {
         for (const entry e : entries())
             if (const detail::node n = e.key.self(); n.kind == detail::node_kind::integer && n.integer == index)
                 return e.mapped;
-    } else if (kind() == ckpt::kind::object) {
-        const range all = items();
-        if (unsigned_index < all.size()) return all[static_cast<std::size_t>(unsigned_index)];
-        const value own = state();
-        if (all.empty() && (own.kind() == ckpt::kind::tuple || own.kind() == ckpt::kind::list) &&
-            unsigned_index < own.size())
-            return own[static_cast<std::size_t>(unsigned_index)];
+    } else if (kind() == ckpt::kind::object && index >= 0) {
+        if (const value found = at_position(static_cast<std::size_t>(index))) return found;
     }
     if (refusal() != nullptr) return *refusal();
     return ckpt::error{.code = errc::path_missing,

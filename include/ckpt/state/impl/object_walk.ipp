@@ -22,9 +22,8 @@ CKPT_DETAIL_DEF step_cursor::step_cursor(const value& v, bool whole) : at_{v} {
     if (v.is_module()) {
         for (std::size_t i = 0; i < parts_of_modules; ++i)
             if (auto part = v.at(module_parts[i])) attributes_[i] = *part;
-        const bool script = !attributes_[0] && !attributes_[2];
-        if (script) attributes_[0] = v.state();
-        if (whole && !script) (void)take_attributes(v.state(), parts_of_modules);
+        if (!attributes_[0] && !attributes_[2]) take_script(v.state(), whole);
+        else if (whole) (void)take_attributes(v.state(), parts_of_modules);
         if (const auto names = v.at("_non_persistent_buffers_set"))
             for (const value name : names->elements())
                 if (const auto text = name.as_string()) skipped_.push_back(*text);
@@ -34,9 +33,12 @@ CKPT_DETAIL_DEF step_cursor::step_cursor(const value& v, bool whole) : at_{v} {
         return;
     }
     // Some classes keep a tuple of their own making: a generator its random state, packed parameters their weight.
-    const value state = v.state();
-    if (take_attributes(state, 0)) return;
-    if ((state.kind() == kind::tuple || state.kind() == kind::list) && v.items().empty()) elements_ = state;
+    if (take_attributes(v.state(), 0) && v.state().kind() == kind::tuple) unnamed_state_ = v.state().size();
+    if (v.is_mapping()) {
+        attributes_[2] = v;
+        first_ = v.items().size();
+    }
+    attributes_[3] = v.kwargs();
 }
 
 CKPT_DETAIL_DEF bool step_cursor::next(value& key, std::uint64_t& position, value& below) noexcept {
@@ -50,15 +52,12 @@ CKPT_DETAIL_DEF bool step_cursor::next(value& key, std::uint64_t& position, valu
         below = at_[i_++];
         return static_cast<bool>(below);
     case kind::object: {
-        while (part_ < 2) {
+        for (; part_ < all_parts; ++part_, i_ = part_ < all_parts ? 0 : first_)
             if (attributes_[part_] && entry_of(attributes_[part_], key, below)) return true;
-            ++part_;
-            i_ = 0;
-        }
-        if (at_.is_mapping()) return entry_of(at_, key, below);
+        if (i_ == at_.items().size()) i_ += unnamed_state_;
+        key = {};
         position = i_;
-        below = elements_ ? elements_[i_] : at_.items()[i_];
-        ++i_;
+        below = value_access::at_position(at_, i_++);
         return static_cast<bool>(below);
     }
     default: return false;
@@ -78,12 +77,29 @@ CKPT_DETAIL_DEF bool step_cursor::next_of_module(value& key, value& below) noexc
         if (!entry_of(attributes_[part_], key, below)) {
             ++part_;
             i_ = 0;
-        } else if (!below.is_none() && !(part_ == 1 && is_skipped(key)) &&
-                   (part_ < parts_of_modules || is_packed(below))) {
+        } else if (script_ ? is_of_script_part(below)
+                           : !below.is_none() && !(part_ == 1 && is_skipped(key)) &&
+                                 (part_ < parts_of_modules || is_packed(below))) {
             return true;
         }
     }
     return false;
+}
+
+CKPT_DETAIL_DEF void step_cursor::take_script(const value& state, bool whole) noexcept {
+    script_ = true;
+    attributes_[0] = attributes_[2] = state;
+    if (whole) attributes_[3] = state;
+    for (const value::entry e : state.entries()) {
+        if (const auto name = e.key.as_string(); name && *name == "training") return;
+        ++own_;
+    }
+}
+
+CKPT_DETAIL_DEF bool step_cursor::is_of_script_part(const value& below) const noexcept {
+    const bool tensor = i_ <= own_ && below.kind() == kind::tensor; // `i_` is past the entry
+    if (part_ == 0) return tensor;
+    return part_ == 2 ? below.is_module() : !tensor && !below.is_module();
 }
 
 CKPT_DETAIL_DEF bool step_cursor::is_packed(const value& v) noexcept {

@@ -7,17 +7,31 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
+/// Whether NEWOBJ made the object: `__new__` of Python's mutable containers ignores its arguments.
+inline bool by_new(const call& c) {
+    return (call_access::graph(c).nodes[call_access::node(c)].flags & node_flag::new_object) != 0;
+}
+
 CKPT_DETAIL_DEF result<value> builders::ordered_dict(call& c) {
+    if (by_new(c)) return mapping(c, {}, true);
     if (c.args.size() > 1) return c.fail(errc::bad_arguments, "OrderedDict takes at most one argument");
     return mapping(c, c.args[0], false);
 }
 
 CKPT_DETAIL_DEF result<value> builders::default_dict(call& c) {
+    if (by_new(c)) return mapping(c, {}, true);
+    const kind factory = c.args[0].kind();
+    if (factory != kind::absent && factory != kind::none && factory != kind::global && factory != kind::object &&
+        factory != kind::persistent && factory != kind::refused)
+        return c.fail(errc::bad_arguments, "the factory of a defaultdict cannot be called");
     if (c.args.size() > 2) return c.fail(errc::bad_arguments, "defaultdict takes at most two arguments");
     return mapping(c, c.args[1], true);
 }
 
 CKPT_DETAIL_DEF result<value> builders::counter(call& c) {
+    if (by_new(c)) return mapping(c, {}, true);
+    if (c.args[0].kind() == kind::list || c.args[0].kind() == kind::tuple)
+        return c.fail(errc::bad_arguments, "a Counter is made from a dictionary: elements are not counted");
     if (c.args.size() > 1) return c.fail(errc::bad_arguments, "Counter takes at most one argument");
     return mapping(c, c.args[0], true);
 }
@@ -45,7 +59,7 @@ CKPT_DETAIL_DEF result<value> builders::codecs_encode(call& c) {
 }
 
 CKPT_DETAIL_DEF result<value> builders::byte_array(call& c) {
-    result<value> out = bytes_like(c);
+    result<value> out = by_new(c) ? c.make_bytes({}) : bytes_like(c);
     if (!out) return out;
     node n = call_access::graph(c).nodes[value_access::node(*out)];
     n.kind = node_kind::byte_array;
@@ -91,21 +105,24 @@ CKPT_DETAIL_DEF result<value> builders::mapping(call& c, const value& initial, b
         for (const value::entry e : initial.entries()) add(value_access::node(e.key), value_access::node(e.mapped));
     } else if (initial.kind() == kind::list || initial.kind() == kind::tuple) {
         for (const value pair : initial.elements()) {
-            if (pair.size() != 2 || !pair[0])
+            if ((pair.kind() != kind::list && pair.kind() != kind::tuple) || pair.size() != 2)
                 return c.fail(errc::bad_arguments, "a mapping is made from pairs of a key and a value");
             add(value_access::node(pair[0]), value_access::node(pair[1]));
         }
     } else {
         return c.fail(errc::bad_arguments, "a mapping is made from a dictionary or from pairs");
     }
+    const std::uint32_t grown = g.containers[n.a].grown;
     g.append(merged, after);
+    if (merged != 0) g.containers[merged].grown = grown;
     n.a = merged;
     return call_access::make(c, n, 0);
 }
 
 CKPT_DETAIL_DEF result<value> builders::set_of(call& c, node_kind kind_of_set) {
-    const value from = c.args[0];
-    if (c.args.size() > 1 ||
+    const bool empty = by_new(c) && kind_of_set == node_kind::set;
+    const value from = empty ? value{} : c.args[0];
+    if ((c.args.size() > 1 && !empty) ||
         (from && from.kind() != kind::list && from.kind() != kind::tuple && from.kind() != kind::set))
         return c.fail(errc::bad_arguments, "a set is made from a list of elements");
     graph& g = call_access::graph(c);
@@ -141,6 +158,8 @@ CKPT_DETAIL_DEF result<value> builders::encoded(call& c, std::string_view text, 
             for (const char ch : text)
                 if (static_cast<unsigned char>(ch) >= 0x80)
                     return c.fail(errc::bad_arguments, "a character that ascii cannot encode");
+        if (check_utf8(text) != utf8_verdict::valid)
+            return c.fail(errc::bad_arguments, "half a character, which utf-8 cannot encode");
         return c.make_bytes(std::as_bytes(std::span<const char>{text.data(), text.size()}));
     }
     // Each byte of the result is a code point below 256, which is one byte of UTF-8, or C2 or C3 and another one.

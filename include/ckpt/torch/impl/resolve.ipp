@@ -87,7 +87,9 @@ CKPT_DETAIL_DEF bool resolver::refuse_with_class(std::uint32_t index) noexcept {
 }
 
 CKPT_DETAIL_DEF const error* resolver::refused_element(std::uint32_t tuple) const noexcept {
-    if (graph_.nodes[tuple].kind != node_kind::tuple) return nullptr;
+    // Many calls may share a long tuple, and no builder takes one.
+    constexpr std::uint32_t most = 64;
+    if (graph_.nodes[tuple].kind != node_kind::tuple || graph_.nodes[tuple].a > most) return nullptr;
     for (const std::uint32_t element : graph_.elements(graph_.nodes[tuple]))
         if (const node& n = graph_.nodes[element]; n.kind == node_kind::refused) return graph_.errors[n.a];
     return nullptr;
@@ -165,7 +167,8 @@ CKPT_DETAIL_DEF bool resolver::resolve_other(std::uint32_t index) {
 
 CKPT_DETAIL_DEF void resolver::resolve_key(std::uint32_t index) {
     const node& argument = graph_.nodes[graph_.nodes[index].a];
-    const std::string_view key = argument.kind == node_kind::string ? graph::text_of(argument) : std::string_view{};
+    const std::string number = argument.kind == node_kind::integer ? decimal(argument.integer) : std::string{};
+    const std::string_view key = argument.kind == node_kind::string ? graph::text_of(argument) : number;
     if (!work(key.size() / 16)) return;
     if (key.empty() || key.find_first_not_of("0123456789") != std::string_view::npos)
         return refuse_storage(
@@ -301,7 +304,18 @@ CKPT_DETAIL_DEF bool resolver::settle_slowly(std::uint32_t root) {
         if (graph_.nodes[done].kind == node_kind::application) {
             const global_entry* e = entry_of(graph_.nodes[done]);
             if (builds(e)) {
-                if (!build(done, *e)) return false;
+                const bool own_result = (mark(done) & cyclic) != 0;
+                if (const char* const fault = own_result ? nullptr : not_as_called(done, *e)) {
+                    mark(done) = settled;
+                    refuse(done,
+                           {.code = errc::bad_arguments,
+                            .offset = graph_.place(graph_.nodes[done + 1].link.c),
+                            .record = std::string(graph_.record),
+                            .detail = quoted(e->module) + ' ' + quoted(e->name) + fault},
+                           e->kind == global_kind::tensor);
+                } else if (!build(done, *e)) {
+                    return false;
+                }
                 continue;
             }
             if (refuse_with_class(done)) continue;
@@ -321,6 +335,35 @@ CKPT_DETAIL_DEF bool resolver::note_cycle(std::uint32_t again) {
         if (at == again) break;
     }
     return true;
+}
+
+CKPT_DETAIL_DEF const char* resolver::not_as_called(std::uint32_t index, const global_entry& e) noexcept {
+    const node& n = graph_.nodes[index];
+    if (e.kind == global_kind::other) return nullptr; // builders of programs read what they like
+    const bool ignored = (n.flags & node_flag::new_object) != 0 && e.kind == global_kind::mapping;
+    if (!ignored && n.link.c != absent_node && !graph_.elements(graph_.nodes[n.link.c]).empty())
+        return " is called with keyword arguments, which are not read";
+    const std::uint32_t called_at = graph_.nodes[index + 1].link.c;
+    const auto grew = [&](std::uint32_t argument) {
+        const node& a = graph_.nodes[argument];
+        const bool holds = a.kind == node_kind::list || a.kind == node_kind::set || a.kind == node_kind::dictionary;
+        return holds && graph_.containers[a.a].grown > called_at;
+    };
+    constexpr const char* changed = " is called with a list, a set or a dictionary that grew after the call";
+    constexpr std::size_t most_arguments = 16; // that a builder takes; calls may share a long tuple
+    const std::span<const std::uint32_t> arguments = graph_.elements(graph_.nodes[n.a]);
+    for (const std::uint32_t argument : arguments.first((std::min)(arguments.size(), most_arguments))) {
+        const node_kind k = graph_.nodes[argument].kind;
+        // Tensors and storages keep dictionaries as they are, and read lists.
+        const bool reads = k == node_kind::list || e.kind == global_kind::mapping || e.kind == global_kind::sequence;
+        if (reads && grew(argument)) return changed;
+        if (e.kind != global_kind::mapping || (k != node_kind::list && k != node_kind::tuple)) continue;
+        const std::span<const std::uint32_t> pairs = graph_.elements(graph_.nodes[argument]);
+        if (!work(pairs.size())) return nullptr; // the budget is spent
+        for (const std::uint32_t pair : pairs)
+            if (grew(pair)) return changed;
+    }
+    return nullptr;
 }
 
 CKPT_DETAIL_DEF bool resolver::build(std::uint32_t index, const global_entry& e) {

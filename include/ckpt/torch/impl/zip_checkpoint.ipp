@@ -6,6 +6,7 @@
 #include <ckpt/archive/inflate.hpp>
 #include <ckpt/archive/zip_format.hpp>
 #include <ckpt/archive/zip_locate.hpp>
+#include <ckpt/core/sorting.hpp>
 #include <ckpt/pickle/value_access.hpp>
 #include <ckpt/torch/zip_checkpoint.hpp>
 
@@ -244,7 +245,7 @@ CKPT_DETAIL_DEF result<void> zip_checkpoint::build(const zip_layout& layout, std
                                                    const allowlist& allowed) {
     switch (layout.kind) {
     case zip_kind::torch_save: return keep_root(parse(pickles[0], folder_of(pickles[0]), allowed));
-    case zip_kind::torchscript: return build_script(pickles, allowed);
+    case zip_kind::torchscript: return build_script(layout, pickles, allowed);
     case zip_kind::script_model: return build_script_model(layout, pickles, allowed);
     case zip_kind::torch_package: return build_package(layout, pickles, allowed);
     case zip_kind::pt2: return build_pt2(layout, allowed);
@@ -280,14 +281,31 @@ CKPT_DETAIL_DEF result<std::uint32_t> zip_checkpoint::or_refused(result<std::uin
     return graph_.add(node::of(node_kind::refused, graph_.keep(std::move(value).error())));
 }
 
-CKPT_DETAIL_DEF result<void> zip_checkpoint::build_script(std::span<const opened_pickle> pickles,
+CKPT_DETAIL_DEF result<void> zip_checkpoint::build_script(const zip_layout& layout,
+                                                          std::span<const opened_pickle> pickles,
                                                           const allowlist& allowed) {
+    const std::size_t first_node = graph_.nodes.size();
     auto module = parse(pickles[0], folder_of(pickles[0]), allowed, id_form::script);
     if (!module) return std::move(module).error();
+    constexpr std::uint32_t ordered = 2; // of torch 1.5
+    if (layout.format_version < ordered) order_attributes(first_node);
     auto constants = parse(pickles[1], folder_of(pickles[1]), allowed, id_form::script);
     if (!constants) return std::move(constants).error();
     graph_.root = with_constants("module", *module, *constants);
     return {};
+}
+
+CKPT_DETAIL_RARE void zip_checkpoint::order_attributes(std::size_t first_node) {
+    for (std::size_t i = first_node; i < graph_.nodes.size(); ++i) {
+        const node& n = graph_.nodes[i];
+        if (n.kind != node_kind::application || (n.flags & node_flag::module) == 0) continue;
+        const node& state = graph_.nodes[graph_.nodes[i + 1].a];
+        if (state.kind != node_kind::dictionary || state.a == 0) continue;
+        const container& entries = graph_.containers[state.a];
+        const node& first = graph_.nodes[entries.data[0]];
+        if (first.kind == node_kind::string && graph::text_of(first) == "training")
+            std::rotate(entries.data, entries.data + 2, entries.data + entries.count);
+    }
 }
 
 CKPT_DETAIL_DEF std::uint32_t zip_checkpoint::with_constants(std::string_view name, std::uint32_t what,
@@ -372,18 +390,94 @@ CKPT_DETAIL_DEF result<void> zip_checkpoint::build_package(const zip_layout& lay
                                                            std::span<const opened_pickle> pickles,
                                                            const allowlist& allowed) {
     std::vector<std::uint32_t> pairs;
+    auto modules = packaged_modules(layout, pickles, allowed, pairs);
+    if (!modules) return std::move(modules).error();
     for (const opened_pickle& p : pickles) {
+        if (!p.place.script.empty()) continue;
+        const std::size_t first_node = graph_.nodes.size(), first_container = graph_.containers.size();
         auto parsed = parse(p, folder_of(p), allowed, id_form::package);
         if (!parsed && !p.place.certain && parsed.error().code != errc::global_not_allowed &&
             parsed.error().code != errc::limit)
             continue; // not a pickle, but other bytes
         auto value = or_refused(std::move(parsed));
         if (!value) return std::move(value).error();
+        if (!modules->empty()) {
+            if (const packaged_module* const named = module_named(*modules, *value)) value = named->node;
+            place_modules(*modules, first_node, first_container);
+        }
         pairs.push_back(graph_.add_text(p.place.from->name.substr(layout.folder.size())));
         pairs.push_back(*value);
     }
     graph_.root = graph_.add_dictionary(pairs);
     return {};
+}
+
+CKPT_DETAIL_RARE auto zip_checkpoint::packaged_modules(const zip_layout& layout, std::span<const opened_pickle> pickles,
+                                                       const allowlist& allowed, std::vector<std::uint32_t>& constants)
+    -> result<plain_list<packaged_module>> {
+    plain_list<packaged_module> out;
+    for (const opened_pickle& p : pickles) {
+        if (p.place.script.empty()) continue;
+        auto made = or_refused(parse(p, folder_of(p), allowed, id_form::script));
+        if (!made) return std::move(made).error();
+        const std::string_view name = p.place.from->name.substr(layout.folder.size());
+        if (name.ends_with("/data.pkl")) {
+            out.push_back({p.place.script, *made});
+        } else if (const value kept = value_access::make(graph_, *made);
+                   kept.size() > 0 || kept.kind() == kind::refused) {
+            constants.push_back(graph_.add_text(name));
+            constants.push_back(*made);
+        }
+    }
+    sort_values(out, [](const packaged_module& a, const packaged_module& b) { return a.number < b.number; });
+    return out;
+}
+
+CKPT_DETAIL_RARE void zip_checkpoint::place_modules(std::span<const packaged_module> modules, std::size_t first_node,
+                                                    std::size_t first_container) {
+    struct reference {
+        std::uint32_t node{};
+        std::uint32_t module{};
+    };
+    plain_list<reference> found; // in ascending order
+    for (std::size_t i = first_node; i < graph_.nodes.size(); ++i)
+        if (const packaged_module* const named = module_named(modules, static_cast<std::uint32_t>(i)))
+            found.push_back({static_cast<std::uint32_t>(i), named->node});
+    if (found.empty()) return;
+    const auto put = [&](std::uint32_t& of) {
+        const auto at = std::lower_bound(found.begin(), found.end(), of,
+                                         [](const reference& r, std::uint32_t node) { return r.node < node; });
+        if (at != found.end() && at->node == of) of = at->module;
+    };
+    for (std::size_t i = first_container; i < graph_.containers.size(); ++i)
+        for (std::size_t k = 0; k < graph_.containers[i].count; ++k) put(graph_.containers[i].data[k]);
+    for (std::size_t i = first_node; i < graph_.nodes.size(); ++i) {
+        node& n = graph_.nodes[i];
+        if (n.kind == node_kind::extension) put(n.a); // a state
+        // Each tuple has its elements in memory of the graph.
+        if (n.kind == node_kind::tuple)
+            for (std::size_t k = 0; k < n.a; ++k) put(const_cast<std::uint32_t*>(n.items)[k]);
+    }
+}
+
+CKPT_DETAIL_RARE auto zip_checkpoint::module_named(std::span<const packaged_module> modules,
+                                                   std::uint32_t index) const noexcept -> const packaged_module* {
+    const node& n = graph_.nodes[index];
+    if (n.kind != node_kind::tuple || (n.a != 3 && n.a != 4)) return nullptr;
+    const node& tag = graph_.nodes[n.items[0]];
+    const node& called = graph_.nodes[n.items[n.a - 2]];
+    const node& with = graph_.nodes[n.items[n.a - 1]];
+    if (tag.kind != node_kind::string || graph::text_of(tag) != "reduce_package" || called.kind != node_kind::global ||
+        with.kind != node_kind::tuple || with.a != 1)
+        return nullptr;
+    const global_occurrence& g = graph_.globals[called.a];
+    const node& number = graph_.nodes[with.items[0]];
+    if (g.module != "torch.jit._script" || g.name != "unpackage_script_module" || number.kind != node_kind::string)
+        return nullptr;
+    const auto at =
+        std::lower_bound(modules.begin(), modules.end(), graph::text_of(number),
+                         [](const packaged_module& m, std::string_view wanted) { return m.number < wanted; });
+    return at != modules.end() && at->number == graph::text_of(number) ? &*at : nullptr;
 }
 
 CKPT_DETAIL_DEF result<void> zip_checkpoint::build_pt2(const zip_layout& layout, const allowlist& allowed) {

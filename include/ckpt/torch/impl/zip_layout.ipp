@@ -17,6 +17,11 @@ CKPT_DETAIL_DEF std::string_view join(std::string_view a, std::string_view b, ar
     return {out, a.size() + b.size()};
 }
 
+CKPT_DETAIL_DEF bool is_package(const zip_archive& archive, std::string_view name) {
+    const std::string top(name.substr(0, name.find('/') + 1));
+    return archive.find(top + ".data/extern_modules") != nullptr && archive.find(top + ".data/version") != nullptr;
+}
+
 CKPT_DETAIL_DEF result<const record*> find_data(const source& from, const zip_archive& archive) {
     const record* out = nullptr;
     bool several = false;
@@ -25,7 +30,7 @@ CKPT_DETAIL_DEF result<const record*> find_data(const source& from, const zip_ar
         if (r.name.empty() || r.name.back() != 'l' || !r.name.ends_with("data.pkl")) continue; // most end in a digit
         const std::string_view folder = r.name.substr(0, r.name.size() - 8);
         if (!folder.empty() && folder.back() != '/') continue;
-        if (folder.starts_with("__MACOSX/")) continue;
+        if (folder.starts_with("__MACOSX/") || is_package(archive, r.name)) continue;
         std::size_t slashes = 0;
         for (const char c : folder) slashes += c == '/';
         if (slashes == depth) several = true;
@@ -41,11 +46,6 @@ CKPT_DETAIL_DEF result<const record*> find_data(const source& from, const zip_ar
                      .detail = "the archive holds several data.pkl at one depth",
                      .hint = "unpack it and open the checkpoints one by one"};
     return out;
-}
-
-CKPT_DETAIL_DEF bool is_package(const zip_archive& archive, std::string_view name) {
-    const std::string top(name.substr(0, name.find('/') + 1));
-    return archive.find(top + ".data/extern_modules") != nullptr && archive.find(top + ".data/version") != nullptr;
 }
 
 /// The name of the first record that is a checkpoint by its suffix; empty without one.
@@ -114,6 +114,15 @@ CKPT_DETAIL_DEF result<void> name_other(const source& from, const zip_archive& a
 CKPT_DETAIL_DEF result<void> find_package_pickles(const source& from, const zip_archive& archive, zip_layout& out,
                                                   arena& memory) {
     const std::string_view before = join(out.folder, ".data/", memory);
+    const std::string_view scripts = join(before, "ts_code/", memory);
+    for (const record& r : archive.records()) {
+        if (!r.name.starts_with(scripts)) continue;
+        const std::string_view name = r.name.substr(scripts.size());
+        const std::size_t slash = name.find('/');
+        if (slash == std::string_view::npos || slash == 0) continue;
+        if (const std::string_view file = name.substr(slash + 1); file == "data.pkl" || file == "constants.pkl")
+            out.pickles.push_back({&r, before, {}, true, name.substr(0, slash)});
+    }
     for (const record& r : archive.records()) {
         if (r.is_folder() || !r.name.starts_with(out.folder) || r.name.starts_with(before) || r.name.ends_with(".py") ||
             r.size < 3)
@@ -127,7 +136,7 @@ CKPT_DETAIL_DEF result<void> find_package_pickles(const source& from, const zip_
         } else if (!r.name.ends_with(".pkl")) {
             continue;
         }
-        out.pickles.push_back({&r, before, ".storage", r.name.ends_with(".pkl")});
+        out.pickles.push_back({&r, before, ".storage", r.name.ends_with(".pkl"), {}});
     }
     return {};
 }
@@ -171,7 +180,7 @@ inline result<void> read_order(const source& from, const record& order, const in
                                zip_layout& out) {
     auto text = read_short_text(from, order, inflate, memory);
     if (!text) return std::move(text).error();
-    if (*text != "little" && *text != "big")
+    if ((*text != "little" && *text != "big") || text->size() != order.size) // torch takes no end of line
         return error{.code = errc::byte_order_unknown,
                      .offset = from.base() + order.header_offset,
                      .record = std::string(order.name),
@@ -201,7 +210,6 @@ CKPT_DETAIL_DEF result<zip_layout> zip_layout::read(const source& from, const zi
     auto data = zip_layouts::find_data(from, archive);
     if (!data) return std::move(data).error();
     const record* first = *data; // its place tells whether torch wrote the archive
-    if (first != nullptr && zip_layouts::is_package(archive, first->name)) first = nullptr; // a resource
     if (first != nullptr) out.folder = first->name.substr(0, first->name.size() - 8);
     const auto has = [&](std::string_view name) { return archive.find(std::string(out.folder) + std::string(name)); };
     if (first == nullptr) {
