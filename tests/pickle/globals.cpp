@@ -357,6 +357,7 @@ TEST_CASE("getattr is inert where it names a member of a listed enum, and otherw
         CHECK(code_of<ckpt::inspect_policy>(p + '.') == errc::none);
     }
     CHECK(verdict_of(of(global("mine", "Enum"), "A") + '.') == ckpt::file_verdict::foreign);
+    CHECK(code_of<ckpt::training_policy>(of(global("mine", "Enum"), "A") + '.') == errc::none); // at its place
     // A program that lists its own enum may read members of it.
     using mine = ckpt::allow<ckpt::training_policy, ckpt::global<"mine", "Enum">>;
     CHECK(code_of<mine>(of(global("mine", "Enum"), "A") + '.') == errc::none);
