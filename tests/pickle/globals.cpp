@@ -240,6 +240,19 @@ TEST_CASE("a scan looks into nested pickles and behind the first one") {
     CHECK(uses[2].offset < 200);
 }
 
+namespace {
+
+/// The verdict on a file whose data.pkl has these bytes.
+ckpt::file_verdict verdict_of(const std::string& p) {
+    const auto list = ckpt::detail::allowlist_of<ckpt::training_policy>();
+    const ckpt::limits limits{};
+    ckpt::detail::global_scanner scanner{list, limits};
+    auto damage = scanner.scan(std::as_bytes(std::span{p}), 0, "r");
+    return scanner.finish(std::move(damage)).verdict();
+}
+
+} // namespace
+
 TEST_CASE("R1: a scan reads 10,000 pickles of a region, three levels of nested ones, and four calls that make bytes") {
     const auto scanned = [](const std::string& p) {
         const auto list = ckpt::detail::allowlist_of<ckpt::training_policy>();
@@ -272,14 +285,21 @@ TEST_CASE("R1: a scan reads 10,000 pickles of a region, three levels of nested o
     CHECK(seen(made(5))); // by its own bytes
 }
 
+TEST_CASE("an empty pickle, damage behind the first pickle and pickles past the ten thousandth are not clean") {
+    using ckpt::file_verdict;
+    CHECK(verdict_of("") == file_verdict::unreadable);
+    CHECK(verdict_of("N.") == file_verdict::clean);
+    CHECK(verdict_of("N.N.") == file_verdict::clean);
+    CHECK(verdict_of("N.\xff") == file_verdict::unreadable);
+    CHECK(verdict_of("N.N") == file_verdict::unreadable);
+    CHECK(verdict_of("N." + global("os", "system") + "\xff") == file_verdict::dangerous);
+    CHECK(verdict_of(times(10'000, "N.")) == file_verdict::clean);
+    CHECK(verdict_of(times(10'001, "N.")) == file_verdict::unreadable);
+    // Bytes that are a value may hold something else behind a pickle, as legacy streams have their storages.
+    CHECK(verdict_of(global("torch.storage", "_load_from_bytes") + bytes("N.\xff") + "\x85R.") == file_verdict::clean);
+}
+
 TEST_CASE("a scan looks into bytes that begin like a pickle, whoever gets them") {
-    const auto verdict_of = [](const std::string& p) {
-        const auto list = ckpt::detail::allowlist_of<ckpt::training_policy>();
-        const ckpt::limits limits{};
-        ckpt::detail::global_scanner scanner{list, limits};
-        auto damage = scanner.scan(std::as_bytes(std::span{p}), 0, "r");
-        return scanner.finish(std::move(damage)).verdict();
-    };
     const std::string inner = "\x80\2" + global("os", "system") + ")R.";
     CHECK(verdict_of(global("io", "BytesIO") + bytes(inner) + "\x85R.") == ckpt::file_verdict::dangerous);
     CHECK(verdict_of("(" + bytes(inner) + "l.") == ckpt::file_verdict::dangerous);
@@ -289,13 +309,6 @@ TEST_CASE("a scan looks into bytes that begin like a pickle, whoever gets them")
 }
 
 TEST_CASE("a file's verdict folds damage in: only a scan that was read to its end is clean") {
-    const auto verdict_of = [](const std::string& p) {
-        const auto list = ckpt::detail::allowlist_of<ckpt::training_policy>();
-        const ckpt::limits limits{};
-        ckpt::detail::global_scanner scanner{list, limits};
-        auto damage = scanner.scan(std::as_bytes(std::span{p}), 0, "r");
-        return scanner.finish(std::move(damage)).verdict();
-    };
     const std::string known = global("argparse", "Namespace"), foreign = global("mine", "Net"),
                       attack = global("os", "system");
     CHECK(verdict_of(known + '.') == ckpt::file_verdict::clean);

@@ -48,9 +48,19 @@ CKPT_DETAIL_DEF std::optional<error> global_scanner::scan_region(const region& f
         return {};
     }
     constexpr int most_pickles = 10'000; // each takes time beyond that for its bytes; files of torch have five at most
-    std::optional<error> first_damage;
+    const auto left = [&](errc code, std::uint64_t offset, std::string detail) {
+        return error{.code = code,
+                     .offset = from.base + (from.in_file ? offset : 0),
+                     .record = std::string(record),
+                     .detail = std::move(detail)};
+    };
+    if (from.bytes.empty()) return left(errc::pickle_truncated, 0, "a pickle without any byte");
     std::uint64_t at = 0;
-    for (int n = 0; at < from.bytes.size() && n < most_pickles; ++n) {
+    for (int n = 0; at < from.bytes.size(); ++n) {
+        if (n == most_pickles)
+            return left(errc::limit, at,
+                        "more than " + decimal(std::uint64_t{most_pickles}) +
+                            " pickles one after another: the rest was not looked into");
         graph g{pool_};
         g.pickle = from.bytes;
         g.base = from.base;
@@ -68,13 +78,11 @@ CKPT_DETAIL_DEF std::optional<error> global_scanner::scan_region(const region& f
         const auto read = reader.run();
         collect(g, from, context.paths);
         scan_nested(g, from, record, depth);
-        if (!read) {
-            if (n == 0) first_damage = read.error();
-            break;
-        }
+        // The bytes of a value may hold something else behind a pickle: the storages of a legacy stream.
+        if (!read) return n == 0 || depth == 0 ? std::optional{read.error()} : std::nullopt;
         at = reader.end_offset();
     }
-    return first_damage;
+    return {};
 }
 
 CKPT_DETAIL_DEF void global_scanner::note_path(const machine& reader, std::vector<std::string>& paths) {
