@@ -115,8 +115,10 @@ outcome read(std::span<const std::byte> bytes, const allowlist& allowed) {
     return out;
 }
 
-template <class Policy> outcome read_twice(std::span<const std::byte> bytes) {
-    const allowlist allowed = allowlist_of<Policy>();
+/// `refuses_file`: a name outside the policy refuses the pickle, not only its place.
+template <class Policy> outcome read_twice(std::span<const std::byte> bytes, bool refuses_file) {
+    allowlist allowed = allowlist_of<Policy>();
+    allowed.refuses_file = refuses_file;
     const outcome once = read(bytes, allowed);
     require(once == read(bytes, allowed), "two answers to one input");
     return once;
@@ -156,12 +158,14 @@ void compare_with_scan(std::span<const std::byte> bytes) {
 
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     const std::span<const std::byte> bytes = std::as_bytes(std::span(data, size));
-    const outcome all = read_twice<ckpt::inspect_policy>(bytes);
-    const outcome training = read_twice<ckpt::training_policy>(bytes);
-    const outcome weights = read_twice<ckpt::weights_policy>(bytes);
+    const outcome all = read_twice<ckpt::inspect_policy>(bytes, true);
+    const outcome training = read_twice<ckpt::training_policy>(bytes, true);
+    const outcome weights = read_twice<ckpt::weights_policy>(bytes, true);
+    const outcome at_places = read_twice<ckpt::training_policy>(bytes, false);
     require(all.code != ckpt::errc::global_not_allowed, "a global that inspection refuses");
     // A narrower policy refuses more names, and builds the same of what it admits.
     if (training.code == ckpt::errc::none) require(all == training, "inspection reads what training reads otherwise");
+    if (training.code == ckpt::errc::none) require(at_places == training, "a value is refused where no name is");
     if (weights.code == ckpt::errc::none)
         require(training.code == ckpt::errc::none, "training refuses what weights admits");
     compare_with_scan(bytes);

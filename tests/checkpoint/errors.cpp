@@ -210,7 +210,7 @@ const std::vector<row>& rows() {
         {errc::tar_invalid, [] { return opening(std::string(257, 'x') + "ustar" + std::string(250, 'x')); }},
         {errc::pickle_truncated, [] { return archived(torch_records("")); }},
         {errc::pickle_opcode, [] { return archived(torch_records("\xFF")); }},
-        {errc::global_not_allowed, [] { return pickled(global("a", "b")); }},
+        {errc::global_not_allowed, [] { return pickled(global("os", "system")); }},
         {errc::stack_underflow, [] { return archived(torch_records(".")); }},
         {errc::memo_missing, [] { return pickled("h\x01"); }},
         {errc::pickle_text, [] { return pickled("Ix\n"); }},
@@ -233,7 +233,7 @@ const std::vector<row>& rows() {
                                [](const ckpt::value& v) { return of(v.as_tensor().value().crc32()); });
          }},
         {errc::dtype_unknown,
-         [] { return refusal(tensor_v3(storage("UntypedStorage", "0", 16), 0, {1}, {1}, "nothing")); }},
+         [] { return refusal(tensor_v3(storage("UntypedStorage", "0", 16), 0, {1}, {1}, "channels_last")); }},
         {errc::shape_invalid, [] { return refusal(tensor(storage("FloatStorage", "0", 4), 0, {-1}, {1})); }},
         {errc::out_of_bounds, [] { return refusal(tensor(storage("FloatStorage", "0", 4), 1, {4}, {1})); }},
         {errc::storage_size_mismatch, [] { return refusal(floats("0", 5)); }},

@@ -112,8 +112,8 @@ TEST_CASE(
                                          {},
                                          set_of({pkl::str("cache")}),
                                          {{"table", t}, {"rows", pkl::list({t})}, {"_packed_params", packed}}});
-    const auto file =
-        opened(module_of({{}, {}, {{"0", inner}}, {}, {{"loss", pkl::object("torch.nn", "Loss", names({{"v", t}}))}}}));
+    const auto file = opened(
+        module_of({{}, {}, {{"0", inner}}, {}, {{"loss", pkl::object("timm.layers", "Loss", names({{"v", t}}))}}}));
     CHECK(keys(file.state_dict().value()) == "0.w");
     CHECK(paths(file) == "0.w 0._packed_params|0 0._packed_params|1");
     for (const char* path : {"0._packed_params/1", "0.cache", "0.table", "0.rows/0", "loss/v"}) {
@@ -234,21 +234,21 @@ TEST_CASE("what only looks like a module is an object") {
         return file.root().is_module();
     };
     const std::string d = pkl::dict({});
-    CHECK(is_module(pkl::object("torch.nn", "X", names({{"_parameters", d}, {"_buffers", d}, {"_modules", d}}))));
+    CHECK(is_module(pkl::object("timm.layers", "X", names({{"_parameters", d}, {"_buffers", d}, {"_modules", d}}))));
     CHECK(is_module(pkl::object(
-        "torch.nn", "X",
+        "timm.layers", "X",
         pkl::tuple({names({{"_parameters", d}, {"_buffers", d}, {"_modules", d}}), names({{"slot", pkl::num(1)}})}))));
     CHECK(is_module(pkl::object(
-        "torch.nn", "X",
+        "timm.layers", "X",
         pkl::tuple({pkl::none, names({{"_parameters", pkl::ordered()}, {"_buffers", d}, {"_modules", d}})}))));
-    CHECK_FALSE(is_module(pkl::object("torch.nn", "X", names({{"_parameters", d}, {"_buffers", d}}))));
+    CHECK_FALSE(is_module(pkl::object("timm.layers", "X", names({{"_parameters", d}, {"_buffers", d}}))));
     CHECK_FALSE(is_module(
-        pkl::object("torch.nn", "X", names({{"_parameters", d}, {"_buffers", pkl::list({})}, {"_modules", d}}))));
+        pkl::object("timm.layers", "X", names({{"_parameters", d}, {"_buffers", pkl::list({})}, {"_modules", d}}))));
     CHECK_FALSE(is_module(names({{"_parameters", d}, {"_buffers", d}, {"_modules", d}}))); // a dictionary
-    CHECK_FALSE(is_module(pkl::object("torch.nn", "X", pkl::list({}))));
+    CHECK_FALSE(is_module(pkl::object("timm.layers", "X", pkl::list({}))));
     // The last of equal keys counts, as in Python.
     CHECK_FALSE(is_module(pkl::object(
-        "torch.nn", "X", names({{"_parameters", d}, {"_buffers", d}, {"_modules", d}, {"_modules", pkl::none}}))));
+        "timm.layers", "X", names({{"_parameters", d}, {"_buffers", d}, {"_modules", d}, {"_modules", pkl::none}}))));
 }
 
 TEST_CASE("shared modules and tied parameters keep all their names; a module in itself ends") {
@@ -263,7 +263,7 @@ TEST_CASE("shared modules and tied parameters keep all their names; a module in 
     CHECK(weights.at("w").value().storage_id() == weights.at("tied").value().storage_id());
     // A module whose submodule is the module itself.
     const std::string cycle =
-        global("torch.nn", "X") + ")\x81q\x63" +
+        global("timm.layers", "X") + ")\x81q\x63" +
         names({{"_parameters", names({{"w", t}})}, {"_buffers", dict({})}, {"_modules", names({{"self", "h\x63"}})}}) +
         "b";
     CHECK(keys(opened(cycle).state_dict().value()) == "w");
@@ -274,7 +274,7 @@ TEST_CASE("entries that are no tensors are told, and tensors that were refused k
     const auto file =
         opened(module_of({{{"bad", pkl::floats("0", 5)}, {"odd", pkl::num(7)}},
                           {},
-                          {{"list", pkl::list({t})}, {"foreign", pkl::object("torch.nn", "Y", pkl::dict({}))}},
+                          {{"list", pkl::list({t})}, {"foreign", pkl::object("timm.layers", "Y", pkl::dict({}))}},
                           {},
                           {}}));
     const auto weights = file.state_dict().value();
@@ -292,14 +292,14 @@ TEST_CASE("R1: many modules that share one large state cost time in proportion t
     entries attributes, children;
     for (int i = 0; i < many; ++i) attributes.emplace_back("a" + std::to_string(i), pkl::none);
     for (int i = 0; i < many; ++i)
-        children.emplace_back("c" + std::to_string(i), pkl::object("torch.nn", "X", pkl::dict({})));
+        children.emplace_back("c" + std::to_string(i), pkl::object("timm.layers", "X", pkl::dict({})));
     std::string absent = pkl::global("__builtin__", "set") + "(](";
     for (int i = 0; i < many / 4; ++i) absent += pkl::str("n" + std::to_string(i));
     absent += "etR";
     const std::string plain = state_of({{{"w", t}}, {}, {}, absent, attributes});
     for (const std::string& state :
          {plain, pkl::tuple({plain, pkl::none}), state_of({{{"w", t}}, {}, children, {}, {}})}) {
-        const std::string x = pkl::global("torch.nn", "X");
+        const std::string x = pkl::global("timm.layers", "X");
         std::string submodules = "}(" + pkl::str("m") + x + ")\x81" + state +
                                  "q\x63"
                                  "b";
@@ -308,7 +308,7 @@ TEST_CASE("R1: many modules that share one large state cost time in proportion t
                           ")\x81h\x63"
                           "b";
         submodules += "u";
-        const std::string file = torch_file(pkl::object("torch.nn", "Y",
+        const std::string file = torch_file(pkl::object("timm.layers", "Y",
                                                         pkl::dict({{pkl::str("_parameters"), pkl::dict({})},
                                                                    {pkl::str("_buffers"), pkl::dict({})},
                                                                    {pkl::str("_modules"), submodules}})),

@@ -30,8 +30,8 @@ inline std::optional<error> refused_weights(const value& root) {
         }
         out = *v.refusal();
         out->path = path_text(path);
-        out->detail = "no dictionary of tensors was found; " + (path.empty() ? "the root" : quoted(out->path)) +
-                      " is made by " + out->detail;
+        out->detail = "no dictionary of tensors was found, and " + (path.empty() ? "the root" : quoted(out->path)) +
+                      " is refused: " + out->detail;
     });
     if (more > 0) out->detail += " (and " + decimal(std::uint64_t{more}) + " other values are refused)";
     return out;

@@ -18,7 +18,7 @@ CKPT_DETAIL_DEF global_scan global_scanner::finish(std::optional<error> damage) 
             global_use& first = seen_[same.front()];
             for (const std::uint32_t i : same.subspan(1)) {
                 first.count += seen_[i].count;
-                first.verdict = std::max(first.verdict, seen_[i].verdict);
+                first.verdict = (std::max)(first.verdict, seen_[i].verdict);
             }
             firsts.push_back(same.front());
         });
@@ -30,7 +30,7 @@ CKPT_DETAIL_DEF global_scan global_scanner::finish(std::optional<error> damage) 
         const canonical_name canonical{u.module, u.name};
         u.canonical_module = canonical.module();
         u.canonical_name = canonical.name();
-        u.verdict = std::max(look_up(judge_, u.module, u.name).verdict, u.verdict);
+        u.verdict = (std::max)(look_up(judge_, u.module, u.name).verdict, u.verdict);
         out.push_back(std::move(u));
     }
     seen_.clear();
