@@ -21,9 +21,9 @@ namespace {
 using rows = std::vector<std::pair<std::string, std::string>>; // a pickle without STOP, and what it is
 
 void check(const rows& all) {
-    for (const auto& [pickle, value] : all) {
-        CAPTURE(pickle);
-        CHECK(read(pickle + '.') == value);
+    for (const auto& row : all) {
+        CAPTURE(row.first);
+        CHECK(read(row.first + '.') == row.second);
     }
 }
 
@@ -68,7 +68,7 @@ TEST_CASE("P7: numbers are equal across their types, of any size") {
     const auto size = [](const std::string& a, const std::string& b) {
         return parsed{"}(" + a + "N" + b + "Nu."}.root().size();
     };
-    for (const auto& [integer, equal] : std::vector<std::pair<std::string, double>>{
+    for (const auto& row : std::vector<std::pair<std::string, double>>{
              {"18446744073709551616", 18446744073709551616.0},
              {"9223372036854775808", 9223372036854775808.0},
              {"-18446744073709551616", -18446744073709551616.0},
@@ -76,6 +76,8 @@ TEST_CASE("P7: numbers are equal across their types, of any size") {
              {"340282366920938463463374607431768211456", 340282366920938463463374607431768211456.0},
              {"100000000000000000000", 1e20},
              {"-100000000000000000000", -1e20}}) {
+        const std::string& integer = row.first;
+        const double equal = row.second;
         CAPTURE(integer);
         CHECK(size("L" + integer + "L\n", real(equal)) == 1);
         CHECK(size("L" + integer + "L\n", real(-equal)) == 2);

@@ -178,10 +178,10 @@ TEST_CASE("no pattern admits a function, a private name, or what a module import
                                                       {"utils.downloads", "attempt_download"},
                                                       {"pandas.core.computation.eval", "eval"},
                                                       {"sklearn.utils", "Snake_Case"}};
-    for (const auto& [module, name] : names) {
-        CAPTURE(std::string(module));
-        CAPTURE(std::string(name));
-        CHECK(says<ckpt::training_policy>(module, name) >= verdict::refuse);
+    for (const auto& row : names) {
+        CAPTURE(std::string(row.first));
+        CAPTURE(std::string(row.second));
+        CHECK(says<ckpt::training_policy>(row.first, row.second) >= verdict::refuse);
     }
     for (const auto& part : ckpt::training_policy::tables)
         for (const ckpt::global_entry& e : entries_of(part)) {
