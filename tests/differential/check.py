@@ -14,6 +14,7 @@ import io
 import pickle
 import pickletools
 import random
+import resource
 import struct
 import subprocess
 import sys
@@ -21,6 +22,10 @@ import types
 import warnings
 
 MOST_VISITS = 2000  # as in reader.cpp
+
+# A memo index of four billion makes the unpickler in C take as many pointers: it fails here instead.
+FORMER = resource.getrlimit(resource.RLIMIT_AS)
+resource.setrlimit(resource.RLIMIT_AS, (640 << 20, FORMER[1]))
 
 
 class Inert:
@@ -191,7 +196,7 @@ def python_says(p, names=None):
         seen.clear()
         try:
             out[name] = "ok " + Text().write(read(p))
-        except RecursionError:
+        except (RecursionError, MemoryError):
             out[name] = "deep"
         except pickle.UnpicklingError as e:
             # Only a reader with a method for them reads persistent ids.
@@ -321,7 +326,9 @@ class Generator:
 
 def ours(reader, pickles):
     data = b"".join([number(len(p), 4) + p for p in pickles])
-    run = subprocess.run([reader], input=data, capture_output=True, check=True)
+    # A sanitizer takes terabytes of addresses.
+    run = subprocess.run([reader], input=data, capture_output=True, check=True,
+                         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, FORMER))
     lines = run.stdout.decode("utf-8", "replace").split("\n")[:-1]
     if len(lines) != len(pickles):
         raise SystemExit(f"{len(pickles)} pickles, {len(lines)} answers")
