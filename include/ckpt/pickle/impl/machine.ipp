@@ -387,7 +387,7 @@ CKPT_DETAIL_DEF void machine::note_refused(std::uint32_t occurrence) {
     refused_path_ = path_here();
 }
 
-CKPT_DETAIL_DEF error machine::describe_fault() const {
+CKPT_DETAIL_RARE error machine::describe_fault() const {
     error e{.code = fault_.code,
             .opcode = fault_.opcode,
             .offset = graph_.place(fault_.at),
@@ -416,7 +416,7 @@ CKPT_DETAIL_DEF void machine::run_opcodes() {
     }
 }
 
-CKPT_DETAIL_DEF error machine::refused_global() const {
+CKPT_DETAIL_RARE error machine::refused_global() const {
     error e = refusal_of(graph_.globals[first_refused_], refused_path_);
     if (refused_count_ > 1)
         e.detail += " (and " + decimal(refused_count_ - 1) + " other use" + (refused_count_ > 2 ? "s" : "") +
@@ -424,7 +424,7 @@ CKPT_DETAIL_DEF error machine::refused_global() const {
     return e;
 }
 
-CKPT_DETAIL_DEF error machine::refusal_of(const global_occurrence& g, std::string path) const {
+CKPT_DETAIL_RARE error machine::refusal_of(const global_occurrence& g, std::string path) const {
     const bool attack = static_cast<verdict>(g.verdict) == verdict::dangerous;
     error e{.code = errc::global_not_allowed,
             .offset = graph_.place(g.offset),
@@ -450,7 +450,7 @@ CKPT_DETAIL_DEF error machine::refusal_of(const global_occurrence& g, std::strin
     return e;
 }
 
-CKPT_DETAIL_DEF std::string machine::path_here() const {
+CKPT_DETAIL_RARE std::string machine::path_here() const {
     // A path is text for people: the length of its elements and their number are limited.
     std::string path;
     std::size_t depth = 0;

@@ -58,7 +58,7 @@ CKPT_DETAIL_DEF bool resolver::spend() noexcept {
     return false;
 }
 
-CKPT_DETAIL_DEF error resolver::limit_error() const {
+CKPT_DETAIL_RARE error resolver::limit_error() const {
     return {.code = errc::limit,
             .offset = graph_.base,
             .record = std::string(graph_.record),
@@ -66,7 +66,7 @@ CKPT_DETAIL_DEF error resolver::limit_error() const {
             .hint = "raise limits.made_per_byte and limits.work_per_byte if the file is trusted"};
 }
 
-CKPT_DETAIL_DEF void resolver::refuse(std::uint32_t index, error e, bool tensor) {
+CKPT_DETAIL_RARE void resolver::refuse(std::uint32_t index, error e, bool tensor) {
     const std::uint32_t kept = graph_.keep(std::move(e));
     node& n = graph_.nodes[index];
     if (!tensor) {
@@ -147,7 +147,7 @@ CKPT_DETAIL_DEF void resolver::resolve_persistent(std::uint32_t index) {
     n.integer = static_cast<std::int64_t>(id.numel);
 }
 
-CKPT_DETAIL_DEF bool resolver::resolve_other(std::uint32_t index) {
+CKPT_DETAIL_RARE bool resolver::resolve_other(std::uint32_t index) {
     node& n = graph_.nodes[index];
     if (form_ == id_form::none) {
         refuse_storage(index, errc::persistent_id, "a persistent id, which a plain pickle cannot have");
@@ -165,7 +165,7 @@ CKPT_DETAIL_DEF bool resolver::resolve_other(std::uint32_t index) {
     return true;
 }
 
-CKPT_DETAIL_DEF void resolver::resolve_key(std::uint32_t index) {
+CKPT_DETAIL_RARE void resolver::resolve_key(std::uint32_t index) {
     const node& argument = graph_.nodes[graph_.nodes[index].a];
     const std::string number = argument.kind == node_kind::integer ? decimal(argument.integer) : std::string{};
     const std::string_view key = argument.kind == node_kind::string ? graph::text_of(argument) : number;
@@ -180,7 +180,7 @@ CKPT_DETAIL_DEF void resolver::resolve_key(std::uint32_t index) {
     graph_.nodes[index] = found;
 }
 
-CKPT_DETAIL_DEF bool resolver::name_class(std::uint32_t index) {
+CKPT_DETAIL_RARE bool resolver::name_class(std::uint32_t index) {
     const node& tuple = graph_.nodes[graph_.nodes[index].a];
     const std::uint32_t before = form_ == id_form::legacy ? 1 : 0;
     if (tuple.kind != node_kind::tuple || tuple.a != 3 + before) return false;
@@ -199,7 +199,7 @@ CKPT_DETAIL_DEF bool resolver::name_class(std::uint32_t index) {
     return true;
 }
 
-CKPT_DETAIL_DEF void resolver::refuse_storage(std::uint32_t index, errc code, std::string seen) {
+CKPT_DETAIL_RARE void resolver::refuse_storage(std::uint32_t index, errc code, std::string seen) {
     refuse(index,
            {.code = code,
             .offset = graph_.place(graph_.nodes[index].link.b),
@@ -325,7 +325,7 @@ CKPT_DETAIL_DEF bool resolver::settle_slowly(std::uint32_t root) {
     return true;
 }
 
-CKPT_DETAIL_DEF bool resolver::note_cycle(std::uint32_t again) {
+CKPT_DETAIL_RARE bool resolver::note_cycle(std::uint32_t again) {
     for (std::size_t i = stack_.size(); i-- > 0;) {
         if (!work(1)) return false;
         const std::uint32_t at = stack_[i].node;
@@ -404,7 +404,7 @@ CKPT_DETAIL_DEF bool resolver::build(std::uint32_t index, const global_entry& e)
     return true;
 }
 
-CKPT_DETAIL_DEF bool resolver::load_nested(std::uint32_t index) {
+CKPT_DETAIL_RARE bool resolver::load_nested(std::uint32_t index) {
     const std::uint64_t called_at = graph_.place(graph_.nodes[index + 1].link.c);
     const auto refused = [&](errc code, std::string seen) {
         refuse(index,
@@ -464,7 +464,7 @@ CKPT_DETAIL_DEF bool resolver::load_nested(std::uint32_t index) {
     return true;
 }
 
-CKPT_DETAIL_DEF result<void> resolver::read_nested(std::span<const std::byte> bytes, std::uint64_t at) {
+CKPT_DETAIL_RARE result<void> resolver::read_nested(std::span<const std::byte> bytes, std::uint64_t at) {
     auto stream = source::memory(bytes);
     if (!stream) return std::move(stream).error();
     const std::uint64_t base = at == no_offset ? 0 : at;
