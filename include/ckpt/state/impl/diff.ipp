@@ -91,9 +91,9 @@ CKPT_DETAIL_DEF result<bool> value_comparison::run() {
             measure(left.data(), right.data(), n);
             return {};
         });
-    for (const storage_access* in : {&*in_a, &*in_b})
-        if (done) done = in->from.finish();
     if (!done) return std::move(done).error();
+    for (const storage_access* in : {&*in_a, &*in_b})
+        if (auto finish = in->from.finish(); !finish) return std::move(finish).error();
     return equal_;
 }
 

@@ -117,8 +117,8 @@ CKPT_DETAIL_DEF result<std::uint32_t> digest_tensor(const tensor_data* handle, c
             crc = crc32({buffer.data(), static_cast<std::size_t>(n * size)}, crc);
             return {};
         });
-    if (all) all = access->from.finish();
     if (!all) return std::move(all).error();
+    if (auto finish = access->from.finish(); !finish) return std::move(finish).error();
     return crc;
 }
 

@@ -194,9 +194,9 @@ CKPT_DETAIL_DEF result<void> storage_table::read(std::uint32_t storage, std::uin
     if (e.from->method != 0) {
         if (out.empty()) return {};
         inflate_stream stream{from, *e.from, *at, inflate_};
-        auto done = stream.skip_to(offset);
-        if (done) done = stream.read(out);
-        return done ? stream.finish() : done;
+        if (auto skipped = stream.skip_to(offset); !skipped) return skipped;
+        if (auto read = stream.read(out); !read) return read;
+        return stream.finish();
     }
     auto done = from.read(*at + offset, out);
     if (!done) done.error().record = std::string(e.from->name);

@@ -73,8 +73,9 @@ CKPT_DETAIL_RARE result<std::uint32_t> tensordict_leaves::leaf(const value& abou
         graph& g = call_access::graph(call_);
         tensor_data refused{};
         refused.refusal = g.errors[g.keep(std::move(made).error())];
-        made = call_access::make_tensor(call_, refused);
-        if (!made) return std::move(made).error();
+        auto error = call_access::make_tensor(call_, refused);
+        if (!error) return std::move(error).error();
+        return value_access::node(*error);
     }
     return value_access::node(*made);
 }

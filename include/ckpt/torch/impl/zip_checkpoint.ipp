@@ -401,12 +401,13 @@ CKPT_DETAIL_DEF result<void> zip_checkpoint::build_package(const zip_layout& lay
             continue; // not a pickle, but other bytes
         auto value = or_refused(std::move(parsed));
         if (!value) return std::move(value).error();
+        std::uint32_t root = *value;
         if (!modules->empty()) {
-            if (const packaged_module* const named = module_named(*modules, *value)) value = named->node;
+            if (const packaged_module* const named = module_named(*modules, *value)) root = named->node;
             place_modules(*modules, first_node, first_container);
         }
         pairs.push_back(graph_.add_text(p.place.from->name.substr(layout.folder.size())));
-        pairs.push_back(*value);
+        pairs.push_back(root);
     }
     graph_.root = graph_.add_dictionary(pairs);
     return {};
