@@ -53,6 +53,11 @@ enum class node_kind : std::uint8_t {
     refused, // a: error
 };
 
+/// Whether Python can hash a value of this kind; a tuple where it can hash all elements.
+[[nodiscard]] inline bool has_hash(node_kind k) noexcept {
+    return k != node_kind::list && k != node_kind::dictionary && k != node_kind::set && k != node_kind::byte_array;
+}
+
 namespace node_flag {
 inline constexpr std::uint8_t eight_bit = 1;  // string: a Python 2 str, which may hold any bytes
 inline constexpr std::uint8_t not_utf8 = 2;   // string: lone surrogates, or bytes of another encoding

@@ -5,7 +5,8 @@
 
 #include <ckpt/pickle/acting.hpp>
 
-#include <cstddef>
+#include <algorithm>
+#include <iterator>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
@@ -40,16 +41,7 @@ inline constexpr std::string_view acting_classes[]{
 // clang-format on
 
 CKPT_DETAIL_DEF bool names_acting_class(std::string_view name) noexcept {
-    std::size_t low = 0;
-    std::size_t high = sizeof(acting_classes) / sizeof(acting_classes[0]);
-    while (low < high) {
-        const std::size_t middle = low + (high - low) / 2;
-        const int order = name.compare(acting_classes[middle]);
-        if (order == 0) return true;
-        if (order < 0) high = middle;
-        else low = middle + 1;
-    }
-    return false;
+    return std::binary_search(std::begin(acting_classes), std::end(acting_classes), name);
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

@@ -33,11 +33,7 @@ CKPT_DETAIL_DEF errc key_table::unique(container& c, std::uint32_t stride) {
 }
 
 CKPT_DETAIL_DEF bool key_table::hashable(std::uint32_t index) {
-    const auto leaf = [](const node& n) {
-        return n.kind != node_kind::list && n.kind != node_kind::dictionary && n.kind != node_kind::set &&
-               n.kind != node_kind::byte_array;
-    };
-    if (graph_.nodes[index].kind != node_kind::tuple) return leaf(graph_.nodes[index]);
+    if (graph_.nodes[index].kind != node_kind::tuple) return has_hash(graph_.nodes[index].kind);
     std::vector<std::pair<std::uint32_t, std::uint32_t>> open{{index, 0}};
     while (!open.empty()) {
         auto& [at, next] = open.back();
@@ -50,7 +46,7 @@ CKPT_DETAIL_DEF bool key_table::hashable(std::uint32_t index) {
         if (!charge(1)) return false;
         const std::uint32_t element = t.items[next++];
         if (graph_.nodes[element].kind == node_kind::tuple) open.emplace_back(element, 0);
-        else if (!leaf(graph_.nodes[element])) return false;
+        else if (!has_hash(graph_.nodes[element].kind)) return false;
     }
     return true;
 }
