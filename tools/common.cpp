@@ -164,9 +164,7 @@ scan_each(const std::string& file, policy_name policy,
 
 ckpt::result<ckpt::state_dict> weights_of(const ckpt::checkpoint& file, const std::optional<std::string>& select) {
     if (!select) return file.state_dict();
-    key_path path;
-    (void)parse_path(*select, path); // main.cpp has refused what cannot be parsed
-    auto found = find(file.root(), path);
+    auto found = find(file.root(), *select);
     if (!found) return std::move(found).error();
     return file.state_dict(path_text(found->path));
 }
@@ -292,6 +290,14 @@ class array_reader {
     return {};
 }
 
+/// How many keys of a dictionary have this text: 1 and "1" are two.
+[[nodiscard]] std::size_t keys_with(const ckpt::value& v, std::string_view text) {
+    std::size_t found = 0;
+    for (const ckpt::value::entry e : v.plain().entries())
+        found += e.key.kind() == ckpt::kind::string ? *e.key.as_string() == text : ckpt::key_text(e.key) == text;
+    return found;
+}
+
 /// Keys and attributes of a value, as many as are worth comparing.
 [[nodiscard]] std::vector<std::string> keys_of(const ckpt::value& v) {
     constexpr std::size_t most = 20'000;
@@ -337,9 +343,19 @@ key_path elements_of(std::string_view text, const ckpt::value& root) {
     return out;
 }
 
-ckpt::result<found_value> find(const ckpt::value& root, const key_path& wanted) {
+ckpt::result<found_value> find(const ckpt::value& root, std::string_view text) {
+    key_path wanted;
+    (void)parse_path(text, wanted); // main.cpp has refused what cannot be parsed
+    const bool exact = text.starts_with('[');
     found_value out{root, {}};
     for (const ckpt::path_element& e : wanted) {
+        if (!exact && keys_with(out.value, e.text) > 1)
+            return ckpt::error{.code = ckpt::errc::key_duplicate,
+                               .path = path_text(out.path),
+                               .detail = '"' + printable(shortened(e.text, 64)) +
+                                         "\" is the text of several keys of the " +
+                                         std::string(ckpt::name(out.value.kind())),
+                               .hint = "give the path as JSON: [1] means the int, [\"1\"] the str"};
         ckpt::path_element found;
         const ckpt::value below = step(out.value, e, true, found);
         if (below) {

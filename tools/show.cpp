@@ -509,9 +509,7 @@ int run_show(const options& wanted) {
     const ckpt::value root = file->root();
     std::vector<found_value> values;
     for (const std::string& text : wanted.paths) {
-        key_path path;
-        (void)parse_path(text, path); // main.cpp has refused what cannot be parsed
-        auto found = find(root, path);
+        auto found = find(root, text);
         if (!found) return fail(wanted, found.error(), root);
         values.push_back(std::move(*found));
     }
