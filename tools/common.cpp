@@ -178,6 +178,8 @@ struct item_place {
             options.offset = item->offset;
             options.length = item->length;
             const auto one = ckpt::scan_globals<P>(file, options);
+            // Of a tensor in safetensors .metadata has the length without the header, so that the item seems cut.
+            if (!one && one.error().code == ckpt::errc::safetensors_invalid) continue;
             if (one) all.add(*one);
             if (!stopped && !one) stopped = one.error();
             else if (!stopped && one->stopped() != nullptr) stopped = *one->stopped();
@@ -186,13 +188,16 @@ struct item_place {
     });
 }
 
-/// Scans one file after another. What .metadata says of a folder is kept for the next file of it.
+/// Scans one file after another; of a distributed checkpoint the items of a file, unless it is one of safetensors. What
+/// .metadata says of a folder is kept for the next file of it.
 class file_scanner {
   public:
     explicit file_scanner(policy_name policy) : policy_{policy} {}
 
     [[nodiscard]] ckpt::result<ckpt::global_scan> operator()(const std::string& file) {
-        if (!file.ends_with(".distcp")) return scan(file, policy_);
+        const auto head = file.ends_with(".distcp") ? read_text(file, 64) : ckpt::result<std::string>{std::string{}};
+        if (!head || head->empty() || ckpt::detail::safetensors::begins(std::as_bytes(std::span<const char>{*head})))
+            return scan(file, policy_);
         std::string folder = std::filesystem::path(file).parent_path().string();
         if (!known_ || *known_ != folder) items_ = items_in(folder);
         known_ = std::move(folder);
@@ -209,7 +214,8 @@ class file_scanner {
 [[nodiscard]] std::string why_skipped(const std::string& file, const ckpt::error& e) {
     if (e.code != ckpt::errc::not_a_checkpoint) return {};
     const auto head = read_text(file, 64);
-    if (!head || ckpt::detail::sealed_content(*head)) return {};
+    if (!head || ckpt::detail::sealed_content(*head) || ckpt::detail::sniffing::begins_as_binary_pickle(*head))
+        return {};
     return e.detail;
 }
 

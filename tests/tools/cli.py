@@ -549,6 +549,16 @@ def names():
             z.writestr(name, content)
         said = document(name, 2 if code == 'pickle_opcode' else 4, 'globals', where)['files'][0]
         equal(name, (said['verdict'], said['stopped']['code'], said['stopped']['record']), ('unreadable', code, name))
+    # A file may be a pickle, too, though it begins like something else.
+    header = b'{"w":{"dtype":"U8","shape":[32],"data_offsets":[0,32]}}'
+    header += b' ' * (0x156 - len(header))  # the first byte of its length is that of UNICODE
+    tensors = written('both.safetensors', struct.pack('<Q', len(header)) + header + b'\ncos\nsystem\n(S"true"\ntR.'.ljust(32, b'N'))
+    archive = os.path.join(folder, 'both.tar')
+    with tarfile.open(archive, 'w', format=tarfile.GNU_FORMAT) as t:
+        t.addfile(tarfile.TarInfo('cos\nsystem\n(S"true"\ntR.'))
+    for where in (tensors, archive, written('both.gguf', b'GGUF\3\0\0\0\0cos\nsystem\n(S"true"\ntR.'), written('both.exe', b'MZ\0cos\nsystem\n(S"true"\ntR.'),
+                  written('joblib.pkl', PROTO + text('joblib.numpy_pickle') + b'0' + evil)):
+        equal(os.path.basename(where), document('both', 1, 'globals', where)['files'][0]['verdict'], 'dangerous')
     # Every member of a tar archive is.
     where = os.path.join(folder, 'members.nemo')
     with tarfile.open(where, 'w') as t:
