@@ -166,7 +166,7 @@ class Tars:
 
     @staticmethod
     def samples():
-        """What is rarely generated: a global header with a name, and a folder of the old type whose content is not there."""
+        """What is rarely generated: a global header with a name, a folder of the old type whose content is not there, an extended header at the end."""
         out = []
         for headers, name, size in (({"path": "x"}, "a", 0), ({}, "a/", 513)):
             to = io.BytesIO()
@@ -175,7 +175,13 @@ class Tars:
                 info.type, info.size = tarfile.AREGTYPE, size
                 t.addfile(info)
             out.append(to.getvalue()[: None if not size else 512])
-        return out
+        to = io.BytesIO()
+        with tarfile.open(fileobj=to, mode="w") as t:
+            for kind in (tarfile.REGTYPE, tarfile.GNUTYPE_LONGLINK):
+                info = tarfile.TarInfo("a")
+                info.type, info.size = kind, 1
+                t.addfile(info, io.BytesIO(b"a"))
+        return [*out, to.getvalue()]
 
     def name(self):
         return self.random.choice(["a", "b", "a/b", "a/", "pickle", "storages", "./a", "é", "x" * 99, "x" * 100, "y" * 101, "d/" * 60 + "e", "../a", "/a"])
@@ -238,6 +244,7 @@ class Tars:
 
     REFUSED = [
         ("tar_invalid an extended header that", "T1: an extended header that is malformed, or of a sparse file"),
+        ("tar_invalid an extended header without", "T1: an extended header without a member; tarfile ends there"),
         ("tar_invalid two extended headers", "T1: two names or sizes for one member; programs take the first or the last"),
         ("tar_invalid a global extended header", "T1: names and sizes for all members, which programs take differently"),
         ("tar_invalid the archive ends without", "T1: cut between members; tarfile reads those before"),
