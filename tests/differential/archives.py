@@ -145,7 +145,7 @@ class Zips:
     ]
     # Of archives that we read: why Python refuses them, or reads them otherwise.
     ACCEPTED = [
-        (lambda data, we, python: we == python.replace("=full", "").replace("=broken", ""), "an entry for a folder is not read, whatever is said of it"),
+        (lambda data, we, python: python.startswith("ok") and we == python.replace("=full", "").replace("=broken", ""), "an entry for a folder is not read, whatever is said of it"),
         (lambda data, we, python: "not a zip file" in python and data.count(b"PK\5\6") > 1, "zipfile takes the last signature for the end record, in a comment, too"),
         (lambda data, we, python: "zip file version" in python, "zipfile asks for the version that a record needs; methods and flags tell it"),
     ]
@@ -166,7 +166,7 @@ class Tars:
 
     @staticmethod
     def samples():
-        """What is rarely generated: a global header with a name, a folder of the old type whose content is not there, an extended header at the end."""
+        """What is rarely generated: a global header with a name, and a folder of the old type whose content is not there."""
         out = []
         for headers, name, size in (({"path": "x"}, "a", 0), ({}, "a/", 513)):
             to = io.BytesIO()
@@ -175,13 +175,7 @@ class Tars:
                 info.type, info.size = tarfile.AREGTYPE, size
                 t.addfile(info)
             out.append(to.getvalue()[: None if not size else 512])
-        to = io.BytesIO()
-        with tarfile.open(fileobj=to, mode="w") as t:
-            for kind in (tarfile.REGTYPE, tarfile.GNUTYPE_LONGLINK):
-                info = tarfile.TarInfo("a")
-                info.type, info.size = kind, 1
-                t.addfile(info, io.BytesIO(b"a"))
-        return [*out, to.getvalue()]
+        return out
 
     def name(self):
         return self.random.choice(["a", "b", "a/b", "a/", "pickle", "storages", "./a", "é", "x" * 99, "x" * 100, "y" * 101, "d/" * 60 + "e", "../a", "/a"])
@@ -244,7 +238,6 @@ class Tars:
 
     REFUSED = [
         ("tar_invalid an extended header that", "T1: an extended header that is malformed, or of a sparse file"),
-        ("tar_invalid an extended header without", "T1: an extended header without a member; tarfile ends there"),
         ("tar_invalid two extended headers", "T1: two names or sizes for one member; programs take the first or the last"),
         ("tar_invalid a global extended header", "T1: names and sizes for all members, which programs take differently"),
         ("tar_invalid the archive ends without", "T1: cut between members; tarfile reads those before"),
@@ -304,13 +297,12 @@ def judge(kind, data, we, python):
         for code, why in kind.REFUSED:
             if we.startswith("error " + code):
                 return (code, why)
-        return "we refuse, Python reads"
-    if python.startswith("ok") and members(we) == members(python):
+    elif python.startswith("ok") and members(we) == members(python):
         return None
     for known, why in kind.ACCEPTED:
         if known(data, we, python):
-            return ("read by us", why)
-    return "Python refuses or reads otherwise"
+            return ("read otherwise", why)
+    return "we refuse, Python reads" if we.startswith("error ") else "Python refuses or reads otherwise"
 
 
 def main():
@@ -340,7 +332,7 @@ def main():
                 differences += 1
                 if differences <= wanted.most_shown:
                     print(f"{data!r}: {is_so}\n  we: {we[:300]}\n  Python: {python[:300]}")
-    for listed in [*kind.REFUSED, *[("read by us", why) for _, why in kind.ACCEPTED]]:
+    for listed in [*kind.REFUSED, *[("read otherwise", why) for _, why in kind.ACCEPTED]]:
         if listed not in found and wanted.count >= ENOUGH:
             differences += 1
             print(f"nothing differs any more as listed: {listed[0]}: {listed[1]}")
