@@ -24,10 +24,6 @@ from asked import FORMER, answers
 
 MOST_VISITS = 2000  # as in reader.cpp
 
-# A memo index of four billion makes the unpickler in C take as many pointers: it fails here instead.
-resource.setrlimit(resource.RLIMIT_AS, (640 << 20, FORMER[1]))
-
-
 class Inert:
     """An object of a name that no reader knows: what it was made from."""
 
@@ -366,6 +362,8 @@ def main():
     parser.add_argument("--most-shown", type=int, default=10)
     wanted = parser.parse_args()
     warnings.simplefilter("ignore")
+    # A memo index of four billion makes the unpickler in C take as many pointers: it fails here instead.
+    resource.setrlimit(resource.RLIMIT_AS, (640 << 20, FORMER[1]))
     generator = Generator(wanted.seed)
     counts = collections.Counter()
     differences = 0
