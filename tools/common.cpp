@@ -510,6 +510,24 @@ int write_fields(json& to, const ckpt::value& v, storage_names& names, bool dige
     return write_fields(to, *v.as_tensor(), v.kind() == ckpt::kind::array, names, digest, root, fault, file);
 }
 
+namespace {
+
+/// The fields that say where a strided tensor lies. Gives its offset in the file, which is written if it is wanted;
+/// a tensor that is made of pieces lies nowhere.
+ckpt::result<std::uint64_t> write_place(json& to, const ckpt::tensor& t, bool is_array, storage_names& names,
+                                        bool wants_offset) {
+    const bool gathered = t.is_gathered();
+    if (is_array || gathered) to.key("storage").null();
+    else to.member("storage", names.of(t));
+    to.member("storage_offset", t.storage_offset());
+    ckpt::result<std::uint64_t> offset = gathered ? std::uint64_t{0} : t.file_offset();
+    if (!gathered && offset && wants_offset) to.member("file_offset", *offset);
+    to.member("nbytes", t.nbytes());
+    return offset;
+}
+
+} // namespace
+
 int write_fields(json& to, const ckpt::tensor& t, bool is_array, storage_names& names, bool digest,
                  const ckpt::value& root, const ckpt::error* fault, std::string_view file) {
     if (const std::string_view own = t.file().empty() ? file : t.file(); !own.empty()) to.member("file", own);
@@ -523,16 +541,8 @@ int write_fields(json& to, const ckpt::tensor& t, bool is_array, storage_names& 
     to.key("shape").numbers(t.shape());
     if (strided) to.key("stride").numbers(t.strides());
     to.member("layout", ckpt::name(t.layout()));
-    ckpt::result<std::uint64_t> offset = std::uint64_t{0};
-    if (strided) {
-        const bool gathered = t.is_gathered(); // made of pieces: it lies nowhere
-        if (is_array || gathered) to.key("storage").null();
-        else to.member("storage", names.of(t));
-        to.member("storage_offset", t.storage_offset());
-        if (!gathered) offset = t.file_offset();
-        if (!gathered && offset && fault == nullptr) to.member("file_offset", *offset);
-        to.member("nbytes", t.nbytes());
-    }
+    const ckpt::result<std::uint64_t> offset =
+        strided ? write_place(to, t, is_array, names, fault == nullptr) : std::uint64_t{0};
     to.member("requires_grad", t.requires_grad());
     int worst = exit_fine;
     const auto part = [&](const ckpt::tensor& of) { // at most eight levels down

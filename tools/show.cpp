@@ -216,13 +216,8 @@ class value_writer {
         case kind::array: return write_array(v);
         case kind::storage: {
             const auto s = *v.as_storage();
-            to_.begin_object()
-                .key("$storage")
-                .begin_object()
-                .member("key", s.key)
-                .member("nbytes", s.nbytes)
-                .end_object()
-                .end_object();
+            to_.begin_object().key("$storage").begin_object();
+            to_.member("key", s.key).member("nbytes", s.nbytes).end_object().end_object();
             return true;
         }
         case kind::global: to_.begin_object().member("$global", class_name(v)).end_object(); return true;

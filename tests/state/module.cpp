@@ -3,7 +3,6 @@
 // SPDX-License-Identifier: MIT
 #include <ckpt/ckpt.hpp>
 
-#include "../support/sanitized.hpp"
 #include "../support/torch_writer.hpp"
 
 #include <doctest/doctest.h>
@@ -286,9 +285,9 @@ TEST_CASE("entries that are no tensors are told, and tensors that were refused k
 }
 
 TEST_CASE("R1: many modules that share one large state cost time in proportion to the file") {
-    // 8,000 submodules with one state: of 8,000 attributes and 2,000 names of buffers that are not persistent; the same
-    // in a pair with slots; of 8,000 submodules, each of which is one more. Half as many under a sanitizer.
-    constexpr int many = sanitized ? 4'000 : 8'000;
+    // 4,000 submodules with one state: of 4,000 attributes and 1,000 names of buffers that are not persistent; the same
+    // in a pair with slots; of 4,000 submodules, each of which is one more.
+    constexpr int many = 4'000;
     entries attributes, children;
     for (int i = 0; i < many; ++i) attributes.emplace_back("a" + std::to_string(i), pkl::none);
     for (int i = 0; i < many; ++i)
@@ -317,6 +316,7 @@ TEST_CASE("R1: many modules that share one large state cost time in proportion t
         REQUIRE(opened_file.has_value());
         // More steps than the file pays for: an error, and soon.
         CHECK(opened_file->state_dict("").error().code == errc::limit);
+        if (state != plain) continue; // the searches below walk modules of every kind with the same steps
         CHECK(ckpt::find_tensors(opened_file->root()).error().code == errc::output_limit);
         CHECK(opened_file->state_dict().error().code == errc::state_dict_ambiguous);
         const auto all = opened_file->state_dicts();
