@@ -313,9 +313,10 @@ def values():
 
     # Paths.
     path = save('paths.pt', pickle.dumps({'a/b': {'c\\d': 1}, '1': 'text', 1: 'number', None: 'none', (1, 'a'): 'pair', '[x': 2, 'e': [[5]], b'k': 6, '': {'': 7}}, 4))
-    for typed, want in (('a\\/b/c\\\\d', 1), ('1', 'text'), ('[1]', 'number'), ('["1"]', 'text'), ('None', 'none'), ("(1, 'a')", 'pair'), ('["[x"]', 2), ('e/0/0', 5),
+    for typed, want in (('a\\/b/c\\\\d', 1), ('[1]', 'number'), ('["1"]', 'text'), ('None', 'none'), ("(1, 'a')", 'pair'), ('["[x"]', 2), ('e/0/0', 5),
                         ('["e", 0, 0]', 5), ('["a/b","c\\\\d"]', 1), ('["\\u0065",0,0]', 5), ("b'k'", 6), ('["",""]', 7)):
         equal('path ' + typed, document('path ' + typed, 0, 'show', path, typed), want)
+    equal('a path that is the text of two keys', document('path 1', 1, 'show', path, '1')['error']['code'], 'key_duplicate')
     equal('the empty path is the root', document('path', 0, 'show', path, '[]'), document('path', 0, 'show', path, ''))
     equal('an index past the end', document('path', 1, 'show', path, 'e/1')['error']['path'], ['e'])
 
