@@ -244,9 +244,7 @@ scan_each(const std::string& file, policy_name policy,
 
 ckpt::result<ckpt::state_dict> weights_of(const ckpt::checkpoint& file, const std::optional<std::string>& select) {
     if (!select) return file.state_dict();
-    key_path path;
-    (void)parse_path(*select, path); // main.cpp has refused what cannot be parsed
-    auto found = find(file.root(), path);
+    auto found = find(file.root(), *select);
     if (!found) return std::move(found).error();
     return file.state_dict(path_text(found->path));
 }
@@ -372,6 +370,14 @@ class array_reader {
     return {};
 }
 
+/// How many keys of a dictionary have this text: 1 and "1" are two.
+[[nodiscard]] std::size_t keys_with(const ckpt::value& v, std::string_view text) {
+    std::size_t found = 0;
+    for (const ckpt::value::entry e : v.plain().entries())
+        found += e.key.kind() == ckpt::kind::string ? *e.key.as_string() == text : ckpt::key_text(e.key) == text;
+    return found;
+}
+
 /// Keys and attributes of a value, as many as are worth comparing.
 [[nodiscard]] std::vector<std::string> keys_of(const ckpt::value& v) {
     constexpr std::size_t most = 20'000;
@@ -417,9 +423,19 @@ key_path elements_of(std::string_view text, const ckpt::value& root) {
     return out;
 }
 
-ckpt::result<found_value> find(const ckpt::value& root, const key_path& wanted) {
+ckpt::result<found_value> find(const ckpt::value& root, std::string_view text) {
+    key_path wanted;
+    (void)parse_path(text, wanted); // main.cpp has refused what cannot be parsed
+    const bool exact = text.starts_with('[');
     found_value out{root, {}};
     for (const ckpt::path_element& e : wanted) {
+        if (!exact && keys_with(out.value, e.text) > 1)
+            return ckpt::error{.code = ckpt::errc::key_duplicate,
+                               .path = path_text(out.path),
+                               .detail = '"' + printable(shortened(e.text, 64)) +
+                                         "\" is the text of several keys of the " +
+                                         std::string(ckpt::name(out.value.kind())),
+                               .hint = "give the path as JSON: [1] means the int, [\"1\"] the str"};
         ckpt::path_element found;
         const ckpt::value below = step(out.value, e, true, found);
         if (below) {
@@ -590,6 +606,24 @@ int write_fields(json& to, const ckpt::value& v, storage_names& names, bool dige
     return write_fields(to, *v.as_tensor(), v.kind() == ckpt::kind::array, names, digest, root, fault, file);
 }
 
+namespace {
+
+/// The fields that say where a strided tensor lies. Gives its offset in the file, which is written if it is wanted;
+/// a tensor that is made of pieces lies nowhere.
+ckpt::result<std::uint64_t> write_place(json& to, const ckpt::tensor& t, bool is_array, storage_names& names,
+                                        bool wants_offset) {
+    const bool gathered = t.is_gathered();
+    if (is_array || gathered) to.key("storage").null();
+    else to.member("storage", names.of(t));
+    to.member("storage_offset", t.storage_offset());
+    ckpt::result<std::uint64_t> offset = gathered ? std::uint64_t{0} : t.file_offset();
+    if (!gathered && offset && wants_offset) to.member("file_offset", *offset);
+    to.member("nbytes", t.nbytes());
+    return offset;
+}
+
+} // namespace
+
 int write_fields(json& to, const ckpt::tensor& t, bool is_array, storage_names& names, bool digest,
                  const ckpt::value& root, const ckpt::error* fault, std::string_view file) {
     if (const std::string_view own = t.file().empty() ? file : t.file(); !own.empty()) to.member("file", own);
@@ -603,16 +637,8 @@ int write_fields(json& to, const ckpt::tensor& t, bool is_array, storage_names& 
     to.key("shape").numbers(t.shape());
     if (strided) to.key("stride").numbers(t.strides());
     to.member("layout", ckpt::name(t.layout()));
-    ckpt::result<std::uint64_t> offset = std::uint64_t{0};
-    if (strided) {
-        const bool gathered = t.is_gathered(); // made of pieces: it lies nowhere
-        if (is_array || gathered) to.key("storage").null();
-        else to.member("storage", names.of(t));
-        to.member("storage_offset", t.storage_offset());
-        if (!gathered) offset = t.file_offset();
-        if (!gathered && offset && fault == nullptr) to.member("file_offset", *offset);
-        to.member("nbytes", t.nbytes());
-    }
+    const ckpt::result<std::uint64_t> offset =
+        strided ? write_place(to, t, is_array, names, fault == nullptr) : std::uint64_t{0};
     to.member("requires_grad", t.requires_grad());
     int worst = exit_fine;
     const auto part = [&](const ckpt::tensor& of) { // at most eight levels down

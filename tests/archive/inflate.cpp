@@ -4,6 +4,7 @@
 #include <ckpt/ckpt.hpp>
 
 #include "../support/inflate.hpp"
+#include "../support/sanitized.hpp"
 #include "../support/temporary_file.hpp"
 #include "../support/torch_writer.hpp"
 
@@ -338,6 +339,7 @@ TEST_CASE("a compressed storage larger than any buffer reads as a stored one, in
         {side * side - 8, {2, 4}, {4, 1}}, {100, {16, 40'000}, {0, 1}},  {0, {50, 8, side}, {8 * side, 1, 8}},
     };
     for (const row& r : rows) {
+        if (sanitized && r.shape.size() == 3) continue; // seconds each
         CAPTURE(r.offset);
         CAPTURE(r.strides[0]);
         const std::string t = tensor(storage("FloatStorage", "0", side * side), r.offset, r.shape, r.strides);

@@ -11,6 +11,7 @@ import base64
 import gzip
 import io
 import json
+import math
 import os
 import pickle
 import shutil
@@ -203,6 +204,50 @@ def demo():
 
 
 # --- values -----------------------------------------------------------------------------------------------------------
+
+def outside():
+    """Tensors that a state_dict has not: attributes of a module and of a tensor."""
+    path = os.path.join(DATA, 'frameworks', 'modules', 'torch_module.pt')
+    listed = document('ls of a module', 0, 'ls', path)
+    everything = [r['key'] for r in document('ls --all of a module', 0, 'ls', path, '--all')['tensors']]
+    keys = [r['key'] for r in listed['tensors']]
+    beside = ['weight_normed.weight', 'spectral_normed.weight', 'plain', 'scratch', 'declared_scratch']
+    equal('ls --all: what is outside the state_dict', [k for k in everything if k not in keys], beside)
+    equal('ls: their number', listed['outside'], len(beside))
+    equal('info: their number', document('info of a module', 0, 'info', path)['outside'], len(beside))
+    check('ls says it', '5 tensors are outside the state_dict' in ckpt('ls', path)[1])
+    check('ls --all does not', 'outside' not in ckpt('ls', path, '--all')[1])
+    check('info says it', '5 tensors are attributes' in ckpt('info', path)[1])
+    check('none, nothing said', 'outside' not in document('ls', 0, 'ls', MLP) and 'outside' not in ckpt('info', MLP)[1])
+
+
+def counts():
+    """`info` counts what PyTorch says: each element once, and the bytes that are stored, of wrapped tensors those of their parts."""
+    for name, tied in (('modules/gpt2', 1), ('torchao-0.18/int8', 0), ('torchao-0.18/float8', 0), ('torchao-0.18/int4_in_int8', 0)):
+        path = os.path.join(DATA, 'frameworks', name)
+        with open(path + '.json') as f:
+            rows = json.load(f)['tensors']
+        once = {(r.get('shares', r['key']), r.get('storage_offset')): r for r in rows}
+        stored = sum(sum(p['nbytes'] for p in r.get('parts', [r])) for r in once.values())
+        equal('info of ' + name, document('info', 0, 'info', path + '.pt')['model'],
+              {'tensors': len(rows), 'parameters': sum(math.prod(r['shape']) for r in once.values()),
+               'nbytes': sum(sum(p['nbytes'] for p in r.get('parts', [r])) for r in rows), 'stored': stored, 'tied': tied})
+
+
+def alike():
+    """Keys of different types with one text."""
+    half = b'G' + struct.pack('>d', 0.5)
+    path = save('alike.pt', PROTO + dictionary([('d', dictionary([(number(1), text('int')), ('1', text('str')), (half, text('half')),
+                                                                  (b'N', text('none'))]))]) + b'.')
+    error = document('a text of two keys', 1, 'show', path, 'd/1')['error']
+    equal('it is no guess', error['code'], 'key_duplicate')
+    check('the hint is JSON', '[1]' in error['hint'], error)
+    equal('exact by JSON', document('exact', 0, 'show', path, '["d", 1]', '["d", "1"]'), ['int', 'str'])
+    equal('other keys by their text', document('texts', 0, 'show', path, 'd/0.5', 'd/None'), ['half', 'none'])
+    weights = dictionary([(half, dictionary([('w', tensor('0', 2, [2]))]))])
+    path = save('decay.pt', PROTO + dictionary([('averages', weights)]) + b'.', [('0', floats(2))])
+    equal('a float selects', [r['key'] for r in document('a float', 0, 'ls', path, '--select', 'averages/0.5')['tensors']], ['w'])
+
 
 def values():
     root = {'none': None, 'yes': True, 'exact': 2 ** 53, 'more': 2 ** 53 + 1, 'less': -2 ** 53 - 1, 'long': -2 ** 64, 'digits': 10 ** 4299,
@@ -1098,7 +1143,7 @@ def run():
     program = os.path.abspath(parser.parse_args().ckpt)
     with tempfile.TemporaryDirectory() as made:
         folder = made
-        for part in (usage, demo, values, tensors, compressed, summaries, configurations, names, folders, safetensors, modules, kinds, differences, maps, people):
+        for part in (usage, demo, outside, counts, alike, values, tensors, compressed, summaries, configurations, names, folders, safetensors, modules, kinds, differences, maps, people):
             try:
                 part()
             except (KeyError, IndexError, TypeError, subprocess.TimeoutExpired) as e:
