@@ -142,7 +142,7 @@ def is_function(module, name):
         for part in name.split('.'):
             thing = getattr(thing, part)
     except Exception:  # of a package that is not there
-        return re.match('_unpickle|__pyx_unpickle|_new_|fragment_address', name) is not None
+        return re.match('_unpickle|__pyx_unpickle|_new_', name) is not None
     return module != 'typing' and callable(thing) and not isinstance(thing, type)
 
 

@@ -155,7 +155,7 @@ CKPT_DETAIL_DEF constinit const global_entry record_names::entries[1534]{
     {"decimal", "DecimalTuple"},
     {"deepspeed.runtime.zero.config", "ZeroStageEnum", nullptr, global_kind::enumeration},
     {"deepspeed.runtime.zero.offload_config", "OffloadDeviceEnum", nullptr, global_kind::enumeration},
-    {"deepspeed.utils.tensor_fragment", "fragment_address", nullptr, global_kind::function},
+    {"deepspeed.utils.tensor_fragment", "fragment_address"},
     {"enum", "FlagBoundary", nullptr, global_kind::enumeration},
     {"fractions", "Fraction"},
     {"functools", "partial"},
