@@ -313,9 +313,10 @@ def values():
 
     # Paths.
     path = save('paths.pt', pickle.dumps({'a/b': {'c\\d': 1}, '1': 'text', 1: 'number', None: 'none', (1, 'a'): 'pair', '[x': 2, 'e': [[5]], b'k': 6, '': {'': 7}}, 4))
-    for typed, want in (('a\\/b/c\\\\d', 1), ('1', 'text'), ('[1]', 'number'), ('["1"]', 'text'), ('None', 'none'), ("(1, 'a')", 'pair'), ('["[x"]', 2), ('e/0/0', 5),
+    for typed, want in (('a\\/b/c\\\\d', 1), ('[1]', 'number'), ('["1"]', 'text'), ('None', 'none'), ("(1, 'a')", 'pair'), ('["[x"]', 2), ('e/0/0', 5),
                         ('["e", 0, 0]', 5), ('["a/b","c\\\\d"]', 1), ('["\\u0065",0,0]', 5), ("b'k'", 6), ('["",""]', 7)):
         equal('path ' + typed, document('path ' + typed, 0, 'show', path, typed), want)
+    equal('a path that is the text of two keys', document('path 1', 1, 'show', path, '1')['error']['code'], 'key_duplicate')
     equal('the empty path is the root', document('path', 0, 'show', path, '[]'), document('path', 0, 'show', path, ''))
     equal('an index past the end', document('path', 1, 'show', path, 'e/1')['error']['path'], ['e'])
 
@@ -715,6 +716,24 @@ def folders():
     os.rename(os.path.join(two, 'pytorch_model.bin'), os.path.join(two, 'optimizer.pt'))
     equal('no weights', document('none', 1, 'ls', two)['error']['code'], 'state_dict_missing')
     equal('JSON that is no index', document('json', 2, 'ls', os.path.join(trainer, 'config.json'))['error']['code'], 'not_a_checkpoint')
+    # Parts of one model are joined where their layout is known, and otherwise refused as parts.
+    parts = framework('llama_parts', 'llama3')
+    said = document('info of parts', 0, 'info', parts)
+    equal('the container of parts', (said['container'], sum(c['tensors'] for c in said['candidates'][:1])), ('parts', 22))
+    for name, files in (('half', {'consolidated.00.pth': os.path.join(parts, 'consolidated.00.pth')}),
+                        ('ranks', {'mp_rank_00_model_states.pt': MLP, 'mp_rank_01_model_states.pt': MLP}),
+                        ('megatron', {'mp_rank_00/model_optim_rng.pt': MLP, 'mp_rank_01/model_optim_rng.pt': MLP}),
+                        ('fairscale', {'a-shard0.pt': MLP, 'a-shard1.pt': MLP}),
+                        ('layers', {'layer_00-model_00-model_states.pt': MLP, 'layer_01-model_00-model_states.pt': MLP}),
+                        ('missing', {'model-00001-of-00002.pt': MLP}),
+                        ('twice', {'model-00001-of-00002.pt': MLP, 'model-00002-of-00002.pt': MLP})):
+        for inside, path in files.items():
+            os.makedirs(os.path.join(folder, name, os.path.dirname(inside)), exist_ok=True)
+            shutil.copy(path, os.path.join(folder, name, inside))
+        for command in ('ls', 'info'):
+            check(command + ' of parts: ' + name, ckpt(command, os.path.join(folder, name))[0] == 4)
+        equal('verify of parts: ' + name, [f['error']['code'] for f in document('verify', 4, 'verify', os.path.join(folder, name))['findings']], ['parts_not_joined'])
+        equal('a part by its own path: ' + name, ckpt('ls', os.path.join(folder, name, inside))[0], 0)
     # An index opens what it names, whatever that is called; nothing of it may go unseen.
     odd = os.path.join(folder, 'odd')
     os.mkdir(odd)
