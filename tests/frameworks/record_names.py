@@ -135,6 +135,17 @@ def is_class_name(name):
     return re.fullmatch('[A-Z][A-Za-z0-9]*', name) is not None
 
 
+def is_function(module, name):
+    """Whether a name is something to call that is no class: NEWOBJ, which asks for __new__, fails on it in Python."""
+    try:
+        thing = importlib.import_module(module)
+        for part in name.split('.'):
+            thing = getattr(thing, part)
+    except Exception:  # of a package that is not there
+        return re.match('_unpickle|__pyx_unpickle|_new_', name) is not None
+    return module != 'typing' and callable(thing) and not isinstance(thing, type)
+
+
 def found():
     """(module, name) -> whether it is an enum."""
     out = {}
@@ -189,7 +200,8 @@ def main():
         out.pop((module, name), None)
     rows = []
     for (module, name), is_enum in sorted(out.items()):
-        kind = 'attribute' if (module, name) == ('builtins', 'getattr') else 'enumeration' if is_enum else ''
+        kind = 'attribute' if (module, name) == ('builtins', 'getattr') else 'enumeration' if is_enum else (
+            'function' if is_function(module, name) else '')
         rows.append(f'    {{"{module}", "{name}"' + (f', nullptr, global_kind::{kind}' if kind else '') + '},\n')
     with open(os.path.join(INCLUDE, 'impl', 'record_names.ipp'), 'w') as to:
         to.write(f'''// ckpt/torch/impl/record_names.ipp: the table of record_names.hpp. tests/frameworks/record_names.py writes it.

@@ -173,17 +173,27 @@ TEST_CASE("P7: numbers and names that Python's readers take differently, or not 
 }
 
 TEST_CASE("P6: what cannot be called, made or given a state is refused in every reader of Python") {
-    for (const std::string& p :
-         {tensor("FloatStorage", "0", 4) + ")R", collections("OrderedDict") + ")R)R", builtins("set") + ")R)R",
-          global("torch", "Tensor") + ")R)R", global("torch", "Size") + ")\x85R)R",
-          global("torch._utils", "_rebuild_tensor_v2") + ")\x81", global("_codecs", "encode") + text("a") + "\x85\x81",
-          global("torch.storage", "_load_from_bytes") + bytes("a") + "\x85\x81",
-          global("numpy.core.multiarray", "scalar") + ")\x81", collections("OrderedDict") + ")RK\1b",
-          collections("OrderedDict") + ")R" + text("ab") + "b", collections("OrderedDict") + ")R]b",
-          collections("OrderedDict") + ")R)b",
-          collections("OrderedDict") + ")R\x8f"
-                                       "b",
-          collections("defaultdict") + ")R}b", collections("Counter") + ")R" + real(1) + "b"}) {
+    for (const std::string& p : {tensor("FloatStorage", "0", 4) + ")R",
+                                 collections("OrderedDict") + ")R)R",
+                                 builtins("set") + ")R)R",
+                                 global("torch", "Tensor") + ")R)R",
+                                 global("torch", "Size") + ")\x85R)R",
+                                 global("torch._utils", "_rebuild_tensor_v2") + ")\x81",
+                                 global("_codecs", "encode") + text("a") + "\x85\x81",
+                                 global("torch.storage", "_load_from_bytes") + bytes("a") + "\x85\x81",
+                                 global("numpy.core.multiarray", "scalar") + ")\x81",
+                                 global("operator", "add") + ")\x81",
+                                 global("torch.nn.functional", "relu") + ")\x81",
+                                 builtins("len") + "]\x85\x81",
+                                 builtins("getattr") + ")}\x92",
+                                 collections("OrderedDict") + ")RK\1b",
+                                 collections("OrderedDict") + ")R" + text("ab") + "b",
+                                 collections("OrderedDict") + ")R]b",
+                                 collections("OrderedDict") + ")R)b",
+                                 collections("OrderedDict") + ")R\x8f"
+                                                              "b",
+                                 collections("defaultdict") + ")R}b",
+                                 collections("Counter") + ")R" + real(1) + "b"}) {
         CAPTURE(p);
         CHECK(code_of(p + '.') == errc::pickle_target);
     }

@@ -42,6 +42,7 @@ enum class global_kind : std::uint8_t {
     scalar,      ///< a number, a string or bytes
     nested,      ///< bytes that are a whole checkpoint
     enumeration, ///< an enum class, kept inert; getattr may name its members
+    function,    ///< what is called and is no class, kept inert
     attribute,   ///< getattr, kept inert where it names a member of a listed enum class, otherwise an attack
 };
 

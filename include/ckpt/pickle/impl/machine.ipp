@@ -276,11 +276,13 @@ CKPT_DETAIL_DEF bool machine::push_new_object(std::size_t values) {
             if (graph_.nodes[entries[i]].kind != node_kind::string)
                 return fail(errc::pickle_target, "the name of a keyword argument that is no str");
     }
+    const global_entry* const e = entry_of(callable);
+    const bool inert_function = e != nullptr && (e->kind == global_kind::function || e->kind == global_kind::attribute);
     // Of the names with a builder, classes are in CapWords or in two modules of Python.
-    if (const global_entry* const e = entry_of(callable);
-        e != nullptr && (e->build != nullptr || e->kind == global_kind::nested) && e->kind != global_kind::storage &&
-        e->module != "builtins" && e->module != "collections" && !(e->name[0] >= 'A' && e->name[0] <= 'Z') &&
-        (e->module == "_codecs" || e->module.starts_with("torch.") || e->module.starts_with("numpy.")))
+    if (inert_function ||
+        (e != nullptr && (e->build != nullptr || e->kind == global_kind::nested) && e->kind != global_kind::storage &&
+         e->module != "builtins" && e->module != "collections" && !(e->name[0] >= 'A' && e->name[0] <= 'Z') &&
+         (e->module == "_codecs" || e->module.starts_with("torch.") || e->module.starts_with("numpy."))))
         return fail(errc::pickle_target, "NEWOBJ of a function, which is no class");
     stack_.shrink(stack_.size() - values);
     return apply(callable, arguments, keywords, true);
