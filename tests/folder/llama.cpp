@@ -294,15 +294,34 @@ TEST_CASE("tensors of an unknown layout are refused as parts, by their names") {
     const ckpt::error e = ckpt::open_folder(temporary_folder(parts_of(model, 2, 0)).path()).error();
     CHECK(e.code == errc::parts_not_joined);
     CHECK(e.detail ==
-          "2 parts of one model, in which 2 tensors are none of LLaMA's, and nothing says how they are cut: "
+          "2 parts of one model, in which 2 values are no tensors of LLaMA's, and nothing says how they are cut: "
           "\"layers.0.attention.wq.bias\", \"vision.proj\"");
     CHECK(e.hint.find("open one part by its own path") != std::string_view::npos);
+    // Tensors further down are no less parts, and a part without any is none.
+    const std::string nested = torch_file(
+        pkl::dict({{pkl::str("model"), pkl::dict({{pkl::str("w"), pkl::floats("0", 1)}})}}), {{"0", raw<float>({5})}});
+    CHECK(findings(temporary_folder(files{{name_of(0), nested}, {name_of(1), nested}}))
+              .find("1 value is no tensor of LLaMA's") != std::string::npos);
+    const std::string list = torch_file(pkl::list({pkl::floats("0", 1)}), {{"0", raw<float>({5})}});
+    CHECK(findings(temporary_folder(files{{name_of(0), list}, {name_of(1), list}})).find("no dictionary of tensors") !=
+          std::string::npos);
+    const std::string none = torch_file(pkl::num(1));
+    CHECK(findings(temporary_folder(files{{name_of(0), none}, {name_of(1), none}})) ==
+          name_of(0) + ": the part holds no dictionary of tensors\n" + name_of(1) +
+              ": the part holds no dictionary of tensors\n");
 }
 
 TEST_CASE("parts that share no key are a set of shards") {
     const temporary_folder folder(files{{"consolidated.00.pt", file_of({counted("a", {2}, 1)}, pkl::num(7))},
                                         {"consolidated.01.pt", file_of({counted("b", {2, 2}, 5)})}});
     check_is_whole(ckpt::open_folder(folder.path()).value(), {counted("a", {2}, 1), counted("b", {2, 2}, 5)});
+    // Layers that are whole say nothing of the number of such parts.
+    const tensors model = whole_model();
+    files layers{{name_of(0), file_of(model)}, {name_of(2), file_of({counted("layers.1.ffn_norm.weight", {4}, 0)})}};
+    CHECK(findings(temporary_folder(layers)).find("missing: \"consolidated.01.pth\"") != std::string::npos);
+    layers[1].first = name_of(1);
+    const auto weights = ckpt::open_folder(temporary_folder(layers).path()).value().state_dict().value();
+    CHECK(weights.size() == model.size() + 1);
 }
 
 TEST_CASE("a tensor that a part could not build, or that is no plain array, costs only its key") {

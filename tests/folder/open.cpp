@@ -450,6 +450,11 @@ TEST_CASE("a stale index says that the files present are a whole set by themselv
     folder.add(first, shard({{"a", 1}, {"b", 2}}));
     folder.remove(index_name); // as the hint says
     CHECK(opened_content(folder) == "a=1 b=2 c=3");
+    // Beside one file that is whole there are two to choose from, and one of them cannot be.
+    files[0].first = "pytorch_model.bin";
+    files.erase(files.begin() + 1);
+    const std::string two = findings(temporary_folder(files));
+    CHECK(two.find("; of the shards that \"pytorch_model.bin.index.json\" names none is here") != std::string::npos);
 }
 
 TEST_CASE("why a file was chosen claims no more than was looked at") {

@@ -146,6 +146,8 @@ struct folder_contents {
     void add_shard(const folder_entry& e, const shard_name& s, std::map<std::string, std::size_t>& families);
     void add_rank(const folder_entry& e, const rank_name& r, std::map<std::string, std::size_t>& families);
     void add_part(const folder_entry& e, const part_name& p, std::map<std::string, std::size_t>& families);
+    /// Leaves the sets that may be the model, once all files are known.
+    void prune_sets();
 };
 
 /// What the names of the shards of an index have in common, stem and extension: "model.safetensors" for

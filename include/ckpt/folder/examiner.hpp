@@ -74,6 +74,8 @@ class folder_examiner {
     void open_family(const weight_set& set);
 
     void open_indexed(const std::string& index_name);
+    /// Whether none of an index's shards is in the folder.
+    [[nodiscard]] bool names_nothing_here(const std::string& index_name) const;
     /// Whether the index names shards that are not here, while others make a whole set: then there is a finding.
     [[nodiscard]] bool is_stale(const std::string& index_name, const shard_index& index);
 

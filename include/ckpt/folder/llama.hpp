@@ -66,15 +66,18 @@ class llama_reader {
     [[nodiscard]] model_sizes read_params() const;
     /// The tensor of a key of the first part, where it has so many dimensions; else null.
     [[nodiscard]] const tensor_data* first_with(std::string_view key_end, std::uint32_t rank) const noexcept;
+    /// As the sizes of the tensors say, where they do.
     void count_parts();
     void find_missing();
 
     // ---- whether they fit together
 
-    /// Whether no key is in two parts. Mixtral was published so: each part has other experts.
+    /// Whether no key is in two parts. transformers' convert_mixtral_weights_to_hf.py takes consolidated.00.pt to
+    /// consolidated.07.pt for such a set.
     [[nodiscard]] bool share_nothing() const noexcept;
     /// Tensors that not all parts have. Other values are the first part's.
     void compare_keys();
+    /// Values of the first part that hold tensors, and are none that the layout knows.
     void find_unknown();
 
     // ---- the graph

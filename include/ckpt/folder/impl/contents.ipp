@@ -96,6 +96,29 @@ CKPT_DETAIL_DEF void folder_contents::add_part(const folder_entry& e, const part
     set.name = set.files.size() == 1 ? e.name : p.family;
 }
 
+CKPT_DETAIL_DEF void folder_contents::prune_sets() {
+    // Shards that an index names are no set of their own: "model-00001-of-00002.safetensors" beside
+    // "model.safetensors.index.json".
+    std::vector<std::string> named;
+    for (const weight_set& set : sets)
+        if (!set.index.empty()) named.push_back(family_of_index(set.index));
+    std::sort(named.begin(), named.end());
+    std::erase_if(sets, [&](const weight_set& set) {
+        if (set.count == 0 ||
+            !std::binary_search(named.begin(), named.end(), family_of_shard(*parse_shard(set.files.front()))))
+            return false;
+        indexed.push_back(set);
+        return true;
+    });
+    const bool has_known = std::any_of(sets.begin(), sets.end(), [](const weight_set& set) { return set.known; });
+    if (has_known) std::erase_if(sets, [](const weight_set& set) { return !set.known; });
+    else if (std::any_of(sets.begin(), sets.end(), [](const weight_set& set) { return set.kind == set_kind::ranks; }))
+        std::erase_if(sets, [](const weight_set& set) { return set.kind != set_kind::ranks; });
+    // A model is opened as files, whatever lies beside it: a Trainer's folder has one beside DeepSpeed's
+    // global_step10/.
+    if (has_known) kind = folder_kind::files;
+}
+
 CKPT_DETAIL_DEF folder_contents folder_contents::of(std::span<const folder_entry> entries,
                                                     function_ref<bool(std::string_view name)> holds_checkpoint) {
     static constexpr known_file by_content{{}, file_role::possible, "a checkpoint by its content"};
@@ -140,28 +163,7 @@ CKPT_DETAIL_DEF folder_contents folder_contents::of(std::span<const folder_entry
         if (role == file_role::weights || role == file_role::possible)
             out.sets.push_back({e.name, {}, {e.name}, 0, role == file_role::weights});
     }
-    // Shards that an index names are no set of their own: "model-00001-of-00002.safetensors" beside
-    // "model.safetensors.index.json".
-    std::vector<std::string> indexed;
-    for (const weight_set& set : out.sets)
-        if (!set.index.empty()) indexed.push_back(family_of_index(set.index));
-    std::sort(indexed.begin(), indexed.end());
-    std::erase_if(out.sets, [&](const weight_set& set) {
-        if (set.count == 0 ||
-            !std::binary_search(indexed.begin(), indexed.end(), family_of_shard(*parse_shard(set.files.front()))))
-            return false;
-        out.indexed.push_back(set);
-        return true;
-    });
-    const bool has_known =
-        std::any_of(out.sets.begin(), out.sets.end(), [](const weight_set& set) { return set.known; });
-    if (has_known) std::erase_if(out.sets, [](const weight_set& set) { return !set.known; });
-    else if (std::any_of(out.sets.begin(), out.sets.end(),
-                         [](const weight_set& set) { return set.kind == set_kind::ranks; }))
-        std::erase_if(out.sets, [](const weight_set& set) { return set.kind != set_kind::ranks; });
-    // A model is opened as files, whatever lies beside it: a Trainer's folder has one beside DeepSpeed's
-    // global_step10/.
-    if (has_known) out.kind = folder_kind::files;
+    out.prune_sets();
     return out;
 }
 

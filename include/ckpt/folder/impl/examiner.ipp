@@ -99,6 +99,9 @@ CKPT_DETAIL_DEF bool folder_examiner::choose(weight_set& chosen) {
     } else {
         e.detail = "several files in " + quoted(work_.folder) + " may hold the weights: " +
                    listed(work_.report.candidates, contents_.sets.size() == 2 ? " and " : ", ");
+        for (const weight_set& set : contents_.sets)
+            if (!set.index.empty() && names_nothing_here(set.index))
+                e.detail += "; of the shards that " + quoted(set.index) + " names none is here";
         e.hint = "open the one you mean: the file itself, or the index of a set of shards";
     }
     find(std::move(e));
@@ -192,6 +195,13 @@ CKPT_DETAIL_DEF void folder_examiner::open_family(const weight_set& set) {
                         "; no index says which one counts",
               .hint = "get the index, and the files again; if they are slices of one model: open one by its own path, "
                       "in C++ they are joined by rules (docs/formats.md, Parts of one model)"});
+}
+
+CKPT_DETAIL_DEF bool folder_examiner::names_nothing_here(const std::string& index_name) const {
+    const auto index = shard_index::read(path_in(work_.folder, index_name), work_.options.limits);
+    return index && !index->files.empty() &&
+           std::none_of(index->files.begin(), index->files.end(),
+                        [&](std::string_view name) { return contents_.has(name); });
 }
 
 CKPT_DETAIL_DEF bool folder_examiner::is_stale(const std::string& index_name, const shard_index& index) {

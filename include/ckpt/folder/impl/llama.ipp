@@ -61,11 +61,12 @@ CKPT_DETAIL_DEF shared<checkpoint_file> llama_reader::run() {
     sort_values(parts_, [](const one_part& a, const one_part& b) { return a.number < b.number; });
     for (one_part& p : parts_) open(p);
     if (!work_.report.findings.empty()) return {};
-    count_parts();
+    count_ = parts_.back().number + 1; // as the names count them
+    are_shards_ = parts_.size() > 1 && share_nothing();
+    if (!are_shards_) count_parts();
     is_whole_ = parts_.size() == 1 && count_ == 1 && parts_.front().number == 0;
     if (is_whole_) return {};
     find_missing();
-    are_shards_ = share_nothing();
     if (work_.report.findings.empty() && !are_shards_) {
         compare_keys();
         find_unknown();
@@ -87,7 +88,10 @@ CKPT_DETAIL_DEF void llama_reader::open(one_part& p) {
     p.opened = work_.open_part(p.name);
     if (!p.opened) return;
     p.part = out_->add_part(p.name, checkpoint_access::file(*p.opened));
-    for (const value::entry e : p.opened->root().entries())
+    const value root = p.opened->root();
+    if (parts_.size() > 1 && (root.size() == 0 || !root.is_mapping()))
+        work_.inconsistent(p.name, "the part holds no dictionary of tensors", llama_again);
+    for (const value::entry e : root.entries())
         if (const auto key = e.key.as_string()) p.rows.push_back({*key, e.mapped});
     p.by_key = p.rows;
     sort_values(p.by_key, [](const row& a, const row& b) { return a.key < b.key; });
@@ -123,7 +127,6 @@ CKPT_DETAIL_DEF const tensor_data* llama_reader::first_with(std::string_view key
 }
 
 CKPT_DETAIL_DEF void llama_reader::count_parts() {
-    count_ = parts_.back().number + 1; // as the names count them
     const tensor_data* norm = first_with("norm.weight", 1);
     const tensor_data* out = first_with(".attention.wo.weight", 2);
     if (norm == nullptr || out == nullptr) return;
@@ -205,12 +208,15 @@ CKPT_DETAIL_DEF void llama_reader::compare_keys() {
 
 CKPT_DETAIL_DEF void llama_reader::find_unknown() {
     std::vector<std::string_view> keys;
-    for (const row& r : parts_.front().rows)
-        if (r.content.kind() == kind::tensor && llama_cut_of(r.key) == llama_cut::unknown) keys.push_back(r.key);
+    for (const row& r : parts_.front().rows) {
+        const bool holds_tensors = r.content.kind() >= kind::bytes; // or may: a dictionary, an object
+        if (holds_tensors && (r.content.kind() != kind::tensor || llama_cut_of(r.key) == llama_cut::unknown))
+            keys.push_back(r.key);
+    }
     if (keys.empty()) return;
     work_.find(part_faults::not_joined(decimal(count_) + " parts of one model, in which " +
                                            decimal(std::uint64_t{keys.size()}) +
-                                           (keys.size() == 1 ? " tensor is none" : " tensors are none") +
+                                           (keys.size() == 1 ? " value is no tensor" : " values are no tensors") +
                                            " of LLaMA's, and nothing says how they are cut: " + listed(keys),
                                        part_faults::join_by_hand));
 }
