@@ -26,6 +26,8 @@
 #include <iterator>
 #include <new>
 #include <string>
+#include <string_view>
+#include <utility>
 
 namespace {
 
@@ -56,6 +58,26 @@ void counted_delete(void* p) {
     const prefix before = static_cast<prefix*>(p)[-1];
     heap_now -= before.bytes;
     std::free(before.block);
+}
+
+/// The seconds of the fastest of so many runs; below zero where a run says that it went wrong.
+template <class Run> double fastest(std::size_t runs, const Run& run) {
+    double best = 1e9;
+    for (std::size_t i = 0; i < runs; ++i) {
+        const auto begin = std::chrono::steady_clock::now();
+        if (!run()) return -1;
+        const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+        if (seconds < best) best = seconds;
+    }
+    return best;
+}
+
+/// Prints what was counted and, if wanted, its time; the exit status of the program.
+int printed(std::size_t count, double seconds, bool with_time) {
+    if (seconds < 0) return 1;
+    if (with_time) std::printf("%zu %.9f\n", count, seconds);
+    else std::printf("%zu\n", count);
+    return 0;
 }
 
 } // namespace
@@ -92,38 +114,21 @@ int main(int argc, char** argv) {
     if (command == "open" || command == "time") {
         const ckpt::open_options options{.scratch = ckpt::scratch::make()};
         std::size_t tensors = 0;
-        double best = 1e9;
-        for (std::size_t i = 0; i < number; ++i) {
-            const auto begin = std::chrono::steady_clock::now();
-            {
-                const auto file = ckpt::open(path, options).value();
-                const std::size_t found = file.root().size();
-                if (found == 0 || (i != 0 && found != tensors)) return 1;
-                tensors = found;
-            }
-            const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-            if (seconds < best) best = seconds;
-        }
-        if (command == "time") std::printf("%zu %.9f\n", tensors, best);
-        else std::printf("%zu\n", tensors);
-        return 0;
+        const double best = fastest(number, [&] {
+            const auto file = ckpt::open(path, options).value();
+            const std::size_t before = std::exchange(tensors, file.root().size());
+            return tensors != 0 && (before == 0 || before == tensors);
+        });
+        return printed(tensors, best, command == "time");
     }
     if (command == "plan" || command == "plan-time") {
         const auto weights = ckpt::open(path).value().state_dict().value();
         const ckpt::key_map map = bench::twenty_rules();
-        double best = 1e9;
-        for (std::size_t i = 0; i < number; ++i) {
-            const auto begin = std::chrono::steady_clock::now();
-            {
-                const ckpt::remap_plan plan = ckpt::plan_remap(weights, map);
-                if (!plan.ok() || plan.moves.size() != weights.size()) return 1;
-            }
-            const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-            if (seconds < best) best = seconds;
-        }
-        if (command == "plan-time") std::printf("%zu %.9f\n", weights.size(), best);
-        else std::printf("%zu\n", weights.size());
-        return 0;
+        const double best = fastest(number, [&] {
+            const ckpt::remap_plan plan = ckpt::plan_remap(weights, map);
+            return plan.ok() && plan.moves.size() == weights.size();
+        });
+        return printed(weights.size(), best, command == "plan-time");
     }
     if (command == "upload-plan") {
         const auto weights = ckpt::open(path).value().state_dict().value();

@@ -7,7 +7,9 @@
 #include <ckpt/folder/impl/examiner.ipp>
 #include <ckpt/folder/impl/index.ipp>
 #include <ckpt/folder/impl/joined.ipp>
+#include <ckpt/folder/impl/llama.ipp>
 #include <ckpt/folder/impl/open.ipp>
+#include <ckpt/folder/impl/parts.ipp>
 #include <ckpt/folder/impl/ranks.ipp>
 #include <ckpt/folder/impl/report.ipp>
 #include <ckpt/folder/impl/shard_boxes.ipp>

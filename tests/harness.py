@@ -1,4 +1,4 @@
-"""What the test scripts share: counting, and running compilers. Standard library only."""
+"""What the test scripts share: the headers, counting, and running compilers. Standard library only."""
 import concurrent.futures
 import os
 import pathlib
@@ -10,6 +10,24 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 INCLUDE = ROOT / "include"
 HEADERS = sorted(h for h in (INCLUDE / "ckpt").rglob("*.hpp") if h.parent.name != "impl")
 DEVICE_HEADERS = sorted((INCLUDE / "ckpt").rglob("*.cuh"))  # for nvcc only
+
+# What programs include, or get with what they include: declarations, templates and what is done while compiling. All
+# other headers are the library's own, and are reached from definitions only.
+CONSUMER = {
+    "": "checkpoint ckpt dlpack folder host maps python version",
+    "core/": "byte_order config constexpr_vector error fixed_string limits number pattern result scratch shared utf8",
+    "io/": "io_mode path",
+    "archive/": "inflater record",
+    "tensor/": "copy dtype half indices layout quantized sparse tensor view",
+    "pickle/": "globals graph_fwd names value",
+    "torch/": "global_scan globals policies record_names records verify_report",
+    "state/": "binding candidate diff digest discovery key_map key_rules load load_report lora object_path overlay pull "
+              "push remap rule_code rule_formula rule_words shard state_dict suggest walk",
+    "maps/": "averages chinese_clip clip latent_diffusion llama torchvision wrappers",
+    "folder/": "dcp_globals folder_types open",
+    "gpu/": "kernels upload_plan upload_types",
+}
+CONSUMER = {f"{folder}{name}" for folder, names in CONSUMER.items() for name in names.split()}
 
 # Those of the embedders' build files, and those that find what a header hides from its own tests.
 STRICT = (

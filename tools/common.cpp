@@ -5,6 +5,7 @@
 #include <ckpt/core/json_text.hpp>
 #include <ckpt/core/key_path.hpp>
 #include <ckpt/core/short_list.hpp>
+#include <ckpt/torch/scan.hpp>
 #include <ckpt/torch/sniff.hpp>
 
 #include <algorithm>
@@ -12,8 +13,11 @@
 #include <cerrno>
 #include <cstdio>
 #include <filesystem>
+#include <optional>
+#include <string>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 namespace tool {
 
@@ -131,12 +135,87 @@ namespace {
     return out;
 }
 
+/// Where .metadata of a distributed checkpoint says that an item lies.
+struct item_place {
+    std::string file{};
+    std::uint64_t offset{};
+    std::uint64_t length{};
+};
+
+/// The items of the distributed checkpoint whose .metadata is in a folder, by file. Nothing where it is none, or
+/// damaged.
+[[nodiscard]] std::vector<item_place> items_in(const std::string& folder) {
+    std::vector<item_place> out;
+    const auto metadata = open(beside(folder, ".metadata"), policy_name::inspect);
+    if (!metadata) return out;
+    const auto places = metadata->root().at("storage_data");
+    if (!places || places->kind() != ckpt::kind::dictionary) return out;
+    for (const ckpt::value::entry e : places->entries()) {
+        const auto file = e.mapped.at("relative_path"), offset = e.mapped.at("offset"), length = e.mapped.at("length");
+        if (!file || !offset || !length) return {};
+        const auto name = file->as_string();
+        const auto begin = offset->as_int(), bytes = length->as_int();
+        if (!name || !begin || !bytes || *begin < 0 || *bytes < 0) return {};
+        out.push_back({std::string(*name), static_cast<std::uint64_t>(*begin), static_cast<std::uint64_t>(*bytes)});
+    }
+    std::sort(out.begin(), out.end(), [](const item_place& a, const item_place& b) { return a.file < b.file; });
+    return out;
+}
+
+/// Scans the items that are in one file of a distributed checkpoint, each of which is a whole file of torch.save.
+[[nodiscard]] ckpt::result<ckpt::global_scan> scan_items(const std::string& file, policy_name policy,
+                                                         const std::vector<item_place>& items) {
+    const std::string name = std::filesystem::path(file).filename().string();
+    return with_policy(policy, [&]<class P>() -> ckpt::result<ckpt::global_scan> {
+        const ckpt::detail::allowlist judge = ckpt::detail::allowlist_of<P>();
+        ckpt::open_options options = reading();
+        ckpt::detail::global_scanner all{judge, options.limits};
+        std::optional<ckpt::error> stopped;
+        const auto first =
+            std::partition_point(items.begin(), items.end(), [&](const item_place& item) { return item.file < name; });
+        if (first == items.end() || first->file != name) return scan(file, policy);
+        for (auto item = first; item != items.end() && item->file == name; ++item) {
+            options.offset = item->offset;
+            options.length = item->length;
+            const auto one = ckpt::scan_globals<P>(file, options);
+            // Of a tensor in safetensors .metadata has the length without the header, so that the item seems cut.
+            if (!one && one.error().code == ckpt::errc::safetensors_invalid) continue;
+            if (one) all.add(*one);
+            if (!stopped && !one) stopped = one.error();
+            else if (!stopped && one->stopped() != nullptr) stopped = *one->stopped();
+        }
+        return all.finish(std::move(stopped));
+    });
+}
+
+/// Scans one file after another; of a distributed checkpoint the items of a file, unless it is one of safetensors. What
+/// .metadata says of a folder is kept for the next file of it.
+class file_scanner {
+  public:
+    explicit file_scanner(policy_name policy) : policy_{policy} {}
+
+    [[nodiscard]] ckpt::result<ckpt::global_scan> operator()(const std::string& file) {
+        const auto head = file.ends_with(".distcp") ? read_text(file, 64) : ckpt::result<std::string>{std::string{}};
+        if (!head || head->empty() || ckpt::detail::safetensors::begins(std::as_bytes(std::span<const char>{*head})))
+            return scan(file, policy_);
+        std::string folder = std::filesystem::path(file).parent_path().string();
+        if (!known_ || *known_ != folder) items_ = items_in(folder);
+        known_ = std::move(folder);
+        return scan_items(file, policy_, items_);
+    }
+
+  private:
+    policy_name policy_;
+    std::optional<std::string> known_{}; // the folder of `items_`
+    std::vector<item_place> items_{};
+};
+
 /// Why a file needs no look: its bytes are no container of pickles, and nothing that could hide one. Empty otherwise.
 [[nodiscard]] std::string why_skipped(const std::string& file, const ckpt::error& e) {
-    if (file.ends_with(".distcp")) return "items of a distributed checkpoint, which are not looked into one by one";
     if (e.code != ckpt::errc::not_a_checkpoint) return {};
     const auto head = read_text(file, 64);
-    if (!head || ckpt::detail::sealed_content(*head)) return {};
+    if (!head || ckpt::detail::sealed_content(*head) || ckpt::detail::sniffing::begins_as_binary_pickle(*head))
+        return {};
     return e.detail;
 }
 
@@ -146,15 +225,16 @@ std::vector<skipped_file>
 scan_each(const std::string& file, policy_name policy,
           ckpt::detail::function_ref<void(const std::string&, ckpt::result<ckpt::global_scan>)> visit) {
     std::vector<skipped_file> skipped;
+    file_scanner scan_file{policy};
     std::error_code unknown;
     if (!is_folder(file) || !std::filesystem::is_directory(file, unknown)) {
         const auto report = is_folder(file) ? examine(file, policy_name::inspect) : ckpt::folder_report{};
         for (const std::string& one : each_file(file, is_folder(file) && report ? &*report : nullptr))
-            visit(one, scan(one, policy));
+            visit(one, scan_file(one));
         return skipped;
     }
     for (const std::string& one : files_below(file, skipped)) {
-        auto scanned = scan(one, policy);
+        auto scanned = scan_file(one);
         std::string why = scanned ? std::string{} : why_skipped(one, scanned.error());
         if (why.empty()) visit(one, std::move(scanned));
         else skipped.push_back({one, std::move(why)});
@@ -164,9 +244,7 @@ scan_each(const std::string& file, policy_name policy,
 
 ckpt::result<ckpt::state_dict> weights_of(const ckpt::checkpoint& file, const std::optional<std::string>& select) {
     if (!select) return file.state_dict();
-    key_path path;
-    (void)parse_path(*select, path); // main.cpp has refused what cannot be parsed
-    auto found = find(file.root(), path);
+    auto found = find(file.root(), *select);
     if (!found) return std::move(found).error();
     return file.state_dict(path_text(found->path));
 }
@@ -292,6 +370,14 @@ class array_reader {
     return {};
 }
 
+/// How many keys of a dictionary have this text: 1 and "1" are two.
+[[nodiscard]] std::size_t keys_with(const ckpt::value& v, std::string_view text) {
+    std::size_t found = 0;
+    for (const ckpt::value::entry e : v.plain().entries())
+        found += e.key.kind() == ckpt::kind::string ? *e.key.as_string() == text : ckpt::key_text(e.key) == text;
+    return found;
+}
+
 /// Keys and attributes of a value, as many as are worth comparing.
 [[nodiscard]] std::vector<std::string> keys_of(const ckpt::value& v) {
     constexpr std::size_t most = 20'000;
@@ -337,9 +423,19 @@ key_path elements_of(std::string_view text, const ckpt::value& root) {
     return out;
 }
 
-ckpt::result<found_value> find(const ckpt::value& root, const key_path& wanted) {
+ckpt::result<found_value> find(const ckpt::value& root, std::string_view text) {
+    key_path wanted;
+    (void)parse_path(text, wanted); // main.cpp has refused what cannot be parsed
+    const bool exact = text.starts_with('[');
     found_value out{root, {}};
     for (const ckpt::path_element& e : wanted) {
+        if (!exact && keys_with(out.value, e.text) > 1)
+            return ckpt::error{.code = ckpt::errc::key_duplicate,
+                               .path = path_text(out.path),
+                               .detail = '"' + printable(shortened(e.text, 64)) +
+                                         "\" is the text of several keys of the " +
+                                         std::string(ckpt::name(out.value.kind())),
+                               .hint = "give the path as JSON: [1] means the int, [\"1\"] the str"};
         ckpt::path_element found;
         const ckpt::value below = step(out.value, e, true, found);
         if (below) {
@@ -510,6 +606,24 @@ int write_fields(json& to, const ckpt::value& v, storage_names& names, bool dige
     return write_fields(to, *v.as_tensor(), v.kind() == ckpt::kind::array, names, digest, root, fault, file);
 }
 
+namespace {
+
+/// The fields that say where a strided tensor lies. Gives its offset in the file, which is written if it is wanted;
+/// a tensor that is made of pieces lies nowhere.
+ckpt::result<std::uint64_t> write_place(json& to, const ckpt::tensor& t, bool is_array, storage_names& names,
+                                        bool wants_offset) {
+    const bool gathered = t.is_gathered();
+    if (is_array || gathered) to.key("storage").null();
+    else to.member("storage", names.of(t));
+    to.member("storage_offset", t.storage_offset());
+    ckpt::result<std::uint64_t> offset = gathered ? std::uint64_t{0} : t.file_offset();
+    if (!gathered && offset && wants_offset) to.member("file_offset", *offset);
+    to.member("nbytes", t.nbytes());
+    return offset;
+}
+
+} // namespace
+
 int write_fields(json& to, const ckpt::tensor& t, bool is_array, storage_names& names, bool digest,
                  const ckpt::value& root, const ckpt::error* fault, std::string_view file) {
     if (const std::string_view own = t.file().empty() ? file : t.file(); !own.empty()) to.member("file", own);
@@ -523,16 +637,8 @@ int write_fields(json& to, const ckpt::tensor& t, bool is_array, storage_names& 
     to.key("shape").numbers(t.shape());
     if (strided) to.key("stride").numbers(t.strides());
     to.member("layout", ckpt::name(t.layout()));
-    ckpt::result<std::uint64_t> offset = std::uint64_t{0};
-    if (strided) {
-        const bool gathered = t.is_gathered(); // made of pieces: it lies nowhere
-        if (is_array || gathered) to.key("storage").null();
-        else to.member("storage", names.of(t));
-        to.member("storage_offset", t.storage_offset());
-        if (!gathered) offset = t.file_offset();
-        if (!gathered && offset && fault == nullptr) to.member("file_offset", *offset);
-        to.member("nbytes", t.nbytes());
-    }
+    const ckpt::result<std::uint64_t> offset =
+        strided ? write_place(to, t, is_array, names, fault == nullptr) : std::uint64_t{0};
     to.member("requires_grad", t.requires_grad());
     int worst = exit_fine;
     const auto part = [&](const ckpt::tensor& of) { // at most eight levels down

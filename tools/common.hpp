@@ -70,12 +70,13 @@ scan_each(const std::string& file, policy_name policy,
 /// A path from the command line: elements joined by '/', or a JSON array. False for an array that is none.
 [[nodiscard]] bool parse_path(std::string_view text, key_path& out);
 /// The value at a path, and the path with each element in the kind that it has in the file.
-/// Fails with `path_missing`, naming the nearest key.
+/// Fails with `path_missing`, naming the nearest key, and with `key_duplicate` where an element that is no JSON is the
+/// text of two keys. `text` is one that `parse_path` takes.
 struct found_value {
     ckpt::value value{};
     key_path path{};
 };
-[[nodiscard]] ckpt::result<found_value> find(const ckpt::value& root, const key_path& wanted);
+[[nodiscard]] ckpt::result<found_value> find(const ckpt::value& root, std::string_view text);
 using ckpt::detail::path_text;
 /// The elements of a path that the library gave as text; `root`, where there is one, tells numbers from digits.
 [[nodiscard]] key_path elements_of(std::string_view text, const ckpt::value& root = {});

@@ -144,6 +144,7 @@ struct census {
     bool has_model{};         // the first group is the one place where the weights are
     std::uint64_t refused{};  // tensors that could not be built
     std::uint64_t storages{}; // bytes of the storages that the tensors lie in
+    std::uint64_t outside{};  // tensors below the weights that are no part of the state_dict
     std::optional<ckpt::error> failure{};
 };
 
@@ -183,10 +184,35 @@ class group_names {
     std::map<std::string, bool> beside_{};
 };
 
+/// Tells the tensors below the weights that are no part of the state_dict: attributes of modules, what is in objects.
+class outsiders {
+  public:
+    outsiders(const ckpt::checkpoint& file, const ckpt::candidate& weights)
+        : place_{elements_of(weights.path, file.root())} {
+        if (auto chosen = file.state_dict(weights.path)) entries_ = std::move(*chosen);
+        if (entries_) next_ = entries_->begin();
+    }
+    /// Asked for each tensor of the file, in the order of the search, which the state_dict has too.
+    [[nodiscard]] bool has(const ckpt::located_tensor& t) {
+        if (!entries_ || t.path.size() < place_.size() || !std::equal(place_.begin(), place_.end(), t.path.begin()))
+            return false;
+        const ckpt::located_tensor below{{t.path.begin() + static_cast<std::ptrdiff_t>(place_.size()), t.path.end()}};
+        if (next_ == entries_->end() || (*next_).key != below.key()) return true;
+        ++next_;
+        return false;
+    }
+
+  private:
+    key_path place_;
+    std::optional<ckpt::state_dict> entries_{};
+    ckpt::state_dict::iterator next_{};
+};
+
 /// Counts every tensor that `ls --all` lists.
-[[nodiscard]] census count(const ckpt::value& root, const std::vector<ckpt::candidate>& candidates,
+[[nodiscard]] census count(const ckpt::checkpoint& file, const std::vector<ckpt::candidate>& candidates,
                            std::uint64_t most) {
     census out;
+    const ckpt::value root = file.root();
     auto found = ckpt::find_tensors(root, most);
     if (!found) {
         out.failure = std::move(found).error();
@@ -201,15 +227,19 @@ class group_names {
     };
     out.has_model = !candidates.empty() && equally_likely(candidates) == 1;
     if (out.has_model) (void)add(place(candidates.front()));
+    std::optional<outsiders> outside;
+    if (out.has_model) outside.emplace(file, candidates.front());
     std::map<std::uint32_t, std::uint64_t> storages;
     for (const ckpt::located_tensor& t : *found) {
+        const bool is_outside = outside && outside->has(t);
         if (t.tensor.refusal() != nullptr) {
             ++out.refused;
             continue;
         }
+        out.outside += is_outside;
         if (t.tensor.layout() == ckpt::layout::strided) storages[t.tensor.storage_id()] = t.tensor.storage_nbytes();
         out.whole.tensors.push_back(t.tensor);
-        add(names.of(t.path)).tensors.push_back(t.tensor);
+        add(is_outside ? "outside the state_dict" : names.of(t.path)).tensors.push_back(t.tensor);
     }
     for (const auto& [id, bytes] : storages) out.storages += bytes;
     for (group& g : out.groups) count(g);
@@ -366,6 +396,10 @@ void print_tensors(screen& out, const census& sums) {
         if (sums.storages > sums.whole.all().stored)
             out.line("", "the storages that they lie in have " + human_bytes(sums.storages));
     }
+    if (sums.outside > 0)
+        out.line("", counted(sums.outside, "tensor is an attribute, or is in an object,",
+                             "tensors are attributes, or are in objects,") +
+                         " outside the state_dict: see ckpt ls --all");
     if (sums.refused > 0)
         out.line("", counted(sums.refused, "tensor", "tensors") + " could not be read: see ckpt ls --all", colour::red);
 }
@@ -488,7 +522,7 @@ int run_info(const options& wanted) {
     }
     const ckpt::value root = file->root();
     const std::vector<ckpt::candidate> candidates = file->state_dicts();
-    const census sums = count(root, candidates, wanted.max_nodes);
+    const census sums = count(*file, candidates, wanted.max_nodes);
     const judgement said = judge(wanted);
     if (!wanted.json) {
         print_info(wanted, *file, candidates, sums, said);
@@ -514,6 +548,7 @@ int run_info(const options& wanted) {
         out.key(d.dtype).begin_object().member("tensors", d.tensors).member("nbytes", d.nbytes).end_object();
     out.end_object();
     if (sums.has_model) write_model(out, sums.groups.front());
+    if (sums.outside > 0) out.member("outside", sums.outside);
     out.member("verdict", ckpt::name(said.verdict));
     if (folder) write_files(out, *folder);
     out.end_object();

@@ -29,6 +29,7 @@ struct row {
 struct listing {
     key_path selected{};
     std::vector<row> rows{};
+    std::uint64_t outside{};                    // tensors that are no part of the state_dict: not listed
     std::string digest{};                       // of the state_dict, where all its tensors have one
     std::optional<ckpt::state_dict> remapped{}; // keeps what the rows borrow
 };
@@ -76,9 +77,7 @@ struct listing {
     const ckpt::value root = file.root();
     found_value start{root, {}};
     if (wanted.select) {
-        key_path path;
-        (void)parse_path(*wanted.select, path); // main.cpp has refused what cannot be parsed
-        auto found = find(root, path);
+        auto found = find(root, *wanted.select);
         if (!found) return std::move(found).error();
         start = std::move(*found);
     }
@@ -104,7 +103,10 @@ struct listing {
     for (ckpt::located_tensor& t : *tensors) {
         std::string key = t.key();
         if (weights) {
-            if (*entry == weights->end() || (**entry).key != key) continue;
+            if (*entry == weights->end() || (**entry).key != key) {
+                ++out.outside;
+                continue;
+            }
             ++*entry;
         }
         t.path.insert(t.path.begin(), start.path.begin(), start.path.end());
@@ -430,6 +432,9 @@ void print_lines(const std::vector<folded>& lines, const options& wanted) {
     if (wrong > 0) total += ", " + paint(colour::red, grouped(wrong) + " with an error");
     if (!wanted.all && !all.selected.empty()) total += ", under " + printable(path_text(all.selected));
     print(total + '\n');
+    if (all.outside > 0)
+        print(counted(all.outside, "tensor is", "tensors are") +
+              " outside the state_dict, in attributes or objects; list all with: ckpt ls --all\n");
     if (wanted.strict && wrong == 0 && faults->any())
         print(paint(colour::red, "values that have no row here are damaged; list them with: ckpt verify") + '\n');
     if (!all.digest.empty()) print("digest " + all.digest + '\n');
@@ -495,6 +500,7 @@ int run_ls(const options& wanted) {
         out.end_object();
     }
     out.end_array();
+    if (all->outside > 0) out.member("outside", all->outside);
     if (!refused.empty()) {
         out.key("refused").begin_array();
         for (const ckpt::error& e : refused) write(out, e, root);

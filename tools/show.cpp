@@ -216,13 +216,8 @@ class value_writer {
         case kind::array: return write_array(v);
         case kind::storage: {
             const auto s = *v.as_storage();
-            to_.begin_object()
-                .key("$storage")
-                .begin_object()
-                .member("key", s.key)
-                .member("nbytes", s.nbytes)
-                .end_object()
-                .end_object();
+            to_.begin_object().key("$storage").begin_object();
+            to_.member("key", s.key).member("nbytes", s.nbytes).end_object().end_object();
             return true;
         }
         case kind::global: to_.begin_object().member("$global", class_name(v)).end_object(); return true;
@@ -514,9 +509,7 @@ int run_show(const options& wanted) {
     const ckpt::value root = file->root();
     std::vector<found_value> values;
     for (const std::string& text : wanted.paths) {
-        key_path path;
-        (void)parse_path(text, path); // main.cpp has refused what cannot be parsed
-        auto found = find(root, path);
+        auto found = find(root, text);
         if (!found) return fail(wanted, found.error(), root);
         values.push_back(std::move(*found));
     }

@@ -4,6 +4,7 @@
 #include <ckpt/ckpt.hpp>
 
 #include "../support/inflate.hpp"
+#include "../support/sanitized.hpp"
 #include "../support/temporary_file.hpp"
 #include "../support/torch_writer.hpp"
 
@@ -269,19 +270,75 @@ TEST_CASE("R1: many small tensors on one large compressed storage do not inflate
     CHECK(weights.at("a").value().copy_to(std::span(ten)).has_value());
 }
 
-TEST_CASE("what is renamed of a compressed file is copied as it was; what is gathered of it wants owned storages") {
+namespace {
+
+/// A file with one deflated storage, `data`, and this tensor over it.
+std::string file_over(const std::string& tensor, const std::string& data) {
+    auto members = torch_records(pkl::pickle(pkl::dict({{pkl::str("t"), tensor}})), {{"0", data}});
+    members[2] = deflated(members[2]);
+    return write_zip(members).bytes;
+}
+
+std::string counted_floats(std::size_t n) {
+    std::vector<float> numbers(n);
+    for (std::size_t i = 0; i < n; ++i) numbers[i] = static_cast<float>(i);
+    return {reinterpret_cast<const char*>(numbers.data()), 4 * n};
+}
+
+} // namespace
+
+TEST_CASE("what is renamed of a compressed file is copied as it was, and what is gathered of it is gathered") {
     const std::string file = write_zip(all_deflated(records())).bytes;
     const auto weights = ckpt::open_bytes(bytes_of(file), {.inflate = test_inflater()}).value().state_dict().value();
     const auto map = ckpt::key_map::parse("rename a -> x").value();
     const auto renamed = ckpt::remap(weights, map).value();
     CHECK(values(renamed.at("x").value()) == std::vector<float>{1, 2, 3, 4});
     const auto gather = ckpt::key_map::parse("merge 0 a, b -> x").value();
-    const auto gathered = ckpt::remap(weights, gather);
-    REQUIRE(gathered.has_value());
-    CHECK(gathered->at("x").value().crc32().error().code == errc::compressed);
     const auto owned = weights.owned();
-    const auto joined = ckpt::remap(owned, gather).value();
-    CHECK(values(joined.at("x").value()) == std::vector<float>{1, 2, 3, 4, 2, 4});
+    for (const auto* const from : {&weights, &owned}) {
+        const auto joined = ckpt::remap(*from, gather).value();
+        CHECK(values(joined.at("x").value()) == std::vector<float>{1, 2, 3, 4, 2, 4});
+    }
+    const auto gathered = ckpt::remap(weights, gather).value();
+    const auto want = ckpt::remap(owned, gather).value();
+    CHECK(gathered.at("x").value().crc32().value() == want.at("x").value().crc32().value());
+    const auto copied = gathered.owned();
+    CHECK(values(copied.at("x").value()) == std::vector<float>{1, 2, 3, 4, 2, 4});
+}
+
+TEST_CASE("a gather of large compressed storages inflates each once, also for a digest in pieces") {
+    using namespace pkl;
+    constexpr std::int64_t side = 300; // 360,000 bytes each
+    const std::string first = counted_floats(side * side),
+                      second = counted_floats(2 * side * side).substr(first.size());
+    const auto t = [](const char* key) {
+        return tensor(storage("FloatStorage", key, side * side), 0, {side, side}, {side, 1});
+    };
+    auto members = torch_records(pickle(dict({{str("a"), t("0")}, {str("b"), t("1")}})), {{"0", first}, {"1", second}});
+    members[2] = deflated(members[2]);
+    members[3] = deflated(members[3]);
+    const std::string packed = write_zip(members).bytes;
+    const std::string plain = torch_file(dict({{str("a"), t("0")}, {str("b"), t("1")}}), {{"0", first}, {"1", second}});
+    int streams = 0;
+    const auto got =
+        ckpt::open_bytes(bytes_of(packed), {.inflate = test_inflater(&streams)}).value().state_dict().value();
+    const auto want = ckpt::open_bytes(bytes_of(plain)).value().state_dict().value();
+    for (const char* rules : {"merge 0 a, b -> x", "merge 1 a, b -> x", "merge 0 a, b -> x\ncast float64 x",
+                              "transpose 0 1 a\nmerge 0 a, b -> x\ncast float64 x"}) {
+        CAPTURE(rules);
+        const auto map = ckpt::key_map::parse(rules).value();
+        const auto joined = ckpt::remap(got, map).value(), expected = ckpt::remap(want, map).value();
+        streams = 0;
+        CHECK(joined.at("x").value().crc32().value() == expected.at("x").value().crc32().value());
+        CHECK(streams <= 3); // the transposed one does not lie in the order of its storage
+        CHECK((streams == 2 || std::string(rules).find("transpose") != std::string::npos));
+    }
+    // A checksum that is wrong is an error of what was gathered.
+    members[3].inflated_crc ^= 1u;
+    const std::string damaged = write_zip(members).bytes;
+    const auto weights = ckpt::open_bytes(bytes_of(damaged), {.inflate = test_inflater()}).value().state_dict().value();
+    const auto joined = ckpt::remap(weights, ckpt::key_map::parse("merge 0 a, b -> x").value()).value();
+    CHECK(joined.at("x").value().crc32().error().code == errc::checksum_mismatch);
 }
 
 TEST_CASE("R1: a storage of a mebibyte is inflated for any tensor, a larger one for a sixteenth of its values") {
@@ -307,23 +364,6 @@ TEST_CASE("R1: a storage of a mebibyte is inflated for any tensor, a larger one 
     CHECK(code_of(2 * mebibyte, 2 * mebibyte / 16 - 1) == errc::output_limit);
 }
 
-namespace {
-
-/// A file with one deflated storage, `data`, and this tensor over it.
-std::string file_over(const std::string& tensor, const std::string& data) {
-    auto members = torch_records(pkl::pickle(pkl::dict({{pkl::str("t"), tensor}})), {{"0", data}});
-    members[2] = deflated(members[2]);
-    return write_zip(members).bytes;
-}
-
-std::string counted_floats(std::size_t n) {
-    std::vector<float> numbers(n);
-    for (std::size_t i = 0; i < n; ++i) numbers[i] = static_cast<float>(i);
-    return {reinterpret_cast<const char*>(numbers.data()), 4 * n};
-}
-
-} // namespace
-
 TEST_CASE("a compressed storage larger than any buffer reads as a stored one, in any order of its elements") {
     using namespace pkl;
     constexpr std::int64_t side = 400; // 640,000 bytes
@@ -338,6 +378,7 @@ TEST_CASE("a compressed storage larger than any buffer reads as a stored one, in
         {side * side - 8, {2, 4}, {4, 1}}, {100, {16, 40'000}, {0, 1}},  {0, {50, 8, side}, {8 * side, 1, 8}},
     };
     for (const row& r : rows) {
+        if (sanitized && r.shape.size() == 3) continue; // seconds each
         CAPTURE(r.offset);
         CAPTURE(r.strides[0]);
         const std::string t = tensor(storage("FloatStorage", "0", side * side), r.offset, r.shape, r.strides);

@@ -103,6 +103,20 @@ TEST_CASE("T1: headers, sizes and names that cannot be meant are refused") {
     CHECK(code_of(write_tar({{.name = "d/", .data = "x", .type = '0'}})) == errc::tar_invalid);
     CHECK(code_of(write_tar({{.name = "p", .data = pax_line("path", "x"), .type = 'x'}})) ==
           errc::tar_invalid); // of no member
+    CHECK(code_of(write_tar({{.name = "p", .data = pax_line("comment", "x"), .type = 'x'}})) == errc::tar_invalid);
+    CHECK(code_of(write_tar({a, {.name = "k", .data = "target", .type = 'K'}})) == errc::tar_invalid);
+    // Programs take the first or the last of two names, and the padding behind one for a part of it, or not.
+    const tar_member path{.name = "p", .data = pax_line("path", "x"), .type = 'x'},
+        longer{.name = "l", .data = "y", .type = 'L'}, size{.name = "p", .data = pax_line("size", "3"), .type = 'x'};
+    CHECK(listed(write_tar({longer, size, a})) == "y=one");
+    CHECK(code_of(write_tar({path, longer, a})) == errc::tar_invalid);
+    CHECK(code_of(write_tar({longer, path, a})) == errc::tar_invalid);
+    CHECK(code_of(write_tar({size, size, a})) == errc::tar_invalid);
+    for (const tar_member& m : {path, longer}) {
+        std::string padded = write_tar({m, a});
+        padded[512 + m.data.size()] = 'z';
+        CHECK(code_of(padded) == errc::tar_invalid);
+    }
     CHECK(code_of(write_tar({{.name = "g", .data = pax_line("path", "x"), .type = 'g'}, a})) == errc::tar_invalid);
     CHECK(code_of(write_tar({{.name = "p", .data = pax_line("path", "x\0y"s), .type = 'x'}, a})) == errc::tar_invalid);
     for (const std::string& pax :

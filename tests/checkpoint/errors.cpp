@@ -208,6 +208,12 @@ const std::vector<row>& rows() {
         {errc::shards_inconsistent, [] { return indexed("{\"weight_map\": {\"a\": \"../a.bin\"}}"); }},
         {errc::legacy_invalid, [] { return opening("L119547037146038801333356L\n.I1001\n.N.N.(l."); }},
         {errc::tar_invalid, [] { return opening(std::string(257, 'x') + "ustar" + std::string(250, 'x')); }},
+        {errc::parts_not_joined,
+         [] {
+             const temporary_folder folder;
+             folder.add("layer_00-model_states.pt", "x");
+             return of(ckpt::open_folder(folder.path()));
+         }},
         {errc::pickle_truncated, [] { return archived(torch_records("")); }},
         {errc::pickle_opcode, [] { return archived(torch_records("\xFF")); }},
         {errc::global_not_allowed, [] { return pickled(global("os", "system")); }},

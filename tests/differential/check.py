@@ -16,17 +16,13 @@ import pickletools
 import random
 import resource
 import struct
-import subprocess
 import sys
 import types
 import warnings
 
+from asked import FORMER, answers
+
 MOST_VISITS = 2000  # as in reader.cpp
-
-# A memo index of four billion makes the unpickler in C take as many pointers: it fails here instead.
-FORMER = resource.getrlimit(resource.RLIMIT_AS)
-resource.setrlimit(resource.RLIMIT_AS, (640 << 20, FORMER[1]))
-
 
 class Inert:
     """An object of a name that no reader knows: what it was made from."""
@@ -325,14 +321,7 @@ class Generator:
 
 
 def ours(reader, pickles):
-    data = b"".join([number(len(p), 4) + p for p in pickles])
-    # A sanitizer takes terabytes of addresses.
-    run = subprocess.run([reader], input=data, capture_output=True, check=True,
-                         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, FORMER))
-    lines = run.stdout.decode("utf-8", "replace").split("\n")[:-1]
-    if len(lines) != len(pickles):
-        raise SystemExit(f"{len(pickles)} pickles, {len(lines)} answers")
-    for p, line in zip(pickles, lines):
+    for p, line in zip(pickles, answers(reader, pickles)):
         names = None
         if line.startswith("ok "):
             _, names, value = line.split(" ", 2)
@@ -373,6 +362,8 @@ def main():
     parser.add_argument("--most-shown", type=int, default=10)
     wanted = parser.parse_args()
     warnings.simplefilter("ignore")
+    # A memo index of four billion makes the unpickler in C take as many pointers: it fails here instead.
+    resource.setrlimit(resource.RLIMIT_AS, (640 << 20, FORMER[1]))
     generator = Generator(wanted.seed)
     counts = collections.Counter()
     differences = 0

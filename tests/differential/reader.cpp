@@ -1,11 +1,16 @@
-// tests/differential/reader.cpp: our reading of many pickles, for tests/differential/check.py.
+// tests/differential/reader.cpp: our reading of many pickles or archives, for check.py and archives.py beside it.
 //
 // SPDX-License-Identifier: MIT
-// In:      on standard input, for each pickle its length in 4 bytes, little-endian, and its bytes.
-// Out:     a line for each: "ok", the names, a question mark if a value was refused at its place, and the value; or
-// "error", the name of the code and the detail; check.py has the
-//          grammar of values.
+// In:      "pickles", "weights", "zips" or "tars"; on standard input, for each its length in 4 bytes, little-endian,
+// and its bytes. Out:     a line for each, which begins with "ok", or "error", the name of the code and the detail.
+//          Of a pickle: the names, a question mark if a value was refused at its place, and the value; check.py has the
+//          grammar of values. Of an archive: each member as "name=content" in hexadecimal, folders without content.
+#include "../support/inflate.hpp"
 #include "../support/pickle_writer.hpp"
+
+#include <ckpt/archive/inflate.hpp>
+#include <ckpt/archive/tar.hpp>
+#include <ckpt/archive/zip_directory.hpp>
 
 #include <algorithm>
 #include <bit>
@@ -20,6 +25,16 @@ using ckpt::kind;
 
 constexpr int most_visits = 2000; // a DAG has many paths
 
+std::string hex(std::span<const std::byte> bytes) {
+    std::string out;
+    for (const std::byte b : bytes) {
+        out += "0123456789abcdef"[std::to_integer<unsigned>(b) >> 4];
+        out += "0123456789abcdef"[std::to_integer<unsigned>(b) & 15];
+    }
+    return out;
+}
+std::string hex(std::string_view text) { return hex(std::as_bytes(std::span{text})); }
+
 class writer {
   public:
     std::string write(const ckpt::value& v) {
@@ -28,14 +43,6 @@ class writer {
     }
 
   private:
-    static std::string hex(std::span<const std::byte> bytes) {
-        std::string out;
-        for (const std::byte b : bytes) {
-            out += "0123456789abcdef"[std::to_integer<unsigned>(b) >> 4];
-            out += "0123456789abcdef"[std::to_integer<unsigned>(b) & 15];
-        }
-        return out;
-    }
     static std::string real(double v) {
         char out[32];
         std::snprintf(out, sizeof out, "f%016llx", static_cast<unsigned long long>(std::bit_cast<std::uint64_t>(v)));
@@ -107,12 +114,46 @@ class writer {
 /// The names of all globals, in hexadecimal, as "module.name" between commas.
 std::string names(const ckpt::detail::graph& g) {
     std::string out = "names";
-    for (std::size_t i = 0; i < g.globals.size(); ++i) {
-        out += ',';
-        for (const char c : std::string(g.globals[i].module) + '.' + std::string(g.globals[i].name)) {
-            out += "0123456789abcdef"[static_cast<unsigned char>(c) >> 4];
-            out += "0123456789abcdef"[static_cast<unsigned char>(c) & 15];
-        }
+    for (std::size_t i = 0; i < g.globals.size(); ++i)
+        out += ',' + hex(std::string(g.globals[i].module) + '.' + std::string(g.globals[i].name));
+    return out;
+}
+
+std::string failed(const ckpt::error& e) { return "error " + std::string(ckpt::info(e.code).name) + ' ' + e.detail; }
+
+std::string of_pickle(std::string pickle, const ckpt::detail::allowlist& allowed) {
+    const test_support::parsed p{std::move(pickle), allowed};
+    if (!p.ok()) return "error " + std::string(ckpt::info(p.code()).name) + ' ' + p.error.detail;
+    return "ok " + names(p.graph) + (p.graph.errors.empty() ? " " : " ?") + writer{}.write(p.root());
+}
+
+std::string of_zip(std::string_view bytes) {
+    const auto from = ckpt::detail::source::memory(std::as_bytes(std::span{bytes}));
+    ckpt::detail::arena memory;
+    const auto archive = ckpt::detail::zip_archive::read(**from, ckpt::limits{}, memory);
+    if (!archive) return failed(archive.error());
+    const ckpt::inflater inflate = test_support::test_inflater();
+    std::string out = "ok";
+    for (const ckpt::record& r : archive->records()) {
+        out += ' ' + hex(r.name);
+        if (r.is_folder()) continue;
+        const auto content = ckpt::detail::read_content(**from, r, inflate, 1 << 20, memory);
+        if (!content) return failed(content.error());
+        out += '=' + hex(*content);
+    }
+    return out;
+}
+
+std::string of_tar(std::string_view bytes) {
+    const auto from = ckpt::detail::source::memory(std::as_bytes(std::span{bytes}));
+    ckpt::detail::arena memory;
+    const auto archive = ckpt::detail::tar_archive::read(**from, ckpt::limits{}, memory);
+    if (!archive) return failed(archive.error());
+    std::string out = "ok";
+    for (const ckpt::detail::tar_entry& e : archive->entries()) {
+        out += ' ' + hex(e.name);
+        if (e.kind == ckpt::detail::tar_kind::file)
+            out += '=' + hex(bytes.substr(static_cast<std::size_t>(e.offset), static_cast<std::size_t>(e.size)));
     }
     return out;
 }
@@ -121,17 +162,18 @@ bool read_all(char* to, std::size_t n) { return std::fread(to, 1, n, stdin) == n
 
 } // namespace
 
-int main() {
-    const auto allowed = ckpt::detail::allowlist_of<ckpt::inspect_policy>();
+int main(int count, char** given) {
+    const std::string_view kind = count > 1 ? given[1] : "";
+    const auto allowed = kind == "weights" ? ckpt::detail::allowlist_of<ckpt::weights_policy>()
+                                           : ckpt::detail::allowlist_of<ckpt::inspect_policy>();
     unsigned char head[4];
     while (read_all(reinterpret_cast<char*>(head), 4)) {
-        std::string pickle(head[0] | unsigned{head[1]} << 8 | unsigned{head[2]} << 16 | unsigned{head[3]} << 24, '\0');
-        if (!read_all(pickle.data(), pickle.size())) return 1;
-        const test_support::parsed p{std::move(pickle), allowed};
-        if (p.ok())
-            std::printf("ok %s %s%s\n", names(p.graph).c_str(), p.graph.errors.empty() ? "" : "?",
-                        writer{}.write(p.root()).c_str());
-        else std::printf("error %s %s\n", std::string(ckpt::info(p.code()).name).c_str(), p.error.detail.c_str());
+        std::string input(head[0] | unsigned{head[1]} << 8 | unsigned{head[2]} << 16 | unsigned{head[3]} << 24, '\0');
+        if (!read_all(input.data(), input.size())) return 1;
+        const std::string line = kind == "zips"   ? of_zip(input)
+                                 : kind == "tars" ? of_tar(input)
+                                                  : of_pickle(std::move(input), allowed);
+        std::printf("%s\n", line.c_str());
     }
     return 0;
 }

@@ -128,6 +128,8 @@ TEST_CASE("safetensors shards, with their metadata; shards without an index") {
     CHECK(opened_content(folder) == "a=1 b=2");
     folder.remove(one);
     CHECK(findings(folder) == "model-*-of-00002.safetensors: 1 of 2 shards are missing: number 1\n");
+    CHECK(ckpt::open_folder(folder.path()).error().code == errc::parts_not_joined);
+    CHECK(ckpt::info(errc::parts_not_joined).exit_code == 4);
     // A name may claim any number of shards.
     const temporary_folder many;
     many.add("model-2-of-4000000000.bin", shard({{"a", 1}}));
@@ -403,4 +405,59 @@ TEST_CASE("weights have any suffix or none: one such file of a folder is opened,
         const temporary_folder two({{name, weights}, {"other", weights}});
         CHECK(ckpt::open_folder(two.path()).error().code == errc::state_dict_ambiguous);
     }
+}
+
+TEST_CASE("shards without an index: of any suffix one model; keys twice are parts that nothing joins") {
+    for (const std::string suffix : {".bin", ".pt", ".pth"}) {
+        const temporary_folder folder({{"model-00001-of-00002" + suffix, shard({{"a", 1}})},
+                                       {"model-00002-of-00002" + suffix, shard({{"b", 2}})}});
+        CHECK(opened_content(folder) == "a=1 b=2");
+        folder.add("model-00002-of-00002" + suffix, shard({{"a", 1}, {"b", 2}}));
+        CHECK(findings(folder) ==
+              "model-*-of-00002" + suffix + ": 1 key is in several files of the set: \"a\" in \"model-00001-of-00002" +
+                  suffix + "\" and \"model-00002-of-00002" + suffix + "\"; no index says which one counts\n");
+        CHECK(ckpt::open_folder(folder.path()).error().code == errc::parts_not_joined);
+        // Of several findings of one kind that kind is told.
+        folder.add("model-00003-of-00004" + suffix, shard({{"a", 1}}));
+        folder.add("model-00004-of-00004" + suffix, shard({{"a", 1}}));
+        folder.remove("model-00001-of-00002" + suffix);
+        folder.remove("model-00002-of-00002" + suffix);
+        const ckpt::error both = ckpt::open_folder(folder.path()).error();
+        CHECK(both.code == errc::parts_not_joined);
+        CHECK(both.detail.find("2 of 4 shards are missing") != std::string::npos);
+        CHECK(both.detail.find("is in several files") != std::string::npos);
+    }
+}
+
+TEST_CASE("a stale index says that the files present are a whole set by themselves") {
+    auto files = sound();
+    files[2].second = index_of({{"a", "pytorch_model-00001-of-00003.bin"}, {"c", "pytorch_model-00003-of-00003.bin"}});
+    const temporary_folder folder(files);
+    const std::string told =
+        std::string(index_name) +
+        ": the index names 2 shards that are not here, \"pytorch_model-00001-of-00003.bin\", "
+        "\"pytorch_model-00003-of-00003.bin\", while \"pytorch_model-*-of-00002.bin\" is a whole set "
+        "by itself: the index is of another save\n";
+    CHECK(findings(folder) == told);
+    CHECK(ckpt::open_folder(folder.path() / index_name).error().code == errc::shards_inconsistent);
+    // Some of the old set are still there.
+    folder.add("pytorch_model-00001-of-00003.bin", shard({{"a", 9}}));
+    CHECK(findings(folder).find("the index names 1 shard that is not here") != std::string::npos);
+    folder.remove(first); // now no set is whole
+    CHECK(findings(folder).find("is a whole set by itself") == std::string::npos);
+    CHECK(findings(folder).find("\"pytorch_model-00003-of-00003.bin\" is missing") != std::string::npos);
+    folder.remove("pytorch_model-00001-of-00003.bin");
+    folder.add(first, shard({{"a", 1}, {"b", 2}}));
+    folder.remove(index_name); // as the hint says
+    CHECK(opened_content(folder) == "a=1 b=2 c=3");
+}
+
+TEST_CASE("why a file was chosen claims no more than was looked at") {
+    const temporary_folder folder({{"a.pt", shard({{"a", 1}})}, {"config.json", "{}"}});
+    CHECK(ckpt::inspect_folder(folder.path()).value().reason == "no other file looks like weights");
+    folder.add("sub/b.pt", shard({{"a", 1}}));
+    CHECK(ckpt::inspect_folder(folder.path()).value().reason ==
+          "no other file looks like weights; folders in the folder were not looked into");
+    folder.remove("a.pt");
+    CHECK(ckpt::open_folder(folder.path()).error().hint.find("or the folder in it") != std::string_view::npos);
 }

@@ -308,7 +308,7 @@ TEST_CASE("what cannot be joined costs only its own key") {
 TEST_CASE("files of ranks in which nothing is distributed") {
     const files whole = saved(2, [](writer& of, std::int64_t) { return one(of.plain({2}, {1, 2})); });
     const auto error = ckpt::open_folder(temporary_folder(whole).path()).error();
-    CHECK(error.code == errc::container_not_supported);
+    CHECK(error.code == errc::parts_not_joined);
     CHECK(error.detail ==
           "the files of 2 ranks hold whole tensors alone, and nothing that says whether they are copies or slices");
     const auto file = opened(temporary_folder(files{whole[0]}));
@@ -331,6 +331,24 @@ TEST_CASE("the model among the families of a folder") {
     all.emplace_back("model.safetensors", "");
     const auto report = ckpt::inspect_folder(temporary_folder(all).path()).value();
     CHECK(report.chosen == "model.safetensors"); // the name says so
+}
+
+TEST_CASE("pieces that are expanded to any size cost only their key, and no time") {
+    const auto weights =
+        opened(temporary_folder(saved(2,
+                                      [](writer& of, std::int64_t) {
+                                          const std::string b = of.plain({1}, {1}); // storage "0"
+                                          const std::string local = pkl::tensor(pkl::storage("FloatStorage", "0", 1), 0,
+                                                                                {std::int64_t{1} << 40}, {0});
+                                          return pkl::dict(
+                                              {{pkl::str("b"), b},
+                                               {pkl::str("w"), of.dtensor({std::int64_t{1} << 41}, {writer::shard(0)},
+                                                                          {2}, {of.rank}, local)}});
+                                      })))
+            .state_dict()
+            .value();
+    CHECK(weights.at("w").error().code == errc::output_limit);
+    CHECK(weights.at("b").has_value());
 }
 
 TEST_CASE("R1: corners of pieces are checked up to 16 numbers for each byte of metadata, and a million") {

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""check.py [--header-only | --nvcc] COMPILER...: every header compiles without a warning, alone, twice, and after macros.
+"""check.py [MODE] COMPILER...: every header compiles without a warning, alone, twice, and after macros.
 
-Each header by itself, included twice: over the compiled library, or with all definitions (--header-only), or those that
-include CUDA's by nvcc (--nvcc). And all headers at once, with all definitions, without exceptions over the compiled
+Each header by itself, included twice: over the compiled library; with all definitions (--header-only), only those that
+programs include (--consumer); or those that include CUDA's, by nvcc (--nvcc). And all headers at once, with all definitions, without exceptions over the compiled
 library, and with what the macros of system headers and frameworks do to common words, defined after the standard
 headers (which do not survive them) and before ours.
 """
@@ -11,7 +11,7 @@ import re
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-from harness import DEVICE_HEADERS, HEADERS, INCLUDE, STRICT, Report, os_leaf, run_all, scratch, spelled
+from harness import CONSUMER, DEVICE_HEADERS, HEADERS, INCLUDE, STRICT, Report, os_leaf, run_all, scratch, spelled
 
 HOSTILE = """
 // what argument-dependent lookup would find in std beside ours
@@ -83,6 +83,9 @@ def main(*arguments):
     mode, compiler = (arguments[0], arguments[1:]) if arguments[0].startswith("--") else ("", arguments)
     here = [h for h in HEADERS + DEVICE_HEADERS if not os_leaf(h, sys.platform)]
     headers = [h for h in here if needs_cuda(h) == (mode == "--nvcc")]
+    if mode == "--consumer":
+        headers = [h for h in headers if spelled(h.with_suffix("")).removeprefix("ckpt/") in CONSUMER]
+    definitions = mode in ("--header-only", "--consumer")
     compiled = "-DCKPT_COMPILED"
     if mode == "--nvcc":
         base = [*compiler, "-std=c++20", "-x", "cu", "-Werror", "all-warnings", "-I", INCLUDE, "-c", "-o", "/dev/null"]
@@ -90,10 +93,10 @@ def main(*arguments):
         base = [*compiler, "-std=c++20", *STRICT, "-I", INCLUDE, "-fsyntax-only"]
     jobs = {}
     for name in map(spelled, headers):
-        options = [] if mode == "--header-only" else [compiled]
+        options = [] if definitions else [compiled]
         jobs[f"{name}, alone and twice"] = (f"#include <{name}>\n#include <{name}>\n", options)
     everything = "".join(f"#include <{spelled(h)}>\n" for h in headers)
-    if mode != "--header-only":
+    if not definitions:
         std = sorted(name for name in set(included_by(here)) if not name.startswith("ckpt/")
                      and (mode == "--nvcc" or not name.startswith("cuda")))
         prelude = "".join(f"#include <{name}>\n" for name in std)

@@ -9,7 +9,7 @@ import re
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-from harness import DEVICE_HEADERS, HEADERS, INCLUDE, ROOT, Report, spelled
+from harness import CONSUMER, DEVICE_HEADERS, HEADERS, INCLUDE, ROOT, Report, spelled
 
 BASE = ["version", "core/"]
 MAY_INCLUDE = {  # folder, or header beside the folders: folders and headers below it
@@ -38,23 +38,6 @@ MAY_INCLUDE = {  # folder, or header beside the folders: folders and headers bel
     "cuda_kernels": [*BASE, "gpu/"],
     "cuda_gds": [*BASE, "gpu/direct_read"],
 }
-# What programs include, or get with what they include: declarations, templates and what is done while compiling. All
-# other headers are the library's own, and are reached from definitions only.
-CONSUMER = {
-    "": "checkpoint ckpt dlpack folder host maps python version",
-    "core/": "byte_order config constexpr_vector error fixed_string limits number pattern result scratch shared utf8",
-    "io/": "io_mode path",
-    "archive/": "inflater record",
-    "tensor/": "copy dtype half indices layout quantized sparse tensor view",
-    "pickle/": "globals graph_fwd names value",
-    "torch/": "global_scan globals policies record_names records verify_report",
-    "state/": "binding candidate diff digest discovery key_map key_rules load load_report lora object_path overlay pull "
-              "push remap rule_code rule_formula rule_words shard state_dict suggest walk",
-    "maps/": "averages chinese_clip clip latent_diffusion llama torchvision wrappers",
-    "folder/": "dcp_globals folder_types open",
-    "gpu/": "kernels upload_plan upload_types",
-}
-CONSUMER = {f"{folder}{name}" for folder, names in CONSUMER.items() for name in names.split()}
 # Standard headers that cost a program more than it may get from a consumer header.
 COSTLY = "algorithm atomic charconv functional map memory numeric set unordered_map unordered_set variant".split()
 DEFINITIONS = sorted((INCLUDE / "ckpt").rglob("*.ipp"))

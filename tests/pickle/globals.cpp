@@ -253,7 +253,7 @@ ckpt::file_verdict verdict_of(const std::string& p) {
 
 } // namespace
 
-TEST_CASE("R1: a scan reads 10,000 pickles of a region, three levels of nested ones, and four calls that make bytes") {
+TEST_CASE("R1: a scan reads 10,000 pickles of a region, three levels of nested ones, and 16 calls that make bytes") {
     const auto scanned = [](const std::string& p) {
         const auto list = ckpt::detail::allowlist_of<ckpt::training_policy>();
         const ckpt::limits limits{};
@@ -281,8 +281,10 @@ TEST_CASE("R1: a scan reads 10,000 pickles of a region, three levels of nested o
         for (int i = 0; i < calls; ++i) content = global("builtins", "bytes") + content + "\x85R";
         return load + content + "\x85R.";
     };
-    CHECK(seen(made(4)));
-    CHECK(seen(made(5))); // by its own bytes
+    CHECK(seen(made(16)));
+    CHECK(scanned(made(16)).stopped() == nullptr);
+    CHECK(seen(made(17))); // by its own bytes
+    CHECK(scanned(made(17)).stopped() != nullptr);
 }
 
 TEST_CASE("an empty pickle, damage behind the first pickle and pickles past the ten thousandth are not clean") {
@@ -295,8 +297,57 @@ TEST_CASE("an empty pickle, damage behind the first pickle and pickles past the 
     CHECK(verdict_of("N." + global("os", "system") + "\xff") == file_verdict::dangerous);
     CHECK(verdict_of(times(10'000, "N.")) == file_verdict::clean);
     CHECK(verdict_of(times(10'001, "N.")) == file_verdict::unreadable);
-    // Bytes that are a value may hold something else behind a pickle, as legacy streams have their storages.
-    CHECK(verdict_of(global("torch.storage", "_load_from_bytes") + bytes("N.\xff") + "\x85R.") == file_verdict::clean);
+    // Of a checkpoint in bytes five pickles are read; behind them are storages. Other bytes may hold anything.
+    const std::string load = global("torch.storage", "_load_from_bytes");
+    CHECK(verdict_of(load + bytes("N.N.N.N.N.\xff" + global("mine", "C")) + "\x85R.") == file_verdict::clean);
+    CHECK(verdict_of(load + bytes("N.N.N.N.\xff") + "\x85R.") == file_verdict::unreadable);
+    CHECK(verdict_of(load + bytes("N.N.N.N." + global("mine", "C") + '.') + "\x85R.") == file_verdict::foreign);
+    CHECK(verdict_of(global("io", "BytesIO") + bytes("\x80\2N.\xff") + "\x85R.") == file_verdict::clean);
+}
+
+TEST_CASE("what _load_from_bytes gets is looked into, whoever makes the bytes, or it is not clean") {
+    using ckpt::file_verdict;
+    const std::string inner = "\x80\2" + global("os", "system") + ")R.",
+                      load = global("torch.storage", "_load_from_bytes"), encode = global("_codecs", "encode"),
+                      to_bytes = global("builtins", "bytes"), array = global("numpy.core.multiarray", "_reconstruct");
+    const auto loaded = [&](const std::string& made) { return verdict_of(load + made + "\x85R."); };
+    std::string numbers = "](", latin;
+    for (const char c : inner) {
+        numbers += 'K' + std::string(1, c);
+        latin += static_cast<unsigned char>(c) < 0x80 ? std::string(1, c) : "\xc2" + std::string(1, c);
+    }
+    numbers += 'e';
+    const std::string state = "(K\1K\2\x85NK\0"s;
+    for (const std::string& made :
+         {bytes(inner), to_bytes + numbers + "\x85R", global("builtins", "bytearray") + numbers + "\x85R",
+          encode + text(latin) + text("latin1") + "\x86R", to_bytes + text(latin) + text("latin-1") + "\x86R",
+          to_bytes + encode + text(latin) + text("latin1") + "\x86R\x85R", array + ")R" + state + bytes(inner) + "tb",
+          array + ")R" + state + encode + text(latin) + text("latin1") + "\x86Rtb",
+          global("numpy._core.numeric", "_frombuffer") + bytes(inner) + "\x85R"}) {
+        CAPTURE(made);
+        CHECK(loaded(made) == file_verdict::dangerous);
+        CHECK(verdict_of(global("io", "BytesIO") + made + "\x85R.") == file_verdict::dangerous);
+    }
+    CHECK(loaded(encode + text(global("os", "system") + ")R.") + "\x85R") == file_verdict::dangerous);
+    // Other encodings, and what no rule makes bytes of
+    const std::string odd = text("an EBCDIC pickle");
+    for (const std::string& made :
+         {encode + odd + text("cp037") + "\x86R", to_bytes + odd + text("cp037") + "\x86R",
+          encode + odd + text("utf-8") + text("surrogateescape") + "\x87R", encode + odd + "N\x86R", "N"s, "]"s,
+          array + ")R", global("array", "array") + text("B") + numbers + "\x86R", to_bytes + ")R",
+          bytes("PK\3\4 an archive"), bytes("\x1f\x8b\x08 compressed")}) {
+        CAPTURE(made);
+        CHECK(loaded(made) == file_verdict::unreadable);
+    }
+    CHECK(verdict_of(load + ")R.") == file_verdict::unreadable);
+    // Handed on and not called
+    for (const std::string& p : {global("functools", "partial") + load + bytes("PK\3\4") + "\x86R)R", "(" + load + "l",
+                                 "}" + text("a") + load + "s", global("collections", "defaultdict") + load + "\x85R"}) {
+        CAPTURE(p);
+        CHECK(verdict_of(p + '.') == file_verdict::unreadable);
+    }
+    // A list is read once, however many calls get it.
+    CHECK(verdict_of(numbers + "q\0000"s + times(1'000, to_bytes + "h\0\x85R0"s) + "N.") == file_verdict::dangerous);
 }
 
 TEST_CASE("a scan looks into bytes that begin like a pickle, whoever gets them") {

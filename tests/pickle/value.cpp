@@ -37,6 +37,32 @@ TEST_CASE("at() takes positions below the size, of lists, tuples, items and stat
     }
 }
 
+TEST_CASE("at() finds a key that Python finds by an int; a path that is the text of two keys is an error") {
+    const auto floating = [](const char* digits) { return 'F' + std::string(digits) + '\n'; };
+    const parsed alike{"}(\x88K\x0aK\2K\x14" + floating("3.0") + "K\x1e" + floating("4.5") + "K\x28NK\x32u."};
+    REQUIRE(alike.ok());
+    CHECK(alike.root().at(1).value().as_int().value() == 10);
+    CHECK(alike.root().at(2).value().as_int().value() == 20);
+    CHECK(alike.root().at(3).value().as_int().value() == 30);
+    CHECK(alike.root().at(4).error().code == errc::path_missing);
+    CHECK(alike.root().at(0).error().code == errc::path_missing);
+    const auto at = [&](const char* path) { return alike.root().find(path).value().as_int().value(); };
+    CHECK(at("True") == 10);
+    CHECK(at("1") == 10);
+    CHECK(at("2") == 20);
+    CHECK(at("3.0") == 30);
+    CHECK(at("3") == 30);
+    CHECK(at("4.5") == 40);
+    CHECK(at("None") == 50);
+    const parsed both{"}(K\1K\x0a" + text("1") + "K\x14\x88K\x1e" + text("True") + "K\x28" + text("x") + "Nu."};
+    REQUIRE(both.ok());
+    CHECK(both.root().at(1).value().as_int().value() == 30); // True is the key 1, whose value is set again
+    CHECK(both.root().at("1").value().as_int().value() == 20);
+    CHECK(both.root().find("1").error().code == errc::key_duplicate);
+    CHECK(both.root().find("1").error().hint.find("JSON") != std::string_view::npos);
+    CHECK(both.root().find("x").value().is_none());
+}
+
 TEST_CASE("an integer is a real number where float64 has it, up to 2^53") {
     const auto real_of = [](std::int64_t n) {
         const parsed p{long1(number(static_cast<std::uint64_t>(n), 8)) + '.'};

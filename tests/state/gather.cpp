@@ -7,6 +7,7 @@
 #include <ckpt/core/sorting.hpp>
 #include <ckpt/state/gather.hpp>
 
+#include "../support/sanitized.hpp"
 #include "../support/typed_tensors.hpp"
 
 #include <doctest/doctest.h>
@@ -344,6 +345,8 @@ TEST_CASE("large tensors of odd sizes are read in parts, into strided destinatio
         const typed_tensors file(tensors, how);
         for (const ckpt::open_options& options :
              {ckpt::open_options{}, ckpt::open_options{.io = ckpt::io_mode::read}}) {
+            // Under a sanitizer one way for each order of bytes.
+            if (sanitized && (how == lying::plain) != (options.io == ckpt::io_mode::map)) continue;
             const auto weights = file.weights(options);
             gather_plan plan;
             composer make(plan, 7);

@@ -17,4 +17,7 @@ inline constexpr bool sanitized = false;
 inline constexpr bool sanitized = false;
 #endif
 
+/// Sanitizers make everything some ten times as slow: a test that tries many of one kind tries one of so many there.
+inline constexpr int one_of = sanitized ? 3 : 1;
+
 } // namespace test_support

@@ -11,6 +11,7 @@ import base64
 import gzip
 import io
 import json
+import math
 import os
 import pickle
 import shutil
@@ -204,6 +205,50 @@ def demo():
 
 # --- values -----------------------------------------------------------------------------------------------------------
 
+def outside():
+    """Tensors that a state_dict has not: attributes of a module and of a tensor."""
+    path = os.path.join(DATA, 'frameworks', 'modules', 'torch_module.pt')
+    listed = document('ls of a module', 0, 'ls', path)
+    everything = [r['key'] for r in document('ls --all of a module', 0, 'ls', path, '--all')['tensors']]
+    keys = [r['key'] for r in listed['tensors']]
+    beside = ['weight_normed.weight', 'spectral_normed.weight', 'plain', 'scratch', 'declared_scratch']
+    equal('ls --all: what is outside the state_dict', [k for k in everything if k not in keys], beside)
+    equal('ls: their number', listed['outside'], len(beside))
+    equal('info: their number', document('info of a module', 0, 'info', path)['outside'], len(beside))
+    check('ls says it', '5 tensors are outside the state_dict' in ckpt('ls', path)[1])
+    check('ls --all does not', 'outside' not in ckpt('ls', path, '--all')[1])
+    check('info says it', '5 tensors are attributes' in ckpt('info', path)[1])
+    check('none, nothing said', 'outside' not in document('ls', 0, 'ls', MLP) and 'outside' not in ckpt('info', MLP)[1])
+
+
+def counts():
+    """`info` counts what PyTorch says: each element once, and the bytes that are stored, of wrapped tensors those of their parts."""
+    for name, tied in (('modules/gpt2', 1), ('torchao-0.18/int8', 0), ('torchao-0.18/float8', 0), ('torchao-0.18/int4_in_int8', 0)):
+        path = os.path.join(DATA, 'frameworks', name)
+        with open(path + '.json') as f:
+            rows = json.load(f)['tensors']
+        once = {(r.get('shares', r['key']), r.get('storage_offset')): r for r in rows}
+        stored = sum(sum(p['nbytes'] for p in r.get('parts', [r])) for r in once.values())
+        equal('info of ' + name, document('info', 0, 'info', path + '.pt')['model'],
+              {'tensors': len(rows), 'parameters': sum(math.prod(r['shape']) for r in once.values()),
+               'nbytes': sum(sum(p['nbytes'] for p in r.get('parts', [r])) for r in rows), 'stored': stored, 'tied': tied})
+
+
+def alike():
+    """Keys of different types with one text."""
+    half = b'G' + struct.pack('>d', 0.5)
+    path = save('alike.pt', PROTO + dictionary([('d', dictionary([(number(1), text('int')), ('1', text('str')), (half, text('half')),
+                                                                  (b'N', text('none'))]))]) + b'.')
+    error = document('a text of two keys', 1, 'show', path, 'd/1')['error']
+    equal('it is no guess', error['code'], 'key_duplicate')
+    check('the hint is JSON', '[1]' in error['hint'], error)
+    equal('exact by JSON', document('exact', 0, 'show', path, '["d", 1]', '["d", "1"]'), ['int', 'str'])
+    equal('other keys by their text', document('texts', 0, 'show', path, 'd/0.5', 'd/None'), ['half', 'none'])
+    weights = dictionary([(half, dictionary([('w', tensor('0', 2, [2]))]))])
+    path = save('decay.pt', PROTO + dictionary([('averages', weights)]) + b'.', [('0', floats(2))])
+    equal('a float selects', [r['key'] for r in document('a float', 0, 'ls', path, '--select', 'averages/0.5')['tensors']], ['w'])
+
+
 def values():
     root = {'none': None, 'yes': True, 'exact': 2 ** 53, 'more': 2 ** 53 + 1, 'less': -2 ** 53 - 1, 'long': -2 ** 64, 'digits': 10 ** 4299,
             'real': [1.0, 1e300, 5e-324, -0.0, 0.1], 'odd': [float('nan'), float('inf'), float('-inf')], 'complex': complex(1, -2.5),
@@ -268,9 +313,10 @@ def values():
 
     # Paths.
     path = save('paths.pt', pickle.dumps({'a/b': {'c\\d': 1}, '1': 'text', 1: 'number', None: 'none', (1, 'a'): 'pair', '[x': 2, 'e': [[5]], b'k': 6, '': {'': 7}}, 4))
-    for typed, want in (('a\\/b/c\\\\d', 1), ('1', 'text'), ('[1]', 'number'), ('["1"]', 'text'), ('None', 'none'), ("(1, 'a')", 'pair'), ('["[x"]', 2), ('e/0/0', 5),
+    for typed, want in (('a\\/b/c\\\\d', 1), ('[1]', 'number'), ('["1"]', 'text'), ('None', 'none'), ("(1, 'a')", 'pair'), ('["[x"]', 2), ('e/0/0', 5),
                         ('["e", 0, 0]', 5), ('["a/b","c\\\\d"]', 1), ('["\\u0065",0,0]', 5), ("b'k'", 6), ('["",""]', 7)):
         equal('path ' + typed, document('path ' + typed, 0, 'show', path, typed), want)
+    equal('a path that is the text of two keys', document('path 1', 1, 'show', path, '1')['error']['code'], 'key_duplicate')
     equal('the empty path is the root', document('path', 0, 'show', path, '[]'), document('path', 0, 'show', path, ''))
     equal('an index past the end', document('path', 1, 'show', path, 'e/1')['error']['path'], ['e'])
 
@@ -533,7 +579,7 @@ def names():
     good = PROTO + b'}.'
     for name, content in (('archive/extra/evil.pkl', evil), ('archive/noext', evil), ('elsewhere/x.bin', evil), ('archive/.data/ts_code/0/data.pkl', evil),
                           ('archive/data/7', evil)):
-        for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) if name != 'archive/data/7' else (zipfile.ZIP_STORED,):
+        for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             where = os.path.join(folder, 'other.pt')
             with zipfile.ZipFile(where, 'w', method) as z:
                 z.writestr('archive/data.pkl', good)
@@ -549,6 +595,16 @@ def names():
             z.writestr(name, content)
         said = document(name, 2 if code == 'pickle_opcode' else 4, 'globals', where)['files'][0]
         equal(name, (said['verdict'], said['stopped']['code'], said['stopped']['record']), ('unreadable', code, name))
+    # A file may be a pickle, too, though it begins like something else.
+    header = b'{"w":{"dtype":"U8","shape":[32],"data_offsets":[0,32]}}'
+    header += b' ' * (0x156 - len(header))  # the first byte of its length is that of UNICODE
+    tensors = written('both.safetensors', struct.pack('<Q', len(header)) + header + b'\ncos\nsystem\n(S"true"\ntR.'.ljust(32, b'N'))
+    archive = os.path.join(folder, 'both.tar')
+    with tarfile.open(archive, 'w', format=tarfile.GNU_FORMAT) as t:
+        t.addfile(tarfile.TarInfo('cos\nsystem\n(S"true"\ntR.'))
+    for where in (tensors, archive, written('both.gguf', b'GGUF\3\0\0\0\0cos\nsystem\n(S"true"\ntR.'), written('both.exe', b'MZ\0cos\nsystem\n(S"true"\ntR.'),
+                  written('joblib.pkl', PROTO + text('joblib.numpy_pickle') + b'0' + evil)):
+        equal(os.path.basename(where), document('both', 1, 'globals', where)['files'][0]['verdict'], 'dangerous')
     # Every member of a tar archive is.
     where = os.path.join(folder, 'members.nemo')
     with tarfile.open(where, 'w') as t:
@@ -560,6 +616,32 @@ def names():
     # Text pickles without PUT.
     for content in (b'cos\nsystem\n(S"true"\ntR.', b'(S"true"\nios\nsystem\n.', b'(' + b'I1\n' * 300 + b'lp0\n0cos\nsystem\n(S"true"\ntR.'):
         equal('a text pickle', document('text', 1, 'globals', written('text.pkl', content))['files'][0]['verdict'], 'dangerous')
+    # A record that is no pickle is told by its first bytes, however much it inflates to.
+    where = os.path.join(folder, 'padding.pt')
+    with zipfile.ZipFile(where, 'w', zipfile.ZIP_DEFLATED) as z:
+        z.writestr('archive/data.pkl', good)
+        z.writestr('archive/data/0', bytes(64 << 20))
+        z.writestr('archive/notes', bytes(64 << 20))
+    equal('deflated zeros', document('zeros', 0, 'globals', where)['files'][0]['verdict'], 'clean')
+    # Items of a distributed checkpoint, each a whole file, lie where .metadata says.
+    chunks = os.path.join(folder, 'dcp')
+    shutil.copytree(os.path.join(DATA, 'frameworks', 'dcp', 'mesh_2d'), chunks)
+    said = document('items', 0, 'globals', chunks)
+    equal('items are looked into', (sorted((os.path.basename(f['file']), len(f['globals']) > 2) for f in said['files']), said['skipped']),
+          ([('.metadata', True)] + [('__%d_0.distcp' % i, True) for i in range(4)], []))
+    for i in range(1, 4):
+        os.remove(os.path.join(chunks, '__%d_0.distcp' % i))
+    mlp, items = open(MLP, 'rb').read(), open(save('item.pt', evil), 'rb').read()
+    places = {i: {'relative_path': '__0_0.distcp', 'offset': i * len(mlp), 'length': n} for i, n in ((0, len(mlp)), (1, len(items)))}
+    for content in (mlp + items, items):  # the last one is cut: nothing is there where .metadata says
+        with open(os.path.join(chunks, '.metadata'), 'wb') as f:
+            f.write(pickle.dumps({'storage_data': places}, 2))
+        with open(os.path.join(chunks, '__0_0.distcp'), 'wb') as f:
+            f.write(content)
+        for where in (chunks, os.path.join(chunks, '__0_0.distcp')):
+            said = {os.path.basename(f['file']): f['verdict'] for f in document('an evil item', 1 if content != items else 2, 'globals', where)['files']}
+            equal('an evil item', said['__0_0.distcp'], 'dangerous' if content != items else 'unreadable')
+    shutil.rmtree(chunks)
     # In a folder every file is looked at by its bytes.
     tree = os.path.join(folder, 'tree')
     os.makedirs(os.path.join(tree, 'sub', 'deep'))
@@ -634,6 +716,24 @@ def folders():
     os.rename(os.path.join(two, 'pytorch_model.bin'), os.path.join(two, 'optimizer.pt'))
     equal('no weights', document('none', 1, 'ls', two)['error']['code'], 'state_dict_missing')
     equal('JSON that is no index', document('json', 2, 'ls', os.path.join(trainer, 'config.json'))['error']['code'], 'not_a_checkpoint')
+    # Parts of one model are joined where their layout is known, and otherwise refused as parts.
+    parts = framework('llama_parts', 'llama3')
+    said = document('info of parts', 0, 'info', parts)
+    equal('the container of parts', (said['container'], sum(c['tensors'] for c in said['candidates'][:1])), ('parts', 22))
+    for name, files in (('half', {'consolidated.00.pth': os.path.join(parts, 'consolidated.00.pth')}),
+                        ('ranks', {'mp_rank_00_model_states.pt': MLP, 'mp_rank_01_model_states.pt': MLP}),
+                        ('megatron', {'mp_rank_00/model_optim_rng.pt': MLP, 'mp_rank_01/model_optim_rng.pt': MLP}),
+                        ('fairscale', {'a-shard0.pt': MLP, 'a-shard1.pt': MLP}),
+                        ('layers', {'layer_00-model_00-model_states.pt': MLP, 'layer_01-model_00-model_states.pt': MLP}),
+                        ('missing', {'model-00001-of-00002.pt': MLP}),
+                        ('twice', {'model-00001-of-00002.pt': MLP, 'model-00002-of-00002.pt': MLP})):
+        for inside, path in files.items():
+            os.makedirs(os.path.join(folder, name, os.path.dirname(inside)), exist_ok=True)
+            shutil.copy(path, os.path.join(folder, name, inside))
+        for command in ('ls', 'info'):
+            check(command + ' of parts: ' + name, ckpt(command, os.path.join(folder, name))[0] == 4)
+        equal('verify of parts: ' + name, [f['error']['code'] for f in document('verify', 4, 'verify', os.path.join(folder, name))['findings']], ['parts_not_joined'])
+        equal('a part by its own path: ' + name, ckpt('ls', os.path.join(folder, name, inside))[0], 0)
     # An index opens what it names, whatever that is called; nothing of it may go unseen.
     odd = os.path.join(folder, 'odd')
     os.mkdir(odd)
@@ -1066,7 +1166,7 @@ def run():
     program = os.path.abspath(parser.parse_args().ckpt)
     with tempfile.TemporaryDirectory() as made:
         folder = made
-        for part in (usage, demo, values, tensors, compressed, summaries, configurations, names, folders, safetensors, modules, kinds, differences, maps, people):
+        for part in (usage, demo, outside, counts, alike, values, tensors, compressed, summaries, configurations, names, folders, safetensors, modules, kinds, differences, maps, people):
             try:
                 part()
             except (KeyError, IndexError, TypeError, subprocess.TimeoutExpired) as e:

@@ -207,6 +207,8 @@ def state_of(value):
     call, by position."""
     if isinstance(value, torch.ScriptObject):
         return dict(enumerate(value.__getstate__()))
+    if isinstance(value, torch.Tensor):
+        return dict(value.__dict__)
     try:
         reduced = value.__reduce_ex__(2)
     except Exception:
@@ -228,9 +230,43 @@ def state_of(value):
     return out
 
 
+BESIDE = object()  # the third element of a child that is an attribute of a module
+
+
+def module_children(module, prefix='', above=()):
+    """What a module and its submodules have: the state_dict of each, then its other attributes, then the buffers that are
+    not persistent."""
+    own = {}
+    module._save_to_state_dict(own, prefix, True)
+    out = list(own.items())
+    for k, sub in module._modules.items():
+        if sub is not None and not any(sub is m for m in above):
+            out += module_children(sub, prefix + k + '.', above + (module,))
+    parts = ('_parameters', '_buffers', '_modules')
+    out += [(prefix + k, v, BESIDE) for k, v in state_of(module).items()
+            if isinstance(k, str) and k not in parts and not isinstance(v, torch.ScriptObject)]
+    fleeting = getattr(module, '_non_persistent_buffers_set', ())
+    return out + [(prefix + k, v) for k, v in module._buffers.items() if k in fleeting and v is not None]
+
+
+def kept(root):
+    """What is reached without attributes of modules: it is not listed below an attribute again. Object by id."""
+    found, todo = {}, [root]
+    while todo:
+        value = todo.pop()
+        if id(value) in found:
+            continue
+        found[id(value)] = value
+        if isinstance(value, torch.nn.Module):
+            todo += [m for m in value.modules()]
+        if not isinstance(value, torch.Tensor):
+            todo += [c[1] for c in children(value) if len(c) == 2]
+    return found
+
+
 def children(value):
     if isinstance(value, torch.nn.Module):
-        return [(k, v) for k, v in value.state_dict(keep_vars=True).items()]
+        return module_children(value)
     if isinstance(value, dict):
         return [(element(k), v) for k, v in value.items()]
     if isinstance(value, (list, tuple, collections.deque)):
@@ -244,6 +280,7 @@ def children(value):
 def rows(root, digest=True):
     """Every tensor under every path that reaches it, in the order of the file."""
     groups, keep, out = {}, [], []
+    elsewhere = kept(root)
     # An explicit stack of (iterator, container id), so that deep objects do not recurse.
     on_path, path = set(), []
 
@@ -256,7 +293,7 @@ def rows(root, digest=True):
                 keep.append(storage)
                 row['shares'] = groups.setdefault(storage._cdata, len(groups)) if storage.nbytes() else None
             out.append(row)
-            return None
+            return list(state_of(value).items()) if row['layout'] == 'strided' else None
         if is_array(value):
             row = {'key': '.'.join(str(e) for e in path), 'path': list(path)}
             row.update(array_row(value))
@@ -265,22 +302,25 @@ def rows(root, digest=True):
         return children(value)
 
     first = visit(root)
-    stack = [(iter(first or []), id(root))]
+    stack = [(iter(first or []), root, False)]
     on_path.add(id(root))
     while stack:
         step = next(stack[-1][0], None)
         if step is None:
-            on_path.discard(stack.pop()[1])
+            on_path.discard(id(stack.pop()[1]))
             if path:
                 path.pop()
             continue
-        name, value = step
+        name, value = step[:2]
+        beside = len(step) == 3 or (stack[-1][2] and not isinstance(stack[-1][1], torch.nn.Module))
+        if beside and id(value) in elsewhere:
+            continue
         path.append(name)
         inner = visit(value) if id(value) not in on_path else None
         if inner:
             keep.append(inner)
             on_path.add(id(value))
-            stack.append((iter(inner), id(value)))
+            stack.append((iter(inner), value, beside))
         else:
             path.pop()
     return out

@@ -424,6 +424,32 @@ TEST_CASE("V2: the conj and neg bits are kept, and resolved by copies only") {
     CHECK(values[0].im == 2);
 }
 
+TEST_CASE("attributes of a tensor are found below it, and are no part of a state_dict") {
+    using namespace pkl;
+    const std::string plain = floats("0", 4), attributes = dict({{str("note"), str("text")}, {str("scale"), plain}});
+    const std::string parameter =
+        call(global("torch._utils", "_rebuild_parameter_with_state"), {plain, yes, ordered(), attributes});
+    const std::string base = tuple({storage("FloatStorage", "0", 4), num(0), ints({4}), ints({1}), no, ordered()});
+    const std::string typed = call(global("torch._tensor", "_rebuild_from_type_v2"),
+                                   {global("torch._utils", "_rebuild_tensor_v2"), global("torch", "Tensor"), base,
+                                    tuple({dict({}), dict({{str("slot"), plain}})})});
+    const std::string file = torch_file(dict({{str("p"), parameter}, {str("t"), typed}}), {{"0", four}});
+    const auto opened = ckpt::open_bytes(bytes_of(file)).value();
+    std::string found;
+    for (const ckpt::located_tensor& row : ckpt::find_tensors(opened.root()).value()) found += row.key() + ' ';
+    CHECK(found == "p p.scale t t.slot ");
+    CHECK(opened.state_dict("").value().size() == 2);
+    CHECK(opened.root().find("p/note").value().as_string().value() == "text");
+    CHECK(opened.root().find("t/slot").value().as_tensor().value().numel() == 4);
+    // A tensor that is its own attribute ends.
+    const std::string itself = call(global("torch._utils", "_rebuild_parameter_with_state"),
+                                    {plain, yes, ordered(), "}q\x63" + std::string{}}) +
+                               "q\x64" + "h\x63(" + str("me") + "h\x64u0";
+    const auto cycle = torch_file(dict({{str("p"), itself}}), {{"0", four}});
+    const auto ended = ckpt::open_bytes(bytes_of(cycle)).value();
+    CHECK(ckpt::find_tensors(ended.root()).value().size() == 1);
+}
+
 TEST_CASE("V2: parameters, typed rebuilds and meta tensors take their own arguments") {
     using namespace pkl;
     const std::string plain = floats("0", 4);

@@ -121,6 +121,20 @@ TEST_CASE("a consolidated TensorDict has its tensors in the bytes of one") {
     CHECK(file.root().find("td/sub/note").value().as_string().value() == "text");
 }
 
+TEST_CASE("a lazy stack in a consolidated TensorDict is a list") {
+    const auto of = [](const char* cls, const char* second) {
+        const std::string one = metadata({{"a", leaf("torch.uint8", {4}, 0, 4)}});
+        std::string stack =
+            names({{"cls", pkl::str(cls)}, {"non_tensors", "}"}, {"leaves", "}"}, {"0", one}, {second, one}});
+        return read(consolidated(metadata({}, {{"l", stack}}))).value();
+    };
+    const auto file = of("LazyStackedTensorDict", "1");
+    CHECK(file.root().find("td/l").value().kind() == ckpt::kind::list);
+    CHECK(keys(file.state_dict("").value()) == "td.l.0.a td.l.1.a");
+    for (const auto& other : {of("TensorDict", "1"), of("LazyStackedTensorDict", "2")})
+        CHECK(other.root().find("td/l").value().kind() == ckpt::kind::dictionary);
+}
+
 TEST_CASE("a leaf that does not fit its bytes is an error at its key") {
     const auto one = [](const std::string& of, const std::string& from = bytes()) {
         return keys(read(consolidated(metadata({{"a", of}, {"good", leaf("torch.uint8", {4}, 0, 4)}}), from))
@@ -170,6 +184,58 @@ TEST_CASE("R1: metadata that hold themselves, or share parts very often, end in 
                         {"y", "j" + le32(static_cast<std::uint64_t>(100 + i))}});
     CHECK(read(consolidated(shared)).error().code == errc::limit);
     CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(5));
+}
+
+TEST_CASE("a jagged tensor of a consolidated TensorDict is one tensor, of three leaves") {
+    const auto one = [](const std::vector<std::pair<std::string, std::string>>& leaves) {
+        return read(consolidated(metadata(leaves))).value();
+    };
+    const std::string values = leaf("torch.float32", {4, 2}, 0, 32), offsets = leaf("torch.int64", {3}, 32, 56);
+    const auto file = one({{"<NJT_VALUES>j", values}, {"<NJT_OFFSETS>j", offsets}, {"a", values}});
+    const auto weights = file.state_dict("").value();
+    CHECK(keys(weights) == "td.j td.a");
+    const auto j = weights.at("td.j").value();
+    CHECK(j.layout() == ckpt::layout::jagged);
+    CHECK(std::vector<std::int64_t>(j.shape().begin(), j.shape().end()) == std::vector<std::int64_t>{2, -1, 2});
+    CHECK(j.parts().size() == 2);
+    const auto with_lengths = one({{"<NJT_VALUES>j", values},
+                                   {"<NJT_LENGTHS>j", leaf("torch.int64", {2}, 0, 16)},
+                                   {"<NJT_OFFSETS>j", offsets.substr(0, offsets.size() - 1) + pkl::num(2) + "t"}});
+    const auto gaps = with_lengths.state_dict("").value();
+    const auto k = gaps.at("td.j").value();
+    CHECK(k.parts().size() == 3);
+    CHECK(std::vector<std::int64_t>(k.shape().begin(), k.shape().end()) == std::vector<std::int64_t>{2, 4, -1});
+    CHECK(keys(one({{"<NJT>j", leaf("torch.odd", {1}, 0, 4)}, {"<NJT_OFFSETS>j", offsets}}).state_dict("").value()) ==
+          "td.j!dtype_unknown");
+    for (const auto& left_over : std::vector<std::vector<std::pair<std::string, std::string>>>{
+             {{"<NJT_VALUES>j", values}},
+             {{"<NJT_OFFSETS>j", offsets}},
+             {{"<NJT_LENGTHS>j", offsets}, {"<NJT_OFFSETS>j", offsets}},
+             {{"<NJT_VALUES>j", values}, {"<NJT_VALUES>k", values}, {"<NJT_OFFSETS>j", offsets}}}) {
+        const auto other = one(left_over);
+        REQUIRE(other.root().at("td").value().refusal() != nullptr);
+        CHECK(other.root().at("td").value().refusal()->code == errc::bad_arguments);
+    }
+}
+
+TEST_CASE("a TensorDict of tensors under tuples of names") {
+    const auto path = [](const std::string& first, const std::string& second = {}) {
+        return second.empty() ? pkl::tuple({pkl::str(first)}) : pkl::tuple({pkl::str(first), pkl::str(second)});
+    };
+    const auto open = [](const std::string& tensors, const std::string& of) {
+        return read(names({{"td", pkl::call(pkl::global("tensordict._reductions", "_rebuild_tensordict_files"),
+                                            {tensors, of})}}))
+            .value();
+    };
+    const std::string all = pkl::dict({{path("sub", "a"), t}, {path("a"), t}, {path("b"), t}});
+    const auto file =
+        open(all, metadata({{"a", pkl::none}, {"b", pkl::none}}, {{"sub", metadata({{"a", pkl::none}})}}));
+    CHECK(keys(file.state_dict("").value()) == "td.a td.b td.sub.a");
+    CHECK(file.root().find("td/sub/note").value().as_string().value() == "text");
+    CHECK(keys(open(all, metadata({{"c", pkl::none}, {"b", pkl::none}})).state_dict("").value()) ==
+          "td.c!bad_arguments td.b");
+    const auto refused = open(pkl::none, metadata({}));
+    CHECK(refused.root().at("td").value().refusal()->code == errc::bad_arguments);
 }
 
 TEST_CASE("what torch.topk returns is known data") {

@@ -81,6 +81,7 @@ class tar_archive {
     struct pending {
         std::optional<std::string_view> name{};
         std::optional<std::uint64_t> size{};
+        bool extended{}; ///< there was such a header, whatever it set
         [[nodiscard]] bool set() const noexcept { return name || size; }
     };
 

@@ -52,6 +52,7 @@ namespace ckpt::inline CKPT_DETAIL_ABI {
     X(shards_inconsistent, 223, 2, "the files of a set disagree with its index or with each other")                    \
     X(legacy_invalid, 224, 2, "the parts of a legacy stream are not complete or disagree")                             \
     X(tar_invalid, 225, 2, "a tar archive breaks a rule of its format")                                                \
+    X(parts_not_joined, 226, 4, "the files are parts of one model that are not joined")                                \
     X(pickle_truncated, 301, 2, "the pickle ends inside an opcode or without STOP")                                    \
     X(pickle_opcode, 302, 2, "an unknown or misplaced opcode")                                                         \
     X(global_not_allowed, 303, 1, "a global that the policy does not allow")                                           \

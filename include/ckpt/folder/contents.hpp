@@ -11,6 +11,7 @@
 
 #include <ckpt/core/function_ref.hpp>
 #include <ckpt/folder/folder_types.hpp>
+#include <ckpt/folder/parts.hpp>
 #include <ckpt/io/folder.hpp>
 
 #include <cstddef>
@@ -33,7 +34,7 @@ struct known_file {
 };
 
 /// The first match counts. Files that are named as shards ("model-00001-of-00002.safetensors") are told before, by
-/// `parse_shard`.
+/// `parse_shard`, and so are parts ("consolidated.00.pth"), by `parse_part`.
 inline constexpr known_file known_files[]{
     {".metadata", file_role::part, "what is where in a distributed checkpoint"},
     {"__*.metadata", file_role::part, "what one rank saved of a distributed checkpoint"},
@@ -55,7 +56,7 @@ inline constexpr known_file known_files[]{
     {"diffusion_pytorch_model*.bin", file_role::weights, "the weights"},
     {"open_clip_*model*.safetensors", file_role::weights, "the weights"},
     {"open_clip_*model*.bin", file_role::weights, "the weights"},
-    {"consolidated*.pth", file_role::weights, "the weights, or one rank's part of them"},
+    {"consolidated*.pth", file_role::weights, "the weights"},
     {"consolidated*.safetensors", file_role::weights, "the weights"},
     {"optim_*rank*.pt", file_role::state, "one rank's part of the optimizer's state"},
     {"extra_state_*rank*.pt", file_role::state, "one rank's random states and the like"},
@@ -120,7 +121,7 @@ struct weight_set {
     std::vector<std::string> files{}; // without an index: its files
     std::uint32_t count{0};           // of shards that the names promise; 0 for a file
     bool known{};                     // by a name that means weights
-    bool ranks{};                     // one file for each process
+    set_kind kind{};
 };
 
 /// What a folder is as a whole.
@@ -130,6 +131,7 @@ enum class folder_kind : std::uint8_t { files, zero, dcp, megatron };
 struct folder_contents {
     std::vector<folder_file> files{};
     std::vector<weight_set> sets{};
+    std::vector<weight_set> indexed{};  // shards that are no set of their own, because an index is named like them
     std::vector<std::string> shards{};  // files that are named as shards
     folder_kind kind{};                 // `files` wherever a file or a set is known to be the weights
     std::vector<std::string> folders{}; // names of folders in it
@@ -143,6 +145,7 @@ struct folder_contents {
   private:
     void add_shard(const folder_entry& e, const shard_name& s, std::map<std::string, std::size_t>& families);
     void add_rank(const folder_entry& e, const rank_name& r, std::map<std::string, std::size_t>& families);
+    void add_part(const folder_entry& e, const part_name& p, std::map<std::string, std::size_t>& families);
 };
 
 /// What the names of the shards of an index have in common, stem and extension: "model.safetensors" for

@@ -40,6 +40,8 @@ class distributed_finder {
 
     [[nodiscard]] static bool has_states(const std::vector<folder_entry>& in);
     void open_zero(const std::vector<folder_entry>& entries);
+    /// The files of one step; `step` is the folder that they are in, with a slash, or empty.
+    void open_step(const std::string& step, const std::vector<folder_entry>& entries, std::string why);
 
     // ---- Megatron-LM and NeMo
 

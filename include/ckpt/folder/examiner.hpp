@@ -61,13 +61,21 @@ class folder_examiner {
     [[nodiscard]] std::string some_names() const;
     void open_single(const std::string& name);
     void open_ranks(const weight_set& set);
+    void open_llama(const weight_set& set);
+    void open_fairscale(const weight_set& set);
+    /// Opens the file of the only rank; a finding where the file says that there were others.
+    void open_alone(const std::string& name);
     /// Opens a shard; its tensors are those of its root.
     void open_shard(const std::string& name);
 
+    /// The numbers of its shards, sorted, each once.
+    [[nodiscard]] static std::vector<std::uint32_t> numbers_of(const weight_set& set);
     /// Shards without an index: their names say how many belong together.
     void open_family(const weight_set& set);
 
     void open_indexed(const std::string& index_name);
+    /// Whether the index names shards that are not here, while others make a whole set: then there is a finding.
+    [[nodiscard]] bool is_stale(const std::string& index_name, const shard_index& index);
 
     /// Keys that the index names and their shard has not, and keys of a shard that the index does not know.
     void compare_keys(const std::string& index_name, const shard_index& index, const std::vector<std::size_t>& place);

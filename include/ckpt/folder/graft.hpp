@@ -167,7 +167,10 @@ template <class NumberOfStorage> class grafter {
             to_.complexes.push_back(to_.memory, from_.complexes[n.a]);
             n.a = static_cast<std::uint32_t>(to_.complexes.size() - 1);
             break;
-        case node_kind::tensor: n.a = tensor_of(n.a); break;
+        case node_kind::tensor:
+            n.a = tensor_of(n.a);
+            n.link.c = at(n.link.c); // attributes
+            break;
         case node_kind::storage: n.a = storage_of(n.a); break;
         case node_kind::array: n.a = array_of(from_.arrays[n.a]); break;
         case node_kind::refused: n.a = error_of(*from_.errors[n.a]); break;

@@ -108,7 +108,8 @@ class joined_checkpoint final : public checkpoint_file {
         return plan_->add_leaf(data, of.get());
     }
 
-    /// The value for a node of the plan. A node that stands under two names has one value.
+    /// The value for a node of the plan: one that is refused where the node has far more elements than are stored. A
+    /// node that stands under two names has one value.
     [[nodiscard]] std::uint32_t tensor_of(std::uint32_t index);
     /// A tensor that cannot be had: every access to it returns `why`.
     [[nodiscard]] std::uint32_t refused(error why, std::string_view file = {});

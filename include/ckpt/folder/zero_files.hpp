@@ -3,12 +3,13 @@
 // SPDX-License-Identifier: MIT
 // In:      names in a folder; the files themselves.
 // Out:     files by what they hold and by rank, opened; stage, number of ranks, the partition of each rank.
-// Refuses: several ranks of tensor parallelism, files without what ZeRO writes, files of different runs; missing and
-//          surplus ranks. All of it is told at once, in findings.
+// Refuses: several ranks of tensor parallelism, layers of a pipeline, files without what ZeRO writes, files of
+//          different runs; missing and surplus ranks. All of it is told at once, in findings.
 #pragma once
 
 #include <ckpt/checkpoint.hpp>
 #include <ckpt/folder/joined.hpp>
+#include <ckpt/folder/parts.hpp>
 #include <ckpt/folder/report.hpp>
 #include <ckpt/folder/zero_messages.hpp>
 #include <ckpt/io/folder.hpp>
@@ -98,6 +99,7 @@ class zero_files {
     std::string step_;
     std::vector<zero_file> models_{};
     std::vector<zero_file> optimizers_{};
+    std::vector<std::string> layers_{}; // files of a pipeline's layers
     bool ranks_of_models_{false};
     bool stage3_{false};
     std::uint64_t ranks_{0};

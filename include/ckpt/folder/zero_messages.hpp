@@ -22,8 +22,6 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail::zero_faults {
 // ---- which files there are
 
 [[nodiscard]] error experts(std::string file);
-[[nodiscard]] error pipeline_stage(std::string file);
-[[nodiscard]] error tensor_parallelism(std::uint64_t ranks);
 [[nodiscard]] error same_rank(std::string_view file, std::string_view other);
 [[nodiscard]] error no_model_states(std::string_view step);
 [[nodiscard]] error no_optimizer_states(std::string_view step);

@@ -115,6 +115,12 @@ template <device_api Api> class upload_engine {
 
     // ---- the threads
 
+    /// What a thread that fills pieces has of its own.
+    struct reader_room {
+        pages direct{};        // for direct reads to the host
+        leaf_readers leaves{}; // what it reads of compressed storages
+    };
+
     struct reader_threads {
         upload_engine& of;
         std::vector<std::thread> threads{};
@@ -126,7 +132,7 @@ template <device_api Api> class upload_engine {
 
     [[nodiscard]] result<void> move_pieces(device_scope<Api>& scope) {
         reader_threads readers{*this};
-        pages room;
+        reader_room room;
         const std::size_t wanted = (std::min)(std::size_t{options_.readers}, plan_.pieces.size());
         for (std::size_t i = 0; i < wanted; ++i) readers.threads.emplace_back([this] { read_pieces(); });
         std::uint64_t done = 0;
@@ -154,6 +160,7 @@ template <device_api Api> class upload_engine {
             if (stopped_) break;
         }
         stop();
+        finish(room);
         for (std::thread& t : readers.threads) t.join();
         readers.threads.clear();
 #if CKPT_EXCEPTIONS
@@ -186,19 +193,28 @@ template <device_api Api> class upload_engine {
             if (const int code = api_.use_device(memory_.at(0).device); code != 0)
                 return fail(api_.failure(device_call::use_device, code));
         }
-        pages room; // for direct reads to the host
+        reader_room room;
         for (;;) {
             std::uint32_t p = 0;
             {
                 const std::lock_guard lock{mutex_};
-                if (stopped_ || next_ == plan_.pieces.size()) return;
+                if (stopped_ || next_ == plan_.pieces.size()) break;
                 p = next_++;
             }
             take(p, room);
         }
+        finish(room);
+    }
+    /// Compares what a thread read of compressed storages with their checksums.
+    void finish(reader_room& room) {
+        {
+            const std::lock_guard lock{mutex_};
+            if (failure_) return;
+        }
+        if (auto checked = room.leaves.finish(); !checked) fail(std::move(checked).error());
     }
     /// Fills one piece, whatever happens.
-    void take(std::uint32_t p, pages& room) {
+    void take(std::uint32_t p, reader_room& room) {
 #if CKPT_EXCEPTIONS
         try {
 #endif
@@ -224,14 +240,14 @@ template <device_api Api> class upload_engine {
         return e;
     }
 
-    [[nodiscard]] result<void> fill(std::uint32_t p, [[maybe_unused]] pages& room) {
+    [[nodiscard]] result<void> fill(std::uint32_t p, reader_room& room) {
         if constexpr (Api::is_host) return fill_host(p, room);
-        else return fill_slot(p);
+        else return fill_slot(p, room);
     }
 
     // ---- to a device
 
-    [[nodiscard]] result<void> fill_slot(std::uint32_t p) {
+    [[nodiscard]] result<void> fill_slot(std::uint32_t p, reader_room& own) {
         const std::size_t number = p % memory_.slots().size();
         slot& s = memory_.slots()[number];
         {
@@ -244,7 +260,7 @@ template <device_api Api> class upload_engine {
         if (!read_past_host(p) && !map_window(p, s)) {
             if (auto ring = need_ring(); !ring) return ring;
             std::byte* const room = memory_.slot_memory(number);
-            if (auto done = stager_.fill(p, room); !done) return done;
+            if (auto done = stager_.fill(p, room, own.leaves); !done) return done;
             s.data = room + plan_.lead(plan_.pieces[p]);
         }
         const std::lock_guard lock{mutex_};
@@ -360,20 +376,21 @@ template <device_api Api> class upload_engine {
 
     // ---- to the host itself
 
-    [[nodiscard]] result<void> fill_host(std::uint32_t p, pages& room) {
+    [[nodiscard]] result<void> fill_host(std::uint32_t p, reader_room& room) {
         const upload_piece& piece = plan_.pieces[p];
         const auto address = [&](const staged_copy& c, std::uint64_t at) {
             return static_cast<std::byte*>(memory_.at(c.target).memory) + c.to + (at - c.from);
         };
-        if (room.bytes().empty() && options_.source == upload_source::direct && piece.run != no_run &&
+        if (room.direct.bytes().empty() && options_.source == upload_source::direct && piece.run != no_run &&
             plan_.runs[piece.run].in != nullptr)
-            room = pages{static_cast<std::size_t>(plan_.slot_bytes)};
+            room.direct = pages{static_cast<std::size_t>(plan_.slot_bytes)};
         for (std::uint32_t i = 0; i < piece.copies; ++i) {
             const staged_copy& c = plan_.copies[piece.first_copy + i];
             const std::size_t bytes = static_cast<std::size_t>(c.bytes);
             if (piece.run != no_run) {
                 std::byte* const out = address(c, c.from);
-                if (auto done = stager_.read(piece.run, piece.begin + c.from, {out, bytes}, room.bytes().data()); !done)
+                if (auto done = stager_.read(piece.run, piece.begin + c.from, {out, bytes}, room.direct.bytes().data());
+                    !done)
                     return done;
                 stager_.checked(p, piece.begin + c.from, {out, bytes});
                 continue;
@@ -381,7 +398,7 @@ template <device_api Api> class upload_engine {
             for (std::uint32_t k = 0; k < piece.parts; ++k) {
                 const built_part& part = plan_.parts[piece.first_part + k];
                 if (part.at < c.from || part.at >= c.from + c.bytes) continue;
-                if (auto done = stager_.build(part, address(c, part.at)); !done) return done;
+                if (auto done = stager_.build(part, address(c, part.at), room.leaves); !done) return done;
             }
         }
         const std::lock_guard lock{mutex_};

@@ -139,9 +139,18 @@ inline result<global_scan> scan_zip(const shared<source>& file, const allowlist&
     return scanner.finish(fault ? std::move(fault) : std::move(damage));
 }
 
+/// What Python's unpickler would meet in a file whose first bytes are also those of another container: nothing, unless
+/// the file was made to be both.
+inline global_scan scan_as_pickle(const source& file, const allowlist& judge, const open_options& options) {
+    auto met = scan_stream(file, false, judge, options.limits);
+    return met && !met->empty() ? std::move(*met) : global_scan{};
+}
+
 /// Scans a file that is no tar archive.
 inline result<global_scan> scan_one(const shared<source>& file, container_kind is, const allowlist& judge,
                                     const open_options& options) {
+    if (is == container_kind::safetensors || is == container_kind::none)
+        if (auto met = scan_as_pickle(*file, judge, options); !met.empty()) return met;
     if (is == container_kind::safetensors) {
         arena memory{options.scratch.pool()};
         if (auto header = safetensors_header::read(*file, options.limits, memory); !header)
@@ -163,6 +172,9 @@ inline global_scan scan_members(const shared<source>& file, const tar_archive& a
         stopped = e;
         if (!member.empty() && stopped->record.empty()) stopped->record = std::string(member);
     };
+    const global_scan met = scan_as_pickle(*file, judge, options);
+    scanner.add(met);
+    if (met.stopped() != nullptr) note(*met.stopped(), {});
     const bool whole = tar_checkpoint::is_one(archive);
     if (whole) {
         const global_scan own = tar_checkpoint::scan(file, archive, judge, options.limits);
@@ -178,6 +190,9 @@ inline global_scan scan_members(const shared<source>& file, const tar_archive& a
         }
         const auto is = container_of(**part);
         if (is && *is == container_kind::none) {
+            const global_scan also = scan_as_pickle(**part, judge, options);
+            scanner.add(also);
+            if (also.stopped() != nullptr) note(*also.stopped(), e.name);
             std::array<std::byte, 16> head{};
             const auto n = static_cast<std::size_t>((std::min<std::uint64_t>)(e.size, head.size()));
             if (auto read = (*part)->read(0, {head.data(), n}); !read) note(read.error(), e.name);

@@ -21,6 +21,11 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 /// policy, which is refused itself, a member's name is no attack.
 [[nodiscard]] bool admits_attribute(const allowlist& list, const global_occurrence& owner, std::string_view name);
 
+/// Calls `visit` with every node that a value uses: an element, an argument, a key, a state, an id, the root, and what
+/// an application calls that is no plain call. Values of pickles before this one are not looked at.
+void for_each_use(const graph& g, function_ref<bool(const node&)> is_plain_call,
+                  function_ref<void(std::uint32_t)> visit);
+
 /// Calls `visit` with the occurrences of getattr in a pickle that are no admitted look-up: called with anything else,
 /// or used in another way than being called. Values of pickles before this one are not looked at.
 void for_each_stray_attribute(const graph& g, const allowlist& list, function_ref<void(std::uint32_t)> visit);

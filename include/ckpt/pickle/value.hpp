@@ -165,7 +165,8 @@ class value {
     [[nodiscard]] value args() const noexcept;
     /// The keyword arguments of an object made by NEWOBJ_EX: a dictionary, or absent.
     [[nodiscard]] value kwargs() const noexcept;
-    /// The state that BUILD set on an object or a dictionary, usually a dictionary of attributes; absent without one.
+    /// The state that BUILD set on an object or a dictionary, usually a dictionary of attributes, and the attributes of
+    /// a tensor; absent without one.
     [[nodiscard]] value state() const noexcept;
     /// What SETITEMS or APPENDS added to an object: keys and values in turn, or elements.
     [[nodiscard]] range items() const noexcept;
@@ -177,18 +178,20 @@ class value {
     /// value of one of its references. Other values stand for themselves. Entries of the result are objects as well.
     [[nodiscard]] value plain() const noexcept;
 
-    /// An entry of a dictionary, or an attribute, an item or a keyword argument of an object; of a module also a
+    /// The entry of a dictionary with this str as its key, an attribute of a tensor, or an attribute, an item or a
+    /// keyword argument of an object; of a module also a
     /// parameter, a buffer or a submodule by its dotted name ("layer1.0.weight"); of an object of a configuration
     /// library also the plain value of an entry. Fails with `path_missing`.
     [[nodiscard]] result<value> at(std::string_view key) const;
-    /// An element of a list or a tuple, or the entry of a dictionary with this int as its key. Of an object first the
-    /// items, then the elements of its state where that is a list or a tuple, then the arguments of its call: positions
-    /// count on; then, of an object of a configuration library, the plain value of an element. Fails with
-    /// `path_missing`.
+    /// An element of a list or a tuple, or the entry of a dictionary whose key is equal to this int, as True and 1.0
+    /// are to 1. Of an object first the items, then the elements of its state where that is a list or a tuple, then the
+    /// arguments of its call: positions count on; then, of an object of a configuration library, the plain value of an
+    /// element. Fails with `path_missing`.
     [[nodiscard]] result<value> at(std::int64_t index) const;
     /// The value at a path, whose elements are joined by '/': "optimizer/state/0/exp_avg". Each is a name or an index
-    /// for `at`; inside an element '/' and '\' are written `\/` and `\\`. Fails with `path_missing`; `error::path` is
-    /// the part that exists.
+    /// for `at`, or the `key_text` of another key; inside an element '/' and '\' are written `\/` and `\\`. Fails with
+    /// `path_missing`, where `error::path` is the part that exists, and with `key_duplicate` where an element is the
+    /// text of two keys of a dictionary, as of 1 and "1".
     [[nodiscard]] result<value> find(std::string_view path) const;
 
     /// The error of a value or tensor that could not be built; null for others.
@@ -221,6 +224,8 @@ class value {
     /// for __slots__.
     [[nodiscard]] value attribute(std::string_view name) const noexcept;
     [[nodiscard]] value module_member(std::string_view dotted) const noexcept;
+    /// What one element of a path leads to.
+    [[nodiscard]] result<value> below(std::string_view element) const;
     /// What stands at a position of an object; absent past the last.
     [[nodiscard]] value at_position(std::size_t position) const noexcept;
     /// One step of `plain`; absent where there is none.
@@ -231,6 +236,11 @@ class value {
     const detail::graph* graph_{nullptr};
     std::uint32_t node_{detail::absent_node};
 };
+
+/// The text of a dictionary key: a str as it is, numbers, None and booleans as Python shows them, tuples of those in
+/// parentheses, bytes as b'...', a class by its qualified name; other objects by their kind in angle brackets. Keys of
+/// different types may have the same text: 1 and "1".
+[[nodiscard]] std::string key_text(const value& key);
 
 /// A sequence of values. Borrows from the checkpoint.
 class value::range {

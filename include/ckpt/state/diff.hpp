@@ -55,6 +55,13 @@ struct state_diff {
     [[nodiscard]] bool same() const noexcept { return only_a.empty() && only_b.empty() && changed.empty(); }
 };
 
+namespace detail {
+
+/// How two tensors differ; nothing where they are equal. The key is empty.
+[[nodiscard]] std::optional<changed_tensor> compare(const tensor& a, const tensor& b);
+
+} // namespace detail
+
 /// Compares the tensors of two state_dicts by key. Reads all values of keys that both have. Ignores entries that are
 /// not tensors.
 [[nodiscard]] state_diff diff(const state_dict& a, const state_dict& b);

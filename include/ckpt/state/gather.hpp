@@ -30,6 +30,8 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 enum class gather_op : std::uint8_t { leaf, permute, narrow, reshape, concat, paste, pad, cast, fill, product };
 
+class leaf_readers; // gather_read.hpp
+
 /// One tensor of a plan. Sizes are those of the result.
 struct gather_node {
     gather_op op{};
@@ -49,6 +51,7 @@ struct gather_node {
     std::array<std::byte, 16> value{}; ///< of fill and pad: one element
     double scale{1};                   ///< of product: base + scale * B * A
     std::uint64_t backing{0};          ///< bytes of the storages and values that it is made of
+    bool compressed{false};            ///< whether a storage that it reads is compressed
 
     [[nodiscard]] std::span<const std::int64_t> sizes() const noexcept { return {shape, rank}; }
 };
@@ -106,6 +109,10 @@ class gather_plan final : public counted {
     // ---- reading
 
     /// Writes elements [first, first + n) of a node, counted in row-major order, to `out`, in native byte order.
+    /// `leaves`: for several reads, which go on where the last one ended in a compressed storage.
+    [[nodiscard]] result<void> read(std::uint32_t of, std::uint64_t first, std::uint64_t n, std::byte* out,
+                                    leaf_readers& leaves) const;
+    /// The same for one read.
     [[nodiscard]] result<void> read(std::uint32_t of, std::uint64_t first, std::uint64_t n, std::byte* out) const;
 
     /// Whether two nodes of one dtype and shape have the same elements, bit by bit. Reads both in bounded pieces.

@@ -11,25 +11,42 @@
 
 #include <ckpt/core/result.hpp>
 #include <ckpt/state/gather_region.hpp>
+#include <ckpt/tensor/access.hpp>
+#include <ckpt/tensor/storage.hpp>
 
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 class gather_plan;
 struct gather_node;
 
+/// The compressed storages that the reads of one thread have begun: the next read of one goes on where the last ended,
+/// so that a tensor that is read in pieces inflates each of its storages once.
+class leaf_readers {
+  public:
+    /// Opens the storage of a leaf.
+    [[nodiscard]] result<storage_access> open(const tensor_data& data, const storage_source& source);
+    /// Compares the storages that were begun with their checksums, and forgets them.
+    [[nodiscard]] result<void> finish();
+
+  private:
+    static constexpr std::size_t most = 8; ///< each has a buffer; the oldest makes room
+    std::vector<storage_cursor> begun_{};
+};
+
 class gather_reader {
   public:
-    explicit gather_reader(const gather_plan& plan) noexcept : plan_{plan} {}
+    gather_reader(const gather_plan& plan, leaf_readers& leaves) noexcept : plan_{plan}, leaves_{leaves} {}
 
     /// Writes elements [first, first + n) of a node, counted in row-major order, to `out`.
     [[nodiscard]] result<void> read(std::uint32_t of, std::uint64_t first, std::uint64_t n, std::byte* out) const;
 
   private:
     [[nodiscard]] result<void> fetch(std::uint32_t of, const gather_region& region, std::byte* out) const;
-    [[nodiscard]] static result<void> fetch_leaf(const gather_node& node, const gather_region& region, std::byte* out);
+    [[nodiscard]] result<void> fetch_leaf(const gather_node& node, const gather_region& region, std::byte* out) const;
     [[nodiscard]] result<void> fetch_reshaped(const gather_node& node, const gather_region& region,
                                               std::byte* out) const;
     [[nodiscard]] result<void> fetch_parts(const gather_node& node, const gather_region& region, std::byte* out) const;
@@ -41,6 +58,7 @@ class gather_reader {
                                              std::byte* out) const;
 
     const gather_plan& plan_;
+    leaf_readers& leaves_;
 };
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

@@ -41,7 +41,8 @@ class gathered_storages final : public storage_source {
     }
     [[nodiscard]] CKPT_DETAIL_DEF std::string_view file(std::uint32_t i) const noexcept override;
     [[nodiscard]] bool is_compressed(std::uint32_t i) const noexcept override {
-        return slots_[i].source != nullptr && slots_[i].source->is_compressed(slots_[i].number);
+        return slots_[i].source != nullptr ? slots_[i].source->is_compressed(slots_[i].number)
+                                           : plan_->node(slots_[i].number).compressed;
     }
     [[nodiscard]] bool is_gathered(std::uint32_t i) const noexcept override {
         return slots_[i].source == nullptr || slots_[i].source->is_gathered(slots_[i].number);
@@ -49,10 +50,7 @@ class gathered_storages final : public storage_source {
     [[nodiscard]] CKPT_DETAIL_DEF result<stored_place> place_of(std::uint32_t i) const override;
     [[nodiscard]] CKPT_DETAIL_DEF result<std::uint64_t> file_offset(std::uint32_t i) const override;
     [[nodiscard]] CKPT_DETAIL_DEF result<std::span<const std::byte>> bytes(std::uint32_t i) const override;
-    [[nodiscard]] result<shared<storage_reader>> reader(std::uint32_t i) const override {
-        if (slots_[i].source == nullptr) return shared<storage_reader>{};
-        return slots_[i].source->reader(slots_[i].number);
-    }
+    [[nodiscard]] CKPT_DETAIL_DEF result<shared<storage_reader>> reader(std::uint32_t i) const override;
     [[nodiscard]] CKPT_DETAIL_DEF result<void> read(std::uint32_t i, std::uint64_t offset,
                                                     std::span<std::byte> out) const override;
 

@@ -17,10 +17,6 @@ struct path_element {
     friend bool operator==(const path_element&, const path_element&) = default;
 };
 
-/// The text of a dictionary key: a str as it is, numbers, None and booleans as Python shows them, tuples of those in
-/// parentheses, bytes as b'...', a class by its qualified name; other objects by their kind in angle brackets.
-[[nodiscard]] std::string key_text(const value& key);
-
 namespace detail {
 
 /// A path as text: its elements joined by '/', as `value::find` reads it.

@@ -46,9 +46,10 @@ struct storage_access {
 };
 
 /// Opens the storage of a tensor with elements, and checks again that the geometry fits. `inflate`: a compressed
-/// storage may be read, too; whoever has read what it needs calls `from.finish()`.
+/// storage may be read, too; whoever has read what it needs calls `from.finish()`. `known`: a reader of that storage
+/// which goes on; null for a new one.
 [[nodiscard]] result<storage_access> open_storage(const tensor_data& data, const storage_source& source,
-                                                  bool inflate = false);
+                                                  bool inflate = false, shared<storage_reader> known = {});
 
 /// The size in bytes of the buffer through which elements are converted or summed in pieces.
 inline constexpr std::uint64_t part_bytes = std::uint64_t{1} << 17;

@@ -35,6 +35,8 @@ class storage_reader : public counted {
     [[nodiscard]] virtual result<void> read(std::uint64_t offset, std::span<std::byte> out) = 0;
     /// Checks all bytes against the record's checksum. Goes to the end of the record, unless a read did.
     [[nodiscard]] virtual result<void> finish() = 0;
+    /// Whether bytes that follow each other may be far from each other in what is inflated for them.
+    [[nodiscard]] virtual bool is_scattered() const noexcept { return false; }
 };
 
 /// The storages of one file. `torch/` implements it; `tensor/`, `state/` and `gpu/` use it. Immutable once a program

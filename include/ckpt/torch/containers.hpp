@@ -77,6 +77,8 @@ struct builders {
     // --- tensordict: tensordict.hpp
     /// _make_td(class, state), or a class with its state, as versions before 0.5 write it.
     static result<value> tensordict(call& c);
+    /// _rebuild_tensordict_files(tensors, metadata): the keys of the tensors are tuples of names.
+    static result<value> tensordict_files(call& c);
     /// _rebuild_tensordict_files_consolidated(metadata, bytes).
     static result<value> consolidated_tensordict(call& c);
 

@@ -41,7 +41,7 @@ struct numpy_globals {
 struct tensordict_globals {
     static constexpr bool shipped = true;
     static constexpr bool patterns = false;
-    static const global_entry entries[7];
+    static const global_entry entries[11];
 };
 
 /// A part of a policy: the named tuples that torch.topk, torch.max and similar functions return. They are kept inert:

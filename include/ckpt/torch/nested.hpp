@@ -24,6 +24,11 @@ namespace rebuild {
 /// Reads a node that must be a plain strided tensor, as a part of a nested tensor.
 [[nodiscard]] result<void> read_part(call& c, std::uint32_t index, named_data& out);
 
+/// Makes a jagged tensor of its parts, which are named values, offsets, lengths (may be missing) and whatever follows.
+/// Checks their dtypes and shapes against each other. `ragged`: the dimension whose size differs from row to row.
+[[nodiscard]] result<value> make_jagged(call& c, std::span<const named_data> parts, std::int64_t ragged,
+                                        bool requires_grad);
+
 /// Sets the shape of `t`, with strides of 0, because it is not one array. False where the budget is spent.
 [[nodiscard]] bool set_shape(call& c, tensor_data& t, std::span<const std::int64_t> shape);
 

@@ -87,6 +87,9 @@ namespace rebuild {
 [[nodiscard]] result<value> make_with_parts(call& c, tensor_data& t, tensor_extra extra,
                                             std::span<const named_data> parts);
 
+/// Keeps the attributes of a tensor that a builder made, which are a dictionary, or a pair of one and of slots.
+void keep_attributes(call& c, const value& made, std::uint32_t state);
+
 [[nodiscard]] result<value> make_variable(call& c, bool requires_grad);
 
 } // namespace rebuild

@@ -2,8 +2,8 @@
 //
 // SPDX-License-Identifier: MIT
 // In:      the pickle of an opened archive.
-// Out:     each global once, with its verdict, count and first place; also of further pickles, and of pickles in bytes
-//          that torch.storage._load_from_bytes would read.
+// Out:     each global once, with its verdict, count and first place; also of further pickles, of those in bytes that
+//          torch.storage._load_from_bytes would read, and of bytes that begin like a pickle.
 // Refuses: nothing: damage ends the scan, and is returned with the globals before it.
 #pragma once
 
@@ -31,6 +31,13 @@ namespace ckpt::inline CKPT_DETAIL_ABI {
 
 namespace detail {
 
+/// Where bytes that a pickle holds, or makes by calls, are found in it.
+struct held_bytes {
+    enum class form : std::uint8_t { unknown, bytes, latin1, utf8, numbers };
+    std::uint32_t node{absent_node}; // of a bytes object, of text, or of a list or tuple of numbers
+    form is{form::unknown};
+};
+
 /// Scans pickles, and the checkpoints in their bytes.
 class global_scanner {
   public:
@@ -41,7 +48,7 @@ class global_scanner {
     /// the file has these bytes uncompressed.
     std::optional<error> scan(std::span<const std::byte> bytes, std::uint64_t base, std::string_view record,
                               bool in_file = true) {
-        return scan_region({bytes, base, in_file}, record, 0);
+        return scan_region({bytes, base, in_file, false}, record, 0);
     }
 
     /// Adds the globals of another scan.
@@ -54,7 +61,8 @@ class global_scanner {
     struct region {
         std::span<const std::byte> bytes{};
         std::uint64_t base{};
-        bool in_file{}; // otherwise the bytes were transcoded, and every place in them is `base`
+        bool in_file{};    // otherwise the bytes were transcoded, and every place in them is `base`
+        bool checkpoint{}; // what _load_from_bytes gets: five pickles and storages, and damage counts
     };
     struct observed {
         global_scanner* self{};
@@ -86,13 +94,19 @@ class global_scanner {
     /// Scans the checkpoints in arguments of torch.storage._load_from_bytes, and what begins like a pickle in any other
     /// bytes, as in those that BytesIO gets. Each is scanned once.
     void scan_nested(const graph& g, const region& from, std::string_view record, int depth);
-    void scan_encoded(std::string_view from, std::uint64_t called_at, std::string_view record, int depth);
+
+    /// Scans one of them; `called_at`: the place of the call that makes or gets the bytes.
+    void scan_content(const graph& g, const region& from, const held_bytes& content, std::uint64_t called_at,
+                      bool checkpoint, std::string_view record, int depth);
+
+    /// Notes why bytes were not looked into, if they are the first.
+    void leave_out(errc code, std::uint64_t offset, std::string_view record, std::string_view why);
 
     const allowlist& judge_;
     allowlist everything_;
     const limits& limits_;
     shared<block_pool> pool_{detail::make_shared<block_pool>()};
-    std::optional<error> too_deep_{}; // pickles in pickles that were not looked into
+    std::optional<error> left_out_{}; // pickles in pickles that were not looked into
     std::size_t path_bytes_{0};
     std::size_t path_steps_{0};
     std::vector<global_use> seen_{};

@@ -70,7 +70,7 @@ CKPT_DETAIL_RARE result<tar_archive> tar_archive::read(const source& from, const
         if (auto got = from.read(at, std::as_writable_bytes(std::span<char>{bytes})); !got)
             return std::move(got).error();
         if (is_zero(header)) {
-            if (next.set()) return tar::invalid(from, at, "an extended header without a member behind it");
+            if (next.extended) return tar::invalid(from, at, "an extended header without a member behind it");
             if (auto rest = check_end(from, at); !rest) return std::move(rest).error();
             break;
         }
@@ -93,6 +93,7 @@ CKPT_DETAIL_RARE result<tar_archive> tar_archive::read(const source& from, const
                          .offset = from.base() + found->content,
                          .detail = "extended headers of more bytes than limits.directory_bytes allows"};
         if (auto taken = out.extend(from, *found, next, memory); !taken) return std::move(taken).error();
+        next.extended = true;
     }
     if (auto unique = out.check_names(from); !unique) return std::move(unique).error();
     return out;
@@ -125,15 +126,21 @@ CKPT_DETAIL_RARE result<tar_archive::member> tar_archive::read_header(const sour
 CKPT_DETAIL_RARE result<void> tar_archive::extend(const source& from, const member& found, pending& next,
                                                   arena& memory) {
     if (found.type == 'K') return {}; // the target of a link
-    auto* kept = memory.allocate<char>(static_cast<std::size_t>(found.size) + 1);
-    const std::span<char> text{kept, static_cast<std::size_t>(found.size)};
-    if (auto got = from.read(found.content, std::as_writable_bytes(text)); !got) return got;
-    if (found.type == 'L') {
-        next.name = tar::text({kept, text.size()});
-    } else if (!read_pax({kept, text.size()}, found.type == 'x' ? next : global_)) {
+    const auto padded = static_cast<std::size_t>(found.end - found.content);
+    const std::span<char> bytes{memory.allocate<char>(padded + 1), padded};
+    if (auto got = from.read(found.content, std::as_writable_bytes(bytes)); !got) return got;
+    const std::string_view text{bytes.data(), static_cast<std::size_t>(found.size)};
+    pending set;
+    if (found.type == 'L') set.name = tar::text(text);
+    if (!is_zero({bytes.data() + text.size(), padded - text.size()}) ||
+        (found.type != 'L' && !read_pax(text, found.type == 'x' ? set : global_)))
         return tar::invalid(from, found.content,
-                            "an extended header that is not \"length key=value\", or one of a sparse file");
-    }
+                            "an extended header that is not \"length key=value\", one of a sparse file, or one with "
+                            "bytes behind it");
+    if ((set.name && next.name) || (set.size && next.size))
+        return tar::invalid(from, found.content, "two extended headers that set the name or the size of one member");
+    if (set.name) next.name = set.name;
+    if (set.size) next.size = set.size;
     if (global_.set())
         return tar::invalid(from, found.content, "a global extended header that sets the name or the size of members");
     return {};

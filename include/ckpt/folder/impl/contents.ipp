@@ -81,8 +81,19 @@ CKPT_DETAIL_DEF void folder_contents::add_rank(const folder_entry& e, const rank
     const std::string family = std::string(r.before).append("*").append(r.after);
     files.push_back({e.name, "what rank " + decimal(std::uint64_t{r.rank}) + " saved", e.size, true});
     const auto [place, is_new] = families.try_emplace(family, sets.size());
-    if (is_new) sets.push_back({family, {}, {}, 0, false, true});
+    if (is_new) sets.push_back({family, {}, {}, 0, false, set_kind::ranks});
     sets[place->second].files.push_back(e.name);
+}
+
+CKPT_DETAIL_DEF void folder_contents::add_part(const folder_entry& e, const part_name& p,
+                                               std::map<std::string, std::size_t>& families) {
+    files.push_back({e.name, what_part_is(p), e.size, true});
+    const auto [place, is_new] = families.try_emplace(p.family, sets.size());
+    if (is_new) sets.push_back({p.family, {}, {}, 0, p.kind == set_kind::llama, p.kind});
+    weight_set& set = sets[place->second];
+    set.files.push_back(e.name);
+    // A part that is alone has the name of its file.
+    set.name = set.files.size() == 1 ? e.name : p.family;
 }
 
 CKPT_DETAIL_DEF folder_contents folder_contents::of(std::span<const folder_entry> entries,
@@ -104,6 +115,10 @@ CKPT_DETAIL_DEF folder_contents folder_contents::of(std::span<const folder_entry
         if (e.name == "latest_checkpointed_iteration.txt") out.kind = folder_kind::megatron;
         if (const auto shard = parse_shard(e.name)) {
             out.add_shard(e, *shard, families);
+            continue;
+        }
+        if (const auto part = parse_part(e.name)) {
+            out.add_part(e, *part, families);
             continue;
         }
         const known_file* known = nullptr;
@@ -132,14 +147,18 @@ CKPT_DETAIL_DEF folder_contents folder_contents::of(std::span<const folder_entry
         if (!set.index.empty()) indexed.push_back(family_of_index(set.index));
     std::sort(indexed.begin(), indexed.end());
     std::erase_if(out.sets, [&](const weight_set& set) {
-        return set.count > 0 &&
-               std::binary_search(indexed.begin(), indexed.end(), family_of_shard(*parse_shard(set.files.front())));
+        if (set.count == 0 ||
+            !std::binary_search(indexed.begin(), indexed.end(), family_of_shard(*parse_shard(set.files.front()))))
+            return false;
+        out.indexed.push_back(set);
+        return true;
     });
     const bool has_known =
         std::any_of(out.sets.begin(), out.sets.end(), [](const weight_set& set) { return set.known; });
     if (has_known) std::erase_if(out.sets, [](const weight_set& set) { return !set.known; });
-    else if (std::any_of(out.sets.begin(), out.sets.end(), [](const weight_set& set) { return set.ranks; }))
-        std::erase_if(out.sets, [](const weight_set& set) { return !set.ranks; });
+    else if (std::any_of(out.sets.begin(), out.sets.end(),
+                         [](const weight_set& set) { return set.kind == set_kind::ranks; }))
+        std::erase_if(out.sets, [](const weight_set& set) { return set.kind != set_kind::ranks; });
     // A model is opened as files, whatever lies beside it: a Trainer's folder has one beside DeepSpeed's
     // global_step10/.
     if (has_known) out.kind = folder_kind::files;

@@ -7,6 +7,7 @@
 #include <ckpt/folder/distributed.hpp>
 #include <ckpt/folder/index.hpp>
 #include <ckpt/folder/zero.hpp>
+#include <ckpt/folder/zero_files.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -59,16 +60,13 @@ CKPT_DETAIL_DEF std::optional<std::vector<folder_entry>> distributed_finder::ins
 
 CKPT_DETAIL_DEF bool distributed_finder::has_states(const std::vector<folder_entry>& in) {
     return std::any_of(in.begin(), in.end(), [](const folder_entry& e) {
-        return !e.is_folder && (e.name.ends_with("optim_states.pt") || e.name.ends_with("_model_states.pt"));
+        return !e.is_folder && (e.name.ends_with("optim_states.pt") || e.name.ends_with("_model_states.pt") ||
+                                e.name.ends_with("-model_states.pt"));
     });
 }
 
 CKPT_DETAIL_DEF void distributed_finder::open_zero(const std::vector<folder_entry>& entries) {
-    if (has_states(entries)) {
-        chose("*_states.pt", "one step of DeepSpeed");
-        joined = read_zero(work_, {}, entries);
-        return;
-    }
+    if (has_states(entries)) return open_step({}, entries, "one step of DeepSpeed");
     std::vector<std::string> steps;
     for (const std::string& f : contents_.folders)
         if (f.starts_with("global_step")) steps.push_back(f);
@@ -85,8 +83,24 @@ CKPT_DETAIL_DEF void distributed_finder::open_zero(const std::vector<folder_entr
                            .file = step,
                            .detail = "no file of the folder is named *_model_states.pt or *_optim_states.pt",
                            .hint = "open the file that you mean by its own path"});
-    chose(step, latest ? "latest names it" : "the only step");
-    joined = read_zero(work_, step + '/', *files);
+    open_step(step + '/', *files, latest ? "latest names it" : "the only step");
+}
+
+CKPT_DETAIL_DEF void distributed_finder::open_step(const std::string& step, const std::vector<folder_entry>& entries,
+                                                   std::string why) {
+    const folder_entry* states = nullptr;
+    std::size_t count = 0;
+    for (const folder_entry& e : entries) {
+        if (e.is_folder || !e.name.ends_with("_states.pt")) continue;
+        ++count;
+        if (const auto name = parse_zero_name(e.name); name && !name->optimizer && !name->has_rank) states = &e;
+    }
+    if (count == 1 && states != nullptr) {
+        file = step + states->name;
+        return chose(file, why + "; its only file, without a 32-bit copy of the weights");
+    }
+    chose(step.empty() ? "*_states.pt" : step.substr(0, step.size() - 1), std::move(why));
+    joined = read_zero(work_, step, entries);
 }
 
 CKPT_DETAIL_DEF void distributed_finder::open_megatron(std::vector<folder_entry> entries) {
@@ -122,10 +136,7 @@ CKPT_DETAIL_DEF void distributed_finder::open_megatron(std::vector<folder_entry>
                     .detail = "no folder mp_rank_* with a file model_optim_rng.pt",
                     .hint = "open the file that you mean by its own path"});
     } else {
-        work_.find({.code = errc::container_not_supported,
-                    .detail = "a model of Megatron-LM, cut over " + decimal(std::uint64_t{ranks.size()}) +
-                              " ranks: " + listed(ranks) + "; no file says along which dimensions",
-                    .hint = "open one rank by its own path, and join ranks with the rules of your model (concat)"});
+        work_.find(part_faults::megatron(ranks));
     }
 }
 

@@ -6,6 +6,7 @@
 #include <ckpt/core/short_list.hpp>
 #include <ckpt/folder/distributed.hpp>
 #include <ckpt/folder/examiner.hpp>
+#include <ckpt/folder/llama.hpp>
 #include <ckpt/folder/ranks.hpp>
 #include <ckpt/io/folder.hpp>
 #include <ckpt/io/source.hpp>
@@ -45,7 +46,7 @@ CKPT_DETAIL_DEF result<examined_folder> folder_examiner::run() {
         open_set(chosen);
     } else if (distributed_finder distributed{work_, contents_}; distributed.run(*entries)) {
         out_.joined = std::move(distributed.joined);
-        if (!distributed.file.empty()) open_single(distributed.file);
+        if (!distributed.file.empty()) open_alone(distributed.file);
     } else if (choose(chosen)) {
         open_set(chosen);
     }
@@ -68,7 +69,10 @@ CKPT_DETAIL_DEF bool folder_examiner::holds_checkpoint(std::string_view name) co
 CKPT_DETAIL_DEF void folder_examiner::open_set(const weight_set& chosen) {
     work_.report.chosen = chosen.name;
     if (!chosen.index.empty()) open_indexed(chosen.index);
-    else if (chosen.ranks) open_ranks(chosen);
+    else if (chosen.kind == set_kind::ranks) open_ranks(chosen);
+    else if (chosen.kind == set_kind::layers) find(part_faults::layers({}, chosen.files));
+    else if (chosen.kind == set_kind::fairscale) open_fairscale(chosen);
+    else if (chosen.kind == set_kind::llama) open_llama(chosen);
     else if (chosen.count > 0) open_family(chosen);
     else open_single(chosen.files.front());
 }
@@ -76,9 +80,12 @@ CKPT_DETAIL_DEF void folder_examiner::open_set(const weight_set& chosen) {
 CKPT_DETAIL_DEF bool folder_examiner::choose(weight_set& chosen) {
     if (contents_.sets.size() == 1) {
         chosen = contents_.sets.front();
-        work_.report.reason = chosen.known   ? "its name means weights"
-                              : chosen.ranks ? "one file for each rank"
-                                             : "no other file of the folder can hold the weights";
+        work_.report.reason = chosen.known                     ? "its name means weights"
+                              : chosen.kind == set_kind::ranks ? "one file for each rank"
+                              : chosen.kind != set_kind::plain ? "parts of one model"
+                              : contents_.folders.empty()
+                                  ? "no other file looks like weights"
+                                  : "no other file looks like weights; folders in the folder were not looked into";
         return true;
     }
     error e{.code = errc::state_dict_ambiguous};
@@ -87,7 +94,8 @@ CKPT_DETAIL_DEF bool folder_examiner::choose(weight_set& chosen) {
                                      [](const folder_file& f) { return f.is_checkpoint; });
         e.code = any ? errc::state_dict_missing : errc::not_a_checkpoint;
         e.detail = "no file in " + quoted(work_.folder) + " is known to hold weights" + some_names();
-        e.hint = "open the file that you mean by its own path";
+        e.hint = contents_.folders.empty() ? "open the file that you mean by its own path"
+                                           : "open the file, or the folder in it, that you mean by its own path";
     } else {
         e.detail = "several files in " + quoted(work_.folder) + " may hold the weights: " +
                    listed(work_.report.candidates, contents_.sets.size() == 2 ? " and " : ", ");
@@ -118,6 +126,24 @@ CKPT_DETAIL_DEF void folder_examiner::open_ranks(const weight_set& set) {
     if (reader.is_whole()) open_single(set.files.front());
 }
 
+CKPT_DETAIL_DEF void folder_examiner::open_llama(const weight_set& set) {
+    llama_reader reader{work_, set.files};
+    out_.joined = reader.run();
+    if (reader.is_whole()) open_single(set.files.front());
+}
+
+CKPT_DETAIL_DEF void folder_examiner::open_fairscale(const weight_set& set) {
+    if (set.files.size() > 1 || parse_part(set.files.front())->number > 0)
+        return find(part_faults::fairscale(set.name, set.files.size()));
+    open_single(set.files.front());
+}
+
+CKPT_DETAIL_DEF void folder_examiner::open_alone(const std::string& name) {
+    open_single(name);
+    if (!out_.file) return;
+    if (auto others = part_faults::is_one_of_several(out_.file->root(), name)) find(std::move(*others));
+}
+
 CKPT_DETAIL_DEF void folder_examiner::open_shard(const std::string& name) {
     const auto opened = work_.open_part(name);
     if (!opened) return;
@@ -129,11 +155,16 @@ CKPT_DETAIL_DEF void folder_examiner::open_shard(const std::string& name) {
     out_.shards.push_back({name, checkpoint_access::file(*opened), std::move(*weights)});
 }
 
+CKPT_DETAIL_DEF std::vector<std::uint32_t> folder_examiner::numbers_of(const weight_set& set) {
+    std::vector<std::uint32_t> out;
+    for (const std::string& name : set.files) out.push_back(parse_shard(name)->number);
+    std::sort(out.begin(), out.end());
+    out.erase(std::unique(out.begin(), out.end()), out.end());
+    return out;
+}
+
 CKPT_DETAIL_DEF void folder_examiner::open_family(const weight_set& set) {
-    std::vector<std::uint32_t> there;
-    for (const std::string& name : set.files) there.push_back(parse_shard(name)->number);
-    std::sort(there.begin(), there.end());
-    there.erase(std::unique(there.begin(), there.end()), there.end());
+    const std::vector<std::uint32_t> there = numbers_of(set);
     if (const std::uint64_t missing = set.count - there.size(); missing > 0) {
         std::string which;
         short_list list{which};
@@ -145,12 +176,41 @@ CKPT_DETAIL_DEF void folder_examiner::open_family(const weight_set& set) {
         }
         list.skip(missing - told);
         list.end();
-        inconsistent(set.name,
-                     decimal(missing) + " of " + decimal(std::uint64_t{set.count}) + " shards are missing: " + which,
-                     "get the missing files; the names of the others say how many there are");
+        find({.code = errc::parts_not_joined,
+              .file = set.name,
+              .detail = decimal(missing) + " of " + decimal(std::uint64_t{set.count}) + " shards are missing: " + which,
+              .hint = "get the missing files; the names of the others say how many there are"});
     }
     for (const std::string& name : set.files) open_shard(name);
-    find_duplicates();
+    const std::vector<shard_set::duplicate> twice = shard_set::duplicates(out_.shards);
+    if (!twice.empty())
+        find({.code = errc::parts_not_joined,
+              .file = set.name,
+              .detail = decimal(std::uint64_t{twice.size()}) + (twice.size() == 1 ? " key is" : " keys are") +
+                        " in several files of the set: " + quoted(twice.front().key) + " in " +
+                        quoted(twice.front().files[0]) + " and " + quoted(twice.front().files[1]) +
+                        "; no index says which one counts",
+              .hint = "get the index, and the files again; if they are slices of one model: open one by its own path, "
+                      "in C++ they are joined by rules (docs/formats.md, Parts of one model)"});
+}
+
+CKPT_DETAIL_DEF bool folder_examiner::is_stale(const std::string& index_name, const shard_index& index) {
+    std::vector<std::string_view> missing;
+    for (const std::string_view name : index.files)
+        if (is_plain_name(name) && !contents_.has(name)) missing.push_back(name);
+    if (missing.empty()) return false;
+    for (const weight_set& set : contents_.indexed) {
+        if (!belongs_to_index(index_name, *parse_shard(set.files.front())) || numbers_of(set).size() != set.count)
+            continue;
+        inconsistent(index_name,
+                     "the index names " + decimal(std::uint64_t{missing.size()}) +
+                         (missing.size() == 1 ? " shard that is" : " shards that are") + " not here, " +
+                         listed(missing) + ", while " + quoted(set.name) +
+                         " is a whole set by itself: the index is of another save",
+                     "get the index of these files; or move this one away: they open without an index");
+        return true;
+    }
+    return false;
 }
 
 CKPT_DETAIL_DEF void folder_examiner::open_indexed(const std::string& index_name) {
@@ -159,6 +219,7 @@ CKPT_DETAIL_DEF void folder_examiner::open_indexed(const std::string& index_name
         if (index.error().file.empty()) index.error().file = index_name;
         return find(std::move(index).error());
     }
+    if (is_stale(index_name, *index)) return;
     std::vector<std::uint64_t> keys_of(index->files.size());
     for (const shard_index::entry& e : index->entries) ++keys_of[e.file];
     if (index->files.empty()) inconsistent(index_name, "the index names no shard", "get the index again");
@@ -230,14 +291,17 @@ CKPT_DETAIL_DEF error joined_findings(const std::vector<error>& findings) {
         if (e.code == errc::global_not_allowed) return e;
     error out = findings.front();
     if (findings.size() == 1) return out;
-    out = {.code = errc::shards_inconsistent, .hint = "`ckpt verify` lists each finding by itself"};
+    const bool are_parts =
+        std::all_of(findings.begin(), findings.end(), [](const error& e) { return e.code == errc::parts_not_joined; });
+    out = {.code = are_parts ? errc::parts_not_joined : errc::shards_inconsistent,
+           .hint = "`ckpt verify` lists each finding by itself"};
     // A set may lack any number of shards.
     short_list list{out.detail, {.most = 100, .separator = "; ", .before_rest = "; +"}};
     for (const error& e : findings) {
         if (!list.next()) continue;
         if (!e.file.empty()) out.detail += printable(e.file) + ": ";
         out.detail += e.detail.empty() ? std::string(info(e.code).meaning) : e.detail;
-        if (e.code != errc::shards_inconsistent) out.detail += " (" + std::string(info(e.code).name) + ')';
+        if (e.code != out.code) out.detail += " (" + std::string(info(e.code).name) + ')';
     }
     list.end();
     return out;

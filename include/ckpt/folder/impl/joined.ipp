@@ -69,6 +69,12 @@ CKPT_DETAIL_DEF std::uint32_t joined_checkpoint::tensor_of(std::uint32_t index) 
                 t.storage = storages_->number_of(from.source, t.storage);
         };
         copies_.adopt(data, from.source, change);
+    } else if (!plan_->in_proportion(index)) { // expanded pieces may claim any size
+        return refused({.code = errc::output_limit,
+                        .detail = "the values are " + decimal(bytes_of(from.type, from.numel)) +
+                                  " bytes, more than 16 times those of the storages that they are gathered from",
+                        .hint = "the file is damaged or made to waste time; the other tensors are not affected"},
+                       plan_->file_of(index));
     } else {
         data.type = from.type;
         data.rank = from.rank;

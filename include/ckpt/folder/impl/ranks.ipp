@@ -17,11 +17,10 @@ CKPT_DETAIL_DEF shared<checkpoint_file> rank_reader::run() {
     if (total_ == 0) {
         is_whole_ = ranks_.size() == 1;
         if (!is_whole_)
-            work_.find(
-                {.code = errc::container_not_supported,
-                 .detail = "the files of " + decimal(std::uint64_t{ranks_.size()}) +
-                           " ranks hold whole tensors alone, and nothing that says whether they are copies or slices",
-                 .hint = "open one rank by its own path, and join slices with key rules (concat)"});
+            work_.find(part_faults::not_joined(
+                "the files of " + decimal(std::uint64_t{ranks_.size()}) +
+                    " ranks hold whole tensors alone, and nothing that says whether they are copies or slices",
+                part_faults::join_by_hand));
         return {};
     }
     find_missing();

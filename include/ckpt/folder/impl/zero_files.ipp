@@ -34,6 +34,7 @@ CKPT_DETAIL_DEF std::optional<zero_name> parse_zero_name(std::string_view name) 
 CKPT_DETAIL_DEF zero_files::zero_files(folder_work& work, std::string step, std::span<const folder_entry> entries)
     : work_{work}, step_{std::move(step)} {
     for (const folder_entry& e : entries) note(e);
+    if (!layers_.empty()) work_.find(part_faults::layers(step_, layers_));
 }
 
 CKPT_DETAIL_DEF void zero_files::note(const folder_entry& e) {
@@ -45,8 +46,8 @@ CKPT_DETAIL_DEF void zero_files::note(const folder_entry& e) {
     } else if (e.name.starts_with("expp_rank_") ||
                (e.name.starts_with("layer_") && e.name.find("_expert_") != std::string::npos)) {
         work_.find(zero_faults::experts(step_ + e.name));
-    } else if (e.name.starts_with("layer_")) {
-        work_.find(zero_faults::pipeline_stage(step_ + e.name));
+    } else if (const auto part = parse_part(e.name); part && part->kind == set_kind::layers) {
+        layers_.push_back(e.name);
     }
 }
 
@@ -66,7 +67,7 @@ CKPT_DETAIL_DEF bool zero_files::pick_model_rank() {
         for (const zero_file& f : *list) ranks.push_back(f.model_rank);
     std::sort(ranks.begin(), ranks.end());
     ranks.erase(std::unique(ranks.begin(), ranks.end()), ranks.end());
-    if (ranks.size() > 1) work_.find(zero_faults::tensor_parallelism(ranks.size()));
+    if (ranks.size() > 1) work_.find(part_faults::tensor_parallelism(ranks.size()));
     return ranks.size() <= 1;
 }
 

@@ -21,24 +21,10 @@ CKPT_DETAIL_DEF error inconsistent(std::string_view file, std::string detail, st
 }
 
 CKPT_DETAIL_DEF error experts(std::string file) {
-    return {.code = errc::container_not_supported,
+    return {.code = errc::parts_not_joined,
             .file = std::move(file),
             .detail = "experts of a mixture, which are not joined with the other weights",
             .hint = "open the file by itself; convert the folder with DeepSpeed's ds_to_universal.py"};
-}
-
-CKPT_DETAIL_DEF error pipeline_stage(std::string file) {
-    return {.code = errc::container_not_supported,
-            .file = std::move(file),
-            .detail = "one stage of a pipeline, which is not joined with the others",
-            .hint = "open the file by itself; convert the folder with DeepSpeed's ds_to_universal.py"};
-}
-
-CKPT_DETAIL_DEF error tensor_parallelism(std::uint64_t ranks) {
-    return {.code = errc::container_not_supported,
-            .detail = "the model is cut over " + decimal(ranks) +
-                      " ranks of tensor parallelism (mp_rank), and no file says along which dimensions",
-            .hint = "open one rank: move the files of one mp_rank to a folder of their own"};
 }
 
 CKPT_DETAIL_DEF error same_rank(std::string_view file, std::string_view other) {

@@ -87,6 +87,12 @@ CKPT_DETAIL_DEF dtype plan_inputs::wanted_type(std::string_view key, const tenso
     return data.type;
 }
 
+inline error no_cast(dtype from, dtype to) {
+    return {.code = errc::conversion,
+            .detail = "no cast from " + std::string(name(from)) + " to " + std::string(name(to)),
+            .hint = "leave the tensor out of the casts"};
+}
+
 CKPT_DETAIL_DEF result<void> plan_inputs::add_strided(std::string_view key, const tensor_data& data,
                                                       const storage_source& from, std::uint32_t target) {
     placed_tensor placed{.key = key,
@@ -99,9 +105,7 @@ CKPT_DETAIL_DEF result<void> plan_inputs::add_strided(std::string_view key, cons
     if (is_quantised(data) && !is_per_channel(data.extra->scheme)) placed.quantised = data.extra;
     const bool casts = placed.type != data.type;
     if (casts && (bits(data.type) < 8 || !is_convertible(data.type, placed.type)))
-        return error{.code = errc::conversion,
-                     .detail = "no cast from " + std::string(name(data.type)) + " to " + std::string(name(placed.type)),
-                     .hint = "leave the tensor out of the casts"};
+        return no_cast(data.type, placed.type);
     if (data.numel == 0) {
         make_dense(placed, data);
         plan_.tensors.push_back(placed);

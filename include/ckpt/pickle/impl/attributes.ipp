@@ -52,26 +52,32 @@ inline bool is_admitted(const graph& g, const node& call, const allowlist& list)
 
 } // namespace attributes
 
-CKPT_DETAIL_RARE void for_each_stray_attribute(const graph& g, const allowlist& list,
-                                               function_ref<void(std::uint32_t)> visit) {
-    const auto used = [&](std::uint32_t index) {
-        if (attributes::as_getattr(g, index) != nullptr) visit(g.nodes[index].a);
-    };
+CKPT_DETAIL_RARE void for_each_use(const graph& g, function_ref<bool(const node&)> is_plain_call,
+                                   function_ref<void(std::uint32_t)> visit) {
     for (std::size_t i = g.resolved_nodes; i < g.nodes.size(); ++i) {
         const node& n = g.nodes[i];
         if (n.kind == node_kind::tuple) {
-            for (const std::uint32_t item : g.elements(n)) used(item);
+            for (const std::uint32_t item : g.elements(n)) visit(item);
         } else if (n.kind == node_kind::persistent) {
-            used(n.a);
+            visit(n.a);
         } else if (n.kind == node_kind::extension && n.a != absent_node) {
-            used(n.a);
-        } else if (n.kind == node_kind::application && !attributes::is_admitted(g, n, list)) {
-            used(n.link.b);
+            visit(n.a);
+        } else if (n.kind == node_kind::application && !is_plain_call(n)) {
+            visit(n.link.b);
         }
     }
     for (std::size_t i = 0; i < g.containers.size(); ++i)
-        for (const std::uint32_t item : g.items_of(static_cast<std::uint32_t>(i))) used(item);
-    if (g.root != absent_node) used(g.root);
+        for (const std::uint32_t item : g.items_of(static_cast<std::uint32_t>(i))) visit(item);
+    if (g.root != absent_node) visit(g.root);
+}
+
+CKPT_DETAIL_RARE void for_each_stray_attribute(const graph& g, const allowlist& list,
+                                               function_ref<void(std::uint32_t)> visit) {
+    for_each_use(
+        g, [&](const node& call) { return attributes::is_admitted(g, call, list); },
+        [&](std::uint32_t index) {
+            if (attributes::as_getattr(g, index) != nullptr) visit(g.nodes[index].a);
+        });
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

@@ -4,12 +4,77 @@
 #pragma once
 
 #include <ckpt/core/key_path.hpp>
+#include <ckpt/core/number.hpp>
 #include <ckpt/pickle/graph.hpp>
 #include <ckpt/pickle/names.hpp>
 #include <ckpt/pickle/value.hpp>
 
 #include <cstring>
 #include <utility>
+
+namespace ckpt::inline CKPT_DETAIL_ABI::detail {
+
+/// Whether Python finds a key by an int.
+inline bool equals_int(const node& key, std::int64_t wanted) noexcept {
+    if (key.kind == node_kind::integer || key.kind == node_kind::boolean) return key.integer == wanted;
+    constexpr double most = 9'007'199'254'740'992.0; // up to which every int is a float
+    return key.kind == node_kind::real && key.real >= -most && key.real <= most &&
+           static_cast<std::int64_t>(key.real) == wanted && static_cast<double>(wanted) == key.real;
+}
+
+/// Bytes as Python shows them: b'a\x00'.
+inline void append_bytes(std::string& out, std::string_view raw) {
+    constexpr char digits[] = "0123456789abcdef";
+    const char quote = raw.find('\'') != raw.npos && raw.find('"') == raw.npos ? '"' : '\'';
+    (out += 'b') += quote;
+    for (const char c : raw) {
+        const auto b = static_cast<unsigned char>(c);
+        if (c == quote || c == '\\') (out += '\\') += c;
+        else if (c == '\n') out += "\\n";
+        else if (c == '\r') out += "\\r";
+        else if (c == '\t') out += "\\t";
+        else if (b < 0x20 || b >= 0x7F) ((out += "\\x") += digits[b >> 4]) += digits[b & 15];
+        else out += c;
+    }
+    out += quote;
+}
+
+/// A float as Python shows it: 1 is "1.0".
+inline void append_real(std::string& out, double real) {
+    const std::string text = shortest(real);
+    out += text;
+    if (text.find_first_not_of("-0123456789") == std::string_view::npos) out += ".0";
+}
+
+/// A key that is no tuple. Inside a tuple a str stands in quotes: ('a', 1).
+inline void append_key(std::string& out, const value& v, bool in_tuple) {
+    switch (v.kind()) {
+    case kind::string:
+        if (in_tuple) (out += '\'').append(*v.as_string()) += '\'';
+        else out += *v.as_string();
+        return;
+    case kind::integer:
+        if (const auto i = v.as_int()) out += decimal(*i);
+        else out += "<int>";
+        return;
+    case kind::bytes: {
+        const auto bytes = *v.as_bytes();
+        append_bytes(out, {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+        return;
+    }
+    case kind::boolean: out += *v.as_bool() ? "True" : "False"; return;
+    case kind::none: out += "None"; return;
+    case kind::real: append_real(out, *v.as_real()); return;
+    case kind::global: {
+        const auto g = *v.as_global();
+        (out.append(g.module) += '.').append(g.name);
+        return;
+    }
+    default: (out += '<').append(name(v.kind())) += '>'; return;
+    }
+}
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI::detail
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
@@ -230,6 +295,7 @@ CKPT_DETAIL_DEF value value::state() const noexcept {
     const detail::node n = self();
     if (n.kind == detail::node_kind::application) return child(at_node(node_ + 1).a);
     if (n.kind == detail::node_kind::dictionary && n.link.c != 0) return child(at_node(n.link.c).a);
+    if (n.kind == detail::node_kind::tensor) return child(n.link.c);
     return {};
 }
 
@@ -330,6 +396,8 @@ CKPT_DETAIL_DEF result<value> value::at(std::string_view key) const {
     if (kind() == ckpt::kind::dictionary) {
         if (const value found = entry_named(key)) return found;
         if (const value found = attribute(key)) return found;
+    } else if (kind() == ckpt::kind::tensor) {
+        if (const value found = attribute(key)) return found;
     } else if (kind() == ckpt::kind::object) {
         if (const value found = attribute(key)) return found;
         if (const value found = module_member(key)) return found;
@@ -353,8 +421,7 @@ CKPT_DETAIL_DEF result<value> value::at(std::int64_t index) const {
         if (unsigned_index < size()) return (*this)[static_cast<std::size_t>(unsigned_index)];
     } else if (kind() == ckpt::kind::dictionary) {
         for (const entry e : entries())
-            if (const detail::node n = e.key.self(); n.kind == detail::node_kind::integer && n.integer == index)
-                return e.mapped;
+            if (detail::equals_int(e.key.self(), index)) return e.mapped;
     } else if (kind() == ckpt::kind::object && index >= 0) {
         if (const value found = at_position(static_cast<std::size_t>(index))) return found;
         if (const value inner = plain(); inner.kind() != ckpt::kind::object)
@@ -366,6 +433,48 @@ CKPT_DETAIL_DEF result<value> value::at(std::int64_t index) const {
                                  " of " + detail::decimal(std::uint64_t{size()})};
 }
 
+CKPT_DETAIL_DEF std::string key_text(const value& key) {
+    std::string out;
+    if (key.kind() != kind::tuple) {
+        detail::append_key(out, key, false);
+        return out;
+    }
+    out += '(';
+    std::size_t n = 0;
+    for (const value v : key.elements()) {
+        if (n++ > 0) out += ", ";
+        if (n > 16) {
+            out += "...";
+            break;
+        }
+        detail::append_key(out, v, true);
+    }
+    if (n == 1) out += ',';
+    out += ')';
+    return out;
+}
+
+CKPT_DETAIL_DEF result<value> value::below(std::string_view element) const {
+    value found = entry_named(element);
+    std::size_t keys = found ? 1 : 0;
+    for (const entry e : entries()) {
+        if (e.key.kind() == ckpt::kind::string || key_text(e.key) != element) continue;
+        if (++keys == 1) found = e.mapped;
+    }
+    if (keys > 1)
+        return ckpt::error{.code = errc::key_duplicate,
+                           .detail = detail::quoted(element) + " is the text of " +
+                                     detail::decimal(std::uint64_t{keys}) + " keys of this " +
+                                     std::string(name(kind())),
+                           .hint = "step down to it by value::at, which takes a str or an int; a path of the program "
+                                   "ckpt is exact as JSON: [1] or [\"1\"]"};
+    if (found) return found;
+    auto by_name = at(element);
+    if (by_name) return by_name;
+    const auto index = detail::parse_index(element);
+    return index ? at(*index) : by_name;
+}
+
 CKPT_DETAIL_DEF result<value> value::find(std::string_view path) const {
     value here = *this;
     std::string_view rest = path;
@@ -373,10 +482,8 @@ CKPT_DETAIL_DEF result<value> value::find(std::string_view path) const {
     bool first = true;
     for (bool more = !path.empty(); more; first = false) {
         const std::string element = detail::take_path_element(rest, &more);
-        const auto by_name = here.at(element);
-        if (!by_name && element.empty() && !more && !first) break; // a '/' at the end
-        const auto index = by_name ? std::nullopt : detail::parse_index(element);
-        const result<value> next = index ? here.at(*index) : by_name;
+        const result<value> next = here.below(element);
+        if (!next && element.empty() && !more && !first) break; // a '/' at the end
         if (!next) {
             ckpt::error failure = next.error();
             failure.path = done;

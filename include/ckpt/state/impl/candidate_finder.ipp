@@ -105,14 +105,18 @@ CKPT_DETAIL_DEF tensor_count candidate_finder::count(const value& dictionary) {
     return n;
 }
 
+/// Whether keys of this kind have a text of their own.
+inline bool is_plain_key(kind k) noexcept {
+    return k == kind::string || k == kind::integer || k == kind::real || k == kind::boolean;
+}
+
 CKPT_DETAIL_DEF void candidate_finder::look(const value& container, const std::string& path, int depth, below counted) {
     step_cursor cursor{container};
     value key{};
     value next{};
     for (std::uint64_t position = 0; cursor.next(key, position, next);) {
         if (!pay(1)) return;
-        if (!is_walked(next.kind()) || (key && key.kind() != kind::string && key.kind() != kind::integer))
-            continue; // no path leads there
+        if (!is_walked(next.kind()) || (key && !is_plain_key(key.kind()))) continue;
         if (!pay(next.size())) return;
         if (is_optimizer(next)) continue;
         const std::string name = key ? key_text(key) : decimal(position);

@@ -44,13 +44,8 @@ class value_comparison {
     std::optional<double> largest_{};
 };
 
-/// Nothing where the two are equal.
-std::optional<changed_tensor> compare(const tensor& a, const tensor& b);
-
-/// The same of what hangs below two tensors: parts by their names, and quantizers.
+/// As `compare` of what hangs below two tensors: parts by their names, and quantizers.
 [[nodiscard]] std::optional<changed_tensor> compare_parts(const tensor& a, const tensor& b);
-
-[[nodiscard]] std::optional<changed_tensor> compare(const tensor& a, const tensor& b);
 
 CKPT_DETAIL_DEF value_comparison::value_comparison(const tensor& a, const tensor& b) noexcept
     : a_{tensor_access::data(a)},

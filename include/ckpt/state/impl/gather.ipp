@@ -24,8 +24,10 @@ CKPT_DETAIL_DEF std::uint32_t gather_plan::add_leaf(const tensor_data* data, con
                     .numel = data->numel,
                     .data = data,
                     .source = source};
-    if (data->refusal == nullptr && data->kind == layout::strided && source != nullptr)
+    if (data->refusal == nullptr && data->kind == layout::strided && source != nullptr) {
         out.backing = source->nbytes(data->storage);
+        out.compressed = source->is_compressed(data->storage);
+    }
     return add(out);
 }
 
@@ -181,9 +183,16 @@ CKPT_DETAIL_DEF std::uint32_t gather_plan::product(std::uint32_t base, std::uint
     return add(out);
 }
 
+CKPT_DETAIL_DEF result<void> gather_plan::read(std::uint32_t of, std::uint64_t first, std::uint64_t n, std::byte* out,
+                                               leaf_readers& leaves) const {
+    return gather_reader{*this, leaves}.read(of, first, n, out);
+}
+
 CKPT_DETAIL_DEF result<void> gather_plan::read(std::uint32_t of, std::uint64_t first, std::uint64_t n,
                                                std::byte* out) const {
-    return gather_reader{*this}.read(of, first, n, out);
+    leaf_readers leaves;
+    if (auto done = read(of, first, n, out, leaves); !done) return done;
+    return leaves.finish();
 }
 
 CKPT_DETAIL_DEF result<bool> gather_plan::equal(std::uint32_t a, std::uint32_t b) const {
@@ -192,18 +201,23 @@ CKPT_DETAIL_DEF result<bool> gather_plan::equal(std::uint32_t a, std::uint32_t b
     std::vector<std::byte> left(static_cast<std::size_t>(part_bytes));
     std::vector<std::byte> right(static_cast<std::size_t>(part_bytes));
     const std::uint64_t numel = node(a).numel;
+    leaf_readers leaves;
     for (std::uint64_t done = 0; done < numel;) {
         const std::uint64_t n = numel - done < most ? numel - done : most;
-        if (auto first = read(a, done, n, left.data()); !first) return std::move(first).error();
-        if (auto second = read(b, done, n, right.data()); !second) return std::move(second).error();
+        if (auto first = read(a, done, n, left.data(), leaves); !first) return std::move(first).error();
+        if (auto second = read(b, done, n, right.data(), leaves); !second) return std::move(second).error();
         if (std::memcmp(left.data(), right.data(), static_cast<std::size_t>(n * size)) != 0) return false;
         done += n;
     }
+    if (auto checked = leaves.finish(); !checked) return std::move(checked).error();
     return true;
 }
 
 CKPT_DETAIL_DEF std::uint32_t gather_plan::add(gather_node node) {
-    for (std::uint32_t i = 0; i < node.count; ++i) add_backing(node.backing, nodes_[node.parts[i]].backing);
+    for (std::uint32_t i = 0; i < node.count; ++i) {
+        add_backing(node.backing, nodes_[node.parts[i]].backing);
+        node.compressed = node.compressed || nodes_[node.parts[i]].compressed;
+    }
     if (node.op == gather_op::fill) add_backing(node.backing, bytes_of(node.type, node.numel));
     // What is put around an expanded tensor is as large as it claims to be.
     if (node.op == gather_op::pad && in_proportion(node.parts[0]))

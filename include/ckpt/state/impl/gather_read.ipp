@@ -21,6 +21,26 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
+CKPT_DETAIL_DEF result<storage_access> leaf_readers::open(const tensor_data& data, const storage_source& source) {
+    for (const storage_cursor& c : begun_)
+        if (c.source == &source && c.storage == data.storage) return open_storage(data, source, true, c.reader);
+    auto out = open_storage(data, source, true);
+    if (!out || !out->from.reader) return out;
+    if (begun_.size() == most) {
+        if (auto checked = begun_.front().finish(); !checked) return std::move(checked).error();
+        begun_.erase(begun_.begin());
+    }
+    begun_.push_back(out->from);
+    return out;
+}
+
+CKPT_DETAIL_DEF result<void> leaf_readers::finish() {
+    const std::vector<storage_cursor> all = std::exchange(begun_, {});
+    for (const storage_cursor& c : all)
+        if (auto checked = c.finish(); !checked) return checked;
+    return {};
+}
+
 CKPT_DETAIL_DEF result<void> gather_reader::read(std::uint32_t of, std::uint64_t first, std::uint64_t n,
                                                  std::byte* out) const {
     return each_box(plan_.node(of).sizes(), first, n, [&](const gather_region& box, std::uint64_t done) {
@@ -70,11 +90,11 @@ CKPT_DETAIL_DEF result<void> gather_reader::fetch(std::uint32_t of, const gather
 }
 
 CKPT_DETAIL_DEF result<void> gather_reader::fetch_leaf(const gather_node& node, const gather_region& region,
-                                                       std::byte* out) {
+                                                       std::byte* out) const {
     const tensor_data& d = *node.data;
     if (auto usable = check_access(node.data, node.source); !usable) return usable;
     if (d.neg && !has_negation(d.type)) return lazy_bit_error(d);
-    auto access = open_storage(d, *node.source);
+    auto access = leaves_.open(d, *node.source);
     if (!access) return std::move(access).error();
     const std::size_t size = itemsize(d.type);
     const byte_order order = node.source->order(d.storage);
@@ -105,7 +125,7 @@ CKPT_DETAIL_DEF result<void> gather_reader::fetch_leaf(const gather_node& node, 
         scatter(part, size, buffer.data(), out + offset * size);
         return {};
     };
-    return each_part(region, part_bytes / size, 0, staged);
+    return each_part(region, (node.compressed ? unordered_part_bytes : part_bytes) / size, 0, staged);
 }
 
 CKPT_DETAIL_DEF result<void> gather_reader::fetch_reshaped(const gather_node& node, const gather_region& region,
@@ -250,7 +270,7 @@ CKPT_DETAIL_DEF result<void> gather_reader::fetch_cast(const gather_node& node, 
         if (!direct) scatter(part, out_size, output.data(), out + offset * out_size);
         return {};
     };
-    return each_part(region, part_bytes / 16, 0, staged);
+    return each_part(region, (node.compressed ? unordered_part_bytes : part_bytes) / 16, 0, staged);
 }
 
 /// Sets `out` to one row of B times the matrix A, whose rows are as long as `out`, summed in float64.

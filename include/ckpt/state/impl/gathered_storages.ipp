@@ -4,9 +4,42 @@
 #pragma once
 
 #include <ckpt/core/hash.hpp>
+#include <ckpt/state/gather_read.hpp>
 #include <ckpt/state/gathered_storages.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
+
+/// Elements [first, first + n) of a node of a plan, which stand at `offset` of it.
+inline result<void> read_node(const gather_plan& plan, std::uint32_t node, std::uint64_t offset,
+                              std::span<std::byte> out, leaf_readers& leaves) {
+    const std::size_t size = itemsize(plan.node(node).type);
+    if (offset % size != 0 || out.size() % size != 0)
+        return error{.code = errc::internal, .detail = "half an element of a gathered tensor was asked for"};
+    return plan.read(node, offset / size, out.size() / size, out.data(), leaves);
+}
+
+/// Reads a gathered tensor of compressed storages, each of which is inflated once where the pieces follow each other.
+class gathered_reader final : public storage_reader {
+  public:
+    gathered_reader(shared<gather_plan> plan, std::uint32_t node) : plan_{std::move(plan)}, node_{node} {}
+
+    [[nodiscard]] result<void> read(std::uint64_t offset, std::span<std::byte> out) override {
+        return read_node(*plan_, node_, offset, out, leaves_);
+    }
+    [[nodiscard]] result<void> finish() override { return leaves_.finish(); }
+    [[nodiscard]] bool is_scattered() const noexcept override { return true; }
+
+  private:
+    shared<gather_plan> plan_;
+    std::uint32_t node_;
+    leaf_readers leaves_{};
+};
+
+CKPT_DETAIL_DEF result<shared<storage_reader>> gathered_storages::reader(std::uint32_t i) const {
+    if (slots_[i].source != nullptr) return slots_[i].source->reader(slots_[i].number);
+    if (!is_compressed(i)) return shared<storage_reader>{};
+    return shared<storage_reader>{make_shared<gathered_reader>(plan_, slots_[i].number)};
+}
 
 CKPT_DETAIL_DEF std::uint32_t gathered_storages::number_of(const storage_source* source, std::uint32_t storage) {
     const auto hash_of = [](const slot& s) {
@@ -58,10 +91,9 @@ CKPT_DETAIL_DEF result<std::span<const std::byte>> gathered_storages::bytes(std:
 CKPT_DETAIL_DEF result<void> gathered_storages::read(std::uint32_t i, std::uint64_t offset,
                                                      std::span<std::byte> out) const {
     if (slots_[i].source != nullptr) return slots_[i].source->read(slots_[i].number, offset, out);
-    const std::size_t size = itemsize(plan_->node(slots_[i].number).type);
-    if (offset % size != 0 || out.size() % size != 0)
-        return error{.code = errc::internal, .detail = "half an element of a gathered tensor was asked for"};
-    return plan_->read(slots_[i].number, offset / size, out.size() / size, out.data());
+    leaf_readers leaves;
+    if (auto done = read_node(*plan_, slots_[i].number, offset, out, leaves); !done) return done;
+    return leaves.finish();
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

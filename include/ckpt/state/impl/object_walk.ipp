@@ -18,12 +18,13 @@ CKPT_DETAIL_DEF bool is_slots_pair(const value& state) noexcept {
 }
 
 CKPT_DETAIL_DEF step_cursor::step_cursor(const value& v, bool whole) : at_{v} {
+    if (v.kind() == kind::tensor) (void)take_attributes(v.state(), 0);
     if (v.kind() != kind::object) return;
     if (v.is_module()) {
         for (std::size_t i = 0; i < parts_of_modules; ++i)
             if (auto part = v.at(module_parts[i])) attributes_[i] = *part;
         if (!attributes_[0] && !attributes_[2]) take_script(v.state(), whole);
-        else if (whole) (void)take_attributes(v.state(), parts_of_modules);
+        else if (whole && take_attributes(v.state(), parts_of_modules)) attributes_[all_parts - 1] = attributes_[1];
         if (const auto names = v.at("_non_persistent_buffers_set"))
             for (const value name : names->elements())
                 if (const auto text = name.as_string()) skipped_.push_back(*text);
@@ -51,6 +52,10 @@ CKPT_DETAIL_DEF bool step_cursor::next(value& key, std::uint64_t& position, valu
         position = i_;
         below = at_[i_++];
         return static_cast<bool>(below);
+    case kind::tensor:
+        for (; part_ < 2; ++part_, i_ = 0)
+            if (entry_of(attributes_[part_], key, below)) return true;
+        return false;
     case kind::object: {
         for (; part_ < all_parts; ++part_, i_ = part_ < all_parts ? 0 : first_)
             if (attributes_[part_] && entry_of(attributes_[part_], key, below)) return true;
@@ -77,9 +82,7 @@ CKPT_DETAIL_DEF bool step_cursor::next_of_module(value& key, value& below) noexc
         if (!entry_of(attributes_[part_], key, below)) {
             ++part_;
             i_ = 0;
-        } else if (script_ ? is_of_script_part(below)
-                           : !below.is_none() && !(part_ == 1 && is_skipped(key)) &&
-                                 (part_ < parts_of_modules || is_packed(below))) {
+        } else if (script_ ? is_of_script_part(below) : is_of_module_part(key, below)) {
             return true;
         }
     }
@@ -102,10 +105,15 @@ CKPT_DETAIL_DEF bool step_cursor::is_of_script_part(const value& below) const no
     return part_ == 2 ? below.is_module() : !tensor && !below.is_module();
 }
 
-CKPT_DETAIL_DEF bool step_cursor::is_packed(const value& v) noexcept {
-    if (v.kind() != kind::object) return false;
-    const auto of = v.class_of().as_global();
-    return of && of->module == "torch" && of->name == "ScriptObject";
+CKPT_DETAIL_DEF bool step_cursor::is_of_module_part(const value& key, const value& below) const noexcept {
+    if (below.is_none()) return false;
+    if (part_ == 1) return !is_skipped(key);
+    if (part_ == all_parts - 1) return is_skipped(key);
+    if (part_ < parts_of_modules) return true;
+    const kind k = below.kind();
+    if (!is_walked(k) && k != kind::tensor && k != kind::array) return false;
+    const auto name = key.as_string();
+    return !name || (*name != module_parts[0] && *name != module_parts[1] && *name != module_parts[2]);
 }
 
 CKPT_DETAIL_DEF bool step_cursor::is_skipped(const value& key) const noexcept {
@@ -127,21 +135,21 @@ CKPT_DETAIL_DEF tensor_reach::tensor_reach(const value& root) {
     std::vector<std::pair<std::uint32_t, std::uint32_t>> edges; // from, to
     std::vector<value> todo{root};
     std::vector<std::uint32_t> tensors;
-    (void)note(root);
+    bool has_modules = false;
+    (void)note(root, seen);
     while (!todo.empty()) {
         const value v = todo.back();
         todo.pop_back();
-        if (v.kind() == kind::tensor || v.kind() == kind::array) {
-            tensors.push_back(v.object_id());
-            continue;
-        }
+        has_modules = has_modules || v.is_module();
+        if (v.kind() == kind::tensor || v.kind() == kind::array) tensors.push_back(v.object_id());
         each_below(v, [&](const value& below) {
             const kind k = below.kind();
             if (!is_walked(k) && k != kind::tensor && k != kind::array) return;
-            edges.emplace_back(below.object_id(), v.object_id());
-            if (note(below)) todo.push_back(below);
+            if (v.kind() != kind::tensor) edges.emplace_back(below.object_id(), v.object_id());
+            if (note(below, seen)) todo.push_back(below);
         });
     }
+    if (has_modules) mark_kept(root);
     std::sort(edges.begin(), edges.end());
     for (const std::uint32_t t : tensors) marks_[t] |= reaches;
     while (!tensors.empty()) {
@@ -156,11 +164,28 @@ CKPT_DETAIL_DEF tensor_reach::tensor_reach(const value& root) {
     }
 }
 
-CKPT_DETAIL_DEF bool tensor_reach::note(const value& v) {
+CKPT_DETAIL_DEF void tensor_reach::mark_kept(const value& root) {
+    std::vector<value> todo{root};
+    (void)note(root, kept);
+    const auto add = [&](const value& below) {
+        const kind k = below.kind();
+        if ((is_walked(k) || k == kind::tensor || k == kind::array) && note(below, kept)) todo.push_back(below);
+    };
+    while (!todo.empty()) {
+        const value v = todo.back();
+        todo.pop_back();
+        if (!v.is_module()) each_below(v, add);
+        else if (const value state = v.state(); note(state, kept)) // several modules may share it
+            for (const std::string_view part : {"_parameters", "_buffers", "_modules"})
+                if (const auto of = v.at(part)) add(*of);
+    }
+}
+
+CKPT_DETAIL_DEF bool tensor_reach::note(const value& v, mark what) {
     const std::uint32_t id = v.object_id();
     if (id >= marks_.size()) marks_.resize(std::size_t{id} + 1 + marks_.size() / 2);
-    if ((marks_[id] & seen) != 0) return false;
-    marks_[id] |= seen;
+    if ((marks_[id] & what) != 0) return false;
+    marks_[id] |= what;
     return true;
 }
 
@@ -178,11 +203,9 @@ class object_walk {
         : budget_{budget}, code_{code}, limit_{budget.visits}, reach_{reach}, visit_{visit} {}
 
     [[nodiscard]] result<void> run(const value& root) {
-        if (!is_walked(root.kind()) || !enters(root)) {
-            visit_(path_, root);
-            return {};
-        }
-        push(root, fresh, false);
+        const bool walked = is_walked(root.kind()) && enters(root);
+        if (!walked) visit_(path_, root);
+        if (walked || has_attributes(root)) push(root, fresh, false);
         while (!stack_.empty()) {
             value key{};
             value below{};
@@ -205,6 +228,7 @@ class object_walk {
         step_cursor cursor;
         std::size_t before{}; // bytes of the last element of the path that belong to what is around it, or `fresh`
         bool joins{false};    // a submodule: what is below goes on in the last element of the path
+        bool beside{false};   // below an attribute of a module
     };
     static constexpr std::size_t fresh = ~std::size_t{0}; // the step made an element of its own
 
@@ -213,10 +237,10 @@ class object_walk {
         return reach_ != nullptr ? reach_->has_tensors(v) : v.kind() != kind::object || v.is_module();
     }
 
-    void push(const value& v, std::size_t before, bool joins) {
+    void push(const value& v, std::size_t before, bool joins, bool beside = false) {
         if (v.object_id() >= open_.size()) open_.resize(std::size_t{v.object_id()} + 1 + open_.size() / 2);
         open_[v.object_id()] = 1;
-        stack_.push_back({v, step_cursor{v, !leaves()}, before, joins});
+        stack_.push_back({v, step_cursor{v, !leaves()}, before, joins, beside});
     }
     void leave() {
         open_[stack_.back().at.object_id()] = 0;
@@ -249,24 +273,33 @@ class object_walk {
     }
     [[nodiscard]] std::uint64_t element_bytes() const noexcept { return leaves() ? 1 : sizeof(path_element); }
 
+    /// Whether a tensor has attributes to go on to.
+    [[nodiscard]] bool has_attributes(const value& v) const noexcept {
+        return reach_ != nullptr && v.kind() == kind::tensor && v.state() && reach_->has_tensors(v.state());
+    }
+
     /// Goes one step on: below the value, past it, or only tells of it.
     [[nodiscard]] spent step(const value& key, std::uint64_t position, const value& below) {
         const bool walked = is_walked(below.kind()) && enters(below);
-        if (walked && below.object_id() < open_.size() && open_[below.object_id()] != 0) return spent::none; // a cycle
-        if (!walked && is_walked(below.kind()) && !leaves()) return spent::none;
+        const bool attributed = has_attributes(below);
+        if ((walked || attributed) && below.object_id() < open_.size() && open_[below.object_id()] != 0)
+            return spent::none; // a cycle
+        const frame& top = stack_.back();
+        const bool beside = top.at.is_module() ? top.cursor.is_beside() : top.beside;
+        if (beside && reach_->is_kept(below)) return spent::none; // a way without attributes leads there
+        if (!walked && !leaves() && below.kind() != kind::tensor && below.kind() != kind::array) return spent::none;
         const std::size_t before = lengthen(key, position);
         if (!take(budget_.steps, path_.back().text.size() / 64) || path_text_ > budget_.text) return spent::paths;
         if (walked) {
-            push(below, before, stack_.back().at.is_module() && below.is_module());
+            push(below, before, stack_.back().at.is_module() && below.is_module(), beside);
             if (!take(budget_.steps, stack_.back().cursor.cost())) return spent::paths;
             return spent::none;
         }
-        if (leaves() || below.kind() == kind::tensor || below.kind() == kind::array) {
-            if (!take(budget_.visits, 1)) return spent::visits;
-            if (!take(budget_.text, path_text_)) return spent::paths;
-            visit_(path_, below);
-        }
-        shorten(before);
+        if (!take(budget_.visits, 1)) return spent::visits;
+        if (!take(budget_.text, path_text_)) return spent::paths;
+        visit_(path_, below);
+        if (attributed) push(below, before, false, beside);
+        else shorten(before);
         return spent::none;
     }
 

@@ -58,13 +58,14 @@ CKPT_DETAIL_DEF result<void> storage_access::copy(std::uint64_t offset, std::spa
 }
 
 CKPT_DETAIL_DEF std::size_t storage_access::part_size(const box& whole, std::size_t size) const noexcept {
-    const std::uint64_t most = from.reader && !goes_forward(whole) ? unordered_part_bytes : part_bytes;
+    const bool unordered = from.reader && (from.reader->is_scattered() || !goes_forward(whole));
+    const std::uint64_t most = unordered ? unordered_part_bytes : part_bytes;
     const std::uint64_t all = count(whole); // may be far more than fits
     return static_cast<std::size_t>(all < most / size ? all * size : most);
 }
 
-CKPT_DETAIL_DEF result<storage_access> open_storage(const tensor_data& data, const storage_source& source,
-                                                    bool inflate) {
+CKPT_DETAIL_DEF result<storage_access> open_storage(const tensor_data& data, const storage_source& source, bool inflate,
+                                                    shared<storage_reader> known) {
     storage_access out;
     out.from.source = &source;
     out.from.storage = data.storage;
@@ -74,7 +75,7 @@ CKPT_DETAIL_DEF result<storage_access> open_storage(const tensor_data& data, con
         have = bytes->size();
         out.memory = bytes->data();
     } else if (inflate && source.is_compressed(data.storage)) {
-        auto reader = source.reader(data.storage);
+        auto reader = known ? result<shared<storage_reader>>{std::move(known)} : source.reader(data.storage);
         if (!reader) return std::move(reader).error();
         out.from.reader = *std::move(reader);
     } else if (bytes.error().code != errc::not_mapped && bytes.error().code != errc::needs_copy) {

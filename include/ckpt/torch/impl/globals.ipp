@@ -236,16 +236,22 @@ CKPT_DETAIL_DEF constinit const global_entry numpy_globals::entries[5]{
      global_accepts::nothing},
 };
 
-CKPT_DETAIL_DEF constinit const global_entry tensordict_globals::entries[7]{
+CKPT_DETAIL_DEF constinit const global_entry tensordict_globals::entries[11]{
     {"tensordict._lazy", "LazyStackedTensorDict", detail::builders::tensordict, global_kind::other,
      global_accepts::state},
     {"tensordict._reductions", "_make_td", detail::builders::tensordict, global_kind::other, global_accepts::nothing},
+    {"tensordict._reductions", "_rebuild_tensordict_files", detail::builders::tensordict_files, global_kind::other,
+     global_accepts::nothing},
     {"tensordict._reductions", "_rebuild_tensordict_files_consolidated", detail::builders::consolidated_tensordict,
      global_kind::other, global_accepts::nothing},
+    {"tensordict._reductions", "_rebuild_tensordict_files_shared", detail::builders::tensordict_files,
+     global_kind::other, global_accepts::nothing},
     {"tensordict._td", "TensorDict", detail::builders::tensordict, global_kind::other, global_accepts::state},
+    {"tensordict._td", "_SubTensorDict"},
     {"tensordict.tensordict", "LazyStackedTensorDict", detail::builders::tensordict, global_kind::other,
      global_accepts::state},
     {"tensordict.tensordict", "TensorDict", detail::builders::tensordict, global_kind::other, global_accepts::state},
+    {"tensordict.utils", "_LockedSchema"},
     {"tensordict.utils", "_StringOnlyDict", detail::builders::ordered_dict, global_kind::mapping,
      detail::items_and_state},
 };

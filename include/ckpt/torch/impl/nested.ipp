@@ -107,6 +107,26 @@ inline result<void> check_jagged(const call& c, const tensor_data& values, const
     return {};
 }
 
+CKPT_DETAIL_RARE result<value> make_jagged(call& c, std::span<const named_data> parts, std::int64_t ragged,
+                                           bool requires_grad) {
+    const tensor_data& values = parts[0].data;
+    const tensor_data& offsets = parts[1].data;
+    const tensor_data* const lengths = parts.size() > 2 && parts[2].name == "lengths" ? &parts[2].data : nullptr;
+    if (auto fits = check_jagged(c, values, offsets, lengths, ragged); !fits) return std::move(fits).error();
+    tensor_data t{};
+    t.requires_grad = requires_grad;
+    t.type = values.type;
+    t.kind = layout::jagged;
+    t.numel = values.numel;
+    std::vector<std::int64_t> shape(values.sizes().begin(), values.sizes().end());
+    shape[static_cast<std::size_t>(ragged - 1)] = -1;
+    shape.insert(shape.begin(), offsets.shape[0] - 1);
+    if (!set_shape(c, t, shape)) return c.over_budget();
+    tensor_extra extra{};
+    extra.axis = static_cast<std::uint32_t>(ragged);
+    return make_with_parts(c, t, extra, parts);
+}
+
 } // namespace rebuild
 
 CKPT_DETAIL_RARE result<value> builders::jagged_tensor(call& c) {
@@ -117,7 +137,7 @@ CKPT_DETAIL_RARE result<value> builders::jagged_tensor(call& c) {
     named_data parts[5]{};
     std::size_t count = 0;
     std::int64_t ragged = 1;
-    tensor_data t{};
+    bool requires_grad = false;
     const auto add = [&](std::string_view called, const value& v) {
         parts[count].name = called;
         return rebuild::read_part(c, value_access::node(v), parts[count++]);
@@ -135,27 +155,14 @@ CKPT_DETAIL_RARE result<value> builders::jagged_tensor(call& c) {
         ragged = *number;
     }
     if (const auto field = fields.at("requires_grad"))
-        if (!rebuild::read_flag(call_access::graph(c).nodes[value_access::node(*field)], t.requires_grad))
+        if (!rebuild::read_flag(call_access::graph(c).nodes[value_access::node(*field)], requires_grad))
             return c.fail(errc::bad_arguments, "requires_grad is not a bool");
-    const tensor_data values = parts[0].data;
-    const tensor_data offsets = parts[1].data;
-    const tensor_data* const lengths = count == 3 ? &parts[2].data : nullptr;
-    if (auto fits = rebuild::check_jagged(c, values, offsets, lengths, ragged); !fits) return std::move(fits).error();
     if (const auto cache = fields.at("_metadata_cache");
         cache && cache->kind() == kind::dictionary && c.charge(cache->size()))
         for (const std::string_view called : {std::string_view("min_seqlen"), std::string_view("max_seqlen")})
             if (const auto field = cache->at(called); field && field->kind() == kind::tensor)
                 if (auto read = add(called, *field); !read) return std::move(read).error();
-    t.type = values.type;
-    t.kind = layout::jagged;
-    t.numel = values.numel;
-    std::vector<std::int64_t> shape(values.sizes().begin(), values.sizes().end());
-    shape[static_cast<std::size_t>(ragged - 1)] = -1;
-    shape.insert(shape.begin(), offsets.shape[0] - 1);
-    if (!rebuild::set_shape(c, t, shape)) return c.over_budget();
-    tensor_extra extra{};
-    extra.axis = static_cast<std::uint32_t>(ragged);
-    return rebuild::make_with_parts(c, t, extra, {parts, count});
+    return rebuild::make_jagged(c, {parts, count}, ragged, requires_grad);
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

@@ -95,6 +95,14 @@ CKPT_DETAIL_DEF result<value> make_with_parts(call& c, tensor_data& t, tensor_ex
     return call_access::make_tensor(c, t);
 }
 
+CKPT_DETAIL_RARE void keep_attributes(call& c, const value& made, std::uint32_t state) {
+    graph& g = call_access::graph(c);
+    node& tensor = g.nodes[value_access::node(made)];
+    const node_kind k = g.nodes[state].kind;
+    if (tensor.kind != node_kind::tensor || (k != node_kind::dictionary && k != node_kind::tuple)) return;
+    tensor.link.c = state;
+}
+
 CKPT_DETAIL_DEF result<value> make_variable(call& c, bool requires_grad) {
     graph& g = call_access::graph(c);
     const auto args = call_access::arguments(c);
@@ -208,7 +216,9 @@ CKPT_DETAIL_DEF result<value> builders::rebuild_parameter(call& c) {
     tensor_data t = g.tensors[data.a];
     if (!rebuild::read_flag(g.nodes[args[1]], t.requires_grad))
         return c.fail(errc::bad_arguments, "requires_grad is not a bool");
-    return call_access::make_tensor(c, t);
+    auto made = call_access::make_tensor(c, t);
+    if (made && args.size() == 4) rebuild::keep_attributes(c, *made, args[3]);
+    return made;
 }
 
 CKPT_DETAIL_DEF result<value> builders::parameter_class(call& c) { return rebuild::make_variable(c, true); }

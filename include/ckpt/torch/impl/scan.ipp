@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/plain_list.hpp>
 #include <ckpt/pickle/attributes.hpp>
 #include <ckpt/torch/scan.hpp>
 #include <ckpt/torch/sniff.hpp>
@@ -34,20 +35,19 @@ CKPT_DETAIL_DEF global_scan global_scanner::finish(std::optional<error> damage) 
         out.push_back(std::move(u));
     }
     seen_.clear();
-    if (!damage) damage = std::move(too_deep_);
+    if (!damage) damage = std::move(left_out_);
     return global_scan{std::move(out), std::move(damage)};
 }
 
 CKPT_DETAIL_DEF std::optional<error> global_scanner::scan_region(const region& from, std::string_view record,
                                                                  int depth) {
     if (depth > 2) {
-        too_deep_ = error{.code = errc::limit,
-                          .offset = from.base,
-                          .record = std::string(record),
-                          .detail = "a pickle in the bytes of a pickle, more than three deep: it was not looked into"};
+        leave_out(errc::limit, from.base, record,
+                  "a pickle in the bytes of a pickle, more than three deep: it was not looked into");
         return {};
     }
     constexpr int most_pickles = 10'000; // each takes time beyond that for its bytes; files of torch have five at most
+    constexpr int of_checkpoint = 5;     // behind them are storages
     const auto left = [&](errc code, std::uint64_t offset, std::string detail) {
         return error{.code = code,
                      .offset = from.base + (from.in_file ? offset : 0),
@@ -56,7 +56,7 @@ CKPT_DETAIL_DEF std::optional<error> global_scanner::scan_region(const region& f
     };
     if (from.bytes.empty()) return left(errc::pickle_truncated, 0, "a pickle without any byte");
     std::uint64_t at = 0;
-    for (int n = 0; at < from.bytes.size(); ++n) {
+    for (int n = 0; at < from.bytes.size() && (n < of_checkpoint || !from.checkpoint); ++n) {
         if (n == most_pickles)
             return left(errc::limit, at,
                         "more than " + decimal(std::uint64_t{most_pickles}) +
@@ -78,8 +78,8 @@ CKPT_DETAIL_DEF std::optional<error> global_scanner::scan_region(const region& f
         const auto read = reader.run();
         collect(g, from, context.paths);
         scan_nested(g, from, record, depth);
-        // The bytes of a value may hold something else behind a pickle: the storages of a legacy stream.
-        if (!read) return n == 0 || depth == 0 ? std::optional{read.error()} : std::nullopt;
+        // The bytes of a value may hold something else behind a pickle.
+        if (!read) return n == 0 || depth == 0 || from.checkpoint ? std::optional{read.error()} : std::nullopt;
         at = reader.end_offset();
     }
     return {};
@@ -115,72 +115,167 @@ CKPT_DETAIL_DEF void global_scanner::collect(const graph& g, const region& from,
     }
 }
 
-CKPT_DETAIL_DEF void global_scanner::scan_nested(const graph& g, const region& from, std::string_view record,
-                                                 int depth) {
-    std::vector<bool> scanned;
-    std::uint64_t called_at = from.base; // where bytes that are not in the file as they are come from
-    const auto scan_held = [&](const node& content) {
-        const std::span<const std::byte> bytes = std::as_bytes(std::span<const char>{content.text, content.a});
-        const bool in_file = from.in_file && !bytes.empty() && bytes.data() >= g.pickle.data() &&
-                             bytes.data() < g.pickle.data() + g.pickle.size();
-        (void)scan_region({bytes,
-                           in_file ? from.base + static_cast<std::uint64_t>(bytes.data() - g.pickle.data()) : called_at,
-                           in_file},
-                          record, depth + 1);
-    };
-    for (std::size_t i = first_free_node; i < g.nodes.size(); ++i) {
-        const node& n = g.nodes[i];
-        if (n.kind != node_kind::application || g.nodes[n.link.b].kind != node_kind::global || n.a == absent_node)
-            continue;
-        const global_entry* const called = g.globals[g.nodes[n.link.b].a].entry;
-        if (called == nullptr || called->kind != global_kind::nested) continue;
-        const std::span<const std::uint32_t> arguments = g.elements(g.nodes[n.a]);
-        if (arguments.empty()) continue;
-        // Calls may make the bytes: bytearray(_codecs.encode(text, 'latin1')).
-        std::uint32_t index = arguments.front();
-        for (int calls = 0; calls < 4 && g.nodes[index].kind == node_kind::application &&
-                            g.nodes[g.nodes[index].a].kind == node_kind::tuple && g.nodes[g.nodes[index].a].a > 0;
-             ++calls)
-            index = g.nodes[g.nodes[index].a].items[0];
-        const node& content = g.nodes[index];
-        if (content.kind != node_kind::string && content.kind != node_kind::bytes &&
-            content.kind != node_kind::byte_array)
-            continue;
-        scanned.resize(g.nodes.size());
-        if (scanned[index]) continue;
-        scanned[index] = true;
-        called_at = from.base + (from.in_file ? g.nodes[i + 1].link.c : 0);
-        if (content.kind == node_kind::string && (content.flags & node_flag::eight_bit) == 0) {
-            const std::string_view text = graph::text_of(content);
-            scan_encoded(text, called_at, record, depth);
-            if (std::all_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; }))
-                continue;
-            // Text that was encoded as UTF-8 has the bytes of `text`.
-        }
-        scan_held(content);
-    }
-    scanned.resize(g.nodes.size());
-    for (std::size_t i = first_free_node; i < g.nodes.size(); ++i) {
-        const node& n = g.nodes[i];
-        if (!scanned[i] && (n.kind == node_kind::bytes || n.kind == node_kind::byte_array) &&
-            sniffing::looks_like_pickle(graph::text_of(n).substr(0, 512)))
-            scan_held(n);
-    }
+CKPT_DETAIL_DEF void global_scanner::leave_out(errc code, std::uint64_t offset, std::string_view record,
+                                               std::string_view why) {
+    if (!left_out_)
+        left_out_ = error{.code = code, .offset = offset, .record = std::string(record), .detail = std::string(why)};
 }
 
-CKPT_DETAIL_DEF void global_scanner::scan_encoded(std::string_view from, std::uint64_t called_at,
-                                                  std::string_view record, int depth) {
-    std::string bytes;
-    for (std::size_t i = 0; i < from.size(); ++i) {
-        const auto lead = static_cast<unsigned char>(from[i]);
-        if (lead >= 0xC2 && lead <= 0xC3 && i + 1 < from.size())
-            bytes += static_cast<char>(
-                static_cast<unsigned char>(((lead & 3) << 6) | (static_cast<unsigned char>(from[++i]) & 0x3F)));
-        else bytes += from[i];
+namespace nested {
+
+using form = held_bytes::form;
+
+/// The bytes that an encoding makes of text; `unknown` for encodings that are not read.
+inline form form_of(std::string_view encoding) {
+    if (encoding == "latin1" || encoding == "latin-1" || encoding == "iso-8859-1" || encoding == "iso8859-1")
+        return form::latin1;
+    return encoding == "utf-8" || encoding == "utf8" || encoding == "ascii" || encoding == "us-ascii" ? form::utf8
+                                                                                                      : form::unknown;
+}
+
+/// What a call of something known makes its bytes from; `as` is how, if that is text. absent_node for other calls.
+inline std::uint32_t origin(const graph& g, std::uint32_t call, form& as) {
+    const node& n = g.nodes[call];
+    const node& named = g.nodes[n.link.b];
+    const global_entry* const e = named.kind == node_kind::global ? g.globals[named.a].entry : nullptr;
+    if (e == nullptr || n.link.c != absent_node || g.nodes[n.a].kind != node_kind::tuple) return absent_node;
+    const std::span<const std::uint32_t> arguments = g.elements(g.nodes[n.a]);
+    const bool makes = e->module == "builtins" && (e->name == "bytes" || e->name == "bytearray");
+    if (makes || (e->module == "_codecs" && e->name == "encode")) {
+        as = form::utf8;
+        if (arguments.size() == 2) as = form_of(graph::text_of(g.nodes[arguments[1]]));
+        return arguments.empty() || arguments.size() > 2 || as == form::unknown ? absent_node : arguments[0];
     }
-    // Names are copied while `bytes` lives. Transcoded bytes have no place in the file: uses that of the call.
-    (void)scan_region({std::as_bytes(std::span<const char>{bytes.data(), bytes.size()}), called_at, false}, record,
-                      depth + 1);
+    if (e->module == "numpy._core.numeric" && e->name == "_frombuffer" && !arguments.empty()) return arguments[0];
+    if (e->module != "numpy._core.multiarray" || e->name != "_reconstruct") return absent_node;
+    const std::uint32_t state = g.nodes[call + 1].a; // version, shape, dtype, order, elements
+    return state != absent_node && g.nodes[state].kind == node_kind::tuple && g.nodes[state].a == 5
+               ? g.nodes[state].items[4]
+               : absent_node;
+}
+
+/// The bytes that a value is, or that calls make it of.
+inline held_bytes content_of(const graph& g, std::uint32_t at) {
+    form as = form::utf8;
+    constexpr int most_calls = 16;
+    for (int calls = 0; calls <= most_calls && at != absent_node; ++calls) {
+        const node& n = g.nodes[at];
+        switch (n.kind) {
+        case node_kind::bytes:
+        case node_kind::byte_array: return {at, form::bytes};
+        case node_kind::string: return {at, (n.flags & node_flag::eight_bit) != 0 ? form::bytes : as};
+        case node_kind::list:
+        case node_kind::tuple: return {at, calls > 0 ? form::numbers : form::unknown};
+        case node_kind::application: at = origin(g, at, as); break;
+        default: return {};
+        }
+    }
+    return {};
+}
+
+/// The first bytes of a content, `most` at most. Each code point of text in latin1 is one byte; others are no latin1.
+inline std::string made(const graph& g, const held_bytes& content, std::size_t most) {
+    std::string out;
+    const node& n = g.nodes[content.node];
+    if (content.is == form::numbers) {
+        for (const std::uint32_t i : g.elements(n).first((std::min)(g.elements(n).size(), most))) {
+            const node& number = g.nodes[i];
+            if (number.kind != node_kind::integer || number.integer < 0 || number.integer > 255) break;
+            out += static_cast<char>(static_cast<unsigned char>(number.integer));
+        }
+        return out;
+    }
+    const std::string_view text = graph::text_of(n);
+    for (std::size_t i = 0; i < text.size() && out.size() < most; ++i) {
+        const auto lead = static_cast<unsigned char>(text[i]);
+        if (content.is == form::latin1 && lead >= 0xC2 && lead <= 0xC3 && i + 1 < text.size())
+            out += static_cast<char>(
+                static_cast<unsigned char>(((lead & 3) << 6) | (static_cast<unsigned char>(text[++i]) & 0x3F)));
+        else out += text[i];
+    }
+    return out;
+}
+
+inline bool is_call_of(const graph& g, std::size_t i, global_kind kind) {
+    const node& n = g.nodes[i];
+    if (n.kind != node_kind::application || g.nodes[n.link.b].kind != node_kind::global) return false;
+    const global_entry* const called = g.globals[g.nodes[n.link.b].a].entry;
+    return called != nullptr && called->kind == kind;
+}
+
+} // namespace nested
+
+CKPT_DETAIL_DEF void global_scanner::scan_content(const graph& g, const region& from, const held_bytes& content,
+                                                  std::uint64_t called_at, bool checkpoint, std::string_view record,
+                                                  int depth) {
+    std::string copy;
+    std::string_view text;
+    if (content.is != nested::form::latin1 && content.is != nested::form::numbers) {
+        text = graph::text_of(g.nodes[content.node]);
+    } else {
+        // Names are copied while `copy` lives.
+        copy = nested::made(g, content, checkpoint ? ~std::size_t{0} : 512);
+        if (!checkpoint && sniffing::looks_like_pickle(copy)) copy = nested::made(g, content, ~std::size_t{0});
+        text = copy;
+    }
+    if (!checkpoint && !sniffing::looks_like_pickle(text.substr(0, 512))) return;
+    const auto* const pickle = reinterpret_cast<const char*>(g.pickle.data());
+    const bool in_file = from.in_file && text.data() >= pickle && text.data() < pickle + g.pickle.size();
+    const std::uint64_t place = in_file ? from.base + static_cast<std::uint64_t>(text.data() - pickle) : called_at;
+    if (checkpoint)
+        if (const auto closed = sealed_content(text.substr(0, 16)))
+            return leave_out(closed->code, place, record, closed->detail);
+    auto damage =
+        scan_region({std::as_bytes(std::span<const char>{text}), place, in_file, checkpoint}, record, depth + 1);
+    if (checkpoint && damage && !left_out_) left_out_ = std::move(damage);
+}
+
+CKPT_DETAIL_DEF void global_scanner::scan_nested(const graph& g, const region& from, std::string_view record,
+                                                 int depth) {
+    plain_list<std::uint8_t> scanned; // for each node, the forms in which it was
+    scanned.reserve(g.nodes.size());
+    for (std::size_t i = 0; i < g.nodes.size(); ++i) scanned.push_back(0);
+    const auto is_new = [&](const held_bytes& content) {
+        const auto bit = static_cast<std::uint8_t>(1u << static_cast<unsigned>(content.is));
+        if ((scanned[content.node] & bit) != 0) return false;
+        scanned[content.node] |= bit;
+        return true;
+    };
+    const auto place_of = [&](std::size_t call) { return from.base + (from.in_file ? g.nodes[call + 1].link.c : 0); };
+    bool loads = false;
+    for (const bool checkpoint : {true, false}) // what is a checkpoint's is scanned as one
+        for (std::size_t i = first_free_node; i < g.nodes.size(); ++i) {
+            const node& n = g.nodes[i];
+            held_bytes content;
+            if (checkpoint) {
+                if (!nested::is_call_of(g, i, global_kind::nested)) continue;
+                loads = true;
+                if (g.nodes[n.a].kind == node_kind::tuple && g.nodes[n.a].a > 0)
+                    content = nested::content_of(g, g.nodes[n.a].items[0]);
+                if (content.is == nested::form::unknown)
+                    leave_out(errc::bad_arguments, place_of(i), record,
+                              "_load_from_bytes gets what no rule here makes bytes of: it was not looked into");
+            } else if (n.kind == node_kind::application || n.kind == node_kind::bytes ||
+                       n.kind == node_kind::byte_array) {
+                content = nested::content_of(g, static_cast<std::uint32_t>(i));
+            }
+            if (content.is != nested::form::unknown && is_new(content))
+                scan_content(g, from, content, n.kind == node_kind::application ? place_of(i) : from.base, checkpoint,
+                             record, depth);
+        }
+    const auto is_load = [&](const global_occurrence& o) {
+        return o.entry != nullptr && o.entry->kind == global_kind::nested;
+    };
+    for (std::size_t i = 0; i < g.globals.size() && !loads; ++i) loads = is_load(g.globals[i]);
+    if (!loads) return;
+    for_each_use(
+        g, [](const node&) { return true; },
+        [&](std::uint32_t index) {
+            const node& n = g.nodes[index];
+            if (n.kind == node_kind::global && is_load(g.globals[n.a]))
+                leave_out(errc::bad_arguments, from.base + (from.in_file ? g.globals[n.a].offset : 0), record,
+                          "_load_from_bytes is handed on and not called: what it gets was not looked into");
+        });
 }
 
 CKPT_DETAIL_DEF result<global_scan> scan_stream(const source& from, bool legacy, const allowlist& judge,

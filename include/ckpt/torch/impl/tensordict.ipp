@@ -5,12 +5,13 @@
 
 #include <ckpt/torch/tensordict.hpp>
 
+#include <string_view>
 #include <utility>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 CKPT_DETAIL_RARE result<value> tensordict_leaves::read(const value& metadata) {
-    auto root = add(metadata);
+    auto root = add(metadata, {});
     if (!root) return std::move(root).error();
     while (!todo_.empty()) {
         const pending next = todo_.back();
@@ -20,24 +21,25 @@ CKPT_DETAIL_RARE result<value> tensordict_leaves::read(const value& metadata) {
     return value_access::make(call_access::graph(call_), *root);
 }
 
-CKPT_DETAIL_RARE result<std::uint32_t> tensordict_leaves::add(const value& metadata) {
+CKPT_DETAIL_RARE result<std::uint32_t> tensordict_leaves::add(const value& metadata, const dictionary_place& at) {
     if (metadata.kind() != kind::dictionary) return other_form();
     node n = node::of(node_kind::dictionary);
     n.link = {absent_node, 0};
     auto made = call_access::make(call_, n, 0);
     if (!made) return std::move(made).error();
-    todo_.push_back({metadata, value_access::node(*made)});
+    levels_.push_back(at);
+    todo_.push_back({metadata, value_access::node(*made), static_cast<std::uint32_t>(levels_.size() - 1)});
     return todo_.back().node;
 }
 
+CKPT_DETAIL_RARE void tensordict_leaves::put(std::uint32_t& entries, const value& key, std::uint32_t mapped) {
+    const std::uint32_t pair[2]{value_access::node(key), mapped};
+    call_access::graph(call_).append(entries, pair);
+}
+
 CKPT_DETAIL_RARE result<void> tensordict_leaves::fill(const pending& of) {
-    graph& g = call_access::graph(call_);
     std::uint32_t entries = 0;
     const auto pay = [&](std::size_t n) { return call_.charge(n * 4 * sizeof(std::uint32_t)); };
-    const auto put = [&](const value& key, std::uint32_t mapped) {
-        const std::uint32_t pair[2]{value_access::node(key), mapped};
-        g.append(entries, pair);
-    };
     if (!pay(of.metadata.entries().size())) return call_.over_budget();
     const auto others = of.metadata.at("non_tensors");
     const auto leaves = of.metadata.at("leaves");
@@ -46,41 +48,128 @@ CKPT_DETAIL_RARE result<void> tensordict_leaves::fill(const pending& of) {
     if (!pay(others->entries().size()) || !pay(leaves->entries().size())) return call_.over_budget();
     for (const value::entry e : others->entries()) {
         if (!e.mapped[0]) return other_form(); // the value, and the batch size
-        put(e.key, value_access::node(e.mapped[0]));
+        put(entries, e.key, value_access::node(e.mapped[0]));
     }
-    for (const value::entry e : leaves->entries()) {
-        auto made = leaf(e.mapped);
-        if (!made) return std::move(made).error();
-        put(e.key, *made);
-    }
+    if (auto added = add_leaves(*leaves, of.level, entries); !added) return added;
     for (const value::entry e : of.metadata.entries()) {
         const auto name = e.key.as_string();
         if (name && (*name == "non_tensors" || *name == "leaves" || *name == "cls" || *name == "cls_metadata" ||
                      *name == "size"))
             continue;
-        auto below = add(e.mapped);
+        auto below = add(e.mapped, {e.key, of.level});
         if (!below) return std::move(below).error();
-        put(e.key, *below);
+        put(entries, e.key, *below);
     }
-    g.nodes[of.node].a = entries;
+    call_access::graph(call_).nodes[of.node].a = entries;
+    make_list(of, entries);
     return {};
 }
 
-CKPT_DETAIL_RARE result<std::uint32_t> tensordict_leaves::leaf(const value& about) {
-    auto made = tensor_of(about);
-    if (!made) {
-        if (call_access::over_limit(call_)) return std::move(made).error();
-        graph& g = call_access::graph(call_);
-        tensor_data refused{};
-        refused.refusal = g.errors[g.keep(std::move(made).error())];
-        auto error = call_access::make_tensor(call_, refused);
-        if (!error) return std::move(error).error();
-        return value_access::node(*error);
-    }
-    return value_access::node(*made);
+CKPT_DETAIL_RARE void tensordict_leaves::make_list(const pending& of, std::uint32_t entries) {
+    const auto cls = of.metadata.at("cls");
+    const auto text = cls ? cls->as_string() : result<std::string_view>{std::string_view{}};
+    const auto global = cls ? cls->as_global() : result<global_name>{global_name{}};
+    if ((text ? *text : global ? global->name : std::string_view{}) != "LazyStackedTensorDict") return;
+    graph& g = call_access::graph(call_);
+    std::uint32_t stacked = 0;
+    const std::span<const std::uint32_t> pairs = g.items_of(entries);
+    for (std::size_t i = 0; i < pairs.size(); i += 2)
+        if (const node& key = g.nodes[pairs[i]]; key.kind != node_kind::string || graph::text_of(key) != decimal(i / 2))
+            return;
+    for (std::size_t i = 1; i < pairs.size(); i += 2) g.append(stacked, std::span(&pairs[i], 1));
+    g.nodes[of.node] = node::of(node_kind::list, stacked);
 }
 
-CKPT_DETAIL_RARE result<value> tensordict_leaves::tensor_of(const value& about) {
+CKPT_DETAIL_RARE result<void> tensordict_leaves::add_leaves(const value& leaves, std::uint32_t level,
+                                                            std::uint32_t& entries) {
+    constexpr std::string_view of_values = "<NJT_VALUES>", of_values_before = "<NJT>";
+    constexpr std::string_view of_lengths = "<NJT_LENGTHS>", of_offsets = "<NJT_OFFSETS>";
+    jagged_nodes parts;
+    for (const value::entry e : leaves.entries()) {
+        const auto text = e.key.as_string();
+        const std::string_view name = text ? *text : std::string_view{};
+        auto made = or_error(tensor_of(e.key, e.mapped, level));
+        if (!made) return std::move(made).error();
+        if (name.starts_with(of_values) || name.starts_with(of_values_before)) {
+            if (std::exchange(parts.values, *made) != absent_node) return other_form();
+        } else if (name.starts_with(of_lengths)) {
+            if (std::exchange(parts.lengths, *made) != absent_node) return other_form();
+        } else if (name.starts_with(of_offsets)) {
+            if (parts.values == absent_node) return other_form();
+            node shorter = call_access::graph(call_).nodes[value_access::node(e.key)];
+            shorter.a -= static_cast<std::uint32_t>(of_offsets.size());
+            shorter.text += of_offsets.size();
+            auto key = call_access::make(call_, shorter, 0);
+            if (!key) return std::move(key).error();
+            auto whole = or_error(jagged(std::exchange(parts, {}), *made, e.mapped));
+            if (!whole) return std::move(whole).error();
+            put(entries, *key, *whole);
+        } else {
+            put(entries, e.key, *made);
+        }
+    }
+    if (parts.values != absent_node || parts.lengths != absent_node) return other_form();
+    return {};
+}
+
+CKPT_DETAIL_RARE result<value> tensordict_leaves::jagged(const jagged_nodes& nodes, std::uint32_t offsets,
+                                                         const value& about) {
+    named_data parts[3]{{"values", {}}, {"offsets", {}}, {"lengths", {}}};
+    const std::uint32_t of[3]{nodes.values, offsets, nodes.lengths};
+    const std::size_t count = nodes.lengths == absent_node ? 2 : 3;
+    for (std::size_t i = 0; i < count; ++i)
+        if (auto read = rebuild::read_part(call_, of[i], parts[i]); !read) return std::move(read).error();
+    constexpr std::size_t ragged_at = 5;
+    const value ragged = tensors_ ? value{} : about[ragged_at];
+    const auto dimension = ragged && !ragged.is_none() ? ragged.as_int() : result<std::int64_t>{1};
+    if (!dimension) return other_form();
+    return rebuild::make_jagged(call_, {parts, count}, *dimension, false);
+}
+
+CKPT_DETAIL_RARE result<std::uint32_t> tensordict_leaves::or_error(result<value> made) {
+    if (made) return value_access::node(*made);
+    if (call_access::over_limit(call_)) return std::move(made).error();
+    graph& g = call_access::graph(call_);
+    tensor_data refused{};
+    refused.refusal = g.errors[g.keep(std::move(made).error())];
+    auto error = call_access::make_tensor(call_, refused);
+    if (!error) return std::move(error).error();
+    return value_access::node(*error);
+}
+
+CKPT_DETAIL_RARE result<value> tensordict_leaves::tensor_of(const value& key, const value& about, std::uint32_t level) {
+    return tensors_ ? tensor_under(key, level) : tensor_in_bytes(about);
+}
+
+CKPT_DETAIL_RARE bool tensordict_leaves::is_path(const value& tuple, const value& key,
+                                                 std::uint32_t level) const noexcept {
+    const auto same = [](const value& a, const value& b) {
+        const auto left = a.as_string();
+        const auto right = b.as_string();
+        return left && right && *left == *right;
+    };
+    std::size_t left = tuple.size();
+    if (tuple.kind() != kind::tuple || left == 0 || !same(tuple[--left], key)) return false;
+    for (; level != 0; level = levels_[level].above)
+        if (left == 0 || !same(tuple[--left], levels_[level].name)) return false;
+    return left == 0;
+}
+
+CKPT_DETAIL_RARE result<value> tensordict_leaves::tensor_under(const value& key, std::uint32_t level) {
+    // The leaves of one level stand in their order, with those of other levels between them.
+    const std::size_t count = tensors_.entries().size();
+    for (std::size_t i = 0; i < count; ++i) {
+        auto at = tensors_.entries().begin();
+        at.skip(next_);
+        const value::entry e = *at;
+        next_ = next_ + 1 == count ? 0 : next_ + 1;
+        if (!call_.charge(e.key.size() + 1)) return call_.over_budget();
+        if (is_path(e.key, key, level)) return e.mapped;
+    }
+    return call_.fail(errc::bad_arguments, "the metadata of a TensorDict name a tensor that it has not");
+}
+
+CKPT_DETAIL_RARE result<value> tensordict_leaves::tensor_in_bytes(const value& about) {
     const auto text = about[0].as_string();
     const auto first = about[2].as_int();
     const auto end = about[3].as_int();
@@ -115,7 +204,7 @@ CKPT_DETAIL_RARE result<value> tensordict_leaves::tensor_of(const value& about) 
 CKPT_DETAIL_RARE error tensordict_leaves::other_form() const {
     return call_access::over_limit(call_)
                ? call_.over_budget()
-               : call_.fail(errc::bad_arguments, "the metadata of a consolidated TensorDict have another form");
+               : call_.fail(errc::bad_arguments, "the metadata of a TensorDict have another form");
 }
 
 CKPT_DETAIL_RARE result<value> builders::tensordict(call& c) {
@@ -138,6 +227,12 @@ CKPT_DETAIL_RARE result<value> builders::tensordict(call& c) {
     n.link.b = called ? value_access::node(c.args[0]) : g.nodes[call_access::node(c)].link.b;
     n.link.c = value_access::node(*attributes);
     return call_access::make(c, n, 0);
+}
+
+CKPT_DETAIL_RARE result<value> builders::tensordict_files(call& c) {
+    if (c.args.size() < 2 || c.args.size() > 3 || c.args[0].kind() != kind::dictionary)
+        return c.fail(errc::bad_arguments, "a TensorDict is made from a dictionary of tensors and its metadata");
+    return tensordict_leaves{c, c.args[0]}.read(c.args[1]);
 }
 
 CKPT_DETAIL_RARE result<value> builders::consolidated_tensordict(call& c) {

@@ -354,6 +354,8 @@ CKPT_DETAIL_RARE result<value> builders::rebuild_from_type(call& c) {
     const std::string_view of_class = rebuild::read_class(c, args[1]);
     if (!of_class.empty() && made.kind == node_kind::tensor && !rebuild::annotate(c, g.tensors[made.a], of_class, {}))
         return c.over_budget();
+    // Those of a jagged tensor are its parts again.
+    if (f.entry->build != &builders::jagged_tensor) rebuild::keep_attributes(c, *out, args[3]);
     return out;
 }
 

@@ -129,6 +129,22 @@ inline std::optional<error> sealed(const source& from, const record& r, std::str
     return found;
 }
 
+/// The first bytes of a record, inflated if it is deflated. Fills `head` as far as the record goes.
+inline result<std::string_view> first_bytes(const source& from, const record& r, const inflater& inflate,
+                                            std::span<std::byte> head) {
+    head = head.first(static_cast<std::size_t>((std::min<std::uint64_t>)(r.size, head.size())));
+    if (r.method == 0) {
+        auto at = zip::locate(from, r);
+        if (!at) return std::move(at).error();
+        if (auto read = from.read(*at, head); !read) return std::move(read).error();
+    } else {
+        auto at = locate_deflated(from, r, inflate);
+        if (!at) return std::move(at).error();
+        if (auto read = inflate_stream{from, r, *at, inflate}.read(head); !read) return std::move(read).error();
+    }
+    return std::string_view{reinterpret_cast<const char*>(head.data()), head.size()};
+}
+
 /// How a record is read, by its name and its first bytes.
 inline result<reading> reading_of(const shared<source>& from, const opened_zip& zip, const record& r,
                                   const inflater& inflate) {
@@ -139,20 +155,17 @@ inline result<reading> reading_of(const shared<source>& from, const opened_zip& 
         return holds_zip(*from, r) ? reading::archive : reading::certain;
     if (r.name.ends_with(".pkl") && !r.name.starts_with("__MACOSX/")) return reading::certain;
     const bool storage = is_storage(zip, r);
-    if (r.method != 0) {
-        // TorchScript deflates its code and the debug records beside it. Programs without an inflater scan the rest.
-        const bool code = r.name.ends_with(".py") || (!inflate && r.name.ends_with(".py.debug_pkl"));
-        return storage || code ? reading::none : reading::pickle;
-    }
-    std::byte head[16]{};
-    const auto n = static_cast<std::size_t>((std::min<std::uint64_t>)(r.size, sizeof head));
-    auto at = zip::locate(*from, r);
-    if (!at) return std::move(at).error();
-    if (auto read = from->read(*at, {head, n}); !read) return std::move(read).error();
-    const std::string_view text{reinterpret_cast<const char*>(head), n};
+    // TorchScript deflates its code and the debug records beside it. Programs without an inflater scan the rest.
+    if (r.method != 0 && (r.name.ends_with(".py") || (!inflate && (storage || r.name.ends_with(".py.debug_pkl")))))
+        return reading::none;
+    std::byte head[512];
+    const auto text = first_bytes(*from, r, inflate, std::span{head}.first(r.method == 0 ? 16 : sizeof head));
+    if (!text) return text.error();
     if (!storage)
-        if (auto closed = sealed(*from, r, text)) return std::move(*closed);
-    return sniffing::begins_as_binary_pickle(text) ? reading::pickle : reading::none;
+        if (auto closed = sealed(*from, r, text->substr(0, 16))) return std::move(*closed);
+    const bool begins =
+        r.method == 0 || storage ? sniffing::begins_as_binary_pickle(*text) : sniffing::looks_like_pickle(*text);
+    return begins ? reading::pickle : reading::none;
 }
 
 } // namespace zip_scan
@@ -178,10 +191,9 @@ CKPT_DETAIL_DEF std::optional<error> visit_other_pickles(const shared<source>& f
         }
         const bool certain = how == zip_scan::reading::certain;
         auto pickle = opened_zip::open_pickle(*from, {&r, {}, {}, certain}, budget, inflate, memory);
-        if (!pickle) return certain || r.method != 0 ? note(std::move(pickle).error()) : void();
+        if (!pickle) return zip_scan::is_storage(zip, r) ? void() : note(std::move(pickle).error());
         const std::string_view text{reinterpret_cast<const char*>(pickle->bytes.data()), pickle->bytes.size()};
-        if (certain || sniffing::looks_like_pickle(text.substr(0, 512))) return visit(*pickle);
-        if (auto closed = zip_scan::sealed(*from, r, text.substr(0, 16))) note(std::move(*closed));
+        if (certain || sniffing::looks_like_pickle(text.substr(0, 512))) visit(*pickle);
     };
     for (const record& r : zip.archive.records()) {
         const bool root = std::any_of(zip.pickles.begin(), zip.pickles.end(),

@@ -1,0 +1,154 @@
+// ckpt/folder/impl/parts.ipp: the definitions of parts.hpp.
+//
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <ckpt/core/number.hpp>
+#include <ckpt/folder/parts.hpp>
+#include <ckpt/folder/report.hpp>
+#include <ckpt/pickle/names.hpp>
+
+#include <algorithm>
+#include <utility>
+
+namespace ckpt::inline CKPT_DETAIL_ABI::detail {
+
+/// "a-shard12.pt" becomes "a-shard*.pt" and 12: the last place where a number stands behind the word. False where none
+/// does.
+[[nodiscard]] inline bool star_number(std::string& name, std::string_view word, std::uint32_t& number) {
+    for (std::size_t at = name.rfind(word); at != std::string::npos; at = at == 0 ? at - 1 : name.rfind(word, at - 1)) {
+        std::string_view rest = std::string_view(name).substr(at + word.size());
+        if (!take_decimal(rest, number)) continue;
+        name = name.substr(0, at + word.size()).append("*").append(rest);
+        return true;
+    }
+    return false;
+}
+
+CKPT_DETAIL_DEF std::optional<part_name> parse_part(std::string_view name) {
+    part_name out{.family = std::string(name)};
+    std::uint32_t second = 0;
+    if (name.starts_with("consolidated.") && star_number(out.family, "consolidated.", out.number)) {
+        out.kind = set_kind::llama;
+        for (const char* const family : {"consolidated.*.pth", "consolidated.*.pt", "consolidated.*.safetensors"})
+            if (out.family == family) return out;
+        return std::nullopt;
+    }
+    if (name.starts_with("layer_") && name.ends_with("-model_states.pt")) {
+        out.kind = set_kind::layers;
+        if (!star_number(out.family, "layer_", out.number)) return std::nullopt;
+        (void)star_number(out.family, "-model_", second);
+        if (out.family != "layer_*-model_states.pt" && out.family != "layer_*-model_*-model_states.pt")
+            return std::nullopt;
+        return out;
+    }
+    if (!name.ends_with(".pt")) return std::nullopt;
+    out.kind = set_kind::fairscale;
+    const bool is_shard = star_number(out.family, "-shard", out.number);
+    const bool is_part = star_number(out.family, "-model_part-", second);
+    if (!out.family.ends_with("*.pt") || !(is_shard || is_part)) return std::nullopt;
+    out.number = (std::max)(out.number, second);
+    return out;
+}
+
+CKPT_DETAIL_DEF std::string what_part_is(const part_name& part) {
+    const std::string number = decimal(std::uint64_t{part.number});
+    if (part.kind == set_kind::llama) return "the weights, or part " + number + " of them";
+    if (part.kind == set_kind::layers) return "layer " + number + " of a pipeline";
+    return "a shard of fairscale";
+}
+
+namespace part_faults {
+
+CKPT_DETAIL_DEF error not_joined(std::string detail, std::string_view hint) {
+    return {.code = errc::parts_not_joined, .detail = std::move(detail), .hint = hint};
+}
+
+CKPT_DETAIL_DEF error fairscale(const std::string& family, std::size_t files) {
+    const bool by_parts = family.find("-model_part-") != std::string::npos;
+    return not_joined(
+        decimal(std::uint64_t{files}) + (files == 1 ? " file" : " files") + " named as parts of one model, " +
+            quoted(family) + ": fairscale's " +
+            (by_parts ? "tensor parallelism cuts it so"
+                      : "FullyShardedDataParallel cuts it so, in vectors of several "
+                        "parameters"),
+        by_parts
+            ? "join them with metaseq's scripts reshard_fsdp.py and reshard_mp.py; or open one part by its own path"
+            : "join them with fairscale's FullyShardedDataParallel.consolidate_shard_weights; or open one part by "
+              "its own path");
+}
+
+CKPT_DETAIL_DEF error layers(std::string folder, const std::vector<std::string>& names) {
+    std::uint64_t ranks = 0; // of tensor parallelism
+    std::vector<std::uint32_t> numbers;
+    for (const std::string& name : names) {
+        std::string text = name;
+        std::uint32_t rank = 0;
+        (void)star_number(text, "-model_", rank);
+        ranks = (std::max)(ranks, rank + std::uint64_t{1});
+        numbers.push_back(parse_part(name)->number);
+    }
+    sort_values(numbers);
+    numbers.erase(std::unique(numbers.begin(), numbers.end()), numbers.end());
+    const std::uint64_t count = numbers.size();
+    error out = not_joined("a model whose layers are files of their own, as GPT-NeoX and DeepSpeed's pipelines save "
+                           "it: " +
+                               decimal(count) + (count == 1 ? " layer" : " layers") +
+                               (ranks > 1 ? ", each cut over " + decimal(ranks) + " ranks" : "") + ", " + listed(names),
+                           "convert it with GPT-NeoX's tools/ckpts/convert_neox_to_hf.py, or with DeepSpeed's "
+                           "ds_to_universal.py; or open one layer by its own path");
+    out.file = std::move(folder);
+    return out;
+}
+
+CKPT_DETAIL_DEF error megatron(const std::vector<std::string>& ranks) {
+    std::vector<std::string> names[3]; // of ranks of tensor, pipeline and expert parallelism
+    for (const std::string& rank : ranks) {
+        std::string_view rest = rank;
+        rest.remove_prefix(rest.rfind("mp_rank_") + 8);
+        for (auto& list : names) {
+            const std::size_t end = (std::min)(rest.find('_'), rest.size());
+            if (end > 0 && std::find(list.begin(), list.end(), rest.substr(0, end)) == list.end())
+                list.emplace_back(rest.substr(0, end));
+            rest.remove_prefix((std::min)(end + 1, rest.size()));
+        }
+    }
+    std::string cut;
+    static constexpr std::string_view kinds[]{" of tensor parallelism", " of the pipeline", " of experts"};
+    for (std::size_t i = 0; i < 3; ++i)
+        if (names[i].size() > 1)
+            cut += (cut.empty() ? "" : ", ") + decimal(std::uint64_t{names[i].size()}) + std::string(kinds[i]);
+    return not_joined("a model of Megatron-LM, cut over " + decimal(std::uint64_t{ranks.size()}) +
+                          " ranks: " + listed(ranks) + (cut.empty() ? "" : " (" + cut + ")") +
+                          "; no file says along which dimensions",
+                      join_by_hand);
+}
+
+CKPT_DETAIL_DEF error tensor_parallelism(std::uint64_t ranks) {
+    return not_joined("the model is cut over " + decimal(ranks) +
+                          " ranks of tensor parallelism (mp_rank), and no file says along which dimensions",
+                      join_by_hand);
+}
+
+CKPT_DETAIL_DEF std::optional<error> is_one_of_several(const value& root, const std::string& file) {
+    std::uint64_t ranks = 1;
+    for (const std::string_view path : {"mp_world_size", "args/tensor_model_parallel_size", "args/model_parallel_size",
+                                        "args/pipeline_model_parallel_size", "args/expert_model_parallel_size"}) {
+        const auto found = root.find(path);
+        const auto number = found ? found->as_int() : result<std::int64_t>{std::int64_t{1}};
+        if (!number || *number < 2 || *number > 1'000'000) continue;
+        if (path == "args/model_parallel_size" && ranks > 1) continue; // another name of the one before
+        ranks *= static_cast<std::uint64_t>(*number);
+    }
+    if (ranks == 1) return std::nullopt;
+    error out = not_joined("the file says that the model was cut over " + decimal(ranks) +
+                               " ranks, and it is the only one here: " + decimal(ranks - 1) +
+                               (ranks == 2 ? " is missing" : " are missing"),
+                           "get the files of the other ranks; this part opens by its own path");
+    out.file = file;
+    return out;
+}
+
+} // namespace part_faults
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI::detail
