@@ -2,9 +2,11 @@
 #include <ckpt/state/impl/binding.ipp>
 #include <ckpt/state/impl/fold.ipp>
 #include <ckpt/state/impl/key_families.ipp>
+#include <ckpt/state/impl/key_structure.ipp>
 #include <ckpt/state/impl/load.ipp>
 #include <ckpt/state/impl/load_judge.ipp>
 #include <ckpt/state/impl/load_report.ipp>
+#include <ckpt/state/impl/name_matcher.ipp>
 #include <ckpt/state/impl/pull.ipp>
 #include <ckpt/state/impl/push.ipp>
 #include <ckpt/state/impl/suggest.ipp>

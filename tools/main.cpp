@@ -111,7 +111,8 @@ void add_options(CLI::App& sub, const std::string& name, options& wanted, std::s
                      "Print rules that would lead to the target, for you to read; applies none");
         sub.add_flag("--no-fold", wanted.no_fold, "One line for each key, without layers.{0..31}");
         sub.footer("Exit code 1 on a collision, a rule that does not fit the keys, or a key that --target misses, "
-                   "does not want, or wants in another shape;\n3 where the rules cannot be read.");
+                   "does not want, or wants in another shape;\nwith --suggest, on a guess, or a key of the target "
+                   "that the rules do not make;\n3 where the rules cannot be read.");
     }
     if (name == "ls" || name == "show")
         sub.add_option("--max-nodes", wanted.max_nodes, "Most rows or values to write (1000000)")->type_name("N");

@@ -535,13 +535,17 @@ void print_map(const ckpt::state_dict& weights, const ckpt::remap_plan& plan, st
     std::vector<ckpt::wanted_tensor> goals;
     for (const wanted_key& w : target.keys) goals.push_back({w.key, w.shape});
     const ckpt::rule_suggestion found = ckpt::suggest_rules(weights, goals);
+    const bool sure = found.guessed_targets.empty() && found.unexplained_targets.empty();
+    const int exit_code = sure ? exit_fine : exit_finding;
     if (wanted.json) {
         json out{stdout};
-        out.begin_object().member("rules", found.text).end_object();
-        return finish(out, exit_fine);
+        out.begin_object().member("rules", found.text);
+        write_texts(out, "guesses", found.guessed_targets);
+        out.end_object();
+        return finish(out, exit_code);
     }
     print(found.text);
-    return written(exit_fine);
+    return written(exit_code);
 }
 
 } // namespace

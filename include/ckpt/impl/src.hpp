@@ -115,12 +115,14 @@
 #include <ckpt/state/impl/key_families.ipp>
 #include <ckpt/state/impl/key_map.ipp>
 #include <ckpt/state/impl/key_map_data.ipp>
+#include <ckpt/state/impl/key_structure.ipp>
 #include <ckpt/state/impl/load.ipp>
 #include <ckpt/state/impl/load_judge.ipp>
 #include <ckpt/state/impl/load_report.ipp>
 #include <ckpt/state/impl/lora.ipp>
 #include <ckpt/state/impl/lora_names.ipp>
 #include <ckpt/state/impl/lora_update.ipp>
+#include <ckpt/state/impl/name_matcher.ipp>
 #include <ckpt/state/impl/nearest.ipp>
 #include <ckpt/state/impl/object_path.ipp>
 #include <ckpt/state/impl/object_walk.ipp>

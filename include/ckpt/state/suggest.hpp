@@ -29,6 +29,7 @@ struct rule_suggestion {
     std::string text{};                             ///< rules for `key_map::parse`, with comments on what is uncertain
     std::vector<std::string> unexplained_sources{}; ///< keys of which the rules make no wanted one
     std::vector<std::string> unexplained_targets{}; ///< wanted keys that the rules do not make, or with another shape
+    std::vector<std::string> guessed_targets{};     ///< wanted keys that the rules make, and names do not prove right
     std::size_t matched{};                          ///< number of wanted keys that the rules make, with their shape
 };
 

@@ -6,12 +6,12 @@
 // Refuses: tensors whose rows one after another do not have the shape of the whole, and names too far apart.
 #pragma once
 
+#include <ckpt/state/name_matcher.hpp>
 #include <ckpt/state/suggestion.hpp>
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <string>
 #include <unordered_map>
 #include <vector>
 
@@ -22,30 +22,21 @@ class fused_matcher {
     /// `merges`: the sources are the parts and the targets the wholes; else the reverse.
     fused_matcher(suggestion& to, family_grain grain, bool merges);
 
-    void run();
+    void run(name_evidence least);
 
   private:
     /// Families of queries, keys and values, by their numbers in parts_.
-    struct triple {
-        std::array<std::uint32_t, 3> parts{};
-        std::string stem{}; ///< the pattern of the query without its word for the query
-    };
-    struct pairing {
-        float score{};
-        std::uint32_t triple{};
-        std::uint32_t whole{};
-    };
-
+    using triple = std::array<std::uint32_t, 3>;
     [[nodiscard]] std::vector<triple> find_triples() const;
-    /// Wholes that each triple may be, the best first.
-    [[nodiscard]] std::vector<pairing> find_pairings();
-    void add_pairings(std::uint32_t number, const std::vector<std::uint32_t>& stem_words,
-                      const std::vector<float>& worth, std::vector<pairing>& out) const;
+    /// A triple as if it were one family, and a whole, without their words for queries, keys and values.
+    [[nodiscard]] key_family unit_of(const triple& parts) const;
+    [[nodiscard]] key_family unit_of(const key_family& whole) const;
+    void add_candidates(std::uint32_t number, name_matcher& out) const;
     /// Whether the rows of three families one after another are those of the whole, member by member.
     [[nodiscard]] bool adds_up(const triple& parts, const key_family& whole) const;
     /// A hash of a shape and of how many members have shapes.
     [[nodiscard]] static std::uint64_t shape_key(const std::vector<std::int64_t>& shape, std::size_t count) noexcept;
-    void take(const triple& parts, const key_family& whole);
+    void take(std::uint32_t number, std::uint32_t whole, surety sure);
 
     suggestion& to_;
     family_grain grain_;
@@ -55,6 +46,8 @@ class fused_matcher {
     std::vector<key_family> parts_;
     std::vector<key_family> wholes_;
     std::vector<triple> triples_{};
+    std::vector<key_family> triple_units_{};
+    std::vector<key_family> whole_units_{};
     std::unordered_map<std::uint64_t, std::vector<std::uint32_t>>
         by_shape_{}; ///< wholes, by that of their first member
 };

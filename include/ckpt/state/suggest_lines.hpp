@@ -33,6 +33,9 @@ struct suggested_line {
 [[nodiscard]] std::string rule_of(const family_link& l, std::size_t leaf = 0, std::string_view in_pattern = {},
                                   std::string_view in_template = {});
 
+/// The rule that transposes the sources of a link.
+[[nodiscard]] std::string rule_of_turn(const family_link& l);
+
 class line_writer {
   public:
     explicit line_writer(const suggestion& of);

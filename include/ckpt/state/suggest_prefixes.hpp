@@ -3,7 +3,8 @@
 // SPDX-License-Identifier: MIT
 // In:      a suggestion in which nothing is matched yet.
 // Out:     its rules about prefixes, and the names of the sources after them.
-// Refuses: rules after which two keys would have one name, and such as change many keys and match few.
+// Refuses: rules after which two keys would have one name, such as change many keys and match few, and prefixes that
+//          are not the only ones: "model." and "ema." before the same names.
 #pragma once
 
 #include <ckpt/state/suggestion.hpp>
@@ -43,6 +44,8 @@ class prefix_finder {
     [[nodiscard]] votes vote_to_strip() const;
     /// Votes for each prefix with which a source would be what is wanted.
     [[nodiscard]] votes vote_to_add() const;
+    /// Whether sources without its prefix would be wanted under the same names without another one.
+    [[nodiscard]] bool has_rival(const prefix_rule& rule) const;
     /// How many sources are wanted after a rule; size_t(-1) where two names become one.
     [[nodiscard]] std::size_t matches_after(const prefix_rule& rule, std::size_t& changed) const;
 

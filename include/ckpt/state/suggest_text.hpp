@@ -51,12 +51,18 @@ class suggestion_writer {
     /// The rules as a text. complete_ becomes false where it cannot hold all.
     [[nodiscard]] std::string join(const std::vector<suggested_line>& lines, bool as_group);
 
+    /// Adds rules that transpose what the links say.
+    void append_turns(std::string& out);
     /// Rules for matrices that are wanted lying down: under the names that they have, or the only ones left of their
     /// sizes.
-    [[nodiscard]] std::string transposes() const;
+    [[nodiscard]] std::string transposes();
 
     /// The text with what it explains, as comments.
     [[nodiscard]] rule_suggestion finish() const;
+    /// Wanted keys to which a guess leads, sorted.
+    [[nodiscard]] std::vector<std::string> guessed_keys() const;
+    /// Lists keys that keep their names, and may mean something else.
+    void append_doubtful(std::string& out) const;
     /// Lists wanted keys that come out in another shape.
     void append_wrong_shapes(std::string& out) const;
     /// Lists a rule for each module of which nothing is wanted, and for each key beside those.
@@ -65,8 +71,9 @@ class suggestion_writer {
     const state_dict& weights_;
     const suggestion& of_;
     line_writer lines_;
-    std::size_t claimed_{0};   ///< wanted keys that the links lead to
-    std::uint64_t matches_{0}; ///< keys that patterns were tried on so far
+    std::size_t claimed_{0};            ///< wanted keys that the links lead to
+    std::uint64_t matches_{0};          ///< keys that patterns were tried on so far
+    std::vector<std::string> turned_{}; ///< wanted keys that `transposes` leads to
     outcome best_{};
     std::string text_{};  ///< that led to best_
     bool complete_{true}; ///< whether all rules fit into a text

@@ -30,6 +30,28 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
     return out;
 }
 
+inline constexpr family_grain grains[]{family_grain::modules, family_grain::digits, family_grain::segments,
+                                       family_grain::literal};
+
+/// Links by names for which there is as much evidence; whether there were any.
+inline bool match_by_name(suggestion& of, name_evidence least) {
+    const std::size_t before = of.links.size();
+    for (const family_grain grain : grains) {
+        for (const bool merges : {true, false}) fused_matcher{of, grain, merges}.run(least);
+        family_matcher{of, grain}.match_by_name(least);
+    }
+    return of.links.size() > before;
+}
+
+/// Links by names. What is sure tells what its neighbours are, so the surest comes first, and again after the rest.
+inline void match_by_name(suggestion& of) {
+    constexpr int most_rounds = 24;
+    name_evidence least = name_evidence::same;
+    for (int round = 0; round < most_rounds && least != name_evidence::best; ++round)
+        least = match_by_name(of, least) ? name_evidence::same : name_evidence(int(least) + 1);
+    (void)match_by_name(of, name_evidence::best);
+}
+
 /// Gives up links that no rule can spell, and such as lead to a name that another key keeps. What is given up keeps its
 /// name, which may be in the way of others, so that it takes several rounds.
 inline void give_up_impossible(suggestion& of) {
@@ -60,16 +82,15 @@ inline void give_up_impossible(suggestion& of) {
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
 CKPT_DETAIL_DEF rule_suggestion suggest_rules(const state_dict& weights, std::span<const wanted_tensor> wanted) {
-    using detail::family_grain;
-    constexpr family_grain grains[]{family_grain::digits, family_grain::segments, family_grain::literal};
     detail::suggestion found = detail::begin_suggestion(weights, wanted);
     detail::prefix_finder{found}.run();
+    found.find_structure();
     found.match_equal();
-    for (const family_grain grain : grains)
-        for (const bool merges : {true, false}) detail::fused_matcher{found, grain, merges}.run();
-    for (const family_grain grain : grains) detail::family_matcher{found, grain}.match_by_name();
-    for (const family_grain grain : grains) detail::family_matcher{found, grain}.match_by_position();
+    detail::match_by_name(found);
+    for (const detail::family_grain grain : detail::grains) detail::family_matcher{found, grain}.match_by_position();
     detail::give_up_impossible(found);
+    found.match_doubtful();
+    found.doubt_squares();
     return detail::suggestion_writer{weights, found}.run();
 }
 

@@ -59,24 +59,51 @@ CKPT_DETAIL_DEF fused_matcher::fused_matcher(suggestion& to, family_grain grain,
       merges_{merges},
       part_keys_{merges ? to.sources : to.targets},
       whole_keys_{merges ? to.targets : to.sources},
-      parts_{families_of(part_keys_, grain, false, to.words)},
-      wholes_{families_of(whole_keys_, grain, false, to.words)} {}
+      parts_{families_of(part_keys_, grain, false, merges ? to.source_structure : to.target_structure, to.words)},
+      wholes_{families_of(whole_keys_, grain, false, merges ? to.target_structure : to.source_structure, to.words)} {}
 
-CKPT_DETAIL_DEF void fused_matcher::run() {
+CKPT_DETAIL_DEF void fused_matcher::run(name_evidence least) {
     if (parts_.size() < 3 || wholes_.empty()) return;
     triples_ = find_triples();
     if (triples_.empty()) return;
-    std::vector<char> whole_done(wholes_.size(), 0);
-    std::vector<char> part_done(parts_.size(), 0);
-    for (const pairing& p : find_pairings()) {
-        const triple& t = triples_[p.triple];
-        bool done = whole_done[p.whole] != 0;
-        for (const std::uint32_t part : t.parts) done = done || part_done[part] != 0;
-        if (done) continue;
-        whole_done[p.whole] = 1;
-        for (const std::uint32_t part : t.parts) part_done[part] = 1;
-        take(t, wholes_[p.whole]);
-    }
+    for (const triple& t : triples_) triple_units_.push_back(unit_of(t));
+    for (const key_family& w : wholes_) whole_units_.push_back(unit_of(w));
+    for (std::uint32_t i = 0; i < wholes_.size(); ++i)
+        if (const known_shape& shape = whole_keys_[wholes_[i].members.front()].shape)
+            by_shape_[shape_key(*shape, wholes_[i].members.size())].push_back(i);
+    name_matcher matcher{to_, merges_ ? triple_units_ : whole_units_, merges_ ? whole_units_ : triple_units_};
+    for (std::uint32_t i = 0; i < triples_.size(); ++i) add_candidates(i, matcher);
+    const auto taken = [this](std::uint32_t s, std::uint32_t t, surety sure) {
+        take(merges_ ? s : t, merges_ ? t : s, sure);
+    };
+    matcher.match(least, taken);
+}
+
+/// Takes the last segment off a unit: its modules begin one further out.
+inline void leave_module(key_family& f) noexcept { f.stems = {f.stems[1], f.stems[2], 0}; }
+
+inline void drop_word(key_family& f, std::string_view word, word_table& words) {
+    std::vector<std::uint32_t> number;
+    words.add_word(word, number);
+    std::erase(f.words, number.front());
+    std::erase(f.ends, number.front());
+}
+
+CKPT_DETAIL_DEF key_family fused_matcher::unit_of(const triple& parts) const {
+    key_family out = parts_[parts[0]];
+    drop_word(out, "q", to_.words);
+    out.beside = 0;
+    leave_module(out);
+    return out;
+}
+
+CKPT_DETAIL_DEF key_family fused_matcher::unit_of(const key_family& whole) const {
+    key_family out = whole;
+    drop_word(out, "qkv", to_.words);
+    out.beside = 0;
+    const std::size_t last = whole.pattern.find_last_of("./");
+    if (last != std::string::npos && !is_fused_name(std::string_view(whole.pattern).substr(last))) leave_module(out);
+    return out;
 }
 
 CKPT_DETAIL_DEF std::vector<fused_matcher::triple> fused_matcher::find_triples() const {
@@ -89,17 +116,16 @@ CKPT_DETAIL_DEF std::vector<fused_matcher::triple> fused_matcher::find_triples()
         for (std::size_t at = 0; at < pattern.size(); ++at) {
             const auto word = query_at(pattern, at);
             if (!word) continue;
-            triple t{{i, nothing, nothing}, pattern};
+            triple t{i, nothing, nothing};
             for (std::size_t k = 0; k < 2; ++k) {
                 std::string other = pattern;
                 other.replace(at, word->word.size(), word->others[k]);
                 const auto found = by_pattern.find(other);
                 if (found != by_pattern.end() && parts_[i].numbers == parts_[found->second].numbers)
-                    t.parts[k + 1] = found->second;
+                    t[k + 1] = found->second;
             }
-            if (t.parts[1] == nothing || t.parts[2] == nothing) continue;
-            t.stem.erase(at, word->word.size());
-            out.push_back(std::move(t));
+            if (t[1] == nothing || t[2] == nothing) continue;
+            out.push_back(t);
             break;
         }
     }
@@ -113,23 +139,9 @@ CKPT_DETAIL_DEF std::uint64_t fused_matcher::shape_key(const std::vector<std::in
     return out;
 }
 
-CKPT_DETAIL_DEF std::vector<fused_matcher::pairing> fused_matcher::find_pairings() {
-    std::vector<std::vector<std::uint32_t>> stem_words;
-    for (const triple& t : triples_) stem_words.push_back(to_.words.words(t.stem));
-    const std::vector<float> worth = worth_of_words(parts_, wholes_, to_.words);
-    for (std::uint32_t i = 0; i < wholes_.size(); ++i)
-        if (const known_shape& shape = whole_keys_[wholes_[i].members.front()].shape)
-            by_shape_[shape_key(*shape, wholes_[i].members.size())].push_back(i);
-    std::vector<pairing> out;
-    for (std::uint32_t i = 0; i < triples_.size(); ++i) add_pairings(i, stem_words[i], worth, out);
-    sort_values(out, [](const pairing& a, const pairing& b) { return a.score > b.score; });
-    return out;
-}
-
-CKPT_DETAIL_DEF void fused_matcher::add_pairings(std::uint32_t number, const std::vector<std::uint32_t>& stem_words,
-                                                 const std::vector<float>& worth, std::vector<pairing>& out) const {
+CKPT_DETAIL_DEF void fused_matcher::add_candidates(std::uint32_t number, name_matcher& out) const {
     constexpr std::size_t most_looked_at = 64;
-    const auto& [q, k, v] = triples_[number].parts;
+    const auto& [q, k, v] = triples_[number];
     const known_shape& a = part_keys_[parts_[q].members.front()].shape;
     const known_shape& b = part_keys_[parts_[k].members.front()].shape;
     const known_shape& c = part_keys_[parts_[v].members.front()].shape;
@@ -138,22 +150,20 @@ CKPT_DETAIL_DEF void fused_matcher::add_pairings(std::uint32_t number, const std
     sum[0] += (*b)[0] + (*c)[0];
     const auto wholes = by_shape_.find(shape_key(sum, parts_[q].members.size()));
     if (wholes == by_shape_.end()) return;
-    key_family stem;
-    stem.leaf = parts_[q].leaf;
-    stem.words = stem_words;
     std::size_t looked = 0;
     for (const std::uint32_t w : wholes->second) {
-        if (++looked > most_looked_at) break;
-        if (leaves_differ(stem, wholes_[w]) || !adds_up(triples_[number], wholes_[w])) continue;
-        const float score = similarity(stem, wholes_[w], worth) + (is_fused_name(wholes_[w].pattern) ? 0.5F : 0.0F);
-        if (score >= 0.4F) out.push_back({score, number, w});
+        if (++looked > most_looked_at) return out.leave_out();
+        if (leaves_differ(parts_[q], wholes_[w]) || !adds_up(triples_[number], wholes_[w])) continue;
+        const float score = similarity(triple_units_[number], whole_units_[w], out.worth()) +
+                            (is_fused_name(wholes_[w].pattern) ? 0.5F : 0.0F);
+        if (score >= 0.4F) out.add(merges_ ? number : w, merges_ ? w : number, score);
     }
 }
 
 CKPT_DETAIL_DEF bool fused_matcher::adds_up(const triple& parts, const key_family& whole) const {
-    const key_family& q = parts_[parts.parts[0]];
-    const key_family& k = parts_[parts.parts[1]];
-    const key_family& v = parts_[parts.parts[2]];
+    const key_family& q = parts_[parts[0]];
+    const key_family& k = parts_[parts[1]];
+    const key_family& v = parts_[parts[2]];
     if (!aligned(q, whole)) return false;
     for (std::size_t m = 0; m < whole.members.size(); ++m)
         if (!rows_add_up(part_keys_[q.members[m]].shape, part_keys_[k.members[m]].shape, part_keys_[v.members[m]].shape,
@@ -162,20 +172,19 @@ CKPT_DETAIL_DEF bool fused_matcher::adds_up(const triple& parts, const key_famil
     return true;
 }
 
-CKPT_DETAIL_DEF void fused_matcher::take(const triple& parts, const key_family& whole) {
-    const std::vector<const key_family*> three{&parts_[parts.parts[0]], &parts_[parts.parts[1]],
-                                               &parts_[parts.parts[2]]};
-    for (std::size_t d = 0; d < 3; ++d) {
-        const std::uint64_t part = three[0]->stems[d];
-        // The parts stand one module further down than the whole, or beside it.
-        for (const std::uint64_t other : {whole.stems[d], whole.stems[d > 0 ? d - 1 : d]})
-            to_.modules.insert(merges_ ? suggestion::pair_hash(part, other) : suggestion::pair_hash(other, part));
-    }
+CKPT_DETAIL_DEF void fused_matcher::take(std::uint32_t number, std::uint32_t which, surety sure) {
+    const key_family& whole = wholes_[which];
+    const std::vector<const key_family*> three{&parts_[triples_[number][0]], &parts_[triples_[number][1]],
+                                               &parts_[triples_[number][2]]};
+    for (const key_family* f : three)
+        if (part_keys_[f->members.front()].matched) return; // as a part of another triple
+    const key_family& parts = triple_units_[number];
+    merges_ ? to_.add_neighbours(parts, whole_units_[which]) : to_.add_neighbours(whole_units_[which], parts);
     if (merges_) {
-        to_.add_link(link_kind::merge, surety::named, grain_, three, {&whole});
+        to_.add_link(link_kind::merge, sure, grain_, three, {&whole});
         return;
     }
-    to_.add_link(link_kind::split, surety::named, grain_, {&whole}, three);
+    to_.add_link(link_kind::split, sure, grain_, {&whole}, three);
     std::vector<std::int64_t>& sizes = to_.links.back().sizes;
     for (const key_family* f : three) sizes.push_back((*part_keys_[f->members.front()].shape)[0]);
     if (sizes[0] == sizes[1] && sizes[0] == sizes[2]) sizes.clear(); // equal parts need no sizes

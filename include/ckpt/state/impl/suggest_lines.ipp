@@ -11,7 +11,6 @@
 #include <ckpt/tensor/shape_text.hpp>
 
 #include <algorithm>
-#include <set>
 #include <unordered_map>
 #include <utility>
 
@@ -96,6 +95,12 @@ CKPT_DETAIL_DEF std::string rule_of(const family_link& l, std::size_t leaf, std:
     return out;
 }
 
+CKPT_DETAIL_DEF std::string rule_of_turn(const family_link& l) {
+    std::string out = "transpose 0 1 ";
+    append_rule_word(out, word_of(l, l.from.front(), false, 0, {}));
+    return out;
+}
+
 CKPT_DETAIL_DEF line_writer::line_writer(const suggestion& of) : of_{of} {
     for (const family_link& l : of_.links)
         for (const auto& part : l.sources) moved_.insert(part.begin(), part.end());
@@ -146,7 +151,7 @@ CKPT_DETAIL_DEF std::vector<line_writer::module_move>
 line_writer::module_moves(const std::vector<std::size_t>& which) const {
     std::vector<module_move> out;
     std::unordered_map<std::string, std::size_t> known;
-    std::vector<std::set<std::string>> tails; // by place in `out`
+    std::vector<std::unordered_set<std::string>> tails; // by place in `out`
     for (const std::size_t i : which) {
         const family_link& l = of_.links[i];
         if (l.kind != link_kind::rename || l.sure != surety::named) continue;
@@ -182,7 +187,7 @@ line_writer::module_moves(const std::vector<std::size_t>& which) const {
 CKPT_DETAIL_DEF bool line_writer::takes_others_along(const module_move& move) const {
     for (std::uint32_t s = 0; s < of_.sources.size(); ++s) {
         if (!of_.sources[s].matched || moved_.contains(s)) continue;
-        const std::string form = form_of(of_.sources[s].name, move.grain).pattern;
+        const std::string form = form_of(of_.sources[s].name, move.grain, of_.source_structure).pattern;
         if (form.size() > move.from.size() && form.starts_with(move.from) && form[move.from.size()] == '.') return true;
     }
     return false;

@@ -97,6 +97,7 @@ CKPT_DETAIL_DEF std::vector<prefix_finder::prefix_rule> prefix_finder::candidate
 
 CKPT_DETAIL_DEF bool prefix_finder::find_one() {
     constexpr auto collides = std::size_t(-1);
+    constexpr std::size_t many = 8;
     const std::vector<prefix_rule> rules = candidates();
     const prefix_rule* best = nullptr;
     std::size_t most = 0;
@@ -105,19 +106,34 @@ CKPT_DETAIL_DEF bool prefix_finder::find_one() {
         std::size_t changed = 0;
         const std::size_t got = matches_after(rule, changed);
         if (got == collides || (best != nullptr && got <= most)) continue;
-        // A quarter of what it changes must be matched by it. Wrappers never mean anything, so that they also go where
-        // names differ otherwise.
-        const bool helps = got > matched_ && (got - matched_) * 4 >= changed;
+        // Most of what it changes must be matched by it, or a quarter where that is much. Wrappers never mean
+        // anything, so that they also go where names differ otherwise.
+        const std::size_t more = got > matched_ ? got - matched_ : 0;
+        const bool helps = more > 0 && more * 4 >= changed * (more < many ? 3 : 1);
         const bool harmless =
             rule.wrappers && !targets_wrapped_ && wrapped_ * 2 > to_.sources.size() && got >= matched_;
         if (!helps && !harmless) continue;
         best = &rule;
         most = got;
     }
-    if (best == nullptr) return false;
+    if (best == nullptr || (!best->strip.empty() && has_rival(*best))) return false;
     to_.prefixes.push_back(best->line);
     for (family_key& s : to_.sources) s.name = best->apply(s.name);
     return true;
+}
+
+CKPT_DETAIL_DEF bool prefix_finder::has_rival(const prefix_rule& rule) const {
+    std::unordered_set<std::string_view> made;
+    for (const family_key& s : to_.sources)
+        if (s.name.starts_with(rule.strip) && to_.is_target(s.name.substr(rule.strip.size()), s.shape))
+            made.insert(std::string_view(s.name).substr(rule.strip.size()));
+    for (const family_key& s : to_.sources) {
+        const std::string_view name = s.name;
+        if (name.starts_with(rule.strip)) continue;
+        for (std::size_t dot = name.find('.'); dot != std::string_view::npos; dot = name.find('.', dot + 1))
+            if (made.contains(name.substr(dot + 1)) && to_.is_target(name.substr(dot + 1), s.shape)) return true;
+    }
+    return false;
 }
 
 CKPT_DETAIL_DEF std::size_t prefix_finder::matches_after(const prefix_rule& rule, std::size_t& changed) const {

@@ -25,11 +25,15 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 CKPT_DETAIL_DEF rule_suggestion suggestion_writer::run() {
     choose();
-    if (const std::string more = transposes(); !more.empty())
-        if (outcome made = try_out(text_ + more); made.ok && made.hits > best_.hits) {
+    if (const std::string more = transposes(); !more.empty()) {
+        outcome made = try_out(text_ + more);
+        if (made.ok && made.hits > best_.hits) {
             best_ = std::move(made);
             text_ += more;
+        } else {
+            turned_.clear();
         }
+    }
     return finish();
 }
 
@@ -57,7 +61,10 @@ CKPT_DETAIL_DEF void suggestion_writer::choose() {
     claimed_ = of_.equal;
     std::vector<std::size_t> all;
     for (std::size_t i = 0; i < of_.links.size(); ++i) {
-        all.push_back(i);
+        const family_link& l = of_.links[i];
+        const bool moves = !l.turned || l.from != l.to ||
+                           std::any_of(l.offsets.begin(), l.offsets.end(), [](std::int64_t n) { return n != 0; });
+        if (moves) all.push_back(i); // else it is only transposed
         for (const auto& part : of_.links[i].targets) claimed_ += part.size();
     }
     std::vector<std::size_t> rest = all;
@@ -96,12 +103,15 @@ CKPT_DETAIL_DEF void suggestion_writer::attempt(std::vector<suggested_line> line
 /// What a line rests on, as the comment above it; the same for lines that need no other comment.
 [[nodiscard]] inline std::string_view comment_of(const suggested_line& l) noexcept {
     if (l.kind != link_kind::rename)
-        return "# queries, keys and values one after another: names and shapes cannot tell another order\n";
+        return l.sure == surety::named
+                   ? "# queries, keys and values one after another: names and shapes cannot tell another order\n"
+                   : "# guesses: queries, keys and values one after another, which the names do not tell apart\n";
     switch (l.sure) {
     case surety::named: break;
-    case surety::guess: return "# guesses: shapes, and few words in common\n";
-    case surety::alone: return "# the only ones of this shape\n";
-    case surety::position: return "# by shape and position only\n";
+    case surety::square: return "# guesses: square, so that the shapes do not tell whether these are transposed, too\n";
+    case surety::guess: return "# guesses: shapes, and the words of the names, which leave other ways\n";
+    case surety::alone: return "# guesses: the only ones of this shape\n";
+    case surety::position: return "# guesses: by shape and position only\n";
     }
     return "# by names and shapes\n";
 }
@@ -109,6 +119,7 @@ CKPT_DETAIL_DEF void suggestion_writer::attempt(std::vector<suggested_line> line
 CKPT_DETAIL_DEF std::string suggestion_writer::join(const std::vector<suggested_line>& lines, bool as_group) {
     std::string out;
     for (const std::string& p : of_.prefixes) out += p + '\n';
+    append_turns(out);
     const std::string_view named = comment_of({.kind = link_kind::rename});
     std::string_view last = named; // renames by names come first and need no comment
     bool opened = false;
@@ -133,7 +144,21 @@ CKPT_DETAIL_DEF std::string suggestion_writer::join(const std::vector<suggested_
     return out;
 }
 
-CKPT_DETAIL_DEF std::string suggestion_writer::transposes() const {
+CKPT_DETAIL_DEF void suggestion_writer::append_turns(std::string& out) {
+    bool any = false;
+    for (const family_link& l : of_.links) {
+        if (!l.turned) continue;
+        const std::string turn = rule_of_turn(l);
+        if (out.size() + turn.size() + 256 > rules_text_limit / 2) complete_ = false;
+        if (!complete_ || !is_rule(turn)) continue;
+        if (!any) out += "# transposed, as the shapes are\n";
+        any = true;
+        out += turn + '\n';
+    }
+    if (any) out += comment_of({.kind = link_kind::rename});
+}
+
+CKPT_DETAIL_DEF std::string suggestion_writer::transposes() {
     struct matrix {
         std::int64_t rows{};
         std::int64_t columns{};
@@ -142,12 +167,13 @@ CKPT_DETAIL_DEF std::string suggestion_writer::transposes() const {
     const auto is_matrix = [](const known_shape& s) { return s && s->size() == 2 && (*s)[0] != (*s)[1]; };
     const auto results = best_.by_key();
     std::string out;
-    const auto add = [&out](std::string_view from, std::string_view to) {
+    const auto add = [&](std::string_view from, std::string_view to) {
         std::string turn = "transpose 0 1 ";
         append_key_word(turn, from);
         const std::string name = literal_rename(from, to);
         if (!is_rule(turn) || (from != to && !is_rule(name))) return;
         out += turn + '\n';
+        turned_.emplace_back(to);
         if (from != to) out += name + '\n';
     };
     std::vector<matrix> missing;
@@ -173,7 +199,28 @@ CKPT_DETAIL_DEF std::string suggestion_writer::transposes() const {
         const auto [first, last] = std::equal_range(left.begin(), left.end(), missing[i], before);
         if (alone && last - first == 1) add(first->name, missing[i].name);
     }
-    return out.empty() ? out : "# transposed, because of the shapes alone\n" + out;
+    return out.empty() ? out : "# guesses: transposed, because of the shapes alone\n" + out;
+}
+
+CKPT_DETAIL_DEF std::vector<std::string> suggestion_writer::guessed_keys() const {
+    std::vector<std::string> out = turned_;
+    for (const family_link& l : of_.links)
+        if (l.sure != surety::named)
+            for (const auto& part : l.targets)
+                for (const std::uint32_t t : part) out.push_back(of_.targets[t].name);
+    for (const family_key& s : of_.sources)
+        if (s.doubtful) out.push_back(s.name);
+    sort_values(out);
+    return out;
+}
+
+CKPT_DETAIL_DEF void suggestion_writer::append_doubtful(std::string& out) const {
+    std::vector<std::string> keys;
+    for (const family_key& s : of_.sources)
+        if (s.doubtful) keys.push_back(s.name);
+    if (keys.empty()) return;
+    out += "# guesses: these keep their names, and what stands beside them leaves other ways\n";
+    key_folding{keys}.append_to(out, "#   ", 50);
 }
 
 CKPT_DETAIL_DEF rule_suggestion suggestion_writer::finish() const {
@@ -191,10 +238,15 @@ CKPT_DETAIL_DEF rule_suggestion suggestion_writer::finish() const {
     for (const auto& [key, shape] : best_.results)
         if (!of_.target_of.contains(key)) out.unexplained_sources.push_back(key);
     const auto n = [](std::size_t count) { return decimal(std::uint64_t{count}); };
+    for (const std::string& key : guessed_keys())
+        if (const auto found = results.find(key); found != results.end() && of_.is_target(key, *found->second))
+            out.guessed_targets.push_back(key);
     out.text = "# " + n(of_.sources.size()) + " keys, " + n(of_.targets.size()) + " are wanted: " + n(best_.hits) +
                " of them come out in their shapes, " + n(of_.equal) + " under the names that they have";
     out.text += of_.prefixes.empty() ? ".\n" : " after the first rules.\n";
+    if (!out.guessed_targets.empty()) out.text += "# " + n(out.guessed_targets.size()) + " of them are guesses.\n";
     out.text += "# From names and shapes alone: read the rules before you use them.\n" + text_;
+    append_doubtful(out.text);
     append_wrong_shapes(out.text);
     if (!missing.empty()) {
         out.text += "# nothing becomes:\n";
