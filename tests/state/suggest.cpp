@@ -7,6 +7,7 @@
 
 #include "../support/named_floats.hpp"
 #include "../support/naming_schemes.hpp"
+#include "../support/sanitized.hpp"
 
 #include <doctest/doctest.h>
 
@@ -363,18 +364,21 @@ TEST_CASE("pairs of naming schemes: what is wrong is marked as a guess, both way
 TEST_CASE("the same in another order, with names that mean nothing, without some tensors, with averaged weights beside "
           "them") {
     chance of{20261129};
+    std::size_t variants = 0;
     std::size_t runs = 0;
     for (const test_support::naming_pair& pair : test_support::naming_pairs) {
         const naming there = naming_reader{}.read(pair.rows);
         for (const bool back : {false, true})
             for (std::size_t kind = 0; kind < kinds_of_variants; ++kind) {
+                if (++variants % test_support::one_of != 0) continue;
                 const score s = judged(variant(back ? turned(there) : there, kind, of));
                 CAPTURE(pair.name);
                 CAPTURE(back);
                 CAPTURE(kind);
                 CHECK_MESSAGE(s.wrong == 0, s.what_is_wrong);
+                CHECK(s.contradictions == 0);
                 ++runs;
             }
     }
-    CHECK(runs >= 200);
+    CHECK(runs >= 200 / test_support::one_of);
 }

@@ -60,12 +60,12 @@ class line_writer {
         std::size_t tails{0}; ///< how many different ends there are
     };
     [[nodiscard]] std::vector<module_move> module_moves(const std::vector<std::size_t>& which) const;
-    /// Whether a rule about the module would take along a key that keeps its name.
+    /// Whether a rule about the module would take along a key that keeps its name, or one that is a guess.
     [[nodiscard]] bool takes_others_along(const module_move& move) const;
     [[nodiscard]] std::string rule_of_module(const module_move& move) const;
 
     const suggestion& of_;
-    std::unordered_set<std::uint32_t> moved_{}; ///< sources of links
+    std::unordered_set<std::uint32_t> moved_{}; ///< sources of links that are no guesses
 };
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

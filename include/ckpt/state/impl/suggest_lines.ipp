@@ -103,7 +103,8 @@ CKPT_DETAIL_DEF std::string rule_of_turn(const family_link& l) {
 
 CKPT_DETAIL_DEF line_writer::line_writer(const suggestion& of) : of_{of} {
     for (const family_link& l : of_.links)
-        for (const auto& part : l.sources) moved_.insert(part.begin(), part.end());
+        if (l.sure == surety::named)
+            for (const auto& part : l.sources) moved_.insert(part.begin(), part.end());
 }
 
 CKPT_DETAIL_DEF std::vector<suggested_line> line_writer::specific(const std::vector<std::size_t>& which) const {
