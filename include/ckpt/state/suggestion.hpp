@@ -70,6 +70,10 @@ struct suggestion {
     void match_doubtful();
     /// Makes guesses of square matrices in blocks of which others are transposed.
     void doubt_squares();
+    /// Makes guesses of weights and biases of one module that go to two, and of those that come to one from two.
+    void doubt_torn_modules();
+    /// Makes guesses of links between names that differ in their last digit or letter: `wi_0` and `wi_1`.
+    void doubt_rivals();
 
     /// Whether two families agree in their numbers and shapes, member by member.
     [[nodiscard]] shape_fit fit(const key_family& s, const key_family& t) const noexcept;

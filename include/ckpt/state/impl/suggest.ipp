@@ -91,6 +91,8 @@ CKPT_DETAIL_DEF rule_suggestion suggest_rules(const state_dict& weights, std::sp
     detail::give_up_impossible(found);
     found.match_doubtful();
     found.doubt_squares();
+    found.doubt_torn_modules();
+    found.doubt_rivals();
     return detail::suggestion_writer{weights, found}.run();
 }
 

@@ -5,6 +5,8 @@
 
 #include <ckpt/state/suggestion.hpp>
 
+#include <unordered_map>
+#include <unordered_set>
 #include <utility>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
@@ -83,6 +85,66 @@ CKPT_DETAIL_DEF void suggestion::doubt_squares() {
         if (sources[i].matched && !linked.contains(i) && is_square(sources[i].shape) &&
             turned.contains(block_of(form_of(sources[i].name, family_grain::modules, source_structure).pattern)))
             sources[i].doubtful = true;
+}
+
+/// The module of a weight or a bias: `h.0.ln` of `h.0.ln.weight`. Empty for any other key.
+[[nodiscard]] inline std::string_view module_of_parameter(std::string_view key) noexcept {
+    for (const std::string_view leaf : {std::string_view{".weight"}, std::string_view{".bias"}})
+        if (key.ends_with(leaf)) return key.substr(0, key.size() - leaf.size());
+    return {};
+}
+
+CKPT_DETAIL_DEF void suggestion::doubt_torn_modules() {
+    std::unordered_map<std::string_view, std::string_view> became;
+    std::unordered_map<std::string_view, std::string_view> was;
+    std::unordered_set<std::string_view> torn_sources;
+    std::unordered_set<std::string_view> torn_targets;
+    const auto each_module = [this](const family_link& l, auto&& f) {
+        if (l.kind != link_kind::rename || l.sure != surety::named) return;
+        for (std::size_t i = 0; i < l.sources[0].size(); ++i) {
+            const std::string_view from = module_of_parameter(sources[l.sources[0][i]].name);
+            const std::string_view to = module_of_parameter(targets[l.targets[0][i]].name);
+            if (!from.empty() && !to.empty()) f(from, to);
+        }
+    };
+    for (const family_link& l : links)
+        each_module(l, [&](std::string_view from, std::string_view to) {
+            if (became.try_emplace(from, to).first->second != to) torn_sources.insert(from);
+            if (was.try_emplace(to, from).first->second != from) torn_targets.insert(to);
+        });
+    for (family_link& l : links) {
+        bool torn = false;
+        each_module(l, [&](std::string_view from, std::string_view to) {
+            torn = torn || torn_sources.contains(from) || torn_targets.contains(to);
+        });
+        if (torn) l.sure = surety::guess;
+    }
+}
+
+/// The last segment of a key that names something: `wi_0` of `mlp/wi_0/kernel`, `norm2` of `h.0.norm2.weight`.
+[[nodiscard]] inline std::string_view naming_segment(std::string_view key) noexcept {
+    for (const std::string_view leaf : {"weight", "bias", "kernel", "scale"})
+        if (key.ends_with(leaf) && key.size() > leaf.size() + 1) {
+            const std::string_view rest = key.substr(0, key.size() - leaf.size() - 1);
+            if (const char c = key[rest.size()]; c == '.' || c == '/') key = rest;
+        }
+    return key.substr(key.find_last_of("./") + 1);
+}
+
+/// Whether two segments differ in their last byte alone: `wi_0` and `wi_1`, `rel_pos_h` and `rel_pos_w`.
+[[nodiscard]] inline bool are_rivals(std::string_view a, std::string_view b) noexcept {
+    return a.size() == b.size() && a.size() > 1 && a.back() != b.back() &&
+           a.substr(0, a.size() - 1) == b.substr(0, b.size() - 1);
+}
+
+CKPT_DETAIL_DEF void suggestion::doubt_rivals() {
+    for (family_link& l : links) {
+        if (l.kind != link_kind::rename || l.sure != surety::named) continue;
+        for (std::size_t i = 0; i < l.sources[0].size() && l.sure == surety::named; ++i)
+            if (are_rivals(naming_segment(sources[l.sources[0][i]].name),
+                           naming_segment(targets[l.targets[0][i]].name)))
+                l.sure = surety::guess;
+    }
 }
 
 CKPT_DETAIL_DEF shape_fit suggestion::fit(const key_family& s, const key_family& t) const noexcept {
