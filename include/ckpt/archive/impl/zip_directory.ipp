@@ -143,8 +143,8 @@ CKPT_DETAIL_DEF result<void> zip_archive::set_bounds(const source& from) {
     return {};
 }
 
-CKPT_DETAIL_DEF error zip_archive::broken_entry(const source& from, std::uint64_t at, std::size_t i, std::size_t count,
-                                                std::span<const std::byte> left) {
+CKPT_DETAIL_RARE error zip_archive::broken_entry(const source& from, std::uint64_t at, std::size_t i, std::size_t count,
+                                                 std::span<const std::byte> left) {
     const std::string entry = "entry " + decimal(std::uint64_t{i + 1});
     const std::string of = " of " + decimal(std::uint64_t{count});
     if (left.size() < zip::central_bytes)
@@ -188,7 +188,7 @@ CKPT_DETAIL_DEF error zip_archive::bad_name(const source& from, std::uint64_t at
                      "PyTorch writes no such names; pack the archive again with plain ones");
 }
 
-CKPT_DETAIL_DEF error zip_archive::duplicate(const source& from, const record& first, const record& second) const {
+CKPT_DETAIL_RARE error zip_archive::duplicate(const source& from, const record& first, const record& second) const {
     const bool equal = first.name == second.name;
     return zip::fail(from, errc::zip_duplicate_name, second.header_offset, second.name,
                      equal ? quoted(first.name) + " is there twice, at " + decimal(first.header_offset) + " and " +
@@ -198,7 +198,7 @@ CKPT_DETAIL_DEF error zip_archive::duplicate(const source& from, const record& f
                      "Which of the two is meant depends on the reader; pack the archive again without one of them");
 }
 
-CKPT_DETAIL_DEF error zip_archive::misplaced(const source& from, const record& r, const record* next) const {
+CKPT_DETAIL_RARE error zip_archive::misplaced(const source& from, const record& r, const record* next) const {
     std::uint64_t least = 0;
     const bool inside = zip::least_end(r, least) && least <= from.size();
     const std::string place = decimal(r.stored_size) + " bytes with the header at " + decimal(r.header_offset);

@@ -144,7 +144,7 @@ CKPT_DETAIL_DEF result<end_record> find_end(const source& from, const tail& in) 
     return *wide;
 }
 
-CKPT_DETAIL_DEF result<end_record> read_end64(const source& from, const tail& in, std::size_t at) {
+CKPT_DETAIL_RARE result<end_record> read_end64(const source& from, const tail& in, std::size_t at) {
     const std::byte* const locator = in.bytes.data() + at - locator_bytes;
     const std::uint64_t locator_offset = in.offset + at - locator_bytes;
     const std::uint64_t position = load_le<std::uint64_t>(locator + 8);
@@ -183,7 +183,7 @@ CKPT_DETAIL_DEF result<end_record> read_end64(const source& from, const tail& in
     return out;
 }
 
-CKPT_DETAIL_DEF result<void> check_directory_place(const source& from, const end_record& end) {
+CKPT_DETAIL_RARE result<void> check_directory_place(const source& from, const end_record& end) {
     std::uint64_t stop = 0;
     const auto place = [&] {
         return decimal(end.directory_size) + " bytes at " + decimal(end.directory_offset) + ", end record at " +
@@ -208,7 +208,7 @@ CKPT_DETAIL_DEF result<void> check_directory_place(const source& from, const end
                 "the directory does not end at its end record: " + place(), damage_hint);
 }
 
-CKPT_DETAIL_DEF result<void> check_directory_size(const source& from, const end_record& end, const limits& budget) {
+CKPT_DETAIL_RARE result<void> check_directory_size(const source& from, const end_record& end, const limits& budget) {
     if (end.count > end.directory_size / central_bytes) {
         return fail(from, errc::zip_count_mismatch, end.position, {},
                     decimal(end.count) + " entries do not fit in a directory of " + decimal(end.directory_size) +

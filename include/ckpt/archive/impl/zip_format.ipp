@@ -37,7 +37,7 @@ CKPT_DETAIL_DEF error fail(const source& from, errc code, std::uint64_t at, std:
         .code = code, .offset = from.base() + at, .record = std::string(name), .detail = std::move(seen), .hint = hint};
 }
 
-CKPT_DETAIL_DEF error not_stored(const source& from, const record& r) {
+CKPT_DETAIL_RARE error not_stored(const source& from, const record& r) {
     const std::string method = r.method == 8 ? "deflated" : "compressed by method " + decimal(std::uint64_t{r.method});
     return fail(from, errc::compressed, r.header_offset, r.name,
                 "the record is " + method + ": " + decimal(r.stored_size) + " bytes for " + decimal(r.size),
@@ -46,7 +46,7 @@ CKPT_DETAIL_DEF error not_stored(const source& from, const record& r) {
                               : "Pack the archive again without compression: torch.save, or zip -0");
 }
 
-CKPT_DETAIL_DEF error wrong_checksum(const source& from, const record& r, std::uint64_t at, std::uint32_t computed) {
+CKPT_DETAIL_RARE error wrong_checksum(const source& from, const record& r, std::uint64_t at, std::uint32_t computed) {
     return fail(from, errc::checksum_mismatch, at, r.name,
                 "the CRC-32 is " + hexadecimal(computed) + ", the directory says " + hexadecimal(r.crc32), damage_hint);
 }

@@ -64,7 +64,7 @@ CKPT_DETAIL_DEF std::uint64_t predict(const record& r, std::uint64_t alignment) 
     return end == r.bound ? at : 0;
 }
 
-CKPT_DETAIL_DEF error local_header::bad(errc code, std::string seen) const {
+CKPT_DETAIL_RARE error local_header::bad(errc code, std::string seen) const {
     return fail(from_, code, record_.header_offset, record_.name, std::move(seen), damage_hint);
 }
 

@@ -8,7 +8,7 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-CKPT_DETAIL_DEF void append_escaped(std::string& out, std::string_view text, bool in_quotes) {
+CKPT_DETAIL_RARE void append_escaped(std::string& out, std::string_view text, bool in_quotes) {
     constexpr char digits[] = "0123456789abcdef";
     for (std::size_t i = 0; i < text.size();) {
         const std::size_t n = utf8_length(text, i);
@@ -29,7 +29,7 @@ CKPT_DETAIL_DEF void append_escaped(std::string& out, std::string_view text, boo
     }
 }
 
-CKPT_DETAIL_DEF std::string printable(std::string_view text, bool in_quotes) {
+CKPT_DETAIL_RARE std::string printable(std::string_view text, bool in_quotes) {
     std::string out;
     if (text.size() <= quoted_limit) {
         append_escaped(out, text, in_quotes);
@@ -50,7 +50,7 @@ CKPT_DETAIL_DEF std::string printable(std::string_view text, bool in_quotes) {
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
-CKPT_DETAIL_DEF std::string error::advice() const {
+CKPT_DETAIL_RARE std::string error::advice() const {
     std::string out;
     for (std::size_t i = 0; i < hint.size();) {
         const std::string_view rest = hint.substr(i);
@@ -67,7 +67,7 @@ CKPT_DETAIL_DEF std::string error::advice() const {
     return out;
 }
 
-CKPT_DETAIL_DEF std::string error::message() const {
+CKPT_DETAIL_RARE std::string error::message() const {
     std::string out;
     out += info(code).name;
     out += " (" + detail::decimal(std::uint64_t{static_cast<std::uint16_t>(code)}) + "): ";

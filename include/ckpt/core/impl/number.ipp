@@ -348,7 +348,7 @@ inline bool is_fixed(std::int32_t power, std::int32_t digits) noexcept {
     return fixed <= scientific;
 }
 
-CKPT_DETAIL_DEF std::string shortest(double value) {
+CKPT_DETAIL_RARE std::string shortest(double value) {
     const auto all = std::bit_cast<std::uint64_t>(value);
     const std::uint64_t bits = all << 1 >> 1;
     std::string out(all >> 63 != 0 ? "-" : "");

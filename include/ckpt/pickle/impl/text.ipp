@@ -53,7 +53,7 @@ CKPT_DETAIL_DEF bool unescape_string(std::string_view text, std::string& out) {
     return true;
 }
 
-CKPT_DETAIL_DEF bool unescape_unicode(std::string_view text, std::string& out) {
+CKPT_DETAIL_RARE bool unescape_unicode(std::string_view text, std::string& out) {
     for (std::size_t i = 0; i < text.size(); ++i) {
         if (text[i] != '\\' || i + 1 == text.size()) {
             append_code_point(out, static_cast<unsigned char>(text[i]));

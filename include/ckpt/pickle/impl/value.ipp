@@ -125,7 +125,7 @@ CKPT_DETAIL_DEF const ckpt::error* value::refusal() const noexcept {
     return n.kind == detail::node_kind::refused ? graph_->errors[n.a] : nullptr;
 }
 
-CKPT_DETAIL_DEF ckpt::error value::wrong(std::string_view wanted) const {
+CKPT_DETAIL_RARE ckpt::error value::wrong(std::string_view wanted) const {
     if (const ckpt::error* own = refusal()) return *own;
     return {.code = errc::wrong_type,
             .detail = "expected " + std::string(wanted) + ", found " + std::string(name(kind()))};
@@ -357,7 +357,7 @@ CKPT_DETAIL_DEF value value::module_member(std::string_view dotted) const noexce
     return {};
 }
 
-CKPT_DETAIL_DEF value value::stands_for() const noexcept {
+CKPT_DETAIL_RARE value value::stands_for() const noexcept {
     if (self().kind != detail::node_kind::application) return {};
     const detail::node made_by = class_of().self();
     if (made_by.kind != detail::node_kind::global) return {};
@@ -433,7 +433,7 @@ CKPT_DETAIL_DEF result<value> value::at(std::int64_t index) const {
                                  " of " + detail::decimal(std::uint64_t{size()})};
 }
 
-CKPT_DETAIL_DEF std::string key_text(const value& key) {
+CKPT_DETAIL_RARE std::string key_text(const value& key) {
     std::string out;
     if (key.kind() != kind::tuple) {
         detail::append_key(out, key, false);

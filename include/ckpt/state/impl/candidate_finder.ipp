@@ -147,7 +147,7 @@ CKPT_DETAIL_DEF void candidate_finder::look(const value& container, const std::s
     }
 }
 
-CKPT_DETAIL_DEF bool candidate_finder::holds_averages(const value& dictionary) {
+CKPT_DETAIL_RARE bool candidate_finder::holds_averages(const value& dictionary) {
     for (const value::entry e : dictionary.entries())
         if (const auto name = e.key.as_string(); name && is_walked(e.mapped.kind()) && is_averaged_name(*name))
             return true;

@@ -61,8 +61,8 @@ CKPT_DETAIL_DEF errc check_geometry(tensor_data& data, std::uint64_t storage_byt
     return code;
 }
 
-CKPT_DETAIL_DEF error geometry_error(errc code, const tensor_data& data, std::uint64_t storage_bytes,
-                                     std::uint32_t rank_limit) {
+CKPT_DETAIL_RARE error geometry_error(errc code, const tensor_data& data, std::uint64_t storage_bytes,
+                                      std::uint32_t rank_limit) {
     error out{.code = code};
     if (code == errc::dtype_unknown) {
         out.detail = "the element type is not known";

@@ -8,7 +8,7 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-CKPT_DETAIL_DEF std::string shape_text(std::span<const std::int64_t> numbers, const shape_style& style) {
+CKPT_DETAIL_RARE std::string shape_text(std::span<const std::int64_t> numbers, const shape_style& style) {
     std::string out(1, style.open);
     for (std::size_t i = 0; i < numbers.size(); ++i) {
         if (i > 0) out += ", ";

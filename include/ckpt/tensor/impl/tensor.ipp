@@ -17,7 +17,7 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-CKPT_DETAIL_DEF error packed_error(ckpt::dtype type) {
+CKPT_DETAIL_RARE error packed_error(ckpt::dtype type) {
     return {.code = errc::packed,
             .detail = "a byte of " + std::string(name(type)) + " holds several values",
             .hint = bits(type) < 8

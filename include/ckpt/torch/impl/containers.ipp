@@ -50,7 +50,7 @@ CKPT_DETAIL_DEF result<value> builders::size(call& c) {
     return c.make_tuple(copy);
 }
 
-CKPT_DETAIL_DEF result<value> builders::codecs_encode(call& c) {
+CKPT_DETAIL_RARE result<value> builders::codecs_encode(call& c) {
     const auto text = c.args[0].as_string();
     const auto encoding = c.args.size() == 1 ? result<std::string_view>{"utf-8"} : c.args[1].as_string();
     if (c.args.size() > 2 || !text || !encoding)
@@ -66,7 +66,7 @@ CKPT_DETAIL_DEF result<value> builders::byte_array(call& c) {
     return call_access::make(c, n, 0);
 }
 
-CKPT_DETAIL_DEF result<value> builders::complex_number(call& c) {
+CKPT_DETAIL_RARE result<value> builders::complex_number(call& c) {
     const auto re = c.args[0].as_real();
     const auto im = c.args.size() < 2 ? result<double>{0.0} : c.args[1].as_real();
     if (c.args.size() > 2 || !re || !im) return c.fail(errc::bad_arguments, "complex takes one or two numbers");
@@ -119,7 +119,7 @@ CKPT_DETAIL_DEF result<value> builders::mapping(call& c, const value& initial, b
     return call_access::make(c, n, 0);
 }
 
-CKPT_DETAIL_DEF result<value> builders::set_of(call& c, node_kind kind_of_set) {
+CKPT_DETAIL_RARE result<value> builders::set_of(call& c, node_kind kind_of_set) {
     const bool empty = by_new(c) && kind_of_set == node_kind::set;
     const value from = empty ? value{} : c.args[0];
     if ((c.args.size() > 1 && !empty) ||
@@ -146,7 +146,7 @@ CKPT_DETAIL_DEF result<value> builders::bytes_like(call& c) {
     return encoded(c, *text, *encoding);
 }
 
-CKPT_DETAIL_DEF result<value> builders::encoded(call& c, std::string_view text, std::string_view encoding) {
+CKPT_DETAIL_RARE result<value> builders::encoded(call& c, std::string_view text, std::string_view encoding) {
     const bool latin =
         encoding == "latin1" || encoding == "latin-1" || encoding == "iso-8859-1" || encoding == "iso8859-1";
     const bool ascii = encoding == "ascii" || encoding == "us-ascii";

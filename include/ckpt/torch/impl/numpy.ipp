@@ -7,7 +7,7 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-CKPT_DETAIL_DEF std::optional<numpy_type> read_numpy_type(const value& v) {
+CKPT_DETAIL_RARE std::optional<numpy_type> read_numpy_type(const value& v) {
     const auto named = v.class_of().as_global();
     if (v.kind() != kind::object || !named || named->module != "numpy" || named->name != "dtype") return std::nullopt;
     const auto code = v.args()[0].as_string();
@@ -36,7 +36,7 @@ CKPT_DETAIL_DEF std::optional<numpy_type> read_numpy_type(const value& v) {
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail::numpy {
 
-CKPT_DETAIL_DEF result<value> make_scalar(call& c, const numpy_type& type, const std::byte* at) {
+CKPT_DETAIL_RARE result<value> make_scalar(call& c, const numpy_type& type, const std::byte* at) {
     const auto real = [&](std::size_t offset, std::size_t width) -> double {
         if (width == 2)
             return static_cast<double>(static_cast<float>(f16{load<std::uint16_t>(at + offset, type.order)}));
@@ -62,8 +62,8 @@ CKPT_DETAIL_DEF result<value> make_scalar(call& c, const numpy_type& type, const
     }
 }
 
-CKPT_DETAIL_DEF result<value> make_array(call& c, const numpy_type& type, std::uint32_t shape, std::uint32_t data,
-                                         bool fortran) {
+CKPT_DETAIL_RARE result<value> make_array(call& c, const numpy_type& type, std::uint32_t shape, std::uint32_t data,
+                                          bool fortran) {
     graph& g = call_access::graph(c);
     const node& bytes = g.nodes[data];
     const bool holds_bytes = bytes.kind == node_kind::bytes || bytes.kind == node_kind::byte_array ||
@@ -102,7 +102,7 @@ CKPT_DETAIL_DEF result<value> make_array(call& c, const numpy_type& type, std::u
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-CKPT_DETAIL_DEF result<value> builders::numpy_scalar(call& c) {
+CKPT_DETAIL_RARE result<value> builders::numpy_scalar(call& c) {
     if (c.args.size() != 2) return c.fail(errc::bad_arguments, "a numpy scalar takes a dtype and bytes");
     const auto type = read_numpy_type(c.args[0]);
     const auto bytes = c.args[1].as_bytes();
@@ -112,7 +112,7 @@ CKPT_DETAIL_DEF result<value> builders::numpy_scalar(call& c) {
     return numpy::make_scalar(c, *type, bytes->data());
 }
 
-CKPT_DETAIL_DEF result<value> builders::numpy_reconstruct(call& c) {
+CKPT_DETAIL_RARE result<value> builders::numpy_reconstruct(call& c) {
     const auto named = c.args[0].as_global();
     if (c.args.size() != 3 || !named)
         return c.fail(errc::bad_arguments, "_reconstruct takes a class, a shape and a type code");
@@ -128,7 +128,7 @@ CKPT_DETAIL_DEF result<value> builders::numpy_reconstruct(call& c) {
     return numpy::make_array(c, *type, value_access::node(c.state[1]), value_access::node(c.state[4]), fortran);
 }
 
-CKPT_DETAIL_DEF result<value> builders::numpy_frombuffer(call& c) {
+CKPT_DETAIL_RARE result<value> builders::numpy_frombuffer(call& c) {
     if (c.args.size() != 4)
         return c.fail(errc::bad_arguments, "_frombuffer takes a buffer, a dtype, a shape and an order");
     const auto type = read_numpy_type(c.args[1]);

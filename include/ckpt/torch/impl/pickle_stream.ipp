@@ -106,7 +106,7 @@ CKPT_DETAIL_DEF result<std::span<const std::byte>> read_owned(const source& from
     return std::span<const std::byte>{out};
 }
 
-CKPT_DETAIL_DEF error no_such_checkpoint(std::uint32_t index, std::uint64_t held) {
+CKPT_DETAIL_RARE error no_such_checkpoint(std::uint32_t index, std::uint64_t held) {
     return {.code = errc::range_outside_file,
             .detail = "checkpoint " + decimal(std::uint64_t{index}) + " was asked for, the file holds " +
                       decimal(held) + (held == 1 ? " (number 0)" : " (numbers from 0)"),

@@ -72,8 +72,8 @@ CKPT_DETAIL_DEF std::string_view keep_text(call& c, std::string_view text) {
     return {out, text.size()};
 }
 
-CKPT_DETAIL_DEF result<value> make_with_parts(call& c, tensor_data& t, tensor_extra extra,
-                                              std::span<const named_data> parts) {
+CKPT_DETAIL_RARE result<value> make_with_parts(call& c, tensor_data& t, tensor_extra extra,
+                                               std::span<const named_data> parts) {
     std::uint64_t total = parts.size();
     extra.depth = parts.empty() ? 0 : 1;
     for (const named_data& part : parts) {
@@ -238,7 +238,7 @@ CKPT_DETAIL_DEF result<value> builders::tensor_class(call& c) {
     return rebuild::make_strided(c, g.elements(state), t);
 }
 
-CKPT_DETAIL_DEF result<value> builders::rebuild_meta(call& c) {
+CKPT_DETAIL_RARE result<value> builders::rebuild_meta(call& c) {
     graph& g = call_access::graph(c);
     const auto args = call_access::arguments(c);
     if (args.size() != 4) return c.fail(errc::bad_arguments, "_rebuild_meta_tensor_no_storage takes 4 arguments");

@@ -255,7 +255,7 @@ CKPT_DETAIL_DEF std::optional<error> sealed_content(std::string_view head) {
     return {};
 }
 
-CKPT_DETAIL_DEF error name_the_file(const source& from) {
+CKPT_DETAIL_RARE error name_the_file(const source& from) {
     error e{.code = errc::not_a_checkpoint, .offset = from.base()};
     if (from.size() == 0) {
         e.detail = "the file is empty";

@@ -70,7 +70,7 @@ CKPT_DETAIL_DEF bool read_storage_tuple(const graph& g, std::uint32_t argument, 
     return true;
 }
 
-CKPT_DETAIL_DEF bool read_storage_text(std::string_view text, id_form form, storage_id& out) noexcept {
+CKPT_DETAIL_RARE bool read_storage_text(std::string_view text, id_form form, storage_id& out) noexcept {
     const auto eat = [&text](std::string_view expected) {
         if (!text.starts_with(expected)) return false;
         text.remove_prefix(expected.size());

@@ -69,9 +69,9 @@ CKPT_DETAIL_DEF result<void> opened_zip::begins_as_pickle(const source& from, co
                  .detail = "the pickle begins with the byte " + hexadecimal(op) + ", which is no opcode"};
 }
 
-CKPT_DETAIL_DEF result<shared<nested_zip>> nested_zip::read(const shared<source>& outer, const record& r,
-                                                            const limits& budget, const inflater& inflate,
-                                                            arena& memory) {
+CKPT_DETAIL_RARE result<shared<nested_zip>> nested_zip::read(const shared<source>& outer, const record& r,
+                                                             const limits& budget, const inflater& inflate,
+                                                             arena& memory) {
     auto out = detail::make_shared<nested_zip>();
     auto opened = open_record(outer, r, budget, inflate, memory);
     if (!opened) return std::move(opened).error();
@@ -328,9 +328,9 @@ CKPT_DETAIL_DEF std::uint32_t zip_checkpoint::with_constants(std::string_view na
     return graph_.add_dictionary(pairs);
 }
 
-CKPT_DETAIL_DEF result<void> zip_checkpoint::build_script_model(const zip_layout& layout,
-                                                                std::span<const opened_pickle> pickles,
-                                                                const allowlist& allowed) {
+CKPT_DETAIL_RARE result<void> zip_checkpoint::build_script_model(const zip_layout& layout,
+                                                                 std::span<const opened_pickle> pickles,
+                                                                 const allowlist& allowed) {
     const record& model = *archive_.find(std::string(layout.folder) += "model.json");
     auto text = read_parsed(*from_, model, limits_, inflate_, directory_);
     if (!text) return std::move(text).error();
@@ -493,7 +493,7 @@ CKPT_DETAIL_RARE auto zip_checkpoint::module_named(std::span<const packaged_modu
     return at != modules.end() && at->number == graph::text_of(number) ? &*at : nullptr;
 }
 
-CKPT_DETAIL_DEF result<void> zip_checkpoint::build_pt2(const zip_layout& layout, const allowlist& allowed) {
+CKPT_DETAIL_RARE result<void> zip_checkpoint::build_pt2(const zip_layout& layout, const allowlist& allowed) {
     auto configs = read_pt2(*from_, archive_, layout.folder, limits_, inflate_, directory_);
     if (!configs) return std::move(configs).error();
     std::vector<std::string_view> models;
@@ -521,8 +521,8 @@ CKPT_DETAIL_DEF result<void> zip_checkpoint::build_pt2(const zip_layout& layout,
     return {};
 }
 
-CKPT_DETAIL_DEF result<std::uint32_t> zip_checkpoint::pt2_value(const pt2_config& c, const pt2_entry& e,
-                                                                const allowlist& allowed) {
+CKPT_DETAIL_RARE result<std::uint32_t> zip_checkpoint::pt2_value(const pt2_config& c, const pt2_entry& e,
+                                                                 const allowlist& allowed) {
     if (e.pickled) {
         const record* r = archive_.find(std::string(c.folder) += e.path);
         if (r == nullptr)

@@ -56,7 +56,7 @@ inline std::string_view checkpoint_inside(const zip_archive& archive) {
     return {};
 }
 
-CKPT_DETAIL_DEF result<void> name_other(const source& from, const zip_archive& archive, zip_layout& out) {
+CKPT_DETAIL_RARE result<void> name_other(const source& from, const zip_archive& archive, zip_layout& out) {
     const std::string_view checkpoint = checkpoint_inside(archive);
     std::string_view seen{};
     std::string_view hint = "it is probably another kind of zip file; list it with: unzip -l";
@@ -111,8 +111,8 @@ CKPT_DETAIL_DEF result<void> name_other(const source& from, const zip_archive& a
                  .hint = hint};
 }
 
-CKPT_DETAIL_DEF result<void> find_package_pickles(const source& from, const zip_archive& archive, zip_layout& out,
-                                                  arena& memory) {
+CKPT_DETAIL_RARE result<void> find_package_pickles(const source& from, const zip_archive& archive, zip_layout& out,
+                                                   arena& memory) {
     const std::string_view before = join(out.folder, ".data/", memory);
     const std::string_view scripts = join(before, "ts_code/", memory);
     for (const record& r : archive.records()) {
