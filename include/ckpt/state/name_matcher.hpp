@@ -70,11 +70,12 @@ class name_matcher {
     /// The best pair of each family of the first list.
     [[nodiscard]] plain_list<choice> best(bool by_s) const;
     [[nodiscard]] bool is_sure(const candidate& c, name_evidence least) const;
-    /// Whether what `near` has in common with `of` is all that `far` has, and more: words, or numbers only.
+    /// What `nearest` has in common with `of` that `farther` has not: words, numbers only, or nothing.
     enum class nearness : std::uint8_t { none, by_numbers, by_words };
-    [[nodiscard]] nearness compare(const key_family& of, const key_family& near, const key_family& far) const;
-    /// Whether `rival` cannot be what `of` is, as far as `near` can.
-    [[nodiscard]] bool excluded(const candidate& near, const candidate& rival, bool same_s, bool& nearer) const;
+    [[nodiscard]] nearness compare(const key_family& of, const key_family& nearest, const key_family& farther) const;
+    /// Whether the words or the neighbours of `rival` say that it is another tensor than that of `nearest`. `nearer`
+    /// is set where words say so, or numbers of names that end alike.
+    [[nodiscard]] bool excluded(const candidate& nearest, const candidate& rival, bool same_s, bool& nearer) const;
     [[nodiscard]] bool take_best(float least, const taker& take);
 
     const suggestion& of_;

@@ -128,28 +128,28 @@ CKPT_DETAIL_DEF bool name_matcher::decides(const key_family& a, const key_family
     return false;
 }
 
-CKPT_DETAIL_DEF bool name_matcher::excluded(const candidate& near, const candidate& rival, bool same_s,
+CKPT_DETAIL_DEF bool name_matcher::excluded(const candidate& nearest, const candidate& rival, bool same_s,
                                             bool& nearer) const {
     if (rival.conflict || s_[rival.s].indices != t_[rival.t].indices || of_.contradicts(s_[rival.s], t_[rival.t]))
         return true;
-    const float mine = of_.neighbours(s_[near.s], t_[near.t]);
+    const float mine = of_.neighbours(s_[nearest.s], t_[nearest.t]);
     const float theirs = of_.neighbours(s_[rival.s], t_[rival.t]);
     if (theirs > mine && theirs >= 0.5F) return false;
-    const nearness more =
-        same_s ? compare(s_[near.s], t_[near.t], t_[rival.t]) : compare(t_[near.t], s_[near.s], s_[rival.s]);
-    const bool same_ends = words_beyond(s_[near.s].ends, t_[near.t], common_s_) == 0 &&
-                           words_beyond(t_[near.t].ends, s_[near.s], common_t_) == 0;
+    const nearness more = same_s ? compare(s_[nearest.s], t_[nearest.t], t_[rival.t])
+                                 : compare(t_[nearest.t], s_[nearest.s], s_[rival.s]);
+    const bool same_ends = words_beyond(s_[nearest.s].ends, t_[nearest.t], common_s_) == 0 &&
+                           words_beyond(t_[nearest.t].ends, s_[nearest.s], common_t_) == 0;
     nearer = nearer || more == nearness::by_words || (more == nearness::by_numbers && same_ends);
     return more != nearness::none || (mine > theirs && mine >= 0.5F);
 }
 
-CKPT_DETAIL_DEF name_matcher::nearness name_matcher::compare(const key_family& of, const key_family& near,
-                                                             const key_family& far) const {
+CKPT_DETAIL_DEF name_matcher::nearness name_matcher::compare(const key_family& of, const key_family& nearest,
+                                                             const key_family& farther) const {
     nearness out = nearness::none;
     for (const std::uint32_t w : of.words) {
         if (word_table::is_generic(w)) continue;
-        const bool in_near = has_word(near.words, w);
-        const bool in_far = has_word(far.words, w);
+        const bool in_near = has_word(nearest.words, w);
+        const bool in_far = has_word(farther.words, w);
         if (!in_near && in_far) return nearness::none;
         if (in_near && !in_far && out != nearness::by_words)
             out = of_.words.is_number(w) ? nearness::by_numbers : nearness::by_words;
