@@ -54,7 +54,10 @@ MUTANTS = {
     "a_slot_is_filled_before_it_is_copied": ("freed_.wait(lock, [&] { return stopped_ || issued_ + memory_.slots().size() > p; });", "freed_.wait(lock, [&] { return stopped_ || issued_ + 2 * memory_.slots().size() > p; });"),
     "a_failed_wait_is_forgotten": ("        if (!failure_) failure_ = e;\n", "        (void)e;\n"),
     "direct_reads_end_a_page_early": ("        while (have < wanted) {", "        while (have + page_bytes < wanted) {"),
-    "a_piece_may_end_early": ("    [[nodiscard]] result<void> build(const built_part& part, std::byte* out) const { return plan_.plan.read(plan_.built[part.tensor].node, part.first, part.count, out); }", "    [[nodiscard]] result<void> build(const built_part& part, std::byte* out) const { return plan_.plan.read(plan_.built[part.tensor].node, part.first, part.count - 1, out); }"),
+    "a_piece_may_end_early": (
+        "plan_.plan.read(plan_.built[part.tensor].node, part.first, part.count, out, leaves)",
+        "plan_.plan.read(plan_.built[part.tensor].node, part.first, part.count - 1, out, leaves)",
+    ),
     "small_memory_of_the_caller_is_used": ("if (i >= options.places.size() || options.places[i].bytes < bytes)", "if (i >= options.places.size())"),
 }
 

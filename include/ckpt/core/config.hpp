@@ -27,8 +27,8 @@
 
 // Definitions stand in files of their own, STAGE/impl/x.ipp. Without CKPT_COMPILED x.hpp includes x.ipp, and all
 // functions are inline. With it they are ordinary functions, compiled once: by src/*.cpp, or by <ckpt/impl/src.hpp>.
-// CKPT_DETAIL_RARE marks functions that few files need, such as those of the tar reader: header-only programs compile
-// them for size.
+// CKPT_DETAIL_RARE marks functions that few files need, such as those of the tar reader, and such as run once for a
+// file: header-only programs compile them for size.
 #if defined(CKPT_COMPILED)
 #define CKPT_DETAIL_DEF
 #define CKPT_DETAIL_RARE

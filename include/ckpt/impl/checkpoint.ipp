@@ -27,34 +27,34 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
-CKPT_DETAIL_DEF value checkpoint::root() const& noexcept {
+CKPT_DETAIL_RARE value checkpoint::root() const& noexcept {
     return detail::value_access::make(file_->graph(), file_->graph().root);
 }
-CKPT_DETAIL_DEF value checkpoint::metadata() const& { return file_->metadata(); }
-CKPT_DETAIL_DEF std::vector<candidate> checkpoint::state_dicts() const { return find_candidates(root()); }
-CKPT_DETAIL_DEF std::vector<error> checkpoint::refused_globals() const {
+CKPT_DETAIL_RARE value checkpoint::metadata() const& { return file_->metadata(); }
+CKPT_DETAIL_RARE std::vector<candidate> checkpoint::state_dicts() const { return find_candidates(root()); }
+CKPT_DETAIL_RARE std::vector<error> checkpoint::refused_globals() const {
     std::vector<error> out;
     for (const error* e : file_->graph().errors)
         if (e->code == errc::global_not_allowed && !e->module.empty()) out.push_back(*e);
     return out;
 }
-CKPT_DETAIL_DEF std::string_view checkpoint::container() const noexcept { return file_->facts().container; }
-CKPT_DETAIL_DEF std::string_view checkpoint::writer() const noexcept { return file_->facts().writer; }
-CKPT_DETAIL_DEF ckpt::byte_order checkpoint::byte_order() const noexcept { return file_->facts().order; }
-CKPT_DETAIL_DEF bool checkpoint::byte_order_recorded() const noexcept { return file_->facts().order_recorded; }
-CKPT_DETAIL_DEF std::uint64_t checkpoint::checkpoints_in_file() const noexcept { return file_->facts().checkpoints; }
-CKPT_DETAIL_DEF std::uint64_t checkpoint::file_bytes() const noexcept { return file_->facts().file_bytes; }
-CKPT_DETAIL_DEF std::uint64_t checkpoint::pickle_bytes() const noexcept { return file_->graph().metadata_bytes(); }
-CKPT_DETAIL_DEF const std::vector<std::string>& checkpoint::files() const& noexcept { return file_->facts().files; }
-CKPT_DETAIL_DEF std::span<const record> checkpoint::records() const& noexcept { return file_->records(); }
+CKPT_DETAIL_RARE std::string_view checkpoint::container() const noexcept { return file_->facts().container; }
+CKPT_DETAIL_RARE std::string_view checkpoint::writer() const noexcept { return file_->facts().writer; }
+CKPT_DETAIL_RARE ckpt::byte_order checkpoint::byte_order() const noexcept { return file_->facts().order; }
+CKPT_DETAIL_RARE bool checkpoint::byte_order_recorded() const noexcept { return file_->facts().order_recorded; }
+CKPT_DETAIL_RARE std::uint64_t checkpoint::checkpoints_in_file() const noexcept { return file_->facts().checkpoints; }
+CKPT_DETAIL_RARE std::uint64_t checkpoint::file_bytes() const noexcept { return file_->facts().file_bytes; }
+CKPT_DETAIL_RARE std::uint64_t checkpoint::pickle_bytes() const noexcept { return file_->graph().metadata_bytes(); }
+CKPT_DETAIL_RARE const std::vector<std::string>& checkpoint::files() const& noexcept { return file_->facts().files; }
+CKPT_DETAIL_RARE std::span<const record> checkpoint::records() const& noexcept { return file_->records(); }
 
-CKPT_DETAIL_DEF result<ckpt::state_dict> checkpoint::state_dict() const {
+CKPT_DETAIL_RARE result<ckpt::state_dict> checkpoint::state_dict() const {
     auto best = detail::choose(detail::value_access::make(file_->graph(), file_->graph().root));
     if (!best) return std::move(best).error();
     return state_dict(best->path);
 }
 
-CKPT_DETAIL_DEF result<ckpt::state_dict> checkpoint::state_dict(std::string_view path) const {
+CKPT_DETAIL_RARE result<ckpt::state_dict> checkpoint::state_dict(std::string_view path) const {
     auto at = detail::value_access::make(file_->graph(), file_->graph().root).find(path);
     if (!at) return std::move(at).error();
     if (at->kind() == kind::refused) return *at->refusal();
@@ -68,7 +68,7 @@ CKPT_DETAIL_DEF result<ckpt::state_dict> checkpoint::state_dict(std::string_view
     return out->owned();
 }
 
-CKPT_DETAIL_DEF verify_report checkpoint::verify(bool checksums) const {
+CKPT_DETAIL_RARE verify_report checkpoint::verify(bool checksums) const {
     verify_report out;
     file_->check(checksums, out);
     for (const error* e : file_->graph().errors) // what is merely not supported, or not allowed, is no damage
@@ -77,7 +77,7 @@ CKPT_DETAIL_DEF verify_report checkpoint::verify(bool checksums) const {
     return out;
 }
 
-CKPT_DETAIL_DEF void checkpoint::check_indices(verify_report& out) const {
+CKPT_DETAIL_RARE void checkpoint::check_indices(verify_report& out) const {
     const detail::graph& g = file_->graph();
     detail::plain_list<const detail::tensor_data*> checked;
     for (std::size_t i = 0; i < g.tensors.size(); ++i) // what a wrapper consists of was made before it
@@ -232,21 +232,21 @@ inline source_options part_of(const open_options& options) noexcept {
     return {options.io, options.offset, options.length};
 }
 
-CKPT_DETAIL_DEF result<checkpoint> open(path_arg path, const allowlist& allowed, const open_options& options) {
+CKPT_DETAIL_RARE result<checkpoint> open(path_arg path, const allowlist& allowed, const open_options& options) {
     return open(source::open(path, part_of(options)), allowed, options);
 }
 
-CKPT_DETAIL_DEF result<checkpoint> open(std::span<const std::byte> bytes, const allowlist& allowed,
-                                        const open_options& options) {
+CKPT_DETAIL_RARE result<checkpoint> open(std::span<const std::byte> bytes, const allowlist& allowed,
+                                         const open_options& options) {
     return open(source::memory(bytes, part_of(options)), allowed, options);
 }
 
-CKPT_DETAIL_DEF result<global_scan> scan(path_arg path, const allowlist& judge, const open_options& options) {
+CKPT_DETAIL_RARE result<global_scan> scan(path_arg path, const allowlist& judge, const open_options& options) {
     return scan(source::open(path, part_of(options)), judge, options);
 }
 
-CKPT_DETAIL_DEF result<global_scan> scan(std::span<const std::byte> bytes, const allowlist& judge,
-                                         const open_options& options) {
+CKPT_DETAIL_RARE result<global_scan> scan(std::span<const std::byte> bytes, const allowlist& judge,
+                                          const open_options& options) {
     return scan(source::memory(bytes, part_of(options)), judge, options);
 }
 

@@ -16,7 +16,7 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail::zip {
 
-CKPT_DETAIL_DEF result<tail> read_tail(const source& from, const limits& budget, arena& memory) {
+CKPT_DETAIL_RARE result<tail> read_tail(const source& from, const limits& budget, arena& memory) {
     constexpr std::size_t all = end64_bytes + locator_bytes + end_bytes;
     const std::uint64_t size = from.size();
     if (size < end_bytes) {
@@ -47,7 +47,7 @@ CKPT_DETAIL_DEF result<tail> read_tail(const source& from, const limits& budget,
     return tail{bytes, start};
 }
 
-CKPT_DETAIL_DEF bool is_rival(const tail& in, std::size_t at, std::uint64_t size) noexcept {
+CKPT_DETAIL_RARE bool is_rival(const tail& in, std::size_t at, std::uint64_t size) noexcept {
     const std::byte* const p = in.bytes.data() + at;
     const std::uint64_t position = in.offset + at;
     if (position + end_bytes + load_le<std::uint16_t>(p + 20) != size) return false;
@@ -56,7 +56,7 @@ CKPT_DETAIL_DEF bool is_rival(const tail& in, std::size_t at, std::uint64_t size
     return at >= locator_bytes && load_le<std::uint32_t>(p - locator_bytes) == locator_signature;
 }
 
-CKPT_DETAIL_DEF result<std::size_t> last_end(const source& from, const tail& in) {
+CKPT_DETAIL_RARE result<std::size_t> last_end(const source& from, const tail& in) {
     const std::size_t last = in.bytes.size() - end_bytes;
     const std::size_t first = in.bytes.size() - (std::min)(in.bytes.size(), end_window);
     std::size_t at = last;
@@ -79,7 +79,7 @@ CKPT_DETAIL_DEF result<std::size_t> last_end(const source& from, const tail& in)
     return at;
 }
 
-CKPT_DETAIL_DEF result<void> refuse_rivals(const source& from, const tail& in, std::size_t at) {
+CKPT_DETAIL_RARE result<void> refuse_rivals(const source& from, const tail& in, std::size_t at) {
     const std::byte* const data = in.bytes.data();
     const std::size_t first = in.bytes.size() - (std::min)(in.bytes.size(), end_window);
     // Looks for the signature's last byte, which is rarer in directories than its first.
@@ -98,12 +98,12 @@ CKPT_DETAIL_DEF result<void> refuse_rivals(const source& from, const tail& in, s
     return {};
 }
 
-CKPT_DETAIL_DEF error several_disks(const source& from, std::uint64_t at, std::string seen) {
+CKPT_DETAIL_RARE error several_disks(const source& from, std::uint64_t at, std::string seen) {
     return fail(from, errc::zip_multi_disk, at, {}, std::move(seen),
                 "Join the parts into one archive first: zip -s 0 parts.zip --out whole.zip");
 }
 
-CKPT_DETAIL_DEF result<end_record> find_end(const source& from, const tail& in) {
+CKPT_DETAIL_RARE result<end_record> find_end(const source& from, const tail& in) {
     const auto found = last_end(from, in);
     if (!found) return found.error();
     const std::size_t at = *found;
@@ -230,7 +230,7 @@ CKPT_DETAIL_RARE result<void> check_directory_size(const source& from, const end
     return {};
 }
 
-CKPT_DETAIL_DEF result<std::span<const std::byte>>
+CKPT_DETAIL_RARE result<std::span<const std::byte>>
 read_directory(const source& from, const tail& in, const end_record& end, const limits& budget, arena& memory) {
     if (auto placed = check_directory_place(from, end); !placed) return std::move(placed).error();
     if (auto sized = check_directory_size(from, end, budget); !sized) return std::move(sized).error();

@@ -12,7 +12,7 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-CKPT_DETAIL_DEF bool is_averaged_name(std::string_view name) noexcept {
+CKPT_DETAIL_RARE bool is_averaged_name(std::string_view name) noexcept {
     constexpr std::size_t longest = 8;
     char word[longest]{};
     std::size_t n = 0;
@@ -33,7 +33,7 @@ CKPT_DETAIL_DEF bool is_averaged_name(std::string_view name) noexcept {
     return known();
 }
 
-CKPT_DETAIL_DEF tensor_count count_tensors(const value& dictionary, walk_budget& budget) {
+CKPT_DETAIL_RARE tensor_count count_tensors(const value& dictionary, walk_budget& budget) {
     tensor_count out;
     const std::uint64_t entries = dictionary.entries().size();
     if (entries > budget.steps) {
@@ -56,7 +56,7 @@ CKPT_DETAIL_DEF tensor_count count_tensors(const value& dictionary, walk_budget&
     return out;
 }
 
-CKPT_DETAIL_DEF std::vector<candidate> candidate_finder::run() {
+CKPT_DETAIL_RARE std::vector<candidate> candidate_finder::run() {
     if (root_.is_module()) {
         const std::size_t n = count_tensors(root_, budget_).below;
         if (n > 0) out_.push_back({{}, "the root is a whole module with " + counted(n), n, rank_bare, false});
@@ -93,13 +93,13 @@ CKPT_DETAIL_DEF std::vector<candidate> candidate_finder::run() {
     return std::move(out_);
 }
 
-CKPT_DETAIL_DEF bool candidate_finder::pay(std::uint64_t n) noexcept {
+CKPT_DETAIL_RARE bool candidate_finder::pay(std::uint64_t n) noexcept {
     const bool enough = n < budget_.steps;
     budget_.steps = enough ? budget_.steps - n : 0;
     return enough;
 }
 
-CKPT_DETAIL_DEF tensor_count candidate_finder::count(const value& dictionary) {
+CKPT_DETAIL_RARE tensor_count candidate_finder::count(const value& dictionary) {
     tensor_count n = count_tensors(dictionary, budget_);
     if (!arrays_only_) n.direct -= n.direct_arrays;
     return n;
@@ -110,7 +110,8 @@ inline bool is_plain_key(kind k) noexcept {
     return k == kind::string || k == kind::integer || k == kind::real || k == kind::boolean;
 }
 
-CKPT_DETAIL_DEF void candidate_finder::look(const value& container, const std::string& path, int depth, below counted) {
+CKPT_DETAIL_RARE void candidate_finder::look(const value& container, const std::string& path, int depth,
+                                             below counted) {
     step_cursor cursor{container};
     value key{};
     value next{};
@@ -154,8 +155,8 @@ CKPT_DETAIL_RARE bool candidate_finder::holds_averages(const value& dictionary) 
     return false;
 }
 
-CKPT_DETAIL_DEF void candidate_finder::add(const value& what, std::string path, std::string_view name,
-                                           const tensor_count& n, bool named, bool averaged) {
+CKPT_DETAIL_RARE void candidate_finder::add(const value& what, std::string path, std::string_view name,
+                                            const tensor_count& n, bool named, bool averaged) {
     const std::size_t tensors = n.below;
     std::string reason;
     if (averaged) reason = "the name " + quoted(name) + " means averaged weights, and ";

@@ -37,7 +37,7 @@ inline std::optional<error> refused_weights(const value& root) {
     return out;
 }
 
-CKPT_DETAIL_DEF result<candidate> choose(const value& root) {
+CKPT_DETAIL_RARE result<candidate> choose(const value& root) {
     candidate_finder finder{root};
     const std::vector<candidate> all = finder.run();
     if (!finder.complete())
@@ -74,7 +74,7 @@ CKPT_DETAIL_DEF result<candidate> choose(const value& root) {
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
-CKPT_DETAIL_DEF std::vector<candidate> find_candidates(const value& root) {
+CKPT_DETAIL_RARE std::vector<candidate> find_candidates(const value& root) {
     return detail::candidate_finder{root}.run();
 }
 

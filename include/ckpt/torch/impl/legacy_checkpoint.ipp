@@ -7,9 +7,9 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-CKPT_DETAIL_DEF result<shared<checkpoint_file>> legacy_checkpoint::open(shared<source> from, const allowlist& allowed,
-                                                                        const limits& budget, const scratch& reuse,
-                                                                        std::uint32_t index) {
+CKPT_DETAIL_RARE result<shared<checkpoint_file>> legacy_checkpoint::open(shared<source> from, const allowlist& allowed,
+                                                                         const limits& budget, const scratch& reuse,
+                                                                         std::uint32_t index) {
     auto out = detail::make_shared<legacy_checkpoint>(std::move(from), budget, reuse);
     const source& file = *out->from_;
     read_window window{file, 4096};
@@ -38,12 +38,12 @@ CKPT_DETAIL_DEF result<shared<checkpoint_file>> legacy_checkpoint::open(shared<s
     return shared<checkpoint_file>{out};
 }
 
-CKPT_DETAIL_DEF void legacy_checkpoint::check(bool, verify_report& out) const {
+CKPT_DETAIL_RARE void legacy_checkpoint::check(bool, verify_report& out) const {
     out.records += layout_.storages.size();
     out.unchecked_crc += layout_.storages.size();
 }
 
-CKPT_DETAIL_DEF std::string_view legacy_checkpoint::writer_of(const detail::graph& g) noexcept {
+CKPT_DETAIL_RARE std::string_view legacy_checkpoint::writer_of(const detail::graph& g) noexcept {
     std::string_view out = "torch.save in the format before torch 1.6";
     for (std::size_t i = 0; i < g.globals.size(); ++i) {
         const global_occurrence& named = g.globals[i];

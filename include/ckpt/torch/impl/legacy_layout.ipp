@@ -10,7 +10,7 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail::legacy {
 
-CKPT_DETAIL_DEF bool begins(std::string_view head) noexcept {
+CKPT_DETAIL_RARE bool begins(std::string_view head) noexcept {
     if (head.starts_with("L119547037146038801333356L\n")) return true;
     if (head.size() < 2 || head[0] != '\x80') return false;
     head.remove_prefix(2);
@@ -22,8 +22,8 @@ CKPT_DETAIL_DEF bool begins(std::string_view head) noexcept {
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-CKPT_DETAIL_DEF result<legacy_pickles> legacy_pickles::find(read_window& window, const source& from,
-                                                            std::uint64_t begin, const limits& budget) {
+CKPT_DETAIL_RARE result<legacy_pickles> legacy_pickles::find(read_window& window, const source& from,
+                                                             std::uint64_t begin, const limits& budget) {
     legacy_pickles out;
     out.at[0] = begin;
     for (std::size_t i = 0; i < 5; ++i) {
@@ -38,9 +38,9 @@ CKPT_DETAIL_DEF result<legacy_pickles> legacy_pickles::find(read_window& window,
     return out;
 }
 
-CKPT_DETAIL_DEF result<legacy_layout> legacy_layout::read(const source& from, const legacy_pickles& pickles, graph& g,
-                                                          const allowlist& allowed, const limits& budget,
-                                                          std::uint64_t base) {
+CKPT_DETAIL_RARE result<legacy_layout> legacy_layout::read(const source& from, const legacy_pickles& pickles, graph& g,
+                                                           const allowlist& allowed, const limits& budget,
+                                                           std::uint64_t base) {
     auto bytes = read_owned(from, pickles.at[0], pickles.at[5], g.memory);
     if (!bytes) return std::move(bytes).error();
     g.pickle = *bytes;
@@ -78,7 +78,7 @@ CKPT_DETAIL_DEF result<legacy_layout> legacy_layout::read(const source& from, co
     return out;
 }
 
-CKPT_DETAIL_DEF bool legacy_layout::is_what_it_should_be(const graph& g, std::size_t i, std::uint32_t root) noexcept {
+CKPT_DETAIL_RARE bool legacy_layout::is_what_it_should_be(const graph& g, std::size_t i, std::uint32_t root) noexcept {
     const node& n = g.nodes[root];
     switch (i) {
     case 0: return n.kind == node_kind::big_integer && graph::text_of(n) == legacy::magic;
@@ -89,7 +89,7 @@ CKPT_DETAIL_DEF bool legacy_layout::is_what_it_should_be(const graph& g, std::si
     }
 }
 
-CKPT_DETAIL_DEF plain_list<legacy_layout::named> legacy_layout::named_by(const graph& g) {
+CKPT_DETAIL_RARE plain_list<legacy_layout::named> legacy_layout::named_by(const graph& g) {
     plain_list<named> out;
     storage_class_memory last{};
     for (std::size_t i = 0; i < g.pending.size(); ++i) {
@@ -123,8 +123,8 @@ CKPT_DETAIL_DEF plain_list<legacy_layout::named> legacy_layout::named_by(const g
     return out;
 }
 
-CKPT_DETAIL_DEF result<void> legacy_layout::place(const source& from, std::uint64_t base, std::uint64_t at,
-                                                  const graph& g, std::uint32_t list, std::span<named> ids) {
+CKPT_DETAIL_RARE result<void> legacy_layout::place(const source& from, std::uint64_t base, std::uint64_t at,
+                                                   const graph& g, std::uint32_t list, std::span<named> ids) {
     read_window window{from, 512};
     for (const std::uint32_t index : g.elements(g.nodes[list])) {
         const node& n = g.nodes[index];
@@ -157,8 +157,8 @@ CKPT_DETAIL_DEF result<void> legacy_layout::place(const source& from, std::uint6
     return {};
 }
 
-CKPT_DETAIL_DEF error legacy_layout::cut(std::uint64_t base, std::uint64_t size, std::string_view key, std::uint64_t at,
-                                         std::uint64_t wanted) {
+CKPT_DETAIL_RARE error legacy_layout::cut(std::uint64_t base, std::uint64_t size, std::string_view key,
+                                          std::uint64_t at, std::uint64_t wanted) {
     return {.code = errc::truncated,
             .offset = base + size,
             .detail =
@@ -166,7 +166,7 @@ CKPT_DETAIL_DEF error legacy_layout::cut(std::uint64_t base, std::uint64_t size,
             .hint = "the file was cut; compare its size with the original"};
 }
 
-CKPT_DETAIL_DEF legacy_keys::legacy_keys(const legacy_layout& layout, stream_maker& places)
+CKPT_DETAIL_RARE legacy_keys::legacy_keys(const legacy_layout& layout, stream_maker& places)
     : layout_{layout}, places_{places} {
     for (const legacy_storage& s : layout.storages) {
         sorted_.push_back(static_cast<std::uint32_t>(numbers_.size()));
@@ -176,7 +176,7 @@ CKPT_DETAIL_DEF legacy_keys::legacy_keys(const legacy_layout& layout, stream_mak
                  [&](std::uint32_t a, std::uint32_t b) { return layout_.storages[a].key < layout_.storages[b].key; });
 }
 
-CKPT_DETAIL_DEF errc legacy_keys::find(std::string_view key, std::uint32_t& storage) {
+CKPT_DETAIL_RARE errc legacy_keys::find(std::string_view key, std::uint32_t& storage) {
     const auto at = std::lower_bound(sorted_.begin(), sorted_.end(), key,
                                      [&](std::uint32_t a, std::string_view b) { return layout_.storages[a].key < b; });
     if (at == sorted_.end() || layout_.storages[*at].key != key) return errc::record_missing;
@@ -185,8 +185,8 @@ CKPT_DETAIL_DEF errc legacy_keys::find(std::string_view key, std::uint32_t& stor
     return errc::none;
 }
 
-CKPT_DETAIL_DEF errc legacy_keys::view(std::uint32_t, std::string_view key, std::uint64_t offset, std::uint64_t nbytes,
-                                       std::uint32_t& storage) {
+CKPT_DETAIL_RARE errc legacy_keys::view(std::uint32_t, std::string_view key, std::uint64_t offset, std::uint64_t nbytes,
+                                        std::uint32_t& storage) {
     const legacy_storage& whole = layout_.storages[last_]; // the storage that `find` found last
     if (!range_inside(offset, nbytes, whole.nbytes)) return errc::out_of_bounds;
     const auto number = static_cast<std::uint32_t>(views_.size());
@@ -200,7 +200,7 @@ CKPT_DETAIL_DEF errc legacy_keys::view(std::uint32_t, std::string_view key, std:
     return v.offset == whole.offset + offset && v.nbytes == nbytes ? errc::none : errc::storage_size_mismatch;
 }
 
-CKPT_DETAIL_DEF std::uint32_t nested_places::place(std::string_view, std::uint64_t offset, std::uint64_t nbytes) {
+CKPT_DETAIL_RARE std::uint32_t nested_places::place(std::string_view, std::uint64_t offset, std::uint64_t nbytes) {
     return add(bytes_.subspan(static_cast<std::size_t>(offset), static_cast<std::size_t>(nbytes)), byte_order::little,
                offset_ == no_offset ? no_offset : offset_ + offset);
 }

@@ -8,9 +8,9 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-CKPT_DETAIL_DEF result<shared<checkpoint_file>> pickle_checkpoint::open(shared<source> from, const allowlist& allowed,
-                                                                        const limits& budget, const scratch& reuse,
-                                                                        std::uint32_t index) {
+CKPT_DETAIL_RARE result<shared<checkpoint_file>> pickle_checkpoint::open(shared<source> from, const allowlist& allowed,
+                                                                         const limits& budget, const scratch& reuse,
+                                                                         std::uint32_t index) {
     auto out = detail::make_shared<pickle_checkpoint>(std::move(from), budget, reuse);
     const source& file = *out->from_;
     read_window window{file, 4096};
@@ -45,7 +45,7 @@ CKPT_DETAIL_DEF result<shared<checkpoint_file>> pickle_checkpoint::open(shared<s
     return shared<checkpoint_file>{out};
 }
 
-CKPT_DETAIL_DEF void pickle_checkpoint::check(bool, verify_report& out) const {
+CKPT_DETAIL_RARE void pickle_checkpoint::check(bool, verify_report& out) const {
     ++out.records;
     ++out.unchecked_crc;
 }

@@ -7,7 +7,7 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-CKPT_DETAIL_DEF std::span<const std::byte> read_window::at(std::uint64_t offset, std::size_t least) {
+CKPT_DETAIL_RARE std::span<const std::byte> read_window::at(std::uint64_t offset, std::size_t least) {
     if (offset >= begin_ && offset - begin_ <= held_ && held_ - (offset - begin_) >= least)
         return {bytes_.data() + (offset - begin_), static_cast<std::size_t>(held_ - (offset - begin_))};
     if (failure_ || offset >= from_.size()) return {};
@@ -51,8 +51,8 @@ inline bool opcode_length(const opcode_info& known, std::span<const std::byte> h
     return true;
 }
 
-CKPT_DETAIL_DEF result<std::uint64_t> pickle_end(read_window& from, const source& file, std::uint64_t begin,
-                                                 std::uint64_t most) {
+CKPT_DETAIL_RARE result<std::uint64_t> pickle_end(read_window& from, const source& file, std::uint64_t begin,
+                                                  std::uint64_t most) {
     std::uint64_t at = begin;
     const auto fail = [&](errc code, std::string seen, std::uint8_t op) -> error {
         if (from.failure()) return *from.failure();
@@ -98,8 +98,8 @@ CKPT_DETAIL_DEF result<std::uint64_t> pickle_end(read_window& from, const source
     }
 }
 
-CKPT_DETAIL_DEF result<std::span<const std::byte>> read_owned(const source& from, std::uint64_t begin,
-                                                              std::uint64_t end, arena& memory) {
+CKPT_DETAIL_RARE result<std::span<const std::byte>> read_owned(const source& from, std::uint64_t begin,
+                                                               std::uint64_t end, arena& memory) {
     const auto n = static_cast<std::size_t>(end - begin);
     const std::span<std::byte> out{memory.allocate<std::byte>(n + 1), n};
     if (auto read = from.read(begin, out); !read) return std::move(read).error();

@@ -7,7 +7,7 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail::sniffing {
 
-CKPT_DETAIL_DEF bool looks_like_html(std::string_view text) noexcept {
+CKPT_DETAIL_RARE bool looks_like_html(std::string_view text) noexcept {
     while (!text.empty() &&
            (text.front() == ' ' || text.front() == '\n' || text.front() == '\r' || text.front() == '\t'))
         text.remove_prefix(1);
@@ -19,7 +19,7 @@ CKPT_DETAIL_DEF bool looks_like_html(std::string_view text) noexcept {
     return begins("<!doctype html") || begins("<html") || begins("<head") || begins("<?xml") || begins("<body");
 }
 
-CKPT_DETAIL_DEF bool head_reader::varint(std::uint64_t& out) noexcept {
+CKPT_DETAIL_RARE bool head_reader::varint(std::uint64_t& out) noexcept {
     out = 0;
     for (unsigned shift = 0; shift < 63 && !rest_.empty(); shift += 7) {
         const auto b = static_cast<unsigned char>(rest_.front());
@@ -30,14 +30,14 @@ CKPT_DETAIL_DEF bool head_reader::varint(std::uint64_t& out) noexcept {
     return false;
 }
 
-CKPT_DETAIL_DEF bool head_reader::text(std::uint64_t length) noexcept {
+CKPT_DETAIL_RARE bool head_reader::text(std::uint64_t length) noexcept {
     const std::string_view part =
         rest_.substr(0, static_cast<std::size_t>((std::min<std::uint64_t>)(length, rest_.size())));
     rest_.remove_prefix(part.size());
     return !part.empty() && std::all_of(part.begin(), part.end(), [](char c) { return c >= ' ' && c < '\x7f'; });
 }
 
-CKPT_DETAIL_DEF std::string_view versioned_protobuf(std::string_view text) noexcept {
+CKPT_DETAIL_RARE std::string_view versioned_protobuf(std::string_view text) noexcept {
     head_reader at{text};
     std::uint64_t version = 0, outer = 0, inner = 0, name = 0;
     if (!at.take(0x08) || !at.varint(version) || version == 0 || version > 1000) return {};
@@ -54,7 +54,7 @@ CKPT_DETAIL_DEF std::string_view versioned_protobuf(std::string_view text) noexc
     return producer.text(outer) ? "an ONNX model" : std::string_view{};
 }
 
-CKPT_DETAIL_DEF bool looks_like_mindspore(std::string_view text) noexcept {
+CKPT_DETAIL_RARE bool looks_like_mindspore(std::string_view text) noexcept {
     head_reader at{text};
     std::uint64_t length = 0, dimension = 0;
     if (!at.field(0x0A, length) || !at.field(0x0A, length) || !at.text(length) || !at.field(0x12, length)) return false;
@@ -63,7 +63,7 @@ CKPT_DETAIL_DEF bool looks_like_mindspore(std::string_view text) noexcept {
     return at.field(0x12, length) && length < 16 && at.text(length);
 }
 
-CKPT_DETAIL_DEF bool looks_like_flax(std::string_view text) noexcept {
+CKPT_DETAIL_RARE bool looks_like_flax(std::string_view text) noexcept {
     if (text.size() < 3) return false;
     const auto first = static_cast<unsigned char>(text[0]);
     std::size_t at = first > 0x80 && first < 0x90 ? 1u : first == 0xDE ? 3u : first == 0xDF ? 5u : 0u;
@@ -75,7 +75,7 @@ CKPT_DETAIL_DEF bool looks_like_flax(std::string_view text) noexcept {
     return head_reader{text.substr(at)}.text(length);
 }
 
-CKPT_DETAIL_DEF bool looks_like_text(std::string_view text) noexcept {
+CKPT_DETAIL_RARE bool looks_like_text(std::string_view text) noexcept {
     for (const char c : text) {
         const auto b = static_cast<unsigned char>(c);
         if (b == 0x7F || (b < 0x20 && c != '\n' && c != '\r' && c != '\t' && c != '\f')) return false;
@@ -91,7 +91,7 @@ inline bool is_dotted_name(std::string_view line) noexcept {
     });
 }
 
-CKPT_DETAIL_DEF bool looks_like_pickle(std::string_view text) noexcept {
+CKPT_DETAIL_RARE bool looks_like_pickle(std::string_view text) noexcept {
     if (begins_as_binary_pickle(text)) return true;
     bool stores = false;
     bool names = false;
@@ -147,13 +147,13 @@ CKPT_DETAIL_DEF bool looks_like_pickle(std::string_view text) noexcept {
     return cut_short();
 }
 
-CKPT_DETAIL_DEF bool ends_as_sstable(const source& from) {
+CKPT_DETAIL_RARE bool ends_as_sstable(const source& from) {
     std::array<std::byte, 8> last{};
     return from.size() >= 48 && from.read(from.size() - last.size(), last).has_value() &&
            load_le<std::uint64_t>(last.data()) == 0xDB47'7524'8B80'FB57u;
 }
 
-CKPT_DETAIL_DEF bool is_marked_zip(const source& from) {
+CKPT_DETAIL_RARE bool is_marked_zip(const source& from) {
     std::array<std::byte, 4> head{};
     std::array<std::byte, 22> end{};
     return from.size() >= 30 + end.size() && from.read(0, head).has_value() && head[2] == std::byte{3} &&
@@ -165,7 +165,7 @@ CKPT_DETAIL_DEF bool is_marked_zip(const source& from) {
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-CKPT_DETAIL_DEF result<container_kind> container_of(const source& from) {
+CKPT_DETAIL_RARE result<container_kind> container_of(const source& from) {
     std::array<std::byte, 512> head{};
     const auto n = static_cast<std::size_t>((std::min<std::uint64_t>)(from.size(), head.size()));
     if (auto read = from.read(0, {head.data(), n}); !read) return std::move(read).error();
@@ -241,7 +241,7 @@ inline void name_content(std::string_view text, const source& from, error& e) {
 
 } // namespace sniffing
 
-CKPT_DETAIL_DEF std::optional<error> sealed_content(std::string_view head) {
+CKPT_DETAIL_RARE std::optional<error> sealed_content(std::string_view head) {
     if (head.starts_with("PK\x03\x04"))
         return error{.code = errc::container_not_supported,
                      .detail = "an archive inside the archive, which is not looked into",

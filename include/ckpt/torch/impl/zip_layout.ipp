@@ -10,19 +10,19 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail::zip_layouts {
 
-CKPT_DETAIL_DEF std::string_view join(std::string_view a, std::string_view b, arena& memory) {
+CKPT_DETAIL_RARE std::string_view join(std::string_view a, std::string_view b, arena& memory) {
     char* const out = memory.allocate<char>(a.size() + b.size() + 1);
     if (!a.empty()) std::memcpy(out, a.data(), a.size());
     if (!b.empty()) std::memcpy(out + a.size(), b.data(), b.size());
     return {out, a.size() + b.size()};
 }
 
-CKPT_DETAIL_DEF bool is_package(const zip_archive& archive, std::string_view name) {
+CKPT_DETAIL_RARE bool is_package(const zip_archive& archive, std::string_view name) {
     const std::string top(name.substr(0, name.find('/') + 1));
     return archive.find(top + ".data/extern_modules") != nullptr && archive.find(top + ".data/version") != nullptr;
 }
 
-CKPT_DETAIL_DEF result<const record*> find_data(const source& from, const zip_archive& archive) {
+CKPT_DETAIL_RARE result<const record*> find_data(const source& from, const zip_archive& archive) {
     const record* out = nullptr;
     bool several = false;
     std::size_t depth = ~std::size_t{0};
@@ -204,8 +204,8 @@ inline result<void> read_alignment(const source& from, const record& alignment, 
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-CKPT_DETAIL_DEF result<zip_layout> zip_layout::read(const source& from, const zip_archive& archive,
-                                                    const inflater& inflate, arena& memory) {
+CKPT_DETAIL_RARE result<zip_layout> zip_layout::read(const source& from, const zip_archive& archive,
+                                                     const inflater& inflate, arena& memory) {
     zip_layout out;
     auto data = zip_layouts::find_data(from, archive);
     if (!data) return std::move(data).error();
