@@ -31,6 +31,8 @@ class key_table {
     /// Removes duplicate keys from a container, where every `stride`th element is a key. Returns `none`, `limit` or
     /// `unhashable_key`.
     [[nodiscard]] errc unique(container& c, std::uint32_t stride);
+    /// As `unique` of single elements. `times` gets how often each one was there, of those that stay.
+    [[nodiscard]] errc count(container& c, std::vector<std::uint32_t>& times);
 
   private:
     static constexpr std::uint32_t none = index_table::none;
@@ -79,6 +81,7 @@ class key_table {
     std::vector<std::uint32_t> slots_{};
     index_table table_{};
     std::vector<std::pair<std::uint32_t, std::uint32_t>> pairs_{};
+    std::vector<std::uint32_t>* times_{nullptr}; ///< of `count`: how often each kept element was there
     std::uint32_t kept_{0};
     bool crowded_{false};
     bool spent_{false};

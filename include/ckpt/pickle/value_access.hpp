@@ -54,6 +54,8 @@ struct call_access {
         out.args = value_access::make(*c.graph_, tuple);
         return out;
     }
+    /// What `charge` takes from.
+    [[nodiscard]] static std::uint64_t& budget(const call& c) noexcept { return *c.budget_; }
     /// Whether a charge failed; then the file does not open.
     [[nodiscard]] static bool over_limit(const call& c) noexcept { return c.spent_; }
     /// Adds the node `n`, and charges its size plus `bytes`.

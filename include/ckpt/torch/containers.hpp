@@ -27,7 +27,7 @@ struct builders {
     static result<value> ordered_dict(call& c);
     /// defaultdict(), defaultdict(factory), defaultdict(factory, {...}).
     static result<value> default_dict(call& c);
-    /// Counter(), Counter({...}).
+    /// Counter(), Counter({...}), Counter([...]), which counts the elements.
     static result<value> counter(call& c);
 
     // --- sequences
@@ -90,6 +90,8 @@ struct builders {
   private:
     /// Makes the node a dictionary with its class, state and items; the items of `initial` come first.
     static result<value> mapping(call& c, const value& initial, bool none_allowed);
+    /// A dictionary of the elements of a list or a tuple, with how often each is there.
+    static result<value> counted(call& c, const value& elements);
 
     static result<value> set_of(call& c, node_kind kind_of_set);
 

@@ -32,6 +32,15 @@ CKPT_DETAIL_DEF errc key_table::unique(container& c, std::uint32_t stride) {
     return spent_ ? errc::limit : errc::none;
 }
 
+CKPT_DETAIL_RARE errc key_table::count(container& c, std::vector<std::uint32_t>& times) {
+    times.assign(c.count, 1);
+    times_ = &times;
+    const errc failed = unique(c, 1);
+    times_ = nullptr;
+    times.resize(c.count);
+    return failed;
+}
+
 CKPT_DETAIL_DEF bool key_table::hashable(std::uint32_t index) {
     if (graph_.nodes[index].kind != node_kind::tuple) return has_hash(graph_.nodes[index].kind);
     std::vector<std::pair<std::uint32_t, std::uint32_t>> open{{index, 0}};
@@ -54,6 +63,7 @@ CKPT_DETAIL_DEF bool key_table::hashable(std::uint32_t index) {
 CKPT_DETAIL_DEF void key_table::place(container& c, std::uint32_t stride, std::uint32_t from,
                                       std::uint32_t found) noexcept {
     if (found != none) {
+        if (times_ != nullptr) ++(*times_)[found];
         if (stride == 2) c.data[std::size_t{found} * 2 + 1] = c.data[std::size_t{from} * 2 + 1];
         return;
     }
@@ -84,6 +94,9 @@ CKPT_DETAIL_DEF bool key_table::unique_sorted(container& c, std::uint32_t stride
     std::vector<std::uint32_t> all(c.data, c.data + std::size_t{kept_} * stride);
     all.insert(all.end(), c.data + std::size_t{from} * stride, c.data + std::size_t{n} * stride);
     const std::size_t count = all.size() / stride;
+    std::vector<std::uint32_t> times; // of `all`
+    if (times_ != nullptr) times.assign(times_->begin(), times_->begin() + kept_);
+    times.resize(count, 1);
     std::vector<std::pair<std::uint64_t, std::uint32_t>> order;
     order.reserve(count);
     for (std::uint32_t i = 0; i < count; ++i) order.emplace_back(hash(all[std::size_t{i} * stride]), i);
@@ -103,11 +116,13 @@ CKPT_DETAIL_DEF bool key_table::unique_sorted(container& c, std::uint32_t stride
     std::vector<std::uint32_t> place_of(count, none);
     for (std::uint32_t i = 0; i < count; ++i) {
         if (first[i] != none) {
+            if (times_ != nullptr) (*times_)[place_of[first[i]]] += times[i];
             if (stride == 2) c.data[std::size_t{place_of[first[i]]} * 2 + 1] = all[std::size_t{i} * 2 + 1];
             continue;
         }
         for (std::uint32_t k = 0; k < stride; ++k)
             c.data[std::size_t{kept_} * stride + k] = all[std::size_t{i} * stride + k];
+        if (times_ != nullptr) (*times_)[kept_] = times[i];
         place_of[i] = kept_++;
     }
     c.count = kept_ * stride;

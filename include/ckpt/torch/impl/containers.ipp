@@ -3,7 +3,10 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/pickle/keys.hpp>
 #include <ckpt/torch/containers.hpp>
+
+#include <vector>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
@@ -30,10 +33,37 @@ CKPT_DETAIL_DEF result<value> builders::default_dict(call& c) {
 
 CKPT_DETAIL_DEF result<value> builders::counter(call& c) {
     if (by_new(c)) return mapping(c, {}, true);
-    if (c.args[0].kind() == kind::list || c.args[0].kind() == kind::tuple)
-        return c.fail(errc::bad_arguments, "a Counter is made from a dictionary: elements are not counted");
     if (c.args.size() > 1) return c.fail(errc::bad_arguments, "Counter takes at most one argument");
-    return mapping(c, c.args[0], true);
+    const kind k = c.args[0].kind();
+    if (k != kind::list && k != kind::tuple) return mapping(c, c.args[0], true);
+    const auto dictionary = counted(c, c.args[0]);
+    return dictionary ? mapping(c, *dictionary, false) : dictionary;
+}
+
+CKPT_DETAIL_RARE result<value> builders::counted(call& c, const value& elements) {
+    if (!c.charge(elements.size() * 2 * sizeof(std::uint32_t))) return c.over_budget();
+    std::vector<std::uint32_t> keys;
+    keys.reserve(elements.size());
+    for (const value v : elements.elements()) keys.push_back(value_access::node(v));
+    graph& g = call_access::graph(c);
+    const auto n = static_cast<std::uint32_t>(keys.size());
+    container unique{keys.data(), n, n, 0};
+    std::vector<std::uint32_t> times;
+    const errc failed = key_table{g, call_access::budget(c)}.count(unique, times); // each step is charged as a byte
+    if (failed == errc::unhashable_key)
+        return c.fail(errc::bad_arguments, "a Counter of elements that Python cannot hash");
+    if (failed != errc::none) {
+        (void)c.charge(1); // nothing is left
+        return c.over_budget();
+    }
+    node dictionary = node::of(node_kind::dictionary);
+    for (std::uint32_t i = 0; i < unique.count; ++i) {
+        const auto count = c.make_int(times[i]);
+        if (!count) return count;
+        const std::uint32_t pair[2]{keys[i], value_access::node(*count)};
+        g.append(dictionary.a, pair);
+    }
+    return call_access::make(c, dictionary, 0);
 }
 
 CKPT_DETAIL_DEF result<value> builders::size(call& c) {
