@@ -21,6 +21,8 @@ import zlib
 from asked import answers
 
 ENOUGH = 6_000  # archives among which each reason must occur
+# Differences that some versions of Python do not show: 3.11.2 of Debian 12 finds what 3.11.7 does not.
+VARIES = " (in some versions of Python)"
 
 
 # --- zips -------------------------------------------------------------------------------------------------------------
@@ -130,7 +132,7 @@ class Zips:
     REFUSED = [
         ("zip_prefix", "Z11: bytes before the archive; zipfile shifts all offsets by them"),
         ("zip_header_mismatch", "Z2: a local header that disagrees with the directory; zipfile compares the name only"),
-        ("zip_overlap", "Z4: records that overlap; zipfile looks at some only"),
+        ("zip_overlap", "Z4: records that overlap; zipfile looks at some only" + VARIES),
         ("zip_duplicate_name", "Z3: two records of one name"),
         ("zip_bounds", "Z1: a place outside the file, of something that zipfile does not need"),
         ("zip_count_mismatch", "Z6: the directory is not what the end record says"),
@@ -256,7 +258,7 @@ class Tars:
          "modes, owners and times are not looked at; tarfile ends where one is no number"),
         (lambda data, we, python: any(h[257:263] != b"ustar\0" and h[345] for h in headers(data)), "only POSIX's headers have a prefix of the name; tarfile takes GNU's times for one"),
         (lambda data, we, python: any(h[156:157] == b"\0" and tarfile.nts(h[:100], "latin1", "strict").endswith("/") for h in headers(data)),
-         "tarfile takes a file of the old type for a folder by its short name, though a longer one follows"),
+         "tarfile takes a file of the old type for a folder by its short name, though a longer one follows" + VARIES),
     ]
 
 
@@ -333,7 +335,7 @@ def main():
                 if differences <= wanted.most_shown:
                     print(f"{data!r}: {is_so}\n  we: {we[:300]}\n  Python: {python[:300]}")
     for listed in [*kind.REFUSED, *[("read otherwise", why) for _, why in kind.ACCEPTED]]:
-        if listed not in found and wanted.count >= ENOUGH:
+        if listed not in found and wanted.count >= ENOUGH and not listed[1].endswith(VARIES):
             differences += 1
             print(f"nothing differs any more as listed: {listed[0]}: {listed[1]}")
     for (what, why), n in sorted(found.items()):
