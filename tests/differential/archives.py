@@ -7,7 +7,6 @@ READER is tests/differential/reader.cpp. What we read, Python must read alike: t
 reads, we read, too, or refuse for a reason of `REFUSED`; each of these must still occur.
 """
 
-import argparse
 import collections
 import io
 import random
@@ -18,7 +17,7 @@ import warnings
 import zipfile
 import zlib
 
-from asked import answers
+from asked import answers, close, options
 
 ENOUGH = 6_000  # archives among which each reason must occur
 # Differences that some versions of Python do not show: 3.11.2 of Debian 12 finds what 3.11.7 does not.
@@ -308,12 +307,8 @@ def judge(kind, data, we, python):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("reader")
+    parser = options(__doc__, 6_000)
     parser.add_argument("kind", choices=["zips", "tars"])
-    parser.add_argument("--count", type=int, default=6_000)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--most-shown", type=int, default=10)
     wanted = parser.parse_args()
     warnings.simplefilter("ignore")
     kind = {"zips": Zips, "tars": Tars}[wanted.kind]
@@ -340,10 +335,7 @@ def main():
             print(f"nothing differs any more as listed: {listed[0]}: {listed[1]}")
     for (what, why), n in sorted(found.items()):
         print(f"{n:9,} {what}: {why}")
-    for what, n in sorted(counts.items()):
-        print(f"{n:9,} {what}")
-    print(f"{wanted.count:,} {wanted.kind}, seed {wanted.seed}: {differences} differences that are not listed")
-    return 1 if differences else 0
+    return close(wanted, wanted.kind, counts, differences)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ READER is tests/differential/reader.cpp. What we read, all of them must read ali
 Differences that are right are in `RIGHT`, each with its reason and a pickle: each must still occur.
 """
 
-import argparse
 import collections
 import io
 import pickle
@@ -20,7 +19,7 @@ import sys
 import types
 import warnings
 
-from asked import FORMER, answers
+from asked import FORMER, answers, close, options
 
 MOST_VISITS = 2000  # as in reader.cpp
 
@@ -355,12 +354,7 @@ def judge(p, we, python):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("reader")
-    parser.add_argument("--count", type=int, default=20_000)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--most-shown", type=int, default=10)
-    wanted = parser.parse_args()
+    wanted = options(__doc__, 20_000).parse_args()
     warnings.simplefilter("ignore")
     # A memo index of four billion makes the unpickler in C take as many pointers: it fails here instead.
     resource.setrlimit(resource.RLIMIT_AS, (640 << 20, FORMER[1]))
@@ -387,10 +381,7 @@ def main():
                     print(f"{p!r}: {found}\n  we: {we[:300]}")
                     for name, says in python.items():
                         print(f"  {name}: {says[:300]}")
-    for what, n in sorted(counts.items()):
-        print(f"{n:9,} {what}")
-    print(f"{wanted.count:,} pickles, seed {wanted.seed}: {differences} differences that are not listed")
-    return 1 if differences else 0
+    return close(wanted, "pickles", counts, differences)
 
 
 if __name__ == "__main__":

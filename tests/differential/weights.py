@@ -7,7 +7,6 @@ READER is tests/differential/reader.cpp. What both read must be the same value. 
 and `ACCEPTED` (we read, torch refuses or reads otherwise), each with its reason and a pickle: each must still occur. Exits 77 without PyTorch.
 """
 
-import argparse
 import collections
 import io
 import re
@@ -20,7 +19,7 @@ except ImportError:
     print("PyTorch is not installed: no pickle was compared")
     sys.exit(77)
 
-from asked import answers
+from asked import answers, close, options
 from check import Generator, Text
 
 # Our code and detail (their beginnings), why we are right to refuse what torch reads, and a pickle.
@@ -79,12 +78,7 @@ def compared(reader, pickles):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("reader")
-    parser.add_argument("--count", type=int, default=20_000)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--most-shown", type=int, default=10)
-    wanted = parser.parse_args()
+    wanted = options(__doc__, 20_000).parse_args()
     warnings.simplefilter("ignore")
     generators = Generator(wanted.seed), OfTorch(wanted.seed)
     counts = collections.Counter()
@@ -105,10 +99,7 @@ def main():
                 differences += 1
                 if differences <= wanted.most_shown:
                     print(f"{p!r}: {found}\n  we: {we[:300]}\n  torch: {torch[:300]}")
-    for what, n in sorted(counts.items()):
-        print(f"{n:9,} {what}")
-    print(f"{wanted.count:,} pickles, seed {wanted.seed}: {differences} differences that are not listed")
-    return 1 if differences else 0
+    return close(wanted, "pickles", counts, differences)
 
 
 if __name__ == "__main__":
