@@ -111,7 +111,8 @@ def main() -> None:
             seconds = {}
             for _ in range(ROUNDS):
                 for ours, file in (("ckpt", "input.pt"), ("ckpt, safetensors", "input.safetensors")):
-                    run = subprocess.run([program, "time", folder / file, "50"], capture_output=True, text=True, check=True).stdout.split()
+                    run = subprocess.run([program, "time", folder / file, "50"], capture_output=True, text=True,
+                                         check=True).stdout.split()
                     if int(run[0]) != count:
                         raise SystemExit("ckpt found other tensors")
                     seconds[ours] = min(float(run[1]), seconds.get(ours, float("inf")))

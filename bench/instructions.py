@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Instructions and peak heap of opening a checkpoint, and instructions of planning a map of 20 rules over its keys and of
-planning its upload, per tensor: what noise cannot disturb, so it can gate.
+"""Instructions and peak heap of opening a checkpoint, and instructions of planning a map of 20 rules over its keys and
+of planning its upload, per tensor: what noise cannot disturb, so it can gate.
 
-    instructions.py PROGRAM [--most-instructions N] [--most-heap BYTES] [--most-plan-instructions N] [--most-upload-instructions N]
+    instructions.py PROGRAM [--most-instructions N] [--most-heap BYTES] [--most-plan-instructions N]
+    [--most-upload-instructions N]
 
 PROGRAM is bench/once.cpp, built with optimisation. One open with a reused scratch is the difference between runs that
 open a file three times and twice under callgrind; the cost per tensor is the difference between two sizes, so that
@@ -31,9 +32,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("program")
     parser.add_argument("--most-instructions", type=float, default=float("inf"), metavar="N", help="per tensor")
-    parser.add_argument("--most-heap", type=float, default=float("inf"), metavar="BYTES", help=f"per tensor, beside {FIXED_HEAP:,}")
+    parser.add_argument("--most-heap", type=float, default=float("inf"), metavar="BYTES",
+                        help=f"per tensor, beside {FIXED_HEAP:,}")
     parser.add_argument("--most-plan-instructions", type=float, default=float("inf"), metavar="N", help="per key")
-    parser.add_argument("--most-upload-instructions", type=float, default=float("inf"), metavar="N", help="of planning, per tensor")
+    parser.add_argument("--most-upload-instructions", type=float, default=float("inf"), metavar="N",
+                        help="of planning, per tensor")
     wanted = parser.parse_args()
     if shutil.which("valgrind") is None:
         print("valgrind is not installed")
@@ -46,10 +49,14 @@ def main() -> int:
         for tensors in (SMALL, LARGE):
             file = Path(folder) / f"{tensors}.pt"
             subprocess.run([wanted.program, "write", file, str(tensors)], check=True)
-            one_open[tensors] = instructions(wanted.program, "open", file, 3) - instructions(wanted.program, "open", file, 2)
-            one_plan[tensors] = instructions(wanted.program, "plan", file, 2) - instructions(wanted.program, "plan", file, 1)
-            one_upload[tensors] = instructions(wanted.program, "upload-plan", file, 2) - instructions(wanted.program, "upload-plan", file, 1)
-            found, peak = map(int, subprocess.run([wanted.program, "heap", file], capture_output=True, text=True, check=True).stdout.split())
+            one_open[tensors] = instructions(wanted.program, "open", file, 3) - instructions(wanted.program, "open",
+                                                                                             file, 2)
+            one_plan[tensors] = instructions(wanted.program, "plan", file, 2) - instructions(wanted.program, "plan",
+                                                                                             file, 1)
+            one_upload[tensors] = instructions(wanted.program, "upload-plan", file,
+                                               2) - instructions(wanted.program, "upload-plan", file, 1)
+            found, peak = map(int, subprocess.run([wanted.program, "heap", file], capture_output=True, text=True,
+                                                  check=True).stdout.split())
             per_tensor = max(0, peak - FIXED_HEAP) / found
             good = good and found == tensors and per_tensor <= wanted.most_heap
             print(f"{tensors:,} tensors: peak heap {peak:,} bytes; one open with a reused scratch {one_open[tensors]:,} instructions")

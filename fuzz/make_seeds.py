@@ -2,8 +2,9 @@
 """make_seeds.py [CORPUS]: writes the seeds of the targets pickle, safetensors, open, key_rules, legacy and tar.
 
 Pickles: values of every kind in all six protocols, one use of every opcode, the pickles of small files in tests/data.
-Headers for `safetensors`: one byte for the number of bytes of data before them. Files for `open`: one byte of flags before the bytes (see fuzz/open.cpp); 0: as it is, 1: the rest is a pickle.
-Standard library only; the same bytes every time for one version of Python.
+Headers for `safetensors`: one byte for the number of bytes of data before them. Files for `open`: one byte of flags
+before the bytes (see fuzz/open.cpp); 0: as it is, 1: the rest is a pickle. Standard library only; the same bytes every
+time for one version of Python.
 """
 import collections
 import io
@@ -28,7 +29,8 @@ knot = ([],)
 knot[0].append(knot)
 shared = (1, 2)
 VALUES = {
-    "constants": [None, True, False, 0, 1, 255, 256, 65535, 65536, -1, 2**31 - 1, -(2**31), 2**63, -(2**63), 2**80, 0.0, -1.5, float("inf")],
+    "constants": [None, True, False, 0, 1, 255, 256, 65535, 65536, -1, 2**31 - 1, -(2**31), 2**63, -(2**63), 2**80, 0.0,
+                  -1.5, float("inf")],
     "text": ["", "a", "\u00e9\u20ac\U0001f600", "a\nb\\", "x" * 300, b"", b"\x00\xff", b"y" * 300, bytearray(b"z")],
     "containers": [(), (1,), (1, 2), (1, 2, 3), (1, 2, 3, 4), [], [1], {}, {"a": 1, 2: {3: 4}}, {1, 2}, frozenset([1])],
     "dictionaries": [collections.OrderedDict(a=1), collections.Counter("aab"), collections.defaultdict(list, {1: [2]})],
@@ -58,7 +60,8 @@ OPCODES = {
     "new_objects": b"\x80\4\x8c\1m\x8c\1n\x93)}\x92}b\x8c\1m\x8c\1n\x93)\x81\x86.",
     "extension": b"\x80\2\x82\1.",
     "buffers": b"\x80\5\x97\x98.",
-    "large": b"\x8b\2\0\0\0\1\2\x8e" + struct.pack("<Q", 1) + b"a\x96" + struct.pack("<Q", 1) + b"b\x8d" + struct.pack("<Q", 1) + b"c\x87.",
+    "large": b"\x8b\2\0\0\0\1\2\x8e" + struct.pack("<Q", 1) + b"a\x96" + struct.pack("<Q", 1) + b"b\x8d" +
+    struct.pack("<Q", 1) + b"c\x87.",
     "attack": b"cos\nsystem\n(S'x'\ntR.",
     "numpy": b"\x80\2cnumpy.core.multiarray\nscalar\ncnumpy\ndtype\nX\2\0\0\0f8\x89\x88\x87R(K\3X\1\0\0\0<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\0tbc_codecs\nencode\n"
              b"X\10\0\0\0abcdefghX\6\0\0\0latin1\x86R\x86R.",
@@ -76,14 +79,17 @@ def pickles():
 def files():
     """Small zip checkpoints of tests/data."""
     for path in sorted(DATA.rglob("*.pt")):
-        if path.stat().st_size <= LARGEST and path.parent.name in ("torch-2.13", "rezipped") and zipfile.is_zipfile(path):
+        if path.stat().st_size <= LARGEST and path.parent.name in ("torch-2.13",
+                                                                   "rezipped") and zipfile.is_zipfile(path):
             yield f"{path.parent.name}_{path.stem}", path
 
 
 def streams():
     """Files of torch that are no archives, plain pickles, and two checkpoints in one file."""
     for path in sorted([*DATA.rglob("*.pt"), *DATA.rglob("*.pkl")]):
-        if path.parent.name in ("torch-2.13", "torch-old") and path.stat().st_size <= LARGEST and (path.stem.startswith("legacy") or path.stem.startswith("plain")):
+        if path.parent.name in ("torch-2.13",
+                                "torch-old") and path.stat().st_size <= LARGEST and (path.stem.startswith("legacy")
+                                                                                     or path.stem.startswith("plain")):
             yield f"{path.parent.name}_{path.stem}", path.read_bytes()
 
 
@@ -94,7 +100,8 @@ def tars():
     for name, form in ("ustar", tarfile.USTAR_FORMAT), ("gnu", tarfile.GNU_FORMAT), ("pax", tarfile.PAX_FORMAT):
         out = io.BytesIO()
         with tarfile.open(fileobj=out, mode="w", format=form) as archive:
-            for member in ("a", "folder/" + 60 * "n", 130 * "m" if form != tarfile.USTAR_FORMAT else "p" * 80 + "/" + "q" * 60):
+            for member in ("a", "folder/" + 60 * "n",
+                           130 * "m" if form != tarfile.USTAR_FORMAT else "p" * 80 + "/" + "q" * 60):
                 info = tarfile.TarInfo(member)
                 info.size = 3
                 archive.addfile(info, io.BytesIO(b"abc"))
@@ -111,7 +118,8 @@ def entry(dtype, shape, begin, end):
 HEADERS = {  # bytes of data, header
     "empty": (0, {}),
     "metadata": (4, {"__metadata__": {"format": "pt", "note": "\u00e9\n"}, "w": entry("F32", [1], 0, 4)}),
-    "several": (44, {"b": entry("F32", [2, 3], 4, 28), "a": entry("I16", [2], 0, 4), "s": entry("F64", [], 28, 36), "e": entry("BF16", [0, 5], 36, 36), "c": entry("C64", [1], 36, 44)}),
+    "several": (44, {"b": entry("F32", [2, 3], 4, 28), "a": entry("I16", [2], 0, 4), "s": entry("F64", [], 28, 36),
+                     "e": entry("BF16", [0, 5], 36, 36), "c": entry("C64", [1], 36, 44)}),
     "odd_types": (9, {"f4": entry("F4", [2, 6], 0, 6), "f6": entry("F6_E2M3", [4], 6, 9)}),
     "bytes": (3, {"bool": entry("BOOL", [1], 0, 1), "f8": entry("F8_E4M3", [1], 1, 2), "i8": entry("I8", [1], 2, 3)}),
     "hole": (9, {"a": entry("U8", [4], 0, 4), "b": entry("U8", [4], 5, 9)}),
@@ -120,15 +128,20 @@ HEADERS = {  # bytes of data, header
 }
 
 RULES = {  # rules, more keys
-    "names": ("strip module.\nadd m.\n?strip wrappers\nrename m.{a}.{i:int} -> {a}.{i+1}.{2*i%3}\n", ("module.x.0", "module._orig_mod.y.1")),
+    "names": ("strip module.\nadd m.\n?strip wrappers\nrename m.{a}.{i:int} -> {a}.{i+1}.{2*i%3}\n",
+              ("module.x.0", "module._orig_mod.y.1")),
     "swap": ("first {\nrename a -> b\nrename b -> a\ndrop c.**\n}\n", ("a", "b", "c.d")),
     "keep": ("keep **.w, {k} where ndim >= 1 and not has(x.{k}) or numel == 2 # comment\n", ("a.w", "b")),
     "copies": ("copy {p:**}.w -> {p}.v\ntie head.w = emb.w\nfill 1.5 float16 (2, 3) new.key\n", ("emb.w",)),
     "split": ("split 0 [1, 2] a -> b, c where shape[0] == 3\nsplit -1 d -> e, f\nmerge 1 f, e -> d\n", ("a", "d")),
-    "qkv": ("split 0 qkv(heads=4, kv_heads=2, layout=grouped) {p:**}.qkv -> {p}.q, {p}.k, {p}.v\nmerge 0 qkv(layout=concat, heads=4, kv_heads=2) {p:**}.q, {p:**}.k, {p:**}.v -> {p}.w\n", ("l.0.qkv",)),
-    "stack": ("stack 0 e.{e:int}.{l:w|b} -> e.{l} by {e}\nunstack 1 e.w -> x.{n} by {n}\n", ("e.0.w", "e.1.w", "e.2.w")),
-    "views": ("transpose 0 -1 a\npermute (1, 0) b\nreshape (2, -1) a\nunsqueeze 0 a\nsqueeze a\nsqueeze 0 b where shape[0] == 1\nnarrow 0 0 1 b\npad -1 1 2 with -1 a\n", ("a", "b")),
-    "casts": ("cast float64 ** where dtype == float32\ncast int8 {x} where dtype == bool\ncast float8_e4m3fn \"a b\"\n", ("x", "y", "a b")),
+    "qkv": ("split 0 qkv(heads=4, kv_heads=2, layout=grouped) {p:**}.qkv -> {p}.q, {p}.k, {p}.v\nmerge 0 "
+            "qkv(layout=concat, heads=4, kv_heads=2) {p:**}.q, {p:**}.k, {p:**}.v -> {p}.w\n", ("l.0.qkv",)),
+    "stack": ("stack 0 e.{e:int}.{l:w|b} -> e.{l} by {e}\nunstack 1 e.w -> x.{n} by {n}\n",
+              ("e.0.w", "e.1.w", "e.2.w")),
+    "views": ("transpose 0 -1 a\npermute (1, 0) b\nreshape (2, -1) a\nunsqueeze 0 a\nsqueeze a\nsqueeze 0 b where "
+              "shape[0] == 1\nnarrow 0 0 1 b\npad -1 1 2 with -1 a\n", ("a", "b")),
+    "casts": ("cast float64 ** where dtype == float32\ncast int8 {x} where dtype == bool\ncast float8_e4m3fn \"a b\"\n",
+              ("x", "y", "a b")),
     "quotes": ('rename "a, \\"b\\"" -> "\\\\{c\\\\}"\r\n\r\n drop \\*\n', ('a, "b"', "*")),
     "repeats": ("rename {a}.{a} -> {a}\nrename {p:**}.x.{p:**} -> {p}\n", ("s.s", "t.x.t")),
     "fault": ("\n  rename a.{i:int}.b -> c.{j}.b # x\n", ()),
@@ -142,7 +155,8 @@ def main(corpus):
     for name, (size, header) in HEADERS.items():
         text = json.dumps(header).encode()
         (corpus / "safetensors" / name).write_bytes(bytes([size]) + text)
-        (corpus / "open" / f"safetensors_{name}").write_bytes(b"\0" + struct.pack("<Q", len(text)) + text + bytes(range(size)))
+        (corpus / "open" / f"safetensors_{name}").write_bytes(b"\0" + struct.pack("<Q", len(text)) + text +
+                                                              bytes(range(size)))
         written += 1
     for name, (text, keys) in RULES.items():
         (corpus / "key_rules" / name).write_bytes(text.encode() + b"\0" + "\n".join(keys).encode())

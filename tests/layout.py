@@ -2,8 +2,8 @@
 """layout.py [--clang-format PROGRAM]: no line of a source or build file is longer than 120 columns; with PROGRAM also
 that every C++ source is laid out as .clang-format says.
 
-Raw string literals may be wider: their line breaks are part of what they say. Some examples keep the layout in which the
-design document shows them: examples/0*.cpp.
+Raw string literals may be wider: their line breaks are part of what they say. Some examples keep the layout in which
+the design document shows them: examples/0*.cpp.
 """
 import argparse
 import re
@@ -32,7 +32,8 @@ def main():
     report = Report()
     inside = [file for folder in FOLDERS for file in sorted((ROOT / folder).rglob("*"))]
     sources = [file for file in inside if file.suffix in SOURCES]
-    others = [ROOT / "meson.build", *(file for file in inside if file.name == "meson.build"), *map(ROOT.joinpath, SCRIPTS)]
+    others = [ROOT / "meson.build", *(file for file in inside if file.name == "meson.build"),
+              *map(ROOT.joinpath, SCRIPTS)]
     wide = [f"{file.relative_to(ROOT)}:{number}" for file in sources + others
             for number, line in enumerate(without_raw_strings(file.read_text(encoding="utf-8")).splitlines(), 1)
             if len(line) > COLUMNS]

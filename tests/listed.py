@@ -3,7 +3,8 @@
 
 NAME is a test source that tests/meson.build lists, as folder/name.cpp; the folders looked at are those that hold a
 header of the same folder, and two that test more than one. And every definition file (.ipp) of the headers is compiled
-by one source of the library, and by <ckpt/impl/src.hpp>, once; the build files list all sources. Documents name no file that is gone.
+by one source of the library, and by <ckpt/impl/src.hpp>, once; the build files list all sources. Documents name no file
+that is gone.
 """
 import pathlib
 import re
@@ -45,8 +46,8 @@ def definitions(report):
 
 
 def documents(report):
-    """A file that README.md or docs/ name is there: as it is written, below include/ or include/ckpt/, or anywhere by its
-    bare name. A file called x, or x_ and more, stands for any."""
+    """A file that README.md or docs/ name is there: as it is written, below include/ or include/ckpt/, or anywhere by
+    its bare name. A file called x, or x_ and more, stands for any."""
     anywhere = {p.name for folder in ("include", "src", "tests", "tools", "bench", "fuzz", "examples")
                 for p in (ROOT / folder).rglob("*.*")}
     for document in [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]:

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Checks that no file of tests/data and fuzz/corpus names a folder of the machine that made it, in records that are compressed
-either: python tests/paths.py"""
+"""Checks that no file of tests/data and fuzz/corpus names a folder of the machine that made it, in records that are
+compressed either: python tests/paths.py"""
 import io
 import os
 import re
@@ -21,7 +21,8 @@ def contents(data):
             for info in z.infolist():
                 try:
                     yield '::' + info.filename, z.read(info)
-                except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError, ValueError, zlib.error):
+                except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError, ValueError,
+                        zlib.error):
                     pass  # files of the corpus are damaged
     except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError, UnicodeDecodeError):
         pass
@@ -34,7 +35,8 @@ def main():
             for name in files:
                 path = os.path.join(at, name)
                 with open(path, 'rb') as f:
-                    found = [(record, match.group()) for record, data in contents(f.read()) for match in FOLDER.finditer(data)]
+                    found = [(record, match.group()) for record,
+                             data in contents(f.read()) for match in FOLDER.finditer(data)]
                 for record, what in found[:3]:
                     print('%s%s names %s' % (os.path.relpath(path, ROOT), record, what.decode()))
                 files_seen += 1

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""check.py [--header-only] EXAMPLES COMPILER...: what it costs to include ckpt, in units of what the standard headers cost.
+"""check.py [--header-only] EXAMPLES COMPILER...: what it costs to include ckpt, in units of what the standard headers
+cost.
 
 The standard unit includes the headers that ckpt's interface is made of and prints a string out of a vector. It and the
 examples are compiled in turn, so that a loaded machine slows both; of each the fastest of several runs counts. A budget
@@ -31,7 +32,8 @@ int main() {
 """
 MAX_LINES = 33_000  # of a compiled consumer, preprocessed, that are not blank
 # Times the processor time of the standard unit, times its memory, kilobytes of text.
-COMPILED = {"01_list": (3, 2, 12), "02_typed_view": (3, 2, 12), "03_strict_load": (5, 2.2, 20), "04_remap": (5, 2.2, 20)}
+COMPILED = {"01_list": (3, 2, 12), "02_typed_view": (3, 2, 12), "03_strict_load": (5, 2.2, 20),
+            "04_remap": (5, 2.2, 20)}
 HEADER_ONLY = ("01_list", 60, 600, 680)  # times the unit, megabytes, both of GCC, kilobytes of text
 
 

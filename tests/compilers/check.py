@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""check.py [--standard=c++20[,c++23]] COMMAND...: headers and examples compile without a warning, whatever the compiler.
+"""check.py [--standard=c++20[,c++23]] COMMAND...: headers and examples compile without a warning, whatever the
+compiler.
 
-Each COMMAND is a compiler with what belongs to it, in one word: 'clang++-14 -stdlib=libc++'. For each and each standard:
-all headers at once with all definitions, all headers over the compiled library, and every example over it.
+Each COMMAND is a compiler with what belongs to it, in one word: 'clang++-14 -stdlib=libc++'. For each and each
+standard: all headers at once with all definitions, all headers over the compiled library, and every example over it.
 """
 import pathlib
 import shlex

@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
-"""Writes tests/data/archives/torch-VERSION: the zip archives of PyTorch's that torch.save did not write (TorchScript, torch.package,
-PT2), archives packed again with compression, and tars around checkpoints; and beside each file NAME.json: what torch says of it.
+"""Writes tests/data/archives/torch-VERSION: the zip archives of PyTorch's that torch.save did not write (TorchScript,
+torch.package, PT2), archives packed again with compression, and tars around checkpoints; and beside each file
+NAME.json: what torch says of it.
 
     python tests/data/make_archives.py            all files, with the torch that is installed (1.13 or 2.13)
     python tests/data/make_archives.py NAME…      only these
     python tests/data/make_archives.py --old      under torch 1.0 to 1.3: script_model.pt alone, without an oracle
     python tests/data/make_archives.py --old-oracle     the oracles of those files, which later ones do not read
 
-TorchScript's debug records name the source files. So that no path of a machine gets into them, these files are only written
-from a copy in /src (cp -r tests /src), with a torch below /usr or /opt (python -m venv /opt/torch).
+TorchScript's debug records name the source files. So that no path of a machine gets into them, these files are only
+written from a copy in /src (cp -r tests /src), with a torch below /usr or /opt (python -m venv /opt/torch).
 """
 import json
 import os
@@ -33,7 +34,8 @@ class Skip(Exception):
 
 
 def file(name, **oracle):
-    """A function that writes the file at a path and gives what its tensors must be: the object that torch reads back."""
+    """A function that writes the file at a path and gives what its tensors must be: the object that torch reads
+    back."""
     def add(make):
         FILES.append(types.SimpleNamespace(name=name, make=make, oracle=oracle))
         return make
@@ -60,7 +62,8 @@ class Inner(torch.nn.Module):
 
 
 class Net(torch.nn.Module):
-    """What a module can hold: submodules, one of them under two names, tied weights, lists, typed dictionaries, views."""
+    """What a module can hold: submodules, one of them under two names, tied weights, lists, typed dictionaries,
+    views."""
 
     def __init__(self):
         super(Net, self).__init__()
@@ -177,7 +180,8 @@ def frozen(path):
 @file('script_dtypes.pt', weights='')
 def script_dtypes(path):
     """a buffer of every dtype: storage classes that exist in C++ only"""
-    names = ('float16 float32 float64 bfloat16 int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool complex32 complex64 '
+    names = ('float16 float32 float64 bfloat16 int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool complex32 '
+             'complex64 '
              'complex128 float8_e5m2 float8_e4m3fn float8_e5m2fnuz float8_e4m3fnuz float8_e8m0fnu').split()
     module = torch.nn.Module()
     for name in names:
@@ -186,7 +190,8 @@ def script_dtypes(path):
         dtype = getattr(torch, name)
         size = torch.empty(0, dtype=dtype).element_size()
         raw = torch.tensor([(7 * i + 3) % 120 for i in range(6 * size)], dtype=torch.uint8)
-        module.register_buffer('as_' + name, torch.tensor([True, False, True]) if dtype is torch.bool else raw.view(dtype))
+        module.register_buffer('as_' + name,
+                               torch.tensor([True, False, True]) if dtype is torch.bool else raw.view(dtype))
     torch.jit.script(module).save(path)
     return attributes(torch.jit.load(path))
 
@@ -285,7 +290,8 @@ class Exported(torch.nn.Module):
         self.register_buffer('halves', ramp(4).half()[1:])
 
     def forward(self, x):
-        return self.b(self.a(x)) + torch.tensor([1.0, 2.0, 3.0]) + self.kept.sum() + self.dropped.sum() + self.halves.sum()
+        return self.b(self.a(x)) + torch.tensor([1.0, 2.0,
+                                                 3.0]) + self.kept.sum() + self.dropped.sum() + self.halves.sum()
 
 
 class Plain(torch.nn.Module):
@@ -330,7 +336,8 @@ def two(path):
     return {name: dict(program.state_dict) for name, program in loaded.items()}
 
 
-@file('before_2_8.pt2', weights='weights', oracle_from='the layout of torch 2.1 to 2.7 (torch/export/__init__.py), packed by hand')
+@file('before_2_8.pt2', weights='weights',
+      oracle_from='the layout of torch 2.1 to 2.7 (torch/export/__init__.py), packed by hand')
 def before_2_8(path):
     """torch.export.save of torch 2.1 to 2.7: whole files of torch.save in a zip of Python's"""
     import io
@@ -409,7 +416,7 @@ def tensor_parallel(path):
     return None
 
 
-# ------------------------------------------------------------------------------------------------------------------------
+# ----------------------------------------------------------------------------------------------------------------------
 
 def write(entry):
     os.makedirs(OUT, exist_ok=True)
@@ -440,7 +447,8 @@ def oracle(path, obj, shows, **more):
     with open(path + '.json', 'w') as f:
         f.write('{\n')
         for i, (key, value) in enumerate(document.items()):
-            text = '[\n  %s\n ]' % ',\n  '.join(json.dumps(r) for r in value) if key == 'tensors' and value else json.dumps(value)
+            text = '[\n  %s\n ]' % ',\n  '.join(json.dumps(r)
+                                                for r in value) if key == 'tensors' and value else json.dumps(value)
             f.write(' %s: %s%s\n' % (json.dumps(key), text, ',' if i + 1 < len(document) else ''))
         f.write('}\n')
     print('%-28s %6d  %d rows' % (os.path.basename(path), os.path.getsize(path), len(document['tensors'])))
@@ -478,7 +486,8 @@ def old():
     model = Model()
     model.save(os.path.join(OUT, 'script_model.pt'))
     loaded = torch.jit.load(os.path.join(OUT, 'script_model.pt')).state_dict()
-    assert sorted(loaded) == sorted(model.state_dict()) and all((loaded[k] == v).all() for k, v in model.state_dict().items() if k != 'halves')
+    assert sorted(loaded) == sorted(model.state_dict()) and all((loaded[k] == v).all() for k,
+                                                                v in model.state_dict().items() if k != 'halves')
 
 
 def old_oracles():
@@ -488,12 +497,17 @@ def old_oracles():
         path = os.path.join(HERE, 'archives', folder, 'script_model.pt')
         if not os.path.exists(path):
             continue
-        obj = {'first.weight': weight, 'second.weight': weight, 'first.steps': torch.arange(3), 'second.steps': torch.arange(3),
+        obj = {'first.weight': weight, 'second.weight': weight, 'first.steps': torch.arange(3),
+               'second.steps': torch.arange(3),
                'halves': ramp(4).half(), 'view': ramp(2, 3)[:, 1:]}
         if folder != 'torch-1.0':
             obj['named'] = {'x': ramp(2)}
         MADE_BY['torch'] = folder[6:]
-        oracle(path, obj, 'TorchScript of torch %s: %s' % (folder[6:], 'data.pkl, with storage ids as legacy files have them' if folder == 'torch-1.3' else 'model.json describes the module'), weights='',
+        oracle(path, obj,
+               'TorchScript of torch %s: %s' % (folder[6:],
+                                                'data.pkl, with storage ids as legacy files have them'
+                                                if folder == 'torch-1.3' else 'model.json describes the module'),
+               weights='',
                oracle_from='the saved object: no later torch reads the file')
 
 

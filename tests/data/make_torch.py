@@ -5,8 +5,8 @@ installed, and beside each file NAME.json: what torch itself says of it. Runs un
     python tests/data/make_torch.py            all files
     python tests/data/make_torch.py NAME…      only these
 
-TorchScript's debug records name the source files. So that no path of a machine gets into them, that file is only written
-from a copy in /src (cp -r tests /src), with a torch below /usr or /opt (python -m venv /opt/torch).
+TorchScript's debug records name the source files. So that no path of a machine gets into them, that file is only
+written from a copy in /src (cp -r tests /src), with a torch below /usr or /opt (python -m venv /opt/torch).
 """
 import argparse
 import collections
@@ -235,7 +235,8 @@ def views():
     line = ramp(10)
     return {'base': base, 'rows': base[1:3], 'column': base[:, 2], 'corner': base[2:, 3:], 'step': base[::2, ::3],
             'transposed': base.t(), 'line': line, 'line_tail': line[5:], 'line_step': line[1::3],
-            'scalar': torch.tensor(2.5), 'element': base[3, 5], 'expanded': torch.tensor([1.5, 2.5]).view(2, 1).expand(2, 5),
+            'scalar': torch.tensor(2.5), 'element': base[3, 5],
+            'expanded': torch.tensor([1.5, 2.5]).view(2, 1).expand(2, 5),
             'expanded_scalar': torch.tensor(7).expand(2, 3), 'empty': torch.empty(0), 'empty_2d': torch.empty(3, 0, 2),
             'empty_slice': line[10:], 'permuted': ramp(2, 3, 4).permute(2, 0, 1), 'overlap': line.unfold(0, 4, 2),
             'channels_last': ramp(1, 3, 2, 2).contiguous(memory_format=torch.channels_last), 'one': ramp(1, 1, 1)}
@@ -264,7 +265,8 @@ def tied():
     """tied tensors: one object twice, two views of the whole, a dictionary reached by two paths"""
     w = ramp(3, 2)
     inner = {'w': w, 'v': ramp(2)}
-    return {'encoder.weight': w, 'decoder.weight': w, 'alias': w.view(6), 'first': inner, 'second': inner, 'list': [w, w]}
+    return {'encoder.weight': w, 'decoder.weight': w, 'alias': w.view(6), 'first': inner, 'second': inner,
+            'list': [w, w]}
 
 
 # --- kinds of tensors ---------------------------------------------------------------------------------------------
@@ -326,7 +328,8 @@ def conj_neg():
     d = torch.complex(ramp(2, 2, dtype=torch.float64), ramp(2, 2, dtype=torch.float64))
     out = {'z': z, 'conj': z.conj(), 'conj_strided': z.conj()[::2, 1::2], 'conj_t': z.t().conj(),
            'conj_offset': z[1:].conj(), 'neg': fresh().conj().imag, 'neg_strided': fresh().conj().imag[1:, ::3],
-           'real': fresh().real, 'd_conj': d.conj(), 'd_neg': d.clone().conj().imag, 'resolved': z.conj().resolve_conj()}
+           'real': fresh().real, 'd_conj': d.conj(), 'd_neg': d.clone().conj().imag,
+           'resolved': z.conj().resolve_conj()}
     out['neg_only'] = torch._neg_view(ramp(4))
     out['neg_ints'] = torch._neg_view(torch.arange(6)[1::2])
     # Without zeros: torch negates complex numbers as 0 - x in whole vectors and as -x in what is left over, so the
@@ -383,7 +386,8 @@ def empty_root():
 
 def same_object():
     t = ramp(3, 4)
-    return {'w': t, 'v': t[1:, ::2], 'step': 1234567890123, 'lr': 0.1, 'name': 'm\u00e9l\u00e4nge', 'flags': [True, None],
+    return {'w': t, 'v': t[1:, ::2], 'step': 1234567890123, 'lr': 0.1, 'name': 'm\u00e9l\u00e4nge',
+            'flags': [True, None],
             'raw': b'\x00\xff', 'nested': {'a': (1, 2.5), 3: 'three'}, 'param': torch.nn.Parameter(ramp(2)),
             'ints': torch.arange(4, dtype=torch.int16), 'scalar': np.float64(0.5), 'array': np.arange(3.0)}
 
@@ -422,7 +426,8 @@ def legacy_untyped():
 def legacy_module():
     """stream format: whole pickled module of a user's class, whose source text is inside"""
     source = ('import torch\n\n\nclass Net(torch.nn.Module):\n    def __init__(self):\n        super().__init__()\n'
-              '        self.w = torch.nn.Parameter(torch.ones(2, 3))\n        self.register_buffer("b", torch.zeros(2))\n')
+              '        self.w = torch.nn.Parameter(torch.ones(2, 3))\n        self.register_buffer("b", '
+              'torch.zeros(2))\n')
     module = types.ModuleType('net')
     module.__file__ = 'net.py'
     sys.modules['net'] = module
@@ -454,7 +459,8 @@ def numpy_scalars():
     out = {n: getattr(np, n)(1.5 if n[0] in 'fc' else 3) for n in
            'float16 float32 float64 int8 int16 int32 int64 uint8 uint16 uint32 uint64 complex64 complex128'.split()}
     out.update({'bool': np.bool_(True), 'negative': np.int64(-2 ** 62), 'big': np.uint64(2 ** 64 - 1),
-                'nan': np.float64('nan'), 'inf': np.float32('-inf'), 'tenth': np.float32(0.1), 'minus_zero': np.float64(-0.0),
+                'nan': np.float64('nan'), 'inf': np.float32('-inf'), 'tenth': np.float32(0.1),
+                'minus_zero': np.float64(-0.0),
                 'datetime': np.datetime64('2024-01-02T03:04:05'), 'str': np.str_('text'), 'bytes': np.bytes_(b'by'),
                 'longdouble': np.longdouble(1.5)})
     return out
@@ -467,7 +473,8 @@ def numpy_arrays():
     out.update({'c': np.arange(6.0).reshape(2, 3), 'fortran': np.asfortranarray(np.arange(6.0).reshape(2, 3)),
                 'big_f8': np.arange(4, dtype='>f8'), 'big_i2': np.array([1, -2, 300], dtype='>i2'),
                 'zero_d': np.array(2.5), 'empty': np.zeros((0, 3)), 'strided': np.arange(10)[::3],
-                'high_bytes': np.array([0, 127, 128, 255], np.uint8), 'rank3': np.arange(24, dtype=np.int32).reshape(2, 3, 4),
+                'high_bytes': np.array([0, 127, 128, 255], np.uint8),
+                'rank3': np.arange(24, dtype=np.int32).reshape(2, 3, 4),
                 'fortran3': np.asfortranarray(np.arange(24, dtype=np.int32).reshape(2, 3, 4)),
                 'big_fortran': np.asfortranarray(np.arange(6, dtype='>i4').reshape(2, 3))})
     return out
@@ -476,7 +483,8 @@ def numpy_arrays():
 def numpy_inert():
     """numpy arrays that are no tensors: text, bytes, structured, object, datetime, record; a dtype as a value"""
     return {'str': np.array(['ab', 'c']), 'bytes': np.array([b'ab', b'c']),
-            'struct': np.array([(1, 2.0)], dtype=[('a', 'i4'), ('b', 'f8')]), 'object': np.array([1, 'x', None], dtype=object),
+            'struct': np.array([(1, 2.0)], dtype=[('a', 'i4'), ('b', 'f8')]),
+            'object': np.array([1, 'x', None], dtype=object),
             'datetime': np.array(['2024-01-01'], dtype='M8[D]'), 'timedelta': np.array([5], dtype='m8[s]'),
             'sub': np.zeros(2, dtype=[('v', 'f4', (3,))]), 'masked': np.ma.array([1, 2], mask=[0, 1]),
             'ok': np.arange(2.0)}
@@ -492,9 +500,11 @@ for p in (2, 5):
 def values():
     """None, booleans, integers, floats, complex"""
     return {'none': None, 'true': True, 'false': False,
-            'ints': [0, 1, 255, 256, 65535, 65536, 2 ** 31 - 1, 2 ** 31, -1, -128, -2 ** 31, 2 ** 40, -2 ** 40, 2 ** 53, 2 ** 53 + 1,
+            'ints': [0, 1, 255, 256, 65535, 65536, 2 ** 31 - 1, 2 ** 31, -1, -128, -2 ** 31, 2 ** 40, -2 ** 40, 2 ** 53,
+                     2 ** 53 + 1,
                      -2 ** 53 - 1, 2 ** 63 - 1, 2 ** 63, -2 ** 63, 2 ** 64, 2 ** 100, -2 ** 100, 10 ** 50, -10 ** 50],
-            'floats': [0.0, -0.0, 0.1, 1e-300, 5e-324, 1.7976931348623157e308, float('nan'), float('inf'), float('-inf'), 1e16,
+            'floats': [0.0, -0.0, 0.1, 1e-300, 5e-324, 1.7976931348623157e308, float('nan'), float('inf'),
+                       float('-inf'), 1e16,
                        123456789.0, 1 / 3],
             'complex': [1 + 2j, complex(0, -0.0), complex('nan'), complex(float('inf'), 1)]}
 
@@ -503,7 +513,8 @@ def strings():
     """text and bytes: Unicode, control characters, lone surrogates, empty"""
     return {'empty': '', 'ascii': 'plain', 'unicode': 'z\u00fcrich \u6771\u4eac \U0001f525', 'surrogate': 'a\ud800b',
             'control': 'tab\tnl\nnul\x00esc\x1b[31m del\x7f c1\x85 bidi\u202e', 'quote': '"\\/\'', 'long': 'x' * 300,
-            'kelvin \u212a': 'key', 'slash/key': 1, 'dot.key': 2, 'back\\slash': 3, 'bytes': bytes(range(256)), 'no_bytes': b'',
+            'kelvin \u212a': 'key', 'slash/key': 1, 'dot.key': 2, 'back\\slash': 3, 'bytes': bytes(range(256)),
+            'no_bytes': b'',
             'bytearray': bytearray(b'ab\xff'), 'no_bytearray': bytearray(), 'ascii_bytes': b'abc'}
 
 
@@ -512,16 +523,20 @@ def containers():
     shared = ['shared']
     counter = collections.Counter('abbccc')
     ordered = collections.OrderedDict([('z', 1), ('a', 2)])
-    return {'list': [], 'tuple': (), 'dict': {}, 'set': set(), 'frozenset': frozenset(), 't1': (1,), 't2': (1, 2), 't3': (1, 2, 3),
-            't4': (1, 2, 3, 4), 'l1': [1], 'nested': [[[[1, (2, [3])]]]], 'set3': {1, 2, 3}, 'frozen': frozenset(['x', 'y']),
-            'ordered': ordered, 'default': collections.defaultdict(list, {'k': [1]}), 'plain_default': collections.defaultdict(None, a=1),
+    return {'list': [], 'tuple': (), 'dict': {}, 'set': set(), 'frozenset': frozenset(), 't1': (1,), 't2': (1, 2),
+            't3': (1, 2, 3),
+            't4': (1, 2, 3, 4), 'l1': [1], 'nested': [[[[1, (2, [3])]]]], 'set3': {1, 2, 3},
+            'frozen': frozenset(['x', 'y']),
+            'ordered': ordered, 'default': collections.defaultdict(list, {'k': [1]}),
+            'plain_default': collections.defaultdict(None, a=1),
             'counter': counter, 'deque': collections.deque([1, 2, 3]), 'deque_max': collections.deque([1, 2], maxlen=4),
             'shared': [shared, shared], 'dollar': {'$int': 'not one'}, 'set_of_tuples': {(1, 2), (3, 4)}}
 
 
 def keys():
     """dictionary keys that are no text"""
-    return {1: 'int', -5: 'negative', 2.5: 'float', None: 'none', False: 'bool', (1, 'a'): 'tuple', int: 'class', 's': 'str',
+    return {1: 'int', -5: 'negative', 2.5: 'float', None: 'none', False: 'bool', (1, 'a'): 'tuple', int: 'class',
+            's': 'str',
             2 ** 70: 'big', b'b': 'bytes', 'inner': {0: {'step': 1}, 1: {'step': 2}}}
 
 
@@ -531,12 +546,14 @@ def objects():
     return {'namespace': argparse.Namespace(lr=0.1, layers=[1, 2], name='run', nested=argparse.Namespace(x=None)),
             'simple': types.SimpleNamespace(a=1, b='two'), 'path': pathlib.PurePosixPath('/data/set/x.txt'),
             'windows': pathlib.PureWindowsPath('C:/x'), 'datetime': datetime.datetime(2024, 2, 29, 12, 30, 15, 678),
-            'aware': datetime.datetime(2024, 1, 1, tzinfo=utc), 'date': datetime.date(2024, 1, 2), 'time': datetime.time(1, 2, 3),
+            'aware': datetime.datetime(2024, 1, 1, tzinfo=utc), 'date': datetime.date(2024, 1, 2),
+            'time': datetime.time(1, 2, 3),
             'delta': datetime.timedelta(days=1, seconds=2, microseconds=3), 'decimal': decimal.Decimal('1.50'),
             'fraction': fractions.Fraction(3, 4), 'uuid': uuid.UUID(int=0x12345678123456781234567812345678),
             'enum': uuid.SafeUUID.safe, 'partial': functools.partial(int, base=2), 'range': range(0, 10, 3),
             'slice': slice(1, None, 2), 'ellipsis': Ellipsis, 'none_type': type(None), 'regex': re.compile('a+', re.I),
-            'bytesio': io.BytesIO(b'inside'), 'class': collections.OrderedDict, 'function': len, 'size': torch.Size([2, 3]),
+            'bytesio': io.BytesIO(b'inside'), 'class': collections.OrderedDict, 'function': len,
+            'size': torch.Size([2, 3]),
             'dtype': torch.bfloat16, 'device': torch.device('cpu'), 'device_index': torch.device('cuda', 1),
             'np_class': np.float64, 'np_dtype': np.dtype('f4'), 'tensor': ramp(2)}
 
@@ -553,7 +570,8 @@ for p in (0, 1, 3):
 def object_tensors():
     """tensors as attributes of inert objects, in a deque, under keys that are no text"""
     return {'namespace': argparse.Namespace(weight=ramp(2), name='n'), 'simple': types.SimpleNamespace(w=ramp(3)),
-            'by_int': {0: ramp(1), 7: ramp(2)}, 'by_none': {None: ramp(1)}, 'by_float': {2.5: ramp(1)}, 'by_bool': {True: ramp(1)},
+            'by_int': {0: ramp(1), 7: ramp(2)}, 'by_none': {None: ramp(1)}, 'by_float': {2.5: ramp(1)},
+            'by_bool': {True: ramp(1)},
             'by_tuple': {(1, 'a'): ramp(1)}, 'deque': collections.deque([ramp(2), ramp(1)]), 'a.b/c\\d': ramp(2)}
 
 
@@ -586,7 +604,8 @@ def cycle_root():
 @file()
 def big():
     """more than 1,000 items: pickle writes batches"""
-    return {'list': list(range(2001)), 'dict': {i: i % 7 for i in range(1500)}, 'text': ['k%d' % i for i in range(1001)]}
+    return {'list': list(range(2001)), 'dict': {i: i % 7 for i in range(1500)},
+            'text': ['k%d' % i for i in range(1001)]}
 
 
 @file(protocol=4)
@@ -647,7 +666,8 @@ def user_dataclass():
 @file(**REFUSED)
 def user_classes():
     """Enum, namedtuple, slots, subclass of dict, function of the program itself: refused by default"""
-    return {'w': ramp(2), 'mode': Mode.FAST, 'point': Point(1, 2.5), 'slots': Slotted(), 'mydict': MyDict(a=1), 'function': hook}
+    return {'w': ramp(2), 'mode': Mode.FAST, 'point': Point(1, 2.5), 'slots': Slotted(), 'mydict': MyDict(a=1),
+            'function': hook}
 
 
 @file('user_module', named_only=True, **REFUSED)
@@ -682,9 +702,11 @@ def sparse():
 def quantized():
     """quantised tensors: per tensor, per channel, 4 bits"""
     x = ramp(4, 4)
-    out = {'quint8': torch.quantize_per_tensor(x, 0.1, 10, torch.quint8), 'qint8': torch.quantize_per_tensor(x, 0.05, 0, torch.qint8),
+    out = {'quint8': torch.quantize_per_tensor(x, 0.1, 10, torch.quint8),
+           'qint8': torch.quantize_per_tensor(x, 0.05, 0, torch.qint8),
            'qint32': torch.quantize_per_tensor(x, 0.01, 0, torch.qint32),
-           'channel': torch.quantize_per_channel(x, torch.tensor([.1, .2, .3, .4], dtype=torch.float64), torch.zeros(4, dtype=torch.int64), 0,
+           'channel': torch.quantize_per_channel(x, torch.tensor([.1, .2, .3, .4], dtype=torch.float64),
+                                                 torch.zeros(4, dtype=torch.int64), 0,
                                                  torch.qint8)}
     try:
         out['quint4x2'] = torch.quantize_per_channel(x, torch.full((4,), .5), torch.zeros(4), 0, torch.quint4x2)
@@ -716,18 +738,25 @@ def sparse_kinds():
     """sparse tensors with batch and dense dimensions, 32-bit indices, blocks, no values; each with its dense copy"""
     dense = torch.tensor([[0., 1., 0., 2.], [0., 0., 3., 0.], [4., 0., 0., 0.], [0., 0., 0., 5.]])
     batch = torch.stack([dense, dense.flip(0) * 2])
-    out = {'coo_twice': torch.sparse_coo_tensor(torch.tensor([[1, 1, 0], [2, 2, 3]]), torch.tensor([1., 2., 4.]), (2, 4)),
-           'coo_dense2': torch.sparse_coo_tensor(torch.tensor([[0, 2], [1, 0]]), ramp(2, 2, 3), (3, 2, 2, 3)).coalesce(),
+    out = {'coo_twice': torch.sparse_coo_tensor(torch.tensor([[1, 1, 0], [2, 2, 3]]), torch.tensor([1., 2., 4.]),
+                                                (2, 4)),
+           'coo_dense2': torch.sparse_coo_tensor(torch.tensor([[0, 2], [1, 0]]), ramp(2, 2, 3),
+                                                 (3, 2, 2, 3)).coalesce(),
            'coo_empty': torch.sparse_coo_tensor((3, 4)), 'coo_int': (dense * 2).to(torch.int32).to_sparse(),
-           'coo_half': dense.half().to_sparse(), 'coo_bool': dense.bool().to_sparse(), 'coo_complex': torch.complex(dense, dense.flip(0)).to_sparse()}
+           'coo_half': dense.half().to_sparse(), 'coo_bool': dense.bool().to_sparse(),
+           'coo_complex': torch.complex(dense, dense.flip(0)).to_sparse()}
     for kind in ('csr', 'csc', 'bsr', 'bsc'):
         blocks = [] if kind in ('csr', 'csc') else [(2, 2)]
         for name, source, dims in (('batch', batch, 0), ('hybrid', torch.stack([dense, dense + dense], -1), 1)):
             try:
                 made = getattr(source, 'to_sparse_' + kind)(*blocks, **({'dense_dim': dims} if dims else {}))
-                outer, inner = (made.crow_indices(), made.col_indices()) if kind in ('csr', 'bsr') else (made.ccol_indices(), made.row_indices())
+                outer, inner = (made.crow_indices(), made.col_indices()) if kind in ('csr',
+                                                                                     'bsr') else (made.ccol_indices(),
+                                                                                                  made.row_indices())
                 out['%s_%s' % (kind, name)] = made
-                out['%s_%s_int32' % (kind, name)] = torch.sparse_compressed_tensor(outer.int(), inner.int(), made.values(), made.shape, layout=made.layout)
+                out['%s_%s_int32' % (kind, name)] = torch.sparse_compressed_tensor(outer.int(), inner.int(),
+                                                                                   made.values(), made.shape,
+                                                                                   layout=made.layout)
             except Exception as e:
                 print('  no', kind, name, str(e)[:80])
     out = {k: v for k, v in out.items() if savable(v)}
@@ -743,14 +772,17 @@ def sparse_kinds():
 
 @file()
 def quantized_kinds():
-    """quantised tensors: every type and scheme, strided, packed with odd sizes, axes; each with what torch makes of it"""
+    """quantised tensors: every type and scheme, strided, packed with odd sizes, axes; each with what torch makes of
+    it"""
     x = torch.linspace(-3, 3, 30).reshape(5, 6)
     scales, zeros = torch.tensor([.1, .07, .3, .01, .2]), torch.tensor([.5, -.25, 1., 0., 3.])
     out = {'strided': torch.quantize_per_tensor(x, 0.1, 3, torch.quint8).t(),
            'slice': torch.quantize_per_tensor(x, 0.1, 3, torch.qint8)[1:4, 2:],
            'channel_0': torch.quantize_per_channel(x, scales.double(), torch.tensor([1, -2, 0, 3, 4]), 0, torch.qint8),
-           'channel_1': torch.quantize_per_channel(x.t().contiguous(), scales.double(), torch.tensor([1, 2, 0, 3, 4]), 1, torch.quint8),
-           'channel_int32': torch.quantize_per_channel(x, scales.double() / 1e8, torch.tensor([1, -2, 0, 3, 4]), 0, torch.qint32),
+           'channel_1': torch.quantize_per_channel(x.t().contiguous(), scales.double(), torch.tensor([1, 2, 0, 3, 4]),
+                                                   1, torch.quint8),
+           'channel_int32': torch.quantize_per_channel(x, scales.double() / 1e8, torch.tensor([1, -2, 0, 3, 4]), 0,
+                                                       torch.qint32),
            'int32': torch.quantize_per_tensor(x, 1e-9, 5, torch.qint32),
            'float_qparams': torch.quantize_per_channel(x, scales, zeros, 0, torch.quint8)}
     for name, make in (('quint4x2', lambda t: torch.quantize_per_channel(x[:, :5] + 3, scales, zeros, 0, t)),
@@ -771,7 +803,8 @@ def quantized_module():
     """state_dict of quantised modules (packed parameters as a tuple), a packed parameter as an object, a generator"""
     from torch.ao.nn import quantized as nnq
     linear = nnq.Linear(4, 3)
-    out = {'model': torch.nn.Sequential(linear, nnq.Conv2d(1, 2, 2)).state_dict(), 'packed': linear._packed_params._packed_params}
+    out = {'model': torch.nn.Sequential(linear, nnq.Conv2d(1, 2, 2)).state_dict(),
+           'packed': linear._packed_params._packed_params}
     try:
         torch.save(torch.Generator(), io.BytesIO())
         out['generator'] = torch.Generator()
@@ -800,9 +833,11 @@ def nested_kinds():
     """nested tensors: strided, with other dtypes, transposed and empty; jagged with lengths, along another dimension"""
     try:
         lists = [ramp(2, 3), ramp(1, 3), ramp(4, 3)]
-        out = {'double': torch.nested.nested_tensor([t.double() for t in lists]), 'flat': torch.nested.nested_tensor([ramp(3), ramp(5)]),
+        out = {'double': torch.nested.nested_tensor([t.double() for t in lists]),
+               'flat': torch.nested.nested_tensor([ramp(3), ramp(5)]),
                'transposed': torch.nested.nested_tensor(lists).transpose(1, 2)}
-        out['lengths'] = torch.nested.nested_tensor_from_jagged(ramp(8, 3), torch.tensor([0, 3, 6, 8]), lengths=torch.tensor([2, 3, 1]))
+        out['lengths'] = torch.nested.nested_tensor_from_jagged(ramp(8, 3), torch.tensor([0, 3, 6, 8]),
+                                                                lengths=torch.tensor([2, 3, 1]))
         out['ragged_2'] = torch.nested.nested_tensor(lists, layout=torch.jagged).transpose(1, 2)
     except Exception as e:
         raise Skip(e)

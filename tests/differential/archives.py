@@ -3,8 +3,8 @@
 
     archives.py READER {zips,tars} [--count N] [--seed N]
 
-READER is tests/differential/reader.cpp. What we read, Python must read alike: the same names in the same order, the same bytes. What Python
-reads, we read, too, or refuse for a reason of `REFUSED`; each of these must still occur.
+READER is tests/differential/reader.cpp. What we read, Python must read alike: the same names in the same order, the
+same bytes. What Python reads, we read, too, or refuse for a reason of `REFUSED`; each of these must still occur.
 """
 
 import collections
@@ -48,7 +48,8 @@ class Zips:
         return []
 
     def name(self):
-        return self.random.choice(["a", "b", "c", "d", "a/b", "a/", "A", "archive/data.pkl", "archive/data/0", "archive/version", "é", "日", "a" * 40]
+        return self.random.choice(["a", "b", "c", "d", "a/b", "a/", "A", "archive/data.pkl", "archive/data/0",
+                                   "archive/version", "é", "日", "a" * 40]
                                   if self.random.random() < 0.95 else ["a\\b", "../a", "/a"])
 
     def plain(self):
@@ -62,7 +63,8 @@ class Zips:
                 info.compress_type = r.choice([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
                 if r.random() < 0.2:
                     info.extra = r.choice([b"FB\4\0ZZZZ", b"\1\0\0\0", b"xy\1\0a", b"x", b"\1\0\x08\0" + bytes(8)])
-                content = r.choice([b"", b"a", b"\x80\2}.", bytes(20), b"PK\3\4", b"PK\1\2" + bytes(42), b"PK\5\6" + bytes(18)])
+                content = r.choice([b"", b"a", b"\x80\2}.", bytes(20), b"PK\3\4", b"PK\1\2" + bytes(42),
+                                    b"PK\5\6" + bytes(18)])
                 with z.open(info, "w", force_zip64=r.random() < 0.2) as f:
                     f.write(content if not info.filename.endswith("/") or r.random() < 0.1 else b"")
         return to.getvalue()
@@ -75,7 +77,8 @@ class Zips:
         count, size, at = struct.unpack_from("<10xHII", out, end)
         record = struct.pack("<IQHHIIQQQQ", 0x06064B50, 44, 45, 45, 0, 0, count, count, size, at)
         full = self.random.random() < 0.5
-        tail = struct.pack("<4sHHHHIIH", b"PK\5\6", 0, 0, 0xFFFF if full else count, 0xFFFF if full else count, 0xFFFFFFFF if full else size,
+        tail = struct.pack("<4sHHHHIIH", b"PK\5\6", 0, 0, 0xFFFF if full else count, 0xFFFF if full else count,
+                           0xFFFFFFFF if full else size,
                            0xFFFFFFFF if full else at, 0)
         return out[:end] + record + struct.pack("<IIQI", 0x07064B50, 0, end, 1) + tail
 
@@ -90,12 +93,14 @@ class Zips:
         if kind < 0.6:  # one field of a header, or several
             out = bytearray(out)
             for _ in range(r.choice([1, 1, 1, 2])):
-                marks = [i for mark in (b"PK\3\4", b"PK\1\2", b"PK\5\6", b"PK\6\6", b"PK\6\7", b"PK\7\x08") for i in positions(out, mark)]
+                marks = [i for mark in (b"PK\3\4", b"PK\1\2", b"PK\5\6", b"PK\6\6", b"PK\6\7",
+                                        b"PK\7\x08") for i in positions(out, mark)]
                 if not marks:
                     return bytes(out)
                 at = r.choice(marks) + r.randrange(56)
                 if at < len(out):
-                    out[at] = r.choice([0, 1, 8, 0xFF, r.randrange(256), out[at] ^ 1 << r.randrange(8), (out[at] + 1) % 256])
+                    out[at] = r.choice([0, 1, 8, 0xFF, r.randrange(256), out[at] ^ 1 << r.randrange(8),
+                                        (out[at] + 1) % 256])
             return bytes(out)
         if kind < 0.7:
             return out[: r.randrange(len(out))]
@@ -140,15 +145,20 @@ class Zips:
         ("zip64_invalid", "Z7: ZIP64 fields that are short, absent, doubled or disagree"),
         ("zip_encrypted", "Z5: encrypted, by a flag that zipfile does not look at"),
         ("zip_multi_disk", "Z5: patched or on several disks, by fields that zipfile does not look at"),
-        ("zip_name_invalid", "Z9: a name that is empty or absolute, leaves the archive, has a NUL or a backslash, or is not UTF-8"),
+        ("zip_name_invalid",
+         "Z9: a name that is empty or absolute, leaves the archive, has a NUL or a backslash, or is not UTF-8"),
         ("checksum_mismatch", "Z10"),
-        ("limit", "R1: a deflated record that declares more bytes than its data can become; zipfile does not look at them"),
+        ("limit", "R1: a deflated record that declares more bytes than its data can become; zipfile does not look at "
+                  "them"),
     ]
     # Of archives that we read: why Python refuses them, or reads them otherwise.
     ACCEPTED = [
-        (lambda data, we, python: python.startswith("ok") and we == python.replace("=full", "").replace("=broken", ""), "an entry for a folder is not read, whatever is said of it"),
-        (lambda data, we, python: "not a zip file" in python and data.count(b"PK\5\6") > 1, "zipfile takes the last signature for the end record, in a comment, too"),
-        (lambda data, we, python: "zip file version" in python, "zipfile asks for the version that a record needs; methods and flags tell it"),
+        (lambda data, we, python: python.startswith("ok") and we == python.replace("=full", "").replace("=broken", ""),
+         "an entry for a folder is not read, whatever is said of it"),
+        (lambda data, we, python: "not a zip file" in python and data.count(b"PK\5\6") > 1,
+         "zipfile takes the last signature for the end record, in a comment, too"),
+        (lambda data, we, python: "zip file version" in python,
+         "zipfile asks for the version that a record needs; methods and flags tell it"),
     ]
 
 
@@ -167,7 +177,8 @@ class Tars:
 
     @staticmethod
     def samples():
-        """What is rarely generated: a global header with a name, and a folder of the old type whose content is not there."""
+        """What is rarely generated: a global header with a name, and a folder of the old type whose content is not
+        there."""
         out = []
         for headers, name, size in (({"path": "x"}, "a", 0), ({}, "a/", 513)):
             to = io.BytesIO()
@@ -179,7 +190,8 @@ class Tars:
         return out
 
     def name(self):
-        return self.random.choice(["a", "b", "a/b", "a/", "pickle", "storages", "./a", "é", "x" * 99, "x" * 100, "y" * 101, "d/" * 60 + "e", "../a", "/a"])
+        return self.random.choice(["a", "b", "a/b", "a/", "pickle", "storages", "./a", "é", "x" * 99, "x" * 100,
+                                   "y" * 101, "d/" * 60 + "e", "../a", "/a"])
 
     def archive(self):
         r = self.random
@@ -188,14 +200,17 @@ class Tars:
         with tarfile.open(fileobj=to, mode="w", format=form) as t:
             for _ in range(r.randrange(1, 4)):
                 info = tarfile.TarInfo(self.name())
-                info.type = r.choice([tarfile.REGTYPE] * 6 + [tarfile.AREGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CONTTYPE, tarfile.FIFOTYPE])
+                info.type = r.choice([tarfile.REGTYPE] * 6 + [tarfile.AREGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE,
+                                                              tarfile.LNKTYPE, tarfile.CONTTYPE, tarfile.FIFOTYPE])
                 content = r.choice([b"", b"a", b"\x80\2}.", bytes(512), b"x" * 513, b"ustar"])
                 info.size = len(content) if info.type in (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE) else 0
                 if info.type in (tarfile.SYMTYPE, tarfile.LNKTYPE):
                     info.linkname = "a"
                 if form == tarfile.PAX_FORMAT and r.random() < 0.3:
-                    info.pax_headers = r.choice([{"path": "p"}, {"size": "1"}, {"size": str(info.size)}, {"comment": "c"}, {"path": "é"}, {"GNU.sparse.major": "1"},
-                                                 {"hdrcharset": "BINARY"}, {"size": "-1"}, {"size": "x"}, {"path": ""}, {"path": "a/"}])
+                    info.pax_headers = r.choice([{"path": "p"}, {"size": "1"}, {"size": str(info.size)},
+                                                 {"comment": "c"}, {"path": "é"}, {"GNU.sparse.major": "1"},
+                                                 {"hdrcharset": "BINARY"}, {"size": "-1"}, {"size": "x"}, {"path": ""},
+                                                 {"path": "a/"}])
                 try:
                     t.addfile(info, io.BytesIO(content))
                 except ValueError:  # a name too long for this form
@@ -213,9 +228,13 @@ class Tars:
             if not blocks:
                 return bytes(out)
             at = r.choice(blocks)
-            offset, size = r.choice([(0, 100), (100, 8), (124, 12), (124, 12), (156, 1), (156, 1), (157, 100), (257, 8), (345, 155)])
-            value = r.choice([bytes(size), b"1" * (size - 1) + b"\0", b"0" * (size - 1) + b" ", b" " * (size - 2) + b"1\0", b"\x80" + bytes(max(0, size - 2)) + b"\1",
-                              b"\xff" * size, b"00000077777\0", b"00000000017\0", b"a/b", b"a\0b", b"-1", b"8\0", b"0x1\0", b"1 1\0", b"\x80", b"L", b"K", b"x", b"g", b"S", b"5", b"0", b"7", b"\0", b"D", b"1", b"Z",
+            offset, size = r.choice([(0, 100), (100, 8), (124, 12), (124, 12), (156, 1), (156, 1), (157, 100), (257, 8),
+                                     (345, 155)])
+            value = r.choice([bytes(size), b"1" * (size - 1) + b"\0", b"0" * (size - 1) + b" ",
+                              b" " * (size - 2) + b"1\0", b"\x80" + bytes(max(0, size - 2)) + b"\1",
+                              b"\xff" * size, b"00000077777\0", b"00000000017\0", b"a/b", b"a\0b", b"-1", b"8\0",
+                              b"0x1\0", b"1 1\0", b"\x80", b"L", b"K", b"x", b"g", b"S", b"5", b"0", b"7", b"\0", b"D",
+                              b"1", b"Z",
                               b"ustar  \0", b"/", r.randbytes(1)])[:size]
             out[at + offset : at + offset + len(value)] = value
             if r.random() < 0.95:
@@ -239,8 +258,10 @@ class Tars:
 
     REFUSED = [
         ("tar_invalid an extended header that", "T1: an extended header that is malformed, or of a sparse file"),
-        ("tar_invalid two extended headers", "T1: two names or sizes for one member; programs take the first or the last"),
-        ("tar_invalid a global extended header", "T1: names and sizes for all members, which programs take differently"),
+        ("tar_invalid two extended headers",
+         "T1: two names or sizes for one member; programs take the first or the last"),
+        ("tar_invalid a global extended header",
+         "T1: names and sizes for all members, which programs take differently"),
         ("tar_invalid the archive ends without", "T1: cut between members; tarfile reads those before"),
         ("tar_invalid a size that", "T1: a size that is no number; tarfile ends there, or takes 0"),
         ("tar_invalid a header whose checksum", "T1: tarfile ends at a damaged header"),
@@ -253,10 +274,13 @@ class Tars:
     ]
     # tarfile ends at a header with a wrong field that we do not need, and shows the members before it.
     ACCEPTED = [
-        (lambda data, we, python: any(not is_number(h[a:b]) for h in headers(data) for a, b in ((100, 108), (108, 116), (116, 124), (136, 148), (329, 337), (337, 345))),
+        (lambda data, we, python: any(not is_number(h[a:b]) for h in headers(data) for a,
+                                      b in ((100, 108), (108, 116), (116, 124), (136, 148), (329, 337), (337, 345))),
          "modes, owners and times are not looked at; tarfile ends where one is no number"),
-        (lambda data, we, python: any(h[257:263] != b"ustar\0" and h[345] for h in headers(data)), "only POSIX's headers have a prefix of the name; tarfile takes GNU's times for one"),
-        (lambda data, we, python: any(h[156:157] == b"\0" and tarfile.nts(h[:100], "latin1", "strict").endswith("/") for h in headers(data)),
+        (lambda data, we, python: any(h[257:263] != b"ustar\0" and h[345] for h in headers(data)),
+         "only POSIX's headers have a prefix of the name; tarfile takes GNU's times for one"),
+        (lambda data, we, python: any(h[156:157] == b"\0" and tarfile.nts(h[:100], "latin1", "strict").endswith("/")
+                                      for h in headers(data)),
          "tarfile takes a file of the old type for a folder by its short name, though a longer one follows" + VARIES),
     ]
 
@@ -277,7 +301,8 @@ def is_number(field):
 # --- both -------------------------------------------------------------------------------------------------------------
 
 def members(line):
-    """The names and contents of a line. Slashes behind the name of an empty member do not count: folders have them, or not."""
+    """The names and contents of a line. Slashes behind the name of an empty member do not count: folders have them, or
+    not."""
     parts = [member.partition("=") for member in line.split(" ")[1:]]
     names = [bytes.fromhex(name) for name, _, _ in parts]
     return [(name if content else name.rstrip(b"/"), content) for name, (_, _, content) in zip(names, parts)]

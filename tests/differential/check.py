@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Generated pickles, as we read them and as Python's unpicklers do: the one in C from memory and from files of two kinds, the one in Python;
-pickletools must find opcodes where we do.
+"""Generated pickles, as we read them and as Python's unpicklers do: the one in C from memory and from files of two
+kinds, the one in Python; pickletools must find opcodes where we do.
 
     check.py READER [--count N] [--seed N]
 
-READER is tests/differential/reader.cpp. What we read, all of them must read alike; what one of them reads, we must read too.
-Differences that are right are in `RIGHT`, each with its reason and a pickle: each must still occur.
+READER is tests/differential/reader.cpp. What we read, all of them must read alike; what one of them reads, we must read
+too. Differences that are right are in `RIGHT`, each with its reason and a pickle: each must still occur.
 """
 
 import collections
@@ -57,7 +57,8 @@ def kept(module, name):
     return type(name, (Inert,), {"called": module + "." + name})
 
 
-KNOWN = {("builtins", n): getattr(__import__("builtins"), n) for n in ("set", "frozenset", "bytearray", "bytes", "complex")}
+KNOWN = {("builtins", n): getattr(__import__("builtins"), n) for n in ("set", "frozenset", "bytearray", "bytes",
+                                                                       "complex")}
 KNOWN |= {("collections", n): getattr(collections, n) for n in ("OrderedDict", "Counter", "defaultdict")}
 KNOWN |= {("_codecs", "encode"): __import__("_codecs").encode}
 OTHERS = {("m", n): kept("m", n) for n in ("A", "B")}
@@ -105,7 +106,8 @@ class Unbuffered:
 # Only pickle.loads reads from memory, and it imports what a pickle names: the hook lets it find the listed names only.
 sys.addaudithook(only_known)
 sys.modules["m"] = types.SimpleNamespace(**{name: kind for (_, name), kind in OTHERS.items()})
-sys.excepthook = lambda kind, e, trace: None if kind is SystemError else sys.__excepthook__(kind, e, trace)  # bytearray's, which it only prints
+sys.excepthook = lambda kind, e, trace: None if kind is SystemError else sys.__excepthook__(kind, e,
+                                                                                            trace)  # bytearray's, which it only prints
 READERS = {
     "C, memory": lambda p: pickle.loads(p, encoding="utf-8"),
     "C, buffered file": lambda p: C(io.BufferedReader(io.BytesIO(p), 8), encoding="utf-8").load(),
@@ -216,16 +218,20 @@ RIGHT = [
     ("pickle_target items set", "a list by position, or nothing at all, is no dictionary", b"]K\x00aK\x00K\x01s."),
     ("pickle_target an element", "nothing appended to no list; elements of a called set", b"N(e."),
     ("pickle_target the arguments", "the reader in Python takes any sequence, the one in C a tuple", b"cm\nA\n]R."),
-    ("pickle_target the keyword", "the reader in Python takes any mapping", b"cm\nA\n)ccollections\nOrderedDict\n)R\x92."),
+    ("pickle_target the keyword", "the reader in Python takes any mapping",
+     b"cm\nA\n)ccollections\nOrderedDict\n)R\x92."),
     ("pickle_text", "a number with spaces, underscores, leading zeros or another base; readers differ", b"I007\n."),
     ("unhashable_key", "no dictionary takes such a key; an object of an unknown class might", b"cm\nA\n)R]Ns."),
-    ("pickle_truncated", "the reader in Python takes a frame that is longer than the pickle", b"\x95\x03\0\0\0\0\0\0\0N."),
+    ("pickle_truncated", "the reader in Python takes a frame that is longer than the pickle",
+     b"\x95\x03\0\0\0\0\0\0\0N."),
 ]
 # Of values that we read: why Python's readers refuse them.
 ACCEPTED = [
     (lambda p, says: "UnicodeDecodeError" in says, "a str of Python 2 may have any bytes", b"U\x01\xff."),
-    (lambda p, says: "string argument without an encoding" in says, "bytes of a str of Python 2", b"(cbuiltins\nbytes\nU\x01ao."),
-    (lambda p, says: "must be a type" in says or "not a type" in says, "a call may make a class: of an unknown name nobody knows", b"cm\nA\n)R)\x81."),
+    (lambda p, says: "string argument without an encoding" in says, "bytes of a str of Python 2",
+     b"(cbuiltins\nbytes\nU\x01ao."),
+    (lambda p, says: "must be a type" in says or "not a type" in says,
+     "a call may make a class: of an unknown name nobody knows", b"cm\nA\n)R)\x81."),
 ]
 
 
@@ -241,16 +247,23 @@ class Generator:
     """Pickles of a stack machine that mostly knows what lies on its stack, and sometimes does not care."""
 
     LEAVES = [
-        b"N", b"\x88", b"\x89", b"I00\n", b"I01\n", b"K\x00", b"K\x01", b"K\x02", b"M\x00\x01", b"J\xff\xff\xff\xff", b"I1\n", b"I-1\n",
-        b"I+1\n", b"I-0\n", b"I007\n", b"I 1\n", b"L1L\n", b"L+1L\n", b"L18446744073709551616L\n", b"\x8a\x00", b"\x8a\x01\xff",
-        b"\x8a\x09\0\0\0\0\0\0\0\0\x01", b"G\x3f\xf0\0\0\0\0\0\0", b"G\x43\xf0\0\0\0\0\0\0", b"G\0\0\0\0\0\0\0\0", b"G\x80\0\0\0\0\0\0\0",
-        b"F1.0\n", b"F1e3\n", b"Va\n", b"V\\u00e9\n", b"V\\ud800\n", b"X\x01\0\0\0a", b"\x8c\x01b", b"X\x03\0\0\0\xed\xa0\x80", b"U\x01a",
-        b"S'a'\n", b"S'\\x41'\n", b"U\x01\xff", b"T\x02\0\0\0ab", b"C\x01a", b"B\x02\0\0\0ab", b"\x96\x01\0\0\0\0\0\0\0a", b")", b"]", b"}", b"\x8f",
+        b"N", b"\x88", b"\x89", b"I00\n", b"I01\n", b"K\x00", b"K\x01", b"K\x02", b"M\x00\x01", b"J\xff\xff\xff\xff",
+        b"I1\n", b"I-1\n",
+        b"I+1\n", b"I-0\n", b"I007\n", b"I 1\n", b"L1L\n", b"L+1L\n", b"L18446744073709551616L\n", b"\x8a\x00",
+        b"\x8a\x01\xff",
+        b"\x8a\x09\0\0\0\0\0\0\0\0\x01", b"G\x3f\xf0\0\0\0\0\0\0", b"G\x43\xf0\0\0\0\0\0\0", b"G\0\0\0\0\0\0\0\0",
+        b"G\x80\0\0\0\0\0\0\0",
+        b"F1.0\n", b"F1e3\n", b"Va\n", b"V\\u00e9\n", b"V\\ud800\n", b"X\x01\0\0\0a", b"\x8c\x01b",
+        b"X\x03\0\0\0\xed\xa0\x80", b"U\x01a",
+        b"S'a'\n", b"S'\\x41'\n", b"U\x01\xff", b"T\x02\0\0\0ab", b"C\x01a", b"B\x02\0\0\0ab",
+        b"\x96\x01\0\0\0\0\0\0\0a", b")", b"]", b"}", b"\x8f",
         b"(\x91", b"P1\n", b"P\xc3\xa9\n",
     ]  # fmt: skip
     CALLS = [
-        b"cbuiltins\nset\n", b"cbuiltins\nfrozenset\n", b"cbuiltins\nbytearray\n", b"cbuiltins\nbytes\n", b"cbuiltins\ncomplex\n",
-        b"ccollections\nOrderedDict\n", b"ccollections\nCounter\n", b"ccollections\ndefaultdict\n", b"c_codecs\nencode\n", b"cm\nA\n", b"cm\nB\n",
+        b"cbuiltins\nset\n", b"cbuiltins\nfrozenset\n", b"cbuiltins\nbytearray\n", b"cbuiltins\nbytes\n",
+        b"cbuiltins\ncomplex\n",
+        b"ccollections\nOrderedDict\n", b"ccollections\nCounter\n", b"ccollections\ndefaultdict\n",
+        b"c_codecs\nencode\n", b"cm\nA\n", b"cm\nB\n",
         b"\x8c\x01m\x8c\x01A\x93",
     ]  # fmt: skip
     OPCODES = [bytes([b]) for b in b"(0122abdelostu\x81\x85\x86\x87\x90\x91\x92R\x94."]
@@ -274,14 +287,16 @@ class Generator:
             return self.random.choice([b"](" + some(4) + b"e", b"(" + some(4) + b"l"])
         if r < 0.70:
             pairs = b"".join([key() + self.value(depth - 1) for _ in range(self.random.randrange(4))])
-            return self.random.choice([b"}(" + pairs + b"u", b"(" + pairs + b"d", b"}" + key() + self.value(depth - 1) + b"s"])
+            return self.random.choice([b"}(" + pairs + b"u", b"(" + pairs + b"d",
+                                       b"}" + key() + self.value(depth - 1) + b"s"])
         if r < 0.76:
             elements = b"".join([key() for _ in range(self.random.randrange(4))])
             return self.random.choice([b"\x8f(" + elements + b"\x90", b"(" + elements + b"\x91"])
         if r < 0.80:
             return self.value(depth - 1) + self.random.choice([b"\x85", self.value(depth - 1) + b"\x86"])
         if r < 0.92:
-            made = self.random.choice(self.CALLS) + self.random.choice([b")", self.value(depth - 1) + b"\x85", b"(" + some(3) + b"t"])
+            made = self.random.choice(self.CALLS) + self.random.choice([b")", self.value(depth - 1) + b"\x85",
+                                                                        b"(" + some(3) + b"t"])
             made += self.random.choice([b"R", b"R", b"\x81", b"}\x92", b"}" + text(b"k") + b"N" + b"s\x92", b"R)R"])
             r = self.random.random()
             if r < 0.2:
@@ -292,7 +307,8 @@ class Generator:
                 made += self.value(1) + b"a"
             return made
         if r < 0.95:
-            return self.random.choice([b"(" + self.random.choice(self.CALLS) + some(3) + b"o", b"(" + some(3) + b"im\nA\n", b"(" + some(2) + b"ibuiltins\nset\n"])
+            return self.random.choice([b"(" + self.random.choice(self.CALLS) + some(3) + b"o",
+                                       b"(" + some(3) + b"im\nA\n", b"(" + some(2) + b"ibuiltins\nset\n"])
         if r < 0.98:
             # A list that is read by a call and grows
             return b"]q\x09K\x01a" + self.random.choice(self.CALLS[:7]) + b"h\x09\x85R0h\x09K\x02a"

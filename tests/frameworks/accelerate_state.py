@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Runs two steps with accelerate and keeps what Accelerator.save_state wrote in tests/data/frameworks/accelerate-X.Y, with
-the weights as safetensors and as .bin: model, optimizer, scheduler, sampler, random states, a registered object.
+"""Runs two steps with accelerate and keeps what Accelerator.save_state wrote in tests/data/frameworks/accelerate-X.Y,
+with the weights as safetensors and as .bin: model, optimizer, scheduler, sampler, random states, a registered object.
 
     pip install torch==2.13.0 accelerate==1.15.0 safetensors==0.8.0 numpy
     python tests/frameworks/accelerate_state.py

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Trains a tiny Chinese-CLIP with its own schedule in torch's DDP and keeps the dictionary that cn_clip/training/main.py
-saves (which itself needs CUDA) in tests/data/frameworks/cn_clip-1.6: with the plain names, and with those that its
-convert_state_dict makes for flash attention. The schedule computes with numpy, so the learning rates are numpy scalars.
+"""Trains a tiny Chinese-CLIP with its own schedule in torch's DDP and keeps the dictionary that
+cn_clip/training/main.py saves (which itself needs CUDA) in tests/data/frameworks/cn_clip-1.6: with the plain names, and
+with those that its convert_state_dict makes for flash attention. The schedule computes with numpy, so the learning
+rates are numpy scalars.
 
     pip install torch==2.13.0 numpy
     pip install --no-deps torchvision==0.28.0 pillow cn_clip==1.6.0 six
@@ -28,7 +29,8 @@ STEPS = 4
 
 def optimizer_of(model):
     """The two groups of main.py."""
-    named = [(n, p, any(part in n for part in ('bn', 'ln', 'bias', 'logit_scale'))) for n, p in model.named_parameters()]
+    named = [(n, p, any(part in n for part in ('bn', 'ln', 'bias', 'logit_scale'))) for n,
+             p in model.named_parameters()]
     return torch.optim.AdamW([{'params': [p for _, p, excluded in named if excluded], 'weight_decay': 0.},
                               {'params': [p for _, p, excluded in named if not excluded], 'weight_decay': 0.001}],
                              lr=5e-5, betas=(0.9, 0.98), eps=1e-6)

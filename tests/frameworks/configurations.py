@@ -2,8 +2,8 @@
 """Saves settings as configuration libraries keep them, and enums, beside a small state_dict, in
 tests/data/frameworks/configurations/configs.pt.
 
-    pip install torch==2.13.0 numpy==2.4.6 omegaconf==2.4.0 easydict==1.14 addict==2.4.0 yacs==0.1.8 ml_collections==1.1.0
-    python tests/frameworks/configurations.py
+    pip install torch==2.13.0 numpy==2.4.6 omegaconf==2.4.0 easydict==1.14 addict==2.4.0 yacs==0.1.8
+    ml_collections==1.1.0 python tests/frameworks/configurations.py
 """
 import re
 import types
@@ -31,7 +31,8 @@ def main():
     settings = references()
     values = {
         'state_dict': torch.nn.Linear(2, 2).state_dict(),
-        'omegaconf': omegaconf.OmegaConf.create({'timesteps': 1000, 'opt': {'lr': 0.5, 'same': '${timesteps}'}, 'betas': [0.9, 0.99],
+        'omegaconf': omegaconf.OmegaConf.create({'timesteps': 1000, 'opt': {'lr': 0.5, 'same': '${timesteps}'},
+                                                 'betas': [0.9, 0.99],
                                                  'color': uuid.SafeUUID.unsafe, 'whole': '${opt}'}),
         'easydict': easydict.EasyDict({'a': 1, 'b': {'c': [1, 2]}}),
         'addict': addict.Dict({'a': 1, 'b': {'c': [1, {'q': 3}]}}),

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Trains a tiny model with DeepSpeed on two processes and keeps what engine.save_checkpoint wrote in
-tests/data/frameworks/deepspeed-0.19: ZeRO 1, 2 and 3, in 32 bits and in bfloat16, with frozen and tied weights, buffers,
-and two groups of parameters.
+tests/data/frameworks/deepspeed-0.19: ZeRO 1, 2 and 3, in 32 bits and in bfloat16, with frozen and tied weights,
+buffers, and two groups of parameters.
 
     pip install torch==2.13.0 numpy hjson msgpack py-cpuinfo pydantic psutil einops ninja
     DS_BUILD_OPS=0 pip install --no-deps deepspeed==0.19.8
@@ -16,7 +16,8 @@ import torch
 import torch.multiprocessing
 
 PORT = 29611
-CASES = [('zero1', 1, False), ('zero2', 2, False), ('zero3', 3, False), ('zero2_bf16', 2, True), ('zero3_bf16', 3, True)]
+CASES = [('zero1', 1, False), ('zero2', 2, False), ('zero3', 3, False), ('zero2_bf16', 2, True),
+         ('zero3_bf16', 3, True)]
 
 
 class Tiny(torch.nn.Module):
@@ -41,14 +42,16 @@ class Tiny(torch.nn.Module):
 
 
 def train(rank, world, folder):
-    os.environ.update(RANK=str(rank), WORLD_SIZE=str(world), LOCAL_RANK=str(rank), MASTER_ADDR='127.0.0.1', MASTER_PORT=str(PORT))
+    os.environ.update(RANK=str(rank), WORLD_SIZE=str(world), LOCAL_RANK=str(rank), MASTER_ADDR='127.0.0.1',
+                      MASTER_PORT=str(PORT))
     import deepspeed
     deepspeed.init_distributed('gloo')
     for name, stage, half in CASES:
         torch.manual_seed(0)
         model = Tiny()
         trained = [p for p in model.parameters() if p.requires_grad]
-        groups = [{'params': [p for p in trained if p.dim() > 1]}, {'params': [p for p in trained if p.dim() == 1], 'weight_decay': 0.0}]
+        groups = [{'params': [p for p in trained if p.dim() > 1]},
+                  {'params': [p for p in trained if p.dim() == 1], 'weight_decay': 0.0}]
         config = {'train_micro_batch_size_per_gpu': 4, 'zero_optimization': {'stage': stage}, 'bf16': {'enabled': half},
                   'optimizer': {'type': 'AdamW', 'params': {'lr': 1e-2, 'torch_adam': True}}}
         engine = deepspeed.initialize(model=model, model_parameters=groups, config=config)[0]
@@ -83,7 +86,8 @@ def main():
                     weights[key] = whole.pop(key)
             assert not whole, whole.keys()
             keep.keep_distributed(path, 'deepspeed-0.19', name, 'deepspeed ' + deepspeed.__version__,
-                                  'ZeRO %d on two ranks%s: frozen and tied weights, buffers, two groups' % (stage, ' in bfloat16' if half else ''),
+                                  'ZeRO %d on two ranks%s: frozen and tied weights, buffers, two groups'
+                                  % (stage, ' in bfloat16' if half else ''),
                                   weights, ['module'], {'global_steps': 2, 'dp_world_size': 2}, ('zero_to_*.py',))
 
 

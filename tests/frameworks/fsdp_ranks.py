@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Trains a tiny model on processes that share it, lets each save its own part with torch.save, and keeps the folders in
-tests/data/frameworks/fsdp: FSDP1 with sharded and local state_dicts, FSDP2, FSDP2 with tensor parallelism and with replicas.
-The file names are those of accelerate, verl, Composer and plain scripts. What PyTorch says of them is its own full state_dict.
+tests/data/frameworks/fsdp: FSDP1 with sharded and local state_dicts, FSDP2, FSDP2 with tensor parallelism and with
+replicas. The file names are those of accelerate, verl, Composer and plain scripts. What PyTorch says of them is its own
+full state_dict.
 
     pip install torch==2.13.0 numpy
     python tests/frameworks/fsdp_ranks.py
@@ -69,7 +70,8 @@ def fsdp1(out, mesh):
 
     def wrapped(**more):
         torch.manual_seed(0)
-        model = FSDP(Tiny(), auto_wrap_policy=ModuleWrapPolicy({nn.Linear}), ignored_modules=[], device_id=torch.device('cpu'), **more)
+        model = FSDP(Tiny(), auto_wrap_policy=ModuleWrapPolicy({nn.Linear}), ignored_modules=[],
+                     device_id=torch.device('cpu'), **more)
         return model, train(model)
 
     def states(model, kind):
@@ -81,7 +83,8 @@ def fsdp1(out, mesh):
             return model.state_dict()
     model, _ = wrapped()
     if out.world == 4:
-        out.save('fsdp1_sharded', 'rank_{rank}.pt', {'model': states(model, StateDictType.SHARDED_STATE_DICT), 'step': 2}, {'model': whole(model), 'step': 2})
+        out.save('fsdp1_sharded', 'rank_{rank}.pt', {'model': states(model, StateDictType.SHARDED_STATE_DICT),
+                                                     'step': 2}, {'model': whole(model), 'step': 2})
         return
     # The local shards of each flat parameter, one after another.
     local = states(model, StateDictType.LOCAL_STATE_DICT)
@@ -96,10 +99,13 @@ def fsdp1(out, mesh):
             flat[key] = value
     out.save('fsdp1_local', 'pytorch_model_fsdp_rank{rank}.bin', local, flat)
     model, optimizer = wrapped(device_mesh=mesh)
-    out.save('fsdp1_dtensor', 'model_world_size_{world}_rank_{rank}.pt', states(model, StateDictType.SHARDED_STATE_DICT), whole(model))
+    out.save('fsdp1_dtensor', 'model_world_size_{world}_rank_{rank}.pt',
+             states(model, StateDictType.SHARDED_STATE_DICT), whole(model))
     with FSDP.state_dict_type(model, StateDictType.SHARDED_STATE_DICT):
-        out.save('fsdp1_dtensor', 'optim_world_size_{world}_rank_{rank}.pt', FSDP.optim_state_dict(model, optimizer), None)
-    out.save('fsdp1_dtensor', 'extra_state_world_size_{world}_rank_{rank}.pt', {'rng': torch.get_rng_state()[:16].clone(), 'step': 2}, None)
+        out.save('fsdp1_dtensor', 'optim_world_size_{world}_rank_{rank}.pt', FSDP.optim_state_dict(model, optimizer),
+                 None)
+    out.save('fsdp1_dtensor', 'extra_state_world_size_{world}_rank_{rank}.pt',
+             {'rng': torch.get_rng_state()[:16].clone(), 'step': 2}, None)
 
 
 def fsdp2(out, mesh):
@@ -130,12 +136,14 @@ def fsdp2_with_replicas(out, mesh):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(6, 5), nn.Linear(5, 3, bias=False)).bfloat16()
     fully_shard(model, mesh=mesh)
-    out.save('fsdp2_replicas', 'rank{rank}.ckpt', {'state_dict': model.state_dict(), 'epoch': 1}, {'state_dict': full(model.state_dict()), 'epoch': 1})
+    out.save('fsdp2_replicas', 'rank{rank}.ckpt', {'state_dict': model.state_dict(), 'epoch': 1},
+             {'state_dict': full(model.state_dict()), 'epoch': 1})
 
 
 def run(rank, world, folder):
     warnings.simplefilter('ignore')
-    os.environ.update(RANK=str(rank), WORLD_SIZE=str(world), LOCAL_RANK=str(rank), MASTER_ADDR='127.0.0.1', MASTER_PORT=str(PORT))
+    os.environ.update(RANK=str(rank), WORLD_SIZE=str(world), LOCAL_RANK=str(rank), MASTER_ADDR='127.0.0.1',
+                      MASTER_PORT=str(PORT))
     from torch.distributed.device_mesh import init_device_mesh
     dist.init_process_group('gloo')
     out = Saver(rank, world, folder)
@@ -149,9 +157,11 @@ def run(rank, world, folder):
     dist.destroy_process_group()
 
 
-CASES = (('fsdp1_sharded', 'FSDP1 on four ranks, SHARDED_STATE_DICT: ShardedTensors, batch statistics, tied weights', ['model'], {'step': 2}),
+CASES = (('fsdp1_sharded', 'FSDP1 on four ranks, SHARDED_STATE_DICT: ShardedTensors, batch statistics, tied weights',
+          ['model'], {'step': 2}),
          ('fsdp1_local', 'FSDP1 on two ranks, LOCAL_STATE_DICT: flat parameters', [], None),
-         ('fsdp1_dtensor', 'FSDP1 with a device mesh on two ranks, SHARDED_STATE_DICT: DTensors; the optimizer beside it', [], None),
+         ('fsdp1_dtensor',
+          'FSDP1 with a device mesh on two ranks, SHARDED_STATE_DICT: DTensors; the optimizer beside it', [], None),
          ('fsdp2', 'FSDP2 on four ranks: model and optimizer, empty shards, tied weights', None, None),
          ('fsdp2_tp', 'FSDP2 over tensor parallelism on a mesh of 2 by 2: strided shards, a whole norm', [], None),
          ('fsdp2_replicas', 'FSDP2 with replicas on a mesh of 2 by 2, bfloat16', ['state_dict'], {'epoch': 1}))
@@ -169,7 +179,8 @@ def main():
             seen = torch.load(os.path.join(here, name + '.whole.pt'), weights_only=False)
             for part in selected or []:
                 seen = seen[part]
-            keep.keep_distributed(os.path.join(here, name), 'fsdp', name, 'torch ' + torch.__version__, shows, seen, selected, values)
+            keep.keep_distributed(os.path.join(here, name), 'fsdp', name, 'torch ' + torch.__version__, shows, seen,
+                                  selected, values)
 
 
 if __name__ == '__main__':

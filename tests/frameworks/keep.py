@@ -33,8 +33,8 @@ def keep_file(source, folder, name, framework, shows, seen=None, **fields):
     """Copies the file `source` to tests/data/frameworks/FOLDER/NAME and writes its oracle.
 
     Fields: weights='state_dict' (the path of the one best candidate; '' is the root) or question=['model', 'ema']
-    (the paths that the error of an ambiguous file lists); protocol, the pickle's, where it is not 2; ls_error, ls_policy
-    and user_globals=[[module, name]] where the file names classes of a user's own.
+    (the paths that the error of an ambiguous file lists); protocol, the pickle's, where it is not 2; ls_error,
+    ls_policy and user_globals=[[module, name]] where the file names classes of a user's own.
     """
     out = os.path.join(DATA, folder)
     os.makedirs(out, exist_ok=True)
@@ -47,9 +47,9 @@ def keep_file(source, folder, name, framework, shows, seen=None, **fields):
 
 
 def keep_folder(source, folder, name, framework, shows, weights, files, leave_out=(), **fields):
-    """Copies the directory `source` to tests/data/frameworks/FOLDER/NAME and writes its oracle NAME.json: `weights` is the
-    dictionary of tensors of the consolidated model (None where there is none), `files` maps each torch file below it
-    whose content matters (a path with '/') to the fields of its own oracle, NAME.STEM.json."""
+    """Copies the directory `source` to tests/data/frameworks/FOLDER/NAME and writes its oracle NAME.json: `weights` is
+    the dictionary of tensors of the consolidated model (None where there is none), `files` maps each torch file below
+    it whose content matters (a path with '/') to the fields of its own oracle, NAME.STEM.json."""
     out = os.path.join(DATA, folder)
     os.makedirs(out, exist_ok=True)
     target = os.path.join(out, name)
@@ -68,10 +68,10 @@ def keep_folder(source, folder, name, framework, shows, weights, files, leave_ou
 
 
 def keep_distributed(source, folder, name, framework, shows, seen, selected=None, values=None, leave_out=()):
-    """Copies the directory `source` of a distributed checkpoint to tests/data/frameworks/FOLDER/NAME and writes its oracle
-    NAME.json: `seen` is what the framework's own consolidation makes of it. With `selected` that is the dictionary of
-    tensors at that path, which is the best candidate; else the whole object. `values` replaces what `show` must print.
-    Where a tensor lies is not compared, as the consolidated one lies nowhere."""
+    """Copies the directory `source` of a distributed checkpoint to tests/data/frameworks/FOLDER/NAME and writes its
+    oracle NAME.json: `seen` is what the framework's own consolidation makes of it. With `selected` that is the
+    dictionary of tensors at that path, which is the best candidate; else the whole object. `values` replaces what
+    `show` must print. Where a tensor lies is not compared, as the consolidated one lies nowhere."""
     out = os.path.join(DATA, folder)
     os.makedirs(out, exist_ok=True)
     target = os.path.join(out, name)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Trains tiny LightningModules with Lightning's Trainer and keeps what ModelCheckpoint wrote in
-tests/data/frameworks/lightning-2: all hyper-parameters, weights alone, averaged weights of two kinds, entries of a user's
-hook, and a module whose checkpoints hold an adapter alone.
+tests/data/frameworks/lightning-2: all hyper-parameters, weights alone, averaged weights of two kinds, entries of a
+user's hook, and a module whose checkpoints hold an adapter alone.
 
     pip install torch==2.13.0 numpy lightning==2.6.6
     python tests/frameworks/lightning_2.py
@@ -59,7 +59,8 @@ class Hooked(Tiny):
             'saved_at': datetime.datetime(2024, 2, 29, 12, 30, tzinfo=datetime.timezone.utc),
             'elapsed': datetime.timedelta(hours=1, microseconds=5), 'recent': collections.deque([0.5, 0.25], maxlen=3),
             'classes': {1, 3}, 'price': decimal.Decimal('1.10'), 'run': uuid.UUID(int=7), 'status': http.HTTPStatus.OK,
-            'phase': 1 + 2j, 'steps': range(0, 10, 2), 'window': slice(1, None), 'data': pathlib.PurePosixPath('data/train')}
+            'phase': 1 + 2j, 'steps': range(0, 10, 2), 'window': slice(1, None),
+            'data': pathlib.PurePosixPath('data/train')}
 
 
 class WithAdapter(Tiny):
@@ -102,7 +103,8 @@ def main():
     args = argparse.Namespace(gpus=None, name='run', betas=(0.9, 0.999), inner=argparse.Namespace(depth=2))
     run(Configured(args, 3, pathlib.Path('data/train'), numpy.float64(1e-3),
                    {'schedule': {'warmup': numpy.int64(5), 'factor': 0.5}, 'layers': [4, 2], 'seed': None}),
-        'last.ckpt', 'Lightning checkpoint: state_dict, loops, callbacks, optimizer and scheduler states, hyper_parameters',
+        'last.ckpt',
+        'Lightning checkpoint: state_dict, loops, callbacks, optimizer and scheduler states, hyper_parameters',
         callbacks.EarlyStopping('loss', patience=5), weights='state_dict')
     run(Tiny(), 'weights_only.ckpt', 'save_weights_only: no state of optimizer and callbacks', save_weights_only=True,
         weights='state_dict')

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Writes dictionaries of the structure that well-known programs save, with torch.save, in tests/data/frameworks/like: programs
-that need more than a CPU and random weights to run.
+"""Writes dictionaries of the structure that well-known programs save, with torch.save, in tests/data/frameworks/like:
+programs that need more than a CPU and random weights to run.
 
     pip install torch==2.13.0 numpy omegaconf==2.4.0
     python tests/frameworks/like.py
@@ -59,7 +59,8 @@ def whisper():
     for side in 'encoder', 'decoder':
         for part in ('attn', 'cross_attn') if side == 'decoder' else ('attn',):
             block = '%s.blocks.0.%s.' % (side, part)
-            shapes.update({block + name: (4, 4) for name in ('query.weight', 'key.weight', 'value.weight', 'out.weight')})
+            shapes.update({block + name: (4, 4) for name in ('query.weight', 'key.weight', 'value.weight',
+                                                             'out.weight')})
             shapes.update({block + name: (4,) for name in ('query.bias', 'value.bias', 'out.bias')})
     shapes.update({'decoder.token_embedding.weight': (16, 4), 'decoder.ln.weight': (4,), 'decoder.ln.bias': (4,)})
     dims = {'n_mels': 8, 'n_audio_ctx': 6, 'n_audio_state': 4, 'n_audio_head': 2, 'n_audio_layer': 1, 'n_vocab': 16,
@@ -68,25 +69,30 @@ def whisper():
 
 
 def latent_diffusion():
-    unet = weights({'diffusion_model.time_embed.0.weight': (4, 4), 'diffusion_model.input_blocks.0.0.weight': (4, 4, 3, 3),
+    unet = weights({'diffusion_model.time_embed.0.weight': (4, 4),
+                    'diffusion_model.input_blocks.0.0.weight': (4, 4, 3, 3),
                     'diffusion_model.middle_block.1.proj_in.weight': (4, 4, 1, 1), 'diffusion_model.out.2.bias': (4,)})
     state_dict = weights({'betas': (10,), 'alphas_cumprod': (10,)})
     state_dict.update({'model.' + k: v for k, v in unet.items()})
-    state_dict.update({'model_ema.decay': torch.tensor(0.9999), 'model_ema.num_updates': torch.tensor(7, dtype=torch.int32)})
+    state_dict.update({'model_ema.decay': torch.tensor(0.9999),
+                       'model_ema.num_updates': torch.tensor(7, dtype=torch.int32)})
     state_dict.update({'model_ema.' + k.replace('.', ''): v / 2 for k, v in unet.items()})
-    state_dict.update(weights({'encoder.conv_in.weight': (4, 3, 3, 3), 'decoder.conv_out.bias': (3,), 'quant_conv.bias': (8,)},
+    state_dict.update(weights({'encoder.conv_in.weight': (4, 3, 3, 3), 'decoder.conv_out.bias': (3,),
+                               'quant_conv.bias': (8,)},
                               'first_stage_model.'))
     text = 'cond_stage_model.transformer.text_model.'
     state_dict[text + 'embeddings.position_ids'] = torch.arange(6).unsqueeze(0)
     state_dict.update(weights({'embeddings.token_embedding.weight': (16, 4), 'final_layer_norm.bias': (4,)}, text))
-    callback = {'monitor': 'val/loss_simple_ema', 'best_model_score': numpy.float32(0.25), 'best_model_path': 'epoch=000.ckpt'}
+    callback = {'monitor': 'val/loss_simple_ema', 'best_model_score': numpy.float32(0.25),
+                'best_model_path': 'epoch=000.ckpt'}
     return {'epoch': 1, 'global_step': 470000, 'pytorch-lightning_version': '1.4.2', 'state_dict': state_dict,
             'callbacks': {ModelCheckpoint: callback}, 'optimizer_states': [adam(unet)],
             'lr_schedulers': [{'base_lrs': [0.0001], 'last_epoch': 470000, '_last_lr': [numpy.float64(1e-4)]}]}
 
 
 def fairseq():
-    model = weights({'mask_emb': (4,), 'label_embs_concat': (8, 4), 'feature_extractor.conv_layers.0.0.weight': (4, 1, 3),
+    model = weights({'mask_emb': (4,), 'label_embs_concat': (8, 4),
+                     'feature_extractor.conv_layers.0.0.weight': (4, 1, 3),
                      'encoder.pos_conv.0.bias': (4,), 'encoder.pos_conv.0.weight_g': (1, 1, 4),
                      'encoder.pos_conv.0.weight_v': (4, 2, 4), 'encoder.layers.0.self_attn.k_proj.weight': (4, 4),
                      'final_proj.weight': (2, 4)}, dtype=torch.float16)
@@ -106,7 +112,8 @@ def fairseq():
 
 
 def esrgan():
-    return weights({'conv_first.weight': (4, 3, 3, 3), 'conv_first.bias': (4,), 'body.0.rdb1.conv1.weight': (2, 4, 3, 3),
+    return weights({'conv_first.weight': (4, 3, 3, 3), 'conv_first.bias': (4,),
+                    'body.0.rdb1.conv1.weight': (2, 4, 3, 3),
                     'body.0.rdb1.conv1.bias': (2,), 'conv_up1.weight': (4, 4, 3, 3), 'conv_last.bias': (3,)})
 
 
@@ -122,7 +129,8 @@ def main():
              question=['student', 'teacher'])
         save('whisper.pt', whisper(), "Whisper's sizes and weights in half precision", weights='model_state_dict')
         save('latent_diffusion.ckpt', latent_diffusion(),
-             'a Lightning checkpoint of latent diffusion: averaged weights without dots, a class as a key, numpy scalars',
+             'a Lightning checkpoint of latent diffusion: averaged weights without dots, a class as a key, numpy '
+             'scalars',
              weights='state_dict')
         save('fairseq.pt', fairseq(), "fairseq's checkpoint: arguments, an omegaconf configuration, its own Dictionary",
              weights='model')

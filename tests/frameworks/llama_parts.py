@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Builds a tiny model out of fairscale's layers under LLaMA's names, on processes that share it, lets each save its part as
-LLaMA was published, and keeps the folders in tests/data/frameworks/llama_parts: ParallelEmbedding on four ranks (LLaMA 1 and 2),
-VocabParallelEmbedding on two (LLaMA 3). What is in them all together is told by a model of plain torch.nn layers, whose weights are the
-parts joined: its output must be that of the processes.
+"""Builds a tiny model out of fairscale's layers under LLaMA's names, on processes that share it, lets each save its
+part as LLaMA was published, and keeps the folders in tests/data/frameworks/llama_parts: ParallelEmbedding on four ranks
+(LLaMA 1 and 2), VocabParallelEmbedding on two (LLaMA 3). What is in them all together is told by a model of plain
+torch.nn layers, whose weights are the parts joined: its output must be that of the processes.
 
     pip install torch==2.13.0 numpy fairscale==0.4.13
     python tests/frameworks/llama_parts.py
@@ -23,8 +23,10 @@ DIM, HIDDEN, VOCABULARY, LAYERS = 8, 16, 12, 2
 class Layer(nn.Module):
     def __init__(self, column, row):
         super().__init__()
-        self.attention = nn.ModuleDict({'wq': column(DIM, DIM), 'wk': column(DIM, DIM // 2), 'wv': column(DIM, DIM), 'wo': row(DIM, DIM)})
-        self.feed_forward = nn.ModuleDict({'w1': column(DIM, HIDDEN), 'w2': row(HIDDEN, DIM), 'w3': column(DIM, HIDDEN)})
+        self.attention = nn.ModuleDict({'wq': column(DIM, DIM), 'wk': column(DIM, DIM // 2), 'wv': column(DIM, DIM),
+                                        'wo': row(DIM, DIM)})
+        self.feed_forward = nn.ModuleDict({'w1': column(DIM, HIDDEN), 'w2': row(HIDDEN, DIM),
+                                           'w3': column(DIM, HIDDEN)})
         self.attention_norm = nn.RMSNorm(DIM)
         self.ffn_norm = nn.RMSNorm(DIM)
 
@@ -101,17 +103,21 @@ def run(rank, ranks, here, name, embedding, dtype):
         layer.attention.wk.register_forward_hook(lambda _, __, y: fs.gather_from_model_parallel_region(y))
     assert torch.allclose(model(tokens), single(tokens), atol=1e-5), 'the parts are joined in another way'
     os.makedirs(os.path.join(here, name), exist_ok=True)
-    torch.save({k: v.to(dtype) for k, v in model.state_dict().items()}, os.path.join(here, name, 'consolidated.%02d.pth' % rank))
+    torch.save({k: v.to(dtype) for k, v in model.state_dict().items()},
+               os.path.join(here, name, 'consolidated.%02d.pth' % rank))
     if rank == 0:
         torch.save({k: v.to(dtype) for k, v in whole.items()}, os.path.join(here, name + '.whole.pt'))
         with open(os.path.join(here, name, 'params.json'), 'w') as f:
-            json.dump({'dim': DIM, 'multiple_of': 4, 'n_heads': 4, 'n_layers': LAYERS, 'norm_eps': 1e-05, 'vocab_size': -1}, f)
+            json.dump({'dim': DIM, 'multiple_of': 4, 'n_heads': 4, 'n_layers': LAYERS, 'norm_eps': 1e-05,
+                       'vocab_size': -1}, f)
     dist.barrier()
     dist.destroy_process_group()
 
 
-CASES = (('llama2', 4, 'ParallelEmbedding', torch.float16, 'a model under the names of LLaMA on four ranks, its embedding cut along 1'),
-         ('llama3', 2, 'VocabParallelEmbedding', torch.bfloat16, 'a model under the names of LLaMA on two ranks, its embedding cut along 0'))
+CASES = (('llama2', 4, 'ParallelEmbedding', torch.float16,
+          'a model under the names of LLaMA on four ranks, its embedding cut along 1'),
+         ('llama3', 2, 'VocabParallelEmbedding', torch.bfloat16,
+          'a model under the names of LLaMA on two ranks, its embedding cut along 0'))
 
 
 def main():

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Trains a tiny model with MMEngine's Runner and keeps the checkpoints that it wrote, with and without averaged weights, in
-tests/data/frameworks/mmengine-X.Y. Its logs are HistoryBuffer objects, which hold arrays and methods.
+"""Trains a tiny model with MMEngine's Runner and keeps the checkpoints that it wrote, with and without averaged
+weights, in tests/data/frameworks/mmengine-X.Y. Its logs are HistoryBuffer objects, which hold arrays and methods.
 
     pip install torch==2.13.0 numpy addict yapf termcolor rich matplotlib opencv-python-headless
     pip install --no-deps mmengine==0.10.7

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Gives the tiny Chinese-CLIP of tests/data/frameworks/cn_clip-1.6/epoch_latest.pt (chinese_clip.py) two other forms, in
-tests/data/frameworks/names_chinese_clip: with BERT's pooler, which the published checkpoints have and cn_clip drops when it
-loads them, and under the names of Hugging Face's ChineseCLIPModel, filled by the functions of
+"""Gives the tiny Chinese-CLIP of tests/data/frameworks/cn_clip-1.6/epoch_latest.pt (chinese_clip.py) two other forms,
+in tests/data/frameworks/names_chinese_clip: with BERT's pooler, which the published checkpoints have and cn_clip drops
+when it loads them, and under the names of Hugging Face's ChineseCLIPModel, filled by the functions of
 convert_chinese_clip_original_pytorch_to_hf.py, which transformers carried until 4.46.
 
     pip install torch==2.13.0 numpy
@@ -39,11 +39,16 @@ def with_pooler(weights):
 def hugging_face(weights):
     out = transformers.ChineseCLIPModel(transformers.ChineseCLIPConfig(
         projection_dim=S['embed_dim'],
-        text_config={'vocab_size': S['vocab_size'], 'hidden_size': S['text_hidden_size'], 'num_hidden_layers': S['text_num_hidden_layers'],
-                     'num_attention_heads': S['text_num_attention_heads'], 'intermediate_size': S['text_intermediate_size'],
-                     'max_position_embeddings': S['text_max_position_embeddings'], 'type_vocab_size': S['text_type_vocab_size']},
-        vision_config={'hidden_size': S['vision_width'], 'intermediate_size': 4 * S['vision_width'], 'num_hidden_layers': S['vision_layers'],
-                       'num_attention_heads': S['vision_width'] // S['vision_head_width'], 'image_size': S['image_resolution'],
+        text_config={'vocab_size': S['vocab_size'], 'hidden_size': S['text_hidden_size'],
+                     'num_hidden_layers': S['text_num_hidden_layers'],
+                     'num_attention_heads': S['text_num_attention_heads'],
+                     'intermediate_size': S['text_intermediate_size'],
+                     'max_position_embeddings': S['text_max_position_embeddings'],
+                     'type_vocab_size': S['text_type_vocab_size']},
+        vision_config={'hidden_size': S['vision_width'], 'intermediate_size': 4 * S['vision_width'],
+                       'num_hidden_layers': S['vision_layers'],
+                       'num_attention_heads': S['vision_width'] // S['vision_head_width'],
+                       'image_size': S['image_resolution'],
                        'patch_size': S['vision_patch_size']}))
     weights = {k.removeprefix('module.'): v for k, v in weights.items()}
     with torch.no_grad():
@@ -51,7 +56,8 @@ def hugging_face(weights):
         convert.copy_vision_model_and_projection(out, weights)
         out.logit_scale.data = weights['logit_scale'].data
     # Without sharing: the script leaves q, k and v as parts of one storage.
-    return collections.OrderedDict((k, v.clone(memory_format=torch.contiguous_format)) for k, v in out.state_dict().items())
+    return collections.OrderedDict((k, v.clone(memory_format=torch.contiguous_format)) for k,
+                                   v in out.state_dict().items())
 
 
 def main():
@@ -59,10 +65,12 @@ def main():
     saved = torch.load(os.path.join(keep.DATA, 'cn_clip-1.6', 'epoch_latest.pt'), weights_only=False)
     with tiny.empty_folder(), gloo.alone():
         for name, made, framework, shows, path in [
-                ('epoch_latest_pooler.pt', with_pooler(saved['state_dict']), 'cn_clip ' + importlib.metadata.version('cn_clip'),
+                ('epoch_latest_pooler.pt', with_pooler(saved['state_dict']),
+                 'cn_clip ' + importlib.metadata.version('cn_clip'),
                  "the weights of cn_clip-1.6/epoch_latest.pt with BERT's pooler", 'state_dict'),
                 ('hf.pt', hugging_face(saved['state_dict']), 'transformers ' + transformers.__version__,
-                 'the weights of cn_clip-1.6/epoch_latest.pt under the names of a ChineseCLIPModel, by its conversion script', '')]:
+                 'the weights of cn_clip-1.6/epoch_latest.pt under the names of a ChineseCLIPModel, by its conversion '
+                 'script', '')]:
             torch.save(made, name)
             keep.keep_file(name, 'names_chinese_clip', name, framework, shows, weights=path)
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Saves one small ViT CLIP under the names of OpenAI's CLIP, OpenCLIP (both forms) and Hugging Face, in
-tests/data/frameworks/names_clip. OpenCLIP loads OpenAI's state_dict; the Hugging Face model is filled by the functions of
-convert_clip_original_pytorch_to_hf.py, which transformers carried until 4.46.
+tests/data/frameworks/names_clip. OpenCLIP loads OpenAI's state_dict; the Hugging Face model is filled by the functions
+of convert_clip_original_pytorch_to_hf.py, which transformers carried until 4.46.
 
     pip install torch==2.13.0 numpy
     pip install --no-deps torchvision==0.28.0 pillow openai-clip==1.0.1 ftfy regex
@@ -55,7 +55,8 @@ def hugging_face(net):
     sizes = {'num_hidden_layers': 2, 'num_attention_heads': 2}
     out = transformers.CLIPModel(transformers.CLIPConfig(
         projection_dim=EMBED,
-        text_config=dict(sizes, hidden_size=4, intermediate_size=16, vocab_size=VOCABULARY, max_position_embeddings=CONTEXT,
+        text_config=dict(sizes, hidden_size=4, intermediate_size=16, vocab_size=VOCABULARY,
+                         max_position_embeddings=CONTEXT,
                          bos_token_id=0, eos_token_id=1, pad_token_id=1),
         vision_config=dict(sizes, hidden_size=8, intermediate_size=32, image_size=IMAGE, patch_size=PATCH)))
     with torch.no_grad():
@@ -72,11 +73,15 @@ def main():
     weights = net.state_dict()
     version = importlib.metadata.version
     files = [
-        ('openai.pt', openai_state_dict(net), 'openai-clip ' + version('openai-clip'), "a ViT CLIP under OpenAI's names, with the sizes that its archives have"),
-        ('open_clip.pt', open_clip_names(weights, open_clip.CLIP), 'open_clip_torch ' + open_clip.__version__, 'the same under the names of OpenCLIP'),
-        ('open_clip_text.pt', open_clip_names(open_clip.model.convert_to_custom_text_state_dict(weights), open_clip.CustomTextCLIP),
+        ('openai.pt', openai_state_dict(net), 'openai-clip ' + version('openai-clip'),
+         "a ViT CLIP under OpenAI's names, with the sizes that its archives have"),
+        ('open_clip.pt', open_clip_names(weights, open_clip.CLIP), 'open_clip_torch ' + open_clip.__version__,
+         'the same under the names of OpenCLIP'),
+        ('open_clip_text.pt', open_clip_names(open_clip.model.convert_to_custom_text_state_dict(weights),
+                                              open_clip.CustomTextCLIP),
          'open_clip_torch ' + open_clip.__version__, "the same under the names of OpenCLIP's CustomTextCLIP"),
-        ('hf.pt', hugging_face(net), 'transformers ' + transformers.__version__, 'the same under the names of a CLIPModel, by its conversion script'),
+        ('hf.pt', hugging_face(net), 'transformers ' + transformers.__version__,
+         'the same under the names of a CLIPModel, by its conversion script'),
     ]
     with tiny.empty_folder():
         for name, saved, framework, shows in files:

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Saves a small Stable Diffusion as one checkpoint with the names of latent diffusion (ldm), averages included, and its three
-parts with the names of diffusers and transformers, in tests/data/frameworks/names_latent_diffusion. U-Net, autoencoder and
-averages are the classes of ldm, with 2 groups in place of 32; diffusers' own functions for single files convert
-them, and its models load the result.
+"""Saves a small Stable Diffusion as one checkpoint with the names of latent diffusion (ldm), averages included, and its
+three parts with the names of diffusers and transformers, in tests/data/frameworks/names_latent_diffusion. U-Net,
+autoencoder and averages are the classes of ldm, with 2 groups in place of 32; diffusers' own functions for single files
+convert them, and its models load the result.
 
     pip install torch==2.13.0 numpy transformers==5.23.0 lightning==2.6.6 omegaconf==2.4.0 requests
     pip install --no-deps torchvision==0.28.0 pillow stable-diffusion-sdkit==2.1.5 einops diffusers==0.42.1
@@ -28,8 +28,10 @@ import transformers
 from diffusers.loaders import single_file_utils
 
 MULTIPLIERS = [1, 2]
-UNET = {'image_size': 8, 'in_channels': 4, 'out_channels': 4, 'model_channels': 4, 'attention_resolutions': [2], 'num_res_blocks': 1,
-        'channel_mult': MULTIPLIERS, 'num_heads': 1, 'use_spatial_transformer': True, 'transformer_depth': 1, 'context_dim': 4,
+UNET = {'image_size': 8, 'in_channels': 4, 'out_channels': 4, 'model_channels': 4, 'attention_resolutions': [2],
+        'num_res_blocks': 1,
+        'channel_mult': MULTIPLIERS, 'num_heads': 1, 'use_spatial_transformer': True, 'transformer_depth': 1,
+        'context_dim': 4,
         'legacy': False, 'use_checkpoint': False}
 VAE = {'double_z': True, 'z_channels': 4, 'resolution': 16, 'in_channels': 3, 'out_ch': 3, 'ch': 4, 'ch_mult': [1, 2],
        'num_res_blocks': 1, 'attn_resolutions': [], 'dropout': 0.0}
@@ -86,10 +88,13 @@ def diffusers_parts(weights):
     text = single_file_utils.convert_ldm_clip_checkpoint(dict(weights))
     del text['text_model.embeddings.position_ids']
     return [
-        ('unet.pt', unet_with(single_file_utils.convert_ldm_unet_checkpoint(dict(weights), unet)), 'the U-Net of ldm.ckpt'),
-        ('unet_ema.pt', unet_with(with_averages), 'the U-Net of ldm.ckpt with the averages in the place of its weights'),
+        ('unet.pt', unet_with(single_file_utils.convert_ldm_unet_checkpoint(dict(weights), unet)),
+         'the U-Net of ldm.ckpt'),
+        ('unet_ema.pt', unet_with(with_averages),
+         'the U-Net of ldm.ckpt with the averages in the place of its weights'),
         ('vae.pt', loaded(diffusers.AutoencoderKL(**vae, norm_num_groups=2),
-                          single_file_utils.convert_ldm_vae_checkpoint(dict(weights), vae)), 'the autoencoder of ldm.ckpt'),
+                          single_file_utils.convert_ldm_vae_checkpoint(dict(weights), vae)),
+         'the autoencoder of ldm.ckpt'),
         ('text_encoder.pt', collections.OrderedDict(text), 'the text encoder of ldm.ckpt'),
     ]
 
@@ -102,10 +107,12 @@ def main():
     with tiny.empty_folder():
         torch.save({'global_step': 470000, 'state_dict': weights}, 'ldm.ckpt')
         keep.keep_file('ldm.ckpt', 'names_latent_diffusion', 'ldm.ckpt', ldm,
-                       'a Stable Diffusion of version 1: U-Net, averages, autoencoder and text encoder', weights='state_dict')
+                       'a Stable Diffusion of version 1: U-Net, averages, autoencoder and text encoder',
+                       weights='state_dict')
         for name, saved, shows in diffusers_parts(weights):
             torch.save(collections.OrderedDict((k, v.clone()) for k, v in saved.items()), name)
-            keep.keep_file(name, 'names_latent_diffusion', name, 'diffusers ' + diffusers.__version__, shows, weights='')
+            keep.keep_file(name, 'names_latent_diffusion', name, 'diffusers ' + diffusers.__version__, shows,
+                           weights='')
 
 
 if __name__ == '__main__':

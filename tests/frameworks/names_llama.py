@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Saves two small Llama models, with a head of its own and with a tied one, under the names of Hugging Face and of GGUF, in
-tests/data/frameworks/names_llama. The names are those of the gguf package, the rows of q and k stand in the order that
-llama.cpp's convert_hf_to_gguf.py gives them; transformers' own GGUF reader is asked whether it would undo that.
+"""Saves two small Llama models, with a head of its own and with a tied one, under the names of Hugging Face and of
+GGUF, in tests/data/frameworks/names_llama. The names are those of the gguf package, the rows of q and k stand in the
+order that llama.cpp's convert_hf_to_gguf.py gives them; transformers' own GGUF reader is asked whether it would undo
+that.
 
     pip install torch==2.13.0 numpy transformers==5.23.0 gguf==0.19.0
     python tests/frameworks/names_llama.py
@@ -24,7 +25,8 @@ HEADS, KV_HEADS, LAYERS = 4, 2, 2
 
 def llama(tied, bias):
     return tiny.randomized(transformers.LlamaForCausalLM(transformers.LlamaConfig(
-        hidden_size=16, intermediate_size=24, num_hidden_layers=LAYERS, num_attention_heads=HEADS, num_key_value_heads=KV_HEADS,
+        hidden_size=16, intermediate_size=24, num_hidden_layers=LAYERS, num_attention_heads=HEADS,
+        num_key_value_heads=KV_HEADS,
         head_dim=8, vocab_size=32, max_position_embeddings=16, bos_token_id=0, eos_token_id=1, tie_word_embeddings=tied,
         attention_bias=bias)))
 
@@ -63,7 +65,8 @@ def main():
                                        ('llama_tied', True, True, 'a tied head and biases in attention')]:
             net = llama(tied, bias)
             for suffix, saved, framework, shows in [('_hf.pt', net.state_dict(), hf, 'a Llama with ' + what),
-                                                    ('_gguf.pt', gguf_names(net, tied), gg, 'the same under the names and in the order of GGUF')]:
+                                                    ('_gguf.pt', gguf_names(net, tied), gg,
+                                                     'the same under the names and in the order of GGUF')]:
                 torch.save(saved, stem + suffix)
                 keep.keep_file(stem + suffix, 'names_llama', stem + suffix, framework, shows, weights='')
 

@@ -14,8 +14,8 @@ and again with the older version first on the path:
     PYTHONPATH=FOLDER python tests/frameworks/open_clip_training.py
 
 The vocabulary must have its 49,408 entries, so the text tower is one wide to keep the files small: the embedding and
-its moments are most of them. epoch_2.pt is of a run in float32 and epoch_latest.pt of one in bfloat16 with a frozen image
-tower; in 3.3, which offers the choice, their optimizers keep no moment and one.
+its moments are most of them. epoch_2.pt is of a run in float32 and epoch_latest.pt of one in bfloat16 with a frozen
+image tower; in 3.3, which offers the choice, their optimizers keep no moment and one.
 """
 import importlib.metadata
 import json
@@ -56,7 +56,8 @@ def main():
         open_clip.add_model_config('models')
         for name, options, last in ('tiny', full, 'epoch_2.pt'), ('half', half, 'epoch_latest.pt'):
             train(training.main, name, *options)
-            keep.keep_file('logs/%s/checkpoints/%s' % (name, last), release, last, framework, shows, weights='state_dict')
+            keep.keep_file('logs/%s/checkpoints/%s' % (name, last), release, last, framework, shows,
+                           weights='state_dict')
 
 
 if __name__ == '__main__':

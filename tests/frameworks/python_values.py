@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Saves values of Python's standard library, numpy, torch and omegaconf beside a small state_dict, as settings and random
-states stand in checkpoints, under the pickle protocols 2, 4 and 5 in tests/data/frameworks/values.
+"""Saves values of Python's standard library, numpy, torch and omegaconf beside a small state_dict, as settings and
+random states stand in checkpoints, under the pickle protocols 2, 4 and 5 in tests/data/frameworks/values.
 
     pip install torch==2.13.0 numpy==2.4.6 omegaconf==2.4.0
     python tests/frameworks/python_values.py
@@ -113,7 +113,8 @@ def main():
             name = 'values_p%d.pt' % protocol
             torch.save(values, name, pickle_protocol=protocol)
             keep.keep_file(name, 'values', name, 'python %d.%d' % sys.version_info[:2],
-                           'values of the standard library, numpy, torch and omegaconf', weights='state_dict', protocol=protocol)
+                           'values of the standard library, numpy, torch and omegaconf', weights='state_dict',
+                           protocol=protocol)
 
 
 if __name__ == '__main__':

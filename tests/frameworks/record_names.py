@@ -2,9 +2,9 @@
 """Writes include/ckpt/torch/impl/record_names.ipp: names that checkpoints hold beside weights, one by one.
 
 Needs torch and numpy; the table in the tree is of torch 2.13. The standard library's names, and functions, are listed
-here by hand, each because real files have it (tests/data, or what __reduce__ of a listed class writes). Classes of torch
-and numpy are found in the modules that are listed here. None of them runs, imports, opens, connects or deletes anything
-when it is made, restored or filled; tests/data/stdlib_actions.txt is compared in tests/torch/policies.cpp.
+here by hand, each because real files have it (tests/data, or what __reduce__ of a listed class writes). Classes of
+torch and numpy are found in the modules that are listed here. None of them runs, imports, opens, connects or deletes
+anything when it is made, restored or filled; tests/data/stdlib_actions.txt is compared in tests/torch/policies.cpp.
 """
 import enum, importlib, os, pkgutil, re, typing, warnings
 
@@ -16,7 +16,8 @@ INCLUDE = os.path.join(os.path.dirname(os.path.dirname(HERE)), 'include', 'ckpt'
 
 # module -> names
 LISTED = {
-    'argparse': 'Namespace', 'types': 'SimpleNamespace MappingProxyType NoneType EllipsisType NotImplementedType GenericAlias',
+    'argparse': 'Namespace',
+    'types': 'SimpleNamespace MappingProxyType NoneType EllipsisType NotImplementedType GenericAlias',
     'pathlib': 'Path PosixPath WindowsPath PurePath PurePosixPath PureWindowsPath',
     'datetime': 'date datetime time timedelta timezone', 'zoneinfo': 'ZoneInfo ZoneInfo._unpickle',
     'decimal': 'Decimal DecimalTuple', 'fractions': 'Fraction', 'uuid': 'UUID',
@@ -24,16 +25,21 @@ LISTED = {
     'copyreg': '_reconstructor __newobj__ __newobj_ex__', 're': '_compile', 'random': 'Random',
     'logging': 'Logger RootLogger getLogger Formatter PercentStyle LogRecord', 'string': 'Template',
     'ipaddress': 'IPv4Address IPv4Interface IPv4Network IPv6Address IPv6Interface IPv6Network',
-    'array': 'array _array_reconstructor', 'itertools': 'count cycle repeat chain islice product permutations combinations',
+    'array': 'array _array_reconstructor',
+    'itertools': 'count cycle repeat chain islice product permutations combinations',
     'dataclasses': '_MISSING_TYPE _HAS_DEFAULT_FACTORY_CLASS', 'io': 'BytesIO StringIO', '_io': 'BytesIO StringIO',
-    'operator': 'add sub mul truediv floordiv mod pow matmul neg pos abs invert and_ or_ xor lshift rshift eq ne lt le gt ge '
+    'operator': 'add sub mul truediv floordiv mod pow matmul neg pos abs invert and_ or_ xor lshift rshift eq ne lt '
+                'le gt ge '
                 'not_ getitem',
-    '_operator': 'add sub mul truediv floordiv mod pow matmul neg pos abs invert and_ or_ xor lshift rshift eq ne lt le gt ge '
+    '_operator': 'add sub mul truediv floordiv mod pow matmul neg pos abs invert and_ or_ xor lshift rshift eq ne lt '
+                 'le gt ge '
                  'not_ getitem',
-    'builtins': 'object type int float bool str list dict tuple range slice Ellipsis NotImplemented len min max sum abs round '
+    'builtins': 'object type int float bool str list dict tuple range slice Ellipsis NotImplemented len min max sum '
+                'abs round '
                 'print',
     'numpy': 'dtype ndarray generic matrix recarray record',
-    'numpy.ma': 'MaskedArray', 'numpy.ma.core': 'MaskedArray _mareconstruct MaskedConstant', 'numpy.rec': 'recarray record',
+    'numpy.ma': 'MaskedArray', 'numpy.ma.core': 'MaskedArray _mareconstruct MaskedConstant',
+    'numpy.rec': 'recarray record',
     'numpy._core.records': 'recarray record', 'numpy.matrixlib.defmatrix': 'matrix',
     'numpy._core.multiarray': 'ndarray dtype', 'numpy.polynomial.polynomial': 'Polynomial',
     'numpy.random': 'RandomState Generator SeedSequence', 'numpy.random.mtrand': 'RandomState',
@@ -76,9 +82,11 @@ LISTED = {
 ENUMS = {
     'uuid': 'SafeUUID', 're': 'RegexFlag', 'enum': 'FlagBoundary', 'http': 'HTTPStatus HTTPMethod',
     'signal': 'Signals Handlers Sigmasks', 'inspect': '',
-    'transformers.trainer_utils': 'EvaluationStrategy HubStrategy IntervalStrategy SaveStrategy SchedulerType FSDPOption '
+    'transformers.trainer_utils': 'EvaluationStrategy HubStrategy IntervalStrategy SaveStrategy SchedulerType '
+                                  'FSDPOption '
                                   'ShardedDDPOption',
-    'transformers.training_args': 'OptimizerNames', 'transformers.utils.generic': 'ExplicitEnum PaddingStrategy TensorType',
+    'transformers.training_args': 'OptimizerNames',
+    'transformers.utils.generic': 'ExplicitEnum PaddingStrategy TensorType',
     'transformers.tokenization_utils_base': 'TruncationStrategy',
     'accelerate.utils.dataclasses': 'DistributedType PrecisionType DynamoBackend ComputeEnvironment LoggerType RNGType '
                                     'SageMakerDistributedType',

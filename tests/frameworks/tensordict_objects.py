@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Saves objects of tensordict (plain, locked, consolidated, a lazy stack, with a value that is no tensor, with a jagged
-tensor, as files of its reduction of shared memory), and named tuples of torch, in tests/data/frameworks/tensordict-0.15.
+tensor, as files of its reduction of shared memory), and named tuples of torch, in
+tests/data/frameworks/tensordict-0.15.
 
     pip install torch==2.13.0 tensordict==0.15.3 numpy
     python tests/frameworks/tensordict_objects.py
@@ -51,7 +52,8 @@ def keep_more(td):
     framework = 'tensordict ' + tensordict.__version__
     rows = [torch.arange(6.).reshape(2, 3), torch.ones(1, 3)]
     jagged = TensorDict({'j': torch.nested.nested_tensor(rows, layout=torch.jagged), 'b': torch.ones(2)}, [2])
-    stacks = TensorDict({'l': tensordict.lazy_stack([TensorDict({'a': torch.full((2,), float(n))}, []) for n in (1, 2)])}, [2])
+    stacks = TensorDict({'l': tensordict.lazy_stack([TensorDict({'a': torch.full((2,), float(n))},
+                                                                []) for n in (1, 2)])}, [2])
     for name, value, shows in (('locked', td.clone().lock_(), 'a locked TensorDict'),
                                ('jagged', jagged.consolidate(), 'a consolidated TensorDict with a jagged tensor'),
                                ('stacks', stacks.consolidate(), 'a consolidated TensorDict with a lazy stack in it')):
@@ -72,8 +74,10 @@ def main():
         td = TensorDict({'obs': torch.arange(6.).reshape(2, 3), 'nested': {'act': torch.arange(2).reshape(2, 1)}}, [2])
         lazy = tensordict.lazy_stack([TensorDict({'a': torch.full((n,), float(n))}, []) for n in (1, 2)])
         mixed = TensorDict({'half': torch.arange(3.).half(), 'note': 'text', 'deep': {'flag': torch.tensor(True)}}, [])
-        for name, value, shows in (('plain', td, 'a TensorDict'), ('lazy', lazy, 'a lazy stack of tensors of two shapes'),
-                                   ('consolidated', mixed.consolidate(), 'a consolidated TensorDict: one tensor of bytes')):
+        for name, value, shows in (('plain', td, 'a TensorDict'),
+                                   ('lazy', lazy, 'a lazy stack of tensors of two shapes'),
+                                   ('consolidated', mixed.consolidate(),
+                                    'a consolidated TensorDict: one tensor of bytes')):
             torch.save({'step': 3, 'data': value}, name + '.pt')
             read = torch.load(name + '.pt', weights_only=False)
             keep_object(name, 'tensordict ' + tensordict.__version__, shows, {'step': 3, 'data': plain(read['data'])},

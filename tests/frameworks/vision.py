@@ -1,4 +1,5 @@
-"""Imports torchvision over a CPU build of torch: its compiled operators do not load there, so their names are defined first."""
+"""Imports torchvision over a CPU build of torch: its compiled operators do not load there, so their names are defined
+first."""
 import importlib.util
 import os
 import re

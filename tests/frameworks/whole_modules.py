@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Saves whole pickled modules with torch.save in tests/data/frameworks/modules: a transformers model, a torchvision model,
-modules of torch's own with everything that a module can hold, YOLOv5's dictionary, a user's own class.
+"""Saves whole pickled modules with torch.save in tests/data/frameworks/modules: a transformers model, a torchvision
+model, modules of torch's own with everything that a module can hold, YOLOv5's dictionary, a user's own class.
 
     pip install torch==2.13.0 transformers==5.23.0 numpy
     pip install --no-deps torchvision==0.28.0 pillow
@@ -115,26 +115,30 @@ def yolov5():
     sum(p.sum() for p in model.parameters()).backward()
     optimizer.step()
     return {'epoch': 0, 'best_fitness': 0.1, 'model': model.half(), 'ema': average.half(), 'updates': 7,
-            'optimizer': optimizer.state_dict(), 'opt': {'weights': pathlib.PosixPath('yolov5s.pt'), 'hyp': {'lr0': 0.01}},
+            'optimizer': optimizer.state_dict(),
+            'opt': {'weights': pathlib.PosixPath('yolov5s.pt'), 'hyp': {'lr0': 0.01}},
             'git': {'remote': None, 'branch': None, 'commit': None}, 'date': '2022-11-22T00:00:00'}
 
 
 def main():
-    warnings.filterwarnings('ignore', category=FutureWarning)  # weight_norm and spectral_norm are the old ones on purpose
+    warnings.filterwarnings('ignore',
+                            category=FutureWarning)  # weight_norm and spectral_norm are the old ones on purpose
     with tiny.empty_folder():
         save(tiny.gpt2(), 'gpt2.pt', 'transformers ' + transformers.__version__, 'a whole model with its configuration',
              weights='')
         save(torchvision.models.VisionTransformer(32, 16, 2, 2, 8, 16, num_classes=3), 'vision_transformer.pt',
              'torchvision ' + torchvision.__version__, 'a whole model', weights='')
         save(every_kind(), 'torch_module.pt', TORCH,
-             "torch's own classes: buffers that are not persistent, None, tied and shared parts, hooks, weight_norm, lists, "
+             "torch's own classes: buffers that are not persistent, None, tied and shared parts, hooks, weight_norm, "
+             "lists, "
              'LSTM',
              weights='')
         save(nn.DataParallel(nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))), 'data_parallel.pt', TORCH,
              'a module in DataParallel', weights='')
         save(Net(), 'user_module.pt', TORCH, "a module of a user's own class, with get_extra_state", weights='',
              user_globals=[['__main__', 'Net']], ls_error='global_not_allowed', ls_policy='inspect')
-        save(yolov5(), 'like_yolov5.pt', TORCH, "YOLOv5's dictionary by torch.save: model and averaged model, both whole",
+        save(yolov5(), 'like_yolov5.pt', TORCH,
+             "YOLOv5's dictionary by torch.save: model and averaged model, both whole",
              question=['model', 'ema'])
 
 

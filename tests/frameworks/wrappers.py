@@ -32,7 +32,8 @@ def with_blocks(wrap):
 
 
 def sharded():
-    return FullyShardedDataParallel(with_blocks(checkpoint_wrapper), device_id=torch.device('cpu'), use_orig_params=True)
+    return FullyShardedDataParallel(with_blocks(checkpoint_wrapper), device_id=torch.device('cpu'),
+                                    use_orig_params=True)
 
 
 def model_and_average():
@@ -67,7 +68,8 @@ def main():
             save(module.state_dict(), name, 'state_dict of %s of a model' % name[:-3].replace('_', ' '), weights='')
         for name in 'ddp_of_checkpoint', 'fsdp_of_checkpoint':
             save(dict(wrapped[name + '.pt'].named_parameters()), name + '_parameters.pt',
-                 'dict(named_parameters()) of %s: the names that its state_dict hides' % name.replace('_', ' '), weights='')
+                 'dict(named_parameters()) of %s: the names that its state_dict hides' % name.replace('_', ' '),
+                 weights='')
         save(model_and_average(), 'model_and_average.pt', 'a model and its AveragedModel', question=['model', 'ema'])
 
 

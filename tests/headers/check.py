@@ -2,9 +2,9 @@
 """check.py [MODE] COMPILER...: every header compiles without a warning, alone, twice, and after macros.
 
 Each header by itself, included twice: over the compiled library; with all definitions (--header-only), only those that
-programs include (--consumer); or those that include CUDA's, by nvcc (--nvcc). And all headers at once, with all definitions, without exceptions over the compiled
-library, and with what the macros of system headers and frameworks do to common words, defined after the standard
-headers (which do not survive them) and before ours.
+programs include (--consumer); or those that include CUDA's, by nvcc (--nvcc). And all headers at once, with all
+definitions, without exceptions over the compiled library, and with what the macros of system headers and frameworks do
+to common words, defined after the standard headers (which do not survive them) and before ours.
 """
 import pathlib
 import re

@@ -1,14 +1,17 @@
 #!/usr/bin/env python3
-"""Compiles all C++ that README.md, SECURITY.md, CHANGELOG.md and docs/*.md show, runs every program and every `$` line, and compares what they print.
+"""Compiles all C++ that README.md, SECURITY.md, CHANGELOG.md and docs/*.md show, runs every program and every `$` line,
+and compares what they print.
 
-A ```cpp block that begins with an #include and defines a function is a program or a header of its own. Every other one is a fragment: it
-goes on where the fragment before it in its document ended, so that what that one declared is known, and may be declared anew. <ckpt/ckpt.hpp>
-is included before the first. Nothing that says cpp is left out.
+A ```cpp block that begins with an #include and defines a function is a program or a header of its own. Every other one
+is a fragment: it goes on where the fragment before it in its document ended, so that what that one declared is known,
+and may be declared anew. <ckpt/ckpt.hpp> is included before the first. Nothing that says cpp is left out.
 
-A line `$ c++ … NAME.cpp -o NAME && ./NAME ARGUMENTS` runs the program that was shown last before it; `$ ckpt …` the program
-`ckpt`, whose output may go through `head -N` or `tail -N`. A `$` line below which no output is shown is not run. What was shown last as ```rules
-is the file rules.txt.
-What includes <ckpt/cuda…> is compiled only, and left out where there is no nvcc, whose headers it needs. ```cuda is nvcc's. All of it is compiled with CKPT_COMPILED.
+A line `$ c++ … NAME.cpp -o NAME && ./NAME ARGUMENTS` runs the program that was shown last before it; `$ ckpt …` the
+program
+`ckpt`, whose output may go through `head -N` or `tail -N`. A `$` line below which no output is shown is not run. What
+was shown last as ```rules is the file rules.txt.
+What includes <ckpt/cuda…> is compiled only, and left out where there is no nvcc, whose headers it needs. ```cuda is
+nvcc's. All of it is compiled with CKPT_COMPILED.
 
 usage: check.py --compiler CXX --ckpt PROGRAM --library LIBCKPT [--nvcc NVCC]
 The last line is `N passed, N failed`.
@@ -35,14 +38,16 @@ LEAST = {
     "docs/formats.md": (1, 2, 1),
     "docs/security.md": (0, 0, 1),
 }
-FOR_A_DEVICE = {"README.md": 1, "docs/cuda.md": 7, "docs/tour.md": 1}  # and how many that are compiled only, where nvcc is
+FOR_A_DEVICE = {"README.md": 1, "docs/cuda.md": 7,
+                "docs/tour.md": 1}  # and how many that are compiled only, where nvcc is
 LANGUAGES = {"", "cpp", "cuda", "rules", "sh", "meson", "cmake"}
 OWN_FUNCTION = re.compile(r"^(?!if|for|while|else|switch)[\w:<>&* ]+ \**\w+\(.*\) \{$", re.MULTILINE)
 
 
 def run(command):
     environment = dict(os.environ, COLUMNS="80", NO_COLOR="1")
-    done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          text=True)
     return done.stdout.rstrip("\n")
 
 
@@ -77,7 +82,8 @@ class Fragments:
 
     def text(self):
         opened = "".join(f"{{\n{scope}\n" for scope in self.scopes)
-        return "\n".join([*self.includes, *self.declarations, "int fragments() {", opened + "}" * len(self.scopes), "return 0;", "}", ""])
+        return "\n".join([*self.includes, *self.declarations, "int fragments() {", opened + "}" * len(self.scopes),
+                          "return 0;", "}", ""])
 
 
 class Document:
@@ -113,12 +119,15 @@ class Document:
         if self.fragments:
             self.compile_fragments(fragments.text())
         self.results.append(("its blocks are of known languages", [], [b for b, _ in blocks if b not in LANGUAGES]))
-        hidden = [t for b, t in blocks if b not in ("cpp", "cuda") and re.search(r"ckpt::.*[;{]$|#include <", t, re.MULTILINE)]
+        hidden = [t for b, t in blocks if b not in ("cpp", "cuda") and re.search(r"ckpt::.*[;{]$|#include <", t,
+                                                                                 re.MULTILINE)]
         self.results.append(("all C++ in it says so", [], hidden))
         found = self.programs, self.commands, self.fragments
-        self.results.append(("it shows enough", True, all(n >= least for n, least in zip(found, LEAST.get(self.name, (0, 0, 0))))))
+        self.results.append(("it shows enough", True,
+                             all(n >= least for n, least in zip(found, LEAST.get(self.name, (0, 0, 0))))))
         if self.options.nvcc:
-            self.results.append(("it shows enough for a device", True, self.for_a_device >= FOR_A_DEVICE.get(self.name, 0)))
+            self.results.append(("it shows enough for a device", True,
+                                 self.for_a_device >= FOR_A_DEVICE.get(self.name, 0)))
 
     def write(self, name, text):
         path = os.path.join(self.folder, os.path.basename(self.name) + name)
@@ -127,7 +136,8 @@ class Document:
         return path
 
     def command(self):
-        return [*shlex.split(self.options.compiler), "-std=c++20", "-Wall", "-Wextra", "-Werror", "-DCKPT_COMPILED", "-Iinclude"]
+        return [*shlex.split(self.options.compiler), "-std=c++20", "-Wall", "-Wextra", "-Werror", "-DCKPT_COMPILED",
+                "-Iinclude"]
 
     def cuda_headers(self):
         return ["-isystem", re.search(r'INCLUDES="-I([^"]*)"', run([self.options.nvcc, "--dryrun", "-c", "x.cu"]))[1]]
@@ -142,7 +152,8 @@ class Document:
     def compile_fragments(self, text):
         source = self.write("-fragments.cpp", text)
         needed = self.cuda_headers() if "#include <ckpt/cuda" in text else []
-        said = run([*self.command(), "-Wno-unused-variable", "-Wno-unused-but-set-variable", *needed, "-fsyntax-only", source])
+        said = run([*self.command(), "-Wno-unused-variable", "-Wno-unused-but-set-variable", *needed, "-fsyntax-only",
+                    source])
         self.results.append(("its fragments compile", "", said))
 
     def compile_for_a_device(self, language, text):
@@ -151,7 +162,8 @@ class Document:
         self.for_a_device += 1
         if language == "cuda":
             source = self.write(f"-device{self.for_a_device}.cu", text)
-            command = [self.options.nvcc, "-std=c++20", "-Werror", "all-warnings", "-DCKPT_COMPILED", "-Iinclude", "-o", source + ".o"]
+            command = [self.options.nvcc, "-std=c++20", "-Werror", "all-warnings", "-DCKPT_COMPILED", "-Iinclude", "-o",
+                       source + ".o"]
         else:
             source = self.write(f"-device{self.for_a_device}.cpp", text)
             command = [*self.command(), *self.cuda_headers(), "-fsyntax-only"]

@@ -88,12 +88,14 @@ def saved_tensors():
     """By dtype and by kind of geometry."""
     generator = torch.Generator().manual_seed(1)
     out = {}
-    for name in ("float32 float64 float16 bfloat16 int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool complex32 complex64 "
+    for name in ("float32 float64 float16 bfloat16 int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool complex32 "
+                 "complex64 "
                  "complex128 float8_e4m3fn float8_e4m3fnuz float8_e5m2 float8_e5m2fnuz float8_e8m0fnu float4_e2m1fn_x2").split():
         dtype = getattr(torch, name, None)
         if dtype is None:
             continue
-        bits = torch.randint(0, 2 if name == "bool" else 256, (6, dtype.itemsize * 4), dtype=torch.uint8, generator=generator)
+        bits = torch.randint(0, 2 if name == "bool" else 256, (6, dtype.itemsize * 4), dtype=torch.uint8,
+                             generator=generator)
         out[name] = bits.view(dtype)
     base = torch.arange(60, dtype=torch.float32).reshape(3, 4, 5)
     return out | {"transposed": base.permute(2, 0, 1), "slice": base[1:, ::2, 3], "expanded": base[0, :1].expand(7, 5),
@@ -114,12 +116,14 @@ def main(compiler):
             source, library = folder / f"{title}.cpp", folder / f"{title}.so"
             source.write_text(LIBRARY % order)
             torch_include = pathlib.Path(torch.__file__).parent / "include"
-            status, text = run([compiler, "-std=c++20", *STRICT, "-O1", "-fPIC", "-shared", "-I", INCLUDE, "-isystem", torch_include, source, "-o", library])
+            status, text = run([compiler, "-std=c++20", *STRICT, "-O1", "-fPIC", "-shared", "-I", INCLUDE, "-isystem",
+                                torch_include, source, "-o", library])
             if not report.check(f"DLPack's header {title} ours", status == 0, text):
                 report.end()
         library = ctypes.CDLL(str(library))
         library.drop.argtypes = [ctypes.c_void_p]
-        library.open_and_export.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_bool, ctypes.POINTER(ctypes.c_void_p)]
+        library.open_and_export.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_bool,
+                                            ctypes.POINTER(ctypes.c_void_p)]
 
         def export(path, key, their_type=False):
             pointer = ctypes.c_void_p()
@@ -136,11 +140,14 @@ def main(compiler):
                     continue
                 seen = torch.from_dlpack(exported)
                 gc.collect()
-                report.check(f"{key}: torch", (seen.dtype, seen.shape) == (expected.dtype, expected.shape) and raw(seen) == raw(expected), f"{seen}\n{expected}")
-                report.check(f"{key}: strides", expected.numel() == 0 or seen.stride() == expected.stride(), str(seen.stride()))
+                report.check(f"{key}: torch", (seen.dtype, seen.shape) == (expected.dtype, expected.shape)
+                             and raw(seen) == raw(expected), f"{seen}\n{expected}")
+                report.check(f"{key}: strides", expected.numel() == 0 or seen.stride() == expected.stride(),
+                             str(seen.stride()))
             if key not in ("bfloat16", "complex32") and not key.startswith("float8") and not key.startswith("float4"):
                 seen = numpy.from_dlpack(export(path, key))
-                report.check(f"{key}: NumPy", seen.tobytes() == raw(expected) and seen.shape == tuple(expected.shape), f"{seen}")
+                report.check(f"{key}: NumPy", seen.tobytes() == raw(expected) and seen.shape == tuple(expected.shape),
+                             f"{seen}")
                 report.check(f"{key}: read-only", seen.size == 0 or not seen.flags.writeable)
 
         # The file may go: the mapping stays as long as an array does.

@@ -88,19 +88,24 @@ def wrapper_row(tensor):
     kind = type(tensor)
     if kind.__name__ == 'ShardedTensor':  # answers few questions
         shards = tensor.local_shards()
-        return {'dtype': name_of_dtype(tensor.dtype), 'shape': list(tensor.size()), 'layout': 'wrapper', 'class': qualified(kind), 'crc32': None,
-                'placement': '%s(%d), %d shards' % (type(tensor.sharding_spec()).__name__, tensor.sharding_spec().dim, len(tensor.metadata().shards_metadata)),
-                'parts': [dict(part('_local_shards.%d' % i, s.tensor), placement='offsets %s' % list(s.metadata.shard_offsets)) for i, s in enumerate(shards)]}
+        return {'dtype': name_of_dtype(tensor.dtype), 'shape': list(tensor.size()), 'layout': 'wrapper',
+                'class': qualified(kind), 'crc32': None,
+                'placement': '%s(%d), %d shards' % (type(tensor.sharding_spec()).__name__, tensor.sharding_spec().dim,
+                                                    len(tensor.metadata().shards_metadata)),
+                'parts': [dict(part('_local_shards.%d' % i, s.tensor),
+                               placement='offsets %s' % list(s.metadata.shard_offsets)) for i, s in enumerate(shards)]}
     if hasattr(kind, '__tensor_flatten__'):
         inner = [(name, getattr(tensor, name)) for name in tensor.__tensor_flatten__()[0]]
         inner = [(name, t) for name, t in inner if isinstance(t, torch.Tensor)]
     else:
         return None
-    row = {'dtype': name_of_dtype(tensor.dtype), 'shape': list(tensor.shape), 'layout': 'wrapper', 'class': qualified(kind),
+    row = {'dtype': name_of_dtype(tensor.dtype), 'shape': list(tensor.shape), 'layout': 'wrapper',
+           'class': qualified(kind),
            'requires_grad': bool(tensor.requires_grad), 'crc32': None, 'parts': [part(name, t) for name, t in inner]}
     if hasattr(tensor, 'placements'):
         mesh = tensor.device_mesh
-        how = ['%s(%s)' % (type(p).__name__, p.dim if hasattr(p, 'dim') else getattr(p, 'reduce_op', '')) for p in tensor.placements]
+        how = ['%s(%s)' % (type(p).__name__, p.dim if hasattr(p, 'dim') else getattr(p, 'reduce_op', ''))
+               for p in tensor.placements]
         row['placement'] = '%s on %s mesh %s' % (', '.join(how), mesh.device_type, list(mesh.shape))
         if mesh.mesh_dim_names:
             row['placement'] += ' (%s)' % ', '.join(mesh.mesh_dim_names)
@@ -234,8 +239,8 @@ BESIDE = object()  # the third element of a child that is an attribute of a modu
 
 
 def module_children(module, prefix='', above=()):
-    """What a module and its submodules have: the state_dict of each, then its other attributes, then the buffers that are
-    not persistent."""
+    """What a module and its submodules have: the state_dict of each, then its other attributes, then the buffers that
+    are not persistent."""
     own = {}
     module._save_to_state_dict(own, prefix, True)
     out = list(own.items())

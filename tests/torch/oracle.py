@@ -5,15 +5,16 @@
 
 Needs neither torch nor numpy. Exit code 0 when everything agrees, 1 otherwise.
 
-Fields of an oracle: tensors (rows of `ls --all --digest --json`, with `shares`: an equal number means shared bytes, null
-means unknown), values (path as text: what `show --json` prints; {"$any": …} matches everything), and where needed
+Fields of an oracle: tensors (rows of `ls --all --digest --json`, with `shares`: an equal number means shared bytes,
+null means unknown), values (path as text: what `show --json` prints; {"$any": …} matches everything), and where needed
 ls_error (the code with which `ls --strict` refuses), ls_policy (with which it opens), strict_exit (exit code with
 --strict, 0 otherwise), or_exit (exit codes that are an honest answer too), named_only (only key, path, dtype, shape and
 layout of rows are compared), key_only (not the path), same_as (another oracle from which the rest is taken).
 
-An oracle stands beside the file or the folder that it is of, or names it (file, from the oracle's folder). weights is the path
-of the one best candidate, question the paths of equally good ones; user_globals lists the names of a user's own classes;
-selected is the path of the dictionary that the tensors are of, where they are not all: what `ls` without --all must choose.
+An oracle stands beside the file or the folder that it is of, or names it (file, from the oracle's folder). weights is
+the path of the one best candidate, question the paths of equally good ones; user_globals lists the names of a user's
+own classes; selected is the path of the dictionary that the tensors are of, where they are not all: what `ls` without
+--all must choose.
 
 What this version names but does not read counts as skipped: a file that is refused with container_not_supported, and a
 row whose tensor is refused with unsupported_tensor.
@@ -209,7 +210,9 @@ def compare_value(want, got, path='', out=None):
 
     def differ():
         out.append('%s: %s, should be %s' % (path or '(root)', short(got), short(want)))
-    if isinstance(want, dict) and isinstance(got, dict) and '$object' not in want and str(got.get('$object', {}).get('class')).startswith('__main__.'):
+    if isinstance(want, dict) and isinstance(got,
+                                             dict) and '$object' not in want and str(got.get('$object',
+                                                                                             {}).get('class')).startswith('__main__.'):
         # A dictionary of a user's own class stays an inert object; its items are keys and values in turn.
         items = got['$object'].get('items', [])
         got = dict(zip(items[::2], items[1::2]))
@@ -269,7 +272,8 @@ def compare_fields(want, got, path, out):
     for field in FIELDS:
         if want.get(field) is not None and field in want and 'parts' not in want and 'quant' not in want:
             if not same(got.get(field), want[field]):
-                out.append('%s: $tensor %s is %s, should be %s' % (path, field, short(got.get(field)), short(want[field])))
+                out.append('%s: $tensor %s is %s, should be %s' % (path, field, short(got.get(field)),
+                                                                   short(want[field])))
     if want.get('crc32') and got.get('crc32') and got['crc32'] != want['crc32']:
         out.append('%s: $tensor crc32 is %s, should be %s' % (path, got['crc32'], want['crc32']))
 
@@ -326,7 +330,8 @@ def check_ls(program, path, oracle):
                 error_of(r) and 'or_exit' in oracle for r in document['tensors']):
             problems += compare_rows(oracle['tensors'], document['tensors'], named_only=True)
         else:
-            problems += compare_rows(oracle['tensors'], document['tensors'], oracle.get('named_only'), oracle.get('key_only'))
+            problems += compare_rows(oracle['tensors'], document['tensors'], oracle.get('named_only'),
+                                     oracle.get('key_only'))
             if not oracle.get('named_only') and not strict:
                 problems += compare_offsets(oracle['tensors'], document['tensors'], path)
             if not strict:

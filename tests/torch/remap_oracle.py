@@ -4,9 +4,9 @@
     python tests/torch/remap_oracle.py --ckpt PROGRAM [--count N] [--seed S] [--skip-code 77]
 
 Casts: every pair of dtypes, with every bit pattern of the small types and random ones of the large. Structure: N random
-chains of split, merge, stack, unstack, transpose, permute, reshape, squeeze, unsqueeze, narrow, pad and the three layouts
-of qkv, on tensors of all dtypes and all strides. `ckpt ls --rules --digest` must give the keys, dtypes, shapes and digests.
-Where torch cannot be imported nothing is run, and the exit code is --skip-code (0 unless given).
+chains of split, merge, stack, unstack, transpose, permute, reshape, squeeze, unsqueeze, narrow, pad and the three
+layouts of qkv, on tensors of all dtypes and all strides. `ckpt ls --rules --digest` must give the keys, dtypes, shapes
+and digests. Where torch cannot be imported nothing is run, and the exit code is --skip-code (0 unless given).
 """
 import json
 import os
@@ -24,9 +24,11 @@ try:
 except ImportError as e:
     torch = e
 
-NAMES = ('uint8 int8 int16 int32 int64 uint16 uint32 uint64 float16 bfloat16 float32 float64 complex32 complex64 complex128 bool '
+NAMES = ('uint8 int8 int16 int32 int64 uint16 uint32 uint64 float16 bfloat16 float32 float64 complex32 complex64 '
+         'complex128 bool '
          'float8_e5m2 float8_e4m3fn float8_e5m2fnuz float8_e4m3fnuz float8_e8m0fnu bcomplex32').split()
-INTEGERS = {'uint8': (0, 2**8 - 1), 'int8': (-2**7, 2**7 - 1), 'int16': (-2**15, 2**15 - 1), 'int32': (-2**31, 2**31 - 1), 'int64': (-2**63, 2**63 - 1),
+INTEGERS = {'uint8': (0, 2**8 - 1), 'int8': (-2**7, 2**7 - 1), 'int16': (-2**15, 2**15 - 1),
+            'int32': (-2**31, 2**31 - 1), 'int64': (-2**63, 2**63 - 1),
             'uint16': (0, 2**16 - 1), 'uint32': (0, 2**32 - 1), 'uint64': (0, 2**64 - 1), 'bool': (0, 1)}
 
 
@@ -47,7 +49,8 @@ def crc(tensor):
 def run(program, path, rules):
     with open(path + '.rules', 'w', encoding='utf-8') as f:
         f.write(rules)
-    done = subprocess.run([program, 'ls', path, '--rules', path + '.rules', '--digest', '--json'], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120)
+    done = subprocess.run([program, 'ls', path, '--rules', path + '.rules', '--digest', '--json'],
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120)
     if done.returncode < 0:
         return {'error': {'code': 'signal %d' % -done.returncode}}
     return json.loads(done.stdout.decode('utf-8'))
@@ -93,15 +96,21 @@ def patterns(name, r):
     raw = bytearray(r.randbytes(20000 * size))
     t = torch.frombuffer(raw, dtype=torch.uint8).view(dtype)
     if kind(name) != 'integer':  # what is near the numbers that the small types hold
-        halves = {'float32': torch.float32, 'float64': torch.float64, 'complex32': torch.float16, 'complex64': torch.float32, 'complex128': torch.float64}.get(name, torch.bfloat16)
-        small = torch.cat([torch.arange(65536, dtype=torch.int32).to(torch.int16).view(d).to(torch.float64) for d in (torch.float16, torch.bfloat16)])
-        small = torch.cat([small, small * (1 + 2**-11), small * (1 + 2**-12), small * (1 - 2**-30), small * (1 + 2**-4), small * (1 + 2**-3)]).to(halves)
+        halves = {'float32': torch.float32, 'float64': torch.float64, 'complex32': torch.float16,
+                  'complex64': torch.float32, 'complex128': torch.float64}.get(name, torch.bfloat16)
+        small = torch.cat([torch.arange(65536, dtype=torch.int32).to(torch.int16).view(d).to(torch.float64)
+                           for d in (torch.float16, torch.bfloat16)])
+        small = torch.cat([small, small * (1 + 2**-11), small * (1 + 2**-12), small * (1 - 2**-30), small * (1 + 2**-4),
+                           small * (1 + 2**-3)]).to(halves)
         small = small[: len(small) // 2 * 2]
         t = torch.cat([t, small.view(dtype)])
     else:
         least, most = INTEGERS[name]
-        edges = [n for k in range(64) for n in (2**k - 1, 2**k, 2**k + 1, -2**k - 1, -2**k, 1 - 2**k) if least <= n <= most]
-        t = torch.cat([t, torch.tensor(edges, dtype=dtype), torch.tensor([r.randint(max(least, -2**20), min(most, 2**30)) for _ in range(5000)], dtype=dtype)])
+        edges = [n for k in range(64) for n in (2**k - 1, 2**k, 2**k + 1, -2**k - 1, -2**k,
+                                                1 - 2**k) if least <= n <= most]
+        t = torch.cat([t, torch.tensor(edges, dtype=dtype),
+                       torch.tensor([r.randint(max(least, -2**20), min(most, 2**30)) for _ in range(5000)],
+                                    dtype=dtype)])
     return t
 
 
@@ -137,7 +146,9 @@ def check_casts(program, folder, r):
             if not allowed(a, b):
                 torch.save({'x': all_of_them[:4]}, path)
                 code = code_of(run(program, path, 'cast %s x\n' % b))
-                yield '%s to %s' % (a, b), [] if code == ('rule_invalid' if b == 'float8_e8m0fnu' else 'remap_failed') else ['should not be possible: %s' % code]
+                yield '%s to %s' % (a,
+                                    b), [] if code == ('rule_invalid' if b == 'float8_e8m0fnu'
+                                                       else 'remap_failed') else ['should not be possible: %s' % code]
                 continue
             mine = dict(tensors)
             if kind(a) == kind(b) == 'integer' and a != b:
@@ -145,7 +156,9 @@ def check_casts(program, folder, r):
                 if len(mine['numbers']) < len(all_of_them):
                     torch.save({'x': all_of_them}, path)
                     code = code_of(run(program, path, 'cast %s x\n' % b))
-                    yield '%s to %s, values that do not fit' % (a, b), [] if code == 'conversion' else ['should fail: %s' % code]
+                    yield '%s to %s, values that do not fit' % (a,
+                                                                b), [] if code == 'conversion' else ['should fail: %s'
+                                                                                                     % code]
             torch.save(mine, path)
             try:
                 wanted = {k: t.to(getattr(torch, b)) for k, t in mine.items()}
@@ -232,7 +245,8 @@ class Chain:
     def step(self):
         r, key = self.r, self.one()
         t = self.now[key]
-        verb = r.choice('split sizes merge stack unstack transpose permute reshape squeeze squeeze_one unsqueeze narrow pad qkv qkv_back cast'.split())
+        verb = r.choice('split sizes merge stack unstack transpose permute reshape squeeze squeeze_one unsqueeze '
+                        'narrow pad qkv qkv_back cast'.split())
         if t.dim() == 0 and verb not in ('reshape', 'squeeze', 'unsqueeze', 'cast', 'stack'):
             return
         d, shown = self.dim(t) if t.dim() else (0, 0)
@@ -250,7 +264,8 @@ class Chain:
             self.rules.append('split %d %s%s -> %s' % (shown, text, key, ', '.join(names)))
             self.put(key, dict(zip(names, torch.split(t, sizes, d))))
         elif verb == 'merge':
-            keys = [k for k, o in self.now.items() if o.dtype == t.dtype and o.dim() == t.dim() and all(a == b or i == d for i, (a, b) in enumerate(zip(o.shape, t.shape)))]
+            keys = [k for k, o in self.now.items() if o.dtype == t.dtype and o.dim() == t.dim()
+                    and all(a == b or i == d for i, (a, b) in enumerate(zip(o.shape, t.shape)))]
             r.shuffle(keys)
             keys = keys[:r.randrange(1, 4)]
             name = self.name()
@@ -312,20 +327,25 @@ class Chain:
             if t.dtype == getattr(torch, 'float8_e8m0fnu', None):
                 return
             before, after = r.randrange(3), r.randrange(3)
-            value = 1 if t.dtype in (torch.bool, torch.uint8, torch.uint16, torch.uint32, torch.uint64) else r.choice((-1, 2))
-            blank = torch.full([before + after if i == d else n for i, n in enumerate(t.shape)], value, dtype=torch.complex128 if t.is_complex() else torch.float64).to(t.dtype)
+            value = 1 if t.dtype in (torch.bool, torch.uint8, torch.uint16, torch.uint32,
+                                     torch.uint64) else r.choice((-1, 2))
+            blank = torch.full([before + after if i == d else n for i, n in enumerate(t.shape)], value,
+                               dtype=torch.complex128 if t.is_complex() else torch.float64).to(t.dtype)
             self.rules.append('pad %d %d %d with %d %s' % (shown, before, after, value, key))
             self.now[key] = torch.cat([blank.narrow(d, 0, before), t.resolve_conj(), blank.narrow(d, before, after)], d)
         elif verb == 'qkv':
-            choices = [(h, k, layout) for h, k in ((1, 1), (2, 1), (2, 2), (4, 2), (3, 3), (6, 2)) if t.shape[d] % (h + 2 * k) == 0 for layout in ('concat', 'grouped') + (('interleaved',) if h == k else ())]
+            choices = [(h, k, layout) for h, k in ((1, 1), (2, 1), (2, 2), (4, 2), (3, 3), (6, 2)) if t.shape[d]
+                       % (h + 2 * k) == 0 for layout in ('concat', 'grouped') + (('interleaved',) if h == k else ())]
             if not choices:
                 return
             h, k, layout = r.choice(choices)
             names = [self.name() for _ in range(3)]
-            self.rules.append('split %d qkv(heads=%d, kv_heads=%d, layout=%s) %s -> %s' % (shown, h, k, layout, key, ', '.join(names)))
+            self.rules.append('split %d qkv(heads=%d, kv_heads=%d, layout=%s) %s -> %s' % (shown, h, k, layout, key,
+                                                                                           ', '.join(names)))
             self.put(key, dict(zip(names, split_qkv(t, d, h, k, layout))))
         elif verb == 'qkv_back':
-            choices = [(h, k, layout) for h, k in ((1, 1), (2, 1), (2, 2), (4, 2), (3, 3)) for layout in ('concat', 'grouped') + (('interleaved',) if h == k else ())
+            choices = [(h, k, layout) for h, k in ((1, 1), (2, 1), (2, 2), (4, 2), (3, 3))
+                       for layout in ('concat', 'grouped') + (('interleaved',) if h == k else ())
                        if t.shape[d] % h == 0]
             if not choices:
                 return
@@ -335,10 +355,12 @@ class Chain:
             if len(same) < 2:
                 return
             keys, name = [key] + r.sample(same, 2), self.name()
-            self.rules.append('merge %d qkv(heads=%d, kv_heads=%d, layout=%s) %s -> %s' % (shown, h, k, layout, ', '.join(keys), name))
+            self.rules.append('merge %d qkv(heads=%d, kv_heads=%d, layout=%s) %s -> %s' % (shown, h, k, layout,
+                                                                                           ', '.join(keys), name))
             self.join(keys, name, merge_qkv([self.now[x] for x in keys], d, h, k, layout))
         elif verb == 'cast':
-            to = {'float16': 'float32', 'bfloat16': 'float32', 'float32': 'float64', 'uint8': 'int32', 'bool': 'int8', 'int16': 'float64'}.get(str(t.dtype)[6:])
+            to = {'float16': 'float32', 'bfloat16': 'float32', 'float32': 'float64', 'uint8': 'int32', 'bool': 'int8',
+                  'int16': 'float64'}.get(str(t.dtype)[6:])
             if to is None or not t.isfinite().all():
                 return
             self.rules.append('cast %s %s' % (to, key))
@@ -352,7 +374,8 @@ def split_qkv(t, d, h, k, layout):
         parts = t.split([h * size, k * size, k * size])
     else:
         grid = t.reshape(k, h // k + 2, size, *t.shape[1:])
-        parts = [p.reshape(-1, *t.shape[1:]) if p.numel() else p.reshape(n * size, *t.shape[1:]) for p, n in ((grid[:, :-2], h), (grid[:, -2], k), (grid[:, -1], k))]
+        parts = [p.reshape(-1, *t.shape[1:]) if p.numel() else p.reshape(n * size, *t.shape[1:]) for p,
+                 n in ((grid[:, :-2], h), (grid[:, -2], k), (grid[:, -1], k))]
     return [p.movedim(0, d) for p in parts]
 
 
@@ -362,7 +385,8 @@ def merge_qkv(parts, d, h, k, layout):
         out = torch.cat([q, key, v])
     else:
         size, rest = q.shape[0] // h, q.shape[1:]
-        out = torch.cat([q.reshape(k, h // k, size, *rest), key.reshape(k, 1, size, *rest), v.reshape(k, 1, size, *rest)], 1).reshape((h + 2 * k) * size, *rest)
+        out = torch.cat([q.reshape(k, h // k, size, *rest), key.reshape(k, 1, size, *rest),
+                         v.reshape(k, 1, size, *rest)], 1).reshape((h + 2 * k) * size, *rest)
     return out.movedim(0, d)
 
 
@@ -387,7 +411,8 @@ def check_chains(program, folder, r, count):
         for c in chains:  # one by one, to say which
             torch.save({c.prefix + '.x': c.source}, path)
             problems = differences(run(program, path, '\n'.join(c.rules)), c.now)
-            yield '%s %s %s' % (c.source.dtype, tuple(c.source.shape), tuple(c.source.stride())), problems + c.rules if problems else []
+            yield '%s %s %s' % (c.source.dtype, tuple(c.source.shape),
+                                tuple(c.source.stride())), problems + c.rules if problems else []
 
 
 def main():

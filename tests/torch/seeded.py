@@ -1,4 +1,5 @@
-"""What scripts have in common that compare random things with torch: their arguments, and what they do without torch."""
+"""What scripts have in common that compare random things with torch: their arguments, and what they do without
+torch."""
 import argparse
 import random
 import sys
@@ -6,8 +7,9 @@ import warnings
 
 
 def arguments(doc, count, torch, more=()):
-    """The arguments of the command line, with a seed. `torch` is the module, or the ImportError that came instead of it: then
-    nothing is compared, and the process ends. `more` are further arguments: (name, keywords of add_argument)."""
+    """The arguments of the command line, with a seed. `torch` is the module, or the ImportError that came instead of
+    it: then nothing is compared, and the process ends. `more` are further arguments: (name, keywords of
+    add_argument)."""
     parser = argparse.ArgumentParser(description=doc.splitlines()[0])
     parser.add_argument('--ckpt', required=True, metavar='PROGRAM')
     parser.add_argument('--count', type=int, default=count)

@@ -6,8 +6,8 @@
 
 Runs under any PyTorch from 0.4.1 on, with Python 2.7 or 3.6 and later, and needs nothing else. FOLDER receives the
 files and zoo.json: for each file its recipe, what must be said of it, and what torch itself reads in it. Everything is
-made from fixed seeds. zoo.py runs this script and compares. With --selection a few small files are written, each with an
-oracle beside it as tests/torch/oracle.py reads them: those of old versions are kept in tests/data.
+made from fixed seeds. zoo.py runs this script and compares. With --selection a few small files are written, each with
+an oracle beside it as tests/torch/oracle.py reads them: those of old versions are kept in tests/data.
 """
 from __future__ import print_function
 
@@ -31,7 +31,8 @@ import torch
 
 VERSION = tuple(int(x) for x in torch.__version__.split('+')[0].split('.')[:2])
 NAMES = ('uint8 int8 int16 int32 int64 float16 float32 float64 bfloat16 bool complex64 complex128 uint16 uint32 uint64 '
-         'complex32 bcomplex32 float8_e5m2 float8_e4m3fn float8_e5m2fnuz float8_e4m3fnuz float8_e8m0fnu float4_e2m1fn_x2 '
+         'complex32 bcomplex32 float8_e5m2 float8_e4m3fn float8_e5m2fnuz float8_e4m3fnuz float8_e8m0fnu '
+         'float4_e2m1fn_x2 '
          'bits8 bits16 bits1x8 bits2x4 bits4x2').split()
 HAS_UNTYPED = hasattr(torch, 'UntypedStorage')  # dtypes without a storage class of their own can be saved
 
@@ -285,8 +286,10 @@ def sparse_batch():
         add('coo_hybrid', lambda: coo(i, strided(filled(dtype, 12, 63), [3, 4], [4, 1]), (2, 3, 4)))
         add('coo_vector', lambda: coo(torch.tensor([[3, 1]]), filled(dtype, 2, 64), (5,)))
         add('coo_empty', lambda: coo(torch.zeros(2, 0, dtype=torch.int64), torch.empty(0, dtype=dtype), (4, 5)))
-        add('coo_dense_only', lambda: coo(torch.zeros(0, 1, dtype=torch.int64), strided(filled(dtype, 3, 65), [1, 3], [3, 1]), (3,)))
-        add('coo_of_views', lambda: coo(torch.tensor([[0, 9, 1, 9], [2, 9, 0, 9]])[:, ::2], filled(dtype, 6, 66)[1::3], (2, 3)))
+        add('coo_dense_only',
+            lambda: coo(torch.zeros(0, 1, dtype=torch.int64), strided(filled(dtype, 3, 65), [1, 3], [3, 1]), (3,)))
+        add('coo_of_views', lambda: coo(torch.tensor([[0, 9, 1, 9], [2, 9, 0, 9]])[:, ::2], filled(dtype, 6, 66)[1::3],
+                                        (2, 3)))
         for layout in ('csr', 'csc', 'bsr', 'bsc'):
             make = getattr(torch, 'sparse_%s_tensor' % layout, None)
             if make is None or not SAVES_COMPRESSED:
@@ -296,9 +299,11 @@ def sparse_batch():
             size = (3, 3) if layout in ('csr', 'csc') else (6, 9)
             for index in (torch.int64, torch.int32):
                 short = '' if index is torch.int64 else '_int32'
-                add(layout + short, lambda: make(torch.tensor([0, 1, 1, 3], dtype=index), torch.tensor([1, 0, 2], dtype=index),
+                add(layout + short,
+                    lambda: make(torch.tensor([0, 1, 1, 3], dtype=index), torch.tensor([1, 0, 2], dtype=index),
                                                  block(3, 67), size))
-            add(layout + '_empty', lambda: make(torch.zeros(4, dtype=torch.int64), torch.zeros(0, dtype=torch.int64), block(0, 68), size))
+            add(layout + '_empty', lambda: make(torch.zeros(4, dtype=torch.int64), torch.zeros(0, dtype=torch.int64),
+                                                block(0, 68), size))
             if layout in ('csr', 'csc'):
                 add(layout + '_batched', lambda: make(
                     torch.tensor([[0, 1, 1, 3], [0, 2, 2, 3]]), torch.tensor([[1, 0, 2], [0, 1, 2]]),
@@ -330,7 +335,8 @@ def quantized_batch():
             ('per_channel', lambda: per_channel(torch.arange(1., 5).double() / 8, torch.tensor([0, 1, 2, 3]), 0)),
             ('per_channel_1', lambda: per_channel(torch.arange(1., 7).double() / 8, torch.arange(6), 1)),
             ('per_channel_float', lambda: torch._empty_per_channel_affine_quantized(
-                [4, 6], scales=torch.arange(1., 5) / 8, zero_points=torch.tensor([0., 1., 2., 3.]), axis=0, dtype=getattr(torch, name))),
+                [4, 6], scales=torch.arange(1., 5) / 8, zero_points=torch.tensor([0., 1., 2., 3.]), axis=0,
+                dtype=getattr(torch, name))),
         ])
         for what, make in makers.items():
             try:
@@ -344,7 +350,8 @@ def quantized_batch():
         if hasattr(torch, name):
             try:
                 t = torch._empty_per_channel_affine_quantized([4, 6], scales=torch.arange(1., 5) / 8,
-                                                              zero_points=torch.tensor([0., 1., 2., 3.]), axis=0, dtype=getattr(torch, name))
+                                                              zero_points=torch.tensor([0., 1., 2., 3.]), axis=0,
+                                                              dtype=getattr(torch, name))
                 refill(t)
                 out[name] = collections.OrderedDict([('per_channel_float', t)])
             except Exception:
@@ -401,7 +408,8 @@ def module_batch():
         model.fc(x).pow(2).sum().backward()
         optimizer.step()
     return collections.OrderedDict([('epoch', 3), ('arch', 'tiny'), ('state_dict', model.state_dict()),
-                                    ('optimizer', optimizer.state_dict()), ('best', 0.25), ('rng', torch.get_rng_state())])
+                                    ('optimizer', optimizer.state_dict()), ('best', 0.25),
+                                    ('rng', torch.get_rng_state())])
 
 
 def root_tensor():
@@ -415,12 +423,13 @@ def root_list():
 
 BATCHES = collections.OrderedDict([
     ('strided', strided_batch), ('lazy', lazy_batch), ('wrapped', wrapped_batch), ('storages', storages_batch),
-    ('mixed', mixed_batch), ('typed', typed_batch), ('meta', meta_batch), ('sparse', sparse_batch), ('quantized', quantized_batch),
+    ('mixed', mixed_batch), ('typed', typed_batch), ('meta', meta_batch), ('sparse', sparse_batch),
+    ('quantized', quantized_batch),
     ('nested', nested_batch), ('subclass', subclass_batch), ('module', module_batch), ('root_tensor', root_tensor),
     ('root_list', root_list)])
 
 
-# --- what torch holds of a tensor in memory ----------------------------------------------------------------------------
+# --- what torch holds of a tensor in memory ---------------------------------------------------------------------------
 
 def crc(data):
     return '%08x' % (zlib.crc32(bytes(data)) & 0xffffffff)
@@ -474,7 +483,8 @@ def short_name(x):
 
 def plain_row(t):
     return {'dtype': short_name(t.dtype), 'shape': list(t.shape), 'stride': list(t.stride()), 'layout': 'strided',
-            'storage_offset': t.storage_offset(), 'nbytes': t.numel() * t.element_size(), 'requires_grad': bool(t.requires_grad)}
+            'storage_offset': t.storage_offset(), 'nbytes': t.numel() * t.element_size(),
+            'requires_grad': bool(t.requires_grad)}
 
 
 def part(key, t):
@@ -482,7 +492,8 @@ def part(key, t):
 
 
 SPARSE = {'sparse_coo': ('_indices', '_values'), 'sparse_csr': ('crow_indices', 'col_indices', 'values'),
-          'sparse_bsr': ('crow_indices', 'col_indices', 'values'), 'sparse_csc': ('ccol_indices', 'row_indices', 'values'),
+          'sparse_bsr': ('crow_indices', 'col_indices', 'values'),
+          'sparse_csc': ('ccol_indices', 'row_indices', 'values'),
           'sparse_bsc': ('ccol_indices', 'row_indices', 'values')}
 
 
@@ -498,7 +509,8 @@ def tensor_row(t):
         row.update(shape=list(t.shape), layout='meta', crc32=None)
         return row
     if layout != 'strided':
-        row.update(shape=list(t.shape), layout=layout, crc32=None, parts=[part(n.lstrip('_'), getattr(t, n)()) for n in SPARSE[layout]])
+        row.update(shape=list(t.shape), layout=layout, crc32=None,
+                   parts=[part(n.lstrip('_'), getattr(t, n)()) for n in SPARSE[layout]])
         return row
     row = plain_row(t)
     if getattr(t, 'is_quantized', False):
@@ -561,11 +573,12 @@ def describe(root, dotted):
     return rows, shown
 
 
-# --- writers -----------------------------------------------------------------------------------------------------------
+# --- writers ----------------------------------------------------------------------------------------------------------
 
 class Sizes(object):
     """The element size of each storage of a pickle, by its persistent ids and rebuild functions; nothing is built."""
-    TYPED = {'Byte': 1, 'Char': 1, 'Short': 2, 'Int': 4, 'Long': 8, 'Half': 2, 'Float': 4, 'Double': 8, 'Bool': 1, 'BFloat16': 2,
+    TYPED = {'Byte': 1, 'Char': 1, 'Short': 2, 'Int': 4, 'Long': 8, 'Half': 2, 'Float': 4, 'Double': 8, 'Bool': 1,
+             'BFloat16': 2,
              'ComplexFloat': 4, 'ComplexDouble': 8, 'QInt8': 1, 'QUInt8': 1, 'QInt32': 4, 'QUInt4x2': 1, 'QUInt2x4': 1}
     HALVES = {'complex32': 2, 'bcomplex32': 2, 'complex64': 4, 'complex128': 8}
 
@@ -775,7 +788,8 @@ def write_tar(root, path, protocol):
             if isinstance(obj, torch.Tensor):
                 storage = obj.storage()
                 keep.append(storage)
-                name = short_name(type(storage).__name__ if not hasattr(storage, 'pickle_storage_type') else storage.pickle_storage_type())
+                name = short_name(type(storage).__name__
+                                  if not hasattr(storage, 'pickle_storage_type') else storage.pickle_storage_type())
                 tensors[id(obj)] = (storage.data_ptr() or id(storage), name[:-len('Storage')], obj)
                 if len(storage):
                     storages[storage.data_ptr()] = (name, obj)
@@ -834,7 +848,8 @@ Named = collections.namedtuple('Named', 'module name')
 
 EVERY = tuple(b for b in BATCHES if b != 'typed')
 PROTOCOLS = (0, 1, 2, 3, 4, 5)
-STREAMS = [((2, 4), EVERY), (PROTOCOLS, ('typed', 'wrapped', 'quantized', 'module', 'root_tensor', 'root_list')), (PROTOCOLS, ('storages',))]
+STREAMS = [((2, 4), EVERY), (PROTOCOLS, ('typed', 'wrapped', 'quantized', 'module', 'root_tensor', 'root_list')),
+           (PROTOCOLS, ('storages',))]
 # name: (container, writer, what is written: protocols and batches)
 OPTIONS = collections.OrderedDict([
     ('zip', ('zip', write_zip, [(PROTOCOLS, EVERY)])),
@@ -846,9 +861,11 @@ OPTIONS = collections.OrderedDict([
     ('alignment_4096', ('zip', aligned(4096), [((2,), ('strided',))])),
     ('skip_data', ('zip', write_skip_data, [((2, 4), ('strided', 'wrapped', 'module'))])),
     ('big_endian', ('zip', write_big_endian, [
-        (PROTOCOLS, ('strided', 'module')), ((2, 4), ('lazy', 'wrapped', 'sparse', 'quantized', 'nested', 'root_list'))])),
+        (PROTOCOLS, ('strided', 'module')),
+        ((2, 4), ('lazy', 'wrapped', 'sparse', 'quantized', 'nested', 'root_list'))])),
     ('stored_again', ('zip', rezipped(zipfile.ZIP_STORED), [((2, 4), ('strided', 'module'))])),
-    ('without_extras', ('zip', rezipped(zipfile.ZIP_STORED, lambda n: '/data/' in n or n.split('/', 1)[1] in ('data.pkl', 'version')),
+    ('without_extras',
+     ('zip', rezipped(zipfile.ZIP_STORED, lambda n: '/data/' in n or n.split('/', 1)[1] in ('data.pkl', 'version')),
                         [((2,), ('strided', 'module'))])),
     ('deflated', ('zip', rezipped(zipfile.ZIP_DEFLATED), [((2, 4), ('strided', 'wrapped', 'sparse', 'module'))])),
     ('legacy', ('legacy', write_legacy, STREAMS)),
@@ -864,7 +881,8 @@ def strided_of_tar():
     """Tensors of the dtypes that torch 0.1 had. It knew no scalars: what has no dimensions there is empty."""
     old = ('uint8', 'int8', 'int16', 'int32', 'int64', 'float16', 'float32', 'float64')
     return collections.OrderedDict(
-        (name, collections.OrderedDict((what, t) for what, t in patterns(getattr(torch, name)) if t.dim())) for name in old)
+        (name, collections.OrderedDict((what, t) for what, t in patterns(getattr(torch, name)) if t.dim()))
+        for name in old)
 
 
 def few_batch():
@@ -873,8 +891,10 @@ def few_batch():
     for name, dtype in dtypes():
         base = filled(dtype, 14, 98)
         out[name] = collections.OrderedDict([
-            ('transposed', strided(base, [3, 2], [1, 3], 2)), ('stepped', base[1::4]), ('scalar', strided(base, [], [], 13)),
-            ('empty', torch.empty(0, 3, dtype=dtype)), ('parameter', torch.nn.Parameter(base[:2], requires_grad=False))])
+            ('transposed', strided(base, [3, 2], [1, 3], 2)), ('stepped', base[1::4]),
+            ('scalar', strided(base, [], [], 13)),
+            ('empty', torch.empty(0, 3, dtype=dtype)),
+            ('parameter', torch.nn.Parameter(base[:2], requires_grad=False))])
     return out
 
 
@@ -882,11 +902,13 @@ BATCHES['strided_of_tar'] = strided_of_tar
 BATCHES['few'] = few_batch
 BATCHES['sparse_few'] = lambda: {'float32': sparse_batch()['float32']}
 
-SELECTION = [('zip', 'few', 2), ('zip', 'few', 4), ('zip', 'module', 2), ('zip', 'quantized', 2), ('legacy', 'few', 2), ('legacy', 'few', 1),
-             ('legacy', 'module', 2), ('legacy', 'quantized', 2), ('legacy', 'sparse_few', 2), ('pickle', 'few', 2), ('script', 'few', 2)]
+SELECTION = [('zip', 'few', 2), ('zip', 'few', 4), ('zip', 'module', 2), ('zip', 'quantized', 2), ('legacy', 'few', 2),
+             ('legacy', 'few', 1),
+             ('legacy', 'module', 2), ('legacy', 'quantized', 2), ('legacy', 'sparse_few', 2), ('pickle', 'few', 2),
+             ('script', 'few', 2)]
 
 
-# --- one file -----------------------------------------------------------------------------------------------------------
+# --- one file ---------------------------------------------------------------------------------------------------------
 
 def read(path, container):
     if container == 'pickle':
@@ -1052,12 +1074,15 @@ def select(folder):
         if made is None or 'rows' not in made:
             continue
         name = made['file'].rsplit('.', 1)[0]
-        rows = ' "tensors": [\n%s\n ],\n "values": {}\n' % ',\n'.join('  ' + json.dumps(r, sort_keys=True) for r in made['rows'])
+        rows = ' "tensors": [\n%s\n ],\n "values": {}\n' % ',\n'.join('  ' + json.dumps(r, sort_keys=True)
+                                                                      for r in made['rows'])
         same = first.setdefault(rows, name + '.json')
         with open(os.path.join(folder, name + '.json'), 'w') as f:
-            f.write('{\n "made_by": {"script": "tests/torch/zoo_files.py", "torch": "%s", "python": "%s", "protocol": %d},\n "shows": "zoo: %s, %s",\n'
+            f.write('{\n "made_by": {"script": "tests/torch/zoo_files.py", "torch": "%s", "python": "%s", "protocol": '
+                    '%d},\n "shows": "zoo: %s, %s",\n'
                     ' "oracle_from": "the saved object%s",\n%s}\n' % (
-                        torch.__version__, sys.version.split()[0], protocol, option, batch, ': torch ' + made['why'] if made.get('torch') else '',
+                        torch.__version__, sys.version.split()[0], protocol, option, batch,
+                        ': torch ' + made['why'] if made.get('torch') else '',
                         rows if same == name + '.json' else ' "same_as": "%s"\n' % same))
 
 
@@ -1091,7 +1116,8 @@ def main():
                 elif made:
                     files.append(made)
     with open(os.path.join(args.folder, 'zoo.json'), 'w') as f:
-        json.dump({'torch': torch.__version__, 'python': sys.version.split()[0], 'files': files, 'unwritten': unwritten}, f)
+        json.dump({'torch': torch.__version__, 'python': sys.version.split()[0], 'files': files,
+                   'unwritten': unwritten}, f)
     return 0
 
 
