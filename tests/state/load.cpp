@@ -150,6 +150,34 @@ TEST_CASE("a strict load wants every key, both ways; the error counts and names 
     check_partition(ckpt::plan_load(bad, untouched), {"weight", "bias"}, {"weight", "a", "b", "c", "d", "e"});
 }
 
+TEST_CASE("a loaded struct keeps its file open, moved and copied, and fails as a load does") {
+    const auto open = [] {
+        const temporary_file file{file_of({{"weight", mat()}, {"bias", vec()}})};
+        return ckpt::load<linear>(ckpt::open(file.path()).value().state_dict("model").value()).value();
+    };
+    auto net = open();
+    CHECK(net->weight(1, 0) == 3);
+    CHECK(net.report().complete());
+    const auto moved = std::move(net);
+    CHECK((*moved).bias(3) == 4);
+    auto other = open();
+    other = moved;
+    CHECK(other->bias(3) == 4);
+    CHECK(other->bias.data == moved->bias.data);
+    CHECK(other.weights().size() == 2);
+    other->bias = {};
+    CHECK(moved->bias(0) == 1);
+
+    const auto partial = weights_of({{"weight", mat()}});
+    CHECK(ckpt::load<linear>(partial).error().detail == R"(1 missing: "bias")");
+    const auto lenient = ckpt::load<linear>(partial, {.allow_missing = {"bias"}}).value();
+    CHECK(lenient.report().missing_keys == keys{"bias"});
+    CHECK(ckpt::load<std::vector<sized>>(weights_of({{"0.weight", mat()}, {"1.weight", mat()}})).error().code ==
+          errc::load_incomplete);
+    const auto copies = ckpt::load<copied>(weights_of({{"weight", mat()}, {"bias", vec()}})).value();
+    CHECK(copies->bias.span()[2] == 3);
+}
+
 TEST_CASE("leniency is by patterns; complete() ignores it, ok() honours it, and a mismatch is never allowed") {
     linear model{};
     model.bias.shape[0] = 99;

@@ -93,20 +93,21 @@ template <class T> class [[nodiscard]] result {
     [[nodiscard]] explicit operator bool() const noexcept { return ok_; }
 
     /// The value. Without one: throws `checkpoint_error`, or prints the error and ends the program where exceptions are
-    /// off. A reference is valid as long as this object; of a temporary the value itself is returned.
-    [[nodiscard]] T& value() & {
+    /// off; whoever wants only that may ignore what it returns. A reference is valid as long as this object; of a
+    /// temporary the value itself is returned.
+    T& value() & {
         require();
         return value_;
     }
-    [[nodiscard]] const T& value() const& {
+    const T& value() const& {
         require();
         return value_;
     }
-    [[nodiscard]] T value() && {
+    T value() && {
         require();
         return std::move(value_);
     }
-    [[nodiscard]] T value() const&& {
+    T value() const&& {
         require();
         return value_;
     }
@@ -117,8 +118,8 @@ template <class T> class [[nodiscard]] result {
     [[nodiscard]] T operator*() && { return std::move(value_); }
     [[nodiscard]] T* operator->() & noexcept { return &value_; }
     [[nodiscard]] const T* operator->() const& noexcept { return &value_; }
-    T* operator->() && = delete;
-    const T* operator->() const&& = delete;
+    T* operator->() && = delete;            // the value goes with the result: name the result first
+    const T* operator->() const&& = delete; // the value goes with the result: name the result first
 
     /// The error, unchecked: only where `has_value()` is false and the error was not moved away.
     [[nodiscard]] const ckpt::error& error() const& noexcept { return *error_; }

@@ -30,7 +30,7 @@ class pull_record; // state/impl/pull.ipp
 class puller {
   public:
     explicit puller(const state_dict& weights, load_options options = {});
-    explicit puller(const state_dict&&, load_options = {}) = delete;
+    explicit puller(const state_dict&&, load_options = {}) = delete; // views may outlive it: name the state_dict first
 
     /// The same puller for keys below `name`: its `view("weight")` asks for "name.weight".
     [[nodiscard]] puller scope(std::string_view name) const;

@@ -110,12 +110,12 @@ template <class T, std::size_t Rank> class tensor_copy {
 
     [[nodiscard]] std::int64_t numel() const noexcept { return static_cast<std::int64_t>(numel_); }
     /// All elements, the last index fastest. Borrows from the copy.
-    [[nodiscard]] std::span<T> span() & noexcept { return {values(), numel_}; }
-    [[nodiscard]] std::span<const T> span() const& noexcept { return {values(), numel_}; }
-    std::span<T> span() && = delete;
+    [[nodiscard]] std::span<T> span() & noexcept CKPT_DETAIL_BORROWED { return {values(), numel_}; }
+    [[nodiscard]] std::span<const T> span() const& noexcept CKPT_DETAIL_BORROWED { return {values(), numel_}; }
+    std::span<T> span() && = delete; // the memory goes with the copy: name the tensor_copy first
 
     /// A view of the elements; it borrows from the copy.
-    [[nodiscard]] tensor_view<T, Rank> view() const& noexcept
+    [[nodiscard]] tensor_view<T, Rank> view() const& noexcept CKPT_DETAIL_BORROWED
         requires(!std::same_as<T, bool>)
     {
         tensor_view<T, Rank> out{};
@@ -124,7 +124,7 @@ template <class T, std::size_t Rank> class tensor_copy {
         detail::set_dense_strides(shape, false, out.strides.data());
         return out;
     }
-    void view() && = delete;
+    void view() && = delete; // the memory goes with the copy: name the tensor_copy first
 
   private:
     friend struct detail::copy_access;
