@@ -81,6 +81,13 @@ class checkpoint {
     [[nodiscard]] value root() const& noexcept CKPT_DETAIL_BORROWED;
     value root() const&& = delete; // the value would outlive the file: name the checkpoint first
 
+    /// A copy of the value at a path, as `value::get`: `file.get<double>("optimizer/param_groups/0/lr")`.
+    template <class T> [[nodiscard]] result<T> get(std::string_view path) const { return root().template get<T>(path); }
+    /// The same, or `fallback` where the path does not exist or leads to None, as `value::get_or`.
+    template <class T> [[nodiscard]] result<T> get_or(std::string_view path, T fallback) const {
+        return root().get_or(path, std::move(fallback));
+    }
+
     /// The "__metadata__" of a safetensors file: a dictionary of texts, which borrows from the checkpoint; absent where
     /// there is none.
     [[nodiscard]] value metadata() const& CKPT_DETAIL_BORROWED;

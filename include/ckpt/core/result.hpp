@@ -48,6 +48,13 @@ namespace detail {
 #endif
 }
 
+/// std::invoke of one argument, for `and_then` and `transform`, without <functional>.
+template <class F, class T> constexpr decltype(auto) apply(F&& f, T&& value) {
+    if constexpr (std::is_member_function_pointer_v<std::remove_cvref_t<F>>) return (std::forward<T>(value).*f)();
+    else if constexpr (std::is_member_object_pointer_v<std::remove_cvref_t<F>>) return (std::forward<T>(value).*f);
+    else return std::forward<F>(f)(std::forward<T>(value));
+}
+
 } // namespace detail
 
 template <class T> class [[nodiscard]] result;
@@ -134,24 +141,26 @@ template <class T> class [[nodiscard]] result {
         return ok_ ? std::move(value_) : static_cast<T>(std::forward<U>(other));
     }
 
-    /// Returns `next(value)`, which is a result, or this object's error.
+    /// Returns `next(value)`, which is a result, or this object's error. `next` may be a pointer to a member:
+    /// `file.root().find("epoch").and_then(&ckpt::value::as_int)`.
     template <class F> [[nodiscard]] auto and_then(F&& next) const& -> std::invoke_result_t<F, const T&> {
-        if (ok_) return std::forward<F>(next)(value_);
+        if (ok_) return detail::apply(std::forward<F>(next), value_);
         return failure();
     }
     template <class F> [[nodiscard]] auto and_then(F&& next) && -> std::invoke_result_t<F, T> {
-        if (ok_) return std::forward<F>(next)(std::move(value_));
+        if (ok_) return detail::apply(std::forward<F>(next), std::move(value_));
         return take_failure();
     }
-    /// Returns `next(value)`, which is a plain value, as a result; or this object's error.
+    /// Returns `next(value)`, which is a plain value, as a result; or this object's error. `next` may be a pointer to a
+    /// member.
     template <class F>
     [[nodiscard]] auto transform(F&& next) const& -> result<std::remove_cvref_t<std::invoke_result_t<F, const T&>>> {
-        if (ok_) return std::forward<F>(next)(value_);
+        if (ok_) return detail::apply(std::forward<F>(next), value_);
         return failure();
     }
     template <class F>
     [[nodiscard]] auto transform(F&& next) && -> result<std::remove_cvref_t<std::invoke_result_t<F, T>>> {
-        if (ok_) return std::forward<F>(next)(std::move(value_));
+        if (ok_) return detail::apply(std::forward<F>(next), std::move(value_));
         return take_failure();
     }
 

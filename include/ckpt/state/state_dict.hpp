@@ -13,11 +13,14 @@
 #include <ckpt/core/result.hpp>
 #include <ckpt/core/shared.hpp>
 #include <ckpt/pickle/value.hpp>
+#include <ckpt/tensor/dtype.hpp>
+#include <ckpt/tensor/half.hpp>
 #include <ckpt/tensor/tensor.hpp>
 #include <ckpt/tensor/view.hpp>
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -86,6 +89,36 @@ class state_dict {
     result<tensor_view<T, Rank>>
         view(std::string_view) const&& = delete; // it would outlive the file: name the state_dict first
 
+    /// All elements of the tensor stored under `key`, of any rank, in row-major order and without a copy: `at(key)`,
+    /// then `tensor::view<T>()`. Fails as these do.
+    template <class T> [[nodiscard]] result<std::span<const T>> view(std::string_view key) const& CKPT_DETAIL_BORROWED {
+        auto found = at(key);
+        if (!found) return std::move(found).error();
+        auto out = found->template view<T>();
+        if (!out) out.error().path = path_of(key);
+        return out;
+    }
+    template <class T>
+    result<std::span<const T>>
+        view(std::string_view) const&& = delete; // it would outlive the file: name the state_dict first
+
+    /// A copy of a single number: `get<float>("scale")`. The entry is a tensor with one element, which is converted as
+    /// `tensor::copy_as` does, or a number that is no tensor, as `value::get` reads it. Fails as these do, and with
+    /// `key_missing`.
+    template <class T> [[nodiscard]] result<T> get(std::string_view key) const {
+        static_assert(element<T>,
+                      "ckpt: get reads bool, integers, float, double and the other element types of tensors");
+        T out{};
+        auto done = read_scalar(key, dtype_of<T>::value, reinterpret_cast<std::byte*>(&out));
+        return done ? result<T>{out} : result<T>{std::move(done).error()};
+    }
+    /// The same, or `fallback` where there is no such key.
+    template <class T> [[nodiscard]] result<T> get_or(std::string_view key, T fallback) const {
+        auto out = get<T>(key);
+        if (!out && out.error().code == errc::key_missing) return fallback;
+        return out;
+    }
+
     /// An entry below the dictionary that is not a tensor: a number, text, an object. Borrows from the state_dict.
     struct other {
         std::string_view key{};
@@ -115,6 +148,7 @@ class state_dict {
     /// The path of an entry in the file, for errors.
     [[nodiscard]] std::string path_of(std::string_view key) const;
     [[nodiscard]] ckpt::error missing(std::string_view key) const;
+    [[nodiscard]] result<void> read_scalar(std::string_view key, ckpt::dtype to, std::byte* out) const;
 
     detail::shared<detail::state_dict_data> data_;
 };

@@ -69,7 +69,7 @@ template <class T, std::size_t Rank> class tensor_copy {
                   "or specialise ckpt::dtype_of");
 
   public:
-    std::array<std::int64_t, Rank> shape{}; ///< sizes, as PyTorch prints them; to be read, not written
+    dimensions<Rank> shape{}; ///< sizes, as PyTorch prints them; to be read, not written
 
     /// Holds nothing; all sizes are 0.
     tensor_copy() noexcept = default;
