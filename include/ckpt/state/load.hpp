@@ -22,7 +22,7 @@ namespace ckpt::inline CKPT_DETAIL_ABI {
 struct load_options {
     std::vector<pattern> allow_missing{};    ///< targets that may be missing: they keep their value
     std::vector<pattern> allow_unexpected{}; ///< keys of the state_dict that may have no target
-    bool casts{false};                       ///< a `tensor_copy` converts other dtypes, as `tensor::copy_as` does
+    bool convert{false};                     ///< a `tensor_copy` converts other dtypes, as `tensor::copy_as` does
     bool digests{false};                     ///< adds the CRC-32 of the values to the report; reads all of them
 };
 

@@ -58,7 +58,7 @@ class puller {
         if (found.error().code == errc::key_missing) return std::optional<tensor_view<T, Rank>>{};
         return std::move(found).error();
     }
-    /// A copy; it converts other dtypes where `load_options::casts` is set.
+    /// A copy; it converts other dtypes where `load_options::convert` is set.
     template <class T, std::size_t Rank>
     [[nodiscard]] result<tensor_copy<T, Rank>> copy(std::string_view key,
                                                     std::initializer_list<std::int64_t> sizes = {}) const {

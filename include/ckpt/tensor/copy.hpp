@@ -51,10 +51,11 @@ class aligned_memory {
 inline constexpr std::uint64_t free_copy_bytes = std::uint64_t{64} << 20;
 
 /// Whether a tensor can be copied as `to` with `rank` dimensions; returns the bytes of the copy. Reads nothing.
-[[nodiscard]] result<std::size_t> check_owned_copy(const tensor& from, ckpt::dtype to, std::size_t rank, bool casts);
+[[nodiscard]] result<std::size_t> check_owned_copy(const tensor& from, ckpt::dtype to, std::size_t rank, bool convert);
 
 /// Copies the values of a tensor that passed `check_owned_copy`.
-[[nodiscard]] result<aligned_memory> make_owned_copy(const tensor& from, ckpt::dtype to, bool casts, std::size_t bytes);
+[[nodiscard]] result<aligned_memory> make_owned_copy(const tensor& from, ckpt::dtype to, bool convert,
+                                                     std::size_t bytes);
 
 struct copy_access;
 
@@ -85,13 +86,13 @@ template <class T, std::size_t Rank> class tensor_copy {
     }
     ~tensor_copy() = default;
 
-    /// Copies the values of a tensor of `Rank` dimensions. `casts`: converts other types, as `tensor::copy_as` does.
+    /// Copies the values of a tensor of `Rank` dimensions. `convert`: of another type, too, as `tensor::copy_as` does.
     /// Fails as `copy_to` (or `copy_as`) does, with `rank_mismatch`, and with `output_limit` for a copy of more than 16
     /// times the storage's bytes plus 64 MiB.
-    [[nodiscard]] static result<tensor_copy> of(const tensor& from, bool casts = false) {
-        const auto bytes = detail::check_owned_copy(from, dtype_of<T>::value, Rank, casts);
+    [[nodiscard]] static result<tensor_copy> of(const tensor& from, bool convert = false) {
+        const auto bytes = detail::check_owned_copy(from, dtype_of<T>::value, Rank, convert);
         if (!bytes) return bytes.error();
-        auto memory = detail::make_owned_copy(from, dtype_of<T>::value, casts, *bytes);
+        auto memory = detail::make_owned_copy(from, dtype_of<T>::value, convert, *bytes);
         if (!memory) return std::move(memory).error();
         return tensor_copy{from, *std::move(memory)};
     }
