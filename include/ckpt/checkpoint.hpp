@@ -82,10 +82,12 @@ class checkpoint {
     value root() const&& = delete; // the value would outlive the file: name the checkpoint first
 
     /// A copy of the value at a path, as `value::get`: `file.get<double>("optimizer/param_groups/0/lr")`.
-    template <class T> [[nodiscard]] result<T> get(std::string_view path) const { return root().template get<T>(path); }
+    template <class T> [[nodiscard]] result<T> get(std::string_view path) const {
+        return named(root().template get<T>(path));
+    }
     /// The same, or `fallback` where the path does not exist or leads to None, as `value::get_or`.
     template <class T> [[nodiscard]] result<T> get_or(std::string_view path, T fallback) const {
-        return root().get_or(path, std::move(fallback));
+        return named(root().get_or(path, std::move(fallback)));
     }
 
     /// The "__metadata__" of a safetensors file: a dictionary of texts, which borrows from the checkpoint; absent where
@@ -139,6 +141,13 @@ class checkpoint {
     friend struct detail::checkpoint_access;
     explicit checkpoint(detail::shared<detail::checkpoint_file> file, storage_mode storages) noexcept
         : file_{std::move(file)}, storages_{storages} {}
+
+    template <class T> [[nodiscard]] result<T> named(result<T> out) const {
+        if (!out) name_file(out.error());
+        return out;
+    }
+    void name_file(error& failure) const;
+    [[nodiscard]] result<ckpt::state_dict> stored_state_dict(std::string_view path) const;
 
     /// Checks the indices of all sparse and nested tensors, each once also where tensors share them, so that it reads
     /// no more than is in proportion to the file.

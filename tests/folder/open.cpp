@@ -179,8 +179,15 @@ TEST_CASE("one file of a folder is chosen, and said") {
     REQUIRE(report.files.size() == 4);
     CHECK(report.files[1].name == "optimizer.pt");
     CHECK(report.files[1].is == "the optimizer's state");
+    const auto weights = file.state_dict().value();
+    CHECK(weights.at("w").value().file() == "pytorch_model.bin");
+    const auto owned = weights.owned();
+    CHECK(owned.at("w").value().file() == "pytorch_model.bin");
+    CHECK(weights.at("x").error().file == folder.path().string());
     const auto alone = ckpt::open(folder.path() / "pytorch_model.bin").value();
     CHECK(alone.files().empty());
+    const auto own = alone.state_dict().value();
+    CHECK(own.at("w").value().file().empty());
 }
 
 TEST_CASE("two candidate sets are a question, none is an error that lists what is there") {
@@ -221,6 +228,17 @@ TEST_CASE(
     REQUIRE(::mkfifo((folder.path() / second).c_str(), 0600) == 0);
     CHECK(ckpt::open_folder(folder.path()).error().code == errc::not_a_regular_file);
 #endif
+}
+
+TEST_CASE("an error names the file of the folder that it concerns, or the folder") {
+    const temporary_folder empty;
+    CHECK(ckpt::open_folder(empty.path()).error().message().find(empty.path().filename().string()) !=
+          std::string::npos);
+    CHECK(ckpt::inspect_folder(empty.path() / "absent").error().message().find("absent") != std::string::npos);
+    const temporary_folder set({{"model-1-of-2.bin", shard({{"a", 1}})}, {"model-2-of-2.bin", shard({{"b", 2}})}});
+    const auto file = ckpt::open_folder(set.path()).value();
+    CHECK(file.state_dict("none").error().file == set.path().string());
+    CHECK(file.state_dict().value().owned().get<float>("c").error().file == set.path().string());
 }
 
 TEST_CASE("a missing shard, an extra shard") {

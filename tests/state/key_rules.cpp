@@ -73,7 +73,7 @@ TEST_CASE("every rule is read, in several spellings") {
                                   "rename a- -> b",
                                   "rename a-b->c",
                                   "rename \"a->b\" -> \"->\"",
-                                  "rename * -> *",
+                                  "rename * -> \\*",
                                   "rename a -> \\{b\\}",
                                   "rename a -> a#b",
                                   "drop a",

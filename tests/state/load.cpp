@@ -189,11 +189,12 @@ TEST_CASE("leniency is by patterns; complete() ignores it, ok() honours it, and 
     linear model{};
     model.bias.shape[0] = 99;
     const auto weights = weights_of({{"weight", mat()}, {"head.weight", vec()}, {"head.bias", vec()}});
-    CHECK(ckpt::load(weights, model, {.allow_unexpected = {"head.*"}}).error().detail == R"(1 missing: "bias")");
+    CHECK(ckpt::load(weights, model, {.allow_unexpected = {"head.*"}}).error().detail ==
+          R"(1 missing: "bias" (nearest: "head.bias"))");
     CHECK(ckpt::load(weights, model, {.allow_missing = {"bias"}}).error().detail ==
           R"(2 unexpected: "head.weight", "head.bias")");
     CHECK(ckpt::load(weights, model, {.allow_missing = {"bia"}, .allow_unexpected = {"*.weight"}}).error().detail ==
-          R"(1 missing: "bias"; 1 unexpected: "head.bias")");
+          R"(1 missing: "bias" (nearest: "head.bias"); 1 unexpected: "head.bias")");
     CHECK(model.weight.data == nullptr);
     const auto report =
         ckpt::load(weights, model, {.allow_missing = {"bias"}, .allow_unexpected = {"x", "head.{leaf:weight|bias}"}})
@@ -506,6 +507,22 @@ TEST_CASE("a missing key is told its nearest: of the wanted shape first") {
     const auto report = ckpt::plan_load(weights_of(of), model);
     CHECK(report.missing_keys.size() == 9);
     CHECK(report.nearest.size() == 8);
+}
+
+TEST_CASE("a load that is not complete names the file, what is missing first, and the nearest key beside it") {
+    const temporary_file file{file_of({{"model.weight", mat()}, {"bias", vec()}, {"other", vec()}})};
+    const auto weights = ckpt::open(file.path()).value().state_dict("model").value();
+    linear model{};
+    const auto failure = ckpt::load(weights, model).error();
+    CHECK(failure.detail == R"(1 missing: "weight" (nearest: "model.weight"); 2 unexpected: "model.weight", "other")");
+    CHECK(failure.file == file.path().string());
+    CHECK(failure.path == "model");
+    const auto owned = weights.owned();
+    CHECK(ckpt::load(owned, model).error().file == file.path().string());
+    const auto renamed = ckpt::remap(weights, {ckpt::rename("model.weight", "wight")}).value();
+    CHECK(ckpt::load<linear>(renamed).error().file == file.path().string());
+    half_model half{};
+    CHECK(ckpt::load(weights, half, {.allow_unexpected = {"**"}}).error().detail == R"(1 missing: "w")");
 }
 
 TEST_CASE("many copies of one storage are refused before they are made") {

@@ -89,7 +89,7 @@ TEST_CASE("all places are checked before the first byte is written") {
           R"(1 mismatched: "big" (the tensor's shape is [2], asked for was [2, 2]))");
     CHECK(detail({good, flag}) == R"(1 unexpected: "big")");
     CHECK(detail({good, flag, {"bigger", dtype::float32, pair, place(big).first(8)}}) ==
-          R"(1 missing: "bigger"; 1 unexpected: "big")");
+          R"(1 missing: "bigger" (nearest: "big"); 1 unexpected: "big")");
     CHECK(ckpt::load_into(weights, std::vector{good, flag, destination{"bigger", dtype::float32, pair, {}}},
                           {.allow_missing = {"big*"}, .allow_unexpected = {"big"}})
               .has_value());

@@ -248,6 +248,32 @@ TEST_CASE("single numbers are read by one call, from values and from tensors of 
     CHECK(weights.view<float>("x").error().code == errc::key_missing);
 }
 
+TEST_CASE("errors name the file that was opened, once") {
+    using namespace pkl;
+    const std::string bytes =
+        torch_file(dict({{str("model"), dict({{str("w"), t()}})}, {str("epoch"), num(3)}}), one_storage);
+    const temporary_file good{bytes};
+    const temporary_file bad{"no checkpoint"};
+    const std::string path = good.path().string();
+    CHECK(ckpt::open(bad.path()).error().file == bad.path().string());
+    CHECK(ckpt::scan_globals(bad.path()).error().file == bad.path().string());
+    const auto absent = ckpt::open("an_absent_file.pt").error().message();
+    CHECK(absent.find("an_absent_file.pt") != std::string::npos);
+    CHECK(absent.find("an_absent_file.pt") == absent.rfind("an_absent_file.pt"));
+    const auto file = ckpt::open(good.path()).value();
+    CHECK(file.state_dict("none").error().file == path);
+    CHECK(file.state_dict("epoch").error().file == path);
+    CHECK(file.get<int>("none").error().file == path);
+    CHECK(file.get_or<int>("model", 1).error().file == path);
+    const auto weights = file.state_dict("model").value();
+    CHECK(weights.at("v").error().file == path);
+    CHECK(weights.view<double>("w").error().file == path);
+    CHECK(weights.view<float, 2>("w").error().file == path);
+    CHECK(weights.get<float>("w").error().file == path);
+    CHECK(weights.owned().get<float>("w").error().file == path);
+    CHECK(ckpt::open_bytes(bytes_of(bytes)).value().state_dict("none").error().file.empty());
+}
+
 TEST_CASE("copies share, and a state_dict outlives the checkpoint, its file and its name") {
     const std::string file = torch_file(pkl::dict({{pkl::str("w"), t()}}), one_storage);
     for (const auto storages : {ckpt::storage_mode::mapped, ckpt::storage_mode::owned}) {

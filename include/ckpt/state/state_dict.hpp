@@ -82,7 +82,7 @@ class state_dict {
         auto found = at(key);
         if (!found) return std::move(found).error();
         auto out = found->view<T, Rank>();
-        if (!out) out.error().path = path_of(key);
+        if (!out) place(out.error(), key);
         return out;
     }
     template <class T, std::size_t Rank>
@@ -95,7 +95,7 @@ class state_dict {
         auto found = at(key);
         if (!found) return std::move(found).error();
         auto out = found->template view<T>();
-        if (!out) out.error().path = path_of(key);
+        if (!out) place(out.error(), key);
         return out;
     }
     template <class T>
@@ -145,8 +145,8 @@ class state_dict {
     friend struct detail::state_dict_access;
     explicit state_dict(detail::shared<detail::state_dict_data> data) noexcept : data_{std::move(data)} {}
 
-    /// The path of an entry in the file, for errors.
-    [[nodiscard]] std::string path_of(std::string_view key) const;
+    /// Says in an error which entry of which file it concerns.
+    void place(ckpt::error& failure, std::string_view key) const;
     [[nodiscard]] ckpt::error missing(std::string_view key) const;
     [[nodiscard]] result<void> read_scalar(std::string_view key, ckpt::dtype to, std::byte* out) const;
 

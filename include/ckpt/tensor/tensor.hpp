@@ -129,7 +129,7 @@ class tensor {
     [[nodiscard]] std::uint64_t storage_nbytes() const noexcept;
     /// Whether the values are gathered from other tensors when they are copied: there are no bytes to view.
     [[nodiscard]] bool is_gathered() const noexcept;
-    /// The file that holds the storage, by its name in the folder; empty where the checkpoint is one file. Of a tensor
+    /// The file that holds the storage, by its name in the folder; empty where no folder was opened. Of a tensor
     /// that consists of parts, or is gathered from several files, the one with its first elements.
     [[nodiscard]] std::string_view file() const noexcept;
     /// The offset of the first element in the file, after a check of its record's header. Fails with `no_data` for

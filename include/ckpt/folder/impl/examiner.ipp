@@ -119,7 +119,7 @@ CKPT_DETAIL_DEF void folder_examiner::open_single(const std::string& name) {
     work_.report.parts.push_back(name);
     auto opened = work_.open_one(name, work_.options);
     if (!opened) return find(std::move(opened).error());
-    checkpoint_access::file(*opened)->found_as(name);
+    checkpoint_access::file(*opened)->found_in_folder(name);
     out_.file = std::move(*opened);
 }
 

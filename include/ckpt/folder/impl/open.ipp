@@ -6,13 +6,14 @@
 #include <ckpt/folder/examiner.hpp>
 #include <ckpt/folder/open.hpp>
 #include <ckpt/folder/shard_set.hpp>
+#include <ckpt/open_source.hpp>
 
 #include <utility>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-CKPT_DETAIL_DEF result<checkpoint> open_folder(path_arg path, const folder_policy& allowed, const open_options& options,
-                                               const folder_options& how) {
+inline result<checkpoint> open_examined(path_arg path, const folder_policy& allowed, const open_options& options,
+                                        const folder_options& how) {
     auto seen = folder_examiner::examine(path, allowed.files, allowed.metadata, options, how);
     if (!seen) return std::move(seen).error();
     if (!seen->report.findings.empty()) return joined_findings(seen->report.findings);
@@ -22,11 +23,17 @@ CKPT_DETAIL_DEF result<checkpoint> open_folder(path_arg path, const folder_polic
                                    options.storages);
 }
 
+CKPT_DETAIL_DEF result<checkpoint> open_folder(path_arg path, const folder_policy& allowed, const open_options& options,
+                                               const folder_options& how) {
+    return opened_at(path, open_examined(path, allowed, options, how));
+}
+
 CKPT_DETAIL_DEF result<folder_report> inspect_folder(path_arg path, const folder_policy& allowed,
                                                      const open_options& options, const folder_options& how) {
     auto seen = folder_examiner::examine(path, allowed.files, allowed.metadata, options, how);
-    if (!seen) return std::move(seen).error();
-    return std::move(seen->report);
+    if (seen) return std::move(seen->report);
+    name_path(path, seen.error());
+    return std::move(seen).error();
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

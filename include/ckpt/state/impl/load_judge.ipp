@@ -90,8 +90,9 @@ CKPT_DETAIL_DEF result<void> load_judge::judge(load_target& t) {
     auto fits = fit(t.source, t.type, options_->convert);
     if (!fits) {
         error e = std::move(fits).error();
-        e.path = where(t.key);
+        e.path = data_->where(t.key);
         mismatch(t, t.source.refusal() != nullptr ? e.message() : why_not(e, t.type, t.source.dtype()));
+        place(e, t.key);
         return e;
     }
     t.address = fits->address;
@@ -232,16 +233,25 @@ CKPT_DETAIL_DEF void load_judge::add_hint(const std::string& key, const std::vec
         out.nearest.emplace_back(data_->entries[found[i].entry].key);
 }
 
-CKPT_DETAIL_DEF error incomplete_error(const load_report& report, const load_options& options, std::string path) {
-    error out{.code = errc::load_incomplete, .path = std::move(path)};
-    const auto add = [&out](std::string_view what, std::span<const std::string_view> keys, std::string_view why) {
+/// The nearest key beside one that is missing, in parentheses; empty where there is none.
+inline std::string nearest_of(const load_report& report, std::string_view key) {
+    for (const nearest_keys& n : report.nearest)
+        if (n.key == key) return " (nearest: " + quoted(n.nearest.front()) + ')';
+    return {};
+}
+
+CKPT_DETAIL_DEF error incomplete_error(const load_report& report, const load_options& options,
+                                       const state_dict_data& weights) {
+    error out{.code = errc::load_incomplete, .file = std::string(weights.opened), .path = weights.path};
+    const auto add = [&out, &report](std::string_view what, std::span<const std::string_view> keys,
+                                     std::string_view why) {
         if (keys.empty()) return;
         if (!out.detail.empty()) out.detail += "; ";
         (out.detail += decimal(std::uint64_t{keys.size()}) + ' ').append(what) += ": ";
         short_list list{out.detail};
         for (const std::string_view& key : keys) {
             if (!list.next()) continue;
-            out.detail += quoted(key);
+            out.detail += quoted(key) + nearest_of(report, key);
             if (&key == keys.data() && !why.empty())
                 out.detail += " (" + std::string(why.substr(0, 160)) + (why.size() > 160 ? "...)" : ")");
         }
@@ -276,11 +286,7 @@ CKPT_DETAIL_DEF result<void> add_digest(const tensor& from, loaded_tensor& to) {
 }
 
 CKPT_DETAIL_DEF load_job::load_job(target_list& targets, const state_dict& weights, const load_options& options)
-    : targets_{targets},
-      judge_{weights, options},
-      options_{&options},
-      source_{state_dict_access::data(weights)->source},
-      path_{state_dict_access::data(weights)->path} {}
+    : targets_{targets}, judge_{weights, options}, options_{&options}, data_{state_dict_access::data(weights).get()} {}
 
 /// Targets that have the key of one before them.
 inline std::vector<char> repeated_keys(const std::vector<load_target>& targets) {
@@ -308,7 +314,7 @@ CKPT_DETAIL_DEF load_report load_job::plan() {
             // An upper bound that needs no judgement: what does not fit fails the load anyway.
             std::uint64_t bytes{};
             if (!checked_mul(t.found->data->numel, itemsize(t.type.type), bytes) || bytes > left) {
-                t.source = tensor_access::make(t.found->data, source_);
+                t.source = tensor_access::make(t.found->data, data_->source);
                 judge_.mismatch(t, "the copies would need more than 16 times the bytes of the storages that they read");
                 continue;
             }
@@ -322,7 +328,7 @@ CKPT_DETAIL_DEF load_report load_job::plan() {
 
 CKPT_DETAIL_DEF result<load_report> load_job::prepare() {
     load_report report = plan();
-    if (!report.ok()) return incomplete_error(report, *options_, path_);
+    if (!report.ok()) return incomplete_error(report, *options_, *data_);
     std::size_t loaded = 0;
     for (load_target& t : targets_.targets) {
         if (t.outcome != target_outcome::loaded) continue;
@@ -339,7 +345,7 @@ CKPT_DETAIL_DEF result<load_report> load_job::prepare() {
 }
 
 CKPT_DETAIL_DEF error load_job::at(const load_target& t, error e) const {
-    if (e.path.empty()) e.path = judge_.where(t.key);
+    judge_.place(e, t.key);
     return e;
 }
 
@@ -357,7 +363,7 @@ CKPT_DETAIL_DEF std::uint64_t load_job::copy_budget() const {
     std::uint64_t out = free_copy_bytes;
     for (const std::uint32_t storage : storages) {
         std::uint64_t bytes{};
-        if (!checked_mul(source_->nbytes(storage), 16, bytes) || !checked_add(out, bytes, out))
+        if (!checked_mul(data_->source->nbytes(storage), 16, bytes) || !checked_add(out, bytes, out))
             return ~std::uint64_t{0};
     }
     return out;
