@@ -26,9 +26,8 @@ HEADS, KV_HEADS, LAYERS = 4, 2, 2
 def llama(tied, bias):
     return tiny.randomized(transformers.LlamaForCausalLM(transformers.LlamaConfig(
         hidden_size=16, intermediate_size=24, num_hidden_layers=LAYERS, num_attention_heads=HEADS,
-        num_key_value_heads=KV_HEADS,
-        head_dim=8, vocab_size=32, max_position_embeddings=16, bos_token_id=0, eos_token_id=1, tie_word_embeddings=tied,
-        attention_bias=bias)))
+        num_key_value_heads=KV_HEADS, head_dim=8, vocab_size=32, max_position_embeddings=16, bos_token_id=0,
+        eos_token_id=1, tie_word_embeddings=tied, attention_bias=bias)))
 
 
 def permute(weights, n_head, n_head_kv):
