@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/sorting.hpp>
 #include <ckpt/pickle/keys.hpp>
 #include <ckpt/pickle/names.hpp>
 
@@ -100,7 +101,7 @@ CKPT_DETAIL_DEF bool key_table::unique_sorted(container& c, std::uint32_t stride
     std::vector<std::pair<std::uint64_t, std::uint32_t>> order;
     order.reserve(count);
     for (std::uint32_t i = 0; i < count; ++i) order.emplace_back(hash(all[std::size_t{i} * stride]), i);
-    std::sort(order.begin(), order.end());
+    sort_values(order);
     std::vector<std::uint32_t> first(count, none); // position of the first equal key, or `none`
     for (std::size_t a = 0, b = 0; a < count; a = b) {
         for (b = a + 1; b < count && order[b].first == order[a].first;) ++b;

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/sorting.hpp>
 #include <ckpt/state/key_families.hpp>
 
 #include <algorithm>
@@ -59,11 +60,9 @@ CKPT_DETAIL_DEF std::size_t count_marks(std::string_view pattern) noexcept {
 
 /// Sorts the members of a family by their numbers.
 inline void sort_members(key_family& f) {
-    std::vector<std::size_t> order(f.members.size());
-    for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
-    std::sort(order.begin(), order.end(), [&f](std::size_t a, std::size_t b) { return f.numbers[a] < f.numbers[b]; });
     key_family sorted;
-    for (const std::size_t i : order) {
+    for (const std::uint32_t i : sorted_indices(
+             f.members.size(), [&f](std::uint32_t a, std::uint32_t b) { return f.numbers[a] < f.numbers[b]; })) {
         sorted.members.push_back(f.members[i]);
         sorted.numbers.push_back(std::move(f.numbers[i]));
     }

@@ -150,7 +150,7 @@ CKPT_DETAIL_DEF tensor_reach::tensor_reach(const value& root) {
         });
     }
     if (has_modules) mark_kept(root);
-    std::sort(edges.begin(), edges.end());
+    sort_values(edges);
     for (const std::uint32_t t : tensors) marks_[t] |= reaches;
     while (!tensors.empty()) {
         const std::uint32_t id = tensors.back();
