@@ -493,6 +493,13 @@ TEST_CASE("transpose, permute, reshape, squeeze, unsqueeze, narrow, pad") {
     check(x, RULES_1("pad 0 0 1 x"), "x [3, 3] 0 1 2 3 4 5 0 0 0");
     check(x, RULES_1("pad -1 1 1 with -1.5 x"), "x [2, 5] -1.5 0 1 2 -1.5 -1.5 3 4 5 -1.5");
     check(x, RULES_1("pad 1 0 0 x"), "x [2, 3] 0 1 2 3 4 5");
+    check(x, RULES_1("pad 1 multiple 4 x"), "x [2, 4] 0 1 2 0 3 4 5 0");
+    check(x, RULES_1("pad 1 multiple 3 x"), "x [2, 3] 0 1 2 3 4 5");
+    check(x, RULES_1("pad -1 multiple 2 with 9 x"), "x [2, 4] 0 1 2 9 3 4 5 9");
+    check(x, RULES_1("pad 0 multiple 1 x"), "x [2, 3] 0 1 2 3 4 5");
+    check({f("x", {0, 2})}, RULES_1("pad 0 multiple 7 x"), "x [0, 2]");
+    check(x, RULES_1("pad 0 multiple 9223372036854775807 x"), "!the padded shape overflows");
+    check({f("x", {3})}, RULES_2("pad 0 multiple 4 x", "pad 0 multiple 3 x"), "x [6] 0 1 2 0 0 0");
     check({f("x", {0, 2})}, RULES_1("pad 0 1 1 with inf x"), "x [2, 2] inf inf inf inf");
     check({f("x", {}, 1)}, RULES_1("pad 0 1 1 x"), "!there is no dimension 0");
     check(x, RULES_1("pad 0 9223372036854775807 1 x"), "!the padded shape overflows");
