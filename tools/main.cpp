@@ -97,6 +97,11 @@ void add_options(CLI::App& sub, const std::string& name, options& wanted, std::s
         sub.add_option("--rules", wanted.rules,
                        name == "diff" ? "Key rules for A: a text file" : "Key rules: a text file")
             ->type_name("RULES");
+    if (name == "ls" || name == "diff" || name == "map")
+        sub.add_option("--map", wanted.map,
+                       "A ready-made map instead of rules: whisper_hf_to_openai, "
+                       "hf_llama_to_gguf:heads=32,kv_heads=8,head_dim=128, ...; a wrong name lists them")
+            ->type_name("NAME");
     if (name == "map") {
         sub.add_option("--target", wanted.target,
                        "What shall come out: a checkpoint, or a text with a key on each line, and its shape if "
@@ -134,12 +139,14 @@ void add_options(CLI::App& sub, const std::string& name, options& wanted, std::s
 
 /// Which options do not go together; empty where all do.
 [[nodiscard]] std::string contradiction(const options& wanted, std::string_view command) {
-    if (wanted.all && wanted.rules)
+    if (wanted.rules && wanted.map) return "--map stands for a file of rules: give it or --rules";
+    if (wanted.all && wanted.has_rules())
         return "--rules work on the keys of a state_dict, and --all lists the whole file: give one of them";
     if (wanted.select_target && !wanted.target) return "--select-target needs a --target";
     if (command == "map") {
-        if (!wanted.rules && !wanted.suggest) return "map needs --rules RULES, or --suggest --target FILE";
-        if (wanted.suggest && (wanted.rules || wanted.explain || wanted.strict))
+        if (!wanted.has_rules() && !wanted.suggest)
+            return "map needs --rules RULES, --map NAME, or --suggest --target FILE";
+        if (wanted.suggest && (wanted.has_rules() || wanted.explain || wanted.strict))
             return "--suggest proposes rules from scratch: it takes no --rules, --explain or --strict";
         if (wanted.suggest && !wanted.target) return "--suggest needs a --target to lead to";
     }
