@@ -6,6 +6,7 @@
 // everywhere, its digests, read in parts, must be those of whole copies, and the inverse must give back what was there.
 #include <ckpt/ckpt.hpp>
 #include <ckpt/core/digest.hpp>
+#include <ckpt/state/remap_planner.hpp>
 
 #include "../support/typed_tensors.hpp"
 
@@ -762,6 +763,25 @@ TEST_CASE("an expanded tensor may claim any shape: it is moved and viewed, and n
     CHECK(gathered(most + 1) == "ok"); // a sixteenth of the bytes, rounded down
     CHECK(gathered(most + 2).find("more than 16 times what is stored") != std::string::npos);
     CHECK(first_fault("fill 0 int8 (1000000000000) c") == "ok"); // the rules themselves ask for it
+}
+
+TEST_CASE("rules make as many keys as there may be, those of the source included, and not one more") {
+    const auto weights = test_support::typed_tensors{{f("a", {3}), f("b", {2})}}.weights();
+    const auto faults = [&](const char* rules, std::uint64_t most) {
+        const auto record =
+            ckpt::detail::make_shared<ckpt::detail::remap_record>(weights, ckpt::key_map::parse(rules).value());
+        ckpt::detail::remap_planner{*record, most}.run();
+        std::string out;
+        for (const ckpt::error& e : record->errors) out += e.detail + '\n';
+        return out;
+    };
+    CHECK(faults("copy a -> c", 3) == "");
+    CHECK(faults("copy a -> c", 2) == "rule 1 (copy a -> c): there would be more than 2 keys\n");
+    CHECK(faults("unstack 0 a -> a.{i} by {i}", 5) == "");
+    CHECK(faults("unstack 0 a -> a.{i} by {i}", 4) ==
+          "rule 1 (unstack 0 a -> a.{i} by {i}): there would be more than 4 keys\n");
+    CHECK(faults("unstack 0 a -> a.{i} by {i}", 2) ==
+          "rule 1 (unstack 0 a -> a.{i} by {i}): at \"a\": there would be more than 2 keys\n");
 }
 
 TEST_CASE("tensors without elements of their own keep their names and nothing else") {

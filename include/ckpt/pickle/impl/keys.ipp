@@ -130,7 +130,8 @@ CKPT_DETAIL_DEF bool key_table::unique_sorted(container& c, std::uint32_t stride
     return !spent_;
 }
 
-/// Sets the double that is equal to the integer, as two's complement of more than 8 bytes. False where none is.
+/// Sets the double that is equal to the integer, as two's complement of more than 8 bytes. False where there is no such
+/// double.
 inline bool exact_double(std::string_view bytes, double& out) noexcept {
     const bool negative = (static_cast<unsigned char>(bytes.back()) & 0x80) != 0;
     // The magnitude, from its lowest byte on: inverted, and one more, where the number is negative.
@@ -160,7 +161,7 @@ inline double one_zero(double v) noexcept {
     return std::bit_cast<std::uint64_t>(v) == std::uint64_t{1} << 63 ? 0.0 : v;
 }
 
-/// Whether a Python-2 str is no text: its bytes may be those of half characters, and it is equal to none.
+/// Whether a node is a str of Python 2 that is not UTF-8. Python 3 reads no text out of it, so no str is equal to it.
 inline bool undecoded(const node& n) noexcept {
     constexpr auto both = static_cast<std::uint8_t>(node_flag::eight_bit | node_flag::not_utf8);
     return n.kind == node_kind::string && (n.flags & both) == both;

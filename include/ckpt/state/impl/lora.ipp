@@ -55,7 +55,7 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
     return {};
 }
 
-/// That the base has no tensor for a pair, with the nearest key.
+/// The error for a pair whose tensor the base does not have. It names the nearest key.
 [[nodiscard]] inline error no_module(const state_dict_data& base, const std::string& path) {
     error out{.code = errc::adapter_unmatched,
               .detail = "the base has no module for " + quoted(path),

@@ -4,7 +4,6 @@
 #pragma once
 
 #include <ckpt/core/checked.hpp>
-#include <ckpt/core/limits.hpp>
 #include <ckpt/state/fill_value.hpp>
 #include <ckpt/state/remap_tensors.hpp>
 #include <ckpt/tensor/convert.hpp>
@@ -114,9 +113,7 @@ CKPT_DETAIL_DEF bool tensor_rules::unstack(const map_rule& rule, std::uint32_t i
     if (count == 0)
         return c_.fail_at(rule.number, item,
                           "dimension " + decimal(std::uint64_t{d}) + " has the size 0, so the tensor would vanish");
-    if (static_cast<std::uint64_t>(count) > limits{}.entries)
-        return c_.fail_at(rule.number, item,
-                          "there would be more than " + decimal(std::uint64_t{limits{}.entries}) + " keys");
+    if (static_cast<std::uint64_t>(count) > c_.most_keys()) return c_.fail_at(rule.number, item, c_.too_many_keys());
     shape.erase(shape.begin() + d);
     std::vector<std::uint32_t> outputs;
     std::vector<binding_value> slots = c_.slots;
