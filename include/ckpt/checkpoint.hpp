@@ -26,12 +26,14 @@
 #include <ckpt/torch/policies.hpp>
 #include <ckpt/torch/verify_report.hpp>
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -76,13 +78,20 @@ struct checkpoint_access;
 class checkpoint {
   public:
     /// The object that was saved, as a value; it borrows from the checkpoint.
-    [[nodiscard]] value root() const& noexcept;
-    value root() const&& = delete;
+    [[nodiscard]] value root() const& noexcept CKPT_DETAIL_BORROWED;
+    value root() const&& = delete; // the value would outlive the file: name the checkpoint first
+
+    /// A copy of the value at a path, as `value::get`: `file.get<double>("optimizer/param_groups/0/lr")`.
+    template <class T> [[nodiscard]] result<T> get(std::string_view path) const { return root().template get<T>(path); }
+    /// The same, or `fallback` where the path does not exist or leads to None, as `value::get_or`.
+    template <class T> [[nodiscard]] result<T> get_or(std::string_view path, T fallback) const {
+        return root().get_or(path, std::move(fallback));
+    }
 
     /// The "__metadata__" of a safetensors file: a dictionary of texts, which borrows from the checkpoint; absent where
     /// there is none.
-    [[nodiscard]] value metadata() const&;
-    value metadata() const&& = delete;
+    [[nodiscard]] value metadata() const& CKPT_DETAIL_BORROWED;
+    value metadata() const&& = delete; // the value would outlive the file: name the checkpoint first
 
     /// The state_dict of the best candidate; it shares ownership of the file. Fails with `state_dict_missing`, or with
     /// `state_dict_ambiguous` where several are equally likely; the messages list the candidates.
@@ -116,11 +125,11 @@ class checkpoint {
     [[nodiscard]] std::uint64_t pickle_bytes() const noexcept;
     /// The names of the files of a folder (<ckpt/folder.hpp>) or of a tar archive that were opened; empty for a single
     /// file. Borrows from the checkpoint.
-    [[nodiscard]] const std::vector<std::string>& files() const& noexcept;
-    const std::vector<std::string>& files() const&& = delete;
+    [[nodiscard]] const std::vector<std::string>& files() const& noexcept CKPT_DETAIL_BORROWED;
+    const std::vector<std::string>& files() const&& = delete; // they go with the file: name the checkpoint first
     /// The records of a zip archive; none for other containers. Borrows from the checkpoint.
-    [[nodiscard]] std::span<const record> records() const& noexcept;
-    std::span<const record> records() const&& = delete;
+    [[nodiscard]] std::span<const record> records() const& noexcept CKPT_DETAIL_BORROWED;
+    std::span<const record> records() const&& = delete; // they go with the file: name the checkpoint first
 
     /// Checks what opening does not read: every local header against the directory, the indices of sparse and nested
     /// tensors, and where `checksums` is set, which reads the whole file, every checksum of the archive. The findings
@@ -174,6 +183,10 @@ template <policy P = training_policy>
 [[nodiscard]] result<checkpoint> open_bytes(std::span<const std::byte> bytes, const open_options& options = {}) {
     return detail::open(bytes, detail::allowlist_of<P>(), options);
 }
+template <policy P = training_policy, class Bytes>
+    requires std::same_as<std::remove_const_t<Bytes>, std::vector<std::byte>>
+result<checkpoint> open_bytes(Bytes&&, // the bytes are borrowed and would be gone: name the vector first
+                              const open_options& = {}) = delete;
 
 /// Lists the globals that the file at `path` names, with the verdicts of a policy. Builds no values and refuses no
 /// global. A safetensors file names none. Fails only where there is no pickle. `global_scan::verdict` says what the

@@ -253,6 +253,12 @@ TEST_CASE("faults of words, verbs and ends") {
 TEST_CASE("faults of patterns and templates stand at their place, also in quotes with escapes") {
     check_all({
         {"drop a**", "7+2: ** stands alone between dots"},
+        {"rename a.* -> c.*", "17+1: a star stands for nothing in a template: give what the pattern matches a name, "
+                              "as in a.{x} -> b.{x}, or write \\* for the character"},
+        {"copy **.w -> **.v", "14+1: a star stands for nothing in a template: give what the pattern matches a name, "
+                              "as in a.{x} -> b.{x}, or write \\* for the character"},
+        {"merge 0 a*, b -> c*", "19+1: a star stands for nothing in a template: give what the pattern matches a name, "
+                                "as in a.{x} -> b.{x}, or write \\* for the character"},
         {"drop a\\.b", "7+2: a dot always separates segments and cannot be escaped"},
         {"drop \"a\\\"\\\\.b\"", "10+3: a dot always separates segments and cannot be escaped"},
         {"drop a}", "7+1: a closing brace without an opening one: write \\} for the character"},

@@ -60,6 +60,16 @@
 #define CKPT_DETAIL_INLINE inline
 #endif
 
+// Marks what the result of a function refers to, an argument or the object itself. Clang and MSVC then warn where that
+// is a temporary, or a variable of the function that returns the result. GCC has no such attribute.
+#if defined(__clang__) && __has_cpp_attribute(clang::lifetimebound)
+#define CKPT_DETAIL_BORROWED [[clang::lifetimebound]]
+#elif defined(_MSC_VER) && __has_cpp_attribute(msvc::lifetimebound)
+#define CKPT_DETAIL_BORROWED [[msvc::lifetimebound]]
+#else
+#define CKPT_DETAIL_BORROWED
+#endif
+
 // For functions that CUDA kernels call, too. Other compilers than nvcc see ordinary functions.
 #if defined(__CUDACC__)
 #define CKPT_DETAIL_HOST_DEVICE __host__ __device__

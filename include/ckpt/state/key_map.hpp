@@ -111,9 +111,10 @@ template <> struct rule_group<0> {};
     rule::check_word(replacement);
     out.words_[out.count_++] = replacement;
     detail::rule_code code;
-    detail::pattern_code parsed;
     detail::template_code made;
     detail::syntax_fault fault;
+    code.patterns.push_back({});
+    detail::pattern_code& parsed = code.patterns.back();
     if (detail::parse_pattern({out.words_[0], out.words_[0], 0, true}, parsed, fault))
         (void)detail::parse_template({out.words_[1], out.words_[1], 0, true}, parsed.captures, -1, made, code, fault);
     return out;

@@ -36,7 +36,7 @@ struct load_fit {
 [[nodiscard]] bool sizes_fit(std::span<const std::int64_t> want, std::span<const std::int64_t> got) noexcept;
 
 /// Whether a target can take a tensor. Reads no values.
-[[nodiscard]] result<load_fit> fit(const tensor& from, const target_type& want, bool casts);
+[[nodiscard]] result<load_fit> fit(const tensor& from, const target_type& want, bool convert);
 
 /// Why a tensor does not fit, for a report: what was seen, and what would take it.
 [[nodiscard]] std::string why_not(const error& e, const target_type& want, ckpt::dtype got);

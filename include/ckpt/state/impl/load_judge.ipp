@@ -24,7 +24,7 @@ CKPT_DETAIL_DEF bool sizes_fit(std::span<const std::int64_t> want, std::span<con
     return true;
 }
 
-CKPT_DETAIL_DEF result<load_fit> fit(const tensor& from, const target_type& want, bool casts) {
+CKPT_DETAIL_DEF result<load_fit> fit(const tensor& from, const target_type& want, bool convert) {
     load_fit out;
     if (from.refusal() != nullptr) return *from.refusal();
     // Sizes last: "another dtype" and "another number of dimensions" say more.
@@ -33,11 +33,11 @@ CKPT_DETAIL_DEF result<load_fit> fit(const tensor& from, const target_type& want
         if (!address) return std::move(address).error();
         out.address = *address;
     } else if (want.kind == target_kind::copy) {
-        auto bytes = check_owned_copy(from, want.type, want.rank, casts);
+        auto bytes = check_owned_copy(from, want.type, want.rank, convert);
         if (!bytes) return std::move(bytes).error();
         out.bytes = *bytes;
     } else if (want.kind == target_kind::place) {
-        if (auto usable = check_copy(tensor_access::data(from), tensor_access::source(from), want.type, !casts);
+        if (auto usable = check_copy(tensor_access::data(from), tensor_access::source(from), want.type, !convert);
             !usable)
             return std::move(usable).error();
     }
@@ -66,8 +66,8 @@ CKPT_DETAIL_DEF std::string why_not(const error& e, const target_type& want, ckp
     case errc::lazy_bit: return want.kind == target_kind::view ? out + ": use tensor_copy" : out;
     case errc::dtype_mismatch:
         if (!is_convertible(got, want.type)) return out;
-        return out + (want.kind == target_kind::view ? ": a tensor_copy converts where load_options::casts is set"
-                                                     : ": it is converted where load_options::casts is set");
+        return out + (want.kind == target_kind::view ? ": a tensor_copy converts where load_options::convert is set"
+                                                     : ": it is converted where load_options::convert is set");
     default: return out;
     }
 }
@@ -87,7 +87,7 @@ CKPT_DETAIL_DEF result<void> load_judge::judge(load_target& t) {
     }
     asked_[index(t)] = 1;
     t.source = tensor_access::make(t.found->data, data_->source);
-    auto fits = fit(t.source, t.type, options_->casts);
+    auto fits = fit(t.source, t.type, options_->convert);
     if (!fits) {
         error e = std::move(fits).error();
         e.path = where(t.key);
@@ -166,7 +166,7 @@ CKPT_DETAIL_DEF void load_judge::accept(load_target& t) {
     }
     out.aliased = !out.aliases.empty();
     if ((t.type.kind == target_kind::copy || t.type.kind == target_kind::place) &&
-        !is_plain_copy(t.source.dtype(), t.type.type, !options_->casts)) {
+        !is_plain_copy(t.source.dtype(), t.type.type, !options_->convert)) {
         out.cast = out.converted = true;
         (out.chain += out.chain.empty() ? "cast " : ", cast ") += name(t.type.type);
     }
@@ -280,9 +280,28 @@ CKPT_DETAIL_DEF load_job::load_job(target_list& targets, const state_dict& weigh
       source_{state_dict_access::data(weights)->source},
       path_{state_dict_access::data(weights)->path} {}
 
+/// Targets that have the key of one before them.
+inline std::vector<char> repeated_keys(const std::vector<load_target>& targets) {
+    std::vector<std::size_t> order(targets.size());
+    for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
+    std::sort(order.begin(), order.end(), [&targets](std::size_t a, std::size_t b) {
+        const int order_of_keys = targets[a].key.compare(targets[b].key);
+        return order_of_keys != 0 ? order_of_keys < 0 : a < b;
+    });
+    std::vector<char> out(targets.size(), char{0});
+    for (std::size_t i = 1; i < order.size(); ++i)
+        out[order[i]] = targets[order[i]].key == targets[order[i - 1]].key ? 1 : 0;
+    return out;
+}
+
 CKPT_DETAIL_DEF load_report load_job::plan() {
     std::uint64_t left = copy_budget();
+    const std::vector<char> repeated = repeated_keys(targets_.targets);
     for (load_target& t : targets_.targets) {
+        if (repeated[static_cast<std::size_t>(&t - targets_.targets.data())] != 0) {
+            judge_.mismatch(t, "another field of the struct has this key, too");
+            continue;
+        }
         if (is_copy(t)) {
             // An upper bound that needs no judgement: what does not fit fails the load anyway.
             std::uint64_t bytes{};
@@ -307,7 +326,7 @@ CKPT_DETAIL_DEF result<load_report> load_job::prepare() {
         if (t.outcome != target_outcome::loaded) continue;
         loaded_tensor& entry = report.loaded[loaded++];
         if (t.type.kind == target_kind::copy) {
-            auto memory = make_owned_copy(t.source, t.type.type, options_->casts, t.bytes);
+            auto memory = make_owned_copy(t.source, t.type.type, options_->convert, t.bytes);
             if (!memory) return at(t, std::move(memory).error());
             t.memory = *std::move(memory);
         }

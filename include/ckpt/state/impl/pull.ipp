@@ -20,7 +20,7 @@ class pull_record final : public counted {
     pull_record(const state_dict& weights, load_options options) : weights_{weights}, options_{std::move(options)} {}
 
     [[nodiscard]] const state_dict& weights() const noexcept { return weights_; }
-    [[nodiscard]] bool casts() const noexcept { return options_.casts; }
+    [[nodiscard]] bool convert() const noexcept { return options_.convert; }
 
     /// Judges one request and remembers it. A tensor that is there and fits, or the error.
     [[nodiscard]] result<load_target> ask(std::string key, const target_type& type, bool optional);
@@ -56,7 +56,7 @@ CKPT_DETAIL_DEF result<load_target> pull_record::ask(std::string key, const targ
     out.found = data.find(r.key);
     if (out.found == nullptr) return weights_.at(r.key).error();
     out.source = tensor_access::make(out.found->data, data.source);
-    auto fits = fit(out.source, type, options_.casts);
+    auto fits = fit(out.source, type, options_.convert);
     if (!fits) {
         error e = std::move(fits).error();
         e.path = data.where(r.key);
@@ -122,7 +122,7 @@ CKPT_DETAIL_DEF result<detail::load_target> puller::ask(std::string_view key, co
 }
 
 CKPT_DETAIL_DEF result<detail::load_target> puller::fill(detail::load_target found) const {
-    auto memory = detail::make_owned_copy(found.source, found.type.type, record_->casts(), found.bytes);
+    auto memory = detail::make_owned_copy(found.source, found.type.type, record_->convert(), found.bytes);
     if (!memory) return record_->fail(std::move(memory).error());
     found.memory = *std::move(memory);
     return found;

@@ -36,7 +36,7 @@ CKPT_DETAIL_DEF result<load_report> write_places(const state_dict& weights, std:
     for (const place_target& p : places) {
         const load_target& t = p.target;
         if (t.outcome != target_outcome::loaded) continue;
-        auto done = copy_tensor(t.found->data, tensor_access::source(t.source), t.type.type, !options.casts, p.out,
+        auto done = copy_tensor(t.found->data, tensor_access::source(t.source), t.type.type, !options.convert, p.out,
                                 t.source.numel());
         auto digest = done && options.digests ? add_digest(t.source, report.loaded[loaded]) : result<void>{};
         ++loaded;

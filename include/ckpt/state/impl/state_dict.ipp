@@ -69,6 +69,17 @@ CKPT_DETAIL_DEF state_dict state_dict::owned() const {
     return detail::state_dict_access::make(std::move(out));
 }
 
+CKPT_DETAIL_RARE result<void> state_dict::read_scalar(std::string_view key, ckpt::dtype to, std::byte* out) const {
+    if (const auto* found = data_->find(key)) {
+        auto done = detail::read_scalar(detail::tensor_access::make(found->data, data_->source), to, out);
+        if (!done) done.error().path = path_of(key);
+        return done;
+    }
+    for (const auto& o : data_->others)
+        if (o.key == key) return detail::read_scalar(result<value>{o.content}, path_of(key), to, out);
+    return missing(key);
+}
+
 CKPT_DETAIL_DEF ckpt::error state_dict::missing(std::string_view key) const {
     ckpt::error out{.code = errc::key_missing, .path = data_->path};
     out.detail = "no key " + detail::quoted(key) + " among " + detail::decimal(std::uint64_t{size()});

@@ -17,11 +17,13 @@ CKPT_DETAIL_DEF aligned_memory& aligned_memory::operator=(aligned_memory&& other
     return *this;
 }
 
-CKPT_DETAIL_DEF result<std::size_t> check_owned_copy(const tensor& from, ckpt::dtype to, std::size_t rank, bool casts) {
-    if (auto usable = check_copy(tensor_access::data(from), tensor_access::source(from), to, !casts); !usable) {
+CKPT_DETAIL_DEF result<std::size_t> check_owned_copy(const tensor& from, ckpt::dtype to, std::size_t rank,
+                                                     bool convert) {
+    if (auto usable = check_copy(tensor_access::data(from), tensor_access::source(from), to, !convert); !usable) {
         auto failure = std::move(usable).error();
         if (failure.code == errc::dtype_mismatch && is_convertible(from.dtype(), to))
-            failure.hint = "it is converted where casts are asked for";
+            failure.hint = "tensor_copy::of converts where its argument convert is true, a load where "
+                           "load_options::convert is set";
         return failure;
     }
     if (from.rank() != rank) return rank_error(*tensor_access::data(from), rank);
@@ -36,11 +38,11 @@ CKPT_DETAIL_DEF result<std::size_t> check_owned_copy(const tensor& from, ckpt::d
     return out;
 }
 
-CKPT_DETAIL_DEF result<aligned_memory> make_owned_copy(const tensor& from, ckpt::dtype to, bool casts,
+CKPT_DETAIL_DEF result<aligned_memory> make_owned_copy(const tensor& from, ckpt::dtype to, bool convert,
                                                        std::size_t bytes) {
     aligned_memory out{bytes};
     auto done =
-        copy_tensor(tensor_access::data(from), tensor_access::source(from), to, !casts, out.data(), from.numel());
+        copy_tensor(tensor_access::data(from), tensor_access::source(from), to, !convert, out.data(), from.numel());
     if (!done) return std::move(done).error();
     return out;
 }
