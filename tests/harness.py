@@ -18,7 +18,7 @@ CONSUMER = {
     "core/": "byte_order config constexpr_vector error fixed_string limits number pattern result scratch shared utf8",
     "io/": "io_mode path",
     "archive/": "inflater record",
-    "tensor/": "copy dtype half indices layout quantized sparse tensor view",
+    "tensor/": "copy dtype half indices layout quantized sparse statistics tensor view",
     "pickle/": "globals graph_fwd names value",
     "torch/": "global_scan globals policies record_names records verify_report",
     "state/":

@@ -32,6 +32,7 @@ struct options {
     std::optional<std::string> select_target{};
     std::optional<std::string> explain{}; // a key
     policy_name policy{policy_name::training};
+    std::optional<std::uint64_t> values{}; // of show: how many of a tensor
     std::uint64_t max_nodes{1'000'000};
     bool json{};
     bool all{};
@@ -40,6 +41,8 @@ struct options {
     bool no_fold{};
     bool suggest{};
     bool quiet{};
+    bool stats{};
+    bool fail_on_nan{};
 
     [[nodiscard]] const std::string& file() const noexcept { return files.front(); }
     [[nodiscard]] bool has_rules() const noexcept { return rules || map; }
@@ -47,6 +50,7 @@ struct options {
 
 int run_info(const options& wanted);
 int run_ls(const options& wanted);
+int run_stat(const options& wanted);
 int run_show(const options& wanted);
 int run_globals(const options& wanted);
 int run_verify(const options& wanted);

@@ -50,6 +50,30 @@ def ckpt(*args, env=None, timeout=30):
     return done.returncode, done.stdout.decode('utf-8'), done.stderr.decode('utf-8')
 
 
+def terminal(name, *args, env=None):
+    """What a command prints on a terminal; None, and one more skipped, where there can be none."""
+    global skipped
+    try:
+        import pty
+        ours, its = pty.openpty()
+    except (ImportError, OSError) as e:
+        skipped += 1
+        print('skipped: %s: %s' % (name, e))
+        return None
+    done = subprocess.Popen([program, *args], stdout=its, stderr=subprocess.DEVNULL,
+                            env={**os.environ, 'TERM': 'xterm', 'COLUMNS': '80', **(env or {})})
+    os.close(its)
+    out = b''
+    try:
+        while piece := os.read(ours, 65536):
+            out += piece
+    except OSError:  # the other end is closed
+        pass
+    done.wait()
+    os.close(ours)
+    return out.decode('utf-8').replace('\r\n', '\n')
+
+
 def document(name, code, *args):
     """The JSON document of a command that must end with `code`, on one document and nothing else."""
     got, out, err = ckpt(*args, '--json')
@@ -1447,7 +1471,6 @@ def suggestions(plain, flash):
 # --- for people -------------------------------------------------------------------------------------------------------
 
 def people():
-    global skipped
     everything = [MLP] + [os.path.join(at, f) for at, _, all_files in os.walk(DATA)
                           for f in sorted(all_files) if f.endswith(('.pt', '.ckpt'))]
     for path in everything:
@@ -1494,40 +1517,20 @@ def people():
         os.close(writer)
         equal('a reader that went away', (done.returncode, done.stderr), (0, b''))
     for env, wanted in (({'NO_COLOR': ''}, True), ({'NO_COLOR': '1'}, False)):
-        try:
-            import pty
-            main, other = pty.openpty()
-        except (ImportError, OSError) as e:
-            skipped += 1
-            print('skipped: colours on a terminal: %s' % e)
-            continue
-        done = subprocess.Popen([program, 'info', MLP], stdout=other, stderr=subprocess.DEVNULL,
-                                env={**os.environ, 'TERM': 'xterm', **env})
-        done.wait()
-        os.close(other)
-        out = b''
-        try:
-            while True:
-                piece = os.read(main, 65536)
-                if not piece:
-                    break
-                out += piece
-        except OSError:
-            pass
-        os.close(main)
-        check('colours on a terminal, NO_COLOR=%r' % env['NO_COLOR'], (b'\x1b[' in out) == wanted, out[:200])
+        out = terminal('colours on a terminal', 'info', MLP, env=env)
+        if out is not None:
+            check('colours on a terminal, NO_COLOR=%r' % env['NO_COLOR'], ('\x1b[' in out) == wanted, out[:200])
 
 
-def run():
+def run(*parts):
+    """Runs the parts of a script; the exit code."""
     global program, folder
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser()
     parser.add_argument('--ckpt', required=True, metavar='PROGRAM')
     program = os.path.abspath(parser.parse_args().ckpt)
     with tempfile.TemporaryDirectory() as made:
         folder = made
-        for part in (usage, demo, outside, counts, alike, values, tensors, compressed, summaries, configurations, names,
-                     folders, safetensors, modules, kinds, differences, maps, ready_maps,
-                     people):
+        for part in parts:
             try:
                 part()
             except (KeyError, IndexError, TypeError, subprocess.TimeoutExpired) as e:
@@ -1537,4 +1540,5 @@ def run():
 
 
 if __name__ == '__main__':
-    sys.exit(run())
+    sys.exit(run(usage, demo, outside, counts, alike, values, tensors, compressed, summaries, configurations, names,
+                 folders, safetensors, modules, kinds, differences, maps, ready_maps, people))
