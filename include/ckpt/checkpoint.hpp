@@ -108,7 +108,8 @@ class checkpoint {
     [[nodiscard]] std::vector<error> refused_globals() const;
 
     /// "zip" (of torch.save), "legacy" (the stream of torch.save before torch 1.6), "tar" (before torch 0.1.10),
-    /// "pickle", "torchscript", "torch_package", "pt2", "safetensors", or "shards" for a model in several files.
+    /// "pickle", "torchscript", "torch_package", "pt2", "safetensors"; of several files in a folder "shards", "dcp"
+    /// (torch.distributed.checkpoint), "zero" (DeepSpeed), "ranks" (each rank's own part) or "parts" (LLaMA).
     [[nodiscard]] std::string_view container() const noexcept;
     /// The program that wrote the file, as far as the file tells: "torch.save of torch 2.7 or later". Text for people,
     /// whose form may change.

@@ -2,8 +2,8 @@
 """check.py COMPILER...: no program in this folder compiles, and each fails with the text that its first line expects.
 
 A text may have alternatives, A | B, for compilers that say it in other words. Further lines at the top:
-`// expect: TEXT` again (each must appear), `// flags: FLAG...` (added to the command) and `// compilers: NAME`, for what
-only compilers with NAME in the name of their program find.
+`// expect: TEXT` again (each must appear), `// flags: FLAG...` (added to the command) and `// compilers: NAME`, for
+what only compilers with NAME in the name of their program find.
 control.cpp is the exception: it must compile, so that a folder where nothing compiles at all is noticed.
 """
 import pathlib

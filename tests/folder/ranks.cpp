@@ -316,6 +316,17 @@ TEST_CASE("files of ranks in which nothing is distributed") {
     CHECK(values(file.state_dict().value(), "w") == floats{1, 2});
 }
 
+TEST_CASE("limits.entries bounds the tensors in the file of each rank") {
+    const temporary_folder folder(saved(2, [](writer& of, std::int64_t) {
+        return pkl::dict(
+            {{pkl::str("v"), of.plain({1}, {1})}, {pkl::str("w"), rows(of, 4, 2)}, {pkl::str("x"), rows(of, 4, 2)}});
+    }));
+    CHECK(opened(folder, {.limits = {.entries = 3}}).state_dict().value().size() == 3);
+    const auto error = ckpt::open_folder(folder.path(), {.limits = {.entries = 2}}).error();
+    CHECK(error.code == errc::limit);
+    CHECK(error.file == name_of(0));
+}
+
 TEST_CASE("the model among the families of a folder") {
     const files model = saved(2, [](writer& of, std::int64_t) { return one(rows(of, 4, 2)); });
     files all;

@@ -13,11 +13,11 @@
 #if defined(_MSVC_LANG)
 #if _MSVC_LANG < 202002L
 #error "ckpt needs C++20: compile this translation unit with /std:c++20, or wrap ckpt in one that does"
-#include "C++20"
+#include <C++20>
 #endif
 #elif __cplusplus < 202002L
 #error "ckpt needs C++20: compile this translation unit with -std=c++20, or wrap ckpt in one that does"
-#include "C++20"
+#include <C++20>
 #endif
 
 #if !defined(CKPT_EXCEPTIONS)

@@ -47,9 +47,6 @@ class aligned_memory {
     std::byte* data_{nullptr};
 };
 
-/// A copy may take 16 times the bytes of the storage that it reads, plus these.
-inline constexpr std::uint64_t free_copy_bytes = std::uint64_t{64} << 20;
-
 /// Whether a tensor can be copied as `to` with `rank` dimensions; returns the bytes of the copy. Reads nothing.
 [[nodiscard]] result<std::size_t> check_owned_copy(const tensor& from, ckpt::dtype to, std::size_t rank, bool convert);
 

@@ -28,6 +28,20 @@ CKPT_DETAIL_DEF result<checkpoint> open_folder(path_arg path, const folder_polic
     return opened_at(path, open_examined(path, allowed, options, how));
 }
 
+/// Whether a file is named as the index of a set of shards is.
+[[nodiscard]] inline bool is_index_name(std::string_view path) noexcept {
+    const std::size_t at = path.rfind(".index");
+    return at != std::string_view::npos && path.find('/', at) == std::string_view::npos && path.ends_with(".json");
+}
+
+CKPT_DETAIL_DEF result<checkpoint> open_any(path_arg path, const folder_policy& allowed, const open_options& options,
+                                            const folder_options& how) {
+    if (path.usable() && is_index_name(path.text())) return open_folder(path, allowed, options, how);
+    auto file = open(path, allowed.files, options);
+    if (file || file.error().code != errc::is_a_directory) return file;
+    return open_folder(path, allowed, options, how);
+}
+
 CKPT_DETAIL_DEF result<folder_report> inspect_folder(path_arg path, const folder_policy& allowed,
                                                      const open_options& options, const folder_options& how) {
     auto seen = folder_examiner::examine(path, allowed.files, allowed.metadata, options, how);

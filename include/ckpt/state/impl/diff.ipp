@@ -32,7 +32,7 @@ class value_comparison {
     /// Several values share a byte: their sums are compared.
     [[nodiscard]] result<bool> by_digest();
 
-    /// Compilers may assume that there are no NaN, so that it is told by its bits.
+    /// Takes one difference. A compiler may assume that there are no NaN, so a NaN is told by its bits.
     void take(double d) noexcept;
     void measure(const std::byte* left, const std::byte* right, std::uint64_t n);
 
@@ -44,7 +44,7 @@ class value_comparison {
     std::optional<double> largest_{};
 };
 
-/// As `compare` of what hangs below two tensors: parts by their names, and quantizers.
+/// Compares what hangs below two tensors, as `compare` does: parts by their names, and quantizers.
 [[nodiscard]] std::optional<changed_tensor> compare_parts(const tensor& a, const tensor& b);
 
 CKPT_DETAIL_DEF value_comparison::value_comparison(const tensor& a, const tensor& b) noexcept

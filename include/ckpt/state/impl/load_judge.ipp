@@ -143,7 +143,7 @@ CKPT_DETAIL_DEF std::vector<std::int64_t> load_judge::wanted_sizes(const target_
 CKPT_DETAIL_DEF const state_dict_data::other* load_judge::find_other(std::string_view key) {
     if (others_.size() != data_->others.size()) {
         for (const auto& o : data_->others) others_.push_back(&o);
-        std::sort(others_.begin(), others_.end(), [](const auto* a, const auto* b) { return a->key < b->key; });
+        sort_values(others_, [](const auto* a, const auto* b) { return a->key < b->key; });
     }
     const auto at = std::lower_bound(others_.begin(), others_.end(), key,
                                      [](const auto* o, std::string_view k) { return o->key < k; });
@@ -190,10 +190,8 @@ CKPT_DETAIL_DEF void load_judge::list_sources() {
     // What was dropped under one name may be used under another, and parts of one tensor may be dropped one by one.
     const std::size_t used = keys.size();
     for (const auto& loss : history->dropped) keys.push_back(loss.from);
-    std::vector<std::size_t> order(keys.size());
-    for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
-    std::sort(order.begin(), order.end(),
-              [&keys](std::size_t a, std::size_t b) { return keys[a] != keys[b] ? keys[a] < keys[b] : a < b; });
+    const std::vector<std::uint32_t> order =
+        sorted_indices(keys.size(), [&keys](std::uint32_t a, std::uint32_t b) { return keys[a] < keys[b]; });
     std::vector<char> again(keys.size(), char{0});
     for (std::size_t i = 1; i < order.size(); ++i) again[order[i]] = keys[order[i]] == keys[order[i - 1]] ? 1 : 0;
     for (std::size_t i = 0; i < keys.size(); ++i) {
@@ -358,7 +356,7 @@ CKPT_DETAIL_DEF std::uint64_t load_job::copy_budget() const {
     std::vector<std::uint32_t> storages;
     for (const load_target& t : targets_.targets)
         if (is_copy(t)) storages.push_back(t.found->data->storage);
-    std::sort(storages.begin(), storages.end());
+    sort_values(storages);
     storages.erase(std::unique(storages.begin(), storages.end()), storages.end());
     std::uint64_t out = free_copy_bytes;
     for (const std::uint32_t storage : storages) {

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/sorting.hpp>
 #include <ckpt/state/load_judge.hpp>
 #include <ckpt/state/pull.hpp>
 #include <ckpt/state/state_dict_data.hpp>
@@ -72,15 +73,12 @@ CKPT_DETAIL_DEF error pull_record::fail(error e) {
 }
 
 CKPT_DETAIL_DEF load_report pull_record::report() const {
-    std::vector<std::size_t> order(requests_.size());
-    for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
-    std::sort(order.begin(), order.end(), [this](std::size_t a, std::size_t b) {
-        return requests_[a].key != requests_[b].key ? requests_[a].key < requests_[b].key : a < b;
-    });
-    std::vector<std::size_t> last;
+    const std::vector<std::uint32_t> order = sorted_indices(
+        requests_.size(), [this](std::uint32_t a, std::uint32_t b) { return requests_[a].key < requests_[b].key; });
+    std::vector<std::uint32_t> last;
     for (std::size_t i = 0; i < order.size(); ++i)
         if (i + 1 == order.size() || requests_[order[i]].key != requests_[order[i + 1]].key) last.push_back(order[i]);
-    std::sort(last.begin(), last.end());
+    sort_indices(last, [](std::uint32_t a, std::uint32_t b) { return a < b; });
 
     const state_dict_data& data = *state_dict_access::data(weights_);
     load_judge judge{weights_, options_};

@@ -3,7 +3,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <ckpt/core/checked.hpp>
 #include <ckpt/tensor/access.hpp>
 #include <ckpt/tensor/copy.hpp>
 
@@ -27,15 +26,7 @@ CKPT_DETAIL_DEF result<std::size_t> check_owned_copy(const tensor& from, ckpt::d
         return failure;
     }
     if (from.rank() != rank) return rank_error(*tensor_access::data(from), rank);
-    std::uint64_t bytes{};
-    std::size_t out{};
-    const std::uint64_t most = from.storage_nbytes();
-    if (!checked_mul(from.numel(), itemsize(to), bytes) || !checked_narrow(bytes, out) ||
-        (bytes > free_copy_bytes && (bytes - free_copy_bytes) / 16 > most))
-        return error{.code = errc::output_limit,
-                     .detail = "the copy would need " + decimal(from.numel()) + " elements of " +
-                               std::string(name(to)) + ", far more than its storage of " + decimal(most) + " bytes"};
-    return out;
+    return copy_bytes(*tensor_access::data(from), *tensor_access::source(from), to);
 }
 
 CKPT_DETAIL_DEF result<aligned_memory> make_owned_copy(const tensor& from, ckpt::dtype to, bool convert,

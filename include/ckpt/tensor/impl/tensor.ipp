@@ -7,7 +7,6 @@
 #include <ckpt/core/digest.hpp>
 #include <ckpt/tensor/access.hpp>
 #include <ckpt/tensor/convert.hpp>
-#include <ckpt/tensor/copy.hpp>
 #include <ckpt/tensor/geometry.hpp>
 #include <ckpt/tensor/parts.hpp>
 #include <ckpt/tensor/storage.hpp>
@@ -135,7 +134,7 @@ CKPT_DETAIL_DEF result<void> visit_rows(const tensor_data* handle, const storage
     const auto all = rows_of(handle, source, to, row);
     if (!all) return all.error();
     if (rows == 0) return error{.code = errc::size_mismatch, .detail = "at most 0 rows at once"};
-    const auto bytes = check_owned_copy(tensor_access::make(handle, source), to, handle->rank, true);
+    const auto bytes = copy_bytes(*handle, *source, to);
     if (!bytes) return bytes.error();
     if (*bytes == 0) return {};
     auto access = open_storage(*handle, *source, true);
