@@ -1,4 +1,5 @@
-// expect: a literal is checked while compiling; text of the run time is for key_map::parse
+// expect: it is no literal, which is checked while compiling: use key_map::parse
+// within: 8
 #include <ckpt/ckpt.hpp>
 #include <string>
 
