@@ -322,9 +322,12 @@ TEST_CASE("limits.entries bounds the tensors in the file of each rank") {
             {{pkl::str("v"), of.plain({1}, {1})}, {pkl::str("w"), rows(of, 4, 2)}, {pkl::str("x"), rows(of, 4, 2)}});
     }));
     CHECK(opened(folder, {.limits = {.entries = 3}}).state_dict().value().size() == 3);
-    const auto error = ckpt::open_folder(folder.path(), {.limits = {.entries = 2}}).error();
-    CHECK(error.code == errc::limit);
-    CHECK(error.file == name_of(0));
+    const auto report = ckpt::inspect_folder(folder.path(), {.limits = {.entries = 2}}).value();
+    REQUIRE(report.findings.size() == 2);
+    for (std::size_t i = 0; i < 2; ++i) {
+        CHECK(report.findings[i].code == errc::limit);
+        CHECK(report.findings[i].file == name_of(static_cast<std::int64_t>(i)));
+    }
 }
 
 TEST_CASE("the model among the families of a folder") {
