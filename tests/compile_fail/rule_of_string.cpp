@@ -1,4 +1,4 @@
-// expect: it is no literal, which is checked while compiling: use key_map::parse
+// expect: a literal is checked while compiling; other text is for key_map::parse
 // within: 8
 #include <ckpt/ckpt.hpp>
 #include <string>
