@@ -29,7 +29,10 @@ ckpt::error refusal(const std::string& bytes) {
     // The same by a file, mapped and read, and as a part of a larger one.
     const temporary_file file(bytes), within("xyz" + bytes + "PK\x05\x06");
     for (const ckpt::io_mode io : {ckpt::io_mode::map, ckpt::io_mode::read}) {
-        CHECK(ckpt::open(file.path(), {.io = io}).error().message() == out.message());
+        ckpt::error named = ckpt::open(file.path(), {.io = io}).error();
+        CHECK(named.file == file.path().string());
+        named.file.clear();
+        CHECK(named.message() == out.message());
         CHECK(ckpt::open(within.path(), {.io = io, .offset = 3, .length = bytes.size()}).error().detail == out.detail);
     }
     const auto scan = ckpt::scan_globals_bytes(bytes_of(bytes));
