@@ -54,7 +54,7 @@ LISTED = {
     'torch._C': 'Generator ScriptObject _VariableFunctionsClass', 'torch.torch_version': 'TorchVersion',
     'torch._tensor': 'Tensor', 'torch.storage': 'TypedStorage UntypedStorage', 'torch.serialization': '_get_layout',
     'torch.autograd.variable': 'Variable', 'torch.fx.immutable_collections': 'immutable_dict immutable_list',
-    'torch.nn.modules.module': '_WrappedHook', 'torch.optim.optimizer': '_RequiredParameter',
+    'torch.nn.modules.module': '_WrappedHook', 'torch.utils.hooks': 'RemovableHandle', 'torch.optim.optimizer': '_RequiredParameter',
     'torch.cuda.amp.grad_scaler': 'GradScaler OptState _refresh_per_optimizer_state',
     'torch.amp.grad_scaler': 'GradScaler OptState _refresh_per_optimizer_state',
     'torch.jit': 'ScriptModule TopLevelTracedModule TracedModule', 'torch.jit._script': 'unpackage_script_module',
