@@ -209,7 +209,7 @@ class value_writer {
             const ckpt::tensor t = *v.as_tensor();
             if (!charge(t.rank() + 4 * count_parts(t, left_))) return false;
             to_.begin_object().key("$tensor").begin_object();
-            if (!measure_) (void)write_fields(to_, v, names_, false, root_);
+            if (!measure_) (void)write_fields(to_, v, names_, nullptr, root_);
             to_.end_object().end_object();
             return true;
         }

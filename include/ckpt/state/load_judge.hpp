@@ -91,7 +91,7 @@ class load_judge {
 [[nodiscard]] error incomplete_error(const load_report& report, const load_options& options, std::string path);
 
 /// Sets the checksum of a loaded tensor; left out where the tensor has none by its nature.
-[[nodiscard]] result<void> add_digest(const tensor& from, loaded_tensor& to);
+[[nodiscard]] result<void> add_digest(const tensor& from, loaded_tensor& to, storage_readers& readers);
 
 /// A load between its two halves that depend on the user's types. Targets, options and weights outlive it.
 class load_job {

@@ -53,8 +53,9 @@ inline constexpr std::uint64_t free_copy_bytes = std::uint64_t{64} << 20;
 /// Whether a tensor can be copied as `to` with `rank` dimensions; returns the bytes of the copy. Reads nothing.
 [[nodiscard]] result<std::size_t> check_owned_copy(const tensor& from, ckpt::dtype to, std::size_t rank, bool casts);
 
-/// Copies the values of a tensor that passed `check_owned_copy`.
-[[nodiscard]] result<aligned_memory> make_owned_copy(const tensor& from, ckpt::dtype to, bool casts, std::size_t bytes);
+/// Copies the values of a tensor that passed `check_owned_copy`. `readers`: as of `copy_tensor`.
+[[nodiscard]] result<aligned_memory> make_owned_copy(const tensor& from, ckpt::dtype to, bool casts, std::size_t bytes,
+                                                     storage_readers* readers = nullptr);
 
 struct copy_access;
 

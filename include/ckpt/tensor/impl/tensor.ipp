@@ -62,7 +62,7 @@ inline result<void> copy_opened(const tensor_data& data, storage_access& access,
 }
 
 CKPT_DETAIL_DEF result<void> copy_tensor(const tensor_data* handle, const storage_source* source, ckpt::dtype to,
-                                         bool exact, std::byte* out, std::uint64_t room) {
+                                         bool exact, std::byte* out, std::uint64_t room, storage_readers* readers) {
     if (auto usable = check_copy(handle, source, to, exact); !usable) return usable;
     const tensor_data& data = *handle;
     if (room != data.numel)
@@ -70,13 +70,14 @@ CKPT_DETAIL_DEF result<void> copy_tensor(const tensor_data* handle, const storag
                      .detail = "the tensor has " + decimal(data.numel) + " elements, the destination " + decimal(room)};
     if (data.numel == 0) return {};
 
-    auto access = open_storage(data, *source, true);
+    auto access = open_storage(data, *source, true, readers);
     if (!access) return std::move(access).error();
     auto copied = copy_opened(data, *access, to, exact, out);
     return copied ? access->from.finish() : copied;
 }
 
-CKPT_DETAIL_DEF result<std::uint32_t> digest_tensor(const tensor_data* handle, const storage_source* source) {
+CKPT_DETAIL_DEF result<std::uint32_t> digest_tensor(const tensor_data* handle, const storage_source* source,
+                                                    storage_readers* readers) {
     if (auto usable = check_access(handle, source); !usable) return std::move(usable).error();
     const tensor_data& data = *handle;
     if (data.neg && !has_negation(data.type))
@@ -91,7 +92,7 @@ CKPT_DETAIL_DEF result<std::uint32_t> digest_tensor(const tensor_data* handle, c
     if (!whole_bytes && (!is_contiguous(data) || data.storage_offset % (8 / width) != 0))
         return packed_error(data.type);
 
-    auto access = open_storage(data, *source, true);
+    auto access = open_storage(data, *source, true, readers);
     if (!access) return std::move(access).error();
     box whole;
     if (whole_bytes) {
