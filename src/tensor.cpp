@@ -6,9 +6,11 @@
 #include <ckpt/tensor/impl/index_walk.ipp>
 #include <ckpt/tensor/impl/indices.ipp>
 #include <ckpt/tensor/impl/parts.ipp>
+#include <ckpt/tensor/impl/pieces.ipp>
 #include <ckpt/tensor/impl/quantized.ipp>
 #include <ckpt/tensor/impl/shape_text.ipp>
 #include <ckpt/tensor/impl/sparse.ipp>
+#include <ckpt/tensor/impl/statistics.ipp>
 #include <ckpt/tensor/impl/storage.ipp>
 #include <ckpt/tensor/impl/strided.ipp>
 #include <ckpt/tensor/impl/tensor.ipp>

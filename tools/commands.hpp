@@ -27,10 +27,12 @@ struct options {
     std::optional<std::string> select{};               // of ls
     std::optional<std::string> select_a{}, select_b{}; // of diff
     std::optional<std::string> rules{};                // a rules file
+    std::optional<std::string> map{};                  // a ready-made map, with its settings
     std::optional<std::string> target{};               // of map: a checkpoint, or a list of keys
     std::optional<std::string> select_target{};
     std::optional<std::string> explain{}; // a key
     policy_name policy{policy_name::training};
+    std::optional<std::uint64_t> values{}; // of show: how many of a tensor
     std::uint64_t max_nodes{1'000'000};
     bool json{};
     bool all{};
@@ -39,12 +41,16 @@ struct options {
     bool no_fold{};
     bool suggest{};
     bool quiet{};
+    bool stats{};
+    bool fail_on_nan{};
 
     [[nodiscard]] const std::string& file() const noexcept { return files.front(); }
+    [[nodiscard]] bool has_rules() const noexcept { return rules || map; }
 };
 
 int run_info(const options& wanted);
 int run_ls(const options& wanted);
+int run_stat(const options& wanted);
 int run_show(const options& wanted);
 int run_globals(const options& wanted);
 int run_verify(const options& wanted);

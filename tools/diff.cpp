@@ -63,7 +63,7 @@ template <class Range, class Line> void print_list(const Range& all, colour c, s
 int run_diff(const options& wanted) {
     std::optional<ckpt::key_map> rules;
     int failed = exit_fine;
-    if (wanted.rules && !read_rules(wanted, rules, failed)) return failed;
+    if (wanted.has_rules() && !read_rules(wanted, rules, failed)) return failed;
     std::vector<ckpt::checkpoint> files;
     for (const std::string& name : wanted.files) {
         auto opened = open(name, wanted.policy);

@@ -98,4 +98,12 @@ class json : public ckpt::detail::json_writer {
     bool failed_{false};
 };
 
+/// An integer of at most 64 bits; beyond 2^53, where readers of JSON may round, in the contract's form.
+inline void write_integer(json& to, const std::string& text) {
+    constexpr std::string_view largest = "9007199254740992";
+    const std::string_view digits = text[0] == '-' ? std::string_view(text).substr(1) : std::string_view(text);
+    if (digits.size() < largest.size() || (digits.size() == largest.size() && digits <= largest)) to.raw(text);
+    else to.begin_object().member("$int", text).end_object();
+}
+
 } // namespace tool

@@ -33,6 +33,8 @@ constexpr command commands[]{
     {"info", "What the file is: container, weights, dtypes, globals, on one screen", tool::run_info,
      policy_name::inspect},
     {"ls", "The tensors of the weights, or with --all of the whole file", tool::run_ls, policy_name::training},
+    {"stat", "Smallest, largest, mean, deviation, zeros, NaN and a histogram of each tensor; reads all values",
+     tool::run_stat, policy_name::training},
     {"show", "The values at paths: numbers, texts, containers", tool::run_show, policy_name::inspect},
     {"globals", "The classes and functions that files ask for; runs none of them", tool::run_globals,
      policy_name::training},
@@ -58,7 +60,8 @@ bool is_file_like(const std::string& text) {
 }
 
 /// The arguments and options of one command.
-void add_options(CLI::App& sub, const std::string& name, options& wanted, std::string& file, std::string& policy) {
+void add_options(CLI::App& sub, const std::string& name, options& wanted, std::string& file, std::string& policy,
+                 std::string& values) {
     sub.add_flag("--json", wanted.json, "One JSON document for scripts");
     sub.add_option("--policy", policy,
                    name == "globals" ? "Judge by this policy: weights, training (default) or inspect"
@@ -82,21 +85,36 @@ void add_options(CLI::App& sub, const std::string& name, options& wanted, std::s
             ->required()
             ->type_name("");
     }
-    if (name == "show")
+    if (name == "show") {
         sub.add_option("PATH", wanted.paths,
                        "Keys and positions joined by '/', or a JSON array; the whole file if none")
             ->type_name("");
+        sub.add_flag("--values{1000}", values,
+                     "Show all values of tensors with up to N of them (1000; without the option 64), of others the "
+                     "edges: --values=5000");
+    }
+    if (name == "stat") {
+        sub.add_flag("--all", wanted.all, "Every tensor in the file, under every path");
+        sub.add_option("--select", wanted.select, "The path of the state_dict")->type_name("PATH");
+        sub.add_flag("--fail-on-nan", wanted.fail_on_nan, "Exit with 1 if any value is NaN, or cannot be read");
+    }
     if (name == "ls") {
         sub.add_flag("--all", wanted.all, "Every tensor in the file, under every path");
         sub.add_option("--select", wanted.select, "The path of the state_dict")->type_name("PATH");
         sub.add_flag("--digest", wanted.digest, "CRC-32 of the values; reads them");
         sub.add_flag("--strict", wanted.strict, "Exit with 1 if anything is wrong with any tensor or record");
+        sub.add_flag("--stats", wanted.stats, "What `ckpt stat` prints: mean, deviation, NaN and more; reads them");
         sub.add_flag("--no-fold", wanted.no_fold, "One line for each tensor, without layers.{0..31}");
     }
-    if (name == "ls" || name == "diff" || name == "map")
+    if (name == "ls" || name == "stat" || name == "diff" || name == "map")
         sub.add_option("--rules", wanted.rules,
                        name == "diff" ? "Key rules for A: a text file" : "Key rules: a text file")
             ->type_name("RULES");
+    if (name == "ls" || name == "diff" || name == "map")
+        sub.add_option("--map", wanted.map,
+                       "A ready-made map instead of rules: whisper_hf_to_openai, "
+                       "hf_llama_to_gguf:heads=32,kv_heads=8,head_dim=128, ...; a wrong name lists them")
+            ->type_name("NAME");
     if (name == "map") {
         sub.add_option("--target", wanted.target,
                        "What shall come out: a checkpoint, or a text with a key on each line, and its shape if "
@@ -114,7 +132,7 @@ void add_options(CLI::App& sub, const std::string& name, options& wanted, std::s
                    "does not want, or wants in another shape;\nwith --suggest, on a guess, or a key of the target "
                    "that the rules do not make;\n3 where the rules cannot be read.");
     }
-    if (name == "ls" || name == "show")
+    if (name == "ls" || name == "stat" || name == "show")
         sub.add_option("--max-nodes", wanted.max_nodes, "Most rows or values to write (1000000)")->type_name("N");
 }
 
@@ -134,12 +152,16 @@ void add_options(CLI::App& sub, const std::string& name, options& wanted, std::s
 
 /// Which options do not go together; empty where all do.
 [[nodiscard]] std::string contradiction(const options& wanted, std::string_view command) {
-    if (wanted.all && wanted.rules)
+    if (wanted.rules && wanted.map) return "--map stands for a file of rules: give it or --rules";
+    if (wanted.all && wanted.has_rules())
         return "--rules work on the keys of a state_dict, and --all lists the whole file: give one of them";
+    if (wanted.stats && !wanted.json && (wanted.digest || wanted.strict))
+        return "--stats prints the table of ckpt stat, which has no --digest and no --strict; --json has all of them";
     if (wanted.select_target && !wanted.target) return "--select-target needs a --target";
     if (command == "map") {
-        if (!wanted.rules && !wanted.suggest) return "map needs --rules RULES, or --suggest --target FILE";
-        if (wanted.suggest && (wanted.rules || wanted.explain || wanted.strict))
+        if (!wanted.has_rules() && !wanted.suggest)
+            return "map needs --rules RULES, --map NAME, or --suggest --target FILE";
+        if (wanted.suggest && (wanted.has_rules() || wanted.explain || wanted.strict))
             return "--suggest proposes rules from scratch: it takes no --rules, --explain or --strict";
         if (wanted.suggest && !wanted.target) return "--suggest needs a --target to lead to";
     }
@@ -182,9 +204,10 @@ int run(std::vector<std::string> arguments) {
     const std::map<std::string, policy_name> policies{
         {"weights", policy_name::weights}, {"training", policy_name::training}, {"inspect", policy_name::inspect}};
     std::string policy;
+    std::string values;
     for (const command& c : commands) {
         CLI::App* const sub = app.add_subcommand(c.name, c.about);
-        add_options(*sub, c.name, wanted, file, policy);
+        add_options(*sub, c.name, wanted, file, policy, values);
         sub->callback([&chosen, &c] { chosen = &c; });
     }
 
@@ -215,6 +238,8 @@ int run(std::vector<std::string> arguments) {
     if (const std::string wrong = wrong_files(wanted); !wrong.empty()) return misused(as_json, wrong);
     if (const std::string wrong = contradiction(wanted, chosen->name); !wrong.empty()) return misused(as_json, wrong);
     if (const std::string wrong = wrong_paths(wanted); !wrong.empty()) return misused(as_json, wrong);
+    if (!values.empty() && !ckpt::detail::parse_decimal(values, wanted.values.emplace()))
+        return misused(as_json, "--values takes a number: --values=5000");
     wanted.policy = policy.empty() ? chosen->policy : policies.at(policy);
     return chosen->run(wanted);
 }

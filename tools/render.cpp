@@ -69,8 +69,10 @@ std::size_t columns() noexcept {
     return 80;
 }
 
+std::size_t line_width() noexcept { return is_terminal() ? columns() : ~std::size_t{0} / 2; }
+
 std::string paint(colour c, std::string_view text) {
-    if (!has_colours() || c == colour::plain) return std::string(text);
+    if (!has_colours() || c == colour::plain || text.empty()) return std::string(text);
     std::string_view code;
     switch (c) {
     case colour::plain: break;

@@ -25,6 +25,8 @@ enum class colour : std::uint8_t { plain, bold, dim, red, green, yellow, cyan };
 [[nodiscard]] bool is_terminal() noexcept;
 /// Columns of the output: COLUMNS, else the terminal's, else 80.
 [[nodiscard]] std::size_t columns() noexcept;
+/// The longest line that is written: `columns()` on a terminal, any elsewhere.
+[[nodiscard]] std::size_t line_width() noexcept;
 
 /// `text` in a colour where there are colours.
 [[nodiscard]] std::string paint(colour c, std::string_view text);

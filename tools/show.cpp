@@ -1,6 +1,7 @@
 // `ckpt show`: the values of a file, as JSON or as a tree.
 #include "common.hpp"
 #include "render.hpp"
+#include "values.hpp"
 
 #include <ckpt/state/object_walk.hpp>
 
@@ -20,9 +21,10 @@ using ckpt::detail::is_slots_pair;
 /// Writes values as JSON, with an explicit stack: a value may be nested as deeply as its file is long.
 class value_writer {
   public:
-    /// With `measure`, nothing is read or converted: the output goes nowhere.
-    value_writer(json& to, const ckpt::value& root, std::uint64_t budget, bool measure)
-        : to_{to}, root_{root}, left_{budget}, measure_{measure} {}
+    /// With `measure`, nothing is read or converted: the output goes nowhere. `wanted`: --values.
+    value_writer(json& to, const ckpt::value& root, std::uint64_t budget, bool measure,
+                 std::optional<std::uint64_t> wanted)
+        : to_{to}, root_{root}, left_{budget}, wanted_{wanted}, measure_{measure} {}
 
     /// False past the budget; the document is then unfinished.
     [[nodiscard]] bool write_value(const found_value& from) {
@@ -207,9 +209,11 @@ class value_writer {
         case kind::tensor: {
             if (const ckpt::error* refusal = v.refusal()) return write_error(*refusal);
             const ckpt::tensor t = *v.as_tensor();
-            if (!charge(t.rank() + 4 * count_parts(t, left_))) return false;
+            const bool has_values = shows_values(t);
+            if (!charge(t.rank() + 4 * count_parts(t, left_) + (has_values ? t.numel() : 0))) return false;
             to_.begin_object().key("$tensor").begin_object();
             if (!measure_) (void)write_fields(to_, v, names_, nullptr, root_);
+            if (has_values && !measure_) add_values(t);
             to_.end_object().end_object();
             return true;
         }
@@ -230,6 +234,23 @@ class value_writer {
         case kind::persistent: return begin_container(v);
         }
         return true;
+    }
+
+    /// Whether the document has the values of a tensor: with --values of every one that has at most so many, else of a
+    /// small one that a PATH leads to.
+    [[nodiscard]] bool shows_values(const ckpt::tensor& t) const {
+        if (t.layout() != ckpt::layout::strided) return false;
+        return wanted_ ? t.numel() <= *wanted_ : stack_.empty() && !path_.empty() && t.numel() <= few_values;
+    }
+    void add_values(const ckpt::tensor& t) {
+        if (const auto fault = t.file_offset(); !fault && fault.error().code != ckpt::errc::no_data && !t.is_gathered())
+            return; // the fields have the error
+        to_.key("values");
+        if (auto done = write_values(to_, t); !done) {
+            to_.begin_object().key("$error");
+            write(to_, done.error(), root_);
+            to_.end_object();
+        }
     }
 
     [[nodiscard]] bool begin_container(const ckpt::value& v) {
@@ -323,6 +344,7 @@ class value_writer {
     json& to_;
     ckpt::value root_;
     std::uint64_t left_;
+    std::optional<std::uint64_t> wanted_;
     bool measure_;
     key_path path_{};
     std::vector<frame> stack_{};
@@ -333,8 +355,8 @@ class value_writer {
 
 /// Writes all values; false past the budget.
 [[nodiscard]] bool write_all(json& to, const std::vector<found_value>& values, const ckpt::value& root,
-                             std::uint64_t budget, bool measure) {
-    value_writer writer{to, root, budget, measure};
+                             const options& wanted, bool measure) {
+    value_writer writer{to, root, wanted.max_nodes, measure, wanted.values};
     if (values.size() != 1) to.begin_array();
     for (const found_value& v : values)
         if (!writer.write_value(v)) return false;
@@ -347,7 +369,12 @@ class value_writer {
 /// A tree, cut where it gets too long or too deep for reading.
 class tree {
   public:
-    void show(const std::string& label, const ckpt::value& v) { item(0, label, v); }
+    explicit tree(std::uint64_t most_values) : most_values_{most_values} {}
+
+    void show(const std::string& label, const ckpt::value& v) {
+        item(0, label, v);
+        if (const auto t = v.plain().as_tensor(); t && t->refusal() == nullptr) values(*t);
+    }
 
   private:
     static constexpr std::size_t deepest = 12;
@@ -363,6 +390,15 @@ class tree {
         std::string shown = printable(text.substr(0, 4 * most));
         if (text.size() > 4 * most) shown += ' '; // so that it is cut
         return '\'' + shortened(std::move(shown), most) + '\'';
+    }
+    /// Dtype, shape, layout, size and kind of a tensor.
+    [[nodiscard]] static std::string described(const ckpt::tensor& t, bool is_array = false) {
+        std::string out = paint(colour::cyan, ckpt::name(t.dtype())) + ' ' + shape_text(t.shape());
+        if (is_array) out += " numpy";
+        if (t.layout() != ckpt::layout::strided) out += ' ' + std::string(ckpt::name(t.layout()));
+        if (t.layout() != ckpt::layout::meta) out += paint(colour::dim, "  " + human_bytes(t.nbytes()));
+        if (const std::string more = kind_text(t); !more.empty()) out += paint(colour::dim, "  " + more);
+        return out;
     }
     /// A value without anything below it; nothing for containers.
     [[nodiscard]] static std::optional<std::string> leaf(const ckpt::value& v, std::size_t most) {
@@ -384,13 +420,7 @@ class tree {
         case kind::tensor:
         case kind::array: {
             if (const ckpt::error* e = v.refusal()) return paint(colour::red, printable(e->message()));
-            const ckpt::tensor t = *v.as_tensor();
-            std::string out = paint(colour::cyan, ckpt::name(t.dtype())) + ' ' + shape_text(t.shape());
-            if (v.kind() == kind::array) out += " numpy";
-            if (t.layout() != ckpt::layout::strided) out += ' ' + std::string(ckpt::name(t.layout()));
-            if (t.layout() != ckpt::layout::meta) out += paint(colour::dim, "  " + human_bytes(t.nbytes()));
-            if (const std::string more = kind_text(t); !more.empty()) out += paint(colour::dim, "  " + more);
-            return out;
+            return described(*v.as_tensor(), v.kind() == kind::array);
         }
         case kind::storage:
             return "storage " + printable((*v.as_storage()).key) + ", " + human_bytes((*v.as_storage()).nbytes);
@@ -439,6 +469,20 @@ class tree {
         case kind::persistent: return "persistent id";
         case kind::set: return (v.is_frozen_set() ? "frozenset, " : "set, ") + counted(v.size(), "element", "elements");
         default: return std::string(ckpt::name(v.kind())) + ", " + counted(v.size(), "element", "elements");
+        }
+    }
+
+    /// The values of a tensor, or of its parts, which go at most eight levels deep.
+    void values(const ckpt::tensor& t) {
+        if (t.layout() == ckpt::layout::meta) return;
+        if (t.layout() == ckpt::layout::strided) {
+            const auto text = values_text(t, most_values_, line_width());
+            return print((text ? *text : paint(colour::red, printable(text.error().message()))) + '\n');
+        }
+        for (const ckpt::named_part p : t.parts()) {
+            if (p.tensor.refusal() != nullptr) continue;
+            print(paint(colour::bold, printable(p.name) + ": ") + described(p.tensor) + '\n');
+            values(p.tensor);
         }
     }
 
@@ -497,6 +541,7 @@ class tree {
         elements(depth, v.items());
     }
 
+    std::uint64_t most_values_;
     std::size_t lines_{0};
     std::vector<ckpt::value> around_{};
 };
@@ -516,14 +561,14 @@ int run_show(const options& wanted) {
     if (values.empty()) values.push_back({root, {}});
 
     if (!wanted.json) {
-        tree out;
+        tree out{wanted.values.value_or(few_values)};
         for (const found_value& v : values)
             out.show(values.size() > 1 ? printable(path_text(v.path)) : std::string{}, v.value);
         return written(exit_fine);
     }
     // Once without output, so that what is too large costs neither memory nor half a document.
     json nowhere{nullptr};
-    if (!write_all(nowhere, values, root, wanted.max_nodes, true))
+    if (!write_all(nowhere, values, root, wanted, true))
         return fail(wanted,
                     {.code = ckpt::errc::output_limit,
                      .path = values.size() == 1 ? path_text(values.front().path) : std::string{},
@@ -532,7 +577,7 @@ int run_show(const options& wanted) {
                      .hint = "ask for a smaller part by its path, or give a larger --max-nodes"},
                     root);
     json out{stdout};
-    (void)write_all(out, values, root, wanted.max_nodes, false);
+    (void)write_all(out, values, root, wanted, false);
     return finish(out, exit_fine);
 }
 

@@ -14,6 +14,7 @@ import json
 import math
 import os
 import pickle
+import re
 import shutil
 import struct
 import subprocess
@@ -47,6 +48,30 @@ def ckpt(*args, env=None, timeout=30):
     done = subprocess.run([program, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
                           timeout=timeout, env={**os.environ, **(env or {})})
     return done.returncode, done.stdout.decode('utf-8'), done.stderr.decode('utf-8')
+
+
+def terminal(name, *args, env=None):
+    """What a command prints on a terminal; None, and one more skipped, where there can be none."""
+    global skipped
+    try:
+        import pty
+        ours, its = pty.openpty()
+    except (ImportError, OSError) as e:
+        skipped += 1
+        print('skipped: %s: %s' % (name, e))
+        return None
+    done = subprocess.Popen([program, *args], stdout=its, stderr=subprocess.DEVNULL,
+                            env={**os.environ, 'TERM': 'xterm', 'COLUMNS': '80', **(env or {})})
+    os.close(its)
+    out = b''
+    try:
+        while piece := os.read(ours, 65536):
+            out += piece
+    except OSError:  # the other end is closed
+        pass
+    done.wait()
+    os.close(ours)
+    return out.decode('utf-8').replace('\r\n', '\n')
 
 
 def document(name, code, *args):
@@ -125,13 +150,11 @@ def usage():
                  ('show', '-'), ('globals', MLP, '-'),
                  ('diff', MLP), ('diff', MLP, MLP, MLP), ('diff', MLP, '-'), ('diff', MLP, MLP, '--select-a', '[1'),
                  ('map', MLP), ('map', MLP, '--suggest'), ('map', MLP, '--rules', '-'), ('map', MLP, '--rules', ''),
-                 ('map', MLP, '--suggest', '--target', '-'),
-                 ('map', MLP, '--suggest', '--target', MLP, '--rules', MLP),
+                 ('map', MLP, '--suggest', '--target', '-'), ('map', MLP, '--suggest', '--target', MLP, '--rules', MLP),
                  ('map', MLP, '--suggest', '--target', MLP, '--explain', 'x'),
                  ('map', MLP, '--rules', MLP, '--select-target', 'x'), ('map', MLP, '--rules', MLP, '--select', '[1'),
-                 ('ls', MLP, '--all', '--rules', MLP),
-                 ('ls', MLP, '--max-nodes', 'many'), ('show', MLP, '[1'), ('show', MLP, '["a]'), ('show', MLP, '[1.5]'),
-                 ('sohw', MLP), ('ls', '')):
+                 ('ls', MLP, '--all', '--rules', MLP), ('ls', MLP, '--max-nodes', 'many'), ('show', MLP, '[1'),
+                 ('show', MLP, '["a]'), ('show', MLP, '[1.5]'), ('sohw', MLP), ('ls', '')):
         code, out, err = ckpt(*args)
         check('wrong usage: %s' % (args,), code == 3 and not out and err.startswith('ckpt: ') and err.count('\n') == 1,
               (code, out, err))
@@ -165,9 +188,9 @@ def demo():
     equal('ls: what is chosen', (ls['schema'], ls['container'], ls['byte_order'], ls['selected']),
           ('ckpt.ls/1', 'zip', 'little', ['model']))
     first = ls['tensors'][0]
-    equal('ls: keys of a row', list(first), ['key', 'path', 'dtype', 'shape', 'stride', 'layout', 'storage',
-                                             'storage_offset', 'file_offset', 'nbytes',
-                                             'requires_grad', 'crc32'])
+    equal('ls: keys of a row', list(first),
+          ['key', 'path', 'dtype', 'shape', 'stride', 'layout', 'storage', 'storage_offset', 'file_offset', 'nbytes',
+           'requires_grad', 'crc32'])
     equal('ls: a row', (first['key'], first['path'], first['shape'], first['storage']),
           ('fc1.weight', ['model', 'fc1.weight'], [10, 784], '0'))
     with open(MLP, 'rb') as f:
@@ -205,8 +228,8 @@ def demo():
     equal('show --max-nodes', document('show', 1, 'show', MLP, '--max-nodes', '10')['error']['code'], 'output_limit')
 
     info = document('info', 0, 'info', MLP)
-    equal('info: keys', list(info), ['schema', 'file', 'container', 'writer', 'byte_order', 'candidates', 'dtypes',
-                                     'model', 'verdict'])
+    equal('info: keys', list(info),
+          ['schema', 'file', 'container', 'writer', 'byte_order', 'candidates', 'dtypes', 'model', 'verdict'])
     equal('info: dtypes', info['dtypes'], {'float32': {'tensors': 5, 'nbytes': 31484}})
     equal('info: the best candidate', (info['candidates'][0]['path'], info['candidates'][0]['tensors']), (['model'], 2))
     equal('info: verdict', info['verdict'], 'clean')
@@ -243,8 +266,8 @@ def outside():
 
 
 def counts():
-    """`info` counts what PyTorch says: each element once, and the bytes that are stored, of wrapped tensors those of
-    their parts."""
+    """`info` counts what PyTorch says: each element once, and the bytes that are stored, of wrapped tensors those
+    of their parts."""
     for name, tied in (('modules/gpt2', 1), ('torchao-0.18/int8', 0), ('torchao-0.18/float8', 0),
                        ('torchao-0.18/int4_in_int8', 0)):
         path = os.path.join(DATA, 'frameworks', name)
@@ -261,9 +284,9 @@ def counts():
 def alike():
     """Keys of different types with one text."""
     half = b'G' + struct.pack('>d', 0.5)
-    path = save('alike.pt', PROTO +
-                dictionary([('d', dictionary([(number(1), text('int')), ('1', text('str')), (half, text('half')),
-                                                                  (b'N', text('none'))]))]) + b'.')
+    path = save('alike.pt',
+                PROTO + dictionary([('d', dictionary([(number(1), text('int')), ('1', text('str')),
+                                                      (half, text('half')), (b'N', text('none'))]))]) + b'.')
     error = document('a text of two keys', 1, 'show', path, 'd/1')['error']
     equal('it is no guess', error['code'], 'key_duplicate')
     check('the hint is JSON', '[1]' in error['hint'], error)
@@ -277,13 +300,11 @@ def alike():
 
 def values():
     root = {'none': None, 'yes': True, 'exact': 2 ** 53, 'more': 2 ** 53 + 1, 'less': -2 ** 53 - 1, 'long': -2 ** 64,
-            'digits': 10 ** 4299,
-            'real': [1.0, 1e300, 5e-324, -0.0, 0.1], 'odd': [float('nan'), float('inf'), float('-inf')],
-            'complex': complex(1, -2.5),
+            'digits': 10 ** 4299, 'real': [1.0, 1e300, 5e-324, -0.0, 0.1],
+            'odd': [float('nan'), float('inf'), float('-inf')], 'complex': complex(1, -2.5),
             'bytes': b'\xff\x00', 'array': bytearray(b'ab'), 'tuple': (1, ()), 'set': {7}, 'list': [[]],
-            'text': 'caf\u00e9 \U0001f525 "\\/\n\x1b',
-            'surrogate': 'x\udcffy', 'dict': {'a': {}}, 'mixed': {1: 'a', None: 'b', (1, 'x'): 'c'},
-            'dollar': {'$a': 1}, 'class': dict, 'range': range(3)}
+            'text': 'caf\u00e9 \U0001f525 "\\/\n\x1b', 'surrogate': 'x\udcffy', 'dict': {'a': {}},
+            'mixed': {1: 'a', None: 'b', (1, 'x'): 'c'}, 'dollar': {'$a': 1}, 'class': dict, 'range': range(3)}
     for protocol in (0, 1, 2, 3, 4, 5):
         if protocol < 2:  # writes integers as decimal text, which Python bounds as the library does
             root.pop('hex', None)
@@ -297,12 +318,10 @@ def values():
                 'digits': {'$int': '1' + '0' * 4299}, 'hex': {'$int': hex(-10 ** 4300)},
                 'real': [1.0, 1e300, 5e-324, -0.0, 0.1],
                 'odd': [{'$float': 'nan'}, {'$float': 'inf'}, {'$float': '-inf'}], 'complex': {'$complex': [1.0, -2.5]},
-                'bytes': {'$bytes': b64(b'\xff\x00')},
-                'array': {'$bytes': b64(b'ab')}, 'tuple': {'$tuple': [1, {'$tuple': []}]}, 'set': {'$set': [7]},
-                'list': [[]], 'text': root['text'],
+                'bytes': {'$bytes': b64(b'\xff\x00')}, 'array': {'$bytes': b64(b'ab')},
+                'tuple': {'$tuple': [1, {'$tuple': []}]}, 'set': {'$set': [7]}, 'list': [[]], 'text': root['text'],
                 'surrogate': {'$bytes': b64('x\udcffy'.encode('utf-8', 'surrogatepass')), 'was': 'str'},
-                'dict': {'a': {}},
-                'mixed': {'$dict': [[1, 'a'], [None, 'b'], [{'$tuple': [1, 'x']}, 'c']]},
+                'dict': {'a': {}}, 'mixed': {'$dict': [[1, 'a'], [None, 'b'], [{'$tuple': [1, 'x']}, 'c']]},
                 'dollar': {'$dict': [['$a', 1]]}, 'class': {'$global': 'builtins.dict'},
                 'range': {'$object': {'class': 'builtins.range', 'args': [0, 3, 1]}}}
         want = {k: want[k] for k in root}
@@ -311,13 +330,12 @@ def values():
             equal('%s, protocol %d' % (key, protocol), got.get(key), want[key])
 
     # Objects: class, arguments, state, items; mappings of any class are objects of JSON.
-    data = PROTO + dictionary([('n', b'cargparse\nNamespace\n)\x81' +
-                                dictionary([('lr', b'G' + struct.pack('>d', 0.5))]) + b'b'),
-                               ('m', b'cmy.code\nDict\n)\x81' + text('k') + number(1) + b's'),
-                               ('l', b'cmy.code\nList\n)\x81' + number(4) + b'a'),
-                               ('nested', b'c__builtin__\ngetattr\ncmy.code\nOuter\n' + text('Inner') + b'\x86R)R'),
-                               ('slots', b'cmy.code\nSlots\n)\x81N' + dictionary([('a', number(1))]) +
-                                b'\x86b')]) + b'.'
+    data = PROTO + dictionary(
+        [('n', b'cargparse\nNamespace\n)\x81' + dictionary([('lr', b'G' + struct.pack('>d', 0.5))]) + b'b'),
+         ('m', b'cmy.code\nDict\n)\x81' + text('k') + number(1) + b's'),
+         ('l', b'cmy.code\nList\n)\x81' + number(4) + b'a'),
+         ('nested', b'c__builtin__\ngetattr\ncmy.code\nOuter\n' + text('Inner') + b'\x86R)R'),
+         ('slots', b'cmy.code\nSlots\n)\x81N' + dictionary([('a', number(1))]) + b'\x86b')]) + b'.'
     path = save('objects.pt', data)
     equal('objects', document('objects', 0, 'show', path),
           {'n': {'$object': {'class': 'argparse.Namespace', 'state': {'lr': 0.5}}}, 'm': {'k': 1},
@@ -347,21 +365,20 @@ def values():
     code, out, _ = ckpt('show', path, '--json')
     check('a deep list', code == 0 and out == '[' * n + ']' * n + '\n', (code, out[:80]))
     check('a deep list for people', ckpt('show', path)[0] == 0)
-    laugh = PROTO + b']q\x00(K\x01K\x02e0' + b''.join(b']q' + bytes([i]) + b'(h' + bytes([i - 1]) + b'h' +
-                                                      bytes([i - 1]) + b'e0' for i in range(1, 60)) + b'h\x3b.'
-    path = save('laugh.pt', laugh)
+    doubled = (b']q' + bytes([i]) + b'(h' + bytes([i - 1]) + b'h' + bytes([i - 1]) + b'e0' for i in range(1, 60))
+    path = save('laugh.pt', PROTO + b']q\x00(K\x01K\x02e0' + b''.join(doubled) + b'h\x3b.')
     equal('more paths than memory', document('laugh', 1, 'show', path)['error']['code'], 'output_limit')
     check('more paths than memory, for people', ckpt('show', path)[0] == 0)
     path = save('long.pt', PROTO + b'](' + text('x' * 100_000) + b'q\x01' + b'h\x01' * 5000 + b'e.')
     equal('more text than memory', document('long', 1, 'show', path)['error']['code'], 'output_limit')
 
     # Paths.
-    path = save('paths.pt', pickle.dumps({'a/b': {'c\\d': 1}, '1': 'text', 1: 'number', None: 'none', (1, 'a'): 'pair',
-                                          '[x': 2, 'e': [[5]], b'k': 6, '': {'': 7}}, 4))
+    root = {'a/b': {'c\\d': 1}, '1': 'text', 1: 'number', None: 'none', (1, 'a'): 'pair', '[x': 2, 'e': [[5]], b'k': 6,
+            '': {'': 7}}
+    path = save('paths.pt', pickle.dumps(root, 4))
     for typed, want in (('a\\/b/c\\\\d', 1), ('[1]', 'number'), ('["1"]', 'text'), ('None', 'none'),
-                        ("(1, 'a')", 'pair'), ('["[x"]', 2), ('e/0/0', 5),
-                        ('["e", 0, 0]', 5), ('["a/b","c\\\\d"]', 1), ('["\\u0065",0,0]', 5), ("b'k'", 6),
-                        ('["",""]', 7)):
+                        ("(1, 'a')", 'pair'), ('["[x"]', 2), ('e/0/0', 5), ('["e", 0, 0]', 5), ('["a/b","c\\\\d"]', 1),
+                        ('["\\u0065",0,0]', 5), ("b'k'", 6), ('["",""]', 7)):
         equal('path ' + typed, document('path ' + typed, 0, 'show', path, typed), want)
     equal('a path that is the text of two keys', document('path 1', 1, 'show', path, '1')['error']['code'],
           'key_duplicate')
@@ -390,8 +407,8 @@ def tensors():
     document('past the end, --strict', 1, 'ls', path, '--strict')
     equal('a refused tensor is an error value', list(document('past', 0, 'show', path, 'bad')), ['$error'])
     equal('verify finds it', document('past', 1, 'verify', path)['findings'][0]['error']['code'], 'out_of_bounds')
-    check('a refused tensor for people', ckpt('ls', path, '--strict')[0] == 1 and 'out_of_bounds' in ckpt('ls',
-                                                                                                          path)[1])
+    check('a refused tensor for people',
+          ckpt('ls', path, '--strict')[0] == 1 and 'out_of_bounds' in ckpt('ls', path)[1])
 
     # An expanded tensor may claim any size: its digest is an error in the row.
     path = save('expanded.pt', PROTO + dictionary([('w', tensor('0', 1, [1 << 20, 1 << 10], stride=[0, 0]))]) + b'.',
@@ -408,8 +425,9 @@ def tensors():
     equal('a value without a row', [r['key'] for r in document('lost', 0, 'ls', path)['tensors']], ['good'])
     why = document('lost', 1, 'ls', path, '--strict')['error']
     check('--strict says why it exits with 1', why['code'] == 'record_missing' and '9' in why['message'], why)
-    check('it is told', 'list them with: ckpt verify' in ckpt('ls', path, '--strict')[1]
-          and 'ckpt verify' not in ckpt('ls', path)[1], ckpt('ls', path, '--strict'))
+    check('it is told',
+          'list them with: ckpt verify' in ckpt('ls', path, '--strict')[1] and 'ckpt verify' not in ckpt('ls', path)[1],
+          ckpt('ls', path, '--strict'))
 
     # What no inflater helps with is not blamed on one that is missing.
     path = os.path.join(folder, 'bzip2.pt')
@@ -455,9 +473,9 @@ def tensors():
 
     # Keys.
     path = save('keys.pt',
-                pickle.dumps({'a': {'b': 1}},
-                             2)[:-1] + b'0' + dictionary([('a', dictionary([('b', tensor('0', 6, [6]))])),
-                                                          ('a.b', tensor('0', 6, [6]))]) + b'.', [('0', floats(6))])
+                pickle.dumps({'a': {'b': 1}}, 2)[:-1] + b'0' +
+                dictionary([('a', dictionary([('b', tensor('0', 6, [6]))])), ('a.b', tensor('0', 6, [6]))]) + b'.',
+                [('0', floats(6))])
     equal('two entries with one key', document('keys', 1, 'ls', path, '--select', '')['error']['code'], 'key_duplicate')
     equal('both with --all', [r['path'] for r in document('keys', 0, 'ls', path, '--all')['tensors']],
           [['a', 'b'], ['a.b']])
@@ -470,8 +488,8 @@ def tensors():
     check('info says so', 'ambiguous' in ckpt(path)[1])
 
     # Folding.
-    entries = [('layers.%d.%s' % (i, leaf), tensor('0', 6, shape)) for i in range(12) for leaf,
-               shape in (('w', [2, 3]), ('b', [6 if i != 5 else 5]))]
+    entries = [('layers.%d.%s' % (i, leaf), tensor('0', 6, shape)) for i in range(12)
+               for leaf, shape in (('w', [2, 3]), ('b', [6 if i != 5 else 5]))]
     path = save('layers.pt', PROTO + dictionary(entries) + b'.', [('0', floats(6))])
     lines = ckpt('ls', path)[1].splitlines()
     equal('repeated layers are folded', [line.split('  ')[0] for line in lines[1:-1]],
@@ -495,10 +513,10 @@ def compressed():
     def zeros(name, flat, side):
         path = os.path.join(folder, name)
         with zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED, compresslevel=1) as z:
-            z.writestr('archive/data.pkl', PROTO + dictionary([('flat', tensor('0', flat, [flat])),
-                                                               ('square', tensor('1', side * side, [side, side])),
-                                                               ('turned', tensor('1', side * side, [side, side],
-                                                                                 stride=[1, side]))]) + b'.')
+            weights = dictionary([('flat', tensor('0', flat, [flat])),
+                                  ('square', tensor('1', side * side, [side, side])),
+                                  ('turned', tensor('1', side * side, [side, side], stride=[1, side]))])
+            z.writestr('archive/data.pkl', PROTO + weights + b'.')
             z.writestr('archive/byteorder', 'little')
             for key, left in (('0', 4 * flat), ('1', 4 * side * side)):
                 with z.open('archive/data/' + key, 'w') as storage:
@@ -536,22 +554,25 @@ def summaries():
     # Tied weights once, an optimizer apart, an expanded tensor as what is stored of it.
     state = dictionary([('state', b'}(' + number(0) + dictionary([('exp_avg', tensor('2', 6, [6]))]) + b'u'),
                         ('param_groups', b']')])
-    path = save('tied.pt', PROTO + dictionary([
-        ('state_dict',
-         dictionary([('wte', tensor('0', 6, [2, 3])), ('head', tensor('0', 6, [2, 3])), ('bias', tensor('1', 4, [2])),
-                                   ('mask', tensor('1', 4, [10, 10], offset=3, stride=[0, 0])),
-                     ('row', tensor('0', 6, [3], offset=3))])),
-        ('optimizer', state)]) + b'.', [('0', floats(6)), ('1', floats(4)), ('2', floats(6))])
+    weights = dictionary([('wte', tensor('0', 6, [2, 3])),
+                          ('head', tensor('0', 6, [2, 3])),
+                          ('bias', tensor('1', 4, [2])),
+                          ('mask', tensor('1', 4, [10, 10], offset=3, stride=[0, 0])),
+                          ('row', tensor('0', 6, [3], offset=3))])
+    path = save('tied.pt', PROTO + dictionary([('state_dict', weights), ('optimizer', state)]) + b'.',
+                [('0', floats(6)), ('1', floats(4)), ('2', floats(6))])
     said = document('info of tied weights', 0, 'info', path)
     equal('the model', said['model'], {'tensors': 5, 'parameters': 9, 'nbytes': 468, 'stored': 36, 'tied': 1})
     equal('the whole file', said['dtypes'], {'float32': {'tensors': 6, 'nbytes': 492}})
     out = ckpt('info', path)[1]
     check('for people', 'model     9 parameters in 36 B; 1 tied; 1 expanded' in out, out)
     lines = [' '.join(line.split()) for line in out.splitlines()]
-    check('by place', 'state_dict float32 5 9 36 B' in lines and 'optimizer float32 1 6 24 B' in lines
-          and 'all 6 15 60 B' in lines, out)
-    both = save('averages.pt', PROTO + dictionary([('model', dictionary([('w', tensor('0', 6, [6]))])),
-                                                   ('model_ema', dictionary([('w', tensor('1', 6, [6]))]))]) + b'.',
+    check('by place',
+          'state_dict float32 5 9 36 B' in lines and 'optimizer float32 1 6 24 B' in lines and 'all 6 15 60 B' in lines,
+          out)
+    both = save('averages.pt',
+                PROTO + dictionary([('model', dictionary([('w', tensor('0', 6, [6]))])),
+                                    ('model_ema', dictionary([('w', tensor('1', 6, [6]))]))]) + b'.',
                 [('0', floats(6)), ('1', floats(6))])
     said = document('two equal places', 0, 'info', both)
     check('no model where there are two', 'model' not in said, said)
@@ -564,16 +585,16 @@ def summaries():
 
     # Dictionaries of numpy arrays, as detectron2 and Paddle save them.
     def array(n):
-        dtype = b'cnumpy\ndtype\n(' + text('f4') + number(0) + number(1) + b'tR(' + number(3) + text('<') + b'NNN' + number(-1) + number(-1) + number(0) + b'tb'
+        dtype = (b'cnumpy\ndtype\n(' + text('f4') + number(0) + number(1) + b'tR(' + number(3) + text('<') + b'NNN' +
+                 number(-1) + number(-1) + number(0) + b'tb')
         return (b'cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n' + number(0) + b'\x85C\x01btR(' + number(1) +
-                number(n) + b'\x85' + dtype + b'\x89C' +
-                bytes([4 * n]) + floats(n) + b'tb')
-    for name, root, place in (('zoo.pkl', dictionary([('model', dictionary([('w', array(3)), ('b', array(1))])),
-                                                      ('__author__', text('Detectron2'))]), ['model']),
-                              ('model.pdparams',
-                               dictionary([('w', array(3)), ('b', array(1)),
-                                           ('StructuredToParameterName@@', dictionary([('w', text('linear_0'))]))]),
-                               [])):
+                number(n) + b'\x85' + dtype + b'\x89C' + bytes([4 * n]) + floats(n) + b'tb')
+
+    detectron = dictionary([('model', dictionary([('w', array(3)), ('b', array(1))])),
+                            ('__author__', text('Detectron2'))])
+    paddle = dictionary([('w', array(3)), ('b', array(1)),
+                         ('StructuredToParameterName@@', dictionary([('w', text('linear_0'))]))])
+    for name, root, place in (('zoo.pkl', detectron, ['model']), ('model.pdparams', paddle, [])):
         path = written(name, PROTO + root + b'.')
         said = document(name, 0, 'info', path)
         equal(name, (said['candidates'][0]['path'], said['candidates'][0]['tensors'], said['model']['parameters']),
@@ -586,8 +607,8 @@ def summaries():
         if ckpt('info', path)[0] != 0:
             continue
         info = document('info of ' + path, 0, 'info', path)
-        rows = [r for r in document('ls --all of ' + path, 0, 'ls', path, '--all', '--policy',
-                                    'inspect')['tensors'] if 'error' not in r]
+        rows = [r for r in document('ls --all of ' + path, 0, 'ls', path, '--all', '--policy', 'inspect')['tensors']
+                if 'error' not in r]
         sums = {}
         for r in rows:
             sums[r['dtype']] = sums.get(r['dtype'], 0) + 1
@@ -604,12 +625,13 @@ def summaries():
 
 def configurations():
     path = framework('values', 'values_p2.pt')
-    equal('steps through omegaconf', document('omegaconf', 0, 'show', path, 'config/lr', 'config/name',
-                                              'config/layers/1/width', 'config/optimizer/betas', 'layers/0',
-                                              'config/none'),
+    equal('steps through omegaconf',
+          document('omegaconf', 0, 'show', path, 'config/lr', 'config/name', 'config/layers/1/width',
+                   'config/optimizer/betas', 'layers/0', 'config/none'),
           [0.1, 'run_${lr}', 4, [0.9, 0.999], 1, None])
     equal('raw steps', document('raw', 0, 'show', path, 'config/_content/lr/_val', 'config/_content/lr',
-                                'config/_metadata/optional'), [0.1, 0.1, True])
+                                'config/_metadata/optional'),
+          [0.1, 0.1, True])
     wrong = document('a wrong step', 1, 'show', path, 'config/optimizer/beta')['error']
     check('the nearest step', 'config/optimizer/betas' in wrong['message'], wrong)
     path = framework('configurations', 'configs.pt')
@@ -625,26 +647,26 @@ def configurations():
     check('a member of an enum for people', code == 0 and 'uuid.SafeUUID(-1)' in out and 're.RegexFlag(256)' in out,
           out)
     out = ckpt('show', path, 'omegaconf')[1]
-    check('a configuration for people', out.startswith('omegaconf.dictconfig.DictConfig, dict, ')
-          and 'timesteps: 1000' in out and '_content' not in out, out)
+    check('a configuration for people',
+          out.startswith('omegaconf.dictconfig.DictConfig, dict, ') and 'timesteps: 1000' in out
+          and '_content' not in out,
+          out)
 
     # A reference that Python would compute stays what it is; a class of a program's own has attributes.
-    reference = b'cml_collections.config_dict.config_dict\nFieldReference\n)\x81' + dictionary([('_value', number(1)),
-                                                                                                ('_ops', b'](' +
-                                                                                                 number(2) + b'e')]) + b'b'
-    path = save('references.pt',
-                PROTO + dictionary([('r', reference), ('d', b'cmy.code\nConfig\n)\x81' +
-                                                       dictionary([('steps', number(3))]) + b'b')]) + b'.')
+    reference = (b'cml_collections.config_dict.config_dict\nFieldReference\n)\x81' +
+                 dictionary([('_value', number(1)), ('_ops', b'](' + number(2) + b'e')]) + b'b')
+    own = b'cmy.code\nConfig\n)\x81' + dictionary([('steps', number(3))]) + b'b'
+    path = save('references.pt', PROTO + dictionary([('r', reference), ('d', own)]) + b'.')
     got = document('references', 0, 'show', path, 'r', 'd/steps', 'r/_value')
     equal('references', (got[0]['$object']['state'], got[1:]), ({'_value': 1, '_ops': [2]}, [3, 1]))
 
     # What hints name can be stepped into.
-    state = save('metadata.pt',
-                 PROTO + dictionary([('state_dict', b'ccollections\nOrderedDict\n)R(' + text('w') +
-                                      tensor('0', 6, [6]) + b'u' + dictionary([
-        ('_metadata', dictionary([('', dictionary([('version', number(2))]))]))]) + b'b')]) + b'.', [('0', floats(6))])
-    equal('_metadata', document('_metadata', 0, 'show', state, 'state_dict/_metadata',
-                                '["state_dict","_metadata","","version"]'), [{'': {'version': 2}}, 2])
+    attributes = dictionary([('_metadata', dictionary([('', dictionary([('version', number(2))]))]))])
+    weights = b'ccollections\nOrderedDict\n)R(' + text('w') + tensor('0', 6, [6]) + b'u' + attributes + b'b'
+    state = save('metadata.pt', PROTO + dictionary([('state_dict', weights)]) + b'.', [('0', floats(6))])
+    equal('_metadata',
+          document('_metadata', 0, 'show', state, 'state_dict/_metadata', '["state_dict","_metadata","","version"]'),
+          [{'': {'version': 2}}, 2])
     header = json.dumps({'__metadata__': {'format': 'pt'},
                          'w': {'dtype': 'F32', 'shape': [6], 'data_offsets': [0, 24]}}).encode()
     tensors = written('metadata.safetensors', struct.pack('<Q', len(header)) + header + floats(6))
@@ -670,12 +692,14 @@ def names():
           (cut['verdict'], cut['globals'][0]['name'], cut['stopped']['code']),
           ('dangerous', 'system', 'pickle_truncated'))
     plain = written('evilcut.pkl', evil[:-2])
-    equal('of plain pickles, too', [(f['verdict'], len(f['globals']))
-                                    for f in document('plain', 1, 'globals', plain)['files']], [('dangerous', 1)])
+    equal('of plain pickles, too',
+          [(f['verdict'], len(f['globals'])) for f in document('plain', 1, 'globals', plain)['files']],
+          [('dangerous', 1)])
     known = document('damage', 2, 'globals', save('knowncut.pt', PROTO + b'cargparse\nNamespace\n'))['files'][0]
     equal('damage behind known names', (known['verdict'], len(known['globals'])), ('unreadable', 1))
-    own = save('own.pt', PROTO +
-               dictionary([('hyper_parameters', dictionary([('cfg', b'cmy_project.config\nConfig\n)\x81')]))]) + b'.')
+    own = save('own.pt',
+               PROTO + dictionary([('hyper_parameters', dictionary([('cfg', b'cmy_project.config\nConfig\n)\x81')]))]) +
+               b'.')
     said = document('foreign', 1, 'globals', own)['files'][0]
     equal('foreign', (said['verdict'], said['globals'][0]['verdict'], said['globals'][0]['key']),
           ('foreign', 'refuse', 'hyper_parameters/cfg'))
@@ -691,8 +715,7 @@ def names():
     # Every pickle of an archive is scanned, whatever it is called and whoever reads it.
     good = PROTO + b'}.'
     for name, content in (('archive/extra/evil.pkl', evil), ('archive/noext', evil), ('elsewhere/x.bin', evil),
-                          ('archive/.data/ts_code/0/data.pkl', evil),
-                          ('archive/data/7', evil)):
+                          ('archive/.data/ts_code/0/data.pkl', evil), ('archive/data/7', evil)):
         for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             where = os.path.join(folder, 'other.pt')
             with zipfile.ZipFile(where, 'w', method) as z:
@@ -747,14 +770,14 @@ def names():
     chunks = os.path.join(folder, 'dcp')
     shutil.copytree(os.path.join(DATA, 'frameworks', 'dcp', 'mesh_2d'), chunks)
     said = document('items', 0, 'globals', chunks)
-    equal('items are looked into', (sorted((os.path.basename(f['file']), len(f['globals']) > 2) for f in said['files']),
-                                    said['skipped']),
+    equal('items are looked into',
+          (sorted((os.path.basename(f['file']), len(f['globals']) > 2) for f in said['files']), said['skipped']),
           ([('.metadata', True)] + [('__%d_0.distcp' % i, True) for i in range(4)], []))
     for i in range(1, 4):
         os.remove(os.path.join(chunks, '__%d_0.distcp' % i))
     mlp, items = open(MLP, 'rb').read(), open(save('item.pt', evil), 'rb').read()
-    places = {i: {'relative_path': '__0_0.distcp', 'offset': i * len(mlp), 'length': n} for i,
-              n in ((0, len(mlp)), (1, len(items)))}
+    places = {i: {'relative_path': '__0_0.distcp', 'offset': i * len(mlp), 'length': n}
+              for i, n in ((0, len(mlp)), (1, len(items)))}
     for content in (mlp + items, items):  # the last one is cut: nothing is there where .metadata says
         with open(os.path.join(chunks, '.metadata'), 'wb') as f:
             f.write(pickle.dumps({'storage_data': places}, 2))
@@ -782,8 +805,8 @@ def names():
                           ('notes.txt', evil), ('model.zip', gzip.compress(evil))):
         with open(os.path.join(tree, name), 'wb') as f:
             f.write(content)
-        said = {os.path.relpath(f['file'], tree): f['verdict'] for f in document(name, 2 if name == 'model.zip' else 1,
-                                                                                 'globals', tree)['files']}
+        said = {os.path.relpath(f['file'], tree): f['verdict']
+                for f in document(name, 2 if name == 'model.zip' else 1, 'globals', tree)['files']}
         equal(name + ' in a folder', sorted(said.items()),
               sorted({'model.pt': 'clean', name: 'unreadable' if name == 'model.zip' else 'dangerous'}.items()))
         check('it is printed', name in ckpt('globals', tree, '--quiet')[1])
@@ -800,8 +823,8 @@ def framework(*parts):
 
 
 def folders():
-    trainer, shards, index = framework('transformers-5.23', 'checkpoint-4'), framework('transformers-4.57',
-                                                                                       'shards_bin'), 'pytorch_model.bin.index.json'
+    trainer = framework('transformers-5.23', 'checkpoint-4')
+    shards, index = framework('transformers-4.57', 'shards_bin'), 'pytorch_model.bin.index.json'
     said = document('info of a Trainer folder', 0, 'info', trainer)
     equal('its container', said['container'], 'safetensors')
     equal('its files are described', {f['file']: f['is'].split(',')[0] for f in said['files']}['optimizer.pt'],
@@ -814,8 +837,8 @@ def folders():
     whole = document('ls of shards', 0, 'ls', shards, '--digest')
     equal('the container of a set', (whole['container'], whole['selected']), ('shards', []))
     equal('a set of three files', len({r['file'] for r in whole['tensors']}), 3)
-    equal('an index opens its set', document('ls of an index', 0, 'ls', os.path.join(shards, index),
-                                             '--digest')['tensors'], whole['tensors'])
+    equal('an index opens its set',
+          document('ls of an index', 0, 'ls', os.path.join(shards, index), '--digest')['tensors'], whole['tensors'])
     equal('the other format has the same weights, but for the tied head',
           document('diff', 1, 'diff', shards, framework('transformers-4.57', 'shards_safetensors')),
           {'schema': 'ckpt.diff/1', 'only_a': ['lm_head.weight'], 'only_b': [], 'changed': [], 'equal': 28})
@@ -863,8 +886,8 @@ def folders():
                         ('ranks', {'mp_rank_00_model_states.pt': MLP, 'mp_rank_01_model_states.pt': MLP}),
                         ('megatron', {'mp_rank_00/model_optim_rng.pt': MLP, 'mp_rank_01/model_optim_rng.pt': MLP}),
                         ('fairscale', {'a-shard0.pt': MLP, 'a-shard1.pt': MLP}),
-                        ('layers', {'layer_00-model_00-model_states.pt': MLP,
-                                    'layer_01-model_00-model_states.pt': MLP}),
+                        ('layers',
+                         {'layer_00-model_00-model_states.pt': MLP, 'layer_01-model_00-model_states.pt': MLP}),
                         ('missing', {'model-00001-of-00002.pt': MLP}),
                         ('twice', {'model-00001-of-00002.pt': MLP, 'model-00002-of-00002.pt': MLP})):
         for inside, path in files.items():
@@ -917,8 +940,10 @@ def modules():
     equal('the path goes through the key', rows['tensors'][0]['path'], ['ema', rows['tensors'][0]['key']])
     both = framework('ultralytics-8.4', 'like_8.0.pt')
     question = document('raw and averaged', 1, 'ls', both)['error']
-    check('the error lists both', question['code'] == 'state_dict_ambiguous' and '"model"' in question['message']
-          and '"ema"' in question['message'], question)
+    check('the error lists both',
+          question['code'] == 'state_dict_ambiguous' and '"model"' in question['message']
+          and '"ema"' in question['message'],
+          question)
     equal('the same keys', [r['key'] for r in document('ema', 0, 'ls', both, '--select', 'ema')['tensors']],
           [r['key'] for r in document('model', 0, 'ls', both, '--select', 'model')['tensors']])
     equal('a parameter by its name',
@@ -936,13 +961,17 @@ def kinds():
     equal('placement', columns['placement'], 'Replicate(), Shard(1) on cpu mesh [2, 2] (dp, tp) at [0, 1]')
     equal('its part', [(p['key'], p['shape'], p['layout']) for p in columns['parts']],
           [('_local_tensor', [6, 2], 'strided')])
-    check('a part has a storage and a digest', len(columns['parts'][0]['crc32']) == 8 and columns['parts'][0]['storage']
-          and columns['parts'][0]['file_offset'], columns)
+    check('a part has a storage and a digest',
+          len(columns['parts'][0]['crc32']) == 8 and columns['parts'][0]['storage']
+          and columns['parts'][0]['file_offset'],
+          columns)
     equal('show says the same', document('show', 0, 'show', path, 'columns')['$tensor']['placement'],
           columns['placement'])
     code, out, err = ckpt('ls', path)
-    check('for people', code == 0 and not err and 'columns:_local_tensor' in out
-          and 'DTensor, Replicate(), Shard(1) on cpu mesh' in out, out)
+    check('for people',
+          code == 0 and not err and 'columns:_local_tensor' in out
+          and 'DTensor, Replicate(), Shard(1) on cpu mesh' in out,
+          out)
     equal('parts count as rows', document('too many', 1, 'ls', path, '--max-nodes', '8')['error']['code'],
           'output_limit')
     quantised = os.path.join(DATA, 'torch-2.13', 'quantized.pt')
@@ -966,7 +995,7 @@ def kinds():
     long_tensor = tensor('0', 2, [1, 2]).replace(b'FloatStorage', b'LongStorage')
     shape = b'(' + number(3) + b't'
     bad = PROTO + dictionary([('s', b'ctorch._utils\n_rebuild_sparse_tensor\n(' + number(1) + shape + b'\x89' +
-                               long_tensor + tensor('1', 2, [2]) + b'NtR')]) + b'.'
+                                    long_tensor + tensor('1', 2, [2]) + b'NtR')]) + b'.'
     for last, exit_code in ((2, 0), (3, 1)):
         path = save('sparse_%d.pt' % last, bad, [('0', struct.pack('<2q', 0, last)), ('1', floats(2))])
         equal('listed', document('ls', 0, 'ls', path)['tensors'][0]['layout'], 'sparse_coo')
@@ -979,26 +1008,31 @@ def kinds():
 
 def differences():
     a = save('a.pt', PROTO + dictionary([('x', tensor('0', 6, [6])), ('y', tensor('0', 6, [2, 3])),
-                                         ('z', tensor('0', 6, [3]))]) + b'.', [('0', floats(6))])
-    b = save('b.pt', PROTO + dictionary([('w', tensor('0', 6, [6])), ('x', tensor('0', 6, [6])),
-                                         ('y', tensor('0', 6, [3, 2])), ('z', tensor('0', 6, [3]))]) + b'.',
+                                         ('z', tensor('0', 6, [3]))]) + b'.',
+             [('0', floats(6))])
+    b = save('b.pt',
+             PROTO + dictionary([('w', tensor('0', 6, [6])), ('x', tensor('0', 6, [6])), ('y', tensor('0', 6, [3, 2])),
+                                 ('z', tensor('0', 6, [3]))]) + b'.',
              [('0', struct.pack('<6f', 0, 1, 2, 3, 4, 5.5))])
     said = document('diff', 1, 'diff', a, b)
-    equal('what differs', said, {'schema': 'ckpt.diff/1', 'only_a': [], 'only_b': ['w'],
-                                 'changed': [{'key': 'x', 'why': 'values', 'max_abs_diff': 0.5},
-                                             {'key': 'y', 'why': 'shape'}], 'equal': 1})
+    equal('what differs', said,
+          {'schema': 'ckpt.diff/1', 'only_a': [], 'only_b': ['w'],
+           'changed': [{'key': 'x', 'why': 'values', 'max_abs_diff': 0.5}, {'key': 'y', 'why': 'shape'}], 'equal': 1})
     equal('nothing', document('equal', 0, 'diff', a, a),
           {'schema': 'ckpt.diff/1', 'only_a': [], 'only_b': [], 'changed': [], 'equal': 3})
     code, out, err = ckpt('diff', a, b)
-    check('for people', code == 1 and not err and 'differ   x: other values, at most 0.5 apart' in out
-          and '[2, 3] against [3, 2]' in out and 'only b   w' in out, (code, out, err))
+    check('for people',
+          code == 1 and not err and 'differ   x: other values, at most 0.5 apart' in out
+          and '[2, 3] against [3, 2]' in out and 'only b   w' in out,
+          (code, out, err))
     nested = save('nested.pt',
                   PROTO + dictionary([('model', dictionary([('x', tensor('0', 6, [6]))])),
-                                      ('ema', dictionary([('x', tensor('0', 6, [6]))]))]) + b'.', [('0', floats(6))])
+                                      ('ema', dictionary([('x', tensor('0', 6, [6]))]))]) + b'.',
+                  [('0', floats(6))])
     failure = document('an ambiguous side', 1, 'diff', a, nested)['error']
     equal('says which side', (failure['code'], failure['file']), ('state_dict_ambiguous', nested))
-    equal('paths of both sides', document('paths', 0, 'diff', nested, nested, '--select-a', 'model', '--select-b',
-                                          '["ema"]')['equal'], 1)
+    equal('paths of both sides',
+          document('paths', 0, 'diff', nested, nested, '--select-a', 'model', '--select-b', '["ema"]')['equal'], 1)
     document('a path that is not there', 1, 'diff', nested, nested, '--select-a', 'model', '--select-b', 'nothing')
     document('a file that is not there', 2, 'diff', a, os.path.join(folder, 'absent.pt'))
     digest = [line for line in ckpt('ls', a, '--digest')[1].splitlines() if line.startswith('digest ')]
@@ -1031,21 +1065,24 @@ def maps():
     rules = written('flash.rules', CHINESE_CLIP + 'add module.\n')
     said = document('map of the example', 0, 'map', plain, '--rules', rules, '--target', flash, '--strict')
     equal('map: keys of the document', list(said), MAP_KEYS)
-    equal('map: schema and verdict', (said['schema'], said['ok'], said['missing'], said['unexpected'],
-                                      said['mismatched'], said['dropped']), ('ckpt.map/1', True, [], [], [], []))
+    equal('map: schema and verdict',
+          (said['schema'], said['ok'], said['missing'], said['unexpected'], said['mismatched'], said['dropped']),
+          ('ckpt.map/1', True, [], [], [], []))
     moves = {m['from']: m for m in said['moves']}
     query = 'module.bert.encoder.layer.0.attention.self.query.weight'
-    equal('map: a move', moves[query], {'from': query, 'to': 'module.bert.encoder.layer.0.attention.self.Wqkv.weight',
-                                        'op': 'add', 'rule': 6})
+    equal('map: a move', moves[query],
+          {'from': query, 'to': 'module.bert.encoder.layer.0.attention.self.Wqkv.weight', 'op': 'add', 'rule': 6})
     equal('map: every key of this file moves', len(said['moves']), 59)
-    equal('the values are those of the other model', document('diff after rules', 0, 'diff', plain, flash, '--rules',
-                                                              rules), {'schema': 'ckpt.diff/1', 'only_a': [],
-                                                                       'only_b': [], 'changed': [], 'equal': 51})
+    equal('the values are those of the other model',
+          document('diff after rules', 0, 'diff', plain, flash, '--rules', rules),
+          {'schema': 'ckpt.diff/1', 'only_a': [], 'only_b': [], 'changed': [], 'equal': 51})
     document('diff without rules', 1, 'diff', plain, flash)
     code, out, err = ckpt('map', plain, '--rules', rules, '--target', flash)
-    check('map for people', code == 0 and not err and 'Wqkv.{weight,bias}' in out and '{query,key,value}' in out
+    check('map for people',
+          code == 0 and not err and 'Wqkv.{weight,bias}' in out and '{query,key,value}' in out
           and out.splitlines()[-1].startswith('59 keys -> 51: 59 moved, reversible')
-          and out.endswith('as the target wants them; ok\n'), (code, out, err))
+          and out.endswith('as the target wants them; ok\n'),
+          (code, out, err))
     rows = document('ls after rules', 0, 'ls', plain, '--rules', rules, '--digest', '--strict')
     there = {r['key']: r for r in document('ls of the other', 0, 'ls', flash, '--digest')['tensors']}
     equal('ls --rules: the keys', sorted(r['key'] for r in rows['tensors']), sorted(there))
@@ -1054,38 +1091,40 @@ def maps():
     merged = [r for r in rows['tensors'] if r['key'] == moves[query]['to']][0]
     equal('ls --rules: a gathered row', (list(merged), merged['storage'], merged['shape'], merged['stride']),
           (['key', 'path', 'dtype', 'shape', 'stride', 'layout', 'storage', 'storage_offset', 'nbytes', 'requires_grad',
-            'crc32'], None, [12, 4], [4, 1]))
+            'crc32'],
+           None, [12, 4], [4, 1]))
     equal('ls --rules: the path is the new key below the selected one', merged['path'], ['state_dict', merged['key']])
     renamed = [r for r in rows['tensors'] if r['key'].endswith('resblocks.0.attn.Wqkv.weight')][0]
     check('ls --rules: what is only renamed keeps its place in the file',
           renamed['storage'] is not None and 'file_offset' in renamed, renamed)
     check('ls --rules for people', ckpt('ls', plain, '--rules', rules)[1].splitlines()[-1].startswith('51 tensors'))
-    equal('ls --rules --max-nodes', document('too many', 1, 'ls', plain, '--rules', rules, '--max-nodes',
-                                             '20')['error']['code'], 'output_limit')
+    equal('ls --rules --max-nodes',
+          document('too many', 1, 'ls', plain, '--rules', rules, '--max-nodes', '20')['error']['code'], 'output_limit')
 
     # Small files with every list.
-    path = save('parts.pt', PROTO + dictionary([('module.a', tensor('0', 6, [6])), ('module.b', tensor('0', 6, [2, 3])),
-                                                ('module.t', tensor('0', 6, [6])), ('x.0.w', tensor('1', 3, [3])),
-                                                ('x.1.w', tensor('1', 3, [3], offset=0))]) + b'.',
+    path = save('parts.pt',
+                PROTO + dictionary([('module.a', tensor('0', 6, [6])), ('module.b', tensor('0', 6, [2, 3])),
+                                    ('module.t', tensor('0', 6, [6])), ('x.0.w', tensor('1', 3, [3])),
+                                    ('x.1.w', tensor('1', 3, [3], offset=0))]) + b'.',
                 [('0', floats(6)), ('1', floats(3))])
-    all_rules = written('all.rules',
-                        'strip module.\nrename t -> a\ndrop b\nstrip nothing.\nfill 0 float32 (2) extra\n? strip '
-                        'neither.\n')
+    all_rules = written(
+        'all.rules',
+        'strip module.\nrename t -> a\ndrop b\nstrip nothing.\nfill 0 float32 (2) extra\n? strip neither.\n')
     said = document('map with every list', 0, 'map', path, '--rules', all_rules)
     equal('map: every list', said,
           {'schema': 'ckpt.map/1', 'moves': [{'from': 'module.a', 'to': 'a', 'op': 'strip', 'rule': 1}],
-           'dropped': [{'from': 'module.b', 'rule': 3}],
-                                    'aliased': [{'key': 'module.t', 'same_as': 'module.a'}], 'filled': ['extra'],
-           'unused_rules': [4], 'collisions': [], 'missing': [], 'unexpected': [],
-                                    'mismatched': [], 'ok': True})
+           'dropped': [{'from': 'module.b', 'rule': 3}], 'aliased': [{'key': 'module.t', 'same_as': 'module.a'}],
+           'filled': ['extra'], 'unused_rules': [4], 'collisions': [], 'missing': [], 'unexpected': [],
+           'mismatched': [], 'ok': True})
     out = ckpt('map', path, '--rules', all_rules)[1]
     check('map says what cannot be undone',
           'one way     rule 2 (rename t -> a) cannot be undone: it merged two names of one tensor under "a"\n' in out
-          and 'reversible' not in out, out)
-    check('--strict: an unused rule is a finding', document('map --strict', 1, 'map', path, '--rules', all_rules,
-                                                            '--strict')['ok'] is False)
-    filled = [r for r in document('ls of a filled one', 0, 'ls', path, '--rules', all_rules,
-                                  '--digest')['tensors'] if r['key'] == 'extra'][0]
+          and 'reversible' not in out,
+          out)
+    check('--strict: an unused rule is a finding',
+          document('map --strict', 1, 'map', path, '--rules', all_rules, '--strict')['ok'] is False)
+    filled = [r for r in document('ls of a filled one', 0, 'ls', path, '--rules', all_rules, '--digest')['tensors']
+              if r['key'] == 'extra'][0]
     equal('a filled row', (filled['storage'], filled['crc32'], 'file_offset' in filled),
           (None, '%08x' % zlib.crc32(bytes(8)), False))
     clash = written('clash.rules', 'rename module.b -> x.0.w\n')
@@ -1096,18 +1135,21 @@ def maps():
     equal('diff of it', document('diff of a collision', 1, 'diff', path, path, '--rules', clash)['error']['code'],
           'remap_failed')
     code, out, err = ckpt('map', path, '--rules', clash, '--target', path)
-    check('a collision for people', code == 1 and not err and 'collision   x.0.w' in out and 'x.0.w (untouched)' in out
-          and '(rule 1, rename module.b -> x.0.w)' in out and 'not ok' in out, (code, out, err))
+    check('a collision for people',
+          code == 1 and not err and 'collision   x.0.w' in out and 'x.0.w (untouched)' in out
+          and '(rule 1, rename module.b -> x.0.w)' in out and 'not ok' in out,
+          (code, out, err))
     part = written('part.rules', 'merge 0 {p}.a, {p}.c -> {p}.ac\n')
     said = document('an incomplete merge', 1, 'map', path, '--rules', part)
     equal('map: errors are there where there are any', (list(said), said['errors'][0]['error']['code'], said['ok']),
           (MAP_KEYS[:-1] + ['errors', 'ok'], 'remap_failed', False))
-    check('an error names the rule and the missing part', 'rule 1' in said['errors'][0]['error']['message']
-          and 'module.c' in said['errors'][0]['error']['message'], said)
+    check('an error names the rule and the missing part',
+          'rule 1' in said['errors'][0]['error']['message'] and 'module.c' in said['errors'][0]['error']['message'],
+          said)
     check('for people too', 'error       rule 1' in ckpt('map', path, '--rules', part)[1])
     none = written('none.rules', '# nothing\n\n')
-    equal('no rules change nothing', document('no rules', 0, 'map', path, '--rules', none, '--target', path,
-                                              '--strict')['moves'], [])
+    equal('no rules change nothing',
+          document('no rules', 0, 'map', path, '--rules', none, '--target', path, '--strict')['moves'], [])
 
     # Targets.
     keys = written('keys.txt', '\ufeff# what is wanted\r\na 6\r\n"b" [2, 3]  # a comment\n\n\tx.0.w (3,)\nx.1.w\n')
@@ -1120,31 +1162,30 @@ def maps():
           (['c'], [], [{'key': 'a', 'want': [7], 'got': [6]}, {'key': 'b', 'want': [3, 2], 'got': [2, 3]},
                        {'key': 'x.1.w', 'want': [], 'got': [3]}]))
     near = written('keys3.txt', 'head.weight [6]\nb\nt\nx.0.w\nx.1.w\nlayers.weighs 5\n')
-    code, out, _ = ckpt('map',
-                        save('near.pt',
-                             PROTO + dictionary([('heads.weight', tensor('0', 6, [3])),
-                                                 ('header.weight', tensor('0', 6, [6])), ('b', tensor('0', 6, [6]))]) +
-                             b'.', [('0', floats(6))]),
-                        '--rules', none, '--target', near)
+    heads = save('near.pt',
+                 PROTO + dictionary([('heads.weight', tensor('0', 6, [3])), ('header.weight', tensor('0', 6, [6])),
+                                     ('b', tensor('0', 6, [6]))]) + b'.',
+                 [('0', floats(6))])
+    code, out, _ = ckpt('map', heads, '--rules', none, '--target', near)
     check('a hint prefers the same shape', code == 1 and 'head.weight [6]; nearest: header.weight' in out, out)
     for content, what in (('a b c\n', 'is no size'), ('a [1, 2\n', 'without its'), ('"a\n', 'do not end'),
                           ('a\nb\na\n', 'line 1 already'), ('a 1,\n', 'comma'), ('a [1] x\n', 'behind the shape'),
-                          ('a -1\n', 'is no size'),
-                          ('a 99999999999999999999\n', 'is no size'), ('a' + ' 1' * 65, '64 dimensions'),
-                          ('""\n', 'empty key')):
+                          ('a -1\n', 'is no size'), ('a 99999999999999999999\n', 'is no size'),
+                          ('a' + ' 1' * 65, '64 dimensions'), ('""\n', 'empty key')):
         wrong = written('wrong.txt', content)
         code, out, err = ckpt('map', path, '--rules', strip, '--target', wrong)
         check('a list that cannot be read: %r' % content[:20],
               code == 3 and not out and what in err and 'wrong.txt:' in err and err.count('\n') == 1, (code, out, err))
-        equal('the same with --json', document('wrong list', 3, 'map', path, '--rules', strip, '--target',
-                                               wrong)['error']['code'], 'usage')
-    equal('a target that is neither', document('binary', 2, 'map', path, '--rules', strip, '--target',
-                                               written('binary.bin', bytes(range(256))))['error']['code'],
-          'not_a_checkpoint')
-    equal('an empty target', document('empty', 2, 'map', path, '--rules', strip, '--target',
-                                      written('empty.txt', b''))['error']['code'], 'not_a_checkpoint')
+        equal('the same with --json',
+              document('wrong list', 3, 'map', path, '--rules', strip, '--target', wrong)['error']['code'], 'usage')
+    binary, empty = written('binary.bin', bytes(range(256))), written('empty.txt', b'')
+    equal('a target that is neither',
+          document('binary', 2, 'map', path, '--rules', strip, '--target', binary)['error']['code'], 'not_a_checkpoint')
+    equal('an empty target',
+          document('empty', 2, 'map', path, '--rules', strip, '--target', empty)['error']['code'], 'not_a_checkpoint')
     equal('an absent target', document('absent', 2, 'map', path, '--rules', strip, '--target',
-                                       os.path.join(folder, 'absent.txt'))['error']['number'], 101)
+                                       os.path.join(folder, 'absent.txt'))['error']['number'],
+          101)
     document('paths in a list', 3, 'map', path, '--rules', strip, '--target', near, '--select-target', 'a')
     trainer, shards = framework('transformers-5.23', 'checkpoint-4'), framework('transformers-4.57', 'shards_bin')
     tied = written('tied.rules', 'drop lm_head.weight\n')
@@ -1155,24 +1196,24 @@ def maps():
                        framework('transformers-4.57', 'shards_safetensors'))['ok'])
     equal('a set of files: rows have theirs',
           [r for r in document('ls of shards', 0, 'ls', index, '--rules', tied)['tensors'] if 'file' not in r], [])
-    stacked = [r for r in document('rules over a folder', 0, 'ls', trainer, '--rules',
-                                   written('fuse.rules', 'merge 0 **.ln_1.weight, **.ln_1.bias -> all\n'.replace('**',
-                                                                                                                 'transformer.h.0')))['tensors'] if r['key'] == 'all'][0]
+    fuse = written('fuse.rules', 'merge 0 **.ln_1.weight, **.ln_1.bias -> all\n'.replace('**', 'transformer.h.0'))
+    rows = document('rules over a folder', 0, 'ls', trainer, '--rules', fuse)['tensors']
+    stacked = [r for r in rows if r['key'] == 'all'][0]
     equal('a gathered row of one file in a folder', (stacked['file'], stacked['storage']), ('model.safetensors', None))
     equal('a target with a path', document('select', 0, 'map', MLP, '--rules', none, '--select', 'optimizer/state/0',
-                                           '--target', MLP, '--select-target', '["optimizer","state",0]')['ok'], True)
+                                           '--target', MLP, '--select-target', '["optimizer","state",0]')['ok'],
+          True)
     document('a path that is not there', 1, 'map', MLP, '--rules', none, '--select', 'optimizer/stat')
     document('a global that is refused', 1, 'map', MLP, '--rules', none, '--policy', 'weights')
     document('a file that is none', 2, 'map', rules, '--rules', none)
     bad = save('pastmap.pt', PROTO + dictionary([('good', tensor('0', 6, [6])), ('bad', tensor('0', 6, [7]))]) + b'.',
                [('0', floats(6))])
-    equal('a tensor that cannot be built fits no shape', document('refused', 1, 'map', bad, '--rules', none, '--target',
-                                                                  written('bad.txt', 'good\nbad 7\n'))['mismatched'],
+    target = written('bad.txt', 'good\nbad 7\n')
+    equal('a tensor that cannot be built fits no shape',
+          document('refused', 1, 'map', bad, '--rules', none, '--target', target)['mismatched'],
           [{'key': 'bad', 'want': [7], 'got': None}])
-    equal('its row after rules',
-          [r['error']['code'] for r in document('ls refused', 0, 'ls', bad, '--rules',
-                                                written('x.rules', 'add x.\n'))['tensors'] if r['key'] == 'x.bad'],
-          ['out_of_bounds'])
+    rows = document('ls refused', 0, 'ls', bad, '--rules', written('x.rules', 'add x.\n'))['tensors']
+    equal('its row after rules', [r['error']['code'] for r in rows if r['key'] == 'x.bad'], ['out_of_bounds'])
 
     # Faults of records follow the tensors.
     path2 = save('damagedmap.pt', PROTO + dictionary([('w', tensor('0', 6, [6])), ('v', tensor('1', 3, [3]))]) + b'.',
@@ -1195,6 +1236,44 @@ def maps():
     suggestions(plain, flash)
 
 
+def ready_maps():
+    hf, openai = framework('names_whisper', 'hf.pt'), framework('names_whisper', 'openai.pt')
+    digests = [sorted((row['key'], row['crc32'])
+                      for row in document('ls ' + path, 0, 'ls', path, '--digest', *more)['tensors'])
+               for path, more in ((openai, ()), (hf, ('--map', 'whisper_hf_to_openai')))]
+    equal('ls --map gives the other form', *digests)
+    equal('diff --map', document('diff --map', 0, 'diff', hf, openai, '--map', 'whisper_hf_to_openai')['equal'], 89)
+    said = document('map --map', 0, 'map', hf, '--map', 'whisper_hf_to_openai', '--target', openai)
+    check('map --map', said['ok'] and not said['missing'], said)
+    llama = framework('names_llama', 'llama_hf.pt')
+    with_heads = 'hf_llama_to_gguf:heads=4,kv_heads=2,head_dim=8'
+    for target, name in (('llama_gguf.pt', with_heads), ('llama_meta.pt', with_heads.replace('gguf', 'meta'))):
+        equal(name, document(name, 0, 'diff', llama, framework('names_llama', target), '--map', name)['equal'], 21)
+    tied, of_gguf = framework('names_llama', 'llama_tied_hf.pt'), framework('names_llama', 'llama_tied_gguf.pt')
+    check('a setting that need not be given', ckpt('diff', tied, of_gguf, '--map', with_heads + ',tied=1')[0] == 0)
+    check('and without it', ckpt('diff', tied, of_gguf, '--map', with_heads)[0] == 1)
+    for name, sentence in (
+            ('whisper_hf_to_opena', 'did you mean "whisper_hf_to_openai"'), ('', 'The maps are: '),
+            ('hf_llama_to_gguf:heads=4',
+             'needs heads=N,kv_heads=N,head_dim=N[,tied=0]; write hf_llama_to_gguf:kv_heads=N'),
+            ('hf_llama_to_gguf:heads=x', '"heads=x" is no setting of the map'),
+            ('hf_llama_to_gguf:heads', '"heads" is no setting'), ('hf_llama_to_gguf:heads=', '"heads=" is no setting'),
+            ('hf_llama_to_gguf:heads=-4', 'is no setting'), ('hf_llama_to_gguf:heads=9223372036854775808', 'is no'),
+            ('gpt2_hf_to_llm_c:a=1', 'which takes none'), ('gpt2_hf_to_llm_c:=1', 'which takes none'),
+            ('hf_llama_to_gguf:heads=4,kv_heads=3,head_dim=8', 'no Llama has 4 heads')):
+        code, out, err = ckpt('map', hf, '--map', name)
+        check('--map ' + name, code == 3 and not out and sentence in err and '; --map' in err, (code, out, err))
+    check('one of both', ckpt('map', hf, '--map', 'without_wrappers', '--rules', hf)[0] == 3)
+    listed = ckpt('map', hf, '--map', '')[2].split('The maps are: ')[1].split(';')[0].split(', ')
+    folder_of_maps = os.path.join(os.path.dirname(os.path.dirname(HERE)), 'include', 'ckpt', 'maps')
+    declared = set()
+    for header in os.listdir(folder_of_maps):
+        if header.endswith('.hpp') and header != 'clip_towers.hpp':  # no maps, but what maps have in common
+            with open(os.path.join(folder_of_maps, header), encoding='utf-8') as f:
+                declared.update(re.findall(r'key_map>? (\w+)\(', f.read()))
+    equal('every map has its name here', sorted(listed), sorted(declared - {'averages_to_raw'}))
+
+
 def explanations(plain, rules, path, clash):
     query = 'module.bert.encoder.layer.0.attention.self.query.weight'
     said = document('explain', 0, 'map', plain, '--rules', rules, '--explain', query)
@@ -1206,26 +1285,28 @@ def explanations(plain, rules, path, clash):
           {'rule': 1, 'text': 'strip wrappers', 'before': [query], 'after': [query[7:]]})
     equal('explain: a merge has all its parts', len(said['trace'][1]['before']), 3)
     code, out, err = ckpt('map', plain, '--rules', rules, '--explain', query)
-    check('explain for people', code == 0 and not err and 'rule 1: strip wrappers\n' in out and 'float32 [12, 4]' in out
-          and out.count('rule ') == 3, (code, out, err))
-    equal('explain of a key of the result',
-          [t['rule'] for t in document('result', 0, 'map', plain, '--rules', rules, '--explain',
-                                       'module.bert.encoder.layer.1.attention.self.Wqkv.bias')['trace']][-1], 6)
+    check('explain for people',
+          code == 0 and not err and 'rule 1: strip wrappers\n' in out and 'float32 [12, 4]' in out
+          and out.count('rule ') == 3,
+          (code, out, err))
+    fused = 'module.bert.encoder.layer.1.attention.self.Wqkv.bias'
+    trace = document('result', 0, 'map', plain, '--rules', rules, '--explain', fused)['trace']
+    equal('explain of a key of the result', [t['rule'] for t in trace][-1], 6)
     wrong = document('explain of nothing', 1, 'map', plain, '--rules', rules, '--explain', query + 's')['error']
     check('a wrong key names the nearest', wrong['code'] == 'key_missing' and '"%s"' % query in wrong['message'], wrong)
-    check('and the target', 'which the target wants' in document('of the target', 1, 'map', plain, '--rules', rules,
-                                                                 '--target', written('zz.txt', 'zz\n'), '--explain',
-                                                                 'zz')['error']['message'])
+    target = written('zz.txt', 'zz\n')
+    wrong = document('of the target', 1, 'map', plain, '--rules', rules, '--target', target, '--explain', 'zz')['error']
+    check('and the target', 'which the target wants' in wrong['message'])
     stopped = document('explain of a stop', 1, 'map', path, '--rules', clash, '--explain', 'module.b')
     equal('a trace up to the stop', stopped['trace'],
           [{'rule': 1, 'text': 'rename module.b -> x.0.w', 'before': ['module.b'], 'after': ['x.0.w']}])
-    check('a key that no rule touches', 'no rule touches it' in ckpt('map', path, '--rules', clash, '--explain',
-                                                                     'module.a')[1])
+    check('a key that no rule touches',
+          'no rule touches it' in ckpt('map', path, '--rules', clash, '--explain', 'module.a')[1])
     dropped = ckpt('map', path, '--rules', written('dropb.rules', 'drop module.b\n'), '--explain', 'module.b')[1]
     check('a dropped key', 'module.b -> dropped' in dropped, dropped)
     odd = save('odd_key.pt', PROTO + dictionary([('[x', tensor('0', 6, [6]))]) + b'.', [('0', floats(6))])
-    check('a key that begins with a bracket', 'no rule touches it' in ckpt('map', odd, '--rules', clash, '--explain',
-                                                                           '[x')[1])
+    check('a key that begins with a bracket',
+          'no rule touches it' in ckpt('map', odd, '--rules', clash, '--explain', '[x')[1])
 
 
 def hostile_rules(path):
@@ -1233,9 +1314,10 @@ def hostile_rules(path):
     for command in (('map', path), ('ls', path), ('diff', path, path)):
         code, out, err = ckpt(*command, '--rules', broken)
         lines = err.splitlines()
-        check('the caret of ' + command[0], code == 3 and not out and len(lines) == 3 and lines[0] == broken +
-              ':2: "{j}" is not bound by the pattern' and lines[1] == '  rename a.{i:int}.b -> c.{j}.b'
-              and lines[2] == ' ' * 26 + '^^^', (code, out, err))
+        check('the caret of ' + command[0],
+              code == 3 and not out and len(lines) == 3 and lines[0] == broken + ':2: "{j}" is not bound by the pattern'
+              and lines[1] == '  rename a.{i:int}.b -> c.{j}.b' and lines[2] == ' ' * 26 + '^^^',
+              (code, out, err))
         said = document('a broken rules file, ' + command[0], 3, *command, '--rules', broken)['error']
         equal('its error', (said['code'], said['number'], said['offset'], said['file']),
               ('rule_invalid', 702, 32, broken))
@@ -1250,12 +1332,15 @@ def hostile_rules(path):
         file = written('hostile_%s.rules' % name, content)
         code, out, err = ckpt('map', path, '--rules', file)
         bad = [c for c in err if c != '\n' and (ord(c) < 32 or 0x7f <= ord(c) < 0xa0 or c in '\u202e\U000e0200')]
-        check('hostile rules: ' + name, code == 3 and not out and not bad and what in err
-              and max(map(len, err.splitlines())) < 400, (code, out[:100], err[:300]))
-        check('hostile rules, --json: ' + name, document('hostile ' + name, 3, 'map', path, '--rules',
-                                                         file)['error']['code'] in ('rule_invalid', 'rules_unreadable'))
-    equal('no rules file', document('none', 3, 'map', path, '--rules',
-                                    os.path.join(folder, 'absent.rules'))['error']['code'], 'cannot_open')
+        check('hostile rules: ' + name,
+              code == 3 and not out and not bad and what in err and max(map(len, err.splitlines())) < 400,
+              (code, out[:100], err[:300]))
+        check('hostile rules, --json: ' + name,
+              document('hostile ' + name, 3, 'map', path, '--rules', file)['error']['code']
+              in ('rule_invalid', 'rules_unreadable'))
+    equal('no rules file',
+          document('none', 3, 'map', path, '--rules', os.path.join(folder, 'absent.rules'))['error']['code'],
+          'cannot_open')
     equal('a folder as the rules', document('a folder', 3, 'map', path, '--rules', folder)['error']['code'],
           'read_failed')
     check('an error is one line', ckpt('map', path, '--rules', folder)[2].count('\n') == 1)
@@ -1274,14 +1359,14 @@ def hostile_rules(path):
     check('a costly map ends: grow', code == 1 and out.count('there would be more than 4000000 keys') == 1,
           (code, out[-600:], err[:200]))
     strange = 'red\x1b[31m\u202e\x07\n\u009b\U000e0200'
-    file = save('strangemap.pt', PROTO + dictionary([(strange + '.a', tensor('0', 6, [6])),
-                                                     ('b', tensor('0', 6, [6]))]) + b'.', [('0', floats(6))])
+    file = save('strangemap.pt',
+                PROTO + dictionary([(strange + '.a', tensor('0', 6, [6])), ('b', tensor('0', 6, [6]))]) + b'.',
+                [('0', floats(6))])
     drop = written('dropall.rules', 'add x.\ndrop **.b\n')
     for args in (('map', file, '--rules', drop), ('map', file, '--rules', drop, '--target', path),
                  ('map', file, '--rules', drop, '--explain', strange + '.a'),
-                 ('map', file, '--rules', drop, '--explain', strange),
-                 ('ls', file, '--rules', drop), ('map', file, '--suggest', '--target', path),
-                 ('map', path, '--suggest', '--target', file)):
+                 ('map', file, '--rules', drop, '--explain', strange), ('ls', file, '--rules', drop),
+                 ('map', file, '--suggest', '--target', path), ('map', path, '--suggest', '--target', file)):
         code, out, err = ckpt(*args)
         bad = [c for c in out + err if c != '\n' and (ord(c) < 32 or 0x7f <= ord(c) < 0xa0 or c in '\u202e\U000e0200')]
         check('control characters are escaped: %s' % (args[0::2],), not bad and (out + err), (code, out, err))
@@ -1301,8 +1386,8 @@ def suggestions(plain, flash):
         return text[1], file
     for name, source, target in (('to flash attention', plain, flash), ('and back', flash, plain)):
         text, file = suggested(name, source, target)
-        check(name + ': the rules do it', document(name, 0, 'map', source, '--rules', file, '--target', target,
-                                                   '--strict')['ok'])
+        check(name + ': the rules do it',
+              document(name, 0, 'map', source, '--rules', file, '--target', target, '--strict')['ok'])
         equal(name + ': value by value', document(name, 0, 'diff', source, target, '--rules', file)['changed'], [])
         check(name + ': what cannot be known is said', 'cannot tell another order' in text, text)
     for name, source, target, wanted in (
@@ -1317,9 +1402,8 @@ def suggestions(plain, flash):
         got = document('%s: diff' % name, 1 if any(wanted) else 0, 'diff', source, target, '--rules', file)
         equal('%s: keys of one side, and tensors with other values' % name,
               (len(got['only_a']), len(got['only_b']), len(got['changed'])), wanted)
-        check('%s: readable' % name,
-              len([line for line in text.splitlines() if line
-                   and not line.startswith('#')]) <= (24 if name == 'openai' else 20), text)
+        written_rules = [line for line in text.splitlines() if line and not line.startswith('#')]
+        check('%s: readable' % name, len(written_rules) <= (24 if name == 'openai' else 20), text)
     text, _ = suggested('wrappers are stripped', framework('wrappers', 'ddp.pt'),
                         framework('wrappers', 'fsdp_of_checkpoint.pt'))
     check('wrappers', 'strip wrappers\n' in text, text)
@@ -1328,51 +1412,58 @@ def suggestions(plain, flash):
     a = save('sa.pt',
              PROTO + dictionary([('blue.weight', tensor('0', 6, [6])), ('green.weight', tensor('0', 6, [6])),
                                  ('red.weight', tensor('0', 6, [2, 3])), ('pool.x', tensor('0', 6, [1])),
-                                 ('pool.y', tensor('0', 6, [1])),
-                                          ('same', tensor('0', 6, [5]))]) + b'.', [('0', floats(6))])
+                                 ('pool.y', tensor('0', 6, [1])), ('same', tensor('0', 6, [5]))]) + b'.',
+             [('0', floats(6))])
     target = written('starget.txt', 'one.weight [6]\ntwo.weight [6]\nthree.weight [2, 3]\nsame [4]\nlast [9]\n')
     text, file = suggested('position', a, target, 1)
     check('by position is said',
-          '# guesses: by shape and position only\nrename blue.weight -> one.weight\nrename green.weight -> two.weight\n' in text, text)
+          '# guesses: by shape and position only\nrename blue.weight -> one.weight\nrename green.weight -> two.weight\n'
+          in text,
+          text)
     check('the only ones of a shape',
           '# guesses: the only ones of this shape\nrename red.weight -> three.weight\n' in text, text)
-    check('left-overs are comments', '# drop pool.**\n' in text and 'same: [5], not [4]' in text
-          and '#   last\n' in text and '\ndrop' not in text, text)
+    check('left-overs are comments',
+          '# drop pool.**\n' in text and 'same: [5], not [4]' in text and '#   last\n' in text and '\ndrop' not in text,
+          text)
     said = document('the rules of it', 1, 'map', a, '--rules', file, '--target', target)
     equal('they drop nothing', (said['dropped'], said['collisions'], said['missing'], sorted(said['unexpected'])),
           ([], [], ['last'], ['pool.x', 'pool.y']))
-    text, _ = suggested('a line feed in a key',
-                        save('slf.pt',
-                             PROTO + dictionary([('end\n', tensor('0', 6, [6])), ('w', tensor('0', 6, [6]))]) + b'.',
-                             [('0', floats(6))]), written('slf.txt', 'q 5\n'), 1)
+    line_feed = save('slf.pt', PROTO + dictionary([('end\n', tensor('0', 6, [6])), ('w', tensor('0', 6, [6]))]) + b'.',
+                     [('0', floats(6))])
+    text, _ = suggested('a line feed in a key', line_feed, written('slf.txt', 'q 5\n'), 1)
     check('no rule spells a line feed', '#   end\\n (no rule can spell it)\n# drop w\n' in text, text)
     swapped = written('swap.txt', 'green.weight 2 3\nred.weight 6\nblue.weight 6\npool.x 1\npool.y 1\nsame 5\n')
     text, file = suggested('a swap', a, swapped)
-    check('a swap is one group', 'first {' in text and document('a swap', 0, 'map', a, '--rules', file, '--target',
-                                                                swapped)['ok'], text)
+    check('a swap is one group',
+          'first {' in text and document('a swap', 0, 'map', a, '--rules', file, '--target', swapped)['ok'], text)
     lying = written('lying.txt', 'blue.weight 6\ngreen.weight 6\nred.weight 3 2\npool.x 1\npool.y 1\nsame 5\n')
     text, file = suggested('a transpose', a, lying)
-    check('what lies down is turned', '# transposed, as the shapes are\ntranspose 0 1 red.weight\n' in text
-          and document('a transpose', 0, 'map', a, '--rules', file, '--target', lying)['ok'], text)
+    check('what lies down is turned',
+          '# transposed, as the shapes are\ntranspose 0 1 red.weight\n' in text
+          and document('a transpose', 0, 'map', a, '--rules', file, '--target', lying)['ok'],
+          text)
     lying = written('lying.txt', 'blue.weight 6\ngreen.weight 6\nprojection 3 2\npool.x 1\npool.y 1\nsame 5\n')
     text, file = suggested('a transpose under another name', a, lying)
-    check('and named', 'transpose 0 1 red.weight\nrename red.weight -> projection\n' in text
-          and document('a transpose under another name', 0, 'map', a, '--rules', file, '--target', lying)['ok'], text)
+    check('and named',
+          'transpose 0 1 red.weight\nrename red.weight -> projection\n' in text
+          and document('a transpose under another name', 0, 'map', a, '--rules', file, '--target', lying)['ok'],
+          text)
     text, _ = suggested('nothing to do', a, a)
     check('no rules where names agree', not [line for line in text.splitlines() if not line.startswith('#')], text)
-    text, file = suggested('names only', plain,
-                           written('names.txt', ''.join(r['key'][7:].replace('resblocks', 'blocks') + '\n'
-                                                        for r in document('names', 0, 'ls', plain)['tensors'])))
-    check('a list without shapes', document('names only', 0, 'map', plain, '--rules', file, '--target',
-                                            os.path.join(folder, 'names.txt'))['ok'], text)
+    keys = [r['key'][7:].replace('resblocks', 'blocks') for r in document('names', 0, 'ls', plain)['tensors']]
+    target = written('names.txt', ''.join(key + '\n' for key in keys))
+    text, file = suggested('names only', plain, target)
+    check('a list without shapes', document('names only', 0, 'map', plain, '--rules', file, '--target', target)['ok'],
+          text)
     # Bounded for many keys.
     names = ['w%d.%s.weight' % (i, chr(97 + i % 26) * (1 + i % 7)) for i in range(20_000)]
-    header = json.dumps({n: {'dtype': 'U8', 'shape': [1], 'data_offsets': [i, i + 1]} for i,
-                         n in enumerate(names)}).encode()
+    header = json.dumps({n: {'dtype': 'U8', 'shape': [1], 'data_offsets': [i, i + 1]}
+                         for i, n in enumerate(names)}).encode()
     big = written('big.safetensors', struct.pack('<Q', len(header)) + header + bytes(len(names)))
-    text, file = suggested('many keys', big, written('big.txt', ''.join('v.%s [1]\n' % n for n in names)))
-    check('one rule for them', document('many keys', 0, 'map', big, '--rules', file, '--target',
-                                        os.path.join(folder, 'big.txt'))['ok'] and 'add v.\n' in text, text[:300])
+    target = written('big.txt', ''.join('v.%s [1]\n' % n for n in names))
+    text, file = suggested('many keys', big, target)
+    said = document('many keys', 0, 'map', big, '--rules', file, '--target', target)
+    check('one rule for them', said['ok'] and 'add v.\n' in text, text[:300])
     code, out, _ = ckpt('map', big, '--rules', file)
     check('and one line', code == 0 and len(out.splitlines()) == 3, out[:300])
 
@@ -1380,9 +1471,8 @@ def suggestions(plain, flash):
 # --- for people -------------------------------------------------------------------------------------------------------
 
 def people():
-    global skipped
-    everything = [MLP] + [os.path.join(at, f) for at, _,
-                          all_files in os.walk(DATA) for f in sorted(all_files) if f.endswith(('.pt', '.ckpt'))]
+    everything = [MLP] + [os.path.join(at, f) for at, _, all_files in os.walk(DATA)
+                          for f in sorted(all_files) if f.endswith(('.pt', '.ckpt'))]
     for path in everything:
         code, out, err = ckpt('info', path)
         short = os.path.relpath(path, DATA)
@@ -1392,11 +1482,14 @@ def people():
         lines = out.splitlines()
         check('info fits one screen: ' + short, len(lines) <= 24 and max(map(len, lines)) <= 80,
               '%d lines, %d columns' % (len(lines), max(map(len, lines))))
-    check('no colours in a pipe', all('\x1b' not in ckpt(*a)[1] for a in (('info', MLP), ('ls', MLP), ('show', MLP),
-                                                                          ('globals', MLP), ('verify', MLP))))
+    check('no colours in a pipe',
+          all('\x1b' not in ckpt(*a)[1]
+              for a in (('info', MLP), ('ls', MLP), ('show', MLP), ('globals', MLP), ('verify', MLP))))
     strange = 'red\x1b[31m\u202e\x07\n\u009b\U000e0200'
-    path = save('strange.pt', pickle.dumps({strange: {strange: strange}}, 4)[:-1] + b'0' +
-                dictionary([(strange, dictionary([(strange, tensor('0', 6, [6]))]))]) + b'.', [('0', floats(6))])
+    path = save('strange.pt',
+                pickle.dumps({strange: {strange: strange}}, 4)[:-1] + b'0' +
+                dictionary([(strange, dictionary([(strange, tensor('0', 6, [6]))]))]) + b'.',
+                [('0', floats(6))])
     for args in (('info', path), ('ls', path), ('ls', path, '--all'), ('show', path), ('show', path, strange + 'x'),
                  ('globals', path), ('ls', path, '--select', strange + 'x')):
         code, out, err = ckpt(*args)
@@ -1407,13 +1500,13 @@ def people():
                 [('0', floats(6))])
     equal('a lone surrogate in a key', document('lone', 0, 'ls', lone, '--select', '["\\ud800\xe9"]')['selected'],
           ['\ud800\xe9'])
-    equal('a path that ends in an empty key',
-          document('empty', 0, 'show',
-                   save('empty.pt', PROTO + dictionary([('a\\', dictionary([('', number(7))]))]) + b'.'), 'a\\\\/'), 7)
+    empty = save('empty.pt', PROTO + dictionary([('a\\', dictionary([('', number(7))]))]) + b'.')
+    equal('a path that ends in an empty key', document('empty', 0, 'show', empty, 'a\\\\/'), 7)
     own = save('one_line.pt', PROTO + b'cmy\nC\n.')
     code, out, err = ckpt('ls', own)
-    check('an error is one line', code == 1 and not out and err.count('\n') == 1 and 'global_not_allowed (303)' in err
-          and 'one_line.pt' in err, err)
+    check('an error is one line',
+          code == 1 and not out and err.count('\n') == 1 and 'global_not_allowed (303)' in err and 'one_line.pt' in err,
+          err)
     if sys.platform.startswith('linux'):
         with open('/dev/full', 'w') as full:
             done = subprocess.run([program, 'ls', MLP, '--json'], stdout=full, stderr=subprocess.DEVNULL)
@@ -1424,39 +1517,20 @@ def people():
         os.close(writer)
         equal('a reader that went away', (done.returncode, done.stderr), (0, b''))
     for env, wanted in (({'NO_COLOR': ''}, True), ({'NO_COLOR': '1'}, False)):
-        try:
-            import pty
-            main, other = pty.openpty()
-        except (ImportError, OSError) as e:
-            skipped += 1
-            print('skipped: colours on a terminal: %s' % e)
-            continue
-        done = subprocess.Popen([program, 'info', MLP], stdout=other, stderr=subprocess.DEVNULL,
-                                env={**os.environ, 'TERM': 'xterm', **env})
-        done.wait()
-        os.close(other)
-        out = b''
-        try:
-            while True:
-                piece = os.read(main, 65536)
-                if not piece:
-                    break
-                out += piece
-        except OSError:
-            pass
-        os.close(main)
-        check('colours on a terminal, NO_COLOR=%r' % env['NO_COLOR'], (b'\x1b[' in out) == wanted, out[:200])
+        out = terminal('colours on a terminal', 'info', MLP, env=env)
+        if out is not None:
+            check('colours on a terminal, NO_COLOR=%r' % env['NO_COLOR'], ('\x1b[' in out) == wanted, out[:200])
 
 
-def run():
+def run(*parts):
+    """Runs the parts of a script; the exit code."""
     global program, folder
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser()
     parser.add_argument('--ckpt', required=True, metavar='PROGRAM')
     program = os.path.abspath(parser.parse_args().ckpt)
     with tempfile.TemporaryDirectory() as made:
         folder = made
-        for part in (usage, demo, outside, counts, alike, values, tensors, compressed, summaries, configurations, names,
-                     folders, safetensors, modules, kinds, differences, maps, people):
+        for part in parts:
             try:
                 part()
             except (KeyError, IndexError, TypeError, subprocess.TimeoutExpired) as e:
@@ -1466,4 +1540,5 @@ def run():
 
 
 if __name__ == '__main__':
-    sys.exit(run())
+    sys.exit(run(usage, demo, outside, counts, alike, values, tensors, compressed, summaries, configurations, names,
+                 folders, safetensors, modules, kinds, differences, maps, ready_maps, people))

@@ -52,9 +52,11 @@
 #include <ckpt/tensor/impl/index_walk.ipp>
 #include <ckpt/tensor/impl/indices.ipp>
 #include <ckpt/tensor/impl/parts.ipp>
+#include <ckpt/tensor/impl/pieces.ipp>
 #include <ckpt/tensor/impl/quantized.ipp>
 #include <ckpt/tensor/impl/shape_text.ipp>
 #include <ckpt/tensor/impl/sparse.ipp>
+#include <ckpt/tensor/impl/statistics.ipp>
 #include <ckpt/tensor/impl/storage.ipp>
 #include <ckpt/tensor/impl/strided.ipp>
 #include <ckpt/tensor/impl/tensor.ipp>
@@ -159,9 +161,11 @@
 #include <ckpt/maps/impl/averages.ipp>
 #include <ckpt/maps/impl/chinese_clip.ipp>
 #include <ckpt/maps/impl/clip.ipp>
+#include <ckpt/maps/impl/gpt2.ipp>
 #include <ckpt/maps/impl/latent_diffusion.ipp>
 #include <ckpt/maps/impl/llama.ipp>
 #include <ckpt/maps/impl/torchvision.ipp>
+#include <ckpt/maps/impl/whisper.ipp>
 #include <ckpt/maps/impl/wrappers.ipp>
 
 #include <ckpt/impl/checkpoint.ipp>

@@ -32,7 +32,7 @@ class value_comparison {
     /// Several values share a byte: their sums are compared.
     [[nodiscard]] result<bool> by_digest();
 
-    /// Compilers may assume that there are no NaN, so that it is told by its bits.
+    /// Takes one difference. A compiler may assume that there are no NaN, so a NaN is told by its bits.
     void take(double d) noexcept;
     void measure(const std::byte* left, const std::byte* right, std::uint64_t n);
 

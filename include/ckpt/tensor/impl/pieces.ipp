@@ -1,0 +1,218 @@
+// ckpt/tensor/impl/pieces.ipp: the definitions of pieces.hpp.
+//
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <ckpt/core/reader.hpp>
+#include <ckpt/tensor/access.hpp>
+#include <ckpt/tensor/pieces.hpp>
+#include <ckpt/tensor/tensor.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace ckpt::inline CKPT_DETAIL_ABI::detail {
+
+/// Widens `n` contiguous quantised elements to 32 bits.
+inline void load_integers(ckpt::dtype type, const std::byte* in, std::size_t n, std::int32_t* out) noexcept {
+    for (std::size_t i = 0; i < n; ++i) {
+        if (type == ckpt::dtype::qint32)
+            out[i] = static_cast<std::int32_t>(load<std::uint32_t>(in + 4 * i, native_order()));
+        else if (type == ckpt::dtype::qint8) out[i] = static_cast<std::int8_t>(std::to_integer<std::uint8_t>(in[i]));
+        else out[i] = std::to_integer<std::int32_t>(in[i]);
+    }
+}
+
+/// Converts quantised integers to numbers, in row-major order.
+class dequantizer {
+  public:
+    [[nodiscard]] static result<dequantizer> make(const tensor_data& data, const storage_source* source);
+
+    /// Converts the next `n` elements, with torch's arithmetic. Per tensor, the difference is of integers. Per channel,
+    /// it is of float32, and the product is of float64, or of float32 where the parameters are floating.
+    void next(const std::int32_t* in, std::size_t n, float* out) noexcept;
+
+  private:
+    qscheme scheme_{};
+    float scale_{};
+    std::uint32_t zero_point_{};
+    std::vector<double> scales_{};
+    std::vector<float> zeros_{};
+    std::uint64_t inner_{1}; // elements for each index of the axis
+    std::uint64_t at_{0};
+    std::size_t channel_{0};
+};
+
+CKPT_DETAIL_RARE result<dequantizer> dequantizer::make(const tensor_data& data, const storage_source* source) {
+    dequantizer out;
+    const tensor_extra& extra = *data.extra;
+    out.scheme_ = extra.scheme;
+    out.scale_ = static_cast<float>(extra.scale);
+    out.zero_point_ = static_cast<std::uint32_t>(static_cast<std::int32_t>(extra.zero_point));
+    if (!is_per_channel(extra.scheme)) return out;
+    for (std::uint32_t i = extra.axis + 1; i < data.rank; ++i) out.inner_ *= static_cast<std::uint64_t>(data.shape[i]);
+    const auto channels = static_cast<std::size_t>(extra.first[0].data.numel);
+    out.scales_.resize(channels);
+    out.zeros_.resize(channels);
+    if (extra.scheme != qscheme::per_channel_affine_float_qparams) {
+        std::vector<std::int64_t> integers(channels);
+        if (auto read = copy_tensor(&extra.first[1].data, source, ckpt::dtype::int64, false,
+                                    reinterpret_cast<std::byte*>(integers.data()), channels);
+            !read)
+            return std::move(read).error();
+        for (std::size_t i = 0; i < channels; ++i) out.zeros_[i] = static_cast<float>(integers[i]);
+    } else if (auto read = copy_tensor(&extra.first[1].data, source, ckpt::dtype::float32, false,
+                                       reinterpret_cast<std::byte*>(out.zeros_.data()), channels);
+               !read) {
+        return std::move(read).error();
+    }
+    if (auto read = copy_tensor(&extra.first[0].data, source, ckpt::dtype::float64, false,
+                                reinterpret_cast<std::byte*>(out.scales_.data()), channels);
+        !read)
+        return std::move(read).error();
+    return out;
+}
+
+CKPT_DETAIL_RARE void dequantizer::next(const std::int32_t* in, std::size_t n, float* out) noexcept {
+    if (!is_per_channel(scheme_)) {
+        for (std::size_t i = 0; i < n; ++i)
+            out[i] =
+                static_cast<float>(static_cast<std::int32_t>(static_cast<std::uint32_t>(in[i]) - zero_point_)) * scale_;
+        return;
+    }
+    for (std::size_t i = 0; i < n; ++i) {
+        const float distance = static_cast<float>(in[i]) - zeros_[channel_];
+        if (scheme_ == qscheme::per_channel_affine_float_qparams)
+            out[i] = distance * static_cast<float>(scales_[channel_]);
+        else out[i] = static_cast<float>(static_cast<double>(distance) * scales_[channel_]);
+        if (++at_ < inner_) continue;
+        at_ = 0;
+        if (++channel_ == scales_.size()) channel_ = 0;
+    }
+}
+
+CKPT_DETAIL_RARE ckpt::dtype piece_type(const tensor_data& data) noexcept {
+    if (is_quantised(data)) return ckpt::dtype::float32;
+    if (bits(data.type) < 8) return ckpt::dtype::uint8;
+    return data.type == ckpt::dtype::bool_ ? data.type : stored_integer(data.type);
+}
+
+/// Passes on pieces of stored integers or values, dequantised where there is a dequantizer.
+class piece_reader {
+  public:
+    piece_reader(const tensor_data& data, const storage_source& source,
+                 function_ref<void(const value_piece&)> f) noexcept
+        : data_{data}, source_{source}, f_{f} {}
+
+    [[nodiscard]] result<void> run();
+
+  private:
+    [[nodiscard]] result<void> read(storage_access& access);
+    void take(const std::byte* in, ckpt::dtype type, std::uint64_t first, std::uint64_t n);
+
+    const tensor_data& data_;
+    const storage_source& source_;
+    function_ref<void(const value_piece&)> f_;
+    std::optional<dequantizer> numbers_{};
+    std::vector<std::int32_t> integers_{};
+    std::vector<float> floats_{};
+};
+
+CKPT_DETAIL_RARE result<void> piece_reader::run() {
+    if (is_quantised(data_)) {
+        auto made = dequantizer::make(data_, &source_);
+        if (!made) return std::move(made).error();
+        numbers_.emplace(std::move(*made));
+    }
+    auto access = open_storage(data_, source_, true);
+    if (!access) return std::move(access).error();
+    auto done = read(*access);
+    return done ? access->from.finish() : done;
+}
+
+CKPT_DETAIL_RARE result<void> piece_reader::read(storage_access& access) {
+    if (bits(data_.type) < 8)
+        return unpack_parts(data_, access, part_bytes / 4,
+                            [this](const std::byte* in, std::uint64_t first, std::uint64_t n) {
+                                take(in, ckpt::dtype::quint8, first, n);
+                            });
+    box whole;
+    if (!make_box(data_.sizes(), data_.steps(), data_.storage_offset, whole))
+        return error{.code = errc::internal, .detail = "a tensor that was never checked against its storage"};
+    const std::size_t size = itemsize(data_.type);
+    std::vector<std::byte> buffer(access.part_size(whole, size));
+    return for_each_part(whole, buffer.size() / size,
+                         [&](const box& part, std::uint64_t first, std::uint64_t n) -> result<void> {
+                             if (auto read = access.gather_part(part, size, buffer.data()); !read) return read;
+                             finish_elements(data_.type, source_.order(data_.storage), native_order(), data_.neg,
+                                             data_.conj, buffer.data(), n);
+                             take(buffer.data(), data_.type, first, n);
+                             return {};
+                         });
+}
+
+CKPT_DETAIL_RARE void piece_reader::take(const std::byte* in, ckpt::dtype type, std::uint64_t first, std::uint64_t n) {
+    const auto count = static_cast<std::size_t>(n);
+    if (!numbers_) return f_({piece_type(data_), in, first, count});
+    integers_.resize((std::max)(integers_.size(), count));
+    floats_.resize(integers_.size());
+    load_integers(type, in, count, integers_.data());
+    numbers_->next(integers_.data(), count, floats_.data());
+    f_({ckpt::dtype::float32, reinterpret_cast<const std::byte*>(floats_.data()), first, count});
+}
+
+CKPT_DETAIL_RARE result<void> for_each_piece(const tensor_data* handle, const storage_source* source,
+                                             function_ref<void(const value_piece&)> f) {
+    if (auto usable = check_access(handle, source); !usable) return usable;
+    const tensor_data& data = *handle;
+    if (data.neg && !has_negation(data.type)) return lazy_bit_error(data);
+    if (data.numel == 0) return {};
+    if (bits(data.type) < 8 && !is_contiguous(data)) return packed_error(data.type);
+    return piece_reader{data, *source, f}.run();
+}
+
+CKPT_DETAIL_RARE edges_of::edges_of(const tensor_data& whole, std::size_t edge) {
+    cut(whole, edge, data_, sizes_);
+    if (!is_quantised(whole) || !is_per_channel(whole.extra->scheme)) return;
+    extra_ = *whole.extra;
+    extra_.first = parameters_;
+    for (std::size_t i = 0; i < 2; ++i) {
+        parameters_[i].name = whole.extra->first[i].name;
+        cut(whole.extra->first[i].data, edge, parameters_[i].data, parameter_sizes_[i]);
+    }
+    // Its channels are the last of the dimensions that the quantised one became.
+    extra_.axis = 0;
+    for (std::uint32_t i = 0; i <= whole.extra->axis; ++i)
+        extra_.axis += static_cast<std::uint64_t>(whole.shape[i]) > 2 * edge ? 2u : 1u;
+    --extra_.axis;
+    data_.extra = &extra_;
+}
+
+CKPT_DETAIL_RARE void edges_of::cut(const tensor_data& from, std::size_t edge, tensor_data& to,
+                                    std::vector<std::int64_t>& sizes) {
+    std::vector<std::int64_t> steps;
+    to = from;
+    to.numel = 1;
+    for (std::uint32_t i = 0; i < from.rank; ++i) {
+        const std::int64_t n = from.shape[i];
+        const auto kept = static_cast<std::int64_t>(edge);
+        if (static_cast<std::uint64_t>(n) > 2 * edge) {
+            sizes.push_back(2);
+            steps.push_back((n - kept) * from.strides[i]);
+        }
+        sizes.push_back(static_cast<std::uint64_t>(n) > 2 * edge ? kept : n);
+        steps.push_back(from.strides[i]);
+        to.numel *= static_cast<std::uint64_t>(static_cast<std::uint64_t>(n) > 2 * edge ? 2 * kept : n);
+    }
+    to.rank = static_cast<std::uint32_t>(sizes.size());
+    sizes.insert(sizes.end(), steps.begin(), steps.end());
+    to.shape = sizes.data();
+    to.strides = sizes.data() + to.rank;
+}
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI::detail

@@ -1,0 +1,112 @@
+// tools/listing.cpp: rows of a state_dict, as it is or after key rules, or of the whole file.
+#include "listing.hpp"
+
+#include "render.hpp"
+
+#include <string_view>
+#include <unordered_map>
+#include <unordered_set>
+#include <utility>
+
+namespace tool {
+
+namespace {
+
+/// The rows of a state_dict after the rules. A key of the result stands at no place of the file: its path is the
+/// selected one with the new key as the last element.
+[[nodiscard]] ckpt::result<void> remap_rows(listing& all, const ckpt::state_dict& weights, const ckpt::key_map& rules,
+                                            const options& wanted) {
+    const ckpt::remap_plan plan = ckpt::plan_remap(weights, rules);
+    auto made = ckpt::remap(plan);
+    if (!made) return std::move(made).error();
+    all.remapped = std::move(*made);
+    if (all.remapped->size() > wanted.max_nodes)
+        return ckpt::error{.code = ckpt::errc::output_limit,
+                           .detail = "there are more than " + decimal(wanted.max_nodes) + " tensors",
+                           .hint = "give a larger --max-nodes"};
+    std::unordered_map<std::string_view, std::size_t> source; // numbers of rows
+    for (std::size_t i = 0; i < all.rows.size(); ++i) source.emplace(all.rows[i].key, i);
+    std::unordered_map<std::string_view, std::vector<std::size_t>> sources;
+    for (const ckpt::remap_plan::move& m : plan.moves)
+        if (const auto from = source.find(m.from); from != source.end()) sources[m.to].push_back(from->second);
+    const std::unordered_set<std::string_view> filled(plan.filled.begin(), plan.filled.end());
+    std::vector<row> rows;
+    for (const auto entry : *all.remapped) {
+        row made_row{entry.tensor, std::string(entry.key), all.selected, false, {}};
+        made_row.path.push_back({made_row.key, false});
+        std::vector<std::size_t> from;
+        if (const auto moved = sources.find(entry.key); moved != sources.end()) from = moved->second;
+        else if (const auto same = source.find(entry.key); same != source.end() && !filled.contains(entry.key))
+            from.push_back(same->second);
+        for (const std::size_t i : from) {
+            made_row.made_of.push_back(all.rows[i].tensor);
+            made_row.is_array = made_row.is_array || all.rows[i].is_array;
+        }
+        rows.push_back(std::move(made_row));
+    }
+    all.rows = std::move(rows);
+    return {};
+}
+
+} // namespace
+
+ckpt::result<listing> list(const ckpt::checkpoint& file, const options& wanted, const ckpt::key_map* rules) {
+    listing out;
+    const ckpt::value root = file.root();
+    found_value start{root, {}};
+    if (wanted.select) {
+        auto found = find(root, *wanted.select);
+        if (!found) return std::move(found).error();
+        start = std::move(*found);
+    }
+    std::optional<ckpt::state_dict> weights;
+    if (!wanted.all) {
+        // Where several are equally likely, or none, the library says so.
+        auto chosen = wanted.select ? file.state_dict(path_text(start.path)) : file.state_dict();
+        if (!chosen) return std::move(chosen).error();
+        weights = std::move(*chosen);
+        if (!wanted.select) start = {weights->root(), elements_of(weights->path(), root)};
+    }
+    auto tensors = ckpt::find_tensors(start.value, wanted.max_nodes);
+    if (!tensors) {
+        ckpt::error e = std::move(tensors).error();
+        e.path = path_text(start.path);
+        e.hint = "select a smaller part with --select, or give a larger --max-nodes";
+        return e;
+    }
+    out.selected = start.path;
+    // A state_dict has the tensors of its dictionaries, lists and tuples, not those inside other objects: the rows of
+    // the search, in the same order, without some.
+    auto entry = weights ? std::optional(weights->begin()) : std::nullopt;
+    for (ckpt::located_tensor& t : *tensors) {
+        std::string key = t.key();
+        if (weights) {
+            if (*entry == weights->end() || (**entry).key != key) {
+                ++out.outside;
+                continue;
+            }
+            ++*entry;
+        }
+        t.path.insert(t.path.begin(), start.path.begin(), start.path.end());
+        if (wanted.all) key = t.key();
+        out.rows.push_back({t.tensor, std::move(key), std::move(t.path), t.value.kind() == ckpt::kind::array, {}});
+    }
+    std::uint64_t parts = 0;
+    for (const row& r : out.rows) {
+        if (parts + out.rows.size() > wanted.max_nodes) break;
+        parts += count_parts(r.tensor, wanted.max_nodes);
+    }
+    if (parts > 0 && parts + out.rows.size() > wanted.max_nodes)
+        return ckpt::error{.code = ckpt::errc::output_limit,
+                           .path = path_text(start.path),
+                           .detail =
+                               "there are more than " + decimal(wanted.max_nodes) + " tensors and parts of tensors",
+                           .hint = "select a smaller part with --select, or give a larger --max-nodes"};
+    if (rules != nullptr)
+        if (auto renamed = remap_rows(out, *weights, *rules, wanted); !renamed) return std::move(renamed).error();
+    if (weights && wanted.digest && !wanted.json)
+        if (auto sum = ckpt::checkpoint_digest(out.remapped ? *out.remapped : *weights)) out.digest = std::move(*sum);
+    return out;
+}
+
+} // namespace tool
