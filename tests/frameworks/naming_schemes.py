@@ -130,7 +130,8 @@ def transformers_t5():
 
 
 def transformers_gpt2():
-    return of_transformers('GPT2LMHeadModel', 'GPT2Config', vocab_size=20, n_positions=10, n_embd=8, n_layer=2, n_head=2)
+    return of_transformers('GPT2LMHeadModel', 'GPT2Config', vocab_size=20, n_positions=10, n_embd=8, n_layer=2,
+                           n_head=2)
 
 
 def transformers_llama():
