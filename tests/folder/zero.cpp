@@ -449,7 +449,7 @@ TEST_CASE("Megatron-LM: one rank is the model, several are named") {
     folder.add("iter_0000200/mp_rank_00/model_optim_rng.pt", model);
     const auto two = ckpt::open_folder(folder.path()).error();
     CHECK(two.code == errc::state_dict_ambiguous);
-    CHECK(two.detail.find("\"iter_0000100\" and \"iter_0000200\"") != std::string::npos);
+    CHECK(two.detail.find("\"iter_0000100\", \"iter_0000200\"") != std::string::npos);
     folder.add("model.pt", model); // a file is the model, whatever lies beside it
     const auto one = ckpt::open_folder(folder.path()).value();
     CHECK(one.files() == std::vector<std::string>{"model.pt"});

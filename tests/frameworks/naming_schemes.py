@@ -89,7 +89,8 @@ def openai_whisper():
 
 
 def openai_clip():
-    sys.modules.setdefault('pkg_resources', types.SimpleNamespace(packaging=packaging))  # no part of setuptools any more
+    # setuptools no longer has it
+    sys.modules.setdefault('pkg_resources', types.SimpleNamespace(packaging=packaging))
     from clip import model
     return model.CLIP(6, 8, 2, 64, 4, 5, 16, 64, 1, 2)
 

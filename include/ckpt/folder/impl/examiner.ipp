@@ -117,8 +117,9 @@ CKPT_DETAIL_DEF bool folder_examiner::are_fairscale_shards() {
         if (set.kind != set_kind::plain || set.files.size() != 1) return false;
         const auto opened = work_.open_one(set.files.front(), work_.options);
         if (!opened) return false;
-        ranks = (std::max)(ranks, part_faults::fairscale_ranks(opened->root()));
-        if (ranks < 2) return false;
+        const std::uint64_t said = part_faults::fairscale_ranks(opened->root());
+        if (said < 2) return false;
+        ranks = (std::max)(ranks, said);
         files.push_back(set.files.front());
     }
     if (files.empty()) return false;
