@@ -612,7 +612,7 @@ std::uint64_t count_parts(const ckpt::tensor& t, std::uint64_t most) {
 
 int worse(int a, int b) noexcept { return a == exit_finding || b == exit_finding ? exit_finding : std::max(a, b); }
 
-int write_fields(json& to, const ckpt::value& v, storage_names& names, bool digest, const ckpt::value& root,
+int write_fields(json& to, const ckpt::value& v, storage_names& names, ckpt::digester* digest, const ckpt::value& root,
                  const ckpt::error* fault, std::string_view file) {
     return write_fields(to, *v.as_tensor(), v.kind() == ckpt::kind::array, names, digest, root, fault, file);
 }
@@ -635,7 +635,7 @@ ckpt::result<std::uint64_t> write_place(json& to, const ckpt::tensor& t, bool is
 
 } // namespace
 
-int write_fields(json& to, const ckpt::tensor& t, bool is_array, storage_names& names, bool digest,
+int write_fields(json& to, const ckpt::tensor& t, bool is_array, storage_names& names, ckpt::digester* digest,
                  const ckpt::value& root, const ckpt::error* fault, std::string_view file) {
     if (const std::string_view own = t.file().empty() ? file : t.file(); !own.empty()) to.member("file", own);
     if (const ckpt::error* refusal = t.refusal()) {
@@ -685,13 +685,13 @@ int write_fields(json& to, const ckpt::tensor& t, bool is_array, storage_names& 
             }
             to.end_array();
         }
-        if (digest) to.key("crc32").null();
+        if (digest != nullptr) to.key("crc32").null();
         return fault != nullptr ? worse(worst, wrong(*fault)) : worst;
     }
     if (fault != nullptr) return wrong(*fault);
     if (!offset && offset.error().code != ckpt::errc::no_data) return wrong(offset.error());
-    if (!digest) return worst;
-    const auto crc = t.crc32();
+    if (digest == nullptr) return worst;
+    const auto crc = digest->crc32(t);
     if (!crc) return wrong(crc.error());
     to.member("crc32", hex8(*crc));
     return worst;

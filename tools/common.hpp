@@ -126,10 +126,10 @@ class storage_names {
 /// The fields of a row behind key and path. Gives the exit code of the error in them, if there is one: 1 for a finding,
 /// 4 for what is valid and not supported. `fault`: of the storage's record. `file`: the one file of a folder that was
 /// opened.
-int write_fields(json& to, const ckpt::value& v, storage_names& names, bool digest, const ckpt::value& root,
+int write_fields(json& to, const ckpt::value& v, storage_names& names, ckpt::digester* digest, const ckpt::value& root,
                  const ckpt::error* fault = nullptr, std::string_view file = {});
 /// The same of a tensor by itself; `is_array`: it is a numpy array.
-int write_fields(json& to, const ckpt::tensor& t, bool is_array, storage_names& names, bool digest,
+int write_fields(json& to, const ckpt::tensor& t, bool is_array, storage_names& names, ckpt::digester* digest,
                  const ckpt::value& root, const ckpt::error* fault, std::string_view file);
 
 /// What --strict makes of an error in a row: a finding, or something valid that is not supported.

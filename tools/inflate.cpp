@@ -54,9 +54,16 @@ void end(void* of) {
     delete state;
 }
 
+void* copy(void* of) {
+    auto* const state = new (std::nothrow) z_stream{};
+    if (state == nullptr || inflateCopy(state, static_cast<z_stream*>(of)) == Z_OK) return state;
+    delete state;
+    return nullptr;
+}
+
 } // namespace
 
-ckpt::inflater inflater() noexcept { return {begin, next, end, nullptr}; }
+ckpt::inflater inflater() noexcept { return {begin, next, end, nullptr, copy}; }
 
 #else
 

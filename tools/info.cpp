@@ -141,10 +141,11 @@ void count(group& to) {
 struct census {
     std::vector<group> groups{}; // the weights first
     group whole{};
-    bool has_model{};         // the first group is the one place where the weights are
-    std::uint64_t refused{};  // tensors that could not be built
-    std::uint64_t storages{}; // bytes of the storages that the tensors lie in
-    std::uint64_t outside{};  // tensors below the weights that are no part of the state_dict
+    bool has_model{};              // the first group is the one place where the weights are
+    std::uint64_t refused{};       // tensors that could not be built
+    std::uint64_t uninitialized{}; // parameters and buffers of lazy modules, without values
+    std::uint64_t storages{};      // bytes of the storages that the tensors lie in
+    std::uint64_t outside{};       // tensors below the weights that are no part of the state_dict
     std::optional<ckpt::error> failure{};
 };
 
@@ -232,8 +233,8 @@ class outsiders {
     std::map<std::uint32_t, std::uint64_t> storages;
     for (const ckpt::located_tensor& t : *found) {
         const bool is_outside = outside && outside->has(t);
-        if (t.tensor.refusal() != nullptr) {
-            ++out.refused;
+        if (const ckpt::error* refusal = t.tensor.refusal()) {
+            ++(refusal->code == ckpt::errc::uninitialized ? out.uninitialized : out.refused);
             continue;
         }
         out.outside += is_outside;
@@ -400,6 +401,11 @@ void print_tensors(screen& out, const census& sums) {
         out.line("", counted(sums.outside, "tensor is an attribute, or is in an object,",
                              "tensors are attributes, or are in objects,") +
                          " outside the state_dict: see ckpt ls --all");
+    if (sums.uninitialized > 0)
+        out.line("",
+                 counted(sums.uninitialized, "parameter or buffer was", "parameters or buffers were") +
+                     " not initialised: saved before the first forward of a lazy module",
+                 colour::yellow);
     if (sums.refused > 0)
         out.line("", counted(sums.refused, "tensor", "tensors") + " could not be read: see ckpt ls --all", colour::red);
 }
@@ -549,6 +555,7 @@ int run_info(const options& wanted) {
     out.end_object();
     if (sums.has_model) write_model(out, sums.groups.front());
     if (sums.outside > 0) out.member("outside", sums.outside);
+    if (sums.uninitialized > 0) out.member("uninitialized", sums.uninitialized);
     out.member("verdict", ckpt::name(said.verdict));
     if (folder) write_files(out, *folder);
     out.end_object();

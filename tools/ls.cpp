@@ -214,7 +214,7 @@ void add_storages(const ckpt::tensor& t, std::map<std::uint32_t, std::uint64_t>&
 
 /// The line of a tensor, and one for each part of a tensor that consists of parts: "key:part".
 void add_lines(std::vector<folded>& lines, const std::string& key, const ckpt::tensor& t, bool is_array,
-               const options& wanted) {
+               ckpt::digester* digest) {
     folded& line = lines.emplace_back();
     line.parts = split(printable(key));
     if (t.refusal() != nullptr) return;
@@ -227,12 +227,12 @@ void add_lines(std::vector<folded>& lines, const std::string& key, const ckpt::t
     if (t.layout() == ckpt::layout::strided) return;
     for (const ckpt::named_part p : t.parts()) {
         const std::size_t at = lines.size();
-        add_lines(lines, key + ':' + std::string(p.name), p.tensor, false, wanted);
+        add_lines(lines, key + ':' + std::string(p.name), p.tensor, false, digest);
         if (const ckpt::error* refusal = p.tensor.refusal()) {
             lines[at].refused = true;
             lines[at].note = std::string(ckpt::info(refusal->code).name) + ": " + printable(refusal->detail);
-        } else if (wanted.digest && p.tensor.layout() == ckpt::layout::strided) {
-            if (const auto crc = p.tensor.crc32()) lines[at].note = hex8(*crc);
+        } else if (digest != nullptr && p.tensor.layout() == ckpt::layout::strided) {
+            if (const auto crc = digest->crc32(p.tensor)) lines[at].note = hex8(*crc);
         }
     }
 }
@@ -280,6 +280,8 @@ void print_lines(const std::vector<folded>& lines, const options& wanted) {
     std::map<std::uint32_t, std::uint64_t> stored; // bytes of each storage
     std::size_t wrong = 0;
     int worst = exit_fine;
+    ckpt::digester digester;
+    ckpt::digester* const digest = wanted.digest ? &digester : nullptr;
     for (const row& r : all.rows) {
         const ckpt::tensor& t = r.tensor;
         ckpt::error found;
@@ -290,14 +292,14 @@ void print_lines(const std::vector<folded>& lines, const options& wanted) {
             add_storages(t, stored);
         }
         const std::size_t first = lines.size();
-        add_lines(lines, r.key, t, r.is_array, wanted);
+        add_lines(lines, r.key, t, r.is_array, digest);
         folded& line = lines[first];
-        if (error == nullptr && (wanted.digest || wanted.strict)) {
+        if (error == nullptr && (digest != nullptr || wanted.strict)) {
             if (const auto offset = t.file_offset(); t.layout() == ckpt::layout::strided && !offset &&
                                                      !t.is_gathered() && offset.error().code != ckpt::errc::no_data)
                 error = &(found = offset.error());
-            else if (wanted.digest && t.layout() == ckpt::layout::strided) {
-                if (const auto crc = t.crc32()) line.note = hex8(*crc);
+            else if (digest != nullptr && t.layout() == ckpt::layout::strided) {
+                if (const auto crc = digest->crc32(t)) line.note = hex8(*crc);
                 else error = &(found = crc.error());
             }
         }
@@ -378,6 +380,7 @@ int run_ls(const options& wanted) {
     write(out, all->selected);
     out.key("tensors").begin_array();
     storage_names names;
+    ckpt::digester digester;
     int worst = exit_fine;
     const std::string chosen =
         is_folder(wanted.file()) && file->files().size() == 1 ? file->files().front() : std::string{};
@@ -385,7 +388,7 @@ int run_ls(const options& wanted) {
         out.line().begin_object().member("key", r.key).key("path");
         write(out, r.path);
         ckpt::error found;
-        worst = worse(worst, write_fields(out, r.tensor, r.is_array, names, wanted.digest, root,
+        worst = worse(worst, write_fields(out, r.tensor, r.is_array, names, wanted.digest ? &digester : nullptr, root,
                                           fault_of(r, faults ? &*faults : nullptr, found), chosen));
         if (wanted.stats) write_stats(out, r.tensor, root);
         out.end_object();

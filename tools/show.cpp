@@ -212,7 +212,7 @@ class value_writer {
             const bool has_values = shows_values(t);
             if (!charge(t.rank() + 4 * count_parts(t, left_) + (has_values ? t.numel() : 0))) return false;
             to_.begin_object().key("$tensor").begin_object();
-            if (!measure_) (void)write_fields(to_, v, names_, false, root_);
+            if (!measure_) (void)write_fields(to_, v, names_, nullptr, root_);
             if (has_values && !measure_) add_values(t);
             to_.end_object().end_object();
             return true;

@@ -260,6 +260,8 @@ const std::vector<row>& rows() {
                  tensor_v3(storage("UntypedStorage", "0", 16), 0, {4}, {1}, "float4_e2m1fn_x2"));
          }},
         {errc::not_strided, [] { return using_sparse(1, [](const ckpt::tensor& s) { return of(s.bytes()); }); }},
+        {errc::uninitialized,
+         [] { return refusal(call(global("torch.nn.parameter", "UninitializedParameter"), {yes})); }},
         {errc::indices_invalid,
          [] { return using_sparse(2, [](const ckpt::tensor& s) { return of(ckpt::check_values(s)); }); }},
         {errc::not_mapped,

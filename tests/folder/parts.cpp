@@ -13,6 +13,10 @@
 
 #include <doctest/doctest.h>
 
+#include <cstdint>
+#include <fstream>
+#include <iterator>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -38,6 +42,21 @@ ckpt::error refused(const std::vector<std::pair<std::string, std::string>>& file
     CHECK(file.error().hint.find("by its own path") != std::string_view::npos);
     for (const auto& [name, bytes] : files) CHECK(ckpt::open(folder.path() / name).has_value()); // as the hint says
     return file.error();
+}
+/// Keys, shapes and values of float32 tensors.
+std::string content(const ckpt::state_dict& weights) {
+    std::string out;
+    for (const auto entry : weights) {
+        out.append(entry.key) += " [";
+        const auto shape = entry.tensor.shape();
+        for (std::size_t i = 0; i < shape.size(); ++i) out += (i == 0 ? "" : ", ") + std::to_string(shape[i]);
+        out += ']';
+        std::vector<float> values(static_cast<std::size_t>(entry.tensor.numel()));
+        REQUIRE(entry.tensor.copy_to(std::span(values)).has_value());
+        for (const float v : values) out += ' ' + std::to_string(static_cast<int>(v));
+        out += ';';
+    }
+    return out;
 }
 bool has(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
 
@@ -83,6 +102,41 @@ TEST_CASE("fairscale's shards and parts are refused as parts, one that is alone 
     CHECK(ckpt::open_folder(two.path()).error().code == errc::state_dict_ambiguous);
     CHECK(ckpt::inspect_folder(two.path()).value().candidates ==
           std::vector<std::string>{"a-shard*.pt", "b-shard*.pt"});
+}
+
+TEST_CASE("shards of fairscale are told by what they say, whatever they are called") {
+    using namespace pkl;
+    // As FullyShardedDataParallel.local_metadata_dict describes a model of 6 elements of which this file has 3.
+    const auto shard = [](std::int64_t whole, std::string_view path = "") {
+        const std::string described = dict({{str("names"), list({str("w"), str("b")})},
+                                            {str("shapes"), list({})},
+                                            {str("numels"), list({num(whole - 1), num(1)})},
+                                            {str("padding"), num(0)}});
+        const std::string module =
+            dict({{str("fsdp_path"), str(path)}, {str("params"), dict({{str("flat_param_0"), described}})}});
+        const std::string key = path.empty() ? "flat_param_0" : std::string(path) + ".flat_param_0";
+        return torch_file(dict({{str("model"), dict({{str(key), floats("0", 3)}})},
+                                {str("shard_metadata"),
+                                 dict({{str("param_metadata"), list({module})}, {str("buffer_names"), list({})}})}}),
+                          {{"0", raw<float>({1, 2, 3})}});
+    };
+    const std::string half = shard(6), inner = shard(6, "decoder.layers.0"), whole = shard(3);
+    for (const auto& names :
+         {std::vector<std::string>{"a.pt", "b.pt"}, {"rank0.pt", "rank1.pt"}, {"x_rank0.pt", "x_rank1.pt"}}) {
+        CAPTURE(names[0]);
+        const ckpt::error e = refused({{names[0], half}, {names[1], inner}});
+        CHECK(e.code == errc::parts_not_joined);
+        CHECK(has(e.detail, "fairscale's FullyShardedDataParallel cut the model over 2 ranks"));
+        CHECK(has(std::string(e.hint), "consolidate_shard_weights"));
+    }
+    // One that is alone, and says so, is no model; one that is whole is.
+    CHECK(has(refused({{"model.pt", half}}).detail,
+              "over 2 ranks, in vectors of several parameters, and it is the only"));
+    CHECK(has(refused({{"a-shard0.pt", shard(7)}}).detail, "over 3 ranks"));
+    CHECK(ckpt::open_folder(temporary_folder({{"a-shard0.pt", whole}}).path()).has_value());
+    for (const entries& files :
+         {entries{{"a.pt", half}, {"b.pt", file_of("model")}}, entries{{"a.pt", whole}, {"b.pt", whole}}})
+        CHECK(ckpt::open_folder(temporary_folder(files).path()).error().code == errc::state_dict_ambiguous);
 }
 
 TEST_CASE("layers of a pipeline are one model, with its cure") {
@@ -174,4 +228,50 @@ TEST_CASE("parts are joined by rules as docs/formats.md says") {
     float values[4];
     REQUIRE(model.at("a.w").value().copy_to(std::span(values)).has_value());
     CHECK(values[3] == 4);
+}
+
+TEST_CASE("ranks of Megatron-LM are joined by the rules of docs/formats.md") {
+    using namespace pkl;
+    // Matrices of 2 x 2, vectors of 2; the numbers of the first rank begin at 0, those of the second at 100.
+    const auto rank = [](float first) {
+        std::vector<std::pair<std::string, std::string>> items, data;
+        for (const std::string& key :
+             {std::string("word_embeddings.weight"), std::string("layers.0.query_key_value.weight"),
+              std::string("layers.0.query_key_value.bias"), std::string("layers.0.dense.weight"),
+              std::string("layers.0.dense.bias"), std::string("layers.0.mlp.dense_4h_to_h.weight"),
+              std::string("layers.0.norm.weight"), std::string("output_layer.weight")}) {
+            const bool is_matrix = key.ends_with("weight") && key.find("norm") == std::string::npos;
+            const std::string number = std::to_string(data.size());
+            const std::int64_t n = is_matrix ? 4 : 2;
+            items.emplace_back(str("model." + key), is_matrix
+                                                        ? tensor(storage("FloatStorage", number, 4), 0, {2, 2}, {2, 1})
+                                                        : floats(number, 2));
+            std::vector<float> values(static_cast<std::size_t>(n));
+            for (float& v : values) v = first++;
+            data.emplace_back(number, raw<float>(values));
+        }
+        return torch_file(dict(items), data);
+    };
+    const std::string files[]{rank(0), rank(100)};
+    std::vector<ckpt::layer> parts;
+    for (std::size_t i = 0; i < 2; ++i) {
+        const std::string number = std::to_string(i + 1);
+        const auto weights = ckpt::open_bytes(bytes_of(files[i])).value().state_dict().value();
+        const auto prefix = ckpt::key_map::parse("rename {k:**} -> " + number + ".{k}").value();
+        parts.push_back({ckpt::remap(weights, prefix).value(), number});
+    }
+    std::ifstream docs(CKPT_TEST_DATA "/../../docs/formats.md");
+    const std::string text{std::istreambuf_iterator<char>(docs), {}};
+    const std::size_t begin = text.find("```\nmerge 0 1.{k:**}.{m:query_key_value") + 4;
+    REQUIRE(begin > 4);
+    const auto rules = ckpt::key_map::parse(text.substr(begin, text.find("```", begin) - begin)).value();
+    const auto model = ckpt::remap(ckpt::overlay(parts).value().weights, rules).value();
+    CHECK(content(model) == "model.word_embeddings.weight [4, 2] 0 1 2 3 100 101 102 103;"
+                            "model.layers.0.query_key_value.weight [4, 2] 4 5 6 7 104 105 106 107;"
+                            "model.layers.0.query_key_value.bias [4] 8 9 108 109;"
+                            "model.layers.0.dense.weight [2, 4] 10 11 110 111 12 13 112 113;"
+                            "model.layers.0.dense.bias [2] 14 15;"
+                            "model.layers.0.mlp.dense_4h_to_h.weight [2, 4] 16 17 116 117 18 19 118 119;"
+                            "model.layers.0.norm.weight [2] 20 21;"
+                            "model.output_layer.weight [4, 2] 22 23 24 25 122 123 124 125;");
 }

@@ -438,6 +438,21 @@ TEST_CASE("Megatron-LM: one rank is the model, several are named") {
     CHECK(several.detail.find("cut over 2 ranks: \"iter_0000100/mp_rank_00\", \"iter_0000100/mp_rank_01\"") !=
           std::string::npos);
     CHECK(ckpt::open_folder(folder.path() / "iter_0000100").error().code == errc::parts_not_joined);
+    // Without the file that names the iteration: the only one is it, several are listed.
+    folder.remove("latest_checkpointed_iteration.txt");
+    folder.remove("iter_0000100/mp_rank_01");
+    const auto alone = ckpt::open_folder(folder.path()).value();
+    CHECK(alone.files() == std::vector<std::string>{"iter_0000100/mp_rank_00/model_optim_rng.pt"});
+    folder.add("iter_none/mp_rank_00/model_optim_rng.pt", model);
+    folder.add("iter_0000300/logs/a.txt", "a");
+    CHECK(ckpt::open_folder(folder.path()).has_value());
+    folder.add("iter_0000200/mp_rank_00/model_optim_rng.pt", model);
+    const auto two = ckpt::open_folder(folder.path()).error();
+    CHECK(two.code == errc::state_dict_ambiguous);
+    CHECK(two.detail.find("\"iter_0000100\", \"iter_0000200\"") != std::string::npos);
+    folder.add("model.pt", model); // a file is the model, whatever lies beside it
+    const auto one = ckpt::open_folder(folder.path()).value();
+    CHECK(one.files() == std::vector<std::string>{"model.pt"});
     // Seven digits or more, as "iter_{:07d}" writes them.
     for (const std::string& step : {std::string("1234567"), std::string("12345678")}) {
         const temporary_folder later;

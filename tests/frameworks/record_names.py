@@ -51,6 +51,7 @@ LISTED = {
     'torch._tensor': 'Tensor', 'torch.storage': 'TypedStorage UntypedStorage', 'torch.serialization': '_get_layout',
     'torch.autograd.variable': 'Variable', 'torch.fx.immutable_collections': 'immutable_dict immutable_list',
     'torch.nn.modules.module': '_WrappedHook', 'torch.optim.optimizer': '_RequiredParameter',
+    'torch.utils.hooks': 'RemovableHandle',
     'torch.cuda.amp.grad_scaler': 'GradScaler OptState _refresh_per_optimizer_state',
     'torch.amp.grad_scaler': 'GradScaler OptState _refresh_per_optimizer_state',
     'torch.jit': 'ScriptModule TopLevelTracedModule TracedModule', 'torch.jit._script': 'unpackage_script_module',

@@ -10,6 +10,7 @@
 
 #include "zip_writer.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -144,36 +145,108 @@ class inflate_stream {
     bool cut_{false};
 };
 
-/// What open_options::inflate takes. It inflates all that it was given so far each time that there is more of it.
-/// `streams`, where it is given, counts the streams that were begun.
+/// What an inflater of these tests has done.
+struct inflate_counts {
+    int streams{0};
+    int copies{0}; ///< of streams, that are begun in the middle
+    std::uint64_t bytes{0};
+};
+
+/// A stream of `test_inflater`. It inflates all that it was given so far each time that there is more of it.
+struct test_stream {
+    std::vector<std::byte> in{}, out{};
+    std::size_t given{0};
+    bool whole{false};
+
+    [[nodiscard]] ckpt::inflater::outcome next(std::span<const std::byte>& more, std::span<std::byte>& room) {
+        using outcome = ckpt::inflater::outcome;
+        if (!more.empty() && !whole) {
+            in.insert(in.end(), more.begin(), more.end());
+            more = {};
+            out.clear();
+            inflate_stream stream{in, out};
+            whole = stream.run();
+            if (!whole && !stream.wants_more()) return outcome::failed;
+        }
+        const std::size_t n = out.size() - given < room.size() ? out.size() - given : room.size();
+        for (std::size_t i = 0; i < n; ++i) room[i] = out[given + i];
+        given += n;
+        room = room.subspan(n);
+        return whole && given == out.size() ? outcome::finished : outcome::going;
+    }
+};
+
+/// What open_options::inflate takes. `streams`, where it is given, counts the streams that were begun.
 inline ckpt::inflater test_inflater(int* streams = nullptr) {
-    using outcome = ckpt::inflater::outcome;
-    struct state {
-        std::vector<std::byte> in{}, out{};
-        std::size_t given{0};
-        bool whole{false};
-    };
     return {[](void* context) -> void* {
                 if (context != nullptr) ++*static_cast<int*>(context);
-                return new state{};
+                return new test_stream{};
             },
             [](void* of, std::span<const std::byte>& in, std::span<std::byte>& out) {
-                state& s = *static_cast<state*>(of);
-                if (!in.empty() && !s.whole) {
-                    s.in.insert(s.in.end(), in.begin(), in.end());
-                    in = {};
-                    s.out.clear();
-                    inflate_stream stream{s.in, s.out};
-                    s.whole = stream.run();
-                    if (!s.whole && !stream.wants_more()) return outcome::failed;
-                }
-                const std::size_t n = s.out.size() - s.given < out.size() ? s.out.size() - s.given : out.size();
-                for (std::size_t i = 0; i < n; ++i) out[i] = s.out[s.given + i];
-                s.given += n;
-                out = out.subspan(n);
-                return s.whole && s.given == s.out.size() ? outcome::finished : outcome::going;
+                return static_cast<test_stream*>(of)->next(in, out);
             },
-            [](void* of) { delete static_cast<state*>(of); }, streams};
+            [](void* of) { delete static_cast<test_stream*>(of); }, streams};
+}
+
+/// A stream of `copying_inflater`: of blocks that are stored, in little memory and time.
+struct stored_stream {
+    inflate_counts* counts{nullptr};
+    std::array<std::uint8_t, 5> head{}; // of the present block
+    std::size_t have{0};                // bytes of it
+    std::size_t left{0};                // bytes of the block
+
+    [[nodiscard]] ckpt::inflater::outcome next(std::span<const std::byte>& in, std::span<std::byte>& out) {
+        using outcome = ckpt::inflater::outcome;
+        for (;;) {
+            while (have < head.size() && !in.empty()) {
+                head[have++] = std::to_integer<std::uint8_t>(in.front());
+                in = in.subspan(1);
+                if (have == head.size()) left = head[1] + 256u * head[2];
+            }
+            if (have < head.size()) return outcome::going;
+            const std::size_t n = (std::min)({left, in.size(), out.size()});
+            std::copy_n(in.begin(), n, out.begin());
+            in = in.subspan(n);
+            out = out.subspan(n);
+            left -= n;
+            counts->bytes += n;
+            if (left != 0) return outcome::going;
+            if (head[0] == 1) return outcome::finished;
+            have = 0;
+        }
+    }
+};
+
+/// An inflater of stored blocks that copies its streams, and counts all that it does.
+inline ckpt::inflater copying_inflater(inflate_counts& counts) {
+    return {[](void* context) -> void* {
+                auto* const to = static_cast<inflate_counts*>(context);
+                ++to->streams;
+                return new stored_stream{.counts = to};
+            },
+            [](void* of, std::span<const std::byte>& in, std::span<std::byte>& out) {
+                return static_cast<stored_stream*>(of)->next(in, out);
+            },
+            [](void* of) { delete static_cast<stored_stream*>(of); }, &counts,
+            [](void* of) -> void* {
+                ++static_cast<stored_stream*>(of)->counts->copies;
+                return new stored_stream(*static_cast<stored_stream*>(of));
+            }};
+}
+
+/// An inflater that makes zeros of any data, as many as `left` says.
+inline ckpt::inflater zeros_inflater(std::uint64_t& left) {
+    return {[](void* context) { return context; },
+            [](void* of, std::span<const std::byte>& in, std::span<std::byte>& out) {
+                std::uint64_t& rest = *static_cast<std::uint64_t*>(of);
+                const auto n = static_cast<std::size_t>((std::min<std::uint64_t>)(rest, out.size()));
+                std::fill_n(out.begin(), n, std::byte{});
+                out = out.subspan(n);
+                in = {};
+                rest -= n;
+                return rest == 0 ? ckpt::inflater::outcome::finished : ckpt::inflater::outcome::going;
+            },
+            [](void*) {}, &left};
 }
 
 /// Deflate data of blocks that are stored: five bytes for each 65,535.

@@ -8,7 +8,8 @@
 // size), `{a,b}` for a row with a and one with b on the other side's place; where the other side has one name only, the
 // rows lie one after another in its tensor. `A > B` is the shape of the left side and of the right side: the tensor is
 // transposed. A row `@ LEFT | RIGHT | SIZE` begins all names up to the next one; `d` is SIZE there. `-` stands for
-// nothing: the other project has no such tensor. What the names were taken from stands with each pair.
+// nothing: the other project has no such tensor. What the names were taken from stands with each pair;
+// tests/frameworks/naming_schemes.py compares them with the packages that install.
 #pragma once
 
 #include <string_view>
@@ -140,7 +141,8 @@ norm1.* | self_attn_layer_norm.* | 8
 norm2.* | encoder_attn_layer_norm.* | 8
 norm3.* | final_layer_norm.* | 8
 )"},
-    // DetrForObjectDetection and convert_detr_original_pytorch_checkpoint_to_pytorch.py of transformers 4.46.
+    // DetrForObjectDetection, with a ResNet-18 of timm in it, and
+    // convert_detr_original_pytorch_checkpoint_to_pytorch.py of transformers 4.46.
     {"detr: facebookresearch, transformers", R"(
 @ |
 input_proj.* | model.input_projection.* | 8 16 1 1
@@ -286,7 +288,8 @@ mlp.fc1.* | mlp.fc1.* | 32 8
 mlp.fc2.* | mlp.fc2.* | 8 32
 ls2.gamma | layer_scale2.lambda1 | 8
 )"},
-    // SwinTransformer of timm and SwinForImageClassification: convert_swin_timm_to_pytorch.py of transformers 4.46.
+    // SwinTransformer of timm before 0.9, which later versions read, and SwinForImageClassification:
+    // convert_swin_timm_to_pytorch.py of transformers 4.46.
     {"swin: timm, transformers", R"(
 @ | swin.
 patch_embed.proj.* | embeddings.patch_embeddings.projection.* | 8 3 4 4

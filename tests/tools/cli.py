@@ -514,6 +514,7 @@ def compressed():
         path = os.path.join(folder, name)
         with zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED, compresslevel=1) as z:
             weights = dictionary([('flat', tensor('0', flat, [flat])),
+                                  ('piece', tensor('0', flat, [4], offset=flat - 4)),
                                   ('square', tensor('1', side * side, [side, side])),
                                   ('turned', tensor('1', side * side, [side, side], stride=[1, side]))])
             z.writestr('archive/data.pkl', PROTO + weights + b'.')
@@ -536,7 +537,16 @@ def compressed():
         took, code = peak(*args)
         check('memory of %s' % args[0], took <= most and code == 0,
               '%.1f MiB, exit %d; at most %.1f' % (took, code, most))
-    flat, square, turned = document('digests of zeros', 0, 'ls', large, '--digest')['tensors']
+    # Gathered in an order that is not that of the storages, and cast.
+    rules = written('turn.rules', 'keep square, turned\ntranspose 0 1 square\n'
+                                  'merge 1 square, turned -> x\ncast float64 x\n')
+    gathered = ('ls', large, '--digest', '--rules', rules)
+    took, code = peak(*gathered)
+    check('memory of a gather', took <= most and code == 0, '%.1f MiB, exit %d; at most %.1f' % (took, code, most))
+    equal('a gather of zeros', document('gathered', 0, *gathered)['tensors'][0]['crc32'],
+          '%08x' % zlib.crc32(bytes(64 << 20)))
+    flat, piece, square, turned = document('digests of zeros', 0, 'ls', large, '--digest')['tensors']
+    equal('a few values of a large storage', piece['crc32'], '%08x' % zlib.crc32(bytes(16)))
     equal('zeros in another order', turned['crc32'], square['crc32'])
     equal('the digest of zeros', flat['crc32'], '%08x' % zlib.crc32(bytes(256 << 20)))
 
@@ -570,6 +580,9 @@ def summaries():
     check('by place',
           'state_dict float32 5 9 36 B' in lines and 'optimizer float32 1 6 24 B' in lines and 'all 6 15 60 B' in lines,
           out)
+    lazy = os.path.join(DATA, 'frameworks', 'lazy', 'module.pt')
+    equal('not initialised', document('info of a lazy module', 0, 'info', lazy)['uninitialized'], 6)
+    check('not initialised, for people', '6 parameters or buffers were not initialised' in ckpt('info', lazy)[1])
     both = save('averages.pt',
                 PROTO + dictionary([('model', dictionary([('w', tensor('0', 6, [6]))])),
                                     ('model_ema', dictionary([('w', tensor('1', 6, [6]))]))]) + b'.',

@@ -293,6 +293,9 @@ def rows(root, digest=True):
     def visit(value):
         if isinstance(value, torch.Tensor):
             row = {'key': '.'.join(str(e) for e in path), 'path': list(path)}
+            if torch.nn.parameter.is_lazy(value):
+                out.append(dict(row, error='uninitialized'))
+                return None
             row.update(tensor_row(value, digest))
             if row['layout'] == 'strided':
                 storage = untyped(value)
@@ -404,6 +407,8 @@ class Renderer:
         if type(v) in (bytes, bytearray):
             return {'$bytes': base64.b64encode(bytes(v)).decode()}
         if isinstance(v, torch.Tensor):
+            if torch.nn.parameter.is_lazy(v):
+                return {'$any': 'a tensor that was not initialised'}
             row = tensor_row(v)
             return {'$tensor': {k: row[k] for k in ('dtype', 'shape') if k in row} if self.brief else row}
         if isinstance(v, (torch.Size,)):

@@ -282,3 +282,21 @@ TEST_CASE("limits.pickle_bytes bounds the five pickles of a checkpoint together"
     CHECK(refused.detail == "a pickle of more than " + std::to_string(p.keys.size() - 1) + " bytes");
     CHECK(refused.hint.find("limits.pickle_bytes") != std::string::npos);
 }
+
+TEST_CASE("storages of a stream that begin like a pickle are scanned, those of honest weights are no finding") {
+    const auto verdict_of = [](const std::string& bytes) {
+        const auto n = static_cast<std::int64_t>(bytes.size());
+        const std::string t = tensor(legacy_storage("ByteStorage", "a", n), 0, {n}, {1});
+        const std::string file = legacy_file(dict({{str("w"), t}, {str("v"), legacy_floats("b", 4)}}),
+                                             {{"a", bytes.size(), bytes}, {"b", 4, four}});
+        CHECK(ckpt::open_bytes(bytes_of(file)).has_value()); // data is data
+        return ckpt::scan_globals_bytes(bytes_of(file)).value().verdict();
+    };
+    const std::string evil = pickle(call(global("os", "system"), {str("true")}));
+    CHECK(verdict_of(evil) == ckpt::file_verdict::dangerous);
+    CHECK(verdict_of(evil + std::string(5000, 'x')) == ckpt::file_verdict::dangerous);
+    CHECK(verdict_of(pickle(dict({}))) == ckpt::file_verdict::clean); // an object as all_gather_object sends it
+    CHECK(verdict_of("\x80\x02" + std::string(600, '\xff')) == ckpt::file_verdict::clean);
+    CHECK(verdict_of("\x80\x02" + std::string(600, '(')) == ckpt::file_verdict::clean);
+    CHECK(verdict_of(std::string()) == ckpt::file_verdict::clean);
+}

@@ -299,7 +299,7 @@ TEST_CASE("every tensor of every real file is the one that PyTorch loads: path, 
                 CHECK(found->second->key() == key_above + key);
                 by_path.erase(found);
                 if (const ckpt::error* e = t.refusal()) {
-                    FAIL_CHECK(e->message());
+                    if (want["error"].value != ckpt::info(e->code).name) FAIL_CHECK(e->message());
                     continue;
                 }
                 ++compared;

@@ -46,10 +46,28 @@ class inflate_stream {
     [[nodiscard]] result<void> finish();
     /// Goes back to the first byte.
     void rewind() noexcept;
+    /// Whether all bytes were compared with the checksum.
+    [[nodiscard]] bool is_checked() const noexcept { return checked_; }
+
+    /// A place that the stream can go to, which owns a state of the inflater.
+    struct mark {
+        void* state{nullptr};
+        std::uint64_t position{0};
+        std::uint64_t taken{0}; // deflated bytes before it
+    };
+    /// A mark where the stream is; one without a state where the inflater makes no copies or has no memory.
+    [[nodiscard]] mark here() const;
+    /// Goes to a mark of this stream. Fails with `limit` where the inflater has no memory.
+    [[nodiscard]] result<void> go_to(const mark& place);
+    /// Ends the state of a mark.
+    void forget(const mark& place) const noexcept { inflate_.end(place.state); }
+    /// Frees the buffers; the stream goes on where it is.
+    void free_buffers() noexcept;
 
   private:
     [[nodiscard]] result<void> fill(std::span<std::byte> out);
     [[nodiscard]] result<void> check_end();
+    [[nodiscard]] error no_memory() const;
     [[nodiscard]] error wrong_length() const;
     void close() noexcept;
 
@@ -61,6 +79,7 @@ class inflate_stream {
     std::uint64_t position_{0};
     std::uint64_t taken_{0}; // deflated bytes that were read from the source
     std::uint32_t crc_{0};
+    std::uint64_t summed_{0}; // bytes in `crc_`: each is added once, whatever goes back
     bool ended_{false};
     bool checked_{false};
     std::span<const std::byte> in_{}; // in `deflated_`, not yet inflated

@@ -32,6 +32,9 @@ struct inflater {
     /// Must outlive the checkpoint. Streams are begun from several threads at once if the checkpoint is used by
     /// several; each stream is used by one at a time.
     void* context{nullptr};
+    /// A second stream that goes on where this one is, without changing it (zlib: `inflateCopy`); null where there is
+    /// no memory for one. May be left out: whatever goes back in a large record then inflates it from its first byte.
+    void* (*copy)(void* state){nullptr};
 
     [[nodiscard]] explicit operator bool() const noexcept {
         return begin != nullptr && next != nullptr && end != nullptr;

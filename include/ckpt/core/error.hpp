@@ -86,6 +86,7 @@ namespace ckpt::inline CKPT_DETAIL_ABI {
     X(size_mismatch, 416, 1, "the destination has another number of elements")                                         \
     X(conversion, 417, 1, "a conversion that would lose values silently")                                              \
     X(indices_invalid, 418, 2, "indices or offsets of a sparse or nested tensor that contradict its shape")            \
+    X(uninitialized, 419, 4, "a lazy parameter that was saved before it was initialised")                              \
     X(path_missing, 501, 1, "the path does not exist")                                                                 \
     X(state_dict_missing, 502, 1, "no state_dict was found")                                                           \
     X(state_dict_ambiguous, 503, 1, "several state_dicts are equally likely")                                          \

@@ -46,7 +46,11 @@ class distributed_finder {
 
     // ---- Megatron-LM and NeMo
 
-    void open_megatron(std::vector<folder_entry> entries);
+    void open_megatron(const std::vector<folder_entry>& entries);
+    /// The files of one iteration; `step` as of `open_step`.
+    void open_iteration(const std::string& step, const std::vector<folder_entry>& entries);
+    /// Where no file names the iteration: the only one, or a finding that lists them. False where there is none.
+    [[nodiscard]] bool open_iterations();
 
     // ---- a distributed checkpoint one folder further down, as accelerate and NeMo save them
 

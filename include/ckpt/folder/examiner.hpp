@@ -63,6 +63,8 @@ class folder_examiner {
     void open_ranks(const weight_set& set);
     void open_llama(const weight_set& set);
     void open_fairscale(const weight_set& set);
+    /// Whether the files of all candidates say that they are shards of fairscale; a finding then.
+    [[nodiscard]] bool are_fairscale_shards();
     /// Opens the file of the only rank; a finding where the file says that there were others.
     void open_alone(const std::string& name);
     /// Opens a shard; its tensors are those of its root.

@@ -65,8 +65,8 @@ class part_storages final : public folder_storages {
     [[nodiscard]] result<std::span<const std::byte>> bytes(std::uint32_t storage) const override {
         return named(file_->storages().bytes(storage));
     }
-    [[nodiscard]] result<shared<storage_reader>> reader(std::uint32_t storage) const override {
-        return named(file_->storages().reader(storage));
+    [[nodiscard]] result<shared<storage_reader>> reader(std::uint32_t storage, storage_readers& others) const override {
+        return named(file_->storages().reader(storage, others));
     }
     [[nodiscard]] result<void> read(std::uint32_t storage, std::uint64_t offset,
                                     std::span<std::byte> out) const override {

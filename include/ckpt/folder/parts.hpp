@@ -6,7 +6,8 @@
 // Refuses: nothing.
 //
 // The names are those of LLaMA (consolidated.00.pth), of fairscale and fairseq ("-model_part-0", "-shard0") and of
-// DeepSpeed's pipelines, which GPT-NeoX uses (layer_00-model_00-model_states.pt).
+// DeepSpeed's pipelines, which GPT-NeoX uses (layer_00-model_00-model_states.pt). What fairscale's
+// FullyShardedDataParallel.local_metadata_dict writes beside the weights tells its shards, whatever they are called.
 #pragma once
 
 #include <ckpt/core/error.hpp>
@@ -39,12 +40,18 @@ struct part_name {
 namespace part_faults {
 
 /// What to do with parts of tensor parallelism whose layout no file tells.
-inline constexpr std::string_view join_by_hand =
-    "open one part by its own path; in C++ parts are joined by rules (docs/formats.md, Parts of one model)";
+inline constexpr std::string_view join_by_hand = "open one part by its own path; in C++ parts are joined by rules: "
+                                                 "docs/formats.md, Parts of one model, has the program "
+                                                 "and the rules for Megatron-LM and LLaMA";
 
 [[nodiscard]] error not_joined(std::string detail, std::string_view hint);
 /// Shards of FullyShardedDataParallel, or parts of its tensor parallelism.
 [[nodiscard]] error fairscale(const std::string& family, std::size_t files);
+/// How many ranks fairscale's FullyShardedDataParallel cut the model of a file over: its shard_metadata has the sizes
+/// of whole parameters. 0 where the file does not say so.
+[[nodiscard]] std::uint64_t fairscale_ranks(const value& root);
+/// Files whose content says so.
+[[nodiscard]] error fairscale_shards(std::uint64_t ranks, const std::vector<std::string>& files);
 /// Each layer in a file of its own. `names` are the files.
 [[nodiscard]] error layers(std::string folder, const std::vector<std::string>& names);
 /// Folders mp_rank_TT, mp_rank_TT_PPP, mp_rank_TT_PPP_EEE.

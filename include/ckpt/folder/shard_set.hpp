@@ -70,8 +70,8 @@ class joined_storages final : public storage_source {
     [[nodiscard]] result<std::span<const std::byte>> bytes(std::uint32_t storage) const override {
         return named(storage, source_of(storage).bytes(entries_[storage].storage));
     }
-    [[nodiscard]] result<shared<storage_reader>> reader(std::uint32_t storage) const override {
-        return named(storage, source_of(storage).reader(entries_[storage].storage));
+    [[nodiscard]] result<shared<storage_reader>> reader(std::uint32_t storage, storage_readers& others) const override {
+        return named(storage, source_of(storage).reader(entries_[storage].storage, others));
     }
     [[nodiscard]] result<void> read(std::uint32_t storage, std::uint64_t offset,
                                     std::span<std::byte> out) const override {

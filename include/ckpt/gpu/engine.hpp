@@ -117,8 +117,8 @@ template <device_api Api> class upload_engine {
 
     /// What a thread that fills pieces has of its own.
     struct reader_room {
-        pages direct{};        // for direct reads to the host
-        leaf_readers leaves{}; // what it reads of compressed storages
+        pages direct{};           // for direct reads to the host
+        storage_readers leaves{}; // what it reads of compressed storages
     };
 
     struct reader_threads {

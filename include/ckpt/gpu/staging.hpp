@@ -38,15 +38,15 @@ class stager {
     stager(const upload_plan_data& plan, upload_source source, bool verify);
 
     /// Fills a slot of `slot_bytes`, which begins at a page. `leaves` is the thread's own.
-    [[nodiscard]] result<void> fill(std::uint32_t number, std::byte* slot, leaf_readers& leaves);
+    [[nodiscard]] result<void> fill(std::uint32_t number, std::byte* slot, storage_readers& leaves);
 
     /// Bytes of a run that begin at `begin`. `room`: a page-aligned buffer of `slot_bytes` for direct reads, or null;
     /// `out` may be its part.
     [[nodiscard]] result<void> read(std::uint32_t run, std::uint64_t begin, std::span<std::byte> out, std::byte* room);
 
     /// Builds the elements of a piece; they lie in it as its copies expect.
-    [[nodiscard]] result<void> build(const upload_piece& piece, std::byte* slot, leaf_readers& leaves) const;
-    [[nodiscard]] result<void> build(const built_part& part, std::byte* out, leaf_readers& leaves) const {
+    [[nodiscard]] result<void> build(const upload_piece& piece, std::byte* slot, storage_readers& leaves) const;
+    [[nodiscard]] result<void> build(const built_part& part, std::byte* out, storage_readers& leaves) const {
         return plan_.plan.read(plan_.built[part.tensor].node, part.first, part.count, out, leaves);
     }
 

@@ -103,6 +103,8 @@ CKPT_DETAIL_RARE void checkpoint::check_indices(verify_report& out) const {
                 order.end());
     detail::sort_indices(order, [](std::uint32_t a, std::uint32_t b) { return a < b; });
     std::uint64_t left = 16 * file_->facts().file_bytes + (std::uint64_t{64} << 20);
+    for (const record& r : file_->records()) // at most what deflate data of that length can become
+        if (r.method != 0) left += 8 * (std::min)(r.size, 1032 * r.stored_size);
     for (const std::uint32_t i : order) {
         const detail::tensor_data* const t = checked[i];
         std::uint64_t cost = detail::bytes_of(*t);

@@ -27,7 +27,8 @@ void for_each_use(const graph& g, function_ref<bool(const node&)> is_plain_call,
                   function_ref<void(std::uint32_t)> visit);
 
 /// Calls `visit` with the occurrences of getattr in a pickle that are no admitted look-up: called with anything else,
-/// or used in another way than being called. Values of pickles before this one are not looked at.
+/// or used in another way than being called. Two methods of the lazy modules of torch.nn are admitted, too, unless they
+/// are called. Values of pickles before this one are not looked at.
 void for_each_stray_attribute(const graph& g, const allowlist& list, function_ref<void(std::uint32_t)> visit);
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

@@ -7,11 +7,27 @@
 #pragma once
 
 #include <ckpt/core/result.hpp>
+#include <ckpt/core/shared.hpp>
 #include <ckpt/state/state_dict.hpp>
 
+#include <cstdint>
 #include <string>
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
+
+/// CRC-32 of many tensors, one after another. A compressed storage that several of them lie in is inflated once and
+/// then read on, where `tensor::crc32` begins it again for each. For one thread; what the tensors came from must live
+/// as long.
+class digester {
+  public:
+    digester();
+    /// What `tensor::crc32` returns. Fails with `output_limit`, too, where the tensors lie in such an order that a
+    /// compressed storage would be inflated more than 64 times.
+    [[nodiscard]] result<std::uint32_t> crc32(const tensor& of);
+
+  private:
+    detail::shared<detail::storage_readers> readers_;
+};
 
 /// SHA-256, as 64 hexadecimal digits, of one line "KEY\tDTYPE\tSHAPE\tCRC32\n" for each tensor, the lines sorted by the
 /// bytes of their keys. SHAPE is "[10, 784]", "[]" for a scalar; CRC32 is `tensor::crc32` in 8 hexadecimal digits; a

@@ -30,7 +30,7 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 enum class gather_op : std::uint8_t { leaf, permute, narrow, reshape, concat, paste, pad, cast, fill, product };
 
-class leaf_readers; // gather_read.hpp
+class storage_readers; // tensor/access.hpp
 
 /// One tensor of a plan. Sizes are those of the result.
 struct gather_node {
@@ -111,7 +111,7 @@ class gather_plan final : public counted {
     /// Writes elements [first, first + n) of a node, counted in row-major order, to `out`, in native byte order.
     /// `leaves`: for several reads, which go on where the last one ended in a compressed storage.
     [[nodiscard]] result<void> read(std::uint32_t of, std::uint64_t first, std::uint64_t n, std::byte* out,
-                                    leaf_readers& leaves) const;
+                                    storage_readers& leaves) const;
     /// The same for one read.
     [[nodiscard]] result<void> read(std::uint32_t of, std::uint64_t first, std::uint64_t n, std::byte* out) const;
 

@@ -7,6 +7,7 @@
 //
 // A region goes down the plan: each operation says which region of its parts it is, and a leaf copies it from its
 // storage. Beside the destination there is one bounded buffer for each cast, product or unmapped piece on the way.
+// Compressed storages are gone through in their order as far as one read reaches, so that it inflates each once.
 #pragma once
 
 #include <ckpt/core/result.hpp>
@@ -23,23 +24,9 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 class gather_plan;
 struct gather_node;
 
-/// The compressed storages that the reads of one thread have begun: the next read of one goes on where the last ended,
-/// so that a tensor that is read in pieces inflates each of its storages once.
-class leaf_readers {
-  public:
-    /// Opens the storage of a leaf.
-    [[nodiscard]] result<storage_access> open(const tensor_data& data, const storage_source& source);
-    /// Compares the storages that were begun with their checksums, and forgets them.
-    [[nodiscard]] result<void> finish();
-
-  private:
-    static constexpr std::size_t most = 8; ///< each has a buffer; the oldest makes room
-    std::vector<storage_cursor> begun_{};
-};
-
 class gather_reader {
   public:
-    gather_reader(const gather_plan& plan, leaf_readers& leaves) noexcept : plan_{plan}, leaves_{leaves} {}
+    gather_reader(const gather_plan& plan, storage_readers& leaves) noexcept : plan_{plan}, leaves_{leaves} {}
 
     /// Writes elements [first, first + n) of a node, counted in row-major order, to `out`.
     [[nodiscard]] result<void> read(std::uint32_t of, std::uint64_t first, std::uint64_t n, std::byte* out) const;
@@ -57,8 +44,11 @@ class gather_reader {
     [[nodiscard]] result<void> fetch_product(const gather_node& node, const gather_region& region,
                                              std::byte* out) const;
 
+    /// The order in which pieces of a node go through its compressed storage from its begin to its end.
+    [[nodiscard]] axis_order order_of(const gather_node& node) const noexcept;
+
     const gather_plan& plan_;
-    leaf_readers& leaves_;
+    storage_readers& leaves_;
 };
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

@@ -67,20 +67,31 @@ template <class F>
     return {};
 }
 
-/// Calls `f(part, offset)` for parts of a region with at most `most` elements; `offset` is that of the destination.
+/// Dimensions, the outermost first.
+using axis_order = std::array<std::uint8_t, 64>;
+inline constexpr axis_order row_major = [] {
+    axis_order out{};
+    for (std::uint8_t i = 0; i < 64; ++i) out[i] = i;
+    return out;
+}();
+
+/// Calls `f(part, offset)` for parts of a region with at most `most` elements, which follow each other in `order`;
+/// `offset` is that of the destination.
 template <class F>
-[[nodiscard]] result<void> each_part(const gather_region& whole, std::uint64_t most, std::uint64_t offset, F& f) {
+[[nodiscard]] result<void> each_part(const gather_region& whole, const axis_order& order, std::uint64_t most,
+                                     std::uint64_t offset, F& f) {
     if (whole.count() <= most) return f(whole, offset);
-    std::uint32_t d = 0;
-    while (whole.size[d] == 1) ++d;
+    std::uint32_t outer = 0;
+    while (whole.size[order[outer]] == 1) ++outer;
+    const std::uint32_t d = order[outer];
     std::uint64_t inner = 1;
-    for (std::uint32_t i = d + 1; i < whole.rank; ++i) inner *= whole.size[i];
+    for (std::uint32_t i = outer + 1; i < whole.rank; ++i) inner *= whole.size[order[i]];
     const std::uint64_t piece = inner >= most ? 1 : most / inner;
     gather_region part = whole;
     for (std::uint64_t at = 0; at < whole.size[d]; at += piece) {
         part.start[d] = whole.start[d] + at;
         part.size[d] = whole.size[d] - at < piece ? whole.size[d] - at : piece;
-        if (auto one = each_part(part, most, offset + at * whole.stride[d], f); !one) return one;
+        if (auto one = each_part(part, order, most, offset + at * whole.stride[d], f); !one) return one;
     }
     return {};
 }

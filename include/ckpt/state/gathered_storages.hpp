@@ -50,7 +50,8 @@ class gathered_storages final : public storage_source {
     [[nodiscard]] CKPT_DETAIL_DEF result<stored_place> place_of(std::uint32_t i) const override;
     [[nodiscard]] CKPT_DETAIL_DEF result<std::uint64_t> file_offset(std::uint32_t i) const override;
     [[nodiscard]] CKPT_DETAIL_DEF result<std::span<const std::byte>> bytes(std::uint32_t i) const override;
-    [[nodiscard]] CKPT_DETAIL_DEF result<shared<storage_reader>> reader(std::uint32_t i) const override;
+    [[nodiscard]] CKPT_DETAIL_DEF result<shared<storage_reader>> reader(std::uint32_t i,
+                                                                        storage_readers& others) const override;
     [[nodiscard]] CKPT_DETAIL_DEF result<void> read(std::uint32_t i, std::uint64_t offset,
                                                     std::span<std::byte> out) const override;
 

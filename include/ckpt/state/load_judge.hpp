@@ -92,7 +92,7 @@ class load_judge {
                                      const state_dict_data& weights);
 
 /// Sets the checksum of a loaded tensor; left out where the tensor has none by its nature.
-[[nodiscard]] result<void> add_digest(const tensor& from, loaded_tensor& to);
+[[nodiscard]] result<void> add_digest(const tensor& from, loaded_tensor& to, storage_readers& readers);
 
 /// A load between its two halves that depend on the user's types. Targets, options and weights outlive it.
 class load_job {

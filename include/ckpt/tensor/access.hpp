@@ -6,7 +6,9 @@
 // Refuses: tensors without elements of their own, conversions that do not exist, outputs far larger than the storage.
 #pragma once
 
+#include <ckpt/core/index_table.hpp>
 #include <ckpt/core/result.hpp>
+#include <ckpt/core/shared.hpp>
 #include <ckpt/tensor/convert.hpp>
 #include <ckpt/tensor/dtype.hpp>
 #include <ckpt/tensor/geometry.hpp>
@@ -32,8 +34,11 @@ namespace detail {
 
 [[nodiscard]] error rank_error(const tensor_data& data, std::size_t rank);
 
+class storage_readers;
+
 /// A storage for one copy: its bytes in memory, or a way to read them.
 struct storage_access {
+    shared<counted> own_readers{}; ///< what `from` reads by, where it is not one of others
     storage_cursor from{};
     const std::byte* memory{};        ///< all bytes of the storage; null where they must be read
     std::vector<std::byte> staging{}; ///< a buffer for reads
@@ -45,16 +50,40 @@ struct storage_access {
     [[nodiscard]] std::size_t part_size(const box& whole, std::size_t size) const noexcept;
 };
 
+/// The compressed storages that the reads of one thread have begun: the next read of one goes on where the last ended,
+/// or at a place nearby, so that what is read in pieces inflates each of its storages once. What has the storages must
+/// outlive it.
+class storage_readers final : public counted {
+  public:
+    /// A reader of a compressed storage, the same as last time.
+    [[nodiscard]] result<shared<storage_reader>> open(const storage_source& source, std::uint32_t storage);
+    /// Compares the storages that were begun with their checksums.
+    [[nodiscard]] result<void> finish();
+
+  private:
+    static constexpr std::size_t most_ready = 8; ///< have buffers; others rest
+    static constexpr std::size_t most = 128;     ///< keep a state of the inflater; others begin again
+    struct known_storage {
+        storage_cursor from{};
+        std::uint64_t inflated{0}; ///< by readers that are no more
+    };
+    [[nodiscard]] result<void> make_room();
+
+    std::vector<known_storage> known_{};
+    growing_index_table table_{};
+    std::vector<std::uint32_t> recent_{}; ///< those with a reader, the last used one last
+};
+
 /// Opens the storage of a tensor with elements, and checks again that the geometry fits. `inflate`: a compressed
-/// storage may be read, too; whoever has read what it needs calls `from.finish()`. `known`: a reader of that storage
-/// which goes on; null for a new one.
+/// storage may be read, too, by one of `readers`, or by one of its own; whoever has read what it needs calls
+/// `from.finish()`.
 [[nodiscard]] result<storage_access> open_storage(const tensor_data& data, const storage_source& source,
-                                                  bool inflate = false, shared<storage_reader> known = {});
+                                                  bool inflate = false, storage_readers* readers = nullptr);
 
 /// The size in bytes of the buffer through which elements are converted or summed in pieces.
 inline constexpr std::uint64_t part_bytes = std::uint64_t{1} << 17;
-/// The same for elements that do not lie in the order of their compressed storage.
-inline constexpr std::uint64_t unordered_part_bytes = std::uint64_t{1} << 23;
+/// The same for elements that do not lie in the order of their compressed storage: each part inflates all of it.
+inline constexpr std::uint64_t unordered_part_bytes = std::uint64_t{1} << 24;
 
 /// Unpacks the values of a type with less than 8 bits, one into each byte, and calls `f(values, first, count)` for
 /// pieces of at most `most` values. The tensor is contiguous.

@@ -51,9 +51,9 @@ class aligned_memory {
 /// Whether a tensor can be copied as `to` with `rank` dimensions; returns the bytes of the copy. Reads nothing.
 [[nodiscard]] result<std::size_t> check_owned_copy(const tensor& from, ckpt::dtype to, std::size_t rank, bool convert);
 
-/// Copies the values of a tensor that passed `check_owned_copy`.
+/// Copies the values of a tensor that passed `check_owned_copy`. `readers`: as of `copy_tensor`.
 [[nodiscard]] result<aligned_memory> make_owned_copy(const tensor& from, ckpt::dtype to, bool convert,
-                                                     std::size_t bytes);
+                                                     std::size_t bytes, storage_readers* readers = nullptr);
 
 struct copy_access;
 

@@ -37,7 +37,15 @@ class storage_reader : public counted {
     [[nodiscard]] virtual result<void> finish() = 0;
     /// Whether bytes that follow each other may be far from each other in what is inflated for them.
     [[nodiscard]] virtual bool is_scattered() const noexcept { return false; }
+    /// Frees its buffers, and what makes going back cheap; goes on where it is.
+    virtual void rest() noexcept {}
+    /// The bytes that were inflated so far, which the limit counts.
+    [[nodiscard]] virtual std::uint64_t inflated() const noexcept { return 0; }
+    /// Counts what an earlier reader of the storage inflated.
+    virtual void add_inflated(std::uint64_t) noexcept {}
 };
+
+class storage_readers; // access.hpp
 
 /// The storages of one file. `torch/` implements it; `tensor/`, `state/` and `gpu/` use it. Immutable once a program
 /// can see it: all members may be called from many threads.
@@ -65,8 +73,10 @@ class storage_source : public counted {
     void found_as(std::string_view name) { file_ = name; }
     /// Whether its record is compressed; then reading a part costs as much as reading all of it.
     [[nodiscard]] virtual bool is_compressed(std::uint32_t) const noexcept { return false; }
-    /// For several reads of a compressed storage; null for others. Fails as `read` does.
-    [[nodiscard]] virtual result<shared<storage_reader>> reader(std::uint32_t) const {
+    /// For several reads of a compressed storage; null for others. Fails as `read` does. What a gathered storage reads
+    /// of others it reads by `others`, which must outlive the reader.
+    [[nodiscard]] virtual result<shared<storage_reader>> reader(std::uint32_t, storage_readers& others) const {
+        (void)others;
         return shared<storage_reader>{};
     }
     /// Whether it is the result of a gather: elements of one tensor that are put together from others when they are

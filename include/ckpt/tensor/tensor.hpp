@@ -24,9 +24,10 @@ namespace ckpt::inline CKPT_DETAIL_ABI {
 
 namespace detail {
 
-struct tensor_data;   // tensor/geometry.hpp
-struct named_data;    // tensor/parts.hpp
-class storage_source; // tensor/storage.hpp
+struct tensor_data;    // tensor/geometry.hpp
+struct named_data;     // tensor/parts.hpp
+class storage_readers; // tensor/access.hpp
+class storage_source;  // tensor/storage.hpp
 struct tensor_access;
 
 /// The members of a view: its first element (null without elements), and a size and a stride for each dimension.
@@ -41,8 +42,10 @@ struct view_parts {
                                          std::size_t rank, std::size_t alignment);
 
 /// Copies all elements to `out` as type `to`, in row-major order and native byte order. `exact`: no conversions.
+/// `readers`: for copies of several tensors, which go on in the compressed storages that they share.
 [[nodiscard]] result<void> copy_tensor(const tensor_data* handle, const storage_source* source, ckpt::dtype to,
-                                       bool exact, std::byte* out, std::uint64_t room);
+                                       bool exact, std::byte* out, std::uint64_t room,
+                                       storage_readers* readers = nullptr);
 
 /// The same for a destination that is given as bytes.
 [[nodiscard]] result<void> copy_values(const tensor_data* handle, const storage_source* source, ckpt::dtype to,
@@ -64,7 +67,9 @@ using row_visitor = result<void> (*)(void* context, std::uint64_t first, const s
                                       std::uint64_t rows, row_visitor visit, void* context);
 
 /// CRC-32 of the values, each little-endian, in row-major order; of the stored bytes where several values share one.
-[[nodiscard]] result<std::uint32_t> digest_tensor(const tensor_data* handle, const storage_source* source);
+/// `readers`: as of `copy_tensor`.
+[[nodiscard]] result<std::uint32_t> digest_tensor(const tensor_data* handle, const storage_source* source,
+                                                  storage_readers* readers = nullptr);
 
 /// The only cast from bytes to a typed pointer; null where the bytes are not aligned.
 template <class T> [[nodiscard]] const T* typed_pointer(const std::byte* at) noexcept {

@@ -63,6 +63,8 @@ struct builders {
     static result<value> tensor_class(call& c);
     static result<value> rebuild_from_type(call& c);
     static result<value> rebuild_meta(call& c);
+    /// UninitializedParameter(requires_grad), UninitializedBuffer(requires_grad): a place in the state_dict, no values.
+    static result<value> uninitialised(call& c);
 
     // --- tensors that are more than one array: quantized.hpp, sparse.hpp, nested.hpp, wrapper.hpp
     static result<value> quantised_tensor(call& c);

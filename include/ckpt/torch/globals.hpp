@@ -44,6 +44,14 @@ struct tensordict_globals {
     static const global_entry entries[11];
 };
 
+/// A part of a policy: the parameters and buffers of lazy modules (torch.nn.LazyLinear) before their first forward.
+/// They are tensors that are refused with `uninitialized`.
+struct lazy_globals {
+    static constexpr bool shipped = true;
+    static constexpr bool patterns = false;
+    static const global_entry entries[2];
+};
+
 /// A part of a policy: the named tuples that torch.topk, torch.max and similar functions return. They are kept inert:
 /// their tensors are in the first argument.
 struct result_globals {

@@ -23,16 +23,17 @@ struct weights_policy {
 
 /// The default of `open`: weights, numpy scalars and arrays, and objects of common frameworks as inert data. An object
 /// of any other class is `kind::refused` at its place; the hint of its error is the line of code that allows the class.
-using training_policy =
-    allow<record_globals, result_globals, tensordict_globals, numpy_globals, nested_globals, torch_globals>;
+using training_policy = allow<record_globals, result_globals, lazy_globals, tensordict_globals, numpy_globals,
+                              nested_globals, torch_globals>;
 
 /// Allows every global, and keeps those that no other policy knows as inert data, attacks included. For viewers:
 /// nothing is run.
 struct inspect_policy {
     static constexpr bool is_policy = true;
     static constexpr bool admits_attacks = true;
-    static constexpr auto tables = detail::join_tables<inert_others, record_globals, result_globals, tensordict_globals,
-                                                       numpy_globals, nested_globals, torch_globals>();
+    static constexpr auto tables =
+        detail::join_tables<inert_others, record_globals, result_globals, lazy_globals, tensordict_globals,
+                            numpy_globals, nested_globals, torch_globals>();
 };
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI

@@ -16,7 +16,7 @@ namespace ckpt::inline CKPT_DETAIL_ABI {
 struct record_names {
     static constexpr bool shipped = true;
     static constexpr bool patterns = false;
-    static const global_entry entries[1534];
+    static const global_entry entries[1535];
 };
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI

@@ -56,7 +56,8 @@ class storage_table final : public storage_source, public storage_maker {
     [[nodiscard]] bool is_compressed(std::uint32_t storage) const noexcept override {
         return entries_[storage].from != nullptr && entries_[storage].from->method != 0;
     }
-    [[nodiscard]] CKPT_DETAIL_DEF result<shared<storage_reader>> reader(std::uint32_t storage) const override;
+    [[nodiscard]] CKPT_DETAIL_DEF result<shared<storage_reader>> reader(std::uint32_t storage,
+                                                                        storage_readers& others) const override;
     [[nodiscard]] CKPT_DETAIL_DEF result<std::uint64_t> file_offset(std::uint32_t storage) const override;
     [[nodiscard]] CKPT_DETAIL_DEF result<stored_place> place_of(std::uint32_t storage) const override;
     [[nodiscard]] CKPT_DETAIL_DEF result<std::span<const std::byte>> bytes(std::uint32_t storage) const override;

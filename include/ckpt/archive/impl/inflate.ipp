@@ -32,8 +32,12 @@ CKPT_DETAIL_RARE result<std::uint64_t> locate_deflated(const source& from, const
 
 CKPT_DETAIL_RARE result<void> inflate_stream::read(std::span<std::byte> out) {
     if (auto done = fill(out); !done) return done;
-    if (record_.crc32 != 0) crc_ = crc32(out, crc_);
-    position_ += out.size();
+    const std::uint64_t end = position_ + out.size();
+    if (record_.crc32 != 0 && end > summed_) {
+        crc_ = crc32(out.subspan(static_cast<std::size_t>(summed_ - position_)), crc_);
+        summed_ = end;
+    }
+    position_ = end;
     return position_ == record_.size ? check_end() : result<void>{};
 }
 
@@ -51,15 +55,38 @@ CKPT_DETAIL_RARE result<void> inflate_stream::skip_to(std::uint64_t position) {
 
 CKPT_DETAIL_RARE result<void> inflate_stream::finish() {
     if (checked_) return {};
-    return record_.size == 0 ? check_end() : skip_to(record_.size);
+    return position_ == record_.size ? check_end() : skip_to(record_.size);
 }
 
 CKPT_DETAIL_RARE void inflate_stream::rewind() noexcept {
     close();
     position_ = taken_ = 0;
-    crc_ = 0;
     ended_ = false;
     in_ = {};
+}
+
+CKPT_DETAIL_RARE inflate_stream::mark inflate_stream::here() const {
+    if (inflate_.copy == nullptr || state_ == nullptr || ended_) return {};
+    return {inflate_.copy(state_), position_, taken_ - in_.size()};
+}
+
+CKPT_DETAIL_RARE result<void> inflate_stream::go_to(const mark& place) {
+    void* const state = inflate_.copy(place.state);
+    if (state == nullptr) return no_memory();
+    close();
+    state_ = state;
+    position_ = place.position;
+    taken_ = place.taken;
+    ended_ = false;
+    in_ = {};
+    return {};
+}
+
+CKPT_DETAIL_RARE void inflate_stream::free_buffers() noexcept {
+    taken_ -= in_.size();
+    in_ = {};
+    deflated_ = std::vector<std::byte>{};
+    skipped_ = std::vector<std::byte>{};
 }
 
 CKPT_DETAIL_RARE void inflate_stream::close() noexcept {
@@ -70,8 +97,7 @@ CKPT_DETAIL_RARE void inflate_stream::close() noexcept {
 CKPT_DETAIL_RARE result<void> inflate_stream::fill(std::span<std::byte> out) {
     constexpr std::uint64_t most = std::uint64_t{1} << 16;
     if (state_ == nullptr) state_ = inflate_.begin(inflate_.context);
-    if (state_ == nullptr)
-        return zip::fail(from_, errc::limit, at_, record_.name, "there is no memory to inflate the record", {});
+    if (state_ == nullptr) return no_memory();
     while (!out.empty() && !ended_) {
         if (in_.empty() && taken_ < record_.stored_size) {
             const auto n = static_cast<std::size_t>((std::min)(record_.stored_size - taken_, most));
@@ -103,6 +129,10 @@ CKPT_DETAIL_RARE result<void> inflate_stream::check_end() {
     if (record_.crc32 != 0 && crc_ != record_.crc32) return zip::wrong_checksum(from_, record_, at_, crc_);
     checked_ = true;
     return {};
+}
+
+CKPT_DETAIL_RARE error inflate_stream::no_memory() const {
+    return zip::fail(from_, errc::limit, at_, record_.name, "there is no memory to inflate the record", {});
 }
 
 CKPT_DETAIL_RARE error inflate_stream::wrong_length() const {

@@ -24,7 +24,7 @@ CKPT_DETAIL_DEF bool distributed_finder::run(const std::vector<folder_entry>& en
     case folder_kind::megatron: open_megatron(entries); return true;
     case folder_kind::files: break;
     }
-    return contents_.sets.empty() && open_inner();
+    return contents_.sets.empty() && (open_inner() || open_iterations());
 }
 
 CKPT_DETAIL_DEF void distributed_finder::chose(std::string what, std::string why) {
@@ -103,17 +103,44 @@ CKPT_DETAIL_DEF void distributed_finder::open_step(const std::string& step, cons
     joined = read_zero(work_, step, entries);
 }
 
-CKPT_DETAIL_DEF void distributed_finder::open_megatron(std::vector<folder_entry> entries) {
-    std::string step;
-    if (contents_.has("latest_checkpointed_iteration.txt")) {
-        step = first_line("latest_checkpointed_iteration.txt");
-        if (!step.empty() && step.find_first_not_of("0123456789") == std::string::npos)
-            step = "iter_" + std::string(step.size() < 7 ? 7 - step.size() : 0, '0') + step;
-        auto files = inside(step, "latest_checkpointed_iteration.txt");
-        if (!files) return;
-        entries = std::move(*files);
-        step += '/';
+CKPT_DETAIL_DEF void distributed_finder::open_megatron(const std::vector<folder_entry>& entries) {
+    if (!contents_.has("latest_checkpointed_iteration.txt")) return open_iteration({}, entries);
+    std::string step = first_line("latest_checkpointed_iteration.txt");
+    if (!step.empty() && step.find_first_not_of("0123456789") == std::string::npos)
+        step = "iter_" + std::string(step.size() < 7 ? 7 - step.size() : 0, '0') + step;
+    if (const auto files = inside(step, "latest_checkpointed_iteration.txt")) open_iteration(step + '/', *files);
+}
+
+CKPT_DETAIL_DEF bool distributed_finder::open_iterations() {
+    constexpr std::size_t most = 1000;
+    std::vector<std::string> found;
+    std::vector<folder_entry> files;
+    for (std::size_t i = 0; i < contents_.folders.size() && i < most; ++i) {
+        const std::string& name = contents_.folders[i];
+        const bool is_named = name.size() > 5 && name.starts_with("iter_") &&
+                              name.find_first_not_of("0123456789", 5) == std::string::npos;
+        auto inner = is_named ? list_folder(path_in(work_.folder, name)) : result<std::vector<folder_entry>>{error{}};
+        if (!inner || std::none_of(inner->begin(), inner->end(),
+                                   [](const folder_entry& e) { return e.is_folder && e.name.starts_with("mp_rank_"); }))
+            continue;
+        found.push_back(name);
+        files = std::move(*inner);
     }
+    if (found.empty()) return false;
+    if (found.size() == 1) {
+        open_iteration(found.front() + '/', files);
+        return true;
+    }
+    work_.find({.code = errc::state_dict_ambiguous,
+                .detail = quoted(work_.folder) +
+                          " holds several iterations of Megatron-LM and no file latest_checkpointed_iteration.txt: " +
+                          listed(found),
+                .hint = "open the folder of one iteration"});
+    return true;
+}
+
+CKPT_DETAIL_DEF void distributed_finder::open_iteration(const std::string& step,
+                                                        const std::vector<folder_entry>& entries) {
     std::vector<std::string> ranks;
     for (const folder_entry& e : entries) {
         if (e.name == ".metadata") return open_dcp(step, "a distributed checkpoint of Megatron-LM");

@@ -89,6 +89,7 @@ CKPT_DETAIL_DEF bool folder_examiner::choose(weight_set& chosen) {
                                   : "no other file looks like weights; folders in the folder were not looked into";
         return true;
     }
+    if (are_fairscale_shards()) return false;
     error e{.code = errc::state_dict_ambiguous};
     if (contents_.sets.empty()) {
         const bool any = std::any_of(contents_.files.begin(), contents_.files.end(),
@@ -109,6 +110,23 @@ CKPT_DETAIL_DEF bool folder_examiner::choose(weight_set& chosen) {
     return false;
 }
 
+CKPT_DETAIL_DEF bool folder_examiner::are_fairscale_shards() {
+    std::uint64_t ranks = 0;
+    std::vector<std::string> files;
+    for (const weight_set& set : contents_.sets) {
+        if (set.kind != set_kind::plain || set.files.size() != 1) return false;
+        const auto opened = work_.open_one(set.files.front(), work_.options);
+        if (!opened) return false;
+        const std::uint64_t said = part_faults::fairscale_ranks(opened->root());
+        if (said < 2) return false;
+        ranks = (std::max)(ranks, said);
+        files.push_back(set.files.front());
+    }
+    if (files.empty()) return false;
+    find(part_faults::fairscale_shards(ranks, files));
+    return true;
+}
+
 CKPT_DETAIL_DEF std::string folder_examiner::some_names() const {
     if (contents_.files.empty()) return "; it is empty";
     std::vector<std::string> names;
@@ -120,6 +138,8 @@ CKPT_DETAIL_DEF void folder_examiner::open_single(const std::string& name) {
     work_.report.parts.push_back(name);
     auto opened = work_.open_one(name, work_.options);
     if (!opened) return find(std::move(opened).error());
+    if (const std::uint64_t ranks = part_faults::fairscale_ranks(opened->root()); ranks > 1)
+        return find(part_faults::fairscale_shards(ranks, {name}));
     checkpoint_access::file(*opened)->found_in_folder(name);
     out_.file = std::move(*opened);
 }

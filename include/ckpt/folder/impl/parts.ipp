@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/checked.hpp>
 #include <ckpt/core/number.hpp>
 #include <ckpt/folder/parts.hpp>
 #include <ckpt/folder/report.hpp>
@@ -64,6 +65,9 @@ CKPT_DETAIL_DEF error not_joined(std::string detail, std::string_view hint) {
     return {.code = errc::parts_not_joined, .detail = std::move(detail), .hint = hint};
 }
 
+inline constexpr std::string_view consolidate =
+    "join them with fairscale's FullyShardedDataParallel.consolidate_shard_weights; or open one part by its own path";
+
 CKPT_DETAIL_DEF error fairscale(const std::string& family, std::size_t files) {
     const bool by_parts = family.find("-model_part-") != std::string::npos;
     return not_joined(
@@ -74,8 +78,57 @@ CKPT_DETAIL_DEF error fairscale(const std::string& family, std::size_t files) {
                         "parameters"),
         by_parts
             ? "join them with metaseq's scripts reshard_fsdp.py and reshard_mp.py; or open one part by its own path"
-            : "join them with fairscale's FullyShardedDataParallel.consolidate_shard_weights; or open one part by "
-              "its own path");
+            : consolidate);
+}
+
+/// The elements of whole parameters, which stand in `described["numels"]`; 0 where they do not.
+inline std::uint64_t whole_elements(const value& described, std::size_t& steps) {
+    const auto sizes = described.at("numels");
+    std::uint64_t out = 0;
+    if (!sizes || sizes->size() > steps) return 0;
+    steps -= sizes->size();
+    for (const value size : sizes->elements()) {
+        const auto n = size.as_int();
+        if (!n || *n < 0 || !checked_add(out, static_cast<std::uint64_t>(*n), out)) return 0;
+    }
+    return out;
+}
+
+CKPT_DETAIL_DEF std::uint64_t fairscale_ranks(const value& root) {
+    const auto modules = root.find("shard_metadata/param_metadata");
+    if (!modules) return 0;
+    std::size_t steps = 100'000; // one parameter tells; lists may be shared
+    for (const value module : modules->elements()) {
+        const auto path = module.at("fsdp_path");
+        const auto parameters = module.at("params");
+        const auto prefix = path ? path->as_string() : result<std::string_view>{std::string_view{}};
+        if (!prefix || !parameters) continue;
+        for (const auto [name, described] : parameters->entries()) {
+            if (steps-- == 0) return 0;
+            const auto own = name.as_string();
+            const std::uint64_t whole = own ? whole_elements(described, steps) : 0;
+            if (whole == 0) continue;
+            const std::string key =
+                prefix->empty() ? std::string(*own) : std::string(*prefix) + '.' + std::string(*own);
+            for (const char* const where : {"model", "state_dict", ""}) {
+                const auto weights = root.find(where);
+                const auto found = weights ? weights->at(key) : weights;
+                const auto tensor = found ? found->as_tensor() : result<ckpt::tensor>{ckpt::tensor{}};
+                if (tensor && tensor->numel() != 0) return (whole - 1) / tensor->numel() + 1;
+            }
+        }
+    }
+    return 0;
+}
+
+CKPT_DETAIL_DEF error fairscale_shards(std::uint64_t ranks, const std::vector<std::string>& files) {
+    const std::string cut = "that fairscale's FullyShardedDataParallel cut the model over " + decimal(ranks) +
+                            " ranks, in vectors of several parameters";
+    if (files.size() > 1)
+        return not_joined("the files say (shard_metadata) " + cut + ": " + listed(files), consolidate);
+    error out = not_joined("the file says (shard_metadata) " + cut + ", and it is the only one here", consolidate);
+    out.file = files.front();
+    return out;
 }
 
 CKPT_DETAIL_DEF error layers(std::string folder, const std::vector<std::string>& names) {

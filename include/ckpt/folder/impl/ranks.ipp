@@ -16,7 +16,11 @@ CKPT_DETAIL_DEF shared<checkpoint_file> rank_reader::run() {
     if (!work_.report.findings.empty()) return {};
     if (total_ == 0) {
         is_whole_ = ranks_.size() == 1;
-        if (!is_whole_)
+        std::vector<std::string> names;
+        for (const one_rank& r : ranks_) names.push_back(r.name);
+        if (const std::uint64_t ranks = part_faults::fairscale_ranks(ranks_.front().opened->root()); ranks > 1)
+            work_.find(part_faults::fairscale_shards(ranks, names));
+        else if (!is_whole_)
             work_.find(part_faults::not_joined(
                 "the files of " + decimal(std::uint64_t{ranks_.size()}) +
                     " ranks hold whole tensors alone, and nothing that says whether they are copies or slices",

@@ -31,7 +31,7 @@ CKPT_DETAIL_DEF stager::stager(const upload_plan_data& plan, upload_source sourc
     }
 }
 
-CKPT_DETAIL_DEF result<void> stager::fill(std::uint32_t number, std::byte* slot, leaf_readers& leaves) {
+CKPT_DETAIL_DEF result<void> stager::fill(std::uint32_t number, std::byte* slot, storage_readers& leaves) {
     const upload_piece& piece = plan_.pieces[number];
     if (piece.run == no_run) return build(piece, slot, leaves);
     std::byte* const out = slot + plan_.lead(piece);
@@ -63,7 +63,7 @@ CKPT_DETAIL_DEF result<void> stager::read(std::uint32_t run, std::uint64_t begin
     return done;
 }
 
-CKPT_DETAIL_DEF result<void> stager::build(const upload_piece& piece, std::byte* slot, leaf_readers& leaves) const {
+CKPT_DETAIL_DEF result<void> stager::build(const upload_piece& piece, std::byte* slot, storage_readers& leaves) const {
     for (std::uint32_t i = 0; i < piece.parts; ++i) {
         const built_part& part = plan_.parts[piece.first_part + i];
         if (auto done = build(part, slot + part.at, leaves); !done) return done;

@@ -38,6 +38,26 @@ inline const global_occurrence* as_getattr(const graph& g, std::uint32_t index) 
     return named.entry != nullptr && named.entry->kind == global_kind::attribute ? &named : nullptr;
 }
 
+/// Whether getattr names a method of a lazy module of torch.nn, as such a module's hooks do until its first forward.
+inline bool is_lazy_method(const graph& g, const node& owner, std::string_view name, const allowlist& list) {
+    if (owner.kind != node_kind::application || (name != "_infer_parameters" && name != "_lazy_load_hook"))
+        return false;
+    const node& made_by = g.nodes[owner.link.b];
+    if (made_by.kind != node_kind::global) return false;
+    const global_occurrence& type = g.globals[made_by.a];
+    return type.module.starts_with("torch.nn.modules.") && type.name.starts_with("Lazy") &&
+           look_up(list, type.module, type.name).verdict == verdict::inert;
+}
+
+/// Whether an application calls what getattr found in an object: a method, which runs code of its own.
+inline bool calls_method(const graph& g, const node& call) {
+    const node& called = g.nodes[call.link.b];
+    if (called.kind != node_kind::application || as_getattr(g, called.link.b) == nullptr) return false;
+    const node& arguments = g.nodes[called.a];
+    return arguments.kind == node_kind::tuple && arguments.a != 0 &&
+           g.nodes[arguments.items[0]].kind == node_kind::application;
+}
+
 /// Whether an application of getattr has the arguments of a look-up that the policy admits.
 inline bool is_admitted(const graph& g, const node& call, const allowlist& list) {
     const node& arguments = g.nodes[call.a];
@@ -47,6 +67,7 @@ inline bool is_admitted(const graph& g, const node& call, const allowlist& list)
     if (name.kind != node_kind::string) return false;
     if (owner.kind == node_kind::refused) // a class outside the policy, at its place
         return is_class_name(g.errors[owner.a]->name) && is_member_name(graph::text_of(name));
+    if (is_lazy_method(g, owner, graph::text_of(name), list)) return true;
     return owner.kind == node_kind::global && admits_attribute(list, g.globals[owner.a], graph::text_of(name));
 }
 
@@ -78,6 +99,9 @@ CKPT_DETAIL_RARE void for_each_stray_attribute(const graph& g, const allowlist& 
         [&](std::uint32_t index) {
             if (attributes::as_getattr(g, index) != nullptr) visit(g.nodes[index].a);
         });
+    for (std::size_t i = g.resolved_nodes; i < g.nodes.size(); ++i)
+        if (const node& n = g.nodes[i]; n.kind == node_kind::application && attributes::calls_method(g, n))
+            visit(g.nodes[g.nodes[n.link.b].link.b].a);
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

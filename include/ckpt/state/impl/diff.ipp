@@ -20,7 +20,7 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 /// Compares two tensors of one dtype and one shape, part by part.
 class value_comparison {
   public:
-    value_comparison(const tensor& a, const tensor& b) noexcept;
+    value_comparison(const tensor& a, const tensor& b, storage_readers& left, storage_readers& right) noexcept;
 
     /// Whether all values are equal; `max_abs_diff` then says how far apart they are.
     [[nodiscard]] result<bool> run();
@@ -40,18 +40,34 @@ class value_comparison {
     const tensor_data* b_;
     const storage_source* from_a_;
     const storage_source* from_b_;
+    storage_readers& left_;
+    storage_readers& right_;
     bool equal_{true};
     std::optional<double> largest_{};
 };
 
-/// Compares what hangs below two tensors, as `compare` does: parts by their names, and quantizers.
-[[nodiscard]] std::optional<changed_tensor> compare_parts(const tensor& a, const tensor& b);
+/// Compares tensors one after another, and goes on in the compressed storages that they share.
+class tensor_comparer {
+  public:
+    /// How two tensors differ; nothing where they are equal. The key is empty.
+    [[nodiscard]] std::optional<changed_tensor> compare(const tensor& a, const tensor& b);
 
-CKPT_DETAIL_DEF value_comparison::value_comparison(const tensor& a, const tensor& b) noexcept
+  private:
+    /// The same of what hangs below two tensors: parts by their names, and quantizers.
+    [[nodiscard]] std::optional<changed_tensor> compare_parts(const tensor& a, const tensor& b);
+
+    storage_readers left_{};
+    storage_readers right_{};
+};
+
+CKPT_DETAIL_DEF value_comparison::value_comparison(const tensor& a, const tensor& b, storage_readers& left,
+                                                   storage_readers& right) noexcept
     : a_{tensor_access::data(a)},
       b_{tensor_access::data(b)},
       from_a_{tensor_access::source(a)},
-      from_b_{tensor_access::source(b)} {}
+      from_b_{tensor_access::source(b)},
+      left_{left},
+      right_{right} {}
 
 CKPT_DETAIL_DEF result<bool> value_comparison::run() {
     for (auto usable : {check_access(a_, from_a_), check_access(b_, from_b_)})
@@ -60,15 +76,17 @@ CKPT_DETAIL_DEF result<bool> value_comparison::run() {
     if (bits(a_->type) < 8) return by_digest();
     for (auto bounded : {check_output(*a_, *from_a_), check_output(*b_, *from_b_)})
         if (!bounded) return std::move(bounded).error();
-    auto in_a = open_storage(*a_, *from_a_, true);
-    auto in_b = open_storage(*b_, *from_b_, true);
+    auto in_a = open_storage(*a_, *from_a_, true, &left_);
+    auto in_b = open_storage(*b_, *from_b_, true, &right_);
     if (!in_a) return std::move(in_a).error();
     if (!in_b) return std::move(in_b).error();
     // The parts of both follow from the shape alone.
     const box whole = plain_box(*a_);
     const box other = plain_box(*b_);
     const std::size_t size = itemsize(a_->type);
-    std::vector<std::byte> left((std::max)(in_a->part_size(whole, size), in_b->part_size(other, size)));
+    constexpr std::size_t most = unordered_part_bytes / 2; // there are two buffers
+    std::vector<std::byte> left(
+        (std::min)(most, (std::max)(in_a->part_size(whole, size), in_b->part_size(other, size))));
     std::vector<std::byte> right(left.size());
     auto done = for_each_part(
         whole, left.size() / size, [&](const box& part, std::uint64_t first, std::uint64_t n) -> result<void> {
@@ -104,8 +122,8 @@ CKPT_DETAIL_DEF box value_comparison::plain_box(const tensor_data& t) noexcept {
 }
 
 CKPT_DETAIL_DEF result<bool> value_comparison::by_digest() {
-    const auto left = digest_tensor(a_, from_a_);
-    const auto right = digest_tensor(b_, from_b_);
+    const auto left = digest_tensor(a_, from_a_, &left_);
+    const auto right = digest_tensor(b_, from_b_, &right_);
     if (!left) return left.error();
     if (!right) return right.error();
     return *left == *right;
@@ -150,7 +168,7 @@ CKPT_DETAIL_DEF void value_comparison::measure(const std::byte* left, const std:
     }
 }
 
-CKPT_DETAIL_DEF std::optional<changed_tensor> compare_parts(const tensor& a, const tensor& b) {
+CKPT_DETAIL_DEF std::optional<changed_tensor> tensor_comparer::compare_parts(const tensor& a, const tensor& b) {
     const auto p = a.quantizer();
     const auto q = b.quantizer();
     const bool same = p.has_value() == q.has_value() &&
@@ -166,7 +184,7 @@ CKPT_DETAIL_DEF std::optional<changed_tensor> compare_parts(const tensor& a, con
     return std::nullopt;
 }
 
-CKPT_DETAIL_DEF std::optional<changed_tensor> compare(const tensor& a, const tensor& b) {
+CKPT_DETAIL_DEF std::optional<changed_tensor> tensor_comparer::compare(const tensor& a, const tensor& b) {
     changed_tensor out;
     for (const tensor& t : {a, b})
         if (t.refusal() != nullptr) {
@@ -188,7 +206,7 @@ CKPT_DETAIL_DEF std::optional<changed_tensor> compare(const tensor& a, const ten
     }
     if (a.layout() == layout::meta) return std::nullopt; // neither has values
     if (auto changed = compare_parts(a, b); changed || a.layout() != layout::strided) return changed;
-    value_comparison values{a, b};
+    value_comparison values{a, b, left_, right_};
     const auto equal = values.run();
     if (equal && *equal) return std::nullopt;
     out.why = equal ? difference::values : difference::unreadable;
@@ -197,12 +215,17 @@ CKPT_DETAIL_DEF std::optional<changed_tensor> compare(const tensor& a, const ten
     return out;
 }
 
+CKPT_DETAIL_DEF std::optional<changed_tensor> compare(const tensor& a, const tensor& b) {
+    return tensor_comparer{}.compare(a, b);
+}
+
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
 CKPT_DETAIL_DEF state_diff diff(const state_dict& a, const state_dict& b) {
     state_diff out;
+    detail::tensor_comparer tensors;
     for (const auto entry : a)
         if (!b.contains(entry.key)) out.only_a.emplace_back(entry.key);
     for (const auto entry : b) {
@@ -212,7 +235,7 @@ CKPT_DETAIL_DEF state_diff diff(const state_dict& a, const state_dict& b) {
         }
         const auto left = a.at(entry.key);
         auto changed =
-            left ? detail::compare(*left, entry.tensor) : changed_tensor{{}, difference::unreadable, {}, left.error()};
+            left ? tensors.compare(*left, entry.tensor) : changed_tensor{{}, difference::unreadable, {}, left.error()};
         if (!changed) {
             ++out.equal;
             continue;

@@ -4,24 +4,64 @@
 #pragma once
 
 #include <ckpt/core/sha256.hpp>
+#include <ckpt/core/sorting.hpp>
 #include <ckpt/state/digest.hpp>
 #include <ckpt/state/state_dict_data.hpp>
+#include <ckpt/tensor/access.hpp>
+
+#include <string>
+#include <utility>
+#include <vector>
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
+
+CKPT_DETAIL_DEF digester::digester() : readers_{detail::make_shared<detail::storage_readers>()} {}
+
+CKPT_DETAIL_DEF result<std::uint32_t> digester::crc32(const tensor& of) {
+    return detail::digest_tensor(detail::tensor_access::data(of), detail::tensor_access::source(of), readers_.get());
+}
+
+namespace detail {
+
+/// The sums of the tensors of a state_dict, in the order of their keys. They are read in the order of their storages.
+inline result<std::vector<std::uint32_t>> sums_by_key(const state_dict_data& data) {
+    const auto at = [&](std::uint32_t i) { return data.entries[data.by_key[i]]; };
+    const std::vector<std::uint32_t> order = sorted_indices(data.by_key.size(), [&](std::uint32_t x, std::uint32_t y) {
+        const tensor_data &a = *at(x).data, &b = *at(y).data;
+        if (a.storage != b.storage) return a.storage < b.storage;
+        return a.storage_offset != b.storage_offset ? a.storage_offset < b.storage_offset : x < y;
+    });
+    std::vector<std::uint32_t> out(order.size());
+    storage_readers readers;
+    auto failed = static_cast<std::uint32_t>(order.size());
+    error first;
+    for (const std::uint32_t i : order) {
+        if (i > failed) continue;
+        auto crc = digest_tensor(at(i).data, data.source, &readers);
+        if (crc) {
+            out[i] = *crc;
+            continue;
+        }
+        failed = i;
+        first = std::move(crc).error();
+        if (first.path.empty()) first.path = at(i).key;
+    }
+    if (failed < out.size()) return first;
+    return out;
+}
+
+} // namespace detail
 
 CKPT_DETAIL_DEF result<std::string> checkpoint_digest(const state_dict& weights) {
     detail::sha256 sum;
     std::string line;
     const detail::state_dict_data& data = *detail::state_dict_access::data(weights);
-    for (const std::uint32_t at : data.by_key) {
-        const std::string_view key = data.entries[at].key;
-        const tensor tensor = detail::tensor_access::make(data.entries[at].data, data.source);
-        const auto crc = tensor.crc32();
-        if (!crc) {
-            error e = crc.error();
-            if (e.path.empty()) e.path = key;
-            return e;
-        }
+    const auto sums = detail::sums_by_key(data);
+    if (!sums) return sums.error();
+    for (std::size_t n = 0; n < sums->size(); ++n) {
+        const detail::state_dict_entry& entry = data.entries[data.by_key[n]];
+        const std::string_view key = entry.key;
+        const tensor tensor = detail::tensor_access::make(entry.data, data.source);
         line.clear();
         for (const char c : key) {
             if (c == '\\') line += "\\\\";
@@ -33,7 +73,7 @@ CKPT_DETAIL_DEF result<std::string> checkpoint_digest(const state_dict& weights)
         for (std::size_t i = 0; i < tensor.rank(); ++i)
             (line += i > 0 ? ", " : "") += detail::decimal(tensor.shape()[i]);
         line += "]\t";
-        detail::append_hex(line, *crc);
+        detail::append_hex(line, (*sums)[n]);
         line += '\n';
         sum.add(line);
     }

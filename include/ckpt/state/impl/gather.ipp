@@ -159,6 +159,16 @@ CKPT_DETAIL_DEF std::uint32_t gather_plan::pad(std::uint32_t of, std::uint32_t d
 
 CKPT_DETAIL_DEF std::uint32_t gather_plan::cast(std::uint32_t of, ckpt::dtype type) {
     if (nodes_[of].type == type) return of;
+    // Close to compressed storages, so that each is cast in the order of its own bytes.
+    if (const gather_node from = nodes_[of];
+        from.compressed &&
+        (from.op == gather_op::concat || from.op == gather_op::permute || from.op == gather_op::narrow)) {
+        std::vector<std::uint32_t> parts(from.parts, from.parts + from.count);
+        for (std::uint32_t& part : parts) part = cast(part, type);
+        if (from.op == gather_op::concat) return concat(parts, from.dimension);
+        if (from.op == gather_op::permute) return permute(parts[0], {from.numbers, from.rank});
+        return narrow(parts[0], from.dimension, from.numbers[0], from.shape[from.dimension]);
+    }
     gather_node out = over(gather_op::cast, of, nodes_[of].sizes());
     out.type = type;
     return add(out);
@@ -184,24 +194,25 @@ CKPT_DETAIL_DEF std::uint32_t gather_plan::product(std::uint32_t base, std::uint
 }
 
 CKPT_DETAIL_DEF result<void> gather_plan::read(std::uint32_t of, std::uint64_t first, std::uint64_t n, std::byte* out,
-                                               leaf_readers& leaves) const {
+                                               storage_readers& leaves) const {
     return gather_reader{*this, leaves}.read(of, first, n, out);
 }
 
 CKPT_DETAIL_DEF result<void> gather_plan::read(std::uint32_t of, std::uint64_t first, std::uint64_t n,
                                                std::byte* out) const {
-    leaf_readers leaves;
+    storage_readers leaves;
     if (auto done = read(of, first, n, out, leaves); !done) return done;
     return leaves.finish();
 }
 
 CKPT_DETAIL_DEF result<bool> gather_plan::equal(std::uint32_t a, std::uint32_t b) const {
     const std::size_t size = itemsize(node(a).type);
-    const std::uint64_t most = part_bytes / size;
-    std::vector<std::byte> left(static_cast<std::size_t>(part_bytes));
-    std::vector<std::byte> right(static_cast<std::size_t>(part_bytes));
+    const bool compressed = node(a).compressed || node(b).compressed;
+    const std::uint64_t most = (compressed ? unordered_part_bytes / 2 : part_bytes) / size;
+    std::vector<std::byte> left(static_cast<std::size_t>((std::min)(most, node(a).numel) * size));
+    std::vector<std::byte> right(left.size());
     const std::uint64_t numel = node(a).numel;
-    leaf_readers leaves;
+    storage_readers leaves;
     for (std::uint64_t done = 0; done < numel;) {
         const std::uint64_t n = numel - done < most ? numel - done : most;
         if (auto first = read(a, done, n, left.data(), leaves); !first) return std::move(first).error();

@@ -21,25 +21,10 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-CKPT_DETAIL_DEF result<storage_access> leaf_readers::open(const tensor_data& data, const storage_source& source) {
-    for (const storage_cursor& c : begun_)
-        if (c.source == &source && c.storage == data.storage) return open_storage(data, source, true, c.reader);
-    auto out = open_storage(data, source, true);
-    if (!out || !out->from.reader) return out;
-    if (begun_.size() == most) {
-        if (auto checked = begun_.front().finish(); !checked) return std::move(checked).error();
-        begun_.erase(begun_.begin());
-    }
-    begun_.push_back(out->from);
-    return out;
-}
-
-CKPT_DETAIL_DEF result<void> leaf_readers::finish() {
-    const std::vector<storage_cursor> all = std::exchange(begun_, {});
-    for (const storage_cursor& c : all)
-        if (auto checked = c.finish(); !checked) return checked;
-    return {};
-}
+/// The size in bytes of the pieces of a node over compressed storages, each of which goes through all that it reshapes,
+/// or through a factor.
+inline constexpr std::uint64_t reshaped_part_bytes = std::uint64_t{1} << 23;
+inline constexpr std::uint64_t product_part_bytes = std::uint64_t{1} << 21;
 
 CKPT_DETAIL_DEF result<void> gather_reader::read(std::uint32_t of, std::uint64_t first, std::uint64_t n,
                                                  std::byte* out) const {
@@ -94,7 +79,7 @@ CKPT_DETAIL_DEF result<void> gather_reader::fetch_leaf(const gather_node& node, 
     const tensor_data& d = *node.data;
     if (auto usable = check_access(node.data, node.source); !usable) return usable;
     if (d.neg && !has_negation(d.type)) return lazy_bit_error(d);
-    auto access = leaves_.open(d, *node.source);
+    auto access = open_storage(d, *node.source, true, &leaves_);
     if (!access) return std::move(access).error();
     const std::size_t size = itemsize(d.type);
     const byte_order order = node.source->order(d.storage);
@@ -125,7 +110,30 @@ CKPT_DETAIL_DEF result<void> gather_reader::fetch_leaf(const gather_node& node, 
         scatter(part, size, buffer.data(), out + offset * size);
         return {};
     };
-    return each_part(region, (node.compressed ? unordered_part_bytes : part_bytes) / size, 0, staged);
+    return each_part(region, order_of(node), part_bytes / size, 0, staged);
+}
+
+CKPT_DETAIL_DEF axis_order gather_reader::order_of(const gather_node& node) const noexcept {
+    axis_order out = row_major;
+    if (!node.compressed) return out;
+    axis_order below = row_major; // the dimensions of `at` that are those of the node
+    const gather_node* at = &node;
+    for (; at->op != gather_op::leaf && at->op != gather_op::reshape && at->op != gather_op::product &&
+           at->op != gather_op::fill;
+         at = &plan_.node(at->parts[0]))
+        if (at->op == gather_op::permute)
+            for (std::uint32_t i = 0; i < node.rank; ++i) below[i] = static_cast<std::uint8_t>(at->numbers[below[i]]);
+    const auto less = [&](std::uint8_t a, std::uint8_t b) {
+        return at->op == gather_op::leaf ? at->data->strides[below[a]] < at->data->strides[below[b]]
+                                         : below[a] > below[b];
+    };
+    for (std::uint32_t i = 1; i < node.rank; ++i) { // insertion sort: the largest steps first
+        const std::uint8_t axis = out[i];
+        std::uint32_t k = i;
+        for (; k > 0 && less(out[k - 1], axis); --k) out[k] = out[k - 1];
+        out[k] = axis;
+    }
+    return out;
 }
 
 CKPT_DETAIL_DEF result<void> gather_reader::fetch_reshaped(const gather_node& node, const gather_region& region,
@@ -152,7 +160,7 @@ CKPT_DETAIL_DEF result<void> gather_reader::fetch_reshaped(const gather_node& no
             scatter(part, size, buffer.data(), out + offset * size);
             return {};
         };
-        return each_part(region, part_bytes / size, 0, staged);
+        return each_part(region, row_major, (node.compressed ? reshaped_part_bytes : part_bytes) / size, 0, staged);
     }
     // Several runs: one index of the first dimension that is not single at a time.
     std::uint32_t d = 0;
@@ -270,7 +278,7 @@ CKPT_DETAIL_DEF result<void> gather_reader::fetch_cast(const gather_node& node, 
         if (!direct) scatter(part, out_size, output.data(), out + offset * out_size);
         return {};
     };
-    return each_part(region, (node.compressed ? unordered_part_bytes : part_bytes) / 16, 0, staged);
+    return each_part(region, order_of(node), part_bytes / 16, 0, staged);
 }
 
 /// Sets `out` to one row of B times the matrix A, whose rows are as long as `out`, summed in float64.
@@ -318,7 +326,7 @@ CKPT_DETAIL_DEF result<void> gather_reader::fetch_product(const gather_node& nod
         }
         return {};
     };
-    return each_part(region, part_bytes / sizeof(float), 0, tile);
+    return each_part(region, row_major, (node.compressed ? product_part_bytes : part_bytes) / sizeof(float), 0, tile);
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

@@ -11,7 +11,7 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 /// Elements [first, first + n) of a node of a plan, which stand at `offset` of it.
 inline result<void> read_node(const gather_plan& plan, std::uint32_t node, std::uint64_t offset,
-                              std::span<std::byte> out, leaf_readers& leaves) {
+                              std::span<std::byte> out, storage_readers& leaves) {
     const std::size_t size = itemsize(plan.node(node).type);
     if (offset % size != 0 || out.size() % size != 0)
         return error{.code = errc::internal, .detail = "half an element of a gathered tensor was asked for"};
@@ -21,7 +21,8 @@ inline result<void> read_node(const gather_plan& plan, std::uint32_t node, std::
 /// Reads a gathered tensor of compressed storages, each of which is inflated once where the pieces follow each other.
 class gathered_reader final : public storage_reader {
   public:
-    gathered_reader(shared<gather_plan> plan, std::uint32_t node) : plan_{std::move(plan)}, node_{node} {}
+    gathered_reader(shared<gather_plan> plan, std::uint32_t node, storage_readers& leaves)
+        : plan_{std::move(plan)}, node_{node}, leaves_{leaves} {}
 
     [[nodiscard]] result<void> read(std::uint64_t offset, std::span<std::byte> out) override {
         return read_node(*plan_, node_, offset, out, leaves_);
@@ -32,13 +33,14 @@ class gathered_reader final : public storage_reader {
   private:
     shared<gather_plan> plan_;
     std::uint32_t node_;
-    leaf_readers leaves_{};
+    storage_readers& leaves_;
 };
 
-CKPT_DETAIL_DEF result<shared<storage_reader>> gathered_storages::reader(std::uint32_t i) const {
-    if (slots_[i].source != nullptr) return slots_[i].source->reader(slots_[i].number);
+CKPT_DETAIL_DEF result<shared<storage_reader>> gathered_storages::reader(std::uint32_t i,
+                                                                         storage_readers& others) const {
+    if (slots_[i].source != nullptr) return slots_[i].source->reader(slots_[i].number, others);
     if (!is_compressed(i)) return shared<storage_reader>{};
-    return shared<storage_reader>{make_shared<gathered_reader>(plan_, slots_[i].number)};
+    return shared<storage_reader>{make_shared<gathered_reader>(plan_, slots_[i].number, others)};
 }
 
 CKPT_DETAIL_DEF std::uint32_t gathered_storages::number_of(const storage_source* source, std::uint32_t storage) {
@@ -91,7 +93,7 @@ CKPT_DETAIL_DEF result<std::span<const std::byte>> gathered_storages::bytes(std:
 CKPT_DETAIL_DEF result<void> gathered_storages::read(std::uint32_t i, std::uint64_t offset,
                                                      std::span<std::byte> out) const {
     if (slots_[i].source != nullptr) return slots_[i].source->read(slots_[i].number, offset, out);
-    leaf_readers leaves;
+    storage_readers leaves;
     if (auto done = read_node(*plan_, slots_[i].number, offset, out, leaves); !done) return done;
     return leaves.finish();
 }

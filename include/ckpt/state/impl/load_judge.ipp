@@ -267,8 +267,8 @@ CKPT_DETAIL_DEF error incomplete_error(const load_report& report, const load_opt
     return out;
 }
 
-CKPT_DETAIL_DEF result<void> add_digest(const tensor& from, loaded_tensor& to) {
-    auto crc = from.crc32();
+CKPT_DETAIL_DEF result<void> add_digest(const tensor& from, loaded_tensor& to, storage_readers& readers) {
+    auto crc = digest_tensor(tensor_access::data(from), tensor_access::source(from), &readers);
     if (crc) {
         to.crc32 = *crc;
         return {};
@@ -328,16 +328,17 @@ CKPT_DETAIL_DEF result<load_report> load_job::prepare() {
     load_report report = plan();
     if (!report.ok()) return incomplete_error(report, *options_, *data_);
     std::size_t loaded = 0;
+    storage_readers readers;
     for (load_target& t : targets_.targets) {
         if (t.outcome != target_outcome::loaded) continue;
         loaded_tensor& entry = report.loaded[loaded++];
         if (t.type.kind == target_kind::copy) {
-            auto memory = make_owned_copy(t.source, t.type.type, options_->convert, t.bytes);
+            auto memory = make_owned_copy(t.source, t.type.type, options_->convert, t.bytes, &readers);
             if (!memory) return at(t, std::move(memory).error());
             t.memory = *std::move(memory);
         }
         if (!options_->digests) continue;
-        if (auto done = add_digest(t.source, entry); !done) return at(t, std::move(done).error());
+        if (auto done = add_digest(t.source, entry, readers); !done) return at(t, std::move(done).error());
     }
     return report;
 }

@@ -32,7 +32,9 @@ class layer_storages final : public storage_source {
     [[nodiscard]] result<stored_place> place_of(std::uint32_t i) const override { return from_.place_of(i); }
     [[nodiscard]] result<std::uint64_t> file_offset(std::uint32_t i) const override { return from_.file_offset(i); }
     [[nodiscard]] result<std::span<const std::byte>> bytes(std::uint32_t i) const override { return from_.bytes(i); }
-    [[nodiscard]] result<shared<storage_reader>> reader(std::uint32_t i) const override { return from_.reader(i); }
+    [[nodiscard]] result<shared<storage_reader>> reader(std::uint32_t i, storage_readers& others) const override {
+        return from_.reader(i, others);
+    }
     [[nodiscard]] result<void> read(std::uint32_t i, std::uint64_t offset, std::span<std::byte> out) const override {
         return from_.read(i, offset, out);
     }

@@ -100,8 +100,9 @@ CKPT_DETAIL_DEF load_report pull_record::report() const {
         }
     }
     load_report out = judge.finish();
+    storage_readers readers;
     if (options_.digests)
-        for (std::size_t i = 0; i < loaded.size(); ++i) (void)add_digest(loaded[i].source, out.loaded[i]);
+        for (std::size_t i = 0; i < loaded.size(); ++i) (void)add_digest(loaded[i].source, out.loaded[i], readers);
     return out;
 }
 

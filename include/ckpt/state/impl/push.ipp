@@ -33,12 +33,13 @@ CKPT_DETAIL_DEF result<load_report> write_places(const state_dict& weights, std:
     load_report report = judge.finish();
     if (!report.ok()) return incomplete_error(report, options, *state_dict_access::data(weights));
     std::size_t loaded = 0;
+    storage_readers readers;
     for (const place_target& p : places) {
         const load_target& t = p.target;
         if (t.outcome != target_outcome::loaded) continue;
         auto done = copy_tensor(t.found->data, tensor_access::source(t.source), t.type.type, !options.convert, p.out,
-                                t.source.numel());
-        auto digest = done && options.digests ? add_digest(t.source, report.loaded[loaded]) : result<void>{};
+                                t.source.numel(), &readers);
+        auto digest = done && options.digests ? add_digest(t.source, report.loaded[loaded], readers) : result<void>{};
         ++loaded;
         if (done && digest) continue;
         error e = done ? std::move(digest).error() : std::move(done).error();

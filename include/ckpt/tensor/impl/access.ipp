@@ -4,11 +4,13 @@
 #pragma once
 
 #include <ckpt/core/checked.hpp>
+#include <ckpt/core/hash.hpp>
 #include <ckpt/tensor/access.hpp>
 #include <ckpt/tensor/tensor.hpp>
 
 #include <cstring>
 #include <string>
+#include <utility>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
@@ -64,8 +66,53 @@ CKPT_DETAIL_DEF std::size_t storage_access::part_size(const box& whole, std::siz
     return static_cast<std::size_t>(all < most / size ? all * size : most);
 }
 
+CKPT_DETAIL_DEF result<shared<storage_reader>> storage_readers::open(const storage_source& source,
+                                                                     std::uint32_t storage) {
+    if (source.is_gathered(storage)) return source.reader(storage, *this); // it has no bytes of its own
+    const auto hash_of = [](const storage_cursor& c) {
+        return mix(reinterpret_cast<std::uintptr_t>(c.source) ^ (std::uint64_t{c.storage} << 32));
+    };
+    const auto number = static_cast<std::uint32_t>(known_.size());
+    const std::uint32_t found = table_.insert(
+        hash_of({&source, storage, {}}), number,
+        [&](std::uint32_t i) { return known_[i].from.source == &source && known_[i].from.storage == storage; },
+        [&](std::uint32_t i) { return hash_of(known_[i].from); });
+    if (found == number) known_.push_back({{&source, storage, {}}, 0});
+    known_storage& entry = known_[found];
+    if (!entry.from.reader) {
+        auto reader = source.reader(storage, *this);
+        if (!reader) return reader;
+        (*reader)->add_inflated(entry.inflated);
+        entry.from.reader = *std::move(reader);
+    } else if (recent_.back() == found) {
+        return entry.from.reader;
+    } else {
+        std::erase(recent_, found);
+    }
+    recent_.push_back(found);
+    if (auto done = make_room(); !done) return std::move(done).error();
+    return entry.from.reader;
+}
+
+CKPT_DETAIL_DEF result<void> storage_readers::make_room() {
+    if (recent_.size() > most_ready) known_[recent_[recent_.size() - 1 - most_ready]].from.reader->rest();
+    if (recent_.size() <= most) return {};
+    known_storage& oldest = known_[recent_.front()];
+    recent_.erase(recent_.begin());
+    const shared<storage_reader> last = std::exchange(oldest.from.reader, {});
+    auto done = storage_cursor{oldest.from.source, oldest.from.storage, last}.finish();
+    oldest.inflated = last->inflated();
+    return done;
+}
+
+CKPT_DETAIL_DEF result<void> storage_readers::finish() {
+    for (const std::uint32_t i : recent_)
+        if (auto checked = known_[i].from.finish(); !checked) return checked;
+    return {};
+}
+
 CKPT_DETAIL_DEF result<storage_access> open_storage(const tensor_data& data, const storage_source& source, bool inflate,
-                                                    shared<storage_reader> known) {
+                                                    storage_readers* readers) {
     storage_access out;
     out.from.source = &source;
     out.from.storage = data.storage;
@@ -75,7 +122,12 @@ CKPT_DETAIL_DEF result<storage_access> open_storage(const tensor_data& data, con
         have = bytes->size();
         out.memory = bytes->data();
     } else if (inflate && source.is_compressed(data.storage)) {
-        auto reader = known ? result<shared<storage_reader>>{std::move(known)} : source.reader(data.storage);
+        if (readers == nullptr) {
+            const auto own = make_shared<storage_readers>();
+            out.own_readers = own;
+            readers = own.get();
+        }
+        auto reader = readers->open(source, data.storage);
         if (!reader) return std::move(reader).error();
         out.from.reader = *std::move(reader);
     } else if (bytes.error().code != errc::not_mapped && bytes.error().code != errc::needs_copy) {
@@ -120,12 +172,6 @@ CKPT_DETAIL_DEF result<void> check_output(const tensor_data& data, const storage
         return error{.code = errc::output_limit,
                      .detail = "the values are " + decimal(total) + " bytes, more than 16 times the storage's " +
                                decimal(have)};
-    constexpr std::uint64_t always = std::uint64_t{1} << 20;
-    if (source.is_compressed(data.storage) && have > always && have / 16 > total)
-        return error{.code = errc::output_limit,
-                     .detail = "the values are " + decimal(total) + " bytes of a compressed storage of " +
-                               decimal(have) + ", all of which would be inflated for them",
-                     .hint = "open the file with storages = owned, which inflates each storage once"};
     return {};
 }
 

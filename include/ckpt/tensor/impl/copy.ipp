@@ -30,10 +30,10 @@ CKPT_DETAIL_DEF result<std::size_t> check_owned_copy(const tensor& from, ckpt::d
 }
 
 CKPT_DETAIL_DEF result<aligned_memory> make_owned_copy(const tensor& from, ckpt::dtype to, bool convert,
-                                                       std::size_t bytes) {
+                                                       std::size_t bytes, storage_readers* readers) {
     aligned_memory out{bytes};
-    auto done =
-        copy_tensor(tensor_access::data(from), tensor_access::source(from), to, !convert, out.data(), from.numel());
+    auto done = copy_tensor(tensor_access::data(from), tensor_access::source(from), to, !convert, out.data(),
+                            from.numel(), readers);
     if (!done) return std::move(done).error();
     return out;
 }

@@ -70,7 +70,7 @@ inline result<void> check_room(ckpt::dtype to, std::span<const std::byte> out) {
 }
 
 CKPT_DETAIL_DEF result<void> copy_tensor(const tensor_data* handle, const storage_source* source, ckpt::dtype to,
-                                         bool exact, std::byte* out, std::uint64_t room) {
+                                         bool exact, std::byte* out, std::uint64_t room, storage_readers* readers) {
     if (auto usable = check_copy(handle, source, to, exact); !usable) return usable;
     const tensor_data& data = *handle;
     if (room != data.numel)
@@ -78,7 +78,7 @@ CKPT_DETAIL_DEF result<void> copy_tensor(const tensor_data* handle, const storag
                      .detail = "the tensor has " + decimal(data.numel) + " elements, the destination " + decimal(room)};
     if (data.numel == 0) return {};
 
-    auto access = open_storage(data, *source, true);
+    auto access = open_storage(data, *source, true, readers);
     if (!access) return std::move(access).error();
     auto copied = copy_opened(data, *access, to, exact, out);
     return copied ? access->from.finish() : copied;
@@ -151,7 +151,8 @@ CKPT_DETAIL_DEF result<void> visit_rows(const tensor_data* handle, const storage
     return access->from.finish();
 }
 
-CKPT_DETAIL_DEF result<std::uint32_t> digest_tensor(const tensor_data* handle, const storage_source* source) {
+CKPT_DETAIL_DEF result<std::uint32_t> digest_tensor(const tensor_data* handle, const storage_source* source,
+                                                    storage_readers* readers) {
     if (auto usable = check_access(handle, source); !usable) return std::move(usable).error();
     const tensor_data& data = *handle;
     if (data.neg && !has_negation(data.type))
@@ -166,7 +167,7 @@ CKPT_DETAIL_DEF result<std::uint32_t> digest_tensor(const tensor_data* handle, c
     if (!whole_bytes && (!is_contiguous(data) || data.storage_offset % (8 / width) != 0))
         return packed_error(data.type);
 
-    auto access = open_storage(data, *source, true);
+    auto access = open_storage(data, *source, true, readers);
     if (!access) return std::move(access).error();
     box whole;
     if (whole_bytes) {

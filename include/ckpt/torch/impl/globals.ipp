@@ -256,6 +256,13 @@ CKPT_DETAIL_DEF constinit const global_entry tensordict_globals::entries[11]{
      detail::items_and_state},
 };
 
+CKPT_DETAIL_DEF constinit const global_entry lazy_globals::entries[2]{
+    {"torch.nn.parameter", "UninitializedBuffer", detail::builders::uninitialised, global_kind::tensor,
+     global_accepts::nothing},
+    {"torch.nn.parameter", "UninitializedParameter", detail::builders::uninitialised, global_kind::tensor,
+     global_accepts::nothing},
+};
+
 CKPT_DETAIL_DEF constinit const global_entry result_globals::entries[67]{
     {"torch.return_types", "aminmax"},
     {"torch.return_types", "aminmax_out"},

@@ -260,4 +260,15 @@ CKPT_DETAIL_RARE result<value> builders::rebuild_meta(call& c) {
     return call_access::make_tensor(c, t);
 }
 
+CKPT_DETAIL_RARE result<value> builders::uninitialised(call& c) {
+    const auto args = call_access::arguments(c);
+    bool requires_grad = false;
+    if (args.size() != 1 || !rebuild::read_flag(call_access::graph(c).nodes[args[0]], requires_grad))
+        return c.fail(errc::bad_arguments, "an uninitialised parameter takes one argument, requires_grad");
+    error none = c.fail(errc::uninitialized, "a parameter or buffer that was not initialised: its lazy module was "
+                                             "saved before its first forward, so it has no shape and no values");
+    none.hint = "run the model once and save it again";
+    return none;
+}
+
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

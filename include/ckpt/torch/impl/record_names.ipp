@@ -8,7 +8,7 @@
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
 // clang-format off
-CKPT_DETAIL_DEF constinit const global_entry record_names::entries[1534]{
+CKPT_DETAIL_DEF constinit const global_entry record_names::entries[1535]{
     {"_io", "BytesIO"},
     {"_io", "StringIO"},
     {"_operator", "abs", nullptr, global_kind::function},
@@ -1458,6 +1458,7 @@ CKPT_DETAIL_DEF constinit const global_entry record_names::entries[1534]{
     {"torch.utils.data.sampler", "SequentialSampler"},
     {"torch.utils.data.sampler", "SubsetRandomSampler"},
     {"torch.utils.data.sampler", "WeightedRandomSampler"},
+    {"torch.utils.hooks", "RemovableHandle"},
     {"torchao.quantization.quantize_.common.kernel_preference", "KernelPreference", nullptr, global_kind::enumeration},
     {"torchvision.transforms.functional", "InterpolationMode", nullptr, global_kind::enumeration},
     {"transformers.tokenization_utils_base", "TruncationStrategy", nullptr, global_kind::enumeration},

@@ -279,6 +279,26 @@ CKPT_DETAIL_DEF void global_scanner::scan_nested(const graph& g, const region& f
         });
 }
 
+/// Scans the storages of a checkpoint that begin like a pickle, as those of an archive are. Damage in one is no
+/// finding: numbers may begin so, too.
+inline result<void> scan_storages(const source& from, const legacy_layout& layout, const limits& budget,
+                                  global_scanner& scanner) {
+    for (const legacy_storage& s : layout.storages) {
+        std::byte head[512];
+        const std::span<std::byte> first{head, static_cast<std::size_t>((std::min<std::uint64_t>)(s.nbytes, 512))};
+        if (auto read = from.read(s.offset, first); !read) return read;
+        const std::string_view text{reinterpret_cast<const char*>(head), first.size()};
+        if (!sniffing::begins_as_binary_pickle(text) || !sniffing::looks_like_pickle(text) ||
+            s.nbytes > pickle_ceiling(budget))
+            continue;
+        arena memory;
+        const auto bytes = read_owned(from, s.offset, s.offset + s.nbytes, memory);
+        if (!bytes) return bytes.error();
+        (void)scanner.scan(*bytes, from.base() + s.offset, {});
+    }
+    return {};
+}
+
 CKPT_DETAIL_DEF result<global_scan> scan_stream(const source& from, bool legacy, const allowlist& judge,
                                                 const limits& budget) {
     global_scanner scanner{judge, budget};
@@ -299,8 +319,13 @@ CKPT_DETAIL_DEF result<global_scan> scan_stream(const source& from, bool legacy,
                 graph g{shared<block_pool>{}};
                 const auto layout =
                     legacy_layout::read(from, *pickles, g, allowlist_of<inspect_policy>(), budget, from.base());
-                if (layout) next = layout->end;
-                else stopped = layout.error();
+                if (layout) {
+                    next = layout->end;
+                    if (auto read = scan_storages(from, *layout, budget, scanner); !read)
+                        return std::move(read).error();
+                } else {
+                    stopped = layout.error();
+                }
             } else {
                 note(pickles.error());
             }

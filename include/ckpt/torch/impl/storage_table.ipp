@@ -14,7 +14,8 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-/// Keeps the last bytes that it inflated, so that small steps back cost nothing. A large one begins the record again.
+/// Keeps the last bytes that it inflated, so that small steps back cost nothing, and places to go on from, so that
+/// large ones do not inflate the record from its first byte.
 class compressed_reader final : public storage_reader {
   public:
     compressed_reader(const source& from, const record& r, std::uint64_t at, const inflater& inflate)
@@ -22,34 +23,45 @@ class compressed_reader final : public storage_reader {
           from_{from},
           record_{r},
           at_{at},
-          kept_(static_cast<std::size_t>((std::min<std::uint64_t>)(r.size, 2 * half))) {}
+          distance_{(std::max<std::uint64_t>)(least_distance, r.size / most_marks + 1)} {}
+    CKPT_DETAIL_DEF ~compressed_reader() override;
 
     [[nodiscard]] CKPT_DETAIL_DEF result<void> read(std::uint64_t offset, std::span<std::byte> out) override;
-    [[nodiscard]] result<void> finish() override { return stream_.finish(); }
+    [[nodiscard]] CKPT_DETAIL_DEF result<void> finish() override;
+    CKPT_DETAIL_DEF void rest() noexcept override;
+    [[nodiscard]] std::uint64_t inflated() const noexcept override { return inflated_; }
+    void add_inflated(std::uint64_t before) noexcept override { inflated_ += before; }
 
   private:
     static constexpr std::size_t half = std::size_t{1} << 17;
     static constexpr std::uint64_t most_passes = 64;
+    static constexpr std::uint64_t most_marks = 32; ///< zlib takes 40 KiB for each
+    static constexpr std::uint64_t least_distance = std::uint64_t{1} << 20;
 
-    [[nodiscard]] result<void> go_back();
-    [[nodiscard]] result<void> inflate_more();
+    [[nodiscard]] result<void> approach(std::uint64_t offset);
+    [[nodiscard]] result<void> inflate_more(std::uint64_t most);
+    [[nodiscard]] const inflate_stream::mark* nearest(std::uint64_t offset) const noexcept;
 
     inflate_stream stream_;
     const source& from_;
     const record& record_;
     std::uint64_t at_;
-    std::vector<std::byte> kept_;
-    std::size_t count_{0};   // bytes in `kept_`; the last one lies before the stream's position
-    std::uint64_t again_{0}; // bytes that were inflated before steps back
+    std::uint64_t distance_; // between marks
+    plain_list<inflate_stream::mark> marks_{};
+    std::vector<std::byte> kept_{};
+    std::size_t count_{0};      // bytes in `kept_`; the last one lies before the stream's position
+    std::uint64_t inflated_{0}; // bytes, in all passes
 };
 
+CKPT_DETAIL_DEF compressed_reader::~compressed_reader() { rest(); }
+
 CKPT_DETAIL_DEF result<void> compressed_reader::read(std::uint64_t offset, std::span<std::byte> out) {
-    if (offset + count_ < stream_.position())
-        if (auto done = go_back(); !done) return done;
+    if (auto done = approach(offset); !done) return done;
     while (!out.empty()) {
         const std::uint64_t begin = stream_.position() - count_;
         if (offset >= stream_.position()) {
-            if (auto done = inflate_more(); !done) return done;
+            // No byte further, so that the next read can go on here also after a rest.
+            if (auto done = inflate_more(offset + out.size() - stream_.position()); !done) return done;
             continue;
         }
         const auto skip = static_cast<std::size_t>(offset - begin);
@@ -61,9 +73,30 @@ CKPT_DETAIL_DEF result<void> compressed_reader::read(std::uint64_t offset, std::
     return {};
 }
 
-CKPT_DETAIL_DEF result<void> compressed_reader::go_back() {
-    again_ += stream_.position();
-    if (again_ / most_passes > record_.size)
+CKPT_DETAIL_DEF result<void> compressed_reader::finish() {
+    if (stream_.is_checked()) return {};
+    if (record_.size != 0)
+        if (auto done = approach(record_.size - 1); !done) return done;
+    while (stream_.position() < record_.size)
+        if (auto done = inflate_more(record_.size); !done) return done;
+    return stream_.finish();
+}
+
+CKPT_DETAIL_DEF void compressed_reader::rest() noexcept {
+    for (const inflate_stream::mark& m : marks_) stream_.forget(m);
+    marks_ = {};
+    kept_ = std::vector<std::byte>{};
+    count_ = 0;
+    stream_.free_buffers();
+}
+
+/// Goes to where the way to `offset` is shortest: back, or on over what was inflated before.
+CKPT_DETAIL_DEF result<void> compressed_reader::approach(std::uint64_t offset) {
+    const bool back = offset + count_ < stream_.position();
+    const inflate_stream::mark* const mark = nearest(offset);
+    const bool again = stream_.position() == 0 && inflated_ != 0; // after an earlier reader
+    if (!back && !again && (mark == nullptr || mark->position <= stream_.position())) return {};
+    if (inflated_ / most_passes > record_.size)
         return error{.code = errc::output_limit,
                      .offset = from_.base() + at_,
                      .record = std::string(record_.name),
@@ -71,21 +104,35 @@ CKPT_DETAIL_DEF result<void> compressed_reader::go_back() {
                                "inflated more than " +
                                decimal(most_passes) + " times",
                      .hint = "open the file with storages = owned, or pack it again with zip -0"};
-    stream_.rewind();
     count_ = 0;
+    if (mark != nullptr) return stream_.go_to(*mark);
+    stream_.rewind();
     return {};
 }
 
-CKPT_DETAIL_DEF result<void> compressed_reader::inflate_more() {
+CKPT_DETAIL_DEF result<void> compressed_reader::inflate_more(std::uint64_t most) {
+    kept_.resize(static_cast<std::size_t>((std::min<std::uint64_t>)(record_.size, 2 * half)));
     if (count_ == kept_.size()) {
         std::memmove(kept_.data(), kept_.data() + half, count_ - half);
         count_ -= half;
     }
     const std::uint64_t left = record_.size - stream_.position();
-    const auto n = static_cast<std::size_t>((std::min<std::uint64_t>)(left, (std::min)(kept_.size() - count_, half)));
-    auto done = stream_.read({kept_.data() + count_, n});
-    if (done) count_ += n;
-    return done;
+    const std::uint64_t room = (std::min)(kept_.size() - count_, half);
+    const auto n = static_cast<std::size_t>((std::min)((std::min)(left, most), room));
+    if (auto done = stream_.read({kept_.data() + count_, n}); !done) return done;
+    count_ += n;
+    inflated_ += n;
+    const std::uint64_t last = marks_.empty() ? 0 : marks_.back().position;
+    if (n < left && stream_.position() >= last + distance_)
+        if (const auto mark = stream_.here(); mark.state != nullptr) marks_.push_back(mark);
+    return {};
+}
+
+CKPT_DETAIL_DEF const inflate_stream::mark* compressed_reader::nearest(std::uint64_t offset) const noexcept {
+    const inflate_stream::mark* found = nullptr;
+    for (const inflate_stream::mark& m : marks_)
+        if (m.position <= offset) found = &m;
+    return found;
 }
 
 CKPT_DETAIL_DEF void storage_table::enter(const storage_folder& folder) {
@@ -134,7 +181,7 @@ CKPT_DETAIL_DEF std::string_view storage_table::key(std::uint32_t storage) const
     return e.from->name.substr(in.before.size(), e.from->name.size() - in.before.size() - in.after.size());
 }
 
-CKPT_DETAIL_DEF result<shared<storage_reader>> storage_table::reader(std::uint32_t storage) const {
+CKPT_DETAIL_DEF result<shared<storage_reader>> storage_table::reader(std::uint32_t storage, storage_readers&) const {
     const entry& e = entries_[storage];
     if (!is_compressed(storage)) return shared<storage_reader>{};
     auto at = place(e);
