@@ -640,9 +640,9 @@ TEST_CASE("at most two reads a MiB, whatever the strides, with a conversion and 
     read_alike({store, dtype::bfloat16, {768, 3072}, {1, 768}}, 4.5);
     read_alike({store, dtype::bfloat16, {32, 3072, 24}, {24, 768, 1}}, 4.5);
     read_alike({store, dtype::bfloat16, {24, 96, 32, 32}, {1, 24576, 24, 768}}, 4.5);
-    read_alike({store, dtype::bfloat16, {768, 1536}, {1, 1536}}, 4.5);       // every second row: the gaps are read, too
+    read_alike({store, dtype::bfloat16, {768, 1536}, {1, 1536}}, 4.5);      // every second row: the gaps are read, too
     read_alike({store, dtype::bfloat16, {2, 768, 1536}, {0, 1, 768}}, 4.5); // expanded
-    read_alike({store, dtype::bfloat16, {768, 3071}, {1, 768}, 700}, 4.5);   // from the middle of a row
+    read_alike({store, dtype::bfloat16, {768, 3071}, {1, 768}, 700}, 4.5);  // from the middle of a row
     read_alike({store, dtype::bfloat16, {1 << 20}, {2}}, 4);
     read_alike({store, dtype::bfloat16, {}, {}, 5}, 0);
 }
