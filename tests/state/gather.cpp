@@ -9,6 +9,7 @@
 
 #include "../support/sanitized.hpp"
 #include "../support/typed_tensors.hpp"
+#include "../tensor/fake_storage.hpp"
 
 #include <doctest/doctest.h>
 
@@ -337,6 +338,33 @@ TEST_CASE("what strides can show stays a view") {
     CHECK_FALSE(plan.is_leaf(make.reshaped(turned, {24}).node));
     CHECK_FALSE(plan.is_leaf(make.joined({parts[1], parts[0]}, 0).node));
     CHECK_FALSE(plan.same_view(make.cast(x, dtype::float64).node, make.cast(x, dtype::float64).node));
+}
+
+TEST_CASE("what is turned, joined and cast is read in large pieces, each byte once") {
+    std::vector<std::uint16_t> values(std::size_t{2048} * 1024); // two matrices of bfloat16, 4 MiB
+    for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<std::uint16_t>(i % 0x7f80);
+    fake::storage store{fake::bytes_of(values)};
+    const fake::tensor a{store, dtype::bfloat16, {1024, 1024}, {1024, 1}};
+    const fake::tensor b{store, dtype::bfloat16, {1024, 1024}, {1, 1024}, std::uint64_t{1} << 20};
+    gather_plan plan;
+    const std::int64_t turn[]{1, 0};
+    const std::uint32_t both_parts[]{plan.permute(plan.add_leaf(&a.data, &store), turn),
+                                     plan.add_leaf(&b.data, &store)};
+    for (const std::uint32_t along : {0U, 1U}) {
+        const std::uint32_t joined = plan.concat(both_parts, along);
+        for (const std::uint32_t node : {joined, plan.cast(joined, dtype::float32)}) {
+            std::vector<std::byte> read(plan.node(node).numel * ckpt::itemsize(plan.node(node).type)), mapped(read);
+            store.mapped = true;
+            REQUIRE(plan.read(node, 0, plan.node(node).numel, mapped.data()).has_value());
+            store.mapped = false;
+            store.reads = store.bytes_read = 0;
+            REQUIRE(plan.read(node, 0, plan.node(node).numel, read.data()).has_value());
+            CHECK(read == mapped);
+            // A piece that is cast lies in both parts where they are joined across the order of their storages.
+            CHECK(store.reads <= (along == 0 && node != joined ? 16 : 8));
+            CHECK(store.bytes_read == std::size_t{4} << 20);
+        }
+    }
 }
 
 TEST_CASE("large tensors of odd sizes are read in parts, into strided destinations, and give what a copy gives") {

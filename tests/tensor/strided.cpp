@@ -3,7 +3,11 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
+#include <numeric>
+#include <random>
 #include <utility>
 #include <vector>
 
@@ -70,6 +74,64 @@ TEST_CASE("parts are as large as they may be, in order, and cover everything onc
             if (++calls == 3) return ckpt::error{.code = ckpt::errc::truncated};
             return {};
         });
+    CHECK(failed.error().code == ckpt::errc::truncated);
+    CHECK(calls == 3);
+}
+
+TEST_CASE("stored parts follow each other in the storage, and their elements know their places") {
+    std::mt19937 random{20'261'129};
+    const auto below = [&](std::uint32_t n) { return static_cast<std::uint32_t>(random() % n); };
+    std::vector<std::byte> storage(std::size_t{1} << 16);
+    for (std::size_t i = 0; i < storage.size(); ++i) storage[i] = static_cast<std::byte>(i * 2654435761U >> 11);
+    for (int round = 0; round < 2000; ++round) {
+        // Dimensions in any order of their strides, with gaps between some, and now and then an expanded one.
+        const std::uint32_t rank = below(5);
+        std::vector<std::int64_t> sizes(rank), strides(rank);
+        std::vector<std::uint32_t> order(rank);
+        std::iota(order.begin(), order.end(), 0U);
+        std::shuffle(order.begin(), order.end(), random);
+        std::int64_t step = 1;
+        for (const std::uint32_t d : order) {
+            sizes[d] = 1 + below(6);
+            strides[d] = below(12) == 0 ? 0 : step;
+            step = step * sizes[d] + (below(3) == 0 ? below(5) : 0);
+        }
+        detail::box b;
+        REQUIRE(detail::make_box(sizes, strides, below(100), b));
+        std::vector<std::byte> wanted(detail::count(b)), got(wanted.size());
+        detail::gather(storage.data(), b, 1, wanted.data());
+        const std::uint64_t most = 1 + below(40);
+        std::uint64_t all = 0;
+        std::uint64_t last = 0;
+        const auto done = detail::for_each_stored_part(b, most, [&](const detail::stored_part& part) {
+            CHECK(part.count <= most);
+            CHECK(detail::count(part.elements) == part.count);
+            CHECK(part.elements.offset >= last);
+            last = part.elements.offset;
+            std::vector<std::byte> dense(part.count);
+            detail::gather(storage.data(), part.elements, 1, dense.data());
+            detail::copy_axes(part.axes, 1, dense.data(), got.data() + part.first);
+            for (std::uint64_t i = 0; i < part.count; ++i) {
+                REQUIRE(part.place(i) < wanted.size());
+                CHECK(wanted[part.place(i)] == dense[i]);
+                if (part.is_in_place()) CHECK(part.place(i) == part.first + i);
+            }
+            all += part.count;
+            return ckpt::result<void>{};
+        });
+        CHECK(done.has_value());
+        CHECK(all == wanted.size());
+        CHECK(got == wanted);
+    }
+    detail::box b;
+    const std::int64_t shape[]{4, 4};
+    const std::int64_t strides[]{1, 4};
+    REQUIRE(detail::make_box(shape, strides, 0, b));
+    int calls = 0;
+    const auto failed = detail::for_each_stored_part(b, 1, [&](const detail::stored_part&) -> ckpt::result<void> {
+        if (++calls == 3) return ckpt::error{.code = ckpt::errc::truncated};
+        return {};
+    });
     CHECK(failed.error().code == ckpt::errc::truncated);
     CHECK(calls == 3);
 }

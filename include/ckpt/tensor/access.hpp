@@ -82,6 +82,8 @@ class storage_readers final : public counted {
 
 /// The size in bytes of the buffer through which elements are converted or summed in pieces.
 inline constexpr std::uint64_t part_bytes = std::uint64_t{1} << 17;
+/// The same for elements that are read and then put to their places, in the order of their storage.
+inline constexpr std::uint64_t stored_part_bytes = std::uint64_t{1} << 20;
 /// The same for elements that do not lie in the order of their compressed storage: each part inflates all of it.
 inline constexpr std::uint64_t unordered_part_bytes = std::uint64_t{1} << 24;
 

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <ckpt/core/checked.hpp>
+#include <ckpt/core/function_ref.hpp>
 #include <ckpt/core/result.hpp>
 #include <ckpt/tensor/odometer.hpp>
 #include <ckpt/tensor/storage.hpp>
@@ -102,8 +103,10 @@ void copy_axes(std::span<const copy_axis> axes, std::size_t size, const std::byt
 /// Copies the elements of `b` from a storage in memory to `out`, in row-major order.
 void gather(const std::byte* storage, const box& b, std::size_t size, std::byte* out) noexcept;
 
-inline constexpr std::size_t staging_bytes = std::size_t{1} << 16;
-inline constexpr std::uint64_t worthwhile_gap = 1024; // in bytes: smaller gaps are read, too, because a read costs more
+inline constexpr std::size_t staging_bytes = std::size_t{1} << 19;
+/// In bytes: smaller gaps between elements are read, too, because a read costs more; so are gaps of at most three times
+/// what is wanted between them.
+inline constexpr std::uint64_t worthwhile_gap = 1024;
 
 /// The same by positioned reads into `staging`, for storages that are not in memory. Reads in the order of the storage,
 /// so that a transposed tensor is read once.
@@ -112,6 +115,25 @@ result<void> gather(const storage_cursor& from, const box& b, std::size_t size, 
 
 /// Whether row-major order is, but for the gaps, the order of the storage.
 [[nodiscard]] bool goes_forward(const box& b) noexcept;
+
+/// The axes of a copy of `b` into row-major order, in the order of the storage: the largest steps there first.
+[[nodiscard]] std::array<copy_axis, 64> stored_axes(const box& b) noexcept;
+
+/// A part of a box whose elements follow each other in the order of the storage.
+struct stored_part {
+    box elements{};                    ///< in that order, adjacent dimensions merged
+    std::span<const copy_axis> axes{}; ///< from dense elements in that order to row-major places of the whole
+    std::uint64_t first{};             ///< the row-major place of its first element
+    std::uint64_t count{};
+    /// Whether its elements follow each other in row-major order, too.
+    [[nodiscard]] bool is_in_place() const noexcept;
+    /// The row-major place of its element `n`.
+    [[nodiscard]] std::uint64_t place(std::uint64_t n) const noexcept;
+};
+
+/// Calls `f` for parts of at most `most` elements, in the order of the storage, until one fails.
+[[nodiscard]] result<void> for_each_stored_part(const box& whole, std::uint64_t most,
+                                                function_ref<result<void>(const stored_part&)> f);
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail
 

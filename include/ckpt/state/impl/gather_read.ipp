@@ -110,12 +110,12 @@ CKPT_DETAIL_DEF result<void> gather_reader::fetch_leaf(const gather_node& node, 
         scatter(part, size, buffer.data(), out + offset * size);
         return {};
     };
-    return each_part(region, order_of(node), part_bytes / size, 0, staged);
+    return each_part(region, order_of(node), (access->memory == nullptr ? stored_part_bytes : part_bytes) / size, 0,
+                     staged);
 }
 
 CKPT_DETAIL_DEF axis_order gather_reader::order_of(const gather_node& node) const noexcept {
     axis_order out = row_major;
-    if (!node.compressed) return out;
     axis_order below = row_major; // the dimensions of `at` that are those of the node
     const gather_node* at = &node;
     for (; at->op != gather_op::leaf && at->op != gather_op::reshape && at->op != gather_op::product &&
@@ -278,7 +278,7 @@ CKPT_DETAIL_DEF result<void> gather_reader::fetch_cast(const gather_node& node, 
         if (!direct) scatter(part, out_size, output.data(), out + offset * out_size);
         return {};
     };
-    return each_part(region, order_of(node), part_bytes / 16, 0, staged);
+    return each_part(region, order_of(node), stored_part_bytes / (std::max)(in_size, out_size), 0, staged);
 }
 
 /// Sets `out` to one row of B times the matrix A, whose rows are as long as `out`, summed in float64.

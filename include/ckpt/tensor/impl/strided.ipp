@@ -5,6 +5,8 @@
 
 #include <ckpt/tensor/strided.hpp>
 
+#include <algorithm>
+
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 CKPT_DETAIL_DEF bool make_box(std::span<const std::int64_t> shape, std::span<const std::int64_t> strides,
@@ -118,14 +120,7 @@ CKPT_DETAIL_DEF bool goes_forward(const box& b) noexcept {
 CKPT_DETAIL_DEF result<void> gather(const storage_cursor& from, const box& b, std::size_t size, std::byte* out,
                                     std::vector<std::byte>& staging) {
     if (is_dense(b)) return from.read(b.offset * size, {out, static_cast<std::size_t>(count(b) * size)});
-    staging.resize(staging_bytes);
-    std::array<copy_axis, 64> axes = axes_of(b);
-    for (std::uint32_t i = 1; i < b.rank; ++i) { // insertion sort: the largest source stride first
-        const copy_axis axis = axes[i];
-        std::uint32_t k = i;
-        for (; k > 0 && axes[k - 1].in < axis.in; --k) axes[k] = axes[k - 1];
-        axes[k] = axis;
-    }
+    std::array<copy_axis, 64> axes = stored_axes(b);
     // One read covers the axes [cut + 1, rank) and `piece` steps of axis `cut`.
     std::uint32_t cut = b.rank;
     std::uint64_t span = 1; // elements from the first to the last one of a read
@@ -135,12 +130,14 @@ CKPT_DETAIL_DEF result<void> gather(const storage_cursor& from, const box& b, st
         const std::uint64_t gap = axis.in > span ? (axis.in - span) * size : 0;
         const std::uint64_t steps = axis.in == 0 ? axis.size : (staging_bytes / size - span) / axis.in + 1;
         --cut;
-        piece = gap > worthwhile_gap ? 1 : steps < axis.size ? steps : axis.size;
+        const bool apart = gap > worthwhile_gap && gap / 3 > span * size;
+        piece = apart ? 1 : steps < axis.size ? steps : axis.size;
         span += (piece - 1) * axis.in;
         if (piece < axis.size) break;
         piece = axis.size;
     }
     const std::uint64_t inner_span = span - (piece - 1) * axes[cut].in;
+    staging.resize((std::max)(staging.size(), static_cast<std::size_t>(span * size)));
     std::array<std::uint64_t, 64> index{};
     std::uint64_t in_at = b.offset;
     std::uint64_t out_at = 0;
@@ -154,6 +151,83 @@ CKPT_DETAIL_DEF result<void> gather(const storage_cursor& from, const box& b, st
             axes[cut].size = n;
             copy_axes({axes.data() + cut, b.rank - cut}, size, staging.data(), out + (out_at + at * here.out) * size);
             axes[cut].size = here.size;
+        }
+    } while (next_index(
+        index, cut, [&](std::size_t d) { return axes[d].size; },
+        [&](std::size_t d, std::uint64_t n) {
+            in_at += n * axes[d].in;
+            out_at += n * axes[d].out;
+        }));
+    return {};
+}
+
+CKPT_DETAIL_DEF std::array<copy_axis, 64> stored_axes(const box& b) noexcept {
+    std::array<copy_axis, 64> axes = axes_of(b);
+    for (std::uint32_t i = 1; i < b.rank; ++i) { // insertion sort
+        const copy_axis axis = axes[i];
+        std::uint32_t k = i;
+        for (; k > 0 && axes[k - 1].in < axis.in; --k) axes[k] = axes[k - 1];
+        axes[k] = axis;
+    }
+    return axes;
+}
+
+CKPT_DETAIL_DEF bool stored_part::is_in_place() const noexcept {
+    for (const copy_axis& axis : axes)
+        if (axis.in != axis.out) return false;
+    return true;
+}
+
+CKPT_DETAIL_DEF std::uint64_t stored_part::place(std::uint64_t n) const noexcept {
+    std::uint64_t out = first;
+    for (const copy_axis& axis : axes) {
+        out += n / axis.in * axis.out;
+        n %= axis.in;
+    }
+    return out;
+}
+
+/// The elements of axes, whose `in` are strides of the storage, from an offset on.
+inline box merged_box(std::span<const copy_axis> axes, std::uint64_t offset) noexcept {
+    box out;
+    out.offset = offset;
+    for (const copy_axis& axis : axes) {
+        if (out.rank != 0 && out.strides[out.rank - 1] == axis.size * axis.in) {
+            out.sizes[out.rank - 1] *= axis.size;
+            out.strides[out.rank - 1] = axis.in;
+        } else if (axis.size != 1) {
+            out.sizes[out.rank] = axis.size;
+            out.strides[out.rank++] = axis.in;
+        }
+    }
+    return out;
+}
+
+CKPT_DETAIL_DEF result<void> for_each_stored_part(const box& whole, std::uint64_t most,
+                                                  function_ref<result<void>(const stored_part&)> f) {
+    if (whole.rank == 0) return f({whole, {}, 0, 1});
+    std::array<copy_axis, 64> axes = stored_axes(whole);
+    // A part has all of the axes [cut + 1, rank), a piece of axis `cut`, and one index of those before.
+    std::uint32_t cut = whole.rank - 1;
+    std::uint64_t inner = 1;
+    for (; cut > 0 && axes[cut].size <= most / inner; --cut) inner *= axes[cut].size;
+    const copy_axis steps = axes[cut];
+    const std::uint64_t piece = most / inner < steps.size ? most / inner : steps.size;
+    const std::uint32_t rank = whole.rank - cut;
+    std::array<copy_axis, 64> dense = axes;
+    for (std::uint64_t i = whole.rank, step = 1; i-- > cut; step *= axes[i].size) dense[i].in = step;
+    std::array<std::uint64_t, 64> index{};
+    std::uint64_t in_at = whole.offset;
+    std::uint64_t out_at = 0;
+    do {
+        for (std::uint64_t at = 0; at < steps.size; at += piece) {
+            const std::uint64_t n = steps.size - at < piece ? steps.size - at : piece;
+            axes[cut].size = dense[cut].size = n;
+            const stored_part part{merged_box({axes.data() + cut, rank}, in_at + at * steps.in),
+                                   {dense.data() + cut, rank},
+                                   out_at + at * steps.out,
+                                   n * inner};
+            if (auto one = f(part); !one) return one;
         }
     } while (next_index(
         index, cut, [&](std::size_t d) { return axes[d].size; },

@@ -13,6 +13,7 @@
 #include <ckpt/tensor/strided.hpp>
 #include <ckpt/tensor/tensor.hpp>
 
+#include <algorithm>
 #include <vector>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
@@ -23,6 +24,37 @@ CKPT_DETAIL_RARE error packed_error(ckpt::dtype type) {
             .hint = bits(type) < 8
                         ? std::string_view("bytes() gives the packed bytes, copy_as with std::uint8_t the values")
                         : std::string_view("bytes() and copy_to with std::uint8_t give the packed bytes")};
+}
+
+[[nodiscard]] inline error not_fitting(std::uint64_t element, ckpt::dtype to) {
+    return {.code = errc::conversion,
+            .detail = "element " + decimal(element) + " does not fit into " + std::string(name(to))};
+}
+
+/// Converts elements that are read, in the order of their storage, so that each read is a large one whatever the
+/// strides are.
+inline result<void> convert_stored(const tensor_data& data, storage_access& access, const box& whole, ckpt::dtype to,
+                                   std::byte* out) {
+    const std::size_t in_size = itemsize(data.type);
+    const std::size_t out_size = itemsize(to);
+    const byte_order order = access.from.source->order(data.storage);
+    const bool scattered = access.from.reader && access.from.reader->is_scattered();
+    const std::uint64_t most = (scattered ? unordered_part_bytes : stored_part_bytes) / (std::max)(in_size, out_size);
+    std::vector<std::byte> stored;
+    std::vector<std::byte> made;
+    return for_each_stored_part(whole, most, [&](const stored_part& part) -> result<void> {
+        stored.resize((std::max)(stored.size(), static_cast<std::size_t>(part.count * in_size)));
+        if (auto read = access.gather_part(part.elements, in_size, stored.data()); !read) return read;
+        finish_elements(data.type, order, native_order(), data.neg, data.conj, stored.data(), part.count);
+        const bool in_place = part.is_in_place();
+        if (!in_place) made.resize((std::max)(made.size(), static_cast<std::size_t>(part.count * out_size)));
+        std::byte* const there = out + part.first * out_size;
+        std::byte* const converted = in_place ? there : made.data();
+        const std::uint64_t fit = convert(data.type, stored.data(), to, converted, part.count);
+        if (fit < part.count) return not_fitting(part.place(fit), to);
+        if (!in_place) copy_axes(part.axes, out_size, converted, there);
+        return {};
+    });
 }
 
 /// Copies all elements through an access that is open.
@@ -44,19 +76,16 @@ inline result<void> copy_opened(const tensor_data& data, storage_access& access,
         is_finished(data.type, order, native_order(), data.neg, data.conj)) {
         const std::uint64_t fit = convert(data.type, access.memory + whole.offset * size, to, out, data.numel);
         if (fit == data.numel) return {};
-        return error{.code = errc::conversion,
-                     .detail = "element " + decimal(fit) + " does not fit into " + std::string(name(to))};
+        return not_fitting(fit, to);
     }
+    if (access.memory == nullptr) return convert_stored(data, access, whole, to, out);
     std::vector<std::byte> buffer(access.part_size(whole, size));
     return for_each_part(
         whole, buffer.size() / size, [&](const box& part, std::uint64_t first, std::uint64_t n) -> result<void> {
             if (auto read = access.gather_part(part, size, buffer.data()); !read) return read;
             finish_elements(data.type, order, native_order(), data.neg, data.conj, buffer.data(), n);
             const std::uint64_t fit = convert(data.type, buffer.data(), to, out + first * itemsize(to), n);
-            if (fit < n)
-                return error{.code = errc::conversion,
-                             .detail =
-                                 "element " + decimal(first + fit) + " does not fit into " + std::string(name(to))};
+            if (fit < n) return not_fitting(first + fit, to);
             return {};
         });
 }
