@@ -21,9 +21,15 @@ inline constexpr int exit_unsupported = 4;
 /// Which globals a file may name.
 enum class policy_name : std::uint8_t { weights, training, inspect };
 
+/// In which order `ls` lists: the largest first, by key, or by the place in the file.
+enum class sort_order : std::uint8_t { size, key, file };
+
 struct options {
     std::vector<std::string> files{};
-    std::vector<std::string> paths{};                  // of show
+    std::vector<std::string> paths{};    // of show
+    std::vector<std::string> patterns{}; // of ls and stat, over keys
+    std::optional<sort_order> sort{};
+    std::optional<std::uint64_t> top{};
     std::optional<std::string> select{};               // of ls
     std::optional<std::string> select_a{}, select_b{}; // of diff
     std::optional<std::string> rules{};                // a rules file

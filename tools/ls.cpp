@@ -310,12 +310,13 @@ void print_lines(const std::vector<folded>& lines, const options& wanted) {
                 printable(error->detail.empty() ? ckpt::info(error->code).meaning : std::string_view(error->detail));
         }
     }
-    if (!wanted.no_fold) fold(lines);
+    if (!wanted.no_fold && !wanted.sort && !wanted.top) fold(lines);
 
     print_lines(lines, wanted);
     std::uint64_t on_disk = 0;
     for (const auto& [id, n] : stored) on_disk += n;
-    std::string total = counted(all.rows.size(), "tensor", "tensors") + ", " +
+    std::string total = counted(all.rows.size(), "tensor", "tensors") +
+                        (all.rows.size() < all.found ? " of " + grouped(all.found) : "") + ", " +
                         counted(elements, "element", "elements") + ", " + human_bytes(bytes);
     if (on_disk < bytes) total += " (" + human_bytes(on_disk) + " stored: some share their bytes)";
     if (wrong > 0) total += ", " + paint(colour::red, grouped(wrong) + " with an error");

@@ -61,7 +61,7 @@ bool is_file_like(const std::string& text) {
 
 /// The arguments and options of one command.
 void add_options(CLI::App& sub, const std::string& name, options& wanted, std::string& file, std::string& policy,
-                 std::string& values) {
+                 std::string& values, std::string& sort) {
     sub.add_flag("--json", wanted.json, "One JSON document for scripts");
     sub.add_option("--policy", policy,
                    name == "globals" ? "Judge by this policy: weights, training (default) or inspect"
@@ -92,6 +92,15 @@ void add_options(CLI::App& sub, const std::string& name, options& wanted, std::s
         sub.add_flag("--values{1000}", values,
                      "Show all values of tensors with up to N of them (1000; without the option 64), of others the "
                      "edges: --values=5000");
+    }
+    if (name == "ls" || name == "stat") {
+        sub.add_option("PATTERN", wanted.patterns,
+                       "Only keys that match one of these patterns of key rules: 'layers.*.weight', '**.bias'")
+            ->type_name("");
+        sub.add_option("--sort", sort, "The largest first, by key, or by the place in the file: size, key or file")
+            ->check(CLI::IsMember({"size", "key", "file"}))
+            ->type_name("BY");
+        sub.add_option("--top", wanted.top, "Only the first N rows")->type_name("N");
     }
     if (name == "stat") {
         sub.add_flag("--all", wanted.all, "Every tensor in the file, under every path");
@@ -161,8 +170,10 @@ void add_options(CLI::App& sub, const std::string& name, options& wanted, std::s
     return {};
 }
 
-/// What is wrong with the paths into a file; empty where nothing is.
+/// What is wrong with the patterns over keys and the paths into a file; empty where nothing is.
 [[nodiscard]] std::string wrong_paths(options& wanted) {
+    for (const std::string& text : wanted.patterns)
+        if (const auto parsed = ckpt::pattern::parse(text); !parsed) return parsed.error().detail;
     tool::key_path parsed;
     for (std::string& p : wanted.paths) uncover(p);
     std::vector<std::string> paths = wanted.paths;
@@ -198,9 +209,10 @@ int run(std::vector<std::string> arguments) {
         {"weights", policy_name::weights}, {"training", policy_name::training}, {"inspect", policy_name::inspect}};
     std::string policy;
     std::string values;
+    std::string sort;
     for (const command& c : commands) {
         CLI::App* const sub = app.add_subcommand(c.name, c.about);
-        add_options(*sub, c.name, wanted, file, policy, values);
+        add_options(*sub, c.name, wanted, file, policy, values, sort);
         sub->callback([&chosen, &c] { chosen = &c; });
     }
 
@@ -233,6 +245,10 @@ int run(std::vector<std::string> arguments) {
     if (const std::string wrong = wrong_paths(wanted); !wrong.empty()) return misused(as_json, wrong);
     if (!values.empty() && !ckpt::detail::parse_decimal(values, wanted.values.emplace()))
         return misused(as_json, "--values takes a number: --values=5000");
+    if (!sort.empty())
+        wanted.sort = sort == "size"  ? tool::sort_order::size
+                      : sort == "key" ? tool::sort_order::key
+                                      : tool::sort_order::file;
     wanted.policy = policy.empty() ? chosen->policy : policies.at(policy);
     return chosen->run(wanted);
 }

@@ -486,10 +486,30 @@ void print_map(const ckpt::state_dict& weights, const ckpt::remap_plan& plan, st
     return out;
 }
 
-[[nodiscard]] int explain(const options& wanted, const ckpt::remap_plan& plan, const ckpt::state_dict& weights,
-                          const target_keys& target) {
-    const std::string& key = *wanted.explain;
-    const auto trace = plan.explain(key);
+/// The key of the tensor at a path; empty where the path leads elsewhere.
+[[nodiscard]] std::string key_at(const ckpt::checkpoint& file, const ckpt::state_dict& weights,
+                                 const std::string& path) {
+    key_path parsed;
+    if (!parse_path(path, parsed)) return {};
+    const auto found = find(file, path);
+    const key_path place = elements_of(weights.path(), file.root());
+    if (!found || found->path.size() < place.size() || !std::equal(place.begin(), place.end(), found->path.begin()))
+        return {};
+    ckpt::located_tensor below;
+    below.path.assign(found->path.begin() + static_cast<std::ptrdiff_t>(place.size()), found->path.end());
+    return below.key();
+}
+
+[[nodiscard]] int explain(const options& wanted, const ckpt::checkpoint& file, const ckpt::remap_plan& plan,
+                          const ckpt::state_dict& weights, const target_keys& target) {
+    std::string key = *wanted.explain;
+    auto trace = plan.explain(key);
+    if (!trace) // a path instead of a key
+        if (const std::string at_path = key_at(file, weights, key); !at_path.empty())
+            if (auto of_path = plan.explain(at_path)) {
+                trace = std::move(of_path);
+                key = at_path;
+            }
     if (!trace) {
         ckpt::error e = trace.error();
         std::vector<std::string> keys;
@@ -563,7 +583,7 @@ int run_map(const options& wanted) {
     if (wanted.suggest) return suggest(wanted, *weights, target);
 
     const ckpt::remap_plan plan = ckpt::plan_remap(*weights, *rules);
-    if (wanted.explain) return explain(wanted, plan, *weights, target);
+    if (wanted.explain) return explain(wanted, *file, plan, *weights, target);
     const std::vector<planned_tensor> results = ckpt::detail::planned_tensors(plan);
     comparison with;
     if (wanted.target && plan.ok()) with = compare(target, results); // names on the way are no answer

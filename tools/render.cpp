@@ -2,9 +2,9 @@
 
 #include "commands.hpp"
 
+#include <ckpt/core/edit_distance.hpp>
 #include <ckpt/core/error.hpp>
 #include <ckpt/core/utf8.hpp>
-#include <ckpt/state/nearest.hpp>
 
 #include <algorithm>
 #include <cerrno>
@@ -150,18 +150,10 @@ std::string counted(std::uint64_t n, std::string_view one, std::string_view many
 }
 
 std::string nearest(std::string_view typed, const std::vector<std::string>& all) {
-    constexpr std::size_t examined = 20'000;
-    std::size_t best = ckpt::detail::compared_bytes;
-    std::string out;
-    for (std::size_t i = 0; i < all.size() && i < examined; ++i) {
-        const std::size_t distance = ckpt::detail::edit_distance(typed, all[i]);
-        if (distance < best &&
-            distance <= std::min(std::max(typed.size(), all[i].size()), ckpt::detail::compared_bytes) / 2) {
-            best = distance;
-            out = all[i];
-        }
-    }
-    return out;
+    ckpt::detail::nearest_name near{typed};
+    for (const std::string& name : all)
+        if (!near.offer(name)) break;
+    return near.best();
 }
 
 void print(std::string_view text) { output_failed |= std::fwrite(text.data(), 1, text.size(), stdout) != text.size(); }

@@ -546,25 +546,46 @@ class tree {
     std::vector<ckpt::value> around_{};
 };
 
+/// Ends a command of which some paths lead nowhere: the error of the first, beside the values of the others.
+[[nodiscard]] int fail_in_part(const options& wanted, const std::vector<ckpt::result<found_value>>& all,
+                               const ckpt::value& root) {
+    const auto first = std::find_if(all.begin(), all.end(), [](const auto& one) { return !one; });
+    if (wanted.json)
+        return fail(wanted, first->error(), root, {}, [&](json& to) {
+            if (all.size() < 2) return;
+            to.key("values").begin_array();
+            value_writer writer{to, root, wanted.max_nodes, false, wanted.values};
+            for (const auto& one : all) {
+                if (one) (void)writer.write_value(*one);
+                else to.null();
+            }
+            to.end_array();
+        });
+    int exit_code = exit_fine;
+    for (const auto& one : all)
+        if (!one) exit_code = worse(exit_code, fail(wanted, one.error(), root));
+    return exit_code;
+}
+
 } // namespace
 
 int run_show(const options& wanted) {
     const auto file = open(wanted.file(), wanted.policy);
     if (!file) return fail(wanted, file.error());
     const ckpt::value root = file->root();
-    std::vector<found_value> values;
-    for (const std::string& text : wanted.paths) {
-        auto found = find(root, text);
-        if (!found) return fail(wanted, found.error(), root);
-        values.push_back(std::move(*found));
-    }
-    if (values.empty()) values.push_back({root, {}});
+    std::vector<ckpt::result<found_value>> found;
+    std::vector<found_value> values; // of the paths that lead somewhere
+    for (const std::string& text : wanted.paths)
+        if (const auto& one = found.emplace_back(find(*file, text))) values.push_back(*one);
+    const bool is_whole = found.size() == values.size();
+    if (wanted.paths.empty()) values.push_back({root, {}});
 
     if (!wanted.json) {
         tree out{wanted.values.value_or(few_values)};
         for (const found_value& v : values)
-            out.show(values.size() > 1 ? printable(path_text(v.path)) : std::string{}, v.value);
-        return written(exit_fine);
+            out.show(wanted.paths.size() > 1 ? printable(path_text(v.path)) : std::string{}, v.value);
+        const int exit_code = written(exit_fine);
+        return is_whole ? exit_code : fail_in_part(wanted, found, root);
     }
     // Once without output, so that what is too large costs neither memory nor half a document.
     json nowhere{nullptr};
@@ -576,6 +597,7 @@ int run_show(const options& wanted) {
                                " nodes, counted under every path that reaches them; 128 bytes of text count as one",
                      .hint = "ask for a smaller part by its path, or give a larger --max-nodes"},
                     root);
+    if (!is_whole) return fail_in_part(wanted, found, root);
     json out{stdout};
     (void)write_all(out, values, root, wanted, false);
     return finish(out, exit_fine);

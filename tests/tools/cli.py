@@ -145,7 +145,7 @@ def usage():
     for name in ('info', 'ls', 'show', 'globals', 'verify', 'diff', 'map'):
         code, out, _ = ckpt(name, '--help')
         check(name + ' --help', code == 0 and ('FILE' in out or 'A B' in out), (code, out))
-    for args in ((), ('ls',), ('ls', '--frobnicate', MLP), ('ls', MLP, 'more'), ('ls', MLP, '--policy', 'lax'),
+    for args in ((), ('ls',), ('ls', '--frobnicate', MLP), ('ls', MLP, '{i:'), ('ls', MLP, '--policy', 'lax'),
                  ('show', '-'), ('globals', MLP, '-'),
                  ('diff', MLP), ('diff', MLP, MLP, MLP), ('diff', MLP, '-'), ('diff', MLP, MLP, '--select-a', '[1'),
                  ('map', MLP), ('map', MLP, '--suggest'), ('map', MLP, '--rules', '-'), ('map', MLP, '--rules', ''),
