@@ -37,6 +37,8 @@ struct options {
     std::optional<std::string> select_target{};
     std::optional<std::string> explain{}; // a key
     policy_name policy{policy_name::training};
+    bool has_policy{};                     // it was asked for
+    std::optional<double> atol{}, rtol{};  // of diff
     std::optional<std::uint64_t> values{}; // of show: how many of a tensor
     std::uint64_t max_nodes{1'000'000};
     bool json{};
@@ -48,6 +50,7 @@ struct options {
     bool quiet{};
     bool stats{};
     bool fail_on_nan{};
+    bool is_one_of_several{}; // files, each of which has a document of its own
 
     [[nodiscard]] const std::string& file() const noexcept { return files.front(); }
 };

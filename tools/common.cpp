@@ -66,6 +66,11 @@ struct file_place {
 
 } // namespace
 
+bool exists(const std::string& file) {
+    std::error_code ignored;
+    return std::filesystem::exists(file, ignored) || !place_of(file).member.empty();
+}
+
 bool is_folder(const std::string& file) {
     std::error_code ignored;
     return is_index(file) || std::filesystem::is_directory(file, ignored);

@@ -32,6 +32,8 @@ using key_path = std::vector<ckpt::path_element>;
 [[nodiscard]] ckpt::inflater inflater() noexcept;
 /// Whether a command's FILE is a directory, or the index of a set of shards.
 [[nodiscard]] bool is_folder(const std::string& file);
+/// Whether there is a file of this name, or a member of an archive.
+[[nodiscard]] bool exists(const std::string& file);
 /// Opens a file, a directory or an index, without a mapping: a file that is cut while it is read is an error then, and
 /// not a signal. `strict`: a global outside the policy refuses the file, not only its place.
 [[nodiscard]] ckpt::result<ckpt::checkpoint> open(const std::string& file, policy_name policy, bool strict = false);

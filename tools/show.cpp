@@ -369,7 +369,10 @@ class value_writer {
 /// A tree, cut where it gets too long or too deep for reading.
 class tree {
   public:
-    explicit tree(std::uint64_t most_values) : most_values_{most_values} {}
+    explicit tree(const options& wanted)
+        : most_values_{wanted.values.value_or(few_values)},
+          most_lines_{is_terminal() ? 2'000 : wanted.max_nodes},
+          deepest_{std::min(on_terminal(12), deepest_anywhere)} {}
 
     void show(const std::string& label, const ckpt::value& v) {
         item(0, label, v);
@@ -377,8 +380,8 @@ class tree {
     }
 
   private:
-    static constexpr std::size_t deepest = 12;
-    static constexpr std::size_t most_lines = 2'000;
+    // Elsewhere than on a terminal everything is shown that --max-nodes allows, and as deep as recursion may go.
+    static constexpr std::size_t deepest_anywhere = 200;
 
     void line(std::size_t depth, const std::string& label, const std::string& text) {
         ++lines_;
@@ -486,19 +489,20 @@ class tree {
         }
     }
 
-    // Recursion is as deep as what is shown: `deepest`.
+    // Recursion is as deep as what is shown: `deepest_`.
     void item(std::size_t depth, const std::string& label, const ckpt::value& raw) {
-        if (lines_ > most_lines) return;
+        if (lines_ > most_lines_) return;
         const ckpt::value v = raw.plain();
-        if (lines_ == most_lines) return line(0, {}, paint(colour::dim, "\u2026 and more: ask for a part by its path"));
-        if (const auto text = leaf(v, depth == 0 && label.empty() ? std::size_t{100'000} : 60))
+        if (lines_ == most_lines_)
+            return line(0, {}, paint(colour::dim, "\u2026 and more: ask for a part by its path"));
+        if (const auto text = leaf(v, depth == 0 && label.empty() ? on_terminal(100'000) : on_terminal(60)))
             return line(depth, label, *text);
         if (const auto text = inline_sequence(v)) return line(depth, label, *text);
         if (const auto text = member(v)) return line(depth, label, *text);
         if (std::find_if(around_.begin(), around_.end(), [&v](const ckpt::value& a) { return a.same_object(v); }) !=
             around_.end())
             return line(depth, label, paint(colour::dim, "(one of the values around it)"));
-        if (depth >= deepest) return line(depth, label, summary(v) + paint(colour::dim, "  \u2026"));
+        if (depth >= deepest_) return line(depth, label, summary(v) + paint(colour::dim, "  \u2026"));
         line(depth, label, raw.same_object(v) ? summary(v) : printable(class_name(raw.class_of())) + ", " + summary(v));
         around_.push_back(v);
         below(depth + 1, v);
@@ -508,16 +512,16 @@ class tree {
         if (n > 0) line(depth, {}, paint(colour::dim, "\u2026 " + grouped(n) + " more"));
     }
     void entries(std::size_t depth, const ckpt::value& dictionary) {
-        const std::size_t most = depth <= 1 ? 60 : 24;
+        const std::size_t most = on_terminal(depth <= 1 ? 60 : 24);
         std::size_t n = 0;
         for (const ckpt::value::entry e : dictionary.entries()) {
             if (n++ == most) break;
-            item(depth, shortened(printable(ckpt::key_text(e.key)), 100), e.mapped);
+            item(depth, shortened(printable(ckpt::key_text(e.key)), on_terminal(100)), e.mapped);
         }
         if (dictionary.entries().size() > most) elided(depth, dictionary.entries().size() - most);
     }
     void elements(std::size_t depth, const ckpt::value::range& all) {
-        const std::size_t most = depth <= 1 ? 30 : 8;
+        const std::size_t most = on_terminal(depth <= 1 ? 30 : 8);
         for (std::size_t i = 0; i < all.size() && i < most; ++i) item(depth, decimal(i), all[i]);
         if (all.size() > most) elided(depth, all.size() - most);
     }
@@ -542,7 +546,9 @@ class tree {
     }
 
     std::uint64_t most_values_;
-    std::size_t lines_{0};
+    std::uint64_t most_lines_;
+    std::size_t deepest_;
+    std::uint64_t lines_{0};
     std::vector<ckpt::value> around_{};
 };
 
@@ -581,7 +587,7 @@ int run_show(const options& wanted) {
     if (wanted.paths.empty()) values.push_back({root, {}});
 
     if (!wanted.json) {
-        tree out{wanted.values.value_or(few_values)};
+        tree out{wanted};
         for (const found_value& v : values)
             out.show(wanted.paths.size() > 1 ? printable(path_text(v.path)) : std::string{}, v.value);
         const int exit_code = written(exit_fine);
