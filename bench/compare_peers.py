@@ -100,7 +100,8 @@ def main() -> None:
     import safetensors.torch
     import torch
 
-    print(f"torch {torch.__version__}, safetensors {safetensors.__version__}, Python {platform.python_version()}, {datetime.date.today()}")
+    print(f"torch {torch.__version__}, safetensors {safetensors.__version__}, Python {platform.python_version()}, "
+          f"{datetime.date.today()}")
     for count in counts:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
@@ -124,7 +125,8 @@ def main() -> None:
             for reader, title in READERS.items():
                 print(f"  {seconds[reader] * 1e3:10.3f} ms  {seconds[reader] / seconds['ckpt']:8.1f}x  {title}")
             same = seconds["ckpt, safetensors"]
-            print(f"  {same * 1e3:10.3f} ms  {same / seconds['ckpt']:8.1f}x  ckpt on the safetensors file; safe_open takes {seconds['safetensors'] / same:.1f}x of that")
+            print(f"  {same * 1e3:10.3f} ms  {same / seconds['ckpt']:8.1f}x  ckpt on the safetensors file; safe_open "
+                  f"takes {seconds['safetensors'] / same:.1f}x of that")
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 """Instructions and peak heap of opening a checkpoint, and instructions of planning a map of 20 rules over its keys and
 of planning its upload, per tensor: what noise cannot disturb, so it can gate.
 
-    instructions.py PROGRAM [--most-instructions N] [--most-heap BYTES] [--most-plan-instructions N]
-    [--most-upload-instructions N]
+    instructions.py PROGRAM [--most-instructions N] [--most-heap BYTES]
+                    [--most-plan-instructions N] [--most-upload-instructions N]
 
 PROGRAM is bench/once.cpp, built with optimisation. One open with a reused scratch is the difference between runs that
 open a file three times and twice under callgrind; the cost per tensor is the difference between two sizes, so that
@@ -49,17 +49,18 @@ def main() -> int:
         for tensors in (SMALL, LARGE):
             file = Path(folder) / f"{tensors}.pt"
             subprocess.run([wanted.program, "write", file, str(tensors)], check=True)
-            one_open[tensors] = instructions(wanted.program, "open", file, 3) - instructions(wanted.program, "open",
-                                                                                             file, 2)
-            one_plan[tensors] = instructions(wanted.program, "plan", file, 2) - instructions(wanted.program, "plan",
-                                                                                             file, 1)
-            one_upload[tensors] = instructions(wanted.program, "upload-plan", file,
-                                               2) - instructions(wanted.program, "upload-plan", file, 1)
+            one_open[tensors] = (instructions(wanted.program, "open", file, 3) -
+                                 instructions(wanted.program, "open", file, 2))
+            one_plan[tensors] = (instructions(wanted.program, "plan", file, 2) -
+                                 instructions(wanted.program, "plan", file, 1))
+            one_upload[tensors] = (instructions(wanted.program, "upload-plan", file, 2) -
+                                   instructions(wanted.program, "upload-plan", file, 1))
             found, peak = map(int, subprocess.run([wanted.program, "heap", file], capture_output=True, text=True,
                                                   check=True).stdout.split())
             per_tensor = max(0, peak - FIXED_HEAP) / found
             good = good and found == tensors and per_tensor <= wanted.most_heap
-            print(f"{tensors:,} tensors: peak heap {peak:,} bytes; one open with a reused scratch {one_open[tensors]:,} instructions")
+            print(f"{tensors:,} tensors: peak heap {peak:,} bytes; one open with a reused scratch "
+                  f"{one_open[tensors]:,} instructions")
         each = (one_open[LARGE] - one_open[SMALL]) / (LARGE - SMALL)
         print(f"{each:,.0f} instructions per tensor, and {one_open[LARGE] - each * LARGE:,.0f} once")
         good = good and each <= wanted.most_instructions
@@ -67,7 +68,8 @@ def main() -> int:
         print(f"{each:,.0f} instructions per key for planning 20 rules, and {one_plan[LARGE] - each * LARGE:,.0f} once")
         good = good and each <= wanted.most_plan_instructions
         each = (one_upload[LARGE] - one_upload[SMALL]) / (LARGE - SMALL)
-        print(f"{each:,.0f} instructions per tensor for planning its upload, and {one_upload[LARGE] - each * LARGE:,.0f} once")
+        print(f"{each:,.0f} instructions per tensor for planning its upload, and "
+              f"{one_upload[LARGE] - each * LARGE:,.0f} once")
         good = good and each <= wanted.most_upload_instructions
     print("within the limits" if good else "PAST A LIMIT")
     return 0 if good else 1

@@ -240,33 +240,44 @@ class contest {
 
 // ---- host
 
+/// Seconds that one thread takes to copy all tensors to where `memory()` says, getting that memory included.
+double copied(const std::function<std::byte*()>& memory) {
+    const ckpt::state_dict weights = weights_file::get().open();
+    return seconds_of([&] {
+        std::byte* to = memory();
+        for (const auto [key, tensor] : weights) {
+            const auto bytes = tensor.bytes().value();
+            std::memcpy(to, bytes.data(), bytes.size());
+            to += bytes.size();
+        }
+        benchmark::ClobberMemory();
+    });
+}
+
+/// Seconds that host::load takes.
+double loaded(const ckpt::host::load_options& how) {
+    const ckpt::state_dict weights = weights_file::get().open();
+    std::vector<ckpt::host::loaded> out;
+    const double took = seconds_of([&] { out.push_back(ckpt::host::load(weights, how).value()); });
+    check(out[0].weights);
+    require(out[0].report.fallback.empty(), "a fallback");
+    require(!how.verify || out[0].report.verified == weights_file::get().tensors(), "checksums that were not compared");
+    return took;
+}
+
 void host_runs(contest& of) {
-    const auto copied = [](auto&& memory) {
-        const ckpt::state_dict weights = weights_file::get().open();
-        std::byte* to = nullptr;
-        return seconds_of([&] {
-            to = memory();
-            for (const auto [key, tensor] : weights) {
-                const auto bytes = tensor.bytes().value();
-                std::memcpy(to, bytes.data(), bytes.size());
-                to += bytes.size();
-            }
-            benchmark::ClobberMemory();
-        });
-    };
-    const contestant& reused =
-        of.add("floor, memcpy to reused memory", [=, block = std::vector<std::byte>{}]() mutable {
-            block.resize(static_cast<std::size_t>(weights_file::get().bytes()));
-            return copied([&] { return block.data(); });
-        });
-    const contestant& fresh = of.add("floor, memcpy to fresh huge pages", [=] {
+    const contestant& reused = of.add("floor, memcpy to reused memory", [block = std::vector<std::byte>{}]() mutable {
+        block.resize(static_cast<std::size_t>(weights_file::get().bytes()));
+        return copied([&] { return block.data(); });
+    });
+    const contestant& fresh = of.add("floor, memcpy to fresh huge pages", [] {
         ckpt::detail::pages block;
         return copied([&] {
             block = ckpt::detail::pages{static_cast<std::size_t>(weights_file::get().bytes())};
             return block.bytes().data();
         });
     });
-    const contestant& plain = of.add("floor, memcpy to fresh memory of new", [=] {
+    const contestant& plain = of.add("floor, memcpy to fresh memory of new", [] {
         void* block = nullptr;
         const double took = copied([&] {
             return static_cast<std::byte*>(block =
@@ -283,16 +294,7 @@ void host_runs(contest& of) {
         return took;
     });
     const auto load = [&](std::string name, ckpt::host::load_options how) {
-        contestant& c = of.add("load, " + name, [how = std::move(how)] {
-            const ckpt::state_dict weights = weights_file::get().open();
-            std::vector<ckpt::host::loaded> out;
-            const double took = seconds_of([&] { out.push_back(ckpt::host::load(weights, how).value()); });
-            check(out[0].weights);
-            require(out[0].report.fallback.empty(), "a fallback");
-            require(!how.verify || out[0].report.verified == weights_file::get().tensors(),
-                    "checksums that were not compared");
-            return took;
-        });
+        contestant& c = of.add("load, " + name, [how = std::move(how)] { return loaded(how); });
         c.counters["x_reused"] = [&] { return c.best / reused.best; };
         c.counters["x_fresh"] = [&] { return c.best / fresh.best; };
         c.counters["x_new"] = [&] { return c.best / plain.best; };

@@ -45,7 +45,8 @@ def text(opcode, argument):
     return opcode + argument + b"\n"
 
 
-T = b"ctorch._utils\n_rebuild_tensor_v2\n((X\7\0\0\0storagectorch\nFloatStorage\nX\1\0\0\0000X\3\0\0\0cpuK\4tQK\0K\2K\2\x86K\2K\1\x86\x89ccollections\nOrderedDict\n)RtR"
+T = (b"ctorch._utils\n_rebuild_tensor_v2\n((X\7\0\0\0storagectorch\nFloatStorage\n"
+     b"X\1\0\0\0000X\3\0\0\0cpuK\4tQK\0K\2K\2\x86K\2K\1\x86\x89ccollections\nOrderedDict\n)RtR")
 OPCODES = {
     "text": b"(lp0\n" + b"".join(o + b"a" for o in (
         text(b"I", b"01"), text(b"I", b"-7"), text(b"L", b"123456789012345678901234567890L"), text(b"F", b"1.5e3"),
@@ -61,9 +62,10 @@ OPCODES = {
     "extension": b"\x80\2\x82\1.",
     "buffers": b"\x80\5\x97\x98.",
     "large": b"\x8b\2\0\0\0\1\2\x8e" + struct.pack("<Q", 1) + b"a\x96" + struct.pack("<Q", 1) + b"b\x8d" +
-    struct.pack("<Q", 1) + b"c\x87.",
+             struct.pack("<Q", 1) + b"c\x87.",
     "attack": b"cos\nsystem\n(S'x'\ntR.",
-    "numpy": b"\x80\2cnumpy.core.multiarray\nscalar\ncnumpy\ndtype\nX\2\0\0\0f8\x89\x88\x87R(K\3X\1\0\0\0<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\0tbc_codecs\nencode\n"
+    "numpy": b"\x80\2cnumpy.core.multiarray\nscalar\ncnumpy\ndtype\n"
+             b"X\2\0\0\0f8\x89\x88\x87R(K\3X\1\0\0\0<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\0tbc_codecs\nencode\n"
              b"X\10\0\0\0abcdefghX\6\0\0\0latin1\x86R\x86R.",
 }
 
@@ -79,17 +81,16 @@ def pickles():
 def files():
     """Small zip checkpoints of tests/data."""
     for path in sorted(DATA.rglob("*.pt")):
-        if path.stat().st_size <= LARGEST and path.parent.name in ("torch-2.13",
-                                                                   "rezipped") and zipfile.is_zipfile(path):
+        if (path.stat().st_size <= LARGEST and path.parent.name in ("torch-2.13", "rezipped")
+            and zipfile.is_zipfile(path)):
             yield f"{path.parent.name}_{path.stem}", path
 
 
 def streams():
     """Files of torch that are no archives, plain pickles, and two checkpoints in one file."""
     for path in sorted([*DATA.rglob("*.pt"), *DATA.rglob("*.pkl")]):
-        if path.parent.name in ("torch-2.13",
-                                "torch-old") and path.stat().st_size <= LARGEST and (path.stem.startswith("legacy")
-                                                                                     or path.stem.startswith("plain")):
+        if (path.parent.name in ("torch-2.13", "torch-old") and path.stat().st_size <= LARGEST
+            and (path.stem.startswith("legacy") or path.stem.startswith("plain"))):
             yield f"{path.parent.name}_{path.stem}", path.read_bytes()
 
 
@@ -134,12 +135,14 @@ RULES = {  # rules, more keys
     "keep": ("keep **.w, {k} where ndim >= 1 and not has(x.{k}) or numel == 2 # comment\n", ("a.w", "b")),
     "copies": ("copy {p:**}.w -> {p}.v\ntie head.w = emb.w\nfill 1.5 float16 (2, 3) new.key\n", ("emb.w",)),
     "split": ("split 0 [1, 2] a -> b, c where shape[0] == 3\nsplit -1 d -> e, f\nmerge 1 f, e -> d\n", ("a", "d")),
-    "qkv": ("split 0 qkv(heads=4, kv_heads=2, layout=grouped) {p:**}.qkv -> {p}.q, {p}.k, {p}.v\nmerge 0 "
-            "qkv(layout=concat, heads=4, kv_heads=2) {p:**}.q, {p:**}.k, {p:**}.v -> {p}.w\n", ("l.0.qkv",)),
+    "qkv": ("split 0 qkv(heads=4, kv_heads=2, layout=grouped) {p:**}.qkv -> {p}.q, {p}.k, {p}.v\n"
+            "merge 0 qkv(layout=concat, heads=4, kv_heads=2) {p:**}.q, {p:**}.k, {p:**}.v -> {p}.w\n",
+            ("l.0.qkv",)),
     "stack": ("stack 0 e.{e:int}.{l:w|b} -> e.{l} by {e}\nunstack 1 e.w -> x.{n} by {n}\n",
               ("e.0.w", "e.1.w", "e.2.w")),
-    "views": ("transpose 0 -1 a\npermute (1, 0) b\nreshape (2, -1) a\nunsqueeze 0 a\nsqueeze a\nsqueeze 0 b where "
-              "shape[0] == 1\nnarrow 0 0 1 b\npad -1 1 2 with -1 a\n", ("a", "b")),
+    "views": ("transpose 0 -1 a\npermute (1, 0) b\nreshape (2, -1) a\nunsqueeze 0 a\nsqueeze a\n"
+              "squeeze 0 b where shape[0] == 1\nnarrow 0 0 1 b\npad -1 1 2 with -1 a\n",
+              ("a", "b")),
     "casts": ("cast float64 ** where dtype == float32\ncast int8 {x} where dtype == bool\ncast float8_e4m3fn \"a b\"\n",
               ("x", "y", "a b")),
     "quotes": ('rename "a, \\"b\\"" -> "\\\\{c\\\\}"\r\n\r\n drop \\*\n', ('a, "b"', "*")),
@@ -155,8 +158,8 @@ def main(corpus):
     for name, (size, header) in HEADERS.items():
         text = json.dumps(header).encode()
         (corpus / "safetensors" / name).write_bytes(bytes([size]) + text)
-        (corpus / "open" / f"safetensors_{name}").write_bytes(b"\0" + struct.pack("<Q", len(text)) + text +
-                                                              bytes(range(size)))
+        whole = struct.pack("<Q", len(text)) + text + bytes(range(size))
+        (corpus / "open" / f"safetensors_{name}").write_bytes(b"\0" + whole)
         written += 1
     for name, (text, keys) in RULES.items():
         (corpus / "key_rules" / name).write_bytes(text.encode() + b"\0" + "\n".join(keys).encode())

@@ -19,8 +19,8 @@ def torch_zip(members, alignment=64, crc=True, comment=b"", junk=b"", end64=True
         check = zlib.crc32(data) if crc else 0
         pad = -(offset + 30 + len(name) + len(local_extra) + 4) % alignment
         extra = local_extra + struct.pack("<2sH", b"FB", pad) + b"Z" * pad
-        body += struct.pack("<4s5H3I2H", b"PK\3\4", 0, flags, 0, 0, 0, 0, 0, 0, len(name),
-                            len(extra)) + name + extra + data
+        body += (struct.pack("<4s5H3I2H", b"PK\3\4", 0, flags, 0, 0, 0, 0, 0, 0, len(name), len(extra)) + name + extra +
+                 data)
         if data:
             body += struct.pack("<4s3I", b"PK\7\10", check, len(data), len(data))
         directory += struct.pack("<4s6H3I5H2I", b"PK\1\2", 0, 0, flags, 0, 0, 0, check, len(data), len(data), len(name),

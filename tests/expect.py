@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
-"""expect.py EXPECTED PROGRAM [ARG...]: the program exits 0 and prints exactly what the file EXPECTED holds (-:
-nothing)."""
+"""expect.py EXPECTED PROGRAM [ARG...]: the program exits 0 and prints exactly what the file EXPECTED holds.
+
+Where EXPECTED is -, it prints nothing.
+"""
 import difflib
 import pathlib
 import subprocess

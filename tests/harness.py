@@ -21,10 +21,10 @@ CONSUMER = {
     "tensor/": "copy dtype half indices layout quantized sparse statistics tensor view",
     "pickle/": "globals graph_fwd names value",
     "torch/": "global_scan globals policies record_names records verify_report",
-    "state/": "binding candidate diff digest discovery key_map key_rules load load_report lora object_path overlay "
-              "pull "
-              "push remap rule_code rule_formula rule_words shard state_dict suggest walk",
-    "maps/": "averages chinese_clip clip latent_diffusion llama torchvision wrappers",
+    "state/":
+        "binding candidate diff digest discovery key_map key_rules load load_report lora object_path overlay pull "
+        "push remap rule_code rule_formula rule_words shard state_dict suggest walk",
+    "maps/": "averages chinese_clip clip gpt2 latent_diffusion llama torchvision whisper wrappers",
     "folder/": "dcp_globals folder_types open",
     "gpu/": "kernels upload_plan upload_types",
 }

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""layout.py [--clang-format PROGRAM]: no line of a source or build file is longer than 120 columns; with PROGRAM also
-that every C++ source is laid out as .clang-format says.
+"""layout.py [--clang-format PROGRAM]: no line of a source, a script or a build file is longer than 120 columns.
 
-Raw string literals may be wider: their line breaks are part of what they say. Some examples keep the layout in which
-the design document shows them: examples/0*.cpp.
+With PROGRAM also that every C++ source is laid out as .clang-format says. Raw string literals of C++ may be wider, and
+so may texts in triple quotes of Python that are no docstrings: their line breaks are part of what they say. Some
+examples keep the layout in which the design document shows them: examples/0*.cpp.
 """
 import argparse
 import re
@@ -15,14 +15,17 @@ FOLDERS = ("bench", "examples", "fuzz", "include", "src", "tests", "tools")
 SOURCES = {".hpp", ".ipp", ".cpp", ".cu", ".cuh", ".h"}
 SCRIPTS = (".ci/run", "tools/demo", "tools/nightly", "tools/setup", "tools/test")
 RAW_STRING = re.compile(r'R"([^()\\\s]{0,16})\(.*?\)\1"', re.DOTALL)
+TEXT = re.compile(r"""(?<=[=(,+])\s*[bfr]*(\"{3}|'{3}).*?\1""", re.DOTALL)  # a docstring stands at the beginning of a line
 
 
 def as_designed(source):
     return source.parent == ROOT / "examples" and source.name.startswith("0")
 
 
-def without_raw_strings(text):
-    return RAW_STRING.sub(lambda m: "\n" * m[0].count("\n"), text)
+def lines(file):
+    """Those of the file, without what may be wider."""
+    wider = TEXT if file.suffix == ".py" else RAW_STRING
+    return wider.sub(lambda m: "\n" * m[0].count("\n"), file.read_text(encoding="utf-8")).splitlines()
 
 
 def main():
@@ -32,11 +35,10 @@ def main():
     report = Report()
     inside = [file for folder in FOLDERS for file in sorted((ROOT / folder).rglob("*"))]
     sources = [file for file in inside if file.suffix in SOURCES]
-    others = [ROOT / "meson.build", *(file for file in inside if file.name == "meson.build"),
+    others = [ROOT / "meson.build", *(file for file in inside if file.name == "meson.build" or file.suffix == ".py"),
               *map(ROOT.joinpath, SCRIPTS)]
     wide = [f"{file.relative_to(ROOT)}:{number}" for file in sources + others
-            for number, line in enumerate(without_raw_strings(file.read_text(encoding="utf-8")).splitlines(), 1)
-            if len(line) > COLUMNS]
+            for number, line in enumerate(lines(file), 1) if len(line) > COLUMNS]
     report.check(f"at most {COLUMNS} columns", not wide, "\n".join(wide))
     if program:
         status, output = run([program, "--dry-run", "-Werror", *(file for file in sources if not as_designed(file))])

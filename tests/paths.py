@@ -10,7 +10,8 @@ import zlib
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 # Folders of users, and sources that are neither in /usr, in /opt nor in /src, where the scripts ask to be run.
-FOLDER = re.compile(rb'/(?:home|root|tmp|mnt|Users|var/folders)/[\w.-]+|(?<![\w.-])/(?!usr/|opt/|src/)(?:[\w.-]+/)+[\w.-]+\.py')
+FOLDER = re.compile(
+    rb'/(?:home|root|tmp|mnt|Users|var/folders)/[\w.-]+|(?<![\w.-])/(?!usr/|opt/|src/)(?:[\w.-]+/)+[\w.-]+\.py')
 
 
 def contents(data):
@@ -35,8 +36,8 @@ def main():
             for name in files:
                 path = os.path.join(at, name)
                 with open(path, 'rb') as f:
-                    found = [(record, match.group()) for record,
-                             data in contents(f.read()) for match in FOLDER.finditer(data)]
+                    found = [(record, match.group()) for record, data in contents(f.read())
+                             for match in FOLDER.finditer(data)]
                 for record, what in found[:3]:
                     print('%s%s names %s' % (os.path.relpath(path, ROOT), record, what.decode()))
                 files_seen += 1

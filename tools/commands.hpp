@@ -33,6 +33,7 @@ struct options {
     std::optional<std::string> select{};               // of ls
     std::optional<std::string> select_a{}, select_b{}; // of diff
     std::optional<std::string> rules{};                // a rules file
+    std::optional<std::string> map{};                  // a ready-made map, with its settings
     std::optional<std::string> target{};               // of map: a checkpoint, or a list of keys
     std::optional<std::string> select_target{};
     std::optional<std::string> explain{}; // a key
@@ -53,6 +54,7 @@ struct options {
     bool is_one_of_several{}; // files, each of which has a document of its own
 
     [[nodiscard]] const std::string& file() const noexcept { return files.front(); }
+    [[nodiscard]] bool has_rules() const noexcept { return rules || map; }
 };
 
 int run_info(const options& wanted);

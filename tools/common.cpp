@@ -276,6 +276,17 @@ ckpt::result<std::string> read_text(const std::string& file, std::size_t most) {
 }
 
 bool read_rules(const options& wanted, std::optional<ckpt::key_map>& out, int& exit_code) {
+    if (wanted.map) {
+        auto made = ready_map(*wanted.map);
+        if (made) {
+            out = std::move(*made);
+            return true;
+        }
+        ckpt::error why = made.error();
+        why.file = "--map"; // not the checkpoint
+        exit_code = fail(wanted, why, {}, exit_usage);
+        return false;
+    }
     constexpr std::size_t most = std::size_t{1} << 20;
     const std::string& file = *wanted.rules;
     const auto text = read_text(file, most);

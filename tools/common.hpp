@@ -64,8 +64,13 @@ scan_each(const std::string& file, policy_name policy,
 
 /// The bytes of a file of at most `most` bytes; of a larger one the first `most` and one more.
 [[nodiscard]] ckpt::result<std::string> read_text(const std::string& file, std::size_t most);
-/// Reads the rules file that was asked for. False where it cannot be read: the command ends with `exit_code` then.
+/// Reads the rules file, or makes the map, that was asked for. False where that fails: the command ends with
+/// `exit_code` then.
 [[nodiscard]] bool read_rules(const options& wanted, std::optional<ckpt::key_map>& out, int& exit_code);
+
+/// The map that is called so in <ckpt/maps.hpp>, with its settings: "whisper_hf_to_openai",
+/// "hf_llama_to_gguf:heads=32,kv_heads=8,head_dim=128".
+[[nodiscard]] ckpt::result<ckpt::key_map> ready_map(std::string_view spelled);
 
 // Paths
 

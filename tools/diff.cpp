@@ -161,7 +161,7 @@ void print_diff(const ckpt::state_diff& found, const ckpt::state_dict& a, const 
 int run_diff(const options& wanted) {
     std::optional<ckpt::key_map> rules;
     int failed = exit_fine;
-    if (wanted.rules && !read_rules(wanted, rules, failed)) return failed;
+    if (wanted.has_rules() && !read_rules(wanted, rules, failed)) return failed;
     std::vector<ckpt::checkpoint> files;
     for (const std::string& name : wanted.files) {
         auto opened = open(name, wanted.policy);

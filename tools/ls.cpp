@@ -384,7 +384,7 @@ int run_ls(const options& wanted) {
     if (wanted.stats && !wanted.json) return run_stat(wanted);
     std::optional<ckpt::key_map> rules;
     int failed = exit_fine;
-    if (wanted.rules && !read_rules(wanted, rules, failed)) return failed;
+    if (wanted.has_rules() && !read_rules(wanted, rules, failed)) return failed;
     const auto file = open(wanted.file(), wanted.policy, wanted.strict);
     if (!file) return fail(wanted, file.error());
     const ckpt::value root = file->root();

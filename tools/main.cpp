@@ -34,14 +34,16 @@ using tool::options;
 
 /// Which options do not go together; empty where all do.
 [[nodiscard]] std::string contradiction(const options& wanted, std::string_view command) {
-    if (wanted.all && wanted.rules)
+    if (wanted.rules && wanted.map) return "--map stands for a file of rules: give it or --rules";
+    if (wanted.all && wanted.has_rules())
         return "--rules work on the keys of a state_dict, and --all lists the whole file: give one of them";
     if (wanted.stats && !wanted.json && (wanted.digest || wanted.strict))
         return "--stats prints the table of ckpt stat, which has no --digest and no --strict; --json has all of them";
     if (wanted.select_target && !wanted.target) return "--select-target needs a --target";
     if (command == "map") {
-        if (!wanted.rules && !wanted.suggest) return "map needs --rules RULES, or --suggest --target FILE";
-        if (wanted.suggest && (wanted.rules || wanted.explain || wanted.strict))
+        if (!wanted.has_rules() && !wanted.suggest)
+            return "map needs --rules RULES, --map NAME, or --suggest --target FILE";
+        if (wanted.suggest && (wanted.has_rules() || wanted.explain || wanted.strict))
             return "--suggest proposes rules from scratch: it takes no --rules, --explain or --strict";
         if (wanted.suggest && !wanted.target) return "--suggest needs a --target to lead to";
     }

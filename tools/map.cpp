@@ -626,7 +626,7 @@ void print_map(const ckpt::state_dict& weights, const ckpt::remap_plan& plan,
 int run_map(const options& wanted) {
     std::optional<ckpt::key_map> rules;
     int failed = exit_fine;
-    if (wanted.rules && !read_rules(wanted, rules, failed)) return failed;
+    if (wanted.has_rules() && !read_rules(wanted, rules, failed)) return failed;
     const auto file = open(wanted.file(), wanted.policy);
     if (!file) return fail(wanted, file.error());
     const auto weights = weights_of(*file, wanted.select);

@@ -384,7 +384,7 @@ class tree {
     static constexpr std::size_t deepest_anywhere = 200;
 
     void line(std::size_t depth, const std::string& label, const std::string& text) {
-        ++lines_;
+        lines_ += 1 + text.size() / 128; // as JSON counts text
         std::string out(2 * depth, ' ');
         if (!label.empty()) out += paint(colour::bold, label) + (text.empty() ? ":" : ": ");
         print(out + text + '\n');
@@ -491,10 +491,10 @@ class tree {
 
     // Recursion is as deep as what is shown: `deepest_`.
     void item(std::size_t depth, const std::string& label, const ckpt::value& raw) {
-        if (lines_ > most_lines_) return;
+        if (is_over_) return;
         const ckpt::value v = raw.plain();
-        if (lines_ == most_lines_)
-            return line(0, {}, paint(colour::dim, "\u2026 and more: ask for a part by its path"));
+        is_over_ = lines_ >= most_lines_;
+        if (is_over_) return line(0, {}, paint(colour::dim, "\u2026 and more: ask for a part by its path"));
         if (const auto text = leaf(v, depth == 0 && label.empty() ? on_terminal(100'000) : on_terminal(60)))
             return line(depth, label, *text);
         if (const auto text = inline_sequence(v)) return line(depth, label, *text);
@@ -549,6 +549,7 @@ class tree {
     std::uint64_t most_lines_;
     std::size_t deepest_;
     std::uint64_t lines_{0};
+    bool is_over_{false};
     std::vector<ckpt::value> around_{};
 };
 

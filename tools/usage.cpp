@@ -127,6 +127,10 @@ constexpr option_row rows[]{
      [](options& o, std::string_view v) { return set_text(o.select_b, v); }, ""},
     {"rules", 'r', "RULES", "", "ls stat diff map", "Key rules: a text file; of diff those for A",
      [](options& o, std::string_view v) { return set_text(o.rules, v); }, ""},
+    {"map", 'm', "NAME", "", "ls stat diff map",
+     "A ready-made map instead of rules: whisper_hf_to_openai, hf_llama_to_gguf:heads=32,kv_heads=8,head_dim=128; a "
+     "wrong name lists them",
+     [](options& o, std::string_view v) { return set_text(o.map, v); }, ""},
     {"target", 't', "FILE", "", "map",
      "What shall come out: a checkpoint, or a text with a key on each line, and its shape if you like: fc.weight "
      "[10, 512]",

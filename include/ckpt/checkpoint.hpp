@@ -26,12 +26,14 @@
 #include <ckpt/torch/policies.hpp>
 #include <ckpt/torch/verify_report.hpp>
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -76,13 +78,22 @@ struct checkpoint_access;
 class checkpoint {
   public:
     /// The object that was saved, as a value; it borrows from the checkpoint.
-    [[nodiscard]] value root() const& noexcept;
-    value root() const&& = delete;
+    [[nodiscard]] value root() const& noexcept CKPT_DETAIL_BORROWED;
+    value root() const&& = delete; // the value would outlive the file: name the checkpoint first
+
+    /// A copy of the value at a path, as `value::get`: `file.get<double>("optimizer/param_groups/0/lr")`.
+    template <class T> [[nodiscard]] result<T> get(std::string_view path) const {
+        return named(root().template get<T>(path));
+    }
+    /// The same, or `fallback` where the path does not exist or leads to None, as `value::get_or`.
+    template <class T> [[nodiscard]] result<T> get_or(std::string_view path, T fallback) const {
+        return named(root().get_or(path, std::move(fallback)));
+    }
 
     /// The "__metadata__" of a safetensors file: a dictionary of texts, which borrows from the checkpoint; absent where
     /// there is none.
-    [[nodiscard]] value metadata() const&;
-    value metadata() const&& = delete;
+    [[nodiscard]] value metadata() const& CKPT_DETAIL_BORROWED;
+    value metadata() const&& = delete; // the value would outlive the file: name the checkpoint first
 
     /// The state_dict of the best candidate; it shares ownership of the file. Fails with `state_dict_missing`, or with
     /// `state_dict_ambiguous` where several are equally likely; the messages list the candidates.
@@ -97,7 +108,8 @@ class checkpoint {
     [[nodiscard]] std::vector<error> refused_globals() const;
 
     /// "zip" (of torch.save), "legacy" (the stream of torch.save before torch 1.6), "tar" (before torch 0.1.10),
-    /// "pickle", "torchscript", "torch_package", "pt2", "safetensors", or "shards" for a model in several files.
+    /// "pickle", "torchscript", "torch_package", "pt2", "safetensors"; of several files in a folder "shards", "dcp"
+    /// (torch.distributed.checkpoint), "zero" (DeepSpeed), "ranks" (each rank's own part) or "parts" (LLaMA).
     [[nodiscard]] std::string_view container() const noexcept;
     /// The program that wrote the file, as far as the file tells: "torch.save of torch 2.7 or later". Text for people,
     /// whose form may change.
@@ -115,11 +127,11 @@ class checkpoint {
     [[nodiscard]] std::uint64_t pickle_bytes() const noexcept;
     /// The names of the files of a folder (<ckpt/folder.hpp>) or of a tar archive that were opened; empty for a single
     /// file. Borrows from the checkpoint.
-    [[nodiscard]] const std::vector<std::string>& files() const& noexcept;
-    const std::vector<std::string>& files() const&& = delete;
+    [[nodiscard]] const std::vector<std::string>& files() const& noexcept CKPT_DETAIL_BORROWED;
+    const std::vector<std::string>& files() const&& = delete; // they go with the file: name the checkpoint first
     /// The records of a zip archive; none for other containers. Borrows from the checkpoint.
-    [[nodiscard]] std::span<const record> records() const& noexcept;
-    std::span<const record> records() const&& = delete;
+    [[nodiscard]] std::span<const record> records() const& noexcept CKPT_DETAIL_BORROWED;
+    std::span<const record> records() const&& = delete; // they go with the file: name the checkpoint first
 
     /// Checks what opening does not read: every local header against the directory, the indices of sparse and nested
     /// tensors, and where `checksums` is set, which reads the whole file, every checksum of the archive. The findings
@@ -130,6 +142,13 @@ class checkpoint {
     friend struct detail::checkpoint_access;
     explicit checkpoint(detail::shared<detail::checkpoint_file> file, storage_mode storages) noexcept
         : file_{std::move(file)}, storages_{storages} {}
+
+    template <class T> [[nodiscard]] result<T> named(result<T> out) const {
+        if (!out) name_file(out.error());
+        return out;
+    }
+    void name_file(error& failure) const;
+    [[nodiscard]] result<ckpt::state_dict> stored_state_dict(std::string_view path) const;
 
     /// Checks the indices of all sparse and nested tensors, each once also where tensors share them, so that it reads
     /// no more than is in proportion to the file.
@@ -173,6 +192,10 @@ template <policy P = training_policy>
 [[nodiscard]] result<checkpoint> open_bytes(std::span<const std::byte> bytes, const open_options& options = {}) {
     return detail::open(bytes, detail::allowlist_of<P>(), options);
 }
+template <policy P = training_policy, class Bytes>
+    requires std::same_as<std::remove_const_t<Bytes>, std::vector<std::byte>>
+result<checkpoint> open_bytes(Bytes&&, // the bytes are borrowed and would be gone: name the vector first
+                              const open_options& = {}) = delete;
 
 /// Lists the globals that the file at `path` names, with the verdicts of a policy. Builds no values and refuses no
 /// global. A safetensors file names none. Fails only where there is no pickle. `global_scan::verdict` says what the

@@ -79,7 +79,7 @@ class device_tensors {
         for (const std::uint32_t i : plan().targets[target].by_key) out.push_back(plan().tensors[i].key);
         return out;
     }
-    std::vector<std::string_view> keys(std::size_t = 0) const&& = delete;
+    std::vector<std::string_view> keys(std::size_t = 0) const&& = delete; // the memory goes with it: name it first
 
     /// The tensor of a key. Never waits: its data is there in the order of `upload_options::stream`, or after `wait()`.
     /// Fails with `key_missing`, or as a `wait()` that failed before.
@@ -98,7 +98,8 @@ class device_tensors {
         }
         return out;
     }
-    result<device_tensor> at(std::string_view, std::size_t = 0) const&& = delete;
+    result<device_tensor> at(std::string_view, // the memory goes with it: name the upload first
+                             std::size_t = 0) const&& = delete;
 
     /// The first element of a contiguous tensor of type T. Tied tensors give the same pointer.
     /// Fails with `dtype_mismatch`, with `needs_copy` where the tensor is not contiguous, and as `at` does.
@@ -110,7 +111,9 @@ class device_tensors {
         if (!out) return std::move(out).error();
         return static_cast<const T*>(*out);
     }
-    template <class T> result<const T*> data(std::string_view, std::size_t = 0) && = delete;
+    template <class T>
+    result<const T*> data(std::string_view, // the memory goes with it: name the upload first
+                          std::size_t = 0) && = delete;
 
     /// The tensor as other frameworks take it, read-only, without a copy; it keeps all of this device memory until its
     /// deleter is called. Its consumer works in the order of `upload_options::stream`, or after `wait()`. Fails with

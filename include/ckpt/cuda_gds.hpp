@@ -247,7 +247,7 @@ class gds_driver {
     /// For `ckpt::cuda::upload`, as long as this lives; never null, unless it was moved away. What it cannot read is
     /// staged.
     [[nodiscard]] const direct_reader* reader() const& noexcept { return state_ ? &state_->reader() : nullptr; }
-    const direct_reader* reader() const&& = delete;
+    const direct_reader* reader() const&& = delete; // it goes with the file's handle: name the object first
 
   private:
     friend struct detail::gds_access;

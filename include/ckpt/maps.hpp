@@ -7,7 +7,9 @@
 #include <ckpt/maps/averages.hpp>
 #include <ckpt/maps/chinese_clip.hpp>
 #include <ckpt/maps/clip.hpp>
+#include <ckpt/maps/gpt2.hpp>
 #include <ckpt/maps/latent_diffusion.hpp>
 #include <ckpt/maps/llama.hpp>
 #include <ckpt/maps/torchvision.hpp>
+#include <ckpt/maps/whisper.hpp>
 #include <ckpt/maps/wrappers.hpp>

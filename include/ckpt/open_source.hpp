@@ -8,6 +8,7 @@
 
 #include <ckpt/core/result.hpp>
 #include <ckpt/core/shared.hpp>
+#include <ckpt/io/path.hpp>
 #include <ckpt/io/source.hpp>
 #include <ckpt/pickle/globals.hpp>
 #include <ckpt/torch/sniff.hpp>
@@ -32,6 +33,11 @@ struct chosen_source {
 
 [[nodiscard]] result<checkpoint> open(result<shared<source>> from, const allowlist& allowed,
                                       const open_options& options);
+
+/// Names the file in an error that does not name it.
+void name_path(path_arg path, error& failure);
+/// Notes the path in what was opened there, or in the error.
+[[nodiscard]] result<checkpoint> opened_at(path_arg path, result<checkpoint> opened);
 
 } // namespace detail
 } // namespace ckpt::inline CKPT_DETAIL_ABI

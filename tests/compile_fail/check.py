@@ -2,7 +2,8 @@
 """check.py COMPILER...: no program in this folder compiles, and each fails with the text that its first line expects.
 
 A text may have alternatives, A | B, for compilers that say it in other words. Further lines at the top:
-`// expect: TEXT` again (each must appear) and `// flags: FLAG...` (added to the command).
+`// expect: TEXT` again (each must appear), `// flags: FLAG...` (added to the command) and `// compilers: NAME`, for
+what only compilers with NAME in the name of their program find.
 control.cpp is the exception: it must compile, so that a folder where nothing compiles at all is noticed.
 """
 import pathlib
@@ -24,6 +25,9 @@ def main(compiler):
     with scratch() as folder:
         for case in sorted(HERE.glob("*.cpp")):
             head = re.match(r"(//[^\n]*\n)*", case.read_text())[0]
+            only = re.search(r"^// compilers: (.*)$", head, re.M)
+            if only and not any(only[1] in pathlib.Path(word).name for word in compiler):
+                continue
             wanted[case.name] = re.findall(r"^// expect: (.*)$", head, re.M)
             flags = [flag for line in re.findall(r"^// flags: (.*)$", head, re.M) for flag in line.split()]
             if not any(flag.startswith("-std=") for flag in flags):

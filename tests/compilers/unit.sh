@@ -6,8 +6,9 @@ cd "$(dirname "$0")/../.."
 build=$1 compiler=$2 standard=${3/23/2b}
 shift 3
 rm -rf "$build"
-CXX=$compiler meson setup "$build" -Dcpp_std="$standard" -Dcpp_link_args="$(IFS=,; echo "$*")" -Dwerror=true \
-    -Ddebug=false -Doptimization=0 -Dtests=enabled -Dtools=disabled -Dbench=disabled -Dfuzz=disabled -Dcuda=disabled ||
-    exit
+# Meson's names of the standards differ from version to version; all compilers know c++2b.
+CXX=$compiler meson setup "$build" -Dcpp_std=none -Dcpp_args="-std=$standard" \
+    -Dcpp_link_args="$(IFS=,; echo "$*")" -Dwerror=true -Ddebug=false -Doptimization=0 -Dtests=enabled \
+    -Dtools=disabled -Dbench=disabled -Dfuzz=disabled -Dcuda=disabled || exit
 meson test -C "$build" --print-errorlogs --suite unit
 python3 tests/count.py --at-least 400 "$build"

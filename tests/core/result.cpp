@@ -56,6 +56,25 @@ TEST_CASE("and_then goes on with a value, transform makes another, both pass an 
     CHECK(kept.transform([](const std::string& s) { return s.size(); }).value() == 100);
 }
 
+TEST_CASE("and_then and transform take pointers to members, as std::invoke does") {
+    struct number {
+        int n{};
+        [[nodiscard]] result<int> half() const {
+            if (n % 2 == 0) return n / 2;
+            return ckpt::error{.code = errc::limit, .detail = "odd"};
+        }
+        [[nodiscard]] int twice() && { return 2 * n; }
+    };
+    const result<number> four = number{4};
+    CHECK(four.and_then(&number::half).value() == 2);
+    CHECK(result<number>{number{5}}.and_then(&number::half).error().detail == "odd");
+    CHECK(result<number>{number{5}}.transform(&number::twice).value() == 10);
+    CHECK(four.transform(&number::n).value() == 4);
+    CHECK(result<number>{number{3}}.transform(&number::n).value() == 3);
+    CHECK(result<number>{ckpt::error{.code = errc::truncated}}.transform(&number::n).error().code == errc::truncated);
+    CHECK(good().transform(&std::string::size).value() == 100);
+}
+
 TEST_CASE("a result without a value is success or an error, and a moved-from error is no success") {
     result<void> fine;
     CHECK(fine);

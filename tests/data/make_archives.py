@@ -181,8 +181,7 @@ def frozen(path):
 def script_dtypes(path):
     """a buffer of every dtype: storage classes that exist in C++ only"""
     names = ('float16 float32 float64 bfloat16 int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool complex32 '
-             'complex64 '
-             'complex128 float8_e5m2 float8_e4m3fn float8_e5m2fnuz float8_e4m3fnuz float8_e8m0fnu').split()
+             'complex64 complex128 float8_e5m2 float8_e4m3fn float8_e5m2fnuz float8_e4m3fnuz float8_e8m0fnu').split()
     module = torch.nn.Module()
     for name in names:
         if not hasattr(torch, name):
@@ -290,8 +289,8 @@ class Exported(torch.nn.Module):
         self.register_buffer('halves', ramp(4).half()[1:])
 
     def forward(self, x):
-        return self.b(self.a(x)) + torch.tensor([1.0, 2.0,
-                                                 3.0]) + self.kept.sum() + self.dropped.sum() + self.halves.sum()
+        return (self.b(self.a(x)) + torch.tensor([1.0, 2.0, 3.0]) + self.kept.sum() + self.dropped.sum() +
+                self.halves.sum())
 
 
 class Plain(torch.nn.Module):
@@ -447,8 +446,8 @@ def oracle(path, obj, shows, **more):
     with open(path + '.json', 'w') as f:
         f.write('{\n')
         for i, (key, value) in enumerate(document.items()):
-            text = '[\n  %s\n ]' % ',\n  '.join(json.dumps(r)
-                                                for r in value) if key == 'tensors' and value else json.dumps(value)
+            text = ('[\n  %s\n ]' % ',\n  '.join(json.dumps(r) for r in value) if key == 'tensors' and value
+                    else json.dumps(value))
             f.write(' %s: %s%s\n' % (json.dumps(key), text, ',' if i + 1 < len(document) else ''))
         f.write('}\n')
     print('%-28s %6d  %d rows' % (os.path.basename(path), os.path.getsize(path), len(document['tensors'])))
@@ -486,8 +485,8 @@ def old():
     model = Model()
     model.save(os.path.join(OUT, 'script_model.pt'))
     loaded = torch.jit.load(os.path.join(OUT, 'script_model.pt')).state_dict()
-    assert sorted(loaded) == sorted(model.state_dict()) and all((loaded[k] == v).all() for k,
-                                                                v in model.state_dict().items() if k != 'halves')
+    assert (sorted(loaded) == sorted(model.state_dict())
+            and all((loaded[k] == v).all() for k, v in model.state_dict().items() if k != 'halves'))
 
 
 def old_oracles():
@@ -498,16 +497,13 @@ def old_oracles():
         if not os.path.exists(path):
             continue
         obj = {'first.weight': weight, 'second.weight': weight, 'first.steps': torch.arange(3),
-               'second.steps': torch.arange(3),
-               'halves': ramp(4).half(), 'view': ramp(2, 3)[:, 1:]}
+               'second.steps': torch.arange(3), 'halves': ramp(4).half(), 'view': ramp(2, 3)[:, 1:]}
         if folder != 'torch-1.0':
             obj['named'] = {'x': ramp(2)}
         MADE_BY['torch'] = folder[6:]
-        oracle(path, obj,
-               'TorchScript of torch %s: %s' % (folder[6:],
-                                                'data.pkl, with storage ids as legacy files have them'
-                                                if folder == 'torch-1.3' else 'model.json describes the module'),
-               weights='',
+        layout = ('data.pkl, with storage ids as legacy files have them' if folder == 'torch-1.3'
+                  else 'model.json describes the module')
+        oracle(path, obj, 'TorchScript of torch %s: %s' % (folder[6:], layout), weights='',
                oracle_from='the saved object: no later torch reads the file')
 
 

@@ -1,14 +1,12 @@
 #!/usr/bin/env python
 """Writes tests/data/torch-old: what torch wrote before the zip format, and an oracle beside each file.
 
-    OLD python    tests/data/make_old_torch.py write    the files of an old torch: run with Python 2.7 and torch 1.4,
-    and with
-                                                        Python 3.7 and torch 1.0
-    python        tests/data/make_old_torch.py tar      the files of torch 0.1, of which no program runs any more: the
-    bytes
-                                                        that its writer of 2017 (torch/serialization.py, _save, with the
-                                                        tar members sys_info, pickle, tensors, storages) gave, replayed
-    torch 2.13    tests/data/make_old_torch.py oracles  what torch says of them
+    python tests/data/make_old_torch.py write      the files of an old torch: run with Python 2.7 and torch 1.4, and
+                                                   with Python 3.7 and torch 1.0
+    python tests/data/make_old_torch.py tar        the files of torch 0.1, of which no program runs any more: the bytes
+                                                   that its writer of 2017 (torch/serialization.py, _save, with the tar
+                                                   members sys_info, pickle, tensors, storages) gave, replayed
+    python tests/data/make_old_torch.py oracles    what torch says of them: run with torch 2.13
 """
 import collections
 import io
@@ -25,8 +23,8 @@ SHOWS = {
     'legacy_1.4_py2.pt': 'torch 1.4, Python 2.7: the same; names are Python 2 strings',
     'legacy_two_1.0_py3.pt': 'torch 1.0, Python 3.7: two checkpoints one after another in one file',
     'plain_pickle_1.4_py2.pkl': 'torch 1.4, Python 2.7: pickle.dump of a dictionary of tensors',
-    'tar_0.1_py3.pt': 'torch 0.1 (replayed), protocol 2: a dictionary of tensors of several types, views, an empty '
-                      'tensor',
+    'tar_0.1_py3.pt':
+        'torch 0.1 (replayed), protocol 2: a dictionary of tensors of several types, views, an empty tensor',
     'tar_0.1_py2.pt': 'torch 0.1 (replayed), protocol 0: persistent ids as text',
     'tar_0.1_first.pt': 'torch 0.1 (replayed), the first form: no locations, no views',
 }
@@ -46,8 +44,8 @@ def write():
     base = torch.arange(12, dtype=torch.float32)
     saved = {'epoch': 3, 'model': model.state_dict(), 'optimizer': optimizer.state_dict(),
              'views': [base[2:5], base.view(3, 4).t(), base[::2], torch.tensor(2.5), torch.empty(0, 3)],
-             'ints': [torch.arange(4, dtype=t) for t in (torch.uint8, torch.int8, torch.int16, torch.int32,
-                                                         torch.int64)],
+             'ints': [torch.arange(4, dtype=t)
+                      for t in (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)],
              'halves': torch.tensor([0.5, -1.5]).half(), 'parameter': model.fc.bias}
     torch.save(saved, os.path.join(OUT, 'legacy_%s.pt' % name))
     if sys.version_info[0] == 2:
@@ -124,9 +122,8 @@ def tar(path, root, tensors, storages, views, protocol, first_form=False):
         if not first_form:
             dump(views, f, protocol)
     with tarfile.open(path, mode='w:', format=tarfile.PAX_FORMAT) as archive:
-        member(lambda f: dump({'protocol_version': 1000, 'little_endian': True,
-                               'type_sizes': {'short': 2, 'int': 4, 'long': 4}}, f, protocol),
-               archive, 'sys_info')
+        system = {'protocol_version': 1000, 'little_endian': True, 'type_sizes': {'short': 2, 'int': 4, 'long': 4}}
+        member(lambda f: dump(system, f, protocol), archive, 'sys_info')
         member(lambda f: dump(root, f, protocol), archive, 'pickle')
         member(write_tensors, archive, 'tensors')
         member(write_storages, archive, 'storages')
@@ -160,9 +157,8 @@ def oracles():
                                 'numpy': np.__version__, 'python': sys.version.split()[0]},
                     'shows': shows, 'oracle_from': 'loaded by torch'}
         if name == 'tar_0.1_first.pt':  # torch does not read its first form: the tensors are those of the later one
-            seen = {k: v for k, v in torch.load(os.path.join(OUT, 'tar_0.1_py3.pt'),
-                                                weights_only=False)['model'].items() if k != 'part'}
-            seen = collections.OrderedDict(seen)
+            later = torch.load(os.path.join(OUT, 'tar_0.1_py3.pt'), weights_only=False)['model']
+            seen = collections.OrderedDict((k, v) for k, v in later.items() if k != 'part')
             document['oracle_from'] = 'the same tensors in the later form, which torch reads'
         elif name.endswith('.pkl'):
             with open(path, 'rb') as f:  # the names are bytes to Python 3

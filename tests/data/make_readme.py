@@ -1,7 +1,11 @@
 #!/usr/bin/env python3
-"""Writes README.md of this folder from the oracles beside the files: python tests/data/make_readme.py"""
+"""Writes README.md of this folder from the oracles beside the files: python tests/data/make_readme.py
+
+With --check it writes nothing, and exits with 1 where the file is not what it would write.
+"""
 import json
 import os
+import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 HEAD = """# Files written by real programs
@@ -79,8 +83,14 @@ def main():
             notes.append('exit %s is right too' % ' or '.join(map(str, oracle['or_exit'])))
         shows = ' '.join(oracle.get('shows', '').split())
         out.append('| `%s` | %d | %s%s |\n' % (name, size, shows, ' (%s)' % '; '.join(notes) if notes else ''))
-    with open(os.path.join(HERE, 'README.md'), 'w', encoding='utf-8') as f:
-        f.write(''.join(out))
+    text, path = ''.join(out), os.path.join(HERE, 'README.md')
+    if sys.argv[1:] == ['--check']:
+        with open(path, encoding='utf-8') as f:
+            if f.read() != text:
+                sys.exit('%s is not what its oracles say: run python tests/data/make_readme.py' % path)
+        return
+    with open(path, 'w', encoding='utf-8') as f:
+        f.write(text)
 
 
 if __name__ == '__main__':

@@ -114,8 +114,7 @@ def streamed(out, recs):
 
 
 VARIANTS = [other_folder, directories, deflated, deflated_data, macosx, reversed_order, without_extras, comment,
-            nested_folder,
-            streamed]
+            nested_folder, streamed]
 # Which failures are also an honest answer (exit code); a reader need not inflate, nor guess a folder.
 ALSO = {'deflated': [4], 'deflated_data': [1, 4], 'nested_folder': [2, 4]}
 
@@ -134,8 +133,8 @@ def main():
             name = os.path.join(out, '%s_%s' % (source, make.__name__))
             make(name + '.pt', recs)
             document = {'made_by': {'script': 'tests/data/make_rezipped.py', 'torch': made['torch'],
-                                    'numpy': made['numpy'],
-                                    'python': sys.version.split()[0]}, 'same_as': '../torch-2.13/%s.json' % source}
+                                    'numpy': made['numpy'], 'python': sys.version.split()[0]},
+                        'same_as': '../torch-2.13/%s.json' % source}
             document['shows'] = make.__doc__
             if make.__name__ in ALSO:
                 document['or_exit'] = ALSO[make.__name__]

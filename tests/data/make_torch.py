@@ -425,9 +425,12 @@ def legacy_untyped():
 @file(legacy=True, named_only=True, ls_policy='inspect', ls_error='global_not_allowed')
 def legacy_module():
     """stream format: whole pickled module of a user's class, whose source text is inside"""
-    source = ('import torch\n\n\nclass Net(torch.nn.Module):\n    def __init__(self):\n        super().__init__()\n'
-              '        self.w = torch.nn.Parameter(torch.ones(2, 3))\n        self.register_buffer("b", '
-              'torch.zeros(2))\n')
+    source = ('import torch\n\n\n'
+              'class Net(torch.nn.Module):\n'
+              '    def __init__(self):\n'
+              '        super().__init__()\n'
+              '        self.w = torch.nn.Parameter(torch.ones(2, 3))\n'
+              '        self.register_buffer("b", torch.zeros(2))\n')
     module = types.ModuleType('net')
     module.__file__ = 'net.py'
     sys.modules['net'] = module
@@ -460,16 +463,16 @@ def numpy_scalars():
            'float16 float32 float64 int8 int16 int32 int64 uint8 uint16 uint32 uint64 complex64 complex128'.split()}
     out.update({'bool': np.bool_(True), 'negative': np.int64(-2 ** 62), 'big': np.uint64(2 ** 64 - 1),
                 'nan': np.float64('nan'), 'inf': np.float32('-inf'), 'tenth': np.float32(0.1),
-                'minus_zero': np.float64(-0.0),
-                'datetime': np.datetime64('2024-01-02T03:04:05'), 'str': np.str_('text'), 'bytes': np.bytes_(b'by'),
-                'longdouble': np.longdouble(1.5)})
+                'minus_zero': np.float64(-0.0), 'datetime': np.datetime64('2024-01-02T03:04:05'),
+                'str': np.str_('text'), 'bytes': np.bytes_(b'by'), 'longdouble': np.longdouble(1.5)})
     return out
 
 
 def numpy_arrays():
     """numpy arrays: C, Fortran, big-endian, 0-d, empty, every simple dtype"""
-    out = {n: np.arange(3).astype(n) for n in
-           'float16 float32 float64 int8 int16 int32 int64 uint8 uint16 uint32 uint64 complex64 complex128 bool'.split()}
+    names = ('float16 float32 float64 int8 int16 int32 int64 uint8 uint16 uint32 uint64 complex64 complex128 '
+             'bool').split()
+    out = {n: np.arange(3).astype(n) for n in names}
     out.update({'c': np.arange(6.0).reshape(2, 3), 'fortran': np.asfortranarray(np.arange(6.0).reshape(2, 3)),
                 'big_f8': np.arange(4, dtype='>f8'), 'big_i2': np.array([1, -2, 300], dtype='>i2'),
                 'zero_d': np.array(2.5), 'empty': np.zeros((0, 3)), 'strided': np.arange(10)[::3],
@@ -504,8 +507,7 @@ def values():
                      2 ** 53 + 1,
                      -2 ** 53 - 1, 2 ** 63 - 1, 2 ** 63, -2 ** 63, 2 ** 64, 2 ** 100, -2 ** 100, 10 ** 50, -10 ** 50],
             'floats': [0.0, -0.0, 0.1, 1e-300, 5e-324, 1.7976931348623157e308, float('nan'), float('inf'),
-                       float('-inf'), 1e16,
-                       123456789.0, 1 / 3],
+                       float('-inf'), 1e16, 123456789.0, 1 / 3],
             'complex': [1 + 2j, complex(0, -0.0), complex('nan'), complex(float('inf'), 1)]}
 
 
@@ -514,8 +516,7 @@ def strings():
     return {'empty': '', 'ascii': 'plain', 'unicode': 'z\u00fcrich \u6771\u4eac \U0001f525', 'surrogate': 'a\ud800b',
             'control': 'tab\tnl\nnul\x00esc\x1b[31m del\x7f c1\x85 bidi\u202e', 'quote': '"\\/\'', 'long': 'x' * 300,
             'kelvin \u212a': 'key', 'slash/key': 1, 'dot.key': 2, 'back\\slash': 3, 'bytes': bytes(range(256)),
-            'no_bytes': b'',
-            'bytearray': bytearray(b'ab\xff'), 'no_bytearray': bytearray(), 'ascii_bytes': b'abc'}
+            'no_bytes': b'', 'bytearray': bytearray(b'ab\xff'), 'no_bytearray': bytearray(), 'ascii_bytes': b'abc'}
 
 
 def containers():
@@ -524,10 +525,8 @@ def containers():
     counter = collections.Counter('abbccc')
     ordered = collections.OrderedDict([('z', 1), ('a', 2)])
     return {'list': [], 'tuple': (), 'dict': {}, 'set': set(), 'frozenset': frozenset(), 't1': (1,), 't2': (1, 2),
-            't3': (1, 2, 3),
-            't4': (1, 2, 3, 4), 'l1': [1], 'nested': [[[[1, (2, [3])]]]], 'set3': {1, 2, 3},
-            'frozen': frozenset(['x', 'y']),
-            'ordered': ordered, 'default': collections.defaultdict(list, {'k': [1]}),
+            't3': (1, 2, 3), 't4': (1, 2, 3, 4), 'l1': [1], 'nested': [[[[1, (2, [3])]]]], 'set3': {1, 2, 3},
+            'frozen': frozenset(['x', 'y']), 'ordered': ordered, 'default': collections.defaultdict(list, {'k': [1]}),
             'plain_default': collections.defaultdict(None, a=1),
             'counter': counter, 'deque': collections.deque([1, 2, 3]), 'deque_max': collections.deque([1, 2], maxlen=4),
             'shared': [shared, shared], 'dollar': {'$int': 'not one'}, 'set_of_tuples': {(1, 2), (3, 4)}}
@@ -536,8 +535,7 @@ def containers():
 def keys():
     """dictionary keys that are no text"""
     return {1: 'int', -5: 'negative', 2.5: 'float', None: 'none', False: 'bool', (1, 'a'): 'tuple', int: 'class',
-            's': 'str',
-            2 ** 70: 'big', b'b': 'bytes', 'inner': {0: {'step': 1}, 1: {'step': 2}}}
+            's': 'str', 2 ** 70: 'big', b'b': 'bytes', 'inner': {0: {'step': 1}, 1: {'step': 2}}}
 
 
 def objects():
@@ -706,8 +704,7 @@ def quantized():
            'qint8': torch.quantize_per_tensor(x, 0.05, 0, torch.qint8),
            'qint32': torch.quantize_per_tensor(x, 0.01, 0, torch.qint32),
            'channel': torch.quantize_per_channel(x, torch.tensor([.1, .2, .3, .4], dtype=torch.float64),
-                                                 torch.zeros(4, dtype=torch.int64), 0,
-                                                 torch.qint8)}
+                                                 torch.zeros(4, dtype=torch.int64), 0, torch.qint8)}
     try:
         out['quint4x2'] = torch.quantize_per_channel(x, torch.full((4,), .5), torch.zeros(4), 0, torch.quint4x2)
     except Exception as e:
@@ -750,13 +747,11 @@ def sparse_kinds():
         for name, source, dims in (('batch', batch, 0), ('hybrid', torch.stack([dense, dense + dense], -1), 1)):
             try:
                 made = getattr(source, 'to_sparse_' + kind)(*blocks, **({'dense_dim': dims} if dims else {}))
-                outer, inner = (made.crow_indices(), made.col_indices()) if kind in ('csr',
-                                                                                     'bsr') else (made.ccol_indices(),
-                                                                                                  made.row_indices())
+                outer, inner = ((made.crow_indices(), made.col_indices()) if kind in ('csr', 'bsr')
+                                else (made.ccol_indices(), made.row_indices()))
                 out['%s_%s' % (kind, name)] = made
-                out['%s_%s_int32' % (kind, name)] = torch.sparse_compressed_tensor(outer.int(), inner.int(),
-                                                                                   made.values(), made.shape,
-                                                                                   layout=made.layout)
+                out['%s_%s_int32' % (kind, name)] = torch.sparse_compressed_tensor(
+                    outer.int(), inner.int(), made.values(), made.shape, layout=made.layout)
             except Exception as e:
                 print('  no', kind, name, str(e)[:80])
     out = {k: v for k, v in out.items() if savable(v)}

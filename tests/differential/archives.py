@@ -78,8 +78,7 @@ class Zips:
         record = struct.pack("<IQHHIIQQQQ", 0x06064B50, 44, 45, 45, 0, 0, count, count, size, at)
         full = self.random.random() < 0.5
         tail = struct.pack("<4sHHHHIIH", b"PK\5\6", 0, 0, 0xFFFF if full else count, 0xFFFF if full else count,
-                           0xFFFFFFFF if full else size,
-                           0xFFFFFFFF if full else at, 0)
+                           0xFFFFFFFF if full else size, 0xFFFFFFFF if full else at, 0)
         return out[:end] + record + struct.pack("<IIQI", 0x07064B50, 0, end, 1) + tail
 
     def archive(self):
@@ -93,8 +92,8 @@ class Zips:
         if kind < 0.6:  # one field of a header, or several
             out = bytearray(out)
             for _ in range(r.choice([1, 1, 1, 2])):
-                marks = [i for mark in (b"PK\3\4", b"PK\1\2", b"PK\5\6", b"PK\6\6", b"PK\6\7",
-                                        b"PK\7\x08") for i in positions(out, mark)]
+                marks = [i for mark in (b"PK\3\4", b"PK\1\2", b"PK\5\6", b"PK\6\6", b"PK\6\7", b"PK\7\x08")
+                         for i in positions(out, mark)]
                 if not marks:
                     return bytes(out)
                 at = r.choice(marks) + r.randrange(56)
@@ -148,8 +147,8 @@ class Zips:
         ("zip_name_invalid",
          "Z9: a name that is empty or absolute, leaves the archive, has a NUL or a backslash, or is not UTF-8"),
         ("checksum_mismatch", "Z10"),
-        ("limit", "R1: a deflated record that declares more bytes than its data can become; zipfile does not look at "
-                  "them"),
+        ("limit",
+         "R1: a deflated record that declares more bytes than its data can become; zipfile does not look at them"),
     ]
     # Of archives that we read: why Python refuses them, or reads them otherwise.
     ACCEPTED = [
@@ -170,6 +169,10 @@ def positions(data, mark):
 
 
 # --- tars -------------------------------------------------------------------------------------------------------------
+
+# Modes, owners, times and devices.
+UNNEEDED_FIELDS = ((100, 108), (108, 116), (116, 124), (136, 148), (329, 337), (337, 345))
+
 
 class Tars:
     def __init__(self, seed):
@@ -231,10 +234,9 @@ class Tars:
             offset, size = r.choice([(0, 100), (100, 8), (124, 12), (124, 12), (156, 1), (156, 1), (157, 100), (257, 8),
                                      (345, 155)])
             value = r.choice([bytes(size), b"1" * (size - 1) + b"\0", b"0" * (size - 1) + b" ",
-                              b" " * (size - 2) + b"1\0", b"\x80" + bytes(max(0, size - 2)) + b"\1",
-                              b"\xff" * size, b"00000077777\0", b"00000000017\0", b"a/b", b"a\0b", b"-1", b"8\0",
-                              b"0x1\0", b"1 1\0", b"\x80", b"L", b"K", b"x", b"g", b"S", b"5", b"0", b"7", b"\0", b"D",
-                              b"1", b"Z",
+                              b" " * (size - 2) + b"1\0", b"\x80" + bytes(max(0, size - 2)) + b"\1", b"\xff" * size,
+                              b"00000077777\0", b"00000000017\0", b"a/b", b"a\0b", b"-1", b"8\0", b"0x1\0", b"1 1\0",
+                              b"\x80", b"L", b"K", b"x", b"g", b"S", b"5", b"0", b"7", b"\0", b"D", b"1", b"Z",
                               b"ustar  \0", b"/", r.randbytes(1)])[:size]
             out[at + offset : at + offset + len(value)] = value
             if r.random() < 0.95:
@@ -274,8 +276,7 @@ class Tars:
     ]
     # tarfile ends at a header with a wrong field that we do not need, and shows the members before it.
     ACCEPTED = [
-        (lambda data, we, python: any(not is_number(h[a:b]) for h in headers(data) for a,
-                                      b in ((100, 108), (108, 116), (116, 124), (136, 148), (329, 337), (337, 345))),
+        (lambda data, we, python: any(not is_number(h[a:b]) for h in headers(data) for a, b in UNNEEDED_FIELDS),
          "modes, owners and times are not looked at; tarfile ends where one is no number"),
         (lambda data, we, python: any(h[257:263] != b"ustar\0" and h[345] for h in headers(data)),
          "only POSIX's headers have a prefix of the name; tarfile takes GNU's times for one"),

@@ -57,8 +57,8 @@ def kept(module, name):
     return type(name, (Inert,), {"called": module + "." + name})
 
 
-KNOWN = {("builtins", n): getattr(__import__("builtins"), n) for n in ("set", "frozenset", "bytearray", "bytes",
-                                                                       "complex")}
+KNOWN = {("builtins", n): getattr(__import__("builtins"), n)
+         for n in ("set", "frozenset", "bytearray", "bytes", "complex")}
 KNOWN |= {("collections", n): getattr(collections, n) for n in ("OrderedDict", "Counter", "defaultdict")}
 KNOWN |= {("_codecs", "encode"): __import__("_codecs").encode}
 OTHERS = {("m", n): kept("m", n) for n in ("A", "B")}
@@ -106,8 +106,8 @@ class Unbuffered:
 # Only pickle.loads reads from memory, and it imports what a pickle names: the hook lets it find the listed names only.
 sys.addaudithook(only_known)
 sys.modules["m"] = types.SimpleNamespace(**{name: kind for (_, name), kind in OTHERS.items()})
-sys.excepthook = lambda kind, e, trace: None if kind is SystemError else sys.__excepthook__(kind, e,
-                                                                                            trace)  # bytearray's, which it only prints
+# The one of bytearray is only printed.
+sys.excepthook = lambda kind, e, trace: None if kind is SystemError else sys.__excepthook__(kind, e, trace)
 READERS = {
     "C, memory": lambda p: pickle.loads(p, encoding="utf-8"),
     "C, buffered file": lambda p: C(io.BufferedReader(io.BytesIO(p), 8), encoding="utf-8").load(),
@@ -248,23 +248,17 @@ class Generator:
 
     LEAVES = [
         b"N", b"\x88", b"\x89", b"I00\n", b"I01\n", b"K\x00", b"K\x01", b"K\x02", b"M\x00\x01", b"J\xff\xff\xff\xff",
-        b"I1\n", b"I-1\n",
-        b"I+1\n", b"I-0\n", b"I007\n", b"I 1\n", b"L1L\n", b"L+1L\n", b"L18446744073709551616L\n", b"\x8a\x00",
-        b"\x8a\x01\xff",
-        b"\x8a\x09\0\0\0\0\0\0\0\0\x01", b"G\x3f\xf0\0\0\0\0\0\0", b"G\x43\xf0\0\0\0\0\0\0", b"G\0\0\0\0\0\0\0\0",
-        b"G\x80\0\0\0\0\0\0\0",
-        b"F1.0\n", b"F1e3\n", b"Va\n", b"V\\u00e9\n", b"V\\ud800\n", b"X\x01\0\0\0a", b"\x8c\x01b",
-        b"X\x03\0\0\0\xed\xa0\x80", b"U\x01a",
-        b"S'a'\n", b"S'\\x41'\n", b"U\x01\xff", b"T\x02\0\0\0ab", b"C\x01a", b"B\x02\0\0\0ab",
-        b"\x96\x01\0\0\0\0\0\0\0a", b")", b"]", b"}", b"\x8f",
-        b"(\x91", b"P1\n", b"P\xc3\xa9\n",
+        b"I1\n", b"I-1\n", b"I+1\n", b"I-0\n", b"I007\n", b"I 1\n", b"L1L\n", b"L+1L\n", b"L18446744073709551616L\n",
+        b"\x8a\x00", b"\x8a\x01\xff", b"\x8a\x09\0\0\0\0\0\0\0\0\x01", b"G\x3f\xf0\0\0\0\0\0\0",
+        b"G\x43\xf0\0\0\0\0\0\0", b"G\0\0\0\0\0\0\0\0", b"G\x80\0\0\0\0\0\0\0", b"F1.0\n", b"F1e3\n", b"Va\n",
+        b"V\\u00e9\n", b"V\\ud800\n", b"X\x01\0\0\0a", b"\x8c\x01b", b"X\x03\0\0\0\xed\xa0\x80", b"U\x01a", b"S'a'\n",
+        b"S'\\x41'\n", b"U\x01\xff", b"T\x02\0\0\0ab", b"C\x01a", b"B\x02\0\0\0ab", b"\x96\x01\0\0\0\0\0\0\0a", b")",
+        b"]", b"}", b"\x8f", b"(\x91", b"P1\n", b"P\xc3\xa9\n",
     ]  # fmt: skip
     CALLS = [
         b"cbuiltins\nset\n", b"cbuiltins\nfrozenset\n", b"cbuiltins\nbytearray\n", b"cbuiltins\nbytes\n",
-        b"cbuiltins\ncomplex\n",
-        b"ccollections\nOrderedDict\n", b"ccollections\nCounter\n", b"ccollections\ndefaultdict\n",
-        b"c_codecs\nencode\n", b"cm\nA\n", b"cm\nB\n",
-        b"\x8c\x01m\x8c\x01A\x93",
+        b"cbuiltins\ncomplex\n", b"ccollections\nOrderedDict\n", b"ccollections\nCounter\n",
+        b"ccollections\ndefaultdict\n", b"c_codecs\nencode\n", b"cm\nA\n", b"cm\nB\n", b"\x8c\x01m\x8c\x01A\x93",
     ]  # fmt: skip
     OPCODES = [bytes([b]) for b in b"(0122abdelostu\x81\x85\x86\x87\x90\x91\x92R\x94."]
 
@@ -295,8 +289,8 @@ class Generator:
         if r < 0.80:
             return self.value(depth - 1) + self.random.choice([b"\x85", self.value(depth - 1) + b"\x86"])
         if r < 0.92:
-            made = self.random.choice(self.CALLS) + self.random.choice([b")", self.value(depth - 1) + b"\x85",
-                                                                        b"(" + some(3) + b"t"])
+            made = (self.random.choice(self.CALLS) +
+                    self.random.choice([b")", self.value(depth - 1) + b"\x85", b"(" + some(3) + b"t"]))
             made += self.random.choice([b"R", b"R", b"\x81", b"}\x92", b"}" + text(b"k") + b"N" + b"s\x92", b"R)R"])
             r = self.random.random()
             if r < 0.2:

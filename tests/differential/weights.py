@@ -36,8 +36,7 @@ ACCEPTED = [
     (lambda p, we, torch: "Unsupported operand" in torch,
      "opcodes that torch.save does not write mean what they mean in Python", b"I1\n."),
     (lambda p, we, torch: re.search("(bytes|frozenset|collections.defaultdict) was not an allowed global", torch),
-     "bytes, frozenset and defaultdict are plain data",
-     b"cbuiltins\nfrozenset\n)R."),
+     "bytes, frozenset and defaultdict are plain data", b"cbuiltins\nfrozenset\n)R."),
     (lambda p, we, torch: "UnicodeDecodeError" in torch, "a str of Python 2 may have any bytes", b"U\x01\xff."),
     (lambda p, we, torch: "'NoneType' object is not iterable" in torch,
      "Python takes None as a state of an OrderedDict", b"ccollections\nOrderedDict\n)RNb."),
@@ -68,8 +67,8 @@ def torch_says(p):
 
 def judge(p, we, torch):
     """None where the readings agree, the number of the listed reason, or what differs."""
-    if "deep" in torch or "ok big" in (we, torch) or "?" in we or we == torch or (we.startswith("error")
-                                                                                  and torch.startswith("error")):
+    if ("deep" in torch or "ok big" in (we, torch) or "?" in we or we == torch
+        or (we.startswith("error") and torch.startswith("error"))):
         return None
     listed = RIGHT if we.startswith("error") else ACCEPTED
     for i, (known, _, _) in enumerate(listed):
@@ -96,11 +95,11 @@ def main():
             differences += 1
             print(f"{p!r} does not differ any more as listed ({listed[i][1]}): {we}, {torch}")
     for begin in range(0, wanted.count, 5_000):
-        for p, we, torch in compared(wanted.reader,
-                                     [generators[i % 8 > 0].pickle() for i in range(min(5_000, wanted.count - begin))]):
+        pickles = [generators[i % 8 > 0].pickle() for i in range(min(5_000, wanted.count - begin))]
+        for p, we, torch in compared(wanted.reader, pickles):
             both = we.startswith("ok") and torch.startswith("ok")
-            counts["read by both" if both else "read by one of us" if we.startswith("ok")
-                   or torch.startswith("ok") else "refused by both"] += 1
+            either = we.startswith("ok") or torch.startswith("ok")
+            counts["read by both" if both else "read by one of us" if either else "refused by both"] += 1
             found = judge(p, we, torch)
             if isinstance(found, int):
                 counts[listed[found][1]] += 1

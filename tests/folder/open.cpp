@@ -114,6 +114,37 @@ TEST_CASE("a set of shards is one checkpoint: by its folder and by its index") {
     CHECK(content(kept) == "a=1 b=2 c=3");
 }
 
+TEST_CASE("open_any: a folder, an index of either spelling, one file, nothing") {
+    const temporary_folder folder(sound());
+    const auto opened = [&](const std::string& name) {
+        const auto file = ckpt::open_any((folder.path() / name).string());
+        return file ? std::string(file->container()) + ": " + content(file->state_dict().value())
+                    : file.error().message().substr(0, 11);
+    };
+    CHECK(opened("") == "shards: a=1 b=2 c=3");
+    CHECK(opened(index_name) == "shards: a=1 b=2 c=3");
+    CHECK(opened(second) == "zip: c=3");
+    CHECK(opened("absent.pt") == "cannot_open");
+    CHECK(ckpt::open_any(static_cast<const char*>(nullptr)).error().code == errc::cannot_open);
+    // The variant of a set has its word inside; the folder's name says nothing about a file.
+    const temporary_folder variant(
+        {{"model.fp16-00001-of-00001.bin", shard({{"x", 7}})},
+         {"pytorch_model.index.fp16.json", index_of({{"x", "model.fp16-00001-of-00001.bin"}})},
+         {"named.index.d", ""}});
+    const auto by_index = ckpt::open_any((variant.path() / "pytorch_model.index.fp16.json").string());
+    REQUIRE(by_index.has_value());
+    CHECK(content(by_index->state_dict().value()) == "x=7");
+    const std::filesystem::path odd = variant.path() / "my.index";
+    std::filesystem::create_directory(odd);
+    std::filesystem::copy_file(folder.path() / second, odd / "a.json");
+    const auto inside = ckpt::open_any((odd / "a.json").string());
+    REQUIRE(inside.has_value());
+    CHECK(inside->container() == "zip");
+    // The policy and the options are those of the call.
+    CHECK(ckpt::open_any<ckpt::weights_policy>(folder.path(), {.limits = {.directory_bytes = 8}}).error().code ==
+          ckpt::open_folder<ckpt::weights_policy>(folder.path(), {.limits = {.directory_bytes = 8}}).error().code);
+}
+
 TEST_CASE("safetensors shards, with their metadata; shards without an index") {
     const char* const one = "model-00001-of-00002.safetensors";
     const char* const two = "model-00002-of-00002.safetensors";
@@ -179,8 +210,15 @@ TEST_CASE("one file of a folder is chosen, and said") {
     REQUIRE(report.files.size() == 4);
     CHECK(report.files[1].name == "optimizer.pt");
     CHECK(report.files[1].is == "the optimizer's state");
+    const auto weights = file.state_dict().value();
+    CHECK(weights.at("w").value().file() == "pytorch_model.bin");
+    const auto owned = weights.owned();
+    CHECK(owned.at("w").value().file() == "pytorch_model.bin");
+    CHECK(weights.at("x").error().file == folder.path().string());
     const auto alone = ckpt::open(folder.path() / "pytorch_model.bin").value();
     CHECK(alone.files().empty());
+    const auto own = alone.state_dict().value();
+    CHECK(own.at("w").value().file().empty());
 }
 
 TEST_CASE("two candidate sets are a question, none is an error that lists what is there") {
@@ -221,6 +259,17 @@ TEST_CASE(
     REQUIRE(::mkfifo((folder.path() / second).c_str(), 0600) == 0);
     CHECK(ckpt::open_folder(folder.path()).error().code == errc::not_a_regular_file);
 #endif
+}
+
+TEST_CASE("an error names the file of the folder that it concerns, or the folder") {
+    const temporary_folder empty;
+    CHECK(ckpt::open_folder(empty.path()).error().message().find(empty.path().filename().string()) !=
+          std::string::npos);
+    CHECK(ckpt::inspect_folder(empty.path() / "absent").error().message().find("absent") != std::string::npos);
+    const temporary_folder set({{"model-1-of-2.bin", shard({{"a", 1}})}, {"model-2-of-2.bin", shard({{"b", 2}})}});
+    const auto file = ckpt::open_folder(set.path()).value();
+    CHECK(file.state_dict("none").error().file == set.path().string());
+    CHECK(file.state_dict().value().owned().get<float>("c").error().file == set.path().string());
 }
 
 TEST_CASE("a missing shard, an extra shard") {

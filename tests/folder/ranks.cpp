@@ -316,6 +316,20 @@ TEST_CASE("files of ranks in which nothing is distributed") {
     CHECK(values(file.state_dict().value(), "w") == floats{1, 2});
 }
 
+TEST_CASE("limits.entries bounds the tensors in the file of each rank") {
+    const temporary_folder folder(saved(2, [](writer& of, std::int64_t) {
+        return pkl::dict(
+            {{pkl::str("v"), of.plain({1}, {1})}, {pkl::str("w"), rows(of, 4, 2)}, {pkl::str("x"), rows(of, 4, 2)}});
+    }));
+    CHECK(opened(folder, {.limits = {.entries = 3}}).state_dict().value().size() == 3);
+    const auto report = ckpt::inspect_folder(folder.path(), {.limits = {.entries = 2}}).value();
+    REQUIRE(report.findings.size() == 2);
+    for (std::size_t i = 0; i < 2; ++i) {
+        CHECK(report.findings[i].code == errc::limit);
+        CHECK(report.findings[i].file == name_of(static_cast<std::int64_t>(i)));
+    }
+}
+
 TEST_CASE("the model among the families of a folder") {
     const files model = saved(2, [](writer& of, std::int64_t) { return one(rows(of, 4, 2)); });
     files all;

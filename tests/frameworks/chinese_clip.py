@@ -29,8 +29,8 @@ STEPS = 4
 
 def optimizer_of(model):
     """The two groups of main.py."""
-    named = [(n, p, any(part in n for part in ('bn', 'ln', 'bias', 'logit_scale'))) for n,
-             p in model.named_parameters()]
+    named = [(n, p, any(part in n for part in ('bn', 'ln', 'bias', 'logit_scale')))
+             for n, p in model.named_parameters()]
     return torch.optim.AdamW([{'params': [p for _, p, excluded in named if excluded], 'weight_decay': 0.},
                               {'params': [p for _, p, excluded in named if not excluded], 'weight_decay': 0.001}],
                              lr=5e-5, betas=(0.9, 0.98), eps=1e-6)

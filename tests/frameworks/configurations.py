@@ -3,7 +3,8 @@
 tests/data/frameworks/configurations/configs.pt.
 
     pip install torch==2.13.0 numpy==2.4.6 omegaconf==2.4.0 easydict==1.14 addict==2.4.0 yacs==0.1.8
-    ml_collections==1.1.0 python tests/frameworks/configurations.py
+    pip install ml_collections==1.1.0
+    python tests/frameworks/configurations.py
 """
 import re
 import types

@@ -86,8 +86,8 @@ def main():
                     weights[key] = whole.pop(key)
             assert not whole, whole.keys()
             keep.keep_distributed(path, 'deepspeed-0.19', name, 'deepspeed ' + deepspeed.__version__,
-                                  'ZeRO %d on two ranks%s: frozen and tied weights, buffers, two groups'
-                                  % (stage, ' in bfloat16' if half else ''),
+                                  'ZeRO %d on two ranks%s: frozen and tied weights, buffers, two groups' %
+                                  (stage, ' in bfloat16' if half else ''),
                                   weights, ['module'], {'global_steps': 2, 'dp_world_size': 2}, ('zero_to_*.py',))
 
 

@@ -83,8 +83,9 @@ def fsdp1(out, mesh):
             return model.state_dict()
     model, _ = wrapped()
     if out.world == 4:
-        out.save('fsdp1_sharded', 'rank_{rank}.pt', {'model': states(model, StateDictType.SHARDED_STATE_DICT),
-                                                     'step': 2}, {'model': whole(model), 'step': 2})
+        out.save('fsdp1_sharded', 'rank_{rank}.pt',
+                 {'model': states(model, StateDictType.SHARDED_STATE_DICT), 'step': 2},
+                 {'model': whole(model), 'step': 2})
         return
     # The local shards of each flat parameter, one after another.
     local = states(model, StateDictType.LOCAL_STATE_DICT)

@@ -59,8 +59,8 @@ def whisper():
     for side in 'encoder', 'decoder':
         for part in ('attn', 'cross_attn') if side == 'decoder' else ('attn',):
             block = '%s.blocks.0.%s.' % (side, part)
-            shapes.update({block + name: (4, 4) for name in ('query.weight', 'key.weight', 'value.weight',
-                                                             'out.weight')})
+            shapes.update({block + name: (4, 4)
+                           for name in ('query.weight', 'key.weight', 'value.weight', 'out.weight')})
             shapes.update({block + name: (4,) for name in ('query.bias', 'value.bias', 'out.bias')})
     shapes.update({'decoder.token_embedding.weight': (16, 4), 'decoder.ln.weight': (4,), 'decoder.ln.bias': (4,)})
     dims = {'n_mels': 8, 'n_audio_ctx': 6, 'n_audio_state': 4, 'n_audio_head': 2, 'n_audio_layer': 1, 'n_vocab': 16,
@@ -95,7 +95,8 @@ def fairseq():
                      'feature_extractor.conv_layers.0.0.weight': (4, 1, 3),
                      'encoder.pos_conv.0.bias': (4,), 'encoder.pos_conv.0.weight_g': (1, 1, 4),
                      'encoder.pos_conv.0.weight_v': (4, 2, 4), 'encoder.layers.0.self_attn.k_proj.weight': (4, 4),
-                     'final_proj.weight': (2, 4)}, dtype=torch.float16)
+                     'final_proj.weight': (2, 4)},
+                    dtype=torch.float16)
     config = omegaconf.OmegaConf.create({
         '_name': None, 'common': {'_name': None, 'fp16': True, 'seed': 1, 'user_dir': None},
         'task': {'_name': 'hubert_pretraining', 'data': '???', 'labels': ['km']},

@@ -109,7 +109,8 @@ def run(rank, ranks, here, name, embedding, dtype):
         torch.save({k: v.to(dtype) for k, v in whole.items()}, os.path.join(here, name + '.whole.pt'))
         with open(os.path.join(here, name, 'params.json'), 'w') as f:
             json.dump({'dim': DIM, 'multiple_of': 4, 'n_heads': 4, 'n_layers': LAYERS, 'norm_eps': 1e-05,
-                       'vocab_size': -1}, f)
+                       'vocab_size': -1},
+                      f)
     dist.barrier()
     dist.destroy_process_group()
 

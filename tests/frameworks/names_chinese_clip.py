@@ -48,16 +48,15 @@ def hugging_face(weights):
         vision_config={'hidden_size': S['vision_width'], 'intermediate_size': 4 * S['vision_width'],
                        'num_hidden_layers': S['vision_layers'],
                        'num_attention_heads': S['vision_width'] // S['vision_head_width'],
-                       'image_size': S['image_resolution'],
-                       'patch_size': S['vision_patch_size']}))
+                       'image_size': S['image_resolution'], 'patch_size': S['vision_patch_size']}))
     weights = {k.removeprefix('module.'): v for k, v in weights.items()}
     with torch.no_grad():
         convert.copy_text_model_and_projection(out, weights)
         convert.copy_vision_model_and_projection(out, weights)
         out.logit_scale.data = weights['logit_scale'].data
     # Without sharing: the script leaves q, k and v as parts of one storage.
-    return collections.OrderedDict((k, v.clone(memory_format=torch.contiguous_format)) for k,
-                                   v in out.state_dict().items())
+    return collections.OrderedDict((k, v.clone(memory_format=torch.contiguous_format))
+                                   for k, v in out.state_dict().items())
 
 
 def main():
@@ -70,7 +69,8 @@ def main():
                  "the weights of cn_clip-1.6/epoch_latest.pt with BERT's pooler", 'state_dict'),
                 ('hf.pt', hugging_face(saved['state_dict']), 'transformers ' + transformers.__version__,
                  'the weights of cn_clip-1.6/epoch_latest.pt under the names of a ChineseCLIPModel, by its conversion '
-                 'script', '')]:
+                 'script',
+                 '')]:
             torch.save(made, name)
             keep.keep_file(name, 'names_chinese_clip', name, framework, shows, weights=path)
 

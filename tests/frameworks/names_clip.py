@@ -56,8 +56,7 @@ def hugging_face(net):
     out = transformers.CLIPModel(transformers.CLIPConfig(
         projection_dim=EMBED,
         text_config=dict(sizes, hidden_size=4, intermediate_size=16, vocab_size=VOCABULARY,
-                         max_position_embeddings=CONTEXT,
-                         bos_token_id=0, eos_token_id=1, pad_token_id=1),
+                         max_position_embeddings=CONTEXT, bos_token_id=0, eos_token_id=1, pad_token_id=1),
         vision_config=dict(sizes, hidden_size=8, intermediate_size=32, image_size=IMAGE, patch_size=PATCH)))
     with torch.no_grad():
         convert.copy_text_model_and_projection(out, net)
@@ -77,8 +76,8 @@ def main():
          "a ViT CLIP under OpenAI's names, with the sizes that its archives have"),
         ('open_clip.pt', open_clip_names(weights, open_clip.CLIP), 'open_clip_torch ' + open_clip.__version__,
          'the same under the names of OpenCLIP'),
-        ('open_clip_text.pt', open_clip_names(open_clip.model.convert_to_custom_text_state_dict(weights),
-                                              open_clip.CustomTextCLIP),
+        ('open_clip_text.pt',
+         open_clip_names(open_clip.model.convert_to_custom_text_state_dict(weights), open_clip.CustomTextCLIP),
          'open_clip_torch ' + open_clip.__version__, "the same under the names of OpenCLIP's CustomTextCLIP"),
         ('hf.pt', hugging_face(net), 'transformers ' + transformers.__version__,
          'the same under the names of a CLIPModel, by its conversion script'),

@@ -29,10 +29,8 @@ from diffusers.loaders import single_file_utils
 
 MULTIPLIERS = [1, 2]
 UNET = {'image_size': 8, 'in_channels': 4, 'out_channels': 4, 'model_channels': 4, 'attention_resolutions': [2],
-        'num_res_blocks': 1,
-        'channel_mult': MULTIPLIERS, 'num_heads': 1, 'use_spatial_transformer': True, 'transformer_depth': 1,
-        'context_dim': 4,
-        'legacy': False, 'use_checkpoint': False}
+        'num_res_blocks': 1, 'channel_mult': MULTIPLIERS, 'num_heads': 1, 'use_spatial_transformer': True,
+        'transformer_depth': 1, 'context_dim': 4, 'legacy': False, 'use_checkpoint': False}
 VAE = {'double_z': True, 'z_channels': 4, 'resolution': 16, 'in_channels': 3, 'out_ch': 3, 'ch': 4, 'ch_mult': [1, 2],
        'num_res_blocks': 1, 'attn_resolutions': [], 'dropout': 0.0}
 TEXT = {'hidden_size': 4, 'intermediate_size': 6, 'num_hidden_layers': 2, 'num_attention_heads': 2, 'vocab_size': 16,

@@ -29,18 +29,14 @@ LISTED = {
     'itertools': 'count cycle repeat chain islice product permutations combinations',
     'dataclasses': '_MISSING_TYPE _HAS_DEFAULT_FACTORY_CLASS', 'io': 'BytesIO StringIO', '_io': 'BytesIO StringIO',
     'operator': 'add sub mul truediv floordiv mod pow matmul neg pos abs invert and_ or_ xor lshift rshift eq ne lt '
-                'le gt ge '
-                'not_ getitem',
+                'le gt ge not_ getitem',
     '_operator': 'add sub mul truediv floordiv mod pow matmul neg pos abs invert and_ or_ xor lshift rshift eq ne lt '
-                 'le gt ge '
-                 'not_ getitem',
+                 'le gt ge not_ getitem',
     'builtins': 'object type int float bool str list dict tuple range slice Ellipsis NotImplemented len min max sum '
-                'abs round '
-                'print',
+                'abs round print',
     'numpy': 'dtype ndarray generic matrix recarray record',
     'numpy.ma': 'MaskedArray', 'numpy.ma.core': 'MaskedArray _mareconstruct MaskedConstant',
-    'numpy.rec': 'recarray record',
-    'numpy._core.records': 'recarray record', 'numpy.matrixlib.defmatrix': 'matrix',
+    'numpy.rec': 'recarray record', 'numpy._core.records': 'recarray record', 'numpy.matrixlib.defmatrix': 'matrix',
     'numpy._core.multiarray': 'ndarray dtype', 'numpy.polynomial.polynomial': 'Polynomial',
     'numpy.random': 'RandomState Generator SeedSequence', 'numpy.random.mtrand': 'RandomState',
     'numpy.random._generator': 'Generator',
@@ -82,9 +78,8 @@ LISTED = {
 ENUMS = {
     'uuid': 'SafeUUID', 're': 'RegexFlag', 'enum': 'FlagBoundary', 'http': 'HTTPStatus HTTPMethod',
     'signal': 'Signals Handlers Sigmasks', 'inspect': '',
-    'transformers.trainer_utils': 'EvaluationStrategy HubStrategy IntervalStrategy SaveStrategy SchedulerType '
-                                  'FSDPOption '
-                                  'ShardedDDPOption',
+    'transformers.trainer_utils':
+        'EvaluationStrategy HubStrategy IntervalStrategy SaveStrategy SchedulerType FSDPOption ShardedDDPOption',
     'transformers.training_args': 'OptimizerNames',
     'transformers.utils.generic': 'ExplicitEnum PaddingStrategy TensorType',
     'transformers.tokenization_utils_base': 'TruncationStrategy',
@@ -103,9 +98,9 @@ ENUMS = {
 TORCH_CLASSES = '''
 torch.nn.modules.** torch.nn.parameter torch.nn.parallel.data_parallel torch.nn.parallel.distributed
 torch.nn.utils.parametrize torch.nn.utils.parametrizations torch.nn.utils.weight_norm torch.nn.utils.spectral_norm
-torch.nn.utils.prune torch.nn.utils.rnn torch.ao.nn.** torch.ao.quantization.observer torch.ao.quantization.fake_quantize
-torch.ao.quantization.qconfig torch.ao.quantization.qconfig_mapping torch.ao.quantization.stubs
-torch.ao.quantization.quant_type torch.ao.quantization._learnable_fake_quantize
+torch.nn.utils.prune torch.nn.utils.rnn torch.ao.nn.** torch.ao.quantization.observer
+torch.ao.quantization.fake_quantize torch.ao.quantization.qconfig torch.ao.quantization.qconfig_mapping
+torch.ao.quantization.stubs torch.ao.quantization.quant_type torch.ao.quantization._learnable_fake_quantize
 torch.ao.quantization.backend_config.** torch.ao.pruning.sparsifier.** torch.ao.pruning.scheduler.**
 torch.optim.** torch.distributions.** torch.utils.data.dataset torch.utils.data.sampler torch.utils.data.dataloader
 torch.utils.data.distributed torch.distributed._shard.metadata torch.distributed._shard.sharded_tensor.api
@@ -117,13 +112,14 @@ torch.distributed.algorithms.ddp_comm_hooks.powerSGD_hook torch.distributed.algo
 torch.export.graph_signature
 '''.split()
 # Where older versions of torch had the classes of torch.ao.
-OLD_MODULES = '''torch.nn.quantized.** torch.nn.intrinsic.** torch.nn.qat.** torch.nn.quantizable.** torch.quantization.observer
-torch.quantization.fake_quantize torch.quantization.qconfig torch.quantization.stubs torch.quantization.quant_type'''.split()
+OLD_MODULES = '''torch.nn.quantized.** torch.nn.intrinsic.** torch.nn.qat.** torch.nn.quantizable.**
+torch.quantization.observer torch.quantization.fake_quantize torch.quantization.qconfig torch.quantization.stubs
+torch.quantization.quant_type'''.split()
 # Functions that modules keep as activations, or configurations as values: they compute, and nothing else.
-COMPUTING = '''abs acos add asin atan atan2 bmm cat ceil celu clamp conv1d conv2d conv3d cos cosh div dropout einsum elu erf exp
-expm1 floor gelu group_norm layer_norm log log10 log1p log2 logsumexp matmul max maximum mean min minimum mm mul multiply neg norm pow
-prelu relu relu_ rms_norm round rrelu rsqrt selu sigmoid sign silu sin sinh softmax log_softmax softplus sqrt square
-stack sub sum tan tanh threshold zeros ones empty full zeros_like ones_like hardshrink'''.split()
+COMPUTING = '''abs acos add asin atan atan2 bmm cat ceil celu clamp conv1d conv2d conv3d cos cosh div dropout einsum
+elu erf exp expm1 floor gelu group_norm layer_norm log log10 log1p log2 logsumexp matmul max maximum mean min minimum
+mm mul multiply neg norm pow prelu relu relu_ rms_norm round rrelu rsqrt selu sigmoid sign silu sin sinh softmax
+log_softmax softplus sqrt square stack sub sum tan tanh threshold zeros ones empty full zeros_like ones_like hardshrink'''.split()
 
 
 def modules(patterns):
@@ -172,7 +168,8 @@ def found():
     for name, thing in vars(numpy).items():
         if isinstance(thing, numpy.ufunc) or (isinstance(thing, type) and issubclass(thing, numpy.generic)):
             out['numpy', name] = False
-    for old in 'bool8 float_ complex_ int0 uint0 unicode_ string_ object0 bytes0 str0 void0 long ulong float96 complex192'.split():
+    for old in ('bool8 float_ complex_ int0 uint0 unicode_ string_ object0 bytes0 str0 void0 long ulong float96 '
+                'complex192').split():
         out['numpy', old] = False
     for name in vars(numpy.dtypes):
         if name.endswith('DType'):
@@ -212,7 +209,8 @@ def main():
             'function' if is_function(module, name) else '')
         rows.append(f'    {{"{module}", "{name}"' + (f', nullptr, global_kind::{kind}' if kind else '') + '},\n')
     with open(os.path.join(INCLUDE, 'impl', 'record_names.ipp'), 'w') as to:
-        to.write(f'''// ckpt/torch/impl/record_names.ipp: the table of record_names.hpp. tests/frameworks/record_names.py writes it.
+        to.write(f'''\
+// ckpt/torch/impl/record_names.ipp: the table of record_names.hpp. tests/frameworks/record_names.py writes it.
 //
 // SPDX-License-Identifier: MIT
 #pragma once

@@ -18,29 +18,26 @@ LEFT_OUT = {'antigravity', 'this', 'idlelib', 'turtledemo', 'turtle', 'test', 'l
             'tkinter'}
 # Modules of C all of whose callables act.
 ACTING_MODULES = ('posix nt _posixsubprocess _winapi _socket _ssl _ctypes _imp _thread marshal _pickle _sqlite3 _dbm '
-                  '_gdbm '
-                  'mmap fcntl syslog readline _multiprocessing _posixshmem select pty termios resource faulthandler').split()
+                  '_gdbm mmap fcntl syslog readline _multiprocessing _posixshmem select pty termios resource '
+                  'faulthandler').split()
 # Functions of those modules that only tell or compute something.
-INNOCENT = set('fspath fsencode fsdecode getpid getcwd stat lstat urandom get_ident allocate_lock lock RLock LockType '
-               '_local stat_result terminal_size get_terminal_size cpu_count dumps inet_aton inet_ntoa inet_pton '
-               'inet_ntop '
-               'htons htonl ntohs ntohl getsizeof strerror WIFEXITED WEXITSTATUS get_native_id stack_size error '
-               'sizeof alignment byref addressof getpagesize getrlimit register_at_fork get_suffixes '
-               'extension_suffixes '
-               'is_builtin is_frozen acquire_lock release_lock lock_held source_hash _fix_co_filename times_result '
-               'uname_result sched_param DirEntry waitid_result ParamSpec Pickler PickleError PicklingError '
-               'UnpicklingError getppid get_blocking umask times uname PickleBuffer struct_rusage tcgetattr '
-               'TimeoutExpired sched_yield _is_main_interpreter getlogin getuid geteuid getgid getegid getenv '
-               'daemon_threads_allowed _excepthook _ExceptHookArgs ExceptHookArgs TIMEOUT_MAX pathconf fstat '
-               '_SimpleCData Structure Union Array _Pointer register_type register_adapter access SSLError gaierror '
-               'herror timeout listdir isatty getpgrp'.split())
+INNOCENT = set(('fspath fsencode fsdecode getpid getcwd stat lstat urandom get_ident allocate_lock lock RLock '
+                'LockType _local stat_result terminal_size get_terminal_size cpu_count dumps inet_aton inet_ntoa '
+                'inet_pton inet_ntop htons htonl ntohs ntohl getsizeof strerror WIFEXITED WEXITSTATUS get_native_id '
+                'stack_size error sizeof alignment byref addressof getpagesize getrlimit register_at_fork '
+                'get_suffixes extension_suffixes is_builtin is_frozen acquire_lock release_lock lock_held source_hash '
+                '_fix_co_filename times_result uname_result sched_param DirEntry waitid_result ParamSpec Pickler '
+                'PickleError PicklingError UnpicklingError getppid get_blocking umask times uname PickleBuffer '
+                'struct_rusage tcgetattr TimeoutExpired sched_yield _is_main_interpreter getlogin getuid geteuid '
+                'getgid getegid getenv daemon_threads_allowed _excepthook _ExceptHookArgs ExceptHookArgs TIMEOUT_MAX '
+                'pathconf fstat _SimpleCData Structure Union Array _Pointer register_type register_adapter access '
+                'SSLError gaierror herror timeout listdir isatty getpgrp').split())
 PRIMITIVES = [builtins.eval, builtins.exec, builtins.compile, builtins.__import__, builtins.open, builtins.input,
               builtins.breakpoint, io.open, io.FileIO, io.open_code, types.FunctionType, types.CodeType, sys.settrace,
               sys.setprofile, sys.addaudithook]
 # What Python's own objects do when they are restored: a method of a class acts only if one of these does.
 RESTORING = ('__new__', '__init__', '__post_init__', '__setstate__', '__reduce__', '__setitem__', 'append', 'extend',
-             'add',
-             '__del__', '__call__', '__setattr__', '__hash__', '__eq__', '__missing__', '__getattr__')
+             'add', '__del__', '__call__', '__setattr__', '__hash__', '__eq__', '__missing__', '__getattr__')
 # Files of the time-zone database are all that this opens, under names that it checks.
 EXCEPTIONS = {('zoneinfo', 'ZoneInfo'), ('zoneinfo._zoneinfo', 'ZoneInfo')}
 
@@ -99,8 +96,8 @@ def reached(function, owner=None):
             if isinstance(thing, (types.ModuleType, type)):
                 for attribute in code.co_names:
                     found = vars(thing).get(attribute) if isinstance(thing, types.ModuleType) else None
-                    if found is not None and attribute in ATTRIBUTES.setdefault(code, attributes_of(code)).get(name,
-                                                                                                               ()):
+                    if (found is not None
+                        and attribute in ATTRIBUTES.setdefault(code, attributes_of(code)).get(name, ())):
                         yield found
             if name in LOCAL_IMPORTS.setdefault(code, imports_of(code)):  # `import subprocess` inside the function
                 inside = vars(sys.modules.get(name, types))
@@ -202,7 +199,8 @@ def write_classes(classes):
         line += f' "{name}",'
     lines.append(line)
     with open(os.path.join(ROOT, 'include', 'ckpt', 'pickle', 'impl', 'acting.ipp'), 'w') as out:
-        out.write(f'''// ckpt/pickle/impl/acting.ipp: the definitions of acting.hpp. tests/frameworks/stdlib_actions.py writes the table.
+        out.write(f'''\
+// ckpt/pickle/impl/acting.ipp: the definitions of acting.hpp. tests/frameworks/stdlib_actions.py writes the table.
 //
 // SPDX-License-Identifier: MIT
 #pragma once

@@ -52,8 +52,8 @@ def keep_more(td):
     framework = 'tensordict ' + tensordict.__version__
     rows = [torch.arange(6.).reshape(2, 3), torch.ones(1, 3)]
     jagged = TensorDict({'j': torch.nested.nested_tensor(rows, layout=torch.jagged), 'b': torch.ones(2)}, [2])
-    stacks = TensorDict({'l': tensordict.lazy_stack([TensorDict({'a': torch.full((2,), float(n))},
-                                                                []) for n in (1, 2)])}, [2])
+    stacks = TensorDict(
+        {'l': tensordict.lazy_stack([TensorDict({'a': torch.full((2,), float(n))}, []) for n in (1, 2)])}, [2])
     for name, value, shows in (('locked', td.clone().lock_(), 'a locked TensorDict'),
                                ('jagged', jagged.consolidate(), 'a consolidated TensorDict with a jagged tensor'),
                                ('stacks', stacks.consolidate(), 'a consolidated TensorDict with a lazy stack in it')):

@@ -46,8 +46,7 @@ def meshes(folder):
            'columns': distribute_tensor(grid(), mesh, [Replicate(), Shard(1)]),
            'few': distribute_tensor(torch.arange(3.0), mesh, [Shard(0), Shard(0)]),
            'half': distribute_tensor(grid().bfloat16(), mesh, [Shard(1), Shard(0)]), 'plain': torch.arange(4),
-           'scalar': torch.tensor(2.5),
-           'transposed': torch.arange(6.0).reshape(2, 3).t(), 'empty': torch.empty(0, 3)}
+           'scalar': torch.tensor(2.5), 'transposed': torch.arange(6.0).reshape(2, 3).t(), 'empty': torch.empty(0, 3)}
     dcp.save(out, checkpoint_id=folder)
     return out
 
@@ -63,8 +62,8 @@ def save(rank, world, folder):
     small = {'w': tensors['rows'], 'v': tensors['plain'], 'epoch': 5}
     dcp.save(small, storage_writer=FileSystemWriter(os.path.join(folder, 'safetensors'),
                                                     serialization_format=SerializationFormat.SAFETENSORS))
-    dcp.save({**small, 'w': tensors['grid']}, storage_writer=FileSystemWriter(os.path.join(folder, 'file_per_item'),
-                                                                              single_file_per_rank=False))
+    dcp.save({**small, 'w': tensors['grid']},
+             storage_writer=FileSystemWriter(os.path.join(folder, 'file_per_item'), single_file_per_rank=False))
     torch.distributed.destroy_process_group()
 
 
@@ -76,8 +75,8 @@ def main():
     with tiny.empty_folder():
         torch.multiprocessing.spawn(save, args=(4, os.getcwd()), nprocs=4)
         for name, shows in (('fsdp2', 'a model and its optimizer under FSDP2 on four ranks; nested values'),
-                            ('mesh_2d', 'DTensors on a mesh of 2 by 2: a grid, rows and columns that are not even, '
-                                        'empty shards'),
+                            ('mesh_2d',
+                             'DTensors on a mesh of 2 by 2: a grid, rows and columns that are not even, empty shards'),
                             ('safetensors', 'chunks as safetensors, objects as torch.save'),
                             ('file_per_item', 'one file for each item')):
             if name == 'safetensors':  # torch does not read these itself

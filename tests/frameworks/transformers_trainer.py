@@ -28,8 +28,7 @@ def train(**options):
     sentences = torch.randint(32, (4, 6), generator=torch.Generator().manual_seed(7))
     arguments = transformers.TrainingArguments(
         'run', max_steps=4, save_steps=2, logging_steps=1, per_device_train_batch_size=2, seed=7, use_cpu=True,
-        report_to=[],
-        disable_tqdm=True, **options)
+        report_to=[], disable_tqdm=True, **options)
     transformers.Trainer(tiny.gpt2(), arguments,
                          train_dataset=[{'input_ids': s, 'labels': s} for s in sentences]).train()
 

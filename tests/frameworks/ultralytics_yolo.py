@@ -51,8 +51,7 @@ def main():
         release, framework = tiny.release(ultralytics), 'ultralytics ' + ultralytics.__version__
         trainer = DetectionTrainer(overrides={
             'model': 'tiny.yaml', 'data': 'data.yaml', 'epochs': 1, 'imgsz': 32, 'batch': 2, 'device': 'cpu',
-            'workers': 0,
-            'plots': False, 'save_period': 1, 'amp': False, 'seed': 7, 'save_dir': 'run'})
+            'workers': 0, 'plots': False, 'save_period': 1, 'amp': False, 'seed': 7, 'save_dir': 'run'})
         trainer.args.save_dir = 'run'  # it had become absolute
         trainer.train()
         keep.keep_file('run/weights/epoch0.pt', release, 'epoch0.pt', framework,

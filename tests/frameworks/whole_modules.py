@@ -121,8 +121,8 @@ def yolov5():
 
 
 def main():
-    warnings.filterwarnings('ignore',
-                            category=FutureWarning)  # weight_norm and spectral_norm are the old ones on purpose
+    # weight_norm and spectral_norm are the old ones on purpose.
+    warnings.filterwarnings('ignore', category=FutureWarning)
     with tiny.empty_folder():
         save(tiny.gpt2(), 'gpt2.pt', 'transformers ' + transformers.__version__, 'a whole model with its configuration',
              weights='')
@@ -138,8 +138,7 @@ def main():
         save(Net(), 'user_module.pt', TORCH, "a module of a user's own class, with get_extra_state", weights='',
              user_globals=[['__main__', 'Net']], ls_error='global_not_allowed', ls_policy='inspect')
         save(yolov5(), 'like_yolov5.pt', TORCH,
-             "YOLOv5's dictionary by torch.save: model and averaged model, both whole",
-             question=['model', 'ema'])
+             "YOLOv5's dictionary by torch.save: model and averaged model, both whole", question=['model', 'ema'])
 
 
 if __name__ == '__main__':

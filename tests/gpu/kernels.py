@@ -39,9 +39,9 @@ def main(nvcc, source, *architectures):
                 if report.check(f"sm_{a}: one cubin", len(found) == 1, str(found)):
                     sizes[a] = found[0].stat().st_size
                     report.check(f"sm_{a}: at most {MOST_BYTES:,} bytes", sizes[a] <= MOST_BYTES, f"{sizes[a]:,}")
-            print(f"{len(sizes)} cubins and PTX in {seconds:.1f} s: " + ", ".join(f"sm_{a} {s:,}" for a,
-                                                                                  s in sizes.items())
-                  + f" bytes; the object {(folder / 'all.o').stat().st_size:,}")
+            print(f"{len(sizes)} cubins and PTX in {seconds:.1f} s: " +
+                  ", ".join(f"sm_{a} {s:,}" for a, s in sizes.items()) +
+                  f" bytes; the object {(folder / 'all.o').stat().st_size:,}")
         other = folder / "other.cu"
         other.write_text(OTHER)
         program = folder / "program"

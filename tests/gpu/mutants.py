@@ -12,57 +12,175 @@ import sys
 
 # name: (old text, new text)
 MUTANTS = {
-    "no_wait_before_reuse": ("            if (const int code = api_.wait_event(s.events[t]); code != 0) return api_.failure(device_call::wait_event, code);\n", ""),
-    "waits_for_the_next_slot": ("        if (auto free = memory_.reclaim(s); !free) return free;", "        if (auto free = memory_.reclaim(memory_.slots()[(number + 1) % memory_.slots().size()]); !free) return free;"),
-    "waits_for_one_device_only": ("        for (std::uint32_t t = 0; t < s.pending.size(); ++t) {\n            if (!s.pending[t]) continue;", "        for (std::uint32_t t = 0; t < 1; ++t) {\n            if (!s.pending[t]) continue;"),
+    "no_wait_before_reuse": (
+        "            if (const int code = api_.wait_event(s.events[t]); code != 0) return "
+        "api_.failure(device_call::wait_event, code);\n",
+        "",
+    ),
+    "waits_for_the_next_slot": (
+        "        if (auto free = memory_.reclaim(s); !free) return free;",
+        "        if (auto free = memory_.reclaim(memory_.slots()[(number + 1) % memory_.slots().size()]); !free) "
+        "return free;",
+    ),
+    "waits_for_one_device_only": (
+        "        for (std::uint32_t t = 0; t < s.pending.size(); ++t) {\n"
+        "            if (!s.pending[t]) continue;",
+        "        for (std::uint32_t t = 0; t < 1; ++t) {\n"
+        "            if (!s.pending[t]) continue;",
+    ),
     "event_is_not_remembered": ("        s.pending[t] = true;", "        s.pending[t] = false;"),
     "event_before_the_copy": (
         "        target.busy = true;\n",
-        "        target.busy = true;\n        if (const int early = api_.record(s.events[t], target.stream); early != 0) return api_.failure(device_call::record, early);\n        s.pending[t] = true;\n        if (piece.casts == 0) return api_.copy(batch_, target.stream) == 0 ? result<void>{} : result<void>{api_.failure(device_call::copy, 1)};\n",
+        "        target.busy = true;\n"
+        "        if (const int early = api_.record(s.events[t], target.stream); early != 0) return "
+        "api_.failure(device_call::record, early);\n"
+        "        s.pending[t] = true;\n"
+        "        if (piece.casts == 0) return api_.copy(batch_, target.stream) == 0 ? result<void>{} : "
+        "result<void>{api_.failure(device_call::copy, 1)};\n",
     ),
-    "no_event_at_the_end": ("        if (const int code = api.record(target.done, target.stream); code != 0) return api.failure(device_call::record, code);\n", ""),
-    "event_of_one_device_at_the_end": ("        if (const int code = api.record(target.done, target.stream);", "        if (&target != &memory->targets().front()) continue;\n        if (const int code = api.record(target.done, target.stream);"),
-    "no_wait_at_the_end": ("            keep(device_call::synchronise, insist([&] { return api_.synchronise(t.stream); }));\n", ""),
-    "waits_for_the_first_device_at_the_end": ("            if (!std::exchange(t.busy, false)) continue;", "            if (!std::exchange(t.busy, false) || &t != &targets_.front()) continue;"),
-    "a_failed_wait_is_not_repeated": ("keep(device_call::synchronise, insist([&] { return api_.synchronise(t.stream); }));", "keep(device_call::synchronise, api_.synchronise(t.stream));"),
-    "device_is_not_restored": ("        if (now_ != before_) (void)insist([&] { return api_.use_device(before_); });\n", ""),
-    "copies_on_the_current_device": ("        if (const int code = scope.use(target.device); code != 0) return api_.failure(device_call::use_device, code);\n        target.busy = true;", "        target.busy = true;"),
+    "no_event_at_the_end": (
+        "        if (const int code = api.record(target.done, target.stream); code != 0) return "
+        "api.failure(device_call::record, code);\n",
+        "",
+    ),
+    "event_of_one_device_at_the_end": (
+        "        if (const int code = api.record(target.done, target.stream);",
+        "        if (&target != &memory->targets().front()) continue;\n"
+        "        if (const int code = api.record(target.done, target.stream);",
+    ),
+    "no_wait_at_the_end": (
+        "            keep(device_call::synchronise, insist([&] { return api_.synchronise(t.stream); }));\n",
+        "",
+    ),
+    "waits_for_the_first_device_at_the_end": (
+        "            if (!std::exchange(t.busy, false)) continue;",
+        "            if (!std::exchange(t.busy, false) || &t != &targets_.front()) continue;",
+    ),
+    "a_failed_wait_is_not_repeated": (
+        "keep(device_call::synchronise, insist([&] { return api_.synchronise(t.stream); }));",
+        "keep(device_call::synchronise, api_.synchronise(t.stream));",
+    ),
+    "device_is_not_restored": (
+        "        if (now_ != before_) (void)insist([&] { return api_.use_device(before_); });\n",
+        "",
+    ),
+    "copies_on_the_current_device": (
+        "        if (const int code = scope.use(target.device); code != 0) return "
+        "api_.failure(device_call::use_device, code);\n"
+        "        target.busy = true;",
+        "        target.busy = true;",
+    ),
     "ring_is_unpinned_too_early": (
-        "        std::optional<error> first;\n        const auto keep",
-        "        if (std::exchange(ring_pinned_, false)) (void)api_.unpin(ring_.bytes().data());\n        std::optional<error> first;\n        const auto keep",
+        "        std::optional<error> first;\n"
+        "        const auto keep",
+        "        if (std::exchange(ring_pinned_, false)) (void)api_.unpin(ring_.bytes().data());\n"
+        "        std::optional<error> first;\n"
+        "        const auto keep",
     ),
-    "ring_is_not_unpinned": ("        if (std::exchange(ring_pinned_, false)) keep(device_call::unpin, api_.unpin(ring_.bytes().data()));\n", ""),
-    "ring_is_not_pinned": ("        if (const int code = api_.pin(ring_.bytes().data(), wanted, false); code != 0) return api_.failure(device_call::pin, code);\n", ""),
-    "frees_before_it_waits": ("        (void)drain(scope);\n        for (target& t : targets_) {", "        for (target& t : targets_) t.busy = false;\n        (void)drain(scope);\n        for (target& t : targets_) {"),
+    "ring_is_not_unpinned": (
+        "        if (std::exchange(ring_pinned_, false)) keep(device_call::unpin, api_.unpin(ring_.bytes().data()));\n",
+        "",
+    ),
+    "ring_is_not_pinned": (
+        "        if (const int code = api_.pin(ring_.bytes().data(), wanted, false); code != 0) return "
+        "api_.failure(device_call::pin, code);\n",
+        "",
+    ),
+    "frees_before_it_waits": (
+        "        (void)drain(scope);\n"
+        "        for (target& t : targets_) {",
+        "        for (target& t : targets_) t.busy = false;\n"
+        "        (void)drain(scope);\n"
+        "        for (target& t : targets_) {",
+    ),
     "memory_leaks": ("            t.owned = true;\n", ""),
-    "scratch_leaks": ("            keep(device_call::release, api_.release(std::exchange(t.scratch, nullptr), t.stream));\n", "            t.scratch = nullptr;\n"),
-    "events_leak": ("                if (s.made[t]) keep(device_call::drop_event, api_.drop_event(s.events[t]));\n", "                s.made[t] = false;\n"),
+    "scratch_leaks": (
+        "            keep(device_call::release, api_.release(std::exchange(t.scratch, nullptr), t.stream));\n",
+        "            t.scratch = nullptr;\n",
+    ),
+    "events_leak": (
+        "                if (s.made[t]) keep(device_call::drop_event, api_.drop_event(s.events[t]));\n",
+        "                s.made[t] = false;\n",
+    ),
     "streams_leak": ("            if (t.has_stream) (void)api_.drop_stream(t.stream);\n", ""),
     "last_event_leaks": ("            if (t.has_done) (void)api_.drop_event(t.done);\n", ""),
-    "window_is_unpinned_too_early": ("        for (std::uint32_t t = 0; t < s.pending.size(); ++t) {\n            if (!s.pending[t]) continue;", "        if (auto early = unpin(s); !early) return early;\n        for (std::uint32_t t = 0; t < s.pending.size(); ++t) {\n            if (!s.pending[t]) continue;"),
-    "windows_are_not_unpinned": ("        if (s.window == nullptr) return {};", "        s.window = nullptr;\n        if (s.window == nullptr) return {};"),
-    "copies_too_much": ("            batch_.push_back({base + c.to, s.data + c.from, static_cast<std::size_t>(c.bytes)});", "            batch_.push_back({base + c.to, s.data + c.from, static_cast<std::size_t>(c.bytes) + 64});"),
-    "copies_from_the_wrong_place": ("s.data + c.from, static_cast<std::size_t>(c.bytes)});", "s.data, static_cast<std::size_t>(c.bytes)});"),
-    "copies_to_memory_instead_of_scratch": ("static_cast<std::byte*>(c.to_scratch ? target.scratch : target.memory);", "static_cast<std::byte*>(target.memory);"),
-    "converts_the_wrong_bytes": ("static_cast<const std::byte*>(target.scratch) + c.from, c.type,", "static_cast<const std::byte*>(target.scratch), c.type,"),
-    "does_not_stop": ("const bool go_on = options_.progress({done, total_});", "const bool go_on = options_.progress({done, total_}) || true;"),
-    "a_failed_read_is_ignored": ("            if (!done) return fail(placed(std::move(done).error(), p));\n", "            if (!done) {\n                const std::lock_guard lock{mutex_};\n                slot& s = memory_.slots()[p % memory_.slots().size()];\n                s.holds = p + std::uint64_t{1};\n                filled_.notify_all();\n            }\n"),
-    "a_failed_copy_is_ignored": ("        if (const int code = api_.copy(batch_, target.stream); code != 0) return api_.failure(device_call::copy, code);", "        (void)api_.copy(batch_, target.stream);"),
+    "window_is_unpinned_too_early": (
+        "        for (std::uint32_t t = 0; t < s.pending.size(); ++t) {\n"
+        "            if (!s.pending[t]) continue;",
+        "        if (auto early = unpin(s); !early) return early;\n"
+        "        for (std::uint32_t t = 0; t < s.pending.size(); ++t) {\n"
+        "            if (!s.pending[t]) continue;",
+    ),
+    "windows_are_not_unpinned": (
+        "        if (s.window == nullptr) return {};",
+        "        s.window = nullptr;\n"
+        "        if (s.window == nullptr) return {};",
+    ),
+    "copies_too_much": (
+        "            batch_.push_back({base + c.to, s.data + c.from, static_cast<std::size_t>(c.bytes)});",
+        "            batch_.push_back({base + c.to, s.data + c.from, static_cast<std::size_t>(c.bytes) + 64});",
+    ),
+    "copies_from_the_wrong_place": (
+        "s.data + c.from, static_cast<std::size_t>(c.bytes)});",
+        "s.data, static_cast<std::size_t>(c.bytes)});",
+    ),
+    "copies_to_memory_instead_of_scratch": (
+        "static_cast<std::byte*>(c.to_scratch ? target.scratch : target.memory);",
+        "static_cast<std::byte*>(target.memory);",
+    ),
+    "converts_the_wrong_bytes": (
+        "static_cast<const std::byte*>(target.scratch) + c.from, c.type,",
+        "static_cast<const std::byte*>(target.scratch), c.type,",
+    ),
+    "does_not_stop": (
+        "const bool go_on = options_.progress({done, total_});",
+        "const bool go_on = options_.progress({done, total_}) || true;",
+    ),
+    "a_failed_read_is_ignored": (
+        "            if (!done) return fail(placed(std::move(done).error(), p));\n",
+        "            if (!done) {\n"
+        "                const std::lock_guard lock{mutex_};\n"
+        "                slot& s = memory_.slots()[p % memory_.slots().size()];\n"
+        "                s.holds = p + std::uint64_t{1};\n"
+        "                filled_.notify_all();\n"
+        "            }\n",
+    ),
+    "a_failed_copy_is_ignored": (
+        "        if (const int code = api_.copy(batch_, target.stream); code != 0) return "
+        "api_.failure(device_call::copy, code);",
+        "        (void)api_.copy(batch_, target.stream);",
+    ),
     "checksums_are_not_compared": ("            if (whole[i].crc32 == c.crc32) continue;\n", "            continue;\n"),
-    "checksums_are_joined_in_the_wrong_order": ("crc32_joined(w.crc32, p.crc32, p.bytes)", "crc32_joined(p.crc32, w.crc32, p.bytes)"),
-    "a_slot_is_copied_before_it_is_full": ("        else return memory_.slots()[p % memory_.slots().size()].holds == p + std::uint64_t{1};", "        else return memory_.slots()[p % memory_.slots().size()].holds != 0;"),
-    "a_slot_is_filled_before_it_is_copied": ("freed_.wait(lock, [&] { return stopped_ || issued_ + memory_.slots().size() > p; });", "freed_.wait(lock, [&] { return stopped_ || issued_ + 2 * memory_.slots().size() > p; });"),
+    "checksums_are_joined_in_the_wrong_order": (
+        "crc32_joined(w.crc32, p.crc32, p.bytes)",
+        "crc32_joined(p.crc32, w.crc32, p.bytes)",
+    ),
+    "a_slot_is_copied_before_it_is_full": (
+        "        else return memory_.slots()[p % memory_.slots().size()].holds == p + std::uint64_t{1};",
+        "        else return memory_.slots()[p % memory_.slots().size()].holds != 0;",
+    ),
+    "a_slot_is_filled_before_it_is_copied": (
+        "freed_.wait(lock, [&] { return stopped_ || issued_ + memory_.slots().size() > p; });",
+        "freed_.wait(lock, [&] { return stopped_ || issued_ + 2 * memory_.slots().size() > p; });",
+    ),
     "a_failed_wait_is_forgotten": ("        if (!failure_) failure_ = e;\n", "        (void)e;\n"),
-    "direct_reads_end_a_page_early": ("        while (have < wanted) {", "        while (have + page_bytes < wanted) {"),
+    "direct_reads_end_a_page_early": (
+        "        while (have < wanted) {",
+        "        while (have + page_bytes < wanted) {",
+    ),
     "a_piece_may_end_early": (
         "plan_.plan.read(plan_.built[part.tensor].node, part.first, part.count, out, leaves)",
         "plan_.plan.read(plan_.built[part.tensor].node, part.first, part.count - 1, out, leaves)",
     ),
-    "small_memory_of_the_caller_is_used": ("if (i >= options.places.size() || options.places[i].bytes < bytes)", "if (i >= options.places.size())"),
+    "small_memory_of_the_caller_is_used": (
+        "if (i >= options.places.size() || options.places[i].bytes < bytes)",
+        "if (i >= options.places.size())",
+    ),
 }
 
 TOKEN = re.compile(
-    r"""^[ \t]*\#[^\n]*|//[^\n]*|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])'|[A-Za-z0-9_']+|::|->|\+\+|--|<<=|>>=|<<|<=|>=|==|!=|&&|\|\||[-+*/%&|^]=|\.\.\.|\S""",
+    r"""^[ \t]*\#[^\n]*|//[^\n]*|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])'|[A-Za-z0-9_']+|"""
+    r"""::|->|\+\+|--|<<=|>>=|<<|<=|>=|==|!=|&&|\|\||[-+*/%&|^]=|\.\.\.|\S""",
     re.MULTILINE,
 )
 
@@ -88,7 +206,8 @@ def main():
     for name in PARTS:
         text = (include / "ckpt" / name).read_text()
         private += definitions(text)
-        includes += [line for line in text.splitlines() if line.startswith("#include") and not any(p in line for p in PARTS)]
+        includes += [line for line in text.splitlines()
+                     if line.startswith("#include") and not any(p in line for p in PARTS)]
     out = ["// Made by mutants.py."] + sorted(set(includes)) + ['#include "mutants_probe.hpp"']
     calls = []
     private = in_tokens(private)
@@ -97,10 +216,14 @@ def main():
         if old and private.count(old) != 1:
             sys.exit(f"mutants.py: the place of {name} is there {private.count(old)} times")
         body = private.replace(old, new) if old else private
-        out.append(f"namespace mutant_{name} {{\nusing namespace ckpt;\nusing namespace ckpt::detail;\n{body}}} // namespace mutant_{name}\n")
-        out.append(f"struct engine_{name} {{\n    using options = mutant_{name}::engine_options;\n    static auto run(const ckpt::detail::cuda_api& api, const ckpt::upload_plan& plan, const options& how) {{ return mutant_{name}::run_upload(api, plan, how); }}\n}};\n")
+        out.append(f"namespace mutant_{name} {{\nusing namespace ckpt;\nusing namespace ckpt::detail;\n"
+                   f"{body}}} // namespace mutant_{name}\n")
+        out.append(f"struct engine_{name} {{\n    using options = mutant_{name}::engine_options;\n"
+                   f"    static auto run(const ckpt::detail::cuda_api& api, const ckpt::upload_plan& plan, const "
+                   f"options& how) {{ return mutant_{name}::run_upload(api, plan, how); }}\n}};\n")
         calls.append(f'    {{"{name}", probe<engine_{name}>}},')
-    out.append("const std::vector<std::pair<const char*, probing::fault (*)()>> engines{\n" + "\n".join(calls) + "\n};\n")
+    out.append("const std::vector<std::pair<const char*, probing::fault (*)()>> engines{\n" + "\n".join(calls) +
+               "\n};\n")
     out.append("int main() { return judge(engines); }\n")
     output.write_text("\n".join(out))
 

@@ -3,8 +3,11 @@
 // SPDX-License-Identifier: MIT
 #include <ckpt/ckpt.hpp>
 #include <ckpt/gpu/plan_data.hpp>
+#include <ckpt/gpu/plan_grouping.hpp>
+#include <ckpt/gpu/plan_inputs.hpp>
 #include <ckpt/gpu/upload_plan.hpp>
 #include <ckpt/state/shard.hpp>
+#include <ckpt/state/state_dict_data.hpp>
 #include <ckpt/tensor/convert.hpp>
 
 #include "../support/safetensors_writer.hpp"
@@ -431,4 +434,29 @@ TEST_CASE("plan: equal state_dicts give equal plans, and memory is planned like 
     CHECK(plan.text(100) == plan_upload(weights, {.piece_bytes = 4'096}).value().text(100));
     CHECK(plan.runs().front().in_memory);
     carried_out{plan}.check(plan, weights);
+}
+
+TEST_CASE("plan: a device has 2^62 bytes at most") {
+    // Filled tensors may be of any size; only their places are planned here, and no pieces.
+    const opened file{safetensors_file('{' + safetensors_entry("w", "U8", "[1]", 0, 1) + '}', "a")};
+    const auto placed = [&](std::uint64_t last) {
+        std::string rules = "drop w\n";
+        for (char key = 'a'; key < 'h'; ++key)
+            rules += "fill 0 uint8 (" + std::to_string(std::uint64_t{1} << 59) + ") " + key + '\n';
+        const auto map = ckpt::key_map::parse(rules + "fill 0 uint8 (" + std::to_string(last) + ") h\n");
+        const auto weights = ckpt::remap(file.weights, map.value()).value();
+        const ckpt::upload_plan_options options{};
+        ckpt::detail::upload_plan_data plan;
+        plan.targets.push_back({});
+        ckpt::detail::plan_inputs inputs{options, plan};
+        REQUIRE(inputs.add(*ckpt::detail::state_dict_access::data(weights), 0).has_value());
+        REQUIRE(inputs.finish().has_value());
+        auto done = ckpt::detail::plan_grouping{options, inputs, plan}.run();
+        CHECK((!done || plan.targets[0].bytes == ckpt::detail::plan_grouping::most_memory));
+        return done;
+    };
+    CHECK(placed(std::uint64_t{1} << 59).has_value());
+    const auto refused = placed((std::uint64_t{1} << 59) + 1);
+    REQUIRE(!refused);
+    CHECK(refused.error().code == errc::limit);
 }

@@ -71,8 +71,8 @@ def layer(name):
 
 def allowed(name, included):
     inside = without_suffix(included)
-    return inside == without_suffix(name) or any(inside.startswith(may) if may.endswith("/") else inside == may
-                                                 for may in MAY_INCLUDE[layer(name)])
+    return (inside == without_suffix(name)
+            or any(inside.startswith(may) if may.endswith("/") else inside == may for may in MAY_INCLUDE[layer(name)]))
 
 
 def without_comments_and_strings(text):
@@ -94,16 +94,16 @@ def complaints(header):
         yield "defines what no header declares"
     if len(re.findall(r"^#pragma once$", text, re.M)) != 1:
         yield "wants one #pragma once"
-    for number, line in enumerate(without_comments_and_strings(text.replace('include "',
-                                                                            "include <quoted>")).splitlines(), 1):
+    for number, line in enumerate(
+            without_comments_and_strings(text.replace('include "', "include <quoted>")).splitlines(), 1):
         if re.match(r"\s*#\s*if", line):
             conditions += 1
         elif re.match(r"\s*#\s*endif", line):
             conditions -= 1
         if re.search(r"\b_WIN32\b", line) and layer(name) != "io/":
             yield f"{number}: asks for the operating system outside io/"
-        if (m := re.match(r"\s*#\s*define\s+(\w+)",
-                          line)) and m[1] not in PUBLIC_MACROS and not m[1].startswith("CKPT_DETAIL_"):
+        if ((m := re.match(r"\s*#\s*define\s+(\w+)", line)) and m[1] not in PUBLIC_MACROS
+            and not m[1].startswith("CKPT_DETAIL_")):
             yield f"{number}: defines the macro {m[1]}"
         if not (m := re.match(r"\s*#\s*include\s*<([^>]*)>", line)):
             continue
@@ -117,7 +117,8 @@ def complaints(header):
                 yield f"{number}: a leaf for one operating system includes nothing of ours"
             elif not allowed(name, included):
                 yield f"{number}: {layer(name)} may not include <{included}>"
-            elif name.endswith(".hpp") and without_suffix(name) in CONSUMER and without_suffix(included) not in CONSUMER:
+            elif (name.endswith(".hpp") and without_suffix(name) in CONSUMER
+                  and without_suffix(included) not in CONSUMER):
                 yield f"{number}: programs would get <{included}>, which is the library's own"
             if conditions and not included.startswith("ckpt/io/detail/"):
                 yield f"{number}: <{included}> is included under a condition"
@@ -127,8 +128,8 @@ def complaints(header):
             yield f"{number}: programs would get <{included}>"
         elif included in THREADS and name != "ckpt/gpu/engine.hpp":
             yield f"{number}: threads are only for the upload engine"
-        elif ("/" in included or included.endswith(".h")) and not leaf and not name.startswith(("ckpt/cuda",
-                                                                                                "ckpt/gpu/cuda")):
+        elif (("/" in included or included.endswith(".h")) and not leaf
+              and not name.startswith(("ckpt/cuda", "ckpt/gpu/cuda"))):
             yield f"{number}: <{included}> belongs in io/detail/*_posix.hpp or *_win32.hpp"
 
 
@@ -170,8 +171,7 @@ def documented():
     """{folder: (consumer headers, internal headers)} as the table in docs/architecture.md names them."""
     rows = re.findall(r"^\| `(\w+/)` \|([^|]*)\|([^|]*)\|[^|]*\|$", (ROOT / "docs/architecture.md").read_text(), re.M)
     return {folder: tuple(set(re.split(r"[,;]\s*", re.sub(r"\*[^*]*\*|`[^;]*$", "", cell).strip(" ;")))
-                          for cell in cells)
-            for folder, *cells in rows}
+                          for cell in cells) for folder, *cells in rows}
 
 
 def main():
@@ -181,8 +181,8 @@ def main():
         found = list(complaints(header))
         report.check(spelled(header), not found, "\n".join(found))
     for header in HEADERS + DEVICE_HEADERS:
-        early = [f"<{definitions}> needs <{needed}>, which includes its header" for definitions,
-                 needed in too_early(spelled(header))]
+        early = [f"<{definitions}> needs <{needed}>, which includes its header"
+                 for definitions, needed in too_early(spelled(header))]
         report.check(f"{spelled(header)}, included first, is no part of a circle", not early, "\n".join(early))
     throws = [spelled(h) for h in files for _ in re.findall(r"\bthrow\b", without_comments_and_strings(h.read_text()))]
     report.check("one throw in the library, in core/", len(throws) == 1 and throws[0].startswith("ckpt/core/"),

@@ -6,9 +6,11 @@
 #include <ckpt/maps/averages.hpp>
 #include <ckpt/maps/chinese_clip.hpp>
 #include <ckpt/maps/clip.hpp>
+#include <ckpt/maps/gpt2.hpp>
 #include <ckpt/maps/latent_diffusion.hpp>
 #include <ckpt/maps/llama.hpp>
 #include <ckpt/maps/torchvision.hpp>
+#include <ckpt/maps/whisper.hpp>
 #include <ckpt/maps/wrappers.hpp>
 
 #include <doctest/doctest.h>
@@ -20,6 +22,7 @@ namespace {
 
 ckpt::state_dict weights_of(const std::string& file) {
     const auto opened = ckpt::open(CKPT_TEST_DATA "/frameworks/" + file).value();
+    if (file == "names_whisper/openai.pt") return opened.state_dict("model_state_dict").value();
     return file.ends_with(".ckpt") || file.starts_with("cn_clip") || file.find("pooler") != std::string::npos
                ? opened.state_dict("state_dict").value()
                : opened.state_dict("").value();
@@ -113,6 +116,52 @@ TEST_CASE(
                                           maps::llama_heads{.heads = 1, .kv_heads = 1, .head_dim = (1 << 20) + 2},
                                           maps::llama_heads{.heads = 0, .kv_heads = 1, .head_dim = 2}})
         CHECK(maps::hf_llama_to_gguf(none).error().detail.starts_with("no Llama has "));
+}
+
+TEST_CASE("Llama and Meta's files: names, and rows of q and k in the other order; a tied head has values of its own") {
+    const maps::llama_heads heads{.heads = 4, .kv_heads = 2, .head_dim = 8};
+    const maps::llama_heads tied{.heads = 4, .kv_heads = 2, .head_dim = 8, .tied = true};
+    same(weights_of("names_llama/llama_hf.pt"), maps::hf_llama_to_meta(heads).value(),
+         weights_of("names_llama/llama_meta.pt"));
+    same(weights_of("names_llama/llama_meta.pt"), maps::meta_llama_to_hf(heads).value(),
+         weights_of("names_llama/llama_hf.pt"));
+    same(weights_of("names_llama/llama_tied_hf.pt"), maps::hf_llama_to_meta(tied).value(),
+         weights_of("names_llama/llama_tied_meta.pt"));
+    same(weights_of("names_llama/llama_tied_meta.pt"), maps::meta_llama_to_hf(tied).value(),
+         weights_of("names_llama/llama_tied_hf.pt"));
+    CHECK_FALSE(maps::hf_llama_to_meta({.heads = 4, .kv_heads = 3, .head_dim = 8}).has_value());
+    CHECK_FALSE(maps::meta_llama_to_hf({.heads = 4, .kv_heads = 2, .head_dim = 7}).has_value());
+}
+
+TEST_CASE("Whisper: OpenAI and transformers, where self-attention and cross-attention have equal shapes") {
+    const auto hf = weights_of("names_whisper/hf.pt");
+    same(weights_of("names_whisper/openai.pt"), maps::whisper_openai_to_hf(), hf);
+    same(hf, maps::whisper_hf_to_openai(), weights_of("names_whisper/openai.pt"));
+    // A WhisperModel has neither the prefix nor the head.
+    const auto headless = ckpt::remap(hf, ckpt::key_map::parse("drop proj_out.weight\nstrip model.").value()).value();
+    same(headless, maps::whisper_hf_to_openai(), weights_of("names_whisper/openai.pt"));
+}
+
+TEST_CASE("GPT-2: transformers and llm.c, which stacks layers and adds rows to the embedding") {
+    const auto hf = weights_of("names_gpt2/hf.pt");
+    const auto llm_c = weights_of("names_gpt2/llm_c.pt");
+    same(hf, maps::gpt2_hf_to_llm_c(), llm_c);
+    same(llm_c, maps::gpt2_llm_c_to_hf(32).value(), hf);
+    const auto mapped = ckpt::remap(hf, maps::gpt2_hf_to_llm_c()).value();
+    std::string order;
+    for (const auto& [key, tensor] : mapped) order.append(key).append(" ");
+    CHECK(order == "wte wpe ln1w ln1b qkvw qkvb attprojw attprojb ln2w ln2b fcw fcb fcprojw fcprojb lnfw lnfb ");
+    // As older versions saved it: without the prefix and the head, with the masks of attention.
+    const auto older = ckpt::remap(hf, ckpt::key_map::parse("strip transformer.\ndrop lm_head.weight\n"
+                                                            "fill 1 uint8 (1, 1, 16, 16) h.0.attn.bias\n"
+                                                            "fill -10000 float32 () h.0.attn.masked_bias")
+                                           .value());
+    if (!older) MESSAGE(older.error().message());
+    same(older.value(), maps::gpt2_hf_to_llm_c(), llm_c);
+    CHECK(maps::gpt2_llm_c_to_hf(1).has_value());
+    CHECK(maps::gpt2_llm_c_to_hf(1 << 30).has_value());
+    for (const std::int64_t none : {std::int64_t{0}, std::int64_t{(1 << 30) + 1}})
+        CHECK(maps::gpt2_llm_c_to_hf(none).error().detail.ends_with(" is no size of a vocabulary"));
 }
 
 TEST_CASE("Stable Diffusion: a million blocks at most, and one at least") {

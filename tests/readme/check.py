@@ -37,8 +37,8 @@ LEAST = {
     "docs/formats.md": (1, 2, 1),
     "docs/security.md": (0, 0, 1),
 }
-FOR_A_DEVICE = {"README.md": 1, "docs/cuda.md": 7,
-                "docs/tour.md": 1}  # and how many that are compiled only, where nvcc is
+# How many are compiled only, where nvcc is.
+FOR_A_DEVICE = {"README.md": 1, "docs/cuda.md": 7, "docs/tour.md": 1}
 LANGUAGES = {"", "cpp", "cuda", "rules", "sh", "meson", "cmake"}
 OWN_FUNCTION = re.compile(r"^(?!if|for|while|else|switch)[\w:<>&* ]+ \**\w+\(.*\) \{$", re.MULTILINE)
 
@@ -139,8 +139,8 @@ class Document:
         if self.fragments:
             self.compile_fragments(fragments.text())
         self.results.append(("its blocks are of known languages", [], [b for b, _ in blocks if b not in LANGUAGES]))
-        hidden = [t for b, t in blocks if b not in ("cpp", "cuda") and re.search(r"ckpt::.*[;{]$|#include <", t,
-                                                                                 re.MULTILINE)]
+        hidden = [t for b, t in blocks
+                  if b not in ("cpp", "cuda") and re.search(r"ckpt::.*[;{]$|#include <", t, re.MULTILINE)]
         self.results.append(("all C++ in it says so", [], hidden))
         found = self.programs, self.commands, self.fragments
         self.results.append(("it shows enough", True,

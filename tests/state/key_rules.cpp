@@ -73,7 +73,7 @@ TEST_CASE("every rule is read, in several spellings") {
                                   "rename a- -> b",
                                   "rename a-b->c",
                                   "rename \"a->b\" -> \"->\"",
-                                  "rename * -> *",
+                                  "rename * -> \\*",
                                   "rename a -> \\{b\\}",
                                   "rename a -> a#b",
                                   "drop a",
@@ -146,6 +146,8 @@ TEST_CASE("every rule is read, in several spellings") {
                                   "narrow -1 5 7 a",
                                   "pad 0 1 1 a",
                                   "pad -1 0 0 with 0 a",
+                                  "pad 0 multiple 128 a",
+                                  "pad 0 multiple 1 with 2 multiple",
                                   "pad 0 1 1 with -1.5e-3 a",
                                   "pad 0 1 1 with inf a",
                                   "pad 0 1 1 with nan a",
@@ -251,6 +253,12 @@ TEST_CASE("faults of words, verbs and ends") {
 TEST_CASE("faults of patterns and templates stand at their place, also in quotes with escapes") {
     check_all({
         {"drop a**", "7+2: ** stands alone between dots"},
+        {"rename a.* -> c.*", "17+1: a star stands for nothing in a template: give what the pattern matches a name, "
+                              "as in a.{x} -> b.{x}, or write \\* for the character"},
+        {"copy **.w -> **.v", "14+1: a star stands for nothing in a template: give what the pattern matches a name, "
+                              "as in a.{x} -> b.{x}, or write \\* for the character"},
+        {"merge 0 a*, b -> c*", "19+1: a star stands for nothing in a template: give what the pattern matches a name, "
+                                "as in a.{x} -> b.{x}, or write \\* for the character"},
         {"drop a\\.b", "7+2: a dot always separates segments and cannot be escaped"},
         {"drop \"a\\\"\\\\.b\"", "10+3: a dot always separates segments and cannot be escaped"},
         {"drop a}", "7+1: a closing brace without an opening one: write \\} for the character"},
@@ -340,6 +348,10 @@ TEST_CASE("faults of numbers, lists and arguments") {
         {"narrow 0 -1 2 a", "10+4: start and length of narrow are not negative"},
         {"narrow 0 1 a", "12+1: \"a\" where a length should be"},
         {"pad 0 1 -1 a", "7+4: the counts of pad are not negative"},
+        {"pad 0 multiple 0 a", "16+1: \"0\" is no size to pad to multiples of"},
+        {"pad 0 multiple  -8 a", "17+2: \"-8\" is no size to pad to multiples of"},
+        {"pad 0 multiple a", "16+1: \"a\" where a size should be"},
+        {"pad 0 more 1 a", "7+4: \"more\" where a count or the word multiple should be"},
         {"pad 0 1 1 with a", "16+1: \"a\" is no value: an integer, a decimal, inf, nan, true or false"},
         {"pad 0 1 1 with", "15+1: the end of the line is no value: an integer, a decimal, inf, nan, true or false"},
         {"pad 0 1 1 with 0x1 a", "16+3: \"0x1\" is no value: an integer, a decimal, inf, nan, true or false"},

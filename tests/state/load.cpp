@@ -53,6 +53,11 @@ struct half_model {
     ckpt::tensor_copy<ckpt::f16, 1> w;
 };
 
+struct wrapped {
+    linear inner;
+    ckpt::tensor_view<float, 1> bias;
+};
+
 template <class T>
 concept load_of_temporary = requires(T x, linear& model) { ckpt::load(std::forward<T>(x), model); };
 
@@ -74,6 +79,8 @@ template <>
 struct ckpt::binding<attention>
     : ckpt::fields<ckpt::field<"qkv", &attention::qkv>, ckpt::field<"scale", &attention::scale>> {};
 template <> struct ckpt::binding<viewed_attention> : ckpt::fields<ckpt::field<"qkv", &viewed_attention::qkv>> {};
+template <>
+struct ckpt::binding<wrapped> : ckpt::fields<ckpt::field<"", &wrapped::inner>, ckpt::field<"bias", &wrapped::bias>> {};
 template <> struct ckpt::binding<half_model> : ckpt::fields<ckpt::field<"w", &half_model::w>> {};
 
 static_assert(!load_of_temporary<ckpt::state_dict> && !load_of_temporary<const ckpt::state_dict>);
@@ -150,15 +157,44 @@ TEST_CASE("a strict load wants every key, both ways; the error counts and names 
     check_partition(ckpt::plan_load(bad, untouched), {"weight", "bias"}, {"weight", "a", "b", "c", "d", "e"});
 }
 
+TEST_CASE("a loaded struct keeps its file open, moved and copied, and fails as a load does") {
+    const auto open = [] {
+        const temporary_file file{file_of({{"weight", mat()}, {"bias", vec()}})};
+        return ckpt::load<linear>(ckpt::open(file.path()).value().state_dict("model").value()).value();
+    };
+    auto net = open();
+    CHECK(net->weight(1, 0) == 3);
+    CHECK(net.report().complete());
+    const auto moved = std::move(net);
+    CHECK((*moved).bias(3) == 4);
+    auto other = open();
+    other = moved;
+    CHECK(other->bias(3) == 4);
+    CHECK(other->bias.data == moved->bias.data);
+    CHECK(other.weights().size() == 2);
+    other->bias = {};
+    CHECK(moved->bias(0) == 1);
+
+    const auto partial = weights_of({{"weight", mat()}});
+    CHECK(ckpt::load<linear>(partial).error().detail == R"(1 missing: "bias")");
+    const auto lenient = ckpt::load<linear>(partial, {.allow_missing = {"bias"}}).value();
+    CHECK(lenient.report().missing_keys == keys{"bias"});
+    CHECK(ckpt::load<std::vector<sized>>(weights_of({{"0.weight", mat()}, {"1.weight", mat()}})).error().code ==
+          errc::load_incomplete);
+    const auto copies = ckpt::load<copied>(weights_of({{"weight", mat()}, {"bias", vec()}})).value();
+    CHECK(copies->bias.span()[2] == 3);
+}
+
 TEST_CASE("leniency is by patterns; complete() ignores it, ok() honours it, and a mismatch is never allowed") {
     linear model{};
     model.bias.shape[0] = 99;
     const auto weights = weights_of({{"weight", mat()}, {"head.weight", vec()}, {"head.bias", vec()}});
-    CHECK(ckpt::load(weights, model, {.allow_unexpected = {"head.*"}}).error().detail == R"(1 missing: "bias")");
+    CHECK(ckpt::load(weights, model, {.allow_unexpected = {"head.*"}}).error().detail ==
+          R"(1 missing: "bias" (nearest: "head.bias"))");
     CHECK(ckpt::load(weights, model, {.allow_missing = {"bias"}}).error().detail ==
           R"(2 unexpected: "head.weight", "head.bias")");
     CHECK(ckpt::load(weights, model, {.allow_missing = {"bia"}, .allow_unexpected = {"*.weight"}}).error().detail ==
-          R"(1 missing: "bias"; 1 unexpected: "head.bias")");
+          R"(1 missing: "bias" (nearest: "head.bias"); 1 unexpected: "head.bias")");
     CHECK(model.weight.data == nullptr);
     const auto report =
         ckpt::load(weights, model, {.allow_missing = {"bias"}, .allow_unexpected = {"x", "head.{leaf:weight|bias}"}})
@@ -205,15 +241,15 @@ TEST_CASE("sizes: the wanted and the found shape are in the report, and any fits
     CHECK_FALSE(rank.mismatched[0].want_dtype.has_value());
 }
 
-TEST_CASE("dtypes are exact unless casts are asked for, and views never convert") {
+TEST_CASE("dtypes are exact unless conversions are asked for, and views never convert") {
     const auto weights = weights_of({{"weight", mat()}, {"bias", doubles()}});
     linear views{};
     copied copies{};
-    CHECK(ckpt::plan_load(weights, views, {.casts = true}).mismatched.at(0).why ==
-          "the tensor is float64, asked for was float32: a tensor_copy converts where load_options::casts is set");
+    CHECK(ckpt::plan_load(weights, views, {.convert = true}).mismatched.at(0).why ==
+          "the tensor is float64, asked for was float32: a tensor_copy converts where load_options::convert is set");
     CHECK(ckpt::plan_load(weights, copies).mismatched.at(0).why ==
-          "the tensor is float64, asked for was float32: it is converted where load_options::casts is set");
-    const auto report = ckpt::load(weights, copies, {.casts = true}).value();
+          "the tensor is float64, asked for was float32: it is converted where load_options::convert is set");
+    const auto report = ckpt::load(weights, copies, {.convert = true}).value();
     CHECK(copies.bias(0) == 0.5f);
     CHECK(copies.weight(1, 1) == 4);
     CHECK_FALSE(report.loaded[0].cast);
@@ -223,8 +259,20 @@ TEST_CASE("dtypes are exact unless casts are asked for, and views never convert"
     CHECK(report.loaded[1].chain == "cast float32");
     half_model half{};
     const auto integers = weights_of({{"w", pkl::tensor(pkl::storage("ComplexFloatStorage", "0", 2), 0, {2}, {1})}});
-    CHECK(ckpt::plan_load(integers, half, {.casts = true}).mismatched.at(0).why ==
+    CHECK(ckpt::plan_load(integers, half, {.convert = true}).mismatched.at(0).why ==
           "the tensor is complex64, asked for was float16");
+}
+
+TEST_CASE("two fields of one key are refused also where only the keys of structs around them make them one") {
+    wrapped both{};
+    const auto report = ckpt::plan_load(weights_of({{"weight", mat()}, {"bias", vec()}}), both);
+    CHECK_FALSE(report.ok());
+    REQUIRE(report.mismatched.size() == 1);
+    CHECK(report.mismatched[0].key == "bias");
+    CHECK(report.mismatched[0].why == "another field of the struct has this key, too");
+    CHECK(report.loaded.size() == 2);
+    CHECK(report.unexpected_keys.empty());
+    CHECK(ckpt::plan_load(weights_of({{"weight", mat()}}), both).mismatched.size() == 1);
 }
 
 TEST_CASE("a tensor that was refused, and an entry that is no tensor, are mismatched and say why") {
@@ -459,6 +507,22 @@ TEST_CASE("a missing key is told its nearest: of the wanted shape first") {
     const auto report = ckpt::plan_load(weights_of(of), model);
     CHECK(report.missing_keys.size() == 9);
     CHECK(report.nearest.size() == 8);
+}
+
+TEST_CASE("a load that is not complete names the file, what is missing first, and the nearest key beside it") {
+    const temporary_file file{file_of({{"model.weight", mat()}, {"bias", vec()}, {"other", vec()}})};
+    const auto weights = ckpt::open(file.path()).value().state_dict("model").value();
+    linear model{};
+    const auto failure = ckpt::load(weights, model).error();
+    CHECK(failure.detail == R"(1 missing: "weight" (nearest: "model.weight"); 2 unexpected: "model.weight", "other")");
+    CHECK(failure.file == file.path().string());
+    CHECK(failure.path == "model");
+    const auto owned = weights.owned();
+    CHECK(ckpt::load(owned, model).error().file == file.path().string());
+    const auto renamed = ckpt::remap(weights, {ckpt::rename("model.weight", "wight")}).value();
+    CHECK(ckpt::load<linear>(renamed).error().file == file.path().string());
+    half_model half{};
+    CHECK(ckpt::load(weights, half, {.allow_unexpected = {"**"}}).error().detail == R"(1 missing: "w")");
 }
 
 TEST_CASE("many copies of one storage are refused before they are made") {

@@ -108,11 +108,11 @@ TEST_CASE("of several requests for one key the last one counts") {
     CHECK(p.report().mismatched.size() == 1);
 }
 
-TEST_CASE("copies convert where casts are asked for; digests are in the report") {
+TEST_CASE("copies convert where that is asked for; digests are in the report") {
     const auto weights = pulled();
     const ckpt::puller strict{weights};
     CHECK(strict.copy<ckpt::f16, 1>("head").error().code == errc::dtype_mismatch);
-    const ckpt::puller lenient{weights, {.casts = true, .digests = true}};
+    const ckpt::puller lenient{weights, {.convert = true, .digests = true}};
     CHECK(lenient.copy<ckpt::f16, 1>("head").value()(1).bits == 0x4600);
     const auto report = lenient.report();
     CHECK(report.loaded.at(0).cast);

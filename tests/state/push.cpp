@@ -82,14 +82,14 @@ TEST_CASE("all places are checked before the first byte is written") {
           R"(1 mismatched: "big" (the place has 12 bytes, the elements need 2 times 4))");
     CHECK(
         detail({good, flag, {"big", dtype::float16, pair, place(big).first(4)}}) ==
-        R"(1 mismatched: "big" (the tensor is float32, asked for was float16: it is converted where load_options::casts is set))");
-    CHECK(detail({good, flag, {"big", dtype::int32, pair, place(big).first(8)}}, {.casts = true}) ==
+        R"(1 mismatched: "big" (the tensor is float32, asked for was float16: it is converted where load_options::convert is set))");
+    CHECK(detail({good, flag, {"big", dtype::int32, pair, place(big).first(8)}}, {.convert = true}) ==
           R"(1 mismatched: "big" (the tensor is float32, asked for was int32))");
     CHECK(detail({good, flag, {"big", dtype::float32, square, place(big).first(8)}}) ==
           R"(1 mismatched: "big" (the tensor's shape is [2], asked for was [2, 2]))");
     CHECK(detail({good, flag}) == R"(1 unexpected: "big")");
     CHECK(detail({good, flag, {"bigger", dtype::float32, pair, place(big).first(8)}}) ==
-          R"(1 missing: "bigger"; 1 unexpected: "big")");
+          R"(1 missing: "bigger" (nearest: "big"); 1 unexpected: "big")");
     CHECK(ckpt::load_into(weights, std::vector{good, flag, destination{"bigger", dtype::float32, pair, {}}},
                           {.allow_missing = {"big*"}, .allow_unexpected = {"big"}})
               .has_value());
@@ -105,7 +105,7 @@ TEST_CASE("a size of a place may be any") {
     CHECK(ckpt::load_into(weights, places, {.allow_unexpected = {"**"}}).has_value());
 }
 
-TEST_CASE("push offers every tensor, writes where it was given a sink, and converts where casts are asked for") {
+TEST_CASE("push offers every tensor, writes where it was given a sink, and converts where that is asked for") {
     const auto weights = pushed();
     std::vector<ckpt::f16> t(4), big(2);
     keys offered;
@@ -120,12 +120,12 @@ TEST_CASE("push offers every tensor, writes where it was given a sink, and conve
         CHECK(o.shape.size() == (o.key == "t" ? 2 : 1));
         return ckpt::sink{dtype::float16, place(o.key == "t" ? t : big)};
     };
-    CHECK(ckpt::push(weights, visitor, {.casts = true}).error().detail == R"(1 unexpected: "flags")");
+    CHECK(ckpt::push(weights, visitor, {.convert = true}).error().detail == R"(1 unexpected: "flags")");
     CHECK(t[0].bits == 0);
     CHECK(ckpt::push(weights, visitor, {.allow_unexpected = {"flags"}}).error().code ==
-          errc::load_incomplete); // no casts
+          errc::load_incomplete); // it does not convert
     offered.clear();
-    const auto report = ckpt::push(weights, visitor, {.allow_unexpected = {"flags"}, .casts = true}).value();
+    const auto report = ckpt::push(weights, visitor, {.allow_unexpected = {"flags"}, .convert = true}).value();
     CHECK(offered == keys{"t", "big", "flags"});
     CHECK(report.unexpected_keys == keys{"flags"});
     CHECK(report.loaded.at(0).cast);

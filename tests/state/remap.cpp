@@ -6,6 +6,7 @@
 // everywhere, its digests, read in parts, must be those of whole copies, and the inverse must give back what was there.
 #include <ckpt/ckpt.hpp>
 #include <ckpt/core/digest.hpp>
+#include <ckpt/state/remap_planner.hpp>
 
 #include "../support/typed_tensors.hpp"
 
@@ -493,6 +494,13 @@ TEST_CASE("transpose, permute, reshape, squeeze, unsqueeze, narrow, pad") {
     check(x, RULES_1("pad 0 0 1 x"), "x [3, 3] 0 1 2 3 4 5 0 0 0");
     check(x, RULES_1("pad -1 1 1 with -1.5 x"), "x [2, 5] -1.5 0 1 2 -1.5 -1.5 3 4 5 -1.5");
     check(x, RULES_1("pad 1 0 0 x"), "x [2, 3] 0 1 2 3 4 5");
+    check(x, RULES_1("pad 1 multiple 4 x"), "x [2, 4] 0 1 2 0 3 4 5 0");
+    check(x, RULES_1("pad 1 multiple 3 x"), "x [2, 3] 0 1 2 3 4 5");
+    check(x, RULES_1("pad -1 multiple 2 with 9 x"), "x [2, 4] 0 1 2 9 3 4 5 9");
+    check(x, RULES_1("pad 0 multiple 1 x"), "x [2, 3] 0 1 2 3 4 5");
+    check({f("x", {0, 2})}, RULES_1("pad 0 multiple 7 x"), "x [0, 2]");
+    check(x, RULES_1("pad 0 multiple 9223372036854775807 x"), "!the padded shape overflows");
+    check({f("x", {3})}, RULES_2("pad 0 multiple 4 x", "pad 0 multiple 3 x"), "x [6] 0 1 2 0 0 0");
     check({f("x", {0, 2})}, RULES_1("pad 0 1 1 with inf x"), "x [2, 2] inf inf inf inf");
     check({f("x", {}, 1)}, RULES_1("pad 0 1 1 x"), "!there is no dimension 0");
     check(x, RULES_1("pad 0 9223372036854775807 1 x"), "!the padded shape overflows");
@@ -755,6 +763,25 @@ TEST_CASE("an expanded tensor may claim any shape: it is moved and viewed, and n
     CHECK(gathered(most + 1) == "ok"); // a sixteenth of the bytes, rounded down
     CHECK(gathered(most + 2).find("more than 16 times what is stored") != std::string::npos);
     CHECK(first_fault("fill 0 int8 (1000000000000) c") == "ok"); // the rules themselves ask for it
+}
+
+TEST_CASE("rules make as many keys as there may be, those of the source included, and not one more") {
+    const auto weights = test_support::typed_tensors{{f("a", {3}), f("b", {2})}}.weights();
+    const auto faults = [&](const char* rules, std::uint64_t most) {
+        const auto record =
+            ckpt::detail::make_shared<ckpt::detail::remap_record>(weights, ckpt::key_map::parse(rules).value());
+        ckpt::detail::remap_planner{*record, most}.run();
+        std::string out;
+        for (const ckpt::error& e : record->errors) out += e.detail + '\n';
+        return out;
+    };
+    CHECK(faults("copy a -> c", 3) == "");
+    CHECK(faults("copy a -> c", 2) == "rule 1 (copy a -> c): there would be more than 2 keys\n");
+    CHECK(faults("unstack 0 a -> a.{i} by {i}", 5) == "");
+    CHECK(faults("unstack 0 a -> a.{i} by {i}", 4) ==
+          "rule 1 (unstack 0 a -> a.{i} by {i}): there would be more than 4 keys\n");
+    CHECK(faults("unstack 0 a -> a.{i} by {i}", 2) ==
+          "rule 1 (unstack 0 a -> a.{i} by {i}): at \"a\": there would be more than 2 keys\n");
 }
 
 TEST_CASE("tensors without elements of their own keep their names and nothing else") {

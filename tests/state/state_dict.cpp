@@ -21,6 +21,7 @@
 #include <vector>
 
 using ckpt::errc;
+using namespace std::string_literals;
 using namespace test_support;
 
 namespace {
@@ -143,8 +144,6 @@ TEST_CASE("a path through nameless keys leads where it says") {
     CHECK(root.find("/a/").value().as_int().value() == 7);
     CHECK(root.find("b/").value().size() == 1); // nothing below it is called ""
     CHECK(root.find("/a/zz").error().path == "/a");
-    CHECK(root.find("/b/c/").value().as_int().value() == 1); // nor is anything before it
-    CHECK(root.find("/").value().same_object(root.find("").value()));
 }
 
 TEST_CASE("a path that is wrong names the nearest") {
@@ -153,11 +152,13 @@ TEST_CASE("a path that is wrong names the nearest") {
         torch_file(dict({{str("epoch"), num(3)}, {str("model"), dict({{str("fc.weight"), num(1)}})}}), {});
     const auto opened = ckpt::open_bytes(bytes_of(file)).value();
     const ckpt::value root = opened.root();
-    CHECK(root.find("epoh").error().detail == "no entry \"epoh\" in this dictionary at the root; nearest: \"epoch\"");
+    CHECK(root.find("epoh").error().detail == "no entry \"epoh\" in this dict at the root; nearest: \"epoch\"");
     CHECK(root.find("model/fc.wight").error().detail.ends_with("; nearest: \"model/fc.weight\""));
     CHECK(root.find("model/fc.wight").error().path == "model");
-    CHECK(root.find("model/zzz").error().detail == "no entry \"zzz\" in this dictionary; \"model\" exists");
-    CHECK(root.find("zzz").error().detail == "no entry \"zzz\" in this dictionary at the root");
+    CHECK(root.find("model/zzz").error().detail == "no entry \"zzz\" in this dict; \"model\" exists");
+    CHECK(root.find("/").value().same_object(root)); // nothing is called "" here
+    CHECK(root.find("/model/fc.weight/").value().as_int().value() == 1);
+    CHECK(root.find("zzz").error().detail == "no entry \"zzz\" in this dict at the root");
 }
 
 TEST_CASE("a message looks at 20,000 names and at no more") {
@@ -208,6 +209,94 @@ TEST_CASE("errors of a view name the entry") {
     CHECK(weights.at("bad").error().path == "model/bad");
     CHECK(weights.view<float, 1>("bad").error().code == errc::out_of_bounds);
     CHECK(keys(weights) == std::vector<std::string>{"w", "bad"});
+}
+
+TEST_CASE("single numbers are read by one call, from values and from tensors of one element") {
+    using namespace pkl;
+    const std::string one = tensor(storage("FloatStorage", "0", 4), 2, {}, {});
+    const std::string file = torch_file(
+        dict({{str("model"), dict({{str("scale"), one},
+                                   {str("shape"), tensor(storage("FloatStorage", "0", 4), 1, {1, 1}, {1, 1})},
+                                   {str("w"), t()},
+                                   {str("temperature"), "G?\xe0\0\0\0\0\0\0"s},
+                                   {str("steps"), num(300)}})},
+              {str("lr"), "G?\xe0\0\0\0\0\0\0"s},
+              {str("epoch"), num(300)},
+              {str("step"), one},
+              {str("best"), "N"},
+              {str("fp16"), "\x88"},
+              {str("name"), str("tiny")}}),
+        one_storage);
+    const auto opened = ckpt::open_bytes(bytes_of(file)).value();
+    CHECK(opened.get<double>("lr").value() == 0.5);
+    CHECK(opened.get<float>("epoch").value() == 300);
+    CHECK(opened.get<int>("epoch").value() == 300);
+    CHECK(opened.get<long long>("epoch").value() == 300);
+    CHECK(opened.get<bool>("fp16").value());
+    CHECK(opened.get<std::string>("name").value() == "tiny");
+    CHECK(opened.get<double>("step").value() == 3);
+    CHECK(opened.get<double>("model/shape").value() == 2);
+    CHECK(opened.root().get<double>("lr").value() == 0.5);
+    CHECK(ckpt::open_bytes(bytes_of(file)).value().get<double>("lr").value() == 0.5); // a copy: nothing dangles
+
+    CHECK(opened.get<std::uint8_t>("epoch").error().detail == "the number does not fit into uint8");
+    CHECK(opened.get<std::uint8_t>("epoch").error().path == "epoch");
+    CHECK(opened.get<int>("lr").error().detail == "expected int, found float");
+    CHECK(opened.get<int>("fp16").error().code == errc::wrong_type);
+    CHECK(opened.get<bool>("epoch").error().code == errc::wrong_type);
+    CHECK(opened.get<double>("name").error().path == "name");
+    CHECK(opened.get<std::string>("epoch").error().path == "epoch");
+    CHECK(opened.get<int>("step").error().code == errc::conversion);
+    CHECK(opened.get<double>("model/w").error().detail == "the tensor has 4 elements, asked for was a single number");
+    CHECK(opened.get<double>("nothing").error().code == errc::path_missing);
+    CHECK(opened.get_or("nothing", 7).value() == 7);
+    CHECK(opened.get_or("best", 0.25).value() == 0.25); // None
+    CHECK(opened.get_or("lr", 0.25).value() == 0.5);
+    CHECK(opened.get_or<std::string>("nothing", "other").value() == "other");
+    CHECK(opened.get_or("name", 7).error().code == errc::wrong_type);
+
+    const auto weights = opened.state_dict("model").value();
+    CHECK(weights.get<float>("scale").value() == 3);
+    CHECK(weights.get<double>("shape").value() == 2);
+    CHECK(weights.get<float>("temperature").value() == 0.5f);
+    CHECK(weights.get<int>("steps").value() == 300);
+    CHECK(weights.get<int>("scale").error().code == errc::conversion);
+    CHECK(weights.get<int>("scale").error().path == "model/scale");
+    CHECK(weights.get<float>("w").error().code == errc::size_mismatch);
+    CHECK(weights.get<int>("temperature").error().path == "model/temperature");
+    CHECK(weights.get<float>("scal").error().detail == R"(no key "scal" among 3; nearest: "scale")");
+    CHECK(weights.get_or("missing", 1.5f).value() == 1.5f);
+    CHECK(weights.get_or("scale", 1.5f).value() == 3);
+    CHECK(weights.get_or("w", 1.5f).error().code == errc::size_mismatch);
+    CHECK(weights.view<float>("w").value().size() == 4);
+    CHECK(weights.view<double>("w").error().path == "model/w");
+    CHECK(weights.view<float>("x").error().code == errc::key_missing);
+}
+
+TEST_CASE("errors name the file that was opened, once") {
+    using namespace pkl;
+    const std::string bytes =
+        torch_file(dict({{str("model"), dict({{str("w"), t()}})}, {str("epoch"), num(3)}}), one_storage);
+    const temporary_file good{bytes};
+    const temporary_file bad{"no checkpoint"};
+    const std::string path = good.path().string();
+    CHECK(ckpt::open(bad.path()).error().file == bad.path().string());
+    CHECK(ckpt::scan_globals(bad.path()).error().file == bad.path().string());
+    const auto absent = ckpt::open("an_absent_file.pt").error().message();
+    CHECK(absent.find("an_absent_file.pt") != std::string::npos);
+    CHECK(absent.find("an_absent_file.pt") == absent.rfind("an_absent_file.pt"));
+    const auto file = ckpt::open(good.path()).value();
+    CHECK(file.state_dict("none").error().file == path);
+    CHECK(file.state_dict("epoch").error().file == path);
+    CHECK(file.get<int>("none").error().file == path);
+    CHECK(file.get_or<int>("model", 1).error().file == path);
+    const auto weights = file.state_dict("model").value();
+    CHECK(weights.at("v").error().file == path);
+    CHECK(weights.view<double>("w").error().file == path);
+    CHECK(weights.view<float, 2>("w").error().file == path);
+    CHECK(weights.get<float>("w").error().file == path);
+    CHECK(weights.owned().get<float>("w").error().file == path);
+    CHECK(ckpt::open_bytes(bytes_of(bytes)).value().state_dict("none").error().file.empty());
 }
 
 TEST_CASE("copies share, and a state_dict outlives the checkpoint, its file and its name") {

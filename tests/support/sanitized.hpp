@@ -6,14 +6,13 @@
 namespace test_support {
 
 #if defined(__SANITIZE_ADDRESS__)
+inline constexpr bool address_sanitized = true;
 inline constexpr bool sanitized = true;
 #elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(memory_sanitizer)
-inline constexpr bool sanitized = true;
+inline constexpr bool address_sanitized = __has_feature(address_sanitizer);
+inline constexpr bool sanitized = __has_feature(address_sanitizer) || __has_feature(memory_sanitizer);
 #else
-inline constexpr bool sanitized = false;
-#endif
-#else
+inline constexpr bool address_sanitized = false;
 inline constexpr bool sanitized = false;
 #endif
 

@@ -7,11 +7,14 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <array>
 #include <bit>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <numeric>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -284,6 +287,124 @@ TEST_CASE("a copy has the exact type and as many elements as the tensor") {
     std::array<ckpt::f8_e8m0fnu, 4> raw{};
     CHECK(powers.get().copy_to(std::span{raw}).error().code == errc::lazy_bit);
     CHECK(powers.get().crc32().error().code == errc::lazy_bit);
+}
+
+TEST_CASE("one span has the elements of any rank, where they lie one after another") {
+    const fake::storage store{fake::bytes_of(counting<float>(12))};
+    const fake::tensor rows{store, dtype::float32, {2, 3}, {3, 1}, 2};
+    const auto flat = rows.get().view<float>().value();
+    CHECK(std::vector<float>(flat.begin(), flat.end()) == std::vector<float>{2, 3, 4, 5, 6, 7});
+    const fake::tensor scalar{store, dtype::float32, {}, {}, 5};
+    CHECK(scalar.get().view<float>().value()[0] == 5);
+    CHECK(fake::tensor{store, dtype::float32, {0, 3}, {3, 1}}.get().view<float>().value().empty());
+    const fake::tensor columns{store, dtype::float32, {2, 3}, {1, 2}};
+    CHECK(columns.get().view<float>().error().code == errc::needs_copy);
+    CHECK(columns.get().view<float>().error().hint.find("copy_to") != std::string_view::npos);
+    CHECK(rows.get().view<double>().error().code == errc::dtype_mismatch);
+    CHECK(ckpt::tensor{}.view<float>().error().code == errc::no_data);
+    const fake::storage odd{fake::bytes_of(counting<float>(12)), 1};
+    CHECK(fake::tensor{odd, dtype::float32, {2, 3}, {3, 1}}.get().view<float>().error().code == errc::misaligned);
+}
+
+TEST_CASE("copies fill spans, vectors, arrays and whatever has data() and size(); or bytes of a dtype known later") {
+    struct matrix { // as Eigen's: a signed size
+        float values[6]{};
+        [[nodiscard]] float* data() { return values; }
+        [[nodiscard]] std::ptrdiff_t size() const { return 6; }
+    };
+    const fake::storage store{fake::bytes_of(counting<float>(6))};
+    const fake::tensor columns{store, dtype::float32, {3, 2}, {1, 3}};
+    const ckpt::tensor t = columns.get();
+    const std::vector<float> expected{0, 3, 1, 4, 2, 5};
+    std::vector<float> vector(6);
+    t.copy_to(vector).value();
+    CHECK(vector == expected);
+    std::array<double, 6> array{};
+    t.copy_as(array).value();
+    CHECK(std::vector<float>(array.begin(), array.end()) == expected);
+    matrix m;
+    t.copy_to(m).value();
+    CHECK(std::equal(expected.begin(), expected.end(), m.values));
+    CHECK(t.copy_to(std::span(vector).first(5)).error().detail == "the tensor has 6 elements, the destination 5");
+    CHECK(t.copy_to(array).error().code == errc::dtype_mismatch);
+
+    std::vector<std::byte> bytes(24);
+    t.copy_to(bytes).value();
+    CHECK(bytes == fake::bytes_of(expected));
+    CHECK(t.copy_to(std::span(bytes).first(23)).error().detail ==
+          "the destination has 23 bytes, an element of float32 has 4");
+    CHECK(t.copy_to(std::span(bytes).first(20)).error().code == errc::size_mismatch);
+    bytes.resize(12);
+    t.copy_as(dtype::bfloat16, bytes).value();
+    std::vector<ckpt::bf16> halves(6);
+    t.copy_as(halves).value();
+    CHECK(bytes == fake::bytes_of(halves));
+    CHECK(t.copy_as(dtype::int32, bytes).error().code == errc::conversion);
+    static_assert(!ckpt::detail::element_range<const std::vector<float>> &&
+                  !ckpt::detail::element_range<std::vector<std::string>>);
+}
+
+TEST_CASE("rows are copied some at a time, converted, whatever the strides") {
+    fake::storage store{fake::bytes_of(counting<float>(40))};
+    const fake::tensor columns{store, dtype::float32, {5, 3}, {1, 7}, 2}; // [r][c] is 2 + r + 7 * c
+    for (const bool mapped : {true, false}) {
+        store.mapped = mapped;
+        const ckpt::tensor t = columns.get();
+        std::vector<double> some(6);
+        t.copy_rows(3, 2, some).value();
+        CHECK(some == std::vector<double>{5, 12, 19, 6, 13, 20});
+        t.copy_rows(5, 0, std::span<double>{}).value();
+        CHECK(t.copy_rows(4, 2, some).error().detail == "2 rows from row 4 on, of a tensor that has 5");
+        CHECK(t.copy_rows(~std::uint64_t{0}, 2, some).error().code == errc::size_mismatch);
+        CHECK(t.copy_rows(0, 3, some).error().code == errc::size_mismatch);
+        std::vector<std::byte> bytes(6);
+        t.copy_rows(4, 1, dtype::float16, bytes).value();
+        CHECK(bytes == fake::bytes_of(std::vector<ckpt::f16>{ckpt::f16::from_float(6), ckpt::f16::from_float(13),
+                                                             ckpt::f16::from_float(20)}));
+
+        std::vector<double> all;
+        std::vector<std::uint64_t> firsts;
+        t.for_rows<double>(2, [&](std::uint64_t first, std::span<const double> values) {
+             firsts.push_back(first);
+             all.insert(all.end(), values.begin(), values.end());
+         }).value();
+        CHECK(firsts == std::vector<std::uint64_t>{0, 2, 4});
+        std::vector<double> whole(15);
+        t.copy_as(whole).value();
+        CHECK(all == whole);
+    }
+    const ckpt::tensor t = columns.get();
+    int calls = 0;
+    const auto stopped = t.for_rows<float>(2, [&](std::uint64_t, std::span<const float>) -> ckpt::result<void> {
+        ++calls;
+        return ckpt::error{.code = errc::limit};
+    });
+    CHECK(stopped.error().code == errc::limit);
+    CHECK(calls == 1);
+    const auto nothing = [](std::uint64_t, std::span<const float>) {};
+    t.for_rows<float>(~std::uint64_t{0}, nothing).value();
+    CHECK(t.for_rows<float>(0, nothing).error().code == errc::size_mismatch);
+    CHECK(t.for_rows<std::int32_t>(2, [](std::uint64_t, std::span<const std::int32_t>) {}).error().code ==
+          errc::conversion);
+    CHECK(fake::tensor{store, dtype::float32, {}, {}}.get().for_rows<float>(1, nothing).error().code ==
+          errc::rank_mismatch);
+    for (const auto& shape : {std::vector<std::int64_t>{0, 3}, std::vector<std::int64_t>{3, 0}}) {
+        const fake::tensor empty{store, dtype::float32, shape, {3, 1}, 1'000};
+        empty.get().for_rows<float>(2, [&](std::uint64_t, std::span<const float>) { ++calls; }).value();
+        empty.get().copy_rows(0, static_cast<std::uint64_t>(shape[0]), std::span<float>{}).value();
+    }
+    CHECK(calls == 1);
+    // An expanded tensor may have any shape.
+    const fake::tensor wide{store, dtype::float32, {1 << 24, 2}, {0, 1}};
+    CHECK(wide.get().for_rows<float>(1, nothing).error().code == errc::output_limit);
+    std::vector<float> last(2);
+    wide.get().copy_rows((1 << 24) - 1, 1, last).value();
+    CHECK(last == std::vector<float>{0, 1});
+    const fake::storage nibbles{std::vector<std::byte>{std::byte{0x21}, std::byte{0x43}, std::byte{0x65}}};
+    const fake::tensor packed{nibbles, dtype::quint4x2, {2, 3}, {3, 1}};
+    std::array<std::uint8_t, 3> second{};
+    packed.get().copy_rows(1, 1, second).value();
+    CHECK(second == std::array<std::uint8_t, 3>{4, 5, 6});
 }
 
 TEST_CASE("bools come out as 0 and 1, whatever the bytes are") {

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
+#include <ckpt/tensor/copy.hpp>
 #include <ckpt/tensor/view.hpp>
 
 #include <doctest/doctest.h>
 
+#include <array>
 #include <cstdint>
 #include <type_traits>
 
@@ -37,6 +39,19 @@ TEST_CASE("a view of rank 0 is one element") {
     CHECK(w() == 2.5);
     CHECK(w.numel() == 1);
     CHECK(w.span().value().size() == 1);
+}
+
+TEST_CASE("shape and strides are arrays, and are called as those of a tensor are") {
+    const float x[6]{};
+    const ckpt::tensor_view<float, 2> w{x, {2, 3}, {3, 1}};
+    CHECK(w.shape[1] == 3);
+    CHECK(w.shape()[1] == 3);
+    CHECK(w.strides()[0] == 3);
+    CHECK(w.shape == std::array<std::int64_t, 2>{2, 3});
+    CHECK(w.shape() == w.shape);
+    const auto [rows, columns] = w.shape;
+    CHECK(rows * columns == w.numel());
+    static_assert(std::is_same_v<decltype(ckpt::tensor_copy<float, 2>{}.shape), ckpt::dimensions<2>>);
 }
 
 TEST_CASE("sizes of 1 and 0 do not spoil contiguity") {

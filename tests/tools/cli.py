@@ -14,6 +14,7 @@ import json
 import math
 import os
 import pickle
+import re
 import shutil
 import struct
 import subprocess
@@ -1240,6 +1241,44 @@ def maps():
     suggestions(plain, flash)
 
 
+def ready_maps():
+    hf, openai = framework('names_whisper', 'hf.pt'), framework('names_whisper', 'openai.pt')
+    digests = [sorted((row['key'], row['crc32'])
+                      for row in document('ls ' + path, 0, 'ls', path, '--digest', *more)['tensors'])
+               for path, more in ((openai, ()), (hf, ('--map', 'whisper_hf_to_openai')))]
+    equal('ls --map gives the other form', *digests)
+    equal('diff --map', document('diff --map', 0, 'diff', hf, openai, '--map', 'whisper_hf_to_openai')['equal'], 89)
+    said = document('map --map', 0, 'map', hf, '--map', 'whisper_hf_to_openai', '--target', openai)
+    check('map --map', said['ok'] and not said['missing'], said)
+    llama = framework('names_llama', 'llama_hf.pt')
+    with_heads = 'hf_llama_to_gguf:heads=4,kv_heads=2,head_dim=8'
+    for target, name in (('llama_gguf.pt', with_heads), ('llama_meta.pt', with_heads.replace('gguf', 'meta'))):
+        equal(name, document(name, 0, 'diff', llama, framework('names_llama', target), '--map', name)['equal'], 21)
+    tied, of_gguf = framework('names_llama', 'llama_tied_hf.pt'), framework('names_llama', 'llama_tied_gguf.pt')
+    check('a setting that need not be given', ckpt('diff', tied, of_gguf, '--map', with_heads + ',tied=1')[0] == 0)
+    check('and without it', ckpt('diff', tied, of_gguf, '--map', with_heads)[0] == 1)
+    for name, sentence in (
+            ('whisper_hf_to_opena', 'did you mean "whisper_hf_to_openai"'), ('', 'The maps are: '),
+            ('hf_llama_to_gguf:heads=4',
+             'needs heads=N,kv_heads=N,head_dim=N[,tied=0]; write hf_llama_to_gguf:kv_heads=N'),
+            ('hf_llama_to_gguf:heads=x', '"heads=x" is no setting of the map'),
+            ('hf_llama_to_gguf:heads', '"heads" is no setting'), ('hf_llama_to_gguf:heads=', '"heads=" is no setting'),
+            ('hf_llama_to_gguf:heads=-4', 'is no setting'), ('hf_llama_to_gguf:heads=9223372036854775808', 'is no'),
+            ('gpt2_hf_to_llm_c:a=1', 'which takes none'), ('gpt2_hf_to_llm_c:=1', 'which takes none'),
+            ('hf_llama_to_gguf:heads=4,kv_heads=3,head_dim=8', 'no Llama has 4 heads')):
+        code, out, err = ckpt('map', hf, '--map', name)
+        check('--map ' + name, code == 3 and not out and sentence in err and '; --map' in err, (code, out, err))
+    check('one of both', ckpt('map', hf, '--map', 'without_wrappers', '--rules', hf)[0] == 3)
+    listed = ckpt('map', hf, '--map', '')[2].split('The maps are: ')[1].split(';')[0].split(', ')
+    folder_of_maps = os.path.join(os.path.dirname(os.path.dirname(HERE)), 'include', 'ckpt', 'maps')
+    declared = set()
+    for header in os.listdir(folder_of_maps):
+        if header.endswith('.hpp') and header != 'clip_towers.hpp':  # no maps, but what maps have in common
+            with open(os.path.join(folder_of_maps, header), encoding='utf-8') as f:
+                declared.update(re.findall(r'key_map>? (\w+)\(', f.read()))
+    equal('every map has its name here', sorted(listed), sorted(declared - {'averages_to_raw'}))
+
+
 def explanations(plain, rules, path, clash):
     query = 'module.bert.encoder.layer.0.attention.self.query.weight'
     said = document('explain', 0, 'map', plain, '--rules', rules, '--explain', query)
@@ -1510,4 +1549,4 @@ def run(*parts):
 
 if __name__ == '__main__':
     sys.exit(run(usage, demo, outside, counts, alike, values, tensors, compressed, summaries, configurations, names,
-                 folders, safetensors, modules, kinds, differences, maps, people))
+                 folders, safetensors, modules, kinds, differences, maps, ready_maps, people))

@@ -25,8 +25,8 @@ def helps():
         check('help ' + command, code == 0 and not err and out.startswith('Usage: ckpt %s ' % command), out)
         equal('%s --help is the same' % command, (ckpt(command, '--help')[1], ckpt(command, '-h')[1]), (out, out))
         examples = out.partition('Examples\n')[2].split('\n\n')[0].splitlines()
-        check('two examples of ' + command, len(examples) == 2 and all(e.startswith('  ckpt ' + command) for e in examples),
-              examples)
+        check('two examples of ' + command,
+              len(examples) == 2 and all(e.startswith('  ckpt ' + command) for e in examples), examples)
         for columns in (40, 80):
             lines = ckpt(command, '--help', env={'COLUMNS': str(columns)})[1].splitlines()
             wide = [line for line in lines if len(line) > max(columns, 66) and ' ' in line.strip()]
@@ -36,11 +36,13 @@ def helps():
 
 def refusals():
     for args, said in ((('ls', MLP, '--jsno'), 'did you mean "--json"?'), (('ls', MLP, '--diget'), '"--digest"'),
-                       (('info', MLP, '--digest'), 'it belongs to: ls'), (('show', MLP, '--values=x'), 'a whole number'),
+                       (('info', MLP, '--digest'), 'it belongs to: ls'),
+                       (('show', MLP, '--values=x'), 'a whole number'),
                        (('ls', MLP, '--max-nodes', '-1'), '--max-nodes takes a whole number, not "-1"'),
                        (('ls', MLP, '--max-nodes', '1.5'), 'a whole number'), (('ls', MLP, '--max-nodes='), 'number'),
                        (('ls', MLP, '--max-nodes', '18446744073709551616'), 'a whole number'),
-                       (('ls', MLP, '--top'), '--top needs a value: --top N'), (('ls', MLP, '--json=1'), 'takes no value'),
+                       (('ls', MLP, '--top'), '--top needs a value: --top N'),
+                       (('ls', MLP, '--json=1'), 'takes no value'),
                        (('ls', MLP, '--policy', 'lax'), 'weights, training or inspect, not "lax"'),
                        (('ls', MLP, '-x'), 'there is no option "-x" of ckpt ls'), (('lss', MLP), '"ls"'),
                        (('ls', MLP, '--color', 'red'), 'always, never or auto'), (('map', MLP, MLP), 'one FILE')):
@@ -62,8 +64,8 @@ def letters():
 
 def made():
     man = ckpt('help', '--man')[1]
-    options = set(re.findall(r'--([a-z-]+)', ''.join(ckpt('help', c)[1].partition('Options\n')[2].partition('Examples')[0]
-                                                     for c in COMMANDS)))
+    listed = [ckpt('help', c)[1].partition('Options\n')[2].partition('Examples')[0] for c in COMMANDS]
+    options = set(re.findall(r'--([a-z-]+)', ''.join(listed)))
     check('there are options', len(options) > 20, options)
     for option in options:
         check('the man page has --' + option, '\\-\\-' + option.replace('-', '\\-') in man)

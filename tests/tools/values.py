@@ -121,8 +121,8 @@ def forms():
     equal('with --values of all', whole['big']['$tensor']['values'][9][9], 99.0)
     check('up to its number', 'values' not in document('show', 0, 'show', path, '--values=99')['big']['$tensor'])
     equal('at its number', len(document('show', 0, 'show', path, '--values=100')['big']['$tensor']['values']), 10)
-    equal('--max-nodes counts them', document('show', 1, 'show', path, '--values', '--max-nodes', '100')['error']['code'],
-          'output_limit')
+    past = document('show', 1, 'show', path, '--values', '--max-nodes', '100')
+    equal('--max-nodes counts them', past['error']['code'], 'output_limit')
     for wrong in ('--values=x', '--values=-1'):
         check(wrong, ckpt('show', path, 'a', wrong)[0] == 3)
     # What reaches past its storage, and an expanded tensor of any size.

@@ -28,10 +28,14 @@ LIBRARY = """
 using ours = ckpt::dlpack_managed_tensor;
 using theirs = DLManagedTensorVersioned;
 static_assert(sizeof(ours) == sizeof(theirs) && sizeof(ckpt::dlpack_tensor) == sizeof(DLTensor));
-static_assert(offsetof(ours, manager_ctx) == offsetof(theirs, manager_ctx) && offsetof(ours, deleter) == offsetof(theirs, deleter));
-static_assert(offsetof(ours, flags) == offsetof(theirs, flags) && offsetof(ours, dl_tensor) == offsetof(theirs, dl_tensor));
-static_assert(offsetof(ckpt::dlpack_tensor, dtype) == offsetof(DLTensor, dtype) && offsetof(ckpt::dlpack_tensor, strides) == offsetof(DLTensor, strides));
-static_assert(DLPACK_FLAG_BITMASK_READ_ONLY == 1 && kDLCPU == ckpt::detail::dlpack_cpu && kDLCUDA == ckpt::detail::dlpack_cuda);
+static_assert(offsetof(ours, manager_ctx) == offsetof(theirs, manager_ctx));
+static_assert(offsetof(ours, deleter) == offsetof(theirs, deleter));
+static_assert(offsetof(ours, flags) == offsetof(theirs, flags));
+static_assert(offsetof(ours, dl_tensor) == offsetof(theirs, dl_tensor));
+static_assert(offsetof(ckpt::dlpack_tensor, dtype) == offsetof(DLTensor, dtype));
+static_assert(offsetof(ckpt::dlpack_tensor, strides) == offsetof(DLTensor, strides));
+static_assert(DLPACK_FLAG_BITMASK_READ_ONLY == 1);
+static_assert(kDLCPU == ckpt::detail::dlpack_cpu && kDLCUDA == ckpt::detail::dlpack_cuda);
 
 extern "C" {
 int open_and_export(const char* path, const char* key, bool their_type, void** out);
@@ -90,7 +94,8 @@ def saved_tensors():
     out = {}
     for name in ("float32 float64 float16 bfloat16 int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool complex32 "
                  "complex64 "
-                 "complex128 float8_e4m3fn float8_e4m3fnuz float8_e5m2 float8_e5m2fnuz float8_e8m0fnu float4_e2m1fn_x2").split():
+                 "complex128 float8_e4m3fn float8_e4m3fnuz float8_e5m2 float8_e5m2fnuz float8_e8m0fnu "
+                 "float4_e2m1fn_x2").split():
         dtype = getattr(torch, name, None)
         if dtype is None:
             continue
@@ -104,7 +109,8 @@ def saved_tensors():
 
 def raw(tensor):
     """The bytes of its values, so that NaNs are compared, too."""
-    return tensor.contiguous().view(torch.uint8).numpy().tobytes() if tensor.dim() else tensor.reshape(1).view(torch.uint8).numpy().tobytes()
+    return (tensor.contiguous().view(torch.uint8).numpy().tobytes() if tensor.dim()
+            else tensor.reshape(1).view(torch.uint8).numpy().tobytes())
 
 
 def main(compiler):
@@ -140,8 +146,10 @@ def main(compiler):
                     continue
                 seen = torch.from_dlpack(exported)
                 gc.collect()
-                report.check(f"{key}: torch", (seen.dtype, seen.shape) == (expected.dtype, expected.shape)
-                             and raw(seen) == raw(expected), f"{seen}\n{expected}")
+                report.check(f"{key}: torch",
+                             (seen.dtype, seen.shape) == (expected.dtype, expected.shape)
+                             and raw(seen) == raw(expected),
+                             f"{seen}\n{expected}")
                 report.check(f"{key}: strides", expected.numel() == 0 or seen.stride() == expected.stride(),
                              str(seen.stride()))
             if key not in ("bfloat16", "complex32") and not key.startswith("float8") and not key.startswith("float4"):

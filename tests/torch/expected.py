@@ -114,7 +114,8 @@ def wrapper_row(tensor):
 
 def tensor_row(tensor, with_digest=True):
     """The fields of one row without key, path and storage."""
-    wrapper = wrapper_row(tensor) if type(tensor) is not torch.Tensor and type(tensor).__name__ != 'NestedTensor' else None
+    wrapper = (wrapper_row(tensor) if type(tensor) is not torch.Tensor and type(tensor).__name__ != 'NestedTensor'
+               else None)
     if wrapper is not None:
         return wrapper
     meta = {'dtype': name_of_dtype(tensor.dtype), 'requires_grad': bool(tensor.requires_grad)}

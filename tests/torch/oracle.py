@@ -154,7 +154,8 @@ def compare_offsets(want, got, path):
             with open(name_of_file, 'rb') as f:
                 files[name_of_file] = f.read()
         data = files[name_of_file]
-        if offset is None or not row.get('crc32') or 'nbytes' not in row or row.get('lazy') or row.get('quant') or row.get('numpy'):
+        if (offset is None or not row.get('crc32') or 'nbytes' not in row or row.get('lazy') or row.get('quant')
+            or row.get('numpy')):
             continue
         size, step, dense = row['nbytes'], 1, True
         for n, s in zip(reversed(row['shape']), reversed(row['stride'])):
@@ -210,9 +211,8 @@ def compare_value(want, got, path='', out=None):
 
     def differ():
         out.append('%s: %s, should be %s' % (path or '(root)', short(got), short(want)))
-    if isinstance(want, dict) and isinstance(got,
-                                             dict) and '$object' not in want and str(got.get('$object',
-                                                                                             {}).get('class')).startswith('__main__.'):
+    if (isinstance(want, dict) and isinstance(got, dict) and '$object' not in want
+        and str(got.get('$object', {}).get('class')).startswith('__main__.')):
         # A dictionary of a user's own class stays an inert object; its items are keys and values in turn.
         items = got['$object'].get('items', [])
         got = dict(zip(items[::2], items[1::2]))
@@ -272,8 +272,8 @@ def compare_fields(want, got, path, out):
     for field in FIELDS:
         if want.get(field) is not None and field in want and 'parts' not in want and 'quant' not in want:
             if not same(got.get(field), want[field]):
-                out.append('%s: $tensor %s is %s, should be %s' % (path, field, short(got.get(field)),
-                                                                   short(want[field])))
+                out.append('%s: $tensor %s is %s, should be %s' %
+                           (path, field, short(got.get(field)), short(want[field])))
     if want.get('crc32') and got.get('crc32') and got['crc32'] != want['crc32']:
         out.append('%s: $tensor crc32 is %s, should be %s' % (path, got['crc32'], want['crc32']))
 

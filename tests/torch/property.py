@@ -36,8 +36,7 @@ else:
     import expected
 
 WORDS = ('weight bias running_mean layer conv1 fc.weight a b state lr \u00fcber \u6771\u4eac x/y back\\slash sp ace '
-         '$dollar 0 '
-         'module.fc t\tab').split(' ')
+         '$dollar 0 module.fc t\tab').split(' ')
 
 
 class Maker:
@@ -130,8 +129,7 @@ class Maker:
         names = ('float32 float32 float32 float64 float16 bfloat16 int64 int32 int16 int8 uint8 bool complex64 '
                  'complex128')
         new = ('uint16 uint32 uint64 complex32 bcomplex32 float8_e5m2 float8_e4m3fn float8_e5m2fnuz float8_e4m3fnuz '
-               'float8_e8m0fnu '
-               'float4_e2m1fn_x2 bits8 bits16 bits1x8 bits2x4 bits4x2')
+               'float8_e8m0fnu float4_e2m1fn_x2 bits8 bits16 bits1x8 bits2x4 bits4x2')
         chosen = self.r.choice((names if self.r.random() < 0.75 else new).split())
         if chosen == 'complex32' and expected_version() < (2, 0):
             chosen = 'complex64'
@@ -188,16 +186,16 @@ class Maker:
             if r.random() < 0.3:
                 self.tensors.append(t)
                 t = self.view(t)
-            elif t.dtype is torch.uint8 and t.dim() and t.is_contiguous() and r.random() < 0.5 and hasattr(torch,
-                                                                                                           'float8_e5m2'):
+            elif (t.dtype is torch.uint8 and t.dim() and t.is_contiguous() and r.random() < 0.5
+                  and hasattr(torch, 'float8_e5m2')):
                 self.tensors.append(t)
                 t = t.view(torch.float8_e5m2)
         simple = t.dtype in (torch.float32, torch.float64, torch.complex64, torch.complex128, torch.float16)
         if simple and expected_version() >= (2, 0):
             if t.dtype.is_complex and r.random() < 0.4:
                 t = t.conj()
-            if r.random() < 0.08 and t.dtype in (torch.float32,
-                                                 torch.float64):  # torch's negation of the others changes NaNs and zeros
+            # torch's negation of the others changes NaNs and zeros.
+            if r.random() < 0.08 and t.dtype in (torch.float32, torch.float64):
                 t = torch._neg_view(t)
         if simple and t._is_view() is False and r.random() < 0.1:
             t = t.clone().requires_grad_() if t.numel() else t
@@ -221,8 +219,7 @@ class Maker:
             return r.choice((n, -n, 2 ** bits, -2 ** bits, 2 ** bits - 1))
         if which == 2:
             return r.choice((0.0, -0.0, 0.1, 1e-3, 1e300, -5e-324, float('nan'), float('inf'), -float('inf'),
-                             r.random(), r.gauss(0, 1e6),
-                             float(r.randrange(1000))))
+                             r.random(), r.gauss(0, 1e6), float(r.randrange(1000))))
         if which == 3:
             return self.text()
         if which == 4:
@@ -257,8 +254,8 @@ class Maker:
         return s + '\udcff' if r.random() < 0.05 else s
 
     def numpy_scalar(self):
-        name = self.r.choice('float16 float32 float64 int8 int16 int32 int64 uint8 uint16 uint32 uint64 complex64 '
-                             'complex128 bool_'.split())
+        name = self.r.choice(('float16 float32 float64 int8 int16 int32 int64 uint8 uint16 uint32 uint64 complex64 '
+                              'complex128 bool_').split())
         return getattr(np, name)(self.r.choice((0, 1, 3, 100)) if name != 'float64' else self.r.random())
 
     def numpy_array(self):
@@ -411,10 +408,9 @@ def shrink(program, maker, root, path, budget=60):
 def outline(v, depth=0):
     if isinstance(v, torch.Tensor):
         bits = ''.join((' conj' if v.is_conj() else '', ' neg' if v.is_neg() else '',
-                        ' grad' if v.requires_grad else '',
-                        ' attributes' if getattr(v, '__dict__', None) else ''))
-        return '%s(%s %s/%s+%d%s)' % (type(v).__name__, v.dtype, tuple(v.shape), tuple(v.stride()), v.storage_offset(),
-                                      bits)
+                        ' grad' if v.requires_grad else '', ' attributes' if getattr(v, '__dict__', None) else ''))
+        return ('%s(%s %s/%s+%d%s)' %
+                (type(v).__name__, v.dtype, tuple(v.shape), tuple(v.stride()), v.storage_offset(), bits))
     if isinstance(v, np.ndarray):
         return 'ndarray(%s %s%s)' % (v.dtype.str, v.shape, ' F' if v.flags.fnc else '')
     if depth > 6:
@@ -423,19 +419,19 @@ def outline(v, depth=0):
         return '%s{%s}' % ('' if type(v) is dict else type(v).__name__, ', '.join(
             '%r: %s' % (k, outline(x, depth + 1)) for k, x in list(v.items())[:8]) + (', ...' if len(v) > 8 else ''))
     if type(v) in (list, tuple, collections.deque):
-        return '%s[%s]' % (type(v).__name__,
-                           ', '.join(outline(x, depth + 1) for x in list(v)[:8]) + (', ...' if len(v) > 8 else ''))
+        return ('%s[%s]' % (type(v).__name__,
+                            ', '.join(outline(x, depth + 1) for x in list(v)[:8]) + (', ...' if len(v) > 8 else '')))
     if isinstance(v, (argparse.Namespace, types.SimpleNamespace)):
-        return '%s(%s)' % (type(v).__name__,
-                           ', '.join('%s=%s' % (k, outline(x, depth + 1)) for k, x in vars(v).items()))
+        return ('%s(%s)' % (type(v).__name__,
+                            ', '.join('%s=%s' % (k, outline(x, depth + 1)) for k, x in vars(v).items())))
     text = '%s %r' % (type(v).__name__, v)
     return text if len(text) < 100 else text[:97] + '...'
 
 
 def main():
-    args = seeded.arguments(__doc__, 200, torch, (('--first', {'type': int, 'default': 0}),
-                                                  ('--keep', {'metavar': 'FOLDER',
-                                                              'help': 'keep the files of mismatches here'})))
+    args = seeded.arguments(__doc__, 200, torch,
+                            (('--first', {'type': int, 'default': 0}),
+                             ('--keep', {'metavar': 'FOLDER', 'help': 'keep the files of mismatches here'})))
     seed = args.seed
     sys.setrecursionlimit(10000)
     if hasattr(sys, 'set_int_max_str_digits'):

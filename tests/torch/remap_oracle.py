@@ -25,8 +25,7 @@ except ImportError as e:
     torch = e
 
 NAMES = ('uint8 int8 int16 int32 int64 uint16 uint32 uint64 float16 bfloat16 float32 float64 complex32 complex64 '
-         'complex128 bool '
-         'float8_e5m2 float8_e4m3fn float8_e5m2fnuz float8_e4m3fnuz float8_e8m0fnu bcomplex32').split()
+         'complex128 bool float8_e5m2 float8_e4m3fn float8_e5m2fnuz float8_e4m3fnuz float8_e8m0fnu bcomplex32').split()
 INTEGERS = {'uint8': (0, 2**8 - 1), 'int8': (-2**7, 2**7 - 1), 'int16': (-2**15, 2**15 - 1),
             'int32': (-2**31, 2**31 - 1), 'int64': (-2**63, 2**63 - 1),
             'uint16': (0, 2**16 - 1), 'uint32': (0, 2**32 - 1), 'uint64': (0, 2**64 - 1), 'bool': (0, 1)}
@@ -106,8 +105,8 @@ def patterns(name, r):
         t = torch.cat([t, small.view(dtype)])
     else:
         least, most = INTEGERS[name]
-        edges = [n for k in range(64) for n in (2**k - 1, 2**k, 2**k + 1, -2**k - 1, -2**k,
-                                                1 - 2**k) if least <= n <= most]
+        edges = [n for k in range(64) for n in (2**k - 1, 2**k, 2**k + 1, -2**k - 1, -2**k, 1 - 2**k)
+                 if least <= n <= most]
         t = torch.cat([t, torch.tensor(edges, dtype=dtype),
                        torch.tensor([r.randint(max(least, -2**20), min(most, 2**30)) for _ in range(5000)],
                                     dtype=dtype)])
@@ -146,9 +145,8 @@ def check_casts(program, folder, r):
             if not allowed(a, b):
                 torch.save({'x': all_of_them[:4]}, path)
                 code = code_of(run(program, path, 'cast %s x\n' % b))
-                yield '%s to %s' % (a,
-                                    b), [] if code == ('rule_invalid' if b == 'float8_e8m0fnu'
-                                                       else 'remap_failed') else ['should not be possible: %s' % code]
+                right = 'rule_invalid' if b == 'float8_e8m0fnu' else 'remap_failed'
+                yield '%s to %s' % (a, b), [] if code == right else ['should not be possible: %s' % code]
                 continue
             mine = dict(tensors)
             if kind(a) == kind(b) == 'integer' and a != b:
@@ -156,9 +154,8 @@ def check_casts(program, folder, r):
                 if len(mine['numbers']) < len(all_of_them):
                     torch.save({'x': all_of_them}, path)
                     code = code_of(run(program, path, 'cast %s x\n' % b))
-                    yield '%s to %s, values that do not fit' % (a,
-                                                                b), [] if code == 'conversion' else ['should fail: %s'
-                                                                                                     % code]
+                    problems = [] if code == 'conversion' else ['should fail: %s' % code]
+                    yield '%s to %s, values that do not fit' % (a, b), problems
             torch.save(mine, path)
             try:
                 wanted = {k: t.to(getattr(torch, b)) for k, t in mine.items()}
@@ -245,8 +242,8 @@ class Chain:
     def step(self):
         r, key = self.r, self.one()
         t = self.now[key]
-        verb = r.choice('split sizes merge stack unstack transpose permute reshape squeeze squeeze_one unsqueeze '
-                        'narrow pad qkv qkv_back cast'.split())
+        verb = r.choice(('split sizes merge stack unstack transpose permute reshape squeeze squeeze_one unsqueeze '
+                         'narrow pad qkv qkv_back cast').split())
         if t.dim() == 0 and verb not in ('reshape', 'squeeze', 'unsqueeze', 'cast', 'stack'):
             return
         d, shown = self.dim(t) if t.dim() else (0, 0)
@@ -264,7 +261,8 @@ class Chain:
             self.rules.append('split %d %s%s -> %s' % (shown, text, key, ', '.join(names)))
             self.put(key, dict(zip(names, torch.split(t, sizes, d))))
         elif verb == 'merge':
-            keys = [k for k, o in self.now.items() if o.dtype == t.dtype and o.dim() == t.dim()
+            keys = [k for k, o in self.now.items()
+                    if o.dtype == t.dtype and o.dim() == t.dim()
                     and all(a == b or i == d for i, (a, b) in enumerate(zip(o.shape, t.shape)))]
             r.shuffle(keys)
             keys = keys[:r.randrange(1, 4)]
@@ -327,21 +325,22 @@ class Chain:
             if t.dtype == getattr(torch, 'float8_e8m0fnu', None):
                 return
             before, after = r.randrange(3), r.randrange(3)
-            value = 1 if t.dtype in (torch.bool, torch.uint8, torch.uint16, torch.uint32,
-                                     torch.uint64) else r.choice((-1, 2))
+            value = (1 if t.dtype in (torch.bool, torch.uint8, torch.uint16, torch.uint32, torch.uint64)
+                     else r.choice((-1, 2)))
             blank = torch.full([before + after if i == d else n for i, n in enumerate(t.shape)], value,
                                dtype=torch.complex128 if t.is_complex() else torch.float64).to(t.dtype)
             self.rules.append('pad %d %d %d with %d %s' % (shown, before, after, value, key))
             self.now[key] = torch.cat([blank.narrow(d, 0, before), t.resolve_conj(), blank.narrow(d, before, after)], d)
         elif verb == 'qkv':
-            choices = [(h, k, layout) for h, k in ((1, 1), (2, 1), (2, 2), (4, 2), (3, 3), (6, 2)) if t.shape[d]
-                       % (h + 2 * k) == 0 for layout in ('concat', 'grouped') + (('interleaved',) if h == k else ())]
+            choices = [(h, k, layout) for h, k in ((1, 1), (2, 1), (2, 2), (4, 2), (3, 3), (6, 2))
+                       if t.shape[d] % (h + 2 * k) == 0
+                       for layout in ('concat', 'grouped') + (('interleaved',) if h == k else ())]
             if not choices:
                 return
             h, k, layout = r.choice(choices)
             names = [self.name() for _ in range(3)]
-            self.rules.append('split %d qkv(heads=%d, kv_heads=%d, layout=%s) %s -> %s' % (shown, h, k, layout, key,
-                                                                                           ', '.join(names)))
+            self.rules.append('split %d qkv(heads=%d, kv_heads=%d, layout=%s) %s -> %s' %
+                              (shown, h, k, layout, key, ', '.join(names)))
             self.put(key, dict(zip(names, split_qkv(t, d, h, k, layout))))
         elif verb == 'qkv_back':
             choices = [(h, k, layout) for h, k in ((1, 1), (2, 1), (2, 2), (4, 2), (3, 3))
@@ -355,8 +354,8 @@ class Chain:
             if len(same) < 2:
                 return
             keys, name = [key] + r.sample(same, 2), self.name()
-            self.rules.append('merge %d qkv(heads=%d, kv_heads=%d, layout=%s) %s -> %s' % (shown, h, k, layout,
-                                                                                           ', '.join(keys), name))
+            self.rules.append('merge %d qkv(heads=%d, kv_heads=%d, layout=%s) %s -> %s' %
+                              (shown, h, k, layout, ', '.join(keys), name))
             self.join(keys, name, merge_qkv([self.now[x] for x in keys], d, h, k, layout))
         elif verb == 'cast':
             to = {'float16': 'float32', 'bfloat16': 'float32', 'float32': 'float64', 'uint8': 'int32', 'bool': 'int8',
@@ -374,8 +373,8 @@ def split_qkv(t, d, h, k, layout):
         parts = t.split([h * size, k * size, k * size])
     else:
         grid = t.reshape(k, h // k + 2, size, *t.shape[1:])
-        parts = [p.reshape(-1, *t.shape[1:]) if p.numel() else p.reshape(n * size, *t.shape[1:]) for p,
-                 n in ((grid[:, :-2], h), (grid[:, -2], k), (grid[:, -1], k))]
+        parts = [p.reshape(-1, *t.shape[1:]) if p.numel() else p.reshape(n * size, *t.shape[1:])
+                 for p, n in ((grid[:, :-2], h), (grid[:, -2], k), (grid[:, -1], k))]
     return [p.movedim(0, d) for p in parts]
 
 
@@ -386,7 +385,8 @@ def merge_qkv(parts, d, h, k, layout):
     else:
         size, rest = q.shape[0] // h, q.shape[1:]
         out = torch.cat([q.reshape(k, h // k, size, *rest), key.reshape(k, 1, size, *rest),
-                         v.reshape(k, 1, size, *rest)], 1).reshape((h + 2 * k) * size, *rest)
+                         v.reshape(k, 1, size, *rest)],
+                        1).reshape((h + 2 * k) * size, *rest)
     return out.movedim(0, d)
 
 

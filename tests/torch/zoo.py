@@ -151,12 +151,12 @@ def main():
             seen.add(has[0])
             folder = os.path.join(top, str(len(folders)))
             os.mkdir(folder)
-            done = subprocess.run([python, os.path.join(HERE, 'zoo_files.py'),
-                                   folder] + [x for o in args.only for x in ('--only', o)],
+            done = subprocess.run([python, os.path.join(HERE, 'zoo_files.py'), folder] +
+                                  [x for o in args.only for x in ('--only', o)],
                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
             if done.returncode:
-                print('zoo_files.py under %s ended with %d:\n%s' % (python, done.returncode,
-                                                                    done.stdout.decode(errors='replace')[-2000:]))
+                print('zoo_files.py under %s ended with %d:\n%s' %
+                      (python, done.returncode, done.stdout.decode(errors='replace')[-2000:]))
                 print('0 passed, 1 failed')
                 return 1
             folders.append(folder)

@@ -30,10 +30,9 @@ import zlib
 import torch
 
 VERSION = tuple(int(x) for x in torch.__version__.split('+')[0].split('.')[:2])
-NAMES = ('uint8 int8 int16 int32 int64 float16 float32 float64 bfloat16 bool complex64 complex128 uint16 uint32 uint64 '
-         'complex32 bcomplex32 float8_e5m2 float8_e4m3fn float8_e5m2fnuz float8_e4m3fnuz float8_e8m0fnu '
-         'float4_e2m1fn_x2 '
-         'bits8 bits16 bits1x8 bits2x4 bits4x2').split()
+NAMES = ('uint8 int8 int16 int32 int64 float16 float32 float64 bfloat16 bool complex64 complex128 uint16 uint32 '
+         'uint64 complex32 bcomplex32 float8_e5m2 float8_e4m3fn float8_e5m2fnuz float8_e4m3fnuz float8_e8m0fnu '
+         'float4_e2m1fn_x2 bits8 bits16 bits1x8 bits2x4 bits4x2').split()
 HAS_UNTYPED = hasattr(torch, 'UntypedStorage')  # dtypes without a storage class of their own can be saved
 
 
@@ -188,7 +187,8 @@ def typed_batch():
 def wrapped_batch():
     out = collections.OrderedDict()
     for name, dtype in dtypes():
-        grad = dtype.is_floating_point and 'float8' not in name and 'float4' not in name or name.startswith('complex') and name != 'complex32'
+        grad = (dtype.is_floating_point and 'float8' not in name and 'float4' not in name
+                or name.startswith('complex') and name != 'complex32')
         items = collections.OrderedDict()
         try:
             items['parameter'] = torch.nn.Parameter(filled(dtype, 6, 30), requires_grad=False)
@@ -288,8 +288,8 @@ def sparse_batch():
         add('coo_empty', lambda: coo(torch.zeros(2, 0, dtype=torch.int64), torch.empty(0, dtype=dtype), (4, 5)))
         add('coo_dense_only',
             lambda: coo(torch.zeros(0, 1, dtype=torch.int64), strided(filled(dtype, 3, 65), [1, 3], [3, 1]), (3,)))
-        add('coo_of_views', lambda: coo(torch.tensor([[0, 9, 1, 9], [2, 9, 0, 9]])[:, ::2], filled(dtype, 6, 66)[1::3],
-                                        (2, 3)))
+        add('coo_of_views',
+            lambda: coo(torch.tensor([[0, 9, 1, 9], [2, 9, 0, 9]])[:, ::2], filled(dtype, 6, 66)[1::3], (2, 3)))
         for layout in ('csr', 'csc', 'bsr', 'bsc'):
             make = getattr(torch, 'sparse_%s_tensor' % layout, None)
             if make is None or not SAVES_COMPRESSED:
@@ -301,9 +301,9 @@ def sparse_batch():
                 short = '' if index is torch.int64 else '_int32'
                 add(layout + short,
                     lambda: make(torch.tensor([0, 1, 1, 3], dtype=index), torch.tensor([1, 0, 2], dtype=index),
-                                                 block(3, 67), size))
-            add(layout + '_empty', lambda: make(torch.zeros(4, dtype=torch.int64), torch.zeros(0, dtype=torch.int64),
-                                                block(0, 68), size))
+                                 block(3, 67), size))
+            add(layout + '_empty',
+                lambda: make(torch.zeros(4, dtype=torch.int64), torch.zeros(0, dtype=torch.int64), block(0, 68), size))
             if layout in ('csr', 'csc'):
                 add(layout + '_batched', lambda: make(
                     torch.tensor([[0, 1, 1, 3], [0, 2, 2, 3]]), torch.tensor([[1, 0, 2], [0, 1, 2]]),
@@ -424,9 +424,8 @@ def root_list():
 BATCHES = collections.OrderedDict([
     ('strided', strided_batch), ('lazy', lazy_batch), ('wrapped', wrapped_batch), ('storages', storages_batch),
     ('mixed', mixed_batch), ('typed', typed_batch), ('meta', meta_batch), ('sparse', sparse_batch),
-    ('quantized', quantized_batch),
-    ('nested', nested_batch), ('subclass', subclass_batch), ('module', module_batch), ('root_tensor', root_tensor),
-    ('root_list', root_list)])
+    ('quantized', quantized_batch), ('nested', nested_batch), ('subclass', subclass_batch), ('module', module_batch),
+    ('root_tensor', root_tensor), ('root_list', root_list)])
 
 
 # --- what torch holds of a tensor in memory ---------------------------------------------------------------------------
@@ -788,8 +787,8 @@ def write_tar(root, path, protocol):
             if isinstance(obj, torch.Tensor):
                 storage = obj.storage()
                 keep.append(storage)
-                name = short_name(type(storage).__name__
-                                  if not hasattr(storage, 'pickle_storage_type') else storage.pickle_storage_type())
+                name = short_name(type(storage).__name__ if not hasattr(storage, 'pickle_storage_type')
+                                  else storage.pickle_storage_type())
                 tensors[id(obj)] = (storage.data_ptr() or id(storage), name[:-len('Storage')], obj)
                 if len(storage):
                     storages[storage.data_ptr()] = (name, obj)
@@ -860,13 +859,13 @@ OPTIONS = collections.OrderedDict([
     ('alignment_256', ('zip', aligned(256), [((2, 5), ('strided', 'mixed'))])),
     ('alignment_4096', ('zip', aligned(4096), [((2,), ('strided',))])),
     ('skip_data', ('zip', write_skip_data, [((2, 4), ('strided', 'wrapped', 'module'))])),
-    ('big_endian', ('zip', write_big_endian, [
-        (PROTOCOLS, ('strided', 'module')),
-        ((2, 4), ('lazy', 'wrapped', 'sparse', 'quantized', 'nested', 'root_list'))])),
+    ('big_endian',
+     ('zip', write_big_endian, [(PROTOCOLS, ('strided', 'module')),
+                                ((2, 4), ('lazy', 'wrapped', 'sparse', 'quantized', 'nested', 'root_list'))])),
     ('stored_again', ('zip', rezipped(zipfile.ZIP_STORED), [((2, 4), ('strided', 'module'))])),
     ('without_extras',
      ('zip', rezipped(zipfile.ZIP_STORED, lambda n: '/data/' in n or n.split('/', 1)[1] in ('data.pkl', 'version')),
-                        [((2,), ('strided', 'module'))])),
+      [((2,), ('strided', 'module'))])),
     ('deflated', ('zip', rezipped(zipfile.ZIP_DEFLATED), [((2, 4), ('strided', 'wrapped', 'sparse', 'module'))])),
     ('legacy', ('legacy', write_legacy, STREAMS)),
     ('legacy_big', ('legacy', write_legacy_big, [(PROTOCOLS, ('typed', 'module'))])),
@@ -892,8 +891,7 @@ def few_batch():
         base = filled(dtype, 14, 98)
         out[name] = collections.OrderedDict([
             ('transposed', strided(base, [3, 2], [1, 3], 2)), ('stepped', base[1::4]),
-            ('scalar', strided(base, [], [], 13)),
-            ('empty', torch.empty(0, 3, dtype=dtype)),
+            ('scalar', strided(base, [], [], 13)), ('empty', torch.empty(0, 3, dtype=dtype)),
             ('parameter', torch.nn.Parameter(base[:2], requires_grad=False))])
     return out
 
@@ -903,9 +901,8 @@ BATCHES['few'] = few_batch
 BATCHES['sparse_few'] = lambda: {'float32': sparse_batch()['float32']}
 
 SELECTION = [('zip', 'few', 2), ('zip', 'few', 4), ('zip', 'module', 2), ('zip', 'quantized', 2), ('legacy', 'few', 2),
-             ('legacy', 'few', 1),
-             ('legacy', 'module', 2), ('legacy', 'quantized', 2), ('legacy', 'sparse_few', 2), ('pickle', 'few', 2),
-             ('script', 'few', 2)]
+             ('legacy', 'few', 1), ('legacy', 'module', 2), ('legacy', 'quantized', 2), ('legacy', 'sparse_few', 2),
+             ('pickle', 'few', 2), ('script', 'few', 2)]
 
 
 # --- one file ---------------------------------------------------------------------------------------------------------
@@ -1074,16 +1071,18 @@ def select(folder):
         if made is None or 'rows' not in made:
             continue
         name = made['file'].rsplit('.', 1)[0]
-        rows = ' "tensors": [\n%s\n ],\n "values": {}\n' % ',\n'.join('  ' + json.dumps(r, sort_keys=True)
-                                                                      for r in made['rows'])
+        rows = (' "tensors": [\n%s\n ],\n "values": {}\n' %
+                ',\n'.join('  ' + json.dumps(r, sort_keys=True) for r in made['rows']))
         same = first.setdefault(rows, name + '.json')
         with open(os.path.join(folder, name + '.json'), 'w') as f:
-            f.write('{\n "made_by": {"script": "tests/torch/zoo_files.py", "torch": "%s", "python": "%s", "protocol": '
-                    '%d},\n "shows": "zoo: %s, %s",\n'
-                    ' "oracle_from": "the saved object%s",\n%s}\n' % (
-                        torch.__version__, sys.version.split()[0], protocol, option, batch,
-                        ': torch ' + made['why'] if made.get('torch') else '',
-                        rows if same == name + '.json' else ' "same_as": "%s"\n' % same))
+            f.write('{\n'
+                    ' "made_by": {"script": "tests/torch/zoo_files.py", '
+                    '"torch": "%s", "python": "%s", "protocol": %d},\n'
+                    ' "shows": "zoo: %s, %s",\n'
+                    ' "oracle_from": "the saved object%s",\n'
+                    '%s}\n' % (torch.__version__, sys.version.split()[0], protocol, option, batch,
+                               ': torch ' + made['why'] if made.get('torch') else '',
+                               rows if same == name + '.json' else ' "same_as": "%s"\n' % same))
 
 
 def main():
@@ -1116,8 +1115,8 @@ def main():
                 elif made:
                     files.append(made)
     with open(os.path.join(args.folder, 'zoo.json'), 'w') as f:
-        json.dump({'torch': torch.__version__, 'python': sys.version.split()[0], 'files': files,
-                   'unwritten': unwritten}, f)
+        json.dump(
+            {'torch': torch.__version__, 'python': sys.version.split()[0], 'files': files, 'unwritten': unwritten}, f)
     return 0
 
 

@@ -69,7 +69,7 @@ class inflate_stream {
 };
 
 /// The content of a record, stored or deflated, in memory of the arena; its CRC is checked. A deflated one may have
-/// `most` bytes.
+/// `most` bytes at most.
 [[nodiscard]] result<std::span<const std::byte>>
 read_content(const source& from, const record& r, const inflater& inflate, std::uint64_t most, arena& memory);
 

@@ -9,12 +9,15 @@
 
 #include <ckpt/version.hpp>
 
+// The second line of each pair names no file. It ends the compilation there, where #error goes on with a page of errors.
 #if defined(_MSVC_LANG)
 #if _MSVC_LANG < 202002L
 #error "ckpt needs C++20: compile this translation unit with /std:c++20, or wrap ckpt in one that does"
+#include <C++20>
 #endif
 #elif __cplusplus < 202002L
 #error "ckpt needs C++20: compile this translation unit with -std=c++20, or wrap ckpt in one that does"
+#include <C++20>
 #endif
 
 #if !defined(CKPT_EXCEPTIONS)
@@ -58,6 +61,16 @@
 #define CKPT_DETAIL_INLINE __forceinline
 #else
 #define CKPT_DETAIL_INLINE inline
+#endif
+
+// Marks what the result of a function refers to, an argument or the object itself. Clang and MSVC then warn where that
+// is a temporary, or a variable of the function that returns the result. GCC has no such attribute.
+#if defined(__clang__) && __has_cpp_attribute(clang::lifetimebound)
+#define CKPT_DETAIL_BORROWED [[clang::lifetimebound]]
+#elif defined(_MSC_VER) && __has_cpp_attribute(msvc::lifetimebound)
+#define CKPT_DETAIL_BORROWED [[msvc::lifetimebound]]
+#else
+#define CKPT_DETAIL_BORROWED
 #endif
 
 // For functions that CUDA kernels call, too. Other compilers than nvcc see ordinary functions.

@@ -169,7 +169,7 @@ struct error {
     std::uint8_t opcode{};           ///< the pickle opcode concerned, 0 when there is none
     std::int32_t os_code{};          ///< errno, GetLastError or cudaError_t
     std::uint64_t offset{no_offset}; ///< into the file, not into the record
-    std::string file{};              ///< set when several files are involved
+    std::string file{};              ///< the path that was opened, or the name of a file in the folder
     std::string record{};            ///< "archive/data.pkl"
     std::string path{};              ///< where in the object: optimizer/state/0/exp_avg
     std::string detail{};            ///< what was seen, with the numbers; already printable

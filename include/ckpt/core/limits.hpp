@@ -29,7 +29,7 @@ struct limits {
     std::uint64_t directory_bytes{1u << 27};
     /// Dimensions of one tensor.
     std::uint32_t tensor_rank{64};
-    /// Keys of one state_dict.
+    /// Keys of one state_dict, and tensors in each of the files that ranks saved.
     std::uint64_t entries{4'000'000};
     /// Digits of a decimal integer in a text-form pickle (CPython's own bound).
     std::uint32_t integer_digits{4300};

@@ -48,6 +48,13 @@ namespace detail {
 #endif
 }
 
+/// std::invoke of one argument, for `and_then` and `transform`, without <functional>.
+template <class F, class T> constexpr decltype(auto) apply(F&& f, T&& value) {
+    if constexpr (std::is_member_function_pointer_v<std::remove_cvref_t<F>>) return (std::forward<T>(value).*f)();
+    else if constexpr (std::is_member_object_pointer_v<std::remove_cvref_t<F>>) return (std::forward<T>(value).*f);
+    else return std::forward<F>(f)(std::forward<T>(value));
+}
+
 } // namespace detail
 
 template <class T> class [[nodiscard]] result;
@@ -93,20 +100,21 @@ template <class T> class [[nodiscard]] result {
     [[nodiscard]] explicit operator bool() const noexcept { return ok_; }
 
     /// The value. Without one: throws `checkpoint_error`, or prints the error and ends the program where exceptions are
-    /// off. A reference is valid as long as this object; of a temporary the value itself is returned.
-    [[nodiscard]] T& value() & {
+    /// off; whoever wants only that may ignore what it returns. A reference is valid as long as this object; of a
+    /// temporary the value itself is returned.
+    T& value() & {
         require();
         return value_;
     }
-    [[nodiscard]] const T& value() const& {
+    const T& value() const& {
         require();
         return value_;
     }
-    [[nodiscard]] T value() && {
+    T value() && {
         require();
         return std::move(value_);
     }
-    [[nodiscard]] T value() const&& {
+    T value() const&& {
         require();
         return value_;
     }
@@ -117,8 +125,8 @@ template <class T> class [[nodiscard]] result {
     [[nodiscard]] T operator*() && { return std::move(value_); }
     [[nodiscard]] T* operator->() & noexcept { return &value_; }
     [[nodiscard]] const T* operator->() const& noexcept { return &value_; }
-    T* operator->() && = delete;
-    const T* operator->() const&& = delete;
+    T* operator->() && = delete;            // the value goes with the result: name the result first
+    const T* operator->() const&& = delete; // the value goes with the result: name the result first
 
     /// The error, unchecked: only where `has_value()` is false and the error was not moved away.
     [[nodiscard]] const ckpt::error& error() const& noexcept { return *error_; }
@@ -133,24 +141,26 @@ template <class T> class [[nodiscard]] result {
         return ok_ ? std::move(value_) : static_cast<T>(std::forward<U>(other));
     }
 
-    /// Returns `next(value)`, which is a result, or this object's error.
+    /// Returns `next(value)`, which is a result, or this object's error. `next` may be a pointer to a member:
+    /// `file.root().find("epoch").and_then(&ckpt::value::as_int)`.
     template <class F> [[nodiscard]] auto and_then(F&& next) const& -> std::invoke_result_t<F, const T&> {
-        if (ok_) return std::forward<F>(next)(value_);
+        if (ok_) return detail::apply(std::forward<F>(next), value_);
         return failure();
     }
     template <class F> [[nodiscard]] auto and_then(F&& next) && -> std::invoke_result_t<F, T> {
-        if (ok_) return std::forward<F>(next)(std::move(value_));
+        if (ok_) return detail::apply(std::forward<F>(next), std::move(value_));
         return take_failure();
     }
-    /// Returns `next(value)`, which is a plain value, as a result; or this object's error.
+    /// Returns `next(value)`, which is a plain value, as a result; or this object's error. `next` may be a pointer to a
+    /// member.
     template <class F>
     [[nodiscard]] auto transform(F&& next) const& -> result<std::remove_cvref_t<std::invoke_result_t<F, const T&>>> {
-        if (ok_) return std::forward<F>(next)(value_);
+        if (ok_) return detail::apply(std::forward<F>(next), value_);
         return failure();
     }
     template <class F>
     [[nodiscard]] auto transform(F&& next) && -> result<std::remove_cvref_t<std::invoke_result_t<F, T>>> {
-        if (ok_) return std::forward<F>(next)(std::move(value_));
+        if (ok_) return detail::apply(std::forward<F>(next), std::move(value_));
         return take_failure();
     }
 

@@ -91,16 +91,16 @@ class dcp_reader {
 
     void build();
 
-    /// Notes why an entry cannot be had, as far as it is only missing; gives the value for it.
+    /// Notes that the entry `key` is missing, and why. Returns the node of a refused value that stands for it.
     [[nodiscard]] std::uint32_t absent(std::string_view key, error why);
 
     [[nodiscard]] std::uint32_t tensor_of(std::string_view key, const value& says);
 
-    /// The chunks of a tensor that have elements, or all of them where it has none.
+    /// The chunks of a tensor that have elements; all chunks where the tensor has no elements.
     struct found_chunks {
         box_list boxes{};
         std::vector<std::uint32_t> parts{}; // nodes of the plan
-        std::vector<error> lost{};          // of those that cannot be had
+        std::vector<error> lost{};          // of the chunks that are missing
     };
     /// False, and a finding, where one lies outside the tensor.
     [[nodiscard]] bool find_chunks(std::string_view key, ckpt::dtype type, std::span<const std::int64_t> shape,

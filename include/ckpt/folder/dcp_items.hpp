@@ -44,7 +44,7 @@ class dcp_items final : public folder_storages {
         std::uint64_t numel{};
     };
 
-    /// What is no tensor: it is copied when the folder is opened, and only checked again.
+    /// The place of a value that is no tensor. It was copied when the folder was opened; `check` reads it again.
     struct object {
         std::uint32_t file{};
         std::uint64_t offset{};
@@ -60,14 +60,14 @@ class dcp_items final : public folder_storages {
         return static_cast<std::uint32_t>(files_.size() - 1);
     }
     [[nodiscard]] const file& file_at(std::uint32_t i) const noexcept { return files_[i]; }
-    /// That its place lies inside its file was checked.
+    /// Adds an item. The caller has checked that its place lies inside its file.
     [[nodiscard]] std::uint32_t add(const item& i) {
         items_.push_back(i);
         return static_cast<std::uint32_t>(items_.size() - 1);
     }
 
     void add_object(const object& o) { objects_.push_back(o); }
-    /// After the last item was added. Keys are texts of `metadata`, which is kept.
+    /// Ends the additions. Keys are texts of `metadata`, which is kept.
     void seal(shared<checkpoint_file> metadata);
     /// Opens what lies at a place of a file; errors name the file.
     [[nodiscard]] result<checkpoint> open_at(std::uint32_t of, std::uint64_t offset, std::uint64_t length) const;

@@ -34,7 +34,7 @@ class dcp_tree {
         std::string_view text{};
         std::uint64_t position{};
         bool is_text{};
-        // Not <=>, which std::string_view has from libc++ 16 on.
+        // An operator< instead of <=>, because std::string_view has no <=> before libc++ 16.
         friend bool operator<(const step& a, const step& b) noexcept {
             if (a.text != b.text) return a.text < b.text;
             return a.position != b.position ? a.position < b.position : a.is_text < b.is_text;

@@ -21,7 +21,8 @@ class distributed_finder {
   public:
     distributed_finder(folder_work& work, const folder_contents& contents) : work_{work}, contents_{contents} {}
 
-    /// False where the folder is none that is distributed. Otherwise there is `joined` or `file`, or a finding.
+    /// Returns false where the folder holds no distributed checkpoint. Otherwise sets `joined` or `file`, or notes a
+    /// finding.
     [[nodiscard]] bool run(const std::vector<folder_entry>& entries);
 
     shared<checkpoint_file> joined{};

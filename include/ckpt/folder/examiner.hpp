@@ -32,11 +32,11 @@ struct examined_folder {
     shared<checkpoint_file> joined{}; // or what a distributed checkpoint, or the files of all ranks, became
 };
 
-/// What stands between a directory and its model.
+/// Looks through a directory and opens the model in it.
 class folder_examiner {
   public:
-    /// `files` says what the folder's files may name, `metadata` what .metadata of a distributed checkpoint may. Fails
-    /// only where the path itself cannot be looked at.
+    /// `files` is the policy for globals of the folder's files, `metadata` that for .metadata of a distributed
+    /// checkpoint. Fails only where the path itself cannot be looked at.
     [[nodiscard]] static result<examined_folder> examine(path_arg path, allowlist files, allowlist metadata,
                                                          const open_options& options, const folder_options& how);
 
@@ -79,7 +79,7 @@ class folder_examiner {
     /// Whether the index names shards that are not here, while others make a whole set: then there is a finding.
     [[nodiscard]] bool is_stale(const std::string& index_name, const shard_index& index);
 
-    /// Keys that the index names and their shard has not, and keys of a shard that the index does not know.
+    /// Notes keys that the index names and their shard does not have, and keys of a shard that the index does not name.
     void compare_keys(const std::string& index_name, const shard_index& index, const std::vector<std::size_t>& place);
     void find_duplicates();
 

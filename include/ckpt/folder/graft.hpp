@@ -79,7 +79,7 @@ template <class NumberOfStorage> class grafter {
     }
     [[nodiscard]] std::uint32_t tensor_of(std::uint32_t old) {
         tensor_data t = from_.tensors[old];
-        needs_file_ = needs_file_ || t.extra != nullptr; // names of parts are the file's
+        needs_file_ = needs_file_ || t.extra != nullptr; // the names of its parts are texts of the file
         const auto change = [&](tensor_data& data) {
             const auto numbers = [&](const std::int64_t* list) {
                 if (list == nullptr) return list;

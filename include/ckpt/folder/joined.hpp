@@ -84,7 +84,8 @@ class part_storages final : public folder_storages {
     shared<checkpoint_file> file_;
 };
 
-/// The node for a tensor that the boxes, whose elements are in `parts`, fill; they are cut along the dimensions `cut`.
+/// The node of a tensor that boxes fill. `parts`: the nodes that have the elements of each box; `cut`: the dimensions
+/// along which the boxes are cut.
 [[nodiscard]] std::uint32_t join_boxes(gather_plan& plan, std::span<const std::int64_t> shape, const box_list& boxes,
                                        const std::vector<std::uint32_t>& parts, const std::vector<std::size_t>& cut);
 

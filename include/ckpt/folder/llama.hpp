@@ -52,7 +52,7 @@ class llama_reader {
 
         [[nodiscard]] const row* find(std::string_view key) const noexcept;
     };
-    /// What is needed of params.json. 0: it does not say.
+    /// The sizes in params.json that tell how tensors are cut; 0 where the file does not have one.
     struct model_sizes {
         std::uint64_t dim{};
         std::uint64_t heads{};
@@ -66,7 +66,7 @@ class llama_reader {
     [[nodiscard]] model_sizes read_params() const;
     /// The tensor of a key of the first part, where it has so many dimensions; else null.
     [[nodiscard]] const tensor_data* first_with(std::string_view key_end, std::uint32_t rank) const noexcept;
-    /// As the sizes of the tensors say, where they do.
+    /// Sets the number of parts as the sizes of the tensors tell it, where they do.
     void count_parts();
     void find_missing();
 
@@ -75,9 +75,9 @@ class llama_reader {
     /// Whether no key is in two parts. transformers' convert_mixtral_weights_to_hf.py takes consolidated.00.pt to
     /// consolidated.07.pt for such a set.
     [[nodiscard]] bool share_nothing() const noexcept;
-    /// Tensors that not all parts have. Other values are the first part's.
+    /// Notes tensors that not all parts have. Other values are taken from the first part.
     void compare_keys();
-    /// Values of the first part that hold tensors, and are none that the layout knows.
+    /// Notes values of the first part that hold tensors and have no place in LLaMA's layout.
     void find_unknown();
 
     // ---- the graph

@@ -35,6 +35,8 @@ struct folder_policy {
                                              const folder_options& how);
 [[nodiscard]] result<folder_report> inspect_folder(path_arg path, const folder_policy& allowed,
                                                    const open_options& options, const folder_options& how);
+[[nodiscard]] result<checkpoint> open_any(path_arg path, const folder_policy& allowed, const open_options& options,
+                                          const folder_options& how);
 
 } // namespace detail
 
@@ -47,6 +49,14 @@ template <policy P = training_policy>
 [[nodiscard]] result<checkpoint> open_folder(path_arg path, const open_options& options = {},
                                              const folder_options& how = {}) {
     return detail::open_folder(path, detail::folder_policy::of<P>(), options, how);
+}
+
+/// Opens what `path` is: a directory or an index of shards ("*.index.json", "*.index.VARIANT.json") as `open_folder`
+/// does, everything else as `open` does. For programs whose users name either.
+template <policy P = training_policy>
+[[nodiscard]] result<checkpoint> open_any(path_arg path, const open_options& options = {},
+                                          const folder_options& how = {}) {
+    return detail::open_any(path, detail::folder_policy::of<P>(), options, how);
 }
 
 /// Examines a directory as `open_folder` does, and reports the purpose of each file and all faults. Fails only where

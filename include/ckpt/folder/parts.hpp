@@ -51,7 +51,8 @@ inline constexpr std::string_view join_by_hand =
 [[nodiscard]] error megatron(const std::vector<std::string>& ranks);
 [[nodiscard]] error tensor_parallelism(std::uint64_t ranks);
 
-/// The file of one rank that is alone in its folder says that there were others. Nothing where it says nothing.
+/// The error for the file of one rank, alone in its folder, that says that there were other ranks; absent where it does
+/// not say so.
 [[nodiscard]] std::optional<error> is_one_of_several(const value& root, const std::string& file);
 
 } // namespace part_faults

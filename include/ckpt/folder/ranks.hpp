@@ -53,7 +53,7 @@ class rank_reader {
         std::optional<checkpoint> opened{};
         joined_checkpoint::part part{};
         std::vector<row> rows{}; // in the file's order
-        std::uint64_t ranks{};   // that share a tensor, at most, as this file has it
+        std::uint64_t ranks{};   // the most ranks that share one of its tensors
         std::map<std::string_view, std::size_t> by_path{};
     };
     /// A box of a tensor, and who has it.
@@ -94,7 +94,8 @@ class rank_reader {
 
     [[nodiscard]] std::uint32_t tensor_of(const row& r);
 
-    /// Adds what one rank has; gives a refused tensor where that cannot be joined, else nothing.
+    /// Adds the boxes that one rank has of a tensor. Returns the node of a refused tensor where they cannot be joined,
+    /// and `absent_node` otherwise.
     [[nodiscard]] std::uint32_t add_piece(const row& r, const one_rank& of, const tensor_data& own,
                                           const tensor_data& part, box_list& boxes, std::vector<piece>& pieces);
 

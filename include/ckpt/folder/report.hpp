@@ -38,7 +38,7 @@ template <class Names> [[nodiscard]] std::string listed(const Names& names, std:
 struct folder_work {
     std::string folder{};
     allowlist allowed{};
-    allowlist metadata{}; // of .metadata: the same, and the names that it always has
+    allowlist metadata{}; // for .metadata: the same, and the names that every .metadata has
     const open_options& options;
     folder_options how{};
     folder_report report{};

@@ -29,17 +29,18 @@ struct shard_boxes {
 
 inline constexpr std::size_t most_shard_boxes = 4096;
 
-/// A stretch of the indices of one dimension.
+/// Indices [begin, begin + size) of one dimension.
 struct index_run {
     std::uint64_t begin{};
     std::uint64_t size{};
 };
 
-/// What one place on a mesh's dimension gets of a list of indices, which is first cut into blocks, each of them by
-/// itself. False where there are too many blocks or stretches.
+/// Replaces `runs` by those that one place along a dimension of the mesh gets. A split factor first cuts the indices
+/// into blocks; then each block is shared out by itself. False where there are too many blocks or runs.
 [[nodiscard]] bool cut_runs(std::vector<index_run>& runs, const mesh_cut& cut);
 
-/// The caller has checked the cuts: dimensions of `shape`, places inside their sizes, split factors of 1 at least.
+/// The boxes at one place of a mesh. The caller has checked the cuts: dimensions of `shape`, places inside their sizes,
+/// split factors of 1 at least.
 [[nodiscard]] shard_boxes boxes_of_shard(std::span<const std::int64_t> shape, std::span<const mesh_cut> cuts);
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

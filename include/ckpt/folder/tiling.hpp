@@ -1,9 +1,8 @@
 // ckpt/folder/tiling.hpp: whether boxes fill a tensor, each element once.
 //
-// SPDX-License-Identifier: MIT
-// In:      a shape, and boxes inside it: offsets and sizes.
-// Out:     nothing where they do, else the first element that is in none of them or in several.
-// Refuses: more corners than it was allowed: boxes may be cut along any number of dimensions.
+// SPDX-License-Identifier: MIT In:      a shape, and boxes inside it: offsets and sizes. Out:     nothing where they
+// do, else the first element that is in none of them or in several. Refuses: more corners than it was allowed: boxes
+// may be cut along any number of dimensions.
 //
 // A box adds one to each of its elements. Written as steps, that is +1 at its first corner, -1 at the corner behind its
 // end along one dimension, +1 behind its ends along two of them, and so on: an element is in as many boxes as the steps

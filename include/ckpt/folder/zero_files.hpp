@@ -64,7 +64,7 @@ class zero_files {
     [[nodiscard]] bool ranks_of_models() const noexcept { return ranks_of_models_; }
     [[nodiscard]] bool is_stage3() const noexcept { return stage3_; }
     [[nodiscard]] std::uint64_t ranks() const noexcept { return ranks_; }
-    /// Of the partitions; absent where they hold no tensor.
+    /// The dtype of the partitions; absent where they hold no tensor.
     [[nodiscard]] std::optional<ckpt::dtype> type() const noexcept { return type_; }
 
   private:

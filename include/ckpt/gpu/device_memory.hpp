@@ -49,7 +49,7 @@ template <class F> [[nodiscard]] int insist(F&& call) {
     return code;
 }
 
-/// The device that was current is so again at the end.
+/// Makes the device that was current at the beginning current again at the end.
 template <device_api Api> class device_scope {
   public:
     explicit device_scope(const Api& api)
@@ -150,7 +150,8 @@ template <device_api Api> class device_memory final : public counted {
         }
         return {};
     }
-    /// The ring that slots are cut of: touched first, which makes pinning it several times cheaper.
+    /// Makes and pins the ring that slots are cut from. Its pages are touched first, which makes pinning several times
+    /// cheaper.
     [[nodiscard]] result<void> pin_ring() {
         const std::uint64_t bytes = slots_.size() * plan_->slot_bytes;
         std::size_t wanted = 0;
@@ -201,7 +202,7 @@ template <device_api Api> class device_memory final : public counted {
         return {};
     }
 
-    /// Waits for everything; what only the copies needed is freed. The first failure stays.
+    /// Waits for everything that was issued, then frees what only the copies needed. Keeps the first failure.
     [[nodiscard]] result<void> wait() {
         device_scope<Api> scope{api_};
         if (scope.failure() != 0) fail(api_.failure(device_call::current_device, scope.failure()));

@@ -15,13 +15,14 @@ namespace ckpt::inline CKPT_DETAIL_ABI {
 
 /// How an upload reads past the host. All may be called from many threads.
 struct direct_reader {
-    /// Of `open`: what the owner of the table keeps. Files that are open do not need it.
+    /// What `open` is called with. The owner of the table keeps it; files that are open do not need it.
     void* context{nullptr};
-    /// A handle for the file of a descriptor; null, and why, where it cannot be read so.
+    /// Returns a handle for the file of a descriptor. Where the file cannot be read past the host, returns null and
+    /// sets `reason`.
     void* (*open)(void* context, int descriptor, std::string& reason){nullptr};
-    /// Reads `bytes` at `file_offset` to `device_offset` of the memory that begins at `device_base`; returns when they
-    /// are there. The number of bytes that were read, fewer only at the end of the file, or a negative number: an
-    /// errno, or one of the library's beyond 5000.
+    /// Reads `bytes` bytes at `file_offset` to `device_offset` of the memory that begins at `device_base`, and returns
+    /// when they are there. Returns the number of bytes, which is less only at the end of the file; or a negative
+    /// number, which is an errno, or beyond 5000 a code of the library.
     std::int64_t (*read)(void* handle, void* device_base, std::uint64_t bytes, std::uint64_t file_offset,
                          std::uint64_t device_offset){nullptr};
     void (*close)(void* handle){nullptr};

@@ -31,8 +31,8 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
     return c == carrier::signed_integer || c == carrier::unsigned_integer;
 }
 
-/// Whether `cast_bits` converts every value: what `convert` may refuse a value of stays on the host.
-/// From a type to itself: elements of whole bytes, whatever they mean.
+/// Whether `cast_bits` converts every value. Conversions of which `convert` may refuse a value are left to the host. A
+/// type converts to itself where its elements are whole bytes, whatever they mean.
 [[nodiscard]] constexpr bool is_castable(dtype from, dtype to) noexcept {
     if (from == to) return is_known(from) && bits(from) >= 8;
     if (!is_convertible(from, to)) return false;
@@ -80,8 +80,9 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
     }
 }
 
-/// One element, or half a complex one, as another type; `is_castable(from, to)` holds. Bits are the low ones, above
-/// those of `to` is anything. A bool becomes 0 or 1, since a file may hold any byte for one.
+/// One element, or half a complex one, as another type; `is_castable(from, to)` holds. Elements are in the low bits; in
+/// the result, the bits above an element of `to` are arbitrary. A bool becomes 0 or 1, since a file may hold any byte
+/// for one.
 [[nodiscard]] CKPT_DETAIL_HOST_DEVICE inline std::uint64_t cast_bits(dtype from, dtype to,
                                                                      std::uint64_t bits) noexcept {
     if (from == dtype::bool_) bits = bits != 0 ? 1 : 0;
@@ -221,7 +222,7 @@ struct cast_job {
     }
 };
 
-/// Division as a device does it fast, where it can.
+/// a / b, in 32 bits where both fit, which devices do several times faster.
 [[nodiscard]] CKPT_DETAIL_HOST_DEVICE inline std::uint64_t divide(std::uint64_t a, std::uint64_t b) noexcept {
     if (((a | b) >> 32) == 0) return static_cast<std::uint32_t>(a) / static_cast<std::uint32_t>(b);
     return a / b;
@@ -239,7 +240,8 @@ struct gather_job {
     std::uint64_t sizes[rank_limit]{};
     std::uint64_t strides[rank_limit]{}; ///< in elements
 
-    /// Strides and offset in elements. False where the geometry is none, or has too many dimensions that do not merge.
+    /// Strides and offset are in elements. False where the geometry is invalid, or too many dimensions are left after
+    /// merging.
     [[nodiscard]] static bool make(void* out, const void* in, std::size_t itemsize, std::span<const std::int64_t> shape,
                                    std::span<const std::int64_t> steps, std::uint64_t offset,
                                    gather_job& job) noexcept {

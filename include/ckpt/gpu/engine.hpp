@@ -41,7 +41,7 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-/// One run of a plan.
+/// Carries out one plan once.
 template <device_api Api> class upload_engine {
   public:
     upload_engine(device_memory<Api>& memory, const engine_options& options)
@@ -268,7 +268,8 @@ template <device_api Api> class upload_engine {
         filled_.notify_all();
         return {};
     }
-    /// Where windows of a mapping are used, the ring is only made when one of them cannot be.
+    /// Makes the ring, unless it is there. Where pieces are copied from windows of a mapping, it is needed only when a
+    /// window cannot be pinned.
     [[nodiscard]] result<void> need_ring() {
         const std::lock_guard lock{ring_mutex_};
         if (memory_.has_ring()) return {};

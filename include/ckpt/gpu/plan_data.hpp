@@ -137,7 +137,7 @@ struct upload_plan_data final : counted {
     std::vector<device_cast> casts{};
     std::vector<built_part> parts{};
     std::vector<known_checksum> checksums{};
-    std::uint32_t storages{};  ///< numbers of them that tensors have
+    std::uint32_t storages{};  ///< how many different numbers of storages the tensors have
     std::uint64_t unchecked{}; ///< storages that are read in part, or have no checksum
     std::uint64_t piece_bytes{};
     std::uint64_t slot_bytes{}; ///< whole pages that hold any piece, at its place in the first page

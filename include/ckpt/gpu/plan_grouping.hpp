@@ -41,6 +41,9 @@ class plan_grouping {
     plan_grouping(const upload_plan_options& options, const plan_inputs& inputs, upload_plan_data& plan)
         : options_{options}, inputs_{inputs}, plan_{plan} {}
 
+    /// Bytes of one device, gaps included: so much that no sum of two overflows.
+    static constexpr std::uint64_t most_memory = std::uint64_t{1} << 62;
+
     [[nodiscard]] result<void> run();
 
     [[nodiscard]] std::vector<byte_group>& groups() noexcept { return groups_; }

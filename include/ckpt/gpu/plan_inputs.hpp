@@ -78,7 +78,7 @@ class plan_inputs {
 
     /// Adds the tensors of a state_dict that the options select.
     [[nodiscard]] result<void> add(const state_dict_data& weights, std::uint32_t target);
-    /// After the last state_dict.
+    /// Ends the additions.
     [[nodiscard]] result<void> finish();
 
     [[nodiscard]] const std::vector<planned_file>& files() const noexcept { return files_; }

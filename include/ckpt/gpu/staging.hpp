@@ -50,7 +50,7 @@ class stager {
         return plan_.plan.read(plan_.built[part.tensor].node, part.first, part.count, out, leaves);
     }
 
-    /// Takes what of `bytes`, which begin at `begin` in their file, belongs to records that are checked.
+    /// Adds `bytes`, which begin at `begin` in their file, to the checksums of the records that they belong to.
     void checked(std::uint32_t number, std::uint64_t begin, std::span<const std::byte> bytes);
 
     /// Once all pieces were filled: how many records were seen whole. The first that does not have its checksum is the

@@ -77,10 +77,10 @@ class upload_plan {
     /// The number of tensors of all targets. Those of one target are in the order of its state_dict.
     [[nodiscard]] std::size_t size() const noexcept;
     [[nodiscard]] tensor operator[](std::size_t i) const& noexcept;
-    tensor operator[](std::size_t) const&& = delete;
+    tensor operator[](std::size_t) const&& = delete; // it would outlive the plan: name the plan first
     /// The ranges that are read from files and memory, in the order of reading.
     [[nodiscard]] std::vector<run> runs() const&;
-    std::vector<run> runs() const&& = delete;
+    std::vector<run> runs() const&& = delete; // they would outlive the plan: name the plan first
 
     [[nodiscard]] std::size_t targets() const noexcept;
     [[nodiscard]] int device(std::size_t target) const noexcept;

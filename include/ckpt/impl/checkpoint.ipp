@@ -50,11 +50,21 @@ CKPT_DETAIL_RARE std::span<const record> checkpoint::records() const& noexcept {
 
 CKPT_DETAIL_RARE result<ckpt::state_dict> checkpoint::state_dict() const {
     auto best = detail::choose(detail::value_access::make(file_->graph(), file_->graph().root));
-    if (!best) return std::move(best).error();
-    return state_dict(best->path);
+    if (best) return state_dict(best->path);
+    file_->name_in(best.error());
+    return std::move(best).error();
 }
 
+CKPT_DETAIL_RARE void checkpoint::name_file(error& failure) const { file_->name_in(failure); }
+
 CKPT_DETAIL_RARE result<ckpt::state_dict> checkpoint::state_dict(std::string_view path) const {
+    auto out = stored_state_dict(path);
+    if (!out) file_->name_in(out.error());
+    if (!out || storages_ == storage_mode::mapped) return out;
+    return out->owned();
+}
+
+CKPT_DETAIL_RARE result<ckpt::state_dict> checkpoint::stored_state_dict(std::string_view path) const {
     auto at = detail::value_access::make(file_->graph(), file_->graph().root).find(path);
     if (!at) return std::move(at).error();
     if (at->kind() == kind::refused) return *at->refusal();
@@ -64,8 +74,8 @@ CKPT_DETAIL_RARE result<ckpt::state_dict> checkpoint::state_dict(std::string_vie
                      .detail = "not a dictionary or a module, but a " + std::string(name(at->kind())),
                      .hint = "give the path of a dictionary of tensors"};
     auto out = detail::make_state_dict(*at, std::string(path), file_, file_->storages(), file_->budget());
-    if (!out || storages_ == storage_mode::mapped) return out;
-    return out->owned();
+    if (out) detail::state_dict_access::data(*out)->opened = file_->facts().path;
+    return out;
 }
 
 CKPT_DETAIL_RARE verify_report checkpoint::verify(bool checksums) const {
@@ -233,7 +243,7 @@ inline source_options part_of(const open_options& options) noexcept {
 }
 
 CKPT_DETAIL_RARE result<checkpoint> open(path_arg path, const allowlist& allowed, const open_options& options) {
-    return open(source::open(path, part_of(options)), allowed, options);
+    return opened_at(path, open(source::open(path, part_of(options)), allowed, options));
 }
 
 CKPT_DETAIL_RARE result<checkpoint> open(std::span<const std::byte> bytes, const allowlist& allowed,
@@ -242,7 +252,9 @@ CKPT_DETAIL_RARE result<checkpoint> open(std::span<const std::byte> bytes, const
 }
 
 CKPT_DETAIL_RARE result<global_scan> scan(path_arg path, const allowlist& judge, const open_options& options) {
-    return scan(source::open(path, part_of(options)), judge, options);
+    auto out = scan(source::open(path, part_of(options)), judge, options);
+    if (!out) name_path(path, out.error());
+    return out;
 }
 
 CKPT_DETAIL_RARE result<global_scan> scan(std::span<const std::byte> bytes, const allowlist& judge,

@@ -63,7 +63,7 @@ inline result<shared<checkpoint_file>> open_container(shared<source> whole, cons
     auto chosen = chosen_source::of(std::move(whole), options);
     if (!chosen) return std::move(chosen).error();
     auto file = open_kind(std::move(chosen->from), chosen->is, allowed, options);
-    if (file && !chosen->member.empty()) (*file)->found_as(std::move(chosen->member));
+    if (file && !chosen->member.empty()) (*file)->found_in_archive(std::move(chosen->member));
     return file;
 }
 
@@ -75,6 +75,18 @@ CKPT_DETAIL_DEF result<checkpoint> open(result<shared<source>> from, const allow
     auto file = open_container(std::move(*from), judge, options);
     if (!file) return std::move(file).error();
     return checkpoint_access::make(std::move(*file), options.storages);
+}
+
+CKPT_DETAIL_DEF void name_path(path_arg path, error& failure) {
+    std::string text = path.text();
+    if (failure.file.empty() && failure.detail.find(printable(text)) == std::string::npos)
+        failure.file = std::move(text);
+}
+
+CKPT_DETAIL_DEF result<checkpoint> opened_at(path_arg path, result<checkpoint> opened) {
+    if (opened) checkpoint_access::file(*opened)->opened_at(path.text());
+    else name_path(path, opened.error());
+    return opened;
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

@@ -226,7 +226,7 @@ class graph {
     bool transcoded{false};                      // the file has it compressed: all its places are `base`
     std::size_t resolved_nodes{first_free_node}; // nodes of the pickles before this one
     std::size_t resolved_pending{0};
-    const storage_source* storages{nullptr};       // of the file; set before tensors are handed out
+    storage_source* storages{nullptr};             // of the file; set before tensors are handed out
     storage_maker* maker{nullptr};                 // only while resolving
     std::span<const std::uint32_t> tensor_table{}; // nodes that a pickle names by number (TorchScript before torch 1.3)
     std::uint32_t root{absent_node};

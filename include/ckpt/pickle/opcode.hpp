@@ -96,80 +96,89 @@ struct opcode_info {
     std::uint8_t protocol{0};
 };
 
+/// One row for each opcode of protocols 0 to 5.
+struct opcode_rows {
+    using enum argument;
+    struct row {
+        opcode op;
+        opcode_info info;
+    };
+    static constexpr row all[]{
+        {opcode::mark, {"MARK", none, 0}},
+        {opcode::stop, {"STOP", none, 0}},
+        {opcode::pop, {"POP", none, 0}},
+        {opcode::pop_mark, {"POP_MARK", none, 1}},
+        {opcode::dup, {"DUP", none, 0}},
+        {opcode::float_text, {"FLOAT", line, 0}},
+        {opcode::int_text, {"INT", line, 0}},
+        {opcode::binint, {"BININT", i32, 1}},
+        {opcode::binint1, {"BININT1", u8, 1}},
+        {opcode::long_text, {"LONG", line, 0}},
+        {opcode::binint2, {"BININT2", u16, 1}},
+        {opcode::none, {"NONE", none, 0}},
+        {opcode::persid, {"PERSID", line, 0}},
+        {opcode::binpersid, {"BINPERSID", none, 1}},
+        {opcode::reduce, {"REDUCE", none, 0}},
+        {opcode::string_text, {"STRING", line, 0}},
+        {opcode::binstring, {"BINSTRING", bytes4, 1}},
+        {opcode::short_binstring, {"SHORT_BINSTRING", bytes1, 1}},
+        {opcode::unicode_text, {"UNICODE", line, 0}},
+        {opcode::binunicode, {"BINUNICODE", bytes4, 1}},
+        {opcode::append, {"APPEND", none, 0}},
+        {opcode::build, {"BUILD", none, 0}},
+        {opcode::global, {"GLOBAL", two_lines, 0}},
+        {opcode::dict, {"DICT", none, 0}},
+        {opcode::empty_dict, {"EMPTY_DICT", none, 1}},
+        {opcode::appends, {"APPENDS", none, 1}},
+        {opcode::get, {"GET", line, 0}},
+        {opcode::binget, {"BINGET", u8, 1}},
+        {opcode::inst, {"INST", two_lines, 0}},
+        {opcode::long_binget, {"LONG_BINGET", u32, 1}},
+        {opcode::list, {"LIST", none, 0}},
+        {opcode::empty_list, {"EMPTY_LIST", none, 1}},
+        {opcode::obj, {"OBJ", none, 1}},
+        {opcode::put, {"PUT", line, 0}},
+        {opcode::binput, {"BINPUT", u8, 1}},
+        {opcode::long_binput, {"LONG_BINPUT", u32, 1}},
+        {opcode::setitem, {"SETITEM", none, 0}},
+        {opcode::tuple, {"TUPLE", none, 0}},
+        {opcode::empty_tuple, {"EMPTY_TUPLE", none, 1}},
+        {opcode::setitems, {"SETITEMS", none, 1}},
+        {opcode::binfloat, {"BINFLOAT", f64, 1}},
+        {opcode::binbytes, {"BINBYTES", bytes4, 3}},
+        {opcode::short_binbytes, {"SHORT_BINBYTES", bytes1, 3}},
+        {opcode::proto, {"PROTO", u8, 2}},
+        {opcode::newobj, {"NEWOBJ", none, 2}},
+        {opcode::ext1, {"EXT1", u8, 2}},
+        {opcode::ext2, {"EXT2", u16, 2}},
+        {opcode::ext4, {"EXT4", i32, 2}},
+        {opcode::tuple1, {"TUPLE1", none, 2}},
+        {opcode::tuple2, {"TUPLE2", none, 2}},
+        {opcode::tuple3, {"TUPLE3", none, 2}},
+        {opcode::newtrue, {"NEWTRUE", none, 2}},
+        {opcode::newfalse, {"NEWFALSE", none, 2}},
+        {opcode::long1, {"LONG1", bytes1, 2}},
+        {opcode::long4, {"LONG4", bytes4, 2}},
+        {opcode::short_binunicode, {"SHORT_BINUNICODE", bytes1, 4}},
+        {opcode::binunicode8, {"BINUNICODE8", bytes8, 4}},
+        {opcode::binbytes8, {"BINBYTES8", bytes8, 4}},
+        {opcode::empty_set, {"EMPTY_SET", none, 4}},
+        {opcode::additems, {"ADDITEMS", none, 4}},
+        {opcode::frozenset, {"FROZENSET", none, 4}},
+        {opcode::newobj_ex, {"NEWOBJ_EX", none, 4}},
+        {opcode::stack_global, {"STACK_GLOBAL", none, 4}},
+        {opcode::memoize, {"MEMOIZE", none, 4}},
+        {opcode::frame, {"FRAME", u64, 4}},
+        {opcode::bytearray8, {"BYTEARRAY8", bytes8, 5}},
+        {opcode::next_buffer, {"NEXT_BUFFER", none, 5}},
+        {opcode::readonly_buffer, {"READONLY_BUFFER", none, 5}},
+    };
+};
+
+/// The rows by the byte of the opcode; a byte that is none has no name.
 [[nodiscard]] consteval std::array<opcode_info, 256> make_opcode_table() {
     std::array<opcode_info, 256> t{};
-    const auto set = [&t](opcode op, std::string_view name, argument takes, std::uint8_t protocol) {
-        t[static_cast<std::uint8_t>(op)] = {name, takes, protocol};
-    };
-    using enum argument;
-    set(opcode::mark, "MARK", none, 0);
-    set(opcode::stop, "STOP", none, 0);
-    set(opcode::pop, "POP", none, 0);
-    set(opcode::pop_mark, "POP_MARK", none, 1);
-    set(opcode::dup, "DUP", none, 0);
-    set(opcode::float_text, "FLOAT", line, 0);
-    set(opcode::int_text, "INT", line, 0);
-    set(opcode::binint, "BININT", i32, 1);
-    set(opcode::binint1, "BININT1", u8, 1);
-    set(opcode::long_text, "LONG", line, 0);
-    set(opcode::binint2, "BININT2", u16, 1);
-    set(opcode::none, "NONE", none, 0);
-    set(opcode::persid, "PERSID", line, 0);
-    set(opcode::binpersid, "BINPERSID", none, 1);
-    set(opcode::reduce, "REDUCE", none, 0);
-    set(opcode::string_text, "STRING", line, 0);
-    set(opcode::binstring, "BINSTRING", bytes4, 1);
-    set(opcode::short_binstring, "SHORT_BINSTRING", bytes1, 1);
-    set(opcode::unicode_text, "UNICODE", line, 0);
-    set(opcode::binunicode, "BINUNICODE", bytes4, 1);
-    set(opcode::append, "APPEND", none, 0);
-    set(opcode::build, "BUILD", none, 0);
-    set(opcode::global, "GLOBAL", two_lines, 0);
-    set(opcode::dict, "DICT", none, 0);
-    set(opcode::empty_dict, "EMPTY_DICT", none, 1);
-    set(opcode::appends, "APPENDS", none, 1);
-    set(opcode::get, "GET", line, 0);
-    set(opcode::binget, "BINGET", u8, 1);
-    set(opcode::inst, "INST", two_lines, 0);
-    set(opcode::long_binget, "LONG_BINGET", u32, 1);
-    set(opcode::list, "LIST", none, 0);
-    set(opcode::empty_list, "EMPTY_LIST", none, 1);
-    set(opcode::obj, "OBJ", none, 1);
-    set(opcode::put, "PUT", line, 0);
-    set(opcode::binput, "BINPUT", u8, 1);
-    set(opcode::long_binput, "LONG_BINPUT", u32, 1);
-    set(opcode::setitem, "SETITEM", none, 0);
-    set(opcode::tuple, "TUPLE", none, 0);
-    set(opcode::empty_tuple, "EMPTY_TUPLE", none, 1);
-    set(opcode::setitems, "SETITEMS", none, 1);
-    set(opcode::binfloat, "BINFLOAT", f64, 1);
-    set(opcode::binbytes, "BINBYTES", bytes4, 3);
-    set(opcode::short_binbytes, "SHORT_BINBYTES", bytes1, 3);
-    set(opcode::proto, "PROTO", u8, 2);
-    set(opcode::newobj, "NEWOBJ", none, 2);
-    set(opcode::ext1, "EXT1", u8, 2);
-    set(opcode::ext2, "EXT2", u16, 2);
-    set(opcode::ext4, "EXT4", i32, 2);
-    set(opcode::tuple1, "TUPLE1", none, 2);
-    set(opcode::tuple2, "TUPLE2", none, 2);
-    set(opcode::tuple3, "TUPLE3", none, 2);
-    set(opcode::newtrue, "NEWTRUE", none, 2);
-    set(opcode::newfalse, "NEWFALSE", none, 2);
-    set(opcode::long1, "LONG1", bytes1, 2);
-    set(opcode::long4, "LONG4", bytes4, 2);
-    set(opcode::short_binunicode, "SHORT_BINUNICODE", bytes1, 4);
-    set(opcode::binunicode8, "BINUNICODE8", bytes8, 4);
-    set(opcode::binbytes8, "BINBYTES8", bytes8, 4);
-    set(opcode::empty_set, "EMPTY_SET", none, 4);
-    set(opcode::additems, "ADDITEMS", none, 4);
-    set(opcode::frozenset, "FROZENSET", none, 4);
-    set(opcode::newobj_ex, "NEWOBJ_EX", none, 4);
-    set(opcode::stack_global, "STACK_GLOBAL", none, 4);
-    set(opcode::memoize, "MEMOIZE", none, 4);
-    set(opcode::frame, "FRAME", u64, 4);
-    set(opcode::bytearray8, "BYTEARRAY8", bytes8, 5);
-    set(opcode::next_buffer, "NEXT_BUFFER", none, 5);
-    set(opcode::readonly_buffer, "READONLY_BUFFER", none, 5);
+    for (const auto& [op, info] : opcode_rows::all) t[static_cast<std::uint8_t>(op)] = info;
     return t;
 }
 

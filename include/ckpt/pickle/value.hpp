@@ -12,12 +12,14 @@
 #include <ckpt/tensor/dtype.hpp>
 #include <ckpt/tensor/tensor.hpp>
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
@@ -96,6 +98,16 @@ struct numpy_array {
     bool fortran_order{};
     ckpt::tensor tensor{};
 };
+
+class value;
+
+namespace detail {
+
+template <class T> [[nodiscard]] result<T> scalar_of(const result<value>& found, std::string_view path);
+/// Whether the path does not exist, or leads to None.
+[[nodiscard]] bool is_nothing(const result<value>& found) noexcept;
+
+} // namespace detail
 
 /// One value of the file. A borrowed handle, cheap to copy: it and all that it returns are valid as long as the
 /// checkpoint. A default-constructed value is absent: its `as_…` functions fail, its ranges are empty.
@@ -195,6 +207,21 @@ class value {
     /// element is the text of two keys of a dictionary, as of 1 and "1".
     [[nodiscard]] result<value> find(std::string_view path) const;
 
+    /// A copy of the value at a path: `get<double>("optimizer/param_groups/0/lr")`. `T` is bool, an integer, float,
+    /// double, another element type or std::string. A number may also be the only element of a tensor or an array. An
+    /// int is read as a floating type, too, a float never as an integer. Fails as `find` does, with `wrong_type`, with
+    /// `conversion` for a number that does not fit, and with `size_mismatch` for a tensor of several elements.
+    template <class T> [[nodiscard]] result<T> get(std::string_view path) const {
+        return detail::scalar_of<T>(find(path), path);
+    }
+    /// The same, or `fallback` where the path does not exist, or leads to None. A value of another type is an error,
+    /// too.
+    template <class T> [[nodiscard]] result<T> get_or(std::string_view path, T fallback) const {
+        const auto found = find(path);
+        if (detail::is_nothing(found)) return fallback;
+        return detail::scalar_of<T>(found, path);
+    }
+
     /// The error of a value or tensor that could not be built; null for others.
     [[nodiscard]] const ckpt::error* refusal() const noexcept;
     /// Whether both are handles to the same object of the file, as `is` in Python.
@@ -237,6 +264,29 @@ class value {
     const detail::graph* graph_{nullptr};
     std::uint32_t node_{detail::absent_node};
 };
+
+namespace detail {
+
+/// Writes the value that was found at `path` to `out`, as an element of type `to`.
+[[nodiscard]] result<void> read_scalar(const result<value>& found, std::string_view path, ckpt::dtype to,
+                                       std::byte* out);
+/// The same for the only element of a tensor.
+[[nodiscard]] result<void> read_scalar(const tensor& from, ckpt::dtype to, std::byte* out);
+[[nodiscard]] result<std::string> read_text(const result<value>& found, std::string_view path);
+
+template <class T> result<T> scalar_of(const result<value>& found, std::string_view path) {
+    if constexpr (std::same_as<T, std::string>) {
+        return read_text(found, path);
+    } else {
+        static_assert(element<T>, "ckpt: get reads bool, integers, float, double, other element types of tensors, and "
+                                  "std::string; find(path) and its as_... functions read everything else");
+        T out{};
+        auto done = read_scalar(found, path, dtype_of<T>::value, reinterpret_cast<std::byte*>(&out));
+        return done ? result<T>{out} : result<T>{std::move(done).error()};
+    }
+}
+
+} // namespace detail
 
 /// The text of a dictionary key: a str as it is, numbers, None and booleans as Python shows them, tuples of those in
 /// parentheses, bytes as b'...', a class by its qualified name; other objects by their kind in angle brackets. Keys of

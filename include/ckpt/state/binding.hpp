@@ -62,8 +62,21 @@ template <fixed_string Key, auto Member, class Shape = detail::no_shape> struct 
     }
 };
 
-/// The fields of a struct, in the order in which a report lists them.
+namespace detail {
+
+template <class... Fields> [[nodiscard]] consteval bool have_distinct_keys() {
+    const std::array<std::string_view, sizeof...(Fields)> keys{Fields::key()...};
+    for (std::size_t i = 0; i < keys.size(); ++i)
+        for (std::size_t k = i + 1; k < keys.size(); ++k)
+            if (!keys[i].empty() && keys[i] == keys[k]) return false;
+    return true;
+}
+
+} // namespace detail
+
+/// The fields of a struct, in the order in which a report lists them. Each has a key of its own.
 template <class... Fields> struct fields {
+    static_assert(detail::have_distinct_keys<Fields...>(), "ckpt: two fields of this struct have the same key");
     using field_list = fields;
 };
 

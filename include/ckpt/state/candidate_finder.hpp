@@ -146,7 +146,7 @@ class candidate_finder {
     /// Takes `n` steps; false where the budget is spent.
     [[nodiscard]] bool pay(std::uint64_t n) noexcept;
 
-    /// Arrays beside tensors do not make a dictionary one of tensors.
+    /// Counts what is in a dictionary and below it. Numpy arrays count only where nothing in the file is a tensor.
     [[nodiscard]] tensor_count count(const value& dictionary);
     void look(const value& container, const std::string& path, int depth, below counted);
     [[nodiscard]] static bool holds_averages(const value& dictionary);

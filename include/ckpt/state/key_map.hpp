@@ -38,6 +38,7 @@ class rule {
             detail::parse_rule(s, 0, detail::end_of_rule(s, 0, s.size()), code, fault))
             verb_ = code.verb;
     }
+    rule(const std::string&) = delete; // a literal is checked while compiling; text of the run time is for key_map::parse
 
   private:
     friend class key_map;
@@ -111,9 +112,10 @@ template <> struct rule_group<0> {};
     rule::check_word(replacement);
     out.words_[out.count_++] = replacement;
     detail::rule_code code;
-    detail::pattern_code parsed;
     detail::template_code made;
     detail::syntax_fault fault;
+    code.patterns.push_back({});
+    detail::pattern_code& parsed = code.patterns.back();
     if (detail::parse_pattern({out.words_[0], out.words_[0], 0, true}, parsed, fault))
         (void)detail::parse_template({out.words_[1], out.words_[1], 0, true}, parsed.captures, -1, made, code, fault);
     return out;

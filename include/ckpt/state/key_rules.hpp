@@ -405,9 +405,18 @@ class rule_reader : rule_words {
         if (!dimension()) return false;
         blanks();
         const std::size_t from = at_;
-        if (!number("ckpt: {it} where a count should be") || !number("ckpt: {it} where a count should be") ||
-            !not_negative(1, "ckpt: the counts of pad are not negative", from))
+        if (take("multiple")) {
+            out_.to_multiple = true;
+            out_.numbers.push_back(0); // how many before
+            blanks();
+            const std::size_t size = at_;
+            if (!number("ckpt: {it} where a size should be")) return false;
+            if (out_.numbers.back() < 1) return fault_.fail("ckpt: {it} is no size to pad to multiples of", size, at_);
+        } else if (!number("ckpt: {it} where a count or the word multiple should be") ||
+                   !number("ckpt: {it} where a count should be") ||
+                   !not_negative(1, "ckpt: the counts of pad are not negative", from)) {
             return false;
+        }
         out_.filling = "0";
         if (take("with") && !fill_value()) return false;
         return one_pattern();

@@ -13,6 +13,7 @@
 #include <ckpt/state/load_report.hpp>
 #include <ckpt/state/state_dict.hpp>
 
+#include <utility>
 #include <vector>
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
@@ -21,7 +22,7 @@ namespace ckpt::inline CKPT_DETAIL_ABI {
 struct load_options {
     std::vector<pattern> allow_missing{};    ///< targets that may be missing: they keep their value
     std::vector<pattern> allow_unexpected{}; ///< keys of the state_dict that may have no target
-    bool casts{false};                       ///< a `tensor_copy` converts other dtypes, as `tensor::copy_as` does
+    bool convert{false};                     ///< a `tensor_copy` converts other dtypes, as `tensor::copy_as` does
     bool digests{false};                     ///< adds the CRC-32 of the values to the report; reads all of them
 };
 
@@ -64,8 +65,50 @@ template <class T>
     }
     return report;
 }
-/// Deleted: views in the struct would refer to a state_dict that no longer exists.
-template <class T> result<load_report> load(const state_dict&&, T&, const load_options& = {}) = delete;
+template <class T>
+result<load_report> load(const state_dict&&, T&, // views would outlive the file: load<T>(weights) keeps it open
+                         const load_options& = {}) = delete;
+
+template <class T> class loaded;
+/// Makes a `T` and fills it, as the function above fills one that exists, and fails as that does. The result owns the
+/// state_dict, which may be a temporary: `auto net = ckpt::load<model>(file.state_dict().value()).value();`
+template <class T> [[nodiscard]] result<loaded<T>> load(const state_dict& weights, const load_options& options = {});
+
+/// A struct that was loaded, and the state_dict that views in it borrow from: they are valid as long as this object or
+/// a copy of it, also after it was moved. Copying it copies the struct, and shares the file.
+template <class T> class loaded {
+  public:
+    [[nodiscard]] T& operator*() & noexcept CKPT_DETAIL_BORROWED { return model_; }
+    [[nodiscard]] const T& operator*() const& noexcept CKPT_DETAIL_BORROWED { return model_; }
+    const T& operator*() const&& = delete; // the file would close: name the loaded<T> first
+    [[nodiscard]] T* operator->() & noexcept CKPT_DETAIL_BORROWED { return &model_; }
+    [[nodiscard]] const T* operator->() const& noexcept CKPT_DETAIL_BORROWED { return &model_; }
+    const T* operator->() const&& = delete; // the file would close: name the loaded<T> first
+
+    /// The report of the load.
+    [[nodiscard]] const load_report& report() const& noexcept CKPT_DETAIL_BORROWED { return report_; }
+    const load_report& report() const&& = delete; // it goes with it: name the loaded<T> first
+    /// The state_dict that the struct was loaded from. A copy of it keeps the file open, too.
+    [[nodiscard]] const state_dict& weights() const& noexcept CKPT_DETAIL_BORROWED { return weights_; }
+    const state_dict& weights() const&& = delete; // it goes with it: name the loaded<T> first
+
+  private:
+    template <class U> friend result<loaded<U>> load(const state_dict& weights, const load_options& options);
+    explicit loaded(const state_dict& weights) : weights_{weights} {}
+
+    state_dict weights_;
+    load_report report_{};
+    T model_{};
+};
+
+template <class T> result<loaded<T>> load(const state_dict& weights, const load_options& options) {
+    detail::check_model<T>();
+    loaded<T> out{weights};
+    auto report = load(weights, out.model_, options);
+    if (!report) return std::move(report).error();
+    out.report_ = *std::move(report);
+    return out;
+}
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI
 

@@ -36,7 +36,7 @@ struct load_fit {
 [[nodiscard]] bool sizes_fit(std::span<const std::int64_t> want, std::span<const std::int64_t> got) noexcept;
 
 /// Whether a target can take a tensor. Reads no values.
-[[nodiscard]] result<load_fit> fit(const tensor& from, const target_type& want, bool casts);
+[[nodiscard]] result<load_fit> fit(const tensor& from, const target_type& want, bool convert);
 
 /// Why a tensor does not fit, for a report: what was seen, and what would take it.
 [[nodiscard]] std::string why_not(const error& e, const target_type& want, ckpt::dtype got);
@@ -56,7 +56,7 @@ class load_judge {
     /// The whole report, once every target was judged.
     [[nodiscard]] load_report finish();
 
-    [[nodiscard]] std::string where(std::string_view key) const { return data_->where(key); }
+    void place(error& failure, std::string_view key) const { data_->place(failure, key); }
 
     /// The keys that no pattern matches.
     [[nodiscard]] static std::vector<std::string_view> not_allowed(std::span<const std::string> keys,
@@ -88,7 +88,8 @@ class load_judge {
 };
 
 /// The error of a report that is not as it was asked for: counts and the first keys.
-[[nodiscard]] error incomplete_error(const load_report& report, const load_options& options, std::string path);
+[[nodiscard]] error incomplete_error(const load_report& report, const load_options& options,
+                                     const state_dict_data& weights);
 
 /// Sets the checksum of a loaded tensor; left out where the tensor has none by its nature.
 [[nodiscard]] result<void> add_digest(const tensor& from, loaded_tensor& to);
@@ -112,8 +113,7 @@ class load_job {
     target_list& targets_;
     load_judge judge_;
     const load_options* options_;
-    const storage_source* source_;
-    std::string path_;
+    const state_dict_data* data_;
 };
 
 } // namespace detail

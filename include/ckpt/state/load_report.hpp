@@ -21,7 +21,7 @@ namespace ckpt::inline CKPT_DETAIL_ABI {
 struct loaded_tensor {
     std::string key{};               ///< of the target
     std::vector<std::string> from{}; ///< its keys in the file: several where rules merged them, none for a filled one
-    std::string file{};              ///< the file of a folder that has it; empty for a single file
+    std::string file{};              ///< the file that has it, by its name in the folder; empty without a folder
     std::string chain{};             ///< the rules that changed it: "strip, merge, cast float16"; empty: none
     std::vector<std::string> aliases{};   ///< other keys of the file for the same view of the same storage
     bool aliased{};                       ///< whether there are such keys

@@ -58,7 +58,7 @@ class owned_storages final : public storage_source {
     struct source_storage {
         std::uint32_t there{};
         std::uint32_t here{};
-        std::uint8_t unit{unknown}; // bytes of what is swapped in it
+        std::uint8_t unit{unknown}; // the bytes of one number, for swapping
     };
     static constexpr std::uint32_t none = ~std::uint32_t{0};
     static constexpr std::uint8_t unknown = 0;

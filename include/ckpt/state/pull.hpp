@@ -30,7 +30,7 @@ class pull_record; // state/impl/pull.ipp
 class puller {
   public:
     explicit puller(const state_dict& weights, load_options options = {});
-    explicit puller(const state_dict&&, load_options = {}) = delete;
+    explicit puller(const state_dict&&, load_options = {}) = delete; // views may outlive it: name the state_dict first
 
     /// The same puller for keys below `name`: its `view("weight")` asks for "name.weight".
     [[nodiscard]] puller scope(std::string_view name) const;
@@ -58,7 +58,7 @@ class puller {
         if (found.error().code == errc::key_missing) return std::optional<tensor_view<T, Rank>>{};
         return std::move(found).error();
     }
-    /// A copy; it converts other dtypes where `load_options::casts` is set.
+    /// A copy; it converts other dtypes where `load_options::convert` is set.
     template <class T, std::size_t Rank>
     [[nodiscard]] result<tensor_copy<T, Rank>> copy(std::string_view key,
                                                     std::initializer_list<std::int64_t> sizes = {}) const {

@@ -2,7 +2,7 @@
 //
 // SPDX-License-Identifier: MIT
 // In:      a state_dict; places in memory, by key or from a visitor.
-// Out:     the values in these places, row-major, in this machine's byte order, converted where `casts` is set; a
+// Out:     the values in these places, row-major, in this machine's byte order, converted where `convert` is set; a
 //          report.
 // Refuses: what `load` refuses, and places of the wrong size, all before the first byte is written.
 #pragma once

@@ -27,8 +27,9 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 class remap_context {
   public:
-    explicit remap_context(remap_record& record)
-        : r{record}, plan{*record.plan}, keys{record.items}, formulas{record, keys} {}
+    /// `most_keys`: how many items there may be in all, those of the source included.
+    remap_context(remap_record& record, std::uint64_t most_keys)
+        : r{record}, plan{*record.plan}, keys{record.items}, formulas{record, keys}, most_keys_{most_keys} {}
 
     // ---- faults
 
@@ -75,6 +76,11 @@ class remap_context {
     [[nodiscard]] std::string_view keep_name(std::string_view name);
     /// A new item of a name that lives as long as the record; 0 where there would be too many.
     [[nodiscard]] std::uint32_t new_item(std::string_view name, std::uint32_t node, std::uint32_t rule);
+    [[nodiscard]] std::uint64_t most_keys() const noexcept { return most_keys_; }
+    /// The fault of too many keys.
+    [[nodiscard]] std::string too_many_keys() const {
+        return "there would be more than " + decimal(most_keys_) + " keys";
+    }
     /// `inputs` become `outputs`; where they are not removed, they stay beside them.
     void change(std::uint32_t rule, std::span<const std::uint32_t> inputs, std::span<const std::uint32_t> outputs,
                 bool removes, std::uint32_t dimension = 0);
@@ -112,6 +118,7 @@ class remap_context {
   private:
     static constexpr std::size_t most_errors = 1000;
 
+    std::uint64_t most_keys_;
     matcher matcher_{};
     bool gave_up_{false}; ///< the plan has failed in a way that more keys would only repeat
 };

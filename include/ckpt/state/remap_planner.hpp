@@ -9,6 +9,7 @@
 // together at its end, and names that two tensors came to are settled then.
 #pragma once
 
+#include <ckpt/core/limits.hpp>
 #include <ckpt/state/key_map_data.hpp>
 #include <ckpt/state/remap_context.hpp>
 #include <ckpt/state/remap_names.hpp>
@@ -24,7 +25,8 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 class remap_planner {
   public:
-    explicit remap_planner(remap_record& record) : r_{record}, c_{record} {}
+    explicit remap_planner(remap_record& record, std::uint64_t most_keys = limits{}.entries)
+        : r_{record}, c_{record, most_keys} {}
 
     void run();
 

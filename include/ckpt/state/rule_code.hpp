@@ -108,6 +108,7 @@ struct rule_code {
     bool optional{false};
     bool every_dimension{false}; ///< squeeze without a dimension
     bool sizes_given{false};
+    bool to_multiple{false}; ///< pad behind the tensor, up to a multiple of the last number
     qkv_layout layout{};
     std::int64_t heads{0};
     std::int64_t kv_heads{0};

@@ -363,9 +363,18 @@ constexpr bool parse_template_braces(const spelled& word, std::size_t& at, bool 
     return true;
 }
 
+/// Whether a pattern of the rule has a star whose text has no name.
+[[nodiscard]] constexpr bool has_nameless_star(const rule_code& rule) noexcept {
+    for (const pattern_code& pattern : rule.patterns)
+        for (const pattern_element& e : pattern.elements)
+            if ((e.kind == pattern_part::star || e.kind == pattern_part::many) && e.slot < 0) return true;
+    return false;
+}
+
 constexpr bool parse_template(const spelled& word, const constexpr_vector<capture_name>& captures, std::int32_t hidden,
                               template_code& out, rule_code& rule, syntax_fault& fault) {
     out.word = word;
+    const bool wants_names = has_nameless_star(rule);
     const std::string_view s = word.text;
     std::size_t at = 0;
     while (true) {
@@ -388,6 +397,11 @@ constexpr bool parse_template(const spelled& word, const constexpr_vector<captur
             } else if (s[at] == '}') {
                 return word.fail(fault, "ckpt: a closing brace without an opening one: write \\} for the character", at,
                                  at + 1);
+            } else if (s[at] == '*' && wants_names) {
+                return word.fail(fault,
+                                 "ckpt: a star stands for nothing in a template: give what the pattern matches a name, "
+                                 "as in a.{x} -> b.{x}, or write \\* for the character",
+                                 at, at + 1);
             } else if (s[at] == '{') {
                 flush(at);
                 if (!parse_template_braces(word, at, at == start, captures, hidden, out, rule, fault)) return false;

@@ -13,11 +13,14 @@
 #include <ckpt/core/result.hpp>
 #include <ckpt/core/shared.hpp>
 #include <ckpt/pickle/value.hpp>
+#include <ckpt/tensor/dtype.hpp>
+#include <ckpt/tensor/half.hpp>
 #include <ckpt/tensor/tensor.hpp>
 #include <ckpt/tensor/view.hpp>
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -61,27 +64,60 @@ class state_dict {
 
     [[nodiscard]] std::size_t size() const noexcept;
     [[nodiscard]] bool empty() const noexcept { return size() == 0; }
-    [[nodiscard]] iterator begin() const& noexcept;
-    [[nodiscard]] iterator end() const& noexcept;
-    iterator begin() const&& = delete;
-    iterator end() const&& = delete;
+    [[nodiscard]] iterator begin() const& noexcept CKPT_DETAIL_BORROWED;
+    [[nodiscard]] iterator end() const& noexcept CKPT_DETAIL_BORROWED;
+    iterator begin() const&& = delete; // the tensors would outlive the file: name the state_dict first
+    iterator end() const&& = delete;   // the tensors would outlive the file: name the state_dict first
 
     [[nodiscard]] bool contains(std::string_view key) const noexcept;
 
     /// The tensor stored under `key`; it borrows from the state_dict.
     /// Fails with `key_missing`, naming the nearest keys, and with the entry's own error where its tensor was refused.
-    [[nodiscard]] result<ckpt::tensor> at(std::string_view key) const&;
-    result<ckpt::tensor> at(std::string_view) const&& = delete;
+    [[nodiscard]] result<ckpt::tensor> at(std::string_view key) const& CKPT_DETAIL_BORROWED;
+    result<ckpt::tensor> at(std::string_view) const&& = delete; // it would outlive the file: name the state_dict first
 
     /// A typed view of the tensor stored under `key`: `at(key)`, then `tensor::view<T, Rank>()`. Fails as these do.
-    template <class T, std::size_t Rank> [[nodiscard]] result<tensor_view<T, Rank>> view(std::string_view key) const& {
+    template <class T, std::size_t Rank>
+    [[nodiscard]] result<tensor_view<T, Rank>> view(std::string_view key) const& CKPT_DETAIL_BORROWED {
         auto found = at(key);
         if (!found) return std::move(found).error();
         auto out = found->view<T, Rank>();
-        if (!out) out.error().path = path_of(key);
+        if (!out) place(out.error(), key);
         return out;
     }
-    template <class T, std::size_t Rank> result<tensor_view<T, Rank>> view(std::string_view) const&& = delete;
+    template <class T, std::size_t Rank>
+    result<tensor_view<T, Rank>>
+        view(std::string_view) const&& = delete; // it would outlive the file: name the state_dict first
+
+    /// All elements of the tensor stored under `key`, of any rank, in row-major order and without a copy: `at(key)`,
+    /// then `tensor::view<T>()`. Fails as these do.
+    template <class T> [[nodiscard]] result<std::span<const T>> view(std::string_view key) const& CKPT_DETAIL_BORROWED {
+        auto found = at(key);
+        if (!found) return std::move(found).error();
+        auto out = found->template view<T>();
+        if (!out) place(out.error(), key);
+        return out;
+    }
+    template <class T>
+    result<std::span<const T>>
+        view(std::string_view) const&& = delete; // it would outlive the file: name the state_dict first
+
+    /// A copy of a single number: `get<float>("scale")`. The entry is a tensor with one element, which is converted as
+    /// `tensor::copy_as` does, or a number that is no tensor, as `value::get` reads it. Fails as these do, and with
+    /// `key_missing`.
+    template <class T> [[nodiscard]] result<T> get(std::string_view key) const {
+        static_assert(element<T>,
+                      "ckpt: get reads bool, integers, float, double and the other element types of tensors");
+        T out{};
+        auto done = read_scalar(key, dtype_of<T>::value, reinterpret_cast<std::byte*>(&out));
+        return done ? result<T>{out} : result<T>{std::move(done).error()};
+    }
+    /// The same, or `fallback` where there is no such key.
+    template <class T> [[nodiscard]] result<T> get_or(std::string_view key, T fallback) const {
+        auto out = get<T>(key);
+        if (!out && out.error().code == errc::key_missing) return fallback;
+        return out;
+    }
 
     /// An entry below the dictionary that is not a tensor: a number, text, an object. Borrows from the state_dict.
     struct other {
@@ -89,17 +125,17 @@ class state_dict {
         value content{};
     };
     /// All entries that are not tensors.
-    [[nodiscard]] std::vector<other> others() const&;
-    std::vector<other> others() const&& = delete;
+    [[nodiscard]] std::vector<other> others() const& CKPT_DETAIL_BORROWED;
+    std::vector<other> others() const&& = delete; // they would outlive the file: name the state_dict first
 
     /// The number of tensors that could not be built. They keep their keys; every access returns their error.
     [[nodiscard]] std::size_t refused() const noexcept;
     /// The path of the dictionary in the file, as `value::find` takes it; empty for the root.
-    [[nodiscard]] const std::string& path() const& noexcept;
-    const std::string& path() const&& = delete;
+    [[nodiscard]] const std::string& path() const& noexcept CKPT_DETAIL_BORROWED;
+    const std::string& path() const&& = delete; // the text goes with it: name the state_dict first
     /// The dictionary itself, as a value: its class, its metadata.
-    [[nodiscard]] value root() const& noexcept;
-    value root() const&& = delete;
+    [[nodiscard]] value root() const& noexcept CKPT_DETAIL_BORROWED;
+    value root() const&& = delete; // the value would outlive the file: name the state_dict first
 
     /// The same state_dict with its storages copied to memory of its own; see `storage_mode::owned`. Where a storage
     /// cannot be read, accesses to its tensors fail with the error.
@@ -109,9 +145,10 @@ class state_dict {
     friend struct detail::state_dict_access;
     explicit state_dict(detail::shared<detail::state_dict_data> data) noexcept : data_{std::move(data)} {}
 
-    /// The path of an entry in the file, for errors.
-    [[nodiscard]] std::string path_of(std::string_view key) const;
+    /// Says in an error which entry of which file it concerns.
+    void place(ckpt::error& failure, std::string_view key) const;
     [[nodiscard]] ckpt::error missing(std::string_view key) const;
+    [[nodiscard]] result<void> read_scalar(std::string_view key, ckpt::dtype to, std::byte* out) const;
 
     detail::shared<detail::state_dict_data> data_;
 };

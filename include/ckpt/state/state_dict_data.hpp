@@ -49,13 +49,19 @@ struct state_dict_data final : counted {
     std::vector<std::uint32_t> by_key{}; // numbers of entries, sorted by key
     plain_list<other> others{};
     std::size_t refused{0};
-    std::string path{}; // where the dictionary stands in the file
+    std::string path{};        // where the dictionary stands in the file
+    std::string_view opened{}; // the path of the file or folder, for errors; `file` keeps it
     value root{};
     shared<lineage> history{}; // where entries came from; null where nothing was remapped
 
     /// The path of an entry, for errors.
     [[nodiscard]] std::string where(std::string_view key) const {
         return path.empty() ? std::string(key) : path + '/' + std::string(key);
+    }
+    /// Says where an error of an entry occurred, as far as the error does not.
+    void place(error& failure, std::string_view key) const {
+        if (failure.path.empty()) failure.path = where(key);
+        if (failure.file.empty()) failure.file = opened;
     }
     void sort_keys();
     [[nodiscard]] const entry* find(std::string_view key) const noexcept;

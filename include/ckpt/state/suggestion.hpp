@@ -66,7 +66,7 @@ struct suggestion {
     /// Marks the keys that are wanted under the names that they have, but for those whose neighbours tell that the name
     /// means something else.
     void match_equal();
-    /// Marks these, too, where nothing else became of them.
+    /// Marks the keys that `match_equal` left out for that, where nothing else became of them.
     void match_doubtful();
     /// Makes guesses of square matrices in blocks of which others are transposed.
     void doubt_squares();

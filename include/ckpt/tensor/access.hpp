@@ -97,6 +97,12 @@ template <class F>
 /// have any shape.
 [[nodiscard]] result<void> check_output(const tensor_data& data, const storage_source& source);
 
+/// A copy may take 16 times the bytes of the storage that it reads, plus these.
+inline constexpr std::uint64_t free_copy_bytes = std::uint64_t{64} << 20;
+
+/// The bytes of a copy of all values as type `to`, of a tensor that passed `check_copy`. Fails with `output_limit`.
+[[nodiscard]] result<std::size_t> copy_bytes(const tensor_data& data, const storage_source& source, ckpt::dtype to);
+
 /// The first element of a tensor in memory, for a view of `as` and `rank`; null where there are no elements.
 [[nodiscard]] result<const std::byte*> view_address(const tensor_data* handle, const storage_source* source,
                                                     ckpt::dtype as, std::size_t rank);

@@ -47,14 +47,12 @@ class aligned_memory {
     std::byte* data_{nullptr};
 };
 
-/// A copy may take 16 times the bytes of the storage that it reads, plus these.
-inline constexpr std::uint64_t free_copy_bytes = std::uint64_t{64} << 20;
-
 /// Whether a tensor can be copied as `to` with `rank` dimensions; returns the bytes of the copy. Reads nothing.
-[[nodiscard]] result<std::size_t> check_owned_copy(const tensor& from, ckpt::dtype to, std::size_t rank, bool casts);
+[[nodiscard]] result<std::size_t> check_owned_copy(const tensor& from, ckpt::dtype to, std::size_t rank, bool convert);
 
 /// Copies the values of a tensor that passed `check_owned_copy`.
-[[nodiscard]] result<aligned_memory> make_owned_copy(const tensor& from, ckpt::dtype to, bool casts, std::size_t bytes);
+[[nodiscard]] result<aligned_memory> make_owned_copy(const tensor& from, ckpt::dtype to, bool convert,
+                                                     std::size_t bytes);
 
 struct copy_access;
 
@@ -69,7 +67,7 @@ template <class T, std::size_t Rank> class tensor_copy {
                   "or specialise ckpt::dtype_of");
 
   public:
-    std::array<std::int64_t, Rank> shape{}; ///< sizes, as PyTorch prints them; to be read, not written
+    dimensions<Rank> shape{}; ///< sizes, as PyTorch prints them; to be read, not written
 
     /// Holds nothing; all sizes are 0.
     tensor_copy() noexcept = default;
@@ -85,13 +83,13 @@ template <class T, std::size_t Rank> class tensor_copy {
     }
     ~tensor_copy() = default;
 
-    /// Copies the values of a tensor of `Rank` dimensions. `casts`: converts other types, as `tensor::copy_as` does.
+    /// Copies the values of a tensor of `Rank` dimensions. `convert`: of another type, too, as `tensor::copy_as` does.
     /// Fails as `copy_to` (or `copy_as`) does, with `rank_mismatch`, and with `output_limit` for a copy of more than 16
     /// times the storage's bytes plus 64 MiB.
-    [[nodiscard]] static result<tensor_copy> of(const tensor& from, bool casts = false) {
-        const auto bytes = detail::check_owned_copy(from, dtype_of<T>::value, Rank, casts);
+    [[nodiscard]] static result<tensor_copy> of(const tensor& from, bool convert = false) {
+        const auto bytes = detail::check_owned_copy(from, dtype_of<T>::value, Rank, convert);
         if (!bytes) return bytes.error();
-        auto memory = detail::make_owned_copy(from, dtype_of<T>::value, casts, *bytes);
+        auto memory = detail::make_owned_copy(from, dtype_of<T>::value, convert, *bytes);
         if (!memory) return std::move(memory).error();
         return tensor_copy{from, *std::move(memory)};
     }
@@ -110,12 +108,12 @@ template <class T, std::size_t Rank> class tensor_copy {
 
     [[nodiscard]] std::int64_t numel() const noexcept { return static_cast<std::int64_t>(numel_); }
     /// All elements, the last index fastest. Borrows from the copy.
-    [[nodiscard]] std::span<T> span() & noexcept { return {values(), numel_}; }
-    [[nodiscard]] std::span<const T> span() const& noexcept { return {values(), numel_}; }
-    std::span<T> span() && = delete;
+    [[nodiscard]] std::span<T> span() & noexcept CKPT_DETAIL_BORROWED { return {values(), numel_}; }
+    [[nodiscard]] std::span<const T> span() const& noexcept CKPT_DETAIL_BORROWED { return {values(), numel_}; }
+    std::span<T> span() && = delete; // the memory goes with the copy: name the tensor_copy first
 
     /// A view of the elements; it borrows from the copy.
-    [[nodiscard]] tensor_view<T, Rank> view() const& noexcept
+    [[nodiscard]] tensor_view<T, Rank> view() const& noexcept CKPT_DETAIL_BORROWED
         requires(!std::same_as<T, bool>)
     {
         tensor_view<T, Rank> out{};
@@ -124,7 +122,7 @@ template <class T, std::size_t Rank> class tensor_copy {
         detail::set_dense_strides(shape, false, out.strides.data());
         return out;
     }
-    void view() && = delete;
+    void view() && = delete; // the memory goes with the copy: name the tensor_copy first
 
   private:
     friend struct detail::copy_access;

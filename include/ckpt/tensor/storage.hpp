@@ -59,8 +59,10 @@ class storage_source : public counted {
                                             std::span<std::byte> out) const = 0;
     /// The place of its bytes in a file, for uploads, which read many storages in the order of the file.
     [[nodiscard]] virtual result<stored_place> place_of(std::uint32_t) const { return stored_place{}; }
-    /// The file that holds it, by its name in the folder; empty where there is one file only.
-    [[nodiscard]] virtual std::string_view file(std::uint32_t) const noexcept { return {}; }
+    /// The file that holds it, by its name in the folder; empty where no folder was opened.
+    [[nodiscard]] virtual std::string_view file(std::uint32_t) const noexcept { return file_; }
+    /// Notes the name of the only file of a folder, before a program can see the storages.
+    void found_as(std::string_view name) { file_ = name; }
     /// Whether its record is compressed; then reading a part costs as much as reading all of it.
     [[nodiscard]] virtual bool is_compressed(std::uint32_t) const noexcept { return false; }
     /// For several reads of a compressed storage; null for others. Fails as `read` does.
@@ -70,6 +72,9 @@ class storage_source : public counted {
     /// Whether it is the result of a gather: elements of one tensor that are put together from others when they are
     /// read.
     [[nodiscard]] virtual bool is_gathered(std::uint32_t) const noexcept { return false; }
+
+  private:
+    std::string file_{};
 };
 
 /// A storage that is read several times for one access. Copies share a reader.

@@ -17,6 +17,7 @@
 #include <optional>
 #include <span>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
@@ -43,6 +44,25 @@ struct view_parts {
 [[nodiscard]] result<void> copy_tensor(const tensor_data* handle, const storage_source* source, ckpt::dtype to,
                                        bool exact, std::byte* out, std::uint64_t room);
 
+/// The same for a destination that is given as bytes.
+[[nodiscard]] result<void> copy_values(const tensor_data* handle, const storage_source* source, ckpt::dtype to,
+                                       bool exact, std::span<std::byte> out);
+
+/// The first element of a tensor of any rank whose elements lie one after another.
+[[nodiscard]] result<const std::byte*> flat_view_of(const tensor_data* handle, const storage_source* source,
+                                                    ckpt::dtype as, std::size_t alignment);
+
+/// Copies some of the rows, converted to type `to`.
+[[nodiscard]] result<void> copy_rows(const tensor_data* handle, const storage_source* source, std::uint64_t first,
+                                     std::uint64_t count, ckpt::dtype to, std::span<std::byte> out);
+
+/// Takes the rows from `first` on, whose values are at `values`, `n` of them.
+using row_visitor = result<void> (*)(void* context, std::uint64_t first, const std::byte* values, std::size_t n);
+
+/// Calls `visit` for all rows, at most `rows` at once, with their values as type `to` in a buffer that is reused.
+[[nodiscard]] result<void> visit_rows(const tensor_data* handle, const storage_source* source, ckpt::dtype to,
+                                      std::uint64_t rows, row_visitor visit, void* context);
+
 /// CRC-32 of the values, each little-endian, in row-major order; of the stored bytes where several values share one.
 [[nodiscard]] result<std::uint32_t> digest_tensor(const tensor_data* handle, const storage_source* source);
 
@@ -50,6 +70,18 @@ struct view_parts {
 template <class T> [[nodiscard]] const T* typed_pointer(const std::byte* at) noexcept {
     if (reinterpret_cast<std::uintptr_t>(at) % alignof(T) != 0) return nullptr;
     return reinterpret_cast<const T*>(at);
+}
+
+template <class R> using range_element = std::remove_pointer_t<decltype(std::declval<R&>().data())>;
+
+/// What can be filled with elements: `data()` and `size()` of a std::span, std::vector, std::array or another class
+/// give memory that can be written.
+template <class R>
+concept element_range = element<range_element<R>> && requires(R& r) { static_cast<std::size_t>(r.size()); };
+
+template <element_range R> [[nodiscard]] std::span<std::byte> bytes_of_range(R& r) noexcept {
+    static_assert(sizeof(range_element<R>) * 8 == bits(dtype_of<range_element<R>>::value));
+    return {reinterpret_cast<std::byte*>(r.data()), static_cast<std::size_t>(r.size()) * sizeof(range_element<R>)};
 }
 
 } // namespace detail
@@ -97,7 +129,7 @@ class tensor {
     [[nodiscard]] std::uint64_t storage_nbytes() const noexcept;
     /// Whether the values are gathered from other tensors when they are copied: there are no bytes to view.
     [[nodiscard]] bool is_gathered() const noexcept;
-    /// The file that holds the storage, by its name in the folder; empty where the checkpoint is one file. Of a tensor
+    /// The file that holds the storage, by its name in the folder; empty where no folder was opened. Of a tensor
     /// that consists of parts, or is gathered from several files, the one with its first elements.
     [[nodiscard]] std::string_view file() const noexcept;
     /// The offset of the first element in the file, after a check of its record's header. Fails with `no_data` for
@@ -145,28 +177,70 @@ class tensor {
         return out;
     }
 
-    /// Copies the values in row-major order; `out` has `numel()` elements of the tensor's own type, or of the integer
-    /// type in which it is stored (a bool becomes 0 or 1). Resolves strides, byte order, neg and conj bits. Fails with
-    /// `dtype_mismatch`, `size_mismatch`, `packed`, `not_strided`, `no_data`, or the error of a read.
-    template <element T> [[nodiscard]] result<void> copy_to(std::span<T> out) const {
-        return detail::copy_tensor(data_, source_, dtype_of<T>::value, true, writable(out), out.size());
-    }
-    template <element T, std::size_t N>
-        requires(N != std::dynamic_extent)
-    [[nodiscard]] result<void> copy_to(std::span<T, N> out) const {
-        return copy_to(std::span<T>{out});
+    /// All elements of a tensor of any rank, in row-major order, without a copy. Fails as `view<T, Rank>()` does, and
+    /// with `needs_copy` where the elements do not lie one after another.
+    template <class T> [[nodiscard]] result<std::span<const T>> view() const {
+        auto at = detail::flat_view_of(data_, source_, dtype_of<T>::value, alignof(T));
+        if (!at) return std::move(at).error();
+        return tensor_view<T, 1>{detail::typed_pointer<T>(*at), {static_cast<std::int64_t>(numel())}, {1}}.span();
     }
 
-    /// The same with a conversion to `T`, with the results of PyTorch's `.to()`. Fails with `conversion` where an
-    /// integer does not fit, and for floating to integer, complex to real, real to complex. The content of `out` is
-    /// then unspecified.
-    template <element T> [[nodiscard]] result<void> copy_as(std::span<T> out) const {
-        return detail::copy_tensor(data_, source_, dtype_of<T>::value, false, writable(out), out.size());
+    /// Copies the values in row-major order to a std::span, std::vector, std::array or another range that has
+    /// `numel()` elements of the tensor's own type, or of the integer type in which it is stored (a bool becomes 0 or
+    /// 1). Resolves strides, byte order, neg and conj bits. Fails with `dtype_mismatch`, `size_mismatch`, `packed`,
+    /// `not_strided`, `no_data`, or the error of a read.
+    template <detail::element_range R> [[nodiscard]] result<void> copy_to(R&& out) const {
+        constexpr ckpt::dtype type = dtype_of<detail::range_element<R>>::value;
+        return detail::copy_values(data_, source_, type, true, detail::bytes_of_range(out));
     }
-    template <element T, std::size_t N>
-        requires(N != std::dynamic_extent)
-    [[nodiscard]] result<void> copy_as(std::span<T, N> out) const {
-        return copy_as(std::span<T>{out});
+    /// The same for a dtype that only the file knows: `out` has `nbytes()` bytes, and gets elements of `dtype()` in
+    /// this machine's byte order.
+    [[nodiscard]] result<void> copy_to(std::span<std::byte> out) const {
+        return detail::copy_values(data_, source_, dtype(), true, out);
+    }
+
+    /// The same with a conversion to the type of the range, with the results of PyTorch's `.to()`. Fails with
+    /// `conversion` where an integer does not fit, and for floating to integer, complex to real, real to complex. The
+    /// content of `out` is then unspecified.
+    template <detail::element_range R> [[nodiscard]] result<void> copy_as(R&& out) const {
+        constexpr ckpt::dtype type = dtype_of<detail::range_element<R>>::value;
+        return detail::copy_values(data_, source_, type, false, detail::bytes_of_range(out));
+    }
+    /// The same for a dtype that is known at run time: `out` has `numel()` times `itemsize(to)` bytes.
+    [[nodiscard]] result<void> copy_as(ckpt::dtype to, std::span<std::byte> out) const {
+        return detail::copy_values(data_, source_, to, false, out);
+    }
+
+    /// Copies `count` rows from row `first` on, converted as `copy_as` does. A row is what one index of the first
+    /// dimension leads to. Fails as `copy_as` does, with `size_mismatch` for rows that there are not, and with
+    /// `rank_mismatch` for a tensor without dimensions. Where a storage is compressed, each call inflates it again up
+    /// to the rows: `for_rows` does it once.
+    template <detail::element_range R>
+    [[nodiscard]] result<void> copy_rows(std::uint64_t first, std::uint64_t count, R&& out) const {
+        constexpr ckpt::dtype type = dtype_of<detail::range_element<R>>::value;
+        return detail::copy_rows(data_, source_, first, count, type, detail::bytes_of_range(out));
+    }
+    /// The same for a dtype that is known at run time.
+    [[nodiscard]] result<void> copy_rows(std::uint64_t first, std::uint64_t count, ckpt::dtype to,
+                                         std::span<std::byte> out) const {
+        return detail::copy_rows(data_, source_, first, count, to, out);
+    }
+
+    /// Calls `fn(first, values)` for all rows in their order, at most `rows` at once: `first` is the number of the
+    /// first of them, `values` a `std::span<const T>` of their elements, converted as `copy_as` does, in a block of
+    /// memory that is used again for the next rows. `fn` returns nothing, or a `result<void>`, whose failure ends it.
+    /// Fails as `copy_rows` does, and with `output_limit` for values of more than 16 times the storage's bytes plus 64
+    /// MiB.
+    template <element T, class F> [[nodiscard]] result<void> for_rows(std::uint64_t rows, F&& fn) const {
+        static_assert(alignof(T) <= __STDCPP_DEFAULT_NEW_ALIGNMENT__);
+        const auto visit = [](void* context, std::uint64_t first, const std::byte* at, std::size_t n) -> result<void> {
+            const std::span<const T> values{detail::typed_pointer<T>(at), n};
+            auto& call = **static_cast<std::remove_reference_t<F>**>(context);
+            if constexpr (std::is_void_v<decltype(call(first, values))>) return call(first, values), result<void>{};
+            else return call(first, values);
+        };
+        std::remove_reference_t<F>* context = &fn;
+        return detail::visit_rows(data_, source_, dtype_of<T>::value, rows, visit, &context);
     }
 
     /// CRC-32 (as zlib's crc32) of the values, little-endian, in row-major order; of packed types, of the stored bytes.
@@ -180,10 +254,6 @@ class tensor {
         : data_{data}, source_{source} {}
 
     [[nodiscard]] bool has_storage() const noexcept;
-    template <class T> [[nodiscard]] static std::byte* writable(std::span<T> out) noexcept {
-        static_assert(sizeof(T) * 8 == ckpt::bits(dtype_of<T>::value));
-        return reinterpret_cast<std::byte*>(out.data());
-    }
 
     const detail::tensor_data* data_{nullptr};
     const detail::storage_source* source_{nullptr};

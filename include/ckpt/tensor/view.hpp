@@ -14,8 +14,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <utility>
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
+
+/// The sizes or strides of a view: an array, and callable, as `tensor::shape()` is: `w.shape[0]` and `w.shape()[0]`.
+template <std::size_t Rank> struct dimensions : std::array<std::int64_t, Rank> {
+    [[nodiscard]] constexpr std::array<std::int64_t, Rank> operator()() const noexcept { return *this; }
+};
 
 /// A typed, strided, read-only view of a tensor's elements. It borrows them: it is valid as long as the checkpoint,
 /// state_dict or `tensor_copy` that it came from.
@@ -28,9 +34,9 @@ template <class T, std::size_t Rank> struct tensor_view {
                   "std::int8_t to std::uint64_t, ckpt::f16, ckpt::bf16, ckpt::f8_*, ckpt::c64 and their kin, "
                   "or specialise ckpt::dtype_of");
 
-    const T* data{nullptr};                   ///< the element whose indices are all 0; null without elements
-    std::array<std::int64_t, Rank> shape{};   ///< sizes, as PyTorch prints them
-    std::array<std::int64_t, Rank> strides{}; ///< in elements, never negative
+    const T* data{nullptr};     ///< the element whose indices are all 0; null without elements
+    dimensions<Rank> shape{};   ///< sizes, as PyTorch prints them
+    dimensions<Rank> strides{}; ///< in elements, never negative
 
     /// The element at `index`, one number for each dimension, each in [0, shape[i]); not checked.
     template <std::integral... Index>
@@ -81,3 +87,10 @@ template <class T, std::size_t Rank> struct tensor_view {
 };
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI
+
+// `auto [rows, columns] = w.shape;`
+template <std::size_t Rank>
+struct std::tuple_size<ckpt::dimensions<Rank>> : std::integral_constant<std::size_t, Rank> {};
+template <std::size_t I, std::size_t Rank> struct std::tuple_element<I, ckpt::dimensions<Rank>> {
+    using type = std::int64_t;
+};

@@ -13,6 +13,7 @@
 #include <ckpt/core/shared.hpp>
 #include <ckpt/pickle/graph.hpp>
 #include <ckpt/pickle/value.hpp>
+#include <ckpt/tensor/storage.hpp>
 #include <ckpt/torch/verify_report.hpp>
 
 #include <cstdint>
@@ -35,6 +36,7 @@ struct file_facts {
     std::uint64_t file_bytes{};
     std::vector<std::string> files{}; // the files of a folder that were opened; empty for a single file
     std::uint64_t checkpoints{1};     // number of checkpoints, one after another in the file
+    std::string path{};               // that was opened, of a file or a folder; empty for bytes in memory
 };
 
 class checkpoint_file : public counted {
@@ -50,8 +52,20 @@ class checkpoint_file : public counted {
     /// Checks the container, and adds what it finds to `out`: headers, and with `checksums` every payload.
     virtual void check(bool checksums, verify_report& out) const = 0;
 
-    /// Notes the name of a file that was chosen in a folder; before a program can see the file.
-    void found_as(std::string name) { facts_.files.assign(1, std::move(name)); }
+    // What is known of a file from outside is noted before a program can see it.
+    /// The name of the member of a tar archive.
+    void found_in_archive(std::string name) { facts_.files.assign(1, std::move(name)); }
+    /// The name of the only file of a folder.
+    void found_in_folder(const std::string& name) {
+        facts_.files.assign(1, name);
+        graph_.storages->found_as(name);
+    }
+    /// The path that was opened.
+    void opened_at(std::string path) { facts_.path = std::move(path); }
+    /// Names the file in an error that names none.
+    void name_in(error& failure) const {
+        if (failure.file.empty()) failure.file = facts_.path;
+    }
 
   protected:
     checkpoint_file(const limits& budget, const shared<block_pool>& pool) : limits_{budget}, graph_{pool} {}

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <ckpt/archive/names.hpp>
+#include <ckpt/core/sorting.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
@@ -71,8 +72,8 @@ CKPT_DETAIL_DEF bool name_index::seal(std::span<const record> records, arena& me
     if (!crowded_) return true;
     order_ = {memory.allocate<std::uint32_t>(records.size()), records.size()};
     for (std::size_t i = 0; i < order_.size(); ++i) order_[i] = static_cast<std::uint32_t>(i);
-    std::sort(order_.begin(), order_.end(),
-              [&](std::uint32_t a, std::uint32_t b) { return name_before(records[a].name, records[b].name); });
+    sort_indices(order_,
+                 [&](std::uint32_t a, std::uint32_t b) { return name_before(records[a].name, records[b].name); });
     for (std::size_t i = 1; i < order_.size(); ++i) {
         first = order_[i - 1];
         second = order_[i];

@@ -7,8 +7,8 @@
 #include <ckpt/archive/zip_end.hpp>
 #include <ckpt/archive/zip_format.hpp>
 #include <ckpt/core/reader.hpp>
+#include <ckpt/core/sorting.hpp>
 
-#include <algorithm>
 #include <array>
 #include <new>
 #include <string>
@@ -119,9 +119,7 @@ CKPT_DETAIL_DEF result<void> zip_archive::parse(const source& from, std::span<co
 CKPT_DETAIL_DEF result<void> zip_archive::set_bounds(const source& from) {
     std::vector<std::uint32_t> order;
     if (!in_order_) {
-        order.resize(records_.size());
-        for (std::size_t i = 0; i < order.size(); ++i) order[i] = static_cast<std::uint32_t>(i);
-        std::sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
+        order = sorted_indices(records_.size(), [&](std::uint32_t a, std::uint32_t b) {
             return records_[a].header_offset < records_[b].header_offset;
         });
     }

@@ -23,7 +23,8 @@ class natural {
     [[nodiscard]] std::uint32_t bits() const noexcept {
         return size_ == 0 ? 0 : 32 * size_ - static_cast<std::uint32_t>(std::countl_zero(limbs_[size_ - 1]));
     }
-    /// Below, equal or above zero: this one is less than, equal to or greater than `other`.
+    /// Compares with `other`: below zero where this number is less, zero where they are equal, above zero where it is
+    /// greater.
     [[nodiscard]] int compare(const natural& other) const noexcept {
         if (size_ != other.size_) return size_ < other.size_ ? -1 : 1;
         for (std::uint32_t i = size_; i-- > 0;)

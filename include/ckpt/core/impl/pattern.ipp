@@ -14,7 +14,7 @@ CKPT_DETAIL_DEF std::string syntax_fault::message(std::string_view text) const {
     if (it == std::string_view::npos) return std::string(sentence);
     std::string_view seen = from < text.size() ? text.substr(from, to - from) : std::string_view{};
     if (seen.find_first_not_of(" \t\r\n") == std::string_view::npos)
-        seen = {}; // the fault is the end of the rule: only blanks follow
+        seen = {}; // the fault is at the end of the rule: only blanks follow
     return std::string(sentence.substr(0, it)) + (seen.empty() ? std::string("the end of the line") : quoted(seen)) +
            std::string(sentence.substr(it + 4));
 }

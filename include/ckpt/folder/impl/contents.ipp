@@ -5,6 +5,7 @@
 
 #include <ckpt/core/error.hpp>
 #include <ckpt/core/number.hpp>
+#include <ckpt/core/sorting.hpp>
 #include <ckpt/folder/contents.hpp>
 #include <ckpt/pickle/names.hpp>
 
@@ -102,7 +103,7 @@ CKPT_DETAIL_DEF void folder_contents::prune_sets() {
     std::vector<std::string> named;
     for (const weight_set& set : sets)
         if (!set.index.empty()) named.push_back(family_of_index(set.index));
-    std::sort(named.begin(), named.end());
+    sort_values(named);
     std::erase_if(sets, [&](const weight_set& set) {
         if (set.count == 0 ||
             !std::binary_search(named.begin(), named.end(), family_of_shard(*parse_shard(set.files.front()))))

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <ckpt/archive/safetensors.hpp>
+#include <ckpt/core/sorting.hpp>
 #include <ckpt/folder/dcp.hpp>
 #include <ckpt/io/folder.hpp>
 #include <ckpt/pickle/value_access.hpp>
@@ -142,8 +143,7 @@ CKPT_DETAIL_DEF void dcp_reader::read_places() {
         ++files_[step_ + std::string(p.file)].items;
         places_.push_back(p);
     }
-    std::sort(places_.begin(), places_.end(),
-              [](const place& a, const place& b) { return a.compare(b.key, b.at) < 0; });
+    sort_values(places_, [](const place& a, const place& b) { return a.compare(b.key, b.at) < 0; });
     for (std::size_t i = 1; i < places_.size(); ++i)
         if (places_[i].compare(places_[i - 1].key, places_[i - 1].at) == 0)
             wrong("two items are " + chunk_text(places_[i].key, places_[i].at));

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <ckpt/core/short_list.hpp>
+#include <ckpt/core/sorting.hpp>
 #include <ckpt/folder/distributed.hpp>
 #include <ckpt/folder/examiner.hpp>
 #include <ckpt/folder/llama.hpp>
@@ -119,7 +120,7 @@ CKPT_DETAIL_DEF void folder_examiner::open_single(const std::string& name) {
     work_.report.parts.push_back(name);
     auto opened = work_.open_one(name, work_.options);
     if (!opened) return find(std::move(opened).error());
-    checkpoint_access::file(*opened)->found_as(name);
+    checkpoint_access::file(*opened)->found_in_folder(name);
     out_.file = std::move(*opened);
 }
 
@@ -161,7 +162,7 @@ CKPT_DETAIL_DEF void folder_examiner::open_shard(const std::string& name) {
 CKPT_DETAIL_DEF std::vector<std::uint32_t> folder_examiner::numbers_of(const weight_set& set) {
     std::vector<std::uint32_t> out;
     for (const std::string& name : set.files) out.push_back(parse_shard(name)->number);
-    std::sort(out.begin(), out.end());
+    sort_values(out);
     out.erase(std::unique(out.begin(), out.end()), out.end());
     return out;
 }

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/sorting.hpp>
 #include <ckpt/folder/index.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
@@ -62,12 +63,12 @@ CKPT_DETAIL_DEF result<shard_index> shard_index::read(const std::string& path, c
     if (maps != 1) return invalid(maps > 1 ? "the index has weight_map twice" : "the index has no weight_map");
 
     out.files = of_entry;
-    std::sort(out.files.begin(), out.files.end());
+    sort_values(out.files);
     out.files.erase(std::unique(out.files.begin(), out.files.end()), out.files.end());
     for (std::size_t i = 0; i < out.entries.size(); ++i)
         out.entries[i].file = static_cast<std::uint32_t>(
             std::lower_bound(out.files.begin(), out.files.end(), of_entry[i]) - out.files.begin());
-    std::sort(out.entries.begin(), out.entries.end(), [](const entry& a, const entry& b) { return a.key < b.key; });
+    sort_values(out.entries, [](const entry& a, const entry& b) { return a.key < b.key; });
     for (std::size_t i = 1; i < out.entries.size(); ++i)
         if (out.entries[i].key == out.entries[i - 1].key)
             return invalid("the index has the key " + quoted(out.entries[i].key) + " twice");

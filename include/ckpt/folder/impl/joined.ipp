@@ -17,11 +17,10 @@ CKPT_DETAIL_DEF void part_storages::check(bool checksums, verify_report& out) co
 CKPT_DETAIL_DEF std::uint32_t join_boxes(gather_plan& plan, std::span<const std::int64_t> shape, const box_list& boxes,
                                          const std::vector<std::uint32_t>& parts, const std::vector<std::size_t>& cut) {
     if (parts.size() == 1) return parts.front();
-    std::vector<std::uint32_t> order(parts.size());
-    for (std::size_t i = 0; i < order.size(); ++i) order[i] = static_cast<std::uint32_t>(i);
     const auto offset = [&](std::uint32_t box, std::size_t d) { return boxes.offsets[box * boxes.rank + d]; };
     const std::size_t d = cut.size() == 1 ? cut.front() : 0;
-    sort_values(order, [&](std::uint32_t a, std::uint32_t b) { return offset(a, d) < offset(b, d); });
+    const std::vector<std::uint32_t> order =
+        sorted_indices(parts.size(), [&](std::uint32_t a, std::uint32_t b) { return offset(a, d) < offset(b, d); });
     std::vector<std::uint32_t> sorted;
     std::vector<std::int64_t> offsets;
     for (const std::uint32_t i : order) {

@@ -6,13 +6,14 @@
 #include <ckpt/folder/examiner.hpp>
 #include <ckpt/folder/open.hpp>
 #include <ckpt/folder/shard_set.hpp>
+#include <ckpt/open_source.hpp>
 
 #include <utility>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-CKPT_DETAIL_DEF result<checkpoint> open_folder(path_arg path, const folder_policy& allowed, const open_options& options,
-                                               const folder_options& how) {
+inline result<checkpoint> open_examined(path_arg path, const folder_policy& allowed, const open_options& options,
+                                        const folder_options& how) {
     auto seen = folder_examiner::examine(path, allowed.files, allowed.metadata, options, how);
     if (!seen) return std::move(seen).error();
     if (!seen->report.findings.empty()) return joined_findings(seen->report.findings);
@@ -22,11 +23,31 @@ CKPT_DETAIL_DEF result<checkpoint> open_folder(path_arg path, const folder_polic
                                    options.storages);
 }
 
+CKPT_DETAIL_DEF result<checkpoint> open_folder(path_arg path, const folder_policy& allowed, const open_options& options,
+                                               const folder_options& how) {
+    return opened_at(path, open_examined(path, allowed, options, how));
+}
+
+/// Whether a file is named as the index of a set of shards is.
+[[nodiscard]] inline bool is_index_name(std::string_view path) noexcept {
+    const std::size_t at = path.rfind(".index");
+    return at != std::string_view::npos && path.find('/', at) == std::string_view::npos && path.ends_with(".json");
+}
+
+CKPT_DETAIL_DEF result<checkpoint> open_any(path_arg path, const folder_policy& allowed, const open_options& options,
+                                            const folder_options& how) {
+    if (path.usable() && is_index_name(path.text())) return open_folder(path, allowed, options, how);
+    auto file = open(path, allowed.files, options);
+    if (file || file.error().code != errc::is_a_directory) return file;
+    return open_folder(path, allowed, options, how);
+}
+
 CKPT_DETAIL_DEF result<folder_report> inspect_folder(path_arg path, const folder_policy& allowed,
                                                      const open_options& options, const folder_options& how) {
     auto seen = folder_examiner::examine(path, allowed.files, allowed.metadata, options, how);
-    if (!seen) return std::move(seen).error();
-    return std::move(seen->report);
+    if (seen) return std::move(seen->report);
+    name_path(path, seen.error());
+    return std::move(seen).error();
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

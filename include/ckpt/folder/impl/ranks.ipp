@@ -53,21 +53,20 @@ CKPT_DETAIL_DEF void rank_reader::open(one_rank& r) {
     if (!r.opened) return;
     r.part = out_->add_part(r.name, checkpoint_access::file(*r.opened));
     const value root = r.opened->root();
-    walk_budget budget{root, 1'000'000};
+    walk_budget budget{root, work_.options.limits.entries};
     std::optional<std::uint64_t> said;
-    auto done =
-        walk_tensors(root, budget, errc::output_limit, [&](const std::vector<path_element>& path, const value& v) {
-            if (v.kind() != kind::tensor) return;
-            std::string text = path_text(path);
-            const tensor_data* data = tensor_access::data(*v.as_tensor());
-            if (const rank_place* place = place_of(*data)) {
-                r.ranks = (std::max)(r.ranks, place->ranks);
-                if (!said && place->rank != rank_place::unknown) said = place->rank;
-            } else if (is_cut(*data)) {
-                r.ranks = (std::max)(r.ranks, std::uint64_t{1});
-            }
-            r.rows.push_back({std::move(text), data, value_access::node(v)});
-        });
+    auto done = walk_tensors(root, budget, errc::limit, [&](const std::vector<path_element>& path, const value& v) {
+        if (v.kind() != kind::tensor) return;
+        std::string text = path_text(path);
+        const tensor_data* data = tensor_access::data(*v.as_tensor());
+        if (const rank_place* place = place_of(*data)) {
+            r.ranks = (std::max)(r.ranks, place->ranks);
+            if (!said && place->rank != rank_place::unknown) said = place->rank;
+        } else if (is_cut(*data)) {
+            r.ranks = (std::max)(r.ranks, std::uint64_t{1});
+        }
+        r.rows.push_back({std::move(text), data, value_access::node(v)});
+    });
     if (!done) {
         done.error().file = r.name;
         return work_.find(std::move(done).error());

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/sorting.hpp>
 #include <ckpt/folder/shard_set.hpp>
 #include <ckpt/pickle/value_access.hpp>
 
@@ -11,7 +12,7 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 CKPT_DETAIL_DEF std::vector<std::string_view> shard::sorted_keys(const std::vector<state_dict::other>& of) {
     std::vector<std::string_view> out;
     for (const state_dict::other& o : of) out.push_back(o.key);
-    std::sort(out.begin(), out.end());
+    sort_values(out);
     return out;
 }
 
@@ -44,7 +45,7 @@ CKPT_DETAIL_DEF std::vector<shard_set::duplicate> shard_set::duplicates(std::spa
         for (const auto entry : shards[i].weights) keys.emplace_back(entry.key, i);
         for (const state_dict::other& o : shards[i].others) keys.emplace_back(o.key, i);
     }
-    std::sort(keys.begin(), keys.end());
+    sort_values(keys);
     std::vector<duplicate> out;
     for (std::size_t i = 1; i < keys.size(); ++i)
         if (keys[i].first == keys[i - 1].first && (i == 1 || keys[i - 2].first != keys[i].first))

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <ckpt/core/checked.hpp>
+#include <ckpt/core/sorting.hpp>
 #include <ckpt/folder/tiling.hpp>
 
 #include <algorithm>
@@ -54,12 +55,11 @@ CKPT_DETAIL_DEF tiling check_tiling(std::span<const std::int64_t> shape, const b
     }
     const std::size_t width = cut + 1;
     const std::vector<std::int64_t> table = steps_of(shape, boxes, out.cut);
-    std::vector<std::uint32_t> order(table.size() / width);
-    for (std::size_t i = 0; i < order.size(); ++i) order[i] = static_cast<std::uint32_t>(i);
     const auto place = [&](std::uint32_t i) { return std::span<const std::int64_t>{table.data() + i * width, cut}; };
-    std::sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
-        return std::lexicographical_compare(place(a).begin(), place(a).end(), place(b).begin(), place(b).end());
-    });
+    const std::vector<std::uint32_t> order =
+        sorted_indices(table.size() / width, [&](std::uint32_t a, std::uint32_t b) {
+            return std::lexicographical_compare(place(a).begin(), place(a).end(), place(b).begin(), place(b).end());
+        });
     for (std::size_t i = 0; i < order.size();) {
         std::int64_t sum = 0;
         const std::uint32_t first = order[i];

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <ckpt/core/number.hpp>
+#include <ckpt/core/sorting.hpp>
 #include <ckpt/folder/zero_files.hpp>
 
 #include <algorithm>
@@ -65,7 +66,7 @@ CKPT_DETAIL_DEF bool zero_files::pick_model_rank() {
     std::vector<std::uint64_t> ranks;
     for (const auto* list : {&models_, &optimizers_})
         for (const zero_file& f : *list) ranks.push_back(f.model_rank);
-    std::sort(ranks.begin(), ranks.end());
+    sort_values(ranks);
     ranks.erase(std::unique(ranks.begin(), ranks.end()), ranks.end());
     if (ranks.size() > 1) work_.find(part_faults::tensor_parallelism(ranks.size()));
     return ranks.size() <= 1;
@@ -76,7 +77,7 @@ CKPT_DETAIL_DEF bool zero_files::check_ranks() {
         return a.rank != b.rank ? a.rank < b.rank : a.name < b.name;
     };
     for (auto* list : {&models_, &optimizers_}) {
-        std::sort(list->begin(), list->end(), by_rank);
+        sort_values(*list, by_rank);
         for (std::size_t i = 1; i < list->size(); ++i)
             if ((*list)[i].rank == (*list)[i - 1].rank)
                 work_.find(zero_faults::same_rank((*list)[i].name, (*list)[i - 1].name));

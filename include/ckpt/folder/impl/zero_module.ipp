@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/sorting.hpp>
 #include <ckpt/folder/zero_messages.hpp>
 #include <ckpt/folder/zero_module.hpp>
 #include <ckpt/pickle/value_access.hpp>
@@ -72,7 +73,7 @@ CKPT_DETAIL_DEF void zero_module::read_buffers() {
     if (!names) return;
     for (const value v : names->elements())
         if (const auto name = v.as_string()) buffers_.push_back(*name);
-    std::sort(buffers_.begin(), buffers_.end());
+    sort_values(buffers_);
 }
 
 CKPT_DETAIL_DEF std::uint32_t zero_module::weight(std::string_view key) const {
@@ -131,7 +132,7 @@ CKPT_DETAIL_DEF std::uint32_t zero_module::state_dict() {
             pairs.push_back(copy(e.mapped));
         }
     }
-    std::sort(written.begin(), written.end());
+    sort_values(written);
     const auto is_written = [&](std::string_view key) {
         return std::binary_search(written.begin(), written.end(), key);
     };

@@ -185,10 +185,9 @@ CKPT_DETAIL_DEF void plan_grouping::number_storages() {
 CKPT_DETAIL_DEF result<std::uint64_t> plan_grouping::reserve(std::uint32_t target, std::uint64_t lead,
                                                              std::uint64_t bytes, std::uint64_t alignment) {
     std::uint64_t& used = plan_.targets[target].bytes;
-    constexpr std::uint64_t most = std::uint64_t{1} << 62;
-    if (bytes > most || used > most)
-        return error{.code = errc::limit, .detail = "the tensors need more device memory than 64 bits can count"};
     const std::uint64_t at = align_up(used, alignment) + lead;
+    if (bytes > most_memory || at > most_memory - bytes)
+        return error{.code = errc::limit, .detail = "the tensors need more device memory than 64 bits can count"};
     used = at + bytes;
     return at;
 }

@@ -181,8 +181,8 @@ CKPT_DETAIL_DEF void plan_inputs::build_on_host(std::uint32_t tensor, const tens
     placed.way = upload_way::host;
     make_dense(placed, data);
     on_host_.push_back({tensor, &data, &from, source_number(&from), placed.type});
-    ++plan_.unchecked; // checksums are those of bytes as they lie in the file, which this reads in parts and in another
-                       // order
+    // A checksum is that of the bytes as they lie in the file; a gather reads parts of them, and in another order.
+    ++plan_.unchecked;
 }
 
 CKPT_DETAIL_DEF void plan_inputs::build_sparse_views() {

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/sorting.hpp>
 #include <ckpt/io/folder.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
@@ -22,7 +23,7 @@ CKPT_DETAIL_DEF result<std::vector<folder_entry>> list_folder(const std::string&
     if (out.size() > most)
         return error{.code = errc::limit,
                      .detail = quoted(path) + " has more than " + decimal(std::uint64_t{most}) + " entries"};
-    std::sort(out.begin(), out.end(), [](const folder_entry& a, const folder_entry& b) { return a.name < b.name; });
+    sort_values(out, [](const folder_entry& a, const folder_entry& b) { return a.name < b.name; });
     return out;
 }
 

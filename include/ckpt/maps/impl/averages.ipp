@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/sorting.hpp>
 #include <ckpt/maps/averages.hpp>
 #include <ckpt/state/key_map_data.hpp>
 #include <ckpt/state/rule_text.hpp>
@@ -24,7 +25,7 @@ CKPT_DETAIL_DEF result<key_map> averages_to_raw(const state_dict& weights, std::
         dotless.erase(std::remove(dotless.begin(), dotless.end(), '.'), dotless.end());
         by_dotless.push_back({std::move(dotless), key});
     }
-    std::sort(by_dotless.begin(), by_dotless.end());
+    detail::sort_values(by_dotless);
     auto out = detail::make_shared<detail::key_map_data>();
     out->begin_group();
     std::size_t found = 0;

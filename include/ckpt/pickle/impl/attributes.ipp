@@ -20,7 +20,7 @@ inline bool is_member_name(std::string_view name) noexcept {
 
 CKPT_DETAIL_RARE bool admits_attribute(const allowlist& list, const global_occurrence& owner, std::string_view name) {
     const global_lookup type = look_up(list, owner.module, owner.name);
-    // A foreign class is refused itself: what it has is as foreign, and no more.
+    // A class outside the policy is refused at its own place, so its members need no verdict of their own.
     if (type.verdict == verdict::refuse) return is_class_name(owner.name) && is_member_name(name);
     if (type.verdict != verdict::inert && type.verdict != verdict::build) return false;
     if (is_member_name(name) && (type.entry->kind == global_kind::enumeration || !type.shipped)) return true;

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/sorting.hpp>
 #include <ckpt/pickle/keys.hpp>
 #include <ckpt/pickle/names.hpp>
 
@@ -100,7 +101,7 @@ CKPT_DETAIL_DEF bool key_table::unique_sorted(container& c, std::uint32_t stride
     std::vector<std::pair<std::uint64_t, std::uint32_t>> order;
     order.reserve(count);
     for (std::uint32_t i = 0; i < count; ++i) order.emplace_back(hash(all[std::size_t{i} * stride]), i);
-    std::sort(order.begin(), order.end());
+    sort_values(order);
     std::vector<std::uint32_t> first(count, none); // position of the first equal key, or `none`
     for (std::size_t a = 0, b = 0; a < count; a = b) {
         for (b = a + 1; b < count && order[b].first == order[a].first;) ++b;
@@ -129,7 +130,8 @@ CKPT_DETAIL_DEF bool key_table::unique_sorted(container& c, std::uint32_t stride
     return !spent_;
 }
 
-/// Sets the double that is equal to the integer, as two's complement of more than 8 bytes. False where none is.
+/// Sets the double that is equal to the integer, as two's complement of more than 8 bytes. False where there is no such
+/// double.
 inline bool exact_double(std::string_view bytes, double& out) noexcept {
     const bool negative = (static_cast<unsigned char>(bytes.back()) & 0x80) != 0;
     // The magnitude, from its lowest byte on: inverted, and one more, where the number is negative.
@@ -159,7 +161,7 @@ inline double one_zero(double v) noexcept {
     return std::bit_cast<std::uint64_t>(v) == std::uint64_t{1} << 63 ? 0.0 : v;
 }
 
-/// Whether a Python-2 str is no text: its bytes may be those of half characters, and it is equal to none.
+/// Whether a node is a str of Python 2 that is not UTF-8. Python 3 reads no text out of it, so no str is equal to it.
 inline bool undecoded(const node& n) noexcept {
     constexpr auto both = static_cast<std::uint8_t>(node_flag::eight_bit | node_flag::not_utf8);
     return n.kind == node_kind::string && (n.flags & both) == both;

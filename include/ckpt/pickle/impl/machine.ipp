@@ -226,7 +226,7 @@ CKPT_DETAIL_DEF bool machine::apply(std::uint32_t callable, std::uint32_t argume
             builds = e->build != nullptr || e->kind == global_kind::nested;
         }
     } else if ((c.kind == node_kind::persistent && class_ids_) || c.kind == node_kind::refused) {
-        builds = true; // or is refused, as its class is
+        builds = true; // refused: the resolver refuses the call, too
     } else if (c.kind != node_kind::application || !callable_result(c)) {
         return fail(errc::pickle_target, "a call of a value that is neither a global nor an object");
     }
@@ -278,7 +278,8 @@ CKPT_DETAIL_DEF bool machine::push_new_object(std::size_t values) {
     }
     const global_entry* const e = entry_of(callable);
     const bool inert_function = e != nullptr && (e->kind == global_kind::function || e->kind == global_kind::attribute);
-    // Of the names with a builder, classes are in CapWords or in two modules of Python.
+    // NEWOBJ takes classes only. Of the names with a builder, those of builtins and collections are classes, and so are
+    // those that begin with a capital.
     if (inert_function ||
         (e != nullptr && (e->build != nullptr || e->kind == global_kind::nested) && e->kind != global_kind::storage &&
          e->module != "builtins" && e->module != "collections" && !(e->name[0] >= 'A' && e->name[0] <= 'Z') &&

@@ -9,6 +9,7 @@
 #include <ckpt/pickle/graph.hpp>
 #include <ckpt/pickle/names.hpp>
 #include <ckpt/pickle/value.hpp>
+#include <ckpt/tensor/convert.hpp>
 
 #include <cstring>
 #include <utility>
@@ -73,6 +74,52 @@ inline void append_key(std::string& out, const value& v, bool in_tuple) {
     }
     default: (out += '<').append(name(v.kind())) += '>'; return;
     }
+}
+
+CKPT_DETAIL_RARE result<void> read_scalar(const tensor& from, ckpt::dtype to, std::byte* out) {
+    if (from.numel() == 1 || from.refusal() != nullptr) return from.copy_as(to, {out, itemsize(to)});
+    return error{.code = errc::size_mismatch,
+                 .detail = "the tensor has " + decimal(from.numel()) + " elements, asked for was a single number"};
+}
+
+/// Writes a value that is no tensor, read as the widest type of its kind.
+template <class T>
+inline result<void> write_scalar(ckpt::dtype from, const result<T>& number, ckpt::dtype to, std::byte* out) {
+    if (!number) return number.error();
+    if (is_convertible(from, to) && convert(from, reinterpret_cast<const std::byte*>(&*number), to, out, 1) == 1)
+        return {};
+    return error{.code = errc::conversion, .detail = "the number does not fit into " + std::string(name(to))};
+}
+
+inline result<void> read_scalar(const value& from, ckpt::dtype to, std::byte* out) {
+    if (const auto t = from.as_tensor()) return read_scalar(*t, to, out);
+    switch (info(to).kind) {
+    case dtype_kind::boolean: return write_scalar(ckpt::dtype::bool_, from.as_bool(), to, out);
+    case dtype_kind::integer: return write_scalar(ckpt::dtype::int64, from.as_int(), to, out);
+    case dtype_kind::complex: return write_scalar(ckpt::dtype::complex128, from.as_complex(), to, out);
+    default: return write_scalar(ckpt::dtype::float64, from.as_real(), to, out);
+    }
+}
+
+CKPT_DETAIL_RARE result<void> read_scalar(const result<value>& found, std::string_view path, ckpt::dtype to,
+                                          std::byte* out) {
+    if (!found) return found.error();
+    auto done = read_scalar(*found, to, out);
+    if (!done) done.error().path = path;
+    return done;
+}
+
+CKPT_DETAIL_RARE result<std::string> read_text(const result<value>& found, std::string_view path) {
+    if (!found) return found.error();
+    const auto text = found->as_string();
+    if (text) return std::string(*text);
+    error failure = text.error();
+    failure.path = path;
+    return failure;
+}
+
+CKPT_DETAIL_RARE bool is_nothing(const result<value>& found) noexcept {
+    return found ? found->is_none() : found.error().code == errc::path_missing;
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

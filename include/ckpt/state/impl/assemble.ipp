@@ -12,6 +12,7 @@ CKPT_DETAIL_DEF assembler::assembler(shared<gather_plan> plan, const state_dict&
     const auto& from = *state_dict_access::data(like);
     out_->history = detail::make_shared<lineage>();
     out_->path = from.path;
+    out_->opened = from.opened;
     out_->root = from.root;
     out_->others = from.others;
     if (from.history) out_->history->dropped = from.history->dropped;

@@ -53,7 +53,7 @@ class value_comparison {
     value_distance distance_{};
 };
 
-/// As `compare` of what hangs below two tensors: parts by their names, and quantizers.
+/// Compares what hangs below two tensors, as `compare` does: parts by their names, and quantizers.
 [[nodiscard]] std::optional<changed_tensor> compare_parts(const tensor& a, const tensor& b,
                                                           const diff_tolerance* within);
 

@@ -5,6 +5,7 @@
 
 #include <ckpt/core/number.hpp>
 #include <ckpt/core/short_list.hpp>
+#include <ckpt/core/sorting.hpp>
 #include <ckpt/state/fold.hpp>
 
 #include <algorithm>
@@ -33,7 +34,7 @@ CKPT_DETAIL_DEF key_folding::key_folding(std::span<const std::string> keys) {
     for (const row& r : rows_) longest = (std::max)(longest, r.segments.size());
     for (const bool numbers : {true, false})
         for (std::size_t at = longest; at-- > 0 && rows_.size() > 1;) merge(at, numbers);
-    std::sort(rows_.begin(), rows_.end(), [](const row& a, const row& b) { return a.first < b.first; });
+    sort_values(rows_, [](const row& a, const row& b) { return a.first < b.first; });
     unseen_ = keys.size() - n;
 }
 
@@ -88,7 +89,7 @@ CKPT_DETAIL_DEF std::uint32_t key_folding::number(std::string_view s) noexcept {
 }
 
 CKPT_DETAIL_DEF std::string key_folding::ranges(std::vector<std::uint32_t> numbers) {
-    std::sort(numbers.begin(), numbers.end());
+    sort_values(numbers);
     std::string out = "{";
     for (std::size_t i = 0; i < numbers.size();) {
         std::size_t end = i + 1;
@@ -125,7 +126,7 @@ CKPT_DETAIL_DEF void key_folding::merge(std::size_t at, bool numbers) {
             if (i != at && a.segments[i] != b.segments[i]) return false;
         return true;
     };
-    std::sort(rows_.begin(), rows_.end(), less);
+    sort_values(rows_, less);
     std::size_t kept = 0;
     for (std::size_t i = 0; i < rows_.size();) {
         std::size_t end = i + 1;

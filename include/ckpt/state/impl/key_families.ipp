@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/sorting.hpp>
 #include <ckpt/state/key_families.hpp>
 
 #include <algorithm>
@@ -59,11 +60,9 @@ CKPT_DETAIL_DEF std::size_t count_marks(std::string_view pattern) noexcept {
 
 /// Sorts the members of a family by their numbers.
 inline void sort_members(key_family& f) {
-    std::vector<std::size_t> order(f.members.size());
-    for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
-    std::sort(order.begin(), order.end(), [&f](std::size_t a, std::size_t b) { return f.numbers[a] < f.numbers[b]; });
     key_family sorted;
-    for (const std::size_t i : order) {
+    for (const std::uint32_t i : sorted_indices(
+             f.members.size(), [&f](std::uint32_t a, std::uint32_t b) { return f.numbers[a] < f.numbers[b]; })) {
         sorted.members.push_back(f.members[i]);
         sorted.numbers.push_back(std::move(f.numbers[i]));
     }
@@ -138,7 +137,7 @@ CKPT_DETAIL_DEF std::vector<float> worth_of_words(const std::vector<key_family>&
     for (const std::vector<key_family>* all : {&s, &t})
         for (const key_family& f : *all)
             for (const std::uint32_t w : f.words) out[w] += 1;
-    for (float& n : out) { // words that no family has, but the stem of a fused one, count as rare
+    for (float& n : out) { // 0 for a word that only the stem of a fused family has: it counts as rare
         float steps = 1;
         for (float x = n; x > 1; x /= 2) steps += 1;
         n = 1 / steps;
@@ -174,7 +173,7 @@ CKPT_DETAIL_DEF bool words_conflict(const key_family& s, const key_family& t) no
     for (const std::uint32_t w : t.words)
         if (const std::uint8_t slot = word_table::slot_of(w); slot != 0) seen[slot] = std::uint8_t(seen[slot] | 2);
     if (std::any_of(seen.begin(), seen.end(), [](std::uint8_t bits) { return bits == 3; })) return true;
-    // A norm is no matrix that has a name of its own.
+    // One is a norm, and the other is a matrix by its name, such as "q_proj".
     const auto is = [](const key_family& f, bool (*what)(std::uint32_t)) {
         return std::any_of(f.words.begin(), f.words.end(), what);
     };

@@ -107,8 +107,8 @@ CKPT_DETAIL_DEF void key_structure::find_numberings(const std::vector<family_key
         const std::size_t count = ends.size();
         sort_values(ends);
         const auto different = static_cast<std::size_t>(std::unique(ends.begin(), ends.end()) - ends.begin());
-        // Most of what follows one number follows the others. Parts of words count only large modules: "layer_0", but
-        // not "norm1".
+        // A number counts equal modules where most of what follows one number follows the others, too. One that is a
+        // part of a word counts them only where they are large: "layer_0", but not "norm1".
         out.index = numbers > 1 && count * 5 >= numbers * different * 3 && (whole || different > 3);
         numberings_.push_back(out);
     }

@@ -24,7 +24,7 @@ CKPT_DETAIL_DEF bool sizes_fit(std::span<const std::int64_t> want, std::span<con
     return true;
 }
 
-CKPT_DETAIL_DEF result<load_fit> fit(const tensor& from, const target_type& want, bool casts) {
+CKPT_DETAIL_DEF result<load_fit> fit(const tensor& from, const target_type& want, bool convert) {
     load_fit out;
     if (from.refusal() != nullptr) return *from.refusal();
     // Sizes last: "another dtype" and "another number of dimensions" say more.
@@ -33,11 +33,11 @@ CKPT_DETAIL_DEF result<load_fit> fit(const tensor& from, const target_type& want
         if (!address) return std::move(address).error();
         out.address = *address;
     } else if (want.kind == target_kind::copy) {
-        auto bytes = check_owned_copy(from, want.type, want.rank, casts);
+        auto bytes = check_owned_copy(from, want.type, want.rank, convert);
         if (!bytes) return std::move(bytes).error();
         out.bytes = *bytes;
     } else if (want.kind == target_kind::place) {
-        if (auto usable = check_copy(tensor_access::data(from), tensor_access::source(from), want.type, !casts);
+        if (auto usable = check_copy(tensor_access::data(from), tensor_access::source(from), want.type, !convert);
             !usable)
             return std::move(usable).error();
     }
@@ -66,8 +66,8 @@ CKPT_DETAIL_DEF std::string why_not(const error& e, const target_type& want, ckp
     case errc::lazy_bit: return want.kind == target_kind::view ? out + ": use tensor_copy" : out;
     case errc::dtype_mismatch:
         if (!is_convertible(got, want.type)) return out;
-        return out + (want.kind == target_kind::view ? ": a tensor_copy converts where load_options::casts is set"
-                                                     : ": it is converted where load_options::casts is set");
+        return out + (want.kind == target_kind::view ? ": a tensor_copy converts where load_options::convert is set"
+                                                     : ": it is converted where load_options::convert is set");
     default: return out;
     }
 }
@@ -87,11 +87,12 @@ CKPT_DETAIL_DEF result<void> load_judge::judge(load_target& t) {
     }
     asked_[index(t)] = 1;
     t.source = tensor_access::make(t.found->data, data_->source);
-    auto fits = fit(t.source, t.type, options_->casts);
+    auto fits = fit(t.source, t.type, options_->convert);
     if (!fits) {
         error e = std::move(fits).error();
-        e.path = where(t.key);
+        e.path = data_->where(t.key);
         mismatch(t, t.source.refusal() != nullptr ? e.message() : why_not(e, t.type, t.source.dtype()));
+        place(e, t.key);
         return e;
     }
     t.address = fits->address;
@@ -142,7 +143,7 @@ CKPT_DETAIL_DEF std::vector<std::int64_t> load_judge::wanted_sizes(const target_
 CKPT_DETAIL_DEF const state_dict_data::other* load_judge::find_other(std::string_view key) {
     if (others_.size() != data_->others.size()) {
         for (const auto& o : data_->others) others_.push_back(&o);
-        std::sort(others_.begin(), others_.end(), [](const auto* a, const auto* b) { return a->key < b->key; });
+        sort_values(others_, [](const auto* a, const auto* b) { return a->key < b->key; });
     }
     const auto at = std::lower_bound(others_.begin(), others_.end(), key,
                                      [](const auto* o, std::string_view k) { return o->key < k; });
@@ -166,7 +167,7 @@ CKPT_DETAIL_DEF void load_judge::accept(load_target& t) {
     }
     out.aliased = !out.aliases.empty();
     if ((t.type.kind == target_kind::copy || t.type.kind == target_kind::place) &&
-        !is_plain_copy(t.source.dtype(), t.type.type, !options_->casts)) {
+        !is_plain_copy(t.source.dtype(), t.type.type, !options_->convert)) {
         out.cast = out.converted = true;
         (out.chain += out.chain.empty() ? "cast " : ", cast ") += name(t.type.type);
     }
@@ -189,10 +190,8 @@ CKPT_DETAIL_DEF void load_judge::list_sources() {
     // What was dropped under one name may be used under another, and parts of one tensor may be dropped one by one.
     const std::size_t used = keys.size();
     for (const auto& loss : history->dropped) keys.push_back(loss.from);
-    std::vector<std::size_t> order(keys.size());
-    for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
-    std::sort(order.begin(), order.end(),
-              [&keys](std::size_t a, std::size_t b) { return keys[a] != keys[b] ? keys[a] < keys[b] : a < b; });
+    const std::vector<std::uint32_t> order =
+        sorted_indices(keys.size(), [&keys](std::uint32_t a, std::uint32_t b) { return keys[a] < keys[b]; });
     std::vector<char> again(keys.size(), char{0});
     for (std::size_t i = 1; i < order.size(); ++i) again[order[i]] = keys[order[i]] == keys[order[i - 1]] ? 1 : 0;
     for (std::size_t i = 0; i < keys.size(); ++i) {
@@ -232,16 +231,25 @@ CKPT_DETAIL_DEF void load_judge::add_hint(const std::string& key, const std::vec
         out.nearest.emplace_back(data_->entries[found[i].entry].key);
 }
 
-CKPT_DETAIL_DEF error incomplete_error(const load_report& report, const load_options& options, std::string path) {
-    error out{.code = errc::load_incomplete, .path = std::move(path)};
-    const auto add = [&out](std::string_view what, std::span<const std::string_view> keys, std::string_view why) {
+/// The nearest key beside one that is missing, in parentheses; empty where there is none.
+inline std::string nearest_of(const load_report& report, std::string_view key) {
+    for (const nearest_keys& n : report.nearest)
+        if (n.key == key) return " (nearest: " + quoted(n.nearest.front()) + ')';
+    return {};
+}
+
+CKPT_DETAIL_DEF error incomplete_error(const load_report& report, const load_options& options,
+                                       const state_dict_data& weights) {
+    error out{.code = errc::load_incomplete, .file = std::string(weights.opened), .path = weights.path};
+    const auto add = [&out, &report](std::string_view what, std::span<const std::string_view> keys,
+                                     std::string_view why) {
         if (keys.empty()) return;
         if (!out.detail.empty()) out.detail += "; ";
         (out.detail += decimal(std::uint64_t{keys.size()}) + ' ').append(what) += ": ";
         short_list list{out.detail};
         for (const std::string_view& key : keys) {
             if (!list.next()) continue;
-            out.detail += quoted(key);
+            out.detail += quoted(key) + nearest_of(report, key);
             if (&key == keys.data() && !why.empty())
                 out.detail += " (" + std::string(why.substr(0, 160)) + (why.size() > 160 ? "...)" : ")");
         }
@@ -276,20 +284,35 @@ CKPT_DETAIL_DEF result<void> add_digest(const tensor& from, loaded_tensor& to) {
 }
 
 CKPT_DETAIL_DEF load_job::load_job(target_list& targets, const state_dict& weights, const load_options& options)
-    : targets_{targets},
-      judge_{weights, options},
-      options_{&options},
-      source_{state_dict_access::data(weights)->source},
-      path_{state_dict_access::data(weights)->path} {}
+    : targets_{targets}, judge_{weights, options}, options_{&options}, data_{state_dict_access::data(weights).get()} {}
+
+/// Targets that have the key of one before them.
+inline std::vector<char> repeated_keys(const std::vector<load_target>& targets) {
+    std::vector<std::size_t> order(targets.size());
+    for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
+    std::sort(order.begin(), order.end(), [&targets](std::size_t a, std::size_t b) {
+        const int order_of_keys = targets[a].key.compare(targets[b].key);
+        return order_of_keys != 0 ? order_of_keys < 0 : a < b;
+    });
+    std::vector<char> out(targets.size(), char{0});
+    for (std::size_t i = 1; i < order.size(); ++i)
+        out[order[i]] = targets[order[i]].key == targets[order[i - 1]].key ? 1 : 0;
+    return out;
+}
 
 CKPT_DETAIL_DEF load_report load_job::plan() {
     std::uint64_t left = copy_budget();
+    const std::vector<char> repeated = repeated_keys(targets_.targets);
     for (load_target& t : targets_.targets) {
+        if (repeated[static_cast<std::size_t>(&t - targets_.targets.data())] != 0) {
+            judge_.mismatch(t, "another field of the struct has this key, too");
+            continue;
+        }
         if (is_copy(t)) {
             // An upper bound that needs no judgement: what does not fit fails the load anyway.
             std::uint64_t bytes{};
             if (!checked_mul(t.found->data->numel, itemsize(t.type.type), bytes) || bytes > left) {
-                t.source = tensor_access::make(t.found->data, source_);
+                t.source = tensor_access::make(t.found->data, data_->source);
                 judge_.mismatch(t, "the copies would need more than 16 times the bytes of the storages that they read");
                 continue;
             }
@@ -303,13 +326,13 @@ CKPT_DETAIL_DEF load_report load_job::plan() {
 
 CKPT_DETAIL_DEF result<load_report> load_job::prepare() {
     load_report report = plan();
-    if (!report.ok()) return incomplete_error(report, *options_, path_);
+    if (!report.ok()) return incomplete_error(report, *options_, *data_);
     std::size_t loaded = 0;
     for (load_target& t : targets_.targets) {
         if (t.outcome != target_outcome::loaded) continue;
         loaded_tensor& entry = report.loaded[loaded++];
         if (t.type.kind == target_kind::copy) {
-            auto memory = make_owned_copy(t.source, t.type.type, options_->casts, t.bytes);
+            auto memory = make_owned_copy(t.source, t.type.type, options_->convert, t.bytes);
             if (!memory) return at(t, std::move(memory).error());
             t.memory = *std::move(memory);
         }
@@ -320,7 +343,7 @@ CKPT_DETAIL_DEF result<load_report> load_job::prepare() {
 }
 
 CKPT_DETAIL_DEF error load_job::at(const load_target& t, error e) const {
-    if (e.path.empty()) e.path = judge_.where(t.key);
+    judge_.place(e, t.key);
     return e;
 }
 
@@ -333,12 +356,12 @@ CKPT_DETAIL_DEF std::uint64_t load_job::copy_budget() const {
     std::vector<std::uint32_t> storages;
     for (const load_target& t : targets_.targets)
         if (is_copy(t)) storages.push_back(t.found->data->storage);
-    std::sort(storages.begin(), storages.end());
+    sort_values(storages);
     storages.erase(std::unique(storages.begin(), storages.end()), storages.end());
     std::uint64_t out = free_copy_bytes;
     for (const std::uint32_t storage : storages) {
         std::uint64_t bytes{};
-        if (!checked_mul(source_->nbytes(storage), 16, bytes) || !checked_add(out, bytes, out))
+        if (!checked_mul(data_->source->nbytes(storage), 16, bytes) || !checked_add(out, bytes, out))
             return ~std::uint64_t{0};
     }
     return out;

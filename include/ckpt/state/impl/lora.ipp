@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/sorting.hpp>
 #include <ckpt/state/assemble.hpp>
 #include <ckpt/state/lora.hpp>
 #include <ckpt/state/lora_names.hpp>
@@ -54,7 +55,7 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
     return {};
 }
 
-/// That the base has no tensor for a pair, with the nearest key.
+/// The error for a pair whose tensor the base does not have. It names the nearest key.
 [[nodiscard]] inline error no_module(const state_dict_data& base, const std::string& path) {
     error out{.code = errc::adapter_unmatched,
               .detail = "the base has no module for " + quoted(path),
@@ -77,7 +78,7 @@ CKPT_DETAIL_DEF lora_set find_lora(const state_dict& adapter) {
         if (auto half = detail::split_lora_key(key)) halves.push_back(std::move(*half));
         else if (!key.ends_with(".alpha")) out.others.push_back(std::string(key));
     }
-    std::sort(halves.begin(), halves.end(), [](const detail::lora_half& x, const detail::lora_half& y) {
+    detail::sort_values(halves, [](const detail::lora_half& x, const detail::lora_half& y) {
         return x.path != y.path ? x.path < y.path : x.is_b != y.is_b ? y.is_b : x.key < y.key;
     });
     std::vector<std::string_view> alphas;
@@ -94,7 +95,7 @@ CKPT_DETAIL_DEF lora_set find_lora(const state_dict& adapter) {
         }
         i = end;
     }
-    std::sort(alphas.begin(), alphas.end());
+    detail::sort_values(alphas);
     for (const auto& [key, tensor] : adapter)
         if (key.ends_with(".alpha") && !std::binary_search(alphas.begin(), alphas.end(), key))
             out.others.push_back(std::string(key));

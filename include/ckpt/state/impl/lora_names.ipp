@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/sorting.hpp>
 #include <ckpt/state/lora_names.hpp>
 
 #include <algorithm>
@@ -59,7 +60,7 @@ CKPT_DETAIL_DEF lora_targets::lora_targets(const state_dict& base) {
         else add(std::string(key), entry);
         ++entry;
     }
-    std::sort(names_.begin(), names_.end());
+    sort_values(names_);
 }
 
 CKPT_DETAIL_DEF std::optional<std::uint32_t> lora_targets::find(std::string_view path) const {

@@ -77,7 +77,7 @@ CKPT_DETAIL_DEF void name_matcher::match(name_evidence least, const taker& take)
 
 CKPT_DETAIL_DEF void name_matcher::match_sure(name_evidence least, const taker& take) {
     constexpr int most_rounds = 24;
-    if (!complete_) return; // what was left out may be meant
+    if (!complete_) return; // a pair that was left out may be the right one
     for (int round = 0; round < most_rounds && !open_.empty(); ++round) {
         bool any = false;
         const plain_list<choice> best_s = best(true);
@@ -96,7 +96,7 @@ CKPT_DETAIL_DEF void name_matcher::match_sure(name_evidence least, const taker& 
 CKPT_DETAIL_DEF bool name_matcher::is_sure(const candidate& c, name_evidence least) const {
     const key_family& s = s_[c.s];
     const key_family& t = t_[c.t];
-    // A bias and something unknown, or of modules of which only one has a weight.
+    // Not sure: a bias against a tensor whose meaning is unknown, or against one whose module has no weight.
     if ((s.leaf > 1 || t.leaf > 1) && (s.leaf != t.leaf || (s.beside == 0) != (t.beside == 0))) return false;
     if (c.conflict || s.indices != t.indices || of_.contradicts(s, t)) return false;
     bool nearer = false;

@@ -150,7 +150,7 @@ CKPT_DETAIL_DEF tensor_reach::tensor_reach(const value& root) {
         });
     }
     if (has_modules) mark_kept(root);
-    std::sort(edges.begin(), edges.end());
+    sort_values(edges);
     for (const std::uint32_t t : tensors) marks_[t] |= reaches;
     while (!tensors.empty()) {
         const std::uint32_t id = tensors.back();
@@ -249,7 +249,7 @@ class object_walk {
         if (!path_.empty()) shorten(before);
     }
 
-    /// Makes the path longer by one step. What was before it, for `shorten`.
+    /// Makes the path longer by one step. Returns what `shorten` needs to take the step back.
     [[nodiscard]] std::size_t lengthen(const value& key, std::uint64_t position) {
         if (stack_.back().joins) {
             const std::size_t before = path_.back().text.size();
@@ -328,7 +328,7 @@ class object_walk {
     walk_visitor visit_;
     std::vector<frame> stack_{};
     std::vector<path_element> path_{};
-    std::uint64_t path_text_{0};       // bytes that one visit costs who keeps its path
+    std::uint64_t path_text_{0};       // bytes of the path's text, which a visitor may keep
     std::vector<std::uint8_t> open_{}; // by object id: is on the path
 };
 

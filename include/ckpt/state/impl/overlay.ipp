@@ -4,6 +4,7 @@
 #pragma once
 
 #include <ckpt/core/shared.hpp>
+#include <ckpt/core/sorting.hpp>
 #include <ckpt/state/assemble.hpp>
 #include <ckpt/state/gather.hpp>
 #include <ckpt/state/overlay.hpp>
@@ -55,7 +56,7 @@ struct layer_entry {
         const state_dict_data& data = *state_dict_access::data(layers[l].weights);
         for (std::uint32_t e = 0; e < data.entries.size(); ++e) out.push_back({data.entries[e].key, l, e});
     }
-    std::sort(out.begin(), out.end(), [](const layer_entry& a, const layer_entry& b) {
+    sort_values(out, [](const layer_entry& a, const layer_entry& b) {
         return a.key != b.key ? a.key < b.key : a.layer < b.layer;
     });
     return out;
@@ -118,7 +119,7 @@ CKPT_DETAIL_DEF result<overlaid> overlay(std::span<const layer> layers, const ov
         chosen.push_back({last, all[i]});
         i = end;
     }
-    std::sort(chosen.begin(), chosen.end(), [](const detail::layer_choice& a, const detail::layer_choice& b) {
+    sort_values(chosen, [](const detail::layer_choice& a, const detail::layer_choice& b) {
         return a.place.layer != b.place.layer ? a.place.layer < b.place.layer : a.place.entry < b.place.entry;
     });
     detail::assembler out{plan, layers.front().weights, plan};

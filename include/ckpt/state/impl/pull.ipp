@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/sorting.hpp>
 #include <ckpt/state/load_judge.hpp>
 #include <ckpt/state/pull.hpp>
 #include <ckpt/state/state_dict_data.hpp>
@@ -19,7 +20,7 @@ class pull_record final : public counted {
     pull_record(const state_dict& weights, load_options options) : weights_{weights}, options_{std::move(options)} {}
 
     [[nodiscard]] const state_dict& weights() const noexcept { return weights_; }
-    [[nodiscard]] bool casts() const noexcept { return options_.casts; }
+    [[nodiscard]] bool convert() const noexcept { return options_.convert; }
 
     /// Judges one request and remembers it. A tensor that is there and fits, or the error.
     [[nodiscard]] result<load_target> ask(std::string key, const target_type& type, bool optional);
@@ -55,7 +56,7 @@ CKPT_DETAIL_DEF result<load_target> pull_record::ask(std::string key, const targ
     out.found = data.find(r.key);
     if (out.found == nullptr) return weights_.at(r.key).error();
     out.source = tensor_access::make(out.found->data, data.source);
-    auto fits = fit(out.source, type, options_.casts);
+    auto fits = fit(out.source, type, options_.convert);
     if (!fits) {
         error e = std::move(fits).error();
         e.path = data.where(r.key);
@@ -72,15 +73,12 @@ CKPT_DETAIL_DEF error pull_record::fail(error e) {
 }
 
 CKPT_DETAIL_DEF load_report pull_record::report() const {
-    std::vector<std::size_t> order(requests_.size());
-    for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
-    std::sort(order.begin(), order.end(), [this](std::size_t a, std::size_t b) {
-        return requests_[a].key != requests_[b].key ? requests_[a].key < requests_[b].key : a < b;
-    });
-    std::vector<std::size_t> last;
+    const std::vector<std::uint32_t> order = sorted_indices(
+        requests_.size(), [this](std::uint32_t a, std::uint32_t b) { return requests_[a].key < requests_[b].key; });
+    std::vector<std::uint32_t> last;
     for (std::size_t i = 0; i < order.size(); ++i)
         if (i + 1 == order.size() || requests_[order[i]].key != requests_[order[i + 1]].key) last.push_back(order[i]);
-    std::sort(last.begin(), last.end());
+    sort_indices(last, [](std::uint32_t a, std::uint32_t b) { return a < b; });
 
     const state_dict_data& data = *state_dict_access::data(weights_);
     load_judge judge{weights_, options_};
@@ -124,7 +122,7 @@ CKPT_DETAIL_DEF result<detail::load_target> puller::ask(std::string_view key, co
 }
 
 CKPT_DETAIL_DEF result<detail::load_target> puller::fill(detail::load_target found) const {
-    auto memory = detail::make_owned_copy(found.source, found.type.type, record_->casts(), found.bytes);
+    auto memory = detail::make_owned_copy(found.source, found.type.type, record_->convert(), found.bytes);
     if (!memory) return record_->fail(std::move(memory).error());
     found.memory = *std::move(memory);
     return found;

@@ -31,18 +31,18 @@ CKPT_DETAIL_DEF result<load_report> write_places(const state_dict& weights, std:
     load_judge judge{weights, options};
     for (place_target& p : places) (void)judge.judge(p.target);
     load_report report = judge.finish();
-    if (!report.ok()) return incomplete_error(report, options, state_dict_access::data(weights)->path);
+    if (!report.ok()) return incomplete_error(report, options, *state_dict_access::data(weights));
     std::size_t loaded = 0;
     for (const place_target& p : places) {
         const load_target& t = p.target;
         if (t.outcome != target_outcome::loaded) continue;
-        auto done = copy_tensor(t.found->data, tensor_access::source(t.source), t.type.type, !options.casts, p.out,
+        auto done = copy_tensor(t.found->data, tensor_access::source(t.source), t.type.type, !options.convert, p.out,
                                 t.source.numel());
         auto digest = done && options.digests ? add_digest(t.source, report.loaded[loaded]) : result<void>{};
         ++loaded;
         if (done && digest) continue;
         error e = done ? std::move(digest).error() : std::move(done).error();
-        if (e.path.empty()) e.path = judge.where(t.key);
+        judge.place(e, t.key);
         return e;
     }
     return report;

@@ -27,7 +27,7 @@ class plan_lists {
         list_dropped();
         list_aliased();
         list_collisions();
-        // What stopped before a rule was asked says nothing of it.
+        // A plan that stopped has not asked the rules behind, so it cannot say that they are unused.
         if (!out_.ok()) return;
         for (std::size_t i = 0; i < r_.used.size(); ++i)
             if (r_.used[i] == 0 && !r_.rules.rules[i].code.optional) out_.unused_rules.push_back(i + 1);
@@ -71,7 +71,7 @@ class plan_lists {
                 out_.aliased.push_back({first_root(a.gone), first_root(a.kept)});
                 continue;
             }
-            // Of many where a merge was one view: none of them disappears without its line.
+            // Each may be made of several keys, where a merge was one view. Every key of what is gone has its line.
             for (std::size_t i = 0; i < roots_.size(); ++i)
                 out_.aliased.push_back({name_of(roots_[i]), name_of(kept[(std::min)(i, kept.size() - 1)])});
         }

@@ -5,7 +5,6 @@
 
 #include <ckpt/core/checked.hpp>
 #include <ckpt/core/hash.hpp>
-#include <ckpt/core/limits.hpp>
 #include <ckpt/state/remap_context.hpp>
 #include <ckpt/tensor/dtype.hpp>
 
@@ -50,8 +49,8 @@ CKPT_DETAIL_DEF std::string_view remap_context::keep_name(std::string_view name)
 }
 
 CKPT_DETAIL_DEF std::uint32_t remap_context::new_item(std::string_view name, std::uint32_t node, std::uint32_t rule) {
-    if (r.items.size() > limits{}.entries) {
-        if (!gave_up_) fail(rule, "there would be more than " + decimal(std::uint64_t{limits{}.entries}) + " keys");
+    if (r.items.size() > most_keys_) { // item 0 is none
+        if (!gave_up_) fail(rule, too_many_keys());
         gave_up_ = true;
         return 0;
     }

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/sorting.hpp>
 #include <ckpt/state/remap_formula.hpp>
 #include <ckpt/state/remap_inverse.hpp>
 #include <ckpt/state/rule_text.hpp>
@@ -108,7 +109,7 @@ CKPT_DETAIL_DEF void inverse_writer::undo_step(std::span<const remap_change> cha
     borne_.clear();
     for (const remap_change& c : changes)
         for (const std::uint32_t out : r_.outputs(c)) borne_.push_back(name_of(out));
-    std::sort(borne_.begin(), borne_.end());
+    sort_values(borne_);
     pending_.clear();
     bool group = false;
     for (const remap_change& c : changes) {

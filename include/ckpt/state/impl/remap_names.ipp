@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/sorting.hpp>
 #include <ckpt/state/fill_value.hpp>
 #include <ckpt/state/remap_names.hpp>
 
@@ -71,7 +72,7 @@ CKPT_DETAIL_DEF void name_rules::run_group(const map_step& step) {
             literals.push_back({code.patterns.front().literal_key(), i});
         else others.push_back(i);
     }
-    std::sort(literals.begin(), literals.end());
+    sort_values(literals);
     for (std::uint32_t item = c_.keys.first(); item != 0; item = c_.keys.after(item)) {
         const std::string_view key = c_.r.items[item].name;
         auto literal = std::lower_bound(literals.begin(), literals.end(), key,

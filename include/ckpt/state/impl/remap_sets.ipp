@@ -8,8 +8,6 @@
 #include <ckpt/state/remap_sets.hpp>
 #include <ckpt/state/remap_tensors.hpp>
 
-#include <algorithm>
-
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 /// What `count` captures are bound to, as one text; the number that a stack counts is left out.
@@ -73,8 +71,7 @@ CKPT_DETAIL_DEF std::vector<set_rules::part_set> set_rules::collect(const map_ru
     }
     if (sets.size() < 2) return sets;
     const std::vector<std::uint32_t> place = c_.keys.places();
-    std::sort(sets.begin(), sets.end(),
-              [&](const part_set& a, const part_set& b) { return place[a.head()] < place[b.head()]; });
+    sort_values(sets, [&](const part_set& a, const part_set& b) { return place[a.head()] < place[b.head()]; });
     return sets;
 }
 
@@ -130,7 +127,7 @@ CKPT_DETAIL_DEF bool set_rules::each_key_once(const map_rule& rule, const std::v
     std::vector<std::pair<std::uint32_t, std::int64_t>> seen;
     for (const part_set& set : sets)
         for (const auto& [number, item] : set.parts) seen.push_back({item, number});
-    std::sort(seen.begin(), seen.end());
+    sort_values(seen);
     for (std::size_t i = 1; i < seen.size(); ++i) {
         if (seen[i].first != seen[i - 1].first) continue;
         const auto word = [&](std::size_t k) {

@@ -4,7 +4,6 @@
 #pragma once
 
 #include <ckpt/core/checked.hpp>
-#include <ckpt/core/limits.hpp>
 #include <ckpt/state/fill_value.hpp>
 #include <ckpt/state/remap_tensors.hpp>
 #include <ckpt/tensor/convert.hpp>
@@ -114,9 +113,7 @@ CKPT_DETAIL_DEF bool tensor_rules::unstack(const map_rule& rule, std::uint32_t i
     if (count == 0)
         return c_.fail_at(rule.number, item,
                           "dimension " + decimal(std::uint64_t{d}) + " has the size 0, so the tensor would vanish");
-    if (static_cast<std::uint64_t>(count) > limits{}.entries)
-        return c_.fail_at(rule.number, item,
-                          "there would be more than " + decimal(std::uint64_t{limits{}.entries}) + " keys");
+    if (static_cast<std::uint64_t>(count) > c_.most_keys()) return c_.fail_at(rule.number, item, c_.too_many_keys());
     shape.erase(shape.begin() + d);
     std::vector<std::uint32_t> outputs;
     std::vector<binding_value> slots = c_.slots;
@@ -266,15 +263,20 @@ CKPT_DETAIL_DEF bool tensor_rules::pad(const map_rule& rule, std::uint32_t item,
                                        std::uint32_t& d) {
     const std::span<const std::int64_t> numbers = rule.code.numbers; // dimension, how many before, how many behind
     if (!c_.dimension(rule.number, item, numbers[0], 0, d)) return false;
+    std::int64_t behind = numbers[2];
+    if (rule.code.to_multiple) {
+        const std::int64_t over = c_.plan.node(node).shape[d] % behind;
+        behind = over == 0 ? 0 : behind - over;
+    }
     const ckpt::dtype type = c_.plan.node(node).type;
     std::array<std::byte, 16> value{};
     if (const char* why = encode_value(rule.code.filling, type, value); why != nullptr)
         return c_.fail_at(rule.number, item, why);
     std::vector<std::int64_t> shape = c_.shape_of(node);
-    const bool sized = numbers[1] <= INT64_MAX - shape[d] && numbers[2] <= INT64_MAX - shape[d] - numbers[1];
-    if (sized) shape[d] += numbers[1] + numbers[2];
+    const bool sized = numbers[1] <= INT64_MAX - shape[d] && behind <= INT64_MAX - shape[d] - numbers[1];
+    if (sized) shape[d] += numbers[1] + behind;
     if (!sized || !remap_context::fits(shape, type)) return c_.fail_at(rule.number, item, "the padded shape overflows");
-    node = c_.plan.pad(node, d, numbers[1], numbers[2], value);
+    node = c_.plan.pad(node, d, numbers[1], behind, value);
     return true;
 }
 

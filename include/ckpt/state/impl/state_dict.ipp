@@ -30,14 +30,15 @@ CKPT_DETAIL_DEF const std::string& state_dict::path() const& noexcept { return d
 
 CKPT_DETAIL_DEF value state_dict::root() const& noexcept { return data_->root; }
 
-CKPT_DETAIL_DEF std::string state_dict::path_of(std::string_view key) const { return data_->where(key); }
+CKPT_DETAIL_DEF void state_dict::place(ckpt::error& failure, std::string_view key) const { data_->place(failure, key); }
 
 CKPT_DETAIL_DEF result<ckpt::tensor> state_dict::at(std::string_view key) const& {
     const auto* found = data_->find(key);
     if (found == nullptr) return missing(key);
     if (found->data->refusal != nullptr) {
         ckpt::error out = *found->data->refusal;
-        out.path = path_of(key);
+        out.path.clear();
+        data_->place(out, key);
         return out;
     }
     return detail::tensor_access::make(found->data, data_->source);
@@ -64,13 +65,29 @@ CKPT_DETAIL_DEF state_dict state_dict::owned() const {
     out->others = data_->others;
     out->refused = data_->refused;
     out->path = data_->path;
+    out->opened = data_->opened;
     out->root = data_->root;
     out->history = data_->history;
     return detail::state_dict_access::make(std::move(out));
 }
 
+CKPT_DETAIL_RARE result<void> state_dict::read_scalar(std::string_view key, ckpt::dtype to, std::byte* out) const {
+    if (const auto* found = data_->find(key)) {
+        auto done = detail::read_scalar(detail::tensor_access::make(found->data, data_->source), to, out);
+        if (!done) data_->place(done.error(), key);
+        return done;
+    }
+    for (const auto& o : data_->others) {
+        if (o.key != key) continue;
+        auto done = detail::read_scalar(result<value>{o.content}, data_->where(key), to, out);
+        if (!done) data_->place(done.error(), key);
+        return done;
+    }
+    return missing(key);
+}
+
 CKPT_DETAIL_DEF ckpt::error state_dict::missing(std::string_view key) const {
-    ckpt::error out{.code = errc::key_missing, .path = data_->path};
+    ckpt::error out{.code = errc::key_missing, .file = std::string(data_->opened), .path = data_->path};
     out.detail = "no key " + detail::quoted(key) + " among " + detail::decimal(std::uint64_t{size()});
     std::vector<std::string_view> keys;
     keys.reserve(size());

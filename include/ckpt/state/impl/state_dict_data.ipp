@@ -4,6 +4,7 @@
 #pragma once
 
 #include <ckpt/core/key_path.hpp>
+#include <ckpt/core/sorting.hpp>
 #include <ckpt/state/object_walk.hpp>
 #include <ckpt/state/state_dict.hpp>
 #include <ckpt/state/state_dict_data.hpp>
@@ -16,11 +17,8 @@
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 CKPT_DETAIL_DEF void state_dict_data::sort_keys() {
-    by_key.resize(entries.size());
-    for (std::size_t i = 0; i < by_key.size(); ++i) by_key[i] = static_cast<std::uint32_t>(i);
-    std::sort(by_key.begin(), by_key.end(), [this](std::uint32_t a, std::uint32_t b) {
-        return entries[a].key != entries[b].key ? entries[a].key < entries[b].key : a < b;
-    });
+    by_key = sorted_indices(entries.size(),
+                            [this](std::uint32_t a, std::uint32_t b) { return entries[a].key < entries[b].key; });
 }
 
 CKPT_DETAIL_DEF const state_dict_data::entry* state_dict_data::find(std::string_view key) const noexcept {

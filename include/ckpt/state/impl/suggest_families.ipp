@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/sorting.hpp>
 #include <ckpt/state/suggest_families.hpp>
 
 #include <algorithm>
@@ -91,7 +92,7 @@ CKPT_DETAIL_DEF void family_matcher::add_candidates(const bucket& of, name_match
         for (const std::uint32_t w : s_[a].words)
             if (const auto all = of_word.find(w); all != of_word.end() && all->second.size() <= most_of_word)
                 sharing.insert(sharing.end(), all->second.begin(), all->second.end());
-        std::sort(sharing.begin(), sharing.end());
+        sort_values(sharing);
         sharing.erase(std::unique(sharing.begin(), sharing.end()), sharing.end());
         for (const std::uint32_t b : sharing) add_candidate(a, b, out);
     }

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/sorting.hpp>
 #include <ckpt/state/key_map.hpp>
 #include <ckpt/state/remap_names.hpp>
 #include <ckpt/state/rule_text.hpp>
@@ -34,9 +35,8 @@ CKPT_DETAIL_DEF bool is_rule(std::string_view line) {
 [[nodiscard]] inline std::vector<std::string> best_of(const std::unordered_map<std::string, std::size_t>& votes) {
     std::vector<std::pair<std::size_t, std::string>> all;
     for (const auto& [prefix, n] : votes) all.emplace_back(n, prefix);
-    std::sort(all.begin(), all.end(), [](const auto& a, const auto& b) {
-        return a.first != b.first ? a.first > b.first : a.second < b.second;
-    });
+    sort_values(
+        all, [](const auto& a, const auto& b) { return a.first != b.first ? a.first > b.first : a.second < b.second; });
     if (all.size() > 3) all.resize(3);
     std::vector<std::string> out;
     for (auto& [n, prefix] : all) out.push_back(std::move(prefix));

@@ -191,8 +191,8 @@ CKPT_DETAIL_DEF std::string suggestion_writer::transposes() {
     const auto before = [](const matrix& a, const matrix& b) {
         return a.rows != b.rows ? a.rows < b.rows : a.columns < b.columns;
     };
-    std::sort(left.begin(), left.end(), before);
-    std::sort(missing.begin(), missing.end(), before);
+    sort_values(left, before);
+    sort_values(missing, before);
     for (std::size_t i = 0; i < missing.size(); ++i) {
         const bool alone = (i == 0 || before(missing[i - 1], missing[i])) &&
                            (i + 1 == missing.size() || before(missing[i], missing[i + 1]));

@@ -129,6 +129,18 @@ CKPT_DETAIL_DEF result<void> check_output(const tensor_data& data, const storage
     return {};
 }
 
+CKPT_DETAIL_DEF result<std::size_t> copy_bytes(const tensor_data& data, const storage_source& source, ckpt::dtype to) {
+    std::uint64_t bytes{};
+    std::size_t out{};
+    const std::uint64_t most = source.nbytes(data.storage);
+    if (checked_mul(data.numel, itemsize(to), bytes) && checked_narrow(bytes, out) &&
+        (bytes <= free_copy_bytes || (bytes - free_copy_bytes) / 16 <= most))
+        return out;
+    return error{.code = errc::output_limit,
+                 .detail = "the copy would need " + decimal(data.numel) + " elements of " + std::string(name(to)) +
+                           ", far more than its storage of " + decimal(most) + " bytes"};
+}
+
 CKPT_DETAIL_DEF error not_in_memory(const tensor_data& data, const storage_source& source) {
     if (auto bytes = source.bytes(data.storage); !bytes && bytes.error().code == errc::needs_copy)
         return std::move(bytes).error();

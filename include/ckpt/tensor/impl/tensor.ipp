@@ -61,6 +61,14 @@ inline result<void> copy_opened(const tensor_data& data, storage_access& access,
         });
 }
 
+/// Refuses memory that holds a part of an element.
+inline result<void> check_room(ckpt::dtype to, std::span<const std::byte> out) {
+    if (out.size() % itemsize(to) == 0) return {};
+    return error{.code = errc::size_mismatch,
+                 .detail = "the destination has " + decimal(std::uint64_t{out.size()}) + " bytes, an element of " +
+                           std::string(name(to)) + " has " + decimal(std::uint64_t{itemsize(to)})};
+}
+
 CKPT_DETAIL_DEF result<void> copy_tensor(const tensor_data* handle, const storage_source* source, ckpt::dtype to,
                                          bool exact, std::byte* out, std::uint64_t room) {
     if (auto usable = check_copy(handle, source, to, exact); !usable) return usable;
@@ -74,6 +82,73 @@ CKPT_DETAIL_DEF result<void> copy_tensor(const tensor_data* handle, const storag
     if (!access) return std::move(access).error();
     auto copied = copy_opened(data, *access, to, exact, out);
     return copied ? access->from.finish() : copied;
+}
+
+CKPT_DETAIL_DEF result<void> copy_values(const tensor_data* handle, const storage_source* source, ckpt::dtype to,
+                                         bool exact, std::span<std::byte> out) {
+    if (auto usable = check_copy(handle, source, to, exact); !usable) return usable;
+    if (auto whole = check_room(to, out); !whole) return whole;
+    return copy_tensor(handle, source, to, exact, out.data(), out.size() / itemsize(to));
+}
+
+/// The rows of a tensor that has some; `row` is the number of elements of each.
+inline result<std::uint64_t> rows_of(const tensor_data* handle, const storage_source* source, ckpt::dtype to,
+                                     std::uint64_t& row) {
+    if (auto usable = check_copy(handle, source, to, false); !usable) return std::move(usable).error();
+    if (handle->rank == 0)
+        return error{.code = errc::rank_mismatch, .detail = "a tensor without dimensions has no rows"};
+    const auto rows = static_cast<std::uint64_t>(handle->shape[0]);
+    row = rows != 0 ? handle->numel / rows : 0;
+    return rows;
+}
+
+/// Some rows of a tensor as a tensor. `sizes` is its shape, and outlives it.
+inline tensor_data narrow(const tensor_data& data, std::uint64_t row, std::uint64_t first, std::uint64_t count,
+                          std::vector<std::int64_t>& sizes) {
+    tensor_data out = data;
+    sizes.assign(data.sizes().begin(), data.sizes().end());
+    sizes.front() = static_cast<std::int64_t>(count);
+    out.shape = sizes.data();
+    out.numel = row * count;
+    if (out.numel != 0) out.storage_offset += first * static_cast<std::uint64_t>(data.strides[0]);
+    return out;
+}
+
+CKPT_DETAIL_DEF result<void> copy_rows(const tensor_data* handle, const storage_source* source, std::uint64_t first,
+                                       std::uint64_t count, ckpt::dtype to, std::span<std::byte> out) {
+    std::uint64_t row{};
+    const auto rows = rows_of(handle, source, to, row);
+    if (!rows) return rows.error();
+    if (first > *rows || count > *rows - first)
+        return error{.code = errc::size_mismatch,
+                     .detail = decimal(count) + " rows from row " + decimal(first) + " on, of a tensor that has " +
+                               decimal(*rows)};
+    std::vector<std::int64_t> sizes;
+    const tensor_data part = narrow(*handle, row, first, count, sizes);
+    return copy_values(&part, source, to, false, out);
+}
+
+CKPT_DETAIL_DEF result<void> visit_rows(const tensor_data* handle, const storage_source* source, ckpt::dtype to,
+                                        std::uint64_t rows, row_visitor visit, void* context) {
+    std::uint64_t row{};
+    const auto all = rows_of(handle, source, to, row);
+    if (!all) return all.error();
+    if (rows == 0) return error{.code = errc::size_mismatch, .detail = "at most 0 rows at once"};
+    const auto bytes = copy_bytes(*handle, *source, to);
+    if (!bytes) return bytes.error();
+    if (*bytes == 0) return {};
+    auto access = open_storage(*handle, *source, true);
+    if (!access) return std::move(access).error();
+    const std::uint64_t most = rows < *all ? rows : *all;
+    std::vector<std::byte> block(static_cast<std::size_t>(*bytes / *all * most));
+    std::vector<std::int64_t> sizes;
+    for (std::uint64_t first = 0; first < *all; first += most) {
+        const std::uint64_t count = *all - first < most ? *all - first : most;
+        const tensor_data part = narrow(*handle, row, first, count, sizes);
+        if (auto copied = copy_opened(part, *access, to, false, block.data()); !copied) return copied;
+        if (auto done = visit(context, first, block.data(), static_cast<std::size_t>(part.numel)); !done) return done;
+    }
+    return access->from.finish();
 }
 
 CKPT_DETAIL_DEF result<std::uint32_t> digest_tensor(const tensor_data* handle, const storage_source* source) {
@@ -128,6 +203,14 @@ CKPT_DETAIL_DEF result<view_parts> view_of(const tensor_data* handle, const stor
     if (!address) return address.error();
     if (reinterpret_cast<std::uintptr_t>(*address) % alignment != 0) return misaligned_error(handle->type, alignment);
     return view_parts{*address, handle->shape, handle->strides};
+}
+
+CKPT_DETAIL_DEF result<const std::byte*> flat_view_of(const tensor_data* handle, const storage_source* source,
+                                                      ckpt::dtype as, std::size_t alignment) {
+    auto parts = view_of(handle, source, as, handle != nullptr ? handle->rank : 0, alignment);
+    if (!parts) return std::move(parts).error();
+    if (!is_contiguous(*handle)) return not_contiguous();
+    return parts->address;
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

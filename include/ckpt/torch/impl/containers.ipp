@@ -53,7 +53,7 @@ CKPT_DETAIL_RARE result<value> builders::counted(call& c, const value& elements)
     if (failed == errc::unhashable_key)
         return c.fail(errc::bad_arguments, "a Counter of elements that Python cannot hash");
     if (failed != errc::none) {
-        (void)c.charge(1); // nothing is left
+        (void)c.charge(1); // fails: the budget is spent
         return c.over_budget();
     }
     node dictionary = node::of(node_kind::dictionary);

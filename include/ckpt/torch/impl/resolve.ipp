@@ -379,7 +379,8 @@ CKPT_DETAIL_DEF bool resolver::build(std::uint32_t index, const global_entry& e)
         return true;
     }
     if (e.kind == global_kind::nested) return load_nested(index);
-    if (e.kind == global_kind::tensor && !graph_.errors.empty()) // its class may be refused, or its storage
+    if (e.kind == global_kind::tensor &&
+        !graph_.errors.empty()) // the class among its arguments may be refused, or the storage
         if (const error* cause = refused_element(graph_.nodes[index].a)) {
             refuse(index, *cause, true);
             return true;

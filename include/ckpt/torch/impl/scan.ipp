@@ -4,6 +4,7 @@
 #pragma once
 
 #include <ckpt/core/plain_list.hpp>
+#include <ckpt/core/sorting.hpp>
 #include <ckpt/pickle/attributes.hpp>
 #include <ckpt/torch/scan.hpp>
 #include <ckpt/torch/sniff.hpp>
@@ -23,7 +24,7 @@ CKPT_DETAIL_DEF global_scan global_scanner::finish(std::optional<error> damage) 
             }
             firsts.push_back(same.front());
         });
-    std::sort(firsts.begin(), firsts.end());
+    sort_values(firsts);
     std::vector<global_use> out;
     out.reserve(firsts.size());
     for (const std::size_t i : firsts) {
@@ -97,7 +98,7 @@ CKPT_DETAIL_DEF void global_scanner::collect(const graph& g, const region& from,
     for_each_run(
         g.globals.size(), [&g](std::size_t i) -> const global_occurrence& { return g.globals[i]; },
         [&](std::span<const std::uint32_t> same) { firsts.emplace_back(same.front(), same.size()); });
-    std::sort(firsts.begin(), firsts.end());
+    sort_values(firsts);
     const auto is_getattr = [&g](std::uint32_t i) {
         return g.globals[i].entry != nullptr && g.globals[i].entry->kind == global_kind::attribute;
     };

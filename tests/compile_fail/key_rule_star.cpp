@@ -1,0 +1,7 @@
+// expect: a star stands for nothing in a template
+#include <ckpt/ckpt.hpp>
+
+int main() {
+    const ckpt::key_map map{ckpt::rename("a.*", "c.*")};
+    return map.empty() ? 1 : 0;
+}

@@ -1,0 +1,8 @@
+// expect: a literal is checked while compiling; text of the run time is for key_map::parse
+#include <ckpt/ckpt.hpp>
+#include <string>
+
+int main(int, char** argv) {
+    const ckpt::key_map map{ckpt::rule(std::string(argv[1]))};
+    return map.empty() ? 1 : 0;
+}
