@@ -14,6 +14,7 @@
 // In the order in which they depend on each other: a compiler shows by way of which files it came to one, and it comes
 // to each by this one only.
 // clang-format off
+#include <ckpt/core/fixed_string.hpp>
 #include <ckpt/core/error.hpp>
 #include <ckpt/core/limits.hpp>
 #include <ckpt/core/result.hpp>

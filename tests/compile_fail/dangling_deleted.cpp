@@ -6,6 +6,7 @@
 // expect: the bytes are borrowed and would be gone: name the vector first
 // expect: the memory goes with the copy: name the tensor_copy first
 // expect: the value goes with the result: name the result first
+// within: 80
 // What borrows from a temporary: the line that the compiler shows says why it is refused, and what to do.
 #include <ckpt/ckpt.hpp>
 

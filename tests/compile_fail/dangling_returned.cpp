@@ -2,6 +2,7 @@
 // expect: associated with local variable 'file' returned
 // expect: associated with local variable 'net' returned
 // expect: associated with local variable 'copy' returned
+// within: 10
 // compilers: clang
 // What borrows from a variable of the function that returns it: Clang warns.
 #include <ckpt/ckpt.hpp>

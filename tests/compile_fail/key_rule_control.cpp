@@ -1,4 +1,5 @@
 // expect: a control character in a rule
+// within: 9
 #include <ckpt/ckpt.hpp>
 
 int main() {

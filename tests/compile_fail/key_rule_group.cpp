@@ -1,4 +1,5 @@
 // expect: a group takes strip, add, rename and drop
+// within: 7
 #include <ckpt/ckpt.hpp>
 
 int main() {

@@ -1,4 +1,5 @@
 // expect: a prefix ends in a dot
+// within: 7
 #include <ckpt/ckpt.hpp>
 
 int main() {

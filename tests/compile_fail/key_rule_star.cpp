@@ -1,4 +1,5 @@
 // expect: a star stands for nothing in a template
+// within: 7
 #include <ckpt/ckpt.hpp>
 
 int main() {

@@ -1,4 +1,5 @@
 // expect: {it} is not bound by the pattern
+// within: 7
 #include <ckpt/ckpt.hpp>
 
 int main() {

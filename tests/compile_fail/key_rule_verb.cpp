@@ -1,4 +1,5 @@
 // expect: {it} is no verb of a key rule
+// within: 7
 #include <ckpt/ckpt.hpp>
 
 int main() {

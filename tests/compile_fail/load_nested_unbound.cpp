@@ -1,4 +1,4 @@
-// expect: ckpt: a load cannot fill a member of this type
+// expect: ckpt: the struct of this member has no binding
 #include <ckpt/ckpt.hpp>
 
 struct linear {

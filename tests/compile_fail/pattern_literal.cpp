@@ -1,4 +1,5 @@
 // expect: ** stands alone between dots
+// within: 8
 #include <ckpt/ckpt.hpp>
 
 int main() {

@@ -1,4 +1,5 @@
-// expect: a literal is checked while compiling; text of the run time is for key_map::parse
+// expect: a literal is checked while compiling; other text is for key_map::parse
+// within: 8
 #include <ckpt/ckpt.hpp>
 #include <string>
 

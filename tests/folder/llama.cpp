@@ -246,6 +246,12 @@ TEST_CASE("params.json tells heads that are not as wide as the model, and anothe
     CHECK(findings(folder).find("1 of 2 parts") != std::string::npos);
     folder.add("params.json", "{");
     CHECK(findings(folder).find("1 of 2 parts") != std::string::npos);
+    // One of more than 64 KiB is no params.json.
+    const std::string params = R"({"dim": 4, "n_heads": 2, "head_dim": 1})";
+    folder.add("params.json", params + std::string(65'536 - params.size(), ' '));
+    CHECK(findings(folder).empty());
+    folder.add("params.json", params + std::string(65'537 - params.size(), ' '));
+    CHECK(findings(folder).find("1 of 2 parts") != std::string::npos);
 }
 
 TEST_CASE("copies that differ, keys and shapes of other models, parts twice or beyond the last") {

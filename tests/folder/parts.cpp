@@ -126,7 +126,8 @@ TEST_CASE("DeepSpeed without ZeRO: one rank is the model, several are parts, and
     CHECK(half.code == errc::parts_not_joined);
     CHECK(half.detail ==
           "the file says that the model was cut over 4 ranks, and it is the only one here: 3 are missing");
-    for (const std::int64_t any : {std::int64_t{0}, std::int64_t{-1}, std::int64_t{1} << 62})
+    CHECK(has(refused({{"mp_rank_00_model_states.pt", states(1'000'000)}}).detail, "cut over 1000000 ranks"));
+    for (const std::int64_t any : {std::int64_t{0}, std::int64_t{-1}, std::int64_t{1'000'001}, std::int64_t{1} << 62})
         CHECK(ckpt::open_folder(temporary_folder({{"mp_rank_00_model_states.pt", states(any)}}).path()).has_value());
 }
 

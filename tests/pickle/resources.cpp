@@ -5,6 +5,7 @@
 #include "../support/processor_time.hpp"
 #include "../support/sanitized.hpp"
 
+#include <ckpt/core/hash.hpp>
 #include <ckpt/torch/scan.hpp>
 
 #include <doctest/doctest.h>
@@ -225,6 +226,20 @@ TEST_CASE("R1: keys that collide are compared within the budget, or refused") {
     std::string few = "}(";
     for (std::uint32_t i = 0; i < 300; ++i) few += "(NNNNNNNNM" + number(i, 2) + "tN";
     check_cost("some tuples of one hash", few + "u.");
+}
+
+TEST_CASE("R1: 64 memo indices beyond the pickle's size may collide, and not one more") {
+    const auto put = [](int count) {
+        std::string pickle = "N";
+        for (std::uint32_t index = 1'000'000; count > 0; ++index) {
+            if ((ckpt::detail::mix(index) & 255) != 0) continue; // the table has 256 slots for 65 indices
+            pickle += 'r' + number(index, 4);
+            --count;
+        }
+        return read(pickle + '.');
+    };
+    CHECK(put(64) == read("N."));
+    CHECK(put(65) == "limit");
 }
 
 TEST_CASE("R1: numbers, names and lengths of any size end soon") {

@@ -63,6 +63,23 @@ TEST_CASE("at() finds a key that Python finds by an int; a path that is the text
     CHECK(both.root().find("x").value().is_none());
 }
 
+TEST_CASE("a path leads through 16 references of a configuration to what they stand for") {
+    const auto behind = [](int references) {
+        const auto object = [](std::string_view name, const std::string& state) {
+            return global("ml_collections.config_dict.config_dict", name) + ")\x81}(" + state + "ub";
+        };
+        std::string value = "K\7";
+        for (int i = 0; i < references; ++i)
+            value = object("FieldReference", text("_value") + value + text("_ops") + ']');
+        const parsed file{object("ConfigDict", text("_fields") + "}(" + text("r") + value + 'u') + '.'};
+        REQUIRE(file.ok());
+        return file.root().find("r").value().kind();
+    };
+    CHECK(behind(1) == ckpt::kind::integer);
+    CHECK(behind(16) == ckpt::kind::integer);
+    CHECK(behind(17) == ckpt::kind::object);
+}
+
 TEST_CASE("an integer is a real number where float64 has it, up to 2^53") {
     const auto real_of = [](std::int64_t n) {
         const parsed p{long1(number(static_cast<std::uint64_t>(n), 8)) + '.'};

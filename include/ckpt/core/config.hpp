@@ -9,7 +9,7 @@
 
 #include <ckpt/version.hpp>
 
-// The second line of each pair names no file. It ends the compilation there, where #error goes on with a page of errors.
+// The second line of each pair names no file. It ends the compilation there; #error goes on with a page of errors.
 #if defined(_MSVC_LANG)
 #if _MSVC_LANG < 202002L
 #error "ckpt needs C++20: compile this translation unit with /std:c++20, or wrap ckpt in one that does"

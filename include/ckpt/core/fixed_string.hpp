@@ -23,4 +23,24 @@ template <std::size_t N> struct fixed_string {
     [[nodiscard]] constexpr std::string_view view() const noexcept { return {text, N - 1}; }
 };
 
+namespace detail {
+
+template <bool Holds, fixed_string Sentence> struct requirement {
+    static constexpr bool holds = Holds;
+};
+template <fixed_string Sentence> struct requirement<false, Sentence> {
+    static_assert(Sentence.view().empty(), "ckpt: this requirement does not hold");
+    static constexpr bool holds = true;
+};
+
+} // namespace detail
 } // namespace ckpt::inline CKPT_DETAIL_ABI
+
+// A static_assert whose sentence stands first in what compilers say. GCC begins with the name of what it instantiates,
+// and comes to the text of a static_assert some lines later: there the sentence is a part of a name.
+#if defined(__GNUC__) && !defined(__clang__) && !defined(__EDG__)
+#define CKPT_DETAIL_REQUIRE(sentence, ...)                                                                             \
+    static_assert(::ckpt::detail::requirement<(__VA_ARGS__), sentence>::holds, sentence)
+#else
+#define CKPT_DETAIL_REQUIRE(sentence, ...) static_assert((__VA_ARGS__), sentence)
+#endif

@@ -267,15 +267,16 @@ namespace detail {
 /// The content of a policy. A faulty policy does not compile here.
 template <policy P> [[nodiscard]] constexpr allowlist allowlist_of() {
     constexpr policy_fault fault = check_tables(P::tables);
-    static_assert(fault != policy_fault::unsorted,
-                  "ckpt: the entries of a table must be sorted by module, then name, without duplicates");
-    static_assert(fault != policy_fault::mixed, "ckpt: a table holds either exact names or patterns, not both");
-    static_assert(fault != policy_fault::pattern_with_builder,
-                  "ckpt: a pattern cannot have a builder; name the global exactly");
-    static_assert(fault != policy_fault::attack, "ckpt: this global can only be an attack and is never allowed");
-    static_assert(fault != policy_fault::two_builders, "ckpt: the same global is listed twice with different builders");
+    CKPT_DETAIL_REQUIRE("ckpt: the entries of a table must be sorted by module, then name, without duplicates",
+                        fault != policy_fault::unsorted);
+    CKPT_DETAIL_REQUIRE("ckpt: a table holds either exact names or patterns, not both", fault != policy_fault::mixed);
+    CKPT_DETAIL_REQUIRE("ckpt: a pattern cannot have a builder; name the global exactly",
+                        fault != policy_fault::pattern_with_builder);
+    CKPT_DETAIL_REQUIRE("ckpt: this global can only be an attack and is never allowed", fault != policy_fault::attack);
+    CKPT_DETAIL_REQUIRE("ckpt: the same global is listed twice with different builders",
+                        fault != policy_fault::two_builders);
     if constexpr (requires { P::wraps_inspection; })
-        static_assert(!P::wraps_inspection, "ckpt: inspect_policy cannot be part of another policy");
+        CKPT_DETAIL_REQUIRE("ckpt: inspect_policy cannot be part of another policy", !P::wraps_inspection);
     return {P::tables, admits_attacks_part<P>, refuses_file_part<P>};
 }
 

@@ -6,6 +6,7 @@
 // Refuses: nothing; accessors of a value that could not be built return the error of its builder.
 #pragma once
 
+#include <ckpt/core/fixed_string.hpp>
 #include <ckpt/core/result.hpp>
 #include <ckpt/pickle/globals.hpp>
 #include <ckpt/pickle/graph_fwd.hpp>
@@ -278,8 +279,9 @@ template <class T> result<T> scalar_of(const result<value>& found, std::string_v
     if constexpr (std::same_as<T, std::string>) {
         return read_text(found, path);
     } else {
-        static_assert(element<T>, "ckpt: get reads bool, integers, float, double, other element types of tensors, and "
-                                  "std::string; find(path) and its as_... functions read everything else");
+        CKPT_DETAIL_REQUIRE("ckpt: get reads bool, integers, float, double, other element types of tensors, and "
+                            "std::string; find(path) and its as_... functions read everything else",
+                            element<T>);
         T out{};
         auto done = read_scalar(found, path, dtype_of<T>::value, reinterpret_cast<std::byte*>(&out));
         return done ? result<T>{out} : result<T>{std::move(done).error()};

@@ -37,8 +37,8 @@ inline constexpr std::int64_t any = -1;
 /// The sizes that the tensor of a field must have: `shape<any, 784>`. For an array, a vector or an optional they apply
 /// to each of its tensors.
 template <std::int64_t... Sizes> struct shape {
-    static_assert(((Sizes >= 0 || Sizes == any) && ...),
-                  "ckpt: a size in a shape<...> is a number that is not negative, or ckpt::any");
+    CKPT_DETAIL_REQUIRE("ckpt: a size in a shape<...> is a number that is not negative, or ckpt::any",
+                        ((Sizes >= 0 || Sizes == any) && ...));
     static constexpr std::array<std::int64_t, sizeof...(Sizes)> sizes{Sizes...};
 };
 
@@ -49,6 +49,28 @@ struct no_shape {};
 
 template <class Struct, class Member> Member member_type_of(Member Struct::*);
 
+/// The dimensions of the tensors of a member; `no_tensor` for a struct, which has its own binding.
+inline constexpr std::size_t no_tensor = ~std::size_t{0};
+inline constexpr std::size_t any_rank = no_tensor - 1;
+template <class T> inline constexpr std::size_t rank_of = no_tensor;
+template <class T, std::size_t Rank> inline constexpr std::size_t rank_of<tensor_view<T, Rank>> = Rank;
+template <class T, std::size_t Rank> inline constexpr std::size_t rank_of<tensor_copy<T, Rank>> = Rank;
+template <> inline constexpr std::size_t rank_of<ckpt::tensor> = any_rank;
+template <class T, std::size_t N> inline constexpr std::size_t rank_of<std::array<T, N>> = rank_of<T>;
+template <class T, class A> inline constexpr std::size_t rank_of<std::vector<T, A>> = rank_of<T>;
+template <class T> inline constexpr std::size_t rank_of<std::optional<T>> = rank_of<T>;
+
+/// Whether a member is a tensor or a struct, or consists of those.
+template <class T> inline constexpr bool may_be_filled = std::is_class_v<T>;
+template <class T, std::size_t N> inline constexpr bool may_be_filled<std::array<T, N>> = may_be_filled<T>;
+template <class T, class A> inline constexpr bool may_be_filled<std::vector<T, A>> = may_be_filled<T>;
+template <class T> inline constexpr bool may_be_filled<std::optional<T>> = may_be_filled<T>;
+
+template <std::size_t Rank, class Shape> inline constexpr bool shape_fits = false;
+template <std::size_t Rank> inline constexpr bool shape_fits<Rank, no_shape> = true;
+template <std::size_t Rank, std::int64_t... Sizes>
+inline constexpr bool shape_fits<Rank, shape<Sizes...>> = Rank >= any_rank || Rank == sizeof...(Sizes);
+
 } // namespace detail
 
 /// A member of a struct and its key, relative to the key of the struct. For a struct, an array or a vector it is the
@@ -56,6 +78,14 @@ template <class Struct, class Member> Member member_type_of(Member Struct::*);
 template <fixed_string Key, auto Member, class Shape = detail::no_shape> struct field {
     using value_type = decltype(detail::member_type_of(Member));
     using shape_type = Shape;
+    CKPT_DETAIL_REQUIRE(
+        "ckpt: a load cannot fill a member of this type: use tensor_view, tensor_copy or tensor, a struct with a "
+        "ckpt::binding of its own, or std::array, std::vector or std::optional of those",
+        detail::may_be_filled<value_type>);
+    CKPT_DETAIL_REQUIRE("ckpt: a shape<...> is for tensors: give the fields of this struct theirs in its own binding",
+                        std::is_same_v<Shape, detail::no_shape> || detail::rank_of<value_type> != detail::no_tensor);
+    CKPT_DETAIL_REQUIRE("ckpt: the shape<...> of this field has more or fewer sizes than the field has dimensions",
+                        detail::shape_fits<detail::rank_of<value_type>, Shape>);
     [[nodiscard]] static constexpr std::string_view key() noexcept { return Key.view(); }
     template <class Struct> [[nodiscard]] static constexpr value_type& of(Struct& object) noexcept {
         return object.*Member;
@@ -76,7 +106,7 @@ template <class... Fields> [[nodiscard]] consteval bool have_distinct_keys() {
 
 /// The fields of a struct, in the order in which a report lists them. Each has a key of its own.
 template <class... Fields> struct fields {
-    static_assert(detail::have_distinct_keys<Fields...>(), "ckpt: two fields of this struct have the same key");
+    CKPT_DETAIL_REQUIRE("ckpt: two fields of this struct have the same key", detail::have_distinct_keys<Fields...>());
     using field_list = fields;
 };
 
@@ -177,8 +207,6 @@ template <class T> struct target_traits {
 };
 template <class T, std::size_t Rank> struct target_traits<tensor_view<T, Rank>> {
     static constexpr bool is_leaf = true;
-    static constexpr bool has_rank = true;
-    static constexpr std::size_t rank = Rank;
     static constexpr target_type type() noexcept {
         return {.kind = target_kind::view, .type = dtype_of<T>::value, .rank = Rank, .alignment = alignof(T)};
     }
@@ -192,8 +220,6 @@ template <class T, std::size_t Rank> struct target_traits<tensor_view<T, Rank>> 
 };
 template <class T, std::size_t Rank> struct target_traits<tensor_copy<T, Rank>> {
     static constexpr bool is_leaf = true;
-    static constexpr bool has_rank = true;
-    static constexpr std::size_t rank = Rank;
     static constexpr target_type type() noexcept {
         return {.kind = target_kind::copy, .type = dtype_of<T>::value, .rank = Rank};
     }
@@ -203,8 +229,6 @@ template <class T, std::size_t Rank> struct target_traits<tensor_copy<T, Rank>> 
 };
 template <> struct target_traits<ckpt::tensor> {
     static constexpr bool is_leaf = true;
-    static constexpr bool has_rank = false;
-    static constexpr std::size_t rank = 0;
     static constexpr target_type type() noexcept { return {}; }
     static void write(ckpt::tensor& out, load_target& from) noexcept { out = from.source; }
 };
@@ -227,8 +251,6 @@ template <class T> inline constexpr bool is_optional_target<std::optional<T>> = 
 template <class T, class Shape> [[nodiscard]] constexpr target_type target_type_of() noexcept {
     target_type out = target_traits<T>::type();
     if constexpr (!std::is_same_v<Shape, no_shape>) {
-        static_assert(!target_traits<T>::has_rank || Shape::sizes.size() == target_traits<T>::rank,
-                      "ckpt: the shape<...> of this field has more or fewer sizes than the field has dimensions");
         out.sized = true;
         out.sizes = Shape::sizes;
     }
@@ -268,14 +290,12 @@ template <class T, class Shape> void collect_targets(target_list& out) {
         collect_targets<typename T::value_type, Shape>(out);
         out.end_optional(since);
     } else if constexpr (bound_target<T>) {
-        static_assert(std::is_same_v<Shape, no_shape>,
-                      "ckpt: a shape<...> is for tensors: give the fields of this struct theirs in its own binding");
         collect_fields<T>(out, static_cast<typename binding<T>::field_list*>(nullptr));
     } else {
-        static_assert(
-            bound_target<T>,
-            "ckpt: a load cannot fill a member of this type: use tensor_view, tensor_copy or tensor, a struct "
-            "with a ckpt::binding of its own, or std::array, std::vector or std::optional of those");
+        CKPT_DETAIL_REQUIRE(
+            "ckpt: the struct of this member has no binding: specialise ckpt::binding for it, derived from "
+            "ckpt::fields<ckpt::field<\"key\", &T::member>, ...>",
+            bound_target<T>);
     }
 }
 
@@ -303,17 +323,17 @@ template <class T> void assign_targets(T& object, target_reader& from) {
         }
         if (!object) object.emplace();
         assign_targets(*object, from);
-    } else {
+    } else if constexpr (bound_target<T>) { // else `collect_targets` refuses it
         assign_fields(object, from, static_cast<typename binding<T>::field_list*>(nullptr));
     }
 }
 
 /// The assertions of `load` and `plan_load` about a struct.
 template <class T> constexpr void check_model() {
-    static_assert(!std::is_const_v<T>, "ckpt: this struct is const, so that a load cannot fill it");
-    static_assert(bound_target<T> || is_array_target<T> || is_vector_target<T>,
-                  "ckpt: this struct has no binding: specialise ckpt::binding for it, derived from "
-                  "ckpt::fields<ckpt::field<\"key\", &T::member>, ...>");
+    CKPT_DETAIL_REQUIRE("ckpt: this struct is const, so that a load cannot fill it", !std::is_const_v<T>);
+    CKPT_DETAIL_REQUIRE("ckpt: this struct has no binding: specialise ckpt::binding for it, derived from "
+                        "ckpt::fields<ckpt::field<\"key\", &T::member>, ...>",
+                        bound_target<T> || is_array_target<T> || is_vector_target<T>);
 }
 
 } // namespace detail

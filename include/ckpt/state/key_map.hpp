@@ -38,7 +38,7 @@ class rule {
             detail::parse_rule(s, 0, detail::end_of_rule(s, 0, s.size()), code, fault))
             verb_ = code.verb;
     }
-    rule(const std::string&) = delete; // a literal is checked while compiling; text of the run time is for key_map::parse
+    rule(const std::string&) = delete; // a literal is checked while compiling; other text is for key_map::parse
 
   private:
     friend class key_map;

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <ckpt/core/error.hpp>
+#include <ckpt/core/fixed_string.hpp>
 #include <ckpt/core/result.hpp>
 #include <ckpt/core/shared.hpp>
 #include <ckpt/pickle/value.hpp>
@@ -106,8 +107,8 @@ class state_dict {
     /// `tensor::copy_as` does, or a number that is no tensor, as `value::get` reads it. Fails as these do, and with
     /// `key_missing`.
     template <class T> [[nodiscard]] result<T> get(std::string_view key) const {
-        static_assert(element<T>,
-                      "ckpt: get reads bool, integers, float, double and the other element types of tensors");
+        CKPT_DETAIL_REQUIRE("ckpt: get reads bool, integers, float, double and the other element types of tensors",
+                            element<T>);
         T out{};
         auto done = read_scalar(key, dtype_of<T>::value, reinterpret_cast<std::byte*>(&out));
         return done ? result<T>{out} : result<T>{std::move(done).error()};

@@ -7,6 +7,7 @@
 //          the storage: an expanded tensor may have any shape.
 #pragma once
 
+#include <ckpt/core/fixed_string.hpp>
 #include <ckpt/core/result.hpp>
 #include <ckpt/tensor/tensor.hpp>
 #include <ckpt/tensor/view.hpp>
@@ -61,10 +62,11 @@ struct copy_access;
 /// A copy of a tensor's values in row-major order, in memory of its own that is aligned to 64 bytes. It has the
 /// interface of `tensor_view`, allows bool, and does not need the checkpoint any more. Move-only.
 template <class T, std::size_t Rank> class tensor_copy {
-    static_assert(element<T>,
-                  "ckpt: this is no element type of a tensor (dtype_of does not know it): use bool, float, double, "
-                  "std::int8_t to std::uint64_t, ckpt::f16, ckpt::bf16, ckpt::f8_*, ckpt::c64 and their kin, "
-                  "or specialise ckpt::dtype_of");
+    CKPT_DETAIL_REQUIRE(
+        "ckpt: this is no element type of a tensor (dtype_of does not know it): use bool, float, double, "
+        "std::int8_t to std::uint64_t, ckpt::f16, ckpt::bf16, ckpt::f8_*, ckpt::c64 and their kin, "
+        "or specialise ckpt::dtype_of",
+        element<T>);
 
   public:
     dimensions<Rank> shape{}; ///< sizes, as PyTorch prints them; to be read, not written

@@ -6,6 +6,7 @@
 // Refuses: bool and what is no element type, at compile time. Indices are not checked.
 #pragma once
 
+#include <ckpt/core/fixed_string.hpp>
 #include <ckpt/core/result.hpp>
 #include <ckpt/tensor/half.hpp>
 
@@ -26,13 +27,13 @@ template <std::size_t Rank> struct dimensions : std::array<std::int64_t, Rank> {
 /// A typed, strided, read-only view of a tensor's elements. It borrows them: it is valid as long as the checkpoint,
 /// state_dict or `tensor_copy` that it came from.
 template <class T, std::size_t Rank> struct tensor_view {
-    static_assert(!std::same_as<T, bool>,
-                  "ckpt: there is no view of bool, because a stored byte may be neither 0 nor 1: "
-                  "use std::uint8_t, or copy_to with bool");
-    static_assert(element<T>,
-                  "ckpt: this is no element type of a tensor (dtype_of does not know it): use float, double, "
-                  "std::int8_t to std::uint64_t, ckpt::f16, ckpt::bf16, ckpt::f8_*, ckpt::c64 and their kin, "
-                  "or specialise ckpt::dtype_of");
+    CKPT_DETAIL_REQUIRE("ckpt: there is no view of bool, because a stored byte may be neither 0 nor 1: "
+                        "use std::uint8_t, or copy_to with bool",
+                        !std::same_as<T, bool>);
+    CKPT_DETAIL_REQUIRE("ckpt: this is no element type of a tensor (dtype_of does not know it): use float, double, "
+                        "std::int8_t to std::uint64_t, ckpt::f16, ckpt::bf16, ckpt::f8_*, ckpt::c64 and their kin, "
+                        "or specialise ckpt::dtype_of",
+                        element<T>);
 
     const T* data{nullptr};     ///< the element whose indices are all 0; null without elements
     dimensions<Rank> shape{};   ///< sizes, as PyTorch prints them
