@@ -358,7 +358,9 @@ void print_moves(const ckpt::state_dict& weights, const ckpt::remap_plan& plan,
     std::unordered_map<std::string_view, const planned_tensor*> made;
     for (const planned_tensor& one : results) made.emplace(one.key, &one);
     std::vector<key_pair> pairs;
-    for (const auto& m : plan.moves) {
+    constexpr std::size_t most = 200'000; // rules that grow may make millions of moves
+    for (std::size_t i = 0; i < plan.moves.size() && i < most; ++i) {
+        const auto& m = plan.moves[i];
         const auto to = made.find(m.to);
         const std::string change =
             to != made.end() && weights.contains(m.from) ? change_of(*weights.at(m.from), *to->second) : std::string();
@@ -375,6 +377,7 @@ void print_moves(const ckpt::state_dict& weights, const ckpt::remap_plan& plan,
         pairs = std::move(lines);
     }
     print_move_table(pairs);
+    if (plan.moves.size() > most) print_rest(0, plan.moves.size() - most);
 }
 
 /// Rows of one list on a terminal.
