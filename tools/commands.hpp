@@ -21,9 +21,15 @@ inline constexpr int exit_unsupported = 4;
 /// Which globals a file may name.
 enum class policy_name : std::uint8_t { weights, training, inspect };
 
+/// In which order `ls` lists: the largest first, by key, or by the place in the file.
+enum class sort_order : std::uint8_t { size, key, file };
+
 struct options {
     std::vector<std::string> files{};
-    std::vector<std::string> paths{};                  // of show
+    std::vector<std::string> paths{};    // of show
+    std::vector<std::string> patterns{}; // of ls and stat, over keys
+    std::optional<sort_order> sort{};
+    std::optional<std::uint64_t> top{};
     std::optional<std::string> select{};               // of ls
     std::optional<std::string> select_a{}, select_b{}; // of diff
     std::optional<std::string> rules{};                // a rules file
@@ -32,6 +38,8 @@ struct options {
     std::optional<std::string> select_target{};
     std::optional<std::string> explain{}; // a key
     policy_name policy{policy_name::training};
+    bool has_policy{};                     // it was asked for
+    std::optional<double> atol{}, rtol{};  // of diff
     std::optional<std::uint64_t> values{}; // of show: how many of a tensor
     std::uint64_t max_nodes{1'000'000};
     bool json{};
@@ -43,6 +51,7 @@ struct options {
     bool quiet{};
     bool stats{};
     bool fail_on_nan{};
+    bool is_one_of_several{}; // files, each of which has a document of its own
 
     [[nodiscard]] const std::string& file() const noexcept { return files.front(); }
     [[nodiscard]] bool has_rules() const noexcept { return rules || map; }

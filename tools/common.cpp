@@ -66,6 +66,11 @@ struct file_place {
 
 } // namespace
 
+bool exists(const std::string& file) {
+    std::error_code ignored;
+    return std::filesystem::exists(file, ignored) || !place_of(file).member.empty();
+}
+
 bool is_folder(const std::string& file) {
     std::error_code ignored;
     return is_index(file) || std::filesystem::is_directory(file, ignored);
@@ -244,7 +249,7 @@ scan_each(const std::string& file, policy_name policy,
 
 ckpt::result<ckpt::state_dict> weights_of(const ckpt::checkpoint& file, const std::optional<std::string>& select) {
     if (!select) return file.state_dict();
-    auto found = find(file.root(), *select);
+    auto found = find(file, *select);
     if (!found) return std::move(found).error();
     return file.state_dict(path_text(found->path));
 }
@@ -389,22 +394,6 @@ class array_reader {
     return found;
 }
 
-/// Keys and attributes of a value, as many as are worth comparing.
-[[nodiscard]] std::vector<std::string> keys_of(const ckpt::value& v) {
-    constexpr std::size_t most = 20'000;
-    std::vector<std::string> out;
-    const auto add = [&out](const ckpt::value& dictionary) {
-        for (const ckpt::value::entry e : dictionary.entries()) {
-            if (out.size() >= most) return;
-            out.push_back(ckpt::key_text(e.key));
-        }
-    };
-    add(v.plain());
-    add(v.state());
-    for (const ckpt::value part : v.state().elements()) add(part);
-    return out;
-}
-
 } // namespace
 
 bool parse_path(std::string_view text, key_path& out) {
@@ -434,7 +423,28 @@ key_path elements_of(std::string_view text, const ckpt::value& root) {
     return out;
 }
 
-ckpt::result<found_value> find(const ckpt::value& root, std::string_view text) {
+namespace {
+
+/// Why a path ends behind `here`, and what is near.
+[[nodiscard]] ckpt::error no_path(const found_value& here, const std::string& element) {
+    ckpt::error missing{.code = ckpt::errc::path_missing,
+                        .detail = "no \"" + printable(shortened(element, 64)) + "\" in the " +
+                                  std::string(ckpt::name(here.value.kind())),
+                        .hint = "see what is there with: ckpt show FILE"};
+    const std::size_t known = missing.detail.size();
+    ckpt::detail::say_what_exists(missing, here.value, path_text(here.path), element);
+    if (missing.detail.find(';', known) != missing.detail.npos) return missing;
+    if (here.value.entries().size() == 0) return missing;
+    missing.detail += "; it has ";
+    ckpt::detail::short_list list{missing.detail};
+    for (const ckpt::value::entry entry : here.value.entries())
+        if (list.next()) missing.detail += '"' + printable(shortened(ckpt::key_text(entry.key), 40)) + '"';
+    list.end();
+    return missing;
+}
+
+/// The value at a path; where there is none the error.
+[[nodiscard]] ckpt::result<found_value> find_path(const ckpt::value& root, std::string_view text) {
     key_path wanted;
     (void)parse_path(text, wanted); // main.cpp has refused what cannot be parsed
     const bool exact = text.starts_with('[');
@@ -449,34 +459,40 @@ ckpt::result<found_value> find(const ckpt::value& root, std::string_view text) {
                                .hint = "give the path as JSON: [1] means the int, [\"1\"] the str"};
         ckpt::path_element found;
         const ckpt::value below = step(out.value, e, true, found);
-        if (below) {
-            out.value = below;
-            out.path.push_back(std::move(found));
-            continue;
-        }
-        if (out.value.refusal() != nullptr) return *out.value.refusal();
-        ckpt::error missing{.code = ckpt::errc::path_missing, .path = path_text(out.path)};
-        const std::string kind(ckpt::name(out.value.kind()));
-        missing.detail =
-            "no \"" + printable(shortened(e.text, 64)) + "\" in the " + kind + (out.path.empty() ? " at the root" : "");
-        const std::vector<std::string> keys = keys_of(out.value);
-        if (const std::string near = nearest(e.text, keys); !near.empty()) {
-            key_path there = out.path;
-            there.push_back({near, false});
-            missing.detail += "; nearest: \"" + printable(path_text(there)) + '"';
-        } else if (!out.path.empty()) {
-            missing.detail += "; \"" + printable(path_text(out.path)) + "\" exists";
-        } else if (!keys.empty()) {
-            missing.detail += "; it has ";
-            ckpt::detail::short_list list{missing.detail};
-            for (const std::string& key : keys)
-                if (list.next()) missing.detail += '"' + printable(shortened(key, 40)) + '"';
-            list.end();
-        }
-        missing.hint = "see what is there with: ckpt show FILE";
-        return missing;
+        const bool is_outer = &e == &wanted.front() || &e == &wanted.back();
+        if (!below && !exact && e.text.empty() && is_outer) continue; // a '/' at the beginning or at the end
+        if (!below && out.value.refusal() != nullptr) return *out.value.refusal();
+        if (!below) return no_path(out, e.text);
+        out.value = below;
+        out.path.push_back(std::move(found));
     }
     return out;
+}
+
+/// The tensor below `start` whose key is `text`, as `ls` prints it.
+[[nodiscard]] std::optional<found_value> find_key(const ckpt::value& start, key_path place, std::string_view text) {
+    const auto all = ckpt::find_tensors(start);
+    if (!all) return std::nullopt;
+    for (const ckpt::located_tensor& t : *all) {
+        const std::string key = t.key();
+        if (key != text && printable(key) != text) continue;
+        place.insert(place.end(), t.path.begin(), t.path.end());
+        return found_value{t.value, std::move(place)};
+    }
+    return std::nullopt;
+}
+
+} // namespace
+
+ckpt::result<found_value> find(const ckpt::checkpoint& file, std::string_view text) {
+    const ckpt::value root = file.root();
+    auto found = find_path(root, text);
+    if (found || found.error().code != ckpt::errc::path_missing || text.starts_with('[')) return found;
+    if (const auto weights = file.state_dict())
+        if (auto tensor = find_key(weights->root(), elements_of(weights->path(), root), text))
+            return *std::move(tensor);
+    if (auto tensor = find_key(root, {}, text)) return *std::move(tensor);
+    return found;
 }
 
 void write(json& to, std::span<const ckpt::path_element> path) {
@@ -541,7 +557,8 @@ int finish(json& document, int exit_code) {
     return exit_unreadable;
 }
 
-int fail(const options& wanted, ckpt::error e, const ckpt::value& root, std::optional<int> exit) {
+int fail(const options& wanted, ckpt::error e, const ckpt::value& root, std::optional<int> exit,
+         ckpt::detail::function_ref<void(json&)> more) {
     // Most errors of the system name the file already.
     if (e.file.empty() && (wanted.json || static_cast<unsigned>(e.code) >= 200 ||
                            e.detail.find(printable(wanted.file())) == e.detail.npos))
@@ -551,6 +568,7 @@ int fail(const options& wanted, ckpt::error e, const ckpt::value& root, std::opt
         json out{stdout};
         out.begin_object().key("error");
         write(out, e, root);
+        more(out);
         out.end_object();
         return finish(out, exit_code);
     }

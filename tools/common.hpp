@@ -32,6 +32,8 @@ using key_path = std::vector<ckpt::path_element>;
 [[nodiscard]] ckpt::inflater inflater() noexcept;
 /// Whether a command's FILE is a directory, or the index of a set of shards.
 [[nodiscard]] bool is_folder(const std::string& file);
+/// Whether there is a file of this name, or a member of an archive.
+[[nodiscard]] bool exists(const std::string& file);
 /// Opens a file, a directory or an index, without a mapping: a file that is cut while it is read is an error then, and
 /// not a signal. `strict`: a global outside the policy refuses the file, not only its place.
 [[nodiscard]] ckpt::result<ckpt::checkpoint> open(const std::string& file, policy_name policy, bool strict = false);
@@ -75,13 +77,14 @@ scan_each(const std::string& file, policy_name policy,
 /// A path from the command line: elements joined by '/', or a JSON array. False for an array that is none.
 [[nodiscard]] bool parse_path(std::string_view text, key_path& out);
 /// The value at a path, and the path with each element in the kind that it has in the file.
-/// Fails with `path_missing`, naming the nearest key, and with `key_duplicate` where an element that is no JSON is the
-/// text of two keys. `text` is one that `parse_path` takes.
 struct found_value {
     ckpt::value value{};
     key_path path{};
 };
-[[nodiscard]] ckpt::result<found_value> find(const ckpt::value& root, std::string_view text);
+/// The value at a path of a file; of a text that is no path the tensor with this key: in the one best state_dict, else
+/// in the whole file. Fails with `path_missing`, naming the nearest path, and with `key_duplicate` where an element
+/// that is no JSON is the text of two keys. `text` is one that `parse_path` takes.
+[[nodiscard]] ckpt::result<found_value> find(const ckpt::checkpoint& file, std::string_view text);
 using ckpt::detail::path_text;
 /// The elements of a path that the library gave as text; `root`, where there is one, tells numbers from digits.
 [[nodiscard]] key_path elements_of(std::string_view text, const ckpt::value& root = {});
@@ -94,9 +97,10 @@ void write(json& to, std::span<const ckpt::path_element> path);
 /// {"code": ..., "number": ..., ...}; fields that do not apply are left out.
 void write(json& to, const ckpt::error& e, const ckpt::value& root = {});
 /// Ends a command: the error document, or one line on standard error. Gives the exit code: the error's own, or
-/// `exit_code`.
-[[nodiscard]] int fail(const options& wanted, ckpt::error e, const ckpt::value& root = {},
-                       std::optional<int> exit_code = {});
+/// `exit_code`. `more` adds members to the document behind "error".
+[[nodiscard]] int fail(
+    const options& wanted, ckpt::error e, const ckpt::value& root = {}, std::optional<int> exit_code = {},
+    ckpt::detail::function_ref<void(json&)> more = [](json&) {});
 /// Ends a command that was used wrongly: a document with the code "usage", or one line on standard error.
 [[nodiscard]] int misused(bool as_json, const std::string& what);
 /// Ends a JSON document: the exit code, or that of a stream that took no more.

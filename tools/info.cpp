@@ -277,9 +277,10 @@ struct judgement {
     case kind::boolean: return *v.as_bool() ? "True" : "False";
     case kind::integer: return integer_bytes(v) > 16 ? "int" : integer_text(v);
     case kind::real: return number_text(*v.as_real());
-    case kind::string: return '\'' + shortened(printable((*v.as_string()).substr(0, 200)), 24) + '\'';
-    case kind::object: return shortened(printable(class_name(v.class_of())), 32);
-    case kind::global: return shortened(printable(class_name(v)), 32);
+    case kind::string:
+        return '\'' + shortened(printable((*v.as_string()).substr(0, on_terminal(200))), on_terminal(24)) + '\'';
+    case kind::object: return shortened(printable(class_name(v.class_of())), on_terminal(32));
+    case kind::global: return shortened(printable(class_name(v)), on_terminal(32));
     case kind::tensor:
     case kind::array:
         return v.refusal() != nullptr
@@ -296,7 +297,7 @@ struct judgement {
 /// Lines with a label before the first, at most as many as fit.
 class screen {
   public:
-    screen() : columns_{std::min<std::size_t>(columns(), 200)} {}
+    screen() : columns_{on_terminal(std::min<std::size_t>(columns(), 200))} {}
 
     void line(std::string_view label, std::string text, colour c = colour::plain) {
         text = shortened(std::move(text), columns_ - indent);
@@ -322,8 +323,8 @@ void print_file(screen& out, const options& wanted, const ckpt::checkpoint& file
         out.line("", "of a tar archive: " + printable(file.files().front()));
     std::string metadata;
     for (const ckpt::value::entry e : file.metadata().entries())
-        metadata +=
-            (metadata.empty() ? "" : "; ") + shortened(printable(ckpt::key_text(e.key)), 30) + ": " + brief(e.mapped);
+        metadata += (metadata.empty() ? "" : "; ") + shortened(printable(ckpt::key_text(e.key)), on_terminal(30)) +
+                    ": " + brief(e.mapped);
     if (!metadata.empty()) out.line("metadata", std::move(metadata));
 }
 
@@ -334,7 +335,7 @@ void print_places(screen& out, const std::vector<ckpt::candidate>& candidates) {
     else if (equal > 1)
         out.line("weights", "ambiguous: " + decimal(equal) + " places are equally likely; choose with --select",
                  colour::yellow);
-    constexpr std::size_t most = 4;
+    const std::size_t most = on_terminal(4);
     for (std::size_t i = 0; i < candidates.size() && i < most; ++i) {
         const bool best = i == 0 && equal == 1;
         out.line(best ? "weights" : "",
@@ -368,7 +369,7 @@ void print_tensors(screen& out, const census& sums) {
     const auto row = [&](const std::string& where, std::string_view dtype, const std::string& tensors,
                          const std::string& elements, const std::string& bytes, colour c) {
         out.line(c == colour::dim ? "tensors" : "",
-                 left(shortened(where, 22), 23) + left(std::string(dtype), 14) + right(tensors, 8) +
+                 left(shortened(where, on_terminal(22)), 22) + ' ' + left(std::string(dtype), 14) + right(tensors, 8) +
                      right(elements, 15) + right(bytes, 10),
                  c);
     };
@@ -379,7 +380,7 @@ void print_tensors(screen& out, const census& sums) {
         out.line("tensors", "none");
     } else {
         row("under", "dtype", "tensors", "elements", "bytes", colour::dim);
-        constexpr std::size_t most_rows = 4;
+        const std::size_t most_rows = on_terminal(4);
         std::size_t rows = 0;
         tensor_sum rest;
         for (const group& g : sums.groups)
@@ -427,14 +428,16 @@ void print_globals(screen& out, const judgement& said) {
                                   : counted(said.outside.size(), "name", "names") +
                                         " outside the default policy; nothing was run");
         out.line("globals", std::move(text), dangerous ? colour::red : colour::yellow);
-        for (std::size_t i = 0; i < said.outside.size() && i < 2; ++i) {
+        const std::size_t most = on_terminal(2);
+        for (std::size_t i = 0; i < said.outside.size() && i < most; ++i) {
             const ckpt::global_use& u = said.outside[i];
             out.line("",
                      "  " + printable(u.module) + '.' + printable(u.name) +
                          (u.verdict == ckpt::verdict::dangerous ? "  (dangerous)" : ""),
                      u.verdict == ckpt::verdict::dangerous ? colour::red : colour::plain);
         }
-        if (said.outside.size() > 2) out.line("", "  +" + decimal(said.outside.size() - 2) + " more: see ckpt globals");
+        if (said.outside.size() > most)
+            out.line("", "  +" + decimal(said.outside.size() - most) + " more: see ckpt globals");
     }
 }
 
@@ -454,7 +457,7 @@ void print_beside(screen& out, const ckpt::value& root, const std::vector<ckpt::
     for (const ckpt::value::entry e : root.entries()) {
         const std::string key = printable(ckpt::key_text(e.key));
         if (key == weights && equal == 1) continue;
-        const std::string item = shortened(key, 30) + ": " + brief(e.mapped);
+        const std::string item = shortened(key, on_terminal(30)) + ": " + brief(e.mapped);
         if (lines.back().empty()) lines.back() = item;
         else if (width(lines.back()) + 2 + width(item) <= out.room() - (lines.size() == most_lines ? 12 : 0))
             lines.back() += "; " + item;
@@ -492,7 +495,7 @@ void print_files(const ckpt::folder_report& folder) {
     screen out;
     std::size_t names = 0;
     for (const ckpt::folder_file& f : folder.files) names = std::max(names, width(printable(f.name)));
-    names = std::min<std::size_t>(names, 48);
+    names = std::min(names, on_terminal(48));
     const bool one_file = std::any_of(folder.files.begin(), folder.files.end(),
                                       [&](const ckpt::folder_file& f) { return f.name == folder.chosen; });
     if (!folder.chosen.empty() && !one_file)

@@ -26,6 +26,7 @@ struct row {
 struct listing {
     key_path selected{};
     std::vector<row> rows{};
+    std::uint64_t found{};                      // rows before patterns and --top
     std::uint64_t outside{};                    // tensors that are no part of the state_dict: not listed
     std::string digest{};                       // of the state_dict, where all its tensors have one
     std::optional<ckpt::state_dict> remapped{}; // keeps what the rows borrow

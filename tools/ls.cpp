@@ -129,6 +129,7 @@ struct folded {
     std::string dtype{};
     std::string shape{};
     std::string kind{}; // of a tensor that is more than one array
+    std::string tied{}; // to which earlier tensor
     std::string note{}; // digest or error
     std::uint64_t nbytes{};
     std::uint64_t tensors{1};
@@ -189,6 +190,7 @@ void fold(std::vector<folded>& lines) {
                         if (numbers[i].second == first) continue;
                         into.nbytes += lines[numbers[i].second].nbytes;
                         into.tensors += lines[numbers[i].second].tensors;
+                        if (into.tied != lines[numbers[i].second].tied) into.tied = "some are tied";
                         gone[numbers[i].second] = true;
                     }
                 }
@@ -238,40 +240,68 @@ void add_lines(std::vector<folded>& lines, const std::string& key, const ckpt::t
 }
 
 /// The table: a head, and a row for each line, in columns as wide as they need to be and the terminal lets them.
-void print_lines(const std::vector<folded>& lines, const options& wanted) {
-    std::size_t keys = 3;
-    std::size_t dtypes = 5;
-    std::size_t shapes = 5;
-    for (const folded& line : lines) {
-        keys = std::max(keys, width(joined(line.parts)));
-        dtypes = std::max(dtypes, width(line.dtype));
-        shapes = std::max(shapes, width(line.shape));
-    }
-    const std::size_t size_columns = 10;
-    shapes = std::min<std::size_t>(shapes, 40);
-    if (is_terminal()) {
-        const std::size_t others = 2 + dtypes + 2 + shapes + 2 + size_columns + (wanted.digest ? 10 : 0);
-        keys = std::min(keys, std::max<std::size_t>(columns() > others ? columns() - others : 0, 20));
-    }
-    print(paint(colour::dim, left("key", keys) + "  " + left("dtype", dtypes) + "  " + left("shape", shapes) + "  " +
-                                 right("size", size_columns)) +
-          '\n');
-    for (const folded& line : lines) {
-        std::string key = joined(line.parts);
-        if (is_terminal()) key = shortened_in_the_middle(std::move(key), keys);
-        std::string text = left(std::move(key), keys) + "  ";
-        if (line.refused) {
-            print(text + paint(colour::red, line.note) + '\n');
-            continue;
+class table {
+  public:
+    table(const std::vector<folded>& lines, bool has_digests) : digests_{has_digests ? std::size_t{10} : 0} {
+        for (const folded& line : lines) {
+            keys_ = std::max(keys_, width(joined(line.parts)));
+            dtypes_ = std::max(dtypes_, width(line.dtype));
+            shapes_ = std::max(shapes_, width(line.shape));
+            if (line.tensors > 1) counts_ = std::max(counts_, 3 + decimal(line.tensors).size());
         }
-        text += paint(colour::cyan, left(line.dtype, dtypes)) + "  " + left(line.shape, shapes) + "  " +
-                right(human_bytes(line.nbytes), size_columns);
-        if (!line.note.empty()) text += "  " + line.note;
-        if (!line.kind.empty()) text += paint(colour::dim, "  " + line.kind);
-        if (line.tensors > 1) text += paint(colour::dim, "  x" + decimal(line.tensors));
-        print(text + '\n');
+        shapes_ = std::min<std::size_t>(shapes_, 40);
+        const std::size_t others = 2 + dtypes_ + 2 + shapes_ + 2 + size_columns + digests_ + counts_;
+        keys_ = std::min(keys_, on_terminal(std::max<std::size_t>(columns() > others ? columns() - others : 0, 16)));
     }
-}
+
+    void print_head() const {
+        print(paint(colour::dim, left("key", keys_) + "  " + left("dtype", dtypes_) + "  " + left("shape", shapes_) +
+                                     "  " + right("size", size_columns) + (digests_ > 0 ? "  crc32" : "")) +
+              '\n');
+    }
+    void print_line(const folded& line) const {
+        const std::string key = left(shortened_key(joined(line.parts), keys_), keys_) + "  ";
+        if (line.refused) return print(key + paint(colour::red, fitted(line.note, width(key))) + '\n');
+        const std::string shape = left(shortened(line.shape, on_terminal(shapes_)), shapes_);
+        const std::string behind = "  " + shape + "  " + right(human_bytes(line.nbytes), size_columns) +
+                                   (digests_ > 0 ? "  " + left(line.note, digests_ - 2) : "") +
+                                   (line.tensors > 1 ? "  x" + decimal(line.tensors) : "");
+        const std::size_t used = width(key) + dtypes_ + width(behind) + 2;
+        const std::string more = line.kind + (line.kind.empty() || line.tied.empty() ? "" : ", ") + line.tied;
+        const std::string kind = more.empty() ? "" : "  " + fitted(more, used);
+        print(key + paint(colour::cyan, left(line.dtype, dtypes_)) + behind + paint(colour::dim, kind) + '\n');
+    }
+
+  private:
+    static constexpr std::size_t size_columns = 10;
+
+    /// What fits behind `used` columns.
+    [[nodiscard]] static std::string fitted(const std::string& text, std::size_t used) {
+        return shortened(text, on_terminal(columns() > used + 4 ? columns() - used : 4));
+    }
+
+    std::size_t keys_{3};
+    std::size_t dtypes_{5};
+    std::size_t shapes_{5};
+    std::size_t digests_;
+    std::size_t counts_{0};
+};
+
+/// Says of a tensor which shows the very elements of an earlier one that it does.
+class tied_rows {
+  public:
+    void mark(const row& r, folded& line) {
+        const ckpt::tensor& t = r.tensor;
+        if (t.refusal() != nullptr || t.layout() != ckpt::layout::strided || t.is_gathered() || t.numel() == 0) return;
+        std::string what = decimal(t.storage_id()) + ' ' + decimal(t.storage_offset()) + ' ' +
+                           std::string(ckpt::name(t.dtype())) + shape_text(t.shape()) + shape_text(t.strides());
+        const auto [first, is_new] = seen_.emplace(std::move(what), r.key);
+        if (!is_new) line.tied = "= " + printable(first->second);
+    }
+
+  private:
+    std::unordered_map<std::string, std::string> seen_{};
+};
 
 [[nodiscard]] int print_listing(const listing& all, const options& wanted, const record_faults* faults) {
     std::vector<folded> lines;
@@ -282,6 +312,7 @@ void print_lines(const std::vector<folded>& lines, const options& wanted) {
     int worst = exit_fine;
     ckpt::digester digester;
     ckpt::digester* const digest = wanted.digest ? &digester : nullptr;
+    tied_rows tied;
     for (const row& r : all.rows) {
         const ckpt::tensor& t = r.tensor;
         ckpt::error found;
@@ -294,6 +325,7 @@ void print_lines(const std::vector<folded>& lines, const options& wanted) {
         const std::size_t first = lines.size();
         add_lines(lines, r.key, t, r.is_array, digest);
         folded& line = lines[first];
+        if (!r.is_array) tied.mark(r, line);
         if (error == nullptr && (digest != nullptr || wanted.strict)) {
             if (const auto offset = t.file_offset(); t.layout() == ckpt::layout::strided && !offset &&
                                                      !t.is_gathered() && offset.error().code != ckpt::errc::no_data)
@@ -312,12 +344,15 @@ void print_lines(const std::vector<folded>& lines, const options& wanted) {
                 printable(error->detail.empty() ? ckpt::info(error->code).meaning : std::string_view(error->detail));
         }
     }
-    if (!wanted.no_fold) fold(lines);
+    if (is_terminal() && !wanted.no_fold && !wanted.sort && !wanted.top) fold(lines);
 
-    print_lines(lines, wanted);
+    const table out{lines, wanted.digest};
+    out.print_head();
+    for (const folded& line : lines) out.print_line(line);
     std::uint64_t on_disk = 0;
     for (const auto& [id, n] : stored) on_disk += n;
-    std::string total = counted(all.rows.size(), "tensor", "tensors") + ", " +
+    std::string total = counted(all.rows.size(), "tensor", "tensors") +
+                        (all.rows.size() < all.found ? " of " + grouped(all.found) : "") + ", " +
                         counted(elements, "element", "elements") + ", " + human_bytes(bytes);
     if (on_disk < bytes) total += " (" + human_bytes(on_disk) + " stored: some share their bytes)";
     if (wrong > 0) total += ", " + paint(colour::red, grouped(wrong) + " with an error");

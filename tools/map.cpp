@@ -310,12 +310,65 @@ void write_map(json& to, const ckpt::remap_plan& plan, const comparison& with, b
     return n > 1 ? paint(colour::dim, "  x" + decimal(n)) : std::string();
 }
 
-void print_moves(const ckpt::remap_plan& plan, bool fold) {
+/// How the tensor of a move changes: "[2, 3] -> [3, 2]", "float32 -> float16"; empty where it does not.
+[[nodiscard]] std::string change_of(const ckpt::tensor& from, const planned_tensor& to) {
+    if (from.refusal() != nullptr || !to.shape) return {};
+    std::string out;
+    if (!std::equal(to.shape->begin(), to.shape->end(), from.shape().begin(), from.shape().end()))
+        out = shape_text(from.shape()) + " -> " + shape_text(*to.shape);
+    if (to.type != from.dtype())
+        out += (out.empty() ? "" : ", ") + std::string(ckpt::name(from.dtype())) + " -> " +
+               std::string(ckpt::name(to.type));
+    return out;
+}
+
+/// A row for each move. Behind a line break its label has how the tensor changes: on a terminal without room for that a
+/// line of its own.
+void print_move_table(const std::vector<key_pair>& pairs) {
+    std::size_t from = 3;
+    std::size_t to = 3;
+    std::size_t label = 2;
+    for (const key_pair& p : pairs) {
+        from = std::max(from, width(p.from));
+        to = std::max(to, width(p.to));
+        label = std::max(label, width(p.label.substr(0, p.label.find('\n'))));
+    }
+    const std::size_t others = 4 + 2 + label + 6;
+    const std::size_t room = on_terminal(columns() > others + 30 ? columns() - others : 30);
+    if (from + to > room) {
+        to = std::min(to, std::max(room / 2, room - std::min(from, room)));
+        from = room - to;
+    }
+    print(paint(colour::dim, left("old", from) + "    " + left("new", to) + "  by") + '\n');
+    for (const key_pair& p : pairs) {
+        const std::size_t line_break = p.label.find('\n');
+        const std::string by = p.label.substr(0, line_break);
+        const std::string change = line_break == p.label.npos ? "" : p.label.substr(line_break + 1);
+        std::string behind = p.count > 1 ? left(by, label) : by;
+        const bool has_room = from + 4 + to + 2 + width(by) + 2 + width(change) + 6 <= line_width();
+        if (!change.empty() && has_room) behind = by + ", " + change;
+        print(left(shortened_key(p.from, from), from) + " -> " + left(shortened_key(p.to, to), to) + "  " +
+              paint(colour::cyan, behind) + times(p.count) + '\n');
+        if (!change.empty() && !has_room) print("    " + paint(colour::cyan, change) + '\n');
+    }
+}
+
+void print_moves(const ckpt::state_dict& weights, const ckpt::remap_plan& plan,
+                 const std::vector<planned_tensor>& results, bool fold) {
+    std::unordered_map<std::string_view, const planned_tensor*> made;
+    for (const planned_tensor& one : results) made.emplace(one.key, &one);
     std::vector<key_pair> pairs;
-    for (const auto& m : plan.moves)
-        if (m.from != m.to ||
+    constexpr std::size_t most = 200'000; // rules that grow may make millions of moves
+    for (std::size_t i = 0; i < plan.moves.size() && i < most; ++i) {
+        const auto& m = plan.moves[i];
+        const auto to = made.find(m.to);
+        const std::string change =
+            to != made.end() && weights.contains(m.from) ? change_of(*weights.at(m.from), *to->second) : std::string();
+        if (m.from != m.to || !change.empty() ||
             (m.op != "strip" && m.op != "add" && m.op != "rename")) // its own name again: nothing to see
-            pairs.push_back({printable(m.from), printable(m.to), std::string(m.op) + ", rule " + decimal(m.rule)});
+            pairs.push_back({printable(m.from), printable(m.to),
+                             std::string(m.op) + ", rule " + decimal(m.rule) + (change.empty() ? "" : '\n' + change)});
+    }
     if (pairs.empty()) return;
     if (fold) {
         std::vector<key_pair> rest;
@@ -323,32 +376,12 @@ void print_moves(const ckpt::remap_plan& plan, bool fold) {
         for (key_pair& p : folded(rest)) lines.push_back(std::move(p));
         pairs = std::move(lines);
     }
-    std::size_t from = 3;
-    std::size_t to = 3;
-    std::size_t label = 2;
-    for (const key_pair& p : pairs) {
-        from = std::max(from, width(p.from));
-        to = std::max(to, width(p.to));
-        label = std::max(label, width(p.label));
-    }
-    if (is_terminal()) {
-        const std::size_t others = 4 + 2 + label + 8;
-        const std::size_t room = columns() > others + 40 ? columns() - others : 40;
-        if (from + to > room) {
-            to = std::min(to, std::max(room / 2, room - std::min(from, room)));
-            from = room - to;
-        }
-    }
-    const auto fitted = [](std::string s, std::size_t n) {
-        return left(is_terminal() ? shortened_in_the_middle(std::move(s), n) : std::move(s), n);
-    };
-    print(paint(colour::dim, left("old", from) + "    " + left("new", to) + "  by") + '\n');
-    for (const key_pair& p : pairs)
-        print(fitted(p.from, from) + " -> " + fitted(p.to, to) + "  " +
-              paint(colour::cyan, p.count > 1 ? left(p.label, label) : p.label) + times(p.count) + '\n');
+    print_move_table(pairs);
+    if (plan.moves.size() > most) print_rest(0, plan.moves.size() - most);
 }
 
-constexpr std::size_t most_lines = 40;
+/// Rows of one list on a terminal.
+[[nodiscard]] std::size_t most_rows() { return on_terminal(40); }
 constexpr std::size_t label_columns = 12;
 
 /// A folded list behind a label, cut where it gets too long.
@@ -358,7 +391,7 @@ void print_list(std::string_view label, colour c, const std::vector<key_pair>& p
     std::uint64_t shown = 0;
     std::uint64_t all = 0;
     for (const key_pair& p : lines) all += p.count;
-    for (std::size_t i = 0; i < lines.size() && i < most_lines; ++i) {
+    for (std::size_t i = 0; i < lines.size() && i < most_rows(); ++i) {
         const key_pair& p = lines[i];
         std::string text = paint(c, left(std::string(label), label_columns)) + p.from;
         if (!p.label.empty()) text += ' ' + p.label;
@@ -367,6 +400,24 @@ void print_list(std::string_view label, colour c, const std::vector<key_pair>& p
         shown += p.count;
     }
     print_rest(label_columns, all - shown);
+}
+
+/// Messages that differ in numbers and names only become one, with their number: one mistake in a rule is one line.
+[[nodiscard]] std::vector<key_pair> alike(const std::vector<key_pair>& messages) {
+    std::vector<key_pair> out;
+    std::unordered_map<std::string, std::size_t> known;
+    for (const key_pair& m : messages) {
+        std::string form;
+        bool quoted = false;
+        for (const char c : m.from) {
+            if (c == '"') quoted = !quoted;
+            if (!quoted && !ckpt::detail::is_digit(c)) form += c;
+        }
+        const auto [at, is_new] = known.emplace(std::move(form), out.size());
+        if (is_new) out.push_back(m);
+        else ++out[at->second].count;
+    }
+    return out;
 }
 
 /// For missing keys the unexpected ones that were probably meant: of the same shape first, then by spelling.
@@ -423,10 +474,10 @@ void print_comparison(const comparison& with, bool fold) {
     print_list("mismatched", colour::red, lines, fold, {});
 }
 
-void print_map(const ckpt::state_dict& weights, const ckpt::remap_plan& plan, std::size_t results,
-               const comparison& with, const options& wanted, bool ok) {
-    const bool fold = !wanted.no_fold;
-    print_moves(plan, fold);
+void print_map(const ckpt::state_dict& weights, const ckpt::remap_plan& plan,
+               const std::vector<planned_tensor>& results, const comparison& with, const options& wanted, bool ok) {
+    const bool fold = is_terminal() && !wanted.no_fold;
+    print_moves(weights, plan, results, fold);
     std::vector<key_pair> lines;
     for (const auto& d : plan.dropped)
         lines.push_back({printable(d.from), {}, "(" + rule_and_text(plan, d.rule) + ')'});
@@ -437,17 +488,22 @@ void print_map(const ckpt::state_dict& weights, const ckpt::remap_plan& plan, st
     lines.clear();
     for (const std::string& key : plan.filled) lines.push_back({printable(key), {}, {}});
     print_list("filled", colour::yellow, lines, fold, {});
-    for (std::size_t i = 0; i < plan.collisions.size() && i < most_lines; ++i) {
+    for (std::size_t i = 0; i < plan.collisions.size() && i < most_rows(); ++i) {
         const auto& c = plan.collisions[i];
         print(paint(colour::red, left("collision", label_columns)) + printable(c.to) + '\n');
-        for (std::size_t k = 0; k < c.from.size() && k < most_lines; ++k)
-            print(std::string(label_columns, ' ') + "  from " + printable(c.from[k]) +
-                  (c.rules[k] == 0 ? " (untouched)" : " (" + rule_and_text(plan, c.rules[k]) + ')') + '\n');
+        for (std::size_t k = 0; k < c.from.size() && k < most_rows(); ++k) {
+            const std::string by = c.rules[k] == 0 ? " (untouched)" : " (" + rule_and_text(plan, c.rules[k]) + ')';
+            const std::size_t used = label_columns + 7 + width(by);
+            const std::size_t room = std::max<std::size_t>(columns() > used ? columns() - used : 0, 16);
+            print(std::string(label_columns, ' ') + "  from " +
+                  shortened_in_the_middle(printable(c.from[k]), on_terminal(room)) + by + '\n');
+        }
+        if (c.from.size() > most_rows()) print_rest(label_columns + 2, c.from.size() - most_rows());
     }
-    for (std::size_t i = 0; i < plan.errors.size() && i < most_lines; ++i)
-        print(paint(colour::red, left("error", label_columns)) + printable(plan.errors[i].detail) + '\n');
-    for (const auto n : {plan.collisions.size(), plan.errors.size()})
-        if (n > most_lines) print_rest(label_columns, n - most_lines);
+    if (plan.collisions.size() > most_rows()) print_rest(label_columns, plan.collisions.size() - most_rows());
+    lines.clear();
+    for (const ckpt::error& e : plan.errors) lines.push_back({printable(e.detail), {}, {}});
+    print_list("error", colour::red, fold ? alike(lines) : lines, false, {});
     for (const std::size_t rule : plan.unused_rules)
         print(paint(wanted.strict ? colour::red : colour::yellow, left("unused", label_columns)) +
               rule_and_text(plan, rule) + '\n');
@@ -458,7 +514,7 @@ void print_map(const ckpt::state_dict& weights, const ckpt::remap_plan& plan, st
     std::unordered_set<std::string_view> moved;
     for (const auto& m : plan.moves) moved.insert(m.from);
     std::string total = counted(weights.size(), "key", "keys");
-    if (plan.ok()) total += " -> " + grouped(results);
+    if (plan.ok()) total += " -> " + grouped(results.size());
     total += ": " + grouped(moved.size()) + " moved";
     const auto add = [&total](std::size_t n, std::string_view what) {
         if (n > 0) total.append(", ").append(grouped(n)).append(" ").append(what);
@@ -486,10 +542,30 @@ void print_map(const ckpt::state_dict& weights, const ckpt::remap_plan& plan, st
     return out;
 }
 
-[[nodiscard]] int explain(const options& wanted, const ckpt::remap_plan& plan, const ckpt::state_dict& weights,
-                          const target_keys& target) {
-    const std::string& key = *wanted.explain;
-    const auto trace = plan.explain(key);
+/// The key of the tensor at a path; empty where the path leads elsewhere.
+[[nodiscard]] std::string key_at(const ckpt::checkpoint& file, const ckpt::state_dict& weights,
+                                 const std::string& path) {
+    key_path parsed;
+    if (!parse_path(path, parsed)) return {};
+    const auto found = find(file, path);
+    const key_path place = elements_of(weights.path(), file.root());
+    if (!found || found->path.size() < place.size() || !std::equal(place.begin(), place.end(), found->path.begin()))
+        return {};
+    ckpt::located_tensor below;
+    below.path.assign(found->path.begin() + static_cast<std::ptrdiff_t>(place.size()), found->path.end());
+    return below.key();
+}
+
+[[nodiscard]] int explain(const options& wanted, const ckpt::checkpoint& file, const ckpt::remap_plan& plan,
+                          const ckpt::state_dict& weights, const target_keys& target) {
+    std::string key = *wanted.explain;
+    auto trace = plan.explain(key);
+    if (!trace) // a path instead of a key
+        if (const std::string at_path = key_at(file, weights, key); !at_path.empty())
+            if (auto of_path = plan.explain(at_path)) {
+                trace = std::move(of_path);
+                key = at_path;
+            }
     if (!trace) {
         ckpt::error e = trace.error();
         std::vector<std::string> keys;
@@ -563,7 +639,7 @@ int run_map(const options& wanted) {
     if (wanted.suggest) return suggest(wanted, *weights, target);
 
     const ckpt::remap_plan plan = ckpt::plan_remap(*weights, *rules);
-    if (wanted.explain) return explain(wanted, plan, *weights, target);
+    if (wanted.explain) return explain(wanted, *file, plan, *weights, target);
     const std::vector<planned_tensor> results = ckpt::detail::planned_tensors(plan);
     comparison with;
     if (wanted.target && plan.ok()) with = compare(target, results); // names on the way are no answer
@@ -574,7 +650,7 @@ int run_map(const options& wanted) {
         write_map(out, plan, with, ok);
         return finish(out, exit_code);
     }
-    print_map(*weights, plan, results.size(), with, wanted, ok);
+    print_map(*weights, plan, results, with, wanted, ok);
     return written(exit_code);
 }
 

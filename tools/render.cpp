@@ -2,9 +2,9 @@
 
 #include "commands.hpp"
 
+#include <ckpt/core/edit_distance.hpp>
 #include <ckpt/core/error.hpp>
 #include <ckpt/core/utf8.hpp>
-#include <ckpt/state/nearest.hpp>
 
 #include <algorithm>
 #include <cerrno>
@@ -34,6 +34,7 @@ namespace {
 }
 
 bool output_failed = false;
+std::string_view colours = "auto";
 
 } // namespace
 
@@ -46,7 +47,12 @@ bool is_terminal() noexcept {
     return out;
 }
 
+void choose_colours(std::string_view when) noexcept {
+    colours = when == "always" ? "always" : when == "never" ? "never" : "auto";
+}
+
 bool has_colours() noexcept {
+    if (colours != "auto") return colours == "always";
     static const bool out = [] {
         const char* none = std::getenv("NO_COLOR");
         const char* term = std::getenv("TERM");
@@ -69,7 +75,9 @@ std::size_t columns() noexcept {
     return 80;
 }
 
-std::size_t line_width() noexcept { return is_terminal() ? columns() : ~std::size_t{0} / 2; }
+std::size_t on_terminal(std::size_t n) noexcept { return is_terminal() ? n : ~std::size_t{0} / 16; }
+
+std::size_t line_width() noexcept { return on_terminal(columns()); }
 
 std::string paint(colour c, std::string_view text) {
     if (!has_colours() || c == colour::plain || text.empty()) return std::string(text);
@@ -117,6 +125,21 @@ std::string shortened_in_the_middle(std::string text, std::size_t most) {
     return text.substr(0, byte_at(text, head)) + "\u2026" + text.substr(byte_at(text, n - tail));
 }
 
+std::string shortened_key(std::string key, std::size_t most) {
+    if (width(key) <= most) return key;
+    const std::size_t open = key.find('{');
+    const std::size_t close = key.find('}', open);
+    if (open == key.npos || close == key.npos) return shortened_in_the_middle(std::move(key), most);
+    // What is before the braces and behind them shares the room that they leave.
+    const std::string braces = key.substr(open, close + 1 - open);
+    if (width(braces) + 4 > most) return shortened_in_the_middle(std::move(key), most);
+    const std::size_t room = most - width(braces);
+    const std::string before = key.substr(0, open);
+    const std::string behind = key.substr(close + 1);
+    const std::size_t head = std::min(width(before), std::max(room / 3, room - std::min(room, width(behind))));
+    return shortened(before, head) + braces + shortened_in_the_middle(behind, room - head);
+}
+
 std::string left(std::string text, std::size_t n) {
     const std::size_t have = width(text);
     if (have < n) text.append(n - have, ' ');
@@ -150,18 +173,10 @@ std::string counted(std::uint64_t n, std::string_view one, std::string_view many
 }
 
 std::string nearest(std::string_view typed, const std::vector<std::string>& all) {
-    constexpr std::size_t examined = 20'000;
-    std::size_t best = ckpt::detail::compared_bytes;
-    std::string out;
-    for (std::size_t i = 0; i < all.size() && i < examined; ++i) {
-        const std::size_t distance = ckpt::detail::edit_distance(typed, all[i]);
-        if (distance < best &&
-            distance <= std::min(std::max(typed.size(), all[i].size()), ckpt::detail::compared_bytes) / 2) {
-            best = distance;
-            out = all[i];
-        }
-    }
-    return out;
+    ckpt::detail::nearest_name near{typed};
+    for (const std::string& name : all)
+        if (!near.offer(name)) break;
+    return near.best();
 }
 
 void print(std::string_view text) { output_failed |= std::fwrite(text.data(), 1, text.size(), stdout) != text.size(); }

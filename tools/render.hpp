@@ -21,12 +21,16 @@ enum class colour : std::uint8_t { plain, bold, dim, red, green, yellow, cyan };
 
 /// Whether standard output shows colours: a terminal, and NO_COLOR is not set.
 [[nodiscard]] bool has_colours() noexcept;
+/// From now on colours are "always" shown, "never", or as `has_colours` finds: "auto".
+void choose_colours(std::string_view when) noexcept;
 /// Whether standard output is a terminal.
 [[nodiscard]] bool is_terminal() noexcept;
 /// Columns of the output: COLUMNS, else the terminal's, else 80.
 [[nodiscard]] std::size_t columns() noexcept;
 /// The longest line that is written: `columns()` on a terminal, any elsewhere.
 [[nodiscard]] std::size_t line_width() noexcept;
+/// `n` on a terminal; elsewhere, where programs read, no limit.
+[[nodiscard]] std::size_t on_terminal(std::size_t n) noexcept;
 
 /// `text` in a colour where there are colours.
 [[nodiscard]] std::string paint(colour c, std::string_view text);
@@ -38,6 +42,8 @@ enum class colour : std::uint8_t { plain, bold, dim, red, green, yellow, cyan };
 /// Cut to `most` columns, with an ellipsis at the end or in the middle.
 [[nodiscard]] std::string shortened(std::string text, std::size_t most);
 [[nodiscard]] std::string shortened_in_the_middle(std::string text, std::size_t most);
+/// A key cut to `most` columns; what folding put into braces, as {0..31}, stays as long as it fits.
+[[nodiscard]] std::string shortened_key(std::string key, std::size_t most);
 /// Filled with blanks to `n` columns.
 [[nodiscard]] std::string left(std::string text, std::size_t n);
 [[nodiscard]] std::string right(std::string text, std::size_t n);

@@ -369,7 +369,10 @@ class value_writer {
 /// A tree, cut where it gets too long or too deep for reading.
 class tree {
   public:
-    explicit tree(std::uint64_t most_values) : most_values_{most_values} {}
+    explicit tree(const options& wanted)
+        : most_values_{wanted.values.value_or(few_values)},
+          most_lines_{is_terminal() ? 2'000 : wanted.max_nodes},
+          deepest_{std::min(on_terminal(12), deepest_anywhere)} {}
 
     void show(const std::string& label, const ckpt::value& v) {
         item(0, label, v);
@@ -377,11 +380,11 @@ class tree {
     }
 
   private:
-    static constexpr std::size_t deepest = 12;
-    static constexpr std::size_t most_lines = 2'000;
+    // Elsewhere than on a terminal everything is shown that --max-nodes allows, and as deep as recursion may go.
+    static constexpr std::size_t deepest_anywhere = 200;
 
     void line(std::size_t depth, const std::string& label, const std::string& text) {
-        ++lines_;
+        lines_ += 1 + text.size() / 128; // as JSON counts text
         std::string out(2 * depth, ' ');
         if (!label.empty()) out += paint(colour::bold, label) + (text.empty() ? ":" : ": ");
         print(out + text + '\n');
@@ -486,19 +489,20 @@ class tree {
         }
     }
 
-    // Recursion is as deep as what is shown: `deepest`.
+    // Recursion is as deep as what is shown: `deepest_`.
     void item(std::size_t depth, const std::string& label, const ckpt::value& raw) {
-        if (lines_ > most_lines) return;
+        if (is_over_) return;
         const ckpt::value v = raw.plain();
-        if (lines_ == most_lines) return line(0, {}, paint(colour::dim, "\u2026 and more: ask for a part by its path"));
-        if (const auto text = leaf(v, depth == 0 && label.empty() ? std::size_t{100'000} : 60))
+        is_over_ = lines_ >= most_lines_;
+        if (is_over_) return line(0, {}, paint(colour::dim, "\u2026 and more: ask for a part by its path"));
+        if (const auto text = leaf(v, depth == 0 && label.empty() ? on_terminal(100'000) : on_terminal(60)))
             return line(depth, label, *text);
         if (const auto text = inline_sequence(v)) return line(depth, label, *text);
         if (const auto text = member(v)) return line(depth, label, *text);
         if (std::find_if(around_.begin(), around_.end(), [&v](const ckpt::value& a) { return a.same_object(v); }) !=
             around_.end())
             return line(depth, label, paint(colour::dim, "(one of the values around it)"));
-        if (depth >= deepest) return line(depth, label, summary(v) + paint(colour::dim, "  \u2026"));
+        if (depth >= deepest_) return line(depth, label, summary(v) + paint(colour::dim, "  \u2026"));
         line(depth, label, raw.same_object(v) ? summary(v) : printable(class_name(raw.class_of())) + ", " + summary(v));
         around_.push_back(v);
         below(depth + 1, v);
@@ -508,16 +512,16 @@ class tree {
         if (n > 0) line(depth, {}, paint(colour::dim, "\u2026 " + grouped(n) + " more"));
     }
     void entries(std::size_t depth, const ckpt::value& dictionary) {
-        const std::size_t most = depth <= 1 ? 60 : 24;
+        const std::size_t most = on_terminal(depth <= 1 ? 60 : 24);
         std::size_t n = 0;
         for (const ckpt::value::entry e : dictionary.entries()) {
             if (n++ == most) break;
-            item(depth, shortened(printable(ckpt::key_text(e.key)), 100), e.mapped);
+            item(depth, shortened(printable(ckpt::key_text(e.key)), on_terminal(100)), e.mapped);
         }
         if (dictionary.entries().size() > most) elided(depth, dictionary.entries().size() - most);
     }
     void elements(std::size_t depth, const ckpt::value::range& all) {
-        const std::size_t most = depth <= 1 ? 30 : 8;
+        const std::size_t most = on_terminal(depth <= 1 ? 30 : 8);
         for (std::size_t i = 0; i < all.size() && i < most; ++i) item(depth, decimal(i), all[i]);
         if (all.size() > most) elided(depth, all.size() - most);
     }
@@ -542,9 +546,33 @@ class tree {
     }
 
     std::uint64_t most_values_;
-    std::size_t lines_{0};
+    std::uint64_t most_lines_;
+    std::size_t deepest_;
+    std::uint64_t lines_{0};
+    bool is_over_{false};
     std::vector<ckpt::value> around_{};
 };
+
+/// Ends a command of which some paths lead nowhere: the error of the first, beside the values of the others.
+[[nodiscard]] int fail_in_part(const options& wanted, const std::vector<ckpt::result<found_value>>& all,
+                               const ckpt::value& root) {
+    const auto first = std::find_if(all.begin(), all.end(), [](const auto& one) { return !one; });
+    if (wanted.json)
+        return fail(wanted, first->error(), root, {}, [&](json& to) {
+            if (all.size() < 2) return;
+            to.key("values").begin_array();
+            value_writer writer{to, root, wanted.max_nodes, false, wanted.values};
+            for (const auto& one : all) {
+                if (one) (void)writer.write_value(*one);
+                else to.null();
+            }
+            to.end_array();
+        });
+    int exit_code = exit_fine;
+    for (const auto& one : all)
+        if (!one) exit_code = worse(exit_code, fail(wanted, one.error(), root));
+    return exit_code;
+}
 
 } // namespace
 
@@ -552,19 +580,19 @@ int run_show(const options& wanted) {
     const auto file = open(wanted.file(), wanted.policy);
     if (!file) return fail(wanted, file.error());
     const ckpt::value root = file->root();
-    std::vector<found_value> values;
-    for (const std::string& text : wanted.paths) {
-        auto found = find(root, text);
-        if (!found) return fail(wanted, found.error(), root);
-        values.push_back(std::move(*found));
-    }
-    if (values.empty()) values.push_back({root, {}});
+    std::vector<ckpt::result<found_value>> found;
+    std::vector<found_value> values; // of the paths that lead somewhere
+    for (const std::string& text : wanted.paths)
+        if (const auto& one = found.emplace_back(find(*file, text))) values.push_back(*one);
+    const bool is_whole = found.size() == values.size();
+    if (wanted.paths.empty()) values.push_back({root, {}});
 
     if (!wanted.json) {
-        tree out{wanted.values.value_or(few_values)};
+        tree out{wanted};
         for (const found_value& v : values)
-            out.show(values.size() > 1 ? printable(path_text(v.path)) : std::string{}, v.value);
-        return written(exit_fine);
+            out.show(wanted.paths.size() > 1 ? printable(path_text(v.path)) : std::string{}, v.value);
+        const int exit_code = written(exit_fine);
+        return is_whole ? exit_code : fail_in_part(wanted, found, root);
     }
     // Once without output, so that what is too large costs neither memory nor half a document.
     json nowhere{nullptr};
@@ -576,6 +604,7 @@ int run_show(const options& wanted) {
                                " nodes, counted under every path that reaches them; 128 bytes of text count as one",
                      .hint = "ask for a smaller part by its path, or give a larger --max-nodes"},
                     root);
+    if (!is_whole) return fail_in_part(wanted, found, root);
     json out{stdout};
     (void)write_all(out, values, root, wanted, false);
     return finish(out, exit_fine);

@@ -291,7 +291,7 @@ void write_stats(json& to, const ckpt::tensor& t, const ckpt::value& root) {
 int run_stat(const options& wanted) {
     std::optional<ckpt::key_map> rules;
     int failed = exit_fine;
-    if (wanted.rules && !read_rules(wanted, rules, failed)) return failed;
+    if (wanted.has_rules() && !read_rules(wanted, rules, failed)) return failed;
     const auto file = open(wanted.file(), wanted.policy);
     if (!file) return fail(wanted, file.error());
     const auto all = list(*file, wanted, rules ? &*rules : nullptr);

@@ -12,8 +12,10 @@ namespace tool {
 
 namespace {
 
-void write_report(json& to, const ckpt::verify_report& report) {
-    to.begin_object().member("schema", "ckpt.verify/1").member("ok", report.ok());
+void write_report(json& to, const options& wanted, const ckpt::verify_report& report) {
+    to.begin_object().member("schema", "ckpt.verify/1");
+    if (wanted.is_one_of_several) to.member("file", wanted.file());
+    to.member("ok", report.ok());
     to.key("checked")
         .begin_object()
         .member("records", report.records)
@@ -97,7 +99,7 @@ int run_verify(const options& wanted) {
     }
     if (wanted.json) {
         json out{stdout};
-        write_report(out, report);
+        write_report(out, wanted, report);
         return finish(out, exit_code);
     }
     const std::string name = printable(wanted.file());

@@ -7,9 +7,8 @@ is a fragment: it goes on where the fragment before it in its document ended, so
 and may be declared anew. <ckpt/ckpt.hpp> is included before the first. Nothing that says cpp is left out.
 
 A line `$ c++ … NAME.cpp -o NAME && ./NAME ARGUMENTS` runs the program that was shown last before it; `$ ckpt …` the
-program `ckpt`, whose output may go through `head -N` or `tail -N`. A `$` line below which no output is shown is not
-run. What was shown last as ```rules is the file rules.txt.
-
+program `ckpt`, on a terminal of 80 columns, or through `head -N` or `tail -N`. A `$` line below which no output is
+shown is not run. What was shown last as ```rules is the file rules.txt.
 What includes <ckpt/cuda…> is compiled only, and left out where there is no nvcc, whose headers it needs. ```cuda is
 nvcc's. All of it is compiled with CKPT_COMPILED.
 
@@ -49,6 +48,27 @@ def run(command):
     done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                           text=True)
     return done.stdout.rstrip("\n")
+
+
+def run_on_terminal(command):
+    """The same where the output is a terminal, as for somebody who types the command; None where there can be none."""
+    try:
+        import pty
+        ours, its = pty.openpty()
+    except (ImportError, OSError):
+        return None
+    environment = dict(os.environ, COLUMNS="80", NO_COLOR="1", TERM="xterm")
+    done = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=its, stderr=its)
+    os.close(its)
+    out = b""
+    try:
+        while piece := os.read(ours, 65536):
+            out += piece
+    except OSError:  # the other end is closed
+        pass
+    done.wait()
+    os.close(ours)
+    return out.decode().replace("\r\n", "\n").rstrip("\n")
 
 
 def cut(text, filter_):
@@ -174,7 +194,8 @@ class Document:
         if command.startswith("ckpt "):
             command, _, filter_ = command.partition(" | ")
             words = [os.path.join(self.folder, w) if w == "rules.txt" else w for w in shlex.split(command)[1:]]
-            return cut(run([self.options.ckpt, *words]), filter_)
+            shown = None if filter_ else run_on_terminal([self.options.ckpt, *words])
+            return cut(run([self.options.ckpt, *words]), filter_) if shown is None else shown
         program = re.fullmatch(r"c\+\+ .* (\w+)\.cpp -o \1 && \./\1 (.*)", command)
         return run([self.binary, *shlex.split(program[2])]) if program else "check.py does not know how to run this"
 

@@ -109,6 +109,45 @@ TEST_CASE("NaN: the same bits are equal, others are a distance that is no number
     CHECK(apart<float>("F32", {infinity}, {1}) == std::numeric_limits<double>::infinity());
 }
 
+TEST_CASE("floats of two types are compared by their values; NaN on one side is counted apart") {
+    const float nan = std::numeric_limits<float>::quiet_NaN();
+    const float infinity = std::numeric_limits<float>::infinity();
+    const std::string wide = one("F32", "[5]", raw<float>({1, 2, nan, nan, infinity}));
+    const std::string narrow = one("BF16", "[5]", raw<std::uint16_t>({0x3F80, 0x4010, 0x4040, 0x7FC0, 0x7F80}));
+    const auto c = change(wide, narrow); // 1, 2.25, 3, NaN, infinity
+    CHECK(c.why == difference::dtype);
+    CHECK_FALSE(c.max_abs_diff.has_value());
+    REQUIRE(c.distance.has_value());
+    CHECK(c.distance->values == 5);
+    CHECK(c.distance->different == 1);
+    CHECK(c.distance->nans == 1);
+    CHECK(c.distance->max_abs == 0.25);
+    CHECK(c.distance->max_rel == 0.25 / 2.25);
+    // No distance where one of them is no float, or the shapes differ.
+    CHECK_FALSE(change(one("F32", "[1]", "1234"), one("I32", "[1]", "1234")).distance.has_value());
+    CHECK_FALSE(change(wide, one("BF16", "[1]", "12")).distance.has_value());
+}
+
+TEST_CASE("a tolerance: at it values are equal, past it they are not") {
+    const std::string a = one("F32", "[2]", raw<float>({1, 8}));
+    const std::string b = one("F32", "[2]", raw<float>({1, 10}));
+    const std::string half = one("F16", "[2]", raw<std::uint16_t>({0x3C00, 0x4900})); // 1, 10
+    const auto is_near = [&](const std::string& left, const std::string& right, double atol, double rtol) {
+        return ckpt::diff(weights(left), weights(right), ckpt::diff_tolerance{atol, rtol}).same();
+    };
+    CHECK(is_near(a, b, 2, 0));
+    CHECK_FALSE(is_near(a, b, 1.999, 0));
+    CHECK(is_near(a, b, 0, 0.2)); // of b
+    CHECK_FALSE(is_near(b, a, 0, 0.2));
+    CHECK(is_near(a, b, 1, 0.1));
+    CHECK(is_near(a, half, 2, 0));
+    CHECK(is_near(b, half, 0, 0));
+    CHECK_FALSE(ckpt::diff(weights(b), weights(half)).same());
+    const float nan = std::numeric_limits<float>::quiet_NaN();
+    CHECK(is_near(one("F32", "[1]", raw<float>({nan})), one("F32", "[1]", raw<std::uint32_t>({0x7FC0'0001})), 0, 0));
+    CHECK_FALSE(is_near(one("F32", "[1]", raw<float>({nan})), one("F32", "[1]", raw<float>({0})), 9, 9));
+}
+
 TEST_CASE("strides do not count, in one part and in many") {
     using namespace pkl;
     // 300 x 500 floats, as rows and as columns, with a row of size 1 between: more than one part of 128 KiB.

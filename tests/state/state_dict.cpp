@@ -2,6 +2,7 @@
 //
 // SPDX-License-Identifier: MIT
 #include <ckpt/ckpt.hpp>
+#include <ckpt/core/edit_distance.hpp>
 #include <ckpt/state/nearest.hpp>
 
 #include "../support/temporary_file.hpp"
@@ -143,6 +144,30 @@ TEST_CASE("a path through nameless keys leads where it says") {
     CHECK(root.find("/a/").value().as_int().value() == 7);
     CHECK(root.find("b/").value().size() == 1); // nothing below it is called ""
     CHECK(root.find("/a/zz").error().path == "/a");
+}
+
+TEST_CASE("a path that is wrong names the nearest") {
+    using namespace pkl;
+    const std::string file =
+        torch_file(dict({{str("epoch"), num(3)}, {str("model"), dict({{str("fc.weight"), num(1)}})}}), {});
+    const auto opened = ckpt::open_bytes(bytes_of(file)).value();
+    const ckpt::value root = opened.root();
+    CHECK(root.find("epoh").error().detail == "no entry \"epoh\" in this dict at the root; nearest: \"epoch\"");
+    CHECK(root.find("model/fc.wight").error().detail.ends_with("; nearest: \"model/fc.weight\""));
+    CHECK(root.find("model/fc.wight").error().path == "model");
+    CHECK(root.find("model/zzz").error().detail == "no entry \"zzz\" in this dict; \"model\" exists");
+    CHECK(root.find("/").value().same_object(root)); // nothing is called "" here
+    CHECK(root.find("/model/fc.weight/").value().as_int().value() == 1);
+    CHECK(root.find("zzz").error().detail == "no entry \"zzz\" in this dict at the root");
+}
+
+TEST_CASE("a message looks at 20,000 names and at no more") {
+    ckpt::detail::nearest_name near{"epoh"};
+    for (int i = 1; i < 20'000; ++i) CHECK(near.offer("zzzzzzzz"));
+    CHECK(near.offer("epoch"));
+    CHECK(near.best() == "epoch");
+    CHECK_FALSE(near.offer("epoh"));
+    CHECK(near.best() == "epoch");
 }
 
 TEST_CASE("a key that is not there is key_missing with the nearest ones") {

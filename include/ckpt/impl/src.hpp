@@ -12,6 +12,7 @@
 #error "define CKPT_COMPILED for all sources (-DCKPT_COMPILED): without it the headers of ckpt hold their definitions"
 #endif
 
+#include <ckpt/core/impl/edit_distance.ipp>
 #include <ckpt/core/impl/error.ipp>
 #include <ckpt/core/impl/index_table.ipp>
 #include <ckpt/core/impl/json.ipp>

@@ -202,9 +202,10 @@ class value {
     /// element. Fails with `path_missing`.
     [[nodiscard]] result<value> at(std::int64_t index) const;
     /// The value at a path, whose elements are joined by '/': "optimizer/state/0/exp_avg". Each is a name or an index
-    /// for `at`, or the `key_text` of another key; inside an element '/' and '\' are written `\/` and `\\`. Fails with
-    /// `path_missing`, where `error::path` is the part that exists, and with `key_duplicate` where an element is the
-    /// text of two keys of a dictionary, as of 1 and "1".
+    /// for `at`, or the `key_text` of another key; inside an element '/' and '\' are written `\/` and `\\`; a '/'
+    /// before the first or behind the last one is no element where there is no empty key. Fails with `path_missing`,
+    /// which names the nearest path, and where `error::path` is the part that exists, and with `key_duplicate` where an
+    /// element is the text of two keys of a dictionary, as of 1 and "1".
     [[nodiscard]] result<value> find(std::string_view path) const;
 
     /// A copy of the value at a path: `get<double>("optimizer/param_groups/0/lr")`. `T` is bool, an integer, float,
@@ -293,6 +294,15 @@ template <class T> result<T> scalar_of(const result<value>& found, std::string_v
 /// parentheses, bytes as b'...', a class by its qualified name; other objects by their kind in angle brackets. Keys of
 /// different types may have the same text: 1 and "1".
 [[nodiscard]] std::string key_text(const value& key);
+
+namespace detail {
+
+/// The key or attribute of a value that somebody probably meant, as text; empty where none is near.
+[[nodiscard]] std::string nearest_key(const value& v, std::string_view wanted);
+/// Completes the error of a path that ends at `element`, behind `done`, which leads to `here`.
+void say_what_exists(ckpt::error& missing, const value& here, const std::string& done, std::string_view element);
+
+} // namespace detail
 
 /// A sequence of values. Borrows from the checkpoint.
 class value::range {

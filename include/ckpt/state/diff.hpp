@@ -5,9 +5,9 @@
 // Out:     keys that only one has, tensors that differ and how, the number of equal ones.
 // Refuses: nothing: a tensor that cannot be read counts as different, with its error.
 //
-// Tensors are equal if dtype, shape and all values are equal, bit by bit; strides, byte order and container do not
-// count. Tensors with parts are compared part by part, quantised ones by their integers and their quantizer. Comparing
-// needs two buffers of 128 KiB.
+// Tensors are equal if dtype, shape and all values are equal, bit by bit, or with a tolerance if shapes are equal and
+// values near; strides, byte order and container do not count. Tensors with parts are compared part by part, quantised
+// ones by their integers and their quantizer. Comparing needs two buffers of 128 KiB.
 #pragma once
 
 #include <ckpt/core/error.hpp>
@@ -37,13 +37,31 @@ enum class difference : std::uint8_t { dtype, shape, layout, values, unreadable 
     return "unknown";
 }
 
+/// How far apart the values of two tensors are that have the same shape and numbers: of floats of any two types, and of
+/// integers, bools and complex numbers of one.
+struct value_distance {
+    std::uint64_t values{};    ///< all pairs
+    std::uint64_t different{}; ///< pairs of unequal numbers
+    std::uint64_t nans{};      ///< pairs of which one is NaN: counted here only
+    double max_abs{};          ///< the largest |a - b| of two numbers
+    double max_rel{};          ///< the largest |a - b| / max(|a|, |b|) of two finite numbers
+};
+
+/// Values a and b count as equal if |a - b| <= atol + rtol * |b|, or both are NaN; dtypes may differ if both are
+/// floating.
+struct diff_tolerance {
+    double atol{};
+    double rtol{};
+};
+
 /// A key whose tensors differ.
 struct changed_tensor {
     std::string key{};
     difference why{};
     std::optional<double>
         max_abs_diff{}; ///< of values that have a difference; NaN where one of two unequal values is one
-    std::optional<ckpt::error> failure{}; ///< why a tensor is unreadable
+    std::optional<value_distance> distance{}; ///< where values have one, also where the dtypes differ
+    std::optional<ckpt::error> failure{};     ///< why a tensor is unreadable
 };
 
 /// The result of `diff`. Owns its text.
@@ -58,13 +76,15 @@ struct state_diff {
 namespace detail {
 
 /// How two tensors differ; nothing where they are equal. The key is empty.
-[[nodiscard]] std::optional<changed_tensor> compare(const tensor& a, const tensor& b);
+[[nodiscard]] std::optional<changed_tensor> compare(const tensor& a, const tensor& b,
+                                                    const diff_tolerance* within = nullptr);
 
 } // namespace detail
 
 /// Compares the tensors of two state_dicts by key. Reads all values of keys that both have. Ignores entries that are
-/// not tensors.
-[[nodiscard]] state_diff diff(const state_dict& a, const state_dict& b);
+/// not tensors. `within`: values that are near count as equal.
+[[nodiscard]] state_diff diff(const state_dict& a, const state_dict& b,
+                              const std::optional<diff_tolerance>& within = {});
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI
 

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <ckpt/core/config.hpp>
+#include <ckpt/core/edit_distance.hpp>
 
 #include <cstdint>
 #include <span>
@@ -14,10 +15,6 @@
 #include <vector>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
-
-inline constexpr std::size_t compared_bytes = 64;
-/// Levenshtein distance of the last `compared_bytes` of each text.
-[[nodiscard]] std::uint32_t edit_distance(std::string_view a, std::string_view b) noexcept;
 
 /// Whether the last segments of `text` are `end`, and there are more.
 [[nodiscard]] inline bool ends_in_segments(std::string_view text, std::string_view end) noexcept {

@@ -22,9 +22,10 @@ struct remap_plan_access {
     [[nodiscard]] static const shared<remap_record>& record(const remap_plan& plan) noexcept;
 };
 
-/// A key of the result, and the shape of its tensor; no shape where the tensor could not be built.
+/// A key of the result, and type and shape of its tensor; no shape where the tensor could not be built.
 struct planned_tensor {
     std::string_view key{}; ///< lives as long as the plan
+    ckpt::dtype type{};
     std::optional<std::vector<std::int64_t>> shape{};
 };
 /// What would come out, in the order of the result.

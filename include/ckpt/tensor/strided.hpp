@@ -104,9 +104,7 @@ void copy_axes(std::span<const copy_axis> axes, std::size_t size, const std::byt
 void gather(const std::byte* storage, const box& b, std::size_t size, std::byte* out) noexcept;
 
 inline constexpr std::size_t staging_bytes = std::size_t{1} << 19;
-/// In bytes: smaller gaps between elements are read, too, because a read costs more; so are gaps of at most three times
-/// what is wanted between them.
-inline constexpr std::uint64_t worthwhile_gap = 1024;
+inline constexpr std::uint64_t worthwhile_gap = 1024; // in bytes: smaller gaps are read, too, because a read costs more
 
 /// The same by positioned reads into `staging`, for storages that are not in memory. Reads in the order of the storage,
 /// so that a transposed tensor is read once.

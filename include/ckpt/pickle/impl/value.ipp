@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/edit_distance.hpp>
 #include <ckpt/core/key_path.hpp>
 #include <ckpt/core/number.hpp>
 #include <ckpt/pickle/graph.hpp>
@@ -522,26 +523,47 @@ CKPT_DETAIL_DEF result<value> value::below(std::string_view element) const {
     return index ? at(*index) : by_name;
 }
 
+CKPT_DETAIL_RARE std::string detail::nearest_key(const value& v, std::string_view wanted) {
+    nearest_name near{wanted};
+    const auto offer = [&near](const value& dictionary) {
+        for (const value::entry e : dictionary.entries())
+            if (!near.offer(key_text(e.key))) return;
+    };
+    offer(v.plain());
+    offer(v.state());
+    for (const value part : v.state().elements()) offer(part);
+    return near.best();
+}
+
+CKPT_DETAIL_RARE void detail::say_what_exists(ckpt::error& missing, const value& here, const std::string& done,
+                                              std::string_view element) {
+    missing.path = done;
+    if (missing.hint.empty()) missing.hint = "list what exists with: ckpt show FILE";
+    if (missing.code != errc::path_missing) return;
+    std::string near = nearest_key(here, element);
+    if (done.empty()) missing.detail += " at the root";
+    else if (near.empty()) missing.detail += "; " + quoted(done) + " exists";
+    if (near.empty()) return;
+    std::string path = done;
+    append_path_element(path, near, done.empty());
+    missing.detail += "; nearest: " + quoted(path);
+}
+
 CKPT_DETAIL_DEF result<value> value::find(std::string_view path) const {
     value here = *this;
     std::string_view rest = path;
     std::string done;
-    bool first = true;
-    for (bool more = !path.empty(); more; first = false) {
+    bool first = true; // nothing was passed yet
+    for (bool more = !path.empty(), begins = true; more; begins = false) {
         const std::string element = detail::take_path_element(rest, &more);
         const result<value> next = here.below(element);
-        if (!next && element.empty() && !more && !first) break; // a '/' at the end
+        if (!next && element.empty() && (begins || !more)) continue; // a '/' at the beginning or at the end
         if (!next) {
             ckpt::error failure = next.error();
-            failure.path = done;
-            failure.detail =
-                failure.code == errc::path_missing
-                    ? failure.detail + (done.empty() ? " at the root" : "; " + detail::quoted(done) + " exists")
-                    : failure.detail;
-            if (failure.hint.empty()) failure.hint = "list what exists with: ckpt show FILE";
+            detail::say_what_exists(failure, here, done, element);
             return failure;
         }
-        detail::append_path_element(done, element, first);
+        detail::append_path_element(done, element, std::exchange(first, false));
         here = *next;
     }
     return here;

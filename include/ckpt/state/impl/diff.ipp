@@ -17,14 +17,19 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-/// Compares two tensors of one dtype and one shape, part by part.
+/// Compares two tensors of one shape, whose dtypes are the same or both floating.
 class value_comparison {
   public:
-    value_comparison(const tensor& a, const tensor& b, storage_readers& left, storage_readers& right) noexcept;
+    value_comparison(const tensor& a, const tensor& b, const diff_tolerance* within, storage_readers& left,
+                     storage_readers& right) noexcept;
 
-    /// Whether all values are equal; `max_abs_diff` then says how far apart they are.
+    /// Whether all values are equal, or near; `distance` then says how far apart they are.
     [[nodiscard]] result<bool> run();
     [[nodiscard]] std::optional<double> max_abs_diff() const noexcept { return largest_; }
+    /// Nothing where values are bits.
+    [[nodiscard]] std::optional<value_distance> distance() const noexcept {
+        return measured_ ? std::optional(distance_) : std::nullopt;
+    }
 
   private:
     /// Every dimension by itself, but those of size 1.
@@ -32,40 +37,49 @@ class value_comparison {
     /// Several values share a byte: their sums are compared.
     [[nodiscard]] result<bool> by_digest();
 
-    /// Takes one difference. A compiler may assume that there are no NaN, so a NaN is told by its bits.
-    void take(double d) noexcept;
+    /// Two values as numbers, and their distance. Compilers may assume that there are no NaN, so that it is told by its
+    /// bits.
+    void take(double x, double y, double apart) noexcept;
     void measure(const std::byte* left, const std::byte* right, std::uint64_t n);
+    void measure_integers(const std::byte* left, const std::byte* right, std::uint64_t n);
 
     const tensor_data* a_;
     const tensor_data* b_;
     const storage_source* from_a_;
     const storage_source* from_b_;
+    const diff_tolerance* within_;
     storage_readers& left_;
     storage_readers& right_;
     bool equal_{true};
+    bool measured_{false};
     std::optional<double> largest_{};
+    value_distance distance_{};
 };
 
 /// Compares tensors one after another, and goes on in the compressed storages that they share.
 class tensor_comparer {
   public:
-    /// How two tensors differ; nothing where they are equal. The key is empty.
+    explicit tensor_comparer(const diff_tolerance* within) noexcept : within_{within} {}
+
+    /// How two tensors differ; nothing where they are equal, or near. The key is empty.
     [[nodiscard]] std::optional<changed_tensor> compare(const tensor& a, const tensor& b);
 
   private:
     /// The same of what hangs below two tensors: parts by their names, and quantizers.
     [[nodiscard]] std::optional<changed_tensor> compare_parts(const tensor& a, const tensor& b);
 
+    const diff_tolerance* within_;
     storage_readers left_{};
     storage_readers right_{};
 };
 
-CKPT_DETAIL_DEF value_comparison::value_comparison(const tensor& a, const tensor& b, storage_readers& left,
-                                                   storage_readers& right) noexcept
+CKPT_DETAIL_DEF value_comparison::value_comparison(const tensor& a, const tensor& b, const diff_tolerance* within,
+                                                   storage_readers& left, storage_readers& right) noexcept
     : a_{tensor_access::data(a)},
       b_{tensor_access::data(b)},
       from_a_{tensor_access::source(a)},
       from_b_{tensor_access::source(b)},
+      within_{within},
       left_{left},
       right_{right} {}
 
@@ -83,27 +97,30 @@ CKPT_DETAIL_DEF result<bool> value_comparison::run() {
     // The parts of both follow from the shape alone.
     const box whole = plain_box(*a_);
     const box other = plain_box(*b_);
-    const std::size_t size = itemsize(a_->type);
-    constexpr std::size_t most = unordered_part_bytes / 2; // there are two buffers
-    std::vector<std::byte> left(
-        (std::min)(most, (std::max)(in_a->part_size(whole, size), in_b->part_size(other, size))));
-    std::vector<std::byte> right(left.size());
-    auto done = for_each_part(
-        whole, left.size() / size, [&](const box& part, std::uint64_t first, std::uint64_t n) -> result<void> {
-            box twin = part;
-            twin.offset = other.offset;
-            for (std::uint32_t i = other.rank; i-- > 0; first /= other.sizes[i])
-                twin.offset += first % other.sizes[i] * other.strides[i];
-            for (std::uint32_t i = 0; i < part.rank; ++i) twin.strides[i] = other.strides[other.rank - part.rank + i];
-            if (auto read = in_a->gather_part(part, size, left.data()); !read) return read;
-            if (auto read = in_b->gather_part(twin, size, right.data()); !read) return read;
-            finish_elements(a_->type, from_a_->order(a_->storage), native_order(), a_->neg, a_->conj, left.data(), n);
-            finish_elements(b_->type, from_b_->order(b_->storage), native_order(), b_->neg, b_->conj, right.data(), n);
-            if (std::memcmp(left.data(), right.data(), static_cast<std::size_t>(n * size)) == 0) return {};
-            equal_ = false;
-            measure(left.data(), right.data(), n);
-            return {};
-        });
+    const std::size_t size_a = itemsize(a_->type);
+    const std::size_t size_b = itemsize(b_->type);
+    const bool same_type = a_->type == b_->type;
+    const std::size_t bound = unordered_part_bytes / 2 / (std::max)(size_a, size_b); // there are two buffers
+    const std::size_t most =
+        (std::min)(bound, (std::max)(in_a->part_size(whole, size_a) / size_a, in_b->part_size(other, size_b) / size_b));
+    std::vector<std::byte> left(most * size_a);
+    std::vector<std::byte> right(most * size_b);
+    distance_.values = a_->numel;
+    auto done = for_each_part(whole, most, [&](const box& part, std::uint64_t first, std::uint64_t n) -> result<void> {
+        box twin = part;
+        twin.offset = other.offset;
+        for (std::uint32_t i = other.rank; i-- > 0; first /= other.sizes[i])
+            twin.offset += first % other.sizes[i] * other.strides[i];
+        for (std::uint32_t i = 0; i < part.rank; ++i) twin.strides[i] = other.strides[other.rank - part.rank + i];
+        if (auto read = in_a->gather_part(part, size_a, left.data()); !read) return read;
+        if (auto read = in_b->gather_part(twin, size_b, right.data()); !read) return read;
+        finish_elements(a_->type, from_a_->order(a_->storage), native_order(), a_->neg, a_->conj, left.data(), n);
+        finish_elements(b_->type, from_b_->order(b_->storage), native_order(), b_->neg, b_->conj, right.data(), n);
+        if (same_type && std::memcmp(left.data(), right.data(), static_cast<std::size_t>(n * size_a)) == 0) return {};
+        if (within_ == nullptr) equal_ = false;
+        measure(left.data(), right.data(), n);
+        return {};
+    });
     if (!done) return std::move(done).error();
     for (const storage_access* in : {&*in_a, &*in_b})
         if (auto finish = in->from.finish(); !finish) return std::move(finish).error();
@@ -129,42 +146,70 @@ CKPT_DETAIL_DEF result<bool> value_comparison::by_digest() {
     return *left == *right;
 }
 
-CKPT_DETAIL_DEF void value_comparison::take(double d) noexcept {
-    constexpr std::uint64_t infinity = std::uint64_t{0x7FF} << 52;
-    const auto is_nan = [](double x) { return (std::bit_cast<std::uint64_t>(x) << 1) > (infinity << 1); };
-    if (largest_ && is_nan(*largest_)) return;
-    if (!largest_ || is_nan(d) || d > *largest_) largest_ = d;
+CKPT_DETAIL_DEF void value_comparison::take(double x, double y, double apart) noexcept {
+    constexpr std::uint64_t infinity = std::uint64_t{0x7FF} << 53; // without the sign
+    const auto magnitude = [](double d) { return std::bit_cast<std::uint64_t>(d) << 1; };
+    const bool x_is_nan = magnitude(x) > infinity;
+    const bool y_is_nan = magnitude(y) > infinity;
+    if (x_is_nan || y_is_nan) {
+        largest_ = x_is_nan ? x : y;
+        distance_.nans += x_is_nan != y_is_nan;
+        equal_ = equal_ && x_is_nan && y_is_nan;
+        return;
+    }
+    const bool is_same = x == y && !(apart > 0); // two infinities have no difference
+    if (is_same) apart = 0;
+    distance_.different += !is_same;
+    const bool is_finite = magnitude(x) < infinity && magnitude(y) < infinity;
+    if (!is_same && (!is_finite || apart > distance_.max_abs)) distance_.max_abs = apart;
+    const double larger = (std::max)(std::fabs(x), std::fabs(y));
+    if (!is_same && is_finite && apart / larger > distance_.max_rel) distance_.max_rel = apart / larger;
+    if (within_ != nullptr && !is_same && !(is_finite && apart <= within_->atol + within_->rtol * std::fabs(y)))
+        equal_ = false;
+    if (distance_.nans == 0 && !(largest_ && magnitude(*largest_) > infinity)) largest_ = distance_.max_abs;
+}
+
+CKPT_DETAIL_DEF void value_comparison::measure_integers(const std::byte* left, const std::byte* right,
+                                                        std::uint64_t n) {
+    for (std::uint64_t i = 0; i < n; ++i) {
+        const auto x = load<std::uint64_t>(left + 8 * i, native_order());
+        const auto y = load<std::uint64_t>(right + 8 * i, native_order());
+        if (x == y) continue;
+        const bool has_sign = a_->type == ckpt::dtype::int64;
+        const auto number = [has_sign](std::uint64_t bits) {
+            return has_sign ? static_cast<double>(static_cast<std::int64_t>(bits)) : static_cast<double>(bits);
+        };
+        const bool less = has_sign ? static_cast<std::int64_t>(x) < static_cast<std::int64_t>(y) : x < y;
+        take(number(x), number(y), static_cast<double>(less ? y - x : x - y));
+    }
 }
 
 CKPT_DETAIL_DEF void value_comparison::measure(const std::byte* left, const std::byte* right, std::uint64_t n) {
-    const ckpt::dtype type = stored_integer(a_->type);
-    const std::size_t size = itemsize(type);
-    if (info(type).kind == dtype_kind::integer && size == 8) {
-        for (std::uint64_t i = 0; i < n; ++i) {
-            const auto x = load<std::uint64_t>(left + 8 * i, native_order());
-            const auto y = load<std::uint64_t>(right + 8 * i, native_order());
-            const bool less =
-                type == ckpt::dtype::int64 ? static_cast<std::int64_t>(x) < static_cast<std::int64_t>(y) : x < y;
-            if (x != y) take(static_cast<double>(less ? y - x : x - y));
-        }
+    const ckpt::dtype from[2]{stored_integer(a_->type), stored_integer(b_->type)};
+    if (info(from[0]).kind == dtype_kind::integer && itemsize(from[0]) == 8) {
+        measured_ = true;
+        return measure_integers(left, right, n);
+    }
+    const ckpt::dtype parts[2]{component_type(from[0]), component_type(from[1])};
+    if (!is_convertible(parts[0], ckpt::dtype::float64) || !is_convertible(parts[1], ckpt::dtype::float64)) {
+        equal_ = false; // bits: what differs is not near
         return;
     }
-    const bool complex = info(type).kind == dtype_kind::complex;
-    const ckpt::dtype part = !complex                          ? type
-                             : type == ckpt::dtype::complex128 ? ckpt::dtype::float64
-                             : type == ckpt::dtype::complex64  ? ckpt::dtype::float32
-                             : type == ckpt::dtype::complex32  ? ckpt::dtype::float16
-                                                               : ckpt::dtype::bfloat16;
-    if (!is_convertible(part, ckpt::dtype::float64)) return;
+    measured_ = true;
+    const bool complex = parts[0] != from[0];
+    const bool same_type = a_->type == b_->type;
+    const std::size_t size_a = itemsize(from[0]);
+    const std::size_t size_b = itemsize(from[1]);
     for (std::uint64_t i = 0; i < n; ++i) {
-        const std::byte* x = left + i * size;
-        const std::byte* y = right + i * size;
-        if (std::memcmp(x, y, size) == 0) continue;
-        double from[2]{};
-        double to[2]{};
-        (void)convert(part, x, ckpt::dtype::float64, reinterpret_cast<std::byte*>(from), complex ? 2 : 1);
-        (void)convert(part, y, ckpt::dtype::float64, reinterpret_cast<std::byte*>(to), complex ? 2 : 1);
-        take(complex ? std::hypot(to[0] - from[0], to[1] - from[1]) : std::fabs(to[0] - from[0]));
+        const std::byte* x = left + i * size_a;
+        const std::byte* y = right + i * size_b;
+        if (same_type && std::memcmp(x, y, size_a) == 0) continue;
+        double a[2]{};
+        double b[2]{};
+        (void)convert(parts[0], x, ckpt::dtype::float64, reinterpret_cast<std::byte*>(a), complex ? 2 : 1);
+        (void)convert(parts[1], y, ckpt::dtype::float64, reinterpret_cast<std::byte*>(b), complex ? 2 : 1);
+        if (!complex) take(a[0], b[0], std::fabs(b[0] - a[0]));
+        else take(std::hypot(a[0], a[1]), std::hypot(b[0], b[1]), std::hypot(b[0] - a[0], b[1] - a[1]));
     }
 }
 
@@ -174,10 +219,10 @@ CKPT_DETAIL_DEF std::optional<changed_tensor> tensor_comparer::compare_parts(con
     const bool same = p.has_value() == q.has_value() &&
                       (!p || (p->scheme == q->scheme && p->axis == q->axis && p->zero_point == q->zero_point &&
                               std::bit_cast<std::uint64_t>(p->scale) == std::bit_cast<std::uint64_t>(q->scale)));
-    if (!same || a.parts().size() != b.parts().size()) return changed_tensor{{}, difference::values, {}, {}};
+    if (!same || a.parts().size() != b.parts().size()) return changed_tensor{{}, difference::values, {}, {}, {}};
     auto right = b.parts().begin();
     for (const named_part left : a.parts()) { // at most eight levels down
-        if (left.name != (*right).name) return changed_tensor{{}, difference::values, {}, {}};
+        if (left.name != (*right).name) return changed_tensor{{}, difference::values, {}, {}, {}};
         if (auto changed = compare(left.tensor, (*right).tensor)) return changed;
         ++right;
     }
@@ -192,11 +237,17 @@ CKPT_DETAIL_DEF std::optional<changed_tensor> tensor_comparer::compare(const ten
             out.failure = *t.refusal();
             return out;
         }
-    if (a.dtype() != b.dtype()) {
+    const bool same_shape = std::equal(a.shape().begin(), a.shape().end(), b.shape().begin(), b.shape().end());
+    const bool same_type = a.dtype() == b.dtype();
+    const auto is_floating = [](const tensor& t) {
+        return info(t.dtype()).kind == dtype_kind::floating && is_convertible(t.dtype(), ckpt::dtype::float64) &&
+               t.layout() == layout::strided;
+    };
+    if (!same_type && !(same_shape && is_floating(a) && is_floating(b))) {
         out.why = difference::dtype;
         return out;
     }
-    if (!std::equal(a.shape().begin(), a.shape().end(), b.shape().begin(), b.shape().end())) {
+    if (!same_shape) {
         out.why = difference::shape;
         return out;
     }
@@ -206,26 +257,27 @@ CKPT_DETAIL_DEF std::optional<changed_tensor> tensor_comparer::compare(const ten
     }
     if (a.layout() == layout::meta) return std::nullopt; // neither has values
     if (auto changed = compare_parts(a, b); changed || a.layout() != layout::strided) return changed;
-    value_comparison values{a, b, left_, right_};
+    value_comparison values{a, b, within_, left_, right_};
     const auto equal = values.run();
-    if (equal && *equal) return std::nullopt;
-    out.why = equal ? difference::values : difference::unreadable;
-    out.max_abs_diff = values.max_abs_diff();
+    if (equal && *equal && (same_type || within_ != nullptr)) return std::nullopt;
+    out.why = !equal ? difference::unreadable : same_type ? difference::values : difference::dtype;
+    if (same_type) out.max_abs_diff = values.max_abs_diff();
+    out.distance = values.distance();
     if (!equal) out.failure = equal.error();
     return out;
 }
 
-CKPT_DETAIL_DEF std::optional<changed_tensor> compare(const tensor& a, const tensor& b) {
-    return tensor_comparer{}.compare(a, b);
+CKPT_DETAIL_DEF std::optional<changed_tensor> compare(const tensor& a, const tensor& b, const diff_tolerance* within) {
+    return tensor_comparer{within}.compare(a, b);
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
-CKPT_DETAIL_DEF state_diff diff(const state_dict& a, const state_dict& b) {
+CKPT_DETAIL_DEF state_diff diff(const state_dict& a, const state_dict& b, const std::optional<diff_tolerance>& within) {
     state_diff out;
-    detail::tensor_comparer tensors;
+    detail::tensor_comparer tensors{within ? &*within : nullptr};
     for (const auto entry : a)
         if (!b.contains(entry.key)) out.only_a.emplace_back(entry.key);
     for (const auto entry : b) {
@@ -234,8 +286,8 @@ CKPT_DETAIL_DEF state_diff diff(const state_dict& a, const state_dict& b) {
             continue;
         }
         const auto left = a.at(entry.key);
-        auto changed =
-            left ? tensors.compare(*left, entry.tensor) : changed_tensor{{}, difference::unreadable, {}, left.error()};
+        auto changed = left ? tensors.compare(*left, entry.tensor)
+                            : changed_tensor{{}, difference::unreadable, {}, {}, left.error()};
         if (!changed) {
             ++out.equal;
             continue;

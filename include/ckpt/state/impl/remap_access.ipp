@@ -18,6 +18,7 @@ CKPT_DETAIL_DEF std::vector<planned_tensor> planned_tensors(const remap_plan& pl
         const gather_node& node = r.node_of(i);
         planned_tensor& one = out.emplace_back();
         one.key = r.items[i].name;
+        one.type = node.type;
         if (node.data == nullptr || node.data->refusal == nullptr)
             one.shape.emplace(node.sizes().begin(), node.sizes().end());
     }

@@ -130,8 +130,7 @@ CKPT_DETAIL_DEF result<void> gather(const storage_cursor& from, const box& b, st
         const std::uint64_t gap = axis.in > span ? (axis.in - span) * size : 0;
         const std::uint64_t steps = axis.in == 0 ? axis.size : (staging_bytes / size - span) / axis.in + 1;
         --cut;
-        const bool apart = gap > worthwhile_gap && gap / 3 > span * size;
-        piece = apart ? 1 : steps < axis.size ? steps : axis.size;
+        piece = gap > worthwhile_gap ? 1 : steps < axis.size ? steps : axis.size;
         span += (piece - 1) * axis.in;
         if (piece < axis.size) break;
         piece = axis.size;
