@@ -6,6 +6,8 @@
 
 #include <ckpt/core/number.hpp>
 
+#include <CLI/CLI.hpp>
+
 #include <algorithm>
 #include <cmath>
 #include <iterator>
@@ -206,86 +208,82 @@ constexpr option_row rows[]{
 
 // --- parsing ---
 
-/// Reads the words behind a command.
+/// CLI11 takes what begins with '[' for a list of values: this hides it.
+constexpr char hidden = '\x01';
+void cover(std::string& text) {
+    if (text.starts_with('[')) text.insert(0, 1, hidden);
+}
+[[nodiscard]] std::string uncovered(const std::string& text) {
+    return text.size() > 1 && text[0] == hidden && text[1] == '[' ? text.substr(1) : text;
+}
+
+/// Reads the words behind a command by CLI11, which knows the rows of the table that belong to it.
 class reader {
   public:
     reader(const command& of, request& out) : of_{of}, out_{out} {}
 
     /// Sets `out.wrong` where a word has no meaning.
-    void read(const std::vector<std::string>& words) {
-        bool only_names = false;
-        for (std::size_t i = 0; i < words.size() && out_.wrong.empty() && out_.text.empty(); ++i) {
-            const std::string& word = words[i];
-            if (only_names || word.size() < 2 || word[0] != '-') names_.push_back(word);
-            else if (word == "--") only_names = true;
-            else if (word[1] == '-') read_long(words, i);
-            else read_letters(words, i);
+    void read(std::vector<std::string> words) {
+        CLI::App app;
+        app.set_help_flag(); // the table has its own
+        app.allow_extras();
+        std::vector<std::string> names;
+        app.add_option("NAME", names);
+        std::vector<std::pair<const option_row*, CLI::Option*>> known;
+        for (const option_row& row : rows)
+            if (belongs(row, of_)) known.emplace_back(&row, add(app, row));
+        for (std::string& word : words) cover(word);
+        std::reverse(words.begin(), words.end()); // as CLI11 wants it
+        try {
+            app.parse(std::move(words));
+        } catch (const CLI::ArgumentMismatch& e) { // "--top: 1 required missing"
+            const std::string_view said = e.what();
+            for (const auto& [row, option] : known)
+                if (said.starts_with("--" + std::string(row->name) + ':'))
+                    out_.wrong = "--" + std::string(row->name) + " needs a value: " + spelled(*row);
+            if (out_.wrong.empty()) out_.wrong = std::string(said);
+            return;
+        } catch (const CLI::ParseError& e) {
+            out_.wrong = std::string(e.what()) + ". See: ckpt " + std::string(of_.name) + " --help";
+            return;
         }
-        if (out_.wrong.empty() && out_.text.empty()) place_names();
+        for (const auto& [row, option] : known)
+            if (option->count() > 0) apply(*row, uncovered(option->results().back()));
+        for (const std::string& word : app.remaining())
+            if (word.size() > 1 && word[0] == '-' && word != "--" && out_.wrong.empty()) refuse(word);
+        for (std::string& name : names) name = uncovered(name);
+        if (out_.wrong.empty() && out_.text.empty()) place(names);
     }
 
   private:
-    void read_long(const std::vector<std::string>& words, std::size_t& i) {
-        const std::string_view word = std::string_view(words[i]).substr(2);
-        const std::size_t equals = word.find('=');
-        const std::string_view name = word.substr(0, equals);
-        const auto row = std::find_if(std::begin(rows), std::end(rows),
-                                      [&](const option_row& r) { return r.name == name && belongs(r, of_); });
-        if (row == std::end(rows)) return refuse(name);
-        std::optional<std::string> value;
-        if (equals != word.npos) value = std::string(word.substr(equals + 1));
-        apply(*row, "--" + std::string(name), value, words, i);
+    static CLI::Option* add(CLI::App& app, const option_row& row) {
+        std::string names = "--" + std::string(row.name);
+        if (row.letter != 0) names += std::string(",-") + row.letter;
+        if (row.value.empty()) return app.add_flag(names);
+        if (row.value == "[N]") return app.add_flag(names + "{1000}");
+        return app.add_option(names)->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
     }
-    void read_letters(const std::vector<std::string>& words, std::size_t& i) {
-        const std::string word = words[i];
-        for (std::size_t k = 1; k < word.size() && out_.wrong.empty(); ++k) {
-            const auto row = std::find_if(std::begin(rows), std::end(rows),
-                                          [&](const option_row& r) { return r.letter == word[k] && belongs(r, of_); });
-            if (row == std::end(rows)) {
-                out_.wrong = "there is no option \"" + word + "\" of ckpt " + std::string(of_.name) + ". See: ckpt " +
-                             std::string(of_.name) + " --help";
-                return;
-            }
-            const bool takes_rest = !row->value.empty() && k + 1 < word.size();
-            apply(*row, std::string("-") + word[k], takes_rest ? std::optional(word.substr(k + 1)) : std::nullopt,
-                  words, i);
-            if (takes_rest) return;
-        }
-    }
-    void apply(const option_row& row, const std::string& named, std::optional<std::string> value,
-               const std::vector<std::string>& words, std::size_t& i) {
-        if (row.set == nullptr) {
-            out_.text = help(&of_);
-            return;
-        }
-        if (row.value.empty() && value) {
-            out_.wrong = named + " takes no value";
-            return;
-        }
-        if (row.value == "[N]" && !value) value = "1000";
-        if (!row.value.empty() && !value) {
-            if (i + 1 >= words.size()) {
-                out_.wrong = named + " needs a value: " + spelled(row);
-                return;
-            }
-            value = words[++i];
-        }
-        const std::string text = value.value_or("");
-        if (!row.choices.empty() && !has_word(row.choices, text, '|'))
+    void apply(const option_row& row, const std::string& text) {
+        if (!out_.wrong.empty()) return;
+        const std::string named = "--" + std::string(row.name);
+        if (row.set == nullptr) out_.text = help(&of_);
+        else if (row.value.empty() && text != "true") out_.wrong = named + " takes no value";
+        else if (!row.choices.empty() && !has_word(row.choices, text, '|'))
             out_.wrong = named + " takes " + listed(row.choices) + ", not \"" + text + '"';
         else if (!row.set(out_.wanted, text))
             out_.wrong = named + " takes " + std::string(row.wants) + ", not \"" + text + '"';
     }
     /// An option that there is not, or not here.
-    void refuse(std::string_view name) {
+    void refuse(std::string_view word) {
+        const std::string given(word.substr(0, word.find('=')));
         std::vector<std::string> known;
         std::string elsewhere;
         for (const option_row& row : rows) {
-            if (belongs(row, of_)) known.push_back("--" + std::string(row.name));
-            else if (row.name == name) elsewhere = row.commands;
+            const std::string name = "--" + std::string(row.name);
+            if (belongs(row, of_)) known.push_back(name);
+            else if (name == given) elsewhere = row.commands;
         }
-        const std::string given = "--" + std::string(name);
-        const std::string near = nearest(given, known);
+        const std::string near = given.starts_with("--") ? nearest(given, known) : std::string();
         out_.wrong = "there is no option \"" + given + "\" of ckpt " + std::string(of_.name);
         if (!near.empty()) out_.wrong += "; did you mean \"" + near + "\"?";
         else if (!elsewhere.empty()) out_.wrong += "; it belongs to: " + elsewhere + '.';
@@ -293,21 +291,21 @@ class reader {
         out_.wrong += " See: ckpt " + std::string(of_.name) + " --help";
     }
     /// The first name is a file; what the others are depends on the command.
-    void place_names() {
+    void place(const std::vector<std::string>& names) {
         options& wanted = out_.wanted;
         const std::size_t least = of_.name == "diff" ? 2 : 1;
-        if (names_.size() < least) {
+        if (names.size() < least) {
             out_.wrong = "ckpt " + std::string(of_.name) + " needs " +
                          (least == 2 ? std::string("two files: A B") : std::string("a FILE")) + ". See: ckpt " +
                          std::string(of_.name) + " --help";
             return;
         }
-        for (std::size_t i = 0; i < names_.size(); ++i) {
+        for (std::size_t i = 0; i < names.size(); ++i) {
             const bool may_be_pattern = of_.arguments.ends_with("[PATTERN...]");
-            if (i > 0 && of_.name == "show") wanted.paths.push_back(names_[i]);
-            else if (i > 0 && may_be_pattern && names_[i] != "-" && !exists(names_[i]))
-                wanted.patterns.push_back(names_[i]);
-            else wanted.files.push_back(names_[i]);
+            if (i > 0 && of_.name == "show") wanted.paths.push_back(names[i]);
+            else if (i > 0 && may_be_pattern && names[i] != "-" && !exists(names[i]))
+                wanted.patterns.push_back(names[i]);
+            else wanted.files.push_back(names[i]);
         }
         if (of_.name == "map" && wanted.files.size() > 1)
             out_.wrong = "ckpt map takes one FILE, not also \"" + wanted.files[1] + '"';
@@ -315,7 +313,6 @@ class reader {
 
     const command& of_;
     request& out_;
-    std::vector<std::string> names_{};
 };
 
 /// Whether a first word is meant as a file: it exists, or it looks like a name of one.
@@ -536,7 +533,7 @@ request parse(std::vector<std::string> words) {
     } else {
         out.chosen = find_command("info"); // `ckpt FILE`
     }
-    reader{*out.chosen, out}.read(words);
+    reader{*out.chosen, out}.read(std::move(words));
     if (!out.wanted.has_policy) out.wanted.policy = out.chosen->policy;
     return out;
 }
