@@ -239,8 +239,10 @@ class Maker:
             return r.choice((torch.Size([2, 3]), torch.Size([]), torch.float32, torch.int64, torch.device('cpu'),
                              torch.device('cuda:1')))
         if which == 10:
+            partial = functools.partial(int, base=8)
+            partial.__dict__  # made when it is asked for: the file would have None, and what is compared later {}
             out = [datetime.datetime(2024, 2, 29, 1, 2, 3, 4), datetime.timedelta(3, 4, 5), decimal.Decimal('1.10'),
-                   collections.Counter('hello'), functools.partial(int, base=8), dict, len]
+                   collections.Counter('hello'), partial, dict, len]
             if self.protocol >= 2:
                 out += [uuid.UUID(int=r.getrandbits(128)), pathlib.PurePosixPath('/a/b')]
             return r.choice(out)
