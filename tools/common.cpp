@@ -524,8 +524,19 @@ namespace {
         {"It was pickled by dill",
          "It was pickled by dill or cloudpickle, which store code, and none is run here: save "
          "tensors and plain values with torch.save; --policy inspect shows what is in it"},
-        {"look at what is there with: ckpt show FILE", "look at what is there with: ckpt show FILE; then give its path "
-                                                       "with --select PATH"},
+        {"look at what root() holds",
+         "look at what is there with: ckpt show FILE; then give its path with --select PATH"},
+        {"give the path of the one you mean", "give the path of the one you mean: --select PATH"},
+        {"entries() and items() of a value", "list what exists with: ckpt show FILE"},
+        {"a loop over the state_dict", "list the keys with: ckpt ls FILE"},
+        {"plan_remap lists all", "ckpt map --rules RULES lists all of them"},
+        {"inspect_folder gives", "ckpt verify lists each finding by itself"},
+        {"choose one rank with open_options.member",
+         "choose one rank by its name behind the archive's path (ckpt ls FILE.nemo/mp_rank_00/model_weights.ckpt): its "
+         "tensors are slices of the model's"},
+        {"choose one with open_options.member",
+         "choose one by its name behind the archive's path: ckpt ls FILE.tar/NAME"},
+        {"Copy its bytes to a file", "Copy its bytes to a file"},
     };
     for (const auto& hint : hints)
         if (e.hint.starts_with(hint.library)) e.hint = hint.program;

@@ -167,6 +167,10 @@ def too_early(first):
     return sorted(found)
 
 
+# A command in a text: an error's hint speaks of the interface in use, and the program has hints of its own.
+OF_THE_PROGRAM = r'"[^"\n]*\bckpt (?:info|ls|stat|show|globals|verify|diff|map)\b[^"\n]*"'
+
+
 def documented():
     """{folder: (consumer headers, internal headers)} as the table in docs/architecture.md names them."""
     rows = re.findall(r"^\| `(\w+/)` \|([^|]*)\|([^|]*)\|[^|]*\|$", (ROOT / "docs/architecture.md").read_text(), re.M)
@@ -187,6 +191,8 @@ def main():
     throws = [spelled(h) for h in files for _ in re.findall(r"\bthrow\b", without_comments_and_strings(h.read_text()))]
     report.check("one throw in the library, in core/", len(throws) == 1 and throws[0].startswith("ckpt/core/"),
                  str(throws))
+    spoken = [f"{spelled(h)}: {m}" for h in files for m in re.findall(OF_THE_PROGRAM, h.read_text())]
+    report.check("texts of the library name no command of the program", not spoken, "\n".join(spoken))
     table = documented()
     for folder in sorted({layer(spelled(h)) for h in HEADERS if "/" in without_suffix(spelled(h))}):
         existing = {h.stem for h in (INCLUDE / "ckpt" / folder).glob("*.hpp")}

@@ -158,6 +158,11 @@ def usage():
         code, out, err = ckpt(*args)
         check('wrong usage: %s' % (args,), code == 3 and not out and err.startswith('ckpt: ') and err.count('\n') == 1,
               (code, out, err))
+    for args, advice in ((('ls', framework('lightning-2', 'swa.ckpt')), 'the one you mean: --select PATH'),
+                         (('show', MLP, 'epoch', 'nothing at all like it'), 'ckpt show FILE')):
+        code, out, err = ckpt(*args)
+        check('hints name options of the program: ' + args[0], advice in err and 'state_dict(path)' not in err and
+              'open_options' not in err and '::' not in err, (code, err))
     check('a mistyped command suggests one', '"show"' in ckpt('sohw', MLP)[2])
     check('wrong usage with --json is a document', document('usage --json', 3, 'ls')['error']['code'] == 'usage')
     check('a file alone is info', ckpt(MLP)[:2] == ckpt('info', MLP)[:2])

@@ -325,7 +325,7 @@ CKPT_DETAIL_DEF error joined_findings(const std::vector<error>& findings) {
     const bool are_parts =
         std::all_of(findings.begin(), findings.end(), [](const error& e) { return e.code == errc::parts_not_joined; });
     out = {.code = are_parts ? errc::parts_not_joined : errc::shards_inconsistent,
-           .hint = "`ckpt verify` lists each finding by itself"};
+           .hint = "inspect_folder gives each finding by itself"};
     // A set may lack any number of shards.
     short_list list{out.detail, {.most = 100, .separator = "; ", .before_rest = "; +"}};
     for (const error& e : findings) {

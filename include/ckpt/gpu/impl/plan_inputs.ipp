@@ -39,7 +39,7 @@ CKPT_DETAIL_DEF result<void> plan_inputs::finish() {
                          [&](const placed_tensor& t) { return one.matches(t.key); }))
             return error{.code = errc::key_missing,
                          .detail = "no key matches " + quoted(p.text()),
-                         .hint = "list the keys with: ckpt ls FILE"};
+                         .hint = "a loop over the state_dict gives its keys"};
     }
     build_sparse_views();
     return sort_keys();

@@ -419,7 +419,7 @@ CKPT_DETAIL_RARE error machine::refused_global() const {
     error e = refusal_of(graph_.globals[first_refused_], refused_path_);
     if (refused_count_ > 1)
         e.detail += " (and " + decimal(refused_count_ - 1) + " other use" + (refused_count_ > 2 ? "s" : "") +
-                    " of refused names: see ckpt globals)";
+                    " of refused names)";
     return e;
 }
 

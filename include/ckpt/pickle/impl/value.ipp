@@ -538,7 +538,7 @@ CKPT_DETAIL_RARE std::string detail::nearest_key(const value& v, std::string_vie
 CKPT_DETAIL_RARE void detail::say_what_exists(ckpt::error& missing, const value& here, const std::string& done,
                                               std::string_view element) {
     missing.path = done;
-    if (missing.hint.empty()) missing.hint = "list what exists with: ckpt show FILE";
+    if (missing.hint.empty()) missing.hint = "entries() and items() of a value give what it holds";
     if (missing.code != errc::path_missing) return;
     std::string near = nearest_key(here, element);
     if (done.empty()) missing.detail += " at the root";

@@ -43,13 +43,13 @@ CKPT_DETAIL_RARE result<candidate> choose(const value& root) {
     if (!finder.complete())
         return error{.code = errc::state_dict_ambiguous,
                      .detail = "the containers of this file are shared so often that not all places could be looked at",
-                     .hint = "give the path of the one you mean: state_dict(path), or --select PATH"};
+                     .hint = "give the path of the one you mean: state_dict(path)"};
     if (all.empty()) {
         if (auto refused = refused_weights(root)) return std::move(*refused);
         error e{.code = errc::state_dict_missing,
                 .detail = "no dictionary of tensors was found: the root is a " + std::string(name(root.kind()))};
         if (root.kind() == kind::tensor) e.hint = "the file holds a single tensor: read it with root().as_tensor()";
-        else e.hint = "look at what is there with: ckpt show FILE; then give its path to state_dict(path)";
+        else e.hint = "look at what root() holds, and give its path to state_dict(path)";
         return e;
     }
     if (all.size() == 1 || all[0].rank > all[1].rank) return all[0];
@@ -66,7 +66,7 @@ CKPT_DETAIL_RARE result<candidate> choose(const value& root) {
                     (c.averaged ? ", averaged)" : ")");
     }
     list.end();
-    e.hint = "give the path of the one you mean: state_dict(path), or --select PATH";
+    e.hint = "give the path of the one you mean: state_dict(path)";
     return e;
 }
 

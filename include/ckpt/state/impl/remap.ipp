@@ -200,7 +200,7 @@ CKPT_DETAIL_DEF error remap_plan::failure() const {
     if (collisions.empty()) {
         out.detail = errors.front().detail;
         if (errors.size() > 1) out.detail += " (and " + detail::decimal(std::uint64_t{errors.size() - 1}) + " more)";
-        out.hint = "plan_remap lists all; ckpt map --rules shows them";
+        out.hint = "plan_remap lists all of them";
         return out;
     }
     const collision& c = collisions.front();
@@ -226,7 +226,7 @@ CKPT_DETAIL_DEF result<std::vector<remap_plan::trace_line>> remap_plan::explain(
     if (!trace.mark(key))
         return error{.code = errc::key_missing,
                      .detail = "neither the source nor the result has the key " + detail::quoted(key),
-                     .hint = "list the keys with: ckpt ls FILE"};
+                     .hint = "a loop over the state_dict gives its keys"};
     return trace.lines();
 }
 

@@ -76,7 +76,7 @@ CKPT_DETAIL_DEF result<state_dict> shard(const state_dict& weights, std::span<co
         if (!used[r])
             return error{.code = errc::slice_invalid,
                          .detail = "no key matches " + detail::quoted(rules[r].keys.text()),
-                         .hint = "list the keys with: ckpt ls FILE"};
+                         .hint = "a loop over the state_dict gives its keys"};
     return out.finish();
 }
 

@@ -96,7 +96,7 @@ CKPT_DETAIL_DEF ckpt::error state_dict::missing(std::string_view key) const {
         out.detail += "; nearest:";
         for (const std::string_view k : closest) out.detail += ' ' + detail::quoted(k);
     }
-    out.hint = "list the keys with: ckpt ls FILE";
+    out.hint = "a loop over the state_dict gives its keys";
     return out;
 }
 

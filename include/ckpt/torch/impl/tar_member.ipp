@@ -40,11 +40,8 @@ CKPT_DETAIL_RARE result<tar_member> tar_member::find(const shared<source>& from,
     } else {
         e.detail = "a tar archive with several checkpoints" +
                    std::string(of_ranks(found) ? ", of a model that NeMo split over ranks" : "") + ": " + list(found);
-        e.hint = of_ranks(found)
-                     ? "choose one rank with open_options.member, or with its name behind the archive's path (ckpt "
-                       "ls FILE.nemo/mp_rank_00/model_weights.ckpt): its tensors are slices of the model's"
-                     : "choose one with open_options.member, or with its name behind the archive's path: ckpt ls "
-                       "FILE.tar/NAME";
+        e.hint = of_ranks(found) ? "choose one rank with open_options.member: its tensors are slices of the model's"
+                                 : "choose one with open_options.member";
     }
     return e;
 }
