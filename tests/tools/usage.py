@@ -68,7 +68,10 @@ def made():
     listed = [ckpt('help', c)[1].partition('Options\n')[2].partition('Examples')[0] for c in COMMANDS]
     options = set(re.findall(r'--([a-z-]+)', ''.join(listed)))
     check('there are options', len(options) > 20, options)
+    with open(os.path.join(os.path.dirname(os.path.dirname(cli.HERE)), 'docs', 'program.md'), encoding='utf-8') as f:
+        page = f.read()
     for option in options:
+        check('docs/program.md has --' + option, re.search(r'--%s\b' % option, page))
         check('the man page has --' + option, '\\-\\-' + option.replace('-', '\\-') in man)
     if shutil.which('man'):
         path = os.path.join(cli.folder, 'ckpt.1')

@@ -92,6 +92,6 @@ template <class T, std::size_t Rank> struct tensor_view {
 // `auto [rows, columns] = w.shape;`
 template <std::size_t Rank>
 struct std::tuple_size<ckpt::dimensions<Rank>> : std::integral_constant<std::size_t, Rank> {};
-template <std::size_t I, std::size_t Rank> struct std::tuple_element<I, ckpt::dimensions<Rank>> {
+template <std::size_t Element, std::size_t Rank> struct std::tuple_element<Element, ckpt::dimensions<Rank>> {
     using type = std::int64_t;
 };
