@@ -524,15 +524,15 @@ CKPT_DETAIL_DEF result<value> value::below(std::string_view element) const {
 }
 
 CKPT_DETAIL_RARE std::string detail::nearest_key(const value& v, std::string_view wanted) {
-    nearest_name near{wanted};
-    const auto offer = [&near](const value& dictionary) {
+    nearest_name closest{wanted};
+    const auto offer = [&closest](const value& dictionary) {
         for (const value::entry e : dictionary.entries())
-            if (!near.offer(key_text(e.key))) return;
+            if (!closest.offer(key_text(e.key))) return;
     };
     offer(v.plain());
     offer(v.state());
     for (const value part : v.state().elements()) offer(part);
-    return near.best();
+    return closest.best();
 }
 
 CKPT_DETAIL_RARE void detail::say_what_exists(ckpt::error& missing, const value& here, const std::string& done,
@@ -540,12 +540,12 @@ CKPT_DETAIL_RARE void detail::say_what_exists(ckpt::error& missing, const value&
     missing.path = done;
     if (missing.hint.empty()) missing.hint = "entries() and items() of a value give what it holds";
     if (missing.code != errc::path_missing) return;
-    std::string near = nearest_key(here, element);
+    std::string closest = nearest_key(here, element);
     if (done.empty()) missing.detail += " at the root";
-    else if (near.empty()) missing.detail += "; " + quoted(done) + " exists";
-    if (near.empty()) return;
+    else if (closest.empty()) missing.detail += "; " + quoted(done) + " exists";
+    if (closest.empty()) return;
     std::string path = done;
-    append_path_element(path, near, done.empty());
+    append_path_element(path, closest, done.empty());
     missing.detail += "; nearest: " + quoted(path);
 }
 
