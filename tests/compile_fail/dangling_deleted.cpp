@@ -1,11 +1,11 @@
 // expect: deleted
-// expect: views would outlive the file: load<T>(weights) keeps it open
-// expect: the value would outlive the file: name the checkpoint first
-// expect: it would outlive the file: name the state_dict first
-// expect: the file would close: name the loaded<T> first
-// expect: the bytes are borrowed and would be gone: name the vector first
-// expect: the memory goes with the copy: name the tensor_copy first
-// expect: the value goes with the result: name the result first
+// expect: views would outlive the file: load<T>(weights) keeps it open | it is a deleted function
+// expect: the value would outlive the file: name the checkpoint first | it is a deleted function
+// expect: it would outlive the file: name the state_dict first | it is a deleted function
+// expect: the file would close: name the loaded<T> first | it is a deleted function
+// expect: the bytes are borrowed and would be gone: name the vector first | it is a deleted function
+// expect: the memory goes with the copy: name the tensor_copy first | it is a deleted function
+// expect: the value goes with the result: name the result first | it is a deleted function
 // within: 80
 // What borrows from a temporary: the line that the compiler shows says why it is refused, and what to do.
 #include <ckpt/ckpt.hpp>

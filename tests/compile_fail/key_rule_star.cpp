@@ -1,4 +1,4 @@
-// expect: a star stands for nothing in a template
+// expect: a star stands for nothing in a template | did not produce a valid constant expression
 // within: 7
 #include <ckpt/ckpt.hpp>
 

@@ -1,4 +1,4 @@
-// expect: a literal is checked while compiling; other text is for key_map::parse
+// expect: a literal is checked while compiling; other text is for key_map::parse | it is a deleted function
 // within: 8
 #include <ckpt/ckpt.hpp>
 #include <string>
