@@ -78,10 +78,7 @@ bool is_folder(const std::string& file) {
 
 ckpt::result<ckpt::checkpoint> open(const std::string& file, policy_name policy, bool strict) {
     const file_place at = place_of(file);
-    return with_policy(policy, [&]<class P>() {
-        return is_folder(file) ? ckpt::open_folder<P>(file, reading({}, strict))
-                               : ckpt::open<P>(at.file, reading(at.member, strict));
-    });
+    return with_policy(policy, [&]<class P>() { return ckpt::open_any<P>(at.file, reading(at.member, strict)); });
 }
 
 ckpt::result<ckpt::folder_report> examine(const std::string& folder, policy_name policy) {
