@@ -70,6 +70,27 @@ class Report:
         sys.exit(1 if self.failed else 0)
 
 
+def on_terminal(command, **options):
+    """What a command prints on a terminal of 80 columns; None where there can be none. `options`: of Popen."""
+    try:
+        import pty
+        ours, its = pty.openpty()
+    except (ImportError, OSError):
+        return None
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80", **options.pop("env", {})}
+    done = subprocess.Popen(command, stdout=its, env=environment, **options)
+    os.close(its)
+    out = b""
+    try:
+        while piece := os.read(ours, 65536):
+            out += piece
+    except OSError:  # the other end is closed
+        pass
+    done.wait()
+    os.close(ours)
+    return out.decode("utf-8").replace("\r\n", "\n")
+
+
 def run(command, **options):
     """Runs a command; gives its exit status and all that it printed."""
     done = subprocess.run(

@@ -24,6 +24,9 @@ import subprocess
 import sys
 import tempfile
 
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from harness import on_terminal
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 NAMES = ["README.md", "SECURITY.md", "CHANGELOG.md", *sorted(glob.glob("docs/*.md", root_dir=ROOT))]
 # How many programs, commands and fragments there are at least.
@@ -52,23 +55,8 @@ def run(command):
 
 def run_on_terminal(command):
     """The same where the output is a terminal, as for somebody who types the command; None where there can be none."""
-    try:
-        import pty
-        ours, its = pty.openpty()
-    except (ImportError, OSError):
-        return None
-    environment = dict(os.environ, COLUMNS="80", NO_COLOR="1", TERM="xterm")
-    done = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=its, stderr=its)
-    os.close(its)
-    out = b""
-    try:
-        while piece := os.read(ours, 65536):
-            out += piece
-    except OSError:  # the other end is closed
-        pass
-    done.wait()
-    os.close(ours)
-    return out.decode().replace("\r\n", "\n").rstrip("\n")
+    out = on_terminal(command, cwd=ROOT, env={"NO_COLOR": "1"}, stderr=subprocess.STDOUT)
+    return None if out is None else out.rstrip("\n")
 
 
 def cut(text, filter_):

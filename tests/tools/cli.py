@@ -25,6 +25,9 @@ import zipfile
 import zlib
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.dirname(HERE))
+from harness import on_terminal  # noqa: E402
+
 DATA = os.path.join(os.path.dirname(HERE), 'data')
 MLP = os.path.join(DATA, 'demo', 'mlp.pt')
 
@@ -53,25 +56,11 @@ def ckpt(*args, env=None, timeout=30):
 def terminal(name, *args, env=None):
     """What a command prints on a terminal; None, and one more skipped, where there can be none."""
     global skipped
-    try:
-        import pty
-        ours, its = pty.openpty()
-    except (ImportError, OSError) as e:
+    out = on_terminal([program, *args], stderr=subprocess.DEVNULL, env=env or {})
+    if out is None:
         skipped += 1
-        print('skipped: %s: %s' % (name, e))
-        return None
-    done = subprocess.Popen([program, *args], stdout=its, stderr=subprocess.DEVNULL,
-                            env={**os.environ, 'TERM': 'xterm', 'COLUMNS': '80', **(env or {})})
-    os.close(its)
-    out = b''
-    try:
-        while piece := os.read(ours, 65536):
-            out += piece
-    except OSError:  # the other end is closed
-        pass
-    done.wait()
-    os.close(ours)
-    return out.decode('utf-8').replace('\r\n', '\n')
+        print('skipped: %s: there is no pseudo-terminal' % name)
+    return out
 
 
 def document(name, code, *args):
