@@ -2,6 +2,7 @@
 import concurrent.futures
 import os
 import pathlib
+import select
 import subprocess
 import sys
 import tempfile
@@ -78,16 +79,15 @@ def on_terminal(command, **options):
     except (ImportError, OSError):
         return None
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80", **options.pop("env", {})}
-    done = subprocess.Popen(command, stdout=its, env=environment, **options)
-    os.close(its)
-    out = b""
-    try:
-        while piece := os.read(ours, 65536):
-            out += piece
-    except OSError:  # the other end is closed
-        pass
-    done.wait()
+    child = subprocess.Popen(command, stdout=its, env=environment, **options)
+    out, ended = b"", False
+    # Its end stays open until all is read: what is still under way when the last one closes can be lost.
+    while not ended or select.select([ours], [], [], 0.1)[0]:
+        ended = child.poll() is not None
+        if select.select([ours], [], [], 0.01)[0]:
+            out += os.read(ours, 65536)
     os.close(ours)
+    os.close(its)
     return out.decode("utf-8").replace("\r\n", "\n")
 
 
