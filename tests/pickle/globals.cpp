@@ -340,6 +340,12 @@ TEST_CASE("what _load_from_bytes gets is looked into, whoever makes the bytes, o
         CHECK(loaded(made) == file_verdict::unreadable);
     }
     CHECK(verdict_of(load + ")R.") == file_verdict::unreadable);
+    // An encoding that is a class: the first, the second, ... the twelfth of the pickle
+    std::string classes;
+    for (char i = 0; i < 12; ++i) {
+        classes += global("collections", "OrderedDict") + 'q' + i + '0';
+        CHECK(verdict_of(classes + load + encode + odd + 'h' + i + "\x86R\x85R.") == file_verdict::unreadable);
+    }
     // Handed on and not called
     for (const std::string& p : {global("functools", "partial") + load + bytes("PK\3\4") + "\x86R)R", "(" + load + "l",
                                  "}" + text("a") + load + "s", global("collections", "defaultdict") + load + "\x85R"}) {

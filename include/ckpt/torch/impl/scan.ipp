@@ -144,7 +144,10 @@ inline std::uint32_t origin(const graph& g, std::uint32_t call, form& as) {
     const bool makes = e->module == "builtins" && (e->name == "bytes" || e->name == "bytearray");
     if (makes || (e->module == "_codecs" && e->name == "encode")) {
         as = form::utf8;
-        if (arguments.size() == 2) as = form_of(graph::text_of(g.nodes[arguments[1]]));
+        if (arguments.size() == 2) {
+            const node& encoding = g.nodes[arguments[1]];
+            as = encoding.kind == node_kind::string ? form_of(graph::text_of(encoding)) : form::unknown;
+        }
         return arguments.empty() || arguments.size() > 2 || as == form::unknown ? absent_node : arguments[0];
     }
     if (e->module == "numpy._core.numeric" && e->name == "_frombuffer" && !arguments.empty()) return arguments[0];
