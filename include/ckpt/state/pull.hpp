@@ -58,7 +58,8 @@ class puller {
         if (found.error().code == errc::key_missing) return std::optional<tensor_view<T, Rank>>{};
         return std::move(found).error();
     }
-    /// A copy; it converts other dtypes where `load_options::convert` is set.
+    /// A copy; it converts other dtypes where `load_options::convert` is set. `load_options::progress` gets the stored
+    /// bytes of this tensor, and must exist as long as the puller.
     template <class T, std::size_t Rank>
     [[nodiscard]] result<tensor_copy<T, Rank>> copy(std::string_view key,
                                                     std::initializer_list<std::int64_t> sizes = {}) const {
@@ -71,7 +72,7 @@ class puller {
     [[nodiscard]] result<tensor> get(std::string_view key) const;
 
     /// The report of all requests, in all scopes; keys without a request are unexpected. Of several requests for one
-    /// key the last one counts.
+    /// key the last one counts. Digests that `load_options::progress` stops are left out.
     [[nodiscard]] load_report report() const;
 
   private:

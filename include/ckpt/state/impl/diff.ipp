@@ -59,7 +59,9 @@ class value_comparison {
 /// Compares tensors one after another, and goes on in the compressed storages that they share.
 class tensor_comparer {
   public:
-    explicit tensor_comparer(const diff_tolerance* within) noexcept : within_{within} {}
+    explicit tensor_comparer(const diff_tolerance* within, progress_meter* meter = nullptr) noexcept : within_{within} {
+        left_.meter = right_.meter = meter;
+    }
 
     /// How two tensors differ; nothing where they are equal, or near. The key is empty.
     [[nodiscard]] std::optional<changed_tensor> compare(const tensor& a, const tensor& b);
@@ -275,19 +277,33 @@ CKPT_DETAIL_DEF std::optional<changed_tensor> compare(const tensor& a, const ten
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
-CKPT_DETAIL_DEF state_diff diff(const state_dict& a, const state_dict& b, const std::optional<diff_tolerance>& within) {
+CKPT_DETAIL_DEF state_diff diff(const state_dict& a, const state_dict& b, const diff_options& options) {
     state_diff out;
-    detail::tensor_comparer tensors{within ? &*within : nullptr};
+    detail::progress_meter meter{options.progress};
+    detail::tensor_comparer tensors{options.within ? &*options.within : nullptr, &meter};
     for (const auto entry : a)
         if (!b.contains(entry.key)) out.only_a.emplace_back(entry.key);
+    const auto bytes = [](const tensor& x, const tensor& y) { return x.nbytes() + y.nbytes(); };
+    for (const auto entry : b)
+        if (const auto left = a.at(entry.key)) meter.expect(bytes(*left, entry.tensor));
     for (const auto entry : b) {
         if (!a.contains(entry.key)) {
             out.only_b.emplace_back(entry.key);
             continue;
         }
+        if (meter.is_stopped()) {
+            out.not_compared.emplace_back(entry.key);
+            continue;
+        }
         const auto left = a.at(entry.key);
+        if (left) meter.begin(bytes(*left, entry.tensor));
         auto changed = left ? tensors.compare(*left, entry.tensor)
                             : changed_tensor{{}, difference::unreadable, {}, {}, left.error()};
+        if (meter.is_stopped()) { // before the end of this one
+            out.not_compared.emplace_back(entry.key);
+            continue;
+        }
+        (void)meter.finish();
         if (!changed) {
             ++out.equal;
             continue;

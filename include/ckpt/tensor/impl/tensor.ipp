@@ -74,9 +74,15 @@ inline result<void> copy_opened(const tensor_data& data, storage_access& access,
     }
     if (access.memory != nullptr && is_dense(whole) &&
         is_finished(data.type, order, native_order(), data.neg, data.conj)) {
-        const std::uint64_t fit = convert(data.type, access.memory + whole.offset * size, to, out, data.numel);
-        if (fit == data.numel) return {};
-        return not_fitting(fit, to);
+        const std::uint64_t most = access.from.most_at_once() / size;
+        for (std::uint64_t first = 0; first < data.numel; first += most) {
+            const std::uint64_t n = (std::min)(data.numel - first, most);
+            const std::uint64_t fit =
+                convert(data.type, access.memory + (whole.offset + first) * size, to, out + first * itemsize(to), n);
+            if (fit < n) return not_fitting(first + fit, to);
+            if (auto going = access.from.count(n * size); !going) return going;
+        }
+        return {};
     }
     if (access.memory == nullptr) return convert_stored(data, access, whole, to, out);
     std::vector<std::byte> buffer(access.part_size(whole, size));
@@ -211,10 +217,17 @@ CKPT_DETAIL_DEF result<std::uint32_t> digest_tensor(const tensor_data* handle, c
     const std::size_t size = itemsize(data.type);
     const byte_order order = source->order(data.storage);
     const bool finished = is_finished(data.type, order, byte_order::little, data.neg, data.conj);
-    if (access->memory != nullptr && is_dense(whole) && finished)
-        return crc32({access->memory + whole.offset * size, static_cast<std::size_t>(total)});
-    std::vector<std::byte> buffer(access->part_size(whole, size));
     std::uint32_t crc = 0;
+    if (access->memory != nullptr && is_dense(whole) && finished) {
+        for (std::uint64_t at = 0; at < total;) {
+            const std::uint64_t n = (std::min)(total - at, access->from.most_at_once());
+            crc = crc32({access->memory + whole.offset * size + at, static_cast<std::size_t>(n)}, crc);
+            if (auto going = access->from.count(n); !going) return std::move(going).error();
+            at += n;
+        }
+        return crc;
+    }
+    std::vector<std::byte> buffer(access->part_size(whole, size));
     auto all = for_each_part(
         whole, buffer.size() / size, [&](const box& part, std::uint64_t, std::uint64_t n) -> result<void> {
             if (auto read = access->gather_part(part, size, buffer.data()); !read) return read;
