@@ -3,10 +3,13 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/crew.hpp>
+#include <ckpt/core/plain_list.hpp>
 #include <ckpt/state/diff.hpp>
 #include <ckpt/tensor/access.hpp>
 #include <ckpt/tensor/convert.hpp>
 #include <ckpt/tensor/quantized.hpp>
+#include <ckpt/tensor/stored_run.hpp>
 #include <ckpt/tensor/strided.hpp>
 
 #include <algorithm>
@@ -202,16 +205,27 @@ CKPT_DETAIL_DEF void value_comparison::measure(const std::byte* left, const std:
     const bool same_type = a_->type == b_->type;
     const std::size_t size_a = itemsize(from[0]);
     const std::size_t size_b = itemsize(from[1]);
-    for (std::uint64_t i = 0; i < n; ++i) {
-        const std::byte* x = left + i * size_a;
-        const std::byte* y = right + i * size_b;
-        if (same_type && std::memcmp(x, y, size_a) == 0) continue;
-        double a[2]{};
-        double b[2]{};
-        (void)convert(parts[0], x, ckpt::dtype::float64, reinterpret_cast<std::byte*>(a), complex ? 2 : 1);
-        (void)convert(parts[1], y, ckpt::dtype::float64, reinterpret_cast<std::byte*>(b), complex ? 2 : 1);
-        if (!complex) take(a[0], b[0], std::fabs(b[0] - a[0]));
-        else take(std::hypot(a[0], a[1]), std::hypot(b[0], b[1]), std::hypot(b[0] - a[0], b[1] - a[1]));
+    constexpr std::uint64_t batch = 256; // conversions of many values cost less each
+    const std::size_t numbers = complex ? 2 : 1;
+    double a[2 * batch];
+    double b[2 * batch];
+    for (std::uint64_t first = 0; first < n; first += batch) {
+        const std::byte* const x = left + first * size_a;
+        const std::byte* const y = right + first * size_b;
+        const auto some = static_cast<std::size_t>((std::min)(n - first, batch));
+        if (same_type && std::memcmp(x, y, some * size_a) == 0) continue;
+        (void)convert(parts[0], x, ckpt::dtype::float64, reinterpret_cast<std::byte*>(a), numbers * some);
+        (void)convert(parts[1], y, ckpt::dtype::float64, reinterpret_cast<std::byte*>(b), numbers * some);
+        for (std::size_t i = 0; i < some; ++i) {
+            if (same_type && std::memcmp(x + i * size_a, y + i * size_b, size_a) == 0) continue;
+            if (!complex) {
+                take(a[i], b[i], std::fabs(b[i] - a[i]));
+                continue;
+            }
+            const double* const p = a + 2 * i;
+            const double* const q = b + 2 * i;
+            take(std::hypot(p[0], p[1]), std::hypot(q[0], q[1]), std::hypot(q[0] - p[0], q[1] - p[1]));
+        }
     }
 }
 
@@ -275,43 +289,141 @@ CKPT_DETAIL_DEF std::optional<changed_tensor> compare(const tensor& a, const ten
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail
 
+namespace ckpt::inline CKPT_DETAIL_ABI::detail {
+
+/// Compares two state_dicts, some tensors at a time: first by their bytes, in all threads, then those that differ by
+/// their values.
+class state_comparison {
+  public:
+    state_comparison(const state_dict& a, const state_dict& b, const diff_options& options)
+        : a_{a},
+          b_{b},
+          options_{options},
+          meter_{options.progress},
+          tensors_{options.within ? &*options.within : nullptr, &meter_} {}
+
+    [[nodiscard]] state_diff run();
+
+  private:
+    static constexpr std::uint64_t most_bytes = std::uint64_t{1} << 28; // of one side, at a time
+    static constexpr std::size_t most_tensors = 4096;
+
+    struct pair {
+        state_dict::entry entry{}; // of b
+        stored_run left{};
+        stored_run right{};
+        bool differs{true}; // in its bytes, as far as is known
+    };
+    [[nodiscard]] static std::uint64_t bytes(const pair& p, const tensor& left) {
+        return p.left.source != nullptr ? p.left.length : left.nbytes() + p.entry.tensor.nbytes();
+    }
+    void compare_bytes();
+    void compare_values(const pair& p);
+    void work_off();
+
+    const state_dict& a_;
+    const state_dict& b_;
+    const diff_options& options_;
+    progress_meter meter_;
+    tensor_comparer tensors_;
+    plain_list<pair> pairs_{}; // that are worked on
+    state_diff out_{};
+};
+
+CKPT_DETAIL_DEF state_diff state_comparison::run() {
+    for (const auto entry : a_)
+        if (!b_.contains(entry.key)) out_.only_a.emplace_back(entry.key);
+    for (const auto entry : b_)
+        if (const auto left = a_.at(entry.key)) meter_.expect(left->nbytes() + entry.tensor.nbytes());
+    std::uint64_t bytes = 0;
+    for (const auto entry : b_) {
+        if (!a_.contains(entry.key)) {
+            out_.only_b.emplace_back(entry.key);
+            continue;
+        }
+        pairs_.push_back({entry, {}, {}, true});
+        bytes += entry.tensor.nbytes();
+        if (bytes < most_bytes && pairs_.size() < most_tensors) continue;
+        work_off();
+        bytes = 0;
+    }
+    work_off();
+    return std::move(out_);
+}
+
+CKPT_DETAIL_DEF void state_comparison::work_off() {
+    if (!meter_.is_stopped()) compare_bytes();
+    for (const pair& p : pairs_) compare_values(p);
+    pairs_.clear();
+}
+
+CKPT_DETAIL_DEF void state_comparison::compare_bytes() {
+    plain_list<crew_piece> pieces;
+    std::uint64_t sum = 0;
+    for (std::size_t i = 0; i < pairs_.size(); ++i) {
+        pair& p = pairs_[i];
+        const auto left = a_.at(p.entry.key);
+        if (!left || left->dtype() != p.entry.tensor.dtype() ||
+            !std::equal(left->shape().begin(), left->shape().end(), p.entry.tensor.shape().begin(),
+                        p.entry.tensor.shape().end()) ||
+            tensor_access::data(*left)->extra != nullptr || tensor_access::data(p.entry.tensor)->extra != nullptr)
+            continue;
+        p.left = find_stored_run(tensor_access::data(*left), tensor_access::source(*left), native_order());
+        p.right =
+            find_stored_run(tensor_access::data(p.entry.tensor), tensor_access::source(p.entry.tensor), native_order());
+        if (p.left.source == nullptr || p.right.source == nullptr) {
+            p.left = p.right = {};
+            continue;
+        }
+        p.differs = false;
+        add_pieces(pieces, static_cast<std::uint32_t>(i), p.left.length);
+        sum += p.left.length;
+    }
+    meter_.begin(sum); // half of their bytes: the others are for their values, where they differ
+    work_through({pieces.data(), pieces.size()}, options_.workers, meter_, 1,
+                 [this](crew_piece& piece, std::span<std::byte> buffer) {
+                     const pair& p = pairs_[piece.run];
+                     const std::size_t half = buffer.size() / 2;
+                     for (std::uint64_t at = 0; at < piece.length; at += half) {
+                         const auto n = static_cast<std::size_t>((std::min<std::uint64_t>)(piece.length - at, half));
+                         const auto left = p.left.read(piece.offset + at, buffer.first(n));
+                         const auto right = p.right.read(piece.offset + at, buffer.subspan(half, n));
+                         if (left.empty() || right.empty() || std::memcmp(left.data(), right.data(), n) != 0) return;
+                     }
+                     piece.failed = false;
+                 });
+    if (!meter_.is_stopped()) (void)meter_.finish();
+    for (const crew_piece& piece : pieces) pairs_[piece.run].differs |= piece.failed;
+}
+
+CKPT_DETAIL_DEF void state_comparison::compare_values(const pair& p) {
+    const auto left = a_.at(p.entry.key);
+    std::optional<changed_tensor> changed;
+    if (!left) {
+        changed = changed_tensor{{}, difference::unreadable, {}, {}, left.error()};
+    } else if (!meter_.is_stopped()) {
+        meter_.begin(bytes(p, *left));
+        if (p.differs) changed = tensors_.compare(*left, p.entry.tensor);
+    }
+    if (meter_.is_stopped() && p.differs && left) {
+        out_.not_compared.emplace_back(p.entry.key);
+        return;
+    }
+    (void)meter_.finish();
+    if (!changed) {
+        ++out_.equal;
+        return;
+    }
+    changed->key = p.entry.key;
+    out_.changed.push_back(std::move(*changed));
+}
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI::detail
+
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
 CKPT_DETAIL_DEF state_diff diff(const state_dict& a, const state_dict& b, const diff_options& options) {
-    state_diff out;
-    detail::progress_meter meter{options.progress};
-    detail::tensor_comparer tensors{options.within ? &*options.within : nullptr, &meter};
-    for (const auto entry : a)
-        if (!b.contains(entry.key)) out.only_a.emplace_back(entry.key);
-    const auto bytes = [](const tensor& x, const tensor& y) { return x.nbytes() + y.nbytes(); };
-    for (const auto entry : b)
-        if (const auto left = a.at(entry.key)) meter.expect(bytes(*left, entry.tensor));
-    for (const auto entry : b) {
-        if (!a.contains(entry.key)) {
-            out.only_b.emplace_back(entry.key);
-            continue;
-        }
-        if (meter.is_stopped()) {
-            out.not_compared.emplace_back(entry.key);
-            continue;
-        }
-        const auto left = a.at(entry.key);
-        if (left) meter.begin(bytes(*left, entry.tensor));
-        auto changed = left ? tensors.compare(*left, entry.tensor)
-                            : changed_tensor{{}, difference::unreadable, {}, {}, left.error()};
-        if (meter.is_stopped()) { // before the end of this one
-            out.not_compared.emplace_back(entry.key);
-            continue;
-        }
-        (void)meter.finish();
-        if (!changed) {
-            ++out.equal;
-            continue;
-        }
-        changed->key = entry.key;
-        out.changed.push_back(std::move(*changed));
-    }
-    return out;
+    return detail::state_comparison{a, b, options}.run();
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI
