@@ -638,11 +638,6 @@ std::uint64_t count_parts(const ckpt::tensor& t, std::uint64_t most) {
 
 int worse(int a, int b) noexcept { return a == exit_finding || b == exit_finding ? exit_finding : std::max(a, b); }
 
-int write_fields(json& to, const ckpt::value& v, storage_names& names, ckpt::digester* digest, const ckpt::value& root,
-                 const ckpt::error* fault, std::string_view file) {
-    return write_fields(to, *v.as_tensor(), v.kind() == ckpt::kind::array, names, digest, root, fault, file);
-}
-
 namespace {
 
 /// The fields that say where a strided tensor lies. Gives its offset in the file, which is written if it is wanted;

@@ -66,6 +66,7 @@
 #include <ckpt/pickle/impl/attributes.ipp>
 #include <ckpt/pickle/impl/globals.ipp>
 #include <ckpt/pickle/impl/graph.ipp>
+#include <ckpt/pickle/impl/json_values.ipp>
 #include <ckpt/pickle/impl/keys.ipp>
 #include <ckpt/pickle/impl/machine.ipp>
 #include <ckpt/pickle/impl/names.ipp>
@@ -75,6 +76,7 @@
 #include <ckpt/torch/impl/checkpoint_file.ipp>
 #include <ckpt/torch/impl/containers.ipp>
 #include <ckpt/torch/impl/globals.ipp>
+#include <ckpt/torch/impl/json_file.ipp>
 #include <ckpt/torch/impl/legacy_checkpoint.ipp>
 #include <ckpt/torch/impl/legacy_layout.ipp>
 #include <ckpt/torch/impl/nested.ipp>
@@ -133,6 +135,7 @@
 #include <ckpt/state/impl/owned_storages.ipp>
 #include <ckpt/state/impl/pull.ipp>
 #include <ckpt/state/impl/push.ipp>
+#include <ckpt/state/impl/read_into.ipp>
 #include <ckpt/state/impl/remap.ipp>
 #include <ckpt/state/impl/remap_access.ipp>
 #include <ckpt/state/impl/remap_context.ipp>
@@ -170,6 +173,7 @@
 #include <ckpt/maps/impl/wrappers.ipp>
 
 #include <ckpt/impl/checkpoint.ipp>
+#include <ckpt/impl/config.ipp>
 #include <ckpt/impl/dlpack.ipp>
 #include <ckpt/impl/open_source.ipp>
 #include <ckpt/impl/python.ipp>

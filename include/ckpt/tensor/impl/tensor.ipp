@@ -158,7 +158,8 @@ CKPT_DETAIL_DEF result<void> copy_rows(const tensor_data* handle, const storage_
 }
 
 CKPT_DETAIL_DEF result<void> visit_rows(const tensor_data* handle, const storage_source* source, ckpt::dtype to,
-                                        std::uint64_t rows, row_visitor visit, void* context) {
+                                        std::uint64_t rows, row_visitor visit, void* context, row_block* block,
+                                        storage_readers* readers) {
     std::uint64_t row{};
     const auto all = rows_of(handle, source, to, row);
     if (!all) return all.error();
@@ -166,16 +167,17 @@ CKPT_DETAIL_DEF result<void> visit_rows(const tensor_data* handle, const storage
     const auto bytes = copy_bytes(*handle, *source, to);
     if (!bytes) return bytes.error();
     if (*bytes == 0) return {};
-    auto access = open_storage(*handle, *source, true);
+    auto access = open_storage(*handle, *source, true, readers);
     if (!access) return std::move(access).error();
     const std::uint64_t most = rows < *all ? rows : *all;
-    std::vector<std::byte> block(static_cast<std::size_t>(*bytes / *all * most));
+    row_block own;
+    std::byte* const values = (block != nullptr ? *block : own).of_size(static_cast<std::size_t>(*bytes / *all * most));
     std::vector<std::int64_t> sizes;
     for (std::uint64_t first = 0; first < *all; first += most) {
         const std::uint64_t count = *all - first < most ? *all - first : most;
         const tensor_data part = narrow(*handle, row, first, count, sizes);
-        if (auto copied = copy_opened(part, *access, to, false, block.data()); !copied) return copied;
-        if (auto done = visit(context, first, block.data(), static_cast<std::size_t>(part.numel)); !done) return done;
+        if (auto copied = copy_opened(part, *access, to, false, values); !copied) return copied;
+        if (auto done = visit(context, first, values, static_cast<std::size_t>(part.numel)); !done) return done;
     }
     return access->from.finish();
 }
