@@ -16,7 +16,9 @@ DEVICE_HEADERS = sorted((INCLUDE / "ckpt").rglob("*.cuh"))  # for nvcc only
 # other headers are the library's own, and are reached from definitions only.
 CONSUMER = {
     "": "checkpoint ckpt dlpack folder host maps python version",
-    "core/": "byte_order config constexpr_vector error fixed_string limits number pattern result scratch shared utf8",
+    "core/":
+        "byte_order config constexpr_vector error fixed_string limits number pattern progress result scratch shared "
+        "utf8",
     "io/": "io_mode path",
     "archive/": "inflater record",
     "tensor/": "copy dtype half indices layout quantized sparse statistics tensor view",

@@ -16,14 +16,14 @@ CKPT_DETAIL_RARE result<void> write_progress::add(std::uint64_t bytes) {
     if (done_ - told_ < step && done_ != total_) return {};
     told_ = done_;
     if (call_({done_, total_})) return {};
-    return error{.code = errc::upload_cancelled,
+    return error{.code = errc::cancelled,
                  .detail = "the progress callback said so after " + decimal(done_) + " of " + decimal(total_) +
                            " bytes; nothing was written"};
 }
 
 CKPT_DETAIL_RARE result<void> tensor_writer::append(const state_dict_entry& entry, output_file& out) {
     auto done = append_bytes(*entry.data, out);
-    if (!done && done.error().code != errc::write_failed && done.error().code != errc::upload_cancelled)
+    if (!done && done.error().code != errc::write_failed && done.error().code != errc::cancelled)
         weights_.place(done.error(), entry.key);
     return done;
 }
