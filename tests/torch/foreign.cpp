@@ -92,7 +92,8 @@ TEST_CASE("every use of a refused class is refused: the class, calls, objects wi
     for (const std::string& use : uses) {
         const std::string bytes = file_of(list({use, floats("0", 4), dict({{str("v"), use}}), tuple({use})}));
         const auto file = ckpt::open_bytes(bytes_of(bytes)).value();
-        for (const ckpt::value v : {file.root()[0], file.root()[2].at("v").value(), file.root()[3][0]})
+        const ckpt::value in_a_dictionary = file.root()[2].at("v").value();
+        for (const ckpt::value v : {file.root()[0], in_a_dictionary, file.root()[3][0]})
             CHECK(refusal_of(v).name == "C");
         CHECK(file.root()[1].as_tensor().value().numel() == 4);
         CHECK(file.refused_globals().size() == 3);
