@@ -1,0 +1,297 @@
+// `ckpt convert`: writes the weights of anything that opens to a file of another format.
+#include "common.hpp"
+#include "render.hpp"
+
+#include <ckpt/core/short_list.hpp>
+#include <ckpt/state/rule_text.hpp>
+#include <ckpt/write.hpp>
+
+#include <algorithm>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace tool {
+
+namespace {
+
+/// A cast that was asked for, and changes something.
+struct cast_tensor {
+    std::string key{};
+    ckpt::dtype from{};
+    ckpt::dtype to{};
+};
+
+/// What becomes of the weights.
+struct conversion {
+    ckpt::state_dict weights;
+    std::vector<cast_tensor> casts{};
+    std::vector<std::string> dropped{}; // by rules
+    std::vector<std::pair<std::string, ckpt::error>>
+        left_out{}; // entries that are no tensors, and what the format lacks
+    ckpt::safetensors_options options{};
+};
+
+/// Applies rules that the program made.
+[[nodiscard]] ckpt::result<void> apply(const std::string& rules, conversion& to) {
+    if (rules.empty()) return {};
+    const auto map = ckpt::key_map::parse(rules);
+    if (!map) return map.error();
+    auto changed = ckpt::remap(to.weights, *map);
+    if (!changed) return std::move(changed).error();
+    to.weights = *std::move(changed);
+    return {};
+}
+void add_rule(std::string& rules, std::string_view words, std::string_view key) {
+    ckpt::detail::append_key_word(rules += words, key);
+    rules += '\n';
+}
+
+/// The casts of --dtype: for each key that of the last pattern which matches. Rules say it, one for each key.
+[[nodiscard]] ckpt::result<void> cast(const options& wanted, conversion& to) {
+    std::vector<ckpt::pattern> patterns;
+    for (const options::cast_word& c : wanted.casts) patterns.push_back(ckpt::pattern::parse(c.pattern).value());
+    std::string rules;
+    for (const auto entry : to.weights) {
+        std::size_t i = patterns.size();
+        while (i > 0 && !patterns[i - 1].matches(entry.key)) --i;
+        if (i == 0 || entry.tensor.refusal() != nullptr) continue;
+        const ckpt::dtype from = entry.tensor.dtype(), type = wanted.casts[i - 1].type;
+        const auto is_floating = [](ckpt::dtype t) { return ckpt::info(t).kind == ckpt::dtype_kind::floating; };
+        if (from == type || (is_floating(type) && !is_floating(from))) continue;
+        add_rule(rules, "cast " + std::string(ckpt::name(type)) + ' ', entry.key);
+        to.casts.push_back({std::string(entry.key), from, type});
+    }
+    return apply(rules, to);
+}
+
+/// Leaves one key of each tied tensor: what is cast later does not show any more that it was one.
+[[nodiscard]] ckpt::result<void> tie(const std::string& path, conversion& to) {
+    const auto plan = ckpt::plan_safetensors(to.weights, path);
+    if (!plan) return plan.error();
+    std::string rules;
+    for (const ckpt::tied_key& t : plan->shared) {
+        add_rule(rules, "drop ", t.key);
+        to.options.metadata.push_back({t.key, t.same_as});
+    }
+    to.shared = plan->shared;
+    return apply(rules, to);
+}
+
+/// The metadata of a safetensors file that is converted goes along.
+void keep_metadata(const ckpt::checkpoint& file, conversion& to) {
+    const auto kept = file.root().state().at("__metadata__");
+    if (file.container() != "safetensors" || !kept) return;
+    for (const auto entry : kept->entries()) {
+        const auto name = entry.key.as_string(), content = entry.mapped.as_string();
+        if (!name || !content) continue;
+        const bool given = std::any_of(to.options.metadata.begin(), to.options.metadata.end(),
+                                       [&](const ckpt::metadata_entry& m) { return m.key == *name; });
+        if (!given) to.options.metadata.push_back({std::string(*name), std::string(*content)});
+    }
+}
+
+[[nodiscard]] bool is_allowed(const options& wanted, std::string_view key) {
+    return std::any_of(wanted.allow_loss.begin(), wanted.allow_loss.end(),
+                       [&](const std::string& p) { return ckpt::pattern::parse(p).value().matches(key); });
+}
+
+/// Compares what was written with what should have been: every key with its dtype and shape.
+[[nodiscard]] ckpt::result<void> read_back(const conversion& done, const ckpt::write_report& report) {
+    const auto wrong = [](const std::string& path, std::string_view key) {
+        return ckpt::error{.code = ckpt::errc::write_failed,
+                           .detail = "read back, \"" + printable(path) + "\" does not have \"" + printable(key) +
+                                     "\" as it was written"};
+    };
+    std::size_t found = 0;
+    for (const ckpt::written_file& f : report.files) {
+        if (f.tensors == 0) continue;
+        const auto file = ckpt::open(f.path, {.io = ckpt::io_mode::read});
+        if (!file) return file.error();
+        const auto weights = file->state_dict("");
+        if (!weights) return weights.error();
+        for (const auto entry : *weights) {
+            const auto source = done.weights.at(entry.key);
+            if (!source || source->dtype() != entry.tensor.dtype() ||
+                !std::ranges::equal(source->shape(), entry.tensor.shape()))
+                return wrong(f.path, entry.key);
+            ++found;
+        }
+    }
+    if (found != report.tensors()) return wrong(report.files.front().path, "all keys");
+    return {};
+}
+
+void write_path(json& to, const conversion& done, std::string_view key) {
+    key_path path = elements_of(done.weights.path(), done.weights.root());
+    path.emplace_back().text = key;
+    write(to, path);
+}
+
+void write_document(json& to, const options& wanted, const conversion& done, const ckpt::write_report& report,
+                    bool ok) {
+    to.begin_object().member("schema", "ckpt.convert/1").member("in", wanted.file()).key("out").begin_array();
+    for (const ckpt::written_file& f : report.files) to.text(f.path);
+    to.end_array().member("format", "safetensors").member("tensors", report.tensors()).member("bytes", report.bytes());
+    to.key("left_out").begin_array();
+    for (const auto& [key, why] : done.left_out) {
+        to.line().begin_object().key("path");
+        write_path(to, done, key);
+        to.key("why");
+        write(to, why);
+        to.end_object();
+    }
+    to.end_array().key("dropped").texts(done.dropped).key("casts").begin_array();
+    for (const cast_tensor& c : done.casts)
+        to.line()
+            .begin_object()
+            .member("key", c.key)
+            .member("from", ckpt::name(c.from))
+            .member("to", ckpt::name(c.to))
+            .end_object();
+    to.end_array().key("shared").begin_array();
+    for (const ckpt::tied_key& t : done.shared)
+        to.line().begin_object().member("key", t.key).member("same_as", t.same_as).end_object();
+    to.end_array().member("ok", ok).end_object();
+}
+
+/// The entries of the file's root that the selection is no part of.
+[[nodiscard]] std::vector<std::string> outside(const ckpt::checkpoint& file, const conversion& done) {
+    std::vector<std::string> out;
+    const key_path at = elements_of(done.weights.path(), file.root());
+    if (at.empty() || file.root().kind() != ckpt::kind::dictionary) return out;
+    for (const auto entry : file.root().entries())
+        if (element_of(entry.key).text != at.front().text) out.push_back(printable(element_of(entry.key).text));
+    return out;
+}
+
+/// A line for each of the first entries of a list, and how many there are more.
+void print_some(std::string_view label, colour c, const std::vector<std::string>& lines) {
+    constexpr std::size_t most = 20;
+    for (std::size_t i = 0; i < lines.size() && i < on_terminal(most); ++i)
+        print(paint(c, left(std::string(label), 10)) + lines[i] + '\n');
+    if (lines.size() > on_terminal(most)) print_rest(10, lines.size() - most);
+}
+
+void print_conversion(const options& wanted, const ckpt::checkpoint& file, const conversion& done,
+                      const ckpt::write_report& report, bool ok) {
+    if (const auto others = outside(file, done); !others.empty()) {
+        std::string names;
+        ckpt::detail::short_list list{names, {.most = 6}};
+        for (const std::string& name : others)
+            if (list.next()) names += name;
+        list.end();
+        print(paint(colour::dim, left("outside", 10)) + counted(others.size(), "entry is", "entries are") +
+              " outside the state_dict: " + names + '\n');
+    }
+    std::vector<std::string> lines;
+    for (const auto& [key, why] : done.left_out) lines.push_back(printable(key) + ": " + printable(why.detail));
+    print_some("left out",
+               is_allowed(wanted, lines.empty() ? "" : done.left_out[0].first) ? colour::dim : colour::yellow, lines);
+    lines.clear();
+    for (const std::string& key : done.dropped) lines.push_back(printable(key) + ": by a rule");
+    print_some("left out", colour::dim, lines);
+    lines.clear();
+    for (const ckpt::tied_key& t : done.shared)
+        lines.push_back(printable(t.key) + " = " + printable(t.same_as) + ", written once");
+    print_some("shared", colour::dim, lines);
+    lines.clear();
+    for (const cast_tensor& c : done.casts)
+        lines.push_back(printable(c.key) + ": " + std::string(ckpt::name(c.from)) + " -> " +
+                        std::string(ckpt::name(c.to)));
+    print_some("cast", colour::dim, lines);
+    if (!ok) {
+        print(paint(colour::red, "nothing was written") +
+              ": what is left out would be lost; --allow-loss PATTERN lets it go\n");
+        return;
+    }
+    for (const ckpt::written_file& f : report.files)
+        print(paint(colour::bold, printable(f.path)) + "  " +
+              (f.tensors > 0 ? counted(f.tensors, "tensor", "tensors") + ", " : std::string()) + human_bytes(f.bytes) +
+              (wanted.dry_run ? ", not written: --dry-run" : "") + '\n');
+}
+
+[[nodiscard]] bool has_suffix(std::string_view path, std::string_view suffix) {
+    return path.size() > suffix.size() && path.ends_with(suffix);
+}
+
+/// The error with the option that replaces a file.
+[[nodiscard]] ckpt::error in_program_words(ckpt::error e) {
+    if (e.code == ckpt::errc::output_exists) e.hint = "Choose another name, or replace it: --force";
+    return e;
+}
+
+/// Reads the rules, the weights and the casts. False where that fails: the command ends then.
+[[nodiscard]] std::optional<conversion> prepare(const options& wanted, const ckpt::checkpoint& file, int& exit_code) {
+    std::optional<ckpt::key_map> rules;
+    if (wanted.has_rules() && !read_rules(wanted, rules, exit_code)) return {};
+    auto weights = weights_of(file, wanted.select);
+    if (!weights) {
+        exit_code = fail(wanted, weights.error(), file.root());
+        return {};
+    }
+    conversion out{*weights};
+    for (const auto& other : weights->others())
+        out.left_out.emplace_back(other.key,
+                                  ckpt::error{.code = ckpt::errc::format_lacks,
+                                              .detail = "it is no tensor, and safetensors holds tensors only"});
+    if (rules) {
+        const ckpt::remap_plan plan = ckpt::plan_remap(*weights, *rules);
+        auto renamed = ckpt::remap(plan);
+        if (!renamed) {
+            exit_code = fail(wanted, renamed.error());
+            return {};
+        }
+        out.weights = *std::move(renamed);
+        for (const auto& d : plan.dropped) out.dropped.push_back(d.from);
+    }
+    out.options = {.overwrite = wanted.force,
+                   .duplicate_shared = wanted.duplicate_shared,
+                   .metadata = wanted.metadata,
+                   .max_shard_bytes = wanted.max_shard_size};
+    keep_metadata(file, out);
+    auto done = wanted.duplicate_shared ? ckpt::result<void>{} : tie(wanted.files[1], out);
+    if (done) done = cast(wanted, out);
+    if (!done) {
+        exit_code = fail(wanted, done.error());
+        return {};
+    }
+    for (const std::string& p : wanted.allow_loss) out.options.allow_loss.push_back(ckpt::pattern::parse(p).value());
+    return out;
+}
+
+} // namespace
+
+int run_convert(const options& wanted) {
+    const std::string& path = wanted.files[1];
+    if (!has_suffix(path, ".safetensors"))
+        return misused(wanted.json, "the format is told by the suffix of OUT, which is .safetensors, not \"" +
+                                        printable(path) + '"');
+    const auto file = open(wanted.file(), wanted.policy);
+    if (!file) return fail(wanted, file.error());
+    int exit_code = exit_fine;
+    std::optional<conversion> done = prepare(wanted, *file, exit_code);
+    if (!done) return exit_code;
+    auto report = ckpt::plan_safetensors(done->weights, path, done->options);
+    if (!report) return fail(wanted, in_program_words(report.error()), file->root());
+    for (ckpt::left_out_tensor& t : report->left_out) done->left_out.emplace_back(t.key, t.why);
+    const bool ok = std::ranges::all_of(done->left_out, [&](const auto& l) { return is_allowed(wanted, l.first); });
+    if (ok && !wanted.dry_run) {
+        report = ckpt::write_safetensors(done->weights, path, done->options);
+        if (!report) return fail(wanted, in_program_words(report.error()), file->root());
+        if (auto same = read_back(*done, *report); !same) return fail(wanted, same.error());
+    }
+    exit_code = ok ? exit_fine : exit_finding;
+    if (wanted.json) {
+        json out{stdout};
+        write_document(out, wanted, *done, *report, ok);
+        return finish(out, exit_code);
+    }
+    print_conversion(wanted, *file, *done, *report, ok);
+    return written(exit_code);
+}
+
+} // namespace tool
