@@ -30,13 +30,14 @@ struct conversion {
     ckpt::state_dict weights;
     std::vector<cast_tensor> casts{};
     std::vector<std::string> dropped{}; // by rules
-    std::vector<std::pair<std::string, ckpt::error>>
-        left_out{}; // entries that are no tensors, and what the format lacks
+    /// Entries that are no tensors, and tensors that the format lacks.
+    std::vector<std::pair<std::string, ckpt::error>> left_out{};
+    std::vector<ckpt::tied_key> shared{};
     ckpt::safetensors_options options{};
 };
 
 /// Applies rules that the program made.
-[[nodiscard]] ckpt::result<void> apply(const std::string& rules, conversion& to) {
+[[nodiscard]] ckpt::result<void> use_rules(conversion& to, const std::string& rules) {
     if (rules.empty()) return {};
     const auto map = ckpt::key_map::parse(rules);
     if (!map) return map.error();
@@ -65,7 +66,7 @@ void add_rule(std::string& rules, std::string_view words, std::string_view key) 
         add_rule(rules, "cast " + std::string(ckpt::name(type)) + ' ', entry.key);
         to.casts.push_back({std::string(entry.key), from, type});
     }
-    return apply(rules, to);
+    return use_rules(to, rules);
 }
 
 /// Leaves one key of each tied tensor: what is cast later does not show any more that it was one.
@@ -78,7 +79,7 @@ void add_rule(std::string& rules, std::string_view words, std::string_view key) 
         to.options.metadata.push_back({t.key, t.same_as});
     }
     to.shared = plan->shared;
-    return apply(rules, to);
+    return use_rules(to, rules);
 }
 
 /// The metadata of a safetensors file that is converted goes along.
