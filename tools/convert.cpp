@@ -11,6 +11,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -38,7 +39,6 @@ struct conversion {
 
 /// Applies rules that the program made.
 [[nodiscard]] ckpt::result<void> use_rules(conversion& to, const std::string& rules) {
-    if (rules.empty()) return {};
     const auto map = ckpt::key_map::parse(rules);
     if (!map) return map.error();
     auto changed = ckpt::remap(to.weights, *map);
@@ -51,34 +51,45 @@ void add_rule(std::string& rules, std::string_view words, std::string_view key) 
     rules += '\n';
 }
 
-/// The casts of --dtype: for each key that of the last pattern which matches. Rules say it, one for each key.
+/// The dtype that --dtype asks for a tensor: of the last pattern which matches its key. Nothing where it stays as it
+/// is.
+[[nodiscard]] std::optional<ckpt::dtype> wanted_dtype(const options& wanted, const std::vector<ckpt::pattern>& patterns,
+                                                      const ckpt::state_dict::entry& entry) {
+    std::size_t i = patterns.size();
+    while (i > 0 && !patterns[i - 1].matches(entry.key)) --i;
+    if (i == 0 || entry.tensor.refusal() != nullptr) return {};
+    const ckpt::dtype from = entry.tensor.dtype(), to = wanted.casts[i - 1].type;
+    const auto is_floating = [](ckpt::dtype t) { return ckpt::info(t).kind == ckpt::dtype_kind::floating; };
+    if (from == to || (is_floating(to) && !is_floating(from))) return {};
+    return to;
+}
+
+/// The casts of --dtype, as rules, one for each key. Of keys that are one tensor, and are cast alike, one is left: what
+/// is cast does not show any more that it was tied.
 [[nodiscard]] ckpt::result<void> cast(const options& wanted, conversion& to) {
     std::vector<ckpt::pattern> patterns;
     for (const options::cast_word& c : wanted.casts) patterns.push_back(ckpt::pattern::parse(c.pattern).value());
     std::string rules;
-    for (const auto entry : to.weights) {
-        std::size_t i = patterns.size();
-        while (i > 0 && !patterns[i - 1].matches(entry.key)) --i;
-        if (i == 0 || entry.tensor.refusal() != nullptr) continue;
-        const ckpt::dtype from = entry.tensor.dtype(), type = wanted.casts[i - 1].type;
-        const auto is_floating = [](ckpt::dtype t) { return ckpt::info(t).kind == ckpt::dtype_kind::floating; };
-        if (from == type || (is_floating(type) && !is_floating(from))) continue;
-        add_rule(rules, "cast " + std::string(ckpt::name(type)) + ' ', entry.key);
-        to.casts.push_back({std::string(entry.key), from, type});
-    }
-    return use_rules(to, rules);
-}
-
-/// Leaves one key of each tied tensor: what is cast later does not show any more that it was one.
-[[nodiscard]] ckpt::result<void> tie(const std::string& path, conversion& to) {
-    const auto plan = ckpt::plan_safetensors(to.weights, path);
+    std::unordered_map<std::string_view, ckpt::dtype> casts;
+    for (const auto entry : to.weights)
+        if (const auto type = wanted_dtype(wanted, patterns, entry)) casts.emplace(entry.key, *type);
+    if (casts.empty()) return {};
+    const auto plan = ckpt::plan_safetensors(to.weights, wanted.files[1]);
     if (!plan) return plan.error();
-    std::string rules;
     for (const ckpt::tied_key& t : plan->shared) {
+        const auto one = casts.find(t.key), other = casts.find(t.same_as);
+        if (wanted.duplicate_shared || one == casts.end() || other == casts.end() || one->second != other->second)
+            continue;
         add_rule(rules, "drop ", t.key);
         to.options.metadata.push_back({t.key, t.same_as});
+        to.shared.push_back(t);
+        casts.erase(one);
     }
-    to.shared = plan->shared;
+    for (const auto entry : to.weights)
+        if (const auto found = casts.find(entry.key); found != casts.end()) {
+            add_rule(rules, "cast " + std::string(ckpt::name(found->second)) + ' ', entry.key);
+            to.casts.push_back({std::string(entry.key), entry.tensor.dtype(), found->second});
+        }
     return use_rules(to, rules);
 }
 
@@ -215,8 +226,11 @@ void print_conversion(const options& wanted, const ckpt::checkpoint& file, const
               (wanted.dry_run ? ", not written: --dry-run" : "") + '\n');
 }
 
+/// Whether a name has a suffix, and more than it.
 [[nodiscard]] bool has_suffix(std::string_view path, std::string_view suffix) {
-    return path.size() > suffix.size() && path.ends_with(suffix);
+    if (path.size() <= suffix.size() || !path.ends_with(suffix)) return false;
+    const char before = path[path.size() - suffix.size() - 1];
+    return before != '/' && before != '\\';
 }
 
 /// The error with the option that replaces a file.
@@ -254,9 +268,7 @@ void print_conversion(const options& wanted, const ckpt::checkpoint& file, const
                    .metadata = wanted.metadata,
                    .max_shard_bytes = wanted.max_shard_size};
     keep_metadata(file, out);
-    auto done = wanted.duplicate_shared ? ckpt::result<void>{} : tie(wanted.files[1], out);
-    if (done) done = cast(wanted, out);
-    if (!done) {
+    if (auto done = cast(wanted, out); !done) {
         exit_code = fail(wanted, done.error());
         return {};
     }
@@ -278,6 +290,7 @@ int run_convert(const options& wanted) {
     if (!done) return exit_code;
     auto report = ckpt::plan_safetensors(done->weights, path, done->options);
     if (!report) return fail(wanted, in_program_words(report.error()), file->root());
+    done->shared.insert(done->shared.end(), report->shared.begin(), report->shared.end());
     for (ckpt::left_out_tensor& t : report->left_out) done->left_out.emplace_back(t.key, t.why);
     const bool ok = std::ranges::all_of(done->left_out, [&](const auto& l) { return is_allowed(wanted, l.first); });
     if (ok && !wanted.dry_run) {
