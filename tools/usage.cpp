@@ -500,7 +500,8 @@ constexpr std::string_view in_word = "IN is a checkpoint: a file, a folder, or t
             std::string choices(row.choices);
             std::replace(choices.begin(), choices.end(), '|', ' ');
             const bool optional = row.value == "[N]";
-            std::string spec = (row.repeats ? "*--" : "--") + std::string(row.name) + (optional ? "=-" : "") + '[' + plain(row.about) + ']';
+            std::string spec = (row.repeats ? "*--" : "--") + std::string(row.name) + (optional ? "=-" : "") + '[' +
+                               plain(row.about) + ']';
             if (!row.value.empty())
                 spec += (optional ? "::" : ":") + std::string(row.value == "[N]" ? "N" : row.value) + ':' +
                         (choices.empty() ? row.value == "FILE" || row.value == "RULES" ? "_files" : ""

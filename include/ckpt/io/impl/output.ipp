@@ -94,8 +94,8 @@ CKPT_DETAIL_DEF result<void> output_file::flush() {
 }
 
 CKPT_DETAIL_DEF result<void> output_file::write(std::span<const std::byte> bytes) {
-    constexpr std::size_t small = std::size_t{1} << 16, most = std::size_t{1} << 20;
-    if (bytes.size() < small && buffer_.size() + bytes.size() <= most) {
+    constexpr std::size_t buffered = std::size_t{1} << 16, most = std::size_t{1} << 20;
+    if (bytes.size() < buffered && buffer_.size() + bytes.size() <= most) {
         buffer_.insert(buffer_.end(), bytes.begin(), bytes.end());
         return {};
     }
