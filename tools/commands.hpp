@@ -55,6 +55,7 @@ struct options {
     std::vector<std::string> allow_loss{}; // patterns
     std::uint64_t max_shard_size{0};
     bool duplicate_shared{};
+    bool raw{};
     bool dry_run{};
     bool force{};
     bool json{};

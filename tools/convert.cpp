@@ -3,11 +3,14 @@
 #include "render.hpp"
 
 #include <ckpt/core/short_list.hpp>
+#include <ckpt/io/file.hpp>
 #include <ckpt/state/rule_text.hpp>
 #include <ckpt/write.hpp>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -19,6 +22,23 @@ namespace tool {
 
 namespace {
 
+enum class output_format : std::uint8_t { safetensors, npz, npy };
+
+constexpr std::string_view format_names[]{"safetensors", "npz", "npy"}; // and suffixes, in the order of the enum
+
+[[nodiscard]] std::string_view name_of(output_format f) { return format_names[static_cast<std::size_t>(f)]; }
+
+/// The format for a path, told by its suffix.
+[[nodiscard]] std::optional<output_format> format_of(std::string_view path) {
+    for (std::size_t i = 0; i < std::size(format_names); ++i) {
+        const std::string suffix = "." + std::string(format_names[i]);
+        if (path.size() <= suffix.size() || !path.ends_with(suffix)) continue;
+        const char before = path[path.size() - suffix.size() - 1];
+        if (before != '/' && before != '\\') return static_cast<output_format>(i);
+    }
+    return {};
+}
+
 /// A cast that was asked for, and changes something.
 struct cast_tensor {
     std::string key{};
@@ -29,12 +49,13 @@ struct cast_tensor {
 /// What becomes of the weights.
 struct conversion {
     ckpt::state_dict weights;
+    output_format format{};
     std::vector<cast_tensor> casts{};
     std::vector<std::string> dropped{}; // by rules
     /// Entries that are no tensors, and tensors that the format lacks.
     std::vector<std::pair<std::string, ckpt::error>> left_out{};
     std::vector<ckpt::tied_key> shared{};
-    ckpt::safetensors_options options{};
+    ckpt::safetensors_options options{}; // those of other formats are among them
 };
 
 /// Applies rules that the program made.
@@ -74,12 +95,15 @@ void add_rule(std::string& rules, std::string_view words, std::string_view key) 
     for (const auto entry : to.weights)
         if (const auto type = wanted_dtype(wanted, patterns, entry)) casts.emplace(entry.key, *type);
     if (casts.empty()) return {};
-    const auto plan = ckpt::plan_safetensors(to.weights, wanted.files[1]);
-    if (!plan) return plan.error();
-    for (const ckpt::tied_key& t : plan->shared) {
+    std::vector<ckpt::tied_key> tied;
+    if (to.format == output_format::safetensors && !wanted.duplicate_shared) {
+        auto plan = ckpt::plan_safetensors(to.weights, wanted.files[1]);
+        if (!plan) return std::move(plan).error();
+        tied = std::move(plan->shared);
+    }
+    for (const ckpt::tied_key& t : tied) {
         const auto one = casts.find(t.key), other = casts.find(t.same_as);
-        if (wanted.duplicate_shared || one == casts.end() || other == casts.end() || one->second != other->second)
-            continue;
+        if (one == casts.end() || other == casts.end() || one->second != other->second) continue;
         add_rule(rules, "drop ", t.key);
         to.options.metadata.push_back({t.key, t.same_as});
         to.shared.push_back(t);
@@ -111,7 +135,22 @@ void keep_metadata(const ckpt::checkpoint& file, conversion& to) {
                        [&](const std::string& p) { return ckpt::pattern::parse(p).value().matches(key); });
 }
 
-/// Compares what was written with what should have been: every key with its dtype and shape.
+/// Plans the output, or writes it.
+[[nodiscard]] ckpt::result<ckpt::write_report> make(const conversion& from, const options& wanted, bool writes) {
+    const std::string& path = wanted.files[1];
+    if (from.format == output_format::safetensors)
+        return writes ? ckpt::write_safetensors(from.weights, path, from.options)
+                      : ckpt::plan_safetensors(from.weights, path, from.options);
+    const ckpt::numpy_options options{.overwrite = from.options.overwrite,
+                                      .raw = wanted.raw,
+                                      .allow_loss = from.options.allow_loss,
+                                      .progress = from.options.progress};
+    if (from.format == output_format::npz)
+        return writes ? ckpt::write_npz(from.weights, path, options) : ckpt::plan_npz(from.weights, path, options);
+    return writes ? ckpt::write_npy(from.weights, path, options) : ckpt::plan_npy(from.weights, path, options);
+}
+
+/// Compares what was written with what should have been: sizes, and every key with its dtype and shape.
 [[nodiscard]] ckpt::result<void> read_back(const conversion& done, const ckpt::write_report& report) {
     const auto wrong = [](const std::string& path, std::string_view key) {
         return ckpt::error{.code = ckpt::errc::write_failed,
@@ -120,7 +159,9 @@ void keep_metadata(const ckpt::checkpoint& file, conversion& to) {
     };
     std::size_t found = 0;
     for (const ckpt::written_file& f : report.files) {
-        if (f.tensors == 0) continue;
+        if (const auto written = ckpt::detail::file::open(f.path); !written || written->size() != f.bytes)
+            return wrong(f.path, "all of its bytes");
+        if (f.tensors == 0 || done.format != output_format::safetensors) continue;
         const auto file = ckpt::open(f.path, {.io = ckpt::io_mode::read});
         if (!file) return file.error();
         const auto weights = file->state_dict("");
@@ -133,7 +174,8 @@ void keep_metadata(const ckpt::checkpoint& file, conversion& to) {
             ++found;
         }
     }
-    if (found != report.tensors()) return wrong(report.files.front().path, "all keys");
+    if (done.format == output_format::safetensors && found != report.tensors())
+        return wrong(report.files.front().path, "all keys");
     return {};
 }
 
@@ -147,7 +189,10 @@ void write_document(json& to, const options& wanted, const conversion& done, con
                     bool ok) {
     to.begin_object().member("schema", "ckpt.convert/1").member("in", wanted.file()).key("out").begin_array();
     for (const ckpt::written_file& f : report.files) to.text(f.path);
-    to.end_array().member("format", "safetensors").member("tensors", report.tensors()).member("bytes", report.bytes());
+    to.end_array()
+        .member("format", name_of(done.format))
+        .member("tensors", report.tensors())
+        .member("bytes", report.bytes());
     to.key("left_out").begin_array();
     for (const auto& [key, why] : done.left_out) {
         to.line().begin_object().key("path");
@@ -216,8 +261,9 @@ void print_conversion(const options& wanted, const ckpt::checkpoint& file, const
                         std::string(ckpt::name(c.to)));
     print_some("cast", colour::dim, lines);
     if (!ok) {
-        print(paint(colour::red, "nothing was written") +
-              ": what is left out would be lost; --allow-loss PATTERN lets it go\n");
+        print(paint(colour::red, "nothing was written") + ": what is left out would be lost. " +
+              (done.format == output_format::safetensors ? "" : "--raw writes the bits of dtypes that numpy lacks; ") +
+              "--dtype casts, --allow-loss PATTERN lets go\n");
         return;
     }
     for (const ckpt::written_file& f : report.files)
@@ -226,21 +272,9 @@ void print_conversion(const options& wanted, const ckpt::checkpoint& file, const
               (wanted.dry_run ? ", not written: --dry-run" : "") + '\n');
 }
 
-/// Whether a name has a suffix, and more than it.
-[[nodiscard]] bool has_suffix(std::string_view path, std::string_view suffix) {
-    if (path.size() <= suffix.size() || !path.ends_with(suffix)) return false;
-    const char before = path[path.size() - suffix.size() - 1];
-    return before != '/' && before != '\\';
-}
-
-/// The error with the option that replaces a file.
-[[nodiscard]] ckpt::error in_program_words(ckpt::error e) {
-    if (e.code == ckpt::errc::output_exists) e.hint = "Choose another name, or replace it: --force";
-    return e;
-}
-
 /// Reads the rules, the weights and the casts. False where that fails: the command ends then.
-[[nodiscard]] std::optional<conversion> prepare(const options& wanted, const ckpt::checkpoint& file, int& exit_code) {
+[[nodiscard]] std::optional<conversion> prepare(const options& wanted, output_format format,
+                                                const ckpt::checkpoint& file, int& exit_code) {
     std::optional<ckpt::key_map> rules;
     if (wanted.has_rules() && !read_rules(wanted, rules, exit_code)) return {};
     auto weights = weights_of(file, wanted.select);
@@ -248,11 +282,12 @@ void print_conversion(const options& wanted, const ckpt::checkpoint& file, const
         exit_code = fail(wanted, weights.error(), file.root());
         return {};
     }
-    conversion out{*weights};
+    conversion out{*weights, format};
     for (const auto& other : weights->others())
-        out.left_out.emplace_back(other.key,
-                                  ckpt::error{.code = ckpt::errc::format_lacks,
-                                              .detail = "it is no tensor, and safetensors holds tensors only"});
+        out.left_out.emplace_back(
+            other.key,
+            ckpt::error{.code = ckpt::errc::format_lacks,
+                        .detail = "it is no tensor, and " + std::string(name_of(format)) + " holds tensors only"});
     if (rules) {
         const ckpt::remap_plan plan = ckpt::plan_remap(*weights, *rules);
         auto renamed = ckpt::remap(plan);
@@ -280,22 +315,30 @@ void print_conversion(const options& wanted, const ckpt::checkpoint& file, const
 
 int run_convert(const options& wanted) {
     const std::string& path = wanted.files[1];
-    if (!has_suffix(path, ".safetensors"))
-        return misused(wanted.json, "the format is told by the suffix of OUT, which is .safetensors, not \"" +
+    const std::optional<output_format> format = format_of(path);
+    if (!format)
+        return misused(wanted.json, "the format is told by the suffix of OUT: .safetensors, .npz or .npy, not \"" +
                                         printable(path) + '"');
+    const bool is_safetensors = *format == output_format::safetensors;
+    if (!is_safetensors && (!wanted.metadata.empty() || wanted.max_shard_size != 0 || wanted.duplicate_shared))
+        return misused(wanted.json,
+                       "--metadata, --max-shard-size and --duplicate-shared belong to .safetensors; OUT is \"" +
+                           printable(path) + '"');
+    if (is_safetensors && wanted.raw)
+        return misused(wanted.json, "--raw belongs to .npz and .npy: safetensors has these dtypes");
     const auto file = open(wanted.file(), wanted.policy);
     if (!file) return fail(wanted, file.error());
     int exit_code = exit_fine;
-    std::optional<conversion> done = prepare(wanted, *file, exit_code);
+    std::optional<conversion> done = prepare(wanted, *format, *file, exit_code);
     if (!done) return exit_code;
-    auto report = ckpt::plan_safetensors(done->weights, path, done->options);
-    if (!report) return fail(wanted, in_program_words(report.error()), file->root());
+    auto report = make(*done, wanted, false);
+    if (!report) return fail(wanted, report.error(), file->root());
     done->shared.insert(done->shared.end(), report->shared.begin(), report->shared.end());
     for (ckpt::left_out_tensor& t : report->left_out) done->left_out.emplace_back(t.key, t.why);
     const bool ok = std::ranges::all_of(done->left_out, [&](const auto& l) { return is_allowed(wanted, l.first); });
     if (ok && !wanted.dry_run) {
-        report = ckpt::write_safetensors(done->weights, path, done->options);
-        if (!report) return fail(wanted, in_program_words(report.error()), file->root());
+        report = make(*done, wanted, true);
+        if (!report) return fail(wanted, report.error(), file->root());
         if (auto same = read_back(*done, *report); !same) return fail(wanted, same.error());
     }
     exit_code = ok ? exit_fine : exit_finding;

@@ -82,7 +82,7 @@ constexpr command commands[]{
      policy_name::training},
     {"convert",
      "IN OUT",
-     "Writes the weights to a file of another format, by the suffix of OUT: .safetensors",
+     "Writes the weights to a file of another format, by the suffix of OUT: .safetensors, .npz or .npy",
      {"ckpt convert training.pt model.safetensors", "ckpt convert run/ half.safetensors --dtype '**=bfloat16'"},
      "OUT appears when it is whole, or not at all. What the format cannot hold is listed, and nothing is written then, "
      "unless --allow-loss names it. What lies outside the state_dict is only counted.",
@@ -224,6 +224,9 @@ constexpr option_row rows[]{
      "a number of bytes, as in 5GB or 500MiB"},
     {"duplicate-shared", 0, "", "", "convert", "Write tied tensors once for each of their keys",
      [](options& o, std::string_view) { return set_flag(o.duplicate_shared); }, ""},
+    {"raw", 0, "", "", "convert",
+     "To .npz and .npy: bfloat16 and types of 8 bits, which numpy does not have, as their bits",
+     [](options& o, std::string_view) { return set_flag(o.raw); }, ""},
     {"allow-loss", 0, "PATTERN", "", "convert", "Keys that may be left out where the format cannot hold them",
      [](options& o, std::string_view v) { return !o.allow_loss.emplace_back(v).empty(); }, "a pattern of keys", true},
     {"dry-run", 'n', "", "", "convert", "Write nothing, and say what would be written",

@@ -6,5 +6,6 @@
 // Refuses: what the format cannot hold, each tensor by name.
 #pragma once
 
+#include <ckpt/write/numpy.hpp>
 #include <ckpt/write/safetensors.hpp>
 #include <ckpt/write/write_types.hpp>

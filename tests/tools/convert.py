@@ -12,6 +12,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import zipfile
 
 import cli
 from cli import DATA, MLP, PROTO, check, ckpt, dictionary, document, equal, floats, number, save, tensor, text
@@ -131,6 +132,30 @@ def words():
     equal('the set reads back', ckpt('diff', MLP, out_path('set'))[0], 0)
 
 
+def arrays():
+    out = out_path('out.npz')
+    got = document('to .npz', 0, 'convert', MLP, out)
+    equal('its form', [got['format'], got['tensors'], got['bytes'], got['shared']], ['npz', 2, os.path.getsize(out), []])
+    with zipfile.ZipFile(out) as z:
+        equal('names', z.namelist(), ['fc1.weight.npy', 'fc1.bias.npy'])
+        equal('checksums', z.testzip(), None)
+        equal('a header', z.read('fc1.bias.npy')[:128], b"\x93NUMPY\1\0v\0{'descr': '<f4', 'fortran_order': False, "
+              b"'shape': (10,), }" + b' ' * 59 + b'\n')
+        bias = z.read('fc1.bias.npy')[128:]
+    equal('it exists now', ckpt('convert', MLP, out)[0], 1)
+    equal('bfloat16 is refused', ckpt('convert', MLP, out, '-f', '--dtype', '**=bfloat16')[0], 1)
+    check('with what helps', '--raw' in ckpt('convert', MLP, out, '-f', '--dtype', '**=bfloat16')[1])
+    equal('--raw', ckpt('convert', MLP, out, '-f', '--dtype', '**=bfloat16', '--raw')[0], 0)
+    one = out_path('one.npy')
+    equal('two arrays are no .npy', ckpt('convert', MLP, one)[0], 1)
+    equal('one is', ckpt('convert', MLP, one, '--rules', rules('keep fc1.bias\n'))[0], 0)
+    with open(one, 'rb') as f:
+        equal('the same array', f.read()[128:], bias)
+    for words in (('--metadata', 'a=b'), ('--max-shard-size', '5'), ('--duplicate-shared',)):
+        equal(words[0] + ' of .npz', ckpt('convert', MLP, out, '-f', *words)[0], 3)
+    equal('--raw of .safetensors', ckpt('convert', MLP, out_path(), '-f', '--raw')[0], 3)
+
+
 def everything():
     """Each file of tests/data whose weights are found, and that holds nothing which the format lacks."""
     out, converted, differ = out_path('each.safetensors'), 0, []
@@ -172,4 +197,4 @@ def full_disk():
 
 
 if __name__ == '__main__':
-    sys.exit(cli.run(one_file, casts, losses, words, everything, full_disk))
+    sys.exit(cli.run(one_file, casts, losses, words, arrays, everything, full_disk))

@@ -211,5 +211,7 @@
 #include <ckpt/impl/host.ipp>
 
 #include <ckpt/write/impl/chosen_tensors.ipp>
+#include <ckpt/write/impl/numpy.ipp>
 #include <ckpt/write/impl/safetensors.ipp>
 #include <ckpt/write/impl/tensor_writer.ipp>
+#include <ckpt/write/impl/zip_writer.ipp>

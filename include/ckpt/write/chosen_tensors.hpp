@@ -7,11 +7,13 @@
 #pragma once
 
 #include <ckpt/core/function_ref.hpp>
+#include <ckpt/core/pattern.hpp>
 #include <ckpt/core/plain_list.hpp>
 #include <ckpt/core/result.hpp>
 #include <ckpt/state/state_dict_data.hpp>
 #include <ckpt/write/write_types.hpp>
 
+#include <span>
 #include <vector>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
@@ -28,6 +30,9 @@ using format_judge = function_ref<result<void>(const tensor_data&)>;
 /// `once`: of several keys with the same elements of the same storage, the first in the order of their bytes is
 /// written.
 [[nodiscard]] chosen_tensors choose_tensors(const state_dict_data& weights, const format_judge& judge, bool once);
+
+/// Fails with the reason of the first tensor that is left out and that no pattern allows to be.
+[[nodiscard]] result<void> check_losses(const chosen_tensors& chosen, std::span<const pattern> allowed);
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail
 

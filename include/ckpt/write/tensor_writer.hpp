@@ -6,6 +6,7 @@
 // Refuses: what reading and writing refuse; to go on, where the progress callback says so.
 #pragma once
 
+#include <ckpt/core/function_ref.hpp>
 #include <ckpt/core/progress.hpp>
 #include <ckpt/core/result.hpp>
 #include <ckpt/io/output.hpp>
@@ -40,9 +41,14 @@ class tensor_writer {
 
     /// Appends the bytes of a tensor, row-major and little-endian. The error of a tensor names its key.
     [[nodiscard]] result<void> append(const state_dict_entry& entry, output_file& out);
+    /// Passes the same bytes to `take`, a piece at a time.
+    using taker = function_ref<result<void>(std::span<const std::byte>)>;
+    [[nodiscard]] result<void> read(const state_dict_entry& entry, const taker& take);
 
   private:
+    [[nodiscard]] result<void> read_bytes(const tensor_data& data, const taker& take);
     [[nodiscard]] result<void> append_bytes(const tensor_data& data, output_file& out);
+    [[nodiscard]] result<void> named(result<void> done, const state_dict_entry& entry) const;
     [[nodiscard]] result<void> copy(const file& from, std::uint64_t offset, std::uint64_t length, output_file& out);
 
     const state_dict_data& weights_;

@@ -34,8 +34,7 @@ class safetensors_layout {
     [[nodiscard]] write_report report() const;
     /// Writes all files, and names them when all of them are on the disk. `out`: the path that they were planned for.
     [[nodiscard]] result<void> write(path_arg out, const safetensors_options& options) const;
-    /// The first tensor that is left out and must not be.
-    [[nodiscard]] result<void> check_losses(const safetensors_options& options) const;
+    [[nodiscard]] const chosen_tensors& chosen() const noexcept { return chosen_; }
 
   private:
     [[nodiscard]] static result<void> judge(const tensor_data& data);
@@ -252,15 +251,6 @@ CKPT_DETAIL_RARE write_report safetensors_layout::report() const {
     return out;
 }
 
-CKPT_DETAIL_RARE result<void> safetensors_layout::check_losses(const safetensors_options& options) const {
-    for (const left_out_tensor& t : chosen_.left_out) {
-        bool allowed = false;
-        for (const pattern& p : options.allow_loss) allowed = allowed || p.matches(t.key);
-        if (!allowed) return t.why;
-    }
-    return {};
-}
-
 CKPT_DETAIL_RARE result<void> safetensors_layout::write(path_arg out, const safetensors_options& options) const {
     std::uint64_t total = 0;
     for (const planned_file& f : files_) total += f.bytes;
@@ -300,7 +290,8 @@ CKPT_DETAIL_RARE result<write_report> write_safetensors(const state_dict& weight
                                                         const safetensors_options& options) {
     const auto layout = detail::safetensors_layout::make(weights, out, options);
     if (!layout) return layout.error();
-    if (auto allowed = layout->check_losses(options); !allowed) return std::move(allowed).error();
+    if (auto allowed = detail::check_losses(layout->chosen(), options.allow_loss); !allowed)
+        return std::move(allowed).error();
     if (auto done = layout->write(out, options); !done) return std::move(done).error();
     return layout->report();
 }
