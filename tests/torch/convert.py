@@ -4,19 +4,22 @@
     python tests/torch/convert.py --ckpt PROGRAM [--count N] [--seed S]
 
 Every dtype of the format, strides, slices, tied, empty and scalar tensors, odd keys. The safetensors package's
-`save_file` must write the same bytes, and read the same tensors; huggingface_hub must split into the same shards. Where
-torch, numpy or safetensors cannot be imported nothing is run. The last line is `N passed, N failed, N skipped`.
+`save_file` must write the same bytes, huggingface_hub must split into the same shards, numpy must save and load the same
+arrays. Where torch, numpy or safetensors cannot be imported nothing is run. The last line is `N passed, N failed, N skipped`.
 """
 import argparse
 import collections
+import io
 import json
 import os
 import random
 import subprocess
 import sys
 import tempfile
+import zipfile
 
 try:
+    import numpy
     import safetensors
     import safetensors.torch
     import torch
@@ -127,6 +130,29 @@ class Run:
         code, said = self.ckpt('diff', source, out, '--select-a', '', '--select-b', '')
         self.check(name + ': ckpt diff finds the two equal', code == 0, said)
 
+    def arrays(self, name, weights):
+        """The archive has each array as numpy.save writes it; keys that are one record's name stay out."""
+        source, out = (os.path.join(self.folder, f) for f in ('arrays.pt', 'out.npz'))
+        names = collections.Counter(key.rstrip('\x01') for key in weights)
+        weights = {k: t for k, t in weights.items() if names[k] == 1}
+        torch.save(weights, source)
+        code, said = self.ckpt('convert', source, out, '--force', '--select', '', '--raw')
+        if code or not weights:
+            return self.check(name, not weights, said)
+        with zipfile.ZipFile(out) as archive:
+            want = {}
+            for key, t in weights.items():
+                if t.dtype == torch.bfloat16 or str(t.dtype).startswith('torch.float8'):
+                    t = t.contiguous().view(torch.uint16 if t.dtype == torch.bfloat16 else torch.uint8)
+                made = io.BytesIO()
+                numpy.save(made, numpy.ascontiguousarray(t.numpy()).reshape(t.shape))
+                want[key + '.npy'] = made.getvalue()
+            self.check(name + ': the arrays that numpy saves', {i.filename: archive.read(i) for i in archive.infolist()} ==
+                       want, said)
+            self.check(name + ': checksums', archive.testzip() is None)
+        loaded = numpy.load(out, allow_pickle=False)
+        self.check(name + ': numpy loads them', sorted(loaded.files) == sorted(weights))
+
     def shards(self):
         weights = collections.OrderedDict((f'layer.{i}', torch.full((n,), float(i)))
                                           for i, n in enumerate((5, 30, 7, 7, 100, 1, 2, 60)))
@@ -164,6 +190,7 @@ def main():
         run = Run(os.path.abspath(args.ckpt), folder)
         for number in range(args.count):
             run.one(f'seed {args.seed}, number {number}', Maker(args.seed, number).weights(), number % 5 == 4)
+            run.arrays(f'arrays of seed {args.seed}, number {number}', Maker(args.seed, number).weights())
         if huggingface_hub is not None:
             run.shards()
     print(f'{run.passed} passed, {run.failed} failed, {int(huggingface_hub is None)} skipped')
