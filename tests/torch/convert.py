@@ -147,8 +147,8 @@ class Run:
                 made = io.BytesIO()
                 numpy.save(made, numpy.ascontiguousarray(t.numpy()).reshape(t.shape))
                 want[key + '.npy'] = made.getvalue()
-            self.check(name + ': the arrays that numpy saves', {i.filename: archive.read(i) for i in archive.infolist()} ==
-                       want, said)
+            self.check(name + ': the arrays that numpy saves',
+                       {i.filename: archive.read(i) for i in archive.infolist()} == want, said)
             self.check(name + ': checksums', archive.testzip() is None)
         loaded = numpy.load(out, allow_pickle=False)
         self.check(name + ': numpy loads them', sorted(loaded.files) == sorted(weights))
