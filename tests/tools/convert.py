@@ -135,7 +135,8 @@ def words():
 def arrays():
     out = out_path('out.npz')
     got = document('to .npz', 0, 'convert', MLP, out)
-    equal('its form', [got['format'], got['tensors'], got['bytes'], got['shared']], ['npz', 2, os.path.getsize(out), []])
+    equal('its form', [got['format'], got['tensors'], got['bytes'], got['shared']],
+          ['npz', 2, os.path.getsize(out), []])
     with zipfile.ZipFile(out) as z:
         equal('names', z.namelist(), ['fc1.weight.npy', 'fc1.bias.npy'])
         equal('checksums', z.testzip(), None)

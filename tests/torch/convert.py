@@ -4,8 +4,9 @@
     python tests/torch/convert.py --ckpt PROGRAM [--count N] [--seed S]
 
 Every dtype of the format, strides, slices, tied, empty and scalar tensors, odd keys. The safetensors package's
-`save_file` must write the same bytes, huggingface_hub must split into the same shards, numpy must save and load the same
-arrays. Where torch, numpy or safetensors cannot be imported nothing is run. The last line is `N passed, N failed, N skipped`.
+`save_file` must write the same bytes, huggingface_hub must split into the same shards, and numpy must save and load the
+same arrays. Where torch, numpy or safetensors cannot be imported nothing is run. The last line is
+`N passed, N failed, N skipped`.
 """
 import argparse
 import collections
@@ -156,15 +157,18 @@ class Run:
     def shards(self):
         weights = collections.OrderedDict((f'layer.{i}', torch.full((n,), float(i)))
                                           for i, n in enumerate((5, 30, 7, 7, 100, 1, 2, 60)))
-        source, out = (os.path.join(self.folder, f) for f in ('shards.pt', 'model.safetensors'))
+        source = os.path.join(self.folder, 'shards.pt')
         torch.save(weights, source)
         for most in (1, 28, 120, 121, 400, 10 ** 6):
+            folder = os.path.join(self.folder, str(most))
+            os.mkdir(folder)
+            out = os.path.join(folder, 'model.safetensors')
             code, said = self.ckpt('convert', source, out, '--force', '--max-shard-size', str(most))
             self.check(f'shards of {most} bytes', code == 0, said)
             split = huggingface_hub.split_torch_state_dict_into_shards(
                 weights, max_shard_size=most, filename_pattern='model{suffix}.safetensors')
             for file, keys in split.filename_to_tensors.items():
-                with open(os.path.join(self.folder, file), 'rb') as f:
+                with open(os.path.join(folder, file), 'rb') as f:
                     ours = f.read()
                 self.check(f'{file} of {most}', ours == safetensors.torch.save({k: weights[k] for k in keys}))
             if split.is_sharded:
@@ -174,7 +178,6 @@ class Run:
                                (json.dumps(want, indent=2, sort_keys=True) + '\n').encode())
                 code, said = self.ckpt('diff', source, out + '.index.json')
                 self.check(f'the set of {most} is equal', code == 0, said)
-                os.remove(out + '.index.json')
 
 
 def main():
