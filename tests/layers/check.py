@@ -30,7 +30,8 @@ MAY_INCLUDE = {  # folder, or header beside the folders: folders and headers bel
     "gpu/": [*BASE, "io/", "tensor/", "state/", "gpu/"],
     "ckpt": [*BASE, "io/", "archive/", "tensor/", "pickle/", "torch/", "state/", "checkpoint"],
     "write/": [
-        *BASE, "io/", "archive/safetensors", "archive/zip_format", "tensor/", "torch/safetensors_types", "state/", "write/",
+        *BASE, "io/", "archive/safetensors", "archive/zip_format", "tensor/", "torch/safetensors_types", "state/",
+        "write/",
     ],
     "folder": ["folder/"],
     "python": [*BASE, "tensor/", "pickle/"],
