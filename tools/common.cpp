@@ -512,6 +512,11 @@ namespace {
         std::string_view library; // the beginning of its hint
         std::string_view program;
     } hints[]{
+        {"Choose another path, or have it replaced", "Choose another name, or replace it: --force"},
+        {"Cast it with a key rule, as in \"cast float32 KEY\", or write its bits",
+         "Cast it: --dtype KEY=float32, or write its bits: --raw"},
+        {"Cast it with a key rule", "Cast it: --dtype KEY=float32, or leave it out: --allow-loss KEY"},
+        {"Write several files: safetensors_options", "Write several files: --max-shard-size 5GB"},
         {"Add ckpt::global<", "Read the file with such objects as plain data, which runs nothing: --policy inspect"},
         {"Do not load this file", "Do not load this file with anything that executes pickles; --policy inspect shows "
                                   "what is in it"},
