@@ -94,8 +94,8 @@ TEST_CASE("workers: several faults come in the order of the records") {
     CHECK(third != std::string::npos);
 }
 
-TEST_CASE("workers: as many records as are taken at a time, one more, and none") {
-    for (const std::size_t n : {std::size_t{1023}, std::size_t{1024}, std::size_t{1025}, std::size_t{3}}) {
+TEST_CASE("workers: as many records as are taken at a time, and one more") {
+    for (const std::size_t n : {std::size_t{1023}, std::size_t{1024}, std::size_t{1025}}) {
         std::vector<zip_member> many = torch_records(pkl::pickle(pkl::num(1)), {});
         while (many.size() < n) many.push_back({"archive/more/" + std::to_string(many.size()), "some bytes"});
         zip_file zip = write_zip(many);
@@ -187,4 +187,18 @@ TEST_CASE("workers: differences do not depend on the number of threads") {
         CHECK(found.changed[0].distance->different == 1);
         CHECK(found.changed[1].key == "turned");
     }
+}
+
+TEST_CASE("workers: the digest of a state_dict from the sums of its tensors, and a digest that is stopped") {
+    const auto file = ckpt::open_bytes(bytes_of(sound().bytes)).value();
+    const auto weights = file.state_dict("").value();
+    std::vector<ckpt::tensor> tensors;
+    for (const auto entry : weights) tensors.push_back(entry.tensor);
+    std::vector<std::uint32_t> sums;
+    for (const auto& sum : ckpt::digests(tensors, {.workers = ckpt::threads(2)})) sums.push_back(sum.value());
+    CHECK(ckpt::checkpoint_digest(weights, sums) == ckpt::checkpoint_digest(weights).value());
+    const auto stop = [](const ckpt::progress&) { return false; };
+    const auto stopped = ckpt::digests(tensors, {.workers = ckpt::threads(2), .progress = stop});
+    REQUIRE(stopped.size() == tensors.size());
+    CHECK(stopped.back().error().code == errc::cancelled);
 }

@@ -10,5 +10,6 @@ rm -rf "$build"
 CXX=$compiler meson setup "$build" -Dcpp_std=none -Dcpp_args="-std=$standard" \
     -Dcpp_link_args="$(IFS=,; echo "$*")" -Dwerror=true -Ddebug=false -Doptimization=0 -Dtests=enabled \
     -Dtools=disabled -Dbench=disabled -Dfuzz=disabled -Dcuda=disabled || exit
+ninja -C "$build" -k 0 # names every source that does not compile
 meson test -C "$build" --print-errorlogs --suite unit
 python3 tests/count.py --at-least 400 "$build"

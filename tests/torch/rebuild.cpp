@@ -182,7 +182,7 @@ TEST_CASE("S1: the entry of a folder is no storage") {
     std::vector<zip_member> members = torch_records(
         pickle(dict({{str("a"), floats("0", 4)}, {str("b"), floats("", 0)}, {str("c"), floats("sub/", 0)}})),
         {{"0", four}});
-    members.insert(members.end() - 1, {{.name = "archive/data/"}, {.name = "archive/data/sub/"}});
+    for (const char* name : {"archive/data/", "archive/data/sub/"}) members.insert(members.end() - 1, {.name = name});
     const std::string file = write_zip(members).bytes;
     const auto opened = ckpt::open_bytes(bytes_of(file)).value();
     const auto root = opened.root();

@@ -55,8 +55,6 @@ CKPT_DETAIL_RARE result<ckpt::state_dict> checkpoint::state_dict() const {
     return std::move(best).error();
 }
 
-CKPT_DETAIL_RARE void checkpoint::name_file(error& failure) const { file_->name_in(failure); }
-
 CKPT_DETAIL_RARE result<ckpt::state_dict> checkpoint::state_dict(std::string_view path) const {
     auto out = stored_state_dict(path);
     if (!out) file_->name_in(out.error());
@@ -71,7 +69,7 @@ CKPT_DETAIL_RARE result<ckpt::state_dict> checkpoint::stored_state_dict(std::str
     if (at->kind() != kind::dictionary && at->kind() != kind::list && at->kind() != kind::tuple && !at->is_module())
         return error{.code = errc::state_dict_missing,
                      .path = std::string(path),
-                     .detail = "not a dictionary or a module, but a " + std::string(name(at->kind())),
+                     .detail = "not a dictionary or a module, but " + detail::with_article(at->kind()),
                      .hint = "give the path of a dictionary of tensors"};
     auto out = detail::make_state_dict(*at, std::string(path), file_, file_->storages(), file_->budget());
     if (out) detail::state_dict_access::data(*out)->opened = file_->facts().path;

@@ -2,7 +2,7 @@
 //
 // SPDX-License-Identifier: MIT
 // In:      values and calls.
-// Out:     the graph and the node number behind them; values made from nodes.
+// Out:     the graph and the node number behind them; values made from nodes; the type of a value in words.
 // Refuses: nothing.
 #pragma once
 
@@ -11,14 +11,31 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
+
+/// The type of a value as it stands in a sentence: "an int", "a dict", "None".
+[[nodiscard]] inline std::string with_article(kind k) {
+    switch (k) {
+    case kind::absent: return "nothing";
+    case kind::none:
+    case kind::bytes: return std::string(name(k));
+    case kind::complex: return "a complex number";
+    case kind::integer:
+    case kind::array:
+    case kind::object: return "an " + std::string(name(k));
+    default: return "a " + std::string(name(k));
+    }
+}
 
 /// Access to the node of a `value`.
 struct value_access {
     /// The handle of a node; an absent value for the absent node.
     [[nodiscard]] static value make(const graph& g, std::uint32_t node) noexcept { return value::of(&g, node); }
     [[nodiscard]] static std::uint32_t node(const value& v) noexcept { return v.node_; }
+    /// The same error with the name of the value's file, where it has none.
+    [[nodiscard]] static error in_file(const value& v, error e) { return v.in_file(std::move(e)); }
     /// Null for an absent value.
     [[nodiscard]] static const detail::graph* graph(const value& v) noexcept { return v.graph_; }
     /// What stands at a position of an object: its items, the elements of a state that is a tuple or a list, and the

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <ckpt/folder/examiner.hpp>
+#include <ckpt/folder/index.hpp>
 #include <ckpt/folder/open.hpp>
 #include <ckpt/folder/shard_set.hpp>
 #include <ckpt/open_source.hpp>
@@ -12,9 +13,7 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-inline result<checkpoint> open_examined(path_arg path, const folder_policy& allowed, const open_options& options,
-                                        const folder_options& how) {
-    auto seen = folder_examiner::examine(path, allowed.files, allowed.metadata, options, how);
+inline result<checkpoint> opened_files(result<examined_folder>& seen, const open_options& options) {
     if (!seen) return std::move(seen).error();
     if (!seen->report.findings.empty()) return joined_findings(seen->report.findings);
     if (seen->file) return std::move(*seen->file);
@@ -25,13 +24,9 @@ inline result<checkpoint> open_examined(path_arg path, const folder_policy& allo
 
 CKPT_DETAIL_DEF result<checkpoint> open_folder(path_arg path, const folder_policy& allowed, const open_options& options,
                                                const folder_options& how) {
-    return opened_at(path, open_examined(path, allowed, options, how));
-}
-
-/// Whether a file is named as the index of a set of shards is.
-[[nodiscard]] inline bool is_index_name(std::string_view path) noexcept {
-    const std::size_t at = path.rfind(".index");
-    return at != std::string_view::npos && path.find('/', at) == std::string_view::npos && path.ends_with(".json");
+    auto seen = folder_examiner::examine(path, allowed.files, allowed.metadata, options, how);
+    auto opened = opened_files(seen, options);
+    return opened_at(path, std::move(opened), seen ? std::move(seen->folder) : std::string());
 }
 
 CKPT_DETAIL_DEF result<checkpoint> open_any(path_arg path, const folder_policy& allowed, const open_options& options,

@@ -368,9 +368,8 @@ CKPT_DETAIL_DEF void state_comparison::compare_bytes() {
                         p.entry.tensor.shape().end()) ||
             tensor_access::data(*left)->extra != nullptr || tensor_access::data(p.entry.tensor)->extra != nullptr)
             continue;
-        p.left = find_stored_run(tensor_access::data(*left), tensor_access::source(*left), native_order());
-        p.right =
-            find_stored_run(tensor_access::data(p.entry.tensor), tensor_access::source(p.entry.tensor), native_order());
+        p.left = find_stored_run(tensor_access::data(*left), tensor_access::source(*left));
+        p.right = find_stored_run(tensor_access::data(p.entry.tensor), tensor_access::source(p.entry.tensor));
         if (p.left.source == nullptr || p.right.source == nullptr) {
             p.left = p.right = {};
             continue;

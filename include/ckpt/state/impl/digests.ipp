@@ -36,7 +36,7 @@ CKPT_DETAIL_RARE std::vector<result<std::uint32_t>> digests(std::span<const tens
     plain_list<crew_piece> pieces;
     progress_meter meter{options.progress};
     for (std::size_t i = 0; i < of.size(); ++i) {
-        runs.push_back(find_stored_run(tensor_access::data(of[i]), tensor_access::source(of[i]), byte_order::little));
+        runs.push_back(find_stored_run(tensor_access::data(of[i]), tensor_access::source(of[i])));
         if (runs.back().source != nullptr) add_pieces(pieces, static_cast<std::uint32_t>(i), runs.back().length);
         meter.expect(of[i].nbytes());
     }

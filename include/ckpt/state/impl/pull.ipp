@@ -75,6 +75,20 @@ CKPT_DETAIL_DEF error pull_record::fail(error e) {
     return e;
 }
 
+/// The progress of one tensor that is read.
+struct metered_read {
+    metered_read(const progress_callback& tell, const tensor_data& of) : meter{tell} {
+        meter.expect(bytes_of(of));
+        meter.begin(bytes_of(of));
+        readers.meter = &meter;
+    }
+    metered_read(const metered_read&) = delete;
+    metered_read& operator=(const metered_read&) = delete;
+
+    progress_meter meter;
+    storage_readers readers{};
+};
+
 CKPT_DETAIL_DEF void pull_record::add_digests(const std::vector<load_target>& loaded, load_report& to) const {
     progress_meter meter{options_.progress};
     for (const load_target& t : loaded) meter.expect(bytes_of(*t.found->data));
@@ -137,13 +151,9 @@ CKPT_DETAIL_DEF result<detail::load_target> puller::ask(std::string_view key, co
 
 CKPT_DETAIL_DEF result<detail::load_target> puller::fill(detail::load_target found) const {
     const load_options& options = record_->options();
-    detail::progress_meter meter{options.progress};
-    meter.expect(detail::bytes_of(*found.found->data));
-    detail::storage_readers readers;
-    readers.meter = &meter;
-    meter.begin(~std::uint64_t{0});
-    auto memory = detail::make_owned_copy(found.source, found.type.type, options.convert, found.bytes, &readers);
-    if (memory && !meter.finish()) memory = meter.stopped();
+    detail::metered_read read{options.progress, *found.found->data};
+    auto memory = detail::make_owned_copy(found.source, found.type.type, options.convert, found.bytes, &read.readers);
+    if (memory && !read.meter.finish()) memory = read.meter.stopped();
     if (!memory) return record_->fail(std::move(memory).error());
     found.memory = *std::move(memory);
     return found;
@@ -155,10 +165,35 @@ CKPT_DETAIL_DEF puller puller::scope(std::string_view name) const {
     return out;
 }
 
-CKPT_DETAIL_DEF result<tensor> puller::get(std::string_view key) const {
-    auto found = ask(key, {}, false);
+CKPT_DETAIL_DEF result<tensor> puller::get(std::string_view key, sizes_arg sizes) const {
+    auto found = ask(key, type_of<tensor>(sizes), false);
     if (!found) return std::move(found).error();
     return found->source;
+}
+
+CKPT_DETAIL_DEF result<std::optional<tensor>> puller::optional_get(std::string_view key, sizes_arg sizes) const {
+    auto found = ask(key, type_of<tensor>(sizes), true);
+    if (found) return std::optional{found->source};
+    if (found.error().code == errc::key_missing) return std::optional<tensor>{};
+    return std::move(found).error();
+}
+
+CKPT_DETAIL_DEF result<void> puller::copy_into(std::string_view key, ckpt::dtype type, std::span<std::byte> bytes,
+                                               sizes_arg sizes) const {
+    const detail::target_type place{.kind = detail::target_kind::place,
+                                    .sized = sizes.given(),
+                                    .type = type,
+                                    .room = bytes.size(),
+                                    .sizes = sizes.sizes()};
+    const auto found = ask(key, place, false);
+    if (!found) return found.error();
+    const load_options& options = record_->options();
+    detail::metered_read read{options.progress, *found->found->data};
+    auto done = detail::copy_tensor(found->found->data, detail::tensor_access::source(found->source), type,
+                                    !options.convert, bytes.data(), found->source.numel(), &read.readers);
+    if (done && !read.meter.finish()) done = read.meter.stopped();
+    if (!done) return record_->fail(std::move(done).error());
+    return done;
 }
 
 CKPT_DETAIL_DEF std::string puller::key_of(std::string_view name) const {

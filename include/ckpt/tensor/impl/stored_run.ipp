@@ -3,6 +3,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/tensor/access.hpp>
+#include <ckpt/tensor/stored_bytes.hpp>
 #include <ckpt/tensor/stored_run.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
@@ -13,22 +15,15 @@ CKPT_DETAIL_RARE std::span<const std::byte> stored_run::read(std::uint64_t at, s
     return buffer;
 }
 
-CKPT_DETAIL_RARE stored_run find_stored_run(const tensor_data* handle, const storage_source* source, byte_order order) {
-    if (!check_access(handle, source) || handle->numel == 0 || !check_output(*handle, *source)) return {};
-    const tensor_data& data = *handle;
-    if (source->is_gathered(data.storage) || source->is_compressed(data.storage) || bits(data.type) < 8) return {};
-    box whole;
-    if (!make_box(data.sizes(), data.steps(), data.storage_offset, whole) || !is_dense(whole) ||
-        !is_finished(data.type, source->order(data.storage), order, data.neg, data.conj))
-        return {};
-    const auto access = open_storage(data, *source);
-    if (!access) return {};
-    const std::size_t size = itemsize(data.type);
+CKPT_DETAIL_RARE stored_run find_stored_run(const tensor_data* handle, const storage_source* source) {
     stored_run out;
+    if (!check_stored_bytes(handle, source) || source->is_gathered(handle->storage) ||
+        source->is_compressed(handle->storage) || !is_stored_range(*handle, *source, out.offset, out.length))
+        return {};
+    const auto access = open_storage(*handle, *source);
+    if (!access) return {};
     out.source = source;
-    out.storage = data.storage;
-    out.offset = whole.offset * size;
-    out.length = data.numel * size;
+    out.storage = handle->storage;
     if (access->memory != nullptr) out.memory = access->memory + out.offset;
     return out;
 }
