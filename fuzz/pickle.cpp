@@ -141,11 +141,16 @@ void compare_with_scan(std::span<const std::byte> bytes) {
     const auto damage = scanner.scan(bytes, base, "archive/data.pkl");
     fuzzing::digest ignored;
     if (damage) fuzzing::check_error(*damage, base + bytes.size(), ignored);
-    bool alone = all_read; // no second pickle, and none inside bytes
+    bool alone = all_read; // no second pickle, and no bytes, in which there may be one
+    for (std::size_t i = 0; i < g.nodes.size(); ++i) {
+        const node& n = g.nodes[i];
+        if (n.kind == node_kind::bytes || n.kind == node_kind::byte_array) alone = alone && n.a == 0;
+    }
     names told;
     for (const ckpt::global_use& u : scanner.finish(std::nullopt)) {
         told[{u.module, u.name}] = u.count;
-        alone = alone && u.name != "_load_from_bytes";
+        for (const std::string_view maker : {"_load_from_bytes", "encode", "bytes", "bytearray", "_frombuffer"})
+            alone = alone && u.name != maker;
         require(u.offset <= base + bytes.size(), "a global outside the file");
         require(u.path.size() <= 4096, "an endless path");
     }

@@ -17,6 +17,7 @@
 #include <ckpt/torch/impl/records.ipp>
 #include <ckpt/torch/impl/resolve.ipp>
 #include <ckpt/torch/impl/safetensors_checkpoint.ipp>
+#include <ckpt/torch/impl/safetensors_types.ipp>
 #include <ckpt/torch/impl/scan.ipp>
 #include <ckpt/torch/impl/script_model.ipp>
 #include <ckpt/torch/impl/sniff.ipp>

@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""count.py [--at-least N] BUILDDIR: the closing line `N passed, N failed` of the last `meson test` in BUILDDIR.
+"""count.py [--at-least N] [--skipped] BUILDDIR: the closing line of the last `meson test` in BUILDDIR.
+
+It is `N passed, N failed`, and with --skipped also `, N skipped` where tests were skipped.
 
 A doctest binary counts with its test cases, a test script with the line that it ends with, any other test as one.
 Fewer than N passed is a failure too: a part that was silently left out must not look like success.
@@ -34,22 +36,24 @@ def count(test):
 def main():
     options = argparse.ArgumentParser()
     options.add_argument("--at-least", type=int, default=1)
+    options.add_argument("--skipped", action="store_true")
     options.add_argument("build", type=pathlib.Path)
     options = options.parse_args()
     log = options.build / "meson-logs/testlog.json"
     tests = [json.loads(line) for line in log.read_text().splitlines()] if log.is_file() else []
-    passed = failed = 0
+    passed = failed = skipped = 0
     for test in tests:
         more, wrong = count(test)
         passed, failed = passed + more, failed + wrong
         if wrong:
             print(f"failed: {test['name']} ({test['result']})")
         if test["result"] == "SKIP":
+            skipped += 1
             print(f"skipped: {test['name']}")
     if passed < options.at_least:
         print(f"failed: {options.at_least} tests or more were expected to pass")
         failed += 1
-    print(f"{passed} passed, {failed} failed")
+    print(f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if options.skipped and skipped else ""))
     sys.exit(1 if failed else 0)
 
 

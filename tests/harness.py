@@ -15,8 +15,10 @@ DEVICE_HEADERS = sorted((INCLUDE / "ckpt").rglob("*.cuh"))  # for nvcc only
 # What programs include, or get with what they include: declarations, templates and what is done while compiling. All
 # other headers are the library's own, and are reached from definitions only.
 CONSUMER = {
-    "": "checkpoint ckpt config dlpack folder host maps python version",
-    "core/": "byte_order config constexpr_vector error fixed_string limits number pattern result scratch shared utf8",
+    "": "checkpoint ckpt config dlpack folder host maps python version write",
+    "core/":
+        "byte_order config constexpr_vector error fixed_string limits number pattern progress result scratch shared "
+        "utf8",
     "io/": "io_mode path",
     "archive/": "inflater record",
     "tensor/": "copy dtype half indices layout quantized sparse statistics tensor view",
@@ -28,6 +30,7 @@ CONSUMER = {
     "maps/": "averages chinese_clip clip gpt2 latent_diffusion llama torchvision whisper wrappers",
     "folder/": "dcp_globals folder_types open",
     "gpu/": "kernels upload_plan upload_types",
+    "write/": "numpy safetensors write_types",
 }
 CONSUMER = {f"{folder}{name}" for folder, names in CONSUMER.items() for name in names.split()}
 

@@ -5,6 +5,7 @@
 #include <ckpt/core/json_text.hpp>
 #include <ckpt/core/key_path.hpp>
 #include <ckpt/core/short_list.hpp>
+#include <ckpt/folder/index.hpp>
 #include <ckpt/torch/scan.hpp>
 #include <ckpt/torch/sniff.hpp>
 
@@ -22,6 +23,8 @@
 namespace tool {
 
 namespace {
+
+using ckpt::detail::is_index_name;
 
 [[nodiscard]] ckpt::open_options reading(std::string member = {}, bool strict = false) {
     ckpt::open_options out;
@@ -58,12 +61,6 @@ struct file_place {
     return {named, {}};
 }
 
-/// Whether a file is named as the index of a set of shards is.
-[[nodiscard]] bool is_index(const std::string& file) {
-    const std::size_t at = file.rfind(".index");
-    return at != std::string::npos && file.find('/', at) == std::string::npos && file.ends_with(".json");
-}
-
 } // namespace
 
 bool exists(const std::string& file) {
@@ -73,7 +70,7 @@ bool exists(const std::string& file) {
 
 bool is_folder(const std::string& file) {
     std::error_code ignored;
-    return is_index(file) || std::filesystem::is_directory(file, ignored);
+    return is_index_name(file) || std::filesystem::is_directory(file, ignored);
 }
 
 ckpt::result<ckpt::checkpoint> open(const std::string& file, policy_name policy, bool strict) {
@@ -92,13 +89,13 @@ ckpt::result<ckpt::global_scan> scan(const std::string& file, policy_name policy
 
 std::string beside(const std::string& folder, const std::string& name) {
     const std::filesystem::path base =
-        is_index(folder) ? std::filesystem::path(folder).parent_path() : std::filesystem::path(folder);
+        is_index_name(folder) ? std::filesystem::path(folder).parent_path() : std::filesystem::path(folder);
     return (base / name).string();
 }
 
 std::vector<std::string> names_in(const std::string& folder, const ckpt::folder_report& report) {
     std::vector<std::string> out = report.parts; // what an index opens may have any name
-    if (!is_index(folder))
+    if (!is_index_name(folder))
         for (const ckpt::folder_file& f : report.files)
             if (f.is_checkpoint) out.push_back(f.name);
     std::erase_if(out, [](const std::string& name) {
@@ -515,6 +512,11 @@ namespace {
         std::string_view library; // the beginning of its hint
         std::string_view program;
     } hints[]{
+        {"Choose another path, or have it replaced", "Choose another name, or replace it: --force"},
+        {"Cast it with a key rule, as in \"cast float32 KEY\", or write its bits",
+         "Cast it: --dtype KEY=float32, or write its bits: --raw"},
+        {"Cast it with a key rule", "Cast it: --dtype KEY=float32, or leave it out: --allow-loss KEY"},
+        {"Write several files: safetensors_options", "Write several files: --max-shard-size 5GB"},
         {"Add ckpt::global<", "Read the file with such objects as plain data, which runs nothing: --policy inspect"},
         {"Do not load this file", "Do not load this file with anything that executes pickles; --policy inspect shows "
                                   "what is in it"},

@@ -13,6 +13,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -53,18 +54,24 @@ struct read_values {
     [[nodiscard]] bool truth(std::size_t i) const { return *at(i) != std::byte{0}; }
 };
 
-[[nodiscard]] ckpt::result<read_values> read(const tensor_data& data, const ckpt::tensor& of) {
+/// The first and the last `edge` elements of each dimension; all with `edge` 0.
+[[nodiscard]] ckpt::result<read_values> read(const ckpt::tensor& t, std::size_t edge) {
     constexpr std::uint64_t always = std::uint64_t{1} << 20;
+    const ckpt::detail::storage_source* const source = tensor_access::source(t);
+    const tensor_data& whole = *tensor_access::data(t);
+    std::optional<ckpt::detail::edges_of> edges;
+    if (edge > 0 && t.layout() == ckpt::layout::strided) edges.emplace(whole, edge);
+    const tensor_data& data = edges ? edges->data() : whole;
     if (data.numel > always)
-        if (auto bounded = ckpt::detail::check_output(data, *tensor_access::source(of)); !bounded)
-            return std::move(bounded).error();
+        if (auto bounded = ckpt::detail::check_output(data, *source); !bounded) return std::move(bounded).error();
     read_values out{ckpt::detail::piece_type(data), {}, static_cast<std::size_t>(data.numel)};
     const std::size_t size = ckpt::itemsize(out.type);
     out.bytes.reserve(out.count * size);
+    const auto take = [&](const ckpt::detail::value_piece& piece) {
+        out.bytes.insert(out.bytes.end(), piece.values, piece.values + piece.count * size);
+    };
     auto done =
-        ckpt::detail::for_each_piece(&data, tensor_access::source(of), [&](const ckpt::detail::value_piece& piece) {
-            out.bytes.insert(out.bytes.end(), piece.values, piece.values + piece.count * size);
-        });
+        edges ? ckpt::detail::for_each_piece(*edges, source, take) : ckpt::detail::for_each_piece(&whole, source, take);
     if (!done) return std::move(done).error();
     return out;
 }
@@ -348,12 +355,14 @@ class array_text {
 /// Elements at each end of a dimension: fewer where there are many dimensions.
 [[nodiscard]] std::size_t edge_for(std::size_t rank) { return rank <= 2 ? 3 : rank == 3 ? 2 : 1; }
 
-/// How many values the edges have, as far as it is at most a few thousand.
+constexpr std::uint64_t most_edges = 4096;
+
+/// How many values the edges have; any number above `most_edges` where they have more.
 [[nodiscard]] std::uint64_t count_edges(const ckpt::tensor& t, std::size_t edge) {
     std::uint64_t n = 1;
     for (const std::int64_t size : t.shape()) {
         n *= std::min(static_cast<std::uint64_t>(size), std::uint64_t{2} * edge);
-        if (n > 4096) return n;
+        if (n > most_edges) return n;
     }
     return n;
 }
@@ -364,15 +373,13 @@ ckpt::result<std::string> values_text(const ckpt::tensor& t, std::uint64_t most,
     if (const ckpt::error* refusal = t.refusal()) return *refusal;
     const bool is_whole = t.numel() <= most;
     const std::size_t edge = is_whole ? 0 : edge_for(t.rank());
-    if (!is_whole && (count_edges(t, edge) > 4096 || ckpt::bits(t.dtype()) < 8))
+    if (!is_whole && count_edges(t, edge) > most_edges)
         return ckpt::error{.code = ckpt::errc::output_limit,
-                           .detail = "there are " + decimal(t.numel()) +
-                                     " values, in a form of which the edges cannot be shown",
+                           .detail = "there are " + decimal(t.numel()) + " values in " +
+                                     decimal(std::uint64_t{t.rank()}) +
+                                     " dimensions, of which the edges alone are more than " + decimal(most_edges),
                            .hint = "show all of them with --values=N"};
-    const tensor_data& data = *tensor_access::data(t);
-    const auto values = is_whole || t.layout() != ckpt::layout::strided
-                            ? read(data, t)
-                            : read(ckpt::detail::edges_of(data, edge).data(), t);
+    const auto values = read(t, edge);
     if (!values) return values.error();
     if (t.numel() == 0) return std::string("[]");
     if (t.rank() == 0) return scalar_text(*values);
@@ -381,7 +388,7 @@ ckpt::result<std::string> values_text(const ckpt::tensor& t, std::uint64_t most,
 }
 
 ckpt::result<void> write_values(json& to, const ckpt::tensor& t) {
-    const auto values = read(*tensor_access::data(t), t);
+    const auto values = read(t, 0);
     if (!values) return values.error();
     if (t.numel() == 0) {
         to.begin_array().end_array();

@@ -30,7 +30,9 @@ using namespace test_support;
 
 namespace {
 
-std::span<const std::byte> bytes_of(std::string_view text) { return std::as_bytes(std::span(text)); }
+std::span<const std::byte> bytes_of(std::string_view text) {
+    return std::as_bytes(std::span{text.data(), text.size()});
+}
 
 /// Where a payload begins, for planning: predicted, or by its local header where that is not possible.
 ckpt::result<std::uint64_t> planned(const source& from, const record& r, std::uint64_t alignment = 64) {

@@ -361,11 +361,11 @@ const std::vector<row>& rows() {
                                                     ckpt::plan_upload(c.state_dict().value()).value(), how));
              });
          }},
-        {errc::upload_cancelled,
+        {errc::cancelled,
          [] {
              return selecting(dict({{str("w"), t()}}), [](const ckpt::checkpoint& c) {
                  return of(ckpt::host::load(c.state_dict().value(),
-                                            {.progress = [](const ckpt::upload_progress&) { return false; }}));
+                                            {.progress = [](const ckpt::progress&) { return false; }}));
              });
          }},
         {errc::pattern_invalid, [] { return of(ckpt::pattern::parse("{")); }},

@@ -793,6 +793,22 @@ def quantized_kinds():
     return out
 
 
+@file()
+def quantized_large():
+    """quantised tensors of which `show` prints the edges; rows of packed ones begin inside a byte"""
+    if not hasattr(torch, 'quint2x4'):
+        raise Skip('no quint2x4')
+    x = torch.linspace(-3, 3, 9 * 11).reshape(9, 11)
+    scales, zeros = torch.linspace(.2, 1, 9), torch.linspace(-2, 2, 9)
+    out = {'tensor': torch.quantize_per_tensor(x, 0.1, 3, torch.qint8),
+           'channel': torch.quantize_per_channel(x, scales.double(), torch.arange(9), 0, torch.quint8)}
+    for name in ('quint4x2', 'quint2x4'):
+        out[name] = torch.quantize_per_channel(x, scales, zeros, 0, getattr(torch, name))
+        out[name + '_cube'] = torch.quantize_per_channel(x.reshape(9, 11, 1).expand(9, 11, 3).contiguous(), scales,
+                                                         zeros, 0, getattr(torch, name))
+    return out
+
+
 @file(named_only=True)
 def quantized_module():
     """state_dict of quantised modules (packed parameters as a tuple), a packed parameter as an object, a generator"""

@@ -188,7 +188,7 @@ class Tars:
             with tarfile.open(fileobj=to, mode="w", format=tarfile.PAX_FORMAT, pax_headers=headers) as t:
                 info = tarfile.TarInfo(name)
                 info.type, info.size = tarfile.AREGTYPE, size
-                t.addfile(info)
+                t.addfile(info, io.BytesIO(bytes(size)))
             out.append(to.getvalue()[: None if not size else 512])
         return out
 

@@ -33,7 +33,7 @@ std::string hex(std::span<const std::byte> bytes) {
     }
     return out;
 }
-std::string hex(std::string_view text) { return hex(std::as_bytes(std::span{text})); }
+std::string hex(std::string_view text) { return hex(std::as_bytes(std::span{text.data(), text.size()})); }
 
 class writer {
   public:
@@ -128,7 +128,7 @@ std::string of_pickle(std::string pickle, const ckpt::detail::allowlist& allowed
 }
 
 std::string of_zip(std::string_view bytes) {
-    const auto from = ckpt::detail::source::memory(std::as_bytes(std::span{bytes}));
+    const auto from = ckpt::detail::source::memory(std::as_bytes(std::span{bytes.data(), bytes.size()}));
     ckpt::detail::arena memory;
     const auto archive = ckpt::detail::zip_archive::read(**from, ckpt::limits{}, memory);
     if (!archive) return failed(archive.error());
@@ -145,7 +145,7 @@ std::string of_zip(std::string_view bytes) {
 }
 
 std::string of_tar(std::string_view bytes) {
-    const auto from = ckpt::detail::source::memory(std::as_bytes(std::span{bytes}));
+    const auto from = ckpt::detail::source::memory(std::as_bytes(std::span{bytes.data(), bytes.size()}));
     ckpt::detail::arena memory;
     const auto archive = ckpt::detail::tar_archive::read(**from, ckpt::limits{}, memory);
     if (!archive) return failed(archive.error());

@@ -2,6 +2,7 @@
 //
 // SPDX-License-Identifier: MIT
 #include <ckpt/ckpt.hpp>
+#include <ckpt/pickle/value_access.hpp>
 
 #include "../support/torch_writer.hpp"
 
@@ -209,6 +210,42 @@ TEST_CASE("where no dictionary of tensors is, the error says what the root is") 
     CHECK(failure.message().find("single tensor") != std::string::npos);
     CHECK(opened.state_dict("").error().code == errc::state_dict_missing);
     CHECK(opened.state_dict("nowhere").error().code == errc::path_missing);
+}
+
+TEST_CASE("what is no dictionary of tensors has the right article in the error, whatever its type is") {
+    using namespace pkl;
+    const std::vector<std::pair<std::string, std::string>> values{
+        {none, "None"},
+        {"\x88", "a bool"},
+        {num(1), "an int"},
+        {"\x8a\x09" + std::string(9, '\1'), "an int"},
+        {real(0.5), "a float"},
+        {call(global("builtins", "complex"), {real(1), real(2)}), "a complex number"},
+        {str("x"), "a str"},
+        {"C\x01x", "bytes"},
+        {tuple({num(1)}), "a tuple"},
+        {list({num(1)}), "a list"},
+        {dict({}), "a dict"},
+        {call(global("builtins", "set"), {list({num(1)})}), "a set"},
+        {floats("0", 4), "a tensor"},
+        {global("torch", "float32"), "a global"},
+        {call(global("argparse", "Namespace"), {}), "an object"},
+    };
+    for (const auto& [root, words] : values) {
+        const std::string file = torch_file(root, one_storage),
+                          below = torch_file(dict({{str("n"), root}}), one_storage);
+        const ckpt::checkpoint opened = ckpt::open_bytes(bytes_of(file)).value();
+        CHECK(opened.state_dict().error().detail == "no dictionary of tensors was found: the root is " + words);
+        if (words == "a dict" || words == "a list" || words == "a tuple") continue;
+        const ckpt::checkpoint other = ckpt::open_bytes(bytes_of(below)).value();
+        CHECK(other.state_dict("n").error().detail == "not a dictionary or a module, but " + words);
+    }
+    const std::string_view all[]{"nothing",          "None",      "a bool",          "an int",         "a float",
+                                 "a complex number", "a str",     "bytes",           "a tuple",        "a list",
+                                 "a dict",           "a set",     "a tensor",        "a storage",      "an ndarray",
+                                 "a global",         "an object", "a persistent id", "a refused value"};
+    for (std::size_t k = 0; k <= static_cast<std::size_t>(ckpt::kind::refused); ++k)
+        CHECK(ckpt::detail::with_article(static_cast<ckpt::kind>(k)) == all[k]);
 }
 
 TEST_CASE("a state_dict at a path: dictionaries, lists and tuples; other values are errors of their own") {

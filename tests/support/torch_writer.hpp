@@ -118,7 +118,9 @@ inline std::string torch_file(const std::string& value,
     return write_zip(torch_records(pkl::pickle(value), storages, style), style.zip).bytes;
 }
 
-inline std::span<const std::byte> bytes_of(std::string_view text) { return std::as_bytes(std::span(text)); }
+inline std::span<const std::byte> bytes_of(std::string_view text) {
+    return std::as_bytes(std::span{text.data(), text.size()});
+}
 
 /// The bytes of numbers as this machine has them.
 template <class T> std::string raw(const std::vector<T>& values) {

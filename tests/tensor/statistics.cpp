@@ -152,3 +152,32 @@ TEST_CASE("the edges of a tensor are one strided tensor") {
     CHECK(all.data().numel == 35);
     CHECK(all.data().rank == 2);
 }
+
+TEST_CASE("the edges of a packed tensor are unpacked where they lie, and need a contiguous one") {
+    for (const dtype type : {dtype::quint4x2, dtype::quint2x4}) {
+        CAPTURE(ckpt::name(type));
+        const std::size_t width = ckpt::bits(type), per_byte = 8 / width;
+        std::vector<std::uint8_t> stored(64), values;
+        for (std::size_t i = 0; i < stored.size(); ++i) stored[i] = static_cast<std::uint8_t>(i * 37 + 11);
+        for (std::size_t i = 0; i < stored.size() * per_byte; ++i)
+            values.push_back(
+                static_cast<std::uint8_t>(stored[i / per_byte] >> i % per_byte * width & ((1u << width) - 1)));
+        const fake::storage storage(fake::bytes_of<std::uint8_t>(stored));
+        const auto edges = [&](const fake::tensor& whole, std::size_t edge) {
+            std::vector<std::uint8_t> out;
+            const ckpt::detail::edges_of of(*ckpt::detail::tensor_access::data(whole.get()), edge);
+            const auto read = ckpt::detail::for_each_piece(
+                of, ckpt::detail::tensor_access::source(whole.get()), [&](const ckpt::detail::value_piece& piece) {
+                    out.resize(out.size() + piece.count);
+                    std::memcpy(out.data() + piece.first, piece.values, piece.count);
+                });
+            if (!read) CHECK(read.error().code == errc::packed);
+            return out;
+        };
+        std::vector<std::uint8_t> wanted;
+        for (const std::size_t row : {0u, 1u, 7u, 8u})
+            for (const std::size_t column : {0u, 1u, 9u, 10u}) wanted.push_back(values[3 + row * 11 + column]);
+        CHECK(edges(fake::tensor(storage, type, {9, 11}, {11, 1}, 3), 2) == wanted);
+        CHECK(edges(fake::tensor(storage, type, {11, 9}, {1, 11}, 3), 2).empty());
+    }
+}

@@ -92,7 +92,8 @@ TEST_CASE("every use of a refused class is refused: the class, calls, objects wi
     for (const std::string& use : uses) {
         const std::string bytes = file_of(list({use, floats("0", 4), dict({{str("v"), use}}), tuple({use})}));
         const auto file = ckpt::open_bytes(bytes_of(bytes)).value();
-        for (const ckpt::value v : {file.root()[0], file.root()[2].at("v").value(), file.root()[3][0]})
+        const ckpt::value in_a_dictionary = file.root()[2].at("v").value();
+        for (const ckpt::value v : {file.root()[0], in_a_dictionary, file.root()[3][0]})
             CHECK(refusal_of(v).name == "C");
         CHECK(file.root()[1].as_tensor().value().numel() == 4);
         CHECK(file.refused_globals().size() == 3);
@@ -169,4 +170,18 @@ TEST_CASE("a foreign class costs its place in a legacy stream, too") {
     const auto file = ckpt::open_bytes(bytes_of(bytes)).value();
     CHECK(elements_of_w(file) == 4);
     CHECK(refusal_of(file.root().at("cfg").value()).name == "Config");
+}
+
+TEST_CASE("of arguments, the first 64 are looked at for a class that is the reason") {
+    for (const std::size_t n : {std::size_t{64}, std::size_t{65}}) {
+        std::string arguments;
+        for (std::size_t i = 1; i < n; ++i) arguments += num(static_cast<std::int64_t>(i));
+        const std::string value =
+            global("torch._utils", "_rebuild_tensor_v2") + "(" + arguments + global("my", "C") + "tR";
+        const std::string bytes = file_of(dict({{str("t"), value}, {str("w"), floats("0", 4)}}));
+        const auto file = ckpt::open_bytes(bytes_of(bytes)).value();
+        const ckpt::error* const why = file.root().at("t").value().refusal();
+        REQUIRE(why != nullptr);
+        CHECK(why->code == (n == 64 ? errc::global_not_allowed : errc::bad_arguments));
+    }
 }

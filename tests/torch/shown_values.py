@@ -20,6 +20,7 @@ FILES = {
                             'complex64 complex128 float8_e5m2 float8_e4m3fn float8_e5m2fnuz float8_e4m3fnuz',
     'torch-2.13/conj_neg.pt': 'z conj conj_strided conj_t conj_offset neg neg_strided d_conj d_neg neg_ints both',
     'torch-2.13/quantized.pt': None,
+    'torch-2.13/quantized_large.pt': None,
     'torch-2.13/views.pt': None,
     'torch-2.13/large_storage.pt': None,
     'demo/mlp.pt': 'model/fc1.weight model/fc1.bias',

@@ -41,6 +41,9 @@ struct shard_index {
     [[nodiscard]] bool read_all(json_reader& in, std::vector<std::string_view>& of_entry, std::size_t& maps);
 };
 
+/// Whether the file at a path is named as the index of a set of shards is.
+[[nodiscard]] bool is_index_name(std::string_view path) noexcept;
+
 /// Whether `name` is a file of the folder itself, and cannot be anything else on any system.
 [[nodiscard]] bool is_plain_name(std::string_view name) noexcept;
 

@@ -69,7 +69,7 @@ CKPT_DETAIL_RARE result<ckpt::state_dict> checkpoint::stored_state_dict(std::str
     if (at->kind() != kind::dictionary && at->kind() != kind::list && at->kind() != kind::tuple && !at->is_module())
         return error{.code = errc::state_dict_missing,
                      .path = std::string(path),
-                     .detail = "not a dictionary or a module, but a " + std::string(name(at->kind())),
+                     .detail = "not a dictionary or a module, but " + detail::with_article(at->kind()),
                      .hint = "give the path of a dictionary of tensors"};
     auto out = detail::make_state_dict(*at, std::string(path), file_, file_->storages(), file_->budget());
     if (out) detail::state_dict_access::data(*out)->opened = file_->facts().path;

@@ -32,6 +32,7 @@
 
 #include <ckpt/io/impl/file.ipp>
 #include <ckpt/io/impl/folder.ipp>
+#include <ckpt/io/impl/output.ipp>
 #include <ckpt/io/impl/pages.ipp>
 #include <ckpt/io/impl/path.ipp>
 #include <ckpt/io/impl/source.ipp>
@@ -59,6 +60,7 @@
 #include <ckpt/tensor/impl/sparse.ipp>
 #include <ckpt/tensor/impl/statistics.ipp>
 #include <ckpt/tensor/impl/storage.ipp>
+#include <ckpt/tensor/impl/stored_bytes.ipp>
 #include <ckpt/tensor/impl/strided.ipp>
 #include <ckpt/tensor/impl/tensor.ipp>
 
@@ -91,6 +93,7 @@
 #include <ckpt/torch/impl/records.ipp>
 #include <ckpt/torch/impl/resolve.ipp>
 #include <ckpt/torch/impl/safetensors_checkpoint.ipp>
+#include <ckpt/torch/impl/safetensors_types.ipp>
 #include <ckpt/torch/impl/scan.ipp>
 #include <ckpt/torch/impl/script_model.ipp>
 #include <ckpt/torch/impl/sniff.ipp>
@@ -210,3 +213,9 @@
 #include <ckpt/gpu/impl/staging.ipp>
 #include <ckpt/gpu/impl/upload_plan.ipp>
 #include <ckpt/impl/host.ipp>
+
+#include <ckpt/write/impl/chosen_tensors.ipp>
+#include <ckpt/write/impl/numpy.ipp>
+#include <ckpt/write/impl/safetensors.ipp>
+#include <ckpt/write/impl/tensor_writer.ipp>
+#include <ckpt/write/impl/zip_writer.ipp>

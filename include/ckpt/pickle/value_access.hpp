@@ -2,7 +2,7 @@
 //
 // SPDX-License-Identifier: MIT
 // In:      values and calls.
-// Out:     the graph and the node number behind them; values made from nodes.
+// Out:     the graph and the node number behind them; values made from nodes; the type of a value in words.
 // Refuses: nothing.
 #pragma once
 
@@ -11,8 +11,23 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
+
+/// The type of a value as it stands in a sentence: "an int", "a dict", "None".
+[[nodiscard]] inline std::string with_article(kind k) {
+    switch (k) {
+    case kind::absent: return "nothing";
+    case kind::none:
+    case kind::bytes: return std::string(name(k));
+    case kind::complex: return "a complex number";
+    case kind::integer:
+    case kind::array:
+    case kind::object: return "an " + std::string(name(k));
+    default: return "a " + std::string(name(k));
+    }
+}
 
 /// Access to the node of a `value`.
 struct value_access {

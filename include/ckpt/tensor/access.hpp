@@ -100,26 +100,28 @@ struct row_block {
 };
 
 /// Unpacks the values of a type with less than 8 bits, one into each byte, and calls `f(values, first, count)` for
-/// pieces of at most `most` values. The tensor is contiguous.
+/// pieces of at most `most` values that follow each other in the storage. There is at least one value.
 template <class F>
 [[nodiscard]] inline result<void> unpack_parts(const tensor_data& data, storage_access& access, std::uint64_t most,
                                                F&& f) {
     const std::size_t width = bits(data.type);
     const std::uint64_t per_byte = 8 / width;
+    box whole;
+    if (!make_box(data.sizes(), data.steps(), data.storage_offset, whole))
+        return error{.code = errc::internal, .detail = "a tensor that was never checked against its storage"};
+    const std::uint64_t run = whole.rank == 0 || whole.strides[whole.rank - 1] != 1 ? 1 : whole.sizes[whole.rank - 1];
+    if (run < most) most = run;
     std::vector<std::byte> buffer(static_cast<std::size_t>(bytes_of(data.type, most) + 1));
     std::vector<std::byte> values(static_cast<std::size_t>(most));
-    for (std::uint64_t done = 0; done < data.numel;) {
-        const std::uint64_t first = data.storage_offset + done;
-        const std::uint64_t skip = first % per_byte;
-        const std::uint64_t n = data.numel - done < most ? data.numel - done : most;
-        auto read =
-            access.copy(first / per_byte, {buffer.data(), static_cast<std::size_t>(bytes_of(data.type, skip + n))});
+    return for_each_part(whole, most, [&](const box& part, std::uint64_t done, std::uint64_t n) -> result<void> {
+        const std::uint64_t skip = part.offset % per_byte;
+        auto read = access.copy(part.offset / per_byte,
+                                {buffer.data(), static_cast<std::size_t>(bytes_of(data.type, skip + n))});
         if (!read) return read;
         unpack(width, buffer.data(), skip, n, values.data());
         f(static_cast<const std::byte*>(values.data()), done, n);
-        done += n;
-    }
-    return {};
+        return {};
+    });
 }
 
 /// Copies the values of a type with less than 8 bits, one into each byte. Fails with `packed` unless contiguous.

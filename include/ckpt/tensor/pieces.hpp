@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: MIT
 // In:      a strided tensor of any dtype, whose storage is in memory, in a file, compressed, or gathered.
 // Out:     its values in row-major order: native byte order, without lazy bits, quantised ones as float32 numbers.
-// Refuses: tensors without elements of their own; packed ones that are not contiguous.
+// Refuses: tensors without elements of their own; packed ones that are not contiguous, and edges of those.
 //
 // A piece has a bounded size, whatever the shape and the strides are.
 #pragma once
@@ -45,17 +45,23 @@ class edges_of {
     edges_of& operator=(const edges_of&) = delete;
 
     [[nodiscard]] const tensor_data& data() const noexcept { return data_; }
+    [[nodiscard]] const tensor_data& whole() const noexcept { return whole_; }
 
   private:
     /// Makes `to` the edges of `from`; `sizes` gets its shape, then its strides.
     static void cut(const tensor_data& from, std::size_t edge, tensor_data& to, std::vector<std::int64_t>& sizes);
 
+    const tensor_data& whole_;
     tensor_data data_{};
     std::vector<std::int64_t> sizes_{};
     tensor_extra extra_{}; // of a tensor that is quantised per channel
     named_data parameters_[2]{};
     std::vector<std::int64_t> parameter_sizes_[2]{};
 };
+
+/// The same for the values at the edges. Packed values are unpacked there, too.
+[[nodiscard]] result<void> for_each_piece(const edges_of& edges, const storage_source* source,
+                                          function_ref<void(const value_piece&)> f);
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail
 

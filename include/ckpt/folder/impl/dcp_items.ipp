@@ -6,6 +6,7 @@
 #include <ckpt/checkpoint.hpp>
 #include <ckpt/folder/dcp_items.hpp>
 #include <ckpt/open_source.hpp>
+#include <ckpt/pickle/value_access.hpp>
 #include <ckpt/tensor/convert.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
@@ -84,7 +85,7 @@ CKPT_DETAIL_DEF result<dcp_items::opened_item> dcp_items::open_item(std::uint32_
     }
     const value root = opened->root();
     auto t = root.as_tensor();
-    if (!t) return wrong(it, "the item is no tensor but a " + std::string(name(root.kind())));
+    if (!t) return wrong(it, "the item is no tensor but " + with_article(root.kind()));
     if (const error* refusal = t->refusal()) {
         error e = *refusal;
         e.file = files_[it.file].name;

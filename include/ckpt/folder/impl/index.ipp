@@ -8,6 +8,11 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
+CKPT_DETAIL_DEF bool is_index_name(std::string_view path) noexcept {
+    const std::size_t at = path.rfind(".index");
+    return at != std::string_view::npos && path.find('/', at) == std::string_view::npos && path.ends_with(".json");
+}
+
 CKPT_DETAIL_DEF bool is_plain_name(std::string_view name) noexcept {
     return !name.empty() && name != "." && name != ".." &&
            name.find_first_of(std::string_view("/\\:\0", 4)) == std::string_view::npos;

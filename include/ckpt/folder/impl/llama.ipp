@@ -253,7 +253,7 @@ CKPT_DETAIL_DEF std::uint32_t llama_reader::tensor_of(const row& r) {
         const row* own = p.find(r.key);
         const auto t = own->content.as_tensor();
         if (!t) {
-            work_.inconsistent(p.name, quoted(r.key) + " is a " + std::string(name(own->content.kind())), llama_again);
+            work_.inconsistent(p.name, quoted(r.key) + " is " + with_article(own->content.kind()), llama_again);
             return absent_node;
         }
         const tensor_data& data = *tensor_access::data(*t);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <ckpt/folder/examiner.hpp>
+#include <ckpt/folder/index.hpp>
 #include <ckpt/folder/open.hpp>
 #include <ckpt/folder/shard_set.hpp>
 #include <ckpt/open_source.hpp>
@@ -26,12 +27,6 @@ CKPT_DETAIL_DEF result<checkpoint> open_folder(path_arg path, const folder_polic
     auto seen = folder_examiner::examine(path, allowed.files, allowed.metadata, options, how);
     auto opened = opened_files(seen, options);
     return opened_at(path, std::move(opened), seen ? std::move(seen->folder) : std::string());
-}
-
-/// Whether a file is named as the index of a set of shards is.
-[[nodiscard]] inline bool is_index_name(std::string_view path) noexcept {
-    const std::size_t at = path.rfind(".index");
-    return at != std::string_view::npos && path.find('/', at) == std::string_view::npos && path.ends_with(".json");
 }
 
 CKPT_DETAIL_DEF result<checkpoint> open_any(path_arg path, const folder_policy& allowed, const open_options& options,

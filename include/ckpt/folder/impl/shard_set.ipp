@@ -123,7 +123,7 @@ CKPT_DETAIL_DEF std::uint32_t shard_set::leaf_node(const shard& s, const value& 
     }
     error e{.code = errc::wrong_type,
             .file = s.name,
-            .detail = "an entry of a shard that is a " + std::string(name(v.kind())) + ", not a tensor",
+            .detail = "an entry of a shard that is " + with_article(v.kind()) + ", not a tensor",
             .hint = "open the file by itself to read it"};
     if (v.refusal() != nullptr) {
         e = *v.refusal();

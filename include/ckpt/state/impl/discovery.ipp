@@ -4,6 +4,7 @@
 #pragma once
 
 #include <ckpt/core/short_list.hpp>
+#include <ckpt/pickle/value_access.hpp>
 #include <ckpt/state/candidate_finder.hpp>
 #include <ckpt/state/discovery.hpp>
 #include <ckpt/state/object_path.hpp>
@@ -47,7 +48,7 @@ CKPT_DETAIL_RARE result<candidate> choose(const value& root) {
     if (all.empty()) {
         if (auto refused = refused_weights(root)) return std::move(*refused);
         error e{.code = errc::state_dict_missing,
-                .detail = "no dictionary of tensors was found: the root is a " + std::string(name(root.kind()))};
+                .detail = "no dictionary of tensors was found: the root is " + with_article(root.kind())};
         if (root.kind() == kind::tensor) e.hint = "the file holds a single tensor: read it with root().as_tensor()";
         else e.hint = "look at what root() holds, and give its path to state_dict(path)";
         return e;

@@ -166,17 +166,27 @@ CKPT_DETAIL_RARE void piece_reader::take(const std::byte* in, ckpt::dtype type, 
     f_({ckpt::dtype::float32, reinterpret_cast<const std::byte*>(floats_.data()), first, count});
 }
 
-CKPT_DETAIL_RARE result<void> for_each_piece(const tensor_data* handle, const storage_source* source,
-                                             function_ref<void(const value_piece&)> f) {
+/// Whether the values of a tensor, or some of them, can be read piece by piece.
+inline result<void> check_pieces(const tensor_data* handle, const storage_source* source) {
     if (auto usable = check_access(handle, source); !usable) return usable;
-    const tensor_data& data = *handle;
-    if (data.neg && !has_negation(data.type)) return lazy_bit_error(data);
-    if (data.numel == 0) return {};
-    if (bits(data.type) < 8 && !is_contiguous(data)) return packed_error(data.type);
-    return piece_reader{data, *source, f}.run();
+    if (handle->neg && !has_negation(handle->type)) return lazy_bit_error(*handle);
+    if (bits(handle->type) < 8 && !is_contiguous(*handle)) return packed_error(handle->type);
+    return {};
 }
 
-CKPT_DETAIL_RARE edges_of::edges_of(const tensor_data& whole, std::size_t edge) {
+CKPT_DETAIL_RARE result<void> for_each_piece(const tensor_data* handle, const storage_source* source,
+                                             function_ref<void(const value_piece&)> f) {
+    if (auto usable = check_pieces(handle, source); !usable || handle->numel == 0) return usable;
+    return piece_reader{*handle, *source, f}.run();
+}
+
+CKPT_DETAIL_RARE result<void> for_each_piece(const edges_of& edges, const storage_source* source,
+                                             function_ref<void(const value_piece&)> f) {
+    if (auto usable = check_pieces(&edges.whole(), source); !usable || edges.data().numel == 0) return usable;
+    return piece_reader{edges.data(), *source, f}.run();
+}
+
+CKPT_DETAIL_RARE edges_of::edges_of(const tensor_data& whole, std::size_t edge) : whole_{whole} {
     cut(whole, edge, data_, sizes_);
     if (!is_quantised(whole) || !is_per_channel(whole.extra->scheme)) return;
     extra_ = *whole.extra;
