@@ -85,6 +85,12 @@ def names_of_two_types(blocks):
     return sorted(name for name, of in types.items() if len(of) > 1)
 
 
+def documents_not_listed():
+    with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as file:
+        listed = file.read().partition("\n## Documents\n")[2]
+    return [name for name in [*NAMES, "LICENSE"] if name != "README.md" and f"]({name})" not in listed]
+
+
 def verbs_without_example(blocks):
     with open(os.path.join(ROOT, "include/ckpt/state/rule_code.hpp"), encoding="utf-8") as file:
         names = re.search(r"names\[\]\{(.*?)\}", file.read(), re.DOTALL)[1]
@@ -152,6 +158,8 @@ class Document:
                   if b not in ("cpp", "cuda") and re.search(r"ckpt::.*[;{]$|#include <", t, re.MULTILINE)]
         self.results.append(("all C++ in it says so", [], hidden))
         self.results.append(("one name has one type throughout", [], names_of_two_types(blocks)))
+        if self.name == "README.md":
+            self.results.append(("it lists all documents", [], documents_not_listed()))
         if self.name == "docs/key-rules.md":
             self.results.append(("each verb has an example", [], verbs_without_example(blocks)))
         found = self.programs, self.commands, self.fragments
