@@ -1,6 +1,7 @@
 // Continues a text with a GPT-2 whose tokens are bytes, and compares the tokens and the scores with those of
 // transformers. The arguments are the model and the reference (tests/frameworks/example_models.py writes both).
 #include <ckpt/ckpt.hpp>
+#include <ckpt/state/read_into.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -34,6 +35,10 @@ struct gpt2 {
     norm last;
     view2 head; // tied: the same bytes as `tokens`
 };
+struct settings {
+    std::size_t heads{};
+    float epsilon{};
+};
 
 } // namespace
 
@@ -52,13 +57,11 @@ struct ckpt::binding<gpt2>
     : ckpt::fields<ckpt::field<"transformer.wte.weight", &gpt2::tokens>,
                    ckpt::field<"transformer.wpe.weight", &gpt2::positions>, ckpt::field<"transformer.h", &gpt2::blocks>,
                    ckpt::field<"transformer.ln_f", &gpt2::last>, ckpt::field<"lm_head.weight", &gpt2::head>> {};
+template <>
+struct ckpt::binding<settings>
+    : ckpt::fields<ckpt::field<"n_head", &settings::heads>, ckpt::field<"layer_norm_epsilon", &settings::epsilon>> {};
 
 namespace {
-
-struct settings {
-    std::size_t heads{};
-    float epsilon{};
-};
 
 /// The keys and values of earlier positions, one behind another.
 struct memory {
@@ -141,8 +144,8 @@ floats scores(const gpt2& net, const settings& with, std::size_t token, std::siz
 int main(int, char** argv) try {
     const auto file = ckpt::open(argv[1]).value();
     const auto net = ckpt::load<gpt2>(file.state_dict("model").value()).value(); // strict: every key, both ways
-    const settings with{.heads = file.get<std::size_t>("config/n_head").value(),
-                        .epsilon = file.get<float>("config/layer_norm_epsilon").value()};
+    settings with;
+    ckpt::read_into(file.root().find("config").value(), with).value();
 
     const auto reference = ckpt::open(argv[2]).value();
     const auto wanted = reference.state_dict().value();

@@ -9,6 +9,7 @@
 #include <ckpt/state/impl/name_matcher.ipp>
 #include <ckpt/state/impl/pull.ipp>
 #include <ckpt/state/impl/push.ipp>
+#include <ckpt/state/impl/read_into.ipp>
 #include <ckpt/state/impl/suggest.ipp>
 #include <ckpt/state/impl/suggest_families.ipp>
 #include <ckpt/state/impl/suggest_fused.ipp>

@@ -3,6 +3,7 @@
 #include <ckpt/pickle/impl/attributes.ipp>
 #include <ckpt/pickle/impl/globals.ipp>
 #include <ckpt/pickle/impl/graph.ipp>
+#include <ckpt/pickle/impl/json_values.ipp>
 #include <ckpt/pickle/impl/keys.ipp>
 #include <ckpt/pickle/impl/machine.ipp>
 #include <ckpt/pickle/impl/names.ipp>

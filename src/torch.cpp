@@ -2,6 +2,7 @@
 #include <ckpt/torch/impl/checkpoint_file.ipp>
 #include <ckpt/torch/impl/containers.ipp>
 #include <ckpt/torch/impl/globals.ipp>
+#include <ckpt/torch/impl/json_file.ipp>
 #include <ckpt/torch/impl/legacy_checkpoint.ipp>
 #include <ckpt/torch/impl/legacy_layout.ipp>
 #include <ckpt/torch/impl/nested.ipp>
@@ -16,6 +17,7 @@
 #include <ckpt/torch/impl/records.ipp>
 #include <ckpt/torch/impl/resolve.ipp>
 #include <ckpt/torch/impl/safetensors_checkpoint.ipp>
+#include <ckpt/torch/impl/safetensors_types.ipp>
 #include <ckpt/torch/impl/scan.ipp>
 #include <ckpt/torch/impl/script_model.ipp>
 #include <ckpt/torch/impl/sniff.ipp>

@@ -15,19 +15,22 @@ DEVICE_HEADERS = sorted((INCLUDE / "ckpt").rglob("*.cuh"))  # for nvcc only
 # What programs include, or get with what they include: declarations, templates and what is done while compiling. All
 # other headers are the library's own, and are reached from definitions only.
 CONSUMER = {
-    "": "checkpoint ckpt dlpack folder host maps python version",
-    "core/": "byte_order config constexpr_vector error fixed_string limits number pattern result scratch shared utf8",
+    "": "checkpoint ckpt config dlpack folder host maps python version write",
+    "core/":
+        "byte_order config constexpr_vector error fixed_string limits number pattern progress result scratch shared "
+        "utf8",
     "io/": "io_mode path",
     "archive/": "inflater record",
     "tensor/": "copy dtype half indices layout quantized sparse statistics tensor view",
     "pickle/": "globals graph_fwd names value",
-    "torch/": "global_scan globals policies record_names records verify_report",
+    "torch/": "global_scan globals json_file policies record_names records verify_report",
     "state/":
         "binding candidate diff digest discovery key_map key_rules load load_report lora object_path overlay pull "
-        "push remap rule_code rule_formula rule_words shard state_dict suggest walk",
+        "push read_into remap rule_code rule_formula rule_words shard state_dict suggest walk",
     "maps/": "averages chinese_clip clip gpt2 latent_diffusion llama torchvision whisper wrappers",
     "folder/": "dcp_globals folder_types open",
     "gpu/": "kernels upload_plan upload_types",
+    "write/": "numpy safetensors write_types",
 }
 CONSUMER = {f"{folder}{name}" for folder, names in CONSUMER.items() for name in names.split()}
 

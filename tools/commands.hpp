@@ -2,8 +2,11 @@
 //
 // SPDX-License-Identifier: MIT
 // In:      options as main.cpp read them.
-// Out:     the exit code: 0 fine, 1 a finding, 2 unreadable, 3 wrong usage, 4 valid but not supported.
+// Out:     the exit code: 0 fine, 1 a finding, 2 unreadable, 3 wrong usage, 4 valid but not supported, 5 not written.
 #pragma once
+
+#include <ckpt/tensor/dtype.hpp>
+#include <ckpt/write/safetensors.hpp>
 
 #include <cstdint>
 #include <optional>
@@ -42,6 +45,19 @@ struct options {
     std::optional<double> atol{}, rtol{};  // of diff
     std::optional<std::uint64_t> values{}; // of show: how many of a tensor
     std::uint64_t max_nodes{1'000'000};
+    /// Of convert: a cast of the keys that a pattern matches.
+    struct cast_word {
+        std::string pattern{};
+        ckpt::dtype type{};
+    };
+    std::vector<cast_word> casts{};
+    std::vector<ckpt::metadata_entry> metadata{};
+    std::vector<std::string> allow_loss{}; // patterns
+    std::uint64_t max_shard_size{0};
+    bool duplicate_shared{};
+    bool raw{};
+    bool dry_run{};
+    bool force{};
     bool json{};
     bool all{};
     bool digest{};
@@ -65,5 +81,6 @@ int run_globals(const options& wanted);
 int run_verify(const options& wanted);
 int run_diff(const options& wanted);
 int run_map(const options& wanted);
+int run_convert(const options& wanted);
 
 } // namespace tool

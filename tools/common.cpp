@@ -512,6 +512,11 @@ namespace {
         std::string_view library; // the beginning of its hint
         std::string_view program;
     } hints[]{
+        {"Choose another path, or have it replaced", "Choose another name, or replace it: --force"},
+        {"Cast it with a key rule, as in \"cast float32 KEY\", or write its bits",
+         "Cast it: --dtype KEY=float32, or write its bits: --raw"},
+        {"Cast it with a key rule", "Cast it: --dtype KEY=float32, or leave it out: --allow-loss KEY"},
+        {"Write several files: safetensors_options", "Write several files: --max-shard-size 5GB"},
         {"Add ckpt::global<", "Read the file with such objects as plain data, which runs nothing: --policy inspect"},
         {"Do not load this file", "Do not load this file with anything that executes pickles; --policy inspect shows "
                                   "what is in it"},
@@ -634,11 +639,6 @@ std::uint64_t count_parts(const ckpt::tensor& t, std::uint64_t most) {
 }
 
 int worse(int a, int b) noexcept { return a == exit_finding || b == exit_finding ? exit_finding : std::max(a, b); }
-
-int write_fields(json& to, const ckpt::value& v, storage_names& names, ckpt::digester* digest, const ckpt::value& root,
-                 const ckpt::error* fault, std::string_view file) {
-    return write_fields(to, *v.as_tensor(), v.kind() == ckpt::kind::array, names, digest, root, fault, file);
-}
 
 namespace {
 

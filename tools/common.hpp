@@ -80,6 +80,8 @@ scan_each(const std::string& file, policy_name policy,
 struct found_value {
     ckpt::value value{};
     key_path path{};
+    std::optional<ckpt::tensor> part{}; // of the tensor there, where that was asked for
+    std::string part_name{};            // ":scale"
 };
 /// The value at a path of a file; of a text that is no path the tensor with this key: in the one best state_dict, else
 /// in the whole file. Fails with `path_missing`, naming the nearest path, and with `key_duplicate` where an element
@@ -128,13 +130,10 @@ class storage_names {
 [[nodiscard]] int worse(int a, int b) noexcept;
 
 /// The fields of a row behind key and path. Gives the exit code of the error in them, if there is one: 1 for a finding,
-/// 4 for what is valid and not supported. `fault`: of the storage's record. `file`: the one file of a folder that was
-/// opened.
-int write_fields(json& to, const ckpt::value& v, storage_names& names, ckpt::digester* digest, const ckpt::value& root,
-                 const ckpt::error* fault = nullptr, std::string_view file = {});
-/// The same of a tensor by itself; `is_array`: it is a numpy array.
+/// 4 for what is valid and not supported. `is_array`: it is a numpy array. `fault`: of the storage's record. `file`:
+/// the one file of a folder that was opened.
 int write_fields(json& to, const ckpt::tensor& t, bool is_array, storage_names& names, ckpt::digester* digest,
-                 const ckpt::value& root, const ckpt::error* fault, std::string_view file);
+                 const ckpt::value& root, const ckpt::error* fault = nullptr, std::string_view file = {});
 
 /// What --strict makes of an error in a row: a finding, or something valid that is not supported.
 [[nodiscard]] int exit_of_row(const ckpt::error& e);

@@ -52,7 +52,10 @@ using tool::options;
 
 /// What is wrong with the patterns over keys and the paths into a file; empty where nothing is.
 [[nodiscard]] std::string wrong_paths(const options& wanted) {
-    for (const std::string& text : wanted.patterns)
+    std::vector<std::string> patterns = wanted.patterns;
+    patterns.insert(patterns.end(), wanted.allow_loss.begin(), wanted.allow_loss.end());
+    for (const options::cast_word& cast : wanted.casts) patterns.push_back(cast.pattern);
+    for (const std::string& text : patterns)
         if (const auto parsed = ckpt::pattern::parse(text); !parsed) return parsed.error().detail;
     tool::key_path parsed;
     std::vector<std::string> paths = wanted.paths;
@@ -67,7 +70,8 @@ using tool::options;
 
 /// Runs a command on each of several files, or pairs of them, one after another. Gives the highest exit code.
 int run_each(const tool::command& of, const options& wanted) {
-    if (of.name == "globals" || of.name == "show" || wanted.files.size() == (of.name == "diff" ? 2u : 1u))
+    if (of.name == "globals" || of.name == "show" || of.name == "convert" ||
+        wanted.files.size() == (of.name == "diff" ? 2u : 1u))
         return of.run(wanted);
     int worst = tool::exit_fine;
     const std::size_t first = of.name == "diff" ? 1 : 0;

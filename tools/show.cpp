@@ -29,6 +29,7 @@ class value_writer {
     /// False past the budget; the document is then unfinished.
     [[nodiscard]] bool write_value(const found_value& from) {
         path_ = from.path;
+        if (from.part) return begin_tensor(*from.part);
         if (!begin(from.value)) return false;
         while (!stack_.empty())
             if (!advance()) return false;
@@ -208,14 +209,7 @@ class value_writer {
         }
         case kind::tensor: {
             if (const ckpt::error* refusal = v.refusal()) return write_error(*refusal);
-            const ckpt::tensor t = *v.as_tensor();
-            const bool has_values = shows_values(t);
-            if (!charge(t.rank() + 4 * count_parts(t, left_) + (has_values ? t.numel() : 0))) return false;
-            to_.begin_object().key("$tensor").begin_object();
-            if (!measure_) (void)write_fields(to_, v, names_, nullptr, root_);
-            if (has_values && !measure_) add_values(t);
-            to_.end_object().end_object();
-            return true;
+            return begin_tensor(*v.as_tensor());
         }
         case kind::array: return write_array(v);
         case kind::storage: {
@@ -233,6 +227,18 @@ class value_writer {
         case kind::object:
         case kind::persistent: return begin_container(v);
         }
+        return true;
+    }
+
+    /// Writes a tensor that is no numpy array.
+    [[nodiscard]] bool begin_tensor(const ckpt::tensor& t) {
+        if (const ckpt::error* refusal = t.refusal()) return write_error(*refusal);
+        const bool has_values = shows_values(t);
+        if (!charge(t.rank() + 4 * count_parts(t, left_) + (has_values ? t.numel() : 0))) return false;
+        to_.begin_object().key("$tensor").begin_object();
+        if (!measure_) (void)write_fields(to_, t, false, names_, nullptr, root_);
+        if (has_values && !measure_) add_values(t);
+        to_.end_object().end_object();
         return true;
     }
 
@@ -374,9 +380,16 @@ class tree {
           most_lines_{is_terminal() ? 2'000 : wanted.max_nodes},
           deepest_{std::min(on_terminal(12), deepest_anywhere)} {}
 
-    void show(const std::string& label, const ckpt::value& v) {
-        item(0, label, v);
-        if (const auto t = v.plain().as_tensor(); t && t->refusal() == nullptr) values(*t);
+    void show(const std::string& label, const found_value& found) {
+        if (found.part) {
+            const ckpt::error* const refusal = found.part->refusal();
+            line(0, label,
+                 refusal != nullptr ? paint(colour::red, printable(refusal->message())) : described(*found.part));
+            if (refusal == nullptr) values(*found.part);
+            return;
+        }
+        item(0, label, found.value);
+        if (const auto t = found.value.plain().as_tensor(); t && t->refusal() == nullptr) values(*t);
     }
 
   private:
@@ -574,6 +587,29 @@ class tree {
     return exit_code;
 }
 
+/// The value at a path, or the part of a tensor as `ls` prints it: "key:part", "key:part:part".
+[[nodiscard]] ckpt::result<found_value> find_value(const ckpt::checkpoint& file, std::string_view text) {
+    auto found = find(file, text);
+    if (found || found.error().code != ckpt::errc::path_missing || text.starts_with('[')) return found;
+    constexpr int deepest = 8; // of parts
+    std::size_t colon = text.size();
+    for (int i = 0; i < deepest && colon > 0; ++i) {
+        colon = text.rfind(':', colon - 1);
+        if (colon == std::string_view::npos) break;
+        auto whole = find(file, text.substr(0, colon));
+        const auto tensor = whole ? whole->value.as_tensor() : whole.error();
+        if (!tensor) continue;
+        std::string part(text.substr(colon + 1));
+        std::replace(part.begin(), part.end(), ':', '.');
+        auto of = tensor->part(part);
+        if (!of) return std::move(of).error();
+        whole->part = *of;
+        whole->part_name = text.substr(colon);
+        return whole;
+    }
+    return found;
+}
+
 } // namespace
 
 int run_show(const options& wanted) {
@@ -583,14 +619,14 @@ int run_show(const options& wanted) {
     std::vector<ckpt::result<found_value>> found;
     std::vector<found_value> values; // of the paths that lead somewhere
     for (const std::string& text : wanted.paths)
-        if (const auto& one = found.emplace_back(find(*file, text))) values.push_back(*one);
+        if (const auto& one = found.emplace_back(find_value(*file, text))) values.push_back(*one);
     const bool is_whole = found.size() == values.size();
     if (wanted.paths.empty()) values.push_back({root, {}});
 
     if (!wanted.json) {
         tree out{wanted};
         for (const found_value& v : values)
-            out.show(wanted.paths.size() > 1 ? printable(path_text(v.path)) : std::string{}, v.value);
+            out.show(wanted.paths.size() > 1 ? printable(path_text(v.path) + v.part_name) : std::string{}, v);
         const int exit_code = written(exit_fine);
         return is_whole ? exit_code : fail_in_part(wanted, found, root);
     }

@@ -4,6 +4,7 @@
 #include "common.hpp"
 #include "render.hpp"
 
+#include <ckpt/core/checked.hpp>
 #include <ckpt/core/number.hpp>
 
 #include <CLI/CLI.hpp>
@@ -79,6 +80,14 @@ constexpr command commands[]{
      "the rules cannot be read.",
      run_map,
      policy_name::training},
+    {"convert",
+     "IN OUT",
+     "Writes the weights to a file of another format, by the suffix of OUT: .safetensors, .npz or .npy",
+     {"ckpt convert training.pt model.safetensors", "ckpt convert run/ half.safetensors --dtype '**=bfloat16'"},
+     "OUT appears when it is whole, or not at all. What the format cannot hold is listed, and nothing is written then, "
+     "unless --allow-loss names it. What lies outside the state_dict is only counted.",
+     run_convert,
+     policy_name::training},
 };
 
 // --- options ---
@@ -92,6 +101,7 @@ struct option_row {
     std::string_view about{};
     bool (*set)(options&, std::string_view){}; // false for a value that it does not take
     std::string_view wants{};                  // "a number"
+    bool repeats{};                            // each occurrence counts, not only the last
 };
 
 bool set_text(std::optional<std::string>& to, std::string_view text) {
@@ -116,20 +126,62 @@ bool set_sort(options& to, std::string_view text) {
     return true;
 }
 
+/// The two sides of the last '=' of a word; false where one is missing.
+bool split_word(std::string_view text, std::string& before, std::string& behind) {
+    const std::size_t at = text.rfind('=');
+    if (at == std::string_view::npos || at == 0 || at + 1 == text.size()) return false;
+    before = text.substr(0, at);
+    behind = text.substr(at + 1);
+    return true;
+}
+bool set_cast(options& to, std::string_view text) {
+    options::cast_word& word = to.casts.emplace_back();
+    std::string type;
+    if (!split_word(text, word.pattern, type)) return false;
+    const auto found = ckpt::parse_dtype(type);
+    if (found) word.type = *found;
+    return found.has_value();
+}
+bool set_metadata(options& to, std::string_view text) {
+    const std::size_t at = text.find('=');
+    if (at == std::string_view::npos) return false;
+    to.metadata.push_back({std::string(text.substr(0, at)), std::string(text.substr(at + 1))});
+    return true;
+}
+/// Bytes with the units of huggingface_hub: powers of 1000 with B, of 1024 with iB.
+bool set_size(options& to, std::string_view text) {
+    constexpr struct {
+        std::string_view name{};
+        std::uint64_t bytes{};
+    } units[]{{"kib", 1u << 10}, {"mib", 1u << 20},     {"gib", 1u << 30}, {"kb", 1'000},
+              {"mb", 1'000'000}, {"gb", 1'000'000'000}, {"b", 1},          {"", 1}};
+    std::string lower(text);
+    for (char& c : lower) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+    const std::size_t digits = std::min(lower.find_first_not_of("0123456789"), lower.size());
+    std::uint64_t n = 0, bytes = 0;
+    if (!ckpt::detail::parse_decimal(std::string_view(lower).substr(0, digits), n) || n == 0) return false;
+    for (const auto& unit : units)
+        if (std::string_view(lower).substr(digits) == unit.name && ckpt::detail::checked_mul(n, unit.bytes, bytes)) {
+            to.max_shard_size = bytes;
+            return true;
+        }
+    return false;
+}
+
 constexpr std::string_view a_number = "a whole number";
 
 constexpr option_row rows[]{
     {"all", 'a', "", "", "ls stat", "Every tensor in the file, under every path",
      [](options& o, std::string_view) { return set_flag(o.all); }, ""},
-    {"select", 's', "PATH", "", "ls stat map", "The path of the state_dict",
+    {"select", 's', "PATH", "", "ls stat map convert", "The path of the state_dict",
      [](options& o, std::string_view v) { return set_text(o.select, v); }, ""},
     {"select-a", 0, "PATH", "", "diff", "The path of the state_dict in A",
      [](options& o, std::string_view v) { return set_text(o.select_a, v); }, ""},
     {"select-b", 0, "PATH", "", "diff", "The path of the state_dict in B",
      [](options& o, std::string_view v) { return set_text(o.select_b, v); }, ""},
-    {"rules", 'r', "RULES", "", "ls stat diff map", "Key rules: a text file; of diff those for A",
+    {"rules", 'r', "RULES", "", "ls stat diff map convert", "Key rules: a text file; of diff those for A",
      [](options& o, std::string_view v) { return set_text(o.rules, v); }, ""},
-    {"map", 'm', "NAME", "", "ls stat diff map",
+    {"map", 'm', "NAME", "", "ls stat diff map convert",
      "A ready-made map instead of rules: whisper_hf_to_openai, hf_llama_to_gguf:heads=32,kv_heads=8,head_dim=128; a "
      "wrong name lists them",
      [](options& o, std::string_view v) { return set_text(o.map, v); }, ""},
@@ -160,6 +212,27 @@ constexpr option_row rows[]{
      [](options& o, std::string_view v) { return set_tolerance(o.atol, v); }, "a number of at least 0"},
     {"rtol", 0, "X", "", "diff", "The same with X as the factor of |b|; floats of other dtypes are compared, too",
      [](options& o, std::string_view v) { return set_tolerance(o.rtol, v); }, "a number of at least 0"},
+    {"dtype", 0, "PATTERN=DTYPE", "", "convert",
+     "Cast the tensors whose keys PATTERN matches: '**=bfloat16'; to a floating dtype only floating ones. Of several "
+     "that "
+     "match a key the last counts",
+     set_cast, "a pattern and a dtype, as in '**.weight=float16'", true},
+    {"metadata", 0, "KEY=TEXT", "", "convert", "An entry of the file's metadata, beside those that IN has",
+     set_metadata, "a key and a text, as in format=pt", true},
+    {"max-shard-size", 0, "SIZE", "", "convert",
+     "Several files of at most SIZE bytes of tensors each, and their index: 5GB, 500MiB", set_size,
+     "a number of bytes, as in 5GB or 500MiB"},
+    {"duplicate-shared", 0, "", "", "convert", "Write tied tensors once for each of their keys",
+     [](options& o, std::string_view) { return set_flag(o.duplicate_shared); }, ""},
+    {"raw", 0, "", "", "convert",
+     "To .npz and .npy: bfloat16 and types of 8 bits, which numpy does not have, as their bits",
+     [](options& o, std::string_view) { return set_flag(o.raw); }, ""},
+    {"allow-loss", 0, "PATTERN", "", "convert", "Keys that may be left out where the format cannot hold them",
+     [](options& o, std::string_view v) { return !o.allow_loss.emplace_back(v).empty(); }, "a pattern of keys", true},
+    {"dry-run", 'n', "", "", "convert", "Write nothing, and say what would be written",
+     [](options& o, std::string_view) { return set_flag(o.dry_run); }, ""},
+    {"force", 'f', "", "", "convert", "Replace OUT if it exists",
+     [](options& o, std::string_view) { return set_flag(o.force); }, ""},
     {"strict", 0, "", "", "ls map",
      "Exit with 1 if anything is wrong with any tensor or record; of map, if a rule is unused",
      [](options& o, std::string_view) { return set_flag(o.strict); }, ""},
@@ -248,7 +321,8 @@ class reader {
             return;
         }
         for (const auto& [row, option] : known)
-            if (option->count() > 0) apply(*row, uncovered(option->results().back()));
+            for (const std::string& text : option->results())
+                if (row->repeats || &text == &option->results().back()) apply(*row, uncovered(text));
         for (const std::string& word : app.remaining())
             if (word.size() > 1 && word[0] == '-' && word != "--" && out_.wrong.empty()) refuse(word);
         for (std::string& name : names) name = uncovered(name);
@@ -261,7 +335,8 @@ class reader {
         if (row.letter != 0) names += std::string(",-") + row.letter;
         if (row.value.empty()) return app.add_flag(names);
         if (row.value == "[N]") return app.add_flag(names + "{1000}");
-        return app.add_option(names)->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+        const auto policy = row.repeats ? CLI::MultiOptionPolicy::TakeAll : CLI::MultiOptionPolicy::TakeLast;
+        return app.add_option(names)->expected(1)->multi_option_policy(policy);
     }
     void apply(const option_row& row, const std::string& text) {
         if (!out_.wrong.empty()) return;
@@ -293,11 +368,12 @@ class reader {
     /// The first name is a file; what the others are depends on the command.
     void place(const std::vector<std::string>& names) {
         options& wanted = out_.wanted;
-        const std::size_t least = of_.name == "diff" ? 2 : 1;
+        const std::size_t least = of_.name == "diff" || of_.name == "convert" ? 2 : 1;
         if (names.size() < least) {
             out_.wrong = "ckpt " + std::string(of_.name) + " needs " +
-                         (least == 2 ? std::string("two files: A B") : std::string("a FILE")) + ". See: ckpt " +
-                         std::string(of_.name) + " --help";
+                         (least == 2 ? "two files: " + std::string(of_.name == "diff" ? "A B" : of_.arguments)
+                                     : std::string("a FILE")) +
+                         ". See: ckpt " + std::string(of_.name) + " --help";
             return;
         }
         for (std::size_t i = 0; i < names.size(); ++i) {
@@ -307,8 +383,11 @@ class reader {
                 wanted.patterns.push_back(names[i]);
             else wanted.files.push_back(names[i]);
         }
-        if (of_.name == "map" && wanted.files.size() > 1)
-            out_.wrong = "ckpt map takes one FILE, not also \"" + wanted.files[1] + '"';
+        const std::size_t most = of_.name == "map" ? 1 : of_.name == "convert" ? 2 : wanted.files.size();
+        if (wanted.files.size() > most)
+            out_.wrong = "ckpt " + std::string(of_.name) + " takes " +
+                         (most == 1 ? "one FILE" : std::string(of_.arguments)) + ", not also \"" + wanted.files[most] +
+                         '"';
     }
 
     const command& of_;
@@ -361,9 +440,10 @@ void read_help(const std::vector<std::string>& words, request& out) {
 }
 
 constexpr std::string_view exit_codes =
-    "Exit codes: 0 fine, 1 a finding, 2 the file is unreadable, 3 wrong usage, 4 valid but not supported; of several "
-    "files the highest.";
+    "Exit codes: 0 fine, 1 a finding, 2 the file is unreadable, 3 wrong usage, 4 valid but not supported, 5 "
+    "the output cannot be written; of several files the highest.";
 constexpr std::string_view file_word = "FILE is a checkpoint: a file, a folder, or the index of a set of shards.";
+constexpr std::string_view in_word = "IN is a checkpoint: a file, a folder, or the index of a set of shards.";
 
 /// Text for roff, where a backslash and a minus have a meaning.
 [[nodiscard]] std::string roff(std::string_view text) {
@@ -423,7 +503,8 @@ constexpr std::string_view file_word = "FILE is a checkpoint: a file, a folder, 
             std::string choices(row.choices);
             std::replace(choices.begin(), choices.end(), '|', ' ');
             const bool optional = row.value == "[N]";
-            std::string spec = "--" + std::string(row.name) + (optional ? "=-" : "") + '[' + plain(row.about) + ']';
+            std::string spec = (row.repeats ? "*--" : "--") + std::string(row.name) + (optional ? "=-" : "") + '[' +
+                               plain(row.about) + ']';
             if (!row.value.empty())
                 spec += (optional ? "::" : ":") + std::string(row.value == "[N]" ? "N" : row.value) + ':' +
                         (choices.empty() ? row.value == "FILE" || row.value == "RULES" ? "_files" : ""
@@ -473,7 +554,8 @@ std::string help(const command* of) {
         return out + "Options of the program: --help, --version\n";
     }
     out = "Usage: ckpt " + std::string(of->name) + ' ' + std::string(of->arguments) + " [OPTION...]\n\n" +
-          wrapped(of->about, 0, most) + ".\n" + wrapped(file_word, 0, most) + '\n';
+          wrapped(of->about, 0, most) + ".\n" + wrapped(of->arguments == "IN OUT" ? in_word : file_word, 0, most) +
+          '\n';
     if (!of->more.empty()) out += wrapped(of->more, 0, most) + '\n';
     out += "\nOptions\n";
     constexpr std::size_t option_columns = 28;

@@ -39,6 +39,8 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
+class json_file; // torch/json_file.hpp
+
 /// Where the bytes of tensors are.
 enum class storage_mode : std::uint8_t {
     mapped, ///< in the mapping of the file; nothing is copied
@@ -82,13 +84,18 @@ class checkpoint {
     value root() const&& = delete; // the value would outlive the file: name the checkpoint first
 
     /// A copy of the value at a path, as `value::get`: `file.get<double>("optimizer/param_groups/0/lr")`.
-    template <class T> [[nodiscard]] result<T> get(std::string_view path) const {
-        return named(root().template get<T>(path));
-    }
+    template <class T> [[nodiscard]] result<T> get(std::string_view path) const { return root().template get<T>(path); }
     /// The same, or `fallback` where the path does not exist or leads to None, as `value::get_or`.
     template <class T> [[nodiscard]] result<T> get_or(std::string_view path, T fallback) const {
-        return named(root().get_or(path, std::move(fallback)));
+        return root().get_or(path, std::move(fallback));
     }
+
+    /// A JSON file beside the weights: `file.config().get<int>("num_attention_heads")`, or
+    /// `file.config("generation_config.json")`; for programs that include <ckpt/config.hpp> or <ckpt/folder.hpp>. It
+    /// stands in the folder that was opened, or in that of the file or index. Without a name it is the first that
+    /// exists of config.json, params.json, adapter_config.json, open_clip_config.json and hparams.json. Reads the file
+    /// at each call; one that is missing or damaged gives a `json_file` whose functions fail with the reason.
+    [[nodiscard]] json_file config(std::string_view name = {}) const;
 
     /// The "__metadata__" of a safetensors file: a dictionary of texts, which borrows from the checkpoint; absent where
     /// there is none.
@@ -143,11 +150,6 @@ class checkpoint {
     explicit checkpoint(detail::shared<detail::checkpoint_file> file, storage_mode storages) noexcept
         : file_{std::move(file)}, storages_{storages} {}
 
-    template <class T> [[nodiscard]] result<T> named(result<T> out) const {
-        if (!out) name_file(out.error());
-        return out;
-    }
-    void name_file(error& failure) const;
     [[nodiscard]] result<ckpt::state_dict> stored_state_dict(std::string_view path) const;
 
     /// Checks the indices of all sparse and nested tensors, each once also where tensors share them, so that it reads

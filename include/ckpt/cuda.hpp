@@ -160,7 +160,7 @@ class device_tensors {
 /// Carries out a plan, which may be for several devices. Returns when the files are read: copies may go on,
 /// `options.stream` waits for them, and so does `wait()`. The device that was current stays so. `select`, `casts`,
 /// `layout`, `kernels`, `piece_bytes` and `device` are the plan's. Fails with `device_memory`, `device_lost`,
-/// `no_device`, `device_failed`, `truncated`, `read_failed`, `checksum_mismatch`, `conversion`, `upload_cancelled`.
+/// `no_device`, `device_failed`, `truncated`, `read_failed`, `checksum_mismatch`, `conversion`, `cancelled`.
 [[nodiscard]] inline result<device_tensors> upload(const upload_plan& plan, const upload_options& options) {
     detail::engine_options how;
     how.source = options.source;

@@ -32,7 +32,7 @@ struct loaded {
 /// Reads the tensors of `weights` into one block of memory, which the result owns; it does not need the file any more.
 /// The keys are in the same order. A tensor with parts becomes its parts; entries that are not tensors are left out.
 /// Fails as `plan_upload` does, with `device_memory` where memory cannot be allocated, `checksum_mismatch`,
-/// `truncated`, `upload_cancelled`.
+/// `truncated`, `cancelled`.
 [[nodiscard]] result<loaded> load(const state_dict& weights, const load_options& options = {});
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::host

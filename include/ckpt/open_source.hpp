@@ -36,8 +36,9 @@ struct chosen_source {
 
 /// Names the file in an error that does not name it.
 void name_path(path_arg path, error& failure);
-/// Notes the path in what was opened there, or in the error.
-[[nodiscard]] result<checkpoint> opened_at(path_arg path, result<checkpoint> opened);
+/// Notes the path in what was opened there, or in the error. `folder`: where the files stand; empty: the path is one
+/// file.
+[[nodiscard]] result<checkpoint> opened_at(path_arg path, result<checkpoint> opened, std::string folder = {});
 
 } // namespace detail
 } // namespace ckpt::inline CKPT_DETAIL_ABI

@@ -361,11 +361,11 @@ const std::vector<row>& rows() {
                                                     ckpt::plan_upload(c.state_dict().value()).value(), how));
              });
          }},
-        {errc::upload_cancelled,
+        {errc::cancelled,
          [] {
              return selecting(dict({{str("w"), t()}}), [](const ckpt::checkpoint& c) {
                  return of(ckpt::host::load(c.state_dict().value(),
-                                            {.progress = [](const ckpt::upload_progress&) { return false; }}));
+                                            {.progress = [](const ckpt::progress&) { return false; }}));
              });
          }},
         {errc::pattern_invalid, [] { return of(ckpt::pattern::parse("{")); }},
@@ -430,6 +430,54 @@ TEST_CASE("every error code has a smallest input that causes it, or a reason why
     }
     for (const ckpt::error_info& i : ckpt::error_table) CHECK_MESSAGE(caused.count(i.code) == 1, i.name);
     CHECK(caused.size() == std::size(ckpt::error_table));
+}
+
+TEST_CASE("errors of values name the file, by a path of the file, of a folder, and of nothing in memory") {
+    using namespace pkl;
+    const std::string bytes = torch_file(dict({{str("text"), str("x")},
+                                               {str("list"), list({num(1)})},
+                                               {str("big"), "\x8a\x09" + std::string(8, '\0') + "\x01"},
+                                               {num(1), none},
+                                               {str("1"), none},
+                                               {str("w"), floats("0", 4)},
+                                               {str("bad"), tensor(storage("FloatStorage", "0", 4), 1, {4}, {1})},
+                                               {str("refused"), object("nowhere", "Thing", dict({}))}}),
+                                         {{"0", four}});
+    const temporary_folder folder({{"model.pt", bytes}});
+    const auto errors_of = [](const ckpt::checkpoint& file) {
+        const ckpt::value root = file.root();
+        const auto at = [&root](std::string_view path) { return root.find(path).value(); };
+        return std::vector<ckpt::error>{
+            at("text").as_int().error(),
+            at("text").as_real().error(),
+            at("text").as_tensor().error(),
+            at("big").as_int().error(),
+            at("list/0").as_string().error(),
+            at("list/0").as_integer_bytes().error(),
+            root.find("tect").error(),
+            root.find("list/7").error(),
+            root.find("1").error(),
+            at("list").at(9).error(),
+            root.at("nothing").error(),
+            at("refused").as_int().error(),
+            at("refused").find("x").error(),
+            root.get<int>("text").error(),
+            root.get<float>("w").error(),
+            root.get<float>("bad").error(),
+            file.get<std::string>("list").error(),
+            file.get_or("text", 1).error(),
+        };
+    };
+    const std::string path = (folder.path() / "model.pt").string();
+    for (const ckpt::error& e : errors_of(ckpt::open(path).value())) {
+        CAPTURE(e.message());
+        CHECK(e.file == path);
+        CHECK(e.message().size() <= 1024);
+    }
+    for (const ckpt::error& e : errors_of(ckpt::open_folder(folder.path()).value()))
+        CHECK(e.file == folder.path().string());
+    for (const ckpt::error& e : errors_of(ckpt::open_bytes(bytes_of(bytes)).value())) CHECK(e.file.empty());
+    CHECK(ckpt::value{}.as_int().error().file.empty());
 }
 
 TEST_CASE("numbers of error codes are unique, rise, and have an exit code of the program") {

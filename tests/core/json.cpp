@@ -42,6 +42,14 @@ std::string number_of(std::string_view json) {
     return read ? std::to_string(out) : "!";
 }
 
+std::string text_of_number(std::string_view json) {
+    arena memory;
+    json_reader in{json, memory};
+    std::string_view out;
+    const bool read = in.number_text(out) && in.finish();
+    return read ? std::string(out) : "!" + std::string(in.fault());
+}
+
 } // namespace
 
 TEST_CASE("what RFC 8259 calls JSON is gone through") {
@@ -183,4 +191,27 @@ TEST_CASE("after a fault nothing goes on") {
     CHECK_FALSE(in.finish());
     CHECK(in.peek() == json_kind::none);
     CHECK(in.fault() == "a whole number was expected");
+}
+
+TEST_CASE("a number is read as it is written; NaN and the infinities as Python writes them, too") {
+    for (const char* text : {"0", "-0", "-12.5e+3", "1E400", "18446744073709551616", "NaN", "Infinity", "-Infinity"})
+        CHECK(text_of_number(text) == text);
+    for (const char* text : {"nan", "+1", "Inf", "inf", "null", "\"1\"", "", "]"})
+        CHECK(text_of_number(text) == "!a value was expected");
+    CHECK(text_of_number("-") == "!a malformed number");
+    CHECK(text_of_number("-NaN") == "!a malformed number");
+    CHECK(text_of_number("01") == "!a malformed number");
+    CHECK(text_of_number("NaNs") == "!text after the end of the value");
+    CHECK(fault("NaN") != ""); // skipped values are those of RFC 8259
+    arena memory;
+    json_reader in{"[null, 1]", memory};
+    CHECK(in.enter_array());
+    CHECK(in.next_element());
+    CHECK(in.null());
+    CHECK(in.next_element());
+    CHECK_FALSE(in.null());
+    CHECK(in.fault() == "null was expected");
+    std::string_view after;
+    CHECK_FALSE(in.number_text(after)); // the first fault stays
+    CHECK(in.fault() == "null was expected");
 }

@@ -225,7 +225,7 @@ TEST_CASE("host: a file that was cut, a caller that stops, memory that is not th
     const auto weights = file.state_dict().value();
     for (const unsigned readers : {0u, 1u, 3u}) {
         int calls = 0;
-        const auto third_time = [&](const ckpt::upload_progress& p) {
+        const auto third_time = [&](const ckpt::progress& p) {
             CHECK(p.done <= p.total);
             return ++calls < 3;
         };
@@ -234,7 +234,7 @@ TEST_CASE("host: a file that was cut, a caller that stops, memory that is not th
         const auto stopped =
             ckpt::host::load(weights, {.plan = {.piece_bytes = 4'096}, .readers = readers, .progress = third_time});
         REQUIRE(!stopped);
-        CHECK(stopped.error().code == errc::upload_cancelled);
+        CHECK(stopped.error().code == errc::cancelled);
         CHECK(calls == 3);
     }
     fs::resize_file(path.path(), bytes.size() / 2);

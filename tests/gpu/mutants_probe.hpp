@@ -193,7 +193,7 @@ template <class Engine> fault probe() {
         auto stop = [&](const auto&) { return ++calls < 3; };
         auto stopped = how;
         stopped.progress = stop;
-        if (auto f = fails_with_an_error<Engine>(plan, stopped, errc::upload_cancelled); !f.empty()) return f;
+        if (auto f = fails_with_an_error<Engine>(plan, stopped, errc::cancelled); !f.empty()) return f;
 
         subject damaged;
         damaged.bytes[damaged.bytes.find(test_support::some_floats(2'310, 3)) + 5'000] ^= 4;

@@ -396,9 +396,9 @@ TEST_CASE(
                 cuda_double::reset({.how = how});
                 int calls = 0;
                 upload_options options = busy(readers);
-                auto progress = [&](const ckpt::upload_progress&) { return ++calls < stop; };
+                auto progress = [&](const ckpt::progress&) { return ++calls < stop; };
                 options.progress = progress;
-                CHECK(upload(file.weights, options).error().code == errc::upload_cancelled);
+                CHECK(upload(file.weights, options).error().code == errc::cancelled);
                 CHECK(calls == stop);
                 clean_end();
             }

@@ -34,3 +34,16 @@ TEST_CASE("a null path and one with a NUL inside are not usable") {
     CHECK_FALSE(usable(std::string("a\0b", 3)));
     CHECK(text_of(static_cast<const char*>(nullptr)).empty());
 }
+
+TEST_CASE("a file's folder and a path in a folder") {
+    using namespace ckpt::detail;
+    CHECK(folder_of("a/b.pt") == "a/");
+    CHECK(folder_of("/b.pt") == "/");
+    CHECK(folder_of("b.pt") == ".");
+    CHECK(folder_of("a/") == "a/");
+    CHECK(name_offset("a/b.pt") == 2);
+    CHECK(name_offset("b.pt") == 0);
+    CHECK(path_in("a", "b") == "a/b");
+    CHECK(path_in(folder_of("a/b.pt"), "c") == "a/c");
+    CHECK(path_in(folder_of("b.pt"), "c") == "./c");
+}

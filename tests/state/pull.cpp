@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <deque>
 #include <filesystem>
+#include <span>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -131,4 +132,51 @@ TEST_CASE("a copy whose bytes cannot be read is mismatched") {
     CHECK(report.mismatched.at(0).key == "head");
     CHECK(report.mismatched[0].why.starts_with("truncated (107)"));
     CHECK_FALSE(report.complete());
+}
+
+TEST_CASE("a tensor is asked for with its shape, and may be missing") {
+    const auto weights = pulled();
+    const ckpt::puller p{weights, {.allow_unexpected = {"**"}}};
+    const std::vector<std::int64_t> run_time{2, 2};
+    CHECK(p.get("blocks.0.w", {2, 2}).has_value());
+    CHECK(p.get("blocks.0.w", run_time).has_value());
+    CHECK(p.get("blocks.0.w", {ckpt::any, 2}).has_value());
+    CHECK(p.get("blocks.0.w", {}).has_value()); // any
+    CHECK(p.view<float, 2>("blocks.0.w", run_time).has_value());
+    CHECK(p.optional_get("blocks.0.b", {4}).value()->numel() == 4);
+    CHECK_FALSE(p.optional_get("nothing").value().has_value());
+    CHECK(p.get("blocks.1.w", {2, 3}).error().code == errc::size_mismatch);
+    CHECK(p.get("head", std::span<const std::int64_t>{}).error().code == errc::rank_mismatch); // a scalar
+    CHECK(p.optional_get("bad").error().code == errc::out_of_bounds);
+    const auto report = p.report();
+    CHECK(report.absent == keys{"nothing"});
+    REQUIRE(report.mismatched.size() == 3);
+    CHECK(report.mismatched[0].want_shape == std::vector<std::int64_t>{2, 3});
+    CHECK(report.mismatched[1].want_shape.empty());
+    CHECK(report.mismatched[1].why == "the tensor's shape is [2], asked for was []");
+}
+
+TEST_CASE("values are copied into memory of the caller's, which must have their size") {
+    const auto weights = pulled();
+    const ckpt::puller p{weights, {.allow_unexpected = {"**"}}};
+    std::vector<float> w(4), head(3);
+    const auto bytes = [](std::vector<float>& of) { return std::as_writable_bytes(std::span{of}); };
+    CHECK(p.scope("blocks").copy_into("0.w", ckpt::dtype::float32, bytes(w), {2, 2}).has_value());
+    CHECK(w == std::vector<float>{1, 2, 3, 4});
+    CHECK(p.copy_into("head", ckpt::dtype::float32, bytes(head)).error().code == errc::size_mismatch);
+    CHECK(p.report().mismatched.at(0).why == "the place has 12 bytes, the elements need 2 times 4");
+    CHECK(p.report().mismatched[0].want_shape == std::vector<std::int64_t>{ckpt::any}); // no shape is any shape
+    CHECK(p.copy_into("head", ckpt::dtype::float32, bytes(head).first(8), {3}).error().code == errc::size_mismatch);
+    CHECK(p.copy_into("head", ckpt::dtype::float16, bytes(head).first(4)).error().code == errc::dtype_mismatch);
+    CHECK(p.copy_into("heat", ckpt::dtype::float32, bytes(head)).error().code == errc::key_missing);
+    CHECK(head == std::vector<float>(3));
+    CHECK(p.copy_into("head", ckpt::dtype::float32, bytes(head).first(8)).has_value());
+    CHECK(head == std::vector<float>{5, 6, 0});
+    CHECK(p.report().missing_keys == keys{"heat"});
+    CHECK(p.report().mismatched.empty()); // the last request counts
+    const ckpt::puller lenient{weights, {.convert = true}};
+    std::vector<double> wide(2);
+    CHECK(lenient.copy_into("head", ckpt::dtype::float64, std::as_writable_bytes(std::span{wide})).has_value());
+    CHECK(wide == std::vector<double>{5, 6});
+    CHECK(lenient.report().loaded.at(0).cast);
 }

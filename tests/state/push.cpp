@@ -159,3 +159,109 @@ TEST_CASE("a file that cannot be read fails with its own error, which names the 
     CHECK(failure.code == errc::truncated);
     CHECK(failure.path == "model/big");
 }
+
+TEST_CASE("an absent shape is any, an empty one that of a scalar; both reach the report") {
+    const auto weights = pushed();
+    std::vector<float> t(4), big(2);
+    const destination any_shape[]{{.key = "t", .dtype = dtype::float32, .bytes = place(t)}};
+    CHECK(ckpt::load_into(weights, any_shape, {.allow_unexpected = {"**"}}).has_value());
+    CHECK(t == std::vector<float>{1, 3, 2, 4});
+    const destination scalar[]{
+        {.key = "t", .dtype = dtype::float32, .shape = std::span<const std::int64_t>{}, .bytes = place(t)}};
+    CHECK(ckpt::load_into(weights, scalar, {.allow_unexpected = {"**"}}).error().detail ==
+          R"(1 mismatched: "t" (the tensor's shape is [2, 2], asked for was []))");
+    const auto wanting = [&](std::vector<std::int64_t> sizes) {
+        return ckpt::push(weights,
+                          [&](const ckpt::offered_tensor& o) -> std::optional<ckpt::sink> {
+                              if (o.key != "big") return std::nullopt;
+                              return ckpt::sink{.dtype = dtype::float32, .bytes = place(big), .shape = sizes};
+                          },
+                          {.allow_unexpected = {"**"}});
+    };
+    CHECK(wanting({2}).has_value());
+    CHECK(wanting({ckpt::any}).has_value());
+    CHECK(wanting({3}).error().detail == R"(1 mismatched: "big" (the tensor's shape is [2], asked for was [3]))");
+    CHECK(wanting({1, 2}).error().detail == R"(1 mismatched: "big" (the tensor's shape is [2], asked for was [1, 2]))");
+}
+
+namespace {
+
+std::string rows_file() {
+    using namespace pkl;
+    return torch_file(
+        dict({{str("m"), dict({{str("turned"), tensor(storage("FloatStorage", "0", 6), 0, {3, 2}, {1, 3})},
+                               {str("scalar"), tensor(storage("FloatStorage", "0", 6), 5, {}, {})},
+                               {str("empty"), tensor(storage("FloatStorage", "0", 6), 0, {2, 0}, {1, 1})},
+                               {str("line"), tensor(storage("FloatStorage", "0", 6), 1, {4}, {1})},
+                               {str("wide"), tensor(storage("FloatStorage", "1", 1), 0, {2, 1 << 24}, {0, 0})}})}}),
+        {{"0", raw<float>({1, 2, 3, 4, 5, 6})}, {"1", raw<float>({7})}});
+}
+
+} // namespace
+
+TEST_CASE("rows are handed out one block after the other, converted, in memory that is used again") {
+    const std::string file = rows_file();
+    const auto weights = ckpt::open_bytes(bytes_of(file)).value().state_dict("m").value();
+    const auto rows_of = [](std::uint64_t rows) {
+        return [rows](const ckpt::offered_tensor& o) -> std::optional<ckpt::sink> {
+            if (o.key == "wide") return std::nullopt;
+            return ckpt::sink{.dtype = dtype::float64, .rows = o.key == "line" ? ckpt::all_rows : rows};
+        };
+    };
+    std::string seen;
+    const std::byte* block = nullptr;
+    const auto take = [&](const ckpt::pushed_rows& r) {
+        std::vector<double> values(r.bytes.size() / 8);
+        std::memcpy(values.data(), r.bytes.data(), r.bytes.size());
+        seen += std::string(r.key) + ' ' + std::to_string(r.first) + '+' + std::to_string(r.count) + ':';
+        for (const double v : values) seen += ' ' + std::to_string(static_cast<int>(v));
+        seen += '\n';
+        CHECK(r.dtype == dtype::float64);
+        CHECK(reinterpret_cast<std::uintptr_t>(r.bytes.data()) % 64 == 0);
+        if (block == nullptr || r.key == "line") block = r.bytes.data(); // four values at once: it may have grown
+        CHECK(r.bytes.data() == block);
+    };
+    const ckpt::load_options options{.allow_unexpected = {"wide"}, .convert = true};
+    const auto report = ckpt::push(weights, rows_of(2), take, options).value();
+    CHECK(seen == "turned 0+2: 1 4 2 5\nturned 2+1: 3 6\nscalar 0+1: 6\nline 0+4: 2 3 4 5\n");
+    CHECK(report.loaded.size() == 4);
+    CHECK(report.loaded[0].cast);
+    seen.clear();
+    block = nullptr;
+    CHECK(ckpt::push(weights, rows_of(3), take, options).has_value()); // as many as there are
+    CHECK(seen.starts_with("turned 0+3: 1 4 2 5 3 6\nscalar"));
+    CHECK(ckpt::push(weights, rows_of(2), take, {.allow_unexpected = {"wide"}}).error().code ==
+          errc::load_incomplete); // it does not convert
+    CHECK(ckpt::push(weights, rows_of(2), options).error().detail.find("no function that takes them") !=
+          std::string::npos);
+}
+
+TEST_CASE(
+    "the function for rows may end it; rows and places go together; what is far larger than its file is refused") {
+    const std::string file = rows_file();
+    const auto weights = ckpt::open_bytes(bytes_of(file)).value().state_dict("m").value();
+    std::vector<float> turned(6);
+    int calls = 0;
+    const auto visitor = [&](const ckpt::offered_tensor& o) -> std::optional<ckpt::sink> {
+        if (o.key == "turned") return ckpt::sink{.dtype = dtype::float32, .bytes = place(turned)};
+        if (o.key == "line") return ckpt::sink{.dtype = dtype::float32, .rows = 1};
+        return std::nullopt;
+    };
+    const auto fail = [&](const ckpt::pushed_rows& r) -> ckpt::result<void> {
+        ++calls;
+        if (r.first == 1) return ckpt::error{.code = errc::device_memory, .detail = "full"};
+        return {};
+    };
+    const auto failure = ckpt::push(weights, visitor, fail, {.allow_unexpected = {"**"}}).error();
+    CHECK(failure.code == errc::device_memory);
+    CHECK(failure.path == "m/line");
+    CHECK(calls == 2);
+    CHECK(turned == std::vector<float>{1, 4, 2, 5, 3, 6});
+    const auto wide = [](const ckpt::offered_tensor& o) -> std::optional<ckpt::sink> {
+        if (o.key != "wide") return std::nullopt;
+        return ckpt::sink{.dtype = dtype::float32, .rows = 1};
+    };
+    calls = 0;
+    CHECK(ckpt::push(weights, wide, fail, {.allow_unexpected = {"**"}}).error().code == errc::load_incomplete);
+    CHECK(calls == 0); // 128 MiB of 4 bytes
+}

@@ -688,9 +688,16 @@ TEST_CASE("a tensor takes 64 operations, and 64 dimensions") {
     CHECK(told(f("a", {1}), times("unsqueeze 0 a\n", 64)) != "ok");
     CHECK(told(f("a", {1}), "fill 0 int8 (" + times("1,", 63) + "1) b") == "ok");
     CHECK(told(f("a", {1}), "fill 0 int8 (" + times("1,", 64) + "1) b") != "ok");
-    // All bits of a tensor are counted in 63.
-    CHECK(told(f("a", {1}), "fill 0 int8 (1152921504606846975) b") == "ok");
-    CHECK(told(f("a", {1}), "fill 0 int8 (1152921504606846976) b") != "ok");
+    // All bits of a tensor are counted in 63, and what is filled has a limit of its own.
+    CHECK(told(f("a", {1}), "fill 0 int8 (1152921504606846975) b").find("limits::filled_bytes") != std::string::npos);
+    CHECK(told(f("a", {1}), "fill 0 int8 (1152921504606846976) b") == "the shape overflows");
+    CHECK(told(f("a", {1}), "fill 0 int8 (17179869184) b") == "ok");
+    CHECK(told(f("a", {1}), "fill 0 int8 (17179869185) b").find("limits::filled_bytes") != std::string::npos);
+    CHECK(told(f("a", {1}), "fill 0 int8 (17179869183) b\nfill 0 int8 (1) c") == "ok");
+    CHECK(told(f("a", {1}), "fill 0 int8 (17179869183) b\nfill 0 int8 (2) c") != "ok"); // all together
+    CHECK(told(f("a", {1}), "fill 0 int8 (17179869184) b\npad 0 0 1 a") != "ok");
+    CHECK(told(f("a", {1}), "pad 0 0 4294967296 a") == "ok");
+    CHECK(told(f("a", {1}), "pad 0 0 4294967297 a").find("limits::filled_bytes") != std::string::npos);
     // Rows of heads are two dimensions more on the way.
     const std::string parts = "split 0 qkv(heads=1, kv_heads=1, layout=grouped) a -> q, k, v\n";
     const std::string whole = "merge 0 qkv(heads=1, kv_heads=1, layout=grouped) q, k, v -> a\n";
@@ -770,7 +777,7 @@ TEST_CASE("rules make as many keys as there may be, those of the source included
     const auto faults = [&](const char* rules, std::uint64_t most) {
         const auto record =
             ckpt::detail::make_shared<ckpt::detail::remap_record>(weights, ckpt::key_map::parse(rules).value());
-        ckpt::detail::remap_planner{*record, most}.run();
+        ckpt::detail::remap_planner{*record, {.entries = most}}.run();
         std::string out;
         for (const ckpt::error& e : record->errors) out += e.detail + '\n';
         return out;

@@ -45,6 +45,34 @@ def printed():
     equal('a path goes before a key', document('x.y', 0, 'show', odd, 'x.y'), 7)
 
 
+def parts():
+    """What ls prints of tensors that consist of parts: "key:part"."""
+    shown = 0
+    for path in (os.path.join(DATA, 'frameworks', 'distributed', 'dtensor.pt'),
+                 os.path.join(DATA, 'frameworks', 'torchao-0.18', 'int8.pt'),
+                 os.path.join(DATA, 'torch-1.13', 'sparse_kinds.pt')):
+        for line in ckpt('ls', path)[1].splitlines()[1:-1]:
+            key = line.split('  ')[0]
+            if ':' not in key:
+                continue
+            shown += 1
+            code, out, err = ckpt('show', path, key)
+            dtype = line[len(key):].split()[0].rstrip(',')
+            check('a part as ls prints it: ' + key, code == 0 and not err and dtype in out, (out, err))
+    check('there were some', shown > 10, shown)
+    path = os.path.join(DATA, 'frameworks', 'distributed', 'dtensor.pt')
+    whole = document('the whole', 0, 'show', path, 'columns')['$tensor']['parts'][0]
+    part = document('a part', 0, 'show', path, 'columns:_local_tensor')['$tensor']
+    equal('its fields', {k: part[k] for k in whole if k != 'key'}, {k: whole[k] for k in whole if k != 'key'})
+    equal('and its values, as of any small tensor', len(part['values']), 6)
+    check('several paths have their names before them',
+          '\ncolumns:_local_tensor: float32 [6, 2]' in ckpt('show', path, 'columns', 'columns:_local_tensor')[1])
+    code, out, err = ckpt('show', path, 'columns:nothing')
+    check('no such part', code == 1 and 'key_missing' in err and '_local_tensor' in err, (code, err))
+    code, out, err = ckpt('show', path, 'nothing:_local_tensor')
+    check('no such key', code == 1 and 'path_missing' in err, (code, err))
+
+
 def missing():
     code, out, err = ckpt('show', MLP, 'epoch', 'epoc', 'best_loss')
     equal('the good paths are shown', (code, out), (1, 'epoch: 3\nbest_loss: 0.25\n'))
@@ -85,4 +113,4 @@ def chosen():
 
 
 if __name__ == '__main__':
-    sys.exit(cli.run(printed, missing, chosen))
+    sys.exit(cli.run(printed, parts, missing, chosen))

@@ -17,8 +17,8 @@
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
 // The single list of error codes: name, stable number, exit code of the program `ckpt`, what it means.
-// Stages by number: 1xx io, 2xx archive, 3xx pickle, 4xx tensor, 5xx state, 6xx device, 7xx rules, 900 internal.
-// Numbers are never reused. docs/errors.md has a heading for each; a test compares the two.
+// Stages by number: 1xx io, 2xx archive, 3xx pickle, 4xx tensor, 5xx state, 6xx device and progress, 7xx rules,
+// 8xx write, 900 internal. Numbers are never reused. docs/errors.md has a heading for each; a test compares the two.
 #define CKPT_DETAIL_ERRORS(X)                                                                                          \
     X(cannot_open, 101, 2, "the file cannot be opened")                                                                \
     X(not_a_regular_file, 102, 2, "the path is a pipe, a device or another special file")                              \
@@ -100,13 +100,16 @@ namespace ckpt::inline CKPT_DETAIL_ABI {
     X(device_memory, 602, 1, "the device has not enough memory")                                                       \
     X(device_lost, 603, 1, "the device does not answer any more")                                                      \
     X(no_device, 604, 1, "there is no usable device or driver")                                                        \
-    X(upload_cancelled, 605, 1, "the caller stopped an upload")                                                        \
+    X(cancelled, 605, 1, "the caller stopped the call")                                                                \
     X(pattern_invalid, 701, 1, "a key pattern that cannot mean anything")                                              \
     X(rule_invalid, 702, 1, "a key rule that cannot mean anything")                                                    \
     X(rules_unreadable, 703, 1, "a rules text that is too long or is not text")                                        \
     X(remap_failed, 704, 1, "key rules that do not fit the keys that they are given")                                  \
     X(equality_broken, 705, 1, "two tensors that a rule says are equal are not")                                       \
     X(not_reversible, 706, 1, "a map that cannot be undone")                                                           \
+    X(output_exists, 801, 1, "the path of an output exists")                                                           \
+    X(write_failed, 802, 5, "the system failed to write a file")                                                       \
+    X(format_lacks, 803, 1, "something that the format of an output cannot hold")                                      \
     X(internal, 900, 2, "a bug in ckpt")
 
 /// What went wrong, as a stable number.

@@ -1,8 +1,8 @@
 // ckpt/core/json.hpp: a pull reader for JSON text.
 //
 // SPDX-License-Identifier: MIT
-// In:      a whole text in memory: the header of a safetensors file, the index of a set of shards.
-// Out:     names, strings and whole numbers as the caller asks for them; everything else can be skipped.
+// In:      a whole text in memory: the header of a safetensors file, the index of a set of shards, a configuration.
+// Out:     names, strings and numbers as the caller asks for them; everything else can be skipped.
 // Refuses: what RFC 8259 refuses, and what readers treat differently: bytes that are not UTF-8, lone surrogates,
 //          nesting beyond 127 levels (the limit of serde_json, with which the safetensors library reads headers). The
 //          first fault is kept.
@@ -59,7 +59,11 @@ class json_reader {
     /// A whole number that is not negative, without a fraction or an exponent, below 2^64.
     [[nodiscard]] bool whole(std::uint64_t& out);
 
+    /// Any number as it is written. NaN, Infinity and -Infinity are numbers here, too, as Python's json writes them.
+    [[nodiscard]] bool number_text(std::string_view& out);
+
     [[nodiscard]] bool boolean(bool& out);
+    [[nodiscard]] bool null();
 
     /// Skips one value of any kind.
     [[nodiscard]] bool skip();

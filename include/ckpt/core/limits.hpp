@@ -25,13 +25,15 @@ struct limits {
     std::uint64_t inflated_per_byte{64};
     /// Records in one archive.
     std::uint64_t records{2'000'000};
-    /// Bytes of the archive's directory.
+    /// Bytes of the archive's directory, and of a JSON file that is read.
     std::uint64_t directory_bytes{1u << 27};
     /// Dimensions of one tensor.
     std::uint32_t tensor_rank{64};
     /// Keys of one state_dict, and tensors in each of the files that ranks saved.
     std::uint64_t entries{4'000'000};
-    /// Digits of a decimal integer in a text-form pickle (CPython's own bound).
+    /// Bytes that the rules of one key map make by `fill` and `pad`, all together. Maps have this default.
+    std::uint64_t filled_bytes{std::uint64_t{1} << 34};
+    /// Digits of a decimal integer in a text-form pickle (CPython's own bound), or in a JSON file.
     std::uint32_t integer_digits{4300};
 };
 

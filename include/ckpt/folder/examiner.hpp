@@ -30,6 +30,7 @@ struct examined_folder {
     std::vector<shard> shards{};      // of a set, opened
     std::optional<checkpoint> file{}; // or the one file
     shared<checkpoint_file> joined{}; // or what a distributed checkpoint, or the files of all ranks, became
+    std::string folder{};             // in which the files stand
 };
 
 /// Looks through a directory and opens the model in it.

@@ -151,7 +151,7 @@ template <device_api Api> class upload_engine {
             const bool go_on = options_.progress({done, total_});
             const std::lock_guard lock{mutex_};
             if (!go_on && !failure_)
-                failure_ = error{.code = errc::upload_cancelled,
+                failure_ = error{.code = errc::cancelled,
                                  .detail = "the progress callback said so after " + decimal(done) + " of " +
                                            decimal(total_) + " bytes"};
             issued_ = p + std::uint64_t{1};

@@ -1,14 +1,14 @@
 // ckpt/gpu/upload_types.hpp: options and reports of uploads.
 //
 // SPDX-License-Identifier: MIT
-// In:      which tensors, their types, device and layout; how files are read; a function for progress; memory of the
-//          caller's.
+// In:      which tensors, their types, device and layout; how files are read; memory of the caller's.
 // Out:     plain data for and from `plan_upload` (gpu/upload_plan.hpp) and `upload` (cuda.hpp).
-// Refuses: at compile time, a temporary as progress callback.
+// Refuses: nothing.
 #pragma once
 
 #include <ckpt/core/config.hpp>
 #include <ckpt/core/pattern.hpp>
+#include <ckpt/core/progress.hpp>
 #include <ckpt/gpu/kernels.hpp>
 #include <ckpt/state/state_dict.hpp>
 #include <ckpt/tensor/dtype.hpp>
@@ -16,7 +16,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
-#include <type_traits>
 #include <vector>
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
@@ -63,42 +62,6 @@ enum class upload_source : std::uint8_t {
     direct,    ///< reads that bypass the system's cache: for files that are not in it, with less processor time
     mapped,    ///< pinned parts of the file's mapping, which the device reads
     gpu_direct ///< reads to device memory by a `direct_reader` (GPUDirect Storage)
-};
-
-/// The progress of an upload.
-struct upload_progress {
-    std::uint64_t done{};  ///< bytes whose copies to the device were issued
-    std::uint64_t total{}; ///< bytes of the plan
-};
-
-/// A reference to a function `bool(const upload_progress&)` or to an object with such a call operator, which must exist
-/// while the upload runs; a temporary object does not compile. Returning false stops the upload (`upload_cancelled`).
-class progress_callback {
-  public:
-    progress_callback() noexcept = default;
-    template <class F>
-        requires(!std::is_same_v<std::remove_cvref_t<F>, progress_callback> &&
-                 std::is_invocable_r_v<bool, F&, const upload_progress&> &&
-                 (std::is_lvalue_reference_v<F> || std::is_convertible_v<F, bool (*)(const upload_progress&)>))
-    progress_callback(F&& f) noexcept {
-        if constexpr (std::is_convertible_v<F, bool (*)(const upload_progress&)>) {
-            function_ = f;
-        } else {
-            object_ = const_cast<void*>(static_cast<const void*>(&f));
-            call_ = [](void* object, const upload_progress& p) -> bool {
-                return (*static_cast<std::remove_reference_t<F>*>(object))(p);
-            };
-        }
-    }
-    [[nodiscard]] bool operator()(const upload_progress& p) const {
-        if (function_ != nullptr) return function_(p);
-        return call_ == nullptr || call_(object_, p);
-    }
-
-  private:
-    bool (*function_)(const upload_progress&){nullptr};
-    void* object_{nullptr};
-    bool (*call_)(void*, const upload_progress&){nullptr};
 };
 
 /// Device memory of the caller.

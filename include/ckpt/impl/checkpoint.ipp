@@ -55,8 +55,6 @@ CKPT_DETAIL_RARE result<ckpt::state_dict> checkpoint::state_dict() const {
     return std::move(best).error();
 }
 
-CKPT_DETAIL_RARE void checkpoint::name_file(error& failure) const { file_->name_in(failure); }
-
 CKPT_DETAIL_RARE result<ckpt::state_dict> checkpoint::state_dict(std::string_view path) const {
     auto out = stored_state_dict(path);
     if (!out) file_->name_in(out.error());

@@ -83,9 +83,14 @@ CKPT_DETAIL_DEF void name_path(path_arg path, error& failure) {
         failure.file = std::move(text);
 }
 
-CKPT_DETAIL_DEF result<checkpoint> opened_at(path_arg path, result<checkpoint> opened) {
-    if (opened) checkpoint_access::file(*opened)->opened_at(path.text());
-    else name_path(path, opened.error());
+CKPT_DETAIL_DEF result<checkpoint> opened_at(path_arg path, result<checkpoint> opened, std::string folder) {
+    if (opened) {
+        std::string text = path.text();
+        if (folder.empty()) folder = folder_of(text);
+        checkpoint_access::file(*opened)->opened_at(std::move(text), std::move(folder));
+    } else {
+        name_path(path, opened.error());
+    }
     return opened;
 }
 

@@ -32,6 +32,7 @@
 
 #include <ckpt/io/impl/file.ipp>
 #include <ckpt/io/impl/folder.ipp>
+#include <ckpt/io/impl/output.ipp>
 #include <ckpt/io/impl/pages.ipp>
 #include <ckpt/io/impl/path.ipp>
 #include <ckpt/io/impl/source.ipp>
@@ -59,6 +60,7 @@
 #include <ckpt/tensor/impl/sparse.ipp>
 #include <ckpt/tensor/impl/statistics.ipp>
 #include <ckpt/tensor/impl/storage.ipp>
+#include <ckpt/tensor/impl/stored_bytes.ipp>
 #include <ckpt/tensor/impl/strided.ipp>
 #include <ckpt/tensor/impl/tensor.ipp>
 
@@ -66,6 +68,7 @@
 #include <ckpt/pickle/impl/attributes.ipp>
 #include <ckpt/pickle/impl/globals.ipp>
 #include <ckpt/pickle/impl/graph.ipp>
+#include <ckpt/pickle/impl/json_values.ipp>
 #include <ckpt/pickle/impl/keys.ipp>
 #include <ckpt/pickle/impl/machine.ipp>
 #include <ckpt/pickle/impl/names.ipp>
@@ -75,6 +78,7 @@
 #include <ckpt/torch/impl/checkpoint_file.ipp>
 #include <ckpt/torch/impl/containers.ipp>
 #include <ckpt/torch/impl/globals.ipp>
+#include <ckpt/torch/impl/json_file.ipp>
 #include <ckpt/torch/impl/legacy_checkpoint.ipp>
 #include <ckpt/torch/impl/legacy_layout.ipp>
 #include <ckpt/torch/impl/nested.ipp>
@@ -89,6 +93,7 @@
 #include <ckpt/torch/impl/records.ipp>
 #include <ckpt/torch/impl/resolve.ipp>
 #include <ckpt/torch/impl/safetensors_checkpoint.ipp>
+#include <ckpt/torch/impl/safetensors_types.ipp>
 #include <ckpt/torch/impl/scan.ipp>
 #include <ckpt/torch/impl/script_model.ipp>
 #include <ckpt/torch/impl/sniff.ipp>
@@ -133,6 +138,7 @@
 #include <ckpt/state/impl/owned_storages.ipp>
 #include <ckpt/state/impl/pull.ipp>
 #include <ckpt/state/impl/push.ipp>
+#include <ckpt/state/impl/read_into.ipp>
 #include <ckpt/state/impl/remap.ipp>
 #include <ckpt/state/impl/remap_access.ipp>
 #include <ckpt/state/impl/remap_context.ipp>
@@ -170,6 +176,7 @@
 #include <ckpt/maps/impl/wrappers.ipp>
 
 #include <ckpt/impl/checkpoint.ipp>
+#include <ckpt/impl/config.ipp>
 #include <ckpt/impl/dlpack.ipp>
 #include <ckpt/impl/open_source.ipp>
 #include <ckpt/impl/python.ipp>
@@ -206,3 +213,9 @@
 #include <ckpt/gpu/impl/staging.ipp>
 #include <ckpt/gpu/impl/upload_plan.ipp>
 #include <ckpt/impl/host.ipp>
+
+#include <ckpt/write/impl/chosen_tensors.ipp>
+#include <ckpt/write/impl/numpy.ipp>
+#include <ckpt/write/impl/safetensors.ipp>
+#include <ckpt/write/impl/tensor_writer.ipp>
+#include <ckpt/write/impl/zip_writer.ipp>

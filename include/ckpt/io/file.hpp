@@ -28,6 +28,9 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 /// The text of a system error number: "no such file"; "system error 71" for a number without a text.
 [[nodiscard]] std::string system_reason(int failure);
 
+/// A usable path in the characters of the system.
+[[nodiscard]] std::basic_string<file_system::path_char> native_path(path_arg path);
+
 /// A range of a file in memory, read-only. Empty when moved from.
 class mapping {
   public:

@@ -39,9 +39,6 @@ inline constexpr std::size_t most_folder_entries = 100'000;
 [[nodiscard]] result<std::vector<folder_entry>> list_folder(const std::string& path,
                                                             std::size_t most = most_folder_entries);
 
-/// The path of `name` in `folder`: "a/b".
-[[nodiscard]] std::string path_in(std::string_view folder, std::string_view name);
-
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail
 
 #if !defined(CKPT_COMPILED)

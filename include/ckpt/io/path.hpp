@@ -70,6 +70,16 @@ class path_arg {
     bool cut_{false};
 };
 
+namespace detail {
+
+/// Where the name of a file begins in its path: 2 in "a/b".
+[[nodiscard]] std::size_t name_offset(std::string_view path) noexcept;
+/// The folder of a file: "a/" for "a/b", "." for "b".
+[[nodiscard]] std::string folder_of(std::string_view path);
+/// The path of `name` in `folder`: "a/b".
+[[nodiscard]] std::string path_in(std::string_view folder, std::string_view name);
+
+} // namespace detail
 } // namespace ckpt::inline CKPT_DETAIL_ABI
 
 #if !defined(CKPT_COMPILED)

@@ -105,6 +105,9 @@ class value;
 namespace detail {
 
 template <class T> [[nodiscard]] result<T> scalar_of(const result<value>& found, std::string_view path);
+/// Writes the value that was found at `path` to `out`, as an element of type `to`.
+[[nodiscard]] result<void> read_scalar(const result<value>& found, std::string_view path, ckpt::dtype to,
+                                       std::byte* out);
 /// Whether the path does not exist, or leads to None.
 [[nodiscard]] bool is_nothing(const result<value>& found) noexcept;
 
@@ -114,7 +117,7 @@ template <class T> [[nodiscard]] result<T> scalar_of(const result<value>& found,
 /// checkpoint. A default-constructed value is absent: its `as_…` functions fail, its ranges are empty.
 ///
 /// The `as_…` functions fail with `wrong_type` for a value of another type, and with the value's own error where it
-/// could not be built.
+/// could not be built. Errors name the file.
 class value {
   public:
     class range;
@@ -235,6 +238,8 @@ class value {
   private:
     friend class call;
     friend struct detail::value_access;
+    friend result<void> detail::read_scalar(const result<value>& found, std::string_view path, ckpt::dtype to,
+                                            std::byte* out);
 
     /// The handle of a node; an absent value for the absent node.
     [[nodiscard]] static value of(const detail::graph* graph, std::uint32_t node) noexcept {
@@ -247,6 +252,10 @@ class value {
     [[nodiscard]] detail::node self() const noexcept;
     [[nodiscard]] value child(std::uint32_t node) const noexcept { return of(graph_, node); }
     [[nodiscard]] ckpt::error wrong(std::string_view wanted) const;
+    /// An error that names the file of the value.
+    [[nodiscard]] ckpt::error failure(errc code, std::string detail, std::string_view hint = {}) const;
+    /// The same error with the name of the file, where it has none.
+    [[nodiscard]] ckpt::error in_file(ckpt::error e) const;
     /// The entry of a dictionary whose key is this str; absent where there is none.
     [[nodiscard]] value entry_named(std::string_view key) const noexcept;
     /// An attribute of an object. Its state is a dictionary, or a pair of dictionaries (one may be None), the second
@@ -268,10 +277,7 @@ class value {
 
 namespace detail {
 
-/// Writes the value that was found at `path` to `out`, as an element of type `to`.
-[[nodiscard]] result<void> read_scalar(const result<value>& found, std::string_view path, ckpt::dtype to,
-                                       std::byte* out);
-/// The same for the only element of a tensor.
+/// Writes the only element of a tensor to `out`, as an element of type `to`.
 [[nodiscard]] result<void> read_scalar(const tensor& from, ckpt::dtype to, std::byte* out);
 [[nodiscard]] result<std::string> read_text(const result<value>& found, std::string_view path);
 

@@ -34,6 +34,8 @@ struct value_access {
     /// The handle of a node; an absent value for the absent node.
     [[nodiscard]] static value make(const graph& g, std::uint32_t node) noexcept { return value::of(&g, node); }
     [[nodiscard]] static std::uint32_t node(const value& v) noexcept { return v.node_; }
+    /// The same error with the name of the value's file, where it has none.
+    [[nodiscard]] static error in_file(const value& v, error e) { return v.in_file(std::move(e)); }
     /// Null for an absent value.
     [[nodiscard]] static const detail::graph* graph(const value& v) noexcept { return v.graph_; }
     /// What stands at a position of an object: its items, the elements of a state that is a tuple or a list, and the

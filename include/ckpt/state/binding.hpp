@@ -1,10 +1,11 @@
-// ckpt/state/binding.hpp: binds the members of a struct to keys of a state_dict.
+// ckpt/state/binding.hpp: binds the members of a struct to keys of a state_dict, or of a dictionary of values.
 //
 // SPDX-License-Identifier: MIT
 // In:      a specialisation of `binding` for each struct: keys, members, sizes.
-// Out:     the list of tensors that a struct needs from a state_dict; the struct, filled.
-// Refuses: at compile time: a struct without a binding, a member of a type that a load cannot fill, sizes of another
-//          rank than the member's.
+// Out:     the list of tensors that a struct needs from a state_dict; the struct, filled. Numbers and texts are for
+//          `read_into` (state/read_into.hpp), tensors for `load`.
+// Refuses: at compile time: a struct without a binding, a member of a type that nothing can fill, sizes of another rank
+//          than the member's.
 //
 // Templates only make a flat list of targets from the user's types, and later write the results from this list, in the
 // same order, to the struct. What is between (state/load.hpp) is ordinary code.
@@ -60,8 +61,10 @@ template <class T, std::size_t N> inline constexpr std::size_t rank_of<std::arra
 template <class T, class A> inline constexpr std::size_t rank_of<std::vector<T, A>> = rank_of<T>;
 template <class T> inline constexpr std::size_t rank_of<std::optional<T>> = rank_of<T>;
 
-/// Whether a member is a tensor or a struct, or consists of those.
-template <class T> inline constexpr bool may_be_filled = std::is_class_v<T>;
+/// Whether a member is a number or a text, which `read_into` fills.
+template <class T> inline constexpr bool is_read_member = element<T> || std::is_same_v<T, std::string>;
+/// Whether a member is a tensor, a struct, a number or a text, or consists of those.
+template <class T> inline constexpr bool may_be_filled = std::is_class_v<T> || is_read_member<T>;
 template <class T, std::size_t N> inline constexpr bool may_be_filled<std::array<T, N>> = may_be_filled<T>;
 template <class T, class A> inline constexpr bool may_be_filled<std::vector<T, A>> = may_be_filled<T>;
 template <class T> inline constexpr bool may_be_filled<std::optional<T>> = may_be_filled<T>;
@@ -79,8 +82,9 @@ template <fixed_string Key, auto Member, class Shape = detail::no_shape> struct 
     using value_type = decltype(detail::member_type_of(Member));
     using shape_type = Shape;
     CKPT_DETAIL_REQUIRE(
-        "ckpt: a load cannot fill a member of this type: use tensor_view, tensor_copy or tensor, a struct with a "
-        "ckpt::binding of its own, or std::array, std::vector or std::optional of those",
+        "ckpt: neither load nor read_into can fill a member of this type: use tensor_view, tensor_copy or tensor, or "
+        "bool, a number or std::string; a struct with a ckpt::binding of its own; or std::array, std::vector or "
+        "std::optional of those",
         detail::may_be_filled<value_type>);
     CKPT_DETAIL_REQUIRE("ckpt: a shape<...> is for tensors: give the fields of this struct theirs in its own binding",
                         std::is_same_v<Shape, detail::no_shape> || detail::rank_of<value_type> != detail::no_tensor);
@@ -113,14 +117,15 @@ template <class... Fields> struct fields {
 /// The keys of the members of `T`. Specialise it for each struct, derived from `fields`:
 /// `template <> struct ckpt::binding<linear> : ckpt::fields<ckpt::field<"weight", &linear::weight>> {};`
 /// A member is a `tensor_view`, a `tensor_copy`, a `tensor`, another struct with a binding, or a `std::array`,
-/// `std::vector` or `std::optional` of those.
+/// `std::vector` or `std::optional` of those. For `read_into` it is bool, a number or a std::string in place of a
+/// tensor.
 template <class T> struct binding;
 
 namespace detail {
 
 struct state_dict_entry; // state/state_dict_data.hpp
 
-enum class target_kind : std::uint8_t { view, copy, handle, place };
+enum class target_kind : std::uint8_t { view, copy, handle, place, rows };
 
 /// The type that a target needs. Borrows its sizes.
 struct target_type {
@@ -291,6 +296,11 @@ template <class T, class Shape> void collect_targets(target_list& out) {
         out.end_optional(since);
     } else if constexpr (bound_target<T>) {
         collect_fields<T>(out, static_cast<typename binding<T>::field_list*>(nullptr));
+    } else if constexpr (is_read_member<T>) {
+        CKPT_DETAIL_REQUIRE(
+            "ckpt: a load cannot fill a member of this type: use tensor_view, tensor_copy or tensor; numbers and texts "
+            "are read by ckpt::read_into of <ckpt/state/read_into.hpp>",
+            !is_read_member<T>);
     } else {
         CKPT_DETAIL_REQUIRE(
             "ckpt: the struct of this member has no binding: specialise ckpt::binding for it, derived from "

@@ -68,7 +68,7 @@ class load_judge {
     [[nodiscard]] std::size_t index(const load_target& t) const noexcept {
         return static_cast<std::size_t>(t.found - data_->entries.data());
     }
-    [[nodiscard]] static std::vector<std::int64_t> wanted_sizes(const target_type& type);
+    [[nodiscard]] static std::vector<std::int64_t> wanted_sizes(const load_target& t);
     [[nodiscard]] const state_dict_data::other* find_other(std::string_view key);
     void accept(load_target& t);
 
@@ -87,7 +87,10 @@ class load_judge {
     load_report report_{};
 };
 
-/// The error of a report that is not as it was asked for: counts and the first keys.
+/// What of a report is not as it was asked for: counts and the first keys.
+[[nodiscard]] std::string incomplete_text(const load_report& report, const std::vector<pattern>& allow_missing,
+                                          const std::vector<pattern>& allow_unexpected);
+/// The error of a load whose report is not as it was asked for.
 [[nodiscard]] error incomplete_error(const load_report& report, const load_options& options,
                                      const state_dict_data& weights);
 

@@ -27,9 +27,15 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 class remap_context {
   public:
-    /// `most_keys`: how many items there may be in all, those of the source included.
-    remap_context(remap_record& record, std::uint64_t most_keys)
-        : r{record}, plan{*record.plan}, keys{record.items}, formulas{record, keys}, most_keys_{most_keys} {}
+    /// `budget`: how many items there may be in all, those of the source included, and how many bytes may be filled.
+    remap_context(remap_record& record, const limits& budget)
+        : r{record},
+          plan{*record.plan},
+          keys{record.items},
+          formulas{record, keys},
+          most_keys_{budget.entries},
+          most_filled_{budget.filled_bytes},
+          fill_left_{budget.filled_bytes} {}
 
     // ---- faults
 
@@ -98,6 +104,8 @@ class remap_context {
     [[nodiscard]] bool usable(std::uint32_t rule, std::uint32_t item);
     /// Whether a shape has at most 64 dimensions, none negative, and its bits can be counted.
     [[nodiscard]] static bool fits(std::span<const std::int64_t> shape, ckpt::dtype type) noexcept;
+    /// Takes the bytes of a fill or pad from the budget. Returns why not; empty where so many are left.
+    [[nodiscard]] std::string take_filled(std::uint64_t bytes);
     /// Whether a node that is gathered, or read while the plan is carried out, is in proportion to what is stored.
     [[nodiscard]] bool in_proportion(std::uint32_t rule, std::uint32_t item, std::uint32_t node, bool is_read = false);
     /// Sets `out` to dimension `d` counted from the front. `extra`: 1 for a dimension that is inserted.
@@ -119,6 +127,8 @@ class remap_context {
     static constexpr std::size_t most_errors = 1000;
 
     std::uint64_t most_keys_;
+    std::uint64_t most_filled_;
+    std::uint64_t fill_left_;
     matcher matcher_{};
     bool gave_up_{false}; ///< the plan has failed in a way that more keys would only repeat
 };

@@ -25,8 +25,7 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 class remap_planner {
   public:
-    explicit remap_planner(remap_record& record, std::uint64_t most_keys = limits{}.entries)
-        : r_{record}, c_{record, most_keys} {}
+    explicit remap_planner(remap_record& record, const limits& budget = {}) : r_{record}, c_{record, budget} {}
 
     void run();
 

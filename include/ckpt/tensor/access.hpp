@@ -87,6 +87,18 @@ inline constexpr std::uint64_t stored_part_bytes = std::uint64_t{1} << 20;
 /// The same for elements that do not lie in the order of their compressed storage: each part inflates all of it.
 inline constexpr std::uint64_t unordered_part_bytes = std::uint64_t{1} << 24;
 
+/// A buffer for rows that goes from one tensor to the next. It begins at a multiple of 64.
+struct row_block {
+    std::vector<std::byte> bytes{};
+
+    [[nodiscard]] std::byte* of_size(std::size_t size) {
+        constexpr std::size_t alignment = 64;
+        if (bytes.size() < size + alignment) bytes.resize(size + alignment);
+        const std::size_t over = reinterpret_cast<std::uintptr_t>(bytes.data()) % alignment;
+        return bytes.data() + (alignment - over) % alignment;
+    }
+};
+
 /// Unpacks the values of a type with less than 8 bits, one into each byte, and calls `f(values, first, count)` for
 /// pieces of at most `most` values that follow each other in the storage. There is at least one value.
 template <class F>

@@ -62,9 +62,13 @@ struct view_parts {
 /// Takes the rows from `first` on, whose values are at `values`, `n` of them.
 using row_visitor = result<void> (*)(void* context, std::uint64_t first, const std::byte* values, std::size_t n);
 
-/// Calls `visit` for all rows, at most `rows` at once, with their values as type `to` in a buffer that is reused.
+struct row_block; // tensor/access.hpp
+
+/// Calls `visit` for all rows, at most `rows` at once, with their values as type `to` in a buffer that is reused: in
+/// `block`, where there is one. `readers`: as of `copy_tensor`.
 [[nodiscard]] result<void> visit_rows(const tensor_data* handle, const storage_source* source, ckpt::dtype to,
-                                      std::uint64_t rows, row_visitor visit, void* context);
+                                      std::uint64_t rows, row_visitor visit, void* context, row_block* block = nullptr,
+                                      storage_readers* readers = nullptr);
 
 /// CRC-32 of the values, each little-endian, in row-major order; of the stored bytes where several values share one.
 /// `readers`: as of `copy_tensor`.

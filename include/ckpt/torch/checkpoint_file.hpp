@@ -37,6 +37,7 @@ struct file_facts {
     std::vector<std::string> files{}; // the files of a folder that were opened; empty for a single file
     std::uint64_t checkpoints{1};     // number of checkpoints, one after another in the file
     std::string path{};               // that was opened, of a file or a folder; empty for bytes in memory
+    std::string folder{};             // in which the files stand; empty for bytes in memory
 };
 
 class checkpoint_file : public counted {
@@ -60,8 +61,12 @@ class checkpoint_file : public counted {
         facts_.files.assign(1, name);
         graph_.storages->found_as(name);
     }
-    /// The path that was opened.
-    void opened_at(std::string path) { facts_.path = std::move(path); }
+    /// The path that was opened, and the folder in which the files stand.
+    void opened_at(std::string path, std::string folder) {
+        facts_.path = std::move(path);
+        facts_.folder = std::move(folder);
+        graph_.file = facts_.path;
+    }
     /// Names the file in an error that names none.
     void name_in(error& failure) const {
         if (failure.file.empty()) failure.file = facts_.path;

@@ -17,6 +17,7 @@
 #include <ckpt/tensor/geometry.hpp>
 #include <ckpt/tensor/storage.hpp>
 #include <ckpt/torch/checkpoint_file.hpp>
+#include <ckpt/torch/safetensors_types.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -28,9 +29,6 @@
 #include <vector>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
-
-/// The dtype for a type of a safetensors header (bindings/python/py_src/safetensors/torch.py, _TYPES); nothing for F6.
-[[nodiscard]] std::optional<ckpt::dtype> dtype_of_safetensors(std::string_view name) noexcept;
 
 /// The storages of a safetensors file, one for each tensor: tensors do not share bytes in this format.
 class safetensors_storages final : public storage_source {

@@ -64,6 +64,23 @@ CKPT_DETAIL_DEF bool json_reader::whole(std::uint64_t& out) {
     return done();
 }
 
+CKPT_DETAIL_RARE bool json_reader::number_text(std::string_view& out) {
+    const bool begins_number = peek() == json_kind::number;
+    if (!fault_.empty()) return false;
+    const std::size_t begin = at_;
+    bool read = false;
+    for (const std::string_view special : {"NaN", "Infinity", "-Infinity"})
+        if (text_.substr(at_).starts_with(special)) read = word(special);
+    if (!read && !(begins_number ? number() : fail("a value was expected"))) return false;
+    out = text_.substr(begin, at_ - begin);
+    return true;
+}
+
+CKPT_DETAIL_RARE bool json_reader::null() {
+    if (peek() != json_kind::null) return fail("null was expected");
+    return word("null");
+}
+
 CKPT_DETAIL_DEF bool json_reader::boolean(bool& out) {
     if (peek() != json_kind::boolean) return fail("true or false was expected");
     out = text_[at_] == 't';

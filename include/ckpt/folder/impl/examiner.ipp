@@ -30,10 +30,10 @@ CKPT_DETAIL_DEF result<examined_folder> folder_examiner::run() {
     std::string index;
     std::string& folder = work_.folder;
     if (folder.ends_with(".json") && !list_folder(folder)) {
-        const std::size_t slash = folder.find_last_of('/');
-        index = folder.substr(slash == std::string::npos ? 0 : slash + 1);
-        folder = slash == std::string::npos ? "." : folder.substr(0, slash + 1);
+        index = folder.substr(name_offset(folder));
+        folder = folder_of(folder);
     }
+    out_.folder = folder;
     auto entries = list_folder(folder);
     if (!entries) return std::move(entries).error();
     contents_ = folder_contents::of(*entries, [this](std::string_view name) { return holds_checkpoint(name); });

@@ -13,9 +13,7 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-inline result<checkpoint> open_examined(path_arg path, const folder_policy& allowed, const open_options& options,
-                                        const folder_options& how) {
-    auto seen = folder_examiner::examine(path, allowed.files, allowed.metadata, options, how);
+inline result<checkpoint> opened_files(result<examined_folder>& seen, const open_options& options) {
     if (!seen) return std::move(seen).error();
     if (!seen->report.findings.empty()) return joined_findings(seen->report.findings);
     if (seen->file) return std::move(*seen->file);
@@ -26,7 +24,9 @@ inline result<checkpoint> open_examined(path_arg path, const folder_policy& allo
 
 CKPT_DETAIL_DEF result<checkpoint> open_folder(path_arg path, const folder_policy& allowed, const open_options& options,
                                                const folder_options& how) {
-    return opened_at(path, open_examined(path, allowed, options, how));
+    auto seen = folder_examiner::examine(path, allowed.files, allowed.metadata, options, how);
+    auto opened = opened_files(seen, options);
+    return opened_at(path, std::move(opened), seen ? std::move(seen->folder) : std::string());
 }
 
 CKPT_DETAIL_DEF result<checkpoint> open_any(path_arg path, const folder_policy& allowed, const open_options& options,

@@ -12,6 +12,19 @@ CKPT_DETAIL_DEF std::string system_reason(int failure) {
     return words != nullptr ? std::string(words) : "system error " + decimal(std::int64_t{failure});
 }
 
+CKPT_DETAIL_DEF std::basic_string<file_system::path_char> native_path(path_arg path) {
+#if defined(_WIN32)
+    if (path.wide() != nullptr) return path.wide();
+    const int length = file_system::widen(path.narrow(), nullptr, 0); // with the terminator
+    std::wstring widened(static_cast<std::size_t>(length), L'\0');
+    (void)file_system::widen(path.narrow(), widened.data(), length);
+    if (length != 0) widened.pop_back();
+    return widened;
+#else
+    return path.narrow();
+#endif
+}
+
 CKPT_DETAIL_DEF mapping& mapping::operator=(mapping&& other) noexcept {
     std::swap(pages_, other.pages_);
     std::swap(length_, other.length_);
@@ -32,17 +45,8 @@ CKPT_DETAIL_DEF result<file> file::open(path_arg path) {
     int failure = 0;
     auto kind = file_system::file_kind::regular;
     file out;
-#if defined(_WIN32)
-    std::wstring widened;
-    if (path.wide() == nullptr) {
-        const int length = file_system::widen(path.narrow(), nullptr, 0);
-        widened.resize(static_cast<std::size_t>(length));
-        (void)file_system::widen(path.narrow(), widened.data(), length);
-    }
-    const wchar_t* const name = path.wide() != nullptr ? path.wide() : widened.c_str();
-#else
-    const char* const name = path.narrow();
-#endif
+    const auto native = native_path(path);
+    const file_system::path_char* const name = native.c_str();
     out.handle_ = file_system::open_file(name, failure);
     if (out.handle_ == file_system::no_handle) {
         kind = file_system::kind_of(name);

@@ -27,10 +27,4 @@ CKPT_DETAIL_DEF result<std::vector<folder_entry>> list_folder(const std::string&
     return out;
 }
 
-CKPT_DETAIL_DEF std::string path_in(std::string_view folder, std::string_view name) {
-    std::string out(folder);
-    if (!out.empty() && out.back() != '/') out += '/';
-    return out.append(name);
-}
-
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

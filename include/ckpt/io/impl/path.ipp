@@ -24,3 +24,27 @@ CKPT_DETAIL_DEF std::string path_arg::text() const {
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI
+
+namespace ckpt::inline CKPT_DETAIL_ABI::detail {
+
+CKPT_DETAIL_RARE std::size_t name_offset(std::string_view path) noexcept {
+#if defined(_WIN32)
+    const std::size_t at = path.find_last_of("/\\");
+#else
+    const std::size_t at = path.rfind('/');
+#endif
+    return at == std::string_view::npos ? 0 : at + 1;
+}
+
+CKPT_DETAIL_RARE std::string folder_of(std::string_view path) {
+    const std::size_t name = name_offset(path);
+    return name == 0 ? "." : std::string(path.substr(0, name));
+}
+
+CKPT_DETAIL_RARE std::string path_in(std::string_view folder, std::string_view name) {
+    std::string out(folder);
+    if (!out.empty() && out.back() != '/') out += '/';
+    return out.append(name);
+}
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI::detail

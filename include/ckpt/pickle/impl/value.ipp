@@ -105,8 +105,9 @@ CKPT_DETAIL_RARE result<void> read_scalar(const result<value>& found, std::strin
                                           std::byte* out) {
     if (!found) return found.error();
     auto done = read_scalar(*found, to, out);
-    if (!done) done.error().path = path;
-    return done;
+    if (done) return done;
+    done.error().path = path;
+    return found->in_file(std::move(done).error());
 }
 
 CKPT_DETAIL_RARE result<std::string> read_text(const result<value>& found, std::string_view path) {
@@ -174,9 +175,17 @@ CKPT_DETAIL_DEF const ckpt::error* value::refusal() const noexcept {
 }
 
 CKPT_DETAIL_RARE ckpt::error value::wrong(std::string_view wanted) const {
-    if (const ckpt::error* own = refusal()) return *own;
-    return {.code = errc::wrong_type,
-            .detail = "expected " + std::string(wanted) + ", found " + std::string(name(kind()))};
+    if (const ckpt::error* own = refusal()) return in_file(*own);
+    return failure(errc::wrong_type, "expected " + std::string(wanted) + ", found " + std::string(name(kind())));
+}
+
+CKPT_DETAIL_RARE ckpt::error value::failure(errc code, std::string detail, std::string_view hint) const {
+    return in_file({.code = code, .detail = std::move(detail), .hint = hint});
+}
+
+CKPT_DETAIL_RARE ckpt::error value::in_file(ckpt::error e) const {
+    if (graph_ != nullptr && e.file.empty()) e.file = graph_->file;
+    return e;
 }
 
 CKPT_DETAIL_DEF result<bool> value::as_bool() const {
@@ -188,9 +197,7 @@ CKPT_DETAIL_DEF result<bool> value::as_bool() const {
 CKPT_DETAIL_DEF result<std::int64_t> value::as_int() const {
     const detail::node n = self();
     if (n.kind == detail::node_kind::big_integer)
-        return ckpt::error{.code = errc::wrong_type,
-                           .detail = "the integer does not fit in 64 bits",
-                           .hint = "read it with as_integer_bytes()"};
+        return failure(errc::wrong_type, "the integer does not fit in 64 bits", "read it with as_integer_bytes()");
     if (n.kind != detail::node_kind::integer) return wrong("int");
     return n.integer;
 }
@@ -199,8 +206,7 @@ CKPT_DETAIL_DEF result<std::span<const std::byte>> value::as_integer_bytes() con
     const detail::node n = self();
     if (n.kind == detail::node_kind::big_integer) return std::as_bytes(std::span<const char>{n.text, n.a});
     if (n.kind != detail::node_kind::integer) return wrong("int beyond 64 bits");
-    return ckpt::error{
-        .code = errc::wrong_type, .detail = "the integer fits in 64 bits", .hint = "read it with as_int()"};
+    return failure(errc::wrong_type, "the integer fits in 64 bits", "read it with as_int()");
 }
 
 CKPT_DETAIL_DEF result<double> value::as_real() const {
@@ -458,9 +464,8 @@ CKPT_DETAIL_DEF result<value> value::at(std::string_view key) const {
         if (const value found = kwargs().entry_named(key)) return found;
         if (const value found = plain().entry_named(key)) return found.unwrapped();
     }
-    if (refusal() != nullptr) return *refusal();
-    return ckpt::error{.code = errc::path_missing,
-                       .detail = "no entry " + detail::quoted(key) + " in this " + std::string(name(kind()))};
+    if (refusal() != nullptr) return in_file(*refusal());
+    return failure(errc::path_missing, "no entry " + detail::quoted(key) + " in this " + std::string(name(kind())));
 }
 
 CKPT_DETAIL_DEF result<value> value::at(std::int64_t index) const {
@@ -475,10 +480,9 @@ CKPT_DETAIL_DEF result<value> value::at(std::int64_t index) const {
         if (const value inner = plain(); inner.kind() != ckpt::kind::object)
             if (const auto found = inner.at(index)) return found->unwrapped();
     }
-    if (refusal() != nullptr) return *refusal();
-    return ckpt::error{.code = errc::path_missing,
-                       .detail = "no element " + detail::decimal(index) + " in this " + std::string(name(kind())) +
-                                 " of " + detail::decimal(std::uint64_t{size()})};
+    if (refusal() != nullptr) return in_file(*refusal());
+    return failure(errc::path_missing, "no element " + detail::decimal(index) + " in this " +
+                                           std::string(name(kind())) + " of " + detail::decimal(std::uint64_t{size()}));
 }
 
 CKPT_DETAIL_RARE std::string key_text(const value& key) {
@@ -510,12 +514,11 @@ CKPT_DETAIL_DEF result<value> value::below(std::string_view element) const {
         if (++keys == 1) found = e.mapped;
     }
     if (keys > 1)
-        return ckpt::error{.code = errc::key_duplicate,
-                           .detail = detail::quoted(element) + " is the text of " +
-                                     detail::decimal(std::uint64_t{keys}) + " keys of this " +
-                                     std::string(name(kind())),
-                           .hint = "step down to it by value::at, which takes a str or an int; a path of the program "
-                                   "ckpt is exact as JSON: [1] or [\"1\"]"};
+        return failure(errc::key_duplicate,
+                       detail::quoted(element) + " is the text of " + detail::decimal(std::uint64_t{keys}) +
+                           " keys of this " + std::string(name(kind())),
+                       "step down to it by value::at, which takes a str or an int; a path of the program ckpt is "
+                       "exact as JSON: [1] or [\"1\"]");
     if (found) return found;
     auto by_name = at(element);
     if (by_name) return by_name;

@@ -36,11 +36,14 @@ CKPT_DETAIL_DEF result<load_fit> fit(const tensor& from, const target_type& want
         auto bytes = check_owned_copy(from, want.type, want.rank, convert);
         if (!bytes) return std::move(bytes).error();
         out.bytes = *bytes;
-    } else if (want.kind == target_kind::place) {
+    } else if (want.kind == target_kind::place || want.kind == target_kind::rows) {
         if (auto usable = check_copy(tensor_access::data(from), tensor_access::source(from), want.type, !convert);
             !usable)
             return std::move(usable).error();
     }
+    if (want.kind == target_kind::rows)
+        if (auto bounded = copy_bytes(*tensor_access::data(from), *tensor_access::source(from), want.type); !bounded)
+            return std::move(bounded).error();
     if (want.sized && !sizes_fit(want.sizes, from.shape()))
         return error{.code = want.sizes.size() == from.rank() ? errc::size_mismatch : errc::rank_mismatch,
                      .detail = "the tensor's shape is " + shape_text(from.shape(), sizes_style) + ", asked for was " +
@@ -81,7 +84,7 @@ CKPT_DETAIL_DEF result<void> load_judge::judge(load_target& t) {
             return e;
         }
         t.outcome = target_outcome::missing;
-        if (report_.missing_keys.size() < most_hints) missing_types_.push_back(wanted_sizes(t.type));
+        if (report_.missing_keys.size() < most_hints) missing_types_.push_back(wanted_sizes(t));
         report_.missing_keys.push_back(t.key);
         return error{.code = errc::key_missing, .detail = "no key " + quoted(t.key)};
     }
@@ -106,7 +109,7 @@ CKPT_DETAIL_DEF void load_judge::mismatch(load_target& t, std::string why) {
     if (t.found != nullptr) asked_[index(t)] = 1;
     mismatched_tensor m;
     m.key = t.key;
-    m.want_shape = wanted_sizes(t.type);
+    m.want_shape = wanted_sizes(t);
     if (t.type.kind != target_kind::handle) m.want_dtype = t.type.type;
     if (t.source && t.source.refusal() == nullptr) {
         m.got_shape.assign(t.source.shape().begin(), t.source.shape().end());
@@ -135,9 +138,10 @@ CKPT_DETAIL_DEF std::vector<std::string_view> load_judge::not_allowed(std::span<
     return out;
 }
 
-CKPT_DETAIL_DEF std::vector<std::int64_t> load_judge::wanted_sizes(const target_type& type) {
-    if (type.sized) return {type.sizes.begin(), type.sizes.end()};
-    return std::vector<std::int64_t>(type.rank, any);
+CKPT_DETAIL_DEF std::vector<std::int64_t> load_judge::wanted_sizes(const load_target& t) {
+    if (t.type.sized) return {t.type.sizes.begin(), t.type.sizes.end()};
+    const bool has_rank = t.type.kind == target_kind::view || t.type.kind == target_kind::copy;
+    return std::vector<std::int64_t>(has_rank ? t.type.rank : t.source ? t.source.rank() : 0, any);
 }
 
 CKPT_DETAIL_DEF const state_dict_data::other* load_judge::find_other(std::string_view key) {
@@ -166,7 +170,7 @@ CKPT_DETAIL_DEF void load_judge::accept(load_target& t) {
         out.from.emplace_back(t.found->key);
     }
     out.aliased = !out.aliases.empty();
-    if ((t.type.kind == target_kind::copy || t.type.kind == target_kind::place) &&
+    if (t.type.kind != target_kind::view && t.type.kind != target_kind::handle &&
         !is_plain_copy(t.source.dtype(), t.type.type, !options_->convert)) {
         out.cast = out.converted = true;
         (out.chain += out.chain.empty() ? "cast " : ", cast ") += name(t.type.type);
@@ -238,28 +242,35 @@ inline std::string nearest_of(const load_report& report, std::string_view key) {
     return {};
 }
 
-CKPT_DETAIL_DEF error incomplete_error(const load_report& report, const load_options& options,
-                                       const state_dict_data& weights) {
-    error out{.code = errc::load_incomplete, .file = std::string(weights.opened), .path = weights.path};
+CKPT_DETAIL_DEF std::string incomplete_text(const load_report& report, const std::vector<pattern>& allow_missing,
+                                            const std::vector<pattern>& allow_unexpected) {
+    std::string out;
     const auto add = [&out, &report](std::string_view what, std::span<const std::string_view> keys,
                                      std::string_view why) {
         if (keys.empty()) return;
-        if (!out.detail.empty()) out.detail += "; ";
-        (out.detail += decimal(std::uint64_t{keys.size()}) + ' ').append(what) += ": ";
-        short_list list{out.detail};
+        if (!out.empty()) out += "; ";
+        (out += decimal(std::uint64_t{keys.size()}) + ' ').append(what) += ": ";
+        short_list list{out};
         for (const std::string_view& key : keys) {
             if (!list.next()) continue;
-            out.detail += quoted(key) + nearest_of(report, key);
+            out += quoted(key) + nearest_of(report, key);
             if (&key == keys.data() && !why.empty())
-                out.detail += " (" + std::string(why.substr(0, 160)) + (why.size() > 160 ? "...)" : ")");
+                out += " (" + std::string(why.substr(0, 160)) + (why.size() > 160 ? "...)" : ")");
         }
         list.end();
     };
-    add("missing", load_judge::not_allowed(report.missing_keys, options.allow_missing), {});
+    add("missing", load_judge::not_allowed(report.missing_keys, allow_missing), {});
     std::vector<std::string_view> keys;
     for (const mismatched_tensor& m : report.mismatched) keys.push_back(m.key);
     add("mismatched", keys, report.mismatched.empty() ? std::string_view{} : report.mismatched.front().why);
-    add("unexpected", load_judge::not_allowed(report.unexpected_keys, options.allow_unexpected), {});
+    add("unexpected", load_judge::not_allowed(report.unexpected_keys, allow_unexpected), {});
+    return out;
+}
+
+CKPT_DETAIL_DEF error incomplete_error(const load_report& report, const load_options& options,
+                                       const state_dict_data& weights) {
+    error out{.code = errc::load_incomplete, .file = std::string(weights.opened), .path = weights.path};
+    out.detail = incomplete_text(report, options.allow_missing, options.allow_unexpected);
     out.hint = report.missing_not_allowed + report.unexpected_not_allowed > 0
                    ? "plan_load(...).to_text() lists all; load_options::allow_missing and allow_unexpected take "
                      "patterns of keys"

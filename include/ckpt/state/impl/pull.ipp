@@ -135,10 +135,32 @@ CKPT_DETAIL_DEF puller puller::scope(std::string_view name) const {
     return out;
 }
 
-CKPT_DETAIL_DEF result<tensor> puller::get(std::string_view key) const {
-    auto found = ask(key, {}, false);
+CKPT_DETAIL_DEF result<tensor> puller::get(std::string_view key, sizes_arg sizes) const {
+    auto found = ask(key, type_of<tensor>(sizes), false);
     if (!found) return std::move(found).error();
     return found->source;
+}
+
+CKPT_DETAIL_DEF result<std::optional<tensor>> puller::optional_get(std::string_view key, sizes_arg sizes) const {
+    auto found = ask(key, type_of<tensor>(sizes), true);
+    if (found) return std::optional{found->source};
+    if (found.error().code == errc::key_missing) return std::optional<tensor>{};
+    return std::move(found).error();
+}
+
+CKPT_DETAIL_DEF result<void> puller::copy_into(std::string_view key, ckpt::dtype type, std::span<std::byte> bytes,
+                                               sizes_arg sizes) const {
+    const detail::target_type place{.kind = detail::target_kind::place,
+                                    .sized = sizes.given(),
+                                    .type = type,
+                                    .room = bytes.size(),
+                                    .sizes = sizes.sizes()};
+    const auto found = ask(key, place, false);
+    if (!found) return found.error();
+    auto done = detail::copy_tensor(found->found->data, detail::tensor_access::source(found->source), type,
+                                    !record_->convert(), bytes.data(), found->source.numel());
+    if (!done) return record_->fail(std::move(done).error());
+    return done;
 }
 
 CKPT_DETAIL_DEF std::string puller::key_of(std::string_view name) const {

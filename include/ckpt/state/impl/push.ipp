@@ -10,26 +10,68 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-CKPT_DETAIL_DEF place_target make_place(const state_dict& weights, std::string_view key,
-                                        std::span<const std::int64_t> sizes, ckpt::dtype type,
-                                        std::span<std::byte> bytes) {
+CKPT_DETAIL_DEF place_target make_place(const state_dict& weights, std::string_view key, sink to) {
     place_target p;
     p.target.key = key;
-    p.target.type = {.kind = target_kind::place,
-                     .sized = true,
-                     .type = type,
-                     .rank = static_cast<std::uint32_t>(sizes.size()),
-                     .room = bytes.size(),
-                     .sizes = sizes};
     p.target.found = state_dict_access::data(weights)->find(key);
-    p.out = bytes.data();
+    p.target.type = {.kind = to.rows != 0 ? target_kind::rows : target_kind::place,
+                     .sized = to.shape.has_value(),
+                     .type = to.dtype,
+                     .room = to.bytes.size()};
+    if (to.shape) p.sizes = *std::move(to.shape);
+    p.target.type.sizes = p.sizes;
+    p.out = to.bytes.data();
+    p.rows = to.rows;
     return p;
 }
 
+/// Hands the rows of tensors out, in a block that is reused.
+class row_pusher {
+  public:
+    row_pusher(rows_taker take, void* context) noexcept : take_{take}, context_{context} {}
+
+    [[nodiscard]] bool takes() const noexcept { return take_ != nullptr; }
+
+    [[nodiscard]] result<void> push(const place_target& p, bool convert, storage_readers& readers) {
+        const tensor_data& data = *p.target.found->data;
+        const storage_source* const source = tensor_access::source(p.target.source);
+        rows_ = {.key = p.target.found->key, .dtype = p.target.type.type, .shape = data.sizes()};
+        if (data.numel == 0) return {};
+        if (data.rank != 0) {
+            row_bytes_ = static_cast<std::size_t>(data.numel / static_cast<std::uint64_t>(data.shape[0])) *
+                         itemsize(rows_.dtype);
+            return visit_rows(&data, source, rows_.dtype, p.rows, &take_rows, this, &block_, &readers);
+        }
+        row_bytes_ = itemsize(rows_.dtype);
+        std::byte* const value = block_.of_size(row_bytes_);
+        auto copied = copy_tensor(&data, source, rows_.dtype, !convert, value, 1, &readers);
+        return copied ? take_rows(this, 0, value, 1) : copied;
+    }
+
+  private:
+    static result<void> take_rows(void* self, std::uint64_t first, const std::byte* values, std::size_t n) {
+        row_pusher& to = *static_cast<row_pusher*>(self);
+        to.rows_.first = first;
+        to.rows_.bytes = {values, n * itemsize(to.rows_.dtype)};
+        to.rows_.count = to.rows_.bytes.size() / to.row_bytes_;
+        return to.take_(to.context_, to.rows_);
+    }
+
+    rows_taker take_;
+    void* context_;
+    row_block block_{};
+    pushed_rows rows_{};
+    std::size_t row_bytes_{0};
+};
+
 CKPT_DETAIL_DEF result<load_report> write_places(const state_dict& weights, std::span<place_target> places,
-                                                 const load_options& options) {
+                                                 const load_options& options, rows_taker take, void* context) {
     load_judge judge{weights, options};
-    for (place_target& p : places) (void)judge.judge(p.target);
+    row_pusher rows{take, context};
+    for (place_target& p : places) {
+        if (p.rows == 0 || rows.takes()) (void)judge.judge(p.target);
+        else judge.mismatch(p.target, "the sink asks for rows, and push was given no function that takes them");
+    }
     load_report report = judge.finish();
     if (!report.ok()) return incomplete_error(report, options, *state_dict_access::data(weights));
     std::size_t loaded = 0;
@@ -37,8 +79,9 @@ CKPT_DETAIL_DEF result<load_report> write_places(const state_dict& weights, std:
     for (const place_target& p : places) {
         const load_target& t = p.target;
         if (t.outcome != target_outcome::loaded) continue;
-        auto done = copy_tensor(t.found->data, tensor_access::source(t.source), t.type.type, !options.convert, p.out,
-                                t.source.numel(), &readers);
+        auto done = p.rows != 0 ? rows.push(p, options.convert, readers)
+                                : copy_tensor(t.found->data, tensor_access::source(t.source), t.type.type,
+                                              !options.convert, p.out, t.source.numel(), &readers);
         auto digest = done && options.digests ? add_digest(t.source, report.loaded[loaded], readers) : result<void>{};
         ++loaded;
         if (done && digest) continue;
@@ -57,8 +100,11 @@ CKPT_DETAIL_DEF result<load_report> load_into(const state_dict& weights, std::sp
                                               const load_options& options) {
     std::vector<detail::place_target> targets;
     targets.reserve(places.size());
-    for (const destination& d : places)
-        targets.push_back(detail::make_place(weights, d.key, d.shape, d.dtype, d.bytes));
+    for (const destination& d : places) {
+        sink to{.dtype = d.dtype, .bytes = d.bytes};
+        if (d.shape) to.shape.emplace(d.shape->begin(), d.shape->end());
+        targets.push_back(detail::make_place(weights, d.key, std::move(to)));
+    }
     return detail::write_places(weights, targets, options);
 }
 

@@ -134,6 +134,15 @@ CKPT_DETAIL_DEF bool remap_context::fits(std::span<const std::int64_t> shape, ck
     return shape.size() <= 64 && n <= largest_signed;
 }
 
+CKPT_DETAIL_DEF std::string remap_context::take_filled(std::uint64_t bytes) {
+    if (bytes <= fill_left_) {
+        fill_left_ -= bytes;
+        return {};
+    }
+    return "it would fill " + decimal(bytes) + " bytes; the rules of one map fill " + decimal(most_filled_) +
+           " bytes at most (limits::filled_bytes): fill less, or in several maps, one after the other";
+}
+
 CKPT_DETAIL_DEF bool remap_context::in_proportion(std::uint32_t rule, std::uint32_t item, std::uint32_t node,
                                                   bool is_read) {
     const gather_node& n = plan.node(node);

@@ -158,7 +158,12 @@ CKPT_DETAIL_DEF void name_rules::run_fill(const map_rule& rule) {
         c_.fail(rule.number, why);
         return;
     }
-    const std::uint32_t out = c_.new_item(c_.keep_name(key), c_.plan.fill(code.type, code.numbers, value), rule.number);
+    const std::uint32_t node = c_.plan.fill(code.type, code.numbers, value);
+    if (std::string much = c_.take_filled(bytes_of(code.type, c_.plan.node(node).numel)); !much.empty()) {
+        c_.fail(rule.number, std::move(much));
+        return;
+    }
+    const std::uint32_t out = c_.new_item(c_.keep_name(key), node, rule.number);
     if (out != 0) c_.change(rule.number, {}, {&out, 1}, false);
 }
 

@@ -276,7 +276,10 @@ CKPT_DETAIL_DEF bool tensor_rules::pad(const map_rule& rule, std::uint32_t item,
     const bool sized = numbers[1] <= INT64_MAX - shape[d] && behind <= INT64_MAX - shape[d] - numbers[1];
     if (sized) shape[d] += numbers[1] + behind;
     if (!sized || !remap_context::fits(shape, type)) return c_.fail_at(rule.number, item, "the padded shape overflows");
+    const std::uint64_t before = c_.plan.node(node).numel;
     node = c_.plan.pad(node, d, numbers[1], behind, value);
+    if (std::string much = c_.take_filled(bytes_of(type, c_.plan.node(node).numel - before)); !much.empty())
+        return c_.fail_at(rule.number, item, much);
     return true;
 }
 

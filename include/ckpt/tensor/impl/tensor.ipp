@@ -10,6 +10,7 @@
 #include <ckpt/tensor/geometry.hpp>
 #include <ckpt/tensor/parts.hpp>
 #include <ckpt/tensor/storage.hpp>
+#include <ckpt/tensor/stored_bytes.hpp>
 #include <ckpt/tensor/strided.hpp>
 #include <ckpt/tensor/tensor.hpp>
 
@@ -158,7 +159,8 @@ CKPT_DETAIL_DEF result<void> copy_rows(const tensor_data* handle, const storage_
 }
 
 CKPT_DETAIL_DEF result<void> visit_rows(const tensor_data* handle, const storage_source* source, ckpt::dtype to,
-                                        std::uint64_t rows, row_visitor visit, void* context) {
+                                        std::uint64_t rows, row_visitor visit, void* context, row_block* block,
+                                        storage_readers* readers) {
     std::uint64_t row{};
     const auto all = rows_of(handle, source, to, row);
     if (!all) return all.error();
@@ -166,64 +168,29 @@ CKPT_DETAIL_DEF result<void> visit_rows(const tensor_data* handle, const storage
     const auto bytes = copy_bytes(*handle, *source, to);
     if (!bytes) return bytes.error();
     if (*bytes == 0) return {};
-    auto access = open_storage(*handle, *source, true);
+    auto access = open_storage(*handle, *source, true, readers);
     if (!access) return std::move(access).error();
     const std::uint64_t most = rows < *all ? rows : *all;
-    std::vector<std::byte> block(static_cast<std::size_t>(*bytes / *all * most));
+    row_block own;
+    std::byte* const values = (block != nullptr ? *block : own).of_size(static_cast<std::size_t>(*bytes / *all * most));
     std::vector<std::int64_t> sizes;
     for (std::uint64_t first = 0; first < *all; first += most) {
         const std::uint64_t count = *all - first < most ? *all - first : most;
         const tensor_data part = narrow(*handle, row, first, count, sizes);
-        if (auto copied = copy_opened(part, *access, to, false, block.data()); !copied) return copied;
-        if (auto done = visit(context, first, block.data(), static_cast<std::size_t>(part.numel)); !done) return done;
+        if (auto copied = copy_opened(part, *access, to, false, values); !copied) return copied;
+        if (auto done = visit(context, first, values, static_cast<std::size_t>(part.numel)); !done) return done;
     }
     return access->from.finish();
 }
 
 CKPT_DETAIL_DEF result<std::uint32_t> digest_tensor(const tensor_data* handle, const storage_source* source,
                                                     storage_readers* readers) {
-    if (auto usable = check_access(handle, source); !usable) return std::move(usable).error();
-    const tensor_data& data = *handle;
-    if (data.neg && !has_negation(data.type))
-        return error{.code = errc::lazy_bit,
-                     .detail = "the neg bit is set on a tensor of " + std::string(name(data.type)) +
-                               ", which has no negation"};
-    if (data.numel == 0) return std::uint32_t{0};
-    if (auto bounded = check_output(data, *source); !bounded) return std::move(bounded).error();
-    const std::uint64_t total = bytes_of(data.type, data.numel);
-    const std::size_t width = bits(data.type);
-    const bool whole_bytes = width >= 8;
-    if (!whole_bytes && (!is_contiguous(data) || data.storage_offset % (8 / width) != 0))
-        return packed_error(data.type);
-
-    auto access = open_storage(data, *source, true, readers);
-    if (!access) return std::move(access).error();
-    box whole;
-    if (whole_bytes) {
-        if (!make_box(data.sizes(), data.steps(), data.storage_offset, whole))
-            return error{.code = errc::internal, .detail = "a tensor that was never checked against its storage"};
-    } else { // bytes instead of values
-        whole.rank = 1;
-        whole.offset = data.storage_offset / (8 / width);
-        whole.sizes[0] = total;
-        whole.strides[0] = 1;
-    }
-    const std::size_t size = itemsize(data.type);
-    const byte_order order = source->order(data.storage);
-    const bool finished = is_finished(data.type, order, byte_order::little, data.neg, data.conj);
-    if (access->memory != nullptr && is_dense(whole) && finished)
-        return crc32({access->memory + whole.offset * size, static_cast<std::size_t>(total)});
-    std::vector<std::byte> buffer(access->part_size(whole, size));
     std::uint32_t crc = 0;
-    auto all = for_each_part(
-        whole, buffer.size() / size, [&](const box& part, std::uint64_t, std::uint64_t n) -> result<void> {
-            if (auto read = access->gather_part(part, size, buffer.data()); !read) return read;
-            if (!finished) finish_elements(data.type, order, byte_order::little, data.neg, data.conj, buffer.data(), n);
-            crc = crc32({buffer.data(), static_cast<std::size_t>(n * size)}, crc);
-            return {};
-        });
+    auto all = for_each_stored_bytes(handle, source, readers, [&crc](std::span<const std::byte> bytes) -> result<void> {
+        crc = crc32(bytes, crc);
+        return {};
+    });
     if (!all) return std::move(all).error();
-    if (auto finish = access->from.finish(); !finish) return std::move(finish).error();
     return crc;
 }
 

@@ -7,37 +7,6 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-CKPT_DETAIL_DEF std::optional<ckpt::dtype> dtype_of_safetensors(std::string_view name) noexcept {
-    constexpr struct {
-        std::string_view name{};
-        ckpt::dtype type{};
-    } rows[]{
-        {"F32", ckpt::dtype::float32},
-        {"F16", ckpt::dtype::float16},
-        {"BF16", ckpt::dtype::bfloat16},
-        {"F64", ckpt::dtype::float64},
-        {"I64", ckpt::dtype::int64},
-        {"I32", ckpt::dtype::int32},
-        {"I16", ckpt::dtype::int16},
-        {"I8", ckpt::dtype::int8},
-        {"U8", ckpt::dtype::uint8},
-        {"BOOL", ckpt::dtype::bool_},
-        {"U16", ckpt::dtype::uint16},
-        {"U32", ckpt::dtype::uint32},
-        {"U64", ckpt::dtype::uint64},
-        {"C64", ckpt::dtype::complex64},
-        {"F8_E4M3", ckpt::dtype::float8_e4m3fn},
-        {"F8_E5M2", ckpt::dtype::float8_e5m2},
-        {"F8_E8M0", ckpt::dtype::float8_e8m0fnu},
-        {"F8_E4M3FNUZ", ckpt::dtype::float8_e4m3fnuz},
-        {"F8_E5M2FNUZ", ckpt::dtype::float8_e5m2fnuz},
-        {"F4", ckpt::dtype::float4_e2m1fn_x2},
-    };
-    for (const auto& row : rows)
-        if (row.name == name) return row.type;
-    return std::nullopt;
-}
-
 CKPT_DETAIL_DEF result<std::span<const std::byte>> safetensors_storages::bytes(std::uint32_t storage) const {
     if (!from_.is_mapped()) return not_mapped_error(entries_[storage].name);
     return from_.mapped().subspan(static_cast<std::size_t>(place(storage)), static_cast<std::size_t>(nbytes(storage)));

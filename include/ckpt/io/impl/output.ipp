@@ -1,0 +1,151 @@
+// ckpt/io/impl/output.ipp: the definitions of output.hpp.
+//
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <ckpt/io/output.hpp>
+
+#include <string>
+#include <utility>
+
+namespace ckpt::inline CKPT_DETAIL_ABI::detail {
+
+CKPT_DETAIL_DEF output_file::output_file(output_file&& other) noexcept
+    : text_{std::move(other.text_)},
+      path_{std::move(other.path_)},
+      temporary_{std::exchange(other.temporary_, {})},
+      handle_{std::exchange(other.handle_, file_system::no_handle)},
+      buffer_{std::move(other.buffer_)},
+      written_{other.written_},
+      replace_{other.replace_},
+      copies_inside_{other.copies_inside_} {}
+
+CKPT_DETAIL_DEF output_file::~output_file() {
+    if (handle_ != file_system::no_handle) file_system::close_file(handle_);
+    if (!temporary_.empty()) file_system::remove_file(temporary_.c_str());
+}
+
+CKPT_DETAIL_DEF error output_file::failed(int failure, const char* doing) const {
+    const char* const words = file_system::write_reason(failure);
+    return {.code = errc::write_failed,
+            .os_code = failure,
+            .detail = doing + (' ' + quoted(text_)) + ": " +
+                      (words != nullptr ? words : "system error " + decimal(std::int64_t{failure})),
+            .hint = "Check the folder, its permissions and the space that is left"};
+}
+
+CKPT_DETAIL_DEF error output_file::exists() const {
+    return {.code = errc::output_exists,
+            .detail = quoted(text_) + " exists already",
+            .hint = "Choose another path, or have it replaced: write_options::overwrite"};
+}
+
+CKPT_DETAIL_DEF auto output_file::folder() const -> native_string {
+    std::size_t end = path_.size();
+    const auto is_separator = [](file_system::path_char c) {
+#if defined(_WIN32)
+        return c == L'/' || c == L'\\' || c == L':';
+#else
+        return c == '/';
+#endif
+    };
+    while (end > 0 && !is_separator(path_[end - 1])) --end;
+    return path_.substr(0, end);
+}
+
+CKPT_DETAIL_DEF result<output_file> output_file::create(path_arg path, bool replace) {
+    constexpr int most_names = 100;
+    if (!path.usable())
+        return error{.code = errc::write_failed,
+                     .detail = quoted(path.text()) + ": the path is null or has a NUL byte inside"};
+    output_file out{path.text(), native_path(path), replace};
+    if (!replace && file_system::exists(out.path_.c_str())) return out.exists();
+    int failure = file_system::exists_already;
+    native_string name;
+    for (int i = 0; i < most_names && failure == file_system::exists_already; ++i) {
+        name = out.folder();
+        for (const char c : ".ckpt-" + decimal(file_system::process_id()) + '-' + decimal(std::int64_t{i}) + ".tmp")
+            name += static_cast<file_system::path_char>(c);
+        failure = file_system::create_new(name.c_str(), out.handle_);
+    }
+    if (failure != 0) {
+        out.handle_ = file_system::no_handle;
+        return out.failed(failure, "making");
+    }
+    out.temporary_ = std::move(name);
+    return out;
+}
+
+CKPT_DETAIL_DEF result<void> output_file::put(std::span<const std::byte> bytes) {
+    while (!bytes.empty()) {
+        std::size_t wrote = 0;
+        const int failure = file_system::write_at(handle_, written_, bytes.data(), bytes.size(), wrote);
+        if (failure != 0) return failed(failure, "writing");
+        written_ += wrote;
+        bytes = bytes.subspan(wrote);
+    }
+    return {};
+}
+
+CKPT_DETAIL_DEF result<void> output_file::flush() {
+    auto done = put(buffer_);
+    buffer_.clear();
+    return done;
+}
+
+CKPT_DETAIL_DEF result<void> output_file::write(std::span<const std::byte> bytes) {
+    constexpr std::size_t buffered = std::size_t{1} << 16, most = std::size_t{1} << 20;
+    if (bytes.size() < buffered && buffer_.size() + bytes.size() <= most) {
+        buffer_.insert(buffer_.end(), bytes.begin(), bytes.end());
+        return {};
+    }
+    if (auto done = flush(); !done) return done;
+    return put(bytes);
+}
+
+CKPT_DETAIL_DEF result<void> output_file::copy(const file& from, std::uint64_t offset, std::uint64_t length) {
+    constexpr std::uint64_t piece = std::uint64_t{1} << 20, most_inside = std::uint64_t{1} << 26;
+    if (length >= piece / 16) {
+        if (auto done = flush(); !done) return done;
+        while (copies_inside_ && length > 0) {
+            const auto wanted = static_cast<std::size_t>(length < most_inside ? length : most_inside);
+            std::size_t copied = 0;
+            // A failure, or the end of the source, is met again and named by the read below.
+            copies_inside_ =
+                file_system::copy_range(from.handle(), offset, handle_, written_, wanted, copied) == 0 && copied != 0;
+            written_ += copied;
+            offset += copied;
+            length -= copied;
+        }
+    }
+    std::vector<std::byte> bytes(static_cast<std::size_t>(length < piece ? length : piece));
+    while (length > 0) {
+        const auto part = std::span{bytes}.first(static_cast<std::size_t>(length < piece ? length : piece));
+        if (auto read = from.read(offset, part); !read) return read;
+        if (auto done = write(part); !done) return done;
+        offset += part.size();
+        length -= part.size();
+    }
+    return {};
+}
+
+CKPT_DETAIL_DEF result<void> output_file::finish() {
+    if (auto done = flush(); !done) return done;
+    if (const int failure = file_system::sync(handle_); failure != 0) return failed(failure, "writing");
+    const int failure = file_system::finish_file(std::exchange(handle_, file_system::no_handle));
+    if (failure != 0) return failed(failure, "writing");
+    return {};
+}
+
+CKPT_DETAIL_DEF result<void> output_file::publish() {
+    const int failure = file_system::publish(temporary_.c_str(), path_.c_str(), replace_);
+    if (failure == file_system::exists_already && !replace_) return exists();
+    if (failure != 0) return failed(failure, "naming");
+    temporary_.clear();
+    native_string where = folder();
+    if (where.empty()) where += static_cast<file_system::path_char>('.');
+    if (const int late = file_system::sync_folder(where.c_str()); late != 0) return failed(late, "naming");
+    return {};
+}
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI::detail

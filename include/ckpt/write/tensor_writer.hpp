@@ -1,0 +1,63 @@
+// ckpt/write/tensor_writer.hpp: appends the values of tensors to a file.
+//
+// SPDX-License-Identifier: MIT
+// In:      tensors of one state_dict, one after another; a file.
+// Out:     their bytes: copied inside the system where a file has them as they are wanted, otherwise a piece at a time.
+// Refuses: what reading and writing refuse; to go on, where the progress callback says so.
+#pragma once
+
+#include <ckpt/core/function_ref.hpp>
+#include <ckpt/core/progress.hpp>
+#include <ckpt/core/result.hpp>
+#include <ckpt/io/output.hpp>
+#include <ckpt/state/state_dict_data.hpp>
+#include <ckpt/tensor/access.hpp>
+
+#include <cstdint>
+#include <span>
+
+namespace ckpt::inline CKPT_DETAIL_ABI::detail {
+
+/// Counts bytes over all files of an output. Fails with `cancelled` where the callback stops.
+class write_progress {
+  public:
+    write_progress(const progress_callback& call, std::uint64_t total) noexcept : call_{call}, total_{total} {}
+    [[nodiscard]] result<void> add(std::uint64_t bytes);
+
+  private:
+    static constexpr std::uint64_t step = std::uint64_t{4} << 20;
+
+    const progress_callback& call_;
+    std::uint64_t total_;
+    std::uint64_t done_{0};
+    std::uint64_t told_{0};
+};
+
+/// Reads tensors of a state_dict into files. What was begun of compressed storages is kept from tensor to tensor.
+class tensor_writer {
+  public:
+    tensor_writer(const state_dict_data& weights, write_progress& progress) noexcept
+        : weights_{weights}, progress_{progress} {}
+
+    /// Appends the bytes of a tensor, row-major and little-endian. The error of a tensor names its key.
+    [[nodiscard]] result<void> append(const state_dict_entry& entry, output_file& out);
+    /// Passes the same bytes to `take`, a piece at a time.
+    using taker = function_ref<result<void>(std::span<const std::byte>)>;
+    [[nodiscard]] result<void> read(const state_dict_entry& entry, const taker& take);
+
+  private:
+    [[nodiscard]] result<void> read_bytes(const tensor_data& data, const taker& take);
+    [[nodiscard]] result<void> append_bytes(const tensor_data& data, output_file& out);
+    [[nodiscard]] result<void> named(result<void> done, const state_dict_entry& entry) const;
+    [[nodiscard]] result<void> copy(const file& from, std::uint64_t offset, std::uint64_t length, output_file& out);
+
+    const state_dict_data& weights_;
+    write_progress& progress_;
+    storage_readers readers_{};
+};
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI::detail
+
+#if !defined(CKPT_COMPILED)
+#include <ckpt/write/impl/tensor_writer.ipp>
+#endif

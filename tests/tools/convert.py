@@ -1,0 +1,201 @@
+#!/usr/bin/env python3
+"""Checks `ckpt convert`: what it writes, what it leaves out and says, and that a failure leaves everything as it was.
+
+    python tests/tools/convert.py --ckpt PROGRAM
+
+What the real packages read and write is compared in tests/torch/convert.py.
+"""
+import glob
+import json
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import zipfile
+
+import cli
+from cli import DATA, MLP, PROTO, check, ckpt, dictionary, document, equal, floats, number, save, tensor, text
+
+GPT2 = os.path.join(DATA, 'frameworks', 'modules', 'gpt2.pt')
+
+
+def out_path(name='out.safetensors'):
+    return os.path.join(cli.folder, name)
+
+
+def header_of(path):
+    with open(path, 'rb') as f:
+        return json.loads(f.read(struct.unpack('<Q', f.read(8))[0]))
+
+
+def leftovers():
+    return [name for name in os.listdir(cli.folder) if name.startswith('.ckpt-')]
+
+
+def one_file():
+    out = out_path()
+    got = document('convert --json', 0, 'convert', MLP, out)
+    equal('its members', list(got),
+          'schema in out format tensors bytes left_out dropped casts shared ok'.split())
+    equal('its values', [got['schema'], got['in'], got['out'], got['format'], got['tensors'], got['bytes'], got['ok']],
+          ['ckpt.convert/1', MLP, [out], 'safetensors', 2, os.path.getsize(out), True])
+    equal('diff says that nothing changed', ckpt('diff', MLP, out)[0], 0)
+    code, said, error = ckpt('convert', MLP, out)
+    equal('a file that exists is kept', code, 1)
+    check('with the option that replaces it', '--force' in error and 'output_exists (801)' in error, error)
+    equal('--force replaces it', ckpt('convert', MLP, out, '--force')[0], 0)
+    before = os.stat(out).st_mtime_ns
+    code, said, _ = ckpt('convert', MLP, out_path('none.safetensors'), '--dry-run')
+    check('--dry-run says what would be written',
+          code == 0 and 'not written: --dry-run' in said and '2 tensors' in said, said)
+    check('and writes nothing', not os.path.exists(out_path('none.safetensors')))
+    equal('--dry-run looks at no file that exists', ckpt('convert', MLP, out, '-n')[0], 0)
+    equal('which stays', os.stat(out).st_mtime_ns, before)
+    check('what lies outside the state_dict is counted', 'outside' in said and 'optimizer' in said, said)
+    equal('a safetensors file is written from itself', ckpt('convert', out, out, '-f')[0], 0)
+    for name in ('out.bin2', 'safetensors', '.safetensors', 'x.gguf'):
+        equal('a suffix that means no format: ' + name, ckpt('convert', MLP, out_path(name))[0], 3)
+    equal('three files', ckpt('convert', MLP, out, out)[0], 3)
+    equal('one file', ckpt('convert', MLP)[0], 3)
+    equal('a folder that is not there', ckpt('convert', MLP, out_path('none/x.safetensors'))[0], 5)
+    equal('IN that is none', ckpt('convert', __file__, out_path('none.safetensors'))[0], 2)
+    equal('no temporary is left', leftovers(), [])
+
+
+def casts():
+    out = out_path()
+    got = document('casts', 0, 'convert', MLP, out, '-f', '--dtype', '**=bfloat16', '--dtype', '**.bias=float32')
+    equal('only what changes is a cast', got['casts'],
+          [{'key': 'fc1.weight', 'from': 'float32', 'to': 'bfloat16'}])
+    equal('the dtypes', {k: v['dtype'] for k, v in header_of(out).items()}, {'fc1.bias': 'F32', 'fc1.weight': 'BF16'})
+    got = document('a tied tensor that is cast', 0, 'convert', GPT2, out, '-f', '--dtype', '**=float16')
+    equal('stays one', got['shared'], [{'key': 'transformer.wte.weight', 'same_as': 'lm_head.weight'}])
+    equal('and the metadata says so', header_of(out)['__metadata__'], {'transformer.wte.weight': 'lm_head.weight'})
+    got = document('two casts of a tied tensor', 0, 'convert', GPT2, out, '-f', '--dtype', 'lm_head.weight=float64')
+    equal('are two tensors', got['shared'], [])
+    path = save('ints.pt', PROTO + dictionary([('n', tensor('0', 1, [1]).replace(b'FloatStorage', b'IntStorage')),
+                                              ('x', tensor('1', 2, [2]))]) + b'.',
+                [('0', struct.pack('<i', 7)), ('1', floats(2))])
+    got = document('integers stay what they are', 0,
+                   'convert', path, out, '-f', '--select', '', '--dtype', '**=bfloat16')
+    equal('under a floating dtype', [c['key'] for c in got['casts']], ['x'])
+    for wrong in ('**', '**=', '=float32', '**=half', '{i:=float32'):
+        equal('--dtype ' + wrong, ckpt('convert', MLP, out, '--dtype', wrong)[0], 3)
+
+
+def losses():
+    path = save('step.pt', PROTO + dictionary([('w', tensor('0', 2, [2])), ('step', number(5)), ('name', text('x')),
+                                              ('c', tensor('1', 1, [1]).replace(b'FloatStorage',
+                                                                                b'ComplexDoubleStorage'))]) + b'.',
+                [('0', struct.pack('<2f', 1, 2)), ('1', bytes(16))])
+    out = out_path('losses.safetensors')
+    got = document('what would be lost', 1, 'convert', path, out, '--select', '')
+    equal('is listed', [entry['path'] for entry in got['left_out']], [['step'], ['name'], ['c']])
+    equal('with the reason', got['left_out'][2]['why']['code'], 'format_lacks')
+    check('nothing is written', not got['ok'] and not os.path.exists(out))
+    said = ckpt('convert', path, out, '--select', '')[1]
+    check('people are told how to let it go', 'nothing was written' in said and '--allow-loss' in said, said)
+    equal('two of three are not enough', ckpt('convert', path, out, '--select', '', '--allow-loss', 'step',
+                                              '--allow-loss', 'name')[0], 1)
+    got = document('allowed', 0, 'convert', path, out, '--select', '', '--allow-loss', 'step', '--allow-loss', 'name',
+                   '--allow-loss', 'c')
+    equal('it is still listed', len(got['left_out']), 3)
+    equal('the rest is written', list(header_of(out)), ['w'])
+    got = document('rules that drop', 0, 'convert', MLP, out, '-f', '--rules', rules('drop fc1.bias\n'))
+    equal('are told apart', [got['dropped'], got['left_out'], got['tensors']], [['fc1.bias'], [], 1])
+
+
+def rules(content):
+    path = os.path.join(cli.folder, 'convert.rules')
+    with open(path, 'w') as f:
+        f.write(content)
+    return path
+
+
+def words():
+    out = out_path()
+    ckpt('convert', MLP, out, '-f', '--metadata', 'format=pt', '--metadata', 'note=a=b')
+    equal('metadata', header_of(out)['__metadata__'], {'format': 'pt', 'note': 'a=b'})
+    again = out_path('again.safetensors')
+    ckpt('convert', out, again, '-f', '--metadata', 'note=c')
+    equal('goes along, and can be given anew', header_of(again)['__metadata__'], {'format': 'pt', 'note': 'c'})
+    equal('--metadata without a text', ckpt('convert', MLP, out, '-f', '--metadata', 'x')[0], 3)
+    for size, code in (('1', 0), ('5GB', 0), ('5gib', 0), ('1kB', 0), ('0', 3), ('5TB', 3), ('-1', 3), ('GB', 3),
+                       ('18446744073709551615', 0), ('18446744073709551616', 3), ('18446744073GB', 0),
+                       ('18446744074GB', 3)):
+        equal('--max-shard-size ' + size, ckpt('convert', MLP, out, '-n', '--max-shard-size', size)[0], code)
+    os.mkdir(out_path('set'))
+    got = document('shards', 0, 'convert', MLP, out_path('set/m.safetensors'), '--max-shard-size', '1')
+    equal('their names', [os.path.basename(f) for f in got['out']],
+          ['m-00001-of-00002.safetensors', 'm-00002-of-00002.safetensors', 'm.safetensors.index.json'])
+    equal('the set reads back', ckpt('diff', MLP, out_path('set'))[0], 0)
+
+
+def arrays():
+    out = out_path('out.npz')
+    got = document('to .npz', 0, 'convert', MLP, out)
+    equal('its form', [got['format'], got['tensors'], got['bytes'], got['shared']],
+          ['npz', 2, os.path.getsize(out), []])
+    with zipfile.ZipFile(out) as z:
+        equal('names', z.namelist(), ['fc1.weight.npy', 'fc1.bias.npy'])
+        equal('checksums', z.testzip(), None)
+        equal('a header', z.read('fc1.bias.npy')[:128], b"\x93NUMPY\1\0v\0{'descr': '<f4', 'fortran_order': False, "
+              b"'shape': (10,), }" + b' ' * 59 + b'\n')
+        bias = z.read('fc1.bias.npy')[128:]
+    equal('it exists now', ckpt('convert', MLP, out)[0], 1)
+    equal('bfloat16 is refused', ckpt('convert', MLP, out, '-f', '--dtype', '**=bfloat16')[0], 1)
+    check('with what helps', '--raw' in ckpt('convert', MLP, out, '-f', '--dtype', '**=bfloat16')[1])
+    equal('--raw', ckpt('convert', MLP, out, '-f', '--dtype', '**=bfloat16', '--raw')[0], 0)
+    one = out_path('one.npy')
+    equal('two arrays are no .npy', ckpt('convert', MLP, one)[0], 1)
+    equal('one is', ckpt('convert', MLP, one, '--rules', rules('keep fc1.bias\n'))[0], 0)
+    with open(one, 'rb') as f:
+        equal('the same array', f.read()[128:], bias)
+    for words in (('--metadata', 'a=b'), ('--max-shard-size', '5'), ('--duplicate-shared',)):
+        equal(words[0] + ' of .npz', ckpt('convert', MLP, out, '-f', *words)[0], 3)
+    equal('--raw of .safetensors', ckpt('convert', MLP, out_path(), '-f', '--raw')[0], 3)
+
+
+def everything():
+    """Each file of tests/data whose weights are found, and that holds nothing which the format lacks."""
+    out, converted, differ = out_path('each.safetensors'), 0, []
+    for path in sorted(glob.glob(os.path.join(DATA, '**', '*'), recursive=True)):
+        if not os.path.isfile(path) or path.endswith(('.json', '.py', '.md', '.txt')):
+            continue
+        if ckpt('convert', path, out, '-f')[0] == 0:
+            converted += 1
+            if ckpt('diff', path, out)[0] != 0:
+                differ.append(os.path.relpath(path, DATA))
+    print(f'{converted} files of tests/data were converted')
+    check('most of the files are converted', converted >= 150, converted)
+    equal('and none is different afterwards', differ, [])
+
+
+def full_disk():
+    """On a file system that is too small nothing is left, and what was there stays."""
+    place = out_path('small')
+    os.mkdir(place)
+    mounted = hasattr(os, 'geteuid') and os.geteuid() == 0 and shutil.which('mount') is not None and subprocess.run(
+        ['mount', '-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', place], stderr=subprocess.DEVNULL).returncode == 0
+    if not mounted:
+        cli.skipped += 1
+        return
+    try:
+        large = save('large.pt', PROTO + dictionary([('x', tensor('0', 100000, [100000]))]) + b'.',
+                     [('0', bytes(400000))])
+        old = os.path.join(place, 'x.safetensors')
+        with open(old, 'w') as f:
+            f.write('old')
+        code, _, error = ckpt('convert', large, old, '-f')
+        equal('a full disk', code, 5)
+        check('is named', 'no space left' in error, error)
+        equal('nothing is left of it', os.listdir(place), ['x.safetensors'])
+        with open(old) as f:
+            equal('and the old file stays', f.read(), 'old')
+    finally:
+        subprocess.run(['umount', place], check=True)
+
+
+if __name__ == '__main__':
+    sys.exit(cli.run(one_file, casts, losses, words, arrays, everything, full_disk))

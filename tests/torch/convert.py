@@ -1,0 +1,204 @@
+#!/usr/bin/env python3
+"""Converts random state_dicts with the program `ckpt` and compares the files with what the real packages write.
+
+    python tests/torch/convert.py --ckpt PROGRAM [--count N] [--seed S]
+
+Every dtype of the format, strides, slices, tied, empty and scalar tensors, odd keys. The safetensors package's
+`save_file` must write the same bytes, huggingface_hub must split into the same shards, and numpy must save and load the
+same arrays. Where torch, numpy or safetensors cannot be imported nothing is run. The last line is
+`N passed, N failed, N skipped`.
+"""
+import argparse
+import collections
+import io
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import zipfile
+
+try:
+    import numpy
+    import safetensors
+    import safetensors.torch
+    import torch
+except ImportError as e:
+    torch = e
+try:
+    import huggingface_hub
+except ImportError:
+    huggingface_hub = None
+
+DTYPES = ('bool uint8 int8 int16 uint16 float16 bfloat16 int32 uint32 float32 float64 int64 uint64 complex64 '
+          'float8_e5m2 float8_e4m3fn float8_e8m0fnu float8_e4m3fnuz float8_e5m2fnuz').split()
+WORDS = ['weight', 'bias', 'layer', 'a.b', 'ü', '東京', 'x/y', 'back\\slash', 'sp ace', 'quo"te', 'tab\there', 'nul\x01',
+         '\x7f', '\U0001f600', '0', '']
+
+
+class Maker:
+    def __init__(self, seed, number):
+        self.random = random.Random(f'{seed}/{number}')
+
+    def tensor(self):
+        r = self.random
+        dtype = getattr(torch, r.choice(DTYPES))
+        shape = [r.choice((0, 1, 2, 3, 5, 17)) for _ in range(r.choice((0, 1, 1, 2, 2, 3)))]
+        base = torch.tensor(list(r.randbytes(4096)), dtype=torch.uint8)
+        if dtype == torch.bool:
+            base = base % 2 == 0
+        size = torch.empty(0, dtype=dtype).element_size()
+        count = 1
+        for n in shape:
+            count *= n
+        flat = base.view(dtype)[r.randrange(8):] if dtype != torch.bool else base
+        if count * 2 > flat.numel():
+            shape, count = [3], 3
+        whole = flat[:count].clone() if r.random() < 0.7 else flat[:2 * count:2] if r.random() < 0.5 else flat[:count]
+        assert size > 0
+        out = whole.reshape(shape)
+        return out.transpose(0, -1) if len(shape) > 1 and r.random() < 0.3 else out
+
+    def weights(self):
+        r = self.random
+        out = {}
+        for i in range(r.choice((1, 2, 5, 12))):
+            key = r.choice(WORDS) + ('' if r.random() < 0.3 else f'.{i}')
+            out[key] = r.choice(list(out.values())) if out and r.random() < 0.15 else self.tensor()
+        return out
+
+
+def ties(weights):
+    """What is the same view of the same storage, by the first key in the order of bytes."""
+    first, out = {}, {}
+    for key in sorted(weights, key=lambda k: k.encode()):
+        t = weights[key]
+        place = (t.untyped_storage().data_ptr(), t.storage_offset(), t.dtype, tuple(t.shape), t.stride())
+        if t.numel() and place in first:
+            out[key] = first[place]
+        else:
+            first[place] = key
+    return out
+
+
+def metadata_of(data):
+    return json.loads(data[8:8 + int.from_bytes(data[:8], 'little')]).get('__metadata__')
+
+
+def same_bytes(ours, weights, metadata):
+    """Whether the reference writes these bytes; it writes metadata in any order, so its text is put into ours."""
+    kept = {k: t.contiguous() for k, t in weights.items() if k not in metadata}
+    want = safetensors.torch.save(kept, metadata=dict(metadata) or None)
+    length, theirs = int.from_bytes(ours[:8], 'little'), int.from_bytes(want[:8], 'little')
+    if metadata_of(ours) != metadata_of(want) or ours[8 + length:] != want[8 + theirs:] or length != theirs:
+        return False
+    # Of two entries of metadata and more the reference writes any order.
+    return ours == want or (len(metadata) > 1 and sorted(ours[:8 + length]) == sorted(want[:8 + theirs]))
+
+
+class Run:
+    def __init__(self, program, folder):
+        self.program, self.folder = program, folder
+        self.passed = self.failed = 0
+
+    def check(self, name, ok, detail=''):
+        if ok:
+            self.passed += 1
+        else:
+            self.failed += 1
+            print('FAILED: ' + name + '\n    ' + str(detail)[:600])
+
+    def ckpt(self, *args):
+        done = subprocess.run([self.program, *args], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
+        return done.returncode, done.stdout.decode('utf-8', 'replace')
+
+    def one(self, name, weights, legacy):
+        source, out = (os.path.join(self.folder, f) for f in ('in.pt', 'out.safetensors'))
+        torch.save(weights, source, _use_new_zipfile_serialization=not legacy)
+        try:
+            weights = torch.load(source, weights_only=True)
+        except AttributeError:  # torch writes some dtypes to old files that it cannot read
+            torch.save(weights, source)
+            weights = torch.load(source, weights_only=True)
+        code, said = self.ckpt('convert', source, out, '--force', '--select', '')
+        if code:
+            return self.check(name, False, said)
+        with open(out, 'rb') as f:
+            ours = f.read()
+        metadata = ties(weights)
+        self.check(name + ': the bytes of the safetensors package', same_bytes(ours, weights, metadata), said)
+        code, said = self.ckpt('diff', source, out, '--select-a', '', '--select-b', '')
+        self.check(name + ': ckpt diff finds the two equal', code == 0, said)
+
+    def arrays(self, name, weights):
+        """The archive has each array as numpy.save writes it; keys that are one record's name stay out."""
+        source, out = (os.path.join(self.folder, f) for f in ('arrays.pt', 'out.npz'))
+        names = collections.Counter(key.rstrip('\x01') for key in weights)
+        weights = {k: t for k, t in weights.items() if names[k] == 1}
+        torch.save(weights, source)
+        code, said = self.ckpt('convert', source, out, '--force', '--select', '', '--raw')
+        if code or not weights:
+            return self.check(name, not weights, said)
+        with zipfile.ZipFile(out) as archive:
+            want = {}
+            for key, t in weights.items():
+                if t.dtype == torch.bfloat16 or str(t.dtype).startswith('torch.float8'):
+                    t = t.contiguous().view(torch.uint16 if t.dtype == torch.bfloat16 else torch.uint8)
+                made = io.BytesIO()
+                numpy.save(made, numpy.ascontiguousarray(t.numpy()).reshape(t.shape))
+                want[key + '.npy'] = made.getvalue()
+            self.check(name + ': the arrays that numpy saves',
+                       {i.filename: archive.read(i) for i in archive.infolist()} == want, said)
+            self.check(name + ': checksums', archive.testzip() is None)
+        loaded = numpy.load(out, allow_pickle=False)
+        self.check(name + ': numpy loads them', sorted(loaded.files) == sorted(weights))
+
+    def shards(self):
+        weights = collections.OrderedDict((f'layer.{i}', torch.full((n,), float(i)))
+                                          for i, n in enumerate((5, 30, 7, 7, 100, 1, 2, 60)))
+        source = os.path.join(self.folder, 'shards.pt')
+        torch.save(weights, source)
+        for most in (1, 28, 120, 121, 400, 10 ** 6):
+            folder = os.path.join(self.folder, str(most))
+            os.mkdir(folder)
+            out = os.path.join(folder, 'model.safetensors')
+            code, said = self.ckpt('convert', source, out, '--force', '--max-shard-size', str(most))
+            self.check(f'shards of {most} bytes', code == 0, said)
+            split = huggingface_hub.split_torch_state_dict_into_shards(
+                weights, max_shard_size=most, filename_pattern='model{suffix}.safetensors')
+            for file, keys in split.filename_to_tensors.items():
+                with open(os.path.join(folder, file), 'rb') as f:
+                    ours = f.read()
+                self.check(f'{file} of {most}', ours == safetensors.torch.save({k: weights[k] for k in keys}))
+            if split.is_sharded:
+                want = {'metadata': split.metadata, 'weight_map': split.tensor_to_filename}
+                with open(out + '.index.json', 'rb') as f:
+                    self.check(f'index of {most}', f.read() ==
+                               (json.dumps(want, indent=2, sort_keys=True) + '\n').encode())
+                code, said = self.ckpt('diff', source, out + '.index.json')
+                self.check(f'the set of {most} is equal', code == 0, said)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--ckpt', required=True)
+    parser.add_argument('--count', type=int, default=200)
+    parser.add_argument('--seed', default='1')
+    args = parser.parse_args()
+    if isinstance(torch, ImportError):
+        print(f'not run: {torch}\n0 passed, 0 failed, {args.count} skipped')
+        return 0
+    with tempfile.TemporaryDirectory() as folder:
+        run = Run(os.path.abspath(args.ckpt), folder)
+        for number in range(args.count):
+            run.one(f'seed {args.seed}, number {number}', Maker(args.seed, number).weights(), number % 5 == 4)
+            run.arrays(f'arrays of seed {args.seed}, number {number}', Maker(args.seed, number).weights())
+        if huggingface_hub is not None:
+            run.shards()
+    print(f'{run.passed} passed, {run.failed} failed, {int(huggingface_hub is None)} skipped')
+    return 1 if run.failed else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,354 @@
+// `ckpt convert`: writes the weights of anything that opens to a file of another format.
+#include "common.hpp"
+#include "render.hpp"
+
+#include <ckpt/core/short_list.hpp>
+#include <ckpt/io/file.hpp>
+#include <ckpt/state/rule_text.hpp>
+#include <ckpt/write.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <iterator>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+namespace tool {
+
+namespace {
+
+enum class output_format : std::uint8_t { safetensors, npz, npy };
+
+constexpr std::string_view format_names[]{"safetensors", "npz", "npy"}; // and suffixes, in the order of the enum
+
+[[nodiscard]] std::string_view name_of(output_format f) { return format_names[static_cast<std::size_t>(f)]; }
+
+/// The format for a path, told by its suffix.
+[[nodiscard]] std::optional<output_format> format_of(std::string_view path) {
+    for (std::size_t i = 0; i < std::size(format_names); ++i) {
+        const std::string suffix = "." + std::string(format_names[i]);
+        if (path.size() <= suffix.size() || !path.ends_with(suffix)) continue;
+        const char before = path[path.size() - suffix.size() - 1];
+        if (before != '/' && before != '\\') return static_cast<output_format>(i);
+    }
+    return {};
+}
+
+/// A cast that was asked for, and changes something.
+struct cast_tensor {
+    std::string key{};
+    ckpt::dtype from{};
+    ckpt::dtype to{};
+};
+
+/// What becomes of the weights.
+struct conversion {
+    ckpt::state_dict weights;
+    output_format format{};
+    std::vector<cast_tensor> casts{};
+    std::vector<std::string> dropped{}; // by rules
+    /// Entries that are no tensors, and tensors that the format lacks.
+    std::vector<std::pair<std::string, ckpt::error>> left_out{};
+    std::vector<ckpt::tied_key> shared{};
+    ckpt::safetensors_options options{}; // those of other formats are among them
+};
+
+/// Applies rules that the program made.
+[[nodiscard]] ckpt::result<void> use_rules(conversion& to, const std::string& rules) {
+    const auto map = ckpt::key_map::parse(rules);
+    if (!map) return map.error();
+    auto changed = ckpt::remap(to.weights, *map);
+    if (!changed) return std::move(changed).error();
+    to.weights = *std::move(changed);
+    return {};
+}
+void add_rule(std::string& rules, std::string_view words, std::string_view key) {
+    ckpt::detail::append_key_word(rules += words, key);
+    rules += '\n';
+}
+
+/// The dtype that --dtype asks for a tensor: of the last pattern which matches its key. Nothing where it stays as it
+/// is.
+[[nodiscard]] std::optional<ckpt::dtype> wanted_dtype(const options& wanted, const std::vector<ckpt::pattern>& patterns,
+                                                      const ckpt::state_dict::entry& entry) {
+    std::size_t i = patterns.size();
+    while (i > 0 && !patterns[i - 1].matches(entry.key)) --i;
+    if (i == 0 || entry.tensor.refusal() != nullptr) return {};
+    const ckpt::dtype from = entry.tensor.dtype(), to = wanted.casts[i - 1].type;
+    const auto is_floating = [](ckpt::dtype t) { return ckpt::info(t).kind == ckpt::dtype_kind::floating; };
+    if (from == to || (is_floating(to) && !is_floating(from))) return {};
+    return to;
+}
+
+/// The casts of --dtype, as rules, one for each key. Of keys that are one tensor, and are cast alike, one is left: what
+/// is cast does not show any more that it was tied.
+[[nodiscard]] ckpt::result<void> cast(const options& wanted, conversion& to) {
+    std::vector<ckpt::pattern> patterns;
+    for (const options::cast_word& c : wanted.casts) patterns.push_back(ckpt::pattern::parse(c.pattern).value());
+    std::string rules;
+    std::unordered_map<std::string_view, ckpt::dtype> casts;
+    for (const auto entry : to.weights)
+        if (const auto type = wanted_dtype(wanted, patterns, entry)) casts.emplace(entry.key, *type);
+    if (casts.empty()) return {};
+    std::vector<ckpt::tied_key> tied;
+    if (to.format == output_format::safetensors && !wanted.duplicate_shared) {
+        auto plan = ckpt::plan_safetensors(to.weights, wanted.files[1]);
+        if (!plan) return std::move(plan).error();
+        tied = std::move(plan->shared);
+    }
+    for (const ckpt::tied_key& t : tied) {
+        const auto one = casts.find(t.key), other = casts.find(t.same_as);
+        if (one == casts.end() || other == casts.end() || one->second != other->second) continue;
+        add_rule(rules, "drop ", t.key);
+        to.options.metadata.push_back({t.key, t.same_as});
+        to.shared.push_back(t);
+        casts.erase(one);
+    }
+    for (const auto entry : to.weights)
+        if (const auto found = casts.find(entry.key); found != casts.end()) {
+            add_rule(rules, "cast " + std::string(ckpt::name(found->second)) + ' ', entry.key);
+            to.casts.push_back({std::string(entry.key), entry.tensor.dtype(), found->second});
+        }
+    return use_rules(to, rules);
+}
+
+/// The metadata of a safetensors file that is converted goes along.
+void keep_metadata(const ckpt::checkpoint& file, conversion& to) {
+    const auto kept = file.root().state().at("__metadata__");
+    if (file.container() != "safetensors" || !kept) return;
+    for (const auto entry : kept->entries()) {
+        const auto name = entry.key.as_string(), content = entry.mapped.as_string();
+        if (!name || !content) continue;
+        const bool given = std::any_of(to.options.metadata.begin(), to.options.metadata.end(),
+                                       [&](const ckpt::metadata_entry& m) { return m.key == *name; });
+        if (!given) to.options.metadata.push_back({std::string(*name), std::string(*content)});
+    }
+}
+
+[[nodiscard]] bool is_allowed(const options& wanted, std::string_view key) {
+    return std::any_of(wanted.allow_loss.begin(), wanted.allow_loss.end(),
+                       [&](const std::string& p) { return ckpt::pattern::parse(p).value().matches(key); });
+}
+
+/// Plans the output, or writes it.
+[[nodiscard]] ckpt::result<ckpt::write_report> make(const conversion& from, const options& wanted, bool writes) {
+    const std::string& path = wanted.files[1];
+    if (from.format == output_format::safetensors)
+        return writes ? ckpt::write_safetensors(from.weights, path, from.options)
+                      : ckpt::plan_safetensors(from.weights, path, from.options);
+    const ckpt::numpy_options options{.overwrite = from.options.overwrite,
+                                      .raw = wanted.raw,
+                                      .allow_loss = from.options.allow_loss,
+                                      .progress = from.options.progress};
+    if (from.format == output_format::npz)
+        return writes ? ckpt::write_npz(from.weights, path, options) : ckpt::plan_npz(from.weights, path, options);
+    return writes ? ckpt::write_npy(from.weights, path, options) : ckpt::plan_npy(from.weights, path, options);
+}
+
+/// Compares what was written with what should have been: sizes, and every key with its dtype and shape.
+[[nodiscard]] ckpt::result<void> read_back(const conversion& done, const ckpt::write_report& report) {
+    const auto wrong = [](const std::string& path, std::string_view key) {
+        return ckpt::error{.code = ckpt::errc::write_failed,
+                           .detail = "read back, \"" + printable(path) + "\" does not have \"" + printable(key) +
+                                     "\" as it was written"};
+    };
+    std::size_t found = 0;
+    for (const ckpt::written_file& f : report.files) {
+        if (const auto written = ckpt::detail::file::open(f.path); !written || written->size() != f.bytes)
+            return wrong(f.path, "all of its bytes");
+        if (f.tensors == 0 || done.format != output_format::safetensors) continue;
+        const auto file = ckpt::open(f.path, {.io = ckpt::io_mode::read});
+        if (!file) return file.error();
+        const auto weights = file->state_dict("");
+        if (!weights) return weights.error();
+        for (const auto entry : *weights) {
+            const auto source = done.weights.at(entry.key);
+            if (!source || source->dtype() != entry.tensor.dtype() ||
+                !std::ranges::equal(source->shape(), entry.tensor.shape()))
+                return wrong(f.path, entry.key);
+            ++found;
+        }
+    }
+    if (done.format == output_format::safetensors && found != report.tensors())
+        return wrong(report.files.front().path, "all keys");
+    return {};
+}
+
+void write_path(json& to, const conversion& done, std::string_view key) {
+    key_path path = elements_of(done.weights.path(), done.weights.root());
+    path.emplace_back().text = key;
+    write(to, path);
+}
+
+void write_document(json& to, const options& wanted, const conversion& done, const ckpt::write_report& report,
+                    bool ok) {
+    to.begin_object().member("schema", "ckpt.convert/1").member("in", wanted.file()).key("out").begin_array();
+    for (const ckpt::written_file& f : report.files) to.text(f.path);
+    to.end_array()
+        .member("format", name_of(done.format))
+        .member("tensors", report.tensors())
+        .member("bytes", report.bytes());
+    to.key("left_out").begin_array();
+    for (const auto& [key, why] : done.left_out) {
+        to.line().begin_object().key("path");
+        write_path(to, done, key);
+        to.key("why");
+        write(to, why);
+        to.end_object();
+    }
+    to.end_array().key("dropped").texts(done.dropped).key("casts").begin_array();
+    for (const cast_tensor& c : done.casts)
+        to.line()
+            .begin_object()
+            .member("key", c.key)
+            .member("from", ckpt::name(c.from))
+            .member("to", ckpt::name(c.to))
+            .end_object();
+    to.end_array().key("shared").begin_array();
+    for (const ckpt::tied_key& t : done.shared)
+        to.line().begin_object().member("key", t.key).member("same_as", t.same_as).end_object();
+    to.end_array().member("ok", ok).end_object();
+}
+
+/// The entries of the file's root that the selection is no part of.
+[[nodiscard]] std::vector<std::string> outside(const ckpt::checkpoint& file, const conversion& done) {
+    std::vector<std::string> out;
+    const key_path at = elements_of(done.weights.path(), file.root());
+    if (at.empty() || file.root().kind() != ckpt::kind::dictionary) return out;
+    for (const auto entry : file.root().entries())
+        if (element_of(entry.key).text != at.front().text) out.push_back(printable(element_of(entry.key).text));
+    return out;
+}
+
+/// A line for each of the first entries of a list, and how many there are more.
+void print_some(std::string_view label, colour c, const std::vector<std::string>& lines) {
+    constexpr std::size_t most = 20;
+    for (std::size_t i = 0; i < lines.size() && i < on_terminal(most); ++i)
+        print(paint(c, left(std::string(label), 10)) + lines[i] + '\n');
+    if (lines.size() > on_terminal(most)) print_rest(10, lines.size() - most);
+}
+
+void print_conversion(const options& wanted, const ckpt::checkpoint& file, const conversion& done,
+                      const ckpt::write_report& report, bool ok) {
+    if (const auto others = outside(file, done); !others.empty()) {
+        std::string names;
+        ckpt::detail::short_list list{names, {.most = 6}};
+        for (const std::string& name : others)
+            if (list.next()) names += name;
+        list.end();
+        print(paint(colour::dim, left("outside", 10)) + counted(others.size(), "entry is", "entries are") +
+              " outside the state_dict: " + names + '\n');
+    }
+    std::vector<std::string> lines;
+    for (const auto& [key, why] : done.left_out) lines.push_back(printable(key) + ": " + printable(why.detail));
+    print_some("left out",
+               is_allowed(wanted, lines.empty() ? "" : done.left_out[0].first) ? colour::dim : colour::yellow, lines);
+    lines.clear();
+    for (const std::string& key : done.dropped) lines.push_back(printable(key) + ": by a rule");
+    print_some("left out", colour::dim, lines);
+    lines.clear();
+    for (const ckpt::tied_key& t : done.shared)
+        lines.push_back(printable(t.key) + " = " + printable(t.same_as) + ", written once");
+    print_some("shared", colour::dim, lines);
+    lines.clear();
+    for (const cast_tensor& c : done.casts)
+        lines.push_back(printable(c.key) + ": " + std::string(ckpt::name(c.from)) + " -> " +
+                        std::string(ckpt::name(c.to)));
+    print_some("cast", colour::dim, lines);
+    if (!ok) {
+        print(paint(colour::red, "nothing was written") + ": what is left out would be lost. " +
+              (done.format == output_format::safetensors ? "" : "--raw writes the bits of dtypes that numpy lacks; ") +
+              "--dtype casts, --allow-loss PATTERN lets go\n");
+        return;
+    }
+    for (const ckpt::written_file& f : report.files)
+        print(paint(colour::bold, printable(f.path)) + "  " +
+              (f.tensors > 0 ? counted(f.tensors, "tensor", "tensors") + ", " : std::string()) + human_bytes(f.bytes) +
+              (wanted.dry_run ? ", not written: --dry-run" : "") + '\n');
+}
+
+/// Reads the rules, the weights and the casts. False where that fails: the command ends then.
+[[nodiscard]] std::optional<conversion> prepare(const options& wanted, output_format format,
+                                                const ckpt::checkpoint& file, int& exit_code) {
+    std::optional<ckpt::key_map> rules;
+    if (wanted.has_rules() && !read_rules(wanted, rules, exit_code)) return {};
+    auto weights = weights_of(file, wanted.select);
+    if (!weights) {
+        exit_code = fail(wanted, weights.error(), file.root());
+        return {};
+    }
+    conversion out{*weights, format};
+    for (const auto& other : weights->others())
+        out.left_out.emplace_back(
+            other.key,
+            ckpt::error{.code = ckpt::errc::format_lacks,
+                        .detail = "it is no tensor, and " + std::string(name_of(format)) + " holds tensors only"});
+    if (rules) {
+        const ckpt::remap_plan plan = ckpt::plan_remap(*weights, *rules);
+        auto renamed = ckpt::remap(plan);
+        if (!renamed) {
+            exit_code = fail(wanted, renamed.error());
+            return {};
+        }
+        out.weights = *std::move(renamed);
+        for (const auto& d : plan.dropped) out.dropped.push_back(d.from);
+    }
+    out.options = {.overwrite = wanted.force,
+                   .duplicate_shared = wanted.duplicate_shared,
+                   .metadata = wanted.metadata,
+                   .max_shard_bytes = wanted.max_shard_size};
+    keep_metadata(file, out);
+    if (auto done = cast(wanted, out); !done) {
+        exit_code = fail(wanted, done.error());
+        return {};
+    }
+    for (const std::string& p : wanted.allow_loss) out.options.allow_loss.push_back(ckpt::pattern::parse(p).value());
+    return out;
+}
+
+} // namespace
+
+int run_convert(const options& wanted) {
+    const std::string& path = wanted.files[1];
+    const std::optional<output_format> format = format_of(path);
+    if (!format)
+        return misused(wanted.json, "the format is told by the suffix of OUT: .safetensors, .npz or .npy, not \"" +
+                                        printable(path) + '"');
+    const bool is_safetensors = *format == output_format::safetensors;
+    if (!is_safetensors && (!wanted.metadata.empty() || wanted.max_shard_size != 0 || wanted.duplicate_shared))
+        return misused(wanted.json,
+                       "--metadata, --max-shard-size and --duplicate-shared belong to .safetensors; OUT is \"" +
+                           printable(path) + '"');
+    if (is_safetensors && wanted.raw)
+        return misused(wanted.json, "--raw belongs to .npz and .npy: safetensors has these dtypes");
+    const auto file = open(wanted.file(), wanted.policy);
+    if (!file) return fail(wanted, file.error());
+    int exit_code = exit_fine;
+    std::optional<conversion> done = prepare(wanted, *format, *file, exit_code);
+    if (!done) return exit_code;
+    auto report = make(*done, wanted, false);
+    if (!report) return fail(wanted, report.error(), file->root());
+    done->shared.insert(done->shared.end(), report->shared.begin(), report->shared.end());
+    for (ckpt::left_out_tensor& t : report->left_out) done->left_out.emplace_back(t.key, t.why);
+    const bool ok = std::ranges::all_of(done->left_out, [&](const auto& l) { return is_allowed(wanted, l.first); });
+    if (ok && !wanted.dry_run) {
+        report = make(*done, wanted, true);
+        if (!report) return fail(wanted, report.error(), file->root());
+        if (auto same = read_back(*done, *report); !same) return fail(wanted, same.error());
+    }
+    exit_code = ok ? exit_fine : exit_finding;
+    if (wanted.json) {
+        json out{stdout};
+        write_document(out, wanted, *done, *report, ok);
+        return finish(out, exit_code);
+    }
+    print_conversion(wanted, *file, *done, *report, ok);
+    return written(exit_code);
+}
+
+} // namespace tool
