@@ -42,24 +42,22 @@ struct settings {
 
 } // namespace
 
+using ckpt::field, ckpt::fields;
+
+template <> struct ckpt::binding<norm> : fields<field<"weight", &norm::weight>, field<"bias", &norm::bias>> {};
+template <> struct ckpt::binding<linear> : fields<field<"weight", &linear::weight>, field<"bias", &linear::bias>> {};
 template <>
-struct ckpt::binding<norm> : ckpt::fields<ckpt::field<"weight", &norm::weight>, ckpt::field<"bias", &norm::bias>> {};
-template <>
-struct ckpt::binding<linear>
-    : ckpt::fields<ckpt::field<"weight", &linear::weight>, ckpt::field<"bias", &linear::bias>> {};
-template <>
-struct ckpt::binding<block>
-    : ckpt::fields<ckpt::field<"ln_1", &block::before_attention>, ckpt::field<"attn.c_attn", &block::qkv>,
-                   ckpt::field<"attn.c_proj", &block::projection>, ckpt::field<"ln_2", &block::before_mlp>,
-                   ckpt::field<"mlp.c_fc", &block::up>, ckpt::field<"mlp.c_proj", &block::down>> {};
+struct ckpt::binding<block> : fields<field<"ln_1", &block::before_attention>, field<"attn.c_attn", &block::qkv>,
+                                     field<"attn.c_proj", &block::projection>, field<"ln_2", &block::before_mlp>,
+                                     field<"mlp.c_fc", &block::up>, field<"mlp.c_proj", &block::down>> {};
 template <>
 struct ckpt::binding<gpt2>
-    : ckpt::fields<ckpt::field<"transformer.wte.weight", &gpt2::tokens>,
-                   ckpt::field<"transformer.wpe.weight", &gpt2::positions>, ckpt::field<"transformer.h", &gpt2::blocks>,
-                   ckpt::field<"transformer.ln_f", &gpt2::last>, ckpt::field<"lm_head.weight", &gpt2::head>> {};
+    : fields<field<"transformer.wte.weight", &gpt2::tokens>, field<"transformer.wpe.weight", &gpt2::positions>,
+             field<"transformer.h", &gpt2::blocks>, field<"transformer.ln_f", &gpt2::last>,
+             field<"lm_head.weight", &gpt2::head>> {};
 template <>
 struct ckpt::binding<settings>
-    : ckpt::fields<ckpt::field<"n_head", &settings::heads>, ckpt::field<"layer_norm_epsilon", &settings::epsilon>> {};
+    : fields<field<"n_head", &settings::heads>, field<"layer_norm_epsilon", &settings::epsilon>> {};
 
 namespace {
 

@@ -47,41 +47,30 @@ struct settings { // of config.json
 
 } // namespace
 
-template <>
-struct ckpt::binding<norm> : ckpt::fields<ckpt::field<"weight", &norm::weight>, ckpt::field<"bias", &norm::bias>> {};
-template <>
-struct ckpt::binding<linear>
-    : ckpt::fields<ckpt::field<"weight", &linear::weight>, ckpt::field<"bias", &linear::bias>> {};
+using ckpt::field, ckpt::fields;
+
+template <> struct ckpt::binding<norm> : fields<field<"weight", &norm::weight>, field<"bias", &norm::bias>> {};
+template <> struct ckpt::binding<linear> : fields<field<"weight", &linear::weight>, field<"bias", &linear::bias>> {};
 template <>
 struct ckpt::binding<layer>
-    : ckpt::fields<ckpt::field<"attention.self.query", &layer::query>, ckpt::field<"attention.self.key", &layer::key>,
-                   ckpt::field<"attention.self.value", &layer::value>,
-                   ckpt::field<"attention.output.dense", &layer::attended>,
-                   ckpt::field<"attention.output.LayerNorm", &layer::after_attention>,
-                   ckpt::field<"intermediate.dense", &layer::up>, ckpt::field<"output.dense", &layer::down>,
-                   ckpt::field<"output.LayerNorm", &layer::after_mlp>> {};
+    : fields<field<"attention.self.query", &layer::query>, field<"attention.self.key", &layer::key>,
+             field<"attention.self.value", &layer::value>, field<"attention.output.dense", &layer::attended>,
+             field<"attention.output.LayerNorm", &layer::after_attention>, field<"intermediate.dense", &layer::up>,
+             field<"output.dense", &layer::down>, field<"output.LayerNorm", &layer::after_mlp>> {};
 template <>
 struct ckpt::binding<bert>
-    : ckpt::fields<ckpt::field<"embeddings.word_embeddings.weight", &bert::words>,
-                   ckpt::field<"embeddings.position_embeddings.weight", &bert::positions>,
-                   ckpt::field<"embeddings.token_type_embeddings.weight", &bert::kinds>,
-                   ckpt::field<"embeddings.LayerNorm", &bert::embedded>, ckpt::field<"encoder.layer", &bert::layers>> {
-};
+    : fields<field<"embeddings.word_embeddings.weight", &bert::words>,
+             field<"embeddings.position_embeddings.weight", &bert::positions>,
+             field<"embeddings.token_type_embeddings.weight", &bert::kinds>,
+             field<"embeddings.LayerNorm", &bert::embedded>, field<"encoder.layer", &bert::layers>> {};
 template <>
-struct ckpt::binding<settings> : ckpt::fields<ckpt::field<"num_attention_heads", &settings::heads>,
-                                              ckpt::field<"layer_norm_eps", &settings::epsilon>> {};
+struct ckpt::binding<settings>
+    : fields<field<"num_attention_heads", &settings::heads>, field<"layer_norm_eps", &settings::epsilon>> {};
 
 namespace {
 
 using rows = std::vector<floats>; // one for each token
 using vocabulary = std::unordered_map<std::string, std::size_t>;
-
-vocabulary vocabulary_of(const std::string& path) {
-    vocabulary out;
-    std::ifstream file(path);
-    for (std::string word; std::getline(file, word);) out.emplace(word, out.size());
-    return out;
-}
 
 /// Appends the tokens of a word: the longest known piece of what is left of it, again and again.
 void add_word(const vocabulary& known, const std::string& word, std::vector<std::size_t>& out) {
@@ -187,7 +176,9 @@ int main(int, char** argv) try {
             .value();
     settings with;
     ckpt::read_into(file.config(), with).value();
-    const vocabulary known = vocabulary_of(std::string(argv[1]) + "/vocab.txt");
+    vocabulary known;
+    std::ifstream words(std::string(argv[1]) + "/vocab.txt");
+    for (std::string word; std::getline(words, word);) known.emplace(word, known.size());
 
     const auto reference = ckpt::open(argv[2]).value();
     const auto tensors = reference.state_dict().value();
