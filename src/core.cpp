@@ -18,6 +18,7 @@
 #include <ckpt/core/impl/number.ipp>
 #include <ckpt/core/impl/pattern.ipp>
 #include <ckpt/core/impl/plain_list.ipp>
+#include <ckpt/core/impl/progress_meter.ipp>
 #include <ckpt/core/impl/result.ipp>
 #include <ckpt/core/impl/scratch.ipp>
 #include <ckpt/core/impl/sha256.ipp>

@@ -186,7 +186,7 @@ int run_diff(const options& wanted) {
     const ckpt::state_dict& b = weights[1];
     std::optional<ckpt::diff_tolerance> within;
     if (wanted.atol || wanted.rtol) within = ckpt::diff_tolerance{wanted.atol.value_or(0), wanted.rtol.value_or(0)};
-    const ckpt::state_diff found = ckpt::diff(a, b, within);
+    const ckpt::state_diff found = ckpt::diff(a, b, {.within = within});
     const int exit_code = found.same() ? exit_fine : exit_finding;
     if (wanted.json) {
         json out{stdout};

@@ -23,7 +23,7 @@ namespace {
 /// Faults of records, for --strict.
 class record_faults {
   public:
-    explicit record_faults(const ckpt::checkpoint& file) : report_{file.verify(false)} {
+    explicit record_faults(const ckpt::checkpoint& file) : report_{file.verify({.checksums = false})} {
         for (const ckpt::error& e : report_.findings) {
             const bool of_a_value = static_cast<unsigned>(e.code) >= 300 || e.code == ckpt::errc::record_missing ||
                                     e.code == ckpt::errc::compressed;

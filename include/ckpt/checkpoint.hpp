@@ -143,7 +143,7 @@ class checkpoint {
     /// Checks what opening does not read: every local header against the directory, the indices of sparse and nested
     /// tensors, and where `checksums` is set, which reads the whole file, every checksum of the archive. The findings
     /// also have the tensors that could not be built.
-    [[nodiscard]] verify_report verify(bool checksums = true) const;
+    [[nodiscard]] verify_report verify(const verify_options& options = {}) const;
 
   private:
     friend struct detail::checkpoint_access;

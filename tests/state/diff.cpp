@@ -133,7 +133,7 @@ TEST_CASE("a tolerance: at it values are equal, past it they are not") {
     const std::string b = one("F32", "[2]", raw<float>({1, 10}));
     const std::string half = one("F16", "[2]", raw<std::uint16_t>({0x3C00, 0x4900})); // 1, 10
     const auto is_near = [&](const std::string& left, const std::string& right, double atol, double rtol) {
-        return ckpt::diff(weights(left), weights(right), ckpt::diff_tolerance{atol, rtol}).same();
+        return ckpt::diff(weights(left), weights(right), {.within = ckpt::diff_tolerance{atol, rtol}}).same();
     };
     CHECK(is_near(a, b, 2, 0));
     CHECK_FALSE(is_near(a, b, 1.999, 0));

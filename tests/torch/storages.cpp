@@ -369,7 +369,7 @@ TEST_CASE("Z2: a lying local header is found when its storage is used, and by ve
         CHECK(out[1].failure == errc::none);
         const auto opened = ckpt::open_bytes(bytes_of(zip.bytes)).value();
         for (const bool checksums : {true, false}) {
-            const auto report = opened.verify(checksums);
+            const auto report = opened.verify({.checksums = checksums});
             REQUIRE_FALSE(report.ok());
             CHECK(report.findings[0].code == l.code);
             CHECK(report.findings[0].record == "archive/data/0");
@@ -387,7 +387,7 @@ TEST_CASE("Z10: damage in a storage is found by verify, damage in the pickle ref
     zip_file zip = write_zip(members);
     zip.put(zip.payload[2], "x");
     const auto opened = ckpt::open_bytes(bytes_of(zip.bytes)).value();
-    CHECK(opened.verify(false).ok());
+    CHECK(opened.verify({.checksums = false}).ok());
     const auto report = opened.verify();
     REQUIRE(report.findings.size() == 1);
     CHECK(report.findings[0].code == errc::checksum_mismatch);

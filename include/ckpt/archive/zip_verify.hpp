@@ -12,6 +12,7 @@
 #include <ckpt/core/checked.hpp>
 #include <ckpt/core/digest.hpp>
 #include <ckpt/core/error.hpp>
+#include <ckpt/core/progress_meter.hpp>
 #include <ckpt/core/reader.hpp>
 #include <ckpt/core/result.hpp>
 #include <ckpt/io/source.hpp>
@@ -37,6 +38,7 @@ struct zip_check {
 struct zip_check_options {
     bool checksums{true};     ///< reads every payload
     ckpt::inflater inflate{}; ///< for compressed payloads
+    progress_meter* meter{};  ///< gets the bytes that are read, and may end the walk; null where nobody asks
 };
 
 /// Called with one fault at a time.
@@ -48,9 +50,9 @@ namespace zip {
 /// 64 bits; APPNOTE 4.3.9).
 [[nodiscard]] result<bool> has_descriptor(const source& from, const record& r, std::uint64_t at);
 
-/// The CRC-32 of the payload at `at`, which is read in pieces of the buffer's size.
+/// The CRC-32 of the payload at `at`, which is read in pieces of the buffer's size. Fails with `cancelled`, too.
 [[nodiscard]] result<std::uint32_t> checksum(const source& from, const record& r, std::uint64_t at,
-                                             std::vector<std::byte>& buffer);
+                                             std::vector<std::byte>& buffer, progress_meter* meter);
 
 /// Whether a compressed record inflates to the size and the CRC of its directory entry.
 [[nodiscard]] result<void> inflates_soundly(const source& from, const record& r, const inflater& inflate);

@@ -76,12 +76,16 @@ CKPT_DETAIL_RARE result<ckpt::state_dict> checkpoint::stored_state_dict(std::str
     return out;
 }
 
-CKPT_DETAIL_RARE verify_report checkpoint::verify(bool checksums) const {
+CKPT_DETAIL_RARE verify_report checkpoint::verify(const verify_options& options) const {
     verify_report out;
-    file_->check(checksums, out);
+    detail::progress_meter meter{options.progress};
+    meter.expect(file_->facts().file_bytes);
+    meter.begin(file_->facts().file_bytes);
+    file_->check(options.checksums, meter, out);
     for (const error* e : file_->graph().errors) // what is merely not supported, or not allowed, is no damage
         if (info(e->code).exit_code != 4 && e->code != errc::global_not_allowed) out.findings.push_back(*e);
-    check_indices(out);
+    if (!meter.is_stopped()) check_indices(out);
+    if (!meter.finish()) out.findings.push_back(meter.stopped());
     return out;
 }
 

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <ckpt/core/error.hpp>
+#include <ckpt/core/progress.hpp>
 #include <ckpt/state/state_dict.hpp>
 
 #include <cstddef>
@@ -54,6 +55,14 @@ struct diff_tolerance {
     double rtol{};
 };
 
+/// How `diff` compares.
+struct diff_options {
+    std::optional<diff_tolerance> within{}; ///< values that are near count as equal
+    /// Gets the bytes of the tensors of both sides whose keys are in both. Keys that are left where it stops the call
+    /// are in `state_diff::not_compared`.
+    progress_callback progress{};
+};
+
 /// A key whose tensors differ.
 struct changed_tensor {
     std::string key{};
@@ -69,8 +78,11 @@ struct state_diff {
     std::vector<std::string> only_a{}; ///< keys that only `a` has, in its order
     std::vector<std::string> only_b{}; ///< keys that only `b` has, in its order
     std::vector<changed_tensor> changed{};
-    std::size_t equal{}; ///< number of equal tensors
-    [[nodiscard]] bool same() const noexcept { return only_a.empty() && only_b.empty() && changed.empty(); }
+    std::size_t equal{};                     ///< number of equal tensors
+    std::vector<std::string> not_compared{}; ///< keys of both that were left when the progress callback stopped it
+    [[nodiscard]] bool same() const noexcept {
+        return only_a.empty() && only_b.empty() && changed.empty() && not_compared.empty();
+    }
 };
 
 namespace detail {
@@ -82,9 +94,9 @@ namespace detail {
 } // namespace detail
 
 /// Compares the tensors of two state_dicts by key. Reads all values of keys that both have. Ignores entries that are
-/// not tensors. `within`: values that are near count as equal.
-[[nodiscard]] state_diff diff(const state_dict& a, const state_dict& b,
-                              const std::optional<diff_tolerance>& within = {});
+/// not tensors. A key that only one has is compared with the one that the other's metadata names for it: a safetensors
+/// file has a tied tensor once.
+[[nodiscard]] state_diff diff(const state_dict& a, const state_dict& b, const diff_options& options = {});
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI
 

@@ -6,6 +6,7 @@
 // Refuses: tensors without values of their own: refused, sparse, meta.
 #pragma once
 
+#include <ckpt/core/progress.hpp>
 #include <ckpt/core/result.hpp>
 #include <ckpt/core/shared.hpp>
 #include <ckpt/state/state_dict.hpp>
@@ -22,8 +23,9 @@ class digester {
   public:
     digester();
     /// What `tensor::crc32` returns. Fails with `output_limit`, too, where the tensors lie in such an order that a
-    /// compressed storage would be inflated more than 64 times.
-    [[nodiscard]] result<std::uint32_t> crc32(const tensor& of);
+    /// compressed storage would be inflated more than 64 times; and with `cancelled` where `progress`, which gets the
+    /// bytes of this tensor, stops it.
+    [[nodiscard]] result<std::uint32_t> crc32(const tensor& of, const progress_callback& progress = {});
 
   private:
     detail::shared<detail::storage_readers> readers_;
@@ -33,8 +35,9 @@ class digester {
 /// bytes of their keys. SHAPE is "[10, 784]", "[]" for a scalar; CRC32 is `tensor::crc32` in 8 hexadecimal digits; a
 /// backslash, a tab and a line end in a key are written `\\`, `\t` and `\n`. Order, sharing, strides, byte order and
 /// container do not count. It detects accidental changes, not malicious ones, because the values are summed by CRC-32.
-/// Reads all values; fails with the error of the first tensor that has none.
-[[nodiscard]] result<std::string> checkpoint_digest(const state_dict& weights);
+/// Reads all values; fails with the error of the first tensor that has none, and with `cancelled` where `progress`,
+/// which gets the bytes of all tensors, stops it.
+[[nodiscard]] result<std::string> checkpoint_digest(const state_dict& weights, const progress_callback& progress = {});
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI
 

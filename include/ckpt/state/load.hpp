@@ -8,6 +8,7 @@
 #pragma once
 
 #include <ckpt/core/pattern.hpp>
+#include <ckpt/core/progress.hpp>
 #include <ckpt/core/result.hpp>
 #include <ckpt/state/binding.hpp>
 #include <ckpt/state/load_report.hpp>
@@ -24,6 +25,9 @@ struct load_options {
     std::vector<pattern> allow_unexpected{}; ///< keys of the state_dict that may have no target
     bool convert{false};                     ///< a `tensor_copy` converts other dtypes, as `tensor::copy_as` does
     bool digests{false};                     ///< adds the CRC-32 of the values to the report; reads all of them
+    /// Gets the stored bytes of the tensors that are copied, and those of all loaded ones again where `digests` is set.
+    /// A load that it stops fails with `cancelled`, which says what was not written.
+    progress_callback progress{};
 };
 
 namespace detail {
@@ -48,7 +52,8 @@ template <class T>
 
 /// Fills `model` from a state_dict. Views and tensors in it borrow from the state_dict, which must outlive them. Fails
 /// with `load_incomplete` where a target is missing or mismatched, or a key is unexpected, and `options` does not allow
-/// it; and with the error of reading where the values of a copy cannot be read. It then leaves `model` as it was. A
+/// it; with the error of reading where the values of a copy cannot be read; and with `cancelled` where `progress` stops
+/// it. It then leaves `model` as it was. A
 /// missing target that is allowed keeps its value; an absent optional is reset; a vector is resized to its elements in
 /// the state_dict. (Where memory runs out while vectors grow, they may stay longer; tensors are written only after
 /// that.)

@@ -109,6 +109,8 @@ class load_job {
 
   private:
     [[nodiscard]] error at(const load_target& t, error e) const;
+    /// What a target adds to the total of the progress.
+    [[nodiscard]] std::uint64_t bytes_to_read(const load_target& t) const noexcept;
     [[nodiscard]] static bool is_copy(const load_target& t) noexcept;
     /// Bytes that all copies together may take: tensors of a small file can share one storage a million times.
     [[nodiscard]] std::uint64_t copy_budget() const;

@@ -80,7 +80,8 @@ class puller {
         if (found.error().code == errc::key_missing) return std::optional<tensor_view<T, Rank>>{};
         return std::move(found).error();
     }
-    /// A copy; it converts other dtypes where `load_options::convert` is set.
+    /// A copy; it converts other dtypes where `load_options::convert` is set. `load_options::progress` gets the stored
+    /// bytes of this tensor, and must exist as long as the puller.
     template <class T, std::size_t Rank>
     [[nodiscard]] result<tensor_copy<T, Rank>> copy(std::string_view key, sizes_arg sizes = {}) const {
         auto found = ask(key, type_of<tensor_copy<T, Rank>>(sizes), false);
@@ -100,7 +101,7 @@ class puller {
                                          sizes_arg sizes = {}) const;
 
     /// The report of all requests, in all scopes; keys without a request are unexpected. Of several requests for one
-    /// key the last one counts.
+    /// key the last one counts. Digests that `load_options::progress` stops are left out.
     [[nodiscard]] load_report report() const;
 
   private:

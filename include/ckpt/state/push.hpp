@@ -99,8 +99,9 @@ template <class Visitor>
 
 } // namespace detail
 
-/// Copies tensors into `places`, by key. Fails as `load` does, with nothing written; where the file cannot be read, or
-/// a value does not fit its new type, some places may have been written already.
+/// Copies tensors into `places`, by key. Fails as `load` does, with nothing written; where the file cannot be read, a
+/// value does not fit its new type, or `progress` stops it, some places may have been written already. The message of
+/// `cancelled` says which were not.
 [[nodiscard]] result<load_report> load_into(const state_dict& weights, std::span<const destination> places,
                                             const load_options& options = {});
 

@@ -55,6 +55,8 @@ struct storage_access {
 /// outlive it.
 class storage_readers final : public counted {
   public:
+    progress_meter* meter{nullptr}; ///< of the call that reads; null where nobody asks
+
     /// A reader of a compressed storage, the same as last time.
     [[nodiscard]] result<shared<storage_reader>> open(const storage_source& source, std::uint32_t storage);
     /// Compares the storages that were begun with their checksums.

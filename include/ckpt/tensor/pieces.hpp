@@ -32,9 +32,9 @@ struct value_piece {
 /// The type of the pieces of a tensor: its own, float32 of a quantised one, the stored integer of an opaque one.
 [[nodiscard]] ckpt::dtype piece_type(const tensor_data& data) noexcept;
 
-/// Calls `f` for pieces until all values were seen.
+/// Calls `f` for pieces until all values were seen. Fails with `cancelled` where the program stops it by `meter`.
 [[nodiscard]] result<void> for_each_piece(const tensor_data* handle, const storage_source* source,
-                                          function_ref<void(const value_piece&)> f);
+                                          function_ref<void(const value_piece&)> f, progress_meter* meter = nullptr);
 
 /// A tensor that has only the edges of another: of each dimension of more than 2 * `edge` elements the first and the
 /// last `edge`. It is one strided tensor, because such a dimension becomes two: [2, edge]. Borrows from the other.

@@ -11,6 +11,7 @@
 // large mean costs no digits of the deviation.
 #pragma once
 
+#include <ckpt/core/progress.hpp>
 #include <ckpt/core/result.hpp>
 #include <ckpt/tensor/tensor.hpp>
 
@@ -54,8 +55,8 @@ struct value_statistics {
 };
 
 /// Reads all values of a tensor once. Fails as `tensor::crc32` does, and with `conversion` where the bytes have no
-/// numbers (bits8, float4_e2m1fn_x2).
-[[nodiscard]] result<value_statistics> statistics(const tensor& of);
+/// numbers (bits8, float4_e2m1fn_x2); with `cancelled` where `progress`, which gets the bytes of the tensor, stops it.
+[[nodiscard]] result<value_statistics> statistics(const tensor& of, const progress_callback& progress = {});
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI
 

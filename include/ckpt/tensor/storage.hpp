@@ -6,6 +6,7 @@
 // Refuses: what the implementation refuses; each call checks again, and nothing is cached.
 #pragma once
 
+#include <ckpt/core/progress_meter.hpp>
 #include <ckpt/core/reader.hpp>
 #include <ckpt/core/result.hpp>
 #include <ckpt/core/shared.hpp>
@@ -92,9 +93,21 @@ struct storage_cursor {
     const storage_source* source{};
     std::uint32_t storage{};
     shared<storage_reader> reader{}; ///< null unless the storage is compressed
+    progress_meter* meter{nullptr};  ///< gets what is read; null where nobody asks
 
     [[nodiscard]] result<void> read(std::uint64_t offset, std::span<std::byte> out) const;
     [[nodiscard]] result<void> finish() const;
+    /// Adds to the meter. Fails where the program stops the call.
+    [[nodiscard]] result<void> count(std::uint64_t bytes) const {
+        return meter == nullptr || meter->add(bytes) ? result<void>{} : meter->stopped();
+    }
+    /// Bytes that are taken at once, so that the meter moves.
+    [[nodiscard]] std::uint64_t most_at_once() const noexcept {
+        return meter == nullptr ? ~std::uint64_t{0} : progress_meter::step;
+    }
+
+  private:
+    [[nodiscard]] result<void> read_piece(std::uint64_t offset, std::span<std::byte> out) const;
 };
 
 /// The error of `bytes` under `io_mode::read`.

@@ -51,7 +51,7 @@ class checkpoint_file : public counted {
     /// The records of an archive; none for other containers.
     [[nodiscard]] virtual std::span<const record> records() const noexcept { return {}; }
     /// Checks the container, and adds what it finds to `out`: headers, and with `checksums` every payload.
-    virtual void check(bool checksums, verify_report& out) const = 0;
+    virtual void check(bool checksums, progress_meter& meter, verify_report& out) const = 0;
 
     // What is known of a file from outside is noted before a program can see it.
     /// The name of the member of a tar archive.

@@ -4,11 +4,19 @@
 #pragma once
 
 #include <ckpt/core/error.hpp>
+#include <ckpt/core/progress.hpp>
 
 #include <cstdint>
 #include <vector>
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
+
+/// What `verify` checks.
+struct verify_options {
+    bool checksums{true}; ///< reads the whole file, for the checksums of an archive
+    /// Gets the bytes of the files. A check that it stops has `cancelled` as its last finding.
+    progress_callback progress{};
+};
 
 /// The result of `verify`: what was checked in a file or a set of files, and all faults.
 struct verify_report {

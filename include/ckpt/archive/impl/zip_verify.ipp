@@ -29,7 +29,7 @@ CKPT_DETAIL_RARE result<bool> has_descriptor(const source& from, const record& r
 }
 
 CKPT_DETAIL_RARE result<std::uint32_t> checksum(const source& from, const record& r, std::uint64_t at,
-                                                std::vector<std::byte>& buffer) {
+                                                std::vector<std::byte>& buffer, progress_meter* meter) {
     std::uint32_t crc = 0;
     for (std::uint64_t left = r.stored_size; left != 0;) {
         const std::span<std::byte> piece{buffer.data(),
@@ -37,6 +37,7 @@ CKPT_DETAIL_RARE result<std::uint32_t> checksum(const source& from, const record
         auto done = from.read(at, piece);
         if (!done) return std::move(done).error();
         crc = detail::crc32(piece, crc);
+        if (meter != nullptr && !meter->add(piece.size())) return meter->stopped();
         at += piece.size();
         left -= piece.size();
     }
@@ -63,6 +64,7 @@ CKPT_DETAIL_RARE zip_check verify_zip(const source& from, const zip_archive& arc
         sink(context, found);
     };
     for (const record& r : archive.records()) {
+        if (options.meter != nullptr && options.meter->is_stopped()) return out;
         ++out.records;
         auto at = zip::locate(from, r);
         if (!at) {
@@ -91,9 +93,11 @@ CKPT_DETAIL_RARE zip_check verify_zip(const source& from, const zip_archive& arc
             auto sound = zip::inflates_soundly(from, r, options.inflate);
             if (sound) out.bytes += r.stored_size;
             else report(std::move(sound).error(), r);
+            if (options.meter != nullptr) (void)options.meter->add(r.stored_size);
             continue;
         }
-        auto crc = zip::checksum(from, r, *at, buffer);
+        auto crc = zip::checksum(from, r, *at, buffer, options.meter);
+        if (!crc && crc.error().code == errc::cancelled) return out;
         if (!crc) {
             report(std::move(crc).error(), r);
             continue;

@@ -8,9 +8,10 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-CKPT_DETAIL_DEF void part_storages::check(bool checksums, verify_report& out) const {
+CKPT_DETAIL_DEF void part_storages::check(bool checksums, progress_meter& meter, verify_report& out) const {
+    if (meter.is_stopped()) return;
     const std::size_t before = out.findings.size();
-    file_->check(checksums, out);
+    file_->check(checksums, meter, out);
     for (std::size_t i = before; i < out.findings.size(); ++i) out.findings[i].file = name_;
 }
 

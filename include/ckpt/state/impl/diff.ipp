@@ -59,7 +59,9 @@ class value_comparison {
 /// Compares tensors one after another, and goes on in the compressed storages that they share.
 class tensor_comparer {
   public:
-    explicit tensor_comparer(const diff_tolerance* within) noexcept : within_{within} {}
+    explicit tensor_comparer(const diff_tolerance* within, progress_meter* meter = nullptr) noexcept : within_{within} {
+        left_.meter = right_.meter = meter;
+    }
 
     /// How two tensors differ; nothing where they are equal, or near. The key is empty.
     [[nodiscard]] std::optional<changed_tensor> compare(const tensor& a, const tensor& b);
@@ -275,24 +277,70 @@ CKPT_DETAIL_DEF std::optional<changed_tensor> compare(const tensor& a, const ten
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
-CKPT_DETAIL_DEF state_diff diff(const state_dict& a, const state_dict& b, const std::optional<diff_tolerance>& within) {
-    state_diff out;
-    detail::tensor_comparer tensors{within ? &*within : nullptr};
-    for (const auto entry : a)
-        if (!b.contains(entry.key)) out.only_a.emplace_back(entry.key);
+namespace detail {
+
+/// The key under which a state_dict has what another calls `key`: the same one, or the one that was written for it. A
+/// safetensors file names that in its metadata (see write/safetensors.hpp). Empty where there is none.
+inline std::string_view key_in(const state_dict& weights, std::string_view key) {
+    if (weights.contains(key)) return key;
+    const auto metadata = weights.root().state().at("__metadata__");
+    const auto named = metadata ? metadata->at(key) : metadata;
+    const auto other = named ? named->as_string() : result<std::string_view>{std::string_view{}};
+    return other && weights.contains(*other) ? *other : std::string_view{};
+}
+
+/// Two tensors that are compared; one of them may be refused.
+struct compared_pair {
+    std::string_view key{};
+    result<tensor> a;
+    result<tensor> b;
+
+    [[nodiscard]] std::uint64_t bytes() const { return (a ? a->nbytes() : 0) + (b ? b->nbytes() : 0); }
+};
+
+/// The pairs in the order of `b`, then those of keys that only `a` has and `b` names; other keys go to `out`.
+inline std::vector<compared_pair> pairs_of(const state_dict& a, const state_dict& b, state_diff& out) {
+    std::vector<compared_pair> pairs;
     for (const auto entry : b) {
-        if (!a.contains(entry.key)) {
-            out.only_b.emplace_back(entry.key);
+        const std::string_view other = key_in(a, entry.key);
+        if (other.empty()) out.only_b.emplace_back(entry.key);
+        else pairs.push_back({entry.key, a.at(other), entry.tensor});
+    }
+    for (const auto entry : a) {
+        if (b.contains(entry.key)) continue;
+        const std::string_view other = key_in(b, entry.key);
+        if (other.empty()) out.only_a.emplace_back(entry.key);
+        else pairs.push_back({entry.key, entry.tensor, b.at(other)});
+    }
+    return pairs;
+}
+
+} // namespace detail
+
+CKPT_DETAIL_DEF state_diff diff(const state_dict& a, const state_dict& b, const diff_options& options) {
+    state_diff out;
+    detail::progress_meter meter{options.progress};
+    detail::tensor_comparer tensors{options.within ? &*options.within : nullptr, &meter};
+    const std::vector<detail::compared_pair> pairs = detail::pairs_of(a, b, out);
+    for (const detail::compared_pair& p : pairs) meter.expect(p.bytes());
+    for (const detail::compared_pair& p : pairs) {
+        if (meter.is_stopped()) {
+            out.not_compared.emplace_back(p.key);
             continue;
         }
-        const auto left = a.at(entry.key);
-        auto changed = left ? tensors.compare(*left, entry.tensor)
-                            : changed_tensor{{}, difference::unreadable, {}, {}, left.error()};
+        meter.begin(p.bytes());
+        auto changed = p.a && p.b ? tensors.compare(*p.a, *p.b)
+                                  : changed_tensor{{}, difference::unreadable, {}, {}, (p.a ? p.b : p.a).error()};
+        if (meter.is_stopped()) { // before the end of this one
+            out.not_compared.emplace_back(p.key);
+            continue;
+        }
+        (void)meter.finish();
         if (!changed) {
             ++out.equal;
             continue;
         }
-        changed->key = entry.key;
+        changed->key = p.key;
         out.changed.push_back(std::move(*changed));
     }
     return out;

@@ -17,14 +17,22 @@ namespace ckpt::inline CKPT_DETAIL_ABI {
 
 CKPT_DETAIL_DEF digester::digester() : readers_{detail::make_shared<detail::storage_readers>()} {}
 
-CKPT_DETAIL_DEF result<std::uint32_t> digester::crc32(const tensor& of) {
-    return detail::digest_tensor(detail::tensor_access::data(of), detail::tensor_access::source(of), readers_.get());
+CKPT_DETAIL_DEF result<std::uint32_t> digester::crc32(const tensor& of, const progress_callback& progress) {
+    detail::progress_meter meter{progress};
+    meter.expect(of.nbytes());
+    meter.begin(of.nbytes());
+    readers_->meter = &meter;
+    auto out =
+        detail::digest_tensor(detail::tensor_access::data(of), detail::tensor_access::source(of), readers_.get());
+    readers_->meter = nullptr;
+    if (out && !meter.finish()) return meter.stopped();
+    return out;
 }
 
 namespace detail {
 
 /// The sums of the tensors of a state_dict, in the order of their keys. They are read in the order of their storages.
-inline result<std::vector<std::uint32_t>> sums_by_key(const state_dict_data& data) {
+inline result<std::vector<std::uint32_t>> sums_by_key(const state_dict_data& data, progress_meter& meter) {
     const auto at = [&](std::uint32_t i) { return data.entries[data.by_key[i]]; };
     const std::vector<std::uint32_t> order = sorted_indices(data.by_key.size(), [&](std::uint32_t x, std::uint32_t y) {
         const tensor_data &a = *at(x).data, &b = *at(y).data;
@@ -32,12 +40,16 @@ inline result<std::vector<std::uint32_t>> sums_by_key(const state_dict_data& dat
         return a.storage_offset != b.storage_offset ? a.storage_offset < b.storage_offset : x < y;
     });
     std::vector<std::uint32_t> out(order.size());
+    for (const std::uint32_t i : order) meter.expect(bytes_of(*at(i).data));
     storage_readers readers;
+    readers.meter = &meter;
     auto failed = static_cast<std::uint32_t>(order.size());
     error first;
     for (const std::uint32_t i : order) {
+        meter.begin(bytes_of(*at(i).data));
         if (i > failed) continue;
         auto crc = digest_tensor(at(i).data, data.source, &readers);
+        if (meter.is_stopped() || !meter.finish()) return meter.stopped();
         if (crc) {
             out[i] = *crc;
             continue;
@@ -52,11 +64,12 @@ inline result<std::vector<std::uint32_t>> sums_by_key(const state_dict_data& dat
 
 } // namespace detail
 
-CKPT_DETAIL_DEF result<std::string> checkpoint_digest(const state_dict& weights) {
+CKPT_DETAIL_DEF result<std::string> checkpoint_digest(const state_dict& weights, const progress_callback& progress) {
     detail::sha256 sum;
     std::string line;
     const detail::state_dict_data& data = *detail::state_dict_access::data(weights);
-    const auto sums = detail::sums_by_key(data);
+    detail::progress_meter meter{progress};
+    const auto sums = detail::sums_by_key(data, meter);
     if (!sums) return sums.error();
     for (std::size_t n = 0; n < sums->size(); ++n) {
         const detail::state_dict_entry& entry = data.entries[data.by_key[n]];

@@ -339,23 +339,35 @@ CKPT_DETAIL_DEF result<load_report> load_job::prepare() {
     load_report report = plan();
     if (!report.ok()) return incomplete_error(report, *options_, *data_);
     std::size_t loaded = 0;
+    progress_meter meter{options_->progress};
+    for (const load_target& t : targets_.targets)
+        if (t.outcome == target_outcome::loaded) meter.expect(bytes_to_read(t));
     storage_readers readers;
+    readers.meter = &meter;
     for (load_target& t : targets_.targets) {
         if (t.outcome != target_outcome::loaded) continue;
         loaded_tensor& entry = report.loaded[loaded++];
+        meter.begin(bytes_to_read(t));
         if (t.type.kind == target_kind::copy) {
             auto memory = make_owned_copy(t.source, t.type.type, options_->convert, t.bytes, &readers);
             if (!memory) return at(t, std::move(memory).error());
             t.memory = *std::move(memory);
         }
-        if (!options_->digests) continue;
-        if (auto done = add_digest(t.source, entry, readers); !done) return at(t, std::move(done).error());
+        if (options_->digests)
+            if (auto done = add_digest(t.source, entry, readers); !done) return at(t, std::move(done).error());
+        if (!meter.finish()) return at(t, meter.stopped());
     }
     return report;
 }
 
+CKPT_DETAIL_DEF std::uint64_t load_job::bytes_to_read(const load_target& t) const noexcept {
+    const std::uint64_t once = bytes_of(*t.found->data);
+    return (t.type.kind == target_kind::copy ? once : 0) + (options_->digests ? once : 0);
+}
+
 CKPT_DETAIL_DEF error load_job::at(const load_target& t, error e) const {
     judge_.place(e, t.key);
+    if (e.code == errc::cancelled) e.detail += "; the struct is as it was";
     return e;
 }
 

@@ -20,7 +20,7 @@ class pull_record final : public counted {
     pull_record(const state_dict& weights, load_options options) : weights_{weights}, options_{std::move(options)} {}
 
     [[nodiscard]] const state_dict& weights() const noexcept { return weights_; }
-    [[nodiscard]] bool convert() const noexcept { return options_.convert; }
+    [[nodiscard]] const load_options& options() const noexcept { return options_; }
 
     /// Judges one request and remembers it. A tensor that is there and fits, or the error.
     [[nodiscard]] result<load_target> ask(std::string key, const target_type& type, bool optional);
@@ -31,6 +31,9 @@ class pull_record final : public counted {
     [[nodiscard]] load_report report() const;
 
   private:
+    /// Sums the values of what was loaded, until the program stops it.
+    void add_digests(const std::vector<load_target>& loaded, load_report& to) const;
+
     struct request {
         std::string key{};
         target_type type{};
@@ -72,6 +75,18 @@ CKPT_DETAIL_DEF error pull_record::fail(error e) {
     return e;
 }
 
+CKPT_DETAIL_DEF void pull_record::add_digests(const std::vector<load_target>& loaded, load_report& to) const {
+    progress_meter meter{options_.progress};
+    for (const load_target& t : loaded) meter.expect(bytes_of(*t.found->data));
+    storage_readers readers;
+    readers.meter = &meter;
+    for (std::size_t i = 0; i < loaded.size(); ++i) {
+        meter.begin(bytes_of(*loaded[i].found->data));
+        (void)add_digest(loaded[i].source, to.loaded[i], readers);
+        if (!meter.finish()) return;
+    }
+}
+
 CKPT_DETAIL_DEF load_report pull_record::report() const {
     const std::vector<std::uint32_t> order = sorted_indices(
         requests_.size(), [this](std::uint32_t a, std::uint32_t b) { return requests_[a].key < requests_[b].key; });
@@ -100,11 +115,23 @@ CKPT_DETAIL_DEF load_report pull_record::report() const {
         }
     }
     load_report out = judge.finish();
-    storage_readers readers;
-    if (options_.digests)
-        for (std::size_t i = 0; i < loaded.size(); ++i) (void)add_digest(loaded[i].source, out.loaded[i], readers);
+    if (options_.digests) add_digests(loaded, out);
     return out;
 }
+
+/// The progress of one request that copies.
+struct measured_copy {
+    progress_meter meter;
+    storage_readers readers{};
+
+    measured_copy(const progress_callback& tell, const tensor_data& data) : meter{tell} {
+        meter.expect(bytes_of(data));
+        meter.begin(~std::uint64_t{0});
+        readers.meter = &meter;
+    }
+    measured_copy(const measured_copy&) = delete;
+    measured_copy& operator=(const measured_copy&) = delete;
+};
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail
 
@@ -123,7 +150,10 @@ CKPT_DETAIL_DEF result<detail::load_target> puller::ask(std::string_view key, co
 }
 
 CKPT_DETAIL_DEF result<detail::load_target> puller::fill(detail::load_target found) const {
-    auto memory = detail::make_owned_copy(found.source, found.type.type, record_->convert(), found.bytes);
+    const load_options& options = record_->options();
+    detail::measured_copy copy{options.progress, *found.found->data};
+    auto memory = detail::make_owned_copy(found.source, found.type.type, options.convert, found.bytes, &copy.readers);
+    if (memory && !copy.meter.finish()) memory = copy.meter.stopped();
     if (!memory) return record_->fail(std::move(memory).error());
     found.memory = *std::move(memory);
     return found;
@@ -157,8 +187,11 @@ CKPT_DETAIL_DEF result<void> puller::copy_into(std::string_view key, ckpt::dtype
                                     .sizes = sizes.sizes()};
     const auto found = ask(key, place, false);
     if (!found) return found.error();
+    const load_options& options = record_->options();
+    detail::measured_copy copy{options.progress, *found->found->data};
     auto done = detail::copy_tensor(found->found->data, detail::tensor_access::source(found->source), type,
-                                    !record_->convert(), bytes.data(), found->source.numel());
+                                    !options.convert, bytes.data(), found->source.numel(), &copy.readers);
+    if (done && !copy.meter.finish()) done = copy.meter.stopped();
     if (!done) return record_->fail(std::move(done).error());
     return done;
 }

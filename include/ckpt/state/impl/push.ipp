@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/short_list.hpp>
 #include <ckpt/state/load_judge.hpp>
 #include <ckpt/state/push.hpp>
 #include <ckpt/state/state_dict_data.hpp>
@@ -64,6 +65,20 @@ class row_pusher {
     std::size_t row_bytes_{0};
 };
 
+/// Says of a cancelled copy to places which of them were not written. The one at which it stopped was, or in part.
+inline void tell_unwritten(error& e, std::span<const place_target> places, std::size_t at, bool is_whole) {
+    if (!is_whole) e.detail += "; " + quoted(places[at].target.key) + " was written in part";
+    const auto is_left = [](const place_target& p) { return p.target.outcome == target_outcome::loaded; };
+    std::uint64_t left = 0;
+    for (const place_target& p : places.subspan(at + 1)) left += is_left(p);
+    e.detail += "; " + decimal(left) + " were not written";
+    if (left != 0) e.detail += ": ";
+    short_list list{e.detail};
+    for (const place_target& p : places.subspan(at + 1))
+        if (is_left(p) && list.next()) e.detail += quoted(p.target.key);
+    list.end();
+}
+
 CKPT_DETAIL_DEF result<load_report> write_places(const state_dict& weights, std::span<place_target> places,
                                                  const load_options& options, rows_taker take, void* context) {
     load_judge judge{weights, options};
@@ -74,19 +89,28 @@ CKPT_DETAIL_DEF result<load_report> write_places(const state_dict& weights, std:
     }
     load_report report = judge.finish();
     if (!report.ok()) return incomplete_error(report, options, *state_dict_access::data(weights));
+    const auto bytes_of_place = [&](const load_target& t) {
+        return t.outcome == target_outcome::loaded ? bytes_of(*t.found->data) * (options.digests ? 2u : 1u) : 0;
+    };
+    progress_meter meter{options.progress};
+    for (const place_target& p : places) meter.expect(bytes_of_place(p.target));
     std::size_t loaded = 0;
     storage_readers readers;
+    readers.meter = &meter;
     for (const place_target& p : places) {
         const load_target& t = p.target;
         if (t.outcome != target_outcome::loaded) continue;
+        meter.begin(bytes_of_place(t));
         auto done = p.rows != 0 ? rows.push(p, options.convert, readers)
                                 : copy_tensor(t.found->data, tensor_access::source(t.source), t.type.type,
                                               !options.convert, p.out, t.source.numel(), &readers);
         auto digest = done && options.digests ? add_digest(t.source, report.loaded[loaded], readers) : result<void>{};
         ++loaded;
-        if (done && digest) continue;
-        error e = done ? std::move(digest).error() : std::move(done).error();
+        if (done && digest && meter.finish()) continue;
+        error e = !done ? std::move(done).error() : !digest ? std::move(digest).error() : meter.stopped();
         judge.place(e, t.key);
+        if (e.code == errc::cancelled)
+            tell_unwritten(e, places, static_cast<std::size_t>(&p - places.data()), done.has_value());
         return e;
     }
     return report;

@@ -8,6 +8,7 @@
 #include <ckpt/tensor/access.hpp>
 #include <ckpt/tensor/tensor.hpp>
 
+#include <algorithm>
 #include <cstring>
 #include <string>
 #include <utility>
@@ -49,13 +50,21 @@ CKPT_DETAIL_DEF error rank_error(const tensor_data& data, std::size_t rank) {
 
 CKPT_DETAIL_DEF result<void> storage_access::gather_part(const box& part, std::size_t size, std::byte* out) {
     if (memory == nullptr) return gather(from, part, size, out, staging);
-    gather(memory, part, size, out);
-    return {};
+    return for_each_part(part, from.most_at_once() / size, [&](const box& some, std::uint64_t first, std::uint64_t n) {
+        gather(memory, some, size, out + first * size);
+        return from.count(n * size);
+    });
 }
 
 CKPT_DETAIL_DEF result<void> storage_access::copy(std::uint64_t offset, std::span<std::byte> out) const {
     if (memory == nullptr) return from.read(offset, out);
-    std::memcpy(out.data(), memory + offset, out.size());
+    while (!out.empty()) {
+        const auto n = static_cast<std::size_t>((std::min<std::uint64_t>)(out.size(), from.most_at_once()));
+        std::memcpy(out.data(), memory + offset, n);
+        if (auto going = from.count(n); !going) return going;
+        offset += n;
+        out = out.subspan(n);
+    }
     return {};
 }
 
@@ -116,6 +125,7 @@ CKPT_DETAIL_DEF result<storage_access> open_storage(const tensor_data& data, con
     storage_access out;
     out.from.source = &source;
     out.from.storage = data.storage;
+    if (readers != nullptr) out.from.meter = readers->meter;
     std::uint64_t have = source.nbytes(data.storage);
     auto bytes = source.bytes(data.storage);
     if (bytes) {
@@ -130,6 +140,7 @@ CKPT_DETAIL_DEF result<storage_access> open_storage(const tensor_data& data, con
         auto reader = readers->open(source, data.storage);
         if (!reader) return std::move(reader).error();
         out.from.reader = *std::move(reader);
+        if (source.is_gathered(data.storage)) out.from.meter = nullptr; // what it is made of counts
     } else if (bytes.error().code != errc::not_mapped && bytes.error().code != errc::needs_copy) {
         return std::move(bytes).error();
     }

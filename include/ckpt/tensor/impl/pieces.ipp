@@ -105,9 +105,11 @@ CKPT_DETAIL_RARE ckpt::dtype piece_type(const tensor_data& data) noexcept {
 /// Passes on pieces of stored integers or values, dequantised where there is a dequantizer.
 class piece_reader {
   public:
-    piece_reader(const tensor_data& data, const storage_source& source,
-                 function_ref<void(const value_piece&)> f) noexcept
-        : data_{data}, source_{source}, f_{f} {}
+    piece_reader(const tensor_data& data, const storage_source& source, function_ref<void(const value_piece&)> f,
+                 progress_meter* meter) noexcept
+        : data_{data}, source_{source}, f_{f} {
+        readers_.meter = meter;
+    }
 
     [[nodiscard]] result<void> run();
 
@@ -118,6 +120,7 @@ class piece_reader {
     const tensor_data& data_;
     const storage_source& source_;
     function_ref<void(const value_piece&)> f_;
+    storage_readers readers_{};
     std::optional<dequantizer> numbers_{};
     std::vector<std::int32_t> integers_{};
     std::vector<float> floats_{};
@@ -129,7 +132,7 @@ CKPT_DETAIL_RARE result<void> piece_reader::run() {
         if (!made) return std::move(made).error();
         numbers_.emplace(std::move(*made));
     }
-    auto access = open_storage(data_, source_, true);
+    auto access = open_storage(data_, source_, true, &readers_);
     if (!access) return std::move(access).error();
     auto done = read(*access);
     return done ? access->from.finish() : done;
@@ -175,15 +178,15 @@ inline result<void> check_pieces(const tensor_data* handle, const storage_source
 }
 
 CKPT_DETAIL_RARE result<void> for_each_piece(const tensor_data* handle, const storage_source* source,
-                                             function_ref<void(const value_piece&)> f) {
+                                             function_ref<void(const value_piece&)> f, progress_meter* meter) {
     if (auto usable = check_pieces(handle, source); !usable || handle->numel == 0) return usable;
-    return piece_reader{*handle, *source, f}.run();
+    return piece_reader{*handle, *source, f, meter}.run();
 }
 
 CKPT_DETAIL_RARE result<void> for_each_piece(const edges_of& edges, const storage_source* source,
                                              function_ref<void(const value_piece&)> f) {
     if (auto usable = check_pieces(&edges.whole(), source); !usable || edges.data().numel == 0) return usable;
-    return piece_reader{edges.data(), *source, f}.run();
+    return piece_reader{edges.data(), *source, f, nullptr}.run();
 }
 
 CKPT_DETAIL_RARE edges_of::edges_of(const tensor_data& whole, std::size_t edge) : whole_{whole} {

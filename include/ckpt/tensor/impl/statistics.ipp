@@ -222,7 +222,7 @@ CKPT_DETAIL_RARE void value_statistics::add(const value_statistics& other) {
     detail::join(histogram, other.histogram);
 }
 
-CKPT_DETAIL_RARE result<value_statistics> statistics(const tensor& of) {
+CKPT_DETAIL_RARE result<value_statistics> statistics(const tensor& of, const progress_callback& progress) {
     const detail::tensor_data* const data = detail::tensor_access::data(of);
     const detail::storage_source* const source = detail::tensor_access::source(of);
     if (auto usable = detail::check_access(data, source); !usable) return std::move(usable).error();
@@ -233,9 +233,13 @@ CKPT_DETAIL_RARE result<value_statistics> statistics(const tensor& of) {
     if (data->numel > 0)
         if (auto bounded = detail::check_output(*data, *source); !bounded) return std::move(bounded).error();
     detail::value_sums sums;
-    auto done =
-        detail::for_each_piece(data, source, [&](const detail::value_piece& piece) { detail::add_piece(sums, piece); });
+    detail::progress_meter meter{progress};
+    meter.expect(of.nbytes());
+    meter.begin(of.nbytes());
+    auto done = detail::for_each_piece(
+        data, source, [&](const detail::value_piece& piece) { detail::add_piece(sums, piece); }, &meter);
     if (!done) return std::move(done).error();
+    if (!meter.finish()) return meter.stopped();
     return std::move(sums.all());
 }
 

@@ -5,9 +5,25 @@
 
 #include <ckpt/tensor/storage.hpp>
 
+#include <algorithm>
+
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 CKPT_DETAIL_DEF result<void> storage_cursor::read(std::uint64_t offset, std::span<std::byte> out) const {
+    if (meter == nullptr) return read_piece(offset, out);
+    // Pieces of a gather may read the same bytes again.
+    const std::size_t most = source->is_gathered(storage) ? out.size() : std::size_t{progress_meter::step};
+    while (!out.empty()) {
+        const std::span<std::byte> piece = out.first((std::min)(out.size(), most));
+        if (auto done = read_piece(offset, piece); !done) return done;
+        if (auto going = count(piece.size()); !going) return going;
+        offset += piece.size();
+        out = out.subspan(piece.size());
+    }
+    return {};
+}
+
+CKPT_DETAIL_DEF result<void> storage_cursor::read_piece(std::uint64_t offset, std::span<std::byte> out) const {
     if (!reader) return source->read(storage, offset, out);
     auto done = reader->read(offset, out);
     if (!done && done.error().file.empty()) done.error().file = source->file(storage);

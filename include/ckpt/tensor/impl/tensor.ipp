@@ -75,9 +75,15 @@ inline result<void> copy_opened(const tensor_data& data, storage_access& access,
     }
     if (access.memory != nullptr && is_dense(whole) &&
         is_finished(data.type, order, native_order(), data.neg, data.conj)) {
-        const std::uint64_t fit = convert(data.type, access.memory + whole.offset * size, to, out, data.numel);
-        if (fit == data.numel) return {};
-        return not_fitting(fit, to);
+        const std::uint64_t most = access.from.most_at_once() / size;
+        for (std::uint64_t first = 0; first < data.numel; first += most) {
+            const std::uint64_t n = (std::min)(data.numel - first, most);
+            const std::uint64_t fit =
+                convert(data.type, access.memory + (whole.offset + first) * size, to, out + first * itemsize(to), n);
+            if (fit < n) return not_fitting(first + fit, to);
+            if (auto going = access.from.count(n * size); !going) return going;
+        }
+        return {};
     }
     if (access.memory == nullptr) return convert_stored(data, access, whole, to, out);
     std::vector<std::byte> buffer(access.part_size(whole, size));

@@ -24,7 +24,7 @@ CKPT_DETAIL_DEF result<shared<checkpoint_file>> safetensors_checkpoint::open(sha
     return shared<checkpoint_file>{out};
 }
 
-CKPT_DETAIL_DEF void safetensors_checkpoint::check(bool, verify_report& out) const {
+CKPT_DETAIL_DEF void safetensors_checkpoint::check(bool, progress_meter&, verify_report& out) const {
     out.records += header_.entries.size();
     out.unchecked_crc += header_.entries.size();
 }
