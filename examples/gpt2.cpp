@@ -1,6 +1,7 @@
 // Continues a text with a GPT-2 whose tokens are bytes, and compares the tokens and the scores with those of
 // transformers. The arguments are the model and the reference (tests/frameworks/example_models.py writes both).
 #include <ckpt/ckpt.hpp>
+#include <ckpt/state/read_into.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -34,31 +35,31 @@ struct gpt2 {
     norm last;
     view2 head; // tied: the same bytes as `tokens`
 };
-
-} // namespace
-
-template <>
-struct ckpt::binding<norm> : ckpt::fields<ckpt::field<"weight", &norm::weight>, ckpt::field<"bias", &norm::bias>> {};
-template <>
-struct ckpt::binding<linear>
-    : ckpt::fields<ckpt::field<"weight", &linear::weight>, ckpt::field<"bias", &linear::bias>> {};
-template <>
-struct ckpt::binding<block>
-    : ckpt::fields<ckpt::field<"ln_1", &block::before_attention>, ckpt::field<"attn.c_attn", &block::qkv>,
-                   ckpt::field<"attn.c_proj", &block::projection>, ckpt::field<"ln_2", &block::before_mlp>,
-                   ckpt::field<"mlp.c_fc", &block::up>, ckpt::field<"mlp.c_proj", &block::down>> {};
-template <>
-struct ckpt::binding<gpt2>
-    : ckpt::fields<ckpt::field<"transformer.wte.weight", &gpt2::tokens>,
-                   ckpt::field<"transformer.wpe.weight", &gpt2::positions>, ckpt::field<"transformer.h", &gpt2::blocks>,
-                   ckpt::field<"transformer.ln_f", &gpt2::last>, ckpt::field<"lm_head.weight", &gpt2::head>> {};
-
-namespace {
-
 struct settings {
     std::size_t heads{};
     float epsilon{};
 };
+
+} // namespace
+
+using ckpt::field, ckpt::fields;
+
+template <> struct ckpt::binding<norm> : fields<field<"weight", &norm::weight>, field<"bias", &norm::bias>> {};
+template <> struct ckpt::binding<linear> : fields<field<"weight", &linear::weight>, field<"bias", &linear::bias>> {};
+template <>
+struct ckpt::binding<block> : fields<field<"ln_1", &block::before_attention>, field<"attn.c_attn", &block::qkv>,
+                                     field<"attn.c_proj", &block::projection>, field<"ln_2", &block::before_mlp>,
+                                     field<"mlp.c_fc", &block::up>, field<"mlp.c_proj", &block::down>> {};
+template <>
+struct ckpt::binding<gpt2>
+    : fields<field<"transformer.wte.weight", &gpt2::tokens>, field<"transformer.wpe.weight", &gpt2::positions>,
+             field<"transformer.h", &gpt2::blocks>, field<"transformer.ln_f", &gpt2::last>,
+             field<"lm_head.weight", &gpt2::head>> {};
+template <>
+struct ckpt::binding<settings>
+    : fields<field<"n_head", &settings::heads>, field<"layer_norm_epsilon", &settings::epsilon>> {};
+
+namespace {
 
 /// The keys and values of earlier positions, one behind another.
 struct memory {
@@ -141,8 +142,8 @@ floats scores(const gpt2& net, const settings& with, std::size_t token, std::siz
 int main(int, char** argv) try {
     const auto file = ckpt::open(argv[1]).value();
     const auto net = ckpt::load<gpt2>(file.state_dict("model").value()).value(); // strict: every key, both ways
-    const settings with{.heads = file.get<std::size_t>("config/n_head").value(),
-                        .epsilon = file.get<float>("config/layer_norm_epsilon").value()};
+    settings with;
+    ckpt::read_into(file.root().find("config").value(), with).value();
 
     const auto reference = ckpt::open(argv[2]).value();
     const auto wanted = reference.state_dict().value();

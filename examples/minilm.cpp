@@ -2,6 +2,7 @@
 // arguments: the model's folder; the reference, which has the sentences (tests/frameworks/example_models.py writes it).
 #include <ckpt/ckpt.hpp>
 #include <ckpt/folder.hpp>
+#include <ckpt/state/read_into.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -39,44 +40,37 @@ struct bert {
     norm embedded;
     std::vector<layer> layers;
 };
+struct settings { // of config.json
+    std::size_t heads{};
+    float epsilon{};
+};
 
 } // namespace
 
-template <>
-struct ckpt::binding<norm> : ckpt::fields<ckpt::field<"weight", &norm::weight>, ckpt::field<"bias", &norm::bias>> {};
-template <>
-struct ckpt::binding<linear>
-    : ckpt::fields<ckpt::field<"weight", &linear::weight>, ckpt::field<"bias", &linear::bias>> {};
+using ckpt::field, ckpt::fields;
+
+template <> struct ckpt::binding<norm> : fields<field<"weight", &norm::weight>, field<"bias", &norm::bias>> {};
+template <> struct ckpt::binding<linear> : fields<field<"weight", &linear::weight>, field<"bias", &linear::bias>> {};
 template <>
 struct ckpt::binding<layer>
-    : ckpt::fields<ckpt::field<"attention.self.query", &layer::query>, ckpt::field<"attention.self.key", &layer::key>,
-                   ckpt::field<"attention.self.value", &layer::value>,
-                   ckpt::field<"attention.output.dense", &layer::attended>,
-                   ckpt::field<"attention.output.LayerNorm", &layer::after_attention>,
-                   ckpt::field<"intermediate.dense", &layer::up>, ckpt::field<"output.dense", &layer::down>,
-                   ckpt::field<"output.LayerNorm", &layer::after_mlp>> {};
+    : fields<field<"attention.self.query", &layer::query>, field<"attention.self.key", &layer::key>,
+             field<"attention.self.value", &layer::value>, field<"attention.output.dense", &layer::attended>,
+             field<"attention.output.LayerNorm", &layer::after_attention>, field<"intermediate.dense", &layer::up>,
+             field<"output.dense", &layer::down>, field<"output.LayerNorm", &layer::after_mlp>> {};
 template <>
 struct ckpt::binding<bert>
-    : ckpt::fields<ckpt::field<"embeddings.word_embeddings.weight", &bert::words>,
-                   ckpt::field<"embeddings.position_embeddings.weight", &bert::positions>,
-                   ckpt::field<"embeddings.token_type_embeddings.weight", &bert::kinds>,
-                   ckpt::field<"embeddings.LayerNorm", &bert::embedded>, ckpt::field<"encoder.layer", &bert::layers>> {
-};
+    : fields<field<"embeddings.word_embeddings.weight", &bert::words>,
+             field<"embeddings.position_embeddings.weight", &bert::positions>,
+             field<"embeddings.token_type_embeddings.weight", &bert::kinds>,
+             field<"embeddings.LayerNorm", &bert::embedded>, field<"encoder.layer", &bert::layers>> {};
+template <>
+struct ckpt::binding<settings>
+    : fields<field<"num_attention_heads", &settings::heads>, field<"layer_norm_eps", &settings::epsilon>> {};
 
 namespace {
 
-constexpr std::size_t heads = 12; // these two are in config.json
-constexpr float epsilon = 1e-12f;
-
 using rows = std::vector<floats>; // one for each token
 using vocabulary = std::unordered_map<std::string, std::size_t>;
-
-vocabulary vocabulary_of(const std::string& path) {
-    vocabulary out;
-    std::ifstream file(path);
-    for (std::string word; std::getline(file, word);) out.emplace(word, out.size());
-    return out;
-}
 
 /// Appends the tokens of a word: the longest known piece of what is left of it, again and again.
 void add_word(const vocabulary& known, const std::string& word, std::vector<std::size_t>& out) {
@@ -108,7 +102,7 @@ std::vector<std::size_t> tokens_of(const vocabulary& known, const std::string& s
 
 float dot(const float* a, const float* b, std::size_t count) { return std::inner_product(a, a + count, b, 0.0f); }
 
-void normalize(const norm& n, floats& x) {
+void normalize(const norm& n, floats& x, float epsilon) {
     const auto count = static_cast<float>(x.size());
     const float mean = std::accumulate(x.begin(), x.end(), 0.0f) / count;
     for (float& v : x) v -= mean;
@@ -124,7 +118,7 @@ rows project(const linear& l, const rows& x) {
     return out;
 }
 
-rows attend(const rows& q, const rows& k, const rows& v) {
+rows attend(const rows& q, const rows& k, const rows& v, std::size_t heads) {
     rows out(q.size(), floats(q[0].size()));
     const std::size_t size = q[0].size() / heads;
     for (std::size_t head = 0; head < q[0].size(); head += size)
@@ -143,28 +137,28 @@ void add(floats& to, const floats& x) {
     for (std::size_t i = 0; i < to.size(); ++i) to[i] += x[i];
 }
 
-void add_and_normalize(rows& x, const rows& more, const norm& n) {
+void add_and_normalize(rows& x, const rows& more, const norm& n, float epsilon) {
     for (std::size_t t = 0; t < x.size(); ++t) {
         add(x[t], more[t]);
-        normalize(n, x[t]);
+        normalize(n, x[t], epsilon);
     }
 }
 
 /// The mean of what the tokens became, at length 1.
-floats embed(const bert& net, const std::vector<std::size_t>& tokens) {
+floats embed(const bert& net, const settings& with, const std::vector<std::size_t>& tokens) {
     rows x(tokens.size(), floats(static_cast<std::size_t>(net.words.shape[1])));
     for (std::size_t t = 0; t < x.size(); ++t) {
         for (std::size_t i = 0; i < x[t].size(); ++i)
             x[t][i] = net.words(tokens[t], i) + net.positions(t, i) + net.kinds(0, i);
-        normalize(net.embedded, x[t]);
+        normalize(net.embedded, x[t], with.epsilon);
     }
     for (const layer& l : net.layers) {
-        const rows attended = attend(project(l.query, x), project(l.key, x), project(l.value, x));
-        add_and_normalize(x, project(l.attended, attended), l.after_attention);
+        const rows attended = attend(project(l.query, x), project(l.key, x), project(l.value, x), with.heads);
+        add_and_normalize(x, project(l.attended, attended), l.after_attention, with.epsilon);
         rows hidden = project(l.up, x);
         for (floats& row : hidden)
             for (float& h : row) h *= 0.5f * (1 + std::erf(h / std::sqrt(2.0f))); // GELU
-        add_and_normalize(x, project(l.down, hidden), l.after_mlp);
+        add_and_normalize(x, project(l.down, hidden), l.after_mlp, with.epsilon);
     }
     floats out(x[0].size());
     for (const floats& row : x) add(out, row);
@@ -176,9 +170,15 @@ floats embed(const bert& net, const std::vector<std::size_t>& tokens) {
 } // namespace
 
 int main(int, char** argv) try {
-    const auto weights = ckpt::open_any(argv[1]).value().state_dict().value();
-    const auto net = ckpt::load<bert>(weights, {.allow_unexpected = {"pooler.**", "embeddings.position_ids"}}).value();
-    const vocabulary known = vocabulary_of(std::string(argv[1]) + "/vocab.txt");
+    const auto file = ckpt::open_any(argv[1]).value();
+    const auto net =
+        ckpt::load<bert>(file.state_dict().value(), {.allow_unexpected = {"pooler.**", "embeddings.position_ids"}})
+            .value();
+    settings with;
+    ckpt::read_into(file.config(), with).value();
+    vocabulary known;
+    std::ifstream words(std::string(argv[1]) + "/vocab.txt");
+    for (std::string word; std::getline(words, word);) known.emplace(word, known.size());
 
     const auto reference = ckpt::open(argv[2]).value();
     const auto tensors = reference.state_dict().value();
@@ -187,7 +187,7 @@ int main(int, char** argv) try {
     float distance = 0;
     for (const ckpt::value sentence : reference.root().find("sentences").value().elements()) {
         const std::string text{sentence.as_string().value()};
-        const float* const last = made.emplace_back(embed(*net, tokens_of(known, text))).data();
+        const float* const last = made.emplace_back(embed(*net, with, tokens_of(known, text))).data();
         for (std::int64_t i = 0; i < wanted.shape[1]; ++i)
             distance = std::max(distance, std::abs(last[i] - wanted(made.size() - 1, i)));
         for (const floats& one : made) std::printf("%6.2f", double(dot(one.data(), last, one.size())));

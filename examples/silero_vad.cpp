@@ -41,22 +41,20 @@ struct model {
 
 } // namespace
 
-template <> struct ckpt::binding<block> : ckpt::fields<ckpt::field<"reparam_conv", &block::folded>> {};
+using ckpt::field, ckpt::fields;
+
+template <> struct ckpt::binding<block> : fields<field<"reparam_conv", &block::folded>> {};
 template <>
-struct ckpt::binding<convolution>
-    : ckpt::fields<ckpt::field<"weight", &convolution::weight>, ckpt::field<"bias", &convolution::bias>> {};
+struct ckpt::binding<convolution> : fields<field<"weight", &convolution::weight>, field<"bias", &convolution::bias>> {};
 template <>
 struct ckpt::binding<lstm_cell>
-    : ckpt::fields<ckpt::field<"weight_ih", &lstm_cell::of_input>, ckpt::field<"weight_hh", &lstm_cell::of_state>,
-                   ckpt::field<"bias_ih", &lstm_cell::input_bias>, ckpt::field<"bias_hh", &lstm_cell::state_bias>> {};
+    : fields<field<"weight_ih", &lstm_cell::of_input>, field<"weight_hh", &lstm_cell::of_state>,
+             field<"bias_ih", &lstm_cell::input_bias>, field<"bias_hh", &lstm_cell::state_bias>> {};
 template <>
 struct ckpt::binding<detector>
-    : ckpt::fields<ckpt::field<"stft.forward_basis_buffer", &detector::spectrum>,
-                   ckpt::field<"encoder", &detector::encoder>, ckpt::field<"decoder.rnn", &detector::recurrent>,
-                   ckpt::field<"decoder.decoder.2", &detector::last>> {};
-template <>
-struct ckpt::binding<model>
-    : ckpt::fields<ckpt::field<"_model", &model::at_16k>, ckpt::field<"_model_8k", &model::at_8k>> {};
+    : fields<field<"stft.forward_basis_buffer", &detector::spectrum>, field<"encoder", &detector::encoder>,
+             field<"decoder.rnn", &detector::recurrent>, field<"decoder.decoder.2", &detector::last>> {};
+template <> struct ckpt::binding<model> : fields<field<"_model", &model::at_16k>, field<"_model_8k", &model::at_8k>> {};
 
 namespace {
 

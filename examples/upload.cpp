@@ -6,6 +6,6 @@ int main(int, char** argv) {
     cudaStream_t stream{};
     auto on_gpu = ckpt::cuda::upload(weights, {.stream = stream}).value();
     on_gpu.wait().value();
-    const float* w = on_gpu.data<float>("fc1.weight").value();
-    return w != nullptr ? 0 : 1;
+    const float* on_device = on_gpu.data<float>("fc1.weight").value();
+    return on_device != nullptr ? 0 : 1;
 }

@@ -9,6 +9,7 @@
 #include <ckpt/state/lora.hpp>
 #include <ckpt/state/overlay.hpp>
 #include <ckpt/state/shard.hpp>
+#include <ckpt/write.hpp>
 
 #include "../support/temporary_file.hpp"
 #include "../support/torch_writer.hpp"
@@ -390,6 +391,26 @@ const std::vector<row>& rows() {
                  return of(ckpt::plan_remap(c.state_dict().value(), ckpt::key_map{ckpt::drop("w")}).inverse());
              });
          }},
+        {errc::output_exists,
+         [] {
+             return selecting(dict({{str("w"), t()}}), [](const ckpt::checkpoint& c) {
+                 const temporary_file there{"old"};
+                 return of(ckpt::write_npz(c.state_dict().value(), there.path()));
+             });
+         }},
+        {errc::write_failed,
+         [] {
+             return selecting(dict({{str("w"), t()}}), [](const ckpt::checkpoint& c) {
+                 const temporary_file file{"no folder"};
+                 return of(ckpt::write_npz(c.state_dict().value(), file.path() / "x"));
+             });
+         }},
+        {errc::format_lacks,
+         [] {
+             return selecting(dict({{str("w"), t()}}), [](const ckpt::checkpoint& c) {
+                 return of(ckpt::write_npz(remapped(c.state_dict().value(), "cast bfloat16 w").value(), "x"));
+             });
+         }},
     };
     return all;
 }
@@ -485,7 +506,7 @@ TEST_CASE("numbers of error codes are unique, rise, and have an exit code of the
     for (const ckpt::error_info& i : ckpt::error_table) {
         CHECK(static_cast<int>(i.code) > before);
         before = static_cast<int>(i.code);
-        CHECK((i.exit_code == 1 || i.exit_code == 2 || i.exit_code == 4));
+        CHECK((i.exit_code == 1 || i.exit_code == 2 || i.exit_code == 4 || i.exit_code == 5));
         CHECK_FALSE(i.meaning.empty());
         CHECK(ckpt::info(i.code).name == i.name);
     }

@@ -436,27 +436,57 @@ TEST_CASE("plan: equal state_dicts give equal plans, and memory is planned like 
     carried_out{plan}.check(plan, weights);
 }
 
+namespace {
+
+/// Storages of 2^59 bytes and one more, which no file could have; nothing is read of them.
+class huge_storages final : public ckpt::detail::storage_source {
+  public:
+    [[nodiscard]] std::uint64_t nbytes(std::uint32_t) const noexcept override { return (std::uint64_t{1} << 59) + 1; }
+    [[nodiscard]] ckpt::byte_order order(std::uint32_t) const noexcept override { return ckpt::byte_order::little; }
+    [[nodiscard]] std::string_view key(std::uint32_t) const noexcept override { return {}; }
+    [[nodiscard]] ckpt::result<std::uint64_t> file_offset(std::uint32_t) const override { return std::uint64_t{0}; }
+    [[nodiscard]] ckpt::result<std::span<const std::byte>> bytes(std::uint32_t) const override { return nothing(); }
+    [[nodiscard]] ckpt::result<void> read(std::uint32_t, std::uint64_t, std::span<std::byte>) const override {
+        return nothing();
+    }
+    [[nodiscard]] bool is_gathered(std::uint32_t) const noexcept override { return true; }
+
+  private:
+    [[nodiscard]] static ckpt::error nothing() { return {.code = errc::no_data}; }
+};
+
+} // namespace
+
 TEST_CASE("plan: a device has 2^62 bytes at most") {
-    // Filled tensors may be of any size; only their places are planned here, and no pieces.
-    const opened file{safetensors_file('{' + safetensors_entry("w", "U8", "[1]", 0, 1) + '}', "a")};
-    const auto placed = [&](std::uint64_t last) {
-        std::string rules = "drop w\n";
-        for (char key = 'a'; key < 'h'; ++key)
-            rules += "fill 0 uint8 (" + std::to_string(std::uint64_t{1} << 59) + ") " + key + '\n';
-        const auto map = ckpt::key_map::parse(rules + "fill 0 uint8 (" + std::to_string(last) + ") h\n");
-        const auto weights = ckpt::remap(file.weights, map.value()).value();
+    // Only the places of the tensors are planned here, and no pieces.
+    const auto placed = [](std::int64_t last) {
+        const std::int64_t sizes[]{std::int64_t{1} << 59, last, 1};
+        ckpt::detail::tensor_data tensors[8]{};
+        ckpt::detail::state_dict_data weights;
+        weights.storages = ckpt::detail::make_shared<huge_storages>();
+        weights.source = weights.storages.get();
+        for (std::uint32_t i = 0; i < 8; ++i) {
+            tensors[i].type = ckpt::dtype::uint8;
+            tensors[i].rank = 1;
+            tensors[i].storage = i;
+            tensors[i].shape = &sizes[i == 7 ? 1 : 0];
+            tensors[i].strides = &sizes[2];
+            tensors[i].numel = static_cast<std::uint64_t>(tensors[i].shape[0]);
+            weights.entries.push_back({std::string_view("abcdefgh").substr(i, 1), &tensors[i]});
+        }
+        weights.sort_keys();
         const ckpt::upload_plan_options options{};
         ckpt::detail::upload_plan_data plan;
         plan.targets.push_back({});
         ckpt::detail::plan_inputs inputs{options, plan};
-        REQUIRE(inputs.add(*ckpt::detail::state_dict_access::data(weights), 0).has_value());
+        REQUIRE(inputs.add(weights, 0).has_value());
         REQUIRE(inputs.finish().has_value());
         auto done = ckpt::detail::plan_grouping{options, inputs, plan}.run();
         CHECK((!done || plan.targets[0].bytes == ckpt::detail::plan_grouping::most_memory));
         return done;
     };
-    CHECK(placed(std::uint64_t{1} << 59).has_value());
-    const auto refused = placed((std::uint64_t{1} << 59) + 1);
+    CHECK(placed(std::int64_t{1} << 59).has_value());
+    const auto refused = placed((std::int64_t{1} << 59) + 1);
     REQUIRE(!refused);
     CHECK(refused.error().code == errc::limit);
 }

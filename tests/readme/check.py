@@ -6,6 +6,8 @@ A ```cpp block that begins with an #include and defines a function is a program 
 is a fragment: it goes on where the fragment before it in its document ended, so that what that one declared is known,
 and may be declared anew. <ckpt/ckpt.hpp> is included before the first. Nothing that says cpp is left out.
 
+Throughout a document one name has one type.
+
 A line `$ c++ … NAME.cpp -o NAME && ./NAME ARGUMENTS` runs the program that was shown last before it; `$ ckpt …` the
 program `ckpt`, on a terminal of 80 columns, or through `head -N` or `tail -N`. A `$` line below which no output is
 shown is not run. What was shown last as ```rules is the file rules.txt.
@@ -33,7 +35,7 @@ NAMES = ["README.md", "SECURITY.md", "CHANGELOG.md", *sorted(glob.glob("docs/*.m
 LEAST = {
     "README.md": (1, 3, 1),
     "docs/cookbook.md": (5, 12, 0),
-    "docs/key-rules.md": (0, 1, 1),
+    "docs/key-rules.md": (0, 3, 1),
     "docs/cuda.md": (1, 1, 0),
     "docs/tour.md": (0, 3, 19),
     "docs/errors.md": (0, 0, 1),
@@ -43,6 +45,7 @@ LEAST = {
 # How many are compiled only, where nvcc is.
 FOR_A_DEVICE = {"README.md": 1, "docs/cuda.md": 7, "docs/tour.md": 1}
 LANGUAGES = {"", "cpp", "cuda", "rules", "sh", "meson", "cmake"}
+DECLARED = re.compile(r"(?<!for \()\b(auto|[\w:]+(?:<[^;=()]*>)?[&*]*) (\w+) = ([^;]*);")
 OWN_FUNCTION = re.compile(r"^(?!if|for|while|else|switch)[\w:<>&* ]+ \**\w+\(.*\) \{$", re.MULTILINE)
 
 
@@ -70,6 +73,30 @@ def cut(text, filter_):
 
 def paragraphs(text):
     return [p for p in re.split(r"\n{2,}", text.strip("\n")) if p]
+
+
+def names_of_two_types(blocks):
+    """Names that are declared with two types, as far as the texts tell: a result and its value, auto and a type."""
+    types = {}
+    for language, text in blocks:
+        for declared, name, made_by in DECLARED.findall(text if language in ("cpp", "cuda") else ""):
+            is_value = declared == "auto" and made_by.endswith(".value()")
+            types.setdefault(name, set()).add((declared, is_value))
+    return sorted(name for name, of in types.items() if len(of) > 1)
+
+
+def documents_not_listed():
+    with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as file:
+        listed = file.read().partition("\n## Documents\n")[2]
+    return [name for name in [*NAMES, "LICENSE"] if name != "README.md" and f"]({name})" not in listed]
+
+
+def verbs_without_example(blocks):
+    with open(os.path.join(ROOT, "include/ckpt/state/rule_code.hpp"), encoding="utf-8") as file:
+        names = re.search(r"names\[\]\{(.*?)\}", file.read(), re.DOTALL)[1]
+    rules = "\n".join(text for language, text in blocks if language == "rules")
+    return [verb for verb in [*re.findall(r'"(\w+)"', names), "first"]
+            if not re.search(rf"^ *\??{verb} ", rules, re.MULTILINE)]
 
 
 class Fragments:
@@ -130,6 +157,11 @@ class Document:
         hidden = [t for b, t in blocks
                   if b not in ("cpp", "cuda") and re.search(r"ckpt::.*[;{]$|#include <", t, re.MULTILINE)]
         self.results.append(("all C++ in it says so", [], hidden))
+        self.results.append(("one name has one type throughout", [], names_of_two_types(blocks)))
+        if self.name == "README.md":
+            self.results.append(("it lists all documents", [], documents_not_listed()))
+        if self.name == "docs/key-rules.md":
+            self.results.append(("each verb has an example", [], verbs_without_example(blocks)))
         found = self.programs, self.commands, self.fragments
         self.results.append(("it shows enough", True,
                              all(n >= least for n, least in zip(found, LEAST.get(self.name, (0, 0, 0))))))

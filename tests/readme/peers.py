@@ -46,8 +46,8 @@ class Peers:
 
     def __init__(self, ckpt, python):
         self.ckpt, self.python = ckpt, python
-        code = "import importlib.util as u, os; s = u.find_spec('netron'); print(os.path.dirname(s.origin) if s else '')"
-        self.netron_folder = run([python, "-c", code])[1].strip() if shutil.which("node") else ""
+        status, folder = run([python, "-c", "import netron, os; print(os.path.dirname(netron.__file__))"])
+        self.netron_folder = folder.strip() if status == 0 and shutil.which("node") else ""
         self.has = {name: run([python, "-c", f"import {name}"])[0] == 0
                     for name in ("torch", "safetensors", "picklescan", "modelscan")}
 

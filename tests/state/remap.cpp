@@ -690,7 +690,7 @@ TEST_CASE("a tensor takes 64 operations, and 64 dimensions") {
     CHECK(told(f("a", {1}), "fill 0 int8 (" + times("1,", 64) + "1) b") != "ok");
     // All bits of a tensor are counted in 63, and what is filled has a limit of its own.
     CHECK(told(f("a", {1}), "fill 0 int8 (1152921504606846975) b").find("limits::filled_bytes") != std::string::npos);
-    CHECK(told(f("a", {1}), "fill 0 int8 (1152921504606846976) b") == "the shape overflows");
+    CHECK(told(f("a", {1}), "fill 0 int8 (1152921504606846976) b").find("the shape overflows") != std::string::npos);
     CHECK(told(f("a", {1}), "fill 0 int8 (17179869184) b") == "ok");
     CHECK(told(f("a", {1}), "fill 0 int8 (17179869185) b").find("limits::filled_bytes") != std::string::npos);
     CHECK(told(f("a", {1}), "fill 0 int8 (17179869183) b\nfill 0 int8 (1) c") == "ok");
@@ -757,7 +757,7 @@ TEST_CASE("an expanded tensor may claim any shape: it is moved and viewed, and n
          {"strip m.", "transpose 0 1 *", "reshape (-1) *", "split 0 a -> p, q", "narrow 0 5 7 a",
           "unstack 1 a -> a.{i} by {i}", "narrow 0 0 9 *\ncast float16 *\nmerge 0 a, b -> c", "tie c = a", "tie a = a"})
         CHECK_MESSAGE(first_fault(view) == "ok", std::string(view), ": ", first_fault(view));
-    for (const char* gather : {"cast float16 a", "merge 0 a, b -> c", "pad 0 0 1 a", "pad 1 1 1 b", "tie a = b"})
+    for (const char* gather : {"cast float16 a", "merge 0 a, b -> c", "pad 0 0 1 a", "tie a = b"})
         CHECK_MESSAGE(first_fault(gather).find("more than 16 times what is stored") != std::string::npos,
                       std::string(gather), ": ", first_fault(gather));
     CHECK(first_fault("unstack 0 a -> a.{i} by {i}").find("there would be more than") != std::string::npos);
@@ -769,7 +769,8 @@ TEST_CASE("an expanded tensor may claim any shape: it is moved and viewed, and n
     constexpr std::int64_t most = ((1 << 20) + 16 * 4) / 8;
     CHECK(gathered(most + 1) == "ok"); // a sixteenth of the bytes, rounded down
     CHECK(gathered(most + 2).find("more than 16 times what is stored") != std::string::npos);
-    CHECK(first_fault("fill 0 int8 (1000000000000) c") == "ok"); // the rules themselves ask for it
+    CHECK(first_fault("pad 1 1 1 b").find("limits::filled_bytes") != std::string::npos);
+    CHECK(first_fault("fill 0 int8 (10000000000) c") == "ok"); // the rules themselves ask for it
 }
 
 TEST_CASE("rules make as many keys as there may be, those of the source included, and not one more") {

@@ -35,9 +35,9 @@ inline constexpr std::size_t crew_buffer = std::size_t{1} << 18;
 void add_pieces(plain_list<crew_piece>& to, std::uint32_t run, std::uint64_t length);
 
 /// Calls `work` for each piece, with a buffer of `crew_buffer` bytes of the thread's own; a piece for which it throws
-/// is marked as failed. `meter` gets `times` the length of each. Leaves the other pieces failed where the program stops
+/// is marked as failed. `meter` gets the length of each. Leaves the other pieces failed where the program stops
 /// it.
-void work_through(std::span<crew_piece> pieces, const workers& lent, progress_meter& meter, std::uint64_t times,
+void work_through(std::span<crew_piece> pieces, const workers& lent, progress_meter& meter,
                   function_ref<void(crew_piece&, std::span<std::byte>)> work);
 
 /// Bytes of a run from `offset` on: as many as fit into the buffer, in it or elsewhere in memory; none where that

@@ -96,7 +96,8 @@ namespace detail {
 } // namespace detail
 
 /// Compares the tensors of two state_dicts by key. Reads all values of keys that both have. Ignores entries that are
-/// not tensors.
+/// not tensors. A key that only one has is compared with the one that the other's metadata names for it: a safetensors
+/// file has a tied tensor once.
 [[nodiscard]] state_diff diff(const state_dict& a, const state_dict& b, const diff_options& options = {});
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI

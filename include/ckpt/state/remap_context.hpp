@@ -9,6 +9,7 @@
 // Functions that find a fault record it and return false, so that `return c_.fail_at(...)` ends a rule for one key.
 #pragma once
 
+#include <ckpt/core/limits.hpp>
 #include <ckpt/core/pattern.hpp>
 #include <ckpt/state/gather.hpp>
 #include <ckpt/state/key_map_data.hpp>

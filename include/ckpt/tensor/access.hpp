@@ -6,6 +6,7 @@
 // Refuses: tensors without elements of their own, conversions that do not exist, outputs far larger than the storage.
 #pragma once
 
+#include <ckpt/core/function_ref.hpp>
 #include <ckpt/core/index_table.hpp>
 #include <ckpt/core/result.hpp>
 #include <ckpt/core/shared.hpp>
@@ -103,28 +104,9 @@ struct row_block {
 
 /// Unpacks the values of a type with less than 8 bits, one into each byte, and calls `f(values, first, count)` for
 /// pieces of at most `most` values that follow each other in the storage. There is at least one value.
-template <class F>
-[[nodiscard]] inline result<void> unpack_parts(const tensor_data& data, storage_access& access, std::uint64_t most,
-                                               F&& f) {
-    const std::size_t width = bits(data.type);
-    const std::uint64_t per_byte = 8 / width;
-    box whole;
-    if (!make_box(data.sizes(), data.steps(), data.storage_offset, whole))
-        return error{.code = errc::internal, .detail = "a tensor that was never checked against its storage"};
-    const std::uint64_t run = whole.rank == 0 || whole.strides[whole.rank - 1] != 1 ? 1 : whole.sizes[whole.rank - 1];
-    if (run < most) most = run;
-    std::vector<std::byte> buffer(static_cast<std::size_t>(bytes_of(data.type, most) + 1));
-    std::vector<std::byte> values(static_cast<std::size_t>(most));
-    return for_each_part(whole, most, [&](const box& part, std::uint64_t done, std::uint64_t n) -> result<void> {
-        const std::uint64_t skip = part.offset % per_byte;
-        auto read = access.copy(part.offset / per_byte,
-                                {buffer.data(), static_cast<std::size_t>(bytes_of(data.type, skip + n))});
-        if (!read) return read;
-        unpack(width, buffer.data(), skip, n, values.data());
-        f(static_cast<const std::byte*>(values.data()), done, n);
-        return {};
-    });
-}
+[[nodiscard]] result<void>
+unpack_parts(const tensor_data& data, storage_access& access, std::uint64_t most,
+             function_ref<void(const std::byte* values, std::uint64_t first, std::uint64_t count)> f);
 
 /// Copies the values of a type with less than 8 bits, one into each byte. Fails with `packed` unless contiguous.
 [[nodiscard]] result<void> copy_unpacked(const tensor_data& data, storage_access& access, std::byte* out);

@@ -1,13 +1,13 @@
 // ckpt/write/tensor_writer.hpp: appends the values of tensors to a file.
 //
 // SPDX-License-Identifier: MIT
-// In:      tensors of one state_dict, one after another; a file.
+// In:      tensors of one state_dict, one after another; a file; a meter that expects their bytes.
 // Out:     their bytes: copied inside the system where a file has them as they are wanted, otherwise a piece at a time.
 // Refuses: what reading and writing refuse; to go on, where the progress callback says so.
 #pragma once
 
 #include <ckpt/core/function_ref.hpp>
-#include <ckpt/core/progress.hpp>
+#include <ckpt/core/progress_meter.hpp>
 #include <ckpt/core/result.hpp>
 #include <ckpt/io/output.hpp>
 #include <ckpt/state/state_dict_data.hpp>
@@ -18,26 +18,12 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-/// Counts bytes over all files of an output. Fails with `cancelled` where the callback stops.
-class write_progress {
-  public:
-    write_progress(const progress_callback& call, std::uint64_t total) noexcept : call_{call}, total_{total} {}
-    [[nodiscard]] result<void> add(std::uint64_t bytes);
-
-  private:
-    static constexpr std::uint64_t step = std::uint64_t{4} << 20;
-
-    const progress_callback& call_;
-    std::uint64_t total_;
-    std::uint64_t done_{0};
-    std::uint64_t told_{0};
-};
-
 /// Reads tensors of a state_dict into files. What was begun of compressed storages is kept from tensor to tensor.
 class tensor_writer {
   public:
-    tensor_writer(const state_dict_data& weights, write_progress& progress) noexcept
-        : weights_{weights}, progress_{progress} {}
+    tensor_writer(const state_dict_data& weights, progress_meter& meter) noexcept : weights_{weights}, meter_{meter} {
+        readers_.meter = &meter;
+    }
 
     /// Appends the bytes of a tensor, row-major and little-endian. The error of a tensor names its key.
     [[nodiscard]] result<void> append(const state_dict_entry& entry, output_file& out);
@@ -46,13 +32,13 @@ class tensor_writer {
     [[nodiscard]] result<void> read(const state_dict_entry& entry, const taker& take);
 
   private:
-    [[nodiscard]] result<void> read_bytes(const tensor_data& data, const taker& take);
     [[nodiscard]] result<void> append_bytes(const tensor_data& data, output_file& out);
-    [[nodiscard]] result<void> named(result<void> done, const state_dict_entry& entry) const;
+    /// Ends a tensor: the meter has all of it, and an error has its key.
+    [[nodiscard]] result<void> end(result<void> done, const state_dict_entry& entry);
     [[nodiscard]] result<void> copy(const file& from, std::uint64_t offset, std::uint64_t length, output_file& out);
 
     const state_dict_data& weights_;
-    write_progress& progress_;
+    progress_meter& meter_;
     storage_readers readers_{};
 };
 

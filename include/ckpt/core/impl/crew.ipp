@@ -37,9 +37,9 @@ class shared_number {
 /// What the threads of one call have in common.
 class crew_job {
   public:
-    crew_job(std::span<crew_piece> pieces, unsigned count, progress_meter& meter, std::uint64_t times,
+    crew_job(std::span<crew_piece> pieces, unsigned count, progress_meter& meter,
              function_ref<void(crew_piece&, std::span<std::byte>)> work)
-        : pieces_{pieces}, meter_{meter}, times_{times}, work_{work}, buffers_(count * crew_buffer) {}
+        : pieces_{pieces}, meter_{meter}, work_{work}, buffers_(count * crew_buffer) {}
 
     void run(unsigned number);
     /// Adds what other threads did after the last piece of the calling one.
@@ -48,7 +48,7 @@ class crew_job {
   private:
     void tell() {
         const std::uint64_t now = done_.add(0);
-        if (!meter_.add((now - told_) * times_)) (void)next_.add(pieces_.size()); // no piece is left
+        if (!meter_.add(now - told_)) (void)next_.add(pieces_.size()); // no piece is left
         told_ = now;
     }
     void try_piece(crew_piece& piece, std::span<std::byte> buffer) const noexcept {
@@ -65,7 +65,6 @@ class crew_job {
 
     std::span<crew_piece> pieces_;
     progress_meter& meter_;
-    std::uint64_t times_;
     function_ref<void(crew_piece&, std::span<std::byte>)> work_;
     std::vector<std::byte> buffers_;
     shared_number next_{};
@@ -91,10 +90,10 @@ CKPT_DETAIL_RARE void add_pieces(plain_list<crew_piece>& to, std::uint32_t run, 
 }
 
 CKPT_DETAIL_RARE void work_through(std::span<crew_piece> pieces, const workers& lent, progress_meter& meter,
-                                   std::uint64_t times, function_ref<void(crew_piece&, std::span<std::byte>)> work) {
+                                   function_ref<void(crew_piece&, std::span<std::byte>)> work) {
     if (pieces.empty()) return;
     const bool alone = lent.run == nullptr || lent.count < 2 || pieces.size() < 2;
-    crew_job job{pieces, alone ? 1 : lent.count, meter, times, work};
+    crew_job job{pieces, alone ? 1 : lent.count, meter, work};
     if (alone) return job.run(0);
     lent.run(
         lent.context, lent.count, [](void* of, unsigned number) { static_cast<crew_job*>(of)->run(number); }, &job);
@@ -103,7 +102,7 @@ CKPT_DETAIL_RARE void work_through(std::span<crew_piece> pieces, const workers& 
 
 CKPT_DETAIL_RARE void sum_pieces(std::span<crew_piece> pieces, const workers& lent, progress_meter& meter,
                                  run_reader read) {
-    work_through(pieces, lent, meter, 1, [&](crew_piece& piece, std::span<std::byte> buffer) {
+    work_through(pieces, lent, meter, [&](crew_piece& piece, std::span<std::byte> buffer) {
         piece.crc = 0;
         for (std::uint64_t done = 0; done < piece.length;) {
             const std::uint64_t left = piece.length - done;

@@ -37,7 +37,7 @@ CKPT_DETAIL_DEF file& file::operator=(file&& other) noexcept {
     return *this;
 }
 
-CKPT_DETAIL_DEF result<file> file::open(path_arg path) {
+CKPT_DETAIL_RARE result<file> file::open(path_arg path) {
     if (!path.usable()) {
         return error{.code = errc::cannot_open,
                      .detail = quoted(path.text()) + ": the path is null or has a NUL byte inside"};

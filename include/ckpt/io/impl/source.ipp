@@ -71,7 +71,7 @@ CKPT_DETAIL_DEF std::span<const std::byte> source::mapped_part(std::uint64_t beg
     return all.mapped_.subspan(static_cast<std::size_t>(begin - all.base_), static_cast<std::size_t>(end - begin));
 }
 
-CKPT_DETAIL_DEF result<void> source::place(const source_options& options, std::uint64_t whole) {
+CKPT_DETAIL_RARE result<void> source::place(const source_options& options, std::uint64_t whole) {
     const bool open_end = options.length == ~std::uint64_t{0};
     if (options.offset > whole || !range_inside(options.offset, open_end ? 0 : options.length, whole)) {
         return error{.code = errc::range_outside_file,

@@ -92,7 +92,7 @@ inline result<void> write_scalar(ckpt::dtype from, const result<T>& number, ckpt
 }
 
 inline result<void> read_scalar(const value& from, ckpt::dtype to, std::byte* out) {
-    if (const auto t = from.as_tensor()) return read_scalar(*t, to, out);
+    if (from.kind() == kind::tensor || from.kind() == kind::array) return read_scalar(*from.as_tensor(), to, out);
     switch (info(to).kind) {
     case dtype_kind::boolean: return write_scalar(ckpt::dtype::bool_, from.as_bool(), to, out);
     case dtype_kind::integer: return write_scalar(ckpt::dtype::int64, from.as_int(), to, out);

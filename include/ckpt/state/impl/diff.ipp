@@ -291,85 +291,95 @@ CKPT_DETAIL_DEF std::optional<changed_tensor> compare(const tensor& a, const ten
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
+/// The key under which a state_dict has what another calls `key`: the same one, or the one that was written for it. A
+/// safetensors file names that in its metadata (see write/safetensors.hpp). Empty where there is none.
+inline std::string_view key_in(const state_dict& weights, std::string_view key) {
+    if (weights.contains(key)) return key;
+    const auto metadata = weights.root().state().at("__metadata__");
+    const auto named = metadata ? metadata->at(key) : metadata;
+    const auto other = named ? named->as_string() : result<std::string_view>{std::string_view{}};
+    return other && weights.contains(*other) ? *other : std::string_view{};
+}
+
+/// Two tensors that are compared; one of them may be refused.
+struct compared_pair {
+    std::string_view key{};
+    result<tensor> a;
+    result<tensor> b;
+    stored_run left{}; // of both, or of none
+    stored_run right{};
+    bool differs{true}; // in its bytes, as far as is known
+
+    /// What it adds to the progress, before and after its bytes were compared.
+    [[nodiscard]] std::uint64_t bytes() const { return (a ? a->nbytes() : 0) + (b ? b->nbytes() : 0); }
+    [[nodiscard]] std::uint64_t bytes_left() const { return left.source != nullptr ? left.length : bytes(); }
+};
+
 /// Compares two state_dicts, some tensors at a time: first by their bytes, in all threads, then those that differ by
 /// their values.
 class state_comparison {
   public:
-    state_comparison(const state_dict& a, const state_dict& b, const diff_options& options)
-        : a_{a},
-          b_{b},
-          options_{options},
-          meter_{options.progress},
-          tensors_{options.within ? &*options.within : nullptr, &meter_} {}
+    explicit state_comparison(const diff_options& options)
+        : options_{options}, meter_{options.progress}, tensors_{options.within ? &*options.within : nullptr, &meter_} {}
 
-    [[nodiscard]] state_diff run();
+    [[nodiscard]] state_diff run(const state_dict& a, const state_dict& b);
 
   private:
-    static constexpr std::uint64_t most_bytes = std::uint64_t{1} << 28; // of one side, at a time
+    static constexpr std::uint64_t most_bytes = std::uint64_t{1} << 29; // of both sides, at a time
     static constexpr std::size_t most_tensors = 4096;
 
-    struct pair {
-        state_dict::entry entry{}; // of b
-        stored_run left{};
-        stored_run right{};
-        bool differs{true}; // in its bytes, as far as is known
-    };
-    [[nodiscard]] static std::uint64_t bytes(const pair& p, const tensor& left) {
-        return p.left.source != nullptr ? p.left.length : left.nbytes() + p.entry.tensor.nbytes();
-    }
-    void compare_bytes();
-    void compare_values(const pair& p);
-    void work_off();
+    /// The pairs in the order of `b`, then those of keys that only `a` has and `b` names; other keys go to `out_`.
+    void find_pairs(const state_dict& a, const state_dict& b);
+    void compare_bytes(std::span<compared_pair> pairs);
+    void compare_values(const compared_pair& p);
 
-    const state_dict& a_;
-    const state_dict& b_;
     const diff_options& options_;
     progress_meter meter_;
     tensor_comparer tensors_;
-    plain_list<pair> pairs_{}; // that are worked on
+    std::vector<compared_pair> pairs_{};
     state_diff out_{};
 };
 
-CKPT_DETAIL_DEF state_diff state_comparison::run() {
-    for (const auto entry : a_)
-        if (!b_.contains(entry.key)) out_.only_a.emplace_back(entry.key);
-    for (const auto entry : b_)
-        if (const auto left = a_.at(entry.key)) meter_.expect(left->nbytes() + entry.tensor.nbytes());
-    std::uint64_t bytes = 0;
-    for (const auto entry : b_) {
-        if (!a_.contains(entry.key)) {
-            out_.only_b.emplace_back(entry.key);
-            continue;
-        }
-        pairs_.push_back({entry, {}, {}, true});
-        bytes += entry.tensor.nbytes();
-        if (bytes < most_bytes && pairs_.size() < most_tensors) continue;
-        work_off();
-        bytes = 0;
+CKPT_DETAIL_DEF void state_comparison::find_pairs(const state_dict& a, const state_dict& b) {
+    for (const auto entry : b) {
+        const std::string_view other = key_in(a, entry.key);
+        if (other.empty()) out_.only_b.emplace_back(entry.key);
+        else pairs_.push_back({entry.key, a.at(other), entry.tensor, {}, {}, true});
     }
-    work_off();
+    for (const auto entry : a) {
+        if (b.contains(entry.key)) continue;
+        const std::string_view other = key_in(b, entry.key);
+        if (other.empty()) out_.only_a.emplace_back(entry.key);
+        else pairs_.push_back({entry.key, entry.tensor, b.at(other), {}, {}, true});
+    }
+}
+
+CKPT_DETAIL_DEF state_diff state_comparison::run(const state_dict& a, const state_dict& b) {
+    find_pairs(a, b);
+    for (const compared_pair& p : pairs_) meter_.expect(p.bytes());
+    for (std::size_t first = 0; first < pairs_.size();) {
+        std::size_t last = first;
+        for (std::uint64_t bytes = 0; last < pairs_.size() && last - first < most_tensors && bytes < most_bytes; ++last)
+            bytes += pairs_[last].bytes();
+        const std::span<compared_pair> some{pairs_.data() + first, last - first};
+        if (!meter_.is_stopped()) compare_bytes(some);
+        for (const compared_pair& p : some) compare_values(p);
+        first = last;
+    }
     return std::move(out_);
 }
 
-CKPT_DETAIL_DEF void state_comparison::work_off() {
-    if (!meter_.is_stopped()) compare_bytes();
-    for (const pair& p : pairs_) compare_values(p);
-    pairs_.clear();
-}
-
-CKPT_DETAIL_DEF void state_comparison::compare_bytes() {
+CKPT_DETAIL_DEF void state_comparison::compare_bytes(std::span<compared_pair> pairs) {
     plain_list<crew_piece> pieces;
     std::uint64_t sum = 0;
-    for (std::size_t i = 0; i < pairs_.size(); ++i) {
-        pair& p = pairs_[i];
-        const auto left = a_.at(p.entry.key);
-        if (!left || left->dtype() != p.entry.tensor.dtype() ||
-            !std::equal(left->shape().begin(), left->shape().end(), p.entry.tensor.shape().begin(),
-                        p.entry.tensor.shape().end()) ||
-            tensor_access::data(*left)->extra != nullptr || tensor_access::data(p.entry.tensor)->extra != nullptr)
+    for (std::size_t i = 0; i < pairs.size(); ++i) {
+        compared_pair& p = pairs[i];
+        if (!p.a || !p.b || p.a->dtype() != p.b->dtype() || tensor_access::data(*p.a)->extra != nullptr ||
+            tensor_access::data(*p.b)->extra != nullptr ||
+            !std::equal(p.a->shape().begin(), p.a->shape().end(), p.b->shape().begin(), p.b->shape().end()))
             continue;
-        p.left = find_stored_run(tensor_access::data(*left), tensor_access::source(*left));
-        p.right = find_stored_run(tensor_access::data(p.entry.tensor), tensor_access::source(p.entry.tensor));
+        p.left = find_stored_run(tensor_access::data(*p.a), tensor_access::source(*p.a));
+        p.right = find_stored_run(tensor_access::data(*p.b), tensor_access::source(*p.b));
         if (p.left.source == nullptr || p.right.source == nullptr) {
             p.left = p.right = {};
             continue;
@@ -379,9 +389,9 @@ CKPT_DETAIL_DEF void state_comparison::compare_bytes() {
         sum += p.left.length;
     }
     meter_.begin(sum); // half of their bytes: the others are for their values, where they differ
-    work_through({pieces.data(), pieces.size()}, options_.workers, meter_, 1,
-                 [this](crew_piece& piece, std::span<std::byte> buffer) {
-                     const pair& p = pairs_[piece.run];
+    work_through({pieces.data(), pieces.size()}, options_.workers, meter_,
+                 [pairs](crew_piece& piece, std::span<std::byte> buffer) {
+                     const compared_pair& p = pairs[piece.run];
                      const std::size_t half = buffer.size() / 2;
                      for (std::uint64_t at = 0; at < piece.length; at += half) {
                          const auto n = static_cast<std::size_t>((std::min<std::uint64_t>)(piece.length - at, half));
@@ -392,20 +402,18 @@ CKPT_DETAIL_DEF void state_comparison::compare_bytes() {
                      piece.failed = false;
                  });
     if (!meter_.is_stopped()) (void)meter_.finish();
-    for (const crew_piece& piece : pieces) pairs_[piece.run].differs |= piece.failed;
+    for (const crew_piece& piece : pieces) pairs[piece.run].differs |= piece.failed;
 }
 
-CKPT_DETAIL_DEF void state_comparison::compare_values(const pair& p) {
-    const auto left = a_.at(p.entry.key);
+CKPT_DETAIL_DEF void state_comparison::compare_values(const compared_pair& p) {
+    const bool readable = p.a && p.b;
     std::optional<changed_tensor> changed;
-    if (!left) {
-        changed = changed_tensor{{}, difference::unreadable, {}, {}, left.error()};
-    } else if (!meter_.is_stopped()) {
-        meter_.begin(bytes(p, *left));
-        if (p.differs) changed = tensors_.compare(*left, p.entry.tensor);
-    }
-    if (meter_.is_stopped() && p.differs && left) {
-        out_.not_compared.emplace_back(p.entry.key);
+    const bool going = !meter_.is_stopped();
+    if (going) meter_.begin(p.bytes_left());
+    if (!readable) changed = changed_tensor{{}, difference::unreadable, {}, {}, (p.a ? p.b : p.a).error()};
+    else if (going && p.differs) changed = tensors_.compare(*p.a, *p.b);
+    if (meter_.is_stopped() && p.differs && readable) {
+        out_.not_compared.emplace_back(p.key);
         return;
     }
     (void)meter_.finish();
@@ -413,7 +421,7 @@ CKPT_DETAIL_DEF void state_comparison::compare_values(const pair& p) {
         ++out_.equal;
         return;
     }
-    changed->key = p.entry.key;
+    changed->key = p.key;
     out_.changed.push_back(std::move(*changed));
 }
 
@@ -422,7 +430,7 @@ CKPT_DETAIL_DEF void state_comparison::compare_values(const pair& p) {
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
 CKPT_DETAIL_DEF state_diff diff(const state_dict& a, const state_dict& b, const diff_options& options) {
-    return detail::state_comparison{a, b, options}.run();
+    return detail::state_comparison{options}.run(a, b);
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI

@@ -75,19 +75,7 @@ CKPT_DETAIL_DEF error pull_record::fail(error e) {
     return e;
 }
 
-/// The progress of one tensor that is read.
-struct metered_read {
-    metered_read(const progress_callback& tell, const tensor_data& of) : meter{tell} {
-        meter.expect(bytes_of(of));
-        meter.begin(bytes_of(of));
-        readers.meter = &meter;
-    }
-    metered_read(const metered_read&) = delete;
-    metered_read& operator=(const metered_read&) = delete;
-
-    progress_meter meter;
-    storage_readers readers{};
-};
+;
 
 CKPT_DETAIL_DEF void pull_record::add_digests(const std::vector<load_target>& loaded, load_report& to) const {
     progress_meter meter{options_.progress};
@@ -133,6 +121,20 @@ CKPT_DETAIL_DEF load_report pull_record::report() const {
     return out;
 }
 
+/// The progress of one request that copies.
+struct measured_copy {
+    progress_meter meter;
+    storage_readers readers{};
+
+    measured_copy(const progress_callback& tell, const tensor_data& data) : meter{tell} {
+        meter.expect(bytes_of(data));
+        meter.begin(~std::uint64_t{0});
+        readers.meter = &meter;
+    }
+    measured_copy(const measured_copy&) = delete;
+    measured_copy& operator=(const measured_copy&) = delete;
+};
+
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
@@ -151,9 +153,9 @@ CKPT_DETAIL_DEF result<detail::load_target> puller::ask(std::string_view key, co
 
 CKPT_DETAIL_DEF result<detail::load_target> puller::fill(detail::load_target found) const {
     const load_options& options = record_->options();
-    detail::metered_read read{options.progress, *found.found->data};
-    auto memory = detail::make_owned_copy(found.source, found.type.type, options.convert, found.bytes, &read.readers);
-    if (memory && !read.meter.finish()) memory = read.meter.stopped();
+    detail::measured_copy copy{options.progress, *found.found->data};
+    auto memory = detail::make_owned_copy(found.source, found.type.type, options.convert, found.bytes, &copy.readers);
+    if (memory && !copy.meter.finish()) memory = copy.meter.stopped();
     if (!memory) return record_->fail(std::move(memory).error());
     found.memory = *std::move(memory);
     return found;
@@ -188,10 +190,10 @@ CKPT_DETAIL_DEF result<void> puller::copy_into(std::string_view key, ckpt::dtype
     const auto found = ask(key, place, false);
     if (!found) return found.error();
     const load_options& options = record_->options();
-    detail::metered_read read{options.progress, *found->found->data};
+    detail::measured_copy copy{options.progress, *found->found->data};
     auto done = detail::copy_tensor(found->found->data, detail::tensor_access::source(found->source), type,
-                                    !options.convert, bytes.data(), found->source.numel(), &read.readers);
-    if (done && !read.meter.finish()) done = read.meter.stopped();
+                                    !options.convert, bytes.data(), found->source.numel(), &copy.readers);
+    if (done && !copy.meter.finish()) done = copy.meter.stopped();
     if (!done) return record_->fail(std::move(done).error());
     return done;
 }

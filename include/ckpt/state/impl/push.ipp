@@ -26,20 +26,6 @@ CKPT_DETAIL_DEF place_target make_place(const state_dict& weights, std::string_v
     return p;
 }
 
-/// Says of a cancelled copy to places which of them were not written. The one at which it stopped was, or in part.
-inline void tell_unwritten(error& e, std::span<const place_target> places, std::size_t at, bool is_whole) {
-    if (!is_whole) e.detail += "; " + quoted(places[at].target.key) + " was written in part";
-    const auto is_left = [](const place_target& p) { return p.target.outcome == target_outcome::loaded; };
-    std::uint64_t left = 0;
-    for (const place_target& p : places.subspan(at + 1)) left += is_left(p);
-    e.detail += "; " + decimal(left) + " were not written";
-    if (left != 0) e.detail += ": ";
-    short_list list{e.detail};
-    for (const place_target& p : places.subspan(at + 1))
-        if (is_left(p) && list.next()) e.detail += quoted(p.target.key);
-    list.end();
-}
-
 /// Hands the rows of tensors out, in a block that is reused.
 class row_pusher {
   public:
@@ -78,6 +64,20 @@ class row_pusher {
     pushed_rows rows_{};
     std::size_t row_bytes_{0};
 };
+
+/// Says of a cancelled copy to places which of them were not written. The one at which it stopped was, or in part.
+inline void tell_unwritten(error& e, std::span<const place_target> places, std::size_t at, bool is_whole) {
+    if (!is_whole) e.detail += "; " + quoted(places[at].target.key) + " was written in part";
+    const auto is_left = [](const place_target& p) { return p.target.outcome == target_outcome::loaded; };
+    std::uint64_t left = 0;
+    for (const place_target& p : places.subspan(at + 1)) left += is_left(p);
+    e.detail += "; " + decimal(left) + " were not written";
+    if (left != 0) e.detail += ": ";
+    short_list list{e.detail};
+    for (const place_target& p : places.subspan(at + 1))
+        if (is_left(p) && list.next()) e.detail += quoted(p.target.key);
+    list.end();
+}
 
 CKPT_DETAIL_DEF result<load_report> write_places(const state_dict& weights, std::span<place_target> places,
                                                  const load_options& options, rows_taker take, void* context) {

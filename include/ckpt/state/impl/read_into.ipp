@@ -67,8 +67,7 @@ class value_record {
 CKPT_DETAIL_RARE value value_record::entry(const value& of, std::string_view name) {
     for (const value::entry e : entries_for_fields(of)) {
         if (!take(1)) return {};
-        const auto text = e.key.as_string();
-        if (!text || *text != name) continue;
+        if (e.key.kind() != kind::string || *e.key.as_string() != name) continue;
         used_.push_back({of.object_id(), e.key.object_id()});
         return e.mapped;
     }

@@ -150,6 +150,29 @@ CKPT_DETAIL_DEF result<storage_access> open_storage(const tensor_data& data, con
     return out;
 }
 
+CKPT_DETAIL_RARE result<void>
+unpack_parts(const tensor_data& data, storage_access& access, std::uint64_t most,
+             function_ref<void(const std::byte* values, std::uint64_t first, std::uint64_t count)> f) {
+    const std::size_t width = bits(data.type);
+    const std::uint64_t per_byte = 8 / width;
+    box whole;
+    if (!make_box(data.sizes(), data.steps(), data.storage_offset, whole))
+        return error{.code = errc::internal, .detail = "a tensor that was never checked against its storage"};
+    const std::uint64_t run = whole.rank == 0 || whole.strides[whole.rank - 1] != 1 ? 1 : whole.sizes[whole.rank - 1];
+    if (run < most) most = run;
+    std::vector<std::byte> buffer(static_cast<std::size_t>(bytes_of(data.type, most) + 1));
+    std::vector<std::byte> values(static_cast<std::size_t>(most));
+    return for_each_part(whole, most, [&](const box& part, std::uint64_t done, std::uint64_t n) -> result<void> {
+        const std::uint64_t skip = part.offset % per_byte;
+        auto read = access.copy(part.offset / per_byte,
+                                {buffer.data(), static_cast<std::size_t>(bytes_of(data.type, skip + n))});
+        if (!read) return read;
+        unpack(width, buffer.data(), skip, n, values.data());
+        f(static_cast<const std::byte*>(values.data()), done, n);
+        return {};
+    });
+}
+
 CKPT_DETAIL_DEF result<void> copy_unpacked(const tensor_data& data, storage_access& access, std::byte* out) {
     if (!is_contiguous(data)) return packed_error(data.type);
     return unpack_parts(data, access, part_bytes, [out](const std::byte* values, std::uint64_t first, std::uint64_t n) {

@@ -7,7 +7,6 @@
 #include <ckpt/tensor/shape_text.hpp>
 #include <ckpt/tensor/stored_bytes.hpp>
 
-#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -64,11 +63,12 @@ CKPT_DETAIL_DEF result<void> for_each_stored_bytes(const tensor_data* handle, co
     const byte_order order = source->order(data.storage);
     const bool finished = is_finished(data.type, order, byte_order::little, data.neg, data.conj);
     if (access->memory != nullptr && is_dense(*whole) && finished) {
+        const std::byte* const first = access->memory + whole->offset * size;
         const std::uint64_t total = bytes_of(data.type, data.numel);
         for (std::uint64_t at = 0; at < total;) {
-            const std::uint64_t n = (std::min)(total - at, access->from.most_at_once());
-            if (auto done = f({access->memory + whole->offset * size + at, static_cast<std::size_t>(n)}); !done)
-                return done;
+            const std::uint64_t left = total - at, most = access->from.most_at_once();
+            const std::uint64_t n = left < most ? left : most;
+            if (auto done = f({first + at, static_cast<std::size_t>(n)}); !done) return done;
             if (auto going = access->from.count(n); !going) return going;
             at += n;
         }

@@ -47,6 +47,39 @@ CKPT_DETAIL_DEF std::uint64_t count(const box& b) noexcept {
     return out;
 }
 
+CKPT_DETAIL_DEF result<void>
+for_each_part(const box& whole, std::uint64_t most,
+              function_ref<result<void>(const box&, std::uint64_t first, std::uint64_t count)> f) {
+    // A part has all of dimensions [cut + 1, rank), a piece of dimension `cut`, and one index of those before.
+    std::uint32_t cut = whole.rank;
+    std::uint64_t inner = 1;
+    while (cut > 0 && whole.sizes[cut - 1] <= most / inner) inner *= whole.sizes[--cut];
+    if (cut == 0) return f(whole, std::uint64_t{0}, inner);
+    --cut;
+    const std::uint64_t piece = most / inner;
+    box part = whole;
+    part.rank = whole.rank - cut;
+    for (std::uint32_t i = 0; i < part.rank; ++i) {
+        part.sizes[i] = whole.sizes[cut + i];
+        part.strides[i] = whole.strides[cut + i];
+    }
+    std::array<std::uint64_t, 64> index{};
+    std::uint64_t base = whole.offset;
+    std::uint64_t done = 0;
+    do {
+        for (std::uint64_t at = 0; at < whole.sizes[cut]; at += piece) {
+            part.offset = base + at * whole.strides[cut];
+            part.sizes[0] = whole.sizes[cut] - at < piece ? whole.sizes[cut] - at : piece;
+            const std::uint64_t n = part.sizes[0] * inner;
+            if (result<void> one = f(part, done, n); !one) return one;
+            done += n;
+        }
+    } while (next_index(
+        index, cut, [&](std::size_t d) { return whole.sizes[d]; },
+        [&](std::size_t d, std::uint64_t n) { base += n * whole.strides[d]; }));
+    return {};
+}
+
 CKPT_DETAIL_DEF void copy_run(std::size_t size, const std::byte* in, std::uint64_t in_step, std::byte* out,
                               std::uint64_t out_step, std::uint64_t n) noexcept {
     if (in_step == size && out_step == size) {

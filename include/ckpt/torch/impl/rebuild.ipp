@@ -128,7 +128,7 @@ CKPT_DETAIL_DEF result<value> make_variable(call& c, bool requires_grad) {
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-CKPT_DETAIL_DEF result<value> builders::listed_storage(call& c) {
+CKPT_DETAIL_RARE result<value> builders::listed_storage(call& c) {
     graph& g = call_access::graph(c);
     const global_occurrence& named = g.globals[g.nodes[g.nodes[call_access::node(c)].link.b].a];
     const value list = c.args[0];

@@ -12,8 +12,8 @@ CKPT_DETAIL_DEF result<std::span<const std::byte>> safetensors_storages::bytes(s
     return from_.mapped().subspan(static_cast<std::size_t>(place(storage)), static_cast<std::size_t>(nbytes(storage)));
 }
 
-CKPT_DETAIL_DEF result<shared<checkpoint_file>> safetensors_checkpoint::open(shared<source> from, const limits& budget,
-                                                                             const scratch& reuse) {
+CKPT_DETAIL_RARE result<shared<checkpoint_file>> safetensors_checkpoint::open(shared<source> from, const limits& budget,
+                                                                              const scratch& reuse) {
     auto out = detail::make_shared<safetensors_checkpoint>(std::move(from), budget, reuse);
     auto header = safetensors_header::read(*out->from_, out->limits_, out->graph_.memory);
     if (!header) return std::move(header).error();

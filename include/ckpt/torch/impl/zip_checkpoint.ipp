@@ -12,8 +12,8 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-CKPT_DETAIL_DEF result<opened_zip> opened_zip::read(const source& from, const limits& budget, const inflater& inflate,
-                                                    arena& memory) {
+CKPT_DETAIL_RARE result<opened_zip> opened_zip::read(const source& from, const limits& budget, const inflater& inflate,
+                                                     arena& memory) {
     std::byte head[4]{};
     const bool four = from.size() >= 4;
     if (four)
@@ -217,10 +217,10 @@ CKPT_DETAIL_DEF std::optional<error> visit_other_pickles(const shared<source>& f
     return fault;
 }
 
-CKPT_DETAIL_DEF result<shared<checkpoint_file>> zip_checkpoint::open(shared<source> from, const allowlist& allowed,
-                                                                     const limits& budget, const scratch& reuse,
-                                                                     std::optional<byte_order> order,
-                                                                     const inflater& inflate) {
+CKPT_DETAIL_RARE result<shared<checkpoint_file>> zip_checkpoint::open(shared<source> from, const allowlist& allowed,
+                                                                      const limits& budget, const scratch& reuse,
+                                                                      std::optional<byte_order> order,
+                                                                      const inflater& inflate) {
     auto out = detail::make_shared<zip_checkpoint>(std::move(from), budget, reuse, inflate);
     auto zip = opened_zip::read(*out->from_, out->limits_, out->inflate_, out->directory_);
     if (!zip) return std::move(zip).error();
@@ -386,7 +386,7 @@ CKPT_DETAIL_DEF std::uint32_t zip_checkpoint::add_module(std::string_view name, 
     return out;
 }
 
-CKPT_DETAIL_DEF result<void> zip_checkpoint::describe(const script_tensor& t, tensor_data& made) {
+CKPT_DETAIL_RARE result<void> zip_checkpoint::describe(const script_tensor& t, tensor_data& made) {
     if (t.quantised)
         return error{.code = errc::unsupported_tensor,
                      .detail = "a quantised tensor of torch 1.3",
@@ -537,7 +537,7 @@ CKPT_DETAIL_RARE result<std::uint32_t> zip_checkpoint::pt2_value(const pt2_confi
     return add_described(*c.from, e.name, t, describe(e, t));
 }
 
-CKPT_DETAIL_DEF result<void> zip_checkpoint::describe(const pt2_entry& e, tensor_data& t) {
+CKPT_DETAIL_RARE result<void> zip_checkpoint::describe(const pt2_entry& e, tensor_data& t) {
     if (!e.described)
         return error{.code = errc::bad_arguments, .detail = "an entry without the geometry of its tensor"};
     if (e.symbolic)
@@ -579,7 +579,7 @@ CKPT_DETAIL_DEF std::uint32_t zip_checkpoint::add_described(const record& in, st
     return graph_.add_tensor(refused);
 }
 
-CKPT_DETAIL_DEF result<std::uint32_t> zip_checkpoint::blob(const record& r, const allowlist& allowed) {
+CKPT_DETAIL_RARE result<std::uint32_t> zip_checkpoint::blob(const record& r, const allowlist& allowed) {
     if (!holds_zip(*from_, r)) {
         auto pickle = opened_zip::open_pickle(*from_, {&r, {}, {}}, limits_, inflate_, directory_);
         if (!pickle) return std::move(pickle).error();

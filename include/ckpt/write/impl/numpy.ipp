@@ -140,10 +140,9 @@ CKPT_DETAIL_RARE write_report numpy_layout::report(path_arg out) const {
 }
 
 CKPT_DETAIL_RARE result<void> numpy_layout::write_to(output_file& file) const {
-    std::uint64_t total = 0;
-    for (const state_dict_entry& e : chosen_.written) total += bytes_of(e.data->type, e.data->numel);
-    write_progress progress{options_.progress, total};
-    tensor_writer tensors{*weights_, progress};
+    progress_meter meter{options_.progress};
+    for (const state_dict_entry& e : chosen_.written) meter.expect(bytes_of(e.data->type, e.data->numel));
+    tensor_writer tensors{*weights_, meter};
     zip_writer archive{file};
     for (const state_dict_entry& e : chosen_.written) {
         const std::string text = npy::header_of(*e.data, options_.raw);

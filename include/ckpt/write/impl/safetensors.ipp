@@ -252,10 +252,9 @@ CKPT_DETAIL_RARE write_report safetensors_layout::report() const {
 }
 
 CKPT_DETAIL_RARE result<void> safetensors_layout::write(path_arg out, const safetensors_options& options) const {
-    std::uint64_t total = 0;
-    for (const planned_file& f : files_) total += f.bytes;
-    write_progress progress{options.progress, total};
-    tensor_writer tensors{*weights_, progress};
+    progress_meter meter{options.progress};
+    for (const planned_file& f : files_) meter.expect(f.bytes);
+    tensor_writer tensors{*weights_, meter};
     std::vector<output_file> written;
     const auto begin = [&](path_arg path, std::string_view head) -> result<void> {
         auto made = output_file::create(path, options.overwrite);
