@@ -49,6 +49,10 @@ struct storage_access {
     /// The size in bytes of the buffer through which the elements of a box are taken in parts: at most `part_bytes`,
     /// except where each part would inflate the storage again.
     [[nodiscard]] std::size_t part_size(const box& whole, std::size_t size) const noexcept;
+
+  private:
+    /// Of elements in memory, so that the meter moves.
+    [[nodiscard]] result<void> gather_in_steps(const box& part, std::size_t size, std::byte* out) const;
 };
 
 /// The compressed storages that the reads of one thread have begun: the next read of one goes on where the last ended,

@@ -108,6 +108,8 @@ struct storage_cursor {
 
   private:
     [[nodiscard]] result<void> read_piece(std::uint64_t offset, std::span<std::byte> out) const;
+    /// So that the meter moves.
+    [[nodiscard]] result<void> read_in_steps(std::uint64_t offset, std::span<std::byte> out) const;
 };
 
 /// The error of `bytes` under `io_mode::read`.

@@ -50,6 +50,12 @@ CKPT_DETAIL_DEF error rank_error(const tensor_data& data, std::size_t rank) {
 
 CKPT_DETAIL_DEF result<void> storage_access::gather_part(const box& part, std::size_t size, std::byte* out) {
     if (memory == nullptr) return gather(from, part, size, out, staging);
+    if (from.meter != nullptr) return gather_in_steps(part, size, out);
+    gather(memory, part, size, out);
+    return {};
+}
+
+CKPT_DETAIL_RARE result<void> storage_access::gather_in_steps(const box& part, std::size_t size, std::byte* out) const {
     return for_each_part(part, from.most_at_once() / size, [&](const box& some, std::uint64_t first, std::uint64_t n) {
         gather(memory, some, size, out + first * size);
         return from.count(n * size);

@@ -10,7 +10,10 @@
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 CKPT_DETAIL_DEF result<void> storage_cursor::read(std::uint64_t offset, std::span<std::byte> out) const {
-    if (meter == nullptr) return read_piece(offset, out);
+    return meter == nullptr ? read_piece(offset, out) : read_in_steps(offset, out);
+}
+
+CKPT_DETAIL_RARE result<void> storage_cursor::read_in_steps(std::uint64_t offset, std::span<std::byte> out) const {
     // Pieces of a gather may read the same bytes again.
     const std::size_t most = source->is_gathered(storage) ? out.size() : std::size_t{progress_meter::step};
     while (!out.empty()) {
