@@ -76,7 +76,8 @@ outcome look(std::span<const std::byte> bytes, ckpt::io_mode mode) {
         }
     }
     const auto sink = [](void* context, const ckpt::error& found) { static_cast<outcome*>(context)->add(found); };
-    const auto check = ckpt::detail::verify_zip(*from, *archive, {}, sink, &out);
+    ckpt::detail::progress_meter meter;
+    const auto check = ckpt::detail::verify_zip(*from, *archive, {}, meter, sink, &out);
     require(check.bytes <= bytes.size() && check.records == archive->records().size());
     out.numbers.push_back(check.findings);
     out.numbers.push_back(check.unchecked_crc);

@@ -8,6 +8,7 @@
 #include <ckpt/archive/impl/zip_format.ipp>
 #include <ckpt/archive/impl/zip_locate.ipp>
 #include <ckpt/archive/impl/zip_verify.ipp>
+#include <ckpt/core/impl/crew.ipp>
 #include <ckpt/core/impl/edit_distance.ipp>
 #include <ckpt/core/impl/error.ipp>
 #include <ckpt/core/impl/index_table.ipp>

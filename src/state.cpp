@@ -2,6 +2,7 @@
 #include <ckpt/state/impl/candidate_finder.ipp>
 #include <ckpt/state/impl/diff.ipp>
 #include <ckpt/state/impl/digest.ipp>
+#include <ckpt/state/impl/digests.ipp>
 #include <ckpt/state/impl/discovery.ipp>
 #include <ckpt/state/impl/nearest.ipp>
 #include <ckpt/state/impl/object_path.ipp>

@@ -13,5 +13,6 @@
 #include <ckpt/tensor/impl/statistics.ipp>
 #include <ckpt/tensor/impl/storage.ipp>
 #include <ckpt/tensor/impl/stored_bytes.ipp>
+#include <ckpt/tensor/impl/stored_run.ipp>
 #include <ckpt/tensor/impl/strided.ipp>
 #include <ckpt/tensor/impl/tensor.ipp>

@@ -15,18 +15,18 @@ DEVICE_HEADERS = sorted((INCLUDE / "ckpt").rglob("*.cuh"))  # for nvcc only
 # What programs include, or get with what they include: declarations, templates and what is done while compiling. All
 # other headers are the library's own, and are reached from definitions only.
 CONSUMER = {
-    "": "checkpoint ckpt config dlpack folder host maps python version write",
+    "": "checkpoint ckpt config dlpack folder host maps python threads version write",
     "core/":
         "byte_order config constexpr_vector error fixed_string limits number pattern progress result scratch shared "
-        "utf8",
+        "utf8 workers",
     "io/": "io_mode path",
     "archive/": "inflater record",
     "tensor/": "copy dtype half indices layout quantized sparse statistics tensor view",
     "pickle/": "globals graph_fwd names value",
     "torch/": "global_scan globals json_file policies record_names records verify_report",
     "state/":
-        "binding candidate diff digest discovery key_map key_rules load load_report lora object_path overlay pull "
-        "push read_into remap rule_code rule_formula rule_words shard state_dict suggest walk",
+        "binding candidate diff digest digests discovery key_map key_rules load load_report lora object_path overlay "
+        "pull push read_into remap rule_code rule_formula rule_words shard state_dict suggest walk",
     "maps/": "averages chinese_clip clip gpt2 latent_diffusion llama torchvision whisper wrappers",
     "folder/": "dcp_globals folder_types open",
     "gpu/": "kernels upload_plan upload_types",
@@ -74,21 +74,26 @@ class Report:
         sys.exit(1 if self.failed else 0)
 
 
-def on_terminal(command, **options):
-    """What a command prints on a terminal of 80 columns; None where there can be none. `options`: of Popen."""
+def on_terminal(command, stream="stdout", seen=None, **options):
+    """What a command prints on a terminal of 80 columns; None where there can be none. `options`: of Popen.
+
+    `stream`: the one that is the terminal. `seen(child, text)` is called about every 10 ms with the text so far.
+    """
     try:
         import pty
         ours, its = pty.openpty()
     except (ImportError, OSError):
         return None
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80", **options.pop("env", {})}
-    child = subprocess.Popen(command, stdout=its, env=environment, **options)
+    child = subprocess.Popen(command, **{stream: its}, env=environment, **options)
     out, ended = b"", False
     # Its end stays open until all is read: what is still under way when the last one closes can be lost.
     while not ended or select.select([ours], [], [], 0.1)[0]:
         ended = child.poll() is not None
         if select.select([ours], [], [], 0.01)[0]:
             out += os.read(ours, 65536)
+        if seen:
+            seen(child, out.decode("utf-8", "replace"))
     os.close(ours)
     os.close(its)
     return out.decode("utf-8").replace("\r\n", "\n")

@@ -2,7 +2,8 @@
 //
 // SPDX-License-Identifier: MIT
 // In:      options as main.cpp read them.
-// Out:     the exit code: 0 fine, 1 a finding, 2 unreadable, 3 wrong usage, 4 valid but not supported, 5 not written.
+// Out:     the exit code: 0 fine, 1 a finding, 2 unreadable, 3 wrong usage, 4 valid but not supported, 5 not written,
+//          130 Ctrl-C.
 #pragma once
 
 #include <ckpt/tensor/dtype.hpp>
@@ -20,6 +21,7 @@ inline constexpr int exit_finding = 1;
 inline constexpr int exit_unreadable = 2;
 inline constexpr int exit_usage = 3;
 inline constexpr int exit_unsupported = 4;
+inline constexpr int exit_interrupted = 130; // by Ctrl-C, as shells count it
 
 /// Which globals a file may name.
 enum class policy_name : std::uint8_t { weights, training, inspect };
@@ -64,7 +66,7 @@ struct options {
     bool strict{};
     bool no_fold{};
     bool suggest{};
-    bool quiet{};
+    bool quiet{}; // of globals: only what is not clean; of others: no progress
     bool stats{};
     bool fail_on_nan{};
     bool is_one_of_several{}; // files, each of which has a document of its own

@@ -6,6 +6,8 @@
 #include <ckpt/core/key_path.hpp>
 #include <ckpt/core/short_list.hpp>
 #include <ckpt/folder/index.hpp>
+#include <ckpt/state/digests.hpp>
+#include <ckpt/threads.hpp>
 #include <ckpt/torch/scan.hpp>
 #include <ckpt/torch/sniff.hpp>
 
@@ -582,6 +584,7 @@ int fail(const options& wanted, ckpt::error e, const ckpt::value& root, std::opt
         out.end_object();
         return finish(out, exit_code);
     }
+    hide_progress();
     std::fflush(stdout);
     std::fprintf(stderr, "ckpt: %s\n", printable(advised(std::move(e)).message()).c_str());
     return exit_code;
@@ -612,6 +615,26 @@ const std::string& storage_names::of(const ckpt::tensor& t) {
     const std::uint32_t number = ++used_[name];
     if (number > 1) name += '#' + decimal(number);
     return it->second = std::move(name);
+}
+
+void tensor_digests::add(const ckpt::tensor& t) {
+    if (t.refusal() != nullptr) return;
+    if (t.layout() == ckpt::layout::strided &&
+        numbers_.emplace(ckpt::detail::tensor_access::data(t), tensors_.size()).second)
+        tensors_.push_back(t);
+    for (const ckpt::named_part p : t.parts()) add(p.tensor); // at most eight levels down
+}
+
+void tensor_digests::read(const options& wanted) {
+    std::uint64_t total = 0;
+    for (const ckpt::tensor& t : tensors_) total += t.nbytes();
+    progress_line line{wanted, total};
+    sums_ = ckpt::digests(tensors_, {.workers = ckpt::threads(), .progress = line});
+}
+
+ckpt::result<std::uint32_t> tensor_digests::of(const ckpt::tensor& t) const {
+    const auto found = numbers_.find(ckpt::detail::tensor_access::data(t));
+    return found != numbers_.end() ? sums_[found->second] : t.crc32();
 }
 
 int exit_of_row(const ckpt::error& e) {
@@ -658,7 +681,7 @@ ckpt::result<std::uint64_t> write_place(json& to, const ckpt::tensor& t, bool is
 
 } // namespace
 
-int write_fields(json& to, const ckpt::tensor& t, bool is_array, storage_names& names, ckpt::digester* digest,
+int write_fields(json& to, const ckpt::tensor& t, bool is_array, storage_names& names, const tensor_digests* digest,
                  const ckpt::value& root, const ckpt::error* fault, std::string_view file) {
     if (const std::string_view own = t.file().empty() ? file : t.file(); !own.empty()) to.member("file", own);
     if (const ckpt::error* refusal = t.refusal()) {
@@ -714,7 +737,7 @@ int write_fields(json& to, const ckpt::tensor& t, bool is_array, storage_names& 
     if (fault != nullptr) return wrong(*fault);
     if (!offset && offset.error().code != ckpt::errc::no_data) return wrong(offset.error());
     if (digest == nullptr) return worst;
-    const auto crc = digest->crc32(t);
+    const auto crc = digest->of(t);
     if (!crc) return wrong(crc.error());
     to.member("crc32", hex8(*crc));
     return worst;

@@ -8,6 +8,7 @@
 
 #include "commands.hpp"
 #include "json.hpp"
+#include "progress.hpp"
 
 #include <ckpt/ckpt.hpp>
 #include <ckpt/core/function_ref.hpp>
@@ -121,6 +122,19 @@ class storage_names {
     std::unordered_map<std::string, std::uint32_t> used_{};
 };
 
+/// CRC-32 of tensors and their parts, all of which are read before the first is shown.
+class tensor_digests {
+  public:
+    void add(const ckpt::tensor& t);
+    void read(const options& wanted);
+    [[nodiscard]] ckpt::result<std::uint32_t> of(const ckpt::tensor& t) const;
+
+  private:
+    std::vector<ckpt::tensor> tensors_{};
+    std::vector<ckpt::result<std::uint32_t>> sums_{};
+    std::unordered_map<const void*, std::size_t> numbers_{};
+};
+
 /// For people: what makes a tensor more than one array: its quantizer, its class, how it is distributed. Empty for
 /// others.
 [[nodiscard]] std::string kind_text(const ckpt::tensor& t);
@@ -132,7 +146,7 @@ class storage_names {
 /// The fields of a row behind key and path. Gives the exit code of the error in them, if there is one: 1 for a finding,
 /// 4 for what is valid and not supported. `is_array`: it is a numpy array. `fault`: of the storage's record. `file`:
 /// the one file of a folder that was opened.
-int write_fields(json& to, const ckpt::tensor& t, bool is_array, storage_names& names, ckpt::digester* digest,
+int write_fields(json& to, const ckpt::tensor& t, bool is_array, storage_names& names, const tensor_digests* digest,
                  const ckpt::value& root, const ckpt::error* fault = nullptr, std::string_view file = {});
 
 /// What --strict makes of an error in a row: a finding, or something valid that is not supported.

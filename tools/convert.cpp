@@ -1,5 +1,6 @@
 // `ckpt convert`: writes the weights of anything that opens to a file of another format.
 #include "common.hpp"
+#include "progress.hpp"
 #include "render.hpp"
 
 #include <ckpt/core/short_list.hpp>
@@ -148,6 +149,17 @@ void keep_metadata(const ckpt::checkpoint& file, conversion& to) {
     if (from.format == output_format::npz)
         return writes ? ckpt::write_npz(from.weights, path, options) : ckpt::plan_npz(from.weights, path, options);
     return writes ? ckpt::write_npy(from.weights, path, options) : ckpt::plan_npy(from.weights, path, options);
+}
+
+/// Writes the output, and shows how far that is.
+[[nodiscard]] ckpt::result<ckpt::write_report> write(conversion& from, const options& wanted) {
+    std::uint64_t total = 0;
+    for (const auto entry : from.weights) total += bytes_to_read(entry.tensor);
+    progress_line line{wanted, total};
+    from.options.progress = line;
+    auto out = make(from, wanted, true);
+    from.options.progress = {};
+    return out;
 }
 
 /// Compares what was written with what should have been: sizes, and every key with its dtype and shape.
@@ -337,7 +349,8 @@ int run_convert(const options& wanted) {
     for (ckpt::left_out_tensor& t : report->left_out) done->left_out.emplace_back(t.key, t.why);
     const bool ok = std::ranges::all_of(done->left_out, [&](const auto& l) { return is_allowed(wanted, l.first); });
     if (ok && !wanted.dry_run) {
-        report = make(*done, wanted, true);
+        report = write(*done, wanted);
+        if (interrupted()) return exit_interrupted;
         if (!report) return fail(wanted, report.error(), file->root());
         if (auto same = read_back(*done, *report); !same) return fail(wanted, same.error());
     }

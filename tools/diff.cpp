@@ -1,10 +1,12 @@
 // `ckpt diff`: what is different in the weights of two checkpoints.
 #include "common.hpp"
 #include "fold.hpp"
+#include "progress.hpp"
 #include "render.hpp"
 
 #include <ckpt/core/number.hpp>
 #include <ckpt/state/diff.hpp>
+#include <ckpt/threads.hpp>
 
 #include <algorithm>
 #include <cstdio>
@@ -156,6 +158,15 @@ void print_diff(const ckpt::state_diff& found, const ckpt::state_dict& a, const 
           '\n');
 }
 
+[[nodiscard]] ckpt::state_diff compare(const ckpt::state_dict& a, const ckpt::state_dict& b,
+                                       const std::optional<ckpt::diff_tolerance>& within, const options& wanted) {
+    std::uint64_t total = 0;
+    for (const auto entry : b)
+        if (const auto left = a.at(entry.key)) total += left->nbytes() + entry.tensor.nbytes();
+    progress_line line{wanted, total};
+    return ckpt::diff(a, b, {.within = within, .workers = ckpt::threads(), .progress = line});
+}
+
 } // namespace
 
 int run_diff(const options& wanted) {
@@ -186,7 +197,8 @@ int run_diff(const options& wanted) {
     const ckpt::state_dict& b = weights[1];
     std::optional<ckpt::diff_tolerance> within;
     if (wanted.atol || wanted.rtol) within = ckpt::diff_tolerance{wanted.atol.value_or(0), wanted.rtol.value_or(0)};
-    const ckpt::state_diff found = ckpt::diff(a, b, {.within = within});
+    const ckpt::state_diff found = compare(a, b, within, wanted);
+    if (interrupted()) return exit_interrupted;
     const int exit_code = found.same() ? exit_fine : exit_finding;
     if (wanted.json) {
         json out{stdout};

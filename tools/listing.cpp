@@ -24,8 +24,8 @@ namespace {
     const ckpt::remap_plan plan = ckpt::plan_remap(weights, rules);
     auto made = ckpt::remap(plan);
     if (!made) return std::move(made).error();
-    all.remapped = std::move(*made);
-    if (all.remapped->size() > wanted.max_nodes)
+    all.weights = std::move(*made);
+    if (all.weights->size() > wanted.max_nodes)
         return ckpt::error{.code = ckpt::errc::output_limit,
                            .detail = "there are more than " + decimal(wanted.max_nodes) + " tensors",
                            .hint = "give a larger --max-nodes"};
@@ -36,7 +36,7 @@ namespace {
         if (const auto from = source.find(m.from); from != source.end()) sources[m.to].push_back(from->second);
     const std::unordered_set<std::string_view> filled(plan.filled.begin(), plan.filled.end());
     std::vector<row> rows;
-    for (const auto entry : *all.remapped) {
+    for (const auto entry : *all.weights) {
         row made_row{entry.tensor, std::string(entry.key), all.selected, false, {}};
         made_row.path.push_back({made_row.key, false});
         std::vector<std::size_t> from;
@@ -182,10 +182,9 @@ ckpt::result<listing> list(const ckpt::checkpoint& file, const options& wanted, 
                            .detail =
                                "there are more than " + decimal(wanted.max_nodes) + " tensors and parts of tensors",
                            .hint = "select a smaller part with --select, or give a larger --max-nodes"};
+    out.weights = weights;
     if (rules != nullptr)
         if (auto renamed = remap_rows(out, *weights, *rules, wanted); !renamed) return std::move(renamed).error();
-    if (weights && wanted.digest && !wanted.json)
-        if (auto sum = ckpt::checkpoint_digest(out.remapped ? *out.remapped : *weights)) out.digest = std::move(*sum);
     if (auto chosen = keep_wanted(out, wanted); !chosen) return std::move(chosen).error();
     return out;
 }

@@ -26,10 +26,9 @@ struct row {
 struct listing {
     key_path selected{};
     std::vector<row> rows{};
-    std::uint64_t found{};                      // rows before patterns and --top
-    std::uint64_t outside{};                    // tensors that are no part of the state_dict: not listed
-    std::string digest{};                       // of the state_dict, where all its tensors have one
-    std::optional<ckpt::state_dict> remapped{}; // keeps what the rows borrow
+    std::uint64_t found{};                     // rows before patterns and --top
+    std::uint64_t outside{};                   // tensors that are no part of the state_dict: not listed
+    std::optional<ckpt::state_dict> weights{}; // that the rows are of, after the rules; none with --all
 };
 
 /// The tensors that were asked for: of the weights, after the rules where there are any, or of the whole file.

@@ -1,6 +1,7 @@
 // `ckpt ls`: the tensors of a state_dict, as it is or after key rules, or of the whole file.
 #include "common.hpp"
 #include "listing.hpp"
+#include "progress.hpp"
 #include "render.hpp"
 #include "stat.hpp"
 
@@ -216,7 +217,7 @@ void add_storages(const ckpt::tensor& t, std::map<std::uint32_t, std::uint64_t>&
 
 /// The line of a tensor, and one for each part of a tensor that consists of parts: "key:part".
 void add_lines(std::vector<folded>& lines, const std::string& key, const ckpt::tensor& t, bool is_array,
-               ckpt::digester* digest) {
+               const tensor_digests* digest) {
     folded& line = lines.emplace_back();
     line.parts = split(printable(key));
     if (t.refusal() != nullptr) return;
@@ -234,7 +235,7 @@ void add_lines(std::vector<folded>& lines, const std::string& key, const ckpt::t
             lines[at].refused = true;
             lines[at].note = std::string(ckpt::info(refusal->code).name) + ": " + printable(refusal->detail);
         } else if (digest != nullptr && p.tensor.layout() == ckpt::layout::strided) {
-            if (const auto crc = digest->crc32(p.tensor)) lines[at].note = hex8(*crc);
+            if (const auto crc = digest->of(p.tensor)) lines[at].note = hex8(*crc);
         }
     }
 }
@@ -303,15 +304,39 @@ class tied_rows {
     std::unordered_map<std::string, std::string> seen_{};
 };
 
-[[nodiscard]] int print_listing(const listing& all, const options& wanted, const record_faults* faults) {
+/// Reads what --digest asks for: the rows, and for people the whole state_dict.
+[[nodiscard]] tensor_digests digests_of(const listing& all, const options& wanted) {
+    tensor_digests out;
+    if (!wanted.digest) return out;
+    for (const row& r : all.rows) out.add(r.tensor);
+    if (all.weights && !wanted.json)
+        for (const auto entry : *all.weights) out.add(entry.tensor);
+    out.read(wanted);
+    return out;
+}
+
+/// The digest of the state_dict; empty where one of its tensors has none, or nobody asked.
+[[nodiscard]] std::string digest_of_all(const listing& all, const tensor_digests* digest) {
+    if (digest == nullptr || !all.weights) return {};
+    std::vector<std::uint32_t> sums;
+    for (const auto entry : *all.weights) {
+        const auto sum = entry.tensor.layout() == ckpt::layout::strided && entry.tensor.refusal() == nullptr
+                             ? digest->of(entry.tensor)
+                             : entry.tensor.crc32();
+        if (!sum) return {};
+        sums.push_back(*sum);
+    }
+    return ckpt::checkpoint_digest(*all.weights, sums);
+}
+
+[[nodiscard]] int print_listing(const listing& all, const options& wanted, const record_faults* faults,
+                                const tensor_digests* digest) {
     std::vector<folded> lines;
     std::uint64_t elements = 0;
     std::uint64_t bytes = 0;
     std::map<std::uint32_t, std::uint64_t> stored; // bytes of each storage
     std::size_t wrong = 0;
     int worst = exit_fine;
-    ckpt::digester digester;
-    ckpt::digester* const digest = wanted.digest ? &digester : nullptr;
     tied_rows tied;
     for (const row& r : all.rows) {
         const ckpt::tensor& t = r.tensor;
@@ -331,7 +356,7 @@ class tied_rows {
                                                      !t.is_gathered() && offset.error().code != ckpt::errc::no_data)
                 error = &(found = offset.error());
             else if (digest != nullptr && t.layout() == ckpt::layout::strided) {
-                if (const auto crc = digest->crc32(t)) line.note = hex8(*crc);
+                if (const auto crc = digest->of(t)) line.note = hex8(*crc);
                 else error = &(found = crc.error());
             }
         }
@@ -363,7 +388,7 @@ class tied_rows {
               " outside the state_dict, in attributes or objects; list all with: ckpt ls --all\n");
     if (wanted.strict && wrong == 0 && faults->any())
         print(paint(colour::red, "values that have no row here are damaged; list them with: ckpt verify") + '\n');
-    if (!all.digest.empty()) print("digest " + all.digest + '\n');
+    if (const std::string whole = digest_of_all(all, digest); !whole.empty()) print("digest " + whole + '\n');
     return written(wanted.strict ? worse(worst, faults->any() ? exit_finding : exit_fine) : exit_fine);
 }
 
@@ -378,6 +403,47 @@ void print_refused(const std::vector<ckpt::error>& refused) {
                     printable(shortened(e.name, 64)) + ')';
     names.end();
     std::fprintf(stderr, "ckpt: %s; --policy inspect shows what is in them\n", text.c_str());
+}
+
+[[nodiscard]] int write_listing(const ckpt::checkpoint& file, const listing& all, const options& wanted,
+                                const record_faults* faults, const tensor_digests* digest) {
+    const ckpt::value root = file.root();
+    std::uint64_t to_read = 0;
+    if (wanted.stats)
+        for (const row& r : all.rows) to_read += bytes_to_read(r.tensor);
+    progress_line line{wanted, to_read};
+    json out{stdout};
+    out.begin_object()
+        .member("schema", "ckpt.ls/1")
+        .member("file", wanted.file())
+        .member("container", file.container());
+    out.member("byte_order", file.byte_order() == ckpt::byte_order::little ? "little" : "big").key("selected");
+    write(out, all.selected);
+    out.key("tensors").begin_array();
+    storage_names names;
+    int worst = exit_fine;
+    const std::string chosen =
+        is_folder(wanted.file()) && file.files().size() == 1 ? file.files().front() : std::string{};
+    for (const row& r : all.rows) {
+        out.line().begin_object().member("key", r.key).key("path");
+        write(out, r.path);
+        ckpt::error found;
+        worst = worse(worst,
+                      write_fields(out, r.tensor, r.is_array, names, digest, root, fault_of(r, faults, found), chosen));
+        if (wanted.stats) write_stats(out, r.tensor, root, line);
+        out.end_object();
+        if (interrupted()) return exit_interrupted;
+    }
+    out.end_array();
+    if (all.outside > 0) out.member("outside", all.outside);
+    const std::vector<ckpt::error> refused = file.refused_globals();
+    if (!refused.empty()) {
+        out.key("refused").begin_array();
+        for (const ckpt::error& e : refused) write(out, e, root);
+        out.end_array();
+    }
+    out.end_object();
+    return finish(out, wanted.strict ? worse(worst, faults->any() ? exit_finding : exit_fine) : exit_fine);
 }
 
 } // namespace
@@ -400,43 +466,13 @@ int run_ls(const options& wanted) {
             if (const ckpt::error* e = faults->value_without_a_row(errors_of(all->rows, *faults)))
                 return fail(wanted, *e, root, exit_of_row(*e));
     }
-    const std::vector<ckpt::error> refused = file->refused_globals();
-    if (!wanted.json) {
-        print_refused(refused);
-        return print_listing(*all, wanted, faults ? &*faults : nullptr);
-    }
-
-    json out{stdout};
-    out.begin_object()
-        .member("schema", "ckpt.ls/1")
-        .member("file", wanted.file())
-        .member("container", file->container());
-    out.member("byte_order", file->byte_order() == ckpt::byte_order::little ? "little" : "big").key("selected");
-    write(out, all->selected);
-    out.key("tensors").begin_array();
-    storage_names names;
-    ckpt::digester digester;
-    int worst = exit_fine;
-    const std::string chosen =
-        is_folder(wanted.file()) && file->files().size() == 1 ? file->files().front() : std::string{};
-    for (const row& r : all->rows) {
-        out.line().begin_object().member("key", r.key).key("path");
-        write(out, r.path);
-        ckpt::error found;
-        worst = worse(worst, write_fields(out, r.tensor, r.is_array, names, wanted.digest ? &digester : nullptr, root,
-                                          fault_of(r, faults ? &*faults : nullptr, found), chosen));
-        if (wanted.stats) write_stats(out, r.tensor, root);
-        out.end_object();
-    }
-    out.end_array();
-    if (all->outside > 0) out.member("outside", all->outside);
-    if (!refused.empty()) {
-        out.key("refused").begin_array();
-        for (const ckpt::error& e : refused) write(out, e, root);
-        out.end_array();
-    }
-    out.end_object();
-    return finish(out, wanted.strict ? worse(worst, faults->any() ? exit_finding : exit_fine) : exit_fine);
+    const record_faults* const found = faults ? &*faults : nullptr;
+    const tensor_digests sums = digests_of(*all, wanted);
+    if (interrupted()) return exit_interrupted;
+    const tensor_digests* const digest = wanted.digest ? &sums : nullptr;
+    if (wanted.json) return write_listing(*file, *all, wanted, found, digest);
+    print_refused(file->refused_globals());
+    return print_listing(*all, wanted, found, digest);
 }
 
 } // namespace tool

@@ -1,6 +1,7 @@
 // ckpt: looks into PyTorch checkpoints.
 #include "commands.hpp"
 #include "common.hpp"
+#include "progress.hpp"
 #include "render.hpp"
 #include "usage.hpp"
 
@@ -86,6 +87,7 @@ int run_each(const tool::command& of, const options& wanted) {
             tool::print((i > first ? "\n" : "") + tool::paint(tool::colour::bold, "==> " + head + " <==") + '\n');
         }
         worst = std::max(worst, of.run(one));
+        if (tool::interrupted()) break;
     }
     return worst;
 }
@@ -105,7 +107,8 @@ int run(std::vector<std::string> words) {
     if (const std::string wrong = contradiction(wanted, asked.chosen->name); !wrong.empty())
         return misused(as_json, wrong);
     if (const std::string wrong = wrong_paths(wanted); !wrong.empty()) return misused(as_json, wrong);
-    return run_each(*asked.chosen, wanted);
+    const int exit_code = run_each(*asked.chosen, wanted);
+    return tool::interrupted() ? tool::exit_interrupted : exit_code;
 }
 
 } // namespace
@@ -114,6 +117,7 @@ int main(int argc, char** argv) {
 #if defined(SIGPIPE)
     std::signal(SIGPIPE, SIG_IGN); // who reads may have seen enough
 #endif
+    tool::catch_interrupts();
     try {
         return run(std::vector<std::string>(argv + (argc > 0 ? 1 : 0), argv + argc));
     } catch (const std::bad_alloc&) {

@@ -1,4 +1,5 @@
 #include "render.hpp"
+#include "progress.hpp"
 
 #include "commands.hpp"
 
@@ -179,7 +180,10 @@ std::string nearest(std::string_view typed, const std::vector<std::string>& all)
     return near.best();
 }
 
-void print(std::string_view text) { output_failed |= std::fwrite(text.data(), 1, text.size(), stdout) != text.size(); }
+void print(std::string_view text) {
+    hide_progress();
+    output_failed |= std::fwrite(text.data(), 1, text.size(), stdout) != text.size();
+}
 
 void print_rest(std::size_t indent, std::uint64_t n) {
     if (n > 0) print(std::string(indent, ' ') + "\u2026 " + grouped(n) + " more: see --json\n");

@@ -2,6 +2,7 @@
 #include "stat.hpp"
 #include "common.hpp"
 #include "listing.hpp"
+#include "progress.hpp"
 #include "render.hpp"
 
 #include <ckpt/tensor/statistics.hpp>
@@ -51,16 +52,23 @@ struct totals {
     }
 };
 
-[[nodiscard]] measured measure(std::string key, const ckpt::tensor& t) {
+[[nodiscard]] measured measure(std::string key, const ckpt::tensor& t, progress_line& line) {
     measured out{std::move(key), t, false, {}, {}};
     if (const ckpt::error* refusal = t.refusal()) {
         out.failure = *refusal;
     } else if (t.layout() == ckpt::layout::strided) {
         out.has_values = true;
-        auto known = ckpt::statistics(t);
+        auto known = ckpt::statistics(t, line);
+        line.next(t.nbytes());
         if (known) out.of = std::move(*known);
         else out.failure = std::move(known).error();
     }
+    return out;
+}
+
+[[nodiscard]] std::uint64_t bytes_of(const listing& all) {
+    std::uint64_t out = 0;
+    for (const row& r : all.rows) out += bytes_to_read(r.tensor);
     return out;
 }
 
@@ -100,7 +108,7 @@ void write_statistics(json& to, const value_statistics& of, ckpt::dtype type) {
 }
 
 /// The members of a row behind key and path; parts go at most eight levels deep.
-void write_measured(json& to, const measured& m, const ckpt::value& root, totals& sums) {
+void write_measured(json& to, const measured& m, const ckpt::value& root, totals& sums, progress_line& line) {
     sums.add(m);
     if (m.tensor.refusal() == nullptr) {
         to.member("dtype", ckpt::name(m.tensor.dtype())).key("shape").numbers(m.tensor.shape());
@@ -115,7 +123,7 @@ void write_measured(json& to, const measured& m, const ckpt::value& root, totals
         to.key("parts").begin_array();
         for (const ckpt::named_part p : m.tensor.parts()) {
             to.begin_object().member("key", p.name);
-            write_measured(to, measure(std::string(p.name), p.tensor), root, sums);
+            write_measured(to, measure(std::string(p.name), p.tensor, line), root, sums, line);
             to.end_object();
         }
         to.end_array();
@@ -124,6 +132,7 @@ void write_measured(json& to, const measured& m, const ckpt::value& root, totals
 
 [[nodiscard]] int write_document(const options& wanted, const listing& all, const ckpt::value& root) {
     totals sums;
+    progress_line line{wanted, bytes_of(all)};
     json out{stdout};
     out.begin_object().member("schema", "ckpt.stat/1").member("file", wanted.file()).key("selected");
     write(out, all.selected);
@@ -131,8 +140,9 @@ void write_measured(json& to, const measured& m, const ckpt::value& root, totals
     for (const row& r : all.rows) {
         out.line().begin_object().member("key", r.key).key("path");
         write(out, r.path);
-        write_measured(out, measure(r.key, r.tensor), root, sums);
+        write_measured(out, measure(r.key, r.tensor, line), root, sums, line);
         out.end_object();
+        if (interrupted()) return exit_interrupted;
     }
     out.end_array().key("dtypes").begin_object();
     for (const auto& [name, of] : sums.dtypes) {
@@ -228,8 +238,9 @@ class stat_table {
         print(paint(colour::dim, head + ' ' + right("zeros", 7) + "  histogram") + '\n');
     }
 
-    void add(const std::string& key, const ckpt::tensor& t, totals& sums) {
-        const measured m = measure(key, t);
+    void add(const std::string& key, const ckpt::tensor& t, totals& sums, progress_line& line) {
+        const measured m = measure(key, t, line);
+        if (interrupted()) return;
         sums.add(m);
         const std::string name = key_cell(printable(key));
         if (m.failure) {
@@ -241,7 +252,7 @@ class stat_table {
                   sparkline(m.of) + alarms(m.of) + '\n');
         }
         if (m.has_values || m.failure) return;
-        for (const ckpt::named_part p : t.parts()) add(key + ':' + std::string(p.name), p.tensor, sums);
+        for (const ckpt::named_part p : t.parts()) add(key + ':' + std::string(p.name), p.tensor, sums, line);
     }
     void add_totals(const totals& sums) {
         for (const auto& [name, of] : sums.dtypes)
@@ -272,7 +283,13 @@ class stat_table {
 [[nodiscard]] int print_table(const options& wanted, const listing& all) {
     totals sums;
     stat_table out{all};
-    for (const row& r : all.rows) out.add(r.key, r.tensor, sums);
+    {
+        progress_line line{wanted, bytes_of(all)};
+        for (const row& r : all.rows) {
+            out.add(r.key, r.tensor, sums, line);
+            if (interrupted()) return written(exit_interrupted);
+        }
+    }
     out.add_totals(sums);
     if (sums.failed > 0)
         print(paint(colour::red, counted(sums.failed, "tensor", "tensors") + " could not be read") + '\n');
@@ -281,10 +298,10 @@ class stat_table {
 
 } // namespace
 
-void write_stats(json& to, const ckpt::tensor& t, const ckpt::value& root) {
+void write_stats(json& to, const ckpt::tensor& t, const ckpt::value& root, progress_line& line) {
     totals unused;
     to.key("stats").begin_object();
-    write_measured(to, measure({}, t), root, unused);
+    write_measured(to, measure({}, t, line), root, unused, line);
     to.end_object();
 }
 

@@ -7,12 +7,13 @@
 #pragma once
 
 #include "json.hpp"
+#include "progress.hpp"
 
 #include <ckpt/ckpt.hpp>
 
 namespace tool {
 
 /// `root`: of the file, for the paths of errors.
-void write_stats(json& to, const ckpt::tensor& t, const ckpt::value& root);
+void write_stats(json& to, const ckpt::tensor& t, const ckpt::value& root, progress_line& line);
 
 } // namespace tool

@@ -238,7 +238,8 @@ constexpr option_row rows[]{
      [](options& o, std::string_view) { return set_flag(o.strict); }, ""},
     {"no-fold", 0, "", "", "ls diff map", "One line for each key, without layers.{0..31}; always so in a pipe",
      [](options& o, std::string_view) { return set_flag(o.no_fold); }, ""},
-    {"quiet", 'q', "", "", "globals", "Only what is not clean",
+    {"quiet", 'q', "", "", "ls stat globals verify diff convert",
+     "No progress on a terminal; of globals, only what is not clean",
      [](options& o, std::string_view) { return set_flag(o.quiet); }, ""},
     {"max-nodes", 0, "N", "", "ls stat show", "Most rows or values to write (1000000)",
      [](options& o, std::string_view v) { return ckpt::detail::parse_decimal(v, o.max_nodes); }, a_number},
@@ -441,7 +442,7 @@ void read_help(const std::vector<std::string>& words, request& out) {
 
 constexpr std::string_view exit_codes =
     "Exit codes: 0 fine, 1 a finding, 2 the file is unreadable, 3 wrong usage, 4 valid but not supported, 5 "
-    "the output cannot be written; of several files the highest.";
+    "the output cannot be written; of several files the highest. 130 after Ctrl-C.";
 constexpr std::string_view file_word = "FILE is a checkpoint: a file, a folder, or the index of a set of shards.";
 constexpr std::string_view in_word = "IN is a checkpoint: a file, a folder, or the index of a set of shards.";
 

@@ -1,9 +1,13 @@
 // `ckpt verify`: record checksums, headers against the directory, storage bounds.
 #include "common.hpp"
+#include "progress.hpp"
 #include "render.hpp"
+
+#include <ckpt/threads.hpp>
 
 #include <algorithm>
 #include <cstdio>
+#include <filesystem>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -48,15 +52,31 @@ void write_report(json& to, const options& wanted, const ckpt::verify_report& re
     return one.findings.empty() ? exit_fine : exit_finding;
 }
 
+/// Checks one file, or a set of files as a whole.
+[[nodiscard]] ckpt::verify_report check(const ckpt::checkpoint& file, progress_line& line) {
+    ckpt::verify_report out = file.verify({.workers = ckpt::threads(), .progress = line});
+    line.next(file.file_bytes());
+    return out;
+}
+
 /// Checks the set against its index (`seen` is what that found), then each checkpoint of the folder by itself. Returns
 /// the exit code.
 [[nodiscard]] int verify_folder(const options& wanted, const ckpt::folder_report& seen, ckpt::verify_report& report) {
     int exit_code = exit_fine;
     for (const ckpt::error& e : seen.findings) exit_code = std::max(exit_code, add(report, e));
-    for (const std::string& name : names_in(wanted.file(), seen)) {
+    const std::vector<std::string> names = names_in(wanted.file(), seen);
+    std::uint64_t total = 0;
+    for (const std::string& name : names) {
+        std::error_code ignored;
+        const auto bytes = std::filesystem::file_size(beside(wanted.file(), name), ignored);
+        if (!ignored) total += bytes;
+    }
+    progress_line line{wanted, total};
+    for (const std::string& name : names) {
+        if (interrupted()) return exit_interrupted;
         const auto file = open(beside(wanted.file(), name), wanted.policy);
         if (file) {
-            exit_code = std::max(exit_code, add(report, file->verify(), name));
+            exit_code = std::max(exit_code, add(report, check(*file, line), name));
             continue;
         }
         ckpt::error e = file.error();
@@ -68,7 +88,7 @@ void write_report(json& to, const options& wanted, const ckpt::verify_report& re
     }
     // The chunks of a distributed checkpoint are no files: the whole looks through them.
     if (const auto whole = open(wanted.file(), wanted.policy); whole && whole->container() == "dcp") {
-        const ckpt::verify_report own = whole->verify();
+        const ckpt::verify_report own = check(*whole, line);
         report.records += own.records;
         report.bytes += own.bytes;
         report.unchecked_crc += own.unchecked_crc;
@@ -91,12 +111,14 @@ int run_verify(const options& wanted) {
         const auto file = open(wanted.file(), wanted.policy);
         // A file that cannot be had is no verdict on its content; damage that keeps it from opening is one.
         if (!file && static_cast<unsigned>(file.error().code) < 200) return fail(wanted, file.error());
-        exit_code = file ? add(report, file->verify(), {}) : add(report, file.error());
+        progress_line line{wanted, file ? file->file_bytes() : 0};
+        exit_code = file ? add(report, check(*file, line), {}) : add(report, file.error());
         if (!file)
             refusal = exit_code == exit_unsupported ? "not supported"
                       : exit_code == exit_finding   ? "refused"
                                                     : "unreadable";
     }
+    if (interrupted()) return exit_interrupted;
     if (wanted.json) {
         json out{stdout};
         write_report(out, wanted, report);

@@ -88,7 +88,8 @@ verdict judge_source(const source& from, const ckpt::limits& budget = {}) {
     const auto sink = [](void* context, const ckpt::error& found) {
         static_cast<verdict*>(context)->findings.push_back(found.code);
     };
-    const auto check = ckpt::detail::verify_zip(from, *archive, {}, sink, &out);
+    ckpt::detail::progress_meter meter;
+    const auto check = ckpt::detail::verify_zip(from, *archive, {}, meter, sink, &out);
     CHECK(check.findings == out.findings.size());
     CHECK(check.records == archive->records().size());
     return out;
@@ -233,7 +234,8 @@ TEST_CASE("a file with checksums switched off is read") {
     const auto from = source::memory(bytes_of(file.bytes)).value();
     const auto archive = zip_archive::read(*from, {}, memory).value();
     CHECK(zip::read_record(*from, archive.records()[0], memory, true).has_value());
-    const auto check = ckpt::detail::verify_zip(*from, archive, {}, [](void*, const ckpt::error&) {}, nullptr);
+    ckpt::detail::progress_meter meter;
+    const auto check = ckpt::detail::verify_zip(*from, archive, {}, meter, [](void*, const ckpt::error&) {}, nullptr);
     CHECK(check.unchecked_crc == archive.records().size());
     CHECK(check.bytes == 0);
 }
@@ -378,7 +380,8 @@ TEST_CASE("Z7: records beyond 4 GiB are read as torch writes them") {
         const auto sink = [](void* context, const ckpt::error& found) {
             static_cast<std::vector<errc>*>(context)->push_back(found.code);
         };
-        (void)ckpt::detail::verify_zip(from, *archive, {.checksums = false}, sink, &findings);
+        ckpt::detail::progress_meter meter;
+        (void)ckpt::detail::verify_zip(from, *archive, {.checksums = false}, meter, sink, &findings);
         CHECK(findings.empty());
     }
 }
@@ -969,7 +972,8 @@ TEST_CASE("verify: a damaged local header is a finding that names its record, an
     const auto sink = [](void* context, const ckpt::error& e) {
         static_cast<std::vector<std::string>*>(context)->push_back(e.record);
     };
-    const auto check = ckpt::detail::verify_zip(*from, archive, {}, sink, &found);
+    ckpt::detail::progress_meter meter;
+    const auto check = ckpt::detail::verify_zip(*from, archive, {}, meter, sink, &found);
     CHECK(found == std::vector<std::string>{"archive/.storage_alignment", "archive/data/0"});
     CHECK(check.records == 8);
     CHECK(check.findings == 2);

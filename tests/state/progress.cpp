@@ -113,6 +113,11 @@ std::vector<std::pair<std::string, call>> calls_on(const ckpt::checkpoint& file)
          [weights](const auto& tell) {
              return code_of(ckpt::puller{weights, {.progress = tell}}.template copy<float, 2>("turned"));
          }},
+        {"pull into memory",
+         [weights](const auto& tell) {
+             std::vector<std::byte> to(big_bytes);
+             return code_of(ckpt::puller{weights, {.progress = tell}}.copy_into("first", ckpt::dtype::float32, to));
+         }},
         {"crc32",
          [weights](const auto& tell) { return code_of(ckpt::digester{}.crc32(weights.at("turned").value(), tell)); }},
         {"statistics",

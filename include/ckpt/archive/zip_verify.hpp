@@ -15,6 +15,7 @@
 #include <ckpt/core/progress_meter.hpp>
 #include <ckpt/core/reader.hpp>
 #include <ckpt/core/result.hpp>
+#include <ckpt/core/workers.hpp>
 #include <ckpt/io/source.hpp>
 
 #include <algorithm>
@@ -38,7 +39,7 @@ struct zip_check {
 struct zip_check_options {
     bool checksums{true};     ///< reads every payload
     ckpt::inflater inflate{}; ///< for compressed payloads
-    progress_meter* meter{};  ///< gets the bytes that are read, and may end the walk; null where nobody asks
+    ckpt::workers lent{};     ///< threads for the checksums
 };
 
 /// Called with one fault at a time.
@@ -50,18 +51,18 @@ namespace zip {
 /// 64 bits; APPNOTE 4.3.9).
 [[nodiscard]] result<bool> has_descriptor(const source& from, const record& r, std::uint64_t at);
 
-/// The CRC-32 of the payload at `at`, which is read in pieces of the buffer's size. Fails with `cancelled`, too.
-[[nodiscard]] result<std::uint32_t> checksum(const source& from, const record& r, std::uint64_t at,
-                                             std::vector<std::byte>& buffer, progress_meter* meter);
+/// The CRC-32 of the payload at `at`.
+[[nodiscard]] result<std::uint32_t> checksum(const source& from, const record& r, std::uint64_t at);
 
 /// Whether a compressed record inflates to the size and the CRC of its directory entry.
 [[nodiscard]] result<void> inflates_soundly(const source& from, const record& r, const inflater& inflate);
 
 } // namespace zip
 
-/// Checks all records. A source that cannot be read any longer gives one fault for every record.
+/// Checks all records. A source that cannot be read any longer gives one fault for every record. `meter` gets the bytes
+/// that are read; where the program stops it, the walk ends.
 zip_check verify_zip(const source& from, const zip_archive& archive, const zip_check_options& options,
-                     finding_sink sink, void* context);
+                     progress_meter& meter, finding_sink sink, void* context);
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail
 

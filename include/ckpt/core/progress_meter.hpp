@@ -20,7 +20,7 @@ class progress_meter {
     /// The callback is called at most once for so many bytes, but for the last call.
     static constexpr std::uint64_t step = std::uint64_t{4} << 20;
 
-    explicit progress_meter(const progress_callback& tell) noexcept : tell_{tell} {}
+    explicit progress_meter(const progress_callback& tell = {}) noexcept : tell_{tell} {}
 
     /// Adds to the total, before the first item begins.
     void expect(std::uint64_t bytes) noexcept {

@@ -83,7 +83,7 @@ class dcp_items final : public folder_storages {
     [[nodiscard]] CKPT_DETAIL_DEF result<void> read(std::uint32_t i, std::uint64_t offset,
                                                     std::span<std::byte> out) const override;
 
-    CKPT_DETAIL_DEF void check(bool checksums, progress_meter& meter, verify_report& out) const override;
+    CKPT_DETAIL_DEF void check(const file_check& how, verify_report& out) const override;
 
   private:
     struct opened_item {

@@ -29,7 +29,7 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 class folder_storages : public storage_source {
   public:
     /// As `checkpoint_file::check`; findings name their files.
-    virtual void check(bool checksums, progress_meter& meter, verify_report& out) const = 0;
+    virtual void check(const file_check& how, verify_report& out) const = 0;
 };
 
 /// The storages of one file of a folder; errors and tensors name it.
@@ -72,7 +72,7 @@ class part_storages final : public folder_storages {
                                     std::span<std::byte> out) const override {
         return named(file_->storages().read(storage, offset, out));
     }
-    CKPT_DETAIL_DEF void check(bool checksums, progress_meter& meter, verify_report& out) const override;
+    CKPT_DETAIL_DEF void check(const file_check& how, verify_report& out) const override;
 
   private:
     template <class T> [[nodiscard]] result<T> named(result<T> outcome) const {
@@ -132,8 +132,8 @@ class joined_checkpoint final : public checkpoint_file {
 
     // ---- afterwards
 
-    void check(bool checksums, progress_meter& meter, verify_report& out) const override {
-        for (const shared<folder_storages>& p : parts_) p->check(checksums, meter, out);
+    void check(const file_check& how, verify_report& out) const override {
+        for (const shared<folder_storages>& p : parts_) p->check(how, out);
     }
 
   private:

@@ -108,7 +108,7 @@ class shard_set final : public checkpoint_file {
     };
     [[nodiscard]] static std::vector<duplicate> duplicates(std::span<const shard> shards);
 
-    CKPT_DETAIL_DEF void check(bool checksums, progress_meter& meter, verify_report& out) const override;
+    CKPT_DETAIL_DEF void check(const file_check& how, verify_report& out) const override;
 
   private:
     void build();

@@ -81,7 +81,7 @@ CKPT_DETAIL_RARE verify_report checkpoint::verify(const verify_options& options)
     detail::progress_meter meter{options.progress};
     meter.expect(file_->facts().file_bytes);
     meter.begin(file_->facts().file_bytes);
-    file_->check(options.checksums, meter, out);
+    file_->check({options.checksums, options.workers, meter}, out);
     for (const error* e : file_->graph().errors) // what is merely not supported, or not allowed, is no damage
         if (info(e->code).exit_code != 4 && e->code != errc::global_not_allowed) out.findings.push_back(*e);
     if (!meter.is_stopped()) check_indices(out);

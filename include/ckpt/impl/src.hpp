@@ -12,6 +12,7 @@
 #error "define CKPT_COMPILED for all sources (-DCKPT_COMPILED): without it the headers of ckpt hold their definitions"
 #endif
 
+#include <ckpt/core/impl/crew.ipp>
 #include <ckpt/core/impl/edit_distance.ipp>
 #include <ckpt/core/impl/error.ipp>
 #include <ckpt/core/impl/index_table.ipp>
@@ -62,6 +63,7 @@
 #include <ckpt/tensor/impl/statistics.ipp>
 #include <ckpt/tensor/impl/storage.ipp>
 #include <ckpt/tensor/impl/stored_bytes.ipp>
+#include <ckpt/tensor/impl/stored_run.ipp>
 #include <ckpt/tensor/impl/strided.ipp>
 #include <ckpt/tensor/impl/tensor.ipp>
 
@@ -114,6 +116,7 @@
 #include <ckpt/state/impl/candidate_finder.ipp>
 #include <ckpt/state/impl/diff.ipp>
 #include <ckpt/state/impl/digest.ipp>
+#include <ckpt/state/impl/digests.ipp>
 #include <ckpt/state/impl/discovery.ipp>
 #include <ckpt/state/impl/fill_value.ipp>
 #include <ckpt/state/impl/fold.ipp>
@@ -181,6 +184,7 @@
 #include <ckpt/impl/dlpack.ipp>
 #include <ckpt/impl/open_source.ipp>
 #include <ckpt/impl/python.ipp>
+#include <ckpt/impl/threads.ipp>
 
 #include <ckpt/folder/impl/contents.ipp>
 #include <ckpt/folder/impl/dcp.ipp>

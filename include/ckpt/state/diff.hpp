@@ -7,11 +7,12 @@
 //
 // Tensors are equal if dtype, shape and all values are equal, bit by bit, or with a tolerance if shapes are equal and
 // values near; strides, byte order and container do not count. Tensors with parts are compared part by part, quantised
-// ones by their integers and their quantizer. Comparing needs two buffers of 128 KiB.
+// ones by their integers and their quantizer. Comparing needs two buffers of 128 KiB, and 256 KiB for each thread.
 #pragma once
 
 #include <ckpt/core/error.hpp>
 #include <ckpt/core/progress.hpp>
+#include <ckpt/core/workers.hpp>
 #include <ckpt/state/state_dict.hpp>
 
 #include <cstddef>
@@ -58,6 +59,7 @@ struct diff_tolerance {
 /// How `diff` compares.
 struct diff_options {
     std::optional<diff_tolerance> within{}; ///< values that are near count as equal
+    ckpt::workers workers{}; ///< threads that look for tensors whose bytes are equal; by default only the calling one
     /// Gets the bytes of the tensors of both sides whose keys are in both. Keys that are left where it stops the call
     /// are in `state_diff::not_compared`.
     progress_callback progress{};

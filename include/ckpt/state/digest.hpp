@@ -12,6 +12,7 @@
 #include <ckpt/state/state_dict.hpp>
 
 #include <cstdint>
+#include <span>
 #include <string>
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
@@ -38,6 +39,10 @@ class digester {
 /// Reads all values; fails with the error of the first tensor that has none, and with `cancelled` where `progress`,
 /// which gets the bytes of all tensors, stops it.
 [[nodiscard]] result<std::string> checkpoint_digest(const state_dict& weights, const progress_callback& progress = {});
+
+/// The same from the checksums of all tensors, in the order of the state_dict, as `digests` (state/digests.hpp) gives
+/// them. Reads nothing.
+[[nodiscard]] std::string checkpoint_digest(const state_dict& weights, std::span<const std::uint32_t> sums);
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI
 

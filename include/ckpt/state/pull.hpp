@@ -95,8 +95,8 @@ class puller {
     [[nodiscard]] result<std::optional<tensor>> optional_get(std::string_view key, sizes_arg sizes = {}) const;
     /// Copies the values to memory of the caller's, row-major, as elements of type `type`, which must be the tensor's
     /// unless `load_options::convert` is set. `bytes` are exactly as many as the elements take: `size_mismatch`
-    /// otherwise. Where the file cannot be read, or a value does not fit its new type, they may have been written in
-    /// part.
+    /// otherwise. Where the file cannot be read, a value does not fit its new type, or `load_options::progress` stops
+    /// it, they may have been written in part.
     [[nodiscard]] result<void> copy_into(std::string_view key, ckpt::dtype type, std::span<std::byte> bytes,
                                          sizes_arg sizes = {}) const;
 

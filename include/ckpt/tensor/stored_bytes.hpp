@@ -29,7 +29,7 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
                                    std::uint64_t& length);
 
 /// Calls `f` for pieces until all bytes were seen, or one fails. Pieces are of a bounded size, but one of all bytes
-/// where these are in memory as they are wanted. `readers`: as of `copy_tensor`.
+/// where these are in memory as they are wanted and nobody asks for progress. `readers`: as of `copy_tensor`.
 [[nodiscard]] result<void> for_each_stored_bytes(const tensor_data* handle, const storage_source* source,
                                                  storage_readers* readers,
                                                  function_ref<result<void>(std::span<const std::byte>)> f);

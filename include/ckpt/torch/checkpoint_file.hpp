@@ -9,8 +9,10 @@
 #include <ckpt/archive/record.hpp>
 #include <ckpt/core/error.hpp>
 #include <ckpt/core/limits.hpp>
+#include <ckpt/core/progress_meter.hpp>
 #include <ckpt/core/reader.hpp>
 #include <ckpt/core/shared.hpp>
+#include <ckpt/core/workers.hpp>
 #include <ckpt/pickle/graph.hpp>
 #include <ckpt/pickle/value.hpp>
 #include <ckpt/tensor/storage.hpp>
@@ -40,6 +42,13 @@ struct file_facts {
     std::string folder{};             // in which the files stand; empty for bytes in memory
 };
 
+/// How a file is checked.
+struct file_check {
+    bool checksums{};
+    workers lent{};
+    progress_meter& meter; // its one item is all files
+};
+
 class checkpoint_file : public counted {
   public:
     [[nodiscard]] const detail::graph& graph() const noexcept { return graph_; }
@@ -50,8 +59,8 @@ class checkpoint_file : public counted {
     [[nodiscard]] value metadata() const;
     /// The records of an archive; none for other containers.
     [[nodiscard]] virtual std::span<const record> records() const noexcept { return {}; }
-    /// Checks the container, and adds what it finds to `out`: headers, and with `checksums` every payload.
-    virtual void check(bool checksums, progress_meter& meter, verify_report& out) const = 0;
+    /// Checks the container, and adds what it finds to `out`: headers, and with `how.checksums` every payload.
+    virtual void check(const file_check& how, verify_report& out) const = 0;
 
     // What is known of a file from outside is noted before a program can see it.
     /// The name of the member of a tar archive.

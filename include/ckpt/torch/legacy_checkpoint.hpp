@@ -36,7 +36,7 @@ class legacy_checkpoint final : public checkpoint_file {
     }
 
     /// Adds nothing: opening has compared every header with the object, and the format has no checksums.
-    CKPT_DETAIL_DEF void check(bool, progress_meter&, verify_report& out) const override;
+    CKPT_DETAIL_DEF void check(const file_check&, verify_report& out) const override;
 
   private:
     /// The version of torch that wrote the file, by the globals that the object names.

@@ -36,7 +36,7 @@ class pickle_checkpoint final : public checkpoint_file {
     }
 
     /// Adds nothing: opening has read the whole file, and the format has no checksums.
-    CKPT_DETAIL_DEF void check(bool, progress_meter&, verify_report& out) const override;
+    CKPT_DETAIL_DEF void check(const file_check&, verify_report& out) const override;
 
   private:
     shared<source> from_;

@@ -73,7 +73,7 @@ class safetensors_checkpoint final : public checkpoint_file {
         : checkpoint_file{budget, reuse.pool()}, from_{std::move(from)} {}
 
     /// Adds nothing: opening has checked the whole header, and the format has no checksums.
-    CKPT_DETAIL_DEF void check(bool, progress_meter&, verify_report& out) const override;
+    CKPT_DETAIL_DEF void check(const file_check&, verify_report& out) const override;
 
   private:
     void build();

@@ -132,7 +132,7 @@ class tar_checkpoint final : public checkpoint_file {
     }
 
     /// Adds nothing: opening has checked every record, and only headers have checksums.
-    CKPT_DETAIL_DEF void check(bool, progress_meter&, verify_report& out) const override;
+    CKPT_DETAIL_DEF void check(const file_check&, verify_report& out) const override;
 
     [[nodiscard]] static result<void> check_members(const source& from, const tar_archive& archive);
 

@@ -5,6 +5,7 @@
 
 #include <ckpt/core/error.hpp>
 #include <ckpt/core/progress.hpp>
+#include <ckpt/core/workers.hpp>
 
 #include <cstdint>
 #include <vector>
@@ -13,7 +14,8 @@ namespace ckpt::inline CKPT_DETAIL_ABI {
 
 /// What `verify` checks.
 struct verify_options {
-    bool checksums{true}; ///< reads the whole file, for the checksums of an archive
+    bool checksums{true};    ///< reads the whole file, for the checksums of an archive
+    ckpt::workers workers{}; ///< threads for the checksums; by default only the calling one
     /// Gets the bytes of the files. A check that it stops has `cancelled` as its last finding.
     progress_callback progress{};
 };

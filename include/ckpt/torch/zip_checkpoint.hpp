@@ -102,7 +102,7 @@ class zip_checkpoint final : public checkpoint_file {
     zip_checkpoint(shared<source> from, const limits& budget, const scratch& reuse, const inflater& inflate);
 
     [[nodiscard]] std::span<const record> records() const noexcept override { return archive_.records(); }
-    CKPT_DETAIL_DEF void check(bool checksums, progress_meter& meter, verify_report& out) const override;
+    CKPT_DETAIL_DEF void check(const file_check& how, verify_report& out) const override;
 
   private:
     [[nodiscard]] result<void> build(const zip_layout& layout, std::span<const opened_pickle> pickles,

@@ -62,19 +62,18 @@ CKPT_DETAIL_DEF result<void> dcp_items::read(std::uint32_t i, std::uint64_t offs
     return named(i, plan.read(plan.add_leaf(&data, &from), offset / size, out.size() / size, out.data()));
 }
 
-CKPT_DETAIL_DEF void dcp_items::check(bool checksums, progress_meter& meter, verify_report& out) const {
+CKPT_DETAIL_DEF void dcp_items::check(const file_check& how, verify_report& out) const {
     for (std::uint32_t i = 0; i < items_.size(); ++i) {
-        if (meter.is_stopped()) return;
+        if (how.meter.is_stopped()) return;
         const std::size_t before = out.findings.size();
-        if (auto opened = open_item(i)) checkpoint_access::file(opened->file)->check(checksums, meter, out);
+        if (auto opened = open_item(i)) checkpoint_access::file(opened->file)->check(how, out);
         else out.findings.push_back(std::move(opened).error());
         for (std::size_t k = before; k < out.findings.size(); ++k) out.findings[k].file = file(i);
     }
     for (const object& o : objects_) {
-        if (meter.is_stopped()) return;
+        if (how.meter.is_stopped()) return;
         const std::size_t before = out.findings.size();
-        if (auto opened = open_at(o.file, o.offset, o.length))
-            checkpoint_access::file(*opened)->check(checksums, meter, out);
+        if (auto opened = open_at(o.file, o.offset, o.length)) checkpoint_access::file(*opened)->check(how, out);
         for (std::size_t k = before; k < out.findings.size(); ++k) out.findings[k].file = files_[o.file].name;
     }
 }

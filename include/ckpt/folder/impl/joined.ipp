@@ -8,10 +8,10 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-CKPT_DETAIL_DEF void part_storages::check(bool checksums, progress_meter& meter, verify_report& out) const {
-    if (meter.is_stopped()) return;
+CKPT_DETAIL_DEF void part_storages::check(const file_check& how, verify_report& out) const {
+    if (how.meter.is_stopped()) return;
     const std::size_t before = out.findings.size();
-    file_->check(checksums, meter, out);
+    file_->check(how, out);
     for (std::size_t i = before; i < out.findings.size(); ++i) out.findings[i].file = name_;
 }
 

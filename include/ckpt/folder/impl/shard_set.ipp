@@ -53,11 +53,11 @@ CKPT_DETAIL_DEF std::vector<shard_set::duplicate> shard_set::duplicates(std::spa
     return out;
 }
 
-CKPT_DETAIL_DEF void shard_set::check(bool checksums, progress_meter& meter, verify_report& out) const {
+CKPT_DETAIL_DEF void shard_set::check(const file_check& how, verify_report& out) const {
     for (const shard& s : shards_) {
-        if (meter.is_stopped()) return;
+        if (how.meter.is_stopped()) return;
         const std::size_t before = out.findings.size();
-        s.file->check(checksums, meter, out);
+        s.file->check(how, out);
         for (std::size_t i = before; i < out.findings.size(); ++i) out.findings[i].file = s.name;
     }
 }

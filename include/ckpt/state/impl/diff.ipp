@@ -3,10 +3,13 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/crew.hpp>
+#include <ckpt/core/plain_list.hpp>
 #include <ckpt/state/diff.hpp>
 #include <ckpt/tensor/access.hpp>
 #include <ckpt/tensor/convert.hpp>
 #include <ckpt/tensor/quantized.hpp>
+#include <ckpt/tensor/stored_run.hpp>
 #include <ckpt/tensor/strided.hpp>
 
 #include <algorithm>
@@ -202,16 +205,27 @@ CKPT_DETAIL_DEF void value_comparison::measure(const std::byte* left, const std:
     const bool same_type = a_->type == b_->type;
     const std::size_t size_a = itemsize(from[0]);
     const std::size_t size_b = itemsize(from[1]);
-    for (std::uint64_t i = 0; i < n; ++i) {
-        const std::byte* x = left + i * size_a;
-        const std::byte* y = right + i * size_b;
-        if (same_type && std::memcmp(x, y, size_a) == 0) continue;
-        double a[2]{};
-        double b[2]{};
-        (void)convert(parts[0], x, ckpt::dtype::float64, reinterpret_cast<std::byte*>(a), complex ? 2 : 1);
-        (void)convert(parts[1], y, ckpt::dtype::float64, reinterpret_cast<std::byte*>(b), complex ? 2 : 1);
-        if (!complex) take(a[0], b[0], std::fabs(b[0] - a[0]));
-        else take(std::hypot(a[0], a[1]), std::hypot(b[0], b[1]), std::hypot(b[0] - a[0], b[1] - a[1]));
+    constexpr std::uint64_t batch = 256; // conversions of many values cost less each
+    const std::size_t numbers = complex ? 2 : 1;
+    double a[2 * batch];
+    double b[2 * batch];
+    for (std::uint64_t first = 0; first < n; first += batch) {
+        const std::byte* const x = left + first * size_a;
+        const std::byte* const y = right + first * size_b;
+        const auto some = static_cast<std::size_t>((std::min)(n - first, batch));
+        if (same_type && std::memcmp(x, y, some * size_a) == 0) continue;
+        (void)convert(parts[0], x, ckpt::dtype::float64, reinterpret_cast<std::byte*>(a), numbers * some);
+        (void)convert(parts[1], y, ckpt::dtype::float64, reinterpret_cast<std::byte*>(b), numbers * some);
+        for (std::size_t i = 0; i < some; ++i) {
+            if (same_type && std::memcmp(x + i * size_a, y + i * size_b, size_a) == 0) continue;
+            if (!complex) {
+                take(a[i], b[i], std::fabs(b[i] - a[i]));
+                continue;
+            }
+            const double* const p = a + 2 * i;
+            const double* const q = b + 2 * i;
+            take(std::hypot(p[0], p[1]), std::hypot(q[0], q[1]), std::hypot(q[0] - p[0], q[1] - p[1]));
+        }
     }
 }
 
@@ -275,9 +289,7 @@ CKPT_DETAIL_DEF std::optional<changed_tensor> compare(const tensor& a, const ten
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail
 
-namespace ckpt::inline CKPT_DETAIL_ABI {
-
-namespace detail {
+namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 /// The key under which a state_dict has what another calls `key`: the same one, or the one that was written for it. A
 /// safetensors file names that in its metadata (see write/safetensors.hpp). Empty where there is none.
@@ -294,56 +306,131 @@ struct compared_pair {
     std::string_view key{};
     result<tensor> a;
     result<tensor> b;
+    stored_run left{}; // of both, or of none
+    stored_run right{};
+    bool differs{true}; // in its bytes, as far as is known
 
+    /// What it adds to the progress, before and after its bytes were compared.
     [[nodiscard]] std::uint64_t bytes() const { return (a ? a->nbytes() : 0) + (b ? b->nbytes() : 0); }
+    [[nodiscard]] std::uint64_t bytes_left() const { return left.source != nullptr ? left.length : bytes(); }
 };
 
-/// The pairs in the order of `b`, then those of keys that only `a` has and `b` names; other keys go to `out`.
-inline std::vector<compared_pair> pairs_of(const state_dict& a, const state_dict& b, state_diff& out) {
-    std::vector<compared_pair> pairs;
+/// Compares two state_dicts, some tensors at a time: first by their bytes, in all threads, then those that differ by
+/// their values.
+class state_comparison {
+  public:
+    explicit state_comparison(const diff_options& options)
+        : options_{options}, meter_{options.progress}, tensors_{options.within ? &*options.within : nullptr, &meter_} {}
+
+    [[nodiscard]] state_diff run(const state_dict& a, const state_dict& b);
+
+  private:
+    static constexpr std::uint64_t most_bytes = std::uint64_t{1} << 29; // of both sides, at a time
+    static constexpr std::size_t most_tensors = 4096;
+
+    /// The pairs in the order of `b`, then those of keys that only `a` has and `b` names; other keys go to `out_`.
+    void find_pairs(const state_dict& a, const state_dict& b);
+    void compare_bytes(std::span<compared_pair> pairs);
+    void compare_values(const compared_pair& p);
+
+    const diff_options& options_;
+    progress_meter meter_;
+    tensor_comparer tensors_;
+    std::vector<compared_pair> pairs_{};
+    state_diff out_{};
+};
+
+CKPT_DETAIL_DEF void state_comparison::find_pairs(const state_dict& a, const state_dict& b) {
     for (const auto entry : b) {
         const std::string_view other = key_in(a, entry.key);
-        if (other.empty()) out.only_b.emplace_back(entry.key);
-        else pairs.push_back({entry.key, a.at(other), entry.tensor});
+        if (other.empty()) out_.only_b.emplace_back(entry.key);
+        else pairs_.push_back({entry.key, a.at(other), entry.tensor, {}, {}, true});
     }
     for (const auto entry : a) {
         if (b.contains(entry.key)) continue;
         const std::string_view other = key_in(b, entry.key);
-        if (other.empty()) out.only_a.emplace_back(entry.key);
-        else pairs.push_back({entry.key, entry.tensor, b.at(other)});
+        if (other.empty()) out_.only_a.emplace_back(entry.key);
+        else pairs_.push_back({entry.key, entry.tensor, b.at(other), {}, {}, true});
     }
-    return pairs;
 }
 
-} // namespace detail
+CKPT_DETAIL_DEF state_diff state_comparison::run(const state_dict& a, const state_dict& b) {
+    find_pairs(a, b);
+    for (const compared_pair& p : pairs_) meter_.expect(p.bytes());
+    for (std::size_t first = 0; first < pairs_.size();) {
+        std::size_t last = first;
+        for (std::uint64_t bytes = 0; last < pairs_.size() && last - first < most_tensors && bytes < most_bytes; ++last)
+            bytes += pairs_[last].bytes();
+        const std::span<compared_pair> some{pairs_.data() + first, last - first};
+        if (!meter_.is_stopped()) compare_bytes(some);
+        for (const compared_pair& p : some) compare_values(p);
+        first = last;
+    }
+    return std::move(out_);
+}
+
+CKPT_DETAIL_DEF void state_comparison::compare_bytes(std::span<compared_pair> pairs) {
+    plain_list<crew_piece> pieces;
+    std::uint64_t sum = 0;
+    for (std::size_t i = 0; i < pairs.size(); ++i) {
+        compared_pair& p = pairs[i];
+        if (!p.a || !p.b || p.a->dtype() != p.b->dtype() || tensor_access::data(*p.a)->extra != nullptr ||
+            tensor_access::data(*p.b)->extra != nullptr ||
+            !std::equal(p.a->shape().begin(), p.a->shape().end(), p.b->shape().begin(), p.b->shape().end()))
+            continue;
+        p.left = find_stored_run(tensor_access::data(*p.a), tensor_access::source(*p.a));
+        p.right = find_stored_run(tensor_access::data(*p.b), tensor_access::source(*p.b));
+        if (p.left.source == nullptr || p.right.source == nullptr) {
+            p.left = p.right = {};
+            continue;
+        }
+        p.differs = false;
+        add_pieces(pieces, static_cast<std::uint32_t>(i), p.left.length);
+        sum += p.left.length;
+    }
+    meter_.begin(sum); // half of their bytes: the others are for their values, where they differ
+    work_through({pieces.data(), pieces.size()}, options_.workers, meter_,
+                 [pairs](crew_piece& piece, std::span<std::byte> buffer) {
+                     const compared_pair& p = pairs[piece.run];
+                     const std::size_t half = buffer.size() / 2;
+                     for (std::uint64_t at = 0; at < piece.length; at += half) {
+                         const auto n = static_cast<std::size_t>((std::min<std::uint64_t>)(piece.length - at, half));
+                         const auto left = p.left.read(piece.offset + at, buffer.first(n));
+                         const auto right = p.right.read(piece.offset + at, buffer.subspan(half, n));
+                         if (left.empty() || right.empty() || std::memcmp(left.data(), right.data(), n) != 0) return;
+                     }
+                     piece.failed = false;
+                 });
+    if (!meter_.is_stopped()) (void)meter_.finish();
+    for (const crew_piece& piece : pieces) pairs[piece.run].differs |= piece.failed;
+}
+
+CKPT_DETAIL_DEF void state_comparison::compare_values(const compared_pair& p) {
+    const bool readable = p.a && p.b;
+    std::optional<changed_tensor> changed;
+    const bool going = !meter_.is_stopped();
+    if (going) meter_.begin(p.bytes_left());
+    if (!readable) changed = changed_tensor{{}, difference::unreadable, {}, {}, (p.a ? p.b : p.a).error()};
+    else if (going && p.differs) changed = tensors_.compare(*p.a, *p.b);
+    if (meter_.is_stopped() && p.differs && readable) {
+        out_.not_compared.emplace_back(p.key);
+        return;
+    }
+    (void)meter_.finish();
+    if (!changed) {
+        ++out_.equal;
+        return;
+    }
+    changed->key = p.key;
+    out_.changed.push_back(std::move(*changed));
+}
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI::detail
+
+namespace ckpt::inline CKPT_DETAIL_ABI {
 
 CKPT_DETAIL_DEF state_diff diff(const state_dict& a, const state_dict& b, const diff_options& options) {
-    state_diff out;
-    detail::progress_meter meter{options.progress};
-    detail::tensor_comparer tensors{options.within ? &*options.within : nullptr, &meter};
-    const std::vector<detail::compared_pair> pairs = detail::pairs_of(a, b, out);
-    for (const detail::compared_pair& p : pairs) meter.expect(p.bytes());
-    for (const detail::compared_pair& p : pairs) {
-        if (meter.is_stopped()) {
-            out.not_compared.emplace_back(p.key);
-            continue;
-        }
-        meter.begin(p.bytes());
-        auto changed = p.a && p.b ? tensors.compare(*p.a, *p.b)
-                                  : changed_tensor{{}, difference::unreadable, {}, {}, (p.a ? p.b : p.a).error()};
-        if (meter.is_stopped()) { // before the end of this one
-            out.not_compared.emplace_back(p.key);
-            continue;
-        }
-        (void)meter.finish();
-        if (!changed) {
-            ++out.equal;
-            continue;
-        }
-        changed->key = p.key;
-        out.changed.push_back(std::move(*changed));
-    }
-    return out;
+    return detail::state_comparison{options}.run(a, b);
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI

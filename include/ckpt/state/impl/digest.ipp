@@ -31,8 +31,8 @@ CKPT_DETAIL_DEF result<std::uint32_t> digester::crc32(const tensor& of, const pr
 
 namespace detail {
 
-/// The sums of the tensors of a state_dict, in the order of their keys. They are read in the order of their storages.
-inline result<std::vector<std::uint32_t>> sums_by_key(const state_dict_data& data, progress_meter& meter) {
+/// The sums of the tensors of a state_dict, in its order. They are read in the order of their storages.
+inline result<std::vector<std::uint32_t>> sums_of(const state_dict_data& data, progress_meter& meter) {
     const auto at = [&](std::uint32_t i) { return data.entries[data.by_key[i]]; };
     const std::vector<std::uint32_t> order = sorted_indices(data.by_key.size(), [&](std::uint32_t x, std::uint32_t y) {
         const tensor_data &a = *at(x).data, &b = *at(y).data;
@@ -51,7 +51,7 @@ inline result<std::vector<std::uint32_t>> sums_by_key(const state_dict_data& dat
         auto crc = digest_tensor(at(i).data, data.source, &readers);
         if (meter.is_stopped() || !meter.finish()) return meter.stopped();
         if (crc) {
-            out[i] = *crc;
+            out[data.by_key[i]] = *crc;
             continue;
         }
         failed = i;
@@ -65,13 +65,17 @@ inline result<std::vector<std::uint32_t>> sums_by_key(const state_dict_data& dat
 } // namespace detail
 
 CKPT_DETAIL_DEF result<std::string> checkpoint_digest(const state_dict& weights, const progress_callback& progress) {
+    detail::progress_meter meter{progress};
+    const auto sums = detail::sums_of(*detail::state_dict_access::data(weights), meter);
+    if (!sums) return sums.error();
+    return checkpoint_digest(weights, *sums);
+}
+
+CKPT_DETAIL_DEF std::string checkpoint_digest(const state_dict& weights, std::span<const std::uint32_t> sums) {
     detail::sha256 sum;
     std::string line;
     const detail::state_dict_data& data = *detail::state_dict_access::data(weights);
-    detail::progress_meter meter{progress};
-    const auto sums = detail::sums_by_key(data, meter);
-    if (!sums) return sums.error();
-    for (std::size_t n = 0; n < sums->size(); ++n) {
+    for (std::size_t n = 0; n < data.by_key.size(); ++n) {
         const detail::state_dict_entry& entry = data.entries[data.by_key[n]];
         const std::string_view key = entry.key;
         const tensor tensor = detail::tensor_access::make(entry.data, data.source);
@@ -86,7 +90,7 @@ CKPT_DETAIL_DEF result<std::string> checkpoint_digest(const state_dict& weights,
         for (std::size_t i = 0; i < tensor.rank(); ++i)
             (line += i > 0 ? ", " : "") += detail::decimal(tensor.shape()[i]);
         line += "]\t";
-        detail::append_hex(line, (*sums)[n]);
+        detail::append_hex(line, sums[data.by_key[n]]);
         line += '\n';
         sum.add(line);
     }

@@ -38,7 +38,7 @@ CKPT_DETAIL_RARE result<shared<checkpoint_file>> legacy_checkpoint::open(shared<
     return shared<checkpoint_file>{out};
 }
 
-CKPT_DETAIL_RARE void legacy_checkpoint::check(bool, progress_meter&, verify_report& out) const {
+CKPT_DETAIL_RARE void legacy_checkpoint::check(const file_check&, verify_report& out) const {
     out.records += layout_.storages.size();
     out.unchecked_crc += layout_.storages.size();
 }

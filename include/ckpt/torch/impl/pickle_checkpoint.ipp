@@ -45,7 +45,7 @@ CKPT_DETAIL_RARE result<shared<checkpoint_file>> pickle_checkpoint::open(shared<
     return shared<checkpoint_file>{out};
 }
 
-CKPT_DETAIL_RARE void pickle_checkpoint::check(bool, progress_meter&, verify_report& out) const {
+CKPT_DETAIL_RARE void pickle_checkpoint::check(const file_check&, verify_report& out) const {
     ++out.records;
     ++out.unchecked_crc;
 }

@@ -24,7 +24,7 @@ CKPT_DETAIL_RARE result<shared<checkpoint_file>> safetensors_checkpoint::open(sh
     return shared<checkpoint_file>{out};
 }
 
-CKPT_DETAIL_DEF void safetensors_checkpoint::check(bool, progress_meter&, verify_report& out) const {
+CKPT_DETAIL_DEF void safetensors_checkpoint::check(const file_check&, verify_report& out) const {
     out.records += header_.entries.size();
     out.unchecked_crc += header_.entries.size();
 }

@@ -143,7 +143,7 @@ CKPT_DETAIL_RARE global_scan tar_checkpoint::scan(shared<source> from, const tar
     return scanner.finish(std::move(stopped));
 }
 
-CKPT_DETAIL_RARE void tar_checkpoint::check(bool, progress_meter&, verify_report& out) const {
+CKPT_DETAIL_RARE void tar_checkpoint::check(const file_check&, verify_report& out) const {
     out.records += records_;
     out.unchecked_crc += records_;
 }

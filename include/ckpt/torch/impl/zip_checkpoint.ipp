@@ -243,12 +243,11 @@ CKPT_DETAIL_DEF zip_checkpoint::zip_checkpoint(shared<source> from, const limits
       inflate_{inflate},
       storages_{inflate_, graph_.memory} {}
 
-CKPT_DETAIL_DEF void zip_checkpoint::check(bool checksums, progress_meter& meter, verify_report& out) const {
+CKPT_DETAIL_DEF void zip_checkpoint::check(const file_check& how, verify_report& out) const {
     const auto note = [](void* context, const error& found) {
         static_cast<verify_report*>(context)->findings.push_back(found);
     };
-    const zip_check done =
-        verify_zip(*from_, archive_, {.checksums = checksums, .inflate = inflate_, .meter = &meter}, note, &out);
+    const zip_check done = verify_zip(*from_, archive_, {how.checksums, inflate_, how.lent}, how.meter, note, &out);
     out.records += done.records;
     out.bytes += done.bytes;
     out.unchecked_crc += done.unchecked_crc;
