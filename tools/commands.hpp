@@ -21,7 +21,7 @@ inline constexpr int exit_finding = 1;
 inline constexpr int exit_unreadable = 2;
 inline constexpr int exit_usage = 3;
 inline constexpr int exit_unsupported = 4;
-inline constexpr int exit_interrupted = 130; // by Ctrl-C, as shells count it
+inline constexpr int exit_stopped = 128; // and the number of the signal, as shells count it
 
 /// Which globals a file may name.
 enum class policy_name : std::uint8_t { weights, training, inspect };

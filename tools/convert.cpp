@@ -350,7 +350,7 @@ int run_convert(const options& wanted) {
     const bool ok = std::ranges::all_of(done->left_out, [&](const auto& l) { return is_allowed(wanted, l.first); });
     if (ok && !wanted.dry_run) {
         report = write(*done, wanted);
-        if (interrupted()) return exit_interrupted;
+        if (interrupted()) return exit_of_interrupt();
         if (!report) return fail(wanted, report.error(), file->root());
         if (auto same = read_back(*done, *report); !same) return fail(wanted, same.error());
     }

@@ -198,7 +198,7 @@ int run_diff(const options& wanted) {
     std::optional<ckpt::diff_tolerance> within;
     if (wanted.atol || wanted.rtol) within = ckpt::diff_tolerance{wanted.atol.value_or(0), wanted.rtol.value_or(0)};
     const ckpt::state_diff found = compare(a, b, within, wanted);
-    if (interrupted()) return exit_interrupted;
+    if (interrupted()) return exit_of_interrupt();
     const int exit_code = found.same() ? exit_fine : exit_finding;
     if (wanted.json) {
         json out{stdout};

@@ -432,7 +432,7 @@ void print_refused(const std::vector<ckpt::error>& refused) {
                       write_fields(out, r.tensor, r.is_array, names, digest, root, fault_of(r, faults, found), chosen));
         if (wanted.stats) write_stats(out, r.tensor, root, line);
         out.end_object();
-        if (interrupted()) return exit_interrupted;
+        if (interrupted()) return exit_of_interrupt();
     }
     out.end_array();
     if (all.outside > 0) out.member("outside", all.outside);
@@ -468,7 +468,7 @@ int run_ls(const options& wanted) {
     }
     const record_faults* const found = faults ? &*faults : nullptr;
     const tensor_digests sums = digests_of(*all, wanted);
-    if (interrupted()) return exit_interrupted;
+    if (interrupted()) return exit_of_interrupt();
     const tensor_digests* const digest = wanted.digest ? &sums : nullptr;
     if (wanted.json) return write_listing(*file, *all, wanted, found, digest);
     print_refused(file->refused_globals());

@@ -108,7 +108,7 @@ int run(std::vector<std::string> words) {
         return misused(as_json, wrong);
     if (const std::string wrong = wrong_paths(wanted); !wrong.empty()) return misused(as_json, wrong);
     const int exit_code = run_each(*asked.chosen, wanted);
-    return tool::interrupted() ? tool::exit_interrupted : exit_code;
+    return tool::interrupted() ? tool::exit_of_interrupt() : exit_code;
 }
 
 } // namespace

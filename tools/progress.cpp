@@ -20,19 +20,19 @@ namespace tool {
 
 namespace {
 
-volatile std::sig_atomic_t is_interrupted = 0;
+volatile std::sig_atomic_t stopped_by = 0; // the number of a signal
 volatile std::sig_atomic_t is_reading = 0; // and the library asks whether to go on
 std::size_t width_of_line = 0;             // that stands on the terminal
 
-extern "C" void note_interrupt(int) {
-    if (is_reading == 0 || is_interrupted != 0) {
+extern "C" void note_interrupt(int signal) {
+    if (is_reading == 0 || stopped_by != 0) {
 #if !defined(_WIN32)
         if (width_of_line != 0) (void)!::write(STDERR_FILENO, "\r\x1b[K", 4);
 #endif
-        std::_Exit(exit_interrupted);
+        std::_Exit(exit_stopped + signal);
     }
-    is_interrupted = 1;
-    (void)std::signal(SIGINT, note_interrupt); // some systems reset it
+    stopped_by = signal;
+    (void)std::signal(signal, note_interrupt); // some systems reset it
 }
 
 [[nodiscard]] bool errors_are_on_a_terminal() noexcept {
@@ -85,10 +85,12 @@ extern "C" void note_interrupt(int) {
 
 void catch_interrupts() noexcept {
     // Who runs it in the background may have made it deaf.
-    if (std::signal(SIGINT, SIG_IGN) != SIG_IGN) (void)std::signal(SIGINT, note_interrupt);
+    for (const int signal : {SIGINT, SIGTERM})
+        if (std::signal(signal, SIG_IGN) != SIG_IGN) (void)std::signal(signal, note_interrupt);
 }
 
-bool interrupted() noexcept { return is_interrupted != 0; }
+bool interrupted() noexcept { return stopped_by != 0; }
+int exit_of_interrupt() noexcept { return exit_stopped + static_cast<int>(stopped_by); }
 
 void hide_progress() noexcept {
     if (width_of_line == 0) return;

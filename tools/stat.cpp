@@ -142,7 +142,7 @@ void write_measured(json& to, const measured& m, const ckpt::value& root, totals
         write(out, r.path);
         write_measured(out, measure(r.key, r.tensor, line), root, sums, line);
         out.end_object();
-        if (interrupted()) return exit_interrupted;
+        if (interrupted()) return exit_of_interrupt();
     }
     out.end_array().key("dtypes").begin_object();
     for (const auto& [name, of] : sums.dtypes) {
@@ -287,7 +287,7 @@ class stat_table {
         progress_line line{wanted, bytes_of(all)};
         for (const row& r : all.rows) {
             out.add(r.key, r.tensor, sums, line);
-            if (interrupted()) return written(exit_interrupted);
+            if (interrupted()) return written(exit_of_interrupt());
         }
     }
     out.add_totals(sums);

@@ -442,7 +442,8 @@ void read_help(const std::vector<std::string>& words, request& out) {
 
 constexpr std::string_view exit_codes =
     "Exit codes: 0 fine, 1 a finding, 2 the file is unreadable, 3 wrong usage, 4 valid but not supported, 5 "
-    "the output cannot be written; of several files the highest. 130 after Ctrl-C.";
+    "the output cannot be written; of several files the highest. 130 after Ctrl-C, 143 after "
+    "SIGTERM.";
 constexpr std::string_view file_word = "FILE is a checkpoint: a file, a folder, or the index of a set of shards.";
 constexpr std::string_view in_word = "IN is a checkpoint: a file, a folder, or the index of a set of shards.";
 

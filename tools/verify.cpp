@@ -73,7 +73,7 @@ void write_report(json& to, const options& wanted, const ckpt::verify_report& re
     }
     progress_line line{wanted, total};
     for (const std::string& name : names) {
-        if (interrupted()) return exit_interrupted;
+        if (interrupted()) return exit_of_interrupt();
         const auto file = open(beside(wanted.file(), name), wanted.policy);
         if (file) {
             exit_code = std::max(exit_code, add(report, check(*file, line), name));
@@ -118,7 +118,7 @@ int run_verify(const options& wanted) {
                       : exit_code == exit_finding   ? "refused"
                                                     : "unreadable";
     }
-    if (interrupted()) return exit_interrupted;
+    if (interrupted()) return exit_of_interrupt();
     if (wanted.json) {
         json out{stdout};
         write_report(out, wanted, report);

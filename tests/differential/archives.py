@@ -254,6 +254,8 @@ class Tars:
             for member in t.getmembers():
                 out += " " + member.name.encode("utf-8", "surrogateescape").hex()
                 if member.isreg():
+                    if member.size > 1 << 26:  # a sparse one is made of nothing, in memory
+                        raise MemoryError("a member that is larger than any archive here")
                     content = t.extractfile(member).read()
                     out += "=" + content.hex()
             return out

@@ -9,9 +9,11 @@ import glob
 import json
 import os
 import shutil
+import signal
 import struct
 import subprocess
 import sys
+import time
 import zipfile
 
 import cli
@@ -172,6 +174,26 @@ def everything():
     equal('and none is different afterwards', differ, [])
 
 
+def stopped():
+    """A signal leaves the folder as it was."""
+    place = out_path('stopped')
+    os.mkdir(place)
+    source, out = os.path.join(place, 'in.safetensors'), os.path.join(place, 'out.npz')
+    count = 1 << 28
+    header = json.dumps({'w': {'dtype': 'F32', 'shape': [count], 'data_offsets': [0, 4 * count]}}).encode()
+    with open(source, 'wb') as f:  # zeros that take no place
+        f.write(struct.pack('<Q', len(header)) + header)
+        f.truncate(8 + len(header) + 4 * count)
+    for sent, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+        running = subprocess.Popen([cli.program, 'convert', source, out, '--dtype', '**=float64'],
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while running.poll() is None and len(os.listdir(place)) < 2:
+            time.sleep(0.001)
+        running.send_signal(sent)
+        equal(f'{sent.name} ends it', running.wait(timeout=60), code)
+        equal(f'{sent.name} leaves nothing', os.listdir(place), ['in.safetensors'])
+
+
 def full_disk():
     """On a file system that is too small nothing is left, and what was there stays."""
     place = out_path('small')
@@ -198,4 +220,4 @@ def full_disk():
 
 
 if __name__ == '__main__':
-    sys.exit(cli.run(one_file, casts, losses, words, arrays, everything, full_disk))
+    sys.exit(cli.run(one_file, casts, losses, words, arrays, stopped, everything, full_disk))
