@@ -9,6 +9,7 @@
 #pragma once
 
 #include <ckpt/core/arena.hpp>
+#include <ckpt/core/function_ref.hpp>
 #include <ckpt/core/utf8.hpp>
 
 #include <cstddef>
@@ -46,13 +47,7 @@ class json_reader {
     /// Goes to the next element of an array; false at the array's end, and after a fault.
     [[nodiscard]] bool next_element() { return next(']'); }
     /// Reads a whole object: `visit(name)` reads the value of each member, and returns whether it could.
-    template <class Visit> [[nodiscard]] bool members(Visit&& visit) {
-        if (!enter_object()) return false;
-        std::string_view name;
-        while (next_member(name))
-            if (!visit(name)) return false;
-        return fault().empty();
-    }
+    [[nodiscard]] bool members(function_ref<bool(std::string_view)> visit);
 
     [[nodiscard]] bool string(std::string_view& out);
 

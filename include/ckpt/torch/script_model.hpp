@@ -9,6 +9,7 @@
 #pragma once
 
 #include <ckpt/core/arena.hpp>
+#include <ckpt/core/function_ref.hpp>
 #include <ckpt/core/json.hpp>
 #include <ckpt/core/plain_list.hpp>
 #include <ckpt/tensor/dtype.hpp>
@@ -77,13 +78,8 @@ class script_model_reader {
     [[nodiscard]] std::size_t offset() const noexcept { return json_.offset(); }
 
   private:
-    template <class Visit> [[nodiscard]] bool elements(Visit&& visit) {
-        if (!json_.enter_array()) return false;
-        while (json_.next_element())
-            if (!visit()) return false;
-        return json_.fault().empty();
-    }
-
+    /// Reads a whole array: `visit` reads the value of each element, and returns whether it could.
+    [[nodiscard]] bool elements(function_ref<bool()> visit);
     /// Reads the main module and all submodules, with a stack of the open ones.
     [[nodiscard]] bool read_modules();
     [[nodiscard]] bool read_member(script_member& m, bool attribute);

@@ -119,7 +119,7 @@ CKPT_DETAIL_DEF bool safetensors_header::read_entries(json_reader& in, arena& me
     return in.fault().empty() && in.finish();
 }
 
-CKPT_DETAIL_DEF result<void> safetensors_header::check_names(const source& from) const {
+CKPT_DETAIL_RARE result<void> safetensors_header::check_names(const source& from) const {
     std::vector<std::string_view> names;
     names.reserve((std::max)(entries.size(), metadata.size()));
     const auto twice = [&]() -> std::optional<std::string_view> {

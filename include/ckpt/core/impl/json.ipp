@@ -31,6 +31,14 @@ CKPT_DETAIL_DEF bool json_reader::next_member(std::string_view& name) {
     return fail("':' was expected after a name");
 }
 
+CKPT_DETAIL_RARE bool json_reader::members(function_ref<bool(std::string_view)> visit) {
+    if (!enter_object()) return false;
+    std::string_view name;
+    while (next_member(name))
+        if (!visit(name)) return false;
+    return fault().empty();
+}
+
 CKPT_DETAIL_DEF bool json_reader::string(std::string_view& out) {
     if (peek() != json_kind::string) return fail("a string was expected");
     const std::size_t begin = ++at_;

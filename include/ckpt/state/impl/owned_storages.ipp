@@ -9,8 +9,8 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-CKPT_DETAIL_DEF shared<owned_storages> owned_storages::read(const storage_source& from,
-                                                            std::span<const tensor_data*> tensors) {
+CKPT_DETAIL_RARE shared<owned_storages> owned_storages::read(const storage_source& from,
+                                                             std::span<const tensor_data*> tensors) {
     auto out = detail::make_shared<owned_storages>();
     plain_list<source_storage> wanted;
     std::vector<std::uint32_t> numbers; // here, by the storage's number there

@@ -51,7 +51,7 @@ CKPT_DETAIL_DEF std::vector<state_dict::other> state_dict::others() const& {
     return out;
 }
 
-CKPT_DETAIL_DEF state_dict state_dict::owned() const {
+CKPT_DETAIL_RARE state_dict state_dict::owned() const {
     detail::plain_list<const detail::tensor_data*> tensors;
     tensors.reserve(size());
     for (const auto& e : data_->entries) tensors.push_back(e.data);

@@ -271,7 +271,7 @@ CKPT_DETAIL_DEF std::uint32_t resolver::child(std::uint32_t index, std::uint32_t
     return absent_node;
 }
 
-CKPT_DETAIL_DEF bool resolver::settle_slowly(std::uint32_t root) {
+CKPT_DETAIL_RARE bool resolver::settle_slowly(std::uint32_t root) {
     stack_.clear();
     stack_.push_back({root, 0});
     mark(root) = open;

@@ -8,6 +8,13 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
+CKPT_DETAIL_RARE bool script_model_reader::elements(function_ref<bool()> visit) {
+    if (!json_.enter_array()) return false;
+    while (json_.next_element())
+        if (!visit()) return false;
+    return json_.fault().empty();
+}
+
 CKPT_DETAIL_RARE bool script_model_reader::read() {
     return json_.members([&](std::string_view member) {
         if (member == "mainModule") return read_modules();

@@ -253,8 +253,8 @@ CKPT_DETAIL_DEF void zip_checkpoint::check(const file_check& how, verify_report&
     out.unchecked_crc += done.unchecked_crc;
 }
 
-CKPT_DETAIL_DEF result<void> zip_checkpoint::build(const zip_layout& layout, std::span<const opened_pickle> pickles,
-                                                   const allowlist& allowed) {
+CKPT_DETAIL_RARE result<void> zip_checkpoint::build(const zip_layout& layout, std::span<const opened_pickle> pickles,
+                                                    const allowlist& allowed) {
     switch (layout.kind) {
     case zip_kind::torch_save: return keep_root(parse(pickles[0], folder_of(pickles[0]), allowed));
     case zip_kind::torchscript: return build_script(layout, pickles, allowed);
