@@ -82,8 +82,9 @@ TEST_CASE("an archive has an array for each key, tied ones too") {
     REQUIRE(archive.records().size() == 2);
     CHECK(archive.records()[0].name == "a.npy");
     CHECK(archive.records()[1].name == "b/c.npy");
-    const auto none = [](void*, const ckpt::error& found) { FAIL_CHECK(found.message()); };
-    const auto check = ckpt::detail::verify_zip(*from, archive, {}, none, nullptr);
+    ckpt::detail::progress_meter meter;
+    const auto found = [](void*, const ckpt::error& e) { FAIL_CHECK(e.message()); };
+    const auto check = ckpt::detail::verify_zip(*from, archive, {}, meter, found, nullptr);
     CHECK(check.records == 2);
     CHECK(check.bytes == 2 * (128 + 8));
 }

@@ -213,9 +213,9 @@ TEST_CASE("whichever call fails, there is the old file or the new one, and nothi
             }
             CHECK(again.error().code == errc::write_failed);
             CHECK(again.error().os_code == EIO);
-            for (const auto& [name, bytes] : content(folder)) {
-                CAPTURE(name);
-                CHECK((bytes == old[name] || bytes == done.at(name)));
+            for (const auto& file : content(folder)) {
+                CAPTURE(file.first);
+                CHECK((file.second == old[file.first] || file.second == done.at(file.first)));
             }
             CHECK(content(folder).size() == old.size());
         }
