@@ -118,13 +118,14 @@ void add_rule(std::string& rules, std::string_view words, std::string_view key) 
     return use_rules(to, rules);
 }
 
-/// The metadata of a safetensors file that is converted goes along.
-void keep_metadata(const ckpt::checkpoint& file, conversion& to) {
+/// The metadata of a safetensors file that is converted goes along; what it says of tied keys only if no rule may have
+/// changed them.
+void keep_metadata(const ckpt::checkpoint& file, const ckpt::state_dict& weights, bool has_rules, conversion& to) {
     const auto kept = file.root().state().at("__metadata__");
     if (file.container() != "safetensors" || !kept) return;
     for (const auto entry : kept->entries()) {
         const auto name = entry.key.as_string(), content = entry.mapped.as_string();
-        if (!name || !content) continue;
+        if (!name || !content || (has_rules && weights.contains(*content))) continue;
         const bool given = std::any_of(to.options.metadata.begin(), to.options.metadata.end(),
                                        [&](const ckpt::metadata_entry& m) { return m.key == *name; });
         if (!given) to.options.metadata.push_back({std::string(*name), std::string(*content)});
@@ -166,8 +167,8 @@ void keep_metadata(const ckpt::checkpoint& file, conversion& to) {
 [[nodiscard]] ckpt::result<void> read_back(const conversion& done, const ckpt::write_report& report) {
     const auto wrong = [](const std::string& path, std::string_view key) {
         return ckpt::error{.code = ckpt::errc::write_failed,
-                           .detail = "read back, \"" + printable(path) + "\" does not have \"" + printable(key) +
-                                     "\" as it was written"};
+                           .file = path,
+                           .detail = "read back, it does not have \"" + printable(key) + "\" as it was written"};
     };
     std::size_t found = 0;
     for (const ckpt::written_file& f : report.files) {
@@ -314,7 +315,7 @@ void print_conversion(const options& wanted, const ckpt::checkpoint& file, const
                    .duplicate_shared = wanted.duplicate_shared,
                    .metadata = wanted.metadata,
                    .max_shard_bytes = wanted.max_shard_size};
-    keep_metadata(file, out);
+    keep_metadata(file, *weights, wanted.has_rules(), out);
     if (auto done = cast(wanted, out); !done) {
         exit_code = fail(wanted, done.error());
         return {};

@@ -122,6 +122,11 @@ def words():
     again = out_path('again.safetensors')
     ckpt('convert', out, again, '-f', '--metadata', 'note=c')
     equal('goes along, and can be given anew', header_of(again)['__metadata__'], {'format': 'pt', 'note': 'c'})
+    ckpt('convert', GPT2, out, '-f')
+    ckpt('convert', out, again, '-f')
+    equal('tied keys too', header_of(again)['__metadata__'], {'transformer.wte.weight': 'lm_head.weight'})
+    ckpt('convert', out, again, '-f', '--rules', rules('rename lm_head.weight -> head\n'))
+    check('but not where rules rename', '__metadata__' not in header_of(again))
     equal('--metadata without a text', ckpt('convert', MLP, out, '-f', '--metadata', 'x')[0], 3)
     for size, code in (('1', 0), ('5GB', 0), ('5gib', 0), ('1kB', 0), ('0', 3), ('5TB', 3), ('-1', 3), ('GB', 3),
                        ('18446744073709551615', 0), ('18446744073709551616', 3), ('18446744073GB', 0),

@@ -29,15 +29,17 @@ CKPT_DETAIL_DEF error output_file::failed(int failure, const char* doing) const 
     const char* const words = file_system::write_reason(failure);
     return {.code = errc::write_failed,
             .os_code = failure,
-            .detail = doing + (' ' + quoted(text_)) + ": " +
+            .file = text_,
+            .detail = std::string(doing) + ": " +
                       (words != nullptr ? words : "system error " + decimal(std::int64_t{failure})),
             .hint = "Check the folder, its permissions and the space that is left"};
 }
 
 CKPT_DETAIL_DEF error output_file::exists() const {
     return {.code = errc::output_exists,
-            .detail = quoted(text_) + " exists already",
-            .hint = "Choose another path, or have it replaced: write_options::overwrite"};
+            .file = text_,
+            .detail = "it exists already",
+            .hint = "Choose another path, or have it replaced: the option `overwrite` of the writer"};
 }
 
 CKPT_DETAIL_DEF auto output_file::folder() const -> native_string {
@@ -70,7 +72,7 @@ CKPT_DETAIL_DEF result<output_file> output_file::create(path_arg path, bool repl
     }
     if (failure != 0) {
         out.handle_ = file_system::no_handle;
-        return out.failed(failure, "making");
+        return out.failed(failure, "making it");
     }
     out.temporary_ = std::move(name);
     return out;
@@ -80,7 +82,7 @@ CKPT_DETAIL_DEF result<void> output_file::put(std::span<const std::byte> bytes) 
     while (!bytes.empty()) {
         std::size_t wrote = 0;
         const int failure = file_system::write_at(handle_, written_, bytes.data(), bytes.size(), wrote);
-        if (failure != 0) return failed(failure, "writing");
+        if (failure != 0) return failed(failure, "writing it");
         written_ += wrote;
         bytes = bytes.subspan(wrote);
     }
@@ -131,20 +133,20 @@ CKPT_DETAIL_DEF result<void> output_file::copy(const file& from, std::uint64_t o
 
 CKPT_DETAIL_DEF result<void> output_file::finish() {
     if (auto done = flush(); !done) return done;
-    if (const int failure = file_system::sync(handle_); failure != 0) return failed(failure, "writing");
+    if (const int failure = file_system::sync(handle_); failure != 0) return failed(failure, "writing it");
     const int failure = file_system::finish_file(std::exchange(handle_, file_system::no_handle));
-    if (failure != 0) return failed(failure, "writing");
+    if (failure != 0) return failed(failure, "writing it");
     return {};
 }
 
 CKPT_DETAIL_DEF result<void> output_file::publish() {
     const int failure = file_system::publish(temporary_.c_str(), path_.c_str(), replace_);
     if (failure == file_system::exists_already && !replace_) return exists();
-    if (failure != 0) return failed(failure, "naming");
+    if (failure != 0) return failed(failure, "naming it");
     temporary_.clear();
     native_string where = folder();
     if (where.empty()) where += static_cast<file_system::path_char>('.');
-    if (const int late = file_system::sync_folder(where.c_str()); late != 0) return failed(late, "naming");
+    if (const int late = file_system::sync_folder(where.c_str()); late != 0) return failed(late, "naming it");
     return {};
 }
 
