@@ -75,8 +75,6 @@ CKPT_DETAIL_DEF error pull_record::fail(error e) {
     return e;
 }
 
-;
-
 CKPT_DETAIL_DEF void pull_record::add_digests(const std::vector<load_target>& loaded, load_report& to) const {
     progress_meter meter{options_.progress};
     for (const load_target& t : loaded) meter.expect(bytes_of(*t.found->data));
