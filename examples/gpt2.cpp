@@ -16,7 +16,7 @@ using floats = std::vector<float>; // one value for each feature
 using view1 = ckpt::tensor_view<float, 1>;
 using view2 = ckpt::tensor_view<float, 2>;
 
-struct norm {
+struct lnorm { // of a layer norm
     view1 weight, bias;
 };
 struct linear { // of transformers' GPT-2: a row for each input
@@ -24,15 +24,15 @@ struct linear { // of transformers' GPT-2: a row for each input
     view1 bias;
 };
 struct block {
-    norm before_attention;
+    lnorm before_attention;
     linear qkv, projection;
-    norm before_mlp;
+    lnorm before_mlp;
     linear up, down;
 };
 struct gpt2 {
     view2 tokens, positions;
     std::vector<block> blocks;
-    norm last;
+    lnorm last;
     view2 head; // tied: the same bytes as `tokens`
 };
 struct settings {
@@ -44,7 +44,7 @@ struct settings {
 
 using ckpt::field, ckpt::fields;
 
-template <> struct ckpt::binding<norm> : fields<field<"weight", &norm::weight>, field<"bias", &norm::bias>> {};
+template <> struct ckpt::binding<lnorm> : fields<field<"weight", &lnorm::weight>, field<"bias", &lnorm::bias>> {};
 template <> struct ckpt::binding<linear> : fields<field<"weight", &linear::weight>, field<"bias", &linear::bias>> {};
 template <>
 struct ckpt::binding<block> : fields<field<"ln_1", &block::before_attention>, field<"attn.c_attn", &block::qkv>,
@@ -66,7 +66,7 @@ struct memory {
     floats keys, values;
 };
 
-floats normalized(const norm& n, const floats& x, float epsilon) {
+floats normalized(const lnorm& n, const floats& x, float epsilon) {
     float mean = 0, variance = 0;
     for (const float v : x) mean += v / static_cast<float>(x.size());
     for (const float v : x) variance += (v - mean) * (v - mean) / static_cast<float>(x.size());

@@ -22,7 +22,7 @@ using floats = std::vector<float>;
 using view1 = ckpt::tensor_view<float, 1>;
 using view2 = ckpt::tensor_view<float, 2>;
 
-struct norm {
+struct lnorm { // of a layer norm
     view1 weight, bias;
 };
 struct linear {
@@ -31,13 +31,13 @@ struct linear {
 };
 struct layer {
     linear query, key, value, attended;
-    norm after_attention;
+    lnorm after_attention;
     linear up, down;
-    norm after_mlp;
+    lnorm after_mlp;
 };
 struct bert {
     view2 words, positions, kinds;
-    norm embedded;
+    lnorm embedded;
     std::vector<layer> layers;
 };
 struct settings { // of config.json
@@ -49,7 +49,7 @@ struct settings { // of config.json
 
 using ckpt::field, ckpt::fields;
 
-template <> struct ckpt::binding<norm> : fields<field<"weight", &norm::weight>, field<"bias", &norm::bias>> {};
+template <> struct ckpt::binding<lnorm> : fields<field<"weight", &lnorm::weight>, field<"bias", &lnorm::bias>> {};
 template <> struct ckpt::binding<linear> : fields<field<"weight", &linear::weight>, field<"bias", &linear::bias>> {};
 template <>
 struct ckpt::binding<layer>
@@ -102,7 +102,7 @@ std::vector<std::size_t> tokens_of(const vocabulary& known, const std::string& s
 
 float dot(const float* a, const float* b, std::size_t count) { return std::inner_product(a, a + count, b, 0.0f); }
 
-void normalize(const norm& n, floats& x, float epsilon) {
+void normalize(const lnorm& n, floats& x, float epsilon) {
     const auto count = static_cast<float>(x.size());
     const float mean = std::accumulate(x.begin(), x.end(), 0.0f) / count;
     for (float& v : x) v -= mean;
@@ -137,7 +137,7 @@ void add(floats& to, const floats& x) {
     for (std::size_t i = 0; i < to.size(); ++i) to[i] += x[i];
 }
 
-void add_and_normalize(rows& x, const rows& more, const norm& n, float epsilon) {
+void add_and_normalize(rows& x, const rows& more, const lnorm& n, float epsilon) {
     for (std::size_t t = 0; t < x.size(); ++t) {
         add(x[t], more[t]);
         normalize(n, x[t], epsilon);
