@@ -179,13 +179,13 @@ int main(int, char** argv) try {
     vocabulary known;
     std::ifstream words(std::string(argv[1]) + "/vocab.txt");
     for (std::string word; std::getline(words, word);) known.emplace(word, known.size());
-
     const auto reference = ckpt::open(argv[2]).value();
     const auto tensors = reference.state_dict().value();
     const auto wanted = tensors.view<float, 2>("embeddings").value();
     std::vector<floats> made;
     float distance = 0;
-    for (const ckpt::value sentence : reference.root().find("sentences").value().elements()) {
+    const auto sentences = reference.root().find("sentences").value();
+    for (const ckpt::value sentence : sentences.elements()) {
         const std::string text{sentence.as_string().value()};
         const float* const last = made.emplace_back(embed(*net, with, tokens_of(known, text))).data();
         for (std::int64_t i = 0; i < wanted.shape[1]; ++i)
