@@ -132,9 +132,8 @@ void keep_metadata(const ckpt::checkpoint& file, const ckpt::state_dict& weights
     }
 }
 
-[[nodiscard]] bool is_allowed(const options& wanted, std::string_view key) {
-    return std::any_of(wanted.allow_loss.begin(), wanted.allow_loss.end(),
-                       [&](const std::string& p) { return ckpt::pattern::parse(p).value().matches(key); });
+[[nodiscard]] bool is_allowed(const conversion& done, std::string_view key) {
+    return std::ranges::any_of(done.options.allow_loss, [&](const ckpt::pattern& p) { return p.matches(key); });
 }
 
 /// Plans the output, or writes it.
@@ -259,8 +258,8 @@ void print_conversion(const options& wanted, const ckpt::checkpoint& file, const
     }
     std::vector<std::string> lines;
     for (const auto& [key, why] : done.left_out) lines.push_back(printable(key) + ": " + printable(why.detail));
-    print_some("left out",
-               is_allowed(wanted, lines.empty() ? "" : done.left_out[0].first) ? colour::dim : colour::yellow, lines);
+    print_some("left out", is_allowed(done, lines.empty() ? "" : done.left_out[0].first) ? colour::dim : colour::yellow,
+               lines);
     lines.clear();
     for (const std::string& key : done.dropped) lines.push_back(printable(key) + ": by a rule");
     print_some("left out", colour::dim, lines);
@@ -348,7 +347,7 @@ int run_convert(const options& wanted) {
     if (!report) return fail(wanted, report.error(), file->root());
     done->shared.insert(done->shared.end(), report->shared.begin(), report->shared.end());
     for (ckpt::left_out_tensor& t : report->left_out) done->left_out.emplace_back(t.key, t.why);
-    const bool ok = std::ranges::all_of(done->left_out, [&](const auto& l) { return is_allowed(wanted, l.first); });
+    const bool ok = std::ranges::all_of(done->left_out, [&](const auto& l) { return is_allowed(*done, l.first); });
     if (ok && !wanted.dry_run) {
         report = write(*done, wanted);
         if (interrupted()) return exit_of_interrupt();

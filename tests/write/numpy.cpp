@@ -16,7 +16,6 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <fstream>
 #include <iterator>
 #include <string>
 #include <string_view>
@@ -27,18 +26,13 @@ using namespace test_support;
 
 namespace {
 
-std::string read(const std::filesystem::path& path) {
-    std::ifstream file(path, std::ios::binary);
-    return {std::istreambuf_iterator<char>(file), {}};
-}
-
 /// The bytes of what a writer makes, or the name of its error.
 template <class Write>
 std::string written(const ckpt::state_dict& weights, Write write, const ckpt::numpy_options& options = {}) {
     const temporary_folder folder;
     const auto report = write(weights, folder.path() / "x", options);
     if (!report) return "error " + std::string(ckpt::info(report.error().code).name);
-    const std::string bytes = read(folder.path() / "x");
+    const std::string bytes = read_file(folder.path() / "x");
     CHECK(report->bytes() == bytes.size());
     CHECK(std::distance(std::filesystem::directory_iterator(folder.path()), {}) == 1);
     return bytes;

@@ -41,10 +41,8 @@ std::span<const std::byte> bytes_of(std::string_view text) {
 /// Every name in a folder, with its content.
 std::map<std::string, std::string> content(const temporary_folder& folder) {
     std::map<std::string, std::string> out;
-    for (const auto& entry : std::filesystem::directory_iterator(folder.path())) {
-        std::ifstream file(entry.path(), std::ios::binary);
-        out[entry.path().filename().string()] = {std::istreambuf_iterator<char>(file), {}};
-    }
+    for (const auto& entry : std::filesystem::directory_iterator(folder.path()))
+        out[entry.path().filename().string()] = test_support::read_file(entry.path());
     return out;
 }
 using files = std::map<std::string, std::string>;

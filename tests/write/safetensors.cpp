@@ -14,7 +14,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
-#include <fstream>
 #include <iterator>
 #include <span>
 #include <string>
@@ -25,11 +24,6 @@ using ckpt::errc;
 using namespace test_support;
 
 namespace {
-
-std::string read(const std::filesystem::path& path) {
-    std::ifstream file(path, std::ios::binary);
-    return {std::istreambuf_iterator<char>(file), {}};
-}
 
 struct torch_weights {
     std::string bytes{};
@@ -45,7 +39,7 @@ std::string written(const ckpt::state_dict& weights, const ckpt::safetensors_opt
     const temporary_folder folder;
     const auto report = ckpt::write_safetensors(weights, folder.path() / "x.safetensors", options);
     if (!report) return "error " + std::string(ckpt::info(report.error().code).name);
-    return read(folder.path() / "x.safetensors");
+    return read_file(folder.path() / "x.safetensors");
 }
 std::string header_of(const std::string& file) { return file.substr(8, static_cast<unsigned char>(file[0])); }
 
@@ -101,7 +95,7 @@ TEST_CASE("a tied tensor is written once, and the metadata says for which keys, 
     CHECK(report.shared[0].key == "w");
     CHECK(report.shared[0].same_as == "head");
     CHECK(report.tensors() == 3); // other views of the storage have values of their own
-    const std::string file = read(folder.path() / "x.safetensors");
+    const std::string file = read_file(folder.path() / "x.safetensors");
     CHECK(header_of(file).starts_with(R"({"__metadata__":{"format":"pt","w":"head"},)"));
     CHECK(report.bytes() == file.size());
     const std::string twice = written(in.weights, {.duplicate_shared = true});
@@ -154,7 +148,7 @@ TEST_CASE("shards hold at most what was asked for, in the state_dict's order, an
     CHECK(report.files[0].tensors == 1);
     CHECK(report.files[1].tensors == 2);
     CHECK(report.files[2].tensors == 1);
-    CHECK(read(out + ".index.json") == R"({
+    CHECK(read_file(out + ".index.json") == R"({
   "metadata": {
     "total_size": 32
   },

@@ -37,7 +37,7 @@ __declspec(dllimport) int __stdcall UnmapViewOfFile(const void*);
 __declspec(dllimport) int __stdcall MultiByteToWideChar(unsigned, unsigned long, const char*, int, wchar_t*, int);
 }
 
-namespace ckpt::file_system::inline win32_2 {
+namespace ckpt::file_system::inline win32_3 {
 
 using handle = void*;
 inline const handle no_handle = reinterpret_cast<handle>(~std::uintptr_t{0}); // INVALID_HANDLE_VALUE
@@ -86,15 +86,19 @@ inline file_kind kind_of(const wchar_t* path) noexcept {
     return attributes != none && (attributes & directory) != 0 ? file_kind::directory : file_kind::regular;
 }
 
+/// An offset for reads and writes, laid out as OVERLAPPED.
+struct file_place {
+    explicit file_place(std::uint64_t at) noexcept
+        : offset{static_cast<std::uint32_t>(at)}, offset_high{static_cast<std::uint32_t>(at >> 32)} {}
+
+    std::uintptr_t internal{}, internal_high{};
+    std::uint32_t offset, offset_high;
+    void* event{};
+};
+
 /// Reads up to `length` bytes at `offset`; `got` is 0 at the end of the file. Returns 0, or the system's number.
 inline int read_at(handle file, std::uint64_t offset, void* out, std::size_t length, std::size_t& got) noexcept {
-    struct place { // laid out as OVERLAPPED
-        std::uintptr_t internal{}, internal_high{};
-        std::uint32_t offset{}, offset_high{};
-        void* event{};
-    } at{};
-    at.offset = static_cast<std::uint32_t>(offset);
-    at.offset_high = static_cast<std::uint32_t>(offset >> 32);
+    file_place at{offset};
     constexpr std::size_t most = std::size_t{1} << 30;
     constexpr unsigned long end_of_file = 38;
     unsigned long n{};
@@ -146,4 +150,4 @@ inline const char* reason(int failure) noexcept {
     }
 }
 
-} // namespace ckpt::file_system::inline win32_2
+} // namespace ckpt::file_system::inline win32_3

@@ -43,13 +43,7 @@ inline int create_new(const wchar_t* path, handle& out) noexcept {
 /// Writes up to `length` bytes at `offset`; `wrote` may be less.
 inline int write_at(handle file, std::uint64_t offset, const void* from, std::size_t length,
                     std::size_t& wrote) noexcept {
-    struct place { // laid out as OVERLAPPED
-        std::uintptr_t internal{}, internal_high{};
-        std::uint32_t offset{}, offset_high{};
-        void* event{};
-    } at{};
-    at.offset = static_cast<std::uint32_t>(offset);
-    at.offset_high = static_cast<std::uint32_t>(offset >> 32);
+    file_place at{offset};
     constexpr std::size_t most = std::size_t{1} << 30;
     unsigned long n{};
     if (::WriteFile(file, from, static_cast<unsigned long>(length < most ? length : most), &n,

@@ -214,7 +214,7 @@ CKPT_DETAIL_RARE std::string safetensors_layout::index() const {
     for (const planned_file& f : files_) {
         const std::string_view path = f.path;
         total += f.bytes;
-        for (const state_dict_entry& e : f.tensors) map.emplace_back(e.key, path.substr(path.find_last_of("/\\") + 1));
+        for (const state_dict_entry& e : f.tensors) map.emplace_back(e.key, path.substr(name_offset(path)));
     }
     sort_values(map);
     std::string out = "{\n  \"metadata\": {\n    \"total_size\": " + decimal(total) + "\n  },\n  \"weight_map\": {";
