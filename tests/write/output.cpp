@@ -190,12 +190,17 @@ TEST_CASE("whichever call fails, there is the old file or the new one, and nothi
     const temporary_folder folder;
     const ckpt::state_dict weights = weights_in(folder);
     const std::string out = (folder.path() / "out.safetensors").string();
-    for (const bool shards : {false, true}) {
-        const ckpt::safetensors_options options{.overwrite = true, .max_shard_bytes = shards ? 400'000u : 0u};
+    enum class kind { one, shards, torch };
+    for (const kind of : {kind::one, kind::shards, kind::torch}) {
+        const auto write = [&] {
+            if (of == kind::torch) return ckpt::write_torch(weights, out, {.overwrite = true});
+            return ckpt::write_safetensors(weights, out,
+                                           {.overwrite = true, .max_shard_bytes = of == kind::shards ? 400'000u : 0u});
+        };
         injected = {};
-        const auto report = ckpt::write_safetensors(weights, out, options).value();
+        const auto report = write().value();
         const files done = content(folder);
-        CHECK(report.files.size() == (shards ? 3 : 1));
+        CHECK(report.files.size() == (of == kind::shards ? 3 : 1));
         const std::uint64_t calls = injected.calls;
         CHECK(calls >= 4);
         for (std::uint64_t n = 0; n < calls; ++n) {
@@ -203,7 +208,7 @@ TEST_CASE("whichever call fails, there is the old file or the new one, and nothi
             for (const ckpt::written_file& f : report.files) std::ofstream(f.path) << "old";
             files old = content(folder);
             injected = {.failing = n};
-            const auto again = ckpt::write_safetensors(weights, out, options);
+            const auto again = write();
             injected = {};
             if (again) { // a copy inside the system that failed was made by reads and writes
                 CHECK(content(folder) == done);

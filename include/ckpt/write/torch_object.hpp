@@ -96,6 +96,8 @@ class torch_object {
     [[nodiscard]] result<void> begin(const value& v, bool detached);
     void write_key(const value& v);
     [[nodiscard]] bool write_leaf(const value& v);
+    /// A tuple of keys; a torch.Size as one.
+    void write_tuple(const value& v);
     void write_text(const value& v);
     void write_bytes(std::span<const std::byte> bytes, bool as_array);
     void write_storage(const value& v);

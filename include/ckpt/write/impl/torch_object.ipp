@@ -44,6 +44,10 @@ inline bool is_known_call(const value& v) {
     return called == "torch.device" || called == "torch.serialization._get_layout";
 }
 
+inline bool is_size(const value& v) {
+    return (value_access::graph(v)->nodes[v.object_id()].flags & node_flag::torch_size) != 0;
+}
+
 inline bool is_empty_state(const value& state) {
     return !state || state.is_none() || (state.kind() == kind::dictionary && state.size() == 0);
 }
@@ -297,13 +301,23 @@ CKPT_DETAIL_RARE void torch_object::write_key(const value& v) {
         else out_.global("torch.serialization", "_get_layout");
         write_key(v.args());
         out_.op(opcode::reduce);
+        keep(v);
     } else {
-        out_.tuple_mark(v.size());
-        for (const value e : v.elements()) write_key(e);
-        out_.tuple(v.size());
-        if (v.size() == 0) return; // one object for all of them
+        write_tuple(v);
     }
-    keep(v);
+}
+
+CKPT_DETAIL_RARE void torch_object::write_tuple(const value& v) {
+    const bool size = torch_words::is_size(v);
+    if (size) out_.global("torch", "Size");
+    out_.tuple_mark(v.size());
+    for (const value e : v.elements()) write_key(e);
+    out_.tuple(v.size());
+    if (size) {
+        out_.tuple(1);
+        out_.op(opcode::reduce);
+    }
+    if (size || v.size() > 0) keep(v); // one object is every empty tuple
 }
 
 CKPT_DETAIL_RARE result<void> torch_object::write_set(const value& v) {
@@ -490,7 +504,7 @@ CKPT_DETAIL_RARE result<void> torch_object::begin(const value& v, bool detached)
     case kind::object: return begin_object(v, detached);
     default: break;
     }
-    if (v.kind() == kind::tuple && v.size() == 0) out_.op(opcode::empty_tuple);
+    if (v.kind() == kind::tuple && (v.size() == 0 || (torch_words::is_size(v) && is_key(v)))) write_tuple(v);
     else begin_sequence(v);
     return {};
 }
