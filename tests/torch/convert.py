@@ -211,7 +211,7 @@ def main():
         for number in range(args.count):
             run.one(f'seed {args.seed}, number {number}', Maker(args.seed, number).weights(), number % 5 == 4)
             run.arrays(f'arrays of seed {args.seed}, number {number}', Maker(args.seed, number).weights())
-        for number in range(300):
+        for number in range(args.count):
             run.objects(f'{args.seed}/{number}')
         if huggingface_hub is not None:
             run.shards()
