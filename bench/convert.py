@@ -76,7 +76,7 @@ def write_distributed(path: Path, halves: Path) -> None:
 
 
 def in_child(function, *words) -> None:
-    """Calls a function in a process of its own: what that takes in memory, the children of this one would begin with."""
+    """Calls a function in a process of its own: its memory would count as that of later children of this one."""
     child = multiprocessing.get_context("fork").Process(target=function, args=words)
     child.start()
     child.join()
