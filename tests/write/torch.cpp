@@ -291,6 +291,18 @@ TEST_CASE("what torch's safe mode refuses is left out, each by its path, unless 
     CHECK(replaced[0].path == "args");
     CHECK(replaced[0].count == 2);
 
+    const opened made{torch_file(
+        dict({{str("enum"), call(global("enum", "FlagBoundary"), {str("steps")})},
+              {str("pair"), global("uuid", "SafeUUID") + tuple({num(1), num(2)}) + "\x81"},
+              {str("path"), call(global("pathlib", "PosixPath"), {str("/"), str("a"), str("b")})},
+              {str("windows"), call(global("pathlib", "PureWindowsPath"), {str("c:\\"), str("a"), str("b")})}}))};
+    CHECK(left_out(made) == keys{"enum", "pair", "path", "windows"});
+    const opened values{object_written(made, {.plain = true})};
+    CHECK(values.at("enum").as_string().value() == "steps");
+    CHECK(values.at("pair").size() == 2);
+    CHECK(values.at("path").as_string().value() == "/a/b");
+    CHECK(values.at("windows").as_string().value() == "c:\\a\\b");
+
     const opened root{torch_file(own, {{"0", raw(std::vector<float>{1})}})};
     CHECK(ckpt::plan_torch(root.file.root(), "x.pt").error().code == errc::format_lacks);
     CHECK(object_written(root, {.plain = true}).size() > 1000);
@@ -354,6 +366,11 @@ TEST_CASE("deep objects need no deep stack, and their paths are bounded") {
         ++levels;
     }
     CHECK(levels == depth);
+
+    std::string calls = pkl::num(7);
+    for (int i = 0; i < 5'000; ++i) calls = pkl::global("enum", "FlagBoundary") + calls + "\x85R";
+    const opened made{torch_file(pkl::dict({{pkl::str("a"), calls}}))};
+    CHECK(left_out(made, {.plain = true}) == keys{"a"});
 
     // Each level holds something that is left out, whose path is longer than that of the level above.
     const auto with_losses = [](std::size_t n) {

@@ -25,8 +25,8 @@ namespace ckpt::inline CKPT_DETAIL_ABI {
 struct torch_options {
     bool overwrite{false}; ///< replaces a file that exists
     /// Writes objects of classes that torch's safe mode refuses as dictionaries of their attributes, lists of their
-    /// elements, or tuples of what they were made of; those of configuration libraries as what they stand for; classes
-    /// and functions as their names. Otherwise they are left out.
+    /// elements, or what they were made of, as the value of an Enum; paths, classes and functions as texts; those of
+    /// configuration libraries as what they stand for. Otherwise they are left out.
     bool plain{false};
     /// Keys of what may be left out: of a state_dict its keys, of a whole object paths, whose elements are joined by
     /// dots: "hyper_parameters.**".

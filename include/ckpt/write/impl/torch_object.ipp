@@ -20,7 +20,8 @@ namespace torch_words {
 /// The present spelling of the class of an object or a dictionary; empty for a plain dict.
 inline std::string class_of(const value& v) {
     const auto named = v.class_of().as_global();
-    return named ? canonical(*named) : std::string();
+    if (!named) return v.class_of() ? "a call of an object" : "";
+    return canonical(*named);
 }
 
 /// A class or a constant that torch's safe mode reads as a value.
@@ -57,11 +58,42 @@ inline bool has_members(const value& v) {
     return v.size() > 0 || v.state().kind() == kind::dictionary || is_slots_pair(v.state());
 }
 
-/// What an object without members was made of: a state of another form, or what it was called with. Absent where that
-/// does not say all.
+/// What an object without members was made of: a state of another form, or what it was called with, which of an Enum
+/// is its value. Absent where that does not say all.
 inline value made_of(const value& v) {
     if (!is_empty_state(v.state())) return v.state();
-    return v.kwargs().size() == 0 && v.args().size() > 0 ? v.args() : value{};
+    if (v.kwargs().size() > 0) return {};
+    return v.args().size() > 1 ? v.args() : v.args()[0];
+}
+
+/// The text of a path of Python's pathlib, which was made of its parts; empty for others.
+inline std::string path_text(const value& v) {
+    const std::string called = class_of(v);
+    if (!called.starts_with("pathlib.") || !called.ends_with("Path") || v.args().size() == 0) return {};
+    const char separator = called.find("Windows") == std::string::npos ? '/' : '\\';
+    std::string out;
+    for (const value part : v.args().elements()) {
+        const auto text = part.as_string();
+        if (!text) return {};
+        if (!out.empty() && out.back() != separator) out += separator;
+        out += *text;
+    }
+    return out;
+}
+
+/// What is written for an object where objects are written as plain data: itself, where it has members; what it stands
+/// for or was made of. Absent where that says too little, or is behind very many others.
+inline value plain_of(const value& v) {
+    constexpr int deepest = 16;
+    value here = v;
+    for (int i = 0; here && i < deepest; ++i) {
+        here = here.plain();
+        if (here.kind() != kind::object || here.is_module() || is_known_call(here) || has_members(here) ||
+            !path_text(here).empty())
+            return here;
+        here = made_of(here);
+    }
+    return {};
 }
 
 } // namespace torch_words
@@ -95,12 +127,9 @@ CKPT_DETAIL_RARE std::uint32_t& torch_object::seen(const tensor_data* data) {
 CKPT_DETAIL_RARE result<void> torch_object::judge_object(const value& v) {
     if (torch_words::is_known_call(v) && is_key(v.args())) return {};
     if (v.is_module()) return {};
-    if (plain_) {
-        const value plain = v.plain();
-        if (!plain.same_object(v)) return judge(plain);
-        if (torch_words::has_members(v)) return {};
-        if (const value inside = torch_words::made_of(v)) return judge(inside);
-    }
+    if (plain_)
+        if (const value inside = torch_words::plain_of(v))
+            return inside.same_object(v) ? result<void>{} : judge(inside);
     error out =
         torch_lacks("an object of the class " + quoted(torch_words::class_of(v)) + ", which torch's safe mode refuses");
     if (!plain_ && (torch_words::has_members(v) || torch_words::made_of(v)))
@@ -404,15 +433,17 @@ CKPT_DETAIL_RARE result<void> torch_object::begin_module(const value& v) {
 }
 
 CKPT_DETAIL_RARE result<void> torch_object::begin_plain(const value& v, bool detached) {
-    const value plain = v.plain();
-    if (!plain.same_object(v)) {
-        note_replaced(torch_words::class_of(v), name(plain.kind()));
-        return begin(plain, detached);
-    }
-    if (!torch_words::has_members(v)) {
-        const value inside = torch_words::made_of(v);
-        note_replaced(torch_words::class_of(v), name(inside.kind()));
+    const value inside = torch_words::plain_of(v);
+    if (!inside.same_object(v)) { // which is no object that stands for another one again
+        note_replaced(torch_words::class_of(v),
+                      inside.kind() == kind::object ? torch_words::class_of(inside) : std::string(name(inside.kind())));
         return begin(inside, detached);
+    }
+    if (const std::string path = torch_words::path_text(v); !path.empty()) {
+        note_replaced(torch_words::class_of(v), "str");
+        out_.text(path);
+        keep(v);
+        return {};
     }
     const bool mapping = v.is_mapping(), list = v.size() > 0 && !mapping;
     note_replaced(torch_words::class_of(v), list ? "list" : "dict");
