@@ -230,7 +230,7 @@ CKPT_DETAIL_RARE result<safetensors_layout> safetensors_layout::make(const state
                                                                      const safetensors_options& options) {
     safetensors_layout layout;
     layout.weights_ = state_dict_access::data(weights);
-    const auto fits = [](const tensor_data& data) { return judge(data); };
+    const auto fits = [](const state_dict_entry& e) { return judge(*e.data); };
     layout.chosen_ = choose_tensors(*layout.weights_, fits, !options.duplicate_shared);
     if (auto usable = layout.check_keys(); !usable) return std::move(usable).error();
     if (auto usable = layout.add_metadata(options); !usable) return std::move(usable).error();
