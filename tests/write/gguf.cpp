@@ -128,6 +128,7 @@ TEST_CASE("each dtype that the format has") {
     REQUIRE(plan.left_out.size() == 3);
     CHECK(plan.left_out[0].key == "u8");
     CHECK(plan.left_out[0].why.hint.find("cast int32 KEY") != std::string_view::npos);
+    CHECK(shows_a_rule(plan.left_out[0].why.hint));
     CHECK(plan.left_out[1].why.detail == "GGUF has no type for bool");
     CHECK(plan.left_out[2].why.hint == "Leave it out");
     CHECK(written(odd.weights) == "error format_lacks");
@@ -150,6 +151,9 @@ TEST_CASE("names of 64 bytes, four dimensions, and one more of each; no elements
                                {{"0", std::string(16, '\0')}});
         const auto plan = ckpt::plan_gguf(in.weights, "x.gguf").value();
         CHECK((written(in.weights) == "error format_lacks") == !plan.left_out.empty());
+        if (const std::string_view hint = plan.left_out.empty() ? "" : plan.left_out[0].why.hint;
+            hint.find('"') != std::string_view::npos)
+            CHECK(shows_a_rule(hint));
         return plan.left_out.empty() ? std::string() : plan.left_out[0].why.detail;
     };
     CHECK(refused(std::string(64, 'k'), {4}).empty());
