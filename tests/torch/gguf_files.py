@@ -6,10 +6,12 @@
 Every dtype of the format, strides, tied and scalar tensors, odd names, metadata of every type; values quantised to Q8_0
 and Q4_0 from every floating dtype, among them NaN, infinities, zeros of both signs, subnormal numbers and ties of the
 rounding. gguf.GGUFWriter must write the same bytes, and gguf.GGUFReader read them. Where torch, numpy or gguf cannot be
-imported nothing is run. The last line is `N passed, N failed, N skipped`.
+imported nothing is run. Where ctransformers is, which has llama.cpp inside, that loads a model from such files and runs
+it. The last line is `N passed, N failed, N skipped`.
 """
 import argparse
 import collections
+import importlib.util
 import json
 import os
 import random
@@ -24,6 +26,13 @@ try:
     import torch
 except ImportError as e:
     torch = e
+HAS_LLAMA = importlib.util.find_spec('ctransformers') is not None
+# In a process of its own, which ends before the destructor that ends it with a fault.
+EVALUATE = '''import ctransformers, json, os, sys
+model = ctransformers.LLM(sys.argv[1], model_type='llama')
+model.eval(model.tokenize('abcabc'))
+print(json.dumps(list(model.logits)), flush=True)
+os._exit(0)'''
 
 WORDS = ['weight', 'bias', 'blk.0', 'a.b', 'ü', '東京', 'x/y', 'sp ace', 'quo"te', '\U0001f600', 'n' * 60, '']
 DTYPES = 'int8 int16 int32 int64 float16 bfloat16 float32 float64'.split()
@@ -102,6 +111,29 @@ def metadata_of(r):
         add([0.5, -1e-5], T.ARRAY, T.FLOAT32)
         add([True, False], T.ARRAY, T.BOOL)
     return given, calls
+
+
+def tiny_llama():
+    """A model of two layers, and the metadata that llama.cpp wants of it."""
+    torch.manual_seed(0)
+    hidden, inner, tokens = 64, 128, ['<unk>', '<s>', '</s>', *(f'<0x{i:02X}>' for i in range(256)), *'abcdefgh']
+    weights = {'token_embd.weight': torch.randn(len(tokens), hidden) / 20}
+    for i in range(2):
+        for name, *shape in (('attn_norm', hidden), ('ffn_norm', hidden), ('attn_q', hidden, hidden),
+                             ('attn_k', hidden, hidden), ('attn_v', hidden, hidden), ('attn_output', hidden, hidden),
+                             ('ffn_gate', inner, hidden), ('ffn_up', inner, hidden), ('ffn_down', hidden, inner)):
+            weights[f'blk.{i}.{name}.weight'] = torch.randn(*shape) / 10 if len(shape) > 1 else torch.ones(*shape)
+    weights['output_norm.weight'] = torch.ones(hidden)
+    weights['output.weight'] = torch.randn(len(tokens), hidden) / 3
+    sizes = {'context_length': 128, 'embedding_length': hidden, 'block_count': 2, 'feed_forward_length': inner,
+             'rope.dimension_count': 32, 'attention.head_count': 2, 'attention.head_count_kv': 2,
+             'attention.layer_norm_rms_epsilon': 1e-5}
+    return {k: t.bfloat16() for k, t in weights.items()}, {
+        'general.architecture': 'llama', **{'llama.' + k: v for k, v in sizes.items()},
+        'tokenizer.ggml.model': 'llama', 'tokenizer.ggml.tokens': tokens,
+        'tokenizer.ggml.scores': [-float(i) for i in range(len(tokens))],
+        'tokenizer.ggml.token_type': [2, 3, 3] + [6] * 256 + [1] * 8, 'tokenizer.ggml.bos_token_id': 1,
+        'tokenizer.ggml.eos_token_id': 2, 'tokenizer.ggml.unknown_token_id': 0}
 
 
 class Run:
@@ -196,6 +228,19 @@ class Run:
         if ours is not None:
             self.check(f'{name}: {how} of the gguf package', ours == self.package([], arrays))
 
+    def llama(self):
+        """llama.cpp loads a model of each kind, and its logits are about those of the model that is not quantised."""
+        weights, metadata = tiny_llama()
+        logits = {}
+        for how, most in (('float32', 0), ('Q8_0', 0.1), ('Q4_0', 1)):
+            words = ['--dtype', '**=float32', '--dtype', '**=' + how]
+            if self.convert(how + ' for llama.cpp', weights, metadata, *words) is None:
+                return
+            done = subprocess.run([sys.executable, '-c', EVALUATE, self.path('out.gguf')], stdout=subprocess.PIPE)
+            logits[how] = numpy.array(json.loads(done.stdout or '[0]'))
+            apart = abs(logits[how] - logits['float32']).mean()
+            self.check(how + ' runs in llama.cpp', abs(logits[how]).max() > 1 and apart <= most, apart)
+
 
 def main():
     parser = argparse.ArgumentParser()
@@ -211,7 +256,9 @@ def main():
         for number in range(args.count):
             run.plain(f'seed {args.seed}, number {number}', random.Random(f'{args.seed}/{number}'))
             run.quantised(f'blocks of seed {args.seed}, number {number}', random.Random(f'{args.seed}/q{number}'))
-    print(f'{run.passed} passed, {run.failed} failed, 0 skipped')
+        if HAS_LLAMA:
+            run.llama()
+    print(f'{run.passed} passed, {run.failed} failed, {int(not HAS_LLAMA)} skipped')
     return 1 if run.failed else 0
 
 
