@@ -61,6 +61,7 @@ struct options {
     std::uint64_t max_shard_size{0};
     bool duplicate_shared{};
     bool raw{};
+    bool plain{}; // of convert: objects as dictionaries
     bool dry_run{};
     bool force{};
     bool json{};

@@ -82,10 +82,13 @@ constexpr command commands[]{
      policy_name::training},
     {"convert",
      "IN OUT",
-     "Writes the weights to a file of another format, by the suffix of OUT: .safetensors, .gguf, .npz or .npy",
-     {"ckpt convert training.pt model.safetensors", "ckpt convert run/ half.safetensors --dtype '**=bfloat16'"},
+     "Writes the weights to a file of another format, by the suffix of OUT: .safetensors, .gguf, .npz or .npy; to .pt, "
+     ".pth, "
+     ".ckpt or .bin, which torch.load reads in its safe mode, the whole object",
+     {"ckpt convert training.pt model.safetensors", "ckpt convert training.pt clean.pt"},
      "OUT appears when it is whole, or not at all. What the format cannot hold is listed, and nothing is written then, "
-     "unless --allow-loss names it. What lies outside the state_dict is only counted.",
+     "unless --allow-loss names it. What lies outside the state_dict is only counted. A .pt has all of IN without "
+     "--select, and rules and casts act on the state_dict in it; with --select it has that state_dict alone.",
      run_convert,
      policy_name::training},
 };
@@ -233,6 +236,9 @@ constexpr option_row rows[]{
     {"raw", 0, "", "", "convert",
      "To .npz and .npy: bfloat16 and types of 8 bits, which numpy does not have, as their bits",
      [](options& o, std::string_view) { return set_flag(o.raw); }, ""},
+    {"plain", 0, "", "", "convert",
+     "To .pt: objects of classes that torch's safe mode refuses as dictionaries of their attributes",
+     [](options& o, std::string_view) { return set_flag(o.plain); }, ""},
     {"allow-loss", 0, "PATTERN", "", "convert", "Keys that may be left out where the format cannot hold them",
      [](options& o, std::string_view v) { return !o.allow_loss.emplace_back(v).empty(); }, "a pattern of keys", true},
     {"dry-run", 'n', "", "", "convert", "Write nothing, and say what would be written",

@@ -24,6 +24,7 @@ try:
     import safetensors
     import safetensors.torch
     import torch
+    import random_objects
 except ImportError as e:
     torch = e
 try:
@@ -154,6 +155,22 @@ class Run:
         loaded = numpy.load(out, allow_pickle=False)
         self.check(name + ': numpy loads them', sorted(loaded.files) == sorted(weights))
 
+    def objects(self, seed):
+        """A whole object comes back from torch's safe mode as it was, and is the same for ours."""
+        source, out, again = (os.path.join(self.folder, f) for f in ('object.pt', 'written.pt', 'again/written.pt'))
+        os.makedirs(os.path.dirname(again), exist_ok=True)
+        made = {'first': random_objects.Maker(seed).value(4), 'last': [1]}
+        torch.save(made, source)
+        for new, old in ((out, source), (again, out)):
+            code, said = self.ckpt('convert', old, new, '--force')
+            if code:
+                return self.check(f'object {seed}', False, said)
+        loaded = torch.load(out, weights_only=True)
+        comparison = random_objects.Comparison()
+        self.check(f'object {seed}: torch loads the same', comparison.same(made, loaded), comparison.why)
+        with open(out, 'rb') as one, open(again, 'rb') as other:
+            self.check(f'object {seed}: what is written again is the same', one.read() == other.read())
+
     def shards(self):
         weights = collections.OrderedDict((f'layer.{i}', torch.full((n,), float(i)))
                                           for i, n in enumerate((5, 30, 7, 7, 100, 1, 2, 60)))
@@ -194,6 +211,8 @@ def main():
         for number in range(args.count):
             run.one(f'seed {args.seed}, number {number}', Maker(args.seed, number).weights(), number % 5 == 4)
             run.arrays(f'arrays of seed {args.seed}, number {number}', Maker(args.seed, number).weights())
+        for number in range(args.count):
+            run.objects(f'{args.seed}/{number}')
         if huggingface_hub is not None:
             run.shards()
     print(f'{run.passed} passed, {run.failed} failed, {int(huggingface_hub is None)} skipped')

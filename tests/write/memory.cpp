@@ -120,6 +120,8 @@ TEST_CASE("whichever allocation fails, there is the old file or the new one, and
                                             .allow_loss = {"odd"}})
                 .value();
         });
+    fail_each_allocation(folder, [&] { return ckpt::write_torch(weights, out, {.overwrite = true}).value(); });
+    fail_each_allocation(folder, [&] { return ckpt::write_torch(file.root(), out, {.overwrite = true}).value(); });
     fail_each_allocation(folder, [&] { return ckpt::write_npz(weights, out, {.overwrite = true}).value(); });
     fail_each_allocation(folder, [&] { return ckpt::write_npy(one, out, {.overwrite = true}).value(); });
     fail_each_allocation(folder, [&]() -> ckpt::write_report {

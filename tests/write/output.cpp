@@ -234,6 +234,7 @@ TEST_CASE("whichever call fails, there is the old file or the new one, and nothi
         const auto report = fail_each_call(folder, [&] { return ckpt::write_safetensors(weights, out, options); });
         CHECK(report.files.size() == (shards ? 3 : 1));
     }
+    fail_each_call(folder, [&] { return ckpt::write_torch(weights, out, {.overwrite = true}); });
     const auto row = ckpt::remap(weights, ckpt::key_map::parse("reshape (-1, 32) a").value()).value();
     const ckpt::gguf_options blocks{.overwrite = true, .quantise = {{"a", ckpt::gguf_quant::q8_0}}};
     fail_each_call(folder, [&] { return ckpt::write_gguf(row, out, blocks); });
