@@ -1,5 +1,6 @@
 // `ckpt convert`: writes the weights of anything that opens to a file of another format.
 #include "common.hpp"
+#include "gguf.hpp"
 #include "progress.hpp"
 #include "render.hpp"
 
@@ -16,6 +17,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -23,9 +25,10 @@ namespace tool {
 
 namespace {
 
-enum class output_format : std::uint8_t { safetensors, npz, npy };
+enum class output_format : std::uint8_t { safetensors, npz, npy, gguf };
 
-constexpr std::string_view format_names[]{"safetensors", "npz", "npy"}; // and suffixes, in the order of the enum
+constexpr std::string_view format_names[]{"safetensors", "npz", "npy",
+                                          "gguf"}; // and suffixes, in the order of the enum
 
 [[nodiscard]] std::string_view name_of(output_format f) { return format_names[static_cast<std::size_t>(f)]; }
 
@@ -44,7 +47,7 @@ constexpr std::string_view format_names[]{"safetensors", "npz", "npy"}; // and s
 struct cast_tensor {
     std::string key{};
     ckpt::dtype from{};
-    ckpt::dtype to{};
+    std::string_view to{}; // a dtype, or how it is quantised
 };
 
 /// What becomes of the weights.
@@ -56,7 +59,9 @@ struct conversion {
     /// Entries that are no tensors, and tensors that the format lacks.
     std::vector<std::pair<std::string, ckpt::error>> left_out{};
     std::vector<ckpt::tied_key> shared{};
-    ckpt::safetensors_options options{}; // those of other formats are among them
+    ckpt::safetensors_options options{}; // those of most other formats are among them
+    ckpt::gguf_options gguf{};           // metadata, and what is quantised
+    ckpt::gguf_report gguf_plan{};       // before casts, which are of other tensors
 };
 
 /// Applies rules that the program made.
@@ -78,7 +83,7 @@ void add_rule(std::string& rules, std::string_view words, std::string_view key) 
 [[nodiscard]] std::optional<ckpt::dtype> wanted_dtype(const options& wanted, const std::vector<ckpt::pattern>& patterns,
                                                       const ckpt::state_dict::entry& entry) {
     std::size_t i = patterns.size();
-    while (i > 0 && !patterns[i - 1].matches(entry.key)) --i;
+    while (i > 0 && (wanted.casts[i - 1].quant != ckpt::gguf_quant::none || !patterns[i - 1].matches(entry.key))) --i;
     if (i == 0 || entry.tensor.refusal() != nullptr) return {};
     const ckpt::dtype from = entry.tensor.dtype(), to = wanted.casts[i - 1].type;
     const auto is_floating = [](ckpt::dtype t) { return ckpt::info(t).kind == ckpt::dtype_kind::floating; };
@@ -95,6 +100,10 @@ void add_rule(std::string& rules, std::string_view words, std::string_view key) 
     std::unordered_map<std::string_view, ckpt::dtype> casts;
     for (const auto entry : to.weights)
         if (const auto type = wanted_dtype(wanted, patterns, entry)) casts.emplace(entry.key, *type);
+    for (const ckpt::quantised_tensor& t : to.gguf_plan.quantised) {
+        casts.erase(t.key);
+        to.casts.push_back({t.key, to.weights.at(t.key).value().dtype(), ckpt::name(t.how)});
+    }
     if (casts.empty()) return {};
     std::vector<ckpt::tied_key> tied;
     if (to.format == output_format::safetensors && !wanted.duplicate_shared) {
@@ -113,7 +122,7 @@ void add_rule(std::string& rules, std::string_view words, std::string_view key) 
     for (const auto entry : to.weights)
         if (const auto found = casts.find(entry.key); found != casts.end()) {
             add_rule(rules, "cast " + std::string(ckpt::name(found->second)) + ' ', entry.key);
-            to.casts.push_back({std::string(entry.key), entry.tensor.dtype(), found->second});
+            to.casts.push_back({std::string(entry.key), entry.tensor.dtype(), ckpt::name(found->second)});
         }
     return use_rules(to, rules);
 }
@@ -142,6 +151,14 @@ void keep_metadata(const ckpt::checkpoint& file, const ckpt::state_dict& weights
     if (from.format == output_format::safetensors)
         return writes ? ckpt::write_safetensors(from.weights, path, from.options)
                       : ckpt::plan_safetensors(from.weights, path, from.options);
+    if (from.format == output_format::gguf) {
+        ckpt::gguf_options options = from.gguf;
+        options.allow_loss = from.options.allow_loss;
+        options.progress = from.options.progress;
+        const auto made =
+            writes ? ckpt::write_gguf(from.weights, path, options) : ckpt::plan_gguf(from.weights, path, options);
+        return made ? ckpt::result<ckpt::write_report>{*made} : made.error();
+    }
     const ckpt::numpy_options options{.overwrite = from.options.overwrite,
                                       .raw = wanted.raw,
                                       .allow_loss = from.options.allow_loss,
@@ -186,6 +203,11 @@ void keep_metadata(const ckpt::checkpoint& file, const ckpt::state_dict& weights
             ++found;
         }
     }
+    if (done.format == output_format::gguf) {
+        std::unordered_set<std::string_view> left_out;
+        for (const auto& [key, why] : done.left_out) left_out.insert(key);
+        return check_gguf(report.files.front(), done.weights, done.gguf_plan.quantised, left_out);
+    }
     if (done.format == output_format::safetensors && found != report.tensors())
         return wrong(report.files.front().path, "all keys");
     return {};
@@ -219,12 +241,19 @@ void write_document(json& to, const options& wanted, const conversion& done, con
             .begin_object()
             .member("key", c.key)
             .member("from", ckpt::name(c.from))
-            .member("to", ckpt::name(c.to))
+            .member("to", c.to)
             .end_object();
     to.end_array().key("shared").begin_array();
     for (const ckpt::tied_key& t : done.shared)
         to.line().begin_object().member("key", t.key).member("same_as", t.same_as).end_object();
-    to.end_array().member("ok", ok).end_object();
+    to.end_array();
+    if (done.format == output_format::gguf) {
+        to.key("kept").begin_array();
+        for (const ckpt::kept_tensor& t : done.gguf_plan.kept)
+            to.line().begin_object().member("key", t.key).member("why", t.why).end_object();
+        to.end_array().key("notes").texts(gguf_notes(done.gguf, done.weights));
+    }
+    to.member("ok", ok).end_object();
 }
 
 /// The entries of the file's root that the selection is no part of.
@@ -269,15 +298,22 @@ void print_conversion(const options& wanted, const ckpt::checkpoint& file, const
     print_some("shared", colour::dim, lines);
     lines.clear();
     for (const cast_tensor& c : done.casts)
-        lines.push_back(printable(c.key) + ": " + std::string(ckpt::name(c.from)) + " -> " +
-                        std::string(ckpt::name(c.to)));
+        lines.push_back(printable(c.key) + ": " + std::string(ckpt::name(c.from)) + " -> " + std::string(c.to));
     print_some("cast", colour::dim, lines);
+    lines.clear();
+    for (const ckpt::kept_tensor& t : done.gguf_plan.kept)
+        lines.push_back(printable(t.key) + ": not quantised, " + printable(t.why));
+    print_some("kept", colour::dim, lines);
     if (!ok) {
+        const bool is_numpy = done.format == output_format::npz || done.format == output_format::npy;
         print(paint(colour::red, "nothing was written") + ": what is left out would be lost. " +
-              (done.format == output_format::safetensors ? "" : "--raw writes the bits of dtypes that numpy lacks; ") +
+              (is_numpy                             ? "--raw writes the bits of dtypes that numpy lacks; "
+               : done.format == output_format::gguf ? "--rules shorten names and join dimensions; "
+                                                    : "") +
               "--dtype casts, --allow-loss PATTERN lets go\n");
         return;
     }
+    if (done.format == output_format::gguf) print_some("note", colour::yellow, gguf_notes(done.gguf, done.weights));
     for (const ckpt::written_file& f : report.files)
         print(paint(colour::bold, printable(f.path)) + "  " +
               (f.tensors > 0 ? counted(f.tensors, "tensor", "tensors") + ", " : std::string()) + human_bytes(f.bytes) +
@@ -315,6 +351,20 @@ void print_conversion(const options& wanted, const ckpt::checkpoint& file, const
                    .metadata = wanted.metadata,
                    .max_shard_bytes = wanted.max_shard_size};
     keep_metadata(file, *weights, wanted.has_rules(), out);
+    if (format == output_format::gguf) {
+        auto chosen = gguf_options_of(wanted);
+        if (!chosen) {
+            exit_code = fail(wanted, chosen.error(), {}, exit_usage);
+            return {};
+        }
+        out.gguf = *std::move(chosen);
+        auto plan = ckpt::plan_gguf(out.weights, wanted.files[1], out.gguf);
+        if (!plan) {
+            exit_code = fail(wanted, plan.error(), file.root());
+            return {};
+        }
+        out.gguf_plan = *std::move(plan);
+    }
     if (auto done = cast(wanted, out); !done) {
         exit_code = fail(wanted, done.error());
         return {};
@@ -329,15 +379,19 @@ int run_convert(const options& wanted) {
     const std::string& path = wanted.files[1];
     const std::optional<output_format> format = format_of(path);
     if (!format)
-        return misused(wanted.json, "the format is told by the suffix of OUT: .safetensors, .npz or .npy, not \"" +
-                                        printable(path) + '"');
-    const bool is_safetensors = *format == output_format::safetensors;
+        return misused(wanted.json,
+                       "the format is told by the suffix of OUT: .safetensors, .gguf, .npz or .npy, not \"" +
+                           printable(path) + '"');
+    const bool is_safetensors = *format == output_format::safetensors, is_gguf = *format == output_format::gguf;
     if (!is_safetensors && (!wanted.metadata.empty() || wanted.max_shard_size != 0 || wanted.duplicate_shared))
         return misused(wanted.json,
                        "--metadata, --max-shard-size and --duplicate-shared belong to .safetensors; OUT is \"" +
                            printable(path) + '"');
-    if (is_safetensors && wanted.raw)
-        return misused(wanted.json, "--raw belongs to .npz and .npy: safetensors has these dtypes");
+    if ((is_safetensors || is_gguf) && wanted.raw)
+        return misused(wanted.json, "--raw belongs to .npz and .npy; OUT is \"" + printable(path) + '"');
+    const auto quantises = [](const options::cast_word& c) { return c.quant != ckpt::gguf_quant::none; };
+    if (!is_gguf && (wanted.gguf_meta || std::ranges::any_of(wanted.casts, quantises)))
+        return misused(wanted.json, "--gguf-meta, Q8_0 and Q4_0 belong to .gguf; OUT is \"" + printable(path) + '"');
     const auto file = open(wanted.file(), wanted.policy);
     if (!file) return fail(wanted, file.error());
     int exit_code = exit_fine;
