@@ -69,6 +69,7 @@ struct cast_tensor {
 struct conversion {
     output_format format{};
     std::optional<ckpt::value> whole{};        // what is written around the weights; of .pt only
+    std::string selected{};                    // the path of the whole, where it is not the root
     std::optional<ckpt::state_dict> weights{}; // none where the whole is written as it is
     std::vector<cast_tensor> casts{};
     std::vector<std::string> dropped{}; // by rules
@@ -268,7 +269,11 @@ void keep_metadata(const ckpt::checkpoint& file, const ckpt::state_dict& weights
 }
 
 void write_path(json& to, const conversion& done, std::string_view key, const ckpt::error& why) {
-    if (done.whole) return write(to, elements_of(why.path, *done.whole));
+    if (done.whole) {
+        key_path path = elements_of(done.selected);
+        std::ranges::copy(elements_of(why.path, *done.whole), std::back_inserter(path));
+        return write(to, path);
+    }
     key_path path = elements_of(done.weights->path(), done.weights->root());
     path.emplace_back().text = key;
     write(to, path);
@@ -406,6 +411,18 @@ void print_conversion(const options& wanted, const ckpt::checkpoint& file, const
     return {};
 }
 
+/// Whether an object holds others, as an optimizer does, and is more than a state_dict.
+[[nodiscard]] bool is_nested(const ckpt::value& v) {
+    const auto holds = [](const ckpt::value& inner) {
+        return inner.kind() == ckpt::kind::dictionary || inner.kind() == ckpt::kind::list ||
+               inner.kind() == ckpt::kind::tuple;
+    };
+    if (v.kind() == ckpt::kind::list || v.kind() == ckpt::kind::tuple) return true;
+    for (const auto entry : v.entries())
+        if (holds(entry.mapped)) return true;
+    return false;
+}
+
 /// Reads the rules, the weights and the casts. False where that fails: the command ends then.
 [[nodiscard]] std::optional<conversion> prepare(const options& wanted, output_format format,
                                                 const ckpt::checkpoint& file, int& exit_code) {
@@ -421,6 +438,11 @@ void print_conversion(const options& wanted, const ckpt::checkpoint& file, const
             return {};
         }
         out.weights = *std::move(weights);
+    }
+    if (is_torch && !out.whole && !rules && wanted.casts.empty() && is_nested(out.weights->root())) {
+        out.whole = out.weights->root();
+        out.selected = out.weights->path();
+        out.weights.reset();
     }
     if (!is_torch)
         for (const auto& other : out.weights->others())

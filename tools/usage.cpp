@@ -88,7 +88,7 @@ constexpr command commands[]{
      {"ckpt convert training.pt model.safetensors", "ckpt convert training.pt clean.pt"},
      "OUT appears when it is whole, or not at all. What the format cannot hold is listed, and nothing is written then, "
      "unless --allow-loss names it. What lies outside the state_dict is only counted. A .pt has all of IN without "
-     "--select, and rules and casts act on the state_dict in it; with --select it has that state_dict alone.",
+     "--select, and rules and casts act on the state_dict in it; with --select it has what is there alone.",
      run_convert,
      policy_name::training},
 };

@@ -246,6 +246,11 @@ def checkpoints():
         equal('.' + suffix + ' means the same', ckpt('convert', MLP, out_path('out.' + suffix))[0], 0)
     got = document('--select', 0, 'convert', MLP, out, '-f', '--select', 'model')
     equal('has the state_dict alone', [got['tensors'], list(shown(out))], [2, ['fc1.weight', 'fc1.bias']])
+    got = document('--select of an optimizer', 0, 'convert', MLP, out, '-f', '--select', 'optimizer')
+    equal('has it as it is', shown(out, 'param_groups'), shown(MLP, 'optimizer/param_groups'))
+    path = save('inner.pt', PROTO + dictionary([('a', dictionary([('b', b']' + b'cmine\nfunction\na')]))]) + b'.')
+    got = document('a loss below --select', 1, 'convert', path, out, '-f', '--select', 'a')
+    equal('has its path in IN', got['left_out'][0]['path'], ['a', 'b', 0])
     got = document('a cast', 0, 'convert', MLP, out, '-f', '--dtype', '**=bfloat16')
     equal('is of the weights', [c['key'] for c in got['casts']], ['fc1.weight', 'fc1.bias'])
     dtypes = {'/'.join(map(str, row['path'])): row['dtype'] for row in json.loads(

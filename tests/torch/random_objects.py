@@ -180,9 +180,9 @@ class Comparison:
                 self.same(a._values(), b._values())
         if a.layout != torch.strided:
             return torch.equal(a.values(), b.values()) and torch.equal(a.to_dense(), b.to_dense())
-        kept = a.numel() == 0 or a.is_conj() or a.is_neg() or (
+        kept = a.is_conj() or a.is_neg() or (
             a.stride() == b.stride() and a.storage_offset() == b.storage_offset() and
-            self.storage(a.untyped_storage(), b.untyped_storage()))
+            (a.numel() == 0 or self.storage(a.untyped_storage(), b.untyped_storage())))
         return kept and not b.is_conj() and raw(a) == raw(b)
 
 

@@ -197,7 +197,7 @@ CKPT_DETAIL_RARE result<void> torch_object::leave_out(error why) {
                      .detail = "so much of the object cannot be written that a list of it would take more than 64 MiB",
                      .hint = "Write a part of it: its state_dict"};
     text_left_ -= cost;
-    if (why.path.empty()) why.path = here(false);
+    why.path = here(false);
     if (why.file.empty()) why.file = file_;
     left_out.push_back({std::move(key), std::move(why)});
     return {};

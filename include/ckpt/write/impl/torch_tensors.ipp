@@ -110,11 +110,13 @@ CKPT_DETAIL_RARE torch_tensors::placed torch_tensors::place(const tensor_data& d
         if (swapped(storage) && (!is_quantised(data) || holds(storage, data.type)))
             return {storage, data.storage_offset, data.strides};
     }
-    // Its elements are written by themselves, one after another.
+    // Its elements are written by themselves, one after another; without any, only its form is kept.
+    const std::uint32_t own =
+        add({.from = &from, .data = data, .bytes = bytes_of(data.type, data.numel), .entry = entry});
+    if (data.numel == 0) return {own, data.storage_offset, data.strides};
     auto* const strides = memory_.allocate<std::int64_t>(data.rank);
-    if (data.numel != 0) set_dense_strides(data.sizes(), false, strides);
-    return {add({.from = &from, .data = data, .bytes = bytes_of(data.type, data.numel), .entry = entry}), 0,
-            data.numel != 0 ? strides : data.strides};
+    set_dense_strides(data.sizes(), false, strides);
+    return {own, 0, strides};
 }
 
 CKPT_DETAIL_RARE void torch_tensors::write_id(std::uint32_t storage) {
