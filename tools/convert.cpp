@@ -1,5 +1,6 @@
 // `ckpt convert`: writes the weights of anything that opens to a file of another format.
 #include "common.hpp"
+#include "gguf.hpp"
 #include "progress.hpp"
 #include "render.hpp"
 
@@ -16,6 +17,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -23,7 +25,7 @@ namespace tool {
 
 namespace {
 
-enum class output_format : std::uint8_t { safetensors, torch, npz, npy };
+enum class output_format : std::uint8_t { safetensors, torch, gguf, npz, npy };
 
 struct suffix_row {
     std::string_view suffix{};
@@ -36,6 +38,7 @@ constexpr suffix_row suffixes[]{
     {"pth", output_format::torch},
     {"ckpt", output_format::torch},
     {"bin", output_format::torch},
+    {"gguf", output_format::gguf},
     {"npz", output_format::npz},
     {"npy", output_format::npy},
 };
@@ -59,7 +62,7 @@ constexpr suffix_row suffixes[]{
 struct cast_tensor {
     std::string key{};
     ckpt::dtype from{};
-    ckpt::dtype to{};
+    std::string_view to{}; // a dtype, or how it is quantised
 };
 
 /// What becomes of the weights, or of the whole object.
@@ -74,7 +77,9 @@ struct conversion {
     std::vector<std::pair<std::string, ckpt::error>> left_out{};
     std::vector<ckpt::tied_key> shared{};
     std::vector<ckpt::replaced_value> replaced{};
-    ckpt::safetensors_options options{}; // those of other formats are among them
+    ckpt::safetensors_options options{}; // those of most other formats are among them
+    ckpt::gguf_options gguf{};           // metadata, and what is quantised
+    ckpt::gguf_report gguf_plan{};       // before casts, which are of other tensors
 };
 
 /// Applies rules that the program made.
@@ -96,7 +101,7 @@ void add_rule(std::string& rules, std::string_view words, std::string_view key) 
 [[nodiscard]] std::optional<ckpt::dtype> wanted_dtype(const options& wanted, const std::vector<ckpt::pattern>& patterns,
                                                       const ckpt::state_dict::entry& entry) {
     std::size_t i = patterns.size();
-    while (i > 0 && !patterns[i - 1].matches(entry.key)) --i;
+    while (i > 0 && (wanted.casts[i - 1].quant != ckpt::gguf_quant::none || !patterns[i - 1].matches(entry.key))) --i;
     if (i == 0 || entry.tensor.refusal() != nullptr) return {};
     const ckpt::dtype from = entry.tensor.dtype(), to = wanted.casts[i - 1].type;
     const auto is_floating = [](ckpt::dtype t) { return ckpt::info(t).kind == ckpt::dtype_kind::floating; };
@@ -114,6 +119,10 @@ void add_rule(std::string& rules, std::string_view words, std::string_view key) 
     std::unordered_map<std::string_view, ckpt::dtype> casts;
     for (const auto entry : *to.weights)
         if (const auto type = wanted_dtype(wanted, patterns, entry)) casts.emplace(entry.key, *type);
+    for (const ckpt::quantised_tensor& t : to.gguf_plan.quantised) {
+        casts.erase(t.key);
+        to.casts.push_back({t.key, to.weights->at(t.key).value().dtype(), ckpt::name(t.how)});
+    }
     if (casts.empty()) return {};
     std::vector<ckpt::tied_key> tied;
     if (to.format == output_format::safetensors && !wanted.duplicate_shared) {
@@ -132,7 +141,7 @@ void add_rule(std::string& rules, std::string_view words, std::string_view key) 
     for (const auto entry : *to.weights)
         if (const auto found = casts.find(entry.key); found != casts.end()) {
             add_rule(rules, "cast " + std::string(ckpt::name(found->second)) + ' ', entry.key);
-            to.casts.push_back({std::string(entry.key), entry.tensor.dtype(), found->second});
+            to.casts.push_back({std::string(entry.key), entry.tensor.dtype(), ckpt::name(found->second)});
         }
     return use_rules(to, rules);
 }
@@ -177,6 +186,14 @@ void keep_metadata(const ckpt::checkpoint& file, const ckpt::state_dict& weights
     if (from.format == output_format::safetensors)
         return writes ? ckpt::write_safetensors(*from.weights, path, from.options)
                       : ckpt::plan_safetensors(*from.weights, path, from.options);
+    if (from.format == output_format::gguf) {
+        ckpt::gguf_options options = from.gguf;
+        options.allow_loss = from.options.allow_loss;
+        options.progress = from.options.progress;
+        const auto made =
+            writes ? ckpt::write_gguf(*from.weights, path, options) : ckpt::plan_gguf(*from.weights, path, options);
+        return made ? ckpt::result<ckpt::write_report>{*made} : made.error();
+    }
     const ckpt::numpy_options options{.overwrite = from.options.overwrite,
                                       .raw = wanted.raw,
                                       .allow_loss = from.options.allow_loss,
@@ -241,6 +258,11 @@ void keep_metadata(const ckpt::checkpoint& file, const ckpt::state_dict& weights
             if (done.weights && !done.whole && done.weights->contains(key)) --expected;
         if (done.whole && !done.left_out.empty()) expected = found;
     }
+    if (done.format == output_format::gguf) {
+        std::unordered_set<std::string_view> left_out;
+        for (const auto& [key, why] : done.left_out) left_out.insert(key);
+        return check_gguf(report.files.front(), *done.weights, done.gguf_plan.quantised, left_out);
+    }
     if ((is_torch || done.format == output_format::safetensors) && found != expected)
         return differs(report.files.front().path, "all keys");
     return {};
@@ -279,7 +301,7 @@ void write_document(json& to, const options& wanted, const conversion& done, con
             .begin_object()
             .member("key", c.key)
             .member("from", ckpt::name(c.from))
-            .member("to", ckpt::name(c.to))
+            .member("to", c.to)
             .end_object();
     to.end_array().key("shared").begin_array();
     for (const ckpt::tied_key& t : done.shared)
@@ -293,7 +315,14 @@ void write_document(json& to, const options& wanted, const conversion& done, con
             .member("count", r.count)
             .member("first", r.path)
             .end_object();
-    to.end_array().member("ok", ok).end_object();
+    to.end_array();
+    if (done.format == output_format::gguf) {
+        to.key("kept").begin_array();
+        for (const ckpt::kept_tensor& t : done.gguf_plan.kept)
+            to.line().begin_object().member("key", t.key).member("why", t.why).end_object();
+        to.end_array().key("notes").texts(gguf_notes(done.gguf, *done.weights));
+    }
+    to.member("ok", ok).end_object();
 }
 
 /// The entries of the file's root that the selection is no part of.
@@ -318,6 +347,7 @@ void print_some(std::string_view label, colour c, const std::vector<std::string>
 [[nodiscard]] std::string what_helps(const conversion& done) {
     switch (done.format) {
     case output_format::safetensors: return "--dtype casts";
+    case output_format::gguf: return "--rules shorten names and join dimensions; --dtype casts";
     case output_format::torch: return "--plain writes objects as dictionaries";
     default: return "--raw writes the bits of dtypes that numpy lacks; --dtype casts";
     }
@@ -347,9 +377,12 @@ void print_conversion(const options& wanted, const ckpt::checkpoint& file, const
     print_some("shared", colour::dim, lines);
     lines.clear();
     for (const cast_tensor& c : done.casts)
-        lines.push_back(printable(c.key) + ": " + std::string(ckpt::name(c.from)) + " -> " +
-                        std::string(ckpt::name(c.to)));
+        lines.push_back(printable(c.key) + ": " + std::string(ckpt::name(c.from)) + " -> " + std::string(c.to));
     print_some("cast", colour::dim, lines);
+    lines.clear();
+    for (const ckpt::kept_tensor& t : done.gguf_plan.kept)
+        lines.push_back(printable(t.key) + ": not quantised, " + printable(t.why));
+    print_some("kept", colour::dim, lines);
     lines.clear();
     for (const ckpt::replaced_value& r : done.replaced)
         lines.push_back(printable(r.was) + " -> " + printable(r.now) + ": " +
@@ -361,6 +394,7 @@ void print_conversion(const options& wanted, const ckpt::checkpoint& file, const
               ", --allow-loss PATTERN lets go\n");
         return;
     }
+    if (done.format == output_format::gguf) print_some("note", colour::yellow, gguf_notes(done.gguf, *done.weights));
     for (const ckpt::written_file& f : report.files)
         print(paint(colour::bold, printable(f.path)) + "  " +
               (f.tensors > 0 ? counted(f.tensors, "tensor", "tensors") + ", " : std::string()) + human_bytes(f.bytes) +
@@ -426,6 +460,20 @@ void print_conversion(const options& wanted, const ckpt::checkpoint& file, const
             exit_code = fail(wanted, done.error());
             return {};
         }
+    if (format == output_format::gguf) {
+        auto chosen = gguf_options_of(wanted);
+        if (!chosen) {
+            exit_code = fail(wanted, chosen.error(), {}, exit_usage);
+            return {};
+        }
+        out.gguf = *std::move(chosen);
+        auto plan = ckpt::plan_gguf(*out.weights, wanted.files[1], out.gguf);
+        if (!plan) {
+            exit_code = fail(wanted, plan.error(), file.root());
+            return {};
+        }
+        out.gguf_plan = *std::move(plan);
+    }
     if (auto done = cast(wanted, out); !done) {
         exit_code = fail(wanted, done.error());
         return {};
@@ -444,6 +492,11 @@ void print_conversion(const options& wanted, const ckpt::checkpoint& file, const
         belongs = "--raw belongs to .npz and .npy, whose format lacks dtypes";
     else if (wanted.plain && format != output_format::torch)
         belongs = "--plain belongs to .pt, .pth, .ckpt and .bin, which hold other values than tensors";
+    else if (format != output_format::gguf &&
+             (wanted.gguf_meta || std::ranges::any_of(wanted.casts, [](const options::cast_word& c) {
+                  return c.quant != ckpt::gguf_quant::none;
+              })))
+        belongs = "--gguf-meta, Q8_0 and Q4_0 belong to .gguf";
     if (belongs.empty()) return {};
     return std::string(belongs) + "; OUT is \"" + printable(wanted.files[1]) + '"';
 }
@@ -463,7 +516,7 @@ int run_convert(const options& wanted) {
     const std::optional<output_format> format = format_of(path);
     if (!format)
         return misused(wanted.json, "the format is told by the suffix of OUT: .safetensors, .pt (.pth, .ckpt, .bin), "
-                                    ".npz or .npy, not \"" +
+                                    ".gguf, .npz or .npy, not \"" +
                                         printable(path) + '"');
     if (const std::string wrong = misplaced(wanted, *format); !wrong.empty()) return misused(wanted.json, wrong);
     const auto file = open_input(wanted);

@@ -82,7 +82,8 @@ constexpr command commands[]{
      policy_name::training},
     {"convert",
      "IN OUT",
-     "Writes the weights to a file of another format, by the suffix of OUT: .safetensors, .npz or .npy; to .pt, .pth, "
+     "Writes the weights to a file of another format, by the suffix of OUT: .safetensors, .gguf, .npz or .npy; to .pt, "
+     ".pth, "
      ".ckpt or .bin, which torch.load reads in its safe mode, the whole object",
      {"ckpt convert training.pt model.safetensors", "ckpt convert training.pt clean.pt"},
      "OUT appears when it is whole, or not at all. What the format cannot hold is listed, and nothing is written then, "
@@ -140,9 +141,11 @@ bool set_cast(options& to, std::string_view text) {
     options::cast_word& word = to.casts.emplace_back();
     std::string type;
     if (!split_word(text, word.pattern, type)) return false;
+    for (const ckpt::gguf_quant quant : {ckpt::gguf_quant::q8_0, ckpt::gguf_quant::q4_0})
+        if (type == ckpt::name(quant)) word.quant = quant;
     const auto found = ckpt::parse_dtype(type);
     if (found) word.type = *found;
-    return found.has_value();
+    return found || word.quant != ckpt::gguf_quant::none;
 }
 bool set_metadata(options& to, std::string_view text) {
     const std::size_t at = text.find('=');
@@ -215,12 +218,16 @@ constexpr option_row rows[]{
     {"rtol", 0, "X", "", "diff", "The same with X as the factor of |b|; floats of other dtypes are compared, too",
      [](options& o, std::string_view v) { return set_tolerance(o.rtol, v); }, "a number of at least 0"},
     {"dtype", 0, "PATTERN=DTYPE", "", "convert",
-     "Cast the tensors whose keys PATTERN matches: '**=bfloat16'; to a floating dtype only floating ones. Of several "
-     "that "
-     "match a key the last counts",
+     "Cast the tensors whose keys PATTERN matches: '**=bfloat16'; to a floating dtype only floating ones. To .gguf "
+     "also "
+     "Q8_0 and Q4_0, which take tensors of two dimensions and more with rows of a multiple of 32 values. Of several "
+     "that match a key the last counts",
      set_cast, "a pattern and a dtype, as in '**.weight=float16'", true},
     {"metadata", 0, "KEY=TEXT", "", "convert", "An entry of the file's metadata, beside those that IN has",
      set_metadata, "a key and a text, as in format=pt", true},
+    {"gguf-meta", 0, "FILE", "", "convert",
+     "To .gguf: the metadata, a JSON object; {\"type\": \"uint8\", \"value\": 1} where a type is not the usual one",
+     [](options& o, std::string_view v) { return set_text(o.gguf_meta, v); }, ""},
     {"max-shard-size", 0, "SIZE", "", "convert",
      "Several files of at most SIZE bytes of tensors each, and their index: 5GB, 500MiB", set_size,
      "a number of bytes, as in 5GB or 500MiB"},

@@ -6,6 +6,8 @@
 // Refuses: what the format cannot hold, each tensor by name.
 #pragma once
 
+#include <ckpt/write/gguf.hpp>
+#include <ckpt/write/gguf_metadata.hpp>
 #include <ckpt/write/numpy.hpp>
 #include <ckpt/write/safetensors.hpp>
 #include <ckpt/write/torch.hpp>

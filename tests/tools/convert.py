@@ -56,7 +56,7 @@ def one_file():
     equal('which stays', os.stat(out).st_mtime_ns, before)
     check('what lies outside the state_dict is counted', 'outside' in said and 'optimizer' in said, said)
     equal('a safetensors file is written from itself', ckpt('convert', out, out, '-f')[0], 0)
-    for name in ('out.bin2', 'safetensors', '.safetensors', 'x.gguf'):
+    for name in ('out.bin2', 'safetensors', '.safetensors', 'x.ggml'):
         equal('a suffix that means no format: ' + name, ckpt('convert', MLP, out_path(name))[0], 3)
     equal('three files', ckpt('convert', MLP, out, out)[0], 3)
     equal('one file', ckpt('convert', MLP)[0], 3)
@@ -162,6 +162,65 @@ def arrays():
     for words in (('--metadata', 'a=b'), ('--max-shard-size', '5'), ('--duplicate-shared',)):
         equal(words[0] + ' of .npz', ckpt('convert', MLP, out, '-f', *words)[0], 3)
     equal('--raw of .safetensors', ckpt('convert', MLP, out_path(), '-f', '--raw')[0], 3)
+
+
+def string(data):
+    return struct.pack('<Q', len(data.encode())) + data.encode()
+
+
+def gguf():
+    out, meta = out_path('out.gguf'), out_path('meta.json')
+    with open(meta, 'w') as f:
+        json.dump({'general.architecture': 'tiny', 'tiny.block_count': 2,
+                   'tiny.eps': {'type': 'float64', 'value': .5}}, f)
+    got = document('to .gguf', 0, 'convert', MLP, out, '--gguf-meta', meta, '--dtype', 'fc1.weight=float16')
+    equal('its members', list(got),
+          'schema in out format tensors bytes left_out dropped casts shared replaced kept notes ok'.split())
+    equal('its form', [got['format'], got['tensors'], got['bytes'], got['kept'], got['notes']],
+          ['gguf', 2, os.path.getsize(out), [], []])
+    with open(out, 'rb') as f:
+        data = f.read()
+    head = (b'GGUF' + struct.pack('<IQQ', 3, 2, 3) + string('general.architecture') + struct.pack('<I', 8) +
+            string('tiny') + string('tiny.block_count') + struct.pack('<II', 4, 2) + string('tiny.eps') +
+            struct.pack('<Id', 12, .5) + string('fc1.weight') + struct.pack('<IQQIQ', 2, 784, 10, 1, 0) +
+            string('fc1.bias') + struct.pack('<IQIQ', 1, 10, 0, 15680))
+    head += bytes(-len(head) % 32)
+    equal('the head', data[:len(head)], head)
+    equal('the size', len(data), len(head) + 15680 + 64)
+    got = document('without metadata', 0, 'convert', GPT2, out, '-f', '--dtype', '**=float16', '--dtype', '**=Q8_0')
+    check('says what is missing', len(got['notes']) == 1 and 'general.architecture' in got['notes'][0], got['notes'])
+    kinds = {c['key']: c['to'] for c in got['casts']}
+    check('what can be quantised is', 'Q8_0' in kinds.values() and len(kinds) == got['tensors'], kinds)
+    check('the pattern before takes the rest', {kinds[entry['key']] for entry in got['kept']} == {'float16'}, got)
+    equal('a tied tensor is written twice',
+          [got['shared'], 'lm_head.weight' in kinds, 'transformer.wte.weight' in kinds], [[], True, True])
+    said = ckpt('convert', GPT2, out, '-f', '--dtype', '**=Q4_0')[1]
+    check('people are told, too', 'not quantised, it has one dimension' in said and 'note' in said, said)
+    code, _, error = ckpt('convert', MLP, out, '-f', '--dtype', 'fc1.weight=Q8_0')
+    check('a key that cannot be quantised is refused', code == 1 and 'no multiple of 32' in error, error)
+    long, renamed = rules('rename fc1.bias -> ' + 'k' * 65 + '\n'), out_path('long.gguf')
+    code, said, _ = ckpt('convert', MLP, renamed, '--rules', long)
+    check('a long name is refused, and what helps is said',
+          code == 1 and 'the name has 65 bytes' in said and '--rules' in said and not os.path.exists(renamed), said)
+    got = document('a name of 64 bytes', 0, 'convert', MLP, renamed, '--rules',
+                   rules('rename fc1.bias -> ' + 'k' * 64 + '\n'), '--gguf-meta', meta)
+    check('is noted', len(got['notes']) == 1 and 'it takes 63' in got['notes'][0], got['notes'])
+    equal('what was left out is not looked for', ckpt('convert', MLP, out, '-f', '--dtype', 'fc1.bias=float8_e5m2',
+                                                      '--allow-loss', 'fc1.bias')[0], 0)
+    check('the cast that helps', '--dtype KEY=float32' in ckpt('convert', MLP, out, '-f', '--json', '--dtype',
+                                                               'fc1.bias=float8_e5m2')[1])
+    for text_of_meta in ('{"a": null}', '{"a": nul}', '[1]', '{"a": {"type": "half", "value": 1}}'):
+        with open(meta, 'w') as f:
+            f.write(text_of_meta)
+        code, _, error = ckpt('convert', MLP, out, '-f', '--gguf-meta', meta)
+        check('metadata that is wrong: ' + text_of_meta, code == 3 and meta in error and MLP not in error, error)
+    equal('metadata that is not there', ckpt('convert', MLP, out, '-f', '--gguf-meta', out_path('none.json'))[0], 3)
+    for words in (('--metadata', 'a=b'), ('--max-shard-size', '5'), ('--duplicate-shared',), ('--raw',)):
+        equal(words[0] + ' of .gguf', ckpt('convert', MLP, out, '-f', *words)[0], 3)
+    for words in (('--dtype', '**=Q8_0'), ('--dtype', '**=Q4_0'), ('--gguf-meta', meta)):
+        equal(words[-1] + ' of .safetensors', ckpt('convert', MLP, out_path(), '-f', *words)[0], 3)
+    equal('a dtype that nobody has', ckpt('convert', MLP, out, '-f', '--dtype', '**=Q5_0')[0], 3)
+    equal('what was written opens here by its name only', ckpt('info', out)[0], 2)
 
 
 def shown(path, *places):
@@ -304,4 +363,5 @@ def full_disk():
 
 
 if __name__ == '__main__':
-    sys.exit(cli.run(one_file, casts, losses, words, arrays, checkpoints, objects, stopped, everything, full_disk))
+    sys.exit(cli.run(one_file, casts, losses, words, arrays, gguf, checkpoints, objects, stopped, everything,
+                     full_disk))

@@ -5,9 +5,8 @@
 
 Every dtype of the format, strides, slices, tied, empty and scalar tensors, odd keys. The safetensors package's
 `save_file` must write the same bytes, huggingface_hub must split into the same shards, and numpy must save and load the
-same arrays. Whole objects must come back from torch's safe mode as they were, and weights also from that of other
-versions. Where torch, numpy or safetensors cannot be imported nothing is run. The last line is `N passed, N failed, N
-skipped`.
+same arrays; torch, also other versions of it, must load what was written. Where torch, numpy or safetensors cannot be
+imported nothing is run. The last line is `N passed, N failed, N skipped`.
 """
 import argparse
 import collections

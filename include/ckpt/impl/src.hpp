@@ -220,6 +220,9 @@
 #include <ckpt/impl/host.ipp>
 
 #include <ckpt/write/impl/chosen_tensors.ipp>
+#include <ckpt/write/impl/gguf.ipp>
+#include <ckpt/write/impl/gguf_blocks.ipp>
+#include <ckpt/write/impl/gguf_metadata.ipp>
 #include <ckpt/write/impl/numpy.ipp>
 #include <ckpt/write/impl/pickle_writer.ipp>
 #include <ckpt/write/impl/safetensors.ipp>

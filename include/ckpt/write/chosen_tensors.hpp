@@ -25,7 +25,7 @@ struct chosen_tensors {
 };
 
 /// Why a format cannot hold a tensor; nothing where it can.
-using format_judge = function_ref<result<void>(const tensor_data&)>;
+using format_judge = function_ref<result<void>(const state_dict_entry&)>;
 
 /// `once`: of several keys with the same elements of the same storage, the first in the order of their bytes is
 /// written.

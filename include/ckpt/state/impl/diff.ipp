@@ -297,8 +297,8 @@ inline std::optional<std::string_view> key_in(const state_dict& weights, std::st
     if (weights.contains(key)) return key;
     const auto metadata = weights.root().state().at("__metadata__");
     const auto named = metadata ? metadata->at(key) : metadata;
-    const auto other = named ? named->as_string() : result<std::string_view>{named.error()};
-    return other && weights.contains(*other) ? std::optional{*other} : std::nullopt;
+    const auto other = named ? named->as_string() : result<std::string_view>{std::string_view{}};
+    return named && other && weights.contains(*other) ? std::optional{*other} : std::nullopt;
 }
 
 /// Two tensors that are compared; one of them may be refused.

@@ -38,7 +38,7 @@ CKPT_DETAIL_RARE chosen_tensors choose_tensors(const state_dict_data& weights, c
     for (std::uint32_t i = 0; i < weights.entries.size(); ++i) {
         const state_dict_entry& e = weights.entries[i];
         auto fits = check_stored_bytes(e.data, weights.source);
-        if (fits) fits = judge(*e.data);
+        if (fits) fits = judge(e);
         if (fits) {
             kept.push_back(i);
             continue;
