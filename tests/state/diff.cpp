@@ -53,14 +53,6 @@ double apart_complex() {
 
 } // namespace
 
-TEST_CASE("the empty key is a key") {
-    const std::string file = torch_file(pkl::dict({{pkl::str(""), pkl::floats("0", 1)}}), {{"0", raw<float>({1})}});
-    const auto found = ckpt::diff(weights(file), weights(file));
-    CHECK(found.equal == 1);
-    CHECK(found.only_a.empty());
-    CHECK(found.only_b.empty());
-}
-
 TEST_CASE("keys of one side only, in the order of their file; what is equal is counted") {
     using namespace pkl;
     const std::string a =
