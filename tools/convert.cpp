@@ -109,8 +109,8 @@ void add_rule(std::string& rules, std::string_view words, std::string_view key) 
     return to;
 }
 
-/// The casts of --dtype, as rules, one for each key. Of keys that are one tensor, and are cast alike, one is left: what
-/// is cast does not show any more that it was tied.
+/// The casts of --dtype, as rules, one for each key. Of keys that are one tensor, and are cast alike, one is cast, and
+/// the others are left to the metadata or refer to it: what is cast does not show any more that it was tied.
 [[nodiscard]] ckpt::result<void> cast(const options& wanted, conversion& to) {
     if (wanted.casts.empty()) return {};
     std::vector<ckpt::pattern> patterns;
@@ -124,26 +124,33 @@ void add_rule(std::string& rules, std::string_view words, std::string_view key) 
         to.casts.push_back({t.key, to.weights->at(t.key).value().dtype(), ckpt::name(t.how)});
     }
     if (casts.empty()) return {};
+    const bool is_torch = to.format == output_format::torch;
     std::vector<ckpt::tied_key> tied;
-    if (to.format == output_format::safetensors && !wanted.duplicate_shared) {
+    if (is_torch || (to.format == output_format::safetensors && !wanted.duplicate_shared)) {
         auto plan = ckpt::plan_safetensors(*to.weights, wanted.files[1]);
-        if (!plan) return std::move(plan).error();
-        tied = std::move(plan->shared);
+        if (plan) tied = std::move(plan->shared);
+        else if (!is_torch) return std::move(plan).error(); // .pt has keys, too, that safetensors has not
     }
+    std::string copies; // of what is cast, to its other keys
     for (const ckpt::tied_key& t : tied) {
         const auto one = casts.find(t.key), other = casts.find(t.same_as);
         if (one == casts.end() || other == casts.end() || one->second != other->second) continue;
         add_rule(rules, "drop ", t.key);
-        to.options.metadata.push_back({t.key, t.same_as});
-        to.shared.push_back(t);
         casts.erase(one);
+        if (is_torch) {
+            ckpt::detail::append_key_word(copies += "copy ", t.same_as);
+            add_rule(copies, " -> ", t.key);
+        } else {
+            to.options.metadata.push_back({t.key, t.same_as});
+            to.shared.push_back(t);
+        }
     }
     for (const auto entry : *to.weights)
         if (const auto found = casts.find(entry.key); found != casts.end()) {
             add_rule(rules, "cast " + std::string(ckpt::name(found->second)) + ' ', entry.key);
             to.casts.push_back({std::string(entry.key), entry.tensor.dtype(), ckpt::name(found->second)});
         }
-    return use_rules(to, rules);
+    return use_rules(to, rules + copies);
 }
 
 /// The metadata of a safetensors file that is converted goes along; what it says of tied keys only if no rule may have

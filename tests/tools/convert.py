@@ -246,6 +246,10 @@ def checkpoints():
         equal('.' + suffix + ' means the same', ckpt('convert', MLP, out_path('out.' + suffix))[0], 0)
     got = document('--select', 0, 'convert', MLP, out, '-f', '--select', 'model')
     equal('has the state_dict alone', [got['tensors'], list(shown(out))], [2, ['fc1.weight', 'fc1.bias']])
+    ckpt('convert', GPT2, out, '-f', '--dtype', '**=float16')
+    rows = {row['key']: row for row in json.loads(ckpt('ls', out, '--json')[1])['tensors']}
+    tied = [rows[k]['storage'] for k in ('lm_head.weight', 'transformer.wte.weight')]
+    equal('a tied tensor that is cast stays one', [len(set(tied)), rows['lm_head.weight']['dtype']], [1, 'float16'])
     got = document('--select of an optimizer', 0, 'convert', MLP, out, '-f', '--select', 'optimizer')
     equal('has it as it is', shown(out, 'param_groups'), shown(MLP, 'optimizer/param_groups'))
     path = save('inner.pt', PROTO + dictionary([('a', dictionary([('b', b']' + b'cmine\nfunction\na')]))]) + b'.')

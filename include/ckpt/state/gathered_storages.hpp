@@ -47,6 +47,7 @@ class gathered_storages final : public storage_source {
     [[nodiscard]] bool is_gathered(std::uint32_t i) const noexcept override {
         return slots_[i].source == nullptr || slots_[i].source->is_gathered(slots_[i].number);
     }
+    [[nodiscard]] std::uint32_t same_gather(std::uint32_t i) const noexcept override { return slots_[i].first; }
     [[nodiscard]] CKPT_DETAIL_DEF result<stored_place> place_of(std::uint32_t i) const override;
     [[nodiscard]] CKPT_DETAIL_DEF result<std::uint64_t> file_offset(std::uint32_t i) const override;
     [[nodiscard]] CKPT_DETAIL_DEF result<std::span<const std::byte>> bytes(std::uint32_t i) const override;
@@ -59,10 +60,12 @@ class gathered_storages final : public storage_source {
     struct slot {
         const storage_source* source{nullptr}; ///< null: a node of the plan
         std::uint32_t number{0};
+        std::uint32_t first{0}; ///< the first slot of the same node; itself for one with a source
     };
     shared<gather_plan> plan_;
     std::vector<slot> slots_{};
     growing_index_table table_{}; ///< of slots with a source
+    growing_index_table nodes_{}; ///< of the first slots of nodes
 };
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail
