@@ -56,6 +56,8 @@ struct options {
     std::vector<ckpt::metadata_entry> metadata{};
     std::vector<std::string> allow_loss{}; // patterns
     std::uint64_t max_shard_size{0};
+    std::optional<std::string> base{}; // a checkpoint
+    bool merge_lora{};
     bool duplicate_shared{};
     bool raw{};
     bool dry_run{};

@@ -1,5 +1,6 @@
 // `ckpt convert`: writes the weights of anything that opens to a file of another format.
 #include "common.hpp"
+#include "merge.hpp"
 #include "progress.hpp"
 #include "render.hpp"
 
@@ -51,12 +52,14 @@ struct cast_tensor {
 struct conversion {
     ckpt::state_dict weights;
     output_format format{};
+    std::string path_in{}; // of the state_dict in IN
     std::vector<cast_tensor> casts{};
     std::vector<std::string> dropped{}; // by rules
     /// Entries that are no tensors, and tensors that the format lacks.
     std::vector<std::pair<std::string, ckpt::error>> left_out{};
     std::vector<ckpt::tied_key> shared{};
-    ckpt::safetensors_options options{}; // those of other formats are among them
+    std::optional<based_weights> based{}; // of --base
+    ckpt::safetensors_options options{};  // those of other formats are among them
 };
 
 /// Applies rules that the program made.
@@ -224,30 +227,25 @@ void write_document(json& to, const options& wanted, const conversion& done, con
     to.end_array().key("shared").begin_array();
     for (const ckpt::tied_key& t : done.shared)
         to.line().begin_object().member("key", t.key).member("same_as", t.same_as).end_object();
-    to.end_array().member("ok", ok).end_object();
+    to.end_array();
+    if (done.based) write_based(to, wanted, *done.based);
+    to.member("ok", ok).end_object();
 }
 
-/// The entries of the file's root that the selection is no part of.
-[[nodiscard]] std::vector<std::string> outside(const ckpt::checkpoint& file, const conversion& done) {
+/// The entries of a file's root that the selection at `path` is no part of.
+[[nodiscard]] std::vector<std::string> outside(const ckpt::checkpoint& file, std::string_view path) {
     std::vector<std::string> out;
-    const key_path at = elements_of(done.weights.path(), file.root());
+    const key_path at = elements_of(path, file.root());
     if (at.empty() || file.root().kind() != ckpt::kind::dictionary) return out;
     for (const auto entry : file.root().entries())
         if (element_of(entry.key).text != at.front().text) out.push_back(printable(element_of(entry.key).text));
     return out;
 }
 
-/// A line for each of the first entries of a list, and how many there are more.
-void print_some(std::string_view label, colour c, const std::vector<std::string>& lines) {
-    constexpr std::size_t most = 20;
-    for (std::size_t i = 0; i < lines.size() && i < on_terminal(most); ++i)
-        print(paint(c, left(std::string(label), 10)) + lines[i] + '\n');
-    if (lines.size() > on_terminal(most)) print_rest(10, lines.size() - most);
-}
-
 void print_conversion(const options& wanted, const ckpt::checkpoint& file, const conversion& done,
                       const ckpt::write_report& report, bool ok) {
-    if (const auto others = outside(file, done); !others.empty()) {
+    const auto print_outside = [](const std::vector<std::string>& others) {
+        if (others.empty()) return;
         std::string names;
         ckpt::detail::short_list list{names, {.most = 6}};
         for (const std::string& name : others)
@@ -255,7 +253,12 @@ void print_conversion(const options& wanted, const ckpt::checkpoint& file, const
         list.end();
         print(paint(colour::dim, left("outside", 10)) + counted(others.size(), "entry is", "entries are") +
               " outside the state_dict: " + names + '\n');
-    }
+    };
+    print_outside(outside(file, done.path_in));
+    if (done.based) print_outside(outside(done.based->base, done.based->from_base.path()));
+    if (done.based)
+        print_based(*done.based,
+                    std::ranges::all_of(done.based->unused, [&](const auto& u) { return is_allowed(done, u.first); }));
     std::vector<std::string> lines;
     for (const auto& [key, why] : done.left_out) lines.push_back(printable(key) + ": " + printable(why.detail));
     print_some("left out", is_allowed(done, lines.empty() ? "" : done.left_out[0].first) ? colour::dim : colour::yellow,
@@ -275,6 +278,8 @@ void print_conversion(const options& wanted, const ckpt::checkpoint& file, const
     if (!ok) {
         print(paint(colour::red, "nothing was written") + ": what is left out would be lost. " +
               (done.format == output_format::safetensors ? "" : "--raw writes the bits of dtypes that numpy lacks; ") +
+              (done.based && !done.based->unused.empty() ? "--rules brings keys of IN together with those of the base; "
+                                                         : "") +
               "--dtype casts, --allow-loss PATTERN lets go\n");
         return;
     }
@@ -294,12 +299,13 @@ void print_conversion(const options& wanted, const ckpt::checkpoint& file, const
         exit_code = fail(wanted, weights.error(), file.root());
         return {};
     }
-    conversion out{*weights, format};
-    for (const auto& other : weights->others())
+    conversion out{*weights, format, std::string(weights->path())};
+    const auto leave_out = [&](std::string_view key) {
         out.left_out.emplace_back(
-            other.key,
-            ckpt::error{.code = ckpt::errc::format_lacks,
-                        .detail = "it is no tensor, and " + std::string(name_of(format)) + " holds tensors only"});
+            key, ckpt::error{.code = ckpt::errc::format_lacks,
+                             .detail = "it is no tensor, and " + std::string(name_of(format)) + " holds tensors only"});
+    };
+    for (const auto& other : weights->others()) leave_out(other.key);
     if (rules) {
         const ckpt::remap_plan plan = ckpt::plan_remap(*weights, *rules);
         auto renamed = ckpt::remap(plan);
@@ -314,7 +320,18 @@ void print_conversion(const options& wanted, const ckpt::checkpoint& file, const
                    .duplicate_shared = wanted.duplicate_shared,
                    .metadata = wanted.metadata,
                    .max_shard_bytes = wanted.max_shard_size};
-    keep_metadata(file, *weights, wanted.has_rules(), out);
+    if (wanted.base) {
+        auto laid = lay_over_base(wanted, file, out.weights);
+        if (!laid) {
+            exit_code = fail(wanted, laid.error());
+            return {};
+        }
+        out.weights = laid->weights;
+        for (const auto& other : laid->from_base.others()) leave_out(other.key);
+        out.based = *std::move(laid);
+    }
+    keep_metadata(out.based ? out.based->base : file, out.based ? out.based->from_base : *weights, wanted.has_rules(),
+                  out);
     if (auto done = cast(wanted, out); !done) {
         exit_code = fail(wanted, done.error());
         return {};
@@ -338,6 +355,8 @@ int run_convert(const options& wanted) {
                            printable(path) + '"');
     if (is_safetensors && wanted.raw)
         return misused(wanted.json, "--raw belongs to .npz and .npy: safetensors has these dtypes");
+    if (wanted.merge_lora && !wanted.base)
+        return misused(wanted.json, "--merge-lora needs the model that the adapter belongs to: --base FILE");
     const auto file = open(wanted.file(), wanted.policy);
     if (!file) return fail(wanted, file.error());
     int exit_code = exit_fine;
@@ -347,7 +366,9 @@ int run_convert(const options& wanted) {
     if (!report) return fail(wanted, report.error(), file->root());
     done->shared.insert(done->shared.end(), report->shared.begin(), report->shared.end());
     for (ckpt::left_out_tensor& t : report->left_out) done->left_out.emplace_back(t.key, t.why);
-    const bool ok = std::ranges::all_of(done->left_out, [&](const auto& l) { return is_allowed(*done, l.first); });
+    const auto allowed = [&](const auto& l) { return is_allowed(*done, l.first); };
+    const bool ok = std::ranges::all_of(done->left_out, allowed) &&
+                    (!done->based || std::ranges::all_of(done->based->unused, allowed));
     if (ok && !wanted.dry_run) {
         report = write(*done, wanted);
         if (interrupted()) return exit_of_interrupt();

@@ -217,6 +217,12 @@ constexpr option_row rows[]{
      "that "
      "match a key the last counts",
      set_cast, "a pattern and a dtype, as in '**.weight=float16'", true},
+    {"base", 0, "FILE", "", "convert",
+     "Lay the weights of IN over those of FILE: the output has all of FILE, and what IN replaces or adds",
+     [](options& o, std::string_view v) { return set_text(o.base, v); }, ""},
+    {"merge-lora", 0, "", "", "convert",
+     "IN is a low-rank adapter of --base: add it to the weights, as PEFT's merge_and_unload does",
+     [](options& o, std::string_view) { return set_flag(o.merge_lora); }, ""},
     {"metadata", 0, "KEY=TEXT", "", "convert", "An entry of the file's metadata, beside those that IN has",
      set_metadata, "a key and a text, as in format=pt", true},
     {"max-shard-size", 0, "SIZE", "", "convert",

@@ -139,6 +139,89 @@ def words():
     equal('the set reads back', ckpt('diff', MLP, out_path('set'))[0], 0)
 
 
+def adapter(name, config, prefix='base_model.model.fc1', extra=(), rank=2):
+    """A folder with a low-rank adapter of the demo's fc1: B A is 1 everywhere where the rank is 2."""
+    place = out_path(name)
+    os.makedirs(place, exist_ok=True)
+    pair = [(prefix + '.lora_A.weight', [rank, 784], [1.0, 0.0] * 784 if rank == 2 else [1.0] * 784 * rank),
+            (prefix + '.lora_B.weight', [10, rank], [0.5] * 10 * rank)]
+    save(os.path.join(name, 'adapter_model.bin'),
+         PROTO + dictionary([(key, tensor(str(i), len(values), shape))
+                             for i, (key, shape, values) in enumerate([*pair, *extra])]) + b'.',
+         [(str(i), struct.pack('<%df' % len(values), *values))
+          for i, (key, shape, values) in enumerate([*pair, *extra])])
+    for path in glob.glob(os.path.join(place, '*.json')):
+        os.remove(path)
+    if config is not None:
+        with open(os.path.join(place, 'adapter_config.json'), 'w') as f:
+            json.dump(config, f)
+    return place
+
+
+def over_a_base():
+    """--base: an overlay, and with --merge-lora a sum."""
+    adapter_only = os.path.join(DATA, 'frameworks', 'lightning-2', 'adapter.ckpt')
+    base, out = os.path.join(DATA, 'frameworks', 'lightning-2', 'base.ckpt'), out_path()
+    got = document('adapter over base', 0, 'convert', adapter_only, out, '-f', '--base', base)
+    equal('what it replaces', [got['replaced'], got['added'], got['tensors'], got['ok']],
+          [['adapter.bias', 'adapter.weight'], [], 7, True])
+    equal('the adapter is in it', ckpt('diff', adapter_only, out)[0], 1)  # and more
+    equal('nothing else is changed', [c for c in document('diff', 1, 'diff', base, out)['changed']
+                                      if not c['key'].startswith('adapter.')], [])
+    got = document('keys that the base lacks', 0, 'convert', MLP, out, '-f', '--base', base)
+    equal('are added', got['added'], ['fc1.bias', 'fc1.weight'])
+    said = ckpt('convert', MLP, out, '-f', '--base', base)[1]
+    check('and said to people, with what renames them', 'added     fc1.bias: the base has no such key; --rules' in said,
+          said)
+    code, _, error = ckpt('convert', MLP, out, '-f', '--base', base, '--rules',
+                          rules('rename fc1.weight -> net.0.weight\ndrop fc1.bias\n'))
+    check('another shape is refused', code == 1 and 'shapes_differ' in error and 'a rule "drop KEY"' in error, error)
+    equal('a base that is not there', ckpt('convert', MLP, out, '-f', '--base', out_path('none.pt'))[0], 2)
+    equal('--merge-lora without --base', ckpt('convert', MLP, out, '-f', '--merge-lora')[0], 3)
+    swa = os.path.join(DATA, 'frameworks', 'lightning-2', 'swa.ckpt')
+    error = ckpt('convert', adapter_only, out, '-f', '--base', swa)[2]
+    check('a base that is a question', 'state_dict_ambiguous' in error and 'convert FILE base.safetensors' in error,
+          error)
+
+
+def merged():
+    out, merge = out_path(), ('-f', '--merge-lora', '--base', MLP)
+    got = document('an adapter', 0, 'convert', adapter('ad', {'lora_alpha': 8}), out, *merge)
+    equal('is merged', [got['merged'], got['replaced'], got['unused'], got['tensors']],
+          [[{'key': 'fc1.weight', 'path': 'base_model.model.fc1', 'scale': 4.0, 'tied': []}], [], [], 2])
+    bias = ('base_model.model.fc1.base_layer.bias', [10], [float(i) for i in range(10)])
+    got = document('a bias', 0, 'convert', adapter('ad', {'lora_alpha': 8}, extra=[bias]), out, *merge)
+    equal('is replaced', got['replaced'], ['fc1.bias'])
+    equal('by its values', json.loads(ckpt('show', out, 'fc1.bias', '--json')[1])['$tensor']['shape'], [10])
+    for config, scale in (({'lora_alpha': 8, 'use_rslora': True}, 8 / 2 ** 0.5),
+                          ({'lora_alpha': 8, 'alpha_pattern': {'other': 1, 'fc1': 3}}, 1.5),
+                          ({'lora_alpha': 8, 'alpha_pattern': {'^c1': 1, 'c1': 1, '^f.*1': 5}}, 2.5),
+                          ({'alpha_pattern': {'fc\\.': 1, 'f.1': 7}}, 3.5)):
+        got = document(str(config), 0, 'convert', adapter('ad', config), out, *merge)
+        equal('its scale', got['merged'][0]['scale'], scale)
+    for config, word in (({'peft_type': 'LOHA'}, 'LOHA'), ({'lora_alpha': 8, 'use_dora': True}, 'use_dora'),
+                         ({'lora_alpha': 8, 'alora_invocation_tokens': [1]}, 'alora'),
+                         ({'lora_alpha': 8, 'init_lora_weights': 'pissa_niter_4'}, 'pissa'),
+                         ({'lora_alpha': 8, 'alpha_pattern': {'(a|b)': 1}}, '(a|b)'), ({}, 'stores no alpha'),
+                         (None, 'adapter_config.json'), ({'lora_alpha': 'x'}, 'lora_alpha')):
+        code, _, error = ckpt('convert', adapter('ad', config), out, *merge)
+        check('refused: %s' % config, code != 0 and word in error, error)
+    got = document('names of diffusers', 0, 'convert', adapter('ad', None, 'unet.fc1'), out, *merge)
+    equal('have the rank for alpha', got['merged'][0]['scale'], 1.0)
+    lost = [('base_model.model.head.weight', [1], [1.0])]
+    other = adapter('ad', {'lora_alpha': 8}, 'base_model.model.fc2', lost)
+    os.remove(out)
+    got = document('what does not fit', 1, 'convert', other, out, *merge)
+    equal('is listed', [u['key'].rpartition('model.')[2] for u in got['unused']],
+          ['head.weight', 'fc2.lora_A.weight', 'fc2.lora_B.weight'])
+    check('nothing is written', not got['ok'] and not os.path.exists(out))
+    said = ckpt('convert', other, out, *merge)[1]
+    check('people read why', 'not used' in said and '--rules brings' in said, said)
+    equal('unless it is let go', ckpt('convert', other, out, *merge, '--allow-loss', 'base_model.**')[0], 0)
+    equal('rules bring names together', ckpt('convert', other, out, *merge, '--rules', rules(
+        'rename {p:**}.fc2.{q:**} -> {p}.fc1.{q}\ndrop **.head.weight\n'))[0], 0)
+
+
 def arrays():
     out = out_path('out.npz')
     got = document('to .npz', 0, 'convert', MLP, out)
@@ -225,4 +308,4 @@ def full_disk():
 
 
 if __name__ == '__main__':
-    sys.exit(cli.run(one_file, casts, losses, words, arrays, stopped, everything, full_disk))
+    sys.exit(cli.run(one_file, casts, losses, words, over_a_base, merged, arrays, stopped, everything, full_disk))

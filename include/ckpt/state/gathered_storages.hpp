@@ -29,8 +29,8 @@ class gathered_storages final : public storage_source {
 
     /// The number under which a storage of a source is known here.
     [[nodiscard]] std::uint32_t number_of(const storage_source* source, std::uint32_t storage);
-    /// A new storage for a gathered tensor.
-    [[nodiscard]] std::uint32_t number_of_node(std::uint32_t node);
+    /// The number of the storage of a gathered tensor: one for each node.
+    [[nodiscard]] std::uint32_t number_of_node(std::uint32_t node) { return number_of(nullptr, node); }
 
     [[nodiscard]] CKPT_DETAIL_DEF std::uint64_t nbytes(std::uint32_t i) const noexcept override;
     [[nodiscard]] byte_order order(std::uint32_t i) const noexcept override {
@@ -62,7 +62,7 @@ class gathered_storages final : public storage_source {
     };
     shared<gather_plan> plan_;
     std::vector<slot> slots_{};
-    growing_index_table table_{}; ///< of slots with a source
+    growing_index_table table_{}; ///< of slots
 };
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

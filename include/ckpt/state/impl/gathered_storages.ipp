@@ -57,11 +57,6 @@ CKPT_DETAIL_DEF std::uint32_t gathered_storages::number_of(const storage_source*
     return found;
 }
 
-CKPT_DETAIL_DEF std::uint32_t gathered_storages::number_of_node(std::uint32_t node) {
-    slots_.push_back({nullptr, node});
-    return static_cast<std::uint32_t>(slots_.size() - 1);
-}
-
 CKPT_DETAIL_DEF std::uint64_t gathered_storages::nbytes(std::uint32_t i) const noexcept {
     const slot& s = slots_[i];
     return s.source != nullptr ? s.source->nbytes(s.number)
