@@ -58,6 +58,7 @@ struct options {
     std::uint64_t max_shard_size{0};
     std::optional<std::string> base{}; // a checkpoint
     bool merge_lora{};
+    bool fold_weight_norm{};
     bool duplicate_shared{};
     bool raw{};
     bool dry_run{};

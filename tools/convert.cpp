@@ -3,6 +3,7 @@
 #include "merge.hpp"
 #include "progress.hpp"
 #include "render.hpp"
+#include "weight_norm.hpp"
 
 #include <ckpt/core/short_list.hpp>
 #include <ckpt/io/file.hpp>
@@ -58,8 +59,9 @@ struct conversion {
     /// Entries that are no tensors, and tensors that the format lacks.
     std::vector<std::pair<std::string, ckpt::error>> left_out{};
     std::vector<ckpt::tied_key> shared{};
-    std::optional<based_weights> based{}; // of --base
-    ckpt::safetensors_options options{};  // those of other formats are among them
+    std::optional<based_weights> based{};             // of --base
+    std::optional<ckpt::weight_norm_folded> folded{}; // of --fold-weight-norm
+    ckpt::safetensors_options options{};              // those of other formats are among them
 };
 
 /// Applies rules that the program made.
@@ -229,6 +231,7 @@ void write_document(json& to, const options& wanted, const conversion& done, con
         to.line().begin_object().member("key", t.key).member("same_as", t.same_as).end_object();
     to.end_array();
     if (done.based) write_based(to, wanted, *done.based);
+    if (done.folded) write_folded(to, *done.folded);
     to.member("ok", ok).end_object();
 }
 
@@ -259,6 +262,9 @@ void print_conversion(const options& wanted, const ckpt::checkpoint& file, const
     if (done.based)
         print_based(*done.based,
                     std::ranges::all_of(done.based->unused, [&](const auto& u) { return is_allowed(done, u.first); }));
+    if (done.folded)
+        print_folded(*done.folded,
+                     std::ranges::all_of(done.folded->left, [&](const auto& l) { return is_allowed(done, l.key); }));
     std::vector<std::string> lines;
     for (const auto& [key, why] : done.left_out) lines.push_back(printable(key) + ": " + printable(why.detail));
     print_some("left out", is_allowed(done, lines.empty() ? "" : done.left_out[0].first) ? colour::dim : colour::yellow,
@@ -278,6 +284,8 @@ void print_conversion(const options& wanted, const ckpt::checkpoint& file, const
     if (!ok) {
         print(paint(colour::red, "nothing was written") + ": what is left out would be lost. " +
               (done.format == output_format::safetensors ? "" : "--raw writes the bits of dtypes that numpy lacks; ") +
+              (done.folded && !done.folded->left.empty() ? "What is not folded stays where --allow-loss names it; "
+                                                         : "") +
               (done.based && !done.based->unused.empty() ? "--rules brings keys of IN together with those of the base; "
                                                          : "") +
               "--dtype casts, --allow-loss PATTERN lets go\n");
@@ -330,6 +338,15 @@ void print_conversion(const options& wanted, const ckpt::checkpoint& file, const
         for (const auto& other : laid->from_base.others()) leave_out(other.key);
         out.based = *std::move(laid);
     }
+    if (wanted.fold_weight_norm) {
+        auto folded = fold_weights(wanted, out.weights);
+        if (!folded) {
+            exit_code = interrupted() ? exit_of_interrupt() : fail(wanted, folded.error(), file.root());
+            return {};
+        }
+        out.weights = folded->weights;
+        out.folded = *std::move(folded);
+    }
     keep_metadata(out.based ? out.based->base : file, out.based ? out.based->from_base : *weights, wanted.has_rules(),
                   out);
     if (auto done = cast(wanted, out); !done) {
@@ -368,7 +385,9 @@ int run_convert(const options& wanted) {
     for (ckpt::left_out_tensor& t : report->left_out) done->left_out.emplace_back(t.key, t.why);
     const auto allowed = [&](const auto& l) { return is_allowed(*done, l.first); };
     const bool ok = std::ranges::all_of(done->left_out, allowed) &&
-                    (!done->based || std::ranges::all_of(done->based->unused, allowed));
+                    (!done->based || std::ranges::all_of(done->based->unused, allowed)) &&
+                    (!done->folded ||
+                     std::ranges::all_of(done->folded->left, [&](const auto& l) { return is_allowed(*done, l.key); }));
     if (ok && !wanted.dry_run) {
         report = write(*done, wanted);
         if (interrupted()) return exit_of_interrupt();

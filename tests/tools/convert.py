@@ -222,6 +222,26 @@ def merged():
         'rename {p:**}.fc2.{q:**} -> {p}.fc1.{q}\ndrop **.head.weight\n'))[0], 0)
 
 
+def folded():
+    out, path = out_path(), os.path.join(DATA, 'torch-2.13', 'weight_norm.pt')
+    got = document('--fold-weight-norm', 0, 'convert', path, out, '-f', '--fold-weight-norm')
+    equal('what it folds', [len(got['folded']), got['not_folded'], got['tensors']], [12, [], 24])
+    equal('a pair', got['folded'][1], {'key': '1.weight', 'g': '1.parametrizations.weight.original0',
+                                       'v': '1.parametrizations.weight.original1'})
+    digests = {row['key']: row['crc32'] for row in document('its values', 0, 'ls', out, '--digest')['tensors']}
+    equal('are those of torch', [key for key in digests
+                                 if not key.startswith('want.') and digests[key] != digests['want.' + key]], [])
+    said = ckpt('convert', path, out, '-f', '--fold-weight-norm')[1]
+    check('people see it', 'folded    0.weight_hh_l0 of 0.weight_hh_l0_g and 0.weight_hh_l0_v' in said, said)
+    half = save('half.pt', PROTO + dictionary([('a.weight_g', tensor('0', 1, [1]))]) + b'.', [('0', floats(1))])
+    got = document('half of a pair', 1, 'convert', half, out, '-f', '--fold-weight-norm', '--select', '')
+    equal('is listed', [(n['key'], n['why']['code']) for n in got['not_folded']], [('a.weight_g', 'key_missing')])
+    said = ckpt('convert', half, out, '-f', '--fold-weight-norm', '--select', '')[1]
+    check('people see why', 'unfolded  a.weight_g: it is half' in said, said)
+    equal('it stays where that is allowed', ckpt('convert', half, out, '-f', '--fold-weight-norm', '--select', '',
+                                                 '--allow-loss', '*.weight_g')[0], 0)
+
+
 def arrays():
     out = out_path('out.npz')
     got = document('to .npz', 0, 'convert', MLP, out)
@@ -308,4 +328,5 @@ def full_disk():
 
 
 if __name__ == '__main__':
-    sys.exit(cli.run(one_file, casts, losses, words, over_a_base, merged, arrays, stopped, everything, full_disk))
+    sys.exit(cli.run(one_file, casts, losses, words, over_a_base, merged, folded, arrays, stopped, everything,
+                     full_disk))

@@ -167,6 +167,8 @@
 #include <ckpt/state/impl/suggest_text.ipp>
 #include <ckpt/state/impl/suggestion.ipp>
 #include <ckpt/state/impl/walk.ipp>
+#include <ckpt/state/impl/weight_norm.ipp>
+#include <ckpt/state/impl/weight_norm_sums.ipp>
 #include <ckpt/state/impl/word_table.ipp>
 
 #include <ckpt/maps/impl/averages.ipp>
