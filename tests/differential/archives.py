@@ -251,7 +251,9 @@ class Tars:
     def python(data):
         with tarfile.open(fileobj=io.BytesIO(data), mode="r:", encoding="utf-8") as t:
             out = "ok"
-            for member in t.getmembers():
+            for number, member in enumerate(t):
+                if number * 512 > len(data):  # a negative size leads back
+                    raise RecursionError("more members than the archive has blocks")
                 out += " " + member.name.encode("utf-8", "surrogateescape").hex()
                 if member.isreg():
                     if member.size > 1 << 26:  # a sparse one is made of nothing, in memory

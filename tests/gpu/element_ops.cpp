@@ -2,6 +2,8 @@
 // The bodies of kernels, run here, against the conversions and gathers of the host.
 #include <ckpt/gpu/element_ops.hpp>
 
+#include "../support/sanitized.hpp"
+
 #include <doctest/doctest.h>
 
 #include <array>
@@ -71,7 +73,7 @@ std::vector<std::uint32_t> interesting_floats() {
         out.push_back(0xFF80'0000u + i * 0x7FFF);
     }
     std::mt19937 random{1}; // NOLINT: the same numbers each time
-    for (int i = 0; i < 100'000; ++i) out.push_back(static_cast<std::uint32_t>(random()));
+    for (int i = 0; i < 100'000 / test_support::one_of_many; ++i) out.push_back(static_cast<std::uint32_t>(random()));
     return out;
 }
 
@@ -90,7 +92,7 @@ std::vector<std::byte> elements_of(dtype type) {
             for (const std::uint64_t at : {wide, wide + 1, wide + (std::uint64_t{1} << 28)}) put(out, at, size);
         }
         std::mt19937_64 random{2}; // NOLINT
-        for (int i = 0; i < 100'000; ++i) put(out, random(), size);
+        for (int i = 0; i < 100'000 / test_support::one_of_many; ++i) put(out, random(), size);
         for (std::uint64_t i = 1022 - 151; i < 1024 - 125; ++i) // where float32 is subnormal
             for (int k = 0; k < 100; ++k) put(out, (i << 52) | (random() >> 12), size);
     } else {
@@ -100,7 +102,7 @@ std::vector<std::byte> elements_of(dtype type) {
                 put(out, (std::uint64_t{1} << i) + up, size);
                 put(out, ~((std::uint64_t{1} << i) + up), size);
             }
-        for (int i = 0; i < 100'000; ++i) put(out, random() >> random() % 64, size);
+        for (int i = 0; i < 100'000 / test_support::one_of_many; ++i) put(out, random() >> random() % 64, size);
     }
     out.resize(out.size() / itemsize(type) * itemsize(type)); // complex: whole pairs
     return out;

@@ -18,5 +18,6 @@ inline constexpr bool sanitized = false;
 
 /// Sanitizers make everything some ten times as slow: a test that tries many of one kind tries one of so many there.
 inline constexpr int one_of = sanitized ? 3 : 1;
+inline constexpr int one_of_many = one_of * one_of; // where it would take ten seconds all the same
 
 } // namespace test_support

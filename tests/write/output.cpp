@@ -24,6 +24,7 @@
 
 #if defined(__linux__)
 #include <fcntl.h>
+#include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #endif
@@ -142,6 +143,8 @@ struct {
     std::uint64_t calls{0};
     std::uint64_t failing{~std::uint64_t{0}}; // number of the call that fails
     std::size_t most{~std::size_t{0}};        // that one call writes or copies
+    std::uint64_t copies{0};                  // calls of copy_file_range
+    bool server{false};                       // file systems say that they are NFS
 } injected;
 
 bool fails() {
@@ -158,7 +161,13 @@ ssize_t pwrite64(int file, const void* from, size_t length, off64_t at) {
     return fails() ? -1 : direct(SYS_pwrite64, file, from, std::min(length, injected.most), at);
 }
 ssize_t copy_file_range(int from, off64_t* in, int to, off64_t* out, size_t length, unsigned flags) {
+    ++injected.copies;
     return fails() ? -1 : direct(SYS_copy_file_range, from, in, to, out, std::min(length, injected.most), flags);
+}
+int fstatfs(int file, struct ::statfs* status) noexcept {
+    const long done = direct(SYS_fstatfs, file, status);
+    if (done == 0 && injected.server) status->f_type = 0x6969;
+    return static_cast<int>(done);
 }
 int fsync(int file) { return fails() ? -1 : static_cast<int>(direct(SYS_fsync, file)); }
 int link(const char* from, const char* to) noexcept {
@@ -219,6 +228,30 @@ TEST_CASE("whichever call fails, there is the old file or the new one, and nothi
         }
         for (const ckpt::written_file& f : report.files) folder.remove(f.path);
     }
+}
+
+TEST_CASE("parts of files are copied inside the system where whole blocks lie apart, or a server copies") {
+    const temporary_folder folder;
+    std::string large;
+    for (int i = 0; large.size() < 1'000'000; ++i) large += std::to_string(i);
+    folder.add("from", large);
+    const auto from = ckpt::detail::file::open(folder.path() / "from").value();
+    // Copies a part to the beginning of a new file, and gives the number of copies inside the system.
+    const auto copies = [&](std::uint64_t offset, bool server, std::uint64_t failing) {
+        injected = {.failing = failing, .server = server};
+        auto out = output_file::create(folder.path() / "to", true).value();
+        CHECK(out.copy(from, offset, 300'000).has_value());
+        const std::uint64_t seen = injected.copies;
+        injected = {};
+        CHECK((out.finish().has_value() && out.publish().has_value()));
+        CHECK(content(folder)["to"] == large.substr(offset, 300'000));
+        return seen;
+    };
+    constexpr std::uint64_t none = ~std::uint64_t{0};
+    CHECK(copies(4096, false, none) == 1);
+    CHECK(copies(4096, false, 0) == 1); // it fails: the part is read and written
+    CHECK(copies(4095, false, none) == 0);
+    CHECK(copies(4095, true, none) == 1);
 }
 
 TEST_CASE("where the system takes little at once, the file is the same") {

@@ -31,22 +31,25 @@
 // Definitions stand in files of their own, STAGE/impl/x.ipp. Without CKPT_COMPILED x.hpp includes x.ipp, and all
 // functions are inline. With it they are ordinary functions, compiled once: by src/*.cpp, or by <ckpt/impl/src.hpp>.
 // CKPT_DETAIL_RARE marks functions that few files need, such as those of the tar reader, and such as run once for a
-// file: header-only programs compile them for size.
+// file: header-only programs compile them for size. CKPT_DETAIL_COLD marks the same of functions that are local to an
+// x.ipp, which are inline in both modes.
 #if defined(CKPT_COMPILED)
 #define CKPT_DETAIL_DEF
 #define CKPT_DETAIL_RARE
+#define CKPT_DETAIL_COLD
 #if CKPT_EXCEPTIONS
 #define CKPT_DETAIL_ABI v0_1_compiled
 #else
 #define CKPT_DETAIL_ABI v0_1_compiled_noexcept
 #endif
 #else
-#define CKPT_DETAIL_DEF inline
 #if defined(__GNUC__)
-#define CKPT_DETAIL_RARE [[gnu::cold]] inline
+#define CKPT_DETAIL_COLD [[gnu::cold]]
 #else
-#define CKPT_DETAIL_RARE inline
+#define CKPT_DETAIL_COLD
 #endif
+#define CKPT_DETAIL_DEF inline
+#define CKPT_DETAIL_RARE CKPT_DETAIL_COLD inline
 #if CKPT_EXCEPTIONS
 #define CKPT_DETAIL_ABI v0_1
 #else

@@ -40,8 +40,8 @@ class output_file {
 
     /// Appends bytes. Fails with `write_failed`.
     [[nodiscard]] result<void> write(std::span<const std::byte> bytes);
-    /// Appends bytes of another file, inside the system where it can copy. Fails with `write_failed`, and as
-    /// `file::read` does.
+    /// Appends bytes of another file: inside the system where that may share blocks or where a server copies. Fails
+    /// with `write_failed`, and as `file::read` does.
     [[nodiscard]] result<void> copy(const file& from, std::uint64_t offset, std::uint64_t length);
     /// The bytes that were appended.
     [[nodiscard]] std::uint64_t size() const noexcept { return written_ + buffer_.size(); }
@@ -58,6 +58,7 @@ class output_file {
     output_file(std::string text, native_string path, bool replace) noexcept
         : text_{std::move(text)}, path_{std::move(path)}, replace_{replace} {}
     [[nodiscard]] result<void> put(std::span<const std::byte> bytes);
+    void advance(std::uint64_t wrote) noexcept;
     [[nodiscard]] result<void> flush();
     [[nodiscard]] native_string folder() const;
     [[nodiscard]] error failed(int failure, const char* doing) const;
@@ -68,8 +69,11 @@ class output_file {
     native_string temporary_{}; // empty where there is none
     file_system::handle handle_{file_system::no_handle};
     std::vector<std::byte> buffer_{};
+    std::vector<std::byte> piece_{}; // of a file that is copied
     std::uint64_t written_{0};
+    std::uint64_t begun_{0}; // of these, what the system was told to bring to the disk
     bool replace_{false};
+    bool is_on_server_{false};
     bool copies_inside_{true};
 };
 

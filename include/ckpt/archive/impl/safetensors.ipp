@@ -178,8 +178,8 @@ CKPT_DETAIL_DEF result<void> safetensors_header::check_ranges(const source& from
     return {};
 }
 
-CKPT_DETAIL_DEF result<safetensors_header> safetensors_header::read(const source& from, const limits& budget,
-                                                                    arena& memory) {
+CKPT_DETAIL_RARE result<safetensors_header> safetensors_header::read(const source& from, const limits& budget,
+                                                                     arena& memory) {
     safetensors_header out;
     std::byte head[8]{};
     if (auto got = from.read(0, head); !got) return std::move(got).error();

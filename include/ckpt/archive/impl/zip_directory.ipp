@@ -116,7 +116,7 @@ CKPT_DETAIL_DEF result<void> zip_archive::parse(const source& from, std::span<co
     return {};
 }
 
-CKPT_DETAIL_DEF result<void> zip_archive::set_bounds(const source& from) {
+CKPT_DETAIL_RARE result<void> zip_archive::set_bounds(const source& from) {
     std::vector<std::uint32_t> order;
     if (!in_order_) {
         order = sorted_indices(records_.size(), [&](std::uint32_t a, std::uint32_t b) {

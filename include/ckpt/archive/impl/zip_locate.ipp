@@ -68,7 +68,7 @@ CKPT_DETAIL_RARE error local_header::bad(errc code, std::string seen) const {
     return fail(from_, code, record_.header_offset, record_.name, std::move(seen), damage_hint);
 }
 
-CKPT_DETAIL_DEF error local_header::differs(const char* what, std::uint64_t here, std::uint64_t there) const {
+CKPT_DETAIL_RARE error local_header::differs(const char* what, std::uint64_t here, std::uint64_t there) const {
     return bad(errc::zip_header_mismatch,
                "the local header has " + std::string(what) + " " + decimal(here) + ", the directory " + decimal(there));
 }

@@ -124,7 +124,7 @@ struct decimal_text {
 };
 
 /// Reads text such as "12.5e-3", without a sign; false for other text.
-inline bool split_decimal(std::string_view text, decimal_text& out) noexcept {
+CKPT_DETAIL_COLD inline bool split_decimal(std::string_view text, decimal_text& out) noexcept {
     bool any = false;
     bool fraction = false;
     for (; !text.empty() && (is_digit(text[0]) || (text[0] == '.' && !fraction)); text.remove_prefix(1)) {
@@ -153,7 +153,8 @@ inline bool split_decimal(std::string_view text, decimal_text& out) noexcept {
 
 /// The bits of the double that is nearest to `mantissa` * 2^`exponent`; `more`: the number is slightly larger than
 /// that. The mantissa's highest bit is set. Returns 0 where the double would be zero or infinite.
-inline std::uint64_t round_to_double(std::uint64_t mantissa, std::int64_t exponent, bool more) noexcept {
+CKPT_DETAIL_COLD inline std::uint64_t round_to_double(std::uint64_t mantissa, std::int64_t exponent,
+                                                      bool more) noexcept {
     const std::int64_t leading = exponent + 63;
     if (leading > 1023 || leading < -1075) return 0;
     const bool normal = leading >= -1022;
@@ -168,7 +169,7 @@ inline std::uint64_t round_to_double(std::uint64_t mantissa, std::int64_t expone
 }
 
 /// The bits of the double that is nearest to a number other than zero; 0 where the double would be zero or infinite.
-inline std::uint64_t nearest_double(decimal_text& number) noexcept {
+CKPT_DETAIL_COLD inline std::uint64_t nearest_double(decimal_text& number) noexcept {
     const std::int64_t magnitude = number.count + number.power; // below 10^magnitude, and at least a tenth of that
     if (magnitude > 310 || magnitude < -323) return 0;
     natural& dividend = number.digits;
@@ -330,7 +331,7 @@ class digit_source {
 };
 
 /// Writes the fewest digits that read back as one double above zero, and returns how many they are, 17 at most.
-inline std::size_t shortest_digits(digit_source from, char* digits) noexcept {
+CKPT_DETAIL_COLD inline std::size_t shortest_digits(digit_source from, char* digits) noexcept {
     for (std::size_t n = 0;; ++n) {
         digits[n] = from.next();
         const bool low = from.reads_back();

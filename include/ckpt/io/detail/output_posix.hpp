@@ -17,11 +17,14 @@
 #include <cstdio>
 
 #include <fcntl.h>
+#if defined(__linux__)
+#include <sys/statfs.h>
+#endif
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <unistd.h>
 
-namespace ckpt::file_system::inline posix_output_1 {
+namespace ckpt::file_system::inline posix_output_2 {
 
 /// The number of a path that exists, as `create_new` and `publish` return it.
 inline constexpr int exists_already = EEXIST;
@@ -86,6 +89,33 @@ inline int copy_range([[maybe_unused]] handle from, [[maybe_unused]] std::uint64
 #endif
 }
 
+/// Whether bytes between two files of this one's file system are best copied inside the system, wherever they lie: a
+/// server copies them without sending them. A disk shares blocks at most, between offsets that are whole blocks apart;
+/// for others Linux's copy is slower than reading and writing (6.18, ext4: 1.3 times).
+inline bool is_on_server([[maybe_unused]] handle file) noexcept {
+#if defined(__linux__)
+    struct ::statfs status{};
+    if (::fstatfs(file, &status) != 0) return false;
+    switch (static_cast<std::uint32_t>(status.f_type)) { // linux/magic.h
+    case 0x6969:                                         // NFS
+    case 0xFF53'4D42:                                    // SMB
+    case 0xFE53'4D42:                                    // SMB 2
+        return true;
+    default: break;
+    }
+#endif
+    return false;
+}
+
+/// Has the system begin to write bytes to the disk, without waiting for them.
+inline void begin_writing([[maybe_unused]] handle file, [[maybe_unused]] std::uint64_t offset,
+                          [[maybe_unused]] std::uint64_t length) noexcept {
+#if defined(__linux__) && defined(__USE_GNU)
+    (void)::sync_file_range(file, static_cast<::off64_t>(offset), static_cast<::off64_t>(length),
+                            SYNC_FILE_RANGE_WRITE);
+#endif
+}
+
 /// Waits until the bytes are on the disk.
 inline int sync(handle file) noexcept {
     for (;;) {
@@ -135,4 +165,4 @@ inline const char* write_reason(int failure) noexcept {
     }
 }
 
-} // namespace ckpt::file_system::inline posix_output_1
+} // namespace ckpt::file_system::inline posix_output_2

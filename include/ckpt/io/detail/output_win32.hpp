@@ -22,7 +22,7 @@ __declspec(dllimport) int __stdcall MoveFileExW(const wchar_t*, const wchar_t*, 
 __declspec(dllimport) unsigned long __stdcall GetCurrentProcessId();
 }
 
-namespace ckpt::file_system::inline win32_output_1 {
+namespace ckpt::file_system::inline win32_output_2 {
 
 /// The number of a path that exists, as `create_new` and `publish` return it.
 inline constexpr int exists_already = 80;  // ERROR_FILE_EXISTS
@@ -60,6 +60,11 @@ inline int copy_range(handle, std::uint64_t, handle, std::uint64_t, std::size_t,
     return not_supported;
 }
 
+inline bool is_on_server(handle) noexcept { return false; }
+
+/// The system begins by itself.
+inline void begin_writing(handle, std::uint64_t, std::uint64_t) noexcept {}
+
 /// Waits until the bytes are on the disk.
 inline int sync(handle file) noexcept { return ::FlushFileBuffers(file) != 0 ? 0 : static_cast<int>(::GetLastError()); }
 
@@ -91,4 +96,4 @@ inline const char* write_reason(int failure) noexcept {
     }
 }
 
-} // namespace ckpt::file_system::inline win32_output_1
+} // namespace ckpt::file_system::inline win32_output_2

@@ -108,7 +108,7 @@ CKPT_DETAIL_DEF result<void> file::read(std::uint64_t offset, std::span<std::byt
     return {};
 }
 
-CKPT_DETAIL_DEF result<mapping> file::map(std::uint64_t offset, std::uint64_t length, std::size_t& skipped) const {
+CKPT_DETAIL_RARE result<mapping> file::map(std::uint64_t offset, std::uint64_t length, std::size_t& skipped) const {
     // Where mappings may begin on Windows; a multiple of all page sizes elsewhere.
     constexpr std::uint64_t granularity = 65'536;
     skipped = static_cast<std::size_t>(offset % granularity);

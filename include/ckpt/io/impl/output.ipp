@@ -16,8 +16,11 @@ CKPT_DETAIL_DEF output_file::output_file(output_file&& other) noexcept
       temporary_{std::exchange(other.temporary_, {})},
       handle_{std::exchange(other.handle_, file_system::no_handle)},
       buffer_{std::move(other.buffer_)},
+      piece_{std::move(other.piece_)},
       written_{other.written_},
+      begun_{other.begun_},
       replace_{other.replace_},
+      is_on_server_{other.is_on_server_},
       copies_inside_{other.copies_inside_} {}
 
 CKPT_DETAIL_DEF output_file::~output_file() {
@@ -75,6 +78,7 @@ CKPT_DETAIL_DEF result<output_file> output_file::create(path_arg path, bool repl
         return out.failed(failure, "making it");
     }
     out.temporary_ = std::move(name);
+    out.is_on_server_ = file_system::is_on_server(out.handle_);
     return out;
 }
 
@@ -83,10 +87,19 @@ CKPT_DETAIL_DEF result<void> output_file::put(std::span<const std::byte> bytes) 
         std::size_t wrote = 0;
         const int failure = file_system::write_at(handle_, written_, bytes.data(), bytes.size(), wrote);
         if (failure != 0) return failed(failure, "writing it");
-        written_ += wrote;
+        advance(wrote);
         bytes = bytes.subspan(wrote);
     }
     return {};
+}
+
+/// Counts bytes that were written. The disk has begun with them before the last ones are there: `finish` waits less.
+CKPT_DETAIL_DEF void output_file::advance(std::uint64_t wrote) noexcept {
+    constexpr std::uint64_t step = std::uint64_t{8} << 20;
+    written_ += wrote;
+    if (written_ - begun_ < step) return;
+    file_system::begin_writing(handle_, begun_, written_ - begun_);
+    begun_ = written_;
 }
 
 CKPT_DETAIL_DEF result<void> output_file::flush() {
@@ -106,23 +119,26 @@ CKPT_DETAIL_DEF result<void> output_file::write(std::span<const std::byte> bytes
 }
 
 CKPT_DETAIL_DEF result<void> output_file::copy(const file& from, std::uint64_t offset, std::uint64_t length) {
-    constexpr std::uint64_t piece = std::uint64_t{1} << 20, most_inside = std::uint64_t{1} << 26;
-    if (length >= piece / 16) {
+    constexpr std::uint64_t piece = std::uint64_t{1} << 18, most_inside = std::uint64_t{1} << 26;
+    constexpr std::uint64_t block = 4096; // of most file systems
+    if (length >= piece / 4) {
         if (auto done = flush(); !done) return done;
-        while (copies_inside_ && length > 0) {
+        const bool inside = is_on_server_ || (offset - written_) % block == 0;
+        while (inside && copies_inside_ && length > 0) {
             const auto wanted = static_cast<std::size_t>(length < most_inside ? length : most_inside);
             std::size_t copied = 0;
             // A failure, or the end of the source, is met again and named by the read below.
             copies_inside_ =
                 file_system::copy_range(from.handle(), offset, handle_, written_, wanted, copied) == 0 && copied != 0;
-            written_ += copied;
+            advance(copied);
             offset += copied;
             length -= copied;
         }
     }
-    std::vector<std::byte> bytes(static_cast<std::size_t>(length < piece ? length : piece));
+    if (piece_.size() < piece && piece_.size() < length)
+        piece_.resize(static_cast<std::size_t>(length < piece ? length : piece));
     while (length > 0) {
-        const auto part = std::span{bytes}.first(static_cast<std::size_t>(length < piece ? length : piece));
+        const auto part = std::span{piece_}.first(static_cast<std::size_t>(length < piece ? length : piece));
         if (auto read = from.read(offset, part); !read) return read;
         if (auto done = write(part); !done) return done;
         offset += part.size();

@@ -7,7 +7,7 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-CKPT_DETAIL_DEF graph::graph(const shared<block_pool>& pool) : memory{pool} {
+CKPT_DETAIL_RARE graph::graph(const shared<block_pool>& pool) : memory{pool} {
     node n{};
     nodes.push_back(memory, n);
     n.kind = node_kind::none;

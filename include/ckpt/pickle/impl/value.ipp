@@ -25,7 +25,7 @@ inline bool equals_int(const node& key, std::int64_t wanted) noexcept {
 }
 
 /// Bytes as Python shows them: b'a\x00'.
-inline void append_bytes(std::string& out, std::string_view raw) {
+CKPT_DETAIL_COLD inline void append_bytes(std::string& out, std::string_view raw) {
     constexpr char digits[] = "0123456789abcdef";
     const char quote = raw.find('\'') != raw.npos && raw.find('"') == raw.npos ? '"' : '\'';
     (out += 'b') += quote;
@@ -42,14 +42,14 @@ inline void append_bytes(std::string& out, std::string_view raw) {
 }
 
 /// A float as Python shows it: 1 is "1.0".
-inline void append_real(std::string& out, double real) {
+CKPT_DETAIL_COLD inline void append_real(std::string& out, double real) {
     const std::string text = shortest(real);
     out += text;
     if (text.find_first_not_of("-0123456789") == std::string_view::npos) out += ".0";
 }
 
 /// A key that is no tuple. Inside a tuple a str stands in quotes: ('a', 1).
-inline void append_key(std::string& out, const value& v, bool in_tuple) {
+CKPT_DETAIL_COLD inline void append_key(std::string& out, const value& v, bool in_tuple) {
     switch (v.kind()) {
     case kind::string:
         if (in_tuple) (out += '\'').append(*v.as_string()) += '\'';

@@ -8,7 +8,7 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
-CKPT_DETAIL_DEF std::string detail::path_text(std::span<const path_element> path) {
+CKPT_DETAIL_RARE std::string detail::path_text(std::span<const path_element> path) {
     std::string out;
     for (const path_element& e : path) append_path_element(out, e.text, &e == path.data());
     return out;

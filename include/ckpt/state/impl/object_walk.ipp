@@ -17,7 +17,7 @@ CKPT_DETAIL_DEF bool is_slots_pair(const value& state) noexcept {
     return state.kind() == kind::tuple && state.size() == 2 && fits(state[0]) && fits(state[1]);
 }
 
-CKPT_DETAIL_DEF step_cursor::step_cursor(const value& v, bool whole) : at_{v} {
+CKPT_DETAIL_RARE step_cursor::step_cursor(const value& v, bool whole) : at_{v} {
     if (v.kind() == kind::tensor) (void)take_attributes(v.state(), 0);
     if (v.kind() != kind::object) return;
     if (v.is_module()) {
@@ -42,7 +42,7 @@ CKPT_DETAIL_DEF step_cursor::step_cursor(const value& v, bool whole) : at_{v} {
     attributes_[3] = v.kwargs();
 }
 
-CKPT_DETAIL_DEF bool step_cursor::next(value& key, std::uint64_t& position, value& below) noexcept {
+CKPT_DETAIL_RARE bool step_cursor::next(value& key, std::uint64_t& position, value& below) noexcept {
     key = {};
     if (at_.is_module()) return next_of_module(key, below);
     switch (at_.kind()) {
@@ -69,7 +69,7 @@ CKPT_DETAIL_DEF bool step_cursor::next(value& key, std::uint64_t& position, valu
     }
 }
 
-CKPT_DETAIL_DEF bool step_cursor::take_attributes(const value& state, std::size_t at) noexcept {
+CKPT_DETAIL_RARE bool step_cursor::take_attributes(const value& state, std::size_t at) noexcept {
     if (is_slots_pair(state))
         for (std::size_t i = 0; i < 2; ++i) attributes_[at + i] = state[i].is_none() ? value{} : state[i];
     else if (state.kind() == kind::dictionary) attributes_[at] = state;
@@ -77,7 +77,7 @@ CKPT_DETAIL_DEF bool step_cursor::take_attributes(const value& state, std::size_
     return true;
 }
 
-CKPT_DETAIL_DEF bool step_cursor::next_of_module(value& key, value& below) noexcept {
+CKPT_DETAIL_RARE bool step_cursor::next_of_module(value& key, value& below) noexcept {
     while (part_ < all_parts) {
         if (!entry_of(attributes_[part_], key, below)) {
             ++part_;
@@ -89,7 +89,7 @@ CKPT_DETAIL_DEF bool step_cursor::next_of_module(value& key, value& below) noexc
     return false;
 }
 
-CKPT_DETAIL_DEF void step_cursor::take_script(const value& state, bool whole) noexcept {
+CKPT_DETAIL_RARE void step_cursor::take_script(const value& state, bool whole) noexcept {
     script_ = true;
     attributes_[0] = attributes_[2] = state;
     if (whole) attributes_[3] = state;
@@ -99,13 +99,13 @@ CKPT_DETAIL_DEF void step_cursor::take_script(const value& state, bool whole) no
     }
 }
 
-CKPT_DETAIL_DEF bool step_cursor::is_of_script_part(const value& below) const noexcept {
+CKPT_DETAIL_RARE bool step_cursor::is_of_script_part(const value& below) const noexcept {
     const bool tensor = i_ <= own_ && below.kind() == kind::tensor; // `i_` is past the entry
     if (part_ == 0) return tensor;
     return part_ == 2 ? below.is_module() : !tensor && !below.is_module();
 }
 
-CKPT_DETAIL_DEF bool step_cursor::is_of_module_part(const value& key, const value& below) const noexcept {
+CKPT_DETAIL_RARE bool step_cursor::is_of_module_part(const value& key, const value& below) const noexcept {
     if (below.is_none()) return false;
     if (part_ == 1) return !is_skipped(key);
     if (part_ == all_parts - 1) return is_skipped(key);
@@ -116,12 +116,12 @@ CKPT_DETAIL_DEF bool step_cursor::is_of_module_part(const value& key, const valu
     return !name || (*name != module_parts[0] && *name != module_parts[1] && *name != module_parts[2]);
 }
 
-CKPT_DETAIL_DEF bool step_cursor::is_skipped(const value& key) const noexcept {
+CKPT_DETAIL_RARE bool step_cursor::is_skipped(const value& key) const noexcept {
     const auto name = key.as_string();
     return name && std::binary_search(skipped_.begin(), skipped_.end(), *name);
 }
 
-CKPT_DETAIL_DEF bool step_cursor::entry_of(const value& dictionary, value& key, value& below) noexcept {
+CKPT_DETAIL_RARE bool step_cursor::entry_of(const value& dictionary, value& key, value& below) noexcept {
     if (i_ >= dictionary.entries().size()) return false;
     auto it = dictionary.entries().begin();
     it.skip(i_++);

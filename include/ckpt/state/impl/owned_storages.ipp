@@ -53,8 +53,8 @@ CKPT_DETAIL_DEF result<std::span<const std::byte>> owned_storages::bytes(std::ui
     return std::span<const std::byte>{e.bytes};
 }
 
-CKPT_DETAIL_DEF result<void> owned_storages::read(std::uint32_t storage, std::uint64_t offset,
-                                                  std::span<std::byte> out) const {
+CKPT_DETAIL_RARE result<void> owned_storages::read(std::uint32_t storage, std::uint64_t offset,
+                                                   std::span<std::byte> out) const {
     const entry& e = entries_[storage];
     if (e.failure) return *e.failure;
     if (!out.empty()) std::memcpy(out.data(), e.bytes.data() + offset, out.size());

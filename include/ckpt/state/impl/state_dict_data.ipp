@@ -42,7 +42,7 @@ inline std::string_view joined_key(const std::vector<path_element>& elements, ar
 }
 
 /// The error for a key that two paths lead to, with both paths: {"a.b": ..., "a": {"b": ...}}.
-inline error duplicate_key(const state_dict_data& d, std::string_view key, const limits& most) {
+CKPT_DETAIL_COLD inline error duplicate_key(const state_dict_data& d, std::string_view key, const limits& most) {
     std::vector<std::string> paths;
     walk_budget budget{d.root, most.entries};
     (void)walk_state_dict(d.root, budget, errc::limit, [&](const std::vector<path_element>& elements, const value&) {
@@ -57,8 +57,8 @@ inline error duplicate_key(const state_dict_data& d, std::string_view key, const
     return e;
 }
 
-CKPT_DETAIL_DEF result<state_dict> make_state_dict(const value& root, std::string path, shared<counted> file,
-                                                   const storage_source& source, const limits& most) {
+CKPT_DETAIL_RARE result<state_dict> make_state_dict(const value& root, std::string path, shared<counted> file,
+                                                    const storage_source& source, const limits& most) {
     auto out = detail::make_shared<state_dict_data>();
     out->file = std::move(file);
     out->source = &source;

@@ -81,8 +81,8 @@ CKPT_DETAIL_DEF std::size_t storage_access::part_size(const box& whole, std::siz
     return static_cast<std::size_t>(all < most / size ? all * size : most);
 }
 
-CKPT_DETAIL_DEF result<shared<storage_reader>> storage_readers::open(const storage_source& source,
-                                                                     std::uint32_t storage) {
+CKPT_DETAIL_RARE result<shared<storage_reader>> storage_readers::open(const storage_source& source,
+                                                                      std::uint32_t storage) {
     if (source.is_gathered(storage)) return source.reader(storage, *this); // it has no bytes of its own
     const auto hash_of = [](const storage_cursor& c) {
         return mix(reinterpret_cast<std::uintptr_t>(c.source) ^ (std::uint64_t{c.storage} << 32));

@@ -66,7 +66,7 @@ CKPT_DETAIL_RARE result<value> builders::counted(call& c, const value& elements)
     return call_access::make(c, dictionary, 0);
 }
 
-CKPT_DETAIL_DEF result<value> builders::size(call& c) {
+CKPT_DETAIL_RARE result<value> builders::size(call& c) {
     const value sizes = c.args[0];
     if (c.args.size() != 1 || (sizes.kind() != kind::tuple && sizes.kind() != kind::list))
         return c.fail(errc::bad_arguments, "torch.Size takes one tuple of integers");

@@ -18,7 +18,7 @@ CKPT_DETAIL_RARE result<void> read_part(call& c, std::uint32_t index, named_data
 }
 
 /// Whether the rows of a batch leave room for the dimension that the batch is.
-inline result<void> check_batch(const call& c, const char* kind, std::uint64_t dimensions) {
+CKPT_DETAIL_COLD inline result<void> check_batch(const call& c, const char* kind, std::uint64_t dimensions) {
     const std::uint64_t limit = call_access::rank_limit(c);
     if (dimensions < limit) return {};
     return c.fail(errc::shape_invalid, "a " + std::string(kind) + " tensor of " + decimal(dimensions) +
@@ -87,8 +87,8 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 namespace rebuild {
 
 /// Checks the parts of a jagged tensor against each other. `lengths` is null where there are no gaps between rows.
-inline result<void> check_jagged(const call& c, const tensor_data& values, const tensor_data& offsets,
-                                 const tensor_data* lengths, std::int64_t ragged) {
+CKPT_DETAIL_COLD inline result<void> check_jagged(const call& c, const tensor_data& values, const tensor_data& offsets,
+                                                  const tensor_data* lengths, std::int64_t ragged) {
     // The shape has the batch first; the values have all rows one after another in the ragged dimension.
     if (auto fits = check_batch(c, "jagged", values.rank); !fits) return fits;
     if (values.rank == 0 || ragged < 1 || static_cast<std::uint64_t>(ragged) > values.rank)

@@ -24,12 +24,12 @@ CKPT_DETAIL_RARE result<shared<checkpoint_file>> safetensors_checkpoint::open(sh
     return shared<checkpoint_file>{out};
 }
 
-CKPT_DETAIL_DEF void safetensors_checkpoint::check(const file_check&, verify_report& out) const {
+CKPT_DETAIL_RARE void safetensors_checkpoint::check(const file_check&, verify_report& out) const {
     out.records += header_.entries.size();
     out.unchecked_crc += header_.entries.size();
 }
 
-CKPT_DETAIL_DEF void safetensors_checkpoint::build() {
+CKPT_DETAIL_RARE void safetensors_checkpoint::build() {
     detail::graph& g = graph_;
     g.pickle = std::as_bytes(std::span<const char>{header_.json.data(), header_.json.size()});
     g.base = from_->base() + 8;

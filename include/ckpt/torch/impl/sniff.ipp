@@ -84,7 +84,7 @@ CKPT_DETAIL_RARE bool looks_like_text(std::string_view text) noexcept {
 }
 
 /// Whether a line is a name with dots, as GLOBAL has two of them.
-inline bool is_dotted_name(std::string_view line) noexcept {
+CKPT_DETAIL_COLD inline bool is_dotted_name(std::string_view line) noexcept {
     return !line.empty() && std::all_of(line.begin(), line.end(), [](char c) {
         return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '.' ||
                static_cast<unsigned char>(c) >= 0x80;
@@ -186,7 +186,7 @@ CKPT_DETAIL_RARE result<container_kind> container_of(const source& from) {
 namespace sniffing {
 
 /// The first eight bytes in hexadecimal: "80 02 7d".
-inline std::string first_bytes(std::string_view text) {
+CKPT_DETAIL_COLD inline std::string first_bytes(std::string_view text) {
     constexpr char digits[] = "0123456789abcdef";
     std::string out;
     for (std::size_t i = 0; i < std::min<std::size_t>(text.size(), 8); ++i) {
@@ -199,7 +199,7 @@ inline std::string first_bytes(std::string_view text) {
 }
 
 /// Names in `e` the format of a file without a known signature, by its first bytes (`text`).
-inline void name_content(std::string_view text, const source& from, error& e) {
+CKPT_DETAIL_COLD inline void name_content(std::string_view text, const source& from, error& e) {
     const std::string bytes = decimal(from.size()) + " bytes";
     if (looks_like_html(text)) {
         e.detail = bytes + ": an HTML or XML page";

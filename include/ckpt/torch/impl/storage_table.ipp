@@ -91,7 +91,7 @@ CKPT_DETAIL_DEF void compressed_reader::rest() noexcept {
 }
 
 /// Goes to where the way to `offset` is shortest: back, or on over what was inflated before.
-CKPT_DETAIL_DEF result<void> compressed_reader::approach(std::uint64_t offset) {
+CKPT_DETAIL_RARE result<void> compressed_reader::approach(std::uint64_t offset) {
     const bool back = offset + count_ < stream_.position();
     const inflate_stream::mark* const mark = nearest(offset);
     const bool again = stream_.position() == 0 && inflated_ != 0; // after an earlier reader

@@ -7,13 +7,14 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-CKPT_DETAIL_DEF std::uint32_t stream_storages::place(std::string_view key, std::uint64_t offset, std::uint64_t nbytes) {
+CKPT_DETAIL_RARE std::uint32_t stream_storages::place(std::string_view key, std::uint64_t offset,
+                                                      std::uint64_t nbytes) {
     entries_.push_back(memory_, {key, nullptr, nbytes, offset, byte_order::little});
     return static_cast<std::uint32_t>(entries_.size() - 1);
 }
 
-CKPT_DETAIL_DEF std::uint32_t stream_storages::add(std::span<const std::byte> bytes, byte_order order,
-                                                   std::uint64_t offset) {
+CKPT_DETAIL_RARE std::uint32_t stream_storages::add(std::span<const std::byte> bytes, byte_order order,
+                                                    std::uint64_t offset) {
     static constexpr std::byte nothing{};
     entries_.push_back(memory_, {{}, bytes.empty() ? &nothing : bytes.data(), bytes.size(), offset, order});
     return static_cast<std::uint32_t>(entries_.size() - 1);

@@ -43,9 +43,9 @@ CKPT_DETAIL_RARE result<opened_zip> opened_zip::read(const source& from, const l
     return out;
 }
 
-CKPT_DETAIL_DEF result<opened_pickle> opened_zip::open_pickle(const source& from, const zip_pickle& place,
-                                                              const limits& budget, const inflater& inflate,
-                                                              arena& memory) {
+CKPT_DETAIL_RARE result<opened_pickle> opened_zip::open_pickle(const source& from, const zip_pickle& place,
+                                                               const limits& budget, const inflater& inflate,
+                                                               arena& memory) {
     const record& pickle = *place.from;
     auto at = pickle.method == 0 ? zip::locate(from, pickle) : locate_deflated(from, pickle, inflate);
     if (!at) return std::move(at).error();
@@ -56,7 +56,7 @@ CKPT_DETAIL_DEF result<opened_pickle> opened_zip::open_pickle(const source& from
     return opened_pickle{place, *bytes, from.base() + *at, pickle.method != 0};
 }
 
-CKPT_DETAIL_DEF result<void> opened_zip::begins_as_pickle(const source& from, const record& pickle, std::uint64_t at) {
+CKPT_DETAIL_RARE result<void> opened_zip::begins_as_pickle(const source& from, const record& pickle, std::uint64_t at) {
     std::byte first[1]{};
     if (pickle.size == 0) return {};
     if (auto read = from.read(at, first); !read) return read;
@@ -235,15 +235,15 @@ CKPT_DETAIL_RARE result<shared<checkpoint_file>> zip_checkpoint::open(shared<sou
     return shared<checkpoint_file>{out};
 }
 
-CKPT_DETAIL_DEF zip_checkpoint::zip_checkpoint(shared<source> from, const limits& budget, const scratch& reuse,
-                                               const inflater& inflate)
+CKPT_DETAIL_RARE zip_checkpoint::zip_checkpoint(shared<source> from, const limits& budget, const scratch& reuse,
+                                                const inflater& inflate)
     : checkpoint_file{budget, reuse.pool()},
       from_{std::move(from)},
       directory_{reuse.pool()},
       inflate_{inflate},
       storages_{inflate_, graph_.memory} {}
 
-CKPT_DETAIL_DEF void zip_checkpoint::check(const file_check& how, verify_report& out) const {
+CKPT_DETAIL_RARE void zip_checkpoint::check(const file_check& how, verify_report& out) const {
     const auto note = [](void* context, const error& found) {
         static_cast<verify_report*>(context)->findings.push_back(found);
     };
@@ -266,14 +266,14 @@ CKPT_DETAIL_RARE result<void> zip_checkpoint::build(const zip_layout& layout, st
     return error{.code = errc::internal, .detail = "an archive of no kind"};
 }
 
-CKPT_DETAIL_DEF result<void> zip_checkpoint::keep_root(result<std::uint32_t> value) {
+CKPT_DETAIL_RARE result<void> zip_checkpoint::keep_root(result<std::uint32_t> value) {
     if (!value) return std::move(value).error();
     graph_.root = *value;
     return {};
 }
 
-CKPT_DETAIL_DEF result<std::uint32_t> zip_checkpoint::parse(const opened_pickle& p, const storage_folder& folder,
-                                                            const allowlist& allowed, id_form ids) {
+CKPT_DETAIL_RARE result<std::uint32_t> zip_checkpoint::parse(const opened_pickle& p, const storage_folder& folder,
+                                                             const allowlist& allowed, id_form ids) {
     detail::graph& g = graph_;
     g.begin(p.bytes, p.offset, p.place.from->name);
     g.transcoded = p.transcoded;
@@ -288,14 +288,14 @@ CKPT_DETAIL_DEF result<std::uint32_t> zip_checkpoint::parse(const opened_pickle&
     return g.root;
 }
 
-CKPT_DETAIL_DEF result<std::uint32_t> zip_checkpoint::or_refused(result<std::uint32_t> value) {
+CKPT_DETAIL_RARE result<std::uint32_t> zip_checkpoint::or_refused(result<std::uint32_t> value) {
     if (value || value.error().code == errc::global_not_allowed || value.error().code == errc::limit) return value;
     return graph_.add(node::of(node_kind::refused, graph_.keep(std::move(value).error())));
 }
 
-CKPT_DETAIL_DEF result<void> zip_checkpoint::build_script(const zip_layout& layout,
-                                                          std::span<const opened_pickle> pickles,
-                                                          const allowlist& allowed) {
+CKPT_DETAIL_RARE result<void> zip_checkpoint::build_script(const zip_layout& layout,
+                                                           std::span<const opened_pickle> pickles,
+                                                           const allowlist& allowed) {
     const std::size_t first_node = graph_.nodes.size();
     auto module = parse(pickles[0], folder_of(pickles[0]), allowed, id_form::script);
     if (!module) return std::move(module).error();
@@ -320,8 +320,8 @@ CKPT_DETAIL_RARE void zip_checkpoint::order_attributes(std::size_t first_node) {
     }
 }
 
-CKPT_DETAIL_DEF std::uint32_t zip_checkpoint::with_constants(std::string_view name, std::uint32_t what,
-                                                             std::uint32_t constants) {
+CKPT_DETAIL_RARE std::uint32_t zip_checkpoint::with_constants(std::string_view name, std::uint32_t what,
+                                                              std::uint32_t constants) {
     const value kept = value_access::make(graph_, constants);
     if (kept.size() == 0 && kept.kind() != kind::refused) return what;
     const std::uint32_t pairs[4]{graph_.add_text(name), what, graph_.add_text("constants"), constants};
@@ -371,7 +371,7 @@ CKPT_DETAIL_RARE result<void> zip_checkpoint::build_script_model(const zip_layou
     return {};
 }
 
-CKPT_DETAIL_DEF std::uint32_t zip_checkpoint::add_module(std::string_view name, std::span<const std::uint32_t> pairs) {
+CKPT_DETAIL_RARE std::uint32_t zip_checkpoint::add_module(std::string_view name, std::span<const std::uint32_t> pairs) {
     graph_.globals.push_back(graph_.memory, {"__torch__", name});
     const std::uint32_t callable =
         graph_.add(node::of(node_kind::global, static_cast<std::uint32_t>(graph_.globals.size() - 1)));
@@ -398,9 +398,9 @@ CKPT_DETAIL_RARE result<void> zip_checkpoint::describe(const script_tensor& t, t
     return place(made, *type, t, t.record);
 }
 
-CKPT_DETAIL_DEF result<void> zip_checkpoint::build_package(const zip_layout& layout,
-                                                           std::span<const opened_pickle> pickles,
-                                                           const allowlist& allowed) {
+CKPT_DETAIL_RARE result<void> zip_checkpoint::build_package(const zip_layout& layout,
+                                                            std::span<const opened_pickle> pickles,
+                                                            const allowlist& allowed) {
     std::vector<std::uint32_t> pairs;
     auto modules = packaged_modules(layout, pickles, allowed, pairs);
     if (!modules) return std::move(modules).error();
@@ -555,7 +555,7 @@ CKPT_DETAIL_RARE result<void> zip_checkpoint::describe(const pt2_entry& e, tenso
     return place(t, *type, e, e.path);
 }
 
-CKPT_DETAIL_DEF error zip_checkpoint::bad_json(const record& r, std::string_view fault, std::size_t at) const {
+CKPT_DETAIL_RARE error zip_checkpoint::bad_json(const record& r, std::string_view fault, std::size_t at) const {
     return {.code = errc::json_invalid,
             .offset = from_->base() + r.header_offset,
             .record = std::string(r.name),
@@ -563,13 +563,13 @@ CKPT_DETAIL_DEF error zip_checkpoint::bad_json(const record& r, std::string_view
             .hint = zip::damage_hint};
 }
 
-CKPT_DETAIL_DEF void zip_checkpoint::begin_json(const record& r) {
+CKPT_DETAIL_RARE void zip_checkpoint::begin_json(const record& r) {
     graph_.begin({}, from_->base() + r.header_offset, r.name);
     graph_.joined_bytes += r.size;
 }
 
-CKPT_DETAIL_DEF std::uint32_t zip_checkpoint::add_described(const record& in, std::string_view key,
-                                                            const tensor_data& t, result<void> described) {
+CKPT_DETAIL_RARE std::uint32_t zip_checkpoint::add_described(const record& in, std::string_view key,
+                                                             const tensor_data& t, result<void> described) {
     if (described) return graph_.add_tensor(t);
     error refusal = std::move(described).error();
     refusal.record = in.name;
@@ -602,7 +602,7 @@ CKPT_DETAIL_RARE result<std::uint32_t> zip_checkpoint::blob(const record& r, con
                  allowed);
 }
 
-CKPT_DETAIL_DEF result<void> zip_checkpoint::build_old_pt2(const zip_layout& layout, const allowlist& allowed) {
+CKPT_DETAIL_RARE result<void> zip_checkpoint::build_old_pt2(const zip_layout& layout, const allowlist& allowed) {
     const record* weights = nullptr;
     const record* constants = nullptr;
     for (const record& r : archive_.records()) {
@@ -616,7 +616,7 @@ CKPT_DETAIL_DEF result<void> zip_checkpoint::build_old_pt2(const zip_layout& lay
     return build_of_blobs(weights, constants, allowed);
 }
 
-CKPT_DETAIL_DEF result<void> zip_checkpoint::build_blobs(const allowlist& allowed) {
+CKPT_DETAIL_RARE result<void> zip_checkpoint::build_blobs(const allowlist& allowed) {
     const auto named = [&](std::string_view stem) {
         const record* out = nullptr;
         for (const std::string_view suffix : {".pt", ".json"})
@@ -626,8 +626,8 @@ CKPT_DETAIL_DEF result<void> zip_checkpoint::build_blobs(const allowlist& allowe
     return build_of_blobs(named("serialized_state_dict"), named("serialized_constants"), allowed);
 }
 
-CKPT_DETAIL_DEF result<void> zip_checkpoint::build_of_blobs(const record* weights, const record* constants,
-                                                            const allowlist& allowed) {
+CKPT_DETAIL_RARE result<void> zip_checkpoint::build_of_blobs(const record* weights, const record* constants,
+                                                             const allowlist& allowed) {
     if (weights == nullptr && constants == nullptr)
         return error{.code = errc::container_not_supported,
                      .offset = from_->base(),
