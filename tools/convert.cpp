@@ -230,6 +230,7 @@ void write_document(json& to, const options& wanted, const conversion& done, con
     for (const ckpt::tied_key& t : done.shared)
         to.line().begin_object().member("key", t.key).member("same_as", t.same_as).end_object();
     to.end_array();
+    if (!report.removed.empty()) to.key("removed").texts(report.removed);
     if (done.based) write_based(to, wanted, *done.based);
     if (done.folded) write_folded(to, *done.folded);
     to.member("ok", ok).end_object();
@@ -291,6 +292,9 @@ void print_conversion(const options& wanted, const ckpt::checkpoint& file, const
               "--dtype casts, --allow-loss PATTERN lets go\n");
         return;
     }
+    lines.clear();
+    for (const std::string& old : report.removed) lines.push_back(printable(old) + ": of the set that was replaced");
+    print_some("removed", colour::dim, lines);
     for (const ckpt::written_file& f : report.files)
         print(paint(colour::bold, printable(f.path)) + "  " +
               (f.tensors > 0 ? counted(f.tensors, "tensor", "tensors") + ", " : std::string()) + human_bytes(f.bytes) +

@@ -137,6 +137,14 @@ def words():
     equal('their names', [os.path.basename(f) for f in got['out']],
           ['m-00001-of-00002.safetensors', 'm-00002-of-00002.safetensors', 'm.safetensors.index.json'])
     equal('the set reads back', ckpt('diff', MLP, out_path('set'))[0], 0)
+    again = ('convert', MLP, out_path('set/m.safetensors'), '--max-shard-size', '5GB')
+    equal('an old set is kept', ckpt(*again)[0], 1)
+    got = document('or replaced by one file', 0, *again, '--force')
+    equal('its files go', [os.path.basename(f) for f in got['removed']],
+          ['m.safetensors.index.json', 'm-00001-of-00002.safetensors', 'm-00002-of-00002.safetensors'])
+    equal('the folder has the new one', os.listdir(out_path('set')), ['m.safetensors'])
+    ckpt(*again[:-1], '1', '--force')
+    equal('which goes for a set', ckpt('diff', MLP, out_path('set'))[0], 0)
 
 
 def adapter(name, config, prefix='base_model.model.fc1', extra=(), rank=2):

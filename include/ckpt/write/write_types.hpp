@@ -39,6 +39,7 @@ struct write_report {
     std::vector<written_file> files{}; ///< in the order of their names; the index of a set, which has no tensors, last
     std::vector<tied_key> shared{};
     std::vector<left_out_tensor> left_out{}; ///< in the order of the state_dict
+    std::vector<std::string> removed{};      ///< files of an older set in this place, which would not fit the new one
 
     /// The number of tensors in all files.
     [[nodiscard]] std::size_t tensors() const noexcept {
