@@ -248,7 +248,7 @@ void write_document(json& to, const options& wanted, const conversion& done, con
 
 void print_conversion(const options& wanted, const ckpt::checkpoint& file, const conversion& done,
                       const ckpt::write_report& report, bool ok) {
-    const auto print_outside = [](const std::vector<std::string>& others) {
+    const auto print_outside = [](const std::vector<std::string>& others, const char* of) {
         if (others.empty()) return;
         std::string names;
         ckpt::detail::short_list list{names, {.most = 6}};
@@ -256,10 +256,10 @@ void print_conversion(const options& wanted, const ckpt::checkpoint& file, const
             if (list.next()) names += name;
         list.end();
         print(paint(colour::dim, left("outside", 10)) + counted(others.size(), "entry is", "entries are") +
-              " outside the state_dict: " + names + '\n');
+              " outside the state_dict" + of + ": " + names + '\n');
     };
-    print_outside(outside(file, done.path_in));
-    if (done.based) print_outside(outside(done.based->base, done.based->from_base.path()));
+    print_outside(outside(file, done.path_in), done.based ? " of IN" : "");
+    if (done.based) print_outside(outside(done.based->base, done.based->from_base.path()), " of the base");
     if (done.based)
         print_based(*done.based,
                     std::ranges::all_of(done.based->unused, [&](const auto& u) { return is_allowed(done, u.first); }));
