@@ -52,10 +52,11 @@ class module_pattern {
         }
         return out;
     }
-    /// Whether it matches a path, or what stands behind one of its dots.
-    [[nodiscard]] bool matches(std::string_view path) const {
+    /// Whether it matches a path, or what stands behind one of its dots. Takes its steps from `left`; false at the end
+    /// of them.
+    [[nodiscard]] bool matches(std::string_view path, std::uint64_t& left) const {
         for (std::size_t at = 0;; ++at) {
-            if (matches_all(path.substr(at))) return true;
+            if (matches_all(path.substr(at), left)) return true;
             at = path.find('.', at);
             if (whole_ || at == path.npos) return false;
         }
@@ -67,9 +68,11 @@ class module_pattern {
         bool any{};
         bool many{};
     };
-    [[nodiscard]] bool matches_all(std::string_view text) const {
+    [[nodiscard]] bool matches_all(std::string_view text, std::uint64_t& left) const {
         std::size_t s = 0, t = 0, star = steps_.size(), held = 0;
         while (t < text.size()) {
+            if (left == 0) return false;
+            --left;
             if (s < steps_.size() && steps_[s].many) {
                 star = s++;
                 held = t;
@@ -97,12 +100,13 @@ struct adapter_config {
     std::vector<std::pair<module_pattern, double>> alphas{};
     bool rank_stabilized{};
     bool fan_in_fan_out{};
+    std::uint64_t steps_left{std::uint64_t{1} << 28}; // of matching, for all pairs
 
     /// The factor of a pair; nothing where no alpha is known.
-    [[nodiscard]] std::optional<double> scale_of(const ckpt::lora_pair& pair) const {
+    [[nodiscard]] std::optional<double> scale_of(const ckpt::lora_pair& pair) {
         std::optional<double> of = alpha;
         for (const auto& [pattern, own] : alphas)
-            if (pattern.matches(plain_path(pair.path))) {
+            if (pattern.matches(plain_path(pair.path), steps_left)) {
                 of = own;
                 break;
             }
@@ -187,11 +191,14 @@ struct adapter_config {
 }
 
 /// The factor of each pair for which the file has none.
-[[nodiscard]] ckpt::result<std::vector<std::optional<double>>> scales_of(const adapter_config& config,
+[[nodiscard]] ckpt::result<std::vector<std::optional<double>>> scales_of(adapter_config& config,
                                                                          const ckpt::lora_set& found) {
     std::vector<std::optional<double>> out;
     for (const ckpt::lora_pair& pair : found.pairs) {
         out.emplace_back(pair.alpha.empty() ? config.scale_of(pair) : std::nullopt);
+        if (config.steps_left == 0)
+            return ckpt::error{.code = ckpt::errc::limit,
+                               .detail = "alpha_pattern of adapter_config.json takes more than 2^28 steps to match"};
         if (out.back() || !pair.alpha.empty()) continue;
         if (!is_of_diffusers(pair))
             return unmatched("nobody says by what \"" + printable(pair.path) +
@@ -275,7 +282,7 @@ void find_replaced(const ckpt::state_dict& base, const ckpt::state_dict& adapter
 /// Merges the low-rank pairs, and lays over what else the adapter has.
 [[nodiscard]] ckpt::result<void> merge(const options& wanted, const ckpt::checkpoint& in, const ckpt::state_dict& from,
                                        based_weights& out) {
-    const auto config = read_config(in);
+    auto config = read_config(in);
     if (!config) return config.error();
     auto scales = scales_of(*config, ckpt::find_lora(from));
     if (!scales) return std::move(scales).error();

@@ -73,6 +73,16 @@ TEST_CASE("any part of a folded weight is read as it is in the whole") {
     CHECK(cut == 4);
 }
 
+TEST_CASE("a folded weight is transposed and cast as any tensor is") {
+    const auto folded = ckpt::fold_weight_norm(stored()).value();
+    const auto other = ckpt::remap(
+        folded.weights, ckpt::key_map{ckpt::rule("transpose 0 1 2.weight"), ckpt::rule("transpose 0 1 want.2.weight"),
+                                      ckpt::rule("cast float64 2.weight"), ckpt::rule("cast float64 want.2.weight")});
+    const auto& weights = other.value();
+    CHECK(weights.at("2.weight").value().shape()[0] == 5);
+    CHECK(weights.at("2.weight").value().crc32().value() == weights.at("want.2.weight").value().crc32().value());
+}
+
 TEST_CASE("rows longer than a piece, and many short ones, have the norm that a plain loop gives") {
     for (const std::int64_t rows : {2, 70'000}) {
         const std::int64_t columns = 140'002 / rows;

@@ -18,6 +18,7 @@ import tempfile
 import warnings
 
 try:
+    import numpy
     import torch
     from torch.nn.utils import parametrizations, remove_weight_norm, weight_norm
 except ImportError as e:
@@ -82,7 +83,6 @@ def main():
     passed = failed = 0
     with tempfile.TemporaryDirectory() as folder:
         source, out = os.path.join(folder, 'in.pt'), os.path.join(folder, 'out.npz')
-        import numpy
         for number in range(args.count):
             torch.manual_seed(number)
             stored, want, how = make(random.Random(f'{args.seed}/{number}'))
