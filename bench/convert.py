@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Converts a large checkpoint with ckpt, copies it with cp, and converts it with Python, in one run. By hand, not in CI.
+"""Converts a large checkpoint with ckpt, copies it with cp, and converts it with Python, in one run. Not for CI.
 
     convert.py CKPT [--gib N] [--rounds N] [--folder FOLDER] [--cold] [--more]
 

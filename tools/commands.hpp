@@ -7,6 +7,7 @@
 #pragma once
 
 #include <ckpt/tensor/dtype.hpp>
+#include <ckpt/write/gguf.hpp>
 #include <ckpt/write/safetensors.hpp>
 
 #include <cstdint>
@@ -47,20 +48,23 @@ struct options {
     std::optional<double> atol{}, rtol{};  // of diff
     std::optional<std::uint64_t> values{}; // of show: how many of a tensor
     std::uint64_t max_nodes{1'000'000};
-    /// Of convert: a cast of the keys that a pattern matches.
+    /// Of convert: a cast of the keys that a pattern matches, or how they are quantised.
     struct cast_word {
         std::string pattern{};
         ckpt::dtype type{};
+        ckpt::gguf_quant quant{};
     };
     std::vector<cast_word> casts{};
     std::vector<ckpt::metadata_entry> metadata{};
-    std::vector<std::string> allow_loss{}; // patterns
+    std::optional<std::string> gguf_meta{}; // a JSON file
+    std::vector<std::string> allow_loss{};  // patterns
     std::uint64_t max_shard_size{0};
     std::optional<std::string> base{}; // a checkpoint
     bool merge_lora{};
     bool fold_weight_norm{};
     bool duplicate_shared{};
     bool raw{};
+    bool plain{}; // of convert: objects as dictionaries
     bool dry_run{};
     bool force{};
     bool json{};

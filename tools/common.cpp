@@ -517,7 +517,17 @@ namespace {
         {"Choose another path, or have it replaced", "Choose another name, or replace it: --force"},
         {"Cast it with a key rule, as in \"cast float32 KEY\", or write its bits",
          "Cast it: --dtype KEY=float32, or write its bits: --raw"},
+        {"Cast it with a key rule, as in \"cast int32",
+         "Cast it: --dtype KEY=int32, or leave it out: --allow-loss KEY"},
+        {"Cast it with a key rule, as in \"cast int64",
+         "Cast it: --dtype KEY=int64, or leave it out: --allow-loss KEY"},
         {"Cast it with a key rule", "Cast it: --dtype KEY=float32, or leave it out: --allow-loss KEY"},
+        {"Leave it out", "Leave it out: --allow-loss KEY"},
+        {"Drop it with a key rule", "Leave it out: --allow-loss KEY"},
+        {"Rename it with a key rule", "Rename it: --rules FILE with a line such as \"rename OLD -> NEW\""},
+        {"Shorten it with a key rule", "Shorten it: --rules FILE with a line such as \"rename "
+                                       "model.language_model.{rest:**} -> lm.{rest}\""},
+        {"Join some with a key rule", "Join some: --rules FILE with a line such as \"reshape (2, -1) KEY\""},
         {"Write several files: safetensors_options", "Write several files: --max-shard-size 5GB"},
         {"Add ckpt::global<", "Read the file with such objects as plain data, which runs nothing: --policy inspect"},
         {"Do not load this file", "Do not load this file with anything that executes pickles; --policy inspect shows "

@@ -1,5 +1,6 @@
 // `ckpt convert`: writes the weights of anything that opens to a file of another format.
 #include "common.hpp"
+#include "gguf.hpp"
 #include "merge.hpp"
 #include "progress.hpp"
 #include "render.hpp"
@@ -18,6 +19,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -25,19 +27,35 @@ namespace tool {
 
 namespace {
 
-enum class output_format : std::uint8_t { safetensors, npz, npy };
+enum class output_format : std::uint8_t { safetensors, torch, gguf, npz, npy };
 
-constexpr std::string_view format_names[]{"safetensors", "npz", "npy"}; // and suffixes, in the order of the enum
+struct suffix_row {
+    std::string_view suffix{};
+    output_format format{};
+};
+// Of a format the first is its name, too.
+constexpr suffix_row suffixes[]{
+    {"safetensors", output_format::safetensors},
+    {"pt", output_format::torch},
+    {"pth", output_format::torch},
+    {"ckpt", output_format::torch},
+    {"bin", output_format::torch},
+    {"gguf", output_format::gguf},
+    {"npz", output_format::npz},
+    {"npy", output_format::npy},
+};
 
-[[nodiscard]] std::string_view name_of(output_format f) { return format_names[static_cast<std::size_t>(f)]; }
+[[nodiscard]] std::string_view name_of(output_format f) {
+    return std::ranges::find(suffixes, f, &suffix_row::format)->suffix;
+}
 
 /// The format for a path, told by its suffix.
 [[nodiscard]] std::optional<output_format> format_of(std::string_view path) {
-    for (std::size_t i = 0; i < std::size(format_names); ++i) {
-        const std::string suffix = "." + std::string(format_names[i]);
+    for (const suffix_row& row : suffixes) {
+        const std::string suffix = "." + std::string(row.suffix);
         if (path.size() <= suffix.size() || !path.ends_with(suffix)) continue;
         const char before = path[path.size() - suffix.size() - 1];
-        if (before != '/' && before != '\\') return static_cast<output_format>(i);
+        if (before != '/' && before != '\\') return row.format;
     }
     return {};
 }
@@ -46,29 +64,34 @@ constexpr std::string_view format_names[]{"safetensors", "npz", "npy"}; // and s
 struct cast_tensor {
     std::string key{};
     ckpt::dtype from{};
-    ckpt::dtype to{};
+    std::string_view to{}; // a dtype, or how it is quantised
 };
 
-/// What becomes of the weights.
+/// What becomes of the weights, or of the whole object.
 struct conversion {
-    ckpt::state_dict weights;
     output_format format{};
-    std::string path_in{}; // of the state_dict in IN
+    std::optional<ckpt::value> whole{};        // what is written around the weights; of .pt only
+    std::string selected{};                    // the path of the whole, where it is not the root
+    std::optional<ckpt::state_dict> weights{}; // none where the whole is written as it is
+    std::string path_in{};                     // of the state_dict in IN
     std::vector<cast_tensor> casts{};
     std::vector<std::string> dropped{}; // by rules
-    /// Entries that are no tensors, and tensors that the format lacks.
+    /// Entries that are no tensors, and tensors that the format lacks; of .pt every value that it lacks.
     std::vector<std::pair<std::string, ckpt::error>> left_out{};
     std::vector<ckpt::tied_key> shared{};
+    std::vector<ckpt::replaced_value> replaced{};
     std::optional<based_weights> based{};             // of --base
     std::optional<ckpt::weight_norm_folded> folded{}; // of --fold-weight-norm
-    ckpt::safetensors_options options{};              // those of other formats are among them
+    ckpt::safetensors_options options{};              // those of most other formats are among them
+    ckpt::gguf_options gguf{};                        // metadata, and what is quantised
+    ckpt::gguf_report gguf_plan{};                    // before casts, which are of other tensors
 };
 
 /// Applies rules that the program made.
 [[nodiscard]] ckpt::result<void> use_rules(conversion& to, const std::string& rules) {
     const auto map = ckpt::key_map::parse(rules);
     if (!map) return map.error();
-    auto changed = ckpt::remap(to.weights, *map);
+    auto changed = ckpt::remap(*to.weights, *map);
     if (!changed) return std::move(changed).error();
     to.weights = *std::move(changed);
     return {};
@@ -83,7 +106,7 @@ void add_rule(std::string& rules, std::string_view words, std::string_view key) 
 [[nodiscard]] std::optional<ckpt::dtype> wanted_dtype(const options& wanted, const std::vector<ckpt::pattern>& patterns,
                                                       const ckpt::state_dict::entry& entry) {
     std::size_t i = patterns.size();
-    while (i > 0 && !patterns[i - 1].matches(entry.key)) --i;
+    while (i > 0 && (wanted.casts[i - 1].quant != ckpt::gguf_quant::none || !patterns[i - 1].matches(entry.key))) --i;
     if (i == 0 || entry.tensor.refusal() != nullptr) return {};
     const ckpt::dtype from = entry.tensor.dtype(), to = wanted.casts[i - 1].type;
     const auto is_floating = [](ckpt::dtype t) { return ckpt::info(t).kind == ckpt::dtype_kind::floating; };
@@ -94,16 +117,21 @@ void add_rule(std::string& rules, std::string_view words, std::string_view key) 
 /// The casts of --dtype, as rules, one for each key. Of keys that are one tensor, and are cast alike, one is left: what
 /// is cast does not show any more that it was tied.
 [[nodiscard]] ckpt::result<void> cast(const options& wanted, conversion& to) {
+    if (wanted.casts.empty()) return {};
     std::vector<ckpt::pattern> patterns;
     for (const options::cast_word& c : wanted.casts) patterns.push_back(ckpt::pattern::parse(c.pattern).value());
     std::string rules;
     std::unordered_map<std::string_view, ckpt::dtype> casts;
-    for (const auto entry : to.weights)
+    for (const auto entry : *to.weights)
         if (const auto type = wanted_dtype(wanted, patterns, entry)) casts.emplace(entry.key, *type);
+    for (const ckpt::quantised_tensor& t : to.gguf_plan.quantised) {
+        casts.erase(t.key);
+        to.casts.push_back({t.key, to.weights->at(t.key).value().dtype(), ckpt::name(t.how)});
+    }
     if (casts.empty()) return {};
     std::vector<ckpt::tied_key> tied;
     if (to.format == output_format::safetensors && !wanted.duplicate_shared) {
-        auto plan = ckpt::plan_safetensors(to.weights, wanted.files[1]);
+        auto plan = ckpt::plan_safetensors(*to.weights, wanted.files[1]);
         if (!plan) return std::move(plan).error();
         tied = std::move(plan->shared);
     }
@@ -115,10 +143,10 @@ void add_rule(std::string& rules, std::string_view words, std::string_view key) 
         to.shared.push_back(t);
         casts.erase(one);
     }
-    for (const auto entry : to.weights)
+    for (const auto entry : *to.weights)
         if (const auto found = casts.find(entry.key); found != casts.end()) {
             add_rule(rules, "cast " + std::string(ckpt::name(found->second)) + ' ', entry.key);
-            to.casts.push_back({std::string(entry.key), entry.tensor.dtype(), found->second});
+            to.casts.push_back({std::string(entry.key), entry.tensor.dtype(), ckpt::name(found->second)});
         }
     return use_rules(to, rules);
 }
@@ -141,25 +169,50 @@ void keep_metadata(const ckpt::checkpoint& file, const ckpt::state_dict& weights
     return std::ranges::any_of(done.options.allow_loss, [&](const ckpt::pattern& p) { return p.matches(key); });
 }
 
+[[nodiscard]] ckpt::result<ckpt::write_report> make_torch(const conversion& from, const options& wanted, bool writes) {
+    const std::string& path = wanted.files[1];
+    const ckpt::torch_options options{.overwrite = from.options.overwrite,
+                                      .plain = wanted.plain,
+                                      .allow_loss = from.options.allow_loss,
+                                      .progress = from.options.progress};
+    if (!from.whole)
+        return writes ? ckpt::write_torch(*from.weights, path, options)
+                      : ckpt::plan_torch(*from.weights, path, options);
+    if (!from.weights)
+        return writes ? ckpt::write_torch(*from.whole, path, options) : ckpt::plan_torch(*from.whole, path, options);
+    return writes ? ckpt::write_torch(*from.whole, *from.weights, path, options)
+                  : ckpt::plan_torch(*from.whole, *from.weights, path, options);
+}
+
 /// Plans the output, or writes it.
 [[nodiscard]] ckpt::result<ckpt::write_report> make(const conversion& from, const options& wanted, bool writes) {
     const std::string& path = wanted.files[1];
+    if (from.format == output_format::torch) return make_torch(from, wanted, writes);
     if (from.format == output_format::safetensors)
-        return writes ? ckpt::write_safetensors(from.weights, path, from.options)
-                      : ckpt::plan_safetensors(from.weights, path, from.options);
+        return writes ? ckpt::write_safetensors(*from.weights, path, from.options)
+                      : ckpt::plan_safetensors(*from.weights, path, from.options);
+    if (from.format == output_format::gguf) {
+        ckpt::gguf_options options = from.gguf;
+        options.allow_loss = from.options.allow_loss;
+        options.progress = from.options.progress;
+        const auto made =
+            writes ? ckpt::write_gguf(*from.weights, path, options) : ckpt::plan_gguf(*from.weights, path, options);
+        return made ? ckpt::result<ckpt::write_report>{*made} : made.error();
+    }
     const ckpt::numpy_options options{.overwrite = from.options.overwrite,
                                       .raw = wanted.raw,
                                       .allow_loss = from.options.allow_loss,
                                       .progress = from.options.progress};
     if (from.format == output_format::npz)
-        return writes ? ckpt::write_npz(from.weights, path, options) : ckpt::plan_npz(from.weights, path, options);
-    return writes ? ckpt::write_npy(from.weights, path, options) : ckpt::plan_npy(from.weights, path, options);
+        return writes ? ckpt::write_npz(*from.weights, path, options) : ckpt::plan_npz(*from.weights, path, options);
+    return writes ? ckpt::write_npy(*from.weights, path, options) : ckpt::plan_npy(*from.weights, path, options);
 }
 
-/// Writes the output, and shows how far that is.
-[[nodiscard]] ckpt::result<ckpt::write_report> write(conversion& from, const options& wanted) {
-    std::uint64_t total = 0;
-    for (const auto entry : from.weights) total += bytes_to_read(entry.tensor);
+/// Writes the output of so many bytes, and shows how far that is.
+[[nodiscard]] ckpt::result<ckpt::write_report> write(conversion& from, const options& wanted, std::uint64_t planned) {
+    std::uint64_t total = from.whole ? planned : 0;
+    if (!from.whole)
+        for (const auto entry : *from.weights) total += bytes_to_read(entry.tensor);
     progress_line line{wanted, total};
     from.options.progress = line;
     auto out = make(from, wanted, true);
@@ -167,37 +220,66 @@ void keep_metadata(const ckpt::checkpoint& file, const ckpt::state_dict& weights
     return out;
 }
 
-/// Compares what was written with what should have been: sizes, and every key with its dtype and shape.
-[[nodiscard]] ckpt::result<void> read_back(const conversion& done, const ckpt::write_report& report) {
-    const auto wrong = [](const std::string& path, std::string_view key) {
-        return ckpt::error{.code = ckpt::errc::write_failed,
-                           .file = path,
-                           .detail = "read back, it does not have \"" + printable(key) + "\" as it was written"};
-    };
-    std::size_t found = 0;
-    for (const ckpt::written_file& f : report.files) {
-        if (const auto written = ckpt::detail::file::open(f.path); !written || written->size() != f.bytes)
-            return wrong(f.path, "all of its bytes");
-        if (f.tensors == 0 || done.format != output_format::safetensors) continue;
-        const auto file = ckpt::open(f.path, {.io = ckpt::io_mode::read});
-        if (!file) return file.error();
-        const auto weights = file->state_dict("");
-        if (!weights) return weights.error();
-        for (const auto entry : *weights) {
-            const auto source = done.weights.at(entry.key);
-            if (!source || source->dtype() != entry.tensor.dtype() ||
-                !std::ranges::equal(source->shape(), entry.tensor.shape()))
-                return wrong(f.path, entry.key);
-            ++found;
-        }
+[[nodiscard]] ckpt::error differs(const std::string& path, std::string_view what) {
+    return ckpt::error{.code = ckpt::errc::write_failed,
+                       .file = path,
+                       .detail = "read back, it does not have " + std::string(what) + " as it was written"};
+}
+
+/// Compares the state_dict at a path of an output with what should have been written; counts its tensors.
+[[nodiscard]] ckpt::result<void> compare(const conversion& done, const std::string& path, std::string_view select,
+                                         std::size_t& found) {
+    const auto file = ckpt::open(path, {.io = ckpt::io_mode::read});
+    if (!file) return file.error();
+    if (!file->refused_globals().empty()) return differs(path, "every value");
+    if (!done.weights) return {};
+    const auto weights = file->state_dict(select);
+    if (!weights) return weights.error();
+    for (const auto entry : *weights) {
+        const auto source = done.weights->at(entry.key);
+        if (!source || source->dtype() != entry.tensor.dtype() ||
+            !std::ranges::equal(source->shape(), entry.tensor.shape()))
+            return differs(path, '"' + printable(entry.key) + '"');
+        ++found;
     }
-    if (done.format == output_format::safetensors && found != report.tensors())
-        return wrong(report.files.front().path, "all keys");
     return {};
 }
 
-void write_path(json& to, const conversion& done, std::string_view key) {
-    key_path path = elements_of(done.weights.path(), done.weights.root());
+/// Compares what was written with what should have been: sizes, and every key with its dtype and shape.
+[[nodiscard]] ckpt::result<void> read_back(const conversion& done, const ckpt::write_report& report) {
+    std::size_t found = 0;
+    const bool is_torch = done.format == output_format::torch;
+    for (const ckpt::written_file& f : report.files) {
+        if (const auto written = ckpt::detail::file::open(f.path); !written || written->size() != f.bytes)
+            return differs(f.path, "all of its bytes");
+        if (!is_torch && (f.tensors == 0 || done.format != output_format::safetensors)) continue;
+        const std::string at = done.whole && done.weights ? done.weights->path() : std::string();
+        if (auto same = compare(done, f.path, at, found); !same) return same;
+    }
+    std::size_t expected = report.tensors();
+    if (is_torch) { // whose other values may have tensors, too
+        expected = done.weights ? done.weights->size() : 0;
+        for (const auto& [key, why] : done.left_out)
+            if (done.weights && !done.whole && done.weights->contains(key)) --expected;
+        if (done.whole && !done.left_out.empty()) expected = found;
+    }
+    if (done.format == output_format::gguf) {
+        std::unordered_set<std::string_view> left_out;
+        for (const auto& [key, why] : done.left_out) left_out.insert(key);
+        return check_gguf(report.files.front(), *done.weights, done.gguf_plan.quantised, left_out);
+    }
+    if ((is_torch || done.format == output_format::safetensors) && found != expected)
+        return differs(report.files.front().path, "all keys");
+    return {};
+}
+
+void write_path(json& to, const conversion& done, std::string_view key, const ckpt::error& why) {
+    if (done.whole) {
+        key_path path = elements_of(done.selected);
+        std::ranges::copy(elements_of(why.path, *done.whole), std::back_inserter(path));
+        return write(to, path);
+    }
+    key_path path = elements_of(done.weights->path(), done.weights->root());
     path.emplace_back().text = key;
     write(to, path);
 }
@@ -213,7 +295,7 @@ void write_document(json& to, const options& wanted, const conversion& done, con
     to.key("left_out").begin_array();
     for (const auto& [key, why] : done.left_out) {
         to.line().begin_object().key("path");
-        write_path(to, done, key);
+        write_path(to, done, key, why);
         to.key("why");
         write(to, why);
         to.end_object();
@@ -224,12 +306,27 @@ void write_document(json& to, const options& wanted, const conversion& done, con
             .begin_object()
             .member("key", c.key)
             .member("from", ckpt::name(c.from))
-            .member("to", ckpt::name(c.to))
+            .member("to", c.to)
             .end_object();
     to.end_array().key("shared").begin_array();
     for (const ckpt::tied_key& t : done.shared)
         to.line().begin_object().member("key", t.key).member("same_as", t.same_as).end_object();
+    to.end_array().key("replaced").begin_array();
+    for (const ckpt::replaced_value& r : done.replaced)
+        to.line()
+            .begin_object()
+            .member("was", r.was)
+            .member("now", r.now)
+            .member("count", r.count)
+            .member("first", r.path)
+            .end_object();
     to.end_array();
+    if (done.format == output_format::gguf) {
+        to.key("kept").begin_array();
+        for (const ckpt::kept_tensor& t : done.gguf_plan.kept)
+            to.line().begin_object().member("key", t.key).member("why", t.why).end_object();
+        to.end_array().key("notes").texts(gguf_notes(done.gguf, *done.weights));
+    }
     if (!report.removed.empty()) to.key("removed").texts(report.removed);
     if (done.based) write_based(to, wanted, *done.based);
     if (done.folded) write_folded(to, *done.folded);
@@ -246,6 +343,18 @@ void write_document(json& to, const options& wanted, const conversion& done, con
     return out;
 }
 
+[[nodiscard]] std::string what_helps(const conversion& done) {
+    std::string out;
+    if (done.folded && !done.folded->left.empty()) out += "What is not folded stays where --allow-loss names it; ";
+    if (done.based && !done.based->unused.empty()) out += "--rules brings keys of IN together with those of the base; ";
+    switch (done.format) {
+    case output_format::safetensors: return out + "--dtype casts";
+    case output_format::gguf: return out + "--rules shorten names and join dimensions; --dtype casts";
+    case output_format::torch: return out + "--plain writes objects as dictionaries";
+    default: return out + "--raw writes the bits of dtypes that numpy lacks; --dtype casts";
+    }
+}
+
 void print_conversion(const options& wanted, const ckpt::checkpoint& file, const conversion& done,
                       const ckpt::write_report& report, bool ok) {
     const auto print_outside = [](const std::vector<std::string>& others, const char* of) {
@@ -258,7 +367,7 @@ void print_conversion(const options& wanted, const ckpt::checkpoint& file, const
         print(paint(colour::dim, left("outside", 10)) + counted(others.size(), "entry is", "entries are") +
               " outside the state_dict" + of + ": " + names + '\n');
     };
-    print_outside(outside(file, done.path_in), done.based ? " of IN" : "");
+    if (!done.whole) print_outside(outside(file, done.path_in), done.based ? " of IN" : "");
     if (done.based) print_outside(outside(done.based->base, done.based->from_base.path()), " of the base");
     if (done.based)
         print_based(*done.based,
@@ -279,26 +388,87 @@ void print_conversion(const options& wanted, const ckpt::checkpoint& file, const
     print_some("shared", colour::dim, lines);
     lines.clear();
     for (const cast_tensor& c : done.casts)
-        lines.push_back(printable(c.key) + ": " + std::string(ckpt::name(c.from)) + " -> " +
-                        std::string(ckpt::name(c.to)));
+        lines.push_back(printable(c.key) + ": " + std::string(ckpt::name(c.from)) + " -> " + std::string(c.to));
     print_some("cast", colour::dim, lines);
+    lines.clear();
+    for (const ckpt::kept_tensor& t : done.gguf_plan.kept)
+        lines.push_back(printable(t.key) + ": not quantised, " + printable(t.why));
+    print_some("kept", colour::dim, lines);
+    lines.clear();
+    for (const ckpt::replaced_value& r : done.replaced)
+        lines.push_back(printable(r.was) + " -> " + printable(r.now) + ": " +
+                        (r.path.empty() ? "the root" : printable(r.path)) +
+                        (r.count > 1 ? " and " + counted(r.count - 1, "other", "others") : ""));
+    print_some("replaced", colour::dim, lines);
     if (!ok) {
-        print(paint(colour::red, "nothing was written") + ": what is left out would be lost. " +
-              (done.format == output_format::safetensors ? "" : "--raw writes the bits of dtypes that numpy lacks; ") +
-              (done.folded && !done.folded->left.empty() ? "What is not folded stays where --allow-loss names it; "
-                                                         : "") +
-              (done.based && !done.based->unused.empty() ? "--rules brings keys of IN together with those of the base; "
-                                                         : "") +
-              "--dtype casts, --allow-loss PATTERN lets go\n");
+        print(paint(colour::red, "nothing was written") + ": what is left out would be lost. " + what_helps(done) +
+              ", --allow-loss PATTERN lets go\n");
         return;
     }
     lines.clear();
     for (const std::string& old : report.removed) lines.push_back(printable(old) + ": of the set that was replaced");
     print_some("removed", colour::dim, lines);
+    if (done.format == output_format::gguf) print_some("note", colour::yellow, gguf_notes(done.gguf, *done.weights));
     for (const ckpt::written_file& f : report.files)
         print(paint(colour::bold, printable(f.path)) + "  " +
               (f.tensors > 0 ? counted(f.tensors, "tensor", "tensors") + ", " : std::string()) + human_bytes(f.bytes) +
               (wanted.dry_run ? ", not written: --dry-run" : "") + '\n');
+}
+
+/// Applies the rules that were asked for.
+[[nodiscard]] ckpt::result<void> rename(const ckpt::key_map& rules, conversion& to) {
+    const ckpt::remap_plan plan = ckpt::plan_remap(*to.weights, rules);
+    auto renamed = ckpt::remap(plan);
+    if (!renamed) return std::move(renamed).error();
+    to.weights = *std::move(renamed);
+    for (const auto& d : plan.dropped) to.dropped.push_back(d.from);
+    return {};
+}
+
+/// Lists entries that are no tensors.
+void leave_out(const std::vector<ckpt::state_dict::other>& others, conversion& to) {
+    for (const auto& other : others)
+        to.left_out.emplace_back(
+            other.key,
+            ckpt::error{.code = ckpt::errc::format_lacks,
+                        .detail = "it is no tensor, and " + std::string(name_of(to.format)) + " holds tensors only"});
+}
+
+/// Whether an object holds others, as an optimizer does, and is more than a state_dict.
+[[nodiscard]] bool is_nested(const ckpt::value& v) {
+    const auto holds = [](const ckpt::value& inner) {
+        return inner.kind() == ckpt::kind::dictionary || inner.kind() == ckpt::kind::list ||
+               inner.kind() == ckpt::kind::tuple;
+    };
+    if (v.kind() == ckpt::kind::list || v.kind() == ckpt::kind::tuple) return true;
+    for (const auto entry : v.entries())
+        if (holds(entry.mapped)) return true;
+    return false;
+}
+
+/// Lays the weights over a base, and folds them, where that was asked for. False where that fails: the command ends
+/// then.
+[[nodiscard]] bool change_weights(const options& wanted, const ckpt::checkpoint& file, conversion& to, int& exit_code) {
+    if (wanted.base) {
+        auto laid = lay_over_base(wanted, file, *to.weights);
+        if (!laid) {
+            exit_code = fail(wanted, laid.error());
+            return false;
+        }
+        to.weights = laid->weights;
+        if (to.format != output_format::torch) leave_out(laid->from_base.others(), to);
+        to.based = *std::move(laid);
+    }
+    if (wanted.fold_weight_norm) {
+        auto folded = fold_weights(wanted, *to.weights);
+        if (!folded) {
+            exit_code = interrupted() ? exit_of_interrupt() : fail(wanted, folded.error(), file.root());
+            return false;
+        }
+        to.weights = folded->weights;
+        to.folded = *std::move(folded);
+    }
+    return true;
 }
 
 /// Reads the rules, the weights and the casts. False where that fails: the command ends then.
@@ -306,53 +476,53 @@ void print_conversion(const options& wanted, const ckpt::checkpoint& file, const
                                                 const ckpt::checkpoint& file, int& exit_code) {
     std::optional<ckpt::key_map> rules;
     if (wanted.has_rules() && !read_rules(wanted, rules, exit_code)) return {};
-    auto weights = weights_of(file, wanted.select);
-    if (!weights) {
-        exit_code = fail(wanted, weights.error(), file.root());
-        return {};
-    }
-    conversion out{*weights, format, std::string(weights->path())};
-    const auto leave_out = [&](std::string_view key) {
-        out.left_out.emplace_back(
-            key, ckpt::error{.code = ckpt::errc::format_lacks,
-                             .detail = "it is no tensor, and " + std::string(name_of(format)) + " holds tensors only"});
-    };
-    for (const auto& other : weights->others()) leave_out(other.key);
-    if (rules) {
-        const ckpt::remap_plan plan = ckpt::plan_remap(*weights, *rules);
-        auto renamed = ckpt::remap(plan);
-        if (!renamed) {
-            exit_code = fail(wanted, renamed.error());
+    conversion out{.format = format};
+    const bool is_torch = format == output_format::torch;
+    const bool changes = rules || !wanted.casts.empty() || wanted.base || wanted.fold_weight_norm;
+    if (is_torch && !wanted.select && !wanted.base) out.whole = file.root();
+    if (!out.whole || changes) {
+        auto weights = weights_of(file, wanted.select);
+        if (!weights) {
+            exit_code = fail(wanted, weights.error(), file.root());
             return {};
         }
-        out.weights = *std::move(renamed);
-        for (const auto& d : plan.dropped) out.dropped.push_back(d.from);
+        out.weights = *std::move(weights);
+        out.path_in = out.weights->path();
     }
+    if (is_torch && !out.whole && !changes && is_nested(out.weights->root())) {
+        out.whole = out.weights->root();
+        out.selected = out.weights->path();
+        out.weights.reset();
+    }
+    if (!is_torch) leave_out(out.weights->others(), out);
     out.options = {.overwrite = wanted.force,
                    .duplicate_shared = wanted.duplicate_shared,
                    .metadata = wanted.metadata,
                    .max_shard_bytes = wanted.max_shard_size};
-    if (wanted.base) {
-        auto laid = lay_over_base(wanted, file, out.weights);
-        if (!laid) {
-            exit_code = fail(wanted, laid.error());
+    const std::optional<ckpt::state_dict> stored = out.weights;
+    if (rules)
+        if (auto done = rename(*rules, out); !done) {
+            exit_code = fail(wanted, done.error());
             return {};
         }
-        out.weights = laid->weights;
-        for (const auto& other : laid->from_base.others()) leave_out(other.key);
-        out.based = *std::move(laid);
-    }
-    if (wanted.fold_weight_norm) {
-        auto folded = fold_weights(wanted, out.weights);
-        if (!folded) {
-            exit_code = interrupted() ? exit_of_interrupt() : fail(wanted, folded.error(), file.root());
+    if (!change_weights(wanted, file, out, exit_code)) return {};
+    if (format == output_format::safetensors)
+        keep_metadata(out.based ? out.based->base : file, out.based ? out.based->from_base : *stored,
+                      wanted.has_rules() || wanted.fold_weight_norm, out);
+    if (format == output_format::gguf) {
+        auto chosen = gguf_options_of(wanted);
+        if (!chosen) {
+            exit_code = fail(wanted, chosen.error(), {}, exit_usage);
             return {};
         }
-        out.weights = folded->weights;
-        out.folded = *std::move(folded);
+        out.gguf = *std::move(chosen);
+        auto plan = ckpt::plan_gguf(*out.weights, wanted.files[1], out.gguf);
+        if (!plan) {
+            exit_code = fail(wanted, plan.error(), file.root());
+            return {};
+        }
+        out.gguf_plan = *std::move(plan);
     }
-    keep_metadata(out.based ? out.based->base : file, out.based ? out.based->from_base : *weights, wanted.has_rules(),
-                  out);
     if (auto done = cast(wanted, out); !done) {
         exit_code = fail(wanted, done.error());
         return {};
@@ -361,24 +531,46 @@ void print_conversion(const options& wanted, const ckpt::checkpoint& file, const
     return out;
 }
 
+/// What is wrong with the options for a format; empty where nothing is.
+[[nodiscard]] std::string misplaced(const options& wanted, output_format format) {
+    std::string_view belongs;
+    if (format != output_format::safetensors &&
+        (!wanted.metadata.empty() || wanted.max_shard_size != 0 || wanted.duplicate_shared))
+        belongs = "--metadata, --max-shard-size and --duplicate-shared belong to .safetensors";
+    else if (wanted.raw && format != output_format::npz && format != output_format::npy)
+        belongs = "--raw belongs to .npz and .npy, whose format lacks dtypes";
+    else if (wanted.plain && format != output_format::torch)
+        belongs = "--plain belongs to .pt, .pth, .ckpt and .bin, which hold other values than tensors";
+    else if (format != output_format::gguf &&
+             (wanted.gguf_meta || std::ranges::any_of(wanted.casts, [](const options::cast_word& c) {
+                  return c.quant != ckpt::gguf_quant::none;
+              })))
+        belongs = "--gguf-meta, Q8_0 and Q4_0 belong to .gguf";
+    if (belongs.empty()) return {};
+    return std::string(belongs) + "; OUT is \"" + printable(wanted.files[1]) + '"';
+}
+
+/// Opens IN. Objects of classes that nobody allowed are read only for their attributes: a file that names something
+/// dangerous does not come so far.
+[[nodiscard]] ckpt::result<ckpt::checkpoint> open_input(const options& wanted) {
+    auto file = open(wanted.file(), wanted.policy);
+    if (!file || !wanted.plain || wanted.has_policy || file->refused_globals().empty()) return file;
+    return open(wanted.file(), policy_name::inspect);
+}
+
 } // namespace
 
 int run_convert(const options& wanted) {
     const std::string& path = wanted.files[1];
     const std::optional<output_format> format = format_of(path);
     if (!format)
-        return misused(wanted.json, "the format is told by the suffix of OUT: .safetensors, .npz or .npy, not \"" +
+        return misused(wanted.json, "the format is told by the suffix of OUT: .safetensors, .pt (.pth, .ckpt, .bin), "
+                                    ".gguf, .npz or .npy, not \"" +
                                         printable(path) + '"');
-    const bool is_safetensors = *format == output_format::safetensors;
-    if (!is_safetensors && (!wanted.metadata.empty() || wanted.max_shard_size != 0 || wanted.duplicate_shared))
-        return misused(wanted.json,
-                       "--metadata, --max-shard-size and --duplicate-shared belong to .safetensors; OUT is \"" +
-                           printable(path) + '"');
-    if (is_safetensors && wanted.raw)
-        return misused(wanted.json, "--raw belongs to .npz and .npy: safetensors has these dtypes");
+    if (const std::string wrong = misplaced(wanted, *format); !wrong.empty()) return misused(wanted.json, wrong);
     if (wanted.merge_lora && !wanted.base)
         return misused(wanted.json, "--merge-lora needs the model that the adapter belongs to: --base FILE");
-    const auto file = open(wanted.file(), wanted.policy);
+    const auto file = open_input(wanted);
     if (!file) return fail(wanted, file.error());
     int exit_code = exit_fine;
     std::optional<conversion> done = prepare(wanted, *format, *file, exit_code);
@@ -387,13 +579,14 @@ int run_convert(const options& wanted) {
     if (!report) return fail(wanted, report.error(), file->root());
     done->shared.insert(done->shared.end(), report->shared.begin(), report->shared.end());
     for (ckpt::left_out_tensor& t : report->left_out) done->left_out.emplace_back(t.key, t.why);
+    done->replaced = report->replaced;
     const auto allowed = [&](const auto& l) { return is_allowed(*done, l.first); };
     const bool ok = std::ranges::all_of(done->left_out, allowed) &&
                     (!done->based || std::ranges::all_of(done->based->unused, allowed)) &&
                     (!done->folded ||
                      std::ranges::all_of(done->folded->left, [&](const auto& l) { return is_allowed(*done, l.key); }));
     if (ok && !wanted.dry_run) {
-        report = write(*done, wanted);
+        report = write(*done, wanted, report->bytes());
         if (interrupted()) return exit_of_interrupt();
         if (!report) return fail(wanted, report.error(), file->root());
         if (auto same = read_back(*done, *report); !same) return fail(wanted, same.error());

@@ -350,7 +350,7 @@ void print_based(const based_weights& done, bool is_allowed) {
 }
 
 void write_based(json& to, const options& wanted, const based_weights& done) {
-    to.member("base", *wanted.base).key("merged").begin_array();
+    to.key("base").begin_object().member("file", *wanted.base).key("merged").begin_array();
     for (const auto& m : done.merged) {
         to.line().begin_object().member("key", m.key).member("path", m.path).key("scale");
         to.real(m.scale).key("tied").texts(m.tied).end_object();
@@ -361,7 +361,7 @@ void write_based(json& to, const options& wanted, const based_weights& done) {
         write(to, why);
         to.end_object();
     }
-    to.end_array();
+    to.end_array().end_object();
 }
 
 } // namespace tool

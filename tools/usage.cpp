@@ -82,10 +82,13 @@ constexpr command commands[]{
      policy_name::training},
     {"convert",
      "IN OUT",
-     "Writes the weights to a file of another format, by the suffix of OUT: .safetensors, .npz or .npy",
-     {"ckpt convert training.pt model.safetensors", "ckpt convert run/ half.safetensors --dtype '**=bfloat16'"},
+     "Writes the weights to a file of another format, by the suffix of OUT: .safetensors, .gguf, .npz or .npy; to .pt, "
+     ".pth, "
+     ".ckpt or .bin, which torch.load reads in its safe mode, the whole object",
+     {"ckpt convert training.pt model.safetensors", "ckpt convert training.pt clean.pt"},
      "OUT appears when it is whole, or not at all. What the format cannot hold is listed, and nothing is written then, "
-     "unless --allow-loss names it. What lies outside the state_dict is only counted.",
+     "unless --allow-loss names it. What lies outside the state_dict is only counted. A .pt has all of IN without "
+     "--select, and rules and casts act on the state_dict in it; with --select it has what is there alone.",
      run_convert,
      policy_name::training},
 };
@@ -138,9 +141,11 @@ bool set_cast(options& to, std::string_view text) {
     options::cast_word& word = to.casts.emplace_back();
     std::string type;
     if (!split_word(text, word.pattern, type)) return false;
+    for (const ckpt::gguf_quant quant : {ckpt::gguf_quant::q8_0, ckpt::gguf_quant::q4_0})
+        if (type == ckpt::name(quant)) word.quant = quant;
     const auto found = ckpt::parse_dtype(type);
     if (found) word.type = *found;
-    return found.has_value();
+    return found || word.quant != ckpt::gguf_quant::none;
 }
 bool set_metadata(options& to, std::string_view text) {
     const std::size_t at = text.find('=');
@@ -213,9 +218,10 @@ constexpr option_row rows[]{
     {"rtol", 0, "X", "", "diff", "The same with X as the factor of |b|; floats of other dtypes are compared, too",
      [](options& o, std::string_view v) { return set_tolerance(o.rtol, v); }, "a number of at least 0"},
     {"dtype", 0, "PATTERN=DTYPE", "", "convert",
-     "Cast the tensors whose keys PATTERN matches: '**=bfloat16'; to a floating dtype only floating ones. Of several "
-     "that "
-     "match a key the last counts",
+     "Cast the tensors whose keys PATTERN matches: '**=bfloat16'; to a floating dtype only floating ones. To .gguf "
+     "also "
+     "Q8_0 and Q4_0, which take tensors of two dimensions and more with rows of a multiple of 32 values. Of several "
+     "that match a key the last counts",
      set_cast, "a pattern and a dtype, as in '**.weight=float16'", true},
     {"base", 0, "FILE", "", "convert",
      "Lay the weights of IN over those of FILE: the output has all of FILE, and what IN replaces or adds",
@@ -228,6 +234,9 @@ constexpr option_row rows[]{
      [](options& o, std::string_view) { return set_flag(o.fold_weight_norm); }, ""},
     {"metadata", 0, "KEY=TEXT", "", "convert", "An entry of the file's metadata, beside those that IN has",
      set_metadata, "a key and a text, as in format=pt", true},
+    {"gguf-meta", 0, "FILE", "", "convert",
+     "To .gguf: the metadata, a JSON object; {\"type\": \"uint8\", \"value\": 1} where a type is not the usual one",
+     [](options& o, std::string_view v) { return set_text(o.gguf_meta, v); }, ""},
     {"max-shard-size", 0, "SIZE", "", "convert",
      "Several files of at most SIZE bytes of tensors each, and their index: 5GB, 500MiB", set_size,
      "a number of bytes, as in 5GB or 500MiB"},
@@ -236,6 +245,9 @@ constexpr option_row rows[]{
     {"raw", 0, "", "", "convert",
      "To .npz and .npy: bfloat16 and types of 8 bits, which numpy does not have, as their bits",
      [](options& o, std::string_view) { return set_flag(o.raw); }, ""},
+    {"plain", 0, "", "", "convert",
+     "To .pt: objects of classes that torch's safe mode refuses as dictionaries of their attributes",
+     [](options& o, std::string_view) { return set_flag(o.plain); }, ""},
     {"allow-loss", 0, "PATTERN", "", "convert", "Keys that may be left out where the format cannot hold them",
      [](options& o, std::string_view v) { return !o.allow_loss.emplace_back(v).empty(); }, "a pattern of keys", true},
     {"dry-run", 'n', "", "", "convert", "Write nothing, and say what would be written",

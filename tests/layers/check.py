@@ -31,8 +31,8 @@ MAY_INCLUDE = {  # folder, or header beside the folders: folders and headers bel
     "ckpt": [*BASE, "io/", "archive/", "tensor/", "pickle/", "torch/", "state/", "checkpoint"],
     "config": [*BASE, "torch/", "checkpoint"],
     "write/": [
-        *BASE, "io/", "archive/safetensors", "archive/zip_format", "tensor/", "torch/safetensors_types", "state/",
-        "write/",
+        *BASE, "io/", "archive/safetensors", "archive/zip_format", "tensor/", "pickle/",
+        "torch/safetensors_types", "state/", "write/",
     ],
     "folder": ["config", "folder/"],
     "python": [*BASE, "tensor/", "pickle/"],

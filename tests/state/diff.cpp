@@ -71,6 +71,17 @@ TEST_CASE("keys of one side only, in the order of their file; what is equal is c
     CHECK(ckpt::diff(weights(a), weights(a)).equal == 3);
 }
 
+TEST_CASE("an empty key is a key") {
+    using namespace pkl;
+    const auto file = [](const std::string& key) {
+        return torch_file(dict({{str(key), floats("0", 1)}}), {{"0", raw<float>({1})}});
+    };
+    const std::string a = file(""), b = file("x");
+    CHECK(ckpt::diff(weights(a), weights(a)).equal == 1);
+    CHECK(ckpt::diff(weights(a), weights(b)).only_a == std::vector<std::string>{""});
+    CHECK(ckpt::diff(weights(b), weights(a)).only_b == std::vector<std::string>{""});
+}
+
 TEST_CASE("dtype, then shape, then values") {
     CHECK(change(one("F32", "[1]", "1234"), one("I32", "[1]", "1234")).why == difference::dtype);
     CHECK(change(one("U8", "[2,2]", "1234"), one("U8", "[4]", "1234")).why == difference::shape);

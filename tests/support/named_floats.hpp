@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <initializer_list>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace test_support {
@@ -48,5 +49,11 @@ class named_floats {
   private:
     std::string bytes_{};
 };
+
+/// Whether the rule that a hint shows between quotes is one.
+inline bool shows_a_rule(std::string_view hint) {
+    const std::size_t from = hint.find('"'), to = hint.rfind('"');
+    return from < to && ckpt::key_map::parse(hint.substr(from + 1, to - from - 1)).has_value();
+}
 
 } // namespace test_support

@@ -39,7 +39,7 @@ def one_file():
     out = out_path()
     got = document('convert --json', 0, 'convert', MLP, out)
     equal('its members', list(got),
-          'schema in out format tensors bytes left_out dropped casts shared ok'.split())
+          'schema in out format tensors bytes left_out dropped casts shared replaced ok'.split())
     equal('its values', [got['schema'], got['in'], got['out'], got['format'], got['tensors'], got['bytes'], got['ok']],
           ['ckpt.convert/1', MLP, [out], 'safetensors', 2, os.path.getsize(out), True])
     equal('diff says that nothing changed', ckpt('diff', MLP, out)[0], 0)
@@ -56,7 +56,7 @@ def one_file():
     equal('which stays', os.stat(out).st_mtime_ns, before)
     check('what lies outside the state_dict is counted', 'outside' in said and 'optimizer' in said, said)
     equal('a safetensors file is written from itself', ckpt('convert', out, out, '-f')[0], 0)
-    for name in ('out.bin2', 'safetensors', '.safetensors', 'x.gguf'):
+    for name in ('out.bin2', 'safetensors', '.safetensors', 'x.ggml'):
         equal('a suffix that means no format: ' + name, ckpt('convert', MLP, out_path(name))[0], 3)
     equal('three files', ckpt('convert', MLP, out, out)[0], 3)
     equal('one file', ckpt('convert', MLP)[0], 3)
@@ -171,13 +171,17 @@ def over_a_base():
     adapter_only = os.path.join(DATA, 'frameworks', 'lightning-2', 'adapter.ckpt')
     base, out = os.path.join(DATA, 'frameworks', 'lightning-2', 'base.ckpt'), out_path()
     got = document('adapter over base', 0, 'convert', adapter_only, out, '-f', '--base', base)
-    equal('what it replaces', [got['replaced'], got['added'], got['tensors'], got['ok']],
+    equal('what it replaces', [got['base']['replaced'], got['base']['added'], got['tensors'], got['ok']],
           [['adapter.bias', 'adapter.weight'], [], 7, True])
     equal('the adapter is in it', ckpt('diff', adapter_only, out)[0], 1)  # and more
     equal('nothing else is changed', [c for c in document('diff', 1, 'diff', base, out)['changed']
                                       if not c['key'].startswith('adapter.')], [])
+    whole = out_path('whole.pt')
+    equal('to .pt', ckpt('convert', adapter_only, whole, '-f', '--base', base)[0], 0)
+    equal('the same weights, at the root', [ckpt('diff', whole, out, '--select-a', '')[0],
+                                            ckpt('show', whole, 'epoch')[0]], [0, 1])
     got = document('keys that the base lacks', 0, 'convert', MLP, out, '-f', '--base', base)
-    equal('are added', got['added'], ['fc1.bias', 'fc1.weight'])
+    equal('are added', got['base']['added'], ['fc1.bias', 'fc1.weight'])
     said = ckpt('convert', MLP, out, '-f', '--base', base)[1]
     check('and said to people, with what renames them', 'added     fc1.bias: the base has no such key; --rules' in said,
           said)
@@ -195,18 +199,18 @@ def over_a_base():
 def merged():
     out, merge = out_path(), ('-f', '--merge-lora', '--base', MLP)
     got = document('an adapter', 0, 'convert', adapter('ad', {'lora_alpha': 8}), out, *merge)
-    equal('is merged', [got['merged'], got['replaced'], got['unused'], got['tensors']],
+    equal('is merged', [*(got['base'][name] for name in ('merged', 'replaced', 'unused')), got['tensors']],
           [[{'key': 'fc1.weight', 'path': 'base_model.model.fc1', 'scale': 4.0, 'tied': []}], [], [], 2])
     bias = ('base_model.model.fc1.base_layer.bias', [10], [float(i) for i in range(10)])
     got = document('a bias', 0, 'convert', adapter('ad', {'lora_alpha': 8}, extra=[bias]), out, *merge)
-    equal('is replaced', got['replaced'], ['fc1.bias'])
+    equal('is replaced', got['base']['replaced'], ['fc1.bias'])
     equal('by its values', json.loads(ckpt('show', out, 'fc1.bias', '--json')[1])['$tensor']['shape'], [10])
     for config, scale in (({'lora_alpha': 8, 'use_rslora': True}, 8 / 2 ** 0.5),
                           ({'lora_alpha': 8, 'alpha_pattern': {'other': 1, 'fc1': 3}}, 1.5),
                           ({'lora_alpha': 8, 'alpha_pattern': {'^c1': 1, 'c1': 1, '^f.*1': 5}}, 2.5),
                           ({'alpha_pattern': {'fc\\.': 1, 'f.1': 7}}, 3.5)):
         got = document(str(config), 0, 'convert', adapter('ad', config), out, *merge)
-        equal('its scale', got['merged'][0]['scale'], scale)
+        equal('its scale', got['base']['merged'][0]['scale'], scale)
     for config, word in (({'peft_type': 'LOHA'}, 'LOHA'), ({'lora_alpha': 8, 'use_dora': True}, 'use_dora'),
                          ({'lora_alpha': 8, 'alora_invocation_tokens': [1]}, 'alora'),
                          ({'lora_alpha': 8, 'init_lora_weights': 'pissa_niter_4'}, 'pissa'),
@@ -215,12 +219,12 @@ def merged():
         code, _, error = ckpt('convert', adapter('ad', config), out, *merge)
         check('refused: %s' % config, code != 0 and word in error, error)
     got = document('names of diffusers', 0, 'convert', adapter('ad', None, 'unet.fc1'), out, *merge)
-    equal('have the rank for alpha', got['merged'][0]['scale'], 1.0)
+    equal('have the rank for alpha', got['base']['merged'][0]['scale'], 1.0)
     lost = [('base_model.model.head.weight', [1], [1.0])]
     other = adapter('ad', {'lora_alpha': 8}, 'base_model.model.fc2', lost)
     os.remove(out)
     got = document('what does not fit', 1, 'convert', other, out, *merge)
-    equal('is listed', [u['key'].rpartition('model.')[2] for u in got['unused']],
+    equal('is listed', [u['key'].rpartition('model.')[2] for u in got['base']['unused']],
           ['head.weight', 'fc2.lora_A.weight', 'fc2.lora_B.weight'])
     check('nothing is written', not got['ok'] and not os.path.exists(out))
     said = ckpt('convert', other, out, *merge)[1]
@@ -241,6 +245,9 @@ def folded():
                                  if not key.startswith('want.') and digests[key] != digests['want.' + key]], [])
     said = ckpt('convert', path, out, '-f', '--fold-weight-norm')[1]
     check('people see it', 'folded    0.weight_hh_l0 of 0.weight_hh_l0_g and 0.weight_hh_l0_v' in said, said)
+    whole = out_path('folded.pt')
+    equal('to .pt', ckpt('convert', path, whole, '-f', '--fold-weight-norm')[0], 0)
+    equal('the same weights', ckpt('diff', whole, out)[0], 0)
     half = save('half.pt', PROTO + dictionary([('a.weight_g', tensor('0', 1, [1]))]) + b'.', [('0', floats(1))])
     got = document('half of a pair', 1, 'convert', half, out, '-f', '--fold-weight-norm', '--select', '')
     equal('is listed', [(n['key'], n['why']['code']) for n in got['not_folded']], [('a.weight_g', 'key_missing')])
@@ -275,19 +282,157 @@ def arrays():
     equal('--raw of .safetensors', ckpt('convert', MLP, out_path(), '-f', '--raw')[0], 3)
 
 
+def string(data):
+    return struct.pack('<Q', len(data.encode())) + data.encode()
+
+
+def gguf():
+    out, meta = out_path('out.gguf'), out_path('meta.json')
+    with open(meta, 'w') as f:
+        json.dump({'general.architecture': 'tiny', 'tiny.block_count': 2,
+                   'tiny.eps': {'type': 'float64', 'value': .5}}, f)
+    got = document('to .gguf', 0, 'convert', MLP, out, '--gguf-meta', meta, '--dtype', 'fc1.weight=float16')
+    equal('its members', list(got),
+          'schema in out format tensors bytes left_out dropped casts shared replaced kept notes ok'.split())
+    equal('its form', [got['format'], got['tensors'], got['bytes'], got['kept'], got['notes']],
+          ['gguf', 2, os.path.getsize(out), [], []])
+    with open(out, 'rb') as f:
+        data = f.read()
+    head = (b'GGUF' + struct.pack('<IQQ', 3, 2, 3) + string('general.architecture') + struct.pack('<I', 8) +
+            string('tiny') + string('tiny.block_count') + struct.pack('<II', 4, 2) + string('tiny.eps') +
+            struct.pack('<Id', 12, .5) + string('fc1.weight') + struct.pack('<IQQIQ', 2, 784, 10, 1, 0) +
+            string('fc1.bias') + struct.pack('<IQIQ', 1, 10, 0, 15680))
+    head += bytes(-len(head) % 32)
+    equal('the head', data[:len(head)], head)
+    equal('the size', len(data), len(head) + 15680 + 64)
+    got = document('without metadata', 0, 'convert', GPT2, out, '-f', '--dtype', '**=float16', '--dtype', '**=Q8_0')
+    check('says what is missing', len(got['notes']) == 1 and 'general.architecture' in got['notes'][0], got['notes'])
+    kinds = {c['key']: c['to'] for c in got['casts']}
+    check('what can be quantised is', 'Q8_0' in kinds.values() and len(kinds) == got['tensors'], kinds)
+    check('the pattern before takes the rest', {kinds[entry['key']] for entry in got['kept']} == {'float16'}, got)
+    equal('a tied tensor is written twice',
+          [got['shared'], 'lm_head.weight' in kinds, 'transformer.wte.weight' in kinds], [[], True, True])
+    said = ckpt('convert', GPT2, out, '-f', '--dtype', '**=Q4_0')[1]
+    check('people are told, too', 'not quantised, it has one dimension' in said and 'note' in said, said)
+    code, _, error = ckpt('convert', MLP, out, '-f', '--dtype', 'fc1.weight=Q8_0')
+    check('a key that cannot be quantised is refused', code == 1 and 'no multiple of 32' in error, error)
+    long, renamed = rules('rename fc1.bias -> ' + 'k' * 65 + '\n'), out_path('long.gguf')
+    code, said, _ = ckpt('convert', MLP, renamed, '--rules', long)
+    check('a long name is refused, and what helps is said',
+          code == 1 and 'the name has 65 bytes' in said and '--rules' in said and not os.path.exists(renamed), said)
+    got = document('a name of 64 bytes', 0, 'convert', MLP, renamed, '--rules',
+                   rules('rename fc1.bias -> ' + 'k' * 64 + '\n'), '--gguf-meta', meta)
+    check('is noted', len(got['notes']) == 1 and 'it takes 63' in got['notes'][0], got['notes'])
+    equal('what was left out is not looked for', ckpt('convert', MLP, out, '-f', '--dtype', 'fc1.bias=float8_e5m2',
+                                                      '--allow-loss', 'fc1.bias')[0], 0)
+    check('the cast that helps', '--dtype KEY=float32' in ckpt('convert', MLP, out, '-f', '--json', '--dtype',
+                                                               'fc1.bias=float8_e5m2')[1])
+    for text_of_meta in ('{"a": null}', '{"a": nul}', '[1]', '{"a": {"type": "half", "value": 1}}'):
+        with open(meta, 'w') as f:
+            f.write(text_of_meta)
+        code, _, error = ckpt('convert', MLP, out, '-f', '--gguf-meta', meta)
+        check('metadata that is wrong: ' + text_of_meta, code == 3 and meta in error and MLP not in error, error)
+    equal('metadata that is not there', ckpt('convert', MLP, out, '-f', '--gguf-meta', out_path('none.json'))[0], 3)
+    for words in (('--metadata', 'a=b'), ('--max-shard-size', '5'), ('--duplicate-shared',), ('--raw',)):
+        equal(words[0] + ' of .gguf', ckpt('convert', MLP, out, '-f', *words)[0], 3)
+    for words in (('--dtype', '**=Q8_0'), ('--dtype', '**=Q4_0'), ('--gguf-meta', meta)):
+        equal(words[-1] + ' of .safetensors', ckpt('convert', MLP, out_path(), '-f', *words)[0], 3)
+    equal('a dtype that nobody has', ckpt('convert', MLP, out, '-f', '--dtype', '**=Q5_0')[0], 3)
+    equal('what was written opens here by its name only', ckpt('info', out)[0], 2)
+
+
+def shown(path, *places):
+    return json.loads(ckpt('show', path, *places, '--json')[1])
+
+
+def checkpoints():
+    """A .pt has all of IN, one with --select its state_dict."""
+    out = out_path('out.pt')
+    got = document('to .pt', 0, 'convert', MLP, out)
+    equal('its form', [got['format'], got['tensors'], got['bytes'], got['left_out'], got['replaced'], got['ok']],
+          ['pt', 5, os.path.getsize(out), [], [], True])
+    equal('all of it is there', shown(out, 'epoch', 'best_loss'), shown(MLP, 'epoch', 'best_loss'))
+    equal('and every tensor', ckpt('diff', MLP, out, '--select-a', '', '--select-b', '')[0], 0)
+    equal("its names are those of torch's safe mode", ckpt('globals', out, '--policy', 'weights')[0], 0)
+    equal('it is whole', ckpt('verify', out)[0], 0)
+    with zipfile.ZipFile(out) as z:
+        equal('for others, too', z.testzip(), None)
+        equal('its records', z.namelist()[:4], ['out/data.pkl', 'out/.format_version', 'out/.storage_alignment',
+                                                'out/byteorder'])
+    equal('it exists now', ckpt('convert', MLP, out)[0], 1)
+    for suffix in ('pth', 'ckpt', 'bin'):
+        equal('.' + suffix + ' means the same', ckpt('convert', MLP, out_path('out.' + suffix))[0], 0)
+    got = document('--select', 0, 'convert', MLP, out, '-f', '--select', 'model')
+    equal('has the state_dict alone', [got['tensors'], list(shown(out))], [2, ['fc1.weight', 'fc1.bias']])
+    got = document('--select of an optimizer', 0, 'convert', MLP, out, '-f', '--select', 'optimizer')
+    equal('has it as it is', shown(out, 'param_groups'), shown(MLP, 'optimizer/param_groups'))
+    path = save('inner.pt', PROTO + dictionary([('a', dictionary([('b', b']' + b'cmine\nfunction\na')]))]) + b'.')
+    got = document('a loss below --select', 1, 'convert', path, out, '-f', '--select', 'a')
+    equal('has its path in IN', got['left_out'][0]['path'], ['a', 'b', 0])
+    got = document('a cast', 0, 'convert', MLP, out, '-f', '--dtype', '**=bfloat16')
+    equal('is of the weights', [c['key'] for c in got['casts']], ['fc1.weight', 'fc1.bias'])
+    dtypes = {'/'.join(map(str, row['path'])): row['dtype'] for row in json.loads(
+        ckpt('ls', out, '--all', '--json')[1])['tensors']}
+    equal('and of nothing else', {k.split('/')[0]: d for k, d in dtypes.items()},
+          {'model': 'bfloat16', 'optimizer': 'float32'})
+    equal('the rest stays', shown(out, 'epoch'), shown(MLP, 'epoch'))
+    ckpt('convert', MLP, out, '-f', '--rules', rules('rename fc1.weight -> w\n'))
+    equal('rules, too', list(shown(out, 'model')), ['w', 'fc1.bias'])
+    equal('a safetensors file keeps its metadata', ckpt('convert', MLP, out_path('meta.safetensors'), '-f',
+                                                         '--metadata', 'a=b')[0], 0)
+    equal('as an attribute', [ckpt('convert', out_path('meta.safetensors'), out, '-f')[0],
+                              shown(out, '__metadata__')], [0, {'a': 'b'}])
+
+
+def objects():
+    """What torch's safe mode refuses is listed, or becomes plain data."""
+    namespace = b'cargparse\nNamespace\n)\x81' + dictionary([('lr', number(3))]) + b'b'
+    path = save('objects.pt', PROTO + dictionary([('args', namespace), ('list', b'](' + namespace + number(5) + b'e'),
+                                                 ('w', tensor('0', 2, [2])), ('f', b'cmine\nfunction\n')]) + b'.',
+                [('0', floats(2))])
+    out = out_path('objects-out.pt')
+    got = document('objects', 1, 'convert', path, out)
+    equal('are listed', [entry['path'] for entry in got['left_out']], [['args'], ['list', 0], ['f']])
+    equal('with reasons', [entry['why']['code'] for entry in got['left_out']],
+          ['format_lacks', 'format_lacks', 'global_not_allowed'])
+    check('and nothing is written', not got['ok'] and not os.path.exists(out))
+    said = ckpt('convert', path, out)[1]
+    check('people are told of --plain', '--plain' in said and '--allow-loss' in said, said)
+    equal('two of three are not enough', ckpt('convert', path, out, '--allow-loss', 'args', '--allow-loss', 'f')[0], 1)
+    equal('allowed', ckpt('convert', path, out, '--allow-loss', '**')[0], 0)
+    equal('the rest is written', shown(out, 'list'), [None, 5])
+    got = document('--plain', 0, 'convert', path, out, '-f', '--plain')
+    equal('says what became of them', [[r['was'], r['now'], r['count'], r['first']] for r in got['replaced']],
+          [['argparse.Namespace', 'dict', 2, 'args'], ['a class or function', 'its name', 1, 'f']])
+    equal('and writes it', shown(out, 'args', 'list', 'f'), [{'lr': 3}, [{'lr': 3}, 5], 'mine.function'])
+    evil = save('evil.pt', PROTO + dictionary([('w', tensor('0', 2, [2])), ('f', b'cos\nsystem\n')]) + b'.',
+                [('0', floats(2))])
+    equal('but reads no file that names something dangerous', ckpt('convert', evil, out, '-f', '--plain')[0], 1)
+    for words in (('--metadata', 'a=b'), ('--max-shard-size', '5'), ('--duplicate-shared',), ('--raw',)):
+        equal(words[0] + ' of .pt', ckpt('convert', MLP, out, '-f', *words)[0], 3)
+    equal('--plain of .npz', ckpt('convert', MLP, out_path('x.npz'), '--plain')[0], 3)
+
+
 def everything():
     """Each file of tests/data whose weights are found, and that holds nothing which the format lacks."""
-    out, converted, differ = out_path('each.safetensors'), 0, []
+    outs = [out_path('each.safetensors'), out_path('each.pt')]
+    converted, differ = [0, 0], []
     for path in sorted(glob.glob(os.path.join(DATA, '**', '*'), recursive=True)):
         if not os.path.isfile(path) or path.endswith(('.json', '.py', '.md', '.txt')):
             continue
-        if ckpt('convert', path, out, '-f')[0] == 0:
-            converted += 1
-            if ckpt('diff', path, out)[0] != 0:
+        for i, out in enumerate(outs):
+            if ckpt('convert', path, out, '-f')[0] != 0:
+                continue
+            converted[i] += 1
+            code, _, error = ckpt('diff', path, out)
+            if 'state_dict_ambiguous' in error:
+                code, _, error = ckpt('diff', path, out, '--select-a', '', '--select-b', '')
+            if code != 0 and 'state_dict_missing' not in error:
                 differ.append(os.path.relpath(path, DATA))
-    print(f'{converted} files of tests/data were converted')
-    check('most of the files are converted', converted >= 150, converted)
-    equal('and none is different afterwards', differ, [])
+    print('{} files of tests/data were converted to .safetensors, {} to .pt'.format(*converted))
+    check('most of the files are converted', converted[0] >= 150 and converted[1] >= 300, converted)
+    equal('and none is different afterwards', differ, [os.path.join(version, 'expanded_far.pt') for version in (
+        'torch-1.13', 'torch-2.13')])  # whose values are too many to compare
 
 
 def stopped():
@@ -336,5 +481,5 @@ def full_disk():
 
 
 if __name__ == '__main__':
-    sys.exit(cli.run(one_file, casts, losses, words, over_a_base, merged, folded, arrays, stopped, everything,
-                     full_disk))
+    sys.exit(cli.run(one_file, casts, losses, words, over_a_base, merged, folded, arrays, gguf, checkpoints, objects,
+                     stopped, everything, full_disk))

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Converts random state_dicts with the program `ckpt` and compares the files with what the real packages write.
 
-    python tests/torch/convert.py --ckpt PROGRAM [--count N] [--seed S]
+    python tests/torch/convert.py --ckpt PROGRAM [--count N] [--seed S] [--torch PYTHON]
 
 Every dtype of the format, strides, slices, tied, empty and scalar tensors, odd keys. The safetensors package's
 `save_file` must write the same bytes, huggingface_hub must split into the same shards, and numpy must save and load the
-same arrays. Where torch, numpy or safetensors cannot be imported nothing is run. The last line is
-`N passed, N failed, N skipped`.
+same arrays; torch, also other versions of it, must load what was written. Where torch, numpy or safetensors cannot be
+imported nothing is run. The last line is `N passed, N failed, N skipped`.
 """
 import argparse
 import collections
@@ -24,6 +24,7 @@ try:
     import safetensors
     import safetensors.torch
     import torch
+    import random_objects
 except ImportError as e:
     torch = e
 try:
@@ -33,6 +34,8 @@ except ImportError:
 
 DTYPES = ('bool uint8 int8 int16 uint16 float16 bfloat16 int32 uint32 float32 float64 int64 uint64 complex64 '
           'float8_e5m2 float8_e4m3fn float8_e8m0fnu float8_e4m3fnuz float8_e5m2fnuz').split()
+OLD_DTYPES = [getattr(torch, name, None) for name in (
+    'bool uint8 int8 int16 int32 int64 float16 bfloat16 float32 float64 complex64').split()]
 WORDS = ['weight', 'bias', 'layer', 'a.b', 'ü', '東京', 'x/y', 'back\\slash', 'sp ace', 'quo"te', 'tab\there', 'nul\x01',
          '\x7f', '\U0001f600', '0', '']
 
@@ -97,6 +100,27 @@ def same_bytes(ours, weights, metadata):
     return ours == want or (len(metadata) > 1 and sorted(ours[:8 + length]) == sorted(want[:8 + theirs]))
 
 
+# Run by another version of PyTorch: OUT loads in its safe mode, and is what IN is without it.
+OTHER_VERSION = """
+import sys, torch
+for pair in zip(sys.argv[1::2], sys.argv[2::2]):
+    want, got = (torch.load(path, **how) for path, how in zip(pair, ({}, {'weights_only': True})))
+    assert type(got) is type(want) and list(got) == list(want) and got._metadata == want._metadata
+    place = [{}, {}]
+    for key in want:
+        tensors = want[key], got[key]
+        assert type(tensors[0]) is type(tensors[1]), key
+        if isinstance(tensors[0], torch.Tensor):
+            facts = [(t.dtype, t.shape, t.stride(), t.storage_offset(), t.requires_grad,
+                      t.numel() and p.setdefault(t.storage().data_ptr(), len(p))) for t, p in zip(tensors, place)]
+            a, b = tensors
+            assert facts[0] == facts[1] and ((a == b) | ((a != a) & (b != b))).all(), (key, facts)
+        else:
+            assert tensors[0] == tensors[1], key
+print(torch.__version__)
+"""
+
+
 class Run:
     def __init__(self, program, folder):
         self.program, self.folder = program, folder
@@ -154,6 +178,42 @@ class Run:
         loaded = numpy.load(out, allow_pickle=False)
         self.check(name + ': numpy loads them', sorted(loaded.files) == sorted(weights))
 
+    def objects(self, seed):
+        """A whole object comes back from torch's safe mode as it was, and is the same for ours."""
+        source, out, again = (os.path.join(self.folder, f) for f in ('object.pt', 'written.pt', 'again/written.pt'))
+        os.makedirs(os.path.dirname(again), exist_ok=True)
+        made = {'first': random_objects.Maker(seed).value(4), 'last': [1]}
+        torch.save(made, source)
+        for new, old in ((out, source), (again, out)):
+            code, said = self.ckpt('convert', old, new, '--force')
+            if code:
+                return self.check(f'object {seed}', False, said)
+        loaded = torch.load(out, weights_only=True)
+        comparison = random_objects.Comparison()
+        self.check(f'object {seed}: torch loads the same', comparison.same(made, loaded), comparison.why)
+        with open(out, 'rb') as one, open(again, 'rb') as other:
+            self.check(f'object {seed}: what is written again is the same', one.read() == other.read())
+
+    def other_versions(self, pythons):
+        """Weights of what torch 1.13 knows load in its safe mode, and in that of others."""
+        paths = []
+        for number in range(20):
+            maker = Maker('old', number)
+            weights = collections.OrderedDict((k, t) for k, t in maker.weights().items() if t.dtype in OLD_DTYPES)
+            weights._metadata = collections.OrderedDict({'': {'version': 1}})
+            weights['parameter'] = torch.nn.Parameter(torch.rand(2, 3))
+            weights['others'] = [1, 'x', (2, None), True, 2 ** 70, torch.Size([2])]
+            source, out = (os.path.join(self.folder, f'{name}{number}.pt') for name in ('old', 'new'))
+            torch.save(weights, source)
+            code, said = self.ckpt('convert', source, out, '--select', '')
+            self.check(f'weights {number} for other versions', code == 0, said)
+            paths += [source, out]
+        for python in pythons:
+            done = subprocess.run([python, '-W', 'ignore', '-c', OTHER_VERSION, *paths], stdout=subprocess.PIPE,
+                                  stderr=subprocess.STDOUT, text=True)
+            self.check('torch of ' + python, done.returncode == 0, done.stdout[-600:])
+            print('torch', done.stdout.strip()[-600:])
+
     def shards(self):
         weights = collections.OrderedDict((f'layer.{i}', torch.full((n,), float(i)))
                                           for i, n in enumerate((5, 30, 7, 7, 100, 1, 2, 60)))
@@ -185,6 +245,8 @@ def main():
     parser.add_argument('--ckpt', required=True)
     parser.add_argument('--count', type=int, default=200)
     parser.add_argument('--seed', default='1')
+    parser.add_argument('--torch', action='append', default=[sys.executable],
+                        help='Python with another version of PyTorch, which must load what was written')
     args = parser.parse_args()
     if isinstance(torch, ImportError):
         print(f'not run: {torch}\n0 passed, 0 failed, {args.count} skipped')
@@ -194,6 +256,9 @@ def main():
         for number in range(args.count):
             run.one(f'seed {args.seed}, number {number}', Maker(args.seed, number).weights(), number % 5 == 4)
             run.arrays(f'arrays of seed {args.seed}, number {number}', Maker(args.seed, number).weights())
+        for number in range(args.count):
+            run.objects(f'{args.seed}/{number}')
+        run.other_versions(args.torch)
         if huggingface_hub is not None:
             run.shards()
     print(f'{run.passed} passed, {run.failed} failed, {int(huggingface_hub is None)} skipped')

@@ -195,39 +195,49 @@ ckpt::state_dict weights_in(const temporary_folder& folder) {
 
 } // namespace
 
+/// Writes as often as the system is called, and each call fails once. Returns what was written without a failure.
+template <class Write> ckpt::write_report fail_each_call(const temporary_folder& folder, Write write) {
+    injected = {};
+    const ckpt::write_report report = write().value();
+    const files done = content(folder);
+    const std::uint64_t calls = injected.calls;
+    CHECK(calls >= 4);
+    for (std::uint64_t n = 0; n < calls; ++n) {
+        CAPTURE(n);
+        for (const ckpt::written_file& f : report.files) std::ofstream(f.path) << "old";
+        files old = content(folder);
+        injected = {.failing = n};
+        const auto again = write();
+        injected = {};
+        if (again) { // a copy inside the system that failed was made by reads and writes
+            CHECK(content(folder) == done);
+            continue;
+        }
+        CHECK(again.error().code == errc::write_failed);
+        CHECK(again.error().os_code == EIO);
+        for (const auto& file : content(folder)) {
+            CAPTURE(file.first);
+            CHECK((file.second == old[file.first] || file.second == done.at(file.first)));
+        }
+        CHECK(content(folder).size() == old.size());
+    }
+    for (const ckpt::written_file& f : report.files) folder.remove(f.path);
+    return report;
+}
+
 TEST_CASE("whichever call fails, there is the old file or the new one, and nothing beside it") {
     const temporary_folder folder;
     const ckpt::state_dict weights = weights_in(folder);
-    const std::string out = (folder.path() / "out.safetensors").string();
+    const std::string out = (folder.path() / "out").string();
     for (const bool shards : {false, true}) {
         const ckpt::safetensors_options options{.overwrite = true, .max_shard_bytes = shards ? 400'000u : 0u};
-        injected = {};
-        const auto report = ckpt::write_safetensors(weights, out, options).value();
-        const files done = content(folder);
+        const auto report = fail_each_call(folder, [&] { return ckpt::write_safetensors(weights, out, options); });
         CHECK(report.files.size() == (shards ? 3 : 1));
-        const std::uint64_t calls = injected.calls;
-        CHECK(calls >= 4);
-        for (std::uint64_t n = 0; n < calls; ++n) {
-            CAPTURE(n);
-            for (const ckpt::written_file& f : report.files) std::ofstream(f.path) << "old";
-            files old = content(folder);
-            injected = {.failing = n};
-            const auto again = ckpt::write_safetensors(weights, out, options);
-            injected = {};
-            if (again) { // a copy inside the system that failed was made by reads and writes
-                CHECK(content(folder) == done);
-                continue;
-            }
-            CHECK(again.error().code == errc::write_failed);
-            CHECK(again.error().os_code == EIO);
-            for (const auto& file : content(folder)) {
-                CAPTURE(file.first);
-                CHECK((file.second == old[file.first] || file.second == done.at(file.first)));
-            }
-            CHECK(content(folder).size() == old.size());
-        }
-        for (const ckpt::written_file& f : report.files) folder.remove(f.path);
     }
+    fail_each_call(folder, [&] { return ckpt::write_torch(weights, out, {.overwrite = true}); });
+    const auto row = ckpt::remap(weights, ckpt::key_map::parse("reshape (-1, 32) a").value()).value();
+    const ckpt::gguf_options blocks{.overwrite = true, .quantise = {{"a", ckpt::gguf_quant::q8_0}}};
+    fail_each_call(folder, [&] { return ckpt::write_gguf(row, out, blocks); });
 }
 
 TEST_CASE("parts of files are copied inside the system where whole blocks lie apart, or a server copies") {

@@ -118,6 +118,7 @@ TEST_CASE("what the format lacks is named, all of it by the plan, and may be lef
     CHECK(plan.left_out[0].why.code == errc::format_lacks);
     CHECK(plan.left_out[0].why.path == "odd");
     CHECK(plan.left_out[0].why.message().find("complex128") != std::string::npos);
+    CHECK(shows_a_rule(plan.left_out[0].why.hint));
     CHECK(plan.left_out[1].why.code == errc::record_missing);
     CHECK(!std::filesystem::exists("x.safetensors"));
     CHECK(written(in.weights) == "error format_lacks");

@@ -59,12 +59,13 @@ enum class node_kind : std::uint8_t {
 }
 
 namespace node_flag {
-inline constexpr std::uint8_t eight_bit = 1;  // string: a Python 2 str, which may hold any bytes
-inline constexpr std::uint8_t not_utf8 = 2;   // string: lone surrogates, or bytes of another encoding
-inline constexpr std::uint8_t hashable = 4;   // tuple: checked, Python can hash it
-inline constexpr std::uint8_t hash_known = 8; // tuple: checked again, after calls in it were resolved
-inline constexpr std::uint8_t no_data = 1;    // storage: on the device meta, saved without bytes
-inline constexpr std::uint8_t pairs = 1;      // application: SETITEM(S) was applied
+inline constexpr std::uint8_t eight_bit = 1;   // string: a Python 2 str, which may hold any bytes
+inline constexpr std::uint8_t not_utf8 = 2;    // string: lone surrogates, or bytes of another encoding
+inline constexpr std::uint8_t hashable = 4;    // tuple: checked, Python can hash it
+inline constexpr std::uint8_t hash_known = 8;  // tuple: checked again, after calls in it were resolved
+inline constexpr std::uint8_t torch_size = 16; // tuple: the file has it as a torch.Size
+inline constexpr std::uint8_t no_data = 1;     // storage: on the device meta, saved without bytes
+inline constexpr std::uint8_t pairs = 1;       // application: SETITEM(S) was applied
 inline constexpr std::uint8_t module = 2;   // application: its state is that of a torch.nn.Module; set by the resolver
 inline constexpr std::uint8_t elements = 4; // application: APPEND(S) was applied
 inline constexpr std::uint8_t items = 8;    // application: SETITEM(S) may apply

@@ -30,8 +30,9 @@ struct tensor_data {
     ckpt::dtype type{};
     ckpt::layout kind{layout::strided};
     bool requires_grad{};
-    bool neg{};  ///< the values are the stored ones, negated
-    bool conj{}; ///< the values are the stored ones, conjugated
+    bool neg{};       ///< the values are the stored ones, negated
+    bool conj{};      ///< the values are the stored ones, conjugated
+    bool parameter{}; ///< the file has it as a torch.nn.Parameter
     std::uint32_t rank{};
     std::uint32_t storage{};        ///< its index in the storage_source
     std::uint64_t storage_offset{}; ///< in elements

@@ -90,7 +90,7 @@ namespace rebuild {
 /// Keeps the attributes of a tensor that a builder made, which are a dictionary, or a pair of one and of slots.
 void keep_attributes(call& c, const value& made, std::uint32_t state);
 
-[[nodiscard]] result<value> make_variable(call& c, bool requires_grad);
+[[nodiscard]] result<value> make_variable(call& c, bool is_parameter);
 
 } // namespace rebuild
 

@@ -25,14 +25,17 @@ struct chosen_tensors {
 };
 
 /// Why a format cannot hold a tensor; nothing where it can.
-using format_judge = function_ref<result<void>(const tensor_data&)>;
+using format_judge = function_ref<result<void>(const state_dict_entry&)>;
 
 /// `once`: of several keys with the same elements of the same storage, the first in the order of their bytes is
 /// written.
 [[nodiscard]] chosen_tensors choose_tensors(const state_dict_data& weights, const format_judge& judge, bool once);
 
 /// Fails with the reason of the first tensor that is left out and that no pattern allows to be.
-[[nodiscard]] result<void> check_losses(const chosen_tensors& chosen, std::span<const pattern> allowed);
+[[nodiscard]] result<void> check_losses(std::span<const left_out_tensor> left_out, std::span<const pattern> allowed);
+[[nodiscard]] inline result<void> check_losses(const chosen_tensors& chosen, std::span<const pattern> allowed) {
+    return check_losses(chosen.left_out, allowed);
+}
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail
 

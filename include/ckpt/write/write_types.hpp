@@ -2,7 +2,7 @@
 //
 // SPDX-License-Identifier: MIT
 // In:      nothing.
-// Out:     the report of every writer: files, tied tensors, tensors that were left out.
+// Out:     the report of every writer: files, tied tensors, what was left out or replaced.
 // Refuses: nothing.
 #pragma once
 
@@ -28,17 +28,26 @@ struct tied_key {
     std::string same_as{};
 };
 
-/// A tensor that the format cannot hold.
+/// A tensor that the format cannot hold; of an object that is written whole, any value.
 struct left_out_tensor {
-    std::string key{};
+    std::string key{}; ///< of the state_dict; in a whole object the path, joined by dots
     ckpt::error why{};
+};
+
+/// Values of a class that the format has not, which are written as something else.
+struct replaced_value {
+    std::string was{};  ///< "collections.defaultdict"
+    std::string now{};  ///< "dict"
+    std::string path{}; ///< of the first of them, as value::find takes it
+    std::size_t count{};
 };
 
 /// What was written, or would be.
 struct write_report {
     std::vector<written_file> files{}; ///< in the order of their names; the index of a set, which has no tensors, last
     std::vector<tied_key> shared{};
-    std::vector<left_out_tensor> left_out{}; ///< in the order of the state_dict
+    std::vector<left_out_tensor> left_out{}; ///< in the order of the state_dict, or of the object
+    std::vector<replaced_value> replaced{};  ///< of a torch zip file
     std::vector<std::string> removed{};      ///< files of an older set in this place, which would not fit the new one
 
     /// The number of tensors in all files.

@@ -39,7 +39,7 @@ CKPT_DETAIL_DEF void plain_memory::grow(std::size_t bytes) {
     const std::size_t needed = bytes > ~std::size_t{0} / 2 - used ? ~std::size_t{0} / 2 : used + bytes;
     const std::size_t wanted = needed > 2 * room ? needed : 2 * room;
     auto* const grown = static_cast<std::byte*>(::operator new(wanted));
-    if (used != 0) std::memcpy(grown, first_, used);
+    if (used != 0) std::memmove(grown, first_, used); // of memcpy GCC 14 warns at -O3: half of memory would overlap
     ::operator delete(first_);
     first_ = grown;
     last_ = grown + used;

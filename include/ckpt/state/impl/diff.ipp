@@ -292,13 +292,13 @@ CKPT_DETAIL_DEF std::optional<changed_tensor> compare(const tensor& a, const ten
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 /// The key under which a state_dict has what another calls `key`: the same one, or the one that was written for it. A
-/// safetensors file names that in its metadata (see write/safetensors.hpp). Empty where there is none.
-inline std::string_view key_in(const state_dict& weights, std::string_view key) {
+/// safetensors file names that in its metadata (see write/safetensors.hpp). Nothing where there is none.
+inline std::optional<std::string_view> key_in(const state_dict& weights, std::string_view key) {
     if (weights.contains(key)) return key;
     const auto metadata = weights.root().state().at("__metadata__");
     const auto named = metadata ? metadata->at(key) : metadata;
     const auto other = named ? named->as_string() : result<std::string_view>{std::string_view{}};
-    return other && weights.contains(*other) ? *other : std::string_view{};
+    return named && other && weights.contains(*other) ? std::optional{*other} : std::nullopt;
 }
 
 /// Two tensors that are compared; one of them may be refused.
@@ -342,15 +342,15 @@ class state_comparison {
 
 CKPT_DETAIL_DEF void state_comparison::find_pairs(const state_dict& a, const state_dict& b) {
     for (const auto entry : b) {
-        const std::string_view other = key_in(a, entry.key);
-        if (other.empty()) out_.only_b.emplace_back(entry.key);
-        else pairs_.push_back({entry.key, a.at(other), entry.tensor, {}, {}, true});
+        const auto other = key_in(a, entry.key);
+        if (!other) out_.only_b.emplace_back(entry.key);
+        else pairs_.push_back({entry.key, a.at(*other), entry.tensor, {}, {}, true});
     }
     for (const auto entry : a) {
         if (b.contains(entry.key)) continue;
-        const std::string_view other = key_in(b, entry.key);
-        if (other.empty()) out_.only_a.emplace_back(entry.key);
-        else pairs_.push_back({entry.key, entry.tensor, b.at(other), {}, {}, true});
+        const auto other = key_in(b, entry.key);
+        if (!other) out_.only_a.emplace_back(entry.key);
+        else pairs_.push_back({entry.key, entry.tensor, b.at(*other), {}, {}, true});
     }
 }
 

@@ -73,11 +73,18 @@ CKPT_DETAIL_RARE result<value> builders::size(call& c) {
     if (!c.charge(sizes.size())) return c.over_budget();
     for (const value v : sizes.elements())
         if (v.kind() != kind::integer) return c.fail(errc::bad_arguments, "torch.Size takes one tuple of integers");
-    if (sizes.kind() == kind::tuple) return sizes;
-    if (!c.charge(sizes.size() * sizeof(value))) return c.over_budget();
-    std::vector<value> copy;
-    for (const value v : sizes.elements()) copy.push_back(v);
-    return c.make_tuple(copy);
+    value tuple = sizes;
+    if (sizes.kind() == kind::list) {
+        if (!c.charge(sizes.size() * sizeof(value))) return c.over_budget();
+        std::vector<value> copy;
+        for (const value v : sizes.elements()) copy.push_back(v);
+        auto made = c.make_tuple(copy);
+        if (!made) return made;
+        tuple = *made;
+    }
+    node n = call_access::graph(c).nodes[value_access::node(tuple)];
+    n.flags |= node_flag::torch_size;
+    return call_access::make(c, n, 0);
 }
 
 CKPT_DETAIL_RARE result<value> builders::codecs_encode(call& c) {

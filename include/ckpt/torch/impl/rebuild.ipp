@@ -103,7 +103,7 @@ CKPT_DETAIL_RARE void keep_attributes(call& c, const value& made, std::uint32_t 
     tensor.link.c = state;
 }
 
-CKPT_DETAIL_DEF result<value> make_variable(call& c, bool requires_grad) {
+CKPT_DETAIL_DEF result<value> make_variable(call& c, bool is_parameter) {
     graph& g = call_access::graph(c);
     const auto args = call_access::arguments(c);
     const bool first_form = c.state.kind() == kind::tuple && c.state.size() == 5;
@@ -113,7 +113,7 @@ CKPT_DETAIL_DEF result<value> make_variable(call& c, bool requires_grad) {
     if (data.kind != node_kind::tensor)
         return c.fail(errc::bad_arguments, "a parameter is made from something that is not a tensor");
     tensor_data t = g.tensors[data.a];
-    t.requires_grad = requires_grad;
+    t.requires_grad = t.parameter = is_parameter;
     if (args.size() == 2 && !read_flag(g.nodes[args[1]], t.requires_grad))
         return c.fail(errc::bad_arguments, "requires_grad is not a bool");
     if (c.state && !c.state.is_none()) {
@@ -214,6 +214,7 @@ CKPT_DETAIL_DEF result<value> builders::rebuild_parameter(call& c) {
     if (data.kind != node_kind::tensor)
         return c.fail(errc::bad_arguments, "a parameter is made from something that is not a tensor");
     tensor_data t = g.tensors[data.a];
+    t.parameter = true;
     if (!rebuild::read_flag(g.nodes[args[1]], t.requires_grad))
         return c.fail(errc::bad_arguments, "requires_grad is not a bool");
     auto made = call_access::make_tensor(c, t);

@@ -38,7 +38,7 @@ CKPT_DETAIL_RARE chosen_tensors choose_tensors(const state_dict_data& weights, c
     for (std::uint32_t i = 0; i < weights.entries.size(); ++i) {
         const state_dict_entry& e = weights.entries[i];
         auto fits = check_stored_bytes(e.data, weights.source);
-        if (fits) fits = judge(*e.data);
+        if (fits) fits = judge(e);
         if (fits) {
             kept.push_back(i);
             continue;
@@ -70,8 +70,9 @@ CKPT_DETAIL_RARE chosen_tensors choose_tensors(const state_dict_data& weights, c
     return out;
 }
 
-CKPT_DETAIL_RARE result<void> check_losses(const chosen_tensors& chosen, std::span<const pattern> allowed) {
-    for (const left_out_tensor& t : chosen.left_out)
+CKPT_DETAIL_RARE result<void> check_losses(std::span<const left_out_tensor> left_out,
+                                           std::span<const pattern> allowed) {
+    for (const left_out_tensor& t : left_out)
         if (!std::any_of(allowed.begin(), allowed.end(), [&](const pattern& p) { return p.matches(t.key); }))
             return t.why;
     return {};

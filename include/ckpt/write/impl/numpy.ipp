@@ -120,7 +120,7 @@ CKPT_DETAIL_RARE result<numpy_layout> numpy_layout::make(const state_dict& from,
                                                          bool single) {
     numpy_layout out{options, single};
     out.weights_ = state_dict_access::data(from);
-    const auto fits = [&options](const tensor_data& data) { return npy::judge(data, options.raw); };
+    const auto fits = [&options](const state_dict_entry& e) { return npy::judge(*e.data, options.raw); };
     out.chosen_ = choose_tensors(*out.weights_, fits, false);
     if (auto usable = out.check(); !usable) return std::move(usable).error();
     return out;

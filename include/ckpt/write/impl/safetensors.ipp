@@ -86,7 +86,7 @@ CKPT_DETAIL_RARE result<void> safetensors_layout::judge(const tensor_data& data)
     if (!safetensors_type_of(data.type))
         return error{.code = errc::format_lacks,
                      .detail = "safetensors has no type for " + std::string(name(data.type)),
-                     .hint = "Cast it with a key rule, as in \"cast KEY float32\", or leave it out"};
+                     .hint = "Cast it with a key rule, as in \"cast float32 KEY\", or leave it out"};
     if (data.type == ckpt::dtype::float4_e2m1fn_x2 && data.rank == 0)
         return error{.code = errc::format_lacks,
                      .detail = "safetensors counts float4 values in the last dimension, and a scalar has none",
@@ -232,7 +232,7 @@ CKPT_DETAIL_RARE result<safetensors_layout> safetensors_layout::make(const state
                                                                      const safetensors_options& options) {
     safetensors_layout layout;
     layout.weights_ = state_dict_access::data(weights);
-    const auto fits = [](const tensor_data& data) { return judge(data); };
+    const auto fits = [](const state_dict_entry& e) { return judge(*e.data); };
     layout.chosen_ = choose_tensors(*layout.weights_, fits, !options.duplicate_shared);
     if (auto usable = layout.check_keys(); !usable) return std::move(usable).error();
     if (auto usable = layout.add_metadata(options); !usable) return std::move(usable).error();

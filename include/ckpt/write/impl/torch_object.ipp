@@ -1,0 +1,589 @@
+// ckpt/write/impl/torch_object.ipp: the definitions of torch_object.hpp.
+//
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <ckpt/core/hash.hpp>
+#include <ckpt/core/key_path.hpp>
+#include <ckpt/pickle/value_access.hpp>
+#include <ckpt/state/object_walk.hpp>
+#include <ckpt/state/walk.hpp>
+#include <ckpt/write/torch_object.hpp>
+
+#include <cstring>
+#include <utility>
+
+namespace ckpt::inline CKPT_DETAIL_ABI::detail {
+
+namespace torch_words {
+
+/// The present spelling of the class of an object or a dictionary; empty for a plain dict.
+inline std::string class_of(const value& v) {
+    const auto named = v.class_of().as_global();
+    return named ? canonical(*named) : std::string();
+}
+
+/// A class or a constant that torch's safe mode reads as a value.
+inline bool is_constant(const value& v) {
+    if (v.as_dtype()) return true;
+    const auto named = v.as_global();
+    if (!named) return false;
+    if (named->module == "torch")
+        for (const qscheme s : {qscheme::per_tensor_affine, qscheme::per_tensor_symmetric, qscheme::per_channel_affine,
+                                qscheme::per_channel_symmetric, qscheme::per_channel_affine_float_qparams})
+            if (named->name == name(s)) return true;
+    const std::string full = canonical(*named);
+    return full == "collections.OrderedDict" || full == "collections.Counter" || full == "torch.Tensor" ||
+           full == "torch.Size" || full == "torch.device" || full == "torch.nn.parameter.Parameter";
+}
+
+/// A call that torch's safe mode makes, and that is kept as it is.
+inline bool is_known_call(const value& v) {
+    if (v.kind() != kind::object || v.kwargs() || v.state() || v.size() > 0) return false;
+    const std::string called = class_of(v);
+    return called == "torch.device" || called == "torch.serialization._get_layout";
+}
+
+inline bool is_size(const value& v) {
+    return (value_access::graph(v)->nodes[v.object_id()].flags & node_flag::torch_size) != 0;
+}
+
+inline bool is_empty_state(const value& state) {
+    return !state || state.is_none() || (state.kind() == kind::dictionary && state.size() == 0);
+}
+
+/// Whether an object has attributes by name, entries or elements.
+inline bool has_members(const value& v) {
+    return v.size() > 0 || v.state().kind() == kind::dictionary || is_slots_pair(v.state());
+}
+
+/// What an object without members was made of: a state of another form, or what it was called with. Absent where that
+/// does not say all.
+inline value made_of(const value& v) {
+    if (!is_empty_state(v.state())) return v.state();
+    return v.kwargs().size() == 0 && v.args().size() > 0 ? v.args() : value{};
+}
+
+} // namespace torch_words
+
+CKPT_DETAIL_RARE std::uint32_t& torch_object::seen(const value& v) {
+    const graph* const of = value_access::graph(v);
+    for (file_memory& f : files_)
+        if (f.of == of) return f.numbers[v.object_id()];
+    files_.push_back({of, std::vector<std::uint32_t>(of->nodes.size())});
+    return files_.back().numbers[v.object_id()];
+}
+
+CKPT_DETAIL_RARE bool torch_object::recall(const value& v) {
+    const std::uint32_t number = seen(v);
+    if (number >= first_number) out_.recall(number - first_number);
+    return number >= first_number;
+}
+
+CKPT_DETAIL_RARE std::uint32_t& torch_object::seen(const tensor_data* data) {
+    const auto hash_of = [](const tensor_data* t) { return mix(reinterpret_cast<std::uintptr_t>(t)); };
+    const auto next = static_cast<std::uint32_t>(known_.size());
+    const std::uint32_t found = table_.insert(
+        hash_of(data), next, [&](std::uint32_t i) { return known_[i].data == data; },
+        [&](std::uint32_t i) { return hash_of(known_[i].data); });
+    if (found == next) known_.push_back({data, unseen});
+    return known_[found].number;
+}
+
+// --- what can be written ---
+
+CKPT_DETAIL_RARE result<void> torch_object::judge_object(const value& v) {
+    if (torch_words::is_known_call(v) && is_key(v.args())) return {};
+    if (v.is_module()) return {};
+    if (plain_) {
+        const value plain = v.plain();
+        if (!plain.same_object(v)) return judge(plain);
+        if (torch_words::has_members(v)) return {};
+        if (const value inside = torch_words::made_of(v)) return judge(inside);
+    }
+    error out =
+        torch_lacks("an object of the class " + quoted(torch_words::class_of(v)) + ", which torch's safe mode refuses");
+    if (!plain_ && (torch_words::has_members(v) || torch_words::made_of(v)))
+        out.hint = "Write it as a dictionary of its attributes: torch_options::plain, or --plain of the program";
+    return out;
+}
+
+CKPT_DETAIL_RARE result<void> torch_object::judge(const value& v) {
+    switch (v.kind()) {
+    case kind::integer:
+        if (const auto bytes = v.as_integer_bytes(); bytes && bytes->size() > pickle_writer::longest_integer)
+            return torch_lacks("an int of " + decimal(std::uint64_t{bytes->size()}) +
+                               " bytes; torch's safe mode reads at most 255");
+        return {};
+    case kind::tuple:
+        return seen(v) == open ? result<void>{torch_lacks("a tuple that contains itself")} : result<void>{};
+    case kind::tensor:
+    case kind::array: {
+        const auto tensor = *v.as_tensor();
+        if (seen(tensor_access::data(tensor)) == open) return torch_lacks("a tensor whose attributes contain itself");
+        return torch_tensors::check(*tensor_access::data(tensor), tensor_access::source(tensor));
+    }
+    case kind::storage: {
+        const graph& g = *value_access::graph(v);
+        if ((g.nodes[v.object_id()].flags & node_flag::no_data) == 0) return {};
+        return torch_lacks("a storage that was saved without its bytes");
+    }
+    case kind::global:
+        if (plain_ || torch_words::is_constant(v)) return {};
+        return torch_lacks("the class or function " + quoted(canonical(*v.as_global())) +
+                           ", which torch's safe mode refuses");
+    case kind::object: return judge_object(v);
+    case kind::persistent: return torch_lacks("a persistent id that has no meaning here");
+    case kind::refused: return *v.refusal();
+    case kind::absent: return error{.code = errc::internal, .detail = "a value that does not exist"};
+    default: return {};
+    }
+}
+
+CKPT_DETAIL_RARE result<void> torch_object::judge_child(const frame& in, const child& c) {
+    if (c.tensor != nullptr) return torch_tensors::check(*c.tensor, in.from);
+    if (in.how == form::dictionary && !in.named && !is_key(c.key))
+        return torch_lacks("the value of a key that torch's safe mode cannot make: " + with_article(c.key.kind()));
+    return judge(c.content);
+}
+
+CKPT_DETAIL_RARE bool torch_object::is_key(const value& v, std::uint32_t& budget) const {
+    if (budget == 0) return false;
+    --budget;
+    switch (v.kind()) {
+    case kind::none:
+    case kind::boolean:
+    case kind::real:
+    case kind::complex:
+    case kind::string: return true;
+    case kind::integer: {
+        const auto bytes = v.as_integer_bytes();
+        return !bytes || bytes->size() <= pickle_writer::longest_integer;
+    }
+    case kind::bytes: return !v.is_byte_array();
+    case kind::global: return plain_ || torch_words::is_constant(v);
+    case kind::object: return torch_words::is_known_call(v) && is_key(v.args(), budget);
+    case kind::tuple:
+        for (const value e : v.elements())
+            if (!is_key(e, budget)) return false;
+        return true;
+    default: return false;
+    }
+}
+
+// --- paths ---
+
+CKPT_DETAIL_RARE std::string torch_object::here(bool dotted) const {
+    std::string out(dotted ? std::string_view{} : path_);
+    bool first = out.empty();
+    for (const frame& f : frames_) {
+        if (f.how == form::state || f.how == form::attributes || f.next == 0) continue;
+        const child& c = f.children[f.next - 1];
+        const std::string element = f.how != form::dictionary ? decimal(std::uint64_t{f.next - 1})
+                                    : f.named                 ? std::string(c.name)
+                                                              : key_text(c.key);
+        if (!dotted) append_path_element(out, element, first);
+        else (out += first ? "" : ".") += element;
+        first = false;
+    }
+    return out;
+}
+
+CKPT_DETAIL_RARE result<void> torch_object::leave_out(error why) {
+    std::string key = here(true);
+    const std::uint64_t cost = 2 * key.size() + sizeof why;
+    if (cost > text_left_)
+        return error{.code = errc::limit,
+                     .detail = "so much of the object cannot be written that a list of it would take more than 64 MiB",
+                     .hint = "Write a part of it: its state_dict"};
+    text_left_ -= cost;
+    why.path = here(false);
+    if (why.file.empty()) why.file = file_;
+    left_out.push_back({std::move(key), std::move(why)});
+    return {};
+}
+
+CKPT_DETAIL_RARE void torch_object::note_replaced(std::string was, std::string_view now) {
+    constexpr std::size_t most = 100; // classes
+    for (replaced_value& r : replaced)
+        if (r.was == was && r.now == now) {
+            ++r.count;
+            return;
+        }
+    if (replaced.size() < most) replaced.push_back({std::move(was), std::string(now), here(false), 1});
+}
+
+// --- values without children ---
+
+CKPT_DETAIL_RARE void torch_object::write_bytes(std::span<const std::byte> bytes, bool as_array) {
+    std::string latin; // as UTF-8
+    latin.reserve(bytes.size());
+    for (const std::byte b : bytes) {
+        const auto c = std::to_integer<unsigned char>(b);
+        if (c >= 0x80) latin += static_cast<char>(0xC0 | (c >> 6));
+        latin += static_cast<char>(c < 0x80 ? c : 0x80 | (c & 0x3F));
+    }
+    if (as_array) out_.global("builtins", "bytearray");
+    out_.global("_codecs", "encode");
+    out_.text(latin);
+    out_.word("latin1");
+    out_.tuple(2);
+    out_.op(opcode::reduce);
+    if (!as_array) return;
+    out_.tuple(1);
+    out_.op(opcode::reduce);
+}
+
+CKPT_DETAIL_RARE void torch_object::write_text(const value& v) {
+    const auto eight_bit = v.as_bytes(); // a str of Python 2
+    if (eight_bit && !v.is_utf8()) {
+        note_replaced("str of Python 2", "bytes");
+        write_bytes(*eight_bit, false);
+    } else {
+        out_.text(*v.as_string());
+    }
+}
+
+CKPT_DETAIL_RARE void torch_object::write_storage(const value& v) {
+    const auto storage = *v.as_storage();
+    tensors_.write_storage(*value_access::graph(v)->storages, storage.id, storage.type);
+}
+
+CKPT_DETAIL_RARE bool torch_object::write_leaf(const value& v) {
+    switch (v.kind()) {
+    case kind::none: out_.op(opcode::none); return true;
+    case kind::boolean: out_.boolean(*v.as_bool()); return true;
+    case kind::integer:
+        if (const auto bytes = v.as_integer_bytes()) out_.long_integer(*bytes);
+        else out_.integer(*v.as_int());
+        return true;
+    case kind::real: out_.real(*v.as_real()); return true;
+    case kind::complex: {
+        const complex_value number = *v.as_complex();
+        out_.global("builtins", "complex");
+        out_.real(number.real);
+        out_.real(number.imaginary);
+        out_.tuple(2);
+        out_.op(opcode::reduce);
+        return true;
+    }
+    case kind::storage: write_storage(v); return true;
+    case kind::global: {
+        const std::string full = canonical(*v.as_global());
+        if (!torch_words::is_constant(v)) {
+            note_replaced("a class or function", "its name");
+            out_.text(full);
+            return true;
+        }
+        // The writer keeps the names.
+        char* const text = memory_.allocate<char>(full.size());
+        std::memcpy(text, full.data(), full.size());
+        const std::size_t dot = full.rfind('.');
+        out_.global({text, dot}, {text + dot + 1, full.size() - dot - 1});
+        return true;
+    }
+    case kind::string:
+    case kind::bytes:
+        if (recall(v)) return true;
+        if (v.kind() == kind::string) write_text(v);
+        else write_bytes(*v.as_bytes(), v.is_byte_array());
+        keep(v);
+        return true;
+    default: return false;
+    }
+}
+
+CKPT_DETAIL_RARE void torch_object::write_key(const value& v) {
+    if (write_leaf(v) || recall(v)) return;
+    if (v.kind() == kind::object) {
+        const auto called = *v.class_of().as_global();
+        if (called.name == "device") out_.global("torch", "device");
+        else out_.global("torch.serialization", "_get_layout");
+        write_key(v.args());
+        out_.op(opcode::reduce);
+        keep(v);
+    } else {
+        write_tuple(v);
+    }
+}
+
+CKPT_DETAIL_RARE void torch_object::write_tuple(const value& v) {
+    const bool size = torch_words::is_size(v);
+    if (size) out_.global("torch", "Size");
+    out_.tuple_mark(v.size());
+    for (const value e : v.elements()) write_key(e);
+    out_.tuple(v.size());
+    if (size) {
+        out_.tuple(1);
+        out_.op(opcode::reduce);
+    }
+    if (size || v.size() > 0) keep(v); // one object is every empty tuple
+}
+
+CKPT_DETAIL_RARE result<void> torch_object::write_set(const value& v) {
+    if (v.is_frozen_set()) note_replaced("frozenset", "set");
+    out_.global("builtins", "set");
+    out_.op(opcode::empty_list);
+    out_.op(opcode::mark);
+    for (const value e : v.elements()) {
+        if (is_key(e)) {
+            write_key(e);
+            continue;
+        }
+        auto noted =
+            leave_out(torch_lacks("an element of a set that torch's safe mode cannot make: " + with_article(e.kind())));
+        if (!noted) return noted;
+    }
+    out_.op(opcode::appends);
+    out_.tuple(1);
+    out_.op(opcode::reduce);
+    keep(v);
+    return {};
+}
+
+// --- values with children ---
+
+CKPT_DETAIL_RARE void torch_object::begin_sequence(const value& v) {
+    const bool list = v.kind() == kind::list;
+    if (list) {
+        out_.op(opcode::empty_list);
+        keep(v);
+    } else {
+        seen(v) = open;
+    }
+    frame& f = push(list ? form::list : form::tuple, v);
+    for (const value e : v.elements()) f.children.push_back({.content = e});
+}
+
+CKPT_DETAIL_RARE result<void> torch_object::begin_dictionary(const value& v) {
+    const std::string called = torch_words::class_of(v);
+    const value state = v.state();
+    const bool stated = !torch_words::is_empty_state(state);
+    const bool keeps_state = stated && state.kind() == kind::dictionary;
+    const bool counter = called == "collections.Counter";
+    const bool ordered = called == "collections.OrderedDict" || called == "typing.OrderedDict" ||
+                         (called.empty() && keeps_state && !v.class_of());
+    if (stated && !plain_ && (!ordered || !keeps_state))
+        if (auto noted = leave_out(torch_lacks("the attributes of a dictionary of the class " + quoted(called)));
+            !noted)
+            return noted;
+    if (ordered) {
+        out_.empty_ordered_dict();
+    } else if (counter) {
+        out_.global("collections", "Counter");
+        out_.op(opcode::empty_tuple);
+        out_.op(opcode::reduce);
+    } else {
+        out_.op(opcode::empty_dict);
+        if (v.class_of()) note_replaced(called, "dict");
+    }
+    keep(v);
+    frame& f = push(form::dictionary, v);
+    for (const value::entry e : v.entries()) f.children.push_back({.key = e.key, .content = e.mapped});
+    if (ordered && keeps_state) push(form::state, v).children.push_back({.content = state});
+    return {};
+}
+
+CKPT_DETAIL_RARE result<void> torch_object::begin_module(const value& v) {
+    note_replaced(torch_words::class_of(v), "its state_dict");
+    plain_list<child> children;
+    walk_budget budget{v, limits{}.entries};
+    auto walked = walk_state_dict(v, budget, errc::limit, [&](const std::vector<path_element>& path, const value& e) {
+        const std::string key = located_tensor{.path = path}.key();
+        char* const text = memory_.allocate<char>(key.size() + 1);
+        std::memcpy(text, key.data(), key.size());
+        children.push_back({.name = {text, key.size()}, .content = e});
+    });
+    if (!walked) return walked;
+    out_.empty_ordered_dict();
+    keep(v);
+    frame& f = push(form::dictionary, v);
+    f.named = f.detached = true;
+    f.children = std::move(children);
+    return {};
+}
+
+CKPT_DETAIL_RARE result<void> torch_object::begin_plain(const value& v, bool detached) {
+    const value plain = v.plain();
+    if (!plain.same_object(v)) {
+        note_replaced(torch_words::class_of(v), name(plain.kind()));
+        return begin(plain, detached);
+    }
+    if (!torch_words::has_members(v)) {
+        const value inside = torch_words::made_of(v);
+        note_replaced(torch_words::class_of(v), name(inside.kind()));
+        return begin(inside, detached);
+    }
+    const bool mapping = v.is_mapping(), list = v.size() > 0 && !mapping;
+    note_replaced(torch_words::class_of(v), list ? "list" : "dict");
+    const value state = v.state();
+    if (list && !torch_words::is_empty_state(state))
+        if (auto noted = leave_out(torch_lacks("the attributes of an object that is written as a list")); !noted)
+            return noted;
+    out_.op(list ? opcode::empty_list : opcode::empty_dict);
+    keep(v);
+    frame& f = push(list ? form::list : form::dictionary, v);
+    if (list) {
+        for (const value e : v.items()) f.children.push_back({.content = e});
+        return {};
+    }
+    for (const value& part :
+         {state, is_slots_pair(state) ? state[0] : value{}, is_slots_pair(state) ? state[1] : value{}})
+        for (const value::entry e : part.entries()) f.children.push_back({.key = e.key, .content = e.mapped});
+    for (const value::entry e : v.entries()) f.children.push_back({.key = e.key, .content = e.mapped});
+    return {};
+}
+
+CKPT_DETAIL_RARE result<void> torch_object::begin_object(const value& v, bool detached) {
+    if (v.is_module()) return begin_module(v);
+    if (!torch_words::is_known_call(v) || !is_key(v.args())) return begin_plain(v, detached);
+    write_key(v);
+    return {};
+}
+
+CKPT_DETAIL_RARE void torch_object::write_tensor(const tensor_data& data, const storage_source* from,
+                                                 std::string_view entry, bool detached) {
+    ++tensors;
+    if (const std::uint32_t number = seen(&data); number >= first_number) return out_.recall(number - first_number);
+    tensor_data plain = data;
+    if (detached) plain.parameter = plain.requires_grad = false;
+    tensors_.write(plain, from, entry);
+    seen(&data) = first_number + out_.keep();
+}
+
+CKPT_DETAIL_RARE result<void> torch_object::begin_tensor(const value& v, bool detached) {
+    const ckpt::tensor tensor = *v.as_tensor();
+    const tensor_data& data = *tensor_access::data(tensor);
+    if (v.kind() == kind::array) note_replaced("numpy.ndarray", "torch.Tensor");
+    else if (!tensor.class_name().empty()) note_replaced(std::string(tensor.class_name()), "torch.Tensor");
+    const value state = v.state();
+    const bool known = seen(&data) != unseen;
+    if (known || detached || torch_words::is_empty_state(state)) {
+        write_tensor(data, tensor_access::source(tensor), {}, detached);
+        return {};
+    }
+    const bool takes = data.parameter || (data.kind == layout::strided && !is_quantised(data));
+    if (!takes || (state.kind() != kind::dictionary && !is_slots_pair(state))) {
+        auto noted = leave_out(torch_lacks("the attributes of a tensor"));
+        if (noted) write_tensor(data, tensor_access::source(tensor), {}, detached);
+        return noted;
+    }
+    ++tensors;
+    tensors_.begin_attributes(data, tensor_access::source(tensor));
+    seen(&data) = open;
+    push(form::attributes, v).children.push_back({.content = state});
+    return {};
+}
+
+CKPT_DETAIL_RARE void torch_object::begin_weights(const state_dict_data& weights, const value& there) {
+    const value state = weights.root.kind() == kind::dictionary ? weights.root.state() : value{};
+    out_.empty_ordered_dict();
+    if (there) keep(there);
+    frame& f = push(form::dictionary, there);
+    f.named = true;
+    f.detached = weights.root.is_module();
+    f.from = weights.source;
+    f.children.reserve(weights.entries.size() + weights.others.size());
+    for (const state_dict_entry& e : weights.entries) f.children.push_back({.name = e.key, .tensor = e.data});
+    for (const state_dict_data::other& o : weights.others) f.children.push_back({.name = o.key, .content = o.content});
+    if (state.kind() == kind::dictionary && state.size() > 0)
+        push(form::state, there).children.push_back({.content = state});
+}
+
+CKPT_DETAIL_RARE result<void> torch_object::begin(const value& v, bool detached) {
+    if (write_leaf(v)) return {};
+    if (v.kind() == kind::tensor || v.kind() == kind::array) return begin_tensor(v, detached);
+    if (recall(v)) return {};
+    if (weights_ != nullptr && v.same_object(there_)) {
+        begin_weights(*weights_, v);
+        return {};
+    }
+    switch (v.kind()) {
+    case kind::dictionary: return begin_dictionary(v);
+    case kind::set: return write_set(v);
+    case kind::object: return begin_object(v, detached);
+    default: break;
+    }
+    if (v.kind() == kind::tuple && (v.size() == 0 || (torch_words::is_size(v) && is_key(v)))) write_tuple(v);
+    else begin_sequence(v);
+    return {};
+}
+
+// --- the walk ---
+
+CKPT_DETAIL_RARE void torch_object::close(const frame& done) {
+    const std::size_t n = done.children.size();
+    switch (done.how) {
+    case form::list:
+        if (n > 0) out_.op(opcode::appends);
+        break;
+    case form::dictionary:
+        if (n > 0) out_.op(opcode::setitems);
+        break;
+    case form::tuple:
+        out_.tuple(n);
+        keep(done.at);
+        break;
+    case form::state: out_.op(opcode::build); break;
+    case form::attributes:
+        tensors_.end_attributes();
+        seen(tensor_access::data(*done.at.as_tensor())) = first_number + out_.keep();
+        break;
+    }
+}
+
+CKPT_DETAIL_RARE result<void> torch_object::step() {
+    frame& top = frames_.back();
+    const std::size_t n = top.children.size();
+    if (top.next == 0) {
+        if (top.how == form::tuple) out_.tuple_mark(n);
+        else if (top.how == form::list || top.how == form::dictionary) out_.op(opcode::mark);
+    }
+    const child c = top.children[top.next++];
+    if (auto fits = judge_child(top, c); !fits) {
+        if (top.how == form::list || top.how == form::tuple) out_.op(opcode::none); // what follows keeps its place
+        return leave_out(std::move(fits).error());
+    }
+    if (top.how == form::dictionary) {
+        if (top.named) out_.text(c.name);
+        else write_key(c.key);
+    }
+    const bool detached = top.detached;
+    if (c.tensor == nullptr) return begin(c.content, detached);
+    write_tensor(*c.tensor, top.from, c.name, detached);
+    return {};
+}
+
+CKPT_DETAIL_RARE result<void> torch_object::run() {
+    while (!frames_.empty()) {
+        if (frames_.back().next < frames_.back().children.size()) {
+            if (auto done = step(); !done) return done;
+            continue;
+        }
+        const frame done = std::move(frames_.back());
+        frames_.pop_back();
+        close(done);
+    }
+    pickle = out_.finish();
+    return {};
+}
+
+CKPT_DETAIL_RARE result<void> torch_object::write(const value& root, const state_dict_data* weights, value there) {
+    weights_ = weights;
+    there_ = there;
+    if (root) file_ = value_access::graph(root)->file;
+    const bool replaced_whole = weights != nullptr && root.same_object(there);
+    if (!replaced_whole)
+        if (auto fits = judge(root); !fits) return value_access::in_file(root, std::move(fits).error());
+    if (auto begun = begin(root, false); !begun) return begun;
+    return run();
+}
+
+CKPT_DETAIL_RARE result<void> torch_object::write(const state_dict_data& weights) {
+    path_ = weights.path;
+    file_ = weights.opened;
+    begin_weights(weights, {});
+    return run();
+}
+
+} // namespace ckpt::inline CKPT_DETAIL_ABI::detail
