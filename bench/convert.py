@@ -89,9 +89,9 @@ def drop_cache() -> None:
     Path("/proc/sys/vm/drop_caches").write_text("3")
 
 
-def measured(command: list, out: Path, cold: bool) -> tuple[float, float]:
-    """Seconds until the output is on the disk, and MiB of memory."""
-    out.unlink(missing_ok=True)
+def measured(command: list, cold: bool) -> tuple[float, float]:
+    """Seconds until the output, the last path of the command, is on the disk, and MiB of memory."""
+    out = [word for word in command if isinstance(word, Path)][-1]
     os.sync()
     if cold:
         drop_cache()
@@ -104,20 +104,22 @@ def measured(command: list, out: Path, cold: bool) -> tuple[float, float]:
     descriptor = os.open(out, os.O_RDONLY)
     os.fsync(descriptor)
     os.close(descriptor)
-    return time.perf_counter() - started, used.ru_maxrss / 1024
+    seconds = time.perf_counter() - started
+    out.unlink()
+    return seconds, used.ru_maxrss / 1024
 
 
-def compare(title: str, contenders: dict, out: Path, rounds: int, cold: bool) -> None:
+def compare(title: str, contenders: dict, rounds: int, cold: bool) -> None:
     """Prints the times of all, divided by the first's."""
     best: dict = {}
     for _ in range(rounds):
         for name, command in contenders.items():
-            seconds, memory = measured(command, out, cold)
+            seconds, memory = measured(command, cold)
             best[name] = min(best.get(name, (float("inf"), 0)), (seconds, memory))
     first = next(iter(best.values()))[0]
     print(f"{title}, {'cold' if cold else 'warm'}")
     for name, (seconds, memory) in best.items():
-        print(f"  {name:28} {seconds / first:5.2f} x  {seconds:6.2f} s  {memory:7.0f} MiB", flush=True)
+        print(f"  {name:30} {seconds / first:5.2f} x  {seconds:6.2f} s  {memory:7.0f} MiB", flush=True)
 
 
 def main() -> int:
@@ -137,10 +139,11 @@ def main() -> int:
         halves, wide = folder / "bfloat16.pt", folder / "float32.pt"
         in_child(write_models, halves, wide, wanted.gib)
         for cold in (False, True)[: 1 + wanted.cold]:
-            run = lambda title, contenders: compare(title, contenders, out, wanted.rounds, cold)  # noqa: E731
+            run = lambda title, contenders: compare(title, contenders, wanted.rounds, cold)  # noqa: E731
             run(f"{halves.stat().st_size / 2**30:.1f} GiB of bfloat16 as they are", {
                 "cp": ["cp", halves, out],
                 "ckpt convert": [*convert, halves, out],
+                "ckpt convert to .pt": [*convert, halves, folder / "out.pt"],
                 **{f"Python: {k}": [*python, PYTHON[k], halves, out] for k in list(PYTHON)[:2]},
             })
             run("bfloat16 to float32", {

@@ -25,3 +25,5 @@
 #include <ckpt/state/impl/remap_tensors.ipp>
 #include <ckpt/state/impl/rule_text.ipp>
 #include <ckpt/state/impl/shard.ipp>
+#include <ckpt/state/impl/weight_norm.ipp>
+#include <ckpt/state/impl/weight_norm_sums.ipp>

@@ -5,6 +5,7 @@
 #include <ckpt/write/impl/gguf_blocks.ipp>
 #include <ckpt/write/impl/gguf_metadata.ipp>
 #include <ckpt/write/impl/numpy.ipp>
+#include <ckpt/write/impl/old_set.ipp>
 #include <ckpt/write/impl/pickle_writer.ipp>
 #include <ckpt/write/impl/safetensors.ipp>
 #include <ckpt/write/impl/tensor_writer.ipp>

@@ -26,7 +26,7 @@ CONSUMER = {
     "torch/": "global_scan globals json_file policies record_names records verify_report",
     "state/":
         "binding candidate diff digest digests discovery key_map key_rules load load_report lora object_path overlay "
-        "pull push read_into remap rule_code rule_formula rule_words shard state_dict suggest walk",
+        "pull push read_into remap rule_code rule_formula rule_words shard state_dict suggest walk weight_norm",
     "maps/": "averages chinese_clip clip gpt2 latent_diffusion llama torchvision whisper wrappers",
     "folder/": "dcp_globals folder_types open",
     "gpu/": "kernels upload_plan upload_types",

@@ -59,6 +59,9 @@ struct options {
     std::optional<std::string> gguf_meta{}; // a JSON file
     std::vector<std::string> allow_loss{};  // patterns
     std::uint64_t max_shard_size{0};
+    std::optional<std::string> base{}; // a checkpoint
+    bool merge_lora{};
+    bool fold_weight_norm{};
     bool duplicate_shared{};
     bool raw{};
     bool plain{}; // of convert: objects as dictionaries

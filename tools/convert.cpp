@@ -1,8 +1,10 @@
 // `ckpt convert`: writes the weights of anything that opens to a file of another format.
 #include "common.hpp"
 #include "gguf.hpp"
+#include "merge.hpp"
 #include "progress.hpp"
 #include "render.hpp"
+#include "weight_norm.hpp"
 
 #include <ckpt/core/short_list.hpp>
 #include <ckpt/io/file.hpp>
@@ -71,15 +73,18 @@ struct conversion {
     std::optional<ckpt::value> whole{};        // what is written around the weights; of .pt only
     std::string selected{};                    // the path of the whole, where it is not the root
     std::optional<ckpt::state_dict> weights{}; // none where the whole is written as it is
+    std::string path_in{};                     // of the state_dict in IN
     std::vector<cast_tensor> casts{};
     std::vector<std::string> dropped{}; // by rules
     /// Entries that are no tensors, and tensors that the format lacks; of .pt every value that it lacks.
     std::vector<std::pair<std::string, ckpt::error>> left_out{};
     std::vector<ckpt::tied_key> shared{};
     std::vector<ckpt::replaced_value> replaced{};
-    ckpt::safetensors_options options{}; // those of most other formats are among them
-    ckpt::gguf_options gguf{};           // metadata, and what is quantised
-    ckpt::gguf_report gguf_plan{};       // before casts, which are of other tensors
+    std::optional<based_weights> based{};             // of --base
+    std::optional<ckpt::weight_norm_folded> folded{}; // of --fold-weight-norm
+    ckpt::safetensors_options options{};              // those of most other formats are among them
+    ckpt::gguf_options gguf{};                        // metadata, and what is quantised
+    ckpt::gguf_report gguf_plan{};                    // before casts, which are of other tensors
 };
 
 /// Applies rules that the program made.
@@ -329,48 +334,54 @@ void write_document(json& to, const options& wanted, const conversion& done, con
             to.line().begin_object().member("key", t.key).member("why", t.why).end_object();
         to.end_array().key("notes").texts(gguf_notes(done.gguf, *done.weights));
     }
+    if (!report.removed.empty()) to.key("removed").texts(report.removed);
+    if (done.based) write_based(to, wanted, *done.based);
+    if (done.folded) write_folded(to, *done.folded);
     to.member("ok", ok).end_object();
 }
 
-/// The entries of the file's root that the selection is no part of.
-[[nodiscard]] std::vector<std::string> outside(const ckpt::checkpoint& file, const conversion& done) {
+/// The entries of a file's root that the selection at `path` is no part of.
+[[nodiscard]] std::vector<std::string> outside(const ckpt::checkpoint& file, std::string_view path) {
     std::vector<std::string> out;
-    if (done.whole) return out;
-    const key_path at = elements_of(done.weights->path(), file.root());
+    const key_path at = elements_of(path, file.root());
     if (at.empty() || file.root().kind() != ckpt::kind::dictionary) return out;
     for (const auto entry : file.root().entries())
         if (element_of(entry.key).text != at.front().text) out.push_back(printable(element_of(entry.key).text));
     return out;
 }
 
-/// A line for each of the first entries of a list, and how many there are more.
-void print_some(std::string_view label, colour c, const std::vector<std::string>& lines) {
-    constexpr std::size_t most = 20;
-    for (std::size_t i = 0; i < lines.size() && i < on_terminal(most); ++i)
-        print(paint(c, left(std::string(label), 10)) + lines[i] + '\n');
-    if (lines.size() > on_terminal(most)) print_rest(10, lines.size() - most);
-}
-
 [[nodiscard]] std::string what_helps(const conversion& done) {
+    std::string out;
+    if (done.folded && !done.folded->left.empty()) out += "What is not folded stays where --allow-loss names it; ";
+    if (done.based && !done.based->unused.empty()) out += "--rules brings keys of IN together with those of the base; ";
     switch (done.format) {
-    case output_format::safetensors: return "--dtype casts";
-    case output_format::gguf: return "--rules shorten names and join dimensions; --dtype casts";
-    case output_format::torch: return "--plain writes objects as dictionaries";
-    default: return "--raw writes the bits of dtypes that numpy lacks; --dtype casts";
+    case output_format::safetensors: return out + "--dtype casts";
+    case output_format::gguf: return out + "--rules shorten names and join dimensions; --dtype casts";
+    case output_format::torch: return out + "--plain writes objects as dictionaries";
+    default: return out + "--raw writes the bits of dtypes that numpy lacks; --dtype casts";
     }
 }
 
 void print_conversion(const options& wanted, const ckpt::checkpoint& file, const conversion& done,
                       const ckpt::write_report& report, bool ok) {
-    if (const auto others = outside(file, done); !others.empty()) {
+    const auto print_outside = [](const std::vector<std::string>& others, const char* of) {
+        if (others.empty()) return;
         std::string names;
         ckpt::detail::short_list list{names, {.most = 6}};
         for (const std::string& name : others)
             if (list.next()) names += name;
         list.end();
         print(paint(colour::dim, left("outside", 10)) + counted(others.size(), "entry is", "entries are") +
-              " outside the state_dict: " + names + '\n');
-    }
+              " outside the state_dict" + of + ": " + names + '\n');
+    };
+    if (!done.whole) print_outside(outside(file, done.path_in), done.based ? " of IN" : "");
+    if (done.based) print_outside(outside(done.based->base, done.based->from_base.path()), " of the base");
+    if (done.based)
+        print_based(*done.based,
+                    std::ranges::all_of(done.based->unused, [&](const auto& u) { return is_allowed(done, u.first); }));
+    if (done.folded)
+        print_folded(*done.folded,
+                     std::ranges::all_of(done.folded->left, [&](const auto& l) { return is_allowed(done, l.key); }));
     std::vector<std::string> lines;
     for (const auto& [key, why] : done.left_out) lines.push_back(printable(key) + ": " + printable(why.detail));
     print_some("left out", is_allowed(done, lines.empty() ? "" : done.left_out[0].first) ? colour::dim : colour::yellow,
@@ -401,6 +412,9 @@ void print_conversion(const options& wanted, const ckpt::checkpoint& file, const
               ", --allow-loss PATTERN lets go\n");
         return;
     }
+    lines.clear();
+    for (const std::string& old : report.removed) lines.push_back(printable(old) + ": of the set that was replaced");
+    print_some("removed", colour::dim, lines);
     if (done.format == output_format::gguf) print_some("note", colour::yellow, gguf_notes(done.gguf, *done.weights));
     for (const ckpt::written_file& f : report.files)
         print(paint(colour::bold, printable(f.path)) + "  " +
@@ -418,6 +432,15 @@ void print_conversion(const options& wanted, const ckpt::checkpoint& file, const
     return {};
 }
 
+/// Lists entries that are no tensors.
+void leave_out(const std::vector<ckpt::state_dict::other>& others, conversion& to) {
+    for (const auto& other : others)
+        to.left_out.emplace_back(
+            other.key,
+            ckpt::error{.code = ckpt::errc::format_lacks,
+                        .detail = "it is no tensor, and " + std::string(name_of(to.format)) + " holds tensors only"});
+}
+
 /// Whether an object holds others, as an optimizer does, and is more than a state_dict.
 [[nodiscard]] bool is_nested(const ckpt::value& v) {
     const auto holds = [](const ckpt::value& inner) {
@@ -430,6 +453,31 @@ void print_conversion(const options& wanted, const ckpt::checkpoint& file, const
     return false;
 }
 
+/// Lays the weights over a base, and folds them, where that was asked for. False where that fails: the command ends
+/// then.
+[[nodiscard]] bool change_weights(const options& wanted, const ckpt::checkpoint& file, conversion& to, int& exit_code) {
+    if (wanted.base) {
+        auto laid = lay_over_base(wanted, file, *to.weights);
+        if (!laid) {
+            exit_code = fail(wanted, laid.error());
+            return false;
+        }
+        to.weights = laid->weights;
+        if (to.format != output_format::torch) leave_out(laid->from_base.others(), to);
+        to.based = *std::move(laid);
+    }
+    if (wanted.fold_weight_norm) {
+        auto folded = fold_weights(wanted, *to.weights);
+        if (!folded) {
+            exit_code = interrupted() ? exit_of_interrupt() : fail(wanted, folded.error(), file.root());
+            return false;
+        }
+        to.weights = folded->weights;
+        to.folded = *std::move(folded);
+    }
+    return true;
+}
+
 /// Reads the rules, the weights and the casts. False where that fails: the command ends then.
 [[nodiscard]] std::optional<conversion> prepare(const options& wanted, output_format format,
                                                 const ckpt::checkpoint& file, int& exit_code) {
@@ -437,36 +485,37 @@ void print_conversion(const options& wanted, const ckpt::checkpoint& file, const
     if (wanted.has_rules() && !read_rules(wanted, rules, exit_code)) return {};
     conversion out{.format = format};
     const bool is_torch = format == output_format::torch;
-    if (is_torch && !wanted.select) out.whole = file.root();
-    if (!out.whole || rules || !wanted.casts.empty()) {
+    const bool changes = rules || !wanted.casts.empty() || wanted.base || wanted.fold_weight_norm;
+    if (is_torch && !wanted.select && !wanted.base) out.whole = file.root();
+    if (!out.whole || changes) {
         auto weights = weights_of(file, wanted.select);
         if (!weights) {
             exit_code = fail(wanted, weights.error(), file.root());
             return {};
         }
         out.weights = *std::move(weights);
+        out.path_in = out.weights->path();
     }
-    if (is_torch && !out.whole && !rules && wanted.casts.empty() && is_nested(out.weights->root())) {
+    if (is_torch && !out.whole && !changes && is_nested(out.weights->root())) {
         out.whole = out.weights->root();
         out.selected = out.weights->path();
         out.weights.reset();
     }
-    if (!is_torch)
-        for (const auto& other : out.weights->others())
-            out.left_out.emplace_back(
-                other.key,
-                ckpt::error{.code = ckpt::errc::format_lacks,
-                            .detail = "it is no tensor, and " + std::string(name_of(format)) + " holds tensors only"});
+    if (!is_torch) leave_out(out.weights->others(), out);
     out.options = {.overwrite = wanted.force,
                    .duplicate_shared = wanted.duplicate_shared,
                    .metadata = wanted.metadata,
                    .max_shard_bytes = wanted.max_shard_size};
-    if (format == output_format::safetensors) keep_metadata(file, *out.weights, wanted.has_rules(), out);
+    const std::optional<ckpt::state_dict> stored = out.weights;
     if (rules)
         if (auto done = rename(*rules, out); !done) {
             exit_code = fail(wanted, done.error());
             return {};
         }
+    if (!change_weights(wanted, file, out, exit_code)) return {};
+    if (format == output_format::safetensors)
+        keep_metadata(out.based ? out.based->base : file, out.based ? out.based->from_base : *stored,
+                      wanted.has_rules() || wanted.fold_weight_norm, out);
     if (format == output_format::gguf) {
         auto chosen = gguf_options_of(wanted);
         if (!chosen) {
@@ -526,6 +575,8 @@ int run_convert(const options& wanted) {
                                     ".gguf, .npz or .npy, not \"" +
                                         printable(path) + '"');
     if (const std::string wrong = misplaced(wanted, *format); !wrong.empty()) return misused(wanted.json, wrong);
+    if (wanted.merge_lora && !wanted.base)
+        return misused(wanted.json, "--merge-lora needs the model that the adapter belongs to: --base FILE");
     const auto file = open_input(wanted);
     if (!file) return fail(wanted, file.error());
     int exit_code = exit_fine;
@@ -536,7 +587,11 @@ int run_convert(const options& wanted) {
     done->shared.insert(done->shared.end(), report->shared.begin(), report->shared.end());
     for (ckpt::left_out_tensor& t : report->left_out) done->left_out.emplace_back(t.key, t.why);
     done->replaced = report->replaced;
-    const bool ok = std::ranges::all_of(done->left_out, [&](const auto& l) { return is_allowed(*done, l.first); });
+    const auto allowed = [&](const auto& l) { return is_allowed(*done, l.first); };
+    const bool ok = std::ranges::all_of(done->left_out, allowed) &&
+                    (!done->based || std::ranges::all_of(done->based->unused, allowed)) &&
+                    (!done->folded ||
+                     std::ranges::all_of(done->folded->left, [&](const auto& l) { return is_allowed(*done, l.key); }));
     if (ok && !wanted.dry_run) {
         report = write(*done, wanted, report->bytes());
         if (interrupted()) return exit_of_interrupt();

@@ -189,6 +189,13 @@ void print_rest(std::size_t indent, std::uint64_t n) {
     if (n > 0) print(std::string(indent, ' ') + "\u2026 " + grouped(n) + " more: see --json\n");
 }
 
+void print_some(std::string_view label, colour c, const std::vector<std::string>& lines) {
+    constexpr std::size_t most = 20;
+    for (std::size_t i = 0; i < lines.size() && i < on_terminal(most); ++i)
+        print(paint(c, left(std::string(label), 10)) + lines[i] + '\n');
+    if (lines.size() > on_terminal(most)) print_rest(10, lines.size() - most);
+}
+
 int written(int exit_code) {
     if (std::fflush(stdout) != 0) output_failed = true;
     if (!output_failed || errno == EPIPE) return exit_code; // who reads may have seen enough

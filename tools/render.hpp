@@ -62,6 +62,8 @@ using ckpt::detail::shape_text;
 
 /// Writes to standard output; whether it succeeded shows at the end, by `written`.
 void print(std::string_view text);
+/// A line for each of the first entries of a list, each behind the label, and how many there are more.
+void print_some(std::string_view label, colour c, const std::vector<std::string>& lines);
 /// The line below a list of which `n` elements are not shown; none where that is 0.
 void print_rest(std::size_t indent, std::uint64_t n);
 /// Ends the output: the exit code, or that of a stream that took no more.

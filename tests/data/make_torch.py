@@ -79,6 +79,37 @@ def trained(model, optimizer, width, steps=2):
         optimizer.step()
 
 
+@file()
+def weight_norm():
+    """g and v of both weight norms, and under want. the weights that torch computes of them with one thread"""
+    from torch.nn.utils import parametrizations, parametrize
+    if not hasattr(parametrizations, 'weight_norm'):
+        raise Skip('torch 2 has both')
+    torch.manual_seed(16)
+    torch.set_num_threads(1)  # sums over the last dimension depend on their number
+    out = collections.OrderedDict()
+    for i, (dtype, shape, dim) in enumerate([
+            (torch.float32, (3, 37), 0), (torch.float32, (4, 3, 2), 0), (torch.float32, (9, 5), 1),
+            (torch.float32, (3, 4, 5), 1), (torch.float32, (31,), None), (torch.float64, (3, 11), 0),
+            (torch.float64, (7, 3), 1), (torch.float64, (2, 3, 7), 1), (torch.bfloat16, (2, 39), 0),
+            (torch.bfloat16, (2, 3, 21), 1), (torch.float16, (3, 29), 0), (torch.float16, (5, 9), None)]):
+        module = torch.nn.Module()
+        name = 'weight' if i % 3 else 'weight_hh_l0'
+        weight = torch.randn(shape, dtype=torch.float64).to(dtype)
+        module.register_parameter(name, torch.nn.Parameter(weight))
+        old = i % 2 == 0
+        (torch.nn.utils.weight_norm if old else parametrizations.weight_norm)(module, name=name, dim=dim)
+        g = getattr(module, name + '_g') if old else module.parametrizations[name].original0
+        g.data.copy_(torch.rand(g.shape, dtype=torch.float64).to(dtype) + 0.5)
+        out.update((f'{i}.{key}', t.clone()) for key, t in module.state_dict().items())
+        if old:
+            torch.nn.utils.remove_weight_norm(module, name)
+        else:
+            parametrize.remove_parametrizations(module, name)
+        out[f'want.{i}.{name}'] = getattr(module, name).detach().clone()
+    return out
+
+
 # --- state_dicts and training files -------------------------------------------------------------------------------
 
 @file()

@@ -34,7 +34,7 @@ NAMES = ["README.md", "SECURITY.md", "CHANGELOG.md", *sorted(glob.glob("docs/*.m
 # How many programs, commands and fragments there are at least.
 LEAST = {
     "README.md": (1, 3, 1),
-    "docs/cookbook.md": (5, 12, 0),
+    "docs/cookbook.md": (5, 14, 0),
     "docs/key-rules.md": (0, 3, 1),
     "docs/cuda.md": (1, 1, 0),
     "docs/tour.md": (0, 3, 19),

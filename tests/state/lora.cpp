@@ -224,3 +224,46 @@ TEST_CASE("sixty adapters of one module can be merged: each is an operation, and
     CHECK(merged(60) == "");
     CHECK(merged(61).find("too many operations on one tensor") != std::string::npos);
 }
+
+TEST_CASE("what is one tensor in the base stays one, under every key") {
+    const auto base =
+        ckpt::open(CKPT_TEST_DATA "/frameworks/modules/gpt2.pt").value().state_dict("").value(); // wte and lm_head
+    REQUIRE(base.at("transformer.wte.weight").value().storage_id() == base.at("lm_head.weight").value().storage_id());
+    const auto shape = base.at("lm_head.weight").value().shape();
+    const auto adapter_of = [&](const char* path) {
+        return named_floats(std::vector<named_floats::one>{
+            {std::string(path) + ".lora_A", {1, shape[1]}, std::vector<float>(std::size_t(shape[1]), 1)},
+            {std::string(path) + ".lora_B", {shape[0], 1}, std::vector<float>(std::size_t(shape[0]), 1)}});
+    };
+    for (const char* path : {"transformer.wte", "lm_head"}) {
+        const auto adapter = adapter_of(path);
+        const auto merged = ckpt::merge_lora(base, adapter.weights(), {.scale = 1}).value();
+        const std::string key = std::string(path) + ".weight";
+        const std::string other = key == "lm_head.weight" ? "transformer.wte.weight" : "lm_head.weight";
+        CHECK(merged.merged.at(0).key == key);
+        CHECK(merged.merged.at(0).tied == std::vector<std::string>{other});
+        CHECK(values(merged.weights, key)[0] == values(base, key)[0] + 1);
+        CHECK(values(merged.weights, other) == values(merged.weights, key));
+        CHECK(merged.weights.at(other).value().storage_id() == merged.weights.at(key).value().storage_id());
+    }
+}
+
+TEST_CASE("a scale for each pair, and pairs without a module that are listed when that is asked for") {
+    const named_floats base{{"v.weight", {1, 1}, {0}}, {"w.weight", {1, 1}, {0}}};
+    const named_floats adapter{{"w.lora_A", {2, 1}, {1, 1}}, {"w.lora_B", {1, 2}, {1, 1}}, {"x.lora_A", {2, 1}, {1, 1}},
+                               {"x.lora_B", {1, 2}, {1, 1}}, {"v.lora_A", {2, 1}, {1, 1}}, {"v.lora_B", {1, 2}, {1, 1}},
+                               {"x.alpha", {}, {1}}};
+    const auto pairs = ckpt::find_lora(adapter.weights()).pairs;
+    REQUIRE(pairs.size() == 3);
+    CHECK(pairs[1].path == "w");
+    ckpt::lora_options options{.alpha = 6, .scales = {{}, 5.0}, .allow_unmatched = true}; // v, w; x has none of its own
+    const auto merged = ckpt::merge_lora(base.weights(), adapter.weights(), options).value();
+    CHECK(values(merged.weights, "v.weight")[0] == 6); // alpha / rank
+    CHECK(values(merged.weights, "w.weight")[0] == 10);
+    REQUIRE(merged.unmatched.size() == 1);
+    CHECK(merged.unmatched[0].a == "x.lora_A");
+    CHECK(merged.unmatched[0].alpha == "x.alpha");
+    CHECK(merged.merged.size() == 2);
+    options.allow_unmatched = false;
+    CHECK(ckpt::merge_lora(base.weights(), adapter.weights(), options).error().code == ckpt::errc::adapter_unmatched);
+}

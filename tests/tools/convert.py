@@ -137,6 +137,124 @@ def words():
     equal('their names', [os.path.basename(f) for f in got['out']],
           ['m-00001-of-00002.safetensors', 'm-00002-of-00002.safetensors', 'm.safetensors.index.json'])
     equal('the set reads back', ckpt('diff', MLP, out_path('set'))[0], 0)
+    again = ('convert', MLP, out_path('set/m.safetensors'), '--max-shard-size', '5GB')
+    equal('an old set is kept', ckpt(*again)[0], 1)
+    got = document('or replaced by one file', 0, *again, '--force')
+    equal('its files go', [os.path.basename(f) for f in got['removed']],
+          ['m.safetensors.index.json', 'm-00001-of-00002.safetensors', 'm-00002-of-00002.safetensors'])
+    equal('the folder has the new one', os.listdir(out_path('set')), ['m.safetensors'])
+    ckpt(*again[:-1], '1', '--force')
+    equal('which goes for a set', ckpt('diff', MLP, out_path('set'))[0], 0)
+
+
+def adapter(name, config, prefix='base_model.model.fc1', extra=(), rank=2):
+    """A folder with a low-rank adapter of the demo's fc1: B A is 1 everywhere where the rank is 2."""
+    place = out_path(name)
+    os.makedirs(place, exist_ok=True)
+    pair = [(prefix + '.lora_A.weight', [rank, 784], [1.0, 0.0] * 784 if rank == 2 else [1.0] * 784 * rank),
+            (prefix + '.lora_B.weight', [10, rank], [0.5] * 10 * rank)]
+    save(os.path.join(name, 'adapter_model.bin'),
+         PROTO + dictionary([(key, tensor(str(i), len(values), shape))
+                             for i, (key, shape, values) in enumerate([*pair, *extra])]) + b'.',
+         [(str(i), struct.pack('<%df' % len(values), *values))
+          for i, (key, shape, values) in enumerate([*pair, *extra])])
+    for path in glob.glob(os.path.join(place, '*.json')):
+        os.remove(path)
+    if config is not None:
+        with open(os.path.join(place, 'adapter_config.json'), 'w') as f:
+            json.dump(config, f)
+    return place
+
+
+def over_a_base():
+    """--base: an overlay, and with --merge-lora a sum."""
+    adapter_only = os.path.join(DATA, 'frameworks', 'lightning-2', 'adapter.ckpt')
+    base, out = os.path.join(DATA, 'frameworks', 'lightning-2', 'base.ckpt'), out_path()
+    got = document('adapter over base', 0, 'convert', adapter_only, out, '-f', '--base', base)
+    equal('what it replaces', [got['base']['replaced'], got['base']['added'], got['tensors'], got['ok']],
+          [['adapter.bias', 'adapter.weight'], [], 7, True])
+    equal('the adapter is in it', ckpt('diff', adapter_only, out)[0], 1)  # and more
+    equal('nothing else is changed', [c for c in document('diff', 1, 'diff', base, out)['changed']
+                                      if not c['key'].startswith('adapter.')], [])
+    whole = out_path('whole.pt')
+    equal('to .pt', ckpt('convert', adapter_only, whole, '-f', '--base', base)[0], 0)
+    equal('the same weights, at the root', [ckpt('diff', whole, out, '--select-a', '')[0],
+                                            ckpt('show', whole, 'epoch')[0]], [0, 1])
+    got = document('keys that the base lacks', 0, 'convert', MLP, out, '-f', '--base', base)
+    equal('are added', got['base']['added'], ['fc1.bias', 'fc1.weight'])
+    said = ckpt('convert', MLP, out, '-f', '--base', base)[1]
+    check('and said to people, with what renames them', 'added     fc1.bias: the base has no such key; --rules' in said,
+          said)
+    code, _, error = ckpt('convert', MLP, out, '-f', '--base', base, '--rules',
+                          rules('rename fc1.weight -> net.0.weight\ndrop fc1.bias\n'))
+    check('another shape is refused', code == 1 and 'shapes_differ' in error and 'a rule "drop KEY"' in error, error)
+    equal('a base that is not there', ckpt('convert', MLP, out, '-f', '--base', out_path('none.pt'))[0], 2)
+    equal('--merge-lora without --base', ckpt('convert', MLP, out, '-f', '--merge-lora')[0], 3)
+    swa = os.path.join(DATA, 'frameworks', 'lightning-2', 'swa.ckpt')
+    error = ckpt('convert', adapter_only, out, '-f', '--base', swa)[2]
+    check('a base that is a question', 'state_dict_ambiguous' in error and 'convert FILE base.safetensors' in error,
+          error)
+
+
+def merged():
+    out, merge = out_path(), ('-f', '--merge-lora', '--base', MLP)
+    got = document('an adapter', 0, 'convert', adapter('ad', {'lora_alpha': 8}), out, *merge)
+    equal('is merged', [*(got['base'][name] for name in ('merged', 'replaced', 'unused')), got['tensors']],
+          [[{'key': 'fc1.weight', 'path': 'base_model.model.fc1', 'scale': 4.0, 'tied': []}], [], [], 2])
+    bias = ('base_model.model.fc1.base_layer.bias', [10], [float(i) for i in range(10)])
+    got = document('a bias', 0, 'convert', adapter('ad', {'lora_alpha': 8}, extra=[bias]), out, *merge)
+    equal('is replaced', got['base']['replaced'], ['fc1.bias'])
+    equal('by its values', json.loads(ckpt('show', out, 'fc1.bias', '--json')[1])['$tensor']['shape'], [10])
+    for config, scale in (({'lora_alpha': 8, 'use_rslora': True}, 8 / 2 ** 0.5),
+                          ({'lora_alpha': 8, 'alpha_pattern': {'other': 1, 'fc1': 3}}, 1.5),
+                          ({'lora_alpha': 8, 'alpha_pattern': {'^c1': 1, 'c1': 1, '^f.*1': 5}}, 2.5),
+                          ({'alpha_pattern': {'fc\\.': 1, 'f.1': 7}}, 3.5)):
+        got = document(str(config), 0, 'convert', adapter('ad', config), out, *merge)
+        equal('its scale', got['base']['merged'][0]['scale'], scale)
+    for config, word in (({'peft_type': 'LOHA'}, 'LOHA'), ({'lora_alpha': 8, 'use_dora': True}, 'use_dora'),
+                         ({'lora_alpha': 8, 'alora_invocation_tokens': [1]}, 'alora'),
+                         ({'lora_alpha': 8, 'init_lora_weights': 'pissa_niter_4'}, 'pissa'),
+                         ({'lora_alpha': 8, 'alpha_pattern': {'(a|b)': 1}}, '(a|b)'), ({}, 'stores no alpha'),
+                         (None, 'adapter_config.json'), ({'lora_alpha': 'x'}, 'lora_alpha')):
+        code, _, error = ckpt('convert', adapter('ad', config), out, *merge)
+        check('refused: %s' % config, code != 0 and word in error, error)
+    got = document('names of diffusers', 0, 'convert', adapter('ad', None, 'unet.fc1'), out, *merge)
+    equal('have the rank for alpha', got['base']['merged'][0]['scale'], 1.0)
+    lost = [('base_model.model.head.weight', [1], [1.0])]
+    other = adapter('ad', {'lora_alpha': 8}, 'base_model.model.fc2', lost)
+    os.remove(out)
+    got = document('what does not fit', 1, 'convert', other, out, *merge)
+    equal('is listed', [u['key'].rpartition('model.')[2] for u in got['base']['unused']],
+          ['head.weight', 'fc2.lora_A.weight', 'fc2.lora_B.weight'])
+    check('nothing is written', not got['ok'] and not os.path.exists(out))
+    said = ckpt('convert', other, out, *merge)[1]
+    check('people read why', 'not used' in said and '--rules brings' in said, said)
+    equal('unless it is let go', ckpt('convert', other, out, *merge, '--allow-loss', 'base_model.**')[0], 0)
+    equal('rules bring names together', ckpt('convert', other, out, *merge, '--rules', rules(
+        'rename {p:**}.fc2.{q:**} -> {p}.fc1.{q}\ndrop **.head.weight\n'))[0], 0)
+
+
+def folded():
+    out, path = out_path(), os.path.join(DATA, 'torch-2.13', 'weight_norm.pt')
+    got = document('--fold-weight-norm', 0, 'convert', path, out, '-f', '--fold-weight-norm')
+    equal('what it folds', [len(got['folded']), got['not_folded'], got['tensors']], [12, [], 24])
+    equal('a pair', got['folded'][1], {'key': '1.weight', 'g': '1.parametrizations.weight.original0',
+                                       'v': '1.parametrizations.weight.original1'})
+    digests = {row['key']: row['crc32'] for row in document('its values', 0, 'ls', out, '--digest')['tensors']}
+    equal('are those of torch', [key for key in digests
+                                 if not key.startswith('want.') and digests[key] != digests['want.' + key]], [])
+    said = ckpt('convert', path, out, '-f', '--fold-weight-norm')[1]
+    check('people see it', 'folded    0.weight_hh_l0 of 0.weight_hh_l0_g and 0.weight_hh_l0_v' in said, said)
+    whole = out_path('folded.pt')
+    equal('to .pt', ckpt('convert', path, whole, '-f', '--fold-weight-norm')[0], 0)
+    equal('the same weights', ckpt('diff', whole, out)[0], 0)
+    half = save('half.pt', PROTO + dictionary([('a.weight_g', tensor('0', 1, [1]))]) + b'.', [('0', floats(1))])
+    got = document('half of a pair', 1, 'convert', half, out, '-f', '--fold-weight-norm', '--select', '')
+    equal('is listed', [(n['key'], n['why']['code']) for n in got['not_folded']], [('a.weight_g', 'key_missing')])
+    said = ckpt('convert', half, out, '-f', '--fold-weight-norm', '--select', '')[1]
+    check('people see why', 'unfolded  a.weight_g: it is half' in said, said)
+    equal('it stays where that is allowed', ckpt('convert', half, out, '-f', '--fold-weight-norm', '--select', '',
+                                                 '--allow-loss', '*.weight_g')[0], 0)
 
 
 def arrays():
@@ -367,5 +485,5 @@ def full_disk():
 
 
 if __name__ == '__main__':
-    sys.exit(cli.run(one_file, casts, losses, words, arrays, gguf, checkpoints, objects, stopped, everything,
-                     full_disk))
+    sys.exit(cli.run(one_file, casts, losses, words, over_a_base, merged, folded, arrays, gguf, checkpoints, objects,
+                     stopped, everything, full_disk))

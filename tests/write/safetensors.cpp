@@ -4,6 +4,7 @@
 //
 // What the reference package writes is compared with it in tests/torch/convert.py.
 #include <ckpt/ckpt.hpp>
+#include <ckpt/folder.hpp>
 #include <ckpt/write.hpp>
 
 #include "../support/named_floats.hpp"
@@ -11,6 +12,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -165,6 +167,67 @@ TEST_CASE("shards hold at most what was asked for, in the state_dict's order, an
     CHECK(ckpt::plan_safetensors(in.weights(), out, {.max_shard_bytes = 16}).value().files.size() == 4);
     CHECK(ckpt::plan_safetensors(in.weights(), out, {.max_shard_bytes = 32}).value().files.size() == 1);
     CHECK(ckpt::plan_safetensors(in.weights(), out, {.max_shard_bytes = 31}).value().files.size() == 3);
+}
+
+TEST_CASE("a new set takes the place of an old one, of which only the files that its index names go") {
+    const named_floats in{{"a", {2}, {1, 2}}, {"b", {1}, {3}}, {"c", {3}, {4, 5, 6}}, {"d", {2}, {7, 8}}};
+    const temporary_folder folder;
+    const auto path = [&](const char* name) { return (folder.path() / name).string(); };
+    const auto names = [&] {
+        std::vector<std::string> out;
+        for (const auto& f : std::filesystem::directory_iterator(folder.path()))
+            out.push_back(f.path().filename().string());
+        std::sort(out.begin(), out.end());
+        return out;
+    };
+    const auto write = [&](std::uint64_t most, bool overwrite) {
+        return ckpt::write_safetensors(in.weights(), path("m.safetensors"),
+                                       {.overwrite = overwrite, .max_shard_bytes = most});
+    };
+    write(12, false).value();
+    const std::vector<std::string> three{"m-00001-of-00003.safetensors", "m-00002-of-00003.safetensors",
+                                         "m-00003-of-00003.safetensors", "m.safetensors.index.json"};
+    REQUIRE(names() == three);
+    // What no index names, or is no shard of this name, is somebody else's.
+    folder.add("m-00009-of-00009.safetensors", "other");
+    folder.add("n-00001-of-00003.safetensors", "other");
+    CHECK(write(31, false).error().code == errc::output_exists); // the index, before a byte is written
+    CHECK(names().size() == 6);
+    const auto report = write(20, true).value();
+    CHECK(report.removed ==
+          std::vector<std::string>{path(three[0].c_str()), path(three[1].c_str()), path(three[2].c_str())});
+    CHECK(names() == std::vector<std::string>{"m-00001-of-00002.safetensors", "m-00002-of-00002.safetensors",
+                                              "m-00009-of-00009.safetensors", "m.safetensors.index.json",
+                                              "n-00001-of-00003.safetensors"});
+    CHECK(write(20, true).value().removed.empty());
+    // One file in the place of a set, and a set in the place of one file.
+    CHECK(write(32, false).error().code == errc::output_exists);
+    CHECK(write(32, true).value().removed.size() == 3);
+    CHECK(names() ==
+          std::vector<std::string>{"m-00009-of-00009.safetensors", "m.safetensors", "n-00001-of-00003.safetensors"});
+    CHECK(write(20, false).error().code == errc::output_exists);
+    CHECK(write(20, true).value().removed == std::vector<std::string>{path("m.safetensors")});
+    // Without a size of shards a set that stands there is nobody's business.
+    CHECK(write(0, false).value().removed.empty());
+    CHECK(names().size() == 6);
+    // An index that is none names nothing.
+    folder.add("m.safetensors.index.json", "{\"weight_map\": {\"a\": 1}}");
+    CHECK(write(12, true).value().removed == std::vector<std::string>{path("m.safetensors")});
+}
+
+TEST_CASE(
+    "keys with backslashes, quotes, control characters and other alphabets stand in the index as json writes them") {
+    const std::string key = "a\\b\"c\n\x01\xc3\xa9\xf0\x9f\x98\x80";
+    using namespace pkl;
+    const torch_weights in(dict({{str(key), tensor(storage("FloatStorage", "0", 1), 0, {1}, {1})},
+                                 {str("z"), tensor(storage("FloatStorage", "1", 1), 0, {1}, {1})}}),
+                           {{"0", raw(std::vector<float>{1})}, {"1", raw(std::vector<float>{2})}});
+    const temporary_folder folder;
+    ckpt::write_safetensors(in.weights, folder.path() / "m.safetensors", {.max_shard_bytes = 4}).value();
+    CHECK(read_file(folder.path() / "m.safetensors.index.json")
+              .find(R"("a\\b\"c\n\u0001\u00e9\ud83d\ude00": "m-00001-of-00002.safetensors")") != std::string::npos);
+    const auto again = ckpt::open_folder((folder.path() / "m.safetensors.index.json").string()).value();
+    CHECK(again.state_dict("").value().contains(key));
 }
 
 TEST_CASE("an empty state_dict is a file without tensors") {

@@ -167,6 +167,8 @@
 #include <ckpt/state/impl/suggest_text.ipp>
 #include <ckpt/state/impl/suggestion.ipp>
 #include <ckpt/state/impl/walk.ipp>
+#include <ckpt/state/impl/weight_norm.ipp>
+#include <ckpt/state/impl/weight_norm_sums.ipp>
 #include <ckpt/state/impl/word_table.ipp>
 
 #include <ckpt/maps/impl/averages.ipp>
@@ -224,6 +226,7 @@
 #include <ckpt/write/impl/gguf_blocks.ipp>
 #include <ckpt/write/impl/gguf_metadata.ipp>
 #include <ckpt/write/impl/numpy.ipp>
+#include <ckpt/write/impl/old_set.ipp>
 #include <ckpt/write/impl/pickle_writer.ipp>
 #include <ckpt/write/impl/safetensors.ipp>
 #include <ckpt/write/impl/tensor_writer.ipp>

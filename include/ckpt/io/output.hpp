@@ -77,6 +77,11 @@ class output_file {
     bool copies_inside_{true};
 };
 
+/// Whether something has the path, a link to nothing included.
+[[nodiscard]] bool is_taken(path_arg path);
+/// Removes a file. Fails with `write_failed` where it is still there.
+[[nodiscard]] result<void> remove_output(path_arg path);
+
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail
 
 #if !defined(CKPT_COMPILED)

@@ -28,7 +28,7 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-enum class gather_op : std::uint8_t { leaf, permute, narrow, reshape, concat, paste, pad, cast, fill, product };
+enum class gather_op : std::uint8_t { leaf, permute, narrow, reshape, concat, paste, pad, cast, fill, product, times };
 
 class storage_readers; // tensor/access.hpp
 
@@ -44,14 +44,16 @@ struct gather_node {
     const storage_source* source{}; ///< of a leaf
     const std::uint32_t* parts{};   ///< other nodes
     std::uint32_t count{0};
-    std::uint32_t dimension{0}; ///< of narrow, concat and pad
+    std::uint32_t dimension{0}; ///< of narrow, concat, pad and times
     /// permute: the dimensions; narrow: start; concat: where each part begins; pad: before; paste: the offsets of each
     /// part, then the ends of all parts so far in the first dimension.
     const std::int64_t* numbers{};
     std::array<std::byte, 16> value{}; ///< of fill and pad: one element
-    double scale{1};                   ///< of product: base + scale * B * A
-    std::uint64_t backing{0};          ///< bytes of the storages and values that it is made of
-    bool compressed{false};            ///< whether a storage that it reads is compressed
+    const double* factors{}; ///< of times: one for each index of the dimension, or where `one_factor` is set one
+    bool one_factor{false};
+    double scale{1};          ///< of product: base + scale * B * A
+    std::uint64_t backing{0}; ///< bytes of the storages and values that it is made of
+    bool compressed{false};   ///< whether a storage that it reads is compressed
 
     [[nodiscard]] std::span<const std::int64_t> sizes() const noexcept { return {shape, rank}; }
 };
@@ -105,6 +107,9 @@ class gather_plan final : public counted {
     /// base + scale * B * A, computed in float64 and rounded once to float32: B [m, r], A [r, n], base [m, n] and the
     /// result float32.
     [[nodiscard]] std::uint32_t product(std::uint32_t base, std::uint32_t b, std::uint32_t a, double scale);
+    /// The elements, each times the factor of its index in `dimension`, or all times the one factor that there is. As
+    /// torch multiplies: in float64 that type's elements, others as float32, each product rounded to the type.
+    [[nodiscard]] std::uint32_t times(std::uint32_t of, std::uint32_t dimension, std::span<const double> factors);
 
     // ---- reading
 

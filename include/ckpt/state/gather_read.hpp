@@ -43,6 +43,7 @@ class gather_reader {
     [[nodiscard]] result<void> fetch_cast(const gather_node& node, const gather_region& region, std::byte* out) const;
     [[nodiscard]] result<void> fetch_product(const gather_node& node, const gather_region& region,
                                              std::byte* out) const;
+    [[nodiscard]] result<void> fetch_times(const gather_node& node, const gather_region& region, std::byte* out) const;
 
     /// The order in which pieces of a node go through its storage from its begin to its end.
     [[nodiscard]] axis_order order_of(const gather_node& node) const noexcept;

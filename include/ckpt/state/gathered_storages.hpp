@@ -29,8 +29,8 @@ class gathered_storages final : public storage_source {
 
     /// The number under which a storage of a source is known here.
     [[nodiscard]] std::uint32_t number_of(const storage_source* source, std::uint32_t storage);
-    /// A new storage for a gathered tensor.
-    [[nodiscard]] std::uint32_t number_of_node(std::uint32_t node);
+    /// The number of the storage of a gathered tensor: one for each node.
+    [[nodiscard]] std::uint32_t number_of_node(std::uint32_t node) { return number_of(nullptr, node); }
 
     [[nodiscard]] CKPT_DETAIL_DEF std::uint64_t nbytes(std::uint32_t i) const noexcept override;
     [[nodiscard]] byte_order order(std::uint32_t i) const noexcept override {
@@ -47,7 +47,6 @@ class gathered_storages final : public storage_source {
     [[nodiscard]] bool is_gathered(std::uint32_t i) const noexcept override {
         return slots_[i].source == nullptr || slots_[i].source->is_gathered(slots_[i].number);
     }
-    [[nodiscard]] std::uint32_t same_gather(std::uint32_t i) const noexcept override { return slots_[i].first; }
     [[nodiscard]] CKPT_DETAIL_DEF result<stored_place> place_of(std::uint32_t i) const override;
     [[nodiscard]] CKPT_DETAIL_DEF result<std::uint64_t> file_offset(std::uint32_t i) const override;
     [[nodiscard]] CKPT_DETAIL_DEF result<std::span<const std::byte>> bytes(std::uint32_t i) const override;
@@ -60,12 +59,10 @@ class gathered_storages final : public storage_source {
     struct slot {
         const storage_source* source{nullptr}; ///< null: a node of the plan
         std::uint32_t number{0};
-        std::uint32_t first{0}; ///< the first slot of the same node; itself for one with a source
     };
     shared<gather_plan> plan_;
     std::vector<slot> slots_{};
-    growing_index_table table_{}; ///< of slots with a source
-    growing_index_table nodes_{}; ///< of the first slots of nodes
+    growing_index_table table_{}; ///< of slots
 };
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

@@ -41,7 +41,10 @@ struct lora_set {
 struct lora_options {
     std::optional<double> scale{}; ///< the factor of B * A; without it alpha / rank, where the file or `alpha` has one
     std::optional<double> alpha{}; ///< lora_alpha of adapter_config.json, for pairs without an alpha in the file
-    bool fan_in_fan_out{false};    ///< square weights of the base are stored as [in, out] (GPT-2's Conv1D)
+    /// The factor of each pair, in the order of `find_lora`, where they differ; of others `scale` and `alpha` count.
+    std::vector<std::optional<double>> scales{};
+    bool fan_in_fan_out{false};  ///< square weights of the base are stored as [in, out] (GPT-2's Conv1D)
+    bool allow_unmatched{false}; ///< pairs whose module the base does not have are listed, and not an error
 };
 
 /// A base with adapters merged into it.
@@ -50,20 +53,23 @@ struct lora_merged {
         std::string key{};  ///< in the base
         std::string path{}; ///< in the adapter
         double scale{1};
+        std::vector<std::string> tied{}; ///< other keys of the base that are the same tensor, and stay so
     };
     state_dict weights;
     std::vector<merge> merged{};
-    std::vector<std::string> others{}; ///< keys of the adapter that were not used, such as replaced modules
+    std::vector<lora_pair> unmatched{}; ///< pairs that were not used: the base does not have their modules
+    std::vector<std::string> others{};  ///< keys of the adapter that were not used, such as replaced modules
 };
 
 /// Finds the low-rank pairs among the keys of `adapter`. Never fails, reads no element.
 [[nodiscard]] lora_set find_lora(const state_dict& adapter);
 
-/// The base with every pair of the adapter merged into it: base + scale * B * A. The other tensors of the base do not
-/// change; `others` lists keys of the adapter that are not in pairs (`overlay` can apply them). Elements are computed
-/// when they are read; the result shares ownership of the files of both. Fails with `adapter_unmatched` where the base
-/// has no tensor for a pair, where the scale is unknown, and where the adapter has tensors that give its pairs another
-/// meaning, as DoRA does; with `shapes_differ` where an update does not fit its tensor.
+/// The base with every pair of the adapter merged into it: base + scale * B * A. Keys of the base that are one tensor,
+/// such as tied embeddings, stay one. Its other tensors do not change; `others` lists keys of the adapter that are not
+/// in pairs (`overlay` can apply them). Elements are computed when they are read; the result shares ownership of the
+/// files of both. Fails with `adapter_unmatched` where the base has no tensor for a pair, where the scale is unknown,
+/// and where the adapter has tensors that give its pairs another meaning, as DoRA does; with `shapes_differ` where an
+/// update does not fit its tensor.
 [[nodiscard]] result<lora_merged> merge_lora(const state_dict& base, const state_dict& adapter,
                                              const lora_options& options = {});
 

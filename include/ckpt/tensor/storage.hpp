@@ -83,9 +83,6 @@ class storage_source : public counted {
     /// Whether it is the result of a gather: elements of one tensor that are put together from others when they are
     /// read.
     [[nodiscard]] virtual bool is_gathered(std::uint32_t) const noexcept { return false; }
-    /// The first storage that is the result of the same gather: of a tensor under several names. The storage itself for
-    /// others.
-    [[nodiscard]] virtual std::uint32_t same_gather(std::uint32_t storage) const noexcept { return storage; }
 
   private:
     std::string file_{};

@@ -31,7 +31,9 @@ struct metadata_entry {
 
 /// How a safetensors file is written.
 struct safetensors_options {
-    bool overwrite{false}; ///< replaces a file that exists
+    /// Replaces a file that exists. Where `max_shard_bytes` is set, an older save in this place goes, too, when the new
+    /// one is whole: its file, or its index and the shards that this names.
+    bool overwrite{false};
     /// Writes a tensor once for each of its keys. Otherwise it is written once, under the first of its keys in the
     /// order of their bytes, and the metadata has the others, as the package's `save_model` does it.
     bool duplicate_shared{false};

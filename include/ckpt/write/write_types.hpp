@@ -48,6 +48,7 @@ struct write_report {
     std::vector<tied_key> shared{};
     std::vector<left_out_tensor> left_out{}; ///< in the order of the state_dict, or of the object
     std::vector<replaced_value> replaced{};  ///< of a torch zip file
+    std::vector<std::string> removed{};      ///< files of an older set in this place, which would not fit the new one
 
     /// The number of tensors in all files.
     [[nodiscard]] std::size_t tensors() const noexcept {

@@ -166,4 +166,15 @@ CKPT_DETAIL_DEF result<void> output_file::publish() {
     return {};
 }
 
+CKPT_DETAIL_RARE bool is_taken(path_arg path) { return file_system::exists(native_path(path).c_str()); }
+
+CKPT_DETAIL_RARE result<void> remove_output(path_arg path) {
+    file_system::remove_file(native_path(path).c_str());
+    if (!is_taken(path)) return {};
+    return error{.code = errc::write_failed,
+                 .file = path.text(),
+                 .detail = "the new files are whole, and this older one beside them cannot be removed",
+                 .hint = "Remove it: readers would take it for a part of the new set"};
+}
+
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

@@ -193,6 +193,15 @@ CKPT_DETAIL_DEF std::uint32_t gather_plan::product(std::uint32_t base, std::uint
     return add(out);
 }
 
+CKPT_DETAIL_RARE std::uint32_t gather_plan::times(std::uint32_t of, std::uint32_t dimension,
+                                                  std::span<const double> factors) {
+    gather_node out = over(gather_op::times, of, nodes_[of].sizes());
+    out.dimension = dimension;
+    out.factors = copy(factors);
+    out.one_factor = factors.size() == 1;
+    return add(out);
+}
+
 CKPT_DETAIL_DEF result<void> gather_plan::read(std::uint32_t of, std::uint64_t first, std::uint64_t n, std::byte* out,
                                                storage_readers& leaves) const {
     return gather_reader{*this, leaves}.read(of, first, n, out);

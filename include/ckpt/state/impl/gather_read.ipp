@@ -59,6 +59,7 @@ CKPT_DETAIL_DEF result<void> gather_reader::fetch(std::uint32_t of, const gather
     case gather_op::cast: return fetch_cast(node, region, out);
     case gather_op::fill: fetch_value(node, region, out); return {};
     case gather_op::product: return fetch_product(node, region, out);
+    case gather_op::times: return fetch_times(node, region, out);
     }
     return error{.code = errc::internal, .detail = "a gather plan with an unknown operation"};
 }
@@ -327,6 +328,49 @@ CKPT_DETAIL_DEF result<void> gather_reader::fetch_product(const gather_node& nod
         return {};
     };
     return each_part(region, row_major, (node.compressed ? product_part_bytes : part_bytes) / sizeof(float), 0, tile);
+}
+
+/// Multiplies the dense elements of a region by the factors of a node. `as`: the type in which it is done.
+template <class T>
+inline void multiply(const gather_node& node, const gather_region& region, dtype as, std::byte* elements,
+                     std::vector<std::byte>& buffer) {
+    const std::uint64_t n = region.count();
+    buffer.resize(static_cast<std::size_t>(n * sizeof(T)));
+    (void)convert(node.type, elements, as, buffer.data(), n);
+    std::uint64_t inner = 1;
+    for (std::uint32_t d = node.dimension + 1; d < region.rank; ++d) inner *= region.size[d];
+    std::byte* at = buffer.data();
+    for (std::uint64_t i = 0; i < n; i += inner) {
+        const std::uint64_t index = region.start[node.dimension] + i / inner % region.size[node.dimension];
+        const double factor = node.factors[node.one_factor ? 0 : index];
+        for (std::uint64_t k = 0; k < inner; ++k, at += sizeof(T)) {
+            T x{};
+            std::memcpy(&x, at, sizeof x);
+            x = static_cast<T>(static_cast<double>(x) * factor);
+            std::memcpy(at, &x, sizeof x);
+        }
+    }
+    (void)convert(as, buffer.data(), node.type, elements, n);
+}
+
+CKPT_DETAIL_RARE result<void> gather_reader::fetch_times(const gather_node& node, const gather_region& region,
+                                                         std::byte* out) const {
+    const std::size_t size = itemsize(node.type);
+    std::vector<std::byte> elements;
+    std::vector<std::byte> buffer;
+    const auto staged = [&](const gather_region& part, std::uint64_t offset) -> result<void> {
+        gather_region dense = part;
+        dense.make_dense();
+        const bool direct = part.is_dense();
+        if (!direct) elements.resize(static_cast<std::size_t>(part.count() * size));
+        std::byte* const to = direct ? out + offset * size : elements.data();
+        if (auto done = fetch(node.parts[0], dense, to); !done) return done;
+        if (node.type == dtype::float64) multiply<double>(node, part, dtype::float64, to, buffer);
+        else multiply<float>(node, part, dtype::float32, to, buffer);
+        if (!direct) scatter(part, size, elements.data(), out + offset * size);
+        return {};
+    };
+    return each_part(region, order_of(node), stored_part_bytes / size, 0, staged);
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

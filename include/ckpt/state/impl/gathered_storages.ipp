@@ -47,23 +47,14 @@ CKPT_DETAIL_DEF std::uint32_t gathered_storages::number_of(const storage_source*
     const auto hash_of = [](const slot& s) {
         return mix(reinterpret_cast<std::uintptr_t>(s.source) ^ (std::uint64_t{s.number} << 32));
     };
+    const slot wanted{source, storage};
     const auto number = static_cast<std::uint32_t>(slots_.size());
-    const slot wanted{source, storage, number};
     const std::uint32_t found = table_.insert(
         hash_of(wanted), number,
         [&](std::uint32_t i) { return slots_[i].source == source && slots_[i].number == storage; },
         [&](std::uint32_t i) { return hash_of(slots_[i]); });
     if (found == number) slots_.push_back(wanted);
     return found;
-}
-
-CKPT_DETAIL_DEF std::uint32_t gathered_storages::number_of_node(std::uint32_t node) {
-    const auto number = static_cast<std::uint32_t>(slots_.size());
-    const std::uint32_t first = nodes_.insert(
-        mix(node), number, [&](std::uint32_t i) { return slots_[i].number == node; },
-        [&](std::uint32_t i) { return mix(slots_[i].number); });
-    slots_.push_back({nullptr, node, first});
-    return number;
 }
 
 CKPT_DETAIL_DEF std::uint64_t gathered_storages::nbytes(std::uint32_t i) const noexcept {

@@ -3,6 +3,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/hash.hpp>
+#include <ckpt/core/index_table.hpp>
 #include <ckpt/core/sorting.hpp>
 #include <ckpt/state/assemble.hpp>
 #include <ckpt/state/lora.hpp>
@@ -67,6 +69,41 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
     return out;
 }
 
+/// Which entries of a base are one tensor: the same view of the same storage.
+struct tied_entries {
+    static constexpr std::uint32_t none = ~std::uint32_t{0};
+
+    std::vector<std::uint32_t> first{}; ///< of each entry the first one that is the same: itself, where there is none
+    std::vector<std::uint32_t> next{};  ///< the next one that is the same
+
+    tied_entries(const gather_plan& plan, const state_dict_data& base, const std::vector<std::uint32_t>& nodes)
+        : next(nodes.size(), none) {
+        const auto hash_of = [&](std::uint32_t i) {
+            const tensor_data& t = *base.entries[i].data;
+            std::uint64_t hash = mix(t.storage_offset ^ (std::uint64_t{t.storage} << 32));
+            for (const std::int64_t n : t.sizes()) hash = mix(hash ^ static_cast<std::uint64_t>(n));
+            if (t.strides != nullptr)
+                for (const std::int64_t step : t.steps()) hash = mix(hash ^ static_cast<std::uint64_t>(step));
+            return hash;
+        };
+        growing_index_table table;
+        std::vector<std::uint32_t> last(nodes.size());
+        for (std::uint32_t i = 0; i < nodes.size(); ++i) {
+            const auto same = [&](std::uint32_t k) { return plan.same_view(nodes[k], nodes[i]); };
+            first.push_back(table.insert(hash_of(i), i, same, hash_of));
+            if (first[i] != i) next[last[first[i]]] = i;
+            last[first[i]] = i;
+        }
+    }
+    /// The keys that are the same tensor as an entry.
+    [[nodiscard]] std::vector<std::string> others(const state_dict_data& base, std::uint32_t entry) const {
+        std::vector<std::string> out;
+        for (std::uint32_t i = first[entry]; i != none; i = next[i])
+            if (i != entry) out.push_back(std::string(base.entries[i].key));
+        return out;
+    }
+};
+
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
@@ -113,31 +150,41 @@ CKPT_DETAIL_DEF result<lora_merged> merge_lora(const state_dict& base, const sta
     plan->keep(detail::state_dict_access::data(adapter));
     std::vector<std::uint32_t> nodes;
     for (const auto& e : base_data.entries) nodes.push_back(plan->add_leaf(e.data, base_data.source));
+    const detail::tied_entries tied{*plan, base_data, nodes};
     std::vector<lora_merged::merge> merged;
+    std::vector<lora_pair> unmatched;
     std::vector<char> touched(nodes.size(), 0);
-    for (const lora_pair& pair : found.pairs) {
+    for (std::size_t i = 0; i < found.pairs.size(); ++i) {
+        lora_pair& pair = found.pairs[i];
         const auto entry = targets.find(pair.path);
-        if (!entry) return detail::no_module(base_data, pair.path);
-        auto scale = detail::lora_scale(adapter, pair, options);
+        if (!entry && !options.allow_unmatched) return detail::no_module(base_data, pair.path);
+        if (!entry) {
+            unmatched.push_back(std::move(pair));
+            continue;
+        }
+        auto scale = i < options.scales.size() && options.scales[i] ? result<double>{*options.scales[i]}
+                                                                    : detail::lora_scale(adapter, pair, options);
         if (!scale) return std::move(scale).error();
+        const std::uint32_t target = tied.first[*entry];
         const std::uint32_t a = plan->add_leaf(adapter_data.find(pair.a)->data, adapter_data.source);
         const std::uint32_t b = plan->add_leaf(adapter_data.find(pair.b)->data, adapter_data.source);
-        auto node = detail::lora_node(*plan, nodes[*entry], a, b, pair, *scale, options.fan_in_fan_out);
+        auto node = detail::lora_node(*plan, nodes[target], a, b, pair, *scale, options.fan_in_fan_out);
         if (!node) return std::move(node).error();
-        nodes[*entry] = *node; // a second adapter of one module comes on top
-        touched[*entry] = 1;
-        merged.push_back({std::string(base_data.entries[*entry].key), pair.path, *scale});
+        nodes[target] = *node; // a second adapter of one module comes on top
+        touched[target] = 1;
+        merged.push_back(
+            {std::string(base_data.entries[*entry].key), std::move(pair.path), *scale, tied.others(base_data, *entry)});
     }
     detail::assembler out{plan, base, plan};
     for (std::size_t i = 0; i < nodes.size(); ++i) {
         detail::lineage::origin origin = detail::origin_of(base_data, i);
-        if (touched[i] != 0) {
+        if (touched[tied.first[i]] != 0) {
             origin.chain += origin.chain.empty() ? "lora" : ", lora";
             origin.converted = true;
         }
-        out.add(base_data.entries[i].key, nodes[i], std::move(origin));
+        out.add(base_data.entries[i].key, nodes[tied.first[i]], std::move(origin));
     }
-    return lora_merged{out.finish(), std::move(merged), std::move(found.others)};
+    return lora_merged{out.finish(), std::move(merged), std::move(unmatched), std::move(found.others)};
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI

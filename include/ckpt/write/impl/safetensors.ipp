@@ -9,6 +9,7 @@
 #include <ckpt/io/output.hpp>
 #include <ckpt/torch/safetensors_types.hpp>
 #include <ckpt/write/chosen_tensors.hpp>
+#include <ckpt/write/old_set.hpp>
 #include <ckpt/write/safetensors.hpp>
 #include <ckpt/write/tensor_writer.hpp>
 
@@ -33,7 +34,9 @@ class safetensors_layout {
                                                          const safetensors_options& options);
     [[nodiscard]] write_report report() const;
     /// Writes all files, and names them when all of them are on the disk. `out`: the path that they were planned for.
-    [[nodiscard]] result<void> write(path_arg out, const safetensors_options& options) const;
+    /// `removed`: gets the files of an older set that went.
+    [[nodiscard]] result<void> write(path_arg out, const safetensors_options& options,
+                                     std::vector<std::string>& removed) const;
     [[nodiscard]] const chosen_tensors& chosen() const noexcept { return chosen_; }
 
   private:
@@ -149,15 +152,14 @@ CKPT_DETAIL_RARE void safetensors_layout::name_files(std::string path) {
         files_[0].path = std::move(path);
         return;
     }
-    constexpr std::string_view suffix = ".safetensors";
-    index_path_ = path + ".index.json";
-    std::string stem = path.ends_with(suffix) ? path.substr(0, path.size() - suffix.size()) : std::move(path);
+    index_path_ = index_of(path);
+    const std::string stem(stem_of(path));
     const auto five = [](std::size_t n) {
         const std::string digits = decimal(std::uint64_t{n});
         return digits.size() < 5 ? std::string(5 - digits.size(), '0') + digits : digits;
     };
     for (std::size_t i = 0; i < files_.size(); ++i)
-        files_[i].path = stem + '-' + five(i + 1) + "-of-" + five(files_.size()) + std::string(suffix);
+        files_[i].path = stem + '-' + five(i + 1) + "-of-" + five(files_.size()) + std::string(safetensors_suffix);
 }
 
 CKPT_DETAIL_RARE result<void> safetensors_layout::describe(planned_file& out) const {
@@ -251,7 +253,15 @@ CKPT_DETAIL_RARE write_report safetensors_layout::report() const {
     return out;
 }
 
-CKPT_DETAIL_RARE result<void> safetensors_layout::write(path_arg out, const safetensors_options& options) const {
+CKPT_DETAIL_RARE result<void> safetensors_layout::write(path_arg out, const safetensors_options& options,
+                                                        std::vector<std::string>& removed) const {
+    result<old_set> old{old_set{}};
+    if (options.max_shard_bytes != 0 && out.usable()) {
+        std::vector<std::string> names;
+        for (const written_file& f : report().files) names.push_back(f.path);
+        old = old_set::find(out.text(), names, options.overwrite);
+        if (!old) return std::move(old).error();
+    }
     progress_meter meter{options.progress};
     for (const planned_file& f : files_) meter.expect(f.bytes);
     tensor_writer tensors{*weights_, meter};
@@ -274,7 +284,7 @@ CKPT_DETAIL_RARE result<void> safetensors_layout::write(path_arg out, const safe
     }
     for (output_file& f : written)
         if (auto named = f.publish(); !named) return named;
-    return {};
+    return old->remove(removed);
 }
 
 } // namespace detail
@@ -291,8 +301,11 @@ CKPT_DETAIL_RARE result<write_report> write_safetensors(const state_dict& weight
     if (!layout) return layout.error();
     if (auto allowed = detail::check_losses(layout->chosen(), options.allow_loss); !allowed)
         return std::move(allowed).error();
-    if (auto done = layout->write(out, options); !done) return std::move(done).error();
-    return layout->report();
+    std::vector<std::string> removed;
+    if (auto done = layout->write(out, options, removed); !done) return std::move(done).error();
+    write_report report = layout->report();
+    report.removed = std::move(removed);
+    return report;
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI

@@ -73,7 +73,6 @@ CKPT_DETAIL_RARE std::uint32_t torch_tensors::add(const torch_storage& one) {
 
 CKPT_DETAIL_RARE std::uint32_t torch_tensors::whole(const storage_source& from, std::uint32_t storage,
                                                     ckpt::dtype type) {
-    storage = from.same_gather(storage);
     const auto hash_of = [](const known_storage& k) {
         return mix(reinterpret_cast<std::uintptr_t>(k.from) ^ (std::uint64_t{k.storage} << 32));
     };
