@@ -356,6 +356,34 @@ TEST_CASE("a state_dict is an OrderedDict with its attributes, alone or where it
     CHECK(ckpt::plan_torch(in.at("ema"), half, "x.pt").error().code == errc::path_missing);
 }
 
+TEST_CASE("a state_dict that has no place in the object is an error, and one in what is left out is listed with it") {
+    using namespace pkl;
+    const auto module = [](const std::string& parts) {
+        return object("mine", "Net", dict({{str("_parameters"), dict({})}, {str("_buffers"), dict({})},
+                                           {str("_modules"), parts}}));
+    };
+    const std::string inner =
+        object("mine", "Net", dict({{str("_parameters"), dict({{str("w"), floats("0", 1)}})},
+                                    {str("_buffers"), dict({})}, {str("_modules"), dict({})}}));
+    const std::string held = object("argparse", "Namespace", dict({{str("model"), dict({{str("w"), floats("0", 1)}})}}));
+    const opened in{torch_file(dict({{str("net"), module(dict({{str("sub"), inner}}))}, {str("args"), held}}),
+                               {{"0", raw(std::vector<float>{1})}}),
+                    {}};
+    const auto half = [&in](std::string_view path) {
+        const auto map = ckpt::key_map::parse("cast bfloat16 **").value();
+        return ckpt::remap(in.file.state_dict(path).value(), map).value();
+    };
+    const auto lost = ckpt::plan_torch(in.file.root(), half("net/sub"), "x.pt");
+    CHECK(lost.error().code == errc::path_missing);
+    CHECK(lost.error().path == "net/sub");
+    CHECK(ckpt::plan_torch(in.file.root(), half("net"), "x.pt").has_value());
+    const auto listed = ckpt::plan_torch(in.file.root(), half("args/model"), "x.pt").value();
+    REQUIRE(listed.left_out.size() == 1);
+    CHECK(listed.left_out[0].key == "args");
+    const opened out{written({.plain = true}, in.file.root(), half("args/model"))};
+    CHECK(out.at("args/model/w").as_tensor().value().dtype() == ckpt::dtype::bfloat16);
+}
+
 TEST_CASE("deep objects need no deep stack, and their paths are bounded") {
     constexpr std::size_t depth = 20'000;
     const opened out = again(std::string(depth, ']') + std::string(depth - 1, 'a'));

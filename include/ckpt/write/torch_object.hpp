@@ -90,6 +90,8 @@ class torch_object {
     static constexpr std::uint32_t most_of_key = 256; // values in it
 
     [[nodiscard]] result<void> run();
+    /// Fails where the weights were not met, nor anything left out that they are in.
+    [[nodiscard]] result<void> check_placed() const;
     [[nodiscard]] result<void> step();
     void close(const frame& done);
     /// Writes a value that `judge` took, or begins it.
@@ -137,6 +139,7 @@ class torch_object {
     growing_index_table table_{}; // over known_
     const state_dict_data* weights_{nullptr};
     value there_{};
+    bool placed_{false};                               // whether the weights were met, or what they are in was left out
     std::string_view path_{};                          // of what is written, before those in it
     std::string_view file_{};                          // for errors
     std::uint64_t text_left_{std::uint64_t{64} << 20}; // for paths of what is left out

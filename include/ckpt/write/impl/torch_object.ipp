@@ -96,6 +96,16 @@ inline value plain_of(const value& v) {
     return {};
 }
 
+/// Whether a path leads to another one, or through it.
+inline bool leads_through(std::string_view path, std::string_view other) {
+    bool more = !path.empty();
+    for (bool expected = !other.empty(); expected;) {
+        if (!more) return false;
+        if (take_path_element(path, &more) != take_path_element(other, &expected)) return false;
+    }
+    return true;
+}
+
 } // namespace torch_words
 
 CKPT_DETAIL_RARE std::uint32_t& torch_object::seen(const value& v) {
@@ -507,6 +517,7 @@ CKPT_DETAIL_RARE result<void> torch_object::begin_tensor(const value& v, bool de
 }
 
 CKPT_DETAIL_RARE void torch_object::begin_weights(const state_dict_data& weights, const value& there) {
+    placed_ = true;
     const value state = weights.root.kind() == kind::dictionary ? weights.root.state() : value{};
     out_.empty_ordered_dict();
     if (there) keep(there);
@@ -573,6 +584,7 @@ CKPT_DETAIL_RARE result<void> torch_object::step() {
     const child c = top.children[top.next++];
     if (auto fits = judge_child(top, c); !fits) {
         if (top.how == form::list || top.how == form::tuple) out_.op(opcode::none); // what follows keeps its place
+        if (weights_ != nullptr && torch_words::leads_through(weights_->path, here(false))) placed_ = true;
         return leave_out(std::move(fits).error());
     }
     if (top.how == form::dictionary) {
@@ -599,6 +611,14 @@ CKPT_DETAIL_RARE result<void> torch_object::run() {
     return {};
 }
 
+CKPT_DETAIL_RARE result<void> torch_object::check_placed() const {
+    if (weights_ == nullptr || placed_) return {};
+    return error{.code = errc::path_missing,
+                 .path = weights_->path,
+                 .detail = "the state_dict is a part of something that is written as a whole, as a submodule is",
+                 .hint = "Change the state_dict of the whole: of the module that it is in"};
+}
+
 CKPT_DETAIL_RARE result<void> torch_object::write(const value& root, const state_dict_data* weights, value there) {
     weights_ = weights;
     there_ = there;
@@ -607,7 +627,8 @@ CKPT_DETAIL_RARE result<void> torch_object::write(const value& root, const state
     if (!replaced_whole)
         if (auto fits = judge(root); !fits) return value_access::in_file(root, std::move(fits).error());
     if (auto begun = begin(root, false); !begun) return begun;
-    return run();
+    if (auto done = run(); !done) return done;
+    return check_placed();
 }
 
 CKPT_DETAIL_RARE result<void> torch_object::write(const state_dict_data& weights) {
