@@ -353,22 +353,26 @@ TEST_CASE("a state_dict is an OrderedDict with its attributes, alone or where it
     CHECK(out.at("model/a.weight").as_tensor().value().dtype() == ckpt::dtype::bfloat16);
     CHECK(out.at("ema").as_tensor().value().dtype() == ckpt::dtype::float32);
     CHECK(out.at("model/_metadata").size() == 1);
+    const auto renamed = ckpt::remap(found, ckpt::key_map::parse("rename a.weight -> w").value()).value();
+    const opened shared{written({}, in.file.root(), renamed)};
+    CHECK(shared.at("model/w").as_tensor().value().storage_id() == shared.at("ema").as_tensor().value().storage_id());
     CHECK(ckpt::plan_torch(in.at("ema"), half, "x.pt").error().code == errc::path_missing);
 }
 
 TEST_CASE("a state_dict that has no place in the object is an error, and one in what is left out is listed with it") {
     using namespace pkl;
     const auto module = [](const std::string& parts) {
-        return object("mine", "Net", dict({{str("_parameters"), dict({})}, {str("_buffers"), dict({})},
-                                           {str("_modules"), parts}}));
+        return object("torch.nn.modules.container", "Sequential",
+                      dict({{str("_parameters"), dict({})}, {str("_buffers"), dict({})}, {str("_modules"), parts}}));
     };
-    const std::string inner =
-        object("mine", "Net", dict({{str("_parameters"), dict({{str("w"), floats("0", 1)}})},
-                                    {str("_buffers"), dict({})}, {str("_modules"), dict({})}}));
-    const std::string held = object("argparse", "Namespace", dict({{str("model"), dict({{str("w"), floats("0", 1)}})}}));
+    const std::string inner = object("torch.nn.modules.container", "Sequential",
+                                     dict({{str("_parameters"), dict({{str("w"), floats("0", 1)}})},
+                                           {str("_buffers"), dict({})},
+                                           {str("_modules"), dict({})}}));
+    const std::string held =
+        object("argparse", "Namespace", dict({{str("model"), dict({{str("w"), floats("0", 1)}})}}));
     const opened in{torch_file(dict({{str("net"), module(dict({{str("sub"), inner}}))}, {str("args"), held}}),
-                               {{"0", raw(std::vector<float>{1})}}),
-                    {}};
+                               {{"0", raw(std::vector<float>{1})}})};
     const auto half = [&in](std::string_view path) {
         const auto map = ckpt::key_map::parse("cast bfloat16 **").value();
         return ckpt::remap(in.file.state_dict(path).value(), map).value();
