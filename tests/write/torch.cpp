@@ -388,6 +388,34 @@ TEST_CASE("a state_dict that has no place in the object is an error, and one in 
     CHECK(out.at("args/model/w").as_tensor().value().dtype() == ckpt::dtype::bfloat16);
 }
 
+TEST_CASE("two entries of a module under one key are listed, and modules that share much are bounded") {
+    using namespace pkl;
+    const auto module = [](const std::string& weights, const std::string& parts) {
+        return object("torch.nn.modules.container", "Sequential",
+                      dict({{str("_parameters"), weights}, {str("_buffers"), dict({})}, {str("_modules"), parts}}));
+    };
+    const opened twice{torch_file(
+        dict({{str("net"), module(dict({{str("a.b"), floats("0", 1)}}),
+                                  dict({{str("a"), module(dict({{str("b"), floats("1", 1)}}), dict({}))}}))}}),
+        {{"0", raw(std::vector<float>{1})}, {"1", raw(std::vector<float>{2})}})};
+    CHECK(left_out(twice) == keys{"net.a.b"});
+    const opened one{object_written(twice, {.allow_loss = {"net.a.b"}})};
+    CHECK(one.at("net/a.b").get<float>("").value() == 1);
+
+    // Each of n modules has the same submodule of n numbers, below a long name.
+    const auto sharing = [&module](std::int64_t n) {
+        std::vector<std::pair<std::string, std::string>> weights;
+        for (std::int64_t i = 0; i < n; ++i) weights.emplace_back(str("w" + std::to_string(i)), num(i));
+        const std::string inner = dict({{str(std::string(1'000, 'k')), module(dict(weights), dict({}))}});
+        std::string all = module(dict({}), inner) + "q\5" + "0](";
+        for (std::int64_t i = 0; i < n; ++i) all += module(dict({}), dict({{str("m"), "h\5"}}));
+        return torch_file(all + "e");
+    };
+    const opened few{sharing(100)}, many{sharing(300)};
+    CHECK(ckpt::plan_torch(few.file.root(), "x.pt").has_value());
+    CHECK(ckpt::plan_torch(many.file.root(), "x.pt").error().code == errc::limit);
+}
+
 TEST_CASE("deep objects need no deep stack, and their paths are bounded") {
     constexpr std::size_t depth = 20'000;
     const opened out = again(std::string(depth, ']') + std::string(depth - 1, 'a'));

@@ -15,6 +15,7 @@
 #include <ckpt/core/result.hpp>
 #include <ckpt/pickle/graph.hpp>
 #include <ckpt/pickle/value.hpp>
+#include <ckpt/state/object_walk.hpp>
 #include <ckpt/state/state_dict_data.hpp>
 #include <ckpt/write/pickle_writer.hpp>
 #include <ckpt/write/torch_tensors.hpp>
@@ -51,7 +52,7 @@ class torch_object {
     struct child {
         value key{};             // of a dictionary
         std::string_view name{}; // the same, where no value has it
-        value content{};         // absent for a tensor of a state_dict
+        value content{};         // absent for a tensor of a state_dict, and for a second value of a key
         const tensor_data* tensor{nullptr};
     };
     struct frame {
@@ -107,6 +108,7 @@ class torch_object {
     void begin_sequence(const value& v);
     [[nodiscard]] result<void> begin_dictionary(const value& v);
     [[nodiscard]] result<void> begin_object(const value& v, bool detached);
+    static void drop_repeated(plain_list<child>& children);
     [[nodiscard]] result<void> begin_module(const value& v);
     [[nodiscard]] result<void> begin_plain(const value& v, bool detached);
     [[nodiscard]] result<void> begin_tensor(const value& v, bool detached);
@@ -128,7 +130,8 @@ class torch_object {
     bool plain_;
     pickle_writer out_{};
     torch_tensors tensors_{out_};
-    arena memory_{}; // names
+    arena memory_{};             // names
+    walk_budget modules_{{}, 0}; // of all modules together
     std::vector<frame> frames_{};
     std::vector<file_memory> files_{};
     struct known_tensor {

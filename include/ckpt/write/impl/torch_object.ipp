@@ -5,9 +5,9 @@
 
 #include <ckpt/core/hash.hpp>
 #include <ckpt/core/key_path.hpp>
+#include <ckpt/core/limits.hpp>
+#include <ckpt/core/sorting.hpp>
 #include <ckpt/pickle/value_access.hpp>
-#include <ckpt/state/object_walk.hpp>
-#include <ckpt/state/walk.hpp>
 #include <ckpt/write/torch_object.hpp>
 
 #include <cstring>
@@ -181,6 +181,7 @@ CKPT_DETAIL_RARE result<void> torch_object::judge(const value& v) {
 
 CKPT_DETAIL_RARE result<void> torch_object::judge_child(const frame& in, const child& c) {
     if (c.tensor != nullptr) return torch_tensors::check(*c.tensor, in.from);
+    if (!c.content) return torch_lacks("a second value of its key");
     if (in.how == form::dictionary && !in.named && !is_key(c.key))
         return torch_lacks("the value of a key that torch's safe mode cannot make: " + with_article(c.key.kind()));
     return judge(c.content);
@@ -423,17 +424,22 @@ CKPT_DETAIL_RARE result<void> torch_object::begin_dictionary(const value& v) {
     return {};
 }
 
+/// Takes the contents of children whose name another one before them has: Python would keep one of them.
+CKPT_DETAIL_RARE void torch_object::drop_repeated(plain_list<child>& children) {
+    const std::vector<std::uint32_t> order = sorted_indices(
+        children.size(), [&](std::uint32_t a, std::uint32_t b) { return children[a].name < children[b].name; });
+    for (std::size_t i = 1; i < order.size(); ++i)
+        if (children[order[i]].name == children[order[i - 1]].name) children[order[i]].content = {};
+}
+
 CKPT_DETAIL_RARE result<void> torch_object::begin_module(const value& v) {
     note_replaced(torch_words::class_of(v), "its state_dict");
     plain_list<child> children;
-    walk_budget budget{v, limits{}.entries};
-    auto walked = walk_state_dict(v, budget, errc::limit, [&](const std::vector<path_element>& path, const value& e) {
-        const std::string key = located_tensor{.path = path}.key();
-        char* const text = memory_.allocate<char>(key.size() + 1);
-        std::memcpy(text, key.data(), key.size());
-        children.push_back({.name = {text, key.size()}, .content = e});
+    auto walked = walk_state_dict(v, modules_, errc::limit, [&](const std::vector<path_element>& path, const value& e) {
+        children.push_back({.name = joined_key(path, memory_), .content = e});
     });
     if (!walked) return walked;
+    drop_repeated(children);
     out_.empty_ordered_dict();
     keep(v);
     frame& f = push(form::dictionary, v);
@@ -622,6 +628,7 @@ CKPT_DETAIL_RARE result<void> torch_object::check_placed() const {
 CKPT_DETAIL_RARE result<void> torch_object::write(const value& root, const state_dict_data* weights, value there) {
     weights_ = weights;
     there_ = there;
+    modules_ = {root, limits{}.entries};
     if (root) file_ = value_access::graph(root)->file;
     const bool replaced_whole = weights != nullptr && root.same_object(there);
     if (!replaced_whole)
@@ -632,6 +639,7 @@ CKPT_DETAIL_RARE result<void> torch_object::write(const value& root, const state
 }
 
 CKPT_DETAIL_RARE result<void> torch_object::write(const state_dict_data& weights) {
+    modules_ = {weights.root, limits{}.entries};
     path_ = weights.path;
     file_ = weights.opened;
     begin_weights(weights, {});
