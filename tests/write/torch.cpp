@@ -42,6 +42,9 @@ struct opened {
     explicit opened(std::string content, const ckpt::open_options& options = {})
         : bytes{std::make_shared<std::string>(std::move(content))},
           file{ckpt::open_bytes(bytes_of(*bytes), options).value()} {}
+    opened(std::string content, ckpt::inspect_policy)
+        : bytes{std::make_shared<std::string>(std::move(content))},
+          file{ckpt::open_bytes<ckpt::inspect_policy>(bytes_of(*bytes)).value()} {}
     [[nodiscard]] ckpt::value at(std::string_view path) const { return file.root().find(path).value(); }
 };
 
@@ -306,6 +309,23 @@ TEST_CASE("what torch's safe mode refuses is left out, each by its path, unless 
     const opened root{torch_file(own, {{"0", raw(std::vector<float>{1})}})};
     CHECK(ckpt::plan_torch(root.file.root(), "x.pt").error().code == errc::format_lacks);
     CHECK(object_written(root, {.plain = true}).size() > 1000);
+}
+
+TEST_CASE("plain objects: what their form has no place for is listed") {
+    using namespace pkl;
+    const std::string slots = tuple({none, dict({{str("s"), num(1)}})});
+    const std::string items = "(" + str("k") + num(1) + "u";
+    const opened in{
+        torch_file(dict({{str("ordered"), global("collections", "OrderedDict") + ")R" + slots + "b"},
+                         {str("default"), call(global("collections", "defaultdict"), {none}) + slots + "b"},
+                         {str("odd"), global("mine", "Map") + ")\x81" + num(7) + "b" + items},
+                         {str("both"), global("mine", "Map") + ")\x81" + dict({{str("k"), num(2)}}) + "b" + items}})),
+        ckpt::inspect_policy{}};
+    CHECK(left_out(in, {.plain = true}) == keys{"ordered", "default", "odd", "both.k"});
+    const opened out{object_written(in, {.plain = true, .allow_loss = {"**"}})};
+    CHECK(out.at("odd/k").as_int().value() == 1);
+    CHECK(out.at("both").size() == 1);
+    CHECK(out.at("both/k").as_int().value() == 2);
 }
 
 TEST_CASE("other mappings become dicts, numpy's arrays tensors, and a module its state_dict") {

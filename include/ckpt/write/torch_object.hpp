@@ -51,7 +51,7 @@ class torch_object {
     enum class form : std::uint8_t { list, tuple, dictionary, state, attributes };
     struct child {
         value key{};             // of a dictionary
-        std::string_view name{}; // the same, where no value has it
+        std::string_view name{}; // the same, where no value has it, or where it is a text that may occur twice
         value content{};         // absent for a tensor of a state_dict, and for a second value of a key
         const tensor_data* tensor{nullptr};
     };
@@ -108,6 +108,7 @@ class torch_object {
     void begin_sequence(const value& v);
     [[nodiscard]] result<void> begin_dictionary(const value& v);
     [[nodiscard]] result<void> begin_object(const value& v, bool detached);
+    /// Takes the contents of children whose name one before them has: Python would keep one of them only.
     static void drop_repeated(plain_list<child>& children);
     [[nodiscard]] result<void> begin_module(const value& v);
     [[nodiscard]] result<void> begin_plain(const value& v, bool detached);

@@ -403,7 +403,7 @@ CKPT_DETAIL_RARE result<void> torch_object::begin_dictionary(const value& v) {
     const bool counter = called == "collections.Counter";
     const bool ordered = called == "collections.OrderedDict" || called == "typing.OrderedDict" ||
                          (called.empty() && keeps_state && !v.class_of());
-    if (stated && !plain_ && (!ordered || !keeps_state))
+    if (stated && !(ordered && keeps_state))
         if (auto noted = leave_out(torch_lacks("the attributes of a dictionary of the class " + quoted(called)));
             !noted)
             return noted;
@@ -424,12 +424,13 @@ CKPT_DETAIL_RARE result<void> torch_object::begin_dictionary(const value& v) {
     return {};
 }
 
-/// Takes the contents of children whose name another one before them has: Python would keep one of them.
 CKPT_DETAIL_RARE void torch_object::drop_repeated(plain_list<child>& children) {
-    const std::vector<std::uint32_t> order = sorted_indices(
-        children.size(), [&](std::uint32_t a, std::uint32_t b) { return children[a].name < children[b].name; });
-    for (std::size_t i = 1; i < order.size(); ++i)
-        if (children[order[i]].name == children[order[i - 1]].name) children[order[i]].content = {};
+    std::vector<std::uint32_t> named;
+    for (std::uint32_t i = 0; i < children.size(); ++i)
+        if (!children[i].key || children[i].key.kind() == kind::string) named.push_back(i);
+    sort_indices(named, [&](std::uint32_t a, std::uint32_t b) { return children[a].name < children[b].name; });
+    for (std::size_t i = 1; i < named.size(); ++i)
+        if (children[named[i]].name == children[named[i - 1]].name) children[named[i]].content = {};
 }
 
 CKPT_DETAIL_RARE result<void> torch_object::begin_module(const value& v) {
@@ -464,8 +465,11 @@ CKPT_DETAIL_RARE result<void> torch_object::begin_plain(const value& v, bool det
     const bool mapping = v.is_mapping(), list = v.size() > 0 && !mapping;
     note_replaced(torch_words::class_of(v), list ? "list" : "dict");
     const value state = v.state();
-    if (list && !torch_words::is_empty_state(state))
-        if (auto noted = leave_out(torch_lacks("the attributes of an object that is written as a list")); !noted)
+    const bool named = state.kind() == kind::dictionary || is_slots_pair(state);
+    if (!torch_words::is_empty_state(state) && (list || !named))
+        if (auto noted = leave_out(torch_lacks("the state of an object that is written as a " +
+                                               std::string(list ? "list" : "dictionary of its entries")));
+            !noted)
             return noted;
     out_.op(list ? opcode::empty_list : opcode::empty_dict);
     keep(v);
@@ -478,6 +482,9 @@ CKPT_DETAIL_RARE result<void> torch_object::begin_plain(const value& v, bool det
          {state, is_slots_pair(state) ? state[0] : value{}, is_slots_pair(state) ? state[1] : value{}})
         for (const value::entry e : part.entries()) f.children.push_back({.key = e.key, .content = e.mapped});
     for (const value::entry e : v.entries()) f.children.push_back({.key = e.key, .content = e.mapped});
+    for (child& c : f.children)
+        if (c.key.kind() == kind::string) c.name = *c.key.as_string();
+    drop_repeated(f.children);
     return {};
 }
 
