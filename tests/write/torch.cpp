@@ -328,6 +328,32 @@ TEST_CASE("plain objects: what their form has no place for is listed") {
     CHECK(out.at("both/k").as_int().value() == 2);
 }
 
+TEST_CASE("what Python could not read back is left out: keys and paths that are no text, attributes in a circle") {
+    using namespace pkl;
+    const std::string raw_text = "U\2\xff\xfe";
+    const auto file = [&](const std::string& root) { return torch_file(root, {{"0", raw(std::vector<float>{1})}}); };
+    const opened in{file(dict({{raw_text, floats("0", 1)}, {str("w"), floats("0", 1)}}))};
+    const auto weights = in.file.state_dict("").value();
+    const auto planned = ckpt::plan_torch(weights, "x.pt").value();
+    REQUIRE(planned.left_out.size() == 1);
+    CHECK(planned.left_out[0].key == "\xff\xfe");
+    const opened rest{written({.allow_loss = {"**"}}, weights)};
+    CHECK(rest.file.root().size() == 1);
+    CHECK(left_out(in).empty()); // as an object its key is bytes
+
+    const opened path{file(dict({{str("p"), call(global("pathlib", "PosixPath"), {str("a"), raw_text})}}))};
+    const opened parts{object_written(path, {.plain = true})};
+    CHECK(parts.at("p").size() == 2); // what it was made of
+
+    // T = (None, {"a": t}); BUILD(t, T); [T]
+    const std::string circle = "]" + floats("0", 1) + "q\5" + none + dict({{str("a"), "h\5"}}) + "\x86q\6" + "b0h\6a";
+    const opened round{file(circle)};
+    CHECK(left_out(round) == keys{"0.1.a"});
+    const opened out{object_written(round, {.allow_loss = {"**"}})};
+    REQUIRE(out.at("0/1/a").kind() == ckpt::kind::tensor);
+    CHECK(out.at("0/1/a").as_tensor().value().refusal() == nullptr);
+}
+
 TEST_CASE("other mappings become dicts, numpy's arrays tensors, and a module its state_dict") {
     using namespace pkl;
     const std::string module =

@@ -24,6 +24,7 @@ class pickle_writer {
   public:
     /// The longest integer of the opcode LONG1; there is none for longer ones in torch's safe mode.
     static constexpr std::size_t longest_integer = 255;
+    static constexpr std::uint64_t longest_text = 0xFFFF'FFFF; // bytes
 
     pickle_writer() : bytes_{"\x80\x02"} {}
 
@@ -33,7 +34,7 @@ class pickle_writer {
     /// Little-endian two's complement of at most `longest_integer` bytes.
     void long_integer(std::span<const std::byte> bytes);
     void real(double number);
-    /// UTF-8; halves of characters may stand in it, as in Python.
+    /// UTF-8 of at most `longest_text` bytes; halves of characters may stand in it, as in Python.
     void text(std::string_view utf8);
     /// A class or a function. Its name is written once, and referred to afterwards.
     void global(std::string_view module, std::string_view name);

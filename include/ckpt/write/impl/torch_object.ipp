@@ -7,6 +7,7 @@
 #include <ckpt/core/key_path.hpp>
 #include <ckpt/core/limits.hpp>
 #include <ckpt/core/sorting.hpp>
+#include <ckpt/core/utf8.hpp>
 #include <ckpt/pickle/value_access.hpp>
 #include <ckpt/write/torch_object.hpp>
 
@@ -22,6 +23,19 @@ inline std::string class_of(const value& v) {
     const auto named = v.class_of().as_global();
     if (!named) return v.class_of() ? "a call of an object" : "";
     return canonical(*named);
+}
+
+inline const node& node_of(const value& v) { return value_access::graph(v)->nodes[v.object_id()]; }
+
+/// Whether a str of Python 2 is no text, and so bytes.
+inline bool is_raw(const value& v) {
+    const node& n = node_of(v);
+    return (n.flags & node_flag::eight_bit) != 0 && (n.flags & node_flag::not_utf8) != 0;
+}
+
+/// Whether bytes are too many: they are written as a text, in which each may become two.
+inline bool is_too_long(const value& v) {
+    return (v.kind() == kind::bytes || is_raw(v)) && node_of(v).a > pickle_writer::longest_text / 2;
 }
 
 /// A class or a constant that torch's safe mode reads as a value.
@@ -74,7 +88,7 @@ inline std::string path_text(const value& v) {
     std::string out;
     for (const value part : v.args().elements()) {
         const auto text = part.as_string();
-        if (!text) return {};
+        if (!text || is_raw(part) || out.size() + 1 + text->size() > pickle_writer::longest_text) return {};
         if (!out.empty() && out.back() != separator) out += separator;
         out += *text;
     }
@@ -154,6 +168,10 @@ CKPT_DETAIL_RARE result<void> torch_object::judge(const value& v) {
             return torch_lacks("an int of " + decimal(std::uint64_t{bytes->size()}) +
                                " bytes; torch's safe mode reads at most 255");
         return {};
+    case kind::string:
+    case kind::bytes:
+        if (!torch_words::is_too_long(v)) return {};
+        return torch_lacks("bytes of 2 GiB and more");
     case kind::tuple:
         return seen(v) == open ? result<void>{torch_lacks("a tuple that contains itself")} : result<void>{};
     case kind::tensor:
@@ -180,6 +198,8 @@ CKPT_DETAIL_RARE result<void> torch_object::judge(const value& v) {
 }
 
 CKPT_DETAIL_RARE result<void> torch_object::judge_child(const frame& in, const child& c) {
+    if (in.named && (check_utf8(c.name) == utf8_verdict::invalid || c.name.size() > pickle_writer::longest_text))
+        return torch_lacks("the value of a key that is no UTF-8, or longer than 4 GiB");
     if (c.tensor != nullptr) return torch_tensors::check(*c.tensor, in.from);
     if (!c.content) return torch_lacks("a second value of its key");
     if (in.how == form::dictionary && !in.named && !is_key(c.key))
@@ -194,13 +214,13 @@ CKPT_DETAIL_RARE bool torch_object::is_key(const value& v, std::uint32_t& budget
     case kind::none:
     case kind::boolean:
     case kind::real:
-    case kind::complex:
-    case kind::string: return true;
+    case kind::complex: return true;
+    case kind::string: return !torch_words::is_too_long(v);
     case kind::integer: {
         const auto bytes = v.as_integer_bytes();
         return !bytes || bytes->size() <= pickle_writer::longest_integer;
     }
-    case kind::bytes: return !v.is_byte_array();
+    case kind::bytes: return !v.is_byte_array() && !torch_words::is_too_long(v);
     case kind::global: return plain_ || torch_words::is_constant(v);
     case kind::object: return torch_words::is_known_call(v) && is_key(v.args(), budget);
     case kind::tuple:
@@ -275,10 +295,9 @@ CKPT_DETAIL_RARE void torch_object::write_bytes(std::span<const std::byte> bytes
 }
 
 CKPT_DETAIL_RARE void torch_object::write_text(const value& v) {
-    const auto eight_bit = v.as_bytes(); // a str of Python 2
-    if (eight_bit && !v.is_utf8()) {
+    if (torch_words::is_raw(v)) {
         note_replaced("str of Python 2", "bytes");
-        write_bytes(*eight_bit, false);
+        write_bytes(*v.as_bytes(), false);
     } else {
         out_.text(*v.as_string());
     }
@@ -597,6 +616,7 @@ CKPT_DETAIL_RARE result<void> torch_object::step() {
     const child c = top.children[top.next++];
     if (auto fits = judge_child(top, c); !fits) {
         if (top.how == form::list || top.how == form::tuple) out_.op(opcode::none); // what follows keeps its place
+        else if (top.how != form::dictionary) out_.op(opcode::empty_dict);          // without attributes
         if (weights_ != nullptr && torch_words::leads_through(weights_->path, here(false))) placed_ = true;
         return leave_out(std::move(fits).error());
     }
