@@ -20,12 +20,18 @@ namespace torch_words {
 
 /// The present spelling of the class of an object or a dictionary; empty for a plain dict.
 inline std::string class_of(const value& v) {
-    const auto named = v.class_of().as_global();
-    if (!named) return v.class_of() ? "a call of an object" : "";
-    return canonical(*named);
+    const value of = v.class_of();
+    if (!of) return {};
+    return of.kind() == kind::global ? canonical(*of.as_global()) : "a call of an object";
 }
 
 inline const node& node_of(const value& v) { return value_access::graph(v)->nodes[v.object_id()]; }
+
+/// The bytes of an int that does not fit in 64 bits; 0 for others, of which `as_integer_bytes` would make an error.
+inline std::uint32_t integer_bytes(const value& v) {
+    const node& n = node_of(v);
+    return n.kind == node_kind::big_integer ? n.a : 0;
+}
 
 /// Whether a str of Python 2 is no text, and so bytes.
 inline bool is_raw(const value& v) {
@@ -40,13 +46,14 @@ inline bool is_too_long(const value& v) {
 
 /// A class or a constant that torch's safe mode reads as a value.
 inline bool is_constant(const value& v) {
-    if (v.as_dtype()) return true;
     const auto named = v.as_global();
     if (!named) return false;
-    if (named->module == "torch")
+    if (named->module == "torch") {
+        if (v.as_dtype()) return true;
         for (const qscheme s : {qscheme::per_tensor_affine, qscheme::per_tensor_symmetric, qscheme::per_channel_affine,
                                 qscheme::per_channel_symmetric, qscheme::per_channel_affine_float_qparams})
             if (named->name == name(s)) return true;
+    }
     const std::string full = canonical(*named);
     return full == "collections.OrderedDict" || full == "collections.Counter" || full == "torch.Tensor" ||
            full == "torch.Size" || full == "torch.device" || full == "torch.nn.parameter.Parameter";
@@ -83,7 +90,9 @@ inline value made_of(const value& v) {
 /// The text of a path of Python's pathlib, which was made of its parts; empty for others.
 inline std::string path_text(const value& v) {
     const std::string called = class_of(v);
-    if (!called.starts_with("pathlib.") || !called.ends_with("Path") || v.args().size() == 0) return {};
+    if (!called.starts_with("pathlib.") || !called.ends_with("Path")) return {};
+    constexpr std::size_t most = 4'096; // of Linux: characters of a path
+    if (v.args().size() == 0 || v.args().size() > most) return {};
     const char separator = called.find("Windows") == std::string::npos ? '/' : '\\';
     std::string out;
     for (const value part : v.args().elements()) {
@@ -149,6 +158,7 @@ CKPT_DETAIL_RARE std::uint32_t& torch_object::seen(const tensor_data* data) {
 // --- what can be written ---
 
 CKPT_DETAIL_RARE result<void> torch_object::judge_object(const value& v) {
+    if (seen(v) >= first_number) return {};
     if (torch_words::is_known_call(v) && is_key(v.args())) return {};
     if (v.is_module()) return {};
     if (plain_)
@@ -164,8 +174,8 @@ CKPT_DETAIL_RARE result<void> torch_object::judge_object(const value& v) {
 CKPT_DETAIL_RARE result<void> torch_object::judge(const value& v) {
     switch (v.kind()) {
     case kind::integer:
-        if (const auto bytes = v.as_integer_bytes(); bytes && bytes->size() > pickle_writer::longest_integer)
-            return torch_lacks("an int of " + decimal(std::uint64_t{bytes->size()}) +
+        if (const std::uint32_t bytes = torch_words::integer_bytes(v); bytes > pickle_writer::longest_integer)
+            return torch_lacks("an int of " + decimal(std::uint64_t{bytes}) +
                                " bytes; torch's safe mode reads at most 255");
         return {};
     case kind::string:
@@ -216,10 +226,7 @@ CKPT_DETAIL_RARE bool torch_object::is_key(const value& v, std::uint32_t& budget
     case kind::real:
     case kind::complex: return true;
     case kind::string: return !torch_words::is_too_long(v);
-    case kind::integer: {
-        const auto bytes = v.as_integer_bytes();
-        return !bytes || bytes->size() <= pickle_writer::longest_integer;
-    }
+    case kind::integer: return torch_words::integer_bytes(v) <= pickle_writer::longest_integer;
     case kind::bytes: return !v.is_byte_array() && !torch_words::is_too_long(v);
     case kind::global: return plain_ || torch_words::is_constant(v);
     case kind::object: return torch_words::is_known_call(v) && is_key(v.args(), budget);
@@ -313,7 +320,7 @@ CKPT_DETAIL_RARE bool torch_object::write_leaf(const value& v) {
     case kind::none: out_.op(opcode::none); return true;
     case kind::boolean: out_.boolean(*v.as_bool()); return true;
     case kind::integer:
-        if (const auto bytes = v.as_integer_bytes()) out_.long_integer(*bytes);
+        if (torch_words::integer_bytes(v) > 0) out_.long_integer(*v.as_integer_bytes());
         else out_.integer(*v.as_int());
         return true;
     case kind::real: out_.real(*v.as_real()); return true;
@@ -411,6 +418,7 @@ CKPT_DETAIL_RARE void torch_object::begin_sequence(const value& v) {
         seen(v) = open;
     }
     frame& f = push(list ? form::list : form::tuple, v);
+    f.children.reserve(v.size());
     for (const value e : v.elements()) f.children.push_back({.content = e});
 }
 
@@ -438,6 +446,7 @@ CKPT_DETAIL_RARE result<void> torch_object::begin_dictionary(const value& v) {
     }
     keep(v);
     frame& f = push(form::dictionary, v);
+    f.children.reserve(v.size());
     for (const value::entry e : v.entries()) f.children.push_back({.key = e.key, .content = e.mapped});
     if (ordered && keeps_state) push(form::state, v).children.push_back({.content = state});
     return {};
@@ -493,6 +502,7 @@ CKPT_DETAIL_RARE result<void> torch_object::begin_plain(const value& v, bool det
     out_.op(list ? opcode::empty_list : opcode::empty_dict);
     keep(v);
     frame& f = push(list ? form::list : form::dictionary, v);
+    f.children.reserve(state.size() + (list ? v.size() : v.entries().size()));
     if (list) {
         for (const value e : v.items()) f.children.push_back({.content = e});
         return {};
