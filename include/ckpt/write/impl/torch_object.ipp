@@ -167,7 +167,7 @@ CKPT_DETAIL_RARE result<void> torch_object::judge_object(const value& v) {
     error out =
         torch_lacks("an object of the class " + quoted(torch_words::class_of(v)) + ", which torch's safe mode refuses");
     if (!plain_ && (torch_words::has_members(v) || torch_words::made_of(v)))
-        out.hint = "Write it as a dictionary of its attributes: torch_options::plain, or --plain of the program";
+        out.hint = "Write it as a dictionary of its attributes: torch_options::plain";
     return out;
 }
 

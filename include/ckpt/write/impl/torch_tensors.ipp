@@ -42,9 +42,7 @@ inline bool takes_gradients(ckpt::dtype type) noexcept {
 }
 
 CKPT_DETAIL_RARE error torch_lacks(std::string what) {
-    return {.code = errc::format_lacks,
-            .detail = std::move(what),
-            .hint = "Leave it out: torch_options::allow_loss, or --allow-loss of the program"};
+    return {.code = errc::format_lacks, .detail = std::move(what), .hint = "Leave it out: torch_options::allow_loss"};
 }
 
 CKPT_DETAIL_RARE result<void> torch_tensors::check(const tensor_data& data, const storage_source* from) {
