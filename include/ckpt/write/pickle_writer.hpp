@@ -26,7 +26,10 @@ class pickle_writer {
     static constexpr std::size_t longest_integer = 255;
     static constexpr std::uint64_t longest_text = 0xFFFF'FFFF; // bytes
 
-    pickle_writer() : bytes_{"\x80\x02"} {}
+    pickle_writer() {
+        op(opcode::proto);
+        bytes_ += '\2';
+    }
 
     void op(opcode code) { bytes_ += static_cast<char>(code); }
     void boolean(bool b) { op(b ? opcode::newtrue : opcode::newfalse); }
@@ -65,11 +68,11 @@ class pickle_writer {
     [[nodiscard]] bool recall_known(std::string_view module, std::string_view name);
 
     struct known_name {
-        std::string_view module{}; // empty for a word
-        std::string_view name{};
+        std::string module{}; // empty for a word
+        std::string name{};
         std::uint32_t number{};
     };
-    std::string bytes_;
+    std::string bytes_{};
     std::vector<known_name> known_{}; // a few dozen
     std::uint32_t kept_{0};
 };

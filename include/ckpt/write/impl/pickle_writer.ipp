@@ -65,13 +65,13 @@ CKPT_DETAIL_RARE void pickle_writer::global(std::string_view module, std::string
     op(opcode::global);
     ((bytes_ += module) += '\n') += name;
     bytes_ += '\n';
-    known_.push_back({module, name, keep()});
+    known_.push_back({std::string(module), std::string(name), keep()});
 }
 
 CKPT_DETAIL_RARE void pickle_writer::word(std::string_view utf8) {
     if (recall_known({}, utf8)) return;
     text(utf8);
-    known_.push_back({{}, utf8, keep()});
+    known_.push_back({{}, std::string(utf8), keep()});
 }
 
 CKPT_DETAIL_RARE void pickle_writer::tuple(std::size_t n) {

@@ -11,7 +11,6 @@
 #include <ckpt/pickle/value_access.hpp>
 #include <ckpt/write/torch_object.hpp>
 
-#include <cstring>
 #include <utility>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
@@ -341,11 +340,9 @@ CKPT_DETAIL_RARE bool torch_object::write_leaf(const value& v) {
             out_.text(full);
             return true;
         }
-        // The writer keeps the names.
-        char* const text = memory_.allocate<char>(full.size());
-        std::memcpy(text, full.data(), full.size());
-        const std::size_t dot = full.rfind('.');
-        out_.global({text, dot}, {text + dot + 1, full.size() - dot - 1});
+        const std::string_view words = full;
+        const std::size_t dot = words.rfind('.');
+        out_.global(words.substr(0, dot), words.substr(dot + 1));
         return true;
     }
     case kind::string:

@@ -101,7 +101,7 @@ CKPT_DETAIL_RARE std::uint32_t torch_tensors::whole(const storage_source& user, 
 
 CKPT_DETAIL_RARE torch_tensors::placed torch_tensors::place(const tensor_data& data, const storage_source& from,
                                                             std::string_view entry) {
-    const auto swapped = [&](std::uint32_t storage) {
+    const auto reads_right = [&](std::uint32_t storage) {
         return from.order(data.storage) == byte_order::little ||
                info(storages_[storage].data.type).component_bytes == info(data.type).component_bytes;
     };
@@ -109,7 +109,7 @@ CKPT_DETAIL_RARE torch_tensors::placed torch_tensors::place(const tensor_data& d
         const std::size_t before = storages_.size();
         const std::uint32_t storage = whole(from, data.storage, data.type);
         if (storages_.size() > before) storages_.back().entry = entry;
-        if (swapped(storage) && (!is_quantised(data) || holds(storage, data.type)))
+        if (reads_right(storage) && (!is_quantised(data) || holds(storage, data.type)))
             return {storage, data.storage_offset, data.strides};
     }
     // Its elements are written by themselves, one after another; without any, only its form is kept.
