@@ -8,6 +8,7 @@
 // The opcodes: CPython's Lib/pickletools.py.
 #pragma once
 
+#include <ckpt/core/append_le.hpp>
 #include <ckpt/pickle/opcode.hpp>
 
 #include <cstddef>
@@ -63,7 +64,6 @@ class pickle_writer {
     }
 
   private:
-    void number(std::uint64_t value, int bytes);
     /// Whether a global or a word was written before; then it is recalled.
     [[nodiscard]] bool recall_known(std::string_view module, std::string_view name);
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <ckpt/archive/zip_format.hpp>
+#include <ckpt/core/append_le.hpp>
 #include <ckpt/core/digest.hpp>
 #include <ckpt/write/zip_writer.hpp>
 
@@ -21,8 +22,8 @@ class zip_fields {
     std::string bytes{};
 
   private:
-    zip_fields& number(std::uint64_t x, int size) {
-        for (int i = 0; i < size; ++i) bytes += static_cast<char>(static_cast<unsigned char>(x >> (8 * i)));
+    zip_fields& number(std::uint64_t x, unsigned size) {
+        append_le(bytes, x, size);
         return *this;
     }
 };
