@@ -399,6 +399,8 @@ def objects():
     equal('are listed', [entry['path'] for entry in got['left_out']], [['args'], ['list', 0], ['f']])
     equal('with reasons', [entry['why']['code'] for entry in got['left_out']],
           ['format_lacks', 'format_lacks', 'global_not_allowed'])
+    equal('and what helps, in the words of the program', [entry['why'].get('hint') for entry in got['left_out']][:1],
+          ['Write it as a dictionary of its attributes: --plain'])
     check('and nothing is written', not got['ok'] and not os.path.exists(out))
     said = ckpt('convert', path, out)[1]
     check('people are told of --plain', '--plain' in said and '--allow-loss' in said, said)
