@@ -60,7 +60,8 @@ def by_meson(c, meson):
     build = there / "build"
     c.ends_well(
         "a Meson project with ckpt as a subproject, header-only",
-        [meson, "setup", "--wrap-mode=nodownload", "--force-fallback-for=ckpt,ckpt-compiled", build, there],
+        [meson, "setup", "--wrap-mode=nodownload", "--force-fallback-for=ckpt,ckpt-compiled", "-Ddebug=false", build,
+         there],
         [meson, "compile", "-C", build],
         build / "header_only",
     )
