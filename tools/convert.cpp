@@ -248,8 +248,7 @@ template <class List, class Key>
     if (!file->refused_globals().empty()) return differs_from_written(path, "every value");
     if (!done.weights) return {};
     const auto weights = file->state_dict(select);
-    const bool is_lost = !weights && !done.left_out.empty() && weights.error().code == ckpt::errc::path_missing;
-    if (!weights) return is_lost ? ckpt::result<void>{} : weights.error(); // with what it was in
+    if (!weights) return weights.error();
     for (const auto entry : *weights) {
         const auto source = done.weights->at(entry.key);
         if (!source || source->dtype() != entry.tensor.dtype() ||
