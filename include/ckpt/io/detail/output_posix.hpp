@@ -24,7 +24,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-namespace ckpt::file_system::inline posix_output_2 {
+namespace ckpt::file_system::inline posix_output_3 {
 
 /// The number of a path that exists, as `create_new` and `publish` return it.
 inline constexpr int exists_already = EEXIST;
@@ -45,6 +45,15 @@ inline int create_new(const char* path, handle& out) noexcept {
         if (out >= 0) return 0;
         if (errno != EINTR) return errno;
     }
+}
+
+/// Gives a new file the permissions of the file at a path, where there is one.
+inline int copy_mode(const char* path, handle to) noexcept {
+    constexpr ::mode_t permissions = 0777;
+    struct ::stat from{}, made{};
+    if (::stat(path, &from) != 0 || !S_ISREG(from.st_mode) || ::fstat(to, &made) != 0) return 0;
+    const ::mode_t wanted = from.st_mode & permissions;
+    return wanted == (made.st_mode & permissions) || ::fchmod(to, wanted) == 0 ? 0 : errno;
 }
 
 /// Writes up to `length` bytes at `offset`; `wrote` may be less.
@@ -165,4 +174,4 @@ inline const char* write_reason(int failure) noexcept {
     }
 }
 
-} // namespace ckpt::file_system::inline posix_output_2
+} // namespace ckpt::file_system::inline posix_output_3
