@@ -1,4 +1,5 @@
 // `ckpt convert`: writes the weights of anything that opens to a file of another format.
+#include "cast.hpp"
 #include "common.hpp"
 #include "gguf.hpp"
 #include "merge.hpp"
@@ -8,7 +9,6 @@
 
 #include <ckpt/core/short_list.hpp>
 #include <ckpt/io/file.hpp>
-#include <ckpt/state/rule_text.hpp>
 #include <ckpt/write.hpp>
 
 #include <algorithm>
@@ -18,7 +18,6 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <unordered_set>
 #include <utility>
 #include <vector>
@@ -60,13 +59,6 @@ constexpr suffix_row suffixes[]{
     return {};
 }
 
-/// A cast that was asked for, and changes something.
-struct cast_tensor {
-    std::string key{};
-    ckpt::dtype from{};
-    std::string_view to{}; // a dtype, or how it is quantised
-};
-
 /// What becomes of the weights, or of the whole object.
 struct conversion {
     output_format format{};
@@ -75,6 +67,8 @@ struct conversion {
     std::optional<ckpt::state_dict> weights{}; // none where the whole is written as it is
     std::string path_in{};                     // of the state_dict in IN
     std::vector<cast_tensor> casts{};
+    std::vector<ckpt::kept_tensor> kept{}; // what a cast passed over
+    std::vector<std::string> notes{};
     std::vector<std::string> dropped{}; // by rules
     /// Entries that are no tensors, and tensors that the format lacks; of .pt every value that it lacks.
     std::vector<std::pair<std::string, ckpt::error>> left_out{};
@@ -87,75 +81,16 @@ struct conversion {
     ckpt::gguf_report gguf_plan{};                    // before casts, which are of other tensors
 };
 
-/// Applies rules that the program made.
-[[nodiscard]] ckpt::result<void> use_rules(conversion& to, const std::string& rules) {
-    const auto map = ckpt::key_map::parse(rules);
-    if (!map) return map.error();
-    auto changed = ckpt::remap(*to.weights, *map);
-    if (!changed) return std::move(changed).error();
-    to.weights = *std::move(changed);
-    return {};
-}
-void add_rule(std::string& rules, std::string_view words, std::string_view key) {
-    ckpt::detail::append_key_word(rules += words, key);
-    rules += '\n';
-}
-
-/// The dtype that --dtype asks for a tensor: of the last pattern which matches its key. Nothing where it stays as it
-/// is.
-[[nodiscard]] std::optional<ckpt::dtype> wanted_dtype(const options& wanted, const std::vector<ckpt::pattern>& patterns,
-                                                      const ckpt::state_dict::entry& entry) {
-    std::size_t i = patterns.size();
-    while (i > 0 && (wanted.casts[i - 1].quant != ckpt::gguf_quant::none || !patterns[i - 1].matches(entry.key))) --i;
-    if (i == 0 || entry.tensor.refusal() != nullptr) return {};
-    const ckpt::dtype from = entry.tensor.dtype(), to = wanted.casts[i - 1].type;
-    const auto is_floating = [](ckpt::dtype t) { return ckpt::info(t).kind == ckpt::dtype_kind::floating; };
-    if (from == to || (is_floating(to) && !is_floating(from))) return {};
-    return to;
-}
-
-/// The casts of --dtype, as rules, one for each key. Of keys that are one tensor, and are cast alike, one is cast, and
-/// the others are left to the metadata or refer to it: what is cast does not show any more that it was tied.
-[[nodiscard]] ckpt::result<void> cast(const options& wanted, conversion& to) {
+/// Casts the weights as --dtype says.
+[[nodiscard]] ckpt::result<void> use_casts(const options& wanted, conversion& to) {
     if (wanted.casts.empty()) return {};
-    std::vector<ckpt::pattern> patterns;
-    for (const options::cast_word& c : wanted.casts) patterns.push_back(ckpt::pattern::parse(c.pattern).value());
-    std::string rules;
-    std::unordered_map<std::string_view, ckpt::dtype> casts;
-    for (const auto entry : *to.weights)
-        if (const auto type = wanted_dtype(wanted, patterns, entry)) casts.emplace(entry.key, *type);
-    for (const ckpt::quantised_tensor& t : to.gguf_plan.quantised) {
-        casts.erase(t.key);
-        to.casts.push_back({t.key, to.weights->at(t.key).value().dtype(), ckpt::name(t.how)});
-    }
-    if (casts.empty()) return {};
-    const bool is_torch = to.format == output_format::torch;
-    std::vector<ckpt::tied_key> tied;
-    if (is_torch || (to.format == output_format::safetensors && !wanted.duplicate_shared)) {
-        auto plan = ckpt::plan_safetensors(*to.weights, wanted.files[1]);
-        if (plan) tied = std::move(plan->shared);
-        else if (!is_torch) return std::move(plan).error(); // .pt has keys, too, that safetensors has not
-    }
-    std::string copies; // of what is cast, to its other keys
-    for (const ckpt::tied_key& t : tied) {
-        const auto one = casts.find(t.key), other = casts.find(t.same_as);
-        if (one == casts.end() || other == casts.end() || one->second != other->second) continue;
-        add_rule(rules, "drop ", t.key);
-        casts.erase(one);
-        if (is_torch) {
-            ckpt::detail::append_key_word(copies += "copy ", t.same_as);
-            add_rule(copies, " -> ", t.key);
-        } else {
-            to.options.metadata.push_back({t.key, t.same_as});
-            to.shared.push_back(t);
-        }
-    }
-    for (const auto entry : *to.weights)
-        if (const auto found = casts.find(entry.key); found != casts.end()) {
-            add_rule(rules, "cast " + std::string(ckpt::name(found->second)) + ' ', entry.key);
-            to.casts.push_back({std::string(entry.key), entry.tensor.dtype(), ckpt::name(found->second)});
-        }
-    return use_rules(to, rules + copies);
+    auto done = cast(wanted, *to.weights, to.gguf_plan.quantised);
+    if (!done) return std::move(done).error();
+    to.weights = std::move(done->weights);
+    to.casts = std::move(done->casts);
+    to.kept = std::move(done->kept);
+    to.notes = std::move(done->notes);
+    return {};
 }
 
 /// The metadata of a safetensors file that is converted goes along; what it says of tied keys only if no rule may have
@@ -327,13 +262,11 @@ void write_document(json& to, const options& wanted, const conversion& done, con
             .member("count", r.count)
             .member("first", r.path)
             .end_object();
-    to.end_array();
-    if (done.format == output_format::gguf) {
-        to.key("kept").begin_array();
-        for (const ckpt::kept_tensor& t : done.gguf_plan.kept)
+    to.end_array().key("kept").begin_array();
+    for (const auto* list : {&done.gguf_plan.kept, &done.kept})
+        for (const ckpt::kept_tensor& t : *list)
             to.line().begin_object().member("key", t.key).member("why", t.why).end_object();
-        to.end_array().key("notes").texts(gguf_notes(done.gguf, *done.weights));
-    }
+    to.end_array().key("notes").texts(done.notes);
     if (!report.removed.empty()) to.key("removed").texts(report.removed);
     if (done.based) write_based(to, wanted, *done.based);
     if (done.folded) write_folded(to, *done.folded);
@@ -400,6 +333,7 @@ void print_conversion(const options& wanted, const ckpt::checkpoint& file, const
     lines.clear();
     for (const ckpt::kept_tensor& t : done.gguf_plan.kept)
         lines.push_back(printable(t.key) + ": not quantised, " + printable(t.why));
+    for (const ckpt::kept_tensor& t : done.kept) lines.push_back(printable(t.key) + ": not cast, " + printable(t.why));
     print_some("kept", colour::dim, lines);
     lines.clear();
     for (const ckpt::replaced_value& r : done.replaced)
@@ -407,6 +341,7 @@ void print_conversion(const options& wanted, const ckpt::checkpoint& file, const
                         (r.path.empty() ? "the root" : printable(r.path)) +
                         (r.count > 1 ? " and " + counted(r.count - 1, "other", "others") : ""));
     print_some("replaced", colour::dim, lines);
+    print_some("note", colour::yellow, done.notes);
     if (!ok) {
         print(paint(colour::red, "nothing was written") + ": what is left out would be lost. " + what_helps(done) +
               ", --allow-loss PATTERN lets go\n");
@@ -415,7 +350,6 @@ void print_conversion(const options& wanted, const ckpt::checkpoint& file, const
     lines.clear();
     for (const std::string& old : report.removed) lines.push_back(printable(old) + ": of the set that was replaced");
     print_some("removed", colour::dim, lines);
-    if (done.format == output_format::gguf) print_some("note", colour::yellow, gguf_notes(done.gguf, *done.weights));
     for (const ckpt::written_file& f : report.files)
         print(paint(colour::bold, printable(f.path)) + "  " +
               (f.tensors > 0 ? counted(f.tensors, "tensor", "tensors") + ", " : std::string()) + human_bytes(f.bytes) +
@@ -530,12 +464,32 @@ void leave_out(const std::vector<ckpt::state_dict::other>& others, conversion& t
         }
         out.gguf_plan = *std::move(plan);
     }
-    if (auto done = cast(wanted, out); !done) {
-        exit_code = fail(wanted, done.error());
+    if (auto done = use_casts(wanted, out); !done) {
+        exit_code = fail(wanted, done.error(), {}, exit_usage);
         return {};
     }
     for (const std::string& p : wanted.allow_loss) out.options.allow_loss.push_back(ckpt::pattern::parse(p).value());
     return out;
+}
+
+/// Adds what people should know of a conversion: patterns of --allow-loss that are none of what would be lost, and what
+/// programs that read the format want.
+void add_notes(const options& wanted, conversion& to) {
+    const auto is_lost = [&](const ckpt::pattern& p) {
+        return std::ranges::any_of(to.left_out, [&](const auto& l) { return p.matches(l.first); }) ||
+               (to.based && std::ranges::any_of(to.based->unused, [&](const auto& u) { return p.matches(u.first); })) ||
+               (to.folded && std::ranges::any_of(to.folded->left, [&](const auto& l) { return p.matches(l.key); }));
+    };
+    const auto is_key = [&](const ckpt::pattern& p) {
+        return to.weights && std::ranges::any_of(*to.weights, [&](const auto& e) { return p.matches(e.key); });
+    };
+    const bool has_losses =
+        !to.left_out.empty() || (to.based && !to.based->unused.empty()) || (to.folded && !to.folded->left.empty());
+    for (std::size_t i = 0; has_losses && i < wanted.allow_loss.size(); ++i)
+        if (const ckpt::pattern& p = to.options.allow_loss[i]; !is_lost(p) && !is_key(p))
+            to.notes.push_back("--allow-loss " + wanted.allow_loss[i] + ": no key matches it");
+    if (to.format == output_format::gguf)
+        std::ranges::move(gguf_notes(to.gguf, *to.weights), std::back_inserter(to.notes));
 }
 
 /// What is wrong with the options for a format; empty where nothing is.
@@ -587,6 +541,7 @@ int run_convert(const options& wanted) {
     done->shared.insert(done->shared.end(), report->shared.begin(), report->shared.end());
     for (ckpt::left_out_tensor& t : report->left_out) done->left_out.emplace_back(t.key, t.why);
     done->replaced = report->replaced;
+    add_notes(wanted, *done);
     const auto allowed = [&](const auto& l) { return is_allowed(*done, l.first); };
     const bool ok = std::ranges::all_of(done->left_out, allowed) &&
                     (!done->based || std::ranges::all_of(done->based->unused, allowed)) &&
