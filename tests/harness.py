@@ -30,7 +30,7 @@ CONSUMER = {
     "maps/": "averages chinese_clip clip gpt2 latent_diffusion llama torchvision whisper wrappers",
     "folder/": "dcp_globals folder_types open",
     "gpu/": "kernels upload_plan upload_types",
-    "write/": "gguf gguf_metadata numpy safetensors torch write_types",
+    "write/": "gguf gguf_metadata gguf_quant numpy safetensors torch write_types",
 }
 CONSUMER = {f"{folder}{name}" for folder, names in CONSUMER.items() for name in names.split()}
 

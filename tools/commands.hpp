@@ -7,7 +7,7 @@
 #pragma once
 
 #include <ckpt/tensor/dtype.hpp>
-#include <ckpt/write/gguf.hpp>
+#include <ckpt/write/gguf_quant.hpp>
 #include <ckpt/write/safetensors.hpp>
 
 #include <cstdint>

@@ -6,6 +6,7 @@
 #include <ckpt/core/key_path.hpp>
 #include <ckpt/core/short_list.hpp>
 #include <ckpt/folder/index.hpp>
+#include <ckpt/io/output.hpp>
 #include <ckpt/state/digests.hpp>
 #include <ckpt/threads.hpp>
 #include <ckpt/torch/scan.hpp>
@@ -514,7 +515,7 @@ namespace {
         std::string_view library; // the beginning of its hint
         std::string_view program;
     } hints[]{
-        {"Choose another path, or have it replaced", "Choose another name, or replace it: --force"},
+        {ckpt::detail::replace_hint, "Choose another name, or replace it: --force"},
         {"Cast it with a key rule, as in \"cast float32 KEY\", or write its bits",
          "Cast it: --dtype KEY=float32, or write its bits: --raw"},
         {"Cast it with a key rule, as in \"cast int32",
@@ -598,6 +599,12 @@ int fail(const options& wanted, ckpt::error e, const ckpt::value& root, std::opt
     std::fflush(stdout);
     std::fprintf(stderr, "ckpt: %s\n", printable(advised(std::move(e)).message()).c_str());
     return exit_code;
+}
+
+ckpt::error differs_from_written(const std::string& path, std::string_view what) {
+    return {.code = ckpt::errc::write_failed,
+            .file = path,
+            .detail = "read back, it does not have " + std::string(what) + " as it was written"};
 }
 
 int misused(bool as_json, const std::string& what) {

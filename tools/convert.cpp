@@ -59,6 +59,8 @@ constexpr suffix_row suffixes[]{
     return {};
 }
 
+using keyed_error = std::pair<std::string, ckpt::error>;
+
 /// What becomes of the weights, or of the whole object.
 struct conversion {
     output_format format{};
@@ -71,7 +73,7 @@ struct conversion {
     std::vector<std::string> notes{};
     std::vector<std::string> dropped{}; // by rules
     /// Entries that are no tensors, and tensors that the format lacks; of .pt every value that it lacks.
-    std::vector<std::pair<std::string, ckpt::error>> left_out{};
+    std::vector<keyed_error> left_out{};
     std::vector<ckpt::tied_key> shared{};
     std::vector<ckpt::replaced_value> replaced{};
     std::optional<based_weights> based{};             // of --base
@@ -109,6 +111,18 @@ void keep_metadata(const ckpt::checkpoint& file, const ckpt::state_dict& weights
 
 [[nodiscard]] bool is_allowed(const conversion& done, std::string_view key) {
     return std::ranges::any_of(done.options.allow_loss, [&](const ckpt::pattern& p) { return p.matches(key); });
+}
+
+/// Whether --allow-loss names every key of a list.
+template <class List, class Key>
+[[nodiscard]] bool are_allowed(const conversion& done, const List& list, const Key& key_of) {
+    return std::ranges::all_of(list, [&](std::string_view key) { return is_allowed(done, key); }, key_of);
+}
+[[nodiscard]] bool are_allowed(const conversion& done, const std::vector<keyed_error>& list) {
+    return are_allowed(done, list, &keyed_error::first);
+}
+[[nodiscard]] bool are_allowed(const conversion& done, const ckpt::weight_norm_folded& folded) {
+    return are_allowed(done, folded.left, &ckpt::weight_norm_folded::unfolded::key);
 }
 
 [[nodiscard]] ckpt::result<ckpt::write_report> make_torch(const conversion& from, const options& wanted, bool writes) {
@@ -150,22 +164,13 @@ void keep_metadata(const ckpt::checkpoint& file, const ckpt::state_dict& weights
     return writes ? ckpt::write_npy(*from.weights, path, options) : ckpt::plan_npy(*from.weights, path, options);
 }
 
-/// Writes the output of so many bytes, and shows how far that is.
-[[nodiscard]] ckpt::result<ckpt::write_report> write(conversion& from, const options& wanted, std::uint64_t planned) {
-    std::uint64_t total = from.whole ? planned : 0;
-    if (!from.whole)
-        for (const auto entry : *from.weights) total += bytes_to_read(entry.tensor);
-    progress_line line{wanted, total};
+/// Writes the output, and shows how far that is.
+[[nodiscard]] ckpt::result<ckpt::write_report> write(conversion& from, const options& wanted) {
+    progress_line line{wanted};
     from.options.progress = line;
     auto out = make(from, wanted, true);
     from.options.progress = {};
     return out;
-}
-
-[[nodiscard]] ckpt::error differs(const std::string& path, std::string_view what) {
-    return ckpt::error{.code = ckpt::errc::write_failed,
-                       .file = path,
-                       .detail = "read back, it does not have " + std::string(what) + " as it was written"};
 }
 
 /// Compares the state_dict at a path of an output with what should have been written; counts its tensors.
@@ -173,7 +178,7 @@ void keep_metadata(const ckpt::checkpoint& file, const ckpt::state_dict& weights
                                          std::size_t& found) {
     const auto file = ckpt::open(path, {.io = ckpt::io_mode::read});
     if (!file) return file.error();
-    if (!file->refused_globals().empty()) return differs(path, "every value");
+    if (!file->refused_globals().empty()) return differs_from_written(path, "every value");
     if (!done.weights) return {};
     const auto weights = file->state_dict(select);
     if (!weights) return weights.error();
@@ -181,7 +186,7 @@ void keep_metadata(const ckpt::checkpoint& file, const ckpt::state_dict& weights
         const auto source = done.weights->at(entry.key);
         if (!source || source->dtype() != entry.tensor.dtype() ||
             !std::ranges::equal(source->shape(), entry.tensor.shape()))
-            return differs(path, '"' + printable(entry.key) + '"');
+            return differs_from_written(path, '"' + printable(entry.key) + '"');
         ++found;
     }
     return {};
@@ -193,7 +198,7 @@ void keep_metadata(const ckpt::checkpoint& file, const ckpt::state_dict& weights
     const bool is_torch = done.format == output_format::torch;
     for (const ckpt::written_file& f : report.files) {
         if (const auto written = ckpt::detail::file::open(f.path); !written || written->size() != f.bytes)
-            return differs(f.path, "all of its bytes");
+            return differs_from_written(f.path, "all of its bytes");
         if (!is_torch && (f.tensors == 0 || done.format != output_format::safetensors)) continue;
         const std::string at = done.whole && done.weights ? done.weights->path() : std::string();
         if (auto same = compare(done, f.path, at, found); !same) return same;
@@ -201,17 +206,17 @@ void keep_metadata(const ckpt::checkpoint& file, const ckpt::state_dict& weights
     std::size_t expected = report.tensors();
     if (is_torch) { // whose other values may have tensors, too
         expected = done.weights ? done.weights->size() : 0;
-        for (const auto& [key, why] : done.left_out)
-            if (done.weights && !done.whole && done.weights->contains(key)) --expected;
-        if (done.whole && !done.left_out.empty()) expected = found;
+        for (const ckpt::left_out_tensor& t : report.left_out)
+            if (done.weights && !done.whole && done.weights->contains(t.key)) --expected;
+        if (done.whole && !report.left_out.empty()) expected = found;
     }
     if (done.format == output_format::gguf) {
         std::unordered_set<std::string_view> left_out;
-        for (const auto& [key, why] : done.left_out) left_out.insert(key);
+        for (const ckpt::left_out_tensor& t : report.left_out) left_out.insert(t.key);
         return check_gguf(report.files.front(), *done.weights, done.gguf_plan.quantised, left_out);
     }
     if ((is_torch || done.format == output_format::safetensors) && found != expected)
-        return differs(report.files.front().path, "all keys");
+        return differs_from_written(report.files.front().path, "all keys");
     return {};
 }
 
@@ -268,6 +273,7 @@ void write_document(json& to, const options& wanted, const conversion& done, con
             to.line().begin_object().member("key", t.key).member("why", t.why).end_object();
     to.end_array().key("notes").texts(done.notes);
     if (!report.removed.empty()) to.key("removed").texts(report.removed);
+    if (!report.not_removed.empty()) to.key("not_removed").texts(report.not_removed);
     if (done.based) write_based(to, wanted, *done.based);
     if (done.folded) write_folded(to, *done.folded);
     to.member("ok", ok).end_object();
@@ -295,8 +301,8 @@ void write_document(json& to, const options& wanted, const conversion& done, con
     }
 }
 
-void print_conversion(const options& wanted, const ckpt::checkpoint& file, const conversion& done,
-                      const ckpt::write_report& report, bool ok) {
+/// For people: what is not in the output, or not as it was.
+void print_changes(const ckpt::checkpoint& file, const conversion& done) {
     const auto print_outside = [](const std::vector<std::string>& others, const char* of) {
         if (others.empty()) return;
         std::string names;
@@ -309,47 +315,45 @@ void print_conversion(const options& wanted, const ckpt::checkpoint& file, const
     };
     if (!done.whole) print_outside(outside(file, done.path_in), done.based ? " of IN" : "");
     if (done.based) print_outside(outside(done.based->base, done.based->from_base.path()), " of the base");
-    if (done.based)
-        print_based(*done.based,
-                    std::ranges::all_of(done.based->unused, [&](const auto& u) { return is_allowed(done, u.first); }));
-    if (done.folded)
-        print_folded(*done.folded,
-                     std::ranges::all_of(done.folded->left, [&](const auto& l) { return is_allowed(done, l.key); }));
-    std::vector<std::string> lines;
-    for (const auto& [key, why] : done.left_out) lines.push_back(printable(key) + ": " + printable(why.detail));
-    print_some("left out", is_allowed(done, lines.empty() ? "" : done.left_out[0].first) ? colour::dim : colour::yellow,
-               lines);
-    lines.clear();
-    for (const std::string& key : done.dropped) lines.push_back(printable(key) + ": by a rule");
-    print_some("left out", colour::dim, lines);
-    lines.clear();
-    for (const ckpt::tied_key& t : done.shared)
-        lines.push_back(printable(t.key) + " = " + printable(t.same_as) + ", written once");
-    print_some("shared", colour::dim, lines);
-    lines.clear();
-    for (const cast_tensor& c : done.casts)
-        lines.push_back(printable(c.key) + ": " + std::string(ckpt::name(c.from)) + " -> " + std::string(c.to));
-    print_some("cast", colour::dim, lines);
-    lines.clear();
-    for (const ckpt::kept_tensor& t : done.gguf_plan.kept)
-        lines.push_back(printable(t.key) + ": not quantised, " + printable(t.why));
-    for (const ckpt::kept_tensor& t : done.kept) lines.push_back(printable(t.key) + ": not cast, " + printable(t.why));
-    print_some("kept", colour::dim, lines);
-    lines.clear();
-    for (const ckpt::replaced_value& r : done.replaced)
-        lines.push_back(printable(r.was) + " -> " + printable(r.now) + ": " +
-                        (r.path.empty() ? "the root" : printable(r.path)) +
-                        (r.count > 1 ? " and " + counted(r.count - 1, "other", "others") : ""));
-    print_some("replaced", colour::dim, lines);
+    if (done.based) print_based(*done.based, are_allowed(done, done.based->unused));
+    if (done.folded) print_folded(*done.folded, are_allowed(done, *done.folded));
+    print_each("left out", are_allowed(done, done.left_out) ? colour::dim : colour::yellow, done.left_out,
+               [](const keyed_error& l) { return printable(l.first) + ": " + printable(l.second.detail); });
+    print_each("left out", colour::dim, done.dropped,
+               [](const std::string& key) { return printable(key) + ": by a rule"; });
+    print_each("shared", colour::dim, done.shared, [](const ckpt::tied_key& t) {
+        return printable(t.key) + " = " + printable(t.same_as) + ", written once";
+    });
+    print_each("cast", colour::dim, done.casts, [](const cast_tensor& c) {
+        return printable(c.key) + ": " + std::string(ckpt::name(c.from)) + " -> " + std::string(c.to);
+    });
+    print_each("kept", colour::dim, done.gguf_plan.kept,
+               [](const ckpt::kept_tensor& t) { return printable(t.key) + ": not quantised, " + printable(t.why); });
+    print_each("kept", colour::dim, done.kept,
+               [](const ckpt::kept_tensor& t) { return printable(t.key) + ": not cast, " + printable(t.why); });
+    print_each("replaced", colour::dim, done.replaced, [](const ckpt::replaced_value& r) {
+        return printable(r.was) + " -> " + printable(r.now) + ": " + (r.path.empty() ? "the root" : printable(r.path)) +
+               (r.count > 1 ? " and " + counted(r.count - 1, "other", "others") : "");
+    });
     print_some("note", colour::yellow, done.notes);
+}
+
+void print_conversion(const options& wanted, const ckpt::checkpoint& file, const conversion& done,
+                      const ckpt::write_report& report, bool ok) {
+    print_changes(file, done);
     if (!ok) {
         print(paint(colour::red, "nothing was written") + ": what is left out would be lost. " + what_helps(done) +
               ", --allow-loss PATTERN lets go\n");
         return;
     }
-    lines.clear();
-    for (const std::string& old : report.removed) lines.push_back(printable(old) + ": of the set that was replaced");
-    print_some("removed", colour::dim, lines);
+    print_each("removed", colour::dim, report.removed, [&](const std::string& old) {
+        return printable(old) +
+               (wanted.dry_run ? ": of the set that would be replaced" : ": of the set that was replaced");
+    });
+    print_each("note", colour::yellow, report.not_removed, [](const std::string& old) {
+        return printable(old) +
+               " is of an older set and cannot be removed: readers would take it for a part of the new one";
+    });
     for (const ckpt::written_file& f : report.files)
         print(paint(colour::bold, printable(f.path)) + "  " +
               (f.tensors > 0 ? counted(f.tensors, "tensor", "tensors") + ", " : std::string()) + human_bytes(f.bytes) +
@@ -412,7 +416,24 @@ void leave_out(const std::vector<ckpt::state_dict::other>& others, conversion& t
     return true;
 }
 
-/// Reads the rules, the weights and the casts. False where that fails: the command ends then.
+/// Reads the metadata, and finds what is quantised, before casts. False where that fails: the command ends then.
+[[nodiscard]] bool plan_blocks(const options& wanted, const ckpt::checkpoint& file, conversion& to, int& exit_code) {
+    auto chosen = gguf_options_of(wanted);
+    if (!chosen) {
+        exit_code = fail(wanted, chosen.error(), {}, exit_usage);
+        return false;
+    }
+    to.gguf = *std::move(chosen);
+    auto plan = ckpt::plan_gguf(*to.weights, wanted.files[1], to.gguf);
+    if (!plan) {
+        exit_code = fail(wanted, plan.error(), file.root());
+        return false;
+    }
+    to.gguf_plan = *std::move(plan);
+    return true;
+}
+
+/// Reads the rules, the weights and the casts. Nothing where that fails: the command ends then.
 [[nodiscard]] std::optional<conversion> prepare(const options& wanted, output_format format,
                                                 const ckpt::checkpoint& file, int& exit_code) {
     std::optional<ckpt::key_map> rules;
@@ -450,20 +471,7 @@ void leave_out(const std::vector<ckpt::state_dict::other>& others, conversion& t
     if (format == output_format::safetensors)
         keep_metadata(out.based ? out.based->base : file, out.based ? out.based->from_base : *stored,
                       wanted.has_rules() || wanted.fold_weight_norm, out);
-    if (format == output_format::gguf) {
-        auto chosen = gguf_options_of(wanted);
-        if (!chosen) {
-            exit_code = fail(wanted, chosen.error(), {}, exit_usage);
-            return {};
-        }
-        out.gguf = *std::move(chosen);
-        auto plan = ckpt::plan_gguf(*out.weights, wanted.files[1], out.gguf);
-        if (!plan) {
-            exit_code = fail(wanted, plan.error(), file.root());
-            return {};
-        }
-        out.gguf_plan = *std::move(plan);
-    }
+    if (format == output_format::gguf && !plan_blocks(wanted, file, out, exit_code)) return {};
     if (auto done = use_casts(wanted, out); !done) {
         exit_code = fail(wanted, done.error(), {}, exit_usage);
         return {};
@@ -542,18 +550,15 @@ int run_convert(const options& wanted) {
     for (ckpt::left_out_tensor& t : report->left_out) done->left_out.emplace_back(t.key, t.why);
     done->replaced = report->replaced;
     add_notes(wanted, *done);
-    const auto allowed = [&](const auto& l) { return is_allowed(*done, l.first); };
-    const bool ok = std::ranges::all_of(done->left_out, allowed) &&
-                    (!done->based || std::ranges::all_of(done->based->unused, allowed)) &&
-                    (!done->folded ||
-                     std::ranges::all_of(done->folded->left, [&](const auto& l) { return is_allowed(*done, l.key); }));
+    const bool ok = are_allowed(*done, done->left_out) && (!done->based || are_allowed(*done, done->based->unused)) &&
+                    (!done->folded || are_allowed(*done, *done->folded));
     if (ok && !wanted.dry_run) {
-        report = write(*done, wanted, report->bytes());
+        report = write(*done, wanted);
         if (interrupted()) return exit_of_interrupt();
         if (!report) return fail(wanted, report.error(), file->root());
         if (auto same = read_back(*done, *report); !same) return fail(wanted, same.error());
     }
-    exit_code = ok ? exit_fine : exit_finding;
+    exit_code = ok && report->not_removed.empty() ? exit_fine : exit_finding;
     if (wanted.json) {
         json out{stdout};
         write_document(out, wanted, *done, *report, ok);

@@ -7,12 +7,14 @@
 #include <ckpt/config.hpp>
 #include <ckpt/core/reader.hpp>
 #include <ckpt/io/file.hpp>
+#include <ckpt/write/gguf_format.hpp>
 
 #include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -84,19 +86,9 @@ class header_reader {
     std::size_t used_{0}, held_{0};
 };
 
-[[nodiscard]] std::uint32_t number_of(ckpt::gguf_quant how) { return how == ckpt::gguf_quant::q8_0 ? 8 : 2; }
-[[nodiscard]] std::uint32_t number_of(ckpt::dtype type) {
-    constexpr std::pair<ckpt::dtype, std::uint32_t> numbers[]{
-        {ckpt::dtype::float32, 0}, {ckpt::dtype::float16, 1}, {ckpt::dtype::int8, 24},    {ckpt::dtype::int16, 25},
-        {ckpt::dtype::int32, 26},  {ckpt::dtype::int64, 27},  {ckpt::dtype::float64, 28}, {ckpt::dtype::bfloat16, 30}};
-    for (const auto& [of, number] : numbers)
-        if (of == type) return number;
-    return ~std::uint32_t{0};
-}
-
 /// Whether what comes next describes this tensor.
 [[nodiscard]] bool is_described(header_reader& in, std::string_view key, const ckpt::tensor& tensor,
-                                std::uint32_t type) {
+                                std::optional<std::uint32_t> type) {
     std::string name;
     std::uint32_t rank = 0, found = 0;
     std::uint64_t place = 0;
@@ -133,8 +125,8 @@ std::vector<std::string> gguf_notes(const ckpt::gguf_options& chosen, const ckpt
     if (std::ranges::none_of(chosen.metadata, [](const auto& e) { return e.key == "general.architecture"; }))
         out.emplace_back(
             "there is no general.architecture, without which llama.cpp loads no model: --gguf-meta gives it");
-    constexpr std::size_t longest = 64;
-    const auto n = std::ranges::count_if(weights, [](const auto& e) { return e.key.size() == longest; });
+    const auto n =
+        std::ranges::count_if(weights, [](const auto& e) { return e.key.size() == ckpt::detail::gguf::longest_name; });
     if (n > 0)
         out.push_back(counted(static_cast<std::size_t>(n), "name has", "names have") +
                       " 64 bytes, which GGUF allows and llama.cpp does not: it takes 63");
@@ -144,11 +136,7 @@ std::vector<std::string> gguf_notes(const ckpt::gguf_options& chosen, const ckpt
 ckpt::result<void> check_gguf(const ckpt::written_file& file, const ckpt::state_dict& weights,
                               const std::vector<ckpt::quantised_tensor>& quantised,
                               const std::unordered_set<std::string_view>& left_out) {
-    const auto wrong = [&](std::string_view what) {
-        return ckpt::error{.code = ckpt::errc::write_failed,
-                           .file = file.path,
-                           .detail = "read back, it does not have " + std::string(what) + " as it was written"};
-    };
+    const auto wrong = [&](std::string_view what) { return differs_from_written(file.path, what); };
     const auto written = ckpt::detail::file::open(file.path);
     if (!written) return written.error();
     header_reader in{*written};
@@ -165,7 +153,8 @@ ckpt::result<void> check_gguf(const ckpt::written_file& file, const ckpt::state_
     for (const auto entry : weights) {
         if (left_out.contains(entry.key)) continue;
         const bool is_quantised = next < quantised.size() && quantised[next].key == entry.key;
-        const std::uint32_t type = is_quantised ? number_of(quantised[next++].how) : number_of(entry.tensor.dtype());
+        const auto type = is_quantised ? ckpt::detail::gguf::type_of(quantised[next++].how)
+                                       : ckpt::detail::gguf::type_of(entry.tensor.dtype());
         if (!is_described(in, entry.key, entry.tensor, type)) return wrong('"' + printable(entry.key) + '"');
     }
     return {};

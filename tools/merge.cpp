@@ -228,6 +228,34 @@ struct adapter_config {
     return ckpt::remap(from, *map);
 }
 
+/// The tensor of an adapter that replaces one of the base.
+class taken_tensor {
+  public:
+    explicit taken_tensor(const ckpt::tensor& tensor) : tensor_{tensor} {}
+
+    /// Whether a tensor of the same shape has the same values. Those of one view are not read.
+    [[nodiscard]] bool is_again(const ckpt::tensor& other) {
+        if (is_same_view(other)) return true;
+        if (!sum_) sum_ = tensor_.crc32();
+        const auto sum = *sum_ ? other.crc32() : *sum_;
+        return sum && *sum == **sum_;
+    }
+
+  private:
+    [[nodiscard]] bool is_same_view(const ckpt::tensor& other) const {
+        const auto is_plain = [](const ckpt::tensor& t) {
+            return t.refusal() == nullptr && t.layout() == ckpt::layout::strided && t.storage_nbytes() > 0;
+        };
+        return is_plain(tensor_) && is_plain(other) && other.dtype() == tensor_.dtype() &&
+               other.storage_id() == tensor_.storage_id() && other.storage_offset() == tensor_.storage_offset() &&
+               std::ranges::equal(other.strides(), tensor_.strides()) && other.is_neg() == tensor_.is_neg() &&
+               other.is_conj() == tensor_.is_conj();
+    }
+
+    ckpt::tensor tensor_;
+    std::optional<ckpt::result<std::uint32_t>> sum_{};
+};
+
 /// The keys of the base that whole tensors of an adapter replace: modules_to_save, biases, resized embeddings.
 void find_replaced(const ckpt::state_dict& base, const ckpt::state_dict& adapter,
                    const std::vector<std::string>& others, std::unordered_map<std::string, std::string>& names,
@@ -235,11 +263,7 @@ void find_replaced(const ckpt::state_dict& base, const ckpt::state_dict& adapter
     const auto without = [](std::string& text, std::string_view part) {
         if (const std::size_t at = text.find(part); at != text.npos) text.erase(at, part.size());
     };
-    std::unordered_map<std::string, ckpt::tensor> taken;
-    const auto is_again = [&](const std::string& name, const ckpt::tensor& own) { // PEFT writes some twice
-        const auto one = taken.at(name).crc32(), two = own.crc32();
-        return one && two && *one == *two;
-    };
+    std::unordered_map<std::string, taken_tensor> taken;
     for (const std::string& key : others) {
         // What a module was before modules_to_save replaced it: the base's own.
         if (key.find(".original_module.") != key.npos) continue;
@@ -256,9 +280,9 @@ void find_replaced(const ckpt::state_dict& base, const ckpt::state_dict& adapter
             out.unused.emplace_back(
                 key, ckpt::error{.code = ckpt::errc::shapes_differ,
                                  .detail = "it has another shape than \"" + printable(name) + "\" of the base"});
-        } else if (taken.emplace(name, *own).second) {
+        } else if (taken.emplace(name, taken_tensor{*own}).second) {
             names.emplace(key, std::move(name));
-        } else if (!is_again(name, *own)) {
+        } else if (!taken.at(name).is_again(*own)) { // PEFT writes some twice
             out.unused.emplace_back(key,
                                     unmatched("another key of IN replaces \"" + printable(name) + "\" already", ""));
         }
@@ -327,26 +351,21 @@ ckpt::result<based_weights> lay_over_base(const options& wanted, const ckpt::che
 }
 
 void print_based(const based_weights& done, bool is_allowed) {
-    std::vector<std::string> lines;
-    for (const auto& m : done.merged) {
+    print_each("merged", colour::dim, done.merged, [](const auto& m) {
         std::string line = printable(m.key) + " += " + number_text(m.scale) + " * B * A of " + printable(m.path);
         for (const std::string& key : m.tied) line += "; tied: " + printable(key);
-        lines.push_back(std::move(line));
-    }
-    print_some("merged", colour::dim, lines);
-    lines.clear();
-    for (const std::string& key : done.replaced) lines.push_back(printable(key) + ": from IN");
-    print_some("replaced", colour::dim, lines);
-    lines.clear();
+        return line;
+    });
+    print_each("replaced", colour::dim, done.replaced,
+               [](const std::string& key) { return printable(key) + ": from IN"; });
     std::unordered_set<std::string> halves;
     for (const ckpt::lora_pair& pair : ckpt::find_lora(done.weights).pairs) halves.insert({pair.a, pair.b});
-    for (const std::string& key : done.added)
-        lines.push_back(printable(key) + (halves.contains(key) ? ": a part of an adapter; --merge-lora merges it"
-                                                               : ": the base has no such key; --rules renames it"));
-    print_some("added", colour::dim, lines);
-    lines.clear();
-    for (const auto& [key, why] : done.unused) lines.push_back(printable(key) + ": " + printable(why.detail));
-    print_some("not used", is_allowed ? colour::dim : colour::yellow, lines);
+    print_each("added", colour::dim, done.added, [&](const std::string& key) {
+        return printable(key) + (halves.contains(key) ? ": a part of an adapter; --merge-lora merges it"
+                                                      : ": the base has no such key; --rules renames it");
+    });
+    print_each("not used", is_allowed ? colour::dim : colour::yellow, done.unused,
+               [](const auto& u) { return printable(u.first) + ": " + printable(u.second.detail); });
 }
 
 void write_based(json& to, const options& wanted, const based_weights& done) {

@@ -120,12 +120,13 @@ bool progress_line::operator()(const ckpt::progress& of_this_call) {
     const auto now = std::chrono::steady_clock::now();
     if (now - began_ < 1s || (width_of_line != 0 && now - written_ < 100ms)) return true;
     written_ = now;
-    write(std::min(before_ + of_this_call.done, total_), now - began_);
+    const std::uint64_t total = total_ != 0 ? total_ : of_this_call.total;
+    write(std::min(before_ + of_this_call.done, total), total, now - began_);
     return true;
 }
 
-void progress_line::write(std::uint64_t done, std::chrono::duration<double> elapsed) {
-    const std::string text = line_of(done, total_, elapsed.count(), columns_of_errors() - 1);
+void progress_line::write(std::uint64_t done, std::uint64_t total, std::chrono::duration<double> elapsed) {
+    const std::string text = line_of(done, total, elapsed.count(), columns_of_errors() - 1);
     std::fflush(stdout); // rows that are above it
     std::fprintf(stderr, "\r%-*s", static_cast<int>(width_of_line), text.c_str());
     std::fflush(stderr);

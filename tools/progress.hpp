@@ -30,6 +30,8 @@ void hide_progress() noexcept;
 /// The progress of a command that reads. There is one at a time.
 class progress_line {
   public:
+    /// Of one call of the library, which says how many bytes there are.
+    explicit progress_line(const options& wanted) noexcept : progress_line{wanted, 0} {}
     /// `total`: the bytes of all calls of the library that get this object.
     progress_line(const options& wanted, std::uint64_t total) noexcept;
     progress_line(const progress_line&) = delete;
@@ -42,11 +44,11 @@ class progress_line {
     void next(std::uint64_t bytes) noexcept { before_ += bytes; }
 
   private:
-    void write(std::uint64_t done, std::chrono::duration<double> elapsed);
+    void write(std::uint64_t done, std::uint64_t total, std::chrono::duration<double> elapsed);
 
     std::chrono::steady_clock::time_point began_;
     std::chrono::steady_clock::time_point written_;
-    std::uint64_t total_;
+    std::uint64_t total_; // 0: what the call says
     std::uint64_t before_{0};
     bool is_shown_;
 };

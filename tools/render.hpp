@@ -64,6 +64,13 @@ using ckpt::detail::shape_text;
 void print(std::string_view text);
 /// A line for each of the first entries of a list, each behind the label, and how many there are more.
 void print_some(std::string_view label, colour c, const std::vector<std::string>& lines);
+/// The same for the entries of any list, each as the text that a function makes of it.
+template <class List, class TextOf>
+void print_each(std::string_view label, colour c, const List& list, const TextOf& text_of) {
+    std::vector<std::string> lines;
+    for (const auto& one : list) lines.push_back(text_of(one));
+    print_some(label, c, lines);
+}
 /// The line below a list of which `n` elements are not shown; none where that is 0.
 void print_rest(std::size_t indent, std::uint64_t n);
 /// Ends the output: the exit code, or that of a stream that took no more.

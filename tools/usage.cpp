@@ -84,8 +84,7 @@ constexpr command commands[]{
     {"convert",
      "IN OUT",
      "Writes the weights to a file of another format, by the suffix of OUT: .safetensors, .gguf, .npz or .npy; to .pt, "
-     ".pth, "
-     ".ckpt or .bin, which torch.load reads in its safe mode, the whole object",
+     ".pth, .ckpt or .bin, which torch.load reads in its safe mode, the whole object",
      {"ckpt convert training.pt model.safetensors", "ckpt convert training.pt clean.pt"},
      "OUT appears when it is whole, or not at all. What the format cannot hold is listed, and nothing is written then, "
      "unless --allow-loss names it. What lies outside the state_dict is only counted. A .pt has all of IN without "
@@ -250,9 +249,8 @@ constexpr option_row rows[]{
      [](options& o, std::string_view v) { return set_tolerance(o.rtol, v); }, "a number of at least 0"},
     {"dtype", 0, "PATTERN=DTYPE", "", "convert",
      "Cast the tensors whose keys PATTERN matches: '**=bfloat16'; to a floating dtype only floating ones. To .gguf "
-     "also "
-     "Q8_0 and Q4_0, which take tensors of two dimensions and more with rows of a multiple of 32 values. Of several "
-     "that match a key the last counts",
+     "also Q8_0 and Q4_0, which take tensors of two dimensions and more with rows of a multiple of 32 values. Of "
+     "several that match a key the last counts",
      set_cast, "a pattern and a dtype, as in '**.weight=float16'", true},
     {"base", 0, "FILE", "", "convert",
      "Lay the weights of IN over those of FILE: the output has all of FILE, and what IN replaces or adds",
@@ -279,11 +277,13 @@ constexpr option_row rows[]{
     {"plain", 0, "", "", "convert",
      "To .pt: objects of classes that torch's safe mode refuses as dictionaries of their attributes",
      [](options& o, std::string_view) { return set_flag(o.plain); }, ""},
-    {"allow-loss", 0, "PATTERN", "", "convert", "Keys that may be left out where the format cannot hold them",
+    {"allow-loss", 0, "PATTERN", "", "convert",
+     "Keys that may be left out where the format cannot hold them, unused where IN is an adapter, or unfolded",
      [](options& o, std::string_view v) { return !o.allow_loss.emplace_back(v).empty(); }, "a pattern of keys", true},
     {"dry-run", 'n', "", "", "convert", "Write nothing, and say what would be written",
      [](options& o, std::string_view) { return set_flag(o.dry_run); }, ""},
-    {"force", 'f', "", "", "convert", "Replace OUT if it exists",
+    {"force", 'f', "", "", "convert",
+     "Replace OUT if it exists; with --max-shard-size also remove an older set of its name",
      [](options& o, std::string_view) { return set_flag(o.force); }, ""},
     {"strict", 0, "", "", "ls map",
      "Exit with 1 if anything is wrong with any tensor or record; of map, if a rule is unused",

@@ -3,26 +3,18 @@
 
 #include "render.hpp"
 
-#include <string>
-#include <vector>
-
 namespace tool {
 
 ckpt::result<ckpt::weight_norm_folded> fold_weights(const options& wanted, const ckpt::state_dict& weights) {
-    std::uint64_t total = 0;
-    for (const auto entry : weights) total += bytes_to_read(entry.tensor);
-    progress_line line{wanted, total};
+    progress_line line{wanted};
     return ckpt::fold_weight_norm(weights, {.progress = line});
 }
 
 void print_folded(const ckpt::weight_norm_folded& done, bool is_allowed) {
-    std::vector<std::string> lines;
-    for (const auto& f : done.folded)
-        lines.push_back(printable(f.key) + " of " + printable(f.g) + " and " + printable(f.v));
-    print_some("folded", colour::dim, lines);
-    lines.clear();
-    for (const auto& l : done.left) lines.push_back(printable(l.key) + ": " + printable(l.why.detail));
-    print_some("unfolded", is_allowed ? colour::dim : colour::yellow, lines);
+    print_each("folded", colour::dim, done.folded,
+               [](const auto& f) { return printable(f.key) + " of " + printable(f.g) + " and " + printable(f.v); });
+    print_each("unfolded", is_allowed ? colour::dim : colour::yellow, done.left,
+               [](const auto& l) { return printable(l.key) + ": " + printable(l.why.detail); });
 }
 
 void write_folded(json& to, const ckpt::weight_norm_folded& done) {

@@ -8,6 +8,7 @@
 
 #include <ckpt/write/gguf.hpp>
 #include <ckpt/write/gguf_metadata.hpp>
+#include <ckpt/write/gguf_quant.hpp>
 #include <ckpt/write/numpy.hpp>
 #include <ckpt/write/safetensors.hpp>
 #include <ckpt/write/torch.hpp>

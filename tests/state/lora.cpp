@@ -11,9 +11,11 @@
 
 #include <doctest/doctest.h>
 
+#include <chrono>
 #include <cmath>
 #include <cstddef>
 #include <string>
+#include <utility>
 #include <vector>
 
 using namespace test_support;
@@ -246,6 +248,23 @@ TEST_CASE("what is one tensor in the base stays one, under every key") {
         CHECK(values(merged.weights, other) == values(merged.weights, key));
         CHECK(merged.weights.at(other).value().storage_id() == merged.weights.at(key).value().storage_id());
     }
+}
+
+TEST_CASE("many tensors without values are each the same as itself alone, and are not compared with one another") {
+    using namespace pkl;
+    const std::string meta = call(global("torch._utils", "_rebuild_meta_tensor_no_storage"),
+                                  {global("torch", "float32"), tuple({num(1)}), tuple({num(1)}), no});
+    std::vector<std::pair<std::string, std::string>> entries{{str("w.weight"), floats("0", 1)}};
+    for (int i = 0; i < 100'000; ++i) entries.emplace_back(str("m" + std::to_string(i)), meta);
+    const std::string bytes = torch_file(dict(entries), {{"0", raw(std::vector<float>{1})}});
+    const auto base = ckpt::open_bytes(bytes_of(bytes)).value().state_dict("").value();
+    const auto matrices = ckpt::remap(base, ckpt::key_map::parse("reshape (1, 1) w.weight").value()).value();
+    const named_floats adapter{{"w.lora_A", {1, 1}, {1}}, {"w.lora_B", {1, 1}, {1}}};
+    const auto start = std::chrono::steady_clock::now();
+    const auto merged = ckpt::merge_lora(matrices, adapter.weights(), {.scale = 1}).value();
+    CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(5));
+    CHECK(merged.merged.at(0).tied.empty());
+    CHECK(values(merged.weights, "w.weight") == std::vector<float>{2});
 }
 
 TEST_CASE("a scale for each pair, and pairs without a module that are listed when that is asked for") {

@@ -80,6 +80,16 @@ def casts():
     equal('and the metadata says so', header_of(out)['__metadata__'], {'transformer.wte.weight': 'lm_head.weight'})
     got = document('two casts of a tied tensor', 0, 'convert', GPT2, out, '-f', '--dtype', 'lm_head.weight=float64')
     equal('are two tensors', got['shared'], [])
+    pair = tensor('0', 4, [2]).replace(b'FloatStorage', b'ComplexDoubleStorage')
+    path = save('tied.pt', PROTO + dictionary([('a', pair), ('b', pair)]) + b'.', [('0', bytes(64))])
+    got = document('a tied tensor of a dtype that the format lacks', 0,
+                   'convert', path, out, '-f', '--select', '', '--dtype', '**=complex64')
+    equal('stays one where the cast is to one that it has', got['shared'], [{'key': 'b', 'same_as': 'a'}])
+    pair = pair.replace(b'ComplexDouble', b'ComplexFloat')
+    path = save('tied.pt', PROTO + dictionary([('a', pair), ('b', pair)]) + b'.', [('0', bytes(32))])
+    got = document('a cast to one that it lacks', 1,
+                   'convert', path, out, '-f', '--select', '', '--dtype', '**=complex128')
+    equal('loses both keys', [entry['path'] for entry in got['left_out']], [['a'], ['b']])
     path = save('ints.pt', PROTO + dictionary([('n', tensor('0', 1, [1]).replace(b'FloatStorage', b'IntStorage')),
                                               ('x', tensor('1', 2, [2]))]) + b'.',
                 [('0', struct.pack('<i', 7)), ('1', floats(2))])
@@ -158,6 +168,8 @@ def losses():
     equal('is listed', [entry['path'] for entry in got['left_out']], [['step'], ['name'], ['c']])
     equal('with the reason', got['left_out'][2]['why']['code'], 'format_lacks')
     check('nothing is written', not got['ok'] and not os.path.exists(out))
+    said = ckpt('convert', path, out, '--select', '', '--allow-loss', 'step', '--color', 'always')[1]
+    check('and are not all let go: the colour says so', '\x1b[33m' in said and '\x1b[2m' not in said, said)
     said = ckpt('convert', path, out, '--select', '')[1]
     check('people are told how to let it go', 'nothing was written' in said and '--allow-loss' in said, said)
     equal('two of three are not enough', ckpt('convert', path, out, '--select', '', '--allow-loss', 'step',
@@ -208,8 +220,39 @@ def words():
     equal('its files go', [os.path.basename(f) for f in got['removed']],
           ['m.safetensors.index.json', 'm-00001-of-00002.safetensors', 'm-00002-of-00002.safetensors'])
     equal('the folder has the new one', os.listdir(out_path('set')), ['m.safetensors'])
+    got = document('--dry-run', 0, *again[:-1], '1', '--force', '-n')
+    equal('says what would go', [os.path.basename(f) for f in got['removed']], ['m.safetensors'])
+    said = ckpt(*again[:-1], '1', '--force', '-n')[1]
+    check('to people, too', 'm.safetensors: of the set that would be replaced' in said, said)
+    equal('and it stays', os.listdir(out_path('set')), ['m.safetensors'])
     ckpt(*again[:-1], '1', '--force')
     equal('which goes for a set', ckpt('diff', MLP, out_path('set'))[0], 0)
+    index = out_path('set/m.safetensors.index.json')
+    for size, files in (('1', 3), ('40', 2), ('5GB', 1), ('1', 3)):  # fc1.bias has 40 bytes
+        source = index if os.path.exists(index) else out_path('set/m.safetensors')
+        equal('a set in its own place, --max-shard-size ' + size,
+              ckpt('convert', source, out_path('set/m.safetensors'), '--force', '--max-shard-size', size)[0], 0)
+        equal('has all tensors', ckpt('diff', MLP, out_path('set'))[0], 0)
+
+
+def kept_by_the_system():
+    """A file of an older set that cannot be removed: the new files are whole."""
+    place = out_path('kept')
+    os.mkdir(place)
+    shard, out = (os.path.join(place, name) for name in ('m-00001-of-00009.safetensors', 'm.safetensors'))
+    again = ('convert', MLP, out, '--force', '--max-shard-size', '5GB')
+    for as_json in (True, False):
+        os.makedirs(shard, exist_ok=True)  # a folder is no file that can be removed
+        with open(out + '.index.json', 'w') as f:
+            json.dump({'weight_map': {'a': os.path.basename(shard)}}, f)
+        if as_json:
+            got = document('an older file that stays', 1, *again)
+            equal('is listed', [got['removed'], got['not_removed'], got['ok']], [[out + '.index.json'], [shard], True])
+        else:
+            code, said, error = ckpt(*again)
+            check('people are told', [code, error] == [1, ''] and 'm-00001-of-00009.safetensors is of an older' in said,
+                  said + error)
+        equal('the new file is whole', ckpt('diff', MLP, out)[0], 0)
 
 
 def adapter(name, config, prefix='base_model.model.fc1', extra=(), rank=2):
@@ -299,6 +342,18 @@ def merged():
     equal('unless it is let go', ckpt('convert', other, out, *merge, '--allow-loss', 'base_model.**')[0], 0)
     equal('rules bring names together', ckpt('convert', other, out, *merge, '--rules', rules(
         'rename {p:**}.fc2.{q:**} -> {p}.fc1.{q}\ndrop **.head.weight\n'))[0], 0)
+
+
+def many_names():
+    """One large tensor of an adapter under many keys, all of which mean one of the base: it is not read for each."""
+    whole, one = tensor('0', 1 << 22, [1 << 22]), tensor('1', 1, [1, 1])
+    records = [('0', bytes(1 << 24)), ('1', floats(1))]
+    base = save('head.pt', PROTO + dictionary([('head', whole), ('fc1.weight', one)]) + b'.', records)
+    many = save('heads.pt', PROTO + dictionary([('fc1.lora_A.weight', one), ('fc1.lora_B.weight', one),
+                                                ('fc1.alpha', tensor('1', 1, []))] +
+                                               [('head[%d]' % i, whole) for i in range(4000)]) + b'.', records)
+    got = document('4,000 names of one tensor', 0, 'convert', many, out_path(), '-f', '--merge-lora', '--base', base)
+    equal('are one', [got['base']['replaced'], got['base']['unused']], [['head'], []])
 
 
 def folded():
@@ -392,6 +447,12 @@ def gguf():
     check('is noted', len(got['notes']) == 1 and 'it takes 63' in got['notes'][0], got['notes'])
     equal('what was left out is not looked for', ckpt('convert', MLP, out, '-f', '--dtype', 'fc1.bias=float8_e5m2',
                                                       '--allow-loss', 'fc1.bias')[0], 0)
+    base = save('base.pt', PROTO + dictionary([('step', tensor('0', 1, [1])), ('w', tensor('1', 1, [1]))]) + b'.',
+                [('0', floats(1)), ('1', floats(1))])
+    over = save('over.pt', PROTO + dictionary([('step', number(5)), ('w', tensor('0', 1, [1]))]) + b'.',
+                [('0', floats(1))])
+    equal('a key that is no tensor of IN is one of the base', ckpt('convert', over, out, '-f', '--base', base,
+                                                                   '--allow-loss', 'step')[0], 0)
     check('the cast that helps', '--dtype KEY=float32' in ckpt('convert', MLP, out, '-f', '--json', '--dtype',
                                                                'fc1.bias=float8_e5m2')[1])
     for text_of_meta in ('{"a": null}', '{"a": nul}', '[1]', '{"a": {"type": "half", "value": 1}}'):
@@ -435,6 +496,11 @@ def checkpoints():
     rows = {row['key']: row for row in json.loads(ckpt('ls', out, '--json')[1])['tensors']}
     tied = [rows[k]['storage'] for k in ('lm_head.weight', 'transformer.wte.weight')]
     equal('a tied tensor that is cast stays one', [len(set(tied)), rows['lm_head.weight']['dtype']], [1, 'float16'])
+    pair = tensor('0', 2, [2])
+    path = save('metadata.pt', PROTO + dictionary([('__metadata__', pair), ('b', pair)]) + b'.', [('0', bytes(8))])
+    equal('a key that other formats lack',
+          ckpt('convert', path, out, '-f', '--select', '', '--dtype', '**=float16')[0], 0)
+    equal('is tied, too', len({row['storage'] for row in json.loads(ckpt('ls', out, '--json')[1])['tensors']}), 1)
     got = document('--select of an optimizer', 0, 'convert', MLP, out, '-f', '--select', 'optimizer')
     equal('has it as it is', shown(out, 'param_groups'), shown(MLP, 'optimizer/param_groups'))
     path = save('inner.pt', PROTO + dictionary([('a', dictionary([('b', b']' + b'cmine\nfunction\na')]))]) + b'.')
@@ -552,5 +618,6 @@ def full_disk():
 
 
 if __name__ == '__main__':
-    sys.exit(cli.run(one_file, casts, casts_of_many, casts_passed_over, losses, words, over_a_base, merged, folded,
+    sys.exit(cli.run(one_file, casts, casts_of_many, casts_passed_over, losses, words, kept_by_the_system, over_a_base,
+                     merged, many_names, folded,
                      arrays, gguf, checkpoints, objects, stopped, everything, full_disk))

@@ -6,6 +6,7 @@
 The files are nearly all holes. A command that would be through within a second is held for a while.
 """
 import json
+import math
 import os
 import re
 import signal
@@ -21,17 +22,22 @@ from harness import on_terminal
 LINE = re.compile(r'^\[#*\.*\] +\d+ %  [\d.]+ \w+ of [\d.]+ \w+  [\d.]+ \w+/s  \d+:\d\d left$')
 
 
-def hollow(name, mebibytes):
+def zeros(name, shapes):
     """A safetensors file with tensors of zeros."""
-    path, each = os.path.join(cli.folder, name), mebibytes // 4 << 20
-    header = json.dumps({
-        'w%d' % i: {'dtype': 'F32', 'shape': [each // 4], 'data_offsets': [i * each, (i + 1) * each]}
-        for i in range(4)
-    }).encode()
+    path, header, at = os.path.join(cli.folder, name), {}, 0
+    for key, shape in shapes.items():
+        size = 4 * math.prod(shape)
+        header[key] = {'dtype': 'F32', 'shape': shape, 'data_offsets': [at, at + size]}
+        at += size
+    header = json.dumps(header).encode()
     with open(path, 'wb') as f:
         f.write(struct.pack('<Q', len(header)) + header)
-        f.truncate(8 + len(header) + 4 * each)
+        f.truncate(8 + len(header) + at)
     return path
+
+
+def hollow(name, mebibytes):
+    return zeros(name, {'w%d' % i: [mebibytes << 16] for i in range(4)})
 
 
 class Held:
@@ -99,6 +105,14 @@ def shown():
     check('a narrow terminal', screen(text)[1] and all(len(line) < 30 for line in screen(text)[1]), text)
 
 
+def folded():
+    """The total is what a call reads: of weight normalisation the directions, and not all of the file."""
+    path = zeros('norm.safetensors', {'a.weight_g': [1, 1], 'a.weight_v': [1, 64 << 20], 'other': [16 << 20]})
+    text = terminal(('convert', path, os.path.join(cli.folder, 'x.safetensors'), '-n', '--fold-weight-norm'), Held())
+    for line in screen(text)[1] if text is not None else ():
+        check('the bytes of v alone', 'of 256.0 MiB' in line, line)
+
+
 def hidden():
     big = hollow('big.safetensors', 128)
     equal('a short command shows none', terminal(('verify', MLP)), '')
@@ -135,4 +149,4 @@ def stopped():
 
 
 if __name__ == '__main__':
-    sys.exit(0 if os.name == 'nt' else cli.run(shown, hidden, stopped))
+    sys.exit(0 if os.name == 'nt' else cli.run(shown, folded, hidden, stopped))

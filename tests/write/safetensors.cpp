@@ -193,7 +193,16 @@ TEST_CASE("a new set takes the place of an old one, of which only the files that
     folder.add("n-00001-of-00003.safetensors", "other");
     CHECK(write(31, false).error().code == errc::output_exists); // the index, before a byte is written
     CHECK(names().size() == 6);
+    const auto plan = [&](std::uint64_t most, bool overwrite) {
+        return ckpt::plan_safetensors(in.weights(), path("m.safetensors"),
+                                      {.overwrite = overwrite, .max_shard_bytes = most});
+    };
+    CHECK(plan(20, false).value().removed.empty());
+    CHECK(plan(0, true).value().removed.empty());
+    const auto planned = plan(20, true).value().removed;
+    CHECK(names().size() == 6);
     const auto report = write(20, true).value();
+    CHECK(report.removed == planned);
     CHECK(report.removed ==
           std::vector<std::string>{path(three[0].c_str()), path(three[1].c_str()), path(three[2].c_str())});
     CHECK(names() == std::vector<std::string>{"m-00001-of-00002.safetensors", "m-00002-of-00002.safetensors",
@@ -213,6 +222,22 @@ TEST_CASE("a new set takes the place of an old one, of which only the files that
     // An index that is none names nothing.
     folder.add("m.safetensors.index.json", "{\"weight_map\": {\"a\": 1}}");
     CHECK(write(12, true).value().removed == std::vector<std::string>{path("m.safetensors")});
+}
+
+TEST_CASE("an older file that the system does not remove is told apart, and the new ones are whole") {
+    const named_floats in{{"a", {2}, {1, 2}}};
+    const temporary_folder folder;
+    const auto path = [&](const char* name) { return (folder.path() / name).string(); };
+    const std::string folder_of_that_name = path("m-00001-of-00002.safetensors");
+    std::filesystem::create_directory(folder_of_that_name);
+    folder.add("m.safetensors.index.json", R"({"weight_map": {"a": "m-00001-of-00002.safetensors"}})");
+    const auto report =
+        ckpt::write_safetensors(in.weights(), path("m.safetensors"), {.overwrite = true, .max_shard_bytes = 100})
+            .value();
+    CHECK(report.removed == std::vector<std::string>{path("m.safetensors.index.json")});
+    CHECK(report.not_removed == std::vector<std::string>{folder_of_that_name});
+    CHECK(ckpt::open(path("m.safetensors")).value().state_dict("").value().contains("a"));
+    std::filesystem::remove(folder_of_that_name);
 }
 
 TEST_CASE(

@@ -21,10 +21,15 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
+
+/// The hint of `output_exists`.
+inline constexpr std::string_view replace_hint =
+    "Choose another path, or have it replaced: the option `overwrite` of the writer";
 
 /// A new file. It lies in the folder of its path, under a name of its own (".ckpt-4711-0.tmp"), until `publish`. The
 /// destructor removes what was not published.
@@ -79,8 +84,8 @@ class output_file {
 
 /// Whether something has the path, a link to nothing included.
 [[nodiscard]] bool is_taken(path_arg path);
-/// Removes a file. Fails with `write_failed` where it is still there.
-[[nodiscard]] result<void> remove_output(path_arg path);
+/// Removes a file. False where it is still there.
+[[nodiscard]] bool remove_output(path_arg path);
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail
 

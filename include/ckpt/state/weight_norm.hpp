@@ -44,10 +44,11 @@ struct weight_norm_folded {
 
 /// The state_dict with every pair g and v replaced by its weight, at the place of the first of the two. Pairs are
 /// "X.weight_g" and "X.weight_v" (torch.nn.utils.weight_norm), "X.parametrizations.weight.original0" and "…original1"
-/// (torch.nn.utils.parametrizations.weight_norm), and the same with other names than "weight". Dtypes are float32,
-/// float64, bfloat16 and float16. Reads v once for its norms, in bounded pieces; the weights themselves are computed
-/// when they are read. The result shares ownership of the file. Fails with the error of a tensor that cannot be read,
-/// and with `cancelled`.
+/// (torch.nn.utils.parametrizations.weight_norm), and the same with other names than "weight". A file does not say
+/// which parametrization "original0" and "original1" belong to, and one of a program's own may have two tensors, too:
+/// those whose shapes fit are taken for g and v. Dtypes are float32, float64, bfloat16 and float16. Reads v once for
+/// its norms, in bounded pieces; the weights themselves are computed when they are read. The result shares ownership of
+/// the file. Fails with the error of a tensor that cannot be read, and with `cancelled`.
 [[nodiscard]] result<weight_norm_folded> fold_weight_norm(const state_dict& weights,
                                                           const weight_norm_options& options = {});
 

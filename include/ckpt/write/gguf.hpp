@@ -14,23 +14,13 @@
 #include <ckpt/io/path.hpp>
 #include <ckpt/state/state_dict.hpp>
 #include <ckpt/write/gguf_metadata.hpp>
+#include <ckpt/write/gguf_quant.hpp>
 #include <ckpt/write/write_types.hpp>
 
-#include <cstdint>
 #include <string>
-#include <string_view>
 #include <vector>
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
-
-/// How the values of a tensor are quantised. Both have blocks of 32 values and a float16 that scales them: `q8_0` with
-/// 8 bits for a value, `q4_0` with 4.
-enum class gguf_quant : std::uint8_t { none, q8_0, q4_0 };
-
-/// The format's name: "Q8_0"; empty for `none`.
-[[nodiscard]] constexpr std::string_view name(gguf_quant how) noexcept {
-    return how == gguf_quant::q8_0 ? "Q8_0" : how == gguf_quant::q4_0 ? "Q4_0" : "";
-}
 
 /// How tensors are quantised whose keys a pattern matches.
 struct gguf_quantisation {

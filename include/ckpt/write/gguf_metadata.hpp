@@ -9,6 +9,7 @@
 #pragma once
 
 #include <ckpt/core/config.hpp>
+#include <ckpt/core/fixed_string.hpp>
 #include <ckpt/core/result.hpp>
 #include <ckpt/pickle/value.hpp>
 
@@ -53,7 +54,7 @@ struct gguf_entry {
     template <class Number>
         requires std::is_arithmetic_v<Number>
     [[nodiscard]] static gguf_entry of(std::string key, Number number) {
-        static_assert(sizeof(Number) <= 8, "ckpt: GGUF has numbers of at most 8 bytes");
+        CKPT_DETAIL_REQUIRE("ckpt: GGUF has numbers of at most 8 bytes", sizeof(Number) <= 8);
         if constexpr (std::same_as<Number, bool>) return make(std::move(key), gguf_type::boolean, number ? 1 : 0);
         else if constexpr (std::same_as<Number, float>)
             return make(std::move(key), gguf_type::float32, std::bit_cast<std::uint32_t>(number));

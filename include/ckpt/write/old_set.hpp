@@ -10,6 +10,7 @@
 #pragma once
 
 #include <ckpt/core/result.hpp>
+#include <ckpt/write/write_types.hpp>
 
 #include <string>
 #include <string_view>
@@ -26,8 +27,9 @@ class old_set {
     [[nodiscard]] static result<old_set> find(const std::string& path, const std::vector<std::string>& new_files,
                                               bool replace);
 
-    /// Removes the files, and passes their paths on. Fails with `write_failed`.
-    [[nodiscard]] result<void> remove(std::vector<std::string>& removed) const;
+    [[nodiscard]] const std::vector<std::string>& files() const noexcept { return files_; }
+    /// Removes the files. The report gets the path of each, as one that went or one that is still there.
+    void remove(write_report& to) const;
 
   private:
     std::vector<std::string> files_{};

@@ -43,7 +43,8 @@ struct safetensors_options {
     progress_callback progress{};           ///< counts the bytes of the tensors
 };
 
-/// What `write_safetensors` would write. Writes nothing, and looks at no path. `left_out` has every tensor that the
+/// What `write_safetensors` would write. Writes nothing. Looks at no path, but for what `overwrite` and
+/// `max_shard_bytes` would remove. `left_out` has every tensor that the
 /// format cannot hold, allowed or not. Fails where the header would be larger than the format allows (100 MB), where
 /// two entries of the metadata have one key, and where a key is not UTF-8.
 [[nodiscard]] result<write_report> plan_safetensors(const state_dict& weights, path_arg out,
@@ -51,9 +52,11 @@ struct safetensors_options {
 
 /// Writes the tensors of `weights` to `out`. The file appears when all of it is on the disk: until then, and after a
 /// failure, the path has what it had. A set "model.safetensors" of several files is "model-00001-of-00003.safetensors"
-/// and so on, and "model.safetensors.index.json", which appears last. Entries that are no tensors are left out, as they
-/// are by every reader of the format. Fails with `format_lacks` where a tensor cannot be written and `allow_loss` does
-/// not have its key, `output_exists`, `write_failed`, `cancelled`, and with the error of a tensor that cannot be read.
+/// and so on, and "model.safetensors.index.json", which appears last. What the system does not remove of an older set
+/// is no failure: the new one is whole then, and `not_removed` has the rest. Entries that are no tensors are left out,
+/// as they are by every reader of the format. Fails with `format_lacks` where a tensor cannot be written and
+/// `allow_loss` does not have its key, `output_exists`, `write_failed`, `cancelled`, and with the error of a tensor
+/// that cannot be read.
 [[nodiscard]] result<write_report> write_safetensors(const state_dict& weights, path_arg out,
                                                      const safetensors_options& options = {});
 

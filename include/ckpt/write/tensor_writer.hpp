@@ -2,7 +2,7 @@
 //
 // SPDX-License-Identifier: MIT
 // In:      tensors of one state_dict, one after another; a file; a meter that expects their bytes.
-// Out:     their bytes: copied inside the system where a file has them as they are wanted, otherwise a piece at a time.
+// Out:     their bytes: by `output_file::copy` where a file has them as they are wanted, otherwise a piece at a time.
 // Refuses: what reading and writing refuse; to go on, where the progress callback says so.
 #pragma once
 

@@ -48,7 +48,11 @@ struct write_report {
     std::vector<tied_key> shared{};
     std::vector<left_out_tensor> left_out{}; ///< in the order of the state_dict, or of the object
     std::vector<replaced_value> replaced{};  ///< of a torch zip file
-    std::vector<std::string> removed{};      ///< files of an older set in this place, which would not fit the new one
+    /// Files of an older set in this place, which would not fit the new one: they went when the new files had their
+    /// names, or would go.
+    std::vector<std::string> removed{};
+    /// Those of them that the system kept. Readers would take them for a part of the new set.
+    std::vector<std::string> not_removed{};
 
     /// The number of tensors in all files.
     [[nodiscard]] std::size_t tensors() const noexcept {

@@ -83,8 +83,8 @@ inline int copy_range([[maybe_unused]] handle from, [[maybe_unused]] std::uint64
                       [[maybe_unused]] handle to, [[maybe_unused]] std::uint64_t to_offset,
                       [[maybe_unused]] std::size_t length, std::size_t& copied) noexcept {
     copied = 0;
-#if defined(__linux__) && defined(__USE_GNU)
-    auto in = static_cast<::off64_t>(from_offset), out = static_cast<::off64_t>(to_offset);
+#if defined(__linux__) && defined(_GNU_SOURCE)
+    auto in = static_cast<loff_t>(from_offset), out = static_cast<loff_t>(to_offset);
     for (;;) {
         const ::ssize_t n = ::copy_file_range(from, &in, to, &out, length, 0);
         if (n >= 0) {
@@ -119,9 +119,8 @@ inline bool is_on_server([[maybe_unused]] handle file) noexcept {
 /// Has the system begin to write bytes to the disk, without waiting for them.
 inline void begin_writing([[maybe_unused]] handle file, [[maybe_unused]] std::uint64_t offset,
                           [[maybe_unused]] std::uint64_t length) noexcept {
-#if defined(__linux__) && defined(__USE_GNU)
-    (void)::sync_file_range(file, static_cast<::off64_t>(offset), static_cast<::off64_t>(length),
-                            SYNC_FILE_RANGE_WRITE);
+#if defined(__linux__) && defined(_GNU_SOURCE)
+    (void)::sync_file_range(file, static_cast<loff_t>(offset), static_cast<loff_t>(length), SYNC_FILE_RANGE_WRITE);
 #endif
 }
 

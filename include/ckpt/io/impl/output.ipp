@@ -39,10 +39,7 @@ CKPT_DETAIL_DEF error output_file::failed(int failure, const char* doing) const 
 }
 
 CKPT_DETAIL_DEF error output_file::exists() const {
-    return {.code = errc::output_exists,
-            .file = text_,
-            .detail = "it exists already",
-            .hint = "Choose another path, or have it replaced: the option `overwrite` of the writer"};
+    return {.code = errc::output_exists, .file = text_, .detail = "it exists already", .hint = replace_hint};
 }
 
 CKPT_DETAIL_DEF auto output_file::folder() const -> native_string {
@@ -170,13 +167,9 @@ CKPT_DETAIL_DEF result<void> output_file::publish() {
 
 CKPT_DETAIL_RARE bool is_taken(path_arg path) { return file_system::exists(native_path(path).c_str()); }
 
-CKPT_DETAIL_RARE result<void> remove_output(path_arg path) {
+CKPT_DETAIL_RARE bool remove_output(path_arg path) {
     file_system::remove_file(native_path(path).c_str());
-    if (!is_taken(path)) return {};
-    return error{.code = errc::write_failed,
-                 .file = path.text(),
-                 .detail = "the new files are whole, and this older one beside them cannot be removed",
-                 .hint = "Remove it: readers would take it for a part of the new set"};
+    return !is_taken(path);
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

@@ -14,6 +14,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -80,7 +81,11 @@ struct tied_entries {
         : next(nodes.size(), none) {
         const auto hash_of = [&](std::uint32_t i) {
             const tensor_data& t = *base.entries[i].data;
+            const auto place = [](const void* of) { return std::uint64_t{reinterpret_cast<std::uintptr_t>(of)}; };
+            // Such a tensor is no view: it is the same as itself alone.
+            if (t.refusal != nullptr || (t.kind != layout::strided && t.extra == nullptr)) return mix(place(&t));
             std::uint64_t hash = mix(t.storage_offset ^ (std::uint64_t{t.storage} << 32));
+            hash = mix(hash ^ place(t.extra));
             for (const std::int64_t n : t.sizes()) hash = mix(hash ^ static_cast<std::uint64_t>(n));
             if (t.strides != nullptr)
                 for (const std::int64_t step : t.steps()) hash = mix(hash ^ static_cast<std::uint64_t>(step));

@@ -28,7 +28,7 @@ struct norm_name {
     std::string weight{};   ///< the key of the weight
     std::string partner{};  ///< the key of the other half
     std::string prefix{};   ///< of all keys of the parametrization; empty for the older names
-    bool is_certain{false}; ///< torch gives this name for this purpose only
+    bool is_certain{false}; ///< few other tensors have such a name: a half that does not fit is listed
 };
 
 [[nodiscard]] inline norm_name parametrized_name(std::string_view key) {

@@ -104,13 +104,13 @@ template <class T> class norm_reader {
     norm_reader(gather_plan& plan, std::uint32_t v, storage_readers& readers, progress_meter& meter)
         : plan_{plan}, v_{v}, readers_{readers}, meter_{meter} {}
 
-    /// The norm of each of `rows` rows.
-    [[nodiscard]] result<void> rows(bool fused, std::uint64_t rows, plain_list<T>& norms) {
+    /// The norm of each of `count` rows.
+    [[nodiscard]] result<void> rows(bool fused, std::uint64_t count, plain_list<T>& norms) {
         const dtype type = plan_.node(v_).type;
-        const std::uint64_t length = plan_.node(v_).numel / rows;
+        const std::uint64_t length = plan_.node(v_).numel / count;
         const std::uint64_t at_once = (std::max)(most / length, std::uint64_t{1}); // rows of a piece, or one in pieces
-        for (std::uint64_t row = 0; row < rows; row += at_once) {
-            const std::uint64_t all = length * (std::min)(at_once, rows - row);
+        for (std::uint64_t row = 0; row < count; row += at_once) {
+            const std::uint64_t all = length * (std::min)(at_once, count - row);
             row_sum<T> sum{fused, type};
             for (std::uint64_t done = 0; done < all; done += most) {
                 if (auto read = load(row * length + done, (std::min)(most, all - done)); !read) return read;
@@ -125,16 +125,16 @@ template <class T> class norm_reader {
         }
         return {};
     }
-    /// The norm of each of `columns` columns, summed row by row.
-    [[nodiscard]] result<void> columns(std::uint64_t columns, plain_list<T>& norms) {
-        for (std::uint64_t i = 0; i < columns; ++i) norms.push_back(0);
+    /// The norm of each of `count` columns, summed row by row.
+    [[nodiscard]] result<void> columns(std::uint64_t count, plain_list<T>& norms) {
+        for (std::uint64_t i = 0; i < count; ++i) norms.push_back(0);
         const std::uint64_t numel = plan_.node(v_).numel;
         for (std::uint64_t done = 0; done < numel; done += most) {
             if (auto read = load(done, (std::min)(most, numel - done)); !read) return read;
-            std::size_t column = static_cast<std::size_t>(done % columns);
+            std::size_t column = static_cast<std::size_t>(done % count);
             for (const T x : values_) {
                 norms[column] = fused_square(norms[column], x);
-                if (++column == columns) column = 0;
+                if (++column == count) column = 0;
             }
         }
         for (T& sum : norms) sum = root_of(sum);

@@ -16,7 +16,6 @@
 #include <array>
 #include <cstddef>
 #include <cstring>
-#include <optional>
 #include <span>
 #include <utility>
 
@@ -26,24 +25,9 @@ namespace detail {
 namespace gguf {
 
 inline constexpr std::uint64_t alignment = 32;
-inline constexpr std::size_t longest_name = 64, longest_key = 0xFFFF;
+inline constexpr std::size_t longest_key = 0xFFFF;
 inline constexpr std::uint32_t most_dimensions = 4;
 
-/// ggml's number of a dtype; nothing where it has none.
-inline std::optional<std::uint32_t> type_of(ckpt::dtype type) {
-    switch (type) {
-    case ckpt::dtype::float32: return 0;
-    case ckpt::dtype::float16: return 1;
-    case ckpt::dtype::int8: return 24;
-    case ckpt::dtype::int16: return 25;
-    case ckpt::dtype::int32: return 26;
-    case ckpt::dtype::int64: return 27;
-    case ckpt::dtype::float64: return 28;
-    case ckpt::dtype::bfloat16: return 30;
-    default: return {};
-    }
-}
-inline std::uint32_t type_of(gguf_quant how) { return how == gguf_quant::q8_0 ? 8 : 2; }
 inline std::size_t block_bytes(gguf_quant how) { return how == gguf_quant::q8_0 ? q8_0_bytes : q4_0_bytes; }
 inline std::uint64_t padded(std::uint64_t bytes) { return (bytes + alignment - 1) / alignment * alignment; }
 
@@ -195,13 +179,13 @@ class gguf_layout {
 };
 
 CKPT_DETAIL_RARE result<void> gguf_layout::check(const std::vector<gguf_entry>& metadata) {
+    const gguf_entry ours = gguf_entry::of("general.alignment", std::uint32_t{gguf::alignment});
     std::vector<std::string_view> keys;
     for (const gguf_entry& e : metadata) {
         keys.push_back(e.key);
         if (e.key.empty() || e.key.size() > gguf::longest_key || check_utf8(e.key) != utf8_verdict::valid)
             return gguf::lacks("the key " + quoted(e.key) + " cannot stand in the metadata of a GGUF file",
                                "Keys are UTF-8, of 1 to 65,535 bytes");
-        const gguf_entry ours = gguf_entry::of("general.alignment", std::uint32_t{gguf::alignment});
         if (e.key == ours.key && (e.type != ours.type || e.bytes != ours.bytes))
             return gguf::lacks("general.alignment is not 32 as uint32, and tensors are written at multiples of 32",
                                "Leave the entry out: 32 is what readers take without it");
@@ -255,7 +239,7 @@ CKPT_DETAIL_RARE void gguf_layout::describe(const std::vector<gguf_entry>& metad
         for (std::uint32_t i = data.rank; i-- > 0;)
             gguf::append_le(header_, static_cast<std::uint64_t>(data.shape[i]), 8);
         const gguf_quant quant = how(e);
-        gguf::append_le(header_, quant == gguf_quant::none ? *gguf::type_of(data.type) : gguf::type_of(quant), 4);
+        gguf::append_le(header_, quant == gguf_quant::none ? *gguf::type_of(data.type) : *gguf::type_of(quant), 4);
         gguf::append_le(header_, data_bytes_, 8);
         data_bytes_ += gguf::padded(bytes(e));
     }

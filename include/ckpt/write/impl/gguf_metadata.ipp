@@ -33,7 +33,7 @@ inline constexpr type_row types[]{
 static_assert(sizeof types / sizeof types[0] == static_cast<std::size_t>(gguf_type::float64) + 1);
 inline const type_row& row_of(gguf_type type) noexcept { return types[static_cast<std::size_t>(type)]; }
 
-/// An int of JSON, if it fits in 65 bits.
+/// An int of JSON, of -2^63 to 2^64 - 1.
 struct json_integer {
     bool negative{};
     std::uint64_t bits{}; ///< two's complement

@@ -77,7 +77,7 @@ CKPT_DETAIL_RARE result<old_set> old_set::find(const std::string& path, const st
         return error{.code = errc::output_exists,
                      .file = out.files_.front(),
                      .detail = "it exists already, and would stand beside the new files",
-                     .hint = "Choose another path, or have it replaced: the option `overwrite` of the writer"};
+                     .hint = replace_hint};
     const std::size_t name = name_offset(path);
     if (replace)
         for (const std::string& shard : shards_in_index(index, stem_of(std::string_view(path).substr(name))))
@@ -85,12 +85,8 @@ CKPT_DETAIL_RARE result<old_set> old_set::find(const std::string& path, const st
     return out;
 }
 
-CKPT_DETAIL_RARE result<void> old_set::remove(std::vector<std::string>& removed) const {
-    for (const std::string& one : files_) {
-        if (auto done = remove_output(one); !done) return done;
-        removed.push_back(one);
-    }
-    return {};
+CKPT_DETAIL_RARE void old_set::remove(write_report& to) const {
+    for (const std::string& one : files_) (remove_output(one) ? to.removed : to.not_removed).push_back(one);
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

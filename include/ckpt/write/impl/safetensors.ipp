@@ -34,9 +34,10 @@ class safetensors_layout {
                                                          const safetensors_options& options);
     [[nodiscard]] write_report report() const;
     /// Writes all files, and names them when all of them are on the disk. `out`: the path that they were planned for.
-    /// `removed`: gets the files of an older set that went.
-    [[nodiscard]] result<void> write(path_arg out, const safetensors_options& options,
-                                     std::vector<std::string>& removed) const;
+    /// `to`: gets the files of an older set that went, and those that are still there.
+    [[nodiscard]] result<void> write(path_arg out, const safetensors_options& options, write_report& to) const;
+    /// The older save that the files would stand beside.
+    [[nodiscard]] result<old_set> find_old(path_arg out, const safetensors_options& options) const;
     [[nodiscard]] const chosen_tensors& chosen() const noexcept { return chosen_; }
 
   private:
@@ -253,15 +254,17 @@ CKPT_DETAIL_RARE write_report safetensors_layout::report() const {
     return out;
 }
 
+CKPT_DETAIL_RARE result<old_set> safetensors_layout::find_old(path_arg out, const safetensors_options& options) const {
+    if (options.max_shard_bytes == 0 || !out.usable()) return old_set{};
+    std::vector<std::string> names;
+    for (const written_file& f : report().files) names.push_back(f.path);
+    return old_set::find(out.text(), names, options.overwrite);
+}
+
 CKPT_DETAIL_RARE result<void> safetensors_layout::write(path_arg out, const safetensors_options& options,
-                                                        std::vector<std::string>& removed) const {
-    result<old_set> old{old_set{}};
-    if (options.max_shard_bytes != 0 && out.usable()) {
-        std::vector<std::string> names;
-        for (const written_file& f : report().files) names.push_back(f.path);
-        old = old_set::find(out.text(), names, options.overwrite);
-        if (!old) return std::move(old).error();
-    }
+                                                        write_report& to) const {
+    const auto old = find_old(out, options);
+    if (!old) return old.error();
     progress_meter meter{options.progress};
     for (const planned_file& f : files_) meter.expect(f.bytes);
     tensor_writer tensors{*weights_, meter};
@@ -284,7 +287,8 @@ CKPT_DETAIL_RARE result<void> safetensors_layout::write(path_arg out, const safe
     }
     for (output_file& f : written)
         if (auto named = f.publish(); !named) return named;
-    return old->remove(removed);
+    old->remove(to);
+    return {};
 }
 
 } // namespace detail
@@ -292,7 +296,13 @@ CKPT_DETAIL_RARE result<void> safetensors_layout::write(path_arg out, const safe
 CKPT_DETAIL_RARE result<write_report> plan_safetensors(const state_dict& weights, path_arg out,
                                                        const safetensors_options& options) {
     const auto layout = detail::safetensors_layout::make(weights, out, options);
-    return layout ? result<write_report>{layout->report()} : result<write_report>{layout.error()};
+    if (!layout) return layout.error();
+    write_report report = layout->report();
+    if (!options.overwrite) return report;
+    const auto old = layout->find_old(out, options);
+    if (!old) return old.error();
+    report.removed = old->files();
+    return report;
 }
 
 CKPT_DETAIL_RARE result<write_report> write_safetensors(const state_dict& weights, path_arg out,
@@ -301,10 +311,8 @@ CKPT_DETAIL_RARE result<write_report> write_safetensors(const state_dict& weight
     if (!layout) return layout.error();
     if (auto allowed = detail::check_losses(layout->chosen(), options.allow_loss); !allowed)
         return std::move(allowed).error();
-    std::vector<std::string> removed;
-    if (auto done = layout->write(out, options, removed); !done) return std::move(done).error();
     write_report report = layout->report();
-    report.removed = std::move(removed);
+    if (auto done = layout->write(out, options, report); !done) return std::move(done).error();
     return report;
 }
 
