@@ -15,6 +15,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -59,7 +60,8 @@ constexpr suffix_row suffixes[]{
     return {};
 }
 
-using keyed_error = std::pair<std::string, ckpt::error>;
+/// Entries that are lost for one reason share it.
+using keyed_error = std::pair<std::string, std::shared_ptr<const ckpt::error>>;
 
 /// What becomes of the weights, or of the whole object.
 struct conversion {
@@ -118,8 +120,9 @@ template <class List, class Key>
 [[nodiscard]] bool are_allowed(const conversion& done, const List& list, const Key& key_of) {
     return std::ranges::all_of(list, [&](std::string_view key) { return is_allowed(done, key); }, key_of);
 }
-[[nodiscard]] bool are_allowed(const conversion& done, const std::vector<keyed_error>& list) {
-    return are_allowed(done, list, &keyed_error::first);
+template <class Why>
+[[nodiscard]] bool are_allowed(const conversion& done, const std::vector<std::pair<std::string, Why>>& list) {
+    return are_allowed(done, list, &std::pair<std::string, Why>::first);
 }
 [[nodiscard]] bool are_allowed(const conversion& done, const ckpt::weight_norm_folded& folded) {
     return are_allowed(done, folded.left, &ckpt::weight_norm_folded::unfolded::key);
@@ -242,9 +245,9 @@ void write_document(json& to, const options& wanted, const conversion& done, con
     to.key("left_out").begin_array();
     for (const auto& [key, why] : done.left_out) {
         to.line().begin_object().key("path");
-        write_path(to, done, key, why);
+        write_path(to, done, key, *why);
         to.key("why");
-        write(to, why);
+        write(to, *why);
         to.end_object();
     }
     to.end_array().key("dropped").texts(done.dropped).key("casts").begin_array();
@@ -318,7 +321,7 @@ void print_changes(const ckpt::checkpoint& file, const conversion& done) {
     if (done.based) print_based(*done.based, are_allowed(done, done.based->unused));
     if (done.folded) print_folded(*done.folded, are_allowed(done, *done.folded));
     print_each("left out", are_allowed(done, done.left_out) ? colour::dim : colour::yellow, done.left_out,
-               [](const keyed_error& l) { return printable(l.first) + ": " + printable(l.second.detail); });
+               [](const keyed_error& l) { return printable(l.first) + ": " + printable(l.second->detail); });
     print_each("left out", colour::dim, done.dropped,
                [](const std::string& key) { return printable(key) + ": by a rule"; });
     print_each("shared", colour::dim, done.shared, [](const ckpt::tied_key& t) {
@@ -372,11 +375,10 @@ void print_conversion(const options& wanted, const ckpt::checkpoint& file, const
 
 /// Lists entries that are no tensors.
 void leave_out(const std::vector<ckpt::state_dict::other>& others, conversion& to) {
-    for (const auto& other : others)
-        to.left_out.emplace_back(
-            other.key,
-            ckpt::error{.code = ckpt::errc::format_lacks,
-                        .detail = "it is no tensor, and " + std::string(name_of(to.format)) + " holds tensors only"});
+    const auto why = std::make_shared<const ckpt::error>(
+        ckpt::error{.code = ckpt::errc::format_lacks,
+                    .detail = "it is no tensor, and " + std::string(name_of(to.format)) + " holds tensors only"});
+    for (const auto& other : others) to.left_out.emplace_back(other.key, why);
 }
 
 /// Whether an object holds others, as an optimizer does, and is more than a state_dict.
@@ -547,7 +549,8 @@ int run_convert(const options& wanted) {
     auto report = make(*done, wanted, false);
     if (!report) return fail(wanted, report.error(), file->root());
     done->shared.insert(done->shared.end(), report->shared.begin(), report->shared.end());
-    for (ckpt::left_out_tensor& t : report->left_out) done->left_out.emplace_back(t.key, t.why);
+    for (ckpt::left_out_tensor& t : report->left_out)
+        done->left_out.emplace_back(t.key, std::make_shared<const ckpt::error>(std::move(t.why)));
     done->replaced = report->replaced;
     add_notes(wanted, *done);
     const bool ok = are_allowed(*done, done->left_out) && (!done->based || are_allowed(*done, done->based->unused)) &&
