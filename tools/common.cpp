@@ -524,6 +524,7 @@ namespace {
          "Cast it: --dtype KEY=int64, or leave it out: --allow-loss KEY"},
         {"Cast it with a key rule", "Cast it: --dtype KEY=float32, or leave it out: --allow-loss KEY"},
         {"Leave it out", "Leave it out: --allow-loss KEY"},
+        {"Write it as a dictionary", "Write it as a dictionary of its attributes: --plain"},
         {"Drop it with a key rule", "Leave it out: --allow-loss KEY"},
         {"Rename it with a key rule", "Rename it: --rules FILE with a line such as \"rename OLD -> NEW\""},
         {"Shorten it with a key rule", "Shorten it: --rules FILE with a line such as \"rename "

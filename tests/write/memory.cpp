@@ -134,4 +134,16 @@ TEST_CASE("whichever allocation fails, there is the old file or the new one, and
     });
 }
 
+TEST_CASE("a value that can be written takes no memory of its own, nor does another reference to an object") {
+    using namespace pkl;
+    constexpr int count = 20'000;
+    std::string many = "](" + call(global("pathlib", "PosixPath"), {str("/"), str("a"), str("b")}) + "q\5";
+    for (int i = 0; i < count; ++i) many += num(i) + "}" + str("a") + "h\5";
+    const std::string content = torch_file(many + "e");
+    const auto file = ckpt::open_bytes(bytes_of(content)).value();
+    allocations = {};
+    REQUIRE(ckpt::plan_torch(file.root(), "x.pt", {.plain = true}).has_value());
+    CHECK(allocations.made < count / 10);
+}
+
 #endif

@@ -42,6 +42,9 @@ struct opened {
     explicit opened(std::string content, const ckpt::open_options& options = {})
         : bytes{std::make_shared<std::string>(std::move(content))},
           file{ckpt::open_bytes(bytes_of(*bytes), options).value()} {}
+    opened(std::string content, ckpt::inspect_policy)
+        : bytes{std::make_shared<std::string>(std::move(content))},
+          file{ckpt::open_bytes<ckpt::inspect_policy>(bytes_of(*bytes)).value()} {}
     [[nodiscard]] ckpt::value at(std::string_view path) const { return file.root().find(path).value(); }
 };
 
@@ -324,6 +327,41 @@ TEST_CASE("what torch's safe mode refuses is left out, each by its path, unless 
     CHECK(object_written(root, {.plain = true}).size() > 1000);
 }
 
+TEST_CASE("plain objects: what their form has no place for is listed") {
+    using namespace pkl;
+    const std::string slots = tuple({none, dict({{str("s"), num(1)}})});
+    const std::string items = "(" + str("k") + num(1) + "u";
+    const opened in{
+        torch_file(dict({{str("ordered"), global("collections", "OrderedDict") + ")R" + slots + "b"},
+                         {str("counter"), call(global("collections", "Counter"), {dict({})}) + slots + "b"},
+                         {str("odd"), global("mine", "Map") + ")\x81" + num(7) + "b" + items},
+                         {str("both"), global("mine", "Map") + ")\x81" + dict({{str("k"), num(2)}}) + "b" + items}})),
+        ckpt::inspect_policy{}};
+    CHECK(left_out(in, {.plain = true}) == keys{"ordered", "counter", "odd", "both.k"});
+    const opened out{object_written(in, {.plain = true, .allow_loss = {"**"}})};
+    CHECK(out.at("odd/k").as_int().value() == 1);
+    CHECK(out.at("both").size() == 1);
+    CHECK(out.at("both/k").as_int().value() == 2);
+}
+
+TEST_CASE("what Python could not read back is left out: keys and paths that are no text") {
+    using namespace pkl;
+    const std::string raw_text = "U\2\xff\xfe";
+    const auto file = [&](const std::string& root) { return torch_file(root, {{"0", raw(std::vector<float>{1})}}); };
+    const opened in{file(dict({{raw_text, floats("0", 1)}, {str("w"), floats("0", 1)}}))};
+    const auto weights = in.file.state_dict("").value();
+    const auto planned = ckpt::plan_torch(weights, "x.pt").value();
+    REQUIRE(planned.left_out.size() == 1);
+    CHECK(planned.left_out[0].key == "\xff\xfe");
+    const opened rest{written({.allow_loss = {"**"}}, weights)};
+    CHECK(rest.file.root().size() == 1);
+    CHECK(left_out(in).empty()); // as an object its key is bytes
+
+    const opened path{file(dict({{str("p"), call(global("pathlib", "PosixPath"), {str("a"), raw_text})}}))};
+    const opened parts{object_written(path, {.plain = true})};
+    CHECK(parts.at("p").size() == 2); // what it was made of
+}
+
 TEST_CASE("other mappings become dicts, numpy's arrays tensors, and a module its state_dict") {
     using namespace pkl;
     const std::string module =
@@ -369,7 +407,67 @@ TEST_CASE("a state_dict is an OrderedDict with its attributes, alone or where it
     CHECK(out.at("model/a.weight").as_tensor().value().dtype() == ckpt::dtype::bfloat16);
     CHECK(out.at("ema").as_tensor().value().dtype() == ckpt::dtype::float32);
     CHECK(out.at("model/_metadata").size() == 1);
+    const auto renamed = ckpt::remap(found, ckpt::key_map::parse("rename a.weight -> w").value()).value();
+    const opened shared{written({}, in.file.root(), renamed)};
+    CHECK(shared.at("model/w").as_tensor().value().storage_id() == shared.at("ema").as_tensor().value().storage_id());
     CHECK(ckpt::plan_torch(in.at("ema"), half, "x.pt").error().code == errc::path_missing);
+}
+
+TEST_CASE("a state_dict that has no place in the object is an error, and one in what is left out is listed with it") {
+    using namespace pkl;
+    const auto module = [](const std::string& parts) {
+        return object("torch.nn.modules.container", "Sequential",
+                      dict({{str("_parameters"), dict({})}, {str("_buffers"), dict({})}, {str("_modules"), parts}}));
+    };
+    const std::string inner = object("torch.nn.modules.container", "Sequential",
+                                     dict({{str("_parameters"), dict({{str("w"), floats("0", 1)}})},
+                                           {str("_buffers"), dict({})},
+                                           {str("_modules"), dict({})}}));
+    const std::string held =
+        object("argparse", "Namespace", dict({{str("model"), dict({{str("w"), floats("0", 1)}})}}));
+    const opened in{torch_file(dict({{str("net"), module(dict({{str("sub"), inner}}))}, {str("args"), held}}),
+                               {{"0", raw(std::vector<float>{1})}})};
+    const auto half = [&in](std::string_view path) {
+        const auto map = ckpt::key_map::parse("cast bfloat16 **").value();
+        return ckpt::remap(in.file.state_dict(path).value(), map).value();
+    };
+    const auto lost = ckpt::plan_torch(in.file.root(), half("net/sub"), "x.pt");
+    CHECK(lost.error().code == errc::path_missing);
+    CHECK(lost.error().path == "net/sub");
+    CHECK(ckpt::plan_torch(in.file.root(), half("net"), "x.pt").has_value());
+    const auto listed = ckpt::plan_torch(in.file.root(), half("args/model"), "x.pt").value();
+    REQUIRE(listed.left_out.size() == 1);
+    CHECK(listed.left_out[0].key == "args");
+    const opened out{written({.plain = true}, in.file.root(), half("args/model"))};
+    CHECK(out.at("args/model/w").as_tensor().value().dtype() == ckpt::dtype::bfloat16);
+}
+
+TEST_CASE("two entries of a module under one key are listed, and modules that share much are bounded") {
+    using namespace pkl;
+    const auto module = [](const std::string& weights, const std::string& parts) {
+        return object("torch.nn.modules.container", "Sequential",
+                      dict({{str("_parameters"), weights}, {str("_buffers"), dict({})}, {str("_modules"), parts}}));
+    };
+    const opened twice{torch_file(
+        dict({{str("net"), module(dict({{str("a.b"), floats("0", 1)}}),
+                                  dict({{str("a"), module(dict({{str("b"), floats("1", 1)}}), dict({}))}}))}}),
+        {{"0", raw(std::vector<float>{1})}, {"1", raw(std::vector<float>{2})}})};
+    CHECK(left_out(twice) == keys{"net.a.b"});
+    const opened one{object_written(twice, {.allow_loss = {"net.a.b"}})};
+    CHECK(one.at("net/a.b").get<float>("").value() == 1);
+
+    // Each of n modules has the same submodule of n numbers, below a long name.
+    const auto sharing = [&module](std::int64_t n) {
+        std::vector<std::pair<std::string, std::string>> weights;
+        for (std::int64_t i = 0; i < n; ++i) weights.emplace_back(str("w" + std::to_string(i)), num(i));
+        const std::string inner = dict({{str(std::string(1'000, 'k')), module(dict(weights), dict({}))}});
+        std::string all = module(dict({}), inner) + "q\5" + "0](";
+        for (std::int64_t i = 0; i < n; ++i) all += module(dict({}), dict({{str("m"), "h\5"}}));
+        return torch_file(all + "e");
+    };
+    const opened few{sharing(100)}, many{sharing(300)};
+    CHECK(ckpt::plan_torch(few.file.root(), "x.pt").has_value());
+    CHECK(ckpt::plan_torch(many.file.root(), "x.pt").error().code == errc::limit);
 }
 
 TEST_CASE("deep objects need no deep stack, and their paths are bounded") {

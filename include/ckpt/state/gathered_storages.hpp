@@ -47,6 +47,9 @@ class gathered_storages final : public storage_source {
     [[nodiscard]] bool is_gathered(std::uint32_t i) const noexcept override {
         return slots_[i].source == nullptr || slots_[i].source->is_gathered(slots_[i].number);
     }
+    [[nodiscard]] storage_origin origin(std::uint32_t i) const noexcept override {
+        return slots_[i].source != nullptr ? slots_[i].source->origin(slots_[i].number) : storage_origin{this, i};
+    }
     [[nodiscard]] CKPT_DETAIL_DEF result<stored_place> place_of(std::uint32_t i) const override;
     [[nodiscard]] CKPT_DETAIL_DEF result<std::uint64_t> file_offset(std::uint32_t i) const override;
     [[nodiscard]] CKPT_DETAIL_DEF result<std::span<const std::byte>> bytes(std::uint32_t i) const override;

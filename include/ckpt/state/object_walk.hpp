@@ -115,11 +115,12 @@ class tensor_reach {
 };
 
 /// What a walk may cost. Shared containers lead along more paths than any memory holds, in a file of a kilobyte too, so
-/// steps and the text of paths are paid for by the size of the pickle.
+/// steps and the text of paths are paid for by the size of the pickle. Several walks may share one.
 struct walk_budget {
     std::uint64_t visits{};
     std::uint64_t steps{};
     std::uint64_t text{};
+    std::vector<std::uint8_t> open{}; ///< by object id: is on the path; all 0 between walks
 
     walk_budget(const value& root, std::uint64_t limit) noexcept;
 };

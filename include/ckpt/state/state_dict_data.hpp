@@ -13,6 +13,7 @@
 #include <ckpt/core/shared.hpp>
 #include <ckpt/pickle/value.hpp>
 #include <ckpt/state/lineage.hpp>
+#include <ckpt/state/object_path.hpp>
 #include <ckpt/tensor/geometry.hpp>
 #include <ckpt/tensor/storage.hpp>
 
@@ -66,6 +67,9 @@ struct state_dict_data final : counted {
     void sort_keys();
     [[nodiscard]] const entry* find(std::string_view key) const noexcept;
 };
+
+/// The elements of a path joined by dots, in memory that lives as long as the arena.
+[[nodiscard]] std::string_view joined_key(const std::vector<path_element>& elements, arena& memory);
 
 /// Flattens `root` into a state_dict. `file` keeps everything alive that the values borrow from.
 [[nodiscard]] result<state_dict> make_state_dict(const value& root, std::string path, shared<counted> file,

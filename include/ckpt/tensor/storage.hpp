@@ -48,6 +48,14 @@ class storage_reader : public counted {
 
 class storage_readers; // access.hpp
 
+class storage_source;
+
+/// A storage, by what has it.
+struct storage_origin {
+    const storage_source* source{};
+    std::uint32_t storage{};
+};
+
 /// The storages of one file. `torch/` implements it; `tensor/`, `state/` and `gpu/` use it. Immutable once a program
 /// can see it: all members may be called from many threads.
 class storage_source : public counted {
@@ -83,6 +91,8 @@ class storage_source : public counted {
     /// Whether it is the result of a gather: elements of one tensor that are put together from others when they are
     /// read.
     [[nodiscard]] virtual bool is_gathered(std::uint32_t) const noexcept { return false; }
+    /// The same storage in what has its bytes: of one that another source lends, the other's.
+    [[nodiscard]] virtual storage_origin origin(std::uint32_t storage) const noexcept { return {this, storage}; }
 
   private:
     std::string file_{};

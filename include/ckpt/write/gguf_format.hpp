@@ -1,12 +1,12 @@
-// ckpt/write/gguf_format.hpp: numbers and text as GGUF has them.
+// ckpt/write/gguf_format.hpp: text and types of tensors as GGUF has them.
 //
 // SPDX-License-Identifier: MIT
-// In:      numbers, text; types of tensors.
-// Out:     their bytes, behind others; ggml's numbers of the types.
+// In:      text; types of tensors.
+// Out:     its length and bytes, behind others; ggml's numbers of the types.
 // Refuses: nothing.
 #pragma once
 
-#include <ckpt/core/config.hpp>
+#include <ckpt/core/append_le.hpp>
 #include <ckpt/tensor/dtype.hpp>
 #include <ckpt/write/gguf_quant.hpp>
 
@@ -44,10 +44,6 @@ constexpr std::optional<std::uint32_t> type_of(gguf_quant how) noexcept {
     return {};
 }
 
-/// Appends a number, least byte first.
-inline void append_le(std::string& out, std::uint64_t bits, unsigned bytes) {
-    for (unsigned i = 0; i < bytes; ++i) out += static_cast<char>(static_cast<unsigned char>(bits >> (8 * i)));
-}
 inline void append_string(std::string& out, std::string_view text) {
     append_le(out, text.size(), 8);
     out += text;

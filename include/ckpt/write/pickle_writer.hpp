@@ -8,6 +8,7 @@
 // The opcodes: CPython's Lib/pickletools.py.
 #pragma once
 
+#include <ckpt/core/append_le.hpp>
 #include <ckpt/pickle/opcode.hpp>
 
 #include <cstddef>
@@ -24,8 +25,12 @@ class pickle_writer {
   public:
     /// The longest integer of the opcode LONG1; there is none for longer ones in torch's safe mode.
     static constexpr std::size_t longest_integer = 255;
+    static constexpr std::uint64_t longest_text = 0xFFFF'FFFF; // bytes
 
-    pickle_writer() : bytes_{"\x80\x02"} {}
+    pickle_writer() {
+        op(opcode::proto);
+        bytes_ += '\2';
+    }
 
     void op(opcode code) { bytes_ += static_cast<char>(code); }
     void boolean(bool b) { op(b ? opcode::newtrue : opcode::newfalse); }
@@ -33,7 +38,7 @@ class pickle_writer {
     /// Little-endian two's complement of at most `longest_integer` bytes.
     void long_integer(std::span<const std::byte> bytes);
     void real(double number);
-    /// UTF-8; halves of characters may stand in it, as in Python.
+    /// UTF-8 of at most `longest_text` bytes; halves of characters may stand in it, as in Python.
     void text(std::string_view utf8);
     /// A class or a function. Its name is written once, and referred to afterwards.
     void global(std::string_view module, std::string_view name);
@@ -59,16 +64,15 @@ class pickle_writer {
     }
 
   private:
-    void number(std::uint64_t value, int bytes);
     /// Whether a global or a word was written before; then it is recalled.
     [[nodiscard]] bool recall_known(std::string_view module, std::string_view name);
 
     struct known_name {
-        std::string_view module{}; // empty for a word
-        std::string_view name{};
+        std::string module{}; // empty for a word
+        std::string name{};
         std::uint32_t number{};
     };
-    std::string bytes_;
+    std::string bytes_{};
     std::vector<known_name> known_{}; // a few dozen
     std::uint32_t kept_{0};
 };

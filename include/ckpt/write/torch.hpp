@@ -35,15 +35,17 @@ struct torch_options {
 };
 
 /// What `write_torch` would write. Writes nothing, and looks at no path. `left_out` has every value that torch's safe
-/// mode does not read, allowed or not, `replaced` what is written as something else.
+/// mode does not read, allowed or not, `replaced` what is written as something else: a row for each of at most 100
+/// pairs of classes.
 [[nodiscard]] result<write_report> plan_torch(const state_dict& weights, path_arg out,
                                               const torch_options& options = {});
 
-/// Writes a state_dict as an OrderedDict with its "_metadata". Strides, offsets, requires_grad and parameters stay, and
-/// tensors that share a storage share it again; conj and neg bits are resolved. Entries that are no tensors are
-/// written, too. The file appears when all of it is on the disk: until then, and after a failure, the path has what it
-/// had. Fails with `format_lacks` where something cannot be written and `allow_loss` does not have its key,
-/// `output_exists`, `write_failed`, `cancelled`, and with the error of a tensor that cannot be read.
+/// Writes a state_dict as one OrderedDict with its "_metadata". Strides and offsets stay, and tensors that share a
+/// storage share it again; requires_grad and parameters stay where no rule computes the tensor. Attributes of tensors
+/// are none of a state_dict's. Conj and neg bits are resolved. Entries that are no tensors are written, too. The file
+/// appears when all of it is on the disk: until then, and after a failure, the path has what it had. Fails with
+/// `format_lacks` where something cannot be written and `allow_loss` does not have its key, `output_exists`,
+/// `write_failed`, `cancelled`, and with the error of a tensor that cannot be read.
 [[nodiscard]] result<write_report> write_torch(const state_dict& weights, path_arg out,
                                                const torch_options& options = {});
 

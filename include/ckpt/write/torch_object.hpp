@@ -15,6 +15,7 @@
 #include <ckpt/core/result.hpp>
 #include <ckpt/pickle/graph.hpp>
 #include <ckpt/pickle/value.hpp>
+#include <ckpt/state/object_walk.hpp>
 #include <ckpt/state/state_dict_data.hpp>
 #include <ckpt/write/pickle_writer.hpp>
 #include <ckpt/write/torch_tensors.hpp>
@@ -50,8 +51,8 @@ class torch_object {
     enum class form : std::uint8_t { list, tuple, dictionary, state, attributes };
     struct child {
         value key{};             // of a dictionary
-        std::string_view name{}; // the same, where no value has it
-        value content{};         // absent for a tensor of a state_dict
+        std::string_view name{}; // the same, where no value has it, or where it is a text that may occur twice
+        value content{};         // absent for a tensor of a state_dict, and for a second value of a key
         const tensor_data* tensor{nullptr};
     };
     struct frame {
@@ -90,6 +91,8 @@ class torch_object {
     static constexpr std::uint32_t most_of_key = 256; // values in it
 
     [[nodiscard]] result<void> run();
+    /// Fails where the weights were not met, nor anything left out that they are in.
+    [[nodiscard]] result<void> check_placed() const;
     [[nodiscard]] result<void> step();
     void close(const frame& done);
     /// Writes a value that `judge` took, or begins it.
@@ -105,6 +108,8 @@ class torch_object {
     void begin_sequence(const value& v);
     [[nodiscard]] result<void> begin_dictionary(const value& v);
     [[nodiscard]] result<void> begin_object(const value& v, bool detached);
+    /// Takes the contents of children whose name one before them has: Python would keep one of them only.
+    static void drop_repeated(plain_list<child>& children);
     [[nodiscard]] result<void> begin_module(const value& v);
     [[nodiscard]] result<void> begin_plain(const value& v, bool detached);
     [[nodiscard]] result<void> begin_tensor(const value& v, bool detached);
@@ -126,7 +131,8 @@ class torch_object {
     bool plain_;
     pickle_writer out_{};
     torch_tensors tensors_{out_};
-    arena memory_{}; // names
+    arena memory_{};             // names
+    walk_budget modules_{{}, 0}; // of all modules together
     std::vector<frame> frames_{};
     std::vector<file_memory> files_{};
     struct known_tensor {
@@ -137,6 +143,7 @@ class torch_object {
     growing_index_table table_{}; // over known_
     const state_dict_data* weights_{nullptr};
     value there_{};
+    bool placed_{false};                               // whether the weights were met, or what they are in was left out
     std::string_view path_{};                          // of what is written, before those in it
     std::string_view file_{};                          // for errors
     std::uint64_t text_left_{std::uint64_t{64} << 20}; // for paths of what is left out

@@ -63,8 +63,8 @@ class torch_tensors {
         const std::int64_t* strides{};
     };
     [[nodiscard]] placed place(const tensor_data& data, const storage_source& from, std::string_view entry);
-    /// The number of a whole storage of the source. `type`: of the tensor that leads to it first.
-    [[nodiscard]] std::uint32_t whole(const storage_source& from, std::uint32_t storage, ckpt::dtype type);
+    /// The number of a whole storage. `type`: of the tensor that leads to it first.
+    [[nodiscard]] std::uint32_t whole(const storage_source& user, std::uint32_t number, ckpt::dtype type);
     [[nodiscard]] std::uint32_t add(const torch_storage& one);
     [[nodiscard]] bool holds(std::uint32_t storage, ckpt::dtype type) const noexcept {
         return storages_[storage].typed && storages_[storage].data.type == type;

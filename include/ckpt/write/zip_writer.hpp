@@ -28,6 +28,8 @@ struct zip_margins {
     std::uint64_t zip64{0};   ///< of the ZIP64 field in the local header
     std::uint64_t padding{0}; ///< of the field that fills up to the payload
     std::uint64_t behind{0};  ///< of what follows the payload
+    bool large{false};        ///< whether its size stands in ZIP64 fields
+    bool beyond{false};       ///< whether the local header says where it begins: beyond 4 GiB
 
     /// `header`: where the local header begins. `alignment`: of the payload; 1 for any.
     [[nodiscard]] static zip_margins of(std::size_t name, std::uint64_t size, std::uint64_t header,

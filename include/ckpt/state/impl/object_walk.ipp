@@ -215,7 +215,9 @@ class object_walk {
                 continue;
             }
             const spent what = take(budget_.steps, 1) ? step(key, position, below) : spent::paths;
-            if (what != spent::none) return what == spent::visits ? too_many() : too_far();
+            if (what == spent::none) continue;
+            for (const frame& f : stack_) budget_.open[f.at.object_id()] = 0;
+            return what == spent::visits ? too_many() : too_far();
         }
         return {};
     }
@@ -238,12 +240,13 @@ class object_walk {
     }
 
     void push(const value& v, std::size_t before, bool joins, bool beside = false) {
-        if (v.object_id() >= open_.size()) open_.resize(std::size_t{v.object_id()} + 1 + open_.size() / 2);
-        open_[v.object_id()] = 1;
+        std::vector<std::uint8_t>& open = budget_.open;
+        if (v.object_id() >= open.size()) open.resize(std::size_t{v.object_id()} + 1 + open.size() / 2);
+        open[v.object_id()] = 1;
         stack_.push_back({v, step_cursor{v, !leaves()}, before, joins, beside});
     }
     void leave() {
-        open_[stack_.back().at.object_id()] = 0;
+        budget_.open[stack_.back().at.object_id()] = 0;
         const std::size_t before = stack_.back().before;
         stack_.pop_back();
         if (!path_.empty()) shorten(before);
@@ -282,7 +285,8 @@ class object_walk {
     [[nodiscard]] spent step(const value& key, std::uint64_t position, const value& below) {
         const bool walked = is_walked(below.kind()) && enters(below);
         const bool attributed = has_attributes(below);
-        if ((walked || attributed) && below.object_id() < open_.size() && open_[below.object_id()] != 0)
+        const std::vector<std::uint8_t>& open = budget_.open;
+        if ((walked || attributed) && below.object_id() < open.size() && open[below.object_id()] != 0)
             return spent::none; // a cycle
         const frame& top = stack_.back();
         const bool beside = top.at.is_module() ? top.cursor.is_beside() : top.beside;
@@ -328,8 +332,7 @@ class object_walk {
     walk_visitor visit_;
     std::vector<frame> stack_{};
     std::vector<path_element> path_{};
-    std::uint64_t path_text_{0};       // bytes of the path's text, which a visitor may keep
-    std::vector<std::uint8_t> open_{}; // by object id: is on the path
+    std::uint64_t path_text_{0}; // bytes of the path's text, which a visitor may keep
 };
 
 CKPT_DETAIL_DEF result<void> walk_tensors(const value& root, walk_budget& budget, errc code, walk_visitor visit) {

@@ -29,6 +29,7 @@ class layer_storages final : public storage_source {
     [[nodiscard]] std::string_view file(std::uint32_t) const noexcept override { return name_; }
     [[nodiscard]] bool is_compressed(std::uint32_t i) const noexcept override { return from_.is_compressed(i); }
     [[nodiscard]] bool is_gathered(std::uint32_t i) const noexcept override { return from_.is_gathered(i); }
+    [[nodiscard]] storage_origin origin(std::uint32_t i) const noexcept override { return from_.origin(i); }
     [[nodiscard]] result<stored_place> place_of(std::uint32_t i) const override { return from_.place_of(i); }
     [[nodiscard]] result<std::uint64_t> file_offset(std::uint32_t i) const override { return from_.file_offset(i); }
     [[nodiscard]] result<std::span<const std::byte>> bytes(std::uint32_t i) const override { return from_.bytes(i); }

@@ -27,8 +27,7 @@ CKPT_DETAIL_DEF const state_dict_data::entry* state_dict_data::find(std::string_
     return at != by_key.end() && entries[*at].key == key ? &entries[*at] : nullptr;
 }
 
-/// The elements of a path joined by dots, in memory that lives as long as the arena.
-inline std::string_view joined_key(const std::vector<path_element>& elements, arena& memory) {
+CKPT_DETAIL_DEF std::string_view joined_key(const std::vector<path_element>& elements, arena& memory) {
     std::size_t bytes = elements.empty() ? 0 : elements.size() - 1;
     for (const path_element& e : elements) bytes += e.text.size();
     char* text = memory.allocate<char>(bytes + 1);

@@ -223,24 +223,23 @@ CKPT_DETAIL_RARE std::uint64_t gguf_layout::bytes(const state_dict_entry& e) con
 
 CKPT_DETAIL_RARE void gguf_layout::describe(const std::vector<gguf_entry>& metadata) {
     header_ = "GGUF";
-    gguf::append_le(header_, 3, 4);
-    gguf::append_le(header_, chosen_.written.size(), 8);
-    gguf::append_le(header_, metadata.size(), 8);
+    append_le(header_, 3, 4);
+    append_le(header_, chosen_.written.size(), 8);
+    append_le(header_, metadata.size(), 8);
     for (const gguf_entry& e : metadata) {
         gguf::append_string(header_, e.key);
-        gguf::append_le(header_, static_cast<std::uint32_t>(e.type), 4);
+        append_le(header_, static_cast<std::uint32_t>(e.type), 4);
         header_ += e.bytes;
     }
     for (const state_dict_entry& e : chosen_.written) {
         const tensor_data& data = *e.data;
         gguf::append_string(header_, e.key);
-        gguf::append_le(header_, data.rank > 0 ? data.rank : 1, 4);
-        if (data.rank == 0) gguf::append_le(header_, 1, 8);
-        for (std::uint32_t i = data.rank; i-- > 0;)
-            gguf::append_le(header_, static_cast<std::uint64_t>(data.shape[i]), 8);
+        append_le(header_, data.rank > 0 ? data.rank : 1, 4);
+        if (data.rank == 0) append_le(header_, 1, 8);
+        for (std::uint32_t i = data.rank; i-- > 0;) append_le(header_, static_cast<std::uint64_t>(data.shape[i]), 8);
         const gguf_quant quant = how(e);
-        gguf::append_le(header_, quant == gguf_quant::none ? *gguf::type_of(data.type) : *gguf::type_of(quant), 4);
-        gguf::append_le(header_, data_bytes_, 8);
+        append_le(header_, quant == gguf_quant::none ? *gguf::type_of(data.type) : *gguf::type_of(quant), 4);
+        append_le(header_, data_bytes_, 8);
         data_bytes_ += gguf::padded(bytes(e));
     }
     header_.append(gguf::padded(header_.size()) - header_.size(), '\0');

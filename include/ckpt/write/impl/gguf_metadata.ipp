@@ -105,21 +105,21 @@ CKPT_DETAIL_RARE result<void> gguf_metadata_reader::append(std::string& out, ggu
         const auto number = from.as_real();
         if (!number) return wrong();
         if (type == gguf_type::float64) {
-            gguf::append_le(out, bit_cast<std::uint64_t>(*number), row.bytes);
+            append_le(out, bit_cast<std::uint64_t>(*number), row.bytes);
             return {};
         }
         const auto bits = bit_cast<std::uint32_t>(to_float(*number));
         const bool was_finite = (bit_cast<std::uint64_t>(*number) >> 52 & 0x7FFu) != 0x7FF;
         if (was_finite && (bits & 0x7F80'0000u) == 0x7F80'0000u)
             return refuse(from, "no float32 holds " + shortest(*number));
-        gguf::append_le(out, bits, row.bytes);
+        append_le(out, bits, row.bytes);
         return {};
     }
     if (from.kind() != kind::integer) return wrong();
     const auto number = gguf::integer_of(from);
     if (!number || !gguf::fits(type, *number))
         return refuse(from, "the integer does not fit in the type " + std::string(row.name));
-    gguf::append_le(out, number->bits, row.bytes);
+    append_le(out, number->bits, row.bytes);
     return {};
 }
 
@@ -160,8 +160,8 @@ CKPT_DETAIL_RARE result<void> gguf_metadata_reader::array(gguf_entry& to, std::o
         elements = *found;
     }
     to.type = gguf_type::array;
-    gguf::append_le(to.bytes, static_cast<std::uint32_t>(*elements), 4);
-    gguf::append_le(to.bytes, from.size(), 8);
+    append_le(to.bytes, static_cast<std::uint32_t>(*elements), 4);
+    append_le(to.bytes, from.size(), 8);
     const std::string key = path_;
     for (std::size_t i = 0; i < from.size(); ++i) {
         path_ = key + '/' + decimal(std::uint64_t{i});
@@ -220,7 +220,7 @@ CKPT_DETAIL_RARE gguf_entry gguf_entry::of(std::string key, std::string_view tex
 }
 CKPT_DETAIL_RARE gguf_entry gguf_entry::make(std::string key, gguf_type type, std::uint64_t bits) {
     gguf_entry out{.key = std::move(key), .type = type};
-    detail::gguf::append_le(out.bytes, bits, detail::gguf::row_of(type).bytes);
+    detail::append_le(out.bytes, bits, detail::gguf::row_of(type).bytes);
     return out;
 }
 

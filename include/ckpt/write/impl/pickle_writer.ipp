@@ -9,45 +9,41 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-CKPT_DETAIL_RARE void pickle_writer::number(std::uint64_t value, int bytes) {
-    for (int i = 0; i < bytes; ++i) bytes_ += static_cast<char>(static_cast<unsigned char>(value >> (8 * i)));
-}
-
 CKPT_DETAIL_RARE void pickle_writer::integer(std::int64_t n) {
     const auto bits = static_cast<std::uint64_t>(n);
     if (bits <= 0xFF) {
         op(opcode::binint1);
-        number(bits, 1);
+        append_le(bytes_, bits, 1);
     } else if (bits <= 0xFFFF) {
         op(opcode::binint2);
-        number(bits, 2);
+        append_le(bytes_, bits, 2);
     } else if (n == static_cast<std::int32_t>(n)) {
         op(opcode::binint);
-        number(bits, 4);
+        append_le(bytes_, bits, 4);
     } else {
-        int length = 8;
+        unsigned length = 8;
         while (n >> (8 * length - 9) == (n < 0 ? -1 : 0)) --length; // the byte before has the sign, too
         op(opcode::long1);
-        number(static_cast<std::uint64_t>(length), 1);
-        number(bits, length);
+        append_le(bytes_, length, 1);
+        append_le(bytes_, bits, length);
     }
 }
 
 CKPT_DETAIL_RARE void pickle_writer::long_integer(std::span<const std::byte> bytes) {
     op(opcode::long1);
-    number(bytes.size(), 1);
+    append_le(bytes_, bytes.size(), 1);
     bytes_.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
 }
 
 CKPT_DETAIL_RARE void pickle_writer::real(double x) {
     const auto bits = std::bit_cast<std::uint64_t>(x);
     op(opcode::binfloat);
-    for (int shift = 56; shift >= 0; shift -= 8) number(bits >> shift, 1);
+    for (int shift = 56; shift >= 0; shift -= 8) append_le(bytes_, bits >> shift, 1);
 }
 
 CKPT_DETAIL_RARE void pickle_writer::text(std::string_view utf8) {
     op(opcode::binunicode);
-    number(utf8.size(), 4);
+    append_le(bytes_, utf8.size(), 4);
     bytes_ += utf8;
 }
 
@@ -65,13 +61,13 @@ CKPT_DETAIL_RARE void pickle_writer::global(std::string_view module, std::string
     op(opcode::global);
     ((bytes_ += module) += '\n') += name;
     bytes_ += '\n';
-    known_.push_back({module, name, keep()});
+    known_.push_back({std::string(module), std::string(name), keep()});
 }
 
 CKPT_DETAIL_RARE void pickle_writer::word(std::string_view utf8) {
     if (recall_known({}, utf8)) return;
     text(utf8);
-    known_.push_back({{}, utf8, keep()});
+    known_.push_back({{}, std::string(utf8), keep()});
 }
 
 CKPT_DETAIL_RARE void pickle_writer::tuple(std::size_t n) {
@@ -96,13 +92,13 @@ CKPT_DETAIL_RARE void pickle_writer::empty_ordered_dict() {
 
 CKPT_DETAIL_RARE std::uint32_t pickle_writer::keep() {
     op(kept_ <= 0xFF ? opcode::binput : opcode::long_binput);
-    number(kept_, kept_ <= 0xFF ? 1 : 4);
+    append_le(bytes_, kept_, kept_ <= 0xFF ? 1 : 4);
     return kept_++;
 }
 
 CKPT_DETAIL_RARE void pickle_writer::recall(std::uint32_t kept) {
     op(kept <= 0xFF ? opcode::binget : opcode::long_binget);
-    number(kept, kept <= 0xFF ? 1 : 4);
+    append_le(bytes_, kept, kept <= 0xFF ? 1 : 4);
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

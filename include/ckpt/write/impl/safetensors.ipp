@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/append_le.hpp>
 #include <ckpt/core/checked.hpp>
 #include <ckpt/core/sorting.hpp>
 #include <ckpt/core/utf8.hpp>
@@ -206,7 +207,9 @@ CKPT_DETAIL_RARE result<void> safetensors_layout::describe(planned_file& out) co
                      .detail = "the header would have " + decimal(length) + " bytes, and the format allows " +
                                decimal(safetensors::largest_header),
                      .hint = "Write several files: safetensors_options::max_shard_bytes"};
-    for (unsigned i = 0; i < 8; ++i) json[i] = static_cast<char>(static_cast<unsigned char>(length >> (8 * i)));
+    std::string first;
+    append_le(first, length, 8);
+    json.replace(0, first.size(), first);
     return {};
 }
 

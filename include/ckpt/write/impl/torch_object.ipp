@@ -5,12 +5,12 @@
 
 #include <ckpt/core/hash.hpp>
 #include <ckpt/core/key_path.hpp>
+#include <ckpt/core/limits.hpp>
+#include <ckpt/core/sorting.hpp>
+#include <ckpt/core/utf8.hpp>
 #include <ckpt/pickle/value_access.hpp>
-#include <ckpt/state/object_walk.hpp>
-#include <ckpt/state/walk.hpp>
 #include <ckpt/write/torch_object.hpp>
 
-#include <cstring>
 #include <utility>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
@@ -19,20 +19,40 @@ namespace torch_words {
 
 /// The present spelling of the class of an object or a dictionary; empty for a plain dict.
 inline std::string class_of(const value& v) {
-    const auto named = v.class_of().as_global();
-    if (!named) return v.class_of() ? "a call of an object" : "";
-    return canonical(*named);
+    const value of = v.class_of();
+    if (!of) return {};
+    return of.kind() == kind::global ? canonical(*of.as_global()) : "a call of an object";
+}
+
+inline const node& node_of(const value& v) { return value_access::graph(v)->nodes[v.object_id()]; }
+
+/// The bytes of an int that does not fit in 64 bits; 0 for others, of which `as_integer_bytes` would make an error.
+inline std::uint32_t integer_bytes(const value& v) {
+    const node& n = node_of(v);
+    return n.kind == node_kind::big_integer ? n.a : 0;
+}
+
+/// Whether a str of Python 2 is no text, and so bytes.
+inline bool is_raw(const value& v) {
+    const node& n = node_of(v);
+    return (n.flags & node_flag::eight_bit) != 0 && (n.flags & node_flag::not_utf8) != 0;
+}
+
+/// Whether bytes are too many: they are written as a text, in which each may become two.
+inline bool is_too_long(const value& v) {
+    return (v.kind() == kind::bytes || is_raw(v)) && node_of(v).a > pickle_writer::longest_text / 2;
 }
 
 /// A class or a constant that torch's safe mode reads as a value.
 inline bool is_constant(const value& v) {
-    if (v.as_dtype()) return true;
     const auto named = v.as_global();
     if (!named) return false;
-    if (named->module == "torch")
+    if (named->module == "torch") {
+        if (v.as_dtype()) return true;
         for (const qscheme s : {qscheme::per_tensor_affine, qscheme::per_tensor_symmetric, qscheme::per_channel_affine,
                                 qscheme::per_channel_symmetric, qscheme::per_channel_affine_float_qparams})
             if (named->name == name(s)) return true;
+    }
     const std::string full = canonical(*named);
     return full == "collections.OrderedDict" || full == "collections.Counter" || full == "torch.Tensor" ||
            full == "torch.Size" || full == "torch.device" || full == "torch.nn.parameter.Parameter";
@@ -69,12 +89,14 @@ inline value made_of(const value& v) {
 /// The text of a path of Python's pathlib, which was made of its parts; empty for others.
 inline std::string path_text(const value& v) {
     const std::string called = class_of(v);
-    if (!called.starts_with("pathlib.") || !called.ends_with("Path") || v.args().size() == 0) return {};
+    if (!called.starts_with("pathlib.") || !called.ends_with("Path")) return {};
+    constexpr std::size_t most = 4'096; // of Linux: characters of a path
+    if (v.args().size() == 0 || v.args().size() > most) return {};
     const char separator = called.find("Windows") == std::string::npos ? '/' : '\\';
     std::string out;
     for (const value part : v.args().elements()) {
         const auto text = part.as_string();
-        if (!text) return {};
+        if (!text || is_raw(part) || out.size() + 1 + text->size() > pickle_writer::longest_text) return {};
         if (!out.empty() && out.back() != separator) out += separator;
         out += *text;
     }
@@ -94,6 +116,16 @@ inline value plain_of(const value& v) {
         here = made_of(here);
     }
     return {};
+}
+
+/// Whether a path leads to another one, or through it.
+inline bool leads_through(std::string_view path, std::string_view other) {
+    bool more = !path.empty();
+    for (bool expected = !other.empty(); expected;) {
+        if (!more) return false;
+        if (take_path_element(path, &more) != take_path_element(other, &expected)) return false;
+    }
+    return true;
 }
 
 } // namespace torch_words
@@ -125,6 +157,7 @@ CKPT_DETAIL_RARE std::uint32_t& torch_object::seen(const tensor_data* data) {
 // --- what can be written ---
 
 CKPT_DETAIL_RARE result<void> torch_object::judge_object(const value& v) {
+    if (seen(v) >= first_number) return {};
     if (torch_words::is_known_call(v) && is_key(v.args())) return {};
     if (v.is_module()) return {};
     if (plain_)
@@ -133,17 +166,21 @@ CKPT_DETAIL_RARE result<void> torch_object::judge_object(const value& v) {
     error out =
         torch_lacks("an object of the class " + quoted(torch_words::class_of(v)) + ", which torch's safe mode refuses");
     if (!plain_ && (torch_words::has_members(v) || torch_words::made_of(v)))
-        out.hint = "Write it as a dictionary of its attributes: torch_options::plain, or --plain of the program";
+        out.hint = "Write it as a dictionary of its attributes: torch_options::plain";
     return out;
 }
 
 CKPT_DETAIL_RARE result<void> torch_object::judge(const value& v) {
     switch (v.kind()) {
     case kind::integer:
-        if (const auto bytes = v.as_integer_bytes(); bytes && bytes->size() > pickle_writer::longest_integer)
-            return torch_lacks("an int of " + decimal(std::uint64_t{bytes->size()}) +
+        if (const std::uint32_t bytes = torch_words::integer_bytes(v); bytes > pickle_writer::longest_integer)
+            return torch_lacks("an int of " + decimal(std::uint64_t{bytes}) +
                                " bytes; torch's safe mode reads at most 255");
         return {};
+    case kind::string:
+    case kind::bytes:
+        if (!torch_words::is_too_long(v)) return {};
+        return torch_lacks("bytes of 2 GiB and more");
     case kind::tuple:
         return seen(v) == open ? result<void>{torch_lacks("a tuple that contains itself")} : result<void>{};
     case kind::tensor:
@@ -170,7 +207,10 @@ CKPT_DETAIL_RARE result<void> torch_object::judge(const value& v) {
 }
 
 CKPT_DETAIL_RARE result<void> torch_object::judge_child(const frame& in, const child& c) {
+    if (in.named && (check_utf8(c.name) == utf8_verdict::invalid || c.name.size() > pickle_writer::longest_text))
+        return torch_lacks("the value of a key that is no UTF-8, or longer than 4 GiB");
     if (c.tensor != nullptr) return torch_tensors::check(*c.tensor, in.from);
+    if (!c.content) return torch_lacks("a second value of its key");
     if (in.how == form::dictionary && !in.named && !is_key(c.key))
         return torch_lacks("the value of a key that torch's safe mode cannot make: " + with_article(c.key.kind()));
     return judge(c.content);
@@ -183,13 +223,10 @@ CKPT_DETAIL_RARE bool torch_object::is_key(const value& v, std::uint32_t& budget
     case kind::none:
     case kind::boolean:
     case kind::real:
-    case kind::complex:
-    case kind::string: return true;
-    case kind::integer: {
-        const auto bytes = v.as_integer_bytes();
-        return !bytes || bytes->size() <= pickle_writer::longest_integer;
-    }
-    case kind::bytes: return !v.is_byte_array();
+    case kind::complex: return true;
+    case kind::string: return !torch_words::is_too_long(v);
+    case kind::integer: return torch_words::integer_bytes(v) <= pickle_writer::longest_integer;
+    case kind::bytes: return !v.is_byte_array() && !torch_words::is_too_long(v);
     case kind::global: return plain_ || torch_words::is_constant(v);
     case kind::object: return torch_words::is_known_call(v) && is_key(v.args(), budget);
     case kind::tuple:
@@ -264,10 +301,9 @@ CKPT_DETAIL_RARE void torch_object::write_bytes(std::span<const std::byte> bytes
 }
 
 CKPT_DETAIL_RARE void torch_object::write_text(const value& v) {
-    const auto eight_bit = v.as_bytes(); // a str of Python 2
-    if (eight_bit && !v.is_utf8()) {
+    if (torch_words::is_raw(v)) {
         note_replaced("str of Python 2", "bytes");
-        write_bytes(*eight_bit, false);
+        write_bytes(*v.as_bytes(), false);
     } else {
         out_.text(*v.as_string());
     }
@@ -283,7 +319,7 @@ CKPT_DETAIL_RARE bool torch_object::write_leaf(const value& v) {
     case kind::none: out_.op(opcode::none); return true;
     case kind::boolean: out_.boolean(*v.as_bool()); return true;
     case kind::integer:
-        if (const auto bytes = v.as_integer_bytes()) out_.long_integer(*bytes);
+        if (torch_words::integer_bytes(v) > 0) out_.long_integer(*v.as_integer_bytes());
         else out_.integer(*v.as_int());
         return true;
     case kind::real: out_.real(*v.as_real()); return true;
@@ -304,11 +340,9 @@ CKPT_DETAIL_RARE bool torch_object::write_leaf(const value& v) {
             out_.text(full);
             return true;
         }
-        // The writer keeps the names.
-        char* const text = memory_.allocate<char>(full.size());
-        std::memcpy(text, full.data(), full.size());
-        const std::size_t dot = full.rfind('.');
-        out_.global({text, dot}, {text + dot + 1, full.size() - dot - 1});
+        const std::string_view words = full;
+        const std::size_t dot = words.rfind('.');
+        out_.global(words.substr(0, dot), words.substr(dot + 1));
         return true;
     }
     case kind::string:
@@ -381,6 +415,7 @@ CKPT_DETAIL_RARE void torch_object::begin_sequence(const value& v) {
         seen(v) = open;
     }
     frame& f = push(list ? form::list : form::tuple, v);
+    f.children.reserve(v.size());
     for (const value e : v.elements()) f.children.push_back({.content = e});
 }
 
@@ -392,7 +427,7 @@ CKPT_DETAIL_RARE result<void> torch_object::begin_dictionary(const value& v) {
     const bool counter = called == "collections.Counter";
     const bool ordered = called == "collections.OrderedDict" || called == "typing.OrderedDict" ||
                          (called.empty() && keeps_state && !v.class_of());
-    if (stated && !plain_ && (!ordered || !keeps_state))
+    if (stated && !(ordered && keeps_state))
         if (auto noted = leave_out(torch_lacks("the attributes of a dictionary of the class " + quoted(called)));
             !noted)
             return noted;
@@ -408,22 +443,29 @@ CKPT_DETAIL_RARE result<void> torch_object::begin_dictionary(const value& v) {
     }
     keep(v);
     frame& f = push(form::dictionary, v);
+    f.children.reserve(v.size());
     for (const value::entry e : v.entries()) f.children.push_back({.key = e.key, .content = e.mapped});
     if (ordered && keeps_state) push(form::state, v).children.push_back({.content = state});
     return {};
 }
 
+CKPT_DETAIL_RARE void torch_object::drop_repeated(plain_list<child>& children) {
+    std::vector<std::uint32_t> named;
+    for (std::uint32_t i = 0; i < children.size(); ++i)
+        if (!children[i].key || children[i].key.kind() == kind::string) named.push_back(i);
+    sort_indices(named, [&](std::uint32_t a, std::uint32_t b) { return children[a].name < children[b].name; });
+    for (std::size_t i = 1; i < named.size(); ++i)
+        if (children[named[i]].name == children[named[i - 1]].name) children[named[i]].content = {};
+}
+
 CKPT_DETAIL_RARE result<void> torch_object::begin_module(const value& v) {
     note_replaced(torch_words::class_of(v), "its state_dict");
     plain_list<child> children;
-    walk_budget budget{v, limits{}.entries};
-    auto walked = walk_state_dict(v, budget, errc::limit, [&](const std::vector<path_element>& path, const value& e) {
-        const std::string key = located_tensor{.path = path}.key();
-        char* const text = memory_.allocate<char>(key.size() + 1);
-        std::memcpy(text, key.data(), key.size());
-        children.push_back({.name = {text, key.size()}, .content = e});
+    auto walked = walk_state_dict(v, modules_, errc::limit, [&](const std::vector<path_element>& path, const value& e) {
+        children.push_back({.name = joined_key(path, memory_), .content = e});
     });
     if (!walked) return walked;
+    drop_repeated(children);
     out_.empty_ordered_dict();
     keep(v);
     frame& f = push(form::dictionary, v);
@@ -448,12 +490,16 @@ CKPT_DETAIL_RARE result<void> torch_object::begin_plain(const value& v, bool det
     const bool mapping = v.is_mapping(), list = v.size() > 0 && !mapping;
     note_replaced(torch_words::class_of(v), list ? "list" : "dict");
     const value state = v.state();
-    if (list && !torch_words::is_empty_state(state))
-        if (auto noted = leave_out(torch_lacks("the attributes of an object that is written as a list")); !noted)
+    const bool named = state.kind() == kind::dictionary || is_slots_pair(state);
+    if (!torch_words::is_empty_state(state) && (list || !named))
+        if (auto noted = leave_out(torch_lacks("the state of an object that is written as a " +
+                                               std::string(list ? "list" : "dictionary of its entries")));
+            !noted)
             return noted;
     out_.op(list ? opcode::empty_list : opcode::empty_dict);
     keep(v);
     frame& f = push(list ? form::list : form::dictionary, v);
+    f.children.reserve(state.size() + (list ? v.size() : v.entries().size()));
     if (list) {
         for (const value e : v.items()) f.children.push_back({.content = e});
         return {};
@@ -462,6 +508,9 @@ CKPT_DETAIL_RARE result<void> torch_object::begin_plain(const value& v, bool det
          {state, is_slots_pair(state) ? state[0] : value{}, is_slots_pair(state) ? state[1] : value{}})
         for (const value::entry e : part.entries()) f.children.push_back({.key = e.key, .content = e.mapped});
     for (const value::entry e : v.entries()) f.children.push_back({.key = e.key, .content = e.mapped});
+    for (child& c : f.children)
+        if (c.key.kind() == kind::string) c.name = *c.key.as_string();
+    drop_repeated(f.children);
     return {};
 }
 
@@ -507,6 +556,7 @@ CKPT_DETAIL_RARE result<void> torch_object::begin_tensor(const value& v, bool de
 }
 
 CKPT_DETAIL_RARE void torch_object::begin_weights(const state_dict_data& weights, const value& there) {
+    placed_ = true;
     const value state = weights.root.kind() == kind::dictionary ? weights.root.state() : value{};
     out_.empty_ordered_dict();
     if (there) keep(there);
@@ -573,6 +623,8 @@ CKPT_DETAIL_RARE result<void> torch_object::step() {
     const child c = top.children[top.next++];
     if (auto fits = judge_child(top, c); !fits) {
         if (top.how == form::list || top.how == form::tuple) out_.op(opcode::none); // what follows keeps its place
+        else if (top.how != form::dictionary) out_.op(opcode::empty_dict);          // without attributes
+        if (weights_ != nullptr && torch_words::leads_through(weights_->path, here(false))) placed_ = true;
         return leave_out(std::move(fits).error());
     }
     if (top.how == form::dictionary) {
@@ -599,18 +651,29 @@ CKPT_DETAIL_RARE result<void> torch_object::run() {
     return {};
 }
 
+CKPT_DETAIL_RARE result<void> torch_object::check_placed() const {
+    if (weights_ == nullptr || placed_) return {};
+    return error{.code = errc::path_missing,
+                 .path = weights_->path,
+                 .detail = "the state_dict is a part of something that is written as a whole, as a submodule is",
+                 .hint = "Change the state_dict of the whole: of the module that it is in"};
+}
+
 CKPT_DETAIL_RARE result<void> torch_object::write(const value& root, const state_dict_data* weights, value there) {
     weights_ = weights;
     there_ = there;
+    modules_ = {root, limits{}.entries};
     if (root) file_ = value_access::graph(root)->file;
     const bool replaced_whole = weights != nullptr && root.same_object(there);
     if (!replaced_whole)
         if (auto fits = judge(root); !fits) return value_access::in_file(root, std::move(fits).error());
     if (auto begun = begin(root, false); !begun) return begun;
-    return run();
+    if (auto done = run(); !done) return done;
+    return check_placed();
 }
 
 CKPT_DETAIL_RARE result<void> torch_object::write(const state_dict_data& weights) {
+    modules_ = {weights.root, limits{}.entries};
     path_ = weights.path;
     file_ = weights.opened;
     begin_weights(weights, {});

@@ -42,9 +42,7 @@ inline bool takes_gradients(ckpt::dtype type) noexcept {
 }
 
 CKPT_DETAIL_RARE error torch_lacks(std::string what) {
-    return {.code = errc::format_lacks,
-            .detail = std::move(what),
-            .hint = "Leave it out: torch_options::allow_loss, or --allow-loss of the program"};
+    return {.code = errc::format_lacks, .detail = std::move(what), .hint = "Leave it out: torch_options::allow_loss"};
 }
 
 CKPT_DETAIL_RARE result<void> torch_tensors::check(const tensor_data& data, const storage_source* from) {
@@ -71,18 +69,21 @@ CKPT_DETAIL_RARE std::uint32_t torch_tensors::add(const torch_storage& one) {
     return static_cast<std::uint32_t>(storages_.size() - 1);
 }
 
-CKPT_DETAIL_RARE std::uint32_t torch_tensors::whole(const storage_source& from, std::uint32_t storage,
+CKPT_DETAIL_RARE std::uint32_t torch_tensors::whole(const storage_source& user, std::uint32_t number,
                                                     ckpt::dtype type) {
+    // A state_dict after rules has numbers of its own for storages that the rest of an object has, too.
+    const storage_origin origin = user.origin(number);
+    known_storage wanted{origin.source, origin.storage};
     const auto hash_of = [](const known_storage& k) {
         return mix(reinterpret_cast<std::uintptr_t>(k.from) ^ (std::uint64_t{k.storage} << 32));
     };
     const auto next = static_cast<std::uint32_t>(known_.size());
     const std::uint32_t found = table_.insert(
-        hash_of({&from, storage}), next,
-        [&](std::uint32_t i) { return known_[i].from == &from && known_[i].storage == storage; },
+        hash_of(wanted), next,
+        [&](std::uint32_t i) { return known_[i].from == wanted.from && known_[i].storage == wanted.storage; },
         [&](std::uint32_t i) { return hash_of(known_[i]); });
     if (found != next) return known_[found].number;
-    torch_storage one{.from = &from, .bytes = from.nbytes(storage)};
+    torch_storage one{.from = wanted.from, .bytes = wanted.from->nbytes(wanted.storage)};
     const bool fits = bits(type) >= 8 && one.bytes % itemsize(type) == 0;
     auto* const numbers = memory_.allocate<std::int64_t>(2);
     one.data.type = fits || bits(type) < 8 ? type : ckpt::dtype::uint8;
@@ -92,14 +93,15 @@ CKPT_DETAIL_RARE std::uint32_t torch_tensors::whole(const storage_source& from, 
     numbers[1] = 1;
     one.data.shape = numbers;
     one.data.strides = numbers + 1;
-    one.data.storage = storage;
-    known_.push_back({&from, storage, add(one)});
-    return known_.back().number;
+    one.data.storage = wanted.storage;
+    wanted.number = add(one);
+    known_.push_back(wanted);
+    return wanted.number;
 }
 
 CKPT_DETAIL_RARE torch_tensors::placed torch_tensors::place(const tensor_data& data, const storage_source& from,
                                                             std::string_view entry) {
-    const auto swapped = [&](std::uint32_t storage) {
+    const auto reads_right = [&](std::uint32_t storage) {
         return from.order(data.storage) == byte_order::little ||
                info(storages_[storage].data.type).component_bytes == info(data.type).component_bytes;
     };
@@ -107,7 +109,7 @@ CKPT_DETAIL_RARE torch_tensors::placed torch_tensors::place(const tensor_data& d
         const std::size_t before = storages_.size();
         const std::uint32_t storage = whole(from, data.storage, data.type);
         if (storages_.size() > before) storages_.back().entry = entry;
-        if (swapped(storage) && (!is_quantised(data) || holds(storage, data.type)))
+        if (reads_right(storage) && (!is_quantised(data) || holds(storage, data.type)))
             return {storage, data.storage_offset, data.strides};
     }
     // Its elements are written by themselves, one after another; without any, only its form is kept.

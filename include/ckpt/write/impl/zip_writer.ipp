@@ -4,6 +4,7 @@
 #pragma once
 
 #include <ckpt/archive/zip_format.hpp>
+#include <ckpt/core/append_le.hpp>
 #include <ckpt/core/digest.hpp>
 #include <ckpt/write/zip_writer.hpp>
 
@@ -21,8 +22,8 @@ class zip_fields {
     std::string bytes{};
 
   private:
-    zip_fields& number(std::uint64_t x, int size) {
-        for (int i = 0; i < size; ++i) bytes += static_cast<char>(static_cast<unsigned char>(x >> (8 * i)));
+    zip_fields& number(std::uint64_t x, unsigned size) {
+        append_le(bytes, x, size);
         return *this;
     }
 };
@@ -40,9 +41,10 @@ inline bool needs_zip64(std::uint64_t count, std::uint64_t directory_at, std::ui
 
 CKPT_DETAIL_RARE zip_margins zip_margins::of(std::size_t name, std::uint64_t size, std::uint64_t header,
                                              std::uint32_t alignment) noexcept {
-    const bool large = size >= zip::full32, beyond = alignment > 1 && header >= zip::full32;
     zip_margins out;
-    out.zip64 = large || beyond ? 4u + (large ? 16u : 0u) + (beyond ? 8u : 0u) : 0u;
+    out.large = size >= zip::full32;
+    out.beyond = alignment > 1 && header >= zip::full32;
+    out.zip64 = out.large || out.beyond ? 4u + (out.large ? 16u : 0u) + (out.beyond ? 8u : 0u) : 0u;
     out.behind = alignment > 1 && size == 0 ? 0u : out.zip64 > 0 ? 24u : 16u;
     if (alignment > 1) {
         const std::uint64_t payload = header + zip::local_bytes + name + out.zip64 + 4;
@@ -52,9 +54,10 @@ CKPT_DETAIL_RARE zip_margins zip_margins::of(std::size_t name, std::uint64_t siz
 }
 
 CKPT_DETAIL_RARE void zip_size::add(std::size_t name, std::uint64_t size) noexcept {
-    const bool large = size >= zip::full32, far_away = records_ >= zip::full32;
     const zip_margins around = zip_margins::of(name, size, records_, alignment_);
-    directory_ += zip::central_bytes + name + (large ? 16u : 0u) + (far_away ? 8u : 0u) + (large || far_away ? 4u : 0u);
+    const bool far_away = records_ >= zip::full32;
+    const std::uint64_t numbers = (around.large ? 16u : 0u) + (far_away ? 8u : 0u);
+    directory_ += zip::central_bytes + name + numbers + (numbers > 0 ? 4u : 0u);
     records_ += zip::local_bytes + name + around.zip64 + around.padding + size + around.behind;
     ++count_;
 }
@@ -74,7 +77,7 @@ CKPT_DETAIL_RARE result<void> zip_writer::begin(std::string_view name, std::uint
     size_ = size;
     crc_ = 0;
     margins_ = zip_margins::of(name.size(), size, header_, alignment_);
-    const bool large = size >= zip::full32;
+    const bool large = margins_.large;
     zip_fields f;
     f.u32(zip::local_signature).u16(large ? zip::version_zip64 : zip::version_20).u16(margins_.flags()).u16(0);
     f.u16(0).u16(zip::first_day).u32(0);
@@ -83,7 +86,7 @@ CKPT_DETAIL_RARE result<void> zip_writer::begin(std::string_view name, std::uint
     f.bytes += name;
     if (margins_.zip64 > 0) f.u16(zip::extra_zip64).u16(margins_.zip64 - 4);
     if (large) f.u64(0).u64(0);
-    if (margins_.zip64 % 16 == 12) f.u64(header_);
+    if (margins_.beyond) f.u64(header_);
     if (margins_.padding > 0) {
         f.u16(zip::extra_padding).u16(margins_.padding - 4);
         f.bytes.append(static_cast<std::size_t>(margins_.padding - 4), 'Z');
@@ -97,14 +100,13 @@ CKPT_DETAIL_RARE result<void> zip_writer::add(std::span<const std::byte> bytes) 
 }
 
 CKPT_DETAIL_RARE result<void> zip_writer::end() {
-    const bool large = size_ >= zip::full32;
     zip_fields behind;
     if (margins_.behind > 0) behind.u32(zip::descriptor_signature).u32(crc_);
     if (margins_.behind == 24) behind.u64(size_).u64(size_);
     else if (margins_.behind > 0) behind.u32(size_).u32(size_);
 
     zip_fields extra;
-    if (large) extra.u64(size_).u64(size_);
+    if (margins_.large) extra.u64(size_).u64(size_);
     if (header_ >= zip::full32) extra.u64(header_);
     zip_fields f;
     const std::uint16_t version = extra.bytes.empty() ? zip::version_20 : zip::version_zip64;
