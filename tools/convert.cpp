@@ -184,8 +184,7 @@ template <class Why>
     if (!file->refused_globals().empty()) return differs_from_written(path, "every value");
     if (!done.weights) return {};
     const auto weights = file->state_dict(select);
-    const bool is_lost = !weights && !done.left_out.empty() && weights.error().code == ckpt::errc::path_missing;
-    if (!weights) return is_lost ? ckpt::result<void>{} : weights.error(); // with what it was in
+    if (!weights) return weights.error();
     for (const auto entry : *weights) {
         const auto source = done.weights->at(entry.key);
         if (!source || source->dtype() != entry.tensor.dtype() ||
@@ -204,7 +203,8 @@ template <class Why>
         if (const auto written = ckpt::detail::file::open(f.path); !written || written->size() != f.bytes)
             return differs_from_written(f.path, "all of its bytes");
         if (!is_torch && (f.tensors == 0 || done.format != output_format::safetensors)) continue;
-        const std::string at = done.whole && done.weights ? done.weights->path() : std::string();
+        const std::string at =
+            done.whole && done.weights && done.selected.empty() ? done.weights->path() : std::string();
         if (auto same = compare(done, f.path, at, found); !same) return same;
     }
     std::size_t expected = report.tensors();
@@ -454,10 +454,10 @@ void leave_out(const std::vector<ckpt::state_dict::other>& others, conversion& t
         out.weights = *std::move(weights);
         out.path_in = out.weights->path();
     }
-    if (is_torch && !out.whole && !changes && is_nested(out.weights->root())) {
+    if (is_torch && !out.whole && !wanted.base && is_nested(out.weights->root())) {
         out.whole = out.weights->root();
         out.selected = out.weights->path();
-        out.weights.reset();
+        if (!changes) out.weights.reset();
     }
     if (!is_torch) leave_out(out.weights->others(), out);
     out.options = {.overwrite = wanted.force,
