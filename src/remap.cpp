@@ -1,5 +1,6 @@
 // state/, second part: key rules and what they make of a state_dict.
 #include <ckpt/state/impl/assemble.ipp>
+#include <ckpt/state/impl/caster.ipp>
 #include <ckpt/state/impl/fill_value.ipp>
 #include <ckpt/state/impl/gather.ipp>
 #include <ckpt/state/impl/gather_read.ipp>

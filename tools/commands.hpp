@@ -55,6 +55,7 @@ struct options {
         ckpt::gguf_quant quant{};
     };
     std::vector<cast_word> casts{};
+    std::string wrong_cast{}; // why the last of them has no meaning
     std::vector<ckpt::metadata_entry> metadata{};
     std::optional<std::string> gguf_meta{}; // a JSON file
     std::vector<std::string> allow_loss{};  // patterns

@@ -1,4 +1,5 @@
 // `ckpt convert`: writes the weights of anything that opens to a file of another format.
+#include "cast.hpp"
 #include "common.hpp"
 #include "gguf.hpp"
 #include "merge.hpp"
@@ -8,19 +9,16 @@
 
 #include <ckpt/core/short_list.hpp>
 #include <ckpt/io/file.hpp>
-#include <ckpt/state/rule_text.hpp>
-#include <ckpt/torch/safetensors_types.hpp>
 #include <ckpt/write.hpp>
-#include <ckpt/write/chosen_tensors.hpp>
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <unordered_set>
 #include <utility>
 #include <vector>
@@ -62,14 +60,8 @@ constexpr suffix_row suffixes[]{
     return {};
 }
 
-/// A cast that was asked for, and changes something.
-struct cast_tensor {
-    std::string key{};
-    ckpt::dtype from{};
-    std::string_view to{}; // a dtype, or how it is quantised
-};
-
-using keyed_error = std::pair<std::string, ckpt::error>;
+/// Entries that are lost for one reason share it.
+using keyed_error = std::pair<std::string, std::shared_ptr<const ckpt::error>>;
 
 /// What becomes of the weights, or of the whole object.
 struct conversion {
@@ -79,6 +71,8 @@ struct conversion {
     std::optional<ckpt::state_dict> weights{}; // none where the whole is written as it is
     std::string path_in{};                     // of the state_dict in IN
     std::vector<cast_tensor> casts{};
+    std::vector<ckpt::kept_tensor> kept{}; // what a cast passed over
+    std::vector<std::string> notes{};
     std::vector<std::string> dropped{}; // by rules
     /// Entries that are no tensors, and tensors that the format lacks; of .pt every value that it lacks.
     std::vector<keyed_error> left_out{};
@@ -91,75 +85,16 @@ struct conversion {
     ckpt::gguf_report gguf_plan{};                    // before casts, which are of other tensors
 };
 
-/// Applies rules that the program made.
-[[nodiscard]] ckpt::result<void> use_rules(conversion& to, const std::string& rules) {
-    const auto map = ckpt::key_map::parse(rules);
-    if (!map) return map.error();
-    auto changed = ckpt::remap(*to.weights, *map);
-    if (!changed) return std::move(changed).error();
-    to.weights = *std::move(changed);
-    return {};
-}
-void add_rule(std::string& rules, std::string_view words, std::string_view key) {
-    ckpt::detail::append_key_word(rules += words, key);
-    rules += '\n';
-}
-
-/// The dtype that --dtype asks for a tensor: of the last pattern which matches its key. Nothing where it stays as it
-/// is.
-[[nodiscard]] std::optional<ckpt::dtype> wanted_dtype(const options& wanted, const std::vector<ckpt::pattern>& patterns,
-                                                      const ckpt::state_dict::entry& entry) {
-    std::size_t i = patterns.size();
-    while (i > 0 && (wanted.casts[i - 1].quant != ckpt::gguf_quant::none || !patterns[i - 1].matches(entry.key))) --i;
-    if (i == 0 || entry.tensor.refusal() != nullptr) return {};
-    const ckpt::dtype from = entry.tensor.dtype(), to = wanted.casts[i - 1].type;
-    const auto is_floating = [](ckpt::dtype t) { return ckpt::info(t).kind == ckpt::dtype_kind::floating; };
-    if (from == to || (is_floating(to) && !is_floating(from))) return {};
-    return to;
-}
-
-/// The casts of --dtype, as rules, one for each key. Of keys that are one tensor, and are cast alike, one is cast, and
-/// the others are left to the metadata or refer to it: what is cast does not show any more that it was tied.
-[[nodiscard]] ckpt::result<void> cast(const options& wanted, conversion& to) {
+/// Casts the weights as --dtype says.
+[[nodiscard]] ckpt::result<void> use_casts(const options& wanted, conversion& to) {
     if (wanted.casts.empty()) return {};
-    std::vector<ckpt::pattern> patterns;
-    for (const options::cast_word& c : wanted.casts) patterns.push_back(ckpt::pattern::parse(c.pattern).value());
-    std::string rules;
-    std::unordered_map<std::string_view, ckpt::dtype> casts;
-    for (const auto entry : *to.weights)
-        if (const auto type = wanted_dtype(wanted, patterns, entry)) casts.emplace(entry.key, *type);
-    for (const ckpt::quantised_tensor& t : to.gguf_plan.quantised) {
-        casts.erase(t.key);
-        to.casts.push_back({t.key, to.weights->at(t.key).value().dtype(), ckpt::name(t.how)});
-    }
-    if (casts.empty()) return {};
-    const bool is_torch = to.format == output_format::torch;
-    std::vector<ckpt::tied_key> tied;
-    if (is_torch || (to.format == output_format::safetensors && !wanted.duplicate_shared)) {
-        const auto any = [](const ckpt::detail::state_dict_entry&) { return ckpt::result<void>{}; };
-        tied = ckpt::detail::choose_tensors(*ckpt::detail::state_dict_access::data(*to.weights), any, true).shared;
-    }
-    std::string copies; // of what is cast, to its other keys
-    for (const ckpt::tied_key& t : tied) {
-        const auto one = casts.find(t.key), other = casts.find(t.same_as);
-        if (one == casts.end() || other == casts.end() || one->second != other->second) continue;
-        if (!is_torch && !ckpt::detail::safetensors_type_of(one->second)) continue; // each is listed
-        add_rule(rules, "drop ", t.key);
-        casts.erase(one);
-        if (is_torch) {
-            ckpt::detail::append_key_word(copies += "copy ", t.same_as);
-            add_rule(copies, " -> ", t.key);
-        } else {
-            to.options.metadata.push_back({t.key, t.same_as});
-            to.shared.push_back(t);
-        }
-    }
-    for (const auto entry : *to.weights)
-        if (const auto found = casts.find(entry.key); found != casts.end()) {
-            add_rule(rules, "cast " + std::string(ckpt::name(found->second)) + ' ', entry.key);
-            to.casts.push_back({std::string(entry.key), entry.tensor.dtype(), ckpt::name(found->second)});
-        }
-    return use_rules(to, rules + copies);
+    auto done = cast(wanted, *to.weights, to.gguf_plan.quantised);
+    if (!done) return std::move(done).error();
+    to.weights = std::move(done->weights);
+    to.casts = std::move(done->casts);
+    to.kept = std::move(done->kept);
+    to.notes = std::move(done->notes);
+    return {};
 }
 
 /// The metadata of a safetensors file that is converted goes along; what it says of tied keys only if no rule may have
@@ -185,8 +120,9 @@ template <class List, class Key>
 [[nodiscard]] bool are_allowed(const conversion& done, const List& list, const Key& key_of) {
     return std::ranges::all_of(list, [&](std::string_view key) { return is_allowed(done, key); }, key_of);
 }
-[[nodiscard]] bool are_allowed(const conversion& done, const std::vector<keyed_error>& list) {
-    return are_allowed(done, list, &keyed_error::first);
+template <class Why>
+[[nodiscard]] bool are_allowed(const conversion& done, const std::vector<std::pair<std::string, Why>>& list) {
+    return are_allowed(done, list, &std::pair<std::string, Why>::first);
 }
 [[nodiscard]] bool are_allowed(const conversion& done, const ckpt::weight_norm_folded& folded) {
     return are_allowed(done, folded.left, &ckpt::weight_norm_folded::unfolded::key);
@@ -310,9 +246,9 @@ void write_document(json& to, const options& wanted, const conversion& done, con
     to.key("left_out").begin_array();
     for (const auto& [key, why] : done.left_out) {
         to.line().begin_object().key("path");
-        write_path(to, done, key, why);
+        write_path(to, done, key, *why);
         to.key("why");
-        write(to, why);
+        write(to, *why);
         to.end_object();
     }
     to.end_array().key("dropped").texts(done.dropped).key("casts").begin_array();
@@ -335,13 +271,11 @@ void write_document(json& to, const options& wanted, const conversion& done, con
             .member("count", r.count)
             .member("first", r.path)
             .end_object();
-    to.end_array();
-    if (done.format == output_format::gguf) {
-        to.key("kept").begin_array();
-        for (const ckpt::kept_tensor& t : done.gguf_plan.kept)
+    to.end_array().key("kept").begin_array();
+    for (const auto* list : {&done.gguf_plan.kept, &done.kept})
+        for (const ckpt::kept_tensor& t : *list)
             to.line().begin_object().member("key", t.key).member("why", t.why).end_object();
-        to.end_array().key("notes").texts(gguf_notes(done.gguf, *done.weights));
-    }
+    to.end_array().key("notes").texts(done.notes);
     if (!report.removed.empty()) to.key("removed").texts(report.removed);
     if (!report.not_removed.empty()) to.key("not_removed").texts(report.not_removed);
     if (done.based) write_based(to, wanted, *done.based);
@@ -388,7 +322,7 @@ void print_changes(const ckpt::checkpoint& file, const conversion& done) {
     if (done.based) print_based(*done.based, are_allowed(done, done.based->unused));
     if (done.folded) print_folded(*done.folded, are_allowed(done, *done.folded));
     print_each("left out", are_allowed(done, done.left_out) ? colour::dim : colour::yellow, done.left_out,
-               [](const keyed_error& l) { return printable(l.first) + ": " + printable(l.second.detail); });
+               [](const keyed_error& l) { return printable(l.first) + ": " + printable(l.second->detail); });
     print_each("left out", colour::dim, done.dropped,
                [](const std::string& key) { return printable(key) + ": by a rule"; });
     print_each("shared", colour::dim, done.shared, [](const ckpt::tied_key& t) {
@@ -399,10 +333,13 @@ void print_changes(const ckpt::checkpoint& file, const conversion& done) {
     });
     print_each("kept", colour::dim, done.gguf_plan.kept,
                [](const ckpt::kept_tensor& t) { return printable(t.key) + ": not quantised, " + printable(t.why); });
+    print_each("kept", colour::dim, done.kept,
+               [](const ckpt::kept_tensor& t) { return printable(t.key) + ": not cast, " + printable(t.why); });
     print_each("replaced", colour::dim, done.replaced, [](const ckpt::replaced_value& r) {
         return printable(r.was) + " -> " + printable(r.now) + ": " + (r.path.empty() ? "the root" : printable(r.path)) +
                (r.count > 1 ? " and " + counted(r.count - 1, "other", "others") : "");
     });
+    print_some("note", colour::yellow, done.notes);
 }
 
 void print_conversion(const options& wanted, const ckpt::checkpoint& file, const conversion& done,
@@ -421,7 +358,6 @@ void print_conversion(const options& wanted, const ckpt::checkpoint& file, const
         return printable(old) +
                " is of an older set and cannot be removed: readers would take it for a part of the new one";
     });
-    if (done.format == output_format::gguf) print_some("note", colour::yellow, gguf_notes(done.gguf, *done.weights));
     for (const ckpt::written_file& f : report.files)
         print(paint(colour::bold, printable(f.path)) + "  " +
               (f.tensors > 0 ? counted(f.tensors, "tensor", "tensors") + ", " : std::string()) + human_bytes(f.bytes) +
@@ -440,11 +376,10 @@ void print_conversion(const options& wanted, const ckpt::checkpoint& file, const
 
 /// Lists entries that are no tensors.
 void leave_out(const std::vector<ckpt::state_dict::other>& others, conversion& to) {
-    for (const auto& other : others)
-        to.left_out.emplace_back(
-            other.key,
-            ckpt::error{.code = ckpt::errc::format_lacks,
-                        .detail = "it is no tensor, and " + std::string(name_of(to.format)) + " holds tensors only"});
+    const auto why = std::make_shared<const ckpt::error>(
+        ckpt::error{.code = ckpt::errc::format_lacks,
+                    .detail = "it is no tensor, and " + std::string(name_of(to.format)) + " holds tensors only"});
+    for (const auto& other : others) to.left_out.emplace_back(other.key, why);
 }
 
 /// Whether an object holds others, as an optimizer does, and is more than a state_dict.
@@ -540,12 +475,32 @@ void leave_out(const std::vector<ckpt::state_dict::other>& others, conversion& t
         keep_metadata(out.based ? out.based->base : file, out.based ? out.based->from_base : *stored,
                       wanted.has_rules() || wanted.fold_weight_norm, out);
     if (format == output_format::gguf && !plan_blocks(wanted, file, out, exit_code)) return {};
-    if (auto done = cast(wanted, out); !done) {
-        exit_code = fail(wanted, done.error());
+    if (auto done = use_casts(wanted, out); !done) {
+        exit_code = fail(wanted, done.error(), {}, exit_usage);
         return {};
     }
     for (const std::string& p : wanted.allow_loss) out.options.allow_loss.push_back(ckpt::pattern::parse(p).value());
     return out;
+}
+
+/// Adds what people should know of a conversion: patterns of --allow-loss that are none of what would be lost, and what
+/// programs that read the format want.
+void add_notes(const options& wanted, conversion& to) {
+    const auto is_lost = [&](const ckpt::pattern& p) {
+        return std::ranges::any_of(to.left_out, [&](const auto& l) { return p.matches(l.first); }) ||
+               (to.based && std::ranges::any_of(to.based->unused, [&](const auto& u) { return p.matches(u.first); })) ||
+               (to.folded && std::ranges::any_of(to.folded->left, [&](const auto& l) { return p.matches(l.key); }));
+    };
+    const auto is_key = [&](const ckpt::pattern& p) {
+        return to.weights && std::ranges::any_of(*to.weights, [&](const auto& e) { return p.matches(e.key); });
+    };
+    const bool has_losses =
+        !to.left_out.empty() || (to.based && !to.based->unused.empty()) || (to.folded && !to.folded->left.empty());
+    for (std::size_t i = 0; has_losses && i < wanted.allow_loss.size(); ++i)
+        if (const ckpt::pattern& p = to.options.allow_loss[i]; !is_lost(p) && !is_key(p))
+            to.notes.push_back("--allow-loss " + wanted.allow_loss[i] + ": no key matches it");
+    if (to.format == output_format::gguf)
+        std::ranges::move(gguf_notes(to.gguf, *to.weights), std::back_inserter(to.notes));
 }
 
 /// What is wrong with the options for a format; empty where nothing is.
@@ -595,8 +550,10 @@ int run_convert(const options& wanted) {
     auto report = make(*done, wanted, false);
     if (!report) return fail(wanted, report.error(), file->root());
     done->shared.insert(done->shared.end(), report->shared.begin(), report->shared.end());
-    for (ckpt::left_out_tensor& t : report->left_out) done->left_out.emplace_back(t.key, t.why);
+    for (ckpt::left_out_tensor& t : report->left_out)
+        done->left_out.emplace_back(t.key, std::make_shared<const ckpt::error>(std::move(t.why)));
     done->replaced = report->replaced;
+    add_notes(wanted, *done);
     const bool ok = are_allowed(*done, done->left_out) && (!done->based || are_allowed(*done, done->based->unused)) &&
                     (!done->folded || are_allowed(*done, *done->folded));
     if (ok && !wanted.dry_run) {

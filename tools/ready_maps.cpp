@@ -100,7 +100,7 @@ constexpr ready all_maps[]{
     std::string list;
     for (const std::string& one : names) list += (list.empty() ? "" : ", ") + one;
     return wrong("no map is called " + ckpt::detail::quoted(name) +
-                 (close.empty() ? "" : "; did you mean \"" + close + "\"?") + " The maps are: " + list);
+                 (close.empty() ? "." : "; did you mean \"" + close + "\"?") + " The maps are: " + list);
 }
 
 /// Reads "heads=32,kv_heads=8" into the places of the settings.

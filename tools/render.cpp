@@ -190,10 +190,7 @@ void print_rest(std::size_t indent, std::uint64_t n) {
 }
 
 void print_some(std::string_view label, colour c, const std::vector<std::string>& lines) {
-    constexpr std::size_t most = 20;
-    for (std::size_t i = 0; i < lines.size() && i < on_terminal(most); ++i)
-        print(paint(c, left(std::string(label), 10)) + lines[i] + '\n');
-    if (lines.size() > on_terminal(most)) print_rest(10, lines.size() - most);
+    print_each(label, c, lines, [](const std::string& line) -> const std::string& { return line; });
 }
 
 int written(int exit_code) {

@@ -62,17 +62,20 @@ using ckpt::detail::shape_text;
 
 /// Writes to standard output; whether it succeeded shows at the end, by `written`.
 void print(std::string_view text);
-/// A line for each of the first entries of a list, each behind the label, and how many there are more.
-void print_some(std::string_view label, colour c, const std::vector<std::string>& lines);
-/// The same for the entries of any list, each as the text that a function makes of it.
-template <class List, class TextOf>
-void print_each(std::string_view label, colour c, const List& list, const TextOf& text_of) {
-    std::vector<std::string> lines;
-    for (const auto& one : list) lines.push_back(text_of(one));
-    print_some(label, c, lines);
-}
 /// The line below a list of which `n` elements are not shown; none where that is 0.
 void print_rest(std::size_t indent, std::uint64_t n);
+/// A line for each of the first entries of a list, behind the label, as the text that a function makes of it, and how
+/// many there are more.
+template <class List, class TextOf>
+void print_each(std::string_view label, colour c, const List& list, const TextOf& text_of) {
+    const std::size_t most = on_terminal(20);
+    std::size_t n = 0;
+    for (const auto& one : list)
+        if (n++ < most) print(paint(c, left(std::string(label), 10)) + text_of(one) + '\n');
+    if (n > most) print_rest(10, n - most);
+}
+/// The same for texts.
+void print_some(std::string_view label, colour c, const std::vector<std::string>& lines);
 /// Ends the output: the exit code, or that of a stream that took no more.
 [[nodiscard]] int written(int exit_code);
 

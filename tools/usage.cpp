@@ -6,6 +6,7 @@
 
 #include <ckpt/core/checked.hpp>
 #include <ckpt/core/number.hpp>
+#include <ckpt/tensor/convert.hpp>
 
 #include <CLI/CLI.hpp>
 
@@ -136,15 +137,45 @@ bool split_word(std::string_view text, std::string& before, std::string& behind)
     behind = text.substr(at + 1);
     return true;
 }
+/// Whether any tensor of another dtype can be cast to this one.
+bool is_cast_target(ckpt::dtype to) {
+    return !ckpt::info(to).packed && std::ranges::any_of(ckpt::dtype_table, [&](const ckpt::dtype_info& from) {
+        return from.type != to && ckpt::detail::is_convertible(from.type, to);
+    });
+}
+/// What somebody probably meant who wrote a dtype that there is not; empty where nothing is near.
+std::string nearest_dtype(std::string_view text) {
+    constexpr std::pair<std::string_view, std::string_view> aliases[]{
+        {"bf16", "bfloat16"}, {"half", "float16"}, {"fp16", "float16"},     {"f16", "float16"},  {"float", "float32"},
+        {"fp32", "float32"},  {"f32", "float32"},  {"double", "float64"},   {"fp64", "float64"}, {"f64", "float64"},
+        {"int", "int32"},     {"i32", "int32"},    {"long", "int64"},       {"i64", "int64"},    {"short", "int16"},
+        {"q8_0", "Q8_0"},     {"q4_0", "Q4_0"},    {"fp8", "float8_e4m3fn"}};
+    if (text.starts_with("torch.")) text.remove_prefix(6);
+    std::string lower(text);
+    for (char& c : lower) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+    for (const auto& [alias, name] : aliases)
+        if (alias == lower) return std::string(name);
+    std::vector<std::string> names;
+    for (const ckpt::dtype_info& row : ckpt::dtype_table)
+        if (is_cast_target(row.type)) names.emplace_back(row.name);
+    return nearest(lower, names);
+}
 bool set_cast(options& to, std::string_view text) {
     options::cast_word& word = to.casts.emplace_back();
     std::string type;
     if (!split_word(text, word.pattern, type)) return false;
     for (const ckpt::gguf_quant quant : {ckpt::gguf_quant::q8_0, ckpt::gguf_quant::q4_0})
         if (type == ckpt::name(quant)) word.quant = quant;
+    if (word.quant != ckpt::gguf_quant::none) return true;
     const auto found = ckpt::parse_dtype(type);
-    if (found) word.type = *found;
-    return found || word.quant != ckpt::gguf_quant::none;
+    if (found && is_cast_target(*found)) {
+        word.type = *found;
+        return true;
+    }
+    to.wrong_cast = found ? "nothing can be cast to " + type : "no dtype is called \"" + type + '"';
+    if (const std::string near = nearest_dtype(type); !found && !near.empty())
+        to.wrong_cast += "; did you mean " + near + '?';
+    return false;
 }
 bool set_metadata(options& to, std::string_view text) {
     const std::size_t at = text.find('=');
@@ -342,9 +373,14 @@ class reader {
             out_.wrong = std::string(e.what()) + ". See: ckpt " + std::string(of_.name) + " --help";
             return;
         }
-        for (const auto& [row, option] : known)
-            for (const std::string& text : option->results())
-                if (row->repeats || &text == &option->results().back()) apply(*row, uncovered(text));
+        for (const auto& [row, option] : known) {
+            const std::vector<std::string> given = option->results();
+            if (!row->repeats && !given.empty() && given.front() != given.back() && out_.wrong.empty())
+                out_.wrong = "--" + std::string(row->name) + " is given twice: \"" + uncovered(given.front()) +
+                             "\" and \"" + uncovered(given.back()) + '"';
+            for (const std::string& text : given)
+                if (row->repeats || &text == &given.back()) apply(*row, uncovered(text));
+        }
         for (const std::string& word : app.remaining())
             if (word.size() > 1 && word[0] == '-' && word != "--" && out_.wrong.empty()) refuse(word);
         for (std::string& name : names) name = uncovered(name);
@@ -368,7 +404,9 @@ class reader {
         else if (!row.choices.empty() && !has_word(row.choices, text, '|'))
             out_.wrong = named + " takes " + listed(row.choices) + ", not \"" + text + '"';
         else if (!row.set(out_.wanted, text))
-            out_.wrong = named + " takes " + std::string(row.wants) + ", not \"" + text + '"';
+            out_.wrong = out_.wanted.wrong_cast.empty()
+                             ? named + " takes " + std::string(row.wants) + ", not \"" + text + '"'
+                             : named + ' ' + text + ": " + out_.wanted.wrong_cast;
     }
     /// An option that there is not, or not here.
     void refuse(std::string_view word) {

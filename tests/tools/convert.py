@@ -39,7 +39,7 @@ def one_file():
     out = out_path()
     got = document('convert --json', 0, 'convert', MLP, out)
     equal('its members', list(got),
-          'schema in out format tensors bytes left_out dropped casts shared replaced ok'.split())
+          'schema in out format tensors bytes left_out dropped casts shared replaced kept notes ok'.split())
     equal('its values', [got['schema'], got['in'], got['out'], got['format'], got['tensors'], got['bytes'], got['ok']],
           ['ckpt.convert/1', MLP, [out], 'safetensors', 2, os.path.getsize(out), True])
     equal('diff says that nothing changed', ckpt('diff', MLP, out)[0], 0)
@@ -63,6 +63,10 @@ def one_file():
     equal('a folder that is not there', ckpt('convert', MLP, out_path('none/x.safetensors'))[0], 5)
     equal('IN that is none', ckpt('convert', __file__, out_path('none.safetensors'))[0], 2)
     equal('no temporary is left', leftovers(), [])
+    if os.name == 'posix':
+        os.chmod(out, 0o600)
+        ckpt('convert', MLP, out, '-f')
+        equal('private weights stay private', os.stat(out).st_mode & 0o777, 0o600)
 
 
 def casts():
@@ -92,8 +96,66 @@ def casts():
     got = document('integers stay what they are', 0,
                    'convert', path, out, '-f', '--select', '', '--dtype', '**=bfloat16')
     equal('under a floating dtype', [c['key'] for c in got['casts']], ['x'])
-    for wrong in ('**', '**=', '=float32', '**=half', '{i:=float32'):
+    for wrong in ('**', '**=', '=float32', '{i:=float32'):
         equal('--dtype ' + wrong, ckpt('convert', MLP, out, '--dtype', wrong)[0], 3)
+    for wrong, meant in (('bf16', 'bfloat16'), ('half', 'float16'), ('BFloat16', 'bfloat16'), ('F16', 'float16'),
+                         ('fp32', 'float32'), ('float', 'float32'), ('q8_0', 'Q8_0'), ('torch.float16', 'float16'),
+                         ('flaot32', 'float32')):
+        code, _, error = ckpt('convert', MLP, out, '--dtype', '**=' + wrong)
+        check('no dtype is called ' + wrong,
+              code == 3 and f'no dtype is called "{wrong}"; did you mean {meant}?' in error, error)
+    for wrong in ('float8_e8m0fnu', 'qint8', 'float4_e2m1fn_x2', 'bits8'):
+        code, _, error = ckpt('convert', MLP, out, '-f', '--dtype', '**=' + wrong)
+        check('nothing can be cast to ' + wrong, code == 3 and 'nothing can be cast to ' + wrong in error, error)
+    code, _, error = ckpt('convert', MLP, out, '-f', '--dtype', '**=int8')
+    check('floats are no integers',
+          code == 3 and '--dtype **=int8: "fc1.weight" cannot be cast: float32 values' in error, error)
+    got = document('a dtype for complex tensors', 0, 'convert', MLP, out, '-f', '--dtype', '**=complex64')
+    equal('of which there are none', [got['casts'], got['notes']],
+          [[], ['--dtype **=complex64: none of the tensors that it matches can be cast so']])
+    got = document('a pattern that matches nothing', 0, 'convert', MLP, out, '-f', '--dtype', 'fc2.**=float16')
+    equal('is noted', got['notes'], ['--dtype fc2.**=float16: no key matches it'])
+    check('for people, too', 'note      --dtype fc2.**' in ckpt('convert', MLP, out, '-f', '--dtype',
+                                                                 'fc2.**=float16')[1])
+    code, _, error = ckpt('convert', path, out, '-f', '--select', '', '--dtype', 'n=float16')
+    check('a whole key of an integer', code == 3 and 'only floating tensors are cast' in error, error)
+
+
+def casts_of_many():
+    """There is no text of rules between the option and the casts."""
+    out = out_path('many.safetensors')
+    keys = [f'model.layers.{i:07}.' + 'k' * 60 for i in range(20000)]
+    header = json.dumps({k: {'dtype': 'F32', 'shape': [1], 'data_offsets': [4 * i, 4 * i + 4]}
+                         for i, k in enumerate(keys)}).encode()
+    source = out_path('many-in.safetensors')
+    with open(source, 'wb') as f:
+        f.write(struct.pack('<Q', len(header)) + header + floats(len(keys)))
+    got = document('20,000 casts', 0, 'convert', source, out, '--dtype', '**=float64', '--dtype',
+                   'model.layers.*9.*=bfloat16')
+    equal('each once', [len(got['casts']), got['casts'][9]['to'], got['casts'][10]['to']],
+          [20000, 'bfloat16', 'float64'])
+    odd = save('odd.pt', PROTO + dictionary([('a\nb', tensor('0', 1, [1])), ('\x01', tensor('1', 1, [1])),
+                                             ('', tensor('2', 1, [1]))]) + b'.',
+               [(str(i), floats(1)) for i in range(3)])
+    for suffix in ('safetensors', 'pt'):
+        got = document('keys that no rule can spell', 0, 'convert', odd, out_path('odd-out.' + suffix), '-f',
+                       '--select', '', '--dtype', '**=float16')
+        equal('are cast', [c['key'] for c in got['casts']], ['a\nb', '\x01', ''])
+
+
+def casts_passed_over():
+    """What cannot be cast is passed over by wildcards, and listed."""
+    for name in ('meta', 'sparse', 'quantized', 'tied'):
+        path = os.path.join(DATA, 'torch-2.13', name + '.pt')
+        for out, words in ((out_path('passed.pt'), ()), (out_path('passed.safetensors'), ('--allow-loss', '**'))):
+            code, said, error = ckpt('convert', path, out, '-f', '--json', '--dtype', '**=float16', *words)
+            check('%s to %s' % (name, out), code == 0, error)
+            kept = [k['why'] for k in json.loads(said)['kept']]
+            check('says why', bool(kept) == (name in ('meta', 'sparse')) and all('layout' in why for why in kept), kept)
+    meta = os.path.join(DATA, 'torch-2.13', 'meta.pt')
+    key = json.loads(ckpt('ls', meta, '--json')[1])['tensors'][0]['key']
+    code, _, error = ckpt('convert', meta, out_path('passed.pt'), '-f', '--dtype', key + '=float16')
+    check('a whole key is an error', code == 3 and f'--dtype {key}=float16: "{key}" cannot be cast' in error, error)
 
 
 def losses():
@@ -112,6 +174,9 @@ def losses():
     check('people are told how to let it go', 'nothing was written' in said and '--allow-loss' in said, said)
     equal('two of three are not enough', ckpt('convert', path, out, '--select', '', '--allow-loss', 'step',
                                               '--allow-loss', 'name')[0], 1)
+    got = document('misspelled', 1, 'convert', path, out, '--select', '', '--allow-loss', 'steps', '--allow-loss',
+                   'w')
+    equal('is noted', got['notes'], ['--allow-loss steps: no key matches it'])
     got = document('allowed', 0, 'convert', path, out, '--select', '', '--allow-loss', 'step', '--allow-loss', 'name',
                    '--allow-loss', 'c')
     equal('it is still listed', len(got['left_out']), 3)
@@ -231,6 +296,8 @@ def over_a_base():
     code, _, error = ckpt('convert', MLP, out, '-f', '--base', base, '--rules',
                           rules('rename fc1.weight -> net.0.weight\ndrop fc1.bias\n'))
     check('another shape is refused', code == 1 and 'shapes_differ' in error and 'a rule "drop KEY"' in error, error)
+    code, _, error = ckpt('convert', MLP, out, '-f', '--base', base, '--base', MLP)
+    check('two bases are refused', code == 3 and '--base is given twice' in error, error)
     equal('a base that is not there', ckpt('convert', MLP, out, '-f', '--base', out_path('none.pt'))[0], 2)
     equal('--merge-lora without --base', ckpt('convert', MLP, out, '-f', '--merge-lora')[0], 3)
     swa = os.path.join(DATA, 'frameworks', 'lightning-2', 'swa.ckpt')
@@ -553,5 +620,6 @@ def full_disk():
 
 
 if __name__ == '__main__':
-    sys.exit(cli.run(one_file, casts, losses, words, kept_by_the_system, over_a_base, merged, many_names, folded,
+    sys.exit(cli.run(one_file, casts, casts_of_many, casts_passed_over, losses, words, kept_by_the_system, over_a_base,
+                     merged, many_names, folded,
                      arrays, gguf, checkpoints, objects, stopped, everything, full_disk))

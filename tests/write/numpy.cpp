@@ -105,6 +105,13 @@ TEST_CASE("keys that name no record") {
     CHECK(written(with_key(std::string("a\0b", 3)), npy).size() == 132); // an array alone has no name
 }
 
+TEST_CASE("keys that numpy.load takes for one are refused in an archive") {
+    const named_floats two{{"a.b", {1}, {1}}, {"a.b.npy", {1}, {2}}}, other{{"a.npy", {1}, {1}}, {"a.npz", {1}, {2}}};
+    CHECK(written(two.weights(), npz) == "error format_lacks");
+    CHECK(ckpt::plan_npz(two.weights(), "x").error().detail.find("\"a.b.npy\"") != std::string::npos);
+    CHECK(!written(other.weights(), npz).starts_with("error"));
+}
+
 TEST_CASE("sizes and places of 32 bits have their ZIP64 field, at the limit and one below it") {
     using ckpt::detail::zip_size;
     constexpr std::uint64_t full = 0xFFFF'FFFF;

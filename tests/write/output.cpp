@@ -169,6 +169,7 @@ int fstatfs(int file, struct ::statfs* status) noexcept {
     if (done == 0 && injected.server) status->f_type = 0x6969;
     return static_cast<int>(done);
 }
+int fchmod(int file, mode_t mode) noexcept { return fails() ? -1 : static_cast<int>(direct(SYS_fchmod, file, mode)); }
 int fsync(int file) { return fails() ? -1 : static_cast<int>(direct(SYS_fsync, file)); }
 int link(const char* from, const char* to) noexcept {
     return fails() ? -1 : static_cast<int>(direct(SYS_linkat, AT_FDCWD, from, AT_FDCWD, to, 0));
@@ -238,6 +239,29 @@ TEST_CASE("whichever call fails, there is the old file or the new one, and nothi
     const auto row = ckpt::remap(weights, ckpt::key_map::parse("reshape (-1, 32) a").value()).value();
     const ckpt::gguf_options blocks{.overwrite = true, .quantise = {{"a", ckpt::gguf_quant::q8_0}}};
     fail_each_call(folder, [&] { return ckpt::write_gguf(row, out, blocks); });
+}
+
+TEST_CASE("a file that replaces another has its permissions, and no other bits") {
+    namespace fs = std::filesystem;
+    const temporary_folder folder;
+    const fs::path path = folder.path() / "x", link = folder.path() / "link";
+    const auto mode = [](const fs::path& of) { return fs::status(of).permissions(); };
+    for (const fs::perms kept : {fs::perms{0600}, fs::perms{0664}, fs::perms{0640}}) {
+        folder.add("x", "old");
+        fs::permissions(path, kept | fs::perms::set_uid);
+        CHECK(write_all(path, true, "new") == errc::none);
+        CHECK(mode(path) == kept);
+    }
+    fs::create_symlink(path, link); // which is replaced, and gets no more than what it led to
+    CHECK(write_all(link, true, "new") == errc::none);
+    CHECK(fs::is_regular_file(fs::symlink_status(link)));
+    CHECK(mode(link) == mode(path));
+    fs::permissions(path, fs::perms{0600});
+    const files old = content(folder);
+    injected = {.failing = 0};
+    CHECK(output_file::create(path, true).error().code == errc::write_failed);
+    injected = {};
+    CHECK(content(folder) == old);
 }
 
 TEST_CASE("parts of files are copied inside the system where whole blocks lie apart, or a server copies") {

@@ -111,6 +111,22 @@ TEST_CASE("records as torch writes them: their order, names and places, with che
     CHECK(report.tensors() == 2);
 }
 
+TEST_CASE("records stand in a folder of the file's name, or of \"archive\" where that is no plain one") {
+    const opened in{torch_file(pkl::dict({{pkl::str("w"), pkl::floats("0", 1)}}), {{"0", raw(std::vector<float>{1})}})};
+    const std::pair<std::string_view, std::string_view> names[]{
+        {"a b.pt", "a b"},      {"...pt", "archive"},    {"..pt", "archive"},
+        {".pt", "archive"},     {"....pt", "..."},       {"a\\b.pt", "archive"},
+        {"a\nb.pt", "archive"}, {"a\x7f.pt", "archive"}, {"\xc3\xa9.pt", "archive"}};
+    for (const auto& row : names) {
+        CAPTURE(row.first);
+        const temporary_folder folder;
+        const std::string path = folder.path().string() + '/' + std::string(row.first);
+        REQUIRE(ckpt::write_torch(in.file.root(), path).has_value());
+        CHECK(read_file(path).find(std::string(row.second) + "/data.pkl") == 30);
+        CHECK(ckpt::open(path).has_value());
+    }
+}
+
 TEST_CASE("sizes and places of 32 bits, at the limit and one below it, are those that torch computes") {
     using ckpt::detail::zip_margins;
     constexpr std::uint64_t full = 0xFFFF'FFFF;

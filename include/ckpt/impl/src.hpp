@@ -114,6 +114,7 @@
 #include <ckpt/state/impl/assemble.ipp>
 #include <ckpt/state/impl/binding.ipp>
 #include <ckpt/state/impl/candidate_finder.ipp>
+#include <ckpt/state/impl/caster.ipp>
 #include <ckpt/state/impl/diff.ipp>
 #include <ckpt/state/impl/digest.ipp>
 #include <ckpt/state/impl/digests.ipp>

@@ -35,8 +35,8 @@ inline constexpr std::string_view replace_hint =
 /// destructor removes what was not published.
 class output_file {
   public:
-    /// Begins a file. Fails with `output_exists` where something has the path and `replace` is not set, and with
-    /// `write_failed`.
+    /// Begins a file. Of one that replaces another the permissions are the old ones; a link is replaced itself. Fails
+    /// with `output_exists` where something has the path and `replace` is not set, and with `write_failed`.
     [[nodiscard]] static result<output_file> create(path_arg path, bool replace);
 
     output_file(output_file&& other) noexcept;

@@ -47,6 +47,15 @@ inline int create_new(const char* path, handle& out) noexcept {
     }
 }
 
+/// Gives a new file the permissions of the file at a path, where there is one.
+inline int copy_mode(const char* path, handle to) noexcept {
+    constexpr ::mode_t permissions = 0777;
+    struct ::stat from{}, made{};
+    if (::stat(path, &from) != 0 || !S_ISREG(from.st_mode) || ::fstat(to, &made) != 0) return 0;
+    const ::mode_t wanted = from.st_mode & permissions;
+    return wanted == (made.st_mode & permissions) || ::fchmod(to, wanted) == 0 ? 0 : errno;
+}
+
 /// Writes up to `length` bytes at `offset`; `wrote` may be less.
 inline int write_at(handle file, std::uint64_t offset, const void* from, std::size_t length,
                     std::size_t& wrote) noexcept {

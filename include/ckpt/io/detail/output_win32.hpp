@@ -22,7 +22,7 @@ __declspec(dllimport) int __stdcall MoveFileExW(const wchar_t*, const wchar_t*, 
 __declspec(dllimport) unsigned long __stdcall GetCurrentProcessId();
 }
 
-namespace ckpt::file_system::inline win32_output_2 {
+namespace ckpt::file_system::inline win32_output_3 {
 
 /// The number of a path that exists, as `create_new` and `publish` return it.
 inline constexpr int exists_already = 80;  // ERROR_FILE_EXISTS
@@ -39,6 +39,9 @@ inline int create_new(const wchar_t* path, handle& out) noexcept {
     out = ::CreateFileW(path, write_access, share_nothing, nullptr, only_new, normal, nullptr);
     return out != no_handle ? 0 : static_cast<int>(::GetLastError());
 }
+
+/// What may be done with a file comes from its folder here.
+inline int copy_mode(const wchar_t*, handle) noexcept { return 0; }
 
 /// Writes up to `length` bytes at `offset`; `wrote` may be less.
 inline int write_at(handle file, std::uint64_t offset, const void* from, std::size_t length,
@@ -96,4 +99,4 @@ inline const char* write_reason(int failure) noexcept {
     }
 }
 
-} // namespace ckpt::file_system::inline win32_output_2
+} // namespace ckpt::file_system::inline win32_output_3

@@ -75,6 +75,8 @@ CKPT_DETAIL_DEF result<output_file> output_file::create(path_arg path, bool repl
         return out.failed(failure, "making it");
     }
     out.temporary_ = std::move(name);
+    failure = replace ? file_system::copy_mode(out.path_.c_str(), out.handle_) : 0;
+    if (failure != 0) return out.failed(failure, "giving it the permissions of the old file");
     out.is_on_server_ = file_system::is_on_server(out.handle_);
     return out;
 }

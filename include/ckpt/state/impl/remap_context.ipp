@@ -5,6 +5,7 @@
 
 #include <ckpt/core/checked.hpp>
 #include <ckpt/core/hash.hpp>
+#include <ckpt/state/caster.hpp>
 #include <ckpt/state/remap_context.hpp>
 #include <ckpt/tensor/dtype.hpp>
 
@@ -106,23 +107,8 @@ CKPT_DETAIL_DEF void remap_context::add_name(std::uint32_t rule, std::uint32_t i
 }
 
 CKPT_DETAIL_DEF bool remap_context::usable(std::uint32_t rule, std::uint32_t item) {
-    const gather_node& node = r.node_of(item);
-    if (node.op == gather_op::leaf) {
-        if (node.data->refusal != nullptr)
-            return fail_at(rule, item, "the tensor could not be built: " + node.data->refusal->detail);
-        if (node.data->kind != layout::strided || node.source == nullptr)
-            return fail_at(rule, item,
-                           "the tensor's layout is " + std::string(name(node.data->kind)) +
-                               ", and only strided ones have elements to move");
-        if (is_quantised(*node.data))
-            return fail_at(rule, item, "the tensor is quantised, and pieces of it would not fit its scales");
-    }
-    if (bits(node.type) < 8 || info(node.type).packed)
-        return fail_at(rule, item, "a byte of " + std::string(ckpt::name(node.type)) + " holds several values");
-    if (node.depth >= gather_plan::most_depth)
-        return fail_at(rule, item,
-                       "more than " + decimal(std::uint64_t{gather_plan::most_depth}) + " operations on one tensor");
-    return true;
+    const std::string why = elements_obstacle(r.node_of(item));
+    return why.empty() || fail_at(rule, item, why);
 }
 
 CKPT_DETAIL_DEF bool remap_context::fits(std::span<const std::int64_t> shape, ckpt::dtype type) noexcept {

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/sorting.hpp>
 #include <ckpt/core/utf8.hpp>
 #include <ckpt/io/output.hpp>
 #include <ckpt/write/chosen_tensors.hpp>
@@ -10,12 +11,14 @@
 #include <ckpt/write/tensor_writer.hpp>
 #include <ckpt/write/zip_writer.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
 namespace detail {
@@ -92,6 +95,7 @@ class numpy_layout {
   private:
     numpy_layout(const numpy_options& options, bool single) noexcept : options_{options}, single_{single} {}
     [[nodiscard]] result<void> check() const;
+    [[nodiscard]] result<void> check_names() const;
     [[nodiscard]] result<void> write_to(output_file& file) const;
 
     const numpy_options& options_;
@@ -113,6 +117,22 @@ CKPT_DETAIL_RARE result<void> numpy_layout::check() const {
             return error{.code = errc::format_lacks,
                          .detail = "the key " + quoted(e.key) + " cannot name a record of an archive",
                          .hint = "Rename it with a key rule"};
+    return single_ ? result<void>{} : check_names();
+}
+
+CKPT_DETAIL_RARE result<void> numpy_layout::check_names() const {
+    constexpr std::string_view suffix = ".npy"; // which numpy.load takes off, and accepts
+    std::vector<std::string_view> keys;
+    for (const state_dict_entry& e : chosen_.written) keys.push_back(e.key);
+    sort_values(keys);
+    for (const std::string_view key : keys) {
+        if (!key.ends_with(suffix)) continue;
+        const std::string_view stem = key.substr(0, key.size() - suffix.size());
+        if (std::binary_search(keys.begin(), keys.end(), stem))
+            return error{.code = errc::format_lacks,
+                         .detail = "numpy gives the array of " + quoted(stem) + " for the key " + quoted(key) + ", too",
+                         .hint = "Rename one of them with a key rule, as in \"rename {key:**}.npy -> {key}_npy\""};
+    }
     return {};
 }
 

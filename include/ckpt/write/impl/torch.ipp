@@ -63,14 +63,14 @@ class torch_layout {
 };
 
 /// The folder of an archive's records: the name of the file without its last suffix. torch writes "archive" where that
-/// has other characters than ASCII.
+/// has other characters than ASCII; so it is here, too, where readers take it for no plain name.
 inline std::string records_folder(std::string_view path) {
+    constexpr std::size_t longest = 255; // of a name in file systems
     std::string_view stem = path.substr(name_offset(path));
     stem = stem.substr(0, stem.rfind('.'));
-    for (const char c : stem)
-        if (static_cast<unsigned char>(c) >= 0x80) return "archive";
-    constexpr std::size_t longest = 255; // of a name in file systems
-    return stem.empty() || stem.size() > longest ? "archive" : std::string(stem);
+    bool is_plain = !stem.empty() && stem.size() <= longest && stem != "." && stem != "..";
+    for (const char c : stem) is_plain = is_plain && c >= 0x20 && c < 0x7F && c != '/' && c != '\\';
+    return is_plain ? std::string(stem) : "archive";
 }
 
 CKPT_DETAIL_RARE torch_layout::torch_layout(path_arg out, const torch_options& options)
