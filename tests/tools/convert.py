@@ -473,8 +473,9 @@ def objects():
     equal('two of three are not enough', ckpt('convert', path, out, '--allow-loss', 'args', '--allow-loss', 'f')[0], 1)
     equal('allowed', ckpt('convert', path, out, '--allow-loss', '**')[0], 0)
     equal('the rest is written', shown(out, 'list'), [None, 5])
-    held = save('held.pt', PROTO + dictionary([('args', b'cargparse\nNamespace\n)\x81' + dictionary([('state_dict', dictionary(
-        [('w', tensor('0', 2, [2]))]))]) + b'b'), ('step', number(1))]) + b'.', [('0', floats(2))])
+    inner = dictionary([('state_dict', dictionary([('w', tensor('0', 2, [2]))]))])
+    held = save('held.pt', PROTO + dictionary([('args', b'cargparse\nNamespace\n)\x81' + inner + b'b'),
+                                               ('step', number(1))]) + b'.', [('0', floats(2))])
     equal('weights in what is let go are let go', ckpt('convert', held, out, '-f', '--dtype', '**=bfloat16',
                                                        '--allow-loss', 'args')[0], 0)
     got = document('--plain', 0, 'convert', path, out, '-f', '--plain')
