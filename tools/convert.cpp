@@ -268,7 +268,8 @@ template <class List, class Key>
         if (const auto written = ckpt::detail::file::open(f.path); !written || written->size() != f.bytes)
             return differs_from_written(f.path, "all of its bytes");
         if (!is_torch && (f.tensors == 0 || done.format != output_format::safetensors)) continue;
-        const std::string at = done.whole && done.weights ? done.weights->path() : std::string();
+        const std::string at =
+            done.whole && done.weights && done.selected.empty() ? done.weights->path() : std::string();
         if (auto same = compare(done, f.path, at, found); !same) return same;
     }
     std::size_t expected = report.tensors();
@@ -519,10 +520,10 @@ void leave_out(const std::vector<ckpt::state_dict::other>& others, conversion& t
         out.weights = *std::move(weights);
         out.path_in = out.weights->path();
     }
-    if (is_torch && !out.whole && !changes && is_nested(out.weights->root())) {
+    if (is_torch && !out.whole && !wanted.base && is_nested(out.weights->root())) {
         out.whole = out.weights->root();
         out.selected = out.weights->path();
-        out.weights.reset();
+        if (!changes) out.weights.reset();
     }
     if (!is_torch) leave_out(out.weights->others(), out);
     out.options = {.overwrite = wanted.force,

@@ -24,6 +24,7 @@
 #include <filesystem>
 #include <iterator>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -395,6 +396,57 @@ TEST_CASE("a state_dict is an OrderedDict with its attributes, alone or where it
     const opened shared{written({}, in.file.root(), renamed)};
     CHECK(shared.at("model/w").as_tensor().value().storage_id() == shared.at("ema").as_tensor().value().storage_id());
     CHECK(ckpt::plan_torch(in.at("ema"), half, "x.pt").error().code == errc::path_missing);
+}
+
+TEST_CASE("a cast tensor stands where it was; where keys change, one OrderedDict has all") {
+    using namespace pkl;
+    const std::string parameter = global("torch._utils", "_rebuild_parameter_with_state") + "(" + floats("1", 2) +
+                                  "\x88" + ordered({}) + dict({{str("tag"), str("mine")}}) + "tR";
+    const std::string model = dict({{num(0), floats("0", 2)},
+                                    {str("empty"), list({})},
+                                    {str("parts"), list({num(5), floats("2", 1), dict({})})},
+                                    {str("p"), parameter}});
+    const opened in{
+        torch_file(dict({{str("model"), model}, {str("ema"), floats("0", 2)}}), {{"0", raw(std::vector<float>{1, 2})},
+                                                                                 {"1", raw(std::vector<float>{3, 4})},
+                                                                                 {"2", raw(std::vector<float>{9})}})};
+    const auto weights = in.file.state_dict("model").value();
+    const auto half = ckpt::remap(weights, ckpt::key_map::parse("cast bfloat16 **").value()).value();
+    for (const bool selected : {false, true}) {
+        CAPTURE(selected);
+        const opened out{written({}, selected ? in.at("model") : in.file.root(), half)};
+        const ckpt::value there = selected ? out.file.root() : out.at("model");
+        REQUIRE(there.size() == 4);
+        CHECK((*there.entries().begin()).key.kind() == ckpt::kind::integer);
+        CHECK(there.at("empty").value().kind() == ckpt::kind::list);
+        const ckpt::value parts = there.at("parts").value();
+        CHECK(parts[0].as_int().value() == 5);
+        CHECK(parts[1].as_tensor().value().dtype() == ckpt::dtype::bfloat16);
+        CHECK(parts[1].as_tensor().value().shape().size() == 1);
+        CHECK(parts[2].kind() == ckpt::kind::dictionary);
+        const ckpt::value p = there.at("p").value();
+        CHECK(p.as_tensor().value().dtype() == ckpt::dtype::bfloat16);
+        CHECK(p.state().at("tag").value().as_string().value() == "mine");
+        std::vector<float> values(2);
+        REQUIRE(p.as_tensor().value().copy_as(std::span(values)).has_value());
+        CHECK(values == std::vector<float>{3, 4});
+        if (!selected) CHECK(out.at("ema").as_tensor().value().dtype() == ckpt::dtype::float32);
+    }
+
+    // Names that trade places are the same names.
+    const auto traded =
+        ckpt::remap(weights, ckpt::key_map::parse("rename 0 -> x\nrename p -> 0\nrename x -> p").value()).value();
+    const opened crossed{written({}, in.file.root(), traded)};
+    std::vector<float> values(2);
+    REQUIRE(crossed.at("model/p").as_tensor().value().copy_as(std::span(values)).has_value());
+    CHECK(values == std::vector<float>{1, 2});
+
+    const auto renamed = ckpt::remap(weights, ckpt::key_map::parse("rename p -> q").value()).value();
+    CHECK(ckpt::plan_torch(in.file.root(), renamed, "x.pt").value().replaced.front().was ==
+          "containers in a state_dict");
+    const opened flat{written({}, in.file.root(), renamed)};
+    CHECK(flat.file.state_dict("model").value().size() == 3);
+    CHECK(flat.at("model/q").as_tensor().has_value());
 }
 
 TEST_CASE("a state_dict that has no place in the object is an error, and one in what is left out is listed with it") {

@@ -31,6 +31,10 @@ using format_judge = function_ref<result<void>(const state_dict_entry&)>;
 /// written.
 [[nodiscard]] chosen_tensors choose_tensors(const state_dict_data& weights, const format_judge& judge, bool once);
 
+/// Less than, equal to or greater than 0, as the first tensor's elements come before, are, or come behind the second's.
+/// Both are of one source.
+[[nodiscard]] int compare_places(const tensor_data& a, const tensor_data& b) noexcept;
+
 /// Fails with the reason of the first tensor that is left out and that no pattern allows to be.
 [[nodiscard]] result<void> check_losses(std::span<const left_out_tensor> left_out, std::span<const pattern> allowed);
 [[nodiscard]] inline result<void> check_losses(const chosen_tensors& chosen, std::span<const pattern> allowed) {

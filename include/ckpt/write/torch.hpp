@@ -56,7 +56,9 @@ struct torch_options {
 [[nodiscard]] result<write_report> plan_torch(const value& whole, path_arg out, const torch_options& options = {});
 [[nodiscard]] result<write_report> write_torch(const value& whole, path_arg out, const torch_options& options = {});
 
-/// The same of a whole object in which a state_dict, after rules or casts, stands where it was: at `weights.path()`.
+/// The same of a whole object in which a state_dict, after rules or casts, stands where it was: at `weights.path()`, or
+/// in place of the whole. Where it still has the keys that it had, each tensor stands in its place in the containers
+/// that are there, with the attributes and flags of the one before; otherwise all entries stand in one OrderedDict.
 /// Fails also with `path_missing`.
 [[nodiscard]] result<write_report> plan_torch(const value& whole, const state_dict& weights, path_arg out,
                                               const torch_options& options = {});

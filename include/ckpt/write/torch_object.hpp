@@ -35,7 +35,8 @@ class torch_object {
     /// `plain`: objects of classes that torch's safe mode refuses become dictionaries of their attributes.
     explicit torch_object(bool plain) noexcept : plain_{plain} {}
 
-    /// Writes a value. `weights`, where not null, is written instead of the value `there`.
+    /// Writes a value. `weights`, where not null, is written instead of the value `there`: each tensor in its place,
+    /// where the keys are the same, and a flat OrderedDict otherwise.
     [[nodiscard]] result<void> write(const value& root, const state_dict_data* weights = nullptr, value there = {});
     /// Writes a state_dict as an OrderedDict, with the attributes of the dictionary that it was.
     [[nodiscard]] result<void> write(const state_dict_data& weights);
@@ -75,8 +76,22 @@ class torch_object {
     void keep(const value& v) { seen(v) = first_number + out_.keep(); }
     /// Refers to a value that was written. False for others.
     [[nodiscard]] bool recall(const value& v);
-    /// The number of a tensor that was written; `open` while its attributes are.
-    [[nodiscard]] std::uint32_t& seen(const tensor_data* data);
+    struct known_tensor {
+        const tensor_data* data{nullptr};
+        std::uint32_t number{};                    // as of a value; `open` while its attributes are written
+        const state_dict_entry* stand_in{nullptr}; // what is written in its place
+    };
+    [[nodiscard]] known_tensor& known(const tensor_data* data);
+    [[nodiscard]] std::uint32_t& seen(const tensor_data* data) { return known(data).number; }
+    /// Finds what is written in place of each tensor of `there_`. False where the weights have other keys.
+    [[nodiscard]] result<bool> match_weights(const state_dict_data& weights);
+    /// A tensor as it is written.
+    struct outgoing {
+        tensor_data data{};
+        const storage_source* from{nullptr};
+        std::string_view entry{};
+    };
+    [[nodiscard]] outgoing outgoing_of(const tensor_data& data, const storage_source* from, std::string_view entry);
 
     /// Why a value cannot be written; what is below it is judged by itself.
     [[nodiscard]] result<void> judge(const value& v);
@@ -135,14 +150,11 @@ class torch_object {
     walk_budget modules_{{}, 0}; // of all modules together
     std::vector<frame> frames_{};
     std::vector<file_memory> files_{};
-    struct known_tensor {
-        const tensor_data* data{nullptr};
-        std::uint32_t number{};
-    };
     plain_list<known_tensor> known_{};
     growing_index_table table_{}; // over known_
     const state_dict_data* weights_{nullptr};
     value there_{};
+    bool in_place_{false};                             // whether each tensor of the weights stands where it was
     bool placed_{false};                               // whether the weights were met, or what they are in was left out
     std::string_view path_{};                          // of what is written, before those in it
     std::string_view file_{};                          // for errors

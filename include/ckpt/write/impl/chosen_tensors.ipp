@@ -16,8 +16,7 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-/// Less than, equal to or greater than 0, as the first tensor's elements come before, are, or come behind the second's.
-inline int compare_places(const tensor_data& a, const tensor_data& b) noexcept {
+CKPT_DETAIL_RARE int compare_places(const tensor_data& a, const tensor_data& b) noexcept {
     const auto order = [](auto x, auto y) { return x < y ? -1 : x > y ? 1 : 0; };
     if (const int o = order(a.storage, b.storage); o != 0) return o;
     if (const int o = order(a.storage_offset, b.storage_offset); o != 0) return o;

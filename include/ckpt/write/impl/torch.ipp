@@ -80,7 +80,8 @@ CKPT_DETAIL_RARE result<void> torch_layout::make(const torch_input& from) {
     if (from.weights != nullptr) weights_ = state_dict_access::data(*from.weights);
     if (from.whole == nullptr) return object_.write(*weights_);
     if (from.weights == nullptr) return object_.write(*from.whole);
-    const auto there = from.whole->find(weights_->path);
+    const auto there =
+        from.whole->same_object(weights_->root) ? result<value>{*from.whole} : from.whole->find(weights_->path);
     return there ? object_.write(*from.whole, &*weights_, *there) : result<void>{there.error()};
 }
 

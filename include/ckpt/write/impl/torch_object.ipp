@@ -9,6 +9,9 @@
 #include <ckpt/core/sorting.hpp>
 #include <ckpt/core/utf8.hpp>
 #include <ckpt/pickle/value_access.hpp>
+#include <ckpt/state/object_walk.hpp>
+#include <ckpt/state/walk.hpp>
+#include <ckpt/write/chosen_tensors.hpp>
 #include <ckpt/write/torch_object.hpp>
 
 #include <utility>
@@ -144,14 +147,52 @@ CKPT_DETAIL_RARE bool torch_object::recall(const value& v) {
     return number >= first_number;
 }
 
-CKPT_DETAIL_RARE std::uint32_t& torch_object::seen(const tensor_data* data) {
+CKPT_DETAIL_RARE torch_object::known_tensor& torch_object::known(const tensor_data* data) {
     const auto hash_of = [](const tensor_data* t) { return mix(reinterpret_cast<std::uintptr_t>(t)); };
     const auto next = static_cast<std::uint32_t>(known_.size());
     const std::uint32_t found = table_.insert(
         hash_of(data), next, [&](std::uint32_t i) { return known_[i].data == data; },
         [&](std::uint32_t i) { return hash_of(known_[i].data); });
     if (found == next) known_.push_back({data, unseen});
-    return known_[found].number;
+    return known_[found];
+}
+
+CKPT_DETAIL_RARE result<bool> torch_object::match_weights(const state_dict_data& weights) {
+    walk_budget budget{there_, limits{}.entries};
+    std::size_t tensors_there = 0;
+    bool same = true;
+    const auto match = [&](const std::vector<path_element>& path, const value& v) {
+        if (!same || (v.kind() != kind::tensor && v.kind() != kind::array)) return;
+        ++tensors_there;
+        const state_dict_entry* const entry = weights.find(located_tensor{.path = path}.key());
+        if (entry == nullptr) {
+            same = false;
+            return;
+        }
+        known_tensor& k = known(tensor_access::data(*v.as_tensor()));
+        // One object under several keys stays one only where all of them still have the same tensor.
+        if (k.stand_in != nullptr)
+            same =
+                compare_places(*k.stand_in->data, *entry->data) == 0 && k.stand_in->data->extra == entry->data->extra;
+        else k.stand_in = entry;
+    };
+    auto walked = walk_state_dict(there_, budget, errc::limit, match);
+    if (!walked) return std::move(walked).error();
+    same = same && tensors_there == weights.entries.size();
+    if (!same)
+        for (known_tensor& k : known_) k.stand_in = nullptr;
+    return same;
+}
+
+CKPT_DETAIL_RARE torch_object::outgoing torch_object::outgoing_of(const tensor_data& data, const storage_source* from,
+                                                                  std::string_view entry) {
+    const state_dict_entry* const stand_in = known(&data).stand_in;
+    if (stand_in == nullptr) return {data, from, entry};
+    outgoing out{*stand_in->data, weights_->source, stand_in->key};
+    out.data.parameter = data.parameter;
+    const dtype_kind values = info(out.data.type).kind;
+    out.data.requires_grad = data.requires_grad && (values == dtype_kind::floating || values == dtype_kind::complex);
+    return out;
 }
 
 // --- what can be written ---
@@ -187,7 +228,8 @@ CKPT_DETAIL_RARE result<void> torch_object::judge(const value& v) {
     case kind::array: {
         const auto tensor = *v.as_tensor();
         if (seen(tensor_access::data(tensor)) == open) return torch_lacks("a tensor whose attributes contain itself");
-        return torch_tensors::check(*tensor_access::data(tensor), tensor_access::source(tensor));
+        const outgoing one = outgoing_of(*tensor_access::data(tensor), tensor_access::source(tensor), {});
+        return torch_tensors::check(one.data, one.from);
     }
     case kind::storage: {
         const graph& g = *value_access::graph(v);
@@ -525,9 +567,9 @@ CKPT_DETAIL_RARE void torch_object::write_tensor(const tensor_data& data, const 
                                                  std::string_view entry, bool detached) {
     ++tensors;
     if (const std::uint32_t number = seen(&data); number >= first_number) return out_.recall(number - first_number);
-    tensor_data plain = data;
-    if (detached) plain.parameter = plain.requires_grad = false;
-    tensors_.write(plain, from, entry);
+    outgoing one = outgoing_of(data, from, entry);
+    if (detached) one.data.parameter = one.data.requires_grad = false;
+    tensors_.write(one.data, one.from, one.entry);
     seen(&data) = first_number + out_.keep();
 }
 
@@ -549,14 +591,21 @@ CKPT_DETAIL_RARE result<void> torch_object::begin_tensor(const value& v, bool de
         return noted;
     }
     ++tensors;
-    tensors_.begin_attributes(data, tensor_access::source(tensor));
+    const outgoing one = outgoing_of(data, tensor_access::source(tensor), {});
+    tensors_.begin_attributes(one.data, one.from);
     seen(&data) = open;
     push(form::attributes, v).children.push_back({.content = state});
     return {};
 }
 
 CKPT_DETAIL_RARE void torch_object::begin_weights(const state_dict_data& weights, const value& there) {
-    placed_ = true;
+    const auto holds_values = [](value v) {
+        return v.kind() == kind::dictionary || v.kind() == kind::list || v.kind() == kind::tuple;
+    };
+    bool nested = false;
+    for (const value::entry e : there.entries()) nested = nested || holds_values(e.mapped);
+    if (nested || there.kind() == kind::list || there.kind() == kind::tuple)
+        note_replaced("containers in a state_dict", "entries of one OrderedDict");
     const value state = weights.root.kind() == kind::dictionary ? weights.root.state() : value{};
     out_.empty_ordered_dict();
     if (there) keep(there);
@@ -576,8 +625,11 @@ CKPT_DETAIL_RARE result<void> torch_object::begin(const value& v, bool detached)
     if (v.kind() == kind::tensor || v.kind() == kind::array) return begin_tensor(v, detached);
     if (recall(v)) return {};
     if (weights_ != nullptr && v.same_object(there_)) {
-        begin_weights(*weights_, v);
-        return {};
+        placed_ = true;
+        if (!in_place_) {
+            begin_weights(*weights_, v);
+            return {};
+        }
     }
     switch (v.kind()) {
     case kind::dictionary: return begin_dictionary(v);
@@ -664,7 +716,12 @@ CKPT_DETAIL_RARE result<void> torch_object::write(const value& root, const state
     there_ = there;
     modules_ = {root, limits{}.entries};
     if (root) file_ = value_access::graph(root)->file;
-    const bool replaced_whole = weights != nullptr && root.same_object(there);
+    if (weights != nullptr && there.kind() != kind::object) {
+        auto same = match_weights(*weights);
+        if (!same) return value_access::in_file(root, std::move(same).error());
+        in_place_ = *same;
+    }
+    const bool replaced_whole = weights != nullptr && !in_place_ && root.same_object(there);
     if (!replaced_whole)
         if (auto fits = judge(root); !fits) return value_access::in_file(root, std::move(fits).error());
     if (auto begun = begin(root, false); !begun) return begun;
