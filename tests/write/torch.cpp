@@ -522,6 +522,16 @@ TEST_CASE("two entries of a module under one key are listed, and modules that sh
     CHECK(ckpt::plan_torch(many.file.root(), "x.pt").error().code == errc::limit);
 }
 
+TEST_CASE("a tensor that is renamed to the key of another value is an error before anything is written") {
+    using namespace pkl;
+    const opened in{
+        torch_file(dict({{str("a"), floats("0", 1)}, {str("lr"), num(5)}}), {{"0", raw(std::vector<float>{1})}})};
+    const auto map = ckpt::key_map::parse("rename a -> lr").value();
+    const auto renamed = ckpt::remap(in.file.state_dict("").value(), map).value();
+    CHECK(ckpt::plan_torch(renamed, "x.pt").error().code == errc::key_duplicate);
+    CHECK(ckpt::plan_torch(in.file.root(), renamed, "x.pt").error().code == errc::key_duplicate);
+}
+
 TEST_CASE("deep objects need no deep stack, and their paths are bounded") {
     constexpr std::size_t depth = 20'000;
     const opened out = again(std::string(depth, ']') + std::string(depth - 1, 'a'));

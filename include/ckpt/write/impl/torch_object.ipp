@@ -711,6 +711,17 @@ CKPT_DETAIL_RARE result<void> torch_object::check_placed() const {
                  .hint = "Change the state_dict of the whole: of the module that it is in"};
 }
 
+/// A key of two entries would be read as the last of them.
+inline result<void> check_keys(const state_dict_data& weights) {
+    for (const state_dict_data::other& o : weights.others)
+        if (weights.find(o.key) != nullptr)
+            return error{.code = errc::key_duplicate,
+                         .path = weights.path,
+                         .detail = "the key " + quoted(o.key) + " is that of a tensor and of another value",
+                         .hint = "Give one of them another name"};
+    return {};
+}
+
 CKPT_DETAIL_RARE result<void> torch_object::write(const value& root, const state_dict_data* weights, value there) {
     weights_ = weights;
     there_ = there;
@@ -721,6 +732,8 @@ CKPT_DETAIL_RARE result<void> torch_object::write(const value& root, const state
         if (!same) return value_access::in_file(root, std::move(same).error());
         in_place_ = *same;
     }
+    if (weights != nullptr && !in_place_)
+        if (auto keys = check_keys(*weights); !keys) return keys;
     const bool replaced_whole = weights != nullptr && !in_place_ && root.same_object(there);
     if (!replaced_whole)
         if (auto fits = judge(root); !fits) return value_access::in_file(root, std::move(fits).error());
@@ -730,6 +743,7 @@ CKPT_DETAIL_RARE result<void> torch_object::write(const value& root, const state
 }
 
 CKPT_DETAIL_RARE result<void> torch_object::write(const state_dict_data& weights) {
+    if (auto keys = check_keys(weights); !keys) return keys;
     modules_ = {weights.root, limits{}.entries};
     path_ = weights.path;
     file_ = weights.opened;
