@@ -53,27 +53,39 @@ inline constexpr std::uint64_t streamed_bytes = std::uint64_t{2} << 20;
 CKPT_DETAIL_INLINE void stream_line(std::byte* out, const std::byte* in) noexcept {
 #if CKPT_DETAIL_LANES_X86
     using words = lanes<long long, 2>;
-    words part[4];
-    std::memcpy(part, in, sizeof part);
+    words a, b, c, d;
+    load_lanes(in, a);
+    load_lanes(in + 16, b);
+    load_lanes(in + 32, c);
+    load_lanes(in + 48, d);
     auto* const to = reinterpret_cast<words*>(out);
 #if defined(__clang__)
-    for (std::size_t i = 0; i < 4; ++i) __builtin_nontemporal_store(part[i], to + i);
+    __builtin_nontemporal_store(a, to);
+    __builtin_nontemporal_store(b, to + 1);
+    __builtin_nontemporal_store(c, to + 2);
+    __builtin_nontemporal_store(d, to + 3);
 #else
-    __builtin_ia32_movntdq(to, part[0]);
-    __builtin_ia32_movntdq(to + 1, part[1]);
-    __builtin_ia32_movntdq(to + 2, part[2]);
-    __builtin_ia32_movntdq(to + 3, part[3]);
+    __builtin_ia32_movntdq(to, a);
+    __builtin_ia32_movntdq(to + 1, b);
+    __builtin_ia32_movntdq(to + 2, c);
+    __builtin_ia32_movntdq(to + 3, d);
 #endif
 #else
     std::memcpy(out, in, 64);
 #endif
 }
-/// The same of any number of bytes, to any place.
-inline void stream_copy(std::byte* out, const std::byte* in, std::size_t n) noexcept {
+/// The same of any number of bytes, to any place. `ahead`: so many bytes behind the source is what is copied next,
+/// which the processor does not know.
+inline void stream_copy(std::byte* out, const std::byte* in, std::size_t n, std::uint64_t ahead) noexcept {
     const std::size_t to_line = (64 - reinterpret_cast<std::uintptr_t>(out) % 64) % 64;
     const std::size_t lead = n < to_line ? n : to_line;
     std::memcpy(out, in, lead);
-    for (out += lead, in += lead, n -= lead; n >= 64; n -= 64, in += 64, out += 64) stream_line(out, in);
+    for (out += lead, in += lead, n -= lead; n >= 64; n -= 64, in += 64, out += 64) {
+#if CKPT_DETAIL_LANES
+        __builtin_prefetch(reinterpret_cast<const void*>(reinterpret_cast<std::uintptr_t>(in) + ahead));
+#endif
+        stream_line(out, in);
+    }
     std::memcpy(out, in, n);
 }
 CKPT_DETAIL_INLINE void end_streams() noexcept {

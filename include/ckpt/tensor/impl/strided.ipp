@@ -242,7 +242,7 @@ CKPT_DETAIL_DEF void copy_axes(std::span<const copy_axis> axes, std::size_t size
         std::byte* const to = out + out_at * size;
         if (transposes) transpose(other, last, size, from, to, streams);
         else if (streams && all.count != 0 && last.in == 1 && last.out == 1)
-            stream_copy(to, from, static_cast<std::size_t>(last.size * size));
+            stream_copy(to, from, static_cast<std::size_t>(last.size * size), all.axis[all.count - 1].in * size);
         else copy_run(size, from, last.in * size, to, last.out * size, last.size);
     } while (next_index(
         index, all.count, [&](std::size_t d) { return all.axis[d].size; },

@@ -72,7 +72,8 @@ CKPT_DETAIL_COLD inline result<void> copy_opened(const tensor_data& data, storag
     if (is_plain_copy(data.type, to, exact)) {
         // What has to be finished is copied in parts, each of which is still in the cache then.
         const bool at_once = access.memory == nullptr || finished;
-        return for_each_part(whole, at_once ? data.numel : part_bytes / size,
+        constexpr std::uint64_t first_cache = std::uint64_t{1} << 14;
+        return for_each_part(whole, at_once ? data.numel : (is_dense(whole) ? first_cache : part_bytes) / size,
                              [&](const box& part, std::uint64_t first, std::uint64_t n) -> result<void> {
                                  std::byte* const there = out + first * size;
                                  if (auto done = access.gather_part(part, size, there); !done) return done;
