@@ -404,6 +404,34 @@ def arrays():
     equal('--raw of .safetensors', ckpt('convert', MLP, out_path(), '-f', '--raw')[0], 3)
 
 
+def lone_tensors():
+    """Files of torch.save(tensor), and one tensor out of a larger object."""
+    lone = save('lone.pt', PROTO + tensor('0', 3, [3]) + b'.', [('0', floats(3))])
+    nest = save('nest.pt', PROTO + dictionary([('m', tensor('0', 3, [3])), ('opt', dictionary([
+        ('exp', tensor('1', 3, [3]))]))]) + b'.', [('0', floats(3)), ('1', struct.pack('<3f', 4, 5, 6))])
+    out = out_path('lone.safetensors')
+    equal('a single tensor', ckpt('convert', lone, out)[0], 0)
+    equal('has the key "tensor"', list(header_of(out)), ['tensor'])
+    equal('and is equal', ckpt('diff', lone, out)[0], 0)
+    equal('a tensor of an object', ckpt('convert', nest, out, '-f', '--select', 'opt.exp')[0], 0)
+    equal('has the last name', list(header_of(out)), ['exp'])
+    equal('is equal, too', ckpt('diff', nest, out, '--select-a', 'opt.exp')[0], 0)
+    array = out_path('lone.npy')
+    equal('either is an .npy', [ckpt('convert', lone, array)[0],
+                                ckpt('convert', nest, array, '-f', '--select', 'opt.exp')[0]], [0, 0])
+    with open(array, 'rb') as f:
+        equal('with its values', f.read()[-12:], struct.pack('<3f', 4, 5, 6))
+    out = out_path('lone2.pt')
+    equal('a .pt of it that is cast', ckpt('convert', nest, out, '--select', 'opt.exp', '--dtype', '**=float16')[0], 0)
+    rows = json.loads(ckpt('ls', out, '--json')[1])['tensors']
+    equal('is a single tensor again', [(row['key'], row['dtype']) for row in rows], [('', 'float16')])
+    ckpt('convert', nest, out, '-f', '--select', 'opt.exp', '--rules', rules('rename exp -> w\n'))
+    equal('or a dictionary where a rule names it', list(shown(out)), ['w'])
+    got = document('a path of what is lost', 1, 'convert', nest, out_path('lone.npz'), '--select', 'opt.exp', '--dtype',
+                   '**=bfloat16')
+    equal('is that of the tensor', [row['path'] for row in got['left_out']], [['opt', 'exp']])
+
+
 def string(data):
     return struct.pack('<Q', len(data.encode())) + data.encode()
 
@@ -622,4 +650,4 @@ def full_disk():
 if __name__ == '__main__':
     sys.exit(cli.run(one_file, casts, casts_of_many, casts_passed_over, losses, words, kept_by_the_system, over_a_base,
                      merged, many_names, folded,
-                     arrays, gguf, checkpoints, objects, stopped, everything, full_disk))
+                     arrays, lone_tensors, gguf, checkpoints, objects, stopped, everything, full_disk))

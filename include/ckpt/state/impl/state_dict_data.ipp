@@ -40,6 +40,12 @@ CKPT_DETAIL_DEF std::string_view joined_key(const std::vector<path_element>& ele
     return {text, at};
 }
 
+CKPT_DETAIL_RARE std::string lone_key(std::string_view path) {
+    std::string last;
+    while (!path.empty()) last = take_path_element(path);
+    return last.empty() ? "tensor" : last;
+}
+
 /// The error for a key that two paths lead to, with both paths: {"a.b": ..., "a": {"b": ...}}.
 CKPT_DETAIL_COLD inline error duplicate_key(const state_dict_data& d, std::string_view key, const limits& most) {
     std::vector<std::string> paths;
@@ -67,8 +73,8 @@ CKPT_DETAIL_RARE result<state_dict> make_state_dict(const value& root, std::stri
     walk_budget budget{root, most.entries};
     auto walked =
         walk_state_dict(root, budget, errc::limit, [&](const std::vector<path_element>& elements, const value& v) {
-            if (elements.empty()) return; // a lone tensor is no state_dict
-            const std::string_view key = joined_key(elements, d.memory);
+            const std::string_view key =
+                elements.empty() ? joined_key({{lone_key(d.path)}}, d.memory) : joined_key(elements, d.memory);
             if (v.kind() == kind::tensor || v.kind() == kind::array) {
                 const tensor_data* data = tensor_access::data(*v.as_tensor());
                 d.refused += data->refusal != nullptr;
