@@ -2,7 +2,7 @@
 """Instructions and peak heap of opening a checkpoint, and instructions of planning a map of 20 rules over its keys and
 of planning its upload, per tensor: what noise cannot disturb, so it can gate.
 
-    instructions.py PROGRAM [--most-instructions N] [--most-heap BYTES]
+    instructions.py PROGRAM [--most-instructions N] [--most-weights-instructions N] [--most-heap BYTES]
                     [--most-plan-instructions N] [--most-upload-instructions N]
 
 PROGRAM is bench/once.cpp, built with optimisation. One open with a reused scratch is the difference between runs that
@@ -32,6 +32,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("program")
     parser.add_argument("--most-instructions", type=float, default=float("inf"), metavar="N", help="per tensor")
+    parser.add_argument("--most-weights-instructions", type=float, default=float("inf"), metavar="N",
+                        help="of an open, its state_dict and a walk over it, per tensor")
     parser.add_argument("--most-heap", type=float, default=float("inf"), metavar="BYTES",
                         help=f"per tensor, beside {FIXED_HEAP:,}")
     parser.add_argument("--most-plan-instructions", type=float, default=float("inf"), metavar="N", help="per key")
@@ -44,6 +46,7 @@ def main() -> int:
     good = True
     with tempfile.TemporaryDirectory() as folder:
         one_open = {}
+        one_walk = {}
         one_plan = {}
         one_upload = {}
         for tensors in (SMALL, LARGE):
@@ -51,6 +54,8 @@ def main() -> int:
             subprocess.run([wanted.program, "write", file, str(tensors)], check=True)
             one_open[tensors] = (instructions(wanted.program, "open", file, 3) -
                                  instructions(wanted.program, "open", file, 2))
+            one_walk[tensors] = (instructions(wanted.program, "weights", file, 3) -
+                                 instructions(wanted.program, "weights", file, 2))
             one_plan[tensors] = (instructions(wanted.program, "plan", file, 2) -
                                  instructions(wanted.program, "plan", file, 1))
             one_upload[tensors] = (instructions(wanted.program, "upload-plan", file, 2) -
@@ -64,6 +69,10 @@ def main() -> int:
         each = (one_open[LARGE] - one_open[SMALL]) / (LARGE - SMALL)
         print(f"{each:,.0f} instructions per tensor, and {one_open[LARGE] - each * LARGE:,.0f} once")
         good = good and each <= wanted.most_instructions
+        each = (one_walk[LARGE] - one_walk[SMALL]) / (LARGE - SMALL)
+        print(f"{each:,.0f} instructions per tensor with the state_dict and a walk over it, and "
+              f"{one_walk[LARGE] - each * LARGE:,.0f} once")
+        good = good and each <= wanted.most_weights_instructions
         each = (one_plan[LARGE] - one_plan[SMALL]) / (LARGE - SMALL)
         print(f"{each:,.0f} instructions per key for planning 20 rules, and {one_plan[LARGE] - each * LARGE:,.0f} once")
         good = good and each <= wanted.most_plan_instructions

@@ -4,7 +4,8 @@
 //   once write FILE TENSORS      a file as torch.save writes it
 //   once write-huge FILE         the sparse one, past 16 GiB
 //   once open FILE TIMES         opens it so many times with one scratch, and checks what it found
-//   once time FILE TIMES         the same; prints the seconds of the fastest time
+//   once weights FILE TIMES      the same, with its state_dict and a walk over it
+//   once time FILE TIMES         opens it so many times with one scratch; prints the seconds of the fastest time
 //   once plan FILE TIMES         opens it once and plans a map of 20 rules over its keys so many times
 //   once plan-time FILE TIMES    the same; prints the seconds of the fastest time
 //   once upload-plan FILE TIMES  opens it once and plans an upload of all of it so many times
@@ -120,6 +121,19 @@ int main(int argc, char** argv) {
             return tensors != 0 && (before == 0 || before == tensors);
         });
         return printed(tensors, best, command == "time");
+    }
+    if (command == "weights") {
+        const ckpt::open_options options{.scratch = ckpt::scratch::make()};
+        std::size_t tensors = 0;
+        for (std::size_t i = 0; i < number; ++i) {
+            const auto weights = ckpt::open(path, options).value().state_dict().value();
+            std::uint64_t elements = 0;
+            for (const auto& [key, tensor] : weights) elements += key.size() + tensor.numel();
+            tensors = weights.size();
+            if (elements < tensors) return 1;
+        }
+        std::printf("%zu\n", tensors);
+        return tensors != 0 ? 0 : 1;
     }
     if (command == "plan" || command == "plan-time") {
         const auto weights = ckpt::open(path).value().state_dict().value();

@@ -32,6 +32,7 @@
 #include <ckpt/core/impl/sorting.ipp>
 #include <ckpt/core/impl/utf8.ipp>
 
+#include <ckpt/io/impl/advice.ipp>
 #include <ckpt/io/impl/file.ipp>
 #include <ckpt/io/impl/folder.ipp>
 #include <ckpt/io/impl/output.ipp>
@@ -78,6 +79,7 @@
 #include <ckpt/pickle/impl/names.ipp>
 #include <ckpt/pickle/impl/text.ipp>
 #include <ckpt/pickle/impl/value.ipp>
+#include <ckpt/pickle/impl/whole_call.ipp>
 
 #include <ckpt/torch/impl/checkpoint_file.ipp>
 #include <ckpt/torch/impl/containers.ipp>
@@ -107,6 +109,7 @@
 #include <ckpt/torch/impl/stream_storages.ipp>
 #include <ckpt/torch/impl/tar_checkpoint.ipp>
 #include <ckpt/torch/impl/tar_member.ipp>
+#include <ckpt/torch/impl/tensor_maker.ipp>
 #include <ckpt/torch/impl/tensordict.ipp>
 #include <ckpt/torch/impl/wrapper.ipp>
 #include <ckpt/torch/impl/zip_checkpoint.ipp>
@@ -187,6 +190,7 @@
 #include <ckpt/impl/config.ipp>
 #include <ckpt/impl/dlpack.ipp>
 #include <ckpt/impl/open_source.ipp>
+#include <ckpt/impl/prefetch.ipp>
 #include <ckpt/impl/python.ipp>
 #include <ckpt/impl/threads.ipp>
 
