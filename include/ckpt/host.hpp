@@ -18,8 +18,8 @@ namespace ckpt::inline CKPT_DETAIL_ABI::host {
 struct load_options {
     upload_plan_options plan{};
     upload_source source{upload_source::buffered}; ///< buffered or direct
-    unsigned readers{2};                           ///< number of threads beside the caller's
-    bool verify{false};                            ///< compares the checksums of records that are read as a whole
+    unsigned readers{~0u}; ///< number of threads beside the caller's; by default one for each core, eight at most
+    bool verify{false};    ///< compares the checksums of records that are read as a whole
     progress_callback progress{};
 };
 

@@ -16,10 +16,19 @@ namespace {
 using ckpt::dtype;
 namespace detail = ckpt::detail;
 
+#if defined(CKPT_COMPILED)
+constexpr bool whole_library = true;
+#else
+constexpr bool whole_library = false;
+#endif
+
+/// Empty where a level does not have the conversion: header-only, the lowest one has few.
 template <class T> std::vector<T> cast(detail::cast_level level, dtype from, const void* in, dtype to, std::size_t n) {
     std::vector<T> out(n);
-    REQUIRE(detail::cast_many(level, from, static_cast<const std::byte*>(in), to,
-                              reinterpret_cast<std::byte*>(out.data()), n) == n);
+    const std::uint64_t done = detail::cast_many(level, from, static_cast<const std::byte*>(in), to,
+                                                 reinterpret_cast<std::byte*>(out.data()), n);
+    if (done == 0 && !whole_library && level == detail::cast_level::lanes) return {};
+    REQUIRE(done == n);
     return out;
 }
 
@@ -55,6 +64,7 @@ template <class Small, class Bits> void check_small(dtype type) {
     const std::vector<std::uint32_t> floats = float_bits();
     each_level([&](detail::cast_level level) {
         const auto wide = cast<std::uint32_t>(level, type, all.data(), dtype::float32, all.size());
+        if (wide.empty()) return;
         std::size_t wrong = 0;
         for (std::size_t i = 0; i < all.size(); ++i)
             wrong += wide[i] != std::bit_cast<std::uint32_t>(Small{all[i]}.to_float());

@@ -41,6 +41,9 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
+/// One for each core. Eight fill the memory's bandwidth.
+[[nodiscard]] inline unsigned useful_readers() noexcept { return (std::min)(8u, std::thread::hardware_concurrency()); }
+
 /// Carries out one plan once.
 template <device_api Api> class upload_engine {
   public:

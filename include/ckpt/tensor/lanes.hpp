@@ -19,7 +19,7 @@
 #else
 #define CKPT_DETAIL_LANES 0
 #endif
-#if CKPT_DETAIL_LANES && defined(__x86_64__)
+#if CKPT_DETAIL_LANES && defined(__x86_64__) && !defined(__SEH__) // with which GCC does not align AVX vectors
 #define CKPT_DETAIL_LANES_X86 1
 #else
 #define CKPT_DETAIL_LANES_X86 0

@@ -223,6 +223,13 @@ CKPT_DETAIL_INLINE void narrow_f64(const std::byte* in, std::byte* out, std::uin
     }
 }
 
+/// Programs that compile these in each source have bfloat16 and float64 only, where the processor has no AVX2.
+#if defined(CKPT_COMPILED) || !CKPT_DETAIL_LANES_X86
+inline constexpr bool all_in_lanes = true;
+#else
+inline constexpr bool all_in_lanes = false;
+#endif
+
 /// Converts `n` elements, a multiple of N, between types of `cast_many`.
 template <std::size_t N>
 CKPT_DETAIL_INLINE void cast_lanes(dtype from, const std::byte* in, dtype to, std::byte* out,
@@ -230,10 +237,12 @@ CKPT_DETAIL_INLINE void cast_lanes(dtype from, const std::byte* in, dtype to, st
     if (from == dtype::float64) return narrow_f64 < N == 16 ? 8 : N > (in, out, n);
     if (from == dtype::bfloat16) return widen_bf16<N>(in, out, n);
     if (to == dtype::bfloat16) return narrow_bf16<N>(in, out, n);
-    if (from == dtype::float16) return widen_all<std::uint16_t, N>(from, in, out, n);
-    if (to == dtype::float16) return narrow_all<std::uint16_t, N>(to, in, out, n);
-    if (to == dtype::float32) return widen_all<std::uint8_t, N>(from, in, out, n);
-    narrow_all<std::uint8_t, N>(to, in, out, n);
+    if constexpr (N != 4 || all_in_lanes) {
+        if (from == dtype::float16) return widen_all<std::uint16_t, N>(from, in, out, n);
+        if (to == dtype::float16) return narrow_all<std::uint16_t, N>(to, in, out, n);
+        if (to == dtype::float32) return widen_all<std::uint8_t, N>(from, in, out, n);
+        narrow_all<std::uint8_t, N>(to, in, out, n);
+    }
 }
 
 #if CKPT_DETAIL_LANES_X86
@@ -311,7 +320,8 @@ CKPT_DETAIL_DEF std::uint64_t cast_many(cast_level level, dtype from, const std:
     const auto is_small = [](dtype t) { return t == dtype::bfloat16 || small_float_of(t).bias != 0; };
     const bool known = (from == dtype::float32 && is_small(to)) ||
                        (to == dtype::float32 && (is_small(from) || from == dtype::float64));
-    if (!known || level == cast_level::none) return 0;
+    const bool frequent = from == dtype::float64 || from == dtype::bfloat16 || to == dtype::bfloat16;
+    if (!known || level == cast_level::none || (level == cast_level::lanes && !all_in_lanes && !frequent)) return 0;
     n -= n % 64;
 #if CKPT_DETAIL_LANES_X86
 #if defined(CKPT_COMPILED)

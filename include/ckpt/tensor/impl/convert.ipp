@@ -40,8 +40,8 @@ CKPT_DETAIL_RARE void resolve_lazy_bits(dtype type, bool neg, bool conj, std::by
     }
 }
 
-CKPT_DETAIL_DEF void finish_elements(dtype type, byte_order from, byte_order to, bool neg, bool conj, std::byte* data,
-                                     std::uint64_t n) noexcept {
+CKPT_DETAIL_RARE void finish_elements(dtype type, byte_order from, byte_order to, bool neg, bool conj, std::byte* data,
+                                      std::uint64_t n) noexcept {
     if (type == dtype::bool_) return normalise_bools(data, n);
     if (neg || conj) {
         if (from != native_order()) swap_components(type, data, n);
@@ -143,8 +143,8 @@ CKPT_DETAIL_RARE std::size_t change_carrier(carrier a, carrier b, dtype to, std:
     return n;
 }
 
-CKPT_DETAIL_DEF std::uint64_t convert(dtype from, const std::byte* in, dtype to, std::byte* out,
-                                      std::uint64_t n) noexcept {
+CKPT_DETAIL_RARE std::uint64_t convert(dtype from, const std::byte* in, dtype to, std::byte* out,
+                                       std::uint64_t n) noexcept {
     if (from == to) {
         if (n != 0) std::memcpy(out, in, static_cast<std::size_t>(n * itemsize(from)));
         return n;

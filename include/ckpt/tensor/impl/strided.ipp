@@ -97,7 +97,7 @@ CKPT_DETAIL_DEF void copy_run(std::size_t size, const std::byte* in, std::uint64
     }
 }
 
-CKPT_DETAIL_DEF void merge_axes(std::span<const copy_axis> axes, merged_axes& out) noexcept {
+CKPT_DETAIL_RARE void merge_axes(std::span<const copy_axis> axes, merged_axes& out) noexcept {
     for (const copy_axis& a : axes) {
         if (a.size == 1) continue;
         copy_axis* const last = out.count != 0 ? &out.axis[out.count - 1] : nullptr;
@@ -175,20 +175,26 @@ inline void transpose_strips(const transposition& t, std::uint64_t rows, std::ui
 
 /// Copies along two axes: source elements follow each other along the first one, those of the destination along the
 /// other.
-inline void transpose(const copy_axis& along, const copy_axis& across, std::size_t size, const std::byte* in,
-                      std::byte* out, bool streams) noexcept {
+CKPT_DETAIL_COLD inline void transpose(const copy_axis& along, const copy_axis& across, std::size_t size,
+                                       const std::byte* in, std::byte* out, bool streams) noexcept {
     std::uint64_t rows = 0;
     std::uint64_t columns = 0;
 #if CKPT_DETAIL_LANES
-    if (size < 16) {
+#if defined(CKPT_COMPILED)
+    constexpr std::size_t least = 1;
+#else
+    constexpr std::size_t least = 2; // the largest of them, for the least frequent elements
+#endif
+    if (size >= least && size < 16) {
         rows = across.size - across.size % (64 / size);
         columns = along.size - along.size % (16 / size);
         const std::uint64_t odd = reinterpret_cast<std::uintptr_t>(out) | (along.out * size);
         const transposition t{in, across.in * size, out, along.out * size, streams && odd % 64 == 0};
-        if (size == 1) transpose_strips<std::uint8_t>(t, rows, columns);
-        else if (size == 2) transpose_strips<std::uint16_t>(t, rows, columns);
+        if (size == 2) transpose_strips<std::uint16_t>(t, rows, columns);
         else if (size == 4) transpose_strips<std::uint32_t>(t, rows, columns);
-        else transpose_strips<std::uint64_t>(t, rows, columns);
+        else if (size == 8) transpose_strips<std::uint64_t>(t, rows, columns);
+        if constexpr (least == 1)
+            if (size == 1) transpose_strips<std::uint8_t>(t, rows, columns);
     }
 #endif
     const auto others = [&](std::uint64_t row, std::uint64_t last, std::uint64_t first) {
@@ -205,8 +211,8 @@ inline void transpose(const copy_axis& along, const copy_axis& across, std::size
     others(rows, across.size, 0);
 }
 
-CKPT_DETAIL_DEF void copy_axes(std::span<const copy_axis> axes, std::size_t size, const std::byte* in,
-                               std::byte* out) noexcept {
+CKPT_DETAIL_RARE void copy_axes(std::span<const copy_axis> axes, std::size_t size, const std::byte* in,
+                                std::byte* out) noexcept {
     merged_axes all;
     merge_axes(axes, all);
     if (all.count == 0) {
@@ -263,7 +269,7 @@ CKPT_DETAIL_DEF std::array<copy_axis, 64> axes_of(const box& b) noexcept {
     return axes;
 }
 
-CKPT_DETAIL_DEF void gather(const std::byte* storage, const box& b, std::size_t size, std::byte* out) noexcept {
+CKPT_DETAIL_RARE void gather(const std::byte* storage, const box& b, std::size_t size, std::byte* out) noexcept {
     const std::array<copy_axis, 64> axes = axes_of(b);
     const std::byte* in = storage + b.offset * size;
     copy_axes({axes.data(), b.rank}, size, in, out);
