@@ -14,11 +14,13 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <iterator>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -498,6 +500,19 @@ void leave_out(const std::vector<ckpt::state_dict::other>& others, conversion& t
     return out;
 }
 
+/// What a run that writes would fail with, for one that does not.
+void add_obstacles(const options& wanted, const ckpt::write_report& plan, conversion& to) {
+    std::error_code unknown;
+    const std::filesystem::path folder = std::filesystem::path(wanted.files[1]).parent_path();
+    if (!folder.empty() && !std::filesystem::is_directory(folder, unknown))
+        to.notes.push_back('"' + printable(folder.string()) + "\" is no folder");
+    for (const ckpt::written_file& f : plan.files)
+        if (std::filesystem::is_directory(f.path, unknown))
+            to.notes.push_back('"' + printable(f.path) + "\" is a folder");
+        else if (!wanted.force && std::filesystem::exists(std::filesystem::symlink_status(f.path, unknown)))
+            to.notes.push_back('"' + printable(f.path) + "\" exists: --force replaces it");
+}
+
 /// Adds what people should know of a conversion: patterns of --allow-loss that are none of what would be lost, and what
 /// programs that read the format want.
 void add_notes(const options& wanted, conversion& to) {
@@ -569,6 +584,7 @@ int run_convert(const options& wanted) {
         done->left_out.emplace_back(t.key, std::make_shared<const ckpt::error>(std::move(t.why)));
     done->replaced = report->replaced;
     add_notes(wanted, *done);
+    if (wanted.dry_run) add_obstacles(wanted, *report, *done);
     const bool ok = are_allowed(*done, done->left_out) && (!done->based || are_allowed(*done, done->based->unused)) &&
                     (!done->folded || are_allowed(*done, *done->folded));
     if (ok && !wanted.dry_run) {

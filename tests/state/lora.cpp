@@ -22,12 +22,6 @@ using namespace test_support;
 
 namespace {
 
-std::vector<float> values(const ckpt::state_dict& weights, std::string_view key) {
-    const auto tensor = weights.at(key).value();
-    std::vector<float> out(tensor.numel());
-    tensor.copy_as(std::span{out}).value();
-    return out;
-}
 ckpt::state_dict file(const char* name) {
     return ckpt::open(std::string(CKPT_TEST_DATA "/frameworks/peft-0.21/") + name).value().state_dict("").value();
 }

@@ -52,7 +52,16 @@ def one_file():
     check('--dry-run says what would be written',
           code == 0 and 'not written: --dry-run' in said and '2 tensors' in said, said)
     check('and writes nothing', not os.path.exists(out_path('none.safetensors')))
-    equal('--dry-run looks at no file that exists', ckpt('convert', MLP, out, '-n')[0], 0)
+    equal('--dry-run of a file that exists', document('-n', 0, 'convert', MLP, out, '-n')['notes'],
+          [f'"{out}" exists: --force replaces it'])
+    equal('of one that is replaced', document('-n', 0, 'convert', MLP, out, '-n', '-f')['notes'], [])
+    equal('in a folder that is not there', document('-n', 0, 'convert', MLP, out_path('none/x.npz'), '-n')['notes'],
+          [f'"{out_path("none")}" is no folder'])
+    os.mkdir(out_path('folder.npz'))
+    code, _, error = ckpt('convert', MLP, out_path('folder.npz'), '-f')
+    check('a folder is not replaced', code == 5 and 'it is a directory' in error, error)
+    equal('which --dry-run says', document('-n', 0, 'convert', MLP, out_path('folder.npz'), '-n')['notes'],
+          [f'"{out_path("folder.npz")}" is a folder'])
     equal('which stays', os.stat(out).st_mtime_ns, before)
     check('what lies outside the state_dict is counted', 'outside' in said and 'optimizer' in said, said)
     equal('a safetensors file is written from itself', ckpt('convert', out, out, '-f')[0], 0)
@@ -612,7 +621,8 @@ def stopped():
     with open(source, 'wb') as f:  # zeros that take no place
         f.write(struct.pack('<Q', len(header)) + header)
         f.truncate(8 + len(header) + 4 * count)
-    for sent, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+    for sent, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)):
+        signal.signal(sent, signal.SIG_DFL)  # whoever runs this may have made it deaf, as nohup does
         running = subprocess.Popen([cli.program, 'convert', source, out, '--dtype', '**=float64'],
                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         while running.poll() is None and len(os.listdir(place)) < 2:

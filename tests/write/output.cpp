@@ -149,11 +149,11 @@ TEST_CASE("paths that no file can have") {
     folder.add("x", "old");
     CHECK(write_all(folder.path() / "none" / "x", false, "new") == errc::write_failed);
     CHECK(write_all(folder.path() / "x" / "y", false, "new") == errc::write_failed);
-    CHECK(write_all(folder.path(), true, "new") == errc::write_failed);
-    CHECK(write_all(folder.path(), false, "new") == errc::output_exists);
     CHECK(write_all("", false, "new") == errc::write_failed);
     CHECK(output_file::create(static_cast<const char*>(nullptr), false).error().code == errc::write_failed);
     CHECK(output_file::create(std::string("a\0b", 3), false).error().code == errc::write_failed);
+    for (const bool replace : {false, true})
+        CHECK(output_file::create(folder.path(), replace).error().detail == "it is a directory");
     CHECK(content(folder) == files{{"x", "old"}});
 }
 

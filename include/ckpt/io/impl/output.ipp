@@ -63,6 +63,11 @@ CKPT_DETAIL_DEF result<output_file> output_file::create(path_arg path, bool repl
         return error{.code = errc::write_failed,
                      .detail = quoted(path.text()) + ": the path is null or has a NUL byte inside"};
     output_file out{path.text(), native_path(path), replace, check};
+    if (file_system::is_directory(out.path_.c_str()))
+        return error{.code = errc::write_failed,
+                     .file = out.text_,
+                     .detail = "it is a directory",
+                     .hint = "Give the path of a file in it"};
     if (!replace && file_system::exists(out.path_.c_str())) return out.exists();
     int failure = file_system::exists_already;
     native_string name;
