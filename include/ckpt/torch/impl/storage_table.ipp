@@ -223,8 +223,8 @@ CKPT_DETAIL_RARE void storage_table::find_touched(std::uint32_t storage, std::ui
     constexpr std::uint64_t header = 512;         // as much as `locate` reads
     constexpr std::uint64_t most_descriptor = 24; // between the payload and the next record
     const entry& e = entries_[storage];
-    if (e.from == nullptr) return;
-    const record& r = *e.from;
+    if (e.in_memory) return;
+    const record& r = *e.from();
     const source& from = *folders_[e.folder].from;
     if (r.bound < r.header_offset || r.bound - r.header_offset < r.stored_size) return;
     const std::uint64_t room = r.bound - r.header_offset, before = room - r.stored_size;
