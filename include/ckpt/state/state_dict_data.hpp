@@ -72,8 +72,8 @@ struct state_dict_data final : counted {
     [[nodiscard]] const entry* find(std::string_view key) const noexcept;
 };
 
-/// The elements of a path, all but the last and the last one, joined by dots, in memory that lives as long as the
-/// arena.
+/// The elements of a path joined by dots, in memory that lives as long as the arena: those before the last, and the
+/// last.
 [[nodiscard]] std::string_view joined_key(std::span<const path_element> before, std::string_view last, arena& memory);
 
 [[nodiscard]] inline std::string_view joined_key(std::span<const path_element> all, arena& memory) {
