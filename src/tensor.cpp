@@ -1,5 +1,6 @@
 // tensor/: types, geometry, conversions and copies of tensors.
 #include <ckpt/tensor/impl/access.ipp>
+#include <ckpt/tensor/impl/casts.ipp>
 #include <ckpt/tensor/impl/convert.ipp>
 #include <ckpt/tensor/impl/copy.ipp>
 #include <ckpt/tensor/impl/geometry.ipp>

@@ -20,7 +20,7 @@ MAY_INCLUDE = {  # folder, or header beside the folders: folders and headers bel
     "tensor/": [*BASE, "tensor/"],
     "pickle/": [*BASE, "tensor/", "pickle/"],
     "torch/": [*BASE, "io/", "archive/", "tensor/", "pickle/", "torch/"],
-    "state/": [*BASE, "tensor/", "pickle/value", "pickle/value_access", "state/"],
+    "state/": [*BASE, "io/pages", "tensor/", "pickle/value", "pickle/value_access", "state/"],
     "checkpoint": [*BASE, "io/", "archive/", "tensor/", "pickle/", "torch/", "state/", "open_source"],
     "open_source": [*BASE, "io/", "archive/", "tensor/", "pickle/", "torch/", "state/", "checkpoint"],
     "folder/": [

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <limits>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -193,6 +194,17 @@ TEST_CASE("components are swapped, not elements") {
     CHECK(raw[2] == std::byte{3});
     detail::swap_components(dtype::quint8, raw.data(), 16);
     CHECK(raw[0] == std::byte{1});
+}
+
+TEST_CASE("any number of components is swapped, and what follows them is not") {
+    for (const auto& [type, size] : {std::pair{dtype::int16, 2u}, {dtype::float32, 4u}, {dtype::int64, 8u}})
+        for (std::size_t n = 0; n < 20; ++n) {
+            std::vector<std::byte> data(n * size + 3);
+            for (std::size_t i = 0; i < data.size(); ++i) data[i] = static_cast<std::byte>(i);
+            detail::swap_components(type, data.data(), n);
+            for (std::size_t i = 0; i < data.size(); ++i)
+                REQUIRE(data[i] == static_cast<std::byte>(i < n * size ? i / size * size + (size - 1 - i % size) : i));
+        }
 }
 
 TEST_CASE("the first packed value is in the low bits") {

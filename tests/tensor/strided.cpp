@@ -4,8 +4,10 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <numeric>
 #include <random>
 #include <utility>
@@ -134,6 +136,56 @@ TEST_CASE("stored parts follow each other in the storage, and their elements kno
     });
     CHECK(failed.error().code == ckpt::errc::truncated);
     CHECK(calls == 3);
+}
+
+/// Whether a copy along `axes` puts each element where it belongs, and writes nothing else.
+bool copies(std::vector<detail::copy_axis> axes, std::size_t size, std::size_t misplaced) {
+    std::uint64_t in_end = 1, out_end = 1;
+    for (const auto& a : axes) in_end += (a.size - 1) * a.in, out_end += (a.size - 1) * a.out;
+    std::vector<std::byte> in(in_end * size + misplaced), out(out_end * size + 64 + 64), expected;
+    std::uint32_t x = 1;
+    for (std::byte& b : in) b = static_cast<std::byte>((x = x * 1664525u + 1013904223u) >> 24);
+    auto* to = out.data();
+    while (reinterpret_cast<std::uintptr_t>(to) % 64 != 0) ++to;
+    to += misplaced;
+    expected = out;
+    std::byte* const should = expected.data() + (to - out.data());
+    std::array<std::uint64_t, 64> index{};
+    std::uint64_t from_at = 0, to_at = 0;
+    do {
+        std::memcpy(should + to_at * size, in.data() + misplaced + from_at * size, size);
+    } while (detail::next_index(
+        index, axes.size(), [&](std::size_t d) { return axes[d].size; },
+        [&](std::size_t d, std::uint64_t n) { from_at += n * axes[d].in, to_at += n * axes[d].out; }));
+    detail::copy_axes(axes, size, in.data() + misplaced, to);
+    return out == expected;
+}
+
+TEST_CASE("transposed matrices of every element size, below and above whole squares") {
+    for (const std::size_t size : {1u, 2u, 4u, 8u, 16u})
+        for (const std::uint64_t rows : {2u, 15u, 64u, 65u, 130u})
+            for (const std::uint64_t columns : {2u, 16u, 63u, 66u}) {
+                CAPTURE(size);
+                CAPTURE(rows);
+                CAPTURE(columns);
+                CHECK(copies({{rows, 1, columns}, {columns, rows, 1}}, size, 0));
+                CHECK(copies({{rows, columns + 3, 1}, {columns, 1, rows + 5}}, size, 1)); // to what is transposed
+                CHECK(copies({{3, rows * columns, 7}, {rows, 1, 21 * columns}, {columns, rows, 21}}, size, 0));
+                CHECK(copies({{rows, 1, 3 * columns}, {3, rows * columns, columns}, {columns, rows, 1}}, size, 0));
+            }
+    CHECK(copies({{1200, 1, 1152}, {1152, 1200, 1}}, 4, 0)); // large enough to go around the cache
+    CHECK(copies({{1200, 1, 1152}, {1152, 1200, 1}}, 2, 1));
+    CHECK(copies({{1200, 1, 1100}, {1100, 1200, 1}}, 2, 0));
+}
+
+TEST_CASE("rows that go around the cache, at any place") {
+    for (const std::size_t misplaced : {0u, 1u, 16u, 63u}) {
+        CHECK(copies({{700, 1000, 900}, {900, 1, 1}}, 4, misplaced));
+        CHECK(copies({{90'000, 40, 30}, {30, 1, 1}}, 1, misplaced));
+    }
+    CHECK(copies({{1, 5, 9}, {6, 10, 10}, {10, 1, 1}}, 2, 0)); // one run
+    CHECK(copies({{1, 5, 9}}, 8, 0));
+    CHECK(copies({{5, 0, 3}, {3, 0, 1}}, 4, 0)); // one element everywhere
 }
 
 } // namespace

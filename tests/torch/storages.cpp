@@ -285,6 +285,37 @@ TEST_CASE("owned storages keep sharing, keys, requires_grad, errors and meta ten
     CHECK(weights.others().size() == 1);
 }
 
+TEST_CASE("storages are copied by several threads, and one that cannot be read concerns its tensors only") {
+    std::vector<float> large(1'500'000); // three pieces
+    for (std::size_t i = 0; i < large.size(); ++i) large[i] = static_cast<float>(i);
+    using namespace pkl;
+    std::string file = torch_file(dict({{str("a"), floats("0", static_cast<std::int64_t>(large.size()))},
+                                        {str("b"), floats("1", 4)},
+                                        {str("c"), floats("2", 0)}}),
+                                  {{"0", raw(large)}, {"1", raw<float>({1, 2, 3, 4})}, {"2", ""}});
+    // One after another, in another order than that of their numbers.
+    const ckpt::workers three{3,
+                              [](void*, unsigned n, void (*work)(void*, unsigned), void* argument) {
+                                  while (n-- > 0) work(argument, n);
+                              },
+                              nullptr};
+    for (const ckpt::workers& lent : {ckpt::workers{}, three}) {
+        const auto owned = ckpt::open_bytes(bytes_of(file)).value().state_dict().value().owned(lent);
+        const auto a = owned.view<float, 1>("a").value();
+        std::size_t wrong = 0;
+        for (std::size_t i = 0; i < large.size(); ++i) wrong += a(i) != large[i];
+        CHECK(wrong == 0);
+        CHECK(owned.view<float, 1>("b").value()(3) == 4);
+        CHECK(owned.view<float, 1>("c").value().numel() == 0);
+        const auto bytes = owned.at("b").value().bytes().value();
+        CHECK(reinterpret_cast<std::uintptr_t>(bytes.data()) % 64 == 0);
+    }
+    file[file.rfind("PK\x03\x04", file.find(raw(large).substr(0, 64)))] = 'X'; // the local header of "0"
+    const auto owned = ckpt::open_bytes(bytes_of(file)).value().state_dict().value().owned(three);
+    CHECK_FALSE(owned.view<float, 1>("a").has_value());
+    CHECK(owned.view<float, 1>("b").value()(3) == 4);
+}
+
 TEST_CASE("a state_dict that was handed out does not change when a copy of it is made its own") {
     const std::string file =
         torch_file(pkl::dict({{pkl::str("w"), pkl::floats("0", 4)}}), {{"0", raw<float>({1, 2, 3, 4})}});

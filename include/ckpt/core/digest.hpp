@@ -65,22 +65,23 @@ using clmul_lanes = long long __attribute__((vector_size(16)));
                                                                    clmul_lanes next) noexcept {
     return __builtin_ia32_pclmulqdq128(value, by, 0x00) ^ __builtin_ia32_pclmulqdq128(value, by, 0x11) ^ next;
 }
-/// The register after a multiple of 16 bytes, 64 at least.
+/// Four lanes of 16 bytes that have the same remainder as all bytes so far.
+struct clmul_state {
+    clmul_lanes lane[4];
+};
+inline constexpr clmul_lanes clmul_by_four{0x1'5444'2BD4, 0x1'C6E4'1596};
+/// The register after what is folded in a state and a multiple of 16 bytes.
 [[nodiscard, gnu::target("pclmul")]] inline std::uint32_t crc32_by_folding(std::span<const std::byte> bytes,
-                                                                           std::uint32_t crc) noexcept {
-    constexpr clmul_lanes by_four{0x1'5444'2BD4, 0x1'C6E4'1596};
+                                                                           clmul_state s) noexcept {
     constexpr clmul_lanes by_one{0x1'7519'97D0, 0x0'CCAA'009E};
     const std::byte* at = bytes.data();
-    std::size_t left = bytes.size() - 64;
-    clmul_lanes a = clmul_load(at) ^ clmul_lanes { static_cast<long long>(crc), 0 };
-    clmul_lanes b = clmul_load(at + 16);
-    clmul_lanes c = clmul_load(at + 32);
-    clmul_lanes d = clmul_load(at + 48);
-    for (at += 64; left >= 64; left -= 64, at += 64) {
-        a = clmul_fold(a, by_four, clmul_load(at));
-        b = clmul_fold(b, by_four, clmul_load(at + 16));
-        c = clmul_fold(c, by_four, clmul_load(at + 32));
-        d = clmul_fold(d, by_four, clmul_load(at + 48));
+    std::size_t left = bytes.size();
+    clmul_lanes a = s.lane[0], b = s.lane[1], c = s.lane[2], d = s.lane[3];
+    for (; left >= 64; left -= 64, at += 64) {
+        a = clmul_fold(a, clmul_by_four, clmul_load(at));
+        b = clmul_fold(b, clmul_by_four, clmul_load(at + 16));
+        c = clmul_fold(c, clmul_by_four, clmul_load(at + 32));
+        d = clmul_fold(d, clmul_by_four, clmul_load(at + 48));
     }
     a = clmul_fold(a, by_one, b);
     a = clmul_fold(a, by_one, c);
@@ -89,6 +90,41 @@ using clmul_lanes = long long __attribute__((vector_size(16)));
     std::byte rest[16];
     std::memcpy(rest, &a, sizeof rest);
     return crc32_by_tables(rest, 0);
+}
+// Processors that multiply two lanes at once fold 256 bytes a step.
+using clmul_pair = long long __attribute__((vector_size(32)));
+#if defined(__clang__)
+#define CKPT_DETAIL_CLMUL_PAIR __builtin_ia32_pclmulqdq256
+#else
+#define CKPT_DETAIL_CLMUL_PAIR __builtin_ia32_vpclmulqdq_v4di
+#endif
+[[gnu::target("avx2,vpclmulqdq")]] inline void clmul_fold(clmul_pair& value, const clmul_pair& by,
+                                                          const void* next) noexcept {
+    clmul_pair more;
+    std::memcpy(&more, next, sizeof more);
+    value = CKPT_DETAIL_CLMUL_PAIR(value, by, 0x00) ^ CKPT_DETAIL_CLMUL_PAIR(value, by, 0x11) ^ more;
+}
+/// Folds a multiple of 256 bytes, whose first ones are already in the state.
+[[gnu::target("avx2,vpclmulqdq")]] inline void fold_pairs(std::span<const std::byte> bytes, clmul_state& s) noexcept {
+    constexpr clmul_pair by_all{0x1'1542'778A, 0x1'322D'1430, 0x1'1542'778A, 0x1'322D'1430};
+    constexpr clmul_pair by_four{0x1'5444'2BD4, 0x1'C6E4'1596, 0x1'5444'2BD4, 0x1'C6E4'1596};
+    const std::byte* at = bytes.data();
+    clmul_pair all[8];
+    std::memcpy(all, at, sizeof all);
+    std::memcpy(all, &s, sizeof s);
+    for (std::size_t left = bytes.size() / sizeof all; --left > 0;) {
+        at += sizeof all;
+        clmul_fold(all[0], by_all, at);
+        clmul_fold(all[1], by_all, at + 32);
+        clmul_fold(all[2], by_all, at + 64);
+        clmul_fold(all[3], by_all, at + 96);
+        clmul_fold(all[4], by_all, at + 128);
+        clmul_fold(all[5], by_all, at + 160);
+        clmul_fold(all[6], by_all, at + 192);
+        clmul_fold(all[7], by_all, at + 224);
+    }
+    for (std::size_t i = 2; i < 8; ++i) clmul_fold(all[i % 2], by_four, &all[i]);
+    std::memcpy(&s, all, sizeof s);
 }
 #define CKPT_DETAIL_CLMUL 1
 #else
@@ -100,8 +136,16 @@ using clmul_lanes = long long __attribute__((vector_size(16)));
     crc = ~crc;
 #if CKPT_DETAIL_CLMUL
     if (bytes.size() >= 64 && __builtin_cpu_supports("pclmul")) {
+        clmul_state state;
+        std::memcpy(&state, bytes.data(), sizeof state);
+        state.lane[0] ^= clmul_lanes{static_cast<long long>(crc), 0};
+        std::size_t done = sizeof state;
+        if (bytes.size() >= 512 && __builtin_cpu_supports("vpclmulqdq")) {
+            done = bytes.size() & ~std::size_t{255};
+            fold_pairs(bytes.first(done), state);
+        }
         const std::size_t folded = bytes.size() & ~std::size_t{15};
-        crc = crc32_by_folding(bytes.first(folded), crc);
+        crc = crc32_by_folding(bytes.first(folded).subspan(done), state);
         bytes = bytes.subspan(folded);
     }
 #endif

@@ -389,11 +389,10 @@ template <device_api Api> class upload_engine {
             const staged_copy& c = plan_.copies[piece.first_copy + i];
             const std::size_t bytes = static_cast<std::size_t>(c.bytes);
             if (piece.run != no_run) {
-                std::byte* const out = address(c, c.from);
-                if (auto done = stager_.read(piece.run, piece.begin + c.from, {out, bytes}, room.direct.bytes().data());
+                if (auto done = stager_.read_checked(p, piece.begin + c.from, {address(c, c.from), bytes},
+                                                     room.direct.bytes().data());
                     !done)
                     return done;
-                stager_.checked(p, piece.begin + c.from, {out, bytes});
                 continue;
             }
             for (std::uint32_t k = 0; k < piece.parts; ++k) {

@@ -40,6 +40,11 @@ class stager {
     /// Fills a slot of `slot_bytes`, which begins at a page. `leaves` is the thread's own.
     [[nodiscard]] result<void> fill(std::uint32_t number, std::byte* slot, storage_readers& leaves);
 
+    /// Reads bytes of a piece that begin at `begin` in their file, and adds them to the checksums of the records that
+    /// they belong to. `room`: as of `read`.
+    [[nodiscard]] result<void> read_checked(std::uint32_t number, std::uint64_t begin, std::span<std::byte> out,
+                                            std::byte* room);
+
     /// Bytes of a run that begin at `begin`. `room`: a page-aligned buffer of `slot_bytes` for direct reads, or null;
     /// `out` may be its part.
     [[nodiscard]] result<void> read(std::uint32_t run, std::uint64_t begin, std::span<std::byte> out, std::byte* room);

@@ -51,6 +51,7 @@
 #include <ckpt/archive/impl/zip_verify.ipp>
 
 #include <ckpt/tensor/impl/access.ipp>
+#include <ckpt/tensor/impl/casts.ipp>
 #include <ckpt/tensor/impl/convert.ipp>
 #include <ckpt/tensor/impl/copy.ipp>
 #include <ckpt/tensor/impl/geometry.ipp>

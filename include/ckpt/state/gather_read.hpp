@@ -41,6 +41,8 @@ class gather_reader {
     [[nodiscard]] result<void> fetch_padded(const gather_node& node, const gather_region& region, std::byte* out) const;
     static void fetch_value(const gather_node& node, const gather_region& region, std::byte* out) noexcept;
     [[nodiscard]] result<void> fetch_cast(const gather_node& node, const gather_region& region, std::byte* out) const;
+    /// Casts from memory straight to where the elements belong; false where they do not lie there in rows.
+    [[nodiscard]] result<bool> cast_rows(const gather_node& node, const gather_region& region, std::byte* out) const;
     [[nodiscard]] result<void> fetch_product(const gather_node& node, const gather_region& region,
                                              std::byte* out) const;
     [[nodiscard]] result<void> fetch_times(const gather_node& node, const gather_region& region, std::byte* out) const;

@@ -29,7 +29,8 @@ struct gather_region {
 
 /// Calls `f(box, done)` for boxes of row-major elements [first, first + n) of `shape`, each going to a dense run.
 template <class F>
-[[nodiscard]] result<void> each_box(std::span<const std::int64_t> shape, std::uint64_t first, std::uint64_t n, F&& f) {
+[[nodiscard]] CKPT_DETAIL_COLD result<void> each_box(std::span<const std::int64_t> shape, std::uint64_t first,
+                                                     std::uint64_t n, F&& f) {
     const auto rank = static_cast<std::uint32_t>(shape.size());
     for (std::uint64_t done = 0; done < n;) {
         // The outermost dimension of which whole steps fit here.
@@ -78,8 +79,8 @@ inline constexpr axis_order row_major = [] {
 /// Calls `f(part, offset)` for parts of a region with at most `most` elements, which follow each other in `order`;
 /// `offset` is that of the destination.
 template <class F>
-[[nodiscard]] result<void> each_part(const gather_region& whole, const axis_order& order, std::uint64_t most,
-                                     std::uint64_t offset, F& f) {
+[[nodiscard]] CKPT_DETAIL_COLD result<void> each_part(const gather_region& whole, const axis_order& order,
+                                                      std::uint64_t most, std::uint64_t offset, F& f) {
     if (whole.count() <= most) return f(whole, offset);
     std::uint32_t outer = 0;
     while (whole.size[order[outer]] == 1) ++outer;

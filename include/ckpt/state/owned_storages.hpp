@@ -1,7 +1,7 @@
 // ckpt/state/owned_storages.hpp: copies of the storages that a state_dict needs, in memory of its own.
 //
 // SPDX-License-Identifier: MIT
-// In:      the tensors of a state_dict.
+// In:      the tensors of a state_dict; threads that read.
 // Out:     their storages, each read once, aligned to 64 bytes, in this machine's byte order; and tensors over them.
 // Refuses: nothing as a whole: a storage that cannot be read fails where its bytes are asked for. One in the other byte
 //          order whose tensors disagree on the size of a number stays as it is: its views fail with `byte_order`,
@@ -9,12 +9,14 @@
 #pragma once
 
 #include <ckpt/core/arena.hpp>
+#include <ckpt/core/crew.hpp>
+#include <ckpt/core/plain_list.hpp>
+#include <ckpt/io/pages.hpp>
 #include <ckpt/tensor/convert.hpp>
 #include <ckpt/tensor/parts.hpp>
 #include <ckpt/tensor/storage.hpp>
 #include <ckpt/tensor/tensor.hpp>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -27,8 +29,12 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 class owned_storages final : public storage_source {
   public:
+    owned_storages() = default;
+    ~owned_storages() override;
+
     /// Reads the storages behind `tensors` and replaces each pointer by one to a tensor over the copy.
-    [[nodiscard]] static shared<owned_storages> read(const storage_source& from, std::span<const tensor_data*> tensors);
+    [[nodiscard]] static shared<owned_storages> read(const storage_source& from, std::span<const tensor_data*> tensors,
+                                                     const workers& lent);
 
     [[nodiscard]] std::uint64_t nbytes(std::uint32_t storage) const noexcept override {
         return entries_[storage].nbytes;
@@ -64,11 +70,13 @@ class owned_storages final : public storage_source {
     static constexpr std::uint8_t unknown = 0;
     static constexpr std::uint8_t mixed = 0xFF;
 
-    [[nodiscard]] result<void> copy(const storage_source& from, std::uint32_t storage, entry& e);
+    /// Finds the room of each storage, and what is to be read into it. `wanted` has the storages in their order there.
+    [[nodiscard]] plain_list<crew_piece> place(const storage_source& from, std::span<const source_storage> wanted);
 
-    /// Brings a storage of the other byte order into this machine's, where all its tensors agree on the unit.
-    static void swap(entry& e, std::uint8_t unit);
+    /// Reads a piece, in this machine's byte order where all tensors of its storage agree on the unit.
+    [[nodiscard]] result<void> copy(const storage_source& from, const source_storage& s, const crew_piece& piece);
 
+    pages block_{}; // of all storages but those of which the file only claims how large they are
     arena memory_{};
     std::vector<entry> entries_{};
     chunked_array<tensor_data> tensors_{};

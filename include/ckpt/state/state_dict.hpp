@@ -13,6 +13,7 @@
 #include <ckpt/core/fixed_string.hpp>
 #include <ckpt/core/result.hpp>
 #include <ckpt/core/shared.hpp>
+#include <ckpt/core/workers.hpp>
 #include <ckpt/pickle/value.hpp>
 #include <ckpt/tensor/dtype.hpp>
 #include <ckpt/tensor/half.hpp>
@@ -139,8 +140,9 @@ class state_dict {
     value root() const&& = delete; // the value would outlive the file: name the state_dict first
 
     /// The same state_dict with its storages copied to memory of its own; see `storage_mode::owned`. Where a storage
-    /// cannot be read, accesses to its tensors fail with the error.
-    [[nodiscard]] state_dict owned() const;
+    /// cannot be read, accesses to its tensors fail with the error. With `ckpt::threads()` (threads.hpp) several
+    /// threads read.
+    [[nodiscard]] state_dict owned(const workers& lent = {}) const;
 
   private:
     friend struct detail::state_dict_access;

@@ -10,6 +10,7 @@
 #include <ckpt/core/reader.hpp>
 #include <ckpt/tensor/dtype.hpp>
 #include <ckpt/tensor/half.hpp>
+#include <ckpt/tensor/lanes.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -20,7 +21,20 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 // ---- in place: byte order, neg and conj, bool
 
 template <std::unsigned_integral T> inline void swap_all(std::byte* data, std::uint64_t n) noexcept {
-    for (std::uint64_t i = 0; i < n; ++i) {
+    std::uint64_t i = 0;
+#if CKPT_DETAIL_LANES
+    // The bytes of each two, then the twos of each four, then the fours.
+    for (constexpr std::uint64_t step = 16 / sizeof(T); i + step <= n; i += step) {
+        lanes<std::uint16_t, 8> twos;
+        load_lanes(data + i * sizeof(T), twos);
+        twos = (twos << 8) | (twos >> 8);
+        auto fours = __builtin_bit_cast(lanes<std::uint32_t, 4>, twos);
+        if constexpr (sizeof(T) >= 4) fours = (fours << 16) | (fours >> 16);
+        if constexpr (sizeof(T) == 8) fours = __builtin_shufflevector(fours, fours, 1, 0, 3, 2);
+        store_lanes(fours, data + i * sizeof(T));
+    }
+#endif
+    for (; i < n; ++i) {
         T value{};
         std::memcpy(&value, data + i * sizeof(T), sizeof(T));
         value = byte_swap(value);

@@ -67,6 +67,13 @@ struct copy_axis {
     std::uint64_t out{};
 };
 
+/// Axes without those of one step, and with adjacent ones merged where they are one in source and destination.
+struct merged_axes {
+    std::array<copy_axis, 64> axis;
+    std::size_t count{0};
+};
+void merge_axes(std::span<const copy_axis> axes, merged_axes& out) noexcept;
+
 /// Copies along `axes`, the last one innermost; `in` and `out` are the elements with all indices 0.
 void copy_axes(std::span<const copy_axis> axes, std::size_t size, const std::byte* in, std::byte* out) noexcept;
 

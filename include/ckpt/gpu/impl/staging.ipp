@@ -34,15 +34,20 @@ CKPT_DETAIL_DEF stager::stager(const upload_plan_data& plan, upload_source sourc
 CKPT_DETAIL_DEF result<void> stager::fill(std::uint32_t number, std::byte* slot, storage_readers& leaves) {
     const upload_piece& piece = plan_.pieces[number];
     if (piece.run == no_run) return build(piece, slot, leaves);
-    std::byte* const out = slot + plan_.lead(piece);
+    return read_checked(number, piece.begin, {slot + plan_.lead(piece), static_cast<std::size_t>(piece.bytes)}, slot);
+}
+
+CKPT_DETAIL_DEF result<void> stager::read_checked(std::uint32_t number, std::uint64_t begin, std::span<std::byte> out,
+                                                  std::byte* room) {
     // With checksums, buffered reads are 256 KiB each: the bytes are still in the cache when they are summed. Direct
     // reads are faster the larger they are.
-    constexpr std::uint64_t hot = std::uint64_t{256} << 10;
-    const std::uint64_t step = verify_ && runs_[piece.run].direct == 0 ? hot : piece.bytes;
-    for (std::uint64_t at = 0; at < piece.bytes; at += step) {
-        const std::span<std::byte> part{out + at, static_cast<std::size_t>((std::min)(step, piece.bytes - at))};
-        if (auto done = read(piece.run, piece.begin + at, part, slot); !done) return done;
-        checked(number, piece.begin + at, part);
+    constexpr std::size_t hot = std::size_t{256} << 10;
+    const std::uint32_t run = plan_.pieces[number].run;
+    const std::size_t step = verify_ && runs_[run].direct == 0 ? hot : out.size();
+    for (std::size_t at = 0; at < out.size(); at += step) {
+        const auto part = out.subspan(at, (std::min)(step, out.size() - at));
+        if (auto done = read(run, begin + at, part, room); !done) return done;
+        checked(number, begin + at, part);
     }
     return {};
 }

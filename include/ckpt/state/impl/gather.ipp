@@ -16,7 +16,7 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-CKPT_DETAIL_DEF std::uint32_t gather_plan::add_leaf(const tensor_data* data, const storage_source* source) {
+CKPT_DETAIL_RARE std::uint32_t gather_plan::add_leaf(const tensor_data* data, const storage_source* source) {
     gather_node out{.op = gather_op::leaf,
                     .type = data->type,
                     .rank = data->rank,
@@ -31,7 +31,7 @@ CKPT_DETAIL_DEF std::uint32_t gather_plan::add_leaf(const tensor_data* data, con
     return add(out);
 }
 
-CKPT_DETAIL_DEF std::string_view gather_plan::file_of(std::uint32_t i) const noexcept {
+CKPT_DETAIL_RARE std::string_view gather_plan::file_of(std::uint32_t i) const noexcept {
     while (nodes_[i].count > 0) i = nodes_[i].parts[0];
     const gather_node& n = nodes_[i];
     return n.op == gather_op::leaf && n.source != nullptr && n.data->refusal == nullptr &&
@@ -40,7 +40,7 @@ CKPT_DETAIL_DEF std::string_view gather_plan::file_of(std::uint32_t i) const noe
                : std::string_view{};
 }
 
-CKPT_DETAIL_DEF bool gather_plan::same_view(std::uint32_t a, std::uint32_t b) const noexcept {
+CKPT_DETAIL_RARE bool gather_plan::same_view(std::uint32_t a, std::uint32_t b) const noexcept {
     if (a == b) return true;
     const gather_node& x = nodes_[a];
     const gather_node& y = nodes_[b];
@@ -58,7 +58,7 @@ CKPT_DETAIL_DEF bool gather_plan::same_view(std::uint32_t a, std::uint32_t b) co
     return true;
 }
 
-CKPT_DETAIL_DEF std::uint32_t gather_plan::permute(std::uint32_t of, std::span<const std::int64_t> order) {
+CKPT_DETAIL_RARE std::uint32_t gather_plan::permute(std::uint32_t of, std::span<const std::int64_t> order) {
     std::vector<std::int64_t> shape;
     for (const std::int64_t d : order) shape.push_back(nodes_[of].shape[d]);
     if (is_leaf(of)) {
@@ -71,8 +71,8 @@ CKPT_DETAIL_DEF std::uint32_t gather_plan::permute(std::uint32_t of, std::span<c
     return add(out);
 }
 
-CKPT_DETAIL_DEF std::uint32_t gather_plan::narrow(std::uint32_t of, std::uint32_t dimension, std::int64_t start,
-                                                  std::int64_t length) {
+CKPT_DETAIL_RARE std::uint32_t gather_plan::narrow(std::uint32_t of, std::uint32_t dimension, std::int64_t start,
+                                                   std::int64_t length) {
     std::vector<std::int64_t> shape(nodes_[of].sizes().begin(), nodes_[of].sizes().end());
     if (start == 0 && length == shape[dimension]) return of;
     shape[dimension] = length;
@@ -91,7 +91,7 @@ CKPT_DETAIL_DEF std::uint32_t gather_plan::narrow(std::uint32_t of, std::uint32_
     return add(out);
 }
 
-CKPT_DETAIL_DEF std::uint32_t gather_plan::reshape(std::uint32_t of, std::span<const std::int64_t> shape) {
+CKPT_DETAIL_RARE std::uint32_t gather_plan::reshape(std::uint32_t of, std::span<const std::int64_t> shape) {
     const gather_node& from = nodes_[of];
     if (from.rank == shape.size() && std::equal(shape.begin(), shape.end(), from.shape)) return of;
     if (is_leaf(of)) {
@@ -102,7 +102,7 @@ CKPT_DETAIL_DEF std::uint32_t gather_plan::reshape(std::uint32_t of, std::span<c
     return add(over(gather_op::reshape, of, shape));
 }
 
-CKPT_DETAIL_DEF std::uint32_t gather_plan::concat(std::span<const std::uint32_t> parts, std::uint32_t dimension) {
+CKPT_DETAIL_RARE std::uint32_t gather_plan::concat(std::span<const std::uint32_t> parts, std::uint32_t dimension) {
     if (parts.size() == 1) return parts[0];
     if (const std::uint32_t whole = adjacent(parts, dimension); whole != none) return whole;
     gather_node out = nodes_[parts[0]];
@@ -125,9 +125,9 @@ CKPT_DETAIL_DEF std::uint32_t gather_plan::concat(std::span<const std::uint32_t>
     return add(out);
 }
 
-CKPT_DETAIL_DEF std::uint32_t gather_plan::paste(std::span<const std::uint32_t> parts,
-                                                 std::span<const std::int64_t> offsets,
-                                                 std::span<const std::int64_t> shape) {
+CKPT_DETAIL_RARE std::uint32_t gather_plan::paste(std::span<const std::uint32_t> parts,
+                                                  std::span<const std::int64_t> offsets,
+                                                  std::span<const std::int64_t> shape) {
     gather_node out{.op = gather_op::paste, .type = nodes_[parts[0]].type};
     set_shape(out, shape);
     std::vector<std::int64_t> numbers(offsets.begin(), offsets.end());
@@ -145,8 +145,8 @@ CKPT_DETAIL_DEF std::uint32_t gather_plan::paste(std::span<const std::uint32_t> 
     return add(out);
 }
 
-CKPT_DETAIL_DEF std::uint32_t gather_plan::pad(std::uint32_t of, std::uint32_t dimension, std::int64_t before,
-                                               std::int64_t after, const std::array<std::byte, 16>& value) {
+CKPT_DETAIL_RARE std::uint32_t gather_plan::pad(std::uint32_t of, std::uint32_t dimension, std::int64_t before,
+                                                std::int64_t after, const std::array<std::byte, 16>& value) {
     if (before == 0 && after == 0) return of;
     std::vector<std::int64_t> shape(nodes_[of].sizes().begin(), nodes_[of].sizes().end());
     shape[dimension] += before + after;
@@ -157,7 +157,7 @@ CKPT_DETAIL_DEF std::uint32_t gather_plan::pad(std::uint32_t of, std::uint32_t d
     return add(out);
 }
 
-CKPT_DETAIL_DEF std::uint32_t gather_plan::cast(std::uint32_t of, ckpt::dtype type) {
+CKPT_DETAIL_RARE std::uint32_t gather_plan::cast(std::uint32_t of, ckpt::dtype type) {
     if (nodes_[of].type == type) return of;
     // Close to compressed storages, so that each is cast in the order of its own bytes.
     if (const gather_node from = nodes_[of];
@@ -174,14 +174,15 @@ CKPT_DETAIL_DEF std::uint32_t gather_plan::cast(std::uint32_t of, ckpt::dtype ty
     return add(out);
 }
 
-CKPT_DETAIL_DEF std::uint32_t gather_plan::fill(ckpt::dtype type, std::span<const std::int64_t> shape,
-                                                const std::array<std::byte, 16>& value) {
+CKPT_DETAIL_RARE std::uint32_t gather_plan::fill(ckpt::dtype type, std::span<const std::int64_t> shape,
+                                                 const std::array<std::byte, 16>& value) {
     gather_node out{.op = gather_op::fill, .type = type, .depth = 1, .value = value};
     set_shape(out, shape);
     return add(out);
 }
 
-CKPT_DETAIL_DEF std::uint32_t gather_plan::product(std::uint32_t base, std::uint32_t b, std::uint32_t a, double scale) {
+CKPT_DETAIL_RARE std::uint32_t gather_plan::product(std::uint32_t base, std::uint32_t b, std::uint32_t a,
+                                                    double scale) {
     gather_node out = over(gather_op::product, base, nodes_[base].sizes());
     const std::uint32_t parts[]{base, b, a};
     out.parts = copy(std::span<const std::uint32_t>{parts});
@@ -202,19 +203,19 @@ CKPT_DETAIL_RARE std::uint32_t gather_plan::times(std::uint32_t of, std::uint32_
     return add(out);
 }
 
-CKPT_DETAIL_DEF result<void> gather_plan::read(std::uint32_t of, std::uint64_t first, std::uint64_t n, std::byte* out,
-                                               storage_readers& leaves) const {
+CKPT_DETAIL_RARE result<void> gather_plan::read(std::uint32_t of, std::uint64_t first, std::uint64_t n, std::byte* out,
+                                                storage_readers& leaves) const {
     return gather_reader{*this, leaves}.read(of, first, n, out);
 }
 
-CKPT_DETAIL_DEF result<void> gather_plan::read(std::uint32_t of, std::uint64_t first, std::uint64_t n,
-                                               std::byte* out) const {
+CKPT_DETAIL_RARE result<void> gather_plan::read(std::uint32_t of, std::uint64_t first, std::uint64_t n,
+                                                std::byte* out) const {
     storage_readers leaves;
     if (auto done = read(of, first, n, out, leaves); !done) return done;
     return leaves.finish();
 }
 
-CKPT_DETAIL_DEF result<bool> gather_plan::equal(std::uint32_t a, std::uint32_t b) const {
+CKPT_DETAIL_RARE result<bool> gather_plan::equal(std::uint32_t a, std::uint32_t b) const {
     const std::size_t size = itemsize(node(a).type);
     const bool compressed = node(a).compressed || node(b).compressed;
     const std::uint64_t most = (compressed ? unordered_part_bytes / 2 : part_bytes) / size;
@@ -233,7 +234,7 @@ CKPT_DETAIL_DEF result<bool> gather_plan::equal(std::uint32_t a, std::uint32_t b
     return true;
 }
 
-CKPT_DETAIL_DEF std::uint32_t gather_plan::add(gather_node node) {
+CKPT_DETAIL_RARE std::uint32_t gather_plan::add(gather_node node) {
     for (std::uint32_t i = 0; i < node.count; ++i) {
         add_backing(node.backing, nodes_[node.parts[i]].backing);
         node.compressed = node.compressed || nodes_[node.parts[i]].compressed;
@@ -246,7 +247,7 @@ CKPT_DETAIL_DEF std::uint32_t gather_plan::add(gather_node node) {
     return static_cast<std::uint32_t>(nodes_.size() - 1);
 }
 
-CKPT_DETAIL_DEF void gather_plan::set_shape(gather_node& node, std::span<const std::int64_t> shape) {
+CKPT_DETAIL_RARE void gather_plan::set_shape(gather_node& node, std::span<const std::int64_t> shape) {
     node.shape = copy(shape);
     node.rank = static_cast<std::uint32_t>(shape.size());
     node.numel = 1;
@@ -254,7 +255,7 @@ CKPT_DETAIL_DEF void gather_plan::set_shape(gather_node& node, std::span<const s
     for (const std::int64_t n : shape) node.numel *= static_cast<std::uint64_t>(n);
 }
 
-CKPT_DETAIL_DEF gather_node gather_plan::over(gather_op op, std::uint32_t of, std::span<const std::int64_t> shape) {
+CKPT_DETAIL_RARE gather_node gather_plan::over(gather_op op, std::uint32_t of, std::span<const std::int64_t> shape) {
     gather_node out{.op = op, .type = nodes_[of].type, .depth = nodes_[of].depth + 1};
     set_shape(out, shape);
     out.parts = copy(std::span<const std::uint32_t>{&of, 1});
@@ -262,8 +263,8 @@ CKPT_DETAIL_DEF gather_node gather_plan::over(gather_op op, std::uint32_t of, st
     return out;
 }
 
-CKPT_DETAIL_DEF std::uint32_t gather_plan::view(std::uint32_t of, std::span<const std::int64_t> shape,
-                                                std::span<const std::int64_t> strides, std::uint64_t offset) {
+CKPT_DETAIL_RARE std::uint32_t gather_plan::view(std::uint32_t of, std::span<const std::int64_t> shape,
+                                                 std::span<const std::int64_t> strides, std::uint64_t offset) {
     auto* data = ::new (memory_.allocate(sizeof(tensor_data), alignof(tensor_data))) tensor_data(*nodes_[of].data);
     data->shape = copy(shape);
     data->strides = copy(strides);
@@ -275,8 +276,8 @@ CKPT_DETAIL_DEF std::uint32_t gather_plan::view(std::uint32_t of, std::span<cons
     return add_leaf(data, nodes_[of].source);
 }
 
-CKPT_DETAIL_DEF bool gather_plan::strides_of_reshape(const tensor_data& data, std::span<const std::int64_t> shape,
-                                                     std::vector<std::int64_t>& strides) {
+CKPT_DETAIL_RARE bool gather_plan::strides_of_reshape(const tensor_data& data, std::span<const std::int64_t> shape,
+                                                      std::vector<std::int64_t>& strides) {
     if (data.numel == 0) {
         set_dense_strides(shape, false, strides.data());
         return true;
@@ -323,7 +324,7 @@ CKPT_DETAIL_DEF bool gather_plan::strides_of_reshape(const tensor_data& data, st
     return true;
 }
 
-CKPT_DETAIL_DEF std::uint32_t gather_plan::adjacent(std::span<const std::uint32_t> parts, std::uint32_t dimension) {
+CKPT_DETAIL_RARE std::uint32_t gather_plan::adjacent(std::span<const std::uint32_t> parts, std::uint32_t dimension) {
     const gather_node& head = nodes_[parts[0]];
     if (head.op != gather_op::leaf || head.numel == 0) return none;
     const tensor_data& d = *head.data;

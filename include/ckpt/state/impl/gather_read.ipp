@@ -26,14 +26,15 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 inline constexpr std::uint64_t reshaped_part_bytes = std::uint64_t{1} << 23;
 inline constexpr std::uint64_t product_part_bytes = std::uint64_t{1} << 21;
 
-CKPT_DETAIL_DEF result<void> gather_reader::read(std::uint32_t of, std::uint64_t first, std::uint64_t n,
-                                                 std::byte* out) const {
+CKPT_DETAIL_RARE result<void> gather_reader::read(std::uint32_t of, std::uint64_t first, std::uint64_t n,
+                                                  std::byte* out) const {
     return each_box(plan_.node(of).sizes(), first, n, [&](const gather_region& box, std::uint64_t done) {
         return fetch(of, box, out + done * itemsize(plan_.node(of).type));
     });
 }
 
-CKPT_DETAIL_DEF result<void> gather_reader::fetch(std::uint32_t of, const gather_region& region, std::byte* out) const {
+CKPT_DETAIL_RARE result<void> gather_reader::fetch(std::uint32_t of, const gather_region& region,
+                                                   std::byte* out) const {
     const gather_node& node = plan_.node(of);
     switch (node.op) {
     case gather_op::leaf: return fetch_leaf(node, region, out);
@@ -75,8 +76,8 @@ CKPT_DETAIL_DEF result<void> gather_reader::fetch(std::uint32_t of, const gather
     return make_box({sizes.data(), region.rank}, data.steps(), at, out);
 }
 
-CKPT_DETAIL_DEF result<void> gather_reader::fetch_leaf(const gather_node& node, const gather_region& region,
-                                                       std::byte* out) const {
+CKPT_DETAIL_RARE result<void> gather_reader::fetch_leaf(const gather_node& node, const gather_region& region,
+                                                        std::byte* out) const {
     const tensor_data& d = *node.data;
     if (auto usable = check_access(node.data, node.source); !usable) return usable;
     if (d.neg && !has_negation(d.type)) return lazy_bit_error(d);
@@ -115,7 +116,7 @@ CKPT_DETAIL_DEF result<void> gather_reader::fetch_leaf(const gather_node& node, 
                      staged);
 }
 
-CKPT_DETAIL_DEF axis_order gather_reader::order_of(const gather_node& node) const noexcept {
+CKPT_DETAIL_RARE axis_order gather_reader::order_of(const gather_node& node) const noexcept {
     axis_order out = row_major;
     axis_order below = row_major; // the dimensions of `at` that are those of the node
     const gather_node* at = &node;
@@ -137,8 +138,8 @@ CKPT_DETAIL_DEF axis_order gather_reader::order_of(const gather_node& node) cons
     return out;
 }
 
-CKPT_DETAIL_DEF result<void> gather_reader::fetch_reshaped(const gather_node& node, const gather_region& region,
-                                                           std::byte* out) const {
+CKPT_DETAIL_RARE result<void> gather_reader::fetch_reshaped(const gather_node& node, const gather_region& region,
+                                                            std::byte* out) const {
     const std::size_t size = itemsize(node.type);
     // A region is one run of elements where one dimension is cut and all after it are whole.
     std::uint32_t cut = region.rank;
@@ -175,8 +176,8 @@ CKPT_DETAIL_DEF result<void> gather_reader::fetch_reshaped(const gather_node& no
     return {};
 }
 
-CKPT_DETAIL_DEF result<void> gather_reader::fetch_parts(const gather_node& node, const gather_region& region,
-                                                        std::byte* out) const {
+CKPT_DETAIL_RARE result<void> gather_reader::fetch_parts(const gather_node& node, const gather_region& region,
+                                                         std::byte* out) const {
     const std::uint32_t d = node.dimension;
     const std::uint64_t begin = region.start[d];
     const std::uint64_t end = begin + region.size[d];
@@ -198,8 +199,8 @@ CKPT_DETAIL_DEF result<void> gather_reader::fetch_parts(const gather_node& node,
     return {};
 }
 
-CKPT_DETAIL_DEF result<void> gather_reader::fetch_boxes(const gather_node& node, const gather_region& region,
-                                                        std::byte* out) const {
+CKPT_DETAIL_RARE result<void> gather_reader::fetch_boxes(const gather_node& node, const gather_region& region,
+                                                         std::byte* out) const {
     const std::int64_t* ends = node.numbers + std::size_t{node.count} * node.rank;
     const std::int64_t* first = std::upper_bound(ends, ends + node.count, static_cast<std::int64_t>(region.start[0]));
     for (auto i = static_cast<std::size_t>(first - ends); i < node.count; ++i) {
@@ -225,8 +226,8 @@ CKPT_DETAIL_DEF result<void> gather_reader::fetch_boxes(const gather_node& node,
     return {};
 }
 
-CKPT_DETAIL_DEF result<void> gather_reader::fetch_padded(const gather_node& node, const gather_region& region,
-                                                         std::byte* out) const {
+CKPT_DETAIL_RARE result<void> gather_reader::fetch_padded(const gather_node& node, const gather_region& region,
+                                                          std::byte* out) const {
     const std::uint32_t d = node.dimension;
     const std::size_t size = itemsize(node.type);
     const auto before = static_cast<std::uint64_t>(node.numbers[0]);
@@ -249,18 +250,66 @@ CKPT_DETAIL_DEF result<void> gather_reader::fetch_padded(const gather_node& node
     return fetch(node.parts[0], part, out + (inner_begin - begin) * region.stride[d] * size);
 }
 
-CKPT_DETAIL_DEF void gather_reader::fetch_value(const gather_node& node, const gather_region& region,
-                                                std::byte* out) noexcept {
+CKPT_DETAIL_RARE void gather_reader::fetch_value(const gather_node& node, const gather_region& region,
+                                                 std::byte* out) noexcept {
     std::array<copy_axis, 64> axes{};
     for (std::uint32_t i = 0; i < region.rank; ++i) axes[i] = {region.size[i], 0, region.stride[i]};
     copy_axes({axes.data(), region.rank}, itemsize(node.type), node.value.data(), out);
 }
 
-CKPT_DETAIL_DEF result<void> gather_reader::fetch_cast(const gather_node& node, const gather_region& region,
+[[nodiscard]] CKPT_DETAIL_COLD inline error not_castable(ckpt::dtype from, ckpt::dtype to) {
+    return {.code = errc::conversion,
+            .detail = "a value of the " + std::string(ckpt::name(from)) + " tensor does not fit into " +
+                      std::string(ckpt::name(to))};
+}
+
+CKPT_DETAIL_RARE result<bool> gather_reader::cast_rows(const gather_node& node, const gather_region& region,
                                                        std::byte* out) const {
+    const gather_node& leaf = plan_.node(node.parts[0]);
+    if (leaf.op != gather_op::leaf || !check_access(leaf.data, leaf.source)) return false;
+    const tensor_data& d = *leaf.data;
+    if (!is_finished(d.type, leaf.source->order(d.storage), native_order(), d.neg, d.conj)) return false;
+    auto access = open_storage(d, *leaf.source, false, &leaves_);
+    if (!access || access->memory == nullptr) return false;
+    std::array<copy_axis, 64> axes{};
+    std::uint64_t at = d.storage_offset;
+    for (std::uint32_t i = 0; i < region.rank; ++i) {
+        axes[i] = {region.size[i], static_cast<std::uint64_t>(d.strides[i]), region.stride[i]};
+        at += region.start[i] * static_cast<std::uint64_t>(d.strides[i]);
+    }
+    merged_axes all;
+    merge_axes({axes.data(), region.rank}, all);
+    constexpr std::uint64_t worthwhile = 64; // elements in a row
+    const copy_axis row = all.count != 0 ? all.axis[--all.count] : copy_axis{};
+    if (row.size < worthwhile || row.in != 1 || row.out != 1) return false;
+    const std::size_t in_size = itemsize(d.type);
+    const std::size_t out_size = itemsize(node.type);
+    std::array<std::uint64_t, 64> index{};
+    std::uint64_t to = 0;
+    do {
+        for (std::uint64_t first = 0; first < row.size; first += part_bytes) {
+            const std::uint64_t n = (std::min)(row.size - first, part_bytes);
+            if (convert(d.type, access->memory + (at + first) * in_size, node.type, out + (to + first) * out_size, n) !=
+                n)
+                return not_castable(d.type, node.type);
+            if (auto going = access->from.count(n * in_size); !going) return std::move(going).error();
+        }
+    } while (next_index(
+        index, all.count, [&](std::size_t k) { return all.axis[k].size; },
+        [&](std::size_t k, std::uint64_t n) {
+            at += n * all.axis[k].in;
+            to += n * all.axis[k].out;
+        }));
+    return true;
+}
+
+CKPT_DETAIL_RARE result<void> gather_reader::fetch_cast(const gather_node& node, const gather_region& region,
+                                                        std::byte* out) const {
     const ckpt::dtype from = plan_.node(node.parts[0]).type;
     const std::size_t in_size = itemsize(from);
     const std::size_t out_size = itemsize(node.type);
+    if (auto done = cast_rows(node, region, out); !done || *done)
+        return done ? result<void>{} : std::move(done).error();
     std::vector<std::byte> input;
     std::vector<std::byte> output;
     const auto staged = [&](const gather_region& part, std::uint64_t offset) -> result<void> {
@@ -272,10 +321,7 @@ CKPT_DETAIL_DEF result<void> gather_reader::fetch_cast(const gather_node& node, 
         const bool direct = part.is_dense();
         if (!direct) output.resize(static_cast<std::size_t>(n * out_size));
         std::byte* to = direct ? out + offset * out_size : output.data();
-        if (convert(from, input.data(), node.type, to, n) != n)
-            return error{.code = errc::conversion,
-                         .detail = "a value of the " + std::string(ckpt::name(from)) + " tensor does not fit into " +
-                                   std::string(ckpt::name(node.type))};
+        if (convert(from, input.data(), node.type, to, n) != n) return not_castable(from, node.type);
         if (!direct) scatter(part, out_size, output.data(), out + offset * out_size);
         return {};
     };
@@ -292,8 +338,8 @@ inline void multiply_row(const float* row_of_b, const float* a, std::uint64_t ra
     }
 }
 
-CKPT_DETAIL_DEF result<void> gather_reader::fetch_product(const gather_node& node, const gather_region& region,
-                                                          std::byte* out) const {
+CKPT_DETAIL_RARE result<void> gather_reader::fetch_product(const gather_node& node, const gather_region& region,
+                                                           std::byte* out) const {
     const std::uint64_t r = static_cast<std::uint64_t>(plan_.node(node.parts[2]).shape[0]);
     std::vector<float> base;
     std::vector<float> b;

@@ -8,13 +8,13 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-CKPT_DETAIL_DEF std::uint64_t gather_region::count() const noexcept {
+CKPT_DETAIL_RARE std::uint64_t gather_region::count() const noexcept {
     std::uint64_t n = 1;
     for (std::uint32_t i = 0; i < rank; ++i) n *= size[i];
     return n;
 }
 
-CKPT_DETAIL_DEF bool gather_region::is_dense() const noexcept {
+CKPT_DETAIL_RARE bool gather_region::is_dense() const noexcept {
     std::uint64_t expected = 1;
     for (std::uint32_t i = rank; i-- > 0;) {
         if (size[i] != 1 && stride[i] != expected) return false;
@@ -23,7 +23,7 @@ CKPT_DETAIL_DEF bool gather_region::is_dense() const noexcept {
     return true;
 }
 
-CKPT_DETAIL_DEF void gather_region::make_dense() noexcept {
+CKPT_DETAIL_RARE void gather_region::make_dense() noexcept {
     std::uint64_t step = 1;
     for (std::uint32_t i = rank; i-- > 0;) {
         stride[i] = step;
@@ -31,8 +31,8 @@ CKPT_DETAIL_DEF void gather_region::make_dense() noexcept {
     }
 }
 
-CKPT_DETAIL_DEF void scatter(const gather_region& region, std::size_t size, const std::byte* in,
-                             std::byte* out) noexcept {
+CKPT_DETAIL_RARE void scatter(const gather_region& region, std::size_t size, const std::byte* in,
+                              std::byte* out) noexcept {
     std::array<copy_axis, 64> axes{};
     gather_region dense = region;
     dense.make_dense();

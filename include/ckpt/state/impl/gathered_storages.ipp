@@ -37,14 +37,14 @@ class gathered_reader final : public storage_reader {
     storage_readers& leaves_;
 };
 
-CKPT_DETAIL_DEF result<shared<storage_reader>> gathered_storages::reader(std::uint32_t i,
-                                                                         storage_readers& others) const {
+CKPT_DETAIL_RARE result<shared<storage_reader>> gathered_storages::reader(std::uint32_t i,
+                                                                          storage_readers& others) const {
     if (slots_[i].source != nullptr) return slots_[i].source->reader(slots_[i].number, others);
     if (!is_compressed(i)) return shared<storage_reader>{};
     return shared<storage_reader>{make_shared<gathered_reader>(plan_, slots_[i].number, others)};
 }
 
-CKPT_DETAIL_DEF std::uint32_t gathered_storages::number_of(const storage_source* source, std::uint32_t storage) {
+CKPT_DETAIL_RARE std::uint32_t gathered_storages::number_of(const storage_source* source, std::uint32_t storage) {
     const auto hash_of = [](const slot& s) {
         return mix(reinterpret_cast<std::uintptr_t>(s.source) ^ (std::uint64_t{s.number} << 32));
     };
@@ -58,17 +58,17 @@ CKPT_DETAIL_DEF std::uint32_t gathered_storages::number_of(const storage_source*
     return found;
 }
 
-CKPT_DETAIL_DEF std::uint64_t gathered_storages::nbytes(std::uint32_t i) const noexcept {
+CKPT_DETAIL_RARE std::uint64_t gathered_storages::nbytes(std::uint32_t i) const noexcept {
     const slot& s = slots_[i];
     return s.source != nullptr ? s.source->nbytes(s.number)
                                : bytes_of(plan_->node(s.number).type, plan_->node(s.number).numel);
 }
 
-CKPT_DETAIL_DEF std::string_view gathered_storages::file(std::uint32_t i) const noexcept {
+CKPT_DETAIL_RARE std::string_view gathered_storages::file(std::uint32_t i) const noexcept {
     return slots_[i].source != nullptr ? slots_[i].source->file(slots_[i].number) : plan_->file_of(slots_[i].number);
 }
 
-CKPT_DETAIL_DEF result<stored_place> gathered_storages::place_of(std::uint32_t i) const {
+CKPT_DETAIL_RARE result<stored_place> gathered_storages::place_of(std::uint32_t i) const {
     if (slots_[i].source != nullptr) return slots_[i].source->place_of(slots_[i].number);
     return stored_place{};
 }
@@ -87,12 +87,12 @@ CKPT_DETAIL_RARE void gathered_storages::find_touched(std::uint32_t i, std::uint
     }
 }
 
-CKPT_DETAIL_DEF result<std::uint64_t> gathered_storages::file_offset(std::uint32_t i) const {
+CKPT_DETAIL_RARE result<std::uint64_t> gathered_storages::file_offset(std::uint32_t i) const {
     if (slots_[i].source != nullptr) return slots_[i].source->file_offset(slots_[i].number);
     return error{.code = errc::no_data, .detail = "the tensor is gathered from others, so it has no place in a file"};
 }
 
-CKPT_DETAIL_DEF result<std::span<const std::byte>> gathered_storages::bytes(std::uint32_t i) const {
+CKPT_DETAIL_RARE result<std::span<const std::byte>> gathered_storages::bytes(std::uint32_t i) const {
     if (slots_[i].source != nullptr) return slots_[i].source->bytes(slots_[i].number);
     return error{.code = errc::needs_copy,
                  .detail = "the tensor is gathered from others, so it has no bytes of its own",
@@ -100,8 +100,8 @@ CKPT_DETAIL_DEF result<std::span<const std::byte>> gathered_storages::bytes(std:
                          "state_dict with bytes"};
 }
 
-CKPT_DETAIL_DEF result<void> gathered_storages::read(std::uint32_t i, std::uint64_t offset,
-                                                     std::span<std::byte> out) const {
+CKPT_DETAIL_RARE result<void> gathered_storages::read(std::uint32_t i, std::uint64_t offset,
+                                                      std::span<std::byte> out) const {
     if (slots_[i].source != nullptr) return slots_[i].source->read(slots_[i].number, offset, out);
     storage_readers leaves;
     if (auto done = read_node(*plan_, slots_[i].number, offset, out, leaves); !done) return done;

@@ -51,13 +51,13 @@ CKPT_DETAIL_DEF std::vector<state_dict::other> state_dict::others() const& {
     return out;
 }
 
-CKPT_DETAIL_RARE state_dict state_dict::owned() const {
+CKPT_DETAIL_RARE state_dict state_dict::owned(const workers& lent) const {
     detail::plain_list<const detail::tensor_data*> tensors;
     tensors.reserve(size());
     for (const auto& e : data_->entries) tensors.push_back(e.data);
     auto out = detail::make_shared<detail::state_dict_data>();
     out->file = data_; // its keys are there, and it keeps the file
-    out->storages = detail::owned_storages::read(*data_->source, tensors);
+    out->storages = detail::owned_storages::read(*data_->source, tensors, lent);
     out->source = out->storages.get();
     out->entries = data_->entries;
     for (std::size_t i = 0; i < tensors.size(); ++i) out->entries[i].data = tensors[i];

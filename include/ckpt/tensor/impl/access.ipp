@@ -15,7 +15,7 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-CKPT_DETAIL_DEF result<void> check_access(const tensor_data* data, const storage_source* source) {
+CKPT_DETAIL_RARE result<void> check_access(const tensor_data* data, const storage_source* source) {
     if (data == nullptr) return error{.code = errc::no_data, .detail = "the tensor handle is empty"};
     if (data->refusal != nullptr) return *data->refusal;
     if (data->kind == layout::meta)
@@ -28,13 +28,13 @@ CKPT_DETAIL_DEF result<void> check_access(const tensor_data* data, const storage
     return {};
 }
 
-CKPT_DETAIL_DEF error not_contiguous() {
+CKPT_DETAIL_RARE error not_contiguous() {
     return {.code = errc::needs_copy,
             .detail = "the tensor is not contiguous: its elements do not lie one after another",
             .hint = "use a view, or copy it with copy_to"};
 }
 
-CKPT_DETAIL_DEF error lazy_bit_error(const tensor_data& data) {
+CKPT_DETAIL_RARE error lazy_bit_error(const tensor_data& data) {
     return {.code = errc::lazy_bit,
             .detail = std::string("the tensor has its ") +
                       (data.neg ? data.conj ? "neg and conj bits" : "neg bit" : "conj bit") +
@@ -42,13 +42,13 @@ CKPT_DETAIL_DEF error lazy_bit_error(const tensor_data& data) {
             .hint = "copy_to and copy_as give the values"};
 }
 
-CKPT_DETAIL_DEF error rank_error(const tensor_data& data, std::size_t rank) {
+CKPT_DETAIL_RARE error rank_error(const tensor_data& data, std::size_t rank) {
     return {.code = errc::rank_mismatch,
             .detail = "the tensor has " + decimal(std::uint64_t{data.rank}) + " dimensions, asked for were " +
                       decimal(std::uint64_t{rank}) + "; its shape is " + list_of(data.sizes())};
 }
 
-CKPT_DETAIL_DEF result<void> storage_access::gather_part(const box& part, std::size_t size, std::byte* out) {
+CKPT_DETAIL_RARE result<void> storage_access::gather_part(const box& part, std::size_t size, std::byte* out) {
     if (memory == nullptr) return gather(from, part, size, out, staging);
     if (from.meter != nullptr) return gather_in_steps(part, size, out);
     gather(memory, part, size, out);
@@ -62,7 +62,7 @@ CKPT_DETAIL_RARE result<void> storage_access::gather_in_steps(const box& part, s
     });
 }
 
-CKPT_DETAIL_DEF result<void> storage_access::copy(std::uint64_t offset, std::span<std::byte> out) const {
+CKPT_DETAIL_RARE result<void> storage_access::copy(std::uint64_t offset, std::span<std::byte> out) const {
     if (memory == nullptr) return from.read(offset, out);
     while (!out.empty()) {
         const auto n = static_cast<std::size_t>((std::min<std::uint64_t>)(out.size(), from.most_at_once()));
@@ -74,7 +74,7 @@ CKPT_DETAIL_DEF result<void> storage_access::copy(std::uint64_t offset, std::spa
     return {};
 }
 
-CKPT_DETAIL_DEF std::size_t storage_access::part_size(const box& whole, std::size_t size) const noexcept {
+CKPT_DETAIL_RARE std::size_t storage_access::part_size(const box& whole, std::size_t size) const noexcept {
     const bool unordered = from.reader && (from.reader->is_scattered() || !goes_forward(whole));
     const std::uint64_t most = unordered ? unordered_part_bytes : part_bytes;
     const std::uint64_t all = count(whole); // may be far more than fits
@@ -109,7 +109,7 @@ CKPT_DETAIL_RARE result<shared<storage_reader>> storage_readers::open(const stor
     return entry.from.reader;
 }
 
-CKPT_DETAIL_DEF result<void> storage_readers::make_room() {
+CKPT_DETAIL_RARE result<void> storage_readers::make_room() {
     if (recent_.size() > most_ready) known_[recent_[recent_.size() - 1 - most_ready]].from.reader->rest();
     if (recent_.size() <= most) return {};
     known_storage& oldest = known_[recent_.front()];
@@ -120,14 +120,14 @@ CKPT_DETAIL_DEF result<void> storage_readers::make_room() {
     return done;
 }
 
-CKPT_DETAIL_DEF result<void> storage_readers::finish() {
+CKPT_DETAIL_RARE result<void> storage_readers::finish() {
     for (const std::uint32_t i : recent_)
         if (auto checked = known_[i].from.finish(); !checked) return checked;
     return {};
 }
 
-CKPT_DETAIL_DEF result<storage_access> open_storage(const tensor_data& data, const storage_source& source, bool inflate,
-                                                    storage_readers* readers) {
+CKPT_DETAIL_RARE result<storage_access> open_storage(const tensor_data& data, const storage_source& source,
+                                                     bool inflate, storage_readers* readers) {
     storage_access out;
     out.from.source = &source;
     out.from.storage = data.storage;
@@ -179,15 +179,15 @@ unpack_parts(const tensor_data& data, storage_access& access, std::uint64_t most
     });
 }
 
-CKPT_DETAIL_DEF result<void> copy_unpacked(const tensor_data& data, storage_access& access, std::byte* out) {
+CKPT_DETAIL_RARE result<void> copy_unpacked(const tensor_data& data, storage_access& access, std::byte* out) {
     if (!is_contiguous(data)) return packed_error(data.type);
     return unpack_parts(data, access, part_bytes, [out](const std::byte* values, std::uint64_t first, std::uint64_t n) {
         std::memcpy(out + first, values, static_cast<std::size_t>(n));
     });
 }
 
-CKPT_DETAIL_DEF result<void> check_copy(const tensor_data* handle, const storage_source* source, ckpt::dtype to,
-                                        bool exact) {
+CKPT_DETAIL_RARE result<void> check_copy(const tensor_data* handle, const storage_source* source, ckpt::dtype to,
+                                         bool exact) {
     if (auto usable = check_access(handle, source); !usable) return usable;
     const tensor_data& data = *handle;
     const bool unpacks = bits(data.type) < 8;
@@ -205,7 +205,7 @@ CKPT_DETAIL_DEF result<void> check_copy(const tensor_data* handle, const storage
     return {};
 }
 
-CKPT_DETAIL_DEF result<void> check_output(const tensor_data& data, const storage_source& source) {
+CKPT_DETAIL_RARE result<void> check_output(const tensor_data& data, const storage_source& source) {
     const std::uint64_t total = bytes_of(data.type, data.numel);
     const std::uint64_t have = source.nbytes(data.storage);
     if (total / 16 > have || (total / 16 == have && total % 16 != 0))
@@ -215,7 +215,7 @@ CKPT_DETAIL_DEF result<void> check_output(const tensor_data& data, const storage
     return {};
 }
 
-CKPT_DETAIL_DEF result<std::size_t> copy_bytes(const tensor_data& data, const storage_source& source, ckpt::dtype to) {
+CKPT_DETAIL_RARE result<std::size_t> copy_bytes(const tensor_data& data, const storage_source& source, ckpt::dtype to) {
     std::uint64_t bytes{};
     std::size_t out{};
     const std::uint64_t most = source.nbytes(data.storage);
@@ -227,7 +227,7 @@ CKPT_DETAIL_DEF result<std::size_t> copy_bytes(const tensor_data& data, const st
                            ", far more than its storage of " + decimal(most) + " bytes"};
 }
 
-CKPT_DETAIL_DEF error not_in_memory(const tensor_data& data, const storage_source& source) {
+CKPT_DETAIL_RARE error not_in_memory(const tensor_data& data, const storage_source& source) {
     if (auto bytes = source.bytes(data.storage); !bytes && bytes.error().code == errc::needs_copy)
         return std::move(bytes).error();
     return {.code = errc::not_mapped,
@@ -235,15 +235,15 @@ CKPT_DETAIL_DEF error not_in_memory(const tensor_data& data, const storage_sourc
             .hint = "copy_to reads it, or open the file with storages = owned"};
 }
 
-CKPT_DETAIL_DEF error misaligned_error(ckpt::dtype type, std::size_t alignment) {
+CKPT_DETAIL_RARE error misaligned_error(ckpt::dtype type, std::size_t alignment) {
     return {.code = errc::misaligned,
             .detail = "the first element does not lie at a multiple of " + decimal(std::uint64_t{alignment}) +
                       " bytes, as a view of " + std::string(name(type)) + " needs it",
             .hint = "copy_to works, or open the file with storages = owned"};
 }
 
-CKPT_DETAIL_DEF result<const std::byte*> view_address(const tensor_data* handle, const storage_source* source,
-                                                      ckpt::dtype as, std::size_t rank) {
+CKPT_DETAIL_RARE result<const std::byte*> view_address(const tensor_data* handle, const storage_source* source,
+                                                       ckpt::dtype as, std::size_t rank) {
     if (auto usable = check_access(handle, source); !usable) return std::move(usable).error();
     const tensor_data& data = *handle;
     if (info(data.type).packed) return packed_error(data.type);

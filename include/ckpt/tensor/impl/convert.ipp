@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/tensor/casts.hpp>
 #include <ckpt/tensor/convert.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
@@ -15,7 +16,7 @@ CKPT_DETAIL_DEF void swap_components(dtype type, std::byte* data, std::uint64_t 
     else if (component == 8) swap_all<std::uint64_t>(data, parts);
 }
 
-CKPT_DETAIL_DEF void resolve_lazy_bits(dtype type, bool neg, bool conj, std::byte* data, std::uint64_t n) noexcept {
+CKPT_DETAIL_RARE void resolve_lazy_bits(dtype type, bool neg, bool conj, std::byte* data, std::uint64_t n) noexcept {
     const dtype_info& row = info(type);
     const std::size_t component = row.component_bytes;
     std::uint64_t step = component;
@@ -58,7 +59,7 @@ CKPT_DETAIL_DEF void unpack(std::size_t bits, const std::byte* in, std::uint64_t
         out[i] = (in[(first + i) / per_byte] >> static_cast<unsigned>((first + i) % per_byte * bits)) & mask;
 }
 
-CKPT_DETAIL_DEF void load_values(dtype type, const std::byte* in, std::size_t n, batch_values& out) noexcept {
+CKPT_DETAIL_RARE void load_values(dtype type, const std::byte* in, std::size_t n, batch_values& out) noexcept {
     switch (type) {
     case dtype::int8: return load_batch<std::int8_t>(in, n, out.signed_integer);
     case dtype::int16: return load_batch<std::int16_t>(in, n, out.signed_integer);
@@ -81,7 +82,7 @@ CKPT_DETAIL_DEF void load_values(dtype type, const std::byte* in, std::size_t n,
     }
 }
 
-CKPT_DETAIL_DEF void store_values(dtype type, const batch_values& in, std::size_t n, std::byte* out) noexcept {
+CKPT_DETAIL_RARE void store_values(dtype type, const batch_values& in, std::size_t n, std::byte* out) noexcept {
     switch (type) {
     case dtype::int8: return store_batch<std::int8_t>(in.signed_integer, n, out);
     case dtype::int16: return store_batch<std::int16_t>(in.signed_integer, n, out);
@@ -103,7 +104,7 @@ CKPT_DETAIL_DEF void store_values(dtype type, const batch_values& in, std::size_
     }
 }
 
-CKPT_DETAIL_DEF std::size_t change_carrier(carrier a, carrier b, dtype to, std::size_t n, batch_values& v) noexcept {
+CKPT_DETAIL_RARE std::size_t change_carrier(carrier a, carrier b, dtype to, std::size_t n, batch_values& v) noexcept {
     const bool to_integer = b == carrier::signed_integer || b == carrier::unsigned_integer;
     if (to_integer) { // from an integer: values that fit keep their bits
         const integer_range range = range_of(to);
@@ -151,16 +152,25 @@ CKPT_DETAIL_DEF std::uint64_t convert(dtype from, const std::byte* in, dtype to,
     const std::uint64_t parts = info(from).kind == dtype_kind::complex ? 2 * n : n;
     from = component_type(from);
     to = component_type(to);
+    const cast_level level = best_cast_level();
+    const bool by_single = carrier_of(to) == carrier::single || carrier_of(from) == carrier::single;
+    const bool large = from == dtype::float32 || from == dtype::float64; // see bf16_of_large_float
     batch_values values;
-    for (std::uint64_t done = 0; done < parts;) {
+    for (std::uint64_t done = cast_many(level, from, in, to, out, parts); done < parts;) {
         const std::size_t now = parts - done < batch_size ? static_cast<std::size_t>(parts - done) : batch_size;
-        load_values(from, in + done * itemsize(from), now, values);
-        const std::size_t fit = change_carrier(carrier_of(from), carrier_of(to), to, now, values);
+        const std::byte* const at_in = in + done * itemsize(from);
+        std::byte* const at = out + done * itemsize(to);
+        auto* const single = reinterpret_cast<std::byte*>(values.single);
+        carrier have = carrier::single;
+        if (!by_single || cast_many(level, from, at_in, dtype::float32, single, now) != now) {
+            load_values(from, at_in, now, values);
+            have = carrier_of(from);
+        }
+        const std::size_t fit = change_carrier(have, carrier_of(to), to, now, values);
         if (fit < now) return done + fit; // never with complex types: they hold no integers
-        std::byte* at = out + done * itemsize(to);
-        if (to == dtype::bfloat16 && (from == dtype::float32 || from == dtype::float64))
-            round_batch<bf16_of_large_float>(values.single, now, at);
-        else store_values(to, values, now, at);
+        if (to == dtype::bfloat16 && large) round_batch<bf16_of_large_float>(values.single, now, at);
+        else if (to == dtype::bfloat16 || cast_many(level, dtype::float32, single, to, at, now) != now)
+            store_values(to, values, now, at);
         done += now;
     }
     return n;

@@ -12,7 +12,7 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-CKPT_DETAIL_DEF result<void> check_stored_bytes(const tensor_data* handle, const storage_source* source) {
+CKPT_DETAIL_RARE result<void> check_stored_bytes(const tensor_data* handle, const storage_source* source) {
     if (auto usable = check_access(handle, source); !usable) return usable;
     const tensor_data& data = *handle;
     if (data.neg && !has_negation(data.type))
@@ -39,8 +39,8 @@ inline result<box> stored_box(const tensor_data& data) {
     return whole;
 }
 
-CKPT_DETAIL_DEF bool is_stored_range(const tensor_data& data, const storage_source& source, std::uint64_t& offset,
-                                     std::uint64_t& length) {
+CKPT_DETAIL_RARE bool is_stored_range(const tensor_data& data, const storage_source& source, std::uint64_t& offset,
+                                      std::uint64_t& length) {
     if (data.numel == 0) return false;
     const auto whole = stored_box(data);
     offset = whole ? whole->offset * itemsize(data.type) : 0;
@@ -49,9 +49,9 @@ CKPT_DETAIL_DEF bool is_stored_range(const tensor_data& data, const storage_sour
            is_finished(data.type, source.order(data.storage), byte_order::little, data.neg, data.conj);
 }
 
-CKPT_DETAIL_DEF result<void> for_each_stored_bytes(const tensor_data* handle, const storage_source* source,
-                                                   storage_readers* readers,
-                                                   function_ref<result<void>(std::span<const std::byte>)> f) {
+CKPT_DETAIL_RARE result<void> for_each_stored_bytes(const tensor_data* handle, const storage_source* source,
+                                                    storage_readers* readers,
+                                                    function_ref<result<void>(std::span<const std::byte>)> f) {
     if (auto usable = check_stored_bytes(handle, source); !usable) return usable;
     const tensor_data& data = *handle;
     if (data.numel == 0) return {};

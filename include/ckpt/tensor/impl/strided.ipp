@@ -3,9 +3,11 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/tensor/lanes.hpp>
 #include <ckpt/tensor/strided.hpp>
 
 #include <algorithm>
+#include <utility>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
@@ -47,7 +49,7 @@ CKPT_DETAIL_DEF std::uint64_t count(const box& b) noexcept {
     return out;
 }
 
-CKPT_DETAIL_DEF result<void>
+CKPT_DETAIL_RARE result<void>
 for_each_part(const box& whole, std::uint64_t most,
               function_ref<result<void>(const box&, std::uint64_t first, std::uint64_t count)> f) {
     // A part has all of dimensions [cut + 1, rank), a piece of dimension `cut`, and one index of those before.
@@ -95,24 +97,160 @@ CKPT_DETAIL_DEF void copy_run(std::size_t size, const std::byte* in, std::uint64
     }
 }
 
+CKPT_DETAIL_DEF void merge_axes(std::span<const copy_axis> axes, merged_axes& out) noexcept {
+    for (const copy_axis& a : axes) {
+        if (a.size == 1) continue;
+        copy_axis* const last = out.count != 0 ? &out.axis[out.count - 1] : nullptr;
+        if (last != nullptr && last->in == a.size * a.in && last->out == a.size * a.out)
+            *last = {last->size * a.size, a.in, a.out};
+        else out.axis[out.count++] = a;
+    }
+}
+
+/// A copy of a matrix whose rows are the columns of its destination: both steps are in bytes, from one row of the
+/// source to the next and from one row of the destination to the next.
+struct transposition {
+    const std::byte* in{};
+    std::uint64_t in_step{};
+    std::byte* out{};
+    std::uint64_t out_step{};
+    bool streams{}; ///< around the cache
+};
+
+#if CKPT_DETAIL_LANES
+template <class V, int... Place>
+CKPT_DETAIL_INLINE void zip_lanes(const V& a, const V& b, V& low, V& high,
+                                  std::integer_sequence<int, Place...>) noexcept {
+    constexpr int n = sizeof...(Place);
+    low = __builtin_shufflevector(a, b, (Place / 2 + Place % 2 * n)...);
+    high = __builtin_shufflevector(a, b, (n / 2 + Place / 2 + Place % 2 * n)...);
+}
+
+/// Transposes squares of vectors of 16 bytes: 64 bytes of each row of the destination from as many rows of the source.
+template <class T> inline void transpose_lines(const std::byte* in, std::size_t pitch, std::byte* lines) noexcept {
+    constexpr std::size_t n = 16 / sizeof(T);
+    using vector = lanes<T, n>;
+    for (std::size_t part = 0; part < 64; part += 16) {
+        vector a[n], b[n];
+#pragma GCC unroll 16
+        for (std::size_t i = 0; i < n; ++i) load_lanes(in + (part / sizeof(T) + i) * pitch, a[i]);
+#pragma GCC unroll 16
+        for (std::size_t step = 1; step < n; step *= 2) { // each doubles the elements of one column that stand together
+#pragma GCC unroll 16
+            for (std::size_t i = 0; i < n / 2; ++i)
+                zip_lanes(a[i], a[i + n / 2], b[2 * i], b[2 * i + 1], std::make_integer_sequence<int, int{n}>{});
+#pragma GCC unroll 16
+            for (std::size_t i = 0; i < n; ++i) a[i] = b[i];
+        }
+#pragma GCC unroll 16
+        for (std::size_t i = 0; i < n; ++i) store_lanes(a[i], lines + i * 64 + part);
+    }
+}
+
+/// Copies `rows` of the source, a multiple of 64 bytes in number, and `columns`, a multiple of 16 bytes. Rows are taken
+/// together first: where a step is a power of two, their lines would push each other out of the cache.
+template <class T>
+inline void transpose_strips(const transposition& t, std::uint64_t rows, std::uint64_t columns) noexcept {
+    constexpr std::size_t high = 64 / sizeof(T), n = 16 / sizeof(T);
+    constexpr std::size_t wide = high > 32 ? 512 : 1024, pitch = wide + 64; // in bytes
+    alignas(64) std::byte strip[high * pitch];
+    alignas(64) std::byte lines[n * 64];
+    for (std::uint64_t row = 0; row < rows; row += high)
+        for (std::uint64_t at = 0; at < columns * sizeof(T); at += wide) {
+            const std::uint64_t left = columns * sizeof(T) - at;
+            const std::size_t bytes = left < wide ? static_cast<std::size_t>(left) : wide;
+            for (std::size_t i = 0; i < high; ++i)
+                std::memcpy(strip + i * pitch, t.in + (row + i) * t.in_step + at, bytes);
+            for (std::size_t k = 0; k < bytes; k += 16) {
+                transpose_lines<T>(strip + k, pitch, lines);
+                std::byte* to = t.out + (at + k) / sizeof(T) * t.out_step + row * sizeof(T);
+                for (std::size_t i = 0; i < n; ++i, to += t.out_step) {
+                    if (t.streams) stream_line(to, lines + i * 64);
+                    else std::memcpy(to, lines + i * 64, 64);
+                }
+            }
+        }
+}
+#endif
+
+/// Copies along two axes: source elements follow each other along the first one, those of the destination along the
+/// other.
+inline void transpose(const copy_axis& along, const copy_axis& across, std::size_t size, const std::byte* in,
+                      std::byte* out, bool streams) noexcept {
+    std::uint64_t rows = 0;
+    std::uint64_t columns = 0;
+#if CKPT_DETAIL_LANES
+    if (size < 16) {
+        rows = across.size - across.size % (64 / size);
+        columns = along.size - along.size % (16 / size);
+        const std::uint64_t odd = reinterpret_cast<std::uintptr_t>(out) | (along.out * size);
+        const transposition t{in, across.in * size, out, along.out * size, streams && odd % 64 == 0};
+        if (size == 1) transpose_strips<std::uint8_t>(t, rows, columns);
+        else if (size == 2) transpose_strips<std::uint16_t>(t, rows, columns);
+        else if (size == 4) transpose_strips<std::uint32_t>(t, rows, columns);
+        else transpose_strips<std::uint64_t>(t, rows, columns);
+    }
+#endif
+    const auto others = [&](std::uint64_t row, std::uint64_t last, std::uint64_t first) {
+        constexpr std::uint64_t tile = 32; // so that each cache line is loaded once
+        for (; row < last; row += tile)
+            for (std::uint64_t at = first; at < along.size; at += tile) {
+                const std::uint64_t n = (std::min)(tile, along.size - at);
+                for (std::uint64_t i = row; i < (std::min)(last, row + tile); ++i)
+                    copy_run(size, in + (i * across.in + at) * size, size, out + (at * along.out + i) * size,
+                             along.out * size, n);
+            }
+    };
+    others(0, rows, columns);
+    others(rows, across.size, 0);
+}
+
 CKPT_DETAIL_DEF void copy_axes(std::span<const copy_axis> axes, std::size_t size, const std::byte* in,
                                std::byte* out) noexcept {
-    if (axes.empty()) {
+    merged_axes all;
+    merge_axes(axes, all);
+    if (all.count == 0) {
         std::memcpy(out, in, size);
         return;
     }
-    const copy_axis last = axes.back();
+    std::uint64_t bytes = size;
+    for (std::size_t d = 0; d < all.count; ++d) bytes *= all.axis[d].size;
+    const bool streams = bytes >= streamed_bytes;
+    copy_axis last = all.axis[--all.count];
+    // Two axes are copied at once where source elements follow each other along one and those of the destination along
+    // the other.
+    std::size_t along = all.count;
+    if (last.out == 1 && last.in != 1)
+        for (std::size_t d = 0; d < all.count; ++d)
+            if (all.axis[d].in == 1) along = d;
+    if (last.in == 1 && last.out != 1)
+        for (std::size_t d = 0; d < all.count; ++d)
+            if (all.axis[d].out == 1) along = d;
+    copy_axis other;
+    const bool transposes = along != all.count;
+    if (transposes) {
+        other = all.axis[along];
+        --all.count;
+        for (std::size_t d = along; d < all.count; ++d) all.axis[d] = all.axis[d + 1];
+        if (last.in == 1) std::swap(last, other); // `other` is that of the source
+    }
     std::array<std::uint64_t, 64> index{};
     std::uint64_t in_at = 0;
     std::uint64_t out_at = 0;
     do {
-        copy_run(size, in + in_at * size, last.in * size, out + out_at * size, last.out * size, last.size);
+        const std::byte* const from = in + in_at * size;
+        std::byte* const to = out + out_at * size;
+        if (transposes) transpose(other, last, size, from, to, streams);
+        else if (streams && all.count != 0 && last.in == 1 && last.out == 1)
+            stream_copy(to, from, static_cast<std::size_t>(last.size * size), all.axis[all.count - 1].in * size);
+        else copy_run(size, from, last.in * size, to, last.out * size, last.size);
     } while (next_index(
-        index, axes.size() - 1, [&](std::size_t d) { return axes[d].size; },
+        index, all.count, [&](std::size_t d) { return all.axis[d].size; },
         [&](std::size_t d, std::uint64_t n) {
-            in_at += n * axes[d].in;
-            out_at += n * axes[d].out;
+            in_at += n * all.axis[d].in;
+            out_at += n * all.axis[d].out;
         }));
+    if (streams) end_streams();
 }
 
 CKPT_DETAIL_DEF std::array<copy_axis, 64> axes_of(const box& b) noexcept {
@@ -128,19 +266,6 @@ CKPT_DETAIL_DEF std::array<copy_axis, 64> axes_of(const box& b) noexcept {
 CKPT_DETAIL_DEF void gather(const std::byte* storage, const box& b, std::size_t size, std::byte* out) noexcept {
     const std::array<copy_axis, 64> axes = axes_of(b);
     const std::byte* in = storage + b.offset * size;
-    // A transposed matrix is copied in tiles, so that each cache line is loaded once.
-    if (b.rank == 2 && axes[0].in == 1 && axes[1].in > 1) {
-        constexpr std::uint64_t tile = 32;
-        for (std::uint64_t r = 0; r < axes[0].size; r += tile)
-            for (std::uint64_t c = 0; c < axes[1].size; c += tile) {
-                const std::uint64_t rows = axes[0].size - r < tile ? axes[0].size - r : tile;
-                const std::uint64_t columns = axes[1].size - c < tile ? axes[1].size - c : tile;
-                const copy_axis part[]{{rows, axes[0].in, axes[0].out}, {columns, axes[1].in, axes[1].out}};
-                copy_axes(part, size, in + (r * axes[0].in + c * axes[1].in) * size,
-                          out + (r * axes[0].out + c * axes[1].out) * size);
-            }
-        return;
-    }
     copy_axes({axes.data(), b.rank}, size, in, out);
 }
 
@@ -150,8 +275,8 @@ CKPT_DETAIL_DEF bool goes_forward(const box& b) noexcept {
     return true;
 }
 
-CKPT_DETAIL_DEF result<void> gather(const storage_cursor& from, const box& b, std::size_t size, std::byte* out,
-                                    std::vector<std::byte>& staging) {
+CKPT_DETAIL_RARE result<void> gather(const storage_cursor& from, const box& b, std::size_t size, std::byte* out,
+                                     std::vector<std::byte>& staging) {
     if (is_dense(b)) return from.read(b.offset * size, {out, static_cast<std::size_t>(count(b) * size)});
     std::array<copy_axis, 64> axes = stored_axes(b);
     // One read covers the axes [cut + 1, rank) and `piece` steps of axis `cut`.
@@ -235,8 +360,8 @@ inline box merged_box(std::span<const copy_axis> axes, std::uint64_t offset) noe
     return out;
 }
 
-CKPT_DETAIL_DEF result<void> for_each_stored_part(const box& whole, std::uint64_t most,
-                                                  function_ref<result<void>(const stored_part&)> f) {
+CKPT_DETAIL_RARE result<void> for_each_stored_part(const box& whole, std::uint64_t most,
+                                                   function_ref<result<void>(const stored_part&)> f) {
     if (whole.rank == 0) return f({whole, {}, 0, 1});
     std::array<copy_axis, 64> axes = stored_axes(whole);
     // A part has all of the axes [cut + 1, rank), a piece of axis `cut`, and one index of those before.

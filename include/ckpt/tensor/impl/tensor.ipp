@@ -34,8 +34,8 @@ CKPT_DETAIL_RARE error packed_error(ckpt::dtype type) {
 
 /// Converts elements that are read, in the order of their storage, so that each read is a large one whatever the
 /// strides are.
-inline result<void> convert_stored(const tensor_data& data, storage_access& access, const box& whole, ckpt::dtype to,
-                                   std::byte* out) {
+CKPT_DETAIL_COLD inline result<void> convert_stored(const tensor_data& data, storage_access& access, const box& whole,
+                                                    ckpt::dtype to, std::byte* out) {
     const std::size_t in_size = itemsize(data.type);
     const std::size_t out_size = itemsize(to);
     const byte_order order = access.from.source->order(data.storage);
@@ -59,8 +59,8 @@ inline result<void> convert_stored(const tensor_data& data, storage_access& acce
 }
 
 /// Copies all elements through an access that is open.
-inline result<void> copy_opened(const tensor_data& data, storage_access& access, ckpt::dtype to, bool exact,
-                                std::byte* out) {
+CKPT_DETAIL_COLD inline result<void> copy_opened(const tensor_data& data, storage_access& access, ckpt::dtype to,
+                                                 bool exact, std::byte* out) {
     if (bits(data.type) < 8) return copy_unpacked(data, access, out);
 
     box whole;
@@ -68,13 +68,21 @@ inline result<void> copy_opened(const tensor_data& data, storage_access& access,
         return error{.code = errc::internal, .detail = "a tensor that was never checked against its storage"};
     const std::size_t size = itemsize(data.type);
     const byte_order order = access.from.source->order(data.storage);
+    const bool finished = is_finished(data.type, order, native_order(), data.neg, data.conj);
     if (is_plain_copy(data.type, to, exact)) {
-        if (auto done = access.gather_part(whole, size, out); !done) return done;
-        finish_elements(data.type, order, native_order(), data.neg, data.conj, out, data.numel);
-        return {};
+        // What has to be finished is copied in parts, each of which is still in the cache then.
+        const bool at_once = access.memory == nullptr || finished;
+        constexpr std::uint64_t first_cache = std::uint64_t{1} << 14;
+        return for_each_part(whole, at_once ? data.numel : (is_dense(whole) ? first_cache : part_bytes) / size,
+                             [&](const box& part, std::uint64_t first, std::uint64_t n) -> result<void> {
+                                 std::byte* const there = out + first * size;
+                                 if (auto done = access.gather_part(part, size, there); !done) return done;
+                                 if (!finished)
+                                     finish_elements(data.type, order, native_order(), data.neg, data.conj, there, n);
+                                 return {};
+                             });
     }
-    if (access.memory != nullptr && is_dense(whole) &&
-        is_finished(data.type, order, native_order(), data.neg, data.conj)) {
+    if (access.memory != nullptr && is_dense(whole) && finished) {
         const std::uint64_t most = access.from.most_at_once() / size;
         for (std::uint64_t first = 0; first < data.numel; first += most) {
             const std::uint64_t n = (std::min)(data.numel - first, most);
@@ -105,8 +113,8 @@ inline result<void> check_room(ckpt::dtype to, std::span<const std::byte> out) {
                            std::string(name(to)) + " has " + decimal(std::uint64_t{itemsize(to)})};
 }
 
-CKPT_DETAIL_DEF result<void> copy_tensor(const tensor_data* handle, const storage_source* source, ckpt::dtype to,
-                                         bool exact, std::byte* out, std::uint64_t room, storage_readers* readers) {
+CKPT_DETAIL_RARE result<void> copy_tensor(const tensor_data* handle, const storage_source* source, ckpt::dtype to,
+                                          bool exact, std::byte* out, std::uint64_t room, storage_readers* readers) {
     if (auto usable = check_copy(handle, source, to, exact); !usable) return usable;
     const tensor_data& data = *handle;
     if (room != data.numel)
@@ -120,8 +128,8 @@ CKPT_DETAIL_DEF result<void> copy_tensor(const tensor_data* handle, const storag
     return copied ? access->from.finish() : copied;
 }
 
-CKPT_DETAIL_DEF result<void> copy_values(const tensor_data* handle, const storage_source* source, ckpt::dtype to,
-                                         bool exact, std::span<std::byte> out) {
+CKPT_DETAIL_RARE result<void> copy_values(const tensor_data* handle, const storage_source* source, ckpt::dtype to,
+                                          bool exact, std::span<std::byte> out) {
     if (auto usable = check_copy(handle, source, to, exact); !usable) return usable;
     if (auto whole = check_room(to, out); !whole) return whole;
     return copy_tensor(handle, source, to, exact, out.data(), out.size() / itemsize(to));
@@ -150,8 +158,8 @@ inline tensor_data narrow(const tensor_data& data, std::uint64_t row, std::uint6
     return out;
 }
 
-CKPT_DETAIL_DEF result<void> copy_rows(const tensor_data* handle, const storage_source* source, std::uint64_t first,
-                                       std::uint64_t count, ckpt::dtype to, std::span<std::byte> out) {
+CKPT_DETAIL_RARE result<void> copy_rows(const tensor_data* handle, const storage_source* source, std::uint64_t first,
+                                        std::uint64_t count, ckpt::dtype to, std::span<std::byte> out) {
     std::uint64_t row{};
     const auto rows = rows_of(handle, source, to, row);
     if (!rows) return rows.error();
@@ -164,9 +172,9 @@ CKPT_DETAIL_DEF result<void> copy_rows(const tensor_data* handle, const storage_
     return copy_values(&part, source, to, false, out);
 }
 
-CKPT_DETAIL_DEF result<void> visit_rows(const tensor_data* handle, const storage_source* source, ckpt::dtype to,
-                                        std::uint64_t rows, row_visitor visit, void* context, row_block* block,
-                                        storage_readers* readers) {
+CKPT_DETAIL_RARE result<void> visit_rows(const tensor_data* handle, const storage_source* source, ckpt::dtype to,
+                                         std::uint64_t rows, row_visitor visit, void* context, row_block* block,
+                                         storage_readers* readers) {
     std::uint64_t row{};
     const auto all = rows_of(handle, source, to, row);
     if (!all) return all.error();
@@ -189,8 +197,8 @@ CKPT_DETAIL_DEF result<void> visit_rows(const tensor_data* handle, const storage
     return access->from.finish();
 }
 
-CKPT_DETAIL_DEF result<std::uint32_t> digest_tensor(const tensor_data* handle, const storage_source* source,
-                                                    storage_readers* readers) {
+CKPT_DETAIL_RARE result<std::uint32_t> digest_tensor(const tensor_data* handle, const storage_source* source,
+                                                     storage_readers* readers) {
     std::uint32_t crc = 0;
     auto all = for_each_stored_bytes(handle, source, readers, [&crc](std::span<const std::byte> bytes) -> result<void> {
         crc = crc32(bytes, crc);
@@ -200,16 +208,16 @@ CKPT_DETAIL_DEF result<std::uint32_t> digest_tensor(const tensor_data* handle, c
     return crc;
 }
 
-CKPT_DETAIL_DEF result<view_parts> view_of(const tensor_data* handle, const storage_source* source, ckpt::dtype as,
-                                           std::size_t rank, std::size_t alignment) {
+CKPT_DETAIL_RARE result<view_parts> view_of(const tensor_data* handle, const storage_source* source, ckpt::dtype as,
+                                            std::size_t rank, std::size_t alignment) {
     const auto address = view_address(handle, source, as, rank);
     if (!address) return address.error();
     if (reinterpret_cast<std::uintptr_t>(*address) % alignment != 0) return misaligned_error(handle->type, alignment);
     return view_parts{*address, handle->shape, handle->strides};
 }
 
-CKPT_DETAIL_DEF result<const std::byte*> flat_view_of(const tensor_data* handle, const storage_source* source,
-                                                      ckpt::dtype as, std::size_t alignment) {
+CKPT_DETAIL_RARE result<const std::byte*> flat_view_of(const tensor_data* handle, const storage_source* source,
+                                                       ckpt::dtype as, std::size_t alignment) {
     auto parts = view_of(handle, source, as, handle != nullptr ? handle->rank : 0, alignment);
     if (!parts) return std::move(parts).error();
     if (!is_contiguous(*handle)) return not_contiguous();
@@ -220,13 +228,13 @@ CKPT_DETAIL_DEF result<const std::byte*> flat_view_of(const tensor_data* handle,
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
-CKPT_DETAIL_DEF std::string_view tensor::file() const noexcept {
+CKPT_DETAIL_RARE std::string_view tensor::file() const noexcept {
     if (has_storage()) return source_->file(data_->storage);
     if (data_ == nullptr || data_->extra == nullptr || data_->extra->count == 0) return {};
     return tensor{&data_->extra->first->data, source_}.file();
 }
 
-CKPT_DETAIL_DEF result<std::uint64_t> tensor::file_offset() const {
+CKPT_DETAIL_RARE result<std::uint64_t> tensor::file_offset() const {
     if (auto usable = detail::check_access(data_, source_); !usable) return std::move(usable).error();
     auto start = source_->file_offset(data_->storage);
     if (!start) return start;
@@ -242,7 +250,7 @@ CKPT_DETAIL_DEF result<std::uint64_t> tensor::file_offset() const {
     return out;
 }
 
-CKPT_DETAIL_DEF result<std::span<const std::byte>> tensor::bytes() const {
+CKPT_DETAIL_RARE result<std::span<const std::byte>> tensor::bytes() const {
     if (auto usable = detail::check_access(data_, source_); !usable) return std::move(usable).error();
     if (detail::has_lazy_bit(*data_)) return detail::lazy_bit_error(*data_);
     const std::size_t width = bits(data_->type);
@@ -256,20 +264,20 @@ CKPT_DETAIL_DEF result<std::span<const std::byte>> tensor::bytes() const {
                                       static_cast<std::size_t>(nbytes())};
 }
 
-CKPT_DETAIL_DEF bool tensor::has_storage() const noexcept {
+CKPT_DETAIL_RARE bool tensor::has_storage() const noexcept {
     return data_ != nullptr && data_->refusal == nullptr && data_->kind == ckpt::layout::strided && source_ != nullptr;
 }
 
-CKPT_DETAIL_DEF named_part part_range::iterator::operator*() const noexcept {
+CKPT_DETAIL_RARE named_part part_range::iterator::operator*() const noexcept {
     return {first_[at_].name, detail::tensor_access::make(&first_[at_].data, source_)};
 }
 
-CKPT_DETAIL_DEF part_range tensor::parts() const noexcept {
+CKPT_DETAIL_RARE part_range tensor::parts() const noexcept {
     if (data_ == nullptr || data_->extra == nullptr) return {};
     return {data_->extra->first, data_->extra->count, source_};
 }
 
-CKPT_DETAIL_DEF result<tensor> tensor::part(std::string_view name) const {
+CKPT_DETAIL_RARE result<tensor> tensor::part(std::string_view name) const {
     if (const ckpt::error* own = refusal()) return *own;
     for (const named_part p : parts()) {
         if (p.name == name) return p.tensor;
@@ -287,7 +295,7 @@ CKPT_DETAIL_DEF result<tensor> tensor::part(std::string_view name) const {
     return missing;
 }
 
-CKPT_DETAIL_DEF std::optional<quantizer> tensor::quantizer() const {
+CKPT_DETAIL_RARE std::optional<quantizer> tensor::quantizer() const {
     if (data_ == nullptr || !detail::is_quantised(*data_)) return std::nullopt;
     const detail::tensor_extra& extra = *data_->extra;
     ckpt::quantizer out{extra.scheme, extra.scale, extra.zero_point, extra.axis, {}, {}};
@@ -302,63 +310,65 @@ CKPT_DETAIL_DEF std::optional<quantizer> tensor::quantizer() const {
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
-CKPT_DETAIL_DEF ckpt::dtype tensor::dtype() const noexcept { return data_ != nullptr ? data_->type : ckpt::dtype{}; }
+CKPT_DETAIL_RARE ckpt::dtype tensor::dtype() const noexcept { return data_ != nullptr ? data_->type : ckpt::dtype{}; }
 
-CKPT_DETAIL_DEF ckpt::layout tensor::layout() const noexcept { return data_ != nullptr ? data_->kind : ckpt::layout{}; }
+CKPT_DETAIL_RARE ckpt::layout tensor::layout() const noexcept {
+    return data_ != nullptr ? data_->kind : ckpt::layout{};
+}
 
-CKPT_DETAIL_DEF std::span<const std::int64_t> tensor::shape() const noexcept {
+CKPT_DETAIL_RARE std::span<const std::int64_t> tensor::shape() const noexcept {
     return data_ != nullptr ? data_->sizes() : std::span<const std::int64_t>{};
 }
 
-CKPT_DETAIL_DEF std::span<const std::int64_t> tensor::strides() const noexcept {
+CKPT_DETAIL_RARE std::span<const std::int64_t> tensor::strides() const noexcept {
     return data_ != nullptr ? data_->steps() : std::span<const std::int64_t>{};
 }
 
-CKPT_DETAIL_DEF std::size_t tensor::rank() const noexcept { return data_ != nullptr ? data_->rank : 0; }
+CKPT_DETAIL_RARE std::size_t tensor::rank() const noexcept { return data_ != nullptr ? data_->rank : 0; }
 
-CKPT_DETAIL_DEF std::uint64_t tensor::numel() const noexcept { return data_ != nullptr ? data_->numel : 0; }
+CKPT_DETAIL_RARE std::uint64_t tensor::numel() const noexcept { return data_ != nullptr ? data_->numel : 0; }
 
-CKPT_DETAIL_DEF std::uint64_t tensor::nbytes() const noexcept {
+CKPT_DETAIL_RARE std::uint64_t tensor::nbytes() const noexcept {
     return data_ != nullptr ? detail::bytes_of(*data_) : 0;
 }
 
-CKPT_DETAIL_DEF std::uint64_t tensor::storage_offset() const noexcept {
+CKPT_DETAIL_RARE std::uint64_t tensor::storage_offset() const noexcept {
     return data_ != nullptr ? data_->storage_offset : 0;
 }
 
-CKPT_DETAIL_DEF bool tensor::requires_grad() const noexcept { return data_ != nullptr && data_->requires_grad; }
+CKPT_DETAIL_RARE bool tensor::requires_grad() const noexcept { return data_ != nullptr && data_->requires_grad; }
 
-CKPT_DETAIL_DEF bool tensor::is_neg() const noexcept { return data_ != nullptr && data_->neg; }
+CKPT_DETAIL_RARE bool tensor::is_neg() const noexcept { return data_ != nullptr && data_->neg; }
 
-CKPT_DETAIL_DEF bool tensor::is_conj() const noexcept { return data_ != nullptr && data_->conj; }
+CKPT_DETAIL_RARE bool tensor::is_conj() const noexcept { return data_ != nullptr && data_->conj; }
 
-CKPT_DETAIL_DEF bool tensor::is_contiguous() const noexcept {
+CKPT_DETAIL_RARE bool tensor::is_contiguous() const noexcept {
     return data_ != nullptr && detail::is_contiguous(*data_);
 }
 
-CKPT_DETAIL_DEF std::uint32_t tensor::storage_id() const noexcept { return data_ != nullptr ? data_->storage : 0; }
+CKPT_DETAIL_RARE std::uint32_t tensor::storage_id() const noexcept { return data_ != nullptr ? data_->storage : 0; }
 
-CKPT_DETAIL_DEF std::string_view tensor::storage_key() const noexcept {
+CKPT_DETAIL_RARE std::string_view tensor::storage_key() const noexcept {
     return has_storage() ? source_->key(data_->storage) : std::string_view{};
 }
 
-CKPT_DETAIL_DEF std::uint64_t tensor::storage_nbytes() const noexcept {
+CKPT_DETAIL_RARE std::uint64_t tensor::storage_nbytes() const noexcept {
     return has_storage() ? source_->nbytes(data_->storage) : 0;
 }
 
-CKPT_DETAIL_DEF bool tensor::is_gathered() const noexcept {
+CKPT_DETAIL_RARE bool tensor::is_gathered() const noexcept {
     return has_storage() && source_->is_gathered(data_->storage);
 }
 
-CKPT_DETAIL_DEF std::string_view tensor::class_name() const noexcept {
+CKPT_DETAIL_RARE std::string_view tensor::class_name() const noexcept {
     return data_ != nullptr && data_->extra != nullptr ? data_->extra->class_name : std::string_view{};
 }
 
-CKPT_DETAIL_DEF std::string_view tensor::placement() const noexcept {
+CKPT_DETAIL_RARE std::string_view tensor::placement() const noexcept {
     return data_ != nullptr && data_->extra != nullptr ? data_->extra->placement : std::string_view{};
 }
 
-CKPT_DETAIL_DEF const ckpt::error* tensor::refusal() const noexcept {
+CKPT_DETAIL_RARE const ckpt::error* tensor::refusal() const noexcept {
     return data_ != nullptr ? data_->refusal : nullptr;
 }
 
