@@ -27,6 +27,7 @@
 #include <ckpt/core/impl/short_list.ipp>
 #include <ckpt/core/impl/sorting.ipp>
 #include <ckpt/core/impl/utf8.ipp>
+#include <ckpt/io/impl/advice.ipp>
 #include <ckpt/io/impl/file.ipp>
 #include <ckpt/io/impl/folder.ipp>
 #include <ckpt/io/impl/pages.ipp>

@@ -15,7 +15,7 @@ DEVICE_HEADERS = sorted((INCLUDE / "ckpt").rglob("*.cuh"))  # for nvcc only
 # What programs include, or get with what they include: declarations, templates and what is done while compiling. All
 # other headers are the library's own, and are reached from definitions only.
 CONSUMER = {
-    "": "checkpoint ckpt config dlpack folder host maps python threads version write",
+    "": "checkpoint ckpt config dlpack folder host maps prefetch python threads version write",
     "core/":
         "byte_order config constexpr_vector error fixed_string limits number pattern progress result scratch shared "
         "utf8 workers",

@@ -36,6 +36,7 @@ MAY_INCLUDE = {  # folder, or header beside the folders: folders and headers bel
     ],
     "folder": ["config", "folder/"],
     "python": [*BASE, "tensor/", "pickle/"],
+    "prefetch": [*BASE, "io/", "tensor/", "state/"],
     "threads": BASE,
     "maps": ["maps/"],
     "write": ["write/"],

@@ -37,7 +37,7 @@ LEAST = {
     "docs/cookbook.md": (5, 14, 0),
     "docs/key-rules.md": (0, 3, 1),
     "docs/cuda.md": (1, 1, 0),
-    "docs/tour.md": (0, 3, 19),
+    "docs/tour.md": (0, 3, 20),
     "docs/errors.md": (0, 0, 1),
     "docs/formats.md": (1, 2, 1),
     "docs/security.md": (0, 0, 1),

@@ -59,6 +59,10 @@ class part_storages final : public folder_storages {
     [[nodiscard]] result<stored_place> place_of(std::uint32_t storage) const override {
         return named(file_->storages().place_of(storage));
     }
+    void find_touched(std::uint32_t storage, std::uint64_t begin, std::uint64_t end,
+                      range_visitor visit) const override {
+        file_->storages().find_touched(storage, begin, end, visit);
+    }
     [[nodiscard]] result<std::uint64_t> file_offset(std::uint32_t storage) const override {
         return named(file_->storages().file_offset(storage));
     }

@@ -64,6 +64,10 @@ class joined_storages final : public storage_source {
     [[nodiscard]] result<stored_place> place_of(std::uint32_t storage) const override {
         return named(storage, source_of(storage).place_of(entries_[storage].storage));
     }
+    void find_touched(std::uint32_t storage, std::uint64_t begin, std::uint64_t end,
+                      range_visitor visit) const override {
+        source_of(storage).find_touched(entries_[storage].storage, begin, end, visit);
+    }
     [[nodiscard]] result<std::uint64_t> file_offset(std::uint32_t storage) const override {
         return named(storage, source_of(storage).file_offset(entries_[storage].storage));
     }

@@ -32,6 +32,7 @@
 #include <ckpt/core/impl/sorting.ipp>
 #include <ckpt/core/impl/utf8.ipp>
 
+#include <ckpt/io/impl/advice.ipp>
 #include <ckpt/io/impl/file.ipp>
 #include <ckpt/io/impl/folder.ipp>
 #include <ckpt/io/impl/output.ipp>
@@ -186,6 +187,7 @@
 #include <ckpt/impl/config.ipp>
 #include <ckpt/impl/dlpack.ipp>
 #include <ckpt/impl/open_source.ipp>
+#include <ckpt/impl/prefetch.ipp>
 #include <ckpt/impl/python.ipp>
 #include <ckpt/impl/threads.ipp>
 

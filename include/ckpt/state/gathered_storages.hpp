@@ -51,6 +51,8 @@ class gathered_storages final : public storage_source {
         return slots_[i].source != nullptr ? slots_[i].source->origin(slots_[i].number) : storage_origin{this, i};
     }
     [[nodiscard]] CKPT_DETAIL_DEF result<stored_place> place_of(std::uint32_t i) const override;
+    CKPT_DETAIL_DEF void find_touched(std::uint32_t i, std::uint64_t begin, std::uint64_t end,
+                                      range_visitor visit) const override;
     [[nodiscard]] CKPT_DETAIL_DEF result<std::uint64_t> file_offset(std::uint32_t i) const override;
     [[nodiscard]] CKPT_DETAIL_DEF result<std::span<const std::byte>> bytes(std::uint32_t i) const override;
     [[nodiscard]] CKPT_DETAIL_DEF result<shared<storage_reader>> reader(std::uint32_t i,

@@ -82,6 +82,9 @@ inline constexpr std::uint8_t most_part_depth = 8;
 /// Bytes of the elements, or of the parts that a tensor consists of.
 [[nodiscard]] std::uint64_t bytes_of(const tensor_data& data) noexcept;
 
+/// Calls `visit` with what reading a tensor and its parts will touch in files, as `storage_source::find_touched` does.
+void find_touched_bytes(const tensor_data& data, const storage_source& source, range_visitor visit);
+
 /// Copies tensors with their parts, for a `storage_source` with other storage numbers. Parts that several tensors share
 /// are copied once.
 class part_copies {

@@ -6,6 +6,7 @@
 // Refuses: what the implementation refuses; each call checks again, and nothing is cached.
 #pragma once
 
+#include <ckpt/core/function_ref.hpp>
 #include <ckpt/core/progress_meter.hpp>
 #include <ckpt/core/reader.hpp>
 #include <ckpt/core/result.hpp>
@@ -46,6 +47,9 @@ class storage_reader : public counted {
     virtual void add_inflated(std::uint64_t) noexcept {}
 };
 
+/// Gets a range of bytes of a source.
+using range_visitor = function_ref<void(const source& from, std::uint64_t begin, std::uint64_t end)>;
+
 class storage_readers; // access.hpp
 
 class storage_source;
@@ -76,6 +80,11 @@ class storage_source : public counted {
                                             std::span<std::byte> out) const = 0;
     /// The place of its bytes in a file, for uploads, which read many storages in the order of the file.
     [[nodiscard]] virtual result<stored_place> place_of(std::uint32_t) const { return stored_place{}; }
+    /// Calls `visit` with what a read of [begin, end) of the storage will touch in files, as far as that is known
+    /// without reading anything: for advice to the system.
+    virtual void find_touched(std::uint32_t, std::uint64_t begin, std::uint64_t end, range_visitor visit) const {
+        (void)begin, (void)end, (void)visit;
+    }
     /// The file that holds it, by its name in the folder; empty where no folder was opened.
     [[nodiscard]] virtual std::string_view file(std::uint32_t) const noexcept { return file_; }
     /// Notes the name of the only file of a folder, before a program can see the storages.

@@ -48,6 +48,10 @@ class safetensors_storages final : public storage_source {
     [[nodiscard]] result<stored_place> place_of(std::uint32_t storage) const override {
         return stored_place{&from_, place(storage)};
     }
+    void find_touched(std::uint32_t storage, std::uint64_t begin, std::uint64_t end,
+                      range_visitor visit) const override {
+        visit(from_, place(storage) + begin, place(storage) + end);
+    }
     [[nodiscard]] CKPT_DETAIL_DEF result<std::span<const std::byte>> bytes(std::uint32_t storage) const override;
     [[nodiscard]] result<void> read(std::uint32_t storage, std::uint64_t offset,
                                     std::span<std::byte> out) const override {

@@ -60,6 +60,8 @@ class storage_table final : public storage_source, public storage_maker {
                                                                         storage_readers& others) const override;
     [[nodiscard]] CKPT_DETAIL_DEF result<std::uint64_t> file_offset(std::uint32_t storage) const override;
     [[nodiscard]] CKPT_DETAIL_DEF result<stored_place> place_of(std::uint32_t storage) const override;
+    CKPT_DETAIL_DEF void find_touched(std::uint32_t storage, std::uint64_t begin, std::uint64_t end,
+                                      range_visitor visit) const override;
     [[nodiscard]] CKPT_DETAIL_DEF result<std::span<const std::byte>> bytes(std::uint32_t storage) const override;
     [[nodiscard]] CKPT_DETAIL_DEF result<void> read(std::uint32_t storage, std::uint64_t offset,
                                                     std::span<std::byte> out) const override;

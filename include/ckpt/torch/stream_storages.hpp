@@ -47,6 +47,8 @@ class stream_storages final : public storage_source, public stream_maker {
     [[nodiscard]] std::string_view key(std::uint32_t storage) const noexcept override { return entries_[storage].key; }
     [[nodiscard]] CKPT_DETAIL_DEF result<std::uint64_t> file_offset(std::uint32_t storage) const override;
     [[nodiscard]] CKPT_DETAIL_DEF result<stored_place> place_of(std::uint32_t storage) const override;
+    CKPT_DETAIL_DEF void find_touched(std::uint32_t storage, std::uint64_t begin, std::uint64_t end,
+                                      range_visitor visit) const override;
     [[nodiscard]] CKPT_DETAIL_DEF result<std::span<const std::byte>> bytes(std::uint32_t storage) const override;
     [[nodiscard]] CKPT_DETAIL_DEF result<void> read(std::uint32_t storage, std::uint64_t offset,
                                                     std::span<std::byte> out) const override;

@@ -6,6 +6,7 @@
 #include <ckpt/core/hash.hpp>
 #include <ckpt/state/gather_read.hpp>
 #include <ckpt/state/gathered_storages.hpp>
+#include <ckpt/tensor/parts.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
@@ -70,6 +71,20 @@ CKPT_DETAIL_DEF std::string_view gathered_storages::file(std::uint32_t i) const 
 CKPT_DETAIL_DEF result<stored_place> gathered_storages::place_of(std::uint32_t i) const {
     if (slots_[i].source != nullptr) return slots_[i].source->place_of(slots_[i].number);
     return stored_place{};
+}
+
+CKPT_DETAIL_RARE void gathered_storages::find_touched(std::uint32_t i, std::uint64_t begin, std::uint64_t end,
+                                                      range_visitor visit) const {
+    if (slots_[i].source != nullptr) return slots_[i].source->find_touched(slots_[i].number, begin, end, visit);
+    // All that the node is made of. Nodes may have parts in common, so that the steps are counted.
+    std::size_t left = plan_->size();
+    std::vector<std::uint32_t> nodes{slots_[i].number};
+    for (; !nodes.empty() && left > 0; --left) {
+        const gather_node& node = plan_->node(nodes.back());
+        nodes.pop_back();
+        if (node.op == gather_op::leaf) find_touched_bytes(*node.data, *node.source, visit);
+        else nodes.insert(nodes.end(), node.parts, node.parts + node.count);
+    }
 }
 
 CKPT_DETAIL_DEF result<std::uint64_t> gathered_storages::file_offset(std::uint32_t i) const {

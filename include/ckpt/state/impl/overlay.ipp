@@ -31,6 +31,9 @@ class layer_storages final : public storage_source {
     [[nodiscard]] bool is_gathered(std::uint32_t i) const noexcept override { return from_.is_gathered(i); }
     [[nodiscard]] storage_origin origin(std::uint32_t i) const noexcept override { return from_.origin(i); }
     [[nodiscard]] result<stored_place> place_of(std::uint32_t i) const override { return from_.place_of(i); }
+    void find_touched(std::uint32_t i, std::uint64_t begin, std::uint64_t end, range_visitor visit) const override {
+        from_.find_touched(i, begin, end, visit);
+    }
     [[nodiscard]] result<std::uint64_t> file_offset(std::uint32_t i) const override { return from_.file_offset(i); }
     [[nodiscard]] result<std::span<const std::byte>> bytes(std::uint32_t i) const override { return from_.bytes(i); }
     [[nodiscard]] result<shared<storage_reader>> reader(std::uint32_t i, storage_readers& others) const override {

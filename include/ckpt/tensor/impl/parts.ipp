@@ -17,6 +17,19 @@ CKPT_DETAIL_DEF std::uint64_t bytes_of(const tensor_data& data) noexcept {
     return sum;
 }
 
+CKPT_DETAIL_RARE void find_touched_bytes(const tensor_data& data, const storage_source& source, range_visitor visit) {
+    std::uint64_t end = 0;
+    const bool stored = data.refusal == nullptr && data.kind == layout::strided && data.numel != 0;
+    if (stored && bytes_needed(data, end) && end <= source.nbytes(data.storage)) {
+        const std::size_t width = bits(data.type);
+        const std::uint64_t first = data.storage_offset;
+        source.find_touched(data.storage, width < 8 ? first / (8 / width) : first * (width / 8), end, visit);
+    }
+    if (data.extra == nullptr) return;
+    for (const named_data& part : data.extra->parts()) // at most most_part_depth deep
+        find_touched_bytes(part.data, source, visit);
+}
+
 /// The hash of an original and its storages.
 [[nodiscard]] inline std::uint64_t hash_pair(const void* a, const void* b) noexcept {
     return mix(reinterpret_cast<std::uintptr_t>(a) ^ mix(reinterpret_cast<std::uintptr_t>(b)));

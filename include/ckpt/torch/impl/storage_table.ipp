@@ -212,6 +212,22 @@ CKPT_DETAIL_DEF result<stored_place> storage_table::place_of(std::uint32_t stora
     return stored_place{folders_[e.folder].from, *at, e.from->crc32};
 }
 
+CKPT_DETAIL_RARE void storage_table::find_touched(std::uint32_t storage, std::uint64_t begin, std::uint64_t end,
+                                                  range_visitor visit) const {
+    constexpr std::uint64_t header = 512;         // as much as `locate` reads
+    constexpr std::uint64_t most_descriptor = 24; // between the payload and the next record
+    const entry& e = entries_[storage];
+    if (e.from == nullptr) return;
+    const record& r = *e.from;
+    const source& from = *folders_[e.folder].from;
+    if (r.bound < r.header_offset || r.bound - r.header_offset < r.stored_size) return;
+    const std::uint64_t room = r.bound - r.header_offset, before = room - r.stored_size;
+    if (r.method != 0 || before < most_descriptor) return visit(from, r.header_offset, r.bound);
+    // Writers that align payloads do so by what stands before them.
+    visit(from, r.header_offset, r.header_offset + (room < header ? room : header));
+    visit(from, r.header_offset + (before - most_descriptor) + begin, r.header_offset + before + end);
+}
+
 CKPT_DETAIL_DEF result<std::span<const std::byte>> storage_table::bytes(std::uint32_t storage) const {
     const entry& e = entries_[storage];
     const auto length = static_cast<std::size_t>(e.nbytes);

@@ -32,6 +32,12 @@ CKPT_DETAIL_DEF result<stored_place> stream_storages::place_of(std::uint32_t sto
     return e.memory == nullptr ? stored_place{&from_, e.offset} : stored_place{};
 }
 
+CKPT_DETAIL_RARE void stream_storages::find_touched(std::uint32_t storage, std::uint64_t begin, std::uint64_t end,
+                                                    range_visitor visit) const {
+    const entry& e = entries_[storage];
+    if (e.memory == nullptr) visit(from_, e.offset + begin, e.offset + end);
+}
+
 CKPT_DETAIL_DEF result<std::span<const std::byte>> stream_storages::bytes(std::uint32_t storage) const {
     const entry& e = entries_[storage];
     const auto length = static_cast<std::size_t>(e.nbytes);
