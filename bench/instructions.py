@@ -1,10 +1,9 @@
 #!/usr/bin/env python3
-"""Instructions and peak heap of opening a checkpoint, and instructions of planning a map of 20 rules over its keys, of
-taking its state_dict and walking over it, of planning its upload and its conversion, per tensor, and of a digest, per
-byte: what noise cannot disturb, so it can gate.
+"""Instructions and peak heap of opening a checkpoint, and instructions of planning a map of 20 rules over its keys, its
+upload and its conversion, per tensor, and of a digest, per byte: what noise cannot disturb, so it can gate.
 
-    instructions.py PROGRAM [--most-instructions N] [--most-heap BYTES] [--most-plan-instructions N]
-                    [--most-list-instructions N] [--most-upload-instructions N] [--most-convert-instructions N]
+    instructions.py PROGRAM [--most-instructions N] [--most-weights-instructions N] [--most-heap BYTES]
+                    [--most-plan-instructions N] [--most-upload-instructions N] [--most-convert-instructions N]
                     [--most-digest-instructions N]
 
 PROGRAM is bench/once.cpp, built with optimisation. One open with a reused scratch is the difference between runs that
@@ -22,9 +21,7 @@ from pathlib import Path
 
 SMALL, LARGE = 1_000, 5_000
 SHORT, LONG = 1 << 22, 3 << 22  # bytes of a digest
-MORE = {"list": "of a state_dict and a walk over it", "upload": "of planning its upload",
-        "convert": "of planning its conversion to safetensors"}  # per tensor
-ACTIONS = {"list": "list", "upload": "upload-plan", "convert": "convert-plan"}
+MORE = {"upload": "of planning its upload", "convert": "of planning its conversion to safetensors"}  # per tensor
 FIXED_HEAP = 4 << 20
 
 
@@ -38,6 +35,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("program")
     parser.add_argument("--most-instructions", type=float, default=float("inf"), metavar="N", help="per tensor")
+    parser.add_argument("--most-weights-instructions", type=float, default=float("inf"), metavar="N",
+                        help="of an open, its state_dict and a walk over it, per tensor")
     parser.add_argument("--most-heap", type=float, default=float("inf"), metavar="BYTES",
                         help=f"per tensor, beside {FIXED_HEAP:,}")
     parser.add_argument("--most-plan-instructions", type=float, default=float("inf"), metavar="N", help="per key")
@@ -52,6 +51,7 @@ def main() -> int:
     good = True
     with tempfile.TemporaryDirectory() as folder:
         one_open = {}
+        one_walk = {}
         one_plan = {}
         one_more = {name: {} for name in MORE}
         for tensors in (SMALL, LARGE):
@@ -59,11 +59,13 @@ def main() -> int:
             subprocess.run([wanted.program, "write", file, str(tensors)], check=True)
             one_open[tensors] = (instructions(wanted.program, "open", file, 3) -
                                  instructions(wanted.program, "open", file, 2))
+            one_walk[tensors] = (instructions(wanted.program, "weights", file, 3) -
+                                 instructions(wanted.program, "weights", file, 2))
             one_plan[tensors] = (instructions(wanted.program, "plan", file, 2) -
                                  instructions(wanted.program, "plan", file, 1))
-            for name, action in ACTIONS.items():
-                one_more[name][tensors] = (instructions(wanted.program, action, file, 2) -
-                                           instructions(wanted.program, action, file, 1))
+            for name, one in one_more.items():
+                one[tensors] = (instructions(wanted.program, f"{name}-plan", file, 2) -
+                                instructions(wanted.program, f"{name}-plan", file, 1))
             found, peak = map(int, subprocess.run([wanted.program, "heap", file], capture_output=True, text=True,
                                                   check=True).stdout.split())
             per_tensor = max(0, peak - FIXED_HEAP) / found
@@ -73,6 +75,10 @@ def main() -> int:
         each = (one_open[LARGE] - one_open[SMALL]) / (LARGE - SMALL)
         print(f"{each:,.0f} instructions per tensor, and {one_open[LARGE] - each * LARGE:,.0f} once")
         good = good and each <= wanted.most_instructions
+        each = (one_walk[LARGE] - one_walk[SMALL]) / (LARGE - SMALL)
+        print(f"{each:,.0f} instructions per tensor with the state_dict and a walk over it, and "
+              f"{one_walk[LARGE] - each * LARGE:,.0f} once")
+        good = good and each <= wanted.most_weights_instructions
         each = (one_plan[LARGE] - one_plan[SMALL]) / (LARGE - SMALL)
         print(f"{each:,.0f} instructions per key for planning 20 rules, and {one_plan[LARGE] - each * LARGE:,.0f} once")
         good = good and each <= wanted.most_plan_instructions

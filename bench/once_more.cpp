@@ -11,14 +11,6 @@
 #include <span>
 #include <string>
 
-std::size_t bench::walked_tensors(const ckpt::checkpoint& file) {
-    const auto weights = file.state_dict().value();
-    std::size_t tensors = 0;
-    for (const auto& [key, tensor] : weights)
-        if (!key.empty() && tensor.numel() != 0) ++tensors;
-    return tensors;
-}
-
 std::size_t bench::planned_tensors(const ckpt::state_dict& weights) {
     return ckpt::plan_upload(weights).value().size();
 }

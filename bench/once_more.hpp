@@ -11,9 +11,6 @@
 
 namespace bench {
 
-/// Takes the state_dict of an open file and walks over it; how many tensors it has.
-[[nodiscard]] std::size_t walked_tensors(const ckpt::checkpoint& file);
-
 /// Plans an upload of everything; how many tensors it has.
 [[nodiscard]] std::size_t planned_tensors(const ckpt::state_dict& weights);
 

@@ -2,8 +2,9 @@
 //
 // SPDX-License-Identifier: MIT
 // Invariants: an error's place lies inside the input and its text is one bounded, printable line; errc::internal never;
-// the same answer twice; memory is at most 64 times the input and a mebibyte; every value that can be reached answers
-// every question; a scan tells exactly the globals that the machine met.
+// the same answer twice, and with every opcode carried out by itself; memory is at most 64 times the input and a
+// mebibyte; every value that can be reached answers every question; a scan tells exactly the globals that the machine
+// met.
 #include "target.hpp"
 
 #include <ckpt/pickle/machine.hpp>
@@ -11,6 +12,7 @@
 #include <ckpt/torch/policies.hpp>
 #include <ckpt/torch/resolve.hpp>
 #include <ckpt/torch/scan.hpp>
+#include <ckpt/torch/tensor_maker.hpp>
 
 #include <array>
 #include <cstddef>
@@ -96,7 +98,9 @@ outcome read(std::span<const std::byte> bytes, const allowlist& allowed) {
     g.base = base;
     g.record = "archive/data.pkl";
     g.storages = &storages;
+    tensor_maker tensors{g, storages, limits};
     machine m{g, allowed, limits};
+    if (!allowed.one_by_one) m.make_whole_calls(tensors);
     outcome out;
     const auto refused = [&](const ckpt::error& e) {
         out.code = e.code;
@@ -108,6 +112,7 @@ outcome read(std::span<const std::byte> bytes, const allowlist& allowed) {
     require(m.end_offset() <= bytes.size(), "the machine left its pickle");
     if (!run) return refused(run.error());
     resolver meaning{g, storages, limits, allowed};
+    meaning.count_made(tensors.made_bytes());
     const auto resolved = meaning.run();
     require(g.memory.total() <= 64 * bytes.size() + (1u << 20), "more memory than the input justifies");
     if (!resolved) return refused(resolved.error());
@@ -121,6 +126,8 @@ template <class Policy> outcome read_twice(std::span<const std::byte> bytes, boo
     allowed.refuses_file = refuses_file;
     const outcome once = read(bytes, allowed);
     require(once == read(bytes, allowed), "two answers to one input");
+    allowed.one_by_one = true;
+    require(once == read(bytes, allowed), "calls that are made at once tell something else");
     return once;
 }
 

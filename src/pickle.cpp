@@ -9,3 +9,4 @@
 #include <ckpt/pickle/impl/names.ipp>
 #include <ckpt/pickle/impl/text.ipp>
 #include <ckpt/pickle/impl/value.ipp>
+#include <ckpt/pickle/impl/whole_call.ipp>

@@ -27,6 +27,7 @@
 #include <ckpt/torch/impl/stream_storages.ipp>
 #include <ckpt/torch/impl/tar_checkpoint.ipp>
 #include <ckpt/torch/impl/tar_member.ipp>
+#include <ckpt/torch/impl/tensor_maker.ipp>
 #include <ckpt/torch/impl/tensordict.ipp>
 #include <ckpt/torch/impl/wrapper.ipp>
 #include <ckpt/torch/impl/zip_checkpoint.ipp>

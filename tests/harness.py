@@ -17,9 +17,9 @@ DEVICE_HEADERS = sorted((INCLUDE / "ckpt").rglob("*.cuh"))  # for nvcc only
 CONSUMER = {
     "": "checkpoint ckpt config dlpack folder host maps prefetch python threads version write",
     "core/":
-        "byte_order config constexpr_vector error fixed_string limits number pattern progress result scratch shared "
-        "utf8 workers",
-    "io/": "io_mode path",
+        "byte_order callback config constexpr_vector error fixed_string limits number pattern progress result scratch "
+        "shared utf8 workers",
+    "io/": "finished_file io_mode path",
     "archive/": "inflater record",
     "tensor/": "copy dtype half indices layout quantized sparse statistics tensor view",
     "pickle/": "globals graph_fwd names value",

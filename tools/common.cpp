@@ -602,10 +602,11 @@ int fail(const options& wanted, ckpt::error e, const ckpt::value& root, std::opt
     return exit_code;
 }
 
-ckpt::error differs_from_written(const std::string& path, std::string_view what) {
+ckpt::error differs_from_written(std::string_view path, std::string_view what) {
     return {.code = ckpt::errc::write_failed,
-            .file = path,
-            .detail = "read back, it does not have " + std::string(what) + " as it was written"};
+            .file = std::string(path),
+            .detail = "read back, it does not have " + std::string(what) +
+                      " as it was written, and was removed: what had the path has it still"};
 }
 
 int misused(bool as_json, const std::string& what) {

@@ -105,7 +105,7 @@ void write(json& to, const ckpt::error& e, const ckpt::value& root = {});
     const options& wanted, ckpt::error e, const ckpt::value& root = {}, std::optional<int> exit_code = {},
     ckpt::detail::function_ref<void(json&)> more = [](json&) {});
 /// The error of an output that is not what was written: `what` it lacks.
-[[nodiscard]] ckpt::error differs_from_written(const std::string& path, std::string_view what);
+[[nodiscard]] ckpt::error differs_from_written(std::string_view path, std::string_view what);
 /// Ends a command that was used wrongly: a document with the code "usage", or one line on standard error.
 [[nodiscard]] int misused(bool as_json, const std::string& what);
 /// Ends a JSON document: the exit code, or that of a stream that took no more.

@@ -14,12 +14,13 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <iterator>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_set>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -62,6 +63,10 @@ constexpr suffix_row suffixes[]{
 
 /// Entries that are lost for one reason share it.
 using keyed_error = std::pair<std::string, std::shared_ptr<const ckpt::error>>;
+
+[[nodiscard]] bool is_tensor(const ckpt::value& v) {
+    return v.kind() == ckpt::kind::tensor || v.kind() == ckpt::kind::array;
+}
 
 /// What becomes of the weights, or of the whole object.
 struct conversion {
@@ -133,7 +138,8 @@ template <class Why>
     const ckpt::torch_options options{.overwrite = from.options.overwrite,
                                       .plain = wanted.plain,
                                       .allow_loss = from.options.allow_loss,
-                                      .progress = from.options.progress};
+                                      .progress = from.options.progress,
+                                      .check = from.options.check};
     if (!from.whole)
         return writes ? ckpt::write_torch(*from.weights, path, options)
                       : ckpt::plan_torch(*from.weights, path, options);
@@ -154,6 +160,7 @@ template <class Why>
         ckpt::gguf_options options = from.gguf;
         options.allow_loss = from.options.allow_loss;
         options.progress = from.options.progress;
+        options.check = from.options.check;
         const auto made =
             writes ? ckpt::write_gguf(*from.weights, path, options) : ckpt::plan_gguf(*from.weights, path, options);
         return made ? ckpt::result<ckpt::write_report>{*made} : made.error();
@@ -161,67 +168,77 @@ template <class Why>
     const ckpt::numpy_options options{.overwrite = from.options.overwrite,
                                       .raw = wanted.raw,
                                       .allow_loss = from.options.allow_loss,
-                                      .progress = from.options.progress};
+                                      .progress = from.options.progress,
+                                      .check = from.options.check};
     if (from.format == output_format::npz)
         return writes ? ckpt::write_npz(*from.weights, path, options) : ckpt::plan_npz(*from.weights, path, options);
     return writes ? ckpt::write_npy(*from.weights, path, options) : ckpt::plan_npy(*from.weights, path, options);
 }
 
-/// Writes the output, and shows how far that is.
-[[nodiscard]] ckpt::result<ckpt::write_report> write(conversion& from, const options& wanted) {
-    progress_line line{wanted};
-    from.options.progress = line;
-    auto out = make(from, wanted, true);
-    from.options.progress = {};
-    return out;
-}
-
 /// Compares the state_dict at a path of an output with what should have been written; counts its tensors.
-[[nodiscard]] ckpt::result<void> compare(const conversion& done, const std::string& path, std::string_view select,
-                                         std::size_t& found) {
-    const auto file = ckpt::open(path, {.io = ckpt::io_mode::read});
+[[nodiscard]] ckpt::result<void> compare(const conversion& done, const ckpt::finished_file& written,
+                                         std::string_view select, std::size_t& found) {
+    const auto file = ckpt::open(std::string(written.at), {.io = ckpt::io_mode::read});
     if (!file) return file.error();
-    if (!file->refused_globals().empty()) return differs_from_written(path, "every value");
+    if (!file->refused_globals().empty()) return differs_from_written(written.path, "every value");
     if (!done.weights) return {};
     const auto weights = file->state_dict(select);
     if (!weights) return weights.error();
+    const bool is_lone = is_tensor(weights->root()) && done.weights->size() == 1; // its key is no part of the file
     for (const auto entry : *weights) {
-        const auto source = done.weights->at(entry.key);
+        const auto source = done.weights->at(is_lone ? (*done.weights->begin()).key : entry.key);
         if (!source || source->dtype() != entry.tensor.dtype() ||
             !std::ranges::equal(source->shape(), entry.tensor.shape()))
-            return differs_from_written(path, '"' + printable(entry.key) + '"');
+            return differs_from_written(written.path, '"' + printable(entry.key) + '"');
         ++found;
     }
     return {};
 }
 
-/// Compares what was written with what should have been: sizes, and every key with its dtype and shape.
-[[nodiscard]] ckpt::result<void> read_back(const conversion& done, const ckpt::write_report& report) {
-    std::size_t found = 0;
+/// The tensors of a state_dict that a .pt has; nothing where other things that are left out may have had some.
+[[nodiscard]] std::optional<std::size_t> expected_of_torch(const conversion& done, const ckpt::write_report& plan) {
+    if (!done.weights) return 0;
+    if (done.whole && !plan.left_out.empty()) return {};
+    std::size_t out = done.weights->size();
+    for (const ckpt::left_out_tensor& t : plan.left_out) out -= done.weights->contains(t.key);
+    return out;
+}
+
+/// Compares a finished file with what was planned: its size, and every key with its dtype and shape.
+[[nodiscard]] ckpt::result<void> read_back(const conversion& done, const ckpt::write_report& plan,
+                                           const ckpt::finished_file& written) {
+    const auto planned = std::ranges::find(plan.files, written.path, &ckpt::written_file::path);
+    const auto file = ckpt::detail::file::open(std::string(written.at));
+    if (!file) return file.error();
+    if (planned == plan.files.end() || file->size() != planned->bytes)
+        return differs_from_written(written.path, "all of its bytes");
+    if (done.format == output_format::gguf)
+        return check_gguf(*file, *planned, *done.weights, done.gguf_plan.quantised, plan.left_out);
     const bool is_torch = done.format == output_format::torch;
-    for (const ckpt::written_file& f : report.files) {
-        if (const auto written = ckpt::detail::file::open(f.path); !written || written->size() != f.bytes)
-            return differs_from_written(f.path, "all of its bytes");
-        if (!is_torch && (f.tensors == 0 || done.format != output_format::safetensors)) continue;
-        const std::string at =
-            done.whole && done.weights && done.selected.empty() ? done.weights->path() : std::string();
-        if (auto same = compare(done, f.path, at, found); !same) return same;
-    }
-    std::size_t expected = report.tensors();
-    if (is_torch) { // whose other values may have tensors, too
-        expected = done.weights ? done.weights->size() : 0;
-        for (const ckpt::left_out_tensor& t : report.left_out)
-            if (done.weights && !done.whole && done.weights->contains(t.key)) --expected;
-        if (done.whole && !report.left_out.empty()) expected = found;
-    }
-    if (done.format == output_format::gguf) {
-        std::unordered_set<std::string_view> left_out;
-        for (const ckpt::left_out_tensor& t : report.left_out) left_out.insert(t.key);
-        return check_gguf(report.files.front(), *done.weights, done.gguf_plan.quantised, left_out);
-    }
-    if ((is_torch || done.format == output_format::safetensors) && found != expected)
-        return differs_from_written(report.files.front().path, "all keys");
+    if (!is_torch && (planned->tensors == 0 || done.format != output_format::safetensors)) return {};
+    std::size_t found = 0;
+    const std::string at = done.whole && done.weights && done.selected.empty() ? done.weights->path() : std::string();
+    if (auto same = compare(done, written, at, found); !same) return same;
+    const auto expected = is_torch ? expected_of_torch(done, plan) : std::optional{planned->tensors};
+    if (found != expected.value_or(found)) return differs_from_written(written.path, "all keys");
     return {};
+}
+
+/// Writes the output as it was planned, shows how far that is, and reads each file back before it gets its name.
+[[nodiscard]] ckpt::result<ckpt::write_report> write(conversion& from, const ckpt::write_report& plan,
+                                                     const options& wanted) {
+    progress_line line{wanted};
+    const auto check = [&](const ckpt::finished_file& written) {
+        auto same = read_back(from, plan, written);
+        if (!same) same.error().file = written.path; // not that of the moment
+        return same;
+    };
+    from.options.progress = line;
+    from.options.check = check;
+    auto out = make(from, wanted, true);
+    from.options.progress = {};
+    from.options.check = {};
+    return out;
 }
 
 void write_path(json& to, const conversion& done, std::string_view key, const ckpt::error& why) {
@@ -231,7 +248,7 @@ void write_path(json& to, const conversion& done, std::string_view key, const ck
         return write(to, path);
     }
     key_path path = elements_of(done.weights->path(), done.weights->root());
-    path.emplace_back().text = key;
+    if (!is_tensor(done.weights->root())) path.emplace_back().text = key;
     write(to, path);
 }
 
@@ -382,13 +399,13 @@ void leave_out(const std::vector<ckpt::state_dict::other>& others, conversion& t
     for (const auto& other : others) to.left_out.emplace_back(other.key, why);
 }
 
-/// Whether an object holds others, as an optimizer does, and is more than a state_dict.
-[[nodiscard]] bool is_nested(const ckpt::value& v) {
+/// Whether an object is no flat dictionary: it holds others, as an optimizer does, or is a tensor.
+[[nodiscard]] bool is_written_whole(const ckpt::value& v) {
     const auto holds = [](const ckpt::value& inner) {
         return inner.kind() == ckpt::kind::dictionary || inner.kind() == ckpt::kind::list ||
                inner.kind() == ckpt::kind::tuple;
     };
-    if (v.kind() == ckpt::kind::list || v.kind() == ckpt::kind::tuple) return true;
+    if (v.kind() == ckpt::kind::list || v.kind() == ckpt::kind::tuple || is_tensor(v)) return true;
     for (const auto entry : v.entries())
         if (holds(entry.mapped)) return true;
     return false;
@@ -454,7 +471,7 @@ void leave_out(const std::vector<ckpt::state_dict::other>& others, conversion& t
         out.weights = *std::move(weights);
         out.path_in = out.weights->path();
     }
-    if (is_torch && !out.whole && !wanted.base && is_nested(out.weights->root())) {
+    if (is_torch && !out.whole && !wanted.base && is_written_whole(out.weights->root())) {
         out.whole = out.weights->root();
         out.selected = out.weights->path();
         if (!changes) out.weights.reset();
@@ -481,6 +498,19 @@ void leave_out(const std::vector<ckpt::state_dict::other>& others, conversion& t
     }
     for (const std::string& p : wanted.allow_loss) out.options.allow_loss.push_back(ckpt::pattern::parse(p).value());
     return out;
+}
+
+/// What a run that writes would fail with, for one that does not.
+void add_obstacles(const options& wanted, const ckpt::write_report& plan, conversion& to) {
+    std::error_code unknown;
+    const std::filesystem::path folder = std::filesystem::path(wanted.files[1]).parent_path();
+    if (!folder.empty() && !std::filesystem::is_directory(folder, unknown))
+        to.notes.push_back('"' + printable(folder.string()) + "\" is no folder");
+    for (const ckpt::written_file& f : plan.files)
+        if (std::filesystem::is_directory(f.path, unknown))
+            to.notes.push_back('"' + printable(f.path) + "\" is a folder");
+        else if (!wanted.force && std::filesystem::exists(std::filesystem::symlink_status(f.path, unknown)))
+            to.notes.push_back('"' + printable(f.path) + "\" exists: --force replaces it");
 }
 
 /// Adds what people should know of a conversion: patterns of --allow-loss that are none of what would be lost, and what
@@ -554,13 +584,13 @@ int run_convert(const options& wanted) {
         done->left_out.emplace_back(t.key, std::make_shared<const ckpt::error>(std::move(t.why)));
     done->replaced = report->replaced;
     add_notes(wanted, *done);
+    if (wanted.dry_run) add_obstacles(wanted, *report, *done);
     const bool ok = are_allowed(*done, done->left_out) && (!done->based || are_allowed(*done, done->based->unused)) &&
                     (!done->folded || are_allowed(*done, *done->folded));
     if (ok && !wanted.dry_run) {
-        report = write(*done, wanted);
+        report = write(*done, *report, wanted);
         if (interrupted()) return exit_of_interrupt();
         if (!report) return fail(wanted, report.error(), file->root());
-        if (auto same = read_back(*done, *report); !same) return fail(wanted, same.error());
     }
     exit_code = ok && report->not_removed.empty() ? exit_fine : exit_finding;
     if (wanted.json) {

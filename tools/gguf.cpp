@@ -17,6 +17,7 @@
 #include <optional>
 #include <span>
 #include <string_view>
+#include <unordered_set>
 #include <utility>
 
 namespace tool {
@@ -133,17 +134,17 @@ std::vector<std::string> gguf_notes(const ckpt::gguf_options& chosen, const ckpt
     return out;
 }
 
-ckpt::result<void> check_gguf(const ckpt::written_file& file, const ckpt::state_dict& weights,
-                              const std::vector<ckpt::quantised_tensor>& quantised,
-                              const std::unordered_set<std::string_view>& left_out) {
-    const auto wrong = [&](std::string_view what) { return differs_from_written(file.path, what); };
-    const auto written = ckpt::detail::file::open(file.path);
-    if (!written) return written.error();
-    header_reader in{*written};
+ckpt::result<void> check_gguf(const ckpt::detail::file& written, const ckpt::written_file& planned,
+                              const ckpt::state_dict& weights, const std::vector<ckpt::quantised_tensor>& quantised,
+                              const std::vector<ckpt::left_out_tensor>& lost) {
+    const auto wrong = [&](std::string_view what) { return differs_from_written(planned.path, what); };
+    std::unordered_set<std::string_view> left_out;
+    for (const ckpt::left_out_tensor& t : lost) left_out.insert(t.key);
+    header_reader in{written};
     std::uint32_t magic = 0, version = 0;
     std::uint64_t tensors = 0, entries = 0;
     if (!in.take(magic) || !in.take(version) || !in.take(tensors) || !in.take(entries) || magic != 0x46554747 ||
-        version != 3 || tensors != file.tensors)
+        version != 3 || tensors != planned.tensors)
         return wrong("its head");
     for (; entries > 0; --entries)
         if (std::uint32_t type = 0;

@@ -8,12 +8,12 @@
 
 #include "commands.hpp"
 
+#include <ckpt/io/file.hpp>
 #include <ckpt/state/state_dict.hpp>
 #include <ckpt/write/gguf.hpp>
 
 #include <string>
 #include <string_view>
-#include <unordered_set>
 #include <vector>
 
 namespace tool {
@@ -25,9 +25,10 @@ namespace tool {
 [[nodiscard]] std::vector<std::string> gguf_notes(const ckpt::gguf_options& chosen, const ckpt::state_dict& weights);
 
 /// Compares the header of a file that was written with what should be in it: the number of tensors, and of each its
-/// name, dimensions and type. `left_out`: keys of `weights` that were not written.
-[[nodiscard]] ckpt::result<void> check_gguf(const ckpt::written_file& file, const ckpt::state_dict& weights,
+/// name, dimensions and type. `lost`: tensors of `weights` that are not written.
+[[nodiscard]] ckpt::result<void> check_gguf(const ckpt::detail::file& written, const ckpt::written_file& planned,
+                                            const ckpt::state_dict& weights,
                                             const std::vector<ckpt::quantised_tensor>& quantised,
-                                            const std::unordered_set<std::string_view>& left_out);
+                                            const std::vector<ckpt::left_out_tensor>& lost);
 
 } // namespace tool

@@ -117,6 +117,9 @@ int main(int argc, char** argv) {
 #if defined(SIGPIPE)
     std::signal(SIGPIPE, SIG_IGN); // who reads may have seen enough
 #endif
+#if defined(SIGXFSZ)
+    std::signal(SIGXFSZ, SIG_IGN); // a write beyond the limit fails then, and is cleaned up after
+#endif
     tool::catch_interrupts();
     try {
         return run(std::vector<std::string>(argv + (argc > 0 ? 1 : 0), argv + argc));

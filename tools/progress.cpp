@@ -84,8 +84,14 @@ extern "C" void note_interrupt(int signal) {
 } // namespace
 
 void catch_interrupts() noexcept {
-    // Who runs it in the background may have made it deaf.
-    for (const int signal : {SIGINT, SIGTERM})
+    // Who runs it in the background may have made it deaf, as nohup does.
+    for (const int signal : {
+             SIGINT,
+             SIGTERM,
+#if defined(SIGHUP)
+             SIGHUP,
+#endif
+         })
         if (std::signal(signal, SIG_IGN) != SIG_IGN) (void)std::signal(signal, note_interrupt);
 }
 

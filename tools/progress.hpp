@@ -16,12 +16,13 @@
 
 namespace tool {
 
-/// From now on Ctrl-C and SIGTERM end the program with `exit_of_interrupt`: at once, or where something is read or
-/// written as soon as the library has noticed, which takes the line away and leaves no part of a file.
+/// From now on Ctrl-C, SIGTERM and the end of the terminal end the program with `exit_of_interrupt`: at once, or where
+/// something is read or written as soon as the library has noticed, which takes the line away and leaves no part of a
+/// file.
 void catch_interrupts() noexcept;
 /// Whether Ctrl-C was pressed, or the program was told to end.
 [[nodiscard]] bool interrupted() noexcept;
-/// 130 after Ctrl-C, 143 after SIGTERM.
+/// 130 after Ctrl-C, 143 after SIGTERM, 129 after the end of the terminal.
 [[nodiscard]] int exit_of_interrupt() noexcept;
 
 /// Takes the line away, so that something else can be written. The next call of the library writes it again.

@@ -106,7 +106,8 @@ class checkpoint {
     /// `state_dict_ambiguous` where several are equally likely; the messages list the candidates.
     [[nodiscard]] result<ckpt::state_dict> state_dict() const;
     /// The state_dict at `path` ("model", "0/net"; elements joined by '/'), of a dictionary, a list, a tuple or a whole
-    /// pickled module; the empty path is the root.
+    /// pickled module; the empty path is the root. A tensor gives one entry, whose key is the last element of the path,
+    /// and "tensor" where the root is one: files of `torch.save(tensor)`.
     [[nodiscard]] result<ckpt::state_dict> state_dict(std::string_view path) const;
     /// All candidates for `state_dict`, the likeliest first, with reasons.
     [[nodiscard]] std::vector<candidate> state_dicts() const;

@@ -3,13 +3,13 @@
 // SPDX-License-Identifier: MIT
 #include <ckpt/ckpt.hpp>
 
+#include "../support/processor_time.hpp"
 #include "../support/temporary_file.hpp"
 #include "../support/torch_writer.hpp"
 
 #include <doctest/doctest.h>
 
 #include <atomic>
-#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
@@ -57,7 +57,6 @@ TEST_CASE("an empty file and a directory are refused at once") {
 TEST_CASE("a pipe without a writer, devices and files of the system are refused, without waiting") {
     const temporary_file pipe;
     REQUIRE(::mkfifo(pipe.path().c_str(), 0600) == 0);
-    const auto start = std::chrono::steady_clock::now();
     for (const io_mode io : modes) {
         CHECK(ckpt::open(pipe.path(), {.io = io}).error().code == errc::not_a_regular_file);
         CHECK(ckpt::scan_globals(pipe.path(), {.io = io}).error().code == errc::not_a_regular_file);
@@ -66,7 +65,6 @@ TEST_CASE("a pipe without a writer, devices and files of the system are refused,
         for (const char* file : {"/proc/self/status", "/proc/self/maps", "/proc/self/mem"})
             if (fs::exists(file)) CHECK_FALSE(ckpt::open(file, {.io = io}).has_value());
     }
-    CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(2));
 }
 #endif
 
@@ -74,10 +72,9 @@ TEST_CASE("a sparse file of 64 GiB is refused in no time") {
     const temporary_file sparse("PK\x03\x04");
     std::error_code failure;
     fs::resize_file(sparse.path(), std::uint64_t{64} << 30, failure);
-    if (failure) return; // a file system without holes
-    const auto start = std::chrono::steady_clock::now();
+    if (failure) return;       // a file system without holes
+    const ends_soon guard{20}; // far less
     for (const io_mode io : modes) CHECK(ckpt::open(sparse.path(), {.io = io}).error().code == errc::zip_truncated);
-    CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(2));
 }
 
 TEST_CASE("a file that is cut after it was opened gives truncated where it is read") {

@@ -203,13 +203,23 @@ TEST_CASE("where no dictionary of tensors is, the error says what the root is") 
     CHECK(chosen(pkl::num(1)) == "!state_dict_missing");
     CHECK(chosen(pkl::none) == "!state_dict_missing");
     CHECK(chosen(dict_of({{"epoch", pkl::num(1)}, {"names", pkl::list({pkl::str("a")})}})) == "!state_dict_missing");
+}
+
+TEST_CASE("a tensor is a state_dict of one entry, whose key is the last element of its path") {
     const std::string lone = torch_file(pkl::floats("0", 4), one_storage);
     const auto opened = ckpt::open_bytes(bytes_of(lone)).value();
-    const auto failure = opened.state_dict().error();
-    CHECK(failure.code == errc::state_dict_missing);
-    CHECK(failure.message().find("single tensor") != std::string::npos);
-    CHECK(opened.state_dict("").error().code == errc::state_dict_missing);
+    for (const auto& weights : {opened.state_dict().value(), opened.state_dict("").value()}) {
+        CHECK(weights.size() == 1);
+        CHECK(weights.at("tensor").value().shape()[0] == 4);
+        CHECK(weights.view<double>("tensor").error().path.empty());
+    }
     CHECK(opened.state_dict("nowhere").error().code == errc::path_missing);
+    CHECK(opened.state_dicts().empty());
+
+    const std::string nested = torch_file(dict_of({{"a", dict_of({{"b/c", pkl::floats("0", 4)}})}}), one_storage);
+    const auto weights = ckpt::open_bytes(bytes_of(nested)).value().state_dict("a/b\\/c").value();
+    CHECK(weights.size() == 1);
+    CHECK(weights.view<double>("b/c").error().path == "a/b\\/c");
 }
 
 TEST_CASE("what is no dictionary of tensors has the right article in the error, whatever its type is") {
@@ -227,7 +237,6 @@ TEST_CASE("what is no dictionary of tensors has the right article in the error, 
         {list({num(1)}), "a list"},
         {dict({}), "a dict"},
         {call(global("builtins", "set"), {list({num(1)})}), "a set"},
-        {floats("0", 4), "a tensor"},
         {global("torch", "float32"), "a global"},
         {call(global("argparse", "Namespace"), {}), "an object"},
     };
@@ -266,7 +275,7 @@ TEST_CASE("a state_dict at a path: dictionaries, lists and tuples; other values 
     CHECK(opened.state_dict("t").value().contains("0"));
     CHECK(opened.state_dict("7").value().size() == 2);
     CHECK(opened.state_dict("n").error().code == errc::state_dict_missing);
-    CHECK(opened.state_dict("l/0").error().code == errc::state_dict_missing);
+    CHECK(opened.state_dict("l/0").value().contains("0"));
     CHECK(opened.state_dict("l/2").error().code == errc::path_missing);
     CHECK(opened.state_dict("bad").error().code == errc::bad_arguments); // the stored error of the value
 }
@@ -308,7 +317,7 @@ TEST_CASE("dictionaries of numpy arrays are state_dicts where a file has no tens
     CHECK(chosen(dict_of({{"my weights", weights()}, {"mean", array(3)}, {"std", array(3)}})) == "/my weights");
     CHECK(chosen(dict_of({{"checkpoint", dict_of({{"model", weights()}, {"mean", array(3)}})}})) ==
           "/checkpoint/model");
-    CHECK(chosen(array(3)) == "!state_dict_missing");
+    CHECK(chosen(array(3)) == "/"); // a single array
 
     const std::string file = torch_file(dict_of({{"model", arrays}}), one_storage);
     const auto opened = ckpt::open_bytes(bytes_of(file)).value();

@@ -551,17 +551,18 @@ TEST_CASE("copies of a load take 64 MiB and 16 times their storages, each counte
     CHECK(loaded(whole + 16 * 4 + 1) == 3);
 }
 
-TEST_CASE("work is linear in keys: a hundred thousand that fit nothing") {
+TEST_CASE("work is linear in keys that fit nothing") {
+    constexpr std::size_t many = test_support::sanitized ? 20'000 : 100'000;
     entries of;
-    for (int i = 0; i < 100'000; ++i) of.emplace_back("layer." + std::to_string(i) + ".w", vec());
+    for (std::size_t i = 0; i < many; ++i) of.emplace_back("layer." + std::to_string(i) + ".w", vec());
     const auto weights = weights_of(of);
     many_copies model;
     const ends_soon guard{20}; // about one tenth of a second
     const auto report = ckpt::plan_load(weights, model, {.allow_unexpected = {"layer.**"}});
     CHECK(report.ok());
-    CHECK(report.unexpected_keys.size() == 100'000);
+    CHECK(report.unexpected_keys.size() == many);
     const std::string text = report.to_text();
-    CHECK(text.find("layer.{0..9999}.w (10000)\n  +90000 more\n") != std::string::npos);
+    CHECK(text.find("layer.{0..9999}.w (10000)\n  +" + std::to_string(many - 10'000) + " more\n") != std::string::npos);
     linear missing{};
     CHECK(ckpt::plan_load(weights, missing).missing_keys.size() == 2);
 }

@@ -13,22 +13,6 @@
 
 using namespace test_support;
 
-namespace {
-
-std::vector<std::string> keys_of(const ckpt::state_dict& weights) {
-    std::vector<std::string> out;
-    for (const auto& [key, tensor] : weights) out.emplace_back(key);
-    return out;
-}
-std::vector<float> values(const ckpt::state_dict& weights, std::string_view key) {
-    const auto tensor = weights.at(key).value();
-    std::vector<float> out(tensor.numel());
-    tensor.copy_to(std::span{out}).value();
-    return out;
-}
-
-} // namespace
-
 TEST_CASE("the later layer wins, keys keep the first layer's order, and each tensor names its layer") {
     const named_floats base{{"a", {1}, {1}}, {"head.w", {2}, {2, 3}}, {"b", {1}, {4}}};
     const named_floats adapter{{"new.w", {1}, {9}}, {"head.w", {2}, {7, 8}}};

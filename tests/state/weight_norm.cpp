@@ -23,17 +23,6 @@ namespace {
 ckpt::state_dict stored() {
     return ckpt::open(CKPT_TEST_DATA "/torch-2.13/weight_norm.pt").value().state_dict("").value();
 }
-std::vector<std::string> keys_of(const ckpt::state_dict& weights) {
-    std::vector<std::string> out;
-    for (const auto& [key, tensor] : weights) out.emplace_back(key);
-    return out;
-}
-std::vector<float> values(const ckpt::state_dict& weights, std::string_view key) {
-    const auto tensor = weights.at(key).value();
-    std::vector<float> out(tensor.numel());
-    tensor.copy_as(std::span{out}).value();
-    return out;
-}
 
 } // namespace
 

@@ -1,4 +1,4 @@
-// tests/support/named_floats.hpp: a checkpoint of a few float32 tensors, in the memory of the test.
+// tests/support/named_floats.hpp: checkpoints in the memory of the test, and what their state_dicts hold.
 //
 // SPDX-License-Identifier: MIT
 // In:      names, shapes, values.
@@ -13,8 +13,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
+#include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace test_support {
@@ -49,6 +51,31 @@ class named_floats {
   private:
     std::string bytes_{};
 };
+
+/// A checkpoint that is a pickled value and its storages, in the memory of the test.
+struct torch_weights {
+    std::string bytes{};
+    ckpt::state_dict weights;
+
+    explicit torch_weights(const std::string& value, const std::vector<std::pair<std::string, std::string>>& storages)
+        : bytes{torch_file(value, storages)},
+          weights{ckpt::open_bytes(bytes_of(bytes)).value().state_dict("").value()} {}
+};
+
+/// The keys of a state_dict, in its order.
+inline std::vector<std::string> keys_of(const ckpt::state_dict& weights) {
+    std::vector<std::string> out;
+    for (const auto& [key, tensor] : weights) out.emplace_back(key);
+    return out;
+}
+
+/// The values of a tensor as float32.
+inline std::vector<float> values(const ckpt::state_dict& weights, std::string_view key) {
+    const auto tensor = weights.at(key).value();
+    std::vector<float> out(tensor.numel());
+    tensor.copy_as(std::span{out}).value();
+    return out;
+}
 
 /// Whether the rule that a hint shows between quotes is one.
 inline bool shows_a_rule(std::string_view hint) {

@@ -52,7 +52,16 @@ def one_file():
     check('--dry-run says what would be written',
           code == 0 and 'not written: --dry-run' in said and '2 tensors' in said, said)
     check('and writes nothing', not os.path.exists(out_path('none.safetensors')))
-    equal('--dry-run looks at no file that exists', ckpt('convert', MLP, out, '-n')[0], 0)
+    equal('--dry-run of a file that exists', document('-n', 0, 'convert', MLP, out, '-n')['notes'],
+          [f'"{out}" exists: --force replaces it'])
+    equal('of one that is replaced', document('-n', 0, 'convert', MLP, out, '-n', '-f')['notes'], [])
+    equal('in a folder that is not there', document('-n', 0, 'convert', MLP, out_path('none/x.npz'), '-n')['notes'],
+          [f'"{out_path("none")}" is no folder'])
+    os.mkdir(out_path('folder.npz'))
+    code, _, error = ckpt('convert', MLP, out_path('folder.npz'), '-f')
+    check('a folder is not replaced', code == 5 and 'it is a directory' in error, error)
+    equal('which --dry-run says', document('-n', 0, 'convert', MLP, out_path('folder.npz'), '-n')['notes'],
+          [f'"{out_path("folder.npz")}" is a folder'])
     equal('which stays', os.stat(out).st_mtime_ns, before)
     check('what lies outside the state_dict is counted', 'outside' in said and 'optimizer' in said, said)
     equal('a safetensors file is written from itself', ckpt('convert', out, out, '-f')[0], 0)
@@ -404,6 +413,34 @@ def arrays():
     equal('--raw of .safetensors', ckpt('convert', MLP, out_path(), '-f', '--raw')[0], 3)
 
 
+def lone_tensors():
+    """Files of torch.save(tensor), and one tensor out of a larger object."""
+    lone = save('lone.pt', PROTO + tensor('0', 3, [3]) + b'.', [('0', floats(3))])
+    nest = save('nest.pt', PROTO + dictionary([('m', tensor('0', 3, [3])), ('opt', dictionary([
+        ('exp', tensor('1', 3, [3]))]))]) + b'.', [('0', floats(3)), ('1', struct.pack('<3f', 4, 5, 6))])
+    out = out_path('lone.safetensors')
+    equal('a single tensor', ckpt('convert', lone, out)[0], 0)
+    equal('has the key "tensor"', list(header_of(out)), ['tensor'])
+    equal('and is equal', ckpt('diff', lone, out)[0], 0)
+    equal('a tensor of an object', ckpt('convert', nest, out, '-f', '--select', 'opt.exp')[0], 0)
+    equal('has the last name', list(header_of(out)), ['exp'])
+    equal('is equal, too', ckpt('diff', nest, out, '--select-a', 'opt.exp')[0], 0)
+    array = out_path('lone.npy')
+    equal('either is an .npy', [ckpt('convert', lone, array)[0],
+                                ckpt('convert', nest, array, '-f', '--select', 'opt.exp')[0]], [0, 0])
+    with open(array, 'rb') as f:
+        equal('with its values', f.read()[-12:], struct.pack('<3f', 4, 5, 6))
+    out = out_path('lone2.pt')
+    equal('a .pt of it that is cast', ckpt('convert', nest, out, '--select', 'opt.exp', '--dtype', '**=float16')[0], 0)
+    rows = json.loads(ckpt('ls', out, '--json')[1])['tensors']
+    equal('is a single tensor again', [(row['key'], row['dtype']) for row in rows], [('', 'float16')])
+    ckpt('convert', nest, out, '-f', '--select', 'opt.exp', '--rules', rules('rename exp -> w\n'))
+    equal('or a dictionary where a rule names it', list(shown(out)), ['w'])
+    got = document('a path of what is lost', 1, 'convert', nest, out_path('lone.npz'), '--select', 'opt.exp', '--dtype',
+                   '**=bfloat16')
+    equal('is that of the tensor', [row['path'] for row in got['left_out']], [['opt', 'exp']])
+
+
 def string(data):
     return struct.pack('<Q', len(data.encode())) + data.encode()
 
@@ -584,7 +621,8 @@ def stopped():
     with open(source, 'wb') as f:  # zeros that take no place
         f.write(struct.pack('<Q', len(header)) + header)
         f.truncate(8 + len(header) + 4 * count)
-    for sent, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+    for sent, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)):
+        signal.signal(sent, signal.SIG_DFL)  # whoever runs this may have made it deaf, as nohup does
         running = subprocess.Popen([cli.program, 'convert', source, out, '--dtype', '**=float64'],
                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         while running.poll() is None and len(os.listdir(place)) < 2:
@@ -622,4 +660,4 @@ def full_disk():
 if __name__ == '__main__':
     sys.exit(cli.run(one_file, casts, casts_of_many, casts_passed_over, losses, words, kept_by_the_system, over_a_base,
                      merged, many_names, folded,
-                     arrays, gguf, checkpoints, objects, stopped, everything, full_disk))
+                     arrays, lone_tensors, gguf, checkpoints, objects, stopped, everything, full_disk))

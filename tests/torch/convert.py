@@ -8,7 +8,6 @@ Every dtype of the format, strides, slices, tied, empty and scalar tensors, odd 
 same arrays; torch, also other versions of it, must load what was written. Where torch, numpy or safetensors cannot be
 imported nothing is run. The last line is `N passed, N failed, N skipped`.
 """
-import argparse
 import collections
 import io
 import json
@@ -18,6 +17,8 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+
+from checked import Checked, options
 
 try:
     import numpy
@@ -121,18 +122,7 @@ print(torch.__version__)
 """
 
 
-class Run:
-    def __init__(self, program, folder):
-        self.program, self.folder = program, folder
-        self.passed = self.failed = 0
-
-    def check(self, name, ok, detail=''):
-        if ok:
-            self.passed += 1
-        else:
-            self.failed += 1
-            print('FAILED: ' + name + '\n    ' + str(detail)[:600])
-
+class Run(Checked):
     def ckpt(self, *args):
         done = subprocess.run([self.program, *args], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
         return done.returncode, done.stdout.decode('utf-8', 'replace')
@@ -241,18 +231,14 @@ class Run:
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument('--ckpt', required=True)
-    parser.add_argument('--count', type=int, default=200)
-    parser.add_argument('--seed', default='1')
-    parser.add_argument('--torch', action='append', default=[sys.executable],
-                        help='Python with another version of PyTorch, which must load what was written')
-    args = parser.parse_args()
+    args = options(200, [('--torch', {
+        'action': 'append', 'default': [sys.executable],
+        'help': 'Python with another version of PyTorch, which must load what was written'})])
     if isinstance(torch, ImportError):
         print(f'not run: {torch}\n0 passed, 0 failed, {args.count} skipped')
         return 0
     with tempfile.TemporaryDirectory() as folder:
-        run = Run(os.path.abspath(args.ckpt), folder)
+        run = Run(args.ckpt, folder)
         for number in range(args.count):
             run.one(f'seed {args.seed}, number {number}', Maker(args.seed, number).weights(), number % 5 == 4)
             run.arrays(f'arrays of seed {args.seed}, number {number}', Maker(args.seed, number).weights())
@@ -261,8 +247,7 @@ def main():
         run.other_versions(args.torch)
         if huggingface_hub is not None:
             run.shards()
-    print(f'{run.passed} passed, {run.failed} failed, {int(huggingface_hub is None)} skipped')
-    return 1 if run.failed else 0
+    return run.end(int(huggingface_hub is None))
 
 
 if __name__ == '__main__':

@@ -9,7 +9,6 @@ rounding. gguf.GGUFWriter must write the same bytes, and gguf.GGUFReader read th
 imported nothing is run. Where ctransformers is, which has llama.cpp inside, that loads a model from such files and runs
 it. The last line is `N passed, N failed, N skipped`.
 """
-import argparse
 import collections
 import importlib.util
 import json
@@ -18,6 +17,8 @@ import random
 import subprocess
 import sys
 import tempfile
+
+from checked import Checked, options
 
 try:
     import gguf
@@ -136,20 +137,9 @@ def tiny_llama():
         'tokenizer.ggml.eos_token_id': 2, 'tokenizer.ggml.unknown_token_id': 0}
 
 
-class Run:
-    def __init__(self, program, folder):
-        self.program, self.folder = program, folder
-        self.passed = self.failed = 0
-
+class Run(Checked):
     def path(self, name):
         return os.path.join(self.folder, name)
-
-    def check(self, name, ok, detail=''):
-        if ok:
-            self.passed += 1
-        else:
-            self.failed += 1
-            print('FAILED: ' + name + '\n    ' + str(detail)[:600])
 
     def convert(self, name, weights, metadata, *words):
         """The bytes of the file that the program writes; None where it fails."""
@@ -243,23 +233,18 @@ class Run:
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument('--ckpt', required=True)
-    parser.add_argument('--count', type=int, default=100)
-    parser.add_argument('--seed', default='1')
-    args = parser.parse_args()
+    args = options(100)
     if isinstance(torch, ImportError):
         print(f'not run: {torch}\n0 passed, 0 failed, {2 * args.count} skipped')
         return 0
     with tempfile.TemporaryDirectory() as folder:
-        run = Run(os.path.abspath(args.ckpt), folder)
+        run = Run(args.ckpt, folder)
         for number in range(args.count):
             run.plain(f'seed {args.seed}, number {number}', random.Random(f'{args.seed}/{number}'))
             run.quantised(f'blocks of seed {args.seed}, number {number}', random.Random(f'{args.seed}/q{number}'))
         if HAS_LLAMA:
             run.llama()
-    print(f'{run.passed} passed, {run.failed} failed, {int(not HAS_LLAMA)} skipped')
-    return 1 if run.failed else 0
+    return run.end(int(not HAS_LLAMA))
 
 
 if __name__ == '__main__':

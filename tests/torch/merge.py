@@ -8,7 +8,6 @@ rank_pattern; modules_to_save and biases; bases of float32, bfloat16 and float16
 two may be. Where torch, peft or transformers cannot be imported nothing is run. The last line is
 `N passed, N failed, N skipped`.
 """
-import argparse
 import copy
 import os
 import random
@@ -17,6 +16,8 @@ import subprocess
 import sys
 import tempfile
 import warnings
+
+from checked import Checked, options
 
 try:
     import safetensors.torch
@@ -68,18 +69,7 @@ def config(r):
         modules_to_save=r.choice((None, ['norm'])))
 
 
-class Run:
-    def __init__(self, program, folder):
-        self.program, self.folder = program, folder
-        self.passed = self.failed = 0
-
-    def check(self, name, ok, detail=''):
-        if ok:
-            self.passed += 1
-        else:
-            self.failed += 1
-            print('FAILED: ' + name + '\n    ' + str(detail)[-900:])
-
+class Run(Checked):
     def one(self, name, r):
         dtype = r.choice((torch.float32, torch.bfloat16, torch.float16))
         tied = r.random() < 0.3
@@ -142,22 +132,17 @@ class Run:
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument('--ckpt', required=True)
-    parser.add_argument('--count', type=int, default=40)
-    parser.add_argument('--seed', default='1')
-    args = parser.parse_args()
+    args = options(40)
     if isinstance(torch, ImportError):
         print(f'not run: {torch}\n0 passed, 0 failed, {args.count} skipped')
         return 0
     warnings.simplefilter('ignore')
     with tempfile.TemporaryDirectory() as folder:
-        run = Run(os.path.abspath(args.ckpt), folder)
+        run = Run(args.ckpt, folder)
         for number in range(args.count):
             torch.manual_seed(number)
             run.one(f'seed {args.seed}, number {number}', random.Random(f'{args.seed}/{number}'))
-    print(f'{run.passed} passed, {run.failed} failed, 0 skipped')
-    return 1 if run.failed else 0
+    return run.end()
 
 
 if __name__ == '__main__':

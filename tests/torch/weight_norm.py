@@ -9,13 +9,14 @@ where the processor has it, AVX-512; with one thread, because torch's sums over 
 number. Where torch cannot be imported, or the processor has no AVX2, nothing is run. The last line is
 `N passed, N failed, N skipped`.
 """
-import argparse
 import os
 import random
 import subprocess
 import sys
 import tempfile
 import warnings
+
+from checked import Checked, options
 
 try:
     import numpy
@@ -70,24 +71,20 @@ def make(r):
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument('--ckpt', required=True)
-    parser.add_argument('--count', type=int, default=100)
-    parser.add_argument('--seed', default='1')
-    args = parser.parse_args()
+    args = options(100)
     if isinstance(torch, ImportError) or torch.backends.cpu.get_cpu_capability() not in ('AVX2', 'AVX512'):
         print(f'not run: {torch}\n0 passed, 0 failed, {args.count} skipped')
         return 0
     warnings.simplefilter('ignore')
     torch.set_num_threads(1)
-    passed = failed = 0
     with tempfile.TemporaryDirectory() as folder:
+        run = Checked(args.ckpt, folder)
         source, out = os.path.join(folder, 'in.pt'), os.path.join(folder, 'out.npz')
         for number in range(args.count):
             torch.manual_seed(number)
             stored, want, how = make(random.Random(f'{args.seed}/{number}'))
             torch.save(stored, source)
-            done = subprocess.run([args.ckpt, 'convert', source, out, '--force', '--fold-weight-norm', '--raw'],
+            done = subprocess.run([run.program, 'convert', source, out, '--force', '--fold-weight-norm', '--raw'],
                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
             got = dict(numpy.load(out)) if done.returncode == 0 else {}
             wrong = [] if sorted(got) == sorted(want) else ['keys: ' + str(sorted(got))]
@@ -96,12 +93,9 @@ def main():
                 if got[key].tobytes() != t.contiguous().numpy().tobytes():
                     differ = int((got[key] != t.numpy()).sum())
                     wrong.append(f'{key}, {want[key].dtype} {list(t.shape)}: {differ} elements differ')
-            passed, failed = passed + (not wrong), failed + bool(wrong)
-            if wrong:
-                print(f'FAILED: seed {args.seed}, number {number}: {how}\n    {wrong}\n    '
-                      f'{done.stdout.decode()[:300]}')
-    print(f'{passed} passed, {failed} failed, 0 skipped')
-    return 1 if failed else 0
+            run.check(f'seed {args.seed}, number {number}: {how}', not wrong,
+                      f'{wrong}\n    {done.stdout.decode()[:300]}')
+    return run.end()
 
 
 if __name__ == '__main__':

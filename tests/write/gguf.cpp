@@ -49,15 +49,6 @@ std::string hex(std::string_view bytes) {
     return out;
 }
 
-struct torch_weights {
-    std::string bytes{};
-    ckpt::state_dict weights;
-
-    explicit torch_weights(const std::string& value, const std::vector<std::pair<std::string, std::string>>& storages)
-        : bytes{torch_file(value, storages)},
-          weights{ckpt::open_bytes(bytes_of(bytes)).value().state_dict("").value()} {}
-};
-
 /// The file that comes out, or the name of the error.
 std::string written(const ckpt::state_dict& weights, const ckpt::gguf_options& options = {}) {
     const temporary_folder folder;

@@ -101,16 +101,59 @@ TEST_CASE("a path that exists is kept, unless it is to be replaced") {
     CHECK(two.publish().error().code == errc::output_exists);
 }
 
+TEST_CASE("a check sees each file when it is whole, before any of the set has its name") {
+    const temporary_folder folder;
+    const test_support::named_floats named{{"a", {1}, {1}}, {"b", {1}, {2}}, {"c", {1}, {3}}};
+    std::vector<std::string> seen;
+    auto check = [&](const ckpt::finished_file& f) -> ckpt::result<void> {
+        CHECK(std::filesystem::path(f.at).parent_path() == folder.path());
+        CHECK(!test_support::read_file(f.at).empty());
+        seen.push_back(std::filesystem::path(f.path).filename().string());
+        CHECK(content(folder).count(seen.back()) == 0);
+        if (seen.size() == 4) return ckpt::error{.code = errc::truncated};
+        return {};
+    };
+    const ckpt::safetensors_options sharded{.max_shard_bytes = 4, .check = check};
+    const auto out = folder.path() / "x.safetensors";
+    CHECK(ckpt::write_safetensors(named.weights(), out, sharded).error().code == errc::truncated);
+    CHECK(seen == std::vector<std::string>{"x-00001-of-00003.safetensors", "x-00002-of-00003.safetensors",
+                                           "x-00003-of-00003.safetensors", "x.safetensors.index.json"});
+    CHECK(content(folder).empty());
+    CHECK(ckpt::write_safetensors(named.weights(), out, sharded).has_value());
+    CHECK(content(folder).size() == 4);
+}
+
+TEST_CASE("every writer keeps the old file where a check fails") {
+    const temporary_folder folder;
+    const test_support::named_floats named{{"a", {1}, {1}}};
+    const ckpt::state_dict weights = named.weights();
+    auto check = [](const ckpt::finished_file&) -> ckpt::result<void> { return ckpt::error{.code = errc::truncated}; };
+    const auto code = [&](auto write, auto options) {
+        folder.add("x", "old");
+        options.overwrite = true;
+        options.check = check;
+        const auto made = write(weights, folder.path() / "x", options);
+        CHECK(content(folder) == files{{"x", "old"}});
+        return made.error().code;
+    };
+    CHECK(code([](auto... a) { return ckpt::write_safetensors(a...); }, ckpt::safetensors_options{}) ==
+          errc::truncated);
+    CHECK(code([](auto... a) { return ckpt::write_torch(a...); }, ckpt::torch_options{}) == errc::truncated);
+    CHECK(code([](auto... a) { return ckpt::write_gguf(a...); }, ckpt::gguf_options{}) == errc::truncated);
+    CHECK(code([](auto... a) { return ckpt::write_npz(a...); }, ckpt::numpy_options{}) == errc::truncated);
+    CHECK(code([](auto... a) { return ckpt::write_npy(a...); }, ckpt::numpy_options{}) == errc::truncated);
+}
+
 TEST_CASE("paths that no file can have") {
     const temporary_folder folder;
     folder.add("x", "old");
     CHECK(write_all(folder.path() / "none" / "x", false, "new") == errc::write_failed);
     CHECK(write_all(folder.path() / "x" / "y", false, "new") == errc::write_failed);
-    CHECK(write_all(folder.path(), true, "new") == errc::write_failed);
-    CHECK(write_all(folder.path(), false, "new") == errc::output_exists);
     CHECK(write_all("", false, "new") == errc::write_failed);
     CHECK(output_file::create(static_cast<const char*>(nullptr), false).error().code == errc::write_failed);
     CHECK(output_file::create(std::string("a\0b", 3), false).error().code == errc::write_failed);
+    for (const bool replace : {false, true})
+        CHECK(output_file::create(folder.path(), replace).error().detail == "it is a directory");
     CHECK(content(folder) == files{{"x", "old"}});
 }
 

@@ -27,15 +27,6 @@ using namespace test_support;
 
 namespace {
 
-struct torch_weights {
-    std::string bytes{};
-    ckpt::state_dict weights;
-
-    explicit torch_weights(const std::string& value, const std::vector<std::pair<std::string, std::string>>& storages)
-        : bytes{torch_file(value, storages)},
-          weights{ckpt::open_bytes(bytes_of(bytes)).value().state_dict("").value()} {}
-};
-
 /// The file that comes out.
 std::string written(const ckpt::state_dict& weights, const ckpt::safetensors_options& options = {}) {
     const temporary_folder folder;

@@ -42,6 +42,14 @@ inline constexpr std::uint64_t every_byte = 0x0101'0101'0101'0101u;
     return (difference - every_byte) & ~difference & (every_byte * 0x80);
 }
 
+/// Non-zero where a byte of `word` lies below '/' or above 127, or in the columns of ASCII that have the capitals and
+/// the backslash. Nothing is to be looked for in other words, and they are in lower case.
+[[nodiscard]] constexpr std::uint64_t has_odd_byte(std::uint64_t word) noexcept {
+    const std::uint64_t capital = (word >> 1) & ~word & (every_byte * 0x20); // 0x40 to 0x5F
+    const std::uint64_t low = ((word & (every_byte * 0x7F)) + every_byte * (0x80 - '/')) ^ (every_byte * 0x80);
+    return capital | ((low | word) & (every_byte * 0x80));
+}
+
 /// Calls `use(at, length)` for the bytes of a name, eight at a time, until it returns false. The last eight may repeat
 /// bytes of those before; a name of fewer than eight bytes is one call.
 template <class Use> inline void each_word(std::size_t length, const Use& use) noexcept {
@@ -59,6 +67,25 @@ template <class Use> inline void each_word(std::size_t length, const Use& use) n
     if (length == sizeof word) std::memcpy(&word, name.data() + at, sizeof word);
     else std::memcpy(&word, name.data() + at, length);
     return word;
+}
+
+/// Whether two texts of one length are equal. Without a call, for short ones.
+[[nodiscard]] CKPT_DETAIL_INLINE bool same_text(std::string_view a, std::string_view b) noexcept {
+    const std::size_t n = a.size();
+    const auto differ = [&]<class T>(std::size_t at, T x) {
+        T y{};
+        std::memcpy(&x, a.data() + at, sizeof x);
+        std::memcpy(&y, b.data() + at, sizeof y);
+        return x != y;
+    };
+    if (n >= 8) {
+        for (std::size_t at = 0; at + 8 < n; at += 8)
+            if (differ(at, std::uint64_t{})) return false;
+        return !differ(n - 8, std::uint64_t{});
+    }
+    if (n >= 4) return !differ(0, std::uint32_t{}) && !differ(n - 4, std::uint32_t{});
+    if (n >= 2) return !differ(0, std::uint16_t{}) && !differ(n - 2, std::uint16_t{});
+    return n == 0 || a[0] == b[0];
 }
 
 enum class name_fault : std::uint8_t { none, empty, nul, backslash, absolute, parent };

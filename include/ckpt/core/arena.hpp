@@ -249,6 +249,10 @@ template <class T> class chunked_array {
         --size_;
         next_ = &(*this)[size_];
     }
+    /// Forgets all elements but the first `n`, which are there.
+    void shrink(std::size_t n) noexcept {
+        while (size_ > n) pop_back();
+    }
 
   private:
     [[nodiscard]] T* begin_chunk(arena& memory) {

@@ -31,7 +31,14 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
         hash = (std::rotl(hash, 29) ^ word) * 0xD6E8'FEB8'6659'FD93u;
     }
     std::uint64_t rest = 0;
-    if (i < text.size()) std::memcpy(&rest, text.data() + i, text.size() - i);
+    const std::size_t left = text.size() - i;
+    if (left != 0 && i != 0) { // the last eight bytes without those that were read: one load in place of a call
+        std::memcpy(&rest, text.data() + text.size() - 8, 8);
+        const std::size_t known = 8 * (8 - left);
+        rest = std::endian::native == std::endian::little ? rest >> known : rest << known;
+    } else if (left != 0) {
+        std::memcpy(&rest, text.data(), left);
+    }
     return mix(hash ^ rest);
 }
 

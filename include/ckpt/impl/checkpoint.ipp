@@ -66,7 +66,9 @@ CKPT_DETAIL_RARE result<ckpt::state_dict> checkpoint::stored_state_dict(std::str
     auto at = detail::value_access::make(file_->graph(), file_->graph().root).find(path);
     if (!at) return std::move(at).error();
     if (at->kind() == kind::refused) return *at->refusal();
-    if (at->kind() != kind::dictionary && at->kind() != kind::list && at->kind() != kind::tuple && !at->is_module())
+    const bool is_container =
+        at->kind() == kind::dictionary || at->kind() == kind::list || at->kind() == kind::tuple || at->is_module();
+    if (!is_container && at->kind() != kind::tensor && at->kind() != kind::array)
         return error{.code = errc::state_dict_missing,
                      .path = std::string(path),
                      .detail = "not a dictionary or a module, but " + detail::with_article(at->kind()),

@@ -78,6 +78,7 @@
 #include <ckpt/pickle/impl/names.ipp>
 #include <ckpt/pickle/impl/text.ipp>
 #include <ckpt/pickle/impl/value.ipp>
+#include <ckpt/pickle/impl/whole_call.ipp>
 
 #include <ckpt/torch/impl/checkpoint_file.ipp>
 #include <ckpt/torch/impl/containers.ipp>
@@ -107,6 +108,7 @@
 #include <ckpt/torch/impl/stream_storages.ipp>
 #include <ckpt/torch/impl/tar_checkpoint.ipp>
 #include <ckpt/torch/impl/tar_member.ipp>
+#include <ckpt/torch/impl/tensor_maker.ipp>
 #include <ckpt/torch/impl/tensordict.ipp>
 #include <ckpt/torch/impl/wrapper.ipp>
 #include <ckpt/torch/impl/zip_checkpoint.ipp>

@@ -9,6 +9,7 @@
 
 #include <ckpt/core/result.hpp>
 #include <ckpt/io/file.hpp>
+#include <ckpt/io/finished_file.hpp>
 #include <ckpt/io/path.hpp>
 
 #if defined(_WIN32)
@@ -37,7 +38,7 @@ class output_file {
   public:
     /// Begins a file. Of one that replaces another the permissions are the old ones; a link is replaced itself. Fails
     /// with `output_exists` where something has the path and `replace` is not set, and with `write_failed`.
-    [[nodiscard]] static result<output_file> create(path_arg path, bool replace);
+    [[nodiscard]] static result<output_file> create(path_arg path, bool replace, const file_check& check = {});
 
     output_file(output_file&& other) noexcept;
     output_file& operator=(output_file&&) = delete;
@@ -51,8 +52,8 @@ class output_file {
     /// The bytes that were appended.
     [[nodiscard]] std::uint64_t size() const noexcept { return written_ + buffer_.size(); }
 
-    /// Writes what is in the buffer, waits until all bytes are on the disk, and closes the file. Fails with
-    /// `write_failed`.
+    /// Writes what is in the buffer, waits until all bytes are on the disk, closes the file, and has it checked. Fails
+    /// with `write_failed`, and with the error of the check.
     [[nodiscard]] result<void> finish();
     /// Gives a finished file its name. Fails as `create` does.
     [[nodiscard]] result<void> publish();
@@ -60,8 +61,8 @@ class output_file {
   private:
     using native_string = std::basic_string<file_system::path_char>;
 
-    output_file(std::string text, native_string path, bool replace) noexcept
-        : text_{std::move(text)}, path_{std::move(path)}, replace_{replace} {}
+    output_file(std::string text, native_string path, bool replace, const file_check& check) noexcept
+        : text_{std::move(text)}, path_{std::move(path)}, check_{check}, replace_{replace} {}
     [[nodiscard]] result<void> put(std::span<const std::byte> bytes);
     void advance(std::uint64_t wrote) noexcept;
     [[nodiscard]] result<void> flush();
@@ -71,7 +72,9 @@ class output_file {
 
     std::string text_; // the path, for errors
     native_string path_;
-    native_string temporary_{}; // empty where there is none
+    native_string temporary_{};    // empty where there is none
+    std::string temporary_name_{}; // in its folder
+    file_check check_;
     file_system::handle handle_{file_system::no_handle};
     std::vector<std::byte> buffer_{};
     std::vector<std::byte> piece_{}; // of a file that is copied

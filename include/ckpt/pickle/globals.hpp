@@ -111,6 +111,7 @@ struct allowlist {
     std::span<const global_table> tables{};
     bool admits_attacks{false};
     bool refuses_file{false}; // a global outside the tables refuses the file, not only its place
+    bool one_by_one{false};   // every opcode is carried out by itself, for tests that compare the two ways of reading
 };
 
 struct global_lookup {
@@ -277,7 +278,7 @@ template <policy P> [[nodiscard]] constexpr allowlist allowlist_of() {
                         fault != policy_fault::two_builders);
     if constexpr (requires { P::wraps_inspection; })
         CKPT_DETAIL_REQUIRE("ckpt: inspect_policy cannot be part of another policy", !P::wraps_inspection);
-    return {P::tables, admits_attacks_part<P>, refuses_file_part<P>};
+    return {P::tables, admits_attacks_part<P>, refuses_file_part<P>, false};
 }
 
 } // namespace detail

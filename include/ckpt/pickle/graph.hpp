@@ -154,6 +154,17 @@ class storage_maker {
     [[nodiscard]] virtual errc object(std::string_view, node&) { return errc::persistent_id; }
 };
 
+/// How much a graph had before a pickle was read into it.
+struct graph_mark {
+    std::uint64_t offset{0}; ///< of the pickle
+    std::size_t nodes{0};
+    std::size_t containers{0};
+    std::size_t pending{0};
+    std::size_t globals{0};
+    std::size_t tensors{0};
+    std::size_t errors{0};
+};
+
 class graph {
   public:
     explicit graph(const shared<block_pool>& pool);
@@ -178,6 +189,12 @@ class graph {
 
     /// Begins another pickle, after those before were resolved. Its values are added to the graph.
     void begin(std::span<const std::byte> bytes, std::uint64_t offset, std::string_view of) noexcept;
+
+    /// Before a pickle at `offset` of `pickle` is read; `go_back` drops what it added.
+    [[nodiscard]] graph_mark mark(std::uint64_t offset) const noexcept {
+        return {offset, nodes.size(), containers.size(), pending.size(), globals.size(), tensors.size(), errors.size()};
+    }
+    void go_back(const graph_mark& to) noexcept;
 
     /// Drops the unresolved calls of a pickle that failed, so that the next resolver does not see them.
     void forget_pending() noexcept;

@@ -68,6 +68,9 @@ class key_table {
 
     /// Compares bits, so that -ffast-math does not make a NaN equal to anything.
     [[nodiscard]] static bool same_real(double a, double b) noexcept;
+    [[nodiscard]] std::uint64_t hash_text(const node& n) noexcept {
+        return charge_text(n) ? hash_bytes(graph::text_of(n)) + static_cast<std::uint64_t>(n.kind) : 0;
+    }
     [[nodiscard]] std::uint64_t hash_leaf(std::uint32_t index) noexcept;
     [[nodiscard]] std::uint64_t hash(std::uint32_t index) noexcept;
 

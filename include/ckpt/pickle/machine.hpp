@@ -20,6 +20,7 @@
 #include <ckpt/pickle/graph.hpp>
 #include <ckpt/pickle/opcode.hpp>
 #include <ckpt/pickle/text.hpp>
+#include <ckpt/pickle/whole_call.hpp>
 
 #include <algorithm>
 #include <bit>
@@ -53,6 +54,9 @@ class machine {
     [[nodiscard]] std::string path_here() const;
     /// Allows calls of persistent ids, which name classes in legacy files of whole modules. The resolver checks them.
     void admit_class_ids() noexcept { class_ids_ = true; }
+    /// Has calls that stand as one run of opcodes made by `maker`, which must outlive the machine's run. A pickle with
+    /// which anything is wrong, or that uses such a call as no tensor is used, is read again without.
+    void make_whole_calls(whole_call_maker& maker) noexcept { maker_ = &maker; }
     /// The number of steps that `path_here` takes at most.
     [[nodiscard]] std::size_t depth() const noexcept { return stack_.size() + marks_.size(); }
 
@@ -185,7 +189,7 @@ class machine {
             memo_.extend((std::max)(static_cast<std::size_t>(index) + 1, memo_.size() * 2), absent_node);
         }
         std::uint32_t& entry = memo_[static_cast<std::size_t>(index)];
-        if (entry == absent_node) ++memo_count_;
+        if (entry == absent_node && !count_entry(index)) return false;
         entry = stack_.back();
         return true;
     }
@@ -193,10 +197,34 @@ class machine {
         if (index >= memo_.size() || memo_[static_cast<std::size_t>(index)] == absent_node) return get_far(index);
         return push(memo_[static_cast<std::size_t>(index)]);
     }
+    /// Counts an entry that was not there. Whole calls leave entries out that hardly any pickle reads: one that puts
+    /// something there is read again.
+    CKPT_DETAIL_INLINE bool count_entry(std::uint64_t index) noexcept {
+        if (index != memo_count_) {
+            if (whole_made_) return read_again();
+            gaps_ = true;
+        }
+        ++memo_count_;
+        return true;
+    }
     /// The same for an index beyond the number of bytes in the pickle.
     bool put_far(std::uint64_t index);
     bool get_far(std::uint64_t index);
+    /// Pushes the key of a whole call, whose entry was left out.
+    bool get_key(std::uint64_t index);
     [[nodiscard]] bool take_index(std::uint64_t& out);
+
+    // --- whole calls
+    /// Makes the call whose callable is on the stack, and whose two MARKs begin at `at_ - 1`. False where it is not one
+    /// that can be made at once; then nothing has changed.
+    [[nodiscard]] bool call_whole();
+    /// Asks for the pickle to be read again, opcode by opcode. Returns false.
+    bool read_again() noexcept {
+        again_ = true;
+        return false;
+    }
+    /// Goes back to before the first opcode, and forgets the maker.
+    void start_over();
 
     // --- numbers
     bool push_binary_integer(std::string_view bytes);
@@ -263,6 +291,11 @@ class machine {
     bool framed_{false}; // whether a frame is open
     bool class_ids_{false};
     bool attributes_{false}; // whether the pickle names getattr
+    bool gaps_{false};       // whether an entry of the memo is there and one of a lower index is not
+    bool whole_made_{false}; // whether a call was made at once
+    bool again_{false};
+    whole_call_maker* maker_{nullptr};
+    graph_mark begin_;
     std::uint64_t refused_count_{0};
     std::uint32_t first_refused_{0};
     std::string refused_path_{};
@@ -290,7 +323,11 @@ CKPT_DETAIL_INLINE bool machine::step(opcode op) {
         return take(i) && put(i);
     }
     case opcode::memoize: return put(memo_count_);
-    case opcode::mark: open_mark(); return true;
+    case opcode::mark:
+        if (maker_ != nullptr && remaining() > whole_call_reader::most_bytes && *at_ == '(' && call_whole())
+            return true;
+        open_mark();
+        return true;
     case opcode::binint1: {
         std::uint8_t v{};
         return take(v) && push(small_integers + v);

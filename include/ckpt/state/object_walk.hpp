@@ -33,6 +33,10 @@ class step_cursor {
     /// The next value below, and its key (absent: `position` counts). False at the end.
     [[nodiscard]] bool next(value& key, std::uint64_t& position, value& below) noexcept;
 
+    /// The same step where it leads from a dictionary to a tensor under a str; absent, and no step, where the next does
+    /// not.
+    [[nodiscard]] value next_tensor(std::string_view& key) noexcept;
+
     /// Whether the last step led from a module to one of its attributes: to no parameter, buffer or submodule.
     [[nodiscard]] bool is_beside() const noexcept {
         return at_.is_module() && (part_ == parts_of_modules || part_ == parts_of_modules + 1);
@@ -127,6 +131,8 @@ struct walk_budget {
 
 /// What a walk calls: with the path to a value, and the value.
 using walk_visitor = function_ref<void(const std::vector<path_element>&, const value&)>;
+/// The same for a tensor in a dictionary: with the path to the dictionary, and the tensor's key.
+using tensor_visitor = function_ref<void(const std::vector<path_element>&, std::string_view, const value&)>;
 
 /// Walks depth first to every tensor and array, and calls `visit` for each, once for every path that leads to it.
 /// Fails with `code` where the budget is spent.
@@ -136,6 +142,9 @@ using walk_visitor = function_ref<void(const std::vector<path_element>&, const v
 /// `visit` for everything else: tensors, leaves, and other objects as a whole. Fails with `code` where the budget is
 /// spent.
 [[nodiscard]] result<void> walk_state_dict(const value& root, walk_budget& budget, errc code, walk_visitor visit);
+/// The same. `tensor` is called in place of `visit` for nearly all tensors of a usual file, for which no path is made.
+[[nodiscard]] result<void> walk_state_dict(const value& root, walk_budget& budget, errc code, walk_visitor visit,
+                                           tensor_visitor tensor);
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail
 

@@ -28,8 +28,9 @@ namespace ckpt::inline CKPT_DETAIL_ABI {
 
 /// What `read_into` may leave out. Keys of nested structs are joined by dots: "rope_scaling.factor".
 struct read_options {
-    std::vector<pattern> allow_missing{};        ///< fields that may be missing: they keep their value
-    std::vector<pattern> allow_unexpected{"**"}; ///< keys that may have no field; empty: every key must have one
+    std::vector<pattern> allow_missing{}; ///< fields that may be missing: they keep their value
+    /// Keys that may have no field; empty: every key must have one.
+    std::vector<pattern> allow_unexpected{pattern{"**"}};
 };
 
 namespace detail {

@@ -55,8 +55,11 @@ struct state_dict_data final : counted {
     value root{};
     shared<lineage> history{}; // where entries came from; null where nothing was remapped
 
+    /// Whether it is a tensor by itself, which has the path of the state_dict.
+    [[nodiscard]] bool is_lone() const { return root.kind() == kind::tensor || root.kind() == kind::array; }
     /// The path of an entry, for errors.
     [[nodiscard]] std::string where(std::string_view key) const {
+        if (is_lone()) return path;
         return path.empty() ? std::string(key) : path + '/' + std::string(key);
     }
     /// Says where an error of an entry occurred, as far as the error does not.
@@ -71,7 +74,11 @@ struct state_dict_data final : counted {
 /// The elements of a path joined by dots, in memory that lives as long as the arena.
 [[nodiscard]] std::string_view joined_key(const std::vector<path_element>& elements, arena& memory);
 
-/// Flattens `root` into a state_dict. `file` keeps everything alive that the values borrow from.
+/// The key of a tensor that is a state_dict by itself: the last element of its path, "tensor" for the root of a file.
+[[nodiscard]] std::string lone_key(std::string_view path);
+
+/// Flattens `root`, which may be a tensor, into a state_dict. `file` keeps everything alive that the values borrow
+/// from.
 [[nodiscard]] result<state_dict> make_state_dict(const value& root, std::string path, shared<counted> file,
                                                  const storage_source& source, const limits& most);
 

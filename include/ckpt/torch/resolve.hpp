@@ -35,6 +35,9 @@ class resolver {
 
     [[nodiscard]] result<void> run();
 
+    /// Counts bytes that were made before, while the pickle was read, and that the budget allows.
+    void count_made(std::uint64_t bytes) noexcept { made_left_ -= bytes; }
+
   private:
     // The progress of an application or a container, as bits of `node::extra`.
     enum progress : std::uint16_t {
@@ -127,6 +130,10 @@ class resolver {
     [[nodiscard]] std::uint32_t child(std::uint32_t index, std::uint32_t i, bool& more) const noexcept;
 
     [[nodiscard]] bool settle_slowly(std::uint32_t root);
+
+    /// Charges for a tensor that was made while the pickle was read, and that is met before its call, what a walk over
+    /// the call costs: limits are the same for all ways of reading a pickle. False where the budget is spent.
+    [[nodiscard]] bool walk_whole(std::uint32_t index) noexcept;
 
     /// Handles a cycle: `again` is lower in the stack. All objects above it that have a builder become errors
     /// (`cyclic_arguments`); plain containers and inert objects may be cyclic. False where the budget is spent.

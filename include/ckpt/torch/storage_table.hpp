@@ -69,32 +69,37 @@ class storage_table final : public storage_source, public storage_maker {
   private:
     static constexpr std::uint32_t none = 0xFFFF'FFFFu;
 
-    struct entry {
-        const record* from{nullptr};
-        const std::byte* memory{nullptr};
-        std::uint64_t nbytes{0};
+    /// Bytes that no record has.
+    struct made {
+        const std::byte* bytes{nullptr};
         std::uint64_t offset{no_offset};
-        std::uint32_t folder{0};
+    };
+    struct entry {
+        const record* from{nullptr}; ///< or null
+        const made* memory{nullptr};
+        std::uint64_t nbytes{0};
+        std::uint32_t folder{none}; ///< the first in which the storage was looked for
         byte_order order{byte_order::little};
     };
+    /// Each record of an archive has a storage, in the order of the directory, so that the number of a storage does not
+    /// depend on what is looked for first.
     struct known_archive {
         const zip_archive* archive{nullptr};
-        std::vector<std::uint32_t> storages{}; // by record
+        std::uint32_t first{0};
     };
 
     [[nodiscard]] static bool names(const storage_folder& in, const record& r, std::string_view key) noexcept {
         const char* const name = r.name.data();
         return r.name.size() == in.before.size() + key.size() + in.after.size() &&
-               std::memcmp(name + in.before.size(), key.data(), key.size()) == 0 &&
-               std::memcmp(name, in.before.data(), in.before.size()) == 0 &&
-               (in.after.empty() || r.name.ends_with(in.after));
+               same_text({name + in.before.size(), key.size()}, key) &&
+               same_text({name, in.before.size()}, in.before) && (in.after.empty() || r.name.ends_with(in.after));
     }
     [[nodiscard]] result<std::uint64_t> place(const entry& e) const;
     const inflater& inflate_;
     arena& memory_;
     plain_list<storage_folder> folders_{};
-    std::vector<known_archive> archives_{};
-    std::size_t archive_{0}; // of the last folder
+    plain_list<known_archive> archives_{};
+    std::uint32_t first_{0}; // of the archive of the last folder
     std::string name_{};     // buffer for the name of the record of a key
     std::size_t next_{0};
     chunked_array<entry> entries_{};

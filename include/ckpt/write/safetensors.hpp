@@ -41,6 +41,7 @@ struct safetensors_options {
     std::uint64_t max_shard_bytes{0};       ///< of the tensors of a file; larger sets become several files. 0: one file
     std::vector<pattern> allow_loss{};      ///< keys of tensors that may be left out where the format cannot hold them
     progress_callback progress{};           ///< counts the bytes of the tensors
+    file_check check{};                     ///< looks at each file before any of them gets its name
 };
 
 /// What `write_safetensors` would write. Writes nothing. Looks at no path, but for what `overwrite` and
@@ -55,8 +56,8 @@ struct safetensors_options {
 /// and so on, and "model.safetensors.index.json", which appears last. What the system does not remove of an older set
 /// is no failure: the new one is whole then, and `not_removed` has the rest. Entries that are no tensors are left out,
 /// as they are by every reader of the format. Fails with `format_lacks` where a tensor cannot be written and
-/// `allow_loss` does not have its key, `output_exists`, `write_failed`, `cancelled`, and with the error of a tensor
-/// that cannot be read.
+/// `allow_loss` does not have its key, `output_exists`, `write_failed`, `cancelled`, and with the errors of a
+/// tensor that cannot be read and of `check`.
 [[nodiscard]] result<write_report> write_safetensors(const state_dict& weights, path_arg out,
                                                      const safetensors_options& options = {});
 

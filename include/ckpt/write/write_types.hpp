@@ -7,6 +7,7 @@
 #pragma once
 
 #include <ckpt/core/error.hpp>
+#include <ckpt/io/finished_file.hpp>
 
 #include <cstddef>
 #include <cstdint>

@@ -37,6 +37,12 @@ inline bool exists(const char* path) noexcept {
     return ::lstat(path, &status) == 0;
 }
 
+/// Whether the path is that of a directory, and not of a link to one.
+inline bool is_directory(const char* path) noexcept {
+    struct ::stat status{};
+    return ::lstat(path, &status) == 0 && S_ISDIR(status.st_mode);
+}
+
 /// Makes a file that did not exist, for writing.
 inline int create_new(const char* path, handle& out) noexcept {
     constexpr ::mode_t everybody = 0666; // less the umask

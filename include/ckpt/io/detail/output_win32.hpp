@@ -33,6 +33,12 @@ inline std::uint64_t process_id() noexcept { return ::GetCurrentProcessId(); }
 /// Whether something has the path.
 inline bool exists(const wchar_t* path) noexcept { return ::GetFileAttributesW(path) != 0xFFFFFFFFUL; }
 
+/// Whether the path is that of a directory.
+inline bool is_directory(const wchar_t* path) noexcept {
+    constexpr unsigned long directory = 0x10;
+    return exists(path) && (::GetFileAttributesW(path) & directory) != 0;
+}
+
 /// Makes a file that did not exist, for writing.
 inline int create_new(const wchar_t* path, handle& out) noexcept {
     constexpr unsigned long write_access = 0x40000000UL, share_nothing = 0, only_new = 1, normal = 0x80;

@@ -14,6 +14,8 @@ CKPT_DETAIL_DEF output_file::output_file(output_file&& other) noexcept
     : text_{std::move(other.text_)},
       path_{std::move(other.path_)},
       temporary_{std::exchange(other.temporary_, {})},
+      temporary_name_{std::move(other.temporary_name_)},
+      check_{other.check_},
       handle_{std::exchange(other.handle_, file_system::no_handle)},
       buffer_{std::move(other.buffer_)},
       piece_{std::move(other.piece_)},
@@ -55,19 +57,24 @@ CKPT_DETAIL_DEF auto output_file::folder() const -> native_string {
     return path_.substr(0, end);
 }
 
-CKPT_DETAIL_DEF result<output_file> output_file::create(path_arg path, bool replace) {
+CKPT_DETAIL_DEF result<output_file> output_file::create(path_arg path, bool replace, const file_check& check) {
     constexpr int most_names = 100;
     if (!path.usable())
         return error{.code = errc::write_failed,
                      .detail = quoted(path.text()) + ": the path is null or has a NUL byte inside"};
-    output_file out{path.text(), native_path(path), replace};
+    output_file out{path.text(), native_path(path), replace, check};
+    if (file_system::is_directory(out.path_.c_str()))
+        return error{.code = errc::write_failed,
+                     .file = out.text_,
+                     .detail = "it is a directory",
+                     .hint = "Give the path of a file in it"};
     if (!replace && file_system::exists(out.path_.c_str())) return out.exists();
     int failure = file_system::exists_already;
     native_string name;
     for (int i = 0; i < most_names && failure == file_system::exists_already; ++i) {
         name = out.folder();
-        for (const char c : ".ckpt-" + decimal(file_system::process_id()) + '-' + decimal(std::int64_t{i}) + ".tmp")
-            name += static_cast<file_system::path_char>(c);
+        out.temporary_name_ = ".ckpt-" + decimal(file_system::process_id()) + '-' + decimal(std::int64_t{i}) + ".tmp";
+        for (const char c : out.temporary_name_) name += static_cast<file_system::path_char>(c);
         failure = file_system::create_new(name.c_str(), out.handle_);
     }
     if (failure != 0) {
@@ -151,7 +158,8 @@ CKPT_DETAIL_DEF result<void> output_file::finish() {
     if (const int failure = file_system::sync(handle_); failure != 0) return failed(failure, "writing it");
     const int failure = file_system::finish_file(std::exchange(handle_, file_system::no_handle));
     if (failure != 0) return failed(failure, "writing it");
-    return {};
+    const std::string at = text_.substr(0, name_offset(text_)) + temporary_name_;
+    return check_({.path = text_, .at = at});
 }
 
 CKPT_DETAIL_DEF result<void> output_file::publish() {

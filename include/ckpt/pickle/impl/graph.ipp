@@ -36,8 +36,17 @@ CKPT_DETAIL_DEF void graph::begin(std::span<const std::byte> bytes, std::uint64_
     transcoded = false;
 }
 
+CKPT_DETAIL_RARE void graph::go_back(const graph_mark& to) noexcept {
+    nodes.shrink(to.nodes);
+    containers.shrink(to.containers);
+    pending.shrink(to.pending);
+    globals.shrink(to.globals);
+    tensors.shrink(to.tensors);
+    for (; errors.size() > to.errors; errors.pop_back()) delete errors.back();
+}
+
 CKPT_DETAIL_DEF void graph::forget_pending() noexcept {
-    while (pending.size() > resolved_pending) pending.pop_back();
+    pending.shrink(resolved_pending);
     resolved_nodes = nodes.size();
 }
 

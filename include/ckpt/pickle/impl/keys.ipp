@@ -13,8 +13,11 @@ CKPT_DETAIL_DEF errc key_table::unique(container& c, std::uint32_t stride) {
     const std::uint32_t n = c.count / stride;
     spent_ = false;
     if (!charge(n)) return errc::limit;
-    for (std::uint32_t i = 0; i < n; ++i)
-        if (!hashable(c.data[std::size_t{i} * stride])) return spent_ ? errc::limit : errc::unhashable_key;
+    for (std::uint32_t i = 0; i < n; ++i) {
+        const std::uint32_t key = c.data[std::size_t{i} * stride];
+        if (graph_.nodes[key].kind != node_kind::string && !hashable(key))
+            return spent_ ? errc::limit : errc::unhashable_key;
+    }
     if (n < 2) return errc::none;
     kept_ = 0;
     if (n <= 8) {
@@ -26,7 +29,8 @@ CKPT_DETAIL_DEF errc key_table::unique(container& c, std::uint32_t stride) {
             const std::uint64_t h = hash(c.data[std::size_t{i} * stride]);
             const std::uint32_t found = find_hashed(c, stride, i, h);
             if (crowded_) return unique_sorted(c, stride, i, n) ? errc::none : errc::limit;
-            place(c, stride, i, found);
+            if (found == none && kept_ == i) ++kept_;
+            else place(c, stride, i, found);
         }
     }
     c.count = kept_ * stride;
@@ -207,8 +211,7 @@ CKPT_DETAIL_DEF std::uint64_t key_table::hash_leaf(std::uint32_t index) noexcept
     switch (n.kind) {
     case node_kind::string:
     case node_kind::big_integer:
-    case node_kind::bytes:
-        return charge_text(n) ? hash_bytes(graph::text_of(n)) + static_cast<std::uint64_t>(n.kind) : 0;
+    case node_kind::bytes: return hash_text(n);
     case node_kind::global: {
         const canonical_name g{graph_.globals[n.a].module, graph_.globals[n.a].name};
         return hash_bytes(g.module()) ^ mix(hash_bytes(g.name()));
@@ -225,6 +228,7 @@ CKPT_DETAIL_DEF std::uint64_t key_table::hash_leaf(std::uint32_t index) noexcept
 
 CKPT_DETAIL_DEF std::uint64_t key_table::hash(std::uint32_t index) noexcept {
     const node& n = graph_.nodes[index];
+    if (n.kind == node_kind::string) return hash_text(n);
     std::uint64_t out = hash_leaf(index);
     if (n.kind == node_kind::tuple)
         for (std::uint32_t i = 0; i < n.a && i < 8; ++i) out = mix(out ^ hash_leaf(n.items[i]));

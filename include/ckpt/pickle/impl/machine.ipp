@@ -18,13 +18,18 @@ CKPT_DETAIL_DEF machine::machine(graph& out, const allowlist& allowed, const lim
       first_{reinterpret_cast<const char*>(out.pickle.data())},
       last_{first_ + out.pickle.size()},
       end_{last_},
-      at_{first_ + begin} {
+      at_{first_ + begin},
+      begin_{out.mark(begin)} {
     // Checkpoints have about seven memo entries for each hundred bytes of pickle.
     memo_.extend(std::min<std::size_t>(out.pickle.size() / 16 + 16, std::size_t{1} << 16), absent_node);
 }
 
 CKPT_DETAIL_DEF result<void> machine::run() {
     run_opcodes();
+    if (whole_made_ && (again_ || attributes_ || refused_count_ > 0 || fault_.code != errc::none)) {
+        start_over();
+        run_opcodes();
+    }
     if (attributes_ && !allowed_.admits_attacks)
         for_each_stray_attribute(graph_, allowed_, [this](std::uint32_t occurrence) {
             graph_.globals[occurrence].verdict = static_cast<std::uint8_t>(verdict::dangerous);
@@ -123,7 +128,81 @@ CKPT_DETAIL_DEF bool machine::push_filled(node_kind kind, std::span<const std::u
     return push_node(n);
 }
 
+CKPT_DETAIL_DEF bool machine::call_whole() {
+    if (gaps_ || stack_.size() == floor_) return false;
+    const char* run = at_ + 1; // behind the two MARKs
+    whole_call call;
+    call.callable = stack_.back();
+    const auto commit = [&](const whole_call_reader& reader, std::uint32_t index) {
+        const auto next = static_cast<std::size_t>(reader.next());
+        if (next > memo_.size()) memo_.extend((std::max)(next, memo_.size() * 2), absent_node);
+        memo_[next - 1] = index;
+        memo_count_ = next;
+        at_ = reader.at();
+    };
+    for (bool made_one = false;; made_one = true) {
+        whole_call_reader reader{graph_, {memo_.data(), memo_.size()}, run, end_, memo_count_};
+        node made{};
+        if (!reader.read(call) || !maker_->make(call, made)) return made_one;
+        made.link.b = static_cast<std::uint32_t>(run - first_); // where `get_key` looks
+        stack_.back() = graph_.add(made);
+        commit(reader, stack_.back());
+        whole_made_ = true;
+        // Nearly always a key follows, and another call of the same.
+        std::string_view key{};
+        if (remaining() <= whole_call_reader::most_bytes || !reader.read_next(key, call.callable)) return true;
+        node name = node::of(node_kind::string, static_cast<std::uint32_t>(key.size()));
+        name.text = key.data();
+        const std::uint32_t index = graph_.add(name);
+        commit(reader, index);
+        stack_.push_back(index);
+        stack_.push_back(call.callable);
+        if (remaining() < whole_call_reader::most_bytes + 2 || at_[0] != '(' || at_[1] != '(') return true;
+        run = at_ + 2;
+    }
+}
+
+CKPT_DETAIL_RARE bool machine::get_key(std::uint64_t index) {
+    constexpr std::size_t most_entries = 7; // of a whole call
+    auto at = static_cast<std::size_t>(index);
+    if (index == 0 || index >= memo_count_ || memo_[at - 1] == absent_node) return read_again();
+    while (at < index + most_entries && at < memo_count_ && memo_[at] == absent_node) ++at;
+    const node& result = graph_.nodes[memo_[at]];
+    if (result.kind != node_kind::tensor || result.link.b == 0) return read_again();
+    const char* const run = first_ + result.link.b;
+    whole_call_reader reader{graph_, {memo_.data(), memo_.size()}, run, last_, index};
+    whole_call call;
+    if (!reader.read(call) || reader.next() != at + 1) return read_again();
+    // A key out of the memo stands elsewhere.
+    if (call.key.data() < run || call.key.data() >= reader.at()) return read_again();
+    (void)push_text(node_kind::string, call.key);
+    memo_[static_cast<std::size_t>(index)] = stack_.back();
+    return true;
+}
+
+CKPT_DETAIL_RARE void machine::start_over() {
+    maker_->forget();
+    maker_ = nullptr;
+    graph_.go_back(begin_);
+    at_ = first_ + begin_.offset;
+    end_ = last_;
+    stack_.shrink(0);
+    marks_.shrink(0);
+    floor_ = 0;
+    memo_.shrink(0);
+    memo_.extend(1, absent_node);
+    far_.clear();
+    far_slots_.clear();
+    far_table_ = {};
+    memo_count_ = named_bytes_ = refused_count_ = 0;
+    fault_ = {};
+    stopped_ = framed_ = attributes_ = whole_made_ = again_ = false;
+    refused_path_.clear();
+}
+
 CKPT_DETAIL_RARE bool machine::put_far(std::uint64_t index) {
+    if (whole_made_) return read_again();
+    gaps_ = true;
     if (far_slots_.size() < index_table::slots_for(far_.size() + 1)) {
         far_slots_.assign(index_table::slots_for(far_.size() + 1), index_table::none);
         far_table_ = {far_slots_, far_slots_.size()};
@@ -144,6 +223,7 @@ CKPT_DETAIL_RARE bool machine::put_far(std::uint64_t index) {
 }
 
 CKPT_DETAIL_RARE bool machine::get_far(std::uint64_t index) {
+    if (whole_made_) return get_key(index);
     const std::uint32_t found = far_table_.find(mix(index), [&](std::uint32_t i) { return far_[i].first == index; });
     if (found == index_table::none) return fail(errc::memo_missing, "a memo entry that was never stored", index);
     return push(far_[found].second);

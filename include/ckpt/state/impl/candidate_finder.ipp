@@ -48,11 +48,14 @@ CKPT_DETAIL_RARE tensor_count count_tensors(const value& dictionary, walk_budget
         out.direct_arrays += array;
     }
     budget.text = no_offset; // no path is kept
-    (void)walk_state_dict(dictionary, budget, errc::limit, [&out](const std::vector<path_element>&, const value& v) {
-        const bool array = v.kind() == kind::array;
-        out.below += array || v.kind() == kind::tensor;
-        out.arrays += array;
-    });
+    (void)walk_state_dict(
+        dictionary, budget, errc::limit,
+        [&out](const std::vector<path_element>&, const value& v) {
+            const bool array = v.kind() == kind::array;
+            out.below += array || v.kind() == kind::tensor;
+            out.arrays += array;
+        },
+        [&out](const std::vector<path_element>&, std::string_view, const value&) { ++out.below; });
     return out;
 }
 
@@ -115,7 +118,11 @@ CKPT_DETAIL_RARE void candidate_finder::look(const value& container, const std::
     step_cursor cursor{container};
     value key{};
     value next{};
-    for (std::uint64_t position = 0; cursor.next(key, position, next);) {
+    std::string_view of_tensor{};
+    for (std::uint64_t position = 0;;) {
+        while (cursor.next_tensor(of_tensor))
+            if (!pay(1)) return;
+        if (!cursor.next(key, position, next)) return;
         if (!pay(1)) return;
         if (!is_walked(next.kind()) || (key && !is_plain_key(key.kind()))) continue;
         if (!pay(next.size())) return;

@@ -47,11 +47,11 @@ CKPT_DETAIL_RARE result<candidate> choose(const value& root) {
                      .hint = "give the path of the one you mean: state_dict(path)"};
     if (all.empty()) {
         if (auto refused = refused_weights(root)) return std::move(*refused);
-        error e{.code = errc::state_dict_missing,
-                .detail = "no dictionary of tensors was found: the root is " + with_article(root.kind())};
-        if (root.kind() == kind::tensor) e.hint = "the file holds a single tensor: read it with root().as_tensor()";
-        else e.hint = "look at what root() holds, and give its path to state_dict(path)";
-        return e;
+        if (root.kind() == kind::tensor || root.kind() == kind::array)
+            return candidate{.reason = "the root is a tensor", .tensors = 1};
+        return error{.code = errc::state_dict_missing,
+                     .detail = "no dictionary of tensors was found: the root is " + with_article(root.kind()),
+                     .hint = "look at what root() holds, and give its path to state_dict(path)"};
     }
     if (all.size() == 1 || all[0].rank > all[1].rank) return all[0];
     error e{.code = errc::state_dict_ambiguous, .detail = "several dictionaries may be the weights: "};

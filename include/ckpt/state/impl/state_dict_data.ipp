@@ -16,9 +16,48 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
+/// The eight bytes of a key from `at` on, as a number in the order of texts; zeros stand for those that it has not.
+inline std::uint64_t word_of(std::string_view key, std::size_t at) noexcept {
+    std::uint64_t word = 0;
+    for (std::size_t i = 0; i < 8; ++i)
+        word = word << 8 | (at + i < key.size() ? static_cast<unsigned char>(key[at + i]) : 0u);
+    return word;
+}
+
 CKPT_DETAIL_DEF void state_dict_data::sort_keys() {
-    by_key = sorted_indices(entries.size(),
-                            [this](std::uint32_t a, std::uint32_t b) { return entries[a].key < entries[b].key; });
+    struct item {
+        std::uint64_t word; // of the key, behind what all keys begin with
+        std::uint32_t index;
+    };
+    const std::size_t count = entries.size();
+    by_key.resize(count);
+    if (count == 0) return;
+    const std::string_view first = entries[0].key;
+    std::size_t common = first.size();
+    for (const entry& e : entries) {
+        if (e.key.starts_with(first.substr(0, common))) continue;
+        std::size_t same = 0;
+        while (same < e.key.size() && e.key[same] == first[same]) ++same; // less than `common`
+        common = same;
+    }
+    plain_list<item> items;
+    items.reserve(count);
+    for (std::uint32_t i = 0; i < count; ++i) items.push_back({word_of(entries[i].key, common), i});
+    plain_list<item> merged = items;
+    const auto before = [this](const item& a, const item& b) {
+        return a.word != b.word ? a.word < b.word : entries[a.index].key < entries[b.index].key;
+    };
+    for (std::size_t width = 1; width < count; width *= 2) {
+        for (std::size_t begin = 0; begin < count; begin += 2 * width) {
+            const std::size_t middle = (std::min)(begin + width, count), end = (std::min)(middle + width, count);
+            std::size_t a = begin, b = middle, to = begin;
+            while (a < middle && b < end) merged[to++] = before(items[b], items[a]) ? items[b++] : items[a++];
+            while (a < middle) merged[to++] = items[a++];
+            while (b < end) merged[to++] = items[b++];
+        }
+        std::swap(items, merged);
+    }
+    for (std::size_t i = 0; i < count; ++i) by_key[i] = items[i].index;
 }
 
 CKPT_DETAIL_DEF const state_dict_data::entry* state_dict_data::find(std::string_view key) const noexcept {
@@ -38,6 +77,12 @@ CKPT_DETAIL_DEF std::string_view joined_key(const std::vector<path_element>& ele
         at += e.text.size();
     }
     return {text, at};
+}
+
+CKPT_DETAIL_RARE std::string lone_key(std::string_view path) {
+    std::string last;
+    while (!path.empty()) last = take_path_element(path);
+    return last.empty() ? "tensor" : last;
 }
 
 /// The error for a key that two paths lead to, with both paths: {"a.b": ..., "a": {"b": ...}}.
@@ -65,17 +110,24 @@ CKPT_DETAIL_RARE result<state_dict> make_state_dict(const value& root, std::stri
     out->root = root;
     auto& d = *out;
     walk_budget budget{root, most.entries};
-    auto walked =
-        walk_state_dict(root, budget, errc::limit, [&](const std::vector<path_element>& elements, const value& v) {
-            if (elements.empty()) return; // a lone tensor is no state_dict
-            const std::string_view key = joined_key(elements, d.memory);
-            if (v.kind() == kind::tensor || v.kind() == kind::array) {
-                const tensor_data* data = tensor_access::data(*v.as_tensor());
-                d.refused += data->refusal != nullptr;
-                d.entries.push_back({key, data});
-            } else {
-                d.others.push_back({key, v});
-            }
+    const auto add = [&d](std::string_view key, const value& tensor) {
+        const tensor_data* data = tensor_access::data(*tensor.as_tensor());
+        d.refused += data->refusal != nullptr;
+        d.entries.push_back({key, data});
+    };
+    auto walked = walk_state_dict(
+        root, budget, errc::limit,
+        [&](const std::vector<path_element>& elements, const value& v) {
+            const std::string_view key =
+                elements.empty() ? joined_key({{lone_key(d.path)}}, d.memory) : joined_key(elements, d.memory);
+            if (v.kind() == kind::tensor || v.kind() == kind::array) add(key, v);
+            else d.others.push_back({key, v});
+        },
+        [&](const std::vector<path_element>& elements, std::string_view key, const value& tensor) {
+            if (elements.empty()) return add(key, tensor); // which lives as long as the file
+            std::vector<path_element> all = elements;
+            all.push_back({std::string(key), false});
+            add(joined_key(all, d.memory), tensor);
         });
     if (!walked) {
         error e = std::move(walked).error();

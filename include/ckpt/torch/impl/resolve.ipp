@@ -287,6 +287,7 @@ CKPT_DETAIL_RARE bool resolver::settle_slowly(std::uint32_t root) {
                 resolve_persistent(next);
                 continue;
             }
+            if (n.kind == node_kind::tensor && next > root && !walk_whole(next)) return false;
             const bool walks = n.kind == node_kind::application || n.kind == node_kind::tuple ||
                                n.kind == node_kind::list || n.kind == node_kind::set ||
                                n.kind == node_kind::frozen_set || n.kind == node_kind::dictionary;
@@ -323,6 +324,15 @@ CKPT_DETAIL_RARE bool resolver::settle_slowly(std::uint32_t root) {
         mark(done) = settled;
     }
     return true;
+}
+
+CKPT_DETAIL_RARE bool resolver::walk_whole(std::uint32_t index) noexcept {
+    if (graph_.nodes[index].link.b == 0 || mark(index) != unseen) return true;
+    mark(index) = settled;
+    const std::uint64_t rank = graph_.tensors[graph_.nodes[index].a].rank;
+    // The call and its arguments: 5 steps and 7; the empty dictionary: 5; sizes and strides that are not the empty
+    // tuple: one for each element and one for each end.
+    return work(17 + (rank == 0 ? 0 : 2 * (rank + 1)));
 }
 
 CKPT_DETAIL_RARE bool resolver::note_cycle(std::uint32_t again) {
@@ -399,6 +409,7 @@ CKPT_DETAIL_DEF bool resolver::build(std::uint32_t index, const global_entry& e)
         graph_.nodes[index] = graph_.nodes[to];
         // An application has its extension in the next node.
         if (graph_.nodes[to].kind == node_kind::application) graph_.nodes[index + 1] = graph_.nodes[to + 1];
+        if (graph_.nodes[to].kind == node_kind::tensor) graph_.nodes[index].link.b = 0; // not a whole call itself
     }
     // The last node is the builder's result, which was copied: nothing else refers to it.
     if (to >= before && to + 1 == graph_.nodes.size()) graph_.nodes.pop_back();

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <new>
 #include <string>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
@@ -139,9 +140,14 @@ CKPT_DETAIL_DEF void storage_table::enter(const storage_folder& folder) {
     folders_.push_back(folder);
     name_ = folder.before;
     next_ = 0;
-    for (archive_ = 0; archive_ < archives_.size(); ++archive_)
-        if (archives_[archive_].archive == folder.archive) return;
-    archives_.push_back({folder.archive, std::vector<std::uint32_t>(folder.archive->records().size(), none)});
+    for (const known_archive& known : archives_)
+        if (known.archive == folder.archive) {
+            first_ = known.first;
+            return;
+        }
+    first_ = static_cast<std::uint32_t>(entries_.size());
+    archives_.push_back({folder.archive, first_});
+    for (const record& r : folder.archive->records()) entries_.push_back(memory_, {.from = &r, .nbytes = r.size});
 }
 
 CKPT_DETAIL_DEF errc storage_table::find(std::string_view key, std::uint32_t& storage) {
@@ -158,19 +164,19 @@ CKPT_DETAIL_DEF errc storage_table::find(std::string_view key, std::uint32_t& st
     if (r == nullptr) return errc::record_missing;
     const auto number = static_cast<std::size_t>(r - records.data());
     next_ = number + 1;
-    std::uint32_t& known = archives_[archive_].storages[number];
-    if (known == none) {
-        known = static_cast<std::uint32_t>(entries_.size());
-        entries_.push_back(
-            memory_, {r, nullptr, r->size, no_offset, static_cast<std::uint32_t>(folders_.size() - 1), folder.order});
+    storage = first_ + static_cast<std::uint32_t>(number);
+    entry& e = entries_[storage];
+    if (e.folder == none) {
+        e.folder = static_cast<std::uint32_t>(folders_.size() - 1);
+        e.order = folder.order;
     }
-    storage = known;
     return errc::none;
 }
 
 CKPT_DETAIL_DEF std::uint32_t storage_table::add(std::span<const std::byte> bytes, byte_order order,
                                                  std::uint64_t offset) {
-    entries_.push_back(memory_, {nullptr, bytes.data(), bytes.size(), offset, 0, order});
+    auto* const kept = ::new (memory_.allocate(sizeof(made), alignof(made))) made{bytes.data(), offset};
+    entries_.push_back(memory_, {nullptr, kept, bytes.size(), 0, order});
     return static_cast<std::uint32_t>(entries_.size() - 1);
 }
 
@@ -192,7 +198,7 @@ CKPT_DETAIL_DEF result<shared<storage_reader>> storage_table::reader(std::uint32
 CKPT_DETAIL_DEF result<std::uint64_t> storage_table::file_offset(std::uint32_t storage) const {
     const entry& e = entries_[storage];
     if (e.from == nullptr) {
-        if (e.offset != no_offset) return e.offset;
+        if (e.memory->offset != no_offset) return e.memory->offset;
         return transcoded_error();
     }
     if (!folders_[e.folder].in_file || (e.from->method != 0 && inflate_))
@@ -231,7 +237,7 @@ CKPT_DETAIL_RARE void storage_table::find_touched(std::uint32_t storage, std::ui
 CKPT_DETAIL_DEF result<std::span<const std::byte>> storage_table::bytes(std::uint32_t storage) const {
     const entry& e = entries_[storage];
     const auto length = static_cast<std::size_t>(e.nbytes);
-    if (e.from == nullptr) return std::span<const std::byte>{e.memory, length};
+    if (e.from == nullptr) return std::span<const std::byte>{e.memory->bytes, length};
     const source& from = *folders_[e.folder].from;
     if (e.from->method != 0 && inflate_) {
         error compressed = zip::not_stored(from, *e.from);
@@ -248,7 +254,7 @@ CKPT_DETAIL_DEF result<void> storage_table::read(std::uint32_t storage, std::uin
                                                  std::span<std::byte> out) const {
     const entry& e = entries_[storage];
     if (e.from == nullptr) {
-        if (!out.empty()) std::memcpy(out.data(), e.memory + offset, out.size());
+        if (!out.empty()) std::memcpy(out.data(), e.memory->bytes + offset, out.size());
         return {};
     }
     auto at = place(e);

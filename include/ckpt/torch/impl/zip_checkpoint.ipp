@@ -8,6 +8,7 @@
 #include <ckpt/archive/zip_locate.hpp>
 #include <ckpt/core/sorting.hpp>
 #include <ckpt/pickle/value_access.hpp>
+#include <ckpt/torch/tensor_maker.hpp>
 #include <ckpt/torch/zip_checkpoint.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
@@ -277,13 +278,16 @@ CKPT_DETAIL_RARE result<std::uint32_t> zip_checkpoint::parse(const opened_pickle
     detail::graph& g = graph_;
     g.begin(p.bytes, p.offset, p.place.from->name);
     g.transcoded = p.transcoded;
+    storages_.enter(folder);
+    tensor_maker tensors{g, storages_, limits_};
     machine reader{g, allowed, limits_};
+    if (ids == id_form::zip && !allowed.one_by_one) reader.make_whole_calls(tensors);
     if (auto read = reader.run(); !read) {
         g.forget_pending();
         return std::move(read).error();
     }
-    storages_.enter(folder);
     resolver meaning{g, storages_, limits_, allowed, ids};
+    meaning.count_made(tensors.made_bytes());
     if (auto done = meaning.run(); !done) return std::move(done).error();
     return g.root;
 }

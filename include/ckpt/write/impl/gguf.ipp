@@ -286,7 +286,7 @@ CKPT_DETAIL_RARE result<void> gguf_layout::write_to(output_file& file, const pro
 
 CKPT_DETAIL_RARE result<void> gguf_layout::write(path_arg out, const gguf_options& options) const {
     if (auto allowed = check_losses(chosen_, options.allow_loss); !allowed) return allowed;
-    auto file = output_file::create(out, options.overwrite);
+    auto file = output_file::create(out, options.overwrite, options.check);
     if (!file) return std::move(file).error();
     auto done = write_to(*file, options.progress);
     if (done) done = file->finish();

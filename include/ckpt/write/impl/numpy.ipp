@@ -182,7 +182,7 @@ CKPT_DETAIL_RARE result<void> numpy_layout::write_to(output_file& file) const {
 
 CKPT_DETAIL_RARE result<void> numpy_layout::write(path_arg out) const {
     if (auto allowed = check_losses(chosen_, options_.allow_loss); !allowed) return allowed;
-    auto file = output_file::create(out, options_.overwrite);
+    auto file = output_file::create(out, options_.overwrite, options_.check);
     if (!file) return std::move(file).error();
     auto done = write_to(*file);
     if (done) done = file->finish();

@@ -273,7 +273,7 @@ CKPT_DETAIL_RARE result<void> safetensors_layout::write(path_arg out, const safe
     tensor_writer tensors{*weights_, meter};
     std::vector<output_file> written;
     const auto begin = [&](path_arg path, std::string_view head) -> result<void> {
-        auto made = output_file::create(path, options.overwrite);
+        auto made = output_file::create(path, options.overwrite, options.check);
         if (!made) return std::move(made).error();
         written.push_back(std::move(*made));
         return written.back().write(std::as_bytes(std::span{head.data(), head.size()}));

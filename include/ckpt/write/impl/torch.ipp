@@ -156,7 +156,7 @@ CKPT_DETAIL_RARE result<void> torch_layout::write_to(output_file& file) const {
 
 CKPT_DETAIL_RARE result<void> torch_layout::write(path_arg out) const {
     if (auto allowed = check_losses(object_.left_out, options_.allow_loss); !allowed) return allowed;
-    auto file = output_file::create(out, options_.overwrite);
+    auto file = output_file::create(out, options_.overwrite, options_.check);
     if (!file) return std::move(file).error();
     auto done = write_to(*file);
     if (done) done = file->finish();

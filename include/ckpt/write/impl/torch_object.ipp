@@ -164,7 +164,8 @@ CKPT_DETAIL_RARE result<bool> torch_object::match_weights(const state_dict_data&
     const auto match = [&](const std::vector<path_element>& path, const value& v) {
         if (!same || (v.kind() != kind::tensor && v.kind() != kind::array)) return;
         ++tensors_there;
-        const state_dict_entry* const entry = weights.find(located_tensor{.path = path}.key());
+        const std::string key = path.empty() ? lone_key(weights.path) : located_tensor{.path = path}.key();
+        const state_dict_entry* const entry = weights.find(key);
         if (entry == nullptr) {
             same = false;
             return;
@@ -622,8 +623,8 @@ CKPT_DETAIL_RARE void torch_object::begin_weights(const state_dict_data& weights
 
 CKPT_DETAIL_RARE result<void> torch_object::begin(const value& v, bool detached) {
     if (write_leaf(v)) return {};
-    if (v.kind() == kind::tensor || v.kind() == kind::array) return begin_tensor(v, detached);
-    if (recall(v)) return {};
+    const bool is_tensor = v.kind() == kind::tensor || v.kind() == kind::array;
+    if (!is_tensor && recall(v)) return {};
     if (weights_ != nullptr && v.same_object(there_)) {
         placed_ = true;
         if (!in_place_) {
@@ -631,6 +632,7 @@ CKPT_DETAIL_RARE result<void> torch_object::begin(const value& v, bool detached)
             return {};
         }
     }
+    if (is_tensor) return begin_tensor(v, detached);
     switch (v.kind()) {
     case kind::dictionary: return begin_dictionary(v);
     case kind::set: return write_set(v);
