@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: MIT
 // In:      how many tensors, and how large.
 // Out:     a file of a dict of float32 weights and biases; data.pkl is torch's byte for byte, which
-//          compare_peers.py checks. Past 16 GiB it is made of holes.
+//          compare.py checks. Past 16 GiB it is made of holes.
 #pragma once
 
 #include "../tests/support/temporary_file.hpp"

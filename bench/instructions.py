@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Instructions and peak heap of opening a checkpoint, and instructions of planning a map of 20 rules over its keys and
-of planning its upload, per tensor: what noise cannot disturb, so it can gate.
+"""Instructions and peak heap of opening a checkpoint, and instructions of planning a map of 20 rules over its keys, its
+upload and its conversion, per tensor, and of a digest, per byte: what noise cannot disturb, so it can gate.
 
     instructions.py PROGRAM [--most-instructions N] [--most-weights-instructions N] [--most-heap BYTES]
-                    [--most-plan-instructions N] [--most-upload-instructions N]
+                    [--most-plan-instructions N] [--most-upload-instructions N] [--most-convert-instructions N]
+                    [--most-digest-instructions N]
 
 PROGRAM is bench/once.cpp, built with optimisation. One open with a reused scratch is the difference between runs that
 open a file three times and twice under callgrind; the cost per tensor is the difference between two sizes, so that
@@ -19,10 +20,13 @@ import tempfile
 from pathlib import Path
 
 SMALL, LARGE = 1_000, 5_000
+HEAP_OF = 100_000  # tensors: of fewer, most of the heap is what a file may take at any size
+SHORT, LONG = 1 << 22, 3 << 22  # bytes of a digest
+MORE = {"upload": "of planning its upload", "convert": "of planning its conversion to safetensors"}  # per tensor
 FIXED_HEAP = 4 << 20
 
 
-def instructions(program: str, action: str, file: Path, times: int) -> int:
+def instructions(program: str, action: str, file: Path | str, times: int) -> int:
     command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", program, action, str(file), str(times)]
     run = subprocess.run(command, capture_output=True, text=True, check=True)
     return int(re.search(r"Collected : (\d+)", run.stderr)[1])
@@ -37,8 +41,10 @@ def main() -> int:
     parser.add_argument("--most-heap", type=float, default=float("inf"), metavar="BYTES",
                         help=f"per tensor, beside {FIXED_HEAP:,}")
     parser.add_argument("--most-plan-instructions", type=float, default=float("inf"), metavar="N", help="per key")
-    parser.add_argument("--most-upload-instructions", type=float, default=float("inf"), metavar="N",
-                        help="of planning, per tensor")
+    for name, title in MORE.items():
+        parser.add_argument(f"--most-{name}-instructions", type=float, default=float("inf"), metavar="N",
+                            help=f"{title}, per tensor")
+    parser.add_argument("--most-digest-instructions", type=float, default=float("inf"), metavar="N", help="per byte")
     wanted = parser.parse_args()
     if shutil.which("valgrind") is None:
         print("valgrind is not installed")
@@ -48,7 +54,7 @@ def main() -> int:
         one_open = {}
         one_walk = {}
         one_plan = {}
-        one_upload = {}
+        one_more = {name: {} for name in MORE}
         for tensors in (SMALL, LARGE):
             file = Path(folder) / f"{tensors}.pt"
             subprocess.run([wanted.program, "write", file, str(tensors)], check=True)
@@ -58,14 +64,17 @@ def main() -> int:
                                  instructions(wanted.program, "weights", file, 2))
             one_plan[tensors] = (instructions(wanted.program, "plan", file, 2) -
                                  instructions(wanted.program, "plan", file, 1))
-            one_upload[tensors] = (instructions(wanted.program, "upload-plan", file, 2) -
-                                   instructions(wanted.program, "upload-plan", file, 1))
-            found, peak = map(int, subprocess.run([wanted.program, "heap", file], capture_output=True, text=True,
-                                                  check=True).stdout.split())
-            per_tensor = max(0, peak - FIXED_HEAP) / found
-            good = good and found == tensors and per_tensor <= wanted.most_heap
-            print(f"{tensors:,} tensors: peak heap {peak:,} bytes; one open with a reused scratch "
-                  f"{one_open[tensors]:,} instructions")
+            for name, one in one_more.items():
+                one[tensors] = (instructions(wanted.program, f"{name}-plan", file, 2) -
+                                instructions(wanted.program, f"{name}-plan", file, 1))
+            print(f"{tensors:,} tensors: one open with a reused scratch {one_open[tensors]:,} instructions")
+        file = Path(folder) / "heap.pt"
+        subprocess.run([wanted.program, "write", file, str(HEAP_OF)], check=True)
+        found, peak = map(int, subprocess.run([wanted.program, "heap", file], capture_output=True, text=True,
+                                              check=True).stdout.split())
+        heap = (peak - FIXED_HEAP) / found
+        print(f"{found:,} tensors: peak heap {peak:,} bytes, {heap:,.0f} for each beside {FIXED_HEAP:,}")
+        good = good and found == HEAP_OF and heap <= wanted.most_heap
         each = (one_open[LARGE] - one_open[SMALL]) / (LARGE - SMALL)
         print(f"{each:,.0f} instructions per tensor, and {one_open[LARGE] - each * LARGE:,.0f} once")
         good = good and each <= wanted.most_instructions
@@ -76,10 +85,15 @@ def main() -> int:
         each = (one_plan[LARGE] - one_plan[SMALL]) / (LARGE - SMALL)
         print(f"{each:,.0f} instructions per key for planning 20 rules, and {one_plan[LARGE] - each * LARGE:,.0f} once")
         good = good and each <= wanted.most_plan_instructions
-        each = (one_upload[LARGE] - one_upload[SMALL]) / (LARGE - SMALL)
-        print(f"{each:,.0f} instructions per tensor for planning its upload, and "
-              f"{one_upload[LARGE] - each * LARGE:,.0f} once")
-        good = good and each <= wanted.most_upload_instructions
+        for name, one in one_more.items():
+            each = (one[LARGE] - one[SMALL]) / (LARGE - SMALL)
+            print(f"{each:,.0f} instructions per tensor {MORE[name]}, and {one[LARGE] - each * LARGE:,.0f} once")
+            good = good and each <= getattr(wanted, f"most_{name}_instructions")
+        short, long = (instructions(wanted.program, "digest", str(size), 2) -
+                       instructions(wanted.program, "digest", str(size), 1) for size in (SHORT, LONG))
+        each = (long - short) / (LONG - SHORT)
+        print(f"{each:.3f} instructions per byte of a digest, and {short - each * SHORT:,.0f} once")
+        good = good and each <= wanted.most_digest_instructions
     print("within the limits" if good else "PAST A LIMIT")
     return 0 if good else 1
 

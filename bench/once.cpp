@@ -9,11 +9,13 @@
 //   once plan FILE TIMES         opens it once and plans a map of 20 rules over its keys so many times
 //   once plan-time FILE TIMES    the same; prints the seconds of the fastest time
 //   once upload-plan FILE TIMES  opens it once and plans an upload of all of it so many times
+//   once convert-plan FILE TIMES opens it once and plans a conversion of all of it so many times
+//   once digest BYTES TIMES      digests a tensor of so many bytes so many times
 //   once heap FILE               opens it once, without a scratch; prints tensors and peak bytes of the heap
 //   once walk FILE               the opcodes of a pickle, by the floor's walk
 #include "floor.hpp"
 #include "inputs.hpp"
-#include "once_upload.hpp"
+#include "once_more.hpp"
 #include "rules.hpp"
 
 #include <ckpt/ckpt.hpp>
@@ -144,13 +146,15 @@ int main(int argc, char** argv) {
         });
         return printed(weights.size(), best, command == "plan-time");
     }
-    if (command == "upload-plan") {
+    if (command == "upload-plan" || command == "convert-plan") {
         const auto weights = ckpt::open(path).value().state_dict().value();
+        const auto planned = command == "upload-plan" ? bench::planned_tensors : bench::converted_tensors;
         for (std::size_t i = 0; i < number; ++i)
-            if (bench::planned_tensors(weights) != weights.size()) return 1;
+            if (planned(weights) != weights.size()) return 1;
         std::printf("%zu\n", weights.size());
         return 0;
     }
+    if (command == "digest") return bench::digests_are_equal(std::strtoul(path.c_str(), nullptr, 10), number) ? 0 : 1;
     std::fprintf(stderr, "see the first lines of once.cpp\n");
     return 2;
 }

@@ -4,6 +4,7 @@
 #include <ckpt/ckpt.hpp>
 #include <ckpt/core/edit_distance.hpp>
 #include <ckpt/state/nearest.hpp>
+#include <ckpt/state/state_dict_data.hpp>
 
 #include "../support/temporary_file.hpp"
 #include "../support/torch_writer.hpp"
@@ -97,6 +98,27 @@ TEST_CASE("keys are in the file's order; nested dictionaries, lists and integer 
     REQUIRE(weights.others().size() == 1);
     CHECK(weights.others()[0].key == "list.1");
     CHECK(weights.others()[0].content.as_int().value() == 5);
+}
+
+TEST_CASE("keys are sorted as texts, however they begin") {
+    // Keys that begin alike, that begin other keys, with bytes of 0 and above 127, and each length around eight.
+    std::vector<std::string> all;
+    for (const std::string& begin : {"same."s, "same.begin.ning.of.all"s, "same.\xc3\xa9."s, "same.\x00."s}) {
+        all.push_back(begin);
+        for (const std::string& more : {"\x00"s, "a"s, "b"s, "1234567"s, "12345678"s, "123456789"s, "123456780"s,
+                                        "12345678\x00"s, "\xc3\xa9"s, "z.weight"s, "z.bias"s})
+            all.push_back(begin + more);
+    }
+    for (const std::size_t count : {std::size_t{1}, std::size_t{2}, std::size_t{7}, all.size()}) {
+        std::vector<std::pair<std::string, std::string>> entries;
+        for (std::size_t i = 0; i < count; ++i) entries.emplace_back(pkl::str(all[i]), t());
+        const std::string file = torch_file(pkl::dict(entries), one_storage);
+        const auto weights = ckpt::open_bytes(bytes_of(file)).value().state_dict("").value();
+        const ckpt::detail::state_dict_data& d = *ckpt::detail::state_dict_access::data(weights);
+        REQUIRE(d.by_key.size() == count);
+        for (std::size_t i = 1; i < count; ++i) CHECK(d.entries[d.by_key[i - 1]].key < d.entries[d.by_key[i]].key);
+        for (std::size_t i = 0; i < all.size(); ++i) CHECK(weights.contains(all[i]) == (i < count));
+    }
 }
 
 TEST_CASE("two entries of one key are key_duplicate, which names both paths") {
@@ -338,6 +360,12 @@ TEST_CASE("limits.entries bounds the keys") {
     const std::string file = torch_file(pkl::dict(entries), one_storage);
     CHECK(ckpt::open_bytes(bytes_of(file), {.limits = {.entries = 20}}).value().state_dict("").has_value());
     CHECK(ckpt::open_bytes(bytes_of(file), {.limits = {.entries = 19}}).value().state_dict("").error().code ==
+          errc::limit);
+    int n = 0;
+    for (auto& [key, value] : entries) key = pkl::str(std::to_string(n++)); // for which walks make no path
+    const std::string texts = torch_file(pkl::dict(entries), one_storage);
+    CHECK(ckpt::open_bytes(bytes_of(texts), {.limits = {.entries = 20}}).value().state_dict("").has_value());
+    CHECK(ckpt::open_bytes(bytes_of(texts), {.limits = {.entries = 19}}).value().state_dict("").error().code ==
           errc::limit);
 }
 

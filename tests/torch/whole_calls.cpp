@@ -132,6 +132,7 @@ class writer {
     [[nodiscard]] std::string finish() const {
         return text_ + pkl::str("end") + pkl::str(std::string(200, '.')) + "u.";
     }
+    [[nodiscard]] const std::string& text() const { return text_; }
     [[nodiscard]] std::size_t begins() const { return begins_; }
     [[nodiscard]] std::size_t size() const { return text_.size(); }
     [[nodiscard]] std::uint32_t first() const { return first_; } ///< the first entry of the last tensor
@@ -145,9 +146,12 @@ class writer {
     std::size_t begins_{0};
 };
 
+const std::string longest_key(15, '7'), too_long_key(16, '7');
+
 std::string file_of(const std::string& pickled) {
     const std::string four = raw<float>({1, 2, 3, 4});
-    return write_zip(torch_records(pickled, {{"0", four}, {"1", four}}), {}).bytes;
+    return write_zip(torch_records(pickled, {{"0", four}, {"1", four}, {longest_key, four}, {too_long_key, four}}), {})
+        .bytes;
 }
 
 /// How many tensors of the pickle are made while it is read.
@@ -198,8 +202,12 @@ TEST_CASE("the usual forms of a tensor are made while the pickle is read") {
                           .steps = {"K\x01", "K\x01", "K\x01", "K\x01", "K\x01"}});
         CHECK(made_at_once(w.finish()) == 6); // the first that is tied reads a key out of the memo
         CHECK(same(w.finish()).empty());
+        w.tensor("long", {.key = longest_key});
+        CHECK(made_at_once(w.finish()) == 7);
+        w.tensor("too long", {.key = too_long_key});
+        CHECK(made_at_once(w.finish()) == 7);
         w.tensor("six", {.sizes = std::vector<std::string>(6, "K\x01"), .steps = std::vector<std::string>(6, "K\x01")});
-        CHECK(made_at_once(w.finish()) == 6);
+        CHECK(made_at_once(w.finish()) == 7);
         CHECK(same(w.finish()).empty());
     }
 }
@@ -253,6 +261,17 @@ TEST_CASE("a pickle that uses a whole call otherwise is read again") {
         writer uses = w;
         uses.raw(pkl::str("used") + get(w.next() - 1) + opcodes);
         (void)same(uses.finish());
+    }
+}
+
+TEST_CASE("a run that ends near the end of the pickle is read opcode by opcode") {
+    for (std::size_t behind = 0; behind < 260; ++behind) {
+        writer w;
+        w.tensor("a", {});
+        w.tensor("b", {.key = "1"});
+        w.raw(pkl::str("end") + pkl::str(std::string(behind, '.')) + "u.");
+        const std::string bytes = file_of(w.text());
+        CHECK(read(bytes, false) == read(bytes, true));
     }
 }
 

@@ -219,12 +219,16 @@ template <class T> class work_array {
     T* end_{nullptr};
 };
 
-/// An array in whole blocks of an arena: grows at the end, never moves an element, indexes in constant time.
+/// An array in blocks of an arena: grows at the end, never moves an element, indexes in constant time.
 template <class T> class chunked_array {
     static_assert(std::is_trivially_copyable_v<T> && std::is_trivially_destructible_v<T>);
 
   public:
-    static constexpr std::size_t chunk = std::bit_floor(block_bytes / sizeof(T));
+    /// Whether a power of two of elements fills a whole block but for an eighth. Of other elements, such as those of 80
+    /// bytes, several chunks share one.
+    static constexpr bool fills_blocks =
+        std::bit_floor(block_bytes / sizeof(T)) * sizeof(T) >= block_bytes - block_bytes / 8;
+    static constexpr std::size_t chunk = std::bit_floor((fills_blocks ? block_bytes : block_bytes / 4) / sizeof(T));
     static constexpr std::size_t shift = static_cast<std::size_t>(std::countr_zero(chunk));
 
     [[nodiscard]] std::size_t size() const noexcept { return size_; }
@@ -256,7 +260,9 @@ template <class T> class chunked_array {
 
   private:
     [[nodiscard]] T* begin_chunk(arena& memory) {
-        if ((size_ >> shift) == chunks_.size()) chunks_.push_back(memory.whole_block(block_bytes).data);
+        if ((size_ >> shift) == chunks_.size())
+            chunks_.push_back(fills_blocks ? memory.whole_block(block_bytes).data
+                                           : static_cast<std::byte*>(memory.allocate(chunk * sizeof(T), alignof(T))));
         return begin_of(size_);
     }
     [[nodiscard]] T* begin_of(std::size_t i) const noexcept { return reinterpret_cast<T*>(chunks_[i >> shift]); }

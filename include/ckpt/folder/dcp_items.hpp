@@ -80,9 +80,8 @@ class dcp_items final : public folder_storages {
     [[nodiscard]] std::string_view file(std::uint32_t i) const noexcept override { return files_[items_[i].file].name; }
     [[nodiscard]] CKPT_DETAIL_DEF result<std::uint64_t> file_offset(std::uint32_t i) const override;
     /// All of the item: where in it the elements lie is known once it was opened.
-    void find_touched(std::uint32_t i, std::uint64_t, std::uint64_t, range_visitor visit) const override {
-        visit(*files_[items_[i].file].from, items_[i].offset, items_[i].offset + items_[i].length);
-    }
+    CKPT_DETAIL_DEF void find_touched(std::uint32_t i, std::uint64_t begin, std::uint64_t end,
+                                      range_visitor visit) const override;
     [[nodiscard]] CKPT_DETAIL_DEF result<std::span<const std::byte>> bytes(std::uint32_t i) const override;
     [[nodiscard]] CKPT_DETAIL_DEF result<void> read(std::uint32_t i, std::uint64_t offset,
                                                     std::span<std::byte> out) const override;

@@ -19,6 +19,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -71,8 +72,13 @@ struct state_dict_data final : counted {
     [[nodiscard]] const entry* find(std::string_view key) const noexcept;
 };
 
-/// The elements of a path joined by dots, in memory that lives as long as the arena.
-[[nodiscard]] std::string_view joined_key(const std::vector<path_element>& elements, arena& memory);
+/// The elements of a path joined by dots, in memory that lives as long as the arena: those before the last, and the
+/// last.
+[[nodiscard]] std::string_view joined_key(std::span<const path_element> before, std::string_view last, arena& memory);
+
+[[nodiscard]] inline std::string_view joined_key(std::span<const path_element> all, arena& memory) {
+    return all.empty() ? std::string_view{} : joined_key(all.first(all.size() - 1), all.back().text, memory);
+}
 
 /// The key of a tensor that is a state_dict by itself: the last element of its path, "tensor" for the root of a file.
 [[nodiscard]] std::string lone_key(std::string_view path);

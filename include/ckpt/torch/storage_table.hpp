@@ -49,12 +49,14 @@ class storage_table final : public storage_source, public storage_maker {
 
     // storage_source, afterwards
     [[nodiscard]] std::uint64_t nbytes(std::uint32_t storage) const noexcept override {
-        return entries_[storage].nbytes;
+        const entry& e = entries_[storage];
+        return e.in_memory ? e.memory().nbytes : e.from()->size;
     }
     [[nodiscard]] byte_order order(std::uint32_t storage) const noexcept override { return entries_[storage].order; }
     [[nodiscard]] CKPT_DETAIL_DEF std::string_view key(std::uint32_t storage) const noexcept override;
     [[nodiscard]] bool is_compressed(std::uint32_t storage) const noexcept override {
-        return entries_[storage].from != nullptr && entries_[storage].from->method != 0;
+        const record* const from = entries_[storage].from();
+        return from != nullptr && from->method != 0;
     }
     [[nodiscard]] CKPT_DETAIL_DEF result<shared<storage_reader>> reader(std::uint32_t storage,
                                                                         storage_readers& others) const override;
@@ -72,14 +74,20 @@ class storage_table final : public storage_source, public storage_maker {
     /// Bytes that no record has.
     struct made {
         const std::byte* bytes{nullptr};
+        std::uint64_t nbytes{0};
         std::uint64_t offset{no_offset};
     };
     struct entry {
-        const record* from{nullptr}; ///< or null
-        const made* memory{nullptr};
-        std::uint64_t nbytes{0};
+        const void* what{nullptr};  ///< a record, or a `made`
         std::uint32_t folder{none}; ///< the first in which the storage was looked for
         byte_order order{byte_order::little};
+        bool in_memory{false};
+
+        /// Null for bytes that no record has.
+        [[nodiscard]] const record* from() const noexcept {
+            return in_memory ? nullptr : static_cast<const record*>(what);
+        }
+        [[nodiscard]] const made& memory() const noexcept { return *static_cast<const made*>(what); }
     };
     /// Each record of an archive has a storage, in the order of the directory, so that the number of a storage does not
     /// depend on what is looked for first.

@@ -33,6 +33,12 @@ CKPT_DETAIL_DEF result<std::uint64_t> dcp_items::file_offset(std::uint32_t i) co
     return named(i, opened->tensor.file_offset());
 }
 
+CKPT_DETAIL_RARE void dcp_items::find_touched(std::uint32_t i, std::uint64_t, std::uint64_t,
+                                              range_visitor visit) const {
+    const item& it = items_[i];
+    visit(*files_[it.file].from, it.offset, it.offset + it.length);
+}
+
 CKPT_DETAIL_DEF result<std::span<const std::byte>> dcp_items::bytes(std::uint32_t i) const {
     const source& from = *files_[items_[i].file].from;
     if (!from.is_mapped()) return not_mapped_error(items_[i].key);

@@ -135,7 +135,11 @@ CKPT_DETAIL_DEF bool machine::call_whole() {
     call.callable = stack_.back();
     const auto commit = [&](const whole_call_reader& reader, std::uint32_t index) {
         const auto next = static_cast<std::size_t>(reader.next());
-        if (next > memo_.size()) memo_.extend((std::max)(next, memo_.size() * 2), absent_node);
+        if (next > memo_.size()) {
+            // As many for the whole pickle as for what was read, for which each took a byte at least.
+            const std::size_t each = static_cast<std::size_t>(reader.at() - first_) / next;
+            memo_.extend((std::max)(next, (std::min)(graph_.pickle.size() / each, memo_.size() * 8)), absent_node);
+        }
         memo_[next - 1] = index;
         memo_count_ = next;
         at_ = reader.at();
@@ -150,11 +154,13 @@ CKPT_DETAIL_DEF bool machine::call_whole() {
         whole_made_ = true;
         // Nearly always a key follows, and another call of the same.
         std::string_view key{};
-        if (remaining() <= whole_call_reader::most_bytes || !reader.read_next(key, call.callable)) return true;
+        whole_call_reader behind{
+            graph_, {memo_.data(), memo_.size()}, at_, end_, memo_count_}; // the memo may have moved
+        if (remaining() <= whole_call_reader::most_bytes || !behind.read_next(key, call.callable)) return true;
         node name = node::of(node_kind::string, static_cast<std::uint32_t>(key.size()));
         name.text = key.data();
         const std::uint32_t index = graph_.add(name);
-        commit(reader, index);
+        commit(behind, index);
         stack_.push_back(index);
         stack_.push_back(call.callable);
         if (remaining() < whole_call_reader::most_bytes + 2 || at_[0] != '(' || at_[1] != '(') return true;

@@ -24,7 +24,7 @@ inline std::uint64_t word_of(std::string_view key, std::size_t at) noexcept {
     return word;
 }
 
-CKPT_DETAIL_DEF void state_dict_data::sort_keys() {
+CKPT_DETAIL_RARE void state_dict_data::sort_keys() {
     struct item {
         std::uint64_t word; // of the key, behind what all keys begin with
         std::uint32_t index;
@@ -66,23 +66,22 @@ CKPT_DETAIL_DEF const state_dict_data::entry* state_dict_data::find(std::string_
     return at != by_key.end() && entries[*at].key == key ? &entries[*at] : nullptr;
 }
 
-CKPT_DETAIL_DEF std::string_view joined_key(const std::vector<path_element>& elements, arena& memory) {
-    std::size_t bytes = elements.empty() ? 0 : elements.size() - 1;
-    for (const path_element& e : elements) bytes += e.text.size();
+CKPT_DETAIL_DEF std::string_view joined_key(std::span<const path_element> before, std::string_view last,
+                                            arena& memory) {
+    std::size_t bytes = last.size();
+    for (const path_element& e : before) bytes += e.text.size() + 1;
     char* text = memory.allocate<char>(bytes + 1);
     std::size_t at = 0;
-    for (const path_element& e : elements) {
-        if (at > 0 || &e != &elements.front()) text[at++] = '.';
-        if (!e.text.empty()) std::memcpy(text + at, e.text.data(), e.text.size());
-        at += e.text.size();
+    const auto add = [&](std::string_view part) {
+        if (!part.empty()) std::memcpy(text + at, part.data(), part.size());
+        at += part.size();
+    };
+    for (const path_element& e : before) {
+        add(e.text);
+        text[at++] = '.';
     }
+    add(last);
     return {text, at};
-}
-
-CKPT_DETAIL_RARE std::string lone_key(std::string_view path) {
-    std::string last;
-    while (!path.empty()) last = take_path_element(path);
-    return last.empty() ? "tensor" : last;
 }
 
 /// The error for a key that two paths lead to, with both paths: {"a.b": ..., "a": {"b": ...}}.
@@ -119,15 +118,13 @@ CKPT_DETAIL_RARE result<state_dict> make_state_dict(const value& root, std::stri
         root, budget, errc::limit,
         [&](const std::vector<path_element>& elements, const value& v) {
             const std::string_view key =
-                elements.empty() ? joined_key({{lone_key(d.path)}}, d.memory) : joined_key(elements, d.memory);
+                elements.empty() ? joined_key({}, lone_key(d.path), d.memory) : joined_key(elements, d.memory);
             if (v.kind() == kind::tensor || v.kind() == kind::array) add(key, v);
             else d.others.push_back({key, v});
         },
         [&](const std::vector<path_element>& elements, std::string_view key, const value& tensor) {
-            if (elements.empty()) return add(key, tensor); // which lives as long as the file
-            std::vector<path_element> all = elements;
-            all.push_back({std::string(key), false});
-            add(joined_key(all, d.memory), tensor);
+            // A key that needs no joining lives as long as the file.
+            add(elements.empty() ? key : joined_key(elements, key, d.memory), tensor);
         });
     if (!walked) {
         error e = std::move(walked).error();

@@ -147,7 +147,7 @@ CKPT_DETAIL_DEF void storage_table::enter(const storage_folder& folder) {
         }
     first_ = static_cast<std::uint32_t>(entries_.size());
     archives_.push_back({folder.archive, first_});
-    for (const record& r : folder.archive->records()) entries_.push_back(memory_, {.from = &r, .nbytes = r.size});
+    for (const record& r : folder.archive->records()) entries_.push_back(memory_, {.what = &r});
 }
 
 CKPT_DETAIL_DEF errc storage_table::find(std::string_view key, std::uint32_t& storage) {
@@ -175,16 +175,16 @@ CKPT_DETAIL_DEF errc storage_table::find(std::string_view key, std::uint32_t& st
 
 CKPT_DETAIL_DEF std::uint32_t storage_table::add(std::span<const std::byte> bytes, byte_order order,
                                                  std::uint64_t offset) {
-    auto* const kept = ::new (memory_.allocate(sizeof(made), alignof(made))) made{bytes.data(), offset};
-    entries_.push_back(memory_, {nullptr, kept, bytes.size(), 0, order});
+    auto* const kept = ::new (memory_.allocate(sizeof(made), alignof(made))) made{bytes.data(), bytes.size(), offset};
+    entries_.push_back(memory_, {kept, 0, order, true});
     return static_cast<std::uint32_t>(entries_.size() - 1);
 }
 
 CKPT_DETAIL_DEF std::string_view storage_table::key(std::uint32_t storage) const noexcept {
     const entry& e = entries_[storage];
-    if (e.from == nullptr) return {};
+    if (e.in_memory) return {};
     const storage_folder& in = folders_[e.folder];
-    return e.from->name.substr(in.before.size(), e.from->name.size() - in.before.size() - in.after.size());
+    return e.from()->name.substr(in.before.size(), e.from()->name.size() - in.before.size() - in.after.size());
 }
 
 CKPT_DETAIL_DEF result<shared<storage_reader>> storage_table::reader(std::uint32_t storage, storage_readers&) const {
@@ -192,18 +192,18 @@ CKPT_DETAIL_DEF result<shared<storage_reader>> storage_table::reader(std::uint32
     if (!is_compressed(storage)) return shared<storage_reader>{};
     auto at = place(e);
     if (!at) return std::move(at).error();
-    return shared<storage_reader>{make_shared<compressed_reader>(*folders_[e.folder].from, *e.from, *at, inflate_)};
+    return shared<storage_reader>{make_shared<compressed_reader>(*folders_[e.folder].from, *e.from(), *at, inflate_)};
 }
 
 CKPT_DETAIL_DEF result<std::uint64_t> storage_table::file_offset(std::uint32_t storage) const {
     const entry& e = entries_[storage];
-    if (e.from == nullptr) {
-        if (e.memory->offset != no_offset) return e.memory->offset;
+    if (e.in_memory) {
+        if (e.memory().offset != no_offset) return e.memory().offset;
         return transcoded_error();
     }
-    if (!folders_[e.folder].in_file || (e.from->method != 0 && inflate_))
+    if (!folders_[e.folder].in_file || (e.from()->method != 0 && inflate_))
         return error{.code = errc::no_data,
-                     .record = std::string(e.from->name),
+                     .record = std::string(e.from()->name),
                      .detail = "the record is compressed, so its bytes have no place in the file"};
     auto at = place(e);
     if (!at) return at;
@@ -212,10 +212,10 @@ CKPT_DETAIL_DEF result<std::uint64_t> storage_table::file_offset(std::uint32_t s
 
 CKPT_DETAIL_DEF result<stored_place> storage_table::place_of(std::uint32_t storage) const {
     const entry& e = entries_[storage];
-    if (e.from == nullptr || e.from->method != 0) return stored_place{};
+    if (e.in_memory || e.from()->method != 0) return stored_place{};
     auto at = place(e);
     if (!at) return std::move(at).error();
-    return stored_place{folders_[e.folder].from, *at, e.from->crc32};
+    return stored_place{folders_[e.folder].from, *at, e.from()->crc32};
 }
 
 CKPT_DETAIL_RARE void storage_table::find_touched(std::uint32_t storage, std::uint64_t begin, std::uint64_t end,
@@ -223,8 +223,8 @@ CKPT_DETAIL_RARE void storage_table::find_touched(std::uint32_t storage, std::ui
     constexpr std::uint64_t header = 512;         // as much as `locate` reads
     constexpr std::uint64_t most_descriptor = 24; // between the payload and the next record
     const entry& e = entries_[storage];
-    if (e.from == nullptr) return;
-    const record& r = *e.from;
+    if (e.in_memory) return;
+    const record& r = *e.from();
     const source& from = *folders_[e.folder].from;
     if (r.bound < r.header_offset || r.bound - r.header_offset < r.stored_size) return;
     const std::uint64_t room = r.bound - r.header_offset, before = room - r.stored_size;
@@ -236,15 +236,15 @@ CKPT_DETAIL_RARE void storage_table::find_touched(std::uint32_t storage, std::ui
 
 CKPT_DETAIL_DEF result<std::span<const std::byte>> storage_table::bytes(std::uint32_t storage) const {
     const entry& e = entries_[storage];
-    const auto length = static_cast<std::size_t>(e.nbytes);
-    if (e.from == nullptr) return std::span<const std::byte>{e.memory->bytes, length};
+    const auto length = static_cast<std::size_t>(nbytes(storage));
+    if (e.in_memory) return std::span<const std::byte>{e.memory().bytes, length};
     const source& from = *folders_[e.folder].from;
-    if (e.from->method != 0 && inflate_) {
-        error compressed = zip::not_stored(from, *e.from);
+    if (e.from()->method != 0 && inflate_) {
+        error compressed = zip::not_stored(from, *e.from());
         compressed.hint = "use copy_to or copy_as, or open with storage_mode::owned";
         return compressed;
     }
-    if (!from.is_mapped()) return not_mapped_error(e.from->name);
+    if (!from.is_mapped()) return not_mapped_error(e.from()->name);
     auto at = place(e);
     if (!at) return std::move(at).error();
     return from.mapped().subspan(static_cast<std::size_t>(*at), length);
@@ -253,28 +253,28 @@ CKPT_DETAIL_DEF result<std::span<const std::byte>> storage_table::bytes(std::uin
 CKPT_DETAIL_DEF result<void> storage_table::read(std::uint32_t storage, std::uint64_t offset,
                                                  std::span<std::byte> out) const {
     const entry& e = entries_[storage];
-    if (e.from == nullptr) {
-        if (!out.empty()) std::memcpy(out.data(), e.memory->bytes + offset, out.size());
+    if (e.in_memory) {
+        if (!out.empty()) std::memcpy(out.data(), e.memory().bytes + offset, out.size());
         return {};
     }
     auto at = place(e);
     if (!at) return std::move(at).error();
     const source& from = *folders_[e.folder].from;
-    if (e.from->method != 0) {
+    if (e.from()->method != 0) {
         if (out.empty()) return {};
-        inflate_stream stream{from, *e.from, *at, inflate_};
+        inflate_stream stream{from, *e.from(), *at, inflate_};
         if (auto skipped = stream.skip_to(offset); !skipped) return skipped;
         if (auto read = stream.read(out); !read) return read;
         return stream.finish();
     }
     auto done = from.read(*at + offset, out);
-    if (!done) done.error().record = std::string(e.from->name);
+    if (!done) done.error().record = std::string(e.from()->name);
     return done;
 }
 
 CKPT_DETAIL_DEF result<std::uint64_t> storage_table::place(const entry& e) const {
     const source& from = *folders_[e.folder].from;
-    return e.from->method == 0 ? zip::locate(from, *e.from) : locate_deflated(from, *e.from, inflate_);
+    return e.from()->method == 0 ? zip::locate(from, *e.from()) : locate_deflated(from, *e.from(), inflate_);
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

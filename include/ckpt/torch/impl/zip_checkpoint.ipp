@@ -280,11 +280,13 @@ CKPT_DETAIL_RARE result<std::uint32_t> zip_checkpoint::parse(const opened_pickle
     g.transcoded = p.transcoded;
     storages_.enter(folder);
     tensor_maker tensors{g, storages_, limits_};
-    machine reader{g, allowed, limits_};
-    if (ids == id_form::zip && !allowed.one_by_one) reader.make_whole_calls(tensors);
-    if (auto read = reader.run(); !read) {
-        g.forget_pending();
-        return std::move(read).error();
+    {
+        machine reader{g, allowed, limits_}; // whose memo goes before the resolver takes memory
+        if (ids == id_form::zip && !allowed.one_by_one) reader.make_whole_calls(tensors);
+        if (auto read = reader.run(); !read) {
+            g.forget_pending();
+            return std::move(read).error();
+        }
     }
     resolver meaning{g, storages_, limits_, allowed, ids};
     meaning.count_made(tensors.made_bytes());
