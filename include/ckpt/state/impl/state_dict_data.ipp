@@ -84,6 +84,12 @@ CKPT_DETAIL_DEF std::string_view joined_key(std::span<const path_element> before
     return {text, at};
 }
 
+CKPT_DETAIL_RARE std::string lone_key(std::string_view path) {
+    std::string last;
+    while (!path.empty()) last = take_path_element(path);
+    return last.empty() ? "tensor" : last;
+}
+
 /// The error for a key that two paths lead to, with both paths: {"a.b": ..., "a": {"b": ...}}.
 CKPT_DETAIL_COLD inline error duplicate_key(const state_dict_data& d, std::string_view key, const limits& most) {
     std::vector<std::string> paths;
