@@ -19,6 +19,6 @@ struct finished_file {
 /// `result<void>(const finished_file&)`, an option of the writers. It is called for each file of an output when that is
 /// finished, before any of them has its name. Where it fails, the call ends with its error, and every path has what it
 /// had.
-using file_check = callback<result<void>(const finished_file&)>;
+using output_check = callback<result<void>(const finished_file&)>;
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI

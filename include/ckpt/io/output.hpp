@@ -38,7 +38,7 @@ class output_file {
   public:
     /// Begins a file. Of one that replaces another the permissions are the old ones; a link is replaced itself. Fails
     /// with `output_exists` where something has the path and `replace` is not set, and with `write_failed`.
-    [[nodiscard]] static result<output_file> create(path_arg path, bool replace, const file_check& check = {});
+    [[nodiscard]] static result<output_file> create(path_arg path, bool replace, const output_check& check = {});
 
     output_file(output_file&& other) noexcept;
     output_file& operator=(output_file&&) = delete;
@@ -61,7 +61,7 @@ class output_file {
   private:
     using native_string = std::basic_string<file_system::path_char>;
 
-    output_file(std::string text, native_string path, bool replace, const file_check& check) noexcept
+    output_file(std::string text, native_string path, bool replace, const output_check& check) noexcept
         : text_{std::move(text)}, path_{std::move(path)}, check_{check}, replace_{replace} {}
     [[nodiscard]] result<void> put(std::span<const std::byte> bytes);
     void advance(std::uint64_t wrote) noexcept;
@@ -74,7 +74,7 @@ class output_file {
     native_string path_;
     native_string temporary_{};    // empty where there is none
     std::string temporary_name_{}; // in its folder
-    file_check check_;
+    output_check check_;
     file_system::handle handle_{file_system::no_handle};
     std::vector<std::byte> buffer_{};
     std::vector<std::byte> piece_{}; // of a file that is copied

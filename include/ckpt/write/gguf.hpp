@@ -38,7 +38,7 @@ struct gguf_options {
     std::vector<gguf_quantisation> quantise{};
     std::vector<pattern> allow_loss{}; ///< keys of tensors that may be left out where the format cannot hold them
     progress_callback progress{};      ///< counts the bytes of the tensors as they are read
-    file_check check{};                ///< looks at the file before it gets its name
+    output_check check{};              ///< looks at the file before it gets its name
 };
 
 /// A tensor that is quantised.

@@ -25,7 +25,7 @@ struct numpy_options {
     bool raw{false};       ///< bfloat16 and the types of 8 bits, which numpy does not have, as uint16 and uint8
     std::vector<pattern> allow_loss{}; ///< keys of tensors that may be left out where numpy cannot hold them
     progress_callback progress{};      ///< counts the bytes of the tensors
-    file_check check{};                ///< looks at the file before it gets its name
+    output_check check{};              ///< looks at the file before it gets its name
 };
 
 /// What `write_npz` would write. Writes nothing, and looks at no path. Fails where a key is no name of a record: not

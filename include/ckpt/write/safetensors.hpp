@@ -41,7 +41,7 @@ struct safetensors_options {
     std::uint64_t max_shard_bytes{0};       ///< of the tensors of a file; larger sets become several files. 0: one file
     std::vector<pattern> allow_loss{};      ///< keys of tensors that may be left out where the format cannot hold them
     progress_callback progress{};           ///< counts the bytes of the tensors
-    file_check check{};                     ///< looks at each file before any of them gets its name
+    output_check check{};                   ///< looks at each file before any of them gets its name
 };
 
 /// What `write_safetensors` would write. Writes nothing. Looks at no path, but for what `overwrite` and

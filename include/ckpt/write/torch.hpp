@@ -32,7 +32,7 @@ struct torch_options {
     /// dots: "hyper_parameters.**".
     std::vector<pattern> allow_loss{};
     progress_callback progress{}; ///< counts the bytes of the storages
-    file_check check{};           ///< looks at the file before it gets its name
+    output_check check{};         ///< looks at the file before it gets its name
 };
 
 /// What `write_torch` would write. Writes nothing, and looks at no path. `left_out` has every value that torch's safe

@@ -57,7 +57,7 @@ CKPT_DETAIL_DEF auto output_file::folder() const -> native_string {
     return path_.substr(0, end);
 }
 
-CKPT_DETAIL_DEF result<output_file> output_file::create(path_arg path, bool replace, const file_check& check) {
+CKPT_DETAIL_DEF result<output_file> output_file::create(path_arg path, bool replace, const output_check& check) {
     constexpr int most_names = 100;
     if (!path.usable())
         return error{.code = errc::write_failed,
