@@ -157,7 +157,7 @@ bool forget(const temporary_file& file) {
 
 double sum(const ckpt::state_dict& weights, std::string_view key) {
     double out = 0;
-    for (const float x : weights.view<float>(key).value()) out += double{x};
+    for (const float x : weights.view<float>(key).value()) out += static_cast<double>(x);
     return out;
 }
 

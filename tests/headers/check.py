@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """check.py [MODE] COMPILER...: every header compiles without a warning, alone, twice, and after macros.
 
-Each header by itself, included twice: over the compiled library; with all definitions (--header-only), only those that
-programs include (--consumer); or those that include CUDA's, by nvcc (--nvcc). And all headers at once, with all
-definitions, without exceptions over the compiled library, and with what the macros of system headers and frameworks do
-to common words, defined after the standard headers (which do not survive them) and before ours.
+Each header that programs include, by itself, included twice: over the compiled library, or with all definitions
+(--consumer). The library's own over it (--internal); every one with all definitions (--header-only); those that include
+CUDA's, by nvcc (--nvcc). And all headers at once, with all definitions, without exceptions over the compiled library,
+and with what the macros of system headers and frameworks do to common words, defined after the standard headers (which
+do not survive them) and before ours.
 """
 import pathlib
 import re
@@ -83,8 +84,10 @@ def main(*arguments):
     mode, compiler = (arguments[0], arguments[1:]) if arguments[0].startswith("--") else ("", arguments)
     here = [h for h in HEADERS + DEVICE_HEADERS if not os_leaf(h, sys.platform)]
     headers = [h for h in here if needs_cuda(h) == (mode == "--nvcc")]
-    if mode == "--consumer":
-        headers = [h for h in headers if spelled(h.with_suffix("")).removeprefix("ckpt/") in CONSUMER]
+    alone = headers
+    if mode in ("", "--consumer", "--internal"):
+        alone = [h for h in headers
+                 if (spelled(h.with_suffix("")).removeprefix("ckpt/") in CONSUMER) == (mode != "--internal")]
     definitions = mode in ("--header-only", "--consumer")
     compiled = "-DCKPT_COMPILED"
     if mode == "--nvcc":
@@ -92,11 +95,11 @@ def main(*arguments):
     else:
         base = [*compiler, "-std=c++20", *STRICT, "-I", INCLUDE, "-fsyntax-only"]
     jobs = {}
-    for name in map(spelled, headers):
+    for name in map(spelled, alone):
         options = [] if definitions else [compiled]
         jobs[f"{name}, alone and twice"] = (f"#include <{name}>\n#include <{name}>\n", options)
     everything = "".join(f"#include <{spelled(h)}>\n" for h in headers)
-    if not definitions:
+    if mode in ("", "--nvcc"):
         std = sorted(name for name in set(included_by(here)) if not name.startswith("ckpt/")
                      and (mode == "--nvcc" or not name.startswith("cuda")))
         prelude = "".join(f"#include <{name}>\n" for name in std)
