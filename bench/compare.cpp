@@ -20,6 +20,7 @@
 #include "inputs.hpp"
 
 #include <ckpt/ckpt.hpp>
+#include <ckpt/threads.hpp>
 #include <ckpt/host.hpp>
 #include <ckpt/io/pages.hpp>
 #include <ckpt/prefetch.hpp>
@@ -261,7 +262,7 @@ int load(const std::string& path, std::string_view how) {
     const double begin = now();
     const auto weights = ckpt::open(path).value().state_dict().value();
     if (how == "owned") {
-        const auto owned = weights.owned();
+        const auto owned = weights.owned(ckpt::threads());
         const double seconds = now() - begin;
         return printed(seconds, owned.size(), digest(owned));
     }
