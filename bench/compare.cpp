@@ -20,10 +20,10 @@
 #include "inputs.hpp"
 
 #include <ckpt/ckpt.hpp>
-#include <ckpt/threads.hpp>
 #include <ckpt/host.hpp>
 #include <ckpt/io/pages.hpp>
 #include <ckpt/prefetch.hpp>
+#include <ckpt/threads.hpp>
 #include <ckpt/write.hpp>
 
 #include <chrono>

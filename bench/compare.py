@@ -278,9 +278,9 @@ class Comparison:
             self.add_load(name, mebibytes, runs, how)
 
     def add_load(self, name: str, mebibytes: int, runs: dict[str, list[dict]], how: str) -> None:
-        self.add_row(f"{name}-{mebibytes}", f"load {name_of(mebibytes)}, "
-                     f"{'`host::load`' if name == 'load' else '`owned(threads())`'}", runs, how, "copy", "`memcpy`, 2 threads",
-                     gib=mebibytes / 1024)
+        call = "`host::load`" if name == "load" else "`owned(threads())`"
+        self.add_row(f"{name}-{mebibytes}", f"load {name_of(mebibytes)}, {call}", runs, how, "copy",
+                     "`memcpy`, 2 threads", gib=mebibytes / 1024)
 
     def compare_cold(self, path: Path, key: str, place: tuple[int, int], size: str) -> None:
         runs = self.measure(f"one tensor of {size}, cold", {
