@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""check.py CHECKPOINT MESON [--installed BUILD] COMPILER...: projects that use ckpt build an example and run it.
+"""check.py [--all] CHECKPOINT MESON [--installed BUILD] COMPILER...: projects that use ckpt build an example and run it.
 
 From the headers alone and over the library: as a Meson subproject, by CMake's add_subdirectory, and from an installed
-tree by CMake's find_package and by pkg-config. BUILD is the build directory of ckpt that such a tree is installed
+tree by CMake's find_package and by pkg-config. The Meson subproject compiles the library with --all only: this project
+does so itself. BUILD is the build directory of ckpt that such a tree is installed
 from. What has no tool on this machine is left out and said so. (Without a build system: tests/odr.)
 """
 import filecmp
@@ -54,7 +55,7 @@ def libraries(build):
     return [p for p in build.rglob("libckpt.*") if p.is_file()]
 
 
-def by_meson(c, meson):
+def by_meson(c, meson, compiles):
     there = c.project("meson")
     (there / "subprojects/ckpt").symlink_to(ROOT, target_is_directory=True)
     build = there / "build"
@@ -69,6 +70,8 @@ def by_meson(c, meson):
     status, output = run([meson, "introspect", "--targets", build])
     default = [t["name"] for t in json.loads(output) if t["build_by_default"]] if status == 0 else output
     c.report.check("the subproject brings no targets of its own", default == ["header_only"], str(default))
+    if not compiles:
+        return
     c.ends_well(
         "a Meson project with ckpt as a subproject, compiled",
         [meson, "compile", "-C", build, "compiled"],
@@ -143,7 +146,9 @@ def same_trees(report, name, first, second):
     report.check(f"{name}: of one content", not differ, str(differ))
 
 
-def main(checkpoint, meson, *compiler):
+def main(*arguments):
+    every = arguments[0] == "--all"
+    checkpoint, meson, *compiler = arguments[every:]
     report, installed = Report(), None
     if compiler[0] == "--installed":
         installed, compiler = compiler[1], compiler[2:]
@@ -151,7 +156,7 @@ def main(checkpoint, meson, *compiler):
     cmake, pkg_config = shutil.which("cmake"), shutil.which("pkg-config")
     with scratch() as folder:
         c = Consumers(report, folder, checkpoint)
-        by_meson(c, meson)
+        by_meson(c, meson, every)
 
         off = [f"-D{option}=disabled" for option in ("tests", "tools", "bench", "fuzz", "cuda")]
         c.steps("meson setup without anything that is optional", [meson, "setup", *off, c.folder / "bare", ROOT])

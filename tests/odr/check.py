@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""check.py CHECKPOINT [--library FILE] COMPILER...: two translation units with every header link into one program.
+"""check.py [--all] CHECKPOINT [--library FILE] COMPILER...: two translation units with every header link into one program.
 
-Header-only and compiled, with and without exceptions. Where two kinds are mixed and an object of ckpt passes between
+Header-only and compiled; with --all also header-only without exceptions. Where two kinds are mixed and an object of ckpt passes between
 them, the program must not link, and the linker must name the kind that it misses. FILE is the library of the compiled
 mode, built by the same compiler.
 """
@@ -36,11 +36,14 @@ WITH_LIBRARY = [
 ]
 
 
-def main(checkpoint, *compiler):
+def main(*arguments):
+    every = arguments[0] == "--all"
+    checkpoint, *compiler = arguments[every:]
     report, objects, library = Report(), {}, []
     if compiler[0] == "--library":
         library, compiler = [compiler[1], "-pthread"], compiler[2:]
-    links = [(*link, []) for link in LINKS] + [(*link, library) for link in WITH_LIBRARY if library]
+    links = [(*link, []) for link in LINKS if every or " noexcept" not in link[0] + link[1]]
+    links += [(*link, library) for link in WITH_LIBRARY if library]
     with scratch() as name:
         folder = pathlib.Path(name)
         (folder / "everything.hpp").write_text("#pragma once\n" + "".join(
