@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""check.py [--all] CHECKPOINT MESON [--installed BUILD] COMPILER...: projects that use ckpt build an example and run it.
+"""check.py [--all] CHECKPOINT MESON [--installed BUILD] COMPILER...: projects that use ckpt build an example, which runs.
 
 From the headers alone and over the library: as a Meson subproject, by CMake's add_subdirectory, and from an installed
 tree by CMake's find_package and by pkg-config. The Meson subproject compiles the library with --all only: this project
-does so itself. BUILD is the build directory of ckpt that such a tree is installed
-from. What has no tool on this machine is left out and said so. (Without a build system: tests/odr.)
+does so itself. BUILD is the build directory of ckpt that such a tree is installed from. What has no tool on this
+machine is left out and said so. (Without a build system: tests/odr.)
 """
 import filecmp
 import json

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""check.py [--all] CHECKPOINT [--library FILE] COMPILER...: two translation units with every header link into one program.
+"""check.py [--all] CHECKPOINT [--library FILE] COMPILER...: two sources with every header link into one program.
 
-Header-only and compiled; with --all also header-only without exceptions. Where two kinds are mixed and an object of ckpt passes between
-them, the program must not link, and the linker must name the kind that it misses. FILE is the library of the compiled
-mode, built by the same compiler.
+Header-only and compiled; with --all also header-only without exceptions. Where two kinds are mixed and an object of
+ckpt passes between them, the program must not link, and the linker must name the kind that it misses. FILE is the
+library of the compiled mode, built by the same compiler.
 """
 import pathlib
 import sys
