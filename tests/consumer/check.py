@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""check.py [--all] CHECKPOINT MESON [--installed BUILD] COMPILER...: projects that use ckpt build an example, which runs.
+"""check.py [--all] CHECKPOINT MESON [--installed BUILD] COMPILER...: projects that use ckpt build an example that runs.
 
 From the headers alone and over the library: as a Meson subproject, by CMake's add_subdirectory, and from an installed
 tree by CMake's find_package and by pkg-config. The Meson subproject compiles the library with --all only: this project
