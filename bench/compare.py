@@ -190,7 +190,8 @@ class Comparison:
                 if run.returncode != 0:
                     del out[name]
                     if run.returncode != 77:
-                        self.failures.setdefault(title, {})[name] = run.stderr.strip().rpartition("\n")[2]
+                        said = run.stderr.strip().rpartition("\n")[2]
+                        self.failures.setdefault(title, {})[name] = said.replace(f"{self.folder}/", "")
                     continue
                 seconds, *found = run.stdout.split()
                 for what, number in zip(("tensors", "digest"), found):
@@ -382,6 +383,7 @@ def write_all(compared: Comparison, out: Path) -> None:
     facts = {"format": "ckpt.performance/1", "date": datetime.date.today().isoformat(), "size": wanted.size,
              "rounds": wanted.rounds, "cores": os.cpu_count(), "versions": compared.versions,
              "seconds": round(time.perf_counter() - compared.begin), "including": cost, "rows": rows}
+    out.mkdir(parents=True, exist_ok=True)
     (out / "performance.json").write_text(json.dumps(facts, indent=1) + "\n")
     compare_pictures.write(facts, {p: TITLES.get(p, p).replace("`", "") for p in peers}, out)
     said = (f"{facts['date']}, {os.cpu_count()} cores{versions}. Medians of {wanted.rounds} rounds; in the brackets "
