@@ -1,6 +1,11 @@
 """What the comparisons of conversions have in common: their options, and counting what is right."""
 import argparse
 import os
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+from harness import Report  # noqa: E402
 
 
 def options(count, more=()):
@@ -14,19 +19,15 @@ def options(count, more=()):
     return parser.parse_args()
 
 
-class Checked:
+class Checked(Report):
     """Checks of one program, whose files are in one folder."""
 
     def __init__(self, program, folder):
+        super().__init__()
         self.program, self.folder = program, folder
-        self.passed = self.failed = 0
 
     def check(self, name, ok, detail=''):
-        if ok:
-            self.passed += 1
-        else:
-            self.failed += 1
-            print('FAILED: ' + name + '\n    ' + str(detail)[-900:])
+        super().check(name, ok, str(detail)[-900:])
 
     def end(self, skipped=0):
         """Prints the last line; the exit status."""

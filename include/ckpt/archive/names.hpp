@@ -52,7 +52,7 @@ inline constexpr std::uint64_t every_byte = 0x0101'0101'0101'0101u;
 
 /// Calls `use(at, length)` for the bytes of a name, eight at a time, until it returns false. The last eight may repeat
 /// bytes of those before; a name of fewer than eight bytes is one call.
-template <class Use> inline void each_word(std::size_t length, const Use& use) noexcept {
+template <class Use> CKPT_DETAIL_INLINE void each_word(std::size_t length, const Use& use) noexcept {
     if (length < 8) {
         if (length != 0) (void)use(std::size_t{0}, length);
         return;

@@ -21,7 +21,8 @@ CKPT_DETAIL_DEF name_facts look_at_name(std::string_view name) noexcept {
     name_facts out;
     std::uint64_t hash = name.size() * 0x9E37'79B9'7F4A'7C15u;
     std::uint64_t nul = 0, backslash = 0, dot = 0;
-    const auto add = [&](std::uint64_t word) {
+    each_word(name.size(), [&](std::size_t at, std::size_t length) {
+        std::uint64_t word = name_word(name, at, length);
         if (has_odd_byte(word) != 0) {
             nul |= has_byte(word, 0);
             backslash |= has_byte(word, '\\');
@@ -29,14 +30,8 @@ CKPT_DETAIL_DEF name_facts look_at_name(std::string_view name) noexcept {
             word = fold_case(word);
         }
         hash = (std::rotl(hash, 29) ^ word) * 0xD6E8'FEB8'6659'FD93u;
-    };
-    const std::size_t n = name.size();
-    if (n < 8) {
-        if (n != 0) add(name_word(name, 0, n));
-    } else {
-        for (std::size_t at = 0; at + 8 < n; at += 8) add(name_word(name, at, 8));
-        add(name_word(name, n - 8, 8));
-    }
+        return true;
+    });
     hash ^= hash >> 32;
     hash *= 0xD6E8'FEB8'6659'FD93u;
     out.hash = hash ^ (hash >> 29);
