@@ -26,6 +26,7 @@
 #include <ckpt/core/impl/shared.ipp>
 #include <ckpt/core/impl/short_list.ipp>
 #include <ckpt/core/impl/sorting.ipp>
+#include <ckpt/core/impl/str_cat.ipp>
 #include <ckpt/core/impl/utf8.ipp>
 #include <ckpt/io/impl/advice.ipp>
 #include <ckpt/io/impl/file.ipp>

@@ -85,7 +85,7 @@ class device_tensors {
     /// Fails with `key_missing`, or as a `wait()` that failed before.
     [[nodiscard]] result<device_tensor> at(std::string_view key, std::size_t target = 0) const& {
         auto found = find(key, target);
-        if (!found) return std::move(found).error();
+        if (!found) return std::move(found).failure();
         const detail::placed_tensor& t = **found;
         device_tensor out{t.nbytes != 0 ? memory_->address(t) : nullptr,
                           t.type,
@@ -108,7 +108,7 @@ class device_tensors {
     }
     template <class T> [[nodiscard]] result<const T*> data(std::string_view key, std::size_t target = 0) const& {
         auto out = typed<T>(key, target);
-        if (!out) return std::move(out).error();
+        if (!out) return std::move(out).failure();
         return static_cast<const T*>(*out);
     }
     template <class T>
@@ -148,9 +148,9 @@ class device_tensors {
     template <class T> [[nodiscard]] result<T*> typed(std::string_view key, std::size_t target) const {
         static_assert(element<T>, "ckpt: this is no element type of a tensor (dtype_of does not know it)");
         auto found = find(key, target);
-        if (!found) return std::move(found).error();
+        if (!found) return std::move(found).failure();
         const detail::placed_tensor& t = **found;
-        if (auto plain = detail::check_array_of(t, key, dtype_of<T>::value); !plain) return std::move(plain).error();
+        if (auto plain = detail::check_array_of(t, key, dtype_of<T>::value); !plain) return std::move(plain).failure();
         return t.nbytes != 0 ? reinterpret_cast<T*>(memory_->address(t)) : static_cast<T*>(nullptr);
     }
 
@@ -172,7 +172,7 @@ class device_tensors {
     how.places = options.places;
     const detail::cuda_api api{options.stream_ordered};
     auto memory = detail::run_upload(api, plan, how);
-    if (!memory) return std::move(memory).error();
+    if (!memory) return std::move(memory).failure();
     for (auto& target : (*memory)->targets())
         if (const int code = api.order(options.stream, target.done); code != 0)
             return api.failure(device_call::order, code);
@@ -192,7 +192,7 @@ class device_tensors {
                              .piece_bytes = options.piece_bytes,
                              .kernels = options.kernels},
                             device);
-    if (!plan) return std::move(plan).error();
+    if (!plan) return std::move(plan).failure();
     return upload(*plan, options);
 }
 

@@ -13,6 +13,7 @@
 #include <ckpt/core/config.hpp>
 #include <ckpt/core/error.hpp>
 #include <ckpt/core/shared.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/gpu/direct_read.hpp>
 
 #if defined(__linux__)
@@ -71,9 +72,9 @@ inline constexpr int cufile_already_open = 5026;
 }
 
 [[nodiscard]] inline std::string cufile_message(std::string_view what, cufile_status status) {
-    std::string out = std::string(what) + " failed with " + decimal(static_cast<std::int64_t>(status.error));
+    std::string out = str_cat(what, " failed with ", static_cast<std::int64_t>(status.error));
     if (const std::string_view meaning = cufile_meaning(status.error); !meaning.empty()) (out += ": ") += meaning;
-    if (status.error == cufile_cuda_error) out += " with " + decimal(static_cast<std::int64_t>(status.cuda_error));
+    if (status.error == cufile_cuda_error) out += str_cat(" with ", static_cast<std::int64_t>(status.cuda_error));
     return out;
 }
 
@@ -90,7 +91,7 @@ class gds_state final : public counted {
     /// it without end.
     explicit gds_state(const char* modules) {
         if (::access(modules, R_OK) != 0) {
-            reason_ = std::string(modules) + " cannot be read, in which the library looks for its drivers";
+            reason_ = str_cat(modules, " cannot be read, in which the library looks for its drivers");
             return;
         }
         // RTLD_NODELETE: the library has threads of its own, whose code must stay when it is closed.
@@ -141,7 +142,7 @@ class gds_state final : public counted {
     /// The library wants a descriptor with O_DIRECT, which the caller's cannot be given without its other reads feeling
     /// it. Where the file system has no such thing newer versions take one without, and older ones refuse it.
     [[nodiscard]] static int reopen(int fd) {
-        const std::string path = "/proc/self/fd/" + decimal(static_cast<std::int64_t>(fd));
+        const std::string path = str_cat("/proc/self/fd/", static_cast<std::int64_t>(fd));
         const int direct = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_DIRECT);
         return direct >= 0 || errno != EINVAL ? direct : ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
     }
@@ -154,7 +155,7 @@ class gds_state final : public counted {
         }
         const int own = reopen(fd);
         if (own < 0) {
-            reason = "the file cannot be opened once more: error " + decimal(static_cast<std::int64_t>(errno));
+            reason = str_cat("the file cannot be opened once more: error ", errno);
             return nullptr;
         }
         cufile_descriptor descriptor;

@@ -140,7 +140,7 @@ template <class Managed> [[nodiscard]] result<Managed*> make_dlpack(dlpack_conte
 
 template <class Managed> [[nodiscard]] result<Managed*> host_dlpack(const tensor& t, dlpack_owner owner) {
     auto content = host_content(t, std::move(owner));
-    if (!content) return std::move(content).error();
+    if (!content) return std::move(content).failure();
     return make_dlpack<Managed>(*std::move(content));
 }
 

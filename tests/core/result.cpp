@@ -88,6 +88,33 @@ TEST_CASE("a result without a value is success or an error, and a moved-from err
     CHECK(copy.error().code == errc::truncated);
     copy = fine;
     CHECK(copy);
+    const result<void> copy_of_moved = failed;
+    CHECK_FALSE(copy_of_moved);
+}
+
+TEST_CASE("failure() hands the same error to a result of another type") {
+    result<std::string> text = bad();
+    const std::string* const where = &text.error().detail;
+    result<int> number = std::move(text).failure();
+    REQUIRE_FALSE(number);
+    CHECK(&number.error().detail == where);
+    CHECK_FALSE(text);
+    result<void> nothing = std::move(number).failure();
+    REQUIRE_FALSE(nothing);
+    CHECK(&nothing.error().detail == where);
+    const result<std::string> back = std::move(nothing).failure();
+    REQUIRE_FALSE(back);
+    CHECK(&back.error().detail == where);
+    CHECK_FALSE(nothing);
+
+    // Of a failure that was moved from: a failure without an error.
+    const result<void> none = std::move(text).failure();
+    CHECK_FALSE(none);
+    const result<int> no_number = std::move(nothing).failure();
+    CHECK_FALSE(no_number);
+    // One that nobody takes is destroyed (checked by the sanitizers).
+    result<int> dropped{ckpt::error{.code = errc::limit, .detail = std::string(100, 'x')}};
+    (void)std::move(dropped).failure();
 }
 
 TEST_CASE("a failure that was moved from stays a failure without an error: it is copied, assigned and passed on") {

@@ -7,7 +7,6 @@
 #pragma once
 
 #include <ckpt/core/config.hpp>
-#include <ckpt/core/number.hpp>
 
 #include <cstddef>
 #include <cstdint>

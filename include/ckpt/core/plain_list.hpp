@@ -29,6 +29,11 @@ class plain_memory {
   protected:
     /// Makes room for `bytes` more than are used, for twice as much as there was at least.
     void grow(std::size_t bytes);
+    /// Makes room and copies `bytes` of a value to the end. The value may be an element.
+    void append_grown(const void* value, std::size_t bytes);
+
+    /// The same bytes in larger memory.
+    [[nodiscard]] plain_memory larger(std::size_t bytes) const;
 
     std::byte* first_{nullptr};
     std::byte* last_{nullptr}; // behind what is used
@@ -60,7 +65,7 @@ template <class T> class plain_list : public plain_memory {
     [[nodiscard]] const T& back() const noexcept { return end()[-1]; }
 
     void push_back(const T& value) {
-        if (static_cast<std::size_t>(end_ - last_) < sizeof(T)) return push_grown(value);
+        if (static_cast<std::size_t>(end_ - last_) < sizeof(T)) return append_grown(&value, sizeof(T));
         ::new (static_cast<void*>(last_)) T(value);
         last_ += sizeof(T);
     }
@@ -75,12 +80,6 @@ template <class T> class plain_list : public plain_memory {
     /// Room for `count` elements in all.
     void reserve(std::size_t count) {
         if (count > capacity()) grow((count - size()) * sizeof(T));
-    }
-
-  private:
-    void push_grown(T value) { // a copy, because it may be an element
-        grow(sizeof(T));
-        push_back(value);
     }
 };
 

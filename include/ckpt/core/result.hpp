@@ -37,6 +37,11 @@ namespace detail {
 /// The error of a failure whose own error was moved away.
 [[nodiscard]] ckpt::error moved_from();
 
+// Errors of results live on the heap. These make one, copy it (null stays null) and destroy it.
+[[nodiscard]] ckpt::error* boxed(ckpt::error&& error);
+[[nodiscard]] ckpt::error* copied(const ckpt::error* error);
+void drop(ckpt::error* error) noexcept;
+
 /// The only place of the library that throws; `failed` is null after a move.
 [[noreturn]] inline void raise(const ckpt::error* failed) {
     const ckpt::error failure = failed != nullptr ? *failed : moved_from();
@@ -59,6 +64,23 @@ template <class F, class T> constexpr decltype(auto) apply(F&& f, T&& value) {
 
 template <class T> class [[nodiscard]] result;
 
+/// A failure on its way from one result to another. What `std::move(read).failure()` returns; it becomes a result of
+/// any type, and the error stays where it is.
+class failure {
+  public:
+    failure(failure&& other) noexcept : error_{std::exchange(other.error_, nullptr)} {}
+    failure& operator=(failure&&) = delete;
+    ~failure() {
+        if (error_ != nullptr) detail::drop(error_);
+    }
+
+  private:
+    template <class T> friend class result;
+    explicit failure(ckpt::error* error) noexcept : error_{error} {}
+
+    ckpt::error* error_; // null where the result had been moved from
+};
+
 /// Whether `T` is a `result`.
 template <class T> inline constexpr bool is_result = false;
 template <class T> inline constexpr bool is_result<result<T>> = true;
@@ -75,13 +97,15 @@ template <class T> class [[nodiscard]] result {
     // The constraint that rejects an error comes first: most functions return one, and compilers skip the others then.
     template <class U = T>
         requires(!std::is_same_v<std::remove_cvref_t<U>, ckpt::error>) &&
+                    (!std::is_same_v<std::remove_cvref_t<U>, ckpt::failure>) &&
                     (!is_result<std::remove_cvref_t<U>>) && std::is_constructible_v<T, U&&>
     constexpr explicit(!std::is_convertible_v<U&&, T>) result(U&& value) : value_(std::forward<U>(value)), ok_{true} {}
-    result(ckpt::error failure) : error_{new ckpt::error(std::move(failure))}, ok_{false} {}
+    result(ckpt::error error) : error_{detail::boxed(std::move(error))}, ok_{false} {}
+    result(ckpt::failure failed) noexcept : error_{std::exchange(failed.error_, nullptr)}, ok_{false} {}
 
     result(const result& other) : ok_{other.ok_} {
         if (ok_) ::new (static_cast<void*>(&value_)) T(other.value_);
-        else error_ = other.error_ != nullptr ? new ckpt::error(*other.error_) : nullptr;
+        else error_ = detail::copied(other.error_);
     }
     result(result&& other) noexcept(std::is_nothrow_move_constructible_v<T>) : ok_{other.ok_} {
         if (ok_) ::new (static_cast<void*>(&value_)) T(std::move(other.value_));
@@ -133,6 +157,10 @@ template <class T> class [[nodiscard]] result {
     [[nodiscard]] ckpt::error& error() & noexcept { return *error_; }
     [[nodiscard]] ckpt::error error() && { return std::move(*error_); }
 
+    /// The error for a result of another type, where `has_value()` is false:
+    /// `if (!read) return std::move(read).failure();`. Unlike `error()` it neither copies nor allocates.
+    [[nodiscard]] ckpt::failure failure() && noexcept { return ckpt::failure{std::exchange(error_, nullptr)}; }
+
     /// The value, or `other` in place of an error.
     template <class U> [[nodiscard]] T value_or(U&& other) const& {
         return ok_ ? value_ : static_cast<T>(std::forward<U>(other));
@@ -145,7 +173,7 @@ template <class T> class [[nodiscard]] result {
     /// `file.root().find("epoch").and_then(&ckpt::value::as_int)`.
     template <class F> [[nodiscard]] auto and_then(F&& next) const& -> std::invoke_result_t<F, const T&> {
         if (ok_) return detail::apply(std::forward<F>(next), value_);
-        return failure();
+        return copied_error();
     }
     template <class F> [[nodiscard]] auto and_then(F&& next) && -> std::invoke_result_t<F, T> {
         if (ok_) return detail::apply(std::forward<F>(next), std::move(value_));
@@ -156,7 +184,7 @@ template <class T> class [[nodiscard]] result {
     template <class F>
     [[nodiscard]] auto transform(F&& next) const& -> result<std::remove_cvref_t<std::invoke_result_t<F, const T&>>> {
         if (ok_) return detail::apply(std::forward<F>(next), value_);
-        return failure();
+        return copied_error();
     }
     template <class F>
     [[nodiscard]] auto transform(F&& next) && -> result<std::remove_cvref_t<std::invoke_result_t<F, T>>> {
@@ -168,11 +196,14 @@ template <class T> class [[nodiscard]] result {
     void require() const {
         if (!ok_) detail::raise(error_);
     }
-    ckpt::error failure() const { return error_ != nullptr ? *error_ : detail::moved_from(); }
-    ckpt::error take_failure() { return error_ != nullptr ? std::move(*error_) : detail::moved_from(); }
+    ckpt::error copied_error() const { return error_ != nullptr ? *error_ : detail::moved_from(); }
+    ckpt::failure take_failure() {
+        if (error_ == nullptr) error_ = detail::boxed(detail::moved_from());
+        return std::move(*this).failure();
+    }
     void destroy() noexcept {
         if (ok_) value_.~T();
-        else delete error_;
+        else if (error_ != nullptr) detail::drop(error_);
     }
 
     union {
@@ -188,8 +219,9 @@ template <> class [[nodiscard]] result<void> {
     using value_type = void;
 
     result() noexcept = default;
-    result(ckpt::error failure) : error_{new ckpt::error(std::move(failure))} {}
-    result(const result& other) : error_{other.error_ ? new ckpt::error(*other.error_) : nullptr} {}
+    result(ckpt::error error) : error_{detail::boxed(std::move(error))} {}
+    result(ckpt::failure failed) noexcept : error_{std::exchange(failed.error_, nullptr)}, moved_{error_ == nullptr} {}
+    result(const result& other) : error_{detail::copied(other.error_)}, moved_{other.moved_} {}
     result(result&& other) noexcept : error_{std::exchange(other.error_, nullptr)}, moved_{other.moved_} {
         other.moved_ = moved_ || error_ != nullptr;
     }
@@ -198,7 +230,9 @@ template <> class [[nodiscard]] result<void> {
         std::swap(moved_, other.moved_);
         return *this;
     }
-    ~result() { delete error_; }
+    ~result() {
+        if (error_ != nullptr) detail::drop(error_);
+    }
 
     [[nodiscard]] bool has_value() const noexcept { return error_ == nullptr && !moved_; }
     [[nodiscard]] explicit operator bool() const noexcept { return has_value(); }
@@ -209,6 +243,10 @@ template <> class [[nodiscard]] result<void> {
     [[nodiscard]] const ckpt::error& error() const& noexcept { return *error_; }
     [[nodiscard]] ckpt::error& error() & noexcept { return *error_; }
     [[nodiscard]] ckpt::error error() && { return std::move(*error_); }
+    [[nodiscard]] ckpt::failure failure() && noexcept {
+        moved_ = true;
+        return ckpt::failure{std::exchange(error_, nullptr)};
+    }
 
   private:
     ckpt::error* error_{nullptr};

@@ -29,7 +29,7 @@ void sort_indices(std::span<std::uint32_t> numbers, const index_order& before);
 [[nodiscard]] std::vector<std::uint32_t> sorted_indices(std::size_t count, const index_order& before);
 
 /// Sorts a std::vector or a plain_list by `before(x, y)`; equal elements keep their places.
-template <class List, class Before> void sort_values(List& list, const Before& before) {
+template <class List, class Before> CKPT_DETAIL_COLD void sort_values(List& list, const Before& before) {
     const auto by_number = [&](std::uint32_t a, std::uint32_t b) { return before(list[a], list[b]); };
     const std::vector<std::uint32_t> order = sorted_indices(list.size(), by_number);
     List sorted;

@@ -11,6 +11,7 @@
 // After torch/distributed/checkpoint/{metadata,filesystem,_nested_dict,_traverse}.py (torch 2.0 to 2.14).
 #pragma once
 
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/folder/dcp_items.hpp>
 #include <ckpt/folder/dcp_tree.hpp>
 #include <ckpt/folder/index.hpp>
@@ -79,7 +80,7 @@ class dcp_reader {
     /// Whether a path stays in the folder on every system.
     [[nodiscard]] static bool is_inside(std::string_view path);
     [[nodiscard]] static std::string chunk_text(std::string_view key, std::span<const std::int64_t> at) {
-        return at.empty() ? quoted(key) : "the chunk of " + quoted(key) + " at " + list_of(at);
+        return at.empty() ? quoted(key) : str_cat("the chunk of ", quoted(key), " at ", list_of(at));
     }
 
     void open_files();

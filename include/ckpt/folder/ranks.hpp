@@ -9,6 +9,7 @@
 //          which nothing is distributed: what they have to do with each other is not in them.
 #pragma once
 
+#include <ckpt/core/number.hpp>
 #include <ckpt/folder/contents.hpp>
 #include <ckpt/folder/joined.hpp>
 #include <ckpt/folder/report.hpp>

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <ckpt/core/error.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/gpu/cuda_abi.hpp>
 #include <ckpt/gpu/device_api.hpp>
 
@@ -79,7 +80,7 @@ struct cuda_api {
         case cudaErrorSystemDriverMismatch: out.code = errc::device_lost; break;
         default: break;
         }
-        out.detail = std::string(name_of(call)) + ": " + cudaGetErrorName(status) + ", " + cudaGetErrorString(status);
+        out.detail = str_cat(name_of(call), ": ", cudaGetErrorName(status), ", ", cudaGetErrorString(status));
         if (out.code == errc::device_memory) out.hint = "upload fewer tensors, or convert them to a smaller type";
         else if (out.code == errc::no_device) out.hint = "check the driver with nvidia-smi, and CUDA_VISIBLE_DEVICES";
         else if (out.code == errc::device_lost)

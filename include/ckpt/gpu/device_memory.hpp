@@ -13,6 +13,7 @@
 #include <ckpt/core/error.hpp>
 #include <ckpt/core/result.hpp>
 #include <ckpt/core/shared.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/gpu/device_api.hpp>
 #include <ckpt/gpu/direct_read.hpp>
 #include <ckpt/gpu/plan_data.hpp>
@@ -157,11 +158,11 @@ template <device_api Api> class device_memory final : public counted {
         std::size_t wanted = 0;
         if (!checked_narrow(bytes, wanted))
             return error{.code = errc::limit,
-                         .detail = "slots of " + decimal(bytes) + " bytes are more than this program can address"};
+                         .detail = str_cat("slots of ", bytes, " bytes are more than this program can address")};
         ring_ = pages{wanted};
         if (ring_.bytes().empty())
             return error{.code = errc::limit,
-                         .detail = "the system has no " + decimal(bytes) + " bytes of memory for staging",
+                         .detail = str_cat("the system has no ", bytes, " bytes of memory for staging"),
                          .hint = "ask for fewer slots or smaller pieces"};
         for (std::size_t at = 0; at < wanted; at += page_bytes) ring_.bytes()[at] = std::byte{0};
         if (const int code = api_.pin(ring_.bytes().data(), wanted, false); code != 0)
@@ -219,12 +220,12 @@ template <device_api Api> class device_memory final : public counted {
         std::size_t size = 0;
         if (!checked_narrow(bytes, size))
             return error{.code = errc::device_memory,
-                         .detail = decimal(bytes) + " bytes are more than this program can address"};
+                         .detail = str_cat(bytes, " bytes are more than this program can address")};
         const int code = api_.allocate(out, size, t.stream);
         if (code == 0) return {};
         out = nullptr;
         error e = api_.failure(device_call::allocate, code);
-        e.detail += "; " + decimal(bytes) + " bytes were asked for on device " + decimal(std::int64_t{t.device});
+        e.detail += str_cat("; ", bytes, " bytes were asked for on device ", t.device);
         return e;
     }
     [[nodiscard]] result<void> make_memory(target& t, std::uint32_t i, const engine_options& options) {
@@ -237,14 +238,13 @@ template <device_api Api> class device_memory final : public counted {
         }
         if (i >= options.places.size() || options.places[i].bytes < bytes)
             return error{.code = errc::device_memory,
-                         .detail = "the plan needs " + decimal(bytes) + " bytes for target " +
-                                   decimal(std::uint64_t{i}) + ", the caller gave " +
-                                   decimal(std::uint64_t{i < options.places.size() ? options.places[i].bytes : 0}),
+                         .detail = str_cat("the plan needs ", bytes, " bytes for target ", i, ", the caller gave ",
+                                           i < options.places.size() ? options.places[i].bytes : 0),
                          .hint = "upload_plan::device_bytes says how many"};
         if (reinterpret_cast<std::uintptr_t>(options.places[i].data) % 256 != 0)
             return error{.code = errc::misaligned,
-                         .detail = "the caller's memory for target " + decimal(std::uint64_t{i}) +
-                                   " does not begin at a multiple of 256"};
+                         .detail =
+                             str_cat("the caller's memory for target ", i, " does not begin at a multiple of 256")};
         t.memory = options.places[i].data;
         return {};
     }

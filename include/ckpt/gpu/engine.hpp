@@ -15,6 +15,7 @@
 
 #include <ckpt/core/result.hpp>
 #include <ckpt/core/shared.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/gpu/device_api.hpp>
 #include <ckpt/gpu/device_memory.hpp>
 #include <ckpt/gpu/direct_read.hpp>
@@ -154,9 +155,9 @@ template <device_api Api> class upload_engine {
             const bool go_on = options_.progress({done, total_});
             const std::lock_guard lock{mutex_};
             if (!go_on && !failure_)
-                failure_ = error{.code = errc::cancelled,
-                                 .detail = "the progress callback said so after " + decimal(done) + " of " +
-                                           decimal(total_) + " bytes"};
+                failure_ =
+                    error{.code = errc::cancelled,
+                          .detail = str_cat("the progress callback said so after ", done, " of ", total_, " bytes")};
             issued_ = p + std::uint64_t{1};
             stopped_ = stopped_ || failure_;
             freed_.notify_all();
@@ -307,7 +308,7 @@ template <device_api Api> class upload_engine {
         if (const int code = api_.pin(window, static_cast<std::size_t>(last - first), true); code != 0) {
             const std::lock_guard lock{ring_mutex_};
             if (reason_.empty())
-                reason_ = "pinning a part of the mapping: " + api_.failure(device_call::pin, code).detail;
+                reason_ = str_cat("pinning a part of the mapping: ", api_.failure(device_call::pin, code).detail);
             return false;
         }
         s.window = window;
@@ -334,8 +335,7 @@ template <device_api Api> class upload_engine {
         if (got >= 0 && static_cast<std::uint64_t>(got) == c.bytes) return true;
         const std::lock_guard lock{ring_mutex_};
         if (reason_.empty())
-            reason_ = "a read past the host gave " + decimal(got) + " instead of " + decimal(c.bytes) + " bytes at " +
-                      decimal(piece.begin);
+            reason_ = str_cat("a read past the host gave ", got, " instead of ", c.bytes, " bytes at ", piece.begin);
         return false;
     }
 
@@ -447,10 +447,10 @@ template <device_api Api>
                                                             const engine_options& options) {
     auto memory = detail::make_shared<device_memory<Api>>(api, upload_plan_access::data(plan));
     device_scope<Api> scope{api};
-    if (auto ready = memory->prepare(scope, options); !ready) return std::move(ready).error();
+    if (auto ready = memory->prepare(scope, options); !ready) return std::move(ready).failure();
     {
         upload_engine<Api> engine{*memory, options};
-        if (auto done = engine.run(scope); !done) return std::move(done).error();
+        if (auto done = engine.run(scope); !done) return std::move(done).failure();
     }
     for (auto& target : memory->targets()) {
         if (const int code = scope.use(target.device); code != 0) return api.failure(device_call::use_device, code);

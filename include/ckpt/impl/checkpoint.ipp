@@ -9,6 +9,7 @@
 #include <ckpt/core/arena.hpp>
 #include <ckpt/core/plain_list.hpp>
 #include <ckpt/core/sorting.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/io/source.hpp>
 #include <ckpt/open_source.hpp>
 #include <ckpt/pickle/graph.hpp>
@@ -52,7 +53,7 @@ CKPT_DETAIL_RARE result<ckpt::state_dict> checkpoint::state_dict() const {
     auto best = detail::choose(detail::value_access::make(file_->graph(), file_->graph().root));
     if (best) return state_dict(best->path);
     file_->name_in(best.error());
-    return std::move(best).error();
+    return std::move(best).failure();
 }
 
 CKPT_DETAIL_RARE result<ckpt::state_dict> checkpoint::state_dict(std::string_view path) const {
@@ -64,14 +65,14 @@ CKPT_DETAIL_RARE result<ckpt::state_dict> checkpoint::state_dict(std::string_vie
 
 CKPT_DETAIL_RARE result<ckpt::state_dict> checkpoint::stored_state_dict(std::string_view path) const {
     auto at = detail::value_access::make(file_->graph(), file_->graph().root).find(path);
-    if (!at) return std::move(at).error();
+    if (!at) return std::move(at).failure();
     if (at->kind() == kind::refused) return *at->refusal();
     const bool is_container =
         at->kind() == kind::dictionary || at->kind() == kind::list || at->kind() == kind::tuple || at->is_module();
     if (!is_container && at->kind() != kind::tensor && at->kind() != kind::array)
         return error{.code = errc::state_dict_missing,
                      .path = std::string(path),
-                     .detail = "not a dictionary or a module, but " + detail::with_article(at->kind()),
+                     .detail = detail::str_cat("not a dictionary or a module, but ", detail::with_article(at->kind())),
                      .hint = "give the path of a dictionary of tensors"};
     auto out = detail::make_state_dict(*at, std::string(path), file_, file_->storages(), file_->budget());
     if (out) detail::state_dict_access::data(*out)->opened = file_->facts().path;
@@ -131,8 +132,8 @@ CKPT_DETAIL_RARE void checkpoint::check_indices(verify_report& out) const {
         out.findings.push_back(std::move(valid).error());
         if (out.findings.back().code != errc::indices_invalid) continue;
         for (const detail::named_data& part : t->extra->parts().first(1)) // where to look for it
-            out.findings.back().detail += "; its " + std::string(part.name) + " lie in storage " +
-                                          detail::quoted(file_->storages().key(part.data.storage));
+            out.findings.back().detail += detail::str_cat("; its ", part.name, " lie in storage ",
+                                                          detail::quoted(file_->storages().key(part.data.storage)));
     }
 }
 
@@ -143,7 +144,7 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 inline result<global_scan> scan_zip(const shared<source>& file, const allowlist& judge, const open_options& options) {
     arena memory{options.scratch.pool()};
     auto zip = opened_zip::read(*file, options.limits, options.inflate, memory);
-    if (!zip) return std::move(zip).error();
+    if (!zip) return std::move(zip).failure();
     global_scanner scanner{judge, options.limits};
     std::optional<error> damage;
     const auto scan_one = [&](const opened_pickle& p) {
@@ -170,7 +171,7 @@ inline result<global_scan> scan_one(const shared<source>& file, container_kind i
     if (is == container_kind::safetensors) {
         arena memory{options.scratch.pool()};
         if (auto header = safetensors_header::read(*file, options.limits, memory); !header)
-            return std::move(header).error();
+            return std::move(header).failure();
         return global_scan{};
     }
     if (is == container_kind::legacy || is == container_kind::pickle)

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <ckpt/core/error.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/dlpack.hpp>
 #include <ckpt/tensor/storage.hpp>
 #include <ckpt/torch/checkpoint_file.hpp>
@@ -51,7 +52,7 @@ CKPT_DETAIL_DEF result<dlpack_type> dlpack_type_of(dtype type) {
     case dtype::float4_e2m1fn_x2: return dlpack_type{17, 4, 2}; // the shape counts pairs
     default:
         return error{.code = errc::dtype_mismatch,
-                     .detail = "DLPack has no type for " + std::string(name(type)),
+                     .detail = str_cat("DLPack has no type for ", name(type)),
                      .hint = "copy_to gives the elements as the integers that they are stored as"};
     }
 }
@@ -59,7 +60,7 @@ CKPT_DETAIL_DEF result<dlpack_type> dlpack_type_of(dtype type) {
 CKPT_DETAIL_DEF result<dlpack_content> host_content(const tensor& t, dlpack_owner owner) {
     const storage_source* source = tensor_access::source(t);
     const tensor_data* const handle = tensor_access::data(t);
-    if (auto usable = check_access(handle, source); !usable) return std::move(usable).error();
+    if (auto usable = check_access(handle, source); !usable) return std::move(usable).failure();
     if (source != owner.storages)
         return error{.code = errc::key_missing,
                      .detail = "the tensor does not belong to the owner that is to keep it alive"};
@@ -67,7 +68,7 @@ CKPT_DETAIL_DEF result<dlpack_content> host_content(const tensor& t, dlpack_owne
     tensor_data data = own;
     if (data.type == dtype::float4_e2m1fn_x2) data.type = dtype::uint8; // DLPack can say that a byte holds two
     auto at = view_address(&data, source, data.type, data.rank);
-    if (!at) return std::move(at).error();
+    if (!at) return std::move(at).failure();
     const std::size_t alignment = info(own.type).component_bytes;
     if (reinterpret_cast<std::uintptr_t>(*at) % alignment != 0) return misaligned_error(own.type, alignment);
     return dlpack_content{*at, own.type, own.sizes(), own.steps(), {dlpack_cpu, 0}, true, std::move(owner.keeps)};

@@ -80,14 +80,14 @@ namespace ckpt::inline CKPT_DETAIL_ABI::host {
 
 CKPT_DETAIL_DEF result<loaded> load(const state_dict& weights, const load_options& options) {
     auto plan = plan_upload(weights, options.plan);
-    if (!plan) return std::move(plan).error();
+    if (!plan) return std::move(plan).failure();
     detail::engine_options how;
     how.source = options.source;
     how.readers = options.readers != ~0u ? options.readers : detail::useful_readers();
     how.verify = options.verify;
     how.progress = options.progress;
     auto memory = detail::run_upload(detail::host_api{}, *plan, how);
-    if (!memory) return std::move(memory).error();
+    if (!memory) return std::move(memory).failure();
 
     auto out = detail::make_shared<detail::state_dict_data>();
     const auto& from = *detail::state_dict_access::data(weights);

@@ -6,6 +6,7 @@
 #include <ckpt/archive/tar.hpp>
 #include <ckpt/checkpoint.hpp>
 #include <ckpt/core/arena.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/open_source.hpp>
 #include <ckpt/torch/checkpoint_file.hpp>
 #include <ckpt/torch/legacy_checkpoint.hpp>
@@ -24,7 +25,7 @@ CKPT_DETAIL_DEF result<chosen_source> chosen_source::of(shared<source> whole, co
         if (options.member.empty()) return chosen_source{std::move(whole), *is, {}};
         return error{.code = errc::record_missing,
                      .offset = whole->base(),
-                     .detail = "no member " + quoted(options.member) + ": the file is no tar archive"};
+                     .detail = str_cat("no member ", quoted(options.member), ": the file is no tar archive")};
     }
     arena names{options.scratch.pool()};
     const auto archive = tar_archive::read(*whole, options.limits, names);
@@ -32,7 +33,7 @@ CKPT_DETAIL_DEF result<chosen_source> chosen_source::of(shared<source> whole, co
     if (options.member.empty() && tar_checkpoint::is_one(*archive))
         return chosen_source{std::move(whole), container_kind::tar, {}};
     auto member = tar_member::find(whole, *archive, options.member);
-    if (!member) return std::move(member).error();
+    if (!member) return std::move(member).failure();
     const auto inner = container_of(*member->from);
     if (!inner) return inner.error();
     return chosen_source{std::move(member->from), *inner == container_kind::tar ? container_kind::none : *inner,
@@ -61,7 +62,7 @@ inline result<shared<checkpoint_file>> open_kind(shared<source> from, container_
 inline result<shared<checkpoint_file>> open_container(shared<source> whole, const allowlist& allowed,
                                                       const open_options& options) {
     auto chosen = chosen_source::of(std::move(whole), options);
-    if (!chosen) return std::move(chosen).error();
+    if (!chosen) return std::move(chosen).failure();
     auto file = open_kind(std::move(chosen->from), chosen->is, allowed, options);
     if (file && !chosen->member.empty()) (*file)->found_in_archive(std::move(chosen->member));
     return file;
@@ -69,21 +70,21 @@ inline result<shared<checkpoint_file>> open_container(shared<source> whole, cons
 
 CKPT_DETAIL_DEF result<checkpoint> open(result<shared<source>> from, const allowlist& allowed,
                                         const open_options& options) {
-    if (!from) return std::move(from).error();
+    if (!from) return std::move(from).failure();
     allowlist judge = allowed;
     judge.refuses_file = judge.refuses_file || options.foreign == foreign_globals::refuse_file;
     auto file = open_container(std::move(*from), judge, options);
-    if (!file) return std::move(file).error();
+    if (!file) return std::move(file).failure();
     return checkpoint_access::make(std::move(*file), options.storages);
 }
 
-CKPT_DETAIL_DEF void name_path(path_arg path, error& failure) {
+CKPT_DETAIL_RARE void name_path(path_arg path, error& failure) {
     std::string text = path.text();
     if (failure.file.empty() && failure.detail.find(printable(text)) == std::string::npos)
         failure.file = std::move(text);
 }
 
-CKPT_DETAIL_DEF result<checkpoint> opened_at(path_arg path, result<checkpoint> opened, std::string folder) {
+CKPT_DETAIL_RARE result<checkpoint> opened_at(path_arg path, result<checkpoint> opened, std::string folder) {
     if (opened) {
         std::string text = path.text();
         if (folder.empty()) folder = folder_of(text);

@@ -3,15 +3,15 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/python.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 CKPT_DETAIL_DEF error not_that(const value& v, std::string_view wanted) {
     if (const error* own = v.refusal()) return *own;
-    error e{.code = errc::wrong_type,
-            .detail = "expected " + std::string(wanted) + ", found " + std::string(name(v.kind()))};
-    if (const auto g = v.class_of().as_global()) e.detail += " of " + quoted(g->module) + ' ' + quoted(g->name);
+    error e{.code = errc::wrong_type, .detail = str_cat("expected ", wanted, ", found ", name(v.kind()))};
+    if (const auto g = v.class_of().as_global()) e.detail += str_cat(" of ", quoted(g->module), " ", quoted(g->name));
     return e;
 }
 

@@ -6,6 +6,7 @@
 // Refuses: nothing.
 #pragma once
 
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/pickle/graph.hpp>
 #include <ckpt/pickle/value.hpp>
 
@@ -24,8 +25,8 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
     case kind::complex: return "a complex number";
     case kind::integer:
     case kind::array:
-    case kind::object: return "an " + std::string(name(k));
-    default: return "a " + std::string(name(k));
+    case kind::object: return str_cat("an ", name(k));
+    default: return str_cat("a ", name(k));
     }
 }
 

@@ -13,6 +13,7 @@
 
 #include <ckpt/core/error.hpp>
 #include <ckpt/core/fixed_string.hpp>
+#include <ckpt/core/number.hpp>
 #include <ckpt/state/state_dict.hpp>
 #include <ckpt/tensor/copy.hpp>
 #include <ckpt/tensor/dtype.hpp>

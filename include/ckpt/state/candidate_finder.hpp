@@ -7,6 +7,7 @@
 #pragma once
 
 #include <ckpt/core/error.hpp>
+#include <ckpt/core/number.hpp>
 #include <ckpt/pickle/value.hpp>
 #include <ckpt/state/candidate.hpp>
 #include <ckpt/state/object_walk.hpp>

@@ -110,7 +110,7 @@ template <class T> result<loaded<T>> load(const state_dict& weights, const load_
     detail::check_model<T>();
     loaded<T> out{weights};
     auto report = load(weights, out.model_, options);
-    if (!report) return std::move(report).error();
+    if (!report) return std::move(report).failure();
     out.report_ = *std::move(report);
     return out;
 }

@@ -68,7 +68,7 @@ class puller {
     template <class T, std::size_t Rank>
     [[nodiscard]] result<tensor_view<T, Rank>> view(std::string_view key, sizes_arg sizes = {}) const {
         auto found = ask(key, type_of<tensor_view<T, Rank>>(sizes), false);
-        if (!found) return std::move(found).error();
+        if (!found) return std::move(found).failure();
         return write<tensor_view<T, Rank>>(*found);
     }
     /// The same for a tensor that may be missing: nothing then, and no error.
@@ -78,7 +78,7 @@ class puller {
         auto found = ask(key, type_of<tensor_view<T, Rank>>(sizes), true);
         if (found) return std::optional{write<tensor_view<T, Rank>>(*found)};
         if (found.error().code == errc::key_missing) return std::optional<tensor_view<T, Rank>>{};
-        return std::move(found).error();
+        return std::move(found).failure();
     }
     /// A copy; it converts other dtypes where `load_options::convert` is set. `load_options::progress` gets the stored
     /// bytes of this tensor, and must exist as long as the puller.
@@ -86,7 +86,7 @@ class puller {
     [[nodiscard]] result<tensor_copy<T, Rank>> copy(std::string_view key, sizes_arg sizes = {}) const {
         auto found = ask(key, type_of<tensor_copy<T, Rank>>(sizes), false);
         if (found) found = fill(*std::move(found));
-        if (!found) return std::move(found).error();
+        if (!found) return std::move(found).failure();
         return write<tensor_copy<T, Rank>>(*found);
     }
     /// The tensor, whatever its type. `sizes`: the shape that it must have; left out: any shape.

@@ -7,6 +7,7 @@
 //          leaves the struct as it was.
 #pragma once
 
+#include <ckpt/core/number.hpp>
 #include <ckpt/core/pattern.hpp>
 #include <ckpt/core/result.hpp>
 #include <ckpt/pickle/value.hpp>

@@ -11,6 +11,7 @@
 
 #include <ckpt/core/limits.hpp>
 #include <ckpt/core/pattern.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/state/gather.hpp>
 #include <ckpt/state/key_map_data.hpp>
 #include <ckpt/state/remap_formula.hpp>
@@ -44,7 +45,7 @@ class remap_context {
     bool fail(std::uint32_t rule, std::string what);
     /// The same at a key.
     bool fail_at(std::uint32_t rule, std::uint32_t item, const std::string& what) {
-        return fail(rule, "at " + quoted(r.items[item].name) + ": " + what);
+        return fail(rule, str_cat("at ", quoted(r.items[item].name), ": ", what));
     }
 
     // ---- which keys a rule is about
@@ -86,7 +87,7 @@ class remap_context {
     [[nodiscard]] std::uint64_t most_keys() const noexcept { return most_keys_; }
     /// The fault of too many keys.
     [[nodiscard]] std::string too_many_keys() const {
-        return "there would be more than " + decimal(most_keys_) + " keys";
+        return str_cat("there would be more than ", most_keys_, " keys");
     }
     /// `inputs` become `outputs`; where they are not removed, they stay beside them.
     void change(std::uint32_t rule, std::span<const std::uint32_t> inputs, std::span<const std::uint32_t> outputs,

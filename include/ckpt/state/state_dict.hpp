@@ -82,7 +82,7 @@ class state_dict {
     template <class T, std::size_t Rank>
     [[nodiscard]] result<tensor_view<T, Rank>> view(std::string_view key) const& CKPT_DETAIL_BORROWED {
         auto found = at(key);
-        if (!found) return std::move(found).error();
+        if (!found) return std::move(found).failure();
         auto out = found->view<T, Rank>();
         if (!out) place(out.error(), key);
         return out;
@@ -95,7 +95,7 @@ class state_dict {
     /// then `tensor::view<T>()`. Fails as these do.
     template <class T> [[nodiscard]] result<std::span<const T>> view(std::string_view key) const& CKPT_DETAIL_BORROWED {
         auto found = at(key);
-        if (!found) return std::move(found).error();
+        if (!found) return std::move(found).failure();
         auto out = found->template view<T>();
         if (!out) place(out.error(), key);
         return out;

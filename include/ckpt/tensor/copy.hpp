@@ -92,7 +92,7 @@ template <class T, std::size_t Rank> class tensor_copy {
         const auto bytes = detail::check_owned_copy(from, dtype_of<T>::value, Rank, convert);
         if (!bytes) return bytes.error();
         auto memory = detail::make_owned_copy(from, dtype_of<T>::value, convert, *bytes);
-        if (!memory) return std::move(memory).error();
+        if (!memory) return std::move(memory).failure();
         return tensor_copy{from, *std::move(memory)};
     }
 

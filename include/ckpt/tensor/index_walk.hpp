@@ -8,6 +8,7 @@
 
 #include <ckpt/core/error.hpp>
 #include <ckpt/core/result.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/tensor/access.hpp>
 #include <ckpt/tensor/geometry.hpp>
 #include <ckpt/tensor/parts.hpp>
@@ -86,28 +87,28 @@ class index_walk {
         access.reserve(dimensions);
         for (std::uint32_t i = 0; i < dimensions; ++i) {
             auto opened = open_part(indices, source_);
-            if (!opened) return std::move(opened).error();
+            if (!opened) return std::move(opened).failure();
             access.push_back(*std::move(opened));
             auto line = integer_line::open(indices, access.back(), 1, i);
-            if (!line) return std::move(line).error();
+            if (!line) return std::move(line).failure();
             lines.push_back(*std::move(line));
         }
         std::vector<std::int64_t> before(dimensions, -1);
         std::vector<std::int64_t> here(dimensions);
         if (dimensions == 0 && count > 1 && data_.extra->coalesced)
-            return wrong(decimal(count) + " values in one place, and says that it is coalesced");
+            return wrong(str_cat(count, " values in one place, and says that it is coalesced"));
         for (std::uint64_t k = 0; k < count; ++k) {
             std::uint64_t position = 0;
             for (std::uint32_t i = 0; i < dimensions; ++i) {
                 if (!lines[i].next(here[i])) return ended(lines[i]);
                 if (here[i] < 0 || here[i] >= data_.shape[i])
-                    return wrong("the index " + decimal(here[i]) + " in dimension " + decimal(std::uint64_t{i}));
+                    return wrong(str_cat("the index ", here[i], " in dimension ", i));
                 position = position * static_cast<std::uint64_t>(data_.shape[i]) + static_cast<std::uint64_t>(here[i]);
             }
             if (data_.extra->coalesced && k > 0 &&
                 !std::lexicographical_compare(before.begin(), before.end(), here.begin(), here.end()))
-                return wrong("the index " + list_of(here) + " behind " + list_of(before) +
-                             ", and says that it is coalesced");
+                return wrong(str_cat("the index ", list_of(here), " behind ", list_of(before),
+                                     ", and says that it is coalesced"));
             std::swap(before, here);
             visit(position, k);
         }
@@ -130,32 +131,30 @@ class index_walk {
         const std::int64_t most = by_rows ? columns : rows;
         const char* const called = by_rows ? "row" : "column";
         auto outer_access = open_part(outer, source_);
-        if (!outer_access) return std::move(outer_access).error();
+        if (!outer_access) return std::move(outer_access).failure();
         auto inner_access = open_part(inner, source_);
-        if (!inner_access) return std::move(inner_access).error();
+        if (!inner_access) return std::move(inner_access).failure();
         for (std::uint64_t b = 0; b < batches; ++b) {
             auto bounds = integer_line::open(outer, *outer_access, batch, b);
-            if (!bounds) return std::move(bounds).error();
+            if (!bounds) return std::move(bounds).failure();
             auto places = integer_line::open(inner, *inner_access, batch, b);
-            if (!places) return std::move(places).error();
+            if (!places) return std::move(places).failure();
             std::int64_t begin = 0;
             if (!bounds->next(begin)) return ended(*bounds);
-            if (begin != 0) return wrong("a first compressed index of " + decimal(begin) + ", not 0");
+            if (begin != 0) return wrong(str_cat("a first compressed index of ", begin, ", not 0"));
             for (std::int64_t line = 0; line < lines; ++line) {
                 std::int64_t end = 0;
                 if (!bounds->next(end)) return ended(*bounds);
                 if (end < begin || end - begin > most || end > count)
-                    return wrong("compressed indices " + decimal(begin) + " and " + decimal(end) + " around " + called +
-                                 ' ' + decimal(line) + ", of " + decimal(count) + " values and " + decimal(most) +
-                                 " places");
+                    return wrong(str_cat("compressed indices ", begin, " and ", end, " around ", called, " ", line,
+                                         ", of ", count, " values and ", most, " places"));
                 std::int64_t last = -1;
                 for (; begin < end; ++begin) {
                     std::int64_t place = 0;
                     if (!places->next(place)) return ended(*places);
                     if (place <= last || place >= most)
-                        return wrong("the index " + decimal(place) +
-                                     (last < 0 ? std::string() : " behind " + decimal(last)) + " in " + called + ' ' +
-                                     decimal(line) + ", of " + decimal(most) + " places");
+                        return wrong(str_cat("the index ", place, last < 0 ? std::string() : str_cat(" behind ", last),
+                                             " in ", called, " ", line, ", of ", most, " places"));
                     last = place;
                     const auto row = static_cast<std::uint64_t>(by_rows ? line : place);
                     const auto column = static_cast<std::uint64_t>(by_rows ? place : line);
@@ -164,8 +163,7 @@ class index_walk {
                 }
             }
             if (begin != count)
-                return wrong("compressed indices that end at " + decimal(begin) + ", with " + decimal(count) +
-                             " values");
+                return wrong(str_cat("compressed indices that end at ", begin, ", with ", count, " values"));
         }
         return {};
     }

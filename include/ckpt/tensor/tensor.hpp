@@ -176,7 +176,7 @@ class tensor {
     /// hint names a call that works.
     template <class T, std::size_t Rank> [[nodiscard]] result<tensor_view<T, Rank>> view() const {
         auto parts = detail::view_of(data_, source_, dtype_of<T>::value, Rank, alignof(T));
-        if (!parts) return std::move(parts).error();
+        if (!parts) return std::move(parts).failure();
         tensor_view<T, Rank> out{};
         out.data = detail::typed_pointer<T>(parts->address);
         for (std::size_t i = 0; i != Rank; ++i) {
@@ -190,7 +190,7 @@ class tensor {
     /// with `needs_copy` where the elements do not lie one after another.
     template <class T> [[nodiscard]] result<std::span<const T>> view() const {
         auto at = detail::flat_view_of(data_, source_, dtype_of<T>::value, alignof(T));
-        if (!at) return std::move(at).error();
+        if (!at) return std::move(at).failure();
         return tensor_view<T, 1>{detail::typed_pointer<T>(*at), {static_cast<std::int64_t>(numel())}, {1}}.span();
     }
 

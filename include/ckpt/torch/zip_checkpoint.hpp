@@ -18,6 +18,7 @@
 #include <ckpt/core/limits.hpp>
 #include <ckpt/core/plain_list.hpp>
 #include <ckpt/core/scratch.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/io/source.hpp>
 #include <ckpt/pickle/graph.hpp>
 #include <ckpt/pickle/machine.hpp>
@@ -177,7 +178,7 @@ class zip_checkpoint final : public checkpoint_file {
         t.shape = from.shape;
         t.strides = from.strides;
         if (const errc found = storages_.find(key, t.storage); found != errc::none)
-            return error{.code = found, .detail = "there is no record " + quoted(key)};
+            return error{.code = found, .detail = str_cat("there is no record ", quoted(key))};
         const std::uint64_t bytes = storages_.nbytes(t.storage);
         if (const errc code = check_geometry(t, bytes, limits_.tensor_rank); code != errc::none)
             return geometry_error(code, t, bytes, limits_.tensor_rank);

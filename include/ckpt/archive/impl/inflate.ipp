@@ -8,6 +8,7 @@
 #include <ckpt/archive/zip_locate.hpp>
 #include <ckpt/core/checked.hpp>
 #include <ckpt/core/digest.hpp>
+#include <ckpt/core/str_cat.hpp>
 
 #include <algorithm>
 #include <string>
@@ -24,8 +25,7 @@ CKPT_DETAIL_RARE result<std::uint64_t> locate_deflated(const source& from, const
     if (!at) return at;
     if (r.size > budget_for(most_per_byte, r.stored_size, 64))
         return zip::fail(from, errc::limit, r.header_offset, r.name,
-                         decimal(r.size) + " bytes are declared, which no " + decimal(r.stored_size) +
-                             " deflated bytes become",
+                         str_cat(r.size, " bytes are declared, which no ", r.stored_size, " deflated bytes become"),
                          zip::damage_hint);
     return at;
 }
@@ -136,26 +136,25 @@ CKPT_DETAIL_RARE error inflate_stream::no_memory() const {
 }
 
 CKPT_DETAIL_RARE error inflate_stream::wrong_length() const {
-    return zip::fail(from_, errc::checksum_mismatch, at_, record_.name,
-                     decimal(record_.stored_size) + " deflated bytes do not become the " + decimal(record_.size) +
-                         " that the directory says",
-                     zip::damage_hint);
+    return zip::fail(
+        from_, errc::checksum_mismatch, at_, record_.name,
+        str_cat(record_.stored_size, " deflated bytes do not become the ", record_.size, " that the directory says"),
+        zip::damage_hint);
 }
 
 CKPT_DETAIL_RARE result<std::span<const std::byte>>
 read_content(const source& from, const record& r, const inflater& inflate, std::uint64_t most, arena& memory) {
     if (r.method == 0) return zip::read_record(from, r, memory, true);
     auto at = locate_deflated(from, r, inflate);
-    if (!at) return std::move(at).error();
+    if (!at) return std::move(at).failure();
     std::size_t length = 0;
     if (r.size > most || !checked_narrow(r.size, length))
         return zip::fail(from, errc::limit, *at, r.name,
-                         decimal(r.stored_size) + " deflated bytes would become " + decimal(r.size) +
-                             ", the limit is " + decimal(most),
+                         str_cat(r.stored_size, " deflated bytes would become ", r.size, ", the limit is ", most),
                          "raise limits.inflated_per_byte if the file is trusted");
     const std::span<std::byte> out{memory.allocate<std::byte>(length), length};
     inflate_stream stream{from, r, *at, inflate};
-    if (auto done = stream.read(out); !done) return std::move(done).error();
+    if (auto done = stream.read(out); !done) return std::move(done).failure();
     return std::span<const std::byte>{out};
 }
 
@@ -164,8 +163,7 @@ read_parsed(const source& from, const record& r, const limits& budget, const inf
     const std::uint64_t ceiling = (std::min<std::uint64_t>)(budget.pickle_bytes, 0xFFFF'FFFFu);
     if (r.size > ceiling)
         return zip::fail(from, errc::limit, r.header_offset, r.name,
-                         "the record has " + decimal(r.size) + " bytes, limits.pickle_bytes is " + decimal(ceiling),
-                         {});
+                         str_cat("the record has ", r.size, " bytes, limits.pickle_bytes is ", ceiling), {});
     return read_content(from, r, inflate, budget_for(budget.inflated_per_byte, r.stored_size, 1u << 20), memory);
 }
 

@@ -17,7 +17,7 @@ CKPT_DETAIL_DEF bool has_parent_component(std::string_view name) noexcept {
     return false;
 }
 
-CKPT_DETAIL_DEF name_facts look_at_name(std::string_view name) noexcept {
+CKPT_DETAIL_RARE name_facts look_at_name(std::string_view name) noexcept {
     name_facts out;
     std::uint64_t hash = name.size() * 0x9E37'79B9'7F4A'7C15u;
     std::uint64_t nul = 0, backslash = 0, dot = 0;

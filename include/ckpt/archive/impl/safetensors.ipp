@@ -5,10 +5,11 @@
 
 #include <ckpt/archive/safetensors.hpp>
 #include <ckpt/core/sorting.hpp>
+#include <ckpt/core/str_cat.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail::safetensors {
 
-CKPT_DETAIL_DEF error invalid(const source& from, std::uint64_t offset, std::string detail) {
+CKPT_DETAIL_RARE error invalid(const source& from, std::uint64_t offset, std::string detail) {
     return {
         .code = errc::safetensors_invalid, .offset = from.base() + offset, .detail = std::move(detail), .hint = hint};
 }
@@ -35,7 +36,7 @@ CKPT_DETAIL_DEF bool safetensors_header::read_entry(json_reader& in, safetensors
     sizes.clear();
     for (std::string_view member; in.next_member(member);) {
         const auto once = [&](bool& seen) {
-            if (seen) fault.detail = "tensor " + quoted(out.name) + " has two members " + quoted(member);
+            if (seen) fault.detail = str_cat("tensor ", quoted(out.name), " has two members ", quoted(member));
             const bool first = !seen;
             seen = true;
             return first;
@@ -46,8 +47,8 @@ CKPT_DETAIL_DEF bool safetensors_header::read_entry(json_reader& in, safetensors
             for (const safetensors_type& t : safetensors_types)
                 if (t.name == text) out.type = &t;
             if (out.type == nullptr) {
-                fault.detail = "tensor " + quoted(out.name) + " has the dtype " + quoted(text) +
-                               ", which the format does not know";
+                fault.detail = str_cat("tensor ", quoted(out.name), " has the dtype ", quoted(text),
+                                       ", which the format does not know");
                 return false;
             }
         } else if (member == "shape") {
@@ -56,7 +57,7 @@ CKPT_DETAIL_DEF bool safetensors_header::read_entry(json_reader& in, safetensors
                 std::uint64_t n = 0;
                 if (!in.whole(n)) return false;
                 if (n > ~std::uint64_t{0} >> 1) {
-                    fault.detail = "tensor " + quoted(out.name) + " has a dimension of " + decimal(n);
+                    fault.detail = str_cat("tensor ", quoted(out.name), " has a dimension of ", n);
                     return false;
                 }
                 sizes.push_back(static_cast<std::int64_t>(n));
@@ -65,7 +66,7 @@ CKPT_DETAIL_DEF bool safetensors_header::read_entry(json_reader& in, safetensors
             if (!once(has_range) || !in.enter_array()) return false;
             if (!in.next_element() || !in.whole(out.begin) || !in.next_element() || !in.whole(out.end)) return false;
             if (in.next_element()) {
-                fault.detail = "the data_offsets of tensor " + quoted(out.name) + " are more than two";
+                fault.detail = str_cat("the data_offsets of tensor ", quoted(out.name), " are more than two");
                 return false;
             }
         } else if (!in.skip()) {
@@ -75,10 +76,10 @@ CKPT_DETAIL_DEF bool safetensors_header::read_entry(json_reader& in, safetensors
     }
     if (!in.fault().empty()) return false;
     if (!has_type || !has_shape || !has_range) {
-        fault.detail = "tensor " + quoted(out.name) + " has no " +
-                       (!has_type    ? "dtype"
-                        : !has_shape ? "shape"
-                                     : "data_offsets");
+        fault.detail = str_cat("tensor ", quoted(out.name), " has no ",
+                               !has_type    ? "dtype"
+                               : !has_shape ? "shape"
+                                            : "data_offsets");
         return false;
     }
     auto* kept = memory.allocate<std::int64_t>(sizes.size() + 1);
@@ -128,11 +129,12 @@ CKPT_DETAIL_RARE result<void> safetensors_header::check_names(const source& from
         return found == names.end() ? std::nullopt : std::optional(*found);
     };
     for (const safetensors_entry& e : entries) names.push_back(e.name);
-    if (const auto name = twice()) return safetensors::invalid(from, 8, "two tensors are named " + quoted(*name));
+    if (const auto name = twice())
+        return safetensors::invalid(from, 8, str_cat("two tensors are named ", quoted(*name)));
     names.clear();
     for (const safetensors_pair& p : metadata) names.push_back(p.key);
     if (const auto name = twice())
-        return safetensors::invalid(from, 8, "the metadata has two entries " + quoted(*name));
+        return safetensors::invalid(from, 8, str_cat("the metadata has two entries ", quoted(*name)));
     return {};
 }
 
@@ -147,7 +149,7 @@ CKPT_DETAIL_DEF result<void> safetensors_header::check_ranges(const source& from
     for (const std::uint32_t i : order) {
         const safetensors_entry& e = entries[i];
         const auto range = [&e] {
-            return "tensor " + quoted(e.name) + " has the bytes " + decimal(e.begin) + " to " + decimal(e.end);
+            return str_cat("tensor ", quoted(e.name), " has the bytes ", e.begin, " to ", e.end);
         };
         if (e.begin > e.end) return safetensors::invalid(from, 8, range());
         if (e.begin != at)
@@ -155,26 +157,25 @@ CKPT_DETAIL_DEF result<void> safetensors_header::check_ranges(const source& from
                                         range() + (e.begin < at ? ", which overlaps the one before it"
                                                                 : ", which leaves a hole behind the one before it"));
         if (e.end > data)
-            return safetensors::invalid(from, 8, range() + ", the file has " + decimal(data) + " bytes of data");
+            return safetensors::invalid(from, 8, str_cat(range(), ", the file has ", data, " bytes of data"));
         std::uint64_t in_bits = e.type->bits;
         std::uint64_t elements = 1;
         bool fits = true;
         for (std::uint32_t d = 0; d < e.rank && fits; ++d)
             fits = checked_mul(elements, static_cast<std::uint64_t>(e.shape[d]), elements);
         fits = fits && checked_mul(elements, in_bits, in_bits);
-        if (!fits) return safetensors::invalid(from, 8, "the shape of tensor " + quoted(e.name) + " overflows 64 bits");
+        if (!fits)
+            return safetensors::invalid(from, 8, str_cat("the shape of tensor ", quoted(e.name), " overflows 64 bits"));
         if (in_bits % 8 != 0)
-            return safetensors::invalid(from, 8,
-                                        "tensor " + quoted(e.name) + " of " + std::string(e.type->name) +
-                                            " does not end at a whole byte");
+            return safetensors::invalid(
+                from, 8, str_cat("tensor ", quoted(e.name), " of ", e.type->name, " does not end at a whole byte"));
         if (in_bits / 8 != e.end - e.begin)
-            return safetensors::invalid(from, 8, range() + ", its shape and dtype need " + decimal(in_bits / 8));
+            return safetensors::invalid(from, 8, str_cat(range(), ", its shape and dtype need ", in_bits / 8));
         at = e.end;
     }
     if (at != data)
         return safetensors::invalid(from, data_offset + at,
-                                    "the tensors have " + decimal(at) + " bytes, the file has " + decimal(data) +
-                                        " of data");
+                                    str_cat("the tensors have ", at, " bytes, the file has ", data, " of data"));
     return {};
 }
 
@@ -182,11 +183,11 @@ CKPT_DETAIL_RARE result<safetensors_header> safetensors_header::read(const sourc
                                                                      arena& memory) {
     safetensors_header out;
     std::byte head[8]{};
-    if (auto got = from.read(0, head); !got) return std::move(got).error();
+    if (auto got = from.read(0, head); !got) return std::move(got).failure();
     const auto length = load_le<std::uint64_t>(head);
     if (length > from.size() - sizeof head) {
         error e = safetensors::invalid(
-            from, 0, "the header has " + decimal(length) + " bytes by its length, the file " + decimal(from.size()));
+            from, 0, str_cat("the header has ", length, " bytes by its length, the file ", from.size()));
         e.hint = "the file was cut; get it again";
         return e;
     }
@@ -194,11 +195,11 @@ CKPT_DETAIL_RARE result<safetensors_header> safetensors_header::read(const sourc
     if (length > ceiling)
         return error{.code = errc::limit,
                      .offset = from.base(),
-                     .detail = "the header has " + decimal(length) + " bytes, the limit is " + decimal(ceiling)};
+                     .detail = str_cat("the header has ", length, " bytes, the limit is ", ceiling)};
     const auto bytes = static_cast<std::size_t>(length);
     auto* text = memory.allocate<char>(bytes + 1);
     if (auto got = from.read(sizeof head, std::as_writable_bytes(std::span<char>{text, bytes})); !got)
-        return std::move(got).error();
+        return std::move(got).failure();
     out.json = {text, bytes};
     out.data_offset = sizeof head + length;
 
@@ -207,14 +208,14 @@ CKPT_DETAIL_RARE result<safetensors_header> safetensors_header::read(const sourc
     if (!out.read_entries(in, memory, fault)) {
         fault.offset = from.base() + sizeof head + in.offset();
         if (fault.detail.empty()) {
-            fault.detail = "the header at byte " + decimal(std::uint64_t{in.offset()}) + ": " + std::string(in.fault());
+            fault.detail = str_cat("the header at byte ", in.offset(), ": ", in.fault());
             if (!out.entries.empty())
-                fault.detail += "; the last tensor that was read is " + quoted(out.entries.back().name);
+                fault.detail += str_cat("; the last tensor that was read is ", quoted(out.entries.back().name));
         }
         return fault;
     }
-    if (auto unique = out.check_names(from); !unique) return std::move(unique).error();
-    if (auto placed = out.check_ranges(from); !placed) return std::move(placed).error();
+    if (auto unique = out.check_names(from); !unique) return std::move(unique).failure();
+    if (auto placed = out.check_ranges(from); !placed) return std::move(placed).failure();
     return out;
 }
 

@@ -6,6 +6,7 @@
 #include <ckpt/archive/tar.hpp>
 #include <ckpt/core/number.hpp>
 #include <ckpt/core/sorting.hpp>
+#include <ckpt/core/str_cat.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail::tar {
 
@@ -68,10 +69,10 @@ CKPT_DETAIL_RARE result<tar_archive> tar_archive::read(const source& from, const
         if (!range_inside(at, tar::block, from.size()))
             return tar::invalid(from, at, "the archive ends without a block of zeros behind its last member");
         if (auto got = from.read(at, std::as_writable_bytes(std::span<char>{bytes})); !got)
-            return std::move(got).error();
+            return std::move(got).failure();
         if (is_zero(header)) {
             if (next.extended) return tar::invalid(from, at, "an extended header without a member behind it");
-            if (auto rest = check_end(from, at); !rest) return std::move(rest).error();
+            if (auto rest = check_end(from, at); !rest) return std::move(rest).failure();
             break;
         }
         if (!tar::checksum_holds(header))
@@ -83,7 +84,7 @@ CKPT_DETAIL_RARE result<tar_archive> tar_archive::read(const source& from, const
         if (!found) return found.error();
         at = found->end;
         if (!found->is_extension()) {
-            if (auto added = out.add(from, header, *found, next, memory); !added) return std::move(added).error();
+            if (auto added = out.add(from, header, *found, next, memory); !added) return std::move(added).failure();
             next = {};
             continue;
         }
@@ -92,10 +93,10 @@ CKPT_DETAIL_RARE result<tar_archive> tar_archive::read(const source& from, const
             return error{.code = errc::limit,
                          .offset = from.base() + found->content,
                          .detail = "extended headers of more bytes than limits.directory_bytes allows"};
-        if (auto taken = out.extend(from, *found, next, memory); !taken) return std::move(taken).error();
+        if (auto taken = out.extend(from, *found, next, memory); !taken) return std::move(taken).failure();
         next.extended = true;
     }
-    if (auto unique = out.check_names(from); !unique) return std::move(unique).error();
+    if (auto unique = out.check_names(from); !unique) return std::move(unique).failure();
     return out;
 }
 
@@ -109,16 +110,15 @@ CKPT_DETAIL_RARE result<tar_archive::member> tar_archive::read_header(const sour
     if (!out.is_extension() && !out.has_content()) {
         if (out.type != '5' && (out.type < '1' || out.type > '6'))
             return tar::invalid(from, at,
-                                "a member of the type " + quoted(std::string_view{&out.type, 1}) +
-                                    ", which is none of a plain archive");
+                                str_cat("a member of the type ", quoted(std::string_view{&out.type, 1}),
+                                        ", which is none of a plain archive"));
         out.size = 0; // old programs write a size for links and folders, but no content
     }
     std::uint64_t padded = 0;
     if (!checked_add(out.size, tar::block - 1, padded) ||
         !range_inside(out.content, padded / tar::block * tar::block, from.size()))
-        return tar::invalid(from, at,
-                            "a member of " + decimal(out.size) + " bytes at " + decimal(out.content) +
-                                ", the file has " + decimal(from.size()));
+        return tar::invalid(
+            from, at, str_cat("a member of ", out.size, " bytes at ", out.content, ", the file has ", from.size()));
     out.end = out.content + padded / tar::block * tar::block;
     return out;
 }
@@ -167,7 +167,7 @@ CKPT_DETAIL_RARE result<void> tar_archive::add(const source& from, std::string_v
     if (e.name.empty() || e.name.find('\0') != std::string_view::npos)
         return tar::invalid(from, e.header_offset, "a member without a name, or with a NUL in it");
     if (e.kind == tar_kind::folder && e.size != 0)
-        return tar::invalid(from, e.header_offset, "a folder with " + decimal(e.size) + " bytes of content");
+        return tar::invalid(from, e.header_offset, str_cat("a folder with ", e.size, " bytes of content"));
     entries_.push_back(e);
     return {};
 }
@@ -213,7 +213,7 @@ CKPT_DETAIL_RARE bool tar_archive::read_pax(std::string_view text, pending& out)
 CKPT_DETAIL_RARE result<void> tar_archive::check_end(const source& from, std::uint64_t at) {
     constexpr std::uint64_t longest_padding = std::uint64_t{1} << 20;
     if (from.size() - at > longest_padding)
-        return tar::invalid(from, at, decimal(from.size() - at) + " bytes behind the last member");
+        return tar::invalid(from, at, str_cat(from.size() - at, " bytes behind the last member"));
     std::vector<char> bytes(static_cast<std::size_t>(from.size() - at));
     if (auto got = from.read(at, std::as_writable_bytes(std::span<char>{bytes})); !got) return got;
     const std::size_t found = std::string_view{bytes.data(), bytes.size()}.find_first_not_of('\0');
@@ -227,7 +227,7 @@ CKPT_DETAIL_RARE result<void> tar_archive::check_names(const source& from) const
         entries_.size(), [this](std::uint32_t a, std::uint32_t b) { return entries_[a].name < entries_[b].name; });
     for (std::size_t i = 1; i < order.size(); ++i)
         if (const tar_entry& e = entries_[order[i]]; e.name == entries_[order[i - 1]].name)
-            return tar::invalid(from, e.header_offset, "two members are named " + quoted(e.name));
+            return tar::invalid(from, e.header_offset, str_cat("two members are named ", quoted(e.name)));
     return {};
 }
 

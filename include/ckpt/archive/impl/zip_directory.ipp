@@ -6,8 +6,10 @@
 #include <ckpt/archive/zip_directory.hpp>
 #include <ckpt/archive/zip_end.hpp>
 #include <ckpt/archive/zip_format.hpp>
+#include <ckpt/core/number.hpp>
 #include <ckpt/core/reader.hpp>
 #include <ckpt/core/sorting.hpp>
+#include <ckpt/core/str_cat.hpp>
 
 #include <array>
 #include <new>
@@ -19,17 +21,17 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 CKPT_DETAIL_DEF result<zip_archive> zip_archive::read(const source& from, const limits& budget, arena& memory) {
     auto tail = zip::read_tail(from, budget, memory);
-    if (!tail) return std::move(tail).error();
+    if (!tail) return std::move(tail).failure();
     auto end = zip::find_end(from, *tail);
-    if (!end) return std::move(end).error();
+    if (!end) return std::move(end).failure();
     auto directory = zip::read_directory(from, *tail, *end, budget, memory);
-    if (!directory) return std::move(directory).error();
+    if (!directory) return std::move(directory).failure();
     zip_archive out;
     out.directory_offset_ = end->directory_offset;
     auto parsed = out.parse(from, *directory, static_cast<std::size_t>(end->count), memory);
-    if (!parsed) return std::move(parsed).error();
+    if (!parsed) return std::move(parsed).failure();
     auto placed = out.set_bounds(from);
-    if (!placed) return std::move(placed).error();
+    if (!placed) return std::move(placed).failure();
     return out;
 }
 
@@ -95,7 +97,7 @@ CKPT_DETAIL_DEF result<void> zip_archive::parse(const source& from, std::span<co
             return unreadable(from, offset(), r, disk);
         if (r.method == 0 && r.size != r.stored_size) {
             return zip::fail(from, errc::zip_header_mismatch, offset(), r.name,
-                             "stored as it is, and yet " + decimal(r.stored_size) + " bytes for " + decimal(r.size),
+                             str_cat("stored as it is, and yet ", r.stored_size, " bytes for ", r.size),
                              zip::damage_hint);
         }
         std::uint64_t least = 0;
@@ -107,8 +109,7 @@ CKPT_DETAIL_DEF result<void> zip_archive::parse(const source& from, std::span<co
     }
     if (at != end) {
         return zip::fail(from, errc::zip_count_mismatch, offset(), {},
-                         decimal(static_cast<std::uint64_t>(end - at)) + " bytes follow the last of " +
-                             decimal(std::uint64_t{count}) + " entries",
+                         str_cat(static_cast<std::uint64_t>(end - at), " bytes follow the last of ", count, " entries"),
                          zip::damage_hint);
     }
     std::size_t first = 0, second = 0;
@@ -126,9 +127,8 @@ CKPT_DETAIL_RARE result<void> zip_archive::set_bounds(const source& from) {
     const auto nth = [&](std::size_t i) -> record& { return records_[in_order_ ? i : order[i]]; };
     if (records_.empty() || nth(0).header_offset != 0) {
         return zip::fail(from, errc::zip_prefix, 0, {},
-                         records_.empty()
-                             ? std::string("the directory is empty, and yet the file begins with a record")
-                             : "the first record begins at " + decimal(nth(0).header_offset) + ", not at 0",
+                         records_.empty() ? std::string("the directory is empty, and yet the file begins with a record")
+                                          : str_cat("the first record begins at ", nth(0).header_offset, ", not at 0"),
                          zip::resave_hint);
     }
     for (std::size_t i = 0; i < records_.size(); ++i) {
@@ -143,36 +143,34 @@ CKPT_DETAIL_RARE result<void> zip_archive::set_bounds(const source& from) {
 
 CKPT_DETAIL_RARE error zip_archive::broken_entry(const source& from, std::uint64_t at, std::size_t i, std::size_t count,
                                                  std::span<const std::byte> left) {
-    const std::string entry = "entry " + decimal(std::uint64_t{i + 1});
-    const std::string of = " of " + decimal(std::uint64_t{count});
+    const std::string entry = str_cat("entry ", i + 1);
+    const std::string of = str_cat(" of ", count);
     if (left.size() < zip::central_bytes)
-        return zip::fail(from, errc::zip_count_mismatch, at, {}, entry + of + " is not there", zip::damage_hint);
+        return zip::fail(from, errc::zip_count_mismatch, at, {}, str_cat(entry, of, " is not there"), zip::damage_hint);
     const std::byte* const p = left.data();
     if (load_le<std::uint32_t>(p) != zip::central_signature)
-        return zip::fail(from, errc::zip_count_mismatch, at, {}, entry + of + " does not begin with its signature",
-                         zip::damage_hint);
+        return zip::fail(from, errc::zip_count_mismatch, at, {},
+                         str_cat(entry, of, " does not begin with its signature"), zip::damage_hint);
     const std::size_t length = zip::central_bytes + load_le<std::uint16_t>(p + 28) + load_le<std::uint16_t>(p + 30) +
                                load_le<std::uint16_t>(p + 32);
     return zip::fail(from, errc::zip_bounds, at, {},
-                     entry + " has " + decimal(std::uint64_t{length}) + " bytes, the directory " +
-                         decimal(std::uint64_t{left.size()}) + " more",
-                     zip::damage_hint);
+                     str_cat(entry, " has ", length, " bytes, the directory ", left.size(), " more"), zip::damage_hint);
 }
 
-CKPT_DETAIL_DEF error zip_archive::unreadable(const source& from, std::uint64_t at, const record& r,
-                                              std::uint16_t disk) {
+CKPT_DETAIL_RARE error zip_archive::unreadable(const source& from, std::uint64_t at, const record& r,
+                                               std::uint16_t disk) {
     if ((r.flags & zip::flags_encrypted) != 0) {
         return zip::fail(from, errc::zip_encrypted, at, r.name,
-                         "the record is encrypted: flags " + hexadecimal(r.flags),
+                         str_cat("the record is encrypted: flags ", hexadecimal(r.flags)),
                          "Unpack it with its password and pack it again without");
     }
     return zip::fail(from, errc::zip_multi_disk, at, r.name,
                      (r.flags & zip::flag_patch) != 0 ? std::string("the record is a patch to another archive")
-                                                      : "the record is on disk " + decimal(std::uint64_t{disk}),
+                                                      : str_cat("the record is on disk ", disk),
                      zip::resave_hint);
 }
 
-CKPT_DETAIL_DEF error zip_archive::bad_name(const source& from, std::uint64_t at, const record& r, name_fault fault) {
+CKPT_DETAIL_RARE error zip_archive::bad_name(const source& from, std::uint64_t at, const record& r, name_fault fault) {
     std::string_view why = "ends in '/' and yet has content";
     switch (fault) {
     case name_fault::none: break;
@@ -182,31 +180,31 @@ CKPT_DETAIL_DEF error zip_archive::bad_name(const source& from, std::uint64_t at
     case name_fault::absolute: why = "is absolute"; break;
     case name_fault::parent: why = "has a '..' component"; break;
     }
-    return zip::fail(from, errc::zip_name_invalid, at, r.name, "the name " + quoted(r.name) + " " + std::string(why),
+    return zip::fail(from, errc::zip_name_invalid, at, r.name, str_cat("the name ", quoted(r.name), " ", why),
                      "PyTorch writes no such names; pack the archive again with plain ones");
 }
 
 CKPT_DETAIL_RARE error zip_archive::duplicate(const source& from, const record& first, const record& second) const {
     const bool equal = first.name == second.name;
-    return zip::fail(from, errc::zip_duplicate_name, second.header_offset, second.name,
-                     equal ? quoted(first.name) + " is there twice, at " + decimal(first.header_offset) + " and " +
-                                 decimal(second.header_offset)
-                           : quoted(first.name) + " and " + quoted(second.name) +
-                                 " differ only in case, which PyTorch ignores",
-                     "Which of the two is meant depends on the reader; pack the archive again without one of them");
+    return zip::fail(
+        from, errc::zip_duplicate_name, second.header_offset, second.name,
+        equal
+            ? str_cat(quoted(first.name), " is there twice, at ", first.header_offset, " and ", second.header_offset)
+            : str_cat(quoted(first.name), " and ", quoted(second.name), " differ only in case, which PyTorch ignores"),
+        "Which of the two is meant depends on the reader; pack the archive again without one of them");
 }
 
 CKPT_DETAIL_RARE error zip_archive::misplaced(const source& from, const record& r, const record* next) const {
     std::uint64_t least = 0;
     const bool inside = zip::least_end(r, least) && least <= from.size();
-    const std::string place = decimal(r.stored_size) + " bytes with the header at " + decimal(r.header_offset);
+    const std::string place = str_cat(r.stored_size, " bytes with the header at ", r.header_offset);
     if (!inside) {
         return zip::fail(from, errc::zip_bounds, directory_offset_, r.name,
-                         place + " lie outside a file of " + decimal(from.size()), zip::download_hint);
+                         str_cat(place, " lie outside a file of ", from.size()), zip::download_hint);
     }
     return zip::fail(from, errc::zip_overlap, r.header_offset, r.name,
-                     place + (next != nullptr ? " overlap " + quoted(next->name) + " at " + decimal(next->header_offset)
-                                              : " overlap the directory at " + decimal(directory_offset_)),
+                     place + (next != nullptr ? str_cat(" overlap ", quoted(next->name), " at ", next->header_offset)
+                                              : str_cat(" overlap the directory at ", directory_offset_)),
                      zip::damage_hint);
 }
 

@@ -5,7 +5,9 @@
 
 #include <ckpt/archive/zip_format.hpp>
 #include <ckpt/core/checked.hpp>
+#include <ckpt/core/number.hpp>
 #include <ckpt/core/reader.hpp>
+#include <ckpt/core/str_cat.hpp>
 
 #include <utility>
 
@@ -38,9 +40,9 @@ CKPT_DETAIL_DEF error fail(const source& from, errc code, std::uint64_t at, std:
 }
 
 CKPT_DETAIL_RARE error not_stored(const source& from, const record& r) {
-    const std::string method = r.method == 8 ? "deflated" : "compressed by method " + decimal(std::uint64_t{r.method});
+    const std::string method = r.method == 8 ? "deflated" : str_cat("compressed by method ", r.method);
     return fail(from, errc::compressed, r.header_offset, r.name,
-                "the record is " + method + ": " + decimal(r.stored_size) + " bytes for " + decimal(r.size),
+                str_cat("the record is ", method, ": ", r.stored_size, " bytes for ", r.size),
                 r.method == 8 ? "Give open_options.inflate a function that inflates, or pack the archive again "
                                 "without compression: zip -0"
                               : "Pack the archive again without compression: torch.save, or zip -0");
@@ -48,7 +50,8 @@ CKPT_DETAIL_RARE error not_stored(const source& from, const record& r) {
 
 CKPT_DETAIL_RARE error wrong_checksum(const source& from, const record& r, std::uint64_t at, std::uint32_t computed) {
     return fail(from, errc::checksum_mismatch, at, r.name,
-                "the CRC-32 is " + hexadecimal(computed) + ", the directory says " + hexadecimal(r.crc32), damage_hint);
+                str_cat("the CRC-32 is ", hexadecimal(computed), ", the directory says ", hexadecimal(r.crc32)),
+                damage_hint);
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail::zip

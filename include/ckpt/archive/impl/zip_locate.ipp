@@ -9,6 +9,7 @@
 #include <ckpt/core/digest.hpp>
 #include <ckpt/core/error.hpp>
 #include <ckpt/core/reader.hpp>
+#include <ckpt/core/str_cat.hpp>
 
 #include <algorithm>
 #include <array>
@@ -69,8 +70,7 @@ CKPT_DETAIL_RARE error local_header::bad(errc code, std::string seen) const {
 }
 
 CKPT_DETAIL_RARE error local_header::differs(const char* what, std::uint64_t here, std::uint64_t there) const {
-    return bad(errc::zip_header_mismatch,
-               "the local header has " + std::string(what) + " " + decimal(here) + ", the directory " + decimal(there));
+    return bad(errc::zip_header_mismatch, str_cat("the local header has ", what, " ", here, ", the directory ", there));
 }
 
 CKPT_DETAIL_DEF result<void> local_header::read(std::uint64_t at, std::span<std::byte> out) const {
@@ -79,14 +79,14 @@ CKPT_DETAIL_DEF result<void> local_header::read(std::uint64_t at, std::span<std:
     return done;
 }
 
-CKPT_DETAIL_DEF result<std::uint64_t> local_header::check() {
-    if (auto done = read_fixed(); !done) return std::move(done).error();
-    if (auto done = read_names(); !done) return std::move(done).error();
-    if (auto done = check_sizes(); !done) return std::move(done).error();
+CKPT_DETAIL_RARE result<std::uint64_t> local_header::check() {
+    if (auto done = read_fixed(); !done) return std::move(done).failure();
+    if (auto done = read_names(); !done) return std::move(done).failure();
+    if (auto done = check_sizes(); !done) return std::move(done).failure();
     return record_.header_offset + whole_;
 }
 
-CKPT_DETAIL_DEF result<void> local_header::read_fixed() {
+CKPT_DETAIL_RARE result<void> local_header::read_fixed() {
     const record& r = record_;
     const std::uint64_t room = r.bound - r.header_offset;
     if (r.bound < r.header_offset || room < local_bytes) return bad(errc::internal, "a record without a bound");
@@ -103,14 +103,13 @@ CKPT_DETAIL_DEF result<void> local_header::read_fixed() {
     if (name_length_ != r.name.size()) return differs("a name length of", name_length_, r.name.size());
     whole_ = local_bytes + name_length_ + extra_length_;
     if (whole_ > room || r.stored_size > room - whole_) {
-        return bad(errc::zip_overlap, "a header of " + decimal(std::uint64_t{whole_}) + " and a payload of " +
-                                          decimal(r.stored_size) + " bytes, the next record or the directory begins " +
-                                          decimal(room) + " on");
+        return bad(errc::zip_overlap, str_cat("a header of ", whole_, " and a payload of ", r.stored_size,
+                                              " bytes, the next record or the directory begins ", room, " on"));
     }
     return {};
 }
 
-CKPT_DETAIL_DEF result<void> local_header::read_names() {
+CKPT_DETAIL_RARE result<void> local_header::read_names() {
     if (whole_ > head_bytes_) {
         rest_.resize(whole_);
         if (auto done = read(record_.header_offset, rest_); !done) return done;
@@ -119,11 +118,12 @@ CKPT_DETAIL_DEF result<void> local_header::read_names() {
         bytes_ = rest_.data();
     }
     const std::string_view name{reinterpret_cast<const char*>(bytes_ + local_bytes), name_length_};
-    if (name != record_.name) return bad(errc::zip_header_mismatch, "the local header has the name " + quoted(name));
+    if (name != record_.name)
+        return bad(errc::zip_header_mismatch, str_cat("the local header has the name ", quoted(name)));
     return {};
 }
 
-CKPT_DETAIL_DEF result<void> local_header::check_sizes() const {
+CKPT_DETAIL_RARE result<void> local_header::check_sizes() const {
     const record& r = record_;
     std::uint64_t size = load_le<std::uint32_t>(bytes_ + 22), stored = load_le<std::uint32_t>(bytes_ + 18);
     const bool size_asked = size == full32, stored_asked = stored == full32;
@@ -148,7 +148,7 @@ CKPT_DETAIL_DEF result<void> local_header::check_sizes() const {
         (size_asked ? size : stored) = word(0);
     } else if (field.words == 1 && word(0) != r.header_offset) {
         return bad(errc::zip64_invalid,
-                   "the local header's ZIP64 field has " + decimal(word(0)) + ", which is not its own offset");
+                   str_cat("the local header's ZIP64 field has ", word(0), ", which is not its own offset"));
     }
     const auto crc = load_le<std::uint32_t>(bytes_ + 14);
     if (!fits(size, r.size)) return differs("a size of", size, r.size);
@@ -161,19 +161,19 @@ CKPT_DETAIL_DEF result<std::uint64_t> locate(const source& from, const record& r
     return local_header{from, r}.check();
 }
 
-CKPT_DETAIL_DEF result<std::span<const std::byte>> read_record(const source& from, const record& r, arena& memory,
-                                                               bool check) {
+CKPT_DETAIL_RARE result<std::span<const std::byte>> read_record(const source& from, const record& r, arena& memory,
+                                                                bool check) {
     if (r.method != 0) return not_stored(from, r);
     auto at = locate(from, r);
-    if (!at) return std::move(at).error();
+    if (!at) return std::move(at).failure();
     std::size_t length = 0;
     if (!checked_narrow(r.size, length))
-        return fail(from, errc::limit, *at, r.name, decimal(r.size) + " bytes are more than this program can address",
+        return fail(from, errc::limit, *at, r.name, str_cat(r.size, " bytes are more than this program can address"),
                     {});
     const std::span<std::byte> out{memory.allocate<std::byte>(length), length};
     if (auto done = from.read(*at, out); !done) {
         done.error().record = r.name;
-        return std::move(done).error();
+        return std::move(done).failure();
     }
     if (check && r.crc32 != 0) {
         const std::uint32_t computed = detail::crc32(out);

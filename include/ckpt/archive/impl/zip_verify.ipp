@@ -16,7 +16,7 @@ CKPT_DETAIL_RARE result<bool> has_descriptor(const source& from, const record& r
     std::array<std::byte, 24> bytes{};
     const auto room = static_cast<std::size_t>((std::min<std::uint64_t>)(r.bound - at, bytes.size()));
     auto done = from.read(at, {bytes.data(), room});
-    if (!done) return std::move(done).error();
+    if (!done) return std::move(done).failure();
     for (const std::size_t signature : {std::size_t{4}, std::size_t{0}}) {
         const std::byte* const p = bytes.data() + signature;
         if (signature != 0 && (room < 4 || load_le<std::uint32_t>(bytes.data()) != descriptor_signature)) continue;
@@ -37,7 +37,7 @@ CKPT_DETAIL_RARE result<std::uint32_t> checksum(const source& from, const record
         const std::span<std::byte> piece{buffer.data(),
                                          static_cast<std::size_t>((std::min<std::uint64_t>)(left, buffer.size()))};
         auto done = from.read(at, piece);
-        if (!done) return std::move(done).error();
+        if (!done) return std::move(done).failure();
         crc = detail::crc32(piece, crc);
         at += piece.size();
         left -= piece.size();
@@ -47,7 +47,7 @@ CKPT_DETAIL_RARE result<std::uint32_t> checksum(const source& from, const record
 
 CKPT_DETAIL_RARE result<void> inflates_soundly(const source& from, const record& r, const inflater& inflate) {
     auto at = locate_deflated(from, r, inflate);
-    if (!at) return std::move(at).error();
+    if (!at) return std::move(at).failure();
     return inflate_stream{from, r, *at, inflate}.finish();
 }
 

@@ -4,6 +4,8 @@
 #pragma once
 
 #include <ckpt/core/error.hpp>
+#include <ckpt/core/number.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/core/utf8.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
@@ -70,7 +72,7 @@ CKPT_DETAIL_RARE std::string error::advice() const {
 CKPT_DETAIL_RARE std::string error::message() const {
     std::string out;
     out += info(code).name;
-    out += " (" + detail::decimal(std::uint64_t{static_cast<std::uint16_t>(code)}) + "): ";
+    out += detail::str_cat(" (", static_cast<std::uint16_t>(code), "): ");
     out += detail.empty() ? std::string(info(code).meaning) : detail;
     std::string place;
     const auto add = [&place](std::string_view separator, const std::string& text) {
@@ -79,12 +81,12 @@ CKPT_DETAIL_RARE std::string error::message() const {
     };
     if (!file.empty()) add("", detail::printable(file));
     if (!record.empty()) add(": ", detail::printable(record));
-    if (offset != no_offset) add(" ", "at " + detail::hexadecimal(offset));
-    if (!opcode_name.empty()) add(", ", "opcode " + std::string(opcode_name));
-    if (!path.empty()) add(", ", "under " + detail::printable(path));
-    if (!place.empty()) out += "; " + place;
+    if (offset != no_offset) add(" ", detail::str_cat("at ", detail::hexadecimal(offset)));
+    if (!opcode_name.empty()) add(", ", detail::str_cat("opcode ", opcode_name));
+    if (!path.empty()) add(", ", detail::str_cat("under ", detail::printable(path)));
+    if (!place.empty()) out += detail::str_cat("; ", place);
     if (code == errc::global_not_allowed) out += "; nothing was run";
-    if (!hint.empty()) out += ". " + advice();
+    if (!hint.empty()) out += detail::str_cat(". ", advice());
     if (out.size() > detail::message_limit) {
         std::size_t cut = detail::message_limit - 3;
         while (cut > 0 && (static_cast<unsigned char>(out[cut]) & 0xC0) == 0x80) --cut;

@@ -43,8 +43,8 @@ CKPT_DETAIL_DEF void append_json(std::string& out, std::string_view text) {
 }
 
 /// Reads the rest of an escape, behind its backslash.
-[[nodiscard]] inline bool read_json_escape(std::string_view text, std::size_t& at, std::string& out,
-                                           json_dialect dialect) {
+[[nodiscard]] CKPT_DETAIL_COLD inline bool read_json_escape(std::string_view text, std::size_t& at, std::string& out,
+                                                            json_dialect dialect) {
     if (at >= text.size()) return false;
     const char c = text[at++];
     constexpr std::string_view from = "\"\\/bfnrt";

@@ -6,6 +6,7 @@
 #include <ckpt/core/error.hpp>
 #include <ckpt/core/json_text.hpp>
 #include <ckpt/core/json_writer.hpp>
+#include <ckpt/core/number.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 

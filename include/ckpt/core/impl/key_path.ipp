@@ -20,7 +20,7 @@ CKPT_DETAIL_DEF std::string take_path_element(std::string_view& rest, bool* more
     return out;
 }
 
-CKPT_DETAIL_DEF void append_path_element(std::string& path, std::string_view element, bool first) {
+CKPT_DETAIL_RARE void append_path_element(std::string& path, std::string_view element, bool first) {
     if (!first) path += '/';
     for (const char c : element) {
         if (c == '/' || c == '\\') path += '\\';

@@ -205,7 +205,7 @@ inline bool is_word(std::string_view text, std::string_view word) noexcept {
     return true;
 }
 
-CKPT_DETAIL_DEF bool parse_double(std::string_view text, double& out) noexcept {
+CKPT_DETAIL_RARE bool parse_double(std::string_view text, double& out) noexcept {
     const bool minus = text.starts_with('-');
     if (minus) text.remove_prefix(1);
     std::uint64_t bits = 0;
@@ -254,7 +254,7 @@ CKPT_DETAIL_DEF std::string hexadecimal(std::uint64_t value) {
 /// Dybvig).
 class digit_source {
   public:
-    explicit digit_source(std::uint64_t bits) noexcept
+    CKPT_DETAIL_COLD explicit digit_source(std::uint64_t bits) noexcept
         : even_{(bits & 1) == 0}, dividend_{0}, divisor_{1}, above_{1}, below_{1} {
         const std::uint64_t fraction = bits << 12 >> 12;
         const auto biased = static_cast<std::int32_t>(bits >> 52);
@@ -279,7 +279,7 @@ class digit_source {
     /// The value is 0.ddd * 10^power, where ddd are the digits.
     [[nodiscard]] std::int32_t power() const noexcept { return power_; }
     /// The next digit of the exact value.
-    [[nodiscard]] char next() noexcept {
+    [[nodiscard]] CKPT_DETAIL_COLD char next() noexcept {
         scale([](natural& n) { n.multiply(10); });
         return static_cast<char>('0' + dividend_.divide(divisor_));
     }

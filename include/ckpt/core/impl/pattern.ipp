@@ -3,7 +3,9 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/number.hpp>
 #include <ckpt/core/pattern.hpp>
+#include <ckpt/core/str_cat.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
@@ -186,8 +188,8 @@ CKPT_DETAIL_DEF result<pattern> pattern::parse(std::string_view text) {
     const std::string_view kept = owned->text;
     if (!detail::parse_pattern({kept, kept, 0, false}, code, fault))
         return error{.code = errc::pattern_invalid,
-                     .detail = "in the pattern " + detail::quoted(text) + " at byte " +
-                               detail::decimal(std::uint64_t{fault.from}) + ": " + fault.message(text)};
+                     .detail = detail::str_cat("in the pattern ", detail::quoted(text), " at byte ", fault.from, ": ",
+                                               fault.message(text))};
     pattern out;
     out.text_ = kept;
     out.owned_ = std::move(owned);

@@ -32,18 +32,28 @@ CKPT_DETAIL_DEF plain_memory& plain_memory::operator=(plain_memory other) noexce
 
 CKPT_DETAIL_DEF plain_memory::~plain_memory() { ::operator delete(first_); }
 
-CKPT_DETAIL_DEF void plain_memory::grow(std::size_t bytes) {
+CKPT_DETAIL_RARE plain_memory plain_memory::larger(std::size_t bytes) const {
     const auto used = static_cast<std::size_t>(last_ - first_);
     const auto room = static_cast<std::size_t>(end_ - first_);
     // More than half of the address space is asked of the allocator, which refuses it.
     const std::size_t needed = bytes > ~std::size_t{0} / 2 - used ? ~std::size_t{0} / 2 : used + bytes;
     const std::size_t wanted = needed > 2 * room ? needed : 2 * room;
-    auto* const grown = static_cast<std::byte*>(::operator new(wanted));
-    if (used != 0) std::memmove(grown, first_, used); // of memcpy GCC 14 warns at -O3: half of memory would overlap
-    ::operator delete(first_);
-    first_ = grown;
-    last_ = grown + used;
-    end_ = grown + wanted;
+    plain_memory out;
+    out.first_ = static_cast<std::byte*>(::operator new(wanted));
+    if (used != 0)
+        std::memmove(out.first_, first_, used); // of memcpy GCC 14 warns at -O3: half of memory would overlap
+    out.last_ = out.first_ + used;
+    out.end_ = out.first_ + wanted;
+    return out;
+}
+
+CKPT_DETAIL_DEF void plain_memory::grow(std::size_t bytes) { *this = larger(bytes); }
+
+CKPT_DETAIL_DEF void plain_memory::append_grown(const void* value, std::size_t bytes) {
+    plain_memory grown = larger(bytes);
+    std::memcpy(grown.last_, value, bytes);
+    grown.last_ += bytes;
+    *this = std::move(grown);
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

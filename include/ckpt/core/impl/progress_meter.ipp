@@ -4,6 +4,7 @@
 #pragma once
 
 #include <ckpt/core/progress_meter.hpp>
+#include <ckpt/core/str_cat.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
@@ -26,7 +27,7 @@ CKPT_DETAIL_RARE bool progress_meter::finish() {
 
 CKPT_DETAIL_RARE error progress_meter::stopped() const {
     return {.code = errc::cancelled,
-            .detail = "the progress callback said so after " + decimal(told_) + " of " + decimal(total_) + " bytes"};
+            .detail = str_cat("the progress callback said so after ", told_, " of ", total_, " bytes")};
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

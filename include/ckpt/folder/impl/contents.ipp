@@ -6,6 +6,7 @@
 #include <ckpt/core/error.hpp>
 #include <ckpt/core/number.hpp>
 #include <ckpt/core/sorting.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/folder/contents.hpp>
 #include <ckpt/pickle/names.hpp>
 
@@ -70,8 +71,7 @@ CKPT_DETAIL_DEF void folder_contents::add_shard(const folder_entry& e, const sha
                                                 std::map<std::string, std::size_t>& families) {
     const std::string family = std::string(s.stem).append("-*").append(s.tail);
     shards.push_back(e.name);
-    files.push_back(
-        {e.name, "shard " + decimal(std::uint64_t{s.number}) + " of " + decimal(std::uint64_t{s.count}), e.size, true});
+    files.push_back({e.name, str_cat("shard ", s.number, " of ", s.count), e.size, true});
     const auto [place, is_new] = families.try_emplace(family, sets.size());
     if (is_new) sets.push_back({family, {}, {}, s.count, true});
     sets[place->second].files.push_back(e.name);
@@ -80,7 +80,7 @@ CKPT_DETAIL_DEF void folder_contents::add_shard(const folder_entry& e, const sha
 CKPT_DETAIL_DEF void folder_contents::add_rank(const folder_entry& e, const rank_name& r,
                                                std::map<std::string, std::size_t>& families) {
     const std::string family = std::string(r.before).append("*").append(r.after);
-    files.push_back({e.name, "what rank " + decimal(std::uint64_t{r.rank}) + " saved", e.size, true});
+    files.push_back({e.name, str_cat("what rank ", r.rank, " saved"), e.size, true});
     const auto [place, is_new] = families.try_emplace(family, sets.size());
     if (is_new) sets.push_back({family, {}, {}, 0, false, set_kind::ranks});
     sets[place->second].files.push_back(e.name);

@@ -5,6 +5,7 @@
 
 #include <ckpt/archive/safetensors.hpp>
 #include <ckpt/core/sorting.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/folder/dcp.hpp>
 #include <ckpt/io/folder.hpp>
 #include <ckpt/pickle/value_access.hpp>
@@ -20,7 +21,7 @@ CKPT_DETAIL_DEF shared<checkpoint_file> dcp_reader::run() {
     }
     if (!work_.report.findings.empty()) return {};
     std::uint64_t bytes = metadata_->file_bytes();
-    std::vector<std::string> files{step_ + ".metadata"};
+    std::vector<std::string> files{str_cat(step_, ".metadata")};
     for (const auto& [name, seen] : files_)
         if (seen.number != missing) {
             files.push_back(name);
@@ -40,12 +41,12 @@ CKPT_DETAIL_DEF int dcp_reader::place::compare(std::string_view k, std::span<con
 }
 
 CKPT_DETAIL_DEF void dcp_reader::wrong(std::string detail) {
-    work_.inconsistent(step_ + ".metadata", std::move(detail),
+    work_.inconsistent(str_cat(step_, ".metadata"), std::move(detail),
                        ".metadata is damaged, or of another version: get it again");
 }
 
 CKPT_DETAIL_DEF bool dcp_reader::read_metadata() {
-    const std::string name = step_ + ".metadata";
+    const std::string name = str_cat(step_, ".metadata");
     work_.report.parts.push_back(name);
     auto from = source::open(path_in(work_.folder, name), {.mode = io_mode::read});
     auto opened =
@@ -61,8 +62,9 @@ CKPT_DETAIL_DEF bool dcp_reader::read_metadata() {
                      "easily lost";
             if (const std::uint64_t n = metadata_of_ranks(); n > 0) {
                 e.code = errc::container_not_supported;
-                e.detail = "it was saved without collectives: " + decimal(n) + (n == 1 ? " rank has" : " ranks have") +
-                           " metadata of their own (__0.metadata and so on), and no file says what all of them have";
+                e.detail =
+                    str_cat("it was saved without collectives: ", n, n == 1 ? " rank has" : " ranks have",
+                            " metadata of their own (__0.metadata and so on), and no file says what all of them have");
                 e.hint = "load it on as many ranks and save it with collectives, or open the file of one rank's "
                          "chunks by itself";
             }
@@ -83,7 +85,7 @@ CKPT_DETAIL_DEF std::uint64_t dcp_reader::metadata_of_ranks() const {
 }
 
 CKPT_DETAIL_DEF bool dcp_reader::check_rank(std::string_view key, const result<value>& list) {
-    return !list || list->kind() != kind::tuple || work_.check_rank(step_ + ".metadata", key, list->size());
+    return !list || list->kind() != kind::tuple || work_.check_rank(str_cat(step_, ".metadata"), key, list->size());
 }
 
 CKPT_DETAIL_DEF std::optional<std::span<const std::int64_t>> dcp_reader::numbers(const result<value>& list) {
@@ -124,19 +126,20 @@ CKPT_DETAIL_DEF void dcp_reader::read_places() {
         if (offset && !offset->is_none()) {
             if (!check_rank(p.key, offset)) return;
             const auto at = numbers(offset);
-            if (!at) return wrong("the place of a chunk of " + quoted(p.key) + " has no offsets");
+            if (!at) return wrong(str_cat("the place of a chunk of ", quoted(p.key), " has no offsets"));
             p.at = *at;
         }
         const auto begin = count_at(e.mapped, "offset");
         const auto length = count_at(e.mapped, "length");
-        if (!begin || !length) return wrong("the place of an item of " + quoted(p.key) + " has no offset and length");
+        if (!begin || !length)
+            return wrong(str_cat("the place of an item of ", quoted(p.key), " has no offset and length"));
         p.offset = *begin;
         p.length = *length;
         if (const auto steps = e.mapped.at("transform_descriptors"); steps && steps->size() > 0)
             if (const auto first = (*steps)[0].as_string()) p.transform = *first;
         if (!is_inside(p.file)) {
-            work_.inconsistent(step_ + ".metadata",
-                               quoted(p.key) + " is in a file outside the folder, " + quoted(p.file),
+            work_.inconsistent(str_cat(step_, ".metadata"),
+                               str_cat(quoted(p.key), " is in a file outside the folder, ", quoted(p.file)),
                                "chunks lie beside .metadata; do not trust this one");
             continue;
         }
@@ -146,7 +149,7 @@ CKPT_DETAIL_DEF void dcp_reader::read_places() {
     sort_values(places_, [](const place& a, const place& b) { return a.compare(b.key, b.at) < 0; });
     for (std::size_t i = 1; i < places_.size(); ++i)
         if (places_[i].compare(places_[i - 1].key, places_[i - 1].at) == 0)
-            wrong("two items are " + chunk_text(places_[i].key, places_[i].at));
+            wrong(str_cat("two items are ", chunk_text(places_[i].key, places_[i].at)));
 }
 
 CKPT_DETAIL_DEF bool dcp_reader::is_inside(std::string_view path) {
@@ -168,8 +171,8 @@ CKPT_DETAIL_DEF void dcp_reader::open_files() {
         }
         error e = std::move(from).error();
         e.file = name;
-        e.detail = "the file is missing, which holds " + decimal(seen.items) +
-                   (seen.items == 1 ? " item (" : " items (") + e.detail + ')';
+        e.detail = str_cat("the file is missing, which holds ", seen.items, seen.items == 1 ? " item (" : " items (",
+                           e.detail, ")");
         if (e.code == errc::cannot_open) e.code = errc::shards_inconsistent;
         e.hint = "get the missing file; folder_options::partial opens what is there";
         work_.lack(std::move(e));
@@ -193,16 +196,15 @@ CKPT_DETAIL_DEF void dcp_reader::build() {
         if (!key) return wrong("a key of state_dict_metadata is no text");
         const std::uint32_t node = e.mapped.at("chunks") ? tensor_of(*key, e.mapped) : object_of(*key);
         if (!tree.add(*key, node))
-            work_.inconsistent(step_ + ".metadata",
-                               "planner_data puts " + quoted(*key) + " where another entry is, or too deep",
+            work_.inconsistent(str_cat(step_, ".metadata"),
+                               str_cat("planner_data puts ", quoted(*key), " where another entry is, or too deep"),
                                ".metadata is damaged: get it again");
     }
     if (!work_.report.findings.empty()) return;
     std::vector<std::string> surplus;
     for (const place& p : places_)
         if (!p.used) surplus.push_back(chunk_text(p.key, p.at));
-    if (!surplus.empty())
-        wrong(decimal(std::uint64_t{surplus.size()}) + " items belong to no tensor: " + surplus.front());
+    if (!surplus.empty()) wrong(str_cat(surplus.size(), " items belong to no tensor: ", surplus.front()));
     if (work_.report.findings.empty()) root_ = tree.build(*out_);
 }
 
@@ -222,7 +224,7 @@ CKPT_DETAIL_DEF std::uint32_t dcp_reader::tensor_of(std::string_view key, const 
     const auto shape = numbers(size);
     const auto list = says.at("chunks");
     if (!type || !shape) {
-        wrong("the tensor " + quoted(key) + " has no dtype and sizes");
+        wrong(str_cat("the tensor ", quoted(key), " has no dtype and sizes"));
         return absent_node;
     }
     tensor_data whole{.type = *type,
@@ -230,7 +232,7 @@ CKPT_DETAIL_DEF std::uint32_t dcp_reader::tensor_of(std::string_view key, const 
                       .shape = shape->data(),
                       .strides = shape->data()};
     if (check_sizes(whole, work_.options.limits.tensor_rank) != errc::none) {
-        wrong("the tensor " + quoted(key) + " has impossible sizes, " + list_of(*shape));
+        wrong(str_cat("the tensor ", quoted(key), " has impossible sizes, ", list_of(*shape)));
         return absent_node;
     }
     const value chunks = *list;
@@ -241,8 +243,7 @@ CKPT_DETAIL_DEF std::uint32_t dcp_reader::tensor_of(std::string_view key, const 
     if (!found.lost.empty()) {
         error e = std::move(found.lost.front());
         if (found.lost.size() > 1)
-            e.detail += "; and " + decimal(std::uint64_t{found.lost.size() - 1}) + " more of its " +
-                        decimal(std::uint64_t{found.boxes.count}) + " chunks";
+            e.detail += str_cat("; and ", found.lost.size() - 1, " more of its ", found.boxes.count, " chunks");
         return absent(key, std::move(e));
     }
     if (found.parts.empty()) return out_->tensor_of(out_->plan().fill(*type, *shape, {}));
@@ -252,12 +253,11 @@ CKPT_DETAIL_DEF std::uint32_t dcp_reader::tensor_of(std::string_view key, const 
 CKPT_DETAIL_DEF std::uint32_t dcp_reader::refuse_scaled(std::string_view key, ckpt::dtype type, const value& chunks) {
     for (const value v : chunks.elements())
         if (const auto offsets = numbers(v.at("offsets"))) (void)find_place(key, *offsets);
-    return out_->refused(
-        {.code = errc::unsupported_tensor,
-         .file = step_ + ".metadata",
-         .path = printable(key),
-         .detail = "chunks of " + std::string(name(type)) + ", whose scales are in each chunk by itself",
-         .hint = "the other entries of the folder are not affected"});
+    return out_->refused({.code = errc::unsupported_tensor,
+                          .file = str_cat(step_, ".metadata"),
+                          .path = printable(key),
+                          .detail = str_cat("chunks of ", name(type), ", whose scales are in each chunk by itself"),
+                          .hint = "the other entries of the folder are not affected"});
 }
 
 CKPT_DETAIL_DEF bool dcp_reader::find_chunks(std::string_view key, ckpt::dtype type,
@@ -270,9 +270,10 @@ CKPT_DETAIL_DEF bool dcp_reader::find_chunks(std::string_view key, ckpt::dtype t
         for (std::size_t d = 0; d < shape.size() && inside; ++d)
             inside = (*sizes)[d] <= shape[d] && (*offsets)[d] <= shape[d] - (*sizes)[d];
         if (!inside) {
-            wrong("a chunk of " + quoted(key) +
-                  (offsets && sizes ? " at " + list_of(*offsets) + " of " + list_of(*sizes) : std::string()) +
-                  " lies outside the tensor, " + list_of(shape));
+            wrong(
+                str_cat("a chunk of ", quoted(key),
+                        offsets && sizes ? str_cat(" at ", list_of(*offsets), " of ", list_of(*sizes)) : std::string(),
+                        " lies outside the tensor, ", list_of(shape)));
             return false;
         }
         place* const at = find_place(key, *offsets);
@@ -292,24 +293,24 @@ CKPT_DETAIL_DEF bool dcp_reader::find_chunks(std::string_view key, ckpt::dtype t
 CKPT_DETAIL_DEF bool dcp_reader::fill_whole(std::string_view key, std::span<const std::int64_t> shape,
                                             const box_list& boxes) {
     if (boxes.count == 0) {
-        wrong("the tensor " + quoted(key) + " of " + list_of(shape) + " has no chunks");
+        wrong(str_cat("the tensor ", quoted(key), " of ", list_of(shape), " has no chunks"));
         return false;
     }
     const tiling fit = check_tiling(shape, boxes, corners_);
     if (!fit.fits) {
         work_.find({.code = errc::limit,
-                    .file = step_ + ".metadata",
+                    .file = str_cat(step_, ".metadata"),
                     .path = printable(key),
-                    .detail = "the chunks of " + quoted(key) + " are cut along " +
-                              decimal(std::uint64_t{fit.cut.size()}) + " dimensions, too many to check"});
+                    .detail = str_cat("the chunks of ", quoted(key), " are cut along ", fit.cut.size(),
+                                      " dimensions, too many to check")});
         return false;
     }
     cut_ = fit.cut;
     if (fit.element.empty()) return true;
-    work_.inconsistent(step_ + ".metadata",
-                       (fit.covered == 0 ? std::string("no chunk") : decimal(fit.covered) + " chunks") + " of " +
-                           quoted(key) + (fit.covered == 0 ? " has" : " have") + " the element at " +
-                           list_of(fit.element),
+    work_.inconsistent(str_cat(step_, ".metadata"),
+                       str_cat(fit.covered == 0 ? std::string("no chunk") : str_cat(fit.covered, " chunks"), " of ",
+                               quoted(key), fit.covered == 0 ? " has" : " have", " the element at ",
+                               list_of(fit.element)),
                        "the chunks leave a gap or overlap: get .metadata again");
     return false;
 }
@@ -328,10 +329,10 @@ CKPT_DETAIL_DEF result<std::uint32_t> dcp_reader::chunk(std::string_view key, ck
                                  "get the file again, whole; folder_options::partial opens what is there") {
         return error{.code = errc::shards_inconsistent,
                      .file = std::move(file),
-                     .detail = chunk_text(key, offsets) + " of " + list_of(sizes) + ' ' + std::move(detail),
+                     .detail = str_cat(chunk_text(key, offsets), " of ", list_of(sizes), " ", detail),
                      .hint = hint};
     };
-    if (at == nullptr) return lacking(step_ + ".metadata", "has no place in storage_data");
+    if (at == nullptr) return lacking(str_cat(step_, ".metadata"), "has no place in storage_data");
     const std::string name = step_ + std::string(at->file);
     const std::uint32_t file = files_.find(name)->second.number;
     if (file == missing)
@@ -340,17 +341,15 @@ CKPT_DETAIL_DEF result<std::uint32_t> dcp_reader::chunk(std::string_view key, ck
     if (!at->transform.empty())
         return error{.code = errc::compressed,
                      .file = name,
-                     .detail = chunk_text(key, offsets) + " is compressed (" + printable(at->transform) + ')',
+                     .detail = str_cat(chunk_text(key, offsets), " is compressed (", printable(at->transform), ")"),
                      .hint = "save again without transforms"};
     const std::uint64_t have = items_->file_at(file).from->size();
     const std::uint64_t bytes = bytes_of(type, data.numel);
     if (!range_inside(at->offset, at->length, have))
-        return lacking(name, "is to be at byte " + decimal(at->offset) + ", " + decimal(at->length) +
-                                 " bytes; the file has " + decimal(have));
-    if (at->length < bytes)
-        return lacking(name, "needs " + decimal(bytes) + " bytes, its item has " + decimal(at->length));
+        return lacking(name, str_cat("is to be at byte ", at->offset, ", ", at->length, " bytes; the file has ", have));
+    if (at->length < bytes) return lacking(name, str_cat("needs ", bytes, " bytes, its item has ", at->length));
     auto tensors = tensors_in(file, *at);
-    if (!tensors) return std::move(tensors).error();
+    if (!tensors) return std::move(tensors).failure();
     if (*tensors != nullptr) return named_tensor(**tensors, key, data);
     data.storage = items_->add({key, file, at->offset, at->length, type, sizes, data.numel});
     auto* kept = ::new (out_->values().memory.allocate(sizeof(tensor_data), alignof(tensor_data))) tensor_data(data);
@@ -363,12 +362,12 @@ CKPT_DETAIL_DEF result<const dcp_reader::tensor_file*> dcp_reader::tensors_in(st
     const source& from = *items_->file_at(file).from;
     std::array<std::byte, 64> head{};
     const auto n = static_cast<std::size_t>((std::min<std::uint64_t>)(head.size(), from.size() - at.offset));
-    if (auto read = from.read(at.offset, {head.data(), n}); !read) return std::move(read).error();
+    if (auto read = from.read(at.offset, {head.data(), n}); !read) return std::move(read).failure();
     tensor_file& out = safetensors_[file];
     if (!safetensors::begins({head.data(), n})) return static_cast<const tensor_file*>(nullptr);
     // Such a file holds all its tensors as one safetensors file, which begins where the first of them lies.
     auto opened = items_->open_at(file, at.offset, from.size() - at.offset);
-    if (!opened) return std::move(opened).error();
+    if (!opened) return std::move(opened).failure();
     out.part = out_->add_part(items_->file_at(file).name, checkpoint_access::file(*opened));
     const value root = opened->root();
     for (const value::entry e : root.entries())
@@ -385,9 +384,10 @@ CKPT_DETAIL_DEF result<std::uint32_t> dcp_reader::named_tensor(const tensor_file
         !std::equal(own->sizes().begin(), own->sizes().end(), says.sizes().begin(), says.sizes().end()))
         return error{.code = errc::shards_inconsistent,
                      .file = in.part->name(),
-                     .detail = own == nullptr ? "the file has no tensor " + quoted(key)
-                                              : "the tensor " + quoted(key) + " has shape " + list_of(own->sizes()) +
-                                                    ", .metadata says " + list_of(says.sizes()),
+                     .detail = own == nullptr
+                                   ? str_cat("the file has no tensor ", quoted(key))
+                                   : str_cat("the tensor ", quoted(key), " has shape ", list_of(own->sizes()),
+                                             ", .metadata says ", list_of(says.sizes())),
                      .hint = ".metadata and the files are of different saves: get them again"};
     return out_->leaf(in.part, own);
 }
@@ -396,28 +396,28 @@ CKPT_DETAIL_DEF std::uint32_t dcp_reader::object_of(std::string_view key) {
     place* const at = find_place(key, {});
     if (at == nullptr)
         return absent(key, {.code = errc::shards_inconsistent,
-                            .file = step_ + ".metadata",
-                            .detail = quoted(key) + " has no place in storage_data",
+                            .file = str_cat(step_, ".metadata"),
+                            .detail = str_cat(quoted(key), " has no place in storage_data"),
                             .hint = "get .metadata again"});
     const std::string name = step_ + std::string(at->file);
     const std::uint32_t file = files_.find(name)->second.number;
     if (file == missing)
         return absent(key, {.code = errc::shards_inconsistent,
                             .file = name,
-                            .detail = quoted(key) + " is in this file, which is missing",
+                            .detail = str_cat(quoted(key), " is in this file, which is missing"),
                             .hint = "get the missing file"});
     const std::uint64_t have = items_->file_at(file).from->size();
     if (!range_inside(at->offset, at->length, have))
         return absent(key, {.code = errc::shards_inconsistent,
                             .file = name,
-                            .detail = quoted(key) + " is to be at byte " + decimal(at->offset) + ", " +
-                                      decimal(at->length) + " bytes; the file has " + decimal(have),
+                            .detail = str_cat(quoted(key), " is to be at byte ", at->offset, ", ", at->length,
+                                              " bytes; the file has ", have),
                             .hint = "get the file again"});
     if (!at->transform.empty())
         return out_->refused({.code = errc::compressed,
                               .file = name,
                               .path = printable(key),
-                              .detail = quoted(key) + " is compressed (" + printable(at->transform) + ')',
+                              .detail = str_cat(quoted(key), " is compressed (", printable(at->transform), ")"),
                               .hint = "save again without transforms"});
     auto opened = items_->open_at(file, at->offset, at->length);
     if (!opened) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <ckpt/checkpoint.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/folder/dcp_items.hpp>
 #include <ckpt/open_source.hpp>
 #include <ckpt/pickle/value_access.hpp>
@@ -25,7 +26,7 @@ CKPT_DETAIL_DEF result<checkpoint> dcp_items::open_at(std::uint32_t of, std::uin
 
 CKPT_DETAIL_DEF result<std::uint64_t> dcp_items::file_offset(std::uint32_t i) const {
     auto opened = open_item(i);
-    if (!opened) return std::move(opened).error();
+    if (!opened) return std::move(opened).failure();
     if (!opened->plain)
         return error{.code = errc::no_data,
                      .file = std::string(file(i)),
@@ -45,7 +46,7 @@ CKPT_DETAIL_DEF result<std::span<const std::byte>> dcp_items::bytes(std::uint32_
     const std::uint64_t known = places_[i].load(std::memory_order_relaxed);
     if (known != 0) return from.mapped().subspan(static_cast<std::size_t>(known), static_cast<std::size_t>(nbytes(i)));
     auto opened = open_item(i);
-    if (!opened) return std::move(opened).error();
+    if (!opened) return std::move(opened).failure();
     if (!opened->plain)
         return error{.code = errc::needs_copy,
                      .detail = "the elements of the chunk do not lie one after another as this machine has them",
@@ -57,7 +58,7 @@ CKPT_DETAIL_DEF result<void> dcp_items::read(std::uint32_t i, std::uint64_t offs
     const std::uint64_t known = places_[i].load(std::memory_order_relaxed);
     if (known != 0) return named(i, files_[items_[i].file].from->read(known + offset, out));
     auto opened = open_item(i);
-    if (!opened) return std::move(opened).error();
+    if (!opened) return std::move(opened).failure();
     const tensor_data& data = *tensor_access::data(opened->tensor);
     const storage_source& from = *tensor_access::source(opened->tensor);
     const std::size_t size = itemsize(data.type);
@@ -89,21 +90,20 @@ CKPT_DETAIL_DEF result<dcp_items::opened_item> dcp_items::open_item(std::uint32_
     auto opened = open_at(it.file, it.offset, it.length);
     if (!opened) {
         opened.error().path = printable(it.key);
-        return std::move(opened).error();
+        return std::move(opened).failure();
     }
     const value root = opened->root();
     auto t = root.as_tensor();
-    if (!t) return wrong(it, "the item is no tensor but " + with_article(root.kind()));
+    if (!t) return wrong(it, str_cat("the item is no tensor but ", with_article(root.kind())));
     if (const error* refusal = t->refusal()) {
         error e = *refusal;
         e.file = files_[it.file].name;
         return e;
     }
-    if (t->layout() != layout::strided)
-        return wrong(it, "the item is a tensor of layout " + std::string(name(t->layout())));
+    if (t->layout() != layout::strided) return wrong(it, str_cat("the item is a tensor of layout ", name(t->layout())));
     if (t->dtype() != it.type || !std::equal(it.sizes.begin(), it.sizes.end(), t->shape().begin(), t->shape().end()))
-        return wrong(it, "the item is a tensor of " + std::string(name(t->dtype())) + ", shape " + list_of(t->shape()) +
-                             ", .metadata says " + std::string(name(it.type)) + ", " + list_of(it.sizes));
+        return wrong(it, str_cat("the item is a tensor of ", name(t->dtype()), ", shape ", list_of(t->shape()),
+                                 ", .metadata says ", name(it.type), ", ", list_of(it.sizes)));
     const tensor_data& data = *tensor_access::data(*t);
     const bool plain = is_contiguous(data) && is_finished(data.type, tensor_access::source(*t)->order(data.storage),
                                                           native_order(), data.neg, data.conj);

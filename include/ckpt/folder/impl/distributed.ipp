@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/folder/dcp.hpp>
 #include <ckpt/folder/distributed.hpp>
 #include <ckpt/folder/index.hpp>
@@ -33,7 +34,7 @@ CKPT_DETAIL_DEF void distributed_finder::chose(std::string what, std::string why
 }
 
 CKPT_DETAIL_DEF void distributed_finder::open_dcp(const std::string& step, std::string why) {
-    chose(step + ".metadata", std::move(why));
+    chose(str_cat(step, ".metadata"), std::move(why));
     joined = dcp_reader{work_, step}.run();
 }
 
@@ -48,12 +49,13 @@ CKPT_DETAIL_DEF std::string distributed_finder::first_line(const std::string& na
 CKPT_DETAIL_DEF std::optional<std::vector<folder_entry>> distributed_finder::inside(const std::string& name,
                                                                                     const std::string& named_by) {
     if (!is_plain_name(name)) {
-        work_.inconsistent(named_by, "it names no folder beside it, " + quoted(name), "open the folder of one step");
+        work_.inconsistent(named_by, str_cat("it names no folder beside it, ", quoted(name)),
+                           "open the folder of one step");
         return std::nullopt;
     }
     auto out = list_folder(path_in(work_.folder, name));
     if (out) return std::move(*out);
-    work_.inconsistent(named_by, "the folder " + quoted(name) + " is missing (" + out.error().detail + ')',
+    work_.inconsistent(named_by, str_cat("the folder ", quoted(name), " is missing (", out.error().detail, ")"),
                        "get the folder, or open that of another step");
     return std::nullopt;
 }
@@ -72,9 +74,10 @@ CKPT_DETAIL_DEF void distributed_finder::open_zero(const std::vector<folder_entr
         if (f.starts_with("global_step")) steps.push_back(f);
     const bool latest = contents_.has("latest");
     if (!latest && steps.size() > 1)
-        return work_.find({.code = errc::state_dict_ambiguous,
-                           .detail = quoted(work_.folder) + " holds several steps and no file latest: " + listed(steps),
-                           .hint = "open the folder of one step"});
+        return work_.find(
+            {.code = errc::state_dict_ambiguous,
+             .detail = str_cat(quoted(work_.folder), " holds several steps and no file latest: ", listed(steps)),
+             .hint = "open the folder of one step"});
     const std::string step = latest ? first_line("latest") : steps.front();
     const auto files = inside(step, latest ? "latest" : step);
     if (!files) return;
@@ -97,7 +100,7 @@ CKPT_DETAIL_DEF void distributed_finder::open_step(const std::string& step, cons
     }
     if (count == 1 && states != nullptr) {
         file = step + states->name;
-        return chose(file, why + "; its only file, without a 32-bit copy of the weights");
+        return chose(file, str_cat(why, "; its only file, without a 32-bit copy of the weights"));
     }
     chose(step.empty() ? "*_states.pt" : step.substr(0, step.size() - 1), std::move(why));
     joined = read_zero(work_, step, entries);
@@ -107,7 +110,7 @@ CKPT_DETAIL_DEF void distributed_finder::open_megatron(const std::vector<folder_
     if (!contents_.has("latest_checkpointed_iteration.txt")) return open_iteration({}, entries);
     std::string step = first_line("latest_checkpointed_iteration.txt");
     if (!step.empty() && step.find_first_not_of("0123456789") == std::string::npos)
-        step = "iter_" + std::string(step.size() < 7 ? 7 - step.size() : 0, '0') + step;
+        step = str_cat("iter_", std::string(step.size() < 7 ? 7 - step.size() : 0, '0'), step);
     if (const auto files = inside(step, "latest_checkpointed_iteration.txt")) open_iteration(step + '/', *files);
 }
 
@@ -131,11 +134,12 @@ CKPT_DETAIL_DEF bool distributed_finder::open_iterations() {
         open_iteration(found.front() + '/', files);
         return true;
     }
-    work_.find({.code = errc::state_dict_ambiguous,
-                .detail = quoted(work_.folder) +
-                          " holds several iterations of Megatron-LM and no file latest_checkpointed_iteration.txt: " +
-                          listed(found),
-                .hint = "open the folder of one iteration"});
+    work_.find(
+        {.code = errc::state_dict_ambiguous,
+         .detail = str_cat(
+             quoted(work_.folder),
+             " holds several iterations of Megatron-LM and no file latest_checkpointed_iteration.txt: ", listed(found)),
+         .hint = "open the folder of one iteration"});
     return true;
 }
 
@@ -173,17 +177,17 @@ CKPT_DETAIL_DEF bool distributed_finder::open_inner() {
     for (std::size_t i = 0; i < contents_.folders.size() && i < most; ++i) {
         const std::string& name = contents_.folders[i];
         if (!name.starts_with("optimizer") &&
-            source::open(path_in(work_.folder, name + "/.metadata"), {.mode = io_mode::read}))
+            source::open(path_in(work_.folder, str_cat(name, "/.metadata")), {.mode = io_mode::read}))
             found.push_back(name);
     }
     if (found.empty()) return false;
     if (found.size() == 1) {
         open_dcp(found.front() + '/', "the only distributed checkpoint in the folder");
     } else {
-        work_.find(
-            {.code = errc::state_dict_ambiguous,
-             .detail = "several folders in " + quoted(work_.folder) + " are distributed checkpoints: " + listed(found),
-             .hint = "open the one you mean"});
+        work_.find({.code = errc::state_dict_ambiguous,
+                    .detail = str_cat("several folders in ", quoted(work_.folder),
+                                      " are distributed checkpoints: ", listed(found)),
+                    .hint = "open the one you mean"});
     }
     return true;
 }

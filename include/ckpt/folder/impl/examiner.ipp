@@ -5,6 +5,7 @@
 
 #include <ckpt/core/short_list.hpp>
 #include <ckpt/core/sorting.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/folder/distributed.hpp>
 #include <ckpt/folder/examiner.hpp>
 #include <ckpt/folder/llama.hpp>
@@ -35,7 +36,7 @@ CKPT_DETAIL_DEF result<examined_folder> folder_examiner::run() {
     }
     out_.folder = folder;
     auto entries = list_folder(folder);
-    if (!entries) return std::move(entries).error();
+    if (!entries) return std::move(entries).failure();
     contents_ = folder_contents::of(*entries, [this](std::string_view name) { return holds_checkpoint(name); });
     folder_report& report = work_.report;
     report.files = contents_.files;
@@ -95,15 +96,15 @@ CKPT_DETAIL_DEF bool folder_examiner::choose(weight_set& chosen) {
         const bool any = std::any_of(contents_.files.begin(), contents_.files.end(),
                                      [](const folder_file& f) { return f.is_checkpoint; });
         e.code = any ? errc::state_dict_missing : errc::not_a_checkpoint;
-        e.detail = "no file in " + quoted(work_.folder) + " is known to hold weights" + some_names();
+        e.detail = str_cat("no file in ", quoted(work_.folder), " is known to hold weights", some_names());
         e.hint = contents_.folders.empty() ? "open the file that you mean by its own path"
                                            : "open the file, or the folder in it, that you mean by its own path";
     } else {
-        e.detail = "several files in " + quoted(work_.folder) + " may hold the weights: " +
-                   listed(work_.report.candidates, contents_.sets.size() == 2 ? " and " : ", ");
+        e.detail = str_cat("several files in ", quoted(work_.folder), " may hold the weights: ",
+                           listed(work_.report.candidates, contents_.sets.size() == 2 ? " and " : ", "));
         for (const weight_set& set : contents_.sets)
             if (!set.index.empty() && names_nothing_here(set.index))
-                e.detail += "; of the shards that " + quoted(set.index) + " names none is here";
+                e.detail += str_cat("; of the shards that ", quoted(set.index), " names none is here");
         e.hint = "open the one you mean: the file itself, or the index of a set of shards";
     }
     find(std::move(e));
@@ -131,7 +132,7 @@ CKPT_DETAIL_DEF std::string folder_examiner::some_names() const {
     if (contents_.files.empty()) return "; it is empty";
     std::vector<std::string> names;
     for (const folder_file& f : contents_.files) names.push_back(f.name);
-    return "; it has " + listed(names, ", ");
+    return str_cat("; it has ", listed(names, ", "));
 }
 
 CKPT_DETAIL_DEF void folder_examiner::open_single(const std::string& name) {
@@ -196,13 +197,13 @@ CKPT_DETAIL_DEF void folder_examiner::open_family(const weight_set& set) {
         for (std::uint32_t i = 1; i <= set.count && told < 3; ++i) { // a name may claim any number
             if (std::binary_search(there.begin(), there.end(), i)) continue;
             ++told;
-            if (list.next()) which += "number " + decimal(std::uint64_t{i});
+            if (list.next()) which += str_cat("number ", i);
         }
         list.skip(missing - told);
         list.end();
         find({.code = errc::parts_not_joined,
               .file = set.name,
-              .detail = decimal(missing) + " of " + decimal(std::uint64_t{set.count}) + " shards are missing: " + which,
+              .detail = str_cat(missing, " of ", set.count, " shards are missing: ", which),
               .hint = "get the missing files; the names of the others say how many there are"});
     }
     for (const std::string& name : set.files) open_shard(name);
@@ -210,10 +211,10 @@ CKPT_DETAIL_DEF void folder_examiner::open_family(const weight_set& set) {
     if (!twice.empty())
         find({.code = errc::parts_not_joined,
               .file = set.name,
-              .detail = decimal(std::uint64_t{twice.size()}) + (twice.size() == 1 ? " key is" : " keys are") +
-                        " in several files of the set: " + quoted(twice.front().key) + " in " +
-                        quoted(twice.front().files[0]) + " and " + quoted(twice.front().files[1]) +
-                        "; no index says which one counts",
+              .detail = str_cat(twice.size(), twice.size() == 1 ? " key is" : " keys are",
+                                " in several files of the set: ", quoted(twice.front().key), " in ",
+                                quoted(twice.front().files[0]), " and ", quoted(twice.front().files[1]),
+                                "; no index says which one counts"),
               .hint = "get the index, and the files again; if they are slices of one model: open one by its own path, "
                       "in C++ they are joined by rules (docs/formats.md, Parts of one model)"});
 }
@@ -234,10 +235,10 @@ CKPT_DETAIL_DEF bool folder_examiner::is_stale(const std::string& index_name, co
         if (!belongs_to_index(index_name, *parse_shard(set.files.front())) || numbers_of(set).size() != set.count)
             continue;
         inconsistent(index_name,
-                     "the index names " + decimal(std::uint64_t{missing.size()}) +
-                         (missing.size() == 1 ? " shard that is" : " shards that are") + " not here, " +
-                         listed(missing) + ", while " + quoted(set.name) +
-                         " is a whole set by itself: the index is of another save",
+                     str_cat("the index names ", missing.size(),
+                             missing.size() == 1 ? " shard that is" : " shards that are", " not here, ",
+                             listed(missing), ", while ", quoted(set.name),
+                             " is a whole set by itself: the index is of another save"),
                      "get the index of these files; or move this one away: they open without an index");
         return true;
     }
@@ -257,12 +258,12 @@ CKPT_DETAIL_DEF void folder_examiner::open_indexed(const std::string& index_name
     std::vector<std::size_t> place(index->files.size(), no_shard); // among the opened ones
     for (std::size_t i = 0; i < index->files.size(); ++i) {
         const std::string name(index->files[i]);
-        const std::string keys = " for " + decimal(keys_of[i]) + (keys_of[i] == 1 ? " key" : " keys");
+        const std::string keys = str_cat(" for ", keys_of[i], keys_of[i] == 1 ? " key" : " keys");
         if (!is_plain_name(name)) {
-            inconsistent(index_name, "the index names a file outside the folder, " + quoted(name) + keys,
+            inconsistent(index_name, str_cat("the index names a file outside the folder, ", quoted(name), keys),
                          "shards lie beside their index; do not trust this one");
         } else if (!contents_.has(name)) {
-            inconsistent(index_name, "the shard " + quoted(name) + " is missing, which the index names" + keys,
+            inconsistent(index_name, str_cat("the shard ", quoted(name), " is missing, which the index names", keys),
                          "get the missing file");
         } else {
             const std::size_t before = out_.shards.size();
@@ -273,7 +274,7 @@ CKPT_DETAIL_DEF void folder_examiner::open_indexed(const std::string& index_name
     for (const std::string& name : contents_.shards)
         if (!std::binary_search(index->files.begin(), index->files.end(), name) &&
             belongs_to_index(index_name, *parse_shard(name)))
-            inconsistent(name, "a shard that the index " + quoted(index_name) + " does not name",
+            inconsistent(name, str_cat("a shard that the index ", quoted(index_name), " does not name"),
                          "it belongs to another set, or the index is of another: get both again");
     compare_keys(index_name, *index, place);
     find_duplicates();
@@ -289,9 +290,8 @@ CKPT_DETAIL_DEF void folder_examiner::compare_keys(const std::string& index_name
     for (std::size_t i = 0; i < index.files.size(); ++i) {
         if (!absent[i].empty())
             inconsistent(index.files[i],
-                         "the index names " + decimal(std::uint64_t{absent[i].size()}) +
-                             (absent[i].size() == 1 ? " key" : " keys") +
-                             " that this shard has not: " + listed(absent[i], ", "),
+                         str_cat("the index names ", absent[i].size(), absent[i].size() == 1 ? " key" : " keys",
+                                 " that this shard has not: ", listed(absent[i], ", ")),
                          "index and shards are of different models, or of different saves: get them again");
         if (place[i] == no_shard) continue;
         std::vector<std::string_view> unknown;
@@ -304,16 +304,15 @@ CKPT_DETAIL_DEF void folder_examiner::compare_keys(const std::string& index_name
         }
         if (!unknown.empty())
             inconsistent(index.files[i],
-                         "this shard has " + decimal(std::uint64_t{unknown.size()}) +
-                             (unknown.size() == 1 ? " key" : " keys") + " that the index " + quoted(index_name) +
-                             " does not name: " + listed(unknown, ", "),
+                         str_cat("this shard has ", unknown.size(), unknown.size() == 1 ? " key" : " keys",
+                                 " that the index ", quoted(index_name), " does not name: ", listed(unknown, ", ")),
                          "index and shards are of different models, or of different saves: get them again");
     }
 }
 
 CKPT_DETAIL_DEF void folder_examiner::find_duplicates() {
     for (const shard_set::duplicate& d : shard_set::duplicates(out_.shards))
-        inconsistent(d.files[1], "the key " + quoted(d.key) + " is also in " + quoted(d.files[0]),
+        inconsistent(d.files[1], str_cat("the key ", quoted(d.key), " is also in ", quoted(d.files[0])),
                      "two shards of one model share no key: get them again");
 }
 
@@ -330,9 +329,9 @@ CKPT_DETAIL_DEF error joined_findings(const std::vector<error>& findings) {
     short_list list{out.detail, {.most = 100, .separator = "; ", .before_rest = "; +"}};
     for (const error& e : findings) {
         if (!list.next()) continue;
-        if (!e.file.empty()) out.detail += printable(e.file) + ": ";
+        if (!e.file.empty()) out.detail += str_cat(printable(e.file), ": ");
         out.detail += e.detail.empty() ? std::string(info(e.code).meaning) : e.detail;
-        if (e.code != out.code) out.detail += " (" + std::string(info(e.code).name) + ')';
+        if (e.code != out.code) out.detail += str_cat(" (", info(e.code).name, ")");
     }
     list.end();
     return out;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <ckpt/core/sorting.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/folder/index.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
@@ -41,17 +42,17 @@ CKPT_DETAIL_DEF bool shard_index::read_all(json_reader& in, std::vector<std::str
 
 CKPT_DETAIL_DEF result<shard_index> shard_index::read(const std::string& path, const limits& budget) {
     auto from = source::open(path, {.mode = io_mode::read});
-    if (!from) return std::move(from).error();
+    if (!from) return std::move(from).failure();
     const std::uint64_t size = (*from)->size();
     if (size > budget.directory_bytes)
         return error{.code = errc::limit,
-                     .detail = "the index has " + decimal(size) + " bytes, limits.directory_bytes is " +
-                               decimal(budget.directory_bytes)};
+                     .detail =
+                         str_cat("the index has ", size, " bytes, limits.directory_bytes is ", budget.directory_bytes)};
     shard_index out;
     const auto bytes = static_cast<std::size_t>(size);
     char* const text = out.memory.allocate<char>(bytes + 1);
     if (auto read = (*from)->read(0, std::as_writable_bytes(std::span<char>{text, bytes})); !read)
-        return std::move(read).error();
+        return std::move(read).failure();
 
     json_reader in{{text, bytes}, out.memory};
     std::vector<std::string_view> of_entry;
@@ -63,8 +64,7 @@ CKPT_DETAIL_DEF result<shard_index> shard_index::read(const std::string& path, c
                      .detail = std::move(detail),
                      .hint = "an index is {\"weight_map\": {\"key\": \"file\"}}; get it again"};
     };
-    if (!is_read)
-        return invalid("the index at byte " + decimal(std::uint64_t{in.offset()}) + ": " + std::string(in.fault()));
+    if (!is_read) return invalid(str_cat("the index at byte ", in.offset(), ": ", in.fault()));
     if (maps != 1) return invalid(maps > 1 ? "the index has weight_map twice" : "the index has no weight_map");
 
     out.files = of_entry;
@@ -76,7 +76,7 @@ CKPT_DETAIL_DEF result<shard_index> shard_index::read(const std::string& path, c
     sort_values(out.entries, [](const entry& a, const entry& b) { return a.key < b.key; });
     for (std::size_t i = 1; i < out.entries.size(); ++i)
         if (out.entries[i].key == out.entries[i - 1].key)
-            return invalid("the index has the key " + quoted(out.entries[i].key) + " twice");
+            return invalid(str_cat("the index has the key ", quoted(out.entries[i].key), " twice"));
     return out;
 }
 

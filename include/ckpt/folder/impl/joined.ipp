@@ -4,6 +4,7 @@
 #pragma once
 
 #include <ckpt/core/sorting.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/folder/joined.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
@@ -70,11 +71,12 @@ CKPT_DETAIL_DEF std::uint32_t joined_checkpoint::tensor_of(std::uint32_t index) 
         };
         copies_.adopt(data, from.source, change);
     } else if (!plan_->in_proportion(index)) { // expanded pieces may claim any size
-        return refused({.code = errc::output_limit,
-                        .detail = "the values are " + decimal(bytes_of(from.type, from.numel)) +
-                                  " bytes, more than 16 times those of the storages that they are gathered from",
-                        .hint = "the file is damaged or made to waste time; the other tensors are not affected"},
-                       plan_->file_of(index));
+        return refused(
+            {.code = errc::output_limit,
+             .detail = str_cat("the values are ", bytes_of(from.type, from.numel),
+                               " bytes, more than 16 times those of the storages that they are gathered from"),
+             .hint = "the file is damaged or made to waste time; the other tensors are not affected"},
+            plan_->file_of(index));
     } else {
         data.type = from.type;
         data.rank = from.rank;

@@ -7,6 +7,7 @@
 #include <ckpt/core/json.hpp>
 #include <ckpt/core/number.hpp>
 #include <ckpt/core/sorting.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/folder/llama.hpp>
 #include <ckpt/io/folder.hpp>
 #include <ckpt/io/source.hpp>
@@ -135,7 +136,7 @@ CKPT_DETAIL_DEF void llama_reader::count_parts() {
     const model_sizes said = read_params();
     if (said.dim != 0 && said.dim != dim_)
         work_.inconsistent(parts_.front().name,
-                           "norm.weight has " + decimal(dim_) + " elements, dim of params.json is " + decimal(said.dim),
+                           str_cat("norm.weight has ", dim_, " elements, dim of params.json is ", said.dim),
                            "params.json is of another model: get it again, or remove it");
     std::uint64_t all = dim_;
     if (said.heads != 0 && said.head_dim != 0 && !checked_mul(said.heads, said.head_dim, all)) all = dim_;
@@ -144,15 +145,15 @@ CKPT_DETAIL_DEF void llama_reader::count_parts() {
     for (const one_part& p : parts_)
         if (p.number >= count_)
             work_.inconsistent(p.name,
-                               "a part of number " + decimal(p.number) + " where the sizes of wo and norm say " +
-                                   decimal(count_) + (count_ == 1 ? " part" : " parts"),
+                               str_cat("a part of number ", p.number, " where the sizes of wo and norm say ", count_,
+                                       count_ == 1 ? " part" : " parts"),
                                llama_again);
 }
 
 CKPT_DETAIL_DEF void llama_reader::find_missing() {
     for (std::size_t i = 1; i < parts_.size(); ++i)
         if (parts_[i].number == parts_[i - 1].number)
-            work_.inconsistent(parts_[i].name, "the number of " + quoted(parts_[i - 1].name),
+            work_.inconsistent(parts_[i].name, str_cat("the number of ", quoted(parts_[i - 1].name)),
                                "keep the files of one model, each once");
     if (!work_.report.findings.empty() || parts_.size() >= count_) return;
     const std::uint64_t missing = count_ - parts_.size();
@@ -172,8 +173,8 @@ CKPT_DETAIL_DEF void llama_reader::find_missing() {
     list.skip(missing - told);
     list.end();
     error e = part_faults::not_joined(
-        decimal(missing) + " of " + decimal(count_) +
-            (missing == 1 ? " parts of the model is missing: " : " parts of the model are missing: ") + which,
+        str_cat(missing, " of ", count_,
+                missing == 1 ? " parts of the model is missing: " : " parts of the model are missing: ", which),
         "get the missing files; a part opens by its own path");
     e.file = parts_.size() == 1 ? parts_.front().name : family;
     work_.find(std::move(e));
@@ -195,9 +196,8 @@ CKPT_DETAIL_DEF void llama_reader::compare_keys() {
             if (r.content.kind() == kind::tensor && lacks.find(r.key) == nullptr) keys.push_back(r.key);
         if (!keys.empty())
             work_.inconsistent(lacks.name,
-                               "it lacks " + decimal(std::uint64_t{keys.size()}) +
-                                   (keys.size() == 1 ? " tensor that " : " tensors that ") + quoted(has.name) +
-                                   " has: " + listed(keys),
+                               str_cat("it lacks ", keys.size(), keys.size() == 1 ? " tensor that " : " tensors that ",
+                                       quoted(has.name), " has: ", listed(keys)),
                                llama_again);
     };
     for (std::size_t i = 1; i < parts_.size(); ++i) {
@@ -214,10 +214,9 @@ CKPT_DETAIL_DEF void llama_reader::find_unknown() {
             keys.push_back(r.key);
     }
     if (keys.empty()) return;
-    work_.find(part_faults::not_joined(decimal(count_) + " parts of one model, in which " +
-                                           decimal(std::uint64_t{keys.size()}) +
-                                           (keys.size() == 1 ? " value is no tensor" : " values are no tensors") +
-                                           " of LLaMA's, and nothing says how they are cut: " + listed(keys),
+    work_.find(part_faults::not_joined(str_cat(count_, " parts of one model, in which ", keys.size(),
+                                               keys.size() == 1 ? " value is no tensor" : " values are no tensors",
+                                               " of LLaMA's, and nothing says how they are cut: ", listed(keys)),
                                        part_faults::join_by_hand));
 }
 
@@ -253,7 +252,7 @@ CKPT_DETAIL_DEF std::uint32_t llama_reader::tensor_of(const row& r) {
         const row* own = p.find(r.key);
         const auto t = own->content.as_tensor();
         if (!t) {
-            work_.inconsistent(p.name, quoted(r.key) + " is " + with_article(own->content.kind()), llama_again);
+            work_.inconsistent(p.name, str_cat(quoted(r.key), " is ", with_article(own->content.kind())), llama_again);
             return absent_node;
         }
         const tensor_data& data = *tensor_access::data(*t);
@@ -267,9 +266,8 @@ CKPT_DETAIL_DEF std::uint32_t llama_reader::tensor_of(const row& r) {
         if (data.type != first.type || data.rank != first.rank ||
             !std::equal(data.shape, data.shape + data.rank, first.shape)) {
             work_.inconsistent(p.name,
-                               quoted(r.key) + " is " + std::string(name(data.type)) + ' ' + list_of(data.sizes()) +
-                                   ", and in " + quoted(parts_.front().name) + ' ' + std::string(name(first.type)) +
-                                   ' ' + list_of(first.sizes()),
+                               str_cat(quoted(r.key), " is ", name(data.type), " ", list_of(data.sizes()), ", and in ",
+                                       quoted(parts_.front().name), " ", name(first.type), " ", list_of(first.sizes())),
                                llama_again);
             return absent_node;
         }
@@ -287,8 +285,8 @@ CKPT_DETAIL_DEF std::uint32_t llama_reader::copies_of(const row& r, const std::v
         error e{.code = errc::shards_inconsistent,
                 .file = parts_[i].name,
                 .path = printable(r.key),
-                .detail =
-                    quoted(r.key) + " is whole in each part, and differs from that in " + quoted(parts_.front().name),
+                .detail = str_cat(quoted(r.key), " is whole in each part, and differs from that in ",
+                                  quoted(parts_.front().name)),
                 .hint = llama_again};
         if (differs->failure) {
             e = std::move(*differs->failure);
@@ -317,8 +315,8 @@ CKPT_DETAIL_DEF std::uint32_t llama_reader::cut_tensor(const row& r, llama_cut h
     }
     if (!fits) {
         work_.inconsistent(parts_.front().name,
-                           quoted(r.key) + " is " + list_of(first.sizes()) + ", which is no part of " +
-                               decimal(count_) + " where norm.weight has " + decimal(dim_) + " elements",
+                           str_cat(quoted(r.key), " is ", list_of(first.sizes()), ", which is no part of ", count_,
+                                   " where norm.weight has ", dim_, " elements"),
                            "the file is damaged, or the model is none of LLaMA's");
         return absent_node;
     }

@@ -14,7 +14,7 @@
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 inline result<checkpoint> opened_files(result<examined_folder>& seen, const open_options& options) {
-    if (!seen) return std::move(seen).error();
+    if (!seen) return std::move(seen).failure();
     if (!seen->report.findings.empty()) return joined_findings(seen->report.findings);
     if (seen->file) return std::move(*seen->file);
     if (seen->joined) return checkpoint_access::make(std::move(seen->joined), options.storages);
@@ -42,7 +42,7 @@ CKPT_DETAIL_DEF result<folder_report> inspect_folder(path_arg path, const folder
     auto seen = folder_examiner::examine(path, allowed.files, allowed.metadata, options, how);
     if (seen) return std::move(seen->report);
     name_path(path, seen.error());
-    return std::move(seen).error();
+    return std::move(seen).failure();
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

@@ -5,6 +5,7 @@
 
 #include <ckpt/core/checked.hpp>
 #include <ckpt/core/number.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/folder/parts.hpp>
 #include <ckpt/folder/report.hpp>
 #include <ckpt/pickle/names.hpp>
@@ -54,8 +55,8 @@ CKPT_DETAIL_DEF std::optional<part_name> parse_part(std::string_view name) {
 
 CKPT_DETAIL_DEF std::string what_part_is(const part_name& part) {
     const std::string number = decimal(std::uint64_t{part.number});
-    if (part.kind == set_kind::llama) return "the weights, or part " + number + " of them";
-    if (part.kind == set_kind::layers) return "layer " + number + " of a pipeline";
+    if (part.kind == set_kind::llama) return str_cat("the weights, or part ", number, " of them");
+    if (part.kind == set_kind::layers) return str_cat("layer ", number, " of a pipeline");
     return "a shard of fairscale";
 }
 
@@ -71,11 +72,11 @@ inline constexpr std::string_view consolidate =
 CKPT_DETAIL_DEF error fairscale(const std::string& family, std::size_t files) {
     const bool by_parts = family.find("-model_part-") != std::string::npos;
     return not_joined(
-        decimal(std::uint64_t{files}) + (files == 1 ? " file" : " files") + " named as parts of one model, " +
-            quoted(family) + ": fairscale's " +
-            (by_parts ? "tensor parallelism cuts it so"
-                      : "FullyShardedDataParallel cuts it so, in vectors of several "
-                        "parameters"),
+        str_cat(files, files == 1 ? " file" : " files", " named as parts of one model, ", quoted(family),
+                ": fairscale's ",
+                by_parts ? "tensor parallelism cuts it so"
+                         : "FullyShardedDataParallel cuts it so, in vectors of several "
+                           "parameters"),
         by_parts
             ? "join them with metaseq's scripts reshard_fsdp.py and reshard_mp.py; or open one part by its own path"
             : consolidate);
@@ -122,11 +123,12 @@ CKPT_DETAIL_DEF std::uint64_t fairscale_ranks(const value& root) {
 }
 
 CKPT_DETAIL_DEF error fairscale_shards(std::uint64_t ranks, const std::vector<std::string>& files) {
-    const std::string cut = "that fairscale's FullyShardedDataParallel cut the model over " + decimal(ranks) +
-                            " ranks, in vectors of several parameters";
+    const std::string cut = str_cat("that fairscale's FullyShardedDataParallel cut the model over ", ranks,
+                                    " ranks, in vectors of several parameters");
     if (files.size() > 1)
-        return not_joined("the files say (shard_metadata) " + cut + ": " + listed(files), consolidate);
-    error out = not_joined("the file says (shard_metadata) " + cut + ", and it is the only one here", consolidate);
+        return not_joined(str_cat("the files say (shard_metadata) ", cut, ": ", listed(files)), consolidate);
+    error out =
+        not_joined(str_cat("the file says (shard_metadata) ", cut, ", and it is the only one here"), consolidate);
     out.file = files.front();
     return out;
 }
@@ -144,12 +146,13 @@ CKPT_DETAIL_DEF error layers(std::string folder, const std::vector<std::string>&
     sort_values(numbers);
     numbers.erase(std::unique(numbers.begin(), numbers.end()), numbers.end());
     const std::uint64_t count = numbers.size();
-    error out = not_joined("a model whose layers are files of their own, as GPT-NeoX and DeepSpeed's pipelines save "
-                           "it: " +
-                               decimal(count) + (count == 1 ? " layer" : " layers") +
-                               (ranks > 1 ? ", each cut over " + decimal(ranks) + " ranks" : "") + ", " + listed(names),
-                           "convert it with GPT-NeoX's tools/ckpts/convert_neox_to_hf.py, or with DeepSpeed's "
-                           "ds_to_universal.py; or open one layer by its own path");
+    error out =
+        not_joined(str_cat("a model whose layers are files of their own, as GPT-NeoX and DeepSpeed's pipelines save "
+                           "it: ",
+                           count, count == 1 ? " layer" : " layers",
+                           ranks > 1 ? str_cat(", each cut over ", ranks, " ranks") : "", ", ", listed(names)),
+                   "convert it with GPT-NeoX's tools/ckpts/convert_neox_to_hf.py, or with DeepSpeed's "
+                   "ds_to_universal.py; or open one layer by its own path");
     out.file = std::move(folder);
     return out;
 }
@@ -171,15 +174,14 @@ CKPT_DETAIL_DEF error megatron(const std::vector<std::string>& ranks) {
     for (std::size_t i = 0; i < 3; ++i)
         if (names[i].size() > 1)
             cut += (cut.empty() ? "" : ", ") + decimal(std::uint64_t{names[i].size()}) + std::string(kinds[i]);
-    return not_joined("a model of Megatron-LM, cut over " + decimal(std::uint64_t{ranks.size()}) +
-                          " ranks: " + listed(ranks) + (cut.empty() ? "" : " (" + cut + ")") +
-                          "; no file says along which dimensions",
+    return not_joined(str_cat("a model of Megatron-LM, cut over ", ranks.size(), " ranks: ", listed(ranks),
+                              cut.empty() ? "" : str_cat(" (", cut, ")"), "; no file says along which dimensions"),
                       join_by_hand);
 }
 
 CKPT_DETAIL_DEF error tensor_parallelism(std::uint64_t ranks) {
-    return not_joined("the model is cut over " + decimal(ranks) +
-                          " ranks of tensor parallelism (mp_rank), and no file says along which dimensions",
+    return not_joined(str_cat("the model is cut over ", ranks,
+                              " ranks of tensor parallelism (mp_rank), and no file says along which dimensions"),
                       join_by_hand);
 }
 
@@ -194,9 +196,9 @@ CKPT_DETAIL_DEF std::optional<error> is_one_of_several(const value& root, const 
         ranks *= static_cast<std::uint64_t>(*number);
     }
     if (ranks == 1) return std::nullopt;
-    error out = not_joined("the file says that the model was cut over " + decimal(ranks) +
-                               " ranks, and it is the only one here: " + decimal(ranks - 1) +
-                               (ranks == 2 ? " is missing" : " are missing"),
+    error out = not_joined(str_cat("the file says that the model was cut over ", ranks,
+                                   " ranks, and it is the only one here: ", ranks - 1,
+                                   ranks == 2 ? " is missing" : " are missing"),
                            "get the files of the other ranks; this part opens by its own path");
     out.file = file;
     return out;

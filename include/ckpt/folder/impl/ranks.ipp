@@ -3,7 +3,9 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/number.hpp>
 #include <ckpt/core/sorting.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/folder/ranks.hpp>
 #include <ckpt/pickle/value_access.hpp>
 #include <ckpt/state/object_walk.hpp>
@@ -22,8 +24,8 @@ CKPT_DETAIL_DEF shared<checkpoint_file> rank_reader::run() {
             work_.find(part_faults::fairscale_shards(ranks, names));
         else if (!is_whole_)
             work_.find(part_faults::not_joined(
-                "the files of " + decimal(std::uint64_t{ranks_.size()}) +
-                    " ranks hold whole tensors alone, and nothing that says whether they are copies or slices",
+                str_cat("the files of ", ranks_.size(),
+                        " ranks hold whole tensors alone, and nothing that says whether they are copies or slices"),
                 part_faults::join_by_hand));
         return {};
     }
@@ -85,13 +87,12 @@ CKPT_DETAIL_DEF void rank_reader::find_missing() {
     for (std::size_t i = 1; i < ranks_.size(); ++i) {
         if (ranks_[i].rank == ranks_[i - 1].rank)
             work_.inconsistent(ranks_[i].name,
-                               "what rank " + decimal(ranks_[i].rank) + " saved, as " + quoted(ranks_[i - 1].name) +
-                                   " is",
+                               str_cat("what rank ", ranks_[i].rank, " saved, as ", quoted(ranks_[i - 1].name), " is"),
                                "keep the files of one run, each once");
         if (ranks_[i].ranks != ranks_[0].ranks)
             work_.inconsistent(ranks_[i].name,
-                               "its tensors are cut over " + decimal(ranks_[i].ranks) + " ranks, those of " +
-                                   quoted(ranks_[0].name) + " over " + decimal(ranks_[0].ranks),
+                               str_cat("its tensors are cut over ", ranks_[i].ranks, " ranks, those of ",
+                                       quoted(ranks_[0].name), " over ", ranks_[0].ranks),
                                again);
     }
     if (!work_.report.findings.empty() || ranks_.size() >= total_) return;
@@ -105,8 +106,7 @@ CKPT_DETAIL_DEF void rank_reader::find_missing() {
     }
     missing_ = listed_ranks(which, missing);
     if (!work_.how.partial)
-        work_.inconsistent(work_.report.chosen,
-                           decimal(missing) + " of " + decimal(total_) + " files are missing: " + missing_,
+        work_.inconsistent(work_.report.chosen, str_cat(missing, " of ", total_, " files are missing: ", missing_),
                            "get the missing files; folder_options::partial opens what is there");
 }
 
@@ -127,18 +127,20 @@ CKPT_DETAIL_DEF void rank_reader::compare() {
             if (own.refusal != nullptr || mine.data->refusal != nullptr || text_of(own) == text_of(*mine.data))
                 continue;
             if (list.next())
-                differs += quoted(mine.path) + " is " + text_of(own) + ", and in " + quoted(first.name) + ' ' +
-                           text_of(*mine.data);
+                differs += str_cat(quoted(mine.path), " is ", text_of(own), ", and in ", quoted(first.name), " ",
+                                   text_of(*mine.data));
         }
         for (const row& own : r.rows)
             if (first.by_path.count(own.path) == 0) more.push_back(own.path);
         if (!lacks.empty())
             work_.inconsistent(
-                r.name, "it lacks " + tensors(lacks.size()) + " that " + quoted(first.name) + " has: " + listed(lacks),
+                r.name,
+                str_cat("it lacks ", tensors(lacks.size()), " that ", quoted(first.name), " has: ", listed(lacks)),
                 again);
         if (!more.empty())
             work_.inconsistent(
-                r.name, "it has " + tensors(more.size()) + " that " + quoted(first.name) + " has not: " + listed(more),
+                r.name,
+                str_cat("it has ", tensors(more.size()), " that ", quoted(first.name), " has not: ", listed(more)),
                 again);
         list.end();
         if (!differs.empty()) work_.inconsistent(r.name, std::move(differs), again);
@@ -149,12 +151,12 @@ CKPT_DETAIL_DEF std::string rank_reader::text_of(const tensor_data& t) {
     std::string out = std::string(name(t.type)) + ' ' + list_of(t.sizes());
     const rank_place* place = place_of(t);
     if (place == nullptr) return out + (is_cut(t) ? ", distributed" : "");
-    if (place->ranks > 1) out += " over " + decimal(place->ranks) + " ranks";
+    if (place->ranks > 1) out += str_cat(" over ", place->ranks, " ranks");
     for (const mesh_cut& c : place->all()) {
         out += ", ";
         if (c.kind == mesh_cut::how::cut)
-            out += "cut along " + decimal(std::uint64_t{c.dimension}) +
-                   (c.split_factor > 1 ? " in " + decimal(c.split_factor) + " blocks" : "") + " over ";
+            out += str_cat("cut along ", c.dimension,
+                           c.split_factor > 1 ? str_cat(" in ", c.split_factor, " blocks") : "", " over ");
         else out += "whole on ";
         out += decimal(c.size);
     }
@@ -190,7 +192,7 @@ CKPT_DETAIL_DEF std::uint32_t rank_reader::refuse(const row& r, const one_rank& 
 CKPT_DETAIL_DEF std::uint32_t rank_reader::tensor_of(const row& r) {
     const tensor_data& whole = *r.data;
     if (bits(whole.type) < 8 || info(whole.type).kind == dtype_kind::quantised)
-        return refuse(r, ranks_.front(), "a distributed tensor of " + std::string(name(whole.type)));
+        return refuse(r, ranks_.front(), str_cat("a distributed tensor of ", name(whole.type)));
     note_flat(r);
     box_list boxes{.rank = whole.rank};
     std::vector<piece> pieces;
@@ -202,19 +204,18 @@ CKPT_DETAIL_DEF std::uint32_t rank_reader::tensor_of(const row& r) {
         const rank_place* place = place_of(own);
         if (place == nullptr)
             return refuse(r, of,
-                          "a tensor of class " + quoted(own.extra->class_name) +
-                              " with pieces that are distributed, which are not joined");
+                          str_cat("a tensor of class ", quoted(own.extra->class_name),
+                                  " with pieces that are distributed, which are not joined"));
         if (!place->is_known)
             return refuse(
                 r, of,
-                "a tensor whose placement, " + std::string(own.extra->placement) +
-                    ", does not say where its elements lie; of a Partial one each rank has a term of the sum");
+                str_cat("a tensor whose placement, ", own.extra->placement,
+                        ", does not say where its elements lie; of a Partial one each rank has a term of the sum"));
         for (const named_data& part : own.extra->parts()) {
             if (part.data.refusal != nullptr) return out_->refused(*part.data.refusal, of.name);
             if (part.data.kind != layout::strided)
-                return refuse(r, of,
-                              "a distributed tensor whose pieces are tensors of layout " +
-                                  std::string(name(part.data.kind)));
+                return refuse(
+                    r, of, str_cat("a distributed tensor whose pieces are tensors of layout ", name(part.data.kind)));
             const std::uint32_t made = add_piece(r, of, own, part.data, boxes, pieces);
             if (made != absent_node) return made;
             if (!work_.report.findings.empty()) return absent_node;
@@ -246,13 +247,11 @@ CKPT_DETAIL_DEF std::uint32_t rank_reader::add_piece(const row& r, const one_ran
     } else {
         mine = boxes_of_shard(own.sizes(), own.extra->place->all());
     }
-    if (!mine.fits)
-        return refuse(r, of, "a tensor that is cut into too many pieces: " + std::string(own.extra->placement));
+    if (!mine.fits) return refuse(r, of, str_cat("a tensor that is cut into too many pieces: ", own.extra->placement));
     if (part.type != own.type || part.rank != rank || !std::equal(mine.shape.begin(), mine.shape.end(), part.shape)) {
         work_.inconsistent(of.name,
-                           "its piece of " + quoted(r.path) + " is " + std::string(name(part.type)) + ' ' +
-                               list_of(part.sizes()) + ", its placement says " + std::string(name(own.type)) + ' ' +
-                               list_of(mine.shape),
+                           str_cat("its piece of ", quoted(r.path), " is ", name(part.type), " ", list_of(part.sizes()),
+                                   ", its placement says ", name(own.type), " ", list_of(mine.shape)),
                            "the file is damaged, or of a version that places tensors in another way");
         return absent_node;
     }
@@ -301,15 +300,15 @@ CKPT_DETAIL_DEF std::optional<error> rank_reader::look_for_gap(const row& r, con
     if (!fit.fits)
         return error{.code = errc::limit,
                      .path = printable(r.path),
-                     .detail = "the pieces of " + quoted(r.path) + " are cut along " +
-                               decimal(std::uint64_t{fit.cut.size()}) + " dimensions, too many to check"};
+                     .detail = str_cat("the pieces of ", quoted(r.path), " are cut along ", fit.cut.size(),
+                                       " dimensions, too many to check")};
     if (fit.covered == 1 && boxes.count > 0) return std::nullopt;
     return error{.code = errc::shards_inconsistent,
                  .path = printable(r.path),
                  .detail =
-                     (fit.covered == 0 ? std::string("no rank has") : decimal(fit.covered) + " pieces overlap at") +
-                     " the element at " + list_of(fit.element) + " of " + quoted(r.path) +
-                     (missing_.empty() || fit.covered != 0 ? "" : "; missing: " + missing_),
+                     str_cat(fit.covered == 0 ? std::string("no rank has") : str_cat(fit.covered, " pieces overlap at"),
+                             " the element at ", list_of(fit.element), " of ", quoted(r.path),
+                             missing_.empty() || fit.covered != 0 ? "" : str_cat("; missing: ", missing_)),
                  .hint = "get all files of one save; folder_options::partial opens what is there"};
 }
 
@@ -321,8 +320,8 @@ CKPT_DETAIL_DEF void rank_reader::note_flat(const row& r) {
     work_.report.absent.push_back(
         {.code = errc::unsupported_tensor,
          .path = printable(r.path),
-         .detail = "a flat parameter of FSDP's LOCAL_STATE_DICT: " + decimal(r.data->numel) +
-                   " elements of several parameters, whose names and shapes are not in the files",
+         .detail = str_cat("a flat parameter of FSDP's LOCAL_STATE_DICT: ", r.data->numel,
+                           " elements of several parameters, whose names and shapes are not in the files"),
          .hint = "load the files into the same FSDP model, and save it with FULL_STATE_DICT; or cut the vector "
                  "with key rules (narrow, reshape)"});
 }

@@ -4,6 +4,8 @@
 #pragma once
 
 #include <ckpt/checkpoint.hpp>
+#include <ckpt/core/number.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/folder/report.hpp>
 #include <ckpt/io/folder.hpp>
 #include <ckpt/open_source.hpp>
@@ -26,7 +28,7 @@ CKPT_DETAIL_DEF bool folder_work::check_rank(std::string_view file, std::string_
     find({.code = errc::shape_invalid,
           .file = std::string(file),
           .path = printable(key),
-          .detail = "the tensor has " + decimal(dimensions) + " dimensions, the limit is " + decimal(most),
+          .detail = str_cat("the tensor has ", dimensions, " dimensions, the limit is ", most),
           .hint = "raise limits.tensor_rank if the files are trusted"});
     return false;
 }

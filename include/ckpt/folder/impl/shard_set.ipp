@@ -4,6 +4,7 @@
 #pragma once
 
 #include <ckpt/core/sorting.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/folder/shard_set.hpp>
 #include <ckpt/pickle/value_access.hpp>
 
@@ -124,7 +125,7 @@ CKPT_DETAIL_DEF std::uint32_t shard_set::leaf_node(const shard& s, const value& 
     }
     error e{.code = errc::wrong_type,
             .file = s.name,
-            .detail = "an entry of a shard that is " + with_article(v.kind()) + ", not a tensor",
+            .detail = str_cat("an entry of a shard that is ", with_article(v.kind()), ", not a tensor"),
             .hint = "open the file by itself to read it"};
     if (v.refusal() != nullptr) {
         e = *v.refusal();

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/folder/report.hpp>
 #include <ckpt/folder/zero_messages.hpp>
 
@@ -28,7 +29,8 @@ CKPT_DETAIL_DEF error experts(std::string file) {
 }
 
 CKPT_DETAIL_DEF error same_rank(std::string_view file, std::string_view other) {
-    return inconsistent(file, "the rank of " + quoted(other), "the folder holds two runs: keep the files of one");
+    return inconsistent(file, str_cat("the rank of ", quoted(other)),
+                        "the folder holds two runs: keep the files of one");
 }
 
 CKPT_DETAIL_DEF error no_model_states(std::string_view step) {
@@ -42,16 +44,14 @@ CKPT_DETAIL_DEF error no_optimizer_states(std::string_view step) {
 }
 
 CKPT_DETAIL_DEF error surplus_rank(std::string_view file, std::uint64_t rank, std::uint64_t ranks) {
-    return inconsistent(file,
-                        "a file of rank " + decimal(rank) + " where partition_count says " + decimal(ranks) + " ranks",
+    return inconsistent(file, str_cat("a file of rank ", rank, " where partition_count says ", ranks, " ranks"),
                         "it is left from another run: remove it, or get all files of one step");
 }
 
 CKPT_DETAIL_DEF error missing_ranks(std::string_view step, std::string_view kind, std::uint64_t missing,
                                     std::uint64_t ranks, const std::vector<std::uint64_t>& first) {
-    return inconsistent(std::string(step) + "*" + std::string(kind),
-                        decimal(missing) + " of " + decimal(ranks) +
-                            " files are missing: " + listed_ranks(first, missing),
+    return inconsistent(str_cat(step, "*", kind),
+                        str_cat(missing, " of ", ranks, " files are missing: ", listed_ranks(first, missing)),
                         "get the missing files; folder_options::partial opens what is there");
 }
 
@@ -70,76 +70,72 @@ CKPT_DETAIL_DEF error no_shapes(std::string_view file) {
 
 CKPT_DETAIL_DEF error differs(std::string_view file, std::string_view what, const std::string& own,
                               std::string_view other, const std::string& expected) {
-    return inconsistent(file, std::string(what) + " " + own + ", and of " + quoted(other) + " " + expected,
+    return inconsistent(file, str_cat(what, " ", own, ", and of ", quoted(other), " ", expected),
                         "these files are of different runs or steps: get all files of one step");
 }
 
 CKPT_DETAIL_DEF error partition_count(std::string_view file, std::uint64_t ranks) {
-    return inconsistent(file, "partition_count is " + decimal(ranks), get_again);
+    return inconsistent(file, str_cat("partition_count is ", ranks), get_again);
 }
 
 CKPT_DETAIL_DEF error world_size(std::string_view file, std::int64_t says, std::uint64_t ranks) {
-    return inconsistent(
-        file, "dp_world_size is " + decimal(says) + ", the optimizer's partition_count " + decimal(ranks), other_run);
+    return inconsistent(file, str_cat("dp_world_size is ", says, ", the optimizer's partition_count ", ranks),
+                        other_run);
 }
 
 CKPT_DETAIL_DEF error no_vector(std::string_view file, std::uint64_t group) {
-    return inconsistent(file, "group " + decimal(group) + " of the partition is no vector", get_again);
+    return inconsistent(file, str_cat("group ", group, " of the partition is no vector"), get_again);
 }
 
 CKPT_DETAIL_DEF error mixed_types(std::string_view file, std::uint64_t group, dtype own, dtype other) {
-    return inconsistent(file,
-                        "group " + decimal(group) + " of the partition is " + std::string(name(own)) +
-                            ", another one " + std::string(name(other)),
-                        other_run);
+    return inconsistent(
+        file, str_cat("group ", group, " of the partition is ", name(own), ", another one ", name(other)), other_run);
 }
 
 CKPT_DETAIL_DEF error bad_shape(std::string_view file, std::string_view key) {
-    return inconsistent(file, "the shape of " + quoted(key) + " is no list of sizes", get_again);
+    return inconsistent(file, str_cat("the shape of ", quoted(key), " is no list of sizes"), get_again);
 }
 
 CKPT_DETAIL_DEF error key_twice(std::string_view file, std::string_view key) {
-    return inconsistent(file, "param_shapes has " + quoted(key) + " twice", get_again);
+    return inconsistent(file, str_cat("param_shapes has ", quoted(key), " twice"), get_again);
 }
 
 CKPT_DETAIL_DEF error group_count(std::string_view file, std::uint64_t shapes, std::uint64_t partitions) {
-    return inconsistent(file, "param_shapes has " + decimal(shapes) + " groups, the partitions " + decimal(partitions),
-                        other_run);
+    return inconsistent(file, str_cat("param_shapes has ", shapes, " groups, the partitions ", partitions), other_run);
 }
 
 CKPT_DETAIL_DEF error behind_short_partition(std::string_view file, std::uint64_t group, std::uint64_t own,
                                              std::uint64_t size) {
-    return inconsistent(file,
-                        "the partition of group " + decimal(group) + " has " + decimal(own) +
-                            " elements behind one that is shorter than " + decimal(size),
-                        "a partition is too short: get all files of one step");
+    return inconsistent(
+        file,
+        str_cat("the partition of group ", group, " has ", own, " elements behind one that is shorter than ", size),
+        "a partition is too short: get all files of one step");
 }
 
 CKPT_DETAIL_DEF error group_size(std::string_view step, std::uint64_t group, std::uint64_t have, std::uint64_t needed) {
     return inconsistent(step,
-                        "the partitions of group " + decimal(group) + " hold " + decimal(have) +
-                            " elements together, param_shapes asks for " + decimal(needed),
+                        str_cat("the partitions of group ", group, " hold ", have,
+                                " elements together, param_shapes asks for ", needed),
                         "a file is of another run, or was cut: get all files of one step");
 }
 
 CKPT_DETAIL_DEF error padding_count(std::string_view file, std::uint64_t group, std::uint64_t entries,
                                     std::uint64_t parameters) {
-    return inconsistent(file,
-                        "param_alignment_paddings of group " + decimal(group) + " has " + decimal(entries) +
-                            " entries, param_shapes " + decimal(parameters),
-                        other_run);
+    return inconsistent(
+        file,
+        str_cat("param_alignment_paddings of group ", group, " has ", entries, " entries, param_shapes ", parameters),
+        other_run);
 }
 
 CKPT_DETAIL_DEF error rank_size(std::string_view file, std::uint64_t have, std::uint64_t needed) {
-    return inconsistent(file,
-                        "the partition holds " + decimal(have) + " elements, param_shapes asks for " + decimal(needed) +
-                            " of each rank",
-                        other_run_or_cut);
+    return inconsistent(
+        file, str_cat("the partition holds ", have, " elements, param_shapes asks for ", needed, " of each rank"),
+        other_run_or_cut);
 }
 
 CKPT_DETAIL_DEF error no_frozen_piece(std::string_view file, std::string_view key, std::uint64_t elements) {
     return inconsistent(file,
-                        "frozen_param_fragments has no piece of " + decimal(elements) + " elements of " + quoted(key),
+                        str_cat("frozen_param_fragments has no piece of ", elements, " elements of ", quoted(key)),
                         other_run_or_cut);
 }
 
@@ -151,7 +147,7 @@ CKPT_DETAIL_DEF error incomplete(std::string_view key, std::string missing) {
 CKPT_DETAIL_DEF error tied_to_incomplete(std::string_view key, std::string_view source) {
     return {.code = errc::shards_inconsistent,
             .path = printable(key),
-            .detail = "this tensor is tied to " + quoted(source) + ", of which a part is missing",
+            .detail = str_cat("this tensor is tied to ", quoted(source), ", of which a part is missing"),
             .hint = get_missing};
 }
 

@@ -4,7 +4,9 @@
 #pragma once
 
 #include <ckpt/core/error.hpp>
+#include <ckpt/core/number.hpp>
 #include <ckpt/core/short_list.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/folder/report.hpp>
 #include <ckpt/folder/zero_pieces.hpp>
 
@@ -30,12 +32,12 @@ CKPT_DETAIL_DEF std::string tensor_pieces::what_is_missing() const {
         ranks.push_back(l.rank);
         if (!list.next()) continue;
         ranges += decimal(l.first);
-        if (l.count > 1) ranges += " to " + decimal(l.first + l.count - 1);
+        if (l.count > 1) ranges += str_cat(" to ", l.first + l.count - 1);
     }
     list.end();
     const bool one = missing.size() == 1 && missing[0].count == 1;
-    return (one ? "element " : "elements ") + ranges + " of this tensor " + (one ? "is" : "are") +
-           " in the partition of " + listed_ranks(ranks, ranks.size()) + ", which is missing";
+    return str_cat(one ? "element " : "elements ", ranges, " of this tensor ", one ? "is" : "are",
+                   " in the partition of ", listed_ranks(ranks, ranks.size()), ", which is missing");
 }
 
 CKPT_DETAIL_DEF void flat_vector::add(std::uint64_t n, std::uint32_t node, std::uint32_t rank) {

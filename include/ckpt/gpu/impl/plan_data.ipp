@@ -4,6 +4,7 @@
 #pragma once
 
 #include <ckpt/core/error.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/gpu/plan_data.hpp>
 #include <ckpt/tensor/access.hpp>
 #include <ckpt/tensor/geometry.hpp>
@@ -26,15 +27,14 @@ CKPT_DETAIL_DEF result<const placed_tensor*> find_placed(const upload_plan_data&
         target < plan.targets.size() ? plan.find(key, static_cast<std::uint32_t>(target)) : nullptr;
     if (found != nullptr) return found;
     return error{.code = errc::key_missing,
-                 .detail = "no key " + quoted(key) + " was uploaded to target " + decimal(std::uint64_t{target})};
+                 .detail = str_cat("no key ", quoted(key), " was uploaded to target ", target)};
 }
 
 CKPT_DETAIL_DEF result<void> check_array_of(const placed_tensor& t, std::string_view key, dtype wanted) {
     if (t.type != wanted)
         return error{.code = errc::dtype_mismatch,
                      .path = std::string(key),
-                     .detail =
-                         "the tensor is " + std::string(name(t.type)) + ", asked for was " + std::string(name(wanted)),
+                     .detail = str_cat("the tensor is ", name(t.type), ", asked for was ", name(wanted)),
                      .hint = "a cast in the upload's options converts it"};
     tensor_data shape{};
     shape.rank = t.rank;

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/gpu/plan_grouping.hpp>
 
 #include <algorithm>
@@ -150,8 +151,8 @@ CKPT_DETAIL_DEF result<void> plan_grouping::place_built() {
 CKPT_DETAIL_DEF error plan_grouping::output_error(const tensor_data& data, std::uint32_t tensor) const {
     return {.code = errc::output_limit,
             .path = std::string(plan_.tensors[tensor].key),
-            .detail = "the values are " + decimal(bytes_of(data.type, data.numel)) +
-                      " bytes, far more than the storages behind them: the tensor is expanded"};
+            .detail = str_cat("the values are ", bytes_of(data.type, data.numel),
+                              " bytes, far more than the storages behind them: the tensor is expanded")};
 }
 
 CKPT_DETAIL_DEF void plan_grouping::number_storages() {

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/gpu/plan_inputs.hpp>
 #include <ckpt/state/state_dict_data.hpp>
 #include <ckpt/tensor/access.hpp>
@@ -38,7 +39,7 @@ CKPT_DETAIL_DEF result<void> plan_inputs::finish() {
         if (std::none_of(plan_.tensors.begin(), plan_.tensors.end(),
                          [&](const placed_tensor& t) { return one.matches(t.key); }))
             return error{.code = errc::key_missing,
-                         .detail = "no key matches " + quoted(p.text()),
+                         .detail = str_cat("no key matches ", quoted(p.text())),
                          .hint = "a loop over the state_dict gives its keys"};
     }
     build_sparse_views();
@@ -89,7 +90,7 @@ CKPT_DETAIL_DEF dtype plan_inputs::wanted_type(std::string_view key, const tenso
 
 inline error no_cast(dtype from, dtype to) {
     return {.code = errc::conversion,
-            .detail = "no cast from " + std::string(name(from)) + " to " + std::string(name(to)),
+            .detail = str_cat("no cast from ", name(from), " to ", name(to)),
             .hint = "leave the tensor out of the casts"};
 }
 
@@ -235,8 +236,8 @@ CKPT_DETAIL_DEF result<void> plan_inputs::sort_keys() {
         for (std::size_t i = 1; i < t.by_key.size(); ++i)
             if (key(t.by_key[i]) == key(t.by_key[i - 1]))
                 return error{.code = errc::key_duplicate,
-                             .detail = "a part of a tensor has the key " + quoted(key(t.by_key[i])) +
-                                       ", as another tensor has",
+                             .detail = str_cat("a part of a tensor has the key ", quoted(key(t.by_key[i])),
+                                               ", as another tensor has"),
                              .hint = "upload them one by one, by select"};
     }
     return {};

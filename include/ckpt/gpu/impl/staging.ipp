@@ -4,6 +4,8 @@
 #pragma once
 
 #include <ckpt/core/digest.hpp>
+#include <ckpt/core/number.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/gpu/staging.hpp>
 
 #include <algorithm>
@@ -110,8 +112,8 @@ CKPT_DETAIL_DEF result<std::uint64_t> stager::verified() const {
                      .offset = c.begin,
                      .file = std::string(plan_.runs[c.run].file_name),
                      .record = std::string(c.key),
-                     .detail = "the CRC-32 is " + hexadecimal(whole[i].crc32) + ", the directory says " +
-                               hexadecimal(c.crc32),
+                     .detail = str_cat("the CRC-32 is ", hexadecimal(whole[i].crc32), ", the directory says ",
+                                       hexadecimal(c.crc32)),
                      .hint = "the file is damaged: copy it again from where it came"};
     }
     return compared;
@@ -119,7 +121,7 @@ CKPT_DETAIL_DEF result<std::uint64_t> stager::verified() const {
 
 CKPT_DETAIL_DEF std::string stager::fallback() const {
     if (const std::uint64_t n = fallbacks_.load(); n != 0 && reason_.empty())
-        return "direct reads failed for " + decimal(n) + " runs";
+        return str_cat("direct reads failed for ", n, " runs");
     return reason_;
 }
 

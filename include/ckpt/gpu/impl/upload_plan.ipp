@@ -3,7 +3,9 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/number.hpp>
 #include <ckpt/core/short_list.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/gpu/plan_copies.hpp>
 #include <ckpt/gpu/plan_data.hpp>
 #include <ckpt/gpu/plan_grouping.hpp>
@@ -84,28 +86,29 @@ CKPT_DETAIL_DEF std::string upload_plan::text(std::size_t most) const {
            number(d.pieces.size(), "pieces, ") + number(d.copies.size(), "copies, ") +
            number(d.casts.size(), "conversions by a device\n");
     for (std::size_t t = 0; t < d.targets.size(); ++t) {
-        out += "device " + decimal(std::int64_t{d.targets[t].device}) + ": " + number(d.targets[t].bytes, "bytes");
-        if (d.targets[t].scratch != 0) out += ", and " + number(d.targets[t].scratch, "while it runs");
+        out += detail::str_cat("device ", d.targets[t].device, ": ", number(d.targets[t].bytes, "bytes"));
+        if (d.targets[t].scratch != 0) out += detail::str_cat(", and ", number(d.targets[t].scratch, "while it runs"));
         out += '\n';
     }
     const detail::list_style lines{.most = most, .separator = {}, .before_rest = "  and ", .after_rest = " more\n"};
     detail::short_list runs{out, lines};
     for (const detail::byte_run& r : d.runs) {
         if (!runs.next()) continue;
-        out += "  read " + number(r.end - r.begin, "bytes ");
+        out += detail::str_cat("  read ", number(r.end - r.begin, "bytes "));
         if (r.in == nullptr) out += "of memory";
         else
-            out +=
-                "at " + decimal(r.begin) + (r.file_name.empty() ? std::string() : " of " + detail::quoted(r.file_name));
+            out += detail::str_cat("at ", r.begin,
+                                   r.file_name.empty() ? std::string()
+                                                       : detail::str_cat(" of ", detail::quoted(r.file_name)));
         out += '\n';
     }
     runs.end();
     detail::short_list tensors{out, lines};
     for (const detail::placed_tensor& t : d.tensors) {
         if (!tensors.next()) continue;
-        out += "  " + detail::printable(t.key) + ' ' + std::string(name(t.type)) + ' ' +
-               detail::list_of({t.shape, t.rank}) + " at " + decimal(t.offset) + " of device " +
-               decimal(std::int64_t{d.targets[t.target].device});
+        out +=
+            detail::str_cat("  ", detail::printable(t.key), " ", name(t.type), " ", detail::list_of({t.shape, t.rank}),
+                            " at ", t.offset, " of device ", d.targets[t.target].device);
         if (t.way != upload_way::stored)
             out += t.way == upload_way::host ? ", built by the host" : ", converted by the device";
         out += '\n';
@@ -119,11 +122,11 @@ CKPT_DETAIL_DEF result<upload_plan> plan_upload(std::span<const upload_target> t
     using namespace detail;
     if (options.piece_bytes == 0 || options.piece_bytes % 4096 != 0 || options.piece_bytes > (std::uint64_t{1} << 30))
         return error{.code = errc::limit,
-                     .detail = "pieces of " + decimal(options.piece_bytes) + " bytes",
+                     .detail = str_cat("pieces of ", options.piece_bytes, " bytes"),
                      .hint = "they are a multiple of 4096 of at most 1 GiB"};
     if (options.alignment < 16 || (options.alignment & (options.alignment - 1)) != 0 || options.alignment > 4096)
         return error{.code = errc::limit,
-                     .detail = "an alignment of " + decimal(options.alignment),
+                     .detail = str_cat("an alignment of ", options.alignment),
                      .hint = "it is a power of two from 16 to 4096"};
     auto out = detail::make_shared<upload_plan_data>();
     out->piece_bytes = options.piece_bytes;
@@ -133,11 +136,11 @@ CKPT_DETAIL_DEF result<upload_plan> plan_upload(std::span<const upload_target> t
         const auto& weights = state_dict_access::data(targets[t].weights);
         out->owners.push_back(weights);
         out->targets.push_back({.device = targets[t].device});
-        if (auto added = inputs.add(*weights, t); !added) return std::move(added).error();
+        if (auto added = inputs.add(*weights, t); !added) return std::move(added).failure();
     }
-    if (auto done = inputs.finish(); !done) return std::move(done).error();
+    if (auto done = inputs.finish(); !done) return std::move(done).failure();
     plan_grouping grouping{options, inputs, *out};
-    if (auto placed = grouping.run(); !placed) return std::move(placed).error();
+    if (auto placed = grouping.run(); !placed) return std::move(placed).failure();
     plan_reads{inputs, grouping, *out}.run();
     add_built_pieces(grouping.built_places(), options.alignment, *out);
     for (const upload_piece& p : out->pieces)

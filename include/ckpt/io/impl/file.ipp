@@ -3,13 +3,14 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/io/file.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-CKPT_DETAIL_DEF std::string system_reason(int failure) {
+CKPT_DETAIL_RARE std::string system_reason(int failure) {
     const char* const words = file_system::reason(failure);
-    return words != nullptr ? std::string(words) : "system error " + decimal(std::int64_t{failure});
+    return words != nullptr ? std::string(words) : str_cat("system error ", failure);
 }
 
 CKPT_DETAIL_DEF std::basic_string<file_system::path_char> native_path(path_arg path) {
@@ -40,7 +41,7 @@ CKPT_DETAIL_DEF file& file::operator=(file&& other) noexcept {
 CKPT_DETAIL_RARE result<file> file::open(path_arg path) {
     if (!path.usable()) {
         return error{.code = errc::cannot_open,
-                     .detail = quoted(path.text()) + ": the path is null or has a NUL byte inside"};
+                     .detail = str_cat(quoted(path.text()), ": the path is null or has a NUL byte inside")};
     }
     int failure = 0;
     auto kind = file_system::file_kind::regular;
@@ -58,18 +59,18 @@ CKPT_DETAIL_RARE result<file> file::open(path_arg path) {
     }
     if (kind == file_system::file_kind::directory) {
         return error{.code = errc::is_a_directory,
-                     .detail = quoted(path.text()) + " is a directory",
+                     .detail = str_cat(quoted(path.text()), " is a directory"),
                      .hint = "Open the folder with ckpt::open_folder (<ckpt/folder.hpp>), or name one file in it"};
     }
     if (kind == file_system::file_kind::other) {
         return error{.code = errc::not_a_regular_file,
-                     .detail = quoted(path.text()) + " is a pipe, a socket or a device",
+                     .detail = str_cat(quoted(path.text()), " is a pipe, a socket or a device"),
                      .hint = "Copy its bytes to a file, or into memory for ckpt::open_bytes"};
     }
     if (failure != 0) {
         return error{.code = errc::cannot_open,
                      .os_code = failure,
-                     .detail = quoted(path.text()) + ": " + system_reason(failure),
+                     .detail = str_cat(quoted(path.text()), ": ", system_reason(failure)),
                      .hint = "Check the path and the permissions"};
     }
     return out;
@@ -81,7 +82,8 @@ CKPT_DETAIL_DEF result<file> file::reopen_direct() const {
     out.handle_ = file_system::open_direct(handle_, failure);
     out.size_ = size_;
     if (out.handle_ != file_system::no_handle) return out;
-    return error{.code = errc::cannot_open, .os_code = failure, .detail = "direct reads: " + system_reason(failure)};
+    return error{
+        .code = errc::cannot_open, .os_code = failure, .detail = str_cat("direct reads: ", system_reason(failure))};
 }
 
 CKPT_DETAIL_DEF result<void> file::read(std::uint64_t offset, std::span<std::byte> out) const {
@@ -92,14 +94,12 @@ CKPT_DETAIL_DEF result<void> file::read(std::uint64_t offset, std::span<std::byt
             return error{.code = errc::read_failed,
                          .os_code = failure,
                          .offset = offset,
-                         .detail =
-                             "reading " + decimal(std::uint64_t{out.size()}) + " bytes: " + system_reason(failure)};
+                         .detail = str_cat("reading ", out.size(), " bytes: ", system_reason(failure))};
         }
         if (got == 0) {
             return error{.code = errc::truncated,
                          .offset = offset,
-                         .detail = "the file ended " + decimal(std::uint64_t{out.size()}) +
-                                   " bytes before what was asked for",
+                         .detail = str_cat("the file ended ", out.size(), " bytes before what was asked for"),
                          .hint = "The file became shorter after it was opened"};
         }
         offset += got;
@@ -123,8 +123,9 @@ CKPT_DETAIL_RARE result<mapping> file::map(std::uint64_t offset, std::uint64_t l
         return error{.code = errc::map_failed,
                      .os_code = failure,
                      .offset = offset,
-                     .detail = "mapping " + decimal(length) + " bytes: " +
-                               (fits ? system_reason(failure) : std::string("more than this program can address")),
+                     .detail = str_cat(
+                         "mapping ", length,
+                         " bytes: ", fits ? system_reason(failure) : std::string("more than this program can address")),
                      .hint = "Open with io_mode::read, which needs no mapping"};
     }
     return mapping{pages, bytes};

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <ckpt/core/sorting.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/io/folder.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
@@ -18,11 +19,10 @@ CKPT_DETAIL_DEF result<std::vector<folder_entry>> list_folder(const std::string&
     if (failure != 0)
         return error{.code = errc::cannot_open,
                      .os_code = failure,
-                     .detail = quoted(path) + ": " + system_reason(failure),
+                     .detail = str_cat(quoted(path), ": ", system_reason(failure)),
                      .hint = "Check the path and the permissions"};
     if (out.size() > most)
-        return error{.code = errc::limit,
-                     .detail = quoted(path) + " has more than " + decimal(std::uint64_t{most}) + " entries"};
+        return error{.code = errc::limit, .detail = str_cat(quoted(path), " has more than ", most, " entries")};
     sort_values(out, [](const folder_entry& a, const folder_entry& b) { return a.name < b.name; });
     return out;
 }

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/io/output.hpp>
 
 #include <string>
@@ -35,8 +36,7 @@ CKPT_DETAIL_DEF error output_file::failed(int failure, const char* doing) const 
     return {.code = errc::write_failed,
             .os_code = failure,
             .file = text_,
-            .detail = std::string(doing) + ": " +
-                      (words != nullptr ? words : "system error " + decimal(std::int64_t{failure})),
+            .detail = str_cat(doing, ": ", words != nullptr ? words : str_cat("system error ", failure)),
             .hint = "Check the folder, its permissions and the space that is left"};
 }
 
@@ -61,7 +61,7 @@ CKPT_DETAIL_DEF result<output_file> output_file::create(path_arg path, bool repl
     constexpr int most_names = 100;
     if (!path.usable())
         return error{.code = errc::write_failed,
-                     .detail = quoted(path.text()) + ": the path is null or has a NUL byte inside"};
+                     .detail = str_cat(quoted(path.text()), ": the path is null or has a NUL byte inside")};
     output_file out{path.text(), native_path(path), replace, check};
     if (file_system::is_directory(out.path_.c_str()))
         return error{.code = errc::write_failed,
@@ -73,7 +73,7 @@ CKPT_DETAIL_DEF result<output_file> output_file::create(path_arg path, bool repl
     native_string name;
     for (int i = 0; i < most_names && failure == file_system::exists_already; ++i) {
         name = out.folder();
-        out.temporary_name_ = ".ckpt-" + decimal(file_system::process_id()) + '-' + decimal(std::int64_t{i}) + ".tmp";
+        out.temporary_name_ = str_cat(".ckpt-", file_system::process_id(), "-", i, ".tmp");
         for (const char c : out.temporary_name_) name += static_cast<file_system::path_char>(c);
         failure = file_system::create_new(name.c_str(), out.handle_);
     }

@@ -3,21 +3,22 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/io/source.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 CKPT_DETAIL_DEF result<shared<source>> source::open(path_arg path, const source_options& options) {
     auto opened = file::open(path);
-    if (!opened) return std::move(opened).error();
+    if (!opened) return std::move(opened).failure();
     shared<source> out{new source};
     auto placed = out->place(options, opened->size());
-    if (!placed) return std::move(placed).error();
+    if (!placed) return std::move(placed).failure();
     out->file_ = std::move(*opened);
     if (options.mode == io_mode::map) {
         std::size_t skipped = 0;
         auto pages = out->file_.map(out->base_, out->size_, skipped);
-        if (!pages) return std::move(pages).error();
+        if (!pages) return std::move(pages).failure();
         out->pages_ = std::move(*pages);
         out->is_mapped_ = true;
         if (out->size_ != 0) out->mapped_ = out->pages_.bytes().subspan(skipped);
@@ -25,10 +26,11 @@ CKPT_DETAIL_DEF result<shared<source>> source::open(path_arg path, const source_
     return out;
 }
 
-CKPT_DETAIL_DEF result<shared<source>> source::memory(std::span<const std::byte> bytes, const source_options& options) {
+CKPT_DETAIL_RARE result<shared<source>> source::memory(std::span<const std::byte> bytes,
+                                                       const source_options& options) {
     shared<source> out{new source};
     auto placed = out->place(options, bytes.size());
-    if (!placed) return std::move(placed).error();
+    if (!placed) return std::move(placed).failure();
     out->memory_ = bytes.subspan(static_cast<std::size_t>(out->base_), static_cast<std::size_t>(out->size_));
     out->in_memory_ = true;
     out->is_mapped_ = options.mode == io_mode::map;
@@ -36,11 +38,11 @@ CKPT_DETAIL_DEF result<shared<source>> source::memory(std::span<const std::byte>
     return out;
 }
 
-CKPT_DETAIL_DEF result<shared<source>> source::part(const shared<source>& of, std::uint64_t offset,
-                                                    std::uint64_t length) {
+CKPT_DETAIL_RARE result<shared<source>> source::part(const shared<source>& of, std::uint64_t offset,
+                                                     std::uint64_t length) {
     shared<source> out{new source};
     auto placed = out->place({.offset = offset, .length = length}, of->size_);
-    if (!placed) return std::move(placed).error();
+    if (!placed) return std::move(placed).failure();
     out->whole_ = of->whole_ ? of->whole_ : of;
     out->base_ += of->base_;
     out->in_memory_ = of->in_memory_;
@@ -56,8 +58,7 @@ CKPT_DETAIL_DEF result<void> source::read(std::uint64_t offset, std::span<std::b
     if (!range_inside(offset, out.size(), size_)) {
         return error{.code = errc::truncated,
                      .offset = base_ + (offset < size_ ? offset : size_),
-                     .detail =
-                         decimal(std::uint64_t{out.size()}) + " bytes at " + decimal(offset) + " of " + decimal(size_)};
+                     .detail = str_cat(out.size(), " bytes at ", offset, " of ", size_)};
     }
     if (out.empty()) return {};
     if (!in_memory_) return (whole_ ? whole_->file_ : file_).read(base_ + offset, out);
@@ -76,8 +77,8 @@ CKPT_DETAIL_RARE result<void> source::place(const source_options& options, std::
     if (options.offset > whole || !range_inside(options.offset, open_end ? 0 : options.length, whole)) {
         return error{.code = errc::range_outside_file,
                      .offset = whole,
-                     .detail = (open_end ? std::string("the part") : decimal(options.length) + " bytes") + " at " +
-                               decimal(options.offset) + " of a file of " + decimal(whole),
+                     .detail = str_cat(open_end ? std::string("the part") : str_cat(options.length, " bytes"), " at ",
+                                       options.offset, " of a file of ", whole),
                      .hint = "Check the offset and the length that were asked for"};
     }
     base_ = options.offset;

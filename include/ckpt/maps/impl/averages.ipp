@@ -4,6 +4,7 @@
 #pragma once
 
 #include <ckpt/core/sorting.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/maps/averages.hpp>
 #include <ckpt/state/key_map_data.hpp>
 #include <ckpt/state/rule_text.hpp>
@@ -42,12 +43,13 @@ CKPT_DETAIL_DEF result<key_map> averages_to_raw(const state_dict& weights, std::
                                          [](const auto& have, std::string_view n) { return have.first < n; });
         if (at == by_dotless.end() || at->first != name)
             return error{.code = errc::key_missing,
-                         .detail = "the average " + detail::quoted(key) + " belongs to no tensor below " +
-                                   detail::quoted(raw)};
+                         .detail = detail::str_cat("the average ", detail::quoted(key), " belongs to no tensor below ",
+                                                   detail::quoted(raw))};
         if (at + 1 != by_dotless.end() && (at + 1)->first == name)
             return error{.code = errc::key_duplicate,
-                         .detail = "the average " + detail::quoted(key) + " may belong to " +
-                                   detail::quoted(at->second) + " or to " + detail::quoted((at + 1)->second)};
+                         .detail =
+                             detail::str_cat("the average ", detail::quoted(key), " may belong to ",
+                                             detail::quoted(at->second), " or to ", detail::quoted((at + 1)->second))};
         detail::append_key_word(line, at->second);
         out->add_known(line, true);
         line = "rename ";
@@ -57,7 +59,9 @@ CKPT_DETAIL_DEF result<key_map> averages_to_raw(const state_dict& weights, std::
         out->add_known(line, true);
         ++found;
     }
-    if (found == 0) return error{.code = errc::key_missing, .detail = "no averages below " + detail::quoted(averages)};
+    if (found == 0)
+        return error{.code = errc::key_missing,
+                     .detail = detail::str_cat("no averages below ", detail::quoted(averages))};
     return detail::key_map_access::make(std::move(out));
 }
 

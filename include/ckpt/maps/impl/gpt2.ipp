@@ -4,6 +4,7 @@
 #pragma once
 
 #include <ckpt/core/error.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/maps/gpt2.hpp>
 
 #include <string>
@@ -53,8 +54,8 @@ rename {part:wte|wpe}.weight -> {part}
 CKPT_DETAIL_DEF result<key_map> gpt2_llm_c_to_hf(std::int64_t vocabulary) {
     constexpr std::int64_t most = 1 << 30;
     if (vocabulary < 1 || vocabulary > most)
-        return error{.code = errc::rule_invalid, .detail = detail::decimal(vocabulary) + " is no size of a vocabulary"};
-    std::string text = "narrow 0 0 " + detail::decimal(vocabulary) + " wte\n";
+        return error{.code = errc::rule_invalid, .detail = detail::str_cat(vocabulary, " is no size of a vocabulary")};
+    std::string text = detail::str_cat("narrow 0 0 ", vocabulary, " wte\n");
     for (const auto& [hf, llm_c] : detail::gpt2_layer_tensors)
         text.append("unstack 0 ").append(llm_c).append(" -> transformer.h.{i}.").append(hf).append(" by {i}\n");
     text += R"(transpose 0 1 transformer.h.{i:int}.attn.{part:c_attn|c_proj}.weight

@@ -4,6 +4,8 @@
 #pragma once
 
 #include <ckpt/core/error.hpp>
+#include <ckpt/core/number.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/maps/latent_diffusion.hpp>
 
 #include <string>
@@ -17,7 +19,7 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
     constexpr std::int64_t most = 1 << 20;
     if (number < 1 || number > most)
         return error{.code = errc::rule_invalid,
-                     .detail = std::string(name) + ": " + decimal(number) + " is no number of blocks or levels"};
+                     .detail = str_cat(name, ": ", number, " is no number of blocks or levels")};
     std::string out;
     for (const char c : text) {
         if (c == 'N') out += decimal(number + more);

@@ -4,6 +4,8 @@
 #pragma once
 
 #include <ckpt/core/error.hpp>
+#include <ckpt/core/number.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/maps/llama.hpp>
 
 #include <string>
@@ -19,9 +21,9 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
     if (fits(of.heads) && fits(of.kv_heads) && fits(of.head_dim) && of.heads % of.kv_heads == 0 && of.head_dim % 2 == 0)
         return {};
     return error{.code = errc::rule_invalid,
-                 .detail = "no Llama has " + decimal(of.heads) + " heads of size " + decimal(of.head_dim) + " and " +
-                           decimal(of.kv_heads) +
-                           " of keys and values: the size is even, and the first number a multiple of the last"};
+                 .detail =
+                     str_cat("no Llama has ", of.heads, " heads of size ", of.head_dim, " and ", of.kv_heads,
+                             " of keys and values: the size is even, and the first number a multiple of the last")};
 }
 
 /// What a form of Llama calls its tensors. Hugging Face's names are written out in the rules below.
@@ -89,7 +91,7 @@ class llama_rules {
 
     [[nodiscard]] std::string write(const maps::llama_heads& of) {
         out_ = from_hf_ ? std::string("?drop model.layers.{i:int}.self_attn.rotary_emb.inv_freq\n")
-                        : "?drop " + std::string(names_.rotation) + '\n';
+                        : str_cat("?drop ", names_.rotation, "\n");
         rows("self_attn.q_proj", names_.query, of.heads, of.head_dim);
         rows("self_attn.k_proj", names_.key, of.kv_heads, of.head_dim);
         layer_part("self_attn.v_proj", names_.value);
@@ -99,8 +101,8 @@ class llama_rules {
         layer_part("mlp.down_proj", names_.down);
         layer_part("input_layernorm", names_.attention_norm);
         layer_part("post_attention_layernorm", names_.ffn_norm);
-        rename("model.embed_tokens.weight", std::string(names_.embedding) + ".weight");
-        rename("model.norm.weight", std::string(names_.norm) + ".weight");
+        rename("model.embed_tokens.weight", str_cat(names_.embedding, ".weight"));
+        rename("model.norm.weight", str_cat(names_.norm, ".weight"));
         head(of.tied);
         return std::move(out_);
     }
@@ -114,7 +116,8 @@ class llama_rules {
 
     /// `hf` and `other` below a layer, as a pattern and a template, or the other way round.
     void layer_part(std::string_view hf, std::string_view other, std::string_view condition = {}) {
-        rename(named(true, from_hf_, hf) + ".{leaf}", named(false, !from_hf_, other) + ".{leaf}", condition);
+        rename(str_cat(named(true, from_hf_, hf), ".{leaf}"), str_cat(named(false, !from_hf_, other), ".{leaf}"),
+               condition);
     }
 
     [[nodiscard]] std::string named(bool hf, bool is_pattern, std::string_view part) const {
@@ -126,11 +129,10 @@ class llama_rules {
     /// a row of the first half is (0, i) and its partner (1, i), in the others (i, 0) and (i, 1).
     void rows(std::string_view hf, std::string_view other, std::int64_t heads, std::int64_t head_dim) {
         const std::string all = decimal(heads * head_dim);
-        layer_part(hf, other, " where shape[0] == " + all);
+        layer_part(hf, other, str_cat(" where shape[0] == ", all));
         const std::string renamed = named(!from_hf_, true, from_hf_ ? other : hf);
         const std::int64_t outer = from_hf_ ? 2 : head_dim / 2;
-        const std::string sizes =
-            '(' + decimal(heads) + ", " + decimal(outer) + ", " + decimal(head_dim / outer) + ", -1)";
+        const std::string sizes = str_cat("(", heads, ", ", outer, ", ", head_dim / outer, ", -1)");
         out_.append("reshape ").append(sizes).append(" ").append(renamed).append(".{leaf}\n");
         out_.append("permute (0, 2, 1, 3) ").append(renamed).append(".{leaf}\n");
         out_.append("reshape (").append(all).append(", -1) ").append(renamed).append(".weight\n");
@@ -138,8 +140,8 @@ class llama_rules {
     }
 
     void head(bool tied) {
-        const std::string other = std::string(names_.head) + ".weight";
-        const std::string embedding = std::string(names_.embedding) + ".weight";
+        const std::string other = str_cat(names_.head, ".weight");
+        const std::string embedding = str_cat(names_.embedding, ".weight");
         const std::string from = from_hf_ ? std::string("lm_head.weight") : other;
         if (!tied) return rename("lm_head.weight", other);
         if (from_hf_ || names_.keeps_tied_head) out_.append("?drop ").append(from).append("\n");
@@ -153,10 +155,10 @@ class llama_rules {
 };
 
 [[nodiscard]] inline result<key_map> llama_map(const llama_names& names, bool from_hf, const maps::llama_heads& of) {
-    if (auto checked = check_llama_heads(of); !checked) return std::move(checked).error();
+    if (auto checked = check_llama_heads(of); !checked) return std::move(checked).failure();
     const std::string form(names.form);
     return key_map::parse(llama_rules{names, from_hf}.write(of),
-                          from_hf ? "hf_llama_to_" + form : form + "_to_hf_llama");
+                          from_hf ? str_cat("hf_llama_to_", form) : str_cat(form, "_to_hf_llama"));
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

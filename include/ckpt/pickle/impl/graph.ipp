@@ -94,7 +94,7 @@ CKPT_DETAIL_DEF void graph::append(std::uint32_t& index, std::span<const std::ui
     for (const std::uint32_t v : values) c.data[c.count++] = v;
 }
 
-CKPT_DETAIL_DEF std::uint32_t graph::keep(error e) {
+CKPT_DETAIL_RARE std::uint32_t graph::keep(error e) {
     if (e.record.size() > 4 * quoted_limit) e.record = printable(e.record); // a name may have 64 KiB
     if (!describes_errors()) {
         for (std::size_t i = described_errors; i < errors.size(); ++i)

@@ -4,8 +4,10 @@
 #pragma once
 
 #include <ckpt/core/json.hpp>
+#include <ckpt/core/number.hpp>
 #include <ckpt/core/plain_list.hpp>
 #include <ckpt/core/sorting.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/pickle/json_values.hpp>
 #include <ckpt/pickle/text.hpp>
 
@@ -34,7 +36,7 @@ class json_values {
 
     [[nodiscard]] error at_here(errc code, std::string what) const {
         return {.code = code,
-                .detail = "byte " + decimal(std::uint64_t{in_.offset()}) + ": " + std::move(what),
+                .detail = str_cat("byte ", in_.offset(), ": ", what),
                 .hint = "the file is read as JSON; get it again, or name another one"};
     }
     bool fail(errc code, std::string what) {
@@ -97,7 +99,7 @@ CKPT_DETAIL_RARE bool json_values::read_object(std::uint32_t& out) {
     sort_values(names);
     for (std::size_t i = 1; i < names.size(); ++i)
         if (names[i] == names[i - 1])
-            return fail(errc::json_invalid, "the object that ends here has " + quoted(names[i]) + " twice");
+            return fail(errc::json_invalid, str_cat("the object that ends here has ", quoted(names[i]), " twice"));
     out = to_.add_dictionary({pairs.data(), pairs.size()});
     return true;
 }
@@ -108,7 +110,8 @@ CKPT_DETAIL_RARE bool json_values::read_number(std::uint32_t& out) {
     const bool special = text.ends_with('N') || text.ends_with('y'); // NaN, Infinity
     if (!special && text.find_first_of(".eE") == std::string_view::npos) return read_integer(text, out);
     node n = node::of(node_kind::real);
-    if (!parse_double(text, n.real)) return fail(errc::json_invalid, "no double holds the number " + quoted(text));
+    if (!parse_double(text, n.real))
+        return fail(errc::json_invalid, str_cat("no double holds the number ", quoted(text)));
     out = to_.add(n);
     return true;
 }
@@ -116,9 +119,8 @@ CKPT_DETAIL_RARE bool json_values::read_number(std::uint32_t& out) {
 CKPT_DETAIL_RARE bool json_values::read_integer(std::string_view text, std::uint32_t& out) {
     const std::size_t digits = text.size() - (text.starts_with('-') ? 1 : 0);
     if (digits > budget_.integer_digits)
-        return fail(errc::limit, "an integer of " + decimal(std::uint64_t{digits}) +
-                                     " digits, limits.integer_digits is " +
-                                     decimal(std::uint64_t{budget_.integer_digits}));
+        return fail(errc::limit,
+                    str_cat("an integer of ", digits, " digits, limits.integer_digits is ", budget_.integer_digits));
     node n = node::of(node_kind::integer);
     std::string large;
     if (!parse_integer(text, n.integer, large)) return fail(errc::json_invalid, "a malformed number");

@@ -94,7 +94,8 @@ CKPT_DETAIL_DEF std::uint32_t key_table::find_hashed(const container& c, std::ui
     return found == kept_ ? none : found;
 }
 
-CKPT_DETAIL_DEF bool key_table::unique_sorted(container& c, std::uint32_t stride, std::uint32_t from, std::uint32_t n) {
+CKPT_DETAIL_RARE bool key_table::unique_sorted(container& c, std::uint32_t stride, std::uint32_t from,
+                                               std::uint32_t n) {
     crowded_ = false;
     std::vector<std::uint32_t> all(c.data, c.data + std::size_t{kept_} * stride);
     all.insert(all.end(), c.data + std::size_t{from} * stride, c.data + std::size_t{n} * stride);
@@ -136,7 +137,7 @@ CKPT_DETAIL_DEF bool key_table::unique_sorted(container& c, std::uint32_t stride
 
 /// Sets the double that is equal to the integer, as two's complement of more than 8 bytes. False where there is no such
 /// double.
-inline bool exact_double(std::string_view bytes, double& out) noexcept {
+CKPT_DETAIL_COLD inline bool exact_double(std::string_view bytes, double& out) noexcept {
     const bool negative = (static_cast<unsigned char>(bytes.back()) & 0x80) != 0;
     // The magnitude, from its lowest byte on: inverted, and one more, where the number is negative.
     std::uint64_t significant = 0;

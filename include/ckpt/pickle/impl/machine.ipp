@@ -6,6 +6,7 @@
 #include <ckpt/core/checked.hpp>
 #include <ckpt/core/hash.hpp>
 #include <ckpt/core/number.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/pickle/attributes.hpp>
 #include <ckpt/pickle/machine.hpp>
 
@@ -86,7 +87,7 @@ CKPT_DETAIL_DEF bool machine::stop() {
     return true;
 }
 
-CKPT_DETAIL_DEF bool machine::take_signed_counted(std::string_view& out) {
+CKPT_DETAIL_RARE bool machine::take_signed_counted(std::string_view& out) {
     std::uint32_t length{};
     if (!take(length)) return false;
     if (length > 0x7FFF'FFFFu) return fail(errc::pickle_text, "a negative length");
@@ -102,14 +103,14 @@ CKPT_DETAIL_DEF bool machine::take_line(std::string_view& out) {
     return true;
 }
 
-CKPT_DETAIL_DEF bool machine::push_integer(std::int64_t value) {
+CKPT_DETAIL_RARE bool machine::push_integer(std::int64_t value) {
     if (value >= 0 && value < 256) return push(small_integers + static_cast<std::uint32_t>(value));
     node n = node::of(node_kind::integer);
     n.integer = value;
     return push_node(n);
 }
 
-CKPT_DETAIL_DEF bool machine::push_eight_bit(std::string_view text) {
+CKPT_DETAIL_RARE bool machine::push_eight_bit(std::string_view text) {
     const bool valid = check_utf8(text) == utf8_verdict::valid;
     return push_text(node_kind::string, text,
                      static_cast<std::uint8_t>(node_flag::eight_bit | (valid ? 0 : node_flag::not_utf8)));
@@ -235,7 +236,7 @@ CKPT_DETAIL_RARE bool machine::get_far(std::uint64_t index) {
     return push(far_[found].second);
 }
 
-CKPT_DETAIL_DEF bool machine::take_index(std::uint64_t& out) {
+CKPT_DETAIL_RARE bool machine::take_index(std::uint64_t& out) {
     std::string_view line{};
     if (!take_line(line)) return false;
     if (line.size() > limits_.integer_digits)
@@ -251,7 +252,7 @@ CKPT_DETAIL_DEF bool machine::push_binary_integer(std::string_view bytes) {
     return push_text(node_kind::big_integer, minimal_integer(bytes));
 }
 
-CKPT_DETAIL_DEF bool machine::push_decimal(std::string_view line) {
+CKPT_DETAIL_RARE bool machine::push_decimal(std::string_view line) {
     const std::size_t digits = line.size() - (line.starts_with('-') || line.starts_with('+') ? 1 : 0);
     if (digits > limits_.integer_digits)
         return fail(errc::limit, "a decimal integer with more digits than limits.integer_digits", digits,
@@ -287,7 +288,7 @@ CKPT_DETAIL_DEF bool machine::push_global(std::string_view module, std::string_v
         node::of(node_kind::refused, graph_.keep(refusal_of(graph_.globals[occurrence], std::move(path)))));
 }
 
-CKPT_DETAIL_DEF bool machine::take_name_line(std::string_view& out) {
+CKPT_DETAIL_RARE bool machine::take_name_line(std::string_view& out) {
     if (!take_line(out)) return false;
     return check_utf8(out) == utf8_verdict::valid ? true : fail(errc::pickle_text, "the name of a global is not UTF-8");
 }
@@ -448,7 +449,7 @@ CKPT_DETAIL_DEF bool machine::room_for(std::uint32_t container_index, std::size_
                : fail(errc::limit, "a container with four billion elements");
 }
 
-CKPT_DETAIL_DEF bool machine::hashable(std::uint32_t index) {
+CKPT_DETAIL_RARE bool machine::hashable(std::uint32_t index) {
     if (graph_.nodes[index].kind != node_kind::tuple) return has_hash(graph_.nodes[index].kind);
     std::vector<std::pair<std::uint32_t, std::uint32_t>> open{{index, 0}};
     while (!open.empty()) {
@@ -481,8 +482,8 @@ CKPT_DETAIL_RARE error machine::describe_fault() const {
             .detail = fault_.what,
             .opcode_name = opcode_table[fault_.opcode].name};
     if (fault_.wanted != no_offset) {
-        e.detail += ": " + decimal(fault_.wanted);
-        if (fault_.code != errc::memo_missing) e.detail += ", " + decimal(fault_.left) + " are there";
+        e.detail += str_cat(": ", fault_.wanted);
+        if (fault_.code != errc::memo_missing) e.detail += str_cat(", ", fault_.left, " are there");
     }
     if (fault_.code == errc::pickle_truncated)
         e.hint = "the file is probably truncated; compare its size with the original";
@@ -504,8 +505,8 @@ CKPT_DETAIL_DEF void machine::run_opcodes() {
 CKPT_DETAIL_RARE error machine::refused_global() const {
     error e = refusal_of(graph_.globals[first_refused_], refused_path_);
     if (refused_count_ > 1)
-        e.detail += " (and " + decimal(refused_count_ - 1) + " other use" + (refused_count_ > 2 ? "s" : "") +
-                    " of refused names)";
+        e.detail +=
+            str_cat(" (and ", refused_count_ - 1, " other use", refused_count_ > 2 ? "s" : "", " of refused names)");
     return e;
 }
 

@@ -7,7 +7,7 @@
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-CKPT_DETAIL_DEF canonical_name::canonical_name(std::string_view module, std::string_view name)
+CKPT_DETAIL_RARE canonical_name::canonical_name(std::string_view module, std::string_view name)
     : module_{module}, name_{name} {
     for (const renamed& r : renamed_globals)
         if (r.from_module == module && (r.from_name.empty() || r.from_name == name)) {

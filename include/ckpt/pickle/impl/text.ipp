@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/number.hpp>
 #include <ckpt/pickle/text.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
@@ -92,7 +93,7 @@ CKPT_DETAIL_DEF std::string_view minimal_integer(std::string_view bytes) noexcep
     return bytes.substr(0, n);
 }
 
-CKPT_DETAIL_DEF bool parse_integer(std::string_view text, std::int64_t& number, std::string& bytes) {
+CKPT_DETAIL_RARE bool parse_integer(std::string_view text, std::int64_t& number, std::string& bytes) {
     const bool negative = text.starts_with('-');
     std::string_view digits = text.substr(negative || text.starts_with('+') ? 1 : 0);
     if (digits.empty() || (digits.size() > 1 && digits[0] == '0')) return false;

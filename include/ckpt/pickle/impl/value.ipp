@@ -6,6 +6,7 @@
 #include <ckpt/core/edit_distance.hpp>
 #include <ckpt/core/key_path.hpp>
 #include <ckpt/core/number.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/pickle/graph.hpp>
 #include <ckpt/pickle/names.hpp>
 #include <ckpt/pickle/value.hpp>
@@ -79,7 +80,7 @@ CKPT_DETAIL_COLD inline void append_key(std::string& out, const value& v, bool i
 CKPT_DETAIL_RARE result<void> read_scalar(const tensor& from, ckpt::dtype to, std::byte* out) {
     if (from.numel() == 1 || from.refusal() != nullptr) return from.copy_as(to, {out, itemsize(to)});
     return error{.code = errc::size_mismatch,
-                 .detail = "the tensor has " + decimal(from.numel()) + " elements, asked for was a single number"};
+                 .detail = str_cat("the tensor has ", from.numel(), " elements, asked for was a single number")};
 }
 
 /// Writes a value that is no tensor, read as the widest type of its kind.
@@ -88,7 +89,7 @@ inline result<void> write_scalar(ckpt::dtype from, const result<T>& number, ckpt
     if (!number) return number.error();
     if (is_convertible(from, to) && convert(from, reinterpret_cast<const std::byte*>(&*number), to, out, 1) == 1)
         return {};
-    return error{.code = errc::conversion, .detail = "the number does not fit into " + std::string(name(to))};
+    return error{.code = errc::conversion, .detail = str_cat("the number does not fit into ", name(to))};
 }
 
 inline result<void> read_scalar(const value& from, ckpt::dtype to, std::byte* out) {
@@ -127,7 +128,7 @@ CKPT_DETAIL_RARE bool is_nothing(const result<value>& found) noexcept {
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
-CKPT_DETAIL_DEF std::string canonical(const global_name& g) {
+CKPT_DETAIL_RARE std::string canonical(const global_name& g) {
     const detail::canonical_name present{g.module, g.name};
     return std::string(present.module()).append(1, '.').append(present.name());
 }
@@ -176,7 +177,7 @@ CKPT_DETAIL_DEF const ckpt::error* value::refusal() const noexcept {
 
 CKPT_DETAIL_RARE ckpt::error value::wrong(std::string_view wanted) const {
     if (const ckpt::error* own = refusal()) return in_file(*own);
-    return failure(errc::wrong_type, "expected " + std::string(wanted) + ", found " + std::string(name(kind())));
+    return failure(errc::wrong_type, detail::str_cat("expected ", wanted, ", found ", name(kind())));
 }
 
 CKPT_DETAIL_RARE ckpt::error value::failure(errc code, std::string detail, std::string_view hint) const {
@@ -246,7 +247,7 @@ CKPT_DETAIL_DEF result<ckpt::tensor> value::as_tensor() const {
     return detail::tensor_access::make(&graph_->tensors[n.a], graph_->storages);
 }
 
-CKPT_DETAIL_DEF result<ckpt::dtype> value::as_dtype() const {
+CKPT_DETAIL_RARE result<ckpt::dtype> value::as_dtype() const {
     const detail::node n = self();
     if (n.kind == detail::node_kind::global) {
         const detail::global_occurrence& g = graph_->globals[n.a];
@@ -353,7 +354,7 @@ CKPT_DETAIL_DEF value value::state() const noexcept {
     return {};
 }
 
-CKPT_DETAIL_DEF value value::at_position(std::size_t position) const noexcept {
+CKPT_DETAIL_RARE value value::at_position(std::size_t position) const noexcept {
     const range all = items();
     if (position < all.size()) return all[position];
     position -= all.size();
@@ -465,7 +466,7 @@ CKPT_DETAIL_DEF result<value> value::at(std::string_view key) const {
         if (const value found = plain().entry_named(key)) return found.unwrapped();
     }
     if (refusal() != nullptr) return in_file(*refusal());
-    return failure(errc::path_missing, "no entry " + detail::quoted(key) + " in this " + std::string(name(kind())));
+    return failure(errc::path_missing, detail::str_cat("no entry ", detail::quoted(key), " in this ", name(kind())));
 }
 
 CKPT_DETAIL_DEF result<value> value::at(std::int64_t index) const {
@@ -481,8 +482,8 @@ CKPT_DETAIL_DEF result<value> value::at(std::int64_t index) const {
             if (const auto found = inner.at(index)) return found->unwrapped();
     }
     if (refusal() != nullptr) return in_file(*refusal());
-    return failure(errc::path_missing, "no element " + detail::decimal(index) + " in this " +
-                                           std::string(name(kind())) + " of " + detail::decimal(std::uint64_t{size()}));
+    return failure(errc::path_missing,
+                   detail::str_cat("no element ", index, " in this ", name(kind()), " of ", size()));
 }
 
 CKPT_DETAIL_RARE std::string key_text(const value& key) {
@@ -506,7 +507,7 @@ CKPT_DETAIL_RARE std::string key_text(const value& key) {
     return out;
 }
 
-CKPT_DETAIL_DEF result<value> value::below(std::string_view element) const {
+CKPT_DETAIL_RARE result<value> value::below(std::string_view element) const {
     value found = entry_named(element);
     std::size_t keys = found ? 1 : 0;
     for (const entry e : entries()) {
@@ -514,11 +515,11 @@ CKPT_DETAIL_DEF result<value> value::below(std::string_view element) const {
         if (++keys == 1) found = e.mapped;
     }
     if (keys > 1)
-        return failure(errc::key_duplicate,
-                       detail::quoted(element) + " is the text of " + detail::decimal(std::uint64_t{keys}) +
-                           " keys of this " + std::string(name(kind())),
-                       "step down to it by value::at, which takes a str or an int; a path of the program ckpt is "
-                       "exact as JSON: [1] or [\"1\"]");
+        return failure(
+            errc::key_duplicate,
+            detail::str_cat(detail::quoted(element), " is the text of ", keys, " keys of this ", name(kind())),
+            "step down to it by value::at, which takes a str or an int; a path of the program ckpt is "
+            "exact as JSON: [1] or [\"1\"]");
     if (found) return found;
     auto by_name = at(element);
     if (by_name) return by_name;
@@ -545,11 +546,11 @@ CKPT_DETAIL_RARE void detail::say_what_exists(ckpt::error& missing, const value&
     if (missing.code != errc::path_missing) return;
     std::string closest = nearest_key(here, element);
     if (done.empty()) missing.detail += " at the root";
-    else if (closest.empty()) missing.detail += "; " + quoted(done) + " exists";
+    else if (closest.empty()) missing.detail += str_cat("; ", quoted(done), " exists");
     if (closest.empty()) return;
     std::string path = done;
     append_path_element(path, closest, done.empty());
-    missing.detail += "; nearest: " + quoted(path);
+    missing.detail += str_cat("; nearest: ", quoted(path));
 }
 
 CKPT_DETAIL_DEF result<value> value::find(std::string_view path) const {
@@ -572,12 +573,12 @@ CKPT_DETAIL_DEF result<value> value::find(std::string_view path) const {
     return here;
 }
 
-CKPT_DETAIL_DEF result<value> call::make(const detail::node& n, std::uint64_t bytes) {
+CKPT_DETAIL_RARE result<value> call::make(const detail::node& n, std::uint64_t bytes) {
     if (!charge(sizeof(detail::node) + bytes)) return over_budget();
     return value{graph_, graph_->add(n)};
 }
 
-CKPT_DETAIL_DEF result<value> call::make_int(std::int64_t v) {
+CKPT_DETAIL_RARE result<value> call::make_int(std::int64_t v) {
     detail::node n = detail::node::of(detail::node_kind::integer);
     n.integer = v;
     return make(n, 0);
@@ -590,19 +591,19 @@ CKPT_DETAIL_DEF result<value> call::make_unsigned(std::uint64_t v) {
     return make_text(detail::node_kind::big_integer, {bytes, sizeof bytes});
 }
 
-CKPT_DETAIL_DEF result<value> call::make_real(double v) {
+CKPT_DETAIL_RARE result<value> call::make_real(double v) {
     detail::node n = detail::node::of(detail::node_kind::real);
     n.real = v;
     return make(n, 0);
 }
 
-CKPT_DETAIL_DEF result<value> call::make_complex(double re, double im) {
+CKPT_DETAIL_RARE result<value> call::make_complex(double re, double im) {
     graph_->complexes.push_back(graph_->memory, {re, im});
     return make(detail::node::of(detail::node_kind::complex, static_cast<std::uint32_t>(graph_->complexes.size() - 1)),
                 sizeof(detail::complex_value));
 }
 
-CKPT_DETAIL_DEF result<value> call::make_tuple(std::span<const value> elements) {
+CKPT_DETAIL_RARE result<value> call::make_tuple(std::span<const value> elements) {
     if (!charge(elements.size() * sizeof(std::uint32_t))) return over_budget();
     auto* nodes = graph_->memory.allocate<std::uint32_t>(elements.size());
     for (std::size_t i = 0; i < elements.size(); ++i) nodes[i] = elements[i].node_;
@@ -611,14 +612,14 @@ CKPT_DETAIL_DEF result<value> call::make_tuple(std::span<const value> elements) 
     return make(n, 0);
 }
 
-CKPT_DETAIL_DEF ckpt::error call::over_budget() const {
+CKPT_DETAIL_RARE ckpt::error call::over_budget() const {
     return {.code = errc::limit,
             .offset = offset(),
             .record = std::string(graph_->record),
             .detail = "building the values of this file needs more memory than limits.made_per_byte allows"};
 }
 
-CKPT_DETAIL_DEF result<value> call::make_text(detail::node_kind kind, std::string_view text) {
+CKPT_DETAIL_RARE result<value> call::make_text(detail::node_kind kind, std::string_view text) {
     if (text.size() > 0xFFFF'FFFFu || !charge(text.size())) return over_budget();
     char* copy = graph_->memory.allocate<char>(text.size() + 1);
     if (!text.empty()) std::memcpy(copy, text.data(), text.size());
@@ -631,7 +632,7 @@ CKPT_DETAIL_DEF result<value> call::make_text(detail::node_kind kind, std::strin
 
 namespace ckpt::inline CKPT_DETAIL_ABI {
 
-CKPT_DETAIL_DEF ckpt::error call::fail(errc code, std::string_view what) const {
+CKPT_DETAIL_RARE ckpt::error call::fail(errc code, std::string_view what) const {
     return {.code = code, .offset = offset(), .record = std::string(graph_->record), .detail = std::string(what)};
 }
 

@@ -4,7 +4,9 @@
 #pragma once
 
 #include <ckpt/core/key_path.hpp>
+#include <ckpt/core/number.hpp>
 #include <ckpt/core/sorting.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/state/candidate_finder.hpp>
 
 #include <algorithm>
@@ -62,7 +64,7 @@ CKPT_DETAIL_RARE tensor_count count_tensors(const value& dictionary, walk_budget
 CKPT_DETAIL_RARE std::vector<candidate> candidate_finder::run() {
     if (root_.is_module()) {
         const std::size_t n = count_tensors(root_, budget_).below;
-        if (n > 0) out_.push_back({{}, "the root is a whole module with " + counted(n), n, rank_bare, false});
+        if (n > 0) out_.push_back({{}, str_cat("the root is a whole module with ", counted(n)), n, rank_bare, false});
         return std::move(out_);
     }
     tensor_count at_root = count_tensors(root_, budget_);
@@ -78,12 +80,12 @@ CKPT_DETAIL_RARE std::vector<candidate> candidate_finder::run() {
     // one.
     const bool mostly_tensors = at_root.direct > 0 && at_root.direct * 2 >= at_root.entries;
     if (mostly_tensors && !has_raw) {
-        out_.insert(out_.begin(), {{},
-                                   "the root holds " + counted(at_root.direct) + " in " +
-                                       decimal(std::uint64_t{at_root.entries}) + " entries",
-                                   at_root.below,
-                                   has_named ? rank_named : rank_bare,
-                                   false});
+        out_.insert(out_.begin(),
+                    {{},
+                     str_cat("the root holds ", counted(at_root.direct), " in ", at_root.entries, " entries"),
+                     at_root.below,
+                     has_named ? rank_named : rank_bare,
+                     false});
     } else if (at_root.below > 0 && root_.kind() != kind::tensor && root_.kind() != kind::array) {
         out_.push_back(
             {{},
@@ -166,13 +168,13 @@ CKPT_DETAIL_RARE void candidate_finder::add(const value& what, std::string path,
                                             const tensor_count& n, bool named, bool averaged) {
     const std::size_t tensors = n.below;
     std::string reason;
-    if (averaged) reason = "the name " + quoted(name) + " means averaged weights, and ";
+    if (averaged) reason = str_cat("the name ", quoted(name), " means averaged weights, and ");
     else if (is_among(model_names, name) || is_among(part_names, name))
-        reason = "the name " + quoted(name) + " means weights, and ";
+        reason = str_cat("the name ", quoted(name), " means weights, and ");
     else if (named) reason = "it stands beside averaged weights, and ";
     if (what.is_module()) reason += (named ? "it is a whole module with " : "a whole module with ") + counted(tensors);
     else if (named) reason += counted(tensors) + (tensors == 1 ? " is below it" : " are below it");
-    else reason += "a dictionary with " + counted(tensors);
+    else reason += str_cat("a dictionary with ", counted(tensors));
     const bool arrays = n.arrays == n.below;
     if (arrays) reason += ", all of them numpy arrays";
     const std::uint8_t rank = arrays && !arrays_only_ ? rank_arrays : named ? rank_named : rank_plain;

@@ -5,6 +5,7 @@
 
 #include <ckpt/core/checked.hpp>
 #include <ckpt/core/hash.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/state/assemble.hpp>
 #include <ckpt/state/caster.hpp>
 #include <ckpt/tensor/convert.hpp>
@@ -18,16 +19,17 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 CKPT_DETAIL_DEF std::string elements_obstacle(const gather_node& node) {
     if (node.op == gather_op::leaf) {
-        if (node.data->refusal != nullptr) return "the tensor could not be built: " + node.data->refusal->detail;
+        if (node.data->refusal != nullptr)
+            return str_cat("the tensor could not be built: ", node.data->refusal->detail);
         if (node.data->kind != layout::strided || node.source == nullptr)
-            return "the tensor's layout is " + std::string(name(node.data->kind)) +
-                   ", and only strided ones have elements to move";
+            return str_cat("the tensor's layout is ", name(node.data->kind),
+                           ", and only strided ones have elements to move");
         if (is_quantised(*node.data)) return "the tensor is quantised, and pieces of it would not fit its scales";
     }
     if (bits(node.type) < 8 || info(node.type).packed)
-        return "a byte of " + std::string(ckpt::name(node.type)) + " holds several values";
+        return str_cat("a byte of ", ckpt::name(node.type), " holds several values");
     if (node.depth >= gather_plan::most_depth)
-        return "more than " + decimal(std::uint64_t{gather_plan::most_depth}) + " operations on one tensor";
+        return str_cat("more than ", gather_plan::most_depth, " operations on one tensor");
     return {};
 }
 
@@ -41,8 +43,7 @@ CKPT_DETAIL_RARE std::string tensor_caster::obstacle(std::size_t entry, dtype to
     const gather_node& node = plan_->node(nodes_[entry]);
     if (std::string why = elements_obstacle(node); !why.empty()) return why;
     if (!is_convertible(node.type, to))
-        return std::string(name(node.type)) + " cannot be cast to " + std::string(name(to)) +
-               " without losing what the values mean";
+        return str_cat(name(node.type), " cannot be cast to ", name(to), " without losing what the values mean");
     std::uint64_t bytes = 0;
     if (!checked_mul(node.numel, std::uint64_t{itemsize(to)}, bytes) || bytes > largest_signed)
         return "the cast shape overflows";

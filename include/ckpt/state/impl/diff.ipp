@@ -90,15 +90,15 @@ CKPT_DETAIL_DEF value_comparison::value_comparison(const tensor& a, const tensor
 
 CKPT_DETAIL_DEF result<bool> value_comparison::run() {
     for (auto usable : {check_access(a_, from_a_), check_access(b_, from_b_)})
-        if (!usable) return std::move(usable).error();
+        if (!usable) return std::move(usable).failure();
     if (a_->numel == 0) return true;
     if (bits(a_->type) < 8) return by_digest();
     for (auto bounded : {check_output(*a_, *from_a_), check_output(*b_, *from_b_)})
-        if (!bounded) return std::move(bounded).error();
+        if (!bounded) return std::move(bounded).failure();
     auto in_a = open_storage(*a_, *from_a_, true, &left_);
     auto in_b = open_storage(*b_, *from_b_, true, &right_);
-    if (!in_a) return std::move(in_a).error();
-    if (!in_b) return std::move(in_b).error();
+    if (!in_a) return std::move(in_a).failure();
+    if (!in_b) return std::move(in_b).failure();
     // The parts of both follow from the shape alone.
     const box whole = plain_box(*a_);
     const box other = plain_box(*b_);
@@ -126,9 +126,9 @@ CKPT_DETAIL_DEF result<bool> value_comparison::run() {
         measure(left.data(), right.data(), n);
         return {};
     });
-    if (!done) return std::move(done).error();
+    if (!done) return std::move(done).failure();
     for (const storage_access* in : {&*in_a, &*in_b})
-        if (auto finish = in->from.finish(); !finish) return std::move(finish).error();
+        if (auto finish = in->from.finish(); !finish) return std::move(finish).failure();
     return equal_;
 }
 

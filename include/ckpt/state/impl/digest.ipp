@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/number.hpp>
 #include <ckpt/core/sha256.hpp>
 #include <ckpt/core/sorting.hpp>
 #include <ckpt/state/digest.hpp>

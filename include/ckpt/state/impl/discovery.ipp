@@ -4,6 +4,7 @@
 #pragma once
 
 #include <ckpt/core/short_list.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/pickle/value_access.hpp>
 #include <ckpt/state/candidate_finder.hpp>
 #include <ckpt/state/discovery.hpp>
@@ -18,7 +19,7 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 /// The error where nothing but refused values can hold the weights: of the first one, with its path. Absent where no
 /// value was refused by the policy.
-inline std::optional<error> refused_weights(const value& root) {
+CKPT_DETAIL_COLD inline std::optional<error> refused_weights(const value& root) {
     std::optional<error> out;
     std::size_t more = 0;
     walk_budget budget{root, 1'000'000};
@@ -31,10 +32,10 @@ inline std::optional<error> refused_weights(const value& root) {
         }
         out = *v.refusal();
         out->path = path_text(path);
-        out->detail = "no dictionary of tensors was found, and " + (path.empty() ? "the root" : quoted(out->path)) +
-                      " is refused: " + out->detail;
+        out->detail = str_cat("no dictionary of tensors was found, and ", path.empty() ? "the root" : quoted(out->path),
+                              " is refused: ", out->detail);
     });
-    if (more > 0) out->detail += " (and " + decimal(std::uint64_t{more}) + " other values are refused)";
+    if (more > 0) out->detail += str_cat(" (and ", more, " other values are refused)");
     return out;
 }
 
@@ -50,7 +51,7 @@ CKPT_DETAIL_RARE result<candidate> choose(const value& root) {
         if (root.kind() == kind::tensor || root.kind() == kind::array)
             return candidate{.reason = "the root is a tensor", .tensors = 1};
         return error{.code = errc::state_dict_missing,
-                     .detail = "no dictionary of tensors was found: the root is " + with_article(root.kind()),
+                     .detail = str_cat("no dictionary of tensors was found: the root is ", with_article(root.kind())),
                      .hint = "look at what root() holds, and give its path to state_dict(path)"};
     }
     if (all.size() == 1 || all[0].rank > all[1].rank) return all[0];
@@ -63,8 +64,8 @@ CKPT_DETAIL_RARE result<candidate> choose(const value& root) {
             likely = false;
             e.detail += "less likely: ";
         }
-        e.detail += quoted(c.path) + " (" + (c.path.empty() ? "the root, " : "") + tensors_text(c.tensors) +
-                    (c.averaged ? ", averaged)" : ")");
+        e.detail += str_cat(quoted(c.path), " (", c.path.empty() ? "the root, " : "", tensors_text(c.tensors),
+                            c.averaged ? ", averaged)" : ")");
     }
     list.end();
     e.hint = "give the path of the one you mean: state_dict(path)";

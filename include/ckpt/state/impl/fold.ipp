@@ -6,6 +6,7 @@
 #include <ckpt/core/number.hpp>
 #include <ckpt/core/short_list.hpp>
 #include <ckpt/core/sorting.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/state/fold.hpp>
 
 #include <algorithm>
@@ -56,7 +57,7 @@ CKPT_DETAIL_DEF void key_folding::append_to(std::string& out, std::string_view i
             joined += segment;
         }
         out += report_text(joined);
-        if (r.count > 1) out += " (" + decimal(std::uint64_t{r.count}) + ")";
+        if (r.count > 1) out += str_cat(" (", r.count, ")");
         out += '\n';
     }
     list.end();
@@ -97,7 +98,7 @@ CKPT_DETAIL_DEF std::string key_folding::ranges(std::vector<std::uint32_t> numbe
         if (end - i < 3) end = i + 1;
         if (i > 0) out += ',';
         out += decimal(std::uint64_t{numbers[i]});
-        if (end - i > 1) out += ".." + decimal(std::uint64_t{numbers[end - 1]});
+        if (end - i > 1) out += str_cat("..", numbers[end - 1]);
         i = end;
     }
     return out + '}';
@@ -135,11 +136,11 @@ CKPT_DETAIL_DEF void key_folding::merge(std::size_t at, bool numbers) {
         if (end - i > 1 && (numbers || end - i <= most_names)) {
             row whole = std::move(rows_[i]);
             std::vector<std::uint32_t> members;
-            std::string names = "{" + whole.segments[at];
+            std::string names = str_cat("{", whole.segments[at]);
             if (numbers) members.push_back(number(whole.segments[at]));
             for (std::size_t k = i + 1; k < end; ++k) {
                 if (numbers) members.push_back(number(rows_[k].segments[at]));
-                else names += "," + rows_[k].segments[at];
+                else names += str_cat(",", rows_[k].segments[at]);
                 whole.count += rows_[k].count;
                 whole.first = (std::min)(whole.first, rows_[k].first);
             }

@@ -225,12 +225,12 @@ CKPT_DETAIL_RARE result<bool> gather_plan::equal(std::uint32_t a, std::uint32_t 
     storage_readers leaves;
     for (std::uint64_t done = 0; done < numel;) {
         const std::uint64_t n = numel - done < most ? numel - done : most;
-        if (auto first = read(a, done, n, left.data(), leaves); !first) return std::move(first).error();
-        if (auto second = read(b, done, n, right.data(), leaves); !second) return std::move(second).error();
+        if (auto first = read(a, done, n, left.data(), leaves); !first) return std::move(first).failure();
+        if (auto second = read(b, done, n, right.data(), leaves); !second) return std::move(second).failure();
         if (std::memcmp(left.data(), right.data(), static_cast<std::size_t>(n * size)) != 0) return false;
         done += n;
     }
-    if (auto checked = leaves.finish(); !checked) return std::move(checked).error();
+    if (auto checked = leaves.finish(); !checked) return std::move(checked).failure();
     return true;
 }
 

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/state/gather.hpp>
 #include <ckpt/state/gather_read.hpp>
 #include <ckpt/tensor/access.hpp>
@@ -82,7 +83,7 @@ CKPT_DETAIL_RARE result<void> gather_reader::fetch_leaf(const gather_node& node,
     if (auto usable = check_access(node.data, node.source); !usable) return usable;
     if (d.neg && !has_negation(d.type)) return lazy_bit_error(d);
     auto access = open_storage(d, *node.source, true, &leaves_);
-    if (!access) return std::move(access).error();
+    if (!access) return std::move(access).failure();
     const std::size_t size = itemsize(d.type);
     const byte_order order = node.source->order(d.storage);
     const bool finished = is_finished(d.type, order, native_order(), d.neg, d.conj);
@@ -259,8 +260,7 @@ CKPT_DETAIL_RARE void gather_reader::fetch_value(const gather_node& node, const 
 
 [[nodiscard]] CKPT_DETAIL_COLD inline error not_castable(ckpt::dtype from, ckpt::dtype to) {
     return {.code = errc::conversion,
-            .detail = "a value of the " + std::string(ckpt::name(from)) + " tensor does not fit into " +
-                      std::string(ckpt::name(to))};
+            .detail = str_cat("a value of the ", ckpt::name(from), " tensor does not fit into ", ckpt::name(to))};
 }
 
 CKPT_DETAIL_RARE result<bool> gather_reader::cast_rows(const gather_node& node, const gather_region& region,
@@ -292,7 +292,7 @@ CKPT_DETAIL_RARE result<bool> gather_reader::cast_rows(const gather_node& node, 
             if (convert(d.type, access->memory + (at + first) * in_size, node.type, out + (to + first) * out_size, n) !=
                 n)
                 return not_castable(d.type, node.type);
-            if (auto going = access->from.count(n * in_size); !going) return std::move(going).error();
+            if (auto going = access->from.count(n * in_size); !going) return std::move(going).failure();
         }
     } while (next_index(
         index, all.count, [&](std::size_t k) { return all.axis[k].size; },

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/state/key_map.hpp>
 #include <ckpt/state/key_map_data.hpp>
 #include <ckpt/state/rule_text.hpp>
@@ -15,7 +16,7 @@ namespace ckpt::inline CKPT_DETAIL_ABI {
 CKPT_DETAIL_DEF std::string rule::line() const {
     if (!short_form_) return std::string(words_[0]);
     std::string out(name(verb_));
-    if (verb_ == detail::rule_verb::strip_wrappers) return out + " wrappers";
+    if (verb_ == detail::rule_verb::strip_wrappers) return detail::str_cat(out, " wrappers");
     for (std::size_t i = 0; i < count_; ++i) {
         out += i == 0 ? " " : verb_ == detail::rule_verb::keep ? ", " : " -> ";
         detail::append_rule_word(out, words_[i]);
@@ -25,7 +26,7 @@ CKPT_DETAIL_DEF std::string rule::line() const {
 
 CKPT_DETAIL_DEF std::string parse_error::pretty() const {
     std::string out = error.detail;
-    if (line != 0) out += "\n  " + line_text + "\n  " + std::string(caret, ' ') + std::string(width, '^');
+    if (line != 0) out += detail::str_cat("\n  ", line_text, "\n  ", std::string(caret, ' '), std::string(width, '^'));
     return out;
 }
 
@@ -60,13 +61,12 @@ CKPT_DETAIL_DEF result<key_map> key_map::parse(std::string_view text, std::strin
     problem.name = name;
     problem.error.code = too_long ? errc::rules_unreadable : errc::rule_invalid;
     if (too_long) {
-        problem.error.detail = detail::printable(name) + ": the rules are " +
-                               detail::decimal(std::uint64_t{text.size()}) + " bytes long, at most 1 MiB is read";
+        problem.error.detail = detail::str_cat(detail::printable(name), ": the rules are ", text.size(),
+                                               " bytes long, at most 1 MiB is read");
     } else {
         detail::locate(text, fault, problem);
         problem.error.offset = fault.from;
-        problem.error.detail =
-            detail::printable(name) + ':' + detail::decimal(std::uint64_t{problem.line}) + ": " + fault.message(text);
+        problem.error.detail = detail::str_cat(detail::printable(name), ":", problem.line, ": ", fault.message(text));
     }
     if (where != nullptr) *where = problem;
     return std::move(problem.error);

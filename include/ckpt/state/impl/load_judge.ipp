@@ -4,8 +4,10 @@
 #pragma once
 
 #include <ckpt/core/checked.hpp>
+#include <ckpt/core/number.hpp>
 #include <ckpt/core/short_list.hpp>
 #include <ckpt/core/sorting.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/state/lineage.hpp>
 #include <ckpt/state/load.hpp>
 #include <ckpt/state/load_judge.hpp>
@@ -30,30 +32,30 @@ CKPT_DETAIL_DEF result<load_fit> fit(const tensor& from, const target_type& want
     // Sizes last: "another dtype" and "another number of dimensions" say more.
     if (want.kind == target_kind::view) {
         auto address = view_address(tensor_access::data(from), tensor_access::source(from), want.type, want.rank);
-        if (!address) return std::move(address).error();
+        if (!address) return std::move(address).failure();
         out.address = *address;
     } else if (want.kind == target_kind::copy) {
         auto bytes = check_owned_copy(from, want.type, want.rank, convert);
-        if (!bytes) return std::move(bytes).error();
+        if (!bytes) return std::move(bytes).failure();
         out.bytes = *bytes;
     } else if (want.kind == target_kind::place || want.kind == target_kind::rows) {
         if (auto usable = check_copy(tensor_access::data(from), tensor_access::source(from), want.type, !convert);
             !usable)
-            return std::move(usable).error();
+            return std::move(usable).failure();
     }
     if (want.kind == target_kind::rows)
         if (auto bounded = copy_bytes(*tensor_access::data(from), *tensor_access::source(from), want.type); !bounded)
-            return std::move(bounded).error();
+            return std::move(bounded).failure();
     if (want.sized && !sizes_fit(want.sizes, from.shape()))
         return error{.code = want.sizes.size() == from.rank() ? errc::size_mismatch : errc::rank_mismatch,
-                     .detail = "the tensor's shape is " + shape_text(from.shape(), sizes_style) + ", asked for was " +
-                               shape_text(want.sizes, sizes_style)};
+                     .detail = str_cat("the tensor's shape is ", shape_text(from.shape(), sizes_style),
+                                       ", asked for was ", shape_text(want.sizes, sizes_style))};
     std::uint64_t needed{};
     if (want.kind == target_kind::place &&
         (!checked_mul(from.numel(), itemsize(want.type), needed) || needed != want.room))
         return error{.code = errc::size_mismatch,
-                     .detail = "the place has " + decimal(std::uint64_t{want.room}) + " bytes, the elements need " +
-                               decimal(from.numel()) + " times " + decimal(std::uint64_t{itemsize(want.type)})};
+                     .detail = str_cat("the place has ", want.room, " bytes, the elements need ", from.numel(),
+                                       " times ", itemsize(want.type))};
     if (reinterpret_cast<std::uintptr_t>(out.address) % want.alignment != 0)
         return misaligned_error(from.dtype(), want.alignment);
     return out;
@@ -66,7 +68,7 @@ CKPT_DETAIL_DEF std::string why_not(const error& e, const target_type& want, ckp
     case errc::not_mapped:
     case errc::misaligned:
     case errc::byte_order:
-    case errc::lazy_bit: return want.kind == target_kind::view ? out + ": use tensor_copy" : out;
+    case errc::lazy_bit: return want.kind == target_kind::view ? str_cat(out, ": use tensor_copy") : out;
     case errc::dtype_mismatch:
         if (!is_convertible(got, want.type)) return out;
         return out + (want.kind == target_kind::view ? ": a tensor_copy converts where load_options::convert is set"
@@ -79,14 +81,14 @@ CKPT_DETAIL_DEF result<void> load_judge::judge(load_target& t) {
     if (t.found == nullptr) {
         if (const auto* other = find_other(t.key)) {
             error e{.code = errc::wrong_type,
-                    .detail = "the entry is no tensor but a value of kind " + std::string(name(other->content.kind()))};
+                    .detail = str_cat("the entry is no tensor but a value of kind ", name(other->content.kind()))};
             mismatch(t, e.detail);
             return e;
         }
         t.outcome = target_outcome::missing;
         if (report_.missing_keys.size() < most_hints) missing_types_.push_back(wanted_sizes(t));
         report_.missing_keys.push_back(t.key);
-        return error{.code = errc::key_missing, .detail = "no key " + quoted(t.key)};
+        return error{.code = errc::key_missing, .detail = str_cat("no key ", quoted(t.key))};
     }
     asked_[index(t)] = 1;
     t.source = tensor_access::make(t.found->data, data_->source);
@@ -238,7 +240,7 @@ CKPT_DETAIL_DEF void load_judge::add_hint(const std::string& key, const std::vec
 /// The nearest key beside one that is missing, in parentheses; empty where there is none.
 inline std::string nearest_of(const load_report& report, std::string_view key) {
     for (const nearest_keys& n : report.nearest)
-        if (n.key == key) return " (nearest: " + quoted(n.nearest.front()) + ')';
+        if (n.key == key) return str_cat(" (nearest: ", quoted(n.nearest.front()), ")");
     return {};
 }
 
@@ -255,7 +257,7 @@ CKPT_DETAIL_DEF std::string incomplete_text(const load_report& report, const std
             if (!list.next()) continue;
             out += quoted(key) + nearest_of(report, key);
             if (&key == keys.data() && !why.empty())
-                out += " (" + std::string(why.substr(0, 160)) + (why.size() > 160 ? "...)" : ")");
+                out += str_cat(" (", why.substr(0, 160), why.size() > 160 ? "...)" : ")");
         }
         list.end();
     };
@@ -290,7 +292,7 @@ CKPT_DETAIL_DEF result<void> add_digest(const tensor& from, loaded_tensor& to, s
     case errc::packed:
     case errc::lazy_bit:
     case errc::output_limit: return {};
-    default: return std::move(crc).error();
+    default: return std::move(crc).failure();
     }
 }
 

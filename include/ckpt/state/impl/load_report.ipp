@@ -4,8 +4,10 @@
 #pragma once
 
 #include <ckpt/core/json_writer.hpp>
+#include <ckpt/core/number.hpp>
 #include <ckpt/core/sha256.hpp>
 #include <ckpt/core/short_list.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/state/fold.hpp>
 #include <ckpt/state/load_report.hpp>
 #include <ckpt/tensor/shape_text.hpp>
@@ -80,16 +82,17 @@ namespace ckpt::inline CKPT_DETAIL_ABI {
 CKPT_DETAIL_DEF std::string load_report::to_text() const {
     constexpr std::size_t most_lines = 50;
     const auto count = [](std::size_t n) { return detail::decimal(std::uint64_t{n}); };
-    std::string out = "loaded " + count(loaded.size()) + ", missing " + count(missing_keys.size()) + ", mismatched " +
-                      count(mismatched.size()) + ", absent " + count(absent.size()) + "; used " + count(used.size()) +
-                      ", dropped " + count(dropped.size()) + ", unexpected " + count(unexpected_keys.size()) + ": ";
+    std::string out =
+        detail::str_cat("loaded ", count(loaded.size()), ", missing ", count(missing_keys.size()), ", mismatched ",
+                        count(mismatched.size()), ", absent ", count(absent.size()), "; used ", count(used.size()),
+                        ", dropped ", count(dropped.size()), ", unexpected ", count(unexpected_keys.size()), ": ");
     out += complete() ? "complete" : "incomplete";
     if (!ok()) out += ", not as it was asked for";
     else if (!complete() || !unexpected_keys.empty()) out += ", as it was allowed";
     out += '\n';
     detail::append_list(out, "missing", missing_keys);
     for (const nearest_keys& n : nearest) {
-        out += "  " + detail::report_text(n.key) + ": perhaps";
+        out += detail::str_cat("  ", detail::report_text(n.key), ": perhaps");
         for (std::size_t i = 0; i < n.nearest.size(); ++i)
             out += (i > 0 ? ", " : " ") + detail::report_text(n.nearest[i]);
         out += '\n';
@@ -98,11 +101,11 @@ CKPT_DETAIL_DEF std::string load_report::to_text() const {
     detail::short_list lines{out, {.most = most_lines, .separator = {}, .before_rest = "  +", .after_rest = " more\n"}};
     for (const mismatched_tensor& m : mismatched) {
         if (!lines.next()) continue;
-        out += "  " + detail::report_text(m.key) + ": ";
+        out += detail::str_cat("  ", detail::report_text(m.key), ": ");
         if (m.got_dtype)
-            out += "wanted " + (m.want_dtype ? std::string(name(*m.want_dtype)) + ' ' : std::string()) +
-                   detail::shape_text(m.want_shape, detail::sizes_style) + ", got " + std::string(name(*m.got_dtype)) +
-                   ' ' + detail::shape_text(m.got_shape, detail::sizes_style) + ": ";
+            out += detail::str_cat("wanted ", m.want_dtype ? std::string(name(*m.want_dtype)) + ' ' : std::string(),
+                                   detail::shape_text(m.want_shape, detail::sizes_style), ", got ", name(*m.got_dtype),
+                                   " ", detail::shape_text(m.got_shape, detail::sizes_style), ": ");
         out += m.why + '\n';
     }
     lines.end();

@@ -6,6 +6,7 @@
 #include <ckpt/core/hash.hpp>
 #include <ckpt/core/index_table.hpp>
 #include <ckpt/core/sorting.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/state/assemble.hpp>
 #include <ckpt/state/lora.hpp>
 #include <ckpt/state/lora_names.hpp>
@@ -34,7 +35,7 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
                   .b = std::string(halves[1].key),
                   .rank = a->shape()[0],
                   .embedding = halves[0].embedding};
-    if (std::string alpha = out.path + ".alpha"; adapter.contains(alpha)) out.alpha = std::move(alpha);
+    if (std::string alpha = str_cat(out.path, ".alpha"); adapter.contains(alpha)) out.alpha = std::move(alpha);
     return out;
 }
 
@@ -42,17 +43,16 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 [[nodiscard]] inline result<void> check_lora(const lora_set& found, std::size_t keys) {
     if (!found.unpaired.empty())
         return error{.code = errc::adapter_unmatched,
-                     .detail = decimal(std::uint64_t{found.unpaired.size()}) +
-                               " keys of the adapter have no partner, the first: " + quoted(found.unpaired.front())};
+                     .detail = str_cat(found.unpaired.size(), " keys of the adapter have no partner, the first: ",
+                                       quoted(found.unpaired.front()))};
     if (found.pairs.empty())
-        return error{.code = errc::adapter_unmatched,
-                     .detail = "no low-rank pairs among the " + decimal(std::uint64_t{keys}) + " keys"};
+        return error{.code = errc::adapter_unmatched, .detail = str_cat("no low-rank pairs among the ", keys, " keys")};
     for (const std::string& key : found.others)
         if (changes_lora(key))
             return error{.code = errc::adapter_unmatched,
-                         .detail = quoted(key) + " says that the adapter does more than add scale "
-                                                 "* B * A, and what "
-                                                 "comes out without it would be wrong",
+                         .detail = str_cat(quoted(key), " says that the adapter does more than add scale "
+                                                        "* B * A, and what "
+                                                        "comes out without it would be wrong"),
                          .hint = "merge such an adapter (DoRA, biases of updates, "
                                  "three factors) with the program that made it"};
     return {};
@@ -61,12 +61,12 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 /// The error for a pair whose tensor the base does not have. It names the nearest key.
 [[nodiscard]] inline error no_module(const state_dict_data& base, const std::string& path) {
     error out{.code = errc::adapter_unmatched,
-              .detail = "the base has no module for " + quoted(path),
+              .detail = str_cat("the base has no module for ", quoted(path)),
               .hint = "bring the names together with a key map before"};
     std::vector<std::string_view> keys;
     for (const auto& e : base.entries) keys.push_back(e.key);
-    if (const auto closest = nearest(path + ".weight", keys); !closest.empty())
-        out.detail += "; nearest: " + quoted(closest.front());
+    if (const auto closest = nearest(str_cat(path, ".weight"), keys); !closest.empty())
+        out.detail += str_cat("; nearest: ", quoted(closest.front()));
     return out;
 }
 
@@ -147,7 +147,7 @@ CKPT_DETAIL_DEF lora_set find_lora(const state_dict& adapter) {
 CKPT_DETAIL_DEF result<lora_merged> merge_lora(const state_dict& base, const state_dict& adapter,
                                                const lora_options& options) {
     lora_set found = find_lora(adapter);
-    if (auto good = detail::check_lora(found, adapter.size()); !good) return std::move(good).error();
+    if (auto good = detail::check_lora(found, adapter.size()); !good) return std::move(good).failure();
     const detail::lora_targets targets{base};
     const auto& base_data = *detail::state_dict_access::data(base);
     const auto& adapter_data = *detail::state_dict_access::data(adapter);
@@ -169,12 +169,12 @@ CKPT_DETAIL_DEF result<lora_merged> merge_lora(const state_dict& base, const sta
         }
         auto scale = i < options.scales.size() && options.scales[i] ? result<double>{*options.scales[i]}
                                                                     : detail::lora_scale(adapter, pair, options);
-        if (!scale) return std::move(scale).error();
+        if (!scale) return std::move(scale).failure();
         const std::uint32_t target = tied.first[*entry];
         const std::uint32_t a = plan->add_leaf(adapter_data.find(pair.a)->data, adapter_data.source);
         const std::uint32_t b = plan->add_leaf(adapter_data.find(pair.b)->data, adapter_data.source);
         auto node = detail::lora_node(*plan, nodes[target], a, b, pair, *scale, options.fan_in_fan_out);
-        if (!node) return std::move(node).error();
+        if (!node) return std::move(node).failure();
         nodes[target] = *node; // a second adapter of one module comes on top
         touched[target] = 1;
         merged.push_back(

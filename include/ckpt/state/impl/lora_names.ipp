@@ -4,6 +4,7 @@
 #pragma once
 
 #include <ckpt/core/sorting.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/state/lora_names.hpp>
 
 #include <algorithm>
@@ -75,12 +76,12 @@ CKPT_DETAIL_DEF std::optional<std::uint32_t> lora_targets::find(std::string_view
     // kohya: all dots are underscores, behind a prefix that says which network is meant.
     for (const std::string_view prefix : {std::string_view{"lora_unet_"}, std::string_view{"lora_te1_"},
                                           std::string_view{"lora_te2_"}, std::string_view{"lora_te_"}})
-        if (path.starts_with(prefix)) return exact("\n" + std::string(path.substr(prefix.size())));
+        if (path.starts_with(prefix)) return exact(str_cat("\n", path.substr(prefix.size())));
     return std::nullopt;
 }
 
 CKPT_DETAIL_DEF void lora_targets::add(std::string name, std::uint32_t entry) {
-    std::string flat = "\n" + name; // no key of a checkpoint that people wrote begins so
+    std::string flat = str_cat("\n", name); // no key of a checkpoint that people wrote begins so
     std::replace(flat.begin(), flat.end(), '.', '_');
     names_.push_back({std::move(name), entry});
     names_.push_back({std::move(flat), entry});

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/state/lora.hpp>
 #include <ckpt/state/lora_update.hpp>
 #include <ckpt/tensor/convert.hpp>
@@ -22,14 +23,15 @@ CKPT_DETAIL_DEF result<double> lora_scale(const state_dict& adapter, const lora_
     double alpha = options.alpha.value_or(0);
     if (!pair.alpha.empty()) {
         auto stored = adapter.at(pair.alpha);
-        if (!stored) return std::move(stored).error();
+        if (!stored) return std::move(stored).failure();
         if (stored->numel() != 1)
             return error{.code = errc::adapter_unmatched,
-                         .detail = "the alpha " + quoted(pair.alpha) + " is no single number"};
-        if (auto read = stored->copy_as(std::span<double>{&alpha, 1}); !read) return std::move(read).error();
+                         .detail = str_cat("the alpha ", quoted(pair.alpha), " is no single number")};
+        if (auto read = stored->copy_as(std::span<double>{&alpha, 1}); !read) return std::move(read).failure();
     } else if (!options.alpha) {
         return error{.code = errc::adapter_unmatched,
-                     .detail = "nobody says by what " + quoted(pair.path) + " is scaled: the file stores no alpha",
+                     .detail =
+                         str_cat("nobody says by what ", quoted(pair.path), " is scaled: the file stores no alpha"),
                      .hint = "give alpha (lora_alpha in adapter_config.json) or "
                              "scale in the options"};
     }
@@ -41,9 +43,9 @@ CKPT_DETAIL_DEF result<std::uint32_t> lora_node(gather_plan& plan, std::uint32_t
     const auto shape = [&plan](std::uint32_t node) { return plan.node(node).sizes(); };
     const auto wrong = [&](std::string_view what) {
         return error{.code = errc::shapes_differ,
-                     .detail = "the update of " + quoted(pair.path) + ", B " + list_of(shape(b)) + " and A " +
-                               list_of(shape(a)) + ", does not fit the base's " + list_of(shape(base)) + ": " +
-                               std::string(what)};
+                     .detail =
+                         str_cat("the update of ", quoted(pair.path), ", B ", list_of(shape(b)), " and A ",
+                                 list_of(shape(a)), ", does not fit the base's ", list_of(shape(base)), ": ", what)};
     };
     for (const std::uint32_t node : {base, a, b}) {
         const gather_node& n = plan.node(node);

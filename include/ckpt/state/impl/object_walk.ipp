@@ -3,7 +3,9 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/number.hpp>
 #include <ckpt/core/sorting.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/pickle/value_access.hpp>
 #include <ckpt/state/object_walk.hpp>
 
@@ -350,8 +352,8 @@ class object_walk {
     }
     [[nodiscard]] error too_many() const {
         return {.code = code_,
-                .detail = "more than " + decimal(limit_) +
-                          " values are below this one, counted under every path that reaches them",
+                .detail = str_cat("more than ", limit_,
+                                  " values are below this one, counted under every path that reaches them"),
                 .hint = "select a smaller part by its path"};
     }
     [[nodiscard]] error too_far() const {
@@ -377,12 +379,12 @@ CKPT_DETAIL_DEF result<void> walk_tensors(const value& root, walk_budget& budget
     return object_walk{budget, code, &reach, visit}.run(root);
 }
 
-CKPT_DETAIL_DEF result<void> walk_state_dict(const value& root, walk_budget& budget, errc code, walk_visitor visit) {
+CKPT_DETAIL_RARE result<void> walk_state_dict(const value& root, walk_budget& budget, errc code, walk_visitor visit) {
     return object_walk{budget, code, nullptr, visit}.run(root);
 }
 
-CKPT_DETAIL_DEF result<void> walk_state_dict(const value& root, walk_budget& budget, errc code, walk_visitor visit,
-                                             tensor_visitor tensor) {
+CKPT_DETAIL_RARE result<void> walk_state_dict(const value& root, walk_budget& budget, errc code, walk_visitor visit,
+                                              tensor_visitor tensor) {
     return object_walk{budget, code, nullptr, visit, &tensor}.run(root);
 }
 

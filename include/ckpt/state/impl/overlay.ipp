@@ -5,6 +5,7 @@
 
 #include <ckpt/core/shared.hpp>
 #include <ckpt/core/sorting.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/state/assemble.hpp>
 #include <ckpt/state/gather.hpp>
 #include <ckpt/state/overlay.hpp>
@@ -87,8 +88,8 @@ struct layer_choice {
     if (!same && !options.allow_other_shapes && x.refusal == nullptr && y.refusal == nullptr)
         return error{.code = errc::shapes_differ,
                      .file = layers[above.layer].name,
-                     .detail = "the tensor " + quoted(above.key) + " has the shape " + list_of(y.sizes()) + ", in " +
-                               quoted(layers[below.layer].name) + " it has " + list_of(x.sizes()),
+                     .detail = str_cat("the tensor ", quoted(above.key), " has the shape ", list_of(y.sizes()), ", in ",
+                                       quoted(layers[below.layer].name), " it has ", list_of(x.sizes())),
                      .hint = "check that the layers belong together, or set allow_other_shapes"};
     return overlaid::replacement{std::string(above.key), layers[above.layer].name, layers[below.layer].name, y.type,
                                  x.type};
@@ -118,7 +119,7 @@ CKPT_DETAIL_DEF result<overlaid> overlay(std::span<const layer> layers, const ov
         const detail::layer_entry& last = all[end - 1];
         for (std::size_t k = i; k + 1 < end; ++k) {
             auto one = detail::replace_entry(layers, options, all[k], last);
-            if (!one) return std::move(one).error();
+            if (!one) return std::move(one).failure();
             replaced.push_back(std::move(*one));
         }
         if (all[i].layer != 0) added.push_back({std::string(last.key), layers[last.layer].name});

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <ckpt/core/sorting.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/state/owned_storages.hpp>
 
 #include <algorithm>
@@ -86,7 +87,7 @@ CKPT_DETAIL_RARE plain_list<crew_piece> owned_storages::place(const storage_sour
         std::size_t length = 0;
         if (!checked_narrow(e.nbytes, length) || length > ~std::size_t{0} / 2 - total) {
             e.failure = error{.code = errc::limit,
-                              .detail = "a storage of " + decimal(e.nbytes) + " bytes does not fit into memory"};
+                              .detail = str_cat("a storage of ", e.nbytes, " bytes does not fit into memory")};
             continue;
         }
         // A size that the file only claims is not allocated: a compressed record may claim any.

@@ -167,7 +167,7 @@ CKPT_DETAIL_DEF puller puller::scope(std::string_view name) const {
 
 CKPT_DETAIL_DEF result<tensor> puller::get(std::string_view key, sizes_arg sizes) const {
     auto found = ask(key, type_of<tensor>(sizes), false);
-    if (!found) return std::move(found).error();
+    if (!found) return std::move(found).failure();
     return found->source;
 }
 
@@ -175,7 +175,7 @@ CKPT_DETAIL_DEF result<std::optional<tensor>> puller::optional_get(std::string_v
     auto found = ask(key, type_of<tensor>(sizes), true);
     if (found) return std::optional{found->source};
     if (found.error().code == errc::key_missing) return std::optional<tensor>{};
-    return std::move(found).error();
+    return std::move(found).failure();
 }
 
 CKPT_DETAIL_DEF result<void> puller::copy_into(std::string_view key, ckpt::dtype type, std::span<std::byte> bytes,

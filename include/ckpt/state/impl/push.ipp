@@ -4,6 +4,7 @@
 #pragma once
 
 #include <ckpt/core/short_list.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/state/load_judge.hpp>
 #include <ckpt/state/push.hpp>
 #include <ckpt/state/state_dict_data.hpp>
@@ -67,11 +68,11 @@ class row_pusher {
 
 /// Says of a cancelled copy to places which of them were not written. The one at which it stopped was, or in part.
 inline void tell_unwritten(error& e, std::span<const place_target> places, std::size_t at, bool is_whole) {
-    if (!is_whole) e.detail += "; " + quoted(places[at].target.key) + " was written in part";
+    if (!is_whole) e.detail += str_cat("; ", quoted(places[at].target.key), " was written in part");
     const auto is_left = [](const place_target& p) { return p.target.outcome == target_outcome::loaded; };
     std::uint64_t left = 0;
     for (const place_target& p : places.subspan(at + 1)) left += is_left(p);
-    e.detail += "; " + decimal(left) + " were not written";
+    e.detail += str_cat("; ", left, " were not written");
     if (left != 0) e.detail += ": ";
     short_list list{e.detail};
     for (const place_target& p : places.subspan(at + 1))

@@ -5,6 +5,7 @@
 
 #include <ckpt/core/plain_list.hpp>
 #include <ckpt/core/sorting.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/pickle/value_access.hpp>
 #include <ckpt/state/load_judge.hpp>
 #include <ckpt/state/read_into.hpp>
@@ -82,9 +83,9 @@ CKPT_DETAIL_RARE bool value_record::begin_struct(const value& of) {
         return true;
     }
     const error* const own = plain.refusal();
-    mismatch(own != nullptr ? *own
-                            : error{.code = errc::wrong_type,
-                                    .detail = "expected dict, found " + std::string(name(plain.kind()))});
+    mismatch(own != nullptr
+                 ? *own
+                 : error{.code = errc::wrong_type, .detail = str_cat("expected dict, found ", name(plain.kind()))});
     return false;
 }
 
@@ -181,13 +182,12 @@ CKPT_DETAIL_RARE std::size_t value_reader::count(const value& from, std::size_t 
         record_->mismatch(own != nullptr
                               ? *own
                               : error{.code = errc::wrong_type,
-                                      .detail = "expected list or tuple, found " + std::string(name(list.kind()))});
+                                      .detail = str_cat("expected list or tuple, found ", name(list.kind()))});
         return 0;
     }
     if (wanted != any_size && list.size() != wanted) {
-        record_->mismatch({.code = errc::size_mismatch,
-                           .detail = "expected " + decimal(std::uint64_t{wanted}) + " elements, found " +
-                                     decimal(std::uint64_t{list.size()})});
+        record_->mismatch(
+            {.code = errc::size_mismatch, .detail = str_cat("expected ", wanted, " elements, found ", list.size())});
         return 0;
     }
     return record_->take(list.size()) ? list.size() : 0;

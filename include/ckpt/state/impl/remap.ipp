@@ -3,7 +3,9 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/number.hpp>
 #include <ckpt/core/short_list.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/state/remap.hpp>
 #include <ckpt/state/remap_inverse.hpp>
 #include <ckpt/state/remap_planner.hpp>
@@ -199,7 +201,7 @@ CKPT_DETAIL_DEF error remap_plan::failure() const {
     error out{.code = errc::remap_failed};
     if (collisions.empty()) {
         out.detail = errors.front().detail;
-        if (errors.size() > 1) out.detail += " (and " + detail::decimal(std::uint64_t{errors.size() - 1}) + " more)";
+        if (errors.size() > 1) out.detail += detail::str_cat(" (and ", errors.size() - 1, " more)");
         out.hint = "plan_remap lists all of them";
         return out;
     }
@@ -212,11 +214,11 @@ CKPT_DETAIL_DEF error remap_plan::failure() const {
         out.detail += detail::quoted(c.from[i]);
         if (c.rules[i] == 0) out.detail += " (untouched)";
         else
-            out.detail += " (rule " + detail::decimal(std::uint64_t{c.rules[i]}) + ", " +
-                          detail::printable(rule_text(c.rules[i]), false) + ")";
+            out.detail +=
+                detail::str_cat(" (rule ", c.rules[i], ", ", detail::printable(rule_text(c.rules[i]), false), ")");
     }
     list.end();
-    out.detail += " all become " + detail::quoted(c.to);
+    out.detail += detail::str_cat(" all become ", detail::quoted(c.to));
     out.hint = "rename or drop one of them; plan_remap lists all";
     return out;
 }
@@ -225,7 +227,7 @@ CKPT_DETAIL_DEF result<std::vector<remap_plan::trace_line>> remap_plan::explain(
     detail::key_trace trace{*record_};
     if (!trace.mark(key))
         return error{.code = errc::key_missing,
-                     .detail = "neither the source nor the result has the key " + detail::quoted(key),
+                     .detail = detail::str_cat("neither the source nor the result has the key ", detail::quoted(key)),
                      .hint = "a loop over the state_dict gives its keys"};
     return trace.lines();
 }
@@ -236,7 +238,7 @@ CKPT_DETAIL_DEF result<void> remap_plan::reversible() const {
 }
 
 CKPT_DETAIL_DEF result<key_map> remap_plan::inverse() const {
-    if (auto possible = reversible(); !possible) return std::move(possible).error();
+    if (auto possible = reversible(); !possible) return std::move(possible).failure();
     return detail::inverse_writer{*record_}.run();
 }
 
@@ -245,10 +247,10 @@ CKPT_DETAIL_DEF result<state_dict> remap(const remap_plan& plan) {
     const detail::remap_record& r = *plan.record_;
     for (const detail::remap_equality& e : r.equalities) {
         auto same = r.plan->equal(e.left, e.right);
-        if (!same) return std::move(same).error();
+        if (!same) return std::move(same).failure();
         if (*same) continue;
         return error{.code = errc::equality_broken,
-                     .detail = r.named(e.rule) + " ties two tensors whose values differ",
+                     .detail = detail::str_cat(r.named(e.rule), " ties two tensors whose values differ"),
                      .hint = "drop one of them before the rule, or leave the rule out"};
     }
     return detail::remapped_maker{plan, plan.record_}.run();

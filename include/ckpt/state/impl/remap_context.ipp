@@ -5,6 +5,7 @@
 
 #include <ckpt/core/checked.hpp>
 #include <ckpt/core/hash.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/state/caster.hpp>
 #include <ckpt/state/remap_context.hpp>
 #include <ckpt/tensor/dtype.hpp>
@@ -16,7 +17,7 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 CKPT_DETAIL_DEF bool remap_context::fail(std::uint32_t rule, std::string what) {
     if (r.errors.size() < most_errors)
-        r.errors.push_back({.code = errc::remap_failed, .detail = r.named(rule) + ": " + std::move(what)});
+        r.errors.push_back({.code = errc::remap_failed, .detail = str_cat(r.named(rule), ": ", what)});
     return false;
 }
 
@@ -125,24 +126,24 @@ CKPT_DETAIL_DEF std::string remap_context::take_filled(std::uint64_t bytes) {
         fill_left_ -= bytes;
         return {};
     }
-    return "it would fill " + decimal(bytes) + " bytes; the rules of one map fill " + decimal(most_filled_) +
-           " bytes at most (limits::filled_bytes): fill less, or in several maps, one after the other";
+    return str_cat("it would fill ", bytes, " bytes; the rules of one map fill ", most_filled_,
+                   " bytes at most (limits::filled_bytes): fill less, or in several maps, one after the other");
 }
 
 CKPT_DETAIL_DEF bool remap_context::in_proportion(std::uint32_t rule, std::uint32_t item, std::uint32_t node,
                                                   bool is_read) {
     const gather_node& n = plan.node(node);
     if ((n.op == gather_op::leaf && !is_read) || plan.in_proportion(node)) return true;
-    return fail_at(rule, item,
-                   "the values would be " + decimal(bytes_of(n.type, n.numel)) +
-                       " bytes, more than 16 times what is stored");
+    return fail_at(
+        rule, item,
+        str_cat("the values would be ", bytes_of(n.type, n.numel), " bytes, more than 16 times what is stored"));
 }
 
 CKPT_DETAIL_DEF bool remap_context::dimension(std::uint32_t rule, std::uint32_t item, std::int64_t d,
                                               std::uint32_t extra, std::uint32_t& out) {
     const auto rank = static_cast<std::int64_t>(r.node_of(item).rank + extra);
     if (d < -rank || d >= rank)
-        return fail_at(rule, item, "there is no dimension " + decimal(d) + " in " + describe(r.node_of(item)));
+        return fail_at(rule, item, str_cat("there is no dimension ", d, " in ", describe(r.node_of(item))));
     out = static_cast<std::uint32_t>(d < 0 ? d + rank : d);
     return true;
 }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <ckpt/core/checked.hpp>
+#include <ckpt/core/number.hpp>
 #include <ckpt/state/remap_formula.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {

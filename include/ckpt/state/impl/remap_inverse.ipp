@@ -3,7 +3,9 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/number.hpp>
 #include <ckpt/core/sorting.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/state/remap_formula.hpp>
 #include <ckpt/state/remap_inverse.hpp>
 #include <ckpt/state/rule_text.hpp>
@@ -23,15 +25,15 @@ CKPT_DETAIL_DEF result<void> inverse_writer::check() const {
         first = rule;
         why = std::move(reason);
     };
-    for (const remap_change& d : r_.dropped) blame(d.rule, "it dropped " + quoted(name_of(r_.inputs(d)[0])));
+    for (const remap_change& d : r_.dropped) blame(d.rule, str_cat("it dropped ", quoted(name_of(r_.inputs(d)[0]))));
     for (const remap_alias& a : r_.aliased) {
         const std::uint32_t rule = (std::max)(r_.items[a.kept].rule, r_.items[a.gone].rule);
-        blame(rule, "it merged two names of one tensor under " + quoted(name_of(a.kept)));
+        blame(rule, str_cat("it merged two names of one tensor under ", quoted(name_of(a.kept))));
     }
     for (const remap_change& c : r_.changes)
         if (c.rule < first) blame(c.rule, obstacle(c));
     if (why.empty()) return {};
-    return error{.code = errc::not_reversible, .detail = r_.named(first) + " cannot be undone: " + why};
+    return error{.code = errc::not_reversible, .detail = str_cat(r_.named(first), " cannot be undone: ", why)};
 }
 
 CKPT_DETAIL_DEF std::string inverse_writer::obstacle(const remap_change& change) const {
@@ -41,16 +43,15 @@ CKPT_DETAIL_DEF std::string inverse_writer::obstacle(const remap_change& change)
         change.removes && (verb <= rule_verb::rename || (verb >= rule_verb::split && verb <= rule_verb::unstack));
     for (const std::uint32_t in : r_.inputs(change))
         if (renames && check_name(name_of(in)) != nullptr)
-            return "no rule can give " + quoted(name_of(in)) + " its name back";
+            return str_cat("no rule can give ", quoted(name_of(in)), " its name back");
     const std::string key = change.output_count != 0 ? quoted(name_of(r_.outputs(change)[0])) : std::string{};
-    if (verb == rule_verb::narrow) return "it cut " + key;
-    if (verb == rule_verb::fill) return "it filled " + key;
+    if (verb == rule_verb::narrow) return str_cat("it cut ", key);
+    if (verb == rule_verb::fill) return str_cat("it filled ", key);
     if (verb != rule_verb::cast) return {};
     const ckpt::dtype from = r_.node_of(r_.inputs(change)[0]).type;
     const ckpt::dtype to = r_.node_of(r_.outputs(change)[0]).type;
     if (holds_all(from, to)) return {};
-    return "its cast of " + key + " from " + std::string(ckpt::name(from)) + " to " + std::string(ckpt::name(to)) +
-           " loses values";
+    return str_cat("its cast of ", key, " from ", ckpt::name(from), " to ", ckpt::name(to), " loses values");
 }
 
 CKPT_DETAIL_DEF bool inverse_writer::holds_all(ckpt::dtype from, ckpt::dtype to) noexcept {
@@ -137,27 +138,26 @@ CKPT_DETAIL_DEF std::string inverse_writer::target(std::uint32_t item) {
 [[nodiscard]] inline std::string layout_text(const remap_change& change, const rule_code& code) {
     std::string out = decimal(std::uint64_t{change.dimension}) + ' ';
     if (code.layout == qkv_layout::none) return out;
-    out += "qkv(heads=" + decimal(code.heads) + ", kv_heads=" + decimal(code.kv_heads) + ", layout=";
+    out += str_cat("qkv(heads=", code.heads, ", kv_heads=", code.kv_heads, ", layout=");
     switch (code.layout) {
     case qkv_layout::concat: out += "concat"; break;
     case qkv_layout::grouped: out += "grouped"; break;
     default: out += "interleaved"; break;
     }
-    return out + ") ";
+    return str_cat(out, ") ");
 }
 
 CKPT_DETAIL_DEF void inverse_writer::join_parts(const remap_change& change, const rule_code& code) {
     const std::uint32_t whole = r_.inputs(change)[0];
     const std::span<const std::uint32_t> parts = r_.outputs(change);
     if (code.verb == rule_verb::unstack)
-        for (const std::uint32_t part : parts)
-            add_about("unsqueeze " + decimal(std::uint64_t{change.dimension}), name_of(part));
+        for (const std::uint32_t part : parts) add_about(str_cat("unsqueeze ", change.dimension), name_of(part));
     const std::string name = target(whole);
     if (parts.size() == 1) {
         if (name_of(parts[0]) != name) add_move("rename", name_of(parts[0]), name, false);
         return;
     }
-    std::string line = "merge " + layout_text(change, code);
+    std::string line = str_cat("merge ", layout_text(change, code));
     for (std::size_t i = 0; i < parts.size(); ++i) {
         if (i != 0) line += ", ";
         append_key_word(line, name_of(parts[i]));
@@ -174,7 +174,7 @@ CKPT_DETAIL_DEF void inverse_writer::separate_parts(const remap_change& change, 
         names.push_back(target(part));
         sizes.push_back(code.verb == rule_verb::stack ? 1 : r_.node_of(part).shape[change.dimension]);
     }
-    std::string line = "split " + layout_text(change, code);
+    std::string line = str_cat("split ", layout_text(change, code));
     if (code.layout == qkv_layout::none) line += shape_text(sizes) + ' ';
     append_key_word(line, name_of(r_.outputs(change)[0]));
     line += " -> ";
@@ -184,7 +184,7 @@ CKPT_DETAIL_DEF void inverse_writer::separate_parts(const remap_change& change, 
     }
     add(line);
     if (code.verb != rule_verb::stack) return;
-    for (const std::string& part : names) add_about("squeeze " + decimal(std::uint64_t{change.dimension}), part);
+    for (const std::string& part : names) add_about(str_cat("squeeze ", change.dimension), part);
 }
 
 /// The order of dimensions that undoes a permutation.
@@ -208,16 +208,16 @@ CKPT_DETAIL_DEF void inverse_writer::undo(const remap_change& change) {
     case rule_verb::merge:
     case rule_verb::stack: return separate_parts(change, code);
     case rule_verb::transpose:
-        return add_about("transpose " + decimal(code.numbers[0]) + ' ' + decimal(code.numbers[1]), name_of(in));
+        return add_about(str_cat("transpose ", code.numbers[0], " ", code.numbers[1]), name_of(in));
     case rule_verb::permute:
-        return add_about("permute " + shape_text(inverse_order(code.numbers), in_parentheses), name_of(in));
+        return add_about(str_cat("permute ", shape_text(inverse_order(code.numbers), in_parentheses)), name_of(in));
     case rule_verb::pad:
-        return add_about("narrow " + decimal(std::uint64_t{change.dimension}) + ' ' + decimal(code.numbers[1]) + ' ' +
-                             decimal(r_.node_of(in).shape[change.dimension]),
-                         name_of(in));
-    case rule_verb::cast: return add_about("cast " + std::string(ckpt::name(r_.node_of(in).type)), name_of(in));
+        return add_about(
+            str_cat("narrow ", change.dimension, " ", code.numbers[1], " ", r_.node_of(in).shape[change.dimension]),
+            name_of(in));
+    case rule_verb::cast: return add_about(str_cat("cast ", ckpt::name(r_.node_of(in).type)), name_of(in));
     default: // reshape, squeeze, unsqueeze
-        return add_about("reshape " + shape_text(r_.node_of(in).sizes(), in_parentheses), name_of(in));
+        return add_about(str_cat("reshape ", shape_text(r_.node_of(in).sizes(), in_parentheses)), name_of(in));
     }
 }
 

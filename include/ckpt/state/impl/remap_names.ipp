@@ -4,6 +4,7 @@
 #pragma once
 
 #include <ckpt/core/sorting.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/state/fill_value.hpp>
 #include <ckpt/state/remap_names.hpp>
 
@@ -137,9 +138,9 @@ CKPT_DETAIL_DEF bool name_rules::tie(const map_rule& rule, std::uint32_t item) {
     const gather_node& x = c_.plan.node(a);
     const gather_node& y = c_.plan.node(b);
     if (x.type != y.type || x.rank != y.rank || !std::equal(x.shape, x.shape + x.rank, y.shape))
-        return c_.fail_at(rule.number, item,
-                          "it is tied to " + quoted(c_.text) + ", which is " + describe(x) + ", but it is " +
-                              describe(y));
+        return c_.fail_at(
+            rule.number, item,
+            str_cat("it is tied to ", quoted(c_.text), ", which is ", describe(x), ", but it is ", describe(y)));
     if (!c_.usable(rule.number, item) || !c_.usable(rule.number, there)) return false;
     if (!c_.in_proportion(rule.number, item, b, true) || !c_.in_proportion(rule.number, there, a, true)) return false;
     c_.r.equalities.push_back({a, b, rule.number});

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/state/remap_record.hpp>
 #include <ckpt/tensor/dtype.hpp>
 #include <ckpt/tensor/shape_text.hpp>
@@ -17,7 +18,7 @@ CKPT_DETAIL_DEF remap_record::remap_record(const state_dict& w, const key_map& m
 }
 
 CKPT_DETAIL_DEF std::string remap_record::named(std::uint32_t number) const {
-    return "rule " + decimal(std::uint64_t{number}) + " (" + printable(rule(number).text, false) + ')';
+    return str_cat("rule ", number, " (", printable(rule(number).text, false), ")");
 }
 
 CKPT_DETAIL_DEF std::uint32_t remap_record::root_named(std::string_view key) const noexcept {

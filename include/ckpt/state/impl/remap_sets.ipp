@@ -3,8 +3,10 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/number.hpp>
 #include <ckpt/core/short_list.hpp>
 #include <ckpt/core/sorting.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/state/remap_sets.hpp>
 #include <ckpt/state/remap_tensors.hpp>
 
@@ -81,8 +83,8 @@ CKPT_DETAIL_DEF bool set_rules::complete(const map_rule& rule, const part_set& s
     for (std::size_t i = 1; i < set.parts.size(); ++i)
         if (set.parts[i].first == set.parts[i - 1].first)
             return c_.fail(rule.number,
-                           "two keys are the same part: " + quoted(c_.r.items[set.parts[i - 1].second].name) + " and " +
-                               quoted(c_.r.items[set.parts[i].second].name));
+                           str_cat("two keys are the same part: ", quoted(c_.r.items[set.parts[i - 1].second].name),
+                                   " and ", quoted(c_.r.items[set.parts[i].second].name)));
     const bool has_first = set.parts.front().first == 0;
     if (has_first && !c_.holds(rule, 0, set.head(), set.first_slots)) return false;
     const std::size_t wanted = is_stack ? static_cast<std::size_t>(set.parts.back().first) + 1 : code.patterns.size();
@@ -105,7 +107,7 @@ CKPT_DETAIL_DEF bool set_rules::complete(const map_rule& rule, const part_set& s
     list.skip(count - shown);
     list.end();
     return c_.fail(rule.number,
-                   "the set of " + quoted(c_.r.items[set.head()].name) + " is incomplete; missing: " + missing);
+                   str_cat("the set of ", quoted(c_.r.items[set.head()].name), " is incomplete; missing: ", missing));
 }
 
 CKPT_DETAIL_DEF bool set_rules::agree(const map_rule& rule, const part_set& set, std::optional<std::uint32_t> but) {
@@ -116,9 +118,9 @@ CKPT_DETAIL_DEF bool set_rules::agree(const map_rule& rule, const part_set& set,
         bool same = node.type == first.type && node.rank == first.rank;
         for (std::uint32_t i = 0; same && i < node.rank; ++i) same = i == but || node.shape[i] == first.shape[i];
         if (!same)
-            return c_.fail(rule.number, "the parts do not fit together: " + quoted(c_.r.items[set.head()].name) +
-                                            " is " + describe(first) + ", " + quoted(c_.r.items[item].name) + " is " +
-                                            describe(node));
+            return c_.fail(rule.number,
+                           str_cat("the parts do not fit together: ", quoted(c_.r.items[set.head()].name), " is ",
+                                   describe(first), ", ", quoted(c_.r.items[item].name), " is ", describe(node)));
     }
     return true;
 }
@@ -134,7 +136,7 @@ CKPT_DETAIL_DEF bool set_rules::each_key_once(const map_rule& rule, const std::v
             return quoted(rule.code.words[static_cast<std::size_t>(seen[k].second)].text);
         };
         return c_.fail_at(rule.number, seen[i].first,
-                          "the key matches two patterns: " + word(i - 1) + " and " + word(i));
+                          str_cat("the key matches two patterns: ", word(i - 1), " and ", word(i)));
     }
     return true;
 }
@@ -178,8 +180,8 @@ CKPT_DETAIL_DEF bool set_rules::merge_qkv(const map_rule& rule, std::uint32_t he
         const std::int64_t size = c_.plan.node(nodes[i]).shape[d];
         if (size % counts[i] != 0 || size / counts[i] != head)
             return c_.fail_at(rule.number, head_item,
-                              "the sizes of q, k and v in dimension " + decimal(std::uint64_t{d}) +
-                                  " are not heads, kv_heads and kv_heads times one head size");
+                              str_cat("the sizes of q, k and v in dimension ", d,
+                                      " are not heads, kv_heads and kv_heads times one head size"));
     }
     if (rule.code.layout == qkv_layout::concat) {
         out = c_.plan.concat(nodes, d);

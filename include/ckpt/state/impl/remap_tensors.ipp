@@ -4,6 +4,7 @@
 #pragma once
 
 #include <ckpt/core/checked.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/state/fill_value.hpp>
 #include <ckpt/state/remap_tensors.hpp>
 #include <ckpt/tensor/convert.hpp>
@@ -50,21 +51,20 @@ CKPT_DETAIL_DEF bool tensor_rules::split_evenly(const map_rule& rule, std::uint3
     const std::uint32_t node = c_.r.items[item].node;
     const std::int64_t size = c_.plan.node(node).shape[d];
     const auto count = static_cast<std::int64_t>(rule.code.templates.size());
-    const std::string where = " of dimension " + decimal(std::uint64_t{d});
+    const std::string where = str_cat(" of dimension ", d);
     if (!rule.code.sizes_given && size % count != 0)
         return c_.fail_at(rule.number, item,
-                          "the size " + decimal(size) + where + " does not divide into " + decimal(count) + " parts");
+                          str_cat("the size ", size, where, " does not divide into ", count, " parts"));
     std::int64_t at = 0;
     for (std::size_t i = 0; i < rule.code.templates.size(); ++i) {
         const std::int64_t length = rule.code.sizes_given ? rule.code.numbers[i + 1] : size / count;
         if (length > size - at)
-            return c_.fail_at(rule.number, item, "the sizes add up to more than the " + decimal(size) + where);
+            return c_.fail_at(rule.number, item, str_cat("the sizes add up to more than the ", size, where));
         parts.push_back(c_.plan.narrow(node, d, at, length));
         at += length;
     }
-    return at == size || c_.fail_at(rule.number, item,
-                                    "the sizes add up to " + decimal(at) + ", dimension " + decimal(std::uint64_t{d}) +
-                                        " has " + decimal(size));
+    return at == size ||
+           c_.fail_at(rule.number, item, str_cat("the sizes add up to ", at, ", dimension ", d, " has ", size));
 }
 
 CKPT_DETAIL_DEF bool tensor_rules::split_qkv(const map_rule& rule, std::uint32_t item, std::uint32_t d,
@@ -76,9 +76,9 @@ CKPT_DETAIL_DEF bool tensor_rules::split_qkv(const map_rule& rule, std::uint32_t
     if (heads > (INT64_MAX - 2) / 3) return c_.fail_at(rule.number, item, "there are too many heads");
     const std::int64_t rows = heads + 2 * kv_heads;
     if (shape[d] % rows != 0)
-        return c_.fail_at(rule.number, item,
-                          "the size " + decimal(shape[d]) + " of dimension " + decimal(std::uint64_t{d}) +
-                              " is no multiple of heads + 2 kv_heads, " + decimal(rows));
+        return c_.fail_at(
+            rule.number, item,
+            str_cat("the size ", shape[d], " of dimension ", d, " is no multiple of heads + 2 kv_heads, ", rows));
     const std::int64_t head = shape[d] / rows;
     if (rule.code.layout == qkv_layout::concat) {
         parts.push_back(c_.plan.narrow(node, d, 0, heads * head));
@@ -111,8 +111,7 @@ CKPT_DETAIL_DEF bool tensor_rules::unstack(const map_rule& rule, std::uint32_t i
     std::vector<std::int64_t> shape = c_.shape_of(node);
     const std::int64_t count = shape[d];
     if (count == 0)
-        return c_.fail_at(rule.number, item,
-                          "dimension " + decimal(std::uint64_t{d}) + " has the size 0, so the tensor would vanish");
+        return c_.fail_at(rule.number, item, str_cat("dimension ", d, " has the size 0, so the tensor would vanish"));
     if (static_cast<std::uint64_t>(count) > c_.most_keys()) return c_.fail_at(rule.number, item, c_.too_many_keys());
     shape.erase(shape.begin() + d);
     std::vector<std::uint32_t> outputs;
@@ -175,14 +174,13 @@ CKPT_DETAIL_DEF bool tensor_rules::permute(const map_rule& rule, std::uint32_t i
     const std::uint32_t rank = c_.plan.node(node).rank;
     if (numbers.size() != rank)
         return c_.fail_at(rule.number, item,
-                          "the tensor has " + decimal(std::uint64_t{rank}) + " dimensions, the rule names " +
-                              decimal(std::uint64_t{numbers.size()}));
+                          str_cat("the tensor has ", rank, " dimensions, the rule names ", numbers.size()));
     std::vector<std::int64_t> order;
     bool identity = true;
     for (const std::int64_t number : numbers) {
         if (!c_.dimension(rule.number, item, number, 0, d)) return false;
         if (std::find(order.begin(), order.end(), static_cast<std::int64_t>(d)) != order.end())
-            return c_.fail_at(rule.number, item, "dimension " + decimal(number) + " is named twice");
+            return c_.fail_at(rule.number, item, str_cat("dimension ", number, " is named twice"));
         identity = identity && d == order.size();
         order.push_back(static_cast<std::int64_t>(d));
     }
@@ -212,8 +210,8 @@ CKPT_DETAIL_DEF bool tensor_rules::reshape(const map_rule& rule, std::uint32_t i
     }
     if (!sized || product != numel || shape.size() > 64)
         return c_.fail_at(rule.number, item,
-                          "the " + decimal(numel) + " elements of " + describe(c_.plan.node(node)) +
-                              " do not fit into " + list_of(rule.code.numbers));
+                          str_cat("the ", numel, " elements of ", describe(c_.plan.node(node)), " do not fit into ",
+                                  list_of(rule.code.numbers)));
     node = c_.plan.reshape(node, shape);
     return true;
 }
@@ -227,8 +225,7 @@ CKPT_DETAIL_DEF bool tensor_rules::squeeze(const map_rule& rule, std::uint32_t i
         const std::int64_t number = rule.code.numbers[0];
         if (!c_.dimension(rule.number, item, number, 0, d)) return false;
         if (shape[d] != 1)
-            return c_.fail_at(rule.number, item,
-                              "dimension " + decimal(number) + " has the size " + decimal(shape[d]) + ", not 1");
+            return c_.fail_at(rule.number, item, str_cat("dimension ", number, " has the size ", shape[d], ", not 1"));
         shape.erase(shape.begin() + d);
     }
     node = c_.plan.reshape(node, shape);
@@ -252,9 +249,8 @@ CKPT_DETAIL_DEF bool tensor_rules::narrow(const map_rule& rule, std::uint32_t it
     const std::int64_t size = c_.plan.node(node).shape[d];
     if (numbers[1] > size || numbers[2] > size - numbers[1])
         return c_.fail_at(rule.number, item,
-                          "elements " + decimal(numbers[1]) + " and " + decimal(numbers[2]) +
-                              " more reach past the size " + decimal(size) + " of dimension " +
-                              decimal(std::uint64_t{d}));
+                          str_cat("elements ", numbers[1], " and ", numbers[2], " more reach past the size ", size,
+                                  " of dimension ", d));
     node = c_.plan.narrow(node, d, numbers[1], numbers[2]);
     return true;
 }
@@ -287,9 +283,9 @@ CKPT_DETAIL_DEF bool tensor_rules::cast(const map_rule& rule, std::uint32_t item
     const ckpt::dtype from = c_.plan.node(node).type;
     const ckpt::dtype to = rule.code.type;
     if (!is_convertible(from, to))
-        return c_.fail_at(rule.number, item,
-                          std::string(ckpt::name(from)) + " cannot be cast to " + std::string(ckpt::name(to)) +
-                              " without losing what the values mean");
+        return c_.fail_at(
+            rule.number, item,
+            str_cat(ckpt::name(from), " cannot be cast to ", ckpt::name(to), " without losing what the values mean"));
     if (!remap_context::fits(c_.plan.node(node).sizes(), to))
         return c_.fail_at(rule.number, item, "the cast shape overflows");
     node = c_.plan.cast(node, to);

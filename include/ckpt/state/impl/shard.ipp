@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/state/assemble.hpp>
 #include <ckpt/state/gather.hpp>
 #include <ckpt/state/shard.hpp>
@@ -28,15 +29,13 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
     };
     if (data.refusal != nullptr) return *data.refusal;
     if (data.kind != layout::strided || bits(data.type) < 8 || is_quantised(data))
-        return refuse("only plain strided tensors of whole bytes are cut; this one is " +
-                      std::string(is_quantised(data) ? "quantised" : name(data.kind)) + " " +
-                      std::string(name(data.type)));
-    if (d >= data.rank)
-        return refuse("dimension " + decimal(std::uint64_t{d}) + " of the shape " + list_of(data.sizes()));
+        return refuse(str_cat("only plain strided tensors of whole bytes are cut; this one is ",
+                              is_quantised(data) ? "quantised" : name(data.kind), " ", name(data.type)));
+    if (d >= data.rank) return refuse(str_cat("dimension ", d, " of the shape ", list_of(data.sizes())));
     const std::int64_t size = data.shape[d];
     if (size % std::int64_t{world} != 0)
-        return refuse("size " + decimal(size) + " of dimension " + decimal(std::uint64_t{d}) + " is no multiple of " +
-                      decimal(std::uint64_t{world}) + "; the shape is " + list_of(data.sizes()));
+        return refuse(str_cat("size ", size, " of dimension ", d, " is no multiple of ", world, "; the shape is ",
+                              list_of(data.sizes())));
     const std::int64_t part = size / std::int64_t{world};
     return plan.narrow(whole, static_cast<std::uint32_t>(d), part * std::int64_t{rank}, part);
 }
@@ -50,7 +49,7 @@ CKPT_DETAIL_DEF result<state_dict> shard(const state_dict& weights, std::span<co
     using detail::decimal;
     if (world == 0 || rank >= world)
         return error{.code = errc::slice_invalid,
-                     .detail = "rank " + decimal(std::uint64_t{rank}) + " of " + decimal(std::uint64_t{world}),
+                     .detail = detail::str_cat("rank ", rank, " of ", world),
                      .hint = "ranks count from 0"};
     std::vector<detail::pattern_list> patterns;
     for (const shard_rule& rule : rules) patterns.emplace_back(std::vector<pattern>{rule.keys});
@@ -67,7 +66,7 @@ CKPT_DETAIL_DEF result<state_dict> shard(const state_dict& weights, std::span<co
         if (r < rules.size()) {
             used[r] = true;
             auto part = detail::shard_node(*plan, node, rules[r].dimension, rank, world, from->where(entry.key));
-            if (!part) return std::move(part).error();
+            if (!part) return std::move(part).failure();
             node = *part;
         }
         out.add(entry.key, node, detail::origin_of(*from, i));
@@ -75,7 +74,7 @@ CKPT_DETAIL_DEF result<state_dict> shard(const state_dict& weights, std::span<co
     for (std::size_t r = 0; r < rules.size(); ++r)
         if (!used[r])
             return error{.code = errc::slice_invalid,
-                         .detail = "no key matches " + detail::quoted(rules[r].keys.text()),
+                         .detail = detail::str_cat("no key matches ", detail::quoted(rules[r].keys.text())),
                          .hint = "a loop over the state_dict gives its keys"};
     return out.finish();
 }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <ckpt/core/plain_list.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/state/nearest.hpp>
 #include <ckpt/state/owned_storages.hpp>
 #include <ckpt/state/state_dict.hpp>
@@ -88,7 +89,7 @@ CKPT_DETAIL_RARE result<void> state_dict::read_scalar(std::string_view key, ckpt
 
 CKPT_DETAIL_DEF ckpt::error state_dict::missing(std::string_view key) const {
     ckpt::error out{.code = errc::key_missing, .file = std::string(data_->opened), .path = data_->path};
-    out.detail = "no key " + detail::quoted(key) + " among " + detail::decimal(std::uint64_t{size()});
+    out.detail = detail::str_cat("no key ", detail::quoted(key), " among ", size());
     std::vector<std::string_view> keys;
     keys.reserve(size());
     for (const auto& e : data_->entries) keys.push_back(e.key);

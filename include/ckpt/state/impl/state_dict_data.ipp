@@ -5,6 +5,7 @@
 
 #include <ckpt/core/key_path.hpp>
 #include <ckpt/core/sorting.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/state/object_walk.hpp>
 #include <ckpt/state/state_dict.hpp>
 #include <ckpt/state/state_dict_data.hpp>
@@ -99,9 +100,10 @@ CKPT_DETAIL_COLD inline error duplicate_key(const state_dict_data& d, std::strin
         if (at.key() != key || paths.size() == 2) return;
         paths.push_back(path_text(elements));
     });
-    error e{
-        .code = errc::key_duplicate, .path = d.path, .detail = "the key " + quoted(key) + " comes from two entries"};
-    if (paths.size() == 2) e.detail += ": " + quoted(paths[0]) + " and " + quoted(paths[1]);
+    error e{.code = errc::key_duplicate,
+            .path = d.path,
+            .detail = str_cat("the key ", quoted(key), " comes from two entries")};
+    if (paths.size() == 2) e.detail += str_cat(": ", quoted(paths[0]), " and ", quoted(paths[1]));
     e.hint = "select one of the dictionaries by its path";
     return e;
 }

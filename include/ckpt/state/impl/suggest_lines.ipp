@@ -4,7 +4,9 @@
 #pragma once
 
 #include <ckpt/core/error.hpp>
+#include <ckpt/core/number.hpp>
 #include <ckpt/core/sorting.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/state/rule_text.hpp>
 #include <ckpt/state/suggest_lines.hpp>
 #include <ckpt/state/suggest_prefixes.hpp>
@@ -19,7 +21,7 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 /// What the k-th number of a pattern is called: i, j, k, m, n, n5.
 [[nodiscard]] inline std::string number_name(std::size_t k) {
     constexpr std::string_view names = "ijkmn";
-    return k < names.size() ? std::string(1, names[k]) : "n" + decimal(std::uint64_t{k});
+    return k < names.size() ? std::string(1, names[k]) : str_cat("n", k);
 }
 
 /// A pattern or a template of a link. `leaf`: bytes at the end that `leaf_text` stands for.

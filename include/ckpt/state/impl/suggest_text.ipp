@@ -4,8 +4,10 @@
 #pragma once
 
 #include <ckpt/core/error.hpp>
+#include <ckpt/core/number.hpp>
 #include <ckpt/core/short_list.hpp>
 #include <ckpt/core/sorting.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/state/fold.hpp>
 #include <ckpt/state/key_map.hpp>
 #include <ckpt/state/key_map_data.hpp>
@@ -199,7 +201,7 @@ CKPT_DETAIL_DEF std::string suggestion_writer::transposes() {
         const auto [first, last] = std::equal_range(left.begin(), left.end(), missing[i], before);
         if (alone && last - first == 1) add(first->name, missing[i].name);
     }
-    return out.empty() ? out : "# guesses: transposed, because of the shapes alone\n" + out;
+    return out.empty() ? out : str_cat("# guesses: transposed, because of the shapes alone\n", out);
 }
 
 CKPT_DETAIL_DEF std::vector<std::string> suggestion_writer::guessed_keys() const {
@@ -241,11 +243,12 @@ CKPT_DETAIL_DEF rule_suggestion suggestion_writer::finish() const {
     for (const std::string& key : guessed_keys())
         if (const auto found = results.find(key); found != results.end() && of_.is_target(key, *found->second))
             out.guessed_targets.push_back(key);
-    out.text = "# " + n(of_.sources.size()) + " keys, " + n(of_.targets.size()) + " are wanted: " + n(best_.hits) +
-               " of them come out in their shapes, " + n(of_.equal) + " under the names that they have";
+    out.text = str_cat("# ", n(of_.sources.size()), " keys, ", n(of_.targets.size()), " are wanted: ", n(best_.hits),
+                       " of them come out in their shapes, ", n(of_.equal), " under the names that they have");
     out.text += of_.prefixes.empty() ? ".\n" : " after the first rules.\n";
-    if (!out.guessed_targets.empty()) out.text += "# " + n(out.guessed_targets.size()) + " of them are guesses.\n";
-    out.text += "# From names and shapes alone: read the rules before you use them.\n" + text_;
+    if (!out.guessed_targets.empty())
+        out.text += str_cat("# ", n(out.guessed_targets.size()), " of them are guesses.\n");
+    out.text += str_cat("# From names and shapes alone: read the rules before you use them.\n", text_);
     append_doubtful(out.text);
     append_wrong_shapes(out.text);
     if (!missing.empty()) {
@@ -271,11 +274,12 @@ CKPT_DETAIL_DEF void suggestion_writer::append_wrong_shapes(std::string& out) co
     for (const family_key& t : of_.targets) {
         const auto found = results.find(t.name);
         if (found == results.end() || shapes_agree(*found->second, t.shape) || !list.next()) continue;
-        lines += "#   " + report_text(t.name) + ": " + shape_text(**found->second) + ", not " + shape_text(*t.shape);
+        lines +=
+            str_cat("#   ", report_text(t.name), ": ", shape_text(**found->second), ", not ", shape_text(*t.shape));
         lines += '\n';
     }
     list.end();
-    if (!lines.empty()) out += "# another shape than the one that is wanted:\n" + lines;
+    if (!lines.empty()) out += str_cat("# another shape than the one that is wanted:\n", lines);
 }
 
 /// Calls `f(module)` for each module that a key is in, the outermost first, until `f` returns true.
@@ -317,11 +321,11 @@ CKPT_DETAIL_DEF void suggestion_writer::append_drops(std::string& out, const std
             if (!said.insert(whole).second) continue;
             std::string pattern;
             for (const char c : whole) append_literal(pattern, c);
-            append_rule_word(line, pattern + ".**");
+            append_rule_word(line, str_cat(pattern, ".**"));
         }
         if (!list.next()) continue;
-        if (is_rule(line)) out += "# " + line + '\n';
-        else out += "#   " + report_text(key) + " (no rule can spell it)\n";
+        if (is_rule(line)) out += str_cat("# ", line, "\n");
+        else out += str_cat("#   ", report_text(key), " (no rule can spell it)\n");
     }
     list.end();
 }

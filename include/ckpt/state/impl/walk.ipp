@@ -28,7 +28,7 @@ CKPT_DETAIL_DEF result<std::vector<located_tensor>> find_tensors(const value& ro
                                          if (v.kind() != kind::tensor && v.kind() != kind::array) return;
                                          out.push_back({path, *v.as_tensor(), v});
                                      });
-    if (!done) return std::move(done).error();
+    if (!done) return std::move(done).failure();
     return out;
 }
 

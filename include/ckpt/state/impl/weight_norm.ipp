@@ -5,6 +5,7 @@
 
 #include <ckpt/core/progress_meter.hpp>
 #include <ckpt/core/sorting.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/state/assemble.hpp>
 #include <ckpt/state/weight_norm.hpp>
 #include <ckpt/state/weight_norm_sums.hpp>
@@ -73,16 +74,16 @@ struct norm_name {
     const bool is_usable =
         v.type == dtype::float32 || v.type == dtype::float64 || v.type == dtype::bfloat16 || v.type == dtype::float16;
     if (g.type != v.type || !is_usable)
-        return differ("g is " + std::string(name(g.type)) + " and v is " + std::string(name(v.type)) +
-                      "; both must be one of float32, float64, bfloat16 and float16");
+        return differ(str_cat("g is ", name(g.type), " and v is ", name(v.type),
+                              "; both must be one of float32, float64, bfloat16 and float16"));
     if (g.rank == 0 && v.rank > 0) return all_dimensions;
     for (std::uint32_t d = 0; g.rank == v.rank && d < v.rank; ++d) {
         bool fits = g.shape[d] == v.shape[d];
         for (std::uint32_t i = 0; i < g.rank; ++i) fits = fits && (i == d || g.shape[i] == 1);
         if (fits) return d;
     }
-    return differ("g has the shape " + list_of(g.sizes()) + " and v " + list_of(v.sizes()) +
-                  ": g must be 1 in all dimensions of v but one, or a scalar");
+    return differ(str_cat("g has the shape ", list_of(g.sizes()), " and v ", list_of(v.sizes()),
+                          ": g must be 1 in all dimensions of v but one, or a scalar"));
 }
 
 /// Folds the pairs of one state_dict.
@@ -102,7 +103,7 @@ class norm_folder {
             auto done = fold(p);
             if (!done) {
                 data_.place(done.error(), data_.entries[p.v].key);
-                return std::move(done).error();
+                return std::move(done).failure();
             }
         }
         return assemble();
@@ -143,7 +144,7 @@ class norm_folder {
         if (other == nullptr) {
             if (name.is_certain)
                 leave(i, because(errc::key_missing,
-                                 "it is half of a normalised weight: there is no " + quoted(name.partner)));
+                                 str_cat("it is half of a normalised weight: there is no ", quoted(name.partner))));
             return;
         }
         if (name.is == norm_name::half::v) return; // its g says what it is
@@ -152,10 +153,11 @@ class norm_folder {
         if (!dimension) {
             if (name.is_certain) leave(i, std::move(dimension).error());
         } else if (!name.prefix.empty() && count(name.prefix) != 2) {
-            leave(i, because(errc::remap_failed, "another parametrization of it stands under " + quoted(name.prefix)));
+            leave(i, because(errc::remap_failed,
+                             str_cat("another parametrization of it stands under ", quoted(name.prefix))));
         } else if (data_.find(name.weight) != nullptr) {
             if (name.is_certain)
-                leave(i, because(errc::key_duplicate, "there is a tensor " + quoted(name.weight) + " already"));
+                leave(i, because(errc::key_duplicate, str_cat("there is a tensor ", quoted(name.weight), " already")));
         } else if (!plan_->in_proportion(nodes_[v])) {
             leave(i, because(errc::output_limit, "v has far more elements than are stored"));
         } else {
@@ -170,8 +172,8 @@ class norm_folder {
             const bool same = (i > 0 && pairs_[i - 1].weight == pairs_[i].weight) ||
                               (i + 1 < pairs_.size() && pairs_[i + 1].weight == pairs_[i].weight);
             if (same)
-                leave(pairs_[i].g,
-                      {.code = errc::key_duplicate, .detail = "two pairs would become " + quoted(pairs_[i].weight)});
+                leave(pairs_[i].g, {.code = errc::key_duplicate,
+                                    .detail = str_cat("two pairs would become ", quoted(pairs_[i].weight))});
             else if (kept++ != i) pairs_[kept - 1] = std::move(pairs_[i]);
         }
         pairs_.resize(kept);
@@ -185,7 +187,7 @@ class norm_folder {
         meter_.begin(bytes_of(v.type, v.numel));
         storage_readers readers;
         auto factors = weight_norm_factors(*plan_, nodes_[p.v], nodes_[p.g], p.dimension, readers, meter_);
-        if (!factors) return std::move(factors).error();
+        if (!factors) return std::move(factors).failure();
         if (auto checked = readers.finish(); !checked) return checked;
         p.node = plan_->times(nodes_[p.v], p.dimension == all_dimensions ? 0 : p.dimension,
                               {factors->data(), factors->size()});

@@ -183,9 +183,9 @@ template <class T>
     plain_list<T> norms;
     const std::uint64_t slices = plan.node(g).numel;
     auto read = is_last && !is_first ? reader.columns(slices, norms) : reader.rows(is_first, slices, norms);
-    if (!read) return std::move(read).error();
+    if (!read) return std::move(read).failure();
     std::vector<T> lengths;
-    if (auto loaded = reader.load(g, 0, slices, lengths); !loaded) return std::move(loaded).error();
+    if (auto loaded = reader.load(g, 0, slices, lengths); !loaded) return std::move(loaded).failure();
     const bool rounds = !is_first && !is_last && itemsize(of.type) == 2; // each operation is one of the small type
     plain_list<double> out;
     for (std::size_t i = 0; i < lengths.size(); ++i) {

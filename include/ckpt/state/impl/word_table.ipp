@@ -4,6 +4,7 @@
 #pragma once
 
 #include <ckpt/core/error.hpp>
+#include <ckpt/core/number.hpp>
 #include <ckpt/core/sorting.hpp>
 #include <ckpt/state/word_table.hpp>
 

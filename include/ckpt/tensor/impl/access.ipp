@@ -5,6 +5,7 @@
 
 #include <ckpt/core/checked.hpp>
 #include <ckpt/core/hash.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/tensor/access.hpp>
 #include <ckpt/tensor/tensor.hpp>
 
@@ -22,7 +23,7 @@ CKPT_DETAIL_RARE result<void> check_access(const tensor_data* data, const storag
         return error{.code = errc::no_data, .detail = "a meta tensor was saved without its values"};
     if (data->kind != layout::strided)
         return error{.code = errc::not_strided,
-                     .detail = "the tensor's layout is " + std::string(name(data->kind)),
+                     .detail = str_cat("the tensor's layout is ", name(data->kind)),
                      .hint = "its parts are tensors of their own: use them"};
     if (source == nullptr) return error{.code = errc::no_data, .detail = "the tensor has no storage"};
     return {};
@@ -36,16 +37,16 @@ CKPT_DETAIL_RARE error not_contiguous() {
 
 CKPT_DETAIL_RARE error lazy_bit_error(const tensor_data& data) {
     return {.code = errc::lazy_bit,
-            .detail = std::string("the tensor has its ") +
-                      (data.neg ? data.conj ? "neg and conj bits" : "neg bit" : "conj bit") +
-                      " set, so its bytes are not its values",
+            .detail =
+                str_cat("the tensor has its ", data.neg ? data.conj ? "neg and conj bits" : "neg bit" : "conj bit",
+                        " set, so its bytes are not its values"),
             .hint = "copy_to and copy_as give the values"};
 }
 
 CKPT_DETAIL_RARE error rank_error(const tensor_data& data, std::size_t rank) {
     return {.code = errc::rank_mismatch,
-            .detail = "the tensor has " + decimal(std::uint64_t{data.rank}) + " dimensions, asked for were " +
-                      decimal(std::uint64_t{rank}) + "; its shape is " + list_of(data.sizes())};
+            .detail = str_cat("the tensor has ", data.rank, " dimensions, asked for were ", rank, "; its shape is ",
+                              list_of(data.sizes()))};
 }
 
 CKPT_DETAIL_RARE result<void> storage_access::gather_part(const box& part, std::size_t size, std::byte* out) {
@@ -105,7 +106,7 @@ CKPT_DETAIL_RARE result<shared<storage_reader>> storage_readers::open(const stor
         std::erase(recent_, found);
     }
     recent_.push_back(found);
-    if (auto done = make_room(); !done) return std::move(done).error();
+    if (auto done = make_room(); !done) return std::move(done).failure();
     return entry.from.reader;
 }
 
@@ -144,11 +145,11 @@ CKPT_DETAIL_RARE result<storage_access> open_storage(const tensor_data& data, co
             readers = own.get();
         }
         auto reader = readers->open(source, data.storage);
-        if (!reader) return std::move(reader).error();
+        if (!reader) return std::move(reader).failure();
         out.from.reader = *std::move(reader);
         if (source.is_gathered(data.storage)) out.from.meter = nullptr; // what it is made of counts
     } else if (bytes.error().code != errc::not_mapped && bytes.error().code != errc::needs_copy) {
-        return std::move(bytes).error();
+        return std::move(bytes).failure();
     }
     std::uint64_t needed{};
     if (!bytes_needed(data, needed) || needed > have)
@@ -194,14 +195,13 @@ CKPT_DETAIL_RARE result<void> check_copy(const tensor_data* handle, const storag
     if (unpacks && (exact || to != ckpt::dtype::uint8 || !is_contiguous(data))) return packed_error(data.type);
     if (!is_plain_copy(data.type, to, exact) && !unpacks && (exact || !is_convertible(data.type, to)))
         return error{.code = exact ? errc::dtype_mismatch : errc::conversion,
-                     .detail =
-                         "the tensor is " + std::string(name(data.type)) + ", asked for was " + std::string(name(to)),
+                     .detail = str_cat("the tensor is ", name(data.type), ", asked for was ", name(to)),
                      .hint = is_convertible(data.type, to) ? std::string_view("copy_as converts")
                                                            : std::string_view("ask for the tensor's own type")};
     if (data.neg && !has_negation(data.type))
         return error{.code = errc::lazy_bit,
-                     .detail = "the neg bit is set on a tensor of " + std::string(name(data.type)) +
-                               ", which has no negation"};
+                     .detail =
+                         str_cat("the neg bit is set on a tensor of ", name(data.type), ", which has no negation")};
     return {};
 }
 
@@ -210,8 +210,7 @@ CKPT_DETAIL_RARE result<void> check_output(const tensor_data& data, const storag
     const std::uint64_t have = source.nbytes(data.storage);
     if (total / 16 > have || (total / 16 == have && total % 16 != 0))
         return error{.code = errc::output_limit,
-                     .detail = "the values are " + decimal(total) + " bytes, more than 16 times the storage's " +
-                               decimal(have)};
+                     .detail = str_cat("the values are ", total, " bytes, more than 16 times the storage's ", have)};
     return {};
 }
 
@@ -223,8 +222,8 @@ CKPT_DETAIL_RARE result<std::size_t> copy_bytes(const tensor_data& data, const s
         (bytes <= free_copy_bytes || (bytes - free_copy_bytes) / 16 <= most))
         return out;
     return error{.code = errc::output_limit,
-                 .detail = "the copy would need " + decimal(data.numel) + " elements of " + std::string(name(to)) +
-                           ", far more than its storage of " + decimal(most) + " bytes"};
+                 .detail = str_cat("the copy would need ", data.numel, " elements of ", name(to),
+                                   ", far more than its storage of ", most, " bytes")};
 }
 
 CKPT_DETAIL_RARE error not_in_memory(const tensor_data& data, const storage_source& source) {
@@ -237,20 +236,19 @@ CKPT_DETAIL_RARE error not_in_memory(const tensor_data& data, const storage_sour
 
 CKPT_DETAIL_RARE error misaligned_error(ckpt::dtype type, std::size_t alignment) {
     return {.code = errc::misaligned,
-            .detail = "the first element does not lie at a multiple of " + decimal(std::uint64_t{alignment}) +
-                      " bytes, as a view of " + std::string(name(type)) + " needs it",
+            .detail = str_cat("the first element does not lie at a multiple of ", alignment, " bytes, as a view of ",
+                              name(type), " needs it"),
             .hint = "copy_to works, or open the file with storages = owned"};
 }
 
 CKPT_DETAIL_RARE result<const std::byte*> view_address(const tensor_data* handle, const storage_source* source,
                                                        ckpt::dtype as, std::size_t rank) {
-    if (auto usable = check_access(handle, source); !usable) return std::move(usable).error();
+    if (auto usable = check_access(handle, source); !usable) return std::move(usable).failure();
     const tensor_data& data = *handle;
     if (info(data.type).packed) return packed_error(data.type);
     if (data.type != as && stored_integer(data.type) != as)
         return error{.code = errc::dtype_mismatch,
-                     .detail =
-                         "the tensor is " + std::string(name(data.type)) + ", asked for was " + std::string(name(as)),
+                     .detail = str_cat("the tensor is ", name(data.type), ", asked for was ", name(as)),
                      .hint = is_convertible(data.type, as) ? std::string_view("copy_as converts")
                                                            : std::string_view("ask for the tensor's own type")};
     if (data.rank != rank) return rank_error(data, rank);
@@ -262,7 +260,7 @@ CKPT_DETAIL_RARE result<const std::byte*> view_address(const tensor_data* handle
                                (native_order() == byte_order::little ? "big-endian" : "little-endian"),
                      .hint = "copy_to swaps, or open the file with storages = owned"};
     auto access = open_storage(data, *source);
-    if (!access) return std::move(access).error();
+    if (!access) return std::move(access).failure();
     if (access->memory == nullptr) return not_in_memory(data, *source);
     return access->memory + data.storage_offset * itemsize(data.type);
 }

@@ -34,7 +34,7 @@ CKPT_DETAIL_DEF result<aligned_memory> make_owned_copy(const tensor& from, ckpt:
     aligned_memory out{bytes};
     auto done = copy_tensor(tensor_access::data(from), tensor_access::source(from), to, !convert, out.data(),
                             from.numel(), readers);
-    if (!done) return std::move(done).error();
+    if (!done) return std::move(done).failure();
     return out;
 }
 

@@ -3,6 +3,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/number.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/tensor/geometry.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
@@ -69,20 +71,19 @@ CKPT_DETAIL_RARE error geometry_error(errc code, const tensor_data& data, std::u
         return out;
     }
     if (data.rank > rank_limit) {
-        out.detail = "the tensor has " + decimal(std::uint64_t{data.rank}) + " dimensions, the limit is " +
-                     decimal(std::uint64_t{rank_limit});
+        out.detail = str_cat("the tensor has ", data.rank, " dimensions, the limit is ", rank_limit);
         out.hint = "raise limits.tensor_rank if the file is trusted";
         return out;
     }
-    out.detail = "a tensor of " + std::string(name(data.type)) + ", shape " + list_of(data.sizes()) + ", strides " +
-                 list_of(data.steps()) + ", offset " +
-                 (data.storage_offset > largest_signed ? decimal(static_cast<std::int64_t>(data.storage_offset))
-                                                       : decimal(data.storage_offset));
+    out.detail = str_cat("a tensor of ", name(data.type), ", shape ", list_of(data.sizes()), ", strides ",
+                         list_of(data.steps()), ", offset ",
+                         data.storage_offset > largest_signed ? decimal(static_cast<std::int64_t>(data.storage_offset))
+                                                              : decimal(data.storage_offset));
     if (code == errc::out_of_bounds) {
         std::uint64_t needed{};
         out.detail +=
-            bytes_needed(data, needed) ? " needs " + decimal(needed) + " bytes" : " needs more than 64 bits can count";
-        out.detail += ", its storage has " + decimal(storage_bytes);
+            bytes_needed(data, needed) ? str_cat(" needs ", needed, " bytes") : " needs more than 64 bits can count";
+        out.detail += str_cat(", its storage has ", storage_bytes);
     } else {
         bool negative = data.storage_offset > largest_signed;
         for (std::uint32_t i = 0; i < data.rank; ++i) negative = negative || data.shape[i] < 0 || data.strides[i] < 0;

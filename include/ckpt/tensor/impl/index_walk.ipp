@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/tensor/index_walk.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
@@ -63,14 +64,13 @@ CKPT_DETAIL_RARE result<storage_access> open_part(const tensor_data& data, const
     if (data.numel == 0) return storage_access{};
     auto access = open_storage(data, *source, true);
     if (!access || access->memory != nullptr || access->from.reader) return access;
-    if (auto there = source->read(data.storage, 0, {}); !there) return std::move(there).error();
+    if (auto there = source->read(data.storage, 0, {}); !there) return std::move(there).failure();
     return access;
 }
 
 CKPT_DETAIL_RARE error index_walk::wrong(std::string what) const {
     return {.code = errc::indices_invalid,
-            .detail = "a " + std::string(name(data_.kind)) + " tensor of shape " + list_of(data_.sizes()) + " has " +
-                      std::move(what)};
+            .detail = str_cat("a ", name(data_.kind), " tensor of shape ", list_of(data_.sizes()), " has ", what)};
 }
 
 CKPT_DETAIL_RARE error index_walk::ended(const integer_line& line) {
@@ -79,8 +79,7 @@ CKPT_DETAIL_RARE error index_walk::ended(const integer_line& line) {
 }
 
 inline error wrong_row(const tensor_data& data, std::uint64_t row, std::string what) {
-    return {.code = errc::indices_invalid,
-            .detail = "row " + decimal(row) + " of a " + std::string(name(data.kind)) + " tensor " + std::move(what)};
+    return {.code = errc::indices_invalid, .detail = str_cat("row ", row, " of a ", name(data.kind), " tensor ", what)};
 }
 
 /// Checks that each tensor in a nested one lies in the common buffer. `access[1]` to `access[3]`: sizes, strides,
@@ -89,12 +88,12 @@ inline result<void> check_nested_rows(const tensor_data& data, std::span<storage
     const std::span<const named_data> parts = data.extra->parts();
     const auto rows = static_cast<std::uint64_t>(data.shape[0]);
     auto offsets = integer_line::open(parts[3].data, access[3], 0, 0);
-    if (!offsets) return std::move(offsets).error();
+    if (!offsets) return std::move(offsets).failure();
     for (std::uint64_t row = 0; row < rows; ++row) {
         auto sizes = integer_line::open(parts[1].data, access[1], 1, row);
         auto strides = integer_line::open(parts[2].data, access[2], 1, row);
-        if (!sizes) return std::move(sizes).error();
-        if (!strides) return std::move(strides).error();
+        if (!sizes) return std::move(sizes).failure();
+        if (!strides) return std::move(strides).failure();
         std::vector<std::int64_t> shape(data.rank - 1);
         std::vector<std::int64_t> steps(data.rank - 1);
         std::int64_t offset = 0;
@@ -112,8 +111,8 @@ inline result<void> check_nested_rows(const tensor_data& data, std::span<storage
         one.storage_offset = static_cast<std::uint64_t>(offset);
         const std::uint64_t bytes = bytes_of(data.type, parts[0].data.numel);
         if (const errc code = check_geometry(one, bytes, one.rank); code != errc::none)
-            return wrong_row(data, row,
-                             "does not lie in its buffer: " + geometry_error(code, one, bytes, one.rank).detail);
+            return wrong_row(
+                data, row, str_cat("does not lie in its buffer: ", geometry_error(code, one, bytes, one.rank).detail));
     }
     return {};
 }
@@ -126,9 +125,9 @@ inline result<void> check_jagged_rows(const tensor_data& data, std::span<storage
     const std::int64_t most = values.shape[data.extra->axis - 1];
     const bool has_lengths = parts.size() > 2 && parts[2].name == "lengths";
     auto offsets = integer_line::open(parts[1].data, access[1], 0, 0);
-    if (!offsets) return std::move(offsets).error();
+    if (!offsets) return std::move(offsets).failure();
     auto lengths = integer_line::open(parts[has_lengths ? 2 : 1].data, access[has_lengths ? 2 : 1], 0, 0);
-    if (!lengths) return std::move(lengths).error();
+    if (!lengths) return std::move(lengths).failure();
     std::int64_t begin = 0;
     if (!offsets->next(begin) && offsets->failure()) return *offsets->failure();
     for (std::uint64_t row = 0; row < rows; ++row) {
@@ -141,9 +140,9 @@ inline result<void> check_jagged_rows(const tensor_data& data, std::span<storage
         if (begin < 0 || begin > most ||
             (has_lengths ? length < 0 || length > most - begin : next < begin || next > most))
             return wrong_row(data, row,
-                             "reaches from " + decimal(begin) +
-                                 (has_lengths ? " over " + decimal(length) : " to " + decimal(next)) + ", of " +
-                                 decimal(most) + " in its values");
+                             str_cat("reaches from ", begin,
+                                     has_lengths ? str_cat(" over ", length) : str_cat(" to ", next), ", of ", most,
+                                     " in its values"));
         begin = next;
     }
     return {};
@@ -156,7 +155,7 @@ CKPT_DETAIL_RARE result<void> check_nested(const tensor_data& data, const storag
     std::array<storage_access, 4> access{};
     for (std::size_t i = 1; i < parts.size() && i < access.size(); ++i) {
         auto opened = open_part(parts[i].data, source);
-        if (!opened) return std::move(opened).error();
+        if (!opened) return std::move(opened).failure();
         access[i] = *std::move(opened);
     }
     return data.kind == layout::nested ? check_nested_rows(data, access) : check_jagged_rows(data, access);
@@ -178,7 +177,7 @@ CKPT_DETAIL_RARE result<void> check_values(const tensor_data* data, const storag
         for (const named_data& part : data->extra->parts()) // at most most_part_depth deep
             if (auto checked = check_values(&part.data, source); !checked) {
                 error e = std::move(checked).error();
-                e.detail = "part " + quoted(part.name) + ": " + e.detail;
+                e.detail = str_cat("part ", quoted(part.name), ": ", e.detail);
                 return e;
             }
         return {};

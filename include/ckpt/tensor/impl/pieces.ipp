@@ -64,17 +64,17 @@ CKPT_DETAIL_RARE result<dequantizer> dequantizer::make(const tensor_data& data, 
         if (auto read = copy_tensor(&extra.first[1].data, source, ckpt::dtype::int64, false,
                                     reinterpret_cast<std::byte*>(integers.data()), channels);
             !read)
-            return std::move(read).error();
+            return std::move(read).failure();
         for (std::size_t i = 0; i < channels; ++i) out.zeros_[i] = static_cast<float>(integers[i]);
     } else if (auto read = copy_tensor(&extra.first[1].data, source, ckpt::dtype::float32, false,
                                        reinterpret_cast<std::byte*>(out.zeros_.data()), channels);
                !read) {
-        return std::move(read).error();
+        return std::move(read).failure();
     }
     if (auto read = copy_tensor(&extra.first[0].data, source, ckpt::dtype::float64, false,
                                 reinterpret_cast<std::byte*>(out.scales_.data()), channels);
         !read)
-        return std::move(read).error();
+        return std::move(read).failure();
     return out;
 }
 
@@ -129,11 +129,11 @@ class piece_reader {
 CKPT_DETAIL_RARE result<void> piece_reader::run() {
     if (is_quantised(data_)) {
         auto made = dequantizer::make(data_, &source_);
-        if (!made) return std::move(made).error();
+        if (!made) return std::move(made).failure();
         numbers_.emplace(std::move(*made));
     }
     auto access = open_storage(data_, source_, true, &readers_);
-    if (!access) return std::move(access).error();
+    if (!access) return std::move(access).failure();
     auto done = read(*access);
     return done ? access->from.finish() : done;
 }

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/tensor/access.hpp>
 #include <ckpt/tensor/parts.hpp>
 #include <ckpt/tensor/pieces.hpp>
@@ -20,12 +21,11 @@ inline result<void> copy_dequantized(const tensor_data* handle, const storage_so
     const tensor_data& data = *handle;
     if (!is_quantised(data))
         return error{.code = errc::dtype_mismatch,
-                     .detail = "the tensor is " + std::string(name(data.type)) + ", not quantised",
+                     .detail = str_cat("the tensor is ", name(data.type), ", not quantised"),
                      .hint = "copy_to and copy_as give its values"};
     if (out.size() != data.numel)
         return error{.code = errc::size_mismatch,
-                     .detail = "the tensor has " + decimal(data.numel) + " elements, the destination " +
-                               decimal(std::uint64_t{out.size()})};
+                     .detail = str_cat("the tensor has ", data.numel, " elements, the destination ", out.size())};
     return for_each_piece(handle, source, [&](const value_piece& piece) {
         std::memcpy(out.data() + static_cast<std::size_t>(piece.first), piece.values, piece.count * sizeof(float));
     });

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <ckpt/core/error.hpp>
+#include <ckpt/core/number.hpp>
 #include <ckpt/tensor/shape_text.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/tensor/access.hpp>
 #include <ckpt/tensor/index_walk.hpp>
 #include <ckpt/tensor/sparse.hpp>
@@ -59,17 +60,16 @@ CKPT_DETAIL_RARE result<void> copy_dense(const tensor_data* handle, const storag
     const tensor_data& values = data.extra->parts().back().data;
     if (data.type != to)
         return error{.code = errc::dtype_mismatch,
-                     .detail =
-                         "the tensor is " + std::string(name(data.type)) + ", asked for was " + std::string(name(to)),
+                     .detail = str_cat("the tensor is ", name(data.type), ", asked for was ", name(to)),
                      .hint = "ask for the tensor's own type"};
     if (room != data.numel)
         return error{.code = errc::size_mismatch,
-                     .detail = "the tensor has " + decimal(data.numel) + " elements, the destination " + decimal(room)};
+                     .detail = str_cat("the tensor has ", data.numel, " elements, the destination ", room)};
     if (auto bounded = check_output(values, *source); values.numel != 0 && !bounded) return bounded;
     std::byte none[16]{};
     if (!add_elements(to, none, none, 1))
         return error{.code = errc::unsupported_tensor,
-                     .detail = "a dense copy of a sparse tensor of " + std::string(name(to)),
+                     .detail = str_cat("a dense copy of a sparse tensor of ", name(to)),
                      .hint = "its parts can be read"};
     const std::size_t size = itemsize(to);
     std::vector<std::byte> stored(static_cast<std::size_t>(bytes_of(to, values.numel)));

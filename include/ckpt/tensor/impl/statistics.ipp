@@ -4,6 +4,7 @@
 #pragma once
 
 #include <ckpt/core/reader.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/tensor/access.hpp>
 #include <ckpt/tensor/convert.hpp>
 #include <ckpt/tensor/pieces.hpp>
@@ -225,20 +226,20 @@ CKPT_DETAIL_RARE void value_statistics::add(const value_statistics& other) {
 CKPT_DETAIL_RARE result<value_statistics> statistics(const tensor& of, const progress_callback& progress) {
     const detail::tensor_data* const data = detail::tensor_access::data(of);
     const detail::storage_source* const source = detail::tensor_access::source(of);
-    if (auto usable = detail::check_access(data, source); !usable) return std::move(usable).error();
+    if (auto usable = detail::check_access(data, source); !usable) return std::move(usable).failure();
     if (info(data->type).kind == dtype_kind::opaque || data->type == dtype::float4_e2m1fn_x2 ||
         !detail::is_convertible(detail::component_type(detail::piece_type(*data)), dtype::float64))
         return error{.code = errc::conversion,
-                     .detail = "the elements of " + std::string(name(data->type)) + " are bits, and no numbers"};
+                     .detail = detail::str_cat("the elements of ", name(data->type), " are bits, and no numbers")};
     if (data->numel > 0)
-        if (auto bounded = detail::check_output(*data, *source); !bounded) return std::move(bounded).error();
+        if (auto bounded = detail::check_output(*data, *source); !bounded) return std::move(bounded).failure();
     detail::value_sums sums;
     detail::progress_meter meter{progress};
     meter.expect(of.nbytes());
     meter.begin(of.nbytes());
     auto done = detail::for_each_piece(
         data, source, [&](const detail::value_piece& piece) { detail::add_piece(sums, piece); }, &meter);
-    if (!done) return std::move(done).error();
+    if (!done) return std::move(done).failure();
     if (!meter.finish()) return meter.stopped();
     return std::move(sums.all());
 }

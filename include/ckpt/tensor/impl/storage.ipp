@@ -33,7 +33,7 @@ CKPT_DETAIL_DEF result<void> storage_cursor::read_piece(std::uint64_t offset, st
     return done;
 }
 
-CKPT_DETAIL_DEF result<void> storage_cursor::finish() const {
+CKPT_DETAIL_RARE result<void> storage_cursor::finish() const {
     if (!reader) return {};
     auto done = reader->finish();
     if (!done && done.error().file.empty()) done.error().file = source->file(storage);

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/tensor/access.hpp>
 #include <ckpt/tensor/shape_text.hpp>
 #include <ckpt/tensor/stored_bytes.hpp>
@@ -17,8 +18,8 @@ CKPT_DETAIL_RARE result<void> check_stored_bytes(const tensor_data* handle, cons
     const tensor_data& data = *handle;
     if (data.neg && !has_negation(data.type))
         return error{.code = errc::lazy_bit,
-                     .detail = "the neg bit is set on a tensor of " + std::string(name(data.type)) +
-                               ", which has no negation"};
+                     .detail =
+                         str_cat("the neg bit is set on a tensor of ", name(data.type), ", which has no negation")};
     if (data.numel == 0) return {};
     const std::size_t width = bits(data.type);
     if (width < 8 && (!is_contiguous(data) || data.storage_offset % (8 / width) != 0)) return packed_error(data.type);
@@ -58,7 +59,7 @@ CKPT_DETAIL_RARE result<void> for_each_stored_bytes(const tensor_data* handle, c
     const auto whole = stored_box(data);
     if (!whole) return whole.error();
     auto access = open_storage(data, *source, true, readers);
-    if (!access) return std::move(access).error();
+    if (!access) return std::move(access).failure();
     const std::size_t size = itemsize(data.type);
     const byte_order order = source->order(data.storage);
     const bool finished = is_finished(data.type, order, byte_order::little, data.neg, data.conj);

@@ -324,7 +324,7 @@ CKPT_DETAIL_RARE result<void> gather(const storage_cursor& from, const box& b, s
     return {};
 }
 
-CKPT_DETAIL_DEF std::array<copy_axis, 64> stored_axes(const box& b) noexcept {
+CKPT_DETAIL_RARE std::array<copy_axis, 64> stored_axes(const box& b) noexcept {
     std::array<copy_axis, 64> axes = axes_of(b);
     for (std::uint32_t i = 1; i < b.rank; ++i) { // insertion sort
         const copy_axis axis = axes[i];

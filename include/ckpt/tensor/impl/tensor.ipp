@@ -5,6 +5,7 @@
 
 #include <ckpt/core/checked.hpp>
 #include <ckpt/core/digest.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/tensor/access.hpp>
 #include <ckpt/tensor/convert.hpp>
 #include <ckpt/tensor/geometry.hpp>
@@ -21,15 +22,14 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 CKPT_DETAIL_RARE error packed_error(ckpt::dtype type) {
     return {.code = errc::packed,
-            .detail = "a byte of " + std::string(name(type)) + " holds several values",
+            .detail = str_cat("a byte of ", name(type), " holds several values"),
             .hint = bits(type) < 8
                         ? std::string_view("bytes() gives the packed bytes, copy_as with std::uint8_t the values")
                         : std::string_view("bytes() and copy_to with std::uint8_t give the packed bytes")};
 }
 
-[[nodiscard]] inline error not_fitting(std::uint64_t element, ckpt::dtype to) {
-    return {.code = errc::conversion,
-            .detail = "element " + decimal(element) + " does not fit into " + std::string(name(to))};
+[[nodiscard]] CKPT_DETAIL_COLD inline error not_fitting(std::uint64_t element, ckpt::dtype to) {
+    return {.code = errc::conversion, .detail = str_cat("element ", element, " does not fit into ", name(to))};
 }
 
 /// Converts elements that are read, in the order of their storage, so that each read is a large one whatever the
@@ -109,8 +109,8 @@ CKPT_DETAIL_COLD inline result<void> copy_opened(const tensor_data& data, storag
 inline result<void> check_room(ckpt::dtype to, std::span<const std::byte> out) {
     if (out.size() % itemsize(to) == 0) return {};
     return error{.code = errc::size_mismatch,
-                 .detail = "the destination has " + decimal(std::uint64_t{out.size()}) + " bytes, an element of " +
-                           std::string(name(to)) + " has " + decimal(std::uint64_t{itemsize(to)})};
+                 .detail = str_cat("the destination has ", out.size(), " bytes, an element of ", name(to), " has ",
+                                   itemsize(to))};
 }
 
 CKPT_DETAIL_RARE result<void> copy_tensor(const tensor_data* handle, const storage_source* source, ckpt::dtype to,
@@ -119,11 +119,11 @@ CKPT_DETAIL_RARE result<void> copy_tensor(const tensor_data* handle, const stora
     const tensor_data& data = *handle;
     if (room != data.numel)
         return error{.code = errc::size_mismatch,
-                     .detail = "the tensor has " + decimal(data.numel) + " elements, the destination " + decimal(room)};
+                     .detail = str_cat("the tensor has ", data.numel, " elements, the destination ", room)};
     if (data.numel == 0) return {};
 
     auto access = open_storage(data, *source, true, readers);
-    if (!access) return std::move(access).error();
+    if (!access) return std::move(access).failure();
     auto copied = copy_opened(data, *access, to, exact, out);
     return copied ? access->from.finish() : copied;
 }
@@ -138,7 +138,7 @@ CKPT_DETAIL_RARE result<void> copy_values(const tensor_data* handle, const stora
 /// The rows of a tensor that has some; `row` is the number of elements of each.
 inline result<std::uint64_t> rows_of(const tensor_data* handle, const storage_source* source, ckpt::dtype to,
                                      std::uint64_t& row) {
-    if (auto usable = check_copy(handle, source, to, false); !usable) return std::move(usable).error();
+    if (auto usable = check_copy(handle, source, to, false); !usable) return std::move(usable).failure();
     if (handle->rank == 0)
         return error{.code = errc::rank_mismatch, .detail = "a tensor without dimensions has no rows"};
     const auto rows = static_cast<std::uint64_t>(handle->shape[0]);
@@ -165,8 +165,7 @@ CKPT_DETAIL_RARE result<void> copy_rows(const tensor_data* handle, const storage
     if (!rows) return rows.error();
     if (first > *rows || count > *rows - first)
         return error{.code = errc::size_mismatch,
-                     .detail = decimal(count) + " rows from row " + decimal(first) + " on, of a tensor that has " +
-                               decimal(*rows)};
+                     .detail = str_cat(count, " rows from row ", first, " on, of a tensor that has ", *rows)};
     std::vector<std::int64_t> sizes;
     const tensor_data part = narrow(*handle, row, first, count, sizes);
     return copy_values(&part, source, to, false, out);
@@ -183,7 +182,7 @@ CKPT_DETAIL_RARE result<void> visit_rows(const tensor_data* handle, const storag
     if (!bytes) return bytes.error();
     if (*bytes == 0) return {};
     auto access = open_storage(*handle, *source, true, readers);
-    if (!access) return std::move(access).error();
+    if (!access) return std::move(access).failure();
     const std::uint64_t most = rows < *all ? rows : *all;
     row_block own;
     std::byte* const values = (block != nullptr ? *block : own).of_size(static_cast<std::size_t>(*bytes / *all * most));
@@ -204,7 +203,7 @@ CKPT_DETAIL_RARE result<std::uint32_t> digest_tensor(const tensor_data* handle, 
         crc = crc32(bytes, crc);
         return {};
     });
-    if (!all) return std::move(all).error();
+    if (!all) return std::move(all).failure();
     return crc;
 }
 
@@ -219,7 +218,7 @@ CKPT_DETAIL_RARE result<view_parts> view_of(const tensor_data* handle, const sto
 CKPT_DETAIL_RARE result<const std::byte*> flat_view_of(const tensor_data* handle, const storage_source* source,
                                                        ckpt::dtype as, std::size_t alignment) {
     auto parts = view_of(handle, source, as, handle != nullptr ? handle->rank : 0, alignment);
-    if (!parts) return std::move(parts).error();
+    if (!parts) return std::move(parts).failure();
     if (!is_contiguous(*handle)) return not_contiguous();
     return parts->address;
 }
@@ -235,7 +234,7 @@ CKPT_DETAIL_RARE std::string_view tensor::file() const noexcept {
 }
 
 CKPT_DETAIL_RARE result<std::uint64_t> tensor::file_offset() const {
-    if (auto usable = detail::check_access(data_, source_); !usable) return std::move(usable).error();
+    if (auto usable = detail::check_access(data_, source_); !usable) return std::move(usable).failure();
     auto start = source_->file_offset(data_->storage);
     if (!start) return start;
     // The offset of a tensor without elements may lie past the storage: the result does not.
@@ -251,14 +250,14 @@ CKPT_DETAIL_RARE result<std::uint64_t> tensor::file_offset() const {
 }
 
 CKPT_DETAIL_RARE result<std::span<const std::byte>> tensor::bytes() const {
-    if (auto usable = detail::check_access(data_, source_); !usable) return std::move(usable).error();
+    if (auto usable = detail::check_access(data_, source_); !usable) return std::move(usable).failure();
     if (detail::has_lazy_bit(*data_)) return detail::lazy_bit_error(*data_);
     const std::size_t width = bits(data_->type);
     if (data_->numel == 0) return std::span<const std::byte>{};
     if (!detail::is_contiguous(*data_) || (width < 8 && data_->storage_offset % (8 / width) != 0))
         return detail::not_contiguous();
     auto access = detail::open_storage(*data_, *source_);
-    if (!access) return std::move(access).error();
+    if (!access) return std::move(access).failure();
     if (access->memory == nullptr) return detail::not_in_memory(*data_, *source_);
     return std::span<const std::byte>{access->memory + data_->storage_offset * width / 8,
                                       static_cast<std::size_t>(nbytes())};
@@ -285,8 +284,7 @@ CKPT_DETAIL_RARE result<tensor> tensor::part(std::string_view name) const {
         if (auto below = p.tensor.part(name.substr(p.name.size() + 1)); below) return below;
     }
     ckpt::error missing{.code = errc::key_missing,
-                        .detail = "no part " + detail::quoted(name) + " among " +
-                                  detail::decimal(std::uint64_t{parts().size()})};
+                        .detail = detail::str_cat("no part ", detail::quoted(name), " among ", parts().size())};
     std::size_t shown = 0;
     for (const named_part p : parts()) {
         if (++shown > 3) break;

@@ -15,13 +15,13 @@ inline bool by_new(const call& c) {
     return (call_access::graph(c).nodes[call_access::node(c)].flags & node_flag::new_object) != 0;
 }
 
-CKPT_DETAIL_DEF result<value> builders::ordered_dict(call& c) {
+CKPT_DETAIL_RARE result<value> builders::ordered_dict(call& c) {
     if (by_new(c)) return mapping(c, {}, true);
     if (c.args.size() > 1) return c.fail(errc::bad_arguments, "OrderedDict takes at most one argument");
     return mapping(c, c.args[0], false);
 }
 
-CKPT_DETAIL_DEF result<value> builders::default_dict(call& c) {
+CKPT_DETAIL_RARE result<value> builders::default_dict(call& c) {
     if (by_new(c)) return mapping(c, {}, true);
     const kind factory = c.args[0].kind();
     if (factory != kind::absent && factory != kind::none && factory != kind::global && factory != kind::object &&
@@ -31,7 +31,7 @@ CKPT_DETAIL_DEF result<value> builders::default_dict(call& c) {
     return mapping(c, c.args[1], true);
 }
 
-CKPT_DETAIL_DEF result<value> builders::counter(call& c) {
+CKPT_DETAIL_RARE result<value> builders::counter(call& c) {
     if (by_new(c)) return mapping(c, {}, true);
     if (c.args.size() > 1) return c.fail(errc::bad_arguments, "Counter takes at most one argument");
     const kind k = c.args[0].kind();
@@ -95,7 +95,7 @@ CKPT_DETAIL_RARE result<value> builders::codecs_encode(call& c) {
     return encoded(c, *text, *encoding);
 }
 
-CKPT_DETAIL_DEF result<value> builders::byte_array(call& c) {
+CKPT_DETAIL_RARE result<value> builders::byte_array(call& c) {
     result<value> out = by_new(c) ? c.make_bytes({}) : bytes_like(c);
     if (!out) return out;
     node n = call_access::graph(c).nodes[value_access::node(*out)];
@@ -110,13 +110,13 @@ CKPT_DETAIL_RARE result<value> builders::complex_number(call& c) {
     return c.make_complex(*re, *im);
 }
 
-CKPT_DETAIL_DEF result<value> builders::typed_container(call& c) {
+CKPT_DETAIL_RARE result<value> builders::typed_container(call& c) {
     if (c.args.size() != 1 && c.args.size() != 2)
         return c.fail(errc::bad_arguments, "a typed container is made from a value and the name of its type");
     return c.args[0];
 }
 
-CKPT_DETAIL_DEF result<value> builders::numbered_tensor(call& c) {
+CKPT_DETAIL_RARE result<value> builders::numbered_tensor(call& c) {
     const auto table = call_access::graph(c).tensor_table;
     const auto number = c.args[0].as_int();
     if (c.args.size() != 1 || !number || static_cast<std::uint64_t>(*number) >= table.size())
@@ -124,7 +124,7 @@ CKPT_DETAIL_DEF result<value> builders::numbered_tensor(call& c) {
     return value_access::make(call_access::graph(c), table[static_cast<std::size_t>(*number)]);
 }
 
-CKPT_DETAIL_DEF result<value> builders::mapping(call& c, const value& initial, bool none_allowed) {
+CKPT_DETAIL_RARE result<value> builders::mapping(call& c, const value& initial, bool none_allowed) {
     graph& g = call_access::graph(c);
     const node self = g.nodes[call_access::node(c)];
     node n = node::of(node_kind::dictionary, g.nodes[call_access::node(c) + 1].link.b);
@@ -172,7 +172,7 @@ CKPT_DETAIL_RARE result<value> builders::set_of(call& c, node_kind kind_of_set) 
     return call_access::make(c, n, 0);
 }
 
-CKPT_DETAIL_DEF result<value> builders::bytes_like(call& c) {
+CKPT_DETAIL_RARE result<value> builders::bytes_like(call& c) {
     if (c.args.size() == 0) return c.make_bytes({});
     if (c.args.size() == 1)
         if (const auto raw = c.args[0].as_bytes()) return c.make_bytes(*raw);

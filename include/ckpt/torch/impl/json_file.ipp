@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/io/source.hpp>
 #include <ckpt/pickle/json_values.hpp>
 #include <ckpt/pickle/value_access.hpp>
@@ -32,8 +33,8 @@ class json_content final : public counted {
     [[nodiscard]] result<void> read_text(const source& from) {
         if (from.size() > budget_.directory_bytes)
             return error{.code = errc::limit,
-                         .detail = "the file has " + decimal(from.size()) + " bytes, limits.directory_bytes is " +
-                                   decimal(budget_.directory_bytes),
+                         .detail = str_cat("the file has ", from.size(), " bytes, limits.directory_bytes is ",
+                                           budget_.directory_bytes),
                          .hint = "raise limits::directory_bytes if this is a JSON file"};
         const auto bytes = static_cast<std::size_t>(from.size());
         char* const text = graph_.memory.allocate<char>(bytes + 1);
@@ -78,7 +79,7 @@ CKPT_DETAIL_RARE json_file open_config(const std::string& folder, std::string_vi
                 return read_opened(std::move(path), from, budget);
             missing.detail += (missing.detail.empty() ? "no " : ", no ") + printable(one);
         }
-        missing.detail += " in the folder " + quoted(folder);
+        missing.detail += str_cat(" in the folder ", quoted(folder));
     }
     auto out = detail::make_shared<json_content>(folder, budget);
     out->refuse(std::move(missing));

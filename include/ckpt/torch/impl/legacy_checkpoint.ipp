@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/torch/legacy_checkpoint.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
@@ -22,8 +23,8 @@ CKPT_DETAIL_RARE result<shared<checkpoint_file>> legacy_checkpoint::open(shared<
                               : result<legacy_layout>{pickles.error()};
         if (!layout) {
             if (count > 0)
-                layout.error().detail += ", behind " + decimal(count) + " complete checkpoint" + (count > 1 ? "s" : "");
-            return std::move(layout).error();
+                layout.error().detail += str_cat(", behind ", count, " complete checkpoint", count > 1 ? "s" : "");
+            return std::move(layout).failure();
         }
         at = layout->end;
         if (count == index) out->layout_ = std::move(*layout);
@@ -34,7 +35,7 @@ CKPT_DETAIL_RARE result<shared<checkpoint_file>> legacy_checkpoint::open(shared<
     g.storages = &*out->storages_;
     legacy_keys keys{out->layout_, *out->storages_};
     resolver meaning{g, keys, out->limits_, allowed, id_form::legacy};
-    if (auto done = meaning.run(); !done) return std::move(done).error();
+    if (auto done = meaning.run(); !done) return std::move(done).failure();
     return shared<checkpoint_file>{out};
 }
 

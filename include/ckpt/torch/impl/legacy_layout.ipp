@@ -6,6 +6,7 @@
 #include <ckpt/core/hash.hpp>
 #include <ckpt/core/plain_list.hpp>
 #include <ckpt/core/sorting.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/torch/legacy_layout.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail::legacy {
@@ -32,7 +33,7 @@ CKPT_DETAIL_RARE result<legacy_pickles> legacy_pickles::find(read_window& window
         auto end = pickle_end(window, from, out.at[i], i == 0 ? (std::min)(most, longest_magic) : most);
         if (!end && i == 0 && most > longest_magic && end.error().code == errc::limit)
             return legacy::invalid(from.base() + begin, "no magic number where a checkpoint should begin");
-        if (!end) return std::move(end).error();
+        if (!end) return std::move(end).failure();
         out.at[i + 1] = *end;
     }
     return out;
@@ -42,7 +43,7 @@ CKPT_DETAIL_RARE result<legacy_layout> legacy_layout::read(const source& from, c
                                                            const allowlist& allowed, const limits& budget,
                                                            std::uint64_t base) {
     auto bytes = read_owned(from, pickles.at[0], pickles.at[5], g.memory);
-    if (!bytes) return std::move(bytes).error();
+    if (!bytes) return std::move(bytes).failure();
     g.pickle = *bytes;
     g.base = base + pickles.at[0];
     constexpr std::string_view names[]{"the magic number", "the protocol version", "the system information",
@@ -52,7 +53,7 @@ CKPT_DETAIL_RARE result<legacy_layout> legacy_layout::read(const source& from, c
     for (std::size_t i = 0; i < 5; ++i) {
         machine reader{g, allowed, budget, pickles.at[i] - pickles.at[0]};
         reader.admit_class_ids();
-        if (auto read = reader.run(); !read) return std::move(read).error();
+        if (auto read = reader.run(); !read) return std::move(read).failure();
         roots[i] = g.root;
         if (reader.end_offset() != pickles.at[i + 1] - pickles.at[0])
             return error{.code = errc::internal, .offset = g.base, .detail = "two readings of one pickle differ"};
@@ -63,18 +64,19 @@ CKPT_DETAIL_RARE result<legacy_layout> legacy_layout::read(const source& from, c
                                   .offset = base + pickles.at[i],
                                   .detail = "the stream's protocol version is not 1001",
                                   .hint = "a newer ckpt may read it"}
-                          : legacy::invalid(base + pickles.at[i], "the pickle where " + std::string(names[i]) +
-                                                                      " belongs holds something else");
+                          : legacy::invalid(base + pickles.at[i],
+                                            str_cat("the pickle where ", names[i], " belongs holds something else"));
     }
     g.root = roots[3];
     g.pending = pending;
     plain_list<named> ids = named_by(g);
     legacy_layout out;
-    if (auto placed = out.place(from, base, pickles.at[5], g, roots[4], ids); !placed) return std::move(placed).error();
+    if (auto placed = out.place(from, base, pickles.at[5], g, roots[4], ids); !placed)
+        return std::move(placed).failure();
     for (const named& id : ids)
         if (!id.placed)
-            return legacy::invalid(base + pickles.at[4],
-                                   "the object names storage " + quoted(id.key) + ", which the list of keys has not");
+            return legacy::invalid(base + pickles.at[4], str_cat("the object names storage ", quoted(id.key),
+                                                                 ", which the list of keys has not"));
     return out;
 }
 
@@ -133,9 +135,10 @@ CKPT_DETAIL_RARE result<void> legacy_layout::place(const source& from, std::uint
         const auto found =
             std::lower_bound(ids.begin(), ids.end(), key, [](const named& a, std::string_view b) { return a.key < b; });
         if (found == ids.end() || found->key != key)
-            return legacy::invalid(base + at,
-                                   "the list of keys has storage " + quoted(key) + ", which the object does not name");
-        if (found->placed) return legacy::invalid(base + at, "the list of keys has storage " + quoted(key) + " twice");
+            return legacy::invalid(
+                base + at, str_cat("the list of keys has storage ", quoted(key), ", which the object does not name"));
+        if (found->placed)
+            return legacy::invalid(base + at, str_cat("the list of keys has storage ", quoted(key), " twice"));
         found->placed = true;
         const std::span<const std::byte> head = window.at(at, 8);
         if (window.failure()) return *window.failure();
@@ -143,12 +146,12 @@ CKPT_DETAIL_RARE result<void> legacy_layout::place(const source& from, std::uint
         const auto count = load_le<std::uint64_t>(head.data());
         at += 8;
         if (count != found->numel)
-            return legacy::invalid(base + at - 8, "storage " + quoted(key) + " has " + decimal(count) +
-                                                      " elements, the object says " + decimal(found->numel));
+            return legacy::invalid(base + at - 8, str_cat("storage ", quoted(key), " has ", count,
+                                                          " elements, the object says ", found->numel));
         std::uint64_t bytes = 0;
         if (!storage_bytes({.key = key, .type = found->type, .numel = count}, bytes))
-            return legacy::invalid(base + at - 8, "storage " + quoted(key) + " has " + decimal(count) +
-                                                      " elements, which overflows 64 bits");
+            return legacy::invalid(
+                base + at - 8, str_cat("storage ", quoted(key), " has ", count, " elements, which overflows 64 bits"));
         if (!range_inside(at, bytes, from.size())) return cut(base, from.size(), key, at, bytes);
         storages.push_back({key, at, bytes});
         at += bytes;
@@ -161,8 +164,7 @@ CKPT_DETAIL_RARE error legacy_layout::cut(std::uint64_t base, std::uint64_t size
                                           std::uint64_t at, std::uint64_t wanted) {
     return {.code = errc::truncated,
             .offset = base + size,
-            .detail =
-                "storage " + quoted(key) + " needs " + decimal(wanted) + " bytes, " + decimal(size - at) + " are there",
+            .detail = str_cat("storage ", quoted(key), " needs ", wanted, " bytes, ", size - at, " are there"),
             .hint = "the file was cut; compare its size with the original"};
 }
 

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/torch/nested.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail::rebuild {
@@ -10,8 +11,7 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail::rebuild {
 CKPT_DETAIL_RARE result<void> read_part(call& c, std::uint32_t index, named_data& out) {
     const tensor_data* part = tensor_of(call_access::graph(c), index);
     if (part == nullptr || (part->refusal == nullptr && part->kind != layout::strided))
-        return c.fail(errc::bad_arguments,
-                      "the " + std::string(out.name) + " of a nested tensor are not a strided tensor");
+        return c.fail(errc::bad_arguments, str_cat("the ", out.name, " of a nested tensor are not a strided tensor"));
     if (part->refusal != nullptr) return *part->refusal;
     out.data = *part;
     return {};
@@ -21,8 +21,8 @@ CKPT_DETAIL_RARE result<void> read_part(call& c, std::uint32_t index, named_data
 CKPT_DETAIL_COLD inline result<void> check_batch(const call& c, const char* kind, std::uint64_t dimensions) {
     const std::uint64_t limit = call_access::rank_limit(c);
     if (dimensions < limit) return {};
-    return c.fail(errc::shape_invalid, "a " + std::string(kind) + " tensor of " + decimal(dimensions) +
-                                           " dimensions in a batch, the limit is " + decimal(limit));
+    return c.fail(errc::shape_invalid,
+                  str_cat("a ", kind, " tensor of ", dimensions, " dimensions in a batch, the limit is ", limit));
 }
 
 CKPT_DETAIL_RARE bool set_shape(call& c, tensor_data& t, std::span<const std::int64_t> shape) {
@@ -47,7 +47,7 @@ CKPT_DETAIL_RARE result<value> builders::nested_tensor(call& c) {
     if (args.size() != 4) return c.fail(errc::bad_arguments, "_rebuild_nested_tensor takes 4 arguments");
     named_data parts[4]{{"buffer", {}}, {"sizes", {}}, {"strides", {}}, {"offsets", {}}};
     for (std::size_t i = 0; i < 4; ++i)
-        if (auto read = rebuild::read_part(c, args[i], parts[i]); !read) return std::move(read).error();
+        if (auto read = rebuild::read_part(c, args[i], parts[i]); !read) return std::move(read).failure();
     const tensor_data& buffer = parts[0].data;
     const tensor_data& sizes = parts[1].data;
     const tensor_data& strides = parts[2].data;
@@ -58,22 +58,23 @@ CKPT_DETAIL_RARE result<value> builders::nested_tensor(call& c) {
     const bool none = offsets.rank == 1 && offsets.numel == 0 && nothing(sizes) && nothing(strides);
     for (std::size_t i = none ? 3 : 1; i < 4; ++i)
         if (parts[i].data.type != ckpt::dtype::int64)
-            return c.fail(errc::bad_arguments, "the " + std::string(parts[i].name) + " of a nested tensor are " +
-                                                   std::string(name(parts[i].data.type)) + ", not int64");
+            return c.fail(errc::bad_arguments, str_cat("the ", parts[i].name, " of a nested tensor are ",
+                                                       name(parts[i].data.type), ", not int64"));
     const bool agree = buffer.rank == 1 && offsets.rank == 1 && sizes.rank == 2 && strides.rank == 2 &&
                        sizes.shape[0] == offsets.shape[0] && strides.shape[0] == sizes.shape[0] &&
                        strides.shape[1] == sizes.shape[1];
     if (!none && !agree)
-        return c.fail(errc::bad_arguments, "the parts of a nested tensor disagree: buffer " + list_of(buffer.sizes()) +
-                                               ", sizes " + list_of(sizes.sizes()) + ", strides " +
-                                               list_of(strides.sizes()) + ", offsets " + list_of(offsets.sizes()));
+        return c.fail(errc::bad_arguments,
+                      str_cat("the parts of a nested tensor disagree: buffer ", list_of(buffer.sizes()), ", sizes ",
+                              list_of(sizes.sizes()), ", strides ", list_of(strides.sizes()), ", offsets ",
+                              list_of(offsets.sizes())));
     const std::uint64_t dimensions = agree ? static_cast<std::uint64_t>(sizes.shape[1]) : 0;
     tensor_data t{};
     t.type = buffer.type;
     t.kind = layout::nested;
     t.requires_grad = buffer.requires_grad;
     t.numel = buffer.numel;
-    if (auto fits = rebuild::check_batch(c, "nested", dimensions); !fits) return std::move(fits).error();
+    if (auto fits = rebuild::check_batch(c, "nested", dimensions); !fits) return std::move(fits).failure();
     std::vector<std::int64_t> shape(static_cast<std::size_t>(dimensions) + 1, -1);
     shape[0] = none ? 0 : offsets.shape[0];
     if (!rebuild::set_shape(c, t, shape)) return c.over_budget();
@@ -92,18 +93,18 @@ CKPT_DETAIL_COLD inline result<void> check_jagged(const call& c, const tensor_da
     // The shape has the batch first; the values have all rows one after another in the ragged dimension.
     if (auto fits = check_batch(c, "jagged", values.rank); !fits) return fits;
     if (values.rank == 0 || ragged < 1 || static_cast<std::uint64_t>(ragged) > values.rank)
-        return c.fail(errc::bad_arguments, "dimension " + decimal(ragged) +
-                                               " cannot be ragged in a jagged tensor with values " +
-                                               list_of(values.sizes()));
+        return c.fail(errc::bad_arguments,
+                      str_cat("dimension ", ragged, " cannot be ragged in a jagged tensor with values ",
+                              list_of(values.sizes())));
     for (const tensor_data* part : {&offsets, lengths})
         if (part != nullptr &&
             ((part->type != ckpt::dtype::int64 && part->type != ckpt::dtype::int32) || part->rank != 1))
-            return c.fail(errc::bad_arguments, "the offsets or lengths of a jagged tensor are " +
-                                                   std::string(name(part->type)) + ' ' + list_of(part->sizes()));
+            return c.fail(errc::bad_arguments, str_cat("the offsets or lengths of a jagged tensor are ",
+                                                       name(part->type), " ", list_of(part->sizes())));
     if (offsets.shape[0] < 1 || (lengths != nullptr && lengths->shape[0] != offsets.shape[0] - 1))
         return c.fail(errc::bad_arguments,
-                      "a jagged tensor has " + decimal(offsets.shape[0]) + " offsets" +
-                          (lengths != nullptr ? " and " + decimal(lengths->shape[0]) + " lengths" : ""));
+                      str_cat("a jagged tensor has ", offsets.shape[0], " offsets",
+                              lengths != nullptr ? str_cat(" and ", lengths->shape[0], " lengths") : ""));
     return {};
 }
 
@@ -112,7 +113,7 @@ CKPT_DETAIL_RARE result<value> make_jagged(call& c, std::span<const named_data> 
     const tensor_data& values = parts[0].data;
     const tensor_data& offsets = parts[1].data;
     const tensor_data* const lengths = parts.size() > 2 && parts[2].name == "lengths" ? &parts[2].data : nullptr;
-    if (auto fits = check_jagged(c, values, offsets, lengths, ragged); !fits) return std::move(fits).error();
+    if (auto fits = check_jagged(c, values, offsets, lengths, ragged); !fits) return std::move(fits).failure();
     tensor_data t{};
     t.requires_grad = requires_grad;
     t.type = values.type;
@@ -146,8 +147,8 @@ CKPT_DETAIL_RARE result<value> builders::jagged_tensor(call& c) {
          {std::string_view("values"), std::string_view("offsets"), std::string_view("lengths")}) {
         const auto field = fields.at(called);
         if (called == "lengths" && (!field || field->is_none())) continue;
-        if (!field) return c.fail(errc::bad_arguments, "a jagged tensor without " + std::string(called));
-        if (auto read = add(called, *field); !read) return std::move(read).error();
+        if (!field) return c.fail(errc::bad_arguments, str_cat("a jagged tensor without ", called));
+        if (auto read = add(called, *field); !read) return std::move(read).failure();
     }
     if (const auto field = fields.at("_ragged_idx")) {
         const auto number = field->as_int();
@@ -161,7 +162,7 @@ CKPT_DETAIL_RARE result<value> builders::jagged_tensor(call& c) {
         cache && cache->kind() == kind::dictionary && c.charge(cache->size()))
         for (const std::string_view called : {std::string_view("min_seqlen"), std::string_view("max_seqlen")})
             if (const auto field = cache->at(called); field && field->kind() == kind::tensor)
-                if (auto read = add(called, *field); !read) return std::move(read).error();
+                if (auto read = add(called, *field); !read) return std::move(read).failure();
     return rebuild::make_jagged(c, {parts, count}, ragged, requires_grad);
 }
 

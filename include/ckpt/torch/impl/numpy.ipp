@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/torch/numpy.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
@@ -83,9 +84,9 @@ CKPT_DETAIL_RARE result<value> make_array(call& c, const numpy_type& type, std::
     if (const errc code = check_geometry(t, bytes.a, call_access::rank_limit(c)); code != errc::none)
         return rebuild::refuse_geometry(c, code, t, bytes.a);
     if (t.numel * itemsize(t.type) != bytes.a)
-        return c.fail(errc::storage_size_mismatch, "an array has " + decimal(std::uint64_t{bytes.a}) +
-                                                       " bytes, its shape and dtype need " +
-                                                       decimal(t.numel * itemsize(t.type)));
+        return c.fail(
+            errc::storage_size_mismatch,
+            str_cat("an array has ", bytes.a, " bytes, its shape and dtype need ", t.numel * itemsize(t.type)));
     // Bytes of the pickle have a place in the file, transcoded ones have none.
     const auto* first = reinterpret_cast<const std::byte*>(bytes.text);
     const std::byte* begin = g.pickle.data();

@@ -3,6 +3,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/number.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/torch/pickle_stream.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
@@ -68,7 +70,7 @@ CKPT_DETAIL_RARE result<std::uint64_t> pickle_end(read_window& from, const sourc
     };
     const std::uint64_t end = most < file.size() - begin ? begin + most : file.size();
     const auto too_long = [&](std::uint8_t op) {
-        return end < file.size() ? fail(errc::limit, "a pickle of more than " + decimal(most) + " bytes", op)
+        return end < file.size() ? fail(errc::limit, str_cat("a pickle of more than ", most, " bytes"), op)
                                  : fail(errc::pickle_truncated, "the file ends inside a pickle", op);
     };
     for (;;) {
@@ -77,7 +79,7 @@ CKPT_DETAIL_RARE result<std::uint64_t> pickle_end(read_window& from, const sourc
         const auto op = std::to_integer<std::uint8_t>(head[0]);
         const opcode_info& known = opcode_table[op];
         if (known.name.empty())
-            return fail(errc::pickle_opcode, "the byte " + hexadecimal(op) + ", which is no opcode", 0);
+            return fail(errc::pickle_opcode, str_cat("the byte ", hexadecimal(op), ", which is no opcode"), 0);
         std::uint64_t length = 1;
         int lines = 0;
         if (!opcode_length(known, head, length, lines)) return too_long(op);
@@ -102,14 +104,14 @@ CKPT_DETAIL_RARE result<std::span<const std::byte>> read_owned(const source& fro
                                                                std::uint64_t end, arena& memory) {
     const auto n = static_cast<std::size_t>(end - begin);
     const std::span<std::byte> out{memory.allocate<std::byte>(n + 1), n};
-    if (auto read = from.read(begin, out); !read) return std::move(read).error();
+    if (auto read = from.read(begin, out); !read) return std::move(read).failure();
     return std::span<const std::byte>{out};
 }
 
 CKPT_DETAIL_RARE error no_such_checkpoint(std::uint32_t index, std::uint64_t held) {
     return {.code = errc::range_outside_file,
-            .detail = "checkpoint " + decimal(std::uint64_t{index}) + " was asked for, the file holds " +
-                      decimal(held) + (held == 1 ? " (number 0)" : " (numbers from 0)"),
+            .detail = str_cat("checkpoint ", index, " was asked for, the file holds ", held,
+                              held == 1 ? " (number 0)" : " (numbers from 0)"),
             .hint = "open_options.index counts the checkpoints that lie one after another in one file"};
 }
 

@@ -6,6 +6,7 @@
 #include <ckpt/archive/inflate.hpp>
 #include <ckpt/archive/zip_format.hpp>
 #include <ckpt/core/plain_list.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/torch/pt2_layout.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
@@ -93,14 +94,13 @@ CKPT_DETAIL_RARE result<std::vector<pt2_config>> read_pt2(const source& from, co
             c.model = name.substr(k.folder.size(), name.size() - k.folder.size() - k.suffix.size());
             c.constants = k.constants;
             auto text = read_parsed(from, r, budget, inflate, memory);
-            if (!text) return std::move(text).error();
+            if (!text) return std::move(text).failure();
             pt2_config_reader reader{{reinterpret_cast<const char*>(text->data()), text->size()}, memory};
             if (!reader.read(c.entries))
                 return error{.code = errc::json_invalid,
                              .offset = from.base() + r.header_offset,
                              .record = std::string(r.name),
-                             .detail = std::string(reader.fault()) + ", at byte " +
-                                       decimal(std::uint64_t{reader.offset()}) + " of the configuration",
+                             .detail = str_cat(reader.fault(), ", at byte ", reader.offset(), " of the configuration"),
                              .hint = zip::damage_hint};
         }
     }

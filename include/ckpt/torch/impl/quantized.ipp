@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/torch/quantized.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail::rebuild {
@@ -64,8 +65,8 @@ CKPT_DETAIL_RARE result<void> read_quantizer(call& c, std::uint32_t parameters, 
             return c.fail(errc::bad_arguments, "a quantizer per tensor is a scheme, a scale and a zero point");
         out.zero_point = zero.integer;
         if (out.zero_point != static_cast<std::int32_t>(out.zero_point))
-            return c.fail(errc::bad_arguments, "the zero point " + decimal(out.zero_point) +
-                                                   " of a quantised tensor does not fit into 32 bits");
+            return c.fail(errc::bad_arguments, str_cat("the zero point ", out.zero_point,
+                                                       " of a quantised tensor does not fit into 32 bits"));
         return {};
     }
     const node* const axis = tuple.a == 4 ? &g.nodes[tuple.items[3]] : nullptr;
@@ -73,7 +74,7 @@ CKPT_DETAIL_RARE result<void> read_quantizer(call& c, std::uint32_t parameters, 
         return c.fail(errc::bad_arguments, "a quantizer per channel is a scheme, scales, zero points and an axis");
     if (axis->integer < 0 || axis->integer > 0xFFFF)
         return c.fail(errc::bad_arguments,
-                      "the axis " + decimal(axis->integer) + " of a quantised tensor is not in its shape");
+                      str_cat("the axis ", axis->integer, " of a quantised tensor is not in its shape"));
     out.axis = static_cast<std::uint32_t>(axis->integer);
     parts[0].name = "scales";
     parts[1].name = "zero_points";
@@ -88,16 +89,15 @@ CKPT_DETAIL_RARE result<void> read_quantizer(call& c, std::uint32_t parameters, 
             if (given->kind == layout::strided && given->extra == nullptr) continue;
         }
         return c.fail(errc::bad_arguments,
-                      "the " + std::string(parts[i].name) + " of a quantised tensor are not a plain tensor");
+                      str_cat("the ", parts[i].name, " of a quantised tensor are not a plain tensor"));
     }
     // The type of the zero points tells the scheme: torch writes per_channel_affine also for floating parameters.
     const dtype_kind scales = info(parts[0].data.type).kind;
     const dtype_kind zeros = info(parts[1].data.type).kind;
     if (scales != dtype_kind::floating || info(parts[0].data.type).packed ||
         (zeros != dtype_kind::integer && (zeros != dtype_kind::floating || info(parts[1].data.type).packed)))
-        return c.fail(errc::bad_arguments, "the scales and zero points of a quantised tensor are of " +
-                                               std::string(name(parts[0].data.type)) + " and " +
-                                               std::string(name(parts[1].data.type)));
+        return c.fail(errc::bad_arguments, str_cat("the scales and zero points of a quantised tensor are of ",
+                                                   name(parts[0].data.type), " and ", name(parts[1].data.type)));
     if (zeros == dtype_kind::floating) out.scheme = qscheme::per_channel_affine_float_qparams;
     else if (out.scheme == qscheme::per_channel_affine_float_qparams)
         return c.fail(errc::bad_arguments,
@@ -116,29 +116,28 @@ CKPT_DETAIL_RARE result<value> builders::quantised_tensor(call& c) {
     tensor_data t{};
     if (const node& s = g.nodes[args[0]]; s.kind == node_kind::storage) {
         if (s.extra == untyped || info(static_cast<ckpt::dtype>(s.extra)).kind != dtype_kind::quantised)
-            return c.fail(
-                errc::bad_arguments,
-                "a quantised tensor is rebuilt from a storage of " +
-                    (s.extra == untyped ? std::string("bytes") : std::string(name(static_cast<ckpt::dtype>(s.extra)))));
+            return c.fail(errc::bad_arguments,
+                          str_cat("a quantised tensor is rebuilt from a storage of ",
+                                  s.extra == untyped ? std::string("bytes")
+                                                     : std::string(name(static_cast<ckpt::dtype>(s.extra)))));
         t.type = static_cast<ckpt::dtype>(s.extra);
     }
     if (!rebuild::read_flag(g.nodes[args[5]], t.requires_grad))
         return c.fail(errc::bad_arguments, "requires_grad is not a bool");
     tensor_extra quantizer{};
     named_data parts[2]{};
-    if (auto read = rebuild::read_quantizer(c, args[4], quantizer, parts); !read) return std::move(read).error();
-    if (auto read = rebuild::read_strided(c, args, t); !read) return std::move(read).error();
+    if (auto read = rebuild::read_quantizer(c, args[4], quantizer, parts); !read) return std::move(read).failure();
+    if (auto read = rebuild::read_strided(c, args, t); !read) return std::move(read).failure();
     if (t.kind == layout::meta) return rebuild::unsupported(c, "a quantised tensor of the device meta");
     if (!is_per_channel(quantizer.scheme)) return rebuild::make_with_parts(c, t, quantizer, {});
     if (quantizer.axis >= t.rank)
-        return c.fail(errc::bad_arguments, "the axis " + decimal(std::uint64_t{quantizer.axis}) +
-                                               " of a quantised tensor is not in its shape " + list_of(t.sizes()));
+        return c.fail(errc::bad_arguments, str_cat("the axis ", quantizer.axis,
+                                                   " of a quantised tensor is not in its shape ", list_of(t.sizes())));
     for (const named_data& part : parts)
         if (part.data.rank != 1 || part.data.shape[0] != t.shape[quantizer.axis])
-            return c.fail(errc::bad_arguments,
-                          "the " + std::string(part.name) + " of a quantised tensor have the shape " +
-                              list_of(part.data.sizes()) + ", its axis " + decimal(std::uint64_t{quantizer.axis}) +
-                              " has " + decimal(t.shape[quantizer.axis]));
+            return c.fail(errc::bad_arguments, str_cat("the ", part.name, " of a quantised tensor have the shape ",
+                                                       list_of(part.data.sizes()), ", its axis ", quantizer.axis,
+                                                       " has ", t.shape[quantizer.axis]));
     return rebuild::make_with_parts(c, t, quantizer, parts);
 }
 

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/torch/rebuild.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail::rebuild {
@@ -49,12 +50,12 @@ CKPT_DETAIL_DEF error refuse_geometry(const call& c, errc code, const tensor_dat
 }
 
 CKPT_DETAIL_DEF result<value> make_strided(call& c, std::span<const std::uint32_t> args, tensor_data& t) {
-    if (auto read = read_strided(c, args, t); !read) return std::move(read).error();
+    if (auto read = read_strided(c, args, t); !read) return std::move(read).failure();
     return call_access::make_tensor(c, t);
 }
 
-CKPT_DETAIL_DEF error unsupported(const call& c, std::string_view what) {
-    error e = c.fail(errc::unsupported_tensor, std::string(what) + " is not read by this version");
+CKPT_DETAIL_RARE error unsupported(const call& c, std::string_view what) {
+    error e = c.fail(errc::unsupported_tensor, str_cat(what, " is not read by this version"));
     e.hint = "the other entries of the file are not affected";
     return e;
 }
@@ -65,7 +66,7 @@ CKPT_DETAIL_DEF const tensor_data* tensor_of(const graph& g, std::uint32_t index
     return n.kind == node_kind::array ? &g.tensors[g.arrays[n.a].tensor] : nullptr;
 }
 
-CKPT_DETAIL_DEF std::string_view keep_text(call& c, std::string_view text) {
+CKPT_DETAIL_RARE std::string_view keep_text(call& c, std::string_view text) {
     if (!c.charge(text.size())) return {};
     char* out = call_access::graph(c).memory.allocate<char>(text.size() + 1);
     if (!text.empty()) std::memcpy(out, text.data(), text.size());
@@ -82,8 +83,7 @@ CKPT_DETAIL_RARE result<value> make_with_parts(call& c, tensor_data& t, tensor_e
         if (part.data.extra->depth >= extra.depth) extra.depth = static_cast<std::uint8_t>(part.data.extra->depth + 1);
     }
     if (extra.depth > most_part_depth)
-        return unsupported(c, "a tensor whose parts have parts more than " + decimal(std::uint64_t{most_part_depth}) +
-                                  " levels down");
+        return unsupported(c, str_cat("a tensor whose parts have parts more than ", most_part_depth, " levels down"));
     if (!c.charge(sizeof extra + total * sizeof(named_data))) return c.over_budget();
     graph& g = call_access::graph(c);
     auto* kept = g.memory.allocate<named_data>(parts.size());
@@ -103,7 +103,7 @@ CKPT_DETAIL_RARE void keep_attributes(call& c, const value& made, std::uint32_t 
     tensor.link.c = state;
 }
 
-CKPT_DETAIL_DEF result<value> make_variable(call& c, bool is_parameter) {
+CKPT_DETAIL_RARE result<value> make_variable(call& c, bool is_parameter) {
     graph& g = call_access::graph(c);
     const auto args = call_access::arguments(c);
     const bool first_form = c.state.kind() == kind::tuple && c.state.size() == 5;
@@ -163,7 +163,7 @@ CKPT_DETAIL_RARE result<value> builders::listed_storage(call& c) {
     return call_access::make(c, made, 0);
 }
 
-CKPT_DETAIL_DEF result<value> builders::rebuild_tensor(call& c) {
+CKPT_DETAIL_RARE result<value> builders::rebuild_tensor(call& c) {
     graph& g = call_access::graph(c);
     const auto args = call_access::arguments(c);
     if (args.size() != 4) return c.fail(errc::bad_arguments, "_rebuild_tensor takes 4 arguments");
@@ -189,7 +189,7 @@ CKPT_DETAIL_DEF result<value> builders::rebuild_tensor_v2(call& c) {
     return rebuild::make_strided(c, args, t);
 }
 
-CKPT_DETAIL_DEF result<value> builders::rebuild_tensor_v3(call& c) {
+CKPT_DETAIL_RARE result<value> builders::rebuild_tensor_v3(call& c) {
     graph& g = call_access::graph(c);
     const auto args = call_access::arguments(c);
     if (args.size() != 7 && args.size() != 8)
@@ -205,7 +205,7 @@ CKPT_DETAIL_DEF result<value> builders::rebuild_tensor_v3(call& c) {
     return rebuild::make_strided(c, args, t);
 }
 
-CKPT_DETAIL_DEF result<value> builders::rebuild_parameter(call& c) {
+CKPT_DETAIL_RARE result<value> builders::rebuild_parameter(call& c) {
     graph& g = call_access::graph(c);
     const auto args = call_access::arguments(c);
     if (args.size() != 3 && args.size() != 4)
@@ -226,7 +226,7 @@ CKPT_DETAIL_DEF result<value> builders::parameter_class(call& c) { return rebuil
 
 CKPT_DETAIL_DEF result<value> builders::variable_class(call& c) { return rebuild::make_variable(c, false); }
 
-CKPT_DETAIL_DEF result<value> builders::tensor_class(call& c) {
+CKPT_DETAIL_RARE result<value> builders::tensor_class(call& c) {
     graph& g = call_access::graph(c);
     const node& state = g.nodes[value_access::node(c.state)];
     if (!call_access::arguments(c).empty() || state.kind != node_kind::tuple || state.a != 4)

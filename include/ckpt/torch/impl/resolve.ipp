@@ -3,14 +3,16 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/number.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/pickle/value_access.hpp>
 #include <ckpt/torch/quantized_module.hpp>
 #include <ckpt/torch/resolve.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
-CKPT_DETAIL_DEF resolver::resolver(graph& g, storage_maker& storages, const limits& budget, const allowlist& allowed,
-                                   id_form form)
+CKPT_DETAIL_RARE resolver::resolver(graph& g, storage_maker& storages, const limits& budget, const allowlist& allowed,
+                                    id_form form)
     : graph_{g},
       storages_{storages},
       limits_{budget},
@@ -20,7 +22,7 @@ CKPT_DETAIL_DEF resolver::resolver(graph& g, storage_maker& storages, const limi
       made_left_{budget_for(budget.made_per_byte, g.pickle.size(), 1u << 20)},
       work_left_{budget_for(budget.work_per_byte, g.pickle.size(), 1'000'000)} {}
 
-CKPT_DETAIL_DEF result<void> resolver::run() {
+CKPT_DETAIL_RARE result<void> resolver::run() {
     if (auto done = settle_all(); !done) return done;
     if (auto unique = unique_keys(); !unique) return unique;
     quantised_modules quantised{graph_, storages_, made_left_};
@@ -116,17 +118,17 @@ CKPT_DETAIL_DEF void resolver::resolve_persistent(std::uint32_t index) {
                 : "a persistent id that is not ('storage', class, key, location, number of elements)");
     }
     if (!storage_bytes(id, declared))
-        return refuse_storage(index, errc::storage_size_mismatch,
-                              "storage " + quoted(id.key) + " declares " + decimal(id.numel) +
-                                  " elements, which overflows 64 bits");
+        return refuse_storage(
+            index, errc::storage_size_mismatch,
+            str_cat("storage ", quoted(id.key), " declares ", id.numel, " elements, which overflows 64 bits"));
     if (const errc found = storages_.find(id.key, storage); found != errc::none)
-        return refuse_storage(index, found, "storage " + quoted(id.key) + " has no record in the archive");
+        return refuse_storage(index, found, str_cat("storage ", quoted(id.key), " has no record in the archive"));
     const std::uint64_t held = graph_.storages->nbytes(storage);
     const bool no_data = id.meta && held == 0;
     if (held != declared && !no_data)
-        return refuse_storage(index, errc::storage_size_mismatch,
-                              "storage " + quoted(id.key) + " declares " + decimal(declared) +
-                                  " bytes, its record holds " + decimal(held));
+        return refuse_storage(
+            index, errc::storage_size_mismatch,
+            str_cat("storage ", quoted(id.key), " declares ", declared, " bytes, its record holds ", held));
     if (!id.view_key.empty()) {
         std::uint64_t offset{}, bytes{};
         const bool fits = storage_bytes({.type = id.type, .numel = id.view_offset}, offset) &&
@@ -134,11 +136,11 @@ CKPT_DETAIL_DEF void resolver::resolve_persistent(std::uint32_t index) {
         if (const errc found =
                 fits ? storages_.view(storage, id.view_key, offset, bytes, storage) : errc::out_of_bounds;
             found != errc::none)
-            return refuse_storage(
-                index, found,
-                "view " + quoted(id.view_key) + " of storage " + quoted(id.key) + ": " + decimal(id.view_numel) +
-                    " elements from " + decimal(id.view_offset) +
-                    (found == errc::out_of_bounds ? ", which the storage has not" : ", elsewhere it is another part"));
+            return refuse_storage(index, found,
+                                  str_cat("view ", quoted(id.view_key), " of storage ", quoted(id.key), ": ",
+                                          id.view_numel, " elements from ", id.view_offset,
+                                          found == errc::out_of_bounds ? ", which the storage has not"
+                                                                       : ", elsewhere it is another part"));
         id.numel = id.view_numel;
     }
     n = node::of(node_kind::storage, storage);
@@ -176,7 +178,7 @@ CKPT_DETAIL_RARE void resolver::resolve_key(std::uint32_t index) {
             "a persistent id that is neither the decimal key of a tensor or a storage nor (class, file, source)");
     node found{};
     if (const errc failed = storages_.object(key, found); failed != errc::none)
-        return refuse_storage(index, failed, "no tensor and no storage has the key " + quoted(key));
+        return refuse_storage(index, failed, str_cat("no tensor and no storage has the key ", quoted(key)));
     graph_.nodes[index] = found;
 }
 
@@ -237,7 +239,7 @@ CKPT_DETAIL_DEF bool resolver::arguments_done(std::uint32_t index) const noexcep
     return true;
 }
 
-CKPT_DETAIL_DEF std::uint32_t resolver::child(std::uint32_t index, std::uint32_t i, bool& more) const noexcept {
+CKPT_DETAIL_RARE std::uint32_t resolver::child(std::uint32_t index, std::uint32_t i, bool& more) const noexcept {
     const node& n = graph_.nodes[index];
     more = true;
     switch (n.kind) {
@@ -384,7 +386,7 @@ CKPT_DETAIL_DEF bool resolver::build(std::uint32_t index, const global_entry& e)
                {.code = errc::cyclic_arguments,
                 .offset = graph_.place(graph_.nodes[index + 1].link.c),
                 .record = std::string(graph_.record),
-                .detail = quoted(e.module) + ' ' + quoted(e.name) + " is called with its own result"},
+                .detail = str_cat(quoted(e.module), " ", quoted(e.name), " is called with its own result")},
                e.kind == global_kind::tensor);
         return true;
     }
@@ -478,7 +480,7 @@ CKPT_DETAIL_RARE bool resolver::load_nested(std::uint32_t index) {
 
 CKPT_DETAIL_RARE result<void> resolver::read_nested(std::span<const std::byte> bytes, std::uint64_t at) {
     auto stream = source::memory(bytes);
-    if (!stream) return std::move(stream).error();
+    if (!stream) return std::move(stream).failure();
     const std::uint64_t base = at == no_offset ? 0 : at;
     const auto placed = [&](error e) {
         if (e.offset != no_offset) e.offset += base;
@@ -498,8 +500,8 @@ CKPT_DETAIL_RARE result<void> resolver::read_nested(std::span<const std::byte> b
         return e;
     }
     if (layout->end != bytes.size())
-        return placed(legacy::invalid(layout->end, decimal(bytes.size() - layout->end) +
-                                                       " bytes behind the storages of a nested checkpoint"));
+        return placed(legacy::invalid(
+            layout->end, str_cat(bytes.size() - layout->end, " bytes behind the storages of a nested checkpoint")));
     nested_places places{storages_, bytes, at};
     legacy_keys keys{*layout, places};
     resolver inner{graph_, keys, limits_, allowed_, id_form::legacy};
@@ -514,7 +516,7 @@ CKPT_DETAIL_RARE result<void> resolver::read_nested(std::span<const std::byte> b
     return done;
 }
 
-CKPT_DETAIL_DEF void resolver::note_module(std::uint32_t object) {
+CKPT_DETAIL_RARE void resolver::note_module(std::uint32_t object) {
     const std::uint32_t state = graph_.nodes[object + 1].a;
     bool found = is_module_state(state) || is_script_object(graph_.nodes[object], graph_.nodes[state]);
     if (const node& n = graph_.nodes[state]; n.kind == node_kind::tuple && n.a == 2) // attributes and slots
@@ -531,7 +533,7 @@ CKPT_DETAIL_DEF bool resolver::is_script_object(const node& object, const node& 
     return module == "__torch__" || module.starts_with("__torch__.");
 }
 
-CKPT_DETAIL_DEF bool resolver::is_module_state(std::uint32_t state) {
+CKPT_DETAIL_RARE bool resolver::is_module_state(std::uint32_t state) {
     const node& n = graph_.nodes[state];
     if (n.kind != node_kind::dictionary) return false;
     if ((n.extra & judged) == 0) {

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/torch/safetensors_checkpoint.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
@@ -16,7 +17,7 @@ CKPT_DETAIL_RARE result<shared<checkpoint_file>> safetensors_checkpoint::open(sh
                                                                               const scratch& reuse) {
     auto out = detail::make_shared<safetensors_checkpoint>(std::move(from), budget, reuse);
     auto header = safetensors_header::read(*out->from_, out->limits_, out->graph_.memory);
-    if (!header) return std::move(header).error();
+    if (!header) return std::move(header).failure();
     out->header_ = std::move(*header);
     out->facts_ = {"safetensors", "a safetensors library", byte_order::little, true, out->from_->size(), {}};
     out->storages_.emplace(*out->from_, out->header_.entries, out->header_.data_offset);
@@ -44,7 +45,7 @@ CKPT_DETAIL_RARE void safetensors_checkpoint::build() {
     g.root = g.add_dictionary(pairs, header_.has_metadata ? metadata_node() : absent_node);
 }
 
-CKPT_DETAIL_DEF std::uint32_t safetensors_checkpoint::metadata_node() {
+CKPT_DETAIL_RARE std::uint32_t safetensors_checkpoint::metadata_node() {
     std::vector<std::uint32_t> pairs;
     for (const safetensors_pair& p : header_.metadata) {
         pairs.push_back(graph_.add_text(p.key));
@@ -72,7 +73,7 @@ CKPT_DETAIL_DEF result<void> safetensors_checkpoint::describe(const safetensors_
     const auto type = dtype_of_safetensors(e.type->name);
     if (!type)
         return error{.code = errc::unsupported_tensor,
-                     .detail = "PyTorch has no dtype for " + std::string(e.type->name),
+                     .detail = str_cat("PyTorch has no dtype for ", e.type->name),
                      .hint = "the other entries of the file are not affected"};
     t.type = *type;
     if (*type == ckpt::dtype::float4_e2m1fn_x2) {

@@ -5,6 +5,8 @@
 
 #include <ckpt/torch/safetensors_types.hpp>
 
+#include <array>
+#include <cstdint>
 #include <iterator>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
@@ -41,11 +43,22 @@ CKPT_DETAIL_DEF std::optional<ckpt::dtype> dtype_of_safetensors(std::string_view
     return std::nullopt;
 }
 
-CKPT_DETAIL_RARE std::optional<std::size_t> safetensors_type_of(ckpt::dtype type) noexcept {
+/// By dtype the number of its type; `std::size(safetensors_types)` for a dtype that the format does not have.
+inline constexpr auto safetensors_numbers = [] {
+    std::array<std::uint8_t, dtype_count> out{};
+    out.fill(static_cast<std::uint8_t>(std::size(safetensors_types)));
     for (const auto& row : safetensors_dtypes)
         for (std::size_t i = 0; i < std::size(safetensors_types); ++i)
-            if (row.type == type && safetensors_types[i].name == row.name) return i;
-    return std::nullopt;
+            if (safetensors_types[i].name == row.name)
+                out[static_cast<std::size_t>(row.type)] = static_cast<std::uint8_t>(i);
+    return out;
+}();
+
+CKPT_DETAIL_RARE std::optional<std::size_t> safetensors_type_of(ckpt::dtype type) noexcept {
+    const std::size_t number =
+        is_known(type) ? safetensors_numbers[static_cast<std::size_t>(type)] : std::size(safetensors_types);
+    if (number >= std::size(safetensors_types)) return std::nullopt;
+    return number;
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

@@ -5,6 +5,7 @@
 
 #include <ckpt/core/plain_list.hpp>
 #include <ckpt/core/sorting.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/pickle/attributes.hpp>
 #include <ckpt/torch/scan.hpp>
 #include <ckpt/torch/sniff.hpp>
@@ -59,9 +60,9 @@ CKPT_DETAIL_DEF std::optional<error> global_scanner::scan_region(const region& f
     std::uint64_t at = 0;
     for (int n = 0; at < from.bytes.size() && (n < of_checkpoint || !from.checkpoint); ++n) {
         if (n == most_pickles)
-            return left(errc::limit, at,
-                        "more than " + decimal(std::uint64_t{most_pickles}) +
-                            " pickles one after another: the rest was not looked into");
+            return left(
+                errc::limit, at,
+                str_cat("more than ", most_pickles, " pickles one after another: the rest was not looked into"));
         graph g{pool_};
         g.pickle = from.bytes;
         g.base = from.base;
@@ -325,7 +326,7 @@ CKPT_DETAIL_DEF result<global_scan> scan_stream(const source& from, bool legacy,
                 if (layout) {
                     next = layout->end;
                     if (auto read = scan_storages(from, *layout, budget, scanner); !read)
-                        return std::move(read).error();
+                        return std::move(read).failure();
                 } else {
                     stopped = layout.error();
                 }

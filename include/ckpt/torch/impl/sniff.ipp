@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/torch/sniff.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail::sniffing {
@@ -168,7 +169,7 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 CKPT_DETAIL_RARE result<container_kind> container_of(const source& from) {
     std::array<std::byte, 512> head{};
     const auto n = static_cast<std::size_t>((std::min<std::uint64_t>)(from.size(), head.size()));
-    if (auto read = from.read(0, {head.data(), n}); !read) return std::move(read).error();
+    if (auto read = from.read(0, {head.data(), n}); !read) return std::move(read).failure();
     const std::string_view text{reinterpret_cast<const char*>(head.data()), n};
     if (safetensors::begins({head.data(), (std::min<std::size_t>)(n, 64)})) return container_kind::safetensors;
     if (n >= 4 && load_le<std::uint32_t>(head.data()) == zip::local_signature) return container_kind::zip;
@@ -200,41 +201,41 @@ CKPT_DETAIL_COLD inline std::string first_bytes(std::string_view text) {
 
 /// Names in `e` the format of a file without a known signature, by its first bytes (`text`).
 CKPT_DETAIL_COLD inline void name_content(std::string_view text, const source& from, error& e) {
-    const std::string bytes = decimal(from.size()) + " bytes";
+    const std::string bytes = str_cat(from.size(), " bytes");
     if (looks_like_html(text)) {
-        e.detail = bytes + ": an HTML or XML page";
+        e.detail = str_cat(bytes, ": an HTML or XML page");
         e.hint = download_again;
     } else if (is_marked_zip(from)) {
-        e.detail = bytes + ": a zip archive whose first two bytes were changed from \"PK\" to " +
-                   quoted(text.substr(0, 2)) + ", as SoVITS marks its models";
+        e.detail = str_cat(bytes, ": a zip archive whose first two bytes were changed from \"PK\" to ",
+                           quoted(text.substr(0, 2)), ", as SoVITS marks its models");
         e.hint = "copy the file and restore them in the copy: printf PK | dd of=COPY bs=1 conv=notrunc";
     } else if (const std::string_view is = versioned_protobuf(text); !is.empty()) {
-        e.detail = bytes + ": " + std::string(is) + ", or another protobuf";
+        e.detail = str_cat(bytes, ": ", is, ", or another protobuf");
         e.hint = other_format;
     } else if (looks_like_mindspore(text)) {
-        e.detail = bytes + ": a MindSpore checkpoint";
+        e.detail = str_cat(bytes, ": a MindSpore checkpoint");
         e.hint = "load it with mindspore.load_checkpoint, and save its arrays as safetensors or with torch.save";
     } else if (looks_like_joblib(text)) {
-        e.detail = bytes + ": a file of joblib.dump, a pickle with raw arrays inside";
+        e.detail = str_cat(bytes, ": a file of joblib.dump, a pickle with raw arrays inside");
         e.hint = "load it with joblib.load, and save its arrays as safetensors or with torch.save";
     } else if (looks_like_flax(text)) {
-        e.detail = bytes + ": MessagePack, probably the parameters of a Flax model";
+        e.detail = str_cat(bytes, ": MessagePack, probably the parameters of a Flax model");
         e.hint = "load it with flax.serialization, and save its arrays as safetensors";
     } else if (ends_as_sstable(from)) {
-        e.detail = bytes + ": the .index of a TensorFlow checkpoint, or another table of LevelDB's";
+        e.detail = str_cat(bytes, ": the .index of a TensorFlow checkpoint, or another table of LevelDB's");
         e.hint = "load it with TensorFlow (its numbers are in the .data files), and save its arrays as safetensors";
     } else if (looks_like_zlib(text) && !looks_like_text(text)) {
-        e.detail = bytes + ": zlib data: joblib compresses so";
+        e.detail = str_cat(bytes, ": zlib data: joblib compresses so");
         e.hint = "load it with joblib.load, and save its arrays as safetensors or with torch.save";
     } else if (all_zero(text)) {
-        e.detail = bytes + " that begin with " + decimal(std::uint64_t{text.size()}) +
-                   " zeros: space that was reserved and never written";
+        e.detail =
+            str_cat(bytes, " that begin with ", text.size(), " zeros: space that was reserved and never written");
         e.hint = "a download or a copy that never finished; get the file again";
     } else if (looks_like_text(text)) {
-        e.detail = bytes + " of plain text that begins " + quoted(text);
+        e.detail = str_cat(bytes, " of plain text that begins ", quoted(text));
         e.hint = "an error message or a list was saved under this name; get the file again";
     } else {
-        e.detail = bytes + " that begin with " + first_bytes(text) + ": no format that is known here";
+        e.detail = str_cat(bytes, " that begin with ", first_bytes(text), ": no format that is known here");
         e.hint = "if it should be a checkpoint, it is damaged or encrypted; get the file again";
     }
 }
@@ -250,7 +251,7 @@ CKPT_DETAIL_RARE std::optional<error> sealed_content(std::string_view head) {
         if (head.size() > s.at && head.substr(s.at).starts_with(s.bytes) &&
             (s.hint == unpack_first || s.hint == decrypt_first))
             return error{.code = errc::container_not_supported,
-                         .detail = std::string(s.is) + ", which is not looked into",
+                         .detail = str_cat(s.is, ", which is not looked into"),
                          .hint = s.hint};
     return {};
 }
@@ -266,17 +267,17 @@ CKPT_DETAIL_RARE error name_the_file(const source& from) {
     const auto n = static_cast<std::size_t>(std::min<std::uint64_t>(from.size(), head.size()));
     if (auto read = from.read(0, {head.data(), n}); !read) return std::move(read).error();
     const std::string_view text{reinterpret_cast<const char*>(head.data()), n};
-    const std::string bytes = decimal(from.size()) + " bytes";
+    const std::string bytes = str_cat(from.size(), " bytes");
     if (tar::begins(text)) {
         e.code = errc::container_not_supported;
-        e.detail = bytes + ": a tar archive inside another";
+        e.detail = str_cat(bytes, ": a tar archive inside another");
         e.hint = unpack_first;
         return e;
     }
     for (const signature& s : signatures)
         if (text.size() > s.at && text.substr(s.at).starts_with(s.bytes)) {
             e.code = s.code;
-            e.detail = bytes + ": " + std::string(s.is);
+            e.detail = str_cat(bytes, ": ", s.is);
             e.hint = s.hint;
             return e;
         }

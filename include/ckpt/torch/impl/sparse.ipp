@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/torch/sparse.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail::rebuild {
@@ -29,19 +30,20 @@ CKPT_DETAIL_RARE layout read_sparse_layout(const graph& g, std::uint32_t index) 
 }
 
 CKPT_DETAIL_RARE std::string coo_fault(const tensor_data& t, const tensor_data& indices, const tensor_data& values) {
-    if (indices.type != ckpt::dtype::int64) return "its indices are " + std::string(name(indices.type)) + ", not int64";
+    if (indices.type != ckpt::dtype::int64) return str_cat("its indices are ", name(indices.type), ", not int64");
     if (indices.rank != 2 || values.rank == 0)
-        return "its indices have the shape " + list_of(indices.sizes()) + ", its values " + list_of(values.sizes());
+        return str_cat("its indices have the shape ", list_of(indices.sizes()), ", its values ",
+                       list_of(values.sizes()));
     const auto sparse = static_cast<std::uint64_t>(indices.shape[0]);
     const auto dense = std::uint64_t{values.rank} - 1;
     if (sparse > t.rank || dense != t.rank - sparse)
-        return "its shape " + list_of(t.sizes()) + " is not made of " + decimal(sparse) + " sparse and " +
-               decimal(dense) + " dense dimensions";
+        return str_cat("its shape ", list_of(t.sizes()), " is not made of ", sparse, " sparse and ", dense,
+                       " dense dimensions");
     if (values.shape[0] != indices.shape[1])
-        return "there are " + decimal(indices.shape[1]) + " indices and " + decimal(values.shape[0]) + " values";
+        return str_cat("there are ", indices.shape[1], " indices and ", values.shape[0], " values");
     for (std::uint64_t i = 0; i < dense; ++i)
         if (values.shape[1 + i] != t.shape[sparse + i])
-            return "its shape is " + list_of(t.sizes()) + ", that of its values " + list_of(values.sizes());
+            return str_cat("its shape is ", list_of(t.sizes()), ", that of its values ", list_of(values.sizes()));
     return {};
 }
 
@@ -50,11 +52,11 @@ CKPT_DETAIL_RARE std::string compressed_fault(const tensor_data& t, const tensor
     const bool by_rows = t.kind == layout::sparse_csr || t.kind == layout::sparse_bsr;
     const std::uint32_t block = t.kind == layout::sparse_bsr || t.kind == layout::sparse_bsc ? 2 : 0;
     if (!is_index_type(compressed.type) || compressed.type != plain.type)
-        return "its indices are " + std::string(name(compressed.type)) + " and " + std::string(name(plain.type)) +
-               ", not both int64 or both int32";
-    const std::string shapes = "its indices have the shapes " + list_of(compressed.sizes()) + " and " +
-                               list_of(plain.sizes()) + ", its values " + list_of(values.sizes()) + ", and it has " +
-                               list_of(t.sizes());
+        return str_cat("its indices are ", name(compressed.type), " and ", name(plain.type),
+                       ", not both int64 or both int32");
+    const std::string shapes =
+        str_cat("its indices have the shapes ", list_of(compressed.sizes()), " and ", list_of(plain.sizes()),
+                ", its values ", list_of(values.sizes()), ", and it has ", list_of(t.sizes()));
     if (compressed.rank == 0 || plain.rank != compressed.rank || values.rank < compressed.rank + block) return shapes;
     const std::uint32_t batch = compressed.rank - 1;
     const std::uint32_t dense = values.rank - compressed.rank - block;
@@ -63,19 +65,19 @@ CKPT_DETAIL_RARE std::string compressed_fault(const tensor_data& t, const tensor
         if (compressed.shape[i] != t.shape[i] || plain.shape[i] != t.shape[i] || values.shape[i] != t.shape[i])
             return shapes;
     if (values.shape[batch] != plain.shape[batch])
-        return "there are " + decimal(plain.shape[batch]) + " indices and " + decimal(values.shape[batch]) + " values";
+        return str_cat("there are ", plain.shape[batch], " indices and ", values.shape[batch], " values");
     std::int64_t size[2]{t.shape[batch], t.shape[batch + 1]};
     for (std::uint32_t i = 0; i < block; ++i) {
         const std::int64_t n = values.shape[batch + 1 + i];
         if (n <= 0 || size[i] % n != 0)
-            return "its blocks of " + decimal(values.shape[batch + 1]) + " by " + decimal(values.shape[batch + 2]) +
-                   " do not divide its shape " + list_of(t.sizes());
+            return str_cat("its blocks of ", values.shape[batch + 1], " by ", values.shape[batch + 2],
+                           " do not divide its shape ", list_of(t.sizes()));
         size[i] /= n;
     }
     const std::int64_t lines = by_rows ? size[0] : size[1];
     if (compressed.shape[batch] - 1 != lines)
-        return "there are " + decimal(compressed.shape[batch]) + " compressed indices for " + decimal(lines) +
-               (by_rows ? " rows" : " columns");
+        return str_cat("there are ", compressed.shape[batch], " compressed indices for ", lines,
+                       by_rows ? " rows" : " columns");
     for (std::uint32_t i = 0; i < dense; ++i)
         if (values.shape[batch + 1 + block + i] != t.shape[batch + 2 + i]) return shapes;
     return {};
@@ -127,21 +129,18 @@ CKPT_DETAIL_RARE result<value> make_sparse(call& c, layout kind, std::uint32_t s
         if (coo && i == 1) continue;
         const tensor_data* part = tensor_of(g, nodes[i]);
         if (part == nullptr)
-            return c.fail(errc::bad_arguments,
-                          "the " + std::string(parts[i].name) + " of a sparse tensor are not a tensor");
+            return c.fail(errc::bad_arguments, str_cat("the ", parts[i].name, " of a sparse tensor are not a tensor"));
         if (part->refusal != nullptr) return *part->refusal;
         if (part->kind != layout::strided)
-            return c.fail(errc::bad_arguments, "the " + std::string(parts[i].name) +
-                                                   " of a sparse tensor are not strided but " +
-                                                   std::string(name(part->kind)));
+            return c.fail(errc::bad_arguments,
+                          str_cat("the ", parts[i].name, " of a sparse tensor are not strided but ", name(part->kind)));
         parts[i].data = *part;
     }
     t.type = parts[2].data.type;
-    if (auto read = read_shape(c, size, t); !read) return std::move(read).error();
+    if (auto read = read_shape(c, size, t); !read) return std::move(read).failure();
     const std::string fault = coo ? coo_fault(t, parts[0].data, parts[2].data)
                                   : compressed_fault(t, parts[0].data, parts[1].data, parts[2].data);
-    if (!fault.empty())
-        return c.fail(errc::bad_arguments, "a " + std::string(name(kind)) + " tensor is invalid: " + fault);
+    if (!fault.empty()) return c.fail(errc::bad_arguments, str_cat("a ", name(kind), " tensor is invalid: ", fault));
     tensor_extra extra{};
     extra.coalesced = coalesced;
     if (coo) parts[1] = parts[2];
@@ -164,8 +163,8 @@ CKPT_DETAIL_RARE result<value> builders::sparse_tensor(call& c) {
     bool flag = false;
     if (args.size() != 2) {
         if (args.size() != (coo ? 6u : 7u))
-            return c.fail(errc::bad_arguments, "_rebuild_sparse_tensor of " + std::string(name(kind)) + " takes " +
-                                                   (coo ? "6" : "7") + " arguments");
+            return c.fail(errc::bad_arguments,
+                          str_cat("_rebuild_sparse_tensor of ", name(kind), " takes ", coo ? "6" : "7", " arguments"));
         if (!rebuild::read_flag(g.nodes[args[2]], flag))
             return c.fail(errc::bad_arguments, "requires_grad is not a bool");
         return rebuild::make_sparse(c, kind, args[1], args[3], args[4], coo ? args[4] : args[5], flag, false);
@@ -173,7 +172,7 @@ CKPT_DETAIL_RARE result<value> builders::sparse_tensor(call& c) {
     const node& data = g.nodes[args[1]];
     if (data.kind != node_kind::tuple || (data.a != 4 && (!coo || data.a != 3)))
         return c.fail(errc::bad_arguments,
-                      "the data of a sparse tensor are not a tuple of " + std::string(coo ? "3 or 4" : "4"));
+                      str_cat("the data of a sparse tensor are not a tuple of ", coo ? "3 or 4" : "4"));
     const auto part = [&data](std::size_t i) { return data.items[i]; };
     if (!coo) return rebuild::make_sparse(c, kind, part(3), part(0), part(1), part(2), false, false);
     if (data.a == 4 && !rebuild::read_flag(g.nodes[part(3)], flag))

@@ -6,6 +6,7 @@
 #include <ckpt/archive/inflate.hpp>
 #include <ckpt/archive/zip_format.hpp>
 #include <ckpt/archive/zip_locate.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/torch/storage_table.hpp>
 
 #include <algorithm>
@@ -54,7 +55,7 @@ class compressed_reader final : public storage_reader {
     std::uint64_t inflated_{0}; // bytes, in all passes
 };
 
-CKPT_DETAIL_DEF compressed_reader::~compressed_reader() { rest(); }
+CKPT_DETAIL_RARE compressed_reader::~compressed_reader() { rest(); }
 
 CKPT_DETAIL_DEF result<void> compressed_reader::read(std::uint64_t offset, std::span<std::byte> out) {
     if (auto done = approach(offset); !done) return done;
@@ -74,7 +75,7 @@ CKPT_DETAIL_DEF result<void> compressed_reader::read(std::uint64_t offset, std::
     return {};
 }
 
-CKPT_DETAIL_DEF result<void> compressed_reader::finish() {
+CKPT_DETAIL_RARE result<void> compressed_reader::finish() {
     if (stream_.is_checked()) return {};
     if (record_.size != 0)
         if (auto done = approach(record_.size - 1); !done) return done;
@@ -83,7 +84,7 @@ CKPT_DETAIL_DEF result<void> compressed_reader::finish() {
     return stream_.finish();
 }
 
-CKPT_DETAIL_DEF void compressed_reader::rest() noexcept {
+CKPT_DETAIL_RARE void compressed_reader::rest() noexcept {
     for (const inflate_stream::mark& m : marks_) stream_.forget(m);
     marks_ = {};
     kept_ = std::vector<std::byte>{};
@@ -101,9 +102,10 @@ CKPT_DETAIL_RARE result<void> compressed_reader::approach(std::uint64_t offset) 
         return error{.code = errc::output_limit,
                      .offset = from_.base() + at_,
                      .record = std::string(record_.name),
-                     .detail = "the elements lie so far from the order of their compressed storage that it would be "
-                               "inflated more than " +
-                               decimal(most_passes) + " times",
+                     .detail =
+                         str_cat("the elements lie so far from the order of their compressed storage that it would be "
+                                 "inflated more than ",
+                                 most_passes, " times"),
                      .hint = "open the file with storages = owned, or pack it again with zip -0"};
     count_ = 0;
     if (mark != nullptr) return stream_.go_to(*mark);
@@ -111,7 +113,7 @@ CKPT_DETAIL_RARE result<void> compressed_reader::approach(std::uint64_t offset) 
     return {};
 }
 
-CKPT_DETAIL_DEF result<void> compressed_reader::inflate_more(std::uint64_t most) {
+CKPT_DETAIL_RARE result<void> compressed_reader::inflate_more(std::uint64_t most) {
     kept_.resize(static_cast<std::size_t>((std::min<std::uint64_t>)(record_.size, 2 * half)));
     if (count_ == kept_.size()) {
         std::memmove(kept_.data(), kept_.data() + half, count_ - half);
@@ -136,7 +138,7 @@ CKPT_DETAIL_DEF const inflate_stream::mark* compressed_reader::nearest(std::uint
     return found;
 }
 
-CKPT_DETAIL_DEF void storage_table::enter(const storage_folder& folder) {
+CKPT_DETAIL_RARE void storage_table::enter(const storage_folder& folder) {
     folders_.push_back(folder);
     name_ = folder.before;
     next_ = 0;
@@ -173,8 +175,8 @@ CKPT_DETAIL_DEF errc storage_table::find(std::string_view key, std::uint32_t& st
     return errc::none;
 }
 
-CKPT_DETAIL_DEF std::uint32_t storage_table::add(std::span<const std::byte> bytes, byte_order order,
-                                                 std::uint64_t offset) {
+CKPT_DETAIL_RARE std::uint32_t storage_table::add(std::span<const std::byte> bytes, byte_order order,
+                                                  std::uint64_t offset) {
     auto* const kept = ::new (memory_.allocate(sizeof(made), alignof(made))) made{bytes.data(), bytes.size(), offset};
     entries_.push_back(memory_, {kept, 0, order, true});
     return static_cast<std::uint32_t>(entries_.size() - 1);
@@ -191,11 +193,11 @@ CKPT_DETAIL_DEF result<shared<storage_reader>> storage_table::reader(std::uint32
     const entry& e = entries_[storage];
     if (!is_compressed(storage)) return shared<storage_reader>{};
     auto at = place(e);
-    if (!at) return std::move(at).error();
+    if (!at) return std::move(at).failure();
     return shared<storage_reader>{make_shared<compressed_reader>(*folders_[e.folder].from, *e.from(), *at, inflate_)};
 }
 
-CKPT_DETAIL_DEF result<std::uint64_t> storage_table::file_offset(std::uint32_t storage) const {
+CKPT_DETAIL_RARE result<std::uint64_t> storage_table::file_offset(std::uint32_t storage) const {
     const entry& e = entries_[storage];
     if (e.in_memory) {
         if (e.memory().offset != no_offset) return e.memory().offset;
@@ -214,7 +216,7 @@ CKPT_DETAIL_DEF result<stored_place> storage_table::place_of(std::uint32_t stora
     const entry& e = entries_[storage];
     if (e.in_memory || e.from()->method != 0) return stored_place{};
     auto at = place(e);
-    if (!at) return std::move(at).error();
+    if (!at) return std::move(at).failure();
     return stored_place{folders_[e.folder].from, *at, e.from()->crc32};
 }
 
@@ -246,7 +248,7 @@ CKPT_DETAIL_DEF result<std::span<const std::byte>> storage_table::bytes(std::uin
     }
     if (!from.is_mapped()) return not_mapped_error(e.from()->name);
     auto at = place(e);
-    if (!at) return std::move(at).error();
+    if (!at) return std::move(at).failure();
     return from.mapped().subspan(static_cast<std::size_t>(*at), length);
 }
 
@@ -258,7 +260,7 @@ CKPT_DETAIL_DEF result<void> storage_table::read(std::uint32_t storage, std::uin
         return {};
     }
     auto at = place(e);
-    if (!at) return std::move(at).error();
+    if (!at) return std::move(at).failure();
     const source& from = *folders_[e.folder].from;
     if (e.from()->method != 0) {
         if (out.empty()) return {};

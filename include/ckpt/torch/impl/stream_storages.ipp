@@ -20,7 +20,7 @@ CKPT_DETAIL_RARE std::uint32_t stream_storages::add(std::span<const std::byte> b
     return static_cast<std::uint32_t>(entries_.size() - 1);
 }
 
-CKPT_DETAIL_DEF result<std::uint64_t> stream_storages::file_offset(std::uint32_t storage) const {
+CKPT_DETAIL_RARE result<std::uint64_t> stream_storages::file_offset(std::uint32_t storage) const {
     const entry& e = entries_[storage];
     if (e.memory == nullptr) return from_.base() + e.offset;
     if (e.offset != no_offset) return e.offset;

@@ -5,6 +5,7 @@
 
 #include <ckpt/core/number.hpp>
 #include <ckpt/core/sorting.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/pickle/value_access.hpp>
 #include <ckpt/torch/scan.hpp>
 #include <ckpt/torch/tar_checkpoint.hpp>
@@ -61,7 +62,7 @@ CKPT_DETAIL_RARE result<std::uint32_t> part_reader::pickle(bool whole) {
         return e;
     }
     auto bytes = read_owned(from_, at_, *end, graph_.memory);
-    if (!bytes) return std::move(bytes).error();
+    if (!bytes) return std::move(bytes).failure();
     graph_.joined_bytes += graph_.pickle.size();
     graph_.pickle = *bytes;
     graph_.base = from_.base() + at_;
@@ -70,17 +71,17 @@ CKPT_DETAIL_RARE result<std::uint32_t> part_reader::pickle(bool whole) {
     if (observer_.see != nullptr) observer_.see(observer_.context, *bytes, graph_.base, entry_.name);
     machine reader{graph_, allowed_, limits_};
     reader.admit_class_ids();
-    if (auto read = reader.run(); !read) return std::move(read).error();
+    if (auto read = reader.run(); !read) return std::move(read).failure();
     if (reader.end_offset() != bytes->size())
         return error{.code = errc::internal, .offset = graph_.base, .detail = "two readings of one pickle differ"};
     at_ = *end;
-    if (whole && left() != 0) return invalid(decimal(left()) + " bytes behind the last record");
+    if (whole && left() != 0) return invalid(str_cat(left(), " bytes behind the last record"));
     return graph_.root;
 }
 
 CKPT_DETAIL_RARE result<std::uint64_t> part_reader::count() {
     auto n = pickle();
-    if (!n) return std::move(n).error();
+    if (!n) return std::move(n).failure();
     const node& read = graph_.nodes[*n];
     if (read.kind != node_kind::integer || read.integer < 0) return invalid("the number of records is not one");
     return static_cast<std::uint64_t>(read.integer);
@@ -95,7 +96,7 @@ CKPT_DETAIL_RARE result<std::int64_t> part_reader::number() {
 }
 
 CKPT_DETAIL_RARE result<void> part_reader::skip(std::uint64_t bytes) {
-    if (bytes > left()) return invalid(decimal(bytes) + " bytes of a record, the member has " + decimal(left()));
+    if (bytes > left()) return invalid(str_cat(bytes, " bytes of a record, the member has ", left()));
     at_ += bytes;
     return {};
 }
@@ -105,19 +106,19 @@ CKPT_DETAIL_RARE result<shared<checkpoint_file>> tar_checkpoint::open(shared<sou
                                                                       const scratch& reuse) {
     auto out = detail::make_shared<tar_checkpoint>(std::move(from), budget, reuse);
     const source& file = *out->from_;
-    if (auto complete = check_members(file, archive); !complete) return std::move(complete).error();
+    if (auto complete = check_members(file, archive); !complete) return std::move(complete).failure();
     tar_objects objects{*out->storages_};
     for (const std::string_view name : members)
         if (auto read =
                 out->read_member(name, {file, *archive.find(name), out->graph_, allowed, out->limits_}, objects);
             !read)
-            return std::move(read).error();
+            return std::move(read).failure();
     out->facts_ = {"tar", "torch.save of torch 0.1.9 or before", byte_order::little, true, file.size(), {}};
     detail::graph& g = out->graph_;
     g.storages = &*out->storages_;
     g.record = "pickle"; // a literal, because the archive with the name does not live on
     resolver meaning{g, objects, out->limits_, allowed, id_form::tar};
-    if (auto done = meaning.run(); !done) return std::move(done).error();
+    if (auto done = meaning.run(); !done) return std::move(done).failure();
     return shared<checkpoint_file>{out};
 }
 
@@ -152,7 +153,7 @@ CKPT_DETAIL_RARE result<void> tar_checkpoint::check_members(const source& from, 
     for (const std::string_view name : members)
         if (archive.find(name) == nullptr)
             return tar::invalid(from, from.size(),
-                                "a checkpoint of torch 0.1 without the member \"" + std::string(name) + '"');
+                                str_cat("a checkpoint of torch 0.1 without the member \"", name, "\""));
     for (const tar_entry& e : archive.entries())
         if (e.kind != tar_kind::file) {
             error bad =
@@ -166,7 +167,7 @@ CKPT_DETAIL_RARE result<void> tar_checkpoint::check_members(const source& from, 
 CKPT_DETAIL_RARE result<void> tar_checkpoint::read_member(std::string_view name, part_reader in, tar_objects& objects) {
     if (name == "storages") return read_storages(in, objects);
     if (name == "tensors") return read_tensors(in, objects);
-    if (auto read = in.pickle(true); !read) return std::move(read).error();
+    if (auto read = in.pickle(true); !read) return std::move(read).failure();
     return name == "sys_info" ? check_info(in) : result<void>{};
 }
 
@@ -178,7 +179,7 @@ CKPT_DETAIL_RARE result<void> tar_checkpoint::check_info(const part_reader& in) 
         return error{.code = errc::format_version,
                      .offset = graph_.base,
                      .record = "sys_info",
-                     .detail = "the protocol version is " + decimal(*version->as_int()) + ", known is 1000",
+                     .detail = str_cat("the protocol version is ", *version->as_int(), ", known is 1000"),
                      .hint = "a newer ckpt may read it"};
     return {};
 }
@@ -194,7 +195,7 @@ CKPT_DETAIL_RARE bool tar_checkpoint::class_of(std::uint32_t index, std::string_
     if (n.kind != node_kind::global) return false;
     const global_occurrence& named = graph_.globals[n.a];
     if (named.name.size() > 64 || !named.name.ends_with(suffix)) return false;
-    const std::string storage = std::string(named.name.substr(0, named.name.size() - suffix.size())) + "Storage";
+    const std::string storage = str_cat(named.name.substr(0, named.name.size() - suffix.size()), "Storage");
     return storage_class_type(named.module, storage, out) && out != untyped;
 }
 
@@ -217,16 +218,16 @@ CKPT_DETAIL_RARE result<void> tar_checkpoint::read_storages(part_reader& in, tar
         if (!numel) return numel.error();
         std::uint64_t bytes{};
         if (*numel < 0 || !storage_bytes({.type = type, .numel = static_cast<std::uint64_t>(*numel)}, bytes))
-            return in.invalid("storage " + decimal(key) + " has " + decimal(*numel) +
-                              " elements, which is negative or overflows 64 bits");
+            return in.invalid(
+                str_cat("storage ", key, " has ", *numel, " elements, which is negative or overflows 64 bits"));
         const std::uint64_t at = in.at();
         if (auto skipped = in.skip(bytes); !skipped) return skipped;
         objects.name(key, storage_node(place(key, at, bytes), type, *numel));
         ++records_;
     }
-    if (const auto twice = objects.sort()) return in.invalid("two storages have the key " + decimal(*twice));
+    if (const auto twice = objects.sort()) return in.invalid(str_cat("two storages have the key ", *twice));
     if (with_views && (*count > 0 || in.left() > 0)) return read_views(in, objects);
-    return in.left() == 0 ? result<void>{} : in.invalid(decimal(in.left()) + " bytes behind the last storage");
+    return in.left() == 0 ? result<void>{} : in.invalid(str_cat(in.left(), " bytes behind the last storage"));
 }
 
 CKPT_DETAIL_RARE result<void> tar_checkpoint::read_views(part_reader& in, tar_objects& objects) {
@@ -242,12 +243,11 @@ CKPT_DETAIL_RARE result<void> tar_checkpoint::read_views(part_reader& in, tar_ob
             offset < 0 || numel < 0)
             return in.invalid("a view that is not (key, key of the whole, offset, elements)");
         const node* const whole = objects.find(root);
-        if (whole == nullptr)
-            return in.invalid("view " + decimal(key) + " is of storage " + decimal(root) + ", which is not there");
+        if (whole == nullptr) return in.invalid(str_cat("view ", key, " is of storage ", root, ", which is not there"));
         if (!range_inside(static_cast<std::uint64_t>(offset), static_cast<std::uint64_t>(numel),
                           static_cast<std::uint64_t>(whole->integer)))
-            return in.invalid("view " + decimal(key) + " has " + decimal(numel) + " elements from " + decimal(offset) +
-                              ", storage " + decimal(root) + " has " + decimal(whole->integer));
+            return in.invalid(str_cat("view ", key, " has ", numel, " elements from ", offset, ", storage ", root,
+                                      " has ", whole->integer));
         const std::uint64_t width = itemsize(static_cast<ckpt::dtype>(whole->extra));
         const std::uint64_t at =
             *storages_->file_offset(whole->a) - from_->base() + static_cast<std::uint64_t>(offset) * width;
@@ -255,7 +255,7 @@ CKPT_DETAIL_RARE result<void> tar_checkpoint::read_views(part_reader& in, tar_ob
             key, storage_node(place(key, at, static_cast<std::uint64_t>(numel) * width), whole->extra, numel));
     }
     for (const auto& [key, what] : views) objects.name(key, what);
-    if (const auto twice = objects.sort()) return in.invalid("two storages have the key " + decimal(*twice));
+    if (const auto twice = objects.sort()) return in.invalid(str_cat("two storages have the key ", *twice));
     return {};
 }
 
@@ -278,9 +278,9 @@ CKPT_DETAIL_RARE result<void> tar_checkpoint::read_tensors(part_reader& in, tar_
             return in.invalid("a tensor that is not (key, key of its storage, class)");
         const node* const holds = stored ? objects.find(storage) : nullptr;
         if (stored && holds == nullptr)
-            return in.invalid("tensor " + decimal(key) + " is in storage " + decimal(storage) + ", which is not there");
+            return in.invalid(str_cat("tensor ", key, " is in storage ", storage, ", which is not there"));
         if (stored && holds->extra != type)
-            return in.invalid("tensor " + decimal(key) + " has another class than its storage " + decimal(storage));
+            return in.invalid(str_cat("tensor ", key, " has another class than its storage ", storage));
         tensor_data t{};
         t.type = static_cast<ckpt::dtype>(type);
         t.storage = stored ? holds->a : storages_->add({}, byte_order::little, no_offset);
@@ -288,9 +288,9 @@ CKPT_DETAIL_RARE result<void> tar_checkpoint::read_tensors(part_reader& in, tar_
         tensors.emplace_back(key, make_tensor(t));
         ++records_;
     }
-    if (in.left() != 0) return in.invalid(decimal(in.left()) + " bytes behind the last tensor");
+    if (in.left() != 0) return in.invalid(str_cat(in.left(), " bytes behind the last tensor"));
     for (const auto& [key, what] : tensors) objects.name(key, what);
-    if (const auto twice = objects.sort()) return in.invalid("two objects have the key " + decimal(*twice));
+    if (const auto twice = objects.sort()) return in.invalid(str_cat("two objects have the key ", *twice));
     return {};
 }
 
@@ -299,8 +299,7 @@ CKPT_DETAIL_RARE result<void> tar_checkpoint::read_geometry(part_reader& in, ten
     if (!rank) return rank.error();
     const auto dimensions = static_cast<std::uint32_t>(static_cast<std::uint64_t>(*rank) & 0xFFFF'FFFFu);
     if (dimensions > 0x7FFF'FFFFu || in.left() / 16 < dimensions)
-        return in.invalid("a tensor of " + decimal(std::uint64_t{dimensions}) +
-                          " dimensions, which the member has no room for");
+        return in.invalid(str_cat("a tensor of ", dimensions, " dimensions, which the member has no room for"));
     auto* shape = graph_.memory.allocate<std::int64_t>(std::size_t{dimensions} + 1);
     auto* strides = graph_.memory.allocate<std::int64_t>(std::size_t{dimensions} + 1);
     for (std::int64_t* const numbers : {shape, strides})

@@ -3,8 +3,10 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/number.hpp>
 #include <ckpt/core/plain_list.hpp>
 #include <ckpt/core/short_list.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/torch/tar_member.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
@@ -16,7 +18,7 @@ CKPT_DETAIL_RARE result<tar_member> tar_member::find(const shared<source>& from,
             if (e.kind == tar_kind::file && plain(e.name) == plain(wanted)) return open(from, e);
         return error{.code = errc::record_missing,
                      .offset = from->base(),
-                     .detail = "no member " + quoted(wanted) + " in a tar archive of " + list(members(archive)),
+                     .detail = str_cat("no member ", quoted(wanted), " in a tar archive of ", list(members(archive))),
                      .hint = "give the name as tar -t lists it"};
     }
     // Few bytes make a pickle likely, so a member that only looks like one counts if there is no other container.
@@ -24,7 +26,7 @@ CKPT_DETAIL_RARE result<tar_member> tar_member::find(const shared<source>& from,
     for (const tar_entry& e : archive.entries()) {
         if (e.kind != tar_kind::file) continue;
         auto part = source::part(from, e.offset, e.size);
-        if (!part) return std::move(part).error();
+        if (!part) return std::move(part).failure();
         const auto is = container_of(**part);
         if (!is) return is.error();
         if (*is == container_kind::zip || *is == container_kind::legacy || *is == container_kind::safetensors)
@@ -35,11 +37,11 @@ CKPT_DETAIL_RARE result<tar_member> tar_member::find(const shared<source>& from,
     if (found.size() == 1) return open(from, *found.front());
     error e{.code = errc::container_not_supported, .offset = from->base()};
     if (found.empty()) {
-        e.detail = "a tar archive without a checkpoint, of " + list(members(archive));
+        e.detail = str_cat("a tar archive without a checkpoint, of ", list(members(archive)));
         e.hint = "unpack it and look at what it holds";
     } else {
-        e.detail = "a tar archive with several checkpoints" +
-                   std::string(of_ranks(found) ? ", of a model that NeMo split over ranks" : "") + ": " + list(found);
+        e.detail = str_cat("a tar archive with several checkpoints",
+                           of_ranks(found) ? ", of a model that NeMo split over ranks" : "", ": ", list(found));
         e.hint = of_ranks(found) ? "choose one rank with open_options.member: its tensors are slices of the model's"
                                  : "choose one with open_options.member";
     }
@@ -48,7 +50,7 @@ CKPT_DETAIL_RARE result<tar_member> tar_member::find(const shared<source>& from,
 
 CKPT_DETAIL_RARE result<tar_member> tar_member::open(const shared<source>& from, const tar_entry& e) {
     auto part = source::part(from, e.offset, e.size);
-    if (!part) return std::move(part).error();
+    if (!part) return std::move(part).failure();
     return tar_member{plain(e.name), std::move(*part)};
 }
 

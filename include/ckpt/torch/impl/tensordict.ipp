@@ -3,6 +3,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/number.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/torch/tensordict.hpp>
 
 #include <string_view>
@@ -12,11 +14,11 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 CKPT_DETAIL_RARE result<value> tensordict_leaves::read(const value& metadata) {
     auto root = add(metadata, {});
-    if (!root) return std::move(root).error();
+    if (!root) return std::move(root).failure();
     while (!todo_.empty()) {
         const pending next = todo_.back();
         todo_.pop_back();
-        if (auto filled = fill(next); !filled) return std::move(filled).error();
+        if (auto filled = fill(next); !filled) return std::move(filled).failure();
     }
     return value_access::make(call_access::graph(call_), *root);
 }
@@ -26,7 +28,7 @@ CKPT_DETAIL_RARE result<std::uint32_t> tensordict_leaves::add(const value& metad
     node n = node::of(node_kind::dictionary);
     n.link = {absent_node, 0};
     auto made = call_access::make(call_, n, 0);
-    if (!made) return std::move(made).error();
+    if (!made) return std::move(made).failure();
     levels_.push_back(at);
     todo_.push_back({metadata, value_access::node(*made), static_cast<std::uint32_t>(levels_.size() - 1)});
     return todo_.back().node;
@@ -57,7 +59,7 @@ CKPT_DETAIL_RARE result<void> tensordict_leaves::fill(const pending& of) {
                      *name == "size"))
             continue;
         auto below = add(e.mapped, {e.key, of.level});
-        if (!below) return std::move(below).error();
+        if (!below) return std::move(below).failure();
         put(entries, e.key, *below);
     }
     call_access::graph(call_).nodes[of.node].a = entries;
@@ -89,7 +91,7 @@ CKPT_DETAIL_RARE result<void> tensordict_leaves::add_leaves(const value& leaves,
         const auto text = e.key.as_string();
         const std::string_view name = text ? *text : std::string_view{};
         auto made = or_error(tensor_of(e.key, e.mapped, level));
-        if (!made) return std::move(made).error();
+        if (!made) return std::move(made).failure();
         if (name.starts_with(of_values) || name.starts_with(of_values_before)) {
             if (std::exchange(parts.values, *made) != absent_node) return other_form();
         } else if (name.starts_with(of_lengths)) {
@@ -100,9 +102,9 @@ CKPT_DETAIL_RARE result<void> tensordict_leaves::add_leaves(const value& leaves,
             shorter.a -= static_cast<std::uint32_t>(of_offsets.size());
             shorter.text += of_offsets.size();
             auto key = call_access::make(call_, shorter, 0);
-            if (!key) return std::move(key).error();
+            if (!key) return std::move(key).failure();
             auto whole = or_error(jagged(std::exchange(parts, {}), *made, e.mapped));
-            if (!whole) return std::move(whole).error();
+            if (!whole) return std::move(whole).failure();
             put(entries, *key, *whole);
         } else {
             put(entries, e.key, *made);
@@ -118,7 +120,7 @@ CKPT_DETAIL_RARE result<value> tensordict_leaves::jagged(const jagged_nodes& nod
     const std::uint32_t of[3]{nodes.values, offsets, nodes.lengths};
     const std::size_t count = nodes.lengths == absent_node ? 2 : 3;
     for (std::size_t i = 0; i < count; ++i)
-        if (auto read = rebuild::read_part(call_, of[i], parts[i]); !read) return std::move(read).error();
+        if (auto read = rebuild::read_part(call_, of[i], parts[i]); !read) return std::move(read).failure();
     constexpr std::size_t ragged_at = 5;
     const value ragged = tensors_ ? value{} : about[ragged_at];
     const auto dimension = ragged && !ragged.is_none() ? ragged.as_int() : result<std::int64_t>{1};
@@ -128,12 +130,12 @@ CKPT_DETAIL_RARE result<value> tensordict_leaves::jagged(const jagged_nodes& nod
 
 CKPT_DETAIL_RARE result<std::uint32_t> tensordict_leaves::or_error(result<value> made) {
     if (made) return value_access::node(*made);
-    if (call_access::over_limit(call_)) return std::move(made).error();
+    if (call_access::over_limit(call_)) return std::move(made).failure();
     graph& g = call_access::graph(call_);
     tensor_data refused{};
     refused.refusal = g.errors[g.keep(std::move(made).error())];
     auto error = call_access::make_tensor(call_, refused);
-    if (!error) return std::move(error).error();
+    if (!error) return std::move(error).failure();
     return value_access::node(*error);
 }
 
@@ -175,13 +177,13 @@ CKPT_DETAIL_RARE result<value> tensordict_leaves::tensor_in_bytes(const value& a
     const auto end = about[3].as_int();
     if (!text || !first || !end || !about[4]) return other_form();
     const auto type = text->starts_with("torch.") ? parse_dtype(text->substr(6)) : std::nullopt;
-    if (!type) return call_.fail(errc::dtype_unknown, "the dtype " + quoted(*text) + " is not one that is known");
+    if (!type)
+        return call_.fail(errc::dtype_unknown, str_cat("the dtype ", quoted(*text), " is not one that is known"));
     const auto from = static_cast<std::uint64_t>(*first);
     const auto to = static_cast<std::uint64_t>(*end);
     if (*first < 0 || from > to || to > bytes_.numel || (bytes_.storage_offset + from) % itemsize(*type) != 0)
-        return call_.fail(errc::out_of_bounds, "bytes " + decimal(*first) + " to " + decimal(*end) + " of " +
-                                                   decimal(bytes_.numel) + " are no elements of " +
-                                                   std::string(name(*type)));
+        return call_.fail(errc::out_of_bounds, str_cat("bytes ", *first, " to ", *end, " of ", bytes_.numel,
+                                                       " are no elements of ", name(*type)));
     tensor_data t{};
     t.type = *type;
     t.storage = bytes_.storage;
@@ -196,8 +198,8 @@ CKPT_DETAIL_RARE result<value> tensordict_leaves::tensor_in_bytes(const value& a
     if (const errc code = check_geometry(t, held, call_access::rank_limit(call_)); code != errc::none)
         return rebuild::refuse_geometry(call_, code, t, held);
     if (detail::bytes_of(*type, t.numel) > to - from)
-        return call_.fail(errc::out_of_bounds, decimal(t.numel) + " elements of " + std::string(name(*type)) + " in " +
-                                                   decimal(to - from) + " bytes");
+        return call_.fail(errc::out_of_bounds,
+                          str_cat(t.numel, " elements of ", name(*type), " in ", to - from, " bytes"));
     return call_access::make_tensor(call_, t);
 }
 

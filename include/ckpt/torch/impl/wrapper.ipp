@@ -3,7 +3,9 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/number.hpp>
 #include <ckpt/core/plain_list.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/torch/wrapper.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail::rebuild {
@@ -98,12 +100,11 @@ CKPT_DETAIL_RARE std::string placements_text(call& c, const value& placements) {
     std::string out;
     std::size_t shown = 0;
     for (const value p : placements.elements()) {
-        if (shown++ == most_shown) return out + ", ...";
+        if (shown++ == most_shown) return str_cat(out, ", ...");
         const auto named = p.class_of().as_global();
         out += (shown > 1 ? ", " : "") + (named ? printable(named->name) : std::string("?")) + '(';
         if (const auto dim = attribute_of(c, p, "dim").as_int()) out += decimal(*dim);
-        if (const auto factor = attribute_of(c, p, "split_factor").as_int())
-            out += ", split_factor=" + decimal(*factor);
+        if (const auto factor = attribute_of(c, p, "split_factor").as_int()) out += str_cat(", split_factor=", *factor);
         if (const auto op = attribute_of(c, p, "reduce_op").as_string()) out += printable(*op);
         out += ')';
     }
@@ -195,9 +196,9 @@ CKPT_DETAIL_RARE std::string mesh_text(call& c, const value& mesh) {
         if (!text || shown++ == most_shown) break;
         names += (names.empty() ? "" : ", ") + printable(*text);
     }
-    if (!names.empty()) out += " (" + names + ')';
+    if (!names.empty()) out += str_cat(" (", names, ")");
     std::vector<std::int64_t> here;
-    if (read_list(attribute_of(c, mesh, "_coordinate_on_dim"), here)) out += " at " + list_of(here);
+    if (read_list(attribute_of(c, mesh, "_coordinate_on_dim"), here)) out += str_cat(" at ", list_of(here));
     return out;
 }
 
@@ -235,13 +236,14 @@ CKPT_DETAIL_RARE result<void> read_shards(call& c, const value& state, const ten
         const bool same = found->refusal != nullptr ||
                           std::equal(sizes.begin(), sizes.end(), found->shape, found->shape + found->rank);
         if (!fits || !same)
-            return c.fail(errc::bad_arguments, "a shard of shape " + list_of(found->sizes()) + ", said to have sizes " +
-                                                   list_of(sizes) + " at offsets " + list_of(offsets) +
-                                                   ", of a ShardedTensor of shape " + list_of(whole.sizes()));
-        named_data part{keep_text(c, "_local_shards." + decimal(std::uint64_t{parts.size()})), *found};
+            return c.fail(errc::bad_arguments,
+                          str_cat("a shard of shape ", list_of(found->sizes()), ", said to have sizes ", list_of(sizes),
+                                  " at offsets ", list_of(offsets), ", of a ShardedTensor of shape ",
+                                  list_of(whole.sizes())));
+        named_data part{keep_text(c, str_cat("_local_shards.", parts.size())), *found};
         if (!c.charge(sizeof part)) return c.over_budget();
         if (part.data.refusal == nullptr &&
-            !annotate(c, part.data, {}, keep_text(c, "offsets " + list_of(offsets)), offsets))
+            !annotate(c, part.data, {}, keep_text(c, str_cat("offsets ", list_of(offsets))), offsets))
             return c.over_budget();
         parts.push_back(part);
     }
@@ -249,7 +251,7 @@ CKPT_DETAIL_RARE result<void> read_shards(call& c, const value& state, const ten
     if (named) placement = printable(named->name);
     if (const auto dim = attribute_of(c, state[3], "dim").as_int()) placement += '(' + decimal(*dim) + ')';
     if (const value all = attribute_of(c, state[1], "shards_metadata"); all.kind() == kind::list)
-        placement += (placement.empty() ? "" : ", ") + decimal(std::uint64_t{all.size()}) + " shards";
+        placement += str_cat(placement.empty() ? "" : ", ", all.size(), " shards");
     rank_place place;
     if (const auto own = attribute_of(c, state[2], "global_rank").as_int(); own && *own >= 0)
         place.rank = static_cast<std::uint64_t>(*own);
@@ -295,7 +297,7 @@ CKPT_DETAIL_RARE result<void> read_shell(call& c, std::span<const std::uint32_t>
 CKPT_DETAIL_RARE result<value> make_wrapper(call& c, std::span<const std::uint32_t> args, std::uint32_t class_node,
                                             const value& state) {
     tensor_data t{};
-    if (auto shell = read_shell(c, args, t); !shell) return std::move(shell).error();
+    if (auto shell = read_shell(c, args, t); !shell) return std::move(shell).failure();
     tensor_extra extra{};
     extra.class_name = read_class(c, class_node);
     plain_list<named_data> parts;
@@ -306,11 +308,11 @@ CKPT_DETAIL_RARE result<value> make_wrapper(call& c, std::span<const std::uint32
         const value spec = attribute_of(c, state, "_spec");
         placement = placements_text(c, attribute_of(c, spec, "placements"));
         if (const value mesh = attribute_of(c, spec, "mesh"); mesh.kind() == kind::object)
-            placement += " on " + mesh_text(c, mesh);
+            placement += str_cat(" on ", mesh_text(c, mesh));
         extra.place = place_of(c, spec, t.rank);
     } else if (is_distributed(extra.class_name, "ShardedTensor") && state.kind() == kind::tuple && state.size() == 5 &&
                state[0].kind() == kind::list) {
-        if (auto read = read_shards(c, state, t, parts, extra, placement); !read) return std::move(read).error();
+        if (auto read = read_shards(c, state, t, parts, extra, placement); !read) return std::move(read).failure();
     } else {
         part_collector all{c};
         all.collect(state);
@@ -343,7 +345,7 @@ CKPT_DETAIL_RARE result<value> builders::rebuild_from_type(call& c) {
     const global_occurrence& f = g.globals[function.a];
     if (f.entry == nullptr || f.entry->kind != global_kind::tensor || f.entry->build == nullptr ||
         f.entry->build == &builders::rebuild_from_type)
-        return rebuild::unsupported(c, "a tensor that is rebuilt by " + quoted(f.module) + ' ' + quoted(f.name));
+        return rebuild::unsupported(c, str_cat("a tensor that is rebuilt by ", quoted(f.module), " ", quoted(f.name)));
     if (f.entry->build == &builders::wrapper_tensor)
         return rebuild::make_wrapper(c, g.elements(inner), args[1], value_access::make(g, args[3]));
     call nested = call_access::with_arguments(c, args[2]);
@@ -375,14 +377,13 @@ CKPT_DETAIL_RARE result<value> builders::device_tensor(call& c) {
         return c.fail(errc::bad_arguments, "requires_grad is not a bool");
     if (t.type == *type) return call_access::make_tensor(c, t);
     if (g.nodes[args[0]].kind != node_kind::array || !is_convertible(t.type, *type))
-        return rebuild::unsupported(c, "a tensor of " + std::string(name(*type)) + " that was saved as " +
-                                           std::string(name(t.type)));
+        return rebuild::unsupported(c, str_cat("a tensor of ", name(*type), " that was saved as ", name(t.type)));
     std::uint64_t bytes{};
     if (!checked_mul(t.numel, itemsize(*type), bytes) || !c.charge(bytes + t.rank * sizeof(std::int64_t)))
         return c.over_budget();
     auto* values = g.memory.allocate<std::byte>(static_cast<std::size_t>(bytes) + 1);
     if (auto copied = copy_tensor(from, g.storages, *type, false, values, t.numel); !copied)
-        return std::move(copied).error();
+        return std::move(copied).failure();
     auto* strides = g.memory.allocate<std::int64_t>(t.rank);
     set_dense_strides(t.sizes(), false, strides);
     t.strides = strides;

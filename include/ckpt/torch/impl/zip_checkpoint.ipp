@@ -6,7 +6,9 @@
 #include <ckpt/archive/inflate.hpp>
 #include <ckpt/archive/zip_format.hpp>
 #include <ckpt/archive/zip_locate.hpp>
+#include <ckpt/core/number.hpp>
 #include <ckpt/core/sorting.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/pickle/value_access.hpp>
 #include <ckpt/torch/tensor_maker.hpp>
 #include <ckpt/torch/zip_checkpoint.hpp>
@@ -18,27 +20,27 @@ CKPT_DETAIL_RARE result<opened_zip> opened_zip::read(const source& from, const l
     std::byte head[4]{};
     const bool four = from.size() >= 4;
     if (four)
-        if (auto read = from.read(0, head); !read) return std::move(read).error();
+        if (auto read = from.read(0, head); !read) return std::move(read).failure();
     if (!four || load_le<std::uint32_t>(head) != zip::local_signature) {
         error named = name_the_file(from);
         // For an archive with other bytes before it, the error of its directory is more precise.
         if (named.code == errc::not_a_checkpoint && four && load_le<std::uint32_t>(head) != zip::end_signature &&
             !sniffing::is_marked_zip(from)) {
             auto archive = zip_archive::read(from, budget, memory);
-            if (!archive && archive.error().code == errc::zip_prefix) return std::move(archive).error();
+            if (!archive && archive.error().code == errc::zip_prefix) return std::move(archive).failure();
         }
         return named;
     }
     auto archive = zip_archive::read(from, budget, memory);
-    if (!archive) return std::move(archive).error();
+    if (!archive) return std::move(archive).failure();
     opened_zip out;
     out.archive = std::move(*archive);
     auto layout = zip_layout::read(from, out.archive, inflate, memory);
-    if (!layout) return std::move(layout).error();
+    if (!layout) return std::move(layout).failure();
     out.layout = std::move(*layout);
     for (const zip_pickle& p : out.layout.pickles) {
         auto opened = open_pickle(from, p, budget, inflate, memory);
-        if (!opened) return std::move(opened).error();
+        if (!opened) return std::move(opened).failure();
         out.pickles.push_back(*opened);
     }
     return out;
@@ -49,11 +51,11 @@ CKPT_DETAIL_RARE result<opened_pickle> opened_zip::open_pickle(const source& fro
                                                                arena& memory) {
     const record& pickle = *place.from;
     auto at = pickle.method == 0 ? zip::locate(from, pickle) : locate_deflated(from, pickle, inflate);
-    if (!at) return std::move(at).error();
+    if (!at) return std::move(at).failure();
     if (pickle.method == 0)
-        if (auto plausible = begins_as_pickle(from, pickle, *at); !plausible) return std::move(plausible).error();
+        if (auto plausible = begins_as_pickle(from, pickle, *at); !plausible) return std::move(plausible).failure();
     auto bytes = read_parsed(from, pickle, budget, inflate, memory);
-    if (!bytes) return std::move(bytes).error();
+    if (!bytes) return std::move(bytes).failure();
     return opened_pickle{place, *bytes, from.base() + *at, pickle.method != 0};
 }
 
@@ -67,7 +69,7 @@ CKPT_DETAIL_RARE result<void> opened_zip::begins_as_pickle(const source& from, c
                  .opcode = op,
                  .offset = from.base() + at,
                  .record = std::string(pickle.name),
-                 .detail = "the pickle begins with the byte " + hexadecimal(op) + ", which is no opcode"};
+                 .detail = str_cat("the pickle begins with the byte ", hexadecimal(op), ", which is no opcode")};
 }
 
 CKPT_DETAIL_RARE result<shared<nested_zip>> nested_zip::read(const shared<source>& outer, const record& r,
@@ -75,10 +77,10 @@ CKPT_DETAIL_RARE result<shared<nested_zip>> nested_zip::read(const shared<source
                                                              arena& memory) {
     auto out = detail::make_shared<nested_zip>();
     auto opened = open_record(outer, r, budget, inflate, memory);
-    if (!opened) return std::move(opened).error();
+    if (!opened) return std::move(opened).failure();
     out->from = std::move(*opened);
     auto zip = opened_zip::read(*out->from, budget, inflate, memory);
-    if (!zip) return std::move(zip).error();
+    if (!zip) return std::move(zip).failure();
     out->zip = std::move(*zip);
     if (out->zip.layout.kind != zip_kind::torch_save)
         return error{.code = errc::container_not_supported,
@@ -93,11 +95,11 @@ CKPT_DETAIL_DEF result<shared<source>> nested_zip::open_record(const shared<sour
                                                                arena& memory) {
     if (r.method != 0) {
         auto content = read_parsed(*outer, r, budget, inflate, memory);
-        if (!content) return std::move(content).error();
+        if (!content) return std::move(content).failure();
         return source::memory(*content);
     }
     auto at = zip::locate(*outer, r);
-    if (!at) return std::move(at).error();
+    if (!at) return std::move(at).failure();
     return source::part(outer, *at, r.size);
 }
 
@@ -136,12 +138,12 @@ inline result<std::string_view> first_bytes(const source& from, const record& r,
     head = head.first(static_cast<std::size_t>((std::min<std::uint64_t>)(r.size, head.size())));
     if (r.method == 0) {
         auto at = zip::locate(from, r);
-        if (!at) return std::move(at).error();
-        if (auto read = from.read(*at, head); !read) return std::move(read).error();
+        if (!at) return std::move(at).failure();
+        if (auto read = from.read(*at, head); !read) return std::move(read).failure();
     } else {
         auto at = locate_deflated(from, r, inflate);
-        if (!at) return std::move(at).error();
-        if (auto read = inflate_stream{from, r, *at, inflate}.read(head); !read) return std::move(read).error();
+        if (!at) return std::move(at).failure();
+        if (auto read = inflate_stream{from, r, *at, inflate}.read(head); !read) return std::move(read).failure();
     }
     return std::string_view{reinterpret_cast<const char*>(head.data()), head.size()};
 }
@@ -224,7 +226,7 @@ CKPT_DETAIL_RARE result<shared<checkpoint_file>> zip_checkpoint::open(shared<sou
                                                                       const inflater& inflate) {
     auto out = detail::make_shared<zip_checkpoint>(std::move(from), budget, reuse, inflate);
     auto zip = opened_zip::read(*out->from_, out->limits_, out->inflate_, out->directory_);
-    if (!zip) return std::move(zip).error();
+    if (!zip) return std::move(zip).failure();
     out->archive_ = std::move(zip->archive);
     const zip_layout& layout = zip->layout;
     out->order_ = order;
@@ -232,7 +234,7 @@ CKPT_DETAIL_RARE result<shared<checkpoint_file>> zip_checkpoint::open(shared<sou
                    layout.order_recorded, out->from_->size(), {}};
     out->graph_.storages = &out->storages_;
     auto built = out->build(layout, zip->pickles, allowed);
-    if (!built) return std::move(built).error();
+    if (!built) return std::move(built).failure();
     return shared<checkpoint_file>{out};
 }
 
@@ -268,7 +270,7 @@ CKPT_DETAIL_RARE result<void> zip_checkpoint::build(const zip_layout& layout, st
 }
 
 CKPT_DETAIL_RARE result<void> zip_checkpoint::keep_root(result<std::uint32_t> value) {
-    if (!value) return std::move(value).error();
+    if (!value) return std::move(value).failure();
     graph_.root = *value;
     return {};
 }
@@ -285,12 +287,12 @@ CKPT_DETAIL_RARE result<std::uint32_t> zip_checkpoint::parse(const opened_pickle
         if (ids == id_form::zip && !allowed.one_by_one) reader.make_whole_calls(tensors);
         if (auto read = reader.run(); !read) {
             g.forget_pending();
-            return std::move(read).error();
+            return std::move(read).failure();
         }
     }
     resolver meaning{g, storages_, limits_, allowed, ids};
     meaning.count_made(tensors.made_bytes());
-    if (auto done = meaning.run(); !done) return std::move(done).error();
+    if (auto done = meaning.run(); !done) return std::move(done).failure();
     return g.root;
 }
 
@@ -304,11 +306,11 @@ CKPT_DETAIL_RARE result<void> zip_checkpoint::build_script(const zip_layout& lay
                                                            const allowlist& allowed) {
     const std::size_t first_node = graph_.nodes.size();
     auto module = parse(pickles[0], folder_of(pickles[0]), allowed, id_form::script);
-    if (!module) return std::move(module).error();
+    if (!module) return std::move(module).failure();
     constexpr std::uint32_t ordered = 2; // of torch 1.5
     if (layout.format_version < ordered) order_attributes(first_node);
     auto constants = parse(pickles[1], folder_of(pickles[1]), allowed, id_form::script);
-    if (!constants) return std::move(constants).error();
+    if (!constants) return std::move(constants).failure();
     graph_.root = with_constants("module", *module, *constants);
     return {};
 }
@@ -339,7 +341,7 @@ CKPT_DETAIL_RARE result<void> zip_checkpoint::build_script_model(const zip_layou
                                                                  const allowlist& allowed) {
     const record& model = *archive_.find(std::string(layout.folder) += "model.json");
     auto text = read_parsed(*from_, model, limits_, inflate_, directory_);
-    if (!text) return std::move(text).error();
+    if (!text) return std::move(text).failure();
     script_model_reader json{{reinterpret_cast<const char*>(text->data()), text->size()}, directory_};
     if (!json.read()) return bad_json(model, json.fault(), json.offset());
     begin_json(model);
@@ -354,7 +356,7 @@ CKPT_DETAIL_RARE result<void> zip_checkpoint::build_script_model(const zip_layou
         graph_.tensor_table = tensors;
         auto values = parse(pickles[0], folder_of(pickles[0]), allowed);
         graph_.tensor_table = {};
-        if (!values) return std::move(values).error();
+        if (!values) return std::move(values).failure();
         attributes = graph_.elements(graph_.nodes[*values]);
     }
     std::vector<std::vector<std::uint32_t>> states(json.modules.size());
@@ -400,7 +402,7 @@ CKPT_DETAIL_RARE result<void> zip_checkpoint::describe(const script_tensor& t, t
     const auto type = dtype_of_caffe2(t.type);
     if (!type)
         return error{.code = errc::dtype_unknown,
-                     .detail = "the dtype " + quoted(t.type) + " is not one that is known"};
+                     .detail = str_cat("the dtype ", quoted(t.type), " is not one that is known")};
     return place(made, *type, t, t.record);
 }
 
@@ -409,7 +411,7 @@ CKPT_DETAIL_RARE result<void> zip_checkpoint::build_package(const zip_layout& la
                                                             const allowlist& allowed) {
     std::vector<std::uint32_t> pairs;
     auto modules = packaged_modules(layout, pickles, allowed, pairs);
-    if (!modules) return std::move(modules).error();
+    if (!modules) return std::move(modules).failure();
     for (const opened_pickle& p : pickles) {
         if (!p.place.script.empty()) continue;
         const std::size_t first_node = graph_.nodes.size(), first_container = graph_.containers.size();
@@ -418,7 +420,7 @@ CKPT_DETAIL_RARE result<void> zip_checkpoint::build_package(const zip_layout& la
             parsed.error().code != errc::limit)
             continue; // not a pickle, but other bytes
         auto value = or_refused(std::move(parsed));
-        if (!value) return std::move(value).error();
+        if (!value) return std::move(value).failure();
         std::uint32_t root = *value;
         if (!modules->empty()) {
             if (const packaged_module* const named = module_named(*modules, *value)) root = named->node;
@@ -438,7 +440,7 @@ CKPT_DETAIL_RARE auto zip_checkpoint::packaged_modules(const zip_layout& layout,
     for (const opened_pickle& p : pickles) {
         if (p.place.script.empty()) continue;
         auto made = or_refused(parse(p, folder_of(p), allowed, id_form::script));
-        if (!made) return std::move(made).error();
+        if (!made) return std::move(made).failure();
         const std::string_view name = p.place.from->name.substr(layout.folder.size());
         if (name.ends_with("/data.pkl")) {
             out.push_back({p.place.script, *made});
@@ -501,7 +503,7 @@ CKPT_DETAIL_RARE auto zip_checkpoint::module_named(std::span<const packaged_modu
 
 CKPT_DETAIL_RARE result<void> zip_checkpoint::build_pt2(const zip_layout& layout, const allowlist& allowed) {
     auto configs = read_pt2(*from_, archive_, layout.folder, limits_, inflate_, directory_);
-    if (!configs) return std::move(configs).error();
+    if (!configs) return std::move(configs).failure();
     std::vector<std::string_view> models;
     for (const pt2_config& c : *configs)
         if (std::find(models.begin(), models.end(), c.model) == models.end()) models.push_back(c.model);
@@ -514,7 +516,7 @@ CKPT_DETAIL_RARE result<void> zip_checkpoint::build_pt2(const zip_layout& layout
             begin_json(*c.from);
             for (const pt2_entry& e : c.entries) {
                 auto value = pt2_value(c, e, allowed);
-                if (!value) return std::move(value).error();
+                if (!value) return std::move(value).failure();
                 std::vector<std::uint32_t>& into = c.constants ? constants : pairs;
                 into.push_back(graph_.add_text(e.name));
                 into.push_back(*value);
@@ -535,7 +537,7 @@ CKPT_DETAIL_RARE result<std::uint32_t> zip_checkpoint::pt2_value(const pt2_confi
             return or_refused(error{.code = errc::record_missing,
                                     .record = std::string(c.from->name),
                                     .path = printable(e.name),
-                                    .detail = "there is no record " + quoted(e.path)});
+                                    .detail = str_cat("there is no record ", quoted(e.path))});
         return or_refused(blob(*r, allowed));
     }
     tensor_data t{};
@@ -553,10 +555,10 @@ CKPT_DETAIL_RARE result<void> zip_checkpoint::describe(const pt2_entry& e, tenso
     const auto type = dtype_of_pt2(e.dtype);
     if (!type)
         return error{.code = errc::dtype_unknown,
-                     .detail = "the dtype " + decimal(e.dtype) + " is not one that is known"};
+                     .detail = str_cat("the dtype ", e.dtype, " is not one that is known")};
     if (e.layout != pt2_strided)
         return error{.code = errc::unsupported_tensor,
-                     .detail = "a tensor of the layout " + decimal(e.layout) + ", which is not strided",
+                     .detail = str_cat("a tensor of the layout ", e.layout, ", which is not strided"),
                      .hint = "the other entries of the file are not affected"};
     return place(t, *type, e, e.path);
 }
@@ -565,7 +567,7 @@ CKPT_DETAIL_RARE error zip_checkpoint::bad_json(const record& r, std::string_vie
     return {.code = errc::json_invalid,
             .offset = from_->base() + r.header_offset,
             .record = std::string(r.name),
-            .detail = std::string(fault) + ", at byte " + decimal(std::uint64_t{at}) + " of the text",
+            .detail = str_cat(fault, ", at byte ", at, " of the text"),
             .hint = zip::damage_hint};
 }
 
@@ -588,12 +590,12 @@ CKPT_DETAIL_RARE std::uint32_t zip_checkpoint::add_described(const record& in, s
 CKPT_DETAIL_RARE result<std::uint32_t> zip_checkpoint::blob(const record& r, const allowlist& allowed) {
     if (!holds_zip(*from_, r)) {
         auto pickle = opened_zip::open_pickle(*from_, {&r, {}, {}}, limits_, inflate_, directory_);
-        if (!pickle) return std::move(pickle).error();
+        if (!pickle) return std::move(pickle).failure();
         return parse(*pickle, {&*from_, &archive_, r.name, {}, facts_.order},
                      allowed); // which has no storages of its own
     }
     auto inner = nested_zip::read(from_, r, limits_, inflate_, directory_);
-    if (!inner) return std::move(inner).error();
+    if (!inner) return std::move(inner).failure();
     const nested_zip& opened = **inner;
     nested_.push_back(std::move(*inner));
     opened_pickle p = opened.zip.pickles[0];
@@ -643,12 +645,12 @@ CKPT_DETAIL_RARE result<void> zip_checkpoint::build_of_blobs(const record* weigh
     std::uint32_t found[2]{none_node, none_node};
     if (weights != nullptr) {
         auto value = blob(*weights, allowed);
-        if (!value) return std::move(value).error();
+        if (!value) return std::move(value).failure();
         found[0] = *value;
     }
     if (constants != nullptr) {
         auto value = or_refused(blob(*constants, allowed));
-        if (!value) return std::move(value).error();
+        if (!value) return std::move(value).failure();
         found[1] = *value;
     }
     graph_.root = with_constants("weights", found[0], found[1]);

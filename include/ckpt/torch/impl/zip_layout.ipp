@@ -6,6 +6,7 @@
 #include <ckpt/archive/inflate.hpp>
 #include <ckpt/archive/zip_locate.hpp>
 #include <ckpt/core/number.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/torch/zip_layout.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail::zip_layouts {
@@ -19,7 +20,8 @@ CKPT_DETAIL_RARE std::string_view join(std::string_view a, std::string_view b, a
 
 CKPT_DETAIL_RARE bool is_package(const zip_archive& archive, std::string_view name) {
     const std::string top(name.substr(0, name.find('/') + 1));
-    return archive.find(top + ".data/extern_modules") != nullptr && archive.find(top + ".data/version") != nullptr;
+    return archive.find(str_cat(top, ".data/extern_modules")) != nullptr &&
+           archive.find(str_cat(top, ".data/version")) != nullptr;
 }
 
 CKPT_DETAIL_RARE result<const record*> find_data(const source& from, const zip_archive& archive) {
@@ -80,7 +82,7 @@ CKPT_DETAIL_RARE result<void> name_other(const source& from, const zip_archive& 
             return found(zip_kind::pt2, folder);
         if (r.name == "serialized_exported_program.json" || r.name == "serialized_state_dict.pt")
             return found(zip_kind::pt2_blobs, {});
-        if (name == "model.json" && archive.find(std::string(folder) + "version") != nullptr)
+        if (name == "model.json" && archive.find(str_cat(folder, "version")) != nullptr)
             return found(zip_kind::script_model, folder);
         if (r.name == "word/document.xml" || r.name == "xl/workbook.xml") is("an office document");
         if (r.name == "META-INF/MANIFEST.MF") is("a Java archive");
@@ -107,7 +109,7 @@ CKPT_DETAIL_RARE result<void> name_other(const source& from, const zip_archive& 
     return error{.code = errc::no_pickle,
                  .offset = from.base(),
                  .record = inside,
-                 .detail = std::string(seen) + " (" + decimal(std::uint64_t{archive.records().size()}) + " records)",
+                 .detail = str_cat(seen, " (", archive.records().size(), " records)"),
                  .hint = hint};
 }
 
@@ -130,7 +132,7 @@ CKPT_DETAIL_RARE result<void> find_package_pickles(const source& from, const zip
         if (r.method == 0) {
             std::byte first[2]{};
             auto at = zip::locate(from, r);
-            if (!at) return std::move(at).error();
+            if (!at) return std::move(at).failure();
             if (auto read = from.read(*at, first); !read) return read;
             if (first[0] != std::byte{0x80} || first[1] < std::byte{2} || first[1] > std::byte{5}) continue;
         } else if (!r.name.ends_with(".pkl")) {
@@ -142,15 +144,15 @@ CKPT_DETAIL_RARE result<void> find_package_pickles(const source& from, const zip
 }
 
 /// The text of a record of at most 64 bytes, without spaces and ends of lines behind it.
-inline result<std::string> read_short_text(const source& from, const record& r, const inflater& inflate,
-                                           arena& memory) {
+CKPT_DETAIL_COLD inline result<std::string> read_short_text(const source& from, const record& r,
+                                                            const inflater& inflate, arena& memory) {
     if (r.size > 64)
         return error{.code = errc::zip_bounds,
                      .offset = from.base() + r.header_offset,
                      .record = std::string(r.name),
-                     .detail = "a record of " + decimal(r.size) + " bytes where a short text belongs"};
+                     .detail = str_cat("a record of ", r.size, " bytes where a short text belongs")};
     auto bytes = read_content(from, r, inflate, 64, memory);
-    if (!bytes) return std::move(bytes).error();
+    if (!bytes) return std::move(bytes).failure();
     std::string text(reinterpret_cast<const char*>(bytes->data()), bytes->size());
     while (!text.empty() && (text.back() == '\n' || text.back() == '\r' || text.back() == ' ')) text.pop_back();
     return text;
@@ -161,40 +163,40 @@ inline bool read_number(const std::string& text, std::uint64_t least, std::uint6
     return parse_decimal(text, out) && out >= least && out <= most;
 }
 
-inline result<void> read_version(const source& from, const record& version, const inflater& inflate, arena& memory,
-                                 zip_layout& out) {
+CKPT_DETAIL_COLD inline result<void> read_version(const source& from, const record& version, const inflater& inflate,
+                                                  arena& memory, zip_layout& out) {
     auto text = read_short_text(from, version, inflate, memory);
-    if (!text) return std::move(text).error();
+    if (!text) return std::move(text).failure();
     std::uint64_t number = 0;
     if (!read_number(*text, 1, 10, number))
         return error{.code = errc::format_version,
                      .offset = from.base() + version.header_offset,
                      .record = std::string(version.name),
-                     .detail = "the file-format version is " + quoted(*text) + ", known are 1 to 10",
+                     .detail = str_cat("the file-format version is ", quoted(*text), ", known are 1 to 10"),
                      .hint = "a newer ckpt may read it"};
     out.format_version = static_cast<std::uint32_t>(number);
     return {};
 }
 
-inline result<void> read_order(const source& from, const record& order, const inflater& inflate, arena& memory,
-                               zip_layout& out) {
+CKPT_DETAIL_COLD inline result<void> read_order(const source& from, const record& order, const inflater& inflate,
+                                                arena& memory, zip_layout& out) {
     auto text = read_short_text(from, order, inflate, memory);
-    if (!text) return std::move(text).error();
+    if (!text) return std::move(text).failure();
     if ((*text != "little" && *text != "big") || text->size() != order.size) // torch takes no end of line
         return error{.code = errc::byte_order_unknown,
                      .offset = from.base() + order.header_offset,
                      .record = std::string(order.name),
-                     .detail = "the byte order is " + quoted(*text)};
+                     .detail = str_cat("the byte order is ", quoted(*text))};
     out.order = *text == "big" ? byte_order::big : byte_order::little;
     out.order_recorded = true;
     return {};
 }
 
 /// Reads the alignment. Ignores an invalid one, because only `zip::predict` depends on it.
-inline result<void> read_alignment(const source& from, const record& alignment, const inflater& inflate, arena& memory,
-                                   zip_layout& out) {
+CKPT_DETAIL_COLD inline result<void> read_alignment(const source& from, const record& alignment,
+                                                    const inflater& inflate, arena& memory, zip_layout& out) {
     auto text = read_short_text(from, alignment, inflate, memory);
-    if (!text) return std::move(text).error();
+    if (!text) return std::move(text).failure();
     std::uint64_t number = 0;
     if (read_number(*text, 1, std::uint64_t{1} << 30, number)) out.alignment = number;
     return {};
@@ -208,16 +210,16 @@ CKPT_DETAIL_RARE result<zip_layout> zip_layout::read(const source& from, const z
                                                      const inflater& inflate, arena& memory) {
     zip_layout out;
     auto data = zip_layouts::find_data(from, archive);
-    if (!data) return std::move(data).error();
+    if (!data) return std::move(data).failure();
     const record* first = *data; // its place tells whether torch wrote the archive
     if (first != nullptr) out.folder = first->name.substr(0, first->name.size() - 8);
     const auto has = [&](std::string_view name) { return archive.find(std::string(out.folder) + std::string(name)); };
     if (first == nullptr) {
-        if (auto named = zip_layouts::name_other(from, archive, out); !named) return std::move(named).error();
+        if (auto named = zip_layouts::name_other(from, archive, out); !named) return std::move(named).failure();
         first = archive.records().data();
         if (out.kind == zip_kind::torch_package)
             if (auto found = zip_layouts::find_package_pickles(from, archive, out, memory); !found)
-                return std::move(found).error();
+                return std::move(found).failure();
         if (const record* attributes = has("attributes.pkl");
             attributes != nullptr && out.kind == zip_kind::script_model)
             out.pickles.push_back({attributes, out.folder, {}});
@@ -233,14 +235,14 @@ CKPT_DETAIL_RARE result<zip_layout> zip_layout::read(const source& from, const z
     if (version == nullptr) version = has("version");
     if (version != nullptr && out.kind != zip_kind::pt2_blobs) // there it is the version of the schema: "8.2"
         if (auto read = zip_layouts::read_version(from, *version, inflate, memory, out); !read)
-            return std::move(read).error();
+            return std::move(read).failure();
     if (const record* order = has("byteorder"))
         if (auto read = zip_layouts::read_order(from, *order, inflate, memory, out); !read)
-            return std::move(read).error();
+            return std::move(read).failure();
     const record* alignment = has(".storage_alignment");
     if (alignment != nullptr)
         if (auto read = zip_layouts::read_alignment(from, *alignment, inflate, memory, out); !read)
-            return std::move(read).error();
+            return std::move(read).failure();
     const bool numbered = alignment != nullptr || has(".format_version") != nullptr;
     // `predict` does not hold for torch.export.save before torch 2.8, which used Python's zipfile, nor for the writer
     // of torch 1.0 to 1.2, which aligned payloads in another way.

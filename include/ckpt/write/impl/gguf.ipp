@@ -4,6 +4,7 @@
 #pragma once
 
 #include <ckpt/core/sorting.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/core/utf8.hpp>
 #include <ckpt/io/output.hpp>
 #include <ckpt/tensor/convert.hpp>
@@ -43,7 +44,7 @@ inline error no_type(ckpt::dtype type) {
         hint = "Cast it with a key rule, as in \"cast int64 KEY\", or leave it out";
     else if (is_convertible(type, ckpt::dtype::int32))
         hint = "Cast it with a key rule, as in \"cast int32 KEY\", or leave it out";
-    return lacks("GGUF has no type for " + std::string(name(type)), hint);
+    return lacks(str_cat("GGUF has no type for ", name(type)), hint);
 }
 
 /// Whether the format can hold a tensor that is quantised, or is not.
@@ -53,10 +54,10 @@ inline result<void> judge(const state_dict_entry& e, gguf_quant how) {
     if (data.numel == 0)
         return lacks("GGUF has no tensors without elements", "Drop it with a key rule, or leave it out");
     if (data.rank > most_dimensions)
-        return lacks("GGUF has at most 4 dimensions, and it has " + decimal(data.rank),
+        return lacks(str_cat("GGUF has at most 4 dimensions, and it has ", data.rank),
                      "Join some with a key rule, as in \"reshape (2, -1) KEY\", or leave it out");
     if (e.key.size() > longest_name)
-        return lacks("the name has " + decimal(std::uint64_t{e.key.size()}) + " bytes, and GGUF allows 64",
+        return lacks(str_cat("the name has ", e.key.size(), " bytes, and GGUF allows 64"),
                      "Shorten it with a key rule, as in \"rename model.language_model.{rest:**} -> lm.{rest}\"");
     if (check_utf8(e.key) != utf8_verdict::valid || e.key.find('\0') != std::string_view::npos)
         return lacks("GGUF has names in UTF-8, and programs end them with a NUL", "Rename it with a key rule");
@@ -66,11 +67,11 @@ inline result<void> judge(const state_dict_entry& e, gguf_quant how) {
 /// Why a tensor is not quantised, as a clause; empty where it is. `by_name`: its whole key was given.
 inline std::string obstacle(const tensor_data& data, bool by_name) {
     if (info(data.type).kind != dtype_kind::floating || !is_convertible(data.type, ckpt::dtype::float32))
-        return "its dtype is " + std::string(name(data.type));
+        return str_cat("its dtype is ", name(data.type));
     if (data.rank == 0) return "it is a scalar";
     if (data.rank == 1 && !by_name) return "it has one dimension";
     if (const std::int64_t last = data.shape[data.rank - 1]; last % static_cast<std::int64_t>(block_values) != 0)
-        return "its last dimension, " + decimal(last) + ", is no multiple of 32";
+        return str_cat("its last dimension, ", last, ", is no multiple of 32");
     return {};
 }
 
@@ -139,7 +140,7 @@ class quantised_keys {
             if (codes_[i].literal)
                 return error{.code = errc::format_lacks,
                              .path = std::string(e.key),
-                             .detail = "it cannot be quantised to " + std::string(name(wanted_[i].how)) + ": " + found,
+                             .detail = str_cat("it cannot be quantised to ", name(wanted_[i].how), ": ", found),
                              .hint = "Quantise other keys, or give a pattern with a wildcard, which passes over it"};
             why = std::move(found);
         }
@@ -184,7 +185,7 @@ CKPT_DETAIL_RARE result<void> gguf_layout::check(const std::vector<gguf_entry>& 
     for (const gguf_entry& e : metadata) {
         keys.push_back(e.key);
         if (e.key.empty() || e.key.size() > gguf::longest_key || check_utf8(e.key) != utf8_verdict::valid)
-            return gguf::lacks("the key " + quoted(e.key) + " cannot stand in the metadata of a GGUF file",
+            return gguf::lacks(str_cat("the key ", quoted(e.key), " cannot stand in the metadata of a GGUF file"),
                                "Keys are UTF-8, of 1 to 65,535 bytes");
         if (e.key == ours.key && (e.type != ours.type || e.bytes != ours.bytes))
             return gguf::lacks("general.alignment is not 32 as uint32, and tensors are written at multiples of 32",
@@ -193,7 +194,8 @@ CKPT_DETAIL_RARE result<void> gguf_layout::check(const std::vector<gguf_entry>& 
     sort_values(keys);
     for (std::size_t i = 1; i < keys.size(); ++i)
         if (keys[i] == keys[i - 1])
-            return gguf::lacks("two entries of the metadata have the key " + quoted(keys[i]), "Give one of them");
+            return gguf::lacks(str_cat("two entries of the metadata have the key ", quoted(keys[i])),
+                               "Give one of them");
     return {};
 }
 
@@ -202,7 +204,7 @@ CKPT_DETAIL_RARE result<void> gguf_layout::choose(const gguf_options& options) {
     for (const state_dict_entry& e : weights_->entries) {
         std::string why;
         auto found = e.data->refusal == nullptr ? wanted.of(e, why) : result<gguf_quant>{gguf_quant::none};
-        if (!found) return std::move(found).error();
+        if (!found) return std::move(found).failure();
         how_.push_back(*found);
         if (!why.empty()) kept_.push_back({std::string(e.key), std::move(why)});
     }
@@ -248,8 +250,8 @@ CKPT_DETAIL_RARE void gguf_layout::describe(const std::vector<gguf_entry>& metad
 CKPT_DETAIL_RARE result<gguf_layout> gguf_layout::make(const state_dict& weights, const gguf_options& options) {
     gguf_layout out;
     out.weights_ = state_dict_access::data(weights);
-    if (auto usable = check(options.metadata); !usable) return std::move(usable).error();
-    if (auto usable = out.choose(options); !usable) return std::move(usable).error();
+    if (auto usable = check(options.metadata); !usable) return std::move(usable).failure();
+    if (auto usable = out.choose(options); !usable) return std::move(usable).failure();
     out.describe(options.metadata);
     return out;
 }
@@ -287,7 +289,7 @@ CKPT_DETAIL_RARE result<void> gguf_layout::write_to(output_file& file, const pro
 CKPT_DETAIL_RARE result<void> gguf_layout::write(path_arg out, const gguf_options& options) const {
     if (auto allowed = check_losses(chosen_, options.allow_loss); !allowed) return allowed;
     auto file = output_file::create(out, options.overwrite, options.check);
-    if (!file) return std::move(file).error();
+    if (!file) return std::move(file).failure();
     auto done = write_to(*file, options.progress);
     if (done) done = file->finish();
     return done ? file->publish() : done;
@@ -303,7 +305,7 @@ CKPT_DETAIL_RARE result<gguf_report> plan_gguf(const state_dict& weights, path_a
 CKPT_DETAIL_RARE result<gguf_report> write_gguf(const state_dict& weights, path_arg out, const gguf_options& options) {
     const auto layout = detail::gguf_layout::make(weights, options);
     if (!layout) return layout.error();
-    if (auto done = layout->write(out, options); !done) return std::move(done).error();
+    if (auto done = layout->write(out, options); !done) return std::move(done).failure();
     return layout->report(out);
 }
 

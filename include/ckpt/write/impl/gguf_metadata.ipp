@@ -5,6 +5,7 @@
 
 #include <ckpt/core/number.hpp>
 #include <ckpt/core/reader.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/pickle/value_access.hpp>
 #include <ckpt/tensor/convert.hpp>
 #include <ckpt/write/gguf_format.hpp>
@@ -87,7 +88,7 @@ class gguf_metadata_reader {
 CKPT_DETAIL_RARE result<void> gguf_metadata_reader::append(std::string& out, gguf_type type, const value& from) {
     const gguf::type_row& row = gguf::row_of(type);
     const auto wrong = [&] {
-        return refuse(from, "the value is " + with_article(from.kind()) + ", and the type is " + std::string(row.name));
+        return refuse(from, str_cat("the value is ", with_article(from.kind()), ", and the type is ", row.name));
     };
     if (type == gguf_type::string) {
         const auto text = from.as_string();
@@ -111,14 +112,14 @@ CKPT_DETAIL_RARE result<void> gguf_metadata_reader::append(std::string& out, ggu
         const auto bits = bit_cast<std::uint32_t>(to_float(*number));
         const bool was_finite = (bit_cast<std::uint64_t>(*number) >> 52 & 0x7FFu) != 0x7FF;
         if (was_finite && (bits & 0x7F80'0000u) == 0x7F80'0000u)
-            return refuse(from, "no float32 holds " + shortest(*number));
+            return refuse(from, str_cat("no float32 holds ", shortest(*number)));
         append_le(out, bits, row.bytes);
         return {};
     }
     if (from.kind() != kind::integer) return wrong();
     const auto number = gguf::integer_of(from);
     if (!number || !gguf::fits(type, *number))
-        return refuse(from, "the integer does not fit in the type " + std::string(row.name));
+        return refuse(from, str_cat("the integer does not fit in the type ", row.name));
     append_le(out, number->bits, row.bytes);
     return {};
 }
@@ -134,9 +135,9 @@ CKPT_DETAIL_RARE result<gguf_type> gguf_metadata_reader::type_of_elements(const 
         const kind k = v.kind();
         const bool number = k == kind::integer || k == kind::real;
         if (!number && k != kind::string && k != kind::boolean)
-            return refuse(v, "GGUF has no type for " + with_article(k) + " in an array");
+            return refuse(v, str_cat("GGUF has no type for ", with_article(k), " in an array"));
         if (k != first && !(number && (first == kind::integer || first == kind::real)))
-            return refuse(v, "the list begins with " + with_article(first) + ", and this is " + with_article(k));
+            return refuse(v, str_cat("the list begins with ", with_article(first), ", and this is ", with_article(k)));
         reals = reals || k == kind::real;
         if (k != kind::integer) continue;
         const auto x = gguf::integer_of(v);
@@ -156,7 +157,7 @@ CKPT_DETAIL_RARE result<void> gguf_metadata_reader::array(gguf_entry& to, std::o
                                                           const value& from) {
     if (!elements) {
         auto found = type_of_elements(from);
-        if (!found) return std::move(found).error();
+        if (!found) return std::move(found).failure();
         elements = *found;
     }
     to.type = gguf_type::array;
@@ -182,8 +183,8 @@ CKPT_DETAIL_RARE result<void> gguf_metadata_reader::written_out(gguf_entry& to, 
         to.type = row.type;
         return append(to.bytes, row.type, *content);
     }
-    return refuse(from, (word ? "GGUF has no type " + quoted(*word) : std::string("the type is no text")) +
-                            ": there are uint8 to uint64, int8 to int64, float32, float64, bool and string");
+    return refuse(from, str_cat(word ? str_cat("GGUF has no type ", quoted(*word)) : std::string("the type is no text"),
+                                ": there are uint8 to uint64, int8 to int64, float32, float64, bool and string"));
 }
 
 CKPT_DETAIL_RARE result<gguf_entry> gguf_metadata_reader::read(std::string_view key, const value& from) {
@@ -207,7 +208,7 @@ CKPT_DETAIL_RARE result<gguf_entry> gguf_metadata_reader::read(std::string_view 
     case kind::dictionary: done = written_out(out, from); break;
     default: return refuse(from, "GGUF has no type for null");
     }
-    if (!done) return std::move(done).error();
+    if (!done) return std::move(done).failure();
     return out;
 }
 
@@ -228,15 +229,16 @@ CKPT_DETAIL_RARE result<std::vector<gguf_entry>> read_gguf_metadata(const value&
     if (const error* const why = object.refusal()) return *why;
     if (object.kind() != kind::dictionary)
         return detail::value_access::in_file(
-            object, {.code = errc::format_lacks,
-                     .detail = "the metadata of a GGUF file is an object of keys and values, and this is " +
-                               detail::with_article(object.kind()),
-                     .hint = "Write it as {\"general.architecture\": \"llama\", \"llama.block_count\": 32}"});
+            object,
+            {.code = errc::format_lacks,
+             .detail = detail::str_cat("the metadata of a GGUF file is an object of keys and values, and this is ",
+                                       detail::with_article(object.kind())),
+             .hint = "Write it as {\"general.architecture\": \"llama\", \"llama.block_count\": 32}"});
     std::vector<gguf_entry> out;
     detail::gguf_metadata_reader reader;
     for (const auto entry : object.entries()) {
         auto made = reader.read(entry.key.as_string().value_or(""), entry.mapped);
-        if (!made) return std::move(made).error();
+        if (!made) return std::move(made).failure();
         out.push_back(*std::move(made));
     }
     return out;

@@ -3,7 +3,9 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <ckpt/core/number.hpp>
 #include <ckpt/core/sorting.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/core/utf8.hpp>
 #include <ckpt/io/output.hpp>
 #include <ckpt/write/chosen_tensors.hpp>
@@ -73,14 +75,14 @@ inline result<void> judge(const tensor_data& data, bool raw) {
     if (!descr_of(data.type, raw).empty()) return {};
     const bool helps = !descr_of(data.type, true).empty();
     return error{.code = errc::format_lacks,
-                 .detail = "numpy has no dtype for " + std::string(name(data.type)),
+                 .detail = str_cat("numpy has no dtype for ", name(data.type)),
                  .hint =
                      helps ? std::string_view("Cast it with a key rule, as in \"cast float32 KEY\", or write its bits: "
                                               "numpy_options::raw")
                            : std::string_view("Cast it with a key rule, or leave it out")};
 }
 
-inline std::string name_of(std::string_view key) { return std::string(key) + ".npy"; }
+inline std::string name_of(std::string_view key) { return str_cat(key, ".npy"); }
 
 } // namespace npy
 
@@ -108,14 +110,14 @@ CKPT_DETAIL_RARE result<void> numpy_layout::check() const {
     constexpr std::size_t longest = 0xFFFF - 4; // with ".npy" behind it
     if (single_ && chosen_.written.size() != 1)
         return error{.code = errc::format_lacks,
-                     .detail = "an .npy file holds one array, and there are " +
-                               decimal(std::uint64_t{chosen_.written.size()}) + " tensors",
+                     .detail =
+                         str_cat("an .npy file holds one array, and there are ", chosen_.written.size(), " tensors"),
                      .hint = "Choose one with the key rule \"keep KEY\", or write an .npz file"};
     for (const state_dict_entry& e : chosen_.written)
         if (!single_ && (e.key.size() > longest || e.key.find('\0') != std::string_view::npos ||
                          check_utf8(e.key) != utf8_verdict::valid))
             return error{.code = errc::format_lacks,
-                         .detail = "the key " + quoted(e.key) + " cannot name a record of an archive",
+                         .detail = str_cat("the key ", quoted(e.key), " cannot name a record of an archive"),
                          .hint = "Rename it with a key rule"};
     return single_ ? result<void>{} : check_names();
 }
@@ -130,7 +132,8 @@ CKPT_DETAIL_RARE result<void> numpy_layout::check_names() const {
         const std::string_view stem = key.substr(0, key.size() - suffix.size());
         if (std::binary_search(keys.begin(), keys.end(), stem))
             return error{.code = errc::format_lacks,
-                         .detail = "numpy gives the array of " + quoted(stem) + " for the key " + quoted(key) + ", too",
+                         .detail =
+                             str_cat("numpy gives the array of ", quoted(stem), " for the key ", quoted(key), ", too"),
                          .hint = "Rename one of them with a key rule, as in \"rename {key:**}.npy -> {key}_npy\""};
     }
     return {};
@@ -142,7 +145,7 @@ CKPT_DETAIL_RARE result<numpy_layout> numpy_layout::make(const state_dict& from,
     out.weights_ = state_dict_access::data(from);
     const auto fits = [&options](const state_dict_entry& e) { return npy::judge(*e.data, options.raw); };
     out.chosen_ = choose_tensors(*out.weights_, fits, false);
-    if (auto usable = out.check(); !usable) return std::move(usable).error();
+    if (auto usable = out.check(); !usable) return std::move(usable).failure();
     return out;
 }
 
@@ -183,7 +186,7 @@ CKPT_DETAIL_RARE result<void> numpy_layout::write_to(output_file& file) const {
 CKPT_DETAIL_RARE result<void> numpy_layout::write(path_arg out) const {
     if (auto allowed = check_losses(chosen_, options_.allow_loss); !allowed) return allowed;
     auto file = output_file::create(out, options_.overwrite, options_.check);
-    if (!file) return std::move(file).error();
+    if (!file) return std::move(file).failure();
     auto done = write_to(*file);
     if (done) done = file->finish();
     return done ? file->publish() : done;
@@ -195,7 +198,7 @@ inline result<write_report> make_numpy(const state_dict& weights, path_arg out, 
     const auto layout = numpy_layout::make(weights, options, single);
     if (!layout) return layout.error();
     if (writes)
-        if (auto done = layout->write(out); !done) return std::move(done).error();
+        if (auto done = layout->write(out); !done) return std::move(done).failure();
     return layout->report(out);
 }
 

@@ -7,6 +7,7 @@
 #include <ckpt/core/json.hpp>
 #include <ckpt/core/limits.hpp>
 #include <ckpt/core/number.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/io/file.hpp>
 #include <ckpt/io/output.hpp>
 #include <ckpt/write/old_set.hpp>
@@ -20,7 +21,7 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 
 inline constexpr std::string_view safetensors_suffix = ".safetensors";
 
-CKPT_DETAIL_RARE std::string index_of(std::string_view path) { return std::string(path) + ".index.json"; }
+CKPT_DETAIL_RARE std::string index_of(std::string_view path) { return str_cat(path, ".index.json"); }
 
 CKPT_DETAIL_RARE std::string_view stem_of(std::string_view path) noexcept {
     if (path.ends_with(safetensors_suffix)) path.remove_suffix(safetensors_suffix.size());

@@ -5,7 +5,9 @@
 
 #include <ckpt/core/append_le.hpp>
 #include <ckpt/core/checked.hpp>
+#include <ckpt/core/number.hpp>
 #include <ckpt/core/sorting.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/core/utf8.hpp>
 #include <ckpt/io/output.hpp>
 #include <ckpt/torch/safetensors_types.hpp>
@@ -87,7 +89,7 @@ inline void append_plain_json(std::string& out, std::string_view text, bool asci
 CKPT_DETAIL_RARE result<void> safetensors_layout::judge(const tensor_data& data) {
     if (!safetensors_type_of(data.type))
         return error{.code = errc::format_lacks,
-                     .detail = "safetensors has no type for " + std::string(name(data.type)),
+                     .detail = str_cat("safetensors has no type for ", name(data.type)),
                      .hint = "Cast it with a key rule, as in \"cast float32 KEY\", or leave it out"};
     if (data.type == ckpt::dtype::float4_e2m1fn_x2 && data.rank == 0)
         return error{.code = errc::format_lacks,
@@ -104,7 +106,7 @@ CKPT_DETAIL_RARE result<void> safetensors_layout::check_keys() const {
                          .hint = "Rename it with a key rule"};
         if (check_utf8(e.key) != utf8_verdict::valid)
             return error{.code = errc::format_lacks,
-                         .detail = "the key " + quoted(e.key) + " is not UTF-8, which safetensors needs",
+                         .detail = str_cat("the key ", quoted(e.key), " is not UTF-8, which safetensors needs"),
                          .hint = "Rename it with a key rule"};
     }
     return {};
@@ -117,12 +119,13 @@ CKPT_DETAIL_RARE result<void> safetensors_layout::add_metadata(const safetensors
     for (std::size_t i = 0; i < metadata_.size(); ++i) {
         if (i > 0 && metadata_[i].key == metadata_[i - 1].key)
             return error{.code = errc::format_lacks,
-                         .detail = "two entries of the metadata have the key " + quoted(metadata_[i].key),
+                         .detail = str_cat("two entries of the metadata have the key ", quoted(metadata_[i].key)),
                          .hint = "Keys of tied tensors are entries, too: choose another, or write tied tensors twice"};
         for (const std::string* text : {&metadata_[i].key, &metadata_[i].text})
             if (check_utf8(*text) != utf8_verdict::valid)
                 return error{.code = errc::format_lacks,
-                             .detail = "the metadata " + quoted(*text) + " is not UTF-8, which safetensors needs"};
+                             .detail =
+                                 str_cat("the metadata ", quoted(*text), " is not UTF-8, which safetensors needs")};
     }
     return {};
 }
@@ -161,7 +164,7 @@ CKPT_DETAIL_RARE void safetensors_layout::name_files(std::string path) {
         return digits.size() < 5 ? std::string(5 - digits.size(), '0') + digits : digits;
     };
     for (std::size_t i = 0; i < files_.size(); ++i)
-        files_[i].path = stem + '-' + five(i + 1) + "-of-" + five(files_.size()) + std::string(safetensors_suffix);
+        files_[i].path = str_cat(stem, "-", five(i + 1), "-of-", five(files_.size()), safetensors_suffix);
 }
 
 CKPT_DETAIL_RARE result<void> safetensors_layout::describe(planned_file& out) const {
@@ -204,8 +207,8 @@ CKPT_DETAIL_RARE result<void> safetensors_layout::describe(planned_file& out) co
     const std::uint64_t length = json.size() - 8;
     if (length > safetensors::largest_header)
         return error{.code = errc::format_lacks,
-                     .detail = "the header would have " + decimal(length) + " bytes, and the format allows " +
-                               decimal(safetensors::largest_header),
+                     .detail = str_cat("the header would have ", length, " bytes, and the format allows ",
+                                       safetensors::largest_header),
                      .hint = "Write several files: safetensors_options::max_shard_bytes"};
     std::string first;
     append_le(first, length, 8);
@@ -223,13 +226,13 @@ CKPT_DETAIL_RARE std::string safetensors_layout::index() const {
         for (const state_dict_entry& e : f.tensors) map.emplace_back(e.key, path.substr(name_offset(path)));
     }
     sort_values(map);
-    std::string out = "{\n  \"metadata\": {\n    \"total_size\": " + decimal(total) + "\n  },\n  \"weight_map\": {";
+    std::string out = str_cat("{\n  \"metadata\": {\n    \"total_size\": ", total, "\n  },\n  \"weight_map\": {");
     for (const auto& [key, file] : map) {
         out += out.back() == '{' ? "\n    " : ",\n    ";
         append_plain_json(out, key, true);
         append_plain_json(out += ": ", file, true);
     }
-    return out + "\n  }\n}\n";
+    return str_cat(out, "\n  }\n}\n");
 }
 
 CKPT_DETAIL_RARE result<safetensors_layout> safetensors_layout::make(const state_dict& weights, path_arg out,
@@ -238,12 +241,12 @@ CKPT_DETAIL_RARE result<safetensors_layout> safetensors_layout::make(const state
     layout.weights_ = state_dict_access::data(weights);
     const auto fits = [](const state_dict_entry& e) { return judge(*e.data); };
     layout.chosen_ = choose_tensors(*layout.weights_, fits, !options.duplicate_shared);
-    if (auto usable = layout.check_keys(); !usable) return std::move(usable).error();
-    if (auto usable = layout.add_metadata(options); !usable) return std::move(usable).error();
+    if (auto usable = layout.check_keys(); !usable) return std::move(usable).failure();
+    if (auto usable = layout.add_metadata(options); !usable) return std::move(usable).failure();
     layout.split(options.max_shard_bytes);
     layout.name_files(out.text());
     for (planned_file& f : layout.files_)
-        if (auto described = layout.describe(f); !described) return std::move(described).error();
+        if (auto described = layout.describe(f); !described) return std::move(described).failure();
     if (!layout.index_path_.empty()) layout.index_ = layout.index();
     return layout;
 }
@@ -274,7 +277,7 @@ CKPT_DETAIL_RARE result<void> safetensors_layout::write(path_arg out, const safe
     std::vector<output_file> written;
     const auto begin = [&](path_arg path, std::string_view head) -> result<void> {
         auto made = output_file::create(path, options.overwrite, options.check);
-        if (!made) return std::move(made).error();
+        if (!made) return std::move(made).failure();
         written.push_back(std::move(*made));
         return written.back().write(std::as_bytes(std::span{head.data(), head.size()}));
     };
@@ -313,9 +316,9 @@ CKPT_DETAIL_RARE result<write_report> write_safetensors(const state_dict& weight
     const auto layout = detail::safetensors_layout::make(weights, out, options);
     if (!layout) return layout.error();
     if (auto allowed = detail::check_losses(layout->chosen(), options.allow_loss); !allowed)
-        return std::move(allowed).error();
+        return std::move(allowed).failure();
     write_report report = layout->report();
-    if (auto done = layout->write(out, options, report); !done) return std::move(done).error();
+    if (auto done = layout->write(out, options, report); !done) return std::move(done).failure();
     return report;
 }
 

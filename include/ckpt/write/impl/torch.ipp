@@ -4,6 +4,8 @@
 #pragma once
 
 #include <ckpt/core/hash.hpp>
+#include <ckpt/core/number.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/io/output.hpp>
 #include <ckpt/tensor/access.hpp>
 #include <ckpt/tensor/stored_bytes.hpp>
@@ -49,9 +51,7 @@ class torch_layout {
         {".format_version", "1"}, {".storage_alignment", "64"}, {"byteorder", "little"}, {"version", "3\n"}};
 
     [[nodiscard]] std::string name_of(std::string_view record) const { return folder_ + '/' + std::string(record); }
-    [[nodiscard]] std::string name_of(std::size_t storage) const {
-        return folder_ + "/data/" + decimal(std::uint64_t{storage});
-    }
+    [[nodiscard]] std::string name_of(std::size_t storage) const { return str_cat(folder_, "/data/", storage); }
     [[nodiscard]] result<void> write_to(output_file& file) const;
     [[nodiscard]] result<void> write_storage(const torch_storage& s, storage_readers& readers, zip_writer& to) const;
 
@@ -157,7 +157,7 @@ CKPT_DETAIL_RARE result<void> torch_layout::write_to(output_file& file) const {
 CKPT_DETAIL_RARE result<void> torch_layout::write(path_arg out) const {
     if (auto allowed = check_losses(object_.left_out, options_.allow_loss); !allowed) return allowed;
     auto file = output_file::create(out, options_.overwrite, options_.check);
-    if (!file) return std::move(file).error();
+    if (!file) return std::move(file).failure();
     auto done = write_to(*file);
     if (done) done = file->finish();
     return done ? file->publish() : done;
@@ -167,9 +167,9 @@ CKPT_DETAIL_RARE result<void> torch_layout::write(path_arg out) const {
 inline result<write_report> make_torch(const torch_input& from, path_arg out, const torch_options& options,
                                        bool writes) {
     torch_layout layout{out, options};
-    if (auto made = layout.make(from); !made) return std::move(made).error();
+    if (auto made = layout.make(from); !made) return std::move(made).failure();
     if (writes)
-        if (auto done = layout.write(out); !done) return std::move(done).error();
+        if (auto done = layout.write(out); !done) return std::move(done).failure();
     return layout.report();
 }
 

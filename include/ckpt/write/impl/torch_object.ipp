@@ -6,7 +6,9 @@
 #include <ckpt/core/hash.hpp>
 #include <ckpt/core/key_path.hpp>
 #include <ckpt/core/limits.hpp>
+#include <ckpt/core/number.hpp>
 #include <ckpt/core/sorting.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/core/utf8.hpp>
 #include <ckpt/pickle/value_access.hpp>
 #include <ckpt/state/object_walk.hpp>
@@ -178,7 +180,7 @@ CKPT_DETAIL_RARE result<bool> torch_object::match_weights(const state_dict_data&
         else k.stand_in = entry;
     };
     auto walked = walk_state_dict(there_, budget, errc::limit, match);
-    if (!walked) return std::move(walked).error();
+    if (!walked) return std::move(walked).failure();
     same = same && tensors_there == weights.entries.size();
     if (!same)
         for (known_tensor& k : known_) k.stand_in = nullptr;
@@ -205,8 +207,8 @@ CKPT_DETAIL_RARE result<void> torch_object::judge_object(const value& v) {
     if (plain_)
         if (const value inside = torch_words::plain_of(v))
             return inside.same_object(v) ? result<void>{} : judge(inside);
-    error out =
-        torch_lacks("an object of the class " + quoted(torch_words::class_of(v)) + ", which torch's safe mode refuses");
+    error out = torch_lacks(
+        str_cat("an object of the class ", quoted(torch_words::class_of(v)), ", which torch's safe mode refuses"));
     if (!plain_ && (torch_words::has_members(v) || torch_words::made_of(v)))
         out.hint = "Write it as a dictionary of its attributes: torch_options::plain";
     return out;
@@ -216,8 +218,7 @@ CKPT_DETAIL_RARE result<void> torch_object::judge(const value& v) {
     switch (v.kind()) {
     case kind::integer:
         if (const std::uint32_t bytes = torch_words::integer_bytes(v); bytes > pickle_writer::longest_integer)
-            return torch_lacks("an int of " + decimal(std::uint64_t{bytes}) +
-                               " bytes; torch's safe mode reads at most 255");
+            return torch_lacks(str_cat("an int of ", bytes, " bytes; torch's safe mode reads at most 255"));
         return {};
     case kind::string:
     case kind::bytes:
@@ -239,8 +240,8 @@ CKPT_DETAIL_RARE result<void> torch_object::judge(const value& v) {
     }
     case kind::global:
         if (plain_ || torch_words::is_constant(v)) return {};
-        return torch_lacks("the class or function " + quoted(canonical(*v.as_global())) +
-                           ", which torch's safe mode refuses");
+        return torch_lacks(
+            str_cat("the class or function ", quoted(canonical(*v.as_global())), ", which torch's safe mode refuses"));
     case kind::object: return judge_object(v);
     case kind::persistent: return torch_lacks("a persistent id that has no meaning here");
     case kind::refused: return *v.refusal();
@@ -255,7 +256,8 @@ CKPT_DETAIL_RARE result<void> torch_object::judge_child(const frame& in, const c
     if (c.tensor != nullptr) return torch_tensors::check(*c.tensor, in.from);
     if (!c.content) return torch_lacks("a second value of its key");
     if (in.how == form::dictionary && !in.named && !is_key(c.key))
-        return torch_lacks("the value of a key that torch's safe mode cannot make: " + with_article(c.key.kind()));
+        return torch_lacks(
+            str_cat("the value of a key that torch's safe mode cannot make: ", with_article(c.key.kind())));
     return judge(c.content);
 }
 
@@ -436,8 +438,8 @@ CKPT_DETAIL_RARE result<void> torch_object::write_set(const value& v) {
             write_key(e);
             continue;
         }
-        auto noted =
-            leave_out(torch_lacks("an element of a set that torch's safe mode cannot make: " + with_article(e.kind())));
+        auto noted = leave_out(
+            torch_lacks(str_cat("an element of a set that torch's safe mode cannot make: ", with_article(e.kind()))));
         if (!noted) return noted;
     }
     out_.op(opcode::appends);
@@ -471,7 +473,8 @@ CKPT_DETAIL_RARE result<void> torch_object::begin_dictionary(const value& v) {
     const bool ordered = called == "collections.OrderedDict" || called == "typing.OrderedDict" ||
                          (called.empty() && keeps_state && !v.class_of());
     if (stated && !(ordered && keeps_state))
-        if (auto noted = leave_out(torch_lacks("the attributes of a dictionary of the class " + quoted(called)));
+        if (auto noted =
+                leave_out(torch_lacks(str_cat("the attributes of a dictionary of the class ", quoted(called))));
             !noted)
             return noted;
     if (ordered) {
@@ -535,8 +538,8 @@ CKPT_DETAIL_RARE result<void> torch_object::begin_plain(const value& v, bool det
     const value state = v.state();
     const bool named = state.kind() == kind::dictionary || is_slots_pair(state);
     if (!torch_words::is_empty_state(state) && (list || !named))
-        if (auto noted = leave_out(torch_lacks("the state of an object that is written as a " +
-                                               std::string(list ? "list" : "dictionary of its entries")));
+        if (auto noted = leave_out(torch_lacks(
+                str_cat("the state of an object that is written as a ", list ? "list" : "dictionary of its entries")));
             !noted)
             return noted;
     out_.op(list ? opcode::empty_list : opcode::empty_dict);
@@ -719,7 +722,7 @@ inline result<void> check_keys(const state_dict_data& weights) {
         if (weights.find(o.key) != nullptr)
             return error{.code = errc::key_duplicate,
                          .path = weights.path,
-                         .detail = "the key " + quoted(o.key) + " is that of a tensor and of another value",
+                         .detail = str_cat("the key ", quoted(o.key), " is that of a tensor and of another value"),
                          .hint = "Give one of them another name"};
     return {};
 }

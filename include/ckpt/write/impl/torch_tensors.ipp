@@ -4,6 +4,8 @@
 #pragma once
 
 #include <ckpt/core/hash.hpp>
+#include <ckpt/core/number.hpp>
+#include <ckpt/core/str_cat.hpp>
 #include <ckpt/tensor/stored_bytes.hpp>
 #include <ckpt/write/torch_tensors.hpp>
 
@@ -49,12 +51,13 @@ CKPT_DETAIL_RARE result<void> torch_tensors::check(const tensor_data& data, cons
     if (data.refusal != nullptr) return *data.refusal;
     if (data.kind == layout::meta) return {};
     if (data.kind == layout::jagged || data.kind == layout::wrapper)
-        return torch_lacks("a " + std::string(name(data.kind)) + " tensor" +
-                           (data.extra->class_name.empty() ? "" : " of the class " + quoted(data.extra->class_name)) +
-                           ", which torch's safe mode does not rebuild");
+        return torch_lacks(
+            str_cat("a ", name(data.kind), " tensor",
+                    data.extra->class_name.empty() ? "" : str_cat(" of the class ", quoted(data.extra->class_name)),
+                    ", which torch's safe mode does not rebuild"));
     if (from == nullptr) return error{.code = errc::no_data, .detail = "the tensor has no storage"};
     if (data.kind == layout::strided && info(data.type).kind == dtype_kind::quantised && !is_quantised(data))
-        return torch_lacks("a tensor of " + std::string(name(data.type)) + " without scale and zero point");
+        return torch_lacks(str_cat("a tensor of ", name(data.type), " without scale and zero point"));
     if (data.kind == layout::strided && has_lazy_bit(data)) return check_stored_bytes(&data, from);
     if (data.extra != nullptr)
         for (const named_data& part : data.extra->parts()) // at most most_part_depth deep
