@@ -33,6 +33,8 @@ struct source_options {
     std::uint64_t length{~std::uint64_t{0}}; ///< of the part; all ones: to the end
 };
 
+class opening_reads;
+
 /// A file, memory of the caller's, or a part of either. Immutable, so many threads may read it at once.
 class source final : public counted {
   public:
@@ -55,6 +57,8 @@ class source final : public counted {
     /// Fills `out` with the bytes at `offset`. Fails with `truncated` where the source is shorter, or the file has
     /// become shorter.
     [[nodiscard]] result<void> read(std::uint64_t offset, std::span<std::byte> out) const;
+    /// Says that `bytes` are those at `offset` and stay so, for reads while the file is opened.
+    void keep(std::uint64_t offset, std::span<const std::byte> bytes) const noexcept;
 
     /// The file, in which this source begins at `base()`; null for memory of the caller's.
     [[nodiscard]] const file* whole_file() const noexcept {
@@ -71,8 +75,10 @@ class source final : public counted {
     [[nodiscard]] std::span<const std::byte> mapped() const noexcept { return mapped_; }
 
   private:
+    friend class opening_reads;
     source() noexcept = default;
 
+    [[nodiscard]] result<void> read_file(std::uint64_t offset, std::span<std::byte> out) const;
     [[nodiscard]] result<void> place(const source_options& options, std::uint64_t whole);
 
     shared<source> whole_{}; // of a part: the source that owns the file
@@ -82,6 +88,7 @@ class source final : public counted {
     std::span<const std::byte> mapped_{};
     std::uint64_t base_{0};
     std::uint64_t size_{0};
+    opening_reads* opening_{nullptr}; // while one thread opens the file
     bool in_memory_{false};
     bool is_mapped_{false};
 };

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <ckpt/core/str_cat.hpp>
+#include <ckpt/io/opening_reads.hpp>
 #include <ckpt/io/source.hpp>
 
 namespace ckpt::inline CKPT_DETAIL_ABI::detail {
@@ -61,9 +62,18 @@ CKPT_DETAIL_DEF result<void> source::read(std::uint64_t offset, std::span<std::b
                      .detail = str_cat(out.size(), " bytes at ", offset, " of ", size_)};
     }
     if (out.empty()) return {};
-    if (!in_memory_) return (whole_ ? whole_->file_ : file_).read(base_ + offset, out);
+    if (opening_ != nullptr) return opening_->read(offset, out);
+    if (!in_memory_) return read_file(offset, out);
     std::memcpy(out.data(), memory_.data() + offset, out.size());
     return {};
+}
+
+CKPT_DETAIL_DEF result<void> source::read_file(std::uint64_t offset, std::span<std::byte> out) const {
+    return (whole_ ? whole_->file_ : file_).read(base_ + offset, out);
+}
+
+CKPT_DETAIL_RARE void source::keep(std::uint64_t offset, std::span<const std::byte> bytes) const noexcept {
+    if (opening_ != nullptr) opening_->keep(offset, bytes);
 }
 
 CKPT_DETAIL_DEF std::span<const std::byte> source::mapped_part(std::uint64_t begin, std::uint64_t end) const noexcept {
