@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Instructions and peak heap of opening a checkpoint and of planning a map of 20 rules over its keys, instructions of
-planning its upload and its conversion, per tensor, and of a digest, per byte: what noise cannot disturb, so it can gate.
+planning its upload and its conversion, per tensor, and of a digest, per byte: what noise cannot disturb, so that it can
+gate.
 
     instructions.py PROGRAM [--most-instructions N] [--most-weights-instructions N] [--most-heap BYTES]
                     [--most-plan-instructions N] [--most-upload-instructions N] [--most-convert-instructions N]
@@ -34,7 +35,8 @@ def instructions(program: str, action: str, file: Path | str, times: int) -> int
 
 def peak_heap(program: str, action: str, file: Path) -> tuple[int, int]:
     """How many tensors the action found, and the most bytes that it had at once."""
-    found, peak = subprocess.run([program, action, str(file)], capture_output=True, text=True, check=True).stdout.split()
+    run = subprocess.run([program, action, str(file)], capture_output=True, text=True, check=True)
+    found, peak = run.stdout.split()
     return int(found), int(peak)
 
 

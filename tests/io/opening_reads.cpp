@@ -1,7 +1,7 @@
 // tests/io/opening_reads.cpp: reads of a source while it is opened.
 //
 // SPDX-License-Identifier: MIT
-#include <ckpt/io/opening_reads.hpp>
+#include <ckpt/io/source.hpp>
 
 #include <ckpt/ckpt.hpp>
 

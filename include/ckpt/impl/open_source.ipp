@@ -7,7 +7,7 @@
 #include <ckpt/checkpoint.hpp>
 #include <ckpt/core/arena.hpp>
 #include <ckpt/core/str_cat.hpp>
-#include <ckpt/io/opening_reads.hpp>
+#include <ckpt/io/source.hpp>
 #include <ckpt/open_source.hpp>
 #include <ckpt/torch/checkpoint_file.hpp>
 #include <ckpt/torch/legacy_checkpoint.hpp>

@@ -36,7 +36,6 @@
 #include <ckpt/io/impl/advice.ipp>
 #include <ckpt/io/impl/file.ipp>
 #include <ckpt/io/impl/folder.ipp>
-#include <ckpt/io/impl/opening_reads.ipp>
 #include <ckpt/io/impl/output.ipp>
 #include <ckpt/io/impl/pages.ipp>
 #include <ckpt/io/impl/path.ipp>

@@ -17,6 +17,7 @@
 #include <ckpt/io/io_mode.hpp>
 #include <ckpt/io/path.hpp>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -91,6 +92,35 @@ class source final : public counted {
     opening_reads* opening_{nullptr}; // while one thread opens the file
     bool in_memory_{false};
     bool is_mapped_{false};
+};
+
+/// Fewer system calls while one thread opens a file. While it lives, `read` of a source gives bytes that were read
+/// already; only the thread that made it may read the source then. To open a file that torch.save wrote takes 15 reads,
+/// most of them of a few bytes that lie beside one another, and a system call costs as much as three tensors.
+class opening_reads {
+  public:
+    explicit opening_reads(shared<source> of) noexcept;
+    opening_reads(const opening_reads&) = delete;
+    opening_reads& operator=(const opening_reads&) = delete;
+    ~opening_reads();
+
+    [[nodiscard]] result<void> read(std::uint64_t offset, std::span<std::byte> out);
+    /// Takes reads out of `bytes`, too, which were read at `offset` and outlive this object.
+    void keep(std::uint64_t offset, std::span<const std::byte> bytes) noexcept { kept_ = {offset, bytes}; }
+
+  private:
+    struct stretch {
+        std::uint64_t begin{0};
+        std::span<const std::byte> bytes{};
+
+        [[nodiscard]] bool give(std::uint64_t offset, std::span<std::byte> out) const noexcept;
+    };
+
+    shared<source> of_;
+    std::array<std::array<std::byte, 4096 + 512>, 2> pages_; // two: the first page is needed again after the others
+    std::array<stretch, 2> held_{};
+    std::size_t next_{0};
+    stretch kept_{};
 };
 
 } // namespace detail
