@@ -31,7 +31,9 @@ namespace ckpt::inline CKPT_DETAIL_ABI::cuda::inline CKPT_DETAIL_CUDA_ABI {
 
 /// How an upload is carried out.
 struct upload_options {
-    cudaStream_t stream{};         ///< where the tensors will be used: it waits for the last copy
+    /// Of the target's device: `places` are written behind the work that it has, and it waits for the last copy, so
+    /// that the tensors may be used in it at once. Null: the default stream of each device.
+    cudaStream_t stream{};
     int device{-1};                ///< -1: the current one. Plans for several devices say it themselves
     std::vector<pattern> select{}; ///< keys that are uploaded; empty: all
     std::vector<upload_cast> casts{};
@@ -47,6 +49,8 @@ struct upload_options {
     progress_callback progress{};                      ///< called by the calling thread; false stops the upload
     /// Memory of the caller's, one for each target, at multiples of 256; none: the upload's own.
     std::span<const device_place> places{};
+    /// For plans for several devices: as `stream`, one for each target, and in place of it; none: the default ones.
+    std::span<const cudaStream_t> streams{};
 };
 
 /// A tensor in device memory. Borrows from its device_tensors.
@@ -171,11 +175,19 @@ class device_tensors {
     how.past_host = options.past_host;
     how.places = options.places;
     const detail::cuda_api api{options.stream_ordered};
-    auto memory = detail::run_upload(api, plan, how);
+    std::vector<cudaStream_t> streams(options.streams.begin(), options.streams.end());
+    bool fits = streams.empty() || streams.size() == plan.targets();
+    for (std::size_t t = 0; streams.empty() && t < plan.targets(); ++t)
+        fits = fits && (options.stream == nullptr || plan.device(t) == plan.device(0));
+    if (!fits) {
+        error e = api.failure(device_call::order, cudaErrorInvalidResourceHandle);
+        e.detail += detail::str_cat("; ", streams.size(), " of `streams` for ", plan.targets(), " targets");
+        e.hint = "a stream is for targets of its own device: `streams` has one for each target";
+        return e;
+    }
+    if (streams.empty()) streams.assign(plan.targets(), options.stream);
+    auto memory = detail::run_upload(api, plan, how, std::span<const cudaStream_t>{streams});
     if (!memory) return std::move(memory).failure();
-    for (auto& target : (*memory)->targets())
-        if (const int code = api.order(options.stream, target.done); code != 0)
-            return api.failure(device_call::order, code);
     return device_tensors{*std::move(memory)};
 }
 

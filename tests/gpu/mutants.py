@@ -43,6 +43,27 @@ MUTANTS = {
         "api.failure(device_call::record, code);\n",
         "",
     ),
+    "the_callers_stream_does_not_wait": (
+        "        if (const int code = api.order(target.caller, target.done); code != 0)\n"
+        "            return api.failure(device_call::order, code);\n",
+        "",
+    ),
+    "a_null_stream_is_that_of_another_device": (
+        "        if (const int code = api.order(target.caller, target.done); code != 0)",
+        "        (void)scope.use(memory->targets().front().device);\n"
+        "        if (const int code = api.order(target.caller, target.done); code != 0)",
+    ),
+    "memory_of_the_caller_is_written_early": (
+        "        if (const int code = api_.order(t.stream, t.done); code != 0) "
+        "return api_.failure(device_call::order, code);\n",
+        "",
+    ),
+    "memory_of_the_caller_is_read_into_early": (
+        "                if (past_host_)\n"
+        "                    if (const int code = api_.synchronise(target.stream); code != 0)",
+        "                if (past_host_ && target.owned)\n"
+        "                    if (const int code = api_.synchronise(target.stream); code != 0)",
+    ),
     "event_of_one_device_at_the_end": (
         "        if (const int code = api.record(target.done, target.stream);",
         "        if (&target != &memory->targets().front()) continue;\n"
@@ -220,7 +241,8 @@ def main():
                    f"{body}}} // namespace mutant_{name}\n")
         out.append(f"struct engine_{name} {{\n    using options = mutant_{name}::engine_options;\n"
                    f"    static auto run(const ckpt::detail::cuda_api& api, const ckpt::upload_plan& plan, const "
-                   f"options& how) {{ return mutant_{name}::run_upload(api, plan, how); }}\n}};\n")
+                   f"options& how, std::span<const cudaStream_t> streams = {{}}) {{ return "
+                   f"mutant_{name}::run_upload(api, plan, how, streams); }}\n}};\n")
         calls.append(f'    {{"{name}", probe<engine_{name}>}},')
     out.append("const std::vector<std::pair<const char*, probing::fault (*)()>> engines{\n" + "\n".join(calls) +
                "\n};\n")

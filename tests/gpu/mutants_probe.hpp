@@ -108,6 +108,69 @@ fault fails_to_upload(const subject& s, const ckpt::upload_plan& plan, typename 
     return at_the_end();
 }
 
+// The memory behind a device pointer, for what is written to it by no stream; of cuda_double.cpp.
+extern "C" void* cuda_double_shadow(void* device, std::size_t bytes);
+
+/// Reads files into device memory, as GPUDirect Storage does.
+inline constexpr ckpt::direct_reader past_the_host{
+    .open = [](void*, int descriptor, std::string&) -> void* { return new int{::dup(descriptor)}; },
+    .read = [](void* handle, void* base, std::uint64_t bytes, std::uint64_t from, std::uint64_t to) -> std::int64_t {
+        void* const memory = cuda_double_shadow(static_cast<std::byte*>(base) + to, static_cast<std::size_t>(bytes));
+        if (memory == nullptr) return -1;
+        return ::pread(*static_cast<int*>(handle), memory, static_cast<std::size_t>(bytes), static_cast<off_t>(from));
+    },
+    .close =
+        [](void* handle) {
+            ::close(*static_cast<int*>(handle));
+            delete static_cast<int*>(handle);
+        }};
+
+/// An upload into memory of the caller's that her streams still work on, and use again at once: her own streams, or the
+/// default ones.
+template <class Engine>
+fault disturbs_the_caller(const subject& s, const ckpt::upload_plan& plan, typename Engine::options how, bool named) {
+    bool works = true;
+    const auto must = [&](cudaError_t code) { works = works && code == cudaSuccess; };
+    std::vector<ckpt::device_place> places(plan.targets());
+    std::vector<cudaStream_t> streams(plan.targets());
+    std::vector<std::vector<std::byte>> back(plan.targets());
+    const auto on_each = [&](auto f) {
+        for (std::size_t t = 0; t < plan.targets(); ++t) {
+            must(cudaSetDevice(plan.device(t)));
+            f(t);
+        }
+        must(cudaSetDevice(0));
+    };
+    const auto use = [&](std::size_t t) {
+        must(cudaMemcpyAsync(back[t].data(), places[t].data, places[t].bytes, cudaMemcpyDeviceToHost, streams[t]));
+    };
+    on_each([&](std::size_t t) {
+        if (named) must(cudaStreamCreateWithFlags(&streams[t], cudaStreamNonBlocking));
+        places[t].bytes = static_cast<std::size_t>(plan.device_bytes(t));
+        must(cudaMallocAsync(&places[t].data, places[t].bytes, streams[t]));
+        back[t].resize(places[t].bytes);
+        must(cudaHostRegister(back[t].data(), back[t].size(), cudaHostRegisterDefault));
+        must(cudaMemsetAsync(places[t].data, 7, places[t].bytes, streams[t]));
+        use(t);
+    });
+    {
+        how.places = places;
+        auto memory = Engine::run(ckpt::detail::cuda_api{}, plan, how,
+                                  named ? std::span<const cudaStream_t>{streams} : std::span<const cudaStream_t>{});
+        if (!memory) return "no upload: " + memory.error().message();
+        on_each(use);
+        if (!(*memory)->wait()) return "a wait that failed";
+        if (!is_right(**memory, s.targets)) return "wrong values";
+    }
+    on_each([&](std::size_t t) {
+        must(cudaFreeAsync(places[t].data, streams[t]));
+        must(cudaStreamSynchronize(streams[t]));
+        must(cudaHostUnregister(back[t].data()));
+        if (named) must(cudaStreamDestroy(streams[t]));
+    });
+    return works ? at_the_end() : "the double refused the test itself";
+}
+
 template <class Engine>
 fault fails_with_an_error(const ckpt::upload_plan& plan, const typename Engine::options& how, errc expected) {
     {
@@ -155,6 +218,24 @@ template <class Engine> fault probe() {
             !f.empty())
             return f;
     }
+
+    // Memory of the caller's, by all ways to it.
+    const test_support::temporary_file larger{test_support::torch_file(
+        test_support::pkl::ordered({{test_support::pkl::str("w"), test_support::pkl::floats("0", 600'000)}}),
+        {{"0", test_support::some_floats(600'000, 9)}})};
+    subject both;
+    both.targets = {{0, ckpt::open(larger.path()).value().state_dict().value()}, {1, s.weights}};
+    const auto both_plan = ckpt::plan_upload(both.targets, {.piece_bytes = 1u << 20}).value();
+    for (const mode m : {mode::eager, mode::lazy})
+        for (const bool named : {false, true})
+            for (const auto source : {ckpt::upload_source::buffered, ckpt::upload_source::gpu_direct}) {
+                cuda_double::reset({.how = m});
+                auto direct = how;
+                direct.source = source;
+                direct.past_host = &past_the_host;
+                direct.verify = false;
+                if (auto f = disturbs_the_caller<Engine>(both, both_plan, direct, named); !f.empty()) return f;
+            }
 
     // Each call fails once.
     for (const bool sticky : {false, true})

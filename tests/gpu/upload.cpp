@@ -281,6 +281,144 @@ TEST_CASE("upload: memory of the caller's is used, and checked") {
     clean_end();
 }
 
+namespace {
+
+/// A stream of the caller's on a device that need not be the current one, and memory of hers for a plan, which work of
+/// that stream still reads when the upload begins.
+struct busy_memory {
+    int device;
+    bool ordered; // by cudaMallocAsync: the memory is not even there before the stream gets to it
+    cudaStream_t stream{};
+    void* memory{};
+    std::vector<std::byte> host;
+
+    busy_memory(const ckpt::upload_plan& plan, std::size_t target, bool from_pool, bool null_stream)
+        : device{plan.device(target)}, ordered{from_pool}, host(static_cast<std::size_t>(plan.device_bytes(target))) {
+        on_device([&] {
+            if (!null_stream) REQUIRE(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking) == cudaSuccess);
+            const auto made =
+                ordered ? cudaMallocAsync(&memory, host.size(), stream) : cudaMalloc(&memory, host.size());
+            REQUIRE(made == cudaSuccess);
+            REQUIRE(cudaHostRegister(host.data(), host.size(), cudaHostRegisterDefault) == cudaSuccess);
+            REQUIRE(cudaMemsetAsync(memory, 0x11, host.size(), stream) == cudaSuccess);
+            copy_back();
+        });
+    }
+    busy_memory(const busy_memory&) = delete;
+    busy_memory& operator=(const busy_memory&) = delete;
+    ~busy_memory() {
+        on_device([&] {
+            CHECK(cudaStreamSynchronize(stream) == cudaSuccess);
+            CHECK(cudaHostUnregister(host.data()) == cudaSuccess);
+            CHECK(cudaFree(memory) == cudaSuccess);
+            if (stream != nullptr) CHECK(cudaStreamDestroy(stream) == cudaSuccess);
+        });
+    }
+    template <class F> void on_device(F f) const {
+        int before = 0;
+        REQUIRE(cudaGetDevice(&before) == cudaSuccess);
+        REQUIRE(cudaSetDevice(device) == cudaSuccess);
+        f();
+        REQUIRE(cudaSetDevice(before) == cudaSuccess);
+    }
+    /// Reads all of it in the order of the stream.
+    void copy_back() {
+        REQUIRE(cudaMemcpyAsync(host.data(), memory, host.size(), cudaMemcpyDeviceToHost, stream) == cudaSuccess);
+    }
+    [[nodiscard]] ckpt::device_place place() const { return {memory, host.size()}; }
+};
+
+} // namespace
+
+TEST_CASE("upload: memory of the caller's is written behind the work that her stream has, and used by it at once") {
+    const opened file{upload_file()};
+    const auto plan = ckpt::plan_upload(file.weights, {.piece_bytes = 4'096}, 1).value();
+    for (const mode how : {mode::eager, mode::lazy, mode::random})
+        for (const bool from_pool : {false, true})
+            for (const bool null_stream : {false, true})
+                for (const auto source : {upload_source::buffered, upload_source::mapped}) {
+                    cuda_double::reset({.how = how});
+                    {
+                        busy_memory mine{plan, 0, from_pool, null_stream};
+                        const ckpt::device_place places[]{mine.place()};
+                        upload_options options = busy(1);
+                        options.stream = mine.stream;
+                        options.source = source;
+                        options.places = places;
+                        auto there = upload(plan, options).value();
+                        mine.on_device([&] { mine.copy_back(); }); // nobody waited
+                        REQUIRE(there.wait().has_value());
+                        compare(there, file.weights);
+                    }
+                    clean_end();
+                }
+}
+
+TEST_CASE("upload: memory of the upload's own does not wait for the caller's work") {
+    const opened file{upload_file()};
+    const auto plan = ckpt::plan_upload(file.weights, {.piece_bytes = 4'096}).value();
+    cuda_double::reset({.how = mode::lazy});
+    {
+        busy_memory work{plan, 0, false, false};
+        cudaEvent_t behind{};
+        REQUIRE(cudaEventCreateWithFlags(&behind, cudaEventDisableTiming) == cudaSuccess);
+        REQUIRE(cudaEventRecord(behind, work.stream) == cudaSuccess);
+        upload_options options = busy(1);
+        options.stream = work.stream;
+        auto there = upload(plan, options).value();
+        REQUIRE(there.wait().has_value());
+        CHECK(cudaEventQuery(behind) == cudaErrorNotReady);
+        REQUIRE(cudaEventDestroy(behind) == cudaSuccess);
+    }
+    clean_end();
+}
+
+TEST_CASE("upload: the stream of a target is of its device: a null one, one for all, one for each") {
+    const opened file{upload_file()};
+    const ckpt::upload_target targets[]{{0, file.weights}, {1, file.weights}};
+    const auto plan = ckpt::plan_upload(targets, {.piece_bytes = 4'096}).value();
+    for (const mode how : {mode::eager, mode::lazy, mode::random})
+        for (const bool null_stream : {false, true}) {
+            cuda_double::reset({.how = how});
+            {
+                busy_memory first{plan, 0, false, null_stream}, second{plan, 1, true, null_stream};
+                const ckpt::device_place places[]{first.place(), second.place()};
+                const cudaStream_t streams[]{first.stream, second.stream};
+                upload_options options = busy(1);
+                options.places = places;
+                if (!null_stream) options.streams = streams;
+                auto there = upload(plan, options).value();
+                for (busy_memory* const one : {&first, &second}) one->on_device([&] { one->copy_back(); });
+                REQUIRE(there.wait().has_value());
+                compare(there, file.weights, 0);
+                compare(there, file.weights, 1);
+                if (null_stream) continue;
+                options.streams = std::span{streams}.first(1);
+                CHECK(upload(plan, options).error().code == errc::device_failed);
+                options.streams = {};
+                options.stream = first.stream; // of device 0 only
+                CHECK(upload(plan, options).error().hint.find("one for each target") != std::string_view::npos);
+            }
+            clean_end();
+        }
+    // Two targets of one device may share a stream.
+    const ckpt::upload_target twice[]{{1, file.weights}, {1, file.weights}};
+    cuda_double::reset({.how = mode::lazy});
+    cudaStream_t stream{};
+    REQUIRE(cudaSetDevice(1) == cudaSuccess);
+    REQUIRE(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking) == cudaSuccess);
+    REQUIRE(cudaSetDevice(0) == cudaSuccess);
+    {
+        upload_options options = busy(1);
+        options.stream = stream;
+        auto there = upload(ckpt::plan_upload(twice).value(), options).value();
+        REQUIRE(there.wait().has_value());
+        compare(there, file.weights, 1);
+    }
+    REQUIRE(cudaStreamDestroy(stream) == cudaSuccess);
+    clean_end();
+}
+
 TEST_CASE("upload: thousands of small tensors in a packed layout are batches") {
     std::vector<std::pair<std::string, std::string>> entries, storages;
     for (int i = 0; i < 2'000; ++i) {
@@ -545,6 +683,29 @@ TEST_CASE("upload: GPUDirect Storage reads large pieces past the host, and whate
                     storage.end();
                     clean_end();
                 }
+    const auto plan = ckpt::plan_upload(file.weights, {.piece_bytes = 1u << 20}).value();
+    for (const mode how : {mode::lazy, mode::random})
+        for (const bool from_pool : {false, true}) {
+            cuda_double::reset({.how = how});
+            storage.reset(cufile_no_failure);
+            {
+                const auto driver = opened_gds();
+                busy_memory mine{plan, 0, from_pool, false};
+                const ckpt::device_place places[]{mine.place()};
+                upload_options options;
+                options.stream = mine.stream;
+                options.source = upload_source::gpu_direct;
+                options.past_host = driver.reader();
+                options.places = places;
+                auto there = upload(plan, options).value();
+                mine.copy_back();
+                REQUIRE(there.wait().has_value());
+                compare(there, file.weights);
+                CHECK(there.report().fallback.empty());
+            }
+            storage.end();
+            clean_end();
+        }
     cuda_double::reset();
     storage.reset(cufile_no_failure);
     {

@@ -86,6 +86,7 @@ template <device_api Api> class device_memory final : public counted {
         void* memory{}; ///< null where it needs none
         bool owned{};
         void* scratch{};
+        typename Api::stream caller{}; ///< the caller's: it had work on memory of hers, and will use the tensors
         typename Api::stream stream{};
         bool has_stream{};
         typename Api::event done{};
@@ -115,14 +116,17 @@ template <device_api Api> class device_memory final : public counted {
     [[nodiscard]] const std::optional<error>& failure() const noexcept { return failure_; }
     upload_report report{};
 
-    /// Makes streams, memory and slots. On failure the destructor undoes what was done.
-    [[nodiscard]] result<void> prepare(device_scope<Api>& scope, const engine_options& options) {
+    /// Makes streams, memory and slots. `streams`: of the caller's, one for each target, or none: the default ones.
+    /// On failure the destructor undoes what was done.
+    [[nodiscard]] result<void> prepare(device_scope<Api>& scope, const engine_options& options,
+                                       std::span<const typename Api::stream> streams) {
         if (scope.failure() != 0) return api_.failure(device_call::current_device, scope.failure());
         targets_.resize(plan_->targets.size());
         for (std::uint32_t i = 0; i < targets_.size(); ++i) {
             target& t = targets_[i];
             const auto& wanted = plan_->targets[i];
             t.device = wanted.device;
+            if (!streams.empty()) t.caller = streams[i];
             if (const int code = scope.use(t.device); code != 0) return api_.failure(device_call::use_device, code);
             if (const int code = api_.make_stream(t.stream); code != 0)
                 return api_.failure(device_call::make_stream, code);
@@ -130,6 +134,7 @@ template <device_api Api> class device_memory final : public counted {
             if (const int code = api_.make_event(t.done); code != 0) return api_.failure(device_call::make_event, code);
             t.has_done = true;
             if (auto made = make_memory(t, i, options); !made) return made;
+            if (auto ordered = follow_caller(t); !ordered) return ordered;
             if (wanted.scratch != 0)
                 if (auto made = allocate(t.scratch, wanted.scratch, t); !made) return made;
         }
@@ -246,6 +251,13 @@ template <device_api Api> class device_memory final : public counted {
                          .detail =
                              str_cat("the caller's memory for target ", i, " does not begin at a multiple of 256")};
         t.memory = options.places[i].data;
+        return {};
+    }
+    /// Memory of the caller's may be in use by work that she has issued: the copies run behind it.
+    [[nodiscard]] result<void> follow_caller(const target& t) {
+        if (t.owned || t.memory == nullptr) return {};
+        if (const int code = api_.record(t.done, t.caller); code != 0) return api_.failure(device_call::record, code);
+        if (const int code = api_.order(t.stream, t.done); code != 0) return api_.failure(device_call::order, code);
         return {};
     }
     /// Waits for all streams, whatever fails, then frees slots and scratch.

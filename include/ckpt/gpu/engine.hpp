@@ -88,10 +88,10 @@ template <device_api Api> class upload_engine {
             past_host_ = options_.source == upload_source::gpu_direct;
             if (past_host_) open_past_host();
             if (!mapped_ && !past_host_ && !memory_.slots().empty()) return memory_.pin_ring();
-            // Memory of cudaMallocAsync is there once its stream has reached the allocation: a direct_reader, which
-            // knows no stream, has to wait for that.
+            // Memory of cudaMallocAsync is there once its stream has reached the allocation, and memory of the caller's
+            // is free once her work is done: a direct_reader, which knows no stream, has to wait for that.
             for (auto& target : memory_.targets())
-                if (past_host_ && target.owned)
+                if (past_host_)
                     if (const int code = api_.synchronise(target.stream); code != 0)
                         return api_.failure(device_call::synchronise, code);
         }
@@ -441,13 +441,15 @@ template <device_api Api> class upload_engine {
 #endif
 };
 
-/// Carries out a plan. What is returned holds the memory; its streams may still be copying out of its slots.
+/// Carries out a plan. What is returned holds the memory; its streams may still be copying out of its slots, and the
+/// caller's `streams` wait for them: one for each target, or none for the default ones.
 template <device_api Api>
 [[nodiscard]] result<shared<device_memory<Api>>> run_upload(const Api& api, const upload_plan& plan,
-                                                            const engine_options& options) {
+                                                            const engine_options& options,
+                                                            std::span<const typename Api::stream> streams = {}) {
     auto memory = detail::make_shared<device_memory<Api>>(api, upload_plan_access::data(plan));
     device_scope<Api> scope{api};
-    if (auto ready = memory->prepare(scope, options); !ready) return std::move(ready).failure();
+    if (auto ready = memory->prepare(scope, options, streams); !ready) return std::move(ready).failure();
     {
         upload_engine<Api> engine{*memory, options};
         if (auto done = engine.run(scope); !done) return std::move(done).failure();
@@ -456,6 +458,9 @@ template <device_api Api>
         if (const int code = scope.use(target.device); code != 0) return api.failure(device_call::use_device, code);
         if (const int code = api.record(target.done, target.stream); code != 0)
             return api.failure(device_call::record, code);
+        // While the target's device is current: a null stream is that of the device.
+        if (const int code = api.order(target.caller, target.done); code != 0)
+            return api.failure(device_call::order, code);
     }
     return memory;
 }
