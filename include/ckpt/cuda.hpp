@@ -44,9 +44,11 @@ struct upload_options {
     unsigned readers{2};              ///< threads that read; 3 fill a PCIe 4 link from the page cache, 6 one of PCIe 5
     unsigned slots{8};                ///< of pinned memory
     std::uint64_t piece_bytes{std::uint64_t{8} << 20}; ///< of one slot
-    bool stream_ordered{false};                        ///< allocates from the device's pool (cudaMallocAsync)
-    bool verify{false};                                ///< compares the checksums of records that are read whole
-    progress_callback progress{};                      ///< called by the calling thread; false stops the upload
+    /// Allocates from the device's pool (cudaMallocAsync), and frees in the order of `stream`, which must then live as
+    /// long as the device_tensors.
+    bool stream_ordered{false};
+    bool verify{false};           ///< compares the checksums of records that are read whole
+    progress_callback progress{}; ///< called by the calling thread; false stops the upload
     /// Memory of the caller's, one for each target, at multiples of 256; none: the upload's own.
     std::span<const device_place> places{};
     /// For plans for several devices: as `stream`, one for each target, and in place of it; none: the default ones.

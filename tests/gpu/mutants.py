@@ -114,6 +114,10 @@ MUTANTS = {
         "        (void)drain(scope);\n"
         "        for (target& t : targets_) {",
     ),
+    "pool_memory_is_freed_in_another_order": (
+        "(void)api_.release(t.memory, t.caller);",
+        "(void)api_.release(t.memory, t.stream);",
+    ),
     "memory_leaks": ("            t.owned = true;\n", ""),
     "scratch_leaks": (
         "            keep(device_call::release, api_.release(std::exchange(t.scratch, nullptr), t.stream));\n",

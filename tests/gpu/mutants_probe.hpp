@@ -125,6 +125,25 @@ inline constexpr ckpt::direct_reader past_the_host{
             delete static_cast<int*>(handle);
         }};
 
+/// Memory of the pool that a stream of the caller's still reads when it is freed.
+template <class Engine> fault frees_too_early(const ckpt::upload_plan& plan, const typename Engine::options& how) {
+    bool works = true;
+    const auto must = [&](cudaError_t code) { works = works && code == cudaSuccess; };
+    std::vector<std::byte> back(256);
+    must(cudaHostRegister(back.data(), back.size(), cudaHostRegisterDefault));
+    {
+        auto memory = Engine::run(ckpt::detail::cuda_api{true}, plan, how);
+        if (!memory) return "no upload: " + memory.error().message();
+        must(cudaMemcpyAsync(back.data(), (*memory)->at(0).memory, back.size(), cudaMemcpyDeviceToHost, nullptr));
+    }
+    must(cudaDeviceSynchronize());
+    must(cudaSetDevice(1));
+    must(cudaDeviceSynchronize());
+    must(cudaSetDevice(0));
+    must(cudaHostUnregister(back.data()));
+    return works ? at_the_end() : "the double refused the test itself";
+}
+
 /// An upload into memory of the caller's that her streams still work on, and use again at once: her own streams, or the
 /// default ones.
 template <class Engine>
@@ -218,6 +237,9 @@ template <class Engine> fault probe() {
             !f.empty())
             return f;
     }
+
+    cuda_double::reset({.how = mode::lazy});
+    if (auto f = frees_too_early<Engine>(plan, how); !f.empty()) return f;
 
     // Memory of the caller's, by all ways to it.
     const test_support::temporary_file larger{test_support::torch_file(

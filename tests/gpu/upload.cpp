@@ -373,6 +373,35 @@ TEST_CASE("upload: memory of the upload's own does not wait for the caller's wor
     clean_end();
 }
 
+TEST_CASE("upload: memory of the pool is freed behind what the caller's stream still does with it") {
+    const opened file{upload_file()};
+    for (const mode how : {mode::eager, mode::lazy, mode::random})
+        for (const int device : {0, 1}) {
+            cuda_double::reset({.how = how});
+            std::vector<std::byte> back(4 * 64 * 96);
+            REQUIRE(cudaHostRegister(back.data(), back.size(), cudaHostRegisterDefault) == cudaSuccess);
+            REQUIRE(cudaSetDevice(device) == cudaSuccess);
+            cudaStream_t stream{};
+            REQUIRE(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking) == cudaSuccess);
+            REQUIRE(cudaSetDevice(0) == cudaSuccess);
+            {
+                upload_options options = busy(1);
+                options.device = device;
+                options.stream = stream;
+                options.stream_ordered = true;
+                auto there = upload(file.weights, options).value();
+                REQUIRE(cudaMemcpyAsync(back.data(), there.data<float>("a.weight").value(), back.size(),
+                                        cudaMemcpyDeviceToHost, stream) == cudaSuccess);
+                if (device == 0) REQUIRE(there.wait().has_value());
+            }
+            REQUIRE(cudaStreamSynchronize(stream) == cudaSuccess);
+            CHECK(back == values_of(file.weights.at("a.weight").value(), ckpt::dtype::float32));
+            REQUIRE(cudaStreamDestroy(stream) == cudaSuccess);
+            REQUIRE(cudaHostUnregister(back.data()) == cudaSuccess);
+            clean_end();
+        }
+}
+
 TEST_CASE("upload: the stream of a target is of its device: a null one, one for all, one for each") {
     const opened file{upload_file()};
     const ckpt::upload_target targets[]{{0, file.weights}, {1, file.weights}};

@@ -100,7 +100,7 @@ template <device_api Api> class device_memory final : public counted {
         (void)drain(scope);
         for (target& t : targets_) {
             (void)scope.insist_on(t.device);
-            if (t.owned && t.memory != nullptr) (void)api_.release(t.memory, t.stream);
+            if (t.owned && t.memory != nullptr) (void)api_.release(t.memory, t.caller);
             if (t.has_done) (void)api_.drop_event(t.done);
             if (t.has_stream) (void)api_.drop_stream(t.stream);
         }
@@ -239,6 +239,7 @@ template <device_api Api> class device_memory final : public counted {
             if (bytes == 0) return {};
             if (auto made = allocate(t.memory, bytes, t); !made) return made;
             t.owned = true;
+            t.busy = true; // the caller's stream, in which it is freed, may know nothing of an allocation from the pool
             return {};
         }
         if (i >= options.places.size() || options.places[i].bytes < bytes)
