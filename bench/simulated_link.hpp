@@ -65,6 +65,7 @@ class simulated_devices {
 class simulated_link {
   public:
     static constexpr bool is_host = false;
+    static constexpr int relaxed = 0;
     using clock = simulated_devices::clock;
     using stream = simulated_devices::queue*;
     using event = simulated_devices::mark*;
@@ -80,6 +81,7 @@ class simulated_link {
         current() = device;
         return 0;
     }
+    int capture(int&) const noexcept { return 0; }
     int allocate(void*& out, std::size_t bytes, stream) const {
         const std::lock_guard lock{of_->mutex_};
         out = reinterpret_cast<void*>(of_->next_memory_);

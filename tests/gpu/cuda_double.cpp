@@ -69,6 +69,7 @@ template <class DeviceOf, class Body> cudaError_t call(const char* name, failing
             m.report(kind::bad_handle, m.here() + ": no such stream or event");
             return cudaErrorInvalidResourceHandle;
         }
+        if (m.spoils_captures(name)) return cudaErrorStreamCaptureUnsupported;
         cudaError_t& broken = m.broken[static_cast<std::size_t>(device)];
         const auto failure = m.failures.find(m.log.size());
         const bool fails = failure != m.failures.end();
@@ -214,6 +215,8 @@ constexpr error_text error_texts[] = {
     {cudaErrorLaunchFailure, "cudaErrorLaunchFailure", "unspecified launch failure"},
     {cudaErrorNotSupported, "cudaErrorNotSupported", "operation not supported"},
     {cudaErrorECCUncorrectable, "cudaErrorECCUncorrectable", "uncorrectable ECC error encountered"},
+    {cudaErrorStreamCaptureUnsupported, "cudaErrorStreamCaptureUnsupported",
+     "operation not permitted when stream is capturing"},
     {cudaErrorUnknown, "cudaErrorUnknown", "unknown error"},
 };
 
@@ -469,6 +472,32 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
 }
 cudaError_t cudaEventQuery(cudaEvent_t event) {
     return event_call("cudaEventQuery", event, [](model& m, event_state& e) { return done(m.is_done(e)); });
+}
+
+// Captures, of which only their rules are modelled: nothing may be issued to a stream meanwhile.
+
+cudaError_t cudaThreadExchangeStreamCaptureMode(cudaStreamCaptureMode* mode) {
+    return call("cudaThreadExchangeStreamCaptureMode", [&](model& m) {
+        std::swap(*mode, m.thread().capture_mode);
+        return cudaSuccess;
+    });
+}
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode) {
+    return stream_call("cudaStreamBeginCapture", stream, [&](model& m, stream_state&) {
+        m.captures.push_back({stream, std::this_thread::get_id(), mode});
+        return cudaSuccess;
+    });
+}
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
+    return stream_call("cudaStreamEndCapture", stream, [&](model& m, stream_state&) {
+        *graph = nullptr;
+        const auto at = std::find_if(m.captures.begin(), m.captures.end(),
+                                     [&](const detail::stream_capture& c) { return c.stream == stream; });
+        if (at == m.captures.end()) return cudaErrorIllegalState;
+        const bool is_spoiled = at->is_spoiled;
+        m.captures.erase(at);
+        return is_spoiled ? cudaErrorStreamCaptureInvalidated : cudaSuccess;
+    });
 }
 
 // Copies.

@@ -63,6 +63,7 @@ enum class kind : std::uint8_t {
     unfinished_read,      ///< `read` of bytes whose work nobody knew to be done
     unknown_kernel,       ///< a launch of what has no body
     bad_launch,           ///< a grid or block that no device takes
+    capture_spoiled,      ///< a call that ends the capture of a stream, by another thread or this one
     storage,              ///< misuse of GPUDirect Storage, see cufile_double.cpp
     unfinished_work,      ///< at the end: work that nobody waited for
     leaked_memory,

@@ -70,7 +70,7 @@ MUTANTS = {
         "        if (const int code = api.record(target.done, target.stream);",
     ),
     "no_wait_at_the_end": (
-        "            keep(device_call::synchronise, insist([&] { return api_.synchronise(t.stream); }));\n",
+        "            keep(device_call::synchronise, insist([&] { return api_.synchronise(t.stream); }, &last));\n",
         "",
     ),
     "waits_for_the_first_device_at_the_end": (
@@ -78,8 +78,8 @@ MUTANTS = {
         "            if (!std::exchange(t.busy, false) || &t != &targets_.front()) continue;",
     ),
     "a_failed_wait_is_not_repeated": (
-        "keep(device_call::synchronise, insist([&] { return api_.synchronise(t.stream); }));",
-        "keep(device_call::synchronise, api_.synchronise(t.stream));",
+        "keep(device_call::synchronise, insist([&] { return api_.synchronise(t.stream); }, &last));",
+        "keep(device_call::synchronise, last = api_.synchronise(t.stream));",
     ),
     "device_is_not_restored": (
         "        if (now_ != before_) (void)insist([&] { return api_.use_device(before_); });\n",
@@ -109,14 +109,25 @@ MUTANTS = {
     ),
     "frees_before_it_waits": (
         "        (void)drain(scope);\n"
-        "        for (target& t : targets_) {",
+        "        if (abandoned_) return;",
         "        for (target& t : targets_) t.busy = false;\n"
         "        (void)drain(scope);\n"
-        "        for (target& t : targets_) {",
+        "        if (abandoned_) return;",
     ),
     "pool_memory_is_freed_in_another_order": (
         "(void)api_.release(t.memory, t.caller);",
         "(void)api_.release(t.memory, t.stream);",
+    ),
+    "captures_of_others_are_spoiled": (
+        "        if (!relaxed_) relaxed_ = api_.capture(capture_) == 0;\n",
+        "",
+    ),
+    "captures_of_others_are_spoiled_by_readers": ("            (void)api_.capture(relaxed);\n", ""),
+    "capture_mode_is_not_restored": ("        if (relaxed_) (void)api_.capture(capture_);\n", ""),
+    "what_cannot_be_waited_for_is_freed": ("            ring_.abandon();", "            ring_ = pages{};"),
+    "what_goes_on_is_taken_for_done": (
+        "            abandoned_ = abandoned_ || (last != 0 &&",
+        "            abandoned_ = abandoned_ || (last == 1 &&",
     ),
     "memory_leaks": ("            t.owned = true;\n", ""),
     "scratch_leaks": (

@@ -144,6 +144,42 @@ template <class Engine> fault frees_too_early(const ckpt::upload_plan& plan, con
     return works ? at_the_end() : "the double refused the test itself";
 }
 
+/// An upload while another thread captures a stream: the capture and the mode of this thread stay as they were.
+template <class Engine>
+fault spoils_a_capture(const subject& s, const ckpt::upload_plan& plan, typename Engine::options how) {
+    cudaStream_t captured{};
+    cudaGraph_t graph{};
+    bool works = cudaStreamCreateWithFlags(&captured, cudaStreamNonBlocking) == cudaSuccess &&
+                 cudaStreamBeginCapture(captured, cudaStreamCaptureModeGlobal) == cudaSuccess;
+    {
+        auto memory = Engine::run(ckpt::detail::cuda_api{}, plan, how);
+        if (!memory) return "no upload: " + memory.error().message();
+        cudaStreamCaptureMode mode = cudaStreamCaptureModeGlobal;
+        works = works && cudaThreadExchangeStreamCaptureMode(&mode) == cudaSuccess;
+        if (mode != cudaStreamCaptureModeGlobal) return "another capture mode afterwards";
+        if (!(*memory)->wait()) return "a wait that failed";
+        if (!is_right(**memory, s.targets)) return "wrong values";
+    }
+    works =
+        works && cudaStreamEndCapture(captured, &graph) == cudaSuccess && cudaStreamDestroy(captured) == cudaSuccess;
+    return works ? at_the_end() : "the capture was spoiled";
+}
+
+/// A device that cannot be waited for, for a reason that does not end its work.
+template <class Engine> fault frees_what_is_in_use(const ckpt::upload_plan& plan, const typename Engine::options& how) {
+    {
+        auto memory = Engine::run(ckpt::detail::cuda_api{}, plan, how);
+        if (!memory) return "no upload: " + memory.error().message();
+        for (std::uint64_t n = 1, calls = cuda_double::calls(); n <= 12; ++n)
+            cuda_double::fail_call(calls + n, cudaErrorNotPermitted);
+        if ((*memory)->wait()) return "a wait that should have failed";
+    }
+    cuda_double::end();
+    for (const auto& v : cuda_double::violations())
+        if (v.what == cuda_double::kind::freed_in_use || v.what == cuda_double::kind::source_changed) return v.text;
+    return {};
+}
+
 /// An upload into memory of the caller's that her streams still work on, and use again at once: her own streams, or the
 /// default ones.
 template <class Engine>
@@ -240,6 +276,15 @@ template <class Engine> fault probe() {
 
     cuda_double::reset({.how = mode::lazy});
     if (auto f = frees_too_early<Engine>(plan, how); !f.empty()) return f;
+
+    cuda_double::reset({.how = mode::lazy});
+    if (auto f = frees_what_is_in_use<Engine>(plan, how); !f.empty()) return f;
+    for (const unsigned readers : {0u, 2u}) {
+        auto captured = how;
+        captured.readers = readers;
+        cuda_double::reset({.how = mode::lazy});
+        if (auto f = spoils_a_capture<Engine>(s, plan, captured); !f.empty()) return f;
+    }
 
     // Memory of the caller's, by all ways to it.
     const test_support::temporary_file larger{test_support::torch_file(

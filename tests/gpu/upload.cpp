@@ -18,6 +18,7 @@
 #include <filesystem>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include <dlfcn.h>
@@ -66,6 +67,13 @@ void compare(const ckpt::cuda::device_tensors& there, const ckpt::state_dict& fr
 void clean_end() {
     cuda_double::end();
     CHECK_MESSAGE(cuda_double::violations().empty(), cuda_double::report());
+}
+
+/// One tensor of several megabytes.
+std::string large_file() {
+    return torch_file(
+        pkl::ordered({{pkl::str("w"), pkl::floats("0", 1'500'000)}, {pkl::str("b"), pkl::floats("1", 5)}}),
+        {{"0", some_floats(1'500'000, 1)}, {"1", some_floats(5, 2)}});
 }
 
 /// Small pieces and few slots, so that a small file goes round the ring many times.
@@ -448,6 +456,58 @@ TEST_CASE("upload: the stream of a target is of its device: a null one, one for 
     clean_end();
 }
 
+TEST_CASE("upload: a stream that another thread captures into a graph stays so, whatever the upload allocates") {
+    const opened file{large_file()};
+    for (const auto source : {upload_source::buffered, upload_source::mapped})
+        for (const auto thread_mode : {cudaStreamCaptureModeGlobal, cudaStreamCaptureModeThreadLocal}) {
+            cuda_double::reset({.how = mode::lazy});
+            cudaStream_t captured{};
+            REQUIRE(cudaStreamCreateWithFlags(&captured, cudaStreamNonBlocking) == cudaSuccess);
+            REQUIRE(cudaStreamBeginCapture(captured, cudaStreamCaptureModeGlobal) == cudaSuccess);
+            std::thread{[&] {
+                cudaStreamCaptureMode before = thread_mode;
+                REQUIRE(cudaThreadExchangeStreamCaptureMode(&before) == cudaSuccess);
+                {
+                    upload_options options;
+                    options.piece_bytes = 65'536;
+                    options.slots = 2;
+                    options.source = source;
+                    auto there = upload(file.weights, options).value();
+                    REQUIRE(there.wait().has_value());
+                    compare(there, file.weights);
+                    CHECK(there.report().fallback.empty());
+                    CHECK(cudaThreadExchangeStreamCaptureMode(&before) == cudaSuccess);
+                    CHECK(before == thread_mode); // as it was before
+                    CHECK(cudaThreadExchangeStreamCaptureMode(&before) == cudaSuccess);
+                }
+            }}.join();
+            cudaGraph_t graph{};
+            CHECK(cudaStreamEndCapture(captured, &graph) == cudaSuccess);
+            REQUIRE(cudaStreamDestroy(captured) == cudaSuccess);
+            clean_end();
+        }
+}
+
+TEST_CASE("upload: what cannot be waited for is not freed, and the wait says so") {
+    const opened file{upload_file()};
+    for (const bool lost : {false, true}) {
+        cuda_double::reset({.how = mode::lazy});
+        {
+            auto there = upload(file.weights, busy()).value();
+            const std::uint64_t calls = cuda_double::calls();
+            for (std::uint64_t n = 1; n <= 20; ++n)
+                cuda_double::fail_call(calls + n, lost ? cudaErrorIllegalAddress : cudaErrorUnknown, lost);
+            const auto waited = there.wait();
+            CHECK(waited.error().code == (lost ? errc::device_lost : errc::device_failed));
+            CHECK(!there.at("a.weight"));
+        }
+        cuda_double::end();
+        CHECK(cuda_double::count(cuda_double::kind::freed_in_use) == 0);
+        CHECK(cuda_double::count(cuda_double::kind::source_changed) == 0);
+        CHECK((cuda_double::count(cuda_double::kind::leaked_memory) == 0) == lost);
+    }
+}
+
 TEST_CASE("upload: thousands of small tensors in a packed layout are batches") {
     std::vector<std::pair<std::string, std::string>> entries, storages;
     for (int i = 0; i < 2'000; ++i) {
@@ -665,13 +725,6 @@ struct storage_double {
     unsigned long reads() const { return find<unsigned long()>("cufile_double_reads")(); }
     void end() const { find<void()>("cufile_double_end")(); }
 };
-
-/// One tensor of several megabytes.
-std::string large_file() {
-    return torch_file(
-        pkl::ordered({{pkl::str("w"), pkl::floats("0", 1'500'000)}, {pkl::str("b"), pkl::floats("1", 5)}}),
-        {{"0", some_floats(1'500'000, 1)}, {"1", some_floats(5, 2)}});
-}
 
 } // namespace
 

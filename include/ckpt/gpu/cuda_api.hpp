@@ -24,6 +24,7 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail::inline CKPT_DETAIL_CUDA_ABI {
 /// The CUDA runtime as the upload engine sees it.
 struct cuda_api {
     static constexpr bool is_host = false;
+    static constexpr int relaxed = cudaStreamCaptureModeRelaxed;
     using stream = cudaStream_t;
     using event = cudaEvent_t;
 
@@ -31,6 +32,12 @@ struct cuda_api {
 
     int current_device(int& device) const { return cudaGetDevice(&device); }
     int use_device(int device) const { return cudaSetDevice(device); }
+    int capture(int& mode) const {
+        auto as_known = static_cast<cudaStreamCaptureMode>(mode);
+        const int code = cudaThreadExchangeStreamCaptureMode(&as_known);
+        mode = as_known;
+        return code;
+    }
     int allocate(void*& out, std::size_t bytes, stream s) const {
         return stream_ordered ? cudaMallocAsync(&out, bytes, s) : cudaMalloc(&out, bytes);
     }

@@ -46,6 +46,8 @@ struct device_copy {
 /// - `is_host`: device memory is the host's own, so that what is read may be read straight into it.
 /// - `current_device`, `use_device`: the calling thread's. Events and streams belong to the device that is current when
 ///   they are made.
+/// - `capture(mode)`: exchanges what the calling thread's calls may do to a stream that another thread captures into a
+///   graph; at first `mode` is `relaxed`, nothing. Without that a capture ends at any allocation, registration or wait.
 /// - `allocate(out, bytes, stream)`, `release(memory, stream)`: memory that the caller's stream may use afterwards.
 /// - `pin(memory, bytes, read_only)`: host memory that copies may read at any time until `unpin`.
 /// - `record(event, stream)`: the event is behind what the stream has. `order(stream, event)`: the stream waits for it;
@@ -60,6 +62,8 @@ concept device_api = requires(const A& api, typename A::stream stream, typename 
     { A::is_host } -> std::convertible_to<bool>;
     { api.current_device(device) } -> std::same_as<int>;
     { api.use_device(0) } -> std::same_as<int>;
+    { api.capture(device) } -> std::same_as<int>;
+    { A::relaxed } -> std::convertible_to<int>;
     { api.allocate(allocated, std::size_t{}, stream) } -> std::same_as<int>;
     { api.release(memory, stream) } -> std::same_as<int>;
     { api.pin(memory, std::size_t{}, true) } -> std::same_as<int>;

@@ -43,14 +43,16 @@ struct engine_options {
 };
 
 /// For cleaning up: what fails is done once more, because a call may only report what failed before it. The first
-/// failure counts.
-template <class F> [[nodiscard]] int insist(F&& call) {
+/// failure counts. `last`: that of the last call.
+template <class F> [[nodiscard]] int insist(F&& call, int* last = nullptr) {
     const int code = call();
-    if (code != 0) (void)call();
+    const int again = code != 0 ? call() : 0;
+    if (last != nullptr) *last = again;
     return code;
 }
 
-/// Makes the device that was current at the beginning current again at the end.
+/// Makes the device that was current at the beginning current again at the end, and what the thread's calls may do to
+/// captures of streams.
 template <device_api Api> class device_scope {
   public:
     explicit device_scope(const Api& api)
@@ -58,14 +60,16 @@ template <device_api Api> class device_scope {
     device_scope(const device_scope&) = delete;
     device_scope& operator=(const device_scope&) = delete;
     ~device_scope() {
+        if (relaxed_) (void)api_.capture(capture_);
         if (now_ != before_) (void)insist([&] { return api_.use_device(before_); });
     }
     [[nodiscard]] int failure() const noexcept { return failure_; }
     [[nodiscard]] int use(int device) {
-        if (device == now_) return 0;
-        const int code = api_.use_device(device);
-        if (code == 0) now_ = device;
-        return code;
+        if (device != now_)
+            if (const int code = api_.use_device(device); code != 0) return code;
+        now_ = device;
+        if (!relaxed_) relaxed_ = api_.capture(capture_) == 0;
+        return 0;
     }
     [[nodiscard]] int insist_on(int device) {
         return insist([&] { return use(device); });
@@ -76,6 +80,8 @@ template <device_api Api> class device_scope {
     int before_{0};
     int failure_;
     int now_;
+    int capture_{Api::relaxed};
+    bool relaxed_{false};
 };
 
 /// What an upload holds on its devices. The last owner waits for what was issued, then frees.
@@ -98,6 +104,7 @@ template <device_api Api> class device_memory final : public counted {
     ~device_memory() override {
         device_scope<Api> scope{api_};
         (void)drain(scope);
+        if (abandoned_) return;
         for (target& t : targets_) {
             (void)scope.insist_on(t.device);
             if (t.owned && t.memory != nullptr) (void)api_.release(t.memory, t.caller);
@@ -261,7 +268,8 @@ template <device_api Api> class device_memory final : public counted {
         if (const int code = api_.order(t.stream, t.done); code != 0) return api_.failure(device_call::order, code);
         return {};
     }
-    /// Waits for all streams, whatever fails, then frees slots and scratch.
+    /// Waits for all streams, whatever fails, then frees slots and scratch; nothing where the copies may go on, because
+    /// the device works and cannot be waited for.
     result<void> drain(device_scope<Api>& scope) {
         std::optional<error> first;
         const auto keep = [&](device_call call, int code) {
@@ -270,7 +278,16 @@ template <device_api Api> class device_memory final : public counted {
         for (target& t : targets_) {
             if (!std::exchange(t.busy, false)) continue;
             keep(device_call::use_device, scope.insist_on(t.device));
-            keep(device_call::synchronise, insist([&] { return api_.synchronise(t.stream); }));
+            int last = 0;
+            keep(device_call::synchronise, insist([&] { return api_.synchronise(t.stream); }, &last));
+            abandoned_ =
+                abandoned_ || (last != 0 && api_.failure(device_call::synchronise, last).code != errc::device_lost);
+        }
+        if (abandoned_) {
+            slots_.clear();
+            ring_.abandon();
+            if (first) return *std::move(first);
+            return {};
         }
         for (slot& s : slots_) {
             if (auto done = unpin(s); !done && !first) first = done.error();
@@ -295,6 +312,7 @@ template <device_api Api> class device_memory final : public counted {
     std::vector<slot> slots_{};
     pages ring_{};
     bool ring_pinned_{false};
+    bool abandoned_{false}; ///< nothing is freed any more
     std::optional<error> failure_{};
 };
 

@@ -196,6 +196,8 @@ template <device_api Api> class upload_engine {
         if constexpr (!Api::is_host) {
             if (const int code = api_.use_device(memory_.at(0).device); code != 0)
                 return fail(api_.failure(device_call::use_device, code));
+            int relaxed = Api::relaxed;
+            (void)api_.capture(relaxed);
         }
         reader_room room;
         for (;;) {

@@ -17,11 +17,13 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 /// The host as a device. Nothing is asynchronous.
 struct host_api {
     static constexpr bool is_host = true;
+    static constexpr int relaxed = 0;
     struct stream {};
     struct event {};
 
     int current_device(int& device) const noexcept { return device = 0; }
     int use_device(int) const noexcept { return 0; }
+    int capture(int&) const noexcept { return 0; }
     int allocate(void*& out, std::size_t bytes, stream) const noexcept;
     int release(void* memory, stream) const noexcept;
     int pin(void*, std::size_t, bool) const noexcept { return 0; }
