@@ -106,6 +106,9 @@ class simulated_link {
         of_->pinned_.erase(at);
         return 0;
     }
+    int allocate_pinned(void*&, std::size_t) const noexcept { return 1; }
+    int release_pinned(void*) const noexcept { return 1; }
+    void forget() const noexcept {}
     int make_stream(stream& out) const {
         out = new simulated_devices::queue{current(), {}};
         return 0;

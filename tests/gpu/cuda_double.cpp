@@ -348,6 +348,8 @@ cudaError_t cudaHostRegister(void* begin, std::size_t bytes, unsigned flags) {
         if (attribute(m, m.thread().device, cudaDevAttrHostRegisterSupported) == 0) return cudaErrorNotSupported;
         if (read_only && attribute(m, m.thread().device, cudaDevAttrHostRegisterReadOnlySupported) == 0)
             return cudaErrorNotSupported;
+        if (bytes > m.with.most_registered || m.total.registered_bytes + bytes > m.with.most_registered_together)
+            return cudaErrorMemoryAllocation;
         return m.register_host(begin, bytes, read_only);
     });
 }
@@ -355,7 +357,9 @@ cudaError_t cudaHostUnregister(void* begin) {
     return call("cudaHostUnregister", [&](model& m) { return m.release_host(begin, false); }, failing::gives_back);
 }
 cudaError_t cudaHostAlloc(void** out, std::size_t bytes, unsigned) {
-    return call("cudaHostAlloc", [&](model& m) { return m.allocate_host(out, bytes); });
+    return call("cudaHostAlloc", [&](model& m) {
+        return bytes > m.with.most_allocated ? cudaErrorMemoryAllocation : m.allocate_host(out, bytes);
+    });
 }
 cudaError_t cudaMallocHost(void** out, std::size_t bytes) {
     return call("cudaMallocHost", [&](model& m) { return m.allocate_host(out, bytes); });

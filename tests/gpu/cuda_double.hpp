@@ -42,8 +42,11 @@ struct options {
     std::size_t memory{std::size_t{8} << 30}; ///< of each device
     int driver_version{CUDART_VERSION}; ///< below 12.8 there are no batches; of a lower major version nothing works
     int runtime_version{CUDART_VERSION};
-    int polls{3};                  ///< how often a query says "not ready" before the lazy mode does the work
-    bool failed_wait_waits{false}; ///< whether a wait that `fail_call` makes fail has waited
+    int polls{3}; ///< how often a query says "not ready" before the lazy mode does the work
+    std::size_t most_registered{~std::size_t{0}};          ///< by one call of cudaHostRegister
+    std::size_t most_registered_together{~std::size_t{0}}; ///< by all of them
+    std::size_t most_allocated{~std::size_t{0}};           ///< by one call of cudaHostAlloc
+    bool failed_wait_waits{false};                         ///< whether a wait that `fail_call` makes fail has waited
 };
 
 enum class kind : std::uint8_t {

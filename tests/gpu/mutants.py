@@ -82,7 +82,8 @@ MUTANTS = {
         "keep(device_call::synchronise, last = api_.synchronise(t.stream));",
     ),
     "device_is_not_restored": (
-        "        if (now_ != before_) (void)insist([&] { return api_.use_device(before_); });\n",
+        "        if (now_ != before_ && insist([&] { return api_.use_device(before_); }) != 0) "
+        "api_.forget();\n",
         "",
     ),
     "copies_on_the_current_device": (
@@ -94,18 +95,35 @@ MUTANTS = {
     "ring_is_unpinned_too_early": (
         "        std::optional<error> first;\n"
         "        const auto keep",
-        "        if (std::exchange(ring_pinned_, false)) (void)api_.unpin(ring_.bytes().data());\n"
+        "        (void)ring_.release(api_);\n"
         "        std::optional<error> first;\n"
         "        const auto keep",
     ),
     "ring_is_not_unpinned": (
-        "        if (std::exchange(ring_pinned_, false)) keep(device_call::unpin, api_.unpin(ring_.bytes().data()));\n",
+        "        const auto [call, code] = ring_.release(api_);\n"
+        "        keep(call, code);\n",
         "",
     ),
-    "ring_is_not_pinned": (
-        "        if (const int code = api_.pin(ring_.bytes().data(), wanted, false); code != 0) return "
-        "api_.failure(device_call::pin, code);\n",
+    "ring_is_not_pinned": ("        int code = api.pin(data_, bytes, false);", "        int code = 0;"),
+    "memory_that_is_refused_ends_the_upload": (
+        "        if (refused.code == errc::device_lost) return refused;",
+        "        return refused;",
+    ),
+    "a_part_of_the_ring_is_not_pinned": (
+        "for (; slots > 1 && pinned_ < bytes; pinned_ += step_)",
+        "for (; slots > 1 && pinned_ + step_ < bytes; pinned_ += step_)",
+    ),
+    "parts_of_the_ring_stay_pinned": (
+        "            if (code = api.unpin(data_ + pinned_); code == 0) continue;",
+        "            continue;",
+    ),
+    "memory_of_the_runtime_leaks": (
+        "        if (allocated_ != 0) first = {device_call::release_pinned, api.release_pinned(data_)};\n",
         "",
+    ),
+    "an_error_that_was_overcome_is_left": (
+        "        api.forget();\n        reason = std::move(refused.detail);",
+        "        reason = std::move(refused.detail);",
     ),
     "frees_before_it_waits": (
         "        (void)drain(scope);\n"
@@ -123,8 +141,8 @@ MUTANTS = {
         "",
     ),
     "captures_of_others_are_spoiled_by_readers": ("            (void)api_.capture(relaxed);\n", ""),
-    "capture_mode_is_not_restored": ("        if (relaxed_) (void)api_.capture(capture_);\n", ""),
-    "what_cannot_be_waited_for_is_freed": ("            ring_.abandon();", "            ring_ = pages{};"),
+    "capture_mode_is_not_restored": ("        if (relaxed_) (void)insist([&] { return api_.capture(capture_); });\n", ""),
+    "what_cannot_be_waited_for_is_freed": ("            ring_.abandon();", "            (void)ring_.release(api_);"),
     "what_goes_on_is_taken_for_done": (
         "            abandoned_ = abandoned_ || (last != 0 &&",
         "            abandoned_ = abandoned_ || (last == 1 &&",
@@ -227,7 +245,8 @@ def in_tokens(text):
     return " ".join(f"\n{t}\n" if t.startswith("#") else t for t in tokens)
 
 
-PARTS = ["gpu/staging.hpp", "gpu/impl/staging.ipp", "gpu/device_memory.hpp", "gpu/engine.hpp"]
+PARTS = ["gpu/staging.hpp", "gpu/impl/staging.ipp", "gpu/pinned_ring.hpp", "gpu/device_memory.hpp",
+         "gpu/engine.hpp"]
 DETAIL = "namespace ckpt::inline CKPT_DETAIL_ABI::detail"
 
 

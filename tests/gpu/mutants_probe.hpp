@@ -180,6 +180,32 @@ template <class Engine> fault frees_what_is_in_use(const ckpt::upload_plan& plan
     return {};
 }
 
+/// Staging memory that is registered in parts of at most so many bytes, or allocated, or pageable.
+template <class Engine>
+fault stages_wrongly(const subject& s, const ckpt::upload_plan& plan, const typename Engine::options& how) {
+    struct limit {
+        std::size_t registered, together, allocated;
+    };
+    constexpr std::size_t any = ~std::size_t{0};
+    for (const limit& l : {limit{4'096, any, 0}, limit{4'096, 4'096, any}, limit{0, 0, any}, limit{0, 0, 0}}) {
+        cuda_double::reset({.how = mode::lazy,
+                            .most_registered = l.registered,
+                            .most_registered_together = l.together,
+                            .most_allocated = l.allocated});
+        {
+            auto memory = Engine::run(ckpt::detail::cuda_api{}, plan, how);
+            if (!memory) return "no upload: " + memory.error().message();
+            if (!(*memory)->wait()) return "a wait that failed";
+            if (!is_right(**memory, s.targets)) return "wrong values";
+            if (cudaGetLastError() != cudaSuccess) return "an error that the caller sees";
+        }
+        cuda_double::end();
+        for (const auto& v : cuda_double::violations())
+            if (v.what != cuda_double::kind::pageable || l.registered + l.allocated != 0) return v.text;
+    }
+    return {};
+}
+
 /// An upload into memory of the caller's that her streams still work on, and use again at once: her own streams, or the
 /// default ones.
 template <class Engine>
@@ -277,6 +303,7 @@ template <class Engine> fault probe() {
     cuda_double::reset({.how = mode::lazy});
     if (auto f = frees_too_early<Engine>(plan, how); !f.empty()) return f;
 
+    if (auto f = stages_wrongly<Engine>(s, plan, how); !f.empty()) return f;
     cuda_double::reset({.how = mode::lazy});
     if (auto f = frees_what_is_in_use<Engine>(plan, how); !f.empty()) return f;
     for (const unsigned readers : {0u, 2u}) {

@@ -16,6 +16,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <fstream>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -246,6 +247,74 @@ TEST_CASE("upload: windows of a mapping are pinned where the device can read the
     }
     clean_end();
 }
+
+TEST_CASE("upload: staging memory that cannot be registered is so in parts, or the runtime's, or not pinned") {
+    const opened file{upload_file()};
+    struct trial {
+        std::size_t registered, allocated;
+        bool pinned;
+        const char* reason;
+    };
+    for (const trial& t : {trial{~std::size_t{0}, 0, true, ""}, trial{4'096, 0, true, "each slot is pinned by itself"},
+                           trial{4'095, 8'192, true, "the runtime allocated the memory"},
+                           trial{0, 8'191, false, "the memory is not pinned"}})
+        for (const mode how : {mode::lazy, mode::random})
+            for (const unsigned readers : {0u, 2u}) {
+                CAPTURE(std::string(t.reason));
+                cuda_double::reset({.how = how, .most_registered = t.registered, .most_allocated = t.allocated});
+                {
+                    upload_options options = busy(readers);
+                    auto there = upload(file.weights, options).value();
+                    REQUIRE(there.wait().has_value());
+                    CHECK(cudaGetLastError() == cudaSuccess);
+                    compare(there, file.weights);
+                    CHECK(there.report().pinned_bytes == (t.pinned ? 8'192 : 0));
+                    CHECK(there.report().pinning.ends_with(t.reason));
+                    CHECK((there.report().pinning.find("cudaHostRegister: cudaErrorMemoryAllocation") == 0) ==
+                          (*t.reason != 0));
+                }
+                cuda_double::end();
+                const auto said = cuda_double::violations().size();
+                CHECK_MESSAGE(said == cuda_double::count(cuda_double::kind::pageable), cuda_double::report());
+                CHECK((said == 0) == t.pinned);
+            }
+}
+
+#if defined(__linux__)
+namespace {
+
+/// Kilobytes of this process that a child does not get.
+std::size_t kept_from_children() {
+    std::ifstream maps{"/proc/self/smaps"};
+    std::size_t out = 0, size = 0;
+    for (std::string line; std::getline(maps, line);) {
+        if (line.starts_with("Size:")) size = std::stoul(line.substr(5));
+        if (line.starts_with("VmFlags:") && line.find(" dc") != std::string::npos) out += size;
+    }
+    return out;
+}
+
+} // namespace
+
+TEST_CASE("upload: a child process gets no copy of the pages that the device reads") {
+    const opened file{upload_file()};
+    cuda_double::reset();
+    {
+        upload_options options = busy();
+        options.piece_bytes = 65'536;
+        const std::size_t before = kept_from_children();
+        std::size_t meanwhile = 0;
+        const auto progress = [&](const ckpt::progress&) {
+            meanwhile = kept_from_children();
+            return true;
+        };
+        options.progress = progress;
+        const auto there = upload(file.weights, options).value();
+        CHECK(meanwhile >= before + there.report().pinned_bytes / 1'024);
+    }
+    clean_end();
+}
+#endif
 
 TEST_CASE("upload: direct reads give the same, from any place of a file") {
     const opened file{upload_file()};
@@ -578,6 +647,8 @@ TEST_CASE("upload: every call of the runtime fails once: a typed error or the te
                             CHECK(waited.error().code == f.expected);
                             CHECK(!there->at("a.weight")); // nothing is given out any more
                         } else {
+                            CHECK((cudaGetLastError() == cudaSuccess ||
+                                   f.sticky)); // what was overcome is not left to the caller
                             compare(*there, both[0].weights, 0);
                             compare(*there, both[1].weights, 1);
                         }
@@ -744,7 +815,7 @@ TEST_CASE("upload: GPUDirect Storage reads large pieces past the host, and whate
         for (const mode how : {mode::eager, mode::lazy, mode::random})
             for (const unsigned readers : {0u, 2u})
                 for (const bool ordered : {false, true}) {
-                    CAPTURE(t.reason);
+                    CAPTURE(std::string(t.reason));
                     cuda_double::reset({.how = how});
                     storage.reset(t.failure, t.good_reads);
                     {

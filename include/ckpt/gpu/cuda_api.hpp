@@ -36,6 +36,7 @@ struct cuda_api {
         auto as_known = static_cast<cudaStreamCaptureMode>(mode);
         const int code = cudaThreadExchangeStreamCaptureMode(&as_known);
         mode = as_known;
+        if (code != 0) forget();
         return code;
     }
     int allocate(void*& out, std::size_t bytes, stream s) const {
@@ -46,6 +47,11 @@ struct cuda_api {
         return cudaHostRegister(memory, bytes, read_only ? cudaHostRegisterReadOnly : cudaHostRegisterPortable);
     }
     int unpin(void* memory) const { return cudaHostUnregister(memory); }
+    int allocate_pinned(void*& out, std::size_t bytes) const {
+        return cudaHostAlloc(&out, bytes, cudaHostAllocPortable);
+    }
+    int release_pinned(void* memory) const { return cudaFreeHost(memory); }
+    void forget() const { (void)cudaGetLastError(); }
     int make_stream(stream& s) const { return cudaStreamCreateWithFlags(&s, cudaStreamNonBlocking); }
     int drop_stream(stream s) const { return cudaStreamDestroy(s); }
     int make_event(event& e) const { return cudaEventCreateWithFlags(&e, cudaEventDisableTiming); }
@@ -63,6 +69,7 @@ struct cuda_api {
         int driver = 0;
         if (copies.size() >= worthwhile && cudaDriverGetVersion(&driver) == cudaSuccess && driver >= 12080)
             if (const int code = copy_batch(copies, s); code != cudaErrorNotSupported) return code;
+        if (copies.size() >= worthwhile) forget(); // the refusal of either
 #endif
         for (const device_copy& c : copies)
             if (const int code = cudaMemcpyAsync(c.to, c.from, c.bytes, cudaMemcpyHostToDevice, s); code != 0)
@@ -125,6 +132,8 @@ struct cuda_api {
         case device_call::release: return stream_ordered ? "cudaFreeAsync" : "cudaFree";
         case device_call::pin: return "cudaHostRegister";
         case device_call::unpin: return "cudaHostUnregister";
+        case device_call::allocate_pinned: return "cudaHostAlloc";
+        case device_call::release_pinned: return "cudaFreeHost";
         case device_call::make_stream: return "cudaStreamCreateWithFlags";
         case device_call::drop_stream: return "cudaStreamDestroy";
         case device_call::make_event: return "cudaEventCreateWithFlags";

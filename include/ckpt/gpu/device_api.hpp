@@ -23,6 +23,8 @@ enum class device_call : std::uint8_t {
     release,
     pin,
     unpin,
+    allocate_pinned,
+    release_pinned,
     make_stream,
     drop_stream,
     make_event,
@@ -50,6 +52,8 @@ struct device_copy {
 ///   graph; at first `mode` is `relaxed`, nothing. Without that a capture ends at any allocation, registration or wait.
 /// - `allocate(out, bytes, stream)`, `release(memory, stream)`: memory that the caller's stream may use afterwards.
 /// - `pin(memory, bytes, read_only)`: host memory that copies may read at any time until `unpin`.
+///   `allocate_pinned(out, bytes)`: such memory, until `release_pinned`.
+/// - `forget()`: the error of a call that may fail is not the calling thread's last one any more.
 /// - `record(event, stream)`: the event is behind what the stream has. `order(stream, event)`: the stream waits for it;
 ///   `wait_event(event)`: the calling thread does.
 /// - `copy(copies, stream)`: host to device, in any order among each other, behind what the stream has.
@@ -68,6 +72,9 @@ concept device_api = requires(const A& api, typename A::stream stream, typename 
     { api.release(memory, stream) } -> std::same_as<int>;
     { api.pin(memory, std::size_t{}, true) } -> std::same_as<int>;
     { api.unpin(memory) } -> std::same_as<int>;
+    { api.allocate_pinned(allocated, std::size_t{}) } -> std::same_as<int>;
+    { api.release_pinned(memory) } -> std::same_as<int>;
+    { api.forget() } -> std::same_as<void>;
     { api.make_stream(new_stream) } -> std::same_as<int>;
     { api.drop_stream(stream) } -> std::same_as<int>;
     { api.make_event(new_event) } -> std::same_as<int>;

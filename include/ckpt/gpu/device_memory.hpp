@@ -16,10 +16,10 @@
 #include <ckpt/core/str_cat.hpp>
 #include <ckpt/gpu/device_api.hpp>
 #include <ckpt/gpu/direct_read.hpp>
+#include <ckpt/gpu/pinned_ring.hpp>
 #include <ckpt/gpu/plan_data.hpp>
 #include <ckpt/gpu/staging.hpp>
 #include <ckpt/gpu/upload_types.hpp>
-#include <ckpt/io/pages.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -60,8 +60,8 @@ template <device_api Api> class device_scope {
     device_scope(const device_scope&) = delete;
     device_scope& operator=(const device_scope&) = delete;
     ~device_scope() {
-        if (relaxed_) (void)api_.capture(capture_);
-        if (now_ != before_) (void)insist([&] { return api_.use_device(before_); });
+        if (relaxed_) (void)insist([&] { return api_.capture(capture_); });
+        if (now_ != before_ && insist([&] { return api_.use_device(before_); }) != 0) api_.forget();
     }
     [[nodiscard]] int failure() const noexcept { return failure_; }
     [[nodiscard]] int use(int device) {
@@ -163,24 +163,10 @@ template <device_api Api> class device_memory final : public counted {
         }
         return {};
     }
-    /// Makes and pins the ring that slots are cut from. Its pages are touched first, which makes pinning several times
-    /// cheaper.
+    /// Makes and pins the ring that slots are cut from.
     [[nodiscard]] result<void> pin_ring() {
-        const std::uint64_t bytes = slots_.size() * plan_->slot_bytes;
-        std::size_t wanted = 0;
-        if (!checked_narrow(bytes, wanted))
-            return error{.code = errc::limit,
-                         .detail = str_cat("slots of ", bytes, " bytes are more than this program can address")};
-        ring_ = pages{wanted};
-        if (ring_.bytes().empty())
-            return error{.code = errc::limit,
-                         .detail = str_cat("the system has no ", bytes, " bytes of memory for staging"),
-                         .hint = "ask for fewer slots or smaller pieces"};
-        for (std::size_t at = 0; at < wanted; at += page_bytes) ring_.bytes()[at] = std::byte{0};
-        if (const int code = api_.pin(ring_.bytes().data(), wanted, false); code != 0)
-            return api_.failure(device_call::pin, code);
-        ring_pinned_ = true;
-        report.pinned_bytes = bytes;
+        if (auto made = ring_.make(api_, slots_.size(), plan_->slot_bytes, report.pinning); !made) return made;
+        report.pinned_bytes = ring_.pinned_bytes();
         return {};
     }
 
@@ -193,10 +179,8 @@ template <device_api Api> class device_memory final : public counted {
         std::uint64_t holds{};   // number of its piece, and 1
     };
     [[nodiscard]] std::vector<slot>& slots() noexcept { return slots_; }
-    [[nodiscard]] std::byte* slot_memory(std::size_t i) const noexcept {
-        return ring_.bytes().data() + i * static_cast<std::size_t>(plan_->slot_bytes);
-    }
-    [[nodiscard]] bool has_ring() const noexcept { return ring_pinned_; }
+    [[nodiscard]] std::byte* slot_memory(std::size_t i) const noexcept { return ring_.slot(i); }
+    [[nodiscard]] bool has_ring() const noexcept { return ring_.is_there(); }
 
     /// Waits until a slot may be written again.
     [[nodiscard]] result<void> reclaim(slot& s) {
@@ -295,8 +279,8 @@ template <device_api Api> class device_memory final : public counted {
                 if (s.made[t]) keep(device_call::drop_event, api_.drop_event(s.events[t]));
         }
         slots_.clear();
-        if (std::exchange(ring_pinned_, false)) keep(device_call::unpin, api_.unpin(ring_.bytes().data()));
-        ring_ = pages{};
+        const auto [call, code] = ring_.release(api_);
+        keep(call, code);
         for (target& t : targets_) {
             if (t.scratch == nullptr) continue;
             keep(device_call::use_device, scope.insist_on(t.device));
@@ -310,8 +294,7 @@ template <device_api Api> class device_memory final : public counted {
     shared<upload_plan_data> plan_;
     std::vector<target> targets_{};
     std::vector<slot> slots_{};
-    pages ring_{};
-    bool ring_pinned_{false};
+    pinned_ring<Api> ring_{};
     bool abandoned_{false}; ///< nothing is freed any more
     std::optional<error> failure_{};
 };

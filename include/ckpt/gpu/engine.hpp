@@ -311,6 +311,7 @@ template <device_api Api> class upload_engine {
             const std::lock_guard lock{ring_mutex_};
             if (reason_.empty())
                 reason_ = str_cat("pinning a part of the mapping: ", api_.failure(device_call::pin, code).detail);
+            api_.forget();
             return false;
         }
         s.window = window;

@@ -28,6 +28,9 @@ struct host_api {
     int release(void* memory, stream) const noexcept;
     int pin(void*, std::size_t, bool) const noexcept { return 0; }
     int unpin(void*) const noexcept { return 0; }
+    int allocate_pinned(void*&, std::size_t) const noexcept { return 0; }
+    int release_pinned(void*) const noexcept { return 0; }
+    void forget() const noexcept {}
     int make_stream(stream&) const noexcept { return 0; }
     int drop_stream(stream) const noexcept { return 0; }
     int make_event(event&) const noexcept { return 0; }
