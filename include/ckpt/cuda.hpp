@@ -13,6 +13,7 @@
 #include <ckpt/dlpack.hpp>
 #include <ckpt/gpu/cuda_abi.hpp>
 #include <ckpt/gpu/cuda_api.hpp>
+#include <ckpt/gpu/cuda_elements.hpp>
 #include <ckpt/gpu/engine.hpp>
 #include <ckpt/gpu/upload_plan.hpp>
 #include <ckpt/gpu/upload_types.hpp>
@@ -62,7 +63,8 @@ struct device_tensor {
     std::span<const std::int64_t> shape{};
     std::span<const std::int64_t> strides{}; ///< in elements
     int device{};
-    double scale{1}; ///< of one that is quantised as a whole, and its zero point
+    std::uint64_t nbytes{}; ///< of its elements, each counted once, without what lies between them
+    double scale{1};        ///< of one that is quantised as a whole, and its zero point
     std::int64_t zero_point{};
 };
 
@@ -97,7 +99,8 @@ class device_tensors {
                           t.type,
                           {t.shape, t.rank},
                           {t.strides, t.rank},
-                          memory_->at(t.target).device};
+                          memory_->at(t.target).device,
+                          detail::bytes_of(t.type, t.numel)};
         if (t.quantised != nullptr) {
             out.scale = t.quantised->scale;
             out.zero_point = t.quantised->zero_point;
@@ -106,6 +109,13 @@ class device_tensors {
     }
     result<device_tensor> at(std::string_view, // the memory goes with it: name the upload first
                              std::size_t = 0) const&& = delete;
+
+    /// All memory of a target: the caller's, or the upload's own, which goes with it. Null where nothing was needed.
+    [[nodiscard]] device_place memory(std::size_t target = 0) const& noexcept {
+        const auto number = static_cast<std::uint32_t>(target);
+        return {memory_->at(number).memory, static_cast<std::size_t>(plan().targets[number].bytes)};
+    }
+    device_place memory(std::size_t = 0) const&& = delete; // it goes with the upload: name that first
 
     /// The first element of a contiguous tensor of type T. Tied tensors give the same pointer.
     /// Fails with `dtype_mismatch`, with `needs_copy` where the tensor is not contiguous, and as `at` does.

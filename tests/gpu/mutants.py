@@ -117,6 +117,7 @@ MUTANTS = {
         "            if (code = api.unpin(data_ + pinned_); code == 0) continue;",
         "            continue;",
     ),
+    "without_threads_nobody_reads": ("if (readers.threads.empty()) take(p, room);", "if (wanted == 0) take(p, room);"),
     "memory_of_the_runtime_leaks": (
         "        if (allocated_ != 0) first = {device_call::release_pinned, api.release_pinned(data_)};\n",
         "",
@@ -141,7 +142,10 @@ MUTANTS = {
         "",
     ),
     "captures_of_others_are_spoiled_by_readers": ("            (void)api_.capture(relaxed);\n", ""),
-    "capture_mode_is_not_restored": ("        if (relaxed_) (void)insist([&] { return api_.capture(capture_); });\n", ""),
+    "capture_mode_is_not_restored": (
+        "        if (relaxed_) (void)insist([&] { return api_.capture(capture_); });\n",
+        "",
+    ),
     "what_cannot_be_waited_for_is_freed": ("            ring_.abandon();", "            (void)ring_.release(api_);"),
     "what_goes_on_is_taken_for_done": (
         "            abandoned_ = abandoned_ || (last != 0 &&",

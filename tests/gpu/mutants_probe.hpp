@@ -25,6 +25,7 @@
 #include <utility>
 #include <vector>
 
+#include <pthread.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -303,6 +304,21 @@ template <class Engine> fault probe() {
     cuda_double::reset({.how = mode::lazy});
     if (auto f = frees_too_early<Engine>(plan, how); !f.empty()) return f;
 
+#if defined(__GLIBC__)
+    {
+        pthread_attr_t without_room; // for a stack: more than there are addresses
+        if (pthread_getattr_default_np(&without_room) != 0 ||
+            pthread_attr_setstacksize(&without_room, std::size_t{1} << 47) != 0 ||
+            pthread_setattr_default_np(&without_room) != 0)
+            return "the system refused the test itself";
+        cuda_double::reset({.how = mode::lazy});
+        auto threads = how;
+        threads.readers = 2;
+        if (auto f = fails_to_upload<Engine>(s, plan, threads); !f.empty()) return f;
+        pthread_attr_setstacksize(&without_room, std::size_t{8} << 20);
+        pthread_setattr_default_np(&without_room);
+    }
+#endif
     if (auto f = stages_wrongly<Engine>(s, plan, how); !f.empty()) return f;
     cuda_double::reset({.how = mode::lazy});
     if (auto f = frees_what_is_in_use<Engine>(plan, how); !f.empty()) return f;

@@ -12,6 +12,9 @@
 #include "opened_gds.hpp"
 #include "widening.hpp"
 
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+#include <cuda_fp8.h>
 #include <doctest/doctest.h>
 
 #include <cstdint>
@@ -23,6 +26,7 @@
 #include <vector>
 
 #include <dlfcn.h>
+#include <pthread.h>
 
 using ckpt::errc;
 using ckpt::upload_layout;
@@ -666,6 +670,71 @@ TEST_CASE("upload: every call of the runtime fails once: a typed error or the te
             }
     MESSAGE(runs << " runs");
 }
+
+TEST_CASE("upload: what the numbers of the runtime mean, and what to do") {
+    const ckpt::detail::cuda_api api;
+    const auto code = [&](int number) { return api.failure(ckpt::device_call::copy, number).code; };
+    for (const int number : {214, 220, 226, 700, 702, 709, 710, 714, 715, 716, 717, 718, 719}) {
+        CAPTURE(number);
+        CHECK(code(number) == errc::device_lost);
+    }
+    for (const int number : {3, 35, 46, 100, 101, 802, 803}) {
+        CAPTURE(number);
+        CHECK(code(number) == errc::no_device);
+    }
+    CHECK(code(2) == errc::device_memory);
+    for (const int number : {1, 209, 213, 215, 221, 225, 227, 400, 701, 708, 711, 713, 720, 801, 999}) {
+        CAPTURE(number);
+        CHECK(code(number) == errc::device_failed);
+    }
+    for (const auto& [number, word] : {std::pair{46, "compute mode"}, std::pair{803, "reboot"},
+                                       std::pair{802, "fabricmanager"}, std::pair{209, "-arch"}})
+        CHECK(api.failure(ckpt::device_call::convert, number).hint.find(word) != std::string_view::npos);
+}
+
+TEST_CASE("upload: CUDA's own types of elements, and what an engine asks of tensors and their memory") {
+    static_assert(ckpt::dtype_of<__nv_fp8_e4m3>::value == ckpt::dtype::float8_e4m3fn && ckpt::element<__nv_fp8_e4m3>);
+    static_assert(ckpt::dtype_of<__nv_fp8_e5m2>::value == ckpt::dtype::float8_e5m2 && ckpt::element<__nv_fp8_e5m2>);
+    static_assert(ckpt::dtype_of<__nv_fp8_e8m0>::value == ckpt::dtype::float8_e8m0fnu && ckpt::element<__nv_fp8_e8m0>);
+    const opened file{upload_file()};
+    cuda_double::reset();
+    const auto plan = ckpt::plan_upload(file.weights).value();
+    auto there = upload(plan).value();
+    REQUIRE(there.wait().has_value());
+    const __half* const halves = there.data<__half>("half").value();
+    const __nv_bfloat16* const brain = there.data<__nv_bfloat16>("brain").value();
+    CHECK(halves == there.at("half").value().data);
+    CHECK(brain == there.at("brain").value().data);
+    CHECK(there.data<__half>("brain").error().code == errc::dtype_mismatch);
+    for (const std::string_view key : there.keys())
+        CHECK(there.at(key).value().nbytes == file.weights.at(key).value().nbytes());
+    CHECK(there.at("repeated").value().nbytes == 4 * 7 * 2);
+    const ckpt::device_place arena = there.memory();
+    CHECK(arena.bytes == plan.device_bytes(0));
+    CHECK(cuda_double::read(arena.data, arena.bytes).size() == arena.bytes);
+    CHECK(static_cast<const void*>(halves) >= arena.data);
+}
+
+#if defined(__GLIBC__)
+TEST_CASE("upload: where the system starts no threads, the calling one reads") {
+    const opened file{upload_file()};
+    pthread_attr_t before, without_room;
+    REQUIRE(pthread_getattr_default_np(&before) == 0);
+    REQUIRE(pthread_getattr_default_np(&without_room) == 0);
+    REQUIRE(pthread_attr_setstacksize(&without_room, std::size_t{1} << 47) == 0); // more than there are addresses
+    REQUIRE(pthread_setattr_default_np(&without_room) == 0);
+    cuda_double::reset({.how = mode::lazy});
+    {
+        auto there = upload(file.weights, busy(3));
+        REQUIRE(pthread_setattr_default_np(&before) == 0);
+        REQUIRE(there.value().wait().has_value());
+        compare(*there, file.weights);
+    }
+    clean_end();
+    pthread_attr_destroy(&before);
+    pthread_attr_destroy(&without_room);
+}
+#endif
 
 TEST_CASE("upload: a driver that is too old for the runtime is told from a device that fails") {
     const opened file{upload_file()};

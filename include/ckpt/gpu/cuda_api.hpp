@@ -79,27 +79,11 @@ struct cuda_api {
 
     [[nodiscard]] error failure(device_call call, int code) const {
         const auto status = static_cast<cudaError_t>(code);
-        error out{.code = errc::device_failed, .os_code = code};
-        switch (status) {
-        case cudaErrorMemoryAllocation: out.code = errc::device_memory; break;
-        case cudaErrorInsufficientDriver:
-        case cudaErrorNoDevice:
-        case cudaErrorInvalidDevice:
-        case cudaErrorInitializationError: out.code = errc::no_device; break;
-        case cudaErrorIllegalAddress:
-        case cudaErrorLaunchFailure:
-        case cudaErrorHardwareStackError:
-        case cudaErrorECCUncorrectable:
-        case cudaErrorDevicesUnavailable:
-        case cudaErrorSystemDriverMismatch: out.code = errc::device_lost; break;
-        default: break;
-        }
-        out.detail = str_cat(name_of(call), ": ", cudaGetErrorName(status), ", ", cudaGetErrorString(status));
-        if (out.code == errc::device_memory) out.hint = "upload fewer tensors, or convert them to a smaller type";
-        else if (out.code == errc::no_device) out.hint = "check the driver with nvidia-smi, and CUDA_VISIBLE_DEVICES";
-        else if (out.code == errc::device_lost)
-            out.hint = "an earlier failure of the device or of another kernel; the process must be started again";
-        return out;
+        const known_failure known = meaning(code);
+        return {.code = known.code,
+                .os_code = code,
+                .detail = str_cat(name_of(call), ": ", cudaGetErrorName(status), ", ", cudaGetErrorString(status)),
+                .hint = known.hint};
     }
 
   private:
@@ -124,6 +108,46 @@ struct cuda_api {
 #endif
     }
 #endif
+    struct known_failure {
+        errc code{errc::device_failed};
+        std::string_view hint{};
+    };
+    /// What a number of the runtime means. Some are newer than its oldest header, so they stand here as numbers.
+    [[nodiscard]] static constexpr known_failure meaning(int code) noexcept {
+        switch (code) {
+        case 2: return {errc::device_memory, "upload fewer tensors, or convert them to a smaller type"};
+        case 3:   // cudaErrorInitializationError
+        case 35:  // cudaErrorInsufficientDriver
+        case 100: // cudaErrorNoDevice
+        case 101: // cudaErrorInvalidDevice
+            return {errc::no_device, "check the driver with nvidia-smi, and CUDA_VISIBLE_DEVICES"};
+        case 46: // cudaErrorDevicesUnavailable
+            return {errc::no_device, "another process has the device for itself: see its compute mode in nvidia-smi"};
+        case 802: // cudaErrorSystemNotReady
+            return {errc::no_device, "the system is not ready: is nvidia-fabricmanager running?"};
+        case 803: // cudaErrorSystemDriverMismatch
+            return {errc::no_device,
+                    "the driver's library and its kernel module differ: load the module anew, or reboot"};
+        case 209: // cudaErrorNoKernelImageForDevice
+            return {errc::device_failed, "compile the kernels for this device: nvcc -arch"};
+        case 214: // cudaErrorECCUncorrectable
+        case 220: // cudaErrorNvlinkUncorrectable
+        case 226: // cudaErrorContained
+        case 700: // cudaErrorIllegalAddress
+        case 702: // cudaErrorLaunchTimeout
+        case 709: // cudaErrorContextIsDestroyed
+        case 710: // cudaErrorAssert
+        case 714: // cudaErrorHardwareStackError
+        case 715: // cudaErrorIllegalInstruction
+        case 716: // cudaErrorMisalignedAddress
+        case 717: // cudaErrorInvalidAddressSpace
+        case 718: // cudaErrorInvalidPc
+        case 719: // cudaErrorLaunchFailure
+            return {errc::device_lost,
+                    "an earlier failure of the device or of another kernel; the process must be started again"};
+        default: return {};
+        }
+    }
     [[nodiscard]] std::string_view name_of(device_call call) const noexcept {
         switch (call) {
         case device_call::current_device: return "cudaGetDevice";

@@ -35,6 +35,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <thread>
 #include <type_traits>
 #include <utility>
@@ -138,10 +139,18 @@ template <device_api Api> class upload_engine {
         reader_threads readers{*this};
         reader_room room;
         const std::size_t wanted = (std::min)(std::size_t{options_.readers}, plan_.pieces.size());
+        readers.threads.reserve(wanted);
+#if CKPT_EXCEPTIONS
+        try {
+            for (std::size_t i = 0; i < wanted; ++i) readers.threads.emplace_back([this] { read_pieces(); });
+        } catch (const std::system_error&) { // the system starts no more of them: fewer read, or this one
+        }
+#else
         for (std::size_t i = 0; i < wanted; ++i) readers.threads.emplace_back([this] { read_pieces(); });
+#endif
         std::uint64_t done = 0;
         for (std::uint32_t p = 0; p < plan_.pieces.size(); ++p) {
-            if (wanted == 0) take(p, room);
+            if (readers.threads.empty()) take(p, room);
             {
                 std::unique_lock lock{mutex_};
                 filled_.wait(lock, [&] { return stopped_ || is_filled(p); });
