@@ -65,6 +65,7 @@ class simulated_devices {
 class simulated_link {
   public:
     static constexpr bool is_host = false;
+    static constexpr bool own_streams = false;
     static constexpr int relaxed = 0;
     using clock = simulated_devices::clock;
     using stream = simulated_devices::queue*;

@@ -198,7 +198,7 @@ class device_tensors {
         return e;
     }
     if (streams.empty()) streams.assign(plan.targets(), options.stream);
-    auto memory = detail::run_upload(api, plan, how, std::span<const cudaStream_t>{streams});
+    auto memory = detail::upload_beside(api, plan, how, std::span<const cudaStream_t>{streams});
     if (!memory) return std::move(memory).failure();
     return device_tensors{*std::move(memory)};
 }

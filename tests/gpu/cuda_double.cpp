@@ -57,7 +57,8 @@ template <class Body> cudaError_t plain_call(const char* name, Body body) {
 }
 
 /// A call that works with a device. `device_of` gives it, or nothing where a handle is none.
-template <class DeviceOf, class Body> cudaError_t call(const char* name, failing how, DeviceOf device_of, Body body) {
+template <bool NeedsContext = true, class DeviceOf, class Body>
+cudaError_t call(const char* name, failing how, DeviceOf device_of, Body body) {
     model& m = model::get();
     const std::lock_guard lock{m.mutex};
     m.begin_call(name);
@@ -71,6 +72,7 @@ template <class DeviceOf, class Body> cudaError_t call(const char* name, failing
         }
         if (m.spoils_captures(name)) return cudaErrorStreamCaptureUnsupported;
         cudaError_t& broken = m.broken[static_cast<std::size_t>(device)];
+        if (NeedsContext) m.contexts[static_cast<std::size_t>(m.thread().device)] = true;
         const auto failure = m.failures.find(m.log.size());
         const bool fails = failure != m.failures.end();
         if (fails && failure->second.second) m.break_device(device, failure->second.first);
@@ -250,7 +252,7 @@ cudaError_t cudaGetDevice(int* device) {
 }
 cudaError_t cudaSetDevice(int device) {
     const auto is_one = [&](const model& m) { return device >= 0 && device < m.with.devices; };
-    return call(
+    return call<false>(
         "cudaSetDevice", failing::does_nothing,
         [&](model& m) {
             m.thread().wanted_device = device;
@@ -259,6 +261,7 @@ cudaError_t cudaSetDevice(int device) {
         [&](model& m) {
             if (!is_one(m)) return cudaErrorInvalidDevice;
             m.thread().device = device;
+            m.contexts[static_cast<std::size_t>(device)] = true;
             return cudaSuccess;
         });
 }

@@ -113,6 +113,8 @@ void fail_call(std::uint64_t n, cudaError_t error, bool sticky = false);
 /// The bytes of device memory, without waiting for anything.
 [[nodiscard]] std::vector<std::byte> read(const void* device, std::size_t bytes);
 void set_memory(int device, std::size_t bytes);
+/// Whether the device has a context: it was made current, or was so when a call needed one.
+[[nodiscard]] bool has_context(int device);
 void set_attribute(int device, cudaDeviceAttr attribute, int value);
 
 /// What the body of a kernel works with. Each access says how much it touches; one that is wrong ends the kernel.

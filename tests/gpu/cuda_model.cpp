@@ -50,6 +50,7 @@ void model::reset(const options& w) {
     total.peak_device_bytes.assign(devices, 0);
     capacity.assign(devices, w.memory);
     broken.assign(devices, cudaSuccess);
+    contexts.assign(devices, false);
     streams_.clear();
     handles_.clear();
     events_.clear();
@@ -435,6 +436,9 @@ counters totals() {
 }
 std::vector<std::byte> read(const void* device, std::size_t bytes) {
     return with_model([&](model& m) { return m.read(device, bytes); });
+}
+bool has_context(int device) {
+    return with_model([&](model& m) { return static_cast<bool>(m.contexts[static_cast<std::size_t>(device)]); });
 }
 void set_memory(int device, std::size_t bytes) {
     with_model([&](model& m) { m.capacity[static_cast<std::size_t>(device)] = bytes; });

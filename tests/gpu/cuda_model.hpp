@@ -116,6 +116,7 @@ class model {
 
     // Calls.
     options with{};
+    std::vector<bool> contexts{};      ///< of each device: whether there is one
     std::vector<cudaError_t> broken{}; ///< of each device: its sticky error
     void begin_call(const char* name);
     void break_device(int device, cudaError_t error);

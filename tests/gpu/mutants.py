@@ -118,6 +118,11 @@ MUTANTS = {
         "            continue;",
     ),
     "without_threads_nobody_reads": ("if (readers.threads.empty()) take(p, room);", "if (wanted == 0) take(p, room);"),
+    "a_context_where_no_target_is": ("        if (ends_) return;\n", ""),
+    "the_callers_thread_makes_devices_current": (
+        "    const bool here = Api::own_streams ||",
+        "    const bool here = true ||",
+    ),
     "memory_of_the_runtime_leaks": (
         "        if (allocated_ != 0) first = {device_call::release_pinned, api.release_pinned(data_)};\n",
         "",
@@ -280,7 +285,9 @@ def main():
         out.append(f"struct engine_{name} {{\n    using options = mutant_{name}::engine_options;\n"
                    f"    static auto run(const ckpt::detail::cuda_api& api, const ckpt::upload_plan& plan, const "
                    f"options& how, std::span<const cudaStream_t> streams = {{}}) {{ return "
-                   f"mutant_{name}::run_upload(api, plan, how, streams); }}\n}};\n")
+                   f"mutant_{name}::run_upload(api, plan, how, streams); }}\n"
+                   f"    static auto beside(const ckpt::detail::cuda_api& api, const ckpt::upload_plan& plan, const "
+                   f"options& how) {{ return mutant_{name}::upload_beside(api, plan, how, {{}}); }}\n}};\n")
         calls.append(f'    {{"{name}", probe<engine_{name}>}},')
     out.append("const std::vector<std::pair<const char*, probing::fault (*)()>> engines{\n" + "\n".join(calls) +
                "\n};\n")

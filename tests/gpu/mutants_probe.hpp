@@ -181,6 +181,19 @@ template <class Engine> fault frees_what_is_in_use(const ckpt::upload_plan& plan
     return {};
 }
 
+/// An upload to device 1 by a thread that has used no device.
+template <class Engine> fault makes_a_context(const ckpt::state_dict& weights, const typename Engine::options& how) {
+    {
+        auto memory = Engine::beside(ckpt::detail::cuda_api{},
+                                     ckpt::plan_upload(weights, {.piece_bytes = 4'096}, 1).value(), how);
+        if (!memory) return "no upload: " + memory.error().message();
+        if (!(*memory)->wait()) return "a wait that failed";
+    }
+    int now = -1;
+    if (cudaGetDevice(&now) != cudaSuccess || now != 0) return "another device is current";
+    return cuda_double::has_context(0) ? "a context on a device that is no target" : at_the_end();
+}
+
 /// Staging memory that is registered in parts of at most so many bytes, or allocated, or pageable.
 template <class Engine>
 fault stages_wrongly(const subject& s, const ckpt::upload_plan& plan, const typename Engine::options& how) {
@@ -319,6 +332,12 @@ template <class Engine> fault probe() {
         pthread_setattr_default_np(&without_room);
     }
 #endif
+    for (const auto source : {ckpt::upload_source::buffered, ckpt::upload_source::mapped}) {
+        cuda_double::reset({.how = mode::lazy});
+        auto second = how;
+        second.source = source;
+        if (auto f = makes_a_context<Engine>(other.targets.front().weights, second); !f.empty()) return f;
+    }
     if (auto f = stages_wrongly<Engine>(s, plan, how); !f.empty()) return f;
     cuda_double::reset({.how = mode::lazy});
     if (auto f = frees_what_is_in_use<Engine>(plan, how); !f.empty()) return f;

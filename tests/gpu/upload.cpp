@@ -215,6 +215,49 @@ TEST_CASE("upload: two devices from one plan, each byte read once, the caller's 
         }
 }
 
+TEST_CASE("upload: a device that is no target gets no context, and the callback is called by the caller's thread") {
+    const opened file{upload_file()};
+    for (const bool used : {false, true})
+        for (const unsigned readers : {0u, 2u}) {
+            cuda_double::reset({.how = mode::lazy});
+            if (used) REQUIRE(cudaSetDevice(0) == cudaSuccess);
+            {
+                upload_options options = busy(readers);
+                options.device = 1;
+                const auto caller = std::this_thread::get_id();
+                std::uint64_t last = 0;
+                const auto progress = [&](const ckpt::progress& p) {
+                    CHECK(std::this_thread::get_id() == caller);
+                    last = p.done;
+                    return true;
+                };
+                options.progress = progress;
+                auto there = upload(file.weights, options).value();
+                CHECK(last == there.report().bytes);
+                REQUIRE(there.wait().has_value());
+                compare(there, file.weights);
+                int now = -1;
+                CHECK(cudaGetDevice(&now) == cudaSuccess);
+                CHECK(now == 0);
+
+                const auto stops = [&](const ckpt::progress& p) { return p.done < 10'000; };
+                options.progress = stops;
+                CHECK(upload(file.weights, options).error().code == errc::cancelled);
+                struct thrown {};
+                const auto throws = [&](const ckpt::progress&) -> bool { throw thrown{}; };
+                options.progress = throws;
+                CHECK_THROWS_AS((void)upload(file.weights, options), thrown);
+            }
+            CHECK(cuda_double::has_context(0) == used);
+            CHECK(cuda_double::has_context(1));
+            clean_end();
+        }
+    cuda_double::reset();
+    { auto there = upload(file.weights, busy(1)).value(); }
+    CHECK(!cuda_double::has_context(1));
+    clean_end();
+}
+
 TEST_CASE("upload: windows of a mapping are pinned where the device can read them, and copied where not") {
     std::vector<std::pair<std::string, std::string>> entries, storages;
     entries.push_back({pkl::str("w"), pkl::floats("0", 50'000)});

@@ -24,6 +24,11 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail::inline CKPT_DETAIL_CUDA_ABI {
 /// The CUDA runtime as the upload engine sees it.
 struct cuda_api {
     static constexpr bool is_host = false;
+#if defined(CUDA_API_PER_THREAD_DEFAULT_STREAM)
+    static constexpr bool own_streams = true;
+#else
+    static constexpr bool own_streams = false;
+#endif
     static constexpr int relaxed = cudaStreamCaptureModeRelaxed;
     using stream = cudaStream_t;
     using event = cudaEvent_t;

@@ -45,6 +45,7 @@ struct device_copy {
 };
 
 /// A device's runtime. Functions return its code, 0 for success; all of them may be called from several threads.
+/// - `own_streams`: the null stream is another one for each thread.
 /// - `is_host`: device memory is the host's own, so that what is read may be read straight into it.
 /// - `current_device`, `use_device`: the calling thread's. Events and streams belong to the device that is current when
 ///   they are made.
@@ -64,6 +65,7 @@ concept device_api = requires(const A& api, typename A::stream stream, typename 
                               typename A::stream& new_stream, typename A::event& new_event, void* memory,
                               void*& allocated, int& device, std::span<const device_copy> copies) {
     { A::is_host } -> std::convertible_to<bool>;
+    { A::own_streams } -> std::convertible_to<bool>;
     { api.current_device(device) } -> std::same_as<int>;
     { api.use_device(0) } -> std::same_as<int>;
     { api.capture(device) } -> std::same_as<int>;

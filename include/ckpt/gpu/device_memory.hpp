@@ -16,6 +16,7 @@
 #include <ckpt/core/str_cat.hpp>
 #include <ckpt/gpu/device_api.hpp>
 #include <ckpt/gpu/direct_read.hpp>
+#include <ckpt/gpu/own_thread.hpp>
 #include <ckpt/gpu/pinned_ring.hpp>
 #include <ckpt/gpu/plan_data.hpp>
 #include <ckpt/gpu/staging.hpp>
@@ -55,12 +56,14 @@ template <class F> [[nodiscard]] int insist(F&& call, int* last = nullptr) {
 /// captures of streams.
 template <device_api Api> class device_scope {
   public:
-    explicit device_scope(const Api& api)
-        : api_{api}, failure_{insist([&] { return api.current_device(before_); })}, now_{before_} {}
+    /// `ends`: the thread ends with it, so that nothing is made current again.
+    explicit device_scope(const Api& api, bool ends = false)
+        : api_{api}, ends_{ends}, failure_{insist([&] { return api.current_device(before_); })}, now_{before_} {}
     device_scope(const device_scope&) = delete;
     device_scope& operator=(const device_scope&) = delete;
     ~device_scope() {
         if (relaxed_) (void)insist([&] { return api_.capture(capture_); });
+        if (ends_) return;
         if (now_ != before_ && insist([&] { return api_.use_device(before_); }) != 0) api_.forget();
     }
     [[nodiscard]] int failure() const noexcept { return failure_; }
@@ -77,12 +80,28 @@ template <device_api Api> class device_scope {
 
   private:
     const Api& api_;
+    bool ends_;
     int before_{0};
     int failure_;
     int now_;
     int capture_{Api::relaxed};
     bool relaxed_{false};
 };
+
+/// Runs `work(ends)`, which makes devices current, so that the calling thread's device stays as it is: in a thread of
+/// its own, unless all of them are that device. `meanwhile` is then run by the calling thread.
+template <device_api Api, class Work, class Meanwhile>
+void beside_caller(const Api& api, const upload_plan_data& plan, Work work, Meanwhile meanwhile) {
+    if constexpr (Api::is_host) return work(false);
+    int current = 0;
+    const bool known = api.current_device(current) == 0;
+    if (!known) api.forget();
+    const bool here =
+        Api::own_streams || !known ||
+        std::all_of(plan.targets.begin(), plan.targets.end(), [&](const auto& t) { return t.device == current; });
+    if (here) return work(false);
+    in_own_thread(work, meanwhile);
+}
 
 /// What an upload holds on its devices. The last owner waits for what was issued, then frees.
 template <device_api Api> class device_memory final : public counted {
@@ -102,7 +121,10 @@ template <device_api Api> class device_memory final : public counted {
 
     device_memory(const Api& api, shared<upload_plan_data> plan) : api_{api}, plan_{std::move(plan)} {}
     ~device_memory() override {
-        device_scope<Api> scope{api_};
+        beside_caller(api_, *plan_, [this](bool ends) { free(ends); }, [] {});
+    }
+    void free(bool ends) {
+        device_scope<Api> scope{api_, ends};
         (void)drain(scope);
         if (abandoned_) return;
         for (target& t : targets_) {
@@ -201,9 +223,14 @@ template <device_api Api> class device_memory final : public counted {
 
     /// Waits for everything that was issued, then frees what only the copies needed. Keeps the first failure.
     [[nodiscard]] result<void> wait() {
-        device_scope<Api> scope{api_};
-        if (scope.failure() != 0) fail(api_.failure(device_call::current_device, scope.failure()));
-        if (auto done = drain(scope); !done) fail(done.error());
+        beside_caller(
+            api_, *plan_,
+            [this](bool ends) {
+                device_scope<Api> scope{api_, ends};
+                if (scope.failure() != 0) fail(api_.failure(device_call::current_device, scope.failure()));
+                if (auto done = drain(scope); !done) fail(done.error());
+            },
+            [] {});
         if (failure_) return *failure_;
         return {};
     }

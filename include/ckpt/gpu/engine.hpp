@@ -19,6 +19,7 @@
 #include <ckpt/gpu/device_api.hpp>
 #include <ckpt/gpu/device_memory.hpp>
 #include <ckpt/gpu/direct_read.hpp>
+#include <ckpt/gpu/own_thread.hpp>
 #include <ckpt/gpu/plan_data.hpp>
 #include <ckpt/gpu/staging.hpp>
 #include <ckpt/gpu/upload_plan.hpp>
@@ -454,13 +455,13 @@ template <device_api Api> class upload_engine {
 };
 
 /// Carries out a plan. What is returned holds the memory; its streams may still be copying out of its slots, and the
-/// caller's `streams` wait for them: one for each target, or none for the default ones.
+/// caller's `streams` wait for them: one for each target, or none for the default ones. `ends`: as of `device_scope`.
 template <device_api Api>
-[[nodiscard]] result<shared<device_memory<Api>>> run_upload(const Api& api, const upload_plan& plan,
-                                                            const engine_options& options,
-                                                            std::span<const typename Api::stream> streams = {}) {
+[[nodiscard]] result<shared<device_memory<Api>>>
+run_upload(const Api& api, const upload_plan& plan, const engine_options& options,
+           std::span<const typename Api::stream> streams = {}, bool ends = false) {
     auto memory = detail::make_shared<device_memory<Api>>(api, upload_plan_access::data(plan));
-    device_scope<Api> scope{api};
+    device_scope<Api> scope{api, ends};
     if (auto ready = memory->prepare(scope, options, streams); !ready) return std::move(ready).failure();
     {
         upload_engine<Api> engine{*memory, options};
@@ -475,6 +476,27 @@ template <device_api Api>
             return api.failure(device_call::order, code);
     }
     return memory;
+}
+
+/// The same beside the calling thread, see `beside_caller`.
+template <device_api Api>
+[[nodiscard]] result<shared<device_memory<Api>>> upload_beside(const Api& api, const upload_plan& plan,
+                                                               engine_options options,
+                                                               std::span<const typename Api::stream> streams) {
+    progress_relay relay{options.progress};
+    std::optional<result<shared<device_memory<Api>>>> out;
+    const auto work = [&](bool ends) {
+        if (!ends) return void(out.emplace(run_upload(api, plan, options, streams)));
+        struct ending {
+            progress_relay& of;
+            ~ending() { of.end(); }
+        };
+        const ending at_the_end{relay};
+        options.progress = relay;
+        out.emplace(run_upload(api, plan, options, streams, true));
+    };
+    beside_caller(api, *upload_plan_access::data(plan), work, [&] { relay.serve(); });
+    return *std::move(out);
 }
 
 } // namespace ckpt::inline CKPT_DETAIL_ABI::detail

@@ -17,6 +17,7 @@ namespace ckpt::inline CKPT_DETAIL_ABI::detail {
 /// The host as a device. Nothing is asynchronous.
 struct host_api {
     static constexpr bool is_host = true;
+    static constexpr bool own_streams = false;
     static constexpr int relaxed = 0;
     struct stream {};
     struct event {};
